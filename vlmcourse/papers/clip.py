@@ -163,6 +163,9 @@ class CLIP(nn.Module):
         if vision.hidden_act != text.hidden_act or vision.hidden_act not in activations:
             raise ValueError(f"activations '{vision.hidden_act}' (image) and '{text.hidden_act}' (text); "
                              f"expected the same one in both towers, out of {', '.join(activations)}.")
+        if vision.layer_norm_eps != text.layer_norm_eps:
+            raise ValueError(f"LayerNorm eps {vision.layer_norm_eps} (image) and {text.layer_norm_eps} (text); "
+                             "expected the same in both towers.")
         clip = cls(CLIPConfig(
             vocabulary=text.vocab_size,
             end=None if text.eos_token_id == 2 else text.eos_token_id,  # transformers' mark for old checkpoints

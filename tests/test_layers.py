@@ -1,0 +1,64 @@
+"""Blocks, the gate, and the initialisation that lets narrow models learn."""
+
+import pytest
+import torch
+from torch import nn
+
+from vlmcourse.parts.layers import FeedForward, QuickGELU, TanhGate, Transformer
+
+
+def test_a_closed_gate_lets_nothing_through_and_only_it_learns():
+    inner, gate = nn.Linear(4, 4), TanhGate()
+    x = torch.randn(2, 4)
+    assert torch.equal(x + gate(inner(x)), x)
+    (x + gate(inner(x))).square().sum().backward()
+    assert gate.alpha.grad.abs() > 0
+    assert (inner.weight.grad == 0).all()
+
+
+def test_an_open_gate_is_bounded():
+    gate = TanhGate()
+    for alpha in (-50.0, -1.0, 0.5, 50.0):
+        gate.alpha.data.fill_(alpha)
+        assert gate.value.abs() <= 1 and gate.value.sign() == torch.tensor(alpha).sign()
+
+
+def test_quick_gelu_is_not_gelu():
+    x = torch.linspace(-4, 4, 101)
+    torch.testing.assert_close(QuickGELU()(x), x * torch.sigmoid(1.702 * x))
+    assert 0.01 < (QuickGELU()(x) - nn.GELU()(x)).abs().max() < 0.03
+
+
+def test_blocks_are_pytorchs_pre_norm_encoder_layers():
+    torch.manual_seed(0)
+    theirs = nn.TransformerEncoderLayer(16, 4, 32, dropout=0.0, activation="gelu", batch_first=True, norm_first=True).eval()
+    ours = Transformer(1, 16, 4, 32)
+    block = ours.blocks[0]
+    query, rest = theirs.self_attn.in_proj_weight.split([16, 32])
+    block.load_state_dict({
+        "norm1.weight": theirs.norm1.weight, "norm1.bias": theirs.norm1.bias,
+        "norm2.weight": theirs.norm2.weight, "norm2.bias": theirs.norm2.bias,
+        "attention.query.weight": query, "attention.query.bias": theirs.self_attn.in_proj_bias[:16],
+        "attention.key_value.weight": rest, "attention.key_value.bias": theirs.self_attn.in_proj_bias[16:],
+        "attention.out.weight": theirs.self_attn.out_proj.weight, "attention.out.bias": theirs.self_attn.out_proj.bias,
+        "feedforward.0.weight": theirs.linear1.weight, "feedforward.0.bias": theirs.linear1.bias,
+        "feedforward.2.weight": theirs.linear2.weight, "feedforward.2.bias": theirs.linear2.bias})
+    x = torch.randn(2, 5, 16)
+    with torch.no_grad():
+        causal = torch.ones(5, 5).tril().bool()
+        torch.testing.assert_close(ours(x, causal), theirs(x, src_mask=~causal), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("width", [64, 256])
+def test_initial_spread_follows_the_width(width):
+    torch.manual_seed(0)
+    block = Transformer(6, width, 4).blocks[0]
+    assert block.attention.query.weight.std().item() == pytest.approx(width ** -0.5, rel=0.1)
+    assert block.attention.out.weight.std().item() == pytest.approx(width ** -0.5 * 12 ** -0.5, rel=0.1)
+    assert block.feedforward[0].weight.std().item() == pytest.approx((2 * width) ** -0.5, rel=0.1)
+
+
+def test_feed_forward_acts_on_each_position_alone():
+    layer = FeedForward(8, 16)
+    x = torch.randn(2, 5, 8)
+    torch.testing.assert_close(layer(x)[:, 2], layer(x[:, 2]))

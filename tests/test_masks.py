@@ -1,0 +1,98 @@
+"""Masks: the table of DESIGN, row by row, and the rule lowered two ways."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vlmcourse.parts import masks
+
+ROWS = {
+    "CLIP text, BLIP decoder, every LM: causal": "100000 110000 111000 111100 111110 111111",
+    "prefix LM": "1110000 1110000 1110000 1111000 1111100 1111110 1111111",
+    "BLIP-2 ITM: bi-directional": " ".join(["1111111"] * 7),
+    "BLIP-2 ITC: uni-modal": " ".join(["1110000"] * 3 + ["0001111"] * 4),
+    "BLIP-2 ITG: multimodal causal": "1110000 1110000 1110000 1111000 1111100 1111110 1111111",
+    "Flamingo: last image only": "0000 1100 1100 1100 0011 0011 0011",
+    "Flamingo, ablation: all images so far": "0000 1100 1100 1100 1111 1111 1111",
+    "packed documents": "1000000 1100000 1110000 0001000 0001100 0001110 0001111",
+    "ViLBERT, VL-BERT: padding only": " ".join(["1111100"] * 7),
+}
+
+
+def written(dense: torch.Tensor) -> str:
+    return " ".join("".join(str(int(cell)) for cell in row) for row in dense[0, 0])
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_the_mask_table(name):
+    assert written(masks.gallery()[name].dense()) == ROWS[name]
+
+
+def test_the_gallery_has_no_row_without_a_test():
+    assert set(masks.gallery()) == set(ROWS)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_blocks_and_dense_are_the_same_rule(name):
+    mask = masks.gallery()[name]
+    b, q, k = torch.meshgrid(torch.arange(mask.batch or 1), torch.arange(mask.queries), torch.arange(mask.keys),
+                             indexing="ij")
+    block_rule = mask.blocks().mask_mod
+    assert torch.equal(block_rule(b, torch.zeros_like(b), q, k), mask.dense()[:, 0])
+
+
+integers = st.lists(st.integers(0, 3), min_size=5, max_size=5).map(torch.tensor)
+
+
+@settings(max_examples=50, deadline=None)
+@given(integers, integers)
+def test_algebra(first, second):
+    a, b = masks.levels(first), masks.groups(second)
+    assert torch.equal((a & b).dense(), a.dense() & b.dense())
+    assert torch.equal((a | b).dense(), a.dense() | b.dense())
+    assert torch.equal((~a).dense(), ~a.dense())
+    assert torch.equal((~(a & b)).dense(), (~a | ~b).dense())  # De Morgan
+    assert torch.equal((masks.levels(first) & ~masks.levels(first, name="x")).dense(), torch.zeros(1, 1, 5, 5).bool())
+
+
+@settings(max_examples=30, deadline=None)
+@given(integers, st.integers(0, 4))
+def test_rows_are_the_rows(values, start):
+    mask = masks.levels(values) & masks.causal(5)
+    assert torch.equal(mask.rows(start).dense(), mask.dense()[:, :, start:])
+    if start < 4:
+        assert torch.equal(mask.rows(start).rows(1).dense(), mask.dense()[:, :, start + 1:])
+
+
+def test_per_sequence_masks_broadcast_with_shared_ones():
+    valid = torch.tensor([[True, True, False], [True, True, True]])
+    mask = masks.keys(valid) & masks.causal(3)
+    assert mask.dense().shape == (2, 1, 3, 3)
+    assert torch.equal(mask.dense()[1], masks.causal(3).dense()[0])
+    assert not mask.dense()[0, 0, :, 2].any()
+
+
+def test_phi_counts_the_tags_and_zero_matches_no_image():
+    tags = torch.tensor([[0, 1, 0, 1, 0], [1, 0, 0, 0, 0]]).bool()
+    assert masks.phi(tags).tolist() == [[0, 1, 1, 2, 2], [1, 1, 1, 1, 1]]
+    images = torch.tensor([1, 2])
+    for mask in (masks.last_image(masks.phi(tags), images), masks.images_so_far(masks.phi(tags), images)):
+        assert not mask.dense()[0, 0, 0].any()  # text before the first image
+        assert mask.dense()[0, 0, 1:].any(-1).all()
+
+
+@pytest.mark.parametrize("make, words", [
+    (lambda: masks.causal(3) & masks.causal(4), ["3 x 3", "4 x 4"]),
+    (lambda: masks.levels(torch.rand(3)), ["integer", "float32"]),
+    (lambda: masks.levels(torch.zeros(2, 2, 2).long()), ["(2, 2, 2)", "(length,)"]),
+    (lambda: masks.keys(torch.ones(2, 3)), ["booleans", "float32"]),
+    (lambda: masks.keys(torch.ones(3).bool()), ["(batch, keys)", "(3,)"]),
+    (lambda: masks.causal(3).rows(3), ["rows(3)", "start < 3"]),
+    (lambda: masks.levels(torch.zeros(2, 3).long(), torch.zeros(4, 3).long()), ["[2, 4]"]),
+    (lambda: masks.keys(torch.ones(2, 3).bool()) & masks.keys(torch.ones(4, 3).bool()), ["2 sequences", "for 4"]),
+])
+def test_messages_say_what_was_found_and_expected(make, words):
+    with pytest.raises(ValueError) as error:
+        make()
+    assert all(word in str(error.value) for word in words), str(error.value)

@@ -1,0 +1,113 @@
+"""The contrastive loss: what the paper and its arithmetic promise, and two processes against one."""
+
+import math
+
+import pytest
+import torch
+import torch.multiprocessing as multiprocessing
+from torch.nn.functional import cross_entropy, normalize
+
+from vlmcourse.parts.objectives import contrast
+
+
+def pairs(count=6, width=8, seed=0):
+    torch.manual_seed(seed)
+    return [normalize(torch.randn(count, width), dim=-1).requires_grad_() for _ in range(2)]
+
+
+def test_it_is_the_papers_pseudocode():
+    image, text = pairs()
+    logits = 14.3 * image @ text.T
+    labels = torch.arange(6)
+    expected = (cross_entropy(logits, labels) + cross_entropy(logits.T, labels)) / 2
+    torch.testing.assert_close(contrast(image, text, 14.3), expected)
+
+
+def test_gradient_with_respect_to_the_logits():
+    """(softmax of rows + softmax of columns - 2 I) / 2B, seen through identity 'texts', for which logits = image."""
+    image = torch.randn(5, 5, requires_grad=True)
+    contrast(image, torch.eye(5), 1.0).backward()
+    expected = (image.softmax(1) + image.softmax(0) - 2 * torch.eye(5)) / 10
+    torch.testing.assert_close(image.grad, expected.detach())
+
+
+def test_equal_embeddings_give_log_of_the_batch_and_one_pair_gives_nothing():
+    same = normalize(torch.ones(7, 4), dim=-1)
+    assert contrast(same, same, 14.3).item() == pytest.approx(math.log(7), abs=1e-6)
+    assert contrast(same[:1], -same[:1], 14.3).item() == 0
+
+
+def test_random_embeddings_at_the_initial_scale_do_worse_than_log_of_the_batch():
+    image, text = pairs(64, 32)
+    assert contrast(image, text, 1 / 0.07).item() > math.log(64) + 0.5
+
+
+def test_symmetry():
+    image, text = pairs()
+    order = torch.randperm(6, generator=torch.Generator().manual_seed(1))
+    loss = contrast(image, text, 10.0)
+    torch.testing.assert_close(contrast(text, image, 10.0), loss)
+    torch.testing.assert_close(contrast(image[order], text[order], 10.0), loss)
+    assert abs(contrast(image[order], text, 10.0) - loss) > 0.01
+
+
+def test_two_halves_are_not_the_whole():
+    """Accumulating gradients over half batches loses the negatives: not the same objective."""
+    image, text = pairs()
+    halves = (contrast(image[:3], text[:3], 10.0) + contrast(image[3:], text[3:], 10.0)) / 2
+    assert contrast(image, text, 10.0) - halves > 0.1
+
+
+def test_repeated_captions_are_right_answers_for_each_other():
+    torch.manual_seed(2)
+    text = normalize(torch.randn(4, 8), dim=-1)[[0, 1, 0, 2]]
+    image = text.clone()
+    same = torch.tensor([0, 1, 0, 2])
+    strict, kind = contrast(image, text, 100.0), contrast(image, text, 100.0, same)
+    assert strict > 0.3  # two identical captions cannot both be the only answer
+    # the best that two equal answers allow is an even split, ln 2 for those two of four rows
+    assert kind.item() == pytest.approx(math.log(2) / 2, abs=1e-2)
+    gradient_free = contrast(image, text, 100.0, torch.arange(4))
+    torch.testing.assert_close(gradient_free, strict)
+
+
+def test_different_numbers_of_images_and_texts_are_refused():
+    with pytest.raises(ValueError, match=r"\(3, 8\) and \(2, 8\)"):
+        contrast(torch.randn(3, 8), torch.randn(2, 8), 1.0)
+
+
+def _one_of_two(rank, folder, x, weights, same, results):
+    import torch.distributed as dist
+
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    image_tower, text_tower = (torch.nn.Linear(5, 8, bias=False) for _ in range(2))
+    for tower, weight in zip((image_tower, text_tower), weights):
+        tower.weight.data.copy_(weight)
+    scale = torch.tensor(10.0, requires_grad=True)
+    mine = slice(rank * 3, rank * 3 + 3)
+    loss = contrast(normalize(image_tower(x[mine]), dim=-1), normalize(text_tower(x[mine] ** 2), dim=-1), scale,
+                    None if same is None else same[mine])
+    loss.backward()
+    for value in (loss.detach(), image_tower.weight.grad, text_tower.weight.grad, scale.grad):
+        dist.all_reduce(value)
+        value /= 2  # what data parallelism does
+    if rank == 0:
+        results.update(loss=loss.detach(), image=image_tower.weight.grad, text=text_tower.weight.grad, scale=scale.grad)
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("same", [None, torch.tensor([0, 1, 2, 0, 4, 4])])
+def test_two_processes_have_the_loss_and_gradients_of_one(tmp_path, same):
+    torch.manual_seed(3)
+    x, weights = torch.randn(6, 5), [torch.randn(8, 5) for _ in range(2)]
+    with multiprocessing.Manager() as manager:
+        results = manager.dict()
+        multiprocessing.spawn(_one_of_two, (str(tmp_path), x, weights, same, results), nprocs=2)
+        two = dict(results)
+    image, text = (weight.clone().requires_grad_() for weight in weights)
+    scale = torch.tensor(10.0, requires_grad=True)
+    loss = contrast(normalize(x @ image.T, dim=-1), normalize(x ** 2 @ text.T, dim=-1), scale, same)
+    loss.backward()
+    for name, one in (("loss", loss.detach()), ("image", image.grad), ("text", text.grad), ("scale", scale.grad)):
+        torch.testing.assert_close(two[name], one, atol=1e-5, rtol=1e-5, msg=lambda m, name=name: f"{name}: {m}")

@@ -1,0 +1,206 @@
+"""The loop that yields: it learns, resumes to the same weights, says what is wrong; stages are cached and verified."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from itertools import islice
+
+import pytest
+import torch
+from torch import nn
+
+from vlmcourse.lab import checkpoint
+from vlmcourse.lab.stages import train_or_load
+from vlmcourse.lab.train import Batches, Optimisation, Scale, fast_precision, fit
+
+W = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
+
+
+class Regression(nn.Module):
+    """Linear regression with dropout, so that training depends on random numbers as well as on data."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(1)
+        self.linear, self.dropout = nn.Linear(6, 3), nn.Dropout(0.1)
+
+    def losses(self, batch):
+        return {"squared": (self.linear(self.dropout(batch["x"])) - batch["y"]).square().mean()}
+
+
+def make(indices):
+    x = torch.stack([torch.randn(6, generator=torch.Generator().manual_seed(i)) for i in indices])
+    return {"x": x, "y": x @ W, "text": ["kept as it is"] * len(x)}
+
+
+def weights(model):
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+def run(steps=40, taken=None, keep=None, seed=0, **options):
+    model = Regression()
+    history = list(islice(fit(model, Batches(make, 8), steps, Optimisation(0.05), seed=seed, keep=keep, every=10,
+                              precision=torch.float32, **options), taken))
+    return model, history
+
+
+def test_it_learns_and_tells():
+    _, history = run(100)
+    assert history[-1].loss < 0.5 * history[0].loss
+    assert [step.step for step in history] == list(range(1, 101))
+    assert history[-1].left == 0 and history[9].left > 0
+    rates = [step.learning_rate for step in history]
+    assert rates[4] == max(rates) == pytest.approx(0.05) and rates[-1] < 0.001
+
+
+def test_same_seed_same_weights_other_seed_others():
+    first, again, other = (weights(run(seed=seed)[0]) for seed in (0, 0, 1))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_the_notebooks_random_numbers_are_left_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    steps = fit(Regression(), Batches(make, 8), 3, precision=torch.float32)
+    next(steps)
+    torch.manual_seed(5)
+    next(steps)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_resumed_is_unbroken_to_the_bit(tmp_path):
+    unbroken, _ = run()
+    run(taken=25, keep=tmp_path / "run")  # stops after step 25: the last checkpoint is of step 20
+    resumed, history = run(keep=tmp_path / "run")
+    assert history[0].step == 21
+    assert torch.equal(weights(unbroken), weights(resumed))
+    done, nothing = run(keep=tmp_path / "run")
+    assert not nothing and torch.equal(weights(done), weights(unbroken))
+
+
+def test_kill_minus_nine_then_resume(tmp_path):
+    """A real process, really killed while it trains and writes."""
+    script = textwrap.dedent(f"""
+        import sys, time; sys.path.insert(0, {os.path.dirname(__file__)!r})
+        from test_train import *
+        for step in fit(Regression(), Batches(make, 8), 40, Optimisation(0.05), keep=__import__("pathlib").Path(sys.argv[1]),
+                        every=1, precision=torch.float32):
+            print(step.step, flush=True); time.sleep(0.02)
+    """)
+    process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "run")], stdout=subprocess.PIPE, text=True)
+    for line in process.stdout:
+        if int(line) >= 12:
+            break
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    unbroken, _ = run()
+    resumed, history = run(keep=tmp_path / "run")
+    assert 10 <= history[0].step <= 20
+    assert torch.equal(weights(unbroken), weights(resumed))
+
+
+def test_another_run_is_not_continued(tmp_path):
+    run(taken=10, keep=tmp_path / "run", made_of={"width": 6})
+    with pytest.raises(ValueError, match="'steps': 40, 'width': 6.*'steps': 50, 'width': 7"):
+        run(50, keep=tmp_path / "run", made_of={"width": 7})
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: data[:-100] + bytes(100),
+                                    lambda data: b"", lambda data: data[:8] + b"}" + data[9:]],
+                         ids=["truncated", "altered", "empty", "broken header"])
+def test_a_damaged_checkpoint_is_never_loaded(tmp_path, damage):
+    path = tmp_path / "weights.safetensors"
+    checkpoint.save(path, {"w": torch.randn(100)}, {"step": 3})
+    tensors, notes = checkpoint.load(path)
+    assert tensors["w"].shape == (100,) and notes == {"step": 3}
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(checkpoint.Damaged, match="weights.safetensors is damaged"):
+        checkpoint.load(path)
+
+
+def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "weights.safetensors"
+    checkpoint.save(path, {"w": torch.zeros(3)}, {})
+
+    def no_space(*_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(checkpoint.os, "fsync", no_space)
+    with pytest.raises(OSError, match="no space"):
+        checkpoint.save(path, {"w": torch.ones(3)}, {})
+    assert torch.equal(checkpoint.load(path)[0]["w"], torch.zeros(3))
+
+
+def stage(made_of, watch=None, seed=0):
+    return train_or_load("toy", Regression(), Batches(make, 8), 20, Optimisation(0.05), made_of=made_of, watch=watch,
+                         seed=seed)
+
+
+def test_a_stage_is_trained_once_and_found_again(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("VLMCOURSE_CACHE", str(tmp_path))
+    first, seen = stage({"width": 6}), []
+    again = stage({"width": 6}, watch=seen.append)
+    assert not first.loaded and again.loaded and torch.equal(weights(first.model), weights(again.model))
+    assert seen == first.history == again.history
+    assert not again.model.training
+    assert not stage({"width": 7}).loaded and not stage({"width": 6}, seed=1).loaded
+    assert len(list(tmp_path.iterdir())) == 3
+
+    first.path.write_bytes(first.path.read_bytes()[:200])
+    repaired = stage({"width": 6})
+    assert not repaired.loaded and torch.equal(weights(repaired.model), weights(first.model))
+    assert "is damaged" in (said := capsys.readouterr().out) and "trained again" in said
+
+
+def test_a_loss_that_is_not_a_number_stops_with_its_step():
+    class Diverges(Regression):
+        def losses(self, batch):
+            return {"squared": super().losses(batch)["squared"] / 0}
+
+    with pytest.raises(FloatingPointError, match="at step 1.*learning rate"):
+        list(fit(Diverges(), Batches(make, 8), 3, precision=torch.float32))
+
+
+def test_weights_decay_but_gains_and_biases_do_not():
+    groups = Optimisation().optimiser(nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3)), torch.device("cpu")).param_groups
+    assert [(len(group["params"]), group["weight_decay"]) for group in groups] == [(1, 0.1), (3, 0.0)]
+
+
+def test_frozen_parameters_stay_bit_identical():
+    model = Regression()
+    model.linear.bias.requires_grad_(False)
+    before = model.linear.bias.clone()
+    list(fit(model, Batches(make, 8), 5, precision=torch.float32))
+    assert torch.equal(model.linear.bias, before)
+
+
+def test_batches_of_a_finite_set_visit_each_example_once_an_epoch():
+    batches = Batches(list, 4, examples=12)
+    first, second = ([batches[step] for step in range(start, start + 3)] for start in (0, 3))
+    assert sorted(sum(first, [])) == sorted(sum(second, [])) == list(range(12)) and first != second
+    halves = [list(islice(batches.since(1, (rank, 2)), 3)) for rank in (0, 1)]
+    assert [a + b for a, b in zip(*halves)] == [batches[step] for step in (1, 2, 3)]
+
+
+def test_batches_larger_than_the_data_are_refused():
+    with pytest.raises(ValueError, match="batch of 8 from 5 examples"):
+        Batches(list, 8, examples=5)
+    with pytest.raises(ValueError, match="8 cannot be shared by 3"):
+        next(Batches(list, 8).since(0, (0, 3)))
+
+
+def test_scale_comes_from_the_environment(monkeypatch):
+    monkeypatch.setenv("VLMCOURSE_SCALE", "gpu")
+    assert Scale.named().name == "gpu" and Scale.named("smoke").steps < Scale.named("laptop").steps
+    with pytest.raises(ValueError, match="'huge'.*smoke, laptop, gpu"):
+        Scale.named("huge")
+
+
+def test_precision_is_measured():
+    start = time.perf_counter()
+    assert fast_precision() in (torch.float32, torch.bfloat16)
+    assert time.perf_counter() - start < 5
