@@ -1,0 +1,222 @@
+"""Speed and memory beside the peers, in one run.
+
+    python -m benchmarks.speed clip        one training step: ours, transformers' CLIPModel, OpenAI's clip.model.CLIP
+    python -m benchmarks.speed attention   explicit against fused attention, by length
+
+All models take the same batch, the same AdamW and the same threads, and take turns, so that a machine that slows down
+slows them all. OpenAI's model is in the package clip-anytorch (`make bench` installs it without its dependencies).
+"""
+
+import importlib.util
+import math
+import multiprocessing
+import re
+import statistics
+import sys
+import time
+import types
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.utils.flop_counter import FlopCounterMode
+
+def write_results(n,r): print(n, r[:1])
+from vlmcourse.lab.train import Scale, fast_precision
+from vlmcourse.papers.clip import CLIP, CLIPConfig
+from vlmcourse.parts.attention import attend
+from vlmcourse.parts.layers import QuickGELU
+
+VOCABULARY, LENGTH = 512, 16  # about the world's: words known, words in a caption
+app = typer.Typer(add_completion=False, help=__doc__)
+Loss = Callable[[], torch.Tensor]
+
+
+def batch(scale: Scale) -> tuple[torch.Tensor, torch.Tensor]:
+    torch.manual_seed(0)
+    ids = torch.randint(1, VOCABULARY - 1, (scale.batch, LENGTH))
+    ids[:, -1] = VOCABULARY - 1
+    return torch.randn(scale.batch, 3, scale.image_size, scale.image_size), ids
+
+
+def ours(scale: Scale) -> tuple[nn.Module, Loss]:
+    model = CLIP(CLIPConfig(
+        VOCABULARY, VOCABULARY - 1, LENGTH, scale.width, scale.image_size, 16, scale.width, scale.vision_depth, scale.heads,
+        text_width=scale.width, text_depth=scale.text_depth, text_heads=scale.heads, activation=QuickGELU, conv_stem=False))
+    pixels, ids = batch(scale)
+    return model, lambda: model.losses({"pixels": pixels, "ids": ids})["contrast"]
+
+
+def hugging_face(scale: Scale) -> tuple[nn.Module, Loss]:
+    from transformers import CLIPConfig as Config
+    from transformers import CLIPModel
+
+    shared = dict(hidden_size=scale.width, intermediate_size=4 * scale.width, num_attention_heads=scale.heads)
+    config = Config(
+        text_config=dict(vocab_size=VOCABULARY, num_hidden_layers=scale.text_depth, max_position_embeddings=LENGTH,
+                         eos_token_id=VOCABULARY - 1, bos_token_id=1, pad_token_id=0, **shared),
+        vision_config=dict(num_hidden_layers=scale.vision_depth, image_size=scale.image_size, patch_size=16, **shared),
+        projection_dim=scale.width)
+    config._attn_implementation = "sdpa"
+    model, (pixels, ids) = CLIPModel(config), batch(scale)
+    return model, lambda: model(input_ids=ids, pixel_values=pixels, return_loss=True).loss
+
+
+def openai(scale: Scale) -> tuple[nn.Module, Loss]:
+    """OpenAI's own model file. The package around it needs torchvision, so only the module `clip.model` is loaded."""
+    if "clip" not in sys.modules:
+        spec = importlib.util.find_spec("clip")
+        if spec is None:
+            raise ModuleNotFoundError("clip-anytorch is not installed: run `make bench` once.")
+        package = types.ModuleType("clip")
+        package.__path__ = list(spec.submodule_search_locations)
+        sys.modules["clip"] = package
+    from clip.model import CLIP as OpenAI
+
+    model = OpenAI(scale.width, scale.image_size, scale.vision_depth, scale.width, 16, LENGTH, VOCABULARY, scale.width,
+                   scale.heads, scale.text_depth)
+    (pixels, ids), labels = batch(scale), torch.arange(scale.batch)
+
+    def loss() -> torch.Tensor:
+        by_image, by_text = model(pixels, ids)
+        return (cross_entropy(by_image, labels) + cross_entropy(by_text, labels)) / 2
+
+    return model, loss
+
+
+CONTENDERS = {"ours": ours, "transformers, sdpa": hugging_face, "OpenAI clip.model": openai}
+
+
+def stepper(model: nn.Module, loss: Loss, precision: torch.dtype) -> Callable[[], None]:
+    optimiser = torch.optim.AdamW(model.parameters(), 1e-3, fused=True)
+
+    def step() -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+            value = loss()
+        value.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+
+    return step
+
+
+def matmul_rate(precision: torch.dtype) -> float:
+    """Multiply-adds times two per second of one large matrix product: this machine's ceiling."""
+    a, b = (torch.randn(2048, 2048).to(precision) for _ in range(2))
+    times = []
+    for _ in range(6):
+        start = time.perf_counter()
+        a @ b
+        times.append(time.perf_counter() - start)
+    return 2 * 2048 ** 3 / min(times)
+
+
+def in_turns(steps: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
+    """Median seconds of each, taking turns."""
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for turn in range(rounds + 2):
+        for name, step in steps.items():
+            start = time.perf_counter()
+            step()
+            if turn >= 2:  # the first two warm up
+                times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def _highest() -> float:
+    """Peak memory of this process in MiB since it was last reset (Linux)."""
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+)", status).group(1)) / 1024
+
+
+def _peak_in_child(work: Callable[..., None], arguments: tuple, answer) -> None:
+    work(*arguments, warm=True)  # libraries loaded, kernels chosen
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak to what is in use now
+    before = _highest()
+    work(*arguments)
+    answer.put(_highest() - before)
+
+
+def peak_memory(work: Callable[..., None], *arguments) -> float:
+    """MiB by which `work` raises the peak memory of a fresh process; not a number where there is no /proc."""
+    if not Path("/proc/self/clear_refs").exists():
+        return math.nan
+    context = multiprocessing.get_context("spawn")
+    answer = context.SimpleQueue()
+    process = context.Process(target=_peak_in_child, args=(work, arguments, answer))
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise RuntimeError(f"measuring memory of {work.__name__}{arguments} failed in its process.")
+    return answer.get()
+
+
+def three_steps(name: str, scale: str, precision: torch.dtype, warm: bool = False) -> None:
+    size = Scale.named(scale)
+    step = stepper(*CONTENDERS[name](replace(size, batch=2) if warm else size), precision)
+    for _ in range(3):
+        step()
+
+
+@app.command()
+def clip(scale: str = "laptop", rounds: int = 15) -> None:
+    """One training step of CLIP beside its peers, in float32 and bfloat16."""
+    size, console = Scale.named(scale), Console()
+    precisions = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    runs = {(name, word): CONTENDERS[name](size) for name in CONTENDERS for word in precisions}
+    with FlopCounterMode(display=False) as flops:
+        stepper(*ours(size), torch.float32)()
+    seconds = in_turns({run: stepper(*made, precisions[run[1]]) for run, made in runs.items()}, rounds)
+    ceiling = {word: matmul_rate(dtype) for word, dtype in precisions.items()}
+    chosen = str(fast_precision()).removeprefix("torch.")
+    fastest_peer = min(value for (name, _), value in seconds.items() if name != "ours")
+    rows = [{"model": name, "precision": word, "ms": 1e3 * value, "pairs/s": size.batch / value,
+             "peak MiB": peak_memory(three_steps, name, scale, precisions[word]),
+             "of matmul": flops.get_total_flops() / value / ceiling[word],
+             "parameters": sum(p.numel() for p in runs[name, word][0].parameters()),
+             "times fastest peer": fastest_peer / value} for (name, word), value in seconds.items()]
+    table = Table(title=f"CLIP training step, scale {scale}: batch {size.batch}, {torch.get_num_threads()} threads")
+    for column in rows[0]:
+        table.add_column(column, justify="left" if column in ("model", "precision") else "right")
+    for row in rows:
+        table.add_row(*(f"{value:,.2f}" if isinstance(value, float) else str(value) for value in row.values()),
+                      style="bold" if (row["model"], row["precision"]) == ("ours", chosen) else None)
+    console.print(table)
+    same = min(seconds[name, "float32"] for name in CONTENDERS if name != "ours") / seconds["ours", "float32"]
+    console.print(f"fit() trains in {chosen} here: {fastest_peer / seconds['ours', chosen]:.2f} times as fast as the "
+                  f"fastest peer at its best precision; {same:.2f} times when all use float32.")
+    write_results("speed_clip", rows)
+
+
+def explicit(q, k, v):
+    return (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5).softmax(-1) @ v
+
+
+def one_attention(kind: str, length: int, warm: bool = False) -> None:
+    length = 16 if warm else length
+    q, k, v = (torch.randn(1, 4, length, 32, requires_grad=True) for _ in range(3))
+    (attend if kind == "fused" else explicit)(q, k, v).sum().backward()
+
+
+@app.command()
+def attention(longest: int = 4096, rounds: int = 5) -> None:
+    """Time and memory of forward and backward against length; 4 heads of width 32, batch 1."""
+    rows = []
+    for length in (2 ** power for power in range(7, int(math.log2(longest)) + 1)):
+        seconds = in_turns({kind: (lambda kind=kind: one_attention(kind, length)) for kind in ("explicit", "fused")}, rounds)
+        rows += [{"kind": kind, "length": length, "ms": 1e3 * value,
+                  "peak MiB": peak_memory(one_attention, kind, length)} for kind, value in seconds.items()]
+        Console().print("   ".join(f"{row['kind']:8} length {length:5}: {row['ms']:8.1f} ms, "
+                                   f"{row['peak MiB']:7.1f} MiB" for row in rows[-2:]))
+    write_results("speed_attention", rows)
+
+
+if __name__ == "__main__":
+    app()
