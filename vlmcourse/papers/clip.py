@@ -45,7 +45,7 @@ class CLIPConfig:
     text_hidden: int | None = None  # paper: 4 * width
     activation: type[nn.Module] = nn.GELU  # paper's code: QuickGELU
     eps: float = 1e-5
-    conv_stem: bool = True  # paper: one linear projection per patch
+    conv_stem: bool = False  # as the paper: one linear projection per patch
     resnet: tuple[int, ...] | None = None  # blocks per stage make the image tower a ResNet; paper's RN50: (3, 4, 6, 3)
 
 

@@ -44,7 +44,9 @@ class Patches(nn.Module):
 class ConvStem(nn.Module):
     """Halves the image by 3x3 convolutions until one position is left per patch: (B, 3, S, S) -> (B, P, D).
 
-    Small ViTs see better through it than through one big patch projection (Xiao et al. 2021, arXiv 2106.14881).
+    Small ViTs learn faster through it than through one big patch projection (Xiao et al. 2021, arXiv 2106.14881). Its
+    batch normalisation is not optional (without it this course's CLIP hardly learns), and makes a batch in two processes
+    differ slightly from the same batch in one.
     """
 
     def __init__(self, patch: int, width: int):

@@ -31,6 +31,14 @@ def detailed(scene: Scene, draws: Draws) -> str:
                        f"on {scene.background} {what}", f"a picture of {what} on {scene.background}"))
 
 
+def varied(scene: Scene, draws: Draws) -> str:
+    """Detailed, half of the time without the background, as people do: what the course trains on."""
+    if draws.random() < 0.5:
+        return detailed(scene, draws)
+    what = _arrangement(scene, draws, lambda thing: thing.word)
+    return draws.pick(("{}", "a picture of {}", "a photo of {}", "a drawing of {}")).format(what)
+
+
 def synonyms(scene: Scene, draws: Draws) -> str:
     """As detailed, in the words another person would take."""
     what = _arrangement(scene, draws, lambda thing: draws.pick((thing.word, *thing.noun.synonyms)))

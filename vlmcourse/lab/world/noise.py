@@ -1,6 +1,7 @@
 """What the web does to image-text pairs. The truth is known, so a filter's precision and recall are exact."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from vlmcourse.lab.world.scenes import Draws
 
@@ -23,17 +24,20 @@ def duplicated(index: int, pairs) -> str:
     return pairs.truth(int(Draws("duplicated", pairs.seed, index).random() * 100))
 
 
-def noisy(share: float, kind: Callable = mismatched) -> Callable[[int, object], str]:
-    """Noise for `Pairs`: a `share` of the pairs get a caption of that kind, the others keep theirs."""
-    if not 0 <= share <= 1:
-        raise ValueError(f"a share of {share}; expected between 0 and 1.")
+@dataclass(frozen=True)
+class Noise:
+    """Noise for `Pairs`: a `share` of the pairs get a caption of that `kind`, the others keep theirs."""
 
-    def text(index: int, pairs) -> str:
-        return kind(index, pairs) if is_noisy(index, pairs.seed, share) else pairs.truth(index)
+    share: float
+    kind: Callable[[int, object], str] = mismatched
 
-    return text
+    def __post_init__(self):
+        if not 0 <= self.share <= 1:
+            raise ValueError(f"a share of {self.share}; expected between 0 and 1.")
 
+    def __call__(self, index: int, pairs) -> str:
+        return self.kind(index, pairs) if self.hits(index, pairs.seed) else pairs.truth(index)
 
-def is_noisy(index: int, seed: int, share: float) -> bool:
-    """The truth about pair `index`: was its caption replaced?"""
-    return Draws("noisy", seed, index).random() < share
+    def hits(self, index: int, seed: int) -> bool:
+        """The truth about pair `index`: was its caption replaced?"""
+        return Draws("noisy", seed, index).random() < self.share

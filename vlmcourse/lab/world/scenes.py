@@ -127,11 +127,7 @@ def sample(split: str, index: int, seed: int = 0, things: tuple[int, int] = (1, 
 
 
 def arrange(words: tuple[str, ...], background: str, draws: Draws) -> Scene:
-    """Puts words somewhere: one thing large and anywhere, several in different quarters."""
-    if len(words) == 1:
-        size = 0.5 + 0.25 * draws.random()
-        x, y = (0.5 + (1 - size) * (draws.random() - 0.5) for _ in range(2))
-        return Scene((Thing(words[0], x, y, size),), background)
+    """Puts words somewhere: one thing in a quarter or the middle, several in different quarters."""
+    places = draws.several(QUARTERS, len(words)) if len(words) > 1 else [draws.pick((*QUARTERS, (0.5, 0.5)))]
     return Scene(tuple(Thing(word, x + 0.06 * (draws.random() - 0.5), y + 0.06 * (draws.random() - 0.5),
-                             0.36 + 0.1 * draws.random())
-                       for word, (x, y) in zip(words, draws.several(QUARTERS, len(words)))), background)
+                             0.36 + 0.1 * draws.random()) for word, (x, y) in zip(words, places)), background)

@@ -1,0 +1,71 @@
+"""Trained stages, kept: each lesson finds what earlier ones trained, or trains it itself."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from vlmcourse.lab import checkpoint
+from vlmcourse.lab.train import Optimisation, Step, fit
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained stage: the model, the losses on the way, and whether it came from the cache."""
+
+    model: nn.Module
+    history: list[Step] = field(repr=False)
+    loaded: bool
+    path: Path
+
+
+def cache_folder() -> Path:
+    return Path(os.environ.get("VLMCOURSE_CACHE", Path.home() / ".cache" / "vlmcourse"))
+
+
+def train_or_load(name: str, model: nn.Module, batches, steps: int, optimisation: Optimisation = Optimisation(), *,
+                  made_of: dict, seed: int = 0, watch: Callable[[Step], None] | None = None) -> Trained:
+    """The trained model from the cache, or trained now and put there, so that each lesson starts alone.
+
+    The file's name carries a hash of everything that made it: `made_of`, the step count, the optimisation, the seed and
+    the code. A damaged file is reported and trained anew. `watch` sees each Step, also those replayed from the cache.
+    """
+    ingredients = {**made_of, "name": name, "steps": steps, "seed": seed, "code": _code(model),
+                   "optimisation": asdict(optimisation), "torch": torch.__version__}
+    digest = hashlib.sha256(json.dumps(ingredients, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    path = cache_folder() / f"{name}-{digest}.safetensors"
+    watch = watch or (lambda step: None)
+    if path.exists():
+        try:
+            tensors, notes = checkpoint.load(path)
+        except checkpoint.Damaged as error:
+            print(f"{error} It is trained again.")
+            path.unlink()
+        else:
+            model.load_state_dict(tensors)
+            history = [Step(**step) for step in notes["history"]]
+            for step in history:
+                watch(step)
+            return Trained(model.eval(), history, True, path)
+    history = []
+    for step in fit(model, batches, steps, optimisation, seed=seed):
+        history.append(step)
+        watch(step)
+    checkpoint.save(path, model.state_dict(), {"history": [asdict(step) for step in history], "made_of": str(made_of)})
+    return Trained(model, history, False, path)
+
+
+def _code(model: nn.Module) -> str:
+    """Hash of the sources that decide what a trained stage is: the parts, the model's own module, the lab's data."""
+    package = Path(__file__).parents[1]
+    sources = sorted({Path(inspect.getfile(type(model))), Path(__file__), package / "lab" / "tokens.py",
+                      *(package / "parts").glob("*.py"), *(package / "lab" / "world").glob("*.*")})
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()

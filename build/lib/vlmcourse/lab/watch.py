@@ -1,0 +1,53 @@
+"""Looking inside from outside: nothing in a model is changed, and no hook stays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from vlmcourse.parts.attention import Attention
+from vlmcourse.parts.layers import TanhGate
+
+
+def weights(model: nn.Module, run: Callable[[], object]) -> dict[str, Tensor]:
+    """The attention probabilities (B, H, Q, K) of every attention layer used while `run()` runs the model, by module name.
+
+    The fused forward stays as it is: each layer's inputs are noted, and `Attention.weights` recomputes from them. A layer
+    that is used twice keeps its last use.
+    """
+    noted: dict[str, tuple[Attention, tuple, dict]] = {}
+    hooks = [module.register_forward_pre_hook(
+        lambda module, given, named, name=name: noted.__setitem__(name, (module, given, named)), with_kwargs=True)
+        for name, module in model.named_modules() if isinstance(module, Attention)]
+    try:
+        with torch.no_grad():
+            run()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    with torch.no_grad():
+        return {name: module.weights(*given, **{key: value for key, value in named.items() if key != "cache"})
+                for name, (module, given, named) in noted.items()}
+
+
+def gates(model: nn.Module) -> dict[str, float]:
+    """How far each tanh gate is open, in (-1, 1), by module name."""
+    return {name: float(module.value) for name, module in model.named_modules() if isinstance(module, TanhGate)}
+
+
+def influence(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """How strongly each output position moves with each input position: (Q, K), zero where there is no way from k to q.
+
+    function maps (1, K, C) to (1, Q, D). The norm of d out[q] / d x[k], measured along random output directions by
+    automatic differentiation: no mask is read, so this measures what a mask only declares.
+    """
+    x = x.detach().requires_grad_()
+    out = function(x)
+    direction = torch.randn(out.shape, generator=torch.Generator().manual_seed(0), dtype=out.dtype)
+    rows = []
+    for q in range(out.shape[1]):
+        gradient, = torch.autograd.grad((out[:, q] * direction[:, q]).sum(), x, retain_graph=True)
+        rows.append(gradient[0].norm(dim=-1))
+    return torch.stack(rows)  # (Q, K)

@@ -1,0 +1,19 @@
+"""The world: scenes of OpenMoji things, about which everything is known.
+
+nouns      what there is, and what is known of it
+scenes     Scene, sample(split, index, seed): train, test (held-out compositions), novel (held-out nouns)
+render     pixels, and the styles of distribution shift
+captions   what people write under a scene
+pairs      Pairs: scenes with captions, as batches
+noise      mismatched, generic and duplicated captions, with the truth
+"""
+
+from vlmcourse.lab.world import captions, noise
+from vlmcourse.lab.world.nouns import Noun, article, noun, nouns
+from vlmcourse.lab.world.pairs import Pairs
+from vlmcourse.lab.world.render import ATTRIBUTION, STYLES, render, restyle, to_images, to_pixels
+from vlmcourse.lab.world.scenes import BACKGROUNDS, Draws, Scene, Thing, known_nouns, novel_nouns, sample, split_of
+
+__all__ = ["ATTRIBUTION", "BACKGROUNDS", "Draws", "Noun", "Pairs", "STYLES", "Scene", "Thing", "article", "captions",
+           "known_nouns", "noise", "noun", "nouns", "novel_nouns", "render", "restyle", "sample", "split_of", "to_images",
+           "to_pixels"]

@@ -1,0 +1,126 @@
+"""Lessons: text masters (py:percent) -> notebooks -> executed notebooks -> pages."""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+
+class LessonFailed(RuntimeError):
+    """A cell of a lesson raised an error; the message says which and what."""
+
+
+def repository() -> Path:
+    """The clone of the course that we are in, or that this package was installed from."""
+    for place in (Path.cwd(), *Path.cwd().parents, Path(__file__).parents[1]):
+        if (place / "notebooks" / "masters").is_dir():
+            return place
+    raise FileNotFoundError(f"no lessons in {Path.cwd()} or above it: expected a folder notebooks/ of the course. "
+                            "Run this inside a clone of the course's repository.")
+
+
+def masters() -> list[Path]:
+    return sorted((repository() / "notebooks" / "masters").glob("[0-9][0-9]_*.py"))
+
+
+def notebooks() -> list[Path]:
+    return sorted((repository() / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+
+
+def notebook_of(master: Path) -> Path:
+    return master.parents[1] / f"{master.stem}.ipynb"
+
+
+def find(name: str, among: list[Path] | None = None) -> Path:
+    """The lesson whose number is `name` ('2', '02') or whose name contains it ('clip')."""
+    among = notebooks() if among is None else among
+    found = [path for path in among if path.stem[:2] == name.zfill(2)] or [path for path in among if name.lower() in path.stem]
+    if len(found) != 1:
+        raise ValueError(f"{'no lesson' if not found else 'more than one lesson'} '{name}'; "
+                         f"there are {', '.join(path.stem for path in among)}.")
+    return found[0]
+
+
+def read(path: Path):
+    import nbformat
+
+    return nbformat.read(path, as_version=4)
+
+
+def from_master(master: Path):
+    """The notebook of a master, without outputs; cell ids are made of the cells' places and texts, so they are stable."""
+    import jupytext
+
+    notebook = jupytext.read(master)
+    notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+                         "language_info": {"name": "python"}}
+    for place, cell in enumerate(notebook.cells):
+        cell["id"] = hashlib.sha256(f"{place} {cell.source}".encode()).hexdigest()[:8]
+    return notebook
+
+
+def agree(master: Path) -> bool:
+    """Do the master and its notebook have the same cells?"""
+    def cells(notebook):
+        return [(cell.cell_type, cell.source) for cell in notebook.cells]
+
+    path = notebook_of(master)
+    return path.exists() and cells(from_master(master)) == cells(read(path))
+
+
+def title(cell) -> str:
+    """The first heading of a text cell, or the first line of code that says something."""
+    lines = [line.strip() for line in cell.source.splitlines() if line.strip()]
+    headings = [line.lstrip("# ") for line in lines if line.startswith("#")]
+    return (headings[0] if headings else lines[0] if lines else "")[:70]
+
+
+def execute(notebook, folder: Path, tell: Callable[[int, int, str, float], None], on_failure: Path | None = None):
+    """Runs all cells in `folder`, telling (cell number, cells, title, seconds) of each code cell. Returns the notebook.
+
+    Raises LessonFailed with the cell and its error; what ran until then is kept at `on_failure`.
+    """
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
+
+    os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+    client = NotebookClient(notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": str(folder)}},
+                            store_widget_state=False, record_timing=False)
+    with client.setup_kernel():
+        for number, cell in enumerate(notebook.cells):
+            start = time.perf_counter()
+            try:
+                client.execute_cell(cell, number)
+            except CellExecutionError as error:
+                where = f" What ran until then is kept in {keep(notebook, on_failure)}." if on_failure else ""
+                raise LessonFailed(f"cell {number + 1} of {len(notebook.cells)} ({title(cell)}) failed: "
+                                   f"{error.ename}: {error.evalue}.{where}") from error
+            if cell.cell_type == "code":
+                tell(number + 1, len(notebook.cells), title(cell), time.perf_counter() - start)
+    return notebook
+
+
+def keep(notebook, path: Path) -> Path:
+    """Writes a notebook, without what changes from run to run."""
+    import nbformat
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if "application/vnd.jupyter.widget-view+json"
+                            not in output.get("data", {}) or len(output["data"]) > 2]
+    nbformat.write(notebook, path)
+    return path
+
+
+def page(path: Path) -> Path:
+    """An HTML page of an executed notebook, beside it."""
+    from nbconvert import HTMLExporter
+
+    body, _ = HTMLExporter(template_name="lab").from_filename(str(path))
+    target = path.with_suffix(".html")
+    target.write_text(body, encoding="utf-8")
+    return target

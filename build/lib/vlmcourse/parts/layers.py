@@ -1,0 +1,80 @@
+"""The residual block every paper of the course builds on, and the gate that lets one in quietly."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import silu
+
+from vlmcourse.parts.attention import Attention
+
+
+class QuickGELU(nn.Module):
+    """x * sigmoid(1.702 x): the approximation OpenAI's CLIP was trained with. Not interchangeable with GELU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return silu(1.702 * x) / 1.702  # the same function, by one fused kernel
+
+
+class FeedForward(nn.Sequential):
+    """Two linear maps with a non-linearity between: (..., D) -> (..., hidden) -> (..., D)."""
+
+    def __init__(self, width: int, hidden: int, activation: type[nn.Module] = nn.GELU):
+        super().__init__(nn.Linear(width, hidden), activation(), nn.Linear(hidden, width))
+
+
+class TanhGate(nn.Module):
+    """tanh(alpha) * x with alpha starting at zero: what comes through grows from nothing (Flamingo, Sec. 2.2)."""
+
+    def __init__(self):
+        super().__init__()
+        self.alpha = nn.Parameter(torch.zeros(()))
+
+    @property
+    def value(self) -> Tensor:
+        return self.alpha.tanh()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.value * x
+
+
+class Block(nn.Module):
+    """One pre-norm transformer block: x + attention(norm x), then x + feed-forward(norm x)."""
+
+    def __init__(self, width: int, heads: int, hidden: int | None = None, activation: type[nn.Module] = nn.GELU,
+                 eps: float = 1e-5):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, eps)
+        self.attention = Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width, eps)
+        self.feedforward = FeedForward(width, hidden or 4 * width, activation)
+
+    def forward(self, x: Tensor, mask=None, cache: dict | None = None) -> Tensor:
+        x = x + self.attention(self.norm1(x), mask=mask, cache=cache)
+        return x + self.feedforward(self.norm2(x))
+
+
+class Transformer(nn.Module):
+    """`depth` blocks, one after the other: (B, L, D) -> (B, L, D). The mask is made once and passed down."""
+
+    def __init__(self, depth: int, width: int, heads: int, hidden: int | None = None,
+                 activation: type[nn.Module] = nn.GELU, eps: float = 1e-5):
+        super().__init__()
+        self.blocks = nn.ModuleList(Block(width, heads, hidden, activation, eps) for _ in range(depth))
+        self.initialise()
+
+    def initialise(self) -> None:
+        """Weights as in OpenAI's CLIP: std width**-0.5, and (2 depth)**-0.5 less into the residual stream.
+
+        A fixed std of 0.02, as in GPT-2, is right for widths near 2,500 and learns nothing at width 128.
+        """
+        for block in self.blocks:
+            narrow = (width := block.norm1.normalized_shape[0]) ** -0.5 * (2 * len(self.blocks)) ** -0.5
+            for linear, std in ((block.attention.query, width ** -0.5), (block.attention.key_value, width ** -0.5),
+                                (block.attention.out, narrow), (block.feedforward[0], (2 * width) ** -0.5),
+                                (block.feedforward[2], narrow)):
+                nn.init.normal_(linear.weight, std=std)
+                nn.init.zeros_(linear.bias)
+
+    def forward(self, x: Tensor, mask=None, cache: dict | None = None) -> Tensor:
+        for block in self.blocks:
+            x = block(x, mask, cache)
+        return x

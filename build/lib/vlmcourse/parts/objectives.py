@@ -1,0 +1,62 @@
+"""What the models are trained to do. Here: contrast, with negatives from every process."""
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.nn.functional import log_softmax
+
+
+class _Gather(torch.autograd.Function):
+    """all_gather whose gradient flows back to every process: the sum of what each process sends for my rows."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        parts = [torch.empty_like(x) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, x.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        gradient = gradient.contiguous()
+        dist.all_reduce(gradient)
+        return gradient.chunk(dist.get_world_size())[dist.get_rank()]
+
+
+def gather(x: Tensor) -> Tensor:
+    """Rows of all processes, in rank order: (B, ...) -> (processes * B, ...). Alone, x itself.
+
+    Gradients cross the processes, so a loss over all pairs, averaged over processes as data parallelism does, has the
+    gradient it would have in one process. Every process must bring the same number of rows.
+    """
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return x
+    return _Gather.apply(x) if x.is_floating_point() else _Gather.forward(None, x)
+
+
+def contrast(image: Tensor, text: Tensor, scale: Tensor | float, same: Tensor | None = None) -> Tensor:
+    """Symmetric cross-entropy of matching each image to its text and back (CLIP, Fig. 3). A scalar.
+
+    image, text   (B, D) unit vectors; row i of one belongs to row i of the other
+    scale         what cosines are multiplied by: exp of the learned log-temperature
+    same          (B,) integers, optional: rows with equal numbers are all right answers for each other. Use it where
+                  captions repeat; without it a second 'a dog' in the batch counts as wrong.
+
+    All-equal embeddings give ln(batch) exactly, a batch of one gives 0. With several processes the negatives come from
+    all of them: average the losses (and gradients) of the processes to get those of one.
+    """
+    if image.shape != text.shape or image.dim() != 2:
+        raise ValueError(f"contrast needs as many images as texts, both (batch, width); "
+                         f"found {tuple(image.shape)} and {tuple(text.shape)}.")
+    B, images, texts = len(image), gather(image), gather(text)
+    first = dist.get_rank() * B if len(images) > B else 0
+    mine = torch.arange(first, first + B, device=image.device)
+    numbers = torch.arange(len(images), device=image.device) if same is None else gather(same)
+    right = (numbers[mine, None] == numbers[None, :]).float()  # (B, all)
+    right = right / right.sum(1, keepdim=True)
+    # Cosines times a scale of up to 100: in bfloat16 they would be off by whole nats.
+    with torch.autocast(image.device.type, enabled=False):
+        image_logits = scale * image.float() @ texts.float().T  # (B, all)
+        text_logits = scale * text.float() @ images.float().T
+    image_loss = -(right * log_softmax(image_logits, dim=-1)).sum(1).mean()
+    text_loss = -(right * log_softmax(text_logits, dim=-1)).sum(1).mean()
+    return (image_loss + text_loss) / 2

@@ -1,0 +1,162 @@
+"""What the course trains: a paper at a scale, as a stage that every lesson can ask for.
+
+    clip("laptop").model       trained now, or found in the cache
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from vlmcourse.lab import checkpoint, tokens, world
+from vlmcourse.lab.evaluate import accuracy, class_embeddings, controls, embed, retrieval, zero_shot
+from vlmcourse.lab.folders import Folder, Rows
+from vlmcourse.lab.stages import Trained, train_or_load
+from vlmcourse.lab.train import Batches, Optimisation, Scale, Step, fit
+from vlmcourse.papers.clip import CLIP, CLIPConfig
+
+CONTEXT = 32  # tokens a text may have
+HELD_OUT = 256  # scenes that retrieval chooses among
+
+
+def clip_config(scale: Scale, vocabulary: int | None = None, **changes) -> CLIPConfig:
+    """CLIP's sizes at a scale; `changes` replace fields of CLIPConfig."""
+    return CLIPConfig(**{
+        "vocabulary": vocabulary or len(tokens.tokenizer()), "end": tokens.EOS, "context": CONTEXT, "embedding": scale.width,
+        "image_size": scale.image_size, "vision_width": scale.width, "vision_depth": scale.vision_depth,
+        "vision_heads": scale.heads, "text_width": scale.width, "text_depth": scale.text_depth,
+        "text_heads": scale.heads, **changes})
+
+
+def training_pairs(scale: Scale, seed: int = 0, **changes) -> world.Pairs:
+    """The world's training split, with captions as varied as people's. `changes` replace fields of Pairs."""
+    return world.Pairs(**{"split": "train", "size": scale.image_size, "seed": seed,
+                          "caption": world.captions.varied, **changes})
+
+
+def new_clip(config: CLIPConfig, seed: int = 0) -> CLIP:
+    """An untrained CLIP whose weights depend on the seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return CLIP(config)
+
+
+def clip(scale: str | None = None, seed: int = 0, *, pairs: world.Pairs | None = None, steps: int | None = None,
+         watch: Callable[[Step], None] | None = None, **changes) -> Trained:
+    """CLIP on the world, trained or loaded. `pairs`: other training data than the world's own; `changes`: of CLIPConfig."""
+    size = Scale.named(scale)
+    pairs = pairs or training_pairs(size, seed)
+    config = clip_config(size, **changes)
+    made_of = {"config": str(config), "split": pairs.split, "data seed": pairs.seed, "things": pairs.things,
+               "caption": pairs.caption.__qualname__,
+               "noise": pairs.noise and [pairs.noise.share, pairs.noise.kind.__name__], "batch": size.batch}
+    return train_or_load("clip", new_clip(config, seed), Batches(pairs.batch, size.batch), steps or size.steps,
+                         made_of=made_of, seed=seed, watch=watch)
+
+
+def singles(size: int, count: int = 512, split: str = "test") -> tuple[world.Pairs, torch.Tensor, torch.Tensor]:
+    """Scenes of one thing, their pixels, and which known noun each shows: for zero-shot classification and probes."""
+    pairs = world.Pairs(split, size, things=(1, 1))
+    names = world.known_nouns()
+    labels = torch.tensor([names.index(scene.words[0]) for scene in pairs.scenes(range(count))])
+    return pairs, world.to_pixels(pairs.images(range(count))), labels
+
+
+def noun_classes(model: CLIP, templates: tuple[str, ...] = world.captions.PROMPTS) -> torch.Tensor:
+    """Class embeddings of all known nouns, (C, E)."""
+    return class_embeddings(model, [world.article(word) for word in world.known_nouns()], templates, tokens.encode)
+
+
+def clip_report(model: CLIP, data=None) -> dict[str, float]:
+    """Retrieval both ways among held-out pairs and, on the world, zero-shot nouns; each beside its blind controls.
+
+    data: a held-out set of your own (folders.Rows); default: the world's test split, compositions never trained on.
+    """
+    size = model.config.image_size
+    pairs = data or world.Pairs("test", size)
+    indices = pairs.distinct(HELD_OUT)
+    report: dict[str, float] = {"held-out pairs": len(indices), **retrieval(*embed(model, pairs, indices))}
+    device = next(model.parameters()).device
+    batch = pairs.batch(indices)
+    with torch.no_grad():
+        texts = model.encode_text(batch["ids"].to(device)).cpu()
+
+        def image_to_text(pixels: torch.Tensor) -> float:
+            return retrieval(model.encode_image(pixels.to(device)).cpu(), texts)["image to text R@1"]
+
+        report |= _named("image to text R@1", controls(image_to_text, batch["pixels"], 1 / len(indices)))
+        if data is None:
+            _, pixels, labels = singles(size)
+            classes = noun_classes(model)
+
+            def nouns_right(pixels: torch.Tensor) -> float:
+                return accuracy(zero_shot(model.encode_image(pixels.to(device)).cpu(), classes), labels)
+
+            seen = controls(nouns_right, pixels, 1 / len(classes))
+            report |= {"zero-shot nouns": seen.model, **_named("zero-shot nouns", seen)}
+    return report
+
+
+def _named(name: str, found) -> dict[str, float]:
+    return {f"{name}, {control}": value for control, value in asdict(found).items() if control != "model"}
+
+
+def train_clip(out: Path, scale: str | None = None, data: Path | None = None, steps: int | None = None, seed: int = 0,
+               resume: bool = False, watch: Callable[[Step], None] = lambda step: None,
+               say: Callable[[str], None] = print) -> dict[str, float]:
+    """The command `vlmcourse train clip`: trains, checkpoints every 50 steps, evaluates, writes report.json.
+
+    out      folder for clip.safetensors (weights, optimiser, step) and report.json
+    data     a folder of your own pictures (folders.Folder) in the place of the world
+    resume   go on from out's checkpoint; without it a folder that already holds one is refused, so nothing is lost
+    """
+    from accelerate import PartialState
+
+    size, keep, state = Scale.named(scale), out / "clip.safetensors", PartialState()
+    steps = size.steps if steps is None else steps
+    if steps < 1:
+        raise ValueError(f"{steps} steps; expected at least 1.")
+    with state.main_process_first():
+        _make_way(keep, resume, say)
+    if data is None:
+        held_out, config = None, clip_config(size)
+        batches = Batches(training_pairs(size, seed).batch, size.batch)
+    else:
+        train, held_out, config = _own_pictures(data, size)
+        batches = Batches(train.batch, min(size.batch, len(train)), len(train), seed)
+    model = new_clip(config, seed)
+    made_of = {"scale": size.name, "seed": seed, "data": data and str(data.resolve()), "config": str(config)}
+    for step in fit(model, batches, steps, seed=seed, keep=keep, every=50, made_of=made_of):
+        watch(step)
+    if not state.is_main_process:
+        return {}
+    report = clip_report(model, held_out)
+    (out / "report.json").write_text(json.dumps(report, indent=1) + "\n")
+    return report
+
+
+def _make_way(keep: Path, resume: bool, say: Callable[[str], None]) -> None:
+    """A good checkpoint is only ever continued, a damaged one is put aside."""
+    if keep.exists() and not resume:
+        raise ValueError(f"{keep} already holds a run. Go on with it: --resume. Or train elsewhere: --out ANOTHER_FOLDER.")
+    if keep.exists():
+        try:
+            checkpoint.load(keep)
+        except checkpoint.Damaged as error:
+            aside = keep.rename(keep.with_suffix(".damaged"))
+            say(f"{error} It is put aside as {aside.name}, and training starts again from step 1.")
+
+
+def _own_pictures(folder: Path, size: Scale) -> tuple[Rows, Rows, CLIPConfig]:
+    """Training part, held-out part, and a CLIP for their words."""
+    rows = Folder(folder, size.image_size)
+    train, held_out = rows.split()
+    if len(train) < 2 or not len(held_out):
+        raise ValueError(f"{len(rows)} readable pictures in {folder}: a batch contrasts pictures with each other, and a "
+                         "tenth is held out for the test. Expected at least 20, better hundreds.")
+    longest = max(len(tokens.words(text)) for text in rows.texts) + 2  # <bos>, <eos>
+    return train, held_out, clip_config(size, len(rows.tokenizer), context=max(CONTEXT, longest))

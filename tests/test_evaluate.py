@@ -1,0 +1,153 @@
+"""Measures against brute force and scikit-learn; controls that would catch a blind model."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import normalize
+
+from vlmcourse.lab import evaluate, world
+from vlmcourse.lab.evaluate import (accuracy, class_embeddings, confusion, controls, embed, features, k_shot_probe,
+                                    linear_probe, overlap, results, retrieval, shift_curve, spread, write_results, zero_shot)
+
+
+def unit(*shape, seed=0):
+    return normalize(torch.randn(*shape, generator=torch.Generator().manual_seed(seed)), dim=-1)
+
+
+def test_retrieval_is_brute_force():
+    images, texts = unit(40, 8), unit(40, 8, seed=1)
+    found = retrieval(images, texts, ks=(1, 3))
+    for way, queries, answers in (("image to text", images, texts), ("text to image", texts, images)):
+        for k in (1, 3):
+            hits = [index in sorted(range(40), key=lambda other: -float(query @ answers[other]))[:k]
+                    for index, query in enumerate(queries)]
+            assert found[f"{way} R@{k}"] == pytest.approx(np.mean(hits))
+
+
+def test_perfect_and_constant_embeddings():
+    images = unit(20, 8)
+    assert set(retrieval(images, images).values()) == {1.0}
+    constant = torch.ones(20, 8) / 8 ** 0.5
+    found = retrieval(constant, constant)
+    assert found["image to text R@1"] == found["text to image R@10"] == 0  # ties are not knowledge
+
+
+def test_numbers_that_are_none_score_nothing():
+    assert set(retrieval(torch.full((5, 3), torch.nan), unit(5, 3)).values()) == {0.0}
+
+
+class Toy(nn.Module):
+    """Embeds text by counting words, and images by their mean colour; in training mode it would be random."""
+
+    def __init__(self):
+        super().__init__()
+        self.dropout, self.weight = nn.Dropout(0.5), nn.Parameter(torch.ones(1))
+
+    def encode_text(self, ids):
+        counts = torch.stack([(ids == word).sum(1) for word in range(3, 13)], 1).float()
+        return normalize(self.dropout(counts * self.weight + 0.01), dim=-1)
+
+    def encode_image(self, pixels):
+        return normalize(self.dropout(pixels.mean((2, 3)) * self.weight + 0.01), dim=-1)
+
+
+def numbers(texts):
+    return torch.tensor([[len(word) + 2 for word in text.split()] for text in texts])
+
+
+def test_prompt_ensembles_average_in_embedding_space():
+    model, names = Toy(), ["bb", "cccc"]
+    one = class_embeddings(model, names, ["a {}"], numbers)
+    assert torch.allclose(class_embeddings(model, names, ["a {}"] * 3, numbers), one)  # the same template adds nothing
+    both = class_embeddings(model, names, ["a {}", "the {} seen"], numbers)
+    model.eval()
+    with torch.no_grad():
+        expected = normalize((model.encode_text(numbers(["a bb", "a cccc"])) +
+                              model.encode_text(numbers(["the bb seen", "the cccc seen"]))) / 2, dim=-1)
+    torch.testing.assert_close(both, expected)
+    with pytest.raises(ValueError, match="exactly one"):
+        class_embeddings(model, names, ["a picture"], numbers)
+
+
+def test_looking_does_not_change_the_model():
+    model = Toy().train()
+    pairs = world.Pairs("test", 32)
+    first, second = embed(model, pairs, range(10), batch=4), embed(model, pairs, range(10), batch=10)
+    assert all(torch.allclose(a, b) for a, b in zip(first, second))  # no dropout, whatever the batch
+    assert model.training and model.weight.grad is None
+    assert features(model.encode_image, model, pairs.batch(range(5))["pixels"], 2).shape == (5, 3)
+
+
+def test_zero_shot_accuracy_confusion():
+    classes = torch.eye(3)
+    predicted = zero_shot(classes[[0, 2, 2, 1]], classes)
+    labels = torch.tensor([0, 1, 2, 1])
+    assert predicted.tolist() == [0, 2, 2, 1] and accuracy(predicted, labels) == 0.75
+    assert confusion(predicted, labels, 3).tolist() == [[1, 0, 0], [0, 1, 1], [0, 0, 1]]
+
+
+def blobs(per_class, seed, classes=4, noise=0.6):
+    generator = torch.Generator().manual_seed(seed)
+    centres = torch.eye(8)[:classes] * 3
+    labels = torch.arange(classes).repeat_interleave(per_class)
+    return centres[labels] + noise * torch.randn(len(labels), 8, generator=generator), labels
+
+
+def test_probes_learn_what_is_there_and_not_what_is_not():
+    train, test = blobs(40, 0), blobs(40, 1)
+    assert linear_probe(train, test) > 0.95
+    shuffled = train[1][torch.randperm(160, generator=torch.Generator().manual_seed(0))]
+    assert linear_probe((train[0], shuffled), test) < 0.5
+    hard_train, hard_test = blobs(40, 0, noise=2.0), blobs(40, 1, noise=2.0)
+    assert k_shot_probe(hard_train, hard_test, 1).mean < k_shot_probe(hard_train, hard_test, 32).mean
+    assert len(k_shot_probe(train, test, 2, draws=5).values) == 5
+    with pytest.raises(ValueError, match="50 shots, but a class has only 40"):
+        k_shot_probe(train, test, 50)
+
+
+def test_controls_tell_seeing_from_guessing():
+    pixels = torch.rand(50, 3, 4, 4) + 0.1
+    truth = pixels.mean((1, 2, 3))
+    sees = controls(lambda x: ((x.mean((1, 2, 3)) - truth).abs() < 1e-6).float().mean().item(), pixels, 0.0)
+    assert sees.model == 1 and sees.blind == 0 and sees.shuffled == 0  # no picture stays in its place
+    guesses = controls(lambda x: 0.5, pixels, 0.5)
+    assert guesses.model == guesses.blind == guesses.shuffled
+
+
+def test_shift_curve_sees_the_style_asked_for():
+    images = world.Pairs("train", 32).images(range(20))
+    bright = torch.from_numpy(images.reshape(20, -1).mean(1) > 127).long()
+    curve = shift_curve(lambda pixels: (pixels.mean((1, 2, 3)) > 0).long(), images, bright, ("as trained", "inverted"))
+    assert curve["as trained"] == 1 and curve["inverted"] == 0
+
+
+def test_overlap_finds_near_duplicates():
+    train = unit(300, 16)
+    test = torch.cat([normalize(train[:3] + 0.01 * unit(3, 16, seed=2), dim=-1), unit(400, 16, seed=3)])
+    assert overlap(test, train).tolist() == [True] * 3 + [False] * 400
+
+
+def test_spread():
+    found = spread([0.9, 0.8, 1.0])
+    assert found.mean == pytest.approx(0.9) and found.std == pytest.approx(0.1) and "3 runs" in str(found)
+    assert spread([1.0]).std == 0
+    with pytest.raises(ValueError, match="no values"):
+        spread([])
+
+
+def test_results_are_kept_and_missing_ones_say_how_to_make_them(tmp_path, monkeypatch):
+    (tmp_path / "benchmarks" / "results").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    path = write_results("toy", [{"score": 0.5}], seeds=[0, 1])
+    assert results("toy")["rows"] == [{"score": 0.5}] and json.loads(path.read_text())["machine"]["threads"] >= 1
+    with pytest.raises(FileNotFoundError, match="no results twins_toy.json"):
+        results("twins_toy")
+
+
+def test_every_public_measure_is_documented():
+    public = [value for name, value in vars(evaluate).items()
+              if callable(value) and getattr(value, "__module__", "") == evaluate.__name__ and not name.startswith("_")]
+    assert len(public) > 12 and all(value.__doc__ for value in public if value.__name__ not in ("accuracy", "spread", "confusion"))

@@ -1,0 +1,57 @@
+"""The tokenizer: stable, reversible, and clear about words it doesn't know."""
+
+import pytest
+import torch
+
+from vlmcourse.lab import tokens, world
+
+
+def test_special_tokens_stand_first():
+    vocabulary = tokens.tokenizer().get_vocab()
+    assert [vocabulary[word] for word in tokens.SPECIAL] == list(range(len(tokens.SPECIAL)))
+    assert (tokens.PAD, tokens.BOS, tokens.EOS, tokens.UNKNOWN) == (0, 1, 2, 3)
+    ordinary = sorted(vocabulary, key=vocabulary.get)[len(tokens.SPECIAL):]
+    assert ordinary == sorted(ordinary)  # ids depend on the words alone
+
+
+def test_there_and_back():
+    texts = [world.Pairs("train").text(index) for index in range(100)]
+    ids = tokens.encode(texts)
+    assert tokens.decode(ids) == texts
+    assert (ids[:, 0] == tokens.BOS).all() and ((ids == tokens.EOS).sum(1) == 1).all()
+    for row in ids:
+        end = row.tolist().index(tokens.EOS)
+        assert (row[end + 1:] == tokens.PAD).all() and (row[:end + 1] != tokens.PAD).all()
+
+
+def test_case_and_punctuation_and_tags():
+    cut = tokens.tokenizer().tokenize
+    assert cut("Question: where is A cat?") == ["question", ":", "where", "is", "a", "cat", "?"]
+    assert cut("<image> a cat<EOC><image>[MASK]") == ["<image>", "a", "cat", "<EOC>", "<image>", "[MASK]"]
+    assert tokens.words("A Cat, [MASK]<EOC>?") == ["a", "cat", ",", "[MASK]", "<EOC>", "?"]
+
+
+def test_another_vocabulary():
+    mine = tokens.build(tokens.words("My sofa is mauve"))
+    ids = tokens.encode(["mauve sofa"], using=mine)
+    assert tokens.decode(ids, mine) == ["mauve sofa"] and len(mine) == len(tokens.SPECIAL) + 4
+
+
+def test_it_saves_as_any_tokenizer_does(tmp_path):
+    from transformers import AutoTokenizer
+
+    tokens.tokenizer().save_pretrained(tmp_path)
+    again = AutoTokenizer.from_pretrained(tmp_path)
+    assert torch.equal(tokens.encode(["a cat on blue"], using=again), tokens.encode(["a cat on blue"]))
+
+
+@pytest.mark.parametrize("texts, options, words", [
+    (["a cat", "a strawbery on blue"], {}, ["'strawbery'", "strawberry", "'a strawbery on blue'"]),
+    (["a cat", "a cat and a dog"], {"context": 5}, ["'a cat and a dog' has 7 tokens", "at most 5"]),
+    (["a cat", "  "], {}, ["text 1 is empty"]),
+    ("a cat", {}, ["one string", "['a cat']"]),
+])
+def test_messages(texts, options, words):
+    with pytest.raises(ValueError) as error:
+        tokens.encode(texts, **options)
+    assert all(word in str(error.value) for word in words), str(error.value)

@@ -1,0 +1,154 @@
+"""The command vlmcourse: doctor, lab, run, build, train.
+
+Nothing heavy is imported until a command runs, so that --help answers at once.
+"""
+
+import os
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+                  help="Early vision-language models, built step by step.\n\nStart with: vlmcourse lab")
+train = typer.Typer(no_args_is_help=True, help="Train a model of the course from the command line.")
+app.add_typer(train, name="train")
+
+
+class ScaleName(str, Enum):
+    smoke = "smoke"
+    laptop = "laptop"
+    gpu = "gpu"
+
+
+Scale = Annotated[Optional[ScaleName], typer.Option(
+    help="smoke: seconds; laptop: two cores, minutes; gpu. Default: VLMCOURSE_SCALE, else laptop.")]
+
+
+def _use(scale: Optional[ScaleName]) -> None:
+    """Lessons and recipes read the scale from the environment, the ones in other processes too."""
+    if scale:
+        os.environ["VLMCOURSE_SCALE"] = scale.value
+
+
+@app.command()
+def doctor() -> None:
+    """Check this machine: what is there, what is missing, and what to do about it."""
+    from rich.console import Console
+
+    from vlmcourse.doctor import checks
+
+    console, missing = Console(), 0
+    for check in checks():
+        missing += check.needed and not check.fine
+        mark = "[green]OK  [/]" if check.fine else "[red]MEND[/]" if check.needed else "[yellow]NOTE[/]"
+        console.print(f"{mark} [bold]{check.name:11}[/] {check.found}" + (f"\n                 {check.advice}" if not check.fine else ""),
+                      highlight=False)
+    raise typer.Exit(1 if missing else 0)
+
+
+@app.command()
+def lab(browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
+        port: Annotated[int, typer.Option(help="Port to serve on.")] = 8888) -> None:
+    """Open JupyterLab on the lessons."""
+    from vlmcourse.lessons import repository
+
+    folder = repository() / "notebooks"
+    command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={folder}", f"--port={port}"]
+    command += [] if browser else ["--no-browser"]
+    command += ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    print(f"Lessons: {folder}. Stop with Ctrl-C.", flush=True)
+    sys.stdout.flush()
+    if os.name == "nt":  # exec on Windows detaches from the console
+        import subprocess
+
+        raise typer.Exit(subprocess.run(command).returncode)
+    os.execv(sys.executable, command)
+
+
+@app.command()
+def run(lesson: Annotated[str, typer.Argument(help="Its number or a part of its name: 2, 02, clip")],
+        scale: Scale = None) -> None:
+    """Execute a lesson without a browser and keep the result, with a page to look at, in runs/."""
+    from vlmcourse import lessons
+
+    _use(scale)
+    name = os.environ.get("VLMCOURSE_SCALE", "laptop")
+    notebook = lessons.find(lesson)
+    folder = Path("runs")
+    executed = lessons.execute(lessons.read(notebook), notebook.parent, _tell_cell,
+                               on_failure=folder / f"{notebook.stem}-{name}-failed.ipynb")
+    kept = lessons.keep(executed, folder / f"{notebook.stem}-{name}.ipynb")
+    print(f"Kept {kept} and {lessons.page(kept)}")
+
+
+def _tell_cell(number: int, cells: int, title: str, seconds: float) -> None:
+    print(f"[{number:3}/{cells}] {seconds:7.1f} s  {title}", flush=True)
+
+
+@app.command()
+def build(lesson: Annotated[Optional[list[str]], typer.Argument(help="Lessons to build; none: all")] = None,
+          scale: Scale = None,
+          check: Annotated[bool, typer.Option("--check", help="Only compare cells of masters and notebooks.")] = False) -> None:
+    """Turn the masters of lessons (notebooks/masters) into executed notebooks."""
+    from vlmcourse import lessons
+
+    _use(scale)
+    masters = [lessons.find(name, lessons.masters()) for name in lesson] if lesson else lessons.masters()
+    different = [master.stem for master in masters if not lessons.agree(master)] if check else []
+    if different:
+        raise ValueError(f"master and notebook have different cells: {', '.join(different)}. Run: vlmcourse build")
+    for master in [] if check else masters:
+        print(master.stem, flush=True)
+        executed = lessons.execute(lessons.from_master(master), master.parents[1], _tell_cell)
+        print(f"Kept {lessons.keep(executed, lessons.notebook_of(master))}")
+
+
+@train.command("clip")
+def train_clip(
+        scale: Scale = None,
+        data: Annotated[Optional[Path], typer.Option(help="Your pictures: a folder with metadata.jsonl or .csv.")] = None,
+        steps: Annotated[Optional[int], typer.Option(help="Steps of training. Default: what the scale says.")] = None,
+        seed: Annotated[int, typer.Option(help="Decides initial weights, data and order.")] = 0,
+        out: Annotated[Path, typer.Option(help="Where checkpoint and report go.")] = Path("runs/clip"),
+        resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False) -> None:
+    """Train CLIP on the course's world or on your own pictures, and test it on what it never saw."""
+    from accelerate import PartialState
+    from tqdm import tqdm
+
+    from vlmcourse.recipes import train_clip as recipe
+
+    main_process = PartialState().is_main_process
+    bar = None
+
+    def watch(step) -> None:
+        nonlocal bar
+        bar = bar or tqdm(total=step.steps, initial=step.step - 1, unit="step", mininterval=0.5,
+                          disable=not main_process)
+        bar.set_postfix(loss=f"{step.loss:.3f}", refresh=False)
+        bar.update()
+
+    report = recipe(out, scale and scale.value, data, steps, seed, resume, watch, print if main_process else lambda text: None)
+    if bar:
+        bar.close()
+    for name, value in report.items():
+        print(f"{name:45} {value:.3f}" if isinstance(value, float) else f"{name:45} {value}")
+    if report:
+        print(f"Kept {out / 'clip.safetensors'} and {out / 'report.json'}")
+
+
+def main() -> None:
+    """Runs a command; what went wrong is said in one message (VLMCOURSE_DEBUG=1 shows where)."""
+    try:
+        app()
+    except (ValueError, OSError, FloatingPointError, RuntimeError) as error:
+        if os.environ.get("VLMCOURSE_DEBUG"):
+            raise
+        print(f"vlmcourse: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

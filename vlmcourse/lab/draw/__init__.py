@@ -1,0 +1,15 @@
+"""Every picture of the course. Each function returns a matplotlib Figure whose `.description` says in words what it shows.
+
+style   one palette (Okabe-Ito, safe for colour-blind readers), one look; show(figure) displays it with its description
+masks   who may look at whom: one mask, the gallery, got beside wanted, attention weights
+curves  training, live too; scores over something, with spread; bars with a chance line
+images  pictures with captions, similarity matrices, retrieval, attention over a picture, confusions, embeddings
+"""
+
+from vlmcourse.lab.draw.curves import Live, bars, curves, loss
+from vlmcourse.lab.draw.images import attention_over_image, confusion, embeddings, matches, pictures, similarity
+from vlmcourse.lab.draw.masks import compare, gallery, mask, weights
+from vlmcourse.lab.draw.style import COLOURS, show
+
+__all__ = ["COLOURS", "Live", "attention_over_image", "bars", "compare", "confusion", "curves", "embeddings", "gallery",
+           "loss", "mask", "matches", "pictures", "show", "similarity", "weights"]

@@ -1,0 +1,136 @@
+"""Numbers over time and over other numbers."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from vlmcourse.lab.draw.style import COLOURS, GREY, MARKERS, describe, figure, look, png
+from vlmcourse.lab.evaluate import Spread
+
+
+def _smooth(values: Sequence[float], share: float = 0.03) -> np.ndarray:
+    """Running mean over a share of the run, to see the trend through the noise."""
+    width = max(1, int(share * len(values)))
+    return np.convolve(values, np.ones(width) / width, mode="valid")
+
+
+def loss(histories: Mapping[str, Sequence] | Sequence, chance: float | None = None, chance_name: str = "chance",
+         logarithmic: bool = False):
+    """Loss over steps. `histories`: the Steps of one run, or {name: Steps} of several; `chance`: a line to compare with."""
+    runs = histories if isinstance(histories, Mapping) else {"loss": histories}
+    with look():
+        made, (axes,) = figure(7.2, 3.4)
+        for (name, steps), colour in zip(runs.items(), COLOURS):
+            values = [step.loss for step in steps]
+            axes.plot([step.step for step in steps], values, color=colour, alpha=0.25, linewidth=1)
+            smooth = _smooth(values)
+            axes.plot([step.step for step in steps][len(values) - len(smooth):], smooth, color=colour, label=name)
+        if chance is not None:
+            axes.axhline(chance, color=GREY, linestyle="--", linewidth=1.2, label=f"{chance_name} = {chance:.2f}")
+        axes.set(xlabel="step", ylabel="loss", yscale="log" if logarithmic else "linear")
+        axes.legend()
+    ends = "; ".join(f"{name} falls from {steps[0].loss:.2f} to {_smooth([s.loss for s in steps])[-1]:.2f} in "
+                     f"{len(steps)} steps" for name, steps in runs.items() if len(steps))
+    return describe(made, f"Training loss over steps: {ends}." + (f" Dashed line: {chance_name}, {chance:.2f}." if chance else ""))
+
+
+class Live:
+    """A training curve that grows in the notebook, with time left; give it to `watch=`, or call it with each Step.
+
+    Redrawn about once a second, and at the end, so that the last picture stays. In a terminal it prints now and then.
+    """
+
+    def __init__(self, chance: float | None = None, chance_name: str = "chance", every: float = 1.5):
+        self.history: list = []
+        self.chance, self.chance_name, self.every = chance, chance_name, every
+        self._display, self._last = None, -math.inf
+
+    def __call__(self, step) -> None:
+        self.history.append(step)
+        final = step.step == step.steps
+        if final or time.perf_counter() - self._last > self.every:
+            self._draw(step)
+            self._last = time.perf_counter()
+
+    def figure(self):
+        """The picture as it stands."""
+        step = self.history[-1]
+        made = loss(self.history, self.chance, self.chance_name)
+        left = "done" if step.step == step.steps else f"about {step.left:.0f} s left"
+        made.axes[0].set_title(f"step {step.step} of {step.steps}   loss {step.loss:.3f}   "
+                               f"learning rate {step.learning_rate:.1e}   {step.seconds:.0f} s, {left}", loc="left",
+                               fontweight="normal")
+        return made
+
+    def _draw(self, step) -> None:
+        from IPython import get_ipython
+        from IPython.display import display
+
+        if get_ipython() is None:
+            print(f"step {step.step}/{step.steps}  loss {step.loss:.3f}  {step.left:.0f} s left", flush=True)
+            return
+        made = self.figure()
+        data = {"image/png": png(made), "text/plain": made.description}
+        metadata = {"image/png": {"alt": made.description}}
+        if self._display is None:
+            self._display = display(data, raw=True, metadata=metadata, display_id=True)
+        else:
+            self._display.update(data, raw=True, metadata=metadata)
+
+
+def _value(value: Spread | float) -> tuple[float, float, tuple[float, ...]]:
+    return (value.mean, value.std, value.values) if isinstance(value, Spread) else (value, 0.0, ())
+
+
+def curves(series: Mapping[str, Mapping[float, Spread | float]], xlabel: str, ylabel: str, chance: float | None = None,
+           lines: Mapping[str, float] | None = None, xlog: bool = False, ylog: bool = False):
+    """Scores over a number: {name: {x: Spread or number}}, bands of one standard deviation, and level lines."""
+    with look():
+        made, (axes,) = figure(7.2, 3.6)
+        for (name, points), colour, marker in zip(series.items(), COLOURS, MARKERS):
+            x = np.array(list(points))
+            mean, std = (np.array([_value(point)[part] for point in points.values()]) for part in (0, 1))
+            axes.plot(x, mean, color=colour, marker=marker, label=name)
+            axes.fill_between(x, mean - std, mean + std, color=colour, alpha=0.2, linewidth=0)
+        for (name, level), colour in zip((lines or {}).items(), COLOURS[len(series):]):
+            axes.axhline(level, color=colour, linestyle="-.", linewidth=1.5, label=name)
+        if chance is not None:
+            axes.axhline(chance, color=GREY, linestyle="--", linewidth=1.2, label=f"chance = {chance:.3g}")
+        axes.set(xlabel=xlabel, ylabel=ylabel, xscale="log" if xlog else "linear", yscale="log" if ylog else "linear")
+        if xlog:
+            ticks = sorted({x for points in series.values() for x in points})
+            axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            axes.minorticks_off()
+        axes.legend()
+    told = "; ".join(f"{name}: " + ", ".join(f"{x:g} → {_value(point)[0]:.3g}" for x, point in points.items())
+                     for name, points in series.items())
+    levels = "".join(f" Line {name}: {level:.3g}." for name, level in (lines or {}).items())
+    return describe(made, f"{ylabel} over {xlabel}. {told}.{levels}" + (f" Chance: {chance:.3g}." if chance is not None else ""))
+
+
+def bars(groups: Mapping[str, Mapping[str, Spread | float]], ylabel: str, chance: float | None = None):
+    """Bars of {group: {name: Spread or number}}; whiskers are one standard deviation, dots are the single runs."""
+    names = list(dict.fromkeys(name for group in groups.values() for name in group))
+    width = 0.8 / len(names)
+    with look():
+        made, (axes,) = figure(max(5, 1.4 + 0.5 * len(groups) * len(names) + 0.6 * len(groups)), 3.6)
+        for place, name in enumerate(names):
+            x = [index + (place - (len(names) - 1) / 2) * width for index, group in enumerate(groups.values()) if name in group]
+            found = [_value(group[name]) for group in groups.values() if name in group]
+            axes.bar(x, [mean for mean, _, _ in found], width * 0.92, label=name, color=COLOURS[place], alpha=0.85,
+                     yerr=[std for _, std, _ in found] if any(std for _, std, _ in found) else None, capsize=3)
+            for centre, (_, _, values) in zip(x, found):
+                axes.plot([centre] * len(values), values, ".", color="black", markersize=4)
+        if chance is not None:
+            axes.axhline(chance, color=GREY, linestyle="--", linewidth=1.2, label=f"chance = {chance:.3g}")
+        axes.set_xticks(range(len(groups)), list(groups))
+        axes.set_ylabel(ylabel)
+        if len(names) > 1 or chance is not None:
+            axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    told = "; ".join(f"{group}: " + ", ".join(f"{name} {_value(value)[0]:.3g}" + (f" ± {value.std:.2g}" if isinstance(value, Spread) else "")
+                                              for name, value in values.items()) for group, values in groups.items())
+    return describe(made, f"{ylabel}. {told}." + (f" Chance: {chance:.3g}." if chance is not None else ""))

@@ -1,0 +1,103 @@
+"""Who may look at whom. Rows are queries, columns are keys; dark = may look. Drawn from the booleans computed with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from torch import Tensor
+
+from vlmcourse.lab.draw.style import COLOURS, DARK, PALE, SEQUENTIAL, describe, figure, look
+from vlmcourse.parts.masks import Mask
+
+
+def _grid(values: Mask | Tensor) -> np.ndarray:
+    """(Q, K) booleans of a mask, or of its first sequence and head."""
+    dense = values.dense() if isinstance(values, Mask) else values
+    return dense.reshape(-1, *dense.shape[-2:])[0].numpy().astype(bool)
+
+
+def _rows(grid: np.ndarray) -> str:
+    return "; ".join(f"query {row} sees " + (", ".join(map(str, np.flatnonzero(cells))) or "nothing")
+                     for row, cells in enumerate(grid))
+
+
+def _cells(axes, grid: np.ndarray, queries: Sequence[str] | None, keys: Sequence[str] | None, title: str = "") -> None:
+    from matplotlib.colors import ListedColormap
+
+    axes.pcolormesh(grid.astype(float), cmap=ListedColormap([PALE, DARK]), vmin=0, vmax=1, edgecolors="white", linewidth=1.5)
+    _labels(axes, grid.shape, queries, keys, title)
+
+
+def _labels(axes, shape, queries, keys, title) -> None:
+    axes.set_aspect("equal")
+    axes.invert_yaxis()
+    axes.set_title(title, loc="left")
+    names = (keys or range(shape[1]), queries or range(shape[0]))
+    axes.set_xticks(np.arange(shape[1]) + 0.5, names[0], rotation=90 if keys else 0)
+    axes.set_yticks(np.arange(shape[0]) + 0.5, names[1])
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def mask(values: Mask | Tensor, queries: Sequence[str] | None = None, keys: Sequence[str] | None = None, title: str = ""):
+    """One mask, with the names of its positions."""
+    grid = _grid(values)
+    with look():
+        made, (axes,) = figure(1.6 + 0.42 * grid.shape[1], 1.3 + 0.42 * grid.shape[0])
+        _cells(axes, grid, queries, keys, title or (values.name if isinstance(values, Mask) else ""))
+        axes.set_xlabel("key: looked at")
+        axes.set_ylabel("query: looks")
+    return describe(made, f"Attention mask {title or getattr(values, 'name', '')}, {grid.shape[0]} queries by "
+                          f"{grid.shape[1]} keys: {_rows(grid)}.")
+
+
+def gallery(masks: Mapping[str, Mask | Tensor], columns: int = 3):
+    """Several masks on one page."""
+    grids = {name: _grid(values) for name, values in masks.items()}
+    rows = -(-len(grids) // columns)
+    with look():
+        made, axes = figure(3.1 * columns, 2.9 * rows, rows, columns)
+        for place, (name, grid) in zip(axes, grids.items()):
+            _cells(place, grid, None, None, name.replace(": ", ":\n"))
+        for place in axes[len(grids):]:
+            place.set_visible(False)
+    return describe(made, f"{len(grids)} attention masks; dark cells mean that the row's query may look at the column's key. " +
+                    " ".join(f"{name}: {_rows(grid)}." for name, grid in grids.items()))
+
+
+def compare(got: Mask | Tensor, wanted: Mask | Tensor, titles: tuple[str, str] = ("yours", "wanted")):
+    """Two masks side by side, and where they differ."""
+    first, second = _grid(got), _grid(wanted)
+    if first.shape != second.shape:
+        raise ValueError(f"masks of different shapes: {titles[0]} {first.shape}, {titles[1]} {second.shape}.")
+    extra, missing = first & ~second, second & ~first
+    with look():
+        made, axes = figure(9, 1.2 + 0.3 * len(first), 1, 3)
+        _cells(axes[0], first, None, None, titles[0])
+        _cells(axes[1], second, None, None, titles[1])
+        _cells(axes[2], first & second, None, None, "differences")
+        for cells, colour, sign in ((extra, COLOURS[3], "+"), (missing, COLOURS[1], "−")):
+            for q, k in zip(*np.nonzero(cells)):
+                axes[2].fill_between([k, k + 1], q, q + 1, color=colour)
+                axes[2].text(k + 0.5, q + 0.55, sign, ha="center", va="center", fontweight="bold")
+        axes[2].set_xlabel("+ looks, but must not;  − must look, but doesn't")
+    wrong = int(extra.sum()), int(missing.sum())
+    return describe(made, f"{titles[0]} beside {titles[1]}: " + ("no difference." if not sum(wrong) else
+                    f"{wrong[0]} cells look but must not, {wrong[1]} must look but don't."))
+
+
+def weights(probabilities: Tensor, queries: Sequence[str] | None = None, keys: Sequence[str] | None = None):
+    """Attention probabilities (H, Q, K), one panel a head."""
+    values = np.asarray(probabilities.detach())
+    heads = len(values)
+    with look():
+        made, axes = figure(min(11, 1.2 + 2.6 * heads), 3.2, 1, heads)
+        for head, place in enumerate(axes):
+            drawn = place.pcolormesh(values[head], cmap=SEQUENTIAL, vmin=0, vmax=1)
+            _labels(place, values[head].shape, queries if head == 0 else [""] * values.shape[1], keys, f"head {head}")
+        made.colorbar(drawn, ax=axes, label="attention", shrink=0.8)
+    strongest = "; ".join(f"head {head}: " + ", ".join(f"{row}→{int(col)}" for row, col in enumerate(values[head].argmax(-1)))
+                          for head in range(heads))
+    return describe(made, f"Attention probabilities of {heads} heads, strongest key of each query: {strongest}.")

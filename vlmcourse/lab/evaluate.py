@@ -1,0 +1,224 @@
+"""What a model is worth: retrieval, zero-shot, probes, shift, and the controls that could refute it.
+
+Models are anything with `encode_image(pixels)` and `encode_text(ids)` -> unit vectors; data is anything with
+`batch(indices)`, like world.Pairs. Scores are fractions; every score has a chance line, and claims have a spread over seeds.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+
+@contextmanager
+def _looking(model: nn.Module):
+    """Evaluation mode without gradients; training mode comes back afterwards."""
+    was = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(was)
+
+
+def embed(model, data, indices: Sequence[int], batch: int = 256) -> tuple[Tensor, Tensor]:
+    """Embeddings of images and texts of these pairs: (N, E) and (N, E)."""
+    device = next(model.parameters()).device
+    images, texts = [], []
+    with _looking(model):
+        for start in range(0, len(indices), batch):
+            made = data.batch(indices[start:start + batch])
+            images.append(model.encode_image(made["pixels"].to(device)).cpu())
+            texts.append(model.encode_text(made["ids"].to(device)).cpu())
+    return torch.cat(images), torch.cat(texts)
+
+
+def features(encode: Callable[[Tensor], Tensor], model: nn.Module, pixels: Tensor, batch: int = 256) -> Tensor:
+    """encode(pixels), batch by batch, for probes: (N, 3, S, S) -> (N, D). CLIP's probes take `model.vision`, the features
+    before the joint projection (Sec. 3.2)."""
+    device = next(model.parameters()).device
+    with _looking(model):
+        return torch.cat([encode(part.to(device)).float().cpu() for part in pixels.split(batch)])
+
+
+def retrieval(images: Tensor, texts: Tensor, ks: Sequence[int] = (1, 5, 10)) -> dict[str, float]:
+    """R@k both ways of N pairs of unit vectors: is the right one among the k nearest?
+
+    Ties count against the model, so constant embeddings score 0, not 1. Keys: 'image to text R@1', 'text to image R@1', ...
+    """
+    similarity = images @ texts.T  # (images, texts)
+    right = similarity.diagonal()
+    found = {}
+    # "not less", rather than "at least": so that NaN counts against the model too
+    for way, ranks in (("image to text", (~(similarity < right[:, None])).sum(1)),
+                       ("text to image", (~(similarity < right[None, :])).sum(0))):
+        for k in ks:
+            found[f"{way} R@{k}"] = (ranks <= k).float().mean().item()
+    return found
+
+
+def class_embeddings(model, names: Sequence[str], templates: Sequence[str], encode: Callable[[list[str]], Tensor]) -> Tensor:
+    """One unit vector per class name, (C, E): the mean over templates, taken in embedding space (CLIP, Sec. 3.1.4).
+
+    templates hold one {} for the name; encode: texts -> ids. Each text is normalised, then averaged, then normalised again.
+    """
+    if bad := [template for template in templates if template.count("{}") != 1]:
+        raise ValueError(f"template {bad[0]!r}; expected exactly one {{}} where the class name goes.")
+    device = next(model.parameters()).device
+    with _looking(model):
+        per_template = [model.encode_text(encode([template.format(name) for name in names]).to(device)).cpu()
+                        for template in templates]
+    return normalize(torch.stack(per_template).mean(0), dim=-1)
+
+
+def zero_shot(images: Tensor, classes: Tensor) -> Tensor:
+    """The nearest class of each image: (N, E) and (C, E) -> (N,)."""
+    return (images @ classes.T).argmax(1)
+
+
+def accuracy(predicted: Tensor, labels: Tensor) -> float:
+    return (torch.as_tensor(predicted) == torch.as_tensor(labels)).float().mean().item()
+
+
+def confusion(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """(true class, predicted class) counts."""
+    return torch.bincount(torch.as_tensor(labels) * classes + torch.as_tensor(predicted),
+                          minlength=classes ** 2).reshape(classes, classes)
+
+
+def linear_probe(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor],
+                 strengths: Sequence[float] = tuple(10.0 ** power for power in range(-3, 5))) -> float:
+    """Accuracy of logistic regression on features: (features, labels) to train and to test (CLIP, Sec. 3.2).
+
+    L-BFGS, at most 1,000 iterations; the L2 strength is chosen on a fifth of the training part, then all of it is used.
+    The paper sweeps 96 values; every tenfold step is enough here.
+    """
+    from sklearn.model_selection import train_test_split
+
+    x, y = (np.asarray(part) for part in train)
+    to_fit, to_choose, fit_labels, choose_labels = train_test_split(x, y, test_size=0.2, random_state=0)
+    best = max(strengths, key=lambda strength: _probe(strength, to_fit, fit_labels).score(to_choose, choose_labels))
+    return float(_probe(best, x, y).score(*(np.asarray(part) for part in test)))
+
+
+def _probe(strength: float, x: np.ndarray, y: np.ndarray):
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000)).fit(x, y)
+
+
+def k_shot_probe(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], k: int, draws: int = 3,
+                 strength: float = 1.0) -> Spread:
+    """Logistic regression on k examples per class, drawn `draws` times."""
+    x, y = (np.asarray(part) for part in train)
+    scores = []
+    for draw in range(draws):
+        generator = np.random.default_rng(draw)
+        of_class = [np.flatnonzero(y == label) for label in np.unique(y)]
+        if (fewest := min(map(len, of_class))) < k:
+            raise ValueError(f"{k} shots, but a class has only {fewest} examples.")
+        chosen = np.concatenate([generator.choice(members, k, replace=False) for members in of_class])
+        scores.append(float(_probe(strength, x[chosen], y[chosen]).score(*(np.asarray(part) for part in test))))
+    return spread(scores)
+
+
+@dataclass(frozen=True)
+class Controls:
+    """A score beside what it would be without seeing: one grey image for all, other pairs' images, and chance."""
+
+    model: float
+    blind: float
+    shuffled: float
+    chance: float
+
+    def __str__(self) -> str:
+        return f"{self.model:.3f} (blind {self.blind:.3f}, shuffled images {self.shuffled:.3f}, chance {self.chance:.3f})"
+
+
+def controls(score: Callable[[Tensor], float], pixels: Tensor, chance: float) -> Controls:
+    """score(pixels) with the right images, with grey ones, and with each image replaced by another pair's.
+
+    The shuffle is one big cycle in random order, so no image stays where it belongs.
+    """
+    order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))
+    other = torch.empty_like(order)
+    other[order] = order.roll(1)
+    return Controls(score(pixels), score(torch.zeros_like(pixels)), score(pixels[other]), chance)
+
+
+def shift_curve(predict: Callable[[Tensor], Tensor], images: np.ndarray, labels: Tensor,
+                styles: Sequence[str]) -> dict[str, float]:
+    """Accuracy in each style of world.STYLES. images (N, S, S, 3) uint8; predict: pixels -> classes (N,)."""
+    from vlmcourse.lab.world import restyle, to_pixels
+
+    return {style: accuracy(predict(to_pixels(restyle(images, style))), labels) for style in styles}
+
+
+def overlap(test: Tensor, train: Tensor, threshold: float = 0.98) -> Tensor:
+    """Which test items have a near-duplicate in training? Unit vectors (N, E), (M, E) -> booleans (N,) (CLIP, Sec. 5)."""
+    return torch.cat([(part @ train.T).amax(1) >= threshold for part in test.split(256)])
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and sample standard deviation of the same measurement over seeds (or draws)."""
+
+    mean: float
+    std: float
+    values: tuple[float, ...]
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f} ± {self.std:.3f} ({len(self.values)} runs)"
+
+
+def spread(values: Sequence[float]) -> Spread:
+    values = tuple(map(float, values))
+    if not values:
+        raise ValueError("a spread of no values; expected at least one.")
+    return Spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0, values)
+
+
+def _results_folder() -> Path:
+    for place in (Path.cwd(), *Path.cwd().parents, Path(__file__).parents[2]):
+        if (place / "benchmarks" / "results").is_dir():
+            return place / "benchmarks" / "results"
+    raise FileNotFoundError(f"no folder benchmarks/results in {Path.cwd()} or above it. "
+                            "Run this from a clone of the course's repository.")
+
+
+def write_results(name: str, rows: list[dict], **facts) -> Path:
+    """Keeps measured rows in benchmarks/results/NAME.json, with the machine they were measured on."""
+    machine = {"python": platform.python_version(), "torch": torch.__version__, "threads": torch.get_num_threads(),
+               "processor": _processor()}
+    path = _results_folder() / f"{name}.json"
+    path.write_text(json.dumps({"machine": machine, **facts, "rows": rows}, indent=1) + "\n")
+    return path
+
+
+def results(name: str) -> dict:
+    """What `write_results` kept: {'machine': ..., 'rows': [...]}."""
+    path = _results_folder() / f"{name}.json"
+    if not path.exists():
+        raise FileNotFoundError(f"no results {path.name}. Measure them with the command of that name in benchmarks/: "
+                                f"{', '.join(sorted(file.stem for file in _results_folder().parent.glob('[a-z]*.py')))}.")
+    return json.loads(path.read_text())
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    names = [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")] \
+        if cpuinfo.exists() else []
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,6 @@
+"""What one plays with in the lessons: ipywidgets that leave a still picture where there is no kernel.
+
+lesson     predict before you run, attempt an exercise, show a widget with its still
+exercises  instant checks of the lessons' exercises: each names the likely mistake
+masks      the mask player of lesson 01
+"""

@@ -1,0 +1,64 @@
+"""The pieces lessons share: predictions, attempts, widgets that leave something behind when the kernel is gone."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Sequence
+
+
+class Mistake(Exception):
+    """What an answer got wrong, in words that help. `picture`: a Figure that shows it, if there is one."""
+
+    def __init__(self, message: str, picture=None):
+        super().__init__(message)
+        self.picture = picture
+
+
+def playable(widget, still: dict[str, object], metadata: dict | None = None) -> None:
+    """Displays a widget; `still` (mime type -> data) is what remains of it in a page without a kernel."""
+    from IPython.display import display
+
+    display({**still, **{mime: data for mime, data in widget._repr_mimebundle_().items() if mime != "text/plain"}},
+            raw=True, metadata=metadata or {})
+
+
+def predict(question: str, options: Sequence[str], answer: str, why: str) -> None:
+    """A question to answer before the next cell runs. With a kernel: a choice with feedback; without: a fold."""
+    import ipywidgets
+
+    if answer not in options:
+        raise ValueError(f"the answer {answer!r} is not among the options {list(options)}.")
+    choice = ipywidgets.RadioButtons(options=options, value=None, layout={"width": "max-content"})
+    said = ipywidgets.HTML()
+
+    def respond(change: dict) -> None:
+        good = change["new"] == answer
+        said.value = f"<b>{'Yes.' if good else 'Not quite.'}</b> {html.escape(why) if good else 'Think again, or run on and see.'}"
+
+    choice.observe(respond, "value")
+    listed = "".join(f"<li>{html.escape(option)}</li>" for option in options)
+    still = (f"<p><b>Predict:</b> {html.escape(question)}</p><ul>{listed}</ul>"
+             f"<details><summary>Answer</summary><b>{html.escape(answer)}</b>. {html.escape(why)}</details>")
+    playable(ipywidgets.VBox([ipywidgets.HTML(f"<b>Predict:</b> {html.escape(question)}"), choice, said]),
+             {"text/html": still, "text/plain": f"Predict: {question} Options: {'; '.join(options)}"})
+
+
+def attempt(check: Callable[[object], str], answer: object) -> bool:
+    """Checks an answer to an exercise and says what it found: right, not begun, or the likely mistake."""
+    from vlmcourse.lab.draw import show
+
+    try:
+        praise = check(answer)
+    except NotImplementedError as error:
+        print(f"Not begun yet: {error}")
+        return False
+    except Mistake as mistake:
+        print(f"Not yet: {mistake}")
+        if mistake.picture is not None:
+            show(mistake.picture)
+        return False
+    except Exception as error:  # the learner's code may raise anything; here that is an answer, not a failure
+        print(f"Your code raised {type(error).__name__}: {error}")
+        return False
+    print(f"Right. {praise}")
+    return True
