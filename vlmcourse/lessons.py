@@ -86,7 +86,8 @@ def execute(notebook, folder: Path, tell: Callable[[int, int, str, float], None]
 
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     client = NotebookClient(notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": str(folder)}},
-                            store_widget_state=False, record_timing=False)
+                            store_widget_state=False, record_timing=False,
+                            extra_arguments=["--log-level=ERROR"])
     with client.setup_kernel():
         for number, cell in enumerate(notebook.cells):
             start = time.perf_counter()
@@ -109,9 +110,8 @@ def keep(notebook, path: Path) -> Path:
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
-        if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if "application/vnd.jupyter.widget-view+json"
-                            not in output.get("data", {}) or len(output["data"]) > 2]
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)  # its still picture stays
     nbformat.write(notebook, path)
     return path
 

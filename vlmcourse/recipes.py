@@ -45,10 +45,10 @@ def new_clip(config: CLIPConfig, seed: int = 0) -> CLIP:
         return CLIP(config)
 
 
-def clip(scale: str | None = None, seed: int = 0, *, pairs: world.Pairs | None = None, steps: int | None = None,
+def clip(scale: Scale | str | None = None, seed: int = 0, *, pairs: world.Pairs | None = None, steps: int | None = None,
          watch: Callable[[Step], None] | None = None, **changes) -> Trained:
     """CLIP on the world, trained or loaded. `pairs`: other training data than the world's own; `changes`: of CLIPConfig."""
-    size = Scale.named(scale)
+    size = scale if isinstance(scale, Scale) else Scale.named(scale)
     pairs = pairs or training_pairs(size, seed)
     config = clip_config(size, **changes)
     made_of = {"config": str(config), "split": pairs.split, "data seed": pairs.seed, "things": pairs.things,

@@ -1,0 +1,174 @@
+"""CLIP's tables and figures at reduced scale: three seeds, spread, controls. Writes benchmarks/results/twins_clip.json.
+
+    python -m benchmarks.twins_clip [--scale smoke|laptop|gpu]     about 30 minutes at laptop scale on 2 cores
+
+Trained stages are cached, so a run that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+import torch
+import typer
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from vlmcourse import recipes
+from vlmcourse.lab import tokens, world
+from vlmcourse.lab.evaluate import (Spread, accuracy, class_embeddings, embed, features, k_shot_probe, linear_probe, overlap,
+                                    retrieval, shift_curve, spread, write_results, zero_shot)
+from vlmcourse.lab.stages import train_or_load
+from vlmcourse.lab.train import Batches, Scale
+from vlmcourse.lab.world.noise import Noise, duplicated, generic, mismatched
+from vlmcourse.papers.clip import CLIP, image_tower
+
+SHOTS = (1, 2, 4, 8, 16)
+app = typer.Typer(add_completion=False, help=__doc__)
+
+
+class Supervised(nn.Module):
+    """The control for robustness: CLIP's image tower with a linear layer, trained on labels instead of captions."""
+
+    def __init__(self, config, classes: int, seed: int):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.vision = image_tower(config)
+        self.classify = nn.Linear(self.vision.width, classes)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.classify(self.vision(pixels))
+
+    def losses(self, batch: dict) -> dict[str, torch.Tensor]:
+        return {"label": cross_entropy(self(batch["pixels"]), batch["labels"])}
+
+
+def supervised(size: Scale, seed: int) -> Supervised:
+    """Trained on as many pictures as CLIP, each of one thing, with its label."""
+    pairs, names = world.Pairs("train", size.image_size, seed, (1, 1)), world.known_nouns()
+
+    def labelled(indices: list[int]) -> dict:
+        return {"pixels": world.to_pixels(pairs.images(indices)),
+                "labels": torch.tensor([names.index(scene.words[0]) for scene in pairs.scenes(indices)])}
+
+    config = recipes.clip_config(size)
+    return train_or_load("supervised", Supervised(config, len(names), seed), Batches(labelled, size.batch), size.steps,
+                         made_of={"config": str(config), "batch": size.batch}, seed=seed).model
+
+
+def together(rows: list[dict[str, float]]) -> dict[str, dict]:
+    """Spread over seeds of each measurement: [{name: score} for each seed] -> {name: spread as a dictionary}."""
+    return {name: asdict(spread([row[name] for row in rows])) for name in rows[0]}
+
+
+def probes(model: CLIP, size: Scale) -> dict[str, float | Spread]:
+    """Zero-shot, k-shot and linear probe on single things (CLIP, Fig. 6)."""
+    count = 2048 if size.name != "smoke" else 256
+    _, pixels, labels = recipes.singles(size.image_size, count, "train")
+    _, test_pixels, test_labels = recipes.singles(size.image_size, min(count, 1024))
+    train, test = ((features(model.vision, model, part), truth) for part, truth in ((pixels, labels), (test_pixels, test_labels)))
+    with torch.no_grad():
+        guessed = zero_shot(model.encode_image(test_pixels), recipes.noun_classes(model))
+    found = {"zero-shot": accuracy(guessed, test_labels), "linear probe": linear_probe(train, test, (0.01, 0.1, 1.0))}
+    fewest = int(torch.bincount(labels).min())
+    return found | {f"{k}-shot probe": k_shot_probe(train, test, k).mean for k in SHOTS if k <= fewest}
+
+
+def prompts(model: CLIP, size: Scale) -> dict[str, float]:
+    """Accuracy by the wording of the prompt (Sec. 3.1.4)."""
+    _, pixels, labels = recipes.singles(size.image_size)
+    with torch.no_grad():
+        images = model.encode_image(pixels)
+    wordings = {**{template: (template,) for template in world.captions.PROMPTS}, "bare word": None,
+                "ensemble of all templates": world.captions.PROMPTS}
+    scores = {}
+    for name, templates in wordings.items():
+        classes = (class_embeddings(model, world.known_nouns(), ("{}",), tokens.encode) if templates is None else
+                   recipes.noun_classes(model, templates))
+        scores[name] = accuracy(zero_shot(images, classes), labels)
+    return scores
+
+
+def shifts(predictors: dict, size: Scale) -> dict[str, float]:
+    """Accuracy in styles that training never showed (Fig. 13): {'CLIP zero-shot, grey': ...}."""
+    pairs, _, labels = recipes.singles(size.image_size)
+    images = pairs.images(range(len(labels)))
+    return {f"{name}, {style}": value for name, predict in predictors.items()
+            for style, value in shift_curve(predict, images, labels, tuple(world.STYLES)).items()}
+
+
+def duplicates(model: CLIP, size: Scale) -> dict[str, float]:
+    """Which test scenes have a near-duplicate in training, and what they are worth (Sec. 5)."""
+    pairs, train = world.Pairs("test", size.image_size), recipes.training_pairs(size)
+    indices = pairs.distinct(recipes.HELD_OUT)
+    seen = range(4096 if size.name != "smoke" else 256)
+    images, texts = embed(model, pairs, indices)
+    near = overlap(images, embed(model, train, seen)[0], 0.95)
+    captions = {train.truth(index) for index in seen}
+    right = ((images @ texts.T).argmax(1) == torch.arange(len(images))).float()
+    return {"near-duplicate pictures": near.float().mean().item(),
+            "captions that training contains": sum(pairs.text(index) in captions for index in indices) / len(indices),
+            "R@1, all": right.mean().item(), "R@1, without near-duplicates": right[~near].mean().item() if (~near).any() else 0.0}
+
+
+def retrieval_of(model: CLIP, size: Scale) -> float:
+    """Mean R@1 of both directions among held-out scenes."""
+    pairs = world.Pairs("test", size.image_size)
+    found = retrieval(*embed(model, pairs, pairs.distinct(recipes.HELD_OUT)))
+    return (found["image to text R@1"] + found["text to image R@1"]) / 2
+
+
+def noise_rows(small: Scale) -> list[dict]:
+    """Mean R@1 after training on noisy pairs, at equal steps."""
+    kinds = [("clean", None), *((f"{share:.0%} mismatched", Noise(share, mismatched)) for share in (0.2, 0.4, 0.6)),
+             ("40% generic", Noise(0.4, generic)), ("40% duplicated captions", Noise(0.4, duplicated))]
+    return [{"pairs": name, "mean R@1": asdict(spread([
+        retrieval_of(recipes.clip(small, seed, pairs=recipes.training_pairs(small, seed, noise=noise)).model, small)
+        for seed in range(small.seeds)]))} for name, noise in kinds]
+
+
+def scaling_rows(small: Scale) -> list[dict]:
+    """Linear probe and retrieval of ViTs and ResNets of growing width, at equal steps (Fig. 10)."""
+    rows = []
+    for family, widths, changes in (("ViT", (32, 64, 128), {}), ("ResNet", (64, 128, 256), {"resnet": (1, 1, 1)})):
+        for width in widths:
+            found, parameters = [], 0
+            for seed in range(small.seeds):
+                model = recipes.clip(small, seed, vision_width=width, **changes).model
+                found.append({"linear probe": probes(model, small)["linear probe"], "mean R@1": retrieval_of(model, small)})
+                parameters = sum(p.numel() for p in model.vision.parameters())
+            rows.append({"family": family, "width": width, "parameters": parameters, **together(found)})
+            print(rows[-1], flush=True)
+    return rows
+
+
+@app.command()
+def main(scale: str = "laptop") -> None:
+    """Trains what is not in the cache, measures, writes results/twins_clip.json."""
+    size = Scale.named(scale)
+    small = replace(size, width=64, heads=2, steps=max(20, size.steps // 2)) if scale != "smoke" else size
+    base: dict[str, list] = {"retrieval": [], "probes": [], "prompts": [], "shift": [], "overlap": []}
+    for seed in range(size.seeds):
+        model = recipes.clip(size, seed).model
+        labels = supervised(size, seed)
+        classes = recipes.noun_classes(model)
+        base["retrieval"].append(recipes.clip_report(model))
+        base["probes"].append(probes(model, size))
+        base["prompts"].append(prompts(model, size))
+        base["overlap"].append(duplicates(model, size))
+        with torch.no_grad():
+            base["shift"].append(shifts({
+                "CLIP zero-shot": lambda pixels: zero_shot(model.encode_image(pixels), classes),
+                "supervised": lambda pixels: labels(pixels).argmax(1)}, size))
+        print(seed, {name: rows[-1] for name, rows in base.items()}, flush=True)
+    random = recipes.new_clip(recipes.clip_config(size), 0).eval()
+    tables = {name: together(rows) for name, rows in base.items()}
+    tables["untrained linear probe"] = probes(random, size)["linear probe"]
+    tables["noise"], tables["scaling"] = noise_rows(small), scaling_rows(small)
+    path = write_results("twins_clip" if scale != "smoke" else "twins_clip_smoke", [tables], scale=scale,
+                         seeds=list(range(size.seeds)), steps=size.steps, small={"width": small.width, "steps": small.steps})
+    print(f"Kept {path}")
+
+
+if __name__ == "__main__":
+    app()
