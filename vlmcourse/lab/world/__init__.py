@@ -6,14 +6,18 @@ render     pixels, and the styles of distribution shift
 captions   what people write under a scene
 pairs      Pairs: scenes with captions, as batches
 noise      mismatched, generic and duplicated captions, with the truth
+questions  what one may ask about a scene, what can be seen and what must be known; statements about two scenes; dialogues
+motion     short films
+pages      text and pictures interleaved; few-shot episodes
+signs      digits to read
 """
 
-from vlmcourse.lab.world import captions, noise
+from vlmcourse.lab.world import captions, dialogues, motion, noise, pages, questions, signs, statements
 from vlmcourse.lab.world.nouns import Noun, article, noun, nouns
 from vlmcourse.lab.world.pairs import Pairs
 from vlmcourse.lab.world.render import ATTRIBUTION, STYLES, render, restyle, to_images, to_pixels
 from vlmcourse.lab.world.scenes import BACKGROUNDS, Draws, Scene, Thing, known_nouns, novel_nouns, sample, split_of
 
 __all__ = ["ATTRIBUTION", "BACKGROUNDS", "Draws", "Noun", "Pairs", "STYLES", "Scene", "Thing", "article", "captions",
-           "known_nouns", "noise", "noun", "nouns", "novel_nouns", "render", "restyle", "sample", "split_of", "to_images",
-           "to_pixels"]
+           "dialogues", "known_nouns", "motion", "noise", "noun", "nouns", "novel_nouns", "pages", "questions", "render",
+           "restyle", "sample", "signs", "split_of", "statements", "to_images", "to_pixels"]

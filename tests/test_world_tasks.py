@@ -1,0 +1,189 @@
+"""Questions, statements, dialogues, films, pages, episodes and signs: their answers are true, balanced and unseen."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vlmcourse.lab import tokens, world
+from vlmcourse.lab.world import dialogues, motion, pages, questions, signs, statements
+from vlmcourse.lab.world.scenes import Draws, Scene, Thing, held_out, known_nouns, novel_nouns, sample
+
+indices = st.integers(0, 10 ** 6)
+
+
+def readable(texts) -> None:
+    """Every word is in the vocabulary: encode raises for one that is not."""
+    assert tokens.encode(list(texts)).shape[0] == len(texts)
+
+
+def two_things() -> Scene:
+    return Scene((Thing("cat", 0.27, 0.27, 0.4), Thing("apple", 0.73, 0.73, 0.4)), "blue")
+
+
+@given(indices, st.sampled_from(list(questions.KINDS)))
+def test_a_question_is_pure_and_its_answer_is_among_its_kinds(index, kind):
+    scene = sample("test", index)
+    asked = questions.ask(scene, Draws("ask", index), [kind])
+    assert asked == questions.ask(scene, Draws("ask", index), [kind])
+    assert asked.kind == kind and asked.answer in questions.answers(kind)
+
+
+@given(indices)
+def test_answers_agree_with_the_scene(index):
+    scene, draws = sample("train", index), Draws(index)
+    by_place = {questions.quarter(thing): thing for thing in scene.things}
+    assert len(by_place) == len(scene.things)  # 'the thing in the top left' is one thing
+    asked = questions.what(scene, draws)
+    pointed = [thing for place, thing in by_place.items() if place in asked.text] or list(scene.things)
+    assert [thing.word for thing in pointed] == [asked.answer]
+    assert by_place[questions.where(scene, draws).answer].word in questions.where(scene, draws).text or len(scene.things) > 1
+    asked = questions.presence(scene, draws)
+    assert (asked.answer == "yes") == any(f" {word} ?" in asked.text for word in scene.words)
+    assert questions.how_many(scene, draws).answer == questions.NUMBERS[len(scene.things)]
+
+
+def test_positions_are_as_seen():
+    for seed in range(60):
+        asked = questions.position(two_things(), Draws(seed))
+        first, relation = asked.text.split()[2], asked.text.split()[3]
+        assert (asked.answer == "yes") == ((relation in ("left", "above")) == (first == "cat")), asked
+
+
+@pytest.mark.parametrize("kind", ["presence", "position"])
+def test_yes_is_said_as_often_as_no(kind):
+    found = Counter(questions.Asked(world.Pairs("train"), (kind,)).question(index).answer for index in range(1000))
+    assert 0.45 < found["yes"] / 1000 < 0.55
+
+
+def test_knowledge_is_not_in_the_question():
+    """A question that names the thing could be answered without looking."""
+    for index in range(300):
+        scene = sample("test", index)
+        for kind in questions.KNOWLEDGE:
+            assert not set(scene.words) & set(questions.ask(scene, Draws(index), [kind]).text.split())
+
+
+def test_questions_in_batches_have_words_we_know():
+    asked = questions.Asked(world.Pairs("train"))
+    batch = asked.batch(range(400))
+    readable([f"{question} {answer}" for question, answer in zip(batch["question"], batch["answer"])])
+    assert batch["pixels"].shape == (400, 3, 64, 64) and set(batch["kind"]) == set(questions.KINDS)
+    with pytest.raises(ValueError, match="no kind of question 'why'; expected some of what, where"):
+        questions.ask(two_things(), Draws(0), ["why"])
+
+
+def holds(one: statements.Statement) -> bool:
+    """The statement's truth, from its words and the scenes alone."""
+    words = one.text.split()
+    scenes = {"left": one.left, "right": one.right}
+    if words[0] == "both":
+        return all(any(thing.noun.category == words[-1] for thing in scene.things) for scene in scenes.values())
+    if "more" in words:
+        other = {"left": "right", "right": "left"}[words[1]]
+        return len(scenes[words[1]].things) > len(scenes[other].things)
+    if words[1] == "is":
+        return words[3] in scenes[words[-2]].words
+    total = (*questions.NUMBERS, "five", "six", "seven", "eight").index(words[2])
+    return total == len(one.left.things) + len(one.right.things)
+
+
+def test_statements_are_what_they_claim_and_balanced_in_each_form():
+    made = [statements.statement("test", index) for index in range(600)]
+    assert all(holds(one) == one.true for one in made)
+    for form in ("both", "there is", "the", "there are"):
+        of_form = [one.true for one in made if one.text.startswith(form)]
+        assert len(of_form) > 100 and 0.4 < np.mean(of_form) < 0.6, form
+    readable([one.text for one in made])
+
+
+@given(indices)
+def test_a_dialogue_ranks_one_right_answer_among_a_hundred(index):
+    spoken = dialogues.dialogue(sample("test", index), Draws("dialogue", index))
+    for one in spoken.rounds:
+        assert len(set(one.candidates)) == dialogues.CANDIDATES and one.candidates[one.right] == one.question.answer
+    assert len(spoken.rounds) == 5 and spoken.history(2).count("?") == 2 and spoken.history(0) == spoken.caption
+
+
+def test_some_questions_of_a_dialogue_need_its_history():
+    spoken = [dialogues.dialogue(sample("train", index), Draws(index)) for index in range(100)]
+    rounds = [(one, number) for one in spoken for number in range(5)]
+    back = [(one, number) for one, number in rounds if "it" in one.rounds[number].question.text.split()]
+    assert 0.15 < len(back) / len(rounds) < 0.5
+    assert all(number > 0 and one.rounds[number].question.about == one.rounds[number - 1].question.about for one, number in back)
+    readable([f"{one.history(5)}" for one in spoken])
+    readable(spoken[0].rounds[0].candidates)
+    places = np.array([one.rounds[0].right for one in spoken])
+    assert places.std() > 20  # the right answer has no habitual place
+
+
+def test_a_film_moves_one_thing_and_no_frame_tells_where():
+    for index in range(40):
+        made = motion.film(sample("train", index), Draws(index))
+        first, last = made.frames[0], made.frames[-1]
+        moved = [(a.word, b.x - a.x, b.y - a.y) for a, b in zip(first.things, last.things) if (a.x, a.y) != (b.x, b.y)]
+        (word, x, y), = moved
+        assert word == made.mover
+        assert (round(x / 0.3), round(y / 0.3)) == motion.DIRECTIONS[made.direction]
+        middle = (first.things[first.words.index(word)].x + last.things[first.words.index(word)].x) / 2
+        assert abs(middle - sample("train", index).things[first.words.index(word)].x) < 1e-6
+    assert made.render(32).shape == (8, 32, 32, 3) and (made.render(32)[0] != made.render(32)[-1]).any()
+    readable([made.caption, *(f"{one.text} {one.answer}" for one in made.questions())])
+    with pytest.raises(ValueError, match="a film of 1 frames; expected at least 2"):
+        motion.film(two_things(), Draws(0), frames=1)
+
+
+def test_pages_are_tagged_as_flamingo_reads_them():
+    scene = two_things()
+    assert pages.tagged(("hello .", scene, "a cat .", scene)) == "hello . <EOC> <image> a cat . <EOC> <image> <EOC>"
+    assert pages.tagged((scene, "a cat ."), end="") == "<image> a cat ."
+    made = [pages.page("train", index) for index in range(200)]
+    assert all(isinstance(page[0], str) for page in made)  # text before the first picture
+    before = np.mean([page[2] == page[-1] or isinstance(page[2], Scene) for page in made])
+    assert 0.3 < before < 0.7
+    assert {len(pages.scenes(page)) for page in made} == {1, 2, 3, 4, 5}
+    assert all(pages.tagged(page).count("<image>") == len(pages.scenes(page)) for page in made)
+    readable([pages.tagged(page) for page in made])
+
+
+@pytest.mark.parametrize("split", ["train", "test", "novel"])
+def test_naming_binds_each_name_to_one_thing(split):
+    for index in range(30):
+        one = pages.naming(split, index, ways=3, shots=2, repeats=1)
+        shown = [(part.words[0], one.prompt[place + 1].split()[-2]) for place, part in enumerate(one.prompt[:-2])
+                 if isinstance(part, Scene)]
+        assert len(shown) == 3 * 2 * 2 and len(set(shown)) == 3 == len({word for word, _ in shown})
+        assert dict(shown)[one.prompt[-2].words[0]] == one.answer and one.answer in one.choices
+        assert {word in novel_nouns() for word, _ in shown} == {split == "novel"}
+        if split != "novel":
+            assert all(held_out(scene.words, scene.background) == (split == "test") for scene in pages.scenes(one.prompt))
+    assert one.prompt[-2] not in one.prompt[:-2]
+    readable([pages.tagged(one.prompt)])
+    assert pages.naming("train", 0, induction=False).prompt[0] in pages.scenes(pages.naming("train", 0, induction=False).prompt)
+    with pytest.raises(ValueError, match="1 ways, 1 shots"):
+        pages.naming("train", 0, ways=1)
+
+
+def test_every_name_is_asked_for():
+    asked = Counter(one.choices.index(one.answer) for one in (pages.naming("test", index) for index in range(400)))
+    assert 0.4 < asked[0] / 400 < 0.6
+
+
+def test_few_shot_questions_end_open():
+    one = pages.few_shot("test", 3, "colour", shots=4)
+    assert len(pages.scenes(one.prompt)) == 5 and one.prompt[-1].endswith("answer :") and one.answer in one.choices
+    readable([pages.tagged(one.prompt)])
+
+
+def test_signs_show_their_number_and_hold_numbers_out():
+    train, test = ({signs.sign(split, index).number for index in range(2000)} for split in ("train", "test"))
+    assert not train & test and train and test
+    one, other = signs.sign("train", 0), signs.sign("train", 1)
+    assert one.render(64).shape == (64, 64, 3) and (one.render(64) != other.render(64)).any()
+    readable([one.caption, f"{one.question.text} {one.question.answer}"])
+    seven, eight = (signs.Sign(number, "blue", 0.5).render(64) for number in "78")
+    assert (seven != eight).any() and (seven < 60).all(-1).sum() > 20  # ink, not an empty box
+    with pytest.raises(ValueError, match="no split 'novel' of signs"):
+        signs.sign("novel", 0)
