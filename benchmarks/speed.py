@@ -27,7 +27,9 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
-def write_results(n,r): print(n, r[:1])
+from vlmcourse.lab import draw
+from vlmcourse.lab.draw.style import png
+from vlmcourse.lab.evaluate import write_results
 from vlmcourse.lab.train import Scale, fast_precision
 from vlmcourse.papers.clip import CLIP, CLIPConfig
 from vlmcourse.parts.attention import attend
@@ -183,12 +185,16 @@ def clip(scale: str = "laptop", rounds: int = 15) -> None:
              "parameters": sum(p.numel() for p in runs[name, word][0].parameters()),
              "times fastest peer": fastest_peer / value} for (name, word), value in seconds.items()]
     table = Table(title=f"CLIP training step, scale {scale}: batch {size.batch}, {torch.get_num_threads()} threads")
-    for column in rows[0]:
-        table.add_column(column, justify="left" if column in ("model", "precision") else "right")
+    columns = {"model": ("model", ""), "precision": ("precision", ""), "ms": ("ms", ".1f"), "pairs/s": ("pairs/s", ",.0f"),
+               "MiB": ("peak MiB", ".0f"), "matmul": ("of matmul", ".0%"), "speed-up": ("times fastest peer", ".2f")}
+    for heading, (_, form) in columns.items():
+        table.add_column(heading, justify="right" if form else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*(f"{value:,.2f}" if isinstance(value, float) else str(value) for value in row.values()),
+        table.add_row(*(format(row[key], form) for key, form in columns.values()),
                       style="bold" if (row["model"], row["precision"]) == ("ours", chosen) else None)
     console.print(table)
+    console.print("MiB: peak memory of three steps. matmul: share of this machine's own rate of multiplying matrices. "
+                  "speed-up: over the fastest peer at its best precision.")
     same = min(seconds[name, "float32"] for name in CONTENDERS if name != "ours") / seconds["ours", "float32"]
     console.print(f"fit() trains in {chosen} here: {fastest_peer / seconds['ours', chosen]:.2f} times as fast as the "
                   f"fastest peer at its best precision; {same:.2f} times when all use float32.")
@@ -213,9 +219,14 @@ def attention(longest: int = 4096, rounds: int = 5) -> None:
         seconds = in_turns({kind: (lambda kind=kind: one_attention(kind, length)) for kind in ("explicit", "fused")}, rounds)
         rows += [{"kind": kind, "length": length, "ms": 1e3 * value,
                   "peak MiB": peak_memory(one_attention, kind, length)} for kind, value in seconds.items()]
-        Console().print("   ".join(f"{row['kind']:8} length {length:5}: {row['ms']:8.1f} ms, "
-                                   f"{row['peak MiB']:7.1f} MiB" for row in rows[-2:]))
-    write_results("speed_attention", rows)
+        for row in rows[-2:]:
+            print(f"length {length:5}  {row['kind']:8} {row['ms']:8.1f} ms {row['peak MiB']:8.1f} MiB", flush=True)
+    kept = write_results("speed_attention", rows)
+    for measure in ("ms", "peak MiB"):
+        series = {kind: {row["length"]: row[measure] for row in rows if row["kind"] == kind} for kind in ("explicit", "fused")}
+        picture = kept.with_name(f"speed_attention_{measure.split()[-1].lower()}.png")
+        picture.write_bytes(png(draw.curves(series, "length", measure, xlog=True, ylog=True)))
+        print(f"Kept {picture}")
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ class Scale:
 
 SCALES = (
     Scale("smoke", width=64, vision_depth=1, text_depth=1, heads=2, image_size=32, batch=32, steps=20, seeds=2),
-    Scale("laptop", width=128, vision_depth=4, text_depth=2, heads=4, image_size=64, batch=128, steps=800, seeds=3),
+    Scale("laptop", width=128, vision_depth=4, text_depth=2, heads=4, image_size=64, batch=128, steps=1800, seeds=3),
     Scale("gpu", width=512, vision_depth=12, text_depth=6, heads=8, image_size=128, batch=1024, steps=10_000, seeds=3),
 )
 
@@ -126,7 +126,7 @@ class Step:
 class Optimisation:
     """AdamW with decoupled weight decay on matrices only, linear warm-up, cosine to zero."""
 
-    learning_rate: float = 1.5e-3  # CLIP: 5e-4 at batch 32,768
+    learning_rate: float = 2e-3  # CLIP: 5e-4 at batch 32,768
     weight_decay: float = 0.1  # CLIP: 0.2
     betas: tuple[float, float] = (0.9, 0.98)
     warmup: float = 0.05  # part of all steps. CLIP: 2,000 of about 400,000

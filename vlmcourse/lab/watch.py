@@ -51,3 +51,17 @@ def influence(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         gradient, = torch.autograd.grad((out[:, q] * direction[:, q]).sum(), x, retain_graph=True)
         rows.append(gradient[0].norm(dim=-1))
     return torch.stack(rows)  # (Q, K)
+
+
+def occlusion(score: Callable[[Tensor], Tensor], pixels: Tensor, window: int, stride: int) -> Tensor:
+    """How much a score falls when a square of the picture is covered with grey: a square map, row by row, (G * G,).
+
+    score maps (N, 3, S, S) to (N,); pixels (3, S, S). Unlike attention, this is a cause: the score was measured without it.
+    """
+    side = pixels.shape[-1]
+    corners = range(0, side - window + 1, stride)
+    covered = pixels.repeat(len(corners) ** 2, 1, 1, 1)
+    for number, (top, left) in enumerate((top, left) for top in corners for left in corners):
+        covered[number, :, top:top + window, left:left + window] = 0
+    with torch.no_grad():
+        return score(pixels[None]) - score(covered)

@@ -1,6 +1,8 @@
 """What one plays with in the lessons: ipywidgets that leave a still picture where there is no kernel.
 
-lesson     predict before you run, attempt an exercise, show a widget with its still
-exercises  instant checks of the lessons' exercises: each names the likely mistake
-masks      the mask player of lesson 01
+lesson       predict before you run, attempt an exercise, show a widget with its still
+exercises    instant checks of the lessons' exercises: each names the likely mistake
+masks        the mask player of lesson 01
+temperature  what the learned scale does to a softmax (lesson 02)
+zero_shot    your own classes and prompts (lesson 02)
 """

@@ -112,23 +112,35 @@ def curves(series: Mapping[str, Mapping[float, Spread | float]], xlabel: str, yl
     return describe(made, f"{ylabel} over {xlabel}. {told}.{levels}" + (f" Chance: {chance:.3g}." if chance is not None else ""))
 
 
-def bars(groups: Mapping[str, Mapping[str, Spread | float]], ylabel: str, chance: float | None = None):
-    """Bars of {group: {name: Spread or number}}; whiskers are one standard deviation, dots are the single runs."""
+def bars(groups: Mapping[str, Mapping[str, Spread | float]], ylabel: str, chance: float | None = None, sideways: bool = False):
+    """Bars of {group: {name: Spread or number}}; whiskers are one standard deviation, dots are the single runs.
+
+    sideways: bars lie, which leaves room for long names of groups.
+    """
     names = list(dict.fromkeys(name for group in groups.values() for name in group))
-    width = 0.8 / len(names)
+    width, long = 0.8 / len(names), 1.2 + 0.5 * len(groups) * len(names) + 0.6 * len(groups)
     with look():
-        made, (axes,) = figure(max(5, 1.4 + 0.5 * len(groups) * len(names) + 0.6 * len(groups)), 3.6)
+        made, (axes,) = figure(7.2, 0.55 * long) if sideways else figure(max(5, long), 3.6)
         for place, name in enumerate(names):
-            x = [index + (place - (len(names) - 1) / 2) * width for index, group in enumerate(groups.values()) if name in group]
+            at = [index + (place - (len(names) - 1) / 2) * width for index, group in enumerate(groups.values()) if name in group]
             found = [_value(group[name]) for group in groups.values() if name in group]
-            axes.bar(x, [mean for mean, _, _ in found], width * 0.92, label=name, color=COLOURS[place], alpha=0.85,
-                     yerr=[std for _, std, _ in found] if any(std for _, std, _ in found) else None, capsize=3)
-            for centre, (_, _, values) in zip(x, found):
-                axes.plot([centre] * len(values), values, ".", color="black", markersize=4)
+            spreads = [std for _, std, _ in found] if any(std for _, std, _ in found) else None
+            (axes.barh if sideways else axes.bar)(
+                at, [mean for mean, _, _ in found], width * 0.92, label=name, color=COLOURS[place], alpha=0.85,
+                capsize=3, **{"xerr" if sideways else "yerr": spreads})
+            for centre, (_, _, values) in zip(at, found):
+                runs = (values, [centre] * len(values)) if sideways else ([centre] * len(values), values)
+                axes.plot(*runs, ".", color="black", markersize=4)
         if chance is not None:
-            axes.axhline(chance, color=GREY, linestyle="--", linewidth=1.2, label=f"chance = {chance:.3g}")
-        axes.set_xticks(range(len(groups)), list(groups))
-        axes.set_ylabel(ylabel)
+            (axes.axvline if sideways else axes.axhline)(chance, color=GREY, linestyle="--", linewidth=1.2,
+                                                         label=f"chance = {chance:.3g}")
+        if sideways:
+            axes.set_yticks(range(len(groups)), list(groups))
+            axes.invert_yaxis()
+            axes.set_xlabel(ylabel)
+        else:
+            axes.set_xticks(range(len(groups)), list(groups))
+            axes.set_ylabel(ylabel)
         if len(names) > 1 or chance is not None:
             axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
     told = "; ".join(f"{group}: " + ", ".join(f"{name} {_value(value)[0]:.3g}" + (f" ± {value.std:.2g}" if isinstance(value, Spread) else "")

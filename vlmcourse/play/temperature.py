@@ -1,0 +1,48 @@
+"""The temperature player of lesson 02: what the learned scale does to a softmax over cosines."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from vlmcourse.lab.draw import bars
+from vlmcourse.lab.draw.style import png
+
+
+def at_scale(cosines: Tensor, scale: float, names: list[str]):
+    """Softmax of scale * cosines (texts,) of one picture, as bars; names label the texts, the right one first."""
+    found = (scale * cosines).softmax(-1)
+    loss = cross_entropy((scale * cosines)[None], torch.tensor([0])).item()
+    made = bars({name: {"probability": float(value)} for name, value in zip(names, found)}, "probability",
+                chance=1 / len(names))
+    made.axes[0].set_title(f"scale {scale:.1f} (temperature {1 / scale:.3f}): loss of this picture {loss:.3f}", loc="left")
+    made.axes[0].set_ylim(0, 1)
+    made.axes[0].tick_params(axis="x", labelrotation=20)
+    made.description = f"Scale {scale:.1f}, loss {loss:.3f}. {made.description}"
+    return made
+
+
+def temperature_player(cosines: Tensor, names: list[str], learned: float) -> None:
+    """Displays a slider for the scale, which starts at the learned one. cosines (texts,), the right text first."""
+    import ipywidgets
+
+    from vlmcourse.play.lesson import playable
+
+    slider = ipywidgets.FloatLogSlider(value=learned, base=10, min=0, max=2, step=0.05, description="scale",
+                                       continuous_update=False, readout_format=".1f")
+    reset = ipywidgets.Button(description=f"learned: {learned:.1f}")
+    picture, said = ipywidgets.Image(format="png"), ipywidgets.HTML()
+
+    def redraw(*_) -> None:
+        made = at_scale(cosines, slider.value, names)
+        picture.value, said.value = png(made), f"<small>{made.description}</small>"
+
+    slider.observe(redraw, "value")
+    reset.on_click(lambda _: setattr(slider, "value", min(100.0, max(1.0, math.floor(learned * 100) / 100))))
+    redraw()
+    still = at_scale(cosines, learned, names)
+    playable(ipywidgets.VBox([ipywidgets.HBox([slider, reset]), picture, said]),
+             {"image/png": png(still), "text/plain": still.description}, {"image/png": {"alt": still.description}})

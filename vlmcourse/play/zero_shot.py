@@ -1,0 +1,70 @@
+"""The zero-shot player of lesson 02: type your own classes and prompt, and see what a CLIP makes of a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vlmcourse.lab import draw, tokens
+from vlmcourse.lab.draw.style import png
+from vlmcourse.lab.evaluate import class_embeddings
+from vlmcourse.lab.world import article, to_pixels
+
+Encode = Callable[[list[str]], Tensor]
+
+
+def classify(model, image: np.ndarray, classes: Sequence[str], template: str, encode: Encode = tokens.encode) -> dict[str, float]:
+    """{class: probability} of a picture (S, S, 3) uint8. Raises ValueError for unknown words or a template without {}."""
+    if len(classes) < 2 or len(set(classes)) < len(classes):
+        raise ValueError(f"classes {', '.join(classes) or '(none)'}: expected at least two different ones, with commas between.")
+    texts = class_embeddings(model, [article(word) for word in classes], (template,), encode)
+    with torch.no_grad():
+        cosines = model.encode_image(to_pixels(image[None])) @ texts.T
+        found = (model.log_scale.exp() * cosines).softmax(-1)[0]
+    return dict(zip(classes, found.tolist()))
+
+
+def picture_and_classes(image: np.ndarray, found: dict[str, float]):
+    """The picture beside its class probabilities."""
+    made = draw.bars({name: {"probability": value} for name, value in found.items()}, "probability", chance=1 / len(found))
+    axes = made.axes[0]
+    axes.set_ylim(0, 1)
+    axes.tick_params(axis="x", labelrotation=20)
+    inset = axes.inset_axes([-0.62, 0.1, 0.42, 0.8])
+    inset.imshow(image)
+    inset.set_axis_off()
+    return made
+
+
+def zero_shot_player(model, images: np.ndarray, classes: Sequence[str], template: str = "a picture of {}") -> None:
+    """Displays pictures (N, S, S, 3) uint8 to choose from, with fields for classes and template."""
+    import ipywidgets
+
+    from vlmcourse.play.lesson import playable
+
+    number = ipywidgets.IntSlider(value=0, min=0, max=len(images) - 1, description="picture", continuous_update=False)
+    names = ipywidgets.Text(value=", ".join(classes), description="classes", continuous_update=False, layout={"width": "42em"})
+    prompt = ipywidgets.Text(value=template, description="prompt", continuous_update=False, layout={"width": "42em"})
+    picture, said = ipywidgets.Image(format="png"), ipywidgets.HTML()
+
+    def drawn():
+        wanted = [name.strip().lower() for name in names.value.split(",") if name.strip()]
+        return picture_and_classes(images[number.value], classify(model, images[number.value], wanted, prompt.value))
+
+    def redraw(*_) -> None:
+        try:
+            made = drawn()
+        except ValueError as error:
+            said.value = f"<b>{error}</b>"
+            return
+        picture.value, said.value = png(made), f"<small>{made.description}</small>"
+
+    for field in (number, names, prompt):
+        field.observe(redraw, "value")
+    redraw()
+    still = drawn()
+    playable(ipywidgets.VBox([number, names, prompt, picture, said]),
+             {"image/png": png(still), "text/plain": still.description}, {"image/png": {"alt": still.description}})
