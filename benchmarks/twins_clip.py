@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 
 from vlmcourse import recipes
 from vlmcourse.lab import tokens, world
-from vlmcourse.lab.evaluate import (Spread, accuracy, class_embeddings, embed, features, k_shot_probe, linear_probe, overlap,
+from vlmcourse.lab.evaluate import (accuracy, class_embeddings, embed, features, k_shot_probe, linear_probe, overlap,
                                     retrieval, shift_curve, spread, write_results, zero_shot)
 from vlmcourse.lab.stages import train_or_load
 from vlmcourse.lab.train import Batches, Scale
@@ -24,6 +24,7 @@ from vlmcourse.lab.world.noise import Noise, duplicated, generic, mismatched
 from vlmcourse.papers.clip import CLIP, image_tower
 
 SHOTS = (1, 2, 4, 8, 16)
+STRENGTHS = (0.1, 1.0)  # L2 of the probes: 0.01 was far worse
 app = typer.Typer(add_completion=False, help=__doc__)
 
 
@@ -61,16 +62,29 @@ def together(rows: list[dict[str, float]]) -> dict[str, dict]:
     return {name: asdict(spread([row[name] for row in rows])) for name in rows[0]}
 
 
-def probes(model: CLIP, size: Scale) -> dict[str, float | Spread]:
+Labelled = tuple[torch.Tensor, torch.Tensor]
+
+
+def to_probe(model: CLIP, size: Scale, count: int) -> tuple[Labelled, Labelled]:
+    """(features, labels) of `count` single things, to train a probe, and of others to test it."""
+    count = count if size.name != "smoke" else 256
+    parts = recipes.singles(size.image_size, count, "train"), recipes.singles(size.image_size, min(count, 1024))
+    train, test = ((features(model.vision, model, pixels), labels) for _, pixels, labels in parts)
+    return train, test
+
+
+def linear(model: CLIP, size: Scale) -> float:
+    return linear_probe(*to_probe(model, size, 2048), STRENGTHS)
+
+
+def probes(model: CLIP, size: Scale) -> dict[str, float]:
     """Zero-shot, k-shot and linear probe on single things (CLIP, Fig. 6)."""
-    count = 2048 if size.name != "smoke" else 256
-    _, pixels, labels = recipes.singles(size.image_size, count, "train")
-    _, test_pixels, test_labels = recipes.singles(size.image_size, min(count, 1024))
-    train, test = ((features(model.vision, model, part), truth) for part, truth in ((pixels, labels), (test_pixels, test_labels)))
+    train, test = to_probe(model, size, 6144)
+    _, pixels, labels = recipes.singles(size.image_size, len(test[1]))
     with torch.no_grad():
-        guessed = zero_shot(model.encode_image(test_pixels), recipes.noun_classes(model))
-    found = {"zero-shot": accuracy(guessed, test_labels), "linear probe": linear_probe(train, test, (0.01, 0.1, 1.0))}
-    fewest = int(torch.bincount(labels).min())
+        guessed = zero_shot(model.encode_image(pixels), recipes.noun_classes(model))
+    found = {"zero-shot": accuracy(guessed, labels), "linear probe": linear_probe(train, test, STRENGTHS)}
+    fewest = int(torch.bincount(train[1]).min())
     return found | {f"{k}-shot probe": k_shot_probe(train, test, k).mean for k in SHOTS if k <= fewest}
 
 
@@ -135,7 +149,7 @@ def scaling_rows(small: Scale) -> list[dict]:
             found, parameters = [], 0
             for seed in range(small.seeds):
                 model = recipes.clip(small, seed, vision_width=width, **changes).model
-                found.append({"linear probe": probes(model, small)["linear probe"], "mean R@1": retrieval_of(model, small)})
+                found.append({"linear probe": linear(model, small), "mean R@1": retrieval_of(model, small)})
                 parameters = sum(p.numel() for p in model.vision.parameters())
             rows.append({"family": family, "width": width, "parameters": parameters, **together(found)})
             print(rows[-1], flush=True)
@@ -163,7 +177,7 @@ def main(scale: str = "laptop") -> None:
         print(seed, {name: rows[-1] for name, rows in base.items()}, flush=True)
     random = recipes.new_clip(recipes.clip_config(size), 0).eval()
     tables = {name: together(rows) for name, rows in base.items()}
-    tables["untrained linear probe"] = probes(random, size)["linear probe"]
+    tables["untrained linear probe"] = linear(random, size)
     tables["noise"], tables["scaling"] = noise_rows(small), scaling_rows(small)
     path = write_results("twins_clip" if scale != "smoke" else "twins_clip_smoke", [tables], scale=scale,
                          seeds=list(range(size.seeds)), steps=size.steps, small={"width": small.width, "steps": small.steps})

@@ -89,20 +89,23 @@ class Batches:
         return self.make(self.indices(step))
 
     def since(self, step: int, part: tuple[int, int] = (0, 1)) -> Iterator[dict]:
-        """Batches from `step` on; process `part[0]` of `part[1]` gets its slice of each. Made one ahead, in a thread."""
+        """Batches from `step` on; process `part[0]` of `part[1]` gets its slice of each."""
         rank, processes = part
         if self.size % processes:
             raise ValueError(f"a batch of {self.size} cannot be shared by {processes} processes: expected a multiple.")
         mine = self.size // processes
+        for number in count(step):
+            yield self.make(self.indices(number)[rank * mine:(rank + 1) * mine])
 
-        def one(step: int) -> dict:
-            return self.make(self.indices(step)[rank * mine:(rank + 1) * mine])
 
-        with ThreadPoolExecutor(1, "batches") as ahead:
-            coming = ahead.submit(one, step)
-            for following in count(step + 1):
-                batch, coming = coming.result(), ahead.submit(one, following)
-                yield batch
+def ahead(batches: Iterator[dict]) -> Iterator[dict]:
+    """The same batches, each made while the one before is used. For GPUs: on a CPU the thread would compete for the cores
+    that train (measured on two: 118 ms a step instead of 78)."""
+    with ThreadPoolExecutor(1, "batches") as worker:
+        coming = worker.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = worker.submit(next, batches, None)
+            yield batch
 
 
 @dataclass(frozen=True)
@@ -200,8 +203,8 @@ def fit(model: nn.Module, batches, steps: int, optimisation: Optimisation = Opti
     parameters = [p for p in model.parameters() if p.requires_grad]
     model.train()
     start = time.perf_counter()
-    upcoming = batches.since(first, (accelerator.process_index, accelerator.num_processes)) if first < steps else ()
-    for step, batch in zip(range(first, steps), upcoming):
+    upcoming = batches.since(first, (accelerator.process_index, accelerator.num_processes))
+    for step, batch in zip(range(first, steps), ahead(upcoming) if device.type == "cuda" else upcoming):
         for group in optimiser.param_groups:
             group["lr"] = optimisation.at(step, steps)
         with _randomness(device, seed, step, accelerator.process_index):

@@ -9,7 +9,7 @@ Splits are decided by stable hashes, so that they can never mix:
 """
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import combinations
 from random import Random
 from zlib import crc32
@@ -111,6 +111,7 @@ def _all_words() -> tuple[str, ...]:
     return tuple(noun.word for noun in nouns())
 
 
+@lru_cache(4096)  # a batch asks for each of its scenes several times
 def sample(split: str, index: int, seed: int = 0, things: tuple[int, int] = (1, 4)) -> Scene:
     """Scene number `index` of a split, with things[0] to things[1] different things."""
     if split not in SPLITS:
