@@ -1,0 +1,97 @@
+"""Pictures show the tensors they were given, and say so in words."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from vlmcourse.lab import draw, world
+from vlmcourse.lab.draw.style import COLOURS, png
+from vlmcourse.lab.evaluate import spread
+from vlmcourse.lab.train import Step
+from vlmcourse.parts import masks
+
+IMAGES = world.Pairs("test", 32).images(range(4))
+
+
+def steps(losses):
+    return [Step(n + 1, len(losses), {"loss": value}, 1e-3, 1.0, n, 0.0) for n, value in enumerate(losses)]
+
+
+FIGURES = {
+    "mask": lambda: draw.mask(masks.causal(4), list("abcd"), list("abcd")),
+    "gallery": lambda: draw.gallery(masks.gallery()),
+    "compare": lambda: draw.compare(masks.causal(4), masks.prefix(2, 4)),
+    "weights": lambda: draw.weights(torch.rand(2, 3, 4).softmax(-1)),
+    "curves": lambda: draw.curves({"a": {1: 0.1, 10: spread([0.2, 0.4])}}, "x", "y", chance=0.05, lines={"all": 0.9}, xlog=True),
+    "bars": lambda: draw.bars({"g": {"a": 0.1, "b": spread([0.2, 0.4])}}, "y", chance=0.05),
+    "bars sideways": lambda: draw.bars({"a very long name of a group": {"a": spread([0.2, 0.4])}}, "y", sideways=True, chance=0.1),
+    "loss": lambda: draw.loss({"one": steps([3, 2, 1]), "two": steps([3, 3, 3])}, chance=math.log(8)),
+    "pictures": lambda: draw.pictures(IMAGES, list("abcd"), [True, False, True, True]),
+    "similarity": lambda: draw.similarity(IMAGES, list("abcd"), torch.eye(4)),
+    "matches": lambda: draw.matches(["a", "b"], IMAGES, torch.eye(4)[:2], [0, 1], k=3),
+    "attention": lambda: draw.attention_over_image(IMAGES[0], {"cat": torch.eye(4).flatten()}),
+    "confusion": lambda: draw.confusion(torch.tensor([[5, 1], [2, 4]]), ["cat", "dog"]),
+    "embeddings": lambda: draw.embeddings(torch.randn(9, 4), torch.randn(9, 4))}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_renders_and_says_what_it_shows(name):
+    made = FIGURES[name]()
+    assert png(made).startswith(b"\x89PNG") and len(made.description) > 30
+
+
+def test_masks_are_drawn_from_their_booleans():
+    made = draw.mask(masks.prefix(2, 4))
+    drawn = np.asarray(made.axes[0].collections[0].get_array()).reshape(4, 4).astype(bool)
+    assert (drawn == masks.prefix(2, 4).dense()[0, 0].numpy()).all()
+    assert "query 0 sees 0, 1; query 1 sees 0, 1; query 2 sees 0, 1, 2;" in made.description
+    assert "1 cells look but must not, 0 must" in draw.compare(masks.prefix(2, 4), masks.causal(4)).description
+    assert "no difference" in draw.compare(masks.causal(4), masks.causal(4)).description
+    with pytest.raises(ValueError, match="different shapes"):
+        draw.compare(masks.causal(4), masks.causal(5))
+
+
+@pytest.mark.parametrize("sideways", [False, True])
+def test_bars_are_as_long_as_the_means_and_whiskers_as_the_spread(sideways):
+    made = draw.bars({"g": {"a": spread([0.2, 0.4]), "b": 0.5}}, "y", sideways=sideways)
+    lengths = [bar.get_width() if sideways else bar.get_height() for bar in made.axes[0].patches]
+    assert lengths == pytest.approx([0.3, 0.5]) and "a 0.3 ± 0.14" in made.description
+
+
+def test_curves_pass_through_their_points():
+    line = draw.curves({"a": {1: 0.1, 2: 0.7}}, "x", "y").axes[0].lines[0]
+    assert line.get_xydata().tolist() == [[1, 0.1], [2, 0.7]]
+
+
+def test_the_matrix_shows_the_cosines_it_was_given():
+    values = torch.tensor([[0.9, 0.1], [0.3, 0.8]])  # (images, texts)
+    made = draw.similarity(IMAGES[:2], ["a", "b"], values)
+    assert (np.asarray(made.axes[0].images[0].get_array()) == values.T.numpy()).all()
+    assert "2 of 2 pictures" in made.description and "diagonal 0.85, elsewhere 0.20" in made.description
+
+
+def test_matches_rank_by_similarity():
+    made = draw.matches(["x"], IMAGES, torch.tensor([[0.1, 0.9, 0.5, 0.2]]), [2], k=2)
+    assert (np.asarray(made.axes[0].images[0].get_array()) == IMAGES[1]).all() and "'x': 2" in made.description
+
+
+def test_a_live_curve_ends_with_what_happened(capsys):
+    live = draw.Live(chance=math.log(8), every=0)
+    for step in steps([2.0, 1.5, 1.0]):
+        live(step)
+    assert "step 3/3  loss 1.000" in capsys.readouterr().out
+    assert "falls from 2.00 to 1.00 in 3 steps" in live.figure().description and "done" in live.figure().axes[0].get_title("left")
+
+
+def test_colours_are_okabe_and_itos():
+    assert len(set(COLOURS)) == 8 and "#0072B2" in COLOURS and "#D55E00" in COLOURS
+
+
+def test_settings_stay_as_they_were():
+    import matplotlib as mpl
+
+    before = dict(mpl.rcParams)
+    draw.mask(masks.causal(3))
+    assert dict(mpl.rcParams) == before

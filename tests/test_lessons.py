@@ -1,0 +1,85 @@
+"""Lessons: masters and notebooks agree, kept outputs are light and described, and the machinery around them works."""
+
+import re
+
+import nbformat
+import pytest
+
+from vlmcourse import lessons
+
+MASTERS, NOTEBOOKS = lessons.masters(), lessons.notebooks()
+
+
+def outputs(path):
+    return [(cell, output) for cell in lessons.read(path).cells if cell.cell_type == "code" for output in cell.outputs]
+
+
+def test_there_are_lessons():
+    assert [path.stem for path in MASTERS] == [path.stem for path in NOTEBOOKS] and len(MASTERS) >= 2
+
+
+@pytest.mark.parametrize("master", MASTERS, ids=lambda path: path.stem)
+class TestLesson:
+    def test_master_and_notebook_have_the_same_cells(self, master):
+        assert lessons.agree(master), f"run: vlmcourse build {master.stem[:2]}"
+
+    def test_it_was_executed_whole_and_is_light(self, master):
+        path = lessons.notebook_of(master)
+        assert path.stat().st_size < 1_000_000
+        cells = [cell for cell in lessons.read(path).cells if cell.cell_type == "code" and cell.source.strip()]
+        assert all(cell.execution_count for cell in cells)
+        assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+
+    def test_nothing_failed_or_warned(self, master):
+        for cell, output in outputs(lessons.notebook_of(master)):
+            assert output.output_type != "error", cell.source
+            assert output.get("name") != "stderr", (cell.source, output.text)
+
+    def test_every_picture_is_described_and_none_is_remote(self, master):
+        shown = 0
+        for cell, output in outputs(lessons.notebook_of(master)):
+            if "image/png" in output.get("data", {}):
+                shown += 1
+                assert len(output.metadata["image/png"]["alt"]) > 20, cell.source
+        assert shown >= 5
+        text = master.read_text()
+        assert not re.search(r"!\[|<img", text)
+
+    def test_it_has_what_a_lesson_has(self, master):
+        text = master.read_text()
+        for part in ("**After this lesson you can**", "| You need |", "| Time | about", "arXiv", "## The question", "predict(",
+                     "NBVAL_CHECK_OUTPUT", "## Exercise 1", "## Exercise 2", "<summary>Hint 2</summary>",
+                     "<summary>If you see", "<summary>Solution</summary>", "The picture that the right answer gives",
+                     "## Failure lab", "## The paper beside", "## Going on", "Limits:"):
+            assert part in text, part
+        assert text.count("predict(") >= 2
+
+
+def test_a_changed_master_is_noticed(tmp_path):
+    folder = tmp_path / "notebooks" / "masters"
+    folder.mkdir(parents=True)
+    master = folder / "09_toy.py"
+    master.write_text("# %% [markdown]\n# # Toy\n\n# %%\nprint(1 + 1)\n")
+    assert not lessons.agree(master)  # no notebook yet
+    lessons.keep(lessons.from_master(master), lessons.notebook_of(master))
+    assert lessons.agree(master)
+    assert lessons.from_master(master).cells[1].id == lessons.from_master(master).cells[1].id
+    master.write_text(master.read_text().replace("1 + 1", "1 + 2"))
+    assert not lessons.agree(master)
+
+
+def test_execution_tells_each_cell_and_keeps_what_ran_before_a_failure(tmp_path):
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Toy"), nbformat.v4.new_code_cell("print('first')"),
+                                               nbformat.v4.new_code_cell("1 / 0")])
+    told = []
+    with pytest.raises(lessons.LessonFailed, match=r"cell 3 of 3 \(1 / 0\) failed: ZeroDivisionError: division by zero"):
+        lessons.execute(notebook, tmp_path, lambda *event: told.append(event[:3]), on_failure=tmp_path / "failed.ipynb")
+    assert told == [(2, 3, "print('first')")]
+    assert lessons.read(tmp_path / "failed.ipynb").cells[1].outputs[0].text == "first\n"
+    assert "first" in lessons.page(tmp_path / "failed.ipynb").read_text()
+
+
+def test_lessons_are_found_by_number_or_name():
+    assert lessons.find("2") == lessons.find("02") == lessons.find("CLIP") == NOTEBOOKS[1]
+    with pytest.raises(ValueError, match="no lesson 'nothing'; there are 01_attention_and_masks, 02_clip"):
+        lessons.find("nothing")

@@ -1,0 +1,64 @@
+"""The house stays as drawn: imports point one way, files keep to their budgets, the README's tree is the real one."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "vlmcourse"
+FILES = sorted(PACKAGE.rglob("*.py"))
+SOMEWHERE = re.compile("/ro" r"ot/|/wo" r"rk/|/ho" r"me/\w")  # written so that this line doesn't find itself
+MAY_IMPORT = {"parts": {"parts"}, "papers": {"papers", "parts"}, "lab": {"lab", "parts"}, "play": {"play", "lab", "parts"}}
+
+
+def imported(path: Path) -> set[str]:
+    """Folders of the package that a file imports from, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else (
+            [f"{node.module}.{alias.name}" for alias in node.names] if isinstance(node, ast.ImportFrom) and node.module else [])
+        found |= {name.split(".")[1] for name in names if name.startswith("vlmcourse.")}
+    return found
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_one_way_and_files_keep_to_their_budget(path):
+    place = path.relative_to(PACKAGE).parts
+    if len(place) > 1:
+        assert imported(path) <= MAY_IMPORT[place[0]]
+    assert len(path.read_text().splitlines()) <= (260 if place[0] == "papers" else 300)
+
+
+def test_the_checker_sees_arrows_that_point_the_wrong_way(tmp_path):
+    (tmp_path / "clip.py").write_text("def f():\n    from vlmcourse.lab import draw\n    import vlmcourse.play.masks\n")
+    assert imported(tmp_path / "clip.py") == {"lab", "play"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_what_is_public_is_documented_and_errors_are_not_swallowed(path):
+    tree = ast.parse(path.read_text())
+    assert ast.get_docstring(tree), "what is this module for?"
+    bare = [node for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler)
+            and (node.type is None or all(isinstance(line, ast.Pass) for line in node.body))]
+    assert not bare, f"lines {[node.lineno for node in bare]}"
+
+
+def test_the_tree_in_the_readme_is_the_real_one():
+    readme = (ROOT / "README.md").read_text()
+    named = set(re.findall(r"^ {2,}(\w+(?:\.py|/))  ", readme, re.M))
+    real = {path.name for folder in ("parts", "papers", "lab", "play") for path in (PACKAGE / folder).glob("*.py")
+            if path.stem != "__init__"}
+    real |= {f"{path.parent.name}/" for path in PACKAGE.glob("*/__init__.py")}
+    real |= {f"{path.parent.name}/" for path in PACKAGE.glob("lab/*/__init__.py")}
+    real |= {path.name for path in PACKAGE.glob("*.py") if not path.stem.startswith("__")}
+    assert named >= real, f"missing in the README: {sorted(real - named)}"
+    assert not {name for name in named if name.endswith(".py")} - real
+
+
+def test_no_file_names_a_place_of_somebodys_machine():
+    for path in [*FILES, *ROOT.glob("*.md"), *ROOT.glob("tests/*.py"), *ROOT.glob("notebooks/**/*.py"),
+                 *ROOT.glob("notebooks/*.ipynb"), *ROOT.glob("benchmarks/**/*.*"), ROOT / "Makefile", ROOT / "pyproject.toml"]:
+        if path.suffix not in (".png", ".pyc"):
+            assert not SOMEWHERE.search(path.read_text()), path
