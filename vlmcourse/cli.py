@@ -23,6 +23,11 @@ class ScaleName(str, Enum):
     gpu = "gpu"
 
 
+class Precision(str, Enum):
+    float32 = "float32"
+    bfloat16 = "bfloat16"
+
+
 Scale = Annotated[Optional[ScaleName], typer.Option(
     help="smoke: seconds; laptop: two cores, minutes; gpu. Default: VLMCOURSE_SCALE, else laptop.")]
 
@@ -109,19 +114,23 @@ def build(lesson: Annotated[Optional[list[str]], typer.Argument(help="Lessons to
 @train.command("clip")
 def train_clip(
         scale: Scale = None,
-        data: Annotated[Optional[Path], typer.Option(help="Your pictures: a folder with metadata.jsonl or .csv.")] = None,
+        data: Annotated[Optional[Path], typer.Option(
+            help="Your pictures: a folder with metadata.jsonl or .csv, or a data set of save_to_disk().")] = None,
         steps: Annotated[Optional[int], typer.Option(help="Steps of training. Default: what the scale says.")] = None,
         seed: Annotated[int, typer.Option(help="Decides initial weights, data and order.")] = 0,
         out: Annotated[Path, typer.Option(help="Where checkpoint and report go.")] = Path("runs/clip"),
-        resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False) -> None:
+        resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
+        precision: Annotated[Optional[Precision], typer.Option(help="Default: whichever is faster here.")] = None) -> None:
     """Train CLIP on the course's world or on your own pictures, and test it on what it never saw."""
-    from accelerate import PartialState
+    import torch
     from tqdm import tqdm
 
+    from vlmcourse.lab.train import processes
     from vlmcourse.recipes import train_clip as recipe
 
-    main_process = PartialState().is_main_process
-    bar = None
+    main_process, bar = processes().is_main_process, None
+    if "MASTER_ADDR" in os.environ and "LOCAL_RANK" not in os.environ:
+        print("accelerate launch starts one process on a CPU. For two: torchrun --nproc_per_node 2 -m vlmcourse ...")
 
     def watch(step) -> None:
         nonlocal bar
@@ -130,7 +139,12 @@ def train_clip(
         bar.set_postfix(loss=f"{step.loss:.3f}", refresh=False)
         bar.update()
 
-    report = recipe(out, scale and scale.value, data, steps, seed, resume, watch, print if main_process else lambda text: None)
+    def say(text: str) -> None:
+        if main_process:
+            print(text, flush=True)
+
+    report = recipe(out, scale and scale.value, data, steps, seed, resume, precision and getattr(torch, precision.value),
+                    watch, say)
     if bar:
         bar.close()
     for name, value in report.items():

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -14,9 +15,9 @@ import torch
 
 from vlmcourse.lab import checkpoint, tokens, world
 from vlmcourse.lab.evaluate import accuracy, class_embeddings, controls, embed, retrieval, zero_shot
-from vlmcourse.lab.folders import Folder, Rows
+from vlmcourse.lab.folders import Folder, Rows, from_dataset
 from vlmcourse.lab.stages import Trained, train_or_load
-from vlmcourse.lab.train import Batches, Optimisation, Scale, Step, fit
+from vlmcourse.lab.train import Batches, Scale, Step, fit, processes
 from vlmcourse.papers.clip import CLIP, CLIPConfig
 
 CONTEXT = 32  # tokens a text may have
@@ -106,17 +107,16 @@ def _named(name: str, found) -> dict[str, float]:
 
 
 def train_clip(out: Path, scale: str | None = None, data: Path | None = None, steps: int | None = None, seed: int = 0,
-               resume: bool = False, watch: Callable[[Step], None] = lambda step: None,
+               resume: bool = False, precision: torch.dtype | None = None, watch: Callable[[Step], None] = lambda step: None,
                say: Callable[[str], None] = print) -> dict[str, float]:
     """The command `vlmcourse train clip`: trains, checkpoints every 50 steps, evaluates, writes report.json.
 
-    out      folder for clip.safetensors (weights, optimiser, step) and report.json
-    data     a folder of your own pictures (folders.Folder) in the place of the world
-    resume   go on from out's checkpoint; without it a folder that already holds one is refused, so nothing is lost
+    out        folder for clip.safetensors (weights, optimiser, step) and report.json
+    data       your own pictures in the place of the world: see folders.Folder, or a data set saved by save_to_disk()
+    resume     go on from out's checkpoint; without it a folder that already holds one is refused, so nothing is lost
+    precision  see fit()
     """
-    from accelerate import PartialState
-
-    size, keep, state = Scale.named(scale), out / "clip.safetensors", PartialState()
+    size, keep, state = Scale.named(scale), out / "clip.safetensors", processes()
     steps = size.steps if steps is None else steps
     if steps < 1:
         raise ValueError(f"{steps} steps; expected at least 1.")
@@ -126,11 +126,11 @@ def train_clip(out: Path, scale: str | None = None, data: Path | None = None, st
         held_out, config = None, clip_config(size)
         batches = Batches(training_pairs(size, seed).batch, size.batch)
     else:
-        train, held_out, config = _own_pictures(data, size)
+        train, held_out, config = _own_pictures(data, size, say)
         batches = Batches(train.batch, min(size.batch, len(train)), len(train), seed)
     model = new_clip(config, seed)
     made_of = {"scale": size.name, "seed": seed, "data": data and str(data.resolve()), "config": str(config)}
-    for step in fit(model, batches, steps, seed=seed, keep=keep, every=50, made_of=made_of):
+    for step in fit(model, batches, steps, seed=seed, precision=precision, keep=keep, every=50, made_of=made_of):
         watch(step)
     if not state.is_main_process:
         return {}
@@ -151,9 +151,14 @@ def _make_way(keep: Path, resume: bool, say: Callable[[str], None]) -> None:
             say(f"{error} It is put aside as {aside.name}, and training starts again from step 1.")
 
 
-def _own_pictures(folder: Path, size: Scale) -> tuple[Rows, Rows, CLIPConfig]:
-    """Training part, held-out part, and a CLIP for their words."""
-    rows = Folder(folder, size.image_size)
+def _own_pictures(folder: Path, size: Scale, say: Callable[[str], None]) -> tuple[Rows, Rows, CLIPConfig]:
+    """Training part, held-out part, and a CLIP for their words. What had to be left out is said."""
+    with warnings.catch_warnings(record=True) as left_out:
+        warnings.simplefilter("always")
+        saved = any((folder / name).is_file() for name in ("dataset_info.json", "dataset_dict.json"))
+        rows = from_dataset(str(folder), size=size.image_size) if saved else Folder(folder, size.image_size)
+    for warning in left_out:
+        say(str(warning.message))
     train, held_out = rows.split()
     if len(train) < 2 or not len(held_out):
         raise ValueError(f"{len(rows)} readable pictures in {folder}: a batch contrasts pictures with each other, and a "

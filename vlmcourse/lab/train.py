@@ -167,6 +167,17 @@ def fast_precision(device: torch.device | str = "cpu") -> torch.dtype:
     return torch.bfloat16 if seconds[torch.float32] > 1.5 * seconds[torch.bfloat16] else torch.float32
 
 
+def processes():
+    """accelerate's PartialState: which of how many processes is this, on which device?
+
+    On a machine without GPU accelerate must be told so, or processes that torchrun started would not join.
+    """
+    from accelerate import PartialState
+
+    gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
+    return PartialState(cpu=not gpu or os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true")
+
+
 class _Losses(nn.Module):
     """Data parallelism wraps a forward; this one is `model.losses`."""
 
@@ -191,7 +202,7 @@ def fit(model: nn.Module, batches, steps: int, optimisation: Optimisation = Opti
     """
     from accelerate import Accelerator
 
-    accelerator = Accelerator()
+    accelerator = Accelerator(cpu=processes().device.type == "cpu")
     device = accelerator.device
     model.to(device)
     optimiser = optimisation.optimiser(model, device)
