@@ -219,9 +219,9 @@ def test_the_zero_shot_player_classifies_what_is_typed(displayed):
     bundle = displayed[0][0]
     classes, template = inside(bundle, ipywidgets.Text)
     said = inside(bundle, ipywidgets.HTML)[-1]
-    assert "cat: probability" in said.value
+    assert "says: cat 0." in said.value
     classes.value = "dog, banana, car"
-    assert "dog: probability" in said.value and "car: probability" in said.value
+    assert "says: dog 0." in said.value and "car 0." in said.value
     classes.value = "dog, zebrafish"
     assert "unknown word &#x27;zebrafish&#x27;" in said.value or "unknown word 'zebrafish'" in said.value
     classes.value = "dog"

@@ -14,7 +14,7 @@ from torch import nn
 
 from vlmcourse.lab import checkpoint
 from vlmcourse.lab.stages import train_or_load
-from vlmcourse.lab.train import Batches, Optimisation, Scale, fast_precision, fit
+from vlmcourse.lab.train import Batches, Optimisation, Scale, ahead, fast_precision, fit
 
 W = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
 
@@ -184,6 +184,23 @@ def test_batches_of_a_finite_set_visit_each_example_once_an_epoch():
     assert sorted(sum(first, [])) == sorted(sum(second, [])) == list(range(12)) and first != second
     halves = [list(islice(batches.since(1, (rank, 2)), 3)) for rank in (0, 1)]
     assert [a + b for a, b in zip(*halves)] == [batches[step] for step in (1, 2, 3)]
+
+
+def test_batches_made_ahead_are_the_same_and_end():
+    assert list(ahead(iter([{"n": n} for n in range(5)]))) == [{"n": n} for n in range(5)]
+    seen = []
+    coming = ahead({"n": seen.append(n) or n} for n in range(5))
+    next(coming), next(coming)
+    assert len(seen) >= 2
+
+    def breaks():
+        yield {"n": 0}
+        raise ValueError("a broken picture")
+
+    coming = ahead(breaks())
+    next(coming)
+    with pytest.raises(ValueError, match="a broken picture"):
+        next(coming)
 
 
 def test_batches_larger_than_the_data_are_refused():

@@ -64,3 +64,12 @@ def test_influence_travels_through_layers():
     model, x = Transformer(2, 16, 2), torch.randn(1, 6, 16)
     measured = watch.influence(lambda y: model(y, window.dense()), x) > 0
     assert measured[4].tolist() == [False, False, True, True, True, False]
+
+
+def test_occlusion_measures_the_square_that_the_score_reads():
+    pixels = torch.rand(3, 8, 8) + 0.5
+    found = watch.occlusion(lambda x: x[:, :, 4:, :4].mean((1, 2, 3)), pixels, window=4, stride=4)
+    assert found.shape == (4,) and found.argmax() == 2  # row 1, column 0
+    torch.testing.assert_close(found[2], pixels[:, 4:, :4].mean())
+    assert (found[[0, 1, 3]] == 0).all()
+    assert watch.occlusion(lambda x: x.mean((1, 2, 3)), pixels, window=4, stride=2).shape == (9,)

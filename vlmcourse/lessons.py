@@ -96,7 +96,7 @@ def execute(notebook, folder: Path, tell: Callable[[int, int, str, float], None]
             except CellExecutionError as error:
                 where = f" What ran until then is kept in {keep(notebook, on_failure)}." if on_failure else ""
                 raise LessonFailed(f"cell {number + 1} of {len(notebook.cells)} ({title(cell)}) failed: "
-                                   f"{error.ename}: {error.evalue}.{where}") from error
+                                   f"{error.ename}: {error.evalue.rstrip('.')}.{where}") from error
             if cell.cell_type == "code":
                 tell(number + 1, len(notebook.cells), title(cell), time.perf_counter() - start)
     return notebook

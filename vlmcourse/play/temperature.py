@@ -17,10 +17,9 @@ def at_scale(cosines: Tensor, scale: float, names: list[str]):
     found = (scale * cosines).softmax(-1)
     loss = cross_entropy((scale * cosines)[None], torch.tensor([0])).item()
     made = bars({name: {"probability": float(value)} for name, value in zip(names, found)}, "probability",
-                chance=1 / len(names))
+                chance=1 / len(names), sideways=True)
     made.axes[0].set_title(f"scale {scale:.1f} (temperature {1 / scale:.3f}): loss of this picture {loss:.3f}", loc="left")
-    made.axes[0].set_ylim(0, 1)
-    made.axes[0].tick_params(axis="x", labelrotation=20)
+    made.axes[0].set_xlim(0, 1)
     made.description = f"Scale {scale:.1f}, loss {loss:.3f}. {made.description}"
     return made
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vlmcourse.lab import draw, tokens
-from vlmcourse.lab.draw.style import png
+from vlmcourse.lab import tokens
+from vlmcourse.lab.draw.style import COLOURS, GREY, describe, figure, look, png
 from vlmcourse.lab.evaluate import class_embeddings
 from vlmcourse.lab.world import article, to_pixels
 
@@ -29,14 +29,18 @@ def classify(model, image: np.ndarray, classes: Sequence[str], template: str, en
 
 def picture_and_classes(image: np.ndarray, found: dict[str, float]):
     """The picture beside its class probabilities."""
-    made = draw.bars({name: {"probability": value} for name, value in found.items()}, "probability", chance=1 / len(found))
-    axes = made.axes[0]
-    axes.set_ylim(0, 1)
-    axes.tick_params(axis="x", labelrotation=20)
-    inset = axes.inset_axes([-0.62, 0.1, 0.42, 0.8])
-    inset.imshow(image)
-    inset.set_axis_off()
-    return made
+    with look():
+        made, (left, right) = figure(7.2, max(2.2, 1 + 0.3 * len(found)), 1, 2, width_ratios=(1, 2.5))
+        left.imshow(image)
+        left.set_axis_off()
+        right.barh(range(len(found)), list(found.values()), color=COLOURS[0])
+        right.set_yticks(range(len(found)), list(found))
+        right.invert_yaxis()
+        right.axvline(1 / len(found), color=GREY, linestyle="--", label="chance")
+        right.set(xlabel="probability", xlim=(0, 1))
+        right.legend()
+    return describe(made, "A picture and what zero-shot classification says: " +
+                    ", ".join(f"{name} {value:.2f}" for name, value in found.items()) + ".")
 
 
 def zero_shot_player(model, images: np.ndarray, classes: Sequence[str], template: str = "a picture of {}") -> None:

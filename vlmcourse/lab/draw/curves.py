@@ -118,15 +118,16 @@ def bars(groups: Mapping[str, Mapping[str, Spread | float]], ylabel: str, chance
     sideways: bars lie, which leaves room for long names of groups.
     """
     names = list(dict.fromkeys(name for group in groups.values() for name in group))
-    width, long = 0.8 / len(names), 1.2 + 0.5 * len(groups) * len(names) + 0.6 * len(groups)
+    width, bars_drawn = 0.8 / len(names), len(groups) * len(names)
     with look():
-        made, (axes,) = figure(7.2, 0.55 * long) if sideways else figure(max(5, long), 3.6)
+        made, (axes,) = (figure(7.2, 1 + 0.34 * bars_drawn) if sideways else
+                         figure(max(5, 1.2 + 0.5 * bars_drawn + 0.6 * len(groups)), 3.6))
         for place, name in enumerate(names):
             at = [index + (place - (len(names) - 1) / 2) * width for index, group in enumerate(groups.values()) if name in group]
             found = [_value(group[name]) for group in groups.values() if name in group]
             spreads = [std for _, std, _ in found] if any(std for _, std, _ in found) else None
             (axes.barh if sideways else axes.bar)(
-                at, [mean for mean, _, _ in found], width * 0.92, label=name, color=COLOURS[place], alpha=0.85,
+                at, [mean for mean, _, _ in found], width * 0.92, label=name if len(names) > 1 else None, color=COLOURS[place], alpha=0.85,
                 capsize=3, **{"xerr" if sideways else "yerr": spreads})
             for centre, (_, _, values) in zip(at, found):
                 runs = (values, [centre] * len(values)) if sideways else ([centre] * len(values), values)

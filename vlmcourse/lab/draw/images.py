@@ -24,7 +24,7 @@ def pictures(images: np.ndarray, captions: Sequence[str], right: Sequence[bool] 
     rows = -(-len(images) // columns)
     longest = max(len(textwrap.wrap(caption, 20)) for caption in captions)
     with look():
-        made, axes = figure(1.65 * columns, (1.7 + 0.17 * longest) * rows, rows, columns)
+        made, axes = figure(1.65 * columns, (1.75 + 0.21 * longest) * rows, rows, columns)
         for index, place in enumerate(axes):
             _bare(place)
             if index >= len(images):
