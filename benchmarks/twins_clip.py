@@ -16,8 +16,20 @@ from torch.nn.functional import cross_entropy
 
 from vlmcourse import recipes
 from vlmcourse.lab import tokens, world
-from vlmcourse.lab.evaluate import (accuracy, class_embeddings, embed, features, k_shot_probe, linear_probe, overlap,
-                                    retrieval, shift_curve, spread, write_results, zero_shot)
+from vlmcourse.lab.evaluate import (
+    accuracy,
+    class_embeddings,
+    embed,
+    features,
+    k_shot_probe,
+    linear_probe,
+    overlap,
+    retrieval,
+    shift_curve,
+    spread,
+    write_results,
+    zero_shot,
+)
 from vlmcourse.lab.stages import train_or_load
 from vlmcourse.lab.train import Batches, Scale
 from vlmcourse.lab.world.noise import Noise, duplicated, generic, mismatched

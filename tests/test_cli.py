@@ -46,7 +46,8 @@ def test_mistakes_get_one_message(tmp_path):
 
 def test_the_doctor_is_content_here_and_knows_what_to_do_elsewhere(monkeypatch):
     found = {check.name: check for check in doctor.checks()}
-    assert {"python", "torch", "device", "cores", "bfloat16", "compiler", "memory", "disk", "jupyterlab_widgets", "artwork"} <= set(found)
+    assert {"python", "torch", "device", "cores", "bfloat16", "compiler", "memory", "disk", "jupyterlab_widgets",
+            "artwork"} <= set(found)
     assert all(check.fine for check in found.values() if check.needed), [check for check in found.values() if not check.fine]
     monkeypatch.setattr(doctor, "version", lambda name: None)
     missing = doctor.package("ipywidgets")

@@ -26,7 +26,7 @@ FIGURES = {
     "weights": lambda: draw.weights(torch.rand(2, 3, 4).softmax(-1)),
     "curves": lambda: draw.curves({"a": {1: 0.1, 10: spread([0.2, 0.4])}}, "x", "y", chance=0.05, lines={"all": 0.9}, xlog=True),
     "bars": lambda: draw.bars({"g": {"a": 0.1, "b": spread([0.2, 0.4])}}, "y", chance=0.05),
-    "bars sideways": lambda: draw.bars({"a very long name of a group": {"a": spread([0.2, 0.4])}}, "y", sideways=True, chance=0.1),
+    "bars sideways": lambda: draw.bars({"a very long name": {"a": spread([0.2, 0.4])}}, "y", sideways=True, chance=0.1),
     "loss": lambda: draw.loss({"one": steps([3, 2, 1]), "two": steps([3, 3, 3])}, chance=math.log(8)),
     "pictures": lambda: draw.pictures(IMAGES, list("abcd"), [True, False, True, True]),
     "similarity": lambda: draw.similarity(IMAGES, list("abcd"), torch.eye(4)),

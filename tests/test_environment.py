@@ -24,8 +24,8 @@ def test_the_lock_holds_a_fitting_version_of_every_package():
 
 def test_ranges_are_loose_and_the_lock_is_exact():
     assert all(">=" in line and "==" not in line and "<" not in line for line in PROJECT["dependencies"])
-    lines = [line for line in (ROOT / "requirements.lock").read_text().splitlines() if line.strip() and not line.startswith(("#", "-"))]
-    assert all("==" in line for line in lines)
+    lines = (ROOT / "requirements.lock").read_text().splitlines()
+    assert all("==" in line for line in lines if line.strip() and not line.startswith(("#", "-")))
 
 
 def test_conda_installs_this_package_with_its_tests_and_nothing_else():

@@ -9,8 +9,23 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from vlmcourse.lab import evaluate, world
-from vlmcourse.lab.evaluate import (accuracy, class_embeddings, confusion, controls, embed, features, k_shot_probe,
-                                    linear_probe, overlap, results, retrieval, shift_curve, spread, write_results, zero_shot)
+from vlmcourse.lab.evaluate import (
+    accuracy,
+    class_embeddings,
+    confusion,
+    controls,
+    embed,
+    features,
+    k_shot_probe,
+    linear_probe,
+    overlap,
+    results,
+    retrieval,
+    shift_curve,
+    spread,
+    write_results,
+    zero_shot,
+)
 
 
 def unit(*shape, seed=0):
@@ -151,4 +166,5 @@ def test_results_are_kept_and_missing_ones_say_how_to_make_them(tmp_path, monkey
 def test_every_public_measure_is_documented():
     public = [value for name, value in vars(evaluate).items()
               if callable(value) and getattr(value, "__module__", "") == evaluate.__name__ and not name.startswith("_")]
-    assert len(public) > 12 and all(value.__doc__ for value in public if value.__name__ not in ("accuracy", "spread", "confusion"))
+    plain = ("accuracy", "spread", "confusion")
+    assert len(public) > 12 and all(value.__doc__ for value in public if value.__name__ not in plain)

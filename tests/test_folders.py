@@ -58,7 +58,8 @@ def test_csv_is_the_same(folder):
     (lambda: Image.new("1", (9, 9), 1), (255, 255, 255)),
     (lambda: Image.new("RGB", (1, 1), (9, 8, 7)), (9, 8, 7)),
     (lambda: Image.new("RGB", (3000, 2), (9, 8, 7)), (9, 8, 7)),
-], ids=["grey", "transparent", "half transparent", "grey alpha", "palette", "cmyk", "16 bit", "16 bit grey", "1 bit", "tiny", "ribbon"])
+], ids=["grey", "transparent", "half transparent", "grey alpha", "palette", "cmyk", "16 bit", "16 bit grey", "1 bit",
+        "tiny", "ribbon"])
 def test_any_kind_of_picture(make, colour):
     seen = picture(make(), 8)
     assert seen.shape == (8, 8, 3) and seen.dtype == np.uint8

@@ -69,8 +69,8 @@ def test_a_changed_master_is_noticed(tmp_path):
 
 
 def test_execution_tells_each_cell_and_keeps_what_ran_before_a_failure(tmp_path):
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Toy"), nbformat.v4.new_code_cell("print('first')"),
-                                               nbformat.v4.new_code_cell("1 / 0")])
+    notebook = nbformat.v4.new_notebook(cells=[
+        nbformat.v4.new_markdown_cell("# Toy"), nbformat.v4.new_code_cell("print('first')"), nbformat.v4.new_code_cell("1 / 0")])
     told = []
     with pytest.raises(lessons.LessonFailed, match=r"cell 3 of 3 \(1 / 0\) failed: ZeroDivisionError: division by zero"):
         lessons.execute(notebook, tmp_path, lambda *event: told.append(event[:3]), on_failure=tmp_path / "failed.ipynb")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from vlmcourse.lab import tokens, world
 from vlmcourse.lab.world import dialogues, motion, pages, questions, signs, statements
-from vlmcourse.lab.world.scenes import Draws, Scene, Thing, held_out, known_nouns, novel_nouns, sample
+from vlmcourse.lab.world.scenes import Draws, Scene, Thing, held_out, novel_nouns, sample
 
 indices = st.integers(0, 10 ** 6)
 

@@ -49,7 +49,8 @@ def doctor() -> None:
     for check in checks():
         missing += check.needed and not check.fine
         mark = "[green]OK  [/]" if check.fine else "[red]MEND[/]" if check.needed else "[yellow]NOTE[/]"
-        console.print(f"{mark} [bold]{check.name:11}[/] {check.found}" + (f"\n                 {check.advice}" if not check.fine else ""),
+        advice = "" if check.fine else f"\n{'':24}{check.advice}"
+        console.print(f"{mark} [bold]{check.name:18}[/] {check.found}{advice}",
                       highlight=False)
     raise typer.Exit(1 if missing else 0)
 

@@ -70,7 +70,8 @@ def bf16() -> Check:
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     fast = fast_precision(device) == torch.bfloat16
-    return Check("bfloat16", True, "faster than float32 here: used in training" if fast else "not faster here: float32 is used", "")
+    found = "faster than float32 here: used in training" if fast else "not faster here: float32 is used"
+    return Check("bfloat16", True, found, "")
 
 
 def compiler() -> Check:

@@ -44,6 +44,7 @@ _ = torch.manual_seed(0)
 #
 # $$\text{attention}(Q, K, V) = \text{softmax}\!\left(\frac{QK^\top}{\sqrt{d}}\right) V$$
 
+
 # %%
 def attention_by_hand(q, k, v):
     """q (B, H, Q, D), k and v (B, H, K, D) -> (B, H, Q, D)."""
@@ -56,7 +57,9 @@ q, k, v = (torch.randn(2, 4, length, 16) for length in (5, 7, 7))
 by_hand = attention_by_hand(q, k, v)
 fused = scaled_dot_product_attention(q, k, v)
 assert torch.allclose(by_hand, fused, atol=1e-5)
-print("by hand and by PyTorch's fused kernel: the same", tuple(by_hand.shape))  # NBVAL_CHECK_OUTPUT
+print(
+    "by hand and by PyTorch's fused kernel: the same", tuple(by_hand.shape)
+)  # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
 # Why divide by $\sqrt{d}$? The score of two random vectors of width $d$ is a sum of $d$ random products, so it spreads like $\sqrt{d}$. Undivided, wide heads would start with one weight near 1 and all others near 0, and a softmax that is sure of itself passes hardly any gradient.
@@ -67,8 +70,18 @@ for width in spread:
     a, b = torch.randn(64, width), torch.randn(64, width)
     spread[width]["not divided"] = (a @ b.T).softmax(-1).amax(-1).mean().item()
     spread[width]["divided"] = (a @ b.T / math.sqrt(width)).softmax(-1).amax(-1).mean().item()
-draw.show(draw.curves({name: {width: values[name] for width, values in spread.items()} for name in ("divided", "not divided")},
-                      "width of a head", "largest of 64 weights", chance=1 / 64, xlog=True))
+draw.show(
+    draw.curves(
+        {
+            name: {width: values[name] for width, values in spread.items()}
+            for name in ("divided", "not divided")
+        },
+        "width of a head",
+        "largest of 64 weights",
+        chance=1 / 64,
+        xlog=True,
+    )
+)
 
 # %% [markdown]
 # ## 2. The same thing, fused
@@ -76,9 +89,15 @@ draw.show(draw.curves({name: {width: values[name] for width, values in spread.it
 # By hand, the whole table of Q × K scores is written to memory, read, exponentiated, written, read. A **fused** kernel computes it in small tiles that stay in the processor's cache and never stores the table. Same numbers, other cost. Guess before you measure:
 
 # %%
-predict("From length 512 to 1024, forward and backward together: how much more memory does attention by hand need?",
-        ["the same", "twice", "four times", "eight times"], "four times",
-        "The table of scores has length x length entries. The fused kernel keeps only its rows' sums: twice.")
+predict(
+    "From length 512 to 1024, forward and backward together: how much more memory does "
+    "attention by hand need?",
+    ["the same", "twice", "four times", "eight times"],
+    "four times",
+    "The table of scores has length x length entries. The fused kernel keeps only its rows'"
+    " sums: twice.",
+)
+
 
 # %%
 def cost(function, length):
@@ -89,7 +108,9 @@ def cost(function, length):
     for _ in range(3):
         kept.clear()
         start = time.perf_counter()
-        with torch.autograd.graph.saved_tensors_hooks(lambda x: (kept.append(x.untyped_storage().nbytes()), x)[1], lambda x: x):
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda x: (kept.append(x.untyped_storage().nbytes()), x)[1], lambda x: x
+        ):
             out = function(*inputs)
         out.sum().backward()
         best = min(best, time.perf_counter() - start)
@@ -97,14 +118,38 @@ def cost(function, length):
 
 
 lengths = [128, 256, 512] if scale.name == "smoke" else [128, 256, 512, 1024, 2048]
-measured = {name: {length: cost(function, length) for length in lengths}
-            for name, function in (("by hand", attention_by_hand), ("fused", attend))}
-draw.show(draw.curves({name: {n: found[0] for n, found in points.items()} for name, points in measured.items()},
-                      "length", "milliseconds", xlog=True, ylog=True))
-draw.show(draw.curves({name: {n: found[1] / 2**20 for n, found in points.items()} for name, points in measured.items()},
-                      "length", "MiB kept for backward", xlog=True, ylog=True))
+measured = {
+    name: {length: cost(function, length) for length in lengths}
+    for name, function in (("by hand", attention_by_hand), ("fused", attend))
+}
+draw.show(
+    draw.curves(
+        {
+            name: {n: found[0] for n, found in points.items()}
+            for name, points in measured.items()
+        },
+        "length",
+        "milliseconds",
+        xlog=True,
+        ylog=True,
+    )
+)
+draw.show(
+    draw.curves(
+        {
+            name: {n: found[1] / 2**20 for n, found in points.items()}
+            for name, points in measured.items()
+        },
+        "length",
+        "MiB kept for backward",
+        xlog=True,
+        ylog=True,
+    )
+)
 growth = {name: points[512][1] / points[256][1] for name, points in measured.items()}
-print(f"memory from 256 to 512: by hand x{growth['by hand']:.1f}, fused x{growth['fused']:.1f}")  # NBVAL_CHECK_OUTPUT
+print(
+    f"memory from 256 to 512: by hand x{growth['by hand']:.1f}, fused x{growth['fused']:.1f}"
+)  # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
 # `vlmcourse.parts.attention.attend` is that call. Give it no mask or a boolean mask, and it runs PyTorch's fused SDPA; give it a *block mask*, and it runs FlexAttention, which also skips the tiles in which nobody may look at anybody. The module `Attention` adds the learnt projections and the heads.
@@ -117,10 +162,14 @@ print(f"memory from 256 to 512: by hand x{growth['by hand']:.1f}, fused x{growth
 layer = Attention(width=32, heads=4)
 words = "the dog that chased the cat sleeps".split()
 x = torch.randn(1, len(words), 32)
-heads = layer.weights(x)  # (1, 4, 7, 7): recomputed to look at; the fused forward never stores them
+heads = layer.weights(
+    x
+)  # (1, 4, 7, 7): recomputed to look at; the fused forward never stores them
 assert torch.allclose(heads.sum(-1), torch.ones(1, 4, 7), atol=1e-5)
 draw.show(draw.weights(heads[0], words, words))
-print("untrained heads look everywhere, each differently:", tuple(heads.shape))  # NBVAL_CHECK_OUTPUT
+print(
+    "untrained heads look everywhere, each differently:", tuple(heads.shape)
+)  # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
 # ## 4. Masks: two comparisons
@@ -131,6 +180,7 @@ print("untrained heads look everywhere, each differently:", tuple(heads.shape)) 
 # - **groups**: `group(key) == group(query)`: I see my own group;
 #
 # plus *padding*: keys that are not there. `True` always means **may look**. By hand first:
+
 
 # %%
 def causal_by_hand(length):
@@ -168,12 +218,23 @@ gallery = masks.gallery()
 draw.show(draw.gallery(gallery))
 
 # %%
-predict("Two of these nine pictures show the same pattern although the papers give them different names. Which?",
-        ["causal and packed", "prefix LM and BLIP-2 ITG", "uni-modal and last image only", "bi-directional and padding"],
-        "prefix LM and BLIP-2 ITG", "Queries that all have level 0 and text that counts up from 1 are a prefix LM.")
+predict(
+    "Two of these nine pictures show the same pattern although the papers give them "
+    "different names. Which?",
+    [
+        "causal and packed",
+        "prefix LM and BLIP-2 ITG",
+        "uni-modal and last image only",
+        "bi-directional and padding",
+    ],
+    "prefix LM and BLIP-2 ITG",
+    "Queries that all have level 0 and text that counts up from 1 are a prefix LM.",
+)
 
 # %%
-same = torch.equal(gallery["prefix LM"].dense(), gallery["BLIP-2 ITG: multimodal causal"].dense())
+same = torch.equal(
+    gallery["prefix LM"].dense(), gallery["BLIP-2 ITG: multimodal causal"].dense()
+)
 print("prefix LM == BLIP-2's image-grounded generation:", same)  # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
@@ -184,21 +245,36 @@ document = torch.tensor([1, 1, 1, 2, 2, 2, 2])
 packed = masks.groups(document) & masks.causal(7)
 assert torch.equal(packed.dense(), masks.packed(document).dense())
 lengths_of_texts = torch.tensor([5, 3])
-real = torch.arange(5)[None, :] < lengths_of_texts[:, None]  # (B, K): True where a token is real
+real = (
+    torch.arange(5)[None, :] < lengths_of_texts[:, None]
+)  # (B, K): True where a token is real
 batch = masks.causal(5) & masks.keys(real)
-print("packed:", packed.name, "| batch of two:", tuple(batch.dense().shape))  # NBVAL_CHECK_OUTPUT
-draw.show(draw.gallery({"packed documents": packed, "text 1: 5 words": batch.dense()[0], "text 2: 3 words, 2 pads": batch.dense()[1]}))
+print(
+    "packed:", packed.name, "| batch of two:", tuple(batch.dense().shape)
+)  # NBVAL_CHECK_OUTPUT
+draw.show(
+    draw.gallery(
+        {
+            "packed documents": packed,
+            "text 1: 5 words": batch.dense()[0],
+            "text 2: 3 words, 2 pads": batch.dense()[1],
+        }
+    )
+)
 
 # %% [markdown]
 # ## 5. Explicit = SDPA = Flex, for every mask
 #
 # The same `Mask` is lowered three ways: to booleans for the formula, to booleans for SDPA, to blocks for FlexAttention. If they ever disagreed, at least one model of the course would be wrong.
 
+
 # %%
 def masked_by_hand(q, k, v, may_look):
     scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
     weights = scores.masked_fill(~may_look, -math.inf).softmax(-1)
-    return weights.where(may_look.any(-1, keepdim=True), 0) @ v  # a row that may look at nothing is zero by definition
+    return (
+        weights.where(may_look.any(-1, keepdim=True), 0) @ v
+    )  # a row that may look at nothing is zero by definition
 
 
 compiler = shutil.which("g++") or shutil.which("clang++")
@@ -206,9 +282,13 @@ for name, mask in gallery.items():
     q, k, v = (torch.randn(1, 2, length, 16) for length in (mask.queries, mask.keys, mask.keys))
     explicit = masked_by_hand(q, k, v, mask.dense())
     assert torch.allclose(explicit, attend(q, k, v, mask.dense()), atol=1e-5), name
-    if compiler and scale.name != "smoke":  # FlexAttention is compiled at first use: seconds, and a C++ compiler
+    if (
+        compiler and scale.name != "smoke"
+    ):  # FlexAttention is compiled at first use: seconds, and a C++ compiler
         assert torch.allclose(explicit, attend(q, k, v, mask.blocks()), atol=1e-4), name
-print(f"{len(gallery)} masks: explicit == SDPA (== Flex where a compiler is at hand)")  # NBVAL_CHECK_OUTPUT
+print(
+    f"{len(gallery)} masks: explicit == SDPA (== Flex where a compiler is at hand)"
+)  # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
 # ## 6. Declared == measured
@@ -230,10 +310,17 @@ print("declared == measured for all", len(gallery))  # NBVAL_CHECK_OUTPUT
 from vlmcourse.parts.layers import Transformer
 
 position = torch.arange(7)
-window = masks.levels(position) & ~masks.levels(position - 2, position)  # myself and one step back
+window = masks.levels(position) & ~masks.levels(
+    position - 2, position
+)  # myself and one step back
 x = torch.randn(1, 7, 16)
-reach = {f"{depth} layer{'s' * (depth > 1)}": watch.influence(lambda y: Transformer(depth, 16, 2)(y, window.dense()), x) > 0
-         for depth in (1, 2, 4)}
+reach = {
+    f"{depth} layer{'s' * (depth > 1)}": watch.influence(
+        lambda y: Transformer(depth, 16, 2)(y, window.dense()), x
+    )
+    > 0
+    for depth in (1, 2, 4)
+}
 draw.show(draw.gallery(reach))
 
 # %% [markdown]
@@ -247,8 +334,8 @@ x = torch.randn(1, 8, 32)
 whole = model(x, mask.dense())
 cache, pieces = {}, []
 for step in range(8):
-    row = mask.rows(step).dense()[:, :, :1, :step + 1]  # this token's row, the keys so far
-    pieces.append(model(x[:, step:step + 1], row, cache))
+    row = mask.rows(step).dense()[:, :, :1, : step + 1]  # this token's row, the keys so far
+    pieces.append(model(x[:, step : step + 1], row, cache))
 assert torch.allclose(torch.cat(pieces, dim=1), whole, atol=1e-5)
 print("cached == uncached:", True)  # NBVAL_CHECK_OUTPUT
 
@@ -271,7 +358,11 @@ def lookup_batch(indices):
         names = torch.randperm(NAMES, generator=generator)[:PAIRS]
         colours = torch.randperm(COLOURS, generator=generator)[:PAIRS]
         asked = index % PAIRS
-        ids.append(torch.cat([torch.stack([names, NAMES + colours], 1).flatten(), names[asked:asked + 1]]))
+        ids.append(
+            torch.cat(
+                [torch.stack([names, NAMES + colours], 1).flatten(), names[asked : asked + 1]]
+            )
+        )
         answers.append(colours[asked])
     return {"ids": torch.stack(ids), "answers": torch.stack(answers)}
 
@@ -292,24 +383,40 @@ class Lookup(torch.nn.Module):
         return self.out(self.blocks(self.words(ids) + self.positions, self.mask)[:, -1])
 
     def losses(self, batch):
-        return {"colour": torch.nn.functional.cross_entropy(self(batch["ids"]), batch["answers"])}
+        return {
+            "colour": torch.nn.functional.cross_entropy(self(batch["ids"]), batch["answers"])
+        }
 
 
 length = 2 * PAIRS + 1
 seeing = Lookup(masks.causal(length))
-blind = Lookup(masks.groups(torch.tensor([0] * (length - 1) + [1])))  # the question sees only itself
+blind = Lookup(
+    masks.groups(torch.tensor([0] * (length - 1) + [1]))
+)  # the question sees only itself
 live = draw.Live(chance=math.log(PAIRS), chance_name=f"guessing among {PAIRS}")
-for step in fit(seeing, Batches(lookup_batch, 64), steps=30 if scale.name == "smoke" else 700, optimisation=Optimisation(2e-3)):
+for step in fit(
+    seeing,
+    Batches(lookup_batch, 64),
+    steps=30 if scale.name == "smoke" else 700,
+    optimisation=Optimisation(2e-3),
+):
     live(step)
 
 # %%
-for step in fit(blind, Batches(lookup_batch, 64), steps=30 if scale.name == "smoke" else 300, optimisation=Optimisation(2e-3)):
+for step in fit(
+    blind,
+    Batches(lookup_batch, 64),
+    steps=30 if scale.name == "smoke" else 300,
+    optimisation=Optimisation(2e-3),
+):
     blind_loss = step.loss
 
 test = lookup_batch(range(10_000_000, 10_000_512))  # never trained on
 with torch.no_grad():
-    right = {name: (model(test["ids"]).argmax(-1) == test["answers"]).float().mean().item()
-             for name, model in (("seeing", seeing), ("blind", blind))}
+    right = {
+        name: (model(test["ids"]).argmax(-1) == test["answers"]).float().mean().item()
+        for name, model in (("seeing", seeing), ("blind", blind))
+    }
 draw.show(draw.bars({"right colour, unseen sequences": right}, "accuracy", chance=1 / COLOURS))
 print({name: round(value, 2) for name, value in right.items()})
 
@@ -318,9 +425,13 @@ print({name: round(value, 2) for name, value in right.items()})
 
 # %%
 ids = test["ids"][:1]
-names = [f"name {token}" if token < NAMES else f"colour {token - NAMES}" for token in ids[0].tolist()]
+names = [
+    f"name {token}" if token < NAMES else f"colour {token - NAMES}" for token in ids[0].tolist()
+]
 found = watch.weights(seeing, lambda: seeing(ids))
-draw.show(draw.weights(found["blocks.blocks.1.attention"][0][:, -1:], ["asked: " + names[-1]], names))
+draw.show(
+    draw.weights(found["blocks.blocks.1.attention"][0][:, -1:], ["asked: " + names[-1]], names)
+)
 
 # %% [markdown]
 # ## Exercise 1 · A prefix that sees itself
@@ -331,9 +442,12 @@ draw.show(draw.weights(found["blocks.blocks.1.attention"][0][:, -1:], ["asked: "
 #
 # Return booleans (length, length), True = may look: the first `seen` positions see each other, all of them; the rest sees the prefix and its own past.
 
+
 # %%
 def my_prefix(seen: int, length: int) -> torch.Tensor:
-    raise NotImplementedError("return booleans (length, length): give each position a level, then compare levels.")
+    raise NotImplementedError(
+        "return booleans (length, length): give each position a level, then compare levels."
+    )
 
 
 attempt(exercises.prefix, my_prefix)
@@ -366,9 +480,13 @@ draw.show(draw.mask(masks.prefix(3, 7), title="prefix: levels 0 0 0 1 2 3 4"))
 #
 # A page mixes words and image tags. Each token may look at the visual tokens of the **last image before it** (an image tag already sees its own image), and text before the first image at nothing. `is_tag` (T,) says where the tags are; `image_of_key` (K,) holds the image number, from 1, of each visual token. Return booleans (T, K).
 
+
 # %%
 def my_last_image(is_tag: torch.Tensor, image_of_key: torch.Tensor) -> torch.Tensor:
-    raise NotImplementedError("return booleans (T, K): number each token by its last image, then compare with the keys' image.")
+    raise NotImplementedError(
+        "return booleans (T, K): number each token by its last image, then compare with the "
+        "keys' image."
+    )
 
 
 attempt(exercises.last_image, my_last_image)
@@ -391,24 +509,41 @@ attempt(exercises.last_image, my_last_image)
 # %%
 page = ["look", "<image>", "a", "cat", "<image>", "a", "dog"]
 phi = masks.phi(torch.tensor([word == "<image>" for word in page]))
-draw.show(draw.mask(masks.last_image(phi, torch.tensor([1, 1, 2, 2])), [f"{word}  φ={n}" for word, n in zip(page, phi.tolist())],
-                    ["image 1", "image 1", "image 2", "image 2"], "last image only"))
+draw.show(
+    draw.mask(
+        masks.last_image(phi, torch.tensor([1, 1, 2, 2])),
+        [f"{word}  φ={n}" for word, n in zip(page, phi.tolist())],
+        ["image 1", "image 1", "image 2", "image 2"],
+        "last image only",
+    )
+)
 
 # %% [markdown]
 # ## Failure lab · Numbers that look fine
 #
 # Public re-implementations of Flamingo shipped this bug. The mask is right. Instead of leaving forbidden scores out, the code *adds* the most negative number to them. No NaN, no error, training runs. Which query got what it must not, and why?
 
+
 # %%
 def broken_attend(q, k, v, may_look):
     scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
-    scores = scores + torch.zeros_like(scores).masked_fill(~may_look, torch.finfo(scores.dtype).min)
+    scores = scores + torch.zeros_like(scores).masked_fill(
+        ~may_look, torch.finfo(scores.dtype).min
+    )
     return scores.softmax(-1) @ v
 
 
 declared = masks.last_image(phi, torch.tensor([1, 1, 2, 2]))
 queries, context = torch.randn(1, 1, 7, 8), torch.randn(1, 4, 8)
-measured = watch.influence(lambda keys: broken_attend(queries, keys[:, None], keys[:, None], declared.dense())[:, 0], context) > 0
+measured = (
+    watch.influence(
+        lambda keys: broken_attend(queries, keys[:, None], keys[:, None], declared.dense())[
+            :, 0
+        ],
+        context,
+    )
+    > 0
+)
 draw.show(draw.compare(measured, declared, ("measured", "declared")))
 
 # %% [markdown]
@@ -428,8 +563,13 @@ empty = declared.dense()[0, 0].logical_not().all(-1)
 q = torch.randn(1, 1, 7, 8, requires_grad=True)
 k = torch.randn(1, 1, 4, 8, requires_grad=True)
 out = attend(q, k, k, declared.dense())
-gradient, = torch.autograd.grad(out[:, :, empty].sum(), k)
-print("row without keys: output", out[:, :, empty].abs().max().item(), "gradient", gradient.abs().max().item())  # NBVAL_CHECK_OUTPUT
+(gradient,) = torch.autograd.grad(out[:, :, empty].sum(), k)
+print(
+    "row without keys: output",
+    out[:, :, empty].abs().max().item(),
+    "gradient",
+    gradient.abs().max().item(),
+)  # NBVAL_CHECK_OUTPUT
 try:
     attend(q, k, k, torch.zeros(7, 4))
 except ValueError as error:

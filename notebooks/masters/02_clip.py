@@ -49,12 +49,16 @@ _ = torch.manual_seed(0)
 # %%
 train_pairs = recipes.training_pairs(scale)
 first = range(6)
-draw.show(draw.pictures(train_pairs.images(first), [train_pairs.text(index) for index in first]), credit=world.ATTRIBUTION)
+draw.show(
+    draw.pictures(train_pairs.images(first), [train_pairs.text(index) for index in first]),
+    credit=world.ATTRIBUTION,
+)
 
 # %% [markdown]
 # ## 2. Two towers by hand
 #
 # **The image tower** is a Vision Transformer. It cuts the picture into patches, makes each a vector with one matrix, puts a learned *class token* in front, adds positions, and runs a transformer in which every patch may look at every patch. The class token's state at the end is the picture's vector. The cut, by hand:
+
 
 # %%
 def patches_by_hand(pixels, matrix, p):
@@ -63,14 +67,18 @@ def patches_by_hand(pixels, matrix, p):
     vectors = []
     for top in range(0, S, p):
         for left in range(0, S, p):
-            square = pixels[:, :, top:top + p, left:left + p].reshape(B, -1)  # (B, 3 * p * p)
+            square = pixels[:, :, top : top + p, left : left + p].reshape(
+                B, -1
+            )  # (B, 3 * p * p)
             vectors.append(square @ matrix.T)
     return torch.stack(vectors, dim=1)
 
 
 pixels = world.to_pixels(train_pairs.images(range(4)))
 layer = Patches(patch=16, width=32)
-assert torch.allclose(patches_by_hand(pixels, layer.project.weight, 16), layer(pixels), atol=1e-5)
+assert torch.allclose(
+    patches_by_hand(pixels, layer.project.weight, 16), layer(pixels), atol=1e-5
+)
 print("patches by hand == vlmcourse.parts.vision.Patches")  # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
@@ -85,7 +93,7 @@ print(ids.tolist())
 
 def text_vectors_by_hand(tower, ids):
     """(B, T) -> (B, D): each text's state at its end token."""
-    x = tower.tokens(ids) + tower.positions[:ids.shape[1]]  # (B, T, D)
+    x = tower.tokens(ids) + tower.positions[: ids.shape[1]]  # (B, T, D)
     may_look = torch.ones(ids.shape[1], ids.shape[1]).tril().bool()[None, None]
     x = tower.norm_out(tower.transformer(x, may_look))
     return torch.stack([states[row.tolist().index(tokens.EOS)] for states, row in zip(x, ids)])
@@ -94,7 +102,7 @@ def text_vectors_by_hand(tower, ids):
 with torch.no_grad():
     assert torch.allclose(text_vectors_by_hand(model.text, ids), model.text(ids), atol=1e-5)
     after, before = ids.clone(), ids.clone()
-    after[0, ids[0].tolist().index(tokens.EOS) + 1:] = 20  # nonsense where the padding was
+    after[0, ids[0].tolist().index(tokens.EOS) + 1 :] = 20  # nonsense where the padding was
     before[0, 2] = 20  # another word in the place of 'cat'
     same_after = torch.allclose(model.text(after)[0], model.text(ids)[0], atol=1e-6)
     same_before = torch.allclose(model.text(before)[0], model.text(ids)[0], atol=1e-6)
@@ -118,10 +126,14 @@ def cosines(model):
         return model.encode_image(six["pixels"]) @ model.encode_text(six["ids"]).T
 
 
-draw.show(draw.similarity(held_out.images(chosen), six["text"], cosines(model)), credit=world.ATTRIBUTION)
+draw.show(
+    draw.similarity(held_out.images(chosen), six["text"], cosines(model)),
+    credit=world.ATTRIBUTION,
+)
 
 # %% [markdown]
 # Now read each **row** of the table (one picture, all texts) as a multiple-choice question: which text is mine? That is cross-entropy with the label "my own number". Each **column** is a question too: which picture is mine? The loss is the mean of both. Cosines lie within [-1, 1], too narrow to say anything with certainty, so they are multiplied by a **learned scale**, stored as its logarithm.
+
 
 # %%
 def one_direction(image, text, scale):
@@ -139,16 +151,32 @@ print("both directions by hand == vlmcourse.parts.objectives.contrast")  # NBVAL
 # > **A trap in the lecture's pseudo-code.** `loss_i = cross_entropy(logits, labels, axis=0)`: with logits of shape [images, texts], axis 0 normalises over *images*, so `loss_i` is the text-to-image direction. Harmless, since both are averaged; confusing, if you debug one of them.
 
 # %%
-predict("A model that gives every picture and every text the very same vector, in a batch of 64: what is its loss?",
-        ["0", "1/64", "ln 64 = 4.16", "64"], "ln 64 = 4.16",
-        "All 64 answers look equally likely, and -ln(1/64) = ln 64, at any temperature. Random unit vectors at scale 14.3 do worse: they are sure of wrong answers.")
+predict(
+    "A model that gives every picture and every text the very same vector, in a batch of "
+    "64: what is its loss?",
+    ["0", "1/64", "ln 64 = 4.16", "64"],
+    "ln 64 = 4.16",
+    "All 64 answers look equally likely, and -ln(1/64) = ln 64, at any temperature. Random "
+    "unit vectors at scale 14.3 do worse: they are sure of wrong answers.",
+)
 
 # %%
 same_vector = normalize(torch.ones(64, 16), dim=-1)
-print("all equal:", round(contrast(same_vector, same_vector, 14.3).item(), 4), "ln 64:", round(math.log(64), 4))  # NBVAL_CHECK_OUTPUT
-print("a batch of one:", abs(round(contrast(same_vector[:1], same_vector[:1], 14.3).item(), 4)))  # NBVAL_CHECK_OUTPUT
+print(
+    "all equal:",
+    round(contrast(same_vector, same_vector, 14.3).item(), 4),
+    "ln 64:",
+    round(math.log(64), 4),
+)  # NBVAL_CHECK_OUTPUT
+print(
+    "a batch of one:", abs(round(contrast(same_vector[:1], same_vector[:1], 14.3).item(), 4))
+)  # NBVAL_CHECK_OUTPUT
 random_vectors = [normalize(torch.randn(64, 16), dim=-1) for _ in range(2)]
-print("random vectors:", round(contrast(*random_vectors, 14.3).item(), 2), "- worse than knowing nothing")
+print(
+    "random vectors:",
+    round(contrast(*random_vectors, 14.3).item(), 2),
+    "- worse than knowing nothing",
+)
 
 # %% [markdown]
 # **Repeated captions are false negatives.** If "a dog" occurs twice in a batch, each dog picture is punished for liking the other's caption, although it is right. `contrast(..., same=...)` takes numbers that are equal where captions are equal. The best possible loss with and without:
@@ -156,16 +184,28 @@ print("random vectors:", round(contrast(*random_vectors, 14.3).item(), 2), "- wo
 # %%
 unit = torch.eye(8)[:, :8]
 repeated = unit.clone()
-repeated[1] = repeated[0]  # pairs 0 and 1 have one caption, and a perfect model gives them one vector
+repeated[1] = repeated[
+    0
+]  # pairs 0 and 1 have one caption, and a perfect model gives them one vector
 numbers = torch.tensor([0, 0, 2, 3, 4, 5, 6, 7])
 floor = math.log(2) / 8 * 2  # two of eight questions have two equally good answers
-print("perfect model, repeats count as wrong:", round(contrast(repeated, repeated, 100.0).item(), 4), "= 2/8 of ln 2:", round(floor, 4))  # NBVAL_CHECK_OUTPUT
+print(
+    "perfect model, repeats count as wrong:",
+    round(contrast(repeated, repeated, 100.0).item(), 4),
+    "= 2/8 of ln 2:",
+    round(floor, 4),
+)  # NBVAL_CHECK_OUTPUT
 gradient = {}
 for name, numbering in (("repeats wrong", None), ("repeats right", numbers)):
-    moved = (repeated + 0.05 * torch.randn(8, 8, generator=torch.Generator().manual_seed(0))).requires_grad_()
+    moved = (
+        repeated + 0.05 * torch.randn(8, 8, generator=torch.Generator().manual_seed(0))
+    ).requires_grad_()
     loss = contrast(normalize(moved, dim=-1), repeated, 100.0, numbering)
     gradient[name] = torch.autograd.grad(loss, moved)[0][:2].norm().item()
-print("pull on the two repeated pairs:", {name: round(value, 3) for name, value in gradient.items()})
+print(
+    "pull on the two repeated pairs:",
+    {name: round(value, 3) for name, value in gradient.items()},
+)
 
 # %% [markdown]
 # ## 4. Train it
@@ -173,15 +213,23 @@ print("pull on the two repeated pairs:", {name: round(value, 3) for name, value 
 # The whole model is `vlmcourse/papers/clip.py`; open it beside the paper's Figure 3. Training needs nothing but pairs. (The first time this takes a few minutes on two cores; then it comes from the cache, and the curve is replayed.) The dashed line is ln B: a model that knows nothing.
 
 # %%
-trained = recipes.clip(scale, watch=draw.Live(chance=math.log(scale.batch), chance_name="knows nothing: ln B"))
+trained = recipes.clip(
+    scale, watch=draw.Live(chance=math.log(scale.batch), chance_name="knows nothing: ln B")
+)
 model = trained.model
-print(f"{sum(p.numel() for p in model.parameters()):,} parameters, learned scale {model.log_scale.exp():.1f} (start 14.3, bound 100)")
+print(
+    f"{sum(p.numel() for p in model.parameters()):,} parameters, learned scale {model.log_scale.exp():.1f} "
+    f"(start 14.3, bound 100)"
+)
 
 # %% [markdown]
 # The same six pairs as before. None of these compositions was ever trained on:
 
 # %%
-draw.show(draw.similarity(held_out.images(chosen), six["text"], cosines(model)), credit=world.ATTRIBUTION)
+draw.show(
+    draw.similarity(held_out.images(chosen), six["text"], cosines(model)),
+    credit=world.ATTRIBUTION,
+)
 
 # %% [markdown]
 # ## 5. Did it learn to see? Scores and controls
@@ -189,17 +237,35 @@ draw.show(draw.similarity(held_out.images(chosen), six["text"], cosines(model)),
 # A number alone proves nothing. Three lines to compare with: **chance**; **blind**, where every picture is the same grey; **shuffled**, where each text meets another pair's picture. A model that scores the same blind has learnt about captions, not about pictures.
 
 # %%
-predict("Among 256 held-out pairs, how often does a blind CLIP find the right text first?",
-        ["about 50 %", "about 6 %", "about 0.4 %", "never"], "about 0.4 %",
-        "A blind model gives all pictures one vector, so it picks one text for all of them: right once in 256. (We count ties as wrong.)")
+predict(
+    "Among 256 held-out pairs, how often does a blind CLIP find the right text first?",
+    ["about 50 %", "about 6 %", "about 0.4 %", "never"],
+    "about 0.4 %",
+    "A blind model gives all pictures one vector, so it picks one text for all of them: "
+    "right once in 256. (We count ties as wrong.)",
+)
 
 # %%
 report = recipes.clip_report(model)
-draw.show(draw.bars({
-    "retrieval\nimage to text R@1": {"CLIP": report["image to text R@1"], "blind": report["image to text R@1, blind"],
-                                     "shuffled images": report["image to text R@1, shuffled"], "chance": report["image to text R@1, chance"]},
-    "zero-shot nouns\nthings alone": {"CLIP": report["zero-shot nouns"], "blind": report["zero-shot nouns, blind"],
-                                      "shuffled images": report["zero-shot nouns, shuffled"], "chance": report["zero-shot nouns, chance"]}}, "score"))
+draw.show(
+    draw.bars(
+        {
+            "retrieval\nimage to text R@1": {
+                "CLIP": report["image to text R@1"],
+                "blind": report["image to text R@1, blind"],
+                "shuffled images": report["image to text R@1, shuffled"],
+                "chance": report["image to text R@1, chance"],
+            },
+            "zero-shot nouns\nthings alone": {
+                "CLIP": report["zero-shot nouns"],
+                "blind": report["zero-shot nouns, blind"],
+                "shuffled images": report["zero-shot nouns, shuffled"],
+                "chance": report["zero-shot nouns, chance"],
+            },
+        },
+        "score",
+    )
+)
 print({name: round(value, 3) for name, value in report.items()})
 
 # %% [markdown]
@@ -224,11 +290,16 @@ for name in ("image to text R@1", "text to image R@1", "zero-shot nouns"):
 novel_words = sorted(world.novel_nouns())
 novel = world.Pairs("novel", size, things=(1, 1))
 labels = torch.tensor([novel_words.index(scene.words[0]) for scene in novel.scenes(range(256))])
-classes = evaluate.class_embeddings(model, [world.article(word) for word in novel_words], world.captions.PROMPTS, tokens.encode)
+classes = evaluate.class_embeddings(
+    model, [world.article(word) for word in novel_words], world.captions.PROMPTS, tokens.encode
+)
 with torch.no_grad():
     images_of_novel = model.encode_image(world.to_pixels(novel.images(range(256))))
 never_seen = evaluate.accuracy(evaluate.zero_shot(images_of_novel, classes), labels)
-print(f"zero-shot accuracy on {len(novel_words)} nouns that no caption ever named: {never_seen:.3f}; chance {1 / len(novel_words):.3f}")
+print(
+    f"zero-shot accuracy on {len(novel_words)} nouns that no caption ever named: {never_seen:.3f}; "
+    f"chance {1 / len(novel_words):.3f}"
+)
 
 # %% [markdown]
 # ## 6. Zero-shot: classes are sentences
@@ -245,14 +316,33 @@ zero_shot_player(model, players_pictures, shown_first)
 # **Wording matters**: a prompt is as good as its likeness to training captions. ("There is a cat" and "this is a cat" never occur in ours.) The paper found that "A photo of a {label}." beats the bare label, and that averaging 80 wordings **in embedding space** (normalise, average, normalise) gains more still. Ours, three seeds:
 
 # %%
-draw.show(draw.bars({name: {"zero-shot accuracy": as_spread(found)} for name, found in twin["prompts"].items()},
-                    "zero-shot accuracy", chance=1 / len(world.known_nouns()), sideways=True))
+draw.show(
+    draw.bars(
+        {
+            name: {"zero-shot accuracy": as_spread(found)}
+            for name, found in twin["prompts"].items()
+        },
+        "zero-shot accuracy",
+        chance=1 / len(world.known_nouns()),
+        sideways=True,
+    )
+)
 
 # %%
-predict("We leave eight animals out of the list of classes and show their pictures. What does zero-shot CLIP answer?",
-        ["'none of these'", "some other class, whichever is nearest", "it is unsure: all probabilities are equal", "an error"],
+predict(
+    "We leave eight animals out of the list of classes and show their pictures. What does "
+    "zero-shot CLIP answer?",
+    [
+        "'none of these'",
         "some other class, whichever is nearest",
-        "There is no 'none of these'. The list of classes is part of the classifier: adding or leaving out a class changes the errors (the paper, Sec. 7.1, saw this with people's pictures).")
+        "it is unsure: all probabilities are equal",
+        "an error",
+    ],
+    "some other class, whichever is nearest",
+    "There is no 'none of these'. The list of classes is part of the classifier: adding or "
+    "leaving out a class changes the errors (the paper, Sec. 7.1, saw this with people's "
+    "pictures).",
+)
 
 # %%
 _, pixels, labels = recipes.singles(size)
@@ -267,9 +357,11 @@ without = cosine.masked_fill(~allowed, -math.inf).argmax(1)
 shown = torch.tensor([known[label] in left_out for label in labels.tolist()])
 draw.show(draw.confusion(evaluate.confusion(without[shown], labels[shown], len(known)), known))
 full = cosine.argmax(1)
-print(f"all classes: {evaluate.accuracy(full, labels):.3f} right. "
-      f"Of the {int(shown.sum())} pictures whose class was left out, 0 can be right; "
-      f"of the others, {int(((without != full) & ~shown).sum())} got another answer than before.")
+print(
+    f"all classes: {evaluate.accuracy(full, labels):.3f} right. "
+    f"Of the {int(shown.sum())} pictures whose class was left out, 0 can be right; "
+    f"of the others, {int(((without != full) & ~shown).sum())} got another answer than before."
+)
 
 # %% [markdown]
 # ## 7. Zero-shot against probes
@@ -280,10 +372,26 @@ print(f"all classes: {evaluate.accuracy(full, labels):.3f} right. "
 
 # %%
 found = {name: as_spread(value) for name, value in twin["probes"].items()}
-draw.show(draw.curves({"k-shot linear probe": {int(name.split("-")[0]): value for name, value in found.items() if name.endswith("-shot probe")}},
-                      "labelled pictures per class", "accuracy", chance=1 / len(known), xlog=True,
-                      lines={"zero-shot": found["zero-shot"].mean, "linear probe, all labels": found["linear probe"].mean,
-                             "linear probe on an untrained tower": twin["untrained linear probe"]}))
+draw.show(
+    draw.curves(
+        {
+            "k-shot linear probe": {
+                int(name.split("-")[0]): value
+                for name, value in found.items()
+                if name.endswith("-shot probe")
+            }
+        },
+        "labelled pictures per class",
+        "accuracy",
+        chance=1 / len(known),
+        xlog=True,
+        lines={
+            "zero-shot": found["zero-shot"].mean,
+            "linear probe, all labels": found["linear probe"].mean,
+            "linear probe on an untrained tower": twin["untrained linear probe"],
+        },
+    )
+)
 print({name: str(value) for name, value in found.items()})
 
 # %% [markdown]
@@ -303,7 +411,13 @@ draw.show(draw.curves(families, "parameters of the image tower", "mean R@1", xlo
 # Web captions are often wrong, say nothing, or are copied a thousand times. Same steps, some pairs spoilt:
 
 # %%
-draw.show(draw.bars({row["pairs"]: {"mean R@1": as_spread(row["mean R@1"])} for row in twin["noise"]}, "mean R@1", sideways=True))
+draw.show(
+    draw.bars(
+        {row["pairs"]: {"mean R@1": as_spread(row["mean R@1"])} for row in twin["noise"]},
+        "mean R@1",
+        sideways=True,
+    )
+)
 
 # %% [markdown]
 # And a trained CLIP can clean data for the next one: keep the pairs whose cosine is high. (LAION and DataComp were made this way.) Because our noise is known, precision and recall are exact.
@@ -312,15 +426,29 @@ draw.show(draw.bars({row["pairs"]: {"mean R@1": as_spread(row["mean R@1"])} for 
 noise = world.noise.Noise(0.4)
 dirty = recipes.training_pairs(scale, seed=7, noise=noise)
 count = 96 if scale.name == "smoke" else 1024
-agreement = (lambda embedded: (embedded[0] * embedded[1]).sum(-1))(evaluate.embed(model, dirty, range(count)))
+agreement = (lambda embedded: (embedded[0] * embedded[1]).sum(-1))(
+    evaluate.embed(model, dirty, range(count))
+)
 good = torch.tensor([not noise.hits(index, dirty.seed) for index in range(count)])
 order = agreement.argsort(descending=True)
 precision, recall = {}, {}
 for share in (0.2, 0.4, 0.6, 0.8, 1.0):
-    taken = good[order[:int(share * count)]]
-    precision[share], recall[share] = taken.float().mean().item(), taken.sum().item() / good.sum().item()
-draw.show(draw.curves({"precision: kept pairs that are right": precision, "recall: right pairs that are kept": recall},
-                      "share of pairs kept, best cosine first", "share", lines={"right pairs before filtering": good.float().mean().item()}))
+    taken = good[order[: int(share * count)]]
+    precision[share], recall[share] = (
+        taken.float().mean().item(),
+        taken.sum().item() / good.sum().item(),
+    )
+draw.show(
+    draw.curves(
+        {
+            "precision: kept pairs that are right": precision,
+            "recall: right pairs that are kept": recall,
+        },
+        "share of pairs kept, best cosine first",
+        "share",
+        lines={"right pairs before filtering": good.float().mean().item()},
+    )
+)
 
 # %% [markdown]
 # ## 10. Other styles
@@ -328,16 +456,36 @@ draw.show(draw.curves({"precision: kept pairs that are right": precision, "recal
 # The paper's most cited claim is robustness: zero-shot CLIP loses less than a supervised classifier when the style of pictures changes (Fig. 13). Here is our shift, and a control: the *same image tower*, trained for as many steps on pictures of single things with their labels.
 
 # %%
-predict("Which of the two keeps more of its accuracy on grey, rotated and sketched pictures, in our world?",
-        ["CLIP, clearly", "the supervised classifier", "about the same"], "the supervised classifier",
-        "In our world the paper's claim does not hold: look at the bars. The paper's robustness comes from 400 million pictures in all styles. Our captions describe one style only, and contrast alone gives no robustness.")
+predict(
+    "Which of the two keeps more of its accuracy on grey, rotated and sketched pictures, in"
+    " our world?",
+    ["CLIP, clearly", "the supervised classifier", "about the same"],
+    "the supervised classifier",
+    "In our world the paper's claim does not hold: look at the bars. The paper's robustness"
+    " comes from 400 million pictures in all styles. Our captions describe one style only, "
+    "and contrast alone gives no robustness.",
+)
 
 # %%
 styles = list(world.STYLES)
 one = players_pictures[:1]
-draw.show(draw.pictures(np.concatenate([world.restyle(one, style) for style in styles]), styles), credit=world.ATTRIBUTION)
-draw.show(draw.bars({style: {who: as_spread(twin["shift"][f"{who}, {style}"]) for who in ("CLIP zero-shot", "supervised")}
-                     for style in styles}, "accuracy", chance=1 / len(known)))
+draw.show(
+    draw.pictures(np.concatenate([world.restyle(one, style) for style in styles]), styles),
+    credit=world.ATTRIBUTION,
+)
+draw.show(
+    draw.bars(
+        {
+            style: {
+                who: as_spread(twin["shift"][f"{who}, {style}"])
+                for who in ("CLIP zero-shot", "supervised")
+            }
+            for style in styles
+        },
+        "accuracy",
+        chance=1 / len(known),
+    )
+)
 
 # %% [markdown]
 # **Overlap.** Could the test pictures have been in training? The paper looked for near-duplicates and recomputed its scores without them (Sec. 5). Ours, three seeds:
@@ -362,7 +510,12 @@ maps = {"class token's attention, last layer": looked[last][0, :, 0, 1:].mean(0)
 for word in scene.words:
     with torch.no_grad():
         target = model.encode_text(tokens.encode([f"a picture of {world.article(word)}"]))[0]
-    fall = watch.occlusion(lambda x: model.encode_image(x) @ target, world.to_pixels(picture)[0], size // 4, size // 8)
+    fall = watch.occlusion(
+        lambda x: model.encode_image(x) @ target,
+        world.to_pixels(picture)[0],
+        size // 4,
+        size // 8,
+    )
     maps[f"covering hurts '{word}'"] = fall.clamp(min=0)
 draw.show(draw.attention_over_image(picture[0], maps), credit=world.ATTRIBUTION)
 print(held_out.text(index))
@@ -371,10 +524,14 @@ print(held_out.text(index))
 # **Two clouds, not one.** In the joint space pictures and texts keep apart: the *modality gap*. That is why even a right pair's cosine is far from 1, and why only comparisons within one picture's row mean anything.
 
 # %%
-images, texts = evaluate.embed(model, held_out, held_out.distinct(200 if scale.name != "smoke" else 40))
+images, texts = evaluate.embed(
+    model, held_out, held_out.distinct(200 if scale.name != "smoke" else 40)
+)
 draw.show(draw.embeddings(images, texts))
 together = (images * texts).sum(-1).mean().item()
-apart = ((images @ texts.T).sum() - (images * texts).sum()).item() / (len(images) * (len(images) - 1))
+apart = ((images @ texts.T).sum() - (images * texts).sum()).item() / (
+    len(images) * (len(images) - 1)
+)
 print(f"mean cosine of right pairs {together:.2f}, of wrong pairs {apart:.2f}")
 
 # %% [markdown]
@@ -382,14 +539,32 @@ print(f"mean cosine of right pairs {together:.2f}, of wrong pairs {apart:.2f}")
 
 # %%
 row = cosines(model)[0]
-temperature_player(row, [f"{'right' if number == 0 else 'wrong'}: {text}" for number, text in enumerate(six["text"])], model.log_scale.exp().item())
+temperature_player(
+    row,
+    [
+        f"{'right' if number == 0 else 'wrong'}: {text}"
+        for number, text in enumerate(six["text"])
+    ],
+    model.log_scale.exp().item(),
+)
 
 # %%
 sweep = {}
 for value in (1, 2, 5, 10, 14.3, 20, 30, 50, 70, 100):
     sweep[value] = contrast(images, texts, float(value)).item()
-draw.show(draw.curves({"loss on held-out pairs": sweep}, "scale", "loss", xlog=True,
-                      lines={f"learned scale {model.log_scale.exp():.1f}": contrast(images, texts, model.log_scale.exp()).item()}))
+draw.show(
+    draw.curves(
+        {"loss on held-out pairs": sweep},
+        "scale",
+        "loss",
+        xlog=True,
+        lines={
+            f"learned scale {model.log_scale.exp():.1f}": contrast(
+                images, texts, model.log_scale.exp()
+            ).item()
+        },
+    )
+)
 
 # %% [markdown]
 # **Retrieval, seen.** For each text the five nearest pictures of the held-out set; the right one is framed. The last rows are the worst failures.
@@ -400,7 +575,15 @@ similarity = texts @ images.T
 rank = (similarity > similarity.diagonal()[:, None]).sum(1)
 rows = list(dict.fromkeys([0, 1, 2, *rank.argsort(descending=True)[:3].tolist()]))
 indices = held_out.distinct(number)
-draw.show(draw.matches([held_out.text(indices[row]) for row in rows], held_out.images(indices), similarity[rows], rows), credit=world.ATTRIBUTION)
+draw.show(
+    draw.matches(
+        [held_out.text(indices[row]) for row in rows],
+        held_out.images(indices),
+        similarity[rows],
+        rows,
+    ),
+    credit=world.ATTRIBUTION,
+)
 
 # %% [markdown]
 # Which *single things* does it get wrong, and for what does it take them?
@@ -420,9 +603,12 @@ draw.show(draw.confusion(evaluate.confusion(guessed, single_labels, len(known)),
 #
 # `image` and `text` are (B, E), row by row pairs, of *any length*; `log_scale` is the learned logarithm. Return one number.
 
+
 # %%
 def my_loss(image: torch.Tensor, text: torch.Tensor, log_scale: torch.Tensor) -> torch.Tensor:
-    raise NotImplementedError("return the mean of two cross-entropies, over the rows and over the columns of the logits.")
+    raise NotImplementedError(
+        "return the mean of two cross-entropies, over the rows and over the columns of the logits."
+    )
 
 
 attempt(exercises.symmetric_loss, my_loss)
@@ -446,9 +632,21 @@ attempt(exercises.symmetric_loss, my_loss)
 
 # %%
 wrong_order = texts.roll(1, 0)
-draw.show(draw.curves({name: {value: contrast(images, given, float(value)).item() for value in (1, 3, 10, 30, 100)}
-                       for name, given in (("right pairs", texts), ("wrong pairs", wrong_order))}, "scale", "loss",
-                      chance=math.log(number), xlog=True))
+draw.show(
+    draw.curves(
+        {
+            name: {
+                value: contrast(images, given, float(value)).item()
+                for value in (1, 3, 10, 30, 100)
+            }
+            for name, given in (("right pairs", texts), ("wrong pairs", wrong_order))
+        },
+        "scale",
+        "loss",
+        chance=math.log(number),
+        xlog=True,
+    )
+)
 
 # %% [markdown]
 # ## Exercise 2 · A prompt ensemble
@@ -459,9 +657,12 @@ draw.show(draw.curves({name: {value: contrast(images, given, float(value)).item(
 #
 # `embeddings` (templates, C, E) holds each class in each wording, **not normalised**. Return one unit vector per class, (C, E), in which each template has one vote.
 
+
 # %%
 def my_ensemble(embeddings: torch.Tensor) -> torch.Tensor:
-    raise NotImplementedError("return (classes, E): normalise, average over templates, normalise.")
+    raise NotImplementedError(
+        "return (classes, E): normalise, average over templates, normalise."
+    )
 
 
 attempt(exercises.ensemble, my_ensemble)
@@ -482,12 +683,26 @@ attempt(exercises.ensemble, my_ensemble)
 
 # %%
 with torch.no_grad():
-    worded = torch.stack([model.encode_text(tokens.encode([template.format(world.article(word)) for word in known[:6]]))
-                          for template in world.captions.PROMPTS])  # (templates, C, E)
+    worded = torch.stack(
+        [
+            model.encode_text(
+                tokens.encode([template.format(world.article(word)) for word in known[:6]])
+            )
+            for template in world.captions.PROMPTS
+        ]
+    )  # (templates, C, E)
 mean = normalize(worded.mean(0), dim=-1)
 agreement = (worded * mean).sum(-1).mean(1)
-draw.show(draw.bars({template: {"cosine with the ensemble": value.item()} for template, value in zip(world.captions.PROMPTS, agreement)},
-                    "cosine with the ensemble", sideways=True))
+draw.show(
+    draw.bars(
+        {
+            template: {"cosine with the ensemble": value.item()}
+            for template, value in zip(world.captions.PROMPTS, agreement)
+        },
+        "cosine with the ensemble",
+        sideways=True,
+    )
+)
 
 # %% [markdown]
 # ## Failure lab · Three sick runs
@@ -508,7 +723,12 @@ clean = recipes.training_pairs(small, caption=world.captions.detailed)
 
 def mispaired(indices):
     batch = clean.batch(indices)
-    return {**batch, "ids": batch["ids"][torch.randperm(len(indices), generator=torch.Generator().manual_seed(indices[0]))]}
+    return {
+        **batch,
+        "ids": batch["ids"][
+            torch.randperm(len(indices), generator=torch.Generator().manual_seed(indices[0]))
+        ],
+    }
 
 
 def fifth_token(ids):
@@ -516,8 +736,12 @@ def fifth_token(ids):
 
 
 curves = {}
-for name, make, batch_size, read in (("healthy", clean.batch, 32, None), ("A", mispaired, 32, None),
-                                     ("B", clean.batch, 1, None), ("C", clean.batch, 32, fifth_token)):
+for name, make, batch_size, read in (
+    ("healthy", clean.batch, 32, None),
+    ("A", mispaired, 32, None),
+    ("B", clean.batch, 1, None),
+    ("C", clean.batch, 32, fifth_token),
+):
     patient = recipes.new_clip(recipes.clip_config(small))
     if read:
         patient.text.end_positions = read
@@ -539,7 +763,9 @@ attempt(exercises.diagnosis, {"A": None, "B": None, "C": None})
 # > **Small batches are not averages of large ones.** Accumulating gradients over two half-batches is *not* the same as one batch: each half has half the negatives. That is why CLIP needs 32,768 pairs at once, and `contrast` gathers them from all processes.
 
 # %%
-halves = (contrast(images[:20], texts[:20], 14.3) + contrast(images[20:40], texts[20:40], 14.3)) / 2
+halves = (
+    contrast(images[:20], texts[:20], 14.3) + contrast(images[20:40], texts[20:40], 14.3)
+) / 2
 print(f"two halves {halves:.3f}, one batch {contrast(images[:40], texts[:40], 14.3):.3f}")
 
 # %% [markdown]
@@ -547,30 +773,77 @@ print(f"two halves {halves:.3f}, one batch {contrast(images[:40], texts[:40], 14
 #
 # Ours are reduced-scale twins: other data, a model 100 times smaller. Compare *directions*, not numbers.
 
+
 # %%
 def mean(found):
     return as_spread(found).mean
 
 
 probe, prompt, shift = twin["probes"], twin["prompts"], twin["shift"]
-bare, ensemble, best_single = (mean(prompt[name]) for name in ("bare word", "ensemble of all templates", "a photo of {}"))
-shots = {int(name.split("-")[0]): mean(value) for name, value in probe.items() if name.endswith("-shot probe")}
-worth = next((k for k, value in sorted(shots.items()) if value >= mean(probe["zero-shot"])), None)
+bare, ensemble, best_single = (
+    mean(prompt[name]) for name in ("bare word", "ensemble of all templates", "a photo of {}")
+)
+shots = {
+    int(name.split("-")[0]): mean(value)
+    for name, value in probe.items()
+    if name.endswith("-shot probe")
+}
+worth = next(
+    (k for k, value in sorted(shots.items()) if value >= mean(probe["zero-shot"])), None
+)
 shifted = [style for style in styles if style != "as trained"]
-loss_of = {who: 1 - np.mean([mean(shift[f"{who}, {style}"]) for style in shifted]) / mean(shift[f"{who}, as trained"])
-           for who in ("CLIP zero-shot", "supervised")}
+loss_of = {
+    who: 1
+    - np.mean([mean(shift[f"{who}, {style}"]) for style in shifted])
+    / mean(shift[f"{who}, as trained"])
+    for who in ("CLIP zero-shot", "supervised")
+}
 clean_score = mean(twin["noise"][0]["mean R@1"])
 half_noise = next(row for row in twin["noise"] if row["pairs"] == "40% mismatched")
 rows = [
-    ("zero-shot is worth k labels a class (Fig. 6)", "4 (its own features)", f"{worth or 'more than ' + str(max(shots))}", worth is None or worth > 1),
-    ("a sentence beats the bare word (Sec. 3.1.4)", "+1.3 points", f"{100 * (best_single - bare):+.1f} points", best_single > bare),
-    ("an ensemble adds to one sentence", "+3.5 points", f"{100 * (ensemble - best_single):+.1f} points", ensemble > best_single),
-    ("loses less under shift than supervised (Fig. 13)", "up to 75 % of the gap closed",
-     f"loses {loss_of['CLIP zero-shot']:.0%}, supervised {loss_of['supervised']:.0%}", loss_of["CLIP zero-shot"] < loss_of["supervised"]),
-    ("learns from noisy pairs (Sec. 2.2)", "400 M web pairs", f"40 % mismatched: {mean(half_noise['mean R@1']):.2f}, clean {clean_score:.2f}",
-     mean(half_noise["mean R@1"]) > 0.5 * clean_score)]
-Markdown("\n".join(["| claim | paper | ours (mean of 3 seeds) | same direction? |", "|---|---|---|---|",
-                    *(f"| {claim} | {theirs} | {ours} | {'yes' if agrees else '**no**'} |" for claim, theirs, ours, agrees in rows)]))
+    (
+        "zero-shot is worth k labels a class (Fig. 6)",
+        "4 (its own features)",
+        f"{worth or 'more than ' + str(max(shots))}",
+        worth is None or worth > 1,
+    ),
+    (
+        "a sentence beats the bare word (Sec. 3.1.4)",
+        "+1.3 points",
+        f"{100 * (best_single - bare):+.1f} points",
+        best_single > bare,
+    ),
+    (
+        "an ensemble adds to one sentence",
+        "+3.5 points",
+        f"{100 * (ensemble - best_single):+.1f} points",
+        ensemble > best_single,
+    ),
+    (
+        "loses less under shift than supervised (Fig. 13)",
+        "up to 75 % of the gap closed",
+        f"loses {loss_of['CLIP zero-shot']:.0%}, supervised {loss_of['supervised']:.0%}",
+        loss_of["CLIP zero-shot"] < loss_of["supervised"],
+    ),
+    (
+        "learns from noisy pairs (Sec. 2.2)",
+        "400 M web pairs",
+        f"40 % mismatched: {mean(half_noise['mean R@1']):.2f}, clean {clean_score:.2f}",
+        mean(half_noise["mean R@1"]) > 0.5 * clean_score,
+    ),
+]
+Markdown(
+    "\n".join(
+        [
+            "| claim | paper | ours (mean of 3 seeds) | same direction? |",
+            "|---|---|---|---|",
+            *(
+                f"| {claim} | {theirs} | {ours} | {'yes' if agrees else '**no**'} |"
+                for claim, theirs, ours, agrees in rows
+            ),
+        ]
+    )
+)
 
 # %% [markdown]
 # Where a row says **no**, the reason is worth more than the number:

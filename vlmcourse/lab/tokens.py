@@ -15,7 +15,8 @@ GLUE = """a an the some of on in at is are and or not there this that it what wh
 no yes any to from with without than then for left right above below top bottom middle beside background picture pictures
 photo drawing image thing things nice best colour kind find used large small larger smaller same different both one two
 three four five six seven eight nine zero ten question answer caption called name says moves move up down stays still
-first second third last frame true false more fewer nothing made by seen you can see number size origin has have . , ? : + = 0 1 2 3 4 5 6 7 8 9""".split()
+first second third last frame true false more fewer nothing made by seen you can see number size origin has
+have . , ? : + = 0 1 2 3 4 5 6 7 8 9""".split()
 
 INVENTED = """dax blicket wug toma zib lorp fep gazzer modi tulver perple bosa kiki bouba sib riff nalo vem pilk jop
 quib tarn mip dorl""".split()

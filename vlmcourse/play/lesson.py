@@ -14,6 +14,13 @@ class Mistake(Exception):
         self.picture = picture
 
 
+def column(*widgets):
+    """Widgets under each other at their natural size. (A plain VBox stretches pictures to the page's width.)"""
+    import ipywidgets
+
+    return ipywidgets.VBox(widgets, layout={"align_items": "flex-start"})
+
+
 def playable(widget, still: dict[str, object], metadata: dict | None = None) -> None:
     """Displays a widget; `still` (mime type -> data) is what remains of it in a page without a kernel."""
     from IPython.display import display
@@ -33,13 +40,13 @@ def predict(question: str, options: Sequence[str], answer: str, why: str) -> Non
 
     def respond(change: dict) -> None:
         good = change["new"] == answer
-        said.value = f"<b>{'Yes.' if good else 'Not quite.'}</b> {html.escape(why) if good else 'Think again, or run on and see.'}"
+        said.value = f"<b>Yes.</b> {html.escape(why)}" if good else "<b>Not quite.</b> Think again, or run on and see."
 
     choice.observe(respond, "value")
     listed = "".join(f"<li>{html.escape(option)}</li>" for option in options)
     still = (f"<p><b>Predict:</b> {html.escape(question)}</p><ul>{listed}</ul>"
              f"<details><summary>Answer</summary><b>{html.escape(answer)}</b>. {html.escape(why)}</details>")
-    playable(ipywidgets.VBox([ipywidgets.HTML(f"<b>Predict:</b> {html.escape(question)}"), choice, said]),
+    playable(column(ipywidgets.HTML(f"<b>Predict:</b> {html.escape(question)}"), choice, said),
              {"text/html": still, "text/plain": f"Predict: {question} Options: {'; '.join(options)}"})
 
 

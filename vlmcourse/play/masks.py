@@ -25,10 +25,10 @@ def mask_player() -> None:
     """Displays the player. Everything can be reached by keyboard: tab, arrows, typing."""
     import ipywidgets
 
-    from vlmcourse.play.lesson import playable
+    from vlmcourse.play.lesson import column, playable
 
     example = ipywidgets.Dropdown(options=list(EXAMPLES), description="start from")
-    comparison = ipywidgets.ToggleButtons(options=list(COMPARISONS), description="rule", style={"button_width": "15em"})
+    comparison = ipywidgets.ToggleButtons(options=list(COMPARISONS), description="rule", style={"button_width": "18em"})
     integers = ipywidgets.Text(value=EXAMPLES["causal"][1], description="integers", continuous_update=False)
     picture = ipywidgets.Image(format="png")
     said = ipywidgets.HTML()
@@ -50,5 +50,5 @@ def mask_player() -> None:
     integers.observe(redraw, "value")
     redraw()
     still = draw_mask(mask_of(comparison.value, integers.value))
-    playable(ipywidgets.VBox([example, comparison, integers, picture, said]),
+    playable(column(example, comparison, integers, picture, said),
              {"image/png": png(still), "text/plain": still.description}, {"image/png": {"alt": still.description}})

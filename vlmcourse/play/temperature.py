@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 
 import torch
 from torch import Tensor
@@ -16,7 +17,8 @@ def at_scale(cosines: Tensor, scale: float, names: list[str]):
     """Softmax of scale * cosines (texts,) of one picture, as bars; names label the texts, the right one first."""
     found = (scale * cosines).softmax(-1)
     loss = cross_entropy((scale * cosines)[None], torch.tensor([0])).item()
-    made = bars({name: {"probability": float(value)} for name, value in zip(names, found)}, "probability",
+    labels = ["\n".join(textwrap.wrap(name, 32)) for name in names]
+    made = bars({label: {"probability": float(value)} for label, value in zip(labels, found)}, "probability",
                 chance=1 / len(names), sideways=True)
     made.axes[0].set_title(f"scale {scale:.1f} (temperature {1 / scale:.3f}): loss of this picture {loss:.3f}", loc="left")
     made.axes[0].set_xlim(0, 1)
@@ -28,7 +30,7 @@ def temperature_player(cosines: Tensor, names: list[str], learned: float) -> Non
     """Displays a slider for the scale, which starts at the learned one. cosines (texts,), the right text first."""
     import ipywidgets
 
-    from vlmcourse.play.lesson import playable
+    from vlmcourse.play.lesson import column, playable
 
     slider = ipywidgets.FloatLogSlider(value=learned, base=10, min=0, max=2, step=0.05, description="scale",
                                        continuous_update=False, readout_format=".1f")
@@ -43,5 +45,5 @@ def temperature_player(cosines: Tensor, names: list[str], learned: float) -> Non
     reset.on_click(lambda _: setattr(slider, "value", min(100.0, max(1.0, math.floor(learned * 100) / 100))))
     redraw()
     still = at_scale(cosines, learned, names)
-    playable(ipywidgets.VBox([ipywidgets.HBox([slider, reset]), picture, said]),
+    playable(column(ipywidgets.HBox([slider, reset]), picture, said),
              {"image/png": png(still), "text/plain": still.description}, {"image/png": {"alt": still.description}})

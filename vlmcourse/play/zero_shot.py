@@ -47,7 +47,7 @@ def zero_shot_player(model, images: np.ndarray, classes: Sequence[str], template
     """Displays pictures (N, S, S, 3) uint8 to choose from, with fields for classes and template."""
     import ipywidgets
 
-    from vlmcourse.play.lesson import playable
+    from vlmcourse.play.lesson import column, playable
 
     number = ipywidgets.IntSlider(value=0, min=0, max=len(images) - 1, description="picture", continuous_update=False)
     names = ipywidgets.Text(value=", ".join(classes), description="classes", continuous_update=False, layout={"width": "42em"})
@@ -70,5 +70,5 @@ def zero_shot_player(model, images: np.ndarray, classes: Sequence[str], template
         field.observe(redraw, "value")
     redraw()
     still = drawn()
-    playable(ipywidgets.VBox([number, names, prompt, picture, said]),
+    playable(column(number, names, prompt, picture, said),
              {"image/png": png(still), "text/plain": still.description}, {"image/png": {"alt": still.description}})

@@ -35,7 +35,8 @@ def loss(histories: Mapping[str, Sequence] | Sequence, chance: float | None = No
         axes.legend()
     ends = "; ".join(f"{name} falls from {steps[0].loss:.2f} to {_smooth([s.loss for s in steps])[-1]:.2f} in "
                      f"{len(steps)} steps" for name, steps in runs.items() if len(steps))
-    return describe(made, f"Training loss over steps: {ends}." + (f" Dashed line: {chance_name}, {chance:.2f}." if chance else ""))
+    line = f" Dashed line: {chance_name}, {chance:.2f}." if chance else ""
+    return describe(made, f"Training loss over steps: {ends}.{line}")
 
 
 class Live:
@@ -86,6 +87,10 @@ def _value(value: Spread | float) -> tuple[float, float, tuple[float, ...]]:
     return (value.mean, value.std, value.values) if isinstance(value, Spread) else (value, 0.0, ())
 
 
+def _written(value: Spread | float) -> str:
+    return f"{value.mean:.3g} ± {value.std:.2g}" if isinstance(value, Spread) else f"{value:.3g}"
+
+
 def curves(series: Mapping[str, Mapping[float, Spread | float]], xlabel: str, ylabel: str, chance: float | None = None,
            lines: Mapping[str, float] | None = None, xlog: bool = False, ylog: bool = False):
     """Scores over a number: {name: {x: Spread or number}}, bands of one standard deviation, and level lines."""
@@ -127,8 +132,8 @@ def bars(groups: Mapping[str, Mapping[str, Spread | float]], ylabel: str, chance
             found = [_value(group[name]) for group in groups.values() if name in group]
             spreads = [std for _, std, _ in found] if any(std for _, std, _ in found) else None
             (axes.barh if sideways else axes.bar)(
-                at, [mean for mean, _, _ in found], width * 0.92, label=name if len(names) > 1 else None, color=COLOURS[place], alpha=0.85,
-                capsize=3, **{"xerr" if sideways else "yerr": spreads})
+                at, [mean for mean, _, _ in found], width * 0.92, label=name if len(names) > 1 else None,
+                color=COLOURS[place], alpha=0.85, capsize=3, **{"xerr" if sideways else "yerr": spreads})
             for centre, (_, _, values) in zip(at, found):
                 runs = (values, [centre] * len(values)) if sideways else ([centre] * len(values), values)
                 axes.plot(*runs, ".", color="black", markersize=4)
@@ -144,6 +149,6 @@ def bars(groups: Mapping[str, Mapping[str, Spread | float]], ylabel: str, chance
             axes.set_ylabel(ylabel)
         if len(names) > 1 or chance is not None:
             axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
-    told = "; ".join(f"{group}: " + ", ".join(f"{name} {_value(value)[0]:.3g}" + (f" ± {value.std:.2g}" if isinstance(value, Spread) else "")
-                                              for name, value in values.items()) for group, values in groups.items())
+    told = "; ".join(f"{group}: " + ", ".join(f"{name} {_written(value)}" for name, value in values.items())
+                     for group, values in groups.items())
     return describe(made, f"{ylabel}. {told}." + (f" Chance: {chance:.3g}." if chance is not None else ""))

@@ -82,7 +82,7 @@ def compare(got: Mask | Tensor, wanted: Mask | Tensor, titles: tuple[str, str] =
             for q, k in zip(*np.nonzero(cells)):
                 axes[2].fill_between([k, k + 1], q, q + 1, color=colour)
                 axes[2].text(k + 0.5, q + 0.55, sign, ha="center", va="center", fontweight="bold")
-        axes[2].set_xlabel("+ looks, but must not;  − must look, but doesn't")
+        axes[2].set_xlabel("+ looks, but must not\n− must look, but doesn't")
     wrong = int(extra.sum()), int(missing.sum())
     return describe(made, f"{titles[0]} beside {titles[1]}: " + ("no difference." if not sum(wrong) else
                     f"{wrong[0]} cells look but must not, {wrong[1]} must look but don't."))

@@ -57,8 +57,8 @@ def page(split: str, index: int, seed: int = 0, pictures: tuple[int, int] = (1, 
 def _fact(draws: Draws) -> str:
     """A sentence about a noun that need not be on any picture."""
     one = noun(draws.pick(known_nouns()))
-    return draws.pick((f"{article(one.word)} is {article(one.category)} .", f"you can find {article(one.word)} in the {one.place} .",
-                       f"{article(one.word)} is {one.size} ."))
+    return draws.pick((f"{article(one.word)} is {article(one.category)} .",
+                       f"you can find {article(one.word)} in the {one.place} .", f"{article(one.word)} is {one.size} ."))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from vlmcourse.lab.world.nouns import article
 from vlmcourse.lab.world.questions import NUMBERS
-from vlmcourse.lab.world.scenes import Draws, Scene, Thing, known_nouns, sample
+from vlmcourse.lab.world.scenes import Draws, Scene, sample
 
 
 @dataclass(frozen=True)
