@@ -1,0 +1,129 @@
+"""Language models: frozen for good, read from vectors, with new words whose rows alone learn."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from transformers import (GPT2Config, GPT2LMHeadModel, GPTNeoXConfig, GPTNeoXForCausalLM, LlamaConfig, LlamaForCausalLM,
+                          OPTConfig, OPTForCausalLM, Qwen2Config, Qwen2ForCausalLM)
+
+from vlmcourse.lab import tokens
+from vlmcourse.parts import language
+
+SIZES = dict(vocab_size=50, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, max_position_embeddings=64)
+MODELS = {
+    "gpt2": lambda: GPT2LMHeadModel(GPT2Config(vocab_size=50, n_positions=64, n_embd=32, n_layer=2, n_head=2)),
+    "opt": lambda: OPTForCausalLM(OPTConfig(**SIZES, ffn_dim=64, word_embed_proj_dim=32, pad_token_id=1)),
+    "llama": lambda: LlamaForCausalLM(LlamaConfig(**SIZES, intermediate_size=64)),
+    "neox": lambda: GPTNeoXForCausalLM(GPTNeoXConfig(**SIZES, intermediate_size=64)),
+    "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**SIZES, intermediate_size=64, num_key_value_heads=2))}
+RELATIVE = {"llama", "neox", "qwen2"}
+
+
+@pytest.fixture(params=MODELS)
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def lm(name):
+    torch.manual_seed(0)
+    model = MODELS[name]()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(3)  # far from the start, where everything looks alike
+    return language.freeze(model)
+
+
+def ids(length=7, batch=2):
+    return torch.randint(3, 50, (batch, length), generator=torch.Generator().manual_seed(1))
+
+
+def test_words_read_as_vectors_are_the_bare_model_bit_for_bit(lm):
+    assert torch.equal(language.logits(lm, language.embed(lm, ids())), lm(ids()).logits)
+
+
+def test_frozen_stays_frozen_while_its_input_learns(lm):
+    parent = nn.ModuleList([lm, nn.Dropout()])
+    before = copy.deepcopy(lm.state_dict())
+    parent.train()
+    assert parent[1].training and not any(part.training for part in lm.modules())
+    prefix = nn.Parameter(torch.randn(2, 3, language.width(lm)))
+    optimiser = torch.optim.AdamW([p for p in [prefix, *parent.parameters()] if p.requires_grad], 0.1)
+    for _ in range(3):
+        x = torch.cat([prefix, language.embed(lm, ids())], dim=1)
+        loss = nn.functional.cross_entropy(language.logits(lm, x)[:, 3:-1].flatten(0, 1), ids()[:, 1:].flatten())
+        optimiser.zero_grad()
+        loss.backward()
+        assert prefix.grad.abs().sum() > 0 and all(p.grad is None for p in lm.parameters())
+        optimiser.step()
+    assert all(torch.equal(value, before[key]) for key, value in lm.state_dict().items())
+
+
+def test_a_frozen_copy_is_frozen_too(lm):
+    twin = copy.deepcopy(lm)
+    nn.ModuleList([twin]).train()
+    assert not any(part.training for part in twin.modules()) and twin is not lm
+
+
+def test_cached_is_uncached(lm):
+    x = language.embed(lm, ids())
+    whole, cache = language.logits(lm, x), language.new_cache(lm)
+    pieces = torch.cat([language.logits(lm, x[:, :4], cache=cache), language.logits(lm, x[:, 4:5], cache=cache),
+                        language.logits(lm, x[:, 5:], cache=cache)], dim=1)
+    torch.testing.assert_close(pieces, whole, atol=1e-4, rtol=1e-4)
+
+
+def test_padding_on_the_left_changes_nothing(lm):
+    real = torch.tensor([[False, False, False] + [True] * 7] * 2)
+    padded = torch.cat([torch.zeros(2, 3, dtype=torch.long), ids()], dim=1)
+    found = language.logits(lm, language.embed(lm, padded), real)[:, 3:]
+    torch.testing.assert_close(found, lm(ids()).logits, atol=1e-4, rtol=1e-4)
+    cache = language.new_cache(lm)
+    first = language.logits(lm, language.embed(lm, padded[:, :6]), real[:, :6], cache)[:, 3:]
+    rest = language.logits(lm, language.embed(lm, padded[:, 6:]), real, cache)
+    torch.testing.assert_close(torch.cat([first, rest], dim=1), found, atol=1e-4, rtol=1e-4)
+
+
+def test_relative_positions_can_be_shifted_and_absolute_ones_cannot(lm, name):
+    """Why a model that was trained with one picture can be shown several (Frozen, Sec. 3.2)."""
+    x, length = language.embed(lm, ids()), 7
+    here, later = (lm(inputs_embeds=x, position_ids=torch.arange(start, start + length)[None]).logits for start in (0, 5))
+    assert torch.allclose(here, later, atol=1e-4) == (name in RELATIVE)
+
+
+def test_vectors_fill_their_slots_in_reading_order(lm):
+    x = language.embed(lm, ids())
+    slots = torch.zeros(2, 7, dtype=torch.bool)
+    slots[0, 2] = slots[0, 5] = slots[1, 0] = True
+    vectors = torch.randn(3, language.width(lm))
+    filled = language.fill(x, slots, vectors)
+    assert torch.equal(filled[slots], vectors) and torch.equal(filled[~slots], x[~slots])
+    for wrong in (2, 4):
+        with pytest.raises(ValueError, match=f"{wrong} vectors for 3 slots in the text"):
+            language.fill(x, slots, torch.randn(wrong, language.width(lm)))
+
+
+def test_only_the_rows_of_new_words_learn(lm):
+    tokenizer = tokens.build(f"word{n}" for n in range(39))
+    assert len(tokenizer) == 50
+    before = lm(ids()).logits
+    first, second = language.add_words(lm, tokenizer, ["<picture>", "<page>"])
+    assert (first, second) == (50, 51) and tokenizer("word3 <picture>")["input_ids"][2] == 50
+    assert torch.equal(lm(ids()).logits, before)
+    rows = lm.get_input_embeddings()
+    assert [p.shape for p in lm.parameters() if p.requires_grad] == [(2, language.width(lm))]
+    torch.testing.assert_close(rows.weight[50], rows.old.weight[:50].mean(0))
+    lm(torch.tensor([[3, first]])).logits.sum().backward()
+    assert rows.new.grad[0].abs().sum() > 0 and (rows.new.grad[1] == 0).all() and rows.old.weight.grad is None
+    with pytest.raises(ValueError, match="<page>: already in the vocabulary"):
+        language.add_words(lm, tokenizer, ["<page>"])
+    with pytest.raises(ValueError, match="already has new words"):
+        language.add_words(lm, tokenizer, ["<other>"])
+
+
+def test_a_model_that_cannot_read_vectors_is_refused(lm):
+    assert language.check(lm) is lm
+    with pytest.raises(ValueError, match="Linear takes no inputs_embeds"):
+        language.check(nn.Linear(2, 2))

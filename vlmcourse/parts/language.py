@@ -1,0 +1,119 @@
+"""Any decoder language model of Hugging Face: frozen for good, and spoken to in vectors as well as in words.
+
+Frozen, BLIP-2 and Flamingo leave a language model as it is and bring pictures to it. What they need is here: an embedding
+to write vectors into, logits from vectors, new words whose rows alone learn, and a freeze that stays.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from types import MethodType
+
+import torch
+from torch import Tensor, nn
+
+
+def _stay(module: nn.Module, mode: bool = True) -> nn.Module:
+    """In the place of `train` of a frozen module: it stays in evaluation mode, whatever its parent does."""
+    return module
+
+
+def freeze(module: nn.Module) -> nn.Module:
+    """No parameter gets a gradient, dropout is off, and both stay so: a parent's `train()` does not undo it.
+
+    Gradients still flow *through* a frozen module to what was put in. (torch.no_grad() around it would stop them.)
+    """
+    module.requires_grad_(False).eval()
+    for part in module.modules():
+        part.train = MethodType(_stay, part)
+    return module
+
+
+def width(lm: nn.Module) -> int:
+    """Width of the word embeddings: what a prefix vector must have."""
+    return lm.get_input_embeddings().weight.shape[1]
+
+
+def embed(lm: nn.Module, ids: Tensor) -> Tensor:
+    """Word embeddings of ids: (B, T) -> (B, T, D). As the model itself would embed them (some scale them)."""
+    return lm.get_input_embeddings()(ids)
+
+
+def fill(embeddings: Tensor, slots: Tensor, vectors: Tensor) -> Tensor:
+    """Puts vectors (M, D) in the place of the embeddings (B, T, D) at slots (B, T), True, in reading order.
+
+    Raises ValueError unless there is one vector for each slot.
+    """
+    if (wanted := int(slots.sum())) != len(vectors):
+        raise ValueError(f"{len(vectors)} vectors for {wanted} slots in the text; expected one for each. "
+                         "Give as many pictures as the text has places for.")
+    return embeddings.masked_scatter(slots[..., None], vectors.to(embeddings.dtype))
+
+
+def positions(real: Tensor) -> Tensor:
+    """Position of each token among the real ones: (B, T) booleans -> (B, T), 0 at padding on the left."""
+    return (real.long().cumsum(1) - 1).clamp(min=0)
+
+
+def new_cache(lm: nn.Module):
+    """An empty key-value cache for `logits`."""
+    from transformers import DynamicCache
+
+    return DynamicCache(config=lm.config)
+
+
+def logits(lm: nn.Module, embeddings: Tensor, real: Tensor | None = None, cache=None) -> Tensor:
+    """What the language model says after each position: (B, T, D) -> (B, T, V).
+
+    real   (B, past + T) booleans, False at padding; None: no padding
+    cache  of `new_cache`: holds keys and values of the past, and takes those of these positions
+    """
+    named: dict = {"inputs_embeds": embeddings, "use_cache": cache is not None, "past_key_values": cache}
+    if real is not None:
+        named["attention_mask"] = real.long()
+        if "position_ids" in inspect.signature(lm.forward).parameters:
+            named["position_ids"] = positions(real)[:, -embeddings.shape[1]:]
+    return lm(**named).logits
+
+
+def check(lm: nn.Module) -> nn.Module:
+    """Raises ValueError unless `lm` can be read from vectors, with what to do about it."""
+    if not hasattr(lm, "get_input_embeddings") or "inputs_embeds" not in inspect.signature(lm.forward).parameters:
+        raise ValueError(f"{type(lm).__name__} takes no inputs_embeds, so no vector can stand in the place of a word. "
+                         "Expected a decoder of transformers: AutoModelForCausalLM.from_pretrained(...).")
+    return lm
+
+
+class _NewRows(nn.Module):
+    """An embedding whose rows from `first` on learn while all before stay: (B, T) ids -> (B, T, D)."""
+
+    def __init__(self, old: nn.Embedding, first: int, new: Tensor):
+        super().__init__()
+        self.old, self.first, self.new = old, first, nn.Parameter(new)
+
+    @property
+    def weight(self) -> Tensor:
+        return torch.cat([self.old.weight[:self.first], self.new])  # (V, D)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        is_new = ids >= self.first
+        known = self.old(ids.masked_fill(is_new, 0))
+        learnt = self.new[(ids - self.first).clamp(min=0)]
+        return torch.where(is_new[..., None], learnt, known)
+
+
+def add_words(lm: nn.Module, tokenizer, words: Sequence[str]) -> list[int]:
+    """Gives a frozen language model new input words of which only the rows learn; returns their ids.
+
+    They start at the mean of all rows. The model can read them but has not learnt to say them.
+    """
+    if already := [word for word in words if word in tokenizer.get_vocab()]:
+        raise ValueError(f"{', '.join(already)}: already in the vocabulary; expected new words.")
+    old, first = lm.get_input_embeddings(), len(tokenizer)
+    if isinstance(old, _NewRows):
+        raise ValueError("this language model already has new words; add all of them in one call.")
+    tokenizer.add_tokens(list(words), special_tokens=True)
+    start = old.weight[:first].mean(0, keepdim=True).repeat(len(words), 1).detach().clone()
+    lm.set_input_embeddings(_NewRows(old, first, start))
+    return tokenizer.convert_tokens_to_ids(list(words))
