@@ -156,6 +156,20 @@ def test_a_stage_is_trained_once_and_found_again(tmp_path, monkeypatch, capsys):
     assert "is damaged" in (said := capsys.readouterr().out) and "trained again" in said
 
 
+def test_a_stage_depends_on_the_code_it_is_made_of_and_on_no_other(monkeypatch):
+    """Reads files through a recorder: the parts and data a CLIP needs are read, the papers and lessons it doesn't are not."""
+    from vlmcourse import recipes
+    from vlmcourse.lab import stages
+
+    read = []
+    monkeypatch.setattr(stages.Path, "read_bytes", lambda path: read.append(path.name) or b"")
+    size = Scale.named("smoke")
+    stages._code(*recipes.new_clip(recipes.clip_config(size)).modules(), recipes.training_pairs(size).batch)
+    assert {"clip.py", "layers.py", "attention.py", "masks.py", "objectives.py", "train.py", "tokens.py", "scenes.py",
+            "captions.py", "render.py", "nouns.csv"} <= set(read)
+    assert not {"frozen.py", "language.py", "generate.py", "recipes.py", "draw.py", "dialogues.py", "watch.py"} & set(read)
+
+
 def test_a_loss_that_is_not_a_number_stops_with_its_step():
     class Diverges(Regression):
         def losses(self, batch):

@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import json
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -38,7 +39,7 @@ def train_or_load(name: str, model: nn.Module, batches, steps: int, optimisation
     The file's name carries a hash of everything that made it: `made_of`, the step count, the optimisation, the seed and
     the code. A damaged file is reported and trained anew. `watch` sees each Step, also those replayed from the cache.
     """
-    ingredients = {**made_of, "name": name, "steps": steps, "seed": seed, "code": _code(model),
+    ingredients = {**made_of, "name": name, "steps": steps, "seed": seed, "code": _code(*model.modules(), batches.make),
                    "optimisation": asdict(optimisation), "torch": torch.__version__}
     digest = hashlib.sha256(json.dumps(ingredients, sort_keys=True, default=str).encode()).hexdigest()[:16]
     path = cache_folder() / f"{name}-{digest}.safetensors"
@@ -63,9 +64,16 @@ def train_or_load(name: str, model: nn.Module, batches, steps: int, optimisation
     return Trained(model, history, False, path)
 
 
-def _code(model: nn.Module) -> str:
-    """Hash of the sources that decide what a trained stage is: the parts, the model's own module, the lab's data."""
-    package = Path(__file__).parents[1]
-    sources = sorted({Path(inspect.getfile(type(model))), Path(__file__), package / "lab" / "tokens.py",
-                      *(package / "parts").glob("*.py"), *(package / "lab" / "world").glob("*.*")})
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+def _code(*things: object) -> str:
+    """Hash of the package's sources that decide what a stage is: the modules that define these things, whatever those
+    import from the package, and the data beside them. A change elsewhere leaves trained stages valid."""
+    todo = {__name__, *(thing.__module__ for thing in things)}
+    reached: set[str] = set()
+    while todo:
+        reached.add(name := todo.pop())
+        values = vars(sys.modules[name]).values()
+        named = {value.__name__ if inspect.ismodule(value) else getattr(value, "__module__", None) for value in values}
+        todo |= {name for name in named if isinstance(name, str) and name.startswith("vlmcourse.")} - reached
+    files = {Path(sys.modules[name].__file__) for name in reached if name.startswith("vlmcourse.")}
+    files |= {data for file in files for data in file.parent.glob("*.csv")}
+    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()

@@ -1,0 +1,141 @@
+"""Frozen: the invariants of the paper, on every family of language models."""
+
+import copy
+
+import pytest
+import torch
+from test_language import MODELS, RELATIVE
+
+from vlmcourse.lab.train import Batches, Optimisation, fit
+from vlmcourse.papers.frozen import Frozen, FrozenConfig
+from vlmcourse.parts import generate, language
+
+SLOT, END = 4, 2
+CONFIG = FrozenConfig(slot=SLOT, image_size=16, patch=8, vision_width=16, vision_depth=1, vision_heads=2)
+
+
+@pytest.fixture(params=MODELS)
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def model(name):
+    torch.manual_seed(0)
+    lm = MODELS[name]()
+    with torch.no_grad():
+        for parameter in lm.parameters():
+            parameter.mul_(3)
+    return Frozen(CONFIG, language.freeze(lm))
+
+
+def pixels(count=2, seed=0):
+    return torch.randn(count, 3, 16, 16, generator=torch.Generator().manual_seed(seed))
+
+
+def batch(count=2):
+    """<slot> <slot> and a caption of five words, of which the last is padding in the second text."""
+    words = torch.randint(5, 50, (count, 5), generator=torch.Generator().manual_seed(count))
+    ids = torch.cat([torch.tensor([[1, SLOT, SLOT]]).repeat(count, 1), words], dim=1)
+    scored = (ids != SLOT) & (torch.arange(8) > 2)
+    scored[1:, -1] = False
+    return {"pixels": pixels(count), "ids": ids, "scored": scored}
+
+
+def test_the_language_model_is_bit_identical_after_training(model):
+    before = copy.deepcopy(model.lm.state_dict())
+    encoder = copy.deepcopy(model.vision.state_dict())
+    losses = [step.loss for step in fit(model, Batches(lambda indices: batch(len(indices)), 4), 15, Optimisation(3e-3),
+                                        precision=torch.float32)]
+    assert losses[-1] < losses[0]
+    assert all(torch.equal(value, before[key]) for key, value in model.lm.state_dict().items())
+    assert any(not torch.equal(value, encoder[key]) for key, value in model.vision.state_dict().items())
+    model.train()
+    assert not model.lm.training and model.vision.training
+
+
+def test_gradients_cross_the_language_model_and_leave_nothing_there(model):
+    prefix = model.encode(batch()["pixels"]).detach().requires_grad_()
+    model(batch()["ids"], prefix=prefix)[:, 3:].logsumexp(-1).sum().backward()
+    assert (prefix.grad.norm(dim=-1) > 0).all() and all(p.grad is None for p in model.lm.parameters())
+
+
+def test_what_learns_is_the_encoder_and_one_matrix(model):
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    encoder = sum(p.numel() for p in model.vision.parameters())
+    assert trainable == encoder + 16 * 2 * 32 + 2 * 32
+
+
+def test_text_without_pictures_is_the_bare_model_bit_for_bit(model):
+    ids = batch()["ids"][:, 3:]
+    assert torch.equal(model(ids), model.lm(ids).logits)
+
+
+def test_another_picture_changes_the_caption_and_a_blind_model_has_none(model):
+    ids = batch()["ids"]
+    one, other = (model(ids, prefix=model.encode(pixels(2, seed)))[:, 3:] for seed in (0, 1))
+    assert not torch.allclose(one, other, atol=1e-3)
+    grey = [model(ids, prefix=model.encode(pixels(2, seed) * 0)) for seed in (0, 1)]
+    assert torch.equal(*grey)
+
+
+def test_only_caption_tokens_are_scored(model):
+    one = batch()
+    loss = model.losses(one)["caption"]
+    said = model(one["ids"], prefix=model.encode(one["pixels"])).log_softmax(-1)
+    chosen = one["scored"].nonzero().tolist()
+    by_hand = -sum(said[row, place - 1, one["ids"][row, place]] for row, place in chosen) / len(chosen)
+    torch.testing.assert_close(loss, by_hand)
+    padded = {**one, "ids": one["ids"].clone()}
+    padded["ids"][1, -1] = 9  # what stands in the padding
+    torch.testing.assert_close(model.losses(padded)["caption"], loss)
+    with pytest.raises(ValueError, match="expected caption tokens only"):
+        model.losses({**one, "scored": torch.ones(2, 8, dtype=torch.bool)})
+
+
+def prompt(pictures):
+    """Several pictures, each with two words after it."""
+    parts = [torch.tensor([[SLOT, SLOT, 10 + number, 20 + number]]) for number in range(pictures)]
+    return torch.cat([torch.tensor([[1]]), *parts], dim=1)
+
+
+def test_several_pictures_in_their_order(model):
+    ids, images = prompt(3), pixels(3)
+    assert model.encode(images).shape == (6, 32)
+    here = model(ids, prefix=model.encode(images))
+    swapped = model(ids, prefix=model.encode(images[[1, 0, 2]]))
+    assert torch.allclose(here[:, :1], swapped[:, :1], atol=1e-4) and not torch.allclose(here[:, -1], swapped[:, -1], atol=1e-3)
+
+
+@pytest.mark.parametrize("pictures", [2, 4])
+def test_more_pictures_than_places_or_fewer_are_explained(model, pictures):
+    with pytest.raises(ValueError, match=f"{2 * pictures} vectors for 6 slots.*as many pictures as the text has places"):
+        model(prompt(3), prefix=model.encode(pixels(pictures)))
+    with pytest.raises(ValueError, match="0 vectors for 6 slots"):
+        model(prompt(3))
+
+
+def test_captions_are_written_alike_with_and_without_cache_and_padding(model):
+    ids, images = prompt(2), pixels(2)
+    prefix = model.encode(images)
+    plain = generate.write(model, ids, 6, prefix=prefix)
+    cached = generate.write(model, ids, 6, cache=language.new_cache(model.lm), prefix=prefix)
+    assert torch.equal(plain, cached)
+    padded, real = torch.cat([torch.zeros(1, 3, dtype=torch.long), ids], 1), torch.tensor([[False] * 3 + [True] * ids.shape[1]])
+    assert torch.equal(generate.write(model, padded, 6, prefix=prefix, real=real), plain)
+    assert torch.equal(generate.write(model, padded, 6, cache=language.new_cache(model.lm), prefix=prefix, real=real), plain)
+
+
+def test_relative_positions_let_a_picture_stand_anywhere(model, name):
+    """With relative positions a prompt reads the same wherever it starts; with learned ones position itself is a word."""
+    x = model.embeddings(prompt(2), model.encode(pixels(2)))
+    start, later = (model.lm(inputs_embeds=x, position_ids=torch.arange(at, at + x.shape[1])[None]).logits for at in (0, 9))
+    assert torch.allclose(start, later, atol=1e-4) == (name in RELATIVE)
+
+
+def test_finetuned_is_the_same_model_without_the_freeze():
+    torch.manual_seed(0)
+    model = Frozen(CONFIG, MODELS["llama"]())
+    before = copy.deepcopy(model.lm.state_dict())
+    list(fit(model, Batches(lambda indices: batch(len(indices)), 4), 3, precision=torch.float32))
+    assert any(not torch.equal(value, before[key]) for key, value in model.lm.state_dict().items())

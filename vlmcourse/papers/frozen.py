@@ -1,0 +1,83 @@
+"""Frozen. Multimodal Few-Shot Learning with Frozen Language Models (Tsimpoukelli et al. 2021, arXiv 2106.13884).
+
+A picture becomes n vectors that stand in the text like words. An image encoder learns to write them, by gradients that
+cross a language model which itself never changes. Read with Figures 2 and 3 of the paper.
+
+Scaled down here: the encoder is a small Vision Transformer in the place of an NF-ResNet-50, and the language model is
+whatever decoder one gives it (the paper's has 7 billion parameters). Kept: the encoder is trained from scratch, the whole of it; its
+summary is mapped linearly to n vectors; the loss is on caption tokens only; several pictures at inference after training on one.
+
+The rows of the paper's tables are this model with other parts, not other models: *finetuned* is Frozen(config, lm) without
+`freeze(lm)`; *scratch* the same with an untrained lm; *train-blind* trains on grey pictures (batch["pixels"] * 0).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from vlmcourse.parts.language import check, embed, fill, logits, width
+from vlmcourse.parts.vision import ViT, check_pixels
+
+
+@dataclass(frozen=True)
+class FrozenConfig:
+    """Sizes of the image encoder. In the margin: the paper's Sec. 3."""
+
+    slot: int  # id of the token that keeps a place for one prefix vector
+    vectors: int = 2  # per picture. paper: 2, the best of 1, 2 and 4
+    image_size: int = 64  # paper: 224
+    patch: int = 16
+    vision_width: int = 128  # paper: 2048, NF-ResNet-50's summary
+    vision_depth: int = 4
+    vision_heads: int = 4
+
+
+class Frozen(nn.Module):
+    """`encode` writes prefix vectors; `forward` reads them where the text has slots; `losses` trains on captions.
+
+    lm  a decoder of transformers; pass it through `parts.language.freeze` first, or it learns too
+    """
+
+    def __init__(self, config: FrozenConfig, lm: nn.Module):
+        super().__init__()
+        self.config = config
+        self.lm = check(lm)
+        self.vision = ViT(config.image_size, config.patch, config.vision_width, config.vision_depth, config.vision_heads)
+        self.to_words = nn.Linear(config.vision_width, config.vectors * width(lm))  # Sec. 3.1, "visual prefix"
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Pictures (M, 3, S, S), normalised, in the order of their slots -> prefix vectors (M * n, D)."""
+        check_pixels(pixels, self.config.image_size)
+        return self.to_words(self.vision(pixels)).reshape(-1, width(self.lm))
+
+    def embeddings(self, ids: Tensor, prefix: Tensor | None = None) -> Tensor:
+        """Text with pictures as the language model sees it: ids (B, T), prefix (slots, D) or None -> (B, T, D)."""
+        slots = ids == self.config.slot
+        words = embed(self.lm, ids.masked_fill(slots, 0))
+        return fill(words, slots, words.new_empty(0, words.shape[-1]) if prefix is None else prefix)
+
+    def forward(self, ids: Tensor, cache=None, prefix: Tensor | None = None, real: Tensor | None = None) -> Tensor:
+        """Logits of the part of ids (B, T) that the cache doesn't hold yet: (B, new, V).
+
+        prefix  of `encode`, for all slots of ids in reading order
+        real    (B, T) booleans, False at padding (on the left, when writing)
+        """
+        seen = cache.get_seq_length() if cache is not None else 0
+        if real is not None and real.shape[1] < ids.shape[1]:  # what was written after the prompt is real
+            real = torch.cat([real, real.new_ones(len(ids), ids.shape[1] - real.shape[1])], dim=1)
+        return logits(self.lm, self.embeddings(ids, prefix)[:, seen:], real, cache)
+
+    def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """batch: `pixels` (M, 3, S, S), `ids` (B, T), `scored` (B, T) True at caption tokens -> {"caption": scalar}.
+
+        Eq. 1: the log-likelihood of the caption given the picture; slots, prompts and padding are not scored.
+        """
+        if batch["scored"][:, 0].any() or (batch["scored"] & (batch["ids"] == self.config.slot)).any():
+            raise ValueError("scored holds a first token or a slot; expected caption tokens only.")
+        said = self(batch["ids"], prefix=self.encode(batch["pixels"]))[:, :-1]  # (B, T - 1, V)
+        target = batch["ids"][:, 1:].masked_fill(~batch["scored"][:, 1:], -100)
+        return {"caption": cross_entropy(said.flatten(0, 1).float(), target.flatten())}
