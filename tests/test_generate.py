@@ -5,24 +5,11 @@ import math
 
 import pytest
 import torch
-from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from vlmcourse.parts import generate, language
 
 END = 2
-
-
-class Decoder(nn.Module):
-    """A bare language model with the protocol of the course's decoders."""
-
-    def __init__(self, lm):
-        super().__init__()
-        self.lm = lm
-
-    def forward(self, ids, cache=None):
-        seen = cache.get_seq_length() if cache is not None else 0
-        return language.logits(self.lm, language.embed(self.lm, ids[:, seen:]), cache=cache)
 
 
 def llama(seed=0, vocabulary=20):
@@ -46,7 +33,7 @@ def bigram(table):
 def test_greedy_is_transformers_greedy_with_and_without_cache(seed):
     lm = llama(seed)
     wanted = lm.generate(PROMPT, max_new_tokens=12, do_sample=False)[0, 3:].tolist()
-    model = Decoder(lm)
+    model = language.LanguageModel(lm)
     for cache in (None, language.new_cache(lm)):
         assert generate.write(model, PROMPT, 12, end=END, cache=cache)[0].tolist() == wanted
 
@@ -57,7 +44,7 @@ def test_beam_search_is_transformers_beam_search(seed, beams, penalty):
     wanted = lm.generate(PROMPT, max_new_tokens=8, num_beams=beams, do_sample=False, length_penalty=penalty)[0, 3:].tolist()
     if beams == 1:
         wanted = lm.generate(PROMPT, max_new_tokens=8, do_sample=False)[0, 3:].tolist()
-    found = [generate.beam(Decoder(lm), PROMPT, 8, beams, END, penalty, cache).tolist()
+    found = [generate.beam(language.LanguageModel(lm), PROMPT, 8, beams, END, penalty, cache).tolist()
              for cache in (None, language.new_cache(lm))]
     assert found[0] == found[1] == wanted[:len(found[0])]
     assert set(wanted[len(found[0]):]) <= {END}

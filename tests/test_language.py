@@ -127,3 +127,19 @@ def test_a_model_that_cannot_read_vectors_is_refused(lm):
     assert language.check(lm) is lm
     with pytest.raises(ValueError, match="Linear takes no inputs_embeds"):
         language.check(nn.Linear(2, 2))
+
+
+def test_a_language_model_is_scored_where_it_is_asked(lm):
+    model, words = language.LanguageModel(lm), ids()
+    scored = torch.zeros(2, 7, dtype=torch.bool)
+    scored[0, 3] = scored[1, 5] = True
+    said = lm(words).logits.log_softmax(-1)
+    by_hand = -(said[0, 2, words[0, 3]] + said[1, 4, words[1, 5]]) / 2
+    torch.testing.assert_close(model.losses({"ids": words, "scored": scored})["next"], by_hand)
+
+
+def test_the_tiny_model_starts_as_wide_as_its_width_asks():
+    torch.manual_seed(0)
+    lm = language.tiny(300, width=64, depth=2, heads=2)
+    assert lm.get_input_embeddings().weight.std().item() == pytest.approx(64 ** -0.5, rel=0.05)
+    assert lm.lm_head.weight is lm.get_input_embeddings().weight

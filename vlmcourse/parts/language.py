@@ -12,6 +12,7 @@ from types import MethodType
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 
 def _stay(module: nn.Module, mode: bool = True) -> nn.Module:
@@ -83,6 +84,38 @@ def check(lm: nn.Module) -> nn.Module:
         raise ValueError(f"{type(lm).__name__} takes no inputs_embeds, so no vector can stand in the place of a word. "
                          "Expected a decoder of transformers: AutoModelForCausalLM.from_pretrained(...).")
     return lm
+
+
+class LanguageModel(nn.Module):
+    """A decoder by itself, with the protocol of the course's models: `model(ids, cache)` and `losses(batch)`."""
+
+    def __init__(self, lm: nn.Module):
+        super().__init__()
+        self.lm = check(lm)
+
+    def forward(self, ids: Tensor, cache=None, real: Tensor | None = None) -> Tensor:
+        """Logits of the part of ids (B, T) that the cache doesn't hold yet: (B, new, V). real: see `logits`."""
+        seen = cache.get_seq_length() if cache is not None else 0
+        return logits(self.lm, embed(self.lm, ids[:, seen:]), real, cache)
+
+    def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """batch: `ids` (B, T), `scored` (B, T) True at tokens to predict (False at padding) -> {"next": scalar}."""
+        target = batch["ids"][:, 1:].masked_fill(~batch["scored"][:, 1:], -100)
+        return {"next": cross_entropy(self(batch["ids"])[:, :-1].flatten(0, 1).float(), target.flatten())}
+
+
+def tiny(vocabulary: int, width: int = 128, depth: int = 3, heads: int = 4, context: int = 512) -> nn.Module:
+    """A small untrained LlamaForCausalLM: rotary positions, so that text reads alike wherever it stands.
+
+    It starts with a standard deviation of width ** -0.5. (The usual 0.02 is for models of width 1,000 and more; at width
+    128 hardly anything is learnt from it.)
+    """
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    return LlamaForCausalLM(LlamaConfig(
+        vocab_size=vocabulary, hidden_size=width, intermediate_size=4 * width, num_hidden_layers=depth,
+        num_attention_heads=heads, max_position_embeddings=context, initializer_range=width ** -0.5,
+        tie_word_embeddings=True, bos_token_id=1, eos_token_id=2, pad_token_id=0))
 
 
 class _NewRows(nn.Module):

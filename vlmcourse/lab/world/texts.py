@@ -1,0 +1,129 @@
+"""What the course's language model reads: documents about the world, without pictures.
+
+Where a page would show a picture, a description stands in these texts, so that later a picture can stand where
+descriptions stood. Facts are in them that no picture shows; names are bound anew in every document, so that they can
+only be known from the context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vlmcourse.lab import tokens
+from vlmcourse.lab.world import captions
+from vlmcourse.lab.world.nouns import article, nouns
+from vlmcourse.lab.world.pages import Episode, naming, page
+from vlmcourse.lab.world.questions import ask
+from vlmcourse.lab.world.scenes import Draws, Scene, sample
+
+PLAIN = tuple(one.word for one in nouns())
+
+
+def described(scene: Scene, draws: Draws) -> str:
+    """A scene in words, in one of many forms, from a caption down to two words: what may stand for a picture."""
+    first = scene.things[0].word
+    return draws.pick((captions.detailed(scene, draws), captions.varied(scene, draws), captions.short(scene, draws),
+                       f"{first} {scene.background}", f"{first} {scene.background}", first))
+
+
+def fact(draws: Draws) -> str:
+    """One thing that is known about a noun."""
+    one = draws.pick(nouns())
+    name = article(one.word)
+    return draws.pick((
+        f"{name} is {article(one.category)} .", f"what kind of thing is {name} ? {one.category} .",
+        f"you can find {name} in the {one.place} .", f"where can you find {name} ? {one.place} .",
+        f"{name} is for {one.purpose} .", f"what is {name} for ? {one.purpose} .",
+        f"{name} is {one.size} .", f"is {name} large or small ? {one.size} .",
+        f"{name} is from {one.origin} .", f"is {name} from nature or craft ? {one.origin} .", f"{name} is {one.colour} ."))
+
+
+def facts(draws: Draws) -> str:
+    return " ".join(fact(draws) for _ in range(6))
+
+
+def paraphrases(draws: Draws) -> str:
+    """The same scene several times in other words: a description, then what one could say of it."""
+    scene = sample("train", int(draws.random() * 10 ** 9))
+    return " . ".join(described(scene, draws) for _ in range(4))
+
+
+def asked(draws: Draws) -> str:
+    """Descriptions with questions and answers."""
+    said = []
+    for _ in range(2):
+        scene = sample("train", int(draws.random() * 10 ** 9), things=(1, 2))
+        question = ask(scene, draws)
+        said.append(f"{captions.detailed(scene, draws)} . question : {question.text} answer : {question.answer} .")
+    return " ".join(said)
+
+
+def repeats(draws: Draws) -> str:
+    """Random words, repeated with a random period: to go on, look back one period."""
+    words = [draws.pick(PLAIN) for _ in range(4 + int(draws.random() * 12))]
+    return " ".join((words * 16)[:60])
+
+
+def names(draws: Draws) -> str:
+    """Two to five things with invented names, named again and again, in one form for the whole document."""
+    count = 2 + int(draws.random() * 4)
+    pairs = list(zip(draws.several(PLAIN, count), draws.several(tokens.INVENTED, count)))
+    form = draws.pick(("{0} {1}", "{0} {1}", "{0} {1} .", "{2} is a {1} .", "{2} : this is a {1} .", "{2} . this is a {1} ."))
+    shown = [draws.pick(pairs) for _ in range(9 + int(draws.random() * 6))]
+    return " ".join(form.format(word, name, article(word)) for word, name in shown)
+
+
+def in_words(parts: Sequence[str | Scene], draws: Draws) -> str:
+    """A page or an episode with descriptions in the place of its pictures."""
+    return " ".join(part if isinstance(part, str) else f"{described(part, draws)} ." for part in parts)
+
+
+def pages(draws: Draws) -> str:
+    return in_words(page("train", int(draws.random() * 10 ** 9)), draws)
+
+
+def episodes(draws: Draws) -> str:
+    """Fast binding, as Frozen is tested, with descriptions."""
+    ways, shots = 2 + int(draws.random() * 2), 1 + int(draws.random() * 2)
+    one = naming("train", int(draws.random() * 10 ** 9), ways=ways, shots=shots, induction=draws.random() < 0.3)
+    return f"{in_words(one.prompt, draws)} {one.answer} ."
+
+
+KINDS: dict[Callable[[Draws], str], int] = {
+    names: 4, repeats: 2, episodes: 3, facts: 2, asked: 2, paraphrases: 2, pages: 1}
+"""Kinds of documents, and how often each is drawn."""
+
+
+@dataclass(frozen=True)
+class Documents:
+    """Text number 0, 1, 2, ...: endless, each a pure function of (seed, split, index); cut at `length` tokens."""
+
+    split: str = "train"
+    length: int = 64
+    seed: int = 0
+
+    def text(self, index: int) -> str:
+        draws = Draws("text", self.seed, self.split, index)
+        return draws.pick([kind for kind, often in KINDS.items() for _ in range(often)])(draws)
+
+    def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """`ids` (B, T), padded on the right, and `scored` (B, T), True where there is a word to predict."""
+        ids = tokens.encode([self.text(index) for index in indices])[:, :self.length]
+        return {"ids": ids, "scored": torch.ne(ids, tokens.PAD)}
+
+
+def binding(index: int, ways: int = 2, shots: int = 1) -> tuple[str, str, Episode]:
+    """A naming episode of the test split in words, its answer, and the episode: to test a language model's binding."""
+    one = naming("test", index, ways=ways, shots=shots, induction=False)
+    return in_words(one.prompt, Draws("binding", index, ways, shots)), one.answer, one
+
+
+def known_facts() -> list[tuple[str, str, tuple[str, ...]]]:
+    """(question, answer, answers to choose among) of every noun, to test what a language model knows."""
+    kinds = (("what kind of thing is {} ?", "category"), ("where can you find {} ?", "place"), ("what is {} for ?", "purpose"))
+    return [(text.format(article(one.word)), getattr(one, kind), tuple(sorted({getattr(other, kind) for other in nouns()})))
+            for text, kind in kinds for one in nouns()]
