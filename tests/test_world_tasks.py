@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlmcourse.lab import tokens, world
-from vlmcourse.lab.world import dialogues, motion, pages, questions, signs, statements
+from vlmcourse.lab.world import dialogues, motion, pages, questions, signs, statements, texts
 from vlmcourse.lab.world.scenes import Draws, Scene, Thing, held_out, novel_nouns, sample
 
 indices = st.integers(0, 10 ** 6)
@@ -187,3 +187,35 @@ def test_signs_show_their_number_and_hold_numbers_out():
     assert (seven != eight).any() and (seven < 60).all(-1).sum() > 20  # ink, not an empty box
     with pytest.raises(ValueError, match="no split 'novel' of signs"):
         signs.sign("novel", 0)
+
+
+def test_documents_of_every_kind_are_readable_and_fill_a_row():
+    for kind in texts.KINDS:
+        made = [kind(Draws(kind.__name__, index)) for index in range(150)]
+        readable(made)
+        assert len(set(made)) > 120, kind
+    batch = texts.Documents(length=48).batch(range(64))
+    assert batch["ids"].shape == (64, 48) and batch["scored"].float().mean() > 0.6
+    assert ((batch["ids"] == tokens.PAD) == ~batch["scored"]).all()
+    assert texts.Documents(seed=1).text(0) != texts.Documents().text(0) == texts.Documents().text(0)
+
+
+def test_names_are_bound_within_their_document_only():
+    """In a document each name belongs to one thing; over documents to any: so only the context can tell."""
+    bound = {}
+    for index in range(200):
+        words = [word for word in texts.names(Draws(index)).split() if word in tokens.INVENTED or word in texts.PLAIN]
+        here = dict(zip(words[1::2], words[::2]))
+        assert set(words[1::2]) <= set(tokens.INVENTED) and all(here[name] == thing for thing, name in zip(words[::2], words[1::2]))
+        for name, thing in here.items():
+            bound.setdefault(name, set()).add(thing)
+    assert min(map(len, bound.values())) > 10
+
+
+def test_a_binding_test_can_be_answered_from_its_text_alone():
+    for index in range(50):
+        text, answer, episode = texts.binding(index, ways=2, shots=1)
+        assert answer in text and text.endswith("this is a") and set(episode.choices) <= set(text.split())
+    known = texts.known_facts()
+    assert all(answer in choices for _, answer, choices in known) and len(known) == 3 * len(world.nouns())
+    readable([f"{question} {answer} ." for question, answer, _ in known])
