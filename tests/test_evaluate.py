@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize
 
-from vlmcourse.lab import evaluate, world
+from vlmcourse.lab import evaluate, tokens, world
 from vlmcourse.lab.evaluate import (
     accuracy,
     class_embeddings,
@@ -18,6 +18,7 @@ from vlmcourse.lab.evaluate import (
     features,
     k_shot_probe,
     linear_probe,
+    next_words,
     overlap,
     results,
     retrieval,
@@ -168,3 +169,20 @@ def test_every_public_measure_is_documented():
               if callable(value) and getattr(value, "__module__", "") == evaluate.__name__ and not name.startswith("_")]
     plain = ("accuracy", "spread", "confusion")
     assert len(public) > 12 and all(value.__doc__ for value in public if value.__name__ not in plain)
+
+
+def test_next_words_are_the_likeliest_of_their_choices_after_the_text():
+    class Echo(nn.Module):
+        """Says again the word it has just read, above all."""
+
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(1))
+
+        def forward(self, ids):
+            return nn.functional.one_hot(ids, len(tokens.tokenizer())).float()
+
+    said = next_words(Echo(), ["a dog", "on blue a cat", "cat"], [["cat", "dog"], ["blue", "cat"], ["blue", "cat"]], batch=2)
+    assert said == ["dog", "cat", "cat"]
+    with pytest.raises(ValueError, match="expected single words"):
+        next_words(Echo(), ["a dog"], [["a cat", "dog"]])

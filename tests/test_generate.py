@@ -38,7 +38,7 @@ def test_greedy_is_transformers_greedy_with_and_without_cache(seed):
         assert generate.write(model, PROMPT, 12, end=END, cache=cache)[0].tolist() == wanted
 
 
-@pytest.mark.parametrize("seed, beams, penalty", itertools.product(range(6), (1, 3, 5), (-1.0, 0.0, 1.0)))
+@pytest.mark.parametrize("seed, beams, penalty", list(itertools.product(range(6), (1, 3, 5), (-1.0, 0.0, 1.0))))
 def test_beam_search_is_transformers_beam_search(seed, beams, penalty):
     lm = llama(seed)
     wanted = lm.generate(PROMPT, max_new_tokens=8, num_beams=beams, do_sample=False, length_penalty=penalty)[0, 3:].tolist()

@@ -58,6 +58,14 @@ def test_evaluation_pictures_are_held_out():
     assert len({world.known_nouns()[label] for label in labels}) > 20
 
 
+def test_the_language_model_is_a_stage_and_an_untrained_one_knows_nothing():
+    first, again = recipes.language("smoke", steps=3), recipes.language("smoke", steps=3)
+    assert not first.loaded and again.loaded
+    report = recipes.language_report(first.model, 64)
+    assert abs(report["binding"] - 0.5) < 0.25 and report["facts"] < 0.3
+    assert report["facts, chance"] == pytest.approx(0.06, abs=0.03)
+
+
 def test_a_run_is_not_overwritten_and_another_not_continued(tmp_path):
     train(tmp_path, steps=2)
     with pytest.raises(ValueError, match="already holds a run. Go on with it: --resume"):

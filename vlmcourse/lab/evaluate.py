@@ -20,6 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from vlmcourse.lab import tokens
+
 
 @contextmanager
 def _looking(model: nn.Module):
@@ -136,6 +138,25 @@ def k_shot_probe(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], k: i
             warnings.filterwarnings("ignore", "The number of unique classes")
             scores.append(float(_probe(strength, x[chosen], y[chosen]).score(*(np.asarray(part) for part in test))))
     return spread(scores)
+
+
+def next_words(model, texts: Sequence[str], choices: Sequence[Sequence[str]], batch: int = 256) -> list[str]:
+    """What a language model says next: after each text, the likeliest of its choices, each one token of the world's.
+
+    model(ids) -> logits; raises ValueError for a choice of more than one token.
+    """
+    device, said = next(model.parameters()).device, []
+    for start in range(0, len(texts), batch):
+        ids = tokens.encode(texts[start:start + batch])
+        last = (ids == tokens.EOS).int().argmax(1) - 1  # the text goes on, so its end token is not read
+        with _looking(model):
+            after = model(ids.to(device)).cpu()[torch.arange(len(ids)), last]  # (B, V)
+        for row, options in zip(after, choices[start:start + batch]):
+            numbers = tokens.encode(options)
+            if numbers.shape[1] != 3:
+                raise ValueError(f"choices {', '.join(options)}: expected single words, known to the tokenizer.")
+            said.append(options[int(row[numbers[:, 1]].argmax())])
+    return said
 
 
 @dataclass(frozen=True)

@@ -70,10 +70,13 @@ def logits(lm: nn.Module, embeddings: Tensor, real: Tensor | None = None, cache=
     real   (B, past + T) booleans, False at padding; None: no padding
     cache  of `new_cache`: holds keys and values of the past, and takes those of these positions
     """
-    named: dict = {"inputs_embeds": embeddings, "use_cache": cache is not None, "past_key_values": cache}
+    known = inspect.signature(lm.forward).parameters
+    named: dict = {"inputs_embeds": embeddings, "use_cache": cache is not None}
+    if cache is not None:
+        named["cache" if "cache" in known else "past_key_values"] = cache  # the name since transformers 5.2x, and before
     if real is not None:
         named["attention_mask"] = real.long()
-        if "position_ids" in inspect.signature(lm.forward).parameters:
+        if "position_ids" in known:
             named["position_ids"] = positions(real)[:, -embeddings.shape[1]:]
     return lm(**named).logits
 
