@@ -2,6 +2,7 @@
 
     python -m benchmarks.speed clip        one training step: ours, transformers' CLIPModel, OpenAI's clip.model.CLIP
     python -m benchmarks.speed attention   explicit against fused attention, by length
+    python -m benchmarks.speed generate    writing: ours with and without a cache, transformers' lm.generate
 
 All models take the same batch, the same AdamW and the same threads, and take turns, so that a machine that slows down
 slows them all. OpenAI's model is in the package clip-anytorch (`make bench` installs it without its dependencies).
@@ -33,6 +34,8 @@ from vlmcourse.lab.evaluate import write_results
 from vlmcourse.lab.train import Scale, fast_precision
 from vlmcourse.papers.clip import CLIP, CLIPConfig
 from vlmcourse.parts.attention import attend
+from vlmcourse.parts.generate import write
+from vlmcourse.parts.language import LanguageModel, new_cache, tiny
 from vlmcourse.parts.layers import QuickGELU
 
 VOCABULARY, LENGTH = 512, 16  # about the world's: words known, words in a caption
@@ -227,6 +230,36 @@ def attention(longest: int = 4096, rounds: int = 5) -> None:
         picture = kept.with_name(f"speed_attention_{measure.split()[-1].lower()}.png")
         picture.write_bytes(png(draw.curves(series, "length", measure, xlog=True, ylog=True)))
         print(f"Kept {picture}")
+
+
+@app.command()
+def generate(longest: int = 256, rounds: int = 5, scale: str = "laptop") -> None:
+    """Time to write by number of tokens: ours with and without a cache, beside transformers' generate. Batch 1, greedy."""
+    size = Scale.named(scale)
+    torch.manual_seed(0)
+    model = LanguageModel(tiny(VOCABULARY, size.width, size.language_depth, size.heads)).eval()
+    prompt = torch.randint(1, VOCABULARY, (1, 8))
+    rows = []
+    for length in (2 ** power for power in range(4, int(math.log2(longest)) + 1)):
+        def theirs() -> torch.Tensor:
+            return model.lm.generate(prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=length,
+                                     min_new_tokens=length, do_sample=False, pad_token_id=0)[:, prompt.shape[1]:]
+
+        contenders = {"ours, cache": lambda: write(model, prompt, length, cache=new_cache(model.lm)),
+                      "ours, no cache": lambda: write(model, prompt, length), "transformers' generate": theirs}
+        written = [contender() for contender in (contenders["ours, cache"], contenders["ours, no cache"])]
+        assert torch.equal(*written)
+        seconds = in_turns(contenders, rounds)
+        rows += [{"kind": kind, "tokens": length, "ms": 1e3 * value, "tokens/s": length / value,
+                  "times transformers": seconds["transformers' generate"] / value} for kind, value in seconds.items()]
+        for row in rows[-3:]:
+            print(f"{length:4} tokens  {row['kind']:24} {row['ms']:8.1f} ms {row['tokens/s']:7.0f} tokens/s  "
+                  f"{row['times transformers']:.2f} times as fast as transformers", flush=True)
+    kept = write_results("speed_generate", rows)
+    series = {kind: {row["tokens"]: row["ms"] for row in rows if row["kind"] == kind} for kind in seconds}
+    picture = kept.with_name("speed_generate_ms.png")
+    picture.write_bytes(png(draw.curves(series, "tokens written", "ms", xlog=True, ylog=True)))
+    print(f"Kept {picture}")
 
 
 if __name__ == "__main__":

@@ -24,9 +24,12 @@ from vlmcourse.lab.evaluate import (
     retrieval,
     shift_curve,
     spread,
+    texts,
+    vqa_accuracy,
     write_results,
     zero_shot,
 )
+from vlmcourse.parts.language import LanguageModel, tiny
 
 
 def unit(*shape, seed=0):
@@ -165,24 +168,46 @@ def test_results_are_kept_and_missing_ones_say_how_to_make_them(tmp_path, monkey
 
 
 def test_every_public_measure_is_documented():
-    public = [value for name, value in vars(evaluate).items()
-              if callable(value) and getattr(value, "__module__", "") == evaluate.__name__ and not name.startswith("_")]
+    public = [getattr(evaluate, name) for name in evaluate.__all__]
     plain = ("accuracy", "spread", "confusion")
     assert len(public) > 12 and all(value.__doc__ for value in public if value.__name__ not in plain)
 
 
+def asked(*texts):
+    return world.prompts.Prompts([(text,) for text in texts], size=16)
+
+
+class Echo(nn.Module):
+    """Says again the word it has just read, above all."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def forward(self, ids, real):
+        return nn.functional.one_hot(ids, len(tokens.tokenizer())).float()
+
+
 def test_next_words_are_the_likeliest_of_their_choices_after_the_text():
-    class Echo(nn.Module):
-        """Says again the word it has just read, above all."""
-
-        def __init__(self):
-            super().__init__()
-            self.weight = nn.Parameter(torch.zeros(1))
-
-        def forward(self, ids):
-            return nn.functional.one_hot(ids, len(tokens.tokenizer())).float()
-
-    said = next_words(Echo(), ["a dog", "on blue a cat", "cat"], [["cat", "dog"], ["blue", "cat"], ["blue", "cat"]], batch=2)
+    prompts = asked("a dog", "on blue a cat", "cat")
+    said = next_words(Echo(), prompts, [["cat", "dog"], ["blue", "cat"], ["blue", "cat"]], batch=2)
     assert said == ["dog", "cat", "cat"]
     with pytest.raises(ValueError, match="expected single words"):
-        next_words(Echo(), ["a dog"], [["a cat", "dog"]])
+        next_words(Echo(), asked("a dog"), [["a cat", "dog"]])
+
+
+def test_texts_are_written_up_to_the_end_whatever_the_length_of_the_prompt():
+    torch.manual_seed(0)
+    model = LanguageModel(tiny(len(tokens.tokenizer()), width=32, depth=1, heads=2))
+    sentences = ["a cat on blue . this is a", "a dog", "some grapes left of a cat"]
+    together = texts(model, asked(*sentences), most=5)
+    assert together == [texts(model, asked(sentence), most=5)[0] for sentence in sentences]
+    stop = tokens.encode([together[0].split()[2]])[0, 1].item()
+    assert texts(model, asked(sentences[0]), most=5, stop=stop) == [" ".join(together[0].split()[:2])]
+
+
+def test_vqa_accuracy_is_that_of_ten_people():
+    ten = ["dog"] * 3 + ["cat"] * 7
+    assert vqa_accuracy("a Dog.", ten) == pytest.approx(0.9)  # 3 sets of nine leave out a dog: 2/3; 7 hold all three: 1
+    assert vqa_accuracy("cat", ten) == 1 and vqa_accuracy("bird", ten) == 0
+    assert vqa_accuracy("dog", ["dog"] + ["cat"] * 9) == pytest.approx(0.3)

@@ -4,11 +4,12 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vlmcourse.lab import tokens, world
-from vlmcourse.lab.world import dialogues, motion, pages, questions, signs, statements, texts
+from vlmcourse.lab.world import dialogues, motion, pages, prompts, questions, signs, statements, texts
 from vlmcourse.lab.world.scenes import Draws, Scene, Thing, held_out, novel_nouns, sample
 
 indices = st.integers(0, 10 ** 6)
@@ -219,3 +220,29 @@ def test_a_binding_test_can_be_answered_from_its_text_alone():
     known = texts.known_facts()
     assert all(answer in choices for _, answer, choices in known) and len(known) == 3 * len(world.nouns())
     readable([f"{question} {answer} ." for question, answer, _ in known])
+
+
+def test_prompts_end_where_the_model_goes_on_and_answers_are_all_that_is_scored():
+    one, two = sample("test", 0), sample("test", 1)
+    pages_ = [(one, "what is the thing ?"), ("a cat .", two, "this is a dax . the second question is larger ?")]
+    made = prompts.to_write(pages_, 16, place="<image> <image> .")
+    image = tokens.tokenizer().convert_tokens_to_ids("<image>")
+    assert made["pixels"].shape == (2, 3, 16, 16) and (made["ids"] == image).sum(1).tolist() == [2, 2]
+    assert tokens.decode(made["ids"][:, -1:]) == ["?", "?"] and made["real"].sum(1).tolist() == [9, 18]
+    assert not made["real"][0, 0] and (made["ids"] == tokens.EOS).sum() == 0 and made["ids"][1, 0] == tokens.BOS
+    learnt = prompts.to_learn(pages_, ["top left", "dax"], 16)
+    said = [tokens.decode(ids[scored][None])[0] for ids, scored in zip(learnt["ids"], learnt["scored"])]
+    assert said == ["top left", "dax"]
+    assert [ids[scored][-1].item() for ids, scored in zip(learnt["ids"], learnt["scored"])] == [tokens.EOS] * 2
+    torch.testing.assert_close(made["pixels"][1], world.to_pixels(world.render(two, 16)[None])[0])
+
+
+def test_prompts_can_be_blind_or_show_other_pictures():
+    pages_ = [(sample("test", index), "what is this ?") for index in range(3)]
+    seen, blind = (prompts.to_write(pages_, 16, view=view)["pixels"] for view in (world.to_pixels, prompts.unseen))
+    assert not blind.any() and seen.any()
+    swapped = prompts.to_write(prompts.others(pages_), 16)["pixels"]
+    assert torch.equal(swapped, seen.roll(-1, 0))
+    with pytest.raises(ValueError, match="same number"):
+        prompts.others([pages_[0], ("no picture",)])
+    assert prompts.to_write([("a cat",)], 16)["pixels"].shape == (0, 3, 16, 16)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from operator import eq
 from pathlib import Path
@@ -78,12 +78,17 @@ def language(scale: Scale | str | None = None, seed: int = 0, *, steps: int | No
 def language_report(model: LanguageModel, count: int = 512) -> dict[str, float]:
     """What the language model binds (two invented names, in words, on held-out episodes) and what it knows (facts)."""
     texts, answers, episodes = zip(*(world.texts.binding(index) for index in range(count)))
-    bound = next_words(model, texts, [episode.choices for episode in episodes])
+    bound = next_words(model, _in_words(texts), [episode.choices for episode in episodes])
     report = {"binding": sum(map(eq, bound, answers)) / count, "binding, chance": 0.5}
     questions, facts, choices = zip(*world.texts.known_facts())
-    known = next_words(model, questions, choices)
+    known = next_words(model, _in_words(questions), choices)
     return report | {"facts": sum(map(eq, known, facts)) / len(facts),
                      "facts, chance": sum(1 / len(options) for options in choices) / len(choices)}
+
+
+def _in_words(texts: Sequence[str]) -> world.prompts.Prompts:
+    """Prompts without pictures."""
+    return world.prompts.Prompts([(text,) for text in texts], size=1)
 
 
 def singles(size: int, count: int = 512, split: str = "test") -> tuple[world.Pairs, torch.Tensor, torch.Tensor]:

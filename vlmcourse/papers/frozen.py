@@ -54,6 +54,10 @@ class Frozen(nn.Module):
         check_pixels(pixels, self.config.image_size)
         return self.to_words(self.vision(pixels)).reshape(-1, width(self.lm))
 
+    def look(self, pixels: Tensor) -> dict[str, Tensor]:
+        """What `forward` needs to know of the pictures."""
+        return {"prefix": self.encode(pixels)}
+
     def embeddings(self, ids: Tensor, prefix: Tensor | None = None) -> Tensor:
         """Text with pictures as the language model sees it: ids (B, T), prefix (slots, D) or None -> (B, T, D)."""
         slots = ids == self.config.slot

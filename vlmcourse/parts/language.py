@@ -118,6 +118,7 @@ def tiny(vocabulary: int, width: int = 128, depth: int = 3, heads: int = 4, cont
     return LlamaForCausalLM(LlamaConfig(
         vocab_size=vocabulary, hidden_size=width, intermediate_size=4 * width, num_hidden_layers=depth,
         num_attention_heads=heads, max_position_embeddings=context, initializer_range=width ** -0.5,
+        attention_bias=True, mlp_bias=True,  # real Llamas have none; here there is something for BitFit to tune
         tie_word_embeddings=True, bos_token_id=1, eos_token_id=2, pad_token_id=0))
 
 

@@ -9,16 +9,17 @@ noise      mismatched, generic and duplicated captions, with the truth
 questions  what one may ask about a scene, what can be seen and what must be known; statements about two scenes; dialogues
 motion     short films
 pages      text and pictures interleaved; few-shot episodes
+prompts    pages as a model reads them: ids with places for pictures, and pixels
 texts      documents without pictures, for the language model
 signs      digits to read
 """
 
-from vlmcourse.lab.world import captions, dialogues, motion, noise, pages, questions, signs, statements, texts
+from vlmcourse.lab.world import captions, dialogues, motion, noise, pages, prompts, questions, signs, statements, texts
 from vlmcourse.lab.world.nouns import Noun, article, noun, nouns
 from vlmcourse.lab.world.pairs import Pairs
 from vlmcourse.lab.world.render import ATTRIBUTION, STYLES, render, restyle, to_images, to_pixels
 from vlmcourse.lab.world.scenes import BACKGROUNDS, Draws, Scene, Thing, known_nouns, novel_nouns, sample, split_of
 
 __all__ = ["ATTRIBUTION", "BACKGROUNDS", "Draws", "Noun", "Pairs", "STYLES", "Scene", "Thing", "article", "captions",
-           "dialogues", "known_nouns", "motion", "noise", "noun", "nouns", "novel_nouns", "pages", "questions", "render",
+           "dialogues", "known_nouns", "motion", "noise", "noun", "nouns", "novel_nouns", "pages", "prompts", "questions", "render",
            "restyle", "sample", "signs", "split_of", "statements", "texts", "to_images", "to_pixels"]

@@ -21,6 +21,8 @@ from vlmcourse.lab.world.questions import ask
 from vlmcourse.lab.world.scenes import Draws, Scene, sample
 
 PLAIN = tuple(one.word for one in nouns())
+OF_THINGS = ("what", "colour", "presence", "category", "place", "purpose", "compare")
+"""Questions that a thing's name, or what is known of it, answers."""
 
 
 def described(scene: Scene, draws: Draws) -> str:
@@ -53,12 +55,14 @@ def paraphrases(draws: Draws) -> str:
 
 
 def asked(draws: Draws) -> str:
-    """Descriptions with questions and answers."""
+    """Descriptions with questions and answers. Of one thing alone, any description will do, however short."""
     said = []
     for _ in range(2):
         scene = sample("train", int(draws.random() * 10 ** 9), things=(1, 2))
-        question = ask(scene, draws)
-        said.append(f"{captions.detailed(scene, draws)} . question : {question.text} answer : {question.answer} .")
+        alone = len(scene.things) == 1
+        question = ask(scene, draws, OF_THINGS) if alone else ask(scene, draws)
+        description = described(scene, draws) if alone else captions.detailed(scene, draws)
+        said.append(f"{description} . question : {question.text} answer : {question.answer} .")
     return " ".join(said)
 
 

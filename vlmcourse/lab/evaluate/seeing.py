@@ -1,45 +1,27 @@
-"""What a model is worth: retrieval, zero-shot, probes, shift, and the controls that could refute it.
+"""What an image-text model sees: retrieval, zero-shot classification, probes, distribution shift, overlap.
 
 Models are anything with `encode_image(pixels)` and `encode_text(ids)` -> unit vectors; data is anything with
-`batch(indices)`, like world.Pairs. Scores are fractions; every score has a chance line, and claims have a spread over seeds.
+`batch(indices)`, like world.Pairs.
 """
 
 from __future__ import annotations
 
-import json
-import platform
-import statistics
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from vlmcourse.lab import tokens
-
-
-@contextmanager
-def _looking(model: nn.Module):
-    """Evaluation mode without gradients; training mode comes back afterwards."""
-    was = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        model.train(was)
+from vlmcourse.lab.evaluate.evidence import Spread, looking, spread
 
 
 def embed(model, data, indices: Sequence[int], batch: int = 256) -> tuple[Tensor, Tensor]:
     """Embeddings of images and texts of these pairs: (N, E) and (N, E)."""
     device = next(model.parameters()).device
     images, texts = [], []
-    with _looking(model):
+    with looking(model):
         for start in range(0, len(indices), batch):
             made = data.batch(indices[start:start + batch])
             images.append(model.encode_image(made["pixels"].to(device)).cpu())
@@ -51,7 +33,7 @@ def features(encode: Callable[[Tensor], Tensor], model: nn.Module, pixels: Tenso
     """encode(pixels), batch by batch, for probes: (N, 3, S, S) -> (N, D). CLIP's probes take `model.vision`, the features
     before the joint projection (Sec. 3.2)."""
     device = next(model.parameters()).device
-    with _looking(model):
+    with looking(model):
         return torch.cat([encode(part.to(device)).float().cpu() for part in pixels.split(batch)])
 
 
@@ -79,7 +61,7 @@ def class_embeddings(model, names: Sequence[str], templates: Sequence[str], enco
     if bad := [template for template in templates if template.count("{}") != 1]:
         raise ValueError(f"template {bad[0]!r}; expected exactly one {{}} where the class name goes.")
     device = next(model.parameters()).device
-    with _looking(model):
+    with looking(model):
         per_template = [model.encode_text(encode([template.format(name) for name in names]).to(device)).cpu()
                         for template in templates]
     return normalize(torch.stack(per_template).mean(0), dim=-1)
@@ -140,49 +122,6 @@ def k_shot_probe(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], k: i
     return spread(scores)
 
 
-def next_words(model, texts: Sequence[str], choices: Sequence[Sequence[str]], batch: int = 256) -> list[str]:
-    """What a language model says next: after each text, the likeliest of its choices, each one token of the world's.
-
-    model(ids) -> logits; raises ValueError for a choice of more than one token.
-    """
-    device, said = next(model.parameters()).device, []
-    for start in range(0, len(texts), batch):
-        ids = tokens.encode(texts[start:start + batch])
-        last = (ids == tokens.EOS).int().argmax(1) - 1  # the text goes on, so its end token is not read
-        with _looking(model):
-            after = model(ids.to(device)).cpu()[torch.arange(len(ids)), last]  # (B, V)
-        for row, options in zip(after, choices[start:start + batch]):
-            numbers = tokens.encode(options)
-            if numbers.shape[1] != 3:
-                raise ValueError(f"choices {', '.join(options)}: expected single words, known to the tokenizer.")
-            said.append(options[int(row[numbers[:, 1]].argmax())])
-    return said
-
-
-@dataclass(frozen=True)
-class Controls:
-    """A score beside what it would be without seeing: one grey image for all, other pairs' images, and chance."""
-
-    model: float
-    blind: float
-    shuffled: float
-    chance: float
-
-    def __str__(self) -> str:
-        return f"{self.model:.3f} (blind {self.blind:.3f}, shuffled images {self.shuffled:.3f}, chance {self.chance:.3f})"
-
-
-def controls(score: Callable[[Tensor], float], pixels: Tensor, chance: float) -> Controls:
-    """score(pixels) with the right images, with grey ones, and with each image replaced by another pair's.
-
-    The shuffle is one big cycle in random order, so no image stays where it belongs.
-    """
-    order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))
-    other = torch.empty_like(order)
-    other[order] = order.roll(1)
-    return Controls(score(pixels), score(torch.zeros_like(pixels)), score(pixels[other]), chance)
-
-
 def shift_curve(predict: Callable[[Tensor], Tensor], images: np.ndarray, labels: Tensor,
                 styles: Sequence[str]) -> dict[str, float]:
     """Accuracy in each style of world.STYLES. images (N, S, S, 3) uint8; predict: pixels -> classes (N,)."""
@@ -194,55 +133,3 @@ def shift_curve(predict: Callable[[Tensor], Tensor], images: np.ndarray, labels:
 def overlap(test: Tensor, train: Tensor, threshold: float = 0.98) -> Tensor:
     """Which test items have a near-duplicate in training? Unit vectors (N, E), (M, E) -> booleans (N,) (CLIP, Sec. 5)."""
     return torch.cat([(part @ train.T).amax(1) >= threshold for part in test.split(256)])
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Mean and sample standard deviation of the same measurement over seeds (or draws)."""
-
-    mean: float
-    std: float
-    values: tuple[float, ...]
-
-    def __str__(self) -> str:
-        return f"{self.mean:.3f} ± {self.std:.3f} ({len(self.values)} runs)"
-
-
-def spread(values: Sequence[float]) -> Spread:
-    values = tuple(map(float, values))
-    if not values:
-        raise ValueError("a spread of no values; expected at least one.")
-    return Spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0, values)
-
-
-def _results_folder() -> Path:
-    for place in (Path.cwd(), *Path.cwd().parents, Path(__file__).parents[2]):
-        if (place / "benchmarks" / "results").is_dir():
-            return place / "benchmarks" / "results"
-    raise FileNotFoundError(f"no folder benchmarks/results in {Path.cwd()} or above it. "
-                            "Run this from a clone of the course's repository.")
-
-
-def write_results(name: str, rows: list[dict], **facts) -> Path:
-    """Keeps measured rows in benchmarks/results/NAME.json, with the machine they were measured on."""
-    machine = {"python": platform.python_version(), "torch": torch.__version__, "threads": torch.get_num_threads(),
-               "processor": _processor()}
-    path = _results_folder() / f"{name}.json"
-    path.write_text(json.dumps({"machine": machine, **facts, "rows": rows}, indent=1) + "\n")
-    return path
-
-
-def results(name: str) -> dict:
-    """What `write_results` kept: {'machine': ..., 'rows': [...]}."""
-    path = _results_folder() / f"{name}.json"
-    if not path.exists():
-        raise FileNotFoundError(f"no results {path.name}. Measure them with the command of that name in benchmarks/: "
-                                f"{', '.join(sorted(file.stem for file in _results_folder().parent.glob('[a-z]*.py')))}.")
-    return json.loads(path.read_text())
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")] \
-        if cpuinfo.exists() else []
-    return names[0] if names else platform.processor() or platform.machine()

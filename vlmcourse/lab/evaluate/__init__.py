@@ -1,0 +1,26 @@
+"""What a model is worth: measured, beside the controls that could refute it. Scores are fractions.
+
+seeing    retrieval, zero-shot classification, probes, shift, overlap
+saying    the next word among choices, open answers, VQA accuracy
+evidence  blind and shuffled pictures, chance, spread over seeds; results that are kept
+"""
+
+from vlmcourse.lab.evaluate.evidence import Controls, Spread, controls, results, spread, write_results
+from vlmcourse.lab.evaluate.saying import next_words, texts, vqa_accuracy
+from vlmcourse.lab.evaluate.seeing import (
+    accuracy,
+    class_embeddings,
+    confusion,
+    embed,
+    features,
+    k_shot_probe,
+    linear_probe,
+    overlap,
+    retrieval,
+    shift_curve,
+    zero_shot,
+)
+
+__all__ = ["Controls", "Spread", "accuracy", "class_embeddings", "confusion", "controls", "embed", "features",
+           "k_shot_probe", "linear_probe", "next_words", "overlap", "results", "retrieval", "shift_curve", "spread", "texts",
+           "vqa_accuracy", "write_results", "zero_shot"]

@@ -1,0 +1,102 @@
+"""The controls that could refute a score, the spread over seeds, and the files in which measurements are kept."""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+
+@contextmanager
+def looking(model: nn.Module):
+    """Evaluation mode without gradients; training mode comes back afterwards."""
+    was = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(was)
+
+
+@dataclass(frozen=True)
+class Controls:
+    """A score beside what it would be without seeing: one grey image for all, other pairs' images, and chance."""
+
+    model: float
+    blind: float
+    shuffled: float
+    chance: float
+
+    def __str__(self) -> str:
+        return f"{self.model:.3f} (blind {self.blind:.3f}, shuffled images {self.shuffled:.3f}, chance {self.chance:.3f})"
+
+
+def controls(score: Callable[[Tensor], float], pixels: Tensor, chance: float) -> Controls:
+    """score(pixels) with the right images, with grey ones, and with each image replaced by another pair's.
+
+    The shuffle is one big cycle in random order, so no image stays where it belongs.
+    """
+    order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))
+    other = torch.empty_like(order)
+    other[order] = order.roll(1)
+    return Controls(score(pixels), score(torch.zeros_like(pixels)), score(pixels[other]), chance)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and sample standard deviation of the same measurement over seeds (or draws)."""
+
+    mean: float
+    std: float
+    values: tuple[float, ...]
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f} ± {self.std:.3f} ({len(self.values)} runs)"
+
+
+def spread(values: Sequence[float]) -> Spread:
+    values = tuple(map(float, values))
+    if not values:
+        raise ValueError("a spread of no values; expected at least one.")
+    return Spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0, values)
+
+
+def _results_folder() -> Path:
+    for place in (Path.cwd(), *Path.cwd().parents, Path(__file__).parents[3]):
+        if (place / "benchmarks" / "results").is_dir():
+            return place / "benchmarks" / "results"
+    raise FileNotFoundError(f"no folder benchmarks/results in {Path.cwd()} or above it. "
+                            "Run this from a clone of the course's repository.")
+
+
+def write_results(name: str, rows: list[dict], **facts) -> Path:
+    """Keeps measured rows in benchmarks/results/NAME.json, with the machine they were measured on."""
+    machine = {"python": platform.python_version(), "torch": torch.__version__, "threads": torch.get_num_threads(),
+               "processor": _processor()}
+    path = _results_folder() / f"{name}.json"
+    path.write_text(json.dumps({"machine": machine, **facts, "rows": rows}, indent=1) + "\n")
+    return path
+
+
+def results(name: str) -> dict:
+    """What `write_results` kept: {'machine': ..., 'rows': [...]}."""
+    path = _results_folder() / f"{name}.json"
+    if not path.exists():
+        raise FileNotFoundError(f"no results {path.name}. Measure them with the command of that name in benchmarks/: "
+                                f"{', '.join(sorted(file.stem for file in _results_folder().parent.glob('[a-z]*.py')))}.")
+    return json.loads(path.read_text())
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    names = [line.split(":")[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")] \
+        if cpuinfo.exists() else []
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,69 @@
+"""What a language model says, with or without pictures: the next word among choices, open answers, and their scores.
+
+Models are anything with `model(ids, cache=None, **context) -> logits`; a model that looks at pictures says with
+`look(pixels)` which context they become. Prompts are anything like world.prompts.Prompts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from vlmcourse.lab import tokens
+from vlmcourse.lab.evaluate.evidence import looking
+from vlmcourse.parts import generate, language
+
+
+def _asked(model, prompts, batch: int) -> Iterator[tuple[range, Tensor, dict]]:
+    """Row numbers, ids and context, batch by batch."""
+    device = next(model.parameters()).device
+    for start in range(0, len(prompts), batch):
+        rows = range(start, min(start + batch, len(prompts)))
+        made = {name: value.to(device) for name, value in prompts.batch(rows).items()}
+        pixels = made.pop("pixels")
+        yield rows, made.pop("ids"), made | (model.look(pixels) if len(pixels) else {})
+
+
+def next_words(model, prompts, choices: Sequence[Sequence[str]], batch: int = 256) -> list[str]:
+    """After each prompt, the likeliest of its choices, each one token of the world's.
+
+    Raises ValueError for a choice of more than one token.
+    """
+    said = []
+    with looking(model):
+        for rows, ids, context in _asked(model, prompts, batch):
+            after = model(ids, **context)[:, -1].cpu()  # (B, V)
+            for scores, options in zip(after, choices[rows.start:rows.stop]):
+                numbers = tokens.encode(options)
+                if numbers.shape[1] != 3:
+                    raise ValueError(f"choices {', '.join(options)}: expected single words, known to the tokenizer.")
+                said.append(options[int(scores[numbers[:, 1]].argmax())])
+    return said
+
+
+def texts(model, prompts, most: int = 16, batch: int = 256, pick: generate.Pick = generate.greedy,
+          stop: int = tokens.EOS) -> list[str]:
+    """What the model goes on with after each prompt, up to the token `stop` or `most` tokens, without special tokens."""
+    said = []
+    with looking(model):
+        for _, ids, context in _asked(model, prompts, batch):
+            written = generate.write(model, ids, most, pick, stop, language.new_cache(model.lm), **context).cpu()
+            said += tokens.decode(written.where(written != stop, tokens.PAD))
+    return said
+
+
+def vqa_accuracy(said: str, given: Sequence[str]) -> float:
+    """Accuracy of one answer among those of ten people: the mean over all sets of nine of min(agreeing / 3, 1).
+
+    So an answer that three of ten gave counts 0.9, and one that nobody gave 0 (Antol et al. 2015, arXiv 1505.00468).
+    Articles, upper case and punctuation don't count.
+    """
+    said, given = _plain(said), [_plain(answer) for answer in given]
+    agree = [answer == said for answer in given]
+    return sum(min(1.0, (sum(agree) - one) / 3) for one in agree) / len(agree)
+
+
+def _plain(answer: str) -> str:
+    return " ".join(word for word in tokens.words(answer) if word.isalnum() and word not in ("a", "an", "the"))

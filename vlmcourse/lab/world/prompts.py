@@ -1,0 +1,86 @@
+"""Pages as a model reads them: ids with places for pictures, and the pixels of those pictures.
+
+A page is a sequence of texts and Scenes (see pages.py). `place` is what stands in the text for a picture: one image tag
+for models that look aside (Flamingo), several for models that read a picture as several words (Frozen).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vlmcourse.lab import tokens
+from vlmcourse.lab.world.pages import Part, scenes, tagged
+from vlmcourse.lab.world.render import render, to_pixels
+from vlmcourse.lab.world.scenes import Scene
+
+Page = Sequence[Part]
+View = Callable[[np.ndarray], Tensor]
+
+
+def unseen(images: np.ndarray) -> Tensor:
+    """In the place of `to_pixels`: every picture is the same grey. For models trained or tested blind."""
+    return torch.zeros_like(to_pixels(images))
+
+
+def others(pages: Sequence[Page]) -> list[Page]:
+    """The same texts with the pictures of the next page: what is said of them is then unfounded.
+
+    Raises ValueError unless all pages have as many pictures.
+    """
+    if len({len(scenes(page)) for page in pages}) > 1:
+        raise ValueError("pages with different numbers of pictures can't swap them; expected the same number on each.")
+    swapped = []
+    for page, donor in zip(pages, [*pages[1:], pages[0]]):
+        given = iter(scenes(donor))
+        swapped.append([next(given) if isinstance(part, Scene) else part for part in page])
+    return swapped
+
+
+def pictures(pages: Sequence[Page], size: int, view: View = to_pixels) -> Tensor:
+    """All pictures in reading order: (M, 3, size, size); M may be 0."""
+    images = [render(scene, size) for page in pages for scene in scenes(page)]
+    return view(np.stack(images)) if images else torch.empty(0, 3, size, size)
+
+
+def to_write(pages: Sequence[Page], size: int, place: str = "<image>", view: View = to_pixels) -> dict[str, Tensor]:
+    """Open pages, for a model to go on with: `ids` (B, T) padded on the left, `real` (B, T), `pixels` (M, 3, size, size)."""
+    ids = tokens.encode([tagged(page, place, end="") for page in pages])
+    lengths = ids.ne(tokens.PAD).sum(1) - 1  # the page goes on: its end token is left out
+    longest = int(lengths.max())
+    source = torch.arange(longest) - (longest - lengths)[:, None]  # (B, T), negative at padding
+    real = source >= 0
+    return {"ids": ids.gather(1, source.clamp(min=0)).where(real, tokens.PAD), "real": real,
+            "pixels": pictures(pages, size, view)}
+
+
+def to_learn(pages: Sequence[Page], answers: Sequence[str], size: int, place: str = "<image>",
+             view: View = to_pixels) -> dict[str, Tensor]:
+    """Pages with what a model should go on with: `ids` (B, T) padded on the right, `scored` (B, T), True at the words of
+    the answer and at the end token, and `pixels` (M, 3, size, size)."""
+    ids = tokens.encode([f"{tagged(page, place, end='')} {answer}" for page, answer in zip(pages, answers, strict=True)])
+    lengths = ids.ne(tokens.PAD).sum(1)
+    said = torch.tensor([len(tokens.words(answer)) for answer in answers]) + 1  # and <eos>
+    at = torch.arange(ids.shape[1])
+    return {"ids": ids, "scored": (at < lengths[:, None]) & (at >= (lengths - said)[:, None]),
+            "pixels": pictures(pages, size, view)}
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Open pages as data: `batch(indices)` is `to_write` of those pages."""
+
+    pages: Sequence[Page]
+    size: int
+    place: str = "<image>"
+    view: View = to_pixels
+
+    def __len__(self) -> int:
+        return len(self.pages)
+
+    def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        return to_write([self.pages[index] for index in indices], self.size, self.place, self.view)
