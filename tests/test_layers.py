@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from vlmcourse.parts.layers import FeedForward, QuickGELU, TanhGate, Transformer
+from vlmcourse.parts.masks import causal, keys
 
 
 def test_a_closed_gate_lets_nothing_through_and_only_it_learns():
@@ -62,3 +63,19 @@ def test_feed_forward_acts_on_each_position_alone():
     layer = FeedForward(8, 16)
     x = torch.randn(2, 5, 8)
     torch.testing.assert_close(layer(x)[:, 2], layer(x[:, 2]))
+
+
+@pytest.mark.parametrize("mask", [None, causal(6).dense(), keys(torch.tensor([[True] * 4 + [False] * 2] * 3)).dense()],
+                         ids=["none", "causal", "padding"])
+def test_one_position_read_alone_is_that_of_the_whole_with_the_same_gradients(mask):
+    torch.manual_seed(0)
+    model, x = Transformer(2, 16, 4), torch.randn(3, 6, 16)
+    positions, rows = torch.tensor([0, 3, 5]), torch.arange(3)
+    gradients = []
+    for read in (lambda: model(x, mask)[rows, positions], lambda: model.at(x, positions, mask)):
+        model.zero_grad()
+        out = read()
+        out.square().sum().backward()
+        gradients.append([out.detach(), *(parameter.grad for parameter in model.parameters())])
+    for whole, alone in zip(*gradients):
+        torch.testing.assert_close(alone, whole, atol=1e-5, rtol=1e-4)

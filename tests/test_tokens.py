@@ -55,3 +55,17 @@ def test_messages(texts, options, words):
     with pytest.raises(ValueError) as error:
         tokens.encode(texts, **options)
     assert all(word in str(error.value) for word in words), str(error.value)
+
+
+def test_another_tokenizer_writes_pages_as_the_worlds_does_or_is_refused():
+    other = tokens.for_pages(tokens.build(["cat", "a", "blue"]))
+    ids = tokens.encode(["a cat", "a"], using=other)
+    assert ids[0, 0] == tokens.BOS and ids[0, -1] == tokens.EOS and (ids[1] == tokens.PAD).sum() == 1
+    assert other.convert_tokens_to_ids("<image>") in tokens.encode(["<image> a"], using=other)[0].tolist()
+
+    class Taken:
+        def convert_ids_to_tokens(self, ids):
+            return ["!", "<s>", "</s>"]
+
+    with pytest.raises(ValueError, match="ids 0, 1, 2 of this tokenizer are '!'"):
+        tokens.for_pages(Taken())

@@ -156,6 +156,23 @@ def test_a_stage_is_trained_once_and_found_again(tmp_path, monkeypatch, capsys):
     assert "is damaged" in (said := capsys.readouterr().out) and "trained again" in said
 
 
+def test_a_shipped_stage_serves_its_recipe_and_no_other(tmp_path, monkeypatch, capsys):
+    from vlmcourse.lab import stages
+
+    monkeypatch.setattr(stages, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.setenv("VLMCOURSE_CACHE", str(tmp_path / "mine"))
+    made = stage({"width": 6})
+    kept = stages.ship("toy", made)
+    monkeypatch.setenv("VLMCOURSE_CACHE", str(tmp_path / "another"))
+    found = stage({"width": 6})
+    assert found.loaded and found.path == kept and found.history == made.history
+    assert torch.equal(weights(found.model), weights(made.model))
+    monkeypatch.setattr(stages, "_code", lambda *things: "changed")  # a shipped stage outlives a change of a comment
+    assert stage({"width": 6}).loaded and not stage({"width": 7}).loaded
+    kept.write_bytes(kept.read_bytes()[:100])
+    assert not stage({"width": 6}).loaded and "trained again" in capsys.readouterr().out and kept.exists()
+
+
 def test_a_stage_depends_on_the_code_it_is_made_of_and_on_no_other(monkeypatch):
     """Reads files through a recorder: the parts and data a CLIP needs are read, the papers and lessons it doesn't are not."""
     from vlmcourse import recipes

@@ -172,6 +172,25 @@ def test_every_name_is_asked_for():
     assert 0.4 < asked[0] / 400 < 0.6
 
 
+def test_more_examples_stand_before_the_same_question_and_the_same_examples():
+    none, two, four = (pages.few_shot("test", 5, "place", shots, things=(1, 1)) for shots in (0, 2, 4))
+    assert none.answer == two.answer and two.prompt == four.prompt[4:] and none.prompt == two.prompt[4:]
+    assert len(pages.scenes(four.prompt)) == 5 and all(len(scene.things) == 1 for scene in pages.scenes(four.prompt))
+
+
+def test_what_is_learnt_from_is_a_picture_then_words():
+    pairs = world.Pairs("train", 16, things=(1, 1))
+    batch = prompts.Captioned(pairs, "<image> <image> .").batch([3, 4])
+    assert batch["pixels"].shape == (2, 3, 16, 16)
+    assert [tokens.decode(ids[scored][None])[0] for ids, scored in zip(batch["ids"], batch["scored"])] == [
+        " ".join(tokens.words(pairs.text(index))) for index in (3, 4)]
+    asked = questions.Asked(pairs, ("category", "colour"))
+    batch = prompts.Answered(asked, "<image> <image> .", prompts.unseen).batch([3, 4])
+    assert [tokens.decode(ids[scored][None])[0] for ids, scored in zip(batch["ids"], batch["scored"])] == [
+        asked.question(index).answer for index in (3, 4)]
+    assert not batch["pixels"].any() and asked.question(3).text in tokens.decode(batch["ids"])[0]
+
+
 def test_few_shot_questions_end_open():
     one = pages.few_shot("test", 3, "colour", shots=4)
     assert len(pages.scenes(one.prompt)) == 5 and one.prompt[-1].endswith("answer :") and one.answer in one.choices
@@ -195,9 +214,13 @@ def test_documents_of_every_kind_are_readable_and_fill_a_row():
         made = [kind(Draws(kind.__name__, index)) for index in range(150)]
         readable(made)
         assert len(set(made)) > 120, kind
-    batch = texts.Documents(length=48).batch(range(64))
-    assert batch["ids"].shape == (64, 48) and batch["scored"].float().mean() > 0.6
-    assert ((batch["ids"] == tokens.PAD) == ~batch["scored"]).all()
+    documents = texts.Documents(length=48)
+    batch = documents.batch(range(16))
+    assert batch["ids"].shape == (16, 48) and not (batch["ids"] == tokens.PAD).any()
+    assert ((batch["ids"] == tokens.BOS) == ~batch["scored"]).all() and (batch["ids"][:, 0] == tokens.BOS).all()
+    said = " ".join(tokens.decode(batch["ids"][3:4]))
+    assert " ".join(" ".join(tokens.words(text)) for text in documents.row(3)).startswith(said)
+    assert torch.equal(batch["ids"][5:7], documents.batch([5, 6])["ids"])  # a row depends on its number alone
     assert texts.Documents(seed=1).text(0) != texts.Documents().text(0) == texts.Documents().text(0)
 
 

@@ -5,6 +5,8 @@ Nothing heavy is imported until a command runs, so that --help answers at once.
 
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Optional
@@ -124,34 +126,60 @@ def train_clip(
         precision: Annotated[Optional[Precision], typer.Option(help="Default: whichever is faster here.")] = None) -> None:
     """Train CLIP on the course's world or on your own pictures, and test it on what it never saw."""
     import torch
-    from tqdm import tqdm
 
     from vlmcourse.lab.train import processes
     from vlmcourse.recipes import train_clip as recipe
 
-    main_process, bar = processes().is_main_process, None
+    main_process = processes().is_main_process
     if "MASTER_ADDR" in os.environ and "LOCAL_RANK" not in os.environ:
         print("accelerate launch starts one process on a CPU. For two: torchrun --nproc_per_node 2 -m vlmcourse ...")
-
-    def watch(step) -> None:
-        nonlocal bar
-        bar = bar or tqdm(total=step.steps, initial=step.step - 1, unit="step", mininterval=0.5,
-                          disable=not main_process)
-        bar.set_postfix(loss=f"{step.loss:.3f}", refresh=False)
-        bar.update()
 
     def say(text: str) -> None:
         if main_process:
             print(text, flush=True)
 
-    report = recipe(out, scale and scale.value, data, steps, seed, resume, precision and getattr(torch, precision.value),
-                    watch, say)
-    if bar:
-        bar.close()
-    for name, value in report.items():
-        print(f"{name:45} {value:.3f}" if isinstance(value, float) else f"{name:45} {value}")
+    with _progress(main_process) as watch:
+        report = recipe(out, scale and scale.value, data, steps, seed, resume, precision and getattr(torch, precision.value),
+                        watch, say)
+    _tell(report)
     if report:
         print(f"Kept {out / 'clip.safetensors'} and {out / 'report.json'}")
+
+
+@train.command("language")
+def train_language(
+        scale: Scale = None, seed: Annotated[int, typer.Option(help="Decides initial weights and texts.")] = 0,
+        ship: Annotated[bool, typer.Option("--ship", help="For the course's makers: put the model into the package.")] = False,
+        ) -> None:
+    """Pretrain the tiny language model on the world's texts; tests what it binds and knows. (At laptop scale it is shipped.)"""
+    from vlmcourse.recipes import train_language as recipe
+
+    with _progress() as watch:
+        report = recipe(scale and scale.value, seed, ship, watch)
+    _tell(report)
+
+
+@contextmanager
+def _progress(shown: bool = True) -> Iterator[Callable]:
+    """A progress bar with loss and time left; gives the function that each Step is told to."""
+    from tqdm import tqdm
+
+    with ExitStack() as stack:
+        bar = None
+
+        def watch(step) -> None:
+            nonlocal bar
+            bar = bar or stack.enter_context(tqdm(total=step.steps, initial=step.step - 1, unit="step", mininterval=0.5,
+                                                  disable=not shown))
+            bar.set_postfix(loss=f"{step.loss:.3f}", refresh=False)
+            bar.update()
+
+        yield watch
+
+
+def _tell(report: dict) -> None:
+    for name, value in report.items():
+        print(f"{name:45} {value:.3f}" if isinstance(value, float) else f"{name:45} {value}")
 
 
 def main() -> None:

@@ -1,4 +1,7 @@
-"""Trained stages, kept: each lesson finds what earlier ones trained, or trains it itself."""
+"""Trained stages, kept: each lesson finds what earlier ones trained, or trains it itself.
+
+A stage that many lessons need and that takes long to train comes with the course, in the folder `shipped` beside this file.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import hashlib
 import inspect
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -18,9 +22,12 @@ from vlmcourse.lab import checkpoint
 from vlmcourse.lab.train import Optimisation, Step, fit
 
 
+SHIPPED = Path(__file__).parent / "shipped"
+
+
 @dataclass(frozen=True)
 class Trained:
-    """A trained stage: the model, the losses on the way, and whether it came from the cache."""
+    """A trained stage: the model, the losses on the way, and whether it was found (in the cache, or shipped)."""
 
     model: nn.Module
     history: list[Step] = field(repr=False)
@@ -37,31 +44,43 @@ def train_or_load(name: str, model: nn.Module, batches, steps: int, optimisation
     """The trained model from the cache, or trained now and put there, so that each lesson starts alone.
 
     The file's name carries a hash of everything that made it: `made_of`, the step count, the optimisation, the seed and
-    the code. A damaged file is reported and trained anew. `watch` sees each Step, also those replayed from the cache.
+    the code. A shipped stage of the same recipe (all of these but the code) is as good. A damaged file is reported and
+    trained anew. `watch` sees each Step, also those replayed from a file.
     """
-    ingredients = {**made_of, "name": name, "steps": steps, "seed": seed, "code": _code(*model.modules(), batches.make),
-                   "optimisation": asdict(optimisation), "torch": torch.__version__}
-    digest = hashlib.sha256(json.dumps(ingredients, sort_keys=True, default=str).encode()).hexdigest()[:16]
-    path = cache_folder() / f"{name}-{digest}.safetensors"
+    recipe = {**made_of, "name": name, "steps": steps, "seed": seed, "optimisation": asdict(optimisation)}
+    ingredients = {**recipe, "code": _code(*model.modules(), batches.make), "torch": torch.__version__}
+    path, recipe = cache_folder() / f"{name}-{_digest(ingredients)}.safetensors", _digest(recipe)
     watch = watch or (lambda step: None)
-    if path.exists():
+    for found in (path, SHIPPED / f"{name}.safetensors"):
+        if not found.exists():
+            continue
         try:
-            tensors, notes = checkpoint.load(path)
+            tensors, notes = checkpoint.load(found)
         except checkpoint.Damaged as error:
             print(f"{error} It is trained again.")
-            path.unlink()
-        else:
+            continue
+        if found == path or notes["recipe"] == recipe:
             model.load_state_dict(tensors)
             history = [Step(**step) for step in notes["history"]]
             for step in history:
                 watch(step)
-            return Trained(model.eval(), history, True, path)
+            return Trained(model.eval(), history, True, found)
     history = []
     for step in fit(model, batches, steps, optimisation, seed=seed):
         history.append(step)
         watch(step)
-    checkpoint.save(path, model.state_dict(), {"history": [asdict(step) for step in history], "made_of": str(made_of)})
+    checkpoint.save(path, model.state_dict(), {"history": [asdict(step) for step in history], "recipe": recipe})
     return Trained(model, history, False, path)
+
+
+def _digest(of: dict) -> str:
+    return hashlib.sha256(json.dumps(of, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def ship(name: str, trained: Trained) -> Path:
+    """Puts a trained stage into the package, for everyone who uses the same recipe."""
+    SHIPPED.mkdir(exist_ok=True)
+    return Path(shutil.copyfile(trained.path, SHIPPED / f"{name}.safetensors"))
 
 
 def _code(*things: object) -> str:

@@ -91,3 +91,22 @@ def _unknown(text: str, using) -> str:
 def decode(ids: Tensor, using=None) -> list[str]:
     """(B, T) ids -> texts, without special tokens."""
     return (using or tokenizer()).batch_decode(torch.as_tensor(ids), skip_special_tokens=True)
+
+
+def for_pages(tokenizer):
+    """A pretrained tokenizer made to write pages as the world's does: `<bos> text <eos>`, padding, and a tag <image>.
+
+    Its first three ids must be special tokens that no text contains, as SmolLM2's are: they serve as padding, beginning and
+    end. Raises ValueError for a tokenizer where they are not. The tokenizer is changed in place and returned.
+    """
+    from tokenizers import processors
+
+    first = tokenizer.convert_ids_to_tokens([PAD, BOS, EOS])
+    if not all(re.fullmatch(r"<.*>", token) for token in first):
+        raise ValueError(f"ids 0, 1, 2 of this tokenizer are {', '.join(map(repr, first))}; expected special tokens such as "
+                         "'<|endoftext|>', which no text contains, to serve as padding, beginning and end. SmolLM2's are.")
+    tokenizer.pad_token, tokenizer.bos_token, tokenizer.eos_token = first
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        f"{first[BOS]} $A {first[EOS]}", None, [(first[BOS], BOS), (first[EOS], EOS)])
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
+    return tokenizer

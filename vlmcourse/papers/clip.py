@@ -84,8 +84,8 @@ class TextTower(nn.Module):
                              "End every text with it; tokens.encode() does.")
         return is_end.int().argmax(1)  # the first one: padding after it may repeat it
 
-    def states(self, ids: Tensor) -> Tensor:
-        """(B, T) ids -> (B, T, D). Causal, so what follows the end token changes nothing and padding needs no mask."""
+    def embed(self, ids: Tensor) -> Tensor:
+        """What the blocks read, (B, T) ids -> (B, T, D)."""
         if ids.dim() != 2 or ids.is_floating_point():
             raise ValueError(f"text ids are {tuple(ids.shape)} of {ids.dtype}; expected integers (batch, tokens).")
         if (length := ids.shape[1]) > self.context:
@@ -93,13 +93,12 @@ class TextTower(nn.Module):
         if ids.numel() and int(ids.max()) >= self.vocabulary:
             raise ValueError(f"token id {int(ids.max())} is outside the vocabulary of {self.vocabulary}: "
                              "these ids were made by another tokenizer.")
-        x = self.tokens(ids) + self.positions[:length]  # (B, T, D)
-        return self.norm_out(self.transformer(x, causal(length).dense(ids.device)))
+        return self.tokens(ids) + self.positions[:length]
 
     def forward(self, ids: Tensor) -> Tensor:
-        """(B, T) ids -> (B, D)."""
-        rows = torch.arange(len(ids), device=ids.device)
-        return self.states(ids)[rows, self.end_positions(ids)]
+        """(B, T) ids -> (B, D). Causal, so what follows the end token changes nothing and padding needs no mask."""
+        x, mask = self.embed(ids), causal(ids.shape[1]).dense(ids.device)  # (B, T, D)
+        return self.norm_out(self.transformer.at(x, self.end_positions(ids), mask))  # (B, D)
 
 
 class CLIP(nn.Module):

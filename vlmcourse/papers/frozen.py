@@ -48,6 +48,11 @@ class Frozen(nn.Module):
         self.lm = check(lm)
         self.vision = ViT(config.image_size, config.patch, config.vision_width, config.vision_depth, config.vision_heads)
         self.to_words = nn.Linear(config.vision_width, config.vectors * width(lm))  # Sec. 3.1, "visual prefix"
+        # The summary has a root mean square of 1 (LayerNorm); vectors shall start as long as the model's own words are.
+        # torch's default makes them several times as long, and the layers then add too little to them to be noticed.
+        word = lm.get_input_embeddings().weight.detach().float().square().mean().sqrt().item()
+        nn.init.normal_(self.to_words.weight, std=word * config.vision_width ** -0.5)
+        nn.init.zeros_(self.to_words.bias)
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Pictures (M, 3, S, S), normalised, in the order of their slots -> prefix vectors (M * n, D)."""

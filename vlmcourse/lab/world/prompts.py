@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from vlmcourse.lab import tokens
-from vlmcourse.lab.world.pages import Part, scenes, tagged
+from vlmcourse.lab.world.pages import Part, open_question, scenes, tagged
+from vlmcourse.lab.world.pairs import Pairs
+from vlmcourse.lab.world.questions import Asked
 from vlmcourse.lab.world.render import render, to_pixels
 from vlmcourse.lab.world.scenes import Scene
 
@@ -47,10 +49,14 @@ def pictures(pages: Sequence[Page], size: int, view: View = to_pixels) -> Tensor
     return view(np.stack(images)) if images else torch.empty(0, 3, size, size)
 
 
-def to_write(pages: Sequence[Page], size: int, place: str = "<image>", view: View = to_pixels) -> dict[str, Tensor]:
-    """Open pages, for a model to go on with: `ids` (B, T) padded on the left, `real` (B, T), `pixels` (M, 3, size, size)."""
-    ids = tokens.encode([tagged(page, place, end="") for page in pages])
-    lengths = ids.ne(tokens.PAD).sum(1) - 1  # the page goes on: its end token is left out
+def to_write(pages: Sequence[Page], size: int, place: str = "<image>", view: View = to_pixels,
+             using=None) -> dict[str, Tensor]:
+    """Open pages, for a model to go on with: `ids` (B, T) padded on the left, `real` (B, T), `pixels` (M, 3, size, size).
+
+    using  another tokenizer than the world's: see tokens.encode
+    """
+    ids = tokens.encode([tagged(page, place, end="") for page in pages], using=using)
+    lengths = _lengths(ids) - 1  # the page goes on: its end token is left out
     longest = int(lengths.max())
     source = torch.arange(longest) - (longest - lengths)[:, None]  # (B, T), negative at padding
     real = source >= 0
@@ -59,15 +65,17 @@ def to_write(pages: Sequence[Page], size: int, place: str = "<image>", view: Vie
 
 
 def to_learn(pages: Sequence[Page], answers: Sequence[str], size: int, place: str = "<image>",
-             view: View = to_pixels) -> dict[str, Tensor]:
+             view: View = to_pixels, using=None) -> dict[str, Tensor]:
     """Pages with what a model should go on with: `ids` (B, T) padded on the right, `scored` (B, T), True at the words of
     the answer and at the end token, and `pixels` (M, 3, size, size)."""
-    ids = tokens.encode([f"{tagged(page, place, end='')} {answer}" for page, answer in zip(pages, answers, strict=True)])
-    lengths = ids.ne(tokens.PAD).sum(1)
-    said = torch.tensor([len(tokens.words(answer)) for answer in answers]) + 1  # and <eos>
-    at = torch.arange(ids.shape[1])
-    return {"ids": ids, "scored": (at < lengths[:, None]) & (at >= (lengths - said)[:, None]),
-            "pixels": pictures(pages, size, view)}
+    given = [tagged(page, place, end="") for page in pages]
+    ids = tokens.encode([f"{text} {answer}" for text, answer in zip(given, answers, strict=True)], using=using)
+    first, end, at = _lengths(tokens.encode(given, using=using)) - 1, _lengths(ids), torch.arange(ids.shape[1])
+    return {"ids": ids, "scored": (at >= first[:, None]) & (at < end[:, None]), "pixels": pictures(pages, size, view)}
+
+
+def _lengths(ids: Tensor) -> Tensor:
+    return ids.ne(tokens.PAD).sum(1)
 
 
 @dataclass(frozen=True)
@@ -78,9 +86,38 @@ class Prompts:
     size: int
     place: str = "<image>"
     view: View = to_pixels
+    using: object = None  # another tokenizer than the world's
 
     def __len__(self) -> int:
         return len(self.pages)
 
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        return to_write([self.pages[index] for index in indices], self.size, self.place, self.view)
+        return to_write([self.pages[index] for index in indices], self.size, self.place, self.view, self.using)
+
+
+@dataclass(frozen=True)
+class Captioned:
+    """Pictures and what is said of them, to learn from: pair number i of `pairs`, the caption after its picture."""
+
+    pairs: Pairs
+    place: str = "<image>"
+    view: View = to_pixels
+    using: object = None
+
+    def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        return to_learn([(self.pairs.scene(index),) for index in indices], [self.pairs.text(index) for index in indices],
+                        self.pairs.size, self.place, self.view, self.using)
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Pictures, questions and answers, to learn from: visual question answering as a text to go on with."""
+
+    asked: Asked
+    place: str = "<image>"
+    view: View = to_pixels
+
+    def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        questions = [self.asked.question(index) for index in indices]
+        return to_learn([(self.asked.pairs.scene(index), open_question(one)) for index, one in zip(indices, questions)],
+                        [one.answer for one in questions], self.asked.pairs.size, self.place, self.view)

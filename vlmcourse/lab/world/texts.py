@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
 
 from vlmcourse.lab import tokens
 from vlmcourse.lab.world import captions
-from vlmcourse.lab.world.nouns import article, nouns
+from vlmcourse.lab.world.nouns import article, noun, nouns
 from vlmcourse.lab.world.pages import Episode, naming, page
 from vlmcourse.lab.world.questions import ask
 from vlmcourse.lab.world.scenes import Draws, Scene, sample
@@ -104,20 +105,36 @@ KINDS: dict[Callable[[Draws], str], int] = {
 
 @dataclass(frozen=True)
 class Documents:
-    """Text number 0, 1, 2, ...: endless, each a pure function of (seed, split, index); cut at `length` tokens."""
+    """Text number 0, 1, 2, ...: endless, each a pure function of (seed, split, index).
+
+    Row i of a batch holds documents one after the other, each with its <bos> and <eos>, until `length` tokens are full: no
+    padding, so nothing is computed in vain, and positions as late as the longest prompts are trained.
+    """
 
     split: str = "train"
-    length: int = 64
+    length: int = 128
     seed: int = 0
 
     def text(self, index: int) -> str:
         draws = Draws("text", self.seed, self.split, index)
         return draws.pick([kind for kind, often in KINDS.items() for _ in range(often)])(draws)
 
+    def row(self, index: int) -> list[str]:
+        """The documents that fill row `index`; the last one is cut where the row ends."""
+        documents: list[str] = []
+        left = self.length
+        while left > 0:
+            documents.append(self.text(index * self.length + len(documents)))  # a row never takes as many as `length`
+            left -= len(tokens.words(documents[-1])) + 2  # <bos>, <eos>
+        return documents
+
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        """`ids` (B, T), padded on the right, and `scored` (B, T), True where there is a word to predict."""
-        ids = tokens.encode([self.text(index) for index in indices])[:, :self.length]
-        return {"ids": ids, "scored": torch.ne(ids, tokens.PAD)}
+        """`ids` (B, length) and `scored` (B, length), True where there is a word to predict: everywhere but at <bos>."""
+        rows = [self.row(index) for index in indices]
+        encoded = iter(tokens.encode([text for row in rows for text in row]))
+        ids = torch.stack([torch.cat([ids[ids != tokens.PAD] for ids in islice(encoded, len(row))])[:self.length]
+                           for row in rows])
+        return {"ids": ids, "scored": ids != tokens.BOS}
 
 
 def binding(index: int, ways: int = 2, shots: int = 1) -> tuple[str, str, Episode]:
@@ -131,3 +148,39 @@ def known_facts() -> list[tuple[str, str, tuple[str, ...]]]:
     kinds = (("what kind of thing is {} ?", "category"), ("where can you find {} ?", "place"), ("what is {} for ?", "purpose"))
     return [(text.format(article(one.word)), getattr(one, kind), tuple(sorted({getattr(other, kind) for other in nouns()})))
             for text, kind in kinds for one in nouns()]
+
+
+@dataclass(frozen=True)
+class Sorting:
+    """A task that no text of the world holds: say the invented word that stands for a thing's category.
+
+    Which word stands for which category, and which three in ten nouns are held out for the test, depends on the seed. A
+    model that knows the categories needs few examples; one that doesn't can learn the training nouns by heart, no more.
+    """
+
+    seed: int = 0
+
+    @property
+    def meaning(self) -> dict[str, str]:
+        """{category: invented word}"""
+        kinds = sorted({one.category for one in nouns()})
+        return dict(zip(kinds, Draws("sorting", self.seed).several(tokens.INVENTED, len(kinds))))
+
+    def split(self) -> tuple[list[str], list[str]]:
+        """Nouns to learn from, and held-out ones."""
+        mixed = Draws("sorting nouns", self.seed).several(PLAIN, len(PLAIN))
+        return mixed[len(mixed) * 3 // 10:], mixed[:len(mixed) * 3 // 10]
+
+    def question(self, word: str) -> str:
+        return f"{article(word)} : this is a"
+
+    def answer(self, word: str) -> str:
+        return self.meaning[noun(word).category]
+
+    def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """`ids` (B, T) and `scored` (B, T), True at the answer: example i is about training noun i (modulo their number)."""
+        learnt, _ = self.split()
+        words = [learnt[index % len(learnt)] for index in indices]
+        ids = tokens.encode([f"{self.question(word)} {self.answer(word)}" for word in words])
+        ends = ids.ne(tokens.PAD).sum(1, keepdim=True)
+        return {"ids": ids, "scored": torch.arange(ids.shape[1]) == ends - 2}  # the answer stands before <eos>

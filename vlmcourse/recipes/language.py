@@ -1,0 +1,60 @@
+"""The tiny language model: pretrained on the world's texts, so that it knows what no picture shows and binds new names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from operator import eq
+
+import torch
+
+from vlmcourse.lab import stages, tokens, world
+from vlmcourse.lab.evaluate import next_words
+from vlmcourse.lab.stages import Trained, train_or_load
+from vlmcourse.lab.train import Batches, Optimisation, Scale, Step
+from vlmcourse.parts.language import LanguageModel, tiny
+
+READING = Optimisation(3e-3, weight_decay=0.05, betas=(0.9, 0.95))
+"""Twice the learning rate that pictures take: with less, binding stays at chance for thousands of steps."""
+
+
+def new_language(scale: Scale, seed: int = 0) -> LanguageModel:
+    """An untrained tiny language model whose weights depend on the seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        width = scale.language_width
+        return LanguageModel(tiny(len(tokens.tokenizer()), width, scale.language_depth, width // 32))
+
+
+def language(scale: Scale | str | None = None, seed: int = 0, *, steps: int | None = None,
+             watch: Callable[[Step], None] | None = None) -> Trained:
+    """The tiny language model, pretrained on the world's texts: shipped with the course at laptop scale, else trained."""
+    size = scale if isinstance(scale, Scale) else Scale.named(scale)
+    model, documents = new_language(size, seed), world.texts.Documents(seed=seed)
+    return train_or_load("language", model, Batches(documents.batch, size.language_batch), steps or size.language_steps,
+                         READING, made_of={"length": documents.length, "batch": size.language_batch,
+                                           "config": model.lm.config.to_json_string()}, seed=seed, watch=watch)
+
+
+def language_report(model: LanguageModel, count: int = 512) -> dict[str, float]:
+    """What the language model binds (two invented names, in words, on held-out episodes) and what it knows (facts)."""
+    texts, answers, episodes = zip(*(world.texts.binding(index) for index in range(count)))
+    bound = next_words(model, in_words(texts), [episode.choices for episode in episodes])
+    report = {"binding": sum(map(eq, bound, answers)) / count, "binding, chance": 0.5}
+    questions, facts, choices = zip(*world.texts.known_facts())
+    known = next_words(model, in_words(questions), choices)
+    return report | {"facts": sum(map(eq, known, facts)) / len(facts),
+                     "facts, chance": sum(1 / len(options) for options in choices) / len(choices)}
+
+
+def in_words(texts: Sequence[str]) -> world.prompts.Prompts:
+    """Prompts without pictures."""
+    return world.prompts.Prompts([(text,) for text in texts], size=1)
+
+
+def train_language(scale: str | None = None, seed: int = 0, ship: bool = False,
+                   watch: Callable[[Step], None] = lambda step: None) -> dict[str, float]:
+    """The command `vlmcourse train language`: trains (or finds) the model, tests it; `ship`: puts it into the package."""
+    trained = language(scale, seed, watch=watch)
+    if ship:
+        stages.ship("language", trained)
+    return language_report(trained.model)
