@@ -1,61 +1,17 @@
-"""Lesson 04's exercises: the folded solution passes, the stub is 'not begun', and each plausible mistake is called by its name."""
-
-import re
+"""Lesson 04's exercises: each plausible mistake is called by its name; what is taught is what the package does."""
 
 import ipywidgets
 import pytest
 import torch
+from test_play import CHECKS, defined, solutions
 from torch import nn
 from torch.nn.functional import cross_entropy, gelu, relu
 
-from vlmcourse import lessons
 from vlmcourse.parts import generate
 from vlmcourse.parts.language import LanguageModel, tiny
 from vlmcourse.parts.tuning import Bottleneck
 from vlmcourse.play import language
-from vlmcourse.play.lesson import Mistake, attempt
-
-CHECKS = {"my_next_word_loss": language.next_word_loss, "my_kept": language.kept, "MyAdapter": language.adapter}
-MASTER = lessons.find("04", lessons.masters())
-NAME = r"^(?:def|class) (\w+)"
-
-
-def solutions() -> dict[str, str]:
-    text = re.sub(r"^# ?", "", MASTER.read_text(), flags=re.M)
-    found = re.findall(r"<summary>Solution</summary>\s*```python\n(.*?)```", text, re.S)
-    return {re.search(NAME, code, re.M).group(1): code for code in found}
-
-
-def stubs() -> dict[str, str]:
-    cells = [cell.source for cell in lessons.from_master(MASTER).cells
-             if cell.cell_type == "code" and "raise NotImplementedError" in cell.source]
-    return {re.search(NAME, source, re.M).group(1): source.split("\n\n\n")[0] for source in cells}
-
-
-def defined(code: str, name: str):
-    space = {"torch": torch}
-    exec(code, space)
-    return space[name]
-
-
-def test_every_exercise_has_a_stub_a_solution_and_a_check():
-    assert set(solutions()) == set(stubs()) == set(CHECKS)
-
-
-@pytest.mark.parametrize("name", CHECKS)
-def test_the_folded_solution_is_right_and_the_stub_not_begun(name, capsys):
-    for _ in range(5):  # inputs are fresh each time
-        assert attempt(CHECKS[name], defined(solutions()[name], name))
-    assert capsys.readouterr().out.startswith("Right.")
-    assert not attempt(CHECKS[name], defined(stubs()[name], name))
-    assert capsys.readouterr().out.startswith("Not begun yet: return")
-
-
-@pytest.mark.parametrize("name", CHECKS)
-def test_the_stub_raises(name):
-    with pytest.raises(NotImplementedError, match="^return"):
-        CHECKS[name](defined(stubs()[name], name))
-
+from vlmcourse.play.lesson import Mistake
 
 def test_what_is_taught_is_what_the_package_does():
     torch.manual_seed(0)

