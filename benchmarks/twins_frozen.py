@@ -24,9 +24,8 @@ from vlmcourse.lab import tokens, world
 from vlmcourse.lab.evaluate import results, write_results
 from vlmcourse.lab.train import Batches, Scale, fit
 from vlmcourse.lab.world.prompts import Captioned, pictures, unseen
-from vlmcourse.papers.frozen import Frozen, FrozenConfig
 from vlmcourse.parts.language import freeze
-from vlmcourse.recipes.frozen import SEEING, asked, caption_report, named, solved
+from vlmcourse.recipes.frozen import SEEING, asked, average_words, caption_report, named, solved
 
 app = typer.Typer(add_completion=False)
 SHOTS = (0, 1, 2, 4, 8)
@@ -75,36 +74,23 @@ def row(name: str, size: Scale, seed: int, count: int) -> dict:
     return found
 
 
-class AsLongAsWords(Frozen):
-    """Frozen whose vectors all have the mean length of the language model's words."""
-
-    def encode(self, pixels: torch.Tensor) -> torch.Tensor:
-        length = self.lm.get_input_embeddings().weight.norm(dim=-1).mean()
-        return normalize(super().encode(pixels), dim=-1) * length
-
-
-def free(config: FrozenConfig, lm: torch.nn.Module) -> Frozen:
-    """Frozen whose matrix starts as torch starts any: its vectors are then several times as long as words."""
-    model = Frozen(config, lm)
-    model.to_words.reset_parameters()
-    return model
+def nowhere(lm: torch.nn.Module) -> None:
+    """No start: the paper's plain matrix."""
 
 
 CONDITIONS = {
-    "long vectors, captions": (free, world.captions.detailed),
-    "start as long as words": (Frozen, world.captions.detailed),
-    "always as long as words": (AsLongAsWords, world.captions.detailed),
-    "start as long, many forms": (Frozen, world.texts.described),
-    "always as long, many forms": (AsLongAsWords, world.texts.described)}
-"""How vectors are made, and which captions they are trained on: detailed ones, or all forms of description."""
+    "start nowhere": (nowhere, world.captions.detailed),
+    "start at average words": (average_words, world.captions.detailed),
+    "average words, many forms": (average_words, world.texts.described)}
+"""Where the vectors start, and which captions they are trained on: detailed ones, or all forms of description."""
 
 
 def lending(condition: str, size: Scale, seed: int, count: int) -> dict:
     """Does the language model lend its abilities to these vectors? Trained on captions alone in each condition."""
     torch.set_num_threads(1)
-    make, caption = CONDITIONS[condition]
-    torch.manual_seed(seed)
-    model = make(recipes.frozen_config(size), freeze(recipes.language(size).model.lm))
+    start, caption = CONDITIONS[condition]
+    lm = freeze(recipes.language(size).model.lm)
+    model = recipes.new_frozen(recipes.frozen_config(size), lm, seed, start(lm))
     pairs = world.Pairs("train", size.image_size, seed, (1, 1), caption)
     batches = Batches(Captioned(pairs, recipes.PLACE).batch, size.frozen_batch)
     list(fit(model, batches, size.frozen_steps, SEEING, seed=seed, precision=torch.float32))

@@ -20,8 +20,8 @@ from torch import nn
 
 from vlmcourse import recipes
 from vlmcourse.lab import tokens, world
-from vlmcourse.lab.evaluate import next_words, results, write_results
-from vlmcourse.lab.train import Batches, Optimisation, Scale, fit
+from vlmcourse.lab.evaluate import looking, next_words, results, write_results
+from vlmcourse.lab.train import Batches, Optimisation, Scale, Step, fit
 from vlmcourse.lab.world.texts import Documents, Sorting
 from vlmcourse.parts.language import LanguageModel, tiny
 from vlmcourse.parts.tuning import Adapters, BitFit, PromptTuning, trainable
@@ -35,14 +35,15 @@ def phase(scale: Scale, seed: int) -> list[dict]:
     """Rows over the steps of one pretraining run."""
     torch.set_num_threads(1)
     model, rows = recipes.new_language(scale, seed), []
-    batches = Batches(Documents(seed=seed).batch, scale.language_batch)
-    for step in fit(model, batches, scale.language_steps, READING, seed=seed, precision=torch.float32):
-        if step.step in (1, scale.language_steps) or step.step % max(1, scale.language_steps // 30) == 0:
+
+    def look(step: Step) -> None:
+        if step.step == 1 or step.step % max(1, scale.language_steps // 30) == 0:
             report = recipes.language_report(model, 256)
             rows.append({"seed": seed, "step": step.step, "loss": step.loss, "binding": report["binding"],
                          "facts": report["facts"], "repeats": repeats(model)})
             print(rows[-1], flush=True)
-            model.train()
+
+    recipes.language(scale, seed, model=model, watch=look, fresh=True)
     return rows
 
 
@@ -51,7 +52,7 @@ def repeats(model: LanguageModel, count: int = 64) -> float:
     made = [world.texts.repeats(world.Draws("test repeats", index)) for index in range(count)]
     ids = tokens.encode(made)
     period = torch.tensor([text.split().index(text.split()[0], 1) for text in made])
-    with torch.no_grad():
+    with looking(model):
         said = model(ids).argmax(-1)
     at = torch.arange(ids.shape[1] - 1)
     second = (at >= period[:, None]) & (at < 2 * period[:, None])
@@ -122,22 +123,20 @@ WAYS: dict[str, Callable[[nn.Module, Scale], nn.Module]] = {
 
 @app.command()
 def main(scale: str = "laptop", only: list[str] = typer.Option(list(PARTS), help="Which parts to measure."),
-         workers: int = 2) -> None:
+         seeds: int = typer.Option(3, help="Pretraining runs of the part phase."), workers: int = 2) -> None:
     """Measures, one thread a worker, and writes results/twins_language.json."""
-    size, name = Scale.named(scale), "twins_language" + ("_smoke" if scale == "smoke" else "")
+    size, name, small = Scale.named(scale), "twins_language" + ("_smoke" if scale == "smoke" else ""), scale == "smoke"
     measured = results(name)["rows"][0] if set(only) != set(PARTS) else {}
-    small = scale == "smoke"
     recipes.language(size)  # once, before the workers ask for it
+    budgets, widths = ((1e9,), (16, 32)) if small else ((3e11, 1e12, 3e12), (24, 32, 48, 64, 96, 128))
+    work = {"phase": [(phase, size, seed) for seed in range(seeds)],
+            "flops": [(at_equal_compute, budget, width, 1 if small else 3) for budget in budgets for width in widths],
+            "tuning": [(tuned, way, seed, size, 3 if small else 300) for way in WAYS for seed in range(size.seeds)]}
     with ProcessPoolExecutor(workers) as pool:
-        if "phase" in only:
-            measured["phase"] = [row for rows in pool.map(phase, [size] * size.seeds, range(size.seeds)) for row in rows]
-        if "flops" in only:
-            grid = [(budget, width) for budget in ((1e9,) if small else (3e11, 1e12, 3e12))
-                    for width in ((16, 32) if small else (24, 32, 48, 64, 96, 128))]
-            measured["flops"] = list(pool.map(at_equal_compute, *zip(*grid), [1 if small else 3] * len(grid)))
-        if "tuning" in only:
-            grid = [(way, seed) for way in WAYS for seed in range(size.seeds)]
-            measured["tuning"] = list(pool.map(tuned, *zip(*grid), [size] * len(grid), [3 if small else 300] * len(grid)))
+        running = {part: [pool.submit(*job) for job in work[part]] for part in PARTS if part in only}
+        measured |= {part: [one.result() for one in jobs] for part, jobs in running.items()}
+    if "phase" in only:
+        measured["phase"] = [row for rows in measured["phase"] for row in rows]
     print(f"Kept {write_results(name, [measured], scale=scale, steps=size.language_steps)}")
 
 

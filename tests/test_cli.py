@@ -30,7 +30,7 @@ def test_help_and_import_take_less_than_a_second():
 
 
 @pytest.mark.parametrize("name, words", [("doctor", ["missing"]), ("lab", ["--no-browser"]), ("run", ["clip", "laptop"]),
-                                         ("build", ["--check"]), ("train", ["clip"])])
+                                         ("build", ["--check"]), ("train", ["clip", "language"])])
 def test_each_command_explains_itself(name, words):
     output = subprocess.run([*VLMCOURSE, name, "--help"], capture_output=True, text=True, timeout=60, check=True).stdout
     assert all(word in output for word in words)
@@ -39,7 +39,7 @@ def test_each_command_explains_itself(name, words):
 def test_mistakes_get_one_message(tmp_path):
     done = subprocess.run([*VLMCOURSE, "run", "nothing"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
-    assert done.stderr == "vlmcourse: no lesson 'nothing'; there are 01_attention_and_masks, 02_clip.\n"
+    assert done.stderr == "vlmcourse: no lesson 'nothing'; there are 01_attention_and_masks, 02_clip, 04_language_model.\n"
     done = subprocess.run([*VLMCOURSE, "train", "clip", "--scale", "huge"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and "laptop" in done.stderr and "Traceback" not in done.stderr
 

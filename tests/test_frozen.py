@@ -6,7 +6,7 @@ import pytest
 import torch
 from test_language import MODELS, RELATIVE
 
-from vlmcourse.lab.train import Batches, Optimisation, fit
+from vlmcourse.lab.train import Batches, Optimisation, Scale, fit
 from vlmcourse.papers.frozen import Frozen, FrozenConfig
 from vlmcourse.parts import generate, language
 
@@ -139,3 +139,45 @@ def test_finetuned_is_the_same_model_without_the_freeze():
     before = copy.deepcopy(model.lm.state_dict())
     list(fit(model, Batches(lambda indices: batch(len(indices)), 4), 3, precision=torch.float32))
     assert any(not torch.equal(value, before[key]) for key, value in model.lm.state_dict().items())
+
+
+def test_vectors_start_where_they_are_told_and_nowhere_by_default():
+    torch.manual_seed(0)
+    lm = language.freeze(MODELS["llama"]())
+    start = lm.get_input_embeddings().weight[[7, 9]]
+    near = Frozen(CONFIG, lm, start).encode(pixels(8)).reshape(8, 2, -1)
+    word = lm.get_input_embeddings().weight.square().mean().sqrt().item()
+    assert (near - start).square().mean().sqrt().item() == pytest.approx(CONFIG.reach * word, rel=0.35)
+    torch.manual_seed(0)
+    plain = Frozen(CONFIG, lm)
+    torch.testing.assert_close(plain.encode(pixels()), plain.to_words(plain.vision(pixels())).reshape(4, -1))
+    assert set(Frozen(CONFIG, lm, start).state_dict()) == set(plain.state_dict())
+
+
+def test_the_recipe_starts_at_average_words():
+    from vlmcourse import recipes
+    from vlmcourse.lab import tokens, world
+
+    lm = recipes.new_language(Scale.named("smoke")).lm
+    start = recipes.average_words(lm)
+    backgrounds = tokens.encode([" ".join(world.BACKGROUNDS)])[0, 1:-1]
+    torch.testing.assert_close(start[1], lm.get_input_embeddings().weight[backgrounds].mean(0))
+    trained = recipes.frozen("smoke", lm=language.freeze(lm), steps=2)
+    torch.testing.assert_close(trained.model.start, start)
+    found = recipes.frozen("smoke", lm=language.freeze(lm), steps=2)
+    assert not trained.loaded and found.loaded and torch.equal(found.model.to_words.weight, trained.model.to_words.weight)
+    again = recipes.frozen("smoke", lm=lm.requires_grad_(True), steps=2)
+    assert not again.loaded and not torch.equal(again.model.lm.lm_head.weight, lm.lm_head.weight)  # a copy learnt
+    assert torch.equal(trained.model.lm.lm_head.weight, lm.lm_head.weight)
+
+
+def test_reports_of_an_untrained_model_are_near_chance():
+    from vlmcourse import recipes
+    from vlmcourse.lab.world.prompts import unseen
+
+    model = recipes.frozen("smoke", lm=language.freeze(recipes.new_language(Scale.named("smoke")).lm), steps=1).model
+    report = recipes.caption_report(model, 16)
+    assert report["noun"] < 0.3 and report["noun, chance"] == pytest.approx(1 / 113, rel=0.05)
+    for options in ({}, {"view": unseen}, {"shuffled": True}):
+        assert 0.2 <= recipes.solved(model, recipes.named(1, 64), **options) <= 0.8
+    assert recipes.solved(model, recipes.named(1, 4), written=True) <= 0.5

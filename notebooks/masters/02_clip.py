@@ -179,33 +179,29 @@ print(
 )
 
 # %% [markdown]
-# **Repeated captions are false negatives.** If "a dog" occurs twice in a batch, each dog picture is punished for liking the other's caption, although it is right. `contrast(..., same=...)` takes numbers that are equal where captions are equal. The best possible loss with and without:
+# **What if two captions of a batch are right for the same picture?** If one caption occurs twice, even a perfect model can't tell which of the two is *its* number, so the loss can't reach zero. That is all the harm an exact repeat does: both captions are one vector, and what pushes a picture away from the one pulls it to the other. It is different where the *words* differ, "a dog" and "a puppy": then each picture is pushed away from the other's caption, although that is right, too. `contrast(..., same=...)` takes numbers that are equal where captions mean the same.
 
 # %%
-unit = torch.eye(8)[:, :8]
-repeated = unit.clone()
-repeated[1] = repeated[
-    0
-]  # pairs 0 and 1 have one caption, and a perfect model gives them one vector
-numbers = torch.tensor([0, 0, 2, 3, 4, 5, 6, 7])
-floor = math.log(2) / 8 * 2  # two of eight questions have two equally good answers
+numbers = torch.tensor([0, 0, 2, 3, 4, 5, 6, 7])  # pairs 0 and 1 mean the same
+repeated = torch.eye(8)[[0, 0, 2, 3, 4, 5, 6, 7]]  # one vector for both
+floor = math.log(2) * 2 / 8  # two of eight questions have two equally good answers
 print(
-    "perfect model, repeats count as wrong:",
+    "exact repeat, perfect model:",
     round(contrast(repeated, repeated, 100.0).item(), 4),
     "= 2/8 of ln 2:",
     round(floor, 4),
 )  # NBVAL_CHECK_OUTPUT
-gradient = {}
-for name, numbering in (("repeats wrong", None), ("repeats right", numbers)):
-    moved = (
-        repeated + 0.05 * torch.randn(8, 8, generator=torch.Generator().manual_seed(0))
-    ).requires_grad_()
-    loss = contrast(normalize(moved, dim=-1), repeated, 100.0, numbering)
-    gradient[name] = torch.autograd.grad(loss, moved)[0][:2].norm().item()
-print(
-    "pull on the two repeated pairs:",
-    {name: round(value, 3) for name, value in gradient.items()},
-)
+
+likeness = torch.eye(8)
+likeness[0, 1] = likeness[1, 0] = 0.8  # two wordings, near each other
+worded = torch.linalg.cholesky(likeness)  # unit vectors with these cosines
+to_the_other = normalize(worded[1] - 0.8 * worded[0], dim=-1)  # from picture 0 to caption 1
+for name, numbering in (("counted as wrong", None), ("counted as right", numbers)):
+    pictures = worded.clone().requires_grad_()
+    loss = contrast(pictures, worded, 10.0, numbering)
+    (gradient,) = torch.autograd.grad(loss, pictures)
+    step = -(gradient[0] @ to_the_other).item()
+    print(f"other wording {name}: picture 0 moves {'towards' if step > 0 else 'away from'} it")  # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
 # ## 4. Train it

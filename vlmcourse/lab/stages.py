@@ -40,18 +40,18 @@ def cache_folder() -> Path:
 
 
 def train_or_load(name: str, model: nn.Module, batches, steps: int, optimisation: Optimisation = Optimisation(), *,
-                  made_of: dict, seed: int = 0, watch: Callable[[Step], None] | None = None) -> Trained:
+                  made_of: dict, seed: int = 0, watch: Callable[[Step], None] | None = None, fresh: bool = False) -> Trained:
     """The trained model from the cache, or trained now and put there, so that each lesson starts alone.
 
     The file's name carries a hash of everything that made it: `made_of`, the step count, the optimisation, the seed and
     the code. A shipped stage of the same recipe (all of these but the code) is as good. A damaged file is reported and
-    trained anew. `watch` sees each Step, also those replayed from a file.
+    trained anew. `watch` sees each Step, also those replayed from a file. `fresh`: train although it is there.
     """
     recipe = {**made_of, "name": name, "steps": steps, "seed": seed, "optimisation": asdict(optimisation)}
     ingredients = {**recipe, "code": _code(*model.modules(), batches.make), "torch": torch.__version__}
     path, recipe = cache_folder() / f"{name}-{_digest(ingredients)}.safetensors", _digest(recipe)
     watch = watch or (lambda step: None)
-    for found in (path, SHIPPED / f"{name}.safetensors"):
+    for found in () if fresh else (path, SHIPPED / f"{name}.safetensors"):
         if not found.exists():
             continue
         try:

@@ -4,5 +4,8 @@ masks       who may look at whom: levels, groups, keys
 attention   attend(): one call, fused kernels behind it; Attention: self or cross, cached or not
 layers      FeedForward, TanhGate, Block, Transformer
 vision      patches, ViT, small ResNet, attention pooling
+language    any decoder of transformers: loaded, frozen for good, read from vectors
+tuning      adapters, BitFit, prompt tuning
 objectives  contrast, with a gather that lets gradients through
+generate    greedy, nucleus, beam, with or without a cache; likelihood of answers
 """

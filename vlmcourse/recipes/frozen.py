@@ -12,7 +12,7 @@ from copy import deepcopy
 from operator import eq
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vlmcourse.lab import tokens, world
 from vlmcourse.lab.evaluate import next_words, texts
@@ -37,11 +37,18 @@ def frozen_config(scale: Scale, **changes) -> FrozenConfig:
                            "vision_depth": max(1, scale.vision_depth // 2), "vision_heads": scale.heads, **changes})
 
 
-def new_frozen(config: FrozenConfig, lm: nn.Module, seed: int = 0) -> Frozen:
-    """An untrained image encoder, which depends on the seed alone, before this language model."""
+def new_frozen(config: FrozenConfig, lm: nn.Module, seed: int = 0, start: Tensor | None = None) -> Frozen:
+    """An untrained image encoder, which depends on the seed alone, before this language model. start: see Frozen."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Frozen(config, lm)
+        return Frozen(config, lm, start)
+
+
+def average_words(lm: nn.Module) -> Tensor:
+    """The mean of all nouns' embeddings, and of all backgrounds': (2, D). Where the two vectors of a picture start."""
+    table = lm.get_input_embeddings().weight.detach()
+    groups = ([one.word for one in world.nouns()], list(world.BACKGROUNDS))
+    return torch.stack([table[tokens.encode(words)[:, 1]].mean(0) for words in groups])
 
 
 def captioned(scale: Scale, seed: int = 0, view: prompts.View = world.to_pixels) -> prompts.Captioned:
@@ -71,7 +78,7 @@ def frozen(scale: Scale | str | None = None, seed: int = 0, *, lm: nn.Module | N
     made_of = {"config": str(config), "language model": _digest(lm), "language model learns": learns,
                "data": type(data).__name__, "view": data.view.__name__, "batch": size.frozen_batch,
                "kinds": getattr(getattr(data, "asked", None), "kinds", None)}
-    return train_or_load("frozen", new_frozen(config, lm, seed), Batches(data.batch, size.frozen_batch),
+    return train_or_load("frozen", new_frozen(config, lm, seed, average_words(lm)), Batches(data.batch, size.frozen_batch),
                          steps or size.frozen_steps, SEEING, made_of=made_of, seed=seed, watch=watch)
 
 

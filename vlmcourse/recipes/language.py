@@ -25,14 +25,17 @@ def new_language(scale: Scale, seed: int = 0) -> LanguageModel:
         return LanguageModel(tiny(len(tokens.tokenizer()), width, scale.language_depth, width // 32))
 
 
-def language(scale: Scale | str | None = None, seed: int = 0, *, steps: int | None = None,
-             watch: Callable[[Step], None] | None = None) -> Trained:
-    """The tiny language model, pretrained on the world's texts: shipped with the course at laptop scale, else trained."""
+def language(scale: Scale | str | None = None, seed: int = 0, *, model: LanguageModel | None = None, steps: int | None = None,
+             watch: Callable[[Step], None] | None = None, fresh: bool = False) -> Trained:
+    """The tiny language model, pretrained on the world's texts: shipped with the course at laptop scale, else trained.
+
+    model  the untrained one, new_language(scale, seed), for callers who look at it on the way (watch); fresh: see stages
+    """
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
-    model, documents = new_language(size, seed), world.texts.Documents(seed=seed)
+    model, documents = model or new_language(size, seed), world.texts.Documents(seed=seed)
     return train_or_load("language", model, Batches(documents.batch, size.language_batch), steps or size.language_steps,
                          READING, made_of={"length": documents.length, "batch": size.language_batch,
-                                           "config": model.lm.config.to_json_string()}, seed=seed, watch=watch)
+                                           "config": model.lm.config.to_json_string()}, seed=seed, watch=watch, fresh=fresh)
 
 
 def language_report(model: LanguageModel, count: int = 512) -> dict[str, float]:
@@ -53,8 +56,11 @@ def in_words(texts: Sequence[str]) -> world.prompts.Prompts:
 
 def train_language(scale: str | None = None, seed: int = 0, ship: bool = False,
                    watch: Callable[[Step], None] = lambda step: None) -> dict[str, float]:
-    """The command `vlmcourse train language`: trains (or finds) the model, tests it; `ship`: puts it into the package."""
-    trained = language(scale, seed, watch=watch)
+    """The command `vlmcourse train language`: trains (or finds) the model, tests it.
+
+    ship  train it anew and put it into the package
+    """
+    trained = language(scale, seed, watch=watch, fresh=ship)
     if ship:
         stages.ship("language", trained)
     return language_report(trained.model)

@@ -5,7 +5,7 @@ saying    the next word among choices, open answers, VQA accuracy
 evidence  blind and shuffled pictures, chance, spread over seeds; results that are kept
 """
 
-from vlmcourse.lab.evaluate.evidence import Controls, Spread, controls, results, spread, write_results
+from vlmcourse.lab.evaluate.evidence import Controls, Spread, controls, looking, results, spread, write_results
 from vlmcourse.lab.evaluate.saying import likeliest, likely_next, next_words, texts, vqa_accuracy
 from vlmcourse.lab.evaluate.seeing import (
     accuracy,
@@ -22,5 +22,5 @@ from vlmcourse.lab.evaluate.seeing import (
 )
 
 __all__ = ["Controls", "Spread", "accuracy", "class_embeddings", "confusion", "controls", "embed", "features",
-           "k_shot_probe", "likeliest", "likely_next", "linear_probe", "next_words", "overlap", "results", "retrieval", "shift_curve", "spread", "texts",
+           "k_shot_probe", "likeliest", "likely_next", "linear_probe", "looking", "next_words", "overlap", "results", "retrieval", "shift_curve", "spread", "texts",
            "vqa_accuracy", "write_results", "zero_shot"]

@@ -172,7 +172,7 @@ class Sorting:
         return mixed[len(mixed) * 3 // 10:], mixed[:len(mixed) * 3 // 10]
 
     def question(self, word: str) -> str:
-        return f"{article(word)} : this is a"
+        return f"what kind of thing is {article(word)} ?"
 
     def answer(self, word: str) -> str:
         return self.meaning[noun(word).category]

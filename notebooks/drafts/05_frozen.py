@@ -141,7 +141,7 @@ print("language model parameters with a gradient:", sum(p.grad is not None for p
 # %% [markdown]
 # ## 3. Train it
 #
-# Captions of things alone, in several forms, each naming thing and background. Only the encoder learns. The dashed line is the loss of a model that knows the language but sees nothing, measured in the same way.
+# Where shall the two vectors start? The paper doesn't say, and a matrix of random numbers makes vectors that are like no word. Ours start at an *average word*: the mean of all nouns, and of all backgrounds. (Section 6 shows what that is worth.) Captions of things alone, in several forms, each naming thing and background. Only the encoder learns. The dashed line is the loss of a model that knows the language but sees nothing, measured in the same way.
 
 # %%
 blind_loss = {
