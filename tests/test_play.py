@@ -223,9 +223,9 @@ def test_the_zero_shot_player_classifies_what_is_typed(displayed):
     bundle = displayed[0][0]
     classes, template = inside(bundle, ipywidgets.Text)
     said = inside(bundle, ipywidgets.HTML)[-1]
-    assert "says: cat 0." in said.value
+    assert "the class: cat 0." in said.value
     classes.value = "dog, banana, car"
-    assert "says: dog 0." in said.value and "car 0." in said.value
+    assert "the class: dog 0." in said.value and "car 0." in said.value
     classes.value = "dog, zebrafish"
     assert "unknown word &#x27;zebrafish&#x27;" in said.value or "unknown word 'zebrafish'" in said.value
     classes.value = "dog"

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from torch import nn
 
 from vlmcourse.parts import language
 from vlmcourse.play import frozen as checks

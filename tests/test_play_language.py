@@ -13,6 +13,7 @@ from vlmcourse.parts.tuning import Bottleneck
 from vlmcourse.play import language
 from vlmcourse.play.lesson import Mistake
 
+
 def test_what_is_taught_is_what_the_package_does():
     torch.manual_seed(0)
     model = LanguageModel(tiny(20, width=16, depth=1, heads=2)).eval()

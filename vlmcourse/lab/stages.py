@@ -21,7 +21,6 @@ from torch import nn
 from vlmcourse.lab import checkpoint
 from vlmcourse.lab.train import Optimisation, Step, fit
 
-
 SHIPPED = Path(__file__).parent / "shipped"
 
 

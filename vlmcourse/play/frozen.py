@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from vlmcourse.lab import tokens
-from vlmcourse.lab.draw.style import COLOURS, describe, figure, look, png
+from vlmcourse.lab.draw import picture_and_bars
+from vlmcourse.lab.draw.style import png
 from vlmcourse.play.lesson import Mistake, column, playable
 
 
@@ -112,20 +113,6 @@ def diagnosis(answer: dict[str, str]) -> str:
     return "Captions that ignore the picture, a language model that drifted, a loss that counts what is given."
 
 
-def next_bars(picture: np.ndarray, text: str, likely: dict[str, float]):
-    """A picture, and the words a model finds likeliest after `text`."""
-    with look():
-        made, (left, right) = figure(7.2, max(2.2, 1 + 0.25 * len(likely)), 1, 2, width_ratios=(1, 2.5))
-        left.imshow(picture)
-        left.set_axis_off()
-        right.barh(range(len(likely)), list(likely.values()), color=COLOURS[0])
-        right.set_yticks(range(len(likely)), list(likely))
-        right.invert_yaxis()
-        right.set(xlabel="probability of the next word", xlim=(0, 1))
-    return describe(made, f"A picture, and the likeliest words after '{text}': " +
-                    ", ".join(f"{word} {value:.2f}" for word, value in likely.items()) + ".")
-
-
 def ask_player(after: Callable[[int, str], dict[str, float]], images: np.ndarray, texts: Sequence[str]) -> None:
     """Displays pictures (N, S, S, 3) to choose from and a text to go on with, `texts` to begin with.
 
@@ -139,7 +126,8 @@ def ask_player(after: Callable[[int, str], dict[str, float]], images: np.ndarray
     picture, said = ipywidgets.Image(format="png"), ipywidgets.HTML()
 
     def drawn():
-        return next_bars(images[number.value], text.value, after(number.value, " ".join(tokens.words(text.value))))
+        likely = after(number.value, " ".join(tokens.words(text.value)))
+        return picture_and_bars(images[number.value], likely, "probability of the next word")
 
     def redraw(*_) -> None:
         try:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from vlmcourse.lab import tokens
-from vlmcourse.lab.draw.style import COLOURS, GREY, describe, figure, look, png
+from vlmcourse.lab.draw import picture_and_bars
+from vlmcourse.lab.draw.style import png
 from vlmcourse.lab.evaluate import class_embeddings
 from vlmcourse.lab.world import article, to_pixels
 
@@ -27,22 +28,6 @@ def classify(model, image: np.ndarray, classes: Sequence[str], template: str, en
     return dict(zip(classes, found.tolist()))
 
 
-def picture_and_classes(image: np.ndarray, found: dict[str, float]):
-    """The picture beside its class probabilities."""
-    with look():
-        made, (left, right) = figure(7.2, max(2.2, 1 + 0.3 * len(found)), 1, 2, width_ratios=(1, 2.5))
-        left.imshow(image)
-        left.set_axis_off()
-        right.barh(range(len(found)), list(found.values()), color=COLOURS[0])
-        right.set_yticks(range(len(found)), list(found))
-        right.invert_yaxis()
-        right.axvline(1 / len(found), color=GREY, linestyle="--", label="chance")
-        right.set(xlabel="probability", xlim=(0, 1))
-        right.legend()
-    return describe(made, "A picture and what zero-shot classification says: " +
-                    ", ".join(f"{name} {value:.2f}" for name, value in found.items()) + ".")
-
-
 def zero_shot_player(model, images: np.ndarray, classes: Sequence[str], template: str = "a picture of {}") -> None:
     """Displays pictures (N, S, S, 3) uint8 to choose from, with fields for classes and template."""
     import ipywidgets
@@ -56,7 +41,8 @@ def zero_shot_player(model, images: np.ndarray, classes: Sequence[str], template
 
     def drawn():
         wanted = [name.strip().lower() for name in names.value.split(",") if name.strip()]
-        return picture_and_classes(images[number.value], classify(model, images[number.value], wanted, prompt.value))
+        found = classify(model, images[number.value], wanted, prompt.value)
+        return picture_and_bars(images[number.value], found, "probability of the class", chance=1 / len(found))
 
     def redraw(*_) -> None:
         try:

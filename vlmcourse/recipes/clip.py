@@ -14,7 +14,7 @@ from vlmcourse.lab import checkpoint, tokens, world
 from vlmcourse.lab.evaluate import accuracy, class_embeddings, controls, embed, retrieval, zero_shot
 from vlmcourse.lab.folders import Folder, Rows, from_dataset
 from vlmcourse.lab.stages import Trained, train_or_load
-from vlmcourse.lab.train import Batches, Optimisation, Scale, Step, fit, processes
+from vlmcourse.lab.train import Batches, Scale, Step, fit, processes
 from vlmcourse.papers.clip import CLIP, CLIPConfig
 
 CONTEXT = 32  # tokens a text may have
