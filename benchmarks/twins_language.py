@@ -128,7 +128,7 @@ def main(scale: str = "laptop", only: list[str] = typer.Option(list(PARTS), help
     size, name, small = Scale.named(scale), "twins_language" + ("_smoke" if scale == "smoke" else ""), scale == "smoke"
     measured = results(name)["rows"][0] if set(only) != set(PARTS) else {}
     recipes.language(size)  # once, before the workers ask for it
-    budgets, widths = ((1e9,), (16, 32)) if small else ((3e11, 1e12, 3e12), (24, 32, 48, 64, 96, 128))
+    budgets, widths = ((1e9,), (16, 32)) if small else ((3e11, 1e12, 3e12), (16, 24, 32, 48, 64, 96, 128))
     work = {"phase": [(phase, size, seed) for seed in range(seeds)],
             "flops": [(at_equal_compute, budget, width, 1 if small else 3) for budget in budgets for width in widths],
             "tuning": [(tuned, way, seed, size, 3 if small else 300) for way in WAYS for seed in range(size.seeds)]}
