@@ -811,7 +811,7 @@ for name, (E, A, B, alpha, beta) in FITS.items():
 #
 # ## 7. Change it a little: adapters, BitFit, prompt tuning
 #
-# We have a model that knows and binds. Now it should learn a task: say the invented word that stands for a thing's *category* (`a cat : this is a` → `dax`, for all animals). No text of its world says such a thing. Three in ten nouns are held out: to sort those rightly, one must *know* their category and connect it with the new word.
+# We have a model that knows and binds. Now it should learn a task: say the invented word that stands for a thing's *category* (`what kind of thing is a cat ?` → `dax`, for all animals). Every text of its world says *animal* there. Three in ten nouns are held out: to sort those rightly, one must *know* their category and connect it with the new word.
 
 # %%
 task = world.texts.Sorting(seed=0)
@@ -834,7 +834,7 @@ print(f"chance: 1 in {len(task.meaning)}")
 
 # %%
 tuned, lm = PromptTuning(copy.deepcopy(model.lm), 5), model.lm
-ids = open_text("a cat : this is a")
+ids = open_text("what kind of thing is a cat ?")
 with torch.no_grad():
     words = language.embed(lm, ids)  # (1, T, D)
     with_prompt = torch.cat([tuned.prompt[None], words], dim=1)  # (1, 5 + T, D)
