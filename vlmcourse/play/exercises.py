@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy, normalize
 from vlmcourse.lab.draw import compare
 from vlmcourse.parts import masks
 from vlmcourse.parts.objectives import contrast
-from vlmcourse.play.lesson import Mistake
+from vlmcourse.play.lesson import Mistake, likeliest_mistake
 
 
 def _matrix(got: object, wanted: Tensor, what: str) -> Tensor:
@@ -99,7 +99,7 @@ def symmetric_loss(answer: Callable[[Tensor, Tensor, float], Tensor]) -> str:
         raise Mistake("loss() returned None. Did you forget the return?")
     if not isinstance(got, Tensor) or got.dim() != 0:
         raise Mistake(f"loss() returned {type(got).__name__} of shape {tuple(getattr(got, 'shape', ()))}; expected one number.")
-    if torch.isclose(got, wanted, rtol=1e-4):
+    if torch.isclose(got, wanted, rtol=1e-5):
         return "Both directions, unit vectors, the exponential of the log-scale."
     likely = {
         "that is only image to text: add the loss of the columns (the transpose) and halve.": cross_entropy(logits, labels),
@@ -111,8 +111,8 @@ def symmetric_loss(answer: Callable[[Tensor, Tensor, float], Tensor]) -> str:
         "the vectors are not normalised: these are dot products, not cosines.": contrast(image, text, scale),
         "the rows are summed: cross-entropy takes the mean over the batch.": 6 * wanted,
         "the sign is wrong: a loss is minus the log-probability.": -wanted}
-    raise Mistake(next((name for name, value in likely.items() if torch.isclose(got, value, rtol=1e-4)),
-                       f"for this batch the loss is {wanted:.4f}; yours is {got:.4f}."))
+    raise likeliest_mistake(got, {name: [value] for name, value in likely.items()},
+                            f"for this batch the loss is {wanted:.4f}; yours is {got:.4f}.")
 
 
 def ensemble(answer: Callable[[Tensor], Tensor]) -> str:

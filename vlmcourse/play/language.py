@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy, gelu
 
 from vlmcourse.lab.draw import bars, compare
 from vlmcourse.lab.draw.style import png
-from vlmcourse.play.lesson import Mistake, column, playable
+from vlmcourse.play.lesson import Mistake, column, likeliest_mistake, playable
 
 
 def _fresh() -> torch.Generator:
@@ -29,7 +29,7 @@ def _returned(got: object, what: str) -> Tensor:
 def next_word_loss(answer: Callable[[Tensor, Tensor, Tensor], Tensor]) -> str:
     """Exercise 1: loss(logits (B, T, V), ids (B, T), scored (B, T)) -> scalar."""
     generator = _fresh()
-    logits = 2 * torch.randn(3, 8, 11, generator=generator)
+    logits = 2 * torch.randn(3, 8, 11, generator=generator, dtype=torch.float64)
     ids = torch.randint(11, (3, 8), generator=generator)
     lengths = torch.tensor([8, 5, 3])[torch.randperm(3, generator=generator)]
     at = torch.arange(8)
@@ -43,7 +43,7 @@ def next_word_loss(answer: Callable[[Tensor, Tensor, Tensor], Tensor]) -> str:
     got = _returned(answer(logits, ids, scored), "the loss")
     if got.dim() != 0:
         raise Mistake(f"the loss has shape {tuple(got.shape)}; expected one number: the mean over the scored words.")
-    if torch.isclose(got, wanted, rtol=1e-4):
+    if torch.isclose(got.double(), wanted, rtol=2e-6):
         return "Position t foretells word t + 1; only scored words count, and all of them count alike."
     backwards = each(logits[:, 1:], ids[:, :-1])
     likely = {
@@ -63,8 +63,7 @@ def next_word_loss(answer: Callable[[Tensor, Tensor, Tensor], Tensor]) -> str:
         "the mean of the probabilities is taken, not of their logarithms.":
             [(-right).exp()[counted].mean(), -(-right).exp()[counted].mean(), 1 - (-right).exp()[counted].mean()],
         "the sign is wrong: a loss is *minus* the log-probability.": [-wanted]}
-    raise Mistake(next((name for name, values in likely.items() if any(torch.isclose(got, value, rtol=1e-4) for value in values)),
-                       f"for this batch the loss is {wanted:.4f}; yours is {got:.4f}."))
+    raise likeliest_mistake(got, likely, f"for this batch the loss is {wanted:.4f}; yours is {got:.4f}.")
 
 
 def _kept(probabilities: Tensor, p: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -14,6 +14,15 @@ class Mistake(Exception):
         self.picture = picture
 
 
+def likeliest_mistake(got, likely: dict[str, Sequence], otherwise: str) -> Mistake:
+    """The mistake, out of {message: numbers it leads to}, that leads to the number `got`; else `otherwise`.
+
+    Random inputs bring some numbers near each other, so the nearest one is taken, if it is near enough.
+    """
+    distance, name = min((abs(float(got) - float(value)), name) for name, values in likely.items() for value in values)
+    return Mistake(name if distance <= 1e-4 * max(1e-3, abs(float(got))) else otherwise)
+
+
 def column(*widgets):
     """Widgets under each other at their natural size. (A plain VBox stretches pictures to the page's width.)"""
     import ipywidgets
