@@ -6,7 +6,7 @@
 # | | |
 # |---|---|
 # | You need | lesson 01 (attention, the causal mask); softmax and cross-entropy |
-# | Time | about 90 minutes to work through; running all cells takes about 5 minutes on 2 cores, 2 GB of memory |
+# | Time | about 90 minutes to work through; running all cells takes about 10 minutes on 2 slow cores, most of it training CLIP once, 2 GB of memory |
 # | Paper | Radford et al. 2021, *Learning Transferable Visual Models From Natural Language Supervision*, [arXiv 2103.00020](https://arxiv.org/abs/2103.00020) |
 # | Course code | `vlmcourse/papers/clip.py`, `vlmcourse/parts/objectives.py`, `vlmcourse/parts/vision.py` |
 #

@@ -6,7 +6,7 @@
 # | | |
 # |---|---|
 # | You need | lesson 01 (attention, the causal mask, the cache) |
-# | Time | about 80 minutes to work through; running all cells takes about 4 minutes on 2 cores, 2 GB of memory |
+# | Time | about 80 minutes to work through; running all cells takes about 1.5 minutes on 2 cores, 2 GB of memory |
 # | Papers | In-context learning and induction heads: Olsson et al. 2022, [arXiv 2209.11895](https://arxiv.org/abs/2209.11895). Scaling ("Chinchilla"): Hoffmann et al. 2022, [2203.15556](https://arxiv.org/abs/2203.15556). Adapters: Houlsby et al. 2019, [1902.00751](https://arxiv.org/abs/1902.00751). BitFit: Ben Zaken et al. 2022, [2106.10199](https://arxiv.org/abs/2106.10199). Prompt tuning: Lester et al. 2021, [2104.08691](https://arxiv.org/abs/2104.08691). The model itself is of the GPT family (Radford et al. 2019, *Language Models are Unsupervised Multitask Learners*) |
 # | Course code | `vlmcourse/parts/language.py`, `parts/generate.py`, `parts/tuning.py`, `lab/world/texts.py` |
 #
