@@ -662,7 +662,7 @@ print(f"foretold: one layer {shallow:.2f}, two {deep:.2f}, crossing off {crossin
 #
 # ### When does binding appear?
 #
-# Back to the real model. The course's benchmark (`python -m benchmarks.twins_language`) pretrained it with several seeds and looked in now and then. Loss falls fastest at the very beginning. And binding?
+# Back to the real model. The course's benchmark (`python -m benchmarks.twins_language`) pretrained it and looked in now and then. Loss falls fastest at the very beginning. And binding?
 
 # %%
 (twin,) = evaluate.results("twins_language")["rows"]
@@ -905,7 +905,7 @@ facts_now = np.mean([knows(adapted)[kind] for kind in kinds])
 print(f"facts it knows: before {kept_facts:.2f}, with adapters {facts_now:.2f}")
 
 # %% [markdown]
-# Now all ways, several seeds, from the benchmark. Two controls keep us honest: *untouched* (nothing learns) and *all weights, never pretrained* (everything learns, but nothing was known before).
+# Now all ways, three seeds, from the benchmark. Two controls keep us honest: *untouched* (nothing learns) and *all weights, never pretrained* (everything learns, but nothing was known before).
 
 # %%
 tuning = {}
