@@ -34,7 +34,7 @@ class FrozenConfig:
     vision_width: int = 128  # paper: 2048, NF-ResNet-50's summary
     vision_depth: int = 4
     vision_heads: int = 4
-    reach: float = 0.3  # with `start`: what the untrained encoder adds to it, in lengths of a word. Not in the paper
+    reach: float = 0.15  # with `start`: what the untrained encoder adds to it, in lengths of a word. Not in the paper
 
 
 class Frozen(nn.Module):
