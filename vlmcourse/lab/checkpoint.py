@@ -17,7 +17,8 @@ class Damaged(Exception):
     """A checkpoint that cannot be trusted: truncated, altered, or not a checkpoint at all."""
 
 
-def _checksum(tensors: dict[str, Tensor], notes: str) -> str:
+def checksum(tensors: dict[str, Tensor], notes: str = "") -> str:
+    """Changes if a single byte, name or shape of the tensors, or the notes, change."""
     digest = hashlib.sha256(notes.encode())
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
@@ -34,7 +35,7 @@ def save(path: Path, tensors: dict[str, Tensor], notes: dict) -> None:
     text = json.dumps(notes, sort_keys=True)
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.part")
-    save_file(tensors, unfinished, metadata={"notes": text, "checksum": _checksum(tensors, text)})
+    save_file(tensors, unfinished, metadata={"notes": text, "checksum": checksum(tensors, text)})
     with open(unfinished, "rb") as file:
         os.fsync(file.fileno())
     unfinished.replace(path)
@@ -52,6 +53,6 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, OSError, ValueError) as error:
         raise Damaged(f"checkpoint {path} is damaged ({error}).") from error
-    if metadata.get("checksum") != _checksum(tensors, metadata.get("notes", "")):
+    if metadata.get("checksum") != checksum(tensors, metadata.get("notes", "")):
         raise Damaged(f"checkpoint {path} is damaged: its checksum does not match its content.")
     return tensors, json.loads(metadata["notes"])

@@ -6,7 +6,6 @@ pictures (blind), other texts (questions in the place of captions).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from operator import eq
@@ -14,7 +13,7 @@ from operator import eq
 import torch
 from torch import Tensor, nn
 
-from vlmcourse.lab import tokens, world
+from vlmcourse.lab import checkpoint, tokens, world
 from vlmcourse.lab.evaluate import next_words, texts
 from vlmcourse.lab.stages import Trained, train_or_load
 from vlmcourse.lab.train import Batches, Optimisation, Scale, Step
@@ -75,18 +74,14 @@ def frozen(scale: Scale | str | None = None, seed: int = 0, *, lm: nn.Module | N
     lm = freeze(language(size).model.lm) if lm is None else deepcopy(lm)
     data, config = data or captioned(size, seed), frozen_config(size, **changes)
     learns = any(parameter.requires_grad for parameter in lm.parameters())
-    made_of = {"config": str(config), "language model": _digest(lm), "language model learns": learns,
-               "data": type(data).__name__, "view": data.view.__name__, "batch": size.frozen_batch,
-               "kinds": getattr(getattr(data, "asked", None), "kinds", None)}
+    asked_of = getattr(data, "asked", None)  # questions, or captions of pairs
+    pairs = asked_of.pairs if asked_of else data.pairs
+    made_of = {"config": str(config), "language model": checkpoint.checksum(lm.state_dict()),
+               "language model learns": learns, "data": type(data).__name__, "view": data.view.__name__, "batch": size.frozen_batch,
+               "kinds": asked_of and asked_of.kinds,
+               "caption": pairs.caption.__qualname__, "data seed": pairs.seed}
     return train_or_load("frozen", new_frozen(config, lm, seed, average_words(lm)), Batches(data.batch, size.frozen_batch),
                          steps or size.frozen_steps, SEEING, made_of=made_of, seed=seed, watch=watch)
-
-
-def _digest(model: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(name.encode() + value.cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def caption_report(model: Frozen, count: int = 256, view: prompts.View = world.to_pixels) -> dict[str, float]:

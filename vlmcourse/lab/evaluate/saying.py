@@ -16,14 +16,19 @@ from vlmcourse.lab.evaluate.evidence import looking
 from vlmcourse.parts import generate, language
 
 
-def _asked(model, prompts, batch: int) -> Iterator[tuple[range, Tensor, dict]]:
-    """Row numbers, ids and context, batch by batch."""
+def _read(model, prompts, batch: int) -> Iterator[tuple[range, Tensor, Tensor, dict]]:
+    """Row numbers, ids, pixels and the rest, batch by batch, where the model is."""
     device = next(model.parameters()).device
     for start in range(0, len(prompts), batch):
         rows = range(start, min(start + batch, len(prompts)))
         made = {name: value.to(device) for name, value in prompts.batch(rows).items()}
-        pixels = made.pop("pixels")
-        yield rows, made.pop("ids"), made | (model.look(pixels) if len(pixels) else {})
+        yield rows, made.pop("ids"), made.pop("pixels"), made
+
+
+def _asked(model, prompts, batch: int) -> Iterator[tuple[range, Tensor, dict]]:
+    """Row numbers, ids and context, batch by batch."""
+    for rows, ids, pixels, rest in _read(model, prompts, batch):
+        yield rows, ids, rest | (model.look(pixels) if len(pixels) else {})
 
 
 def next_words(model, prompts, choices: Sequence[Sequence[str]], batch: int = 256) -> list[str]:
@@ -61,17 +66,16 @@ def likeliest(model, prompts, choices: Sequence[Sequence[str]], batch: int = 16)
     """
     said, tokenizer = [], getattr(prompts, "using", None)
     with looking(model):
-        for rows, ids, context in _asked(model, prompts, batch):
-            pixels = prompts.batch(rows)["pixels"]
+        for rows, ids, pixels, rest in _read(model, prompts, batch):
             per_row = len(pixels) // len(rows)
             for row, options in zip(range(len(rows)), choices[rows.start:rows.stop]):
                 answers = tokens.encode(options, using=tokenizer)[:, 1:].to(ids.device)
                 answers = answers.masked_fill(answers == tokens.EOS, tokens.PAD)  # what follows an answer is not judged
-                prompt = ids[row][context["real"][row]].expand(len(options), -1)
+                prompt = ids[row][rest["real"][row]].expand(len(options), -1)
                 whole = torch.cat([prompt, answers], dim=1)
                 scored = torch.cat([torch.zeros_like(prompt, dtype=torch.bool), answers != tokens.PAD], dim=1)
-                seen = model.look(pixels[row * per_row:(row + 1) * per_row].to(ids.device).repeat(
-                    len(options), 1, 1, 1)) if len(pixels) else {}
+                mine = pixels[row * per_row:(row + 1) * per_row].repeat(len(options), 1, 1, 1)
+                seen = model.look(mine) if len(mine) else {}
                 said.append(options[int(generate.likelihood(model, whole, scored, **seen).argmax())])
     return said
 
