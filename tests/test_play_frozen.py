@@ -105,10 +105,10 @@ def test_the_diagnosis_waits_hints_and_praises():
 def test_the_player_redraws_and_explains_an_unknown_word(monkeypatch):
     import numpy as np
 
-    from vlmcourse.play import frozen
+    from vlmcourse.play import frozen, lesson
 
     shown = []
-    monkeypatch.setattr(frozen, "playable", lambda widget, still, metadata: shown.append((widget, still)))
+    monkeypatch.setattr(lesson, "playable", lambda widget, still, metadata: shown.append((widget, still)))
 
     def after(number, text):
         if "zebrafish" in text:

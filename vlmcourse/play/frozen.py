@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from vlmcourse.lab import tokens
 from vlmcourse.lab.draw import picture_and_bars
-from vlmcourse.lab.draw.style import png
-from vlmcourse.play.lesson import Mistake, column, playable
+from vlmcourse.play.lesson import Mistake, play
 
 
 def interleave(answer: Callable[[Tensor, Tensor, Tensor], Tensor]) -> str:
@@ -123,23 +122,9 @@ def ask_player(after: Callable[[int, str], dict[str, float]], images: np.ndarray
     number = ipywidgets.IntSlider(value=0, min=0, max=len(images) - 1, description="picture", continuous_update=False)
     text = ipywidgets.Combobox(value=texts[0], options=list(texts), description="text", continuous_update=False,
                                layout={"width": "42em"})
-    picture, said = ipywidgets.Image(format="png"), ipywidgets.HTML()
 
     def drawn():
         likely = after(number.value, " ".join(tokens.words(text.value)))
         return picture_and_bars(images[number.value], likely, "probability of the next word")
 
-    def redraw(*_) -> None:
-        try:
-            made = drawn()
-        except ValueError as error:
-            said.value = f"<b>{error}</b>"
-            return
-        picture.value, said.value = png(made), f"<small>{made.description}</small>"
-
-    for field in (number, text):
-        field.observe(redraw, "value")
-    redraw()
-    still = drawn()
-    playable(column(number, text, picture, said),
-             {"image/png": png(still), "text/plain": still.description}, {"image/png": {"alt": still.description}})
+    play([number, text], drawn)

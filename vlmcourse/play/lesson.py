@@ -38,6 +38,33 @@ def playable(widget, still: dict[str, object], metadata: dict | None = None) -> 
             raw=True, metadata=metadata or {})
 
 
+def play(fields: Sequence, drawn: Callable) -> None:
+    """Displays fields over a picture that is drawn anew when one of them changes; a still of it stays without a kernel.
+
+    drawn  () -> Figure with a description; a ValueError that it raises is shown in the picture's place
+    """
+    import ipywidgets
+
+    from vlmcourse.lab.draw.style import png
+
+    picture, said = ipywidgets.Image(format="png"), ipywidgets.HTML()
+
+    def redraw(*_) -> None:
+        try:
+            made = drawn()
+        except ValueError as error:
+            said.value = f"<b>{error}</b>"
+            return
+        picture.value, said.value = png(made), f"<small>{made.description}</small>"
+
+    for field in fields:
+        field.observe(redraw, "value")
+    redraw()
+    still = drawn()
+    playable(column(*fields, picture, said),
+             {"image/png": png(still), "text/plain": still.description}, {"image/png": {"alt": still.description}})
+
+
 def predict(question: str, options: Sequence[str], answer: str, why: str) -> None:
     """A question to answer before the next cell runs. With a kernel: a choice with feedback; without: a fold."""
     import ipywidgets

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from vlmcourse.lab import tokens
 from vlmcourse.lab.draw import picture_and_bars
-from vlmcourse.lab.draw.style import png
 from vlmcourse.lab.evaluate import class_embeddings
 from vlmcourse.lab.world import article, to_pixels
 
@@ -32,29 +31,15 @@ def zero_shot_player(model, images: np.ndarray, classes: Sequence[str], template
     """Displays pictures (N, S, S, 3) uint8 to choose from, with fields for classes and template."""
     import ipywidgets
 
-    from vlmcourse.play.lesson import column, playable
+    from vlmcourse.play.lesson import play
 
     number = ipywidgets.IntSlider(value=0, min=0, max=len(images) - 1, description="picture", continuous_update=False)
     names = ipywidgets.Text(value=", ".join(classes), description="classes", continuous_update=False, layout={"width": "42em"})
     prompt = ipywidgets.Text(value=template, description="prompt", continuous_update=False, layout={"width": "42em"})
-    picture, said = ipywidgets.Image(format="png"), ipywidgets.HTML()
 
     def drawn():
         wanted = [name.strip().lower() for name in names.value.split(",") if name.strip()]
         found = classify(model, images[number.value], wanted, prompt.value)
         return picture_and_bars(images[number.value], found, "probability of the class", chance=1 / len(found))
 
-    def redraw(*_) -> None:
-        try:
-            made = drawn()
-        except ValueError as error:
-            said.value = f"<b>{error}</b>"
-            return
-        picture.value, said.value = png(made), f"<small>{made.description}</small>"
-
-    for field in (number, names, prompt):
-        field.observe(redraw, "value")
-    redraw()
-    still = drawn()
-    playable(column(number, names, prompt, picture, said),
-             {"image/png": png(still), "text/plain": still.description}, {"image/png": {"alt": still.description}})
+    play([number, names, prompt], drawn)

@@ -76,10 +76,9 @@ def frozen(scale: Scale | str | None = None, seed: int = 0, *, lm: nn.Module | N
     learns = any(parameter.requires_grad for parameter in lm.parameters())
     asked_of = getattr(data, "asked", None)  # questions, or captions of pairs
     pairs = asked_of.pairs if asked_of else data.pairs
-    made_of = {"config": str(config), "language model": checkpoint.checksum(lm.state_dict()),
-               "language model learns": learns, "data": type(data).__name__, "view": data.view.__name__, "batch": size.frozen_batch,
-               "kinds": asked_of and asked_of.kinds,
-               "caption": pairs.caption.__qualname__, "data seed": pairs.seed}
+    made_of = {"config": str(config), "language model": checkpoint.checksum(lm.state_dict()), "batch": size.frozen_batch,
+               "language model learns": learns, "data": type(data).__name__, "view": data.view.__name__,
+               "kinds": asked_of and asked_of.kinds, "caption": pairs.caption.__qualname__, "data seed": pairs.seed}
     return train_or_load("frozen", new_frozen(config, lm, seed, average_words(lm)), Batches(data.batch, size.frozen_batch),
                          steps or size.frozen_steps, SEEING, made_of=made_of, seed=seed, watch=watch)
 
