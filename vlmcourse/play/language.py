@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy, gelu
 
 from vlmcourse.lab.draw import bars, compare
 from vlmcourse.lab.draw.style import png
-from vlmcourse.play.lesson import Mistake, column, likeliest_mistake, playable
+from vlmcourse.play.lesson import Mistake, column, diagnosed, likeliest_mistake, playable
 
 
 def _fresh() -> torch.Generator:
@@ -170,13 +170,8 @@ def diagnosis(answer: dict[str, str]) -> str:
              "B": "a loss near zero means that each answer was known beforehand. No text is so predictable. When is the answer "
                   "lying in front of the model?",
              "C": "it does what the healthy run does, only hardly moves. Which fault changes neither the texts nor the question?"}
-    if not isinstance(answer, dict) or set(answer) != set(truth) or not set(answer.values()) <= {*truth.values(), None}:
-        raise Mistake("expected {'A': ..., 'B': ..., 'C': ...} with values 'padding', 'shift' or 'rate'.")
-    if None in answer.values():
-        raise NotImplementedError("replace each None by 'padding', 'shift' or 'rate'.")
-    if wrong := [run for run in truth if answer[run] != truth[run]]:
-        raise Mistake(f"run {wrong[0]}: {hints[wrong[0]]}")
-    return "A loss is only as good as its question: too easy, already answered, or asked so softly that nobody hears it."
+    return diagnosed(answer, truth, hints,
+                     "A loss is only as good as its question: too easy, already answered, or asked so softly that nobody hears it.")
 
 
 def at_share(logits: Tensor, names: Sequence[str], p: float, temperature: float):

@@ -23,6 +23,19 @@ def likeliest_mistake(got, likely: dict[str, Sequence], otherwise: str) -> Mista
     return Mistake(name if distance <= 1e-4 * max(1e-3, abs(float(got))) else otherwise)
 
 
+def diagnosed(answer: object, truth: dict[str, str], hints: dict[str, str], praise: str) -> str:
+    """Checks a failure lab's {run: cause} against `truth`; the first wrong run gets its hint."""
+    causes = list(truth.values())
+    listed = ", ".join(map(repr, causes[:-1])) + f" or {causes[-1]!r}"
+    if not isinstance(answer, dict) or set(answer) != set(truth) or not set(answer.values()) <= {*causes, None}:
+        raise Mistake(f"expected {{'A': ..., 'B': ..., 'C': ...}} with values {listed}.")
+    if None in answer.values():
+        raise NotImplementedError(f"replace each None by {listed}.")
+    if wrong := [run for run in truth if answer[run] != truth[run]]:
+        raise Mistake(f"run {wrong[0]}: {hints[wrong[0]]}")
+    return praise
+
+
 def column(*widgets):
     """Widgets under each other at their natural size. (A plain VBox stretches pictures to the page's width.)"""
     import ipywidgets
