@@ -34,23 +34,24 @@ INTERLEAVE = {
     "neither their word nor their vector": lambda words, slots, vectors: interleave(words, slots, vectors) * 2}
 
 
-def scored(ids, slot, pad):
+def scored(ids, slot, end, pad):
     is_slot = ids == slot
-    caption = (is_slot.cumsum(1) == is_slot.sum(1, keepdim=True)) & ~is_slot & (ids != pad)
+    caption = (is_slot.cumsum(1) == is_slot.sum(1, keepdim=True)) & ~is_slot & (ids != pad) & (ids != end)
     return caption & (torch.arange(ids.shape[1]) > caption.int().argmax(1, keepdim=True))
 
 
 SCORED = {
-    "expected booleans": lambda ids, slot, pad: scored(ids, slot, pad).long(),
-    "upside down": lambda ids, slot, pad: ~scored(ids, slot, pad),
-    "padding is asked for": lambda ids, slot, pad: (torch.arange(ids.shape[1]) > 3).expand(ids.shape),
-    "the slots are asked for": lambda ids, slot, pad: (ids != pad) & (ids != 1),
-    "everything is asked for": lambda ids, slot, pad: ids != pad,
-    "full stop of the prompt is asked for": lambda ids, slot, pad: (ids != pad) & (ids != slot) & (ids != 1),
-    "never learn to stop": lambda ids, slot, pad: scored(ids, slot, pad) & (ids != 2),
+    "expected booleans": lambda *given: scored(*given).long(),
+    "upside down": lambda *given: ~scored(*given),
+    "padding is asked for": lambda ids, slot, end, pad: (torch.arange(ids.shape[1]) > 3).expand(ids.shape),
+    "the end token is asked for": lambda ids, slot, end, pad: scored(ids, slot, -1, pad),
+    "the slots are asked for": lambda ids, slot, end, pad: (ids != pad) & (ids != end) & (ids != 1),
+    "everything is asked for": lambda ids, slot, end, pad: (ids != pad) & (ids != end),
+    "full stop of the prompt is asked for":
+    lambda ids, slot, end, pad: (ids != pad) & (ids != end) & (ids != slot) & (ids != 1),
     "the first word of the caption is not asked for":
-    lambda ids, slot, pad: scored(ids, slot, pad) & (torch.arange(ids.shape[1]) > 4),
-    "expected True at": lambda ids, slot, pad: torch.zeros_like(ids, dtype=torch.bool)}
+    lambda ids, *given: scored(ids, *given) & (torch.arange(ids.shape[1]) > 4),
+    "expected True at": lambda ids, *given: torch.zeros_like(ids, dtype=torch.bool)}
 
 
 def only_eval(lm):

@@ -256,7 +256,7 @@ def test_prompts_end_where_the_model_goes_on_and_answers_are_all_that_is_scored(
     learnt = prompts.to_learn(pages_, ["top left", "dax"], 16)
     said = [tokens.decode(ids[scored][None])[0] for ids, scored in zip(learnt["ids"], learnt["scored"])]
     assert said == ["top left", "dax"]
-    assert [ids[scored][-1].item() for ids, scored in zip(learnt["ids"], learnt["scored"])] == [tokens.EOS] * 2
+    assert not (learnt["scored"] & (learnt["ids"] == tokens.EOS)).any()  # what is said ends, the text needn't
     torch.testing.assert_close(made["pixels"][1], world.to_pixels(world.render(two, 16)[None])[0])
 
 

@@ -473,27 +473,27 @@ draw.show(
 # |---|---|---|---|
 # | say which tokens the loss counts | ●●●○○ | ●●●●● | 15 |
 #
-# `ids` (B, T) are `<bos> slot slot . caption <eos>`, padded. Return (B, T) booleans, True at the tokens that the caption loss asks for. The full stop after the slots is part of the prompt.
+# `ids` (B, T) are `<bos> slot slot . caption . <eos>`, padded. Return (B, T) booleans, True at the tokens that the caption loss asks for. The full stop after the slots is part of the prompt, the one after the caption is part of the caption. The end token isn't asked for: in the texts that the language model has read, more follows after a caption, and a picture would have to be unlike any words to announce an end (section 6).
 
 
 # %%
-def my_scored(ids: torch.Tensor, slot: int, pad: int) -> torch.Tensor:
-    raise NotImplementedError("return booleans: the caption and its end token, nothing else.")
+def my_scored(ids: torch.Tensor, slot: int, end: int, pad: int) -> torch.Tensor:
+    raise NotImplementedError("return booleans: the caption with its full stop, nothing else.")
 
 
 attempt(checks.scored, my_scored)
 
 # %% [markdown]
-# <details><summary>Hint 1</summary>Everything after the full stop counts, up to and including the end token. Where is the full stop, seen from the last slot?</details>
+# <details><summary>Hint 1</summary>Everything after the first full stop counts, up to the end token. Where is that full stop, seen from the last slot?</details>
 # <details><summary>Hint 2</summary>A running count of slots, <code>(ids == slot).cumsum(1)</code>, tells how many came before; all positions after the last slot have the full count.</details>
 # <details><summary>If you see "The size of tensor a must match"</summary>Compare with the count of the whole row, kept as a column: <code>.sum(1, keepdim=True)</code>.</details>
 # <details><summary>Solution</summary>
 #
 # ```python
-# def my_scored(ids, slot, pad):
+# def my_scored(ids, slot, end, pad):
 #     is_slot = ids == slot
 #     after = is_slot.cumsum(1) == is_slot.sum(1, keepdim=True)  # from the last slot on
-#     caption = after & ~is_slot & (ids != pad)
+#     caption = after & ~is_slot & (ids != pad) & (ids != end)
 #     first = caption.int().argmax(1, keepdim=True)  # the full stop
 #     return caption & (torch.arange(ids.shape[1]) > first)
 # ```

@@ -48,30 +48,32 @@ def interleave(answer: Callable[[Tensor, Tensor, Tensor], Tensor]) -> str:
                        "some positions hold neither their word nor their vector. Draw slots and result side by side."))
 
 
-def scored(answer: Callable[[Tensor, int, int], Tensor]) -> str:
-    """Exercise 2: scored(ids (B, T), slot, pad) -> (B, T) booleans: which tokens does the caption loss ask for?"""
+def scored(answer: Callable[[Tensor, int, int, int], Tensor]) -> str:
+    """Exercise 2: scored(ids (B, T), slot, end, pad) -> (B, T) booleans: which tokens does the caption loss ask for?"""
     slot, pad = 4, 0
-    ids = torch.tensor([[1, 4, 4, 9, 17, 23, 2, 0, 0], [1, 4, 4, 9, 31, 12, 8, 6, 2]])
-    past = (torch.arange(9) > 3).expand(2, 9)  # after the full stop that closes the picture
-    wanted = past & (ids != pad)
-    got = answer(ids, slot, pad)
+    ids = torch.tensor([[1, 4, 4, 9, 17, 23, 9, 2, 0, 0], [1, 4, 4, 9, 31, 12, 8, 6, 9, 2]])
+    past = (torch.arange(10) > 3).expand(2, 10)  # after the full stop that closes the picture
+    wanted = past & (ids != pad) & (ids != 2)
+    got = answer(ids, slot, 2, pad)
     if not isinstance(got, Tensor) or got.shape != ids.shape or got.dtype != torch.bool:
         found = f"{tuple(got.shape)} of {got.dtype}" if isinstance(got, Tensor) else type(got).__name__
         raise Mistake(f"found {found}; expected booleans of shape {tuple(ids.shape)}, True where a word is asked for.")
     if torch.equal(got, wanted):
-        return "The caption and its end, nothing else: no slot, no full stop of the prompt, no padding."
-    ends = (ids == 2)
+        return "The caption, nothing else: no slot, no full stop of the prompt, no end, no padding."
+    real = ids != pad
     likely = {
         "it is upside down: True must mean 'asked for'.": ~wanted,
         "padding is asked for: the model would learn to write <pad>, and short captions would count twice.": past,
-        "the slots are asked for: there is no word to say in the place of a picture.": (torch.arange(9) > 0) & (ids != pad),
-        "everything is asked for, <bos> included, which nothing precedes.": ids != pad,
+        "the end token is asked for: a language model that has read on after many captions finds it unlikely, and the "
+        "picture's vectors would have to make up for that.": past & real,
+        "the slots are asked for: there is no word to say in the place of a picture.":
+            (torch.arange(10) > 0) & real & (ids != 2),
+        "everything is asked for, <bos> included, which nothing precedes.": real & (ids != 2),
         "the full stop of the prompt is asked for: it is the same for all pictures, and is given when the model is used.":
-            (torch.arange(9) > 2) & (ids != pad),
-        "the end token is not asked for: the model would never learn to stop.": wanted & ~ends,
-        "the first word of the caption is not asked for: it is the word that names the thing.":
-            (torch.arange(9) > 4) & (ids != pad)}
-    raise Mistake(next((name for name, made in likely.items() if torch.equal(got, made.expand(2, 9))),
+            (torch.arange(10) > 2) & real & (ids != 2),
+        "the first word of the caption is not asked for: it may be the word that names the thing.":
+            wanted & (torch.arange(10) > 4)}
+    raise Mistake(next((name for name, made in likely.items() if torch.equal(got, made.expand(2, 10))),
                        f"for {ids[0].tolist()} (slot 4, pad 0) expected True at {wanted[0].nonzero()[:, 0].tolist()}; "
                        f"yours: {got[0].nonzero()[:, 0].tolist()}."))
 

@@ -50,9 +50,18 @@ def average_words(lm: nn.Module) -> Tensor:
     return torch.stack([table[tokens.encode(words)[:, 1]].mean(0) for words in groups])
 
 
+def sentence(scene: world.Scene, draws: world.scenes.Draws) -> str:
+    """A caption as the language model's texts go on after a description: in any of their forms, then a full stop.
+
+    So, were the vectors of a picture the right words, they would predict its captions as well as anything can. With captions
+    of another kind they would have to announce that kind as well, and end up as no words at all (lesson 05 compares).
+    """
+    return f"{world.texts.described(scene, draws)} {STOP}"
+
+
 def captioned(scale: Scale, seed: int = 0, view: prompts.View = world.to_pixels) -> prompts.Captioned:
-    """Things alone with captions that name thing and background, in several forms."""
-    pairs = world.Pairs("train", scale.image_size, seed, ALONE, world.captions.detailed)
+    """Things alone with captions of many forms, such as the language model's texts have after a description."""
+    pairs = world.Pairs("train", scale.image_size, seed, ALONE, sentence)
     return prompts.Captioned(pairs, PLACE, view)
 
 
@@ -83,11 +92,22 @@ def frozen(scale: Scale | str | None = None, seed: int = 0, *, lm: nn.Module | N
                          steps or size.frozen_steps, SEEING, made_of=made_of, seed=seed, watch=watch)
 
 
+def captions(model: Frozen, scenes: Sequence[world.Scene], view: prompts.View = world.to_pixels) -> list[str]:
+    """What the model says of each scene after "a picture of", up to the full stop. Greedy."""
+    asked = prompts.Prompts([(scene, "a picture of") for scene in scenes], model.config.image_size, PLACE, view)
+    return _written(model, asked, most=8)
+
+
+def _written(model: Frozen, asked: prompts.Prompts, most: int) -> list[str]:
+    stop = tokens.encode([STOP])[0, 1].item()
+    return [text.removesuffix(STOP).strip() for text in texts(model, asked, most=most, stop=stop)]
+
+
 def caption_report(model: Frozen, count: int = 256, view: prompts.View = world.to_pixels) -> dict[str, float]:
-    """What the model says of held-out scenes of one thing: is it the right noun, the right background? Greedy, exact."""
+    """What the model says of held-out scenes of one thing after "a picture of": is it the right noun, the right background?
+    Greedy, exact."""
     scenes = [world.sample("test", index, 0, ALONE) for index in range(count)]
-    asked = prompts.Prompts([(scene,) for scene in scenes], model.config.image_size, PLACE, view)
-    said = [tokens.words(text) for text in texts(model, asked)]
+    said = [tokens.words(text) for text in captions(model, scenes, view)]
     nouns = {one.word for one in world.nouns()}
     right = sum([word for word in words if word in nouns] == list(scene.words) for words, scene in zip(said, scenes))
     background = sum(scene.background in words for words, scene in zip(said, scenes))
@@ -114,8 +134,7 @@ def solved(model: Frozen, episodes: Sequence[world.pages.Episode], view: prompts
     pages = [episode.prompt for episode in episodes]
     data = prompts.Prompts(prompts.others(pages) if shuffled else pages, model.config.image_size, PLACE, view)
     if written:
-        stop = tokens.encode([STOP])[0, 1].item()
-        said = [text.removesuffix(STOP).strip() for text in texts(model, data, most=4, stop=stop)]
+        said = _written(model, data, most=4)
     else:
         said = next_words(model, data, [episode.choices for episode in episodes])
     return sum(map(eq, said, [episode.answer for episode in episodes])) / len(episodes)

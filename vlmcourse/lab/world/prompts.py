@@ -67,10 +67,14 @@ def to_write(pages: Sequence[Page], size: int, place: str = "<image>", view: Vie
 def to_learn(pages: Sequence[Page], answers: Sequence[str], size: int, place: str = "<image>",
              view: View = to_pixels, using=None) -> dict[str, Tensor]:
     """Pages with what a model should go on with: `ids` (B, T) padded on the right, `scored` (B, T), True at the words of
-    the answer and at the end token, and `pixels` (M, 3, size, size)."""
+    the answer, and `pixels` (M, 3, size, size).
+
+    The end token is not asked for. In the texts a language model has read, more follows a caption; a picture that had to
+    announce an end there would be pulled away from the words it stands for.
+    """
     given = [tagged(page, place, end="") for page in pages]
     ids = tokens.encode([f"{text} {answer}" for text, answer in zip(given, answers, strict=True)], using=using)
-    first, end, at = _lengths(tokens.encode(given, using=using)) - 1, _lengths(ids), torch.arange(ids.shape[1])
+    first, end, at = _lengths(tokens.encode(given, using=using)) - 1, _lengths(ids) - 1, torch.arange(ids.shape[1])
     return {"ids": ids, "scored": (at >= first[:, None]) & (at < end[:, None]), "pixels": pictures(pages, size, view)}
 
 

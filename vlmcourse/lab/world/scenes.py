@@ -16,7 +16,7 @@ from zlib import crc32
 
 from vlmcourse.lab.world.nouns import Noun, noun, nouns
 
-BACKGROUNDS = {"white": (255, 255, 255), "grey": (200, 200, 200), "pink": (255, 196, 214), "blue": (176, 212, 255),
+BACKGROUNDS = {"white": (255, 255, 255), "grey": (150, 150, 150), "pink": (255, 196, 214), "blue": (176, 212, 255),
                "green": (190, 232, 178), "yellow": (255, 243, 160), "purple": (212, 192, 245), "brown": (222, 196, 164)}
 SPLITS = ("train", "test", "novel")
 QUARTERS = ((0.27, 0.27), (0.73, 0.27), (0.27, 0.73), (0.73, 0.73))  # x, y: top left, top right, bottom left, ...
