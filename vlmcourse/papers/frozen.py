@@ -41,9 +41,10 @@ class Frozen(nn.Module):
     """`encode` writes prefix vectors; `forward` reads them where the text has slots; `losses` trains on captions.
 
     lm     a decoder of transformers; pass it through `parts.language.freeze` first, or it learns too
-    start  (n, D) where the vectors begin, such as the mean of words that might stand there; what the encoder adds is small at
-           first. Default: nowhere, as in the paper. From an average word, captions alone lead to vectors that are like words;
-           from nowhere they lead to others, to which the language model lends little (lesson 05 compares).
+    start  (n, D) where the vectors begin, such as the mean of words that might stand there. What the encoder adds is small at
+           first, and normalised over the batch, so that pictures differ from the first step on. Default: nowhere, as in the
+           paper. From an average word, captions alone lead to vectors that are like words; from nowhere they lead to others,
+           to which the language model lends little (lesson 05 compares).
     """
 
     def __init__(self, config: FrozenConfig, lm: nn.Module, start: Tensor | None = None):
@@ -52,9 +53,10 @@ class Frozen(nn.Module):
         self.lm = check(lm)
         self.vision = ViT(config.image_size, config.patch, config.vision_width, config.vision_depth, config.vision_heads)
         self.to_words = nn.Linear(config.vision_width, config.vectors * width(lm))  # Sec. 3.1, "visual prefix"
+        self.norm = nn.Identity() if start is None else nn.BatchNorm1d(config.vision_width, affine=False)
         self.register_buffer("start", torch.zeros(config.vectors, width(lm)) if start is None else start.detach().clone())
         if start is not None:
-            # The summary has a root mean square of 1 (LayerNorm), so what is added to `start` is a fraction of a word.
+            # The normalised summary has a root mean square of 1, so what is added to `start` is a fraction of a word.
             word = lm.get_input_embeddings().weight.detach().float().square().mean().sqrt().item()
             self.reach = config.reach * word
             nn.init.normal_(self.to_words.weight, std=config.vision_width ** -0.5)
@@ -65,7 +67,7 @@ class Frozen(nn.Module):
     def encode(self, pixels: Tensor) -> Tensor:
         """Pictures (M, 3, S, S), normalised, in the order of their slots -> prefix vectors (M * n, D)."""
         check_pixels(pixels, self.config.image_size)
-        written = self.to_words(self.vision(pixels)).reshape(len(pixels), *self.start.shape)  # (M, n, D)
+        written = self.to_words(self.norm(self.vision(pixels))).reshape(len(pixels), *self.start.shape)  # (M, n, D)
         return (self.start + self.reach * written).flatten(0, 1)
 
     def look(self, pixels: Tensor) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ from vlmcourse.lab.train import Batches, Optimisation, Scale, Step
 from vlmcourse.lab.world import prompts
 from vlmcourse.papers.frozen import Frozen, FrozenConfig
 from vlmcourse.parts.language import freeze
-from vlmcourse.recipes.language import language
+from vlmcourse.recipes.language import in_words, language
 
 PLACE = "<image> <image> ."
 """What stands in a text for a picture: two vectors and a full stop, as descriptions have in the language model's texts."""
@@ -137,4 +137,16 @@ def solved(model: Frozen, episodes: Sequence[world.pages.Episode], view: prompts
         said = _written(model, data, most=4)
     else:
         said = next_words(model, data, [episode.choices for episode in episodes])
-    return sum(map(eq, said, [episode.answer for episode in episodes])) / len(episodes)
+    return _right(said, episodes)
+
+
+def solved_in_words(lm: nn.Module, episodes: Sequence[world.pages.Episode]) -> float:
+    """The same with two right words, thing and background, in the place of each picture: what the language model would
+    answer if it saw perfectly. lm: recipes.language().model."""
+    texts_ = [" ".join(part if isinstance(part, str) else f"{part.words[0]} {part.background} {STOP}" for part in one.prompt)
+              for one in episodes]
+    return _right(next_words(lm, in_words(texts_), [one.choices for one in episodes]), episodes)
+
+
+def _right(said: Sequence[str], episodes: Sequence[world.pages.Episode]) -> float:
+    return sum(map(eq, said, [one.answer for one in episodes])) / len(episodes)
