@@ -19,10 +19,11 @@ from vlmcourse.recipes.frozen import (
     named,
     new_frozen,
     solved,
+    solved_in_words,
 )
 from vlmcourse.recipes.language import language, language_report, new_language, train_language
 
 __all__ = ["PLACE", "answered", "average_words",
            "caption_report", "captioned", "clip", "clip_config", "clip_report", "frozen", "frozen_config",
            "language", "language_report", "named", "new_clip", "new_frozen", "new_language", "noun_classes", "singles", "solved",
-           "train_clip", "train_language", "training_pairs"]
+           "solved_in_words", "train_clip", "train_language", "training_pairs"]

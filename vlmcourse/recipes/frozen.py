@@ -125,6 +125,10 @@ def asked(kind: str, shots: int, count: int = 256) -> list[world.pages.Episode]:
     return [world.pages.few_shot("test", index, kind, shots, things=ALONE) for index in range(count)]
 
 
+def _right(said: Sequence[str], episodes: Sequence[world.pages.Episode]) -> float:
+    return sum(map(eq, said, [one.answer for one in episodes])) / len(episodes)
+
+
 def solved(model: Frozen, episodes: Sequence[world.pages.Episode], view: prompts.View = world.to_pixels,
            shuffled: bool = False, written: bool = False) -> float:
     """Share of episodes answered rightly: the likeliest of the choices, or, `written`, whatever the model writes.
@@ -146,7 +150,3 @@ def solved_in_words(lm: nn.Module, episodes: Sequence[world.pages.Episode]) -> f
     texts_ = [" ".join(part if isinstance(part, str) else f"{part.words[0]} {part.background} {STOP}" for part in one.prompt)
               for one in episodes]
     return _right(next_words(lm, in_words(texts_), [one.choices for one in episodes]), episodes)
-
-
-def _right(said: Sequence[str], episodes: Sequence[world.pages.Episode]) -> float:
-    return sum(map(eq, said, [one.answer for one in episodes])) / len(episodes)
