@@ -122,7 +122,8 @@ def test_from_pretrained_reads_a_local_folder(tmp_path):
     model.save_pretrained(tmp_path)
     ours, (pixels, _) = BLIP.from_pretrained(str(tmp_path)), batch()
     with torch.no_grad():
-        torch.testing.assert_close(ours.look(pixels)["states"], model.vision_model(pixels).last_hidden_state, atol=1e-5, rtol=1e-4)
+        expected = model.vision_model(pixels).last_hidden_state
+        torch.testing.assert_close(ours.look(pixels)["states"], expected, atol=1e-5, rtol=1e-4)
 
 
 def test_other_models_are_refused():
@@ -218,7 +219,7 @@ def test_padding_and_first_tokens_change_nothing():
 @torch.no_grad()
 def test_the_last_block_at_its_first_token_is_the_whole_block_there():
     model, (pixels, ids) = new(), batch()
-    states, (text, mask) = model.look(pixels)["states"], model._text(ids, ENC)
+    states, (text, mask) = model.look(pixels)["states"], model.as_role(ids, ENC)
     torch.testing.assert_close(model.encoder.first(text, mask, states), model.encoder(text, mask, states)[:, 0],
                                atol=1e-6, rtol=1e-5)
 
@@ -257,7 +258,8 @@ def test_losses_are_what_the_paper_says():
     image, text = normalize(model.image_projection(states[:, 0]), dim=-1), model.encode_text(ids)
     torch.testing.assert_close(losses["contrast"], contrast(image, text, 1 / 0.07))
     logits = model(ids, states=states)
-    smooth = cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].masked_fill(ids[:, 1:] == PAD, -100).flatten(), label_smoothing=0.1)
+    smooth = cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].masked_fill(ids[:, 1:] == PAD, -100).flatten(),
+                           label_smoothing=0.1)
     torch.testing.assert_close(losses["caption"], smooth)
     assert losses["match"].item() == pytest.approx(math.log(2), abs=0.3)
 

@@ -9,7 +9,8 @@ from vlmcourse.lab import world
 from vlmcourse.lab.evaluate import bleu4, cider, scene_graph_f1, shown, spread, stated
 from vlmcourse.lab.world import Draws
 
-SAID = ["a cat above a dog on a blue background", "a banana left of an owl", "the the the the", "a car", "a cat and a cat on grey"]
+SAID = ["a cat above a dog on a blue background", "a banana left of an owl", "the the the the", "a car",
+        "a cat and a cat on grey"]
 GIVEN = [["a cat above a dog on blue", "a dog below a cat"], ["an owl right of a banana", "a banana left of an owl on pink"],
          ["the owl on the left", "the cat"], ["a red car on grey", "a car on a grey background"], ["a cat on grey"]]
 
@@ -30,7 +31,8 @@ def test_bleu_on_captions_of_the_world_is_sacrebleus():
 
     scenes = [world.sample("test", index) for index in range(60)]
     said = [world.captions.varied(scene, Draws(1, index)) for index, scene in enumerate(scenes)]
-    given = [[world.captions.synonyms(scene, Draws(2, index, number)) for number in range(3)] for index, scene in enumerate(scenes)]
+    given = [[world.captions.synonyms(scene, Draws(2, index, number)) for number in range(3)]
+             for index, scene in enumerate(scenes)]
     expected = corpus_bleu(said, list(map(list, zip(*given))), tokenize="none", smooth_method="none", force=True).score / 100
     assert bleu4(said, given) == pytest.approx(expected)
 

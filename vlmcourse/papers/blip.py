@@ -89,12 +89,12 @@ class TextTransformer(nn.Module):
             x = block(x, mask, states, seen, cache)
         return x
 
-    def first(self, ids: Tensor, mask: Tensor, states: Tensor | None = None) -> Tensor:
+    def first(self, ids: Tensor, mask: Tensor, states: Tensor | None = None, seen=None) -> Tensor:
         """The state of the first token alone: (B, T) ids -> (B, D)."""
         x = self.embeddings(ids)
         for block in self.blocks[:-1]:
-            x = block(x, mask, states)
-        return self.blocks[-1].first(x, mask, states)
+            x = block(x, mask, states, seen)
+        return self.blocks[-1].first(x, mask, states, seen)
 
 
 class BLIP(nn.Module):
@@ -132,7 +132,7 @@ class BLIP(nn.Module):
         check_pixels(pixels, self.config.image_size)
         return {"states": self.vision.tokens(pixels)}
 
-    def _text(self, ids: Tensor, first: int) -> tuple[Tensor, Tensor]:
+    def as_role(self, ids: Tensor, first: int) -> tuple[Tensor, Tensor]:
         """ids with their first token replaced, and the mask that hides padding."""
         if ids.dim() != 2 or ids.is_floating_point():
             raise ValueError(f"text ids are {tuple(ids.shape)} of {ids.dtype}; expected integers (batch, tokens).")
@@ -145,32 +145,35 @@ class BLIP(nn.Module):
     def _as(ids: Tensor, first: int) -> Tensor:
         return torch.cat([torch.full_like(ids[:, :1], first), ids[:, 1:]], dim=1)
 
+    @staticmethod
+    def _seen(real: Tensor | None) -> Tensor | None:
+        return None if real is None else masks.keys(real, queries=1).dense(real.device)
+
     def encode_image(self, pixels: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, E) unit vectors, of the class token."""
         return normalize(self.image_projection(self.look(pixels)["states"][:, 0]), dim=-1)
 
     def encode_text(self, ids: Tensor) -> Tensor:
         """(B, T) -> (B, E) unit vectors, of [CLS]. No picture is looked at."""
-        return normalize(self.text_projection(self.encoder.first(*self._text(ids, self.config.cls))), dim=-1)
+        return normalize(self.text_projection(self.encoder.first(*self.as_role(ids, self.config.cls))), dim=-1)
 
-    def matches(self, ids: Tensor, states: Tensor) -> Tensor:
-        """ids (B, T), states (B, P, C) of `look` -> (B, 2) logits of [ENC]: they don't belong together, they do."""
+    def matches(self, ids: Tensor, states: Tensor, real: Tensor | None = None) -> Tensor:
+        """ids (B, T), states (B, P, C) of `look`, real (B, P) where some are padding -> (B, 2) logits of [ENC]: no, yes."""
         if len(ids) != len(states):
             raise ValueError(f"{len(states)} pictures and {len(ids)} texts to match; expected one text for each picture. "
                              "Repeat the pictures for several texts each.")
-        return self.match_head(self.encoder.first(*self._text(ids, self.config.enc), states))
+        return self.match_head(self.encoder.first(*self.as_role(ids, self.config.enc), states, self._seen(real)))
 
     def read(self, ids: Tensor, states: Tensor) -> dict[str, Tensor]:
         """A question about a picture, as what an answer looks at: {"states": (B, T, D), "real": (B, T)} (Sec. 5.3)."""
-        question, mask = self._text(ids, self.config.enc)
+        question, mask = self.as_role(ids, self.config.enc)
         return {"states": self.encoder(question, mask, states), "real": ids != self.config.pad}
 
     def decode(self, ids: Tensor, states: Tensor, real: Tensor | None = None, cache: dict | None = None) -> Tensor:
         """As forward, but states of the last block: (B, new, D)."""
         start = cache.length if cache else 0
         mask = masks.causal(ids.shape[1]).rows(start).dense(ids.device)
-        seen = None if real is None else masks.keys(real, queries=1).dense(ids.device)
-        return self.decoder(self._as(ids, self.config.dec)[:, start:], mask, states, seen, cache, start)
+        return self.decoder(self._as(ids, self.config.dec)[:, start:], mask, states, self._seen(real), cache, start)
 
     def forward(self, ids: Tensor, cache: dict | None = None, *, states: Tensor, real: Tensor | None = None) -> Tensor:
         """Logits of the next words after ids (B, T): (B, new, V); with a cache (attention.Cache) only of what it lacks.
@@ -185,6 +188,16 @@ class BLIP(nn.Module):
         logits = self.head(said, self.decoder.embeddings.words.weight)
         return cross_entropy(logits.float(), ids[:, 1:][scored[:, 1:]], label_smoothing=self.config.smoothing)
 
+    def align(self, batch: dict[str, Tensor], states: Tensor) -> dict[str, Tensor]:
+        """The encoder's two losses, "contrast" and "match" (Sec. 3.2); see losses."""
+        ids = batch["ids"]
+        same = batch["same"] if "same" in batch else torch.unique(ids, dim=0, return_inverse=True)[1]
+        image, text = normalize(self.image_projection(states[:, 0]), dim=-1), self.encode_text(ids)
+        texts, images = hard_negatives(image.detach() @ text.detach().T / self.temperature.detach(), same)
+        belongs = self.matches(torch.cat([ids, ids[texts], ids]), torch.cat([states, states, states[images]]))
+        return {"contrast": self._contrast(batch["pixels"], ids, image, text, same),
+                "match": match(belongs[:len(ids)], belongs[len(ids):])}
+
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """batch: `pixels` (B, 3, S, S), `ids` (B, T) with a first token to replace -> {"contrast", "match", "caption"}.
 
@@ -195,15 +208,14 @@ class BLIP(nn.Module):
         pixels, ids = batch["pixels"], batch["ids"]
         if len(pixels) != len(ids):
             raise ValueError(f"{len(pixels)} pictures and {len(ids)} texts in a batch; expected one text for each picture.")
-        same = batch["same"] if "same" in batch else torch.unique(ids, dim=0, return_inverse=True)[1]
         states = self.look(pixels)["states"]
-        image, text = normalize(self.image_projection(states[:, 0]), dim=-1), self.encode_text(ids)
-        texts, images = hard_negatives(image.detach() @ text.detach().T / self.temperature.detach(), same)
-        belongs = self.matches(torch.cat([ids, ids[texts], ids]), torch.cat([states, states, states[images]]))
-        scored = batch["scored"] if "scored" in batch else (ids != self.config.pad) & (torch.arange(ids.shape[1]) > 0)
-        return {"contrast": self._contrast(pixels, ids, image, text, same),
-                "match": match(belongs[:len(ids)], belongs[len(ids):]),
-                "caption": self.caption_loss(ids, scored, states)}
+        return {**self.align(batch, states), "caption": self.caption_loss(ids, self.words(batch), states)}
+
+    def words(self, batch: dict[str, Tensor]) -> Tensor:
+        """`scored` of the batch, or every token but the first and padding."""
+        ids = batch["ids"]
+        return batch["scored"] if "scored" in batch else (ids != self.config.pad) & (
+            torch.arange(ids.shape[1], device=ids.device) > 0)
 
     def _contrast(self, pixels: Tensor, ids: Tensor, image: Tensor, text: Tensor, same: Tensor) -> Tensor:
         if self.slow is None:
@@ -211,7 +223,7 @@ class BLIP(nn.Module):
         slow = self.slow
         with torch.no_grad():
             slow_image = normalize(slow.image_projection(slow.vision(pixels)), dim=-1)
-            slow_text = normalize(slow.text_projection(slow.encoder.first(*self._text(ids, self.config.cls))), dim=-1)
+            slow_text = normalize(slow.text_projection(slow.encoder.first(*self.as_role(ids, self.config.cls))), dim=-1)
         loss = soft_contrast(image, text, slow_image, slow_text, slow.images.clone(), slow.texts.clone(),
                              1 / self.temperature, self.config.soft)
         if self.training:

@@ -48,7 +48,7 @@ class Momentum(nn.Module):
         if not size:
             return
         if size % new:
-            raise ValueError(f"a queue of {size} and {new} new pairs at a time; expected a queue that is a multiple of the batch, "
+            raise ValueError(f"a queue of {size} and {new} new pairs at a time; expected a multiple of the batch, "
                              f"such as {max(1, size // new) * new} or {(size // new + 1) * new}.")
         first = int(self.next)
         self.images[first:first + new], self.texts[first:first + new] = images, texts

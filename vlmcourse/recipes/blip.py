@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from copy import deepcopy
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vlmcourse.lab import checkpoint, tokens, world
-from vlmcourse.lab.evaluate import looking
+from vlmcourse.lab.evaluate import cider, controls, embed, looking, ranks, rerank, scene_graph_f1
 from vlmcourse.lab.stages import Trained, train_or_load
 from vlmcourse.lab.train import Batches, Optimisation, Scale, Step
 from vlmcourse.lab.world.swaps import Siblings
@@ -27,7 +27,7 @@ def blip_config(scale: Scale, **changes) -> BLIPConfig:
     """BLIP's sizes at a scale; `changes` replace fields of BLIPConfig."""
     return BLIPConfig(**{
         "vocabulary": len(tokens.tokenizer()), "cls": CLS, "enc": ENC, "dec": DEC, "end": tokens.EOS, "pad": tokens.PAD,
-        "context": 48, "embedding": scale.width, "image_size": scale.image_size, "vision_width": scale.width,
+        "context": 96, "embedding": scale.width, "image_size": scale.image_size, "vision_width": scale.width,
         "vision_depth": scale.vision_depth, "vision_heads": scale.heads, "text_width": scale.width,
         "text_depth": scale.text_depth, "text_heads": scale.heads, **changes})
 
@@ -41,7 +41,7 @@ def new_blip(config: BLIPConfig, vision: nn.Module | None = None, seed: int = 0)
 
 def siblings(scale: Scale, seed: int = 0, **changes) -> Siblings:
     """Training pairs in twos that differ in one attribute: negatives that only a close look tells apart."""
-    return Siblings(**{"split": "train", "size": scale.image_size, "seed": seed, "caption": world.captions.varied, **changes})
+    return Siblings(**{"split": "train", "size": scale.image_size, "seed": seed, "caption": world.captions.collected, **changes})
 
 
 def blip(scale: Scale | str | None = None, seed: int = 0, *, vision: nn.Module | None = None, pairs: world.Pairs | None = None,
@@ -54,7 +54,10 @@ def blip(scale: Scale | str | None = None, seed: int = 0, *, vision: nn.Module |
     """
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
     pairs, config = pairs or siblings(size, seed), blip_config(size, **changes)
-    made_of = {"config": str(config), "batch": size.blip_batch, "data": str(pairs),
+    data = [pairs.split, pairs.size, pairs.seed, pairs.things, pairs.caption.__qualname__,
+            pairs.noise and [pairs.noise.share, pairs.noise.kind.__name__],
+            pairs.swap.__qualname__ if isinstance(pairs, Siblings) else None]
+    made_of = {"config": str(config), "batch": size.blip_batch, "data": data,
                "vision": vision and checkpoint.checksum(vision.state_dict())}
     return train_or_load("blip", new_blip(config, vision, seed), Batches(pairs.batch, size.blip_batch),
                          steps or size.blip_steps, LEARNING, made_of=made_of, seed=seed, watch=watch)
@@ -105,3 +108,50 @@ def captions_of(model: BLIP, pixels: Tensor, pick: Pick = greedy, prompt: str = 
                 written = write(model, start.expand(len(part), -1), most, pick, tokens.EOS, Cache(), **model.look(part))
                 said += tokens.decode(written)
     return said
+
+
+def references(scene: world.Scene, count: int = 5) -> list[str]:
+    """What annotators would say of a scene after the prompt."""
+    said = (world.captions.pictured(scene, world.Draws("reference", scene, draw)) for draw in range(count))
+    return sorted({text.removeprefix(PROMPT).strip() for text in said})
+
+
+def caption_report(model: BLIP, count: int = 256, things: tuple[int, int] = (1, 4)) -> dict[str, float]:
+    """CIDEr-D (0 to 10) and exact F1 of greedy captions of held-out scenes, beside what the same model says blind."""
+    pairs = world.Pairs("test", model.config.image_size, things=things)
+    scenes, pixels = pairs.scenes(range(count)), world.to_pixels(pairs.images(range(count)))
+    given = [references(scene) for scene in scenes]
+
+    def scored(pixels: Tensor) -> float:
+        return sum(cider(captions_of(model, pixels), given)) / count
+
+    seen = controls(scored, pixels, 0.0)
+    exact = scene_graph_f1(captions_of(model, pixels), scenes)
+    return {"CIDEr": seen.model, "CIDEr, blind": seen.blind, "CIDEr, shuffled": seen.shuffled, "F1": exact.f1}
+
+
+def retrieval_report(model: BLIP, pairs: world.Pairs, count: int = 256, k: int = 16) -> dict[str, float]:
+    """R@1 both ways among `count` different captions, by contrast alone and with the k best re-ranked by match.
+
+    Of siblings(...) with split "test" the gallery holds each scene beside one that differs in one attribute.
+    """
+    indices = pairs.distinct(count)
+    made, numbers = pairs.batch(indices), torch.arange(count)
+    images, texts = embed(model, pairs, indices)
+    closer, cosines = matcher(model, made["pixels"], made["ids"]), images @ texts.T
+    scale = 1 / model.temperature.item()  # log-odds of a match, and logits of the contrast: the same unit
+    ways = {"image to text": (cosines * scale, closer),
+            "text to image": (cosines.T * scale, lambda rows, columns: closer(columns, rows))}
+    report = {}
+    for way, (scores, look) in ways.items():
+        for name, found in ((way, scores), (f"{way}, re-ranked", rerank(scores, look, k))):
+            report[f"{name} R@1"] = (ranks(found, numbers) <= 1).float().mean().item()
+    return report
+
+
+def blip_report(model: BLIP) -> dict[str, float]:
+    """Everything that the stage is tested on."""
+    swaps = {f"told apart, {swap.__name__}, by {judge}": value for swap in (world.swaps.exchanged, world.swaps.repainted)
+             for judge, value in told_apart(model, swap).items()}
+    gallery = Siblings("test", model.config.image_size)
+    return swaps | retrieval_report(model, gallery) | caption_report(model)

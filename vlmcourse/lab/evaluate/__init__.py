@@ -26,6 +26,6 @@ from vlmcourse.lab.evaluate.seeing import (
 )
 
 __all__ = ["Controls", "F1", "Spread", "accuracy", "bleu4", "cider", "class_embeddings", "confusion", "controls", "embed",
-           "features", "k_shot_probe", "likeliest", "likely_next", "linear_probe", "looking", "mrr", "ndcg", "next_words", "overlap",
-           "ranked", "ranks", "rerank", "results", "retrieval", "scene_graph_f1", "shift_curve", "shown", "spread", "stated", "texts",
-           "vqa_accuracy", "write_results", "zero_shot"]
+           "features", "k_shot_probe", "likeliest", "likely_next", "linear_probe", "looking", "mrr", "ndcg", "next_words",
+           "overlap", "ranked", "ranks", "rerank", "results", "retrieval", "scene_graph_f1", "shift_curve", "shown", "spread",
+           "stated", "texts", "vqa_accuracy", "write_results", "zero_shot"]

@@ -35,7 +35,8 @@ def ndcg(scores: Tensor, relevance: Tensor) -> float:
     Rows without anything relevant are an error.
     """
     if scores.shape != relevance.shape or scores.dim() != 2:
-        raise ValueError(f"scores {tuple(scores.shape)} and relevance {tuple(relevance.shape)}; expected the same (rows, candidates).")
+        raise ValueError(f"scores {tuple(scores.shape)} and relevance {tuple(relevance.shape)}; "
+                         "expected the same (rows, candidates).")
     found = []
     for row, worth in zip(scores.double(), relevance.double()):
         if not (k := int((worth > 0).sum())):

@@ -19,7 +19,8 @@ def exchanged(scene: Scene, draws: Draws) -> Scene | None:
         return None
     one, other = sorted(draws.several(range(len(scene.things)), 2))
     things = list(scene.things)
-    things[one], things[other] = (replace(things[mine], word=things[theirs].word) for mine, theirs in ((one, other), (other, one)))
+    for here, there in ((one, other), (other, one)):
+        things[here] = replace(scene.things[here], word=scene.things[there].word)
     return replace(scene, things=tuple(things))
 
 
