@@ -27,7 +27,7 @@ from vlmcourse.parts.objectives import hard_negatives
 from vlmcourse.play import blip as checks
 from vlmcourse.play.lesson import attempt, predict
 from vlmcourse.recipes import capfilt as cleaning
-from vlmcourse.recipes.blip import LEARNING, caption_report, retrieval_report, told_apart
+from vlmcourse.recipes.blip import LEARNING, THINGS, caption_report, retrieval_report, told_apart
 
 scale = Scale.named()
 size = scale.image_size
@@ -163,7 +163,7 @@ predict(
 # The image tower starts as lesson 02's (the paper's starts with ImageNet's weights). Pairs come in **siblings**: a scene, and the same scene with two things exchanged or on another background. Hard negatives find them.
 
 # %%
-a, b = world.swaps.choices(world.swaps.exchanged, count=2), world.swaps.choices(world.swaps.repainted, count=2)
+a, b = (world.swaps.choices(swap, count=2, things=THINGS) for swap in (world.swaps.exchanged, world.swaps.repainted))
 shown = np.stack([world.render(scene, size) for scene, _, _ in a + b])
 draw.show(draw.pictures(shown, [f"{right} / not: {wrong}" for _, right, wrong in a + b]), credit=world.ATTRIBUTION)
 
@@ -187,7 +187,7 @@ draw.show(draw.bars(swaps, "the right caption preferred", chance=0.5))
 # Comparing vectors is fast: one product for all pairs. Matching is slow: one pass for each pair. So BLIP takes the k nearest by contrast, and puts these in order by match (the log-odds of a match added to the contrast's logits, as the authors' code adds them). The gallery holds each scene beside its sibling:
 
 # %%
-gallery = world.swaps.Siblings("test", size)
+gallery = world.swaps.Siblings("test", size, things=THINGS)
 curve = {"image to text": {}, "text to image": {}}
 for k in (1, 2, 4, 8, 16):
     found = retrieval_report(model, gallery, count, min(k, count))
@@ -201,7 +201,7 @@ draw.show(draw.curves(curve, "k candidates looked at closely", "R@1", chance=1 /
 # The prompt is *a picture of*. Greedy, beam search, and nucleus sampling with p = 0.9 of the same pictures:
 
 # %%
-some = world.Pairs("test", size)
+some = world.Pairs("test", size, things=THINGS)
 pixels = world.to_pixels(some.images(range(6)))
 ways = {
     "greedy": recipes.captions_of(model, pixels),
@@ -438,7 +438,7 @@ class Sick(torch.nn.Module):
 steps = 20 if scale.name == "smoke" else 300
 ward, rows = {"healthy": None, "A": "easy", "B": "blind", "C": "own"}, []
 probe = world.Pairs("test", size).batch(range(32))
-chosen = world.swaps.choices(world.swaps.repainted, count=64)
+chosen = world.swaps.choices(world.swaps.repainted, count=64, things=THINGS)
 seen = world.to_pixels(np.stack([world.render(scene, size) for scene, _, _ in chosen]))
 for name, fault in ward.items():
     patient = Sick(fault)
