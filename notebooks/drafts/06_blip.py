@@ -184,7 +184,7 @@ draw.show(draw.bars(swaps, "the right caption preferred", chance=0.5))
 # %% [markdown]
 # ### Search, then look closely
 #
-# Comparing vectors is fast: one product for all pairs. Matching is slow: one pass for each pair. So BLIP takes the k nearest by contrast, and puts these in order by match (the log-odds of a match added to the contrast's logits, as the authors' code adds them). The gallery holds each scene beside its sibling:
+# Comparing vectors is fast: one product for all pairs. Matching is slow: one pass for each pair. So BLIP takes the k nearest by contrast, and puts these in order by match (the log-odds of a match, plus the cosine, as the authors' code adds them). The gallery holds each scene beside its sibling:
 
 # %%
 gallery = world.swaps.Siblings("test", size, things=THINGS)

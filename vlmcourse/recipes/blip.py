@@ -142,9 +142,7 @@ def retrieval_report(model: BLIP, pairs: world.Pairs, count: int = 256, k: int =
     made, numbers = pairs.batch(indices), torch.arange(count)
     images, texts = embed(model, pairs, indices)
     closer, cosines = matcher(model, made["pixels"], made["ids"]), images @ texts.T
-    scale = 1 / model.temperature.item()  # log-odds of a match, and logits of the contrast: the same unit
-    ways = {"image to text": (cosines * scale, closer),
-            "text to image": (cosines.T * scale, lambda rows, columns: closer(columns, rows))}
+    ways = {"image to text": (cosines, closer), "text to image": (cosines.T, lambda rows, columns: closer(columns, rows))}
     report = {}
     for way, (scores, look) in ways.items():
         for name, found in ((way, scores), (f"{way}, re-ranked", rerank(scores, look, k))):
