@@ -2,6 +2,7 @@
 
     python -m benchmarks.speed clip        one training step: ours, transformers' CLIPModel, OpenAI's clip.model.CLIP
     python -m benchmarks.speed attention   explicit against fused attention, by length
+    python -m benchmarks.speed blip        one step of BLIP's three losses: ours, and the same with transformers' modules
     python -m benchmarks.speed generate    writing: ours with and without a cache, transformers' lm.generate
 
 All models take the same batch, the same AdamW and the same threads, and take turns, so that a machine that slows down
@@ -262,6 +263,14 @@ def generate(longest: int = 256, rounds: int = 5, scale: str = "laptop") -> None
     picture = kept.with_name("speed_generate_ms.png")
     picture.write_bytes(png(draw.curves(series, "tokens written", "ms", xlog=True, ylog=True)))
     print(f"Kept {picture}")
+
+
+@app.command()
+def blip(scale: str = "laptop", rounds: int = 15) -> None:
+    """One training step of BLIP, contrast + match + caption, beside the same losses with transformers' modules."""
+    from benchmarks.speed_blip import measure
+
+    measure(scale, rounds)
 
 
 if __name__ == "__main__":

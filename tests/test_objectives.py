@@ -1,4 +1,4 @@
-"""The contrastive loss: what the paper and its arithmetic promise, and two processes against one."""
+"""The contrastive loss: what the paper and its arithmetic promise, and two processes against one. Hard negatives, match."""
 
 import math
 
@@ -7,7 +7,7 @@ import torch
 import torch.multiprocessing as multiprocessing
 from torch.nn.functional import cross_entropy, normalize
 
-from vlmcourse.parts.objectives import contrast
+from vlmcourse.parts.objectives import contrast, hard_negatives, match
 
 
 def pairs(count=6, width=8, seed=0):
@@ -111,3 +111,66 @@ def test_two_processes_have_the_loss_and_gradients_of_one(tmp_path, same):
     loss.backward()
     for name, one in (("loss", loss.detach()), ("image", image.grad), ("text", text.grad), ("scale", scale.grad)):
         torch.testing.assert_close(two[name], one, atol=1e-5, rtol=1e-5, msg=lambda m, name=name: f"{name}: {m}")
+
+
+def counted(similarity, same=None, draws=4000):
+    """How often each text was drawn for each image, and each image for each text: two (B, B) of shares."""
+    B, generator = len(similarity), torch.Generator().manual_seed(0)
+    found = [torch.zeros(B, B), torch.zeros(B, B)]
+    for _ in range(draws):
+        for table, drawn in zip(found, hard_negatives(similarity, same, generator)):
+            table[torch.arange(B), drawn] += 1 / draws
+    return found
+
+
+def test_hard_negatives_are_drawn_in_proportion_to_their_weights():
+    """Chi-square of 4,000 draws for each image and each text, far beyond what chance allows if the weights were wrong."""
+    torch.manual_seed(4)
+    similarity = 2 * torch.randn(5, 5)
+    for found, rows in zip(counted(similarity), (similarity, similarity.T)):
+        expected = (rows.softmax(-1) + 1e-4).masked_fill(torch.eye(5).bool(), 0)
+        expected = expected / expected.sum(1, keepdim=True)
+        assert (found.diagonal() == 0).all()
+        off = ~torch.eye(5).bool()
+        distance = (4000 * (found - expected)[off].square() / expected[off]).reshape(5, 4).sum(1)
+        assert distance.max() < 16.3, distance  # 99.9 % point for four options
+
+
+def test_repeated_pairs_are_never_negatives():
+    similarity = torch.tensor([[9.0, 9, 0, 0], [9, 9, 0, 0], [0, 0, 9, 0], [0, 0, 0, 9]])
+    texts, images = counted(similarity, torch.tensor([7, 7, 1, 2]), 200)
+    for found in (texts, images):
+        assert found[0, 1] == found[1, 0] == found.diagonal().sum() == 0
+
+
+def test_a_saturated_softmax_still_leaves_something_to_draw():
+    """All probability on the right pair: without the floor multinomial has nothing to draw from, and stops training."""
+    texts, images = hard_negatives(1000 * torch.eye(6), generator=torch.Generator().manual_seed(0))
+    assert (texts != torch.arange(6)).all() and (images != torch.arange(6)).all()
+
+
+def test_a_generator_decides_the_negatives():
+    similarity = torch.zeros(32, 32)
+    one, again, other = (hard_negatives(similarity, generator=torch.Generator().manual_seed(seed))[0] for seed in (1, 1, 2))
+    assert torch.equal(one, again) and not torch.equal(one, other)
+
+
+@pytest.mark.parametrize("similarity, same, words", [
+    (torch.zeros(3, 2), None, r"\(3, 2\); expected as many images as texts"),
+    (torch.zeros(1, 1), None, "pair 0 of the batch of 1 has no negative"),
+    (torch.zeros(2, 2), torch.tensor([5, 5]), "every other pair counts as the same"),
+    (torch.zeros(3, 3), torch.tensor([5, 5]), "2 numbers for 3 pairs"),
+])
+def test_where_no_negative_can_be_drawn_it_is_said(similarity, same, words):
+    with pytest.raises(ValueError, match=words):
+        hard_negatives(similarity, same)
+
+
+def test_match_is_cross_entropy_with_twice_as_many_wrong_pairs():
+    torch.manual_seed(5)
+    right, wrong = torch.randn(4, 2), torch.randn(8, 2)
+    expected = -(right.log_softmax(-1)[:, 1].sum() + wrong.log_softmax(-1)[:, 0].sum()) / 12
+    torch.testing.assert_close(match(right, wrong), expected)
+    assert match(torch.zeros(4, 2), torch.zeros(8, 2)).item() == pytest.approx(math.log(2))
+    prior = torch.tensor([2 / 3, 1 / 3]).log()
+    assert match(prior.expand(4, 2), prior.expand(8, 2)).item() == pytest.approx(0.6365, abs=1e-4)

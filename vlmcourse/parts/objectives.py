@@ -1,9 +1,9 @@
-"""What the models are trained to do. Here: contrast, with negatives from every process."""
+"""What the models are trained to do: contrast, with negatives from every process; match, with the hardest of them."""
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.nn.functional import log_softmax
+from torch.nn.functional import cross_entropy, log_softmax
 
 
 class _Gather(torch.autograd.Function):
@@ -60,3 +60,45 @@ def contrast(image: Tensor, text: Tensor, scale: Tensor | float, same: Tensor | 
     image_loss = -(right * log_softmax(image_logits, dim=-1)).sum(1).mean()
     text_loss = -(right * log_softmax(text_logits, dim=-1)).sum(1).mean()
     return (image_loss + text_loss) / 2
+
+
+FLOOR = 1e-4  # added to every weight: where the softmax has saturated on the right pair, all others would have none
+
+
+@torch.no_grad()
+def hard_negatives(similarity: Tensor, same: Tensor | None = None,
+                   generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
+    """A wrong text for each image and a wrong image for each text, likelier the more alike they seem (ALBEF, Sec. 3.2).
+
+    similarity  (B, B), images x texts, as large as the contrastive logits: cosines times their scale
+    same        (B,) integers, optional: rows with equal numbers are never each other's negative; see `contrast`
+    generator   on any device; default: torch's own
+    Returns (B,) numbers of texts and (B,) numbers of images. Drawn with probability softmax(similarity) + 1e-4, among all
+    but the right ones. Raises ValueError where nothing wrong is left to draw.
+    """
+    B = len(similarity)
+    if similarity.shape != (B, B):
+        raise ValueError(f"similarities are {tuple(similarity.shape)}; expected as many images as texts, (batch, batch).")
+    numbers = torch.arange(B, device=similarity.device) if same is None else same
+    if len(numbers) != B:
+        raise ValueError(f"same has {len(numbers)} numbers for {B} pairs; expected one for each pair.")
+    right = numbers[:, None] == numbers[None, :]
+    if alone := right.all(1).nonzero()[:, 0].tolist():
+        raise ValueError(f"pair {alone[0]} of the batch of {B} has no negative: every other pair counts as the same. "
+                         "Match needs at least two different pairs in a batch.")
+    place = similarity.device if generator is None else generator.device
+
+    def draw(rows: Tensor) -> Tensor:
+        weights = (rows.float().softmax(-1) + FLOOR).masked_fill(right, 0)
+        return torch.multinomial(weights.to(place), 1, generator=generator)[:, 0].to(similarity.device)
+
+    return draw(similarity), draw(similarity.T)
+
+
+def match(right: Tensor, wrong: Tensor) -> Tensor:
+    """Cross-entropy of "do this image and this text belong together?": logits (M, 2) of right pairs, (N, 2) of wrong ones.
+
+    Class 1 is yes. With twice as many wrong as right pairs, answering 1/3 to all scores 0.637, a coin ln 2 = 0.693.
+    """
+    labels = torch.cat([right.new_ones(len(right), dtype=torch.long), wrong.new_zeros(len(wrong), dtype=torch.long)])
+    return cross_entropy(torch.cat([right, wrong]).float(), labels)
