@@ -1,0 +1,134 @@
+"""ViLBERT and VL-BERT: the stages of lesson 03, and what they are tested on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from vlmcourse.lab import tokens, world
+from vlmcourse.lab.evaluate import filling
+from vlmcourse.lab.stages import Trained, train_or_load
+from vlmcourse.lab.train import Batches, Optimisation, Scale, Step
+from vlmcourse.lab.world import regions
+from vlmcourse.lab.world.noise import Noise, mismatched
+from vlmcourse.papers.vilbert import ViLBERT, ViLBERTConfig
+from vlmcourse.papers.vlbert import VLBERT, VLBERTConfig
+
+FILLING = Optimisation(1e-3, weight_decay=0.05, betas=(0.9, 0.98), warmup=0.1)
+SIDE = 12  # pixels of a region, each way
+ASKED = 256  # held-out pairs that each test asks about
+
+
+def captioned_regions(scale: Scale, seed: int = 0, false: Callable = regions.nearly_right, **changes) -> regions.Regions:
+    """The training split as regions; half of the captions are false, and `false` says how. `changes`: of Regions."""
+    pairs = world.Pairs("train", scale.image_size, seed, caption=world.captions.detailed, noise=Noise(0.5, false))
+    return regions.Regions(pairs, SIDE, **changes)
+
+
+def true_regions(scale: Scale, seed: int = 0, split: str = "train", **changes) -> regions.Regions:
+    """A split as regions with its own captions."""
+    pairs = world.Pairs(split, scale.image_size, seed, caption=world.captions.detailed)
+    return regions.Regions(pairs, SIDE, **changes)
+
+
+def vilbert_config(scale: Scale, **changes) -> ViLBERTConfig:
+    """ViLBERT's sizes at a scale; `changes` replace fields of ViLBERTConfig."""
+    depth = max(1, scale.vision_depth // 2)
+    return ViLBERTConfig(**{
+        "vocabulary": len(tokens.tokenizer()), "mask": tokens.tokenizer().mask_token_id, "features": 3 * SIDE ** 2,
+        "classes": len(regions.class_names()), "text_width": scale.width, "text_heads": scale.heads,
+        "text_first": max(1, depth // 2), "image_width": scale.width, "image_heads": scale.heads, "meetings": depth,
+        "joint": scale.width, "joint_heads": scale.heads, **changes})
+
+
+def vlbert_config(scale: Scale, **changes) -> VLBERTConfig:
+    """VL-BERT's sizes at a scale; `changes` replace fields of VLBERTConfig."""
+    image, end = tokens.tokenizer().convert_tokens_to_ids(["<image>", "[SEP]"])
+    return VLBERTConfig(**{
+        "vocabulary": len(tokens.tokenizer()), "mask": tokens.tokenizer().mask_token_id, "image": image, "end": end,
+        "classes": len(regions.class_names()), "image_size": scale.image_size, "side": SIDE, "visual": scale.width,
+        "width": scale.width, "depth": max(2, scale.vision_depth), "heads": scale.heads, **changes})
+
+
+def _seeded(make: Callable[[], nn.Module], seed: int) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make()
+
+
+def new_vilbert(config: ViLBERTConfig, seed: int = 0) -> ViLBERT:
+    """An untrained ViLBERT whose weights depend on the seed alone."""
+    return _seeded(lambda: ViLBERT(config), seed)
+
+
+def new_vlbert(config: VLBERTConfig, seed: int = 0) -> VLBERT:
+    """An untrained VL-BERT whose weights depend on the seed alone."""
+    return _seeded(lambda: VLBERT(config), seed)
+
+
+def fill_in(name: str, model: nn.Module, data: regions.Regions, scale: Scale, seed: int = 0, steps: int | None = None,
+            watch: Callable[[Step], None] | None = None, **made_of) -> Trained:
+    """Trains a model of this file on regions, or loads it. `made_of`: what else tells this run from others."""
+    noise, steps = data.pairs.noise, steps or scale.vilbert_steps
+    made_of = {"config": str(model.config), "batch": scale.vilbert_batch, "cut": data.cut.__name__, "side": data.side,
+               "caption": data.pairs.caption.__qualname__, "data seed": data.pairs.seed,
+               "false": noise and [noise.share, noise.kind.__name__], **made_of}
+    return train_or_load(name, model, Batches(data.batch, scale.vilbert_batch), steps, FILLING, made_of=made_of, seed=seed,
+                         watch=watch)
+
+
+def vilbert(scale: Scale | str | None = None, seed: int = 0, *, data: regions.Regions | None = None, steps: int | None = None,
+            watch: Callable[[Step], None] | None = None, **changes) -> Trained:
+    """ViLBERT on the world, trained or loaded. data: default captioned_regions(scale, seed); changes: of ViLBERTConfig."""
+    size = scale if isinstance(scale, Scale) else Scale.named(scale)
+    return fill_in("vilbert", new_vilbert(vilbert_config(size, **changes), seed), data or captioned_regions(size, seed), size,
+                   seed, steps, watch)
+
+
+def vlbert(scale: Scale | str | None = None, seed: int = 0, *, data: regions.Regions | None = None, steps: int | None = None,
+           watch: Callable[[Step], None] | None = None, **changes) -> Trained:
+    """VL-BERT on the world, trained or loaded; it is never asked about false captions. changes: of VLBERTConfig."""
+    size = scale if isinstance(scale, Scale) else Scale.named(scale)
+    return fill_in("vlbert", new_vlbert(vlbert_config(size, **changes), seed), data or true_regions(size, seed), size,
+                   seed, steps, watch)
+
+
+def filling_report(model: nn.Module, data: regions.Regions, count: int = ASKED) -> dict[str, float]:
+    """Masked words by kind, and masked regions, on held-out pairs: with the picture, without, and with another's."""
+    indices, report = range(count), {}
+    for name, view in (("", filling.full), (", blind", filling.empty), (", shuffled", filling.shuffled)):
+        report |= {f"{kind}{name}": value for kind, value in filling.masked_words(model, data, indices, view).items()}
+    for name, view in (("", filling.full), (", shuffled", filling.shuffled)):
+        report[f"regions{name}"] = filling.masked_regions(model, data, indices, view)
+    return report
+
+
+FALSE = {"another picture's": mismatched,
+         "places swapped": lambda index, pairs: regions.false_caption(index, pairs, regions.places_swapped),
+         "background changed": lambda index, pairs: regions.false_caption(index, pairs, regions.recoloured)}
+
+
+def alignment_report(model: ViLBERT, data: regions.Regions, count: int = ASKED) -> dict[str, float]:
+    """True captions against false ones, by kind of falsehood, with the blind and shuffled controls."""
+    report = {}
+    for kind, false in FALSE.items():
+        for name, view in (("", filling.full), (", blind", filling.empty), (", shuffled", filling.shuffled)):
+            found = filling.told_apart(model, data, range(count), lambda index: false(index, data.pairs), view)
+            report |= {f"{kind}, {how}{name}": value for how, value in found.items()}
+    return report
+
+
+def retrieval_report(model: ViLBERT, data: regions.Regions, count: int = 64) -> dict[str, float]:
+    """Mean R@1 of both directions among `count` held-out pairs with different captions, by alignment score."""
+    indices = data.pairs.distinct(count)
+    return {f"R@1{name}": filling.ranks_first(filling.all_pairs(model, data, indices, view))
+            for name, view in (("", filling.full), (", blind", filling.empty), (", shuffled", filling.shuffled))} | {
+                "R@1, chance": 1 / count}
+
+
+def vilbert_report(model: ViLBERT, data: regions.Regions, count: int = ASKED) -> dict[str, float]:
+    """Everything ViLBERT is tested on."""
+    return filling_report(model, data, count) | alignment_report(model, data, count) | retrieval_report(
+        model, data, min(64, count))
