@@ -4,7 +4,7 @@ One BERT reads words and regions in one row. What makes a slot a word or a regio
 added up. Read with Figure 1 of the paper.
 
 Scaled down here: the sizes (the paper's are in the margin); regions come with their true boxes; the detector, which the paper
-trains along, is two layers on the pixels of each box; <bos> serves as [CLS], <eos> as [SEP]. Kept: text slots carry the visual
+trains along, is two layers on the pixels of each box (parts/vision.Namer); <bos> serves as [CLS], <eos> as [SEP]. Kept: text slots carry the visual
 feature of the whole picture; all regions share one position, [END] has the next; segments; the LayerNorms of the visual
 features start with weight zero, so that training starts from plain BERT; masked words, and masked regions whose *pixels* are
 gone before anything looks at them. No loss on whether picture and text belong together: the paper found it of no use.
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from vlmcourse.parts.bert import PostNormBlock, WordHead, Words, choose, copy_block, initialise, inner, mask_words, surprise
 from vlmcourse.parts.masks import keys
-from vlmcourse.parts.vision import check_boxes, check_pixels, crops
+from vlmcourse.parts.vision import Namer, check_boxes, check_pixels, crops
 
 TEXT, REGION = 0, 2  # segments; 1 is for a second text, such as an answer
 
@@ -70,15 +70,15 @@ class VLBERT(nn.Module):
     """`words` and `regions` fill in; `losses` trains both.
 
     A batch: `ids` (B, T), 0 at padding; `pixels` (B, 3, S, S); `boxes` (B, R, 4) and `real` (B, R), False at padding.
+    namer  of whose eyes it takes a copy, and trains them on; default: untrained ones. The paper starts from a detector's
     """
 
-    def __init__(self, config: VLBERTConfig):
+    def __init__(self, config: VLBERTConfig, namer: Namer | None = None):
         super().__init__()
         self.config = c = config
         self.embed_word = Words(c.vocabulary, c.width, c.context)
         self.embed_position = nn.Embedding(c.context + 2, c.width)
         self.embed_segment = nn.Embedding(3, c.width)
-        self.appearance = nn.Sequential(nn.Linear(3 * c.side ** 2, c.visual), nn.ReLU(), nn.Linear(c.visual, c.visual), nn.ReLU())
         self.embed_visual = nn.Linear(c.visual + 8 * c.waves, c.width)
         self.norm_visual_text = nn.LayerNorm(c.width, c.eps)
         self.norm_visual_region = nn.LayerNorm(c.width, c.eps)
@@ -88,6 +88,9 @@ class VLBERT(nn.Module):
         self.name_region = nn.Sequential(nn.Linear(c.width, c.width), nn.GELU(), nn.LayerNorm(c.width, c.eps),
                                          nn.Linear(c.width, c.classes))
         initialise(self)
+        self.appearance = Namer(c.side, c.visual, c.classes).appearance
+        if namer is not None:
+            self.appearance.load_state_dict(namer.appearance.state_dict())
         for norm in (self.norm_visual_text, self.norm_visual_region):
             nn.init.constant_(norm.weight, c.visual_scale)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, grid_sample
+from torch.nn.functional import avg_pool2d, cross_entropy, grid_sample
 
 from vlmcourse.parts.attention import Attention
 from vlmcourse.parts.layers import Transformer
@@ -50,6 +50,31 @@ def crops(pixels: Tensor, boxes: Tensor, side: int) -> Tensor:
     where = torch.stack([x[:, :, None, :].expand(shape), y[:, :, :, None].expand(shape)], dim=-1)  # (B, R, row, column, 2)
     found = grid_sample(pixels, 2 * where.flatten(1, 2) - 1, padding_mode="border", align_corners=False)
     return avg_pool2d(found, 2).unflatten(2, (boxes.shape[1], side)).transpose(1, 2)  # (B, R, 3, side, side)
+
+
+class Namer(nn.Module):
+    """The half of a detector that says what is in a box; where to look it must be told. `losses` trains it.
+
+    side      each box is drawn at side x side pixels
+    features  numbers that describe a region: what a frozen namer hands on
+    classes   that it tells apart
+    """
+
+    def __init__(self, side: int, features: int, classes: int):
+        super().__init__()
+        self.side, self.features = side, features
+        self.appearance = nn.Sequential(nn.Linear(3 * side ** 2, features), nn.ReLU(), nn.Linear(features, features), nn.ReLU())
+        self.classify = nn.Linear(features, classes)
+
+    def forward(self, pixels: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 3, S, S), (B, R, 4) -> features (B, R, F), and logits of the classes (B, R, C)."""
+        seen = self.appearance(crops(pixels, boxes, self.side).flatten(2))
+        return seen, self.classify(seen)
+
+    def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """batch: `pixels`, `boxes`, `real` (B, R), `classes` (B, R, C), rows that sum to 1 -> {"classes": scalar}."""
+        said = self(batch["pixels"], batch["boxes"])[1][batch["real"]]
+        return {"classes": cross_entropy(said.float(), batch["classes"][batch["real"]])}
 
 
 class Patches(nn.Module):

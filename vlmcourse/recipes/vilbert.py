@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from vlmcourse.lab import tokens, world
+from vlmcourse.lab import checkpoint, tokens, world
 from vlmcourse.lab.evaluate import filling
 from vlmcourse.lab.stages import Trained, train_or_load
 from vlmcourse.lab.train import Batches, Optimisation, Scale, Step
@@ -15,41 +15,57 @@ from vlmcourse.lab.world import regions
 from vlmcourse.lab.world.noise import Noise, mismatched
 from vlmcourse.papers.vilbert import ViLBERT, ViLBERTConfig
 from vlmcourse.papers.vlbert import VLBERT, VLBERTConfig
+from vlmcourse.parts.language import freeze
+from vlmcourse.parts.vision import Namer
 
-FILLING = Optimisation(1e-3, weight_decay=0.05, betas=(0.9, 0.98), warmup=0.1)
+FILLING = Optimisation(2e-3, weight_decay=0.05, betas=(0.9, 0.98), warmup=0.1)
+NAMING = Optimisation(2e-3, weight_decay=0.01)
 SIDE = 12  # pixels of a region, each way
+THINGS = (1, 2)  # in a scene
+MASKED = 0.25  # the papers' 0.15 of our short captions would be one word
 ASKED = 256  # held-out pairs that each test asks about
 
 
-def captioned_regions(scale: Scale, seed: int = 0, false: Callable = regions.nearly_right, **changes) -> regions.Regions:
-    """The training split as regions; half of the captions are false, and `false` says how. `changes`: of Regions."""
-    pairs = world.Pairs("train", scale.image_size, seed, caption=world.captions.detailed, noise=Noise(0.5, false))
-    return regions.Regions(pairs, SIDE, **changes)
+def namer(scale: Scale | str | None = None, seed: int = 0, watch: Callable[[Step], None] | None = None) -> Trained:
+    """What stands in the place of the papers' detector, trained on the true classes of things and of grid cells, then frozen."""
+    size = scale if isinstance(scale, Scale) else Scale.named(scale)
+    data = regions.Regions(world.Pairs("train", size.image_size, seed, THINGS), regions.proposals)
+    model = _seeded(lambda: Namer(SIDE, size.vilbert_width, len(regions.class_names())), seed)
+    found = train_or_load("namer", model, Batches(data.batch, size.vilbert_batch), max(10, size.vilbert_steps // 3), NAMING,
+                          made_of={"batch": size.vilbert_batch, "width": size.vilbert_width, "things": THINGS}, seed=seed, watch=watch)
+    freeze(found.model)
+    return found
 
 
-def true_regions(scale: Scale, seed: int = 0, split: str = "train", **changes) -> regions.Regions:
-    """A split as regions with its own captions."""
-    pairs = world.Pairs(split, scale.image_size, seed, caption=world.captions.detailed)
-    return regions.Regions(pairs, SIDE, **changes)
+def region_pairs(scale: Scale, seed: int = 0, split: str = "train", false: Callable | None = None, cut: Callable = regions.things,
+                 eyes: Namer | None = None) -> regions.Regions:
+    """A split as regions described by the namer, with captions that name thing, place and background.
+
+    false  if given, half of the captions are false, and this says how: see world.Noise
+    eyes   another namer than namer(scale)
+    """
+    pairs = world.Pairs(split, scale.image_size, seed, THINGS, world.captions.detailed, false and Noise(0.5, false))
+    return regions.Regions(pairs, cut, eyes or namer(scale).model)
 
 
 def vilbert_config(scale: Scale, **changes) -> ViLBERTConfig:
     """ViLBERT's sizes at a scale; `changes` replace fields of ViLBERTConfig."""
-    depth = max(1, scale.vision_depth // 2)
+    width, depth = scale.vilbert_width, max(1, scale.vision_depth // 2)
     return ViLBERTConfig(**{
-        "vocabulary": len(tokens.tokenizer()), "mask": tokens.tokenizer().mask_token_id, "features": 3 * SIDE ** 2,
-        "classes": len(regions.class_names()), "text_width": scale.width, "text_heads": scale.heads,
-        "text_first": max(1, depth // 2), "image_width": scale.width, "image_heads": scale.heads, "meetings": depth,
-        "joint": scale.width, "joint_heads": scale.heads, **changes})
+        "vocabulary": len(tokens.tokenizer()), "mask": tokens.tokenizer().mask_token_id, "features": width,
+        "classes": len(regions.class_names()), "text_width": width, "text_heads": width // 32, "text_first": max(1, depth // 2),
+        "image_width": width, "image_heads": width // 32, "meetings": depth, "joint": width, "joint_heads": width // 32,
+        "masked": MASKED, **changes})
 
 
 def vlbert_config(scale: Scale, **changes) -> VLBERTConfig:
     """VL-BERT's sizes at a scale; `changes` replace fields of VLBERTConfig."""
+    width = scale.vilbert_width
     image, end = tokens.tokenizer().convert_tokens_to_ids(["<image>", "[SEP]"])
     return VLBERTConfig(**{
         "vocabulary": len(tokens.tokenizer()), "mask": tokens.tokenizer().mask_token_id, "image": image, "end": end,
-        "classes": len(regions.class_names()), "image_size": scale.image_size, "side": SIDE, "visual": scale.width,
-        "width": scale.width, "depth": max(2, scale.vision_depth), "heads": scale.heads, **changes})
+        "classes": len(regions.class_names()), "image_size": scale.image_size, "side": SIDE, "visual": width,
+        "width": width, "depth": max(2, scale.vision_depth), "heads": width // 32, "masked": MASKED, **changes})
 
 
 def _seeded(make: Callable[[], nn.Module], seed: int) -> nn.Module:
@@ -63,17 +79,18 @@ def new_vilbert(config: ViLBERTConfig, seed: int = 0) -> ViLBERT:
     return _seeded(lambda: ViLBERT(config), seed)
 
 
-def new_vlbert(config: VLBERTConfig, seed: int = 0) -> VLBERT:
-    """An untrained VL-BERT whose weights depend on the seed alone."""
-    return _seeded(lambda: VLBERT(config), seed)
+def new_vlbert(config: VLBERTConfig, seed: int = 0, eyes: Namer | None = None) -> VLBERT:
+    """An untrained VL-BERT whose weights depend on the seed alone. eyes: a namer whose appearance network it starts from."""
+    return _seeded(lambda: VLBERT(config, eyes), seed)
 
 
 def fill_in(name: str, model: nn.Module, data: regions.Regions, scale: Scale, seed: int = 0, steps: int | None = None,
             watch: Callable[[Step], None] | None = None, **made_of) -> Trained:
     """Trains a model of this file on regions, or loads it. `made_of`: what else tells this run from others."""
     noise, steps = data.pairs.noise, steps or scale.vilbert_steps
-    made_of = {"config": str(model.config), "batch": scale.vilbert_batch, "cut": data.cut.__name__, "side": data.side,
-               "caption": data.pairs.caption.__qualname__, "data seed": data.pairs.seed,
+    made_of = {"config": str(model.config), "batch": scale.vilbert_batch, "cut": data.cut.__name__,
+               "namer": checkpoint.checksum(data.namer.state_dict()),
+               "things": data.pairs.things, "caption": data.pairs.caption.__qualname__, "data seed": data.pairs.seed,
                "false": noise and [noise.share, noise.kind.__name__], **made_of}
     return train_or_load(name, model, Batches(data.batch, scale.vilbert_batch), steps, FILLING, made_of=made_of, seed=seed,
                          watch=watch)
@@ -81,18 +98,21 @@ def fill_in(name: str, model: nn.Module, data: regions.Regions, scale: Scale, se
 
 def vilbert(scale: Scale | str | None = None, seed: int = 0, *, data: regions.Regions | None = None, steps: int | None = None,
             watch: Callable[[Step], None] | None = None, **changes) -> Trained:
-    """ViLBERT on the world, trained or loaded. data: default captioned_regions(scale, seed); changes: of ViLBERTConfig."""
+    """ViLBERT on the world, trained or loaded. changes: of ViLBERTConfig.
+
+    data  default: region_pairs with false captions of both kinds, other pictures' and nearly right ones
+    """
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
-    return fill_in("vilbert", new_vilbert(vilbert_config(size, **changes), seed), data or captioned_regions(size, seed), size,
-                   seed, steps, watch)
+    data = data or region_pairs(size, seed, false=regions.nearly_right)
+    return fill_in("vilbert", new_vilbert(vilbert_config(size, **changes), seed), data, size, seed, steps, watch)
 
 
 def vlbert(scale: Scale | str | None = None, seed: int = 0, *, data: regions.Regions | None = None, steps: int | None = None,
            watch: Callable[[Step], None] | None = None, **changes) -> Trained:
     """VL-BERT on the world, trained or loaded; it is never asked about false captions. changes: of VLBERTConfig."""
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
-    return fill_in("vlbert", new_vlbert(vlbert_config(size, **changes), seed), data or true_regions(size, seed), size,
-                   seed, steps, watch)
+    data = data or region_pairs(size, seed)
+    return fill_in("vlbert", new_vlbert(vlbert_config(size, **changes), seed, data.namer), data, size, seed, steps, watch)
 
 
 def filling_report(model: nn.Module, data: regions.Regions, count: int = ASKED) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """Pictures as regions, each with its box, its pixels and its class, with captions that may be false: what ViLBERT reads.
 
-The papers ask a detector for regions. Here the world knows where its things are, so boxes and classes are the true ones.
-The grid cuts every picture alike instead, into squares that know nothing of things.
+The papers ask a detector for regions. Here the world knows where its things are: the boxes are the true ones, and a small
+network says what is in them. The grid cuts every picture alike instead, into squares that know nothing of things.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from vlmcourse.lab.world.noise import mismatched
 from vlmcourse.lab.world.nouns import nouns
 from vlmcourse.lab.world.pairs import Pairs
 from vlmcourse.lab.world.scenes import BACKGROUNDS, Draws, Scene
-from vlmcourse.parts.vision import crops
 
 Box = tuple[float, float, float, float]
 
@@ -31,6 +30,11 @@ def grid(scene: Scene, cells: int = 4) -> list[Box]:
     """cells * cells equal squares, row by row: the same for all scenes."""
     return [(column / cells, row / cells, (column + 1) / cells, (row + 1) / cells)
             for row in range(cells) for column in range(cells)]
+
+
+def proposals(scene: Scene) -> list[Box]:
+    """Boxes of both kinds, to train a namer on."""
+    return things(scene) + grid(scene)
 
 
 @cache
@@ -101,30 +105,30 @@ class Regions:
     """Scenes as regions, with captions: batches for ViLBERT and VL-BERT.
 
     pairs  scenes and captions; with Noise, those captions are false that the noise replaced
-    side   region features are the pixels of its box at side x side
     cut    scene -> boxes: `things`, or `grid`
+    namer  describes regions, see parts/vision.Namer: (pixels, boxes) -> features (B, R, F) and logits (B, R, C). Default: none,
+           then there are no features, and the classes are the true ones.
     """
 
     pairs: Pairs
-    side: int = 12
     cut: Callable[[Scene], list[Box]] = things
-
-    @property
-    def features(self) -> int:
-        """Numbers that describe a region."""
-        return 3 * self.side ** 2
+    namer: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
 
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor | list[str]]:
-        """Pairs.batch, and `features` (B, R, F), `boxes` (B, R, 4), `real` (B, R), False at padding, `classes` (B, R, C),
-        `aligned` (B,), False where the caption is not the picture's."""
+        """Pairs.batch, and `boxes` (B, R, 4), `real` (B, R), False at padding, `classes` (B, R, C), rows that sum to 1,
+        `aligned` (B,), False where the caption is not the picture's; with a namer also `features` (B, R, F)."""
         made, scenes, noise = self.pairs.batch(indices), self.pairs.scenes(indices), self.pairs.noise
         cut = [self.cut(scene) for scene in scenes]
         most = max(map(len, cut))
         boxes = torch.tensor([found + [(0.0, 0.0, 1.0, 1.0)] * (most - len(found)) for found in cut])  # (B, R, 4)
         real = torch.arange(most) < torch.tensor([len(found) for found in cut])[:, None]  # (B, R)
-        told = torch.zeros(*real.shape, len(class_names()))
-        for row, (scene, found) in enumerate(zip(scenes, cut)):
-            told[row, :len(found)] = classes(scene, found)
-        features = crops(made["pixels"], boxes, self.side).flatten(2).masked_fill(~real[..., None], 0)
-        aligned = torch.tensor([noise is None or not noise.hits(index, self.pairs.seed) for index in indices])
-        return {**made, "features": features, "boxes": boxes, "real": real, "classes": told, "aligned": aligned}
+        made |= {"boxes": boxes, "real": real, "aligned": torch.tensor(
+            [noise is None or not noise.hits(index, self.pairs.seed) for index in indices])}
+        if self.namer is None:
+            told = torch.zeros(*real.shape, len(class_names()))
+            for row, (scene, found) in enumerate(zip(scenes, cut)):
+                told[row, :len(found)] = classes(scene, found)
+            return made | {"classes": told}
+        with torch.no_grad():
+            features, said = self.namer(made["pixels"], boxes)
+        return made | {"features": features.masked_fill(~real[..., None], 0), "classes": said.softmax(-1)}
