@@ -20,7 +20,7 @@ PAIRS = world.Pairs("train", 32)
 @given(indices)
 def test_all_boxes_lie_in_the_picture_and_classes_sum_to_one(index):
     scene = sample("train", index)
-    boxes = regions.proposals(scene)
+    boxes = regions.things(scene) + regions.grid(scene)
     check_boxes(torch.tensor([boxes]))
     found = regions.classes(scene, boxes)
     torch.testing.assert_close(found.sum(1), torch.ones(len(boxes)))

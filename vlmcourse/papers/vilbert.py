@@ -178,7 +178,8 @@ class ViLBERT(nn.Module):
         return self.judge(image * text)[:, 0]
 
     def _aligned(self, image: Tensor, text: Tensor) -> Tensor:
-        return self.aligned(self.pool_image(image[:, 0]).relu(), self.pool_text(text[:, 0]).relu())
+        # BERT's tanh. (The authors' code has a ReLU here; at our learning rate its product soon is zero for good.)
+        return self.aligned(self.pool_image(image[:, 0]).tanh(), self.pool_text(text[:, 0]).tanh())
 
     def score(self, batch: dict[str, Tensor], **looks) -> Tensor:
         """How well picture and text of each row go together: (B,) logits, to retrieve by."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from torch import Tensor
 from vlmcourse.lab.world.noise import mismatched
 from vlmcourse.lab.world.nouns import nouns
 from vlmcourse.lab.world.pairs import Pairs
-from vlmcourse.lab.world.scenes import BACKGROUNDS, Draws, Scene
+from vlmcourse.lab.world.scenes import BACKGROUNDS, Draws, Scene, arrange, split_of
 
 Box = tuple[float, float, float, float]
 
@@ -30,11 +30,6 @@ def grid(scene: Scene, cells: int = 4) -> list[Box]:
     """cells * cells equal squares, row by row: the same for all scenes."""
     return [(column / cells, row / cells, (column + 1) / cells, (row + 1) / cells)
             for row in range(cells) for column in range(cells)]
-
-
-def proposals(scene: Scene) -> list[Box]:
-    """Boxes of both kinds, to train a namer on."""
-    return things(scene) + grid(scene)
 
 
 @cache
@@ -58,6 +53,26 @@ def classes(scene: Scene, boxes: Sequence[Box]) -> Tensor:
         found[row, -1] = max(0.0, 1 - found[row].sum().item())
         found[row] /= found[row].sum()  # where things overlap
     return found
+
+
+@lru_cache(4096)
+def _scene(among: tuple[str, ...], split: str, index: int, seed: int, things: tuple[int, int]) -> Scene:
+    draws = Draws("among", seed, split, index)
+    count = things[0] + int(draws.random() * (things[1] - things[0] + 1))
+    while True:
+        words, background = tuple(draws.several(among, count)), draws.pick(tuple(BACKGROUNDS))
+        if split_of(words, background) == split:
+            return arrange(words, background, draws)
+
+
+@dataclass(frozen=True)
+class Few(Pairs):
+    """Pairs whose scenes show only the nouns `among`, so that each is met often: a small model learns them in a minute."""
+
+    among: tuple[str, ...] = ()
+
+    def scene(self, index: int) -> Scene:
+        return _scene(self.among, self.split, index, self.seed, self.things)
 
 
 def places_swapped(scene: Scene, draws: Draws) -> Scene | None:
