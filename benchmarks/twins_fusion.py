@@ -21,6 +21,7 @@ import torch
 import typer
 from torch import Tensor, nn
 
+from vlmcourse import recipes
 from vlmcourse.lab.evaluate import filling, results, spread, write_results
 from vlmcourse.lab.train import Scale
 from vlmcourse.lab.world.noise import mismatched
@@ -28,7 +29,6 @@ from vlmcourse.lab.world.regions import Regions, grid, nearly_right
 from vlmcourse.papers.vilbert import TwoStreams, ViLBERT
 from vlmcourse.parts.bert import PostNormBlock
 from vlmcourse.parts.masks import keys
-from vlmcourse.recipes import vilbert as recipe
 
 app = typer.Typer(add_completion=False)
 ROWS = ("two streams", "never meet", "one stream", "easy negatives", "grid", "VL-BERT from 0", "VL-BERT from 1")
@@ -77,33 +77,33 @@ class Captions(Regions):
 def trained(name: str, size: Scale, seed: int):
     """The model of a row, trained, and its history."""
     if name.startswith("VL-BERT"):
-        data, half = recipe.region_pairs(size, seed), max(1, size.vilbert_steps // 2)
-        config = recipe.vlbert_config(size, visual_scale=float(name[-1]))
-        reader = recipe.fill_in("vlbert-captions", recipe.new_vlbert(replace(config, visual_scale=0.0), seed, data.namer),
+        data, half = recipes.region_pairs(size, seed), max(1, size.vilbert_steps // 2)
+        config = recipes.vlbert_config(size, visual_scale=float(name[-1]))
+        reader = recipes.fill_in("vlbert-captions", recipes.new_vlbert(replace(config, visual_scale=0.0), seed, data.namer),
                                 Captions(data.pairs, data.cut, data.namer), size, seed, half).model
-        model = recipe.new_vlbert(config, seed, data.namer)
+        model = recipes.new_vlbert(config, seed, data.namer)
         model.load_state_dict({key: value for key, value in reader.state_dict().items() if "visual" not in key}
                               | {key: value for key, value in model.state_dict().items() if "visual" in key})
-        return recipe.fill_in("vlbert-fusion", model, data, size, seed, half, start=name)
+        return recipes.fill_in("vlbert-fusion", model, data, size, seed, half, start=name)
     false = mismatched if name == "easy negatives" else nearly_right
-    data = recipe.region_pairs(size, seed, false=false, **({"cut": grid} if name == "grid" else {}))
+    data = recipes.region_pairs(size, seed, false=false, **({"cut": grid} if name == "grid" else {}))
     if name not in ENCODERS:
-        return recipe.vilbert(size, seed, data=data)
-    config = recipe.vilbert_config(size)
+        return recipes.vilbert(size, seed, data=data)
+    config = recipes.vilbert_config(size)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = ViLBERT(config, ENCODERS[name](config))
-    return recipe.fill_in("vilbert-fusion", model, data, size, seed, encoder=name)
+    return recipes.fill_in("vilbert-fusion", model, data, size, seed, encoder=name)
 
 
 def row(name: str, size: Scale, seed: int, count: int) -> dict[str, float]:
     """Everything that is measured of one row with one seed."""
     made = trained(name, size, seed)
     model = made.model
-    data = recipe.region_pairs(size, split="test", **({"cut": grid} if name == "grid" else {}))
-    report = recipe.filling_report(model, data, count)
+    data = recipes.region_pairs(size, split="test", **({"cut": grid} if name == "grid" else {}))
+    report = recipes.filling_report(model, data, count)
     if isinstance(model, ViLBERT):
-        report |= recipe.alignment_report(model, data, count) | recipe.retrieval_report(model, data, min(48, count))
+        report |= recipes.alignment_report(model, data, count) | recipes.retrieval_report(model, data, min(48, count))
     first = made.history[:max(1, len(made.history) // 20)]
     return report | {"parameters": sum(p.numel() for p in model.parameters()),
                      "words, first step": made.history[0].losses["words"],

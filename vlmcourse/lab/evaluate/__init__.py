@@ -2,6 +2,7 @@
 
 seeing    retrieval, zero-shot classification, probes, shift, overlap
 saying    the next word among choices, open answers, VQA accuracy
+filling   masked words and regions, true captions beside false ones
 evidence  blind and shuffled pictures, chance, spread over seeds; results that are kept
 """
 
