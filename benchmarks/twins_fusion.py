@@ -74,6 +74,21 @@ class Captions(Regions):
         return filling.empty(super().batch(indices))
 
 
+class Kept:
+    """Batches without pixels, made once and used by all rows of a seed."""
+
+    made: dict[tuple, dict] = {}
+
+    def __init__(self, data: Regions):
+        self.data, self.pairs, self.cut, self.namer = data, data.pairs, data.cut, data.namer
+
+    def batch(self, indices: Sequence[int]) -> dict:
+        key = (self.pairs.noise.kind, self.pairs.seed, self.cut, tuple(indices))
+        if key not in self.made:
+            self.made[key] = {name: value for name, value in self.data.batch(indices).items() if name not in ("pixels", "text")}
+        return self.made[key]
+
+
 def trained(name: str, size: Scale, seed: int):
     """The model of a row, trained, and its history."""
     if name.startswith("VL-BERT"):
@@ -88,12 +103,12 @@ def trained(name: str, size: Scale, seed: int):
     false = mismatched if name == "easy negatives" else nearly_right
     data = recipes.region_pairs(size, seed, false=false, **({"cut": grid} if name == "grid" else {}))
     if name not in ENCODERS:
-        return recipes.vilbert(size, seed, data=data)
+        return recipes.vilbert(size, seed, data=Kept(data))
     config = recipes.vilbert_config(size)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = ViLBERT(config, ENCODERS[name](config))
-    return recipes.fill_in("vilbert-fusion", model, data, size, seed, encoder=name)
+    return recipes.fill_in("vilbert-fusion", model, Kept(data), size, seed, encoder=name)
 
 
 def row(name: str, size: Scale, seed: int, count: int) -> dict[str, float]:
@@ -124,6 +139,7 @@ def main(scale: str = "laptop", seeds: int = 0, steps: int = 0, only: list[str] 
     kept = results(name)["rows"][0] if set(only) != set(ROWS) else {}
     found: dict[str, list] = {row_name: [] for row_name in only}
     for seed in range(size.seeds):
+        Kept.made.clear()
         for row_name in only:
             found[row_name].append(row(row_name, size, seed, count))
             print(seed, row_name, {key: round(value, 3) for key, value in found[row_name][-1].items()}, flush=True)

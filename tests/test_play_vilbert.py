@@ -66,7 +66,8 @@ def region(logits, classes, hidden):
 REGION = {
     "expected one number": lambda g, c, h: g, "visible regions count too": lambda g, c, h: region(g, c, torch.ones_like(h)),
     "over classes too": lambda g, c, h: region(g, c, h) / 6, "take their mean": lambda g, c, h: region(g, c, h) * h.sum(),
-    "instead of the hidden": lambda g, c, h: region(g, c, ~h), "are exchanged": lambda g, c, h: divergence(g.softmax(-1), c)[h].mean(),
+    "instead of the hidden": lambda g, c, h: region(g, c, ~h), 
+    "are exchanged": lambda g, c, h: divergence(g.softmax(-1), c)[h].mean(),
     "entropy": lambda g, c, h: torch.nn.functional.cross_entropy(g[h], c[h]),
     "VL-BERT's loss": lambda g, c, h: torch.nn.functional.cross_entropy(g[h], c[h].argmax(-1)),
     "sign": lambda g, c, h: -region(g, c, h), "yours is": lambda g, c, h: region(g, c, h) + 7}

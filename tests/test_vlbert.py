@@ -160,7 +160,8 @@ def test_it_learns_a_word_that_only_the_picture_tells():
     def made(indices):
         bright = torch.tensor(indices) % 2
         return {"ids": torch.stack([torch.tensor([1, 20, 11 + b, 2]) for b in bright.tolist()]),
-                "pixels": (bright.float() - 0.5)[:, None, None, None].expand(-1, 3, 16, 16).clone(), "real": torch.ones(len(bright), 1).bool(),
+                "pixels": (bright.float() - 0.5)[:, None, None, None].expand(-1, 3, 16, 16).clone(),
+                "real": torch.ones(len(bright), 1).bool(),
                 "boxes": torch.tensor([[[0.2, 0.2, 0.8, 0.8]]]).expand(len(bright), 1, 4),
                 "classes": nn.functional.one_hot(bright, 6)[:, None].float()}
 
@@ -181,7 +182,8 @@ def test_other_sizes_than_berts_are_explained():
 
 @pytest.mark.parametrize("change, message", [
     ({"boxes": torch.tensor([[[-0.1, 0.2, 0.6, 0.5]]]).expand(3, 3, 4)}, "region 0 of picture 0 lies outside the picture"),
-    ({"pixels": torch.full((3, 3, 16, 16), 200.0)}, "seem to be 0..255"), ({"pixels": torch.zeros(3, 3, 8, 8)}, "pixels have shape"),
+    ({"pixels": torch.full((3, 3, 16, 16), 200.0)}, "seem to be 0..255"),
+    ({"pixels": torch.zeros(3, 3, 8, 8)}, "pixels have shape"),
     ({"ids": torch.ones(2, 5, dtype=torch.long)}, "2 texts for 3 pictures")])
 def test_bad_input_is_explained(change, message):
     with pytest.raises(ValueError, match=message):

@@ -4,10 +4,11 @@ Two BERTs, one for regions of a picture and one for words, that look at each oth
 captioned pictures by filling in what was hidden (words and regions), and by telling whether picture and caption belong
 together. Read with Figures 1 to 3 of the paper.
 
-Scaled down here: the sizes (the paper's are in the margin). Regions come with their true boxes,
-and what is in them is said by a small frozen network (parts/vision.Namer), in the place of Faster R-CNN; <bos> serves as [CLS], <eos> as [SEP]. Kept: post-norm blocks; text blocks before the
-streams meet, then pairs of co-attention and self-attention; separate weights for each direction; a region is its features
-plus its box, and has no position; the picture's own token is the mean of the visible features; all three losses.
+Scaled down here: the sizes (the paper's are in the margin). Regions come with their true boxes, and what is in them is said
+by a small frozen network (parts/vision.Namer), in the place of Faster R-CNN; <bos> serves as [CLS], <eos> as [SEP]. Kept:
+post-norm blocks; text blocks before the streams meet, then pairs of co-attention and self-attention; separate weights for each
+direction; a region is its features plus its box, and has no position; the picture's own token is the mean of the visible
+features; all three losses.
 """
 
 from __future__ import annotations

@@ -4,10 +4,11 @@ One BERT reads words and regions in one row. What makes a slot a word or a regio
 added up. Read with Figure 1 of the paper.
 
 Scaled down here: the sizes (the paper's are in the margin); regions come with their true boxes; the detector, which the paper
-trains along, is two layers on the pixels of each box (parts/vision.Namer); <bos> serves as [CLS], <eos> as [SEP]. Kept: text slots carry the visual
-feature of the whole picture; all regions share one position, [END] has the next; segments; the LayerNorms of the visual
-features start with weight zero, so that training starts from plain BERT; masked words, and masked regions whose *pixels* are
-gone before anything looks at them. No loss on whether picture and text belong together: the paper found it of no use.
+trains along, is two layers on the pixels of each box (parts/vision.Namer); <bos> serves as [CLS], <eos> as [SEP]. Kept: text
+slots carry the visual feature of the whole picture; all regions share one position, [END] has the next; segments; the
+LayerNorms of the visual features start with weight zero, so that training starts from plain BERT; masked words, and masked
+regions whose *pixels* are gone before anything looks at them. No loss on whether picture and text belong together: the paper
+found it of no use.
 """
 
 from __future__ import annotations
@@ -159,7 +160,8 @@ class VLBERT(nn.Module):
         """
         theirs = bert.embeddings
         if (wanted := tuple(self.embed_word.weight.shape)) != (found := tuple(theirs.word_embeddings.weight.shape)):
-            raise ValueError(f"this BERT has {found} word embeddings, this model {wanted}; expected the same vocabulary and width.")
+            raise ValueError(f"this BERT has {found} word embeddings, this model {wanted}; "
+                             "expected the same vocabulary and width.")
         self.embed_word.weight.copy_(theirs.word_embeddings.weight)
         self.embed_position.weight.copy_(theirs.position_embeddings.weight[:len(self.embed_position.weight)])
         segments = theirs.token_type_embeddings.weight

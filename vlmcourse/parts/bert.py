@@ -84,7 +84,8 @@ def mask_words(ids: Tensor, chosen: Tensor, mask: int, vocabulary: int) -> Tenso
 def inner(ids: Tensor) -> Tensor:
     """The words of each text, (B, T) booleans: neither padding (0), nor the first token, nor the last. These may be masked."""
     real = ids != 0
-    return real & torch.cat([real[:, 1:], torch.zeros_like(real[:, :1])], dim=1) & (torch.arange(ids.shape[1], device=ids.device) > 0)
+    goes_on = torch.cat([real[:, 1:], torch.zeros_like(real[:, :1])], dim=1)
+    return real & goes_on & (torch.arange(ids.shape[1], device=ids.device) > 0)
 
 
 def surprise(said: Tensor, was: Tensor) -> Tensor:

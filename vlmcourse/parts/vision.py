@@ -27,7 +27,8 @@ def check_pixels(pixels: Tensor, size: int) -> None:
 def check_boxes(boxes: Tensor) -> None:
     """Raises ValueError, with what to do, unless boxes (B, R, 4) are x1, y1, x2, y2 within the picture, as fractions of it."""
     if boxes.dim() != 3 or boxes.shape[-1] != 4 or not boxes.is_floating_point():
-        raise ValueError(f"boxes are {tuple(boxes.shape)} of {boxes.dtype}; expected fractions (batch, regions, 4): x1, y1, x2, y2.")
+        raise ValueError(f"boxes are {tuple(boxes.shape)} of {boxes.dtype}; "
+                         "expected fractions (batch, regions, 4): x1, y1, x2, y2.")
     x1, y1, x2, y2 = boxes.unbind(-1)
     inside = (x1 >= 0) & (y1 >= 0) & (x2 <= 1) & (y2 <= 1) & (x1 < x2) & (y1 < y2)  # NaN compares false, so it is caught
     if not inside.all():

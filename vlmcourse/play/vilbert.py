@@ -24,8 +24,7 @@ def _like(got: object, wanted: Tensor, what: str) -> Tensor:
 
 def _near(got: Tensor, likely: dict[str, Tensor], otherwise: str) -> Mistake:
     """The mistake that leads to this very tensor."""
-    return Mistake(next((name for name, made in likely.items() if made.shape == got.shape and torch.allclose(got, made, atol=1e-5)),
-                        otherwise))
+    return Mistake(next((name for name, made in likely.items() if torch.allclose(got, made, atol=1e-5)), otherwise))
 
 
 def picture_token(answer: Callable[[Tensor, Tensor, Tensor], Tensor]) -> str:
@@ -103,7 +102,8 @@ def region_loss(answer: Callable[[Tensor, Tensor, Tensor], Tensor]) -> str:
     right = divergence(classes, said)
     wanted, got = right[hidden].mean(), answer(logits, classes, hidden)
     if not isinstance(got, Tensor) or got.dim() != 0:
-        raise Mistake(f"region_loss() returned {type(got).__name__} of shape {tuple(getattr(got, 'shape', ()))}; expected one number.")
+        found = tuple(got.shape) if isinstance(got, Tensor) else type(got).__name__
+        raise Mistake(f"region_loss() returned {found}; expected one number.")
     if torch.isclose(got, wanted, rtol=1e-4):
         return "The divergence of the guess from what the detector said, at hidden regions, and their mean."
     surprise = -said.log()
@@ -127,11 +127,13 @@ def diagnosis(answer: dict[str, str]) -> str:
              "B": "nothing here is better than guessing from one's own kind. What could have passed between words and regions?",
              "C": "its loss on words is the lowest of all. Which words is it so good at?"}
     return diagnosed(answer, truth, hints,
-                     "A leak shows as a low loss and a poor test, a blocked path as a loss that stays, an easy question as praise for copying.")
+                     "A leak shows as a low loss and a poor test, a blocked path as a loss that stays, an easy question as praise "
+                     "for copying.")
 
 
-def hiding_player(guess: Callable[[int, int], tuple[dict[str, float], str]], images: np.ndarray, texts: Sequence[Sequence[str]]) -> None:
-    """Displays pictures (N, S, S, 3) with their captions, cut into words; one word is hidden, and the model's guesses stand beside.
+def hiding_player(guess: Callable[[int, int], tuple[dict[str, float], str]], images: np.ndarray,
+                  texts: Sequence[Sequence[str]]) -> None:
+    """Displays pictures (N, S, S, 3), their captions, cut into words, with one word hidden, and the model's guesses.
 
     guess  (picture number, word number) -> {word: probability}, the likeliest first, and the word that was hidden
     """
