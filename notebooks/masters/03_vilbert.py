@@ -394,7 +394,9 @@ last = f"encoder.meetings.{len(model.encoder.meetings) - 1}.text.attention"
 looks = maps[last][0][:, gap : gap + 1]  # (H, 1, 1 + R)
 region_names = ["picture", *held_out.pairs.scene(row).words]
 made = draw.weights(looks, ["the gap"], region_names)
-made.suptitle(f"'{player_batch['text'][row]}', gap at '{player_words[row][gap - 1]}'")
+asked = f"'{player_batch['text'][row]}', gap at '{player_words[row][gap - 1]}'"
+made.suptitle(asked, fontsize=9)
+made.description = f"{asked}. {made.description}"
 draw.show(made)
 
 # %%
@@ -674,10 +676,13 @@ class Apart(ViLBERT):
 
 class AllWords(ViLBERT):
     def losses(self, batch):
-        losses, (_, text) = super().losses(batch), self(batch)
         every = inner(batch["ids"])
+        masked = choose(every, self.config.masked)
+        read = mask_words(batch["ids"], masked, self.config.mask, self.config.vocabulary)
+        _, text = self({**batch, "ids": read})
         said = self.name_word(text[every], self.embed_word.weight)
-        return {**losses, "words": torch.nn.functional.cross_entropy(said, batch["ids"][every])}
+        words = torch.nn.functional.cross_entropy(said, batch["ids"][every])
+        return {**super().losses(batch), "words": words}
 
 
 twelve = data.pairs.among[:12]
