@@ -97,8 +97,8 @@ def trained(name: str, size: Scale, seed: int):
         reader = recipes.fill_in("vlbert-captions", recipes.new_vlbert(replace(config, visual_scale=0.0), seed, data.namer),
                                 Captions(data.pairs, data.cut, data.namer), size, seed, half).model
         model = recipes.new_vlbert(config, seed, data.namer)
-        model.load_state_dict({key: value for key, value in reader.state_dict().items() if "visual" not in key}
-                              | {key: value for key, value in model.state_dict().items() if "visual" in key})
+        new = {key: value for key, value in model.state_dict().items() if "visual" in key or "appearance" in key}
+        model.load_state_dict(reader.state_dict() | new)
         return recipes.fill_in("vlbert-fusion", model, data, size, seed, half, start=name)
     false = mismatched if name == "easy negatives" else nearly_right
     data = recipes.region_pairs(size, seed, false=false, **({"cut": grid} if name == "grid" else {}))

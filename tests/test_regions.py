@@ -60,7 +60,7 @@ def test_true_captions_hold_and_changed_ones_do_not(index):
     for change in (regions.places_swapped, regions.recoloured):
         text = regions.false_caption(index, PAIRS, change)
         assert (text is None) == (change is regions.places_swapped and len(scene.things) == 1)
-        assert text is None or (not holds(text, scene) and sorted(text.split())[0] and len(text.split()) > 2)
+        assert text is None or not holds(text, scene)
 
 
 @given(indices)

@@ -22,13 +22,13 @@ FILLING = Optimisation(2e-3, weight_decay=0.05, betas=(0.9, 0.98), warmup=0.1)
 NAMING = Optimisation(2e-3, weight_decay=0.01)
 SIDE = 12  # pixels of a region, each way
 THINGS = (1, 2)  # in a scene
-EVERY = 6  # of the known nouns, every sixth
+EVERY = 10  # of the known nouns, every tenth
 MASKED = 0.4  # part of words and regions; the papers' 0.15 would leave most of our short captions as they are
 ASKED = 256  # held-out pairs that each test asks about
 
 
 def few(split: str, scale: Scale, seed: int = 0, noise: Noise | None = None) -> regions.Few:
-    """Scenes of one or two things out of every sixth known noun, with captions that name thing, place and background."""
+    """Scenes of one or two things out of every tenth known noun, with captions that name thing, place and background."""
     return regions.Few(split, scale.image_size, seed, THINGS, world.captions.detailed, noise, world.known_nouns()[::EVERY])
 
 
