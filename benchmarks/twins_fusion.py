@@ -15,6 +15,7 @@ Writes benchmarks/results/twins_fusion.json after each seed. Trained stages are 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 
 import torch
@@ -135,8 +136,11 @@ def main(scale: str = "laptop", seeds: int = 0, steps: int = 0, only: list[str] 
     """seeds, steps: fewer of them than the scale has; 0: as many. only: which rows (the others stay as they were kept)."""
     size = Scale.named(scale)
     size = replace(size, vilbert_steps=steps or size.vilbert_steps, seeds=seeds or size.seeds)
-    name, count = ("twins_fusion", 256) if scale != "smoke" else ("twins_fusion_smoke", 16)
-    kept = results(name)["rows"][0] if set(only) != set(ROWS) else {}
+    name, count = ("twins_fusion", 128) if scale != "smoke" else ("twins_fusion_smoke", 16)
+    kept = {}
+    if set(only) != set(ROWS):
+        with suppress(FileNotFoundError):  # nothing was kept yet
+            kept = results(name)["rows"][0]
     found: dict[str, list] = {row_name: [] for row_name in only}
     for seed in range(size.seeds):
         Kept.made.clear()
