@@ -1,4 +1,4 @@
-"""From pixels to vectors: patches, a Vision Transformer, a small ResNet, attention pooling.
+"""From pixels to vectors: patches, boxes, a Vision Transformer, a small ResNet, attention pooling.
 
 Pixels are float (B, 3, S, S), normalised: the course's own are uint8 / 127.5 - 1, so within [-1, 1].
 """
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, cross_entropy, grid_sample
 
 from vlmcourse.parts.attention import Attention
 from vlmcourse.parts.layers import Transformer
@@ -21,6 +22,60 @@ def check_pixels(pixels: Tensor, size: int) -> None:
         raise ValueError(f"pixels have shape {tuple(pixels.shape)}. {advice}")
     if not (largest := pixels.detach().amax().item()) <= 16:  # written so that NaN, which compares false, is caught too
         raise ValueError(f"pixels reach {largest:.0f}, so they seem to be 0..255 or broken. {advice}")
+
+
+def check_boxes(boxes: Tensor) -> None:
+    """Raises ValueError, with what to do, unless boxes (B, R, 4) are x1, y1, x2, y2 within the picture, as fractions of it."""
+    if boxes.dim() != 3 or boxes.shape[-1] != 4 or not boxes.is_floating_point():
+        raise ValueError(f"boxes are {tuple(boxes.shape)} of {boxes.dtype}; "
+                         "expected fractions (batch, regions, 4): x1, y1, x2, y2.")
+    x1, y1, x2, y2 = boxes.unbind(-1)
+    inside = (x1 >= 0) & (y1 >= 0) & (x2 <= 1) & (y2 <= 1) & (x1 < x2) & (y1 < y2)  # NaN compares false, so it is caught
+    if not inside.all():
+        row, region = (~inside).nonzero()[0].tolist()
+        found = ", ".join(f"{value:.2f}" for value in boxes[row, region].tolist())
+        raise ValueError(f"region {region} of picture {row} lies outside the picture, or is empty: x1, y1, x2, y2 = {found}. "
+                         "Expected 0 <= x1 < x2 <= 1 and 0 <= y1 < y2 <= 1: divide pixels by the picture's width and height.")
+
+
+def crops(pixels: Tensor, boxes: Tensor, side: int) -> Tensor:
+    """What is in each box, drawn at the same size: (B, 3, S, S), (B, R, 4) as fractions -> (B, R, 3, side, side).
+
+    Each box is sampled twice as finely and averaged, so nothing small is lost. (RoIAlign, He et al. 2017, arXiv 1703.06870.)
+    """
+    check_boxes(boxes)
+    steps = (torch.arange(2 * side, device=boxes.device) + 0.5) / (2 * side)
+    x = boxes[..., 0, None] + (boxes[..., 2] - boxes[..., 0])[..., None] * steps  # (B, R, 2 side)
+    y = boxes[..., 1, None] + (boxes[..., 3] - boxes[..., 1])[..., None] * steps
+    shape = (*boxes.shape[:2], 2 * side, 2 * side)
+    where = torch.stack([x[:, :, None, :].expand(shape), y[:, :, :, None].expand(shape)], dim=-1)  # (B, R, row, column, 2)
+    found = grid_sample(pixels, 2 * where.flatten(1, 2) - 1, padding_mode="border", align_corners=False)
+    return avg_pool2d(found, 2).unflatten(2, (boxes.shape[1], side)).transpose(1, 2)  # (B, R, 3, side, side)
+
+
+class Namer(nn.Module):
+    """The half of a detector that says what is in a box; where to look it must be told. `losses` trains it.
+
+    side      each box is drawn at side x side pixels
+    features  numbers that describe a region: what a frozen namer hands on
+    classes   that it tells apart
+    """
+
+    def __init__(self, side: int, features: int, classes: int):
+        super().__init__()
+        self.side, self.features = side, features
+        self.appearance = nn.Sequential(nn.Linear(3 * side ** 2, features), nn.ReLU(), nn.Linear(features, features), nn.ReLU())
+        self.classify = nn.Linear(features, classes)
+
+    def forward(self, pixels: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 3, S, S), (B, R, 4) -> features (B, R, F), and logits of the classes (B, R, C)."""
+        seen = self.appearance(crops(pixels, boxes, self.side).flatten(2))
+        return seen, self.classify(seen)
+
+    def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """batch: `pixels`, `boxes`, `real` (B, R), `classes` (B, R, C), rows that sum to 1 -> {"classes": scalar}."""
+        said = self(batch["pixels"], batch["boxes"])[1][batch["real"]]
+        return {"classes": cross_entropy(said.float(), batch["classes"][batch["real"]])}
 
 
 class Patches(nn.Module):

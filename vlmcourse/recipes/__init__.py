@@ -4,6 +4,7 @@
 
 clip      the stage of lesson 02, and the command `vlmcourse train clip`
 language  the tiny language model of lesson 04, and what it binds and knows
+vilbert   ViLBERT and VL-BERT, the stages of lesson 03, and what names their regions
 frozen    the stage of lesson 05, its rows and its tests
 blip      the stage of lesson 06 and its tests; capfilt and blip_tasks, modules of their own, go on from there
 """
@@ -24,8 +25,26 @@ from vlmcourse.recipes.frozen import (
     solved_in_words,
 )
 from vlmcourse.recipes.language import language, language_report, new_language, train_language
+from vlmcourse.recipes.vilbert import (
+    FALSE,
+    alignment_report,
+    fill_in,
+    filling_report,
+    namer,
+    new_vilbert,
+    new_vlbert,
+    region_pairs,
+    retrieval_report,
+    vilbert,
+    vilbert_config,
+    vilbert_report,
+    vlbert,
+    vlbert_config,
+)
 
-__all__ = ["PLACE", "answered", "average_words", "blip", "blip_config", "blip_report", "caption_report", "captioned",
-           "captions_of", "clip", "clip_config", "clip_report", "frozen", "frozen_config", "language", "language_report",
-           "named", "new_blip", "new_clip", "new_frozen", "new_language", "noun_classes", "siblings", "singles", "solved",
-           "solved_in_words", "train_clip", "train_language", "training_pairs"]
+__all__ = ["FALSE", "PLACE", "alignment_report", "answered", "average_words", "blip", "blip_config", "blip_report",
+           "caption_report", "captioned", "captions_of", "clip", "clip_config", "clip_report", "fill_in", "filling_report",
+           "frozen", "frozen_config", "language", "language_report", "named", "namer", "new_blip", "new_clip", "new_frozen",
+           "new_language", "new_vilbert", "new_vlbert", "noun_classes", "region_pairs", "retrieval_report", "siblings",
+           "singles", "solved", "solved_in_words", "train_clip", "train_language", "training_pairs", "vilbert",
+           "vilbert_config", "vilbert_report", "vlbert", "vlbert_config"]

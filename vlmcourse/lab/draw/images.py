@@ -40,6 +40,22 @@ def pictures(images: np.ndarray, captions: Sequence[str], right: Sequence[bool] 
     return describe(made, f"{len(images)} pictures: {told}.")
 
 
+def boxed(images: np.ndarray, boxes: Sequence[Sequence[Sequence[float]]], names: Sequence[Sequence[str]], captions: Sequence[str]):
+    """Pictures (N, S, S, 3) with the boxes of their regions, x1, y1, x2, y2 as fractions, and a name at each box."""
+    with look():
+        made, axes = figure(2.1 * len(images), 2.7, 1, len(images))
+        for place, image, found, called, caption in zip(axes, images, boxes, names, captions):
+            _bare(place)
+            place.imshow(image, extent=(0, 1, 1, 0), interpolation="nearest")
+            place.set_xlabel("\n".join(textwrap.wrap(caption, 26)), fontsize=8.5)
+            for (x1, y1, x2, y2), name, colour in zip(found, called, COLOURS):
+                place.plot([x1, x2, x2, x1, x1], [y1, y1, y2, y2, y1], color=colour, linewidth=2)
+                place.text(x1 + 0.01, y1 + 0.01, name, fontsize=7.5, va="top", color="white",
+                           bbox={"facecolor": colour, "edgecolor": "none", "pad": 1})
+    told = "; ".join(f"'{caption}' with boxes {', '.join(called)}" for caption, called in zip(captions, names))
+    return describe(made, f"{len(images)} pictures with the boxes of their regions: {told}.")
+
+
 def similarity(images: np.ndarray, texts: Sequence[str], values: Tensor, label: str = "cosine"):
     """CLIP's Figure 1 from tensors: pictures on top, captions at the side, their similarities (images, texts) between."""
     table = np.asarray(values.detach()).T  # (texts, images)

@@ -5,6 +5,10 @@ saying      the next word among choices, open answers, VQA accuracy
 describing  captions: BLEU-4, CIDEr-D, exact F1 of what is said
 ranking     MRR, NDCG, ranks, re-ranking
 evidence    blind and shuffled pictures, chance, spread over seeds; results that are kept
+seeing    retrieval, zero-shot classification, probes, shift, overlap
+saying    the next word among choices, open answers, VQA accuracy
+filling   masked words and regions, true captions beside false ones
+evidence  blind and shuffled pictures, chance, spread over seeds; results that are kept
 """
 
 from vlmcourse.lab.evaluate.describing import F1, bleu4, cider, scene_graph_f1, shown, stated

@@ -1,0 +1,156 @@
+"""How should words and regions be fused? ViLBERT's and VL-BERT's choices at reduced scale: three seeds, spread, controls.
+
+    python -m benchmarks.twins_fusion [--scale smoke|laptop|gpu]     about 40 minutes at laptop scale on one core
+
+Writes benchmarks/results/twins_fusion.json after each seed. Trained stages are cached: a run that was stopped goes on.
+
+    two streams         ViLBERT as in lesson 03: co-attention, regions, false captions of both kinds
+    never meet          the same weights and losses, but where streams would meet each looks at itself
+    one stream          the paper's own baseline: one BERT as deep as the text stream, over regions and words in one row
+    easy negatives      two streams that were only ever shown other pictures' captions as false ones, as in the paper
+    grid                two streams over 16 equal squares instead of the things' boxes
+    VL-BERT from 0, 1   first trained on captions alone, then with pictures; its visual LayerNorms start at 0, or at 1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+
+import torch
+import typer
+from torch import Tensor, nn
+
+from vlmcourse import recipes
+from vlmcourse.lab.evaluate import filling, results, spread, write_results
+from vlmcourse.lab.train import Scale
+from vlmcourse.lab.world.noise import mismatched
+from vlmcourse.lab.world.regions import Regions, grid, nearly_right
+from vlmcourse.papers.vilbert import TwoStreams, ViLBERT
+from vlmcourse.parts.bert import PostNormBlock
+from vlmcourse.parts.masks import keys
+
+app = typer.Typer(add_completion=False)
+ROWS = ("two streams", "never meet", "one stream", "easy negatives", "grid", "VL-BERT from 0", "VL-BERT from 1")
+
+
+class NeverMeet(TwoStreams):
+    """The weights that would look across look at their own stream. (The streams must be equally wide.)"""
+
+    def forward(self, image: Tensor, text: Tensor, is_region: Tensor, is_word: Tensor, meet=None) -> tuple[Tensor, Tensor]:
+        regions, words = keys(is_region, 1).dense(), keys(is_word, 1).dense()
+        for block in self.text_first:
+            text = block(text, words)
+        for across, image_block, text_block in zip(self.meetings, self.image, self.text):
+            image, text = across.image(image, regions), across.text(text, words)
+            image, text = image_block(image, regions), text_block(text, words)
+        return image, text
+
+
+class OneStream(nn.Module):
+    """Regions and words in one row, through the same blocks (Lu et al. 2019, Sec. 4.1)."""
+
+    def __init__(self, config):
+        super().__init__()
+        depth = config.text_first + 2 * config.meetings  # as many as a word passes in two streams
+        self.blocks = nn.ModuleList(PostNormBlock(config.text_width, config.text_heads, config.text_hidden, eps=config.eps)
+                                    for _ in range(depth))
+
+    def forward(self, image: Tensor, text: Tensor, is_region: Tensor, is_word: Tensor, meet=None) -> tuple[Tensor, Tensor]:
+        x, mask = torch.cat([image, text], dim=1), keys(torch.cat([is_region, is_word], dim=1), 1).dense()
+        for block in self.blocks:
+            x = block(x, mask)
+        return x[:, :image.shape[1]], x[:, image.shape[1]:]
+
+
+ENCODERS = {"never meet": NeverMeet, "one stream": OneStream}
+
+
+@dataclass(frozen=True)
+class Captions(Regions):
+    """The same captions without their pictures."""
+
+    def batch(self, indices: Sequence[int]) -> dict:
+        return filling.empty(super().batch(indices))
+
+
+class Kept:
+    """Batches without pixels, made once and used by all rows of a seed."""
+
+    made: dict[tuple, dict] = {}
+
+    def __init__(self, data: Regions):
+        self.data, self.pairs, self.cut, self.namer = data, data.pairs, data.cut, data.namer
+
+    def batch(self, indices: Sequence[int]) -> dict:
+        key = (self.pairs.noise.kind, self.pairs.seed, self.cut, tuple(indices))
+        if key not in self.made:
+            self.made[key] = {name: value for name, value in self.data.batch(indices).items() if name not in ("pixels", "text")}
+        return self.made[key]
+
+
+def trained(name: str, size: Scale, seed: int):
+    """The model of a row, trained, and its history."""
+    if name.startswith("VL-BERT"):
+        data, half = recipes.region_pairs(size, seed), max(1, size.vilbert_steps // 2)
+        config = recipes.vlbert_config(size, visual_scale=float(name[-1]))
+        reader = recipes.fill_in("vlbert-captions", recipes.new_vlbert(replace(config, visual_scale=0.0), seed, data.namer),
+                                Captions(data.pairs, data.cut, data.namer), size, seed, half).model
+        model = recipes.new_vlbert(config, seed, data.namer)
+        new = {key: value for key, value in model.state_dict().items() if "visual" in key or "appearance" in key}
+        model.load_state_dict(reader.state_dict() | new)
+        return recipes.fill_in("vlbert-fusion", model, data, size, seed, half, start=name)
+    false = mismatched if name == "easy negatives" else nearly_right
+    data = recipes.region_pairs(size, seed, false=false, **({"cut": grid} if name == "grid" else {}))
+    if name not in ENCODERS:
+        return recipes.vilbert(size, seed, data=Kept(data))
+    config = recipes.vilbert_config(size)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = ViLBERT(config, ENCODERS[name](config))
+    return recipes.fill_in("vilbert-fusion", model, Kept(data), size, seed, encoder=name)
+
+
+def row(name: str, size: Scale, seed: int, count: int) -> dict[str, float]:
+    """Everything that is measured of one row with one seed."""
+    made = trained(name, size, seed)
+    model = made.model
+    data = recipes.region_pairs(size, split="test", **({"cut": grid} if name == "grid" else {}))
+    report = recipes.filling_report(model, data, count)
+    if isinstance(model, ViLBERT):
+        report |= recipes.alignment_report(model, data, count) | recipes.retrieval_report(model, data, min(48, count))
+    first = made.history[:max(1, len(made.history) // 20)]
+    return report | {"parameters": sum(p.numel() for p in model.parameters()),
+                     "words, first step": made.history[0].losses["words"],
+                     "words, first twentieth": sum(step.losses["words"] for step in first) / len(first)}
+
+
+def together(rows: list[dict[str, float]]) -> dict[str, dict]:
+    """Spread over seeds of each measurement."""
+    return {name: asdict(spread([one[name] for one in rows])) for name in rows[0]}
+
+
+@app.command(help=__doc__)
+def main(scale: str = "laptop", seeds: int = 0, steps: int = 0, only: list[str] = typer.Option(list(ROWS))) -> None:
+    """seeds, steps: fewer of them than the scale has; 0: as many. only: which rows (the others stay as they were kept)."""
+    size = Scale.named(scale)
+    size = replace(size, vilbert_steps=steps or size.vilbert_steps, seeds=seeds or size.seeds)
+    name, count = ("twins_fusion", 128) if scale != "smoke" else ("twins_fusion_smoke", 16)
+    kept = {}
+    if set(only) != set(ROWS):
+        with suppress(FileNotFoundError):  # nothing was kept yet
+            kept = results(name)["rows"][0]
+    found: dict[str, list] = {row_name: [] for row_name in only}
+    for seed in range(size.seeds):
+        Kept.made.clear()
+        for row_name in only:
+            found[row_name].append(row(row_name, size, seed, count))
+            print(seed, row_name, {key: round(value, 3) for key, value in found[row_name][-1].items()}, flush=True)
+        path = write_results(name, [kept | {row_name: together(rows) for row_name, rows in found.items()}], scale=scale,
+                             seeds=list(range(seed + 1)), steps=size.vilbert_steps, width=size.vilbert_width)
+    print(f"Kept {path}")
+
+
+if __name__ == "__main__":
+    app()

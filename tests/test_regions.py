@@ -1,0 +1,176 @@
+"""The world as regions: boxes, classes, false captions that are false, and what fills in."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vlmcourse.lab import tokens, world
+from vlmcourse.lab.evaluate import filling
+from vlmcourse.lab.train import Batches, Optimisation, fit
+from vlmcourse.lab.world import regions
+from vlmcourse.lab.world.noise import Noise
+from vlmcourse.lab.world.scenes import Draws, Scene, Thing, sample
+from vlmcourse.parts.vision import Namer, check_boxes
+
+indices = st.integers(0, 10 ** 6)
+PAIRS = world.Pairs("train", 32)
+
+
+@given(indices)
+def test_all_boxes_lie_in_the_picture_and_classes_sum_to_one(index):
+    scene = sample("train", index)
+    boxes = regions.things(scene) + regions.grid(scene)
+    check_boxes(torch.tensor([boxes]))
+    found = regions.classes(scene, boxes)
+    torch.testing.assert_close(found.sum(1), torch.ones(len(boxes)))
+    names = regions.class_names()
+    assert [names[row] for row in found[:len(scene.things)].argmax(1).tolist()] == list(scene.words)
+
+
+def test_a_cell_is_shared_by_area():
+    scene = Scene((Thing("cat", 0.5, 0.125, 0.25),), "blue")  # the middle of the first row: half of it in each of two cells
+    found = regions.classes(scene, regions.grid(scene))
+    cat = found[:, regions.class_names().index("cat")]
+    torch.testing.assert_close(cat, torch.tensor([0, 0.5, 0.5, 0] + [0.0] * 12))
+    torch.testing.assert_close(found[:, -1], 1 - cat)
+
+
+def holds(text: str, scene: Scene) -> bool:
+    """Is a caption of `detailed` true of the scene? Read from its words."""
+    words, known = text.split(), {thing.word: thing for thing in scene.things}
+    if not [word for word in words if word in world.BACKGROUNDS][-1:] == [scene.background]:
+        return False
+    relation = next((word for word in words if word in filling.PLACES), None)
+    if relation is None:
+        return all(word in words for word in known)
+    cut = words.index(relation)
+    before, after = ([known[word] for word in part if word in known] for part in (words[:cut], words[cut:]))
+    if len(before) + len(after) < len(known):
+        return False
+    first, second = (before, after) if relation in ("left", "above") else (after, before)
+    place = (lambda thing: thing.x) if relation in ("left", "right") else (lambda thing: thing.y)
+    return all(place(a) < place(b) for a in first for b in second)
+
+
+@given(indices)
+def test_true_captions_hold_and_changed_ones_do_not(index):
+    scene = PAIRS.scene(index)
+    assert holds(PAIRS.truth(index), scene)
+    for change in (regions.places_swapped, regions.recoloured):
+        text = regions.false_caption(index, PAIRS, change)
+        assert (text is None) == (change is regions.places_swapped and len(scene.things) == 1)
+        assert text is None or not holds(text, scene)
+
+
+@given(indices)
+def test_a_swap_changes_who_is_where_and_nothing_else(index):
+    scene = sample("train", index, things=(2, 4))
+    swapped = regions.places_swapped(scene, Draws(index))
+    assert sorted(swapped.words) == sorted(scene.words) and swapped.words != scene.words
+    assert [thing.box for thing in swapped.things] == [thing.box for thing in scene.things]
+    assert regions.recoloured(scene, Draws(index)).things == scene.things
+
+
+def test_false_captions_are_as_likely_as_true_ones_by_their_words():
+    """Each kind of word comes as often: a model without the picture has nothing to go by."""
+    true, false = ([text for index in range(400) for text in made(index)] for made in (
+        lambda index: [PAIRS.truth(index)], lambda index: [regions.false_caption(index, PAIRS, regions.recoloured)]))
+    for word in ("above", "below", "left", "right", "background", "picture"):
+        assert sum(word in text.split() for text in true) == sum(word in text.split() for text in false)
+
+
+def test_a_batch_says_which_captions_are_false():
+    pairs = world.Pairs("train", 32, noise=Noise(0.5, regions.nearly_right))
+    made = regions.Regions(pairs).batch(range(64))
+    for index, aligned in enumerate(made["aligned"].tolist()):
+        assert (made["text"][index] == pairs.truth(index)) == aligned
+    assert 20 < made["aligned"].sum() < 44
+    assert made["real"].sum(1).tolist() == [len(pairs.scene(index).things) for index in range(64)]
+    again = regions.Regions(pairs).batch(range(64))
+    assert all(torch.equal(made[name], again[name]) for name in ("boxes", "classes", "ids"))
+
+
+def test_a_namer_learns_what_is_in_boxes_and_describes_them():
+    torch.manual_seed(0)
+    namer, data = Namer(6, 32, len(regions.class_names())), regions.Regions(PAIRS)
+    few = [index for index in range(40)]
+    for _ in fit(namer, Batches(lambda rows: data.batch([few[row % 40] for row in rows]), 20), 60, Optimisation(5e-3),
+                 precision=torch.float32):
+        pass
+    seen, truth = regions.Regions(PAIRS, namer=namer).batch(few), data.batch(few)
+    right = (seen["classes"].argmax(-1) == truth["classes"].argmax(-1))[truth["real"]]
+    assert right.float().mean() > 0.9 and seen["features"].shape[-1] == 32
+    assert not seen["features"][~truth["real"]].any() and not seen["features"].requires_grad
+
+
+class Knows:
+    """Reads the answer off the batch's picture, if it has regions: words by class, regions by features."""
+
+    training = False
+
+    def __init__(self):
+        self.names = tokens.encode([f"{name}" for name in regions.class_names()])[:, 1]
+
+    def parameters(self):
+        yield torch.zeros(1)
+
+    def eval(self):
+        return self
+
+    def train(self, mode=True):
+        return self
+
+    def words(self, batch):
+        logits = torch.zeros(*batch["ids"].shape, len(tokens.tokenizer()))
+        for row, found in enumerate(batch["features"].argmax(-1)):
+            for region, real in zip(found, batch["real"][row]):
+                logits[row, :, self.names[region]] += real
+        return logits
+
+    def regions(self, batch, hidden):
+        assert (hidden.sum(1) == 1).all() and not (hidden & ~batch["real"]).any()
+        return batch["features"]
+
+    def score(self, batch):
+        said = torch.stack([(batch["ids"] == name).any(1) for name in self.names], dim=1)  # (B, C)
+        seen = (batch["features"] * batch["real"][..., None]).amax(1).bool()
+        return (said & seen).sum(1).float() - 0.5
+
+
+class Alone:
+    """Scenes of one thing whose features are their classes."""
+
+    pairs = world.Pairs("test", 32, things=(1, 1))
+
+    def batch(self, rows):
+        made = regions.Regions(self.pairs).batch(rows)
+        return {**made, "features": (made["classes"] == 1).float()}
+
+
+def test_what_is_filled_in_is_scored_beside_controls():
+    model, data = Knows(), Alone()
+    assert filling.masked_words(model, data, range(40))["nouns"] == 1
+    assert filling.masked_words(model, data, range(40), filling.empty)["nouns"] == 0
+    assert filling.masked_words(model, data, range(40), filling.shuffled)["nouns"] < 0.2
+    assert filling.masked_regions(model, data, range(40)) == 1
+    other = filling.told_apart(model, data, range(40), lambda index: data.pairs.truth(index + 1000))
+    assert other["of two"] > 0.9 and other["yes or no"] > 0.9
+    assert filling.told_apart(model, data, range(40), lambda index: data.pairs.truth(index))["of two"] == 0  # ties are wrong
+    blind = filling.told_apart(model, data, range(40), lambda index: data.pairs.truth(index + 1000), filling.empty)
+    assert blind == {"of two": 0, "yes or no": 0.5}
+
+
+def test_retrieval_counts_ties_as_wrong():
+    assert filling.ranks_first(torch.eye(4)) == 1 and filling.ranks_first(torch.ones(4, 4)) == 0
+    assert filling.ranks_first(torch.tensor([[2.0, 0.0], [1.0, 0.5]])) == pytest.approx(0.75)
+    assert filling.all_pairs(Knows(), Alone(), [0, 1, 2]).shape == (3, 3)
+
+
+@settings(max_examples=5, deadline=None)
+@given(indices)
+def test_shuffled_pictures_are_whole_pictures_of_others(index):
+    made = regions.Regions(PAIRS).batch(range(index, index + 4))
+    moved = filling.shuffled(made | {"features": made["classes"]})
+    assert torch.equal(moved["boxes"][1], made["boxes"][0]) and torch.equal(moved["ids"], made["ids"])
+    assert torch.equal(moved["real"][0], made["real"][3])
