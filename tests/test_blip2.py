@@ -16,7 +16,6 @@ from transformers import (
     Blip2QFormerModel,
     CLIPVisionConfig,
     CLIPVisionModel,
-    OPTConfig,
     T5Config,
     T5ForConditionalGeneration,
 )
