@@ -43,6 +43,18 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask=None) -> Tensor:
     return _flex()(q, k, v, block_mask=mask)
 
 
+class Cache(dict):
+    """What Attention remembers of the tokens so far: {attention: (keys, values)}, each (B, H, length, D)."""
+
+    @property
+    def length(self) -> int:
+        return next(iter(self.values()))[0].shape[2] if self else 0
+
+    def reorder_cache(self, order: Tensor) -> None:
+        """Row i goes on as row order[i] did: beam search keeps some sequences and drops others."""
+        self.update({attention: (keys[order], values[order]) for attention, (keys, values) in self.items()})
+
+
 class Attention(nn.Module):
     """Multi-head attention: over itself, or over a `context` when one is passed.
 

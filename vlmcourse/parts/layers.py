@@ -97,3 +97,41 @@ class Transformer(nn.Module):
         for block in self.blocks[:-1]:
             x = block(x, mask)
         return self.blocks[-1].at(x, positions, mask)
+
+
+class PostNormBlock(nn.Module):
+    """One block with the norms after the sums, as in BERT: norm(x + attention(x)), then norm(x + feed-forward(x)).
+
+    With `context_width` there is cross-attention between the two, norm(x + cross(x, context)), left out where no context
+    is given.
+    """
+
+    def __init__(self, width: int, heads: int, hidden: int | None = None, activation: type[nn.Module] = nn.GELU,
+                 eps: float = 1e-12, context_width: int | None = None):
+        super().__init__()
+        self.attention = Attention(width, heads)
+        self.norm1 = nn.LayerNorm(width, eps)
+        if context_width is not None:
+            self.cross = Attention(width, heads, context_width)
+            self.norm_cross = nn.LayerNorm(width, eps)
+        self.feedforward = FeedForward(width, hidden or 4 * width, activation)
+        self.norm2 = nn.LayerNorm(width, eps)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=width ** -0.5)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, x: Tensor, mask=None, context: Tensor | None = None, context_mask=None,
+                cache: dict | None = None) -> Tensor:
+        """x (B, L, D), context (B, K, C) or None -> (B, L, D)."""
+        return self._rest(self.norm1(x + self.attention(x, mask=mask, cache=cache)), context, context_mask)
+
+    def first(self, x: Tensor, mask: Tensor | None = None, context: Tensor | None = None, context_mask=None) -> Tensor:
+        """forward at the first position alone, (B, D): what a block read at its [CLS] needs. The others are looked at."""
+        here = self.attention(x[:, :1], context=x, mask=None if mask is None else mask[:, :, :1])
+        return self._rest(self.norm1(x[:, :1] + here), context, context_mask)[:, 0]
+
+    def _rest(self, x: Tensor, context: Tensor | None, context_mask) -> Tensor:
+        if context is not None:
+            x = self.norm_cross(x + self.cross(x, context, context_mask))
+        return self.norm2(x + self.feedforward(x))

@@ -5,6 +5,7 @@ scenes     Scene, sample(split, index, seed): train, test (held-out compositions
 render     pixels, and the styles of distribution shift
 captions   what people write under a scene
 pairs      Pairs: scenes with captions, as batches
+swaps      scenes that differ in one attribute
 noise      mismatched, generic and duplicated captions, with the truth
 questions  what one may ask about a scene, what can be seen and what must be known; statements about two scenes; dialogues
 motion     short films
@@ -14,7 +15,7 @@ texts      documents without pictures, for the language model
 signs      digits to read
 """
 
-from vlmcourse.lab.world import captions, dialogues, motion, noise, pages, prompts, questions, signs, statements, texts
+from vlmcourse.lab.world import captions, dialogues, motion, noise, pages, prompts, questions, signs, statements, swaps, texts
 from vlmcourse.lab.world.nouns import Noun, article, noun, nouns
 from vlmcourse.lab.world.pairs import Pairs
 from vlmcourse.lab.world.render import ATTRIBUTION, STYLES, render, restyle, to_images, to_pixels
@@ -22,4 +23,4 @@ from vlmcourse.lab.world.scenes import BACKGROUNDS, Draws, Scene, Thing, known_n
 
 __all__ = ["ATTRIBUTION", "BACKGROUNDS", "Draws", "Noun", "Pairs", "STYLES", "Scene", "Thing", "article", "captions",
            "dialogues", "known_nouns", "motion", "noise", "noun", "nouns", "novel_nouns", "pages", "prompts", "questions", "render",
-           "restyle", "sample", "signs", "split_of", "statements", "texts", "to_images", "to_pixels"]
+           "restyle", "sample", "signs", "split_of", "statements", "swaps", "texts", "to_images", "to_pixels"]

@@ -1,0 +1,208 @@
+"""BLIP rewired for its tasks, and CapFilt, on a model small enough to see through."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from vlmcourse.lab import tokens, world
+from vlmcourse.lab.train import Scale
+from vlmcourse.papers.blip_tasks import Answering, Captioner, Comparing, Filter, Talking, encode_film, look_at_film
+from vlmcourse.parts.generate import nucleus
+from vlmcourse.recipes import capfilt as recipe
+from vlmcourse.recipes.blip import PROMPT, blip_config, captions_of, matcher, new_blip, references, told_apart
+from vlmcourse.recipes.blip_tasks import Dialogues, Questions, Statements, chosen, film_report, talk_report, written
+
+SMALL = replace(Scale.named("smoke"), width=32, blip_batch=8, blip_steps=6)
+
+
+@pytest.fixture(scope="module")
+def blip():
+    return new_blip(blip_config(SMALL)).eval()
+
+
+def test_captioner_and_filter_tune_copies_by_their_own_losses(blip):
+    batch = recipe.people(SMALL, 8).batch(range(8))
+    before = {name: value.clone() for name, value in blip.state_dict().items()}
+    assert set(Captioner(blip).losses(batch)) == {"caption"} and set(Filter(blip).losses(batch)) == {"contrast", "match"}
+    captioner, filter = Captioner(blip), Filter(blip)
+    for model, learns, rests in ((captioner, "decoder", "match_head"), (filter, "match_head", "decoder")):
+        optimiser = torch.optim.SGD(model.parameters(), 0.1)
+        sum(model.losses(batch).values()).backward()
+        optimiser.step()
+        own = model.blip.get_submodule(rests)
+        assert own.weight.grad is None if rests == "match_head" else own.blocks[0].attention.query.weight.grad is None
+        assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in model.blip.get_submodule(learns).parameters())
+    assert all(torch.equal(value, before[name]) for name, value in blip.state_dict().items())
+
+
+def test_the_prompt_is_not_learnt():
+    batch = recipe.people(SMALL, 8).batch(range(8))
+    learnt = [tokens.decode(ids[scored][None])[0] for ids, scored in zip(batch["ids"], batch["scored"])]
+    assert learnt == [text.removeprefix(PROMPT).strip() for text in batch["text"]]
+
+
+def test_a_filter_is_idempotent_and_its_threshold_is_on_the_probability(blip):
+    filter, data = Filter(blip).eval(), recipe.web(SMALL, 24)
+    keep = recipe.kept(filter, data)
+    made = data.batch(range(24))
+    with torch.no_grad():
+        probability = blip.matches(made["ids"], **blip.look(made["pixels"])).softmax(-1)[:, 1]
+    middle = probability.median().item()
+    keep = recipe.kept(filter, data, middle)
+    assert 0 < keep.sum() < 24 and torch.equal(keep, probability >= middle)
+    assert recipe.kept(filter, recipe.left(data, keep), middle).all()
+    assert recipe.kept(filter, data, 0.0).all() and not recipe.kept(filter, data, 1.0).any()
+
+
+def test_what_filtering_found_is_exact():
+    noisy, keep = torch.tensor([1, 1, 0, 0, 0]).bool(), torch.tensor([0, 1, 1, 1, 0]).bool()
+    found = recipe.filtering(keep, noisy)
+    assert found == {"thrown out": pytest.approx(0.4), "precision": 0.5, "recall": 0.5, "noise before": pytest.approx(0.4),
+                     "noise after": pytest.approx(1 / 3)}
+
+
+def test_planted_noise_is_what_captions_wrongly_state():
+    """The truth by construction (whose caption was replaced) and by content (what the scene shows) agree."""
+    data = recipe.web(SMALL, 300)
+    planted = torch.tensor([data.pairs.noise.hits(number, data.pairs.seed) for number, _ in data.rows])
+    assert 0.22 < planted.float().mean() < 0.38
+    assert (recipe.wrong(data) == planted).float().mean() > 0.99
+    assert not recipe.wrong(recipe.people(SMALL, 40)).any()
+
+
+def test_capfilt_end_to_end_keeps_a_subset(blip):
+    found = recipe.capfilt(SMALL, images=48, steps=4)
+    noisy, synthetic = set(found.web.rows), set(found.synthetic.rows)
+    assert [number for number, _ in found.synthetic.rows] == list(range(48))
+    assert all(text.startswith(PROMPT) for _, text in found.synthetic.rows)
+    clean = found.rows["noisy"].parts[1]
+    assert found.rows["noisy"].parts[0] is found.web and len(clean) == 8
+    for row in found.rows.values():
+        assert clean in row.parts  # people's pairs are never filtered
+    kept_web, _, kept_synthetic = found.rows["C and F"].parts
+    assert set(kept_web.rows) <= noisy and set(kept_synthetic.rows) <= synthetic
+    assert found.report["web"]["thrown out"] == pytest.approx(1 - len(kept_web) / 48)
+    assert not torch.equal(found.captioner.blip.head.bias, found.base.head.bias)
+    assert torch.equal(found.captioner.blip.match_head.weight, found.base.match_head.weight)
+    model, report = recipe.again(found.rows["C"], SMALL, steps=2)
+    assert len(found.rows["C"]) == 104 and 0 <= report["CIDEr"] <= 10
+
+
+def test_the_same_seed_writes_the_same_captions_and_beams_another_way(blip):
+    data = recipe.web(SMALL, 4)
+    one, again, other = (recipe.captioned(blip, data, seed=seed).rows for seed in (1, 1, 2))
+    assert one == again != other
+    beams = recipe.captioned(blip, data, beams=2).rows
+    assert [number for number, _ in beams] == [0, 1, 2, 3]
+
+
+def test_captions_go_on_after_the_prompt(blip):
+    pixels = world.to_pixels(world.Pairs("test", 32).images(range(3)))
+    said = captions_of(blip, pixels, most=5)
+    assert len(said) == 3 and all(len(tokens.words(text)) <= 5 for text in said)
+    assert captions_of(blip, pixels, nucleus(1e-6), most=5) == said
+    scene = world.sample("test", 1)
+    assert references(scene) and all(text.endswith(scene.background) for text in references(scene))
+
+
+def test_a_stage_that_has_learnt_nothing_cannot_tell_swaps_apart(blip):
+    found = told_apart(blip, world.swaps.exchanged, count=64)
+    assert set(found) == {"match", "contrast"} and all(0.2 < value < 0.8 for value in found.values())
+
+
+def test_siblings_differ_in_one_attribute():
+    pairs = world.swaps.Siblings("train", 32, caption=world.captions.detailed)
+    for index in range(0, 60, 2):
+        one, other = pairs.scene(index), pairs.scene(index + 1)
+        moved = sum(a.word != b.word for a, b in zip(one.things, other.things))
+        assert sorted(one.words) == sorted(other.words)
+        assert (moved, one.background == other.background) in ((2, True), (0, False), (0, True))
+        assert (pairs.text(index) == pairs.text(index + 1)) == (one == other)
+        assert world.split_of(other.words, other.background) == "train"
+    for scene, right, wrong in world.swaps.choices(world.swaps.exchanged, count=20):
+        assert sorted(tokens.words(right)) == sorted(tokens.words(wrong)) or "some" in right or " an " in f" {right} "
+
+
+def test_matcher_is_the_model_pair_by_pair(blip):
+    made = world.Pairs("test", 32).batch(range(4))
+    found = matcher(blip, made["pixels"], made["ids"])(torch.tensor([0, 3]), torch.tensor([2, 1]))
+    with torch.no_grad():
+        logits = blip.matches(made["ids"][[2, 1]], **blip.look(made["pixels"][[0, 3]]))
+    torch.testing.assert_close(found, logits[:, 1] - logits[:, 0])
+
+
+@torch.no_grad()
+def test_two_equal_pictures_are_one_at_the_start(blip):
+    """Both cross-attentions start as copies and the merge as a mean, so two equal pictures give what one gives."""
+    made = Statements("train", 32).batch(range(4))
+    model = Comparing(blip).eval()
+    text, mask = blip.as_role(made["ids"], blip.config.enc)
+    one = blip.encoder(text, mask, blip.look(made["left"])["states"])[:, 0]
+    torch.testing.assert_close(model(made["left"], made["left"], made["ids"]), model.head(one), atol=1e-5, rtol=1e-4)
+    assert (model(made["left"], made["right"], made["ids"]) - model.head(one)).abs().max() > 1e-4
+    assert not torch.equal(model(made["left"], made["right"], made["ids"]), blip.matches(made["ids"], **blip.look(made["left"])))
+
+
+def test_both_pictures_teach_their_own_attention(blip):
+    model = Comparing(blip)
+    model.losses(Statements("train", 32).batch(range(6)))["true"].backward()
+    for block in model.blocks:
+        assert block.other.query.weight is not block.block.cross.query.weight
+        assert block.other.query.weight.grad.abs().sum() > 0 and block.block.cross.query.weight.grad.abs().sum() > 0
+
+
+def test_answers_are_written_and_ranked(blip):
+    data, model = Questions("train", 32, kinds=("colour",)), Answering(blip)
+    batch = data.batch(range(8))
+    assert set(batch["answer"]) <= set(world.questions.answers("colour"))
+    optimiser = torch.optim.AdamW(model.parameters(), 3e-3)
+    for _ in range(80):  # eight answers by heart
+        optimiser.zero_grad()
+        model.losses(batch)["answer"].backward()
+        optimiser.step()
+    options = [world.questions.answers("colour")] * 8
+    assert written(model, batch["pixels"], batch["question"]) == batch["answer"]
+    assert chosen(model, batch["pixels"], batch["question"], options) == batch["answer"]
+    with pytest.raises(ValueError, match="question 1 has no candidate answers"):
+        chosen(model, batch["pixels"], batch["question"], [["red"], []])
+
+
+@torch.no_grad()
+def test_dialogues_look_at_picture_and_caption(blip):
+    model, batch = Talking(blip).eval(), Dialogues("train", 32).batch(range(6))
+    seen = model.look(batch["pixels"], batch["caption"])
+    length = batch["caption"].shape[1]
+    assert torch.equal(seen["real"][:, -length:], batch["caption"] != tokens.PAD)
+    logits = model(batch["right"], **seen)
+    longer = model.look(batch["pixels"], torch.nn.functional.pad(batch["caption"], (0, 3)))
+    torch.testing.assert_close(model(batch["right"], **longer), logits, atol=1e-5, rtol=1e-4)
+    other = model.look(batch["pixels"], batch["caption"].roll(1, 0))
+    assert (model(batch["right"], **other) - logits).abs().max() > 1e-4
+    with pytest.raises(ValueError, match="width 32, texts of 64"):
+        Talking(new_blip(blip_config(SMALL, text_width=64)))
+
+
+def test_a_dialogue_is_told_once():
+    data = Dialogues("train", 32)
+    scene, talk, spoken = data.made(5)
+    texts = data.texts(talk, spoken, ("yes", "no"))
+    assert spoken == 2 and texts[0].endswith(f"{talk.rounds[2].question.text} answer : yes")
+    assert texts[0].count(talk.rounds[0].question.text) >= 1 and not texts[0].startswith(talk.caption)
+
+
+def test_talk_report_of_an_untrained_model_is_near_chance(blip):
+    found = talk_report(Talking(blip).eval(), count=6)
+    assert 10 < found["mean rank"] < 90 and found["NDCG"] == found["R@1"]
+
+
+@torch.no_grad()
+def test_films_are_sets_of_frames(blip):
+    frames = torch.randn(3, 4, 3, 32, 32).clamp(-1, 1)
+    ids = world.Pairs("test", 32).batch(range(3))["ids"]
+    seen, turned = look_at_film(blip, frames), look_at_film(blip, frames.flip(1))
+    assert seen["states"].shape[1] == 4 * blip.look(frames[:, 0])["states"].shape[1]
+    torch.testing.assert_close(blip.matches(ids, **seen), blip.matches(ids, **turned), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(encode_film(blip, frames[:, :1]), blip.encode_image(frames[:, 0]))
+    report = film_report(blip, Answering(blip), count=8, frames=2)
+    assert report["R@1, chance"] == 1 / 8 and "which way, films" in report

@@ -1,0 +1,259 @@
+"""BLIP. Bootstrapping Language-Image Pre-training for Unified Understanding and Generation (Li et al. 2022, arXiv 2201.12086).
+
+One text transformer in three roles, told by the first token and by who may look at whom (Sec. 3.1, Fig. 2):
+
+    [CLS]  text alone, both ways                     encode_text   contrast: is this caption near that picture?
+    [ENC]  text that looks at the picture, both ways  matches       match: do the two belong together?
+    [DEC]  text that looks at the picture, forwards   forward       caption: which word comes next?
+
+Encoder ([CLS], [ENC]) and decoder share every module but self-attention and its LayerNorm: the same objects, always.
+
+Scaled down here: sizes (the paper's in the margin), 64-pixel pictures, a word-level vocabulary. Kept: pre-norm image tower,
+post-norm text blocks with cross-attention in each, tied word embeddings, the three losses with equal weights, hard negatives,
+label smoothing, momentum encoders and queue as options.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, normalize
+
+from vlmcourse.parts import masks
+from vlmcourse.parts.bert import Embeddings, WordHead
+from vlmcourse.parts.layers import PostNormBlock
+from vlmcourse.parts.momentum import Momentum, soft_contrast
+from vlmcourse.parts.objectives import contrast, hard_negatives, match
+from vlmcourse.parts.vision import Patches, ViT, check_pixels
+
+SELF_ATTENTION, CROSS_ATTENTION = ("attention", "norm1"), ("cross", "norm_cross")
+SHARING = {"all": (), "all but CA": CROSS_ATTENTION, "all but SA": SELF_ATTENTION,
+           "none": (*SELF_ATTENTION, *CROSS_ATTENTION, "feedforward", "norm2", "embeddings")}
+"""What the decoder has of its own: the four rows of Table 3."""
+
+
+@dataclass(frozen=True)
+class BLIPConfig:
+    """In the margin: BLIP with ViT-B/16 (Sec. 4.1 and the authors' code)."""
+
+    vocabulary: int  # paper: 30,524 (BERT's, [DEC], [ENC])
+    cls: int  # ids of the first tokens
+    enc: int
+    dec: int
+    end: int  # paper: [SEP]
+    pad: int
+    context: int = 32  # paper: 512 positions
+    embedding: int = 128  # paper: 256
+    image_size: int = 64  # paper: 224
+    patch: int = 16
+    vision_width: int = 128  # paper: 768
+    vision_depth: int = 4  # paper: 12
+    vision_heads: int = 4  # paper: 12
+    vision_hidden: int | None = None  # paper: 4 * width
+    vision_eps: float = 1e-6
+    text_width: int = 128  # paper: 768
+    text_depth: int = 2  # paper: 12
+    text_heads: int = 4  # paper: 12
+    text_hidden: int | None = None  # paper: 4 * width
+    text_eps: float = 1e-12
+    apart: tuple[str, ...] = SELF_ATTENTION  # modules that the decoder does not share; see SHARING
+    smoothing: float = 0.1  # of the caption's targets
+    momentum: float | None = None  # paper: 0.995. None: contrast with the batch alone
+    queue: int = 0  # paper: 57,600
+    soft: float = 0.0  # paper: 0.4, reached over the first two epochs
+
+
+class TextTransformer(nn.Module):
+    """BERT with cross-attention in every block: encoder or decoder, as the mask says."""
+
+    def __init__(self, c: BLIPConfig):
+        super().__init__()
+        self.embeddings = Embeddings(c.vocabulary, c.context, c.text_width, c.text_eps)
+        self.blocks = nn.ModuleList(PostNormBlock(c.text_width, c.text_heads, c.text_hidden, eps=c.text_eps,
+                                                  context_width=c.vision_width) for _ in range(c.text_depth))
+
+    def share(self, other: TextTransformer, apart: tuple[str, ...]) -> None:
+        """From now on every module of mine but those named in `apart` *is* the other's."""
+        for mine, theirs in ((self, other), *zip(self.blocks, other.blocks)):
+            for name, module in theirs.named_children():
+                if name not in (*apart, "blocks"):
+                    setattr(mine, name, module)
+
+    def forward(self, ids: Tensor, mask, states: Tensor | None = None, seen=None, cache: dict | None = None,
+                start: int = 0) -> Tensor:
+        """ids (B, T), states (B, K, C) to look at and the mask `seen` on them -> (B, T, D)."""
+        x = self.embeddings(ids, start)
+        for block in self.blocks:
+            x = block(x, mask, states, seen, cache)
+        return x
+
+    def first(self, ids: Tensor, mask: Tensor, states: Tensor | None = None, seen=None) -> Tensor:
+        """The state of the first token alone: (B, T) ids -> (B, D)."""
+        x = self.embeddings(ids)
+        for block in self.blocks[:-1]:
+            x = block(x, mask, states, seen)
+        return self.blocks[-1].first(x, mask, states, seen)
+
+
+class BLIP(nn.Module):
+    """`encode_image`, `encode_text`: unit vectors in one space. `matches`: do they belong together? `forward`: the next word.
+
+    vision  an image tower that has already learnt, (B, 3, S, S) -> .tokens (B, P, D), the paper's comes from ImageNet;
+            default: a new ViT
+    """
+
+    def __init__(self, config: BLIPConfig, vision: nn.Module | None = None):
+        super().__init__()
+        self.config = c = config
+        if c.momentum is None and (c.queue or c.soft):
+            raise ValueError(f"queue {c.queue}, soft targets {c.soft}, but no momentum encoders to give them; "
+                             "expected momentum=0.995 with these.")
+        if vision is None:
+            vision = ViT(c.image_size, c.patch, c.vision_width, c.vision_depth, c.vision_heads, c.vision_hidden,
+                         eps=c.vision_eps, stem=Patches(c.patch, c.vision_width, bias=True))
+            vision.norm_in = nn.Identity()  # CLIP's alone
+        self.vision = vision
+        self.encoder, self.decoder = TextTransformer(c), TextTransformer(c)
+        self.decoder.share(self.encoder, c.apart)
+        self.head = WordHead(c.text_width, c.vocabulary, c.text_eps)
+        self.image_projection = nn.Linear(c.vision_width, c.embedding)
+        self.text_projection = nn.Linear(c.text_width, c.embedding)
+        self.match_head = nn.Linear(c.text_width, 2)
+        self.temperature = nn.Parameter(torch.tensor(0.07))  # plain: cosines are divided by it
+        self.slow = None if c.momentum is None else Momentum(self._followed(), c.embedding, c.queue, c.momentum)
+
+    def _followed(self) -> dict[str, nn.Module]:
+        return {name: getattr(self, name) for name in ("vision", "encoder", "image_projection", "text_projection")}
+
+    def look(self, pixels: Tensor) -> dict[str, Tensor]:
+        """What `matches` and `forward` look at: {"states": (B, P, C)}."""
+        check_pixels(pixels, self.config.image_size)
+        return {"states": self.vision.tokens(pixels)}
+
+    def as_role(self, ids: Tensor, first: int) -> tuple[Tensor, Tensor]:
+        """ids with their first token replaced, and the mask that hides padding."""
+        if ids.dim() != 2 or ids.is_floating_point():
+            raise ValueError(f"text ids are {tuple(ids.shape)} of {ids.dtype}; expected integers (batch, tokens).")
+        if ids.numel() and int(ids.max()) >= self.config.vocabulary:
+            raise ValueError(f"token id {int(ids.max())} is outside the vocabulary of {self.config.vocabulary}: "
+                             "these ids were made by another tokenizer.")
+        return self._as(ids, first), masks.keys(ids != self.config.pad).dense(ids.device)
+
+    @staticmethod
+    def _as(ids: Tensor, first: int) -> Tensor:
+        return torch.cat([torch.full_like(ids[:, :1], first), ids[:, 1:]], dim=1)
+
+    @staticmethod
+    def _seen(real: Tensor | None) -> Tensor | None:
+        return None if real is None else masks.keys(real, queries=1).dense(real.device)
+
+    def encode_image(self, pixels: Tensor) -> Tensor:
+        """(B, 3, S, S) -> (B, E) unit vectors, of the class token."""
+        return normalize(self.image_projection(self.look(pixels)["states"][:, 0]), dim=-1)
+
+    def encode_text(self, ids: Tensor) -> Tensor:
+        """(B, T) -> (B, E) unit vectors, of [CLS]. No picture is looked at."""
+        return normalize(self.text_projection(self.encoder.first(*self.as_role(ids, self.config.cls))), dim=-1)
+
+    def matches(self, ids: Tensor, states: Tensor, real: Tensor | None = None) -> Tensor:
+        """ids (B, T), states (B, P, C) of `look`, real (B, P) where some are padding -> (B, 2) logits of [ENC]: no, yes."""
+        if len(ids) != len(states):
+            raise ValueError(f"{len(states)} pictures and {len(ids)} texts to match; expected one text for each picture. "
+                             "Repeat the pictures for several texts each.")
+        return self.match_head(self.encoder.first(*self.as_role(ids, self.config.enc), states, self._seen(real)))
+
+    def read(self, ids: Tensor, states: Tensor) -> dict[str, Tensor]:
+        """A question about a picture, as what an answer looks at: {"states": (B, T, D), "real": (B, T)} (Sec. 5.3)."""
+        question, mask = self.as_role(ids, self.config.enc)
+        return {"states": self.encoder(question, mask, states), "real": ids != self.config.pad}
+
+    def decode(self, ids: Tensor, states: Tensor, real: Tensor | None = None, cache: dict | None = None) -> Tensor:
+        """As forward, but states of the last block: (B, new, D)."""
+        start = cache.length if cache else 0
+        mask = masks.causal(ids.shape[1]).rows(start).dense(ids.device)
+        return self.decoder(self._as(ids, self.config.dec)[:, start:], mask, states, self._seen(real), cache, start)
+
+    def forward(self, ids: Tensor, cache: dict | None = None, *, states: Tensor, real: Tensor | None = None) -> Tensor:
+        """Logits of the next words after ids (B, T): (B, new, V); with a cache (attention.Cache) only of what it lacks.
+
+        states  (B, P, C) of `look`, or of `read`, where `real` (B, P) is False at padding
+        """
+        return self.head(self.decode(ids, states, real, cache), self.decoder.embeddings.words.weight)
+
+    def caption_loss(self, ids: Tensor, scored: Tensor, states: Tensor, real: Tensor | None = None) -> Tensor:
+        """Cross-entropy, with label smoothing, of the tokens at `scored` (B, T), True. Only they are turned into words."""
+        said = self.decode(ids[:, :-1], states, real)[scored[:, 1:]]  # (scored tokens, D)
+        logits = self.head(said, self.decoder.embeddings.words.weight)
+        return cross_entropy(logits.float(), ids[:, 1:][scored[:, 1:]], label_smoothing=self.config.smoothing)
+
+    def align(self, batch: dict[str, Tensor], states: Tensor) -> dict[str, Tensor]:
+        """The encoder's two losses, "contrast" and "match" (Sec. 3.2); see losses."""
+        ids = batch["ids"]
+        same = batch["same"] if "same" in batch else torch.unique(ids, dim=0, return_inverse=True)[1]
+        image, text = normalize(self.image_projection(states[:, 0]), dim=-1), self.encode_text(ids)
+        texts, images = hard_negatives(image.detach() @ text.detach().T / self.temperature.detach(), same)
+        belongs = self.matches(torch.cat([ids, ids[texts], ids]), torch.cat([states, states, states[images]]))
+        return {"contrast": self._contrast(batch["pixels"], ids, image, text, same),
+                "match": match(belongs[:len(ids)], belongs[len(ids):])}
+
+    def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """batch: `pixels` (B, 3, S, S), `ids` (B, T) with a first token to replace -> {"contrast", "match", "caption"}.
+
+        same    (B,) integers, optional: see `contrast`; default: equal captions count as the same
+        scored  (B, T), optional: tokens the decoder learns to say; default: all but the first and padding
+        Sec. 3.2: one pass of the image, three of the text. While training with a queue, the batch joins the queue.
+        """
+        pixels, ids = batch["pixels"], batch["ids"]
+        if len(pixels) != len(ids):
+            raise ValueError(f"{len(pixels)} pictures and {len(ids)} texts in a batch; expected one text for each picture.")
+        states = self.look(pixels)["states"]
+        return {**self.align(batch, states), "caption": self.caption_loss(ids, self.words(batch), states)}
+
+    def words(self, batch: dict[str, Tensor]) -> Tensor:
+        """`scored` of the batch, or every token but the first and padding."""
+        ids = batch["ids"]
+        return batch["scored"] if "scored" in batch else (ids != self.config.pad) & (
+            torch.arange(ids.shape[1], device=ids.device) > 0)
+
+    def _contrast(self, pixels: Tensor, ids: Tensor, image: Tensor, text: Tensor, same: Tensor) -> Tensor:
+        if self.slow is None:
+            return contrast(image, text, 1 / self.temperature, same)
+        slow = self.slow
+        with torch.no_grad():
+            slow_image = normalize(slow.image_projection(slow.vision(pixels)), dim=-1)
+            slow_text = normalize(slow.text_projection(slow.encoder.first(*self.as_role(ids, self.config.cls))), dim=-1)
+        loss = soft_contrast(image, text, slow_image, slow_text, slow.images.clone(), slow.texts.clone(),
+                             1 / self.temperature, self.config.soft)
+        if self.training:
+            slow.keep(slow_image, slow_text)
+        return loss
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Keeps the temperature in bounds, and lets the slow copies follow."""
+        self.temperature.clamp_(0.001, 0.5)
+        if self.slow is not None:
+            self.slow.follow(self._followed())
+
+    @classmethod
+    def from_pretrained(cls, name_or_folder: str) -> BLIP:
+        """A real checkpoint from the Hugging Face hub or a local folder, of one of the three kinds `from_hf` takes."""
+        import transformers
+
+        kind, = transformers.AutoConfig.from_pretrained(name_or_folder).architectures
+        return cls.from_hf(getattr(transformers, kind).from_pretrained(name_or_folder))
+
+    @classmethod
+    def from_hf(cls, model, first: int = 101, enc: int | None = None) -> BLIP:
+        """The same function as transformers' BlipForImageTextRetrieval, BlipForConditionalGeneration or
+        BlipForQuestionAnswering, with the same weights (copied). What such a model lacks stays as it begins.
+
+        first, enc  ids of [CLS] and [ENC]; transformers leaves [CLS] where the paper has [ENC], so that is the default
+        """
+        from vlmcourse.papers.blip_weights import config_of, weights_of
+
+        blip = cls(config_of(model, first, enc))
+        blip.load_state_dict(weights_of(model, blip))
+        return blip.eval()

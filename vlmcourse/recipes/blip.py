@@ -1,0 +1,157 @@
+"""BLIP: the stage of lesson 06 and what it is tested on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vlmcourse.lab import checkpoint, tokens, world
+from vlmcourse.lab.evaluate import cider, controls, embed, looking, ranks, rerank, scene_graph_f1
+from vlmcourse.lab.stages import Trained, train_or_load
+from vlmcourse.lab.train import Batches, Optimisation, Scale, Step
+from vlmcourse.lab.world.swaps import Siblings
+from vlmcourse.papers.blip import BLIP, BLIPConfig
+from vlmcourse.parts.attention import Cache
+from vlmcourse.parts.generate import Pick, beam, greedy, write
+
+CLS, ENC, DEC = (tokens.SPECIAL.index(name) for name in ("[CLS]", "[ENC]", "[DEC]"))
+PROMPT = "a picture of"
+LEARNING = Optimisation(1.5e-3, weight_decay=0.05, betas=(0.9, 0.98), warmup=0.1)  # paper: 3e-4, 0.05, 3,000 steps
+
+
+def blip_config(scale: Scale, **changes) -> BLIPConfig:
+    """BLIP's sizes at a scale; `changes` replace fields of BLIPConfig."""
+    return BLIPConfig(**{
+        "vocabulary": len(tokens.tokenizer()), "cls": CLS, "enc": ENC, "dec": DEC, "end": tokens.EOS, "pad": tokens.PAD,
+        "context": 96, "embedding": scale.width, "image_size": scale.image_size, "vision_width": scale.width,
+        "vision_depth": scale.vision_depth, "vision_heads": scale.heads, "text_width": scale.width,
+        "text_depth": scale.text_depth, "text_heads": scale.heads, **changes})
+
+
+def new_blip(config: BLIPConfig, vision: nn.Module | None = None, seed: int = 0) -> BLIP:
+    """An untrained BLIP whose weights depend on the seed alone. vision: a learnt image tower, which is copied."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return BLIP(config, deepcopy(vision))
+
+
+def siblings(scale: Scale, seed: int = 0, **changes) -> Siblings:
+    """Training pairs in twos that differ in one attribute: negatives that only a close look tells apart."""
+    return Siblings(**{"split": "train", "size": scale.image_size, "seed": seed, "caption": world.captions.collected, **changes})
+
+
+def blip(scale: Scale | str | None = None, seed: int = 0, *, vision: nn.Module | None = None, pairs: world.Pairs | None = None,
+         steps: int | None = None, watch: Callable[[Step], None] | None = None, **changes) -> Trained:
+    """BLIP on the world, trained or loaded.
+
+    vision   an image tower that has learnt, such as the CLIP stage's: recipes.clip().model.vision. Default: from scratch
+    pairs    default: siblings(scale, seed)
+    changes  of BLIPConfig
+    """
+    size = scale if isinstance(scale, Scale) else Scale.named(scale)
+    pairs, config = pairs or siblings(size, seed), blip_config(size, **changes)
+    data = [pairs.split, pairs.size, pairs.seed, pairs.things, pairs.caption.__qualname__,
+            pairs.noise and [pairs.noise.share, pairs.noise.kind.__name__],
+            pairs.swap.__qualname__ if isinstance(pairs, Siblings) else None]
+    made_of = {"config": str(config), "batch": size.blip_batch, "data": data,
+               "vision": vision and checkpoint.checksum(vision.state_dict())}
+    return train_or_load("blip", new_blip(config, vision, seed), Batches(pairs.batch, size.blip_batch),
+                         steps or size.blip_steps, LEARNING, made_of=made_of, seed=seed, watch=watch)
+
+
+# What it is tested on.
+
+def told_apart(model: BLIP, swap: world.swaps.Swap, count: int = 256, view=world.to_pixels) -> dict[str, float]:
+    """Of a scene's caption and the caption of the swapped scene, which one fits better? By match and by contrast; chance 0.5.
+
+    Ties count as wrong.
+    """
+    chosen = world.swaps.choices(swap, count=count)
+    pixels = view(np.stack([world.render(scene, model.config.image_size) for scene, _, _ in chosen]))
+    right, wrong = (tokens.encode([one[place] for one in chosen]) for place in (1, 2))
+    with looking(model):
+        states, image = model.look(pixels)["states"], model.encode_image(pixels)
+        by_match = [model.matches(ids, states).softmax(-1)[:, 1] for ids in (right, wrong)]
+        by_contrast = [(image * model.encode_text(ids)).sum(1) for ids in (right, wrong)]
+    return {name: (one > other).float().mean().item() for name, (one, other) in (("match", by_match), ("contrast", by_contrast))}
+
+
+def matcher(model: BLIP, pixels: Tensor, ids: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """(numbers of images, numbers of texts) -> log-odds that they belong together, for evaluate.rerank."""
+    with looking(model):
+        states = torch.cat([model.look(part)["states"] for part in pixels.split(256)])
+
+    def log_odds(images: Tensor, texts: Tensor) -> Tensor:
+        with looking(model):
+            return torch.cat([model.matches(ids[these], states[those]).diff(dim=1)[:, 0]
+                              for these, those in zip(texts.split(512), images.split(512))])
+
+    return log_odds
+
+
+def captions_of(model: BLIP, pixels: Tensor, pick: Pick = greedy, prompt: str = PROMPT, most: int = 24,
+                beams: int | None = None, batch: int = 256) -> list[str]:
+    """What the decoder says of pictures after the prompt, which is not repeated. beams: beam search in the place of `pick`."""
+    start = tokens.encode([prompt])[:, :-1]  # <bos> prompt, which goes on
+    said: list[str] = []
+    with looking(model):
+        if beams:
+            for one in pixels.split(1):
+                states = model.look(one)["states"].expand(beams, -1, -1)
+                said += tokens.decode(beam(model, start, most, beams, tokens.EOS, cache=Cache(), states=states)[None])
+        else:
+            for part in pixels.split(batch):
+                written = write(model, start.expand(len(part), -1), most, pick, tokens.EOS, Cache(), **model.look(part))
+                said += tokens.decode(written)
+    return said
+
+
+def references(scene: world.Scene, count: int = 5) -> list[str]:
+    """What annotators would say of a scene after the prompt."""
+    said = (world.captions.pictured(scene, world.Draws("reference", scene, draw)) for draw in range(count))
+    return sorted({text.removeprefix(PROMPT).strip() for text in said})
+
+
+def caption_report(model: BLIP, count: int = 256, things: tuple[int, int] = (1, 4)) -> dict[str, float]:
+    """CIDEr-D (0 to 10) and exact F1 of greedy captions of held-out scenes, beside what the same model says blind."""
+    pairs = world.Pairs("test", model.config.image_size, things=things)
+    scenes, pixels = pairs.scenes(range(count)), world.to_pixels(pairs.images(range(count)))
+    given = [references(scene) for scene in scenes]
+
+    def scored(pixels: Tensor) -> float:
+        return sum(cider(captions_of(model, pixels), given)) / count
+
+    seen = controls(scored, pixels, 0.0)
+    exact = scene_graph_f1(captions_of(model, pixels), scenes)
+    return {"CIDEr": seen.model, "CIDEr, blind": seen.blind, "CIDEr, shuffled": seen.shuffled, "F1": exact.f1}
+
+
+def retrieval_report(model: BLIP, pairs: world.Pairs, count: int = 256, k: int = 16) -> dict[str, float]:
+    """R@1 both ways among `count` different captions, by contrast alone and with the k best re-ranked by match.
+
+    Of siblings(...) with split "test" the gallery holds each scene beside one that differs in one attribute.
+    """
+    indices = pairs.distinct(count)
+    made, numbers = pairs.batch(indices), torch.arange(count)
+    images, texts = embed(model, pairs, indices)
+    closer, cosines = matcher(model, made["pixels"], made["ids"]), images @ texts.T
+    scale = 1 / model.temperature.item()  # log-odds of a match, and logits of the contrast: the same unit
+    ways = {"image to text": (cosines * scale, closer),
+            "text to image": (cosines.T * scale, lambda rows, columns: closer(columns, rows))}
+    report = {}
+    for way, (scores, look) in ways.items():
+        for name, found in ((way, scores), (f"{way}, re-ranked", rerank(scores, look, k))):
+            report[f"{name} R@1"] = (ranks(found, numbers) <= 1).float().mean().item()
+    return report
+
+
+def blip_report(model: BLIP) -> dict[str, float]:
+    """Everything that the stage is tested on."""
+    swaps = {f"told apart, {swap.__name__}, by {judge}": value for swap in (world.swaps.exchanged, world.swaps.repainted)
+             for judge, value in told_apart(model, swap).items()}
+    gallery = Siblings("test", model.config.image_size)
+    return swaps | retrieval_report(model, gallery) | caption_report(model)

@@ -1,0 +1,197 @@
+"""CapFilt, end to end (BLIP, Sec. 3.3, Fig. 3), on noisy pairs about which the truth is known.
+
+    web pairs (3 in 10 mismatched) + annotators' pairs
+        -> a model                                        trained on all of it
+        -> captioner, filter                              that model, tuned twice, apart, on annotators' pairs
+        -> synthetic captions of the web's pictures       by the captioner
+        -> web and synthetic captions that fit            by the filter, at 0.5; annotators' pairs are never filtered
+        -> a new model                                    from scratch on what is left
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from zlib import crc32
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from vlmcourse.lab import tokens, world
+from vlmcourse.lab.evaluate import looking, shown, stated
+from vlmcourse.lab.stages import train_or_load
+from vlmcourse.lab.train import Batches, Optimisation, Scale, Step
+from vlmcourse.papers.blip import BLIP
+from vlmcourse.papers.blip_tasks import Captioner, Filter
+from vlmcourse.parts.generate import Pick, nucleus
+from vlmcourse.recipes.blip import LEARNING, PROMPT, blip_config, caption_report, captions_of, new_blip, retrieval_report
+
+THINGS = (1, 2)  # in a scene, so that minutes are enough to learn from noise
+TUNING = Optimisation(3e-4, weight_decay=0.05, warmup=0.1)  # paper: 1e-5
+WEB, PEOPLE = 100, 200  # seeds: no picture of one is in the other
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A finite data set: pictures by their number in `pairs`, each with a text. The same picture may be there twice.
+
+    prompt  of how many tokens the texts begin with, that nobody should learn to say (with <bos>)
+    """
+
+    pairs: world.Pairs
+    rows: tuple[tuple[int, str], ...]
+    prompt: int = 1
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __add__(self, other: Listed) -> Several:
+        return Several((self, other))
+
+    def batch(self, indices: Sequence[int]) -> dict:
+        numbers, texts = zip(*(self.rows[index] for index in indices))
+        ids = tokens.encode(texts)
+        return {"pixels": world.to_pixels(self.pairs.images(numbers)), "ids": ids, "text": list(texts),
+                "scored": (ids != tokens.PAD) & (torch.arange(ids.shape[1]) >= self.prompt)}
+
+
+@dataclass(frozen=True)
+class Several:
+    """Data sets one after the other."""
+
+    parts: tuple[Listed, ...]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def __add__(self, other: Listed) -> Several:
+        return Several((*self.parts, other))
+
+    def batch(self, indices: Sequence[int]) -> dict:
+        found = []
+        for index in indices:
+            for part in self.parts:
+                if index < len(part):
+                    found.append(part.batch([index]))
+                    break
+                index -= len(part)
+        padded = {name: pad_sequence([row for one in found for row in one[name]], batch_first=True) for name in ("ids", "scored")}
+        return {"pixels": torch.cat([one["pixels"] for one in found]), **padded, "text": [one["text"][0] for one in found]}
+
+
+def web(scale: Scale, count: int, seed: int = 0, share: float = 0.3) -> Listed:
+    """Alt-texts: `share` of them belong to another picture."""
+    pairs = world.Pairs("train", scale.image_size, WEB + seed, THINGS, world.captions.varied, world.noise.Noise(share))
+    return Listed(pairs, tuple((index, pairs.text(index)) for index in range(count)))
+
+
+def people(scale: Scale, count: int, seed: int = 0) -> Listed:
+    """What annotators wrote: 'a picture of ...', always right. The prompt is not learnt."""
+    pairs = world.Pairs("train", scale.image_size, PEOPLE + seed, THINGS, world.captions.pictured)
+    return Listed(pairs, tuple((index, pairs.truth(index)) for index in range(count)), 1 + len(PROMPT.split()))
+
+
+def wrong(data: Listed) -> Tensor:
+    """The truth about captions: does one state anything that its picture doesn't show? (N,) booleans."""
+    return torch.tensor([not stated(text) or not stated(text) <= shown(data.pairs.scene(number)) for number, text in data.rows])
+
+
+def captioned(model: BLIP, data: Listed, pick: Pick | None = None, beams: int | None = None, seed: int = 0) -> Listed:
+    """The same pictures with synthetic captions: nucleus sampling with p = 0.9, as the paper's choice, or `pick`, or beams."""
+    pick = pick or nucleus(0.9, generator=torch.Generator().manual_seed(seed))
+    said: list[str] = []
+    for start in range(0, len(data), 256):
+        pixels = world.to_pixels(data.pairs.images([number for number, _ in data.rows[start:start + 256]]))
+        said += captions_of(model, pixels, pick, beams=beams)
+    return Listed(data.pairs, tuple((number, f"{PROMPT} {text}") for (number, _), text in zip(data.rows, said)))
+
+
+def kept(model: Filter, data: Listed, threshold: float = 0.5) -> Tensor:
+    """Which captions the filter keeps: (N,) booleans. Filtering what was kept again changes nothing."""
+    with looking(model):
+        parts = [data.batch(range(start, min(start + 256, len(data)))) for start in range(0, len(data), 256)]
+        return torch.cat([model.keeps(part["pixels"], part["ids"], threshold) for part in parts])
+
+
+def left(data: Listed, keep: Tensor) -> Listed:
+    """The rows where keep is True."""
+    return Listed(data.pairs, tuple(row for row, one in zip(data.rows, keep.tolist()) if one), data.prompt)
+
+
+def filtering(keep: Tensor, noisy: Tensor) -> dict[str, float]:
+    """Precision and recall of finding noise: of what was thrown out, how much is noise; of the noise, how much went out."""
+    out = ~keep
+    caught = (out & noisy).sum().item()
+    return {"thrown out": out.float().mean().item(), "precision": caught / max(1, out.sum().item()),
+            "recall": caught / max(1, noisy.sum().item()), "noise before": noisy.float().mean().item(),
+            "noise after": noisy[keep].float().mean().item() if keep.any() else 0.0}
+
+
+@dataclass(frozen=True)
+class CapFilt:
+    """All that one run made. `rows`: the data sets of the C/F table; `report` says how the filter did."""
+
+    base: BLIP
+    captioner: Captioner
+    filter: Filter
+    web: Listed
+    synthetic: Listed
+    rows: dict[str, Listed | Several]
+    report: dict[str, dict[str, float]]
+
+
+def hash_of(data: Listed | Several) -> int:
+    """Of all rows: a stage depends on each caption."""
+    parts = data.parts if isinstance(data, Several) else (data,)
+    rows = [(one.pairs.size, one.pairs.seed, one.pairs.things, one.rows, one.prompt) for one in parts]
+    return crc32(repr(rows).encode())
+
+
+def trained(name: str, model: nn.Module, data: Listed | Several, scale: Scale, steps: int, seed: int,
+            optimisation: Optimisation = LEARNING, watch: Callable[[Step], None] | None = None, made_of: str = "") -> nn.Module:
+    """A stage of its own: `model` on a finite data set. made_of: which weights it starts from, if they are not of the seed."""
+    start = made_of or "new"
+    what = {"data": str(hash_of(data)), "scale": str(scale), "start": start, "model": type(model).__name__}
+    batches = Batches(data.batch, scale.blip_batch, len(data), seed)
+    return train_or_load(name, model, batches, steps, optimisation, made_of=what, seed=seed, watch=watch).model
+
+
+def capfilt(scale: Scale | str | None = None, seed: int = 0, *, share: float = 0.3, pick: Pick | None = None,
+            beams: int | None = None, threshold: float = 0.5, images: int | None = None, steps: int | None = None,
+            watch: Callable[[Step], None] | None = None) -> CapFilt:
+    """Everything up to the cleaned data sets; `again` trains on one of them.
+
+    share      of web pairs that are mismatched
+    pick, beams  how captions are written; default: nucleus sampling
+    images     on the web; a sixth as many have annotators' captions
+    steps      of the first training; tuning takes a third as many
+    """
+    size = scale if isinstance(scale, Scale) else Scale.named(scale)
+    images, steps = images or 40 * size.blip_batch, steps or size.blip_steps
+    noisy, clean = web(size, images, seed, share), people(size, images // 6, seed)
+    base = trained("capfilt", new_blip(blip_config(size), seed=seed), noisy + clean, size, steps, seed, watch=watch)
+    start = f"{hash_of(noisy + clean)} {steps}"
+    captioner, filter = (trained(name, kind(base), clean, size, max(1, steps // 3), seed, TUNING, watch, start)
+                         for name, kind in (("captioner", Captioner), ("filter", Filter)))
+    synthetic = captioned(captioner.blip, noisy, pick, beams, seed)
+    keep = {name: kept(filter, data, threshold) for name, data in (("web", noisy), ("synthetic", synthetic))}
+    planted = torch.tensor([noisy.pairs.noise.hits(number, noisy.pairs.seed) for number, _ in noisy.rows])
+    rows = {"noisy": noisy + clean, "F": left(noisy, keep["web"]) + clean, "C": noisy + clean + synthetic,
+            "C and F": left(noisy, keep["web"]) + clean + left(synthetic, keep["synthetic"])}
+    report = {"web": filtering(keep["web"], planted), "synthetic": filtering(keep["synthetic"], wrong(synthetic))}
+    return CapFilt(base, captioner, filter, noisy, synthetic, rows, report)
+
+
+def again(data: Listed | Several, scale: Scale | str | None = None, seed: int = 0, steps: int | None = None,
+          watch: Callable[[Step], None] | None = None) -> tuple[BLIP, dict[str, float]]:
+    """A new model from scratch on a data set (continuing does not help, says Table 13), and what it is worth."""
+    size = scale if isinstance(scale, Scale) else Scale.named(scale)
+    model = trained("capfilt", new_blip(blip_config(size), seed=seed), data, size, steps or size.blip_steps, seed, watch=watch)
+    return model, worth(model)
+
+
+def worth(model: BLIP, count: int = 256) -> dict[str, float]:
+    """Retrieval and captions on held-out scenes."""
+    pairs = world.Pairs("test", model.config.image_size, things=THINGS)
+    return retrieval_report(model, pairs, count) | caption_report(model, count, THINGS)
