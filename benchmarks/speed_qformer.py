@@ -18,6 +18,7 @@ from vlmcourse.lab.evaluate import write_results
 from vlmcourse.lab.train import Scale, fast_precision
 from vlmcourse.papers.blip2 import SMOOTHING, Stage1
 from vlmcourse.papers.qformer import QFormer, QFormerConfig
+from vlmcourse.parts.bert import WordHead
 from vlmcourse.parts.masks import multimodal_causal
 from vlmcourse.parts.objectives import hard_negatives, match
 from vlmcourse.recipes.blip2 import SIZES
@@ -75,8 +76,7 @@ class Theirs(nn.Module):
         self.queries, self.norm_image = nn.Parameter(0.02 * torch.randn(1, c.queries, c.width)), nn.LayerNorm(c.features)
         self.image_projection, self.text_projection = nn.Linear(c.width, embedding), nn.Linear(c.width, embedding)
         self.match_head, self.temperature = nn.Linear(c.width, 2), nn.Parameter(torch.tensor(0.07))
-        self.say = nn.Sequential(nn.Linear(c.width, c.width), nn.GELU(), nn.LayerNorm(c.width, c.eps))
-        self.say_bias = nn.Parameter(torch.zeros(c.vocabulary))
+        self.head = WordHead(c.width, c.vocabulary, c.eps)
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         image, ids, R = self.norm_image(batch["features"]), batch["ids"], self.c.queries
@@ -100,7 +100,7 @@ class Theirs(nn.Module):
         mask = multimodal_causal(R, LENGTH).dense() & torch.cat([real.new_ones(B, R), real], dim=1).bool()[:, None, None]
         written = self.former(self.embeddings(write, query_embeds=queries), query_length=R, attention_mask=mask,
                               encoder_hidden_states=image).last_hidden_state[:, R:-1]
-        words = self.say(written) @ self.embeddings.word_embeddings.weight.T + self.say_bias
+        words = self.head(written, self.embeddings.word_embeddings.weight)
         generate = cross_entropy(words.flatten(0, 1).float(), write[:, 1:].flatten(), label_smoothing=SMOOTHING,
                                  ignore_index=self.c.padding)
         return {"contrast": contrast, "match": match(said[:B], said[B:]), "generate": generate}

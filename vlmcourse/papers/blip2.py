@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from vlmcourse.papers.qformer import QFormer, features
+from vlmcourse.parts.bert import WordHead
 from vlmcourse.parts.language import check, embed, fill, freeze, logits, width
 from vlmcourse.parts.objectives import gather, hard_negatives, match
 
@@ -53,8 +54,7 @@ class Stage1(nn.Module):
         self.image_projection, self.text_projection = nn.Linear(D, embedding), nn.Linear(D, embedding)
         self.match_head = nn.Linear(D, 2)
         self.temperature = nn.Parameter(torch.tensor(0.07))
-        self.say = nn.Sequential(nn.Linear(D, D), nn.GELU(), nn.LayerNorm(D, former.config.eps))  # BERT's head; its words are
-        self.say_bias = nn.Parameter(torch.zeros(former.config.vocabulary))  # those of the input
+        self.head = WordHead(D, former.config.vocabulary, former.config.eps)
 
     def to_read(self, ids: Tensor) -> Tensor:
         """The same texts with [CLS] as first token."""
@@ -88,10 +88,7 @@ class Stage1(nn.Module):
     def forward(self, ids: Tensor, cache=None, image: Tensor | None = None) -> Tensor:
         """What the Q-Former itself would write next: ids (B, T), features (B, P, C) -> logits (B, T, V). No cache."""
         ids = self.to_write(ids)
-        return self._words(self.former(image, ids, self.former.mask("generate", ids))[1])
-
-    def _words(self, text: Tensor) -> Tensor:
-        return self.say(text) @ self.former.words.weight.T + self.say_bias
+        return self.head(self.former(image, ids, self.former.mask("generate", ids))[1], self.former.words.weight)
 
     def _contrast(self, image: Tensor, text: Tensor, same: Tensor | None) -> tuple[Tensor, Tensor]:
         """Unit vectors (B, R, E) and (B, E) -> loss, and the logits (B, B) for hard negatives."""
@@ -112,7 +109,8 @@ class Stage1(nn.Module):
     def _generate(self, text: Tensor, ids: Tensor) -> Tensor:
         """States (B, T, D) of a text to write -> the loss of every next word."""
         real = ids[:, 1:] != self.former.config.padding
-        return cross_entropy(self._words(text[:, :-1][real]).float(), ids[:, 1:][real], label_smoothing=SMOOTHING)
+        said = self.head(text[:, :-1][real], self.former.words.weight)  # (real words, V)
+        return cross_entropy(said.float(), ids[:, 1:][real], label_smoothing=SMOOTHING)
 
     def three_passes(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The three losses as they are defined: each objective is one pass of queries and text under its mask (Fig. 2)."""

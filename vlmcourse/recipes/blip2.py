@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from operator import eq
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from vlmcourse.lab import checkpoint, tokens, world
-from vlmcourse.lab.evaluate import looking, next_words, retrieval, texts
+from vlmcourse.lab.evaluate import cider, looking, next_words, ranks, rerank, texts
 from vlmcourse.lab.stages import Trained, train_or_load
 from vlmcourse.lab.train import Batches, Optimisation, Scale, Step
 from vlmcourse.lab.world import prompts
@@ -180,39 +181,58 @@ def compared(model: Stage1, pairs: world.Pairs, count: int = HELD_OUT, view: pro
         return model.similarity(model.encode_image(image), model.encode_text(pairs.batch(chosen)["ids"]))
 
 
-def retrieval_report(model: Stage1, size: int, count: int = HELD_OUT, among: int = 8) -> dict[str, float]:
-    """R@1 of held-out pairs by contrast alone, and after matching has ranked the `among` nearest again; with controls."""
-    pairs = world.Pairs("test", size)
-    similarity, everyone = compared(model, pairs, count), torch.eye(count)
-    found = retrieval(similarity, everyone)  # as if similarities were embeddings, and texts one direction each
-    report = {"image to text R@1": found["image to text R@1"], "text to image R@1": found["text to image R@1"],
-              "blind": retrieval(compared(model, pairs, count, prompts.unseen), everyone)["image to text R@1"],
-              "chance": 1 / count}
-    chosen = pairs.distinct(count)
-    made = pairs.batch(chosen)
+def matcher(model: Stage1, image: Tensor, ids: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """(numbers of images, numbers of texts) -> log-odds that they belong together, for evaluate.rerank."""
+    def log_odds(images: Tensor, captions: Tensor) -> Tensor:
+        with looking(model):
+            return torch.cat([model.match_logits(image[these], ids[those]).diff(dim=1)[:, 0]
+                              for these, those in zip(images.split(512), captions.split(512))])
+
+    return log_odds
+
+
+def stage1_report(model: Stage1, size: int, count: int = HELD_OUT, among: int = 16) -> dict[str, float]:
+    """R@1 both ways among held-out pairs, by contrast alone and with the `among` best re-ranked by match; blind; chance."""
+    pairs, numbers = world.Pairs("test", size), torch.arange(count)
+    made = pairs.batch(pairs.distinct(count))
     with looking(model):
         image = features(model.vision, made["pixels"])
-        for way, scores in (("image to text", similarity), ("text to image", similarity.T)):
-            near = scores.topk(among).indices  # (N, among)
-            rows = torch.arange(count).repeat_interleave(among)
-            images, captions = (rows, near.flatten()) if way == "image to text" else (near.flatten(), rows)
-            fit = torch.cat([model.match_logits(image[one], made["ids"][other]).log_softmax(-1)[:, 1]
-                             for one, other in zip(images.split(512), captions.split(512))]).reshape(count, among)
-            best = near.gather(1, fit.argmax(1, keepdim=True))[:, 0]
-            report[f"{way} R@1, matched"] = (best == torch.arange(count)).float().mean().item()
-    return report
+    closer, cosines = matcher(model, image, made["ids"]), compared(model, pairs, count)
+    scale = 1 / model.temperature.item()  # log-odds of a match, and logits of the contrast: the same unit
+    report = {}
+    for way, scores, look in (("image to text", cosines * scale, closer),
+                              ("text to image", cosines.T * scale, lambda rows, columns: closer(columns, rows))):
+        for name, found in ((way, scores), (f"{way}, re-ranked", rerank(scores, look, min(among, count)))):
+            report[f"{name} R@1"] = (ranks(found, numbers) <= 1).float().mean().item()
+    blind = ranks(compared(model, pairs, count, prompts.unseen), numbers)
+    return report | {"image to text R@1, blind": (blind <= 1).float().mean().item(), "chance": 1 / count}
+
+
+def told_apart(model: Stage1, size: int, swap: world.swaps.Swap, count: int = 256) -> dict[str, float]:
+    """Of a scene's caption and the caption of the swapped scene, which one fits better? By match and by contrast; chance 0.5."""
+    chosen = world.swaps.choices(swap, count=count)
+    right, wrong = (tokens.encode([one[place] for one in chosen]) for place in (1, 2))
+    with looking(model):
+        image = features(model.vision, world.to_pixels(np.stack([world.render(scene, size) for scene, _, _ in chosen])))
+        queries = model.encode_image(image)
+        by_match = [model.match_logits(image, ids).diff(dim=1)[:, 0] for ids in (right, wrong)]
+        by_contrast = [(queries @ model.encode_text(ids)[:, :, None]).amax(1)[:, 0] for ids in (right, wrong)]
+    return {name: (one > other).float().mean().item() for name, (one, other) in (("match", by_match), ("contrast", by_contrast))}
 
 
 def caption_scores(model: BLIP2, size: int, count: int = 256, view: prompts.View = world.to_pixels) -> dict[str, float]:
-    """What the model says of held-out scenes of one thing: is it the right noun, the right background? Greedy, exact."""
+    """What the model says of held-out scenes of one thing, greedily: the right noun, the right background, CIDEr-D (0 to 10)."""
     scenes = [world.sample("test", index, 0, ALONE) for index in range(count)]
+    given = [sorted({world.captions.detailed(scene, world.Draws("reference", scene, draw)) for draw in range(16)})
+             for scene in scenes]
     asked_for = prompts.Prompts([(scene,) for scene in scenes], size, place(model.former.config.queries), view)
-    said = [tokens.words(text) for text in texts(model, asked_for)]
+    said_whole = texts(model, asked_for)
+    said = [tokens.words(text) for text in said_whole]
     nouns = {one.word for one in world.nouns()}
     right = sum([word for word in words if word in nouns] == list(scene.words) for words, scene in zip(said, scenes))
     background = sum(scene.background in words for words, scene in zip(said, scenes))
     return {"noun": right / count, "noun, chance": 1 / len(world.known_nouns()), "background": background / count,
-            "background, chance": 1 / len(world.BACKGROUNDS)}
+            "background, chance": 1 / len(world.BACKGROUNDS), "CIDEr": sum(cider(said_whole, given)) / count}
 
 
 def answered_rightly(model: BLIP2, size: int, kind: str, count: int = 256, view: prompts.View = world.to_pixels,
