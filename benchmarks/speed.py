@@ -2,6 +2,7 @@
 
     python -m benchmarks.speed clip        one training step: ours, transformers' CLIPModel, OpenAI's clip.model.CLIP
     python -m benchmarks.speed attention   explicit against fused attention, by length
+    python -m benchmarks.speed blip        one step of BLIP's three losses: ours, and the same with transformers' modules
     python -m benchmarks.speed generate    writing: ours with and without a cache, transformers' lm.generate
     python -m benchmarks.speed qformer     a step of BLIP-2's first stage: ours, and its losses on transformers' Q-Former
 
@@ -269,6 +270,14 @@ def generate(longest: int = 256, rounds: int = 5, scale: str = "laptop") -> None
 def qformer(scale: str = "laptop", rounds: int = 9) -> None:
     """One training step of BLIP-2's first stage beside the same losses on transformers' Q-Former, in one run."""
     from benchmarks.speed_qformer import measure
+
+    measure(scale, rounds)
+
+
+@app.command()
+def blip(scale: str = "laptop", rounds: int = 15) -> None:
+    """One training step of BLIP, contrast + match + caption, beside the same losses with transformers' modules."""
+    from benchmarks.speed_blip import measure
 
     measure(scale, rounds)
 

@@ -5,8 +5,11 @@
 clip      the stage of lesson 02, and the command `vlmcourse train clip`
 language  the tiny language model of lesson 04, and what it binds and knows
 frozen    the stage of lesson 05, its rows and its tests
+blip2     both stages of lesson 07 and what they are tested on: `from vlmcourse.recipes import blip2`, then blip2.stage1()
+blip      the stage of lesson 06 and its tests; capfilt and blip_tasks, modules of their own, go on from there
 """
 
+from vlmcourse.recipes.blip import blip, blip_config, blip_report, captions_of, new_blip, siblings
 from vlmcourse.recipes.clip import clip, clip_config, clip_report, new_clip, noun_classes, singles, train_clip, training_pairs
 from vlmcourse.recipes.frozen import (
     PLACE,
@@ -22,7 +25,7 @@ from vlmcourse.recipes.frozen import (
 )
 from vlmcourse.recipes.language import language, language_report, new_language, train_language
 
-__all__ = ["PLACE", "answered", "average_words",
-           "caption_report", "captioned", "clip", "clip_config", "clip_report", "frozen", "frozen_config",
-           "language", "language_report", "named", "new_clip", "new_frozen", "new_language", "noun_classes", "singles", "solved",
-           "train_clip", "train_language", "training_pairs"]
+__all__ = ["PLACE", "answered", "average_words", "blip", "blip_config", "blip_report",
+           "caption_report", "captioned", "captions_of", "clip", "clip_config", "clip_report", "frozen", "frozen_config",
+           "language", "language_report", "named", "new_blip", "new_clip", "new_frozen", "new_language", "noun_classes",
+           "siblings", "singles", "solved", "train_clip", "train_language", "training_pairs"]

@@ -20,6 +20,7 @@ from vlmcourse.parts.generate import Pick, beam, greedy, write
 
 CLS, ENC, DEC = (tokens.SPECIAL.index(name) for name in ("[CLS]", "[ENC]", "[DEC]"))
 PROMPT = "a picture of"
+THINGS = (1, 2)  # in a scene: all that left, right, above and below need, and minutes are enough to learn them
 LEARNING = Optimisation(1.5e-3, weight_decay=0.05, betas=(0.9, 0.98), warmup=0.1)  # paper: 3e-4, 0.05, 3,000 steps
 
 
@@ -29,7 +30,8 @@ def blip_config(scale: Scale, **changes) -> BLIPConfig:
         "vocabulary": len(tokens.tokenizer()), "cls": CLS, "enc": ENC, "dec": DEC, "end": tokens.EOS, "pad": tokens.PAD,
         "context": 96, "embedding": scale.width, "image_size": scale.image_size, "vision_width": scale.width,
         "vision_depth": scale.vision_depth, "vision_heads": scale.heads, "text_width": scale.width,
-        "text_depth": scale.text_depth, "text_heads": scale.heads, **changes})
+        "text_depth": scale.text_depth + 1,  # words find their things, then compare places, then [ENC] sums up
+        "text_heads": scale.heads, **changes})
 
 
 def new_blip(config: BLIPConfig, vision: nn.Module | None = None, seed: int = 0) -> BLIP:
@@ -41,7 +43,8 @@ def new_blip(config: BLIPConfig, vision: nn.Module | None = None, seed: int = 0)
 
 def siblings(scale: Scale, seed: int = 0, **changes) -> Siblings:
     """Training pairs in twos that differ in one attribute: negatives that only a close look tells apart."""
-    return Siblings(**{"split": "train", "size": scale.image_size, "seed": seed, "caption": world.captions.collected, **changes})
+    return Siblings(**{"split": "train", "size": scale.image_size, "seed": seed, "things": THINGS,
+                       "caption": world.captions.collected, **changes})
 
 
 def blip(scale: Scale | str | None = None, seed: int = 0, *, vision: nn.Module | None = None, pairs: world.Pairs | None = None,
@@ -65,13 +68,13 @@ def blip(scale: Scale | str | None = None, seed: int = 0, *, vision: nn.Module |
 
 # What it is tested on.
 
-def told_apart(model: BLIP, swap: world.swaps.Swap, count: int = 256, view=world.to_pixels) -> dict[str, float]:
+def told_apart(model: BLIP, swap: world.swaps.Swap, count: int = 256, things: tuple[int, int] = THINGS) -> dict[str, float]:
     """Of a scene's caption and the caption of the swapped scene, which one fits better? By match and by contrast; chance 0.5.
 
     Ties count as wrong.
     """
-    chosen = world.swaps.choices(swap, count=count)
-    pixels = view(np.stack([world.render(scene, model.config.image_size) for scene, _, _ in chosen]))
+    chosen = world.swaps.choices(swap, count=count, things=things)
+    pixels = world.to_pixels(np.stack([world.render(scene, model.config.image_size) for scene, _, _ in chosen]))
     right, wrong = (tokens.encode([one[place] for one in chosen]) for place in (1, 2))
     with looking(model):
         states, image = model.look(pixels)["states"], model.encode_image(pixels)
@@ -116,7 +119,7 @@ def references(scene: world.Scene, count: int = 5) -> list[str]:
     return sorted({text.removeprefix(PROMPT).strip() for text in said})
 
 
-def caption_report(model: BLIP, count: int = 256, things: tuple[int, int] = (1, 4)) -> dict[str, float]:
+def caption_report(model: BLIP, count: int = 256, things: tuple[int, int] = THINGS) -> dict[str, float]:
     """CIDEr-D (0 to 10) and exact F1 of greedy captions of held-out scenes, beside what the same model says blind."""
     pairs = world.Pairs("test", model.config.image_size, things=things)
     scenes, pixels = pairs.scenes(range(count)), world.to_pixels(pairs.images(range(count)))
@@ -139,9 +142,7 @@ def retrieval_report(model: BLIP, pairs: world.Pairs, count: int = 256, k: int =
     made, numbers = pairs.batch(indices), torch.arange(count)
     images, texts = embed(model, pairs, indices)
     closer, cosines = matcher(model, made["pixels"], made["ids"]), images @ texts.T
-    scale = 1 / model.temperature.item()  # log-odds of a match, and logits of the contrast: the same unit
-    ways = {"image to text": (cosines * scale, closer),
-            "text to image": (cosines.T * scale, lambda rows, columns: closer(columns, rows))}
+    ways = {"image to text": (cosines, closer), "text to image": (cosines.T, lambda rows, columns: closer(columns, rows))}
     report = {}
     for way, (scores, look) in ways.items():
         for name, found in ((way, scores), (f"{way}, re-ranked", rerank(scores, look, k))):
@@ -153,5 +154,5 @@ def blip_report(model: BLIP) -> dict[str, float]:
     """Everything that the stage is tested on."""
     swaps = {f"told apart, {swap.__name__}, by {judge}": value for swap in (world.swaps.exchanged, world.swaps.repainted)
              for judge, value in told_apart(model, swap).items()}
-    gallery = Siblings("test", model.config.image_size)
+    gallery = Siblings("test", model.config.image_size, things=THINGS)
     return swaps | retrieval_report(model, gallery) | caption_report(model)

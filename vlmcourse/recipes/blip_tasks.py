@@ -99,7 +99,7 @@ class Statements:
         made = [world.statements.statement(self.split, index, self.seed) for index in indices]
         left, right = (world.to_pixels(np.stack([world.render(getattr(one, side), self.size) for one in made]))
                        for side in ("left", "right"))
-        return {"left": left, "right": right, "ids": tokens.encode([one.text for one in made]), "text": [one.text for one in made],
+        return {"left": left, "right": right, "ids": tokens.encode([one.text for one in made]),
                 "true": torch.tensor([int(one.true) for one in made])}
 
 

@@ -25,9 +25,8 @@ from vlmcourse.lab.train import Batches, Optimisation, Scale, Step
 from vlmcourse.papers.blip import BLIP
 from vlmcourse.papers.blip_tasks import Captioner, Filter
 from vlmcourse.parts.generate import Pick, nucleus
-from vlmcourse.recipes.blip import LEARNING, PROMPT, blip_config, caption_report, captions_of, new_blip, retrieval_report
+from vlmcourse.recipes.blip import LEARNING, PROMPT, THINGS, blip_config, caption_report, captions_of, new_blip, retrieval_report
 
-THINGS = (1, 2)  # in a scene, so that minutes are enough to learn from noise
 TUNING = Optimisation(3e-4, weight_decay=0.05, warmup=0.1)  # paper: 1e-5
 WEB, PEOPLE = 100, 200  # seeds: no picture of one is in the other
 
@@ -194,4 +193,4 @@ def again(data: Listed | Several, scale: Scale | str | None = None, seed: int = 
 def worth(model: BLIP, count: int = 256) -> dict[str, float]:
     """Retrieval and captions on held-out scenes."""
     pairs = world.Pairs("test", model.config.image_size, things=THINGS)
-    return retrieval_report(model, pairs, count) | caption_report(model, count, THINGS)
+    return retrieval_report(model, pairs, count) | caption_report(model, count)

@@ -32,8 +32,8 @@ def repainted(scene: Scene, draws: Draws) -> Scene | None:
 
 
 def either(scene: Scene, draws: Draws) -> Scene | None:
-    """Exchanged as often as repainted, where there is something to exchange."""
-    return (draws.random() < 0.5 and exchanged(scene, draws)) or repainted(scene, draws)
+    """Exchanged three times in four where there is something to exchange (places are harder to learn), else repainted."""
+    return (draws.random() < 0.75 and exchanged(scene, draws)) or repainted(scene, draws)
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,13 @@ class Siblings(Pairs):
         return self.caption(self.scene(index), Draws("caption", self.seed, self.split, index // 2))
 
 
-def choices(swap: Swap, split: str = "test", count: int = 256, seed: int = 0, caption=detailed) -> list[tuple[Scene, str, str]]:
+def choices(swap: Swap, split: str = "test", count: int = 256, seed: int = 0, things: tuple[int, int] = (1, 4),
+            caption: Callable[[Scene, Draws], str] = detailed) -> list[tuple[Scene, str, str]]:
     """(scene, the right caption, the caption of the swapped scene in the same form), of `count` scenes that can be swapped."""
     found: list[tuple[Scene, str, str]] = []
     index = 0
     while len(found) < count:
-        scene = sample(split, index, seed)
+        scene = sample(split, index, seed, things)
         other = swap(scene, Draws("swap", seed, split, index))
         if other:
             right, wrong = (caption(one, Draws("caption", seed, split, index)) for one in (scene, other))

@@ -1,0 +1,117 @@
+"""BLIP's tables at reduced scale, with seeds and controls. Writes benchmarks/results/twins_blip.json.
+
+    python -m benchmarks.twins_blip [--scale smoke|laptop|gpu] [--only sharing|capfilt|writing|tasks]
+
+sharing  Table 3: what encoder and decoder share; retrieval with and without re-ranking, attribute swaps, captions
+capfilt  Table 1: captioner and filter, alone and together, on pairs of which 3 in 10 are noise
+writing  Table 2: nucleus sampling or beam search, with the exact noise ratio of each
+tasks    Sec. 5: questions, two pictures, dialogues, films without training on films
+
+In `sharing` and `tasks` the image tower begins as the CLIP stage's, as the paper's begins with ImageNet's weights. In the
+others everything is from scratch: that tower has seen clean pairs. Every row of a table takes the same number of steps.
+Trained stages are cached: a run that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, replace
+
+import torch
+import typer
+
+from vlmcourse import recipes
+from vlmcourse.lab.evaluate import results, write_results
+from vlmcourse.lab.train import Scale
+from vlmcourse.papers.blip import SHARING
+from vlmcourse.papers.blip_tasks import Answering, Comparing, Talking
+from vlmcourse.recipes import capfilt as cleaning
+from vlmcourse.recipes.blip_tasks import (
+    Dialogues,
+    Questions,
+    Statements,
+    answer_report,
+    compare_report,
+    film_report,
+    talk_report,
+    tuned,
+)
+
+app = typer.Typer(add_completion=False)
+
+
+def smaller(size: Scale) -> Scale:
+    """For CapFilt, which trains five models a seed: half the image tower, two thirds of the steps."""
+    return replace(size, vision_depth=max(1, size.vision_depth // 2), blip_steps=max(2, 2 * size.blip_steps // 3))
+
+
+def sharing(size: Scale, name: str, seed: int) -> dict:
+    torch.set_num_threads(1)
+    model = recipes.blip(size, seed, vision=recipes.clip(size).model.vision, apart=SHARING[name]).model
+    text = {id(p): p.numel() for part in (model.encoder, model.decoder, model.head) for p in part.parameters()}
+    return _said({"shared": name, "seed": seed, "text parameters": sum(text.values()), **recipes.blip_report(model)})
+
+
+def capfilt(size: Scale, name: str, seed: int) -> dict:
+    """One row of Table 1: a model from scratch on one of the data sets."""
+    torch.set_num_threads(1)
+    size = smaller(size)
+    made = cleaning.capfilt(size, seed)
+    report = cleaning.again(made.rows[name], size, seed)[1]
+    return _said({"data": name, "seed": seed, "pairs": len(made.rows[name]), **report, "filter": made.report})
+
+
+def writing(size: Scale, name: str, seed: int) -> dict:
+    """One row of Table 2: how the captioner writes."""
+    torch.set_num_threads(1)
+    size = smaller(size)
+    made = cleaning.capfilt(size, seed, beams=3 if name == "beam" else None)
+    report = cleaning.again(made.rows["C and F"], size, seed)[1]
+    different = len({text for _, text in made.synthetic.rows}) / len(made.synthetic)
+    return _said({"writes": name, "seed": seed, "noise ratio": made.report["synthetic"]["noise before"],
+                  "thrown out": made.report["synthetic"]["thrown out"], "different captions": different, **report})
+
+
+def tasks(size: Scale, name: str, seed: int) -> dict:
+    torch.set_num_threads(1)
+    blip = recipes.blip(size, seed, vision=recipes.clip(size).model.vision).model
+    pixels = size.image_size
+    if name == "answers":
+        model = tuned(name, Answering(blip), Questions(size=pixels, seed=seed), size, seed)
+        found = {kind: asdict(one) for kind, one in answer_report(model).items()} | {"films": film_report(blip, model)}
+    elif name == "two pictures":
+        found = compare_report(tuned("comparing", Comparing(blip), Statements(size=pixels, seed=seed), size, seed))
+    else:
+        found = talk_report(tuned("talking", Talking(blip), Dialogues(size=pixels, seed=seed), size, seed))
+    return _said({"task": name, "seed": seed, **found})
+
+
+def _said(row: dict) -> dict:
+    print(row, flush=True)
+    return row
+
+
+PARTS = {"sharing": (sharing, tuple(SHARING)), "capfilt": (capfilt, ("noisy", "F", "C", "C and F")),
+         "writing": (writing, ("beam", "nucleus")), "tasks": (tasks, ("answers", "two pictures", "dialogues"))}
+
+
+@app.command()
+def main(scale: str = "laptop", only: list[str] = typer.Option(list(PARTS), help="Which parts to measure."),
+         seeds: int | None = None, workers: int = 2) -> None:
+    """Trains what is not in the cache, measures, writes results/twins_blip.json."""
+    size, name = Scale.named(scale), "twins_blip" + ("_smoke" if scale == "smoke" else "")
+    if {"sharing", "tasks"} & set(only):
+        recipes.clip(size)  # once, before the workers ask for it
+    before = results(name) if set(only) != set(PARTS) else {}
+    measured = {part: before["rows" if part == "sharing" else part] for part in PARTS if part not in only}
+    with ProcessPoolExecutor(workers) as pool:
+        for part in only:  # one after the other: rows of a part share stages
+            work, rows = PARTS[part]
+            jobs = [pool.submit(work, size, row, seed) for seed in range(seeds or size.seeds) for row in rows]
+            measured[part] = [job.result() for job in jobs]
+    kept = write_results(name, measured.pop("sharing"), **measured, scale=scale, steps=size.blip_steps)
+    print(f"Kept {kept}")
+
+
+if __name__ == "__main__":
+    app()
