@@ -2,10 +2,13 @@
 
 transformers has the Q-Former but none of stage 1's losses, so they are built on it here as one would: a pass of the queries
 and one of the text for contrast, one of both under a 4-D mask for generation (the model takes no cache), one of three times as
-many for matching. Same sizes, features, texts, hard negatives, smoothing, and no dropout on either side.
+many for matching. Same sizes, features, texts, hard negatives, smoothing, and no dropout on either side. Both have the same weights; before
+any clock starts, their losses must agree.
 """
 
 from __future__ import annotations
+
+import copy
 
 import torch
 from rich.console import Console
@@ -35,26 +38,17 @@ class Seen(nn.Module):
         self.tokens = None
 
 
-def batch(scale: Scale, size: int) -> dict[str, Tensor]:
-    torch.manual_seed(0)
-    ids = torch.randint(9, VOCABULARY, (size, LENGTH))
-    return {"features": torch.randn(size, PATCHES, scale.width), "ids": ids}
-
-
 def config(scale: Scale) -> QFormerConfig:
     sizes = SIZES[scale.name]
     return QFormerConfig(scale.width, VOCABULARY, queries=sizes.queries, context=LENGTH, width=scale.width, depth=sizes.depth,
                          heads=scale.heads)
 
 
-def ours(scale: Scale, size: int):
-    model, given = Stage1(QFormer(config(scale)), Seen(scale.width), scale.width // 2), batch(scale, size)
-    return model, lambda: sum(model.losses(given).values())
-
-
-def three_passes(scale: Scale, size: int):
-    model, given = Stage1(QFormer(config(scale)), Seen(scale.width), scale.width // 2), batch(scale, size)
-    return model, lambda: sum(model.three_passes(given).values())
+def batch(scale: Scale, size: int) -> dict[str, Tensor]:
+    """Features of pictures, and texts of 8 to 16 tokens."""
+    torch.manual_seed(0)
+    ids, ends = torch.randint(9, VOCABULARY, (size, LENGTH)), torch.randint(8, LENGTH + 1, (size, 1))
+    return {"features": torch.randn(size, PATCHES, scale.width), "ids": ids.masked_fill(torch.arange(LENGTH) >= ends, 0)}
 
 
 class Theirs(nn.Module):
@@ -106,8 +100,45 @@ class Theirs(nn.Module):
         return {"contrast": contrast, "match": match(said[:B], said[B:]), "generate": generate}
 
 
+def models(scale: Scale) -> tuple[Stage1, Theirs]:
+    """Both with the same weights."""
+    torch.manual_seed(0)
+    theirs = Theirs(config(scale), scale.width // 2)
+    former = QFormer.from_hf(theirs.former, theirs.queries[0])
+    mine = Stage1(former, Seen(scale.width), scale.width // 2)
+    former.norm_image = copy.deepcopy(theirs.norm_image)
+    with torch.no_grad():
+        former.words.weight.copy_(theirs.embeddings.word_embeddings.weight)
+        former.positions.copy_(theirs.embeddings.position_embeddings.weight)
+    for name in ("image_projection", "text_projection", "match_head", "head"):
+        getattr(mine, name).load_state_dict(getattr(theirs, name).state_dict())
+    return mine.train(), theirs.train()
+
+
+def agree(scale: Scale) -> None:
+    """Before any clock starts: three losses, three times the same numbers."""
+    mine, theirs = models(scale)
+    given, found = batch(scale, 8), []
+    for losses in (mine.losses, mine.three_passes, theirs.losses):
+        torch.manual_seed(1)  # the same negatives are drawn
+        found.append(losses(given))
+    for name, value in found[0].items():
+        for other in found[1:]:
+            torch.testing.assert_close(other[name], value, atol=1e-4, rtol=1e-4, msg=f"{name}: {other[name]} and {value}")
+
+
+def ours(scale: Scale, size: int):
+    (model, _), given = models(scale), batch(scale, size)
+    return model, lambda: sum(model.losses(given).values())
+
+
+def three_passes(scale: Scale, size: int):
+    (model, _), given = models(scale), batch(scale, size)
+    return model, lambda: sum(model.three_passes(given).values())
+
+
 def transformers(scale: Scale, size: int):
-    model, given = Theirs(config(scale), scale.width // 2), batch(scale, size)
+    (_, model), given = models(scale), batch(scale, size)
     return model, lambda: sum(model.losses(given).values())
 
 
@@ -122,6 +153,7 @@ def three_steps(name: str, scale: str, size: int, precision: torch.dtype, warm: 
 
 def measure(scale: str, rounds: int) -> None:
     named, size = Scale.named(scale), SIZES[scale].batch
+    agree(named)
     precisions = {"float32": torch.float32}
     if fast_precision() == torch.bfloat16:
         precisions["bfloat16"] = torch.bfloat16
