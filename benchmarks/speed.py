@@ -4,6 +4,7 @@
     python -m benchmarks.speed attention   explicit against fused attention, by length
     python -m benchmarks.speed blip        one step of BLIP's three losses: ours, and the same with transformers' modules
     python -m benchmarks.speed generate    writing: ours with and without a cache, transformers' lm.generate
+    python -m benchmarks.speed qformer     a step of BLIP-2's first stage: ours, and its losses on transformers' Q-Former
 
 All models take the same batch, the same AdamW and the same threads, and take turns, so that a machine that slows down
 slows them all. OpenAI's model is in the package clip-anytorch (`make bench` installs it without its dependencies).
@@ -263,6 +264,14 @@ def generate(longest: int = 256, rounds: int = 5, scale: str = "laptop") -> None
     picture = kept.with_name("speed_generate_ms.png")
     picture.write_bytes(png(draw.curves(series, "tokens written", "ms", xlog=True, ylog=True)))
     print(f"Kept {picture}")
+
+
+@app.command()
+def qformer(scale: str = "laptop", rounds: int = 9) -> None:
+    """One training step of BLIP-2's first stage beside the same losses on transformers' Q-Former, in one run."""
+    from benchmarks.speed_qformer import measure
+
+    measure(scale, rounds)
 
 
 @app.command()

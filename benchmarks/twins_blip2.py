@@ -1,0 +1,104 @@
+"""BLIP-2's comparisons at reduced scale, several seeds, controls. Writes benchmarks/results/twins_blip2.json.
+
+    python -m benchmarks.twins_blip2 [--scale smoke|laptop|gpu] [--only rows|queries|beside]
+
+rows     stage 2 with and without stage 1, and stage 1 by itself (Sec. 4 and Fig. 5 of the paper)
+queries  1, 2 and 4 queries in the place of 8, both stages
+beside   Frozen on the same pictures, captions, language model, steps and batches as stage 2
+
+Trained stages are cached: a run that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import torch
+import typer
+
+from vlmcourse import recipes
+from vlmcourse.lab import world
+from vlmcourse.lab.evaluate import results, write_results
+from vlmcourse.lab.train import Scale
+from vlmcourse.lab.world.prompts import unseen
+from vlmcourse.parts.language import freeze
+from vlmcourse.parts.tuning import trainable
+from vlmcourse.recipes import blip2 as recipe
+from vlmcourse.recipes.frozen import asked, caption_report, solved
+
+app = typer.Typer(add_completion=False)
+SEEING, KNOWING = ("what", "colour", "presence"), ("category", "place", "purpose")
+PARTS = ("rows", "queries", "beside")
+FEWER = (1, 2, 4)
+
+
+def learnt(history) -> dict:
+    """The training loss at the end, and how long it took."""
+    last = history[-50:]
+    return {"training loss": sum(step.loss for step in last) / len(last), "seconds": history[-1].seconds}
+
+
+def said(model, size: Scale, count: int) -> dict:
+    """Captions and questions, as the model sees, blind, and with shuffled pictures."""
+    found: dict = {"captions": recipe.caption_scores(model, size.image_size, count),
+                   "captions, blind": recipe.caption_scores(model, size.image_size, count, unseen)}
+    for name, options in (("questions", {}), ("questions, blind", {"view": unseen}), ("questions, shuffled", {"shuffled": True})):
+        found[name] = {kind: recipe.answered_rightly(model, size.image_size, kind, count, **options)
+                       for kind in SEEING + KNOWING}
+    return found
+
+
+def row(name: str, size: Scale, seed: int, vision, count: int, queries: int | None = None, with_stage1: bool = True) -> dict:
+    """One row with one seed: both stages, or the second from an untrained Q-Former."""
+    changes = {} if queries is None else {"queries": queries}
+    found: dict = {"row": name, "seed": seed, "queries": queries or recipe.SIZES[size.name].queries}
+    if with_stage1:
+        first = recipe.stage1(size, seed, vision=vision, **changes)
+        former = first.model.former
+        found["stage 1"] = {**learnt(first.history), "learns": trainable(first.model),
+                            **recipe.stage1_report(first.model, size.image_size, count),
+                            **{f"told apart, {swap.__name__}": recipe.told_apart(first.model, size.image_size, swap, count)
+                               for swap in (world.swaps.exchanged, world.swaps.repainted)}}
+    else:
+        former = recipe.new_former(recipe.former_config(size, **changes), seed)
+    second = recipe.blip2(size, seed, vision=vision, former=former)
+    found |= {**learnt(second.history), "learns": trainable(second.model), **said(second.model, size, count),
+              "curve": {step.step: step.loss for step in second.history[24::25]}}
+    print(found, flush=True)
+    return found
+
+
+def beside(size: Scale, seed: int, count: int) -> dict:
+    """Frozen, trained as stage 2 is: same scenes and captions, language model, steps, batch."""
+    sizes = recipe.SIZES[size.name]
+    made = recipes.frozen(size, seed, lm=freeze(recipes.language(size).model.lm), steps=sizes.language_steps)
+    found = {"row": "Frozen", "seed": seed, **learnt(made.history), "learns": trainable(made.model),
+             "captions": caption_report(made.model, count), "captions, blind": caption_report(made.model, count, unseen)}
+    for name, options in (("questions", {}), ("questions, blind", {"view": unseen}), ("questions, shuffled", {"shuffled": True})):
+        found[name] = {kind: solved(made.model, asked(kind, 0, count), **options) for kind in SEEING + KNOWING}
+    print(found, flush=True)
+    return found
+
+
+@app.command()
+def main(scale: str = "laptop", only: list[str] = typer.Option(list(PARTS), help="Which parts to measure."),
+         count: int = 256, threads: int = 1, seeds: int = 0) -> None:
+    """Trains what is not in the cache, measures, writes results/twins_blip2.json. seeds: how many; 0: the scale's."""
+    torch.set_num_threads(threads)
+    size, name = Scale.named(scale), "twins_blip2" + ("_smoke" if scale == "smoke" else "")
+    vision, numbers = recipe.tower(size), range(seeds or size.seeds)
+    measured = results(name) if set(only) != set(PARTS) else {}
+    if "rows" in only:
+        measured["rows"] = [row(which, size, seed, vision, count, with_stage1=which == "both stages")
+                            for seed in numbers for which in ("both stages", "stage 2 alone")]
+    if "queries" in only:
+        measured["queries"] = [row(f"{queries} queries", size, seed, vision, count, queries)
+                               for queries in FEWER for seed in numbers]
+    if "beside" in only:
+        measured["beside"] = [beside(size, seed, count) for seed in numbers]
+    chance = {kind: sum(1 / len(one.choices) for one in asked(kind, 0, 32)) / 32 for kind in SEEING + KNOWING}
+    kept = write_results(name, measured.pop("rows", []), scale=scale, count=count, chance=chance,
+                         **{part: measured[part] for part in PARTS if part in measured})
+    print(f"Kept {kept}")
+
+
+if __name__ == "__main__":
+    app()

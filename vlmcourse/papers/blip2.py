@@ -1,0 +1,239 @@
+"""BLIP-2. Bootstrapping Language-Image Pre-training with Frozen Image Encoders and Large Language Models
+(Li et al. 2023, arXiv 2301.12597).
+
+Between an image encoder and a language model, both frozen, stands the Q-Former (qformer.py). Stage 1 teaches its queries what
+to fetch from an image, by three objectives that differ in who may look at whom (Fig. 2); stage 2 teaches them to say it to
+the language model (Fig. 3).
+
+Scaled down here: see qformer.py; and any image encoder, any language model. Kept: the features of the second-last layer, with
+a LayerNorm that learns; contrast by the best query, matching by all of them; smoothed labels; the whole Q-Former trains in
+stage 2, without its text side.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, normalize
+
+from vlmcourse.papers.qformer import QFormer, features
+from vlmcourse.parts.bert import WordHead
+from vlmcourse.parts.language import check, embed, fill, freeze, logits, width
+from vlmcourse.parts.objectives import gather, hard_negatives, match
+
+SMOOTHING = 0.1  # of labels in contrast and generation (the paper's code)
+
+
+def _fitting(former: QFormer, vision: nn.Module) -> nn.Module:
+    found = vision.width if hasattr(vision, "tokens") else vision.config.hidden_size
+    if found != former.config.features:
+        raise ValueError(f"the image encoder's features are {found} wide; this Q-Former expects {former.config.features}. "
+                         f"Make it with QFormerConfig(features={found}, ...).")
+    return vision
+
+
+def _seen(vision: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    """An encoder that is frozen says the same at every step: a batch may bring its `features` in the place of `pixels`."""
+    return batch["features"] if "features" in batch else features(vision, batch["pixels"])
+
+
+class Stage1(nn.Module):
+    """Representation learning (Sec. 3.2): three losses on the same pairs, each with its mask.
+
+    former  a QFormer with a text side
+    vision  of `second_last`, or any image encoder; pass it through parts.language.freeze, or it learns too
+    """
+
+    def __init__(self, former: QFormer, vision: nn.Module, embedding: int = 64):  # paper: 256
+        super().__init__()
+        self.former, self.vision, D = former, _fitting(former, vision), former.config.width
+        if former.config.vocabulary is None:
+            raise ValueError("this Q-Former has no text side (vocabulary=None), so there is nothing to compare images with.")
+        self.image_projection, self.text_projection = nn.Linear(D, embedding), nn.Linear(D, embedding)
+        self.match_head = nn.Linear(D, 2)
+        self.temperature = nn.Parameter(torch.tensor(0.07))
+        self.head = WordHead(D, former.config.vocabulary, former.config.eps)
+
+    def to_read(self, ids: Tensor) -> Tensor:
+        """The same texts with [CLS] as first token."""
+        return torch.cat([torch.full_like(ids[:, :1], self.former.config.read), ids[:, 1:]], dim=1)
+
+    def to_write(self, ids: Tensor) -> Tensor:
+        """The same texts with [DEC] as first token: "to signal the decoding task"."""
+        return torch.cat([torch.full_like(ids[:, :1], self.former.config.write), ids[:, 1:]], dim=1)
+
+    def encode_image(self, image: Tensor) -> Tensor:
+        """Features (B, P, C) -> one unit vector per query (B, R, E)."""
+        return normalize(self.image_projection(self.former.see(image)), dim=-1)
+
+    def encode_text(self, ids: Tensor) -> Tensor:
+        """(B, T) ids -> unit vectors (B, E)."""
+        ids = self.to_read(ids)
+        mask = (ids != self.former.config.padding)[:, None, None].expand(-1, -1, ids.shape[1], -1)
+        return normalize(self.text_projection(self.former.read(ids, mask, first=1)[:, 0]), dim=-1)
+
+    @staticmethod
+    def similarity(image: Tensor, text: Tensor) -> Tensor:
+        """The best query speaks for the image: (N, R, E), (M, E) -> (N, M)."""
+        return (image @ text.T).amax(1)
+
+    def match_logits(self, image: Tensor, ids: Tensor) -> Tensor:
+        """Do they belong together? Every query votes, (B, P, C), (B, T) -> (B, 2)."""
+        ids = self.to_read(ids)
+        queries, _ = self.former(image, ids, self.former.mask("match", ids), first=self.former.config.queries)
+        return self.match_head(queries).mean(1)
+
+    def forward(self, ids: Tensor, cache=None, image: Tensor | None = None) -> Tensor:
+        """What the Q-Former itself would write next: ids (B, T), features (B, P, C) -> logits (B, T, V). No cache."""
+        ids = self.to_write(ids)
+        return self.head(self.former(image, ids, self.former.mask("generate", ids))[1], self.former.words.weight)
+
+    def _contrast(self, image: Tensor, text: Tensor, same: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Unit vectors (B, R, E) and (B, E) -> loss, and the logits (B, B) for hard negatives."""
+        with torch.autocast(image.device.type, enabled=False):
+            whole = self.similarity(gather(image).float(), gather(text).float()) / self.temperature
+            own = self.similarity(image.float(), text.float()).detach() / self.temperature.detach()
+        numbers = torch.arange(len(whole), device=whole.device) if same is None else gather(same)
+        right = (numbers[:, None] == numbers[None, :]).float()
+        right = right / right.sum(1, keepdim=True)
+        return sum(cross_entropy(way, right, label_smoothing=SMOOTHING) for way in (whole, whole.T)) / 2, own
+
+    def _match(self, image: Tensor, ids: Tensor, own: Tensor, same: Tensor | None) -> Tensor:
+        """Each image with its text, with a wrong text, and its text with a wrong image."""
+        texts, images = hard_negatives(own, same)
+        said = self.match_logits(torch.cat([image, image, image[images]]), torch.cat([ids, ids[texts], ids]))
+        return match(said[:len(ids)], said[len(ids):])
+
+    def _generate(self, text: Tensor, ids: Tensor) -> Tensor:
+        """States (B, T, D) of a text to write -> the loss of every next word."""
+        real = ids[:, 1:] != self.former.config.padding
+        said = self.head(text[:, :-1][real], self.former.words.weight)  # (real words, V)
+        return cross_entropy(said.float(), ids[:, 1:][real], label_smoothing=SMOOTHING)
+
+    def three_passes(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The three losses as they are defined: each objective is one pass of queries and text under its mask (Fig. 2)."""
+        image, ids, same = _seen(self.vision, batch), batch["ids"], batch.get("same")
+        read, write = self.to_read(ids), self.to_write(ids)
+        queries, text = self.former(image, read, self.former.mask("contrast", read))
+        contrast, own = self._contrast(normalize(self.image_projection(queries), dim=-1),
+                                       normalize(self.text_projection(text[:, 0]), dim=-1), same)
+        _, text = self.former(image, write, self.former.mask("generate", write))
+        return {"contrast": contrast, "match": self._match(image, ids, own, same), "generate": self._generate(text, write)}
+
+    def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The same, with the queries computed once: neither contrast nor generation shows them the text, so they come out
+        alike, and the text to write needs only their keys.
+
+        batch: `pixels` (B, 3, S, S) or `features` (B, P, C); `ids` (B, T); `same` (B,), optional, see parts.objectives.contrast.
+        """
+        image, ids, same = _seen(self.vision, batch), batch["ids"], batch.get("same")
+        self.former.check(image, ids)
+        queries = self.former.see(image, cache := {})
+        contrast, own = self._contrast(normalize(self.image_projection(queries), dim=-1), self.encode_text(ids), same)
+        write = self.to_write(ids)
+        text = self.former.read(write, self.former.mask("generate", write)[:, :, self.former.config.queries:], cache)
+        return {"contrast": contrast, "match": self._match(image, ids, own, same), "generate": self._generate(text, write)}
+
+    @classmethod
+    def from_hf(cls, model) -> Stage1:
+        """A `transformers.Blip2ForImageTextRetrieval` (contrast and matching; it has no head to write with, ours is fresh)."""
+        former = _hf_former(model)
+        stage = cls(former, _hf_vision(model), model.vision_projection.out_features)
+        with torch.no_grad():
+            former.words.weight.copy_(model.embeddings.word_embeddings.weight)
+            former.positions.copy_(model.embeddings.position_embeddings.weight)
+        for ours, theirs in ((stage.image_projection, model.vision_projection), (stage.text_projection, model.text_projection),
+                             (stage.match_head, model.itm_head)):
+            ours.load_state_dict(theirs.state_dict())
+        return stage.eval()
+
+
+class BLIP2(nn.Module):
+    """Generative learning (Sec. 3.3): the queries, mapped linearly to words' width, stand in the text where its slots are.
+
+    former    of stage 1 (or untrained): a copy without its text side is taken, and all of it learns
+    vision    as in stage 1
+    lm        a decoder of transformers; pass it through parts.language.freeze first, or it learns too
+    slot      id of the token that keeps a place for one query
+    to_words  the projection, if it is to start from somewhere
+    """
+
+    def __init__(self, former: QFormer, vision: nn.Module, lm: nn.Module, slot: int, to_words: nn.Linear | None = None):
+        super().__init__()
+        self.former, self.vision, self.lm, self.slot = former.without_text(), _fitting(former, vision), check(lm), slot
+        self.to_words = to_words or nn.Linear(former.config.width, width(lm))
+        wanted, found = (former.config.width, width(lm)), (self.to_words.in_features, self.to_words.out_features)
+        if found != wanted:
+            raise ValueError(f"the projection maps {found[0]} to {found[1]} numbers; this Q-Former's queries are {wanted[0]} "
+                             f"wide and this language model's words {wanted[1]}. Expected nn.Linear{wanted}: another language "
+                             "model needs a projection of its own.")
+
+    def encode(self, image: Tensor) -> Tensor:
+        """Features (M, P, C) of pictures in the order of their slots -> (M * R, D)."""
+        return self.to_words(self.former.see(image)).flatten(0, 1)
+
+    def look(self, pixels: Tensor) -> dict[str, Tensor]:
+        """What `forward` needs to know of pictures (M, 3, S, S)."""
+        return {"prefix": self.encode(features(self.vision, pixels))}
+
+    def embeddings(self, ids: Tensor, prefix: Tensor | None = None) -> Tensor:
+        """Text with pictures as the language model sees it: ids (B, T), prefix (slots, D) or None -> (B, T, D)."""
+        slots = ids == self.slot
+        words = embed(self.lm, ids.masked_fill(slots, 0))
+        return fill(words, slots, words.new_empty(0, words.shape[-1]) if prefix is None else prefix)
+
+    def forward(self, ids: Tensor, cache=None, prefix: Tensor | None = None, real: Tensor | None = None) -> Tensor:
+        """Logits of the part of ids (B, T) that the cache doesn't hold yet: (B, new, V). See papers.frozen.Frozen.forward."""
+        seen = cache.get_seq_length() if cache is not None else 0
+        if real is not None and real.shape[1] < ids.shape[1]:  # what was written after the prompt is real
+            real = torch.cat([real, real.new_ones(len(ids), ids.shape[1] - real.shape[1])], dim=1)
+        return logits(self.lm, self.embeddings(ids, prefix)[:, seen:], real, cache)
+
+    def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """batch: `pixels` or `features`, `ids` (B, T) with slots, `scored` (B, T), True at words to say -> {"language": .}."""
+        if batch["scored"][:, 0].any() or (batch["scored"] & (batch["ids"] == self.slot)).any():
+            raise ValueError("scored holds a first token or a slot; expected words to say only.")
+        said = self(batch["ids"], prefix=self.encode(_seen(self.vision, batch)))[:, :-1]  # (B, T - 1, V)
+        target = batch["ids"][:, 1:].masked_fill(~batch["scored"][:, 1:], -100)
+        return {"language": cross_entropy(said.flatten(0, 1).float(), target.flatten())}
+
+    @classmethod
+    def from_hf(cls, model) -> BLIP2:
+        """A `transformers.Blip2ForConditionalGeneration`, before a decoder (OPT) or an encoder-decoder (T5)."""
+        kind = BLIP2 if model.config.use_decoder_only_language_model else BLIP2Read
+        to_words = deepcopy(model.language_projection)
+        return kind(_hf_former(model), _hf_vision(model), freeze(deepcopy(model.language_model)), model.config.image_token_id,
+                    to_words).eval()
+
+
+class BLIP2Read(BLIP2):
+    """Before an encoder-decoder such as T5 (Fig. 3, below): its encoder reads queries and prefix, its decoder says the suffix."""
+
+    def forward(self, ids: Tensor, cache=None, prefix: Tensor | None = None, real: Tensor | None = None,
+                read: Tensor | None = None) -> Tensor:
+        """ids (B, S) of the decoder, from its start token on; read (B, T), the encoder's, with slots, of which real (B, T) are no
+        padding -> logits (B, S, V). Nothing is cached."""
+        real = read.new_ones(read.shape) if real is None else real.long()
+        return self.lm(inputs_embeds=self.embeddings(read, prefix), attention_mask=real, decoder_input_ids=ids).logits
+
+    def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """batch: `pixels` or `features`, `read` (B, T) with slots, `real` (B, T), optional, `ids` (B, S) from the decoder's start
+        token on, `scored` (B, S) True at words to say -> {"language": scalar}."""
+        said = self(batch["ids"][:, :-1], None, self.encode(_seen(self.vision, batch)), batch.get("real"), batch["read"])
+        target = batch["ids"][:, 1:].masked_fill(~batch["scored"][:, 1:], -100)
+        return {"language": cross_entropy(said.flatten(0, 1).float(), target.flatten())}
+
+
+def _hf_vision(model) -> nn.Module:
+    """Their image encoder, already without its last block. Its last LayerNorm is the one that learns: see `_hf_former`."""
+    vision = deepcopy(model.vision_model)
+    vision.post_layernorm = nn.Identity()
+    return freeze(vision)
+
+
+def _hf_former(model) -> QFormer:
+    former = QFormer.from_hf(model.qformer, model.query_tokens[0])
+    former.norm_image = deepcopy(model.vision_model.post_layernorm)
+    return former
