@@ -3,6 +3,7 @@
     python -m benchmarks.speed clip        one training step: ours, transformers' CLIPModel, OpenAI's clip.model.CLIP
     python -m benchmarks.speed attention   explicit against fused attention, by length
     python -m benchmarks.speed generate    writing: ours with and without a cache, transformers' lm.generate
+    python -m benchmarks.speed flamingo    gated block and resampler beside flamingo-pytorch and OpenFlamingo; decoding
 
 All models take the same batch, the same AdamW and the same threads, and take turns, so that a machine that slows down
 slows them all. OpenAI's model is in the package clip-anytorch (`make bench` installs it without its dependencies).
@@ -262,6 +263,14 @@ def generate(longest: int = 256, rounds: int = 5, scale: str = "laptop") -> None
     picture = kept.with_name("speed_generate_ms.png")
     picture.write_bytes(png(draw.curves(series, "tokens written", "ms", xlog=True, ylog=True)))
     print(f"Kept {picture}")
+
+
+@app.command()
+def flamingo(widths: list[int] = [128, 256, 512], batch: int = 4, rounds: int = 20) -> None:
+    """Forward and backward at 256 words, 5 pictures, 64 latents, beside the peers; and writing with and without a cache."""
+    from benchmarks.speed_flamingo import measure
+
+    measure(tuple(widths), batch, rounds)
 
 
 if __name__ == "__main__":

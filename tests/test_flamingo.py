@@ -13,6 +13,8 @@ from vlmcourse.lab.train import Batches, Optimisation, fit
 from vlmcourse.lab.watch import influence, weights
 from vlmcourse.papers.flamingo import Flamingo, FlamingoConfig, GatedBlock, Resampler
 from vlmcourse.parts import generate, language
+from vlmcourse.parts.attention import Attention
+from vlmcourse.parts.grouped import GroupedAttention, dense
 from vlmcourse.parts.masks import images_so_far, last_image, phi
 
 TAG, END = 4, 5
@@ -178,13 +180,13 @@ def test_one_block_measured_is_the_mask_declared(rule, tag_sees):
 def test_before_the_first_picture_the_attention_is_exactly_zero_and_the_feed_forward_still_works(model):
     block, ids = opened(model).blocks["0"], page(3)
     y = torch.randn(1, ids.shape[1], 32, requires_grad=True)
-    latents, mask = model.visible(ids, model.look(pictures(1))["media"])
-    term = block.attention(block.norm(y), latents, mask)
+    latents, sees = model.visible(ids, model.look(pictures(1))["media"])
+    term = block.attention(block.norm(y), latents, sees)
     assert not term[:, :3].any() and term[:, 3:].abs().amin() > 0
     assert not torch.autograd.grad(term[:, :3].sum(), y)[0].any()
-    torch.testing.assert_close(block(y, latents, mask)[:, :3],
+    torch.testing.assert_close(block(y, latents, sees)[:, :3],
                                (y + block.gate_feedforward(block.feedforward(block.norm_feedforward(y))))[:, :3])
-    assert not torch.equal(block(y, latents, mask)[:, :3], y[:, :3])
+    assert not torch.equal(block(y, latents, sees)[:, :3], y[:, :3])
 
 
 def test_a_picture_moves_its_own_tokens_directly_later_ones_through_the_language_model_and_earlier_ones_never(model):
@@ -233,6 +235,30 @@ def test_a_gate_opened_by_hand_changes_the_output_little_by_little():
     closed = model(ids, media=media)
     distances = [(opened(model, value)(ids, media=media) - closed).norm().item() for value in (0, 1e-3, 1e-2, 1e-1, 1)]
     assert distances[0] == 0 and distances == sorted(distances) and distances[2] == pytest.approx(10 * distances[1], rel=0.3)
+
+
+@pytest.mark.parametrize("case", ["one each", "all on one", "several", "none"])
+def test_words_sorted_by_picture_are_attention_with_a_mask(case):
+    """The same numbers and gradients, whether words are sorted, or a mask must do: all on one picture, several pictures a word."""
+    torch.manual_seed(0)
+    sees = torch.zeros(2, 12, 3, dtype=torch.bool)
+    if case == "one each":
+        sees[0, 2:5, 0] = sees[0, 5:9, 1] = sees[0, 9:, 2] = sees[1, 1:6, 0] = sees[1, 6:12, 1] = True
+    elif case == "all on one":
+        sees[:, :, 1] = True
+    elif case == "several":
+        sees = torch.rand(2, 12, 3) < 0.5
+    attention = GroupedAttention(8, 2, 6, 4, bias=False)
+    x, groups = torch.randn(2, 12, 8, requires_grad=True), torch.randn(2, 3, 5, 6, requires_grad=True)
+    direction, inputs = torch.randn(2, 12, 8), [x, groups, *attention.parameters()]
+    made = attention(x, groups, sees)
+    wanted = Attention.forward(attention, x, groups.flatten(1, 2), dense(sees, 5))
+    torch.testing.assert_close(made, wanted)
+    assert not made[~sees.any(-1)].any()
+    for got, right in zip(*(torch.autograd.grad((out * direction).sum(), inputs) for out in (made, wanted))):
+        torch.testing.assert_close(got, right)
+    shown = attention.weights(x, groups, sees)
+    assert torch.equal(shown.any(1).reshape(2, 12, 3, 5).any(-1), sees)
 
 
 # Resampler: any size, each by itself, time.
@@ -294,8 +320,8 @@ def test_written_alike_with_and_without_cache_and_padding(model):
 def test_a_cached_word_pays_for_the_pictures_it_sees(rule):
     model = opened(build(config=replace(CONFIG, sees=rule)))
     ids, media = page(3, 4, 2), model.look(pictures(3))["media"]
-    latents, mask = model.visible(ids, media, start=ids.shape[1] - 1)
-    assert latents.shape[1] == mask.shape[-1] == (3 if rule is last_image else 9) and mask.all()
+    latents, sees = model.visible(ids, media, start=ids.shape[1] - 1)
+    assert latents.shape[1] == sees.shape[-1] == (1 if rule is last_image else 3) and sees.all()
     cache = language.new_cache(model.lm)
     parts = [model(ids[:, :end], cache=cache, media=media[:int((ids[:, :end] == TAG).sum())]) for end in (4, 9, 15)]
     torch.testing.assert_close(torch.cat(parts, 1), model(ids[:, :15], media=media), atol=1e-4, rtol=1e-4)
@@ -365,8 +391,8 @@ def test_parity_with_flamingo_pytorch():
     copy_block(block, peer)
     tags = torch.tensor([[False, True, False, False, True, False]])
     latents, y = torch.randn(1, 2, 3, 24), torch.randn(1, 6, 24)
-    mask = last_image(phi(tags), torch.tensor([1, 1, 1, 2, 2, 2])).dense()
-    torch.testing.assert_close(block(y, latents.flatten(1, 2), mask), peer(y, latents, tags), atol=1e-4, rtol=1e-4)
+    sees = last_image(phi(tags), torch.tensor([1, 2])).dense()[:, 0].expand(1, 6, 2)
+    torch.testing.assert_close(block(y, latents, sees), peer(y, latents, tags), atol=1e-4, rtol=1e-4)
 
 
 def test_parity_of_the_resampler_with_idefics():
@@ -412,11 +438,12 @@ def test_parity_of_the_gated_block_with_idefics():
         ours.gate.alpha.copy_(theirs.alpha_cross_attn[0])
         ours.gate_feedforward.alpha.copy_(theirs.alpha_dense[0])
         tags = torch.tensor([[False, True, False, False, True, False]])
-        mask = last_image(phi(tags), torch.tensor([1, 1, 1, 2, 2, 2])).dense()
-        y, latents = torch.randn(1, 6, 24), torch.randn(1, 6, 24)
+        sees = last_image(phi(tags), torch.tensor([1, 2])).dense()[:, 0]
+        mask = dense(sees, 3)
+        y, latents = torch.randn(1, 6, 24), torch.randn(1, 2, 3, 24)
         added = torch.zeros(mask.shape).masked_fill(~mask, torch.finfo(torch.float32).min)
-        wanted = theirs(y, image_hidden_states=latents, image_attention_mask=added, cross_attention_gate=mask.any(-1)[:, 0].float())
-    torch.testing.assert_close(ours(y, latents, mask), wanted, atol=1e-4, rtol=1e-4)
+        wanted = theirs(y, image_hidden_states=latents.flatten(1, 2), image_attention_mask=added, cross_attention_gate=mask.any(-1)[:, 0].float())
+    torch.testing.assert_close(ours(y, latents, sees), wanted, atol=1e-4, rtol=1e-4)
 
 
 def test_attention_can_be_looked_at_and_empty_rows_show_nothing():

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
 from vlmcourse.parts.attention import Attention
+from vlmcourse.parts.grouped import GroupedAttention
 from vlmcourse.parts.language import check, embed, fuse, layers, logits, width
 from vlmcourse.parts.layers import TanhGate
 from vlmcourse.parts.masks import Mask, last_image, phi
@@ -121,16 +122,18 @@ class GatedBlock(nn.Module):
         super().__init__()
         c = config
         self.norm, self.norm_feedforward = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attention = Attention(width, c.heads, c.vision_width, c.head_width, bias=False)
+        self.attention = GroupedAttention(width, c.heads, c.vision_width, c.head_width, bias=False)
         self.feedforward = feedforward(width, c.growth, c.activation)
         self.gate, self.gate_feedforward = TanhGate(), TanhGate()
         initialise(self)
 
-    def forward(self, y: Tensor, latents: Tensor, mask: Tensor) -> Tensor:
-        """y (B, T, D), latents (B, K, C), mask booleans (B, 1, T, K) -> (B, T, D). What sees no picture gets exactly nothing
-        from the attention; the feed-forward still works on it."""
+    def forward(self, y: Tensor, latents: Tensor, sees: Tensor) -> Tensor:
+        """y (B, T, D), latents (B, N, R, C), sees (B, T, N): may this word look at that picture? -> (B, T, D).
+
+        A word that sees no picture gets exactly nothing from the attention; the feed-forward still works on it.
+        """
         if latents.shape[1]:
-            y = y + self.gate(self.attention(self.norm(y), latents, mask))
+            y = y + self.gate(self.attention(self.norm(y), latents, sees))
         return y + self.gate_feedforward(self.feedforward(self.norm_feedforward(y)))
 
 
@@ -185,7 +188,7 @@ class Flamingo(nn.Module):
         return phi(tags) if self.config.tag_sees else phi(tags) - tags.long()
 
     def visible(self, ids: Tensor, media: Tensor, start: int = 0) -> tuple[Tensor, Tensor]:
-        """Latents (B, K, D) of each page, and who may look: booleans (B, 1, T - start, K), for the tokens from `start` on.
+        """Latents (B, N, R, D) of each page, and who may look: booleans (B, T - start, N), for the tokens from `start` on.
 
         Pages with fewer pictures are filled up with latents whose numbers no token has. Pictures that none of these tokens
         sees are left out: a word that is added to a page pays for one picture, not for all.
@@ -196,10 +199,10 @@ class Flamingo(nn.Module):
         latents = media.new_zeros(len(ids), most, R, D)
         latents[torch.arange(most, device=ids.device) < counts] = media  # (B, N, R, D)
         number = torch.arange(1, most + 1, device=ids.device)
-        mask = self.config.sees(self.numbers(ids), number).rows(start).dense(ids.device)  # (B, 1, T, N): all latents alike
-        seen = mask.any(dim=(0, 1, 2)).nonzero()[:, 0].tolist()
+        sees = self.config.sees(self.numbers(ids), number).rows(start).dense(ids.device)[:, 0]  # (B, T - start, N)
+        seen = sees.any(dim=(0, 1)).nonzero()[:, 0].tolist()
         kept = slice(seen[0], seen[-1] + 1) if seen else slice(0, 0)
-        return latents[:, kept].flatten(1, 2), mask[..., kept].repeat_interleave(R, dim=-1)
+        return latents[:, kept], sees[..., kept]
 
     def agree(self, ids: Tensor, pictures: int) -> None:
         """Raises ValueError, before anything is computed, unless pages and pictures fit each other and the language model."""
