@@ -91,8 +91,9 @@ class Resampler(nn.Module):
     def __init__(self, config: FlamingoConfig):
         super().__init__()
         c = config
-        self.latents = nn.Parameter(torch.randn(c.latents, c.vision_width))
-        self.times = nn.Parameter(torch.randn(c.frames, c.vision_width))
+        # Small: latents that start as large as the features stay in the way of what they find (public code has a deviation of 1).
+        self.latents = nn.Parameter(0.02 * torch.randn(c.latents, c.vision_width))
+        self.times = nn.Parameter(0.1 * torch.randn(c.frames, c.vision_width))
         self.layers = nn.ModuleList(Resample(c.vision_width, c.resampler_heads, c.resampler_head_width, c.growth, c.activation)
                                     for _ in range(c.resampler_depth))
         self.norm = nn.LayerNorm(c.vision_width)
