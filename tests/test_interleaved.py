@@ -14,7 +14,7 @@ from vlmcourse.lab.train import Batches, Scale, fit
 from vlmcourse.lab.world import interleaved
 from vlmcourse.lab.world.interleaved import Prompts, Source, Web
 from vlmcourse.parts.layers import TanhGate
-from vlmcourse.recipes import flamingo as recipe
+from vlmcourse.recipes.flamingo import SIZES, Kept
 
 TAG, CLOSE = tokens.tokenizer().convert_tokens_to_ids(["<image>", "<EOC>"])
 WEB = Web(pool=64)
@@ -178,7 +178,7 @@ def test_what_a_tower_saw_is_kept():
             calls.append(len(pixels))
             return pixels.flatten(2).transpose(1, 2)[:, :4]
 
-    kept = recipe.Kept(Counting(), 16)
+    kept = Kept(Counting(), 16)
     one, two = world.sample("train", 0), world.sample("train", 1)
     first = kept([(one,), (two,), (one,)])["features"]
     assert first.shape == (3, 1, 4, 3) and calls == [2] and torch.equal(first[0], first[2])
@@ -188,21 +188,21 @@ def test_what_a_tower_saw_is_kept():
 
 
 def test_the_recipe_trains_keeps_and_reports_near_chance():
-    made = recipe.flamingo("smoke")
-    again = recipe.flamingo("smoke")
+    made = recipes.flamingo("smoke")
+    again = recipes.flamingo("smoke")
     assert not made.loaded and again.loaded and again.model.gates() == made.model.gates()
-    assert len(next(iter(made.model.gates().values()))) == recipe.SIZES["smoke"].steps
+    assert len(next(iter(made.model.gates().values()))) == SIZES["smoke"].steps
     assert {"pages", "pairs", "described", "films"} == set(made.history[0].losses)
     model, size = made.model.model, Scale.named("smoke").image_size
     lm = recipes.language("smoke").model.lm
     assert all(torch.equal(value, lm.state_dict()[name]) for name, value in model.lm.state_dict().items())
-    report = recipe.flamingo_report(model, size, 16)
+    report = recipes.flamingo_report(model, size, 16)
     assert report["captions"]["noun"] < 0.4 and set(report["shots"]) == {0, 1, 2, 4, 8}
     assert report["motion"]["chance"] == 0.25 and all(0 <= value <= 1 for value in report["motion"].values())
 
 
 def test_films_of_different_lengths_can_be_asked_about():
-    model = recipe.flamingo("smoke").model.model
+    model = recipes.flamingo("smoke").model.model
     film, episode = interleaved.motions("test", 1)[0]
     pages = [episode.prompt, (world.sample("test", 0), *episode.prompt[1:])]
     assert all(word in episode.choices for word in next_words(model, Prompts(pages, 32), [episode.choices] * 2))

@@ -53,6 +53,7 @@ class FlamingoConfig:
     sees: Callable[[Tensor, Tensor], Mask] = last_image  # paper's ablation: images_so_far
     tag_sees: bool = True  # may <image> itself look at its picture? The paper leaves it open; all public code says yes
     new_words: tuple[int, ...] = ()  # ids whose input rows learn. paper: <EOC>
+    reach: tuple[float, ...] = ()  # of each block: what an open gate adds is multiplied by this. Not in the paper, where it is 1
 
 
 def feedforward(width: int, growth: int, activation: type[nn.Module]) -> nn.Sequential:
@@ -117,7 +118,13 @@ class Resampler(nn.Module):
 
 
 class GatedBlock(nn.Module):
-    """GATED XATTN-DENSE (Fig. 4): y + tanh(a) attention(y, latents), then y + tanh(b) feed-forward(y); a = b = 0 at first."""
+    """GATED XATTN-DENSE (Fig. 4): y + tanh(a) attention(y, latents), then y + tanh(b) feed-forward(y); a = b = 0 at first.
+
+    What runs through a language model may grow from layer to layer: thirty-fold in the course's tiny one. What a block adds is
+    noise to an early layer then, and nothing to a late one. With `reach`, set to the size of what is there, gates open alike.
+    """
+
+    reach = 1.0
 
     def __init__(self, width: int, config: FlamingoConfig):
         super().__init__()
@@ -134,8 +141,8 @@ class GatedBlock(nn.Module):
         A word that sees no picture gets exactly nothing from the attention; the feed-forward still works on it.
         """
         if latents.shape[1]:
-            y = y + self.gate(self.attention(self.norm(y), latents, sees))
-        return y + self.gate_feedforward(self.feedforward(self.norm_feedforward(y)))
+            y = y + self.gate(self.reach * self.attention(self.norm(y), latents, sees))
+        return y + self.gate_feedforward(self.reach * self.feedforward(self.norm_feedforward(y)))
 
 
 class Flamingo(nn.Module):
@@ -157,6 +164,8 @@ class Flamingo(nn.Module):
                              f"to {len(layers(lm))}.")
         self.resampler = resampler(config)
         self.blocks = nn.ModuleDict({str(number): block(width(lm), config) for number in numbers})
+        for module, reach in zip(self.blocks.values(), config.reach):
+            module.reach = reach
         rows = lm.get_input_embeddings().weight[list(config.new_words)]
         self.rows = nn.Parameter(rows.detach().clone()) if config.new_words else None  # they start as the model has them
         self.handles = fuse(lm, {int(number): module for number, module in self.blocks.items()})
