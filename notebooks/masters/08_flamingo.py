@@ -546,11 +546,11 @@ def with_examples(index, chosen):
     """A prompt about one of eight things with four examples out of 32; chosen(query, pool) -> four numbers."""
     draws = world.Draws("rices", index)
     words = draws.several(world.known_nouns()[:60], 40)
-    words = [word for word in words if interleaved._portraits("train", word, 0)][:8]
+    words = [word for word in words if interleaved.portraits("train", word, 0)][:8]
     names = draws.several(tokens.INVENTED, 8)
-    pool = [(draws.pick(interleaved._portraits("train", word, 0)), name) for word, name in zip(words, names) for _ in range(4)]
+    pool = [(draws.pick(interleaved.portraits("train", word, 0)), name) for word, name in zip(words, names) for _ in range(4)]
     asked = int(draws.random() * 8)
-    query = draws.pick(interleaved._portraits("train", words[asked], 1))
+    query = draws.pick(interleaved.portraits("train", words[asked], 1))
     parts = []
     for number in chosen(draws, query, pool):
         parts += [pool[number][0], f"this is {world.article(pool[number][1])} ."]
@@ -770,7 +770,7 @@ def two_pictures(index):
     draws = world.Draws("ward", index)
     parts = []
     for word in draws.several(six, 2):
-        parts += [draws.pick(interleaved._portraits("train", word, 0)), f"this is {world.article(word)} ."]
+        parts += [draws.pick(interleaved.portraits("train", word, 0)), f"this is {world.article(word)} ."]
     return tuple(parts)
 
 

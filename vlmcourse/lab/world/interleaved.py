@@ -182,7 +182,7 @@ class Web:
 
     def _things(self, index: int, draws: Draws, count: int) -> list[list[Scene]]:
         """Pictures of `count` different things, several of each, out of one pool."""
-        return [_portraits(self.split, word, self.seed) for word in draws.several(_portrayed(self.split), count)]
+        return [portraits(self.split, word, self.seed) for word in draws.several(portrayed(self.split), count)]
 
     def questions(self, index: int, draws: Draws) -> tuple[Part, ...]:
         parts: list[Part] = []
@@ -210,12 +210,12 @@ def _film(web: Web, index: int) -> Film:
 
 
 @lru_cache(4)
-def _portrayed(split: str) -> tuple[str, ...]:
-    return tuple(word for word in known_nouns() if _portraits(split, word, 0))
+def portrayed(split: str) -> tuple[str, ...]:
+    return tuple(word for word in known_nouns() if portraits(split, word, 0))
 
 
 @lru_cache(1024)
-def _portraits(split: str, word: str, seed: int, count: int = 16) -> list[Scene]:
+def portraits(split: str, word: str, seed: int, count: int = 16) -> list[Scene]:
     """Pictures of a thing alone; none if the split has none."""
     draws = Draws("portrait", seed, split, word)
     try:
@@ -233,7 +233,7 @@ def shots(split: str, index: int, count: int, ways: int = 4, seed: int = 0) -> E
     fewer examples than ways the right name may not have been said: then one can only exclude.
     """
     draws = Draws("shots", seed, split, index, ways)
-    words, names = draws.several(_portrayed(split), ways), draws.several(tokens.INVENTED, ways)
+    words, names = draws.several(portrayed(split), ways), draws.several(tokens.INVENTED, ways)
     asked = int(draws.random() * ways)
     query = alone(words[asked], split, draws)
     examples: list[tuple[Scene, str]] = []
