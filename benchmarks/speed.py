@@ -4,6 +4,7 @@
     python -m benchmarks.speed attention   explicit against fused attention, by length
     python -m benchmarks.speed blip        one step of BLIP's three losses: ours, and the same with transformers' modules
     python -m benchmarks.speed generate    writing: ours with and without a cache, transformers' lm.generate
+    python -m benchmarks.speed flamingo    gated block and resampler beside flamingo-pytorch and OpenFlamingo; decoding
     python -m benchmarks.speed qformer     a step of BLIP-2's first stage: ours, and its losses on transformers' Q-Former
 
 All models take the same batch, the same AdamW and the same threads, and take turns, so that a machine that slows down
@@ -280,6 +281,14 @@ def blip(scale: str = "laptop", rounds: int = 15) -> None:
     from benchmarks.speed_blip import measure
 
     measure(scale, rounds)
+
+
+@app.command()
+def flamingo(widths: list[int] = [128, 256, 512], batch: int = 4, rounds: int = 20) -> None:
+    """Forward and backward at 256 words, 5 pictures, 64 latents, beside the peers; and writing with and without a cache."""
+    from benchmarks.speed_flamingo import measure
+
+    measure(tuple(widths), batch, rounds)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 masks       who may look at whom: levels, groups, keys
 attention   attend(): one call, fused kernels behind it; Attention: self or cross, cached or not
+grouped     attention over groups of keys, of which each query sees one at most
 layers      FeedForward, TanhGate, Block, Transformer
 vision      patches, ViT, small ResNet, attention pooling
 language    any decoder of transformers: loaded, frozen for good, read from vectors

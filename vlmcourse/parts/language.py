@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MethodType
 
@@ -66,14 +66,15 @@ def new_cache(lm: nn.Module):
     return DynamicCache(config=lm.config)
 
 
-def logits(lm: nn.Module, embeddings: Tensor, real: Tensor | None = None, cache=None) -> Tensor:
+def logits(lm: nn.Module, embeddings: Tensor, real: Tensor | None = None, cache=None, **more) -> Tensor:
     """What the language model says after each position: (B, T, D) -> (B, T, V).
 
     real   (B, past + T) booleans, False at padding; None: no padding
     cache  of `new_cache`: holds keys and values of the past, and takes those of these positions
+    more   goes to the language model as it is, such as `media` for one that is fused
     """
     known = inspect.signature(lm.forward).parameters
-    named: dict = {"inputs_embeds": embeddings, "use_cache": cache is not None}
+    named: dict = {"inputs_embeds": embeddings, "use_cache": cache is not None, **more}
     if cache is not None:
         named["cache" if "cache" in known else "past_key_values"] = cache  # the name since transformers 5.2x, and before
     if real is not None:
@@ -89,6 +90,52 @@ def check(lm: nn.Module) -> nn.Module:
         raise ValueError(f"{type(lm).__name__} takes no inputs_embeds, so no vector can stand in the place of a word. "
                          "Expected a decoder of transformers: AutoModelForCausalLM.from_pretrained(...).")
     return lm
+
+
+def layers(lm: nn.Module) -> nn.ModuleList:
+    """The decoder layers. Raises ValueError for a model in which they can't be found."""
+    depth = lm.config.get_text_config().num_hidden_layers if hasattr(lm, "config") else None
+    for module in lm.modules():
+        if isinstance(module, nn.ModuleList) and len(module) == depth:
+            return module
+    raise ValueError(f"no list of {depth or 'decoder'} layers among the modules of {type(lm).__name__}, so nothing can be put "
+                     "between them. Expected a decoder of transformers whose layers are an nn.ModuleList, such as GPT-2, OPT, "
+                     "Llama, Qwen2 or GPT-NeoX.")
+
+
+class _Before:
+    """Runs before a decoder layer: takes `media` out of its keywords, and passes its input through `block`, if there is one.
+
+    An object, not a closure: a deep copy of a model that is fused has hooks of its own.
+    """
+
+    def __init__(self, block: nn.Module | None):
+        self.block = block
+
+    def __call__(self, layer: nn.Module, given: tuple, named: dict) -> tuple[tuple, dict]:
+        named = dict(named)
+        media = named.pop("media", None)
+        if self.block is None or media is None:
+            return given, named
+        if given:
+            return (self.block(given[0], *media), *given[1:]), named
+        return given, named | {"hidden_states": self.block(named["hidden_states"], *media)}
+
+
+def fuse(lm: nn.Module, blocks: Mapping[int, nn.Module]) -> list:
+    """Lets each of `blocks` change what the decoder layer of its number reads: block(hidden states, *media).
+
+    `media` is then an ordinary keyword of the language model, lm(..., media=(latents, mask)); without it, the model is what it
+    was. The layers stay untouched. Returns handles: after `handle.remove()` of each, nothing of this is left.
+    Raises ValueError for a model whose layers can't be found, that is fused already, or that has no layer of such a number.
+    """
+    decoder = layers(lm)
+    if any(isinstance(hook, _Before) for layer in decoder for hook in layer._forward_pre_hooks.values()):
+        raise ValueError("this language model is fused already; remove its handles first, or take a copy.deepcopy() of it.")
+    if not blocks or not set(blocks) <= set(range(len(decoder))):
+        raise ValueError(f"blocks before layers {sorted(blocks)}; expected some of 0 to {len(decoder) - 1}.")
+    return [layer.register_forward_pre_hook(_Before(blocks.get(number)), with_kwargs=True)
+            for number, layer in enumerate(decoder)]
 
 
 SMOLLM2 = "SmolLM2-135M-Instruct.Q4_1.gguf"

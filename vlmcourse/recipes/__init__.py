@@ -8,10 +8,12 @@ vilbert   ViLBERT and VL-BERT, the stages of lesson 03, and what names their reg
 frozen    the stage of lesson 05, its rows and its tests
 blip2     both stages of lesson 07 and what they are tested on: `from vlmcourse.recipes import blip2`, then blip2.stage1()
 blip      the stage of lesson 06 and its tests; capfilt and blip_tasks, modules of their own, go on from there
+flamingo  the stage of lesson 08, its data and its tests
 """
 
 from vlmcourse.recipes.blip import blip, blip_config, blip_report, captions_of, new_blip, siblings
 from vlmcourse.recipes.clip import clip, clip_config, clip_report, new_clip, noun_classes, singles, train_clip, training_pairs
+from vlmcourse.recipes.flamingo import flamingo, flamingo_config, flamingo_report, new_flamingo
 from vlmcourse.recipes.frozen import (
     PLACE,
     answered,
@@ -45,7 +47,8 @@ from vlmcourse.recipes.vilbert import (
 
 __all__ = ["FALSE", "PLACE", "alignment_report", "answered", "average_words", "blip", "blip_config", "blip_report",
            "caption_report", "captioned", "captions_of", "clip", "clip_config", "clip_report", "fill_in", "filling_report",
-           "frozen", "frozen_config", "language", "language_report", "named", "namer", "new_blip", "new_clip", "new_frozen",
-           "new_language", "new_vilbert", "new_vlbert", "noun_classes", "region_pairs", "retrieval_report", "siblings",
-           "singles", "solved", "solved_in_words", "train_clip", "train_language", "training_pairs", "vilbert",
-           "vilbert_config", "vilbert_report", "vlbert", "vlbert_config"]
+           "flamingo", "flamingo_config", "flamingo_report", "frozen", "frozen_config", "language", "language_report",
+           "named", "namer", "new_blip", "new_clip", "new_flamingo", "new_frozen", "new_language", "new_vilbert",
+           "new_vlbert", "noun_classes", "region_pairs", "retrieval_report", "siblings", "singles", "solved",
+           "solved_in_words", "train_clip", "train_language", "training_pairs", "vilbert", "vilbert_config", "vilbert_report",
+           "vlbert", "vlbert_config"]

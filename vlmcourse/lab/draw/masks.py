@@ -101,3 +101,28 @@ def weights(probabilities: Tensor, queries: Sequence[str] | None = None, keys: S
     strongest = "; ".join(f"head {head}: " + ", ".join(f"{row}→{int(col)}" for row, col in enumerate(values[head].argmax(-1)))
                           for head in range(heads))
     return describe(made, f"Attention probabilities of {heads} heads, strongest key of each query: {strongest}.")
+
+
+def ribbon(words: Sequence[str], numbers: Sequence[int], so_far: bool = False, columns: int = 14):
+    """A text with its phi: under each word the number of the picture it sees (0: none), in that picture's colour.
+
+    so_far: it sees that picture and all before it
+    """
+    rows = -(-len(words) // columns)
+    with look():
+        made, (axes,) = figure(0.78 * min(columns, len(words)) + 0.6, 0.75 * rows + 0.3)
+        for place, (word, number) in enumerate(zip(words, numbers)):
+            row, column = divmod(place, columns)
+            seen = range(1, number + 1) if so_far and number else [number]
+            for part, one in enumerate(seen):
+                axes.fill_between([column + 0.03, column + 0.97], -row - 0.62 + 0.32 * part / len(seen),
+                                  -row - 0.62 + 0.32 * (part + 1) / len(seen),
+                                  color=PALE if not one else COLOURS[(one - 1) % len(COLOURS)], linewidth=0)
+            axes.text(column + 0.5, -row - 0.12, word, ha="center", va="center", fontsize=8.5,
+                      fontweight="bold" if word.startswith("<") else "normal")
+            axes.text(column + 0.5, -row - 0.46, str(number), ha="center", va="center", fontsize=8.5,
+                      color="white" if number and not so_far else "black")
+        axes.set(xlim=(0, min(columns, len(words))), ylim=(-rows + 0.25, 0.1))
+        axes.set_axis_off()
+    told = " ".join(f"{word}({number})" for word, number in zip(words, numbers))
+    return describe(made, f"Which picture each word sees{', with all before it' if so_far else ''} (0: none): {told}.")

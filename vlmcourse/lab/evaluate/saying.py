@@ -21,7 +21,8 @@ def _read(model, prompts, batch: int) -> Iterator[tuple[range, Tensor, Tensor, d
     device = next(model.parameters()).device
     for start in range(0, len(prompts), batch):
         rows = range(start, min(start + batch, len(prompts)))
-        made = {name: value.to(device) for name, value in prompts.batch(rows).items()}
+        made = {name: value.to(device) if isinstance(value, Tensor) else [one.to(device) for one in value]
+                for name, value in prompts.batch(rows).items()}
         yield rows, made.pop("ids"), made.pop("pixels"), made
 
 

@@ -1,0 +1,268 @@
+"""Flamingo's ablation table (its Table 3) at reduced scale, row by row. Writes benchmarks/results/twins_flamingo.json.
+
+    python -m benchmarks.twins_flamingo [--scale smoke|laptop|gpu] [--seeds 1] [--only "w/o pages"] [--fresh]
+
+Every row changes one thing of the first row. All take the same number of steps with the same pages in each step; rows that are
+measured already are kept. At laptop scale one core takes about two minutes a row. Our language model has three layers, so
+'every 2nd' and 'single in the middle' are the same model, before the second layer; and 'every 4th' is every 3rd here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import typer
+from torch import Tensor, nn
+
+from vlmcourse import recipes
+from vlmcourse.lab import world
+from vlmcourse.lab.evaluate import results, write_results
+from vlmcourse.lab.mixture import Accumulated, Mixed, RoundRobin
+from vlmcourse.lab.train import Batches, Scale, fit
+from vlmcourse.lab.world import captions, interleaved
+from vlmcourse.lab.world.interleaved import Source, Web
+from vlmcourse.papers.flamingo import Flamingo, FlamingoConfig, GatedBlock, Resampler
+from vlmcourse.parts.language import freeze, layers
+from vlmcourse.parts.layers import Transformer
+from vlmcourse.parts.masks import causal
+from vlmcourse.recipes.flamingo import (
+    LOOKING,
+    REACH,
+    SIZES,
+    WEIGHTS,
+    Kept,
+    Tower,
+    answered_rightly,
+    captioned_rightly,
+    flamingo_config,
+    stream,
+)
+
+app = typer.Typer(add_completion=False)
+STEPS = {"smoke": 3, "laptop": 400, "gpu": 5000}
+ALONE = (1, 1)
+
+
+# What other rows have in the place of Flamingo's parts.
+
+class Ungated(GatedBlock):
+    """Tanh gating: no. The same block with its gates taken out."""
+
+    def __init__(self, width: int, config: FlamingoConfig):
+        super().__init__(width, config)
+        self.gate, self.gate_feedforward = nn.Identity(), nn.Identity()
+
+
+class Vanilla(GatedBlock):
+    """VANILLA XATTN: cross-attention as in the first Transformer's decoder; no gate, no feed-forward of its own."""
+
+    def __init__(self, width: int, config: FlamingoConfig):
+        super().__init__(width, config)
+        del self.gate, self.gate_feedforward, self.feedforward, self.norm_feedforward
+
+    def forward(self, y: Tensor, latents: Tensor, sees: Tensor) -> Tensor:
+        return y + self.attention(self.norm(y), latents, sees) if latents.shape[1] else y
+
+
+class Grafted(Flamingo):
+    """GRAFTING: the frozen model runs as it is, and new layers, self-attention and cross-attention in turns, read its output."""
+
+    def __init__(self, config: FlamingoConfig, vision: nn.Module, lm: nn.Module, **parts):
+        super().__init__(config, vision, lm, **parts)
+        for handle in self.handles:
+            handle.remove()
+        width = lm.get_input_embeddings().weight.shape[1]
+        self.graft = Transformer(len(self.blocks), width, config.heads)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, ids: Tensor, cache=None, media: Tensor | None = None, real: Tensor | None = None) -> Tensor:
+        media = torch.empty(0, 1, self.config.vision_width) if media is None else media
+        self.agree(ids, len(media))
+        real = torch.ones_like(ids, dtype=torch.bool) if real is None else real
+        real = torch.cat([real, real.new_ones(len(ids), ids.shape[1] - real.shape[1])], dim=1)
+        positions = (real.long().cumsum(1) - 1).clamp(min=0)
+        x = self.lm.model(inputs_embeds=self.embed(ids), attention_mask=real.long(), position_ids=positions).last_hidden_state
+        mask = causal(ids.shape[1]).dense() & real[:, None, None, :]
+        for block, layer in zip(self.blocks.values(), self.graft.blocks):
+            x = layer(block(x, *self.visible(ids, media)), mask)
+        return self.lm.lm_head(self.norm(x))
+
+
+class MLPResampler(nn.Module):
+    """Resampler: MLP. A picture's features, averaged over its frames, through one hidden layer, become R latents."""
+
+    def __init__(self, config: FlamingoConfig):
+        super().__init__()
+        self.times = nn.Parameter(0.1 * torch.randn(config.frames, config.vision_width))
+        self.layers = nn.Sequential(nn.LazyLinear(4 * config.vision_width), nn.GELU(),
+                                    nn.Linear(4 * config.vision_width, config.latents * config.vision_width))
+        self.norm = nn.LayerNorm(config.vision_width)
+
+    def forward(self, features: Tensor) -> Tensor:
+        M, T, P, D = features.shape
+        flat = (features + self.times[:T, None]).mean(1).flatten(1)  # the order of frames is lost with the mean
+        return self.norm(self.layers(flat).reshape(M, -1, D))
+
+
+class TransformerResampler(nn.Module):
+    """Resampler: Transformer. Self-attention over latents and all features; the latents are kept."""
+
+    def __init__(self, config: FlamingoConfig):
+        super().__init__()
+        self.start = Resampler(config)
+        self.layers = Transformer(config.resampler_depth, config.vision_width, config.resampler_heads)
+        self.norm, self.latents = nn.LayerNorm(config.vision_width), config.latents
+        del self.start.layers, self.start.norm
+
+    def forward(self, features: Tensor) -> Tensor:
+        features = (features + self.start.moments(features.shape[1])[:, None]).flatten(1, 2)
+        x = torch.cat([self.start.latents.expand(len(features), -1, -1), features], dim=1)
+        return self.norm(self.layers(x)[:, :self.latents])
+
+
+class Remembered(nn.Module):
+    """A frozen tower that computes no picture twice, in training or test."""
+
+    def __init__(self, tower: nn.Module):
+        super().__init__()
+        self.tower, self.known = tower, {}
+
+    @torch.no_grad()
+    def forward(self, pixels: Tensor) -> Tensor:
+        keys = [hash(one.numpy().tobytes()) for one in pixels]
+        new = {key: number for number, key in enumerate(keys) if key not in self.known}
+        for part in torch.tensor(list(new.values()), dtype=torch.long).split(256):
+            self.known.update(zip([keys[number] for number in part.tolist()], self.tower(pixels[part])))
+        return torch.stack([self.known[key] for key in keys])
+
+
+def noisy(web: Web) -> Callable[[int], tuple]:
+    """Pairs -> LAION: short captions of which four in ten belong to another picture."""
+    def page(index: int) -> tuple:
+        draws = web.draws("noisy", index)
+        said = web.several(index + 1) if draws.random() < 0.4 else web.several(index)
+        return web.several(index), f"{captions.short(said, draws)} ."
+
+    return page
+
+
+@dataclass(frozen=True)
+class Row:
+    """One change. score: what the paper has for it (overall, Table 3; the first row has 70.7)."""
+
+    group: str
+    name: str
+    score: float
+    without: tuple[str, ...] = ()
+    noise: bool = False
+    turns: bool = False
+    changes: Mapping = field(default_factory=dict)
+    parts: Mapping = field(default_factory=dict)
+    model: type[Flamingo] = Flamingo
+    tower: str = "CLIP"
+    lm: str = "frozen"
+
+
+ROWS = (
+    Row("", "Flamingo", 70.7),
+    Row("data", "w/o films", 67.3, without=("films",)),
+    Row("data", "w/o image-text pairs", 60.9, without=("pairs", "described")),
+    Row("data", "pairs -> noisy pairs", 66.4, noise=True),
+    Row("data", "w/o pages", 53.4, without=("pages",)),
+    Row("optimisation", "round robin", 62.9, turns=True),
+    Row("gating", "no tanh gates", 66.5, parts={"block": Ungated}),
+    Row("cross-attention", "vanilla", 66.9, parts={"block": Vanilla}),
+    Row("cross-attention", "grafting", 63.1, model=Grafted),
+    Row("frequency", "single in the middle (every 2nd)", 59.8, changes={"every": 2}),
+    Row("frequency", "every 3rd (paper: every 4th)", 68.8, changes={"every": 3}),
+    Row("resampler", "MLP", 66.6, parts={"resampler": MLPResampler}),
+    Row("resampler", "Transformer", 66.7, parts={"resampler": TransformerResampler}),
+    Row("encoder", "fewer layers of CLIP (paper: CLIP ViT-L/14)", 64.9, tower="first block"),
+    Row("encoder", "untrained (paper: NFNet-F0)", 62.7, tower="untrained"),
+    Row("language model", "finetuned", 62.7, lm="finetuned"),
+    Row("language model", "from scratch", 57.8, lm="scratch"),
+)
+
+
+def towers(size: Scale) -> dict[str, nn.Module]:
+    clip = recipes.clip(size).model
+    early = Tower(clip.vision)
+    early.vit.transformer.blocks = early.vit.transformer.blocks[:1]
+    untrained = Tower(recipes.new_clip(recipes.clip_config(size)).vision)
+    return {name: Remembered(freeze(tower)) for name, tower in
+            (("CLIP", Tower(clip.vision)), ("first block", early), ("untrained", untrained))}
+
+
+def measured(model: Flamingo, size: int, count: int) -> dict[str, float]:
+    """As the paper's five columns: captions; questions that need knowledge, questions that don't, of films: with four examples."""
+    def asked(kinds: tuple[str, ...], shots: int = 4) -> float:
+        return float(np.mean([answered_rightly(model, [world.pages.few_shot("test", index, kind, shots, things=ALONE)
+                                                       for index in range(count)], size) for kind in kinds]))
+
+    found = {"captions, noun": captioned_rightly(model, size, count)["noun"], "knowledge questions": asked(("category", "place")),
+             "seeing questions": asked(("what", "colour")),
+             "films, which way": answered_rightly(model, [one for _, one in interleaved.motions("test", count)], size),
+             "a new name, 8 shots": answered_rightly(model, [interleaved.shots("test", index, 8) for index in range(count)], size)}
+    return found | {"overall": float(np.mean(list(found.values())))}
+
+
+def run(row: Row, size: Scale, tower: nn.Module, seed: int, count: int) -> dict:
+    """Trains and measures one row."""
+    steps, web = STEPS[size.name], Web(seed=seed, pool=SIZES[size.name].pool)
+    see = Kept(tower, size.image_size)
+    per = {name: max(1, number // 2) for name, number in SIZES[size.name].per_step.items() if name not in row.without}
+    data = {name: (Source(noisy(web) if row.noise and name == "pairs" else getattr(web, name), see), number)
+            for name, number in per.items()}
+    lm = recipes.language(size).model.lm if row.lm != "scratch" else recipes.new_language(size, seed).lm
+    lm = freeze(deepcopy(lm)) if row.lm == "frozen" else deepcopy(lm).requires_grad_(True)
+    reach = tuple(REACH * one for one in stream(lm))[row.changes.get("every", 1) - 1::row.changes.get("every", 1)]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = row.model(flamingo_config(size, reach=reach, **row.changes), tower, lm, **row.parts)
+        model.resampler(see([(web.single(0),)])["features"])  # sizes that are known at the first use
+    mixed = Mixed(model, WEIGHTS, steps)
+    mixture = RoundRobin(data, 1) if row.turns else Accumulated(data)
+    taken, losses, before = [], [], time.perf_counter()
+    for step in fit(mixed, Batches(mixture.batch, 1), steps, LOOKING, seed=seed, precision=torch.float32):
+        taken.append(time.perf_counter() - before)
+        losses.append(step.losses)
+        before = time.perf_counter()
+    tail = losses[-50:]
+    found = {"group": row.group, "row": row.name, "seed": seed, "steps": steps, "paper": row.score,
+             "learns": sum(p.numel() for p in model.parameters() if p.requires_grad), "step time": float(np.median(taken)),
+             "first loss": losses[0], "last losses": {name: float(np.mean([one[name] for one in tail if name in one])) for name in per},
+             **measured(model, size.image_size, count)}
+    print({name: round(value, 3) if isinstance(value, float) else value for name, value in found.items()}, flush=True)
+    return found
+
+
+@app.command()
+def main(scale: str = "laptop", seeds: int = 1, only: list[str] = typer.Option([], help="Names of rows; default: all."),
+         count: int = 128, fresh: bool = False) -> None:
+    """Trains and measures what isn't measured yet; writes after each row."""
+    torch.set_num_threads(1)
+    size, name = Scale.named(scale), "twins_flamingo" + ("_smoke" if scale == "smoke" else "")
+    try:
+        kept = [] if fresh else [one for one in results(name)["rows"] if one["steps"] == STEPS[scale]]
+    except FileNotFoundError:
+        kept = []
+    seen, depth = towers(size), len(layers(recipes.language(size).model.lm))
+    for seed in range(seeds):
+        for row in ROWS:
+            if (only and row.name not in only) or any(one["row"] == row.name and one["seed"] == seed for one in kept):
+                continue
+            if row.changes.get("every", 1) > depth:
+                print(f"left out: {row.name}; this language model has {depth} layers.")
+                continue
+            kept.append(run(row, size, seen[row.tower], seed, count))
+            write_results(name, kept, scale=scale, count=count, weights=WEIGHTS, chance={
+                "captions, noun": 1 / len(world.known_nouns()), "films, which way": 1 / 4, "a new name, 8 shots": 1 / 4})
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,257 @@
+"""Flamingo: a Visual Language Model for Few-Shot Learning (Alayrac et al. 2022, arXiv 2204.14198).
+
+A language model that stays as it is looks aside: before some of its layers every word may ask the last picture before it,
+through a gate that starts closed. Pictures and films, however large, become the same small number of latents first.
+Read with Figures 3 (the whole), 5 (resampler), 4 (gated cross-attention) and 7 (who sees which picture).
+
+Scaled down here: the sizes, the vision tower (CLIP's small ViT in the place of an NFNet-F6), the language model, which is
+whatever decoder one gives. Kept: resampler with time embeddings, gates, phi, the interleaving, frozen models left and right.
+
+The rows of the paper's ablations are this model with other parts: `Flamingo(..., block=..., resampler=...)`, `every`, `sees`,
+a language model that isn't frozen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, interpolate
+
+from vlmcourse.parts.attention import Attention
+from vlmcourse.parts.grouped import GroupedAttention
+from vlmcourse.parts.language import check, embed, fuse, layers, logits, width
+from vlmcourse.parts.layers import TanhGate
+from vlmcourse.parts.masks import Mask, last_image, phi
+
+
+class SquaredReLU(nn.Module):
+    """max(x, 0) ** 2 (So et al. 2021, Primer): the paper's activation. Public code has GELU, Idefics ReLU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.relu().square()
+
+
+@dataclass(frozen=True)
+class FlamingoConfig:
+    """In the margin: the paper's Sec. A.1; where its three sizes differ, Flamingo-3B."""
+
+    tag: int  # id of <image>, the word that stands for a picture
+    vision_width: int  # D of a feature. paper: 1536
+    latents: int = 8  # R, per picture or film. paper: 64
+    resampler_depth: int = 2  # paper: 6
+    resampler_heads: int = 4  # paper: 16
+    resampler_head_width: int = 32  # paper: 96
+    frames: int = 8  # time embeddings; longer films stretch them. paper: 8
+    every: int = 1  # a block before each k-th layer. paper: 1 (9B: 4, 80B: 7)
+    heads: int = 4  # paper: 16
+    head_width: int = 32  # paper: 128
+    growth: int = 4  # of the feed-forwards. paper: 4
+    activation: type[nn.Module] = SquaredReLU  # paper: squared ReLU
+    sees: Callable[[Tensor, Tensor], Mask] = last_image  # paper's ablation: images_so_far
+    tag_sees: bool = True  # may <image> itself look at its picture? The paper leaves it open; all public code says yes
+    new_words: tuple[int, ...] = ()  # ids whose input rows learn. paper: <EOC>
+    reach: tuple[float, ...] = ()  # of each block: what an open gate adds is multiplied by this. Not in the paper, where it is 1
+
+
+def feedforward(width: int, growth: int, activation: type[nn.Module]) -> nn.Sequential:
+    """As all attention here, without biases."""
+    return nn.Sequential(nn.Linear(width, growth * width, False), activation(), nn.Linear(growth * width, width, False))
+
+
+def initialise(module: nn.Module) -> None:
+    """Standard deviation fan-in ** -0.5: small widths learn nothing from a fixed 0.02."""
+    for linear in (part for part in module.modules() if isinstance(part, nn.Linear)):
+        nn.init.normal_(linear.weight, std=linear.in_features ** -0.5)
+
+
+class Resample(nn.Module):
+    """One layer of the resampler: latents ask the features and each other, at once (Fig. 5)."""
+
+    def __init__(self, width: int, heads: int, head_width: int, growth: int, activation: type[nn.Module]):
+        super().__init__()
+        self.norm_features, self.norm_latents, self.norm = (nn.LayerNorm(width) for _ in range(3))
+        self.attention = Attention(width, heads, head_width=head_width, bias=False)
+        self.feedforward = feedforward(width, growth, activation)
+
+    def forward(self, latents: Tensor, features: Tensor) -> Tensor:
+        """(M, R, D), (M, K, D) -> (M, R, D). Keys and values of features *and* latents: no self-attention is needed."""
+        x = self.norm_latents(latents)
+        latents = latents + self.attention(x, torch.cat([self.norm_features(features), x], dim=1))
+        return latents + self.feedforward(self.norm(latents))
+
+
+class Resampler(nn.Module):
+    """Features of a picture or a film, any number of them, become R latents: (M, T, P, D) -> (M, R, D) (Sec. 3.1).
+
+    Each of the M by itself. Time has embeddings, space has none: the features know their places from the vision tower.
+    """
+
+    def __init__(self, config: FlamingoConfig):
+        super().__init__()
+        c = config
+        # Small: latents that start as large as the features stay in the way of what they find (public code has a deviation of 1).
+        self.latents = nn.Parameter(0.02 * torch.randn(c.latents, c.vision_width))
+        self.times = nn.Parameter(0.1 * torch.randn(c.frames, c.vision_width))
+        self.layers = nn.ModuleList(Resample(c.vision_width, c.resampler_heads, c.resampler_head_width, c.growth, c.activation)
+                                    for _ in range(c.resampler_depth))
+        self.norm = nn.LayerNorm(c.vision_width)
+        initialise(self)
+
+    def moments(self, count: int) -> Tensor:
+        """Embeddings of `count` frames: the first ones, or, for a longer film, all, stretched: (T, D)."""
+        if count <= len(self.times):
+            return self.times[:count]
+        return interpolate(self.times.T[None], count, mode="linear", align_corners=True)[0].T
+
+    def forward(self, features: Tensor) -> Tensor:
+        if features.dim() != 4 or not features.shape[1] or not features.shape[2]:
+            raise ValueError(f"features are {tuple(features.shape)}; expected (pictures, frames, patches, width) with at least "
+                             "one frame and one patch. A picture is a film of one frame.")
+        features = (features + self.moments(features.shape[1])[:, None]).flatten(1, 2)  # (M, T * P, D)
+        latents = self.latents.expand(len(features), -1, -1)
+        for layer in self.layers:
+            latents = layer(latents, features)
+        return self.norm(latents)
+
+
+class GatedBlock(nn.Module):
+    """GATED XATTN-DENSE (Fig. 4): y + tanh(a) attention(y, latents), then y + tanh(b) feed-forward(y); a = b = 0 at first.
+
+    What runs through a language model may grow from layer to layer: thirty-fold in the course's tiny one. What a block adds is
+    noise to an early layer then, and nothing to a late one. With `reach`, set to the size of what is there, gates open alike.
+    """
+
+    reach = 1.0
+
+    def __init__(self, width: int, config: FlamingoConfig):
+        super().__init__()
+        c = config
+        self.norm, self.norm_feedforward = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attention = GroupedAttention(width, c.heads, c.vision_width, c.head_width, bias=False)
+        self.feedforward = feedforward(width, c.growth, c.activation)
+        self.gate, self.gate_feedforward = TanhGate(), TanhGate()
+        initialise(self)
+
+    def forward(self, y: Tensor, latents: Tensor, sees: Tensor) -> Tensor:
+        """y (B, T, D), latents (B, N, R, C), sees (B, T, N): may this word look at that picture? -> (B, T, D).
+
+        A word that sees no picture gets exactly nothing from the attention; the feed-forward still works on it.
+        """
+        if latents.shape[1]:
+            y = y + self.gate(self.reach * self.attention(self.norm(y), latents, sees))
+        return y + self.gate_feedforward(self.reach * self.feedforward(self.norm_feedforward(y)))
+
+
+class Flamingo(nn.Module):
+    """`look` makes latents of pictures and films; `forward` reads them where the text has tags; `losses` trains on pages.
+
+    vision     module, pixels (M, 3, S, S) -> features (M, P, vision_width)
+    lm         a decoder of transformers. Pass both through `parts.language.freeze` first, or they learn too
+    block      (width of the language model, config) -> module like GatedBlock;  resampler  (config) -> module like Resampler
+    """
+
+    def __init__(self, config: FlamingoConfig, vision: nn.Module, lm: nn.Module,
+                 block: Callable[[int, FlamingoConfig], nn.Module] = GatedBlock,
+                 resampler: Callable[[FlamingoConfig], nn.Module] = Resampler):
+        super().__init__()
+        self.config, self.vision, self.lm = config, vision, check(lm)
+        numbers = [number for number in range(len(layers(lm))) if (number + 1) % config.every == 0]
+        if not numbers:
+            raise ValueError(f"a block before every {config.every}th layer of {len(layers(lm))} is none; expected `every` from 1 "
+                             f"to {len(layers(lm))}.")
+        self.resampler = resampler(config)
+        self.blocks = nn.ModuleDict({str(number): block(width(lm), config) for number in numbers})
+        for module, reach in zip(self.blocks.values(), config.reach):
+            module.reach = reach
+        rows = lm.get_input_embeddings().weight[list(config.new_words)]
+        self.rows = nn.Parameter(rows.detach().clone()) if config.new_words else None  # they start as the model has them
+        self.handles = fuse(lm, {int(number): module for number, module in self.blocks.items()})
+
+    def see(self, pictures: Tensor | Sequence[Tensor]) -> list[Tensor]:
+        """Pictures (3, S, S) and films (T, 3, S, S), in any mixture and number -> features (T, P, D) of each, T = 1 for a picture."""
+        films = [picture if picture.dim() == 4 else picture[None] for picture in pictures]
+        if empty := [number for number, film in enumerate(films) if not len(film)]:
+            raise ValueError(f"film {empty[0]} has no frames; expected at least one. A picture is a film of one frame.")
+        return list(self.vision(torch.cat(films)).split([len(film) for film in films])) if films else []
+
+    def resample(self, features: Tensor | Sequence[Tensor]) -> Tensor:
+        """Features (M, T, P, D), or a list of (T, P, D) of any T and P -> latents (M, R, D). Equal sizes go together."""
+        if isinstance(features, Tensor):
+            return self.resampler(features)
+        alike: dict[torch.Size, list[int]] = {}
+        for number, one in enumerate(features):
+            alike.setdefault(one.shape, []).append(number)
+        order = torch.tensor([number for numbers in alike.values() for number in numbers])
+        made = torch.cat([self.resampler(torch.stack([features[number] for number in numbers])) for numbers in alike.values()])
+        return made[order.argsort()]
+
+    def look(self, pictures: Tensor | Sequence[Tensor]) -> dict[str, Tensor]:
+        """What `forward` needs to know of pictures (M, 3, S, S), or of a list of pictures and films."""
+        return {"media": self.resample(self.see(pictures))} if len(pictures) else {}
+
+    def numbers(self, ids: Tensor) -> Tensor:
+        """phi: which picture each token of ids (B, T) belongs to, counted from 1; 0 before the first (Sec. 3.2)."""
+        tags = ids == self.config.tag
+        return phi(tags) if self.config.tag_sees else phi(tags) - tags.long()
+
+    def visible(self, ids: Tensor, media: Tensor, start: int = 0) -> tuple[Tensor, Tensor]:
+        """Latents (B, N, R, D) of each page, and who may look: booleans (B, T - start, N), for the tokens from `start` on.
+
+        Pages with fewer pictures are filled up with latents whose numbers no token has. Pictures that none of these tokens
+        sees are left out: a word that is added to a page pays for one picture, not for all.
+        """
+        tags, (R, D) = ids == self.config.tag, media.shape[1:]
+        counts = tags.sum(1, keepdim=True)  # (B, 1)
+        most = int(counts.max())
+        latents = media.new_zeros(len(ids), most, R, D)
+        latents[torch.arange(most, device=ids.device) < counts] = media  # (B, N, R, D)
+        number = torch.arange(1, most + 1, device=ids.device)
+        sees = self.config.sees(self.numbers(ids), number).rows(start).dense(ids.device)[:, 0]  # (B, T - start, N)
+        seen = sees.any(dim=(0, 1)).nonzero()[:, 0].tolist()
+        kept = slice(seen[0], seen[-1] + 1) if seen else slice(0, 0)
+        return latents[:, kept], sees[..., kept]
+
+    def agree(self, ids: Tensor, pictures: int) -> None:
+        """Raises ValueError, before anything is computed, unless pages and pictures fit each other and the language model."""
+        if (tags := int((ids == self.config.tag).sum())) != pictures:
+            raise ValueError(f"{tags} image tags in the text for {pictures} pictures; expected one picture (or film) for each tag, "
+                             "in reading order. A tag without a picture would have nothing to look at.")
+        most = getattr(self.lm.config, "max_position_embeddings", None)
+        if most is not None and ids.shape[1] > most:
+            raise ValueError(f"pages of {ids.shape[1]} tokens; this language model has positions for {most}. "
+                             "Use fewer or shorter examples.")
+
+    def forward(self, ids: Tensor, cache=None, media: Tensor | None = None, real: Tensor | None = None) -> Tensor:
+        """Logits of the part of ids (B, T) that the cache doesn't hold yet: (B, new, V).
+
+        media  of `look`, for all tags of ids in reading order
+        real   (B, T) booleans, False at padding (on the left, when writing)
+        """
+        media = torch.empty(0, 1, self.config.vision_width, device=ids.device) if media is None else media
+        self.agree(ids, len(media))
+        start = cache.get_seq_length() if cache is not None else 0
+        if real is not None and real.shape[1] < ids.shape[1]:  # what was written after the prompt is real
+            real = torch.cat([real, real.new_ones(len(ids), ids.shape[1] - real.shape[1])], dim=1)
+        return logits(self.lm, self.embed(ids[:, start:]), real, cache, media=self.visible(ids, media, start))
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Word embeddings: the language model's, but for `new_words`: (B, T) -> (B, T, D)."""
+        words = embed(self.lm, ids)
+        for number, row in zip(self.config.new_words, () if self.rows is None else self.rows):
+            words = torch.where((ids == number)[..., None], row, words)
+        return words
+
+    def losses(self, batch: dict) -> dict[str, Tensor]:
+        """batch: `ids` (B, T), `scored` (B, T) True at tokens to predict, and `pixels` (as for `look`) or, where the tower's
+        work is kept, `features` (as for `resample`) -> {"text": scalar}. Eq. 1: each word given the pictures before it."""
+        pictures = batch["features"] if "features" in batch else batch["pixels"]
+        self.agree(batch["ids"], len(pictures))
+        if batch["scored"][:, 0].any() or (batch["scored"] & (batch["ids"] == self.config.tag)).any():
+            raise ValueError("scored holds a first token or an image tag; expected words only: where a picture stands is given.")
+        media = self.resample(pictures) if "features" in batch else self.look(pictures).get("media")
+        said = self(batch["ids"], media=media)[:, :-1]  # (B, T - 1, V)
+        target = batch["ids"][:, 1:].masked_fill(~batch["scored"][:, 1:], -100)
+        return {"text": cross_entropy(said.flatten(0, 1).float(), target.flatten())}

@@ -1,0 +1,215 @@
+"""Flamingo: the stage of lesson 08, its data, and what it is tested on.
+
+Left and right of it are models that are there and stay: CLIP's image tower (lesson 02) and the tiny language model (04).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import asdict, dataclass, replace
+from operator import eq
+
+import torch
+from torch import Tensor, nn
+
+from vlmcourse.lab import checkpoint, tokens, world
+from vlmcourse.lab.evaluate import next_words, texts
+from vlmcourse.lab.mixture import Accumulated, Mixed
+from vlmcourse.lab.stages import Trained, train_or_load
+from vlmcourse.lab.train import Batches, Optimisation, Scale, Step
+from vlmcourse.lab.world import interleaved
+from vlmcourse.lab.world.interleaved import Frames, Prompts, Source, Web
+from vlmcourse.papers.flamingo import Flamingo, FlamingoConfig
+from vlmcourse.parts.language import freeze
+from vlmcourse.parts.vision import ViT
+from vlmcourse.recipes.clip import clip
+from vlmcourse.recipes.language import language
+
+LOOKING = Optimisation(3e-3, weight_decay=0.05, betas=(0.9, 0.95))
+"""The paper: AdamW, 1e-4 after 5,000 steps of warm-up, weight decay 0.1 (none on the resampler), 500,000 steps."""
+PAPERS_WEIGHTS = {"pages": 1.0, "pairs": 0.2, "described": 0.2, "films": 0.03}
+"""Of M3W, ALIGN, LTIP and VTP (Sec. B.1.1)."""
+WEIGHTS = {"pages": 1.0, "pairs": 0.3, "described": 1.0, "films": 0.3}
+"""Ours: no tower and no language model here knows as much as the paper's, and clean descriptions teach most in few steps."""
+REACH = 6.0
+"""What an open gate adds, in sizes of what its layer reads (`stream`). With the paper's plain sum our few steps are not enough:
+the gates of the first layer stay shut against noise, those of the last have to bring up thirty times as much."""
+ALONE = (1, 1)
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a scale means here: steps, pages of each data set in a step, different scenes there are, latents."""
+
+    steps: int
+    per_step: Mapping[str, int]
+    pool: int
+    latents: int
+    depth: int
+
+
+SIZES = {"smoke": Size(8, {"pages": 2, "pairs": 4, "described": 4, "films": 2}, 64, 4, 1),
+         "laptop": Size(1000, {"pages": 6, "pairs": 12, "described": 40, "films": 8}, 1024, 8, 2),
+         "gpu": Size(20_000, {"pages": 128, "pairs": 256, "described": 256, "films": 64}, 65_536, 64, 6)}
+
+
+class Tower(nn.Module):
+    """CLIP's image tower as Flamingo reads it: the states before its last block, normalised: (M, 3, S, S) -> (M, 1 + P, D).
+
+    CLIP is trained through its class token alone. What the last block makes of the patches was never asked for.
+    """
+
+    def __init__(self, vit: ViT):
+        super().__init__()
+        self.vit, self.width = deepcopy(vit), vit.width
+        if len(self.vit.transformer.blocks) > 1:
+            self.vit.transformer.blocks = self.vit.transformer.blocks[:-1]
+        self.vit.norm_out = nn.LayerNorm(vit.width, elementwise_affine=False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return self.vit.tokens(pixels)
+
+
+class Kept:
+    """What a frozen tower makes of scenes, computed once each: films -> {"features": (M, T, P, D)} (a list if T differs)."""
+
+    def __init__(self, tower: nn.Module, size: int):
+        self.tower, self.size, self.features = tower, size, {}
+
+    @torch.no_grad()
+    def __call__(self, films: Sequence[Frames]) -> dict:
+        new = list(dict.fromkeys(scene for frames in films for scene in frames if scene not in self.features))
+        for start in range(0, len(new), 256):
+            part = new[start:start + 256]
+            made = self.tower(interleaved.pixels([(scene,) for scene in part], self.size))
+            self.features.update(zip(part, made.half()))  # (P, D) each
+        stacked = [torch.stack([self.features[scene] for scene in frames]).float() for frames in films]
+        alike = len({one.shape for one in stacked}) == 1
+        return {"features": torch.stack(stacked) if alike else stacked}
+
+
+class Seen:
+    """In the place of Kept, for a tower that learns: films -> {"pixels": ...}."""
+
+    def __init__(self, size: int):
+        self.size = size
+
+    def __call__(self, films: Sequence[Frames]) -> dict:
+        return {"pixels": interleaved.pixels(films, self.size)}
+
+
+def flamingo_config(scale: Scale, **changes) -> FlamingoConfig:
+    """Flamingo's sizes at a scale; `changes` replace fields of FlamingoConfig."""
+    tag, close = tokens.tokenizer().convert_tokens_to_ids([interleaved.TAG, interleaved.CLOSE])
+    size = SIZES[scale.name]
+    return FlamingoConfig(**{"tag": tag, "vision_width": scale.width, "latents": size.latents, "resampler_depth": size.depth,
+                             "new_words": (close,), "frames": interleaved.EIGHTH, **changes})
+
+
+def stream(lm: nn.Module, rows: int = 8) -> tuple[float, ...]:
+    """How large what each layer reads is (root mean square), on texts of the world."""
+    with torch.no_grad():
+        states = lm(world.texts.Documents(split="test").batch(range(rows))["ids"], output_hidden_states=True).hidden_states
+    return tuple(round(state.square().mean().sqrt().item(), 3) for state in states[:-1])  # after the last: what the head reads
+
+
+def new_flamingo(config: FlamingoConfig, tower: nn.Module, lm: nn.Module, seed: int = 0, **parts) -> Flamingo:
+    """An untrained Flamingo, which depends on the seed alone, between these two. parts: block, resampler of Flamingo."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Flamingo(config, tower, lm, **parts)
+
+
+def sources(scale: Scale, see: Callable[[list[Frames]], dict], seed: int = 0) -> dict[str, tuple[Source, int]]:
+    """The four data sets, with how many pages of each a step takes."""
+    size, web = SIZES[scale.name], Web(seed=seed, pool=SIZES[scale.name].pool)
+    return {name: (Source(getattr(web, name), see), per) for name, per in size.per_step.items()}
+
+
+def plain(config: FlamingoConfig) -> dict:
+    """The configuration as text; functions by their names."""
+    return {name: getattr(value, "__name__", str(value)) for name, value in vars(config).items()}
+
+
+def flamingo(scale: Scale | str | None = None, seed: int = 0, *, lm: nn.Module | None = None, tower: nn.Module | None = None,
+             kept: Kept | None = None, data=None, weights: Mapping[str, float] = WEIGHTS, steps: int | None = None,
+             watch: Callable[[Step], None] | None = None, parts: Mapping[str, Callable] | None = None, **changes) -> Trained:
+    """Flamingo on the world, trained or loaded. Its model is Mixed: `.model.model` is the Flamingo, `.model.gates()` their way.
+
+    lm, tower  default: the tiny language model and CLIP's tower, frozen. What is not frozen learns too (a copy of it does)
+    kept       for several runs with the same tower: what it has seen already
+    data       {name: (data set, pages a step)}, or a mixture of them; default: Accumulated(sources(scale))
+    parts      block, resampler of Flamingo;  changes: of FlamingoConfig
+    """
+    size = scale if isinstance(scale, Scale) else Scale.named(scale)
+    steps = steps or SIZES[size.name].steps
+    lm = freeze(deepcopy(language(size).model.lm)) if lm is None else deepcopy(lm)
+    tower = freeze(Tower(clip(size).model.vision)) if tower is None else tower
+    learns = [name for name, model in (("tower", tower), ("language model", lm)) if any(p.requires_grad for p in model.parameters())]
+    see = Seen(size.image_size) if "tower" in learns else kept or Kept(tower, size.image_size)
+    data = data or sources(size, see, seed)
+    mixture = Accumulated(data) if isinstance(data, Mapping) else data
+    every = changes.get("every", 1)
+    config = flamingo_config(size, **{"reach": tuple(REACH * one for one in stream(lm)[every - 1::every]), **changes})
+    made_of = {"config": plain(config), "language model": checkpoint.checksum(lm.state_dict()), "learns": learns,
+               "tower": checkpoint.checksum(tower.state_dict()), "data": [type(mixture).__name__, *mixture.sources],
+               "per step": [per for _, per in mixture.sources.values()], "weights": dict(weights), "data seed": seed,
+               "size": asdict(SIZES[size.name]), "parts": {name: part.__name__ for name, part in (parts or {}).items()}}
+    model = Mixed(new_flamingo(config, deepcopy(tower), lm, seed, **(parts or {})), weights, steps)
+    return train_or_load("flamingo", model, Batches(mixture.batch, 1), steps, LOOKING, made_of=made_of, seed=seed, watch=watch)
+
+
+# What it is tested on: compositions that training never showed.
+
+def _stop() -> int:
+    return tokens.encode(["."])[0, 1].item()
+
+
+def captioned_rightly(model: Flamingo, size: int, count: int = 256, view: interleaved.View = world.to_pixels) -> dict[str, float]:
+    """What the model writes under held-out scenes of one thing, greedily: is it the right noun, the right background?"""
+    scenes = [world.sample("test", index, 0, ALONE) for index in range(count)]
+    said = [tokens.words(text) for text in texts(model, Prompts([(scene, "a picture of") for scene in scenes], size, view),
+                                                 most=12, stop=_stop())]
+    nouns = {one.word for one in world.nouns()}
+    right = sum([word for word in words if word in nouns] == list(scene.words) for words, scene in zip(said, scenes))
+    named = [(scene, words) for words, scene in zip(said, scenes) if set(words) & set(world.BACKGROUNDS)]
+    return {"noun": right / count, "noun, chance": 1 / len(world.known_nouns()), "background said": len(named) / count,
+            "background, where said": sum(scene.background in words for scene, words in named) / max(1, len(named))}
+
+
+def answered_rightly(model: Flamingo, episodes: Sequence[world.pages.Episode], size: int,
+                     view: interleaved.View = world.to_pixels, batch: int = 64) -> float:
+    """Share of episodes whose likeliest choice is the right one."""
+    data = Prompts([episode.prompt for episode in episodes], size, view)
+    return sum(map(eq, next_words(model, data, [episode.choices for episode in episodes], batch),
+                   [episode.answer for episode in episodes])) / len(episodes)
+
+
+def shot_curve(model: Flamingo, size: int, shots: Sequence[int] = (0, 1, 2, 4, 8), count: int = 256, ways: int = 4, seed: int = 0,
+               exchanged: bool = False) -> dict[int, float]:
+    """Fast binding of invented names by number of solved examples; `exchanged`: with the pictures of another episode's."""
+    curve = {}
+    for number in shots:
+        episodes = [interleaved.shots("test", index, number, ways, seed) for index in range(count)]
+        curve[number] = answered_rightly(model, interleaved.exchanged(episodes) if exchanged else episodes, size)
+    return curve
+
+
+def motion_report(model: Flamingo, size: int, count: int = 256) -> dict[str, float]:
+    """Which way did it move? Of the whole film, of its first frame alone, of one frame again and again, and backwards."""
+    made = interleaved.motions("test", count)
+
+    def score(change: Callable[[world.motion.Film], Frames]) -> float:
+        return answered_rightly(model, [replace(episode, prompt=(replace(film, frames=change(film)), *episode.prompt[1:]))
+                                        for film, episode in made], size)
+
+    return {"film": score(lambda film: film.frames), "one frame": score(lambda film: film.frames[:1]),
+            "one frame, repeated": score(lambda film: film.frames[:1] * len(film.frames)),
+            "frames backwards": score(lambda film: film.frames[::-1]), "chance": 1 / 4}
+
+
+def flamingo_report(model: Flamingo, size: int, count: int = 256) -> dict:
+    """All of it."""
+    return {"captions": captioned_rightly(model, size, count), "shots": shot_curve(model, size, count=count),
+            "shots, exchanged pictures": shot_curve(model, size, count=count, exchanged=True), "motion": motion_report(model, size, count)}
