@@ -8,8 +8,8 @@ images  pictures with captions, similarity matrices, retrieval, attention over a
 
 from vlmcourse.lab.draw.curves import Live, bars, curves, loss
 from vlmcourse.lab.draw.images import attention_over_image, confusion, embeddings, matches, picture_and_bars, pictures, similarity
-from vlmcourse.lab.draw.masks import compare, gallery, mask, weights
+from vlmcourse.lab.draw.masks import compare, compare_values, gallery, mask, weights
 from vlmcourse.lab.draw.style import COLOURS, show
 
-__all__ = ["COLOURS", "Live", "attention_over_image", "bars", "compare", "confusion", "curves", "embeddings", "gallery",
+__all__ = ["COLOURS", "Live", "attention_over_image", "bars", "compare", "compare_values", "confusion", "curves", "embeddings", "gallery",
            "loss", "mask", "matches", "picture_and_bars", "pictures", "show", "similarity", "weights"]
