@@ -70,7 +70,7 @@ class TestTask:
     def test_there_are_eight_wrong_answers_and_each_check_rejects_one(self, name, task):
         mutants = MUTANTS[name][task]
         assert len({(old, new) for old, new, _, _ in mutants}) >= 8
-        assert {check for _, _, check, _ in mutants} == {check.name for check in RULES[name][task] if check.points}
+        assert {check for _, _, check, _ in mutants} >= {check.name for check in RULES[name][task] if check.points}
 
     def test_the_public_check_accepts_the_solution_and_nothing_less(self, name, task, capsys):
         for source, wanted in ((code(name), True), (code(name, stub=answer_id(task)), False)):
