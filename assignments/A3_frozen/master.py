@@ -17,8 +17,6 @@
 # Axes: **B** texts, **T** tokens, **M** pictures in the batch, **n** vectors per picture, **D** width of the language model, **V** vocabulary.
 
 # %% role="given" id="a3-setup"
-import math
-
 import torch
 from torch.nn.functional import cross_entropy
 

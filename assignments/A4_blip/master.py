@@ -17,8 +17,6 @@
 # Axes: **B** batch, **T** text tokens, **R** queries of the Q-Former, **K** places of a queue, **D** width, **V** vocabulary.
 
 # %% role="given" id="a4-setup"
-import math
-
 import torch
 from torch.nn.functional import cross_entropy, normalize
 

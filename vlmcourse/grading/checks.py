@@ -90,7 +90,7 @@ class Check:
         if complaint is None:
             return Verdict(self.name, True, self.points, self.points, "right.")
         for value, message in wrong:
-            if differs(got, value, self.tolerance) is None:
+            if differs(got, value, self.tolerance / 10) is None:  # closer, so that no other mistake fits by chance
                 return Verdict(self.name, False, 0.0, self.points, message, diagnosed=True)
         return Verdict(self.name, False, 0.0, self.points, complaint)
 
