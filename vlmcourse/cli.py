@@ -97,17 +97,24 @@ def _tell_cell(number: int, cells: int, title: str, seconds: float) -> None:
 
 
 @app.command()
-def build(lesson: Annotated[Optional[list[str]], typer.Argument(help="Lessons to build; none: all")] = None,
+def build(lesson: Annotated[Optional[list[str]], typer.Argument(help="Lessons and assignments to build; none: all")] = None,
           scale: Scale = None,
           check: Annotated[bool, typer.Option("--check", help="Only compare cells of masters and notebooks.")] = False) -> None:
-    """Turn the masters of lessons (notebooks/masters) into executed notebooks."""
+    """Turn masters into notebooks: lessons (02, clip), executed, and assignments (A1, A2), as students and nbgrader get them."""
     from vlmcourse import lessons
+    from vlmcourse.grading import authoring
 
     _use(scale)
-    masters = [lessons.find(name, lessons.masters()) for name in lesson] if lesson else lessons.masters()
+    of_assignments = [name for name in lesson or [] if name[:1] in "Aa" and name[1:2].isdigit()]
+    of_lessons = [name for name in lesson or [] if name not in of_assignments]
+    folders = [authoring.find(name) for name in of_assignments] if lesson else authoring.assignments()
+    masters = [lessons.find(name, lessons.masters()) for name in of_lessons] if lesson else lessons.masters()
     different = [master.stem for master in masters if not lessons.agree(master)] if check else []
+    different += [folder.name for folder in folders if not authoring.agree(folder)] if check else []
     if different:
         raise ValueError(f"master and notebook have different cells: {', '.join(different)}. Run: vlmcourse build")
+    for folder in [] if check else folders:
+        print(f"{folder.name}: {', '.join(str(path.relative_to(lessons.repository())) for path in authoring.build(folder))}")
     for master in [] if check else masters:
         print(master.stem, flush=True)
         executed = lessons.execute(lessons.from_master(master), master.parents[1], _tell_cell)

@@ -20,5 +20,6 @@ from vlmcourse.lab.draw.images import (
 from vlmcourse.lab.draw.masks import compare, gallery, mask, weights
 from vlmcourse.lab.draw.style import COLOURS, show
 
-__all__ = ["COLOURS", "Live", "attention_over_image", "bars", "boxed", "compare", "confusion", "curves", "embeddings",
-           "gallery", "loss", "mask", "matches", "picture_and_bars", "pictures", "ribbon", "show", "similarity", "weights"]
+__all__ = ["COLOURS", "Live", "attention_over_image", "bars", "boxed", "compare", "compare_values", "confusion", "curves",
+           "embeddings", "gallery", "loss", "mask", "matches", "picture_and_bars", "pictures", "ribbon", "show", "similarity",
+           "weights"]

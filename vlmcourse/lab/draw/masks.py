@@ -88,6 +88,27 @@ def compare(got: Mask | Tensor, wanted: Mask | Tensor, titles: tuple[str, str] =
                     f"{wrong[0]} cells look but must not, {wrong[1]} must look but don't."))
 
 
+def compare_values(got: Tensor, wanted: Tensor, titles: tuple[str, str] = ("yours", "wanted")):
+    """Two tables of numbers (Q, K) side by side on one scale, and their difference."""
+    first, second = (np.asarray(values.detach().float()) for values in (got, wanted))
+    if first.shape != second.shape:
+        raise ValueError(f"tables of different shapes: {titles[0]} {first.shape}, {titles[1]} {second.shape}.")
+    low, high = min(first.min(), second.min()), max(first.max(), second.max())
+    most = float(np.abs(first - second).max())
+    with look():
+        made, axes = figure(9, 1.6 + 0.3 * len(first), 1, 3)
+        for place, values, title in ((axes[0], first, titles[0]), (axes[1], second, titles[1])):
+            drawn = place.pcolormesh(values, cmap=SEQUENTIAL, vmin=low, vmax=high)
+            _labels(place, values.shape, None, None, title)
+        made.colorbar(drawn, ax=axes[1], shrink=0.8)
+        drawn = axes[2].pcolormesh(first - second, cmap="PuOr", vmin=-(most or 1), vmax=most or 1)
+        _labels(axes[2], first.shape, None, None, f"{titles[0]} − {titles[1]}")
+        made.colorbar(drawn, ax=axes[2], shrink=0.8)
+    row, column = np.unravel_index(np.abs(first - second).argmax(), first.shape)
+    return describe(made, f"{titles[0]} beside {titles[1]}, {first.shape[0]} x {first.shape[1]} numbers. The largest difference "
+                          f"is {most:.3g}, at row {row}, column {column}: {first[row, column]:.3g} for {second[row, column]:.3g}.")
+
+
 def weights(probabilities: Tensor, queries: Sequence[str] | None = None, keys: Sequence[str] | None = None):
     """Attention probabilities (H, Q, K), one panel a head."""
     values = np.asarray(probabilities.detach())
