@@ -169,7 +169,8 @@ def kernel(settings: dict, asked: dict, descriptors: list[int]) -> None:
     if settings["sandboxed"]:
         deny()
     if settings["files"]:
-        shutil.copytree(settings["files"], os.getcwd(), dirs_exist_ok=True, copy_function=shutil.copyfile)
+        for entry in os.scandir(settings["files"]):
+            (shutil.copytree if entry.is_dir() else shutil.copyfile)(entry.path, entry.name)
     fonts = Path(settings["fonts"] or "/nowhere")
     if fonts.exists():  # saves each kernel the seconds in which matplotlib looks for fonts
         Path(os.environ["MPLCONFIGDIR"]).mkdir(exist_ok=True)

@@ -55,7 +55,11 @@ class Kernel:
                 if name == "iopub":
                     wire.subscribe = b""
                 wire.connect(f"ipc://{self.room.folder / name}")
-            self._ready(time.monotonic() + START)
+            try:
+                self._ready(time.monotonic() + START)
+            except KernelEnded as error:
+                time.sleep(0.2)
+                raise KernelEnded(f"{error} while it started: {self.room.last_words()}") from None
         except BaseException:
             self.__exit__()
             raise

@@ -32,7 +32,7 @@ class Room:
         self.too_much: str | None = None
 
     def __enter__(self) -> "Room":
-        self.folder = Path(tempfile.mkdtemp(prefix="vlm-"))  # short: a socket's path has at most 108 characters
+        self.folder = Path(tempfile.mkdtemp(prefix=f"vlm-{os.getpid()}-"))  # short: a socket's path has at most 108 characters
         return self
 
     def __exit__(self, *_) -> None:
@@ -165,6 +165,14 @@ class Room:
             self.process = None
 
 
+def clear_leftovers() -> None:
+    """Folders of graders that were killed: their sandboxes ended with them, their sockets' folders stay."""
+    for folder in Path(tempfile.gettempdir()).glob("vlm-*-*"):
+        owner = folder.name.split("-")[1]
+        if owner.isdigit() and not psutil.pid_exists(int(owner)) and folder.stat().st_uid == os.geteuid():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 def descendants(pid: int) -> list[psutil.Process]:
     try:
         return psutil.Process(pid).children(recursive=True)
@@ -173,11 +181,12 @@ def descendants(pid: int) -> list[psutil.Process]:
 
 
 def used(pid: int) -> int:
-    """Bytes in memory of a process and all it started."""
+    """Bytes in memory of a process and all it started, libraries apart."""
     total = 0
     for process in descendants(pid):
         try:
-            total += process.memory_info().rss
+            memory = process.memory_info()
+            total += memory.rss - memory.shared
         except psutil.Error:
             continue
     return total
