@@ -1,7 +1,14 @@
 """A small assignment for the grader's tests: three tasks, one question for a human. Not collected by pytest."""
 
+import os
+import sys
+from pathlib import Path
+
 import nbformat
 
+from vlmcourse.grading.sandbox import bubblewrap
+
+ROOT = Path(__file__).parents[1]
 NAME = "A0_small"
 CHECKS = '''
 import torch
@@ -62,3 +69,40 @@ def write(folder, seconds: float = 5.0):
         nbformat.write(notebook(release=kind == "student"), home / kind / f"{NAME}.ipynb")
     (home / "checks.py").write_text(CHECKS.replace("SECONDS", str(seconds)))
     return home.parent
+
+
+def course(folder, students=("anna", "bob", "cleo", "dan"), seconds: float = 5.0):
+    """A course with this assignment released and a roster. Gives the Assignment."""
+    from vlmcourse.grading.course import Course
+
+    made = Course(folder / "course", write(folder, seconds))
+    made.prepare()
+    (made.folder / "roster.csv").write_text("id,first_name,last_name,email\n" + "".join(f"{name},,,\n" for name in students))
+    assignment = made.find("A0")
+    assignment.release()
+    return assignment
+
+
+def hand_in(assignment, student: str, made, name: str = f"{NAME}.ipynb"):
+    """A notebook (or any text) into submitted/."""
+    folder = assignment.course.place("submitted", NAME, student)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(made if isinstance(made, str) else nbformat.writes(made))
+    return folder
+
+
+def ordinary_user(command: list[str], writable) -> list[str]:
+    """The command as nobody, for tests that run as root. Where root's own folder holds Python, that part alone is shown."""
+    as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    os.chown(writable, 65534, 65534)
+    closed = [path for path in dict.fromkeys([sys.base_prefix, sys.prefix, str(ROOT)])
+              if any(not (parent.stat().st_mode & 0o001) for parent in Path(path).parents)]
+    outer = []
+    for path in closed:
+        shut = next(parent for parent in reversed(Path(path).parents) if not parent.stat().st_mode & 0o001)
+        between = [parent for parent in reversed(Path(path).parents) if parent.is_relative_to(shut) and parent != shut]
+        outer += ["--perms", "0755", "--tmpfs", str(shut)] if str(shut) not in outer else []
+        for parent in between:
+            outer += ["--perms", "0755", "--dir", str(parent)]
+        outer += ["--ro-bind", path, path]
+    return [*([str(bubblewrap()), "--dev-bind", "/", "/", *outer, "--"] if outer else []), *as_nobody, *command]

@@ -197,7 +197,7 @@ def main(settings: dict) -> None:
         while child_ended():
             pass
         if settings["sandboxed"]:
-            empty(["/tmp", "/home/student", "/submission", "/dev/shm"])
+            empty(["/tmp", "/student", "/submission", "/dev/shm"])
         if os.fork() == 0:
             control.close()
             kernel(settings, json.loads(message), descriptors)

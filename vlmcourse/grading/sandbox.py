@@ -64,8 +64,8 @@ class Sandbox:
         fonts = font_list()
         command += ["--ro-bind", str(fonts), "/course/fonts.json"] if fonts else []
         command += ["--proc", "/proc", "--dev", "/dev", "--perms", "1777", *size, "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]
-        command += ["--perms", "1777", *size, "--tmpfs", "/tmp", *_folder("/home", seen)]
-        command += ["--perms", "0777", *size, "--tmpfs", "/home/student", "--perms", "0777", *size, "--tmpfs", "/submission"]
+        command += ["--perms", "1777", *size, "--tmpfs", "/tmp"]
+        command += ["--perms", "0777", *size, "--tmpfs", "/student", "--perms", "0777", *size, "--tmpfs", "/submission"]
         command += ["--ro-bind", str(files), "/handed_in"] if files else []
         command += ["--remount-ro", "/", "--chdir", "/submission", "--clearenv"]
         for name, value in environment().items():
@@ -85,7 +85,7 @@ class Sandbox:
                                 "(--unsafe-no-sandbox runs them with your own rights, and marks every grade.)")
 
 
-def environment(home: str = "/home/student", temporary: str = "/tmp") -> dict[str, str]:
+def environment(home: str = "/student", temporary: str = "/tmp") -> dict[str, str]:
     """All that a kernel knows of its surroundings."""
     return {"HOME": home, "USER": "student", "PATH": f"{sys.prefix}/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "TMPDIR": temporary,
             "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MPLCONFIGDIR": f"{temporary}/matplotlib",
