@@ -49,7 +49,7 @@ class Kernel:
             self.process = self.room.fork(listening, self.key)
             for name, kind in SOCKETS.items():
                 self.sockets[name] = wire = self.context.socket(kind)
-                wire.linger = 0
+                wire.linger, wire.sndtimeo = 0, 1000
                 wire.maxmsgsize = OUTPUT_BYTES if name == "iopub" else ANSWER_BYTES  # has no effect once connected
                 wire.rcvhwm = 32
                 if name == "iopub":
@@ -94,7 +94,11 @@ class Kernel:
                   "date": datetime.now(timezone.utc).isoformat()}
         parts = [json.dumps(part).encode() for part in (header, {}, {}, content)]
         signature = hmac.new(self.key.encode(), b"".join(parts), hashlib.sha256).hexdigest().encode()
-        self.sockets[name].send_multipart([b"<IDS|MSG>", signature, *parts])
+        try:
+            self.sockets[name].send_multipart([b"<IDS|MSG>", signature, *parts])
+        except zmq.Again:  # a student's code can break the connection: waiting for it would be for ever
+            self.kill("the kernel no longer listens")
+            raise KernelEnded(self.ended_because) from None
         return identity
 
     def _receive(self, until: float) -> list[tuple[str, str, str, dict]]:
@@ -106,7 +110,10 @@ class Kernel:
         heard = []
         for name, wire in self.sockets.items():
             if wire in ready:
-                heard += _read(name, wire.recv_multipart())
+                try:
+                    heard += _read(name, wire.recv_multipart(zmq.NOBLOCK))
+                except zmq.ZMQError:  # it was there and is gone: its connection broke
+                    continue
         if not ready and (self.ended_because or self._gone()):
             raise KernelEnded(self.ended_because)
         return heard

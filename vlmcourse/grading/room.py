@@ -113,17 +113,17 @@ class Room:
     # What goes on in it
 
     def processes(self) -> list[psutil.Process]:
-        """All in the sandbox but bubblewrap and the nursery."""
+        """All that live in the sandbox but bubblewrap and the nursery."""
         if self.process is None:
             return []
         keep = {self.process.pid, self.nursery.pid}
-        return [process for process in descendants(self.process.pid) if process.pid not in keep
+        return [process for process in descendants(self.process.pid) if process.pid not in keep and _alive(process)
                 and not (self.sandbox.safe and _parent(process) == self.process.pid)]
 
     def sweep(self, spare: psutil.Process | None = None) -> None:
         """Ends the student's processes, all but `spare`. If they multiply faster than they die, the sandbox ends with them."""
         for _ in range(20):
-            left = [process for process in self.processes() if process != spare and _alive(process)]
+            left = [process for process in self.processes() if process != spare]
             if not left:
                 return
             for process in left:
