@@ -1,4 +1,4 @@
-"""The command vlmcourse: doctor, lab, run, build, train.
+"""The command vlmcourse: doctor, lab, run, build, train, grade.
 
 Nothing heavy is imported until a command runs, so that --help answers at once.
 """
@@ -13,10 +13,13 @@ from typing import Annotated, Optional
 
 import typer
 
+from vlmcourse.grading.cli import app as grade
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   help="Early vision-language models, built step by step.\n\nStart with: vlmcourse lab")
 train = typer.Typer(no_args_is_help=True, help="Train a model of the course from the command line.")
 app.add_typer(train, name="train")
+app.add_typer(grade, name="grade")
 
 
 class ScaleName(str, Enum):
