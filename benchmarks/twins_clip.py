@@ -107,9 +107,8 @@ def prompts(model: CLIP, size: Scale) -> dict[str, float]:
     _, pixels, labels = recipes.singles(size.image_size)
     with torch.no_grad():
         images = model.encode_image(pixels)
-    like_captions, everything = world.captions.PROMPTS, world.captions.PROMPTS + world.captions.FOREIGN
-    wordings = {**{template: (template,) for template in everything}, "bare word": None,
-                "ensemble of all templates": everything, "ensemble, worded as captions": like_captions}
+    wordings = {**{template: (template,) for template in world.captions.PROMPTS}, "bare word": None,
+                "ensemble of all templates": world.captions.PROMPTS}
     scores = {}
     for name, templates in wordings.items():
         classes = (class_embeddings(model, world.known_nouns(), ("{}",), tokens.encode) if templates is None else

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vlmcourse.lab import tokens, world
-from vlmcourse.lab.world.captions import FOREIGN, PROMPTS, short, synonyms, templated
+from vlmcourse.lab.world.captions import PROMPTS, short, synonyms, templated
 from vlmcourse.lab.world.noise import GENERIC, Noise, duplicated, generic
 from vlmcourse.lab.world.render import sprite
 from vlmcourse.lab.world.scenes import SPLITS, held_out
@@ -105,19 +105,8 @@ def test_captions_name_everything_and_nothing_else():
         assert nouns & set(said.split()) <= set(scene.words)
 
 
-def test_no_caption_is_worded_like_a_foreign_prompt():
-    said = [text.split()[:2] for text in (world.Pairs("train", caption=world.captions.varied).text(i) for i in range(300))]
-    assert not any(words == template.split()[:2] for words in said for template in FOREIGN)
-
-
-def test_a_share_of_scenes_shows_one_thing():
-    ones = [len(world.Pairs("train", things=(2, 4), alone=0.25).scene(index).things) == 1 for index in range(800)]
-    assert abs(sum(ones) / 800 - 0.25) < 0.05
-    assert world.Pairs("train", alone=0.25).scene(3) == world.Pairs("train", alone=0.25).scene(3)
-
-
 def test_everything_the_world_says_has_a_token():
-    for caption in (world.captions.detailed, synonyms, short, *map(templated, PROMPTS + FOREIGN)):
+    for caption in (world.captions.detailed, synonyms, short, *map(templated, PROMPTS)):
         for split in SPLITS:
             pairs = world.Pairs(split, caption=caption)
             tokens.encode([pairs.text(index) for index in range(300)])
@@ -133,6 +122,14 @@ def test_a_picture_shows_its_things_and_clips_at_the_border():
     assert red[0] > red[1] + 50 and red[0] > red[2] + 50
     corner = world.render(world.Scene((world.Thing("apple", 0.0, 1.0, 0.5),), "blue"), 64)
     assert (corner[:40] == world.BACKGROUNDS["blue"]).all() and (corner[60:, :8] != world.BACKGROUNDS["blue"]).any()
+
+
+def test_no_background_is_a_fainter_other():
+    """A LayerNorm removes lengths: colours in one direction from zero look alike to a Vision Transformer."""
+    colours = np.array(list(world.BACKGROUNDS.values()), np.uint8)[:, None, None]
+    directions = torch.nn.functional.normalize(world.to_pixels(colours).flatten(1), dim=-1)
+    cosines = directions @ directions.T - 2 * torch.eye(len(colours))
+    assert cosines.max() < 0.993
 
 
 def test_pixels_go_there_and_back():

@@ -31,9 +31,8 @@ def clip_config(scale: Scale, vocabulary: int | None = None, **changes) -> CLIPC
 
 
 def training_pairs(scale: Scale, seed: int = 0, **changes) -> world.Pairs:
-    """The world's training split, with captions as varied as people's, and half of the things alone: many captions are
-    short, and what a short one names is what zero-shot classification asks for. `changes` replace fields of Pairs."""
-    return world.Pairs(**{"split": "train", "size": scale.image_size, "seed": seed, "alone": 1 / 3,
+    """The world's training split, with captions as varied as people's. `changes` replace fields of Pairs."""
+    return world.Pairs(**{"split": "train", "size": scale.image_size, "seed": seed,
                           "caption": world.captions.varied, **changes})
 
 
@@ -50,7 +49,7 @@ def clip(scale: Scale | str | None = None, seed: int = 0, *, pairs: world.Pairs 
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
     pairs = pairs or training_pairs(size, seed)
     config = clip_config(size, **changes)
-    made_of = {"config": str(config), "split": pairs.split, "data seed": pairs.seed, "things": pairs.things, "alone": pairs.alone,
+    made_of = {"config": str(config), "split": pairs.split, "data seed": pairs.seed, "things": pairs.things,
                "caption": pairs.caption.__qualname__,
                "noise": pairs.noise and [pairs.noise.share, pairs.noise.kind.__name__], "batch": size.batch}
     return train_or_load("clip", new_clip(config, seed), Batches(pairs.batch, size.batch), steps or size.steps,

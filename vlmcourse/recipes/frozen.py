@@ -72,11 +72,13 @@ def answered(scale: Scale, kinds: Sequence[str], seed: int = 0, view: prompts.Vi
 
 
 def frozen(scale: Scale | str | None = None, seed: int = 0, *, lm: nn.Module | None = None, data=None,
-           steps: int | None = None, watch: Callable[[Step], None] | None = None, **changes) -> Trained:
+           start: Callable[[nn.Module], Tensor | None] = average_words, steps: int | None = None,
+           watch: Callable[[Step], None] | None = None, **changes) -> Trained:
     """Frozen on the world, trained or loaded.
 
     lm       default: the tiny language model, frozen. A model that is not frozen learns too (a copy of it does).
     data     of captioned() or answered(); default: captioned(scale, seed)
+    start    lm -> where the vectors of a picture start, or None: see Frozen
     changes  of FrozenConfig
     """
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
@@ -86,9 +88,9 @@ def frozen(scale: Scale | str | None = None, seed: int = 0, *, lm: nn.Module | N
     asked_of = getattr(data, "asked", None)  # questions, or captions of pairs
     pairs = asked_of.pairs if asked_of else data.pairs
     made_of = {"config": str(config), "language model": checkpoint.checksum(lm.state_dict()), "batch": size.frozen_batch,
-               "language model learns": learns, "data": type(data).__name__, "view": data.view.__name__,
+               "language model learns": learns, "data": type(data).__name__, "view": data.view.__name__, "start": start.__name__,
                "kinds": asked_of and asked_of.kinds, "caption": pairs.caption.__qualname__, "data seed": pairs.seed}
-    return train_or_load("frozen", new_frozen(config, lm, seed, average_words(lm)), Batches(data.batch, size.frozen_batch),
+    return train_or_load("frozen", new_frozen(config, lm, seed, start(lm)), Batches(data.batch, size.frozen_batch),
                          steps or size.frozen_steps, SEEING, made_of=made_of, seed=seed, watch=watch)
 
 

@@ -3,10 +3,8 @@
 from vlmcourse.lab.world.nouns import article
 from vlmcourse.lab.world.scenes import Draws, Scene
 
-PROMPTS = ("a picture of {}", "a photo of {}", "{}", "a drawing of {}", "{} on a background")
-"""Templates of zero-shot prompts, worded as captions are; {} takes 'a cat', 'an apple', 'some grapes'."""
-FOREIGN = ("there is {}", "this is {}")
-"""Templates that mean the same and that no caption to train on is worded like: for what wording is worth."""
+PROMPTS = ("a picture of {}", "a photo of {}", "{}", "a drawing of {}", "there is {}", "this is {}", "{} on a background")
+"""Templates of zero-shot prompts; {} takes 'a cat', 'an apple', 'some grapes'."""
 
 
 def _row(things, name) -> str:

@@ -19,7 +19,6 @@ class Pairs:
 
     size     of the pictures, in pixels
     things   fewest and most things in a scene
-    alone    share of the scenes that show one thing, whatever `things` says
     caption  (scene, draws) -> text; see captions.py
     noise    what the web does to pairs, see noise.py: (index, pairs) -> text in place of the right caption
     """
@@ -30,11 +29,9 @@ class Pairs:
     things: tuple[int, int] = (1, 4)
     caption: Callable[[Scene, Draws], str] = detailed
     noise: Callable[[int, "Pairs"], str] | None = None
-    alone: float = 0.0
 
     def scene(self, index: int) -> Scene:
-        one = self.alone and Draws("alone", self.seed, self.split, index).random() < self.alone
-        return sample(self.split, index, self.seed, (1, 1) if one else self.things)
+        return sample(self.split, index, self.seed, self.things)
 
     def truth(self, index: int) -> str:
         """The caption that belongs to scene `index`, whatever the noise does."""

@@ -16,8 +16,9 @@ from zlib import crc32
 
 from vlmcourse.lab.world.nouns import Noun, noun, nouns
 
-BACKGROUNDS = {"white": (255, 255, 255), "grey": (150, 150, 150), "pink": (255, 196, 214), "blue": (176, 212, 255),
+BACKGROUNDS = {"white": (255, 255, 255), "grey": (184, 179, 168), "pink": (255, 196, 214), "blue": (176, 212, 255),
                "green": (190, 232, 178), "yellow": (255, 243, 160), "purple": (212, 192, 245), "brown": (222, 196, 164)}
+"""Grey is a warm one: a Vision Transformer normalises lengths away, so a neutral grey would look like a fainter white."""
 SPLITS = ("train", "test", "novel")
 QUARTERS = ((0.27, 0.27), (0.73, 0.27), (0.27, 0.73), (0.73, 0.73))  # x, y: top left, top right, bottom left, ...
 
