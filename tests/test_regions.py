@@ -93,14 +93,15 @@ def test_a_batch_says_which_captions_are_false():
 
 def test_a_namer_learns_what_is_in_boxes_and_describes_them():
     torch.manual_seed(0)
-    namer, data = Namer(6, 32, len(regions.class_names())), regions.Regions(PAIRS)
+    namer, data = Namer(6, 32, len(regions.class_names()), len(world.BACKGROUNDS)), regions.Regions(PAIRS)
     few = [index for index in range(40)]
     for _ in fit(namer, Batches(lambda rows: data.batch([few[row % 40] for row in rows]), 20), 60, Optimisation(5e-3),
                  precision=torch.float32):
         pass
     seen, truth = regions.Regions(PAIRS, namer=namer).batch(few), data.batch(few)
     right = (seen["classes"].argmax(-1) == truth["classes"].argmax(-1))[truth["real"]]
-    assert right.float().mean() > 0.9 and seen["features"].shape[-1] == 32
+    told = namer.describe(seen["features"]).argmax(-1) == truth["attributes"]
+    assert right.float().mean() > 0.9 and told[truth["real"]].float().mean() > 0.9 and seen["features"].shape[-1] == 32
     assert not seen["features"][~truth["real"]].any() and not seen["features"].requires_grad
 
 
