@@ -39,7 +39,7 @@ def namer(scale: Scale | str | None = None, seed: int = 0, cut: Callable = regio
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
     data = regions.Regions(few("train", size, seed), cut)
     model = _seeded(lambda: Namer(SIDE, size.vilbert_width, len(regions.class_names()), len(world.BACKGROUNDS)), seed)
-    found = train_or_load("namer", model, Batches(data.batch, size.vilbert_batch), max(20, size.vilbert_steps // 8), NAMING,
+    found = train_or_load("namer", model, Batches(data.batch, size.vilbert_batch), 20 if size.name == "smoke" else 250, NAMING,
                           made_of={"batch": size.vilbert_batch, "width": size.vilbert_width, "things": THINGS, "every": EVERY,
                                    "cut": cut.__name__}, seed=seed, watch=watch)
     freeze(found.model)
