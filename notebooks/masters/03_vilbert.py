@@ -40,7 +40,7 @@ _ = torch.manual_seed(0)
 #
 # ## 1. A picture as a row of regions
 #
-# What is the "word" of a picture? In 2019: a **region**, a box in which a detector had found something. The detector (Faster R-CNN) describes each box by 2,048 numbers and gives a distribution over 1,601 classes. Our world knows where its things are, so the boxes here are the *true* ones; what is in them is said by a small network that was trained on labels and is now frozen, as the detector was.
+# What is the "word" of a picture? In 2019: a **region**, a box in which a detector had found something. The detector (Faster R-CNN) describes each box by 2,048 numbers and gives a distribution over 1,601 classes. Our world knows where its things are, so the boxes here are the *true* ones; what is in them is said by a small network that was trained on labels (of the thing, and of the background around it) and is now frozen, as the detector was. To see learning in minutes, we keep to twelve nouns and one or two things in a picture.
 
 # %%
 data = recipes.region_pairs(scale, false=regions.nearly_right)
