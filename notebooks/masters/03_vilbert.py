@@ -477,7 +477,7 @@ draw.show(
 # The benchmark trained the same losses, data, steps and seeds with one thing changed: *never meet* keeps all weights, but where streams would look at each other, each looks at itself; *one stream* is the paper's own baseline, one BERT as deep as the text stream; *grid* cuts the picture into 16 equal squares instead of boxes around things.
 
 # %%
-fused = ("two streams", "never meet", "one stream", "grid")
+fused = [name for name in ("two streams", "never meet", "one stream", "grid") if name in twin]
 draw.show(
     draw.bars(
         {
