@@ -56,16 +56,19 @@ def crops(pixels: Tensor, boxes: Tensor, side: int) -> Tensor:
 class Namer(nn.Module):
     """The half of a detector that says what is in a box; where to look it must be told. `losses` trains it.
 
-    side      each box is drawn at side x side pixels
-    features  numbers that describe a region: what a frozen namer hands on
-    classes   that it tells apart
+    side        each box is drawn at side x side pixels
+    features    numbers that describe a region: what a frozen namer hands on
+    classes     that it tells apart
+    attributes  such as colours, named beside the class so that the features hold them too (as the papers' detector was
+                trained: Anderson et al. 2018, arXiv 1707.07998)
     """
 
-    def __init__(self, side: int, features: int, classes: int):
+    def __init__(self, side: int, features: int, classes: int, attributes: int = 1):
         super().__init__()
         self.side, self.features = side, features
         self.appearance = nn.Sequential(nn.Linear(3 * side ** 2, features), nn.ReLU(), nn.Linear(features, features), nn.ReLU())
         self.classify = nn.Linear(features, classes)
+        self.describe = nn.Linear(features, attributes)
 
     def forward(self, pixels: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 3, S, S), (B, R, 4) -> features (B, R, F), and logits of the classes (B, R, C)."""
@@ -73,9 +76,11 @@ class Namer(nn.Module):
         return seen, self.classify(seen)
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """batch: `pixels`, `boxes`, `real` (B, R), `classes` (B, R, C), rows that sum to 1 -> {"classes": scalar}."""
-        said = self(batch["pixels"], batch["boxes"])[1][batch["real"]]
-        return {"classes": cross_entropy(said.float(), batch["classes"][batch["real"]])}
+        """batch: `pixels`, `boxes`, `real` (B, R), `classes` (B, R, C), rows that sum to 1, `attributes` (B, R), numbers
+        -> {"classes", "attributes"}: scalars."""
+        (seen, said), real = self(batch["pixels"], batch["boxes"]), batch["real"]
+        return {"classes": cross_entropy(said[real].float(), batch["classes"][real]),
+                "attributes": cross_entropy(self.describe(seen[real]).float(), batch["attributes"][real])}
 
 
 class Patches(nn.Module):

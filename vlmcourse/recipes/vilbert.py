@@ -23,7 +23,7 @@ NAMING = Optimisation(2e-3, weight_decay=0.01)
 SIDE = 12  # pixels of a region, each way
 THINGS = (1, 2)  # in a scene
 EVERY = 10  # of the known nouns, every tenth
-MASKED = 0.4  # part of words and regions; the papers' 0.15 would leave most of our short captions as they are
+MASKED = 0.3  # part of words and regions; the papers' 0.15 would leave most of our short captions as they are
 ASKED = 256  # held-out pairs that each test asks about
 
 
@@ -34,11 +34,12 @@ def few(split: str, scale: Scale, seed: int = 0, noise: Noise | None = None) -> 
 
 def namer(scale: Scale | str | None = None, seed: int = 0, cut: Callable = regions.things,
           watch: Callable[[Step], None] | None = None) -> Trained:
-    """What stands in the place of the papers' detector, trained on the true classes of boxes of this kind, then frozen."""
+    """What stands in the place of the papers' detector, trained on the true classes and backgrounds of boxes of this kind,
+    then frozen."""
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
     data = regions.Regions(few("train", size, seed), cut)
-    model = _seeded(lambda: Namer(SIDE, size.vilbert_width, len(regions.class_names())), seed)
-    found = train_or_load("namer", model, Batches(data.batch, size.vilbert_batch), max(20, size.vilbert_steps // 4), NAMING,
+    model = _seeded(lambda: Namer(SIDE, size.vilbert_width, len(regions.class_names()), len(world.BACKGROUNDS)), seed)
+    found = train_or_load("namer", model, Batches(data.batch, size.vilbert_batch), 20 if size.name == "smoke" else 250, NAMING,
                           made_of={"batch": size.vilbert_batch, "width": size.vilbert_width, "things": THINGS, "every": EVERY,
                                    "cut": cut.__name__}, seed=seed, watch=watch)
     freeze(found.model)

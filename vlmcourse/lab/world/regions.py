@@ -122,7 +122,7 @@ class Regions:
     pairs  scenes and captions; with Noise, those captions are false that the noise replaced
     cut    scene -> boxes: `things`, or `grid`
     namer  describes regions, see parts/vision.Namer: (pixels, boxes) -> features (B, R, F) and logits (B, R, C). Default: none,
-           then there are no features, and the classes are the true ones.
+           then there are no features, the classes are the true ones, and the background is each region's attribute.
     """
 
     pairs: Pairs
@@ -131,7 +131,8 @@ class Regions:
 
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor | list[str]]:
         """Pairs.batch, and `boxes` (B, R, 4), `real` (B, R), False at padding, `classes` (B, R, C), rows that sum to 1,
-        `aligned` (B,), False where the caption is not the picture's; with a namer also `features` (B, R, F)."""
+        `aligned` (B,), False where the caption is not the picture's; with a namer also `features` (B, R, F), without one
+        `attributes` (B, R)."""
         made, scenes, noise = self.pairs.batch(indices), self.pairs.scenes(indices), self.pairs.noise
         cut = [self.cut(scene) for scene in scenes]
         most = max(map(len, cut))
@@ -143,7 +144,8 @@ class Regions:
             told = torch.zeros(*real.shape, len(class_names()))
             for row, (scene, found) in enumerate(zip(scenes, cut)):
                 told[row, :len(found)] = classes(scene, found)
-            return made | {"classes": told}
+            backgrounds = torch.tensor([list(BACKGROUNDS).index(scene.background) for scene in scenes])
+            return made | {"classes": told, "attributes": backgrounds[:, None].expand(real.shape)}
         with torch.no_grad():
             features, said = self.namer(made["pixels"], boxes)
         return made | {"features": features.masked_fill(~real[..., None], 0), "classes": said.softmax(-1)}

@@ -40,7 +40,7 @@ _ = torch.manual_seed(0)
 #
 # ## 1. A picture as a row of regions
 #
-# What is the "word" of a picture? In 2019: a **region**, a box in which a detector had found something. The detector (Faster R-CNN) describes each box by 2,048 numbers and gives a distribution over 1,601 classes. Our world knows where its things are, so the boxes here are the *true* ones; what is in them is said by a small network that was trained on labels and is now frozen, as the detector was.
+# What is the "word" of a picture? In 2019: a **region**, a box in which a detector had found something. The detector (Faster R-CNN) describes each box by 2,048 numbers and gives a distribution over 1,601 classes. Our world knows where its things are, so the boxes here are the *true* ones; what is in them is said by a small network that was trained on labels (of the thing, and of the background around it) and is now frozen, as the detector was. To see learning in minutes, we keep to twelve nouns and one or two things in a picture.
 
 # %%
 data = recipes.region_pairs(scale, false=regions.nearly_right)
@@ -477,7 +477,7 @@ draw.show(
 # The benchmark trained the same losses, data, steps and seeds with one thing changed: *never meet* keeps all weights, but where streams would look at each other, each looks at itself; *one stream* is the paper's own baseline, one BERT as deep as the text stream; *grid* cuts the picture into 16 equal squares instead of boxes around things.
 
 # %%
-fused = ("two streams", "never meet", "one stream", "grid")
+fused = [name for name in ("two streams", "never meet", "one stream", "grid") if name in twin]
 draw.show(
     draw.bars(
         {
