@@ -2,8 +2,8 @@
 
 transformers has the Q-Former but none of stage 1's losses, so they are built on it here as one would: a pass of the queries
 and one of the text for contrast, one of both under a 4-D mask for generation (the model takes no cache), one of three times as
-many for matching. Same sizes, features, texts, hard negatives, smoothing, and no dropout on either side. Both have the same weights; before
-any clock starts, their losses must agree.
+many for matching. Same sizes, features, texts, hard negatives and smoothing, no dropout on either side. Both have the same
+weights; before any clock starts, their losses must agree.
 """
 
 from __future__ import annotations

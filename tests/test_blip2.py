@@ -20,6 +20,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from vlmcourse.lab import watch
 from vlmcourse.lab.train import Batches, Optimisation, fit
 from vlmcourse.papers.blip2 import BLIP2, BLIP2Read, Stage1
 from vlmcourse.papers.qformer import MASKS, QFormer, QFormerConfig, features, second_last
@@ -151,6 +152,18 @@ def test_queries_alone_look_at_the_image_in_every_second_layer(former):
     for parameter in former.layers[0].look.out.parameters():
         nn.init.zeros_(parameter)
     assert torch.equal(*(former.see(random(1, 6, 24, seed=seed)) for seed in (0, 1)))
+
+
+def test_one_can_look_at_who_looks_where(former):
+    """Attention weights from outside: queries over patches, and who looks at whom is what the mask says."""
+    image, ids = random(1, 6, 24), texts(1)
+    mask = former.mask("generate", ids)
+    seen = watch.weights(former, lambda: former(image, ids, mask))
+    assert set(seen) == {"layers.0.attention", "layers.0.look", "layers.1.attention"}
+    assert seen["layers.0.look"].shape == (1, 4, R, 6)
+    torch.testing.assert_close(seen["layers.0.look"].sum(-1), torch.ones(1, 4, R))
+    assert torch.equal(seen["layers.1.attention"][0].amax(0) > 0, mask[0, 0])
+    assert watch.weights(former, lambda: former.see(image, {}))["layers.1.attention"].shape == (1, 4, R, R)
 
 
 def test_text_and_queries_have_feed_forwards_of_their_own_alike_at_first():

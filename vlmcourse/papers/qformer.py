@@ -94,7 +94,7 @@ class QFormerLayer(nn.Module):
         rows = x[:, :first]
         if first is not None:  # the rows that nobody reads are only looked at
             mask = None if mask is None else mask[..., :first, :]
-        x = self.norm(rows + self.attention(rows, None if first is None else x, mask, cache))
+        x = self.norm(rows + self.attention(rows, context=None if first is None else x, mask=mask, cache=cache))
         asking, text = x[:, :queries], x[:, queries:]
         parts = []
         if queries:
