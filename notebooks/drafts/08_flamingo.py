@@ -27,7 +27,7 @@ from vlmcourse import recipes
 from vlmcourse.lab import draw, evaluate, tokens, watch, world
 from vlmcourse.lab.mixture import Accumulated, Mixed
 from vlmcourse.lab.train import Batches, Scale, fit
-from vlmcourse.lab.world import interleaved
+from vlmcourse.lab.world import interleaved, shots
 from vlmcourse.lab.world.interleaved import Prompts, Source, Web
 from vlmcourse.papers.flamingo import GatedBlock
 from vlmcourse.papers.perceiver import Perceiver, PerceiverConfig, PerceiverIO, from_points
@@ -187,7 +187,7 @@ def resampler_by_hand(resampler, x_f):
     return resampler.norm(x)
 
 
-film, _ = interleaved.motions("test", 1)[0]
+film, _ = shots.motions(Web("test"), 1)[0]
 picture = world.to_pixels(world.render(film.frames[0], size)[None])[0]
 movie = world.to_pixels(film.render(size))
 with torch.no_grad():
@@ -493,10 +493,10 @@ draw.show(draw.bars({name: {"right direction": value} for name, value in motion.
 # Four things get invented names: *this is a dax*. The question shows another picture of one of them, on a background training never combined with it: *this is a* ... Names are drawn anew for every prompt, so they can't be known, only bound.
 
 # %%
-episode = interleaved.shots("test", 0, 4)
+episode = shots.binding("test", 0, 4)
 draw.show(
     draw.pictures(
-        np.stack([world.render(scene, size) for scene in interleaved.shown_scenes(episode)]),
+        np.stack([world.render(scene, size) for scene in shots.shown_scenes(episode)]),
         [part for part in episode.prompt if isinstance(part, str)],
     ),
     credit=world.ATTRIBUTION,
@@ -514,13 +514,13 @@ predict(
 
 # %%
 draws = range(1 if small_run else 3)
-shots = (0, 1, 2, 4, 8)
+numbers = (0, 1, 2, 4, 8)
 fewer = count if small_run else 96
 
 
 def over_draws(**options):
-    each = [shot_curve(model, size, shots, fewer, seed=seed, **options) for seed in draws]
-    return {k: evaluate.spread([one[k] for one in each]) for k in shots}
+    each = [shot_curve(model, size, numbers, fewer, seed=seed, **options) for seed in draws]
+    return {k: evaluate.spread([one[k] for one in each]) for k in numbers}
 
 
 curve, exchanged = over_draws(), over_draws(exchanged=True)
@@ -564,7 +564,7 @@ def at_random(draws, query, pool):
 def most_alike(draws, query, pool):
     with torch.no_grad():
         vectors = clip.encode_image(world.to_pixels(np.stack([world.render(scene, size) for scene in [query, *(s for s, _ in pool)]])))
-    return interleaved.nearest(vectors[:1], vectors[1:], 4)[0].tolist()
+    return shots.nearest(vectors[:1], vectors[1:], 4)[0].tolist()
 
 
 picked = {
