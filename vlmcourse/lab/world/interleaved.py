@@ -141,7 +141,7 @@ class Web:
         return self.scene(index, 3, part=1)
 
     def film(self, index: int) -> Film:
-        return _film(self, index % (self.pool // 8))
+        return _film(self, index % (self.pool // 4))
 
     # Each of these is a `page` of a Source.
 
