@@ -11,7 +11,7 @@ from vlmcourse.lab import tokens, world
 from vlmcourse.lab.evaluate import next_words
 from vlmcourse.lab.mixture import Accumulated, Mixed, RoundRobin
 from vlmcourse.lab.train import Batches, Scale, fit
-from vlmcourse.lab.world import interleaved
+from vlmcourse.lab.world import interleaved, shots
 from vlmcourse.lab.world.interleaved import Prompts, Source, Web
 from vlmcourse.parts.layers import TanhGate
 from vlmcourse.recipes.flamingo import SIZES, Kept
@@ -37,8 +37,8 @@ def test_each_page_has_a_tag_for_each_picture_and_closes_its_chunks(name):
 
 def test_words_are_scored_and_tags_padding_and_the_beginning_are_not():
     batch = Source(WEB.pages, see).batch(range(8))
-    assert not batch["scored"][(batch["ids"] == TAG) | (batch["ids"] <= tokens.EOS)].any()
-    assert batch["scored"][batch["ids"] == CLOSE].all() and batch["scored"].any(1).all()
+    given = (batch["ids"] == TAG) | (batch["ids"] == CLOSE) | (batch["ids"] <= tokens.EOS)
+    assert torch.equal(batch["scored"], ~given) and batch["scored"].any(1).all()
 
 
 def test_the_four_sources_are_what_they_say():
@@ -68,6 +68,25 @@ def test_names_mean_the_same_on_a_page_and_nothing_beyond_it():
     assert len({name for name, _ in meanings}) < len(meanings)
 
 
+def test_a_smaller_world_shows_its_words_alone():
+    words = world.known_nouns()[:8]
+    small, test = Web(pool=64, words=words), Web("test", pool=64, words=words)
+    for web in (small, test):
+        for index in range(24):
+            for name in ("pages", "pairs", "described", "films"):
+                for frames in interleaved.shown(getattr(web, name)(index)):
+                    assert set(frames[0].words) <= set(words)
+                    if name != "films":
+                        assert world.split_of(frames[0].words, frames[0].background) == web.split
+    assert set(shots.shown_scenes(shots.binding("test", 0, 4, among=words))[0].words) <= set(words)
+
+
+def test_solved_questions_are_of_one_kind_and_end_open():
+    one = shots.solved(Web("test"), 3, "category", 4)
+    assert len(shots.shown_scenes(one)) == 5 and one.answer in one.choices and one.prompt[-1].endswith("answer :")
+    assert all(text.startswith("question : what kind of thing") and text.endswith(" .") for text in one.prompt[1:-2:2])
+
+
 def test_pictures_move_before_the_text_that_precedes_them():
     one, two = world.sample("train", 0), world.sample("train", 1)
     assert interleaved.earlier(("a", one, "b", two)) == (one, "a", two, "b")
@@ -93,11 +112,11 @@ def test_a_prompt_by_hand_needs_a_picture_for_each_tag_outside_of_words():
 
 
 def test_more_shots_ask_the_same_question_and_exchanged_pictures_say_nothing():
-    few, many = interleaved.shots("test", 3, 2), interleaved.shots("test", 3, 8)
+    few, many = shots.binding("test", 3, 2), shots.binding("test", 3, 8)
     assert few.answer == many.answer and few.prompt[-2:] == many.prompt[-2:] and few.prompt == many.prompt[-len(few.prompt):]
     said = [text.split()[-2] for text in many.prompt[1:-1:2]]
     assert Counter(said) == {name: 2 for name in many.choices}
-    episodes = [interleaved.shots("test", index, 4) for index in range(40)]
+    episodes = [shots.binding("test", index, 4) for index in range(40)]
 
     def told(made):
         """Does an example that shows what is asked bear the right name?"""
@@ -105,17 +124,15 @@ def test_more_shots_ask_the_same_question_and_exchanged_pictures_say_nothing():
         return any(made.answer in text for scene, text in pairs[:-1] if scene.words == pairs[-1][0].words)
 
     assert all(told(one) for one in episodes)
-    exchanged = interleaved.exchanged(episodes)
+    exchanged = shots.exchanged(episodes)
     assert sum(told(one) for one in exchanged) <= 2
     assert [one.prompt[1::2] for one in exchanged] == [one.prompt[1::2] for one in episodes]
     assert all(one.prompt[-2] == other.prompt[-2] for one, other in zip(episodes, exchanged))
-    mixed = interleaved.swapped([one.prompt for one in episodes])
-    assert all(sorted(map(str, page[:-2:2])) == sorted(map(str, one.prompt[:-2:2])) for page, one in zip(mixed, episodes))
 
 
 def test_the_nearest_examples_stand_last():
     pool = torch.tensor([[1.0, 0], [0.9, 0.1], [0, 1], [-1, 0]])
-    assert interleaved.nearest(torch.tensor([[2.0, 0.0], [0.0, 3.0]]), pool, 2).tolist() == [[1, 0], [1, 2]]
+    assert shots.nearest(torch.tensor([[2.0, 0.0], [0.0, 3.0]]), pool, 2).tolist() == [[1, 0], [1, 2]]
 
 
 class Toy(nn.Module):
@@ -203,6 +220,6 @@ def test_the_recipe_trains_keeps_and_reports_near_chance():
 
 def test_films_of_different_lengths_can_be_asked_about():
     model = recipes.flamingo("smoke").model.model
-    film, episode = interleaved.motions("test", 1)[0]
+    film, episode = shots.motions(Web("test"), 1)[0]
     pages = [episode.prompt, (world.sample("test", 0), *episode.prompt[1:])]
     assert all(word in episode.choices for word in next_words(model, Prompts(pages, 32), [episode.choices] * 2))

@@ -19,6 +19,7 @@ from vlmcourse.lab.mixture import Accumulated, Mixed
 from vlmcourse.lab.stages import Trained, train_or_load
 from vlmcourse.lab.train import Batches, Optimisation, Scale, Step
 from vlmcourse.lab.world import interleaved
+from vlmcourse.lab.world import shots as few
 from vlmcourse.lab.world.interleaved import Frames, Prompts, Source, Web
 from vlmcourse.papers.flamingo import Flamingo, FlamingoConfig
 from vlmcourse.parts.language import freeze
@@ -35,7 +36,6 @@ WEIGHTS = {"pages": 1.0, "pairs": 0.3, "described": 1.0, "films": 0.3}
 REACH = 6.0
 """What an open gate adds, in sizes of what its layer reads (`stream`). With the paper's plain sum our few steps are not enough:
 the gates of the first layer stay shut against noise, those of the last have to bring up thirty times as much."""
-ALONE = (1, 1)
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Size:
 
 
 SIZES = {"smoke": Size(8, {"pages": 2, "pairs": 4, "described": 4, "films": 2}, 64, 4, 1),
-         "laptop": Size(1000, {"pages": 6, "pairs": 12, "described": 40, "films": 8}, 1024, 8, 2),
+         "laptop": Size(1200, {"pages": 6, "pairs": 12, "described": 40, "films": 8}, 2048, 8, 2),
          "gpu": Size(20_000, {"pages": 128, "pairs": 256, "described": 256, "films": 64}, 65_536, 64, 6)}
 
 
@@ -104,7 +104,7 @@ def flamingo_config(scale: Scale, **changes) -> FlamingoConfig:
     tag, close = tokens.tokenizer().convert_tokens_to_ids([interleaved.TAG, interleaved.CLOSE])
     size = SIZES[scale.name]
     return FlamingoConfig(**{"tag": tag, "vision_width": scale.width, "latents": size.latents, "resampler_depth": size.depth,
-                             "new_words": (close,), "frames": interleaved.EIGHTH, **changes})
+                             "new_words": (close,), "frames": interleaved.FRAMES, **changes})
 
 
 def stream(lm: nn.Module, rows: int = 8) -> tuple[float, ...]:
@@ -166,15 +166,19 @@ def _stop() -> int:
     return tokens.encode(["."])[0, 1].item()
 
 
-def captioned_rightly(model: Flamingo, size: int, count: int = 256, view: interleaved.View = world.to_pixels) -> dict[str, float]:
+TEST = Web("test")
+
+
+def captioned_rightly(model: Flamingo, size: int, count: int = 256, view: interleaved.View = world.to_pixels,
+                      web: Web = TEST) -> dict[str, float]:
     """What the model writes under held-out scenes of one thing, greedily: is it the right noun, the right background?"""
-    scenes = [world.sample("test", index, 0, ALONE) for index in range(count)]
+    scenes = [web.single(index) for index in range(count)]
     said = [tokens.words(text) for text in texts(model, Prompts([(scene, "a picture of") for scene in scenes], size, view),
                                                  most=12, stop=_stop())]
     nouns = {one.word for one in world.nouns()}
     right = sum([word for word in words if word in nouns] == list(scene.words) for words, scene in zip(said, scenes))
     named = [(scene, words) for words, scene in zip(said, scenes) if set(words) & set(world.BACKGROUNDS)]
-    return {"noun": right / count, "noun, chance": 1 / len(world.known_nouns()), "background said": len(named) / count,
+    return {"noun": right / count, "noun, chance": 1 / len(web.words or world.known_nouns()), "background said": len(named) / count,
             "background, where said": sum(scene.background in words for scene, words in named) / max(1, len(named))}
 
 
@@ -191,14 +195,14 @@ def shot_curve(model: Flamingo, size: int, shots: Sequence[int] = (0, 1, 2, 4, 8
     """Fast binding of invented names by number of solved examples; `exchanged`: with the pictures of another episode's."""
     curve = {}
     for number in shots:
-        episodes = [interleaved.shots("test", index, number, ways, seed) for index in range(count)]
-        curve[number] = answered_rightly(model, interleaved.exchanged(episodes) if exchanged else episodes, size)
+        episodes = [few.binding("test", index, number, ways, seed) for index in range(count)]
+        curve[number] = answered_rightly(model, few.exchanged(episodes) if exchanged else episodes, size)
     return curve
 
 
 def motion_report(model: Flamingo, size: int, count: int = 256) -> dict[str, float]:
     """Which way did it move? Of the whole film, of its first frame alone, of one frame again and again, and backwards."""
-    made = interleaved.motions("test", count)
+    made = few.motions(TEST, count)
 
     def score(change: Callable[[world.motion.Film], Frames]) -> float:
         return answered_rightly(model, [replace(episode, prompt=(replace(film, frames=change(film)), *episode.prompt[1:]))

@@ -12,6 +12,7 @@ questions  what one may ask about a scene, what can be seen and what must be kno
 motion     short films
 pages      text and pictures interleaved; few-shot episodes
 prompts    pages as a model reads them: ids with places for pictures, and pixels
+interleaved  pages with pictures and films, as Flamingo trains on them; shots: few-shot prompts of that form
 texts      documents without pictures, for the language model
 signs      digits to read
 """
