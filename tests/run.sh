@@ -7,4 +7,4 @@ VLMCOURSE_CACHE=$(mktemp -d)
 export VLMCOURSE_CACHE VLMCOURSE_SCALE=smoke OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 PYDEVD_DISABLE_FILE_VALIDATION=1
 trap 'rm -rf "$VLMCOURSE_CACHE"' EXIT
 "$bin/python" -m pytest -q -n 2 --dist worksteal tests
-"$bin/python" -m pytest -q -n 2 --dist loadfile --nbval-lax --nbval-cell-timeout=600 notebooks/*.ipynb
+"$bin/python" -m pytest -q -n 2 --dist loadfile --nbval-lax --nbval-cell-timeout=600 notebooks/*.ipynb assignments/*/solution/*.ipynb

@@ -540,7 +540,7 @@ def run(resample, features, *rest):
                     lambda *a: [mixture(*a)[0], a[0] - 0.1 * mixture(*a)[0]],
                     "the parameters have changed: only gradients are wanted, no step.",
                 ),
-                (lambda *a: [mixture(*a, use=lambda t, w: max(t, key=float))[0], a[0]], "only one data set counts."),
+                (lambda *a: [mixture(*a, use=lambda t, w: max(t, key=lambda x: float(x.detach())))[0], a[0]], "only one data set counts."),
             ],
             driver=MIXTURE,
         ),
