@@ -126,8 +126,8 @@ def main(students: Annotated[int, typer.Option(help="Submissions.")] = 200,
         full = sum(task.points for task in assignment.tasks.values())
         scores = Counter("full" if outcome["score"] >= full else "zero" if outcome["score"] == 0 else "between"
                          for outcome in batch.outcomes(assignment).values() if outcome["status"] == "graded")
-        found["class"] = {"students": students, "kinds": dict(kinds), "ends": dict(ends), "scores": dict(scores), "workers": workers,
-                          "per_minute": round(60 * students / run["seconds"], 1), **run, "load": os.getloadavg()[1],
+        found["class"] = {"students": students, "kinds": dict(kinds), "ends": dict(ends), "scores": dict(scores),
+                          "workers": workers, "per_minute": round(60 * students / run["seconds"], 1), **run, "load": os.getloadavg()[1],
                           "cores": os.cpu_count()}
     for count in (1, 2) if alone else ():
         with tempfile.TemporaryDirectory() as scratch:
