@@ -93,12 +93,13 @@ class Judge:
                        and not self._untouched(task)]
             if self.beyond and pending:
                 self.skipped |= set(self.beyond)
-                self.judged.notes += [f"cell {index + 1} reaches beyond itself ({self.beyond[index]}); without it, the tasks of other "
-                                      "cells were judged once more" for index in sorted(self.beyond)]
+                self.judged.notes += [f"cell {index + 1} reaches beyond itself ({self.beyond[index]}); without it, the tasks "
+                                      "of other cells were judged once more" for index in sorted(self.beyond)]
                 self.before.clear()
                 self._judge(room, pending)
+        why = "not judged: " + (self.judged.notes or ["there is no such cell"])[-1]
         for task in self.tasks.values():
-            self.judged.marks.setdefault(task.name, _lost(task, "not judged: " + (self.judged.notes or ["there is no such cell"])[-1]))
+            self.judged.marks.setdefault(task.name, _lost(task, why))
         return self.judged
 
     def _judge(self, room: Room, pending: list[str]) -> None:

@@ -5,7 +5,8 @@ import ast
 from nbformat import NotebookNode
 
 REACHING = {"setattr", "__import__", "get_ipython", "globals", "delattr"}
-REACHING_MODULES = {"builtins", "ctypes", "gc", "inspect", "sys", "signal", "threading", "multiprocessing", "importlib", "IPython"}
+REACHING_MODULES = {"builtins", "ctypes", "gc", "inspect", "sys", "signal", "threading", "multiprocessing",
+                    "importlib", "IPython"}
 
 
 def grade_id(cell: NotebookNode) -> str | None:

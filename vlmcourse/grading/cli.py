@@ -51,11 +51,13 @@ def collect(name: Name, downloads: Annotated[Path, typer.Argument(help="A zip or
     for label, names in (("no student of the roster", found.unmatched), ("left out", found.left_out)):
         for one in names:
             print(f"{label}: {one}")
-    print(f"Collected {len(found.students)} submissions; {len(found.unmatched)} files fit nobody, {len(found.left_out)} left out.")
+    print(f"Collected {len(found.students)} submissions; {len(found.unmatched)} files fit nobody, "
+          f"{len(found.left_out)} were left out.")
 
 
 @app.command()
-def check(notebook: Annotated[Path, typer.Argument(help="Your notebook, as you would hand it in")], assignments: Ours = None) -> None:
+def check(notebook: Annotated[Path, typer.Argument(help="Your notebook, as you would hand it in")],
+          assignments: Ours = None) -> None:
     """For students, before handing in: is the notebook one that can be graded? (The same look as when it is graded.)"""
     import nbformat
 
@@ -68,7 +70,8 @@ def check(notebook: Annotated[Path, typer.Argument(help="Your notebook, as you w
     release = place / notebook.stem / "student" / f"{notebook.stem}.ipynb"
     if not release.exists():
         names = ", ".join(sorted(path.stem for path in place.glob("*/student/*.ipynb"))) or "none"
-        raise ValueError(f"'{notebook.name}' is no assignment's file name; assignments here: {names}. Hand it in under its own name.")
+        raise ValueError(f"'{notebook.name}' is no assignment's file name; assignments here: {names}. "
+                         "Hand it in under its own name.")
     looked = look_at(notebook, nbformat.read(release, 4))
     for note in looked.notes:
         print(f"note: {note}")

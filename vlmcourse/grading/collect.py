@@ -78,7 +78,8 @@ def _unpacked(downloads: Path, scratch: Path, found: Collected) -> Iterator[tupl
             name = PurePosixPath(member.filename.replace("\\", "/"))
             if member.is_dir():
                 continue
-            if name.is_absolute() or ".." in name.parts or stat.S_ISLNK(member.external_attr >> 16) or member.file_size > ALL_BYTES:
+            linked = stat.S_ISLNK(member.external_attr >> 16)
+            if name.is_absolute() or ".." in name.parts or linked or member.file_size > ALL_BYTES:
                 found.left_out.append(f"{name} (outside its folder, a link, or too large)")
                 continue
             path = scratch / str(number)

@@ -22,7 +22,8 @@ python3 -m venv /autograder/venv
 RUN = """#!/usr/bin/env bash
 cd /autograder/source
 exec /autograder/venv/bin/python -m vlmcourse grade gradescope {name} --course /autograder/source/course \\
-  --assignments /autograder/source/assignments --submission /autograder/submission --results /autograder/results/results.json{unsafe}
+  --assignments /autograder/source/assignments --submission /autograder/submission \\
+  --results /autograder/results/results.json{unsafe}
 """
 
 
@@ -40,7 +41,8 @@ def rows(assignment: Assignment) -> list[dict]:
         now = scores(assignment, student) if outcome["status"] == "graded" else None
         row = {"id": student, "first_name": who.first_name if who else "", "last_name": who.last_name if who else "",
                "status": outcome["status"], "score": f"{now['score']:g}" if now else "",
-               "max_score": f"{now['max_score']:g}" if now else "", "needs_manual_grade": int(now["needs_manual_grade"]) if now else "",
+               "max_score": f"{now['max_score']:g}" if now else "",
+               "needs_manual_grade": int(now["needs_manual_grade"]) if now else "",
                "without_sandbox": int(bool(outcome.get("unsafe"))), "reason": outcome["reason"]}
         for task in assignment.tasks:
             marks = outcome["marks"].get(task, [])
@@ -79,7 +81,8 @@ def to_canvas(assignment: Assignment, template: Path, target: Path, column: str 
     known, said, filled = {row["id"]: row for row in rows(assignment)}, [], set()
     for line in table[1:]:
         values = dict(zip(heading, line))
-        if values.get("Student", "").strip().startswith("Points Possible") or not any(values.get(name, "").strip() for name in ids):
+        name_of = values.get("Student", "").strip()
+        if name_of.startswith("Points Possible") or not any(values.get(name, "").strip() for name in ids):
             continue
         student = next((values[name].strip() for name in ids if values[name].strip() in known), None)
         if student is None:
@@ -88,7 +91,8 @@ def to_canvas(assignment: Assignment, template: Path, target: Path, column: str 
         filled.add(student)
         row = known[student]
         if row["status"] != "graded" or row["needs_manual_grade"]:
-            said.append(f"{student}: {row['status'] if row['status'] != 'graded' else 'answers still to be read'}; left as it was")
+            why = row["status"] if row["status"] != "graded" else "answers still to be read"
+            said.append(f"{student}: {why}; left as it was")
             continue
         line += [""] * (len(heading) - len(line))
         line[columns[0]] = row["score"]

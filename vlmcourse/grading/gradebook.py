@@ -24,8 +24,8 @@ def results(notebook: NotebookNode, judged: Judged, notes: list[str]) -> Noteboo
         cell.outputs, cell.execution_count = judged.outputs.get(index, []), None
         marks = judged.marks.get(grade_id(cell) or "")
         if marks is not None:
-            lines = [f"{'PASS' if mark.points >= mark.of else 'PART' if mark.points else 'FAIL'}  {mark.points:g} of {mark.of:g}  "
-                     f"{mark.check}: {mark.message}" for mark in marks]
+            lines = [f"{'PASS' if mark.points >= mark.of else 'PART' if mark.points else 'FAIL'}  "
+                     f"{mark.points:g} of {mark.of:g}  {mark.check}: {mark.message}" for mark in marks]
             points = sum(mark.points for mark in marks)
             cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text="\n".join(lines) + "\n"), nbformat.v4.new_output(
                 "execute_result", data={"text/plain": f"{points:.10g}"}, metadata={}, execution_count=None)]

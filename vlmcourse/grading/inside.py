@@ -85,7 +85,8 @@ class Bridge:
         return word
 
     def call(self, question: str) -> str:
-        """question, answer: base64 of codec messages. The answer is {"value": ...}, or {"missing": name}, {"error": type}, {"refused": type}."""
+        """question, answer: base64 of codec messages. The answer has one key: value, or missing (a name), error or refused
+        (a type)."""
         from vlmcourse.grading import codec
 
         asked = codec.decode(base64.b64decode(question))

@@ -47,8 +47,9 @@ def look(folder: Path, release: NotebookNode, name: str) -> Look:
         total += status.st_size
         seen.files.append(path)
     if len(seen.files) > FILES or total > ALL_BYTES:
-        return seen.refuse(f"{len(seen.files)} files of {total / 2**20:.0f} MB; at most {FILES} files and {ALL_BYTES // 2**20} MB "
-                           "are taken. Hand in the notebook and what it needs, without data and checkpoints.")
+        return seen.refuse(f"{len(seen.files)} files of {total / 2**20:.0f} MB; at most {FILES} files and "
+                           f"{ALL_BYTES // 2**20} MB are taken. Hand in the notebook and what it needs, "
+                           "without data and checkpoints.")
     notebook = _find(seen, folder, release, name)
     if notebook is None:
         return seen.refuse(f"there is no {name}.ipynb among {len(seen.files)} files. Hand in the notebook under its own name.")
@@ -100,7 +101,8 @@ def _find(seen: Look, folder: Path, release: NotebookNode, name: str) -> Path | 
     """The notebook: by its name, else by the name a browser gives to a second download, else the only one there is."""
     notebooks = [path for path in seen.files if path.suffix.lower() == ".ipynb" and ".ipynb_checkpoints" not in path.parts]
     exact = [path for path in notebooks if path.name == f"{name}.ipynb"]
-    alike = [path for path in notebooks if re.fullmatch(rf"{re.escape(name)}[ _-]*(\(\d+\)|\d+|copy\d*)?\.ipynb", path.name, re.I)]
+    again = re.compile(rf"{re.escape(name)}[ _-]*(\(\d+\)|\d+|copy\d*)?\.ipynb", re.I)
+    alike = [path for path in notebooks if again.fullmatch(path.name)]
     found = exact or alike or (notebooks if len(notebooks) == 1 else [])
     if not found:
         return None

@@ -34,8 +34,8 @@ def _summary(assignment: Assignment, kept: dict, now: dict) -> str:
     count = Counter(outcome["status"] for outcome in kept.values())
     waiting = sum(bool(found and found["needs_manual_grade"]) for found in now.values())
     unsafe = sum(bool(outcome.get("unsafe")) for outcome in kept.values())
-    said = (f"{len(everyone(assignment))} students: {count['graded']} graded, {count['failed']} failed, {count['missing']} missing. "
-            f"{waiting} still have answers to be read by a human.")
+    said = (f"{len(everyone(assignment))} students: {count['graded']} graded, {count['failed']} failed, "
+            f"{count['missing']} missing. {waiting} still have answers to be read by a human.")
     warning = f"<p><b>{unsafe} were graded WITHOUT a sandbox: their code could have changed grades.</b></p>" if unsafe else ""
     return f"<p>{said}</p>{warning}"
 
@@ -75,7 +75,8 @@ def _distribution(points: list[float], best: float) -> tuple[bytes, str]:
     axes.hist(points, bins=20, range=(0, best or 1), color=style.COLOURS[0], edgecolor="white")
     axes.set(xlabel=f"points of {best:g}", ylabel="students")
     middle = sorted(points)[len(points) // 2]
-    return style.png(made), f"Scores of {len(points)} students: lowest {min(points):g}, median {middle:g}, highest {max(points):g}."
+    described = f"lowest {min(points):g}, median {middle:g}, highest {max(points):g}"
+    return style.png(made), f"Scores of {len(points)} students: {described}."
 
 
 def _bars(names: list[str], values: list[float], label: str) -> bytes:
@@ -89,8 +90,8 @@ def _bars(names: list[str], values: list[float], label: str) -> bytes:
 
 def _picture(title: str, drawn: bytes, described: str) -> str:
     data = base64.b64encode(drawn).decode()
-    return (f"<h2>{html.escape(title)}</h2><img alt=\"{html.escape(described, quote=True)}\" src=\"data:image/png;base64,{data}\">"
-            f"<p>{html.escape(described)}</p>")
+    return (f"<h2>{html.escape(title)}</h2><img alt=\"{html.escape(described, quote=True)}\" "
+            f"src=\"data:image/png;base64,{data}\"><p>{html.escape(described)}</p>")
 
 
 def _table(heading: tuple[str, ...], rows: list[tuple]) -> str:

@@ -67,8 +67,8 @@ class Room:
 
     def _start(self) -> None:
         limits, safe, fonts = self.sandbox.limits, self.sandbox.safe, font_list()
-        rights = {"cpu": int(limits.submission) + 60, "fsize": limits.disk, "core": 0, "nofile": limits.files, "data": limits.data,
-                  "nproc": limits.processes} if safe else {"core": 0}
+        rights = {"cpu": int(limits.submission) + 60, "fsize": limits.disk, "core": 0, "nofile": limits.files,
+                  "data": limits.data, "nproc": limits.processes} if safe else {"core": 0}
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         package = Path(__file__).parents[1]
         settings = {"limits": rights, "sandboxed": safe, "package": "/course" if safe else str(package.parent),

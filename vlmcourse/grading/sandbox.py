@@ -51,8 +51,9 @@ class Sandbox:
             return program
         root = os.geteuid() == 0
         size = ["--size", str(self.limits.disk)]
-        command = [str(bubblewrap()), "--die-with-parent", "--new-session", "--hostname", "sandbox", "--unshare-ipc", "--unshare-pid",
-                   "--unshare-net", "--unshare-uts", "--unshare-cgroup-try", "--cap-drop", "ALL"]
+        command = [str(bubblewrap()), "--die-with-parent", "--new-session", "--hostname", "sandbox",
+                   "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try",
+                   "--cap-drop", "ALL"]
         command += ([part for name in ROOT for part in ("--cap-add", name)] if root else ["--unshare-user", "--disable-userns"])
         seen: set[str] = set()
         command += _folder("/etc", seen) + _system()
@@ -88,10 +89,11 @@ class Sandbox:
 def environment(home: str = "/student", temporary: str = "/tmp") -> dict[str, str]:
     """All that a kernel knows of its surroundings."""
     return {"HOME": home, "USER": "student", "PATH": f"{sys.prefix}/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "TMPDIR": temporary,
-            "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MPLCONFIGDIR": f"{temporary}/matplotlib",
-            "MPLBACKEND": "module://matplotlib_inline.backend_inline", "IPYTHONDIR": f"{temporary}/ipython",
-            "HF_HUB_OFFLINE": "1", "HF_HOME": f"{temporary}/hf", "VLMCOURSE_SCALE": "smoke", "VLMCOURSE_CACHE": f"{temporary}/cache",
-            "PYDEVD_DISABLE_FILE_VALIDATION": "1", "JUPYTER_PLATFORM_DIRS": "1"}
+            "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
+            "MPLCONFIGDIR": f"{temporary}/matplotlib", "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+            "IPYTHONDIR": f"{temporary}/ipython",
+            "HF_HUB_OFFLINE": "1", "HF_HOME": f"{temporary}/hf", "VLMCOURSE_SCALE": "smoke",
+            "VLMCOURSE_CACHE": f"{temporary}/cache", "PYDEVD_DISABLE_FILE_VALIDATION": "1", "JUPYTER_PLATFORM_DIRS": "1"}
 
 
 def bubblewrap() -> Path:
