@@ -154,7 +154,8 @@ class Alone:
 
 def test_what_is_filled_in_is_scored_beside_controls():
     model, data = Knows(), Alone()
-    assert filling.masked_words(model, data, range(40))["nouns"] == 1
+    found = filling.masked_words(model, data, range(40))
+    assert found["nouns"] == 1 and set(found) == {"nouns", "backgrounds"}  # things alone have no places
     assert filling.masked_words(model, data, range(40), filling.empty)["nouns"] == 0
     assert filling.masked_words(model, data, range(40), filling.shuffled)["nouns"] < 0.2
     assert filling.masked_regions(model, data, range(40)) == 1

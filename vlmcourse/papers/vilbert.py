@@ -129,6 +129,7 @@ class ViLBERT(nn.Module):
         self.pool_text = nn.Linear(c.text_width, c.joint)
         self.judge = nn.Linear(c.joint, 1)
         initialise(self)
+        nn.init.normal_(self.embed_box.weight)  # boxes differ by tenths, features by ones: a small weight would drown them
 
     def see(self, features: Tensor, boxes: Tensor, visible: Tensor) -> Tensor:
         """What the image stream reads: the picture's own token, then its regions, (B, 1 + R, D) (Sec. 3.1).
@@ -180,7 +181,7 @@ class ViLBERT(nn.Module):
         return self.judge(image * text)[:, 0]
 
     def _aligned(self, image: Tensor, text: Tensor) -> Tensor:
-        # BERT's tanh. (The authors' code has a ReLU here; at our learning rate its product soon is zero for good.)
+        # BERT's tanh. (The authors' code has a ReLU here; in our first runs nearly all pairs then had the same score.)
         return self.aligned(self.pool_image(image[:, 0]).tanh(), self.pool_text(text[:, 0]).tanh())
 
     def score(self, batch: dict[str, Tensor], **looks) -> Tensor:

@@ -66,7 +66,9 @@ class Namer(nn.Module):
     def __init__(self, side: int, features: int, classes: int, attributes: int = 1):
         super().__init__()
         self.side, self.features = side, features
-        self.appearance = nn.Sequential(nn.Linear(3 * side ** 2, features), nn.ReLU(), nn.Linear(features, features), nn.ReLU())
+        self.appearance = nn.Sequential(
+            nn.Linear(3 * side ** 2, features), nn.ReLU(), nn.Linear(features, features), nn.ReLU(),
+            nn.LayerNorm(features, elementwise_affine=False))  # of size 1, so that a box added to them can be heard
         self.classify = nn.Linear(features, classes)
         self.describe = nn.Linear(features, attributes)
 

@@ -35,7 +35,7 @@ def picture_token(answer: Callable[[Tensor, Tensor, Tensor], Tensor]) -> str:
     hidden = torch.tensor([[False] * 4, [False, True, False, False], [True, False, False, False]])
 
     def mean(which: Tensor, by: Tensor | None = None) -> Tensor:
-        return (features * which[..., None]).sum(1) / (which if by is None else by).sum(1, keepdim=True)
+        return (features * which[..., None]).sum(1) / (which if by is None else by).sum(1, keepdim=True).clamp(min=1)
 
     seen, everything = real & ~hidden, torch.ones_like(real)
     wanted, got = mean(seen), _like(answer(features.clone(), real, hidden), mean(seen), "picture_token()")

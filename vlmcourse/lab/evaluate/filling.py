@@ -47,7 +47,10 @@ def word_kinds() -> dict[str, Tensor]:
 
 
 def masked_words(model, data, indices: Sequence[int], view: View = full, batch: int = 64) -> dict[str, float]:
-    """Masks each noun, place and background of these pairs' captions, one at a time: how often is the word found?"""
+    """Masks each noun, place and background of these pairs' captions, one at a time: how often is the word found?
+
+    A kind of word that none of the captions has is left out.
+    """
     mask = tokens.tokenizer().mask_token_id
     right: dict[str, list[Tensor]] = {name: [] for name in word_kinds()}
     with looking(model):
@@ -55,13 +58,15 @@ def masked_words(model, data, indices: Sequence[int], view: View = full, batch: 
             made = view(data.batch(indices[start:start + batch]))
             for name, ids in word_kinds().items():
                 row, place = torch.isin(made["ids"], ids).nonzero(as_tuple=True)
+                if not len(row):
+                    continue
                 one = rows(made, row)
                 numbers = torch.arange(len(row))
                 was = one["ids"][numbers, place]
                 one["ids"] = one["ids"].clone()
                 one["ids"][numbers, place] = mask
                 right[name].append(_on_device(model, model.words, one)[numbers, place].argmax(-1) == was)
-    return {name: torch.cat(found).float().mean().item() for name, found in right.items()}
+    return {name: torch.cat(found).float().mean().item() for name, found in right.items() if found}
 
 
 def masked_regions(model, data, indices: Sequence[int], view: View = full, batch: int = 64) -> float:
