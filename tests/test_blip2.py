@@ -254,6 +254,13 @@ def test_generation_scores_each_word_given_the_words_before_it_and_never_padding
     assert len(losses) == 4 * (T - 1) - 1
 
 
+def test_the_temperature_keeps_its_bounds(stage1):
+    for wild, kept in ((-0.2, 0.001), (3.0, 0.5), (0.1, 0.1)):
+        stage1.temperature.data.fill_(wild)
+        stage1.after_step()
+        assert stage1.temperature.item() == pytest.approx(kept)
+
+
 def test_features_kept_are_as_good_as_pixels(stage1, vision):
     one, found = batch(), []
     for given in (one, {"features": features(vision, one["pixels"]), "ids": one["ids"]}):

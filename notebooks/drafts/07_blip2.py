@@ -722,8 +722,13 @@ for name, fault in (("healthy", None), ("A", "leak"), ("B", "alike"), ("C", "eas
         f"| {name} | {ends['contrast']:.2f} | {ends['match']:.2f} | {ends['generate']:.2f} | {np.mean(apart):.2f} "
         f"| {spread:.2f} | {told[0]} | {told[1]} |"
     )
+every = max(1, steps // 20)
 for part in ("match", "generate"):
-    draw.show(draw.curves({name: {step.step: step.losses[part] for step in run} for name, run in runs.items()}, "step", part))
+    curves = {
+        name: {run[at].step: np.mean([step.losses[part] for step in run[at : at + every]]) for at in range(0, steps, every)}
+        for name, run in runs.items()
+    }
+    draw.show(draw.curves(curves, "step", f"loss of {part}"))
 names = [f"{scene.words[0]} on {scene.background}" for scene in two]
 Markdown(
     "\n".join(

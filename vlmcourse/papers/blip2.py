@@ -136,6 +136,11 @@ class Stage1(nn.Module):
         text = self.former.read(write, self.former.mask("generate", write)[:, :, self.former.config.queries:], cache)
         return {"contrast": contrast, "match": self._match(image, ids, own, same), "generate": self._generate(text, write)}
 
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """BLIP's bounds of the temperature. The authors' code needs none at its learning rates; ours are ten times as high."""
+        self.temperature.clamp_(0.001, 0.5)
+
     @classmethod
     def from_hf(cls, model) -> Stage1:
         """A `transformers.Blip2ForImageTextRetrieval` (contrast and matching; it has no head to write with, ours is fresh)."""
