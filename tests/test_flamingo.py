@@ -316,6 +316,27 @@ def test_written_alike_with_and_without_cache_and_padding(model):
         assert torch.equal(generate.write(model, padded, 6, cache=cache, media=media, real=real), plain)
 
 
+def test_beams_each_bring_their_pictures():
+    model = opened(build())
+    ids, media = page(3, 4), model.look(pictures())["media"]
+    best = [generate.beam(model, ids, 4, 2, END, cache=cache, media=media.repeat(2, 1, 1))
+            for cache in (None, language.new_cache(model.lm))]
+    assert torch.equal(*best)
+    with pytest.raises(ValueError, match="4 image tags in the text for 2 pictures"):
+        generate.beam(model, ids, 4, 2, END, media=media)
+
+
+def test_the_gates_reach_is_a_factor_and_changes_nothing_while_they_are_shut():
+    model, ids = build(config=replace(CONFIG, reach=(2.0, 5.0))), page(3, 4)
+    media = model.look(pictures())["media"]
+    assert torch.equal(model(ids, media=media), model.lm(ids).logits)
+    block, y = opened(model).blocks["1"], torch.randn(1, ids.shape[1], 32)
+    latents, sees = model.visible(ids, media)
+    looked = y + 5 * block.gate(block.attention(block.norm(y), latents, sees))
+    wanted = looked + 5 * block.gate_feedforward(block.feedforward(block.norm_feedforward(looked)))
+    torch.testing.assert_close(block(y, latents, sees), wanted, atol=1e-4, rtol=1e-4)
+
+
 @pytest.mark.parametrize("rule", [last_image, images_so_far])
 def test_a_cached_word_pays_for_the_pictures_it_sees(rule):
     model = opened(build(config=replace(CONFIG, sees=rule)))

@@ -8,7 +8,7 @@ from torch import nn
 
 from vlmcourse import recipes
 from vlmcourse.lab import tokens, world
-from vlmcourse.lab.evaluate import next_words
+from vlmcourse.lab.evaluate import likeliest, next_words
 from vlmcourse.lab.mixture import Accumulated, Mixed, RoundRobin
 from vlmcourse.lab.train import Batches, Scale, fit
 from vlmcourse.lab.world import interleaved, shots
@@ -223,3 +223,5 @@ def test_films_of_different_lengths_can_be_asked_about():
     film, episode = shots.motions(Web("test"), 1)[0]
     pages = [episode.prompt, (world.sample("test", 0), *episode.prompt[1:])]
     assert all(word in episode.choices for word in next_words(model, Prompts(pages, 32), [episode.choices] * 2))
+    films = [episode.prompt for _, episode in shots.motions(Web("test"), 2)]  # ranked by likelihood, one word each: the same
+    assert likeliest(model, Prompts(films, 32), [episode.choices] * 2) == next_words(model, Prompts(films, 32), [episode.choices] * 2)

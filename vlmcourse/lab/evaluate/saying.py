@@ -75,7 +75,7 @@ def likeliest(model, prompts, choices: Sequence[Sequence[str]], batch: int = 16)
                 prompt = ids[row][rest["real"][row]].expand(len(options), -1)
                 whole = torch.cat([prompt, answers], dim=1)
                 scored = torch.cat([torch.zeros_like(prompt, dtype=torch.bool), answers != tokens.PAD], dim=1)
-                mine = pixels[row * per_row:(row + 1) * per_row].repeat(len(options), 1, 1, 1)
+                mine = torch.cat([pixels[row * per_row:(row + 1) * per_row]] * len(options))  # pictures, or films
                 seen = model.look(mine) if len(mine) else {}
                 said.append(options[int(generate.likelihood(model, whole, scored, **seen).argmax())])
     return said
