@@ -8,16 +8,16 @@ images  pictures with captions, similarity matrices, retrieval, attention over a
 
 from vlmcourse.lab.draw.curves import Live, bars, curves, loss
 from vlmcourse.lab.draw.images import (
-           attention_over_image,
-           boxed,
-           confusion,
-           embeddings,
-           matches,
-           picture_and_bars,
-           pictures,
-           similarity,
+    attention_over_image,
+    boxed,
+    confusion,
+    embeddings,
+    matches,
+    picture_and_bars,
+    pictures,
+    similarity,
 )
-from vlmcourse.lab.draw.masks import compare, gallery, mask, weights
+from vlmcourse.lab.draw.masks import compare, compare_values, gallery, mask, ribbon, weights
 from vlmcourse.lab.draw.style import COLOURS, show
 
 __all__ = ["COLOURS", "Live", "attention_over_image", "bars", "boxed", "compare", "compare_values", "confusion", "curves",
