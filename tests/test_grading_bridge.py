@@ -41,7 +41,8 @@ def test_parameters_and_numpy_become_plain():
 
 @pytest.mark.parametrize("value, named", [
     (object(), "object"), (b"bytes", "bytes"), ({1: 2}, "dict"), (torch.eye(2).to_sparse(), "sparse Tensor"), ({1, 2}, "set"),
-    (type("Mine", (torch.Tensor,), {})(), "Mine"), (type("Int", (int,), {})(3), "Int"), (type("Dict", (dict,), {})(), "Dict")], ids=str)
+    (type("Mine", (torch.Tensor,), {})(), "Mine"), (type("Int", (int,), {})(3), "Int"), (type("Dict", (dict,), {})(), "Dict")],
+    ids=["object", "bytes", "numbered", "sparse", "set", "tensor subclass", "int subclass", "dict subclass"])
 def test_what_is_no_plain_value_is_named_by_its_type(value, named):
     with pytest.raises(codec.Unsendable, match=named):
         codec.encode([value])
