@@ -17,6 +17,7 @@ indices = st.integers(0, 10 ** 6)
 PAIRS = world.Pairs("train", 32)
 
 
+@settings(max_examples=40, deadline=None)
 @given(indices)
 def test_all_boxes_lie_in_the_picture_and_classes_sum_to_one(index):
     scene = sample("train", index)
@@ -53,6 +54,7 @@ def holds(text: str, scene: Scene) -> bool:
     return all(place(a) < place(b) for a in first for b in second)
 
 
+@settings(max_examples=40, deadline=None)
 @given(indices)
 def test_true_captions_hold_and_changed_ones_do_not(index):
     scene = PAIRS.scene(index)
@@ -63,6 +65,7 @@ def test_true_captions_hold_and_changed_ones_do_not(index):
         assert text is None or not holds(text, scene)
 
 
+@settings(max_examples=40, deadline=None)
 @given(indices)
 def test_a_swap_changes_who_is_where_and_nothing_else(index):
     scene = sample("train", index, things=(2, 4))

@@ -6,7 +6,7 @@
 # | | |
 # |---|---|
 # | You need | lessons 01 (attention, padding masks) and 02 (what a caption is worth; blind controls) |
-# | Time | about 75 minutes to work through; running all cells takes about MINUTES minutes on 2 cores, 2 GB of memory |
+# | Time | about 75 minutes to work through; the first training takes 3.2 minutes of one core (AMD EPYC, float32); all cells together are not measured yet |
 # | Papers | *ViLBERT*, Lu et al. 2019, [arXiv 1908.02265](https://arxiv.org/abs/1908.02265); *VL-BERT*, Su et al. 2020, [arXiv 1908.08530](https://arxiv.org/abs/1908.08530); both stand on *BERT*, Devlin et al. 2019, [arXiv 1810.04805](https://arxiv.org/abs/1810.04805) |
 # | Course code | `vlmcourse/papers/vilbert.py`, `papers/vlbert.py`, `parts/bert.py`, `lab/world/regions.py` |
 #
