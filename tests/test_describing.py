@@ -37,6 +37,14 @@ def test_bleu_on_captions_of_the_world_is_sacrebleus():
     assert bleu4(said, given) == pytest.approx(expected)
 
 
+def test_of_two_references_equally_near_the_shorter_counts():
+    from sacrebleu import corpus_bleu
+
+    said, given = ["a cat above a dog"], [["a cat above a", "a cat above a dog there"]]  # four and six words for five
+    expected = corpus_bleu(said, [[text] for text in given[0]], tokenize="none", smooth_method="none", force=True).score / 100
+    assert bleu4(said, given) == pytest.approx(expected) == pytest.approx(1)
+
+
 def dense_cider(said, references):
     """CIDEr-D as a formula over vectors of all n-grams, written again without the module's own counting."""
     def vector(text, grams):

@@ -20,7 +20,7 @@ from vlmcourse.parts.generate import Pick, beam, greedy, write
 
 CLS, ENC, DEC = (tokens.SPECIAL.index(name) for name in ("[CLS]", "[ENC]", "[DEC]"))
 PROMPT = "a picture of"
-THINGS = (1, 2)  # in a scene: all that left, right, above and below need, and minutes are enough to learn them
+THINGS = (1, 2)  # in a scene: all that left, right, above and below need, and short captions train faster
 LEARNING = Optimisation(1.5e-3, weight_decay=0.05, betas=(0.9, 0.98), warmup=0.1)  # paper: 3e-4, 0.05, 3,000 steps
 
 
