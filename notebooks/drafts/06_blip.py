@@ -208,7 +208,8 @@ ways = {
     "beam 3": recipes.captions_of(model, pixels, beams=3),
     "nucleus": recipes.captions_of(model, pixels, generate.nucleus(0.9, generator=torch.Generator().manual_seed(0))),
 }
-right = [evaluate.stated(text) <= evaluate.shown(scene) for text, scene in zip(ways["greedy"], some.scenes(range(6)))]
+told = [evaluate.stated(text) for text in ways["greedy"]]
+right = [bool(said) and said <= evaluate.shown(scene) for said, scene in zip(told, some.scenes(range(6)))]
 draw.show(draw.pictures(some.images(range(6)), ways["greedy"], right), credit=world.ATTRIBUTION)
 Markdown("\n".join(["| " + " | ".join(ways) + " |", "|---|---|---|", *("| " + " | ".join(row) + " |" for row in zip(*ways.values()))]))
 
@@ -222,13 +223,13 @@ draw.show(
 )
 
 # %% [markdown]
-# Where does [ENC] look, for each word of the caption? Cross-attention of the last block but one, the mean over heads:
+# Where does the decoder look while it reads each word of a caption? Cross-attention of the first block, the mean over heads. (It goes by the encoder's name: it is one object.)
 
 # %%
 scene, caption, _ = a[0]
 one, ids = world.to_pixels(world.render(scene, size)[None]), tokens.encode([caption])
 looked = watch.weights(model, lambda: model(ids, **model.look(one)))
-maps = looked["decoder.blocks.0.cross"][0].mean(0)[:, 1:]  # (T, P without the class token)
+maps = looked["encoder.blocks.0.cross"][0].mean(0)[:, 1:]  # (T, P without the class token)
 names = tokens.tokenizer().convert_ids_to_tokens(ids[0].tolist())
 chosen = {name: maps[place] for place, name in enumerate(names) if name in scene.words}
 draw.show(draw.attention_over_image(world.render(scene, size), chosen), credit=world.ATTRIBUTION)

@@ -22,8 +22,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from vlmcourse.parts import masks
-from vlmcourse.parts.bert import Embeddings, WordHead
-from vlmcourse.parts.layers import PostNormBlock
+from vlmcourse.parts.bert import Seen, TextTransformer, WordHead, rows
 from vlmcourse.parts.momentum import Momentum, soft_contrast
 from vlmcourse.parts.objectives import contrast, hard_negatives, match
 from vlmcourse.parts.vision import Patches, ViT, check_pixels
@@ -65,36 +64,12 @@ class BLIPConfig:
     soft: float = 0.0  # paper: 0.4, reached over the first two epochs
 
 
-class TextTransformer(nn.Module):
-    """BERT with cross-attention in every block: encoder or decoder, as the mask says."""
-
-    def __init__(self, c: BLIPConfig):
-        super().__init__()
-        self.embeddings = Embeddings(c.vocabulary, c.context, c.text_width, c.text_eps)
-        self.blocks = nn.ModuleList(PostNormBlock(c.text_width, c.text_heads, c.text_hidden, eps=c.text_eps,
-                                                  context_width=c.vision_width) for _ in range(c.text_depth))
-
-    def share(self, other: TextTransformer, apart: tuple[str, ...]) -> None:
-        """From now on every module of mine but those named in `apart` *is* the other's."""
-        for mine, theirs in ((self, other), *zip(self.blocks, other.blocks)):
-            for name, module in theirs.named_children():
-                if name not in (*apart, "blocks"):
-                    setattr(mine, name, module)
-
-    def forward(self, ids: Tensor, mask, states: Tensor | None = None, seen=None, cache: dict | None = None,
-                start: int = 0) -> Tensor:
-        """ids (B, T), states (B, K, C) to look at and the mask `seen` on them -> (B, T, D)."""
-        x = self.embeddings(ids, start)
-        for block in self.blocks:
-            x = block(x, mask, states, seen, cache)
-        return x
-
-    def first(self, ids: Tensor, mask: Tensor, states: Tensor | None = None, seen=None) -> Tensor:
-        """The state of the first token alone: (B, T) ids -> (B, D)."""
-        x = self.embeddings(ids)
-        for block in self.blocks[:-1]:
-            x = block(x, mask, states, seen)
-        return self.blocks[-1].first(x, mask, states, seen)
+def share(decoder: TextTransformer, encoder: TextTransformer, apart: tuple[str, ...]) -> None:
+    """From now on every module of the decoder but those named in `apart` *is* the encoder's."""
+    for mine, theirs in ((decoder, encoder), *zip(decoder.blocks, encoder.blocks)):
+        for name, module in theirs.named_children():
+            if name not in (*apart, "blocks"):
+                setattr(mine, name, module)
 
 
 class BLIP(nn.Module):
@@ -115,8 +90,9 @@ class BLIP(nn.Module):
                          eps=c.vision_eps, stem=Patches(c.patch, c.vision_width, bias=True))
             vision.norm_in = nn.Identity()  # CLIP's alone
         self.vision = vision
-        self.encoder, self.decoder = TextTransformer(c), TextTransformer(c)
-        self.decoder.share(self.encoder, c.apart)
+        self.encoder, self.decoder = (TextTransformer(c.vocabulary, c.context, c.text_width, c.text_depth, c.text_heads,
+                                                      c.text_hidden, c.text_eps, c.vision_width) for _ in range(2))
+        share(self.decoder, self.encoder, c.apart)
         self.head = WordHead(c.text_width, c.vocabulary, c.text_eps)
         self.image_projection = nn.Linear(c.vision_width, c.embedding)
         self.text_projection = nn.Linear(c.text_width, c.embedding)
@@ -157,10 +133,10 @@ class BLIP(nn.Module):
         """(B, T) -> (B, E) unit vectors, of [CLS]. No picture is looked at."""
         return normalize(self.text_projection(self.encoder.first(*self.as_role(ids, self.config.cls))), dim=-1)
 
-    def matches(self, ids: Tensor, states: Tensor, real: Tensor | None = None) -> Tensor:
+    def matches(self, ids: Tensor, states: Seen, real: Tensor | None = None) -> Tensor:
         """ids (B, T), states (B, P, C) of `look`, real (B, P) where some are padding -> (B, 2) logits of [ENC]: no, yes."""
-        if len(ids) != len(states):
-            raise ValueError(f"{len(states)} pictures and {len(ids)} texts to match; expected one text for each picture. "
+        if (pictures := rows(states)) != len(ids):
+            raise ValueError(f"{pictures} pictures and {len(ids)} texts to match; expected one text for each picture. "
                              "Repeat the pictures for several texts each.")
         return self.match_head(self.encoder.first(*self.as_role(ids, self.config.enc), states, self._seen(real)))
 
@@ -169,7 +145,7 @@ class BLIP(nn.Module):
         question, mask = self.as_role(ids, self.config.enc)
         return {"states": self.encoder(question, mask, states), "real": ids != self.config.pad}
 
-    def decode(self, ids: Tensor, states: Tensor, real: Tensor | None = None, cache: dict | None = None) -> Tensor:
+    def decode(self, ids: Tensor, states: Seen, real: Tensor | None = None, cache: dict | None = None) -> Tensor:
         """As forward, but states of the last block: (B, new, D)."""
         start = cache.length if cache else 0
         mask = masks.causal(ids.shape[1]).rows(start).dense(ids.device)
@@ -182,19 +158,22 @@ class BLIP(nn.Module):
         """
         return self.head(self.decode(ids, states, real, cache), self.decoder.embeddings.words.weight)
 
-    def caption_loss(self, ids: Tensor, scored: Tensor, states: Tensor, real: Tensor | None = None) -> Tensor:
+    def caption_loss(self, ids: Tensor, scored: Tensor, states: Seen, real: Tensor | None = None) -> Tensor:
         """Cross-entropy, with label smoothing, of the tokens at `scored` (B, T), True. Only they are turned into words."""
         said = self.decode(ids[:, :-1], states, real)[scored[:, 1:]]  # (scored tokens, D)
         logits = self.head(said, self.decoder.embeddings.words.weight)
         return cross_entropy(logits.float(), ids[:, 1:][scored[:, 1:]], label_smoothing=self.config.smoothing)
 
-    def align(self, batch: dict[str, Tensor], states: Tensor) -> dict[str, Tensor]:
-        """The encoder's two losses, "contrast" and "match" (Sec. 3.2); see losses."""
+    def align(self, batch: dict[str, Tensor], states: Tensor, read: list | None = None) -> dict[str, Tensor]:
+        """The encoder's two losses, "contrast" and "match" (Sec. 3.2); see losses. read: the encoder's of the states."""
         ids = batch["ids"]
         same = batch["same"] if "same" in batch else torch.unique(ids, dim=0, return_inverse=True)[1]
         image, text = normalize(self.image_projection(states[:, 0]), dim=-1), self.encode_text(ids)
         texts, images = hard_negatives(image.detach() @ text.detach().T / self.temperature.detach(), same)
-        belongs = self.matches(torch.cat([ids, ids[texts], ids]), torch.cat([states, states, states[images]]))
+        own = torch.arange(len(ids), device=ids.device)
+        again = torch.cat([own, own, images])  # each picture is projected once, and looked at five times
+        read = [(k[again], v[again]) for k, v in read or self.encoder.read(states)]
+        belongs = self.matches(torch.cat([ids, ids[texts], ids]), read)
         return {"contrast": self._contrast(batch["pixels"], ids, image, text, same),
                 "match": match(belongs[:len(ids)], belongs[len(ids):])}
 
@@ -209,7 +188,10 @@ class BLIP(nn.Module):
         if len(pixels) != len(ids):
             raise ValueError(f"{len(pixels)} pictures and {len(ids)} texts in a batch; expected one text for each picture.")
         states = self.look(pixels)["states"]
-        return {**self.align(batch, states), "caption": self.caption_loss(ids, self.words(batch), states)}
+        read = self.encoder.read(states)
+        shared = self.encoder.blocks[0].cross is self.decoder.blocks[0].cross
+        return {**self.align(batch, states, read),
+                "caption": self.caption_loss(ids, self.words(batch), read if shared else states)}
 
     def words(self, batch: dict[str, Tensor]) -> Tensor:
         """`scored` of the batch, or every token but the first and padding."""

@@ -77,24 +77,31 @@ class Attention(nn.Module):
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, L, D) -> (B, H, L, D/H)
 
-    def forward(self, x: Tensor, context: Tensor | None = None, mask=None, cache: dict | None = None) -> Tensor:
-        """x (B, Q, D), context (B, K, C) or None for self-attention -> (B, Q, D).
+    def read(self, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of a context (B, K, C): two of (B, H, K, D/H). `forward` takes them in its place, so that what is
+        looked at several times is projected once."""
+        k, v = map(self._split, self.key_value(context).chunk(2, dim=-1))
+        return k, v
+
+    def forward(self, x: Tensor, context: Tensor | tuple[Tensor, Tensor] | None = None, mask=None,
+                cache: dict | None = None) -> Tensor:
+        """x (B, Q, D), context (B, K, C), what `read` made of it, or None for self-attention -> (B, Q, D).
 
         With `cache` (a dict, empty at first) self-attention remembers keys and values: x holds only the new tokens,
         `mask` has a row for each of them and a column for every token so far. A context is given anew at each call.
         """
         q = self._split(self.query(x))
-        k, v = map(self._split, self.key_value(x if context is None else context).chunk(2, dim=-1))
+        k, v = context if isinstance(context, tuple) else self.read(x if context is None else context)
         if cache is not None and context is None:
             if self in cache:
                 k, v = torch.cat([cache[self][0], k], dim=2), torch.cat([cache[self][1], v], dim=2)
             cache[self] = (k, v)
         return self.out(attend(q, k, v, mask).transpose(1, 2).flatten(2))
 
-    def weights(self, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+    def weights(self, x: Tensor, context: Tensor | tuple[Tensor, Tensor] | None = None, mask: Tensor | None = None) -> Tensor:
         """The probabilities (B, H, Q, K) behind `forward`, recomputed from the same projections, to look at."""
         q = self._split(self.query(x))
-        k = self._split(self.key_value(x if context is None else context).chunk(2, dim=-1)[0])
+        k, _ = context if isinstance(context, tuple) else self.read(x if context is None else context)
         scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
         if mask is None:
             return scores.softmax(-1)

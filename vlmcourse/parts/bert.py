@@ -1,7 +1,12 @@
-"""BERT's two ends: words into vectors, and vectors into words. Between them: layers.PostNormBlock."""
+"""BERT, with cross-attention in every block: words into vectors, blocks, vectors into words."""
 
 import torch
 from torch import Tensor, nn
+
+from vlmcourse.parts.layers import PostNormBlock
+
+Seen = Tensor | list[tuple[Tensor, Tensor]]
+"""What a text looks at: states (B, K, C), or what `TextTransformer.read` made of them."""
 
 
 class Embeddings(nn.Module):
@@ -20,6 +25,44 @@ class Embeddings(nn.Module):
         if end > len(self.positions):
             raise ValueError(f"texts of {end} tokens; this model reads at most {len(self.positions)}. Shorten them.")
         return self.norm(self.words(ids) + self.positions[start:end])
+
+
+def rows(seen: Seen) -> int:
+    """How many sequences of states there are."""
+    return len(seen if isinstance(seen, Tensor) else seen[0][0])
+
+
+class TextTransformer(nn.Module):
+    """An encoder or a decoder, as the mask says; it looks at `states` of width `context_width` where they are given."""
+
+    def __init__(self, vocabulary: int, context: int, width: int, depth: int, heads: int, hidden: int | None, eps: float,
+                 context_width: int):
+        super().__init__()
+        self.embeddings = Embeddings(vocabulary, context, width, eps)
+        self.blocks = nn.ModuleList(PostNormBlock(width, heads, hidden, eps=eps, context_width=context_width)
+                                    for _ in range(depth))
+
+    def read(self, states: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Keys and values of states (B, K, C), for each block: to look at them several times."""
+        return [block.cross.read(states) for block in self.blocks]
+
+    def _each(self, states: Seen | None) -> list:
+        return states if isinstance(states, list) else [states] * len(self.blocks)
+
+    def forward(self, ids: Tensor, mask, states: Seen | None = None, seen=None, cache: dict | None = None,
+                start: int = 0) -> Tensor:
+        """ids (B, T), states to look at and the mask `seen` on them -> (B, T, D)."""
+        x = self.embeddings(ids, start)
+        for block, context in zip(self.blocks, self._each(states)):
+            x = block(x, mask, context, seen, cache)
+        return x
+
+    def first(self, ids: Tensor, mask: Tensor, states: Seen | None = None, seen=None) -> Tensor:
+        """The state of the first token alone: (B, T) ids -> (B, D)."""
+        x, contexts = self.embeddings(ids), self._each(states)
+        for block, context in zip(self.blocks[:-1], contexts):
+            x = block(x, mask, context, seen)
+        return self.blocks[-1].first(x, mask, contexts[-1], seen)
 
 
 class WordHead(nn.Module):

@@ -121,17 +121,18 @@ class PostNormBlock(nn.Module):
                 nn.init.normal_(module.weight, std=width ** -0.5)
                 nn.init.zeros_(module.bias)
 
-    def forward(self, x: Tensor, mask=None, context: Tensor | None = None, context_mask=None,
+    def forward(self, x: Tensor, mask=None, context: Tensor | tuple[Tensor, Tensor] | None = None, context_mask=None,
                 cache: dict | None = None) -> Tensor:
-        """x (B, L, D), context (B, K, C) or None -> (B, L, D)."""
+        """x (B, L, D), context (B, K, C), what `cross.read` made of it, or None -> (B, L, D)."""
         return self._rest(self.norm1(x + self.attention(x, mask=mask, cache=cache)), context, context_mask)
 
-    def first(self, x: Tensor, mask: Tensor | None = None, context: Tensor | None = None, context_mask=None) -> Tensor:
+    def first(self, x: Tensor, mask: Tensor | None = None, context: Tensor | tuple[Tensor, Tensor] | None = None,
+              context_mask=None) -> Tensor:
         """forward at the first position alone, (B, D): what a block read at its [CLS] needs. The others are looked at."""
         here = self.attention(x[:, :1], context=x, mask=None if mask is None else mask[:, :, :1])
         return self._rest(self.norm1(x[:, :1] + here), context, context_mask)[:, 0]
 
-    def _rest(self, x: Tensor, context: Tensor | None, context_mask) -> Tensor:
+    def _rest(self, x: Tensor, context: Tensor | tuple[Tensor, Tensor] | None, context_mask) -> Tensor:
         if context is not None:
             x = self.norm_cross(x + self.cross(x, context, context_mask))
         return self.norm2(x + self.feedforward(x))
