@@ -65,7 +65,8 @@ def trained(module: nn.Module, run: Callable[[], torch.Tensor]) -> Step:
 
 
 def peers() -> dict[str, object]:
-    found = {"flamingo-pytorch": importlib.import_module("flamingo_pytorch") if importlib.util.find_spec("flamingo_pytorch") else None,
+    there = importlib.util.find_spec("flamingo_pytorch")
+    found = {"flamingo-pytorch": importlib.import_module("flamingo_pytorch") if there else None,
              "OpenFlamingo helpers": open_flamingo()}
     if missing := [name for name, module in found.items() if module is None]:
         print(f"left out, not installed: {', '.join(missing)}. `make bench` installs them.")
@@ -140,7 +141,8 @@ def decoding(lengths: tuple[int, ...], images: int, rounds: int) -> list[dict]:
         rows += [{"part": "decoding", "model": f"ours, {kind}", "tokens": length, "images": images, "ms": 1e3 * value,
                   "times": seconds["no cache"] / value} for kind, value in seconds.items()]
         print(f"{length:4} words after {images} pictures: " +
-              ", ".join(f"{row['model']} {row['ms']:.0f} ms" for row in rows[-2:]) + f": {rows[-2]['times']:.1f} times", flush=True)
+              ", ".join(f"{row['model']} {row['ms']:.0f} ms" for row in rows[-2:]) +
+              f": {rows[-2]['times']:.1f} times", flush=True)
     return rows
 
 
@@ -153,7 +155,8 @@ def measure(widths: tuple[int, ...], batch: int, rounds: int) -> None:
             fastest = min((value for name, value in seconds.items() if name != "ours"), default=float("nan"))
             for name, value in seconds.items():
                 rows.append({"part": part, "model": name, "width": width, "batch": batch, "ms": 1e3 * value,
-                             "peak MiB": peak_memory(three_steps, part, name, width, batch), "times fastest peer": fastest / value})
+                             "peak MiB": peak_memory(three_steps, part, name, width, batch),
+                             "times fastest peer": fastest / value})
                 print(f"{part:12} width {width:5}  {name:22} {rows[-1]['ms']:8.1f} ms  {rows[-1]['peak MiB']:7.0f} MiB  "
                       f"{rows[-1]['times fastest peer']:.2f} times the fastest peer", flush=True)
     rows += decoding((16, 64, 256), IMAGES, max(3, rounds // 4))
@@ -163,5 +166,6 @@ def measure(widths: tuple[int, ...], batch: int, rounds: int) -> None:
         names = list(dict.fromkeys(row["model"] for row in rows if row["part"] == "gated block"))
         series = {name: {row["width"]: row["ms"] for row in rows if row["part"] == "gated block" and row["model"] == name}
                   for name in names}
-        kept.with_name("speed_flamingo_ms.png").write_bytes(png(draw.curves(series, "width", "ms, gated block", xlog=True, ylog=True)))
+        picture = draw.curves(series, "width", "ms, gated block", xlog=True, ylog=True)
+        kept.with_name("speed_flamingo_ms.png").write_bytes(png(picture))
     print(f"Kept {kept}")

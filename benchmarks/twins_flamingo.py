@@ -2,8 +2,8 @@
 
     python -m benchmarks.twins_flamingo [--scale smoke|laptop|gpu] [--seeds 1] [--only "w/o pages"] [--fresh]
 
-Every row changes one thing of the first row, in a world of 24 nouns. All take the same number of steps with the same pages in each step; rows that are
-measured already are kept. At laptop scale one core takes about two minutes a row. Our language model has three layers, so
+Every row changes one thing of the first row, in a world of 24 nouns. All take the same number of steps with the same
+pages in each step; rows that are measured already are kept. At laptop scale one core takes about two minutes a row. Our language model has three layers, so
 'every 2nd' and 'single in the middle' are the same model, before the second layer; and 'every 4th' is every 3rd here.
 """
 
@@ -200,7 +200,7 @@ def towers(size: Scale) -> dict[str, nn.Module]:
 
 
 def measured(model: Flamingo, size: int, count: int) -> dict[str, float]:
-    """As the paper's five columns: captions; questions that need knowledge, questions that don't, of films: with four examples."""
+    """As the paper's five columns: captions, questions that need knowledge or not (after four examples), films, new names."""
     web = Web("test", words=WORDS)
 
     def asked(kinds: tuple[str, ...]) -> float:
@@ -239,7 +239,8 @@ def run(row: Row, size: Scale, tower: nn.Module, seed: int, count: int) -> dict:
     tail = losses[-50:]
     found = {"group": row.group, "row": row.name, "seed": seed, "steps": steps, "paper": row.score,
              "learns": sum(p.numel() for p in model.parameters() if p.requires_grad), "step time": float(np.median(taken)),
-             "first loss": losses[0], "last losses": {name: float(np.mean([one[name] for one in tail if name in one])) for name in per},
+             "first loss": losses[0], "last losses": {
+                 name: float(np.mean([one[name] for one in tail if name in one])) for name in per},
              **measured(model, size.image_size, count)}
     print({name: round(value, 3) if isinstance(value, float) else value for name, value in found.items()}, flush=True)
     return found

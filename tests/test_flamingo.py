@@ -92,6 +92,14 @@ def test_closed_gates_give_the_language_model_bit_for_bit(model):
         assert torch.equal(model.lm(ids).logits, bare)
 
 
+def test_the_layers_themselves_never_hear_of_pictures(model):
+    heard = []
+    for layer in language.layers(model.lm):
+        layer.register_forward_pre_hook(lambda module, given, named: heard.append("media" in named), with_kwargs=True)
+    model(page(3, 4), **model.look(pictures()))
+    assert heard == [False, False]
+
+
 def test_at_step_one_only_gates_get_a_gradient_and_at_step_two_the_rest(model):
     def moved():
         model.zero_grad()

@@ -171,7 +171,7 @@ class Flamingo(nn.Module):
         self.handles = fuse(lm, {int(number): module for number, module in self.blocks.items()})
 
     def see(self, pictures: Tensor | Sequence[Tensor]) -> list[Tensor]:
-        """Pictures (3, S, S) and films (T, 3, S, S), in any mixture and number -> features (T, P, D) of each, T = 1 for a picture."""
+        """Pictures (3, S, S) and films (T, 3, S, S), in any mixture -> features (T, P, D) of each, T = 1 for a picture."""
         films = [picture if picture.dim() == 4 else picture[None] for picture in pictures]
         if empty := [number for number, film in enumerate(films) if not len(film)]:
             raise ValueError(f"film {empty[0]} has no frames; expected at least one. A picture is a film of one frame.")
@@ -217,8 +217,8 @@ class Flamingo(nn.Module):
     def agree(self, ids: Tensor, pictures: int) -> None:
         """Raises ValueError, before anything is computed, unless pages and pictures fit each other and the language model."""
         if (tags := int((ids == self.config.tag).sum())) != pictures:
-            raise ValueError(f"{tags} image tags in the text for {pictures} pictures; expected one picture (or film) for each tag, "
-                             "in reading order. A tag without a picture would have nothing to look at.")
+            raise ValueError(f"{tags} image tags in the text for {pictures} pictures; expected one picture (or film) for each "
+                             "tag, in reading order. A tag without a picture would have nothing to look at.")
         most = getattr(self.lm.config, "max_position_embeddings", None)
         if most is not None and ids.shape[1] > most:
             raise ValueError(f"pages of {ids.shape[1]} tokens; this language model has positions for {most}. "

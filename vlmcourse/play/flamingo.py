@@ -66,7 +66,7 @@ def gated(answer: Callable[[Tensor, Callable, Callable, Tensor, Tensor], Tensor]
         return looked + gate(b) * feedforward(looked if after is None else after)
 
     before = y.clone()
-    got = _tensor(answer(y, attention, feedforward, a, b), (2, 3, 4), torch.float64, "what goes in comes out changed, in its shape.")
+    got = _tensor(answer(y, attention, feedforward, a, b), (2, 3, 4), torch.float64, "what goes in comes out in its shape.")
     if not torch.equal(y, before):
         raise Mistake("you changed y itself: y += ... writes into what the language model still needs. Write y = y + ...")
     if torch.allclose(got, block(y)):
@@ -102,8 +102,8 @@ def resampled(answer: Callable[[Tensor, Tensor, Callable, Callable, Callable], T
         return attend((query(queries) * scale)[:, None], key(keys)[:, None], value(keys)[:, None])[:, 0]
 
     both = torch.cat([features, latents], dim=1)
-    got = _tensor(answer(latents, features, query, key, value), (2, 3, 4), torch.float32, "as many latents as before, whatever the "
-                  "number of features.")
+    got = _tensor(answer(latents, features, query, key, value), (2, 3, 4), torch.float32, "as many latents as before, "
+                  "whatever the number of features.")
     if torch.allclose(got, latents + read(latents, both), atol=1e-4):
         return "Latents ask features and each other in one attention, and are added to what they find."
     likely = {

@@ -146,7 +146,8 @@ def flamingo(scale: Scale | str | None = None, seed: int = 0, *, lm: nn.Module |
     steps = steps or SIZES[size.name].steps
     lm = freeze(deepcopy(language(size).model.lm)) if lm is None else deepcopy(lm)
     tower = freeze(Tower(clip(size).model.vision)) if tower is None else tower
-    learns = [name for name, model in (("tower", tower), ("language model", lm)) if any(p.requires_grad for p in model.parameters())]
+    learns = [name for name, model in (("tower", tower), ("language model", lm))
+              if any(parameter.requires_grad for parameter in model.parameters())]
     see = Seen(size.image_size) if "tower" in learns else kept or Kept(tower, size.image_size)
     data = data or sources(size, see, seed)
     mixture = Accumulated(data) if isinstance(data, Mapping) else data
@@ -178,8 +179,8 @@ def captioned_rightly(model: Flamingo, size: int, count: int = 256, view: interl
     nouns = {one.word for one in world.nouns()}
     right = sum([word for word in words if word in nouns] == list(scene.words) for words, scene in zip(said, scenes))
     named = [(scene, words) for words, scene in zip(said, scenes) if set(words) & set(world.BACKGROUNDS)]
-    return {"noun": right / count, "noun, chance": 1 / len(web.words or world.known_nouns()), "background said": len(named) / count,
-            "background, where said": sum(scene.background in words for scene, words in named) / max(1, len(named))}
+    return {"noun": right / count, "noun, chance": 1 / len(web.words or world.known_nouns()),
+            "background said": len(named) / count, "background, where said": sum(scene.background in words for scene, words in named) / max(1, len(named))}
 
 
 def answered_rightly(model: Flamingo, episodes: Sequence[world.pages.Episode], size: int,
@@ -216,4 +217,5 @@ def motion_report(model: Flamingo, size: int, count: int = 256) -> dict[str, flo
 def flamingo_report(model: Flamingo, size: int, count: int = 256) -> dict:
     """All of it."""
     return {"captions": captioned_rightly(model, size, count), "shots": shot_curve(model, size, count=count),
-            "shots, exchanged pictures": shot_curve(model, size, count=count, exchanged=True), "motion": motion_report(model, size, count)}
+            "shots, exchanged pictures": shot_curve(model, size, count=count, exchanged=True),
+            "motion": motion_report(model, size, count)}

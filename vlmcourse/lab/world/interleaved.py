@@ -86,7 +86,8 @@ class Source:
         pages = [self.page(index) for index in indices]
         ids = tokens.encode([written(parts) for parts in pages])
         given = (tokens.PAD, tokens.BOS, tokens.EOS, *tokens.tokenizer().convert_tokens_to_ids([TAG, CLOSE]))
-        return {"ids": ids, "scored": ~torch.isin(ids, torch.tensor(given)), **self.see([frames for parts in pages for frames in shown(parts)])}
+        return {"ids": ids, "scored": ~torch.isin(ids, torch.tensor(given)),
+                **self.see([frames for parts in pages for frames in shown(parts)])}
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ class Web:
         """LTIP: a picture and all that can be seen on it."""
         draws = self.draws("described", index)
         scene = self.single(index) if draws.random() < 0.6 else self.several(index)
-        details = [f"the {one.word} is in the {quarter(one)} ." if draws.random() < 0.5 else f"the {one.word} is {one.noun.colour} ."
+        details = [f"the {one.word} is {f'in the {quarter(one)}' if draws.random() < 0.5 else one.noun.colour} ."
                    for one in scene.things]
         return scene, " ".join([f"{captions.detailed(scene, draws)} .", *draws.several(details, len(details))])
 

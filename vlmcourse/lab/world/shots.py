@@ -37,7 +37,10 @@ def binding(split: str, index: int, count: int, ways: int = 4, seed: int = 0, am
 
 
 def nearest(queries: Tensor, pool: Tensor, count: int) -> Tensor:
-    """RICES (Sec. B.1.5): the `count` nearest of a pool by cosine, the nearest last, beside the question: (Q, E), (N, E) -> (Q, k)."""
+    """RICES (Sec. B.1.5): the `count` nearest of a pool by cosine, the nearest last, beside the question.
+
+    (Q, E), (N, E) -> (Q, count) numbers of the pool.
+    """
     queries, pool = (normalize(one, dim=-1) for one in (queries, pool))
     return (queries @ pool.T).topk(count, dim=-1).indices.flip(-1)
 
