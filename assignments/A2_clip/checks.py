@@ -183,6 +183,8 @@ def run(read_end, states, ids, end):
         read_end(states, ids, end)
     except ValueError:
         return "ValueError"
+    except NotImplementedError:
+        raise
     except Exception as error:
         return type(error).__name__
     return "nothing"

@@ -67,6 +67,8 @@ def run(put_in, embeddings, is_slot, prefix):
         put_in(embeddings, is_slot, prefix)
     except ValueError:
         return "ValueError"
+    except NotImplementedError:
+        raise
     except Exception as error:
         return type(error).__name__
     return "nothing"
