@@ -68,7 +68,7 @@ def jupyter(folder: Path):
                    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(small.ROOT)}
     server = subprocess.Popen([*command], cwd=small.ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                               start_new_session=True)
-    address, until = f"http://127.0.0.1:{port}", time.monotonic() + PATIENCE / 1000
+    address, until = f"http://127.0.0.1:{port}", time.monotonic() + 180
     try:
         while True:
             try:
