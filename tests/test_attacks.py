@@ -28,7 +28,7 @@ ROOT = os.geteuid() == 0
 SLOW = float(os.environ.get("VLMCOURSE_PATIENCE", 1))  # on a busy machine
 RIGHT = "\ndef softmax(x):\n    return torch.softmax(x, -1)\n"
 WRONG = "\ndef softmax(x):\n    return torch.zeros_like(x)\n"
-LIMITS = sandbox.Limits(cell=4 * SLOW, task=6 * SLOW, submission=120 * SLOW, memory=1200 * 2**20, disk=32 * 2**20)
+LIMITS = sandbox.Limits(cell=3 * SLOW, task=4 * SLOW, submission=120 * SLOW, memory=1200 * 2**20, disk=32 * 2**20)
 
 CHEATS = {  # wrong answers that want to be right: nothing for the task
     "a subclass that equals everything": """
@@ -168,7 +168,7 @@ def softmax(x): os._exit(0)""",
 
 @pytest.fixture(scope="module")
 def tasks(tmp_path_factory):
-    checks = load(small.write(tmp_path_factory.mktemp("small"), seconds=4 * SLOW) / small.NAME)
+    checks = load(small.write(tmp_path_factory.mktemp("small"), seconds=2 * SLOW) / small.NAME)
     return {name: Task(name, 2.0, found) for name, found in checks.items()}
 
 
