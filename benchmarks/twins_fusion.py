@@ -28,7 +28,7 @@ from vlmcourse.lab.train import Scale
 from vlmcourse.lab.world.noise import mismatched
 from vlmcourse.lab.world.regions import Regions, grid, nearly_right
 from vlmcourse.papers.vilbert import TwoStreams, ViLBERT
-from vlmcourse.parts.bert import PostNormBlock
+from vlmcourse.parts.layers import PostNormBlock
 from vlmcourse.parts.masks import keys
 
 app = typer.Typer(add_completion=False)
@@ -43,7 +43,7 @@ class NeverMeet(TwoStreams):
         for block in self.text_first:
             text = block(text, words)
         for across, image_block, text_block in zip(self.meetings, self.image, self.text):
-            image, text = across.image(image, regions), across.text(text, words)
+            image, text = across.image(image, image, regions), across.text(text, text, words)
             image, text = image_block(image, regions), text_block(text, words)
         return image, text
 

@@ -23,7 +23,8 @@ from vlmcourse.lab.evaluate import filling
 from vlmcourse.lab.train import Batches, Optimisation, Scale, fit
 from vlmcourse.lab.world import regions
 from vlmcourse.papers.vilbert import CoAttention, ViLBERT, hide
-from vlmcourse.parts.bert import PostNormBlock, choose, inner, mask_words
+from vlmcourse.parts.bert import choose, inner, mask_words
+from vlmcourse.parts.layers import PostNormBlock
 from vlmcourse.play import vilbert as exercises
 from vlmcourse.play.lesson import attempt, predict
 
