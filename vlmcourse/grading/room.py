@@ -76,7 +76,7 @@ class Room:
                     "fonts": str("/course/fonts.json" if safe else fonts) if fonts else None,
                     "fonts_name": fonts.name if fonts else None}
         script = str(Path("/course/vlmcourse" if safe else package, "grading", "inside.py"))
-        outside = {}
+        outside = {"env": {"PATH": os.environ.get("PATH", os.defpath)}}  # bubblewrap's own can be read in the sandbox
         if not safe:
             work = Path(tempfile.mkdtemp(dir=self.folder))
             (work / "t").mkdir()
