@@ -120,6 +120,10 @@ class Room:
         return [process for process in descendants(self.process.pid) if process.pid not in keep and _alive(process)
                 and not (self.sandbox.safe and _parent(process) == self.process.pid)]
 
+    def whole(self) -> bool:
+        """The nursery lives. An ordinary user's kernel can kill it, and with it, a little later, the whole sandbox."""
+        return self.process is not None and self.process.poll() is None and _alive(self.nursery)
+
     def sweep(self, spare: psutil.Process | None = None) -> None:
         """Ends the student's processes, all but `spare`. If they multiply faster than they die, the sandbox ends with them."""
         for _ in range(20):
