@@ -25,6 +25,7 @@ from vlmcourse.grading.room import Room, descendants  # noqa: E402
 
 pytestmark = pytest.mark.skipif(sandbox.trouble() is not None, reason=f"no sandbox can be made here: {sandbox.trouble()}")
 ROOT = os.geteuid() == 0
+os.environ["VLM_SECRET"] = "the grader's own surroundings"
 SLOW = float(os.environ.get("VLMCOURSE_PATIENCE", 1))  # on a busy machine
 RIGHT = "\ndef softmax(x):\n    return torch.softmax(x, -1)\n"
 WRONG = "\ndef softmax(x):\n    return torch.zeros_like(x)\n"
@@ -229,7 +230,7 @@ def test_nothing_of_the_machine_can_be_seen_or_changed(tasks, room, tmp_path):
     answer = f"""
 import ctypes, glob, os, socket
 seen = []
-for path in ({str(secret)!r}, {str(secret.parent / "other.ipynb")!r}, {__file__!r}, "/etc/shadow", "/proc/1/environ", "/proc/1/mem",
+for path in ({str(secret)!r}, {str(secret.parent / "other.ipynb")!r}, {__file__!r}, "/etc/shadow", "/proc/1/mem",
              "/proc/2/mem", {str(Path.home() / ".bashrc")!r}, {str(Path.home() / ".ssh")!r}):
     try:
         with open(path, "rb") as file:
@@ -242,6 +243,11 @@ for path in ({str(secret)!r}, {str(secret.parent / "other.ipynb")!r}, {__file__!
 for path in ("/usr/bin/env", "/course/vlmcourse/cli.py", torch.__file__, "/x", "/dev/x"):
     try:
         with open(path, "ab"): seen.append("could write " + path)
+    except OSError: pass
+for path in glob.glob("/proc/*/environ"):
+    try:
+        with open(path, "rb") as file:
+            if b"VLM_SECRET" in file.read(): seen.append(path)
     except OSError: pass
 for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
     try:

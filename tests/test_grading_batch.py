@@ -26,7 +26,7 @@ from vlmcourse.grading.report import report  # noqa: E402
 
 pytestmark = pytest.mark.skipif(sandbox.trouble() is not None, reason=f"no sandbox can be made here: {sandbox.trouble()}")
 COLUMNS = {**small.ANSWERS, "softmax": "def softmax(x):\n    return torch.softmax(x, 0)"}
-EVIL = "<script>alert(1)</script>[l](javascript:alert(1)) <img src=x onerror=alert(1)> because $a<b$"
+EVIL = "<script>alert(1)</script>\n\n[l](javascript:alert(1)) <img src=x onerror=alert(1)> because $a<b$"
 LONG = "def total(x):\n    kept = 0.0\n" + "\n".join(f"    for row in x[{n}:{n + 1}]:\n        kept = kept + float(row.sum() * {n} - {n} * row.sum() + row.sum())"
                                               for n in range(4)) + "\n    return kept"
 STUDENTS = ["anna", "bob", "cleo", "dan", "eve", "fay", "gus", "hal"]

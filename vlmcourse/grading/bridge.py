@@ -161,6 +161,8 @@ class Judge:
         reply = kernel.run(f"__vlm__.word = {word!r}", 10, ask="__vlm__.tidy()")
         if word not in _asked(reply):
             raise KernelEnded("the kernel no longer does what it is told")
+        if not kernel.room.whole():
+            raise KernelEnded("its sandbox was ended from inside")
         now = kernel.threads()
         if threads is not None and now > threads:
             self.suspects.add(index)

@@ -76,7 +76,7 @@ class Room:
                     "fonts": str("/course/fonts.json" if safe else fonts) if fonts else None,
                     "fonts_name": fonts.name if fonts else None}
         script = str(Path("/course/vlmcourse" if safe else package, "grading", "inside.py"))
-        outside = {}
+        outside = {"env": {"PATH": os.environ.get("PATH", os.defpath)}}  # bubblewrap's own can be read in the sandbox
         if not safe:
             work = Path(tempfile.mkdtemp(dir=self.folder))
             (work / "t").mkdir()
@@ -119,6 +119,10 @@ class Room:
         keep = {self.process.pid, self.nursery.pid}
         return [process for process in descendants(self.process.pid) if process.pid not in keep and _alive(process)
                 and not (self.sandbox.safe and _parent(process) == self.process.pid)]
+
+    def whole(self) -> bool:
+        """The nursery lives. An ordinary user's kernel can kill it, and with it, a little later, the whole sandbox."""
+        return self.process is not None and self.process.poll() is None and _alive(self.nursery)
 
     def sweep(self, spare: psutil.Process | None = None) -> None:
         """Ends the student's processes, all but `spare`. If they multiply faster than they die, the sandbox ends with them."""

@@ -19,7 +19,7 @@ from vlmcourse.grading.feedback import page
 
 GRAM, WINDOW = 12, 6  # tokens that make one fingerprint; of this many neighbours one is kept
 COMMON = 0.2  # a fingerprint that more of the class has is how one writes it
-ENOUGH, ALIKE = 12, 0.5  # shared fingerprints, and their share of the shorter one's, from which a pair is shown
+ENOUGH, ALIKE = 8, 0.5  # shared fingerprints, and their share of the shorter one's, from which a pair is shown
 SKIP = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING, tokenize.ENDMARKER}
 
 
