@@ -44,7 +44,7 @@ from vlmcourse.recipes.flamingo import (
 )
 
 app = typer.Typer(add_completion=False)
-STEPS = {"smoke": 3, "laptop": 400, "gpu": 5000}
+STEPS = {"smoke": 4, "laptop": 400, "gpu": 5000}
 WORDS = world.known_nouns()[:24]
 """A smaller world: what 17 models can learn in an hour. Four of five of its scenes are for training, the others for the test."""
 
