@@ -165,6 +165,7 @@ def empty(folders: list[str]) -> None:
 def kernel(settings: dict, asked: dict, descriptors: list[int]) -> None:
     """In a fresh process: no rights, clean folders with what was handed in, then the kernel until it is ended."""
     os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if asked["user"] is not None:
         become(asked["user"])
     if settings["sandboxed"]:
@@ -189,6 +190,7 @@ def main(settings: dict) -> None:
 
     if settings["sandboxed"]:
         ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # not to be looked into or written to by what it starts
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as the sandbox's first process it can't be killed from inside, but interrupted
     control = socket.socket(fileno=settings["control"])
     control.sendall(b"ready\n")
     while True:

@@ -101,9 +101,9 @@ class Room:
         self.nursery = self._nursery()
 
     def _nursery(self) -> psutil.Process:
-        """The process that forks kernels: under bubblewrap's two processes, or the one started."""
+        """The process that forks kernels: the sandbox's first, so that nothing in there can kill it; or the one started."""
         found = psutil.Process(self.process.pid)
-        for _ in range(2 if self.sandbox.safe else 0):
+        for _ in range(1 if self.sandbox.safe else 0):
             found = min(_children(found), key=lambda process: process.create_time(), default=found)
         return found
 
@@ -117,8 +117,7 @@ class Room:
         if self.process is None:
             return []
         keep = {self.process.pid, self.nursery.pid}
-        return [process for process in descendants(self.process.pid) if process.pid not in keep and _alive(process)
-                and not (self.sandbox.safe and _parent(process) == self.process.pid)]
+        return [process for process in descendants(self.process.pid) if process.pid not in keep and _alive(process)]
 
     def whole(self) -> bool:
         """The nursery lives. An ordinary user's kernel can kill it, and with it, a little later, the whole sandbox."""
@@ -198,13 +197,6 @@ def used(pid: int) -> int:
 
 def _children(process: psutil.Process) -> list[psutil.Process]:
     return process.children()
-
-
-def _parent(process: psutil.Process) -> int | None:
-    try:
-        return process.ppid()
-    except psutil.Error:
-        return None
 
 
 def _alive(process: psutil.Process) -> bool:

@@ -52,7 +52,7 @@ class Sandbox:
         root = os.geteuid() == 0
         size = ["--size", str(self.limits.disk)]
         command = [str(bubblewrap()), "--die-with-parent", "--new-session", "--hostname", "sandbox",
-                   "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try",
+                   "--as-pid-1", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try",
                    "--cap-drop", "ALL"]
         command += ([part for name in ROOT for part in ("--cap-add", name)] if root else ["--unshare-user", "--disable-userns"])
         seen: set[str] = set()
