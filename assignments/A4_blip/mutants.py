@@ -20,7 +20,7 @@ MUTANTS = {
         (" + 1e-4", "", "a model that is sure", "0 / 0"),
         (
             " + 1e-4\n",
-            "\n    weights = similarity.masked_fill(same[:, None] == same[None, :], float("-inf")).softmax(1)\n",
+            "\n    weights = similarity.masked_fill(same[:, None] == same[None, :], float('-inf')).softmax(1)\n",
             DRAW,
             "the 1e-4 is missing",
         ),
