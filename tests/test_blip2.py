@@ -142,6 +142,16 @@ def test_only_the_first_rows_are_computed_and_come_out_the_same(former):
     assert rest.shape[1] == 0
 
 
+def test_an_image_projected_once_is_looked_at_alike(former):
+    image, ids = random(4, 6, 24), texts()
+    projected, mask = former.project(image), former.mask("match", ids)
+    assert [seen is None for seen in projected] == [False, True]
+    assert torch.equal(former.see(projected), former.see(image))
+    assert torch.equal(former(projected, ids, mask)[0], former(image, ids, mask)[0])
+    with pytest.raises(ValueError, match="4 images and 2 texts"):
+        former(projected, texts(2), mask)
+
+
 def test_queries_alone_look_at_the_image_in_every_second_layer(former):
     looks = [name for name, module in former.named_modules() if isinstance(module, Attention) and name.endswith("look")]
     assert looks == ["layers.0.look"]

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from vlmcourse.papers.qformer import QFormer, features
+from vlmcourse.papers.qformer import Image, QFormer, features
 from vlmcourse.parts.bert import WordHead
 from vlmcourse.parts.language import check, embed, fill, freeze, logits, width
 from vlmcourse.parts.objectives import gather, hard_negatives, match
@@ -79,8 +79,8 @@ class Stage1(nn.Module):
         """The best query speaks for the image: (N, R, E), (M, E) -> (N, M)."""
         return (image @ text.T).amax(1)
 
-    def match_logits(self, image: Tensor, ids: Tensor) -> Tensor:
-        """Do they belong together? Every query votes, (B, P, C), (B, T) -> (B, 2)."""
+    def match_logits(self, image: Image, ids: Tensor) -> Tensor:
+        """Do they belong together? Every query votes, (B, P, C) or its `project`, (B, T) -> (B, 2)."""
         ids = self.to_read(ids)
         queries, _ = self.former(image, ids, self.former.mask("match", ids), first=self.former.config.queries)
         return self.match_head(queries).mean(1)
@@ -100,10 +100,13 @@ class Stage1(nn.Module):
         right = right / right.sum(1, keepdim=True)
         return sum(cross_entropy(way, right, label_smoothing=SMOOTHING) for way in (whole, whole.T)) / 2, own
 
-    def _match(self, image: Tensor, ids: Tensor, own: Tensor, same: Tensor | None) -> Tensor:
+    def _match(self, image: Image, ids: Tensor, own: Tensor, same: Tensor | None) -> Tensor:
         """Each image with its text, with a wrong text, and its text with a wrong image."""
         texts, images = hard_negatives(own, same)
-        said = self.match_logits(torch.cat([image, image, image[images]]), torch.cat([ids, ids[texts], ids]))
+        each = torch.arange(len(ids), device=ids.device)
+        again = torch.cat([each, each, images])
+        image = image[again] if isinstance(image, Tensor) else [seen and (seen[0][again], seen[1][again]) for seen in image]
+        said = self.match_logits(image, torch.cat([ids, ids[texts], ids]))
         return match(said[:len(ids)], said[len(ids):])
 
     def _generate(self, text: Tensor, ids: Tensor) -> Tensor:
@@ -124,12 +127,13 @@ class Stage1(nn.Module):
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The same, with the queries computed once: neither contrast nor generation shows them the text, so they come out
-        alike, and the text to write needs only their keys.
+        alike, and the text to write needs only their keys. Each image is projected once, and looked at four times.
 
         batch: `pixels` (B, 3, S, S) or `features` (B, P, C); `ids` (B, T); `same` (B,), optional, see parts.objectives.contrast.
         """
         image, ids, same = _seen(self.vision, batch), batch["ids"], batch.get("same")
         self.former.check(image, ids)
+        image = self.former.project(image)
         queries = self.former.see(image, cache := {})
         contrast, own = self._contrast(normalize(self.image_projection(queries), dim=-1), self.encode_text(ids), same)
         write = self.to_write(ids)

@@ -27,6 +27,9 @@ def matching(queries: int, text: int):
     return bidirectional(queries + text)
 
 
+Image = Tensor | list[tuple[Tensor, Tensor] | None]
+"""What queries look at: features (B, P, C), or the keys and values that `QFormer.project` made of them."""
+
 MASKS = {"contrast": unimodal, "match": matching, "generate": multimodal_causal}
 """Fig. 2, right: the rule (queries, text) -> Mask of each objective."""
 
@@ -88,9 +91,12 @@ class QFormerLayer(nn.Module):
         if c.vocabulary is not None:
             self.feed_text, self.norm_text = FeedForward(c.width, c.hidden or 4 * c.width), nn.LayerNorm(c.width, c.eps)
 
-    def forward(self, x: Tensor, queries: int, image: Tensor | None = None, mask: Tensor | None = None,
+    def forward(self, x: Tensor, queries: int, image: Tensor | tuple[Tensor, Tensor] | None = None, mask: Tensor | None = None,
                 cache: dict | None = None, first: int | None = None) -> Tensor:
-        """x (B, L, D), of which the first `queries` are queries and the rest is text -> (B, L, D), or the `first` rows of it."""
+        """x (B, L, D), of which the first `queries` are queries and the rest is text -> (B, L, D), or the `first` rows of it.
+
+        image  features (B, P, C), or keys and values made of them by `look.read`
+        """
         rows = x[:, :first]
         if first is not None:  # the rows that nobody reads are only looked at
             mask = None if mask is None else mask[..., :first, :]
@@ -131,10 +137,10 @@ class QFormer(nn.Module):
             for layer in self.layers:  # alike at first, as both start from BERT's
                 layer.feed_queries.load_state_dict(layer.feed_text.state_dict())
 
-    def check(self, image: Tensor | None, ids: Tensor | None) -> None:
+    def check(self, image: Image | None, ids: Tensor | None) -> None:
         """Raises ValueError, with what to do, for features or texts that this Q-Former can't take, or that don't pair up."""
         c = self.config
-        if image is not None and (image.dim() != 3 or image.shape[-1] != c.features):
+        if isinstance(image, Tensor) and (image.dim() != 3 or image.shape[-1] != c.features):
             raise ValueError(f"image features are {tuple(image.shape)}; expected (batch, patches, {c.features}). This Q-Former "
                              f"was made for an image encoder of width {c.features}: set QFormerConfig.features to yours.")
         if ids is None:
@@ -149,15 +155,22 @@ class QFormer(nn.Module):
         if ids.numel() and int(ids.max()) >= c.vocabulary:
             raise ValueError(f"token id {int(ids.max())} is outside the vocabulary of {c.vocabulary}: "
                              "these ids were made by another tokenizer.")
-        if image is not None and len(image) != len(ids):
-            raise ValueError(f"{len(image)} images and {len(ids)} texts; expected one text for each image, in the same order.")
+        if image is not None and (images := len(image if isinstance(image, Tensor) else image[0][0])) != len(ids):
+            raise ValueError(f"{images} images and {len(ids)} texts; expected one text for each image, in the same order.")
 
-    def _run(self, x: Tensor, queries: int, image: Tensor | None = None, mask: Tensor | None = None,
+    def project(self, image: Tensor) -> list[tuple[Tensor, Tensor] | None]:
+        """Keys and values of features (B, P, C) for each layer that looks at them, so that several passes share them."""
+        self.check(image, None)
+        image = self.norm_image(image)
+        return [layer.look.read(image) if layer.look is not None else None for layer in self.layers]
+
+    def _run(self, x: Tensor, queries: int, image: Image | None = None, mask: Tensor | None = None,
              cache: dict | None = None, first: int | None = None) -> Tensor:
-        x, image = self.norm(x), None if image is None else self.norm_image(image)
-        for layer in self.layers[:-1]:
-            x = layer(x, queries, image, mask, cache)
-        return self.layers[-1](x, queries, image, mask, cache, first)
+        x = self.norm(x)
+        image = self.project(image) if isinstance(image, Tensor) else image or [None] * len(self.layers)
+        for layer, seen in zip(self.layers[:-1], image):
+            x = layer(x, queries, seen, mask, cache)
+        return self.layers[-1](x, queries, image[-1], mask, cache, first)
 
     def embed(self, ids: Tensor) -> Tensor:
         """Words and their places: (B, T) ids -> (B, T, D)."""
@@ -169,17 +182,17 @@ class QFormer(nn.Module):
         real = torch.cat([ids.new_ones(len(ids), R, dtype=torch.bool), ids != self.config.padding], dim=1)
         return (MASKS[objective](R, ids.shape[1]) & keys(real)).dense(ids.device)
 
-    def forward(self, image: Tensor, ids: Tensor, mask: Tensor, first: int | None = None) -> tuple[Tensor, Tensor]:
-        """image (B, P, C), ids (B, T), mask of `mask` -> queries (B, R, D) and text (B, T, D); of both, the `first` rows."""
+    def forward(self, image: Image, ids: Tensor, mask: Tensor, first: int | None = None) -> tuple[Tensor, Tensor]:
+        """image (B, P, C) or its `project`, ids (B, T), mask of `mask` -> queries (B, R, D), text (B, T, D); or `first` rows."""
         self.check(image, ids)
         x = torch.cat([self.queries.expand(len(ids), -1, -1), self.embed(ids)], dim=1)  # (B, R + T, D)
         x = self._run(x, R := self.config.queries, image, mask, first=first)
         return x[:, :R], x[:, R:]
 
-    def see(self, image: Tensor, cache: dict | None = None) -> Tensor:
-        """The queries alone: (B, P, C) -> (B, R, D). Their keys stay in `cache`, if there is one."""
-        self.check(image, None)
-        return self._run(self.queries.expand(len(image), -1, -1), self.config.queries, image, cache=cache)
+    def see(self, image: Image, cache: dict | None = None) -> Tensor:
+        """The queries alone: (B, P, C) or its `project` -> (B, R, D). Their keys stay in `cache`, if there is one."""
+        image = self.project(image) if isinstance(image, Tensor) else image
+        return self._run(self.queries.expand(len(image[0][0]), -1, -1), self.config.queries, image, cache=cache)
 
     def read(self, ids: Tensor, mask: Tensor, cache: dict | None = None, first: int | None = None) -> Tensor:
         """Text alone, (B, T) -> (B, T, D); or after a cache of `see`, which it looks at, with a mask (B, 1, T, R + T)."""
