@@ -172,6 +172,6 @@ def measure(scale: str, rounds: int) -> None:
     for row in rows:
         table.add_row(row["model"], row["precision"], f"{row['ms']:.1f}", f"{row['pairs/s']:,.0f}", f"{row['peak MiB']:.0f}",
                       f"{row['times transformers, same precision']:.2f}", style="bold" if row["model"] == "ours" else None)
-    Console().print(table)
+    Console(width=120).print(table)
     print("speed-up: over the losses built on transformers' model, at the same precision. MiB: peak memory of three steps.")
     write_results("speed_qformer", rows, batch=size, scale=scale)

@@ -42,7 +42,7 @@ class Sizes:
 
 
 SIZES = {"smoke": Sizes(queries=4, depth=2, scenes=64, batch=16, steps=12, language_batch=16, language_steps=12),
-         "laptop": Sizes(queries=8, depth=2, scenes=16384, batch=96, steps=400, language_batch=64, language_steps=1500),
+         "laptop": Sizes(queries=8, depth=2, scenes=16384, batch=96, steps=400, language_batch=64, language_steps=800),
          "gpu": Sizes(queries=32, depth=12, scenes=500_000, batch=1024, steps=20_000, language_batch=512, language_steps=10_000)}
 COMPARING = Optimisation(1.5e-3, weight_decay=0.05, warmup=0.1)  # the paper: 1e-4 at width 768
 SAYING = Optimisation(1.5e-3, weight_decay=0.05, betas=(0.9, 0.95))
