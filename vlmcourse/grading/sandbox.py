@@ -113,6 +113,8 @@ def trouble() -> str | None:
     """None, or why no sandbox can be made here and what to do."""
     if sys.platform != "linux":
         return "Sandboxes need Linux. Grade in a virtual machine, or in WSL 2 on Windows."
+    if any(Path(prefix).is_relative_to("/tmp") for prefix in (sys.prefix, sys.base_prefix)):
+        return f"Python is in {sys.prefix}, and a sandbox has a /tmp of its own. Move the course out of /tmp."
     try:
         tried = subprocess.run(Sandbox().command([sys.executable, "-I", "-c", "print('fine')"]), capture_output=True, text=True,
                                timeout=60, stdin=subprocess.DEVNULL)
