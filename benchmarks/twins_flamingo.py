@@ -23,6 +23,7 @@ from vlmcourse import recipes
 from vlmcourse.lab import world
 from vlmcourse.lab.evaluate import results, write_results
 from vlmcourse.lab.mixture import Accumulated, Mixed, RoundRobin
+from vlmcourse.lab.stages import seeded
 from vlmcourse.lab.train import Batches, Scale, fit
 from vlmcourse.lab.world import captions, shots
 from vlmcourse.lab.world.interleaved import Source, Web
@@ -225,8 +226,7 @@ def run(row: Row, size: Scale, tower: nn.Module, seed: int, count: int) -> dict:
     lm = recipes.language(size).model.lm if row.lm != "scratch" else recipes.new_language(size, seed).lm
     lm = freeze(deepcopy(lm)) if row.lm == "frozen" else deepcopy(lm).requires_grad_(True)
     reach = tuple(REACH * one for one in stream(lm))[row.changes.get("every", 1) - 1::row.changes.get("every", 1)]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         model = row.model(flamingo_config(size, reach=reach, **row.changes), tower, lm, **row.parts)
         model.resampler(see([(web.single(0),)])["features"])  # sizes that are known at the first use
     mixed = Mixed(model, WEIGHTS, steps)

@@ -117,7 +117,7 @@ def lending(condition: str, size: Scale, seed: int, count: int) -> dict:
     start, caption = CONDITIONS[condition]
     data = Captioned(world.Pairs("train", size.image_size, seed, ALONE, caption), recipes.PLACE)
     model = recipes.frozen(size, seed, data=data, start=start, steps=steps(size)).model
-    scenes = [world.sample("test", index, 0, (1, 1)) for index in range(count)]
+    scenes = [world.sample("test", index, 0, ALONE) for index in range(count)]
     words = model.lm.get_input_embeddings().weight
     with torch.no_grad():
         written = model.encode(pictures([(scene,) for scene in scenes], size.image_size)).reshape(count, 2, -1)

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from vlmcourse import recipes
 from vlmcourse.lab.evaluate import filling, results, spread, write_results
+from vlmcourse.lab.stages import seeded
 from vlmcourse.lab.train import Scale
 from vlmcourse.lab.world.noise import mismatched
 from vlmcourse.lab.world.regions import Regions, grid, nearly_right
@@ -106,8 +107,7 @@ def trained(name: str, size: Scale, seed: int):
     if name not in ENCODERS:
         return recipes.vilbert(size, seed, data=Kept(data))
     config = recipes.vilbert_config(size)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         model = ViLBERT(config, ENCODERS[name](config))
     return recipes.fill_in("vilbert-fusion", model, Kept(data), size, seed, encoder=name)
 

@@ -11,7 +11,7 @@ from vlmcourse.lab import tokens, world
 from vlmcourse.lab.evaluate import likeliest, next_words
 from vlmcourse.lab.mixture import Accumulated, Mixed, RoundRobin
 from vlmcourse.lab.train import Batches, Scale, fit
-from vlmcourse.lab.world import interleaved, shots
+from vlmcourse.lab.world import interleaved, pages, shots
 from vlmcourse.lab.world.interleaved import Prompts, Source, Web
 from vlmcourse.parts.layers import TanhGate
 from vlmcourse.recipes.flamingo import SIZES, Kept
@@ -78,12 +78,12 @@ def test_a_smaller_world_shows_its_words_alone():
                     assert set(frames[0].words) <= set(words)
                     if name != "films":
                         assert world.split_of(frames[0].words, frames[0].background) == web.split
-    assert set(shots.shown_scenes(shots.binding("test", 0, 4, among=words))[0].words) <= set(words)
+    assert set(pages.scenes(shots.binding("test", 0, 4, among=words).prompt)[0].words) <= set(words)
 
 
 def test_solved_questions_are_of_one_kind_and_end_open():
     one = shots.solved(Web("test"), 3, "category", 4)
-    assert len(shots.shown_scenes(one)) == 5 and one.answer in one.choices and one.prompt[-1].endswith("answer :")
+    assert len(pages.scenes(one.prompt)) == 5 and one.answer in one.choices and one.prompt[-1].endswith("answer :")
     assert all(text.startswith("question : what kind of thing") and text.endswith(" .") for text in one.prompt[1:-2:2])
 
 

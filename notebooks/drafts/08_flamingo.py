@@ -496,7 +496,7 @@ draw.show(draw.bars({name: {"right direction": value} for name, value in motion.
 episode = shots.binding("test", 0, 4)
 draw.show(
     draw.pictures(
-        np.stack([world.render(scene, size) for scene in shots.shown_scenes(episode)]),
+        np.stack([world.render(scene, size) for scene in world.pages.scenes(episode.prompt)]),
         [part for part in episode.prompt if isinstance(part, str)],
     ),
     credit=world.ATTRIBUTION,

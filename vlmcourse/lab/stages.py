@@ -11,7 +11,8 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -22,6 +23,14 @@ from vlmcourse.lab import checkpoint
 from vlmcourse.lab.train import Optimisation, Step, fit
 
 SHIPPED = Path(__file__).parent / "shipped"
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """What is made in here depends on the seed alone, and the caller's own random numbers go on as if it had not been."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 @dataclass(frozen=True)

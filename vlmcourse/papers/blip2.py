@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from vlmcourse.papers.qformer import Image, QFormer, features
 from vlmcourse.parts.bert import WordHead
-from vlmcourse.parts.language import check, embed, fill, freeze, logits, width
+from vlmcourse.parts.language import Prefixed, check, freeze, next_word_loss, width
 from vlmcourse.parts.objectives import gather, hard_negatives, match
 
 SMOOTHING = 0.1  # of labels in contrast and generation (the paper's code)
@@ -159,7 +159,7 @@ class Stage1(nn.Module):
         return stage.eval()
 
 
-class BLIP2(nn.Module):
+class BLIP2(Prefixed):
     """Generative learning (Sec. 3.3): the queries, mapped linearly to words' width, stand in the text where its slots are.
 
     former    of stage 1 (or untrained): a copy without its text side is taken, and all of it learns
@@ -187,26 +187,12 @@ class BLIP2(nn.Module):
         """What `forward` needs to know of pictures (M, 3, S, S)."""
         return {"prefix": self.encode(features(self.vision, pixels))}
 
-    def embeddings(self, ids: Tensor, prefix: Tensor | None = None) -> Tensor:
-        """Text with pictures as the language model sees it: ids (B, T), prefix (slots, D) or None -> (B, T, D)."""
-        slots = ids == self.slot
-        words = embed(self.lm, ids.masked_fill(slots, 0))
-        return fill(words, slots, words.new_empty(0, words.shape[-1]) if prefix is None else prefix)
-
-    def forward(self, ids: Tensor, cache=None, prefix: Tensor | None = None, real: Tensor | None = None) -> Tensor:
-        """Logits of the part of ids (B, T) that the cache doesn't hold yet: (B, new, V). See papers.frozen.Frozen.forward."""
-        seen = cache.get_seq_length() if cache is not None else 0
-        if real is not None and real.shape[1] < ids.shape[1]:  # what was written after the prompt is real
-            real = torch.cat([real, real.new_ones(len(ids), ids.shape[1] - real.shape[1])], dim=1)
-        return logits(self.lm, self.embeddings(ids, prefix)[:, seen:], real, cache)
-
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """batch: `pixels` or `features`, `ids` (B, T) with slots, `scored` (B, T), True at words to say -> {"language": .}."""
         if batch["scored"][:, 0].any() or (batch["scored"] & (batch["ids"] == self.slot)).any():
             raise ValueError("scored holds a first token or a slot; expected words to say only.")
-        said = self(batch["ids"], prefix=self.encode(_seen(self.vision, batch)))[:, :-1]  # (B, T - 1, V)
-        target = batch["ids"][:, 1:].masked_fill(~batch["scored"][:, 1:], -100)
-        return {"language": cross_entropy(said.flatten(0, 1).float(), target.flatten())}
+        said = self(batch["ids"], prefix=self.encode(_seen(self.vision, batch)))  # (B, T, V)
+        return {"language": next_word_loss(said, batch["ids"], batch["scored"])}
 
     @classmethod
     def from_hf(cls, model) -> BLIP2:
@@ -231,8 +217,7 @@ class BLIP2Read(BLIP2):
         """batch: `pixels` or `features`, `read` (B, T) with slots, `real` (B, T), optional, `ids` (B, S) from the decoder's start
         token on, `scored` (B, S) True at words to say -> {"language": scalar}."""
         said = self(batch["ids"][:, :-1], None, self.encode(_seen(self.vision, batch)), batch.get("real"), batch["read"])
-        target = batch["ids"][:, 1:].masked_fill(~batch["scored"][:, 1:], -100)
-        return {"language": cross_entropy(said.flatten(0, 1).float(), target.flatten())}
+        return {"language": next_word_loss(said, batch["ids"], batch["scored"])}
 
 
 def _hf_vision(model) -> nn.Module:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from vlmcourse.parts.layers import QuickGELU, Transformer
+from vlmcourse.parts.layers import QuickGELU, Transformer, check_ids
 from vlmcourse.parts.masks import causal
 from vlmcourse.parts.objectives import contrast
 from vlmcourse.parts.vision import ConvStem, ResNet, ViT, check_pixels
@@ -86,14 +86,8 @@ class TextTower(nn.Module):
 
     def embed(self, ids: Tensor) -> Tensor:
         """What the blocks read, (B, T) ids -> (B, T, D)."""
-        if ids.dim() != 2 or ids.is_floating_point():
-            raise ValueError(f"text ids are {tuple(ids.shape)} of {ids.dtype}; expected integers (batch, tokens).")
-        if (length := ids.shape[1]) > self.context:
-            raise ValueError(f"texts of {length} tokens; this model reads at most {self.context}. Shorten them.")
-        if ids.numel() and int(ids.max()) >= self.vocabulary:
-            raise ValueError(f"token id {int(ids.max())} is outside the vocabulary of {self.vocabulary}: "
-                             "these ids were made by another tokenizer.")
-        return self.tokens(ids) + self.positions[:length]
+        check_ids(ids, self.vocabulary, self.context)
+        return self.tokens(ids) + self.positions[:ids.shape[1]]
 
     def forward(self, ids: Tensor) -> Tensor:
         """(B, T) ids -> (B, D). Causal, so what follows the end token changes nothing and padding needs no mask."""

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, interpolate
+from torch.nn.functional import interpolate
 
 from vlmcourse.parts.attention import Attention
 from vlmcourse.parts.grouped import GroupedAttention
-from vlmcourse.parts.language import check, embed, fuse, layers, logits, width
+from vlmcourse.parts.language import check, embed, fuse, grown, layers, logits, next_word_loss, width
 from vlmcourse.parts.layers import TanhGate
 from vlmcourse.parts.masks import Mask, last_image, phi
 
@@ -233,9 +233,7 @@ class Flamingo(nn.Module):
         media = torch.empty(0, 1, self.config.vision_width, device=ids.device) if media is None else media
         self.agree(ids, len(media))
         start = cache.get_seq_length() if cache is not None else 0
-        if real is not None and real.shape[1] < ids.shape[1]:  # what was written after the prompt is real
-            real = torch.cat([real, real.new_ones(len(ids), ids.shape[1] - real.shape[1])], dim=1)
-        return logits(self.lm, self.embed(ids[:, start:]), real, cache, media=self.visible(ids, media, start))
+        return logits(self.lm, self.embed(ids[:, start:]), grown(real, ids), cache, media=self.visible(ids, media, start))
 
     def embed(self, ids: Tensor) -> Tensor:
         """Word embeddings: the language model's, but for `new_words`: (B, T) -> (B, T, D)."""
@@ -252,6 +250,4 @@ class Flamingo(nn.Module):
         if batch["scored"][:, 0].any() or (batch["scored"] & (batch["ids"] == self.config.tag)).any():
             raise ValueError("scored holds a first token or an image tag; expected words only: where a picture stands is given.")
         media = self.resample(pictures) if "features" in batch else self.look(pictures).get("media")
-        said = self(batch["ids"], media=media)[:, :-1]  # (B, T - 1, V)
-        target = batch["ids"][:, 1:].masked_fill(~batch["scored"][:, 1:], -100)
-        return {"text": cross_entropy(said.flatten(0, 1).float(), target.flatten())}
+        return {"text": next_word_loss(self(batch["ids"], media=media), batch["ids"], batch["scored"])}

@@ -17,9 +17,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
-from vlmcourse.parts.language import check, embed, fill, logits, width
+from vlmcourse.parts.language import Prefixed, check, next_word_loss, width, word_size
 from vlmcourse.parts.vision import ViT, check_pixels
 
 
@@ -37,8 +36,8 @@ class FrozenConfig:
     reach: float = 0.15  # with `start`: what the untrained encoder adds to it, in lengths of a word. Not in the paper
 
 
-class Frozen(nn.Module):
-    """`encode` writes prefix vectors; `forward` reads them where the text has slots; `losses` trains on captions.
+class Frozen(Prefixed):
+    """`encode` writes prefix vectors; `forward` (Prefixed) reads them where the text has slots; `losses` trains on captions.
 
     lm     a decoder of transformers; pass it through `parts.language.freeze` first, or it learns too
     start  (n, D) where the vectors begin, such as the mean of words that might stand there. What the encoder adds is small at
@@ -49,7 +48,7 @@ class Frozen(nn.Module):
 
     def __init__(self, config: FrozenConfig, lm: nn.Module, start: Tensor | None = None):
         super().__init__()
-        self.config = config
+        self.config, self.slot = config, config.slot
         self.lm = check(lm)
         self.vision = ViT(config.image_size, config.patch, config.vision_width, config.vision_depth, config.vision_heads)
         self.to_words = nn.Linear(config.vision_width, config.vectors * width(lm))  # Sec. 3.1, "visual prefix"
@@ -57,8 +56,7 @@ class Frozen(nn.Module):
         self.register_buffer("start", torch.zeros(config.vectors, width(lm)) if start is None else start.detach().clone())
         if start is not None:
             # The normalised summary has a root mean square of 1, so what is added to `start` is a fraction of a word.
-            word = lm.get_input_embeddings().weight.detach().float().square().mean().sqrt().item()
-            self.reach = config.reach * word
+            self.reach = config.reach * word_size(lm)
             nn.init.normal_(self.to_words.weight, std=config.vision_width ** -0.5)
             nn.init.zeros_(self.to_words.bias)
         else:
@@ -74,30 +72,12 @@ class Frozen(nn.Module):
         """What `forward` needs to know of the pictures."""
         return {"prefix": self.encode(pixels)}
 
-    def embeddings(self, ids: Tensor, prefix: Tensor | None = None) -> Tensor:
-        """Text with pictures as the language model sees it: ids (B, T), prefix (slots, D) or None -> (B, T, D)."""
-        slots = ids == self.config.slot
-        words = embed(self.lm, ids.masked_fill(slots, 0))
-        return fill(words, slots, words.new_empty(0, words.shape[-1]) if prefix is None else prefix)
-
-    def forward(self, ids: Tensor, cache=None, prefix: Tensor | None = None, real: Tensor | None = None) -> Tensor:
-        """Logits of the part of ids (B, T) that the cache doesn't hold yet: (B, new, V).
-
-        prefix  of `encode`, for all slots of ids in reading order
-        real    (B, T) booleans, False at padding (on the left, when writing)
-        """
-        seen = cache.get_seq_length() if cache is not None else 0
-        if real is not None and real.shape[1] < ids.shape[1]:  # what was written after the prompt is real
-            real = torch.cat([real, real.new_ones(len(ids), ids.shape[1] - real.shape[1])], dim=1)
-        return logits(self.lm, self.embeddings(ids, prefix)[:, seen:], real, cache)
-
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """batch: `pixels` (M, 3, S, S), `ids` (B, T), `scored` (B, T) True at caption tokens -> {"caption": scalar}.
 
         Eq. 1: the log-likelihood of the caption given the picture; slots, prompts and padding are not scored.
         """
-        if batch["scored"][:, 0].any() or (batch["scored"] & (batch["ids"] == self.config.slot)).any():
+        if batch["scored"][:, 0].any() or (batch["scored"] & (batch["ids"] == self.slot)).any():
             raise ValueError("scored holds a first token or a slot; expected caption tokens only.")
-        said = self(batch["ids"], prefix=self.encode(batch["pixels"]))[:, :-1]  # (B, T - 1, V)
-        target = batch["ids"][:, 1:].masked_fill(~batch["scored"][:, 1:], -100)
-        return {"caption": cross_entropy(said.flatten(0, 1).float(), target.flatten())}
+        said = self(batch["ids"], prefix=self.encode(batch["pixels"]))  # (B, T, V)
+        return {"caption": next_word_loss(said, batch["ids"], batch["scored"])}

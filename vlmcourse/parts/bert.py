@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, gelu, linear
 
 from vlmcourse.parts.attention import Attention
-from vlmcourse.parts.layers import FeedForward, PostNormBlock
+from vlmcourse.parts.layers import FeedForward, PostNormBlock, check_ids
 
 Seen = Tensor | list[tuple[Tensor, Tensor]]
 """What a text looks at: states (B, K, C), or what `TextTransformer.read` made of them."""
@@ -45,13 +45,7 @@ class Words(nn.Embedding):
         self.context = context
 
     def forward(self, ids: Tensor) -> Tensor:
-        if ids.dim() != 2 or ids.is_floating_point():
-            raise ValueError(f"text ids are {tuple(ids.shape)} of {ids.dtype}; expected integers (batch, tokens).")
-        if ids.shape[1] > self.context:
-            raise ValueError(f"texts of {ids.shape[1]} tokens; this model reads at most {self.context}. Shorten them.")
-        if ids.numel() and int(ids.max()) >= self.num_embeddings:
-            raise ValueError(f"token id {int(ids.max())} is outside the vocabulary of {self.num_embeddings}: "
-                             "these ids were made by another tokenizer.")
+        check_ids(ids, self.num_embeddings, self.context)
         return super().forward(ids)
 
 

@@ -84,6 +84,24 @@ def logits(lm: nn.Module, embeddings: Tensor, real: Tensor | None = None, cache=
     return lm(**named).logits
 
 
+def grown(real: Tensor | None, ids: Tensor) -> Tensor | None:
+    """What was written after a prompt is real: `real` of the prompt, (B, P), made as long as ids (B, T)."""
+    if real is None or real.shape[1] >= ids.shape[1]:
+        return real
+    return torch.cat([real, real.new_ones(len(ids), ids.shape[1] - real.shape[1])], dim=1)
+
+
+def next_word_loss(said: Tensor, ids: Tensor, scored: Tensor) -> Tensor:
+    """Cross-entropy of the words of ids (B, T) at which `scored` is True, each foretold by said (B, T, V) one place before."""
+    target = ids[:, 1:].masked_fill(~scored[:, 1:], -100)
+    return cross_entropy(said[:, :target.shape[1]].flatten(0, 1).float(), target.flatten())
+
+
+def word_size(lm: nn.Module) -> float:
+    """Root mean square of the word embeddings."""
+    return lm.get_input_embeddings().weight.detach().float().square().mean().sqrt().item()
+
+
 def check(lm: nn.Module) -> nn.Module:
     """Raises ValueError unless `lm` can be read from vectors, with what to do about it."""
     if not hasattr(lm, "get_input_embeddings") or "inputs_embeds" not in inspect.signature(lm.forward).parameters:
@@ -197,8 +215,32 @@ class LanguageModel(nn.Module):
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """batch: `ids` (B, T), `scored` (B, T) True at tokens to predict (False at padding) -> {"next": scalar}."""
-        target = batch["ids"][:, 1:].masked_fill(~batch["scored"][:, 1:], -100)
-        return {"next": cross_entropy(self(batch["ids"])[:, :-1].flatten(0, 1).float(), target.flatten())}
+        return {"next": next_word_loss(self(batch["ids"]), batch["ids"], batch["scored"])}
+
+
+class Prefixed(nn.Module):
+    """Texts with places for vectors, read by a language model: what Frozen and BLIP-2 have in common.
+
+    Who inherits sets `lm` and `slot`, the id of the token that keeps a place for one vector.
+    """
+
+    lm: nn.Module
+    slot: int
+
+    def embeddings(self, ids: Tensor, prefix: Tensor | None = None) -> Tensor:
+        """Text with pictures as the language model sees it: ids (B, T), prefix (slots, D) or None -> (B, T, D)."""
+        slots = ids == self.slot
+        words = embed(self.lm, ids.masked_fill(slots, 0))
+        return fill(words, slots, words.new_empty(0, words.shape[-1]) if prefix is None else prefix)
+
+    def forward(self, ids: Tensor, cache=None, prefix: Tensor | None = None, real: Tensor | None = None) -> Tensor:
+        """Logits of the part of ids (B, T) that the cache doesn't hold yet: (B, new, V).
+
+        prefix  of `encode`, for all slots of ids in reading order
+        real    (B, T) booleans, False at padding (on the left, when writing)
+        """
+        seen = cache.get_seq_length() if cache is not None else 0
+        return logits(self.lm, self.embeddings(ids, prefix)[:, seen:], grown(real, ids), cache)
 
 
 def tiny(vocabulary: int, width: int = 128, depth: int = 3, heads: int = 4, context: int = 512) -> nn.Module:

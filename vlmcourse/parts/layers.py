@@ -7,6 +7,17 @@ from torch.nn.functional import silu
 from vlmcourse.parts.attention import Attention
 
 
+def check_ids(ids: Tensor, vocabulary: int, context: int) -> None:
+    """Raises ValueError, with what to do, unless ids are (B, T) integers below `vocabulary`, at most `context` in a text."""
+    if ids.dim() != 2 or ids.is_floating_point():
+        raise ValueError(f"text ids are {tuple(ids.shape)} of {ids.dtype}; expected integers (batch, tokens).")
+    if ids.shape[1] > context:
+        raise ValueError(f"texts of {ids.shape[1]} tokens; this model reads at most {context}. Shorten them.")
+    if ids.numel() and int(ids.max()) >= vocabulary:
+        raise ValueError(f"token id {int(ids.max())} is outside the vocabulary of {vocabulary}: "
+                         "these ids were made by another tokenizer.")
+
+
 class QuickGELU(nn.Module):
     """x * sigmoid(1.702 x): the approximation OpenAI's CLIP was trained with. Not interchangeable with GELU."""
 

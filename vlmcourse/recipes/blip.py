@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from vlmcourse.lab import checkpoint, tokens, world
-from vlmcourse.lab.evaluate import cider, controls, embed, looking, ranks, rerank, scene_graph_f1
-from vlmcourse.lab.stages import Trained, train_or_load
+from vlmcourse.lab.evaluate import both_ways, cider, controls, embed, looking, scene_graph_f1
+from vlmcourse.lab.stages import Trained, seeded, train_or_load
 from vlmcourse.lab.train import Batches, Optimisation, Scale, Step
 from vlmcourse.lab.world.swaps import Siblings
 from vlmcourse.papers.blip import BLIP, BLIPConfig
@@ -36,8 +36,7 @@ def blip_config(scale: Scale, **changes) -> BLIPConfig:
 
 def new_blip(config: BLIPConfig, vision: nn.Module | None = None, seed: int = 0) -> BLIP:
     """An untrained BLIP whose weights depend on the seed alone. vision: a learnt image tower, which is copied."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return BLIP(config, deepcopy(vision))
 
 
@@ -139,15 +138,9 @@ def retrieval_report(model: BLIP, pairs: world.Pairs, count: int = 256, k: int =
     Of siblings(...) with split "test" the gallery holds each scene beside one that differs in one attribute.
     """
     indices = pairs.distinct(count)
-    made, numbers = pairs.batch(indices), torch.arange(count)
+    made = pairs.batch(indices)
     images, texts = embed(model, pairs, indices)
-    closer, cosines = matcher(model, made["pixels"], made["ids"]), images @ texts.T
-    ways = {"image to text": (cosines, closer), "text to image": (cosines.T, lambda rows, columns: closer(columns, rows))}
-    report = {}
-    for way, (scores, look) in ways.items():
-        for name, found in ((way, scores), (f"{way}, re-ranked", rerank(scores, look, k))):
-            report[f"{name} R@1"] = (ranks(found, numbers) <= 1).float().mean().item()
-    return report
+    return both_ways(images @ texts.T, matcher(model, made["pixels"], made["ids"]), k)
 
 
 def blip_report(model: BLIP) -> dict[str, float]:

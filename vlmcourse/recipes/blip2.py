@@ -9,22 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from operator import eq
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from vlmcourse.lab import checkpoint, tokens, world
-from vlmcourse.lab.evaluate import cider, looking, next_words, ranks, rerank, texts
-from vlmcourse.lab.stages import Trained, train_or_load
+from vlmcourse.lab.evaluate import both_ways, cider, exact, first, looking, named_rightly, next_words, texts
+from vlmcourse.lab.stages import Trained, seeded, train_or_load
 from vlmcourse.lab.train import Batches, Optimisation, Scale, Step
 from vlmcourse.lab.world import prompts
 from vlmcourse.papers.blip2 import BLIP2, Stage1
 from vlmcourse.papers.qformer import QFormer, QFormerConfig, features, second_last
-from vlmcourse.parts.language import freeze
+from vlmcourse.parts.language import freeze, word_size
 from vlmcourse.recipes.clip import HELD_OUT, clip, training_pairs
-from vlmcourse.recipes.frozen import ALONE, asked
+from vlmcourse.recipes.frozen import ALONE, asked, mean_embedding
 from vlmcourse.recipes.language import language
 
 
@@ -97,8 +96,7 @@ def former_config(scale: Scale, **changes) -> QFormerConfig:
 
 def new_former(config: QFormerConfig, seed: int = 0) -> QFormer:
     """An untrained Q-Former whose weights depend on the seed alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return QFormer(config)
 
 
@@ -108,8 +106,7 @@ def stage1(scale: Scale | str | None = None, seed: int = 0, *, vision: nn.Module
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
     vision, sizes, config = vision or tower(size), SIZES[size.name], former_config(size, **changes)
     data = Looked(training_pairs(size, seed), vision, sizes.scenes)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         model = Stage1(QFormer(config), vision, size.width // 2)
     made_of = {"config": str(config), "vision": checkpoint.checksum(vision.state_dict()), "scenes": data.count,
                "data seed": seed, "batch": sizes.batch}
@@ -124,8 +121,7 @@ def place(queries: int) -> str:
 
 def average_word(lm: nn.Module) -> Tensor:
     """The mean of all nouns' and backgrounds' embeddings, (D,): where what a query says may start."""
-    words = [*(one.word for one in world.nouns()), *world.BACKGROUNDS]
-    return lm.get_input_embeddings().weight.detach()[tokens.encode(words)[:, 1]].mean(0)
+    return mean_embedding(lm, [*(one.word for one in world.nouns()), *world.BACKGROUNDS])
 
 
 def near(start: Tensor, queries_width: int, lm: nn.Module, reach: float = 0.15) -> nn.Linear:
@@ -134,8 +130,7 @@ def near(start: Tensor, queries_width: int, lm: nn.Module, reach: float = 0.15) 
     The paper starts anywhere. So small a language model lends more to vectors that begin where its words are (lesson 05).
     """
     to_words = nn.Linear(queries_width, len(start))
-    word = lm.get_input_embeddings().weight.detach().float().square().mean().sqrt().item()
-    nn.init.normal_(to_words.weight, std=reach * word * queries_width ** -0.5)  # queries have a root mean square of 1
+    nn.init.normal_(to_words.weight, std=reach * word_size(lm) * queries_width ** -0.5)  # queries have a root mean square of 1
     with torch.no_grad():
         to_words.bias.copy_(start)
     return to_words
@@ -144,8 +139,7 @@ def near(start: Tensor, queries_width: int, lm: nn.Module, reach: float = 0.15) 
 def new_blip2(former: QFormer, vision: nn.Module, lm: nn.Module, seed: int = 0) -> BLIP2:
     """Stage 2 before its first step; its projection depends on the seed alone."""
     slot = tokens.tokenizer().convert_tokens_to_ids("<image>")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return BLIP2(former, vision, lm, slot, near(average_word(lm), former.config.width, lm))
 
 
@@ -195,19 +189,15 @@ def matcher(model: Stage1, image: Tensor, ids: Tensor) -> Callable[[Tensor, Tens
 
 def stage1_report(model: Stage1, size: int, count: int = HELD_OUT, among: int = 16) -> dict[str, float]:
     """R@1 both ways among held-out pairs, by contrast alone and with the `among` best re-ranked by match; blind; chance."""
-    pairs, numbers = world.Pairs("test", size), torch.arange(count)
+    pairs = world.Pairs("test", size)
     made = pairs.batch(pairs.distinct(count))
     with looking(model):
         image = features(model.vision, made["pixels"])
     closer, cosines = matcher(model, image, made["ids"]), compared(model, pairs, count)
     scale = 1 / model.temperature.item()  # log-odds of a match, and logits of the contrast: the same unit
-    report = {}
-    for way, scores, look in (("image to text", cosines * scale, closer),
-                              ("text to image", cosines.T * scale, lambda rows, columns: closer(columns, rows))):
-        for name, found in ((way, scores), (f"{way}, re-ranked", rerank(scores, look, min(among, count)))):
-            report[f"{name} R@1"] = (ranks(found, numbers) <= 1).float().mean().item()
-    blind = ranks(compared(model, pairs, count, prompts.unseen), numbers)
-    return report | {"image to text R@1, blind": (blind <= 1).float().mean().item(), "chance": 1 / count}
+    report = both_ways(cosines * scale, closer, min(among, count))
+    blind = first(compared(model, pairs, count, prompts.unseen), torch.arange(count))
+    return report | {"image to text R@1, blind": blind, "chance": 1 / count}
 
 
 def told_apart(model: Stage1, size: int, swap: world.swaps.Swap, count: int = 256) -> dict[str, float]:
@@ -228,13 +218,8 @@ def caption_scores(model: BLIP2, size: int, count: int = 256, view: prompts.View
     given = [sorted({world.captions.detailed(scene, world.Draws("reference", scene, draw)) for draw in range(16)})
              for scene in scenes]
     asked_for = prompts.Prompts([(scene,) for scene in scenes], size, place(model.former.config.queries), view)
-    said_whole = texts(model, asked_for)
-    said = [tokens.words(text) for text in said_whole]
-    nouns = {one.word for one in world.nouns()}
-    right = sum([word for word in words if word in nouns] == list(scene.words) for words, scene in zip(said, scenes))
-    background = sum(scene.background in words for words, scene in zip(said, scenes))
-    return {"noun": right / count, "noun, chance": 1 / len(world.known_nouns()), "background": background / count,
-            "background, chance": 1 / len(world.BACKGROUNDS), "CIDEr": sum(cider(said_whole, given)) / count}
+    said = texts(model, asked_for)
+    return named_rightly(said, scenes) | {"CIDEr": sum(cider(said, given)) / count}
 
 
 def answered_rightly(model: BLIP2, size: int, kind: str, count: int = 256, view: prompts.View = world.to_pixels,
@@ -244,4 +229,4 @@ def answered_rightly(model: BLIP2, size: int, kind: str, count: int = 256, view:
     pages = [episode.prompt for episode in episodes]
     data = prompts.Prompts(prompts.others(pages) if shuffled else pages, size, place(model.former.config.queries), view)
     said = next_words(model, data, [episode.choices for episode in episodes])
-    return sum(map(eq, said, [episode.answer for episode in episodes])) / count
+    return exact(said, [episode.answer for episode in episodes])

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vlmcourse.lab import checkpoint, tokens, world
-from vlmcourse.lab.evaluate import Controls, controls, looking, ranked, ranks
+from vlmcourse.lab.evaluate import Controls, controls, exact, first, looking, ranked
 from vlmcourse.lab.stages import train_or_load
 from vlmcourse.lab.train import Batches, Optimisation, Scale, Step
 from vlmcourse.papers.blip import BLIP
@@ -59,14 +59,18 @@ def chosen(model: Answering, pixels: Tensor, question: Tensor, choices: Sequence
     """
     if empty := [row for row, options in enumerate(choices) if not options]:
         raise ValueError(f"question {empty[0]} has no candidate answers; expected at least one to rank.")
-    said = []
     with looking(model):
-        read = model.ask(pixels, question)
-        for row, options in enumerate(choices):
-            ids = tokens.encode(options)
-            scored = (ids != tokens.PAD) & (torch.arange(ids.shape[1]) > 0)
-            mine = {name: value[row:row + 1].expand(len(options), *value.shape[1:]) for name, value in read.items()}
-            said.append(options[int(likelihood(model, ids, scored, **mine).argmax())])
+        return _likeliest(model, model.ask(pixels, question), choices)
+
+
+def _likeliest(model: Answering, read: dict[str, Tensor], choices: Sequence[Sequence[str]]) -> list[str]:
+    """Row by row of the questions as `ask` reads them, the choice with the highest likelihood."""
+    said = []
+    for row, options in enumerate(choices):
+        ids = tokens.encode(options)
+        scored = (ids != tokens.PAD) & (torch.arange(ids.shape[1]) > 0)
+        mine = {name: value[row:row + 1].expand(len(options), *value.shape[1:]) for name, value in read.items()}
+        said.append(options[int(likelihood(model, ids, scored, **mine).argmax())])
     return said
 
 
@@ -78,7 +82,7 @@ def answer_report(model: Answering, kinds: Sequence[str] = tuple(world.questions
         options = [world.questions.answers(kind)] * count
 
         def right(say: Callable[[Tensor], list[str]]) -> Callable[[Tensor], float]:
-            return lambda pixels: sum(one == answer for one, answer in zip(say(pixels), made["answer"])) / count
+            return lambda pixels: exact(say(pixels), made["answer"])
 
         chance = 1 / len(options[0])
         ways = {"written": lambda pixels: written(model, pixels, made["question"]),
@@ -177,11 +181,12 @@ def film_report(blip: BLIP, model: Answering | None = None, count: int = 64, fra
         states, numbers = look_at_film(blip, shown)["states"], torch.arange(count)
         cosines = blip.encode_text(ids) @ encode_film(blip, shown).T
         match = torch.stack([blip.matches(one.expand(count, -1), states).diff(dim=1)[:, 0] for one in ids.split(1)])
-    report = {"text to film R@1, contrast": (ranks(cosines, numbers) <= 1).float().mean().item(),
-              "text to film R@1, match": (ranks(match, numbers) <= 1).float().mean().item(), "R@1, chance": 1 / count}
+    report = {"text to film R@1, contrast": first(cosines, numbers),
+              "text to film R@1, match": first(match, numbers), "R@1, chance": 1 / count}
     if model is None:
         return report
     with looking(model):
+        seen = look_at_film(model.blip, shown)["states"]
         for name, question, answers, options in (
                 ("how many", ["how many things are there ?"] * count,
                  [world.questions.NUMBERS[len(scene.things)] for scene in scenes], world.questions.answers("how many")),
@@ -189,13 +194,7 @@ def film_report(blip: BLIP, model: Answering | None = None, count: int = 64, fra
                  tuple(world.BACKGROUNDS)),
                 ("which way", [one.questions()[0].text for one in films], [one.direction for one in films],
                  tuple(world.motion.DIRECTIONS))):
-            asked = tokens.encode(question)
-            read = model.blip.read(asked, look_at_film(model.blip, shown)["states"])
-            choices = tokens.encode(options)
-            scored = (choices != tokens.PAD) & (torch.arange(choices.shape[1]) > 0)
-            said = [options[int(likelihood(model, choices, scored, **{
-                part: value[row:row + 1].expand(len(options), *value.shape[1:]) for part, value in read.items()}).argmax())]
-                for row in range(count)]
-            report[f"{name}, films"] = sum(one == answer for one, answer in zip(said, answers)) / count
+            read = model.blip.read(tokens.encode(question), seen)
+            report[f"{name}, films"] = exact(_likeliest(model, read, [options] * count), answers)
             report[f"{name}, chance"] = 1 / len(options)
     return report

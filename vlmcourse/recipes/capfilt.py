@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
 from vlmcourse.lab import tokens, world
 from vlmcourse.lab.evaluate import looking, shown, stated
@@ -49,10 +49,7 @@ class Listed:
         return Several((self, other))
 
     def batch(self, indices: Sequence[int]) -> dict:
-        numbers, texts = zip(*(self.rows[index] for index in indices))
-        ids = tokens.encode(texts)
-        return {"pixels": world.to_pixels(self.pairs.images(numbers)), "ids": ids, "text": list(texts),
-                "scored": (ids != tokens.PAD) & (torch.arange(ids.shape[1]) >= self.prompt)}
+        return Several((self,)).batch(indices)
 
 
 @dataclass(frozen=True)
@@ -67,16 +64,20 @@ class Several:
     def __add__(self, other: Listed) -> Several:
         return Several((*self.parts, other))
 
+    def _at(self, index: int) -> tuple[Listed, int, str]:
+        """Row `index`: whose it is, the number of its picture there, its text."""
+        for part in self.parts:
+            if index < len(part):
+                return part, *part.rows[index]
+            index -= len(part)
+        raise IndexError(f"row {index + len(self)} of {len(self)}.")
+
     def batch(self, indices: Sequence[int]) -> dict:
-        found = []
-        for index in indices:
-            for part in self.parts:
-                if index < len(part):
-                    found.append(part.batch([index]))
-                    break
-                index -= len(part)
-        padded = {name: pad_sequence([row for one in found for row in one[name]], batch_first=True) for name in ("ids", "scored")}
-        return {"pixels": torch.cat([one["pixels"] for one in found]), **padded, "text": [one["text"][0] for one in found]}
+        parts, numbers, texts = zip(*map(self._at, indices))
+        ids, begin = tokens.encode(texts), torch.tensor([part.prompt for part in parts])[:, None]
+        images = np.concatenate([part.pairs.images([number]) for part, number in zip(parts, numbers)])
+        return {"pixels": world.to_pixels(images), "ids": ids, "text": list(texts),
+                "scored": (ids != tokens.PAD) & (torch.arange(ids.shape[1]) >= begin)}
 
 
 def web(scale: Scale, count: int, seed: int = 0, share: float = 0.3) -> Listed:

@@ -13,7 +13,7 @@ import torch
 from vlmcourse.lab import checkpoint, tokens, world
 from vlmcourse.lab.evaluate import accuracy, class_embeddings, controls, embed, retrieval, zero_shot
 from vlmcourse.lab.folders import Folder, Rows, from_dataset
-from vlmcourse.lab.stages import Trained, train_or_load
+from vlmcourse.lab.stages import Trained, seeded, train_or_load
 from vlmcourse.lab.train import Batches, Scale, Step, fit, processes
 from vlmcourse.papers.clip import CLIP, CLIPConfig
 
@@ -38,8 +38,7 @@ def training_pairs(scale: Scale, seed: int = 0, **changes) -> world.Pairs:
 
 def new_clip(config: CLIPConfig, seed: int = 0) -> CLIP:
     """An untrained CLIP whose weights depend on the seed alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return CLIP(config)
 
 

@@ -8,15 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
-from operator import eq
 
 import torch
 from torch import Tensor, nn
 
 from vlmcourse.lab import checkpoint, tokens, world
-from vlmcourse.lab.evaluate import next_words, texts
+from vlmcourse.lab.evaluate import exact, next_words, nouns_right
 from vlmcourse.lab.mixture import Accumulated, Mixed
-from vlmcourse.lab.stages import Trained, train_or_load
+from vlmcourse.lab.stages import Trained, seeded, train_or_load
 from vlmcourse.lab.train import Batches, Optimisation, Scale, Step
 from vlmcourse.lab.world import interleaved
 from vlmcourse.lab.world import shots as few
@@ -25,6 +24,7 @@ from vlmcourse.papers.flamingo import Flamingo, FlamingoConfig
 from vlmcourse.parts.language import freeze
 from vlmcourse.parts.vision import ViT
 from vlmcourse.recipes.clip import clip
+from vlmcourse.recipes.frozen import sentences
 from vlmcourse.recipes.language import language
 
 LOOKING = Optimisation(3e-3, weight_decay=0.05, betas=(0.9, 0.95))
@@ -116,8 +116,7 @@ def stream(lm: nn.Module, rows: int = 8) -> tuple[float, ...]:
 
 def new_flamingo(config: FlamingoConfig, tower: nn.Module, lm: nn.Module, seed: int = 0, **parts) -> Flamingo:
     """An untrained Flamingo, which depends on the seed alone, between these two. parts: block, resampler of Flamingo."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return Flamingo(config, tower, lm, **parts)
 
 
@@ -163,10 +162,6 @@ def flamingo(scale: Scale | str | None = None, seed: int = 0, *, lm: nn.Module |
 
 # What it is tested on: compositions that training never showed.
 
-def _stop() -> int:
-    return tokens.encode(["."])[0, 1].item()
-
-
 TEST = Web("test")
 
 
@@ -174,21 +169,19 @@ def captioned_rightly(model: Flamingo, size: int, count: int = 256, view: interl
                       web: Web = TEST) -> dict[str, float]:
     """What the model writes under held-out scenes of one thing, greedily: is it the right noun, the right background?"""
     scenes = [web.single(index) for index in range(count)]
-    said = [tokens.words(text) for text in texts(model, Prompts([(scene, "a picture of") for scene in scenes], size, view),
-                                                 most=12, stop=_stop())]
-    nouns = {one.word for one in world.nouns()}
-    right = sum([word for word in words if word in nouns] == list(scene.words) for words, scene in zip(said, scenes))
-    named = [(scene, words) for words, scene in zip(said, scenes) if set(words) & set(world.BACKGROUNDS)]
-    return {"noun": right / count, "noun, chance": 1 / len(web.words or world.known_nouns()),
-            "background said": len(named) / count, "background, where said": sum(scene.background in words for scene, words in named) / max(1, len(named))}
+    said = sentences(model, Prompts([(scene, "a picture of") for scene in scenes], size, view), most=12)
+    named = [(scene, words) for scene, words in zip(scenes, map(tokens.words, said)) if set(words) & set(world.BACKGROUNDS)]
+    right = sum(scene.background in words for scene, words in named)
+    return {"noun": nouns_right(said, scenes), "noun, chance": 1 / len(web.words or world.known_nouns()),
+            "background said": len(named) / count, "background, where said": right / max(1, len(named))}
 
 
 def answered_rightly(model: Flamingo, episodes: Sequence[world.pages.Episode], size: int,
                      view: interleaved.View = world.to_pixels, batch: int = 64) -> float:
     """Share of episodes whose likeliest choice is the right one."""
     data = Prompts([episode.prompt for episode in episodes], size, view)
-    return sum(map(eq, next_words(model, data, [episode.choices for episode in episodes], batch),
-                   [episode.answer for episode in episodes])) / len(episodes)
+    said = next_words(model, data, [episode.choices for episode in episodes], batch)
+    return exact(said, [episode.answer for episode in episodes])
 
 
 def shot_curve(model: Flamingo, size: int, shots: Sequence[int] = (0, 1, 2, 4, 8), count: int = 256, ways: int = 4, seed: int = 0,

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from operator import eq
 
 import torch
 from torch import Tensor, nn
 
 from vlmcourse.lab import checkpoint, tokens, world
-from vlmcourse.lab.evaluate import next_words, texts
-from vlmcourse.lab.stages import Trained, train_or_load
+from vlmcourse.lab.evaluate import exact, named_rightly, next_words, texts
+from vlmcourse.lab.stages import Trained, seeded, train_or_load
 from vlmcourse.lab.train import Batches, Optimisation, Scale, Step
 from vlmcourse.lab.world import prompts
 from vlmcourse.papers.frozen import Frozen, FrozenConfig
@@ -38,16 +37,18 @@ def frozen_config(scale: Scale, **changes) -> FrozenConfig:
 
 def new_frozen(config: FrozenConfig, lm: nn.Module, seed: int = 0, start: Tensor | None = None) -> Frozen:
     """An untrained image encoder, which depends on the seed alone, before this language model. start: see Frozen."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return Frozen(config, lm, start)
+
+
+def mean_embedding(lm: nn.Module, words: Sequence[str]) -> Tensor:
+    """The mean of these words' embeddings, (D,)."""
+    return lm.get_input_embeddings().weight.detach()[tokens.encode(words)[:, 1]].mean(0)
 
 
 def average_words(lm: nn.Module) -> Tensor:
     """The mean of all nouns' embeddings, and of all backgrounds': (2, D). Where the two vectors of a picture start."""
-    table = lm.get_input_embeddings().weight.detach()
-    groups = ([one.word for one in world.nouns()], list(world.BACKGROUNDS))
-    return torch.stack([table[tokens.encode(words)[:, 1]].mean(0) for words in groups])
+    return torch.stack([mean_embedding(lm, words) for words in ([one.word for one in world.nouns()], list(world.BACKGROUNDS))])
 
 
 def sentence(scene: world.Scene, draws: world.scenes.Draws) -> str:
@@ -94,27 +95,23 @@ def frozen(scale: Scale | str | None = None, seed: int = 0, *, lm: nn.Module | N
                          steps or size.frozen_steps, SEEING, made_of=made_of, seed=seed, watch=watch)
 
 
+def sentences(model: nn.Module, asked, most: int) -> list[str]:
+    """What a model goes on with after each prompt, up to the full stop. Greedy. asked: prompts as evaluate.texts takes them."""
+    stop = tokens.encode([STOP])[0, 1].item()
+    return [text.removesuffix(STOP).strip() for text in texts(model, asked, most=most, stop=stop)]
+
+
 def captions(model: Frozen, scenes: Sequence[world.Scene], view: prompts.View = world.to_pixels) -> list[str]:
     """What the model says of each scene after "a picture of", up to the full stop. Greedy."""
     asked = prompts.Prompts([(scene, "a picture of") for scene in scenes], model.config.image_size, PLACE, view)
-    return _written(model, asked, most=8)
-
-
-def _written(model: Frozen, asked: prompts.Prompts, most: int) -> list[str]:
-    stop = tokens.encode([STOP])[0, 1].item()
-    return [text.removesuffix(STOP).strip() for text in texts(model, asked, most=most, stop=stop)]
+    return sentences(model, asked, most=8)
 
 
 def caption_report(model: Frozen, count: int = 256, view: prompts.View = world.to_pixels) -> dict[str, float]:
     """What the model says of held-out scenes of one thing after "a picture of": is it the right noun, the right background?
     Greedy, exact."""
     scenes = [world.sample("test", index, 0, ALONE) for index in range(count)]
-    said = [tokens.words(text) for text in captions(model, scenes, view)]
-    nouns = {one.word for one in world.nouns()}
-    right = sum([word for word in words if word in nouns] == list(scene.words) for words, scene in zip(said, scenes))
-    background = sum(scene.background in words for words, scene in zip(said, scenes))
-    return {"noun": right / count, "noun, chance": 1 / len(world.known_nouns()), "background": background / count,
-            "background, chance": 1 / len(world.BACKGROUNDS)}
+    return named_rightly(captions(model, scenes, view), scenes)
 
 
 def named(shots: int, count: int = 256, **options) -> list[world.pages.Episode]:
@@ -127,10 +124,6 @@ def asked(kind: str, shots: int, count: int = 256) -> list[world.pages.Episode]:
     return [world.pages.few_shot("test", index, kind, shots, things=ALONE) for index in range(count)]
 
 
-def _right(said: Sequence[str], episodes: Sequence[world.pages.Episode]) -> float:
-    return sum(map(eq, said, [one.answer for one in episodes])) / len(episodes)
-
-
 def solved(model: Frozen, episodes: Sequence[world.pages.Episode], view: prompts.View = world.to_pixels,
            shuffled: bool = False, written: bool = False) -> float:
     """Share of episodes answered rightly: the likeliest of the choices, or, `written`, whatever the model writes.
@@ -140,10 +133,10 @@ def solved(model: Frozen, episodes: Sequence[world.pages.Episode], view: prompts
     pages = [episode.prompt for episode in episodes]
     data = prompts.Prompts(prompts.others(pages) if shuffled else pages, model.config.image_size, PLACE, view)
     if written:
-        said = _written(model, data, most=4)
+        said = sentences(model, data, most=4)
     else:
         said = next_words(model, data, [episode.choices for episode in episodes])
-    return _right(said, episodes)
+    return exact(said, [one.answer for one in episodes])
 
 
 def solved_in_words(lm: nn.Module, episodes: Sequence[world.pages.Episode]) -> float:
@@ -151,4 +144,4 @@ def solved_in_words(lm: nn.Module, episodes: Sequence[world.pages.Episode]) -> f
     answer if it saw perfectly. lm: recipes.language().model."""
     texts_ = [" ".join(part if isinstance(part, str) else f"{part.words[0]} {part.background} {STOP}" for part in one.prompt)
               for one in episodes]
-    return _right(next_words(lm, in_words(texts_), [one.choices for one in episodes]), episodes)
+    return exact(next_words(lm, in_words(texts_), [one.choices for one in episodes]), [one.answer for one in episodes])

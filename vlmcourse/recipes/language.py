@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from operator import eq
-
-import torch
 
 from vlmcourse.lab import stages, tokens, world
-from vlmcourse.lab.evaluate import next_words
-from vlmcourse.lab.stages import Trained, train_or_load
+from vlmcourse.lab.evaluate import exact, next_words
+from vlmcourse.lab.stages import Trained, seeded, train_or_load
 from vlmcourse.lab.train import Batches, Optimisation, Scale, Step
 from vlmcourse.parts.language import LanguageModel, tiny
 
@@ -19,8 +16,7 @@ READING = Optimisation(3e-3, weight_decay=0.05, betas=(0.9, 0.95))
 
 def new_language(scale: Scale, seed: int = 0) -> LanguageModel:
     """An untrained tiny language model whose weights depend on the seed alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         width = scale.language_width
         return LanguageModel(tiny(len(tokens.tokenizer()), width, scale.language_depth, width // 32))
 
@@ -42,10 +38,10 @@ def language_report(model: LanguageModel, count: int = 512) -> dict[str, float]:
     """What the language model binds (two invented names, in words, on held-out episodes) and what it knows (facts)."""
     texts, answers, episodes = zip(*(world.texts.binding(index) for index in range(count)))
     bound = next_words(model, in_words(texts), [episode.choices for episode in episodes])
-    report = {"binding": sum(map(eq, bound, answers)) / count, "binding, chance": 0.5}
+    report = {"binding": exact(bound, answers), "binding, chance": 0.5}
     questions, facts, choices = zip(*world.texts.known_facts())
     known = next_words(model, in_words(questions), choices)
-    return report | {"facts": sum(map(eq, known, facts)) / len(facts),
+    return report | {"facts": exact(known, facts),
                      "facts, chance": sum(1 / len(options) for options in choices) / len(choices)}
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import nn
 
 from vlmcourse.lab import checkpoint, tokens, world
 from vlmcourse.lab.evaluate import filling
-from vlmcourse.lab.stages import Trained, train_or_load
+from vlmcourse.lab.stages import Trained, seeded, train_or_load
 from vlmcourse.lab.train import Batches, Optimisation, Scale, Step
 from vlmcourse.lab.world import regions
 from vlmcourse.lab.world.noise import Noise, mismatched
@@ -38,7 +37,8 @@ def namer(scale: Scale | str | None = None, seed: int = 0, cut: Callable = regio
     then frozen."""
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
     data = regions.Regions(few("train", size, seed), cut)
-    model = _seeded(lambda: Namer(SIDE, size.vilbert_width, len(regions.class_names()), len(world.BACKGROUNDS)), seed)
+    with seeded(seed):
+        model = Namer(SIDE, size.vilbert_width, len(regions.class_names()), len(world.BACKGROUNDS))
     found = train_or_load("namer", model, Batches(data.batch, size.vilbert_batch), 20 if size.name == "smoke" else 250, NAMING,
                           made_of={"batch": size.vilbert_batch, "width": size.vilbert_width, "things": THINGS, "every": EVERY,
                                    "cut": cut.__name__}, seed=seed, watch=watch)
@@ -75,20 +75,16 @@ def vlbert_config(scale: Scale, **changes) -> VLBERTConfig:
         "width": width, "depth": max(2, scale.vision_depth), "heads": width // 32, "masked": MASKED, **changes})
 
 
-def _seeded(make: Callable[[], nn.Module], seed: int) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return make()
-
-
 def new_vilbert(config: ViLBERTConfig, seed: int = 0) -> ViLBERT:
     """An untrained ViLBERT whose weights depend on the seed alone."""
-    return _seeded(lambda: ViLBERT(config), seed)
+    with seeded(seed):
+        return ViLBERT(config)
 
 
 def new_vlbert(config: VLBERTConfig, seed: int = 0, eyes: Namer | None = None) -> VLBERT:
     """An untrained VL-BERT whose weights depend on the seed alone. eyes: a namer whose appearance network it starts from."""
-    return _seeded(lambda: VLBERT(config, eyes), seed)
+    with seeded(seed):
+        return VLBERT(config, eyes)
 
 
 def fill_in(name: str, model: nn.Module, data: regions.Regions, scale: Scale, seed: int = 0, steps: int | None = None,

@@ -4,17 +4,14 @@ seeing      retrieval, zero-shot classification, probes, shift, overlap
 saying      the next word among choices, open answers, VQA accuracy
 describing  captions: BLEU-4, CIDEr-D, exact F1 of what is said
 ranking     MRR, NDCG, ranks, re-ranking
+filling     masked words and regions, true captions beside false ones
 evidence    blind and shuffled pictures, chance, spread over seeds; results that are kept
-seeing    retrieval, zero-shot classification, probes, shift, overlap
-saying    the next word among choices, open answers, VQA accuracy
-filling   masked words and regions, true captions beside false ones
-evidence  blind and shuffled pictures, chance, spread over seeds; results that are kept
 """
 
-from vlmcourse.lab.evaluate.describing import F1, bleu4, cider, scene_graph_f1, shown, stated
+from vlmcourse.lab.evaluate.describing import F1, bleu4, cider, named_rightly, nouns_right, scene_graph_f1, shown, stated
 from vlmcourse.lab.evaluate.evidence import Controls, Spread, controls, looking, results, spread, write_results
-from vlmcourse.lab.evaluate.ranking import mrr, ndcg, ranked, ranks, rerank
-from vlmcourse.lab.evaluate.saying import likeliest, likely_next, next_words, texts, vqa_accuracy
+from vlmcourse.lab.evaluate.ranking import both_ways, first, mrr, ndcg, ranked, ranks, rerank
+from vlmcourse.lab.evaluate.saying import exact, likeliest, likely_next, next_words, texts, vqa_accuracy
 from vlmcourse.lab.evaluate.seeing import (
     accuracy,
     class_embeddings,
@@ -29,7 +26,8 @@ from vlmcourse.lab.evaluate.seeing import (
     zero_shot,
 )
 
-__all__ = ["Controls", "F1", "Spread", "accuracy", "bleu4", "cider", "class_embeddings", "confusion", "controls", "embed",
-           "features", "k_shot_probe", "likeliest", "likely_next", "linear_probe", "looking", "mrr", "ndcg", "next_words",
-           "overlap", "ranked", "ranks", "rerank", "results", "retrieval", "scene_graph_f1", "shift_curve", "shown", "spread",
-           "stated", "texts", "vqa_accuracy", "write_results", "zero_shot"]
+__all__ = ["Controls", "F1", "Spread", "accuracy", "bleu4", "both_ways", "cider", "class_embeddings", "confusion", "controls",
+           "embed", "exact", "features", "first", "k_shot_probe", "likeliest", "likely_next", "linear_probe", "looking",
+           "mrr", "named_rightly", "ndcg", "next_words", "nouns_right", "overlap", "ranked", "ranks", "rerank", "results",
+           "retrieval", "scene_graph_f1", "shift_curve", "shown", "spread", "stated", "texts", "vqa_accuracy",
+           "write_results", "zero_shot"]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from vlmcourse.lab import tokens
 from vlmcourse.lab.world.nouns import nouns
-from vlmcourse.lab.world.scenes import BACKGROUNDS, Scene
+from vlmcourse.lab.world.scenes import BACKGROUNDS, Scene, known_nouns
 
 Grams = Counter[tuple[str, ...]]
 
@@ -121,6 +121,20 @@ def stated(text: str) -> set[tuple[str, ...]]:
     first, second = sides if relation in ("above", "left") else sides[::-1]
     name = "above" if relation in ("above", "below") else "left of"
     return found | {(name, one, other) for one in first for other in second if relation}
+
+
+def nouns_right(said: Sequence[str], scenes: Sequence[Scene]) -> float:
+    """Share of captions whose nouns are exactly the scene's things, in their order."""
+    known = {one.word for one in nouns()}
+    return sum([word for word in tokens.words(text) if word in known] == list(scene.words)
+               for text, scene in zip(said, scenes)) / len(scenes)
+
+
+def named_rightly(said: Sequence[str], scenes: Sequence[Scene]) -> dict[str, float]:
+    """Share of captions with the right nouns, and with the right background, beside chance."""
+    background = sum(scene.background in tokens.words(text) for text, scene in zip(said, scenes))
+    return {"noun": nouns_right(said, scenes), "noun, chance": 1 / len(known_nouns()), "background": background / len(scenes),
+            "background, chance": 1 / len(BACKGROUNDS)}
 
 
 def scene_graph_f1(said: Sequence[str], scenes: Sequence[Scene]) -> F1:

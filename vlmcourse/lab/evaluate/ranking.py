@@ -23,6 +23,11 @@ def ranks(scores: Tensor, right: Tensor) -> Tensor:
     return (~(scores < scores.gather(1, right[:, None]))).sum(1)
 
 
+def first(scores: Tensor, right: Tensor) -> float:
+    """R@1: share of rows whose right candidate stands first, see `ranks`."""
+    return (ranks(scores, right) <= 1).float().mean().item()
+
+
 def mrr(found: Tensor) -> float:
     """Mean of 1 / rank."""
     return (1 / found.double()).mean().item()
@@ -76,3 +81,16 @@ def rerank(similarity: Tensor, closer: Callable[[Tensor, Tensor], Tensor], k: in
     # the rest keeps its order, below the worst of those that were looked at
     below = similarity - similarity.amax(1, keepdim=True) + looked.amin(1, keepdim=True) - 1
     return below.scatter(1, places, looked)
+
+
+def both_ways(similarity: Tensor, closer: Callable[[Tensor, Tensor], Tensor], k: int) -> dict[str, float]:
+    """R@1 from images to texts and back, as they are and with the k best re-ranked, for N pairs in the same order.
+
+    similarity, closer  (images, texts), see `rerank`
+    """
+    right, report = torch.arange(len(similarity)), {}
+    for way, scores, look in (("image to text", similarity, closer),
+                              ("text to image", similarity.T, lambda rows, columns: closer(columns, rows))):
+        report[f"{way} R@1"] = first(scores, right)
+        report[f"{way}, re-ranked R@1"] = first(rerank(scores, look, k), right)
+    return report

@@ -7,6 +7,7 @@ Models are anything with `model(ids, cache=None, **context) -> logits`; a model 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import eq
 
 import torch
 from torch import Tensor
@@ -90,6 +91,11 @@ def texts(model, prompts, most: int = 16, batch: int = 256, pick: generate.Pick 
             written = generate.write(model, ids, most, pick, stop, language.new_cache(model.lm), **context).cpu()
             said += tokens.decode(written.where(written != stop, tokens.PAD), getattr(prompts, "using", None))
     return said
+
+
+def exact(said: Sequence[str], answers: Sequence[str]) -> float:
+    """Share of answers that are, to the letter, the right ones."""
+    return sum(map(eq, said, answers)) / len(answers)
 
 
 def vqa_accuracy(said: str, given: Sequence[str]) -> float:

@@ -18,18 +18,18 @@ signs      digits to read
 """
 
 from vlmcourse.lab.world import (
-           captions,
-           dialogues,
-           motion,
-           noise,
-           pages,
-           prompts,
-           questions,
-           regions,
-           signs,
-           statements,
-           swaps,
-           texts,
+    captions,
+    dialogues,
+    motion,
+    noise,
+    pages,
+    prompts,
+    questions,
+    regions,
+    signs,
+    statements,
+    swaps,
+    texts,
 )
 from vlmcourse.lab.world.nouns import Noun, article, noun, nouns
 from vlmcourse.lab.world.pairs import Pairs

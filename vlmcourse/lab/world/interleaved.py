@@ -22,6 +22,7 @@ from vlmcourse.lab.world import captions
 from vlmcourse.lab.world.motion import Film, film
 from vlmcourse.lab.world.nouns import article
 from vlmcourse.lab.world.pages import alone, open_question, page, tagged
+from vlmcourse.lab.world.prompts import left_open
 from vlmcourse.lab.world.questions import ask, quarter
 from vlmcourse.lab.world.render import render, to_pixels
 from vlmcourse.lab.world.scenes import BACKGROUNDS, Draws, Scene, arrange, known_nouns, sample, split_of
@@ -103,11 +104,8 @@ class Prompts:
 
     def batch(self, indices: Sequence[int]) -> dict:
         pages = [self.pages[index] for index in indices]
-        ids = tokens.encode([written(parts).removesuffix(CLOSE) for parts in pages])
-        lengths = ids.ne(tokens.PAD).sum(1) - 1  # the page goes on: its end token is left out
-        source = torch.arange(int(lengths.max())) - (int(lengths.max()) - lengths)[:, None]  # negative at padding
-        real = source >= 0
-        return {"ids": ids.gather(1, source.clamp(min=0)).where(real, tokens.PAD), "real": real,
+        texts = tokens.encode([written(parts).removesuffix(CLOSE) for parts in pages])
+        return {**left_open(texts),
                 "pixels": pixels([frames for parts in pages for frames in shown(parts)], self.size, self.view)}
 
 

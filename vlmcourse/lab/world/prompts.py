@@ -55,13 +55,17 @@ def to_write(pages: Sequence[Page], size: int, place: str = "<image>", view: Vie
 
     using  another tokenizer than the world's: see tokens.encode
     """
-    ids = tokens.encode([tagged(page, place, end="") for page in pages], using=using)
-    lengths = _lengths(ids) - 1  # the page goes on: its end token is left out
+    texts = tokens.encode([tagged(page, place, end="") for page in pages], using=using)
+    return {**left_open(texts), "pixels": pictures(pages, size, view)}
+
+
+def left_open(ids: Tensor) -> dict[str, Tensor]:
+    """Texts to go on with, from encoded ones, padded on the right: `ids` (B, T) without end token, padded on the left, `real`."""
+    lengths = _lengths(ids) - 1  # the text goes on: its end token is left out
     longest = int(lengths.max())
     source = torch.arange(longest) - (longest - lengths)[:, None]  # (B, T), negative at padding
     real = source >= 0
-    return {"ids": ids.gather(1, source.clamp(min=0)).where(real, tokens.PAD), "real": real,
-            "pixels": pictures(pages, size, view)}
+    return {"ids": ids.gather(1, source.clamp(min=0)).where(real, tokens.PAD), "real": real}
 
 
 def to_learn(pages: Sequence[Page], answers: Sequence[str], size: int, place: str = "<image>",

@@ -12,7 +12,7 @@ from vlmcourse.lab import tokens
 from vlmcourse.lab.world.interleaved import Part, Web, portrayed
 from vlmcourse.lab.world.motion import Film, film
 from vlmcourse.lab.world.nouns import article
-from vlmcourse.lab.world.pages import Episode, alone, open_question
+from vlmcourse.lab.world.pages import Episode, alone, open_question, scenes
 from vlmcourse.lab.world.questions import answers, ask
 from vlmcourse.lab.world.scenes import Draws, Scene
 
@@ -49,24 +49,20 @@ def exchanged(episodes: Sequence[Episode]) -> list[Episode]:
     """Each question's examples show the pictures of another episode's examples: names say nothing about what is asked."""
     made = []
     for one, other in zip(episodes, [*episodes[1:], episodes[0]]):
-        given = iter([*shown_scenes(other)[:-1], shown_scenes(one)[-1]])
+        given = iter([*scenes(other.prompt)[:-1], scenes(one.prompt)[-1]])
         made.append(replace(one, prompt=tuple(part if isinstance(part, str) else next(given) for part in one.prompt)))
     return made
-
-
-def shown_scenes(episode: Episode) -> list[Scene]:
-    return [part for part in episode.prompt if not isinstance(part, str)]
 
 
 def solved(web: Web, index: int, kind: str, count: int) -> Episode:
     """A question of a kind about a thing alone, after `count` solved ones of the same kind about others."""
     draws = web.draws(f"solved {kind}", index)
-    scenes = [web.single(index * (count + 1) + number) for number in range(count + 1)]
-    asked = [ask(scene, draws, (kind,)) for scene in scenes]
+    things = [web.single(index * (count + 1) + number) for number in range(count + 1)]
+    asked = [ask(scene, draws, (kind,)) for scene in things]
     parts: list[Part] = []
-    for scene, one in zip(scenes[:-1], asked):
+    for scene, one in zip(things[:-1], asked):
         parts += [scene, f"{open_question(one)} {one.answer} ."]
-    return Episode((*parts, scenes[-1], open_question(asked[-1])), asked[-1].answer, answers(kind))
+    return Episode((*parts, things[-1], open_question(asked[-1])), asked[-1].answer, answers(kind))
 
 
 def motions(web: Web, count: int) -> list[tuple[Film, Episode]]:
