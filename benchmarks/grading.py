@@ -50,7 +50,7 @@ def submissions(assignment: Assignment, students: int, seed: int = 0) -> Counter
         answer, old, new = draw.choice(mutants)
         for cell in made.cells:
             name = cell.metadata.get("nbgrader", {}).get("grade_id")
-            if kind in ("good", "wrong") and name in masters and cell.metadata.nbgrader.solution:
+            if kind in ("good", "wrong") and name and cell.metadata.nbgrader.solution:
                 cell.source = masters[name].replace(old, new) if (kind, name) == ("wrong", answer) else masters[name]
         target = assignment.course.place("submitted", NAME, f"s{number:03}")
         target.mkdir(parents=True)
@@ -59,7 +59,7 @@ def submissions(assignment: Assignment, students: int, seed: int = 0) -> Counter
 
 
 class Watch:
-    """The most memory (unique to them) that a process and all it started used, looked at four times a second."""
+    """The most memory (its own) that a process and all it started used. Looked at once a second: the cores are the graders'."""
 
     def __init__(self, pid: int) -> None:
         self.peak, self._over = 0, threading.Event()
@@ -67,7 +67,7 @@ class Watch:
         self._thread.start()
 
     def _look(self, pid: int) -> None:
-        while not self._over.wait(0.25):
+        while not self._over.wait(1.0):
             total = 0
             try:
                 process = psutil.Process(pid)

@@ -184,15 +184,36 @@ def descendants(pid: int) -> list[psutil.Process]:
 
 
 def used(pid: int) -> int:
-    """Bytes in memory of a process and all it started, libraries apart."""
-    total = 0
-    for process in descendants(pid):
-        try:
-            memory = process.memory_info()
-            total += memory.rss - memory.shared
-        except psutil.Error:
-            continue
+    """Bytes in memory of what a process started, libraries apart.
+
+    Asked ten times a second for each worker, so on Linux it reads what the kernel says of each process: looking for the
+    descendants among all processes of the machine took 4 ms each time.
+    """
+    if not Path(f"/proc/{pid}/task/{pid}/children").exists():
+        return sum(_own_bytes(process.pid) for process in descendants(pid))
+    total, left = 0, [pid]
+    while left:
+        one = left.pop()
+        children = [int(child) for path in Path(f"/proc/{one}/task").glob("*/children") for child in _words(path)]
+        total += sum(map(_own_bytes, children))
+        left += children
     return total
+
+
+def _words(path: Path) -> list[str]:
+    """Of a file in /proc; none if its process has just ended."""
+    try:
+        return path.read_text().split()
+    except OSError:
+        return []
+
+
+def _own_bytes(pid: int) -> int:
+    try:
+        memory = psutil.Process(pid).memory_info()
+    except psutil.Error:
+        return 0
+    return memory.rss - memory.shared
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:
