@@ -22,6 +22,7 @@ from vlmcourse.papers.blip import BLIP, BLIPConfig
 from vlmcourse.papers.blip_weights import weights_of
 from vlmcourse.parts.objectives import contrast, hard_negatives, match
 
+TEXT_DEPTH = 2
 VOCABULARY, LENGTH, CLS, ENC, DEC, END, PAD = 512, 16, 508, 509, 510, 511, 0
 
 
@@ -46,7 +47,7 @@ class Theirs(nn.Module):
         shared = dict(hidden_size=scale.width, intermediate_size=4 * scale.width, num_attention_heads=scale.heads)
         vision = BlipVisionConfig(num_hidden_layers=scale.vision_depth, image_size=scale.image_size, patch_size=16,
                                   initializer_range=0.02, **shared)
-        text = BlipTextConfig(vocab_size=VOCABULARY, encoder_hidden_size=scale.width, num_hidden_layers=scale.text_depth,
+        text = BlipTextConfig(vocab_size=VOCABULARY, encoder_hidden_size=scale.width, num_hidden_layers=TEXT_DEPTH,
                               max_position_embeddings=LENGTH, bos_token_id=DEC, sep_token_id=END, eos_token_id=END,
                               pad_token_id=PAD, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, label_smoothing=0.1,
                               **shared)
@@ -87,7 +88,7 @@ def pair(scale: Scale) -> dict[str, tuple[nn.Module, object]]:
     theirs, (pixels, ids) = Theirs(scale), batch(scale)
     ours = BLIP(BLIPConfig(
         VOCABULARY, CLS, ENC, DEC, END, PAD, LENGTH, scale.width, scale.image_size, 16, scale.width, scale.vision_depth,
-        scale.heads, vision_eps=theirs.vision_model.config.layer_norm_eps, text_width=scale.width, text_depth=scale.text_depth,
+        scale.heads, vision_eps=theirs.vision_model.config.layer_norm_eps, text_width=scale.width, text_depth=TEXT_DEPTH,
         text_heads=scale.heads, text_eps=theirs.text_encoder.config.layer_norm_eps))
     ours.load_state_dict(weights_of(theirs, ours))
     found = [(torch.manual_seed(1), model())[1] for model in (lambda: ours.losses({"pixels": pixels, "ids": ids}),

@@ -197,7 +197,7 @@ PARTS = ("tables", "noise", "scaling")
 def main(scale: str = "laptop", only: list[str] = typer.Option(list(PARTS), help="Which parts to measure.")) -> None:
     """Trains what is not in the cache, measures, writes results/twins_clip.json."""
     size = Scale.named(scale)
-    small = replace(size, width=64, heads=2, steps=900) if scale != "smoke" else size
+    small = replace(size, width=64, heads=2, text_depth=2, batch=128, steps=900) if scale != "smoke" else size
     name = "twins_clip" if scale != "smoke" else "twins_clip_smoke"
     kept = results(name)["rows"][0] if set(only) != set(PARTS) else {}
     measured = main_rows(size) if "tables" in only else {}

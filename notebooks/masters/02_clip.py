@@ -6,7 +6,7 @@
 # | | |
 # |---|---|
 # | You need | lesson 01 (attention, the causal mask); softmax and cross-entropy |
-# | Time | about 90 minutes to work through; running all cells takes about 10 minutes on 2 slow cores, most of it training CLIP once, 2 GB of memory |
+# | Time | about 90 minutes to work through; running all cells takes about 7 minutes on 2 slow cores, most of it training CLIP once, 2 GB of memory |
 # | Paper | Radford et al. 2021, *Learning Transferable Visual Models From Natural Language Supervision*, [arXiv 2103.00020](https://arxiv.org/abs/2103.00020) |
 # | Course code | `vlmcourse/papers/clip.py`, `vlmcourse/parts/objectives.py`, `vlmcourse/parts/vision.py` |
 #
@@ -845,7 +845,7 @@ Markdown(
 # Where a row says **no**, the reason is worth more than the number:
 #
 # - *Ensembles.* The paper's prompts fix a mismatch: labels are single, ambiguous words ("crane"), captions are sentences. Our nouns are unambiguous, most of our captions already look like "a photo of a cat", and two of the seven wordings ("there is", "this is") never occur in training: the ensemble gives them a vote, too.
-# - *Robustness.* It comes from the variety of 400 million pictures, not from the contrastive loss. Our captions describe one style of drawing, and so both towers know one style. The classifier, moreover, saw only things alone, which is what the test shows; CLIP saw them in company three times out of four.
+# - *Robustness.* It comes from the variety of 400 million pictures, not from the contrastive loss. Our captions describe one style of drawing, and so both towers know one style. The classifier, moreover, saw only things alone, which is what the test shows; CLIP saw them in company every second time.
 #
 # Not measured here: calibration, social bias (Sec. 7.1: with 'criminal' among the classes, faces were labelled so; the class list is a design decision), counting and spatial relations, which CLIP is known to be weak at.
 #

@@ -67,7 +67,7 @@ SCALES = (
     Scale("smoke", width=64, vision_depth=1, text_depth=1, heads=2, image_size=32, batch=32, steps=20, seeds=2,
           language_width=64, language_depth=1, language_batch=16, language_steps=20, frozen_batch=16, frozen_steps=20,
           blip_batch=16, blip_steps=20, vilbert_width=32, vilbert_batch=16, vilbert_steps=20),
-    Scale("laptop", width=128, vision_depth=4, text_depth=2, heads=4, image_size=64, batch=128, steps=2400, seeds=3,
+    Scale("laptop", width=128, vision_depth=4, text_depth=1, heads=4, image_size=64, batch=64, steps=3000, seeds=3,
           language_width=96, language_depth=3, language_batch=32, language_steps=3000, frozen_batch=64, frozen_steps=2400,
           blip_batch=64, blip_steps=1500, vilbert_width=64, vilbert_batch=64, vilbert_steps=2000),
     Scale("gpu", width=512, vision_depth=12, text_depth=6, heads=8, image_size=128, batch=1024, steps=10_000, seeds=3,

@@ -30,7 +30,7 @@ def blip_config(scale: Scale, **changes) -> BLIPConfig:
         "vocabulary": len(tokens.tokenizer()), "cls": CLS, "enc": ENC, "dec": DEC, "end": tokens.EOS, "pad": tokens.PAD,
         "context": 96, "embedding": scale.width, "image_size": scale.image_size, "vision_width": scale.width,
         "vision_depth": scale.vision_depth, "vision_heads": scale.heads, "text_width": scale.width,
-        "text_depth": scale.text_depth + 1,  # words find their things, then compare places, then [ENC] sums up
+        "text_depth": max(3, scale.text_depth),  # words find their things, then compare places, then [ENC] sums up
         "text_heads": scale.heads, **changes})
 
 

@@ -39,7 +39,7 @@ def varied(scene: Scene, draws: Draws) -> str:
     if draws.random() < 0.3:
         return detailed(scene, draws)
     what = _arrangement(scene, draws, lambda thing: thing.word)
-    return draws.pick(("{}", "a picture of {}", "a photo of {}", "a drawing of {}")).format(what)
+    return draws.pick(("{}", "a picture of {}", "a photo of {}", "a drawing of {}", "there is {}", "this is {}")).format(what)
 
 
 def pictured(scene: Scene, draws: Draws) -> str:

@@ -19,6 +19,7 @@ class Pairs:
 
     size     of the pictures, in pixels
     things   fewest and most things in a scene
+    alone    share of scenes with a single thing, whatever `things` says of the others
     caption  (scene, draws) -> text; see captions.py
     noise    what the web does to pairs, see noise.py: (index, pairs) -> text in place of the right caption
     """
@@ -27,11 +28,13 @@ class Pairs:
     size: int = 64
     seed: int = 0
     things: tuple[int, int] = (1, 4)
+    alone: float = 0.0
     caption: Callable[[Scene, Draws], str] = detailed
     noise: Callable[[int, "Pairs"], str] | None = None
 
     def scene(self, index: int) -> Scene:
-        return sample(self.split, index, self.seed, self.things)
+        single = self.alone and Draws("alone", self.seed, self.split, index).random() < self.alone
+        return sample(self.split, index, self.seed, (1, 1) if single else self.things)
 
     def truth(self, index: int) -> str:
         """The caption that belongs to scene `index`, whatever the noise does."""
