@@ -36,6 +36,7 @@ from vlmcourse.lab.stages import train_or_load
 from vlmcourse.lab.train import Batches, Scale
 from vlmcourse.lab.world.noise import Noise, duplicated, generic, mismatched
 from vlmcourse.papers.clip import CLIP, image_tower
+from vlmcourse.recipes.clip import HELD_OUT
 
 SHOTS = (1, 2, 4, 8, 16)
 STRENGTHS = (0.1, 1.0)  # L2 of the probes: 0.01 was far worse
@@ -128,7 +129,7 @@ def shifts(predictors: dict, size: Scale) -> dict[str, float]:
 def duplicates(model: CLIP, size: Scale) -> dict[str, float]:
     """Which test scenes have a near-duplicate in training, and what they are worth (Sec. 5)."""
     pairs, train = world.Pairs("test", size.image_size), recipes.training_pairs(size)
-    indices = pairs.distinct(recipes.HELD_OUT)
+    indices = pairs.distinct(HELD_OUT)
     seen = range(4096 if size.name != "smoke" else 256)
     images, texts = embed(model, pairs, indices)
     near = overlap(images, embed(model, train, seen)[0], 0.95)
@@ -142,7 +143,7 @@ def duplicates(model: CLIP, size: Scale) -> dict[str, float]:
 def retrieval_of(model: CLIP, size: Scale) -> float:
     """Mean R@1 of both directions among held-out scenes."""
     pairs = world.Pairs("test", size.image_size)
-    found = retrieval(*embed(model, pairs, pairs.distinct(recipes.HELD_OUT)))
+    found = retrieval(*embed(model, pairs, pairs.distinct(HELD_OUT)))
     return (found["image to text R@1"] + found["text to image R@1"]) / 2
 
 
@@ -170,24 +171,25 @@ def scaling_rows(small: Scale) -> list[dict]:
     return rows
 
 
+def tables(size: Scale, seed: int) -> dict[str, dict[str, float]]:
+    """Every table that needs only the model of the lesson and its control trained on labels: one seed's column of each."""
+    model, labels = recipes.clip(size, seed).model, supervised(size, seed)
+    classes = recipes.noun_classes(model)
+    found = {"retrieval": recipes.clip_report(model), "probes": probes(model, size), "prompts": prompts(model, size),
+             "overlap": duplicates(model, size)}
+    with torch.no_grad():
+        found["shift"] = shifts({"CLIP zero-shot": lambda pixels: zero_shot(model.encode_image(pixels), classes),
+                                 "supervised": lambda pixels: labels(pixels).argmax(1)}, size)
+    print(seed, found, flush=True)
+    return found
+
+
 def main_rows(size: Scale) -> dict:
-    """Every table that needs only the model of the lesson (and its control trained on labels), over the seeds."""
-    base: dict[str, list] = {"retrieval": [], "probes": [], "prompts": [], "shift": [], "overlap": []}
-    for seed in range(size.seeds):
-        model = recipes.clip(size, seed).model
-        labels = supervised(size, seed)
-        classes = recipes.noun_classes(model)
-        base["retrieval"].append(recipes.clip_report(model))
-        base["probes"].append(probes(model, size))
-        base["prompts"].append(prompts(model, size))
-        base["overlap"].append(duplicates(model, size))
-        with torch.no_grad():
-            base["shift"].append(shifts({
-                "CLIP zero-shot": lambda pixels: zero_shot(model.encode_image(pixels), classes),
-                "supervised": lambda pixels: labels(pixels).argmax(1)}, size))
-        print(seed, {name: rows[-1] for name, rows in base.items()}, flush=True)
+    """The tables over the seeds, and what an untrained tower's features are worth."""
+    columns = [tables(size, seed) for seed in range(size.seeds)]
     random = recipes.new_clip(recipes.clip_config(size), 0).eval()
-    return {name: together(rows) for name, rows in base.items()} | {"untrained linear probe": linear(random, size)}
+    return {name: together([column[name] for column in columns]) for name in columns[0]} | {
+        "untrained linear probe": linear(random, size)}
 
 
 PARTS = ("tables", "noise", "scaling")
