@@ -140,7 +140,8 @@ def real(size: Scale, count: int) -> dict:
     scenes = [world.sample("test", index, 0, ALONE) for index in range(count)]
     found = {"captions": named_rightly(smollm2.captions(model, read, scenes), scenes),
              "captions, blind": named_rightly(smollm2.captions(model, read, scenes, unseen), scenes), "answers": {}}
-    episodes = {**{f"{kind}, {shots} shots": asked(kind, shots, count) for kind in SEEING_KINDS + KNOWING for shots in (0, 4)},
+    episodes = {**{f"{kind}, {shots} shots": asked(kind, shots, count)
+                   for kind, shots in (("colour", 0), ("presence", 0), ("presence", 4), ("category", 0))},
                 **{f"naming, {how}": named(count=count, **NAMING[how]) for how in ("1 shot", "4 shots", "1 shot, no induction")}}
     for name, those in episodes.items():
         found["answers"][name] = {
@@ -168,7 +169,7 @@ def main(scale: str = "laptop", only: list[str] = typer.Option(list(PARTS), help
                    for part, work, whichs in (("rows", row, ROWS), ("lending", lending, CONDITIONS)) if part in only}
         measured |= {part: [one.result() for one in jobs] for part, jobs in running.items()}
     if "real" in only:
-        measured["real"] = real(size, count // 2)
+        measured["real"] = real(size, count // 3)  # each choice is read by itself
     chance = {kind: sum(1 / len(one.choices) for one in asked(kind, 0, 32)) / 32 for kind in SEEING_KINDS + KNOWING}
     kept = write_results(name, measured["rows"], lending=measured["lending"], real=measured.get("real"), scale=scale, count=count,
                          steps=steps(size), chance=chance, words=in_words(size, count))
