@@ -1,11 +1,12 @@
 """Frozen's tables at reduced scale: all rows, three seeds, controls. Writes benchmarks/results/twins_frozen.json.
 
-    python -m benchmarks.twins_frozen [--scale smoke|laptop|gpu] [--only rows|lending]
+    python -m benchmarks.twins_frozen [--scale smoke|laptop|gpu] [--only rows|lending|real]
 
 rows     the paper's systems                                             about 35 minutes at laptop scale on 2 cores
 lending  when does a frozen model lend its abilities to a picture?       about 10 minutes
+real     SmolLM2 (`make pretrained`) in the place of the tiny one        about 10 minutes
 
-Every row is an encoder before a language model, trained with the same batches and 2 in 5 of the steps of lesson 05; rows differ in the language model
+Every row is an encoder before a language model, trained with the same batches and 3 in 5 of the steps of lesson 05; rows differ in the language model
 (frozen, finetuned with the encoder, scratch: never pretrained, smaller), in what is seen (blind: grey pictures, in training
 and test) and in what is read (captions, or questions with answers). Trained stages are cached: a run that was stopped goes on.
 """
@@ -21,10 +22,11 @@ from torch.nn.functional import normalize
 
 from vlmcourse import recipes
 from vlmcourse.lab import tokens, world
-from vlmcourse.lab.evaluate import results, write_results
+from vlmcourse.lab.evaluate import named_rightly, results, write_results
 from vlmcourse.lab.train import Scale
 from vlmcourse.lab.world.prompts import Captioned, pictures, unseen
 from vlmcourse.parts.language import freeze
+from vlmcourse.recipes import smollm2
 from vlmcourse.recipes.frozen import (
     ALONE,
     STOP,
@@ -48,7 +50,7 @@ ROWS = ("Frozen", "smaller LM", "finetuned", "scratch", "train-blind", "VQA", "V
 
 def steps(size: Scale) -> int:
     """Fewer than the lesson takes, so that all rows get as many within the hour."""
-    return size.frozen_steps * 2 // 5
+    return size.frozen_steps * 3 // 5
 
 
 def small(size: Scale) -> Scale:
@@ -132,7 +134,26 @@ def lending(condition: str, size: Scale, seed: int, count: int) -> dict:
     return found
 
 
-PARTS = ("rows", "lending")
+def real(size: Scale, count: int) -> dict:
+    """SmolLM2 with the encoder that comes with the course: what a real language model changes. One seed."""
+    model, read = smollm2.seeing_smollm2(size)
+    scenes = [world.sample("test", index, 0, ALONE) for index in range(count)]
+    found = {"captions": named_rightly(smollm2.captions(model, read, scenes), scenes),
+             "captions, blind": named_rightly(smollm2.captions(model, read, scenes, unseen), scenes), "answers": {}}
+    episodes = {**{f"{kind}, {shots} shots": asked(kind, shots, count)
+                   for kind, shots in (("colour", 0), ("presence", 0), ("presence", 4), ("category", 0))},
+                **{f"naming, {how}": named(count=count, **NAMING[how]) for how in ("1 shot", "4 shots", "1 shot, no induction")}}
+    for name, those in episodes.items():
+        found["answers"][name] = {
+            "SmolLM2": smollm2.solved(model, read, those), "shown grey": smollm2.solved(model, read, those, unseen),
+            "shuffled pictures": smollm2.solved(model, read, those, shuffled=True),
+            "described in words": smollm2.solved_in_words(model, read, those),
+            "chance": sum(1 / len(one.choices) for one in those) / len(those)}
+        print(name, found["answers"][name], flush=True)
+    return found
+
+
+PARTS = ("rows", "lending", "real")
 
 
 @app.command()
@@ -147,8 +168,10 @@ def main(scale: str = "laptop", only: list[str] = typer.Option(list(PARTS), help
         running = {part: [pool.submit(work, which, size, seed, count) for seed in range(size.seeds) for which in whichs]
                    for part, work, whichs in (("rows", row, ROWS), ("lending", lending, CONDITIONS)) if part in only}
         measured |= {part: [one.result() for one in jobs] for part, jobs in running.items()}
+    if "real" in only:
+        measured["real"] = real(size, count // 3)  # each choice is read by itself
     chance = {kind: sum(1 / len(one.choices) for one in asked(kind, 0, 32)) / 32 for kind in SEEING_KINDS + KNOWING}
-    kept = write_results(name, measured["rows"], lending=measured["lending"], scale=scale, count=count,
+    kept = write_results(name, measured["rows"], lending=measured["lending"], real=measured.get("real"), scale=scale, count=count,
                          steps=steps(size), chance=chance, words=in_words(size, count))
     print(f"Kept {kept}")
 

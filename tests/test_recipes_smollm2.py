@@ -1,0 +1,54 @@
+"""Frozen before a real language model: the recipe itself, with a small one in SmolLM2's place, which needs no download."""
+
+import pytest
+import torch
+
+from vlmcourse.lab import tokens, world
+from vlmcourse.lab.train import Scale
+from vlmcourse.parts.language import freeze, tiny
+from vlmcourse.recipes import frozen, named, smollm2
+
+SMOKE = Scale.named("smoke")
+
+
+@pytest.fixture
+def stand_in(monkeypatch, tmp_path):
+    """The same small language model each time it is asked for, and a place of its own for the encoder."""
+    def load():
+        torch.manual_seed(0)
+        return freeze(tiny(len(tokens.tokenizer()), 32, 1, 2)), tokens.tokenizer()
+
+    monkeypatch.setattr(smollm2, "smollm2", load)
+    monkeypatch.setattr(smollm2, "KEPT", tmp_path / "encoder.safetensors")
+    return load
+
+
+def test_the_encoder_alone_is_kept_and_comes_back(stand_in):
+    trained, (lm, _) = smollm2.train(SMOKE, steps=3), stand_in()
+    model, _ = smollm2.seeing_smollm2(SMOKE)
+    assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in trained.state_dict().items())
+    assert all(torch.equal(tensor, lm.state_dict()[name]) for name, tensor in trained.lm.state_dict().items())
+    assert smollm2.KEPT.stat().st_size < 4 * sum(tensor.numel() for tensor in smollm2.learnt(trained).values()) + 20_000
+
+
+def test_the_tower_starts_from_the_one_that_already_sees(stand_in):
+    tower = frozen(SMOKE).model.vision
+    model = smollm2.new_encoder(*stand_in(), SMOKE, tower)
+    assert all(torch.equal(tensor, model.vision.state_dict()[name]) for name, tensor in tower.state_dict().items())
+
+
+def test_an_encoder_of_another_scale_is_refused(stand_in):
+    smollm2.train(SMOKE, steps=1)
+    with pytest.raises(ValueError, match="of scale 'smoke', not 'laptop'. Train one"):
+        smollm2.seeing_smollm2(Scale.named("laptop"))
+
+
+def test_answers_are_chosen_among_those_of_the_episode(stand_in):
+    smollm2.train(SMOKE, steps=1)
+    model, read = smollm2.seeing_smollm2(SMOKE)
+    episodes = named(1, 4)
+    found = [smollm2.solved(model, read, episodes), smollm2.solved(model, read, episodes, shuffled=True),
+             smollm2.solved_in_words(model, read, episodes)]
+    assert all(score in (0, 0.25, 0.5, 0.75, 1) for score in found)
+    scenes = [world.sample("test", index, 0, (1, 1)) for index in range(2)]
+    assert all(isinstance(text, str) and "<image>" not in text for text in smollm2.captions(model, read, scenes))
