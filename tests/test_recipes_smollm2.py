@@ -19,7 +19,7 @@ def stand_in(monkeypatch, tmp_path):
         return freeze(tiny(len(tokens.tokenizer()), 32, 1, 2)), tokens.tokenizer()
 
     monkeypatch.setattr(smollm2, "smollm2", load)
-    monkeypatch.setattr(smollm2, "KEPT", tmp_path / "encoder.safetensors")
+    monkeypatch.setattr(smollm2, "kept", lambda: tmp_path / "encoder.safetensors")
     return load
 
 
@@ -28,7 +28,7 @@ def test_the_encoder_alone_is_kept_and_comes_back(stand_in):
     model, _ = smollm2.seeing_smollm2(SMOKE)
     assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in trained.state_dict().items())
     assert all(torch.equal(tensor, lm.state_dict()[name]) for name, tensor in trained.lm.state_dict().items())
-    assert smollm2.KEPT.stat().st_size < 4 * sum(tensor.numel() for tensor in smollm2.learnt(trained).values()) + 20_000
+    assert smollm2.kept().stat().st_size < 4 * sum(tensor.numel() for tensor in smollm2.learnt(trained).values()) + 20_000
 
 
 def test_the_tower_starts_from_the_one_that_already_sees(stand_in):
@@ -41,6 +41,11 @@ def test_an_encoder_of_another_scale_is_refused(stand_in):
     smollm2.train(SMOKE, steps=1)
     with pytest.raises(ValueError, match="of scale 'smoke', not 'laptop'. Train one"):
         smollm2.seeing_smollm2(Scale.named("laptop"))
+
+
+def test_without_an_encoder_it_says_how_to_get_one(stand_in):
+    with pytest.raises(ValueError, match="no encoder for SmolLM2 at .* Train one"):
+        smollm2.seeing_smollm2(SMOKE)
 
 
 def test_answers_are_chosen_among_those_of_the_episode(stand_in):
