@@ -844,7 +844,7 @@ Markdown(
 # %% [markdown]
 # Where a row says **no**, the reason is worth more than the number:
 #
-# - *Ensembles.* The paper's prompts fix a mismatch: labels are single, ambiguous words ("crane"), captions are sentences. Our nouns are unambiguous, most of our captions already look like "a photo of a cat", and two of the seven wordings ("there is", "this is") never occur in training: the ensemble gives them a vote, too.
+# - *Ensembles.* The paper's prompts fix a mismatch: labels are single, ambiguous words ("crane"), captions are sentences. Our nouns are unambiguous, and most of our captions already look like "a photo of a cat": one sentence says all that seven of them say.
 # - *Robustness.* It comes from the variety of 400 million pictures, not from the contrastive loss. Our captions describe one style of drawing, and so both towers know one style. The classifier, moreover, saw only things alone, which is what the test shows; CLIP saw them in company every second time.
 #
 # Not measured here: calibration, social bias (Sec. 7.1: with 'criminal' among the classes, faces were labelled so; the class list is a design decision), counting and spatial relations, which CLIP is known to be weak at.
