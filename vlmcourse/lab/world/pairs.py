@@ -19,18 +19,18 @@ class Pairs:
 
     size     of the pictures, in pixels
     things   fewest and most things in a scene
-    alone    share of scenes with a single thing, whatever `things` says of the others
     caption  (scene, draws) -> text; see captions.py
     noise    what the web does to pairs, see noise.py: (index, pairs) -> text in place of the right caption
+    alone    share of scenes with a single thing, whatever `things` says of the others
     """
 
     split: str
     size: int = 64
     seed: int = 0
     things: tuple[int, int] = (1, 4)
-    alone: float = 0.0
     caption: Callable[[Scene, Draws], str] = detailed
     noise: Callable[[int, "Pairs"], str] | None = None
+    alone: float = 0.0
 
     def scene(self, index: int) -> Scene:
         single = self.alone and Draws("alone", self.seed, self.split, index).random() < self.alone
