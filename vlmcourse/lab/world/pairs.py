@@ -1,7 +1,7 @@
 """Scenes with captions, as batches a model trains on."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 
 import numpy as np
@@ -30,7 +30,7 @@ class Pairs:
     things: tuple[int, int] = (1, 4)
     caption: Callable[[Scene, Draws], str] = detailed
     noise: Callable[[int, "Pairs"], str] | None = None
-    alone: float = 0.0
+    alone: float = field(default=0.0, kw_only=True)
 
     def scene(self, index: int) -> Scene:
         single = self.alone and Draws("alone", self.seed, self.split, index).random() < self.alone
