@@ -13,6 +13,14 @@ from vlmcourse.recipes import blip2
 SMOKE = Scale.named("smoke")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(tmp_path_factory):
+    """Another process that runs tests of this file must not train these stages first."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VLMCOURSE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="module")
 def vision():
     return freeze(recipes.new_clip(recipes.clip_config(SMOKE)).vision)
