@@ -15,7 +15,7 @@ SMOKE = Scale.named("smoke")
 
 @pytest.fixture(scope="module", autouse=True)
 def own_cache(tmp_path_factory):
-    """Another process that runs tests of this file must not train these stages first."""
+    """Set up a second time, after tests of another file, `first` must not find what it trained before."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VLMCOURSE_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
