@@ -51,31 +51,51 @@ def playable(widget, still: dict[str, object], metadata: dict | None = None) -> 
             raw=True, metadata=metadata or {})
 
 
+def controls(widgets: Sequence) -> list:
+    """The widgets that hold a value: those given, and those inside boxes."""
+    return [one for widget in widgets for one in (controls(widget.children) if hasattr(widget, "children") else [widget])]
+
+
+def row(*widgets):
+    """Widgets beside each other, wrapped where the page is narrow."""
+    import ipywidgets
+
+    return ipywidgets.HBox(widgets, layout={"flex_flow": "row wrap"})
+
+
 def play(fields: Sequence, drawn: Callable) -> None:
     """Displays fields over a picture that is drawn anew when one of them changes; a still of it stays without a kernel.
 
-    drawn  () -> Figure with a description; a ValueError that it raises is shown in the picture's place
+    fields  widgets, or boxes of them
+    drawn   () -> Figure, or draw.page of several, with a description; a ValueError that it raises is shown in the picture's place
     """
     import ipywidgets
 
     from vlmcourse.lab.draw.style import png
 
-    picture, said = ipywidgets.Image(format="png"), ipywidgets.HTML()
+    picture, said = ipywidgets.Image(format="png", layout={"max_width": "100%"}), ipywidgets.HTML()
+    live, last = controls(fields), []
 
     def redraw(*_) -> None:
+        state = [getattr(field, "value", None) for field in live]
+        if state == last:  # a field that set another one, which drew already
+            return
+        last[:] = state
         try:
             made = drawn()
         except ValueError as error:
-            said.value = f"<b>{error}</b>"
+            said.value = f"<b>{html.escape(str(error), quote=False)}</b>"
             return
-        picture.value, said.value = png(made), f"<small>{made.description}</small>"
+        # An Image widget has no alt text. Its title is what a screen reader says in its place.
+        picture.value, picture.tooltip = png(made), made.description
+        said.value = f"<small>{html.escape(made.description, quote=False)}</small>"
 
-    for field in fields:
-        field.observe(redraw, "value")
+    for field in live:
+        if hasattr(field, "value"):  # buttons have none: they set other fields
+            field.observe(redraw, "value")
     redraw()
-    still = drawn()
-    playable(column(*fields, picture, said),
-             {"image/png": png(still), "text/plain": still.description}, {"image/png": {"alt": still.description}})
+    still = picture.tooltip or drawn().description  # a first picture that fails is the author's mistake: let it be seen
+    playable(column(*fields, picture, said), {"image/png": picture.value, "text/plain": still}, {"image/png": {"alt": still}})
 
 
 def predict(question: str, options: Sequence[str], answer: str, why: str) -> None:
