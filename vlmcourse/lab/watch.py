@@ -69,7 +69,8 @@ def influence(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 def occlusion(score: Callable[[Tensor], Tensor], pixels: Tensor, window: int, stride: int) -> Tensor:
     """How much a score falls when a square of the picture is covered with grey: a square map, row by row, (G * G,).
 
-    score maps (N, 3, S, S) to (N,), or (N, T) for T scores at once, then (G * G, T); pixels (3, S, S). Unlike attention, this is a cause: the score was measured without it.
+    score maps (N, 3, S, S) to (N,), or to (N, T) for T scores at once, then (G * G, T); pixels (3, S, S).
+    Unlike attention, this is a cause: the score was measured without it.
     """
     side = pixels.shape[-1]
     corners = range(0, side - window + 1, stride)

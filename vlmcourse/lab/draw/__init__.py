@@ -1,6 +1,7 @@
 """Every picture of the course. Each function returns a matplotlib Figure whose `.description` says in words what it shows.
 
-style   one palette (Okabe-Ito, safe for colour-blind readers), one look; show(figure) displays it with its description; page(figures)
+style   one palette (Okabe-Ito, safe for colour-blind readers), one look; show(figure) displays it with its description;
+        page(figures) makes one of several
 masks   who may look at whom: one mask, its blocks, the gallery, got beside wanted, attention weights
 curves  training, live too; scores over something, with spread; bars with a chance line
 images  pictures with captions, similarity matrices, retrieval, attention over a picture, confusions, embeddings

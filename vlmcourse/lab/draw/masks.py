@@ -86,15 +86,15 @@ def mask_and_blocks(values: Mask, queries: Sequence[str], keys: Sequence[str], q
     from matplotlib.colors import ListedColormap
 
     grid, table = _grid(values), _blocks(values, size)
-    ratios = [grid.shape[1], max(2, table.shape[1] * 1.6), *([] if moved is None else [4])]
+    ratios = [grid.shape[1], max(2, table.shape[1] * 1.6), *([] if moved is None else [5])]
     with look():
-        made, axes = figure(2.6 + 0.30 * sum(ratios), 1.7 + 0.30 * len(grid), 1, len(ratios), width_ratios=ratios)
+        made, axes = figure(2.8 + 0.32 * sum(ratios), 2.3 + 0.32 * len(grid), 1, len(ratios), width_ratios=ratios)
         _cells(axes[0], grid, queries, keys, values.name)
-        axes[0].fill([0, grid.shape[1]] * 2, [query, query, query + 1, query + 1], alpha=0)
         axes[0].plot([0, grid.shape[1], grid.shape[1], 0, 0], [query, query, query + 1, query + 1, query], color=COLOURS[1],
                      linewidth=3, clip_on=False)
         axes[0].set(xlabel="key: looked at", ylabel="query: looks")
-        axes[1].pcolormesh(table, cmap=ListedColormap([PALE, COLOURS[5], DARK]), vmin=0, vmax=2, edgecolors="white", linewidth=1.5)
+        axes[1].pcolormesh(table, cmap=ListedColormap([PALE, COLOURS[5], DARK]), vmin=0, vmax=2, edgecolors="white",
+                           linewidth=1.5)
         _labels(axes[1], table.shape, None, None, f"blocks of {size}")
         for place, kind in np.ndenumerate(table):
             axes[1].text(place[1] + 0.5, place[0] + 0.5, ("skip", "part", "full")[kind], ha="center", va="center", fontsize=7.5,
@@ -108,17 +108,19 @@ def mask_and_blocks(values: Mask, queries: Sequence[str], keys: Sequence[str], q
             axes[2].barh(np.arange(len(grid)) + 0.5, went, height=0.8,
                          color=[COLOURS[3] if row in leaks else COLOURS[0] for row in range(len(grid))])
             axes[2].set(ylim=(len(grid), 0), xlabel="output moved by", yticks=[])
-            axes[2].set_title(f"'{keys[key]}' changed", loc="left")
+            axes[2].set_title(f"change of '{keys[key]}'", loc="left", fontsize=9)
             for row in leaks:
                 axes[2].text(0, row + 0.55, " leak!", va="center", fontsize=8, fontweight="bold")
             still = int((went == 0).sum())
-            told = (f" After a change at key {key}, {len(went) - still} outputs move and {still} stay exactly as they were; "
-                    f"{'moved although the mask forbids it: ' + ', '.join(map(str, leaks)) if leaks else 'none moves that the mask forbids'}.")
+            caught = "none that the mask forbids"
+            if leaks:
+                caught = f"moved although the mask forbids it: {', '.join(map(str, leaks))}"
+            told = f" After a change at key {key}, {len(went) - still} outputs move, {still} stay exactly as they were; {caught}."
     seen = ", ".join(str(keys[place]) for place in np.flatnonzero(grid[query])) or "nothing"
     counts = [int((table == kind).sum()) for kind in range(3)]
-    return describe(made, f"Mask {values.name}, {len(grid)} queries by {grid.shape[1]} keys. Query {query} ('{queries[query]}') may look "
-                          f"at: {seen}. In blocks of {size}: {counts[0]} skipped, {counts[1]} computed with the rule, {counts[2]} "
-                          f"without.{told}")
+    return describe(made, f"Mask {values.name}, {len(grid)} queries by {grid.shape[1]} keys. Query {query} ('{queries[query]}') "
+                          f"may look at: {seen}. In blocks of {size}: {counts[0]} skipped, {counts[1]} computed with the rule, "
+                          f"{counts[2]} without.{told}")
 
 
 def compare(got: Mask | Tensor, wanted: Mask | Tensor, titles: tuple[str, str] = ("yours", "wanted")):

@@ -73,7 +73,8 @@ def png(made) -> bytes:
     from PIL import Image
 
     drawn = [_pixels(one) for one in (made.figures if isinstance(made, Page) else (made,))]
-    sheet, top, buffer = Image.new("RGB", (max(one.width for one in drawn), sum(one.height for one in drawn)), "white"), 0, io.BytesIO()
+    sheet = Image.new("RGB", (max(one.width for one in drawn), sum(one.height for one in drawn)), "white")
+    top, buffer = 0, io.BytesIO()
     for one in drawn:
         sheet.paste(one, (0, top))
         top += one.height

@@ -68,7 +68,8 @@ def filtered(images: np.ndarray, texts: Sequence[str], probability: Tensor, nois
     return Page(made.figures, f"At {told}. {made.description}")
 
 
-def threshold_explorer(images: np.ndarray, texts: Sequence[str], probability: Tensor, noisy: Tensor, threshold: float = 0.5) -> None:
+def threshold_explorer(images: np.ndarray, texts: Sequence[str], probability: Tensor, noisy: Tensor,
+                       threshold: float = 0.5) -> None:
     """Displays a slider over `filtered`."""
     import ipywidgets
 

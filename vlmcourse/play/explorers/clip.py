@@ -107,8 +107,8 @@ def clip_playground(model, shown: Gallery, classes: str = "cat, dog, car, apple"
     number = ipywidgets.IntSlider(value=0, min=0, max=len(shown.images) - 1, description="picture", continuous_update=False)
     names = ipywidgets.Text(value=classes, description="classes", continuous_update=False, layout=wide)
     prompt = ipywidgets.Text(value=template, description="prompt", continuous_update=False, layout=wide)
-    scale = ipywidgets.FloatLogSlider(value=learned, base=10, min=0, max=2, step=0.05, description="scale", continuous_update=False,
-                                      readout_format=".1f")
+    scale = ipywidgets.FloatLogSlider(value=learned, base=10, min=0, max=2, step=0.05, description="scale",
+                                      continuous_update=False, readout_format=".1f")
     text = ipywidgets.Text(value=query, description="query", continuous_update=False, layout=wide)
     share = ipywidgets.FloatSlider(value=0, min=0, max=1, step=0.1, description="close gap", continuous_update=False)
     play([view, row(number, scale, share), names, prompt, text],

@@ -73,7 +73,8 @@ def few_shot_builder(answer: Answer, examples: Sequence[tuple[str, str]] = (("ca
     count = ipywidgets.IntSlider(value=len(examples), min=0, max=MOST, description="examples", continuous_update=False)
     narrow = {"width": "15em"}
     lines = [(ipywidgets.Dropdown(options=nouns, value=word, description=f"picture {number + 1}", layout=narrow),
-              ipywidgets.Combobox(value=name, options=tokens.INVENTED, description="this is a", continuous_update=False, layout=narrow))
+              ipywidgets.Combobox(value=name, options=tokens.INVENTED, description="this is a", continuous_update=False,
+                                  layout=narrow))
              for number, (word, name) in enumerate(given)]
     asked = ipywidgets.Dropdown(options=nouns, value=query, description="asked", layout=narrow)
     play([count, *(row(*line) for line in lines), asked],

@@ -92,7 +92,8 @@ def _short(name: str) -> str:
 def replayed(replay: Replay, number: int):
     """Gates and losses over training up to record `number`, counted from 0."""
     shown = replay.steps[:number + 1]
-    opened = curves({_short(name): dict(zip(shown, values)) for name, values in replay.gates.items()}, "step", "gate, tanh(alpha)")
+    opened = curves({_short(name): dict(zip(shown, values)) for name, values in replay.gates.items()}, "step",
+                    "gate, tanh(alpha)")
     opened.axes[0].axhline(0, color="black", linewidth=0.8)
     losses = curves({"with pictures": dict(zip(shown, replay.loss))}, "step", "loss",
                     lines={"gates shut: language model alone": replay.blind})
@@ -102,11 +103,12 @@ def replayed(replay: Replay, number: int):
         for line in made.axes[0].lines:
             line.set_markersize(3)
     now = ", ".join(f"{_short(name)} {values[len(shown) - 1]:.3f}" for name, values in replay.gates.items())
-    return Page((opened, losses), f"Step {shown[-1]} of {replay.steps[-1]}. Gates: {now}. Loss {replay.loss[len(shown) - 1]:.3f}; "
-                                  f"with all gates shut the trained model's loss is {replay.blind:.3f}.")
+    return Page((opened, losses), f"Step {shown[-1]} of {replay.steps[-1]}. Gates: {now}. Loss {replay.loss[len(shown) - 1]:.3f}"
+                                  f"; with all gates shut the trained model's loss is {replay.blind:.3f}.")
 
 
-def by_hand(model: nn.Module, image: np.ndarray, ask: Callable[[], tuple[Mapping[str, float], str]], value: float | None):
+def by_hand(model: nn.Module, image: np.ndarray, ask: Callable[[], tuple[Mapping[str, float], str]],
+            value: float | None):
     """The next word's probabilities and what the model writes, with all gates at `value` (None: as they were trained)."""
     if value is None:
         (found, said), where = ask(), "gates as trained"
@@ -129,14 +131,14 @@ def heard(model: nn.Module, batch: dict, value: float | None):
     made = bars({name: {"norm of the gradient": norm} for name, norm in found.items()}, "norm of the gradient", sideways=True)
     silent = [name for name, norm in found.items() if norm == 0]
     where = "as trained" if value is None else f"at {value:.2f}"
-    made.axes[0].set_title(f"gates {where}; no gradient at all: {', '.join(silent) or 'nobody'}", loc="left", fontsize=9,
+    made.axes[0].set_title(f"gates {where}; no gradient at all:\n{', '.join(silent) or 'nobody'}", loc="left", fontsize=9,
                            fontweight="normal")
     made.description = f"Gates {where}. Without any gradient: {', '.join(silent) or 'nobody'}. {made.description}"
     return made
 
 
-def gate_explorer(model: nn.Module, replay: Replay, ask: Callable[[int, str], tuple[Mapping[str, float], str]], images: np.ndarray,
-                  texts: Sequence[str], batch: dict) -> None:
+def gate_explorer(model: nn.Module, replay: Replay, ask: Callable[[int, str], tuple[Mapping[str, float], str]],
+                  images: np.ndarray, texts: Sequence[str], batch: dict) -> None:
     """Displays the explorer.
 
     ask     (picture number, text) -> ({word: probability}, what the model writes)

@@ -53,7 +53,8 @@ def sampled(model, prompt: str, way: Way, word: int = 0, most: int = 12, **conte
     said = written(model, prompt, way, most, **context)
     word = min(word, len(said) - 1)
     before = " ".join([prompt, *said[:word]])
-    ids = torch.cat([_start(prompt), torch.tensor([tokens.tokenizer().convert_tokens_to_ids(said[:word])], dtype=torch.long)], dim=1)
+    so_far = torch.tensor([tokens.tokenizer().convert_tokens_to_ids(said[:word])], dtype=torch.long)
+    ids = torch.cat([_start(prompt), so_far], dim=1)
     logits = model(ids, **context)[0, -1]
     names = tokens.tokenizer().convert_ids_to_tokens(range(len(logits)))
     made = at_share(logits, names, way.p, way.temperature)
