@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import time
 from collections.abc import Callable
 from statistics import median
@@ -16,7 +15,7 @@ from statistics import median
 import torch
 
 from benchmarks import browser
-from vlmcourse.lab.evaluate import evidence
+from vlmcourse.lab.evaluate import write_results
 from vlmcourse.play import lesson
 
 LIMIT = 300
@@ -88,18 +87,19 @@ def main() -> None:
     options.add_argument("--repeats", type=int, default=3)
     given = options.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 2)))
+    load = os.getloadavg()[0]  # what else ran: wall times of a busy machine are not ours
     report = {name: measured(widget, given.repeats) for name, widget in explorers().items()}
     worst = {name: max(values.items(), key=lambda one: one[1]["median ms"]) for name, values in report.items()}
     for name, (slider, values) in worst.items():
         print(f"{name:22} slowest slider {slider:28} median {values['median ms']:6.0f} ms, largest "
               f"{values['largest ms']:6.0f} ms, processor {values['processor ms']:6.0f} ms")
-    kept = {"machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} when this was measured",
-            "scale": os.environ.get("VLMCOURSE_SCALE", "laptop"), "limit ms": LIMIT, "kernel": report}
-    if given.browser:
-        kept["browser"] = browser.measured()
-        for name, values in kept["browser"].items():
-            print(f"{name:22} in the browser: " + ", ".join(f"{slider} {ms:.0f} ms" for slider, ms in values.items()))
-    print(evidence.keep("explorers", kept))
+    rows = [{"explorer": name, "where": "kernel", "slider": slider, **values}
+            for name, sliders in report.items() for slider, values in sliders.items()]
+    for name, values in (browser.measured() if given.browser else {}).items():
+        rows += [{"explorer": name, "where": "browser", "slider": slider, "ms": ms} for slider, ms in values.items()]
+        print(f"{name:22} in the browser: " + ", ".join(f"{slider} {ms:.0f} ms" for slider, ms in values.items()))
+    print(write_results("explorers", rows, scale=os.environ.get("VLMCOURSE_SCALE", "laptop"), limit_ms=LIMIT,
+                        cores=os.cpu_count(), load=round(load, 1)))
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def test_it_has_every_page_and_no_fault(site):
 
 def test_pages_run_no_script_and_load_nothing(site):
     for path in site.rglob("*.html"):
-        text = path.read_text()
+        text = re.sub(r'src="data:[^"]*"', "", path.read_text())
         assert "<script" not in text and "cdn" not in text.lower(), path
         assert '<meta name="viewport"' in text and '<html lang="en">' in text
 

@@ -95,7 +95,8 @@ def play(fields: Sequence, drawn: Callable) -> None:
             field.observe(redraw, "value")
     redraw()
     still = picture.tooltip or drawn().description  # a first picture that fails is the author's mistake: let it be seen
-    playable(column(*fields, picture, said), {"image/png": picture.value, "text/plain": still}, {"image/png": {"alt": still}})
+    playable(column(*fields, picture, said), {"image/png": bytes(picture.value), "text/plain": still},
+             {"image/png": {"alt": still}})
 
 
 def predict(question: str, options: Sequence[str], answer: str, why: str) -> None:

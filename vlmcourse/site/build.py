@@ -91,11 +91,11 @@ def build(root: Path, out: Path) -> list[Path]:
     and for a folder that holds something else.
     """
     if out.exists() and any(out.iterdir()):
-        if not (out / "style.css").is_file() or not (out / "index.html").is_file():
+        if not (out / STYLE.name).is_file():
             raise ValueError(f"{out} holds files that are no site, and would be lost. Choose another folder: --out FOLDER")
         shutil.rmtree(out)
     out.mkdir(parents=True, exist_ok=True)
-    site, wrote = _Site(root, out), []
+    site, wrote = _Site(root, out), [Path(shutil.copyfile(STYLE, out / STYLE.name))]  # first: a broken build can be repeated
     for name in ROOTS:
         site.want(Path(name))
     for path in sorted((root / "notebooks").glob("*.ipynb")):
@@ -106,4 +106,4 @@ def build(root: Path, out: Path) -> list[Path]:
     wrote.append(site.write(REFERENCE / "index.html", "API reference · vlmcourse", reference.index(found)))
     wrote += [site.write(REFERENCE / f"{name}.html", f"{name} · vlmcourse", reference.module(name, path))
               for name, path in found.items()]
-    return [*wrote, Path(shutil.copyfile(STYLE, out / STYLE.name))]
+    return wrote

@@ -19,9 +19,9 @@ Linked = Callable[[str], str]
 TEMPLATE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark"><title>{title}</title><link rel="stylesheet" href="{top}style.css"></head>
-<body><a class="skip" href="#main">Skip to the text</a>
+<body><a class="skip" href="#the-text">Skip to the text</a>
 <header><nav aria-label="Course">{nav}</nav></header>
-<main id="main">
+<main id="the-text">
 {body}
 </main>
 <footer><p>Lessons and texts: CC BY 4.0. Emojis designed by <a href="https://openmoji.org">OpenMoji</a>, CC BY-SA 4.0;
