@@ -23,11 +23,12 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 PATIENCE = 60_000 * float(os.environ.get("VLMCOURSE_PATIENCE", 1))  # milliseconds
 NOISE = ("favicon", "webpack", "ResizeObserver")
 """What JupyterLab itself says on the console, with or without us."""
-WAIT = """async ([image, before, patience]) => {
-  const start = performance.now();
-  while (image.src === before && performance.now() - start < patience) await new Promise(requestAnimationFrame);
-  return image.src !== before;
+WAIT = """async ([cell, before, patience]) => {
+  const start = performance.now(), now = () => cell.querySelector('.widget-html img').src;
+  while (now() === before && performance.now() - start < patience) await new Promise(requestAnimationFrame);
+  return now() !== before;
 }"""
+PICTURE = ".widget-html img"
 
 
 @contextmanager
@@ -38,6 +39,10 @@ def jupyterlab(folder: Path) -> Iterator[str]:
         port = one.getsockname()[1]
     environment = {**os.environ, "JUPYTER_CONFIG_DIR": str(folder / ".jupyter"), "PYTHONPATH": str(ROOT),
                    "JUPYTERLAB_SETTINGS_DIR": str(folder / ".settings"), "JUPYTERLAB_WORKSPACES_DIR": str(folder / ".spaces")}
+    # Every cell is drawn, and stays: by default those out of sight are taken off the page, and their pictures with them.
+    settings = folder / ".settings" / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
+    settings.parent.mkdir(parents=True)
+    settings.write_text('{"windowingMode": "none"}')
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}", f"--notebook-dir={folder}",
                "--IdentityProvider.token=letmein", "--LabApp.news_url=None"]
     server = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -59,11 +64,8 @@ def jupyterlab(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def opened(notebook: Path = ROOT / "notebooks" / "explorers.ipynb", pictures: Path | None = None):
-    """The notebook in a browser with all cells run. Gives the page; `page.said` holds the console's errors.
-
-    pictures  a folder for a picture of each explorer
-    """
+def opened(notebook: Path = ROOT / "notebooks" / "explorers.ipynb"):
+    """The notebook in a browser with all cells run. Gives the page; `page.said` holds the console's errors."""
     from playwright.sync_api import sync_playwright
 
     with TemporaryDirectory() as place, jupyterlab(Path(place)) as address, sync_playwright() as play:
@@ -81,12 +83,9 @@ def opened(notebook: Path = ROOT / "notebooks" / "explorers.ipynb", pictures: Pa
         page.said.clear()  # what is said while JupyterLab starts is not ours
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_text("Run All Cells", exact=True).click()
-        for cell in range(200):  # cells far below are drawn when one scrolls there
+        until = time.monotonic() + 5 * PATIENCE / 1000
+        while len(explorers(page)) < 8 and time.monotonic() < until:
             page.wait_for_timeout(500)
-            page.locator(".jp-NotebookPanel .jp-WindowedPanel-outer").evaluate("(one, at) => one.scrollTo(0, at)",
-                                                                               700 * (cell % 12))
-            if len(explorers(page)) == 8:
-                break
         yield page
         chromium.close()
 
@@ -94,7 +93,7 @@ def opened(notebook: Path = ROOT / "notebooks" / "explorers.ipynb", pictures: Pa
 def explorers(page) -> dict:
     """{name: the cell's locator} of the explorers that are on the page, by the function that the cell calls."""
     found = {}
-    for cell in page.locator(".jp-CodeCell:has(.widget-image)").all():
+    for cell in page.locator(f".jp-CodeCell:has({PICTURE})").all():
         text = cell.locator(".jp-InputArea-editor").inner_text()
         names = [word.split("(")[0] for word in text.replace("\n", " ").split("explorers.")[1:]]
         if names:
@@ -104,12 +103,11 @@ def explorers(page) -> dict:
 
 def pressed(page, cell, handle, key: str = "ArrowRight") -> float | None:
     """Milliseconds from a key press on a slider's handle to another picture; None if the picture stays the same."""
-    image = cell.locator("img.widget-image").element_handle()
-    before = image.get_attribute("src")
+    before = cell.locator(PICTURE).get_attribute("src")
     handle.focus()
     start = time.perf_counter()
     page.keyboard.press(key)
-    return 1000 * (time.perf_counter() - start) if page.evaluate(WAIT, [image, before, 4000]) else None
+    return 1000 * (time.perf_counter() - start) if page.evaluate(WAIT, [cell.element_handle(), before, 2000]) else None
 
 
 def sliders(cell) -> list[tuple[str, object]]:

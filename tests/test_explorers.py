@@ -76,7 +76,7 @@ class TestMasks:
         *_, picture, said = widget.children
         found, before = fields(widget), picture.value
         found["pattern"].value = "Flamingo: last image only"
-        assert picture.value != before and "last image only" in said.value and picture.tooltip
+        assert picture.value != before and "last image only" in said.value and '<img alt="Mask last' in picture.value
         found["text"].value = "no tags"
         assert "no &lt;image&gt; in the text" in said.value
         found["text"].value = "<image> a <image> b"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 from collections.abc import Callable, Sequence
 
@@ -73,8 +74,9 @@ def play(fields: Sequence, drawn: Callable) -> None:
 
     from vlmcourse.lab.draw.style import png
 
-    picture, said = ipywidgets.Image(format="png", layout={"max_width": "100%"}), ipywidgets.HTML()
-    live, last = controls(fields), []
+    # An Image widget has no alternative text, so the picture is an element of HTML that has one.
+    picture, said = ipywidgets.HTML(), ipywidgets.HTML()
+    live, last, still = controls(fields), [], {}
 
     def redraw(*_) -> None:
         state = [getattr(field, "value", None) for field in live]
@@ -86,17 +88,19 @@ def play(fields: Sequence, drawn: Callable) -> None:
         except ValueError as error:
             said.value = f"<b>{html.escape(str(error), quote=False)}</b>"
             return
-        # An Image widget has no alt text. Its title is what a screen reader says in its place.
-        picture.value, picture.tooltip = png(made), made.description
-        said.value = f"<small>{html.escape(made.description, quote=False)}</small>"
+        drawing, told = png(made), made.description
+        picture.value = (f'<img alt="{html.escape(told)}" style="max-width: 100%" '
+                         f'src="data:image/png;base64,{base64.b64encode(drawing).decode()}">')
+        said.value = f"<small>{html.escape(told, quote=False)}</small>"
+        still.update({"image/png": drawing, "text/plain": told} if not still else {})
 
     for field in live:
         if hasattr(field, "value"):  # buttons have none: they set other fields
             field.observe(redraw, "value")
     redraw()
-    still = picture.tooltip or drawn().description  # a first picture that fails is the author's mistake: let it be seen
-    playable(column(*fields, picture, said), {"image/png": bytes(picture.value), "text/plain": still},
-             {"image/png": {"alt": still}})
+    if not still:
+        drawn()  # a first picture that fails is the author's mistake: let the error be seen
+    playable(column(*fields, picture, said), still, {"image/png": {"alt": still["text/plain"]}})
 
 
 def predict(question: str, options: Sequence[str], answer: str, why: str) -> None:

@@ -98,6 +98,7 @@ def markdown(text: str, linked: Linked = lambda address: address, taken: set[str
     made = re.sub(r"<th(?: style=\"[^\"]*\")?>\s*</th>", "<td></td>", made)  # a header without words is no header
     made = re.sub(r"<table>", '<div class="wide" tabindex="0" role="region" aria-label="table"><table>', made)
     made = made.replace("</table>", "</table></div>")
+    made = re.sub(r"<p>@@maths(\d+)@@</p>", r'<div class="wide" tabindex="0" role="region" aria-label="formula">@@maths\1@@</div>', made)
     return re.sub(r"@@maths(\d+)@@", lambda m: formulas[int(m[1])], made)
 
 
