@@ -88,7 +88,7 @@ def play(fields: Sequence, drawn: Callable) -> None:
         except ValueError as error:
             said.value = f"<b>{html.escape(str(error), quote=False)}</b>"
             return
-        drawing, told = png(made), made.description
+        drawing, told = png(made, small=not still), made.description  # the first one is kept
         picture.value = (f'<img alt="{html.escape(told)}" style="max-width: 100%" '
                          f'src="data:image/png;base64,{base64.b64encode(drawing).decode()}">')
         said.value = f"<small>{html.escape(told, quote=False)}</small>"

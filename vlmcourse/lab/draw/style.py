@@ -68,8 +68,12 @@ def _pixels(made):
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
-def png(made) -> bytes:
-    """A figure, or a page of them, as a PNG of at most 256 colours: a third of the size, and the eye sees no difference."""
+def png(made, small: bool = True) -> bytes:
+    """A figure, or a page of them, as a PNG.
+
+    small  of at most 256 colours: a third of the size, and the eye sees no difference. False: as it is, in a third of the time,
+           for pictures that are gone with the next key press
+    """
     from PIL import Image
 
     drawn = [_pixels(one) for one in (made.figures if isinstance(made, Page) else (made,))]
@@ -78,6 +82,9 @@ def png(made) -> bytes:
     for one in drawn:
         sheet.paste(one, (0, top))
         top += one.height
+    if not small:
+        sheet.save(buffer, format="png", compress_level=1)
+        return buffer.getvalue()
     sheet.quantize(256, dither=Image.Dither.NONE).save(buffer, format="png", optimize=True)
     return buffer.getvalue()
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from vlmcourse.lab.draw import curves, page, pictures
+from vlmcourse.lab.draw import curves, pictures
 from vlmcourse.lab.draw.style import Page
 from vlmcourse.play.lesson import play
 
@@ -64,8 +64,9 @@ def filtered(images: np.ndarray, texts: Sequence[str], probability: Tensor, nois
     first.axes[0].set_title(told, loc="left", fontweight="normal")
     keep = (probability >= threshold)[:len(images)]
     captions = [f"{'kept' if one else 'out'} {value:.2f}: {text}" for one, value, text in zip(keep, probability, texts)]
-    made = page(first, pictures(images, captions, (keep == ~noisy[:len(images)]).tolist()))
-    return Page(made.figures, f"At {told}. {made.description}")
+    last = pictures(images, captions, (keep == ~noisy[:len(images)]).tolist())
+    return Page((first, last), f"Precision and recall over the threshold. At {told}; throwing out at random would have precision "
+                               f"{noisy.float().mean():.2f}. {last.description}")
 
 
 def threshold_explorer(images: np.ndarray, texts: Sequence[str], probability: Tensor, noisy: Tensor,

@@ -103,7 +103,7 @@ def clip_playground(model, shown: Gallery, classes: str = "cat, dog, car, apple"
 
     wide = {"width": "min(34em, 100%)"}
     learned = min(100.0, model.log_scale.exp().item())
-    view = ipywidgets.ToggleButtons(options=VIEWS, description="show", style={"button_width": "9em"})
+    view = ipywidgets.ToggleButtons(options=VIEWS, description="show", style={"button_width": "11em"})
     number = ipywidgets.IntSlider(value=0, min=0, max=len(shown.images) - 1, description="picture", continuous_update=False)
     names = ipywidgets.Text(value=classes, description="classes", continuous_update=False, layout=wide)
     prompt = ipywidgets.Text(value=template, description="prompt", continuous_update=False, layout=wide)

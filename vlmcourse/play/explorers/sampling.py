@@ -71,7 +71,8 @@ def sampling_explorer(model, prompt: str = "a picture of a", most: int = 12, **c
     typed = ipywidgets.Text(value=prompt, description="prompt", continuous_update=False, layout={"width": "min(34em, 100%)"})
     name = ipywidgets.ToggleButtons(options=WAYS, value="nucleus", description="way", style={"button_width": "6em"})
     p = ipywidgets.FloatSlider(value=0.9, min=0.05, max=1, step=0.05, description="p", continuous_update=False)
-    warmth = ipywidgets.FloatSlider(value=1, min=0.2, max=3, step=0.2, description="temperature", continuous_update=False)
+    warmth = ipywidgets.FloatSlider(value=1, min=0.2, max=3, step=0.2, description="temperature", continuous_update=False,
+                                     style={"description_width": "initial"})
     beams = ipywidgets.IntSlider(value=3, min=1, max=8, description="beams", continuous_update=False)
     seed = ipywidgets.IntSlider(value=0, min=0, max=20, description="draw", continuous_update=False)
     word = ipywidgets.IntSlider(value=0, min=0, max=most - 1, description="word", continuous_update=False)
