@@ -38,7 +38,8 @@ def explorers() -> dict[str, object]:
         for source in notebook_cells():
             exec(source, space)
             if found:
-                made[source.rsplit("explorers.", 1)[1].split("(")[0]] = found.pop()
+                names = [part.split("(")[0] for part in source.split("explorers.")[1:]]
+                made[next(name for name in names if name.endswith(("explorer", "playground", "builder", "maker")))] = found.pop()
     finally:
         lesson.playable = kept
     return made

@@ -81,7 +81,7 @@ explorers.attention_explorer(explored.lookers(scale), images, captions)
 
 # %%
 web_images, texts, probability, noisy = explored.noisy_captions(capfilt(scale))
-explorers.threshold_explorer(web_images[:12], texts, probability, noisy)
+explorers.threshold_explorer(web_images[:6], texts, probability, noisy)
 
 # %% [markdown]
 # ## A scene of your own
