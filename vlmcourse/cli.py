@@ -1,4 +1,4 @@
-"""The command vlmcourse: doctor, lab, run, build, train, grade.
+"""The command vlmcourse: doctor, lab, run, build, site, train, grade.
 
 Nothing heavy is imported until a command runs, so that --help answers at once.
 """
@@ -111,7 +111,8 @@ def build(lesson: Annotated[Optional[list[str]], typer.Argument(help="Lessons an
     of_assignments = [name for name in lesson or [] if name[:1] in "Aa" and name[1:2].isdigit()]
     of_lessons = [name for name in lesson or [] if name not in of_assignments]
     folders = [authoring.find(name) for name in of_assignments] if lesson else authoring.assignments()
-    masters = [lessons.find(name, lessons.masters()) for name in of_lessons] if lesson else lessons.masters()
+    masters = [lessons.find(name, lessons.masters() + lessons.companions()) for name in of_lessons] if lesson else (
+        lessons.masters() + lessons.companions())
     different = [master.stem for master in masters if not lessons.agree(master)] if check else []
     different += [folder.name for folder in folders if not authoring.agree(folder)] if check else []
     if different:
@@ -122,6 +123,20 @@ def build(lesson: Annotated[Optional[list[str]], typer.Argument(help="Lessons an
         print(master.stem, flush=True)
         executed = lessons.execute(lessons.from_master(master), master.parents[1], _tell_cell)
         print(f"Kept {lessons.keep(executed, lessons.notebook_of(master))}")
+
+
+@app.command()
+def site(out: Annotated[Path, typer.Option(help="Folder for the pages; an older site in it is replaced.")] = Path("build/site"),
+         ) -> None:
+    """Build the course as static pages: lessons, syllabus, instructor's guide, reference. Links and figures are checked."""
+    from vlmcourse import lessons
+    from vlmcourse import site as pages
+
+    wrote = pages.build(lessons.repository(), out)
+    if faults := pages.check(out):
+        raise ValueError(f"{len(faults)} faults in the pages of {out}:\n  " + "\n  ".join(faults))
+    size = sum(path.stat().st_size for path in wrote) / 2 ** 20
+    print(f"Kept {len(wrote)} files, {size:.1f} MiB, in {out}; links checked. Open {out / 'index.html'}")
 
 
 @train.command("clip")

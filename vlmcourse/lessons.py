@@ -28,6 +28,11 @@ def notebooks() -> list[Path]:
     return sorted((repository() / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 
 
+def companions() -> list[Path]:
+    """Masters of notebooks that are no lessons: the explorers."""
+    return sorted(set((repository() / "notebooks" / "masters").glob("*.py")) - set(masters()))
+
+
 def notebook_of(master: Path) -> Path:
     return master.parents[1] / f"{master.stem}.ipynb"
 

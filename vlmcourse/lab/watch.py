@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from vlmcourse.parts.attention import Attention
 from vlmcourse.parts.layers import TanhGate
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What was looked at: maps (layers, heads, rows, P) over the patches of one picture.
+
+    rows  names of the words or queries that looked;  what: which quantity the maps are
+    """
+
+    rows: tuple[str, ...]
+    maps: Tensor
+    what: str
 
 
 def weights(model: nn.Module, run: Callable[[], object]) -> dict[str, Tensor]:
@@ -56,7 +69,8 @@ def influence(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 def occlusion(score: Callable[[Tensor], Tensor], pixels: Tensor, window: int, stride: int) -> Tensor:
     """How much a score falls when a square of the picture is covered with grey: a square map, row by row, (G * G,).
 
-    score maps (N, 3, S, S) to (N,); pixels (3, S, S). Unlike attention, this is a cause: the score was measured without it.
+    score maps (N, 3, S, S) to (N,), or to (N, T) for T scores at once, then (G * G, T); pixels (3, S, S).
+    Unlike attention, this is a cause: the score was measured without it.
     """
     side = pixels.shape[-1]
     corners = range(0, side - window + 1, stride)

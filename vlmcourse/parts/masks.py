@@ -63,14 +63,18 @@ class Mask:
         k = torch.arange(self.keys, device=device)[None, None, :]
         return self.rule(b, q, k).expand(self.batch or 1, self.queries, self.keys)[:, None]  # (B|1, 1, Q, K)
 
-    def blocks(self, device: torch.device | str | None = None):
-        """FlexAttention's BlockMask: the same rule, with the blocks that are all False never computed."""
+    def blocks(self, device: torch.device | str | None = None, size: int = 128):
+        """FlexAttention's BlockMask: the same rule, with the blocks (size x size) that are all False never computed.
+
+        The kernels want the default size; a smaller one is for looking at short sequences.
+        """
         from torch.nn.attention.flex_attention import create_block_mask
 
         def rule(b, h, q, k):
             return self.rule(b, q, k)
 
-        return create_block_mask(rule, self.batch, None, self.queries, self.keys, device=str(device or "cpu"))
+        return create_block_mask(rule, self.batch, None, self.queries, self.keys, device=str(device or "cpu"),
+                                 BLOCK_SIZE=size)
 
 
 def _combine(mine: Mask, theirs: Mask, word: str, operation: Callable[[Tensor, Tensor], Tensor]) -> Mask:

@@ -8,4 +8,5 @@ blip2        the same for lesson 07, and a player that listens to single queries
 masks        the mask player of lesson 01
 temperature  what the learned scale does to a softmax (lesson 02)
 zero_shot    your own classes and prompts (lesson 02)
+explorers    eight things to play with, over pure functions; see there
 """

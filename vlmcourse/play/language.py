@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, gelu
 
 from vlmcourse.lab.draw import bars, compare
-from vlmcourse.lab.draw.style import png
-from vlmcourse.play.lesson import Mistake, column, diagnosed, likeliest_mistake, playable
+from vlmcourse.play.lesson import Mistake, diagnosed, likeliest_mistake, play, row
 
 
 def _fresh() -> torch.Generator:
@@ -194,15 +193,4 @@ def nucleus_player(logits: Tensor, names: Sequence[str], p: float = 0.9) -> None
 
     share = ipywidgets.FloatSlider(value=p, min=0.05, max=1, step=0.05, description="p", continuous_update=False)
     warmth = ipywidgets.FloatSlider(value=1, min=0.2, max=3, step=0.2, description="temperature", continuous_update=False)
-    picture, said = ipywidgets.Image(format="png"), ipywidgets.HTML()
-
-    def redraw(*_) -> None:
-        made = at_share(logits, names, share.value, warmth.value)
-        picture.value, said.value = png(made), f"<small>{made.description}</small>"
-
-    share.observe(redraw, "value")
-    warmth.observe(redraw, "value")
-    redraw()
-    still = at_share(logits, names, p, 1.0)
-    playable(column(ipywidgets.HBox([share, warmth]), picture, said),
-             {"image/png": png(still), "text/plain": still.description}, {"image/png": {"alt": still.description}})
+    play([row(share, warmth)], lambda: at_share(logits, names, share.value, warmth.value))

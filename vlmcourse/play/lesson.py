@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 from collections.abc import Callable, Sequence
 
@@ -51,31 +52,55 @@ def playable(widget, still: dict[str, object], metadata: dict | None = None) -> 
             raw=True, metadata=metadata or {})
 
 
+def controls(widgets: Sequence) -> list:
+    """The widgets that hold a value: those given, and those inside boxes."""
+    return [one for widget in widgets for one in (controls(widget.children) if hasattr(widget, "children") else [widget])]
+
+
+def row(*widgets):
+    """Widgets beside each other, wrapped where the page is narrow."""
+    import ipywidgets
+
+    return ipywidgets.HBox(widgets, layout={"flex_flow": "row wrap"})
+
+
 def play(fields: Sequence, drawn: Callable) -> None:
     """Displays fields over a picture that is drawn anew when one of them changes; a still of it stays without a kernel.
 
-    drawn  () -> Figure with a description; a ValueError that it raises is shown in the picture's place
+    fields  widgets, or boxes of them
+    drawn   () -> Figure, or draw.page of several, with a description; a ValueError that it raises is shown in the picture's place
     """
     import ipywidgets
 
     from vlmcourse.lab.draw.style import png
 
-    picture, said = ipywidgets.Image(format="png"), ipywidgets.HTML()
+    # An Image widget has no alternative text, so the picture is an element of HTML that has one.
+    picture, said = ipywidgets.HTML(), ipywidgets.HTML()
+    live, last, still = controls(fields), [], {}
 
     def redraw(*_) -> None:
+        state = [getattr(field, "value", None) for field in live]
+        if state == last:  # a field that set another one, which drew already
+            return
+        last[:] = state
         try:
             made = drawn()
         except ValueError as error:
-            said.value = f"<b>{error}</b>"
+            said.value = f"<b>{html.escape(str(error), quote=False)}</b>"
             return
-        picture.value, said.value = png(made), f"<small>{made.description}</small>"
+        drawing, told = png(made, small=not still), made.description  # the first one is kept
+        picture.value = (f'<img alt="{html.escape(told)}" style="max-width: 100%" '
+                         f'src="data:image/png;base64,{base64.b64encode(drawing).decode()}">')
+        said.value = f"<small>{html.escape(told, quote=False)}</small>"
+        still.update({"image/png": drawing, "text/plain": told} if not still else {})
 
-    for field in fields:
-        field.observe(redraw, "value")
+    for field in live:
+        if hasattr(field, "value"):  # buttons have none: they set other fields
+            field.observe(redraw, "value")
     redraw()
-    still = drawn()
-    playable(column(*fields, picture, said),
-             {"image/png": png(still), "text/plain": still.description}, {"image/png": {"alt": still.description}})
+    if not still:
+        drawn()  # a first picture that fails is the author's mistake: let the error be seen
+    playable(column(*fields, picture, said), still, {"image/png": {"alt": still["text/plain"]}})
 
 
 def predict(question: str, options: Sequence[str], answer: str, why: str) -> None:

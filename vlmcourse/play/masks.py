@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 
 from vlmcourse.lab.draw import mask as draw_mask
-from vlmcourse.lab.draw.style import png
 from vlmcourse.parts import masks
 
 COMPARISONS = {"level(key) <= level(query)": masks.levels, "group(key) == group(query)": masks.groups}
@@ -25,30 +24,15 @@ def mask_player() -> None:
     """Displays the player. Everything can be reached by keyboard: tab, arrows, typing."""
     import ipywidgets
 
-    from vlmcourse.play.lesson import column, playable
+    from vlmcourse.play.lesson import play
 
     example = ipywidgets.Dropdown(options=list(EXAMPLES), description="start from")
     comparison = ipywidgets.ToggleButtons(options=list(COMPARISONS), description="rule", style={"button_width": "18em"})
     integers = ipywidgets.Text(value=EXAMPLES["causal"][1], description="integers", continuous_update=False)
-    picture = ipywidgets.Image(format="png")
-    said = ipywidgets.HTML()
-
-    def redraw(*_) -> None:
-        try:
-            made = draw_mask(mask_of(comparison.value, integers.value))
-        except ValueError as error:
-            said.value = f"<b>{error}</b>"
-            return
-        picture.value, said.value = png(made), f"<small>{made.description}</small>"
 
     def start(change: dict) -> None:
         rule, numbers = EXAMPLES[change["new"]]
         comparison.value, integers.value = list(COMPARISONS)[rule], numbers
 
     example.observe(start, "value")
-    comparison.observe(redraw, "value")
-    integers.observe(redraw, "value")
-    redraw()
-    still = draw_mask(mask_of(comparison.value, integers.value))
-    playable(column(example, comparison, integers, picture, said),
-             {"image/png": png(still), "text/plain": still.description}, {"image/png": {"alt": still.description}})
+    play([example, comparison, integers], lambda: draw_mask(mask_of(comparison.value, integers.value)))

@@ -10,7 +10,6 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from vlmcourse.lab.draw import bars
-from vlmcourse.lab.draw.style import png
 
 
 def at_scale(cosines: Tensor, scale: float, names: list[str]):
@@ -30,20 +29,10 @@ def temperature_player(cosines: Tensor, names: list[str], learned: float) -> Non
     """Displays a slider for the scale, which starts at the learned one. cosines (texts,), the right text first."""
     import ipywidgets
 
-    from vlmcourse.play.lesson import column, playable
+    from vlmcourse.play.lesson import play, row
 
     slider = ipywidgets.FloatLogSlider(value=learned, base=10, min=0, max=2, step=0.05, description="scale",
                                        continuous_update=False, readout_format=".1f")
     reset = ipywidgets.Button(description=f"learned: {learned:.1f}")
-    picture, said = ipywidgets.Image(format="png"), ipywidgets.HTML()
-
-    def redraw(*_) -> None:
-        made = at_scale(cosines, slider.value, names)
-        picture.value, said.value = png(made), f"<small>{made.description}</small>"
-
-    slider.observe(redraw, "value")
     reset.on_click(lambda _: setattr(slider, "value", min(100.0, max(1.0, math.floor(learned * 100) / 100))))
-    redraw()
-    still = at_scale(cosines, learned, names)
-    playable(column(ipywidgets.HBox([slider, reset]), picture, said),
-             {"image/png": png(still), "text/plain": still.description}, {"image/png": {"alt": still.description}})
+    play([row(slider, reset)], lambda: at_scale(cosines, slider.value, names))

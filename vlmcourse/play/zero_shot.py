@@ -16,14 +16,18 @@ from vlmcourse.lab.world import article, to_pixels
 Encode = Callable[[list[str]], Tensor]
 
 
-def classify(model, image: np.ndarray, classes: Sequence[str], template: str, encode: Encode = tokens.encode) -> dict[str, float]:
-    """{class: probability} of a picture (S, S, 3) uint8. Raises ValueError for unknown words or a template without {}."""
+def classify(model, image: np.ndarray, classes: Sequence[str], template: str, encode: Encode = tokens.encode,
+             scale: float | None = None) -> dict[str, float]:
+    """{class: probability} of a picture (S, S, 3) uint8; scale: another than the learned one, 1 / temperature.
+
+    Raises ValueError for unknown words or a template without {}.
+    """
     if len(classes) < 2 or len(set(classes)) < len(classes):
         raise ValueError(f"classes {', '.join(classes) or '(none)'}: expected at least two different ones, with commas between.")
     texts = class_embeddings(model, [article(word) for word in classes], (template,), encode)
     with torch.no_grad():
         cosines = model.encode_image(to_pixels(image[None])) @ texts.T
-        found = (model.log_scale.exp() * cosines).softmax(-1)[0]
+        found = ((scale or model.log_scale.exp()) * cosines).softmax(-1)[0]
     return dict(zip(classes, found.tolist()))
 
 

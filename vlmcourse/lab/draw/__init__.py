@@ -1,7 +1,8 @@
 """Every picture of the course. Each function returns a matplotlib Figure whose `.description` says in words what it shows.
 
-style   one palette (Okabe-Ito, safe for colour-blind readers), one look; show(figure) displays it with its description
-masks   who may look at whom: one mask, the gallery, got beside wanted, attention weights
+style   one palette (Okabe-Ito, safe for colour-blind readers), one look; show(figure) displays it with its description;
+        page(figures) makes one of several
+masks   who may look at whom: one mask, its blocks, the gallery, got beside wanted, attention weights
 curves  training, live too; scores over something, with spread; bars with a chance line
 images  pictures with captions, similarity matrices, retrieval, attention over a picture, confusions, embeddings
 """
@@ -17,9 +18,9 @@ from vlmcourse.lab.draw.images import (
     pictures,
     similarity,
 )
-from vlmcourse.lab.draw.masks import compare, compare_values, gallery, mask, ribbon, weights
-from vlmcourse.lab.draw.style import COLOURS, show
+from vlmcourse.lab.draw.masks import compare, compare_values, gallery, mask, mask_and_blocks, ribbon, weights
+from vlmcourse.lab.draw.style import COLOURS, page, show
 
 __all__ = ["COLOURS", "Live", "attention_over_image", "bars", "boxed", "compare", "compare_values", "confusion", "curves",
-           "embeddings", "gallery", "loss", "mask", "matches", "picture_and_bars", "pictures", "ribbon", "show", "similarity",
-           "weights"]
+           "embeddings", "gallery", "loss", "mask", "mask_and_blocks", "matches", "page", "picture_and_bars", "pictures",
+           "ribbon", "show", "similarity", "weights"]

@@ -67,6 +67,62 @@ def gallery(masks: Mapping[str, Mask | Tensor], columns: int = 3):
                     " ".join(f"{name}: {_rows(grid)}." for name, grid in grids.items()))
 
 
+def _blocks(values: Mask, size: int) -> np.ndarray:
+    """What FlexAttention's BlockMask says of each block: 0 skipped, 1 computed with the rule, 2 computed without it."""
+    made = values.blocks(size=size)
+    table = np.zeros((-(-values.queries // size), -(-values.keys // size)), dtype=int)
+    for kind, counts, indices in ((1, made.kv_num_blocks, made.kv_indices), (2, made.full_kv_num_blocks, made.full_kv_indices)):
+        for row, count in enumerate(counts[0, 0].tolist()):
+            table[row, indices[0, 0, row, :count].tolist()] = kind
+    return table
+
+
+def mask_and_blocks(values: Mask, queries: Sequence[str], keys: Sequence[str], query: int, size: int = 4,
+                    key: int | None = None, moved: Tensor | None = None):
+    """One mask as it is and as FlexAttention's blocks of `size`, with a query's row framed.
+
+    moved  (Q,) how far each output went when what stands at `key` was changed; drawn at the right
+    """
+    from matplotlib.colors import ListedColormap
+
+    grid, table = _grid(values), _blocks(values, size)
+    ratios = [grid.shape[1], max(2, table.shape[1] * 1.6), *([] if moved is None else [5])]
+    with look():
+        made, axes = figure(2.8 + 0.32 * sum(ratios), 2.3 + 0.32 * len(grid), 1, len(ratios), width_ratios=ratios)
+        _cells(axes[0], grid, queries, keys, values.name)
+        axes[0].plot([0, grid.shape[1], grid.shape[1], 0, 0], [query, query, query + 1, query + 1, query], color=COLOURS[1],
+                     linewidth=3, clip_on=False)
+        axes[0].set(xlabel="key: looked at", ylabel="query: looks")
+        axes[1].pcolormesh(table, cmap=ListedColormap([PALE, COLOURS[5], DARK]), vmin=0, vmax=2, edgecolors="white",
+                           linewidth=1.5)
+        _labels(axes[1], table.shape, None, None, f"blocks of {size}")
+        for place, kind in np.ndenumerate(table):
+            axes[1].text(place[1] + 0.5, place[0] + 0.5, ("skip", "part", "full")[kind], ha="center", va="center", fontsize=7.5,
+                         color="white" if kind == 2 else "black")
+        told = ""
+        if moved is not None:
+            axes[0].plot([key, key + 1, key + 1, key, key], [0, 0, len(grid), len(grid), 0], color=COLOURS[3], linewidth=2,
+                         linestyle="--", clip_on=False)
+            went = np.asarray(moved)
+            leaks = [row for row in range(len(grid)) if went[row] > 0 and not grid[row, key]]
+            axes[2].barh(np.arange(len(grid)) + 0.5, went, height=0.8,
+                         color=[COLOURS[3] if row in leaks else COLOURS[0] for row in range(len(grid))])
+            axes[2].set(ylim=(len(grid), 0), xlabel="output moved by", yticks=[])
+            axes[2].set_title(f"change of '{keys[key]}'", loc="left", fontsize=9)
+            for row in leaks:
+                axes[2].text(0, row + 0.55, " leak!", va="center", fontsize=8, fontweight="bold")
+            still = int((went == 0).sum())
+            caught = "none that the mask forbids"
+            if leaks:
+                caught = f"moved although the mask forbids it: {', '.join(map(str, leaks))}"
+            told = f" After a change at key {key}, {len(went) - still} outputs move, {still} stay exactly as they were; {caught}."
+    seen = ", ".join(str(keys[place]) for place in np.flatnonzero(grid[query])) or "nothing"
+    counts = [int((table == kind).sum()) for kind in range(3)]
+    return describe(made, f"Mask {values.name}, {len(grid)} queries by {grid.shape[1]} keys. Query {query} ('{queries[query]}') "
+                          f"may look at: {seen}. In blocks of {size}: {counts[0]} skipped, {counts[1]} computed with the rule, "
+                          f"{counts[2]} without.{told}")
+
+
 def compare(got: Mask | Tensor, wanted: Mask | Tensor, titles: tuple[str, str] = ("yours", "wanted")):
     """Two masks side by side, and where they differ."""
     first, second = _grid(got), _grid(wanted)

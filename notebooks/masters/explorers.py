@@ -1,0 +1,92 @@
+# %% [markdown]
+# # Explorers: play with every model of the course
+#
+# Eight things to play with. Each shows real modules, masks and trained stages; each can be reached by keyboard (Tab, arrows, typing), and says below its picture what the picture shows. Without a kernel a still of it stays.
+#
+# The stages are trained the first time, and found in the cache from then on. At scale `smoke` that takes a minute, and the models are toys that have learnt next to nothing; `VLMCOURSE_SCALE=laptop vlmcourse lab` plays with the lessons' models, after as long as the lessons take to train them. The line below says which one made the stills on this page.
+
+# %%
+from vlmcourse import recipes
+from vlmcourse.lab import world
+from vlmcourse.lab.train import Scale
+from vlmcourse.play import explorers
+from vlmcourse.play.explorers.gates import Replay
+from vlmcourse.recipes import explored
+from vlmcourse.recipes.capfilt import capfilt
+
+scale = Scale.named()
+size = scale.image_size
+scenes = [world.sample("test", index, 0, (1, 1)) for index in range(8)]
+images = world.Pairs("test", size, things=(1, 1)).images(range(8))
+captions = [f"a picture of {world.article(scene.words[0])} on {scene.background}" for scene in scenes]
+print(f"scale {scale.name}: pictures of {size} x {size} pixels")
+
+# %% [markdown]
+# ## Masks
+#
+# Choose a row of the mask table and type your own words (`<image>`, `<pad>` and `|` have a meaning). The framed row is the query you picked; beside it the same mask in FlexAttention's blocks. *Change what the key holds*: which outputs move? *Use a mask that lies*: the drawing stays honest, the computation doesn't. Find the cell by changing keys, then press *declared = measured?*
+
+# %%
+explorers.mask_explorer()
+
+# %% [markdown]
+# ## CLIP
+#
+# Classes with commas between, a prompt with `{}`, the scale (1 / temperature). Then neighbours both ways, and the gap between pictures and texts: does closing it help retrieval?
+
+# %%
+clip = recipes.clip(scale).model
+explorers.clip_playground(clip, explorers.gallery(clip, world.Pairs("test", size)))
+
+# %% [markdown]
+# ## Sampling
+#
+# The bars are the next word's probabilities at the word in brackets: all of them, and what nucleus sampling leaves to draw from.
+
+# %%
+explorers.sampling_explorer(recipes.language(scale).model)
+
+# %% [markdown]
+# ## Gates
+#
+# How Flamingo's gates opened while it trained; what the same model says with its gates where you put them; and who hears of the loss. Before you look: with all gates at 0, which parameters get a gradient?
+
+# %%
+trained = recipes.flamingo(scale)
+flamingo = trained.model.model
+pages = explored.gate_pages(trained, scale)
+explorers.gate_explorer(flamingo, Replay(**explored.gate_trace(trained, pages)), explored.going_on(flamingo, scenes, size), images,
+                        ["a picture of", "this is", "question : what is this ? answer :"], pages)
+
+# %% [markdown]
+# ## Few shots
+#
+# Give things new names, then ask. The ribbon says which picture each word sees. The second bar is the control: the same words without the examples' pictures.
+
+# %%
+explorers.few_shot_builder(explored.naming(flamingo, size))
+
+# %% [markdown]
+# ## Attention over the image
+#
+# One word (or query), one layer, one head; 0 is the mean of all. For Frozen, whose picture is two vectors by then, the map is a cause: how much the word's probability falls when a square is covered. Where does each model look for the noun?
+
+# %%
+explorers.attention_explorer(explored.lookers(scale), images, captions)
+
+# %% [markdown]
+# ## CapFilt's threshold
+#
+# Web captions, of which three in ten belong to another picture. The truth is known, so precision and recall are exact. The dashed line is what throwing out at random would have as precision.
+
+# %%
+web_images, texts, probability, noisy = explored.noisy_captions(capfilt(scale))
+explorers.threshold_explorer(web_images[:6], texts, probability, noisy)
+
+# %% [markdown]
+# ## A scene of your own
+#
+# Put things where you like, and ask. BLIP, Frozen, BLIP-2 and Flamingo go on with your words; CLIP chooses among texts with commas between.
+
+# %%
+explorers.scene_maker(explored.askers(scale))

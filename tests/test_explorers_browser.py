@@ -1,0 +1,79 @@
+"""In a real browser: every explorer answers keys and typing in JupyterLab, the console stays silent; axe looks at the site.
+
+Needs chromium (apt-get install chromium) and playwright (pip install playwright); without them these tests are skipped.
+"""
+
+import importlib.util
+
+import pytest
+
+pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
+
+from benchmarks import browser  # noqa: E402
+from vlmcourse import lessons  # noqa: E402
+from vlmcourse.site import build  # noqa: E402
+
+pytestmark = pytest.mark.skipif(browser.CHROMIUM is None, reason="no browser: apt-get install chromium")
+NAMES = {"mask_explorer", "clip_playground", "sampling_explorer", "gate_explorer", "few_shot_builder", "attention_explorer",
+         "threshold_explorer", "scene_maker"}
+
+
+def test_every_explorer_answers_in_jupyterlab_and_the_console_is_silent():
+    with browser.opened() as page:
+        found = browser.explorers(page)
+        assert set(found) == NAMES
+        for name, cell in found.items():
+            answers = [browser.pressed(page, cell, handle) for _, handle in browser.sliders(cell)]
+            assert any(answers), f"{name}: no slider changes the picture"
+            for field in cell.locator(".widget-text input").all():
+                field.fill(field.input_value() + " zzz")
+                field.press("Enter")
+            page.wait_for_timeout(500)
+            assert len(cell.locator(browser.PICTURE).get_attribute("alt")) > 40, name
+        assert page.said == []
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    from playwright.sync_api import sync_playwright
+
+    out = tmp_path_factory.mktemp("site")
+    build(lessons.repository(), out)
+    with sync_playwright() as play:
+        chromium = play.chromium.launch(executable_path=browser.CHROMIUM, args=["--no-sandbox"])
+        yield out, chromium
+        chromium.close()
+
+
+SHOWN = ("index.html", "SYLLABUS.html", "docs/INSTRUCTORS.html", "notebooks/01_attention_and_masks.html",
+         "notebooks/explorers.html", "reference/index.html", "reference/vlmcourse.parts.masks.html")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pages_load_nothing_and_fit_a_phone(pages, scheme):
+    out, chromium = pages
+    context = chromium.new_context(viewport={"width": 390, "height": 844}, color_scheme=scheme)
+    page, asked = context.new_page(), []
+    page.on("request", lambda one: asked.append(one.url))
+    for name in SHOWN:
+        page.goto((out / name).as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, name
+        assert page.evaluate("[...document.images].every(one => one.naturalWidth > 0)"), name
+    assert all(url.startswith(("file:", "data:")) for url in asked)
+    context.close()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("axe_playwright_python") is None, reason="no axe: pip install axe-playwright-python")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(pages, scheme):
+    from axe_playwright_python.sync_playwright import Axe
+
+    out, chromium = pages
+    context = chromium.new_context(color_scheme=scheme)
+    page = context.new_page()
+    for name in SHOWN:
+        page.goto((out / name).as_uri())
+        found = [(one["id"], one["nodes"][0]["html"][:120]) for one in Axe().run(page).response["violations"]
+                 if one["impact"] in ("serious", "critical")]
+        assert not found, (name, found)
+    context.close()

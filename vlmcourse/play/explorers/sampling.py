@@ -1,0 +1,81 @@
+"""The sampling explorer: greedy, beam and nucleus on a real model, with the probability that each leaves to draw from."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vlmcourse.lab import tokens
+from vlmcourse.parts.generate import beam, greedy, nucleus, write
+from vlmcourse.play.language import at_share
+from vlmcourse.play.lesson import play, row
+
+WAYS = ("greedy", "beam", "nucleus")
+
+
+@dataclass(frozen=True)
+class Way:
+    """How the next word is picked. p, temperature: of nucleus; beams: of beam; seed: of the draws."""
+
+    name: str = "nucleus"
+    p: float = 0.9
+    temperature: float = 1.0
+    beams: int = 3
+    seed: int = 0
+
+
+def _start(prompt: str) -> Tensor:
+    """<bos> and the prompt's words, open: (1, T)."""
+    return tokens.encode([prompt])[:, :-1]
+
+
+def written(model, prompt: str, way: Way, most: int = 12, **context) -> list[str]:
+    """The words that a model goes on with, at most `most`. Raises ValueError for an unknown word or way."""
+    if way.name not in WAYS:
+        raise ValueError(f"no way '{way.name}'; expected one of {', '.join(WAYS)}.")
+    ids = _start(prompt)
+    if way.name == "beam":
+        wide = {name: value.expand(way.beams, *value.shape[1:]) for name, value in context.items()}
+        said = beam(model, ids, most, way.beams, tokens.EOS, **wide)
+    else:
+        generator = torch.Generator().manual_seed(way.seed)
+        pick = greedy if way.name == "greedy" else nucleus(way.p, way.temperature, generator)
+        said = write(model, ids, most, pick, tokens.EOS, **context)[0]
+    return tokens.tokenizer().convert_ids_to_tokens(said.tolist())
+
+
+@torch.no_grad()
+def sampled(model, prompt: str, way: Way, word: int = 0, most: int = 12, **context):
+    """What was written, over the probabilities of its word number `word`: the model's, and what is left of them to draw from."""
+    said = written(model, prompt, way, most, **context)
+    word = min(word, len(said) - 1)
+    before = " ".join([prompt, *said[:word]])
+    so_far = torch.tensor([tokens.tokenizer().convert_tokens_to_ids(said[:word])], dtype=torch.long)
+    ids = torch.cat([_start(prompt), so_far], dim=1)
+    logits = model(ids, **context)[0, -1]
+    names = tokens.tokenizer().convert_ids_to_tokens(range(len(logits)))
+    made = at_share(logits, names, way.p, way.temperature)
+    whole = " ".join([prompt, "→", *(f"[{one}]" if place == word else one for place, one in enumerate(said))])
+    made.suptitle("\n".join(textwrap.wrap(f"{way.name}: {whole}", 84)), x=0.01, ha="left", fontsize=10)
+    made.description = f"Written by {way.name}: '{whole}'. Probabilities of the next word after '{before}'. {made.description}"
+    return made
+
+
+def sampling_explorer(model, prompt: str = "a picture of a", most: int = 12, **context) -> None:
+    """Displays the explorer. model(ids, **context) -> logits; prompt: to begin with."""
+    import ipywidgets
+
+    typed = ipywidgets.Text(value=prompt, description="prompt", continuous_update=False, layout={"width": "min(34em, 100%)"})
+    name = ipywidgets.ToggleButtons(options=WAYS, value="nucleus", description="way", style={"button_width": "6em"})
+    p = ipywidgets.FloatSlider(value=0.9, min=0.05, max=1, step=0.05, description="p", continuous_update=False)
+    warmth = ipywidgets.FloatSlider(value=1, min=0.2, max=3, step=0.2, description="temperature", continuous_update=False,
+                                     style={"description_width": "initial"})
+    beams = ipywidgets.IntSlider(value=3, min=1, max=8, description="beams", continuous_update=False)
+    seed = ipywidgets.IntSlider(value=0, min=0, max=20, description="draw", continuous_update=False)
+    word = ipywidgets.IntSlider(value=0, min=0, max=most - 1, description="word", continuous_update=False)
+    play([typed, name, row(p, warmth, beams), row(seed, word)],
+         lambda: sampled(model, typed.value, Way(name.value, p.value, warmth.value, beams.value, seed.value), word.value, most,
+                         **context))

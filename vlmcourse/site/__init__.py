@@ -1,0 +1,13 @@
+"""The course as static pages: `vlmcourse site`. Built offline; a browser that shows them loads nothing from elsewhere.
+
+maths      TeX of the lessons -> MathML, which browsers draw themselves
+pages      Markdown and executed notebooks -> HTML
+reference  docstrings -> HTML, without importing anything
+build      which pages there are, and the links between them
+check      links, alternative texts, headings, and that nothing is loaded from elsewhere
+"""
+
+from vlmcourse.site.build import build
+from vlmcourse.site.check import check
+
+__all__ = ["build", "check"]
