@@ -375,8 +375,7 @@ print(f"{trainable(second):,} parameters learnt")
 
 # %%
 alone = [world.sample("test", index, 0, ALONE) for index in range(12)]
-place = recipe.place(R)
-said = evaluate.texts(second, prompts.Prompts([(scene,) for scene in alone], size, place))
+said = recipe.captions(second, size, alone)
 right = [scene.words[0] in text.split() and scene.background in text.split() for scene, text in zip(alone, said)]
 draw.show(draw.pictures(np.stack([world.render(scene, size) for scene in alone]), said, right), credit=world.ATTRIBUTION)
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from vlmcourse.lab import checkpoint, tokens, world
-from vlmcourse.lab.evaluate import both_ways, cider, exact, first, looking, named_rightly, next_words, texts
+from vlmcourse.lab.evaluate import both_ways, cider, exact, first, looking, named_rightly, next_words
 from vlmcourse.lab.stages import Trained, seeded, train_or_load
 from vlmcourse.lab.train import Batches, Optimisation, Scale, Step
 from vlmcourse.lab.world import prompts
@@ -23,7 +23,7 @@ from vlmcourse.papers.blip2 import BLIP2, Stage1
 from vlmcourse.papers.qformer import QFormer, QFormerConfig, features, second_last
 from vlmcourse.parts.language import freeze, word_size
 from vlmcourse.recipes.clip import HELD_OUT, clip, training_pairs
-from vlmcourse.recipes.frozen import ALONE, asked, mean_embedding
+from vlmcourse.recipes.frozen import ALONE, asked, mean_embedding, sentence, sentences
 from vlmcourse.recipes.language import language
 
 
@@ -144,8 +144,9 @@ def new_blip2(former: QFormer, vision: nn.Module, lm: nn.Module, seed: int = 0) 
 
 
 def described(scale: Scale, vision: nn.Module, queries: int, seed: int = 0) -> Looked:
-    """Things alone with captions that name thing and background: what Frozen is trained on, too."""
-    return Looked(world.Pairs("train", scale.image_size, seed, ALONE), vision, SIZES[scale.name].scenes, place(queries))
+    """Things alone with captions of many forms: what Frozen is trained on, too."""
+    pairs = world.Pairs("train", scale.image_size, seed, ALONE, sentence)
+    return Looked(pairs, vision, SIZES[scale.name].scenes, place(queries))
 
 
 def blip2(scale: Scale | str | None = None, seed: int = 0, *, vision: nn.Module | None = None, former: QFormer | None = None,
@@ -212,13 +213,18 @@ def told_apart(model: Stage1, size: int, swap: world.swaps.Swap, count: int = 25
     return {name: (one > other).float().mean().item() for name, (one, other) in (("match", by_match), ("contrast", by_contrast))}
 
 
+def captions(model: BLIP2, size: int, scenes: Sequence[world.Scene], view: prompts.View = world.to_pixels) -> list[str]:
+    """What the model says of each scene after "a picture of", up to the full stop. Greedy."""
+    asked_for = prompts.Prompts([(scene, "a picture of") for scene in scenes], size, place(model.former.config.queries), view)
+    return sentences(model, asked_for, most=8)
+
+
 def caption_scores(model: BLIP2, size: int, count: int = 256, view: prompts.View = world.to_pixels) -> dict[str, float]:
-    """What the model says of held-out scenes of one thing, greedily: the right noun, the right background, CIDEr-D (0 to 10)."""
+    """Captions of held-out scenes of one thing: the right noun, the right background, CIDEr-D (0 to 10)."""
     scenes = [world.sample("test", index, 0, ALONE) for index in range(count)]
     given = [sorted({world.captions.detailed(scene, world.Draws("reference", scene, draw)) for draw in range(16)})
              for scene in scenes]
-    asked_for = prompts.Prompts([(scene,) for scene in scenes], size, place(model.former.config.queries), view)
-    said = texts(model, asked_for)
+    said = captions(model, size, scenes, view)
     return named_rightly(said, scenes) | {"CIDEr": sum(cider(said, given)) / count}
 
 
