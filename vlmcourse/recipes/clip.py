@@ -31,13 +31,13 @@ def clip_config(scale: Scale, vocabulary: int | None = None, **changes) -> CLIPC
 
 
 def training_pairs(scale: Scale, seed: int = 0, **changes) -> world.Pairs:
-    """The world's training split, with captions as varied as people's. `changes` replace fields of Pairs.
+    """The world's training split, with captions as varied as people's, in most frames of prompts. `changes` replace fields of Pairs.
 
     Half of the scenes show a single thing: who is asked for single things should have met them. (With a quarter, zero-shot
     accuracy stays several points lower at equal steps, and retrieval among scenes of one to four things is the same.)
     """
     return world.Pairs(**{"split": "train", "size": scale.image_size, "seed": seed, "alone": 1 / 3,
-                          "caption": world.captions.varied, **changes})
+                          "caption": world.captions.prompted, **changes})
 
 
 def new_clip(config: CLIPConfig, seed: int = 0) -> CLIP:

@@ -53,13 +53,36 @@ def average_tokens(lm: nn.Module, read, words: Sequence[str]) -> Tensor:
     return lm.get_input_embeddings().weight.detach()[first].mean(0)
 
 
-def new_encoder(lm: nn.Module, read, scale: Scale, tower: nn.Module | None = None, seed: int = 0) -> Frozen:
-    """An encoder for this language model. tower: whose weights the image tower starts from; default: untrained."""
-    start = torch.stack([average_tokens(lm, read, words)
-                         for words in ([one.word for one in world.nouns()], list(world.BACKGROUNDS))])
+def dictionary(own: nn.Module, lm: nn.Module, read, words: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """What takes the tiny language model's words to another's: a matrix (D, D') and an offset (D'), by least squares.
+
+    own    the tiny language model; of the other's words, their first tokens count, as they stand within a sentence
+    words  whom to translate: those that a picture may stand for. No picture is needed, and no caption
+    """
+    here, there = (model.get_input_embeddings().weight.detach()[tokens.encode([f"a {word}" for word in words], using=using)[:, 2]]
+                   for model, using in ((own, None), (lm, read)))
+    matrix = torch.linalg.lstsq(here - here.mean(0), there - there.mean(0), driver="gelsd").solution
+    return matrix, there.mean(0) - here.mean(0) @ matrix
+
+
+def new_encoder(lm: nn.Module, read, scale: Scale, seen: Frozen | None = None, seed: int = 0) -> Frozen:
+    """An encoder for this language model.
+
+    seen  the Frozen before the tiny language model: what it writes is translated by `dictionary`, so that the new encoder
+          starts by writing what it would have written there. Default: untrained, around average words.
+    """
+    groups = [[one.word for one in world.nouns()], list(world.BACKGROUNDS)]
+    start = torch.stack([average_tokens(lm, read, words) for words in groups])
     model = new_frozen(frozen_config(scale, slot=read.convert_tokens_to_ids("<image>")), lm, seed, start)
-    if tower is not None:
-        model.vision.load_state_dict(tower.state_dict())
+    if seen is not None:
+        matrix, offset = dictionary(seen.lm, lm, read, sum(groups, []))
+        model.vision.load_state_dict(seen.vision.state_dict())
+        model.norm.load_state_dict(seen.norm.state_dict())
+        model.start.copy_(seen.start @ matrix + offset)
+        for name in ("weight", "bias"):
+            old = getattr(seen.to_words, name).detach().unflatten(0, seen.start.shape)  # (n, D, width) or (n, D)
+            new = torch.einsum("nd...,de->ne...", old, matrix) * (seen.reach / model.reach)
+            getattr(model.to_words, name).data.copy_(new.flatten(0, 1))
     return model
 
 
@@ -71,7 +94,7 @@ def learnt(model: Frozen) -> dict[str, Tensor]:
 def train(scale: Scale, steps: int = 2000, seed: int = 0, watch: Callable[[Step], None] = lambda step: None) -> Frozen:
     """Trains the encoder before SmolLM2 on captions of things alone, and keeps it in the cache."""
     lm, read = smollm2()
-    model = new_encoder(lm, read, scale, frozen(scale, seed).model.vision, seed)
+    model = new_encoder(lm, read, scale, frozen(scale, seed).model, seed)
     data = prompts.Captioned(world.Pairs("train", scale.image_size, seed, ALONE, full_sentence), PLACE, using=read)
     history = []
     for step in fit(model, Batches(data.batch, BATCH), steps, SEEING, seed=seed):

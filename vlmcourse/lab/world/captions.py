@@ -1,10 +1,14 @@
 """What people might write under a scene. A caption is a function (scene, draws) -> text."""
 
+from collections.abc import Sequence
+
 from vlmcourse.lab.world.nouns import article
 from vlmcourse.lab.world.scenes import Draws, Scene
 
 PROMPTS = ("a picture of {}", "a photo of {}", "{}", "a drawing of {}", "there is {}", "this is {}", "{} on a background")
 """Templates of zero-shot prompts; {} takes 'a cat', 'an apple', 'some grapes'."""
+FRAMES = ("{}", "a picture of {}", "a photo of {}", "a drawing of {}")
+"""Those in which the tiny language model has read captions. One that it has not would be unlike its texts (lesson 05)."""
 
 
 def _row(things, name) -> str:
@@ -31,15 +35,19 @@ def detailed(scene: Scene, draws: Draws) -> str:
                        f"on {scene.background} {what}", f"a picture of {what} on {scene.background}"))
 
 
-def varied(scene: Scene, draws: Draws) -> str:
-    """Detailed three times in ten, else without the background, as people do: what the course trains on.
+def varied(scene: Scene, draws: Draws, frames: Sequence[str] = FRAMES) -> str:
+    """Detailed three times in ten, else without the background, as people do.
 
     If every caption named its background, prompts such as 'a photo of a cat' would be unlike anything in training.
     """
     if draws.random() < 0.3:
         return detailed(scene, draws)
-    what = _arrangement(scene, draws, lambda thing: thing.word)
-    return draws.pick(("{}", "a picture of {}", "a photo of {}", "a drawing of {}", "there is {}", "this is {}")).format(what)
+    return draws.pick(frames).format(_arrangement(scene, draws, lambda thing: thing.word))
+
+
+def prompted(scene: Scene, draws: Draws) -> str:
+    """Varied, and in the frames 'there is' and 'this is' as well: what CLIP trains on, which is prompted in all of them."""
+    return varied(scene, draws, (*FRAMES, "there is {}", "this is {}"))
 
 
 def pictured(scene: Scene, draws: Draws) -> str:
