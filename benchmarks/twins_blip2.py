@@ -1,15 +1,18 @@
 """BLIP-2's comparisons at reduced scale, several seeds, controls. Writes benchmarks/results/twins_blip2.json.
 
-    python -m benchmarks.twins_blip2 [--scale smoke|laptop|gpu] [--only rows|queries|beside]
+    python -m benchmarks.twins_blip2 [--scale smoke|laptop|gpu] [--only rows|beside|queries] [--fresh]
 
 rows     stage 2 with and without stage 1, and stage 1 by itself (Sec. 4 and Fig. 5 of the paper)
 queries  1, 2 and 4 queries in the place of 8, both stages
 beside   Frozen on the same pictures, captions, language model, steps and batches as stage 2
 
-Trained stages are cached: a run that was stopped goes on.
+Trained stages are cached, rows are kept as they come: a run that was stopped goes on.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
 
 import torch
 import typer
@@ -26,7 +29,7 @@ from vlmcourse.recipes.frozen import asked, caption_report, solved
 
 app = typer.Typer(add_completion=False)
 SEEING, KNOWING = ("what", "colour", "presence"), ("category", "place", "purpose")
-PARTS = ("rows", "queries", "beside")
+PARTS = ("rows", "beside", "queries")
 FEWER = (1, 2, 4)
 
 
@@ -78,26 +81,34 @@ def beside(size: Scale, seed: int, count: int) -> dict:
     return found
 
 
+def planned(size: Scale, vision, count: int, seeds: int) -> dict[str, dict[tuple[str, int], Callable[[], dict]]]:
+    """Part -> (row, seed) -> what measures it."""
+    numbers = range(seeds or size.seeds)
+    return {"rows": {(name, seed): partial(row, name, size, seed, vision, count, with_stage1=name == "both stages")
+                     for seed in numbers for name in ("both stages", "stage 2 alone")},
+            "beside": {("Frozen", seed): partial(beside, size, seed, count) for seed in numbers},
+            "queries": {(f"{queries} queries", seed): partial(row, f"{queries} queries", size, seed, vision, count, queries)
+                        for seed in numbers for queries in FEWER}}
+
+
 @app.command()
 def main(scale: str = "laptop", only: list[str] = typer.Option(list(PARTS), help="Which parts to measure."),
-         count: int = 256, threads: int = 1, seeds: int = 0) -> None:
-    """Trains what is not in the cache, measures, writes results/twins_blip2.json. seeds: how many; 0: the scale's."""
+         count: int = 256, threads: int = 1, seeds: int = typer.Option(0, help="How many; 0: the scale's."),
+         fresh: bool = typer.Option(False, help="Measure anew what is measured already.")) -> None:
+    """Trains and measures what isn't measured yet; writes after each row."""
     torch.set_num_threads(threads)
     size, name = Scale.named(scale), "twins_blip2" + ("_smoke" if scale == "smoke" else "")
-    vision, numbers = recipe.tower(size), range(seeds or size.seeds)
-    measured = results(name) if set(only) != set(PARTS) else {}
-    if "rows" in only:
-        measured["rows"] = [row(which, size, seed, vision, count, with_stage1=which == "both stages")
-                            for seed in numbers for which in ("both stages", "stage 2 alone")]
-    if "queries" in only:
-        measured["queries"] = [row(f"{queries} queries", size, seed, vision, count, queries)
-                               for queries in FEWER for seed in numbers]
-    if "beside" in only:
-        measured["beside"] = [beside(size, seed, count) for seed in numbers]
+    try:
+        kept = {part: [] if fresh and part in only else results(name).get(part, []) for part in PARTS}
+    except FileNotFoundError:
+        kept = {part: [] for part in PARTS}
     chance = {kind: sum(1 / len(one.choices) for one in asked(kind, 0, 32)) / 32 for kind in SEEING + KNOWING}
-    kept = write_results(name, measured.pop("rows", []), scale=scale, count=count, chance=chance,
-                         **{part: measured[part] for part in PARTS if part in measured})
-    print(f"Kept {kept}")
+    for part, rows in planned(size, recipe.tower(size), count, seeds).items():
+        for (row_name, seed), measure in rows.items():
+            if part in only and not any(one["row"] == row_name and one["seed"] == seed for one in kept[part]):
+                kept[part].append(measure())
+                write_results(name, kept["rows"], scale=scale, count=count, chance=chance,
+                              beside=kept["beside"], queries=kept["queries"])
 
 
 if __name__ == "__main__":

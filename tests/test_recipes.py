@@ -1,5 +1,6 @@
 """The recipes and `vlmcourse train clip`: bad input, damage, kill -9, and what two processes do."""
 
+import hashlib
 import json
 import signal
 import subprocess
@@ -64,6 +65,12 @@ def test_the_language_model_is_a_stage_and_an_untrained_one_knows_nothing():
     report = recipes.language_report(first.model, 64)
     assert abs(report["binding"] - 0.5) < 0.25 and report["facts"] < 0.3
     assert report["facts, chance"] == pytest.approx(0.06, abs=0.03)
+
+
+def test_the_shipped_language_model_has_read_these_texts():
+    """A change of captions or facts that reaches its texts needs another model: vlmcourse train language --ship."""
+    read = world.texts.Documents(seed=0).batch(range(64))["ids"]
+    assert hashlib.sha256(read.numpy().tobytes()).hexdigest()[:16] == "57b0a21060ce1865"
 
 
 def test_the_shipped_language_model_binds_and_knows():

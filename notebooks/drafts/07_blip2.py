@@ -498,7 +498,7 @@ def mean_of(rows, name, part, kinds):
 
 
 everyone = {run["row"]: kept["rows"] for run in kept["rows"]}
-everyone |= {run["row"]: kept[part] for part in ("queries", "beside") if part in kept for run in kept[part]}
+everyone |= {run["row"]: kept[part] for part in ("queries", "beside") for run in kept[part]}
 draw.show(
     draw.bars(
         {
