@@ -138,7 +138,10 @@ def real(size: Scale, count: int) -> dict:
     """SmolLM2 with the encoder of recipes.smollm2.train(): what a real language model changes. One seed."""
     model, read = smollm2.seeing_smollm2(size)
     scenes = [world.sample("test", index, 0, ALONE) for index in range(count)]
+    eye, pairs = recipes.frozen(size).model, world.Pairs("train", size.image_size, 0, ALONE)
+    before = smollm2.taught(smollm2.new_encoder(model.lm, read, size), eye, read, pairs).eval()
     found = {"captions": named_rightly(smollm2.captions(model, read, scenes), scenes),
+             "captions, before training": named_rightly(smollm2.captions(before, read, scenes), scenes),
              "captions, blind": named_rightly(smollm2.captions(model, read, scenes, unseen), scenes), "answers": {}}
     episodes = {**{f"{kind}, {shots} shots": asked(kind, shots, count)
                    for kind, shots in (("colour", 0), ("presence", 0), ("presence", 4), ("category", 0))},

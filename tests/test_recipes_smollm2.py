@@ -19,7 +19,8 @@ def stand_in(monkeypatch, tmp_path):
         return freeze(tiny(len(tokens.tokenizer()), 32, 1, 2)), tokens.tokenizer()
 
     monkeypatch.setattr(smollm2, "smollm2", load)
-    monkeypatch.setattr(smollm2, "kept", lambda: tmp_path / "encoder.safetensors")
+    monkeypatch.setenv("VLMCOURSE_CACHE", str(tmp_path))
+    monkeypatch.setattr(smollm2, "SHIPPED", tmp_path / "shipped")
     return load
 
 
@@ -31,10 +32,24 @@ def test_the_encoder_alone_is_kept_and_comes_back(stand_in):
     assert smollm2.kept().stat().st_size < 4 * sum(tensor.numel() for tensor in smollm2.learnt(trained).values()) + 20_000
 
 
-def test_the_tower_starts_from_the_one_that_already_sees(stand_in):
-    tower = frozen(SMOKE).model.vision
-    model = smollm2.new_encoder(*stand_in(), SMOKE, tower)
-    assert all(torch.equal(tensor, model.vision.state_dict()[name]) for name, tensor in tower.state_dict().items())
+def test_the_first_matrix_writes_what_a_frozen_that_sees_would_call_it(stand_in):
+    """Taught by an encoder that writes one noun's own embedding for every picture, it writes that noun, too."""
+    seen, (lm, read) = frozen(SMOKE).model, stand_in()
+    word, words = tokens.encode(["pizza"])[0, 1], lm.get_input_embeddings().weight
+    torch.nn.init.zeros_(seen.to_words.weight)
+    seen.to_words.bias.data.zero_()
+    seen.start[0] = seen.lm.get_input_embeddings().weight[word]
+    model = smollm2.taught(smollm2.new_encoder(lm, read, SMOKE), seen, read, world.Pairs("train", 32, 0, (1, 1)), 64).eval()
+    assert all(torch.equal(tensor, model.vision.state_dict()[name]) for name, tensor in seen.vision.state_dict().items())
+    written = model.encode(world.to_pixels(world.Pairs("test", 32, 0, (1, 1)).images(range(4))))[::2]
+    torch.testing.assert_close(written, words[word].expand(4, -1), atol=1e-3, rtol=1e-3)
+
+
+def test_only_the_caption_is_asked_for(stand_in):
+    lm, read = stand_in()
+    batch = smollm2.described(SMOKE, read)(range(2))
+    asked = [tokens.decode(ids[scored][None])[0] for ids, scored in zip(batch["ids"], batch["scored"])]
+    assert all(" on " in text and not text.startswith("it is") for text in asked), asked
 
 
 def test_an_encoder_of_another_scale_is_refused(stand_in):
