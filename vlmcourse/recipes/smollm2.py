@@ -26,7 +26,7 @@ from vlmcourse.recipes.frozen import ALONE, STOP, frozen, frozen_config, new_fro
 
 GROUPS = ([one.word for one in world.nouns()], list(world.BACKGROUNDS))
 """What the two vectors of a picture may stand for."""
-LOOKING = Optimisation(1e-3, weight_decay=0.05, betas=(0.9, 0.95))
+LOOKING = Optimisation(2e-3, weight_decay=0.05, betas=(0.9, 0.95))
 
 PLACE = "a drawing of <image><image> ."
 """What stands in a text for a picture. With two right words there, SmolLM2 itself goes on with the noun after ASK most of the
@@ -114,7 +114,7 @@ def in_english(scene: world.Scene, draws: world.scenes.Draws) -> str:
     return f"{article(scene.words[0])} on {scene.background} {STOP}"
 
 
-def train(scale: Scale, steps: int = 600, seed: int = 0, watch: Callable[[Step], None] = lambda step: None) -> Frozen:
+def train(scale: Scale, steps: int = 450, seed: int = 0, watch: Callable[[Step], None] = lambda step: None) -> Frozen:
     """Trains the encoder before SmolLM2 on captions of things alone, and keeps it in the cache."""
     lm, read = smollm2()
     model = taught(new_encoder(lm, read, scale, seed), frozen(scale, seed).model, read,
