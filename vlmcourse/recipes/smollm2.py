@@ -114,7 +114,7 @@ def in_english(scene: world.Scene, draws: world.scenes.Draws) -> str:
     return f"{article(scene.words[0])} on {scene.background} {STOP}"
 
 
-def train(scale: Scale, steps: int = 450, seed: int = 0, watch: Callable[[Step], None] = lambda step: None) -> Frozen:
+def train(scale: Scale, steps: int = 160, seed: int = 0, watch: Callable[[Step], None] = lambda step: None) -> Frozen:
     """Trains the encoder before SmolLM2 on captions of things alone, and keeps it in the cache."""
     lm, read = smollm2()
     model = taught(new_encoder(lm, read, scale, seed), frozen(scale, seed).model, read,

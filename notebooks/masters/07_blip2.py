@@ -6,7 +6,7 @@
 # | | |
 # |---|---|
 # | You need | lesson 01 (masks), lesson 02 (CLIP), lesson 05 (vectors that stand in the text like words) |
-# | Time | about 90 minutes to work through; running all cells takes about @@MINUTES@@ the first time, 2 GB of memory |
+# | Time | about 90 minutes to work through; running all cells takes about 8 minutes the first time, 2 GB of memory |
 # | Paper | Li et al. 2023, *BLIP-2: Bootstrapping Language-Image Pre-training with Frozen Image Encoders and Large Language Models*, [arXiv 2301.12597](https://arxiv.org/abs/2301.12597) |
 # | Course code | `vlmcourse/papers/qformer.py`, `vlmcourse/papers/blip2.py`, `vlmcourse/recipes/blip2.py` |
 #
@@ -786,7 +786,11 @@ Markdown(
 )
 
 # %% [markdown]
-# @@WHY@@
+# Where ours disagrees, and why:
+#
+# - *Stage 1 and where stage 2 ends.* Look at the curves: with stage 1 the captions come in half as many steps, and after a few hundred both runs are at the same loss, nouns and answers. The paper's runs end apart. Our image encoder already says what each thing is (lesson 02: zero-shot 0.98), and there is one thing to fetch; whoever stops stage 2 after 150 steps sees the paper's figure.
+# - *Match.* In 400 steps it learns to tell other pictures' captions from the right one and no more: things that traded places stay at chance, and another background it notices less often than contrast does. The paper's Q-Former starts from BERT, which can read, and practises for 250,000 steps. So re-ranking has nothing to add to a contrast that is right 19 times in 20.
+# - *What is known.* More than a grey picture brings, far less than the words themselves would (lesson 05's *two right words*): eight vectors near words are still not words.
 #
 # ## Going on
 #
