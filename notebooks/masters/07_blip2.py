@@ -6,7 +6,7 @@
 # | | |
 # |---|---|
 # | You need | lesson 01 (masks), lesson 02 (CLIP), lesson 05 (vectors that stand in the text like words) |
-# | Time | about 90 minutes to work through; running all cells takes about 8 minutes the first time, 2 GB of memory |
+# | Time | about 90 minutes to work through; running all cells takes about 3 minutes when both stages are in the cache, 6 more for training them (and lesson 02's CLIP, if it isn't there), 2 GB of memory |
 # | Paper | Li et al. 2023, *BLIP-2: Bootstrapping Language-Image Pre-training with Frozen Image Encoders and Large Language Models*, [arXiv 2301.12597](https://arxiv.org/abs/2301.12597) |
 # | Course code | `vlmcourse/papers/qformer.py`, `vlmcourse/papers/blip2.py`, `vlmcourse/recipes/blip2.py` |
 #
@@ -748,7 +748,7 @@ attempt(checks.diagnosis, {"A": None, "B": None, "C": None})
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
-# `{"A": "leak", "B": "alike", "C": "easy"}`. In A each word is read from the place after it: the generation loss falls far below anything honest, and when the words aren't there yet, the model has nothing to say. In B all queries get the same gradient for ever: four queries are worth one. C finds matching easy, because random pairs differ in everything; asked about captions that differ in one thing, it has never practised.
+# `{"A": "leak", "B": "alike", "C": "easy"}`. In A each word is read from the place after it: the generation loss falls below the others', and when the words aren't there yet, what it writes is the same nonsense for every picture. In B all queries get the same gradient for ever: four queries are worth one. C finds matching easy, because random pairs differ in everything; for all its low loss it tells captions that differ in one thing apart no better than the others do, for it has never practised on them.
 # </details>
 #
 # ## The paper beside ours

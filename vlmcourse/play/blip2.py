@@ -119,10 +119,10 @@ def prefix_only(answer: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> str
 def diagnosis(answer: dict[str, str]) -> str:
     """Failure lab: {'A': cause, 'B': ..., 'C': ...} for three runs."""
     truth = {"A": "leak", "B": "alike", "C": "easy"}
-    hints = {"A": "its generation loss is far below the others', yet what it writes is nonsense. How can a word be foretold "
-                  "perfectly in training, and not at all when it isn't there yet?",
+    hints = {"A": "its generation loss is below the others', yet what it writes is nonsense. How can a word be foretold "
+                  "better in training, and not at all when it isn't there yet?",
              "B": "look at how much its queries differ from each other.",
-             "C": "its match loss is the lowest, but it can't tell captions apart that differ in one word. Whom did it practise "
+             "C": "its match loss is by far the lowest, and it tells captions apart no better than the others. Whom did it practise "
                   "with?"}
     return diagnosed(answer, truth, hints, "A mask that leaks, queries that never part, negatives that teach nothing.")
 
