@@ -107,7 +107,8 @@ def mask_and_blocks(values: Mask, queries: Sequence[str], keys: Sequence[str], q
             leaks = [row for row in range(len(grid)) if went[row] > 0 and not grid[row, key]]
             axes[2].barh(np.arange(len(grid)) + 0.5, went, height=0.8,
                          color=[COLOURS[3] if row in leaks else COLOURS[0] for row in range(len(grid))])
-            axes[2].set(ylim=(len(grid), 0), xlabel="output moved by", yticks=[])
+            axes[2].set(ylim=(len(grid), 0), xlabel="output moved by")
+            axes[2].set_yticks(np.arange(len(grid)) + 0.5, queries, fontsize=8)  # its rows aren't level with the mask's
             axes[2].set_title(f"change of '{keys[key]}'", loc="left", fontsize=9)
             for row in leaks:
                 axes[2].text(0, row + 0.55, " leak!", va="center", fontsize=8, fontweight="bold")
