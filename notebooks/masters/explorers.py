@@ -1,14 +1,16 @@
 # %% [markdown]
 # # Explorers: play with every model of the course
 #
-# Eight things to play with. Each shows real modules, masks and trained stages; each can be reached by keyboard (Tab, arrows, typing), and says below its picture what the picture shows. Without a kernel a still of it stays.
+# Eight things to play with, and a model to watch while it learns. Each shows real modules, masks and trained stages; each can be reached by keyboard (Tab, arrows, typing), and says below its picture what the picture shows. Without a kernel a still of it stays.
 #
 # The stages are trained the first time, and found in the cache from then on. At scale `smoke` that takes a minute, and the models are toys that have learnt next to nothing; `VLMCOURSE_SCALE=laptop vlmcourse lab` plays with the lessons' models, after as long as the lessons take to train them. The line below says which one made the stills on this page.
 
 # %%
+import math
+
 from vlmcourse import recipes
-from vlmcourse.lab import world
-from vlmcourse.lab.train import Scale
+from vlmcourse.lab import draw, evaluate, world
+from vlmcourse.lab.train import Batches, Optimisation, Scale, fit
 from vlmcourse.play import explorers
 from vlmcourse.play.explorers.gates import Replay
 from vlmcourse.recipes import explored
@@ -89,4 +91,27 @@ explorers.threshold_explorer(web_images[:6], texts, probability, noisy)
 # Put things where you like, and ask. BLIP, Frozen, BLIP-2 and Flamingo go on with your words; CLIP chooses among texts with commas between.
 
 # %%
-explorers.scene_maker(explored.askers(scale))
+explorers.scene_maker(explored.askers(scale), texts={"CLIP": "a cat, a car, a dog"})
+
+# %% [markdown]
+# ## Watch a model learn
+#
+# The live view: `draw.Live` is told each step. It draws the curve, the time that is left, and, below, samples of what the model makes of something by now; in a terminal it is a progress bar. Here a small CLIP starts from nothing. Before you run: of thing, place and background, what will it tell apart first?
+
+# %%
+small = Scale.named("smoke")
+learner = recipes.new_clip(recipes.clip_config(small))
+held_out = world.Pairs("test", 32, things=(1, 1))
+six = [next(index for index in range(99) if held_out.scene(index).background == colour) for colour in list(world.BACKGROUNDS)[:6]]
+samples = held_out.batch(six)
+
+
+def similarities():
+    """Six new pictures and their captions."""
+    with evaluate.looking(learner):
+        return draw.similarity(held_out.images(six), samples["text"], learner.logits(samples["pixels"], samples["ids"]), "logit")
+
+
+live = draw.Live(chance=math.log(64), chance_name="knows nothing: ln 64", samples=similarities)
+for step in fit(learner, Batches(recipes.training_pairs(small).batch, 64), steps=120, optimisation=Optimisation(2e-3)):
+    live(step)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, gelu
 
 from vlmcourse.lab.draw import bars, compare
+from vlmcourse.lab.draw.style import heading
 from vlmcourse.play.lesson import Mistake, diagnosed, likeliest_mistake, play, row
 
 
@@ -180,8 +181,8 @@ def at_share(logits: Tensor, names: Sequence[str], p: float, temperature: float)
     drawn = found.where(stays[0], 0) / found[stays[0]].sum()
     made = bars({names[index]: {"model": found[index].item(), "nucleus": drawn[index].item()} for index in order[0, :8].tolist()},
                 "probability", sideways=True)
-    made.axes[0].set_title(f"p = {p:.2f}, temperature {temperature:.1f}: {int(stays.sum())} of {len(found)} words stay, "
-                           f"{found[stays[0]].sum():.2f} of the probability", loc="left", fontweight="normal")
+    heading(made.axes[0], f"p {p:.2f}, temperature {temperature:.1f}: {int(stays.sum())} of {len(found)} words stay, "
+                          f"{found[stays[0]].sum():.2f} of the probability")
     made.axes[0].set_xlim(0, 1)
     made.description = f"p {p:.2f}, temperature {temperature:.1f}: {int(stays.sum())} words stay. {made.description}"
     return made

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from torch import Tensor
 
-from vlmcourse.lab.draw.style import COLOURS, GREY, SEQUENTIAL, describe, figure, look
+from vlmcourse.lab.draw.style import COLOURS, GREY, SEQUENTIAL, describe, figure, look, sheet
 
 
 def _bare(axes) -> None:
@@ -20,21 +20,22 @@ def _bare(axes) -> None:
 
 def pictures(images: np.ndarray, captions: Sequence[str], right: Sequence[bool] | None = None, columns: int = 6):
     """Pictures (N, S, S, 3) uint8 with captions below; ✓ or ✗ and a coloured frame where `right` says so."""
+    from matplotlib.patches import Rectangle
+
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
-    longest = max(len(textwrap.wrap(caption, 20)) for caption in captions)
+    marks = ["" if right is None else "✓ " if right[index] else "✗ " for index in range(len(images))]
+    written = ["\n".join(textwrap.wrap(mark + caption, 22)) for mark, caption in zip(marks, captions)]
+    high = 1.1 + 0.1 * max(text.count("\n") + 1 for text in written)  # of a picture with its caption; pictures are 1
     with look():
-        made, axes = figure(1.65 * columns, (1.75 + 0.21 * longest) * rows, rows, columns)
-        for index, place in enumerate(axes):
-            _bare(place)
-            if index >= len(images):
-                continue
-            place.imshow(images[index], interpolation="nearest")
-            mark = "" if right is None else ("✓ " if right[index] else "✗ ")
-            place.set_xlabel(mark + "\n".join(textwrap.wrap(captions[index], 20)), fontsize=8.5)
-            if right is not None:
-                for spine in place.spines.values():
-                    spine.set(visible=True, color=COLOURS[2] if right[index] else COLOURS[3], linewidth=2.5)
+        made, axes = sheet(1.65 * columns, 1.65 * high * rows)
+        for index, text in enumerate(written):
+            left, top = index % columns + 0.03, index // columns * high + 0.04
+            axes.imshow(images[index], extent=(left, left + 0.94, top + 0.94, top), interpolation="nearest", aspect="auto")
+            colour, width = (GREY, 0.5) if right is None else (COLOURS[2] if right[index] else COLOURS[3], 3)
+            axes.add_patch(Rectangle((left, top), 0.94, 0.94, fill=False, edgecolor=colour, linewidth=width))
+            axes.text(left + 0.47, top + 1, text, ha="center", va="top", fontsize=8.5)
+        axes.set(xlim=(0, columns), ylim=(rows * high, 0))
     told = "; ".join(captions if right is None else
                      (f"{caption} ({'right' if good else 'wrong'})" for caption, good in zip(captions, right)))
     return describe(made, f"{len(images)} pictures: {told}.")
@@ -111,7 +112,7 @@ def attention_over_image(image: np.ndarray, maps: dict[str, Tensor]):
     with look():
         made, axes = figure(1.9 * (len(maps) + 1), 2.3, 1, len(maps) + 1)
         axes[0].imshow(image)
-        axes[0].set_title("picture", fontsize=9)
+        axes[0].set_title("picture", fontsize=9, fontweight="normal")
         told = []
         for place, (name, values) in zip(axes[1:], maps.items()):
             grid = int(len(values) ** 0.5)
@@ -119,7 +120,7 @@ def attention_over_image(image: np.ndarray, maps: dict[str, Tensor]):
             place.imshow(image, alpha=0.45)
             side = len(image)
             drawn = place.imshow(weights, cmap="magma", alpha=0.6, extent=(-0.5, side - 0.5, side - 0.5, -0.5), vmin=0)
-            place.set_title("\n".join(textwrap.wrap(name, 20)), fontsize=9)
+            place.set_title("\n".join(textwrap.wrap(name, 24)), fontsize=9, fontweight="normal")
             row, column = np.unravel_index(weights.argmax(), weights.shape)
             told.append(f"{name}: most at row {row + 1}, column {column + 1} of {grid} ({weights.max() / weights.sum():.0%})")
         made.colorbar(drawn, ax=axes, shrink=0.75, label="weight")
@@ -135,6 +136,10 @@ def picture_and_bars(image: np.ndarray, values: Mapping[str, float], label: str,
         left.imshow(image)
         left.set_axis_off()
         right.barh(range(len(values)), list(values.values()), color=COLOURS[0])
+        for place, value in enumerate(values.values()):
+            inside = value > 0.88
+            right.text(value, place, f"{value:.2f} " if inside else f" {value:.2f}", va="center", fontsize=8.5,
+                       ha="right" if inside else "left", color="white" if inside else "black")
         right.set_yticks(range(len(values)), list(values))
         right.invert_yaxis()
         right.set(xlabel=label, xlim=(0, 1))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from torch import Tensor
 
-from vlmcourse.lab.draw.style import COLOURS, DARK, PALE, SEQUENTIAL, describe, figure, look
+from vlmcourse.lab.draw.style import COLOURS, DARK, PALE, SEQUENTIAL, describe, figure, ink, look, sheet
 from vlmcourse.parts.masks import Mask
 
 
@@ -88,14 +88,17 @@ def mask_and_blocks(values: Mask, queries: Sequence[str], keys: Sequence[str], q
     grid, table = _grid(values), _blocks(values, size)
     ratios = [grid.shape[1], max(2, table.shape[1] * 1.6), *([] if moved is None else [5])]
     with look():
-        made, axes = figure(2.8 + 0.32 * sum(ratios), 2.3 + 0.32 * len(grid), 1, len(ratios), width_ratios=ratios)
+        made, axes = figure(2.8 + 0.32 * sum(ratios), 2.1 + 0.32 * len(grid), 1, len(ratios), width_ratios=ratios)
         _cells(axes[0], grid, queries, keys, values.name)
+        if moved is not None:
+            axes[0].set_aspect("auto")  # so that its rows are level with the bars
         axes[0].plot([0, grid.shape[1], grid.shape[1], 0, 0], [query, query, query + 1, query + 1, query], color=COLOURS[1],
                      linewidth=3, clip_on=False)
         axes[0].set(xlabel="key: looked at", ylabel="query: looks")
         axes[1].pcolormesh(table, cmap=ListedColormap([PALE, COLOURS[5], DARK]), vmin=0, vmax=2, edgecolors="white",
                            linewidth=1.5)
         _labels(axes[1], table.shape, None, None, f"blocks of {size}")
+        axes[1].set_anchor("N")
         for place, kind in np.ndenumerate(table):
             axes[1].text(place[1] + 0.5, place[0] + 0.5, ("skip", "part", "full")[kind], ha="center", va="center", fontsize=7.5,
                          color="white" if kind == 2 else "black")
@@ -108,8 +111,8 @@ def mask_and_blocks(values: Mask, queries: Sequence[str], keys: Sequence[str], q
             axes[2].barh(np.arange(len(grid)) + 0.5, went, height=0.8,
                          color=[COLOURS[3] if row in leaks else COLOURS[0] for row in range(len(grid))])
             axes[2].set(ylim=(len(grid), 0), xlabel="output moved by")
-            axes[2].set_yticks(np.arange(len(grid)) + 0.5, queries, fontsize=8)  # its rows aren't level with the mask's
-            axes[2].set_title(f"change of '{keys[key]}'", loc="left", fontsize=9)
+            axes[2].set_yticks(np.arange(len(grid)) + 0.5, queries)
+            axes[2].set_title(f"'{keys[key]}' is changed", loc="left")
             for row in leaks:
                 axes[2].text(0, row + 0.55, " leak!", va="center", fontsize=8, fontweight="bold")
             still = int((went == 0).sum())
@@ -124,17 +127,19 @@ def mask_and_blocks(values: Mask, queries: Sequence[str], keys: Sequence[str], q
                           f"{counts[2]} without.{told}")
 
 
-def compare(got: Mask | Tensor, wanted: Mask | Tensor, titles: tuple[str, str] = ("yours", "wanted")):
-    """Two masks side by side, and where they differ."""
+def compare(got: Mask | Tensor, wanted: Mask | Tensor, titles: tuple[str, str] = ("yours", "wanted"),
+            queries: Sequence[str] | None = None, keys: Sequence[str] | None = None):
+    """Two masks side by side, and where they differ. queries, keys: names of the positions."""
     first, second = _grid(got), _grid(wanted)
     if first.shape != second.shape:
         raise ValueError(f"masks of different shapes: {titles[0]} {first.shape}, {titles[1]} {second.shape}.")
     extra, missing = first & ~second, second & ~first
     with look():
-        made, axes = figure(9, 1.2 + 0.3 * len(first), 1, 3)
-        _cells(axes[0], first, None, None, titles[0])
-        _cells(axes[1], second, None, None, titles[1])
-        _cells(axes[2], first & second, None, None, "differences")
+        made, axes = figure(9, (1.2 if keys is None else 1.8) + 0.3 * len(first), 1, 3)
+        rows = queries and [""] * len(queries)  # named once, at the left
+        _cells(axes[0], first, queries, keys, titles[0])
+        _cells(axes[1], second, rows, keys, titles[1])
+        _cells(axes[2], first & second, rows, keys, "differences")
         for cells, colour, sign in ((extra, COLOURS[3], "+"), (missing, COLOURS[1], "−")):
             for q, k in zip(*np.nonzero(cells)):
                 axes[2].fill_between([k, k + 1], q, q + 1, color=colour)
@@ -186,21 +191,22 @@ def ribbon(words: Sequence[str], numbers: Sequence[int], so_far: bool = False, c
 
     so_far: it sees that picture and all before it
     """
+    from matplotlib.patches import Rectangle
+
     rows = -(-len(words) // columns)
     with look():
-        made, (axes,) = figure(0.78 * min(columns, len(words)) + 0.6, 0.75 * rows + 0.3)
+        made, axes = sheet(0.78 * min(columns, len(words)), 0.62 * rows)
         for place, (word, number) in enumerate(zip(words, numbers)):
             row, column = divmod(place, columns)
             seen = range(1, number + 1) if so_far and number else [number]
             for part, one in enumerate(seen):
-                axes.fill_between([column + 0.03, column + 0.97], -row - 0.62 + 0.32 * part / len(seen),
-                                  -row - 0.62 + 0.32 * (part + 1) / len(seen),
-                                  color=PALE if not one else COLOURS[(one - 1) % len(COLOURS)], linewidth=0)
-            axes.text(column + 0.5, -row - 0.12, word, ha="center", va="center", fontsize=8.5,
+                colour = PALE if not one else COLOURS[(one - 1) % len(COLOURS)]
+                axes.add_patch(Rectangle((column + 0.03, -row - 0.82 + 0.42 * part / len(seen)), 0.94, 0.42 / len(seen),
+                                         facecolor=colour, linewidth=0))
+            axes.text(column + 0.5, -row - 0.2, word, ha="center", va="center", fontsize=8.5,
                       fontweight="bold" if word.startswith("<") else "normal")
-            axes.text(column + 0.5, -row - 0.46, str(number), ha="center", va="center", fontsize=8.5,
-                      color="white" if number and not so_far else "black")
-        axes.set(xlim=(0, min(columns, len(words))), ylim=(-rows + 0.25, 0.1))
-        axes.set_axis_off()
+            axes.text(column + 0.5, -row - 0.61, str(number), ha="center", va="center", fontsize=8.5,
+                      color="black" if so_far else ink(colour))
+        axes.set(xlim=(0, min(columns, len(words))), ylim=(-rows, 0))
     told = " ".join(f"{word}({number})" for word, number in zip(words, numbers))
     return describe(made, f"Which picture each word sees{', with all before it' if so_far else ''} (0: none): {told}.")

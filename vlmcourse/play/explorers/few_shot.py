@@ -12,7 +12,7 @@ from vlmcourse.lab.draw import bars, page, pictures, ribbon
 from vlmcourse.lab.world.pages import Part, tagged
 from vlmcourse.lab.world.scenes import Draws
 from vlmcourse.parts.masks import phi
-from vlmcourse.play.lesson import play, row
+from vlmcourse.play.lesson import only, play, row
 
 Answer = Callable[[Sequence[Part], Sequence[str]], Mapping[str, float]]
 MOST = 4
@@ -57,7 +57,7 @@ def built(answer: Answer, examples: Sequence[tuple[str, str]], query: str, size:
     first = pictures(np.stack([world.render(scene, size) for scene in shown]),
                      [*(f"{number + 1}: this is {world.article(name)}" for number, (_, name) in enumerate(examples)),
                       f"{len(shown)}: this is a ?"])
-    last = bars({name: {"with the support's pictures": given[name], "without them": blind[name]} for name in choices},
+    last = bars({name: {"with the examples' pictures": given[name], "without them": blind[name]} for name in choices},
                 "probability among these names", chance=1 / len(choices), sideways=True)
     last.axes[0].set_xlim(0, 1)
     return page(first, ribbon(words, numbers), last)
@@ -78,4 +78,5 @@ def few_shot_builder(answer: Answer, examples: Sequence[tuple[str, str]] = (("ca
              for number, (word, name) in enumerate(given)]
     asked = ipywidgets.Dropdown(options=nouns, value=query, description="asked", layout=narrow)
     play([count, *(row(*line) for line in lines), asked],
-         lambda: built(answer, [(word.value, name.value) for word, name in lines[:count.value]], asked.value))
+         lambda: built(answer, [(word.value, name.value) for word, name in lines[:count.value]], asked.value),
+         lambda: only(sum(lines, ()), sum(lines[:count.value], ())))
