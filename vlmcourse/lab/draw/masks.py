@@ -79,7 +79,7 @@ def _blocks(values: Mask, size: int) -> np.ndarray:
 
 def mask_and_blocks(values: Mask, queries: Sequence[str], keys: Sequence[str], query: int, size: int = 4,
                     key: int | None = None, moved: Tensor | None = None):
-    """One mask as it is and as FlexAttention's blocks of `size`, with a query's row framed.
+    """One mask as it is and as FlexAttention's blocks of `size`, with a query's row framed, and a key's column, dashed.
 
     moved  (Q,) how far each output went when what stands at `key` was changed; drawn at the right
     """
@@ -103,9 +103,11 @@ def mask_and_blocks(values: Mask, queries: Sequence[str], keys: Sequence[str], q
             axes[1].text(place[1] + 0.5, place[0] + 0.5, ("skip", "part", "full")[kind], ha="center", va="center", fontsize=7.5,
                          color="white" if kind == 2 else "black")
         told = ""
-        if moved is not None:
+        if key is not None:
             axes[0].plot([key, key + 1, key + 1, key, key], [0, 0, len(grid), len(grid), 0], color=COLOURS[3], linewidth=2,
                          linestyle="--", clip_on=False)
+            told = f" Key {key} ('{keys[key]}') may be looked at by {int(grid[:, key].sum())} queries."
+        if moved is not None:
             went = np.asarray(moved)
             leaks = [row for row in range(len(grid)) if went[row] > 0 and not grid[row, key]]
             axes[2].barh(np.arange(len(grid)) + 0.5, went, height=0.8,
@@ -119,7 +121,7 @@ def mask_and_blocks(values: Mask, queries: Sequence[str], keys: Sequence[str], q
             caught = "none that the mask forbids"
             if leaks:
                 caught = f"moved although the mask forbids it: {', '.join(map(str, leaks))}"
-            told = f" After a change at key {key}, {len(went) - still} outputs move, {still} stay exactly as they were; {caught}."
+            told += f" After a change at key {key}, {len(went) - still} outputs move, {still} stay exactly as they were; {caught}."
     seen = ", ".join(str(keys[place]) for place in np.flatnonzero(grid[query])) or "nothing"
     counts = [int((table == kind).sum()) for kind in range(3)]
     return describe(made, f"Mask {values.name}, {len(grid)} queries by {grid.shape[1]} keys. Query {query} ('{queries[query]}') "
