@@ -60,6 +60,18 @@ def test_bars_are_as_long_as_the_means_and_whiskers_as_the_spread(sideways):
     assert lengths == pytest.approx([0.3, 0.5]) and "a 0.3 ± 0.14" in made.description
 
 
+def test_shares_are_as_long_as_they_say_and_stand_beside_their_picture():
+    made = draw.shares({"cat": {"a": 0.25, "b": 1.0}, "dog": {"a": 0.5}}, "probability", chance=0.1, image=IMAGES[0], title="two\nlines")
+    axes, = made.axes
+    bars = {(bar.get_width(), round(bar.get_y() + bar.get_height() / 2, 3)) for bar in axes.patches}
+    assert {width for width, _ in bars} == {0.25, 0.5, 1.0} and len({y for _, y in bars}) == 3
+    left, right = axes.get_xlim()
+    assert left < axes.images[0].get_extent()[0] < axes.images[0].get_extent()[1] < 0 and right > 1
+    across, down = axes.images[0].get_extent()[1] - axes.images[0].get_extent()[0], np.ptp(axes.images[0].get_extent()[2:])
+    assert across / (right - left) * made.get_figwidth() == pytest.approx(down)  # square, in inches
+    assert "cat: a 0.25, b 1; dog: a 0.5. Chance: 0.1." in made.description
+
+
 def test_curves_pass_through_their_points():
     line = draw.curves({"a": {1: 0.1, 2: 0.7}}, "x", "y").axes[0].lines[0]
     assert line.get_xydata().tolist() == [[1, 0.1], [2, 0.7]]

@@ -175,7 +175,7 @@ def test_clip_at_a_scale_and_a_gap_that_closes():
     model = recipes.new_clip(recipes.clip_config(SCALE)).eval()
     shown = clip.gallery(model, world.Pairs("test", SCALE.image_size), 12)
     sharp, flat = (clip.played(model, shown, "classes", 0, "cat, dog", "a picture of {}", scale, "a cat", 0) for scale in (100, 1))
-    widths = [[bar.get_width() for bar in made.axes[1].patches] for made in (sharp, flat)]
+    widths = [[bar.get_width() for bar in made.axes[0].patches] for made in (sharp, flat)]
     assert max(widths[0]) > max(widths[1]) and all(sum(one) == pytest.approx(1, abs=1e-4) for one in widths)
     apart = [(shown.image.mean(0) - clip.moved(shown, share).mean(0)).norm().item() for share in (0, 0.5, 1)]
     assert apart[0] > apart[1] > apart[2] and torch.allclose(clip.moved(shown, 0), shown.text)
@@ -193,9 +193,9 @@ def test_sampling_writes_what_its_way_says():
     made = sampling.sampled(model, "a picture of a", sampling.Way("greedy"), word=2)
     assert f"after 'a picture of a {greedy[0]} {greedy[1]}'" in made.description
     logits, names = torch.tensor([0.0, 2.0, 1.0]), ["a", "b", "c"]
-    for way, drawn in (("greedy", [1, 0, 0]), ("nucleus", [1, 0, 0])):
+    for way in ("greedy", "nucleus"):
         bars = sampling.left(logits, names, sampling.Way(way, p=0.5)).axes[0].patches
-        assert [bar.get_width() for bar in bars[3:]] == pytest.approx(drawn)
+        assert [bar.get_width() for bar in bars[3:]] == pytest.approx([1, 0, 0])
     assert len(sampling.left(logits, names, sampling.Way("beam")).axes[0].patches) == 3
     with pytest.raises(ValueError, match="no way 'best'"):
         sampling.written(model, "a", sampling.Way("best"))

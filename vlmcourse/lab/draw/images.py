@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from torch import Tensor
@@ -127,27 +127,6 @@ def attention_over_image(image: np.ndarray, maps: dict[str, Tensor]):
         for place in axes:
             _bare(place)
     return describe(made, f"Weights over the patches of a picture. {'; '.join(told)}.")
-
-
-def picture_and_bars(image: np.ndarray, values: Mapping[str, float], label: str, chance: float | None = None):
-    """A picture (S, S, 3) beside what a model makes of it: {name: share}, as bars from 0 to 1."""
-    with look():
-        made, (left, right) = figure(7.2, max(2.2, 1 + 0.28 * len(values)), 1, 2, width_ratios=(1, 2.5))
-        left.imshow(image)
-        left.set_axis_off()
-        right.barh(range(len(values)), list(values.values()), color=COLOURS[0])
-        for place, value in enumerate(values.values()):
-            inside = value > 0.88
-            right.text(value, place, f"{value:.2f} " if inside else f" {value:.2f}", va="center", fontsize=8.5,
-                       ha="right" if inside else "left", color="white" if inside else "black")
-        right.set_yticks(range(len(values)), list(values))
-        right.invert_yaxis()
-        right.set(xlabel=label, xlim=(0, 1))
-        if chance is not None:
-            right.axvline(chance, color=GREY, linestyle="--", label=f"chance = {chance:.3g}")
-            right.legend(loc="upper left", bbox_to_anchor=(1, 1))
-    told = ", ".join(f"{name} {value:.2f}" for name, value in values.items())
-    return describe(made, f"A picture, and {label}: {told}." + (f" Chance: {chance:.3g}." if chance is not None else ""))
 
 
 def confusion(counts: Tensor, names: Sequence[str], most: int = 8):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 
 import numpy as np
 from torch import Tensor
@@ -137,7 +138,8 @@ def compare(got: Mask | Tensor, wanted: Mask | Tensor, titles: tuple[str, str] =
         raise ValueError(f"masks of different shapes: {titles[0]} {first.shape}, {titles[1]} {second.shape}.")
     extra, missing = first & ~second, second & ~first
     with look():
-        made, axes = figure(9, (1.2 if keys is None else 1.8) + 0.3 * len(first), 1, 3)
+        high = 1.2 + 0.3 * len(first) if keys is None else 2.1 + 2.6 * len(first) / first.shape[1]
+        made, axes = figure(9, high, 1, 3)
         rows = queries and [""] * len(queries)  # named once, at the left
         _cells(axes[0], first, queries, keys, titles[0])
         _cells(axes[1], second, rows, keys, titles[1])
@@ -189,7 +191,7 @@ def weights(probabilities: Tensor, queries: Sequence[str] | None = None, keys: S
 
 
 def ribbon(words: Sequence[str], numbers: Sequence[int], so_far: bool = False, columns: int = 14):
-    """A text with its phi: under each word the number of the picture it sees (0: none), in that picture's colour.
+    """A text with its phi: under the words the number of the picture they see (0: none), in that picture's colour.
 
     so_far: it sees that picture and all before it
     """
@@ -198,17 +200,19 @@ def ribbon(words: Sequence[str], numbers: Sequence[int], so_far: bool = False, c
     rows = -(-len(words) // columns)
     with look():
         made, axes = sheet(0.78 * min(columns, len(words)), 0.62 * rows)
-        for place, (word, number) in enumerate(zip(words, numbers)):
+        for place, word in enumerate(words):
             row, column = divmod(place, columns)
+            axes.text(column + 0.5, -row - 0.2, word, ha="center", va="center", fontsize=8.5,
+                      fontweight="bold" if word.startswith("<") else "normal")
+        for (row, number), run in groupby(range(len(words)), lambda place: (place // columns, numbers[place])):
+            run = [place % columns for place in run]  # neighbours that see the same: one band
             seen = range(1, number + 1) if so_far and number else [number]
             for part, one in enumerate(seen):
                 colour = PALE if not one else COLOURS[(one - 1) % len(COLOURS)]
-                axes.add_patch(Rectangle((column + 0.03, -row - 0.82 + 0.42 * part / len(seen)), 0.94, 0.42 / len(seen),
+                axes.add_patch(Rectangle((run[0] + 0.03, -row - 0.82 + 0.42 * part / len(seen)), len(run) - 0.06, 0.42 / len(seen),
                                          facecolor=colour, linewidth=0))
-            axes.text(column + 0.5, -row - 0.2, word, ha="center", va="center", fontsize=8.5,
-                      fontweight="bold" if word.startswith("<") else "normal")
-            axes.text(column + 0.5, -row - 0.61, str(number), ha="center", va="center", fontsize=8.5,
-                      color="black" if so_far else ink(colour))
+            axes.text((run[0] + run[-1] + 1) / 2, -row - 0.61, str(number) if len(run) < 3 else f"picture {number}" if number else
+                      "no picture", ha="center", va="center", fontsize=8.5, color="black" if so_far else ink(colour))
         axes.set(xlim=(0, min(columns, len(words))), ylim=(-rows, 0))
     told = " ".join(f"{word}({number})" for word, number in zip(words, numbers))
     return describe(made, f"Which picture each word sees{', with all before it' if so_far else ''} (0: none): {told}.")

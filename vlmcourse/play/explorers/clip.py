@@ -89,8 +89,8 @@ def played(model, shown: Gallery, view: str, number: int, classes: str, template
         return nearest_pictures(model, shown, query)
     names = [name.strip().lower() for name in classes.split(",") if name.strip()]
     found = classify(model, shown.images[number], names, template, scale=scale)
-    made = picture_and_bars(shown.images[number], found, "probability of the class", chance=1 / len(found))
-    heading(made.axes[1], f"scale {scale:.1f}, temperature {1 / scale:.3f}")
+    made = picture_and_bars(shown.images[number], found, "probability of the class", 1 / len(found),
+                            f"scale {scale:.1f}, temperature {1 / scale:.3f}")
     made.description = f"'{shown.texts[number]}', scale {scale:.1f}, prompt '{template}'. {made.description}"
     return made
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from vlmcourse.lab import tokens, world
-from vlmcourse.lab.draw import bars, page, pictures, ribbon
+from vlmcourse.lab.draw import page, pictures, ribbon, shares
 from vlmcourse.lab.world.pages import Part, tagged
 from vlmcourse.lab.world.scenes import Draws
 from vlmcourse.parts.masks import phi
@@ -57,9 +57,8 @@ def built(answer: Answer, examples: Sequence[tuple[str, str]], query: str, size:
     first = pictures(np.stack([world.render(scene, size) for scene in shown]),
                      [*(f"{number + 1}: this is {world.article(name)}" for number, (_, name) in enumerate(examples)),
                       f"{len(shown)}: this is a ?"])
-    last = bars({name: {"with the examples' pictures": given[name], "without them": blind[name]} for name in choices},
-                "probability among these names", chance=1 / len(choices), sideways=True)
-    last.axes[0].set_xlim(0, 1)
+    last = shares({name: {"with the examples' pictures": given[name], "without them": blind[name]} for name in choices},
+                  "probability among these names", chance=1 / len(choices))
     return page(first, ribbon(words, numbers), last)
 
 

@@ -130,8 +130,7 @@ def by_hand(model: nn.Module, image: np.ndarray, ask: Callable[[], tuple[Mapping
     with _opened(model, value, name) as where:
         found, said = ask()
     said = said or "(nothing: it stops at once)"
-    made = picture_and_bars(image, found, "probability of the next word")
-    heading(made.axes[1], f"{where}\nit writes: {said}")
+    made = picture_and_bars(image, found, "probability of the next word", title=f"{where}\nit writes: {said}")
     made.description = f"{where}; the model writes '{said}'. {made.description}"
     return made
 
@@ -163,7 +162,7 @@ def gate_explorer(model: nn.Module, replay: Replay, ask: Callable[[int, str], tu
     when = ipywidgets.SelectionSlider(options=[(str(step), place) for place, step in enumerate(replay.steps)], value=last,
                                       description="step", continuous_update=False)
     again = ipywidgets.Play(min=0, max=last, value=0, interval=400)
-    hand = ipywidgets.Checkbox(value=False, description="gates by hand, instead of as trained")
+    hand = ipywidgets.Checkbox(value=False, description="set them by hand")
     which = ipywidgets.Dropdown(options=[("all gates", ""), *((_short(name), name) for name, module in model.named_modules()
                                                               if isinstance(module, TanhGate))], description="which")
     value = ipywidgets.FloatSlider(value=0, min=0, max=1, step=0.05, description="open by", continuous_update=False)

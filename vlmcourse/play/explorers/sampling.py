@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from vlmcourse.lab import tokens
-from vlmcourse.lab.draw import bars
-from vlmcourse.lab.draw.style import heading
+from vlmcourse.lab.draw import shares
 from vlmcourse.parts.generate import beam, greedy, nucleus, write
 from vlmcourse.play.language import at_share
 from vlmcourse.play.lesson import offer, only, play, row
@@ -49,18 +48,16 @@ def written(model, prompt: str, way: Way, most: int = 12, **context) -> list[str
     return tokens.tokenizer().convert_ids_to_tokens(said.tolist())
 
 
-def left(logits: Tensor, names: list[str], way: Way):
-    """The likeliest next words, and what a way leaves of them to draw from. logits (V,), names of all V words."""
+def left(logits: Tensor, names: list[str], way: Way, above: str = ""):
+    """The likeliest next words, and what a way leaves of them to draw from. logits (V,), names of all V words; above: a title."""
     if way.name == "nucleus":
-        return at_share(logits, names, way.p, way.temperature)
+        return at_share(logits, names, way.p, way.temperature, above)
     found, order = logits.softmax(-1), logits.argsort(descending=True)[:8].tolist()
     kept = {"greedy": {"greedy": 1.0}}.get(way.name, {})
-    made = bars({names[index]: {"model": found[index].item(), **{name: share * (index == order[0]) for name, share in kept.items()}}
-                 for index in order}, "probability", sideways=True)
-    made.axes[0].set_xlim(0, 1)
     told = ("greedy takes the likeliest word, always" if kept else
             f"beam search draws nothing: it keeps the {way.beams} likeliest rows of words")
-    heading(made.axes[0], told)
+    made = shares({names[index]: {"model": found[index].item(), **{name: share * (index == order[0]) for name, share in kept.items()}}
+                   for index in order}, "probability", title=f"{above}{told}")
     made.description = f"{told[0].upper()}{told[1:]}. {made.description}"
     return made
 
@@ -78,10 +75,9 @@ def sampled(model, prompt: str, way: Way, word: int = 0, most: int = 12, said: l
     ids = torch.cat([_start(prompt), so_far], dim=1)
     logits = model(ids, **context)[0, -1]
     names = tokens.tokenizer().convert_ids_to_tokens(range(len(logits)))
-    made = left(logits, names, way)
     whole = " ".join([prompt, "→", *(f"[{one}]" if place == word else one for place, one in enumerate(said))])
     taken = f"'{said[word]}' was taken ({logits.softmax(-1)[names.index(said[word])]:.3f} by the model)"
-    made.suptitle("\n".join([*textwrap.wrap(f"{way.name}: {whole}", 92), taken]), x=0.01, ha="left", fontsize=9.5)
+    made = left(logits, names, way, "\n".join([*textwrap.wrap(f"{way.name}: {whole}", 84), taken, ""]))
     made.description = (f"Written by {way.name}: '{whole}'. Probabilities of the next word after '{before}', where {taken}. "
                         f"{made.description}")
     return made

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 from vlmcourse.lab import world
 from vlmcourse.lab.draw import picture_and_bars
-from vlmcourse.lab.draw.style import heading
 from vlmcourse.lab.world.scenes import QUARTERS
 from vlmcourse.play.lesson import play, row
 
@@ -32,8 +31,7 @@ def composed(things: Sequence[tuple[str, str]], background: str, size: float = 0
 def asked(scene: world.Scene, name: str, ask: Ask, text: str, size: int = 128):
     """The scene beside what a model answers. size: of the drawing, in pixels; models see it in theirs."""
     found = ask(scene, text)
-    made = picture_and_bars(world.render(scene, size), found, "probability")
-    heading(made.axes[1], f"{name}: {text}")
+    made = picture_and_bars(world.render(scene, size), found, "probability", title=f"{name}: {text}")
     split = world.split_of(scene.words, scene.background)
     said = {"train": "training shows such compositions", "test": "a composition that training never shows",
             "novel": "with a noun that training never shows"}[split]
