@@ -10,6 +10,8 @@ from contextlib import contextmanager
 
 SAID = "font-size: 90%; line-height: 1.45; max-width: 52em; margin-top: 0.3em"
 """How the description below a picture looks: lines of a length that can be read."""
+WIDE = "<style>.vlmcourse .widget-readout { max-width: 9em }</style>"
+"""Room for the words that sliders stand at, of which ipywidgets shows seven letters."""
 
 
 class Mistake(Exception):
@@ -126,12 +128,12 @@ def play(fields: Sequence, drawn: Callable, prepared: Callable[[], None] = lambd
             made = drawn()
         except ValueError as error:
             last[:] = [field.value for field in live]
-            said.value = f'<b role="alert">{html.escape(str(error), quote=False)}</b>'
+            said.value = f'{WIDE}<b role="alert">{html.escape(str(error), quote=False)}</b>'
             return
         drawing, told = png(made, small=not still), made.description  # the first one is kept
         picture.value = (f'<img alt="{html.escape(told)}" style="max-width: 100%" '
                          f'src="data:image/png;base64,{base64.b64encode(drawing).decode()}">')
-        said.value = f'<div role="status" style="{SAID}">{html.escape(told, quote=False)}</div>'
+        said.value = f'{WIDE}<div role="status" style="{SAID}">{html.escape(told, quote=False)}</div>'
         still.update({"image/png": drawing, "text/plain": told} if not still else {})
 
     def answer(*_) -> None:
@@ -143,7 +145,9 @@ def play(fields: Sequence, drawn: Callable, prepared: Callable[[], None] = lambd
     redraw()
     if not still:
         drawn()  # a first picture that fails is the author's mistake: let the error be seen
-    playable(column(*fields, picture, said), still, {"image/png": {"alt": still["text/plain"]}})
+    whole = column(*fields, picture, said)
+    whole.add_class("vlmcourse")
+    playable(whole, still, {"image/png": {"alt": still["text/plain"]}})
 
 
 def predict(question: str, options: Sequence[str], answer: str, why: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from vlmcourse.lab.draw.style import COLOURS, GREY, MARKERS, describe, figure, look, page, png
+from vlmcourse.lab.draw.style import COLOURS, GREY, MARKERS, describe, figure, heading, look, page, png
 from vlmcourse.lab.evaluate import Spread
 
 
@@ -74,9 +74,8 @@ class Live:
         step = self.history[-1]
         made = loss(self.history, self.chance, self.chance_name)
         left = "done" if step.step == step.steps else f"about {step.left:.0f} s left"
-        made.axes[0].set_title(f"step {step.step} of {step.steps}   loss {step.loss:.3f}   "
-                               f"learning rate {step.learning_rate:.1e}   {step.seconds:.0f} s, {left}", loc="left",
-                               fontweight="normal")
+        heading(made.axes[0], f"step {step.step} of {step.steps}   loss {step.loss:.3f}   "
+                              f"learning rate {step.learning_rate:.1e}   {step.seconds:.0f} s, {left}")
         return made if self.samples is None else page(made, self.samples())
 
     def _progress(self, step) -> None:
