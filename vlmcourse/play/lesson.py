@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 SAID = "font-size: 90%; line-height: 1.45; max-width: 52em; margin-top: 0.3em"
 """How the description below a picture looks: lines of a length that can be read."""
-WIDE = "<style>.vlmcourse .widget-readout { max-width: 9em }</style>"
+WIDE = "<style>.vlmcourse .widget-readout { max-width: 9em !important; overflow: visible }</style>"
 """Room for the words that sliders stand at, of which ipywidgets shows seven letters."""
 
 
