@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
-from vlmcourse.lab.draw.style import COLOURS, GREY, SEQUENTIAL, describe, figure, look, sheet
+from vlmcourse.lab.draw.style import COLOURS, GREY, SEQUENTIAL, describe, figure, look, placed, sheet
 
 
 def _bare(axes) -> None:
@@ -110,7 +110,7 @@ def matches(queries: Sequence[str], images: np.ndarray, values: Tensor, answers:
 def attention_over_image(image: np.ndarray, maps: dict[str, Tensor]):
     """A picture (S, S, 3), and beside it, for each name, weights over its patches (P,) laid over it."""
     with look():
-        made, axes = figure(1.9 * (len(maps) + 1), 2.3, 1, len(maps) + 1)
+        made, axes = figure(1.9 * (len(maps) + 1) + 0.7, 2.6, 1, len(maps) + 1)
         axes[0].imshow(image)
         axes[0].set_title("picture", fontsize=9, fontweight="normal")
         told = []
@@ -123,7 +123,9 @@ def attention_over_image(image: np.ndarray, maps: dict[str, Tensor]):
             place.set_title("\n".join(textwrap.wrap(name, 24)), fontsize=9, fontweight="normal")
             row, column = np.unravel_index(weights.argmax(), weights.shape)
             told.append(f"{name}: most at row {row + 1}, column {column + 1} of {grid} ({weights.max() / weights.sum():.0%})")
-        made.colorbar(drawn, ax=axes, shrink=0.75, label="weight")
+        wide = made.get_figwidth()
+        made.colorbar(drawn, cax=made.add_axes((1 - 0.7 / wide, 0.1, 0.12 / wide, 0.55)), label="weight")
+        placed(made, left=0.05, right=0.8, top=0.75, bottom=0.05, between=0.05)
         for place in axes:
             _bare(place)
     return describe(made, f"Weights over the patches of a picture. {'; '.join(told)}.")

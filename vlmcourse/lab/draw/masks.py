@@ -107,7 +107,7 @@ def mask_and_blocks(values: Mask, queries: Sequence[str], keys: Sequence[str], q
         if key is not None:
             axes[0].plot([key, key + 1, key + 1, key, key], [0, 0, len(grid), len(grid), 0], color=COLOURS[3], linewidth=2,
                          linestyle="--", clip_on=False)
-            told = f" Key {key} ('{keys[key]}') may be looked at by {int(grid[:, key].sum())} queries."
+            told = f" Key {key} ('{keys[key]}') may be looked at by {int(grid[:, key].sum())} of {len(grid)} queries."
         if moved is not None:
             went = np.asarray(moved)
             leaks = [row for row in range(len(grid)) if went[row] > 0 and not grid[row, key]]

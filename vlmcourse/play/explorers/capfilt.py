@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from vlmcourse.lab.draw import curves, pictures
-from vlmcourse.lab.draw.style import Page, heading
+from vlmcourse.lab.draw.style import Page, heading, placed
 from vlmcourse.play.lesson import play
 
 THRESHOLDS = tuple(number / 20 for number in range(21))
@@ -61,7 +61,7 @@ def filtered(images: np.ndarray, texts: Sequence[str], probability: Tensor, nois
     now = at_threshold(probability, noisy, threshold)
     told = (f"threshold {threshold:.2f}: {now.out} of {len(texts)} out; precision {_of(now.right, now.out)}, "
             f"recall {_of(now.right, now.noise)}")
-    heading(first.axes[0], told)
+    heading(placed(first).axes[0], told)
     keep = (probability >= threshold)[:len(images)]
     captions = [f"{'kept' if one else 'out'} {value:.2f}: {text}" for one, value, text in zip(keep, probability, texts)]
     last = pictures(images, captions, (keep == ~noisy[:len(images)]).tolist())

@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 
 from vlmcourse.lab import tokens, world
 from vlmcourse.lab.draw import bars, embeddings, picture_and_bars, pictures
-from vlmcourse.lab.draw.style import heading
+from vlmcourse.lab.draw.style import heading, placed
 from vlmcourse.lab.evaluate import retrieval
 from vlmcourse.play.lesson import only, play, row
 from vlmcourse.play.zero_shot import classify
@@ -47,7 +47,7 @@ def gap(shown: Gallery, share: float):
     """Images and texts in the plane of their main axes, the texts moved over a share of the gap; does retrieval change?"""
     text = moved(shown, share)
     found = retrieval(shown.image, text)
-    made = embeddings(shown.image, text)
+    made = placed(embeddings(shown.image, text))
     told = (f"gap closed {share:.0%}: image to text R@1 {found['image to text R@1']:.2f}, text to image "
             f"{found['text to image R@1']:.2f}, of {len(text)}")
     heading(made.axes[0], told)
@@ -63,7 +63,7 @@ def nearest_captions(shown: Gallery, number: int, most: int = 6):
     made = bars({"\n".join(textwrap.wrap(("its own: " if index == number else "") + shown.texts[index], 40)): {"cosine": value}
                  for index, value in zip(order.tolist(), values.tolist())}, "cosine", sideways=True)
     rank = int((cosines > cosines[number]).sum()) + 1
-    heading(made.axes[0], f"its own caption is number {rank} of {len(cosines)}")
+    heading(placed(made, left=3.4).axes[0], f"its own caption is number {rank} of {len(cosines)}")
     made.description = f"Picture {number}; its own caption is number {rank} of {len(cosines)}. {made.description}"
     return made
 

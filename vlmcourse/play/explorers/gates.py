@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from vlmcourse.lab.draw import bars, picture_and_bars
-from vlmcourse.lab.draw.style import COLOURS, MARKERS, describe, figure, heading, look
+from vlmcourse.lab.draw.style import COLOURS, MARKERS, describe, figure, heading, look, placed
 from vlmcourse.parts.layers import TanhGate
 from vlmcourse.play.lesson import only, play, row
 
@@ -107,7 +107,7 @@ def replayed(replay: Replay, number: int):
             axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
             axes.locator_params(nbins=5)
     now = ", ".join(f"{_short(name)} {values[number]:.3f}" for name, values in replay.gates.items())
-    return describe(made, f"Step {replay.steps[number]} of {replay.steps[-1]}. Gates: {now}. Loss {replay.loss[number]:.3f}; with all "
+    return describe(placed(made, left=0.95, right=2.2, top=0.1), f"Step {replay.steps[number]} of {replay.steps[-1]}. Gates: {now}. Loss {replay.loss[number]:.3f}; with all "
                           f"gates shut the trained model's loss is {replay.blind:.3f}.")
 
 
@@ -142,7 +142,7 @@ def heard(model: nn.Module, batch: dict, value: float | None, name: str = ""):
     made = bars({f"{part}{'' if norm else ': none'}": {"norm of the gradient": norm} for part, norm in found.items()},
                 "norm of the gradient", sideways=True)
     silent = ", ".join(part for part, norm in found.items() if norm == 0) or "nobody"
-    heading(made.axes[0], f"{where}; no gradient at all:\n{silent}")
+    heading(placed(made, left=2.6, top=0.5).axes[0], f"{where}; no gradient at all:\n{silent}")
     told = ", ".join(f"{part} {norm:.3g}" for part, norm in found.items())
     made.description = f"Norm of the gradient by group of parameters, {where}: {told}. Without any gradient: {silent}."
     return made

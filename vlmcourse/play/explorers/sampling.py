@@ -15,6 +15,8 @@ from vlmcourse.play.language import at_share
 from vlmcourse.play.lesson import offer, only, play, row
 
 WAYS = ("greedy", "beam", "nucleus")
+MOST = 6
+"""Words whose probabilities are drawn."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +53,8 @@ def written(model, prompt: str, way: Way, most: int = 12, **context) -> list[str
 def left(logits: Tensor, names: list[str], way: Way, above: str = ""):
     """The likeliest next words, and what a way leaves of them to draw from. logits (V,), names of all V words; above: a title."""
     if way.name == "nucleus":
-        return at_share(logits, names, way.p, way.temperature, above)
-    found, order = logits.softmax(-1), logits.argsort(descending=True)[:8].tolist()
+        return at_share(logits, names, way.p, way.temperature, above, MOST)
+    found, order = logits.softmax(-1), logits.argsort(descending=True)[:MOST].tolist()
     kept = {"greedy": {"greedy": 1.0}}.get(way.name, {})
     told = ("greedy takes the likeliest word, always" if kept else
             f"beam search draws nothing: it keeps the {way.beams} likeliest rows of words")
