@@ -10,8 +10,6 @@ from contextlib import contextmanager
 
 SAID = "font-size: 90%; line-height: 1.45; max-width: 52em; margin-top: 0.3em"
 """How the description below a picture looks: lines of a length that can be read."""
-WIDE = "<style>.vlmcourse .widget-readout { max-width: 9em !important; overflow: visible }</style>"
-"""Room for the words that sliders stand at, of which ipywidgets shows seven letters."""
 
 
 class Mistake(Exception):
@@ -71,6 +69,18 @@ def row(*widgets):
     return ipywidgets.HBox(widgets, layout={"flex_flow": "row wrap"})
 
 
+def worded(*widgets):
+    """The same for sliders that stand at words, with room for them: ipywidgets alone shows seven letters.
+
+    The style is said once: a style that came with each new picture would have the browser look at the whole page again.
+    """
+    import ipywidgets
+
+    made = row(*widgets, ipywidgets.HTML("<style>.vlmcourse .widget-readout { max-width: 9em !important; overflow: visible }</style>"))
+    made.add_class("vlmcourse")
+    return made
+
+
 def offer(field, options: Sequence[tuple[str, object]]) -> None:
     """Gives a choice other options, (label, value), and leaves it where it stands; or at the last one, if that is gone."""
     options = tuple(options)
@@ -128,12 +138,12 @@ def play(fields: Sequence, drawn: Callable, prepared: Callable[[], None] = lambd
             made = drawn()
         except ValueError as error:
             last[:] = [field.value for field in live]
-            said.value = f'{WIDE}<b role="alert">{html.escape(str(error), quote=False)}</b>'
+            said.value = f'<b role="alert">{html.escape(str(error), quote=False)}</b>'
             return
         drawing, told = png(made, small=not still), made.description  # the first one is kept
         picture.value = (f'<img alt="{html.escape(told)}" style="max-width: 100%" '
                          f'src="data:image/png;base64,{base64.b64encode(drawing).decode()}">')
-        said.value = f'{WIDE}<div role="status" style="{SAID}">{html.escape(told, quote=False)}</div>'
+        said.value = f'<div role="status" style="{SAID}">{html.escape(told, quote=False)}</div>'
         still.update({"image/png": drawing, "text/plain": told} if not still else {})
 
     def answer(*_) -> None:
@@ -145,9 +155,7 @@ def play(fields: Sequence, drawn: Callable, prepared: Callable[[], None] = lambd
     redraw()
     if not still:
         drawn()  # a first picture that fails is the author's mistake: let the error be seen
-    whole = column(*fields, picture, said)
-    whole.add_class("vlmcourse")
-    playable(whole, still, {"image/png": {"alt": still["text/plain"]}})
+    playable(column(*fields, picture, said), still, {"image/png": {"alt": still["text/plain"]}})
 
 
 def predict(question: str, options: Sequence[str], answer: str, why: str) -> None:

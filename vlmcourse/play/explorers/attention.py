@@ -10,7 +10,7 @@ from torch import Tensor
 from vlmcourse.lab import world
 from vlmcourse.lab.draw import attention_over_image
 from vlmcourse.lab.watch import Looked
-from vlmcourse.play.lesson import offer, only, play, row
+from vlmcourse.play.lesson import offer, only, play, row, worded
 
 Look = Callable[[Tensor, str], Looked]
 
@@ -71,4 +71,4 @@ def attention_explorer(models: Mapping[str, Look], images: np.ndarray, texts: Se
         typed.value = texts[change["new"]]
 
     number.observe(its_text, "value")
-    play([row(name, number), typed, row(place, layer, head)], drawn, prepared)
+    play([row(name, number), typed, worded(place, layer, head)], drawn, prepared)

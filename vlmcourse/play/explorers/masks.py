@@ -13,7 +13,7 @@ from vlmcourse.lab.draw import compare, mask_and_blocks, page
 from vlmcourse.lab.world import Draws
 from vlmcourse.parts import masks
 from vlmcourse.parts.attention import attend
-from vlmcourse.play.lesson import offer, only, play, row
+from vlmcourse.play.lesson import offer, only, play, row, worded
 
 IMAGE, PAD, DOCUMENT = "<image>", "<pad>", "|"
 TEXT = "the <image> cat sat <image> a dog"
@@ -157,5 +157,5 @@ def mask_explorer(text: str = TEXT, names: Sequence[str] = tuple(PATTERNS)) -> N
         only([number], [number] if name.value in NUMBERED else [])
         number.description = NUMBERED.get(name.value, "number")
 
-    play([name, typed, row(query, key, number), row(changed, suspect, seen)],
+    play([name, typed, worded(query, key, number), row(changed, suspect, seen)],
          lambda: explored(now[0], query.value, key.value, changed.value, suspect.value, seen.value), prepared)

@@ -12,7 +12,7 @@ from vlmcourse.lab import tokens
 from vlmcourse.lab.draw import shares
 from vlmcourse.parts.generate import beam, greedy, nucleus, write
 from vlmcourse.play.language import at_share
-from vlmcourse.play.lesson import offer, only, play, row
+from vlmcourse.play.lesson import offer, only, play, row, worded
 
 WAYS = ("greedy", "beam", "nucleus")
 MOST = 6
@@ -110,5 +110,5 @@ def sampling_explorer(model, prompt: str = "a picture of a", most: int = 12, **c
         offer(word, [(f"{place + 1}: {one}", place) for place, one in enumerate(kept[state()])])
         only([p, warmth, seed, beams], {"nucleus": [p, warmth, seed], "beam": [beams]}.get(name.value, []))
 
-    play([typed, name, row(p, warmth, seed, beams), word],
+    play([typed, name, row(p, warmth, seed, beams), worded(word)],
          lambda: sampled(model, *state(), word.value, most, kept[state()], **context), prepared)
