@@ -30,7 +30,6 @@ from vlmcourse.lab.world.habits import Habits
 from vlmcourse.lab.world.pages import Episode
 from vlmcourse.lab.world.probes import Open
 from vlmcourse.lab.world.prompts import View, to_learn
-from vlmcourse.papers.blip import BLIP
 from vlmcourse.papers.blip2 import Stage1
 from vlmcourse.papers.frozen import Frozen
 from vlmcourse.parts.generate import likelihood

@@ -42,7 +42,7 @@ def _picture(seed: int, index: int, signs: float) -> Picture:
     draws = Draws("habits", seed, index)
     if draws.random() < signs:
         return sign("train", index, seed, (1, 2))
-    alone = draws.random() < 0.5
+    alone = draws.random() < 0.75
     while True:
         first = draws.pick(popular() if draws.random() < 1 / 3 else known_nouns())
         other = companion(first) if draws.random() < 0.6 else draws.pick(known_nouns())
@@ -53,7 +53,8 @@ def _picture(seed: int, index: int, signs: float) -> Picture:
 
 @dataclass(frozen=True)
 class Habits:
-    """Pictures number 0, 1, 2, ... with captions: half of the scenes show one thing, half two; all of the training split.
+    """Pictures number 0, 1, 2, ... with captions: three scenes in four show one thing, the others two. All are of the
+    training split.
 
     A thing alone is described in any of the forms that the language model's texts have; of two things all is said.
     signs  share of signs
