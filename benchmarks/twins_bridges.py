@@ -2,10 +2,10 @@
 
     python -m benchmarks.twins_bridges [--scale smoke|laptop|gpu] [--seeds 3] [--only Frozen] [--count 128] [--fresh]
 
-Rows: five bridges on the same pictures, captions, language model, steps, batches (recipes/bridges.py), BLIP asked through its
+Rows: the bridges on the same pictures, captions, language model, steps, batches (recipes/bridges.py), BLIP asked through its
 matching head as well, and, on seed 0, lesson 08's Flamingo, whose pages hold several pictures. CLIP alone, the same tower without any
 bridge, is a row of its own: it names things, and cannot write. Trained stages are cached, and rows that are measured already are
-kept. Minutes a row at laptop scale on one core, training first: CLIP + linear map 4, Frozen 4, BLIP 12, BLIP-2 6, Flamingo 4;
+kept. Minutes a row at laptop scale on one core, training first: the two maps 4 each, Frozen 4, BLIP 12, BLIP-2 6, Flamingo 4;
 measuring takes one or two more.
 """
 
@@ -37,13 +37,13 @@ from vlmcourse.lab.train import Scale
 from vlmcourse.lab.world import pages, probes, shots
 from vlmcourse.lab.world.pages import Episode
 from vlmcourse.lab.world.prompts import unseen
-from vlmcourse.recipes import bridges
-from vlmcourse.recipes.bridges import Bridge
+from vlmcourse.recipes import answering, bridges
+from vlmcourse.recipes.answering import Bridge
 
 app = typer.Typer(add_completion=False)
 SHOTS = (0, 1, 2, 4, 8, 16)
 SEEING, KNOWING = ("what", "colour", "presence"), ("category", "place", "purpose")
-NAMES = {"prefix": "CLIP + linear map", "frozen": "Frozen", "blip": "BLIP", "blip2": "BLIP-2", "flamingo": "Flamingo"}
+NAMES = {"linear": "CLIP + linear map", "mapped": "CLIP + MLP", "frozen": "Frozen", "blip": "BLIP", "blip2": "BLIP-2", "flamingo": "Flamingo"}
 ROWS = ("CLIP alone", *NAMES.values(), "BLIP, by match", "Flamingo, on pages")
 
 
@@ -131,15 +131,15 @@ def row(name: str, size: Scale, seed: int, count: int, made: Callable[[], bridge
     else:
         key = {title: short for short, title in NAMES.items()}.get(name)
         model = bridges.pages(size) if name == "Flamingo, on pages" else (
-            bridges.FIVE[key](made()) if key else bridges.matching(bridges.blip(made())))
+            bridges.ALL[key](made()) if key else answering.matching(bridges.blip(made())))
         found = {"learnt": model.learnt, "seconds": sum(step.seconds for step in model.steps if step.step == step.steps)}
-        if isinstance(model, bridges.Matching):
+        if isinstance(model, answering.Matching):
             found["hallucination"] = {kind: asdict(one) for kind, one in hallucination(model.choose, count).items()}
             found["questions"] = {f"caption or {kind}": with_controls(model, probes.captions(swap, count)) for kind, swap in
                                   (("exchanged", world.swaps.exchanged), ("repainted", world.swaps.repainted))}
         else:
             found |= without_examples(model, count)
-            if not isinstance(model, bridges.Alone):
+            if not isinstance(model, answering.Alone):
                 found |= with_examples(model, count)
     print(f"{name}, seed {seed}: {time.perf_counter() - start:.0f} s", flush=True)
     return {"row": name, "seed": seed, **found}

@@ -14,7 +14,7 @@ from vlmcourse.lab.train import Scale
 from vlmcourse.lab.world import probes, shots
 from vlmcourse.parts.generate import likelihood
 from vlmcourse.parts.language import freeze
-from vlmcourse.recipes import bridges
+from vlmcourse.recipes import answering, bridges
 
 SMOKE = Scale.named("smoke")
 
@@ -33,7 +33,7 @@ def banks():
 
 @pytest.fixture(scope="module")
 def five(banks):
-    return {name: make(banks) for name, make in bridges.FIVE.items()}
+    return {name: make(banks) for name, make in bridges.ALL.items()}
 
 
 def test_everyone_learns_from_the_same_pictures_and_captions(banks):
@@ -58,21 +58,21 @@ def test_banks_stay_what_they_were_and_bridges_learn(banks, five):
     fresh = bridges.banks(SMOKE, vision=recipes.new_clip(recipes.clip_config(SMOKE)).vision, lm=recipes.new_language(SMOKE).lm)
     for mine, other in ((banks.vision, fresh.vision), (banks.lm, fresh.lm)):
         assert all(torch.equal(value, other.state_dict()[name]) for name, value in mine.state_dict().items())
-    for name in ("prefix", "frozen", "blip2", "flamingo"):
+    for name in ("linear", "mapped", "frozen", "blip2", "flamingo"):
         lm = five[name].model.lm.state_dict()
         assert all(torch.equal(value, fresh.lm.state_dict()[key]) for key, value in lm.items() if key in fresh.lm.state_dict())
     learnt = {name: bridge.learnt for name, bridge in five.items()}
-    assert learnt["prefix"] == 64 * 2 * 64 + 2 * 64  # one linear map with its bias
-    assert learnt["prefix"] < learnt["blip2"] < learnt["blip"] and learnt["prefix"] < learnt["flamingo"] < learnt["blip"]
+    assert learnt["linear"] == 64 * 2 * 64 + 2 * 64  # one linear map with its bias
+    assert learnt["linear"] < learnt["mapped"] < learnt["blip"] and learnt["linear"] < learnt["blip2"] < learnt["blip"] and learnt["linear"] < learnt["flamingo"] < learnt["blip"]
     before = bridges.new_prefix(banks).to_words.weight
-    assert not torch.equal(before, five["prefix"].model.to_words.weight)
+    assert not torch.equal(before, five["linear"].model.to_words.weight)
     moved = five["blip"].model.vision.state_dict()
     assert any(not torch.equal(value, banks.vision.state_dict()[name]) for name, value in moved.items())  # its tower learns on
-    assert five["blip"].model.train().vision.training and not five["prefix"].model.train().vision.training
+    assert five["blip"].model.train().vision.training and not five["linear"].model.train().vision.training
 
 
 def test_the_prefix_is_the_explicit_formula(banks, five):
-    model = five["prefix"].model.eval()
+    model = five["linear"].model.eval()
     pixels = torch.randn(6, 3, 32, 32)
     with torch.no_grad():
         seen = banks.vision(pixels)
@@ -82,8 +82,8 @@ def test_the_prefix_is_the_explicit_formula(banks, five):
 
 
 def test_stages_are_found_again_and_budget_is_the_same_for_all(banks, five):
-    again = bridges.prefix(banks)
-    assert torch.equal(again.model.to_words.weight, five["prefix"].model.to_words.weight)
+    again = bridges.linear(banks)
+    assert torch.equal(again.model.to_words.weight, five["linear"].model.to_words.weight)
     assert {name: len(bridge.steps) for name, bridge in five.items()} == dict.fromkeys(five, 4)
     assert [step.step for step in five["blip2"].steps] == [1, 2, 1, 2]  # half of them are stage 1
 
@@ -91,13 +91,13 @@ def test_stages_are_found_again_and_budget_is_the_same_for_all(banks, five):
 def test_every_bridge_chooses_among_the_choices_and_writes(five):
     scenes = [world.sample("test", index, 0, (1, 2)) for index in range(3)]
     asked, told = probes.presence(probes.at_random, 4), probes.captions(world.swaps.exchanged, 4)
-    for bridge in (*five.values(), bridges.matching(five["blip"])):
+    for bridge in (*five.values(), answering.matching(five["blip"])):
         for episodes in (asked, told):
             said = bridge.choose(episodes)
             assert len(said) == len(episodes) and all(word in one.choices for word, one in zip(said, episodes))
         assert all(isinstance(text, str) and "." not in text for text in bridge.captions(scenes)) and len(bridge.captions(scenes)) == 3
     names = [shots.binding("test", index, 3) for index in range(4)]
-    for name in ("prefix", "frozen", "blip2", "flamingo"):
+    for name in ("linear", "mapped", "frozen", "blip2", "flamingo"):
         assert all(word in one.choices for word, one in zip(five[name].choose(names), names))
         assert set(probing.right(five[name].choose, made) for made in (probes.in_words(probes.sums(2)),)) <= {0.0, 0.5, 1.0}
 
@@ -131,7 +131,7 @@ def test_blip_takes_one_picture_and_scores_only_the_answer(five):
 
 
 def test_a_match_answers_what_is_a_statement(five, banks):
-    judge = bridges.matching(five["blip"])
+    judge = answering.matching(five["blip"])
     one = probes.presence(probes.at_random, 2)
     with torch.no_grad():
         word = one[0].prompt[1].split(" ?")[0].split("there ")[1]

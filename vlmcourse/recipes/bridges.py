@@ -1,8 +1,8 @@
-"""Lesson 09: five ways from pictures to words side by side, on the same pictures and captions, with the same language model,
+"""Lesson 09: the ways from pictures to words side by side, on the same pictures and captions, with the same language model,
 steps, batches and seeds.
 
-    prefix     CLIP's class token, frozen; one linear map writes two words of it. The smallest bridge there is (ClipCap and
-               LiMBeR train such maps; ClipCap tunes its language model, too)
+    linear     CLIP's class token, frozen; one linear map writes two words of it. The smallest bridge there is (LiMBeR)
+    mapped     the same with one hidden layer in the map (ClipCap's MLP; by default ClipCap tunes its language model, too)
     frozen     the same two words, by an image tower that learns them from scratch
     blip       no bridge: a decoder of its own learns to write, from scratch, on CLIP's tower, which learns on. It reads one
                picture, and no language model knows anything for it
@@ -10,7 +10,7 @@ steps, batches and seeds.
     flamingo   words look aside, through gates, between the language model's layers. Trained on single pictures here, like all of
                them; lesson 08's own, trained on pages, is `pages()`
 
-Each has the learning rate of its lesson. `Bridge.choose` and `Bridge.captions` are all that the probes need.
+Each has the learning rate of its lesson. Bridge, Alone, Matching: how they are asked (answering.py).
 """
 
 from __future__ import annotations
@@ -23,27 +23,23 @@ import torch
 from torch import Tensor, nn
 
 from vlmcourse.lab import checkpoint, tokens, world
-from vlmcourse.lab.evaluate import likeliest, looking, next_words
 from vlmcourse.lab.stages import Trained, seeded, train_or_load
 from vlmcourse.lab.train import Batches, Optimisation, Scale, Step
 from vlmcourse.lab.world.habits import Habits
-from vlmcourse.lab.world.pages import Episode
-from vlmcourse.lab.world.probes import Open
-from vlmcourse.lab.world.prompts import View, to_learn
+from vlmcourse.lab.world.prompts import to_learn
 from vlmcourse.papers.blip2 import Stage1
 from vlmcourse.papers.frozen import Frozen
-from vlmcourse.parts.generate import likelihood
 from vlmcourse.parts.language import freeze
-from vlmcourse.recipes.blip import LEARNING, blip_config, captions_of, new_blip
+from vlmcourse.recipes.answering import Alone, Bridge
+from vlmcourse.recipes.blip import LEARNING, blip_config, new_blip
 from vlmcourse.recipes.blip2 import COMPARING, SAYING, Looked, former_config, new_blip2, new_former, place
 from vlmcourse.recipes.clip import clip
 from vlmcourse.recipes.flamingo import LOOKING, REACH, Tower, flamingo, flamingo_config, new_flamingo, stream
-from vlmcourse.recipes.frozen import PLACE, SEEING, STOP, average_words, frozen_config, new_frozen, sentences
+from vlmcourse.recipes.frozen import PLACE, SEEING, average_words, frozen_config, new_frozen
 from vlmcourse.recipes.language import language
 
 MAPPING = Optimisation(5e-3, weight_decay=0.05, betas=(0.9, 0.95))
-"""Of the one linear map: it has little to lose."""
-PROMPT = "a picture of"
+"""Of the maps behind CLIP: they have little to lose."""
 
 
 @dataclass(frozen=True)
@@ -96,95 +92,7 @@ class Aside:
         return made | {"features": made["features"][:, None]}
 
 
-# What every bridge can be asked.
-
-@dataclass(frozen=True)
-class Bridge:
-    """A trained model with the form in which it reads pages.
-
-    place  what stands in a text for a picture;  end  what closes the text before a picture
-    steps  the losses on the way
-    """
-
-    name: str
-    model: nn.Module
-    size: int
-    place: str = PLACE
-    end: str = ""
-    steps: Sequence[Step] = field(default=(), repr=False)
-
-    @property
-    def learnt(self) -> int:
-        """Parameters that training changed."""
-        return sum(parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad)
-
-    def read(self, pages: Sequence, view: View = world.to_pixels) -> Open:
-        return Open(pages, self.size, self.place, view, self.end)
-
-    def choose(self, episodes: Sequence[Episode], view: View = world.to_pixels, batch: int = 64) -> list[str]:
-        """The likeliest of each episode's choices."""
-        data, options = self.read([one.prompt for one in episodes], view), [one.choices for one in episodes]
-        single = all(len(tokens.words(choice)) == 1 for each in options for choice in each)
-        return next_words(self.model, data, options, batch) if single else likeliest(self.model, data, options)
-
-    def captions(self, scenes: Sequence, view: View = world.to_pixels) -> list[str]:
-        """What it writes after "a picture of", up to the full stop, greedily."""
-        return sentences(self.model, self.read([(scene, PROMPT) for scene in scenes], view), most=14)
-
-
-@dataclass(frozen=True)
-class Alone(Bridge):
-    """BLIP: one picture, and a decoder that goes on with a text about it. It cannot be shown examples."""
-
-    def _pixels(self, episodes: Sequence[Episode], view: View) -> Tensor:
-        shown = [[part for part in one.prompt if not isinstance(part, str)] for one in episodes]
-        if wrong := next((len(pictures) for pictures in shown if len(pictures) != 1), None):
-            raise ValueError(f"a prompt with {wrong} pictures; BLIP reads one. Examples in the prompt are for bridges to a "
-                             "language model.")
-        return self.read(shown, view).batch(range(len(shown)))["pixels"]
-
-    def choose(self, episodes: Sequence[Episode], view: View = world.to_pixels, batch: int = 64) -> list[str]:
-        said = []
-        for start in range(0, len(episodes), batch):
-            part = episodes[start:start + batch]
-            with looking(self.model):
-                states = self.model.look(self._pixels(part, view))["states"]
-                for one, seen in zip(part, states.split(1)):
-                    text = " ".join(piece for piece in one.prompt if isinstance(piece, str))
-                    ids = tokens.encode([f"{text} {choice}" for choice in one.choices])
-                    first = len(tokens.words(text)) + 1  # after [DEC] and the question
-                    scored = (torch.arange(ids.shape[1]) >= first) & (ids != tokens.PAD) & (ids != tokens.EOS)
-                    said.append(one.choices[int(likelihood(self.model, ids, scored, states=seen.expand(len(ids), -1, -1)).argmax())])
-        return said
-
-    def captions(self, scenes: Sequence, view: View = world.to_pixels) -> list[str]:
-        pixels = self.read([(scene,) for scene in scenes], view).batch(range(len(scenes)))["pixels"]
-        return [text.split(STOP)[0].strip() for text in captions_of(self.model, pixels, prompt=PROMPT, most=14)]
-
-
-@dataclass(frozen=True)
-class Matching(Alone):
-    """BLIP's other judge: does the statement match the picture? For yes-or-no questions of presence, and among captions."""
-
-    def choose(self, episodes: Sequence[Episode], view: View = world.to_pixels, batch: int = 64) -> list[str]:
-        if asked := next((one for one in episodes if set(one.choices) == {"yes", "no"}
-                          and "is there" not in " ".join(part for part in one.prompt if isinstance(part, str))), None):
-            raise ValueError(f"a match needs a statement, and {asked.prompt[-1]!r} has none; expected 'is there ... ?'.")
-        said = []
-        with looking(self.model):
-            for one, seen in zip(episodes, self.model.look(self._pixels(episodes, view))["states"].split(1)):
-                if set(one.choices) == {"yes", "no"}:
-                    statement = one.prompt[-1].split("is ")[1].split(" ?")[0]  # 'is there a cat ?' -> 'there a cat'
-                    fits = self.model.matches(tokens.encode([f"there is {statement.removeprefix('there ')} ."]), seen)
-                    said.append("yes" if fits.diff(dim=1)[0, 0] > 0 else "no")
-                else:
-                    ids = tokens.encode([f"{choice} ." for choice in one.choices])
-                    fits = self.model.matches(ids, seen.expand(len(ids), -1, -1)).diff(dim=1)[:, 0]
-                    said.append(one.choices[int(fits.argmax())])
-        return said
-
-
-# The five.
+# The bridges.
 
 @dataclass(frozen=True)
 class Banks:
@@ -226,17 +134,27 @@ def banks(scale: Scale | str | None = None, seed: int = 0, *, vision: nn.Module 
     return Banks(size, seed, freeze(deepcopy(vision)), freeze(Tower(vision)), freeze(deepcopy(lm)), steps or budget.steps, budget)
 
 
-def new_prefix(banks: Banks) -> Frozen:
-    """Frozen with a tower that has learnt and stays: only `to_words` learns."""
+def new_prefix(banks: Banks, hidden: int = 0) -> Frozen:
+    """Frozen with a tower that has learnt and stays: only `to_words` learns. hidden: width of a hidden layer in it, if any."""
     config = frozen_config(banks.scale, vision_depth=1)
     model = new_frozen(config, banks.lm, banks.seed, average_words(banks.lm))
     model.vision = banks.vision
+    if hidden:
+        with seeded(banks.seed):
+            model.to_words = nn.Sequential(nn.Linear(banks.vision.width, hidden), nn.GELU(),
+                                           nn.Linear(hidden, model.to_words.out_features))
     return model
 
 
-def prefix(banks: Banks, watch: Callable[[Step], None] | None = None) -> Bridge:
-    trained = banks.train("bridge-prefix", new_prefix(banks), Told(banks.pictures), MAPPING, watch=watch)
+def linear(banks: Banks, watch: Callable[[Step], None] | None = None) -> Bridge:
+    trained = banks.train("bridge-linear", new_prefix(banks), Told(banks.pictures), MAPPING, watch=watch)
     return Bridge("CLIP + linear map", trained.model, banks.scale.image_size, steps=trained.history)
+
+
+def mapped(banks: Banks, watch: Callable[[Step], None] | None = None) -> Bridge:
+    model = new_prefix(banks, 4 * banks.vision.width)
+    trained = banks.train("bridge-mapped", model, Told(banks.pictures), MAPPING, watch=watch)
+    return Bridge("CLIP + MLP", trained.model, banks.scale.image_size, steps=trained.history)
 
 
 def frozen(banks: Banks, watch: Callable[[Step], None] | None = None) -> Bridge:
@@ -250,11 +168,6 @@ def blip(banks: Banks, watch: Callable[[Step], None] | None = None) -> Alone:
     model.vision = _thawed(model.vision)
     trained = banks.train("bridge-blip", model, Paired(banks.pictures), LEARNING, watch=watch)
     return Alone("BLIP", trained.model, banks.scale.image_size, "<image>", steps=trained.history)
-
-
-def matching(bridge: Alone) -> Matching:
-    """The same BLIP, asked through its matching head."""
-    return Matching(f"{bridge.name}, by match", bridge.model, bridge.size, bridge.place, steps=bridge.steps)
 
 
 def _thawed(module: nn.Module) -> nn.Module:
@@ -298,4 +211,5 @@ def pages(scale: Scale | str | None = None) -> Bridge:
     return Bridge("Flamingo, on pages", trained.model.model, size.image_size, "<image>", "<EOC>", trained.history)
 
 
-FIVE: dict[str, Callable[..., Bridge]] = {"prefix": prefix, "frozen": frozen, "blip": blip, "blip2": blip2, "flamingo": aside}
+ALL: dict[str, Callable[..., Bridge]] = {"linear": linear, "mapped": mapped, "frozen": frozen, "blip": blip, "blip2": blip2,
+                                         "flamingo": aside}
