@@ -196,5 +196,6 @@ def test_bars_that_need_no_picture():
     episodes = asked(30, 0, "presence")
     assert probing.chance(episodes) == 0.5
     assert probing.commonest(episodes) == max(Counter(one.answer for one in episodes).values()) / 30
+    assert probing.commonest(probes.captions(world.swaps.exchanged, 6)) == 0.5  # each has choices of its own
     assert probing.shot_curve(lambda these: [one.answer for one in these], lambda n: asked(2, n), (0, 2)) == {0: 1.0, 2: 1.0}
     assert set(probing.supports(lambda these: [""] * len(these), asked(3)).values()) == {0.0}

@@ -425,9 +425,20 @@ predict(
 # %%
 located = {name: {task: probing.supports(bridge.choose, make(4)) for task, make in (("what kind", kinds), ("a new name", names))}
            for name, bridge in speak.items()}
+both = {name: located[name] for name in ("CLIP + MLP", "Flamingo, on pages")}
 for task, level in (("what kind", probing.chance(kinds(0))), ("a new name", 1 / 4)):
-    draw.show(draw.bars({way: {name: each[task][way] for name, each in located.items()} for way in probes.SUPPORTS},
+    draw.show(draw.bars({way: {name: each[task][way] for name, each in both.items()} for way in probes.SUPPORTS},
                         f"{task}: right answers", chance=level, sideways=True))
+Markdown(
+    "\n".join(
+        ["| system | task | " + " | ".join(probes.SUPPORTS) + " |", "|---|---|" + "---|" * len(probes.SUPPORTS)]
+        + [
+            f"| {name} | {task} | " + " | ".join(f"{value:.2f}" for value in ways.values()) + " |"
+            for name, each in located.items()
+            for task, ways in each.items()
+        ]
+    )
+)
 
 # %% [markdown]
 # Read it in pairs. *As they are* against *no examples*: are examples worth anything? Against *wrong answers* and *pictures swapped*: is it what they say that helps, or that they are there? Against *the question's picture grey*: how much is answered blind ("non-trivial performance without images")?

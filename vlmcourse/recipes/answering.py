@@ -97,8 +97,8 @@ class Matching(Alone):
         with looking(self.model):
             for one, seen in zip(episodes, self.model.look(self._pixels(episodes, view))["states"].split(1)):
                 if set(one.choices) == {"yes", "no"}:
-                    statement = one.prompt[-1].split("is ")[1].split(" ?")[0]  # 'is there a cat ?' -> 'there a cat'
-                    fits = self.model.matches(tokens.encode([f"there is {statement.removeprefix('there ')} ."]), seen)
+                    claimed = one.prompt[-1].split("is there ")[1].split(" ?")[0]
+                    fits = self.model.matches(tokens.encode([f"there is {claimed} ."]), seen)
                     said.append("yes" if fits.diff(dim=1)[0, 0] > 0 else "no")
                 else:
                     ids = tokens.encode([f"{choice} ." for choice in one.choices])
