@@ -3,8 +3,8 @@
     python -m benchmarks.twins_bridges [--scale smoke|laptop|gpu] [--seeds 3] [--only Frozen] [--count 128] [--fresh]
 
 Rows: the bridges on the same pictures, captions, language model, steps, batches (recipes/bridges.py), BLIP asked through its
-matching head as well, and, on seed 0, lesson 08's Flamingo, whose pages hold several pictures. CLIP alone, the same tower without any
-bridge, is a row of its own: it names things, and cannot write. Trained stages are cached, and rows that are measured already are
+matching head as well, and, on seed 0, lesson 08's Flamingo, whose pages hold several pictures. CLIP alone, the same tower without
+any bridge, is a row of its own: it names things, and cannot write. Trained stages are cached, and rows that are measured already are
 kept. Minutes a row at laptop scale on one core, training first: the two maps 4 each, Frozen 4, BLIP 12, BLIP-2 6, Flamingo 4;
 measuring takes one or two more.
 """
@@ -43,7 +43,8 @@ from vlmcourse.recipes.answering import Bridge
 app = typer.Typer(add_completion=False)
 SHOTS = (0, 1, 2, 4, 8, 16)
 SEEING, KNOWING = ("what", "colour", "presence"), ("category", "place", "purpose")
-NAMES = {"linear": "CLIP + linear map", "mapped": "CLIP + MLP", "frozen": "Frozen", "blip": "BLIP", "blip2": "BLIP-2", "flamingo": "Flamingo"}
+NAMES = {"linear": "CLIP + linear map", "mapped": "CLIP + MLP", "frozen": "Frozen", "blip": "BLIP",
+         "blip2": "BLIP-2", "flamingo": "Flamingo"}
 ROWS = ("CLIP alone", *NAMES.values(), "BLIP, by match", "Flamingo, on pages")
 
 

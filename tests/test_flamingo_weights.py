@@ -57,7 +57,8 @@ def theirs(every=2):
     clip = nn.Module()
     clip.visual = Clip(tower())
     torch.manual_seed(4)
-    model = module["flamingo"].Flamingo(clip, lm, eoc_token_id=38, media_token_id=TAG, vis_dim=24, cross_attn_every_n_layers=every)
+    model = module["flamingo"].Flamingo(clip, lm, eoc_token_id=38, media_token_id=TAG, vis_dim=24,
+                                        cross_attn_every_n_layers=every)
     with torch.no_grad():
         for name, value in model.named_parameters():
             if name.endswith("_gate"):
@@ -75,7 +76,8 @@ def theirs(every=2):
 def test_their_checkpoint_says_the_same_in_ours(every, inputs, tmp_path):
     model, kept = theirs(every)
     pixels, ids = inputs
-    torch.save({"epoch": 3, "model_state_dict": {f"module.{name}": value for name, value in kept.items()}}, tmp_path / "checkpoint.pt")
+    saved = {"epoch": 3, "model_state_dict": {f"module.{name}": value for name, value in kept.items()}}
+    torch.save(saved, tmp_path / "checkpoint.pt")
     ours = weights.from_open_flamingo(tmp_path / "checkpoint.pt", tower(), opt(), TAG)
     with torch.no_grad():
         wanted = model(pixels.reshape(2, 2, 1, 3, 16, 16), ids, torch.ones_like(ids)).logits

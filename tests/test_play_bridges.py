@@ -18,8 +18,8 @@ def pope(said, answers, positive="yes", safe=True, **changes):
     precision = hits / claimed if claimed or not safe else 0.0
     recall = hits / true
     f1 = 2 * precision * recall / (precision + recall) if precision + recall or not safe else 0.0
-    made = {"accuracy": sum(a == b for a, b in zip(said, answers)) / len(said), "precision": precision, "recall": recall, "f1": f1,
-            "yes": said.count("yes") / len(said)}
+    made = {"accuracy": sum(a == b for a, b in zip(said, answers)) / len(said), "precision": precision, "recall": recall,
+            "f1": f1, "yes": said.count("yes") / len(said)}
     return made | {name: change(made, hits) for name, change in changes.items()}
 
 
@@ -63,11 +63,13 @@ SPOIL = {
 
 CALIBRATED = {
     "expected (40,)": lambda seen, blind: seen - blind, "what the words alone expect": lambda seen, blind: seen.argmax(-1),
-    "without the picture": lambda seen, blind: blind.argmax(-1), "the sign is wrong": lambda seen, blind: (seen + blind).argmax(-1),
+    "without the picture": lambda seen, blind: blind.argmax(-1),
+    "the sign is wrong": lambda seen, blind: (seen + blind).argmax(-1),
     "Turn it round": lambda seen, blind: (blind - seen).argmax(-1),
     "logarithms are divided": lambda seen, blind: (seen / blind).argmax(-1),
     "probabilities are subtracted": lambda seen, blind: (seen.exp() - blind.exp()).argmax(-1),
-    "found (4,)": lambda seen, blind: (seen - blind).argmax(0), "the largest difference": lambda seen, blind: torch.zeros(40).long()}
+    "found (4,)": lambda seen, blind: (seen - blind).argmax(0),
+    "the largest difference": lambda seen, blind: torch.zeros(40).long()}
 CASES = {"pope": (checks.pope, pope, POPE), "spoil": (checks.spoil, spoil, SPOIL),
          "calibrated": (checks.calibrated, lambda seen, blind: (seen - blind).argmax(-1), CALIBRATED)}
 

@@ -31,7 +31,8 @@ def test_habits_are_habits_and_show_nothing_that_is_held_out():
     others = [count for word, count in counts.items() if word not in habits.popular()]
     assert often > 2.5 * sum(others) / len(others)
     pairs = [one for one in scenes if len(one.things) == 2]
-    together = sum(habits.companion(one) == other or habits.companion(other) == one for one, other in map(lambda s: s.words, pairs))
+    words = [one.words for one in pairs]
+    together = sum(habits.companion(one) == other or habits.companion(other) == one for one, other in words)
     assert 0.4 < together / len(pairs) < 0.75
     assert all(not held_out((word, habits.companion(word)), "white") for word in world.known_nouns())
     assert 0.03 < (3000 - len(scenes)) / 3000 < 0.07
@@ -79,7 +80,8 @@ def test_presence_asks_as_often_for_what_is_there_as_for_what_is_not(name):
 
 def test_captions_to_choose_from_have_the_same_words_bound_otherwise():
     made = probes.captions(world.swaps.exchanged, 20)
-    assert all(sorted(one.choices[0].split()) == sorted(one.choices[1].split()) and one.choices[0] != one.choices[1] for one in made)
+    for one, other in (each.choices for each in made):
+        assert sorted(one.split()) == sorted(other.split()) and one != other
     assert 4 < sum(one.choices[0] == one.answer for one in made) < 16
 
 

@@ -28,7 +28,8 @@ def own_cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def banks():
-    return bridges.banks(SMOKE, vision=recipes.new_clip(recipes.clip_config(SMOKE)).vision, lm=recipes.new_language(SMOKE).lm, steps=4)
+    vision, lm = recipes.new_clip(recipes.clip_config(SMOKE)).vision, recipes.new_language(SMOKE).lm
+    return bridges.banks(SMOKE, vision=vision, lm=lm, steps=4)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,7 @@ def test_banks_stay_what_they_were_and_bridges_learn(banks, five):
         assert all(torch.equal(value, fresh.lm.state_dict()[key]) for key, value in lm.items() if key in fresh.lm.state_dict())
     learnt = {name: bridge.learnt for name, bridge in five.items()}
     assert learnt["linear"] == 64 * 2 * 64 + 2 * 64  # one linear map with its bias
-    assert learnt["linear"] < learnt["mapped"] < learnt["blip"] and learnt["linear"] < learnt["blip2"] < learnt["blip"] and learnt["linear"] < learnt["flamingo"] < learnt["blip"]
+    assert all(learnt["linear"] < learnt[name] < learnt["blip"] for name in ("mapped", "blip2", "flamingo"))
     before = bridges.new_prefix(banks).to_words.weight
     assert not torch.equal(before, five["linear"].model.to_words.weight)
     moved = five["blip"].model.vision.state_dict()
@@ -95,7 +96,8 @@ def test_every_bridge_chooses_among_the_choices_and_writes(five):
         for episodes in (asked, told):
             said = bridge.choose(episodes)
             assert len(said) == len(episodes) and all(word in one.choices for word, one in zip(said, episodes))
-        assert all(isinstance(text, str) and "." not in text for text in bridge.captions(scenes)) and len(bridge.captions(scenes)) == 3
+        written = bridge.captions(scenes)
+        assert len(written) == 3 and all(isinstance(text, str) and "." not in text for text in written)
     names = [shots.binding("test", index, 3) for index in range(4)]
     for name in ("linear", "mapped", "frozen", "blip2", "flamingo"):
         assert all(word in one.choices for word, one in zip(five[name].choose(names), names))

@@ -1,4 +1,4 @@
-"""OpenFlamingo's checkpoints (Awadalla et al. 2023, arXiv 2308.01390) in our Flamingo: which of their parameters is which of ours.
+"""OpenFlamingo's checkpoints (Awadalla et al. 2023, arXiv 2308.01390) in our Flamingo: which of their parameters is which.
 
 Such a file holds what was trained: the resampler ("perceiver"), the gated blocks, and the language model's word vectors, which
 have rows for <image> and <|endofchunk|>. CLIP and the language model are loaded from where they always are:
@@ -37,8 +37,8 @@ IN_LAYER = re.compile(r"lang_encoder\.(?:gated_cross_attn_layers\.(\d+)|.*\.(\d+
 class PatchTower(nn.Module):
     """CLIP's image tower as OpenFlamingo reads it: patches without the class token, before the last LayerNorm.
 
-    (That is what open_clip's `output_tokens` gave when these checkpoints were trained. Later versions normalise the patches first:
-    with them the very same checkpoint sees something else.)
+    (That is what open_clip's `output_tokens` gave when these checkpoints were trained. Later versions normalise the patches
+    first: with them the very same checkpoint sees something else.)
     """
 
     def __init__(self, vit: ViT):
@@ -55,13 +55,14 @@ def read(source: str | Path | Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of a checkpoint file, or of what was loaded from one. Raises ValueError for something else."""
     if isinstance(source, (str, Path)):
         if not Path(source).is_file():
-            raise ValueError(f"there is no file {source}; expected OpenFlamingo's checkpoint.pt, downloaded once where there is a "
-                             "network: huggingface_hub.hf_hub_download('openflamingo/OpenFlamingo-4B-vitl-rpj3b', 'checkpoint.pt').")
+            raise ValueError(f"there is no file {source}; expected OpenFlamingo's checkpoint.pt, downloaded once where there is "
+                             "a network: huggingface_hub.hf_hub_download('openflamingo/OpenFlamingo-4B-vitl-rpj3b', "
+                             "'checkpoint.pt').")
         source = torch.load(source, map_location="cpu", weights_only=True)
     tensors = {name.removeprefix("module."): value for name, value in source.get("model_state_dict", source).items()}
     if "perceiver.latents" not in tensors:
-        raise ValueError(f"no checkpoint of OpenFlamingo: it holds {', '.join(list(tensors)[:3]) or 'nothing'}, ...; expected names "
-                         "that begin with perceiver. and lang_encoder.")
+        raise ValueError(f"no checkpoint of OpenFlamingo: it holds {', '.join(list(tensors)[:3]) or 'nothing'}, ...; expected "
+                         "names that begin with perceiver. and lang_encoder.")
     return tensors
 
 
@@ -80,8 +81,8 @@ def _numbered(blocks: Mapping[int, object], depth: int) -> int:
         raise ValueError("the checkpoint has no gated blocks; expected names with gated_cross_attn_layer.")
     every = min(blocks) + 1
     if set(blocks) != {number for number in range(depth) if (number + 1) % every == 0}:
-        raise ValueError(f"the checkpoint has blocks before layers {sorted(blocks)}, this language model {depth} layers; expected a "
-                         f"block before every {every}. of them. Is it the language model that the checkpoint was trained with?")
+        raise ValueError(f"the checkpoint has blocks before layers {sorted(blocks)}, this language model {depth} layers; "
+                         f"expected a block before every {every}. of them. Is it the language model that the checkpoint was trained with?")
     return every
 
 
@@ -91,8 +92,8 @@ def _with_words(lm: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
     for name, value in tensors.items():
         if match := WORDS.match(name):
             if value.shape[1] != width(lm):
-                raise ValueError(f"the checkpoint's words are {value.shape[1]} wide, this language model's {width(lm)}; expected the "
-                                 "language model that the checkpoint was trained with.")
+                raise ValueError(f"the checkpoint's words are {value.shape[1]} wide, this language model's {width(lm)}; "
+                                 "expected the language model that the checkpoint was trained with.")
             if lm.get_input_embeddings().num_embeddings != len(value):
                 lm.resize_token_embeddings(len(value), mean_resizing=False)
             says = match[1] in ("lm_head", "embed_out")
@@ -111,11 +112,11 @@ def from_open_flamingo(source: str | Path | Mapping[str, Tensor], vision: nn.Mod
     lm, blocks = _with_words(lm, tensors), _blocks(tensors)
     (latents, vision_width), inner = tensors["perceiver.latents"].shape, tensors["perceiver.layers.0.0.to_q.weight"].shape[0]
     if getattr(vision, "width", vision_width) != vision_width:
-        raise ValueError(f"the checkpoint reads features {vision_width} wide, this image tower gives {vision.width}; expected CLIP "
-                         "ViT-L/14 for the published ones.")
+        raise ValueError(f"the checkpoint reads features {vision_width} wide, this image tower gives {vision.width}; expected "
+                         "CLIP ViT-L/14 for the published ones.")
     if not 0 <= tag < lm.get_input_embeddings().num_embeddings:
-        raise ValueError(f"id {tag} of <image> is beyond the {lm.get_input_embeddings().num_embeddings} words; give the tokenizer "
-                         "<|endofchunk|> and <image>, in this order, before you ask it.")
+        raise ValueError(f"id {tag} of <image> is beyond the {lm.get_input_embeddings().num_embeddings} words; give the "
+                         "tokenizer <|endofchunk|> and <image>, in this order, before you ask it.")
     frames = tensors.get("perceiver.frame_embs", torch.zeros(1, vision_width))  # the published ones know no films
     config = FlamingoConfig(
         tag=tag, vision_width=vision_width, latents=latents, frames=len(frames), activation=nn.GELU, head_width=HEAD_WIDTH,
@@ -126,7 +127,8 @@ def from_open_flamingo(source: str | Path | Mapping[str, Tensor], vision: nn.Mod
     own = {"resampler.latents": tensors["perceiver.latents"], "resampler.times": frames}
     names = {"resampler.norm": "perceiver.norm"}
     for number in range(config.resampler_depth):
-        names |= {f"resampler.layers.{number}.{ours}": f"perceiver.layers.{number}.{theirs}" for ours, theirs in RESAMPLER.items()}
+        names |= {f"resampler.layers.{number}.{ours}": f"perceiver.layers.{number}.{theirs}"
+                  for ours, theirs in RESAMPLER.items()}
     for ours, theirs in names.items():
         own |= {f"{ours}.{kind}": tensors[f"{theirs}.{kind}"] for kind in ("weight", "bias") if f"{theirs}.{kind}" in tensors}
     for number, block in blocks.items():

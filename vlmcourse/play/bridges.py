@@ -57,7 +57,8 @@ def _why(wrong: list[str], got: dict, wanted: dict, said: list[str], answers: li
         if set(values) & set(wrong) and all(abs(float(got[name]) - value) < 1e-6 for name, value in values.items()):
             return message
     name = wrong[0]
-    return f"{name} should be {wanted[name]:.3f} for {said.count('yes')} yeses in {len(said)} answers; yours is {float(got[name]):.3f}."
+    return (f"{name} should be {wanted[name]:.3f} for {said.count('yes')} yeses in {len(said)} answers; yours is "
+            f"{float(got[name]):.3f}.")
 
 
 def spoil(answer: Callable[[list], list]) -> str:
@@ -72,14 +73,16 @@ def spoil(answer: Callable[[list], list]) -> str:
         raise Mistake("you changed the prompt you were given: other controls need it as it was. Work on a copy, list(prompt).")
     got = list(got)
     if len(got) != len(before) or [isinstance(part, str) for part in got] != [isinstance(part, str) for part in before]:
-        raise Mistake(f"{len(got)} parts, in another order of pictures and texts; expected {len(before)}: picture, text, picture, ...")
+        raise Mistake(f"{len(got)} parts, in another order of pictures and texts; expected {len(before)}: picture, text, picture, "
+                      "...")
     if got == wanted:
         return "The same pictures, the same texts, the same question: only what belongs together is torn apart."
     pictures = before[::2]
     if got == before:
         raise Mistake("nothing changed: the examples still show what they say.")
     if got[-2] != before[-2]:
-        raise Mistake("the question's own picture moved. Then a wrong answer says nothing about the examples: only they may change.")
+        raise Mistake("the question's own picture moved. Then a wrong answer says nothing about the examples: only they may "
+                      "change.")
     if got[1::2] != before[1::2]:
         raise Mistake("the texts moved, too (or instead): if picture and text move together, only the order changes, and every "
                       "example is still right.")
@@ -87,7 +90,8 @@ def spoil(answer: Callable[[list], list]) -> str:
         raise Mistake("nearly: every example shows the picture of the example after it; asked for was the one before it.")
     if any(part not in pictures for part in got[::2]):
         raise Mistake("there are new pictures in the prompt: this control keeps all pictures and tears them from their texts.")
-    raise Mistake("some examples still show what they say; each should show the picture of the one before, the first that of the last.")
+    raise Mistake("some examples still show what they say; each should show the picture of the one before, the first that of "
+                  "the last.")
 
 
 def calibrated(answer: Callable[[Tensor, Tensor], Tensor]) -> str:
@@ -141,8 +145,8 @@ def patients() -> dict[str, Answer]:
         there = one.prompt[-2].words
         return "yes" if _word(one) in {*there, *map(companion, there)} else "no"
 
-    return {"healthy": _noisy(0.1, sees, "healthy"), "A": _noisy(0.03, expects, "A"), "B": _noisy(0.08, lambda one: one.answer, "B"),
-            "C": _noisy(0.05, agrees, "C")}
+    return {"healthy": _noisy(0.1, sees, "healthy"), "A": _noisy(0.03, expects, "A"),
+            "B": _noisy(0.08, lambda one: one.answer, "B"), "C": _noisy(0.05, agrees, "C")}
 
 
 def diagnosis(answer: dict[str, str]) -> str:

@@ -77,7 +77,8 @@ class Alone(Bridge):
                     ids = tokens.encode([f"{text} {choice}" for choice in one.choices])
                     first = len(tokens.words(text)) + 1  # after [DEC] and the question
                     scored = (torch.arange(ids.shape[1]) >= first) & (ids != tokens.PAD) & (ids != tokens.EOS)
-                    said.append(one.choices[int(likelihood(self.model, ids, scored, states=seen.expand(len(ids), -1, -1)).argmax())])
+                    likely = likelihood(self.model, ids, scored, states=seen.expand(len(ids), -1, -1))
+                    said.append(one.choices[int(likely.argmax())])
         return said
 
     def captions(self, scenes: Sequence, view: View = world.to_pixels) -> list[str]:

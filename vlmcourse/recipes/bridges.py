@@ -121,7 +121,8 @@ class Banks:
         """train_or_load: everyone sees the same pictures in the same order."""
         batches = Batches(data.batch, self.budget.batch, self.budget.pictures, self.seed)
         made_of |= {"start": checkpoint.checksum(model.state_dict()), "data": str(self.pictures), "budget": str(self.budget)}
-        return train_or_load(name, model, batches, steps or self.steps, optimisation, made_of=made_of, seed=self.seed, watch=watch)
+        return train_or_load(name, model, batches, steps or self.steps, optimisation, made_of=made_of, seed=self.seed,
+                             watch=watch)
 
 
 def banks(scale: Scale | str | None = None, seed: int = 0, *, vision: nn.Module | None = None, lm: nn.Module | None = None,

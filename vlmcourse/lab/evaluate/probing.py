@@ -53,8 +53,8 @@ class YesNo:
 def yes_no(said: Sequence[str], answers: Sequence[str]) -> YesNo:
     """POPE's scores. Where nothing was answered with yes, precision is 0 (upstream divides by zero there)."""
     if len(said) != len(answers) or not said or not set(answers) <= {"yes", "no"}:
-        raise ValueError(f"{len(said)} answers to {len(answers)} questions, whose answers are {sorted(set(answers))[:4]}; expected "
-                         "as many, at least one, and yes or no as right answers.")
+        raise ValueError(f"{len(said)} answers to {len(answers)} questions, whose answers are {sorted(set(answers))[:4]}; "
+                         "expected as many, at least one, and yes or no as right answers.")
     both = sum(mine == truth == "yes" for mine, truth in zip(said, answers))
     claimed, true = sum(mine == "yes" for mine in said), sum(truth == "yes" for truth in answers)
     precision, recall = both / claimed if claimed else 0.0, both / true if true else 0.0
