@@ -12,6 +12,7 @@ from vlmcourse.papers import flamingo_weights as weights
 from vlmcourse.papers.flamingo import Flamingo
 from vlmcourse.parts.language import freeze
 from vlmcourse.parts.vision import ViT
+from vlmcourse.recipes.stand_ins import as_open_flamingo
 
 WORDS, TAG = 40, 39
 
@@ -90,24 +91,7 @@ def test_their_checkpoint_says_the_same_in_ours(every, inputs, tmp_path):
 
 
 def as_theirs(model: Flamingo) -> dict[str, torch.Tensor]:
-    """Our tensors under their names, by the tables read backwards."""
-    made = {"perceiver.latents": model.resampler.latents, "perceiver.frame_embs": model.resampler.times}
-    for kind in ("weight", "bias"):
-        made[f"perceiver.norm.{kind}"] = getattr(model.resampler.norm, kind)
-    for name, value in model.state_dict().items():
-        group, number, rest = [*name.split(".", 2), "", ""][:3]
-        if name.startswith("resampler.layers."):
-            _, _, number, rest = name.split(".", 3)
-            part, kind = rest.rsplit(".", 1)
-            made[f"perceiver.layers.{number}.{weights.RESAMPLER[part]}.{kind}"] = value
-        elif group == "blocks":
-            there = f"lang_encoder.model.decoder.layers.{number}.gated_cross_attn_layer"
-            if rest in weights.GATES:
-                made[f"{there}.{weights.GATES[rest]}"] = value.reshape(1)
-            else:
-                part, kind = rest.rsplit(".", 1)
-                made[f"{there}.{weights.BLOCK[part]}.{kind}"] = value
-    return made | {"lang_encoder.model.decoder.embed_tokens.weight": model.lm.get_input_embeddings().weight}
+    return as_open_flamingo(model, "model.decoder.layers", "model.decoder.embed_tokens")
 
 
 @pytest.fixture(scope="module")
