@@ -13,6 +13,8 @@
 # Letters for axes: **B** batch, **T** text tokens, **P** patches, **R** queries or latents, **D** width.
 
 # %%
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -77,7 +79,7 @@ for parameter in block.parameters():
     parameter.data.zero_()
 here = {name.split(".layers.1.")[1]: value for name, value in names.items() if name.startswith("vision_model.encoder.layers.1.")}
 mine = {}
-for theirs_name, our_name in {**checks.PARTS}.items():
+for theirs_name, our_name in checks.PARTS.items():
     for kind in ("weight", "bias"):
         mine[f"{our_name}.{kind}"] = here[f"{theirs_name}.{kind}"]
 for kind in ("weight", "bias"):
@@ -217,7 +219,8 @@ draw.show(draw.bars({way: {"right noun": value} for way, value in right.items()}
 # %%
 name = str(stand_ins.language(place / "language", lm)) if small_run else "smollm2"
 try:
-    speaker, reader = language.load(name)
+    with contextlib.redirect_stderr(io.StringIO()):  # its progress bars
+        speaker, reader = language.load(name)
 except ValueError as error:  # not installed: the message says how
     print(error)
     speaker, reader = language.load(str(stand_ins.language(place / "language", lm)))
@@ -252,8 +255,8 @@ for index, scene in enumerate(scenes):
     drawn = Image.fromarray(world.render(scene, 96))
     name = f"{index:02}.{'jpg' if index % 2 else 'png'}"
     if index == 0:
-        drawn = drawn.convert("L")  # grey
-    if index == 1:
+        drawn.convert("L").save(mine / name)  # grey
+    elif index == 1:
         exif = Image.Exif()
         exif[274] = 6  # "turn me": how phones store upright photos
         drawn.rotate(90, expand=True).save(mine / name, exif=exif)
@@ -262,8 +265,6 @@ for index, scene in enumerate(scenes):
     elif index == 3:
         (mine / name).write_bytes(b"half a downl")  # broken
     else:
-        drawn.save(mine / name)
-    if index == 0:
         drawn.save(mine / name)
     lines.append(json.dumps({"file_name": name, "text": f"{world.article(scene.words[0])} on {scene.background}"}))
 (mine / "metadata.jsonl").write_text("\n".join(lines) + "\n")
@@ -390,7 +391,7 @@ attempt(checks.parted, my_parted)
 # ```
 # </details>
 #
-# The picture that the right answer gives: the same attention from a BLIP's fused matrix (left: its rows, by thirds; right: ours) as sums of squares.
+# The picture that the right answer gives: the same attention from a BLIP's fused matrix (its rows, by thirds, and ours) as sums of squares.
 
 # %%
 fused = theirs_blip.vision_model.encoder.layers[0].self_attn.qkv.weight.detach()

@@ -82,7 +82,8 @@ def _numbered(blocks: Mapping[int, object], depth: int) -> int:
     every = min(blocks) + 1
     if set(blocks) != {number for number in range(depth) if (number + 1) % every == 0}:
         raise ValueError(f"the checkpoint has blocks before layers {sorted(blocks)}, this language model {depth} layers; "
-                         f"expected a block before every {every}. of them. Is it the language model that the checkpoint was trained with?")
+                         f"expected a block before every {every}. of them. Is it the language model that the checkpoint was "
+                         "trained with?")
     return every
 
 

@@ -73,8 +73,8 @@ def spoil(answer: Callable[[list], list]) -> str:
         raise Mistake("you changed the prompt you were given: other controls need it as it was. Work on a copy, list(prompt).")
     got = list(got)
     if len(got) != len(before) or [isinstance(part, str) for part in got] != [isinstance(part, str) for part in before]:
-        raise Mistake(f"{len(got)} parts, in another order of pictures and texts; expected {len(before)}: picture, text, picture, "
-                      "...")
+        raise Mistake(f"{len(got)} parts, in another order of pictures and texts; expected {len(before)}: picture, text, "
+                      "picture, ...")
     if got == wanted:
         return "The same pictures, the same texts, the same question: only what belongs together is torn apart."
     pictures = before[::2]

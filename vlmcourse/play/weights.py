@@ -9,8 +9,8 @@ from torch import Tensor
 
 from vlmcourse.play.lesson import Mistake, diagnosed
 
-PARTS = {"layer_norm1": "norm1", "layer_norm2": "norm2", "self_attn.q_proj": "attention.query", "self_attn.out_proj": "attention.out",
-         "mlp.fc1": "feedforward.0", "mlp.fc2": "feedforward.2"}
+PARTS = {"layer_norm1": "norm1", "layer_norm2": "norm2", "self_attn.q_proj": "attention.query",
+         "self_attn.out_proj": "attention.out", "mlp.fc1": "feedforward.0", "mlp.fc2": "feedforward.2"}
 """Parts of a block: transformers' names -> ours."""
 
 
@@ -51,11 +51,12 @@ def parted(answer: Callable[[Tensor], Sequence[Tensor]]) -> str:
     qkv = torch.randn(12, 4, generator=torch.Generator().manual_seed(torch.seed() % 2 ** 31))
     got = answer(qkv.clone())
     if not isinstance(got, (tuple, list)) or len(got) != 2 or not all(isinstance(part, Tensor) for part in got):
-        raise Mistake(f"found {len(got) if isinstance(got, (tuple, list)) else type(got).__name__}; expected two tensors: query, and "
-                      "key and value as one.")
+        raise Mistake(f"found {len(got) if isinstance(got, (tuple, list)) else type(got).__name__}; expected two tensors: query, "
+                      "and key and value as one.")
     wanted = (qkv[:4], qkv[4:])
     if all(mine.shape == right.shape and torch.equal(mine, right) for mine, right in zip(got, wanted)):
-        return "The first third asks, the rest is asked. In which order a fused matrix holds them is a convention that one must know."
+        return ("The first third asks, the rest is asked. In which order a fused matrix holds them is a convention that one must "
+                "know.")
     threads = qkv.unflatten(0, (4, 3))
     likely = {
         "that is the transposed matrix: nn.Linear's weight is (out, in) on both sides.": (qkv[:4].T, qkv[4:].T),
@@ -68,8 +69,8 @@ def parted(answer: Callable[[Tensor], Sequence[Tensor]]) -> str:
         "the query has two thirds, key and value share one.": (qkv[:8], qkv[8:])}
     raise Mistake(next((name for name, made in likely.items() if all(
         mine.shape == right.shape and torch.equal(mine, right) for mine, right in zip(got, made))),
-        f"shapes {tuple(got[0].shape)} and {tuple(got[1].shape)}; expected {tuple(wanted[0].shape)} and {tuple(wanted[1].shape)}, "
-        "the first third of the rows and the others."))
+        f"shapes {tuple(got[0].shape)} and {tuple(got[1].shape)}; expected {tuple(wanted[0].shape)} and "
+        f"{tuple(wanted[1].shape)}, the first third of the rows and the others."))
 
 
 def prepared(answer: Callable[[Tensor, Tensor, Tensor], Tensor]) -> str:

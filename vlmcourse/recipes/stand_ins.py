@@ -1,4 +1,4 @@
-"""Checkpoints of the papers' kinds, tiny and random, in a folder as the hub would give them: lesson 10 practises with them, offline.
+"""Checkpoints of the papers' kinds, tiny and random, in a folder as the hub would give them: lesson 10 practises with them.
 
 `real` asks for the real ones, and says what to do where there is no network.
 """
@@ -106,8 +106,8 @@ def as_open_flamingo(model: Flamingo, layers: str = "model.layers", words: str =
 
 def open_flamingo(file: Path, vision: nn.Module, lm: nn.Module, tag: int) -> Path:
     """checkpoint.pt of an OpenFlamingo between this image tower and language model, random, with open gates."""
-    config = FlamingoConfig(tag=tag, vision_width=vision.width, latents=5, resampler_depth=2, resampler_heads=1, heads=1, frames=1,
-                            resampler_head_width=HEAD_WIDTH, head_width=HEAD_WIDTH, activation=nn.GELU)
+    config = FlamingoConfig(tag=tag, vision_width=vision.width, latents=5, resampler_depth=2, resampler_heads=1, heads=1,
+                            frames=1, resampler_head_width=HEAD_WIDTH, head_width=HEAD_WIDTH, activation=nn.GELU)
     torch.manual_seed(0)
     model = Flamingo(config, freeze(PatchTower(vision)), lm)
     with torch.no_grad():
@@ -128,8 +128,8 @@ def real(load: Callable[[str], Model], name: str, download: bool = False, say: C
 
     there = Path(name).exists() or isinstance(try_to_load_from_cache(name, "config.json"), str)
     if not there and not download:
-        say(f"'{name}' is not on this machine. With a network: the same line with download=True, once; then it stays in the hub's "
-            "cache. Without: copy its folder here and give that folder's path.")
+        say(f"'{name}' is not on this machine. With a network: the same line with download=True, once; then it stays in the "
+            "hub's cache. Without: copy its folder here and give that folder's path.")
         return None
     try:
         return load(name)
