@@ -6,7 +6,7 @@ Rows: the bridges on the same pictures, captions, language model, steps, batches
 matching head as well, and, on seed 0, lesson 08's Flamingo, whose pages hold several pictures. CLIP alone, the same tower without
 any bridge, is a row of its own: it names things, and cannot write. Trained stages are cached, and rows that are measured already
 are kept. Minutes a row at laptop scale on one core, training first: the two maps 4 each, Frozen 4, BLIP 12, BLIP-2 6, Flamingo 4;
-measuring takes one or two more.
+measuring takes about two more.
 """
 
 from __future__ import annotations

@@ -307,6 +307,8 @@ for task, episodes in tasks.items():
 Markdown("\n".join(lines))
 
 # %% [markdown]
+# *How many things?* has a trap: in 4,000 of the language model's texts *two* is an answer 51 times, *one*, *three* and *four* never are. A model that can't say a number can't be asked for it, however well it sees.
+#
 # The third row is the hard one: both captions have the same words, only bound otherwise, *a cat left of a dog* or *a dog left of a cat*. A bag of words can't tell them apart (lesson 06's matching head was trained on such pairs, these were not).
 #
 # **Sums on signs** look like magic in Flamingo's paper: a picture with 2 + 1, the answer 3. When it fails here, who is to blame? Three things are needed: reading the digits, adding, and saying a digit. So ask for the same sums **in words**, without any picture.
