@@ -63,7 +63,7 @@ def theirs(every=2):
     with torch.no_grad():
         for name, value in model.named_parameters():
             if name.endswith("_gate"):
-                value.fill_(0.3 if "attn" in name else -0.4)
+                value.fill_(0.3 if name.endswith("attn_gate") else -0.4)
             elif ("perceiver" in name or "gated" in name) and ("norm" in name or name.endswith(("ff.0.weight", "1.0.weight"))):
                 value.add_(0.1 * torch.randn_like(value))
     kept = {name: value for name, value in model.state_dict().items()
