@@ -30,7 +30,7 @@ from vlmcourse.recipes.frozen import asked, caption_report, solved
 app = typer.Typer(add_completion=False)
 SEEING, KNOWING = ("what", "colour", "presence"), ("category", "place", "purpose")
 PARTS = ("rows", "beside", "queries")
-FEWER = (1, 2, 4)
+FEWER = {"1 query": 1, "2 queries": 2, "4 queries": 4}
 
 
 def learnt(history) -> dict:
@@ -87,8 +87,8 @@ def planned(size: Scale, vision, count: int, seeds: int) -> dict[str, dict[tuple
     return {"rows": {(name, seed): partial(row, name, size, seed, vision, count, with_stage1=name == "both stages")
                      for seed in numbers for name in ("both stages", "stage 2 alone")},
             "beside": {("Frozen", seed): partial(beside, size, seed, count) for seed in numbers},
-            "queries": {(f"{queries} queries", seed): partial(row, f"{queries} queries", size, seed, vision, count, queries)
-                        for seed in numbers for queries in FEWER}}
+            "queries": {(name, seed): partial(row, name, size, seed, vision, count, queries)
+                        for seed in numbers for name, queries in FEWER.items()}}
 
 
 @app.command()

@@ -6,7 +6,7 @@
 # | | |
 # |---|---|
 # | You need | lesson 04 (a language model: what it knows, what it binds); lesson 02 (the image tower) |
-# | Time | about 90 minutes to work through; running all cells takes about 7 minutes the first time on 2 cores, 2 GB of memory |
+# | Time | about 90 minutes to work through; running all cells takes about 9 minutes on 2 cores the first time, 4 when the encoder is in the cache, 2 GB of memory |
 # | Paper | Tsimpoukelli et al. 2021, *Multimodal Few-Shot Learning with Frozen Language Models*, [arXiv 2106.13884](https://arxiv.org/abs/2106.13884) |
 # | Course code | `vlmcourse/papers/frozen.py`, `vlmcourse/parts/language.py`, `vlmcourse/recipes/frozen.py` |
 #
@@ -14,7 +14,6 @@
 
 # %%
 import copy
-import math
 
 import numpy as np
 import torch
@@ -22,7 +21,7 @@ from IPython.display import Markdown
 from torch.nn.functional import cross_entropy, normalize
 
 from vlmcourse import recipes
-from vlmcourse.lab import draw, evaluate, tokens, watch, world
+from vlmcourse.lab import draw, evaluate, tokens, world
 from vlmcourse.lab.train import Batches, Scale, fit
 from vlmcourse.lab.world import prompts
 from vlmcourse.parts import language, masks
@@ -674,7 +673,7 @@ attempt(checks.diagnosis, {"A": None, "B": None, "C": None})
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
-# `{"A": "blind", "B": "thawed", "C": "prompt"}`. A says the same of every picture. B captions well, but its language model no longer reads texts as it did: its loss on them rose. C has the lowest loss because most of what it is asked is the same every time; divided among all those easy words, the picture hardly counts.
+# `{"A": "blind", "B": "thawed", "C": "prompt"}`. A's loss stays where the language alone gets it: the things it names have nothing to do with the pictures. B has the lowest loss, and its language model no longer reads texts as it did: its loss on them is several times as high. C has by far the highest: most of what it is asked for is a sentence that this language model never expects, the same for every picture, and the vectors are busy with announcing it. What comes after, the picture, hardly counts.
 # </details>
 
 # %% [markdown]

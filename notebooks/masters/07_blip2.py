@@ -673,7 +673,7 @@ draw.show(draw.bars({"goes on": {"share": goes_on / total}, "stays behind": {"sh
 #
 # Small runs of stage 1 on the same data: one healthy, three with one fault each. The faults, in some order:
 #
-# - **leak**: in generation, the queries see the text;
+# - **leak**: in generation, words see the words after them;
 # - **alike**: the queries start at zero, all of them;
 # - **easy**: wrong pairs for matching are drawn at random, not where they are hard.
 #
@@ -694,7 +694,7 @@ def patient(fault):
         def leaking(objective, ids):
             mask = declared(objective, ids).clone()
             if objective == "generate":
-                mask[:, :, :4] = declared("match", ids)[:, :, :4]
+                mask[:, :, 4:] = declared("match", ids)[:, :, 4:]  # rows of the text: everybody sees everybody
             return mask
 
         former.mask, sick.losses = leaking, sick.three_passes
@@ -748,7 +748,7 @@ attempt(checks.diagnosis, {"A": None, "B": None, "C": None})
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
-# `{"A": "leak", "B": "alike", "C": "easy"}`. In A the queries read the whole text and hand each next word to the place that should foretell it: the generation loss falls far below anything honest, and when the words aren't there yet, the model has nothing to say. In B all queries get the same gradient for ever: four queries are worth one. C finds matching easy, because random pairs differ in everything; asked about captions that differ in one thing, it has never practised.
+# `{"A": "leak", "B": "alike", "C": "easy"}`. In A each word is read from the place after it: the generation loss falls far below anything honest, and when the words aren't there yet, the model has nothing to say. In B all queries get the same gradient for ever: four queries are worth one. C finds matching easy, because random pairs differ in everything; asked about captions that differ in one thing, it has never practised.
 # </details>
 #
 # ## The paper beside ours
@@ -763,16 +763,16 @@ seen = {name: mean_of(rows, name, "questions", SEE) for name in (both, only2)}
 known = {name: mean_of(rows, name, "questions", KNOW) for name in (both, only2)}
 blind = mean_of(rows, both, "questions, blind", SEE)
 reached = list(rows[0]["curve"])
-quarter = reached[len(reached) // 4]
-losses = {name: over_seeds(rows, name, "curve", quarter) for name in (both, only2)}
+early = reached[len(reached) // 8]
+losses = {name: over_seeds(rows, name, "curve", early) for name in (both, only2)}
 plain, ranked = (over_seeds(rows, both, "stage 1", f"image to text{how} R@1") for how in ("", ", re-ranked"))
 apart = {judge: over_seeds(rows, both, "stage 1", "told apart, exchanged", judge) for judge in ("match", "contrast")}
 claims = [
     ("stage 1 helps stage 2: captions (Fig. 5)", f"noun {noun[both]}, without {noun[only2]}", noun[both].mean > noun[only2].mean),
     ("... questions without training on questions (Fig. 5)", f"seen {seen[both]}, without {seen[only2]}", seen[both].mean > seen[only2].mean),
-    ("... and it learns faster", f"loss after a quarter of stage 2: {losses[both]}, without {losses[only2]}", losses[both].mean < losses[only2].mean),
+    ("... and it learns faster", f"loss after {early} steps of stage 2: {losses[both]}, without {losses[only2]}", losses[both].mean < losses[only2].mean),
     ("it answers from the image (Table 2)", f"seen {seen[both]}, shown grey {blind}", seen[both].mean > blind.mean + 0.05),
-    ("matching sees what contrast can't (Sec. 3.2)", f"traded places: match {apart['match']}, contrast {apart['contrast']}", apart["match"].mean > apart["contrast"].mean),
+    ("matching sees what contrast can't (Sec. 3.2)", f"traded places: match {apart['match']}, contrast {apart['contrast']}", apart["match"].mean > max(apart["contrast"].mean, 0.5) + 0.05),
     ("re-ranking by match improves retrieval (Sec. 4.5)", f"{plain} by contrast, {ranked} re-ranked", ranked.mean > plain.mean),
 ]
 Markdown(
@@ -788,8 +788,9 @@ Markdown(
 # %% [markdown]
 # Where ours disagrees, and why:
 #
-# - *Stage 1 and where stage 2 ends.* Look at the curves: with stage 1 the captions come in half as many steps, and after a few hundred both runs are at the same loss, nouns and answers. The paper's runs end apart. Our image encoder already says what each thing is (lesson 02: zero-shot 0.98), and there is one thing to fetch; whoever stops stage 2 after 150 steps sees the paper's figure.
+# - *Stage 1 and where stage 2 ends.* Look at the curves: with stage 1 the captions come in half as many steps, and after a few hundred both runs are at the same loss; nouns and answers end two points apart. The paper's runs end far apart. Our image encoder already says what each thing is (lesson 02: zero-shot 0.98), and there is one thing to fetch; whoever stops stage 2 after 150 steps sees the paper's figure.
 # - *Match.* In 400 steps it learns to tell other pictures' captions from the right one and no more: things that traded places stay at chance, and another background it notices less often than contrast does. The paper's Q-Former starts from BERT, which can read, and practises for 250,000 steps. So re-ranking has nothing to add to a contrast that is right 19 times in 20.
+# - *Frozen beside it.* It gets 800 steps here, as stage 2 does, and its tower starts from nothing; given 2,400, it names 0.96 of the nouns (lesson 05). One seed had not left its plateau.
 # - *What is known.* More than a grey picture brings, far less than the words themselves would (lesson 05's *two right words*): eight vectors near words are still not words.
 #
 # ## Going on

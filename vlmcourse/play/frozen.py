@@ -102,9 +102,9 @@ def frozen(answer: Callable[[nn.Module], object]) -> str:
 def diagnosis(answer: dict[str, str]) -> str:
     """Failure lab: {'A': cause, 'B': ..., 'C': ...} for three systems."""
     truth = {"A": "blind", "B": "thawed", "C": "prompt"}
-    hints = {"A": "its captions are fluent, and the same whatever it is shown. What did it see in training?",
-             "B": "it captions well. What of it was to stay as it was, and did not?",
-             "C": "its loss is the lowest of all, its captions no better. Which easy words does it get credit for?"}
+    hints = {"A": "its captions are fluent, and have nothing to do with what it is shown. What did it see in training?",
+             "B": "its loss is the lowest. What of it was to stay as it was, and did not?",
+             "C": "its loss is far above the others', from the first step on. Which words is it asked for that no picture can foretell?"}
     return diagnosed(answer, truth, hints,
                      "Captions that ignore the picture, a language model that drifted, a loss that counts what is given.")
 
