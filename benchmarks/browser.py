@@ -1,4 +1,4 @@
-"""The explorers' notebook in a real JupyterLab and a real browser: run, moved, typed into, measured.
+"""Notebooks in a real JupyterLab and a real browser: run; explorers moved, dragged, typed into, measured.
 
 Needs chromium and playwright.
 """
@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,11 +23,30 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 PATIENCE = 60_000 * float(os.environ.get("VLMCOURSE_PATIENCE", 1))  # milliseconds
 NOISE = ("favicon", "webpack", "ResizeObserver")
 """What JupyterLab itself says on the console, with or without us."""
-WAIT = """async ([cell, before, patience]) => {
-  const start = performance.now(), now = () => cell.querySelector('.widget-html img').src;
-  while (now() === before && performance.now() - start < patience) await new Promise(requestAnimationFrame);
-  return now() !== before;
+WATCH = """([cell, patience]) => {
+  const now = () => cell.querySelector('.widget-html img')?.src, before = now();
+  let start = null;
+  const begun = () => { start ??= performance.now() };
+  for (const kind of ['keydown', 'pointerup', 'mouseup']) document.addEventListener(kind, begun, {capture: true, once: true});
+  window.answer = new Promise(done => {
+    const watch = new MutationObserver(async () => {
+      if (now() === before) return;
+      watch.disconnect();
+      await cell.querySelector('.widget-html img').decode();
+      requestAnimationFrame(() => done(performance.now() - start));
+    });
+    watch.observe(cell, {subtree: true, childList: true, attributes: true});
+    setTimeout(() => { watch.disconnect(); done(null) }, patience);
+  });
 }"""
+"""Watches for another picture in a cell; `window.answer` will be the milliseconds from the key press to the frame that shows it."""
+RAN = """() => {
+  const prompts = [...document.querySelectorAll('.jp-CodeCell')].filter(one => one.querySelector('.cm-content').innerText.trim())
+    .map(one => one.querySelector('.jp-InputPrompt').innerText);
+  return [prompts.filter(one => /\\[\\d+\\]/.test(one)).length, prompts.length];
+}"""
+DONE = f"() => {{ const [ran, all] = ({RAN})(); return ran === all || !!document.querySelector('[data-mime-type$=\"jupyter.error\"]') }}"
+ERROR = '[data-mime-type$="jupyter.error"]'
 PICTURE = ".widget-html img"
 
 
@@ -43,6 +62,9 @@ def jupyterlab(folder: Path) -> Iterator[str]:
     settings = folder / ".settings" / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
     settings.parent.mkdir(parents=True)
     settings.write_text('{"windowingMode": "none"}')
+    news = folder / ".settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+    news.parent.mkdir(parents=True)
+    news.write_text('{"fetchNews": "false", "checkForUpdates": false}')
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}", f"--notebook-dir={folder}",
                "--IdentityProvider.token=letmein", "--LabApp.news_url=None"]
     server = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -64,12 +86,20 @@ def jupyterlab(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def opened(notebook: Path = ROOT / "notebooks" / "explorers.ipynb"):
-    """The notebook in a browser with all cells run. Gives the page; `page.said` holds the console's errors."""
+def opened(notebook: Path = ROOT / "notebooks" / "explorers.ipynb", rounds: float = 5):
+    """The notebook in a browser with all cells run. Gives the page; `page.said` holds the console's errors.
+
+    rounds  how long the cells may take, in units of PATIENCE
+    """
+    import nbformat
     from playwright.sync_api import sync_playwright
 
     with TemporaryDirectory() as place, jupyterlab(Path(place)) as address, sync_playwright() as play:
-        shutil.copyfile(notebook, Path(place) / "explorers.ipynb")
+        bare = nbformat.read(notebook, as_version=4)
+        for cell in bare.cells:  # nothing that ran before may look like what runs now
+            if cell.cell_type == "code":
+                cell.outputs, cell.execution_count = [], None
+        nbformat.write(bare, Path(place) / notebook.name)
         chromium = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = chromium.new_page(viewport={"width": 1280, "height": 1400})
         page.set_default_timeout(PATIENCE)
@@ -77,17 +107,23 @@ def opened(notebook: Path = ROOT / "notebooks" / "explorers.ipynb"):
         page.on("console", lambda one: page.said.append(one.text) if one.type == "error"
                 and not any(word in one.text + str(one.location) for word in NOISE) else None)
         page.on("pageerror", lambda one: page.said.append(str(one)))
-        page.goto(f"{address}/lab/tree/explorers.ipynb?reset&token=letmein")
+        page.goto(f"{address}/lab/tree/{notebook.name}?reset&token=letmein")
         page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell")
         page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
         page.said.clear()  # what is said while JupyterLab starts is not ours
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_text("Run All Cells", exact=True).click()
-        until = time.monotonic() + 5 * PATIENCE / 1000
-        while len(explorers(page)) < 8 and time.monotonic() < until:
+        until = time.monotonic() + rounds * PATIENCE / 1000
+        while not page.evaluate(DONE) and time.monotonic() < until:
             page.wait_for_timeout(500)
         yield page
         chromium.close()
+
+
+def finished(page) -> tuple[int, int, list[str]]:
+    """(cells that ran, cells with code, what cells raised)."""
+    ran, all_ = page.evaluate(RAN)
+    return ran, all_, [one.inner_text()[-300:] for one in page.locator(ERROR).all()]
 
 
 def explorers(page) -> dict:
@@ -101,23 +137,57 @@ def explorers(page) -> dict:
     return found
 
 
-def pressed(page, cell, handle, key: str = "ArrowRight") -> float | None:
-    """Milliseconds from a key press on a slider's handle to another picture; None if the picture stays the same."""
-    before = cell.locator(PICTURE).get_attribute("src")
+def answered(page, cell, act: Callable[[], object], patience: float = 2000) -> float | None:
+    """Milliseconds from the first key or button that `act` presses to the frame that shows another picture; None if none does."""
+    page.evaluate(WATCH, [cell.element_handle(), patience])
+    act()
+    return page.evaluate("() => window.answer")
+
+
+def pressed(page, cell, handle) -> float | None:
+    """The same for an arrow key on a slider: to the right, at its end back to the left."""
+    at, most = (float(handle.get_attribute(f"aria-value{name}")) for name in ("now", "max"))
     handle.focus()
-    start = time.perf_counter()
-    page.keyboard.press(key)
-    return 1000 * (time.perf_counter() - start) if page.evaluate(WAIT, [cell.element_handle(), before, 2000]) else None
+    return answered(page, cell, lambda: page.keyboard.press("ArrowRight" if at < most else "ArrowLeft"))
+
+
+def dragged(page, cell, handle) -> float | None:
+    """The same for the mouse, from letting go: the handle is taken to the middle of its slider, or away from it."""
+    handle.scroll_into_view_if_needed()
+    box, rail = handle.bounding_box(), handle.locator("xpath=ancestor::*[contains(@class, 'noUi-base')]").bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    middle = rail["x"] + rail["width"] / 2
+    there = middle if abs(box["x"] + box["width"] / 2 - middle) > rail["width"] / 5 else rail["x"] + rail["width"] - 2
+    page.mouse.move(there, box["y"] + box["height"] / 2, steps=5)
+    return answered(page, cell, page.mouse.up)
 
 
 def sliders(cell) -> list[tuple[str, object]]:
-    """(description, handle) of each slider of a cell."""
+    """(description, handle) of each slider of a cell that is seen."""
     return [(one.locator(".widget-label").first.inner_text(), one.locator(".noUi-handle").first)
-            for one in cell.locator(".widget-slider").all()]
+            for one in cell.locator(".widget-slider").all() if one.is_visible()]
 
 
-def measured() -> dict[str, dict[str, float]]:
-    """{explorer: {slider: milliseconds to a new picture}}, of the sliders that change it in the view that is shown first."""
+def views(page, cell) -> Iterator[str]:
+    """Switches a cell's explorer to each of its views, and says which; '' where there is only one."""
+    buttons = cell.locator(".widget-toggle-buttons button").all()
+    for button in buttons:
+        if "mod-active" not in (button.get_attribute("class") or ""):
+            answered(page, cell, button.click)
+        yield button.inner_text().strip()
+    if not buttons:
+        yield ""
+
+
+def measured(moves: int = 7) -> dict[str, dict[str, list[float]]]:
+    """{explorer: {slider: milliseconds to a new picture, of each of some moves after a first one that isn't counted}}."""
+    found: dict[str, dict[str, list[float]]] = {}
     with opened() as page:
-        return {name: {label: ms for label, handle in sliders(cell) if (ms := pressed(page, cell, handle)) is not None}
-                for name, cell in explorers(page).items()}
+        for name, cell in explorers(page).items():
+            for view in views(page, cell):
+                for label, handle in sliders(cell):
+                    times = [pressed(page, cell, handle) for _ in range(moves + 1)][1:]
+                    if kept := [ms for ms in times if ms is not None]:
+                        found.setdefault(name, {})[f"{label}, {view}" if view else label] = kept
+    return found

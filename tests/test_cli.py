@@ -30,7 +30,7 @@ def test_help_and_import_take_less_than_a_second():
 
 
 @pytest.mark.parametrize("name, words", [("doctor", ["missing"]), ("lab", ["--no-browser"]), ("run", ["clip", "laptop"]),
-                                         ("build", ["--check"]), ("train", ["clip", "language"])])
+                                         ("build", ["--check"]), ("train", ["clip", "language"]), ("start", ["folder", "test"])])
 def test_each_command_explains_itself(name, words):
     output = subprocess.run([*VLMCOURSE, name, "--help"], capture_output=True, text=True, timeout=60, check=True).stdout
     assert all(word in output for word in words)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vlmcourse.lab import draw, world
-from vlmcourse.lab.draw.style import COLOURS, png
+from vlmcourse.lab.draw.style import COLOURS, ink, png
 from vlmcourse.lab.evaluate import spread
 from vlmcourse.lab.train import Step
 from vlmcourse.parts import masks
@@ -60,6 +60,18 @@ def test_bars_are_as_long_as_the_means_and_whiskers_as_the_spread(sideways):
     assert lengths == pytest.approx([0.3, 0.5]) and "a 0.3 ± 0.14" in made.description
 
 
+def test_shares_are_as_long_as_they_say_and_stand_beside_their_picture():
+    made = draw.shares({"cat": {"a": 0.25, "b": 1.0}, "dog": {"a": 0.5}}, "probability", chance=0.1, image=IMAGES[0], title="two\nlines")
+    axes, = made.axes
+    bars = {(bar.get_width(), round(bar.get_y() + bar.get_height() / 2, 3)) for bar in axes.patches}
+    assert {width for width, _ in bars} == {0.25, 0.5, 1.0} and len({y for _, y in bars}) == 3
+    left, right = axes.get_xlim()
+    assert left < axes.images[0].get_extent()[0] < axes.images[0].get_extent()[1] < 0 and right > 1
+    across, down = axes.images[0].get_extent()[1] - axes.images[0].get_extent()[0], np.ptp(axes.images[0].get_extent()[2:])
+    assert across / (right - left) * made.get_figwidth() == pytest.approx(down)  # square, in inches
+    assert "cat: a 0.25, b 1; dog: a 0.5. Chance: 0.1." in made.description
+
+
 def test_curves_pass_through_their_points():
     line = draw.curves({"a": {1: 0.1, 2: 0.7}}, "x", "y").axes[0].lines[0]
     assert line.get_xydata().tolist() == [[1, 0.1], [2, 0.7]]
@@ -81,8 +93,39 @@ def test_a_live_curve_ends_with_what_happened(capsys):
     live = draw.Live(chance=math.log(8), every=0)
     for step in steps([2.0, 1.5, 1.0]):
         live(step)
-    assert "step 3/3  loss 1.000" in capsys.readouterr().out
+    assert "3/3" in (said := capsys.readouterr().err) and "loss=1.000" in said  # no notebook here: a progress bar
     assert "falls from 2.00 to 1.00 in 3 steps" in live.figure().description and "done" in live.figure().axes[0].get_title("left")
+
+
+def test_in_a_notebook_the_curve_grows_with_time_left_and_samples(monkeypatch):
+    import IPython.display
+
+    shown, levels = [], iter(range(9))
+    handle = type("Handle", (), {"update": lambda self, data, **_: shown.append(data)})()
+    monkeypatch.setitem(draw.curves.__globals__, "_in_notebook", lambda: True)
+    monkeypatch.setattr(IPython.display, "display", lambda data, **_: shown.append(data) or handle)
+    live = draw.Live(every=0, samples=lambda: draw.bars({"cat": {"a": next(levels)}}, "probability of cat"))
+    for step in steps([2.0, 1.0]):
+        live(step)
+    first, last = (one["text/plain"] for one in shown)
+    assert "cat: a 0" in first and "cat: a 1" in last and "to 1.00 in 2 steps" in last
+    assert shown[-1]["image/png"].startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_words_on_a_colour_can_be_read(colour):
+    light = [((int(one[place:place + 2], 16) / 255 + 0.055) / 1.055) ** 2.4 for one in (colour,) for place in (1, 3, 5)]
+    light = sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), light))
+    assert (1.05 / (light + 0.05) if ink(colour) == "white" else (light + 0.05) / 0.05) >= 4.5
+
+
+def test_pictures_stand_where_they_belong_with_frames_that_judge():
+    made = draw.pictures(IMAGES, list("abcd"), [True, False, True, True], columns=3)
+    (axes,) = made.axes
+    assert all((np.asarray(one.get_array()) == image).all() for one, image in zip(axes.images, IMAGES))
+    assert [text.get_text() for text in axes.texts] == ["✓ a", "✗ b", "✓ c", "✓ d"]
+    assert axes.images[3].get_extent()[0] == axes.images[0].get_extent()[0]  # the second row begins at the left
+    assert len({patch.get_edgecolor() for patch in axes.patches}) == 2
 
 
 def test_colours_are_okabe_and_itos():

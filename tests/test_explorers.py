@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from vlmcourse import recipes
-from vlmcourse.lab import world
+from vlmcourse.lab import watch, world
 from vlmcourse.lab.draw.style import Page, png
 from vlmcourse.lab.train import Scale
 from vlmcourse.lab.watch import Looked
@@ -61,8 +61,9 @@ class TestMasks:
     def test_a_leak_is_named(self):
         made = masks.pattern("prefix LM", "a b c d", 2)
         wrong = (masks.broken(made.mask).dense()[0, 0] != made.mask.dense()[0, 0]).nonzero()[0].tolist()
-        figure = masks.explored(made, 0, wrong[1], changed=True, suspect=True)
+        figure = masks.explored(made, 0, wrong[1], changed=True, suspect=True, seen=True)
         assert f"moved although the mask forbids it: {wrong[0]}" in figure.description
+        assert "measured beside declared: 1 cells look but must not, 0 must look but don't" in figure.description
 
     @pytest.mark.parametrize("text, why", [("", "0 words"), ("a " * 15, "15 words"), ("a cat", "no <image>")])
     def test_what_cannot_be_drawn_is_said(self, text, why):
@@ -80,6 +81,10 @@ class TestMasks:
         found["text"].value = "no tags"
         assert "no &lt;image&gt; in the text" in said.value
         found["text"].value = "<image> a <image> b"
+        assert [label for label, _ in found["key"].options] == [f"{number}: image {number // 2 + 1}.{number % 2 + 1}"
+                                                                for number in range(4)] and found["key"].value == 3
+        found["pattern"].value, found["text"].value = "packed documents", "a | b"
+        assert [label for label, _ in found["query"].options] == ["0: a", "1: |", "2: b"]
         found["change what the key holds"].value = True
         assert "outputs move" in said.value
 
@@ -112,9 +117,37 @@ class TestGates:
         replay = gates.Replay(**explored.gate_trace(flamingo, explored.gate_pages(flamingo, SCALE, count=4)))
         made = gates.replayed(replay, len(replay.steps) - 1)
         name, values = next(iter(flamingo.model.gates().items()))
-        drawn = made.figures[0].axes[0].lines[0].get_ydata().tolist()
+        drawn = made.axes[0].lines[0].get_ydata().tolist()
         assert drawn == pytest.approx([values[step - 1] for step in replay.steps])
         assert replay.steps[-1] == len(flamingo.history) and "Step 8 of 8" in made.description
+        early = gates.replayed(replay, 2)
+        assert len(early.axes[0].lines[0].get_ydata()) == 3 and early.axes[1].get_ylim() == made.axes[1].get_ylim()
+
+    def test_one_gate_by_hand_leaves_the_others(self, flamingo):
+        model = flamingo.model.model
+        names = [name for name, module in model.named_modules() if isinstance(module, gates.TanhGate)]
+        with gates.gates_at(model, 0.5, names[0]):
+            found = watch.gates(model)
+        assert found[names[0]] == pytest.approx(0.5) and found[names[1]] == watch.gates(model)[names[1]] != 0.5
+        with pytest.raises(ValueError, match="has 0 of them"), gates.gates_at(model, 0.5, "no such gate"):
+            pass
+
+    def test_only_fields_that_matter_are_seen_and_who_moves_a_gate_wants_it_by_hand(self, flamingo, shown):
+        model, batch = flamingo.model.model, explored.gate_pages(flamingo, SCALE, count=4)
+        scenes = world.Pairs("test", SCALE.image_size, things=(1, 1)).scenes(range(2))
+        images = world.Pairs("test", SCALE.image_size, things=(1, 1)).images(range(2))
+        explorers.gate_explorer(model, gates.Replay(**explored.gate_trace(flamingo, batch)),
+                                explored.going_on(model, scenes, SCALE.image_size), images, ["a picture of"], batch)
+        widget = shown[0][0]
+        found, said = fields(widget), widget.children[-1]
+        assert found["open by"].layout.display == "none" and found["step"].layout.display is None
+        found["show"].value = "by hand"
+        assert found["open by"].layout.display is None and found["step"].layout.display == "none"
+        assert "gates as trained" in said.value
+        found["open by"].value = 1.0
+        assert "all gates at 1.00" in said.value
+        found["which"].index = 1
+        assert "the others as trained" in said.value
 
 
 def test_attention_rows_are_probabilities_over_patches_for_all_five():
@@ -142,7 +175,7 @@ def test_clip_at_a_scale_and_a_gap_that_closes():
     model = recipes.new_clip(recipes.clip_config(SCALE)).eval()
     shown = clip.gallery(model, world.Pairs("test", SCALE.image_size), 12)
     sharp, flat = (clip.played(model, shown, "classes", 0, "cat, dog", "a picture of {}", scale, "a cat", 0) for scale in (100, 1))
-    widths = [[bar.get_width() for bar in made.axes[1].patches] for made in (sharp, flat)]
+    widths = [[bar.get_width() for bar in made.axes[0].patches] for made in (sharp, flat)]
     assert max(widths[0]) > max(widths[1]) and all(sum(one) == pytest.approx(1, abs=1e-4) for one in widths)
     apart = [(shown.image.mean(0) - clip.moved(shown, share).mean(0)).norm().item() for share in (0, 0.5, 1)]
     assert apart[0] > apart[1] > apart[2] and torch.allclose(clip.moved(shown, 0), shown.text)
@@ -159,6 +192,11 @@ def test_sampling_writes_what_its_way_says():
     assert len(drawn) > 1
     made = sampling.sampled(model, "a picture of a", sampling.Way("greedy"), word=2)
     assert f"after 'a picture of a {greedy[0]} {greedy[1]}'" in made.description
+    logits, names = torch.tensor([0.0, 2.0, 1.0]), ["a", "b", "c"]
+    for way in ("greedy", "nucleus"):
+        bars = sampling.left(logits, names, sampling.Way(way, p=0.5)).axes[0].patches
+        assert [bar.get_width() for bar in bars[3:]] == pytest.approx([1, 0, 0])
+    assert len(sampling.left(logits, names, sampling.Way("beam")).axes[0].patches) == 3
     with pytest.raises(ValueError, match="no way 'best'"):
         sampling.written(model, "a", sampling.Way("best"))
 
@@ -171,6 +209,7 @@ def test_few_shot_prompts_say_which_picture_is_whose_and_lose_their_support(flam
     assert sum(not isinstance(part, str) for part in bare) == 1 and bare[-2] == made[-2]
     answer = explored.naming(flamingo.model.model, SCALE.image_size)
     shown = few_shot.built(answer, [("cat", "dax"), ("car", "blicket")], "cat")
+    assert [len(one.axes[0].images) for one in shown.figures] == [3, 0, 0]
     widths = [bar.get_width() for bar in shown.figures[2].axes[0].patches]
     assert sum(widths) == pytest.approx(2, abs=1e-3) and "<image>(3) this(3) is(3) a(3)" in shown.description
     assert few_shot.built(answer, [], "cat").description
@@ -203,13 +242,15 @@ def test_a_scene_is_what_was_put_together_and_models_are_asked_about_it(shown):
         text = "a cat, a car" if name == "CLIP" else "a picture of a"
         found = ask(made, text)
         assert 0 < sum(found.values()) <= 1 + 1e-4, name
-    explorers.scene_maker(models)
+    explorers.scene_maker(models, texts={"CLIP": "a cat, a dog"})
     widget = shown[0][0]
     *_, picture, said = widget.children
     found, before = fields(widget), picture.value
     found["background"].value = "pink"
     assert picture.value != before and "on pink" in said.value
-    found["model"].value, found["ask"].value = "CLIP", "a cat, a zebrafish"
+    found["model"].value = "CLIP"
+    assert found["ask"].value == "a cat, a dog" and "asked 'a cat, a dog'" in said.value.replace("&#x27;", "'")
+    found["ask"].value = "a cat, a zebrafish"
     assert "unknown word" in said.value
 
 

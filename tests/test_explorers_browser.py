@@ -18,18 +18,30 @@ NAMES = {"mask_explorer", "clip_playground", "sampling_explorer", "gate_explorer
          "threshold_explorer", "scene_maker"}
 
 
-def test_every_explorer_answers_in_jupyterlab_and_the_console_is_silent():
+def test_every_explorer_answers_in_jupyterlab_and_the_console_is_silent(monkeypatch):
+    monkeypatch.setenv("VLMCOURSE_SCALE", "smoke")
     with browser.opened() as page:
         found = browser.explorers(page)
         assert set(found) == NAMES
         for name, cell in found.items():
-            answers = [browser.pressed(page, cell, handle) for _, handle in browser.sliders(cell)]
-            assert any(answers), f"{name}: no slider changes the picture"
-            for field in cell.locator(".widget-text input").all():
+            for view in browser.views(page, cell):
+                for label, handle in browser.sliders(cell):
+                    assert browser.pressed(page, cell, handle), f"{name}, {view}: the arrow keys on {label} change nothing"
+                    assert browser.dragged(page, cell, handle), f"{name}, {view}: dragging {label} changes nothing"
+            for field in [one for one in cell.locator(".widget-text input").all() if one.is_visible()]:
                 field.fill(field.input_value() + " zzz")
                 field.press("Enter")
             page.wait_for_timeout(500)
             assert len(cell.locator(browser.PICTURE).get_attribute("alt")) > 40, name
+        assert browser.finished(page)[2] == page.said == []
+
+
+@pytest.mark.parametrize("lesson", lessons.notebooks(), ids=lambda path: path.stem)
+def test_every_lesson_runs_in_jupyterlab_and_the_console_is_silent(lesson, monkeypatch):
+    monkeypatch.setenv("VLMCOURSE_SCALE", "smoke")
+    with browser.opened(lesson, rounds=10) as page:
+        ran, all_, raised = browser.finished(page)
+        assert not raised and ran == all_ > 10
         assert page.said == []
 
 

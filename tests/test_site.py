@@ -10,7 +10,7 @@ import pytest
 from vlmcourse import lessons
 from vlmcourse.site import build, check
 from vlmcourse.site.maths import mathml
-from vlmcourse.site.pages import markdown, notebook, slug
+from vlmcourse.site.pages import markdown, notebook, page, slug
 
 ROOT = lessons.repository()
 
@@ -75,6 +75,7 @@ def test_formulas_are_mathml_and_an_unknown_command_is_named():
     with pytest.raises(ValueError, match="ends too early"):
         mathml(r"\frac{a}")
     text = markdown("# A $x$\n\nprice `$5` and $y$\n\n| a | |\n|---|---|\n| 1 | 2 |\n")
+    assert page("t", text + markdown("| c | d |\n|---|---|\n| 1 | 2 |\n"), "", "").count('aria-label="table 2"') == 1
     assert text.count("<math") == 2 and "$5" in text and 'role="region"' in text and "<th></th>" not in text
 
 
@@ -92,7 +93,7 @@ def test_a_figure_without_a_description_is_refused(tmp_path):
 
 
 def test_every_figure_of_every_executed_notebook_says_what_it_shows():
-    silent = [f"{path.name}, cell {number + 1}" for path in sorted((ROOT / "notebooks").glob("*.ipynb"))
+    silent = [f"{path.name}, cell {number + 1}" for path in sorted([*(ROOT / "notebooks").glob("*.ipynb"), *(ROOT / "assignments").rglob("*.ipynb")])
               for number, cell in enumerate(lessons.read(path).cells) for output in cell.get("outputs", [])
               if "image/png" in output.get("data", {})
               and len(output.metadata.get("image/png", {}).get("alt", "")) < 20]

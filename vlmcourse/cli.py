@@ -1,4 +1,4 @@
-"""The command vlmcourse: doctor, lab, run, build, site, train, grade.
+"""The command vlmcourse: doctor, lab, run, build, site, start, train, grade.
 
 Nothing heavy is imported until a command runs, so that --help answers at once.
 """
@@ -137,6 +137,16 @@ def site(out: Annotated[Path, typer.Option(help="Folder for the pages; an older 
         raise ValueError(f"{len(faults)} faults in the pages of {out}:\n  " + "\n  ".join(faults))
     size = sum(path.stat().st_size for path in wrote) / 2 ** 20
     print(f"Kept {len(wrote)} files, {size:.1f} MiB, in {out}; links checked. Open {out / 'index.html'}")
+
+
+@app.command("start")
+def start_project(folder: Annotated[Path, typer.Argument(help="A new folder, which gets the project's name.")]) -> None:
+    """Write a project of your own to begin with: a training script, a notebook, a test, a README."""
+    from vlmcourse.starter import start
+
+    for path in start(folder):
+        print(path)
+    print(f"Begin: cd {folder} && python train.py --scale smoke --out runs/smoke")
 
 
 @train.command("clip")

@@ -1,14 +1,16 @@
 # %% [markdown]
 # # Explorers: play with every model of the course
 #
-# Eight things to play with. Each shows real modules, masks and trained stages; each can be reached by keyboard (Tab, arrows, typing), and says below its picture what the picture shows. Without a kernel a still of it stays.
+# Eight things to play with, and a model to watch while it learns. Each shows real modules, masks and trained stages; each can be reached by keyboard (Tab, arrows, typing), and says below its picture what the picture shows. Without a kernel a still of it stays.
 #
 # The stages are trained the first time, and found in the cache from then on. At scale `smoke` that takes a minute, and the models are toys that have learnt next to nothing; `VLMCOURSE_SCALE=laptop vlmcourse lab` plays with the lessons' models, after as long as the lessons take to train them. The line below says which one made the stills on this page.
 
 # %%
+import math
+
 from vlmcourse import recipes
-from vlmcourse.lab import world
-from vlmcourse.lab.train import Scale
+from vlmcourse.lab import draw, evaluate, world
+from vlmcourse.lab.train import Batches, Optimisation, Scale, fit
 from vlmcourse.play import explorers
 from vlmcourse.play.explorers.gates import Replay
 from vlmcourse.recipes import explored
@@ -24,7 +26,7 @@ print(f"scale {scale.name}: pictures of {size} x {size} pixels")
 # %% [markdown]
 # ## Masks
 #
-# Choose a row of the mask table and type your own words (`<image>`, `<pad>` and `|` have a meaning). The framed row is the query you picked; beside it the same mask in FlexAttention's blocks. *Change what the key holds*: which outputs move? *Use a mask that lies*: the drawing stays honest, the computation doesn't. Find the cell by changing keys, then press *declared = measured?*
+# Choose a row of the mask table and type your own words (`<image>`, `<pad>` and `|` have a meaning). The framed row is the query you picked, the dashed column the key; beside them the same mask in FlexAttention's blocks. *Change what the key holds*: which outputs move? *Use a mask that lies*: the drawing stays honest, the computation doesn't. Find the cell by changing keys, then press *declared = measured?*
 
 # %%
 explorers.mask_explorer()
@@ -41,7 +43,7 @@ explorers.clip_playground(clip, explorers.gallery(clip, world.Pairs("test", size
 # %% [markdown]
 # ## Sampling
 #
-# The bars are the next word's probabilities at the word in brackets: all of them, and what nucleus sampling leaves to draw from.
+# The bars are the next word's probabilities at the word in brackets: the model's, and what the way you chose leaves to draw from.
 
 # %%
 explorers.sampling_explorer(recipes.language(scale).model)
@@ -49,7 +51,7 @@ explorers.sampling_explorer(recipes.language(scale).model)
 # %% [markdown]
 # ## Gates
 #
-# How Flamingo's gates opened while it trained; what the same model says with its gates where you put them; and who hears of the loss. Before you look: with all gates at 0, which parameters get a gradient?
+# How Flamingo's gates opened while it trained (press ▶); what the same model says with its gates, or one of them, where you put them; and who hears of the loss. Before you look: with all gates at 0, which parameters get a gradient?
 
 # %%
 trained = recipes.flamingo(scale)
@@ -69,7 +71,7 @@ explorers.few_shot_builder(explored.naming(flamingo, size))
 # %% [markdown]
 # ## Attention over the image
 #
-# One word (or query), one layer, one head; 0 is the mean of all. For Frozen, whose picture is two vectors by then, the map is a cause: how much the word's probability falls when a square is covered. Where does each model look for the noun?
+# One word (or query), one layer, one head, or the mean of all. For Frozen, whose picture is two vectors by then, the map is a cause: how much the word's probability falls when a square is covered. Where does each model look for the noun?
 
 # %%
 explorers.attention_explorer(explored.lookers(scale), images, captions)
@@ -89,4 +91,30 @@ explorers.threshold_explorer(web_images[:6], texts, probability, noisy)
 # Put things where you like, and ask. BLIP, Frozen, BLIP-2 and Flamingo go on with your words; CLIP chooses among texts with commas between.
 
 # %%
-explorers.scene_maker(explored.askers(scale))
+explorers.scene_maker(explored.askers(scale), texts={"CLIP": "a cat, a car, a dog"})
+
+# %% [markdown]
+# ## Watch a model learn
+#
+# The live view: `draw.Live` is told each step. It draws the curve, the time that is left, and, below, samples of what the model makes of something by now; in a terminal it is a progress bar. Here a small CLIP starts from nothing. Before you run: of thing, place and background, what will it tell apart first?
+
+# %%
+small = Scale.named("smoke")
+learner = recipes.new_clip(recipes.clip_config(small))
+held_out = world.Pairs("test", 32, things=(1, 1))
+backgrounds = [scene.background for scene in held_out.scenes(range(99))]
+six = [backgrounds.index(colour) for colour in list(world.BACKGROUNDS)[:6]]
+new = held_out.batch(six)
+
+
+def samples():
+    """Six new pictures, each on another background, and their captions."""
+    with evaluate.looking(learner):
+        logits = learner.logits(new["pixels"], new["ids"])
+    return draw.similarity(held_out.images(six), new["text"], logits, "logit")
+
+
+batches = Batches(recipes.training_pairs(small).batch, 64)
+live = draw.Live(chance=math.log(64), chance_name="knows nothing: ln 64", samples=samples)
+for step in fit(learner, batches, steps=120, optimisation=Optimisation(2e-3)):
+    live(step)

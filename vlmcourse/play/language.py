@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, gelu
 
-from vlmcourse.lab.draw import bars, compare
+from vlmcourse.lab.draw import compare, shares
 from vlmcourse.play.lesson import Mistake, diagnosed, likeliest_mistake, play, row
 
 
@@ -173,16 +173,17 @@ def diagnosis(answer: dict[str, str]) -> str:
                      "A loss is only as good as its question: too easy, already answered, or asked so softly that nobody hears it.")
 
 
-def at_share(logits: Tensor, names: Sequence[str], p: float, temperature: float):
-    """The likeliest next words, before and after all but the nucleus are left out. logits (V,), names of all V words."""
+def at_share(logits: Tensor, names: Sequence[str], p: float, temperature: float, above: str = "", most: int = 8):
+    """The likeliest next words, before and after all but the nucleus are left out.
+
+    logits (V,), names of all V words; above: lines of a title; most: words that are drawn
+    """
     found = (logits / temperature).softmax(-1)
     stays, _, order, _ = _kept(found[None], p)
     drawn = found.where(stays[0], 0) / found[stays[0]].sum()
-    made = bars({names[index]: {"model": found[index].item(), "nucleus": drawn[index].item()} for index in order[0, :8].tolist()},
-                "probability", sideways=True)
-    made.axes[0].set_title(f"p = {p:.2f}, temperature {temperature:.1f}: {int(stays.sum())} of {len(found)} words stay, "
-                           f"{found[stays[0]].sum():.2f} of the probability", loc="left", fontweight="normal")
-    made.axes[0].set_xlim(0, 1)
+    made = shares({names[index]: {"model": found[index].item(), "nucleus": drawn[index].item()} for index in order[0, :most].tolist()},
+                  "probability", title=f"{above}p {p:.2f}, temperature {temperature:.1f}: {int(stays.sum())} of {len(found)} words "
+                                       f"stay, {found[stays[0]].sum():.2f} of the probability")
     made.description = f"p {p:.2f}, temperature {temperature:.1f}: {int(stays.sum())} words stay. {made.description}"
     return made
 

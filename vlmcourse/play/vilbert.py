@@ -147,8 +147,7 @@ def hiding_player(guess: Callable[[int, int], tuple[dict[str, float], str]], ima
         hidden = min(place.value, len(words) - 1)
         likely, was = guess(number.value, hidden)
         words[hidden] = "____"
-        made = picture_and_bars(images[number.value], likely, f"probability in the gap (was: {was})")
-        made.axes[1].set_title(" ".join(words), loc="left", fontsize=9)
+        made = picture_and_bars(images[number.value], likely, f"probability in the gap (was: {was})", title=" ".join(words))
         made.description = f"'{' '.join(words)}', hidden word '{was}'. {made.description}"
         return made
 

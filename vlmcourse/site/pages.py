@@ -119,6 +119,7 @@ def _output(output: NotebookNode) -> str:
         if not alt:
             raise ValueError("a figure without a text description; expected one in its metadata. Show figures with draw.show.")
         picture = f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{"".join(data["image/png"].split())}">'
+        picture = f'<div class="wide" tabindex="0" role="region" aria-label="figure">{picture}</div>'
         return f"<figure>{picture}<details><summary>What the figure shows</summary><p>{html.escape(alt)}</p></details></figure>"
     if "text/html" in data:
         made = "".join(data["text/html"])
@@ -148,6 +149,13 @@ def notebook(path: Path, linked: Linked) -> str:
 
 def page(title: str, body: str, nav: str, top: str) -> str:
     """A whole page. top: the way from it to the site's folder, such as '../'."""
+    counted: dict[str, int] = {}
+
+    def numbered(found: re.Match) -> str:
+        counted[found[1]] = counted.get(found[1], 0) + 1
+        return f'role="region" aria-label="{found[1]} {counted[found[1]]}"'
+
+    body = re.sub(r'role="region" aria-label="(\w+)"', numbered, body)  # so that they can be told apart by name
     if "<h1" not in body:
         body = f"<h1>{html.escape(title)}</h1>\n{body}"
     return TEMPLATE.format(title=html.escape(title), body=body, nav=nav, top=top)

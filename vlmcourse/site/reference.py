@@ -21,9 +21,14 @@ def modules(package: Path) -> dict[str, Path]:
     return found
 
 
+def _words(text: str) -> str:
+    """Escaped, with `names` as code."""
+    return re.sub(r"`([^`\n]+)`", r"<code>\1</code>", html.escape(text))
+
+
 def _doc(node) -> str:
     text = ast.get_docstring(node)
-    return f'<div class="doc">{html.escape(text)}</div>' if text else ""
+    return f'<div class="doc">{_words(text)}</div>' if text else ""
 
 
 def _signature(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
@@ -58,13 +63,13 @@ def _constant(node, after) -> str:
         return ""
     shown = ast.unparse(node)
     return "\n".join([f'<h2 id="{target.id}">{target.id}</h2>', code(shown if len(shown) < 300 else f"{shown[:300]} ..."),
-                      f'<div class="doc">{html.escape(" ".join(after.value.value.split()))}</div>'])
+                      f'<div class="doc">{_words(" ".join(after.value.value.split()))}</div>'])
 
 
 def module(name: str, path: Path) -> str:
     """One module: what it is for, then everything public in it, in the order of the file."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    made = [f"<h1><code>{name}</code></h1>", _doc(tree)]
+    made = [f"<h1><code>{name.replace('.', '.<wbr>')}</code></h1>", _doc(tree)]
     for node, after in zip(tree.body, [*tree.body[1:], None]):
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
             made.append(_class(node))
@@ -85,5 +90,5 @@ def index(found: dict[str, Path]) -> str:
             folder = here
         text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
         first = re.split(r"(?<=[.!?])\s|\n\n", text, maxsplit=1)[0]
-        made.append(f'<li><a href="{name}.html"><code>{name}</code></a> {html.escape(" ".join(first.split()))}</li>')
+        made.append(f'<li><a href="{name}.html"><code>{name}</code></a> {_words(" ".join(first.split()))}</li>')
     return "\n".join([*made, "</ul>"])

@@ -4,6 +4,7 @@ style   one palette (Okabe-Ito, safe for colour-blind readers), one look; show(f
         page(figures) makes one of several
 masks   who may look at whom: one mask, its blocks, the gallery, got beside wanted, attention weights
 curves  training, live too; scores over something, with spread; bars with a chance line
+shares  probabilities as bars with their numbers, beside a picture or alone
 images  pictures with captions, similarity matrices, retrieval, attention over a picture, confusions, embeddings
 """
 
@@ -14,13 +15,13 @@ from vlmcourse.lab.draw.images import (
     confusion,
     embeddings,
     matches,
-    picture_and_bars,
     pictures,
     similarity,
 )
 from vlmcourse.lab.draw.masks import compare, compare_values, gallery, mask, mask_and_blocks, ribbon, weights
+from vlmcourse.lab.draw.shares import picture_and_bars, shares
 from vlmcourse.lab.draw.style import COLOURS, page, show
 
 __all__ = ["COLOURS", "Live", "attention_over_image", "bars", "boxed", "compare", "compare_values", "confusion", "curves",
            "embeddings", "gallery", "loss", "mask", "mask_and_blocks", "matches", "page", "picture_and_bars", "pictures",
-           "ribbon", "show", "similarity", "weights"]
+           "ribbon", "shares", "show", "similarity", "weights"]

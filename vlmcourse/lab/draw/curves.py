@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from vlmcourse.lab.draw.style import COLOURS, GREY, MARKERS, describe, figure, look, png
+from vlmcourse.lab.draw.style import COLOURS, GREY, MARKERS, describe, figure, heading, look, page, png
 from vlmcourse.lab.evaluate import Spread
 
 
@@ -39,22 +39,34 @@ def loss(histories: Mapping[str, Sequence] | Sequence, chance: float | None = No
     return describe(made, f"Training loss over steps: {ends}.{line}")
 
 
+def _in_notebook() -> bool:
+    from IPython import get_ipython
+
+    return get_ipython() is not None
+
+
 class Live:
     """A training curve that grows in the notebook, with time left; give it to `watch=`, or call it with each Step.
 
-    Redrawn about once a second, and at the end, so that the last picture stays. In a terminal it prints now and then.
+    Redrawn about once a second, and at the end, so that the last picture stays. In a terminal it is a progress bar.
+
+    samples  () -> Figure of what the model makes of something just now, drawn below the curve
     """
 
-    def __init__(self, chance: float | None = None, chance_name: str = "chance", every: float = 1.5):
+    def __init__(self, chance: float | None = None, chance_name: str = "chance", every: float = 1.5,
+                 samples: Callable[[], object] | None = None):
         self.history: list = []
-        self.chance, self.chance_name, self.every = chance, chance_name, every
-        self._display, self._last = None, -math.inf
+        self.chance, self.chance_name, self.every, self.samples = chance, chance_name, every, samples
+        self._display, self._bar, self._last = None, None, -math.inf
 
     def __call__(self, step) -> None:
         self.history.append(step)
+        if not _in_notebook():
+            self._progress(step)
+            return
         final = step.step == step.steps
         if final or time.perf_counter() - self._last > self.every:
-            self._draw(step)
+            self._draw()
             self._last = time.perf_counter()
 
     def figure(self):
@@ -62,18 +74,24 @@ class Live:
         step = self.history[-1]
         made = loss(self.history, self.chance, self.chance_name)
         left = "done" if step.step == step.steps else f"about {step.left:.0f} s left"
-        made.axes[0].set_title(f"step {step.step} of {step.steps}   loss {step.loss:.3f}   "
-                               f"learning rate {step.learning_rate:.1e}   {step.seconds:.0f} s, {left}", loc="left",
-                               fontweight="normal")
-        return made
+        heading(made.axes[0], f"step {step.step} of {step.steps}   loss {step.loss:.3f}   "
+                              f"learning rate {step.learning_rate:.1e}   {step.seconds:.0f} s, {left}")
+        return made if self.samples is None else page(made, self.samples())
 
-    def _draw(self, step) -> None:
-        from IPython import get_ipython
+    def _progress(self, step) -> None:
+        from tqdm import tqdm
+
+        if self._bar is None:
+            self._bar = tqdm(total=step.steps, initial=step.step - 1, unit="step", mininterval=0.5)
+        self._bar.set_postfix(loss=f"{step.loss:.3f}", refresh=step.step == step.steps)
+        self._bar.update()
+        if step.step == step.steps:
+            self._bar.close()
+            self._bar = None
+
+    def _draw(self) -> None:
         from IPython.display import display
 
-        if get_ipython() is None:
-            print(f"step {step.step}/{step.steps}  loss {step.loss:.3f}  {step.left:.0f} s left", flush=True)
-            return
         made = self.figure()
         data = {"image/png": png(made), "text/plain": made.description}
         metadata = {"image/png": {"alt": made.description}}
@@ -118,7 +136,8 @@ def curves(series: Mapping[str, Mapping[float, Spread | float]], xlabel: str, yl
             x = np.array(list(points))
             mean, std = (np.array([_value(point)[part] for point in points.values()]) for part in (0, 1))
             axes.plot(x, mean, color=colour, marker=marker, label=name)
-            axes.fill_between(x, mean - std, mean + std, color=colour, alpha=0.2, linewidth=0)
+            if std.any():
+                axes.fill_between(x, mean - std, mean + std, color=colour, alpha=0.2, linewidth=0)
         for (name, level), colour in zip((lines or {}).items(), COLOURS[len(series):]):
             axes.axhline(level, color=colour, linestyle="-.", linewidth=1.5, label=name)
         if chance is not None:
@@ -144,7 +163,7 @@ def bars(groups: Mapping[str, Mapping[str, Spread | float]], ylabel: str, chance
     width, bars_drawn = 0.8 / len(names), len(groups) * len(names)
     with look():
         lines = sum(group.count("\n") + 1 for group in groups)
-        made, (axes,) = (figure(7.2, 1 + max(0.34 * bars_drawn, 0.22 * lines)) if sideways else
+        made, (axes,) = (figure(7.2, 1 + max(0.14 * len(groups) + 0.2 * bars_drawn, 0.22 * lines)) if sideways else
                          figure(max(5, 1.2 + 0.5 * bars_drawn + 0.6 * len(groups)), 3.6))
         for place, name in enumerate(names):
             at = [index + (place - (len(names) - 1) / 2) * width for index, group in enumerate(groups.values()) if name in group]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from torch import Tensor
 
-from vlmcourse.lab.draw.style import COLOURS, GREY, SEQUENTIAL, describe, figure, look
+from vlmcourse.lab.draw.style import COLOURS, GREY, SEQUENTIAL, describe, figure, look, placed, sheet
 
 
 def _bare(axes) -> None:
@@ -20,21 +20,22 @@ def _bare(axes) -> None:
 
 def pictures(images: np.ndarray, captions: Sequence[str], right: Sequence[bool] | None = None, columns: int = 6):
     """Pictures (N, S, S, 3) uint8 with captions below; ✓ or ✗ and a coloured frame where `right` says so."""
+    from matplotlib.patches import Rectangle
+
     columns = min(columns, len(images))
     rows = -(-len(images) // columns)
-    longest = max(len(textwrap.wrap(caption, 20)) for caption in captions)
+    marks = ["" if right is None else "✓ " if right[index] else "✗ " for index in range(len(images))]
+    written = ["\n".join(textwrap.wrap(mark + caption, 22)) for mark, caption in zip(marks, captions)]
+    high = 1.1 + 0.1 * max(text.count("\n") + 1 for text in written)  # of a picture with its caption; pictures are 1
     with look():
-        made, axes = figure(1.65 * columns, (1.75 + 0.21 * longest) * rows, rows, columns)
-        for index, place in enumerate(axes):
-            _bare(place)
-            if index >= len(images):
-                continue
-            place.imshow(images[index], interpolation="nearest")
-            mark = "" if right is None else ("✓ " if right[index] else "✗ ")
-            place.set_xlabel(mark + "\n".join(textwrap.wrap(captions[index], 20)), fontsize=8.5)
-            if right is not None:
-                for spine in place.spines.values():
-                    spine.set(visible=True, color=COLOURS[2] if right[index] else COLOURS[3], linewidth=2.5)
+        made, axes = sheet(1.65 * columns, 1.65 * high * rows)
+        for index, text in enumerate(written):
+            left, top = index % columns + 0.03, index // columns * high + 0.04
+            axes.imshow(images[index], extent=(left, left + 0.94, top + 0.94, top), interpolation="nearest", aspect="auto")
+            colour, width = (GREY, 0.5) if right is None else (COLOURS[2] if right[index] else COLOURS[3], 3)
+            axes.add_patch(Rectangle((left, top), 0.94, 0.94, fill=False, edgecolor=colour, linewidth=width))
+            axes.text(left + 0.47, top + 1, text, ha="center", va="top", fontsize=8.5)
+        axes.set(xlim=(0, columns), ylim=(rows * high, 0))
     told = "; ".join(captions if right is None else
                      (f"{caption} ({'right' if good else 'wrong'})" for caption, good in zip(captions, right)))
     return describe(made, f"{len(images)} pictures: {told}.")
@@ -109,9 +110,9 @@ def matches(queries: Sequence[str], images: np.ndarray, values: Tensor, answers:
 def attention_over_image(image: np.ndarray, maps: dict[str, Tensor]):
     """A picture (S, S, 3), and beside it, for each name, weights over its patches (P,) laid over it."""
     with look():
-        made, axes = figure(1.9 * (len(maps) + 1), 2.3, 1, len(maps) + 1)
+        made, axes = figure(1.9 * (len(maps) + 1) + 0.7, 2.6, 1, len(maps) + 1)
         axes[0].imshow(image)
-        axes[0].set_title("picture", fontsize=9)
+        axes[0].set_title("picture", fontsize=9, fontweight="normal")
         told = []
         for place, (name, values) in zip(axes[1:], maps.items()):
             grid = int(len(values) ** 0.5)
@@ -119,30 +120,15 @@ def attention_over_image(image: np.ndarray, maps: dict[str, Tensor]):
             place.imshow(image, alpha=0.45)
             side = len(image)
             drawn = place.imshow(weights, cmap="magma", alpha=0.6, extent=(-0.5, side - 0.5, side - 0.5, -0.5), vmin=0)
-            place.set_title("\n".join(textwrap.wrap(name, 20)), fontsize=9)
+            place.set_title("\n".join(textwrap.wrap(name, 24)), fontsize=9, fontweight="normal")
             row, column = np.unravel_index(weights.argmax(), weights.shape)
             told.append(f"{name}: most at row {row + 1}, column {column + 1} of {grid} ({weights.max() / weights.sum():.0%})")
-        made.colorbar(drawn, ax=axes, shrink=0.75, label="weight")
+        wide = made.get_figwidth()
+        made.colorbar(drawn, cax=made.add_axes((1 - 0.7 / wide, 0.1, 0.12 / wide, 0.55)), label="weight")
+        placed(made, left=0.05, right=0.8, top=0.75, bottom=0.05, between=0.05)
         for place in axes:
             _bare(place)
     return describe(made, f"Weights over the patches of a picture. {'; '.join(told)}.")
-
-
-def picture_and_bars(image: np.ndarray, values: Mapping[str, float], label: str, chance: float | None = None):
-    """A picture (S, S, 3) beside what a model makes of it: {name: share}, as bars from 0 to 1."""
-    with look():
-        made, (left, right) = figure(7.2, max(2.2, 1 + 0.28 * len(values)), 1, 2, width_ratios=(1, 2.5))
-        left.imshow(image)
-        left.set_axis_off()
-        right.barh(range(len(values)), list(values.values()), color=COLOURS[0])
-        right.set_yticks(range(len(values)), list(values))
-        right.invert_yaxis()
-        right.set(xlabel=label, xlim=(0, 1))
-        if chance is not None:
-            right.axvline(chance, color=GREY, linestyle="--", label=f"chance = {chance:.3g}")
-            right.legend(loc="upper left", bbox_to_anchor=(1, 1))
-    told = ", ".join(f"{name} {value:.2f}" for name, value in values.items())
-    return describe(made, f"A picture, and {label}: {told}." + (f" Chance: {chance:.3g}." if chance is not None else ""))
 
 
 def confusion(counts: Tensor, names: Sequence[str], most: int = 8):

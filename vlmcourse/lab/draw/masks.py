@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 
 import numpy as np
 from torch import Tensor
 
-from vlmcourse.lab.draw.style import COLOURS, DARK, PALE, SEQUENTIAL, describe, figure, look
+from vlmcourse.lab.draw.style import COLOURS, DARK, PALE, SEQUENTIAL, describe, figure, ink, look, sheet
 from vlmcourse.parts.masks import Mask
 
 
@@ -79,7 +80,7 @@ def _blocks(values: Mask, size: int) -> np.ndarray:
 
 def mask_and_blocks(values: Mask, queries: Sequence[str], keys: Sequence[str], query: int, size: int = 4,
                     key: int | None = None, moved: Tensor | None = None):
-    """One mask as it is and as FlexAttention's blocks of `size`, with a query's row framed.
+    """One mask as it is and as FlexAttention's blocks of `size`, with a query's row framed, and a key's column, dashed.
 
     moved  (Q,) how far each output went when what stands at `key` was changed; drawn at the right
     """
@@ -88,34 +89,40 @@ def mask_and_blocks(values: Mask, queries: Sequence[str], keys: Sequence[str], q
     grid, table = _grid(values), _blocks(values, size)
     ratios = [grid.shape[1], max(2, table.shape[1] * 1.6), *([] if moved is None else [5])]
     with look():
-        made, axes = figure(2.8 + 0.32 * sum(ratios), 2.3 + 0.32 * len(grid), 1, len(ratios), width_ratios=ratios)
+        made, axes = figure(2.8 + 0.32 * sum(ratios), 2.1 + 0.32 * len(grid), 1, len(ratios), width_ratios=ratios)
         _cells(axes[0], grid, queries, keys, values.name)
+        if moved is not None:
+            axes[0].set_aspect("auto")  # so that its rows are level with the bars
         axes[0].plot([0, grid.shape[1], grid.shape[1], 0, 0], [query, query, query + 1, query + 1, query], color=COLOURS[1],
                      linewidth=3, clip_on=False)
         axes[0].set(xlabel="key: looked at", ylabel="query: looks")
         axes[1].pcolormesh(table, cmap=ListedColormap([PALE, COLOURS[5], DARK]), vmin=0, vmax=2, edgecolors="white",
                            linewidth=1.5)
         _labels(axes[1], table.shape, None, None, f"blocks of {size}")
+        axes[1].set_anchor("N")
         for place, kind in np.ndenumerate(table):
             axes[1].text(place[1] + 0.5, place[0] + 0.5, ("skip", "part", "full")[kind], ha="center", va="center", fontsize=7.5,
                          color="white" if kind == 2 else "black")
         told = ""
-        if moved is not None:
+        if key is not None:
             axes[0].plot([key, key + 1, key + 1, key, key], [0, 0, len(grid), len(grid), 0], color=COLOURS[3], linewidth=2,
                          linestyle="--", clip_on=False)
+            told = f" Key {key} ('{keys[key]}') may be looked at by {int(grid[:, key].sum())} of {len(grid)} queries."
+        if moved is not None:
             went = np.asarray(moved)
             leaks = [row for row in range(len(grid)) if went[row] > 0 and not grid[row, key]]
             axes[2].barh(np.arange(len(grid)) + 0.5, went, height=0.8,
                          color=[COLOURS[3] if row in leaks else COLOURS[0] for row in range(len(grid))])
-            axes[2].set(ylim=(len(grid), 0), xlabel="output moved by", yticks=[])
-            axes[2].set_title(f"change of '{keys[key]}'", loc="left", fontsize=9)
+            axes[2].set(ylim=(len(grid), 0), xlabel="output moved by")
+            axes[2].set_yticks(np.arange(len(grid)) + 0.5, queries)
+            axes[2].set_title(f"'{keys[key]}' is changed", loc="left")
             for row in leaks:
                 axes[2].text(0, row + 0.55, " leak!", va="center", fontsize=8, fontweight="bold")
             still = int((went == 0).sum())
             caught = "none that the mask forbids"
             if leaks:
                 caught = f"moved although the mask forbids it: {', '.join(map(str, leaks))}"
-            told = f" After a change at key {key}, {len(went) - still} outputs move, {still} stay exactly as they were; {caught}."
+            told += f" After a change at key {key}, {len(went) - still} outputs move, {still} stay exactly as they were; {caught}."
     seen = ", ".join(str(keys[place]) for place in np.flatnonzero(grid[query])) or "nothing"
     counts = [int((table == kind).sum()) for kind in range(3)]
     return describe(made, f"Mask {values.name}, {len(grid)} queries by {grid.shape[1]} keys. Query {query} ('{queries[query]}') "
@@ -123,17 +130,20 @@ def mask_and_blocks(values: Mask, queries: Sequence[str], keys: Sequence[str], q
                           f"{counts[2]} without.{told}")
 
 
-def compare(got: Mask | Tensor, wanted: Mask | Tensor, titles: tuple[str, str] = ("yours", "wanted")):
-    """Two masks side by side, and where they differ."""
+def compare(got: Mask | Tensor, wanted: Mask | Tensor, titles: tuple[str, str] = ("yours", "wanted"),
+            queries: Sequence[str] | None = None, keys: Sequence[str] | None = None):
+    """Two masks side by side, and where they differ. queries, keys: names of the positions."""
     first, second = _grid(got), _grid(wanted)
     if first.shape != second.shape:
         raise ValueError(f"masks of different shapes: {titles[0]} {first.shape}, {titles[1]} {second.shape}.")
     extra, missing = first & ~second, second & ~first
     with look():
-        made, axes = figure(9, 1.2 + 0.3 * len(first), 1, 3)
-        _cells(axes[0], first, None, None, titles[0])
-        _cells(axes[1], second, None, None, titles[1])
-        _cells(axes[2], first & second, None, None, "differences")
+        high = 1.2 + 0.3 * len(first) if keys is None else 2.1 + 2.6 * len(first) / first.shape[1]
+        made, axes = figure(9, high, 1, 3)
+        rows = queries and [""] * len(queries)  # named once, at the left
+        _cells(axes[0], first, queries, keys, titles[0])
+        _cells(axes[1], second, rows, keys, titles[1])
+        _cells(axes[2], first & second, rows, keys, "differences")
         for cells, colour, sign in ((extra, COLOURS[3], "+"), (missing, COLOURS[1], "−")):
             for q, k in zip(*np.nonzero(cells)):
                 axes[2].fill_between([k, k + 1], q, q + 1, color=colour)
@@ -181,25 +191,28 @@ def weights(probabilities: Tensor, queries: Sequence[str] | None = None, keys: S
 
 
 def ribbon(words: Sequence[str], numbers: Sequence[int], so_far: bool = False, columns: int = 14):
-    """A text with its phi: under each word the number of the picture it sees (0: none), in that picture's colour.
+    """A text with its phi: under the words the number of the picture they see (0: none), in that picture's colour.
 
     so_far: it sees that picture and all before it
     """
+    from matplotlib.patches import Rectangle
+
     rows = -(-len(words) // columns)
     with look():
-        made, (axes,) = figure(0.78 * min(columns, len(words)) + 0.6, 0.75 * rows + 0.3)
-        for place, (word, number) in enumerate(zip(words, numbers)):
+        made, axes = sheet(0.78 * min(columns, len(words)), 0.62 * rows)
+        for place, word in enumerate(words):
             row, column = divmod(place, columns)
+            axes.text(column + 0.5, -row - 0.2, word, ha="center", va="center", fontsize=8.5,
+                      fontweight="bold" if word.startswith("<") else "normal")
+        for (row, number), run in groupby(range(len(words)), lambda place: (place // columns, numbers[place])):
+            run = [place % columns for place in run]  # neighbours that see the same: one band
             seen = range(1, number + 1) if so_far and number else [number]
             for part, one in enumerate(seen):
-                axes.fill_between([column + 0.03, column + 0.97], -row - 0.62 + 0.32 * part / len(seen),
-                                  -row - 0.62 + 0.32 * (part + 1) / len(seen),
-                                  color=PALE if not one else COLOURS[(one - 1) % len(COLOURS)], linewidth=0)
-            axes.text(column + 0.5, -row - 0.12, word, ha="center", va="center", fontsize=8.5,
-                      fontweight="bold" if word.startswith("<") else "normal")
-            axes.text(column + 0.5, -row - 0.46, str(number), ha="center", va="center", fontsize=8.5,
-                      color="white" if number and not so_far else "black")
-        axes.set(xlim=(0, min(columns, len(words))), ylim=(-rows + 0.25, 0.1))
-        axes.set_axis_off()
+                colour = PALE if not one else COLOURS[(one - 1) % len(COLOURS)]
+                axes.add_patch(Rectangle((run[0] + 0.03, -row - 0.82 + 0.42 * part / len(seen)), len(run) - 0.06, 0.42 / len(seen),
+                                         facecolor=colour, linewidth=0))
+            axes.text((run[0] + run[-1] + 1) / 2, -row - 0.61, str(number) if len(run) < 3 else f"picture {number}" if number else
+                      "no picture", ha="center", va="center", fontsize=8.5, color="black" if so_far else ink(colour))
+        axes.set(xlim=(0, min(columns, len(words))), ylim=(-rows, 0))
     told = " ".join(f"{word}({number})" for word, number in zip(words, numbers))
     return describe(made, f"Which picture each word sees{', with all before it' if so_far else ''} (0: none): {told}.")

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from vlmcourse.lab.draw import curves, pictures
-from vlmcourse.lab.draw.style import Page
+from vlmcourse.lab.draw.style import Page, heading, placed
 from vlmcourse.play.lesson import play
 
 THRESHOLDS = tuple(number / 20 for number in range(21))
@@ -57,16 +57,16 @@ def filtered(images: np.ndarray, texts: Sequence[str], probability: Tensor, nois
     first = curves({name: points for name, points in named.items() if points}, "threshold", "share",
                    chance=noisy.float().mean().item())
     first.axes[0].axvline(threshold, color="black", linewidth=1.5)
-    first.axes[0].set(xlim=(0, 1), ylim=(-0.03, 1.03))
+    first.axes[0].set(xlim=(-0.01, 1.01), ylim=(-0.03, 1.03))
     now = at_threshold(probability, noisy, threshold)
     told = (f"threshold {threshold:.2f}: {now.out} of {len(texts)} out; precision {_of(now.right, now.out)}, "
             f"recall {_of(now.right, now.noise)}")
-    first.axes[0].set_title(told, loc="left", fontweight="normal")
+    heading(placed(first).axes[0], told)
     keep = (probability >= threshold)[:len(images)]
     captions = [f"{'kept' if one else 'out'} {value:.2f}: {text}" for one, value, text in zip(keep, probability, texts)]
     last = pictures(images, captions, (keep == ~noisy[:len(images)]).tolist())
     return Page((first, last), f"Precision and recall over the threshold. At {told}; throwing out at random would have precision "
-                               f"{noisy.float().mean():.2f}. {last.description}")
+                               f"{noisy.float().mean():.2f}. Green frames: the filter is right, red: wrong. {last.description}")
 
 
 def threshold_explorer(images: np.ndarray, texts: Sequence[str], probability: Tensor, noisy: Tensor,

@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from vlmcourse.lab import tokens, world
-from vlmcourse.lab.draw import bars, embeddings, matches, picture_and_bars
+from vlmcourse.lab.draw import bars, embeddings, picture_and_bars, pictures
+from vlmcourse.lab.draw.style import heading, placed
 from vlmcourse.lab.evaluate import retrieval
-from vlmcourse.play.lesson import play, row
+from vlmcourse.play.lesson import only, play, row
 from vlmcourse.play.zero_shot import classify
 
 VIEWS = ("classes", "nearest pictures", "nearest captions", "modality gap")
@@ -46,10 +47,10 @@ def gap(shown: Gallery, share: float):
     """Images and texts in the plane of their main axes, the texts moved over a share of the gap; does retrieval change?"""
     text = moved(shown, share)
     found = retrieval(shown.image, text)
-    made = embeddings(shown.image, text)
+    made = placed(embeddings(shown.image, text))
     told = (f"gap closed {share:.0%}: image to text R@1 {found['image to text R@1']:.2f}, text to image "
             f"{found['text to image R@1']:.2f}, of {len(text)}")
-    made.axes[0].set_title(told, loc="left", fontweight="normal")
+    heading(made.axes[0], told)
     made.description = f"{told}. {made.description}"
     return made
 
@@ -62,21 +63,19 @@ def nearest_captions(shown: Gallery, number: int, most: int = 6):
     made = bars({"\n".join(textwrap.wrap(("its own: " if index == number else "") + shown.texts[index], 40)): {"cosine": value}
                  for index, value in zip(order.tolist(), values.tolist())}, "cosine", sideways=True)
     rank = int((cosines > cosines[number]).sum()) + 1
-    made.axes[0].set_title(f"its own caption is number {rank} of {len(cosines)}", loc="left", fontweight="normal")
+    heading(placed(made, left=3.4).axes[0], f"its own caption is number {rank} of {len(cosines)}")
     made.description = f"Picture {number}; its own caption is number {rank} of {len(cosines)}. {made.description}"
     return made
 
 
 @torch.no_grad()
-def nearest_pictures(model, shown: Gallery, query: str):
+def nearest_pictures(model, shown: Gallery, query: str, most: int = 6):
     """The pictures that fit a text best. Raises ValueError for words that nobody knows."""
-    vector = model.encode_text(tokens.encode([query], model.config.context))
-    cosines = vector @ shown.image.T
-    made = matches([query], shown.images, cosines, [int((vector @ shown.text.T).argmax())], k=6)
-    best = cosines[0].topk(3)
-    made.description = (f"Pictures nearest to '{query}', best first: " + "; ".join(
-        f"'{shown.texts[index]}' {value:.2f}" for index, value in zip(best.indices.tolist(), best.values.tolist())) +
-        ". Framed: the picture whose own caption is nearest to the query.")
+    cosines = (model.encode_text(tokens.encode([query], model.config.context)) @ shown.image.T)[0]
+    values, order = cosines.topk(min(most, len(cosines)))
+    captions = [f"{value:.2f}: {shown.texts[index]}" for index, value in zip(order.tolist(), values.tolist())]
+    made = pictures(shown.images[order.numpy()], captions)
+    made.description = f"Pictures nearest to '{query}' by cosine, best first, with their own captions: {'; '.join(captions)}."
     return made
 
 
@@ -90,8 +89,8 @@ def played(model, shown: Gallery, view: str, number: int, classes: str, template
         return nearest_pictures(model, shown, query)
     names = [name.strip().lower() for name in classes.split(",") if name.strip()]
     found = classify(model, shown.images[number], names, template, scale=scale)
-    made = picture_and_bars(shown.images[number], found, "probability of the class", chance=1 / len(found))
-    made.axes[1].set_title(f"scale {scale:.1f}, temperature {1 / scale:.3f}", loc="left", fontweight="normal")
+    made = picture_and_bars(shown.images[number], found, "probability of the class", 1 / len(found),
+                            f"scale {scale:.1f}, temperature {1 / scale:.3f}")
     made.description = f"'{shown.texts[number]}', scale {scale:.1f}, prompt '{template}'. {made.description}"
     return made
 
@@ -111,5 +110,7 @@ def clip_playground(model, shown: Gallery, classes: str = "cat, dog, car, apple"
                                       continuous_update=False, readout_format=".1f")
     text = ipywidgets.Text(value=query, description="query", continuous_update=False, layout=wide)
     share = ipywidgets.FloatSlider(value=0, min=0, max=1, step=0.1, description="close gap", continuous_update=False)
+    wanted = dict(zip(VIEWS, ([number, scale, names, prompt], [text], [number], [share])))
     play([view, row(number, scale, share), names, prompt, text],
-         lambda: played(model, shown, view.value, number.value, names.value, prompt.value, scale.value, text.value, share.value))
+         lambda: played(model, shown, view.value, number.value, names.value, prompt.value, scale.value, text.value, share.value),
+         lambda: only([number, scale, share, names, prompt, text], wanted[view.value]))

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from vlmcourse.lab import tokens, world
-from vlmcourse.lab.draw import bars, page, pictures, ribbon
+from vlmcourse.lab.draw import page, pictures, ribbon, shares
 from vlmcourse.lab.world.pages import Part, tagged
 from vlmcourse.lab.world.scenes import Draws
 from vlmcourse.parts.masks import phi
-from vlmcourse.play.lesson import play, row
+from vlmcourse.play.lesson import only, play, row
 
 Answer = Callable[[Sequence[Part], Sequence[str]], Mapping[str, float]]
 MOST = 4
@@ -57,9 +57,8 @@ def built(answer: Answer, examples: Sequence[tuple[str, str]], query: str, size:
     first = pictures(np.stack([world.render(scene, size) for scene in shown]),
                      [*(f"{number + 1}: this is {world.article(name)}" for number, (_, name) in enumerate(examples)),
                       f"{len(shown)}: this is a ?"])
-    last = bars({name: {"with the support's pictures": given[name], "without them": blind[name]} for name in choices},
-                "probability among these names", chance=1 / len(choices), sideways=True)
-    last.axes[0].set_xlim(0, 1)
+    last = shares({name: {"with the examples' pictures": given[name], "without them": blind[name]} for name in choices},
+                  "probability among these names", chance=1 / len(choices))
     return page(first, ribbon(words, numbers), last)
 
 
@@ -78,4 +77,5 @@ def few_shot_builder(answer: Answer, examples: Sequence[tuple[str, str]] = (("ca
              for number, (word, name) in enumerate(given)]
     asked = ipywidgets.Dropdown(options=nouns, value=query, description="asked", layout=narrow)
     play([count, *(row(*line) for line in lines), asked],
-         lambda: built(answer, [(word.value, name.value) for word, name in lines[:count.value]], asked.value))
+         lambda: built(answer, [(word.value, name.value) for word, name in lines[:count.value]], asked.value),
+         lambda: only(sum(lines, ()), sum(lines[:count.value], ())))

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from vlmcourse.lab.draw import bars, curves, picture_and_bars
-from vlmcourse.lab.draw.style import Page
+from vlmcourse.lab.draw import bars, picture_and_bars
+from vlmcourse.lab.draw.style import COLOURS, MARKERS, describe, figure, heading, look, placed
 from vlmcourse.parts.layers import TanhGate
-from vlmcourse.play.lesson import play, row
+from vlmcourse.play.lesson import only, play, row
 
 VIEWS = ("over training", "by hand", "gradients")
 WIDEST = 0.999
@@ -36,12 +36,12 @@ class Replay:
 
 
 @contextmanager
-def gates_at(model: nn.Module, value: float) -> Iterator[None]:
-    """Every tanh gate is open by `value` in here, 0 to 1; afterwards each is as it was.
+def gates_at(model: nn.Module, value: float, name: str = "") -> Iterator[None]:
+    """Every tanh gate, or the one of this name, is open by `value` in here, 0 to 1; afterwards each is as it was.
 
-    Raises ValueError for another value, or a model without gates.
+    Raises ValueError for another value, or a model without such gates.
     """
-    gates = [module for module in model.modules() if isinstance(module, TanhGate)]
+    gates = [module for called, module in model.named_modules() if isinstance(module, TanhGate) and name in ("", called)]
     if not 0 <= value <= 1 or not gates:
         raise ValueError(f"gates at {value} of a model that has {len(gates)} of them; expected 0 to 1, and a model with gates, "
                          "such as Flamingo.")
@@ -90,50 +90,61 @@ def _short(name: str) -> str:
 
 
 def replayed(replay: Replay, number: int):
-    """Gates and losses over training up to record `number`, counted from 0."""
-    shown = replay.steps[:number + 1]
-    opened = curves({_short(name): dict(zip(shown, values)) for name, values in replay.gates.items()}, "step",
-                    "gate, tanh(alpha)")
-    opened.axes[0].axhline(0, color="black", linewidth=0.8)
-    losses = curves({"with pictures": dict(zip(shown, replay.loss))}, "step", "loss",
-                    lines={"gates shut: language model alone": replay.blind})
-    for made in (opened, losses):
-        made.axes[0].set_xlim(0, replay.steps[-1] + 1)
-        made.axes[0].legend(loc="upper left", bbox_to_anchor=(1, 1))
-        for line in made.axes[0].lines:
-            line.set_markersize(3)
-    now = ", ".join(f"{_short(name)} {values[len(shown) - 1]:.3f}" for name, values in replay.gates.items())
-    return Page((opened, losses), f"Step {shown[-1]} of {replay.steps[-1]}. Gates: {now}. Loss {replay.loss[len(shown) - 1]:.3f}"
-                                  f"; with all gates shut the trained model's loss is {replay.blind:.3f}.")
+    """Gates and losses over training up to record `number`, counted from 0; what is to come is pale."""
+    shown = slice(number + 1)
+    with look():
+        made, (gates, loss) = figure(7.6, 5, 2, 1, sharex=True)
+        for axes, lines in ((gates, {_short(name): values for name, values in replay.gates.items()}),
+                            (loss, {"with pictures": replay.loss})):
+            for (name, values), colour, marker in zip(lines.items(), COLOURS, MARKERS):
+                axes.plot(replay.steps[shown], values[shown], color=colour, label=name, marker=marker, markersize=4, markevery=[-1])
+                axes.plot(replay.steps, values, color=colour, alpha=0.2, linewidth=1)
+        gates.axhline(0, color="black", linewidth=0.8)
+        loss.axhline(replay.blind, color=COLOURS[3], linestyle="-.", linewidth=1.5, label="gates shut:\nlanguage model alone")
+        gates.set(ylabel="gate, tanh(α)", xlim=(0, replay.steps[-1] + 1))
+        loss.set(ylabel="loss", xlabel="step")
+        for axes in (gates, loss):
+            axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+            axes.locator_params(nbins=5)
+    now = ", ".join(f"{_short(name)} {values[number]:.3f}" for name, values in replay.gates.items())
+    return describe(placed(made, left=0.95, right=2.2, top=0.1), f"Step {replay.steps[number]} of {replay.steps[-1]}. Gates: {now}. Loss {replay.loss[number]:.3f}; with all "
+                          f"gates shut the trained model's loss is {replay.blind:.3f}.")
+
+
+@contextmanager
+def _opened(model: nn.Module, value: float | None, name: str) -> Iterator[str]:
+    """Gates as `by_hand` and `heard` want them, and how one says that."""
+    if value is None:
+        yield "gates as trained"
+    else:
+        with gates_at(model, value, name):
+            yield f"all gates at {value:.2f}" if not name else f"gate of {_short(name)} at {value:.2f}, the others as trained"
 
 
 def by_hand(model: nn.Module, image: np.ndarray, ask: Callable[[], tuple[Mapping[str, float], str]],
-            value: float | None):
-    """The next word's probabilities and what the model writes, with all gates at `value` (None: as they were trained)."""
-    if value is None:
-        (found, said), where = ask(), "gates as trained"
-    else:
-        with gates_at(model, value):
-            (found, said), where = ask(), f"all gates at {value:.2f}"
-    made = picture_and_bars(image, found, "probability of the next word")
-    made.axes[1].set_title(f"{where}\nit writes: {said}", loc="left", fontsize=9)
+            value: float | None, name: str = ""):
+    """The next word's probabilities and what the model writes, with all gates at `value` (None: as they were trained).
+
+    name  of the only gate that is moved
+    """
+    with _opened(model, value, name) as where:
+        found, said = ask()
+    said = said or "(nothing: it stops at once)"
+    made = picture_and_bars(image, found, "probability of the next word", title=f"{where}\nit writes: {said}")
     made.description = f"{where}; the model writes '{said}'. {made.description}"
     return made
 
 
-def heard(model: nn.Module, batch: dict, value: float | None):
-    """Which parameters get a gradient, with all gates at `value` (None: as they were trained)."""
-    if value is None:
+def heard(model: nn.Module, batch: dict, value: float | None, name: str = ""):
+    """Which parameters get a gradient, with all gates, or the one of this name, at `value` (None: as they were trained)."""
+    with _opened(model, value, name) as where:
         found = gradients(model, batch)
-    else:
-        with gates_at(model, value):
-            found = gradients(model, batch)
-    made = bars({name: {"norm of the gradient": norm} for name, norm in found.items()}, "norm of the gradient", sideways=True)
-    silent = [name for name, norm in found.items() if norm == 0]
-    where = "as trained" if value is None else f"at {value:.2f}"
-    made.axes[0].set_title(f"gates {where}; no gradient at all:\n{', '.join(silent) or 'nobody'}", loc="left", fontsize=9,
-                           fontweight="normal")
-    made.description = f"Gates {where}. Without any gradient: {', '.join(silent) or 'nobody'}. {made.description}"
+    made = bars({f"{part}{'' if norm else ': none'}": {"norm of the gradient": norm} for part, norm in found.items()},
+                "norm of the gradient", sideways=True)
+    silent = ", ".join(part for part, norm in found.items() if norm == 0) or "nobody"
+    heading(placed(made, left=2.6, top=0.5).axes[0], f"{where}; no gradient at all:\n{silent}")
+    told = ", ".join(f"{part} {norm:.3g}" for part, norm in found.items())
+    made.description = f"Norm of the gradient by group of parameters, {where}: {told}. Without any gradient: {silent}."
     return made
 
 
@@ -146,21 +157,32 @@ def gate_explorer(model: nn.Module, replay: Replay, ask: Callable[[int, str], tu
     """
     import ipywidgets
 
+    last = len(replay.steps) - 1
     view = ipywidgets.ToggleButtons(options=VIEWS, description="show", style={"button_width": "9em"})
-    when = ipywidgets.IntSlider(value=len(replay.steps) - 1, min=0, max=len(replay.steps) - 1, description="record",
-                                continuous_update=False)
-    hand = ipywidgets.Checkbox(value=False, description="set the gates by hand")
-    value = ipywidgets.FloatSlider(value=0, min=0, max=1, step=0.05, description="gates", continuous_update=False)
+    when = ipywidgets.SelectionSlider(options=[(str(step), place) for place, step in enumerate(replay.steps)], value=last,
+                                      description="step", continuous_update=False)
+    again = ipywidgets.Play(min=0, max=last, value=0, interval=400)
+    hand = ipywidgets.Checkbox(value=False, description="set them by hand")
+    which = ipywidgets.Dropdown(options=[("all gates", ""), *((_short(name), name) for name, module in model.named_modules()
+                                                              if isinstance(module, TanhGate))], description="which")
+    value = ipywidgets.FloatSlider(value=0, min=0, max=1, step=0.05, description="open by", continuous_update=False)
     number = ipywidgets.IntSlider(value=0, min=0, max=len(images) - 1, description="picture", continuous_update=False)
     typed = ipywidgets.Combobox(value=texts[0], options=list(texts), description="text", continuous_update=False,
                                 layout={"width": "min(34em, 100%)"})
+
+    def prepared() -> None:
+        only([again, when, hand, which, value, number, typed],
+             {VIEWS[0]: [again, when], VIEWS[1]: [hand, which, value, number, typed], VIEWS[2]: [hand, which, value]}[view.value])
 
     def drawn():
         at = value.value if hand.value else None
         if view.value == "over training":
             return replayed(replay, when.value)
         if view.value == "gradients":
-            return heard(model, batch, at)
-        return by_hand(model, images[number.value], lambda: ask(number.value, typed.value), at)
+            return heard(model, batch, at, which.value)
+        return by_hand(model, images[number.value], lambda: ask(number.value, typed.value), at, which.value)
 
-    play([view, when, row(hand, value), row(number, typed)], drawn)
+    ipywidgets.jslink((again, "value"), (when, "index"))
+    for field in (value, which):  # who moves a gate wants it by hand
+        field.observe(lambda change: setattr(hand, "value", True), "value")
+    play([view, row(when, again), hand, row(which, value), row(number, typed)], drawn, prepared)

@@ -13,7 +13,7 @@ from vlmcourse.lab.draw import compare, mask_and_blocks, page
 from vlmcourse.lab.world import Draws
 from vlmcourse.parts import masks
 from vlmcourse.parts.attention import attend
-from vlmcourse.play.lesson import play, row
+from vlmcourse.play.lesson import offer, only, play, row, worded
 
 IMAGE, PAD, DOCUMENT = "<image>", "<pad>", "|"
 TEXT = "the <image> cat sat <image> a dog"
@@ -73,7 +73,10 @@ PATTERNS: dict[str, Callable[[tuple[str, ...], int], Pattern]] = {
     "Flamingo, ablation: all images so far": _flamingo(masks.images_so_far),
     "packed documents": _packed,
     "ViLBERT, VL-BERT: padding only": _padded}
-"""Every row of the mask table: (words, number) -> Pattern. The number is of seen words, of queries or of latents."""
+"""Every row of the mask table: (words, number) -> Pattern."""
+NUMBERED = {"prefix LM": "prefix", **dict.fromkeys(filter(lambda name: "BLIP-2" in name, PATTERNS), "queries"),
+            **dict.fromkeys(filter(lambda name: "Flamingo" in name, PATTERNS), "latents")}
+"""What the number is of: words that all may see, queries, or latents of a picture. Other rows of the table have none."""
 
 
 def pattern(name: str, text: str, number: int) -> Pattern:
@@ -126,7 +129,9 @@ def explored(shown: Pattern, query: int, key: int, changed: bool = False, suspec
     query, key = min(query, shown.mask.queries - 1), min(key, shown.mask.keys - 1)
     used = broken(shown.mask) if suspect else shown.mask
     first = mask_and_blocks(shown.mask, shown.queries, shown.keys, query, key=key, moved=moved(used, key) if changed else None)
-    return page(first, compare(shown.mask.dense()[:1], measured(used), ("declared", "measured"))) if seen else first
+    if not seen:
+        return first
+    return page(first, compare(measured(used), shown.mask.dense()[:1], ("measured", "declared"), shown.queries, shown.keys))
 
 
 def mask_explorer(text: str = TEXT, names: Sequence[str] = tuple(PATTERNS)) -> None:
@@ -138,11 +143,19 @@ def mask_explorer(text: str = TEXT, names: Sequence[str] = tuple(PATTERNS)) -> N
     typed = ipywidgets.Text(value=text, description="text", continuous_update=False, layout=wide,
                             placeholder=f"words; {IMAGE}, {PAD} and {DOCUMENT} have a meaning")
     number = ipywidgets.IntSlider(value=2, min=1, max=4, description="number", continuous_update=False)
-    query = ipywidgets.IntSlider(value=3, min=0, max=MOST + 3, description="query", continuous_update=False)
-    key = ipywidgets.IntSlider(value=4, min=0, max=MOST + 3, description="key", continuous_update=False)
+    query, key = (ipywidgets.SelectionSlider(options=[(str(place), place) for place in range(MOST)], value=at, description=of,
+                                             continuous_update=False) for of, at in (("query", 3), ("key", 4)))
     changed = ipywidgets.ToggleButton(description="change what the key holds", layout={"width": "16em"})
     suspect = ipywidgets.ToggleButton(description="use a mask that lies", layout={"width": "16em"})
     seen = ipywidgets.ToggleButton(description="declared = measured?", layout={"width": "16em"})
-    play([name, typed, row(number, query, key), row(changed, suspect, seen)],
-         lambda: explored(pattern(name.value, typed.value, number.value), query.value, key.value, changed.value, suspect.value,
-                          seen.value))
+    now: list[Pattern] = []
+
+    def prepared() -> None:
+        now[:] = [pattern(name.value, typed.value, number.value)]
+        for field, words in ((query, now[0].queries), (key, now[0].keys)):
+            offer(field, [(f"{place}: {word}", place) for place, word in enumerate(words)])
+        only([number], [number] if name.value in NUMBERED else [])
+        number.description = NUMBERED.get(name.value, "number")
+
+    play([name, typed, worded(query, key, number), row(changed, suspect, seen)],
+         lambda: explored(now[0], query.value, key.value, changed.value, suspect.value, seen.value), prepared)

@@ -9,11 +9,14 @@ import torch
 from torch import Tensor
 
 from vlmcourse.lab import tokens
+from vlmcourse.lab.draw import shares
 from vlmcourse.parts.generate import beam, greedy, nucleus, write
 from vlmcourse.play.language import at_share
-from vlmcourse.play.lesson import play, row
+from vlmcourse.play.lesson import offer, only, play, row, worded
 
 WAYS = ("greedy", "beam", "nucleus")
+MOST = 6
+"""Words whose probabilities are drawn."""
 
 
 @dataclass(frozen=True)
@@ -47,20 +50,38 @@ def written(model, prompt: str, way: Way, most: int = 12, **context) -> list[str
     return tokens.tokenizer().convert_ids_to_tokens(said.tolist())
 
 
+def left(logits: Tensor, names: list[str], way: Way, above: str = ""):
+    """The likeliest next words, and what a way leaves of them to draw from. logits (V,), names of all V words; above: a title."""
+    if way.name == "nucleus":
+        return at_share(logits, names, way.p, way.temperature, above, MOST)
+    found, order = logits.softmax(-1), logits.argsort(descending=True)[:MOST].tolist()
+    kept = {"greedy": {"greedy": 1.0}}.get(way.name, {})
+    told = ("greedy takes the likeliest word, always" if kept else
+            f"beam search draws nothing: it keeps the {way.beams} likeliest rows of words")
+    made = shares({names[index]: {"model": found[index].item(), **{name: share * (index == order[0]) for name, share in kept.items()}}
+                   for index in order}, "probability", title=f"{above}{told}")
+    made.description = f"{told[0].upper()}{told[1:]}. {made.description}"
+    return made
+
+
 @torch.no_grad()
-def sampled(model, prompt: str, way: Way, word: int = 0, most: int = 12, **context):
-    """What was written, over the probabilities of its word number `word`: the model's, and what is left of them to draw from."""
-    said = written(model, prompt, way, most, **context)
+def sampled(model, prompt: str, way: Way, word: int = 0, most: int = 12, said: list[str] | None = None, **context):
+    """What was written, over the probabilities of its word number `word`: the model's, and what is left of them to draw from.
+
+    said  what `written` wrote, if that is known
+    """
+    said = said or written(model, prompt, way, most, **context)
     word = min(word, len(said) - 1)
     before = " ".join([prompt, *said[:word]])
     so_far = torch.tensor([tokens.tokenizer().convert_tokens_to_ids(said[:word])], dtype=torch.long)
     ids = torch.cat([_start(prompt), so_far], dim=1)
     logits = model(ids, **context)[0, -1]
     names = tokens.tokenizer().convert_ids_to_tokens(range(len(logits)))
-    made = at_share(logits, names, way.p, way.temperature)
     whole = " ".join([prompt, "→", *(f"[{one}]" if place == word else one for place, one in enumerate(said))])
-    made.suptitle("\n".join(textwrap.wrap(f"{way.name}: {whole}", 84)), x=0.01, ha="left", fontsize=10)
-    made.description = f"Written by {way.name}: '{whole}'. Probabilities of the next word after '{before}'. {made.description}"
+    taken = f"'{said[word]}' was taken ({logits.softmax(-1)[names.index(said[word])]:.3f} by the model)"
+    made = left(logits, names, way, "\n".join([*textwrap.wrap(f"{way.name}: {whole}", 84), taken, ""]))
+    made.description = (f"Written by {way.name}: '{whole}'. Probabilities of the next word after '{before}', where {taken}. "
+                        f"{made.description}")
     return made
 
 
@@ -75,7 +96,19 @@ def sampling_explorer(model, prompt: str = "a picture of a", most: int = 12, **c
                                      style={"description_width": "initial"})
     beams = ipywidgets.IntSlider(value=3, min=1, max=8, description="beams", continuous_update=False)
     seed = ipywidgets.IntSlider(value=0, min=0, max=20, description="draw", continuous_update=False)
-    word = ipywidgets.IntSlider(value=0, min=0, max=most - 1, description="word", continuous_update=False)
-    play([typed, name, row(p, warmth, beams), row(seed, word)],
-         lambda: sampled(model, typed.value, Way(name.value, p.value, warmth.value, beams.value, seed.value), word.value, most,
-                         **context))
+    word = ipywidgets.SelectionSlider(options=range(most), value=0, description="word", continuous_update=False)
+    kept: dict[tuple, list[str]] = {}  # another word of what is written already needs no writing
+
+    def state() -> tuple[str, Way]:
+        return typed.value, Way(name.value, p.value, warmth.value, beams.value, seed.value)
+
+    def prepared() -> None:
+        if state() not in kept:
+            said = written(model, *state(), most, **context)
+            kept.clear()
+            kept[state()] = said
+        offer(word, [(f"{place + 1}: {one}", place) for place, one in enumerate(kept[state()])])
+        only([p, warmth, seed, beams], {"nucleus": [p, warmth, seed], "beam": [beams]}.get(name.value, []))
+
+    play([typed, name, row(p, warmth, seed, beams), worded(word)],
+         lambda: sampled(model, *state(), word.value, most, kept[state()], **context), prepared)

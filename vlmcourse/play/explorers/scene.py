@@ -31,8 +31,7 @@ def composed(things: Sequence[tuple[str, str]], background: str, size: float = 0
 def asked(scene: world.Scene, name: str, ask: Ask, text: str, size: int = 128):
     """The scene beside what a model answers. size: of the drawing, in pixels; models see it in theirs."""
     found = ask(scene, text)
-    made = picture_and_bars(world.render(scene, size), found, "probability")
-    made.axes[1].set_title(f"{name}: {text}", loc="left", fontsize=9)
+    made = picture_and_bars(world.render(scene, size), found, "probability", title=f"{name}: {text}")
     split = world.split_of(scene.words, scene.background)
     said = {"train": "training shows such compositions", "test": "a composition that training never shows",
             "novel": "with a noun that training never shows"}[split]
@@ -42,8 +41,12 @@ def asked(scene: world.Scene, name: str, ask: Ask, text: str, size: int = 128):
 
 
 def scene_maker(models: Mapping[str, Ask], text: str = "a picture of a", first: Sequence[tuple[str, str]] = (
-        ("cat", "top left"), ("car", "bottom right"), (NOTHING, "middle"))) -> None:
-    """Displays the maker. models: {name: (scene, text) -> {answer: probability}}, such as recipes.explored.askers()."""
+        ("cat", "top left"), ("car", "bottom right"), (NOTHING, "middle")), texts: Mapping[str, str] = {}) -> None:
+    """Displays the maker.
+
+    models  {name: (scene, text) -> {answer: probability}}, such as recipes.explored.askers()
+    texts   what to ask those models first that want another form than `text`
+    """
     import ipywidgets
 
     nouns = [NOTHING, *sorted(one.word for one in world.nouns())]
@@ -55,6 +58,11 @@ def scene_maker(models: Mapping[str, Ask], text: str = "a picture of a", first: 
     size = ipywidgets.FloatSlider(value=0.42, min=0.2, max=0.6, step=0.02, description="size", continuous_update=False)
     model = ipywidgets.Dropdown(options=list(models), description="model", layout=narrow)
     typed = ipywidgets.Text(value=text, description="ask", continuous_update=False, layout={"width": "min(34em, 100%)"})
+    def its_text(change: dict) -> None:
+        if typed.value == texts.get(change["old"], text):  # nothing of one's own
+            typed.value = texts.get(change["new"], text)
+
+    model.observe(its_text, "value")
     play([*(row(*pair) for pair in things), row(background, size), row(model, typed)],
          lambda: asked(composed([(word.value, place.value) for word, place in things], background.value, size.value), model.value,
                        models[model.value], typed.value))

@@ -1,0 +1,712 @@
+# %% [markdown]
+# # 09 · Side by side, and what they can't do
+#
+# **After this lesson you can** build the smallest bridge from a picture to a language model in ten lines; compare five ways of bridging on equal terms, and say what is not equal; measure hallucination so that a model which always says yes doesn't win; spoil a prompt in seven ways to find out whether its examples teach a task or only name it; and say, of each failure, which part of the system is to blame.
+#
+# | | |
+# |---|---|
+# | You need | lessons 02 (CLIP), 04 (the language model), 05 to 08 (Frozen, BLIP, BLIP-2, Flamingo); 01 and 03 help |
+# | Time | about 100 minutes to work through; running all cells takes about @@MINUTES@@ minutes on 2 cores, most of it training six systems, which are kept for the next time; 2 GB of memory |
+# | Papers | POPE: Li et al. 2023, *Evaluating Object Hallucination in Large Vision-Language Models*, [arXiv 2305.10355](https://arxiv.org/abs/2305.10355). Min et al. 2022, *Rethinking the Role of Demonstrations*, [2202.12837](https://arxiv.org/abs/2202.12837). ClipCap: Mokady et al. 2021, [2111.09734](https://arxiv.org/abs/2111.09734). LiMBeR: Merullo et al. 2022, [2209.15162](https://arxiv.org/abs/2209.15162) |
+# | Course code | `vlmcourse/recipes/bridges.py`, `recipes/answering.py`, `lab/world/habits.py`, `lab/world/probes.py`, `lab/evaluate/probing.py` |
+#
+# Letters for axes: **B** batch, **T** text tokens, **P** patches, **D** width, **M** pictures, **N** questions, **C** choices.
+
+# %%
+import numpy as np
+import torch
+from IPython.display import Markdown
+from torch import nn
+
+from vlmcourse import recipes
+from vlmcourse.lab import draw, evaluate, tokens, watch, world
+from vlmcourse.lab.evaluate import probing
+from vlmcourse.lab.train import Scale
+from vlmcourse.lab.world import habits, pages, probes, prompts, shots
+from vlmcourse.parts import language
+from vlmcourse.play import bridges as checks
+from vlmcourse.play.lesson import attempt, predict
+from vlmcourse.recipes import answering, bridges
+
+scale = Scale.named()
+size = scale.image_size
+small_run = scale.name == "smoke"  # the course's own tests run this page in seconds
+count = 16 if small_run else 128
+few = 8 if small_run else 48
+_ = torch.manual_seed(0)
+
+# %% [markdown]
+# ## The question
+#
+# Every paper of lessons 05 to 08 compares itself with the others by its own pictures, its own language model, its own budget. Then a table shows who is better, and nobody knows why. So first: **what does the bridge itself contribute**, when pictures, captions, language model, steps, batches and seeds are the same? And second, the question that the lecture ends with: a system that answers well from a few examples, **has it learnt a task from them, or only found one it knew? Does it look at the pictures at all?** Both are questions about *controls*, not about scores.
+#
+# ## 1. What stands between
+#
+# On the left a picture, on the right a language model that never changes. Six systems, and what each puts between them:
+#
+# | system | what the language model gets of a picture | what learns | papers |
+# |---|---|---|---|
+# | CLIP + linear map | two vectors in the place of two words | one matrix behind CLIP's frozen summary | LiMBeR |
+# | CLIP + MLP | the same | the same with one hidden layer | ClipCap (which by default tunes the language model, too) |
+# | Frozen | the same | a whole image tower, from nothing | lesson 05 |
+# | BLIP | nothing: there is no language model | a decoder of its own, from nothing, and CLIP's tower, which learns on | lesson 06 |
+# | BLIP-2 | several vectors, of queries that looked at all patches | a Q-Former and a matrix, in two stages | lesson 07 |
+# | Flamingo | nothing in the text; every word may look aside, in each layer | resampler, gated blocks | lesson 08 |
+#
+# The table is a claim. Let the systems say it themselves: parameters that learn, and places that a picture takes in the text.
+
+# %%
+shore = bridges.banks(scale)  # CLIP's tower and the language model, both frozen: trained now, or found
+pictures = shore.pictures
+print("the banks, frozen:", not any(p.requires_grad for part in (shore.vision, shore.tower, shore.lm) for p in part.parameters()))  # NBVAL_CHECK_OUTPUT
+print(f"budget: {shore.steps} steps of {shore.budget.batch} pictures, out of {shore.budget.pictures:,} different ones")
+
+# %% [markdown]
+# ### The same pictures for all, with habits
+#
+# On the web forks come with knives, and there are more dogs than accordions. Whoever learns from such pictures can *guess*. So that guessing can be caught, these pictures have habits that we know: one noun in nine is shown far more often than the rest, everything has a **companion** that stands beside it three times in five when two things are shown, and one picture in twenty is a sign with digits. The test has no such habits.
+
+# %%
+shown = [pictures.picture(index) for index in range(12)]
+draw.show(draw.pictures(np.stack([habits.drawn(one, size) for one in shown]), [pictures.text(index) for index in range(12)]),
+          credit=world.ATTRIBUTION)
+print("shown often:", ", ".join(habits.popular()[:6]), "...")
+print("companions:", ", ".join(f"{word} and {habits.companion(word)}" for word in habits.popular()[:4]), "...")
+
+# %% [markdown]
+# ## 2. The smallest bridge, by hand
+#
+# CLIP has a vector for the whole picture. A language model reads vectors. How far do we get with **one matrix** between? Ten lines: normalise CLIP's summary, multiply, add it to where the words are on average, and let the language model go on.
+
+
+# %%
+class ByHand(nn.Module):
+    """pixels -> CLIP's summary -> two vectors -> a frozen language model."""
+
+    def __init__(self, vision, lm, start, reach):
+        super().__init__()
+        self.vision, self.lm, self.start, self.reach = vision, lm, start, reach
+        self.norm = nn.BatchNorm1d(vision.width, affine=False)
+        self.map = nn.Linear(vision.width, start.numel())
+
+    def vectors(self, pixels):  # (M, 3, S, S) -> (M, 2, D)
+        summary = self.norm(self.vision(pixels))
+        return self.start + self.reach * self.map(summary).reshape(len(pixels), *self.start.shape)
+
+    def forward(self, pixels, ids):  # text after the picture's two places and a full stop -> logits (M, 3 + T, V)
+        stop = tokens.encode(["."])[:, 1:2].expand(len(pixels), 1)
+        begin = torch.full_like(stop, tokens.BOS)
+        words = [language.embed(self.lm, part) for part in (begin, torch.cat([stop, ids], 1))]
+        return self.lm(inputs_embeds=torch.cat([words[0], self.vectors(pixels), words[1]], 1)).logits
+
+
+package = bridges.new_prefix(shore).eval()
+mine = ByHand(shore.vision, shore.lm, package.start, package.reach).eval()
+mine.map.load_state_dict(package.to_words.state_dict())
+made = bridges.Told(pictures).batch(range(4))
+with torch.no_grad():
+    text = tokens.encode(["a picture of a cat"])[:, 1:-1].expand(4, -1)
+    whole = tokens.encode(["<image> <image> . a picture of a cat"])[:, :-1].expand(4, -1)
+    theirs = package(whole, prefix=package.encode(made["pixels"]))
+    assert torch.allclose(mine(made["pixels"], text), theirs, atol=1e-4)
+print("by hand == Frozen with a tower that stays")  # NBVAL_CHECK_OUTPUT
+learns = sum(p.numel() for p in package.parameters() if p.requires_grad)
+print("all that learns is the matrix:", learns == sum(p.numel() for p in mine.map.parameters()))  # NBVAL_CHECK_OUTPUT
+
+# %% [markdown]
+# So this bridge is Frozen with another tower: one that has learnt, and stays. (Calling *this* Frozen is a common mistake: in Frozen the tower learns, through the language model.) Now train all six, or find them trained. Each has the learning rate of its lesson; everything else is the same.
+
+# %%
+systems = {}
+for name, make in bridges.ALL.items():
+    bridge = make(shore)
+    systems[bridge.name] = bridge
+speak = {name: bridge for name, bridge in systems.items() if not isinstance(bridge, answering.Alone)}  # to a language model
+looks = {name: bridge.place.count("<image>") if name != "BLIP" else 0 for name, bridge in systems.items()}
+Markdown(
+    "\n".join(
+        ["| system | parameters that learn | places in the text | seconds of training |", "|---|---|---|---|"]
+        + [
+            f"| {name} | {bridge.learnt / 1e3:,.0f} k | {looks[name]} | "
+            f"{sum(step.seconds for step in bridge.steps if step.step == step.steps):.0f} |"
+            for name, bridge in systems.items()
+        ]
+    )
+)
+
+# %%
+words_lost = {
+    name: [step for step in bridge.steps if not {"contrast", "match"} & set(step.losses)] for name, bridge in systems.items()
+}
+draw.show(draw.loss({name: steps for name, steps in words_lost.items() if steps}))
+
+# %% [markdown]
+# (Loss per caption word; BLIP and stage 1 of BLIP-2 add other losses, so they are left out. BLIP-2 begins late because half of its steps were stage 1.)
+#
+# ## 3. What do they say?
+#
+# Held-out scenes: things and backgrounds that training never combined.
+
+# %%
+one = [world.sample("test", index, 0, (1, 1)) for index in range(count)]
+two = [world.sample("test", index, 0, (2, 2)) for index in range(count)]
+for scene in (one[0], two[0]):
+    said = {name: bridge.captions([scene])[0] for name, bridge in systems.items()}
+    draw.show(
+        draw.pictures(
+            np.stack([world.render(scene, size)] * len(said)),
+            [f"{name}: {text}" for name, text in said.items()],
+            [set(scene.words) <= set(text.split()) for text in said.values()],
+        ),
+        credit=world.ATTRIBUTION,
+    )
+
+# %%
+predict(
+    "CLIP's tower names 98 of 100 such things by comparing (zero-shot, lesson 02). The linear map reads the very same vector. "
+    "How often will its caption name the thing?",
+    ["as often: the information is there", "far less often", "more often: a language model helps"],
+    "far less often",
+    "To compare, the right name only has to be nearer than the others. To speak, the vector must be so much like the right "
+    "word that a language model which never saw a vector takes it for one. In a summary that also holds place, size and "
+    "background, one matrix has not enough to work with.",
+)
+
+# %%
+clip = recipes.clip(scale).model
+_, pixels, labels = recipes.singles(size, count)
+with torch.no_grad():
+    by_comparing = evaluate.accuracy(evaluate.zero_shot(clip.encode_image(pixels), recipes.noun_classes(clip)), labels)
+named = {"CLIP alone, by comparing": {"right noun": by_comparing, "shown grey": 1 / len(world.known_nouns())}}
+for name, bridge in systems.items():
+    named[name] = {
+        "right noun": evaluate.nouns_right(bridge.captions(one), one),
+        "shown grey": evaluate.nouns_right(bridge.captions(one, prompts.unseen), one),
+    }
+draw.show(draw.bars(named, "captions that name the thing", chance=1 / len(world.known_nouns()), sideways=True))
+
+# %% [markdown]
+# "Worse than contrastive models in classification" is on the lecture's list of Flamingo's limits. Here it is a fact about *all* bridges: for a question with a known list of answers, compare; don't let it speak.
+#
+# And of what captions name, how much is **not there at all**? In our world that can be counted exactly (CHAIR, the usual measure, needs a list of synonyms).
+
+# %%
+invention = {name: probing.invented(bridge.captions(two), two) for name, bridge in systems.items()}
+draw.show(draw.bars(invention, "invented", sideways=True))
+
+# %% [markdown]
+# ## 4. Hallucination: is there a ... ?
+#
+# POPE asks yes-or-no questions, as many with yes as with no, and the trick is in the *no*: a thing at **random**, a **popular** one, or an **adversarial** one, which often stands beside what is there. Three scores aren't enough; the fourth, the **yes-ratio**, tells why.
+
+# %%
+asked = {name: probes.presence(absent, 3) for name, absent in probes.ABSENT.items()}
+for name, episodes in asked.items():
+    scene = episodes[1].prompt[0]
+    print(f"{name:12} on the picture: {' and '.join(scene.words):24} {episodes[1].prompt[1]} {episodes[1].answer}")
+
+# %%
+predict(
+    "A model that always says yes: what are its accuracy and its F1?",
+    ["0.5 and 0.5", "0.5 and 0.67", "0 and 0"],
+    "0.5 and 0.67",
+    "Half of the questions have the answer yes: precision 0.5. It misses none: recall 1. F1 = 2 x 0.5 x 1 / 1.5. A table of F1 alone makes it look better than many a model that tries.",
+)
+
+# %%
+judges = {**systems, "BLIP, by match": answering.matching(systems["BLIP"])}
+doubt = {name: probing.hallucination(bridge.choose, count) for name, bridge in judges.items()}
+draw.show(
+    draw.bars({name: {kind: scores.accuracy for kind, scores in found.items()} for name, found in doubt.items()}, "accuracy",
+              chance=0.5, sideways=True)
+)
+Markdown(
+    "\n".join(
+        ["| system | questions | accuracy | precision | recall | F1 | yes-ratio |", "|---|---|---|---|---|---|---|"]
+        + [
+            f"| {name} | {kind} | {s.accuracy:.2f} | {s.precision:.2f} | {s.recall:.2f} | {s.f1:.2f} | {s.yes:.2f} |"
+            for name, found in doubt.items()
+            for kind, s in found.items()
+        ]
+        + ["| *always yes* | *any* | *0.50* | *0.50* | *1.00* | *0.67* | *1.00* |"]
+    )
+)
+
+# %% [markdown]
+# Ask them yourself. The description says whether the thing is there, or only its companion.
+
+
+# %%
+def belief(bridge):
+    """(scene, noun) -> probability of yes, of yes and no."""
+    two_ids = tokens.encode(["yes", "no"])[:, 1]
+
+    def of(scene, word):
+        made = bridge.read([(scene, f"question : is there {world.article(word)} ? answer :")]).batch([0])
+        with evaluate.looking(bridge.model):
+            ids, real = made["ids"], {} if isinstance(bridge, answering.Alone) else {"real": made["real"]}
+            ids = ids if real else tokens.encode([f"question : is there {world.article(word)} ? answer :"])[:, :-1]
+            said = bridge.model(ids, **bridge.model.look(made["pixels"]), **real)[0, -1, two_ids]
+        return said.softmax(-1)[0].item()
+
+    return of
+
+
+checks.doubt_player({name: belief(bridge) for name, bridge in systems.items()}, two[:6])
+
+# %% [markdown]
+# ## 5. Where does the answer come from?
+#
+# A fluent answer proves nothing: which part of the picture is it made of? Cover squares of the picture with grey and see by how much the log-probability of the right noun falls. The same cause-measuring question for every system, whatever is inside.
+
+# %%
+scene = one[1]
+shown = world.to_pixels(world.render(scene, size)[None])[0]
+answer = f"a picture of {world.article(scene.words[0])}"
+
+
+def heard(bridge):
+    """pixels (K, 3, S, S) -> log-probability of the scene's noun after 'a picture of a', (K,)."""
+    first = answer if isinstance(bridge, answering.Alone) else f"{bridge.place} {answer}"
+    ids = tokens.encode([first])[:, :-1]
+
+    def score(views):
+        with evaluate.looking(bridge.model):
+            said = bridge.model(ids[:, :-1].expand(len(views), -1), **bridge.model.look(views))[:, -1]
+        return said.log_softmax(-1)[:, ids[0, -1]]
+
+    return score
+
+
+side = size // 4
+maps = {name: watch.occlusion(heard(bridge), shown, side, side).clamp(min=0) for name, bridge in systems.items()}
+draw.show(draw.attention_over_image(world.render(scene, size), maps), credit=world.ATTRIBUTION)
+print("the thing:", scene.words[0], "at", tuple(round(value, 2) for value in (scene.things[0].x, scene.things[0].y)))
+
+# %% [markdown]
+# ## 6. Counting, left and right, sums on signs
+#
+# Each question beside three bars that need no picture: *chance*, the *commonest answer*, and the model *shown grey*. A score is about seeing only if it is above all three.
+
+# %%
+tasks = {
+    "how many things?": [pages.few_shot("test", n, "how many", 0) for n in range(count)],
+    "left of, above?": [pages.few_shot("test", n, "position", 0, things=(2, 2)) for n in range(count)],
+    "caption or things exchanged": probes.captions(world.swaps.exchanged, count),
+    "caption or background changed": probes.captions(world.swaps.repainted, count),
+}
+lines = ["| question | chance | commonest answer | " + " | ".join(f"{name} (grey)" for name in systems) + " |",
+         "|---|---|---|" + "---|" * len(systems)]
+for task, episodes in tasks.items():
+    scores = [
+        f"{probing.right(bridge.choose, episodes):.2f} "
+        f"({probing.right(lambda these, bridge=bridge: bridge.choose(these, prompts.unseen), episodes):.2f})"
+        for bridge in systems.values()
+    ]
+    lines.append(f"| {task} | {probing.chance(episodes):.2f} | {probing.commonest(episodes):.2f} | {' | '.join(scores)} |")
+Markdown("\n".join(lines))
+
+# %% [markdown]
+# *How many things?* has a trap: in 4,000 of the language model's texts *two* is an answer 51 times, *one*, *three* and *four* never are. A model that can't say a number can't be asked for it, however well it sees.
+#
+# The third row is the hard one: both captions have the same words, only bound otherwise, *a cat left of a dog* or *a dog left of a cat*. A bag of words can't tell them apart (lesson 06's matching head was trained on such pairs, these were not).
+#
+# **Sums on signs** look like magic in Flamingo's paper: a picture with 2 + 1, the answer 3. When it fails here, who is to blame? Three things are needed: reading the digits, adding, and saying a digit. So ask for the same sums **in words**, without any picture.
+
+# %%
+sums = probes.sums(count)
+signs = [part for part in sums[0].prompt if not isinstance(part, str)]
+draw.show(draw.pictures(np.stack([one_sign.render(size) for one_sign in signs]), [part for part in sums[0].prompt if isinstance(part, str)]),
+          credit=world.ATTRIBUTION)
+print("the same in words:", probes.in_words(sums)[0].prompt[0], sums[0].answer)
+draw.show(
+    draw.bars(
+        {name: {"on signs": probing.right(bridge.choose, sums), "in words": probing.right(bridge.choose, probes.in_words(sums))}
+         for name, bridge in speak.items()},
+        "right sum", chance=0.1, sideways=True,
+    )
+)
+
+# %%
+predict(
+    "The language model of this course never read a digit before it was frozen. Which bridge can teach it to say one?",
+    ["Flamingo: it changes what every layer reads", "any, with enough pictures of signs", "none"],
+    "none",
+    "What it can say is decided by its last matrix, which is frozen. Digits never occurred, so their rows were only ever "
+    "pushed away from what was right, all alike: it has no way to prefer one. A bridge brings pictures to a language model; it "
+    "doesn't teach it words. BLIP, whose decoder learns, can caption signs.",
+)
+
+# %%
+number = [world.signs.sign("train", index, 0, (1, 1)) for index in range(count)]
+read = {name: np.mean([one_sign.number in text.split() for one_sign, text in zip(number, bridge.captions(number))])
+        for name, bridge in systems.items()}
+draw.show(draw.bars({name: {"digit in the caption": value} for name, value in read.items()}, "signs read (training's numbers)",
+                    chance=0.1, sideways=True))
+
+# %% [markdown]
+# ## 7. Examples in the prompt: how many?
+#
+# Two tasks. *What kind of thing is it?* is a task the language model **knows** from its texts. *This is a dax* is one it **can't know**: names are invented anew for each prompt. The lecture says of Flamingo that performance plateaus as the number of examples grows.
+
+# %%
+numbers = (0, 1, 2, 4, 8, 16)
+
+
+def kinds(k):
+    return [pages.few_shot("test", n, "category", k, things=(1, 1)) for n in range(few)]
+
+
+def names(k):
+    return [shots.binding("test", n, k) for n in range(few)]
+
+
+speak["Flamingo, on pages"] = bridges.pages(scale)
+draw.show(draw.curves({name: probing.shot_curve(bridge.choose, kinds, numbers) for name, bridge in speak.items()},
+                      "solved examples", "right kind", chance=probing.chance(kinds(0))))
+draw.show(draw.curves({name: probing.shot_curve(bridge.choose, names, numbers) for name, bridge in speak.items()},
+                      "solved examples", "right name, of four", chance=1 / 4))
+longest = max(int(bridge.read([names(16)[0].prompt]).batch([0])["ids"].shape[1]) for bridge in speak.values())
+print(f"16 examples are up to {longest} tokens; the language model was trained on texts of {world.texts.Documents().length}")
+
+# %% [markdown]
+# *Flamingo, on pages* is lesson 08's: the same model, trained on pages with several pictures, some of which bind names. It is no part of the equal comparison; it shows what **data** bring, where the others show what the bridge brings. Notice who binds names without ever having seen two pictures at once, and ask yourself why those and not others.
+#
+# ## 8. Which examples, in which order?
+#
+# The same questions, the same four examples, in all 24 orders. Then: the same questions with other examples. If the answers hang on that, a single number for "4-shot accuracy" is one draw from a lottery.
+
+# %%
+some = max(8, few // 3)
+lottery = {}
+for name, bridge in speak.items():
+    ways = {"order of the same examples": probes.orders(names(4)[:some]),
+            "other examples": probes.lent(kinds(4)[:some], min(8, some - 1))}
+    lottery[name] = {what: probing.sensitivity(bridge.choose, way) for what, way in ways.items()}
+draw.show(
+    draw.bars({name: {what: evaluate.spread(found.scores) for what, found in each.items()} for name, each in lottery.items()},
+              "accuracy; a dot for each way to ask", sideways=True)
+)
+Markdown(
+    "\n".join(
+        ["| system | varied | mean | worst | best | questions whose answer flips |", "|---|---|---|---|---|---|"]
+        + [
+            f"| {name} | {what} | {s.mean:.2f} | {min(s.scores):.2f} | {max(s.scores):.2f} | {s.flips:.0%} |"
+            for name, each in lottery.items()
+            for what, s in each.items()
+        ]
+    )
+)
+
+# %% [markdown]
+# ## 9. Is it learning the task, or locating it?
+#
+# Spoil the examples in one way at a time. The question stays.
+
+# %%
+shown = names(3)[0]
+sheets = []
+for name in ("as they are", "pictures swapped", "wrong answers", "grey pictures"):
+    spoilt = probes.SUPPORTS[name]([shown])[0]
+    sheets.append(
+        draw.pictures(np.stack([world.render(part, size) for part in spoilt.prompt if not isinstance(part, str)]),
+                      [f"{name}: {part}" for part in spoilt.prompt if isinstance(part, str)], columns=4)
+    )
+draw.show(draw.page(*sheets), credit=world.ATTRIBUTION)
+
+# %%
+predict(
+    "A model has learnt to recognise, from the form of the examples, which of its known tasks is wanted. Now all examples have "
+    "wrong answers, of the right kind ('what kind of thing is it? animal' of a hammer). What happens to its score?",
+    ["it falls to chance", "hardly anything", "it rises"],
+    "hardly anything",
+    "It needed the examples for the form alone, and the form is intact. That is what Min et al. found for many tasks and "
+    "large language models. A task that must be learnt from the examples, such as names nobody can know, falls to chance.",
+)
+
+# %%
+located = {name: {task: probing.supports(bridge.choose, make(4)) for task, make in (("what kind", kinds), ("a new name", names))}
+           for name, bridge in speak.items()}
+both = {name: located[name] for name in ("CLIP + MLP", "Flamingo, on pages")}
+for task, level in (("what kind", probing.chance(kinds(0))), ("a new name", 1 / 4)):
+    draw.show(draw.bars({way: {name: each[task][way] for name, each in both.items()} for way in probes.SUPPORTS},
+                        f"{task}: right answers", chance=level, sideways=True))
+Markdown(
+    "\n".join(
+        ["| system | task | " + " | ".join(probes.SUPPORTS) + " |", "|---|---|" + "---|" * len(probes.SUPPORTS)]
+        + [
+            f"| {name} | {task} | " + " | ".join(f"{value:.2f}" for value in ways.values()) + " |"
+            for name, each in located.items()
+            for task, ways in each.items()
+        ]
+    )
+)
+
+# %% [markdown]
+# Read it in pairs. *As they are* against *no examples*: are examples worth anything? Against *wrong answers* and *pictures swapped*: is it what they say that helps, or that they are there? Against *the question's picture grey*: how much is answered blind ("non-trivial performance without images")?
+#
+# ## Exercise 1 · Score the doubt
+#
+# | objective | difficulty | importance | minutes |
+# |---|---|---|---|
+# | score yes-or-no answers so that a yes-sayer can't hide | ●●○○○ | ●●●●● | 10 |
+#
+# `said` and `answers` are lists of "yes" and "no". Return a dictionary with `accuracy`, `precision`, `recall`, `f1` (yes is what is looked for) and `yes`, the share of yeses among the answers *given*. A model that never says yes has precision 0.
+
+
+# %%
+def my_pope(said: list[str], answers: list[str]) -> dict[str, float]:
+    raise NotImplementedError("return accuracy, precision, recall, f1 and yes.")
+
+
+attempt(checks.pope, my_pope)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Count four things: yeses given, yeses that are right answers, both at once, and answers that agree.</details>
+# <details><summary>Hint 2</summary>Precision divides "both" by the yeses given, recall by the yeses that are right.</details>
+# <details><summary>If you see "division by zero"</summary>A model that always says no claims nothing. Return 0 there, for precision and for F1.</details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def my_pope(said, answers):
+#     both = sum(a == b == "yes" for a, b in zip(said, answers))
+#     precision = both / said.count("yes") if "yes" in said else 0.0
+#     recall = both / answers.count("yes")
+#     f1 = 2 * precision * recall / (precision + recall) if both else 0.0
+#     return {"accuracy": sum(a == b for a, b in zip(said, answers)) / len(said), "precision": precision, "recall": recall,
+#             "f1": f1, "yes": said.count("yes") / len(said)}
+# ```
+# </details>
+#
+# The picture that the right answer gives: what a model gets that sees nothing and says yes in so many cases.
+
+# %%
+answers = ["yes"] * 50 + ["no"] * 50
+guessed = {share: ["yes" if world.Draws("guess", share, n).random() < share else "no" for n in range(100)] for share in (0, 0.1, 0.3, 0.5, 0.7, 0.9, 1)}
+draw.show(
+    draw.curves({score: {share: getattr(probing.yes_no(said, answers), score) for share, said in guessed.items()}
+                 for score in ("accuracy", "precision", "recall", "f1")}, "share of yeses", "score of a blind guesser")
+)
+
+# %% [markdown]
+# ## Exercise 2 · Tear the examples apart
+#
+# | objective | difficulty | importance | minutes |
+# |---|---|---|---|
+# | write a control that changes one thing only | ●●○○○ | ●●●●○ | 10 |
+#
+# `prompt` is a list: picture, text, picture, text, ..., the question's picture, the question. Return a new list in which every example shows the picture of the example *before* it (the first that of the last), and nothing else changed.
+
+
+# %%
+def my_spoil(prompt: list) -> list:
+    raise NotImplementedError("return a new list: the examples' pictures moved on by one, everything else as it was.")
+
+
+attempt(checks.spoil, my_spoil)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>The examples' pictures are <code>prompt[:-2:2]</code>.</details>
+# <details><summary>Hint 2</summary>A list moved on by one: <code>pictures[-1:] + pictures[:-1]</code>. A slice of a copy can be assigned to.</details>
+# <details><summary>If you see "attempt to assign sequence of size"</summary>The slice also holds the question's picture: leave out the last two parts.</details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def my_spoil(prompt):
+#     made, pictures = list(prompt), prompt[:-2:2]
+#     made[:-2:2] = pictures[-1:] + pictures[:-1]
+#     return made
+# ```
+# </details>
+#
+# The picture that the right answer gives: a prompt before and after.
+
+# %%
+episode = kinds(3)[0]
+draw.show(
+    draw.page(*(
+        draw.pictures(np.stack([world.render(part, size) for part in each.prompt if not isinstance(part, str)]),
+                      [part for part in each.prompt if isinstance(part, str)], columns=4)
+        for each in (episode, probes.turned([episode])[0])
+    )),
+    credit=world.ATTRIBUTION,
+)
+
+# %% [markdown]
+# ## Exercise 3 · Take the guess out
+#
+# | objective | difficulty | importance | minutes |
+# |---|---|---|---|
+# | separate what the picture says from what the words expect | ●●●○○ | ●●●●○ | 10 |
+#
+# Some answers are likely whatever is shown. `seen` and `blind` are log-likelihoods (N, C) of each choice with the picture and with a grey one. Return (N,) integers: the choice that the *picture* raised most. (Zhao et al. 2021, [2102.09690](https://arxiv.org/abs/2102.09690), calibrate language models so.)
+
+
+# %%
+def my_calibrated(seen: torch.Tensor, blind: torch.Tensor) -> torch.Tensor:
+    raise NotImplementedError("return the number of one choice for each question.")
+
+
+attempt(checks.calibrated, my_calibrated)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>By Bayes, what the picture adds is a ratio of two probabilities.</details>
+# <details><summary>Hint 2</summary>The logarithm of a ratio is a difference.</details>
+# <details><summary>If you see "expected (40,)"</summary>You returned the differences; the largest one of each row is asked for: <code>argmax(-1)</code>.</details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def my_calibrated(seen, blind):
+#     return (seen - blind).argmax(-1)
+# ```
+# </details>
+#
+# The picture that the right answer gives: the yes-ratio, and the accuracy, on adversarial questions, before and after.
+
+
+# %%
+def two_words(bridge, episodes, view=world.to_pixels):
+    """Log-probabilities of yes and no, (N, 2)."""
+    data, ids = bridge.read([one.prompt for one in episodes], view), tokens.encode(["yes", "no"])[:, 1]
+    with evaluate.looking(bridge.model):
+        made = data.batch(range(len(data)))
+        return bridge.model(made["ids"], **bridge.model.look(made["pixels"]), real=made["real"])[:, -1].log_softmax(-1)[:, ids]
+
+
+hard = probes.presence(probes.beside, count)
+truth = [one.answer for one in hard]
+relief = {}
+for name, bridge in speak.items():
+    seen, blind = two_words(bridge, hard), two_words(bridge, hard, prompts.unseen)
+    for when, choice in (("as it is", seen.argmax(-1)), ("calibrated", (seen - blind).argmax(-1))):
+        scores = probing.yes_no([("yes", "no")[number] for number in choice.tolist()], truth)
+        relief.setdefault(name, {}).update({f"yes-ratio, {when}": scores.yes, f"accuracy, {when}": scores.accuracy})
+draw.show(draw.bars(relief, "share", chance=0.5, sideways=True))
+
+# %% [markdown]
+# ## Failure lab · Three patients
+#
+# A healthy system and three with one fault each. They were made by hand: each knows the truth about every picture, and gets it wrong in its own way. The faults, in some order:
+#
+# - **habit**: it sees what is there, and believes in everything that usually stands beside it;
+# - **yes**: it agrees with whoever asks;
+# - **leak**: the test gives its answers away (in a file name, a caption, an order), and pictures are not needed.
+#
+# Which table would have let each of them pass?
+
+# %%
+grey = probes.unseen(probes.presence(probes.at_random, 60))
+lines = ["| system | random | popular | adversarial | F1, random | yes-ratio | random, all pictures grey |", "|---|---|---|---|---|---|---|"]
+for name, system in checks.patients().items():
+    found = probing.hallucination(system, 60)
+    lines.append(
+        f"| {name} | " + " | ".join(f"{found[kind].accuracy:.2f}" for kind in probes.ABSENT)
+        + f" | {found['random'].f1:.2f} | {np.mean([scores.yes for scores in found.values()]):.2f} | {probing.right(system, grey):.2f} |"
+    )
+Markdown("\n".join(lines))
+
+# %%
+attempt(checks.diagnosis, {"A": None, "B": None, "C": None})
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# `{"A": "habit", "B": "leak", "C": "yes"}`. A is excellent on random and popular questions and near chance on adversarial ones: what it invents is the companion of what is there. B is as good when every picture is grey. C has perfect recall, a fair F1 and a yes-ratio near 1. A table of accuracies on random questions lets A and B pass; a table of F1 lets C look respectable.
+# </details>
+
+# %% [markdown]
+# ## The paper beside ours
+#
+# All rows from `python -m benchmarks.twins_bridges`: the same six systems, three seeds, the same probes on more questions. Compare *directions*; **no** is an answer, too.
+
+# %%
+kept = evaluate.results("twins_bridges")
+by_row = {}
+for run in kept["rows"]:
+    by_row.setdefault(run["row"], []).append(run)
+
+
+def mean(row, *path):
+    """Mean over seeds of what is found at a path."""
+    values = []
+    for run in by_row[row]:
+        for step in path:
+            run = run[step]
+        values.append(run)
+    return evaluate.spread(values)
+
+
+compared = [name for name in by_row if name not in ("CLIP alone", "BLIP, by match", "Flamingo, on pages")]
+examples = [name for name in compared if name != "BLIP"]
+columns = {
+    "noun": ("captions", "one thing", "noun"), "two things, F1": ("captions", "two things", "F1"),
+    "what": ("questions", "what", "model"), "category": ("questions", "category", "model"),
+    "how many": ("questions", "how many", "model"), "exchanged": ("questions", "caption or exchanged", "model"),
+    "POPE random": ("hallucination", "random", "accuracy"), "adversarial": ("hallucination", "adversarial", "accuracy"),
+    "yes-ratio": ("hallucination", "adversarial", "yes"),
+}
+table = ["| system | learns | " + " | ".join(columns) + " | name, 8 shots |", "|---|---|" + "---|" * (len(columns) + 1)]
+for name in compared:
+    shots_8 = f"{mean(name, 'shots', 'a new name', '8').mean:.2f}" if name in examples else "-"
+    table.append(f"| {name} | {mean(name, 'learnt').mean / 1e3:,.0f} k | "
+                 + " | ".join(f"{mean(name, *path).mean:.2f}" for path in columns.values()) + f" | {shots_8} |")
+print(f"{len(by_row[compared[0]])} seed(s), {kept['budget']['steps']} steps, {kept['count']} questions a number")
+Markdown("\n".join(table))
+
+
+# %%
+def of_all(rows, *path):
+    """Mean over systems and seeds."""
+    return float(np.mean([mean(row, *path).mean for row in rows]))
+
+
+best_noun = max(compared, key=lambda row: mean(row, *columns["noun"]).mean)
+best_name = max(examples, key=lambda row: mean(row, "shots", "a new name", "8").mean)
+random_, adversarial = (of_all(compared, "hallucination", kind, "accuracy") for kind in ("random", "adversarial"))
+learnt_names, torn = (mean(best_name, "supports", "a new name", way).mean for way in ("as they are", "wrong answers"))
+known_kinds, wrong_kinds = (of_all(examples, "supports", "category", way) for way in ("as they are", "wrong answers"))
+curve = [of_all(examples, "shots", "category", str(k)) for k in (0, 4, 16)]
+names_curve = [mean(best_name, "shots", "a new name", str(k)).mean for k in (0, 4, 8, 16)]
+blind_bar = {row: mean(row, "questions", "category", "blind").mean for row in compared}
+claims = [
+    ("worse than contrastive models in classification (the lecture, of Flamingo)",
+     f"CLIP alone {mean('CLIP alone', 'captions', 'one thing', 'noun').mean:.2f}, best bridge {best_noun} {mean(best_noun, *columns['noun'])}",
+     mean(best_noun, *columns["noun"]).mean < mean("CLIP alone", "captions", "one thing", "noun").mean),
+    ("what usually stands beside a thing is invented most (POPE: adversarial below random)",
+     f"random {random_:.2f}, adversarial {adversarial:.2f}", adversarial < random_ - 0.01),
+    ("large models say yes too often (POPE)",
+     f"yes-ratio {of_all(compared, 'hallucination', 'adversarial', 'yes'):.2f}", of_all(compared, "hallucination", "adversarial", "yes") > 0.55),
+    ("the order of examples matters (the lecture: sensitivity to examples)",
+     f"between best and worst order {of_all(examples, 'order', 'a new name', 'spread'):.2f}; {of_all(examples, 'order', 'a new name', 'flips'):.0%} of answers flip",
+     of_all(examples, "order", "a new name", "spread") > 0.1),
+    ("examples help, then less and less (the lecture: a plateau)",
+     f"{best_name}, names: 0, 4, 8, 16 examples: {', '.join(f'{value:.2f}' for value in names_curve)}",
+     names_curve[1] > names_curve[0] + 0.05 and names_curve[3] - names_curve[2] < names_curve[1] - names_curve[0]),
+    ("long prompts of known questions help, too (Flamingo, Table 1)",
+     f"kinds: 0, 4, 16 examples: {', '.join(f'{value:.2f}' for value in curve)}", curve[2] > curve[0]),
+    ("wrong answers in the examples hardly hurt where the task is known (Min et al. 2022)",
+     f"kinds: {known_kinds:.2f} with right, {wrong_kinds:.2f} with wrong answers", known_kinds - wrong_kinds < 0.05),
+    ("... but a task that is only in the examples is lost with them",
+     f"{best_name}, names: {learnt_names:.2f} with right, {torn:.2f} with wrong answers", learnt_names - torn > 0.1),
+    ("some of it works without images (the lecture)",
+     f"kinds, shown grey: {np.mean(list(blind_bar.values())):.2f}, chance {mean(compared[0], 'questions', 'category', 'chance').mean:.2f}",
+     np.mean(list(blind_bar.values())) > mean(compared[0], "questions", "category", "chance").mean + 0.02),
+    ("few parameters are enough between frozen models (BLIP-2)",
+     f"noun: BLIP-2 {mean('BLIP-2', *columns['noun'])}, learning {mean('BLIP-2', 'learnt').mean / 1e3:,.0f} k; Frozen "
+     f"{mean('Frozen', *columns['noun'])}, {mean('Frozen', 'learnt').mean / 1e3:,.0f} k",
+     mean("BLIP-2", *columns["noun"]).mean > mean("Frozen", *columns["noun"]).mean),
+]
+Markdown("\n".join(["| the papers say | ours | same direction? |", "|---|---|---|",
+                    *(f"| {claim} | {ours} | {'yes' if agrees else '**no**'} |" for claim, ours, agrees in claims)]))
+
+# %% [markdown]
+# @@WHY@@
+#
+# **What is not equal.** Frozen's tower and BLIP's decoder start from nothing, the others stand on a CLIP that was trained before: that is what these papers are, so it stays; but "same budget" means from here on. BLIP has no language model, so nothing that only texts tell (kinds, places, purposes) can be asked of it. All learn from single pictures; Flamingo is made for pages, and lesson 08's shows what it does with them.
+#
+# ## Going on
+#
+# - Limits: one tiny language model; one budget (with ten times the steps the order may change, so try); habits that we planted, at a strength that we chose; yes-or-no questions in one wording.
+# - Read: POPE's Sections 3 and 4; Min et al.'s Section 4, then Section 5 on what *does* matter; Flamingo's Section 6 and Appendix on limits; *Winoground* ([2204.03162](https://arxiv.org/abs/2204.03162)), real pictures with exchanged captions.
+# - Try: `habits.Habits(size, signs=0.5)`; a bridge of your own: anything with `look(pixels)` and `forward(ids, **context)` fits `answering.Bridge`.
+# - Next: **lesson 10**, real weights, your own photos, and a project of your own.
