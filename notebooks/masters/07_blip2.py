@@ -638,11 +638,11 @@ draw.show(draw.similarity(held_out.images(chosen), six["text"], table), credit=w
 
 
 # %%
-def my_kept(parameters: dict) -> dict:
+def my_handed_over(parameters: dict) -> dict:
     raise NotImplementedError("return {name: tensor} of what the queries need; print(list(parameters)) shows the names.")
 
 
-attempt(checks.prefix_only, my_kept)
+attempt(checks.prefix_only, my_handed_over)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>Go through the layer of section 2, line by line: which lines run when there is no text?</details>
@@ -651,7 +651,7 @@ attempt(checks.prefix_only, my_kept)
 # <details><summary>Solution</summary>
 #
 # ```python
-# def my_kept(parameters):
+# def my_handed_over(parameters):
 #     text = (".words", ".positions", "feed_text", "norm_text")
 #     return {
 #         name: value
