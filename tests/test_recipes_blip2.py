@@ -11,14 +11,7 @@ from vlmcourse.parts.language import freeze
 from vlmcourse.recipes import blip2
 
 SMOKE = Scale.named("smoke")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory):
-    """Set up a second time, after tests of another file, `first` must not find what it trained before."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VLMCOURSE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture(scope="module")

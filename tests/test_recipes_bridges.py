@@ -17,13 +17,7 @@ from vlmcourse.parts.language import freeze
 from vlmcourse.recipes import answering, bridges
 
 SMOKE = Scale.named("smoke")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def own_cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VLMCOURSE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture(scope="module")

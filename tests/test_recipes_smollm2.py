@@ -20,7 +20,6 @@ def stand_in(monkeypatch, tmp_path):
 
     monkeypatch.setattr(smollm2, "smollm2", load)
     monkeypatch.setenv("VLMCOURSE_CACHE", str(tmp_path))
-    monkeypatch.setattr(smollm2, "SHIPPED", tmp_path / "shipped")
     return load
 
 
