@@ -4,7 +4,8 @@
 
 rows     stage 2 with and without stage 1, and stage 1 by itself (Sec. 4 and Fig. 5 of the paper)
 queries  1, 2 and 4 queries in the place of 8, both stages
-beside   Frozen on the same pictures, captions, language model, steps and batches as stage 2
+beside   on the same pictures and captions as stage 2, for as many steps of as many pictures: Frozen before the same language
+         model, and BLIP on the same CLIP's tower, which learns on, with a decoder of its own in the language model's place
 
 Trained stages are cached, rows are kept as they come: a run that was stopped goes on.
 """
@@ -12,6 +13,7 @@ Trained stages are cached, rows are kept as they come: a run that was stopped go
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -19,17 +21,20 @@ import typer
 
 from vlmcourse import recipes
 from vlmcourse.lab import world
-from vlmcourse.lab.evaluate import results, write_results
+from vlmcourse.lab.evaluate import exact, named_rightly, results, write_results
 from vlmcourse.lab.train import Scale
-from vlmcourse.lab.world.prompts import unseen
+from vlmcourse.lab.world.prompts import others, unseen
 from vlmcourse.parts.language import freeze
 from vlmcourse.parts.tuning import trainable
 from vlmcourse.recipes import blip2 as recipe
-from vlmcourse.recipes.frozen import asked, caption_report, solved
+from vlmcourse.recipes.answering import Alone
+from vlmcourse.recipes.frozen import ALONE, asked, caption_report, sentence, solved
 
 app = typer.Typer(add_completion=False)
 SEEING, KNOWING = ("what", "colour", "presence"), ("category", "place", "purpose")
 PARTS = ("rows", "beside", "queries")
+CONTROLS: tuple[tuple[str, dict], ...] = (("questions", {}), ("questions, blind", {"view": unseen}),
+                                          ("questions, shuffled", {"shuffled": True}))
 FEWER = {"1 query": 1, "2 queries": 2, "4 queries": 4}
 
 
@@ -43,7 +48,7 @@ def said(model, size: Scale, count: int) -> dict:
     """Captions and questions, as the model sees, blind, and with shuffled pictures."""
     found: dict = {"captions": recipe.caption_scores(model, size.image_size, count),
                    "captions, blind": recipe.caption_scores(model, size.image_size, count, unseen)}
-    for name, options in (("questions", {}), ("questions, blind", {"view": unseen}), ("questions, shuffled", {"shuffled": True})):
+    for name, options in CONTROLS:
         found[name] = {kind: recipe.answered_rightly(model, size.image_size, kind, count, **options)
                        for kind in SEEING + KNOWING}
     return found
@@ -69,14 +74,36 @@ def row(name: str, size: Scale, seed: int, vision, count: int, queries: int | No
     return found
 
 
-def beside(size: Scale, seed: int, count: int) -> dict:
-    """Frozen, trained as stage 2 is: same scenes and captions, language model, steps, batch."""
+def frozen(size: Scale, seed: int, count: int) -> dict:
+    """Frozen, trained as stage 2 is."""
     sizes = recipe.SIZES[size.name]
     made = recipes.frozen(size, seed, lm=freeze(recipes.language(size).model.lm), steps=sizes.language_steps)
     found = {"row": "Frozen", "seed": seed, **learnt(made.history), "learns": trainable(made.model),
              "captions": caption_report(made.model, count), "captions, blind": caption_report(made.model, count, unseen)}
-    for name, options in (("questions", {}), ("questions, blind", {"view": unseen}), ("questions, shuffled", {"shuffled": True})):
+    for name, options in CONTROLS:
         found[name] = {kind: solved(made.model, asked(kind, 0, count), **options) for kind in SEEING + KNOWING}
+    print(found, flush=True)
+    return found
+
+
+def blip(size: Scale, seed: int, count: int) -> dict:
+    """BLIP, trained as stage 2 is, with all its three losses."""
+    pairs = world.Pairs("train", size.image_size, seed, ALONE, sentence)
+    made = recipes.blip(size, seed, vision=recipes.clip(size).model.vision, pairs=pairs,
+                        steps=recipe.SIZES[size.name].language_steps)
+    asks, scenes = Alone("BLIP", made.model, size.image_size), [world.sample("test", index, 0, ALONE) for index in range(count)]
+
+    def right(episodes: list, view=world.to_pixels, shuffled: bool = False) -> float:
+        if shuffled:
+            shown = others([one.prompt for one in episodes])
+            episodes = [replace(one, prompt=prompt) for one, prompt in zip(episodes, shown)]
+        return exact(asks.choose(episodes, view), [one.answer for one in episodes])
+
+    found = {"row": "BLIP", "seed": seed, **learnt(made.history), "learns": trainable(made.model),
+             "captions": named_rightly(asks.captions(scenes), scenes),
+             "captions, blind": named_rightly(asks.captions(scenes, unseen), scenes)}
+    for name, options in CONTROLS:
+        found[name] = {kind: right(asked(kind, 0, count), **options) for kind in SEEING + KNOWING}
     print(found, flush=True)
     return found
 
@@ -86,7 +113,8 @@ def planned(size: Scale, vision, count: int, seeds: int) -> dict[str, dict[tuple
     numbers = range(seeds or size.seeds)
     return {"rows": {(name, seed): partial(row, name, size, seed, vision, count, with_stage1=name == "both stages")
                      for seed in numbers for name in ("both stages", "stage 2 alone")},
-            "beside": {("Frozen", seed): partial(beside, size, seed, count) for seed in numbers},
+            "beside": {(name, seed): partial(work, size, seed, count)
+                       for seed in numbers for name, work in (("Frozen", frozen), ("BLIP", blip))},
             "queries": {(name, seed): partial(row, name, size, seed, vision, count, queries)
                         for seed in numbers for name, queries in FEWER.items()}}
 

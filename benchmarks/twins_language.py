@@ -5,6 +5,8 @@
 phase   binding, facts and repeats over pretraining: three seeds         about 25 minutes at laptop scale on 2 cores
 flops   loss at equal compute for models of different sizes (isoFLOP)    about 10 minutes
 tuning  adapters, BitFit, prompt tuning and all weights on a new task    about 5 minutes
+
+A run of one part keeps what the file has: all of the other parts, and the seeds of `phase` that are there.
 """
 
 from __future__ import annotations
@@ -127,16 +129,17 @@ def main(scale: str = "laptop", only: list[str] = typer.Option(list(PARTS), help
     """Measures, one thread a worker, and writes results/twins_language.json."""
     size, name, small = Scale.named(scale), "twins_language" + ("_smoke" if scale == "smoke" else ""), scale == "smoke"
     measured = results(name)["rows"][0] if set(only) != set(PARTS) else {}
+    known = measured.get("phase", [])
     recipes.language(size)  # once, before the workers ask for it
     budgets, widths = ((1e9,), (16, 32)) if small else ((3e11, 1e12, 3e12), (16, 24, 32, 48, 64, 96, 128))
-    work = {"phase": [(phase, size, seed) for seed in range(seeds)],
+    work = {"phase": [(phase, size, seed) for seed in sorted({*range(seeds)} - {row["seed"] for row in known})],
             "flops": [(at_equal_compute, budget, width, 1 if small else 3) for budget in budgets for width in widths],
             "tuning": [(tuned, way, seed, size, 3 if small else 300) for way in WAYS for seed in range(size.seeds)]}
     with ProcessPoolExecutor(workers) as pool:
         running = {part: [pool.submit(*job) for job in work[part]] for part in PARTS if part in only}
         measured |= {part: [one.result() for one in jobs] for part, jobs in running.items()}
     if "phase" in only:
-        measured["phase"] = [row for rows in measured["phase"] for row in rows]
+        measured["phase"] = known + [row for rows in measured["phase"] for row in rows]
     print(f"Kept {write_results(name, [measured], scale=scale, steps=size.language_steps)}")
 
 

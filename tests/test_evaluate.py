@@ -20,6 +20,7 @@ from vlmcourse.lab.evaluate import (
     k_shot_probe,
     linear_probe,
     next_words,
+    over_seeds,
     overlap,
     results,
     retrieval,
@@ -157,6 +158,17 @@ def test_spread():
     assert spread([1.0]).std == 0
     with pytest.raises(ValueError, match="no values"):
         spread([])
+
+
+def test_over_seeds_follows_keys_and_averages_over_several():
+    rows = [{"row": "ours", "seed": seed, "score": 0.5 + 0.1 * seed, "asked": {"what": {"0": 0.2}, "where": {"0": 0.4 + seed}}}
+            for seed in range(2)] + [{"row": "theirs", "seed": 0, "score": 0.0, "asked": {}}]
+    assert over_seeds(rows, "ours", "score").values == pytest.approx((0.5, 0.6))
+    assert over_seeds(rows, "ours", "asked", ("what", "where"), "0").values == pytest.approx((0.3, 0.8))
+    with pytest.raises(ValueError, match="no row 'nobody' was measured; expected one of: ours, theirs"):
+        over_seeds(rows, "nobody", "score")
+    with pytest.raises(ValueError, match="no measurement 'why'; expected one of: what, where"):
+        over_seeds(rows, "ours", "asked", "why", "0")
 
 
 def test_results_are_kept_and_missing_ones_say_how_to_make_them(tmp_path, monkeypatch):

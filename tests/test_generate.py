@@ -99,6 +99,17 @@ def test_likelihood_is_the_sum_of_log_probabilities():
         generate.likelihood(bigram(table), ids, torch.ones(2, 3, dtype=torch.bool))
 
 
+def test_likelihood_reads_over_tags_that_no_model_predicts():
+    """A tag added to the words has an id, and no row in the head: `<image>` among SmolLM2's."""
+    table = torch.randn(5, 5)
+    ids, scored = torch.tensor([[1, 7, 2, 3]]), torch.tensor([[False, False, False, True]])
+
+    def reads_tags(ids, **_):
+        return table[ids.clamp(max=4)]
+
+    assert generate.likelihood(reads_tags, ids, scored).item() == pytest.approx(table[2].log_softmax(-1)[3].item(), abs=1e-6)
+
+
 @pytest.mark.parametrize("ids", [torch.zeros(1, 0, dtype=torch.long), torch.zeros(3), torch.tensor([1, 2])])
 def test_an_empty_prompt_is_refused(ids):
     with pytest.raises(ValueError, match="at least one token"):

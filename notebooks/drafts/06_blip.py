@@ -464,7 +464,78 @@ attempt(checks.diagnosis, {"A": None, "B": None, "C": None})
 # %% [markdown]
 # ## The paper beside ours
 #
-# @@table@@
+# Reduced-scale twins (`python -m benchmarks.twins_blip`): what encoder and decoder share (Table 3), CapFilt (Table 1), how captions are written (Table 2), what else can be asked (Section 5). Every row with 2 in 5 of the steps of this lesson's model, several seeds. Compare *directions*; **no** is an answer, too.
+
+# %%
+kept = evaluate.results("twins_blip")
+R1 = ("image to text, re-ranked R@1", "text to image, re-ranked R@1")
+TOLD = {judge: tuple(f"told apart, {swap}, by {judge}" for swap in ("exchanged", "repainted")) for judge in ("match", "contrast")}
+
+
+def over(part, row, *path):
+    return evaluate.over_seeds(kept[part], row, *path)
+
+
+draw.show(
+    draw.bars(
+        {name: {"R@1, re-ranked": over("rows", name, R1), "told apart by match": over("rows", name, TOLD["match"])} for name in SHARING},
+        "right",
+        sideways=True,
+    )
+)
+cleaned = ("noisy", "F", "C", "C and F")
+draw.show(
+    draw.bars(
+        {name: {"R@1, re-ranked": over("capfilt", name, R1)} for name in cleaned},
+        "R@1, re-ranked",
+        sideways=True,
+    )
+)
+
+# %%
+web = [run["filter"]["web"] for run in kept["capfilt"] if run["row"] == "C and F"]
+finds = {name: evaluate.spread([one[name] for one in web]) for name in ("precision", "recall")}
+blip = {name: over("rows", "all but SA", name) for name in ("CIDEr", "CIDEr, blind", "text parameters")}
+plain, close = (over("rows", "all but SA", tuple(name.replace(", re-ranked", how) for name in R1)) for how in ("", ", re-ranked"))
+told = {judge: over("rows", "all but SA", names) for judge, names in TOLD.items()}
+shared = {name: over("rows", name, R1) for name in SHARING}
+worth = {name: {what: over("capfilt", name, *path) for what, path in {"R@1": (R1,), "CIDEr": ("CIDEr",)}.items()} for name in cleaned}
+ways = {name: {what: over("writing", name, what) for what in ("CIDEr", "noise ratio", "different captions")} for name in ("beam", "nucleus")}
+SEEN = ("what, written", "colour, written", "how many, written")
+asked = {view: over("tasks", "answers", SEEN, view) for view in ("model", "blind")}
+two = {view: over("tasks", "two pictures", view) for view in ("model", "blind")}
+talk = over("tasks", "dialogues", "R@1")
+film = {name: over("tasks", "answers", "films", name) for name in ("text to film R@1, match", "R@1, chance", "which way, films", "which way, chance")}
+claims = [
+    ("match tells apart what contrast can't (Sec. 3.2)", f"match {told['match']}, contrast {told['contrast']}", told["match"].mean > told["contrast"].mean),
+    ("re-ranking by match raises R@1 (Sec. 5.1)", f"{plain} by contrast, {close} re-ranked", close.mean > plain.mean),
+    ("captions see: CIDEr above a grey picture's", f"{blip['CIDEr']}, blind {blip['CIDEr, blind']}", blip["CIDEr"].mean > blip["CIDEr, blind"].mean),
+    ("sharing all but self-attention beats sharing all (Table 3)", f"{shared['all but SA']}, all {shared['all']}", shared["all but SA"].mean > shared["all"].mean),
+    ("... and beats sharing nothing, with fewer parameters (Table 3)", f"none {shared['none']}", shared["all but SA"].mean > shared["none"].mean),
+    ("the filter finds planted noise", f"precision {finds['precision']}, recall {finds['recall']}; 3 in 10 were planted", finds["precision"].mean > 0.6 and finds["recall"].mean > 0.6),
+    ("captioner and filter help retrieval (Table 1)", f"{worth['C and F']['R@1']}, noisy {worth['noisy']['R@1']}", worth["C and F"]["R@1"].mean > worth["noisy"]["R@1"].mean),
+    ("... and captions (Table 1)", f"CIDEr {worth['C and F']['CIDEr']}, noisy {worth['noisy']['CIDEr']}", worth["C and F"]["CIDEr"].mean > worth["noisy"]["CIDEr"].mean),
+    ("both together beat either alone (Table 1)", f"R@1: F {worth['F']['R@1']}, C {worth['C']['R@1']}", worth["C and F"]["R@1"].mean > max(worth[one]["R@1"].mean for one in "FC")),
+    ("nucleus writes more noise than beam (Table 2)", f"{ways['nucleus']['noise ratio']}, beam {ways['beam']['noise ratio']}", ways["nucleus"]["noise ratio"].mean > ways["beam"]["noise ratio"].mean),
+    ("... and teaches better captions all the same (Table 2)", f"CIDEr {ways['nucleus']['CIDEr']}, beam {ways['beam']['CIDEr']}", ways["nucleus"]["CIDEr"].mean > ways["beam"]["CIDEr"].mean),
+    ("it answers from the picture (Sec. 5.3)", f"{asked['model']}, blind {asked['blind']}", asked["model"].mean > asked["blind"].mean + 0.05),
+    ("two pictures, one statement (Sec. 5.4)", f"{two['model']}, blind {two['blind']}", two["model"].mean > two["blind"].mean + 0.05),
+    ("dialogues: the right one of 100 answers (Sec. 5.5)", f"R@1 {talk}; chance 0.01", talk.mean > 0.05),
+    ("films without training on films (Sec. 5.6)", f"R@1 {film['text to film R@1, match']}; chance {film['R@1, chance'].mean:.3f}", film["text to film R@1, match"].mean > 2 * film["R@1, chance"].mean),
+    ("... but not their motion: frames are a set to it", f"{film['which way, films']}; chance {film['which way, chance'].mean:.2f}", abs(film["which way, films"].mean - film["which way, chance"].mean) < 0.1),
+]
+Markdown(
+    "\n".join(
+        [
+            "| the paper says | ours | same direction? |",
+            "|---|---|---|",
+            *(f"| {claim} | {ours} | {'yes' if agrees else '**no**'} |" for claim, ours, agrees in claims),
+        ]
+    )
+)
+
+# %% [markdown]
+# @@WHY@@
 #
 # ## Going on
 #

@@ -621,19 +621,11 @@ attempt(checks.diagnosis, {"A": None, "B": None, "C": None})
 
 # %%
 kept = evaluate.results("twins_bridges")
-by_row = {}
-for run in kept["rows"]:
-    by_row.setdefault(run["row"], []).append(run)
+by_row = dict.fromkeys(run["row"] for run in kept["rows"])
 
 
 def mean(row, *path):
-    """Mean over seeds of what is found at a path."""
-    values = []
-    for run in by_row[row]:
-        for step in path:
-            run = run[step]
-        values.append(run)
-    return evaluate.spread(values)
+    return evaluate.over_seeds(kept["rows"], row, *path)
 
 
 compared = [name for name in by_row if name not in ("CLIP alone", "BLIP, by match", "Flamingo, on pages")]
@@ -650,7 +642,7 @@ for name in compared:
     shots_8 = f"{mean(name, 'shots', 'a new name', '8').mean:.2f}" if name in examples else "-"
     table.append(f"| {name} | {mean(name, 'learnt').mean / 1e3:,.0f} k | "
                  + " | ".join(f"{mean(name, *path).mean:.2f}" for path in columns.values()) + f" | {shots_8} |")
-print(f"{len(by_row[compared[0]])} seed(s), {kept['budget']['steps']} steps, {kept['count']} questions a number")
+print(f"{len(mean(compared[0], 'learnt').values)} seed(s), {kept['budget']['steps']} steps, {kept['count']} questions a number")
 Markdown("\n".join(table))
 
 

@@ -123,5 +123,6 @@ def likelihood(model, ids: Tensor, scored: Tensor, **context) -> Tensor:
         raise ValueError(f"scored is {tuple(scored.shape)} for ids {tuple(ids.shape)}; expected the same shape, and False for "
                          "the first token, which nothing precedes.")
     said = model(ids, **context)[:, :-1].float()  # (B, T - 1, V)
-    each = -cross_entropy(said.transpose(1, 2), ids[:, 1:], reduction="none")  # (B, T - 1)
+    wanted = ids[:, 1:].where(scored[:, 1:], 0)  # elsewhere may stand a tag that was added to the words, and is never predicted
+    each = -cross_entropy(said.transpose(1, 2), wanted, reduction="none")  # (B, T - 1)
     return each.where(scored[:, 1:], 0).sum(1)

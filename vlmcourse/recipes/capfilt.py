@@ -157,6 +157,11 @@ def trained(name: str, model: nn.Module, data: Listed | Several, scale: Scale, s
     return train_or_load(name, model, batches, steps, optimisation, made_of=what, seed=seed, watch=watch).model
 
 
+def steps_of(scale: Scale) -> int:
+    """Of each training from scratch: 2 in 5 of BLIP's own, for there are several, and a web that small is soon read."""
+    return max(2, 2 * scale.blip_steps // 5)
+
+
 def capfilt(scale: Scale | str | None = None, seed: int = 0, *, share: float = 0.3, pick: Pick | None = None,
             beams: int | None = None, threshold: float = 0.5, images: int | None = None, steps: int | None = None,
             watch: Callable[[Step], None] | None = None) -> CapFilt:
@@ -165,10 +170,10 @@ def capfilt(scale: Scale | str | None = None, seed: int = 0, *, share: float = 0
     share      of web pairs that are mismatched
     pick, beams  how captions are written; default: nucleus sampling
     images     on the web; a sixth as many have annotators' captions
-    steps      of the first training; tuning takes a third as many
+    steps      of the first training, default `steps_of(scale)`; tuning takes a third as many
     """
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
-    images, steps = images or 40 * size.blip_batch, steps or size.blip_steps
+    images, steps = images or 40 * size.blip_batch, steps or steps_of(size)
     noisy, clean = web(size, images, seed, share), people(size, images // 6, seed)
     base = trained("capfilt", new_blip(blip_config(size), seed=seed), noisy + clean, size, steps, seed, watch=watch)
     start = f"{hash_of(noisy + clean)} {steps}"
@@ -187,7 +192,7 @@ def again(data: Listed | Several, scale: Scale | str | None = None, seed: int = 
           watch: Callable[[Step], None] | None = None) -> tuple[BLIP, dict[str, float]]:
     """A new model from scratch on a data set (continuing does not help, says Table 13), and what it is worth."""
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
-    model = trained("capfilt", new_blip(blip_config(size), seed=seed), data, size, steps or size.blip_steps, seed, watch=watch)
+    model = trained("capfilt", new_blip(blip_config(size), seed=seed), data, size, steps or steps_of(size), seed, watch=watch)
     return model, worth(model)
 
 

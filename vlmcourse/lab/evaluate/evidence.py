@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +67,27 @@ def spread(values: Sequence[float]) -> Spread:
     if not values:
         raise ValueError("a spread of no values; expected at least one.")
     return Spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0, values)
+
+
+def over_seeds(rows: Sequence[Mapping], name: str, *path: str | tuple[str, ...]) -> Spread:
+    """Spread over seeds of one measurement: of the kept rows whose "row" is `name`, one for each seed.
+
+    path  keys into a row; a tuple of keys is their mean: over_seeds(rows, "Frozen", "questions", ("what", "colour"))
+
+    Raises ValueError, with what is there, if no row has this name or a key is missing.
+    """
+    if not (mine := [row for row in rows if row["row"] == name]):
+        raise ValueError(f"no row '{name}' was measured; expected one of: {', '.join(sorted({row['row'] for row in rows}))}.")
+    return spread([_inside(row, path) for row in mine])
+
+
+def _inside(values: Mapping | float, path: Sequence[str | tuple[str, ...]]) -> float:
+    if not path:
+        return values
+    keys = path[0] if isinstance(path[0], tuple) else path[:1]
+    if missing := [key for key in keys if key not in values]:
+        raise ValueError(f"no measurement '{missing[0]}'; expected one of: {', '.join(values)}.")
+    return statistics.fmean(_inside(values[key], path[1:]) for key in keys)
 
 
 def _results_folder() -> Path:
