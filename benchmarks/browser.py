@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,24 +51,17 @@ PICTURE = ".widget-html img"
 
 
 @contextmanager
-def jupyterlab(folder: Path) -> Iterator[str]:
-    """JupyterLab on a folder, without token, on this machine alone. Gives its address."""
+def serving(command: Sequence[str], folder: Path, **environment: str) -> Iterator[str]:
+    """A Jupyter server in a process of its own, from its first answer on. Gives its address.
+
+    command  starts the server, but for its port: that goes where it says PORT
+    """
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]
-    environment = {**os.environ, "JUPYTER_CONFIG_DIR": str(folder / ".jupyter"), "PYTHONPATH": str(ROOT),
-                   "JUPYTERLAB_SETTINGS_DIR": str(folder / ".settings"), "JUPYTERLAB_WORKSPACES_DIR": str(folder / ".spaces")}
-    # Every cell is drawn, and stays: by default those out of sight are taken off the page, and their pictures with them.
-    settings = folder / ".settings" / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
-    settings.parent.mkdir(parents=True)
-    settings.write_text('{"windowingMode": "none"}')
-    news = folder / ".settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
-    news.parent.mkdir(parents=True)
-    news.write_text('{"fetchNews": "false", "checkForUpdates": false}')
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}", f"--notebook-dir={folder}",
-               "--IdentityProvider.token=letmein", "--LabApp.news_url=None"]
-    server = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                              start_new_session=True)
+    environment = {**os.environ, "JUPYTER_CONFIG_DIR": str(folder / ".jupyter"), "PYTHONPATH": str(ROOT), **environment}
+    server = subprocess.Popen([part.replace("PORT", str(port)) for part in command], cwd=folder, env=environment,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     address, until = f"http://127.0.0.1:{port}", time.monotonic() + 3 * PATIENCE / 1000
     try:
         while True:
@@ -77,12 +70,29 @@ def jupyterlab(folder: Path) -> Iterator[str]:
                 break
             except OSError:
                 if server.poll() is not None or time.monotonic() > until:
-                    raise RuntimeError("JupyterLab did not start; try: vlmcourse lab --no-browser") from None
+                    raise RuntimeError("Jupyter did not start; try: vlmcourse lab --no-browser") from None
                 time.sleep(0.3)
         yield address
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait()
+
+
+@contextmanager
+def jupyterlab(folder: Path) -> Iterator[str]:
+    """JupyterLab on a folder, on this machine alone. Gives its address."""
+    # Every cell is drawn, and stays: by default those out of sight are taken off the page, and their pictures with them.
+    settings = folder / ".settings" / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
+    settings.parent.mkdir(parents=True)
+    settings.write_text('{"windowingMode": "none"}')
+    news = folder / ".settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+    news.parent.mkdir(parents=True)
+    news.write_text('{"fetchNews": "false", "checkForUpdates": false}')
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--port=PORT", f"--notebook-dir={folder}",
+               "--IdentityProvider.token=letmein", "--LabApp.news_url=None"]
+    with serving(command, folder, JUPYTERLAB_SETTINGS_DIR=str(folder / ".settings"),
+                 JUPYTERLAB_WORKSPACES_DIR=str(folder / ".spaces")) as address:
+        yield address
 
 
 @contextmanager

@@ -4,14 +4,8 @@ Needs chromium (apt-get install chromium) and playwright (pip install playwright
 """
 
 import os
-import shutil
-import signal
-import socket
-import subprocess
 import sys
 import time
-import urllib.request
-from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
@@ -19,10 +13,10 @@ import pytest
 
 pytest.importorskip("nbgrader", reason="grading needs nbgrader: pip install 'vlmcourse[grading]'")
 sync = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 sys.path.insert(0, str(Path(__file__).parent))
 import small_course as small  # noqa: E402
 
+from benchmarks.browser import CHROMIUM, PATIENCE, serving  # noqa: E402
 from vlmcourse.grading import batch, sandbox  # noqa: E402
 from vlmcourse.grading.feedback import feedback  # noqa: E402
 from vlmcourse.grading.report import report  # noqa: E402
@@ -33,7 +27,6 @@ EVIL = ("<script>document.title='HARMED'</script>because $a<b$ <img src=x onerro
         "[link](javascript:document.title='HARMED')")
 SHOWS = ("from IPython.display import HTML, Javascript, display\n"
          "display(HTML('<b>bold</b><script>document.title=\"HARMED\"</script>'), Javascript('document.title=\"HARMED\"'))\n")
-PATIENCE = 60_000 * float(os.environ.get("VLMCOURSE_PATIENCE", 1))  # milliseconds
 
 
 @pytest.fixture(scope="module")
@@ -57,30 +50,11 @@ def page():
         browser.close()
 
 
-@contextmanager
 def jupyter(folder: Path):
     """A Jupyter server as `vlmcourse grade manual` starts it, in this folder. Gives its address."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
-    command = [sys.executable, "-m", "vlmcourse", "grade", "manual", "--no-browser", "--port", str(port), "--course", str(folder)]
-    environment = {**os.environ, "JUPYTER_TOKEN": "letmein", "JUPYTER_CONFIG_DIR": str(folder / ".jupyter"), "JUPYTER_DATA_DIR": str(folder / ".data"),
-                   "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(small.ROOT)}
-    server = subprocess.Popen([*command], cwd=small.ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                              start_new_session=True)
-    address, until = f"http://127.0.0.1:{port}", time.monotonic() + 180
-    try:
-        while True:
-            try:
-                urllib.request.urlopen(address + "/api", timeout=5).read()
-                break
-            except OSError:
-                assert server.poll() is None and time.monotonic() < until, "Jupyter didn't start"
-                time.sleep(0.3)
-        yield address
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait()
+    command = [sys.executable, "-m", "vlmcourse", "grade", "manual", "--no-browser", "--port", "PORT", "--course", str(folder)]
+    return serving(command, folder, JUPYTER_TOKEN="letmein", JUPYTER_DATA_DIR=str(folder / ".data"),
+                   PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
 
 
 def unharmed(page) -> bool:

@@ -238,7 +238,7 @@ for prompt in prompts:
     draw.show(draw.bars({word: {"probability": value} for word, value in told.items()}, f"after '{prompt}'", sideways=True))
 
 # %% [markdown]
-# Every bridge of this course stands before *any* such model: `recipes.smollm2` has Frozen's encoder before it. Training it takes hours on two cores: a step of 32 pictures needs five seconds, and 240 steps taught it no noun.
+# Every bridge of this course stands before *any* such model: `recipes.smollm2` has Frozen's encoder before it. A step of 32 pictures takes seconds there, too many for an encoder that starts from nothing; so the one that learnt before the tiny model hands over what it sees (lesson 05, section 7, with what that is worth).
 #
 # ## 6. Your own photos
 #

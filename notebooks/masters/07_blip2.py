@@ -6,7 +6,7 @@
 # | | |
 # |---|---|
 # | You need | lesson 01 (masks), lesson 02 (CLIP), lesson 05 (vectors that stand in the text like words) |
-# | Time | about 90 minutes to work through; running all cells takes about 3 minutes when both stages are in the cache, 6 more for training them (and lesson 02's CLIP, if it isn't there), 2 GB of memory |
+# | Time | about 90 minutes to work through; running all cells takes about 3 minutes when both stages are in the cache, 3 more for training them (and lesson 02's CLIP, if it isn't there), 2 GB of memory |
 # | Paper | Li et al. 2023, *BLIP-2: Bootstrapping Language-Image Pre-training with Frozen Image Encoders and Large Language Models*, [arXiv 2301.12597](https://arxiv.org/abs/2301.12597) |
 # | Course code | `vlmcourse/papers/qformer.py`, `vlmcourse/papers/blip2.py`, `vlmcourse/recipes/blip2.py` |
 #
@@ -475,38 +475,17 @@ checks.queries_player(
 
 # %%
 kept = evaluate.results("twins_blip2")
-
-
-def over_seeds(rows, name, *path):
-    """Spread over seeds of one measurement of a row; path: keys into the kept rows."""
-    values = []
-    for run in rows:
-        if run["row"] == name:
-            value = run
-            for key in path:
-                value = value[key]
-            values.append(value)
-    return evaluate.spread(values)
-
-
 SEE, KNOW = ("what", "colour", "presence"), ("category", "place", "purpose")
-
-
-def mean_of(rows, name, part, kinds):
-    each = [over_seeds(rows, name, part, kind).values for kind in kinds]
-    return evaluate.spread([sum(values) / len(values) for values in zip(*each)])
-
-
 everyone = {run["row"]: kept["rows"] for run in kept["rows"]}
 everyone |= {run["row"]: kept[part] for part in ("queries", "beside") for run in kept[part]}
 draw.show(
     draw.bars(
         {
             name: {
-                "captions: noun": over_seeds(rows, name, "captions", "noun"),
-                "seen": mean_of(rows, name, "questions", SEE),
-                "seen, shown grey": mean_of(rows, name, "questions, blind", SEE),
-                "known": mean_of(rows, name, "questions", KNOW),
+                "captions: noun": evaluate.over_seeds(rows, name, "captions", "noun"),
+                "seen": evaluate.over_seeds(rows, name, "questions", SEE),
+                "seen, shown grey": evaluate.over_seeds(rows, name, "questions, blind", SEE),
+                "known": evaluate.over_seeds(rows, name, "questions", KNOW),
             }
             for name, rows in everyone.items()
         },
@@ -518,7 +497,7 @@ steps = [int(step) for step in kept["rows"][0]["curve"]]
 draw.show(
     draw.curves(
         {
-            name: {step: over_seeds(kept["rows"], name, "curve", str(step)) for step in steps}
+            name: {step: evaluate.over_seeds(kept["rows"], name, "curve", str(step)) for step in steps}
             for name in dict.fromkeys(run["row"] for run in kept["rows"])
         },
         "step of stage 2",
@@ -537,8 +516,8 @@ for name, rows in everyone.items():
         + [run["stage 1"]["learns"] for run in rows if run["row"] == name and "stage 1" in run]
     )
     table.append(
-        f"| {name} | {learns:,} | {over_seeds(rows, name, 'captions', 'noun')} | {mean_of(rows, name, 'questions', SEE)} "
-        f"| {mean_of(rows, name, 'questions, blind', SEE)} | {mean_of(rows, name, 'questions', KNOW)} |"
+        f"| {name} | {learns:,} | {evaluate.over_seeds(rows, name, 'captions', 'noun')} | {evaluate.over_seeds(rows, name, 'questions', SEE)} "
+        f"| {evaluate.over_seeds(rows, name, 'questions, blind', SEE)} | {evaluate.over_seeds(rows, name, 'questions', KNOW)} |"
     )
 Markdown(
     "\n".join(
@@ -748,7 +727,7 @@ attempt(checks.diagnosis, {"A": None, "B": None, "C": None})
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
-# `{"A": "leak", "B": "alike", "C": "easy"}`. In A each word is read from the place after it: the generation loss falls below the others', and when the words aren't there yet, what it writes is the same nonsense for every picture. In B all queries get the same gradient for ever: four queries are worth one. C finds matching easy, because random pairs differ in everything; for all its low loss it tells captions that differ in one thing apart no better than the others do, for it has never practised on them.
+# `{"A": "leak", "B": "alike", "C": "easy"}`. In A each word is read from the place after it: the generation loss falls below the others', and when the words aren't there yet, what it writes is the same nonsense for every picture. In B all queries get the same gradient for ever: four queries are worth one. C finds matching easy, because random pairs differ in everything: its loss is by far the lowest, and that is all. Captions that differ in one thing it tells apart about as well as B, whose loss is more than twice as high: a low loss on easy questions is no measure of anything but the questions.
 # </details>
 #
 # ## The paper beside ours
@@ -758,15 +737,15 @@ attempt(checks.diagnosis, {"A": None, "B": None, "C": None})
 # %%
 rows = kept["rows"]
 both, only2 = "both stages", "stage 2 alone"
-noun = {name: over_seeds(rows, name, "captions", "noun") for name in (both, only2)}
-seen = {name: mean_of(rows, name, "questions", SEE) for name in (both, only2)}
-known = {name: mean_of(rows, name, "questions", KNOW) for name in (both, only2)}
-blind = mean_of(rows, both, "questions, blind", SEE)
+noun = {name: evaluate.over_seeds(rows, name, "captions", "noun") for name in (both, only2)}
+seen = {name: evaluate.over_seeds(rows, name, "questions", SEE) for name in (both, only2)}
+known = {name: evaluate.over_seeds(rows, name, "questions", KNOW) for name in (both, only2)}
+blind = evaluate.over_seeds(rows, both, "questions, blind", SEE)
 reached = list(rows[0]["curve"])
 early = reached[len(reached) // 8]
-losses = {name: over_seeds(rows, name, "curve", early) for name in (both, only2)}
-plain, ranked = (over_seeds(rows, both, "stage 1", f"image to text{how} R@1") for how in ("", ", re-ranked"))
-apart = {judge: over_seeds(rows, both, "stage 1", "told apart, exchanged", judge) for judge in ("match", "contrast")}
+losses = {name: evaluate.over_seeds(rows, name, "curve", early) for name in (both, only2)}
+plain, ranked = (evaluate.over_seeds(rows, both, "stage 1", f"image to text{how} R@1") for how in ("", ", re-ranked"))
+apart = {judge: evaluate.over_seeds(rows, both, "stage 1", "told apart, exchanged", judge) for judge in ("match", "contrast")}
 claims = [
     ("stage 1 helps stage 2: captions (Fig. 5)", f"noun {noun[both]}, without {noun[only2]}", noun[both].mean > noun[only2].mean),
     ("... questions without training on questions (Fig. 5)", f"seen {seen[both]}, without {seen[only2]}", seen[both].mean > seen[only2].mean),
@@ -791,6 +770,7 @@ Markdown(
 # - *Stage 1 and where stage 2 ends.* Look at the curves: with stage 1 the captions come in half as many steps, and after a few hundred both runs are at the same loss; nouns and answers end two points apart. The paper's runs end far apart. Our image encoder already says what each thing is (lesson 02: zero-shot 0.98), and there is one thing to fetch; whoever stops stage 2 after 150 steps sees the paper's figure.
 # - *Match.* In 400 steps it learns to tell other pictures' captions from the right one and no more: things that traded places stay at chance, and another background it notices less often than contrast does. The paper's Q-Former starts from BERT, which can read, and practises for 250,000 steps. So re-ranking has nothing to add to a contrast that is right 19 times in 20.
 # - *Frozen beside it.* It gets 800 steps here, as stage 2 does, and its tower starts from nothing; given 2,400, it names 0.96 of the nouns (lesson 05). One seed had not left its plateau.
+# - *BLIP beside it.* It names best of all, 0.98: CLIP's tower learns on, and a decoder of its own learns to write about pictures and nothing else. Asked, it is at the level of a grey picture. Nobody showed it a question (the paper tunes it on them), and no language model that has read some stands behind it. To name is the picture's part; to answer is the language model's.
 # - *What is known.* More than a grey picture brings, far less than the words themselves would (lesson 05's *two right words*): eight vectors near words are still not words.
 #
 # ## Going on
