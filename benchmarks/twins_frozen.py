@@ -136,10 +136,11 @@ def lending(condition: str, size: Scale, seed: int, count: int) -> dict:
 
 def real(size: Scale, count: int) -> dict:
     """SmolLM2 with the encoder of recipes.smollm2.train(): what a real language model changes. One seed."""
-    model, read = smollm2.seeing_smollm2(size)
+    lm, read = smollm2.smollm2()
+    model = smollm2.trained(lm, read, size)
     scenes = [world.sample("test", index, 0, ALONE) for index in range(count)]
     eye, pairs = recipes.frozen(size).model, world.Pairs("train", size.image_size, 0, ALONE)
-    before = smollm2.taught(smollm2.new_encoder(model.lm, read, size), eye, read, pairs).eval()
+    before = smollm2.taught(smollm2.new_encoder(lm, read, size), eye, read, pairs).eval()
     found = {"captions": named_rightly(smollm2.captions(model, read, scenes), scenes),
              "captions, before training": named_rightly(smollm2.captions(before, read, scenes), scenes),
              "captions, blind": named_rightly(smollm2.captions(model, read, scenes, unseen), scenes), "answers": {}}

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vlmcourse.lab import tokens, world
+from vlmcourse.lab import checkpoint, stages, tokens, world
 from vlmcourse.lab.train import Scale
 from vlmcourse.parts.language import freeze, tiny
 from vlmcourse.recipes import frozen, named, smollm2
@@ -13,19 +13,21 @@ SMOKE = Scale.named("smoke")
 
 @pytest.fixture
 def stand_in(monkeypatch, tmp_path):
-    """The same small language model each time it is asked for, and a place of its own for the encoder."""
+    """The same small language model each time it is asked for, and a place of its own for the encoder, with none that comes
+    with the course."""
     def load():
         torch.manual_seed(0)
         return freeze(tiny(len(tokens.tokenizer()), 32, 1, 2)), tokens.tokenizer()
 
     monkeypatch.setattr(smollm2, "smollm2", load)
     monkeypatch.setenv("VLMCOURSE_CACHE", str(tmp_path))
+    monkeypatch.setattr(smollm2, "SHIPPED", tmp_path / "shipped")
     return load
 
 
 def test_the_encoder_alone_is_kept_and_comes_back(stand_in):
-    trained, (lm, _) = smollm2.train(SMOKE, steps=3), stand_in()
-    model, _ = smollm2.seeing_smollm2(SMOKE)
+    trained, (lm, read) = smollm2.train(SMOKE, steps=3), stand_in()
+    model = smollm2.trained(lm, read, SMOKE)
     assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in trained.state_dict().items())
     assert all(torch.equal(tensor, lm.state_dict()[name]) for name, tensor in trained.lm.state_dict().items())
     assert smollm2.kept().stat().st_size < 4 * sum(tensor.numel() for tensor in smollm2.learnt(trained).values()) + 20_000
@@ -54,17 +56,28 @@ def test_only_the_caption_is_asked_for(stand_in):
 def test_an_encoder_of_another_scale_is_refused(stand_in):
     smollm2.train(SMOKE, steps=1)
     with pytest.raises(ValueError, match="of scale 'smoke', not 'laptop'. Train one"):
-        smollm2.seeing_smollm2(Scale.named("laptop"))
+        smollm2.trained(*stand_in(), Scale.named("laptop"))
 
 
 def test_without_an_encoder_it_says_how_to_get_one(stand_in):
     with pytest.raises(ValueError, match="no encoder for SmolLM2 at .* Train one"):
-        smollm2.seeing_smollm2(SMOKE)
+        smollm2.trained(*stand_in(), SMOKE)
+
+
+def test_the_course_brings_an_encoder_of_laptop_scale():
+    """Small enough for a repository, and of the sizes that SmolLM2's encoder has today."""
+    path = stages.SHIPPED / smollm2.ENCODER
+    tensors, notes = checkpoint.load(path)
+    lm, read = tiny(len(tokens.tokenizer()), 576, 1, 9), tokens.tokenizer()
+    wanted = smollm2.learnt(smollm2.new_encoder(lm, read, Scale.named("laptop")))
+    assert {name: tensor.shape for name, tensor in tensors.items()} == {name: tensor.shape for name, tensor in wanted.items()}
+    assert notes["scale"] == "laptop" and notes["losses"][-1] < notes["losses"][0] and path.stat().st_size < 3_000_000
 
 
 def test_answers_are_chosen_among_those_of_the_episode(stand_in):
     smollm2.train(SMOKE, steps=1)
-    model, read = smollm2.seeing_smollm2(SMOKE)
+    lm, read = stand_in()
+    model = smollm2.trained(lm, read, SMOKE)
     episodes = named(1, 4)
     found = [smollm2.solved(model, read, episodes), smollm2.solved(model, read, episodes, shuffled=True),
              smollm2.solved_in_words(model, read, episodes)]

@@ -1,7 +1,7 @@
 """Frozen with a real language model: the encoder of lesson 05 learns to write words of SmolLM2's (135 million parameters).
 
 A step of 32 pictures takes about 5 seconds on one core, so the encoder does not start from nothing: it takes the tower of
-the Frozen before the tiny language model, and what that one calls things (`taught`). What is trained is kept in the cache
+the Frozen before the tiny language model, and what that one calls things (`taught`). What is trained comes with the course,
 without the language model, which anyone can load.
 """
 
@@ -16,7 +16,7 @@ from torch.nn.functional import normalize
 
 from vlmcourse.lab import checkpoint, tokens, world
 from vlmcourse.lab.evaluate import exact, likeliest, texts
-from vlmcourse.lab.stages import cache_folder
+from vlmcourse.lab.stages import SHIPPED, cache_folder
 from vlmcourse.lab.train import Batches, Optimisation, Scale, Step, fit
 from vlmcourse.lab.world import prompts
 from vlmcourse.lab.world.nouns import article
@@ -37,9 +37,13 @@ TEACHING = 4096
 """Pictures of which the tiny Frozen says its words, before the first step."""
 
 
+ENCODER = "smollm2_encoder.safetensors"
+
+
 def kept() -> Path:
-    """Where the trained encoder is."""
-    return cache_folder() / "smollm2_encoder.safetensors"
+    """Where the trained encoder is: in the cache if one was trained here, else with the course."""
+    own = cache_folder() / ENCODER
+    return own if own.exists() else SHIPPED / ENCODER
 
 
 def smollm2() -> tuple[nn.Module, object]:
@@ -119,25 +123,24 @@ def train(scale: Scale, steps: int = 160, seed: int = 0, watch: Callable[[Step],
     for step in fit(model, Batches(described(scale, read, seed), BATCH), steps, LOOKING, seed=seed):
         history.append(step.loss)
         watch(step)
-    checkpoint.save(kept(), learnt(model), {"scale": scale.name, "steps": steps, "batch": BATCH, "seed": seed, "losses": history})
+    checkpoint.save(cache_folder() / ENCODER, learnt(model), {"scale": scale.name, "steps": steps, "batch": BATCH, "seed": seed, "losses": history})
     return model.eval()
 
 
-def seeing_smollm2(scale: Scale) -> tuple[Frozen, object]:
-    """SmolLM2 with the encoder that train() kept, and its tokenizer.
+def trained(lm: nn.Module, read, scale: Scale) -> Frozen:
+    """The encoder that train() kept, or the course's, before this SmolLM2.
 
-    Raises ValueError if SmolLM2 is not installed, or if there is no encoder of this scale.
+    Raises ValueError, with what to do, if there is none of this scale.
     """
     if not kept().exists():
-        raise ValueError(f"no encoder for SmolLM2 at {kept()}. Train one, which takes about a quarter of an hour on a quiet core: "
+        raise ValueError(f"no encoder for SmolLM2 at {kept()}. Train one, which takes about ten minutes on a quiet core: "
                          f"recipes.smollm2.train(Scale.named({scale.name!r})).")
-    lm, read = smollm2()
     model, (tensors, notes) = new_encoder(lm, read, scale), checkpoint.load(kept())
     if any(tensors[name].shape != own.shape for name, own in learnt(model).items()):
         raise ValueError(f"the encoder in {kept()} is of scale '{notes['scale']}', not '{scale.name}'. "
                          "Train one: recipes.smollm2.train(scale).")
     model.load_state_dict(tensors, strict=False)
-    return model.eval(), read
+    return model.eval()
 
 
 def captions(model: Frozen, read, scenes: Sequence[world.Scene], view: prompts.View = world.to_pixels) -> list[str]:
