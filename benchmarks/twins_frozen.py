@@ -144,14 +144,18 @@ def real(size: Scale, count: int) -> dict:
     found = {"captions": named_rightly(smollm2.captions(model, read, scenes), scenes),
              "captions, before training": named_rightly(smollm2.captions(before, read, scenes), scenes),
              "captions, blind": named_rightly(smollm2.captions(model, read, scenes, unseen), scenes), "answers": {}}
-    episodes = {**{f"{kind}, {shots} shots": asked(kind, shots, count)
-                   for kind, shots in (("colour", 0), ("presence", 0), ("presence", 4), ("category", 0))},
-                **{f"naming, {how}": named(count=count, **NAMING[how]) for how in ("1 shot", "4 shots", "1 shot, no induction")}}
-    for name, those in episodes.items():
+    names = {how: named(count=2 * count, **NAMING[how]) for how in ("1 shot", "4 shots")}
+    asks = {**{f"{kind}, {shots} shots": (asked(kind, shots, count), smollm2.PLACE)
+               for kind, shots in (("colour", 0), ("presence", 0), ("presence", 4), ("category", 0))},
+            "naming, 4 shots": (names["4 shots"], smollm2.PLACE),
+            **{f"naming in plain English, {how}": ([smollm2.plainly(one) for one in those], smollm2.CALLED)
+               for how, those in names.items()}}
+    for name, (those, place) in asks.items():
         found["answers"][name] = {
-            "SmolLM2": smollm2.solved(model, read, those), "shown grey": smollm2.solved(model, read, those, unseen),
-            "shuffled pictures": smollm2.solved(model, read, those, shuffled=True),
-            "described in words": smollm2.solved_in_words(model, read, those),
+            "SmolLM2": smollm2.solved(model, read, those, place=place),
+            "shown grey": smollm2.solved(model, read, those, unseen, place=place),
+            "shuffled pictures": smollm2.solved(model, read, those, shuffled=True, place=place),
+            "described in words": smollm2.solved_in_words(model, read, those, place),
             "chance": sum(1 / len(one.choices) for one in those) / len(those)}
         print(name, found["answers"][name], flush=True)
     return found

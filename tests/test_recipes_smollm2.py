@@ -74,6 +74,16 @@ def test_the_course_brings_an_encoder_of_laptop_scale():
     assert notes["scale"] == "laptop" and notes["losses"][-1] < notes["losses"][0] and path.stat().st_size < 3_000_000
 
 
+def test_names_in_plain_english_keep_pictures_and_names():
+    episode = named(2, 1)[0]
+    plain = smollm2.plainly(episode)
+    pictures = [part for part in episode.prompt if not isinstance(part, str)]
+    called = [part.split()[-2] for part in episode.prompt[2:-1:2]]  # after the induction and each picture
+    assert [part for part in plain.prompt if not isinstance(part, str)] == pictures and len(called) == len(pictures) - 1
+    assert list(plain.prompt[1::2]) == [*(f"is called {name} ." for name in called), "is called"]
+    assert (plain.answer, plain.choices) == (episode.answer, episode.choices)
+
+
 def test_answers_are_chosen_among_those_of_the_episode(stand_in):
     smollm2.train(SMOKE, steps=1)
     lm, read = stand_in()

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vlmcourse.lab import tokens, world
+from vlmcourse.lab import checkpoint, tokens, world
 from vlmcourse.lab.evaluate import looking, shown, stated
 from vlmcourse.lab.stages import train_or_load
 from vlmcourse.lab.train import Batches, Optimisation, Scale, Step
@@ -26,6 +26,7 @@ from vlmcourse.papers.blip import BLIP
 from vlmcourse.papers.blip_tasks import Captioner, Filter
 from vlmcourse.parts.generate import Pick, nucleus
 from vlmcourse.recipes.blip import LEARNING, PROMPT, THINGS, blip_config, caption_report, captions_of, new_blip, retrieval_report
+from vlmcourse.recipes.clip import clip
 
 TUNING = Optimisation(3e-4, weight_decay=0.05, warmup=0.1)  # paper: 1e-5
 WEB, PEOPLE = 100, 200  # seeds: no picture of one is in the other
@@ -149,12 +150,17 @@ def hash_of(data: Listed | Several) -> int:
 
 
 def trained(name: str, model: nn.Module, data: Listed | Several, scale: Scale, steps: int, seed: int,
-            optimisation: Optimisation = LEARNING, watch: Callable[[Step], None] | None = None, made_of: str = "") -> nn.Module:
-    """A stage of its own: `model` on a finite data set. made_of: which weights it starts from, if they are not of the seed."""
-    start = made_of or "new"
-    what = {"data": str(hash_of(data)), "scale": str(scale), "start": start, "model": type(model).__name__}
+            optimisation: Optimisation = LEARNING, watch: Callable[[Step], None] | None = None) -> nn.Module:
+    """A stage of its own: `model`, from the weights it has, on a finite data set."""
+    what = {"data": str(hash_of(data)), "scale": str(scale), "start": checkpoint.checksum(model.state_dict()),
+            "model": type(model).__name__}
     batches = Batches(data.batch, scale.blip_batch, len(data), seed)
     return train_or_load(name, model, batches, steps, optimisation, made_of=what, seed=seed, watch=watch).model
+
+
+def started(scale: Scale, seed: int) -> BLIP:
+    """BLIP whose text begins from nothing and whose image tower as the CLIP stage's, as the paper's begins with ImageNet's."""
+    return new_blip(blip_config(scale), clip(scale).model.vision, seed)
 
 
 def steps_of(scale: Scale) -> int:
@@ -175,9 +181,8 @@ def capfilt(scale: Scale | str | None = None, seed: int = 0, *, share: float = 0
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
     images, steps = images or 40 * size.blip_batch, steps or steps_of(size)
     noisy, clean = web(size, images, seed, share), people(size, images // 6, seed)
-    base = trained("capfilt", new_blip(blip_config(size), seed=seed), noisy + clean, size, steps, seed, watch=watch)
-    start = f"{hash_of(noisy + clean)} {steps}"
-    captioner, filter = (trained(name, kind(base), clean, size, max(1, steps // 3), seed, TUNING, watch, start)
+    base = trained("capfilt", started(size, seed), noisy + clean, size, steps, seed, watch=watch)
+    captioner, filter = (trained(name, kind(base), clean, size, max(1, steps // 3), seed, TUNING, watch)
                          for name, kind in (("captioner", Captioner), ("filter", Filter)))
     synthetic = captioned(captioner.blip, noisy, pick, beams, seed)
     keep = {name: kept(filter, data, threshold) for name, data in (("web", noisy), ("synthetic", synthetic))}
@@ -190,9 +195,9 @@ def capfilt(scale: Scale | str | None = None, seed: int = 0, *, share: float = 0
 
 def again(data: Listed | Several, scale: Scale | str | None = None, seed: int = 0, steps: int | None = None,
           watch: Callable[[Step], None] | None = None) -> tuple[BLIP, dict[str, float]]:
-    """A new model from scratch on a data set (continuing does not help, says Table 13), and what it is worth."""
+    """A new model on a data set, as the first one began (continuing does not help, says Table 13), and what it is worth."""
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
-    model = trained("capfilt", new_blip(blip_config(size), seed=seed), data, size, steps or steps_of(size), seed, watch=watch)
+    model = trained("capfilt", started(size, seed), data, size, steps or steps_of(size), seed, watch=watch)
     return model, worth(model)
 
 

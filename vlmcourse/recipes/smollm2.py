@@ -8,6 +8,7 @@ without the language model, which anyone can load.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -32,6 +33,8 @@ PLACE = "a drawing of <image><image> ."
 """What stands in a text for a picture. With two right words there, SmolLM2 itself goes on with the noun after ASK most of the
 time; of ours, "<image><image> .", it makes nothing, for it was not trained on pages that begin so."""
 ASK = "it is a drawing of"
+CALLED = "the <image><image>"
+"""What stands for a picture on a page of names, see `plainly`."""
 BATCH = 32
 TEACHING = 4096
 """Pictures of which the tiny Frozen says its words, before the first step."""
@@ -150,19 +153,29 @@ def captions(model: Frozen, read, scenes: Sequence[world.Scene], view: prompts.V
     return [text.removesuffix(STOP).strip() for text in texts(model, asked, most=8, batch=32, stop=stop)]
 
 
+def plainly(episode: world.pages.Episode) -> world.pages.Episode:
+    """An episode of naming in plain English, with CALLED for its pictures: "the ... is called vem . the ... is called".
+
+    On the world's pages ("this is a vem .") SmolLM2 doesn't bind names even where right words stand for the pictures.
+    """
+    first = next(place for place, part in enumerate(episode.prompt) if not isinstance(part, str))
+    said = [f"is called {part.split()[-2]} ." if isinstance(part, str) else part for part in episode.prompt[first:-1]]
+    return replace(episode, prompt=(*said, "is called"))
+
+
 def solved(model: Frozen, read, episodes: Sequence[world.pages.Episode], view: prompts.View = world.to_pixels,
-           shuffled: bool = False) -> float:
+           shuffled: bool = False, place: str = PLACE) -> float:
     """Share of episodes whose right answer is the likeliest of the choices: recipes.frozen.solved, in SmolLM2's tokens."""
     pages = [episode.prompt for episode in episodes]
-    data = prompts.Prompts(prompts.others(pages) if shuffled else pages, model.config.image_size, PLACE, view, read)
+    data = prompts.Prompts(prompts.others(pages) if shuffled else pages, model.config.image_size, place, view, read)
     return _right(model, data, episodes)
 
 
-def solved_in_words(model: Frozen, read, episodes: Sequence[world.pages.Episode]) -> float:
+def solved_in_words(model: Frozen, read, episodes: Sequence[world.pages.Episode], place: str = PLACE) -> float:
     """The same with a right description in the place of each picture: what this language model could lend at best."""
-    said = [[part if isinstance(part, str) else PLACE.replace("<image><image>", f"{part.words[0]} {part.background}")
+    said = [[part if isinstance(part, str) else place.replace("<image><image>", f"{part.words[0]} {part.background}")
              for part in episode.prompt] for episode in episodes]
-    return _right(model, prompts.Prompts(said, model.config.image_size, PLACE, using=read), episodes)
+    return _right(model, prompts.Prompts(said, model.config.image_size, place, using=read), episodes)
 
 
 def _right(model: Frozen, data: prompts.Prompts, episodes: Sequence[world.pages.Episode]) -> float:
