@@ -6,7 +6,7 @@
 # | | |
 # |---|---|
 # | You need | lessons 02 (CLIP), 05 to 08; for section 5 the extra `make pretrained` (SmolLM2, 100 MB, once) |
-# | Time | about 80 minutes to work through; running all cells takes about @@MINUTES@@ minutes on 2 cores once CLIP is in the cache, 2 GB of memory (with SmolLM2) |
+# | Time | about 80 minutes to work through; running all cells takes about 2 minutes on 2 cores once CLIP is in the cache, 2 GB of memory (with SmolLM2) |
 # | Papers | OpenFlamingo: Awadalla et al. 2023, [arXiv 2308.01390](https://arxiv.org/abs/2308.01390). SmolLM2: Ben Allal et al. 2025, [2502.02737](https://arxiv.org/abs/2502.02737). And those of lessons 02, 06, 07, 08 |
 # | Course code | `papers/clip.py` (`from_hf`), `papers/blip_weights.py`, `papers/blip2.py`, `papers/flamingo_weights.py`, `parts/language.py` (`load`), `lab/folders.py`, `starter.py` |
 #
@@ -282,7 +282,7 @@ draw.show(draw.pictures(photos.images(range(len(photos))), [f"{text} (CLIP: {gue
 
 # %%
 predict(
-    "Our CLIP was trained on drawings. Which change of style will hurt it most?",
+    "Our CLIP was trained on drawings. Which of these changes of style will hurt it most?",
     ["grey", "noise", "only the outlines"],
     "only the outlines",
     "Outlines alone leave out nearly all that told things apart in training. The published CLIP learnt from photos, sketches and "
