@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy, normalize
 from vlmcourse import lessons, recipes
 from vlmcourse.lab import world
 from vlmcourse.lab.train import Scale
-from vlmcourse.play import blip2, exercises, frozen, language, weights, zero_shot
+from vlmcourse.play import blip2, exercises, flamingo, frozen, language, weights, zero_shot
 from vlmcourse.play.lesson import Mistake, attempt, playable, predict
 from vlmcourse.play.masks import mask_of, mask_player
 from vlmcourse.play.temperature import at_scale, temperature_player
@@ -20,6 +20,7 @@ CHECKS = {"my_prefix": exercises.prefix, "my_last_image": exercises.last_image, 
           "my_ensemble": exercises.ensemble, "my_next_word_loss": language.next_word_loss, "my_kept": language.kept,
           "MyAdapter": language.adapter, "my_interleave": frozen.interleave, "my_scored": frozen.scored, "my_freeze": frozen.frozen,
           "my_masks": blip2.three_masks, "my_similarity": blip2.best_query, "my_handed_over": blip2.prefix_only,
+          "my_sees": flamingo.sees, "my_gated": flamingo.gated, "my_resampled": flamingo.resampled,
           "my_renamed": weights.renamed, "my_parted": weights.parted, "my_prepared": weights.prepared}
 NAME = re.compile(r"^(?:def|class) (\w+)", re.M)
 

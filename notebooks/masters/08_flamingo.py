@@ -829,20 +829,22 @@ attempt(checks.diagnosis, {"A": None, "B": None, "C": None})
 
 # %%
 kept_rows = evaluate.results("twins_flamingo")
-by_row = {}
-for run in kept_rows["rows"]:
-    by_row.setdefault(run["row"], []).append(run)
-base = evaluate.spread([run["overall"] for run in by_row["Flamingo"]])
+rows, columns = kept_rows["rows"], ("captions, noun", "knowledge questions", "seeing questions", "films, which way", "a new name, 8 shots")
+first = {run["row"]: run for run in reversed(rows)}  # seed 0 of each row
+
+
+def over_seeds(row, what="overall"):
+    return evaluate.over_seeds(rows, row, what)
+
+
 lines = ["| | changed | parameters learnt | step time | captions | knowledge | seeing | films | names | overall | the paper | same direction? |",
          "|---|---|---|---|---|---|---|---|---|---|---|---|"]
-columns = ("captions, noun", "knowledge questions", "seeing questions", "films, which way", "a new name, 8 shots")
-for name, runs in by_row.items():
-    overall = evaluate.spread([run["overall"] for run in runs])
-    agrees = "" if name == "Flamingo" else ("yes" if overall.mean < base.mean else "**no**")
-    scores = " | ".join(f"{np.mean([run[column] for run in runs]):.2f}" for column in columns)
-    lines.append(f"| {runs[0]['group']} | {name} | {runs[0]['learns'] / 1e3:.0f} k | {1e3 * runs[0]['step time']:.0f} ms | {scores} | "
-                 f"{overall.mean:.3f} | {runs[0]['paper']} | {agrees} |")
-print(f"{len(by_row['Flamingo'])} seed(s), {runs[0]['steps']} steps a row")
+for name in dict.fromkeys(run["row"] for run in rows):
+    agrees = "" if name == "Flamingo" else ("yes" if over_seeds(name).mean < over_seeds("Flamingo").mean else "**no**")
+    scores = " | ".join(f"{over_seeds(name, column).mean:.2f}" for column in columns)
+    lines.append(f"| {first[name]['group']} | {name} | {first[name]['learns'] / 1e3:.0f} k | {1e3 * first[name]['step time']:.0f} ms | {scores} | "
+                 f"{over_seeds(name)} | {first[name]['paper']} | {agrees} |")
+print(f"{first['Flamingo']['steps']} steps a row")
 Markdown("\n".join(lines))
 
 # %% [markdown]
