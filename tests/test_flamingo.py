@@ -345,6 +345,21 @@ def test_the_gates_reach_is_a_factor_and_changes_nothing_while_they_are_shut():
     torch.testing.assert_close(block(y, latents, sees), wanted, atol=1e-4, rtol=1e-4)
 
 
+def test_a_quicker_gate_starts_shut_and_opens_as_far_as_its_pace_says():
+    ids, gates = page(3, 4), {}
+    for pace in (1.0, 10.0):
+        model = build(config=replace(CONFIG, pace=pace))
+        said = model(ids, media=model.look(pictures())["media"])
+        assert torch.equal(said, model.lm(ids).logits)
+        said.square().sum().backward()
+        gates[pace] = model.blocks["1"].gate
+    torch.testing.assert_close(gates[10.0].alpha.grad, 10 * gates[1.0].alpha.grad)
+    with torch.no_grad():
+        gates[10.0].alpha.fill_(0.05)
+        gates[1.0].alpha.fill_(0.5)
+    torch.testing.assert_close(gates[10.0].value, gates[1.0].value)
+
+
 @pytest.mark.parametrize("rule", [last_image, images_so_far])
 def test_a_cached_word_pays_for_the_pictures_it_sees(rule):
     model = opened(build(config=replace(CONFIG, sees=rule)))

@@ -213,13 +213,13 @@ print("latents of the picture and of the film have the same shape:", media[0].sh
 # %% [markdown]
 # ## 3. The gate
 #
-# New layers between frozen ones are dangerous: at first they add noise, and the language model reads noise. Flamingo multiplies what they add by tanh(α), with α = 0 at the start. By hand, in two lines:
+# New layers between frozen ones are dangerous: at first they add noise, and the language model reads noise. Flamingo multiplies what they add by tanh(α), with α = 0 at the start. By hand, in two lines (`reach` and `pace` are 1 in the paper; section 6 says why not here):
 
 
 # %%
 def block_by_hand(block, y, latents, sees):
-    y = y + torch.tanh(block.gate.alpha) * block.reach * block.attention(block.norm(y), latents, sees)
-    return y + torch.tanh(block.gate_feedforward.alpha) * block.reach * block.feedforward(block.norm_feedforward(y))
+    y = y + torch.tanh(block.gate.pace * block.gate.alpha) * block.reach * block.attention(block.norm(y), latents, sees)
+    return y + torch.tanh(block.gate_feedforward.pace * block.gate_feedforward.alpha) * block.reach * block.feedforward(block.norm_feedforward(y))
 
 
 page = ("a cat is small .", film.frames[0], "a picture of a cat .", film, "a dog moves left .")
@@ -421,7 +421,7 @@ sizes = stream(recipes.language(scale).model.lm)
 draw.show(draw.bars({f"layer {number} reads": {"root mean square": value} for number, value in enumerate(sizes)}, "size"))
 
 # %% [markdown]
-# A block adds something of size one. Before the first layer that is noise several times louder than the words, and its gate stays shut; before the last it is a whisper. With enough steps the weights find their sizes. We have few, so each block's sum is multiplied by the size of what it is added to, times a constant (`reach`). The gates still start at zero, and everything shown so far stays true.
+# A block adds something of size one. Before the first layer that is noise several times louder than the words, and its gate stays shut; before the last it is a whisper. With enough steps the weights find their sizes. We have few, so each block's sum is multiplied by the size of what it is added to, times a constant (`reach`). And a gate is a single number, which Adam moves by one learning rate a step: until it is open nothing behind it learns. So ours open ten times as quickly, tanh(10 α) (`pace`). They still start at zero, and everything shown so far stays true.
 #
 # Train (or load) it. Only the resampler, the blocks and the row of `<EOC>` learn.
 
@@ -693,10 +693,10 @@ with torch.no_grad():
     still = opened(batch["ids"], media=media)
     for value in (0, 0.05, 0.1, 0.2, 0.4, 0.8):
         for block in opened.blocks.values():
-            block.gate.alpha.fill_(value)
-            block.gate_feedforward.alpha.fill_(value)
+            block.gate.alpha.fill_(math.atanh(value) / block.gate.pace)
+            block.gate_feedforward.alpha.fill_(math.atanh(value) / block.gate_feedforward.pace)
         distance[value] = (opened(batch["ids"], media=media) - still).norm(dim=-1).mean().item()
-draw.show(draw.curves({"untrained blocks": distance}, "α of all gates", "how far the predictions move"))
+draw.show(draw.curves({"untrained blocks": distance}, "how far open all gates are", "how far the predictions move"))
 
 # %% [markdown]
 # ## Exercise 3 · One layer of the resampler
