@@ -6,7 +6,7 @@
 # | | |
 # |---|---|
 # | You need | lesson 01 (masks), 02 (the image tower), 04 (the language model, in-context binding) |
-# | Time | about 100 minutes to work through; running all cells takes about @@MINUTES@@ minutes on 2 cores once CLIP is in the cache, 2 GB of memory |
+# | Time | about 100 minutes to work through; running all cells takes about seven minutes on 2 cores once CLIP is in the cache, 2 GB of memory |
 # | Papers | Perceiver: Jaegle et al. 2021, [arXiv 2103.03206](https://arxiv.org/abs/2103.03206). Perceiver IO: Jaegle et al. 2021, [2107.14795](https://arxiv.org/abs/2107.14795). Flamingo: Alayrac et al. 2022, *a Visual Language Model for Few-Shot Learning*, [2204.14198](https://arxiv.org/abs/2204.14198) |
 # | Course code | `vlmcourse/papers/perceiver.py`, `papers/flamingo.py`, `parts/language.py` (`fuse`), `lab/world/interleaved.py`, `recipes/flamingo.py` |
 #

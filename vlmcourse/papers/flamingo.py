@@ -53,7 +53,7 @@ class FlamingoConfig:
     sees: Callable[[Tensor, Tensor], Mask] = last_image  # paper's ablation: images_so_far
     tag_sees: bool = True  # may <image> itself look at its picture? The paper leaves it open; all public code says yes
     new_words: tuple[int, ...] = ()  # ids whose input rows learn. paper: <EOC>
-    pace: float = 1.0  # of the gates, see Gate. paper: 1
+    pace: float = 1.0  # of the gates, see TanhGate. paper: 1
     reach: tuple[float, ...] = ()  # of each block: what an open gate adds is multiplied by this. Not in the paper, where it is 1
 
 
@@ -118,19 +118,6 @@ class Resampler(nn.Module):
         return self.norm(latents)
 
 
-class Gate(TanhGate):
-    """tanh(pace * alpha). Adam moves every number by about one learning rate a step; a gate, which has a single number, opens
-    slowly then, and until it is open nothing behind it learns. The paper has steps enough: its pace is 1."""
-
-    def __init__(self, pace: float):
-        super().__init__()
-        self.pace = pace
-
-    @property
-    def value(self) -> Tensor:
-        return (self.pace * self.alpha).tanh()
-
-
 class GatedBlock(nn.Module):
     """GATED XATTN-DENSE (Fig. 4): y + tanh(a) attention(y, latents), then y + tanh(b) feed-forward(y); a = b = 0 at first.
 
@@ -146,7 +133,7 @@ class GatedBlock(nn.Module):
         self.norm, self.norm_feedforward = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention = GroupedAttention(width, c.heads, c.vision_width, c.head_width, bias=False)
         self.feedforward = feedforward(width, c.growth, c.activation)
-        self.gate, self.gate_feedforward = Gate(c.pace), Gate(c.pace)
+        self.gate, self.gate_feedforward = TanhGate(c.pace), TanhGate(c.pace)
         initialise(self)
 
     def forward(self, y: Tensor, latents: Tensor, sees: Tensor) -> Tensor:

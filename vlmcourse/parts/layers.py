@@ -33,15 +33,19 @@ class FeedForward(nn.Sequential):
 
 
 class TanhGate(nn.Module):
-    """tanh(alpha) * x with alpha starting at zero: what comes through grows from nothing (Flamingo, Sec. 2.2)."""
+    """tanh(pace * alpha) * x with alpha starting at zero: what comes through grows from nothing (Flamingo, Sec. 2.2).
 
-    def __init__(self):
+    Adam moves every number by about one learning rate a step; a gate, which has a single number, opens slowly then, and until it
+    is open nothing behind it learns. The paper has steps enough: its pace is 1.
+    """
+
+    def __init__(self, pace: float = 1.0):
         super().__init__()
-        self.alpha = nn.Parameter(torch.zeros(()))
+        self.alpha, self.pace = nn.Parameter(torch.zeros(())), pace
 
     @property
     def value(self) -> Tensor:
-        return self.alpha.tanh()
+        return (self.pace * self.alpha).tanh()
 
     def forward(self, x: Tensor) -> Tensor:
         return self.value * x

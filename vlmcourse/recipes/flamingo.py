@@ -37,7 +37,7 @@ REACH = 2.0
 """What an open gate adds, in sizes of what its layer reads (`stream`). With the paper's plain sum our few steps are not enough:
 the gates of the first layer stay shut against noise, those of the last have to bring up thirty times as much."""
 PACE = 10.0
-"""How much faster gates open than the paper's, see papers.flamingo.Gate. In the twins' world of 24 nouns, 400 steps name 0.18 of
+"""How much faster gates open than the paper's, see parts.layers.TanhGate. In the twins' world of 24 nouns, 400 steps name 0.18 of
 the things with pace 1 and reach 6, 0.14 with pace 1 and reach 2, and 0.94 so."""
 
 
