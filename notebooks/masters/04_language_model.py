@@ -714,6 +714,8 @@ for name in ("binding", "repeats", "facts"):
 # %% [markdown]
 # Olsson et al. call it a **phase change**: within a short stretch of training induction heads form, and the ability to use the context comes with them. Read the numbers above with this in mind: is *our* rise short? Does binding come with the foretelling of repeats, or after it? (Section *The paper beside ours* computes both.) A practical lesson either way: from the loss alone you can't tell whether the ability you need has come yet.
 #
+# And look at how wide the band of *facts* is. They come after binding, and in one run of the three only: seed 0, the one that is shipped, knows them all at the end; in the two others binding came some hundred steps later, and the learning rate had run out before the facts began. With one seed we should have written "3,000 steps are enough".
+#
 # ## 6. How large, for how long? Scaling
 #
 # You may compute for one week. Should you train a large model on few texts or a small one on many? Computing is counted in floating-point operations: about **C = 6 N D** for N parameters and D training tokens (2 operations per parameter and token forward, 4 backward).
