@@ -33,6 +33,7 @@ from vlmcourse.papers.flamingo import GatedBlock
 from vlmcourse.papers.perceiver import Perceiver, PerceiverConfig, PerceiverIO, from_points
 from vlmcourse.parts import generate, language, masks
 from vlmcourse.play import flamingo as checks
+from vlmcourse.play.explorers.gates import gates_at
 from vlmcourse.play.lesson import attempt, predict
 from vlmcourse.recipes.flamingo import LOOKING, PAPERS_WEIGHTS, REACH, WEIGHTS, Kept, Tower, sources, stream
 from vlmcourse.recipes.flamingo import answered_rightly, captioned_rightly, motion_report, shot_curve
@@ -541,7 +542,7 @@ draw.show(
 # %% [markdown]
 # With fewer than four examples some names have not been said; with four, each was said once; with eight, twice.
 #
-# **This run disagrees with the paper.** The curve does not rise: with eight solved examples the right name is still a guess, and other pictures make no difference because the right ones made none. The parts work: the language model binds invented names *in words* (lesson 04), and the model names what it sees (section 7). What does not come out is the two together. A name must be found by comparing what was seen before one word with what is seen before another, and that comparison has to be made of what the blocks add, in three layers. Frozen (lesson 05) fails in the same place. We left it as it came; the table at the end tells what 17 other systems do.
+# **This run disagrees with the paper.** The curve does not rise: with eight solved examples the right name is still a guess, and other pictures make no difference because the right ones made none. The parts work: the language model binds invented names *in words* (lesson 04), and the model names what it sees (section 7). What does not come out is the two together. A name must be found by comparing what was seen before one word with what is seen before another, and that comparison has to be made of what the blocks add, in three layers. Frozen (lesson 05) fails in the same place. We left it as it came; the table at the end tells what 16 other systems do.
 #
 # ### Which examples? RICES
 #
@@ -702,10 +703,8 @@ with torch.no_grad():
     media = opened.look(batch["pixels"])["media"]
     still = opened(batch["ids"], media=media)
     for value in (0, 0.05, 0.1, 0.2, 0.4, 0.8):
-        for block in opened.blocks.values():
-            block.gate.alpha.fill_(math.atanh(value) / block.gate.pace)
-            block.gate_feedforward.alpha.fill_(math.atanh(value) / block.gate_feedforward.pace)
-        distance[value] = (opened(batch["ids"], media=media) - still).norm(dim=-1).mean().item()
+        with gates_at(opened, value):
+            distance[value] = (opened(batch["ids"], media=media) - still).norm(dim=-1).mean().item()
 draw.show(draw.curves({"untrained blocks": distance}, "how far open all gates are", "how far the predictions move"))
 
 # %% [markdown]

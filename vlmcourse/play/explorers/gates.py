@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from vlmcourse.lab import watch
 from vlmcourse.lab.draw import bars, picture_and_bars
 from vlmcourse.lab.draw.style import COLOURS, MARKERS, describe, figure, heading, look, placed
-from vlmcourse.parts.layers import TanhGate
 from vlmcourse.play.lesson import only, play, row
 
 VIEWS = ("over training", "by hand", "gradients")
@@ -41,7 +41,7 @@ def gates_at(model: nn.Module, value: float, name: str = "") -> Iterator[None]:
 
     Raises ValueError for another value, or a model without such gates.
     """
-    gates = [module for called, module in model.named_modules() if isinstance(module, TanhGate) and name in ("", called)]
+    gates = [model.get_submodule(called) for called in watch.gates(model) if name in ("", called)]
     if not 0 <= value <= 1 or not gates:
         raise ValueError(f"gates at {value} of a model that has {len(gates)} of them; expected 0 to 1, and a model with gates, "
                          "such as Flamingo.")
@@ -163,8 +163,7 @@ def gate_explorer(model: nn.Module, replay: Replay, ask: Callable[[int, str], tu
                                       description="step", continuous_update=False)
     again = ipywidgets.Play(min=0, max=last, value=0, interval=400)
     hand = ipywidgets.Checkbox(value=False, description="set them by hand")
-    which = ipywidgets.Dropdown(options=[("all gates", ""), *((_short(name), name) for name, module in model.named_modules()
-                                                              if isinstance(module, TanhGate))], description="which")
+    which = ipywidgets.Dropdown(options=[("all gates", ""), *((_short(name), name) for name in watch.gates(model))], description="which")
     value = ipywidgets.FloatSlider(value=0, min=0, max=1, step=0.05, description="open by", continuous_update=False)
     number = ipywidgets.IntSlider(value=0, min=0, max=len(images) - 1, description="picture", continuous_update=False)
     typed = ipywidgets.Combobox(value=texts[0], options=list(texts), description="text", continuous_update=False,
