@@ -1,8 +1,8 @@
 """How should words and regions be fused? ViLBERT's and VL-BERT's choices at reduced scale: three seeds, spread, controls.
 
-    python -m benchmarks.twins_fusion [--scale smoke|laptop|gpu]     about 40 minutes at laptop scale on one core
+    python -m benchmarks.twins_fusion [--scale smoke|laptop|gpu]     about 40 minutes of one core at laptop scale
 
-Writes benchmarks/results/twins_fusion.json after each seed. Trained stages are cached: a run that was stopped goes on.
+Writes benchmarks/results/twins_fusion.json; --workers 2 trains two rows at a time, each on one core. Trained stages are cached: a run that was stopped goes on.
 
     two streams         ViLBERT as in lesson 03: co-attention, regions, false captions of both kinds
     never meet          the same weights and losses, but where streams would meet each looks at itself
@@ -15,8 +15,10 @@ Writes benchmarks/results/twins_fusion.json after each seed. Trained stages are 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 
 import torch
 import typer
@@ -27,7 +29,7 @@ from vlmcourse.lab.evaluate import filling, results, spread, write_results
 from vlmcourse.lab.stages import seeded
 from vlmcourse.lab.train import Scale
 from vlmcourse.lab.world.noise import mismatched
-from vlmcourse.lab.world.regions import Regions, grid, nearly_right
+from vlmcourse.lab.world.regions import Regions, grid, nearly_right, things
 from vlmcourse.papers.vilbert import TwoStreams, ViLBERT
 from vlmcourse.parts.layers import PostNormBlock
 from vlmcourse.parts.masks import keys
@@ -131,8 +133,19 @@ def together(rows: list[dict[str, float]]) -> dict[str, dict]:
     return {name: asdict(spread([one[name] for one in rows])) for name in rows[0]}
 
 
+def one(name: str, size: Scale, seed: int, count: int) -> dict[str, float]:
+    """A row in a worker of its own, on one core."""
+    torch.set_num_threads(1)
+    if any(key[1] != seed for key in Kept.made):
+        Kept.made.clear()
+    found = row(name, size, seed, count)
+    print(seed, name, {key: round(value, 3) for key, value in found.items()}, flush=True)
+    return found
+
+
 @app.command(help=__doc__)
-def main(scale: str = "laptop", seeds: int = 0, steps: int = 0, only: list[str] = typer.Option(list(ROWS))) -> None:
+def main(scale: str = "laptop", seeds: int = 0, steps: int = 0, only: list[str] = typer.Option(list(ROWS)),
+         workers: int = 1) -> None:
     """seeds, steps: fewer of them than the scale has; 0: as many. only: which rows (the others stay as they were kept)."""
     size = Scale.named(scale)
     size = replace(size, vilbert_steps=steps or size.vilbert_steps, seeds=seeds or size.seeds)
@@ -141,14 +154,15 @@ def main(scale: str = "laptop", seeds: int = 0, steps: int = 0, only: list[str] 
     if set(only) != set(ROWS):
         with suppress(FileNotFoundError):  # nothing was kept yet
             kept = results(name)["rows"][0]
-    found: dict[str, list] = {row_name: [] for row_name in only}
-    for seed in range(size.seeds):
-        Kept.made.clear()
-        for row_name in only:
-            found[row_name].append(row(row_name, size, seed, count))
-            print(seed, row_name, {key: round(value, 3) for key, value in found[row_name][-1].items()}, flush=True)
-        path = write_results(name, [kept | {row_name: together(rows) for row_name, rows in found.items()}], scale=scale,
-                             seeds=list(range(seed + 1)), steps=size.vilbert_steps, width=size.vilbert_width)
+    for cut in (things, grid):  # once, before the workers ask for them
+        recipes.namer(size, cut=cut)
+    with ProcessPoolExecutor(workers) as pool:
+        jobs = {row_name: [] for row_name in only}
+        for seed, row_name in product(range(size.seeds), only):
+            jobs[row_name].append(pool.submit(one, row_name, size, seed, count))
+        found = {row_name: together([job.result() for job in running]) for row_name, running in jobs.items()}
+    path = write_results(name, [kept | found], scale=scale, seeds=list(range(size.seeds)), steps=size.vilbert_steps,
+                         width=size.vilbert_width)
     print(f"Kept {path}")
 
 

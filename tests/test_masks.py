@@ -73,6 +73,15 @@ def test_per_sequence_masks_broadcast_with_shared_ones():
     assert not mask.dense()[0, 0, :, 2].any()
 
 
+def test_a_mask_lives_where_its_numbers_live():
+    there = torch.device("meta")  # stands for a GPU: what is made elsewhere cannot be combined with it
+    valid, numbers = torch.ones(2, 4, dtype=torch.bool, device=there), torch.ones(2, 4, dtype=torch.long, device=there)
+    made = [masks.causal(4, there), masks.prefix(2, 4, there), masks.bidirectional(4, there), masks.unimodal(1, 3, there),
+            masks.multimodal_causal(1, 3, there), masks.keys(valid), masks.packed(numbers), masks.last_image(numbers, numbers)]
+    for mask in [*made, ~made[0], made[0].rows(1), made[0] & made[5], made[1] | made[4]]:
+        assert mask.device == mask.dense().device == there, mask.name
+
+
 def test_phi_counts_the_tags_and_zero_matches_no_image():
     tags = torch.tensor([[0, 1, 0, 1, 0], [1, 0, 0, 0, 0]]).bool()
     assert masks.phi(tags).tolist() == [[0, 1, 1, 2, 2], [1, 1, 1, 1, 1]]
@@ -91,6 +100,7 @@ def test_phi_counts_the_tags_and_zero_matches_no_image():
     (lambda: masks.causal(3).rows(3), ["rows(3)", "start < 3"]),
     (lambda: masks.levels(torch.zeros(2, 3).long(), torch.zeros(4, 3).long()), ["[2, 4]"]),
     (lambda: masks.keys(torch.ones(2, 3).bool()) & masks.keys(torch.ones(4, 3).bool()), ["2 sequences", "for 4"]),
+    (lambda: masks.causal(3) & masks.causal(3, "meta"), ["cpu", "meta", "causal(length, ids.device)"]),
 ])
 def test_messages_say_what_was_found_and_expected(make, words):
     with pytest.raises(ValueError) as error:

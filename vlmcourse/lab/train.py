@@ -213,7 +213,7 @@ class _Losses(nn.Module):
 def fit(model: nn.Module, batches, steps: int, optimisation: Optimisation = Optimisation(), *, seed: int = 0,
         precision: torch.dtype | None = None, keep: Path | None = None, every: int = 100,
         made_of: dict | None = None) -> Iterator[Step]:
-    """Trains `model` in place, yielding a `Step` after each step.
+    """Trains `model` in place, yielding a `Step` after each step; at the end it is back on the device it came from.
 
     batches     has `since(step, part)`: see Batches
     precision   torch.float32 or torch.bfloat16 (autocast); None: whichever is faster here
@@ -224,7 +224,7 @@ def fit(model: nn.Module, batches, steps: int, optimisation: Optimisation = Opti
     from accelerate import Accelerator
 
     accelerator = Accelerator(cpu=processes().device.type == "cpu")
-    device = accelerator.device
+    home, device = next(model.parameters()).device, accelerator.device
     model.to(device)
     optimiser = optimisation.optimiser(model, device)
     first, made_of = 0, json.loads(json.dumps({"steps": steps, **(made_of or {})}))
@@ -258,7 +258,7 @@ def fit(model: nn.Module, batches, steps: int, optimisation: Optimisation = Opti
             _keep(keep, model, optimiser, {"step": done, "precision": str(precision), "made_of": made_of})
         yield Step(done, steps, shown, optimiser.param_groups[0]["lr"], float(norm), seconds,
                    seconds / (done - first) * (steps - done))
-    model.eval()
+    model.eval().to(home)
 
 
 @contextmanager

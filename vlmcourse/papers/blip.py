@@ -115,7 +115,7 @@ class BLIP(nn.Module):
         if ids.numel() and int(ids.max()) >= self.config.vocabulary:
             raise ValueError(f"token id {int(ids.max())} is outside the vocabulary of {self.config.vocabulary}: "
                              "these ids were made by another tokenizer.")
-        return self._as(ids, first), masks.keys(ids != self.config.pad).dense(ids.device)
+        return self._as(ids, first), masks.keys(ids != self.config.pad).dense()
 
     @staticmethod
     def _as(ids: Tensor, first: int) -> Tensor:
@@ -123,7 +123,7 @@ class BLIP(nn.Module):
 
     @staticmethod
     def _seen(real: Tensor | None) -> Tensor | None:
-        return None if real is None else masks.keys(real, queries=1).dense(real.device)
+        return None if real is None else masks.keys(real, queries=1).dense()
 
     def encode_image(self, pixels: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, E) unit vectors, of the class token."""
@@ -148,7 +148,7 @@ class BLIP(nn.Module):
     def decode(self, ids: Tensor, states: Seen, real: Tensor | None = None, cache: dict | None = None) -> Tensor:
         """As forward, but states of the last block: (B, new, D)."""
         start = cache.length if cache else 0
-        mask = masks.causal(ids.shape[1]).rows(start).dense(ids.device)
+        mask = masks.causal(ids.shape[1], ids.device).rows(start).dense()
         return self.decoder(self._as(ids, self.config.dec)[:, start:], mask, states, self._seen(real), cache, start)
 
     def forward(self, ids: Tensor, cache: dict | None = None, *, states: Tensor, real: Tensor | None = None) -> Tensor:

@@ -91,7 +91,7 @@ class TextTower(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """(B, T) ids -> (B, D). Causal, so what follows the end token changes nothing and padding needs no mask."""
-        x, mask = self.embed(ids), causal(ids.shape[1]).dense(ids.device)  # (B, T, D)
+        x, mask = self.embed(ids), causal(ids.shape[1], ids.device).dense()  # (B, T, D)
         return self.norm_out(self.transformer.at(x, self.end_positions(ids), mask))  # (B, D)
 
 

@@ -210,7 +210,7 @@ class Flamingo(nn.Module):
         latents = media.new_zeros(len(ids), most, R, D)
         latents[torch.arange(most, device=ids.device) < counts] = media  # (B, N, R, D)
         number = torch.arange(1, most + 1, device=ids.device)
-        sees = self.config.sees(self.numbers(ids), number).rows(start).dense(ids.device)[:, 0]  # (B, T - start, N)
+        sees = self.config.sees(self.numbers(ids), number).rows(start).dense()[:, 0]  # (B, T - start, N)
         seen = sees.any(dim=(0, 1)).nonzero()[:, 0].tolist()
         kept = slice(seen[0], seen[-1] + 1) if seen else slice(0, 0)
         return latents[:, kept], sees[..., kept]

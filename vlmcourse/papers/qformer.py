@@ -18,20 +18,20 @@ from torch import Tensor, nn
 from vlmcourse.parts.attention import Attention
 from vlmcourse.parts.language import freeze
 from vlmcourse.parts.layers import FeedForward
-from vlmcourse.parts.masks import bidirectional, keys, multimodal_causal, unimodal
+from vlmcourse.parts.masks import Mask, bidirectional, keys, multimodal_causal, unimodal
 from vlmcourse.parts.vision import check_pixels
 
 
-def matching(queries: int, text: int):
+def matching(queries: int, text: int, device: torch.device | str | None = None) -> Mask:
     """Image-text matching: everybody sees everybody."""
-    return bidirectional(queries + text)
+    return bidirectional(queries + text, device)
 
 
 Image = Tensor | list[tuple[Tensor, Tensor] | None]
 """What queries look at: features (B, P, C), or the keys and values that `QFormer.project` made of them."""
 
 MASKS = {"contrast": unimodal, "match": matching, "generate": multimodal_causal}
-"""Fig. 2, right: the rule (queries, text) -> Mask of each objective."""
+"""Fig. 2, right: the rule (queries, text, device) -> Mask of each objective."""
 
 
 def second_last(vision: nn.Module) -> nn.Module:
@@ -180,7 +180,7 @@ class QFormer(nn.Module):
         """Who may look at whom, of queries and these texts, padding left out: booleans (B, 1, R + T, R + T)."""
         R = self.config.queries
         real = torch.cat([ids.new_ones(len(ids), R, dtype=torch.bool), ids != self.config.padding], dim=1)
-        return (MASKS[objective](R, ids.shape[1]) & keys(real)).dense(ids.device)
+        return (MASKS[objective](R, ids.shape[1], ids.device) & keys(real)).dense()
 
     def forward(self, image: Image, ids: Tensor, mask: Tensor, first: int | None = None) -> tuple[Tensor, Tensor]:
         """image (B, P, C) or its `project`, ids (B, T), mask of `mask` -> queries (B, R, D), text (B, T, D); or `first` rows."""

@@ -16,7 +16,7 @@ drawn (lab/draw.py) and tested. True means *may look*, always.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -32,6 +32,7 @@ class Mask:
     rule    maps integer index tensors (b, q, k), broadcast against each other, to booleans: may q look at k?
     batch   number of sequences the rule tells apart, or None if it is the same for all
     queries, keys   lengths
+    device  where the numbers live that the rule compares, and so what is made of it
     """
 
     name: str
@@ -39,6 +40,7 @@ class Mask:
     batch: int | None
     queries: int
     keys: int
+    device: torch.device = torch.device("cpu")
 
     def __and__(self, other: "Mask") -> "Mask":
         return _combine(self, other, "and", lambda mine, theirs: mine & theirs)
@@ -47,23 +49,23 @@ class Mask:
         return _combine(self, other, "or", lambda mine, theirs: mine | theirs)
 
     def __invert__(self) -> "Mask":
-        return Mask(f"not {self.name}", lambda b, q, k: ~self.rule(b, q, k), self.batch, self.queries, self.keys)
+        return replace(self, name=f"not {self.name}", rule=lambda b, q, k: ~self.rule(b, q, k))
 
     def rows(self, start: int) -> "Mask":
         """The same rule for the queries from `start` on: what the new tokens need when the old ones are cached."""
         if not 0 <= start < self.queries:
             raise ValueError(f"mask '{self.name}' has {self.queries} queries; rows({start}) leaves none of them. "
                              f"Expected 0 <= start < {self.queries}.")
-        return Mask(self.name, lambda b, q, k: self.rule(b, q + start, k), self.batch, self.queries - start, self.keys)
+        return replace(self, rule=lambda b, q, k: self.rule(b, q + start, k), queries=self.queries - start)
 
-    def dense(self, device: torch.device | str | None = None) -> Tensor:
+    def dense(self) -> Tensor:
         """Booleans (B or 1, 1, Q, K): True = may look. The 1 is for heads; it broadcasts."""
-        b = torch.arange(self.batch or 1, device=device)[:, None, None]
-        q = torch.arange(self.queries, device=device)[None, :, None]
-        k = torch.arange(self.keys, device=device)[None, None, :]
+        b = torch.arange(self.batch or 1, device=self.device)[:, None, None]
+        q = torch.arange(self.queries, device=self.device)[None, :, None]
+        k = torch.arange(self.keys, device=self.device)[None, None, :]
         return self.rule(b, q, k).expand(self.batch or 1, self.queries, self.keys)[:, None]  # (B|1, 1, Q, K)
 
-    def blocks(self, device: torch.device | str | None = None, size: int = 128):
+    def blocks(self, size: int = 128):
         """FlexAttention's BlockMask: the same rule, with the blocks (size x size) that are all False never computed.
 
         The kernels want the default size; a smaller one is for looking at short sequences.
@@ -73,8 +75,7 @@ class Mask:
         def rule(b, h, q, k):
             return self.rule(b, q, k)
 
-        return create_block_mask(rule, self.batch, None, self.queries, self.keys, device=str(device or "cpu"),
-                                 BLOCK_SIZE=size)
+        return create_block_mask(rule, self.batch, None, self.queries, self.keys, device=str(self.device), BLOCK_SIZE=size)
 
 
 def _combine(mine: Mask, theirs: Mask, word: str, operation: Callable[[Tensor, Tensor], Tensor]) -> Mask:
@@ -84,9 +85,12 @@ def _combine(mine: Mask, theirs: Mask, word: str, operation: Callable[[Tensor, T
     if None not in (mine.batch, theirs.batch) and mine.batch != theirs.batch:
         raise ValueError(f"masks of different batches: '{mine.name}' is for {mine.batch} sequences, "
                          f"'{theirs.name}' for {theirs.batch}.")
+    if mine.device != theirs.device:
+        raise ValueError(f"masks on different devices: '{mine.name}' is on {mine.device}, '{theirs.name}' on {theirs.device}. "
+                         "Build both where the tokens are: causal(length, ids.device).")
     return Mask(f"{mine.name} {word} {theirs.name}",
                 lambda b, q, k: operation(mine.rule(b, q, k), theirs.rule(b, q, k)),
-                mine.batch or theirs.batch, mine.queries, mine.keys)
+                mine.batch or theirs.batch, mine.queries, mine.keys, mine.device)
 
 
 def _at(values: Tensor, b: Tensor, index: Tensor) -> Tensor:
@@ -105,7 +109,7 @@ def _compare(name: str, query: Tensor, key: Tensor | None, comparison: Callable[
     if len(batches) > 1:
         raise ValueError(f"mask '{name}': queries and keys come from batches of different sizes, {sorted(batches)}.")
     return Mask(name, lambda b, q, k: comparison(_at(key, b, k), _at(query, b, q)),
-                batches.pop() if batches else None, query.shape[-1], key.shape[-1])
+                batches.pop() if batches else None, query.shape[-1], key.shape[-1], query.device)
 
 
 # The three comparisons everything else is made of.
@@ -126,34 +130,35 @@ def keys(valid: Tensor, queries: int | None = None, name: str = "padding") -> Ma
         raise ValueError(f"mask '{name}' needs booleans (batch, keys), True where a token is real; "
                          f"found {tuple(valid.shape)} of {valid.dtype}.")
     # `q == q` is all True; it gives the rule its query axis, so that it broadcasts like the others.
-    return Mask(name, lambda b, q, k: valid[b, k] & (q == q), len(valid), queries or valid.shape[1], valid.shape[1])
+    return Mask(name, lambda b, q, k: valid[b, k] & (q == q), len(valid), queries or valid.shape[1], valid.shape[1],
+                valid.device)
 
 
-# The papers' patterns.
+# The papers' patterns. `device`: where the tokens are.
 
-def causal(length: int) -> Mask:
+def causal(length: int, device: torch.device | str | None = None) -> Mask:
     """CLIP's text tower, BLIP's decoder, every language model."""
-    return levels(torch.arange(length), name="causal")
+    return levels(torch.arange(length, device=device), name="causal")
 
 
-def prefix(seen: int, length: int) -> Mask:
+def prefix(seen: int, length: int, device: torch.device | str | None = None) -> Mask:
     """Prefix LM: the first `seen` positions see each other, the rest is causal."""
-    return levels((torch.arange(length) - seen + 1).clamp(min=0), name="prefix")
+    return levels((torch.arange(length, device=device) - seen + 1).clamp(min=0), name="prefix")
 
 
-def bidirectional(length: int) -> Mask:
+def bidirectional(length: int, device: torch.device | str | None = None) -> Mask:
     """Everybody sees everybody: BERT, and BLIP-2's image-text matching."""
-    return levels(torch.zeros(length, dtype=torch.long), name="bi-directional")
+    return levels(torch.zeros(length, dtype=torch.long, device=device), name="bi-directional")
 
 
-def unimodal(queries: int, text: int) -> Mask:
+def unimodal(queries: int, text: int, device: torch.device | str | None = None) -> Mask:
     """BLIP-2, image-text contrast: queries see queries, text sees text (Li et al. 2023, Fig. 2)."""
-    return groups(torch.tensor([0] * queries + [1] * text), name="uni-modal")
+    return groups(torch.tensor([0] * queries + [1] * text, device=device), name="uni-modal")
 
 
-def multimodal_causal(queries: int, text: int) -> Mask:
+def multimodal_causal(queries: int, text: int, device: torch.device | str | None = None) -> Mask:
     """BLIP-2, image-grounded generation: queries see queries; text sees queries and its own past (Fig. 2)."""
-    return levels(torch.tensor([0] * queries + list(range(1, text + 1))), name="multimodal causal")
+    return levels(torch.tensor([0] * queries + list(range(1, text + 1)), device=device), name="multimodal causal")
 
 
 def phi(is_tag: Tensor) -> Tensor:
@@ -180,7 +185,7 @@ def images_so_far(image_of_token: Tensor, image_of_key: Tensor) -> Mask:
 
 def packed(document: Tensor) -> Mask:
     """Several documents in one sequence: the same document, and the past of it. `document` (T,) or (B, T) integers."""
-    return groups(document, name="same document") & causal(document.shape[-1])
+    return groups(document, name="same document") & causal(document.shape[-1], document.device)
 
 
 def gallery() -> dict[str, Mask]:

@@ -57,9 +57,11 @@ def tower(scale: Scale | str | None = None) -> nn.Module:
 @lru_cache(4)
 def _look(vision: nn.Module, pairs: world.Pairs, count: int) -> Tensor:
     """Features of the first `count` scenes, (N, P, C), in half the memory: the encoder works on them once."""
+    device = next(vision.parameters()).device
     with torch.no_grad():
-        return torch.cat([features(vision, world.to_pixels(pairs.images(range(start, min(start + 256, count))))).half()
-                          for start in range(0, count, 256)])
+        return torch.cat([
+            features(vision, world.to_pixels(pairs.images(range(start, min(start + 256, count)))).to(device)).half().cpu()
+            for start in range(0, count, 256)])
 
 
 @dataclass(frozen=True)

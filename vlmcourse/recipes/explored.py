@@ -19,6 +19,7 @@ from vlmcourse.lab.train import Scale
 from vlmcourse.lab.watch import Looked
 from vlmcourse.lab.world import interleaved, prompts
 from vlmcourse.lab.world.pages import Part
+from vlmcourse.papers.blip import BLIP
 from vlmcourse.papers.flamingo import Flamingo
 from vlmcourse.papers.qformer import features
 from vlmcourse.parts.language import logits, next_word_loss
@@ -121,10 +122,15 @@ def look_frozen(model) -> Look:
     return look
 
 
+def seeing_blip(size: Scale) -> BLIP:
+    """Lesson 06's, whose image tower began as the CLIP stage's."""
+    return blip(size, vision=clip(size).model.vision).model
+
+
 def lookers(scale: Scale | str | None = None) -> dict[str, Look]:
     """{model: (pixels (3, S, S), text) -> Looked}, of five papers."""
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
-    return {"CLIP: similarity": look_clip(clip(size).model), "BLIP: cross-attention": look_blip(blip(size).model),
+    return {"CLIP: similarity": look_clip(clip(size).model), "BLIP: cross-attention": look_blip(seeing_blip(size)),
             "Q-Former: queries": look_queries(stage1(size).model),
             "Flamingo: gated": look_flamingo(flamingo(size).model.model), "Frozen: prefix": look_frozen(frozen(size).model)}
 
@@ -173,7 +179,7 @@ def askers(scale: Scale | str | None = None) -> dict[str, Ask]:
     """{model: (scene, text) -> {answer: probability}}. Four go on with the text, CLIP chooses among texts with commas between."""
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
     second = blip2(size).model
-    return {"BLIP": ask_blip(blip(size).model), "Frozen": ask_prefixed(frozen(size).model, size.image_size, PLACE),
+    return {"BLIP": ask_blip(seeing_blip(size)), "Frozen": ask_prefixed(frozen(size).model, size.image_size, PLACE),
             "BLIP-2": ask_prefixed(second, size.image_size, place(second.former.config.queries)),
             "Flamingo": ask_flamingo(flamingo(size).model.model, size.image_size), "CLIP": ask_clip(clip(size).model)}
 

@@ -1,0 +1,91 @@
+"""The same code on a GPU, tested without one: what a model makes on the way must be where its inputs are.
+
+While a model works, tensors that are made without saying where go to the device `meta`, as they would stay behind on the CPU if
+the model were on a GPU. Any of them that meets the others is an error.
+"""
+
+import pytest
+import torch
+
+from vlmcourse import recipes
+from vlmcourse.lab.train import Scale
+from vlmcourse.parts.generate import beam, greedy, write
+from vlmcourse.recipes import blip2
+from vlmcourse.recipes.flamingo import Seen, Tower, sources
+
+SMOKE = Scale.named("smoke")
+
+
+def clip():
+    return recipes.new_clip(recipes.clip_config(SMOKE)), recipes.training_pairs(SMOKE).batch(range(6))
+
+
+def resnet():
+    model = recipes.new_clip(recipes.clip_config(SMOKE, resnet=(1, 1)))
+    return model, recipes.training_pairs(SMOKE).batch(range(6))
+
+
+def vilbert():
+    return recipes.new_vilbert(recipes.vilbert_config(SMOKE)), recipes.region_pairs(SMOKE).batch(range(6))
+
+
+def vlbert():
+    return recipes.new_vlbert(recipes.vlbert_config(SMOKE)), recipes.region_pairs(SMOKE).batch(range(6))
+
+
+def frozen():
+    lm = recipes.language(SMOKE).model.lm
+    return recipes.new_frozen(recipes.frozen_config(SMOKE), lm), recipes.captioned(SMOKE).batch(range(6))
+
+
+def blip():
+    return recipes.new_blip(recipes.blip_config(SMOKE)), recipes.siblings(SMOKE).batch(range(6))
+
+
+def blip_momentum():
+    return recipes.new_blip(recipes.blip_config(SMOKE, momentum=0.9, queue=12, soft=0.4)), recipes.siblings(SMOKE).batch(range(6))
+
+
+def blip2_stage1():
+    vision = recipes.new_clip(recipes.clip_config(SMOKE)).vision
+    model = blip2.Stage1(blip2.new_former(blip2.former_config(SMOKE)), vision, 32)
+    return model, blip2.Looked(recipes.training_pairs(SMOKE), vision, 6).batch(range(6))
+
+
+def blip2_stage2():
+    vision, former = recipes.new_clip(recipes.clip_config(SMOKE)).vision, blip2.new_former(blip2.former_config(SMOKE))
+    model = blip2.new_blip2(former, vision, recipes.language(SMOKE).model.lm)
+    return model, blip2.described(SMOKE, vision, former.config.queries).batch(range(6))
+
+
+def looking_aside():
+    tower, lm = Tower(recipes.new_clip(recipes.clip_config(SMOKE)).vision), recipes.language(SMOKE).model.lm
+    (data, per), *_ = sources(SMOKE, Seen(SMOKE.image_size)).values()
+    return recipes.new_flamingo(recipes.flamingo_config(SMOKE), tower, lm), data.batch(range(per))
+
+
+MODELS = (clip, resnet, vilbert, vlbert, frozen, blip, blip_momentum, blip2_stage1, blip2_stage2, looking_aside)
+
+
+@pytest.mark.parametrize("made", MODELS, ids=lambda made: made.__name__)
+def test_a_training_step_stays_on_its_device(made):
+    model, batch = made()
+    with torch.device("meta"):
+        losses = model.train().losses(batch)
+        sum(losses.values()).backward()
+        if hasattr(model, "after_step"):
+            model.after_step()
+    assert all(loss.device.type == "cpu" and loss.isfinite() for loss in losses.values())
+
+
+@pytest.mark.parametrize("how", ["greedy", "beam"])
+def test_writing_stays_on_its_device(how):
+    model, batch = blip()
+    start = batch["ids"][:1, :2]
+    with torch.device("meta"), torch.no_grad():
+        states = model.eval().look(batch["pixels"][:1])["states"]
+        if how == "greedy":
+            said = write(model, start, 4, greedy, end=-1, states=states)
+        else:
+            said = beam(model, start, 4, 3, end=-1, states=states.expand(3, -1, -1))
+    assert said.device.type == "cpu"
