@@ -184,14 +184,14 @@ def askers(scale: Scale | str | None = None) -> dict[str, Ask]:
             "Flamingo": ask_flamingo(flamingo(size).model.model, size.image_size), "CLIP": ask_clip(clip(size).model)}
 
 
-def naming(model: Flamingo, size: int) -> Callable[[Sequence[Part], Sequence[str]], dict[str, float]]:
-    """(parts of a prompt, names) -> {name: probability among these names} of the next word."""
-    def answer(parts: Sequence[Part], names: Sequence[str]) -> dict[str, float]:
-        made = interleaved.Prompts([tuple(parts)], size).batch([0])
+def naming(model: Flamingo, size: int) -> Callable[[Sequence[Sequence[Part]], Sequence[str]], list[dict[str, float]]]:
+    """(prompts, names) -> for each prompt {name: probability among these names} of the next word."""
+    def answer(asked: Sequence[Sequence[Part]], names: Sequence[str]) -> list[dict[str, float]]:
+        made = interleaved.Prompts(asked, size).batch(range(len(asked)))
         with looking(model):
-            said = model(made["ids"], real=made["real"], **model.look(made["pixels"]))[0, -1]
-        found = said[tokens.encode(names)[:, 1]].softmax(-1)
-        return dict(zip(names, found.tolist()))
+            said = model(made["ids"], real=made["real"], **model.look(made["pixels"]))[:, -1]
+        found = said[:, tokens.encode(names)[:, 1]].softmax(-1)
+        return [dict(zip(names, row)) for row in found.tolist()]
     return answer
 
 

@@ -14,7 +14,7 @@ from vlmcourse.lab.world.scenes import Draws
 from vlmcourse.parts.masks import phi
 from vlmcourse.play.lesson import only, play, row
 
-Answer = Callable[[Sequence[Part], Sequence[str]], Mapping[str, float]]
+Answer = Callable[[Sequence[Sequence[Part]], Sequence[str]], Sequence[Mapping[str, float]]]
 MOST = 4
 
 
@@ -53,7 +53,7 @@ def built(answer: Answer, examples: Sequence[tuple[str, str]], query: str, size:
     choices = list(dict.fromkeys([name for _, name in examples] or tokens.INVENTED[:2]))
     if len(choices) < 2:
         choices.append(next(word for word in tokens.INVENTED if word not in choices))
-    given, blind = answer(parts, choices), answer(without_support(parts), choices)
+    given, blind = answer([parts, without_support(parts)], choices)
     first = pictures(np.stack([world.render(scene, size) for scene in shown]),
                      [*(f"{number + 1}: this is {world.article(name)}" for number, (_, name) in enumerate(examples)),
                       f"{len(shown)}: this is a ?"])
@@ -64,7 +64,7 @@ def built(answer: Answer, examples: Sequence[tuple[str, str]], query: str, size:
 
 def few_shot_builder(answer: Answer, examples: Sequence[tuple[str, str]] = (("cat", "dax"), ("car", "blicket")),
                      query: str = "cat") -> None:
-    """Displays the builder. answer: (parts, names) -> {name: probability}, such as recipes.explored.naming()."""
+    """Displays the builder. answer: (prompts, names) -> [{name: probability}], such as recipes.explored.naming()."""
     import ipywidgets
 
     nouns = sorted(world.known_nouns())
