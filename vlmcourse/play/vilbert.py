@@ -132,15 +132,17 @@ def diagnosis(answer: dict[str, str]) -> str:
 
 
 def hiding_player(guess: Callable[[int, int], tuple[dict[str, float], str]], images: np.ndarray,
-                  texts: Sequence[Sequence[str]]) -> None:
+                  texts: Sequence[Sequence[str]], first: tuple[int, int] = (0, 1)) -> None:
     """Displays pictures (N, S, S, 3), their captions, cut into words, with one word hidden, and the model's guesses.
 
     guess  (picture number, word number) -> {word: probability}, the likeliest first, and the word that was hidden
+    first  what is shown at the beginning: picture number, word number
     """
     import ipywidgets
 
-    number = ipywidgets.IntSlider(value=0, min=0, max=len(images) - 1, description="picture", continuous_update=False)
-    place = ipywidgets.IntSlider(value=1, min=0, max=max(map(len, texts)) - 1, description="hide word", continuous_update=False)
+    number = ipywidgets.IntSlider(value=first[0], min=0, max=len(images) - 1, description="picture", continuous_update=False)
+    place = ipywidgets.IntSlider(value=first[1], min=0, max=max(map(len, texts)) - 1, description="hide word",
+                                 continuous_update=False)
 
     def drawn():
         words = list(texts[number.value])
