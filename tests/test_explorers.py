@@ -201,6 +201,22 @@ def test_sampling_writes_what_its_way_says():
         sampling.written(model, "a", sampling.Way("best"))
 
 
+def test_maps_that_point_at_the_thing_and_maps_that_know_nothing():
+    scenes = [world.sample("test", index, 0, (1, 1)) for index in range(6)]
+    rows = ("[DEC]", *(scene.words[0] for scene in scenes))
+
+    def evenly(pixels, text):
+        return Looked(rows, torch.ones(2, 3, len(rows), 16) / 16, "weights")
+
+    def cleverly(pixels, text):  # where a picture is not as its corner is, there is the thing
+        changes = (pixels - pixels[:, :1, :1]).abs().sum(0).reshape(4, 8, 4, 8).sum((1, 3)).flatten()
+        return Looked(rows, (changes / changes.sum()).expand(2, 3, len(rows), 16), "weights")
+
+    dull, clever = (explored.on_the_thing(look, scenes, 32) for look in (evenly, cleverly))
+    assert dull["weight on it"] == pytest.approx(dull["its squares"], abs=1e-5) and 0 < dull["its squares"] < 0.7
+    assert clever["weight on it"] > 0.9 and clever["brightest on it"] == 1
+
+
 def test_few_shot_prompts_say_which_picture_is_whose_and_lose_their_support(flamingo):
     made = few_shot.prompt([("cat", "dax"), ("car", "blicket")], "cat")
     assert [part for part in made if isinstance(part, str)] == ["this is a dax .", "this is a blicket .", "this is a"]

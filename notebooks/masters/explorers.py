@@ -38,7 +38,9 @@ explorers.mask_explorer()
 
 # %%
 clip = recipes.clip(scale).model
-explorers.clip_playground(clip, explorers.gallery(clip, world.Pairs("test", size)))
+shown = world.Pairs("test", size, things=(1, 2))
+classes = ", ".join(dict.fromkeys([shown.scene(0).words[0], "cat", "dog", "car"]))
+explorers.clip_playground(clip, explorers.gallery(clip, shown), classes)
 
 # %% [markdown]
 # ## Sampling
@@ -63,7 +65,7 @@ explorers.gate_explorer(flamingo, Replay(**explored.gate_trace(trained, pages)),
 # %% [markdown]
 # ## Few shots
 #
-# Give things new names, then ask. The ribbon says which picture each word sees. The second bar is the control: the same words without the examples' pictures.
+# Give things new names, then ask. The ribbon says which picture each word sees. The second bar is the control: the same words without the examples' pictures. Lesson 08 found that its Flamingo, at this scale, does not bind names to pictures. Does any prompt of yours show that it does?
 
 # %%
 explorers.few_shot_builder(explored.naming(flamingo, size))
@@ -71,10 +73,16 @@ explorers.few_shot_builder(explored.naming(flamingo, size))
 # %% [markdown]
 # ## Attention over the image
 #
-# One word (or query), one layer, one head, or the mean of all. For Frozen, whose picture is two vectors by then, the map is a cause: how much the word's probability falls when a square is covered. Where does each model look for the noun?
+# One word (or query), one layer, one head, or the mean of all. For Frozen, whose picture is two vectors by then, the map is a cause: how much the word's probability falls when a square is covered. Where does each model look for the noun? The bars below the explorer count it.
 
 # %%
-explorers.attention_explorer(explored.lookers(scale), images, captions)
+lookers = explored.lookers(scale)
+explorers.attention_explorer(lookers, images, captions)
+
+# %%
+points = {name: explored.on_the_thing(look, [world.sample("test", index, 0, (1, 1)) for index in range(24)], size)
+          for name, look in lookers.items()}
+draw.show(draw.bars(points, "share (24 held-out pictures)", sideways=True))
 
 # %% [markdown]
 # ## CapFilt's threshold

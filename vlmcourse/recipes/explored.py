@@ -130,9 +130,34 @@ def seeing_blip(size: Scale) -> BLIP:
 def lookers(scale: Scale | str | None = None) -> dict[str, Look]:
     """{model: (pixels (3, S, S), text) -> Looked}, of five papers."""
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
-    return {"CLIP: similarity": look_clip(clip(size).model), "BLIP: cross-attention": look_blip(seeing_blip(size)),
-            "Q-Former: queries": look_queries(stage1(size).model),
-            "Flamingo: gated": look_flamingo(flamingo(size).model.model), "Frozen: prefix": look_frozen(frozen(size).model)}
+    return {"Flamingo: gated": look_flamingo(flamingo(size).model.model), "Q-Former: queries": look_queries(stage1(size).model),
+            "BLIP: cross-attention": look_blip(seeing_blip(size)), "Frozen: prefix": look_frozen(frozen(size).model),
+            "CLIP: similarity": look_clip(clip(size).model)}
+
+
+def on_the_thing(look: Look, scenes: Sequence[world.Scene], size: int) -> dict[str, float]:
+    """Do maps point at the thing? Of scenes of one thing, the mean over layers and heads at its noun (of queries: over all).
+
+    weight on it     share of the map on squares of which the thing's box covers a quarter or more
+    brightest on it  share of scenes whose brightest square is one of these
+    its squares      share of squares that these are: what a map that knows nothing would have
+    """
+    found = []
+    for scene in scenes:
+        pixels = world.to_pixels([world.render(scene, size)])[0]
+        looked = look(pixels, f"a picture of {world.article(scene.words[0])} on {scene.background}")
+        maps = looked.maps.float().mean((0, 1)).clamp(min=0)  # (rows, P)
+        seen = maps[looked.rows.index(scene.words[0])] if scene.words[0] in looked.rows else maps.mean(0)
+        side = round(len(seen) ** 0.5)
+        edges = torch.arange(side + 1) / side
+        x1, y1, x2, y2 = scene.things[0].box
+
+        def covered(low: float, high: float) -> Tensor:
+            return (edges[1:].clamp(max=high) - edges[:-1].clamp(min=low)).clamp(min=0) * side  # (side,)
+
+        its = (covered(y1, y2)[:, None] * covered(x1, x2) >= 0.25).flatten()
+        found.append([(seen[its].sum() / seen.sum().clamp(min=1e-9)).item(), float(its[seen.argmax()]), its.float().mean().item()])
+    return dict(zip(("weight on it", "brightest on it", "its squares"), torch.tensor(found).mean(0).tolist()))
 
 
 def _top(found: Tensor) -> dict[str, float]:
