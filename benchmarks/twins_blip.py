@@ -15,6 +15,7 @@ of lesson 06's. Trained stages are cached: a run that was stopped goes on.
 from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, replace
 
 import torch
@@ -98,19 +99,22 @@ PARTS = {"sharing": (sharing, tuple(SHARING)), "capfilt": (capfilt, ("noisy", "F
 @app.command()
 def main(scale: str = "laptop", only: list[str] = typer.Option(list(PARTS), help="Which parts to measure."),
          seeds: int | None = None, workers: int = 2) -> None:
-    """Trains what is not in the cache, measures, writes results/twins_blip.json."""
+    """Trains what is not in the cache, measures, writes results/twins_blip.json after each part; other parts stay as they are."""
     size, name = Scale.named(scale), "twins_blip" + ("_smoke" if scale == "smoke" else "")
     if {"sharing", "tasks"} & set(only):
         recipes.clip(size)  # once, before the workers ask for it
-    before = results(name) if set(only) != set(PARTS) else {}
-    measured = {part: before["rows" if part == "sharing" else part] for part in PARTS if part not in only}
+    measured: dict[str, list[dict]] = {}
+    with suppress(FileNotFoundError):  # nothing was kept yet
+        before = results(name)
+        measured = {part: before.get("rows" if part == "sharing" else part, []) for part in PARTS}
     with ProcessPoolExecutor(workers) as pool:
         for part in only:  # one after the other: rows of a part share stages
             work, rows = PARTS[part]
             jobs = [pool.submit(work, size, row, seed) for seed in range(seeds or size.seeds) for row in rows]
             measured[part] = [job.result() for job in jobs]
-    kept = write_results(name, measured.pop("sharing"), **measured, scale=scale, steps=cleaning.steps_of(size))
-    print(f"Kept {kept}")
+            others = {other: rows for other, rows in measured.items() if other != "sharing"}
+            kept = write_results(name, measured.get("sharing", []), **others, scale=scale, steps=cleaning.steps_of(size))
+            print(f"Kept {kept}", flush=True)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from vlmcourse.parts.generate import nucleus
 from vlmcourse.recipes import capfilt as recipe
 from vlmcourse.recipes.blip import PROMPT, blip_config, captions_of, matcher, new_blip, references, told_apart
 from vlmcourse.recipes.blip_tasks import Dialogues, Questions, Statements, chosen, film_report, talk_report, written
+from vlmcourse.recipes.closely import Closely, close_report, closely, nouns
 
 SMALL = replace(Scale.named("smoke"), width=32, blip_batch=8, blip_steps=6)
 
@@ -206,3 +207,20 @@ def test_films_are_sets_of_frames(blip):
     torch.testing.assert_close(encode_film(blip, frames[:, :1]), blip.encode_image(frames[:, 0]))
     report = film_report(blip, Answering(blip), count=8, frames=2)
     assert report["R@1, chance"] == 1 / 8 and "which way, films" in report
+
+
+def test_a_closer_look_has_each_sibling_s_text_as_the_wrong_one():
+    made = closely("smoke")
+    model, pairs = made.model, world.swaps.Siblings("train", 32, 0, (2, 2), world.captions.detailed, swap=world.swaps.exchanged,
+                                                    among=nouns())
+    batch = pairs.batch(range(8))
+    assert all(set(scene.words) <= set(nouns()) for scene in pairs.scenes(range(8)))
+    with torch.no_grad():
+        found, states = model.losses(batch), model.blip.look(batch["pixels"])["states"]
+        right, wrong = (model.blip.matches(ids, states) for ids in (batch["ids"], batch["ids"][[1, 0, 3, 2, 5, 4, 7, 6]]))
+        said = torch.cat([right, wrong]).log_softmax(-1)
+    assert found.keys() == {"match", "caption"}
+    assert found["match"].item() == pytest.approx(-torch.cat([said[:8, 1], said[8:, 0]]).mean().item(), abs=1e-5)
+    assert Closely(model.blip, contrast=True).losses(batch).keys() == {"match", "caption", "contrast"}
+    report = close_report(model, 8)
+    assert report.keys() == {"match", "contrast"} and all(0 <= value <= 1 for value in report.values())

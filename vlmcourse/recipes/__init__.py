@@ -7,7 +7,7 @@ language  the tiny language model of lesson 04, and what it binds and knows
 vilbert   ViLBERT and VL-BERT, the stages of lesson 03, and what names their regions
 frozen    the stage of lesson 05, its rows and its tests; smollm2, a module of its own, does the same with real weights
 blip2     both stages of lesson 07 and what they are tested on: `from vlmcourse.recipes import blip2`, then blip2.stage1()
-blip      the stage of lesson 06 and its tests; capfilt and blip_tasks, modules of their own, go on from there
+blip      the stage of lesson 06 and its tests; capfilt, blip_tasks and closely, modules of their own, go on from there
 flamingo  the stage of lesson 08, its data and its tests
 bridges   lesson 09: all ways from pictures to words side by side, a module of its own; answering asks them in one way
 stand_ins  lesson 10: checkpoints to practise with, offline, a module of its own

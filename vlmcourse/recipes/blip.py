@@ -58,7 +58,7 @@ def blip(scale: Scale | str | None = None, seed: int = 0, *, vision: nn.Module |
     pairs, config = pairs or siblings(size, seed), blip_config(size, **changes)
     data = [pairs.split, pairs.size, pairs.seed, pairs.things, pairs.caption.__qualname__,
             pairs.noise and [pairs.noise.share, pairs.noise.kind.__name__],
-            pairs.swap.__qualname__ if isinstance(pairs, Siblings) else None]
+            pairs.swap.__qualname__ if isinstance(pairs, Siblings) else None, *getattr(pairs, "among", ())]
     made_of = {"config": str(config), "batch": size.blip_batch, "data": data,
                "vision": vision and checkpoint.checksum(vision.state_dict())}
     return train_or_load("blip", new_blip(config, vision, seed), Batches(pairs.batch, size.blip_batch),
@@ -67,12 +67,13 @@ def blip(scale: Scale | str | None = None, seed: int = 0, *, vision: nn.Module |
 
 # What it is tested on.
 
-def told_apart(model: BLIP, swap: world.swaps.Swap, count: int = 256, things: tuple[int, int] = THINGS) -> dict[str, float]:
+def told_apart(model: BLIP, swap: world.swaps.Swap, count: int = 256, things: tuple[int, int] = THINGS,
+               among: tuple[str, ...] = ()) -> dict[str, float]:
     """Of a scene's caption and the caption of the swapped scene, which one fits better? By match and by contrast; chance 0.5.
 
-    Ties count as wrong.
+    Ties count as wrong. among: the nouns of a smaller world.
     """
-    chosen = world.swaps.choices(swap, count=count, things=things)
+    chosen = world.swaps.choices(swap, count=count, things=things, among=among)
     pixels = world.to_pixels(np.stack([world.render(scene, model.config.image_size) for scene, _, _ in chosen]))
     right, wrong = (tokens.encode([one[place] for one in chosen]) for place in (1, 2))
     with looking(model):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from torch import Tensor
 from vlmcourse.lab.world.noise import mismatched
 from vlmcourse.lab.world.nouns import nouns
 from vlmcourse.lab.world.pairs import Pairs
-from vlmcourse.lab.world.scenes import BACKGROUNDS, Draws, Scene, arrange, split_of
+from vlmcourse.lab.world.scenes import BACKGROUNDS, Draws, Scene, sample_among
 
 Box = tuple[float, float, float, float]
 
@@ -55,16 +55,6 @@ def classes(scene: Scene, boxes: Sequence[Box]) -> Tensor:
     return found
 
 
-@lru_cache(4096)
-def _scene(among: tuple[str, ...], split: str, index: int, seed: int, things: tuple[int, int]) -> Scene:
-    draws = Draws("among", seed, split, index)
-    count = things[0] + int(draws.random() * (things[1] - things[0] + 1))
-    while True:
-        words, background = tuple(draws.several(among, count)), draws.pick(tuple(BACKGROUNDS))
-        if split_of(words, background) == split:
-            return arrange(words, background, draws)
-
-
 @dataclass(frozen=True)
 class Few(Pairs):
     """Pairs whose scenes show only the nouns `among`, so that each is met often: a small model learns them in a minute."""
@@ -72,7 +62,7 @@ class Few(Pairs):
     among: tuple[str, ...] = ()
 
     def scene(self, index: int) -> Scene:
-        return _scene(self.among, self.split, index, self.seed, self.things)
+        return sample_among(self.among, self.split, index, self.seed, self.things)
 
 
 def places_swapped(scene: Scene, draws: Draws) -> Scene | None:

@@ -128,6 +128,17 @@ def sample(split: str, index: int, seed: int = 0, things: tuple[int, int] = (1, 
             return arrange(words, background, draws)
 
 
+@lru_cache(4096)
+def sample_among(among: tuple[str, ...], split: str, index: int, seed: int = 0, things: tuple[int, int] = (1, 4)) -> Scene:
+    """The same in a smaller world: only the nouns `among` are shown, so that each is met often."""
+    draws = Draws("among", seed, split, index)
+    count = things[0] + int(draws.random() * (things[1] - things[0] + 1))
+    while True:
+        words, background = tuple(draws.several(among, count)), draws.pick(tuple(BACKGROUNDS))
+        if split_of(words, background) == split:
+            return arrange(words, background, draws)
+
+
 def arrange(words: tuple[str, ...], background: str, draws: Draws) -> Scene:
     """Puts words somewhere: one thing in a quarter or the middle, several in different quarters."""
     places = draws.several(QUARTERS, len(words)) if len(words) > 1 else [draws.pick((*QUARTERS, (0.5, 0.5)))]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from vlmcourse.lab.world.captions import detailed
 from vlmcourse.lab.world.pairs import Pairs
-from vlmcourse.lab.world.scenes import BACKGROUNDS, Draws, Scene, sample, split_of
+from vlmcourse.lab.world.scenes import BACKGROUNDS, Draws, Scene, sample, sample_among, split_of
 
 Swap = Callable[[Scene, Draws], Scene | None]
 
@@ -36,18 +36,24 @@ def either(scene: Scene, draws: Draws) -> Scene | None:
     return (draws.random() < 0.75 and exchanged(scene, draws)) or repainted(scene, draws)
 
 
+def _drawn(among: tuple[str, ...], split: str, index: int, seed: int, things: tuple[int, int]) -> Scene:
+    return sample_among(among, split, index, seed, things) if among else sample(split, index, seed, things)
+
+
 @dataclass(frozen=True)
 class Siblings(Pairs):
     """Pairs in twos: scene 2i, and as 2i + 1 the same scene with one thing changed; captions of one form. Where a caption
     doesn't say what was changed, both are equal, and the losses know that equal captions are the same.
 
-    swap  (scene, draws) -> the other scene, or None, which leaves the scene as it is
+    swap   (scene, draws) -> the other scene, or None, which leaves the scene as it is
+    among  a smaller world: only these nouns are shown. Default: all
     """
 
     swap: Swap = either
+    among: tuple[str, ...] = ()
 
     def scene(self, index: int) -> Scene:
-        scene = sample(self.split, index // 2, self.seed, self.things)
+        scene = _drawn(self.among, self.split, index // 2, self.seed, self.things)
         if index % 2 == 0:
             return scene
         return self.swap(scene, Draws("swap", self.seed, self.split, index // 2)) or scene
@@ -57,12 +63,13 @@ class Siblings(Pairs):
 
 
 def choices(swap: Swap, split: str = "test", count: int = 256, seed: int = 0, things: tuple[int, int] = (1, 4),
-            caption: Callable[[Scene, Draws], str] = detailed) -> list[tuple[Scene, str, str]]:
-    """(scene, the right caption, the caption of the swapped scene in the same form), of `count` scenes that can be swapped."""
+            caption: Callable[[Scene, Draws], str] = detailed, among: tuple[str, ...] = ()) -> list[tuple[Scene, str, str]]:
+    """(scene, the right caption, the caption of the swapped scene in the same form), of `count` scenes that can be swapped.
+    among: see Siblings."""
     found: list[tuple[Scene, str, str]] = []
     index = 0
     while len(found) < count:
-        scene = sample(split, index, seed, things)
+        scene = _drawn(among, split, index, seed, things)
         other = swap(scene, Draws("swap", seed, split, index))
         if other:
             right, wrong = (caption(one, Draws("caption", seed, split, index)) for one in (scene, other))

@@ -1,0 +1,69 @@
+"""Who is where? Match on the hardest negatives there are, with and without BLIP's contrast beside it (lesson 06).
+
+BLIP's three losses together leave "a cat left of a dog" and "a dog left of a cat" at chance. Here is the same model in a smaller
+world, in which each text's wrong picture is its sibling's, and one thing differs between two rows: whether contrast is learnt too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+
+from vlmcourse.lab import checkpoint, world
+from vlmcourse.lab.stages import Trained, train_or_load
+from vlmcourse.lab.train import Batches, Optimisation, Scale, Step
+from vlmcourse.lab.world.swaps import Siblings, exchanged
+from vlmcourse.papers.blip import BLIP
+from vlmcourse.parts.objectives import match
+from vlmcourse.recipes.blip import blip_config, new_blip, told_apart
+from vlmcourse.recipes.clip import clip
+
+EVERY = 10  # of the known nouns, every tenth, as in lesson 03
+TWO = (2, 2)
+LOOKING_CLOSELY = Optimisation(1e-3, weight_decay=0.05, betas=(0.9, 0.98), warmup=0.1)
+STEPS = {"smoke": 20, "laptop": 1200, "gpu": 10_000}
+
+
+class Closely(nn.Module):
+    """BLIP on siblings: each text's wrong picture is its sibling's, drawn without a draw. contrast: learnt too."""
+
+    def __init__(self, blip: BLIP, contrast: bool = False):
+        super().__init__()
+        self.blip, self.contrast = deepcopy(blip), contrast
+
+    def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A batch of Siblings, rows 2i and 2i + 1 belonging together -> {"match", "caption"} and, if asked for, "contrast"."""
+        ids, blip = batch["ids"], self.blip
+        states = blip.look(batch["pixels"])["states"]
+        read, own = blip.encoder.read(states), torch.arange(len(ids), device=ids.device)
+        twice = torch.cat([own, own])  # each picture beside its own text and beside its sibling's
+        belongs = blip.matches(torch.cat([ids, ids[own ^ 1]]), [(k[twice], v[twice]) for k, v in read])
+        losses = {"match": match(belongs[:len(ids)], belongs[len(ids):]), "caption": blip.caption_loss(ids, blip.words(batch), read)}
+        return {**losses, "contrast": blip.align(batch, states, read)["contrast"]} if self.contrast else losses
+
+    def after_step(self) -> None:
+        self.blip.after_step()
+
+
+def nouns() -> tuple[str, ...]:
+    return world.known_nouns()[::EVERY]
+
+
+def closely(scale: Scale | str | None = None, seed: int = 0, contrast: bool = False, steps: int | None = None,
+            watch: Callable[[Step], None] | None = None) -> Trained:
+    """From CLIP's tower and an untrained text transformer, trained or loaded. Its model is Closely: `.model.blip` is the BLIP."""
+    size = scale if isinstance(scale, Scale) else Scale.named(scale)
+    vision, config = clip(size).model.vision, blip_config(size)
+    pairs = Siblings("train", size.image_size, seed, TWO, world.captions.detailed, swap=exchanged, among=nouns())
+    made_of = {"config": str(config), "batch": size.blip_batch, "contrast": contrast, "among": pairs.among, "data seed": seed,
+               "vision": checkpoint.checksum(vision.state_dict())}
+    return train_or_load("blip-closely", Closely(new_blip(config, vision, seed), contrast), Batches(pairs.batch, size.blip_batch),
+                         steps or STEPS[size.name], LOOKING_CLOSELY, made_of=made_of, seed=seed, watch=watch)
+
+
+def close_report(model: Closely, count: int = 256) -> dict[str, float]:
+    """Of two held-out captions of the same words, is the right one preferred? By match, and by contrast; chance 0.5."""
+    return told_apart(model.blip, exchanged, count, TWO, nouns())
