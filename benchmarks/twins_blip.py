@@ -1,11 +1,12 @@
 """BLIP's tables at reduced scale, with seeds and controls. Writes benchmarks/results/twins_blip.json.
 
-    python -m benchmarks.twins_blip [--scale smoke|laptop|gpu] [--only sharing|capfilt|writing|tasks]
+    python -m benchmarks.twins_blip [--scale smoke|laptop|gpu] [--only sharing|capfilt|writing|tasks|closely]
 
 sharing  Table 3: what encoder and decoder share; retrieval with and without re-ranking, attribute swaps, captions
 capfilt  Table 1: captioner and filter, alone and together, on pairs of which 3 in 10 are noise
 writing  Table 2: nucleus sampling or beam search, with the exact noise ratio of each
 tasks    Sec. 5: questions, two pictures, dialogues, films without training on films
+closely  not in the paper: who is where, learnt from siblings in a smaller world, with contrast beside it and without
 
 In `sharing` and `tasks` the image tower begins as the CLIP stage's, as the paper's begins with ImageNet's weights. In the
 others everything is from scratch: that tower has seen clean pairs. Every row of a table takes the same number of steps, 2 in 5
@@ -17,6 +18,7 @@ from __future__ import annotations
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, replace
+from statistics import mean
 
 import torch
 import typer
@@ -27,6 +29,7 @@ from vlmcourse.lab.train import Scale
 from vlmcourse.papers.blip import SHARING
 from vlmcourse.papers.blip_tasks import Answering, Comparing, Talking
 from vlmcourse.recipes import capfilt as cleaning
+from vlmcourse.recipes import closely as looking
 from vlmcourse.recipes.blip_tasks import (
     Dialogues,
     Questions,
@@ -87,13 +90,23 @@ def tasks(size: Scale, name: str, seed: int) -> dict:
     return _said({"row": name, "seed": seed, **found})
 
 
+def closely(size: Scale, name: str, seed: int) -> dict:
+    """Exchanged things told apart, and the match loss on the way, a mean of 50 steps each."""
+    torch.set_num_threads(1)
+    made = looking.closely(size, seed, contrast=name == "with contrast")
+    losses = [step.losses["match"] for step in made.history]
+    way = {str(end): mean(losses[end - 50:end]) for end in range(50, len(losses) + 1, 50)}
+    return _said({"row": name, "seed": seed, "seconds": made.history[-1].seconds, **looking.close_report(made.model), "loss": way})
+
+
 def _said(row: dict) -> dict:
     print(row, flush=True)
     return row
 
 
 PARTS = {"sharing": (sharing, tuple(SHARING)), "capfilt": (capfilt, ("noisy", "F", "C", "C and F")),
-         "writing": (writing, ("beam", "nucleus")), "tasks": (tasks, ("answers", "two pictures", "dialogues"))}
+         "writing": (writing, ("beam", "nucleus")), "tasks": (tasks, ("answers", "two pictures", "dialogues")),
+         "closely": (closely, ("with contrast", "without contrast"))}
 
 
 @app.command()
@@ -101,7 +114,7 @@ def main(scale: str = "laptop", only: list[str] = typer.Option(list(PARTS), help
          seeds: int | None = None, workers: int = 2) -> None:
     """Trains what is not in the cache, measures, writes results/twins_blip.json after each part; other parts stay as they are."""
     size, name = Scale.named(scale), "twins_blip" + ("_smoke" if scale == "smoke" else "")
-    if {"sharing", "tasks"} & set(only):
+    if {"sharing", "tasks", "closely"} & set(only):
         recipes.clip(size)  # once, before the workers ask for it
     measured: dict[str, list[dict]] = {}
     with suppress(FileNotFoundError):  # nothing was kept yet

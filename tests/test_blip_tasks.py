@@ -222,5 +222,6 @@ def test_a_closer_look_has_each_sibling_s_text_as_the_wrong_one():
     assert found.keys() == {"match", "caption"}
     assert found["match"].item() == pytest.approx(-torch.cat([said[:8, 1], said[8:, 0]]).mean().item(), abs=1e-5)
     assert Closely(model.blip, contrast=True).losses(batch).keys() == {"match", "caption", "contrast"}
-    report = close_report(model, 8)
-    assert report.keys() == {"match", "contrast"} and all(0 <= value <= 1 for value in report.values())
+    report = close_report(model, 16)
+    assert report.keys() == {"match", "contrast", "match, above or below", "match, left or right"}
+    assert all(0 <= value <= 1 for value in report.values())

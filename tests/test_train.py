@@ -187,6 +187,13 @@ def test_a_stage_depends_on_the_code_it_is_made_of_and_on_no_other(monkeypatch):
     assert not {"frozen.py", "language.py", "generate.py", "recipes.py", "draw.py", "dialogues.py", "watch.py"} & set(read)
 
 
+def test_a_stage_has_one_name_whatever_else_was_imported():
+    name = "from vlmcourse import recipes\nfrom vlmcourse.lab import stages\nprint(stages._code(recipes.flamingo))"
+    first, other = (subprocess.run([sys.executable, "-c", before + name], capture_output=True, text=True, check=True).stdout
+                    for before in ("", "from vlmcourse.lab.world import habits, probes\nimport vlmcourse.recipes.bridges\n"))
+    assert first == other and len(first.strip()) == 64
+
+
 def test_a_loss_that_is_not_a_number_stops_with_its_step():
     class Diverges(Regression):
         def losses(self, batch):

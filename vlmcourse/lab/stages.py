@@ -5,15 +5,15 @@ A stage that many lessons need and that takes long to train comes with the cours
 
 from __future__ import annotations
 
+import ast
 import hashlib
-import inspect
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -23,6 +23,7 @@ from vlmcourse.lab import checkpoint
 from vlmcourse.lab.train import Optimisation, Step, fit
 
 SHIPPED = Path(__file__).parent / "shipped"
+PACKAGE = Path(__file__).parents[1]
 
 
 @contextmanager
@@ -93,14 +94,36 @@ def ship(name: str, trained: Trained) -> Path:
 
 def _code(*things: object) -> str:
     """Hash of the package's sources that decide what a stage is: the modules that define these things, whatever those
-    import from the package, and the data beside them. A change elsewhere leaves trained stages valid."""
+    import from the package, and the data beside them. A change elsewhere leaves trained stages valid.
+
+    What a module imports is read in its source: its namespace also holds submodules that somebody else imported.
+    """
     todo = {__name__, *(thing.__module__ for thing in things)}
-    reached: set[str] = set()
+    files: dict[str, Path] = {}
     while todo:
-        reached.add(name := todo.pop())
-        values = vars(sys.modules[name]).values()
-        named = {value.__name__ if inspect.ismodule(value) else getattr(value, "__module__", None) for value in values}
-        todo |= {name for name in named if isinstance(name, str) and name.startswith("vlmcourse.")} - reached
-    files = {Path(sys.modules[name].__file__) for name in reached if name.startswith("vlmcourse.")}
-    files |= {data for file in files for data in file.parent.glob("*.csv")}
-    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()
+        if (name := todo.pop()) not in files and (file := _source(name)):
+            files[name] = file
+            todo |= _imports(file)
+    found = {*files.values(), *(data for file in files.values() for data in file.parent.glob("*.csv"))}
+    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(found))).hexdigest()
+
+
+def _source(name: str) -> Path | None:
+    """The file of a module of this package; None for what is no module of it."""
+    package, *path = name.split(".")
+    if package != PACKAGE.name:
+        return None
+    base = PACKAGE.joinpath(*path)
+    return next((file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()), None)
+
+
+@cache
+def _imports(file: Path) -> frozenset[str]:
+    """Names that may be modules: of `from a import b` both a and a.b."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {one.name for one in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{one.name}" for one in node.names)}
+    return frozenset(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 
 import numpy as np
@@ -67,20 +67,21 @@ def blip(scale: Scale | str | None = None, seed: int = 0, *, vision: nn.Module |
 
 # What it is tested on.
 
-def told_apart(model: BLIP, swap: world.swaps.Swap, count: int = 256, things: tuple[int, int] = THINGS,
-               among: tuple[str, ...] = ()) -> dict[str, float]:
-    """Of a scene's caption and the caption of the swapped scene, which one fits better? By match and by contrast; chance 0.5.
+def told_apart(model: BLIP, swap: world.swaps.Swap, count: int = 256, things: tuple[int, int] = THINGS) -> dict[str, float]:
+    """Of a scene's caption and the caption of the swapped scene, which one fits better? By match and by contrast; chance 0.5."""
+    found = preferred(model, world.swaps.choices(swap, count=count, things=things))
+    return {judge: right.float().mean().item() for judge, right in found.items()}
 
-    Ties count as wrong. among: the nouns of a smaller world.
-    """
-    chosen = world.swaps.choices(swap, count=count, things=things, among=among)
+
+def preferred(model: BLIP, chosen: Sequence[tuple[world.Scene, str, str]]) -> dict[str, Tensor]:
+    """Is the right caption (the first) preferred? (N,) booleans of each judge, match and contrast. Ties count as wrong."""
     pixels = world.to_pixels(np.stack([world.render(scene, model.config.image_size) for scene, _, _ in chosen]))
     right, wrong = (tokens.encode([one[place] for one in chosen]) for place in (1, 2))
     with looking(model):
         states, image = model.look(pixels)["states"], model.encode_image(pixels)
         by_match = [model.matches(ids, states).softmax(-1)[:, 1] for ids in (right, wrong)]
         by_contrast = [(image * model.encode_text(ids)).sum(1) for ids in (right, wrong)]
-    return {name: (one > other).float().mean().item() for name, (one, other) in (("match", by_match), ("contrast", by_contrast))}
+    return {name: one > other for name, (one, other) in (("match", by_match), ("contrast", by_contrast))}
 
 
 def matcher(model: BLIP, pixels: Tensor, ids: Tensor) -> Callable[[Tensor, Tensor], Tensor]:

@@ -15,16 +15,16 @@ from torch import Tensor, nn
 from vlmcourse.lab import checkpoint, world
 from vlmcourse.lab.stages import Trained, train_or_load
 from vlmcourse.lab.train import Batches, Optimisation, Scale, Step
-from vlmcourse.lab.world.swaps import Siblings, exchanged
+from vlmcourse.lab.world.swaps import Siblings, choices, exchanged
 from vlmcourse.papers.blip import BLIP
 from vlmcourse.parts.objectives import match
-from vlmcourse.recipes.blip import blip_config, new_blip, told_apart
+from vlmcourse.recipes.blip import blip_config, new_blip, preferred
 from vlmcourse.recipes.clip import clip
 
 EVERY = 10  # of the known nouns, every tenth, as in lesson 03
 TWO = (2, 2)
 LOOKING_CLOSELY = Optimisation(1e-3, weight_decay=0.05, betas=(0.9, 0.98), warmup=0.1)
-STEPS = {"smoke": 20, "laptop": 1200, "gpu": 10_000}
+STEPS = {"smoke": 20, "laptop": 2000, "gpu": 10_000}
 
 
 class Closely(nn.Module):
@@ -64,6 +64,12 @@ def closely(scale: Scale | str | None = None, seed: int = 0, contrast: bool = Fa
                          steps or STEPS[size.name], LOOKING_CLOSELY, made_of=made_of, seed=seed, watch=watch)
 
 
-def close_report(model: Closely, count: int = 256) -> dict[str, float]:
-    """Of two held-out captions of the same words, is the right one preferred? By match, and by contrast; chance 0.5."""
-    return told_apart(model.blip, exchanged, count, TWO, nouns())
+def close_report(model: Closely, count: int = 512) -> dict[str, float]:
+    """Of two held-out captions of the same words, is the right one preferred? By match, and by contrast; chance 0.5. And match
+    by what the captions say: one above the other, or beside it."""
+    chosen = choices(exchanged, count=count, things=TWO, among=nouns())
+    found = preferred(model.blip, chosen)
+    beside = torch.tensor([bool({"left", "right"} & set(right.split())) for _, right, _ in chosen])
+    return {judge: right.float().mean().item() for judge, right in found.items()} | {
+        "match, above or below": found["match"][~beside].float().mean().item(),
+        "match, left or right": found["match"][beside].float().mean().item()}
