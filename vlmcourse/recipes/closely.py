@@ -24,7 +24,7 @@ from vlmcourse.recipes.clip import clip
 EVERY = 10  # of the known nouns, every tenth, as in lesson 03
 TWO = (2, 2)
 LOOKING_CLOSELY = Optimisation(1e-3, weight_decay=0.05, betas=(0.9, 0.98), warmup=0.1)
-STEPS = {"smoke": 20, "laptop": 2000, "gpu": 10_000}
+STEPS = {"smoke": 20, "laptop": 2400, "gpu": 10_000}
 
 
 class Closely(nn.Module):

@@ -6,7 +6,7 @@
 # | | |
 # |---|---|
 # | You need | lessons 02 (CLIP), 04 (the language model), 05 to 08 (Frozen, BLIP, BLIP-2, Flamingo); 01 and 03 help |
-# | Time | about 100 minutes to work through; running all cells takes about @@MINUTES@@ minutes on 2 cores, most of it training six systems, which are kept for the next time; 2 GB of memory |
+# | Time | about 100 minutes to work through; running all cells takes about 20 minutes on 2 cores the first time (when CLIP, the language model and lesson 08's Flamingo are in the cache), most of it training six systems; then 4; 2 GB of memory |
 # | Papers | POPE: Li et al. 2023, *Evaluating Object Hallucination in Large Vision-Language Models*, [arXiv 2305.10355](https://arxiv.org/abs/2305.10355). Min et al. 2022, *Rethinking the Role of Demonstrations*, [2202.12837](https://arxiv.org/abs/2202.12837). ClipCap: Mokady et al. 2021, [2111.09734](https://arxiv.org/abs/2111.09734). LiMBeR: Merullo et al. 2022, [2209.15162](https://arxiv.org/abs/2209.15162) |
 # | Course code | `vlmcourse/recipes/bridges.py`, `recipes/answering.py`, `lab/world/habits.py`, `lab/world/probes.py`, `lab/evaluate/probing.py` |
 #
@@ -216,7 +216,7 @@ print(f"the best matrix explains {1 - missed:.0%} of how words differ; on held-o
       f"{np.mean([nouns[number] == scene.words[0] for number, scene in zip(nearest.tolist(), one)]):.0%} of the time")
 
 # %% [markdown]
-# It is the matrix. The language model's words don't stand as CLIP's summaries do, and no straight map carries one order into the other; a hidden layer can bend it.
+# Both. Even the best matrix finds the right noun only six times in ten: the language model's words don't stand as CLIP's summaries do, and no straight map carries one order into the other. And captions, which never say *which* vector would be right, lead training to a worse one. A hidden layer can bend the map: nine in ten.
 #
 # "Worse than contrastive models in classification" is on the lecture's list of Flamingo's limits. Here it is a fact about *all* bridges: for a question with a known list of answers, compare; don't let it speak.
 #
@@ -316,6 +316,8 @@ draw.show(draw.attention_over_image(world.render(scene, size), maps), credit=wor
 print("the thing:", scene.words[0], "at", tuple(round(value, 2) for value in (scene.things[0].x, scene.things[0].y)))
 
 # %% [markdown]
+# Not only the thing's own squares count: grey in a corner is another background to a system that has learnt to name one, and the linear map has learnt little else.
+#
 # ## 6. Counting, left and right, sums on signs
 #
 # Each question beside three bars that need no picture: *chance*, the *commonest answer*, and the model *shown grey*. A score is about seeing only if it is above all three.
@@ -358,6 +360,7 @@ draw.show(
         "right sum", chance=0.1, sideways=True,
     )
 )
+print(f"whoever always says the commonest sum is right in {probing.commonest(sums):.2f}")
 
 # %%
 predict(
@@ -366,7 +369,7 @@ predict(
     "none",
     "What it can say is decided by its last matrix, which is frozen. Digits never occurred, so their rows were only ever "
     "pushed away from what was right, all alike: it has no way to prefer one. A bridge brings pictures to a language model; it "
-    "doesn't teach it words. BLIP, whose decoder learns, can caption signs.",
+    "doesn't teach it words. BLIP's decoder learns its words itself: it alone could.",
 )
 
 # %%
@@ -377,6 +380,8 @@ draw.show(draw.bars({name: {"digit in the caption": value} for name, value in re
                     chance=0.1, sideways=True))
 
 # %% [markdown]
+# Nobody says a digit, and BLIP's zero has another reason than the others': its decoder could, but one picture in twenty is a sign, and captions of signs never go on after "a picture of", as we ask here. The same score, two causes: a table of scores doesn't tell them apart.
+#
 # ## 7. Examples in the prompt: how many?
 #
 # Two tasks. *What kind of thing is it?* is a task the language model **knows** from its texts. *This is a dax* is one it **can't know**: names are invented anew for each prompt. The lecture says of Flamingo that performance plateaus as the number of examples grows.
@@ -649,7 +654,7 @@ attempt(checks.diagnosis, {"A": None, "B": None, "C": None})
 # %% [markdown]
 # ## The paper beside ours
 #
-# All rows from `python -m benchmarks.twins_bridges`: the same six systems, three seeds, the same probes on more questions. Compare *directions*; **no** is an answer, too.
+# All rows from `python -m benchmarks.twins_bridges`: the same six systems, several seeds, the same probes on more questions. Compare *directions*; **no** is an answer, too.
 
 # %%
 kept = evaluate.results("twins_bridges")
@@ -724,7 +729,13 @@ Markdown("\n".join(["| the papers say | ours | same direction? |", "|---|---|---
                     *(f"| {claim} | {ours} | {'yes' if agrees else '**no**'} |" for claim, ours, agrees in claims)]))
 
 # %% [markdown]
-# @@WHY@@
+# **Why, where it says no.** *Companions*: POPE's effect presupposes a system that mostly answers rightly. Ours hardly answer such questions from the picture at all, and whoever doesn't see what is there can't be misled by what usually stands beside it. What they do instead shows in the yes-ratio: the linear map agrees with nearly everything, the others deny nearly everything. *Long prompts*: the language model was trained on short documents; sixteen examples are longer than any of them, and it falls below what it can do with no example at all. *Without images*: nothing that was learnt here makes one kind likelier than another, so a grey picture gives chance. On the web it is otherwise.
+#
+# **What the table says that no single paper could.**
+#
+# - *Naming is not knowing.* Flamingo names things best and can't say what kind of thing they are; so can't BLIP, which has no language model. Trained on captions alone, Flamingo's gated layers change what every word reads until the language model goes on as captions do. Where a picture stands in the text as words stand (the maps, Frozen, BLIP-2), the rest of the language model is as it was, and lends what it knows of the word. Lesson 08's Flamingo, whose pages ask questions too, keeps more of it: the row *Flamingo, on pages*.
+# - *Binding needs less than naming.* The linear map names one thing in four, and gives new names to things as well as the bridge that names nine in ten: to bind, the same thing only has to look the same twice. This is learnt from the examples: swap their pictures, and it is gone. Nobody trained for it; the language model had it (lesson 04).
+# - *Long places cost.* BLIP-2's eight vectors a picture say more of it, and make a prompt of examples four times as long; it binds less than bridges with two.
 #
 # **What is not equal.** Frozen's tower and BLIP's decoder start from nothing, the others stand on a CLIP that was trained before: that is what these papers are, so it stays; but "same budget" means from here on. BLIP has no language model, so nothing that only texts tell (kinds, places, purposes) can be asked of it. All learn from single pictures; Flamingo is made for pages, and lesson 08's shows what it does with them.
 #
