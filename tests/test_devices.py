@@ -9,8 +9,10 @@ import torch
 
 from vlmcourse import recipes
 from vlmcourse.lab.train import Scale
+from vlmcourse.lab.world.swaps import Siblings, exchanged
 from vlmcourse.parts.generate import beam, greedy, write
 from vlmcourse.recipes import blip2
+from vlmcourse.recipes.closely import Closely, nouns
 from vlmcourse.recipes.flamingo import Seen, Tower, sources
 
 SMOKE = Scale.named("smoke")
@@ -46,6 +48,11 @@ def blip_momentum():
     return recipes.new_blip(recipes.blip_config(SMOKE, momentum=0.9, queue=12, soft=0.4)), recipes.siblings(SMOKE).batch(range(6))
 
 
+def looking_closely():
+    pairs = Siblings("train", SMOKE.image_size, things=(2, 2), swap=exchanged, among=nouns())
+    return Closely(recipes.new_blip(recipes.blip_config(SMOKE)), contrast=True), pairs.batch(range(6))
+
+
 def blip2_stage1():
     vision = recipes.new_clip(recipes.clip_config(SMOKE)).vision
     model = blip2.Stage1(blip2.new_former(blip2.former_config(SMOKE)), vision, 32)
@@ -64,7 +71,7 @@ def looking_aside():
     return recipes.new_flamingo(recipes.flamingo_config(SMOKE), tower, lm), data.batch(range(per))
 
 
-MODELS = (clip, resnet, vilbert, vlbert, frozen, blip, blip_momentum, blip2_stage1, blip2_stage2, looking_aside)
+MODELS = (clip, resnet, vilbert, vlbert, frozen, blip, blip_momentum, looking_closely, blip2_stage1, blip2_stage2, looking_aside)
 
 
 @pytest.mark.parametrize("made", MODELS, ids=lambda made: made.__name__)
