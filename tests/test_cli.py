@@ -39,7 +39,7 @@ def test_each_command_explains_itself(name, words):
 def test_mistakes_get_one_message(tmp_path):
     done = subprocess.run([*VLMCOURSE, "run", "nothing"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
-    assert done.stderr == "vlmcourse: no lesson 'nothing'; there are 01_attention_and_masks, 02_clip, 03_vilbert, 04_language_model, 05_frozen, 07_blip2, 08_flamingo, 09_side_by_side, 10_real_weights.\n"
+    assert done.stderr == "vlmcourse: no lesson 'nothing'; there are 01_attention_and_masks, 02_clip, 03_vilbert, 04_language_model, 05_frozen, 06_blip, 07_blip2, 08_flamingo, 09_side_by_side, 10_real_weights.\n"
     done = subprocess.run([*VLMCOURSE, "train", "clip", "--scale", "huge"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and "laptop" in done.stderr and "Traceback" not in done.stderr
 

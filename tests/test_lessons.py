@@ -81,5 +81,5 @@ def test_execution_tells_each_cell_and_keeps_what_ran_before_a_failure(tmp_path)
 
 def test_lessons_are_found_by_number_or_name():
     assert lessons.find("2") == lessons.find("02") == lessons.find("CLIP") == NOTEBOOKS[1]
-    with pytest.raises(ValueError, match="no lesson 'nothing'; there are 01_attention_and_masks, 02_clip, 03_vilbert, 04_language_model, 05_frozen, 07_blip2, 08_flamingo, 09_side_by_side, 10_real_weights"):
+    with pytest.raises(ValueError, match="no lesson 'nothing'; there are 01_attention_and_masks, 02_clip, 03_vilbert, 04_language_model, 05_frozen, 06_blip, 07_blip2, 08_flamingo, 09_side_by_side, 10_real_weights"):
         lessons.find("nothing")

@@ -1,7 +1,7 @@
 """Who is where? Match on the hardest negatives there are, with and without BLIP's contrast beside it (lesson 06).
 
-BLIP's three losses together leave "a cat left of a dog" and "a dog left of a cat" at chance. Here is the same model in a smaller
-world, in which each text's wrong picture is its sibling's, and one thing differs between two rows: whether contrast is learnt too.
+BLIP's recipe leaves "a cat left of a dog" and "a dog left of a cat" at chance. Here is the same model in a smaller world, at a
+third of the learning rate, and each text's wrong picture is its sibling's: it breaks through, with contrast further than without.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from vlmcourse.recipes.clip import clip
 
 EVERY = 10  # of the known nouns, every tenth, as in lesson 03
 TWO = (2, 2)
-LOOKING_CLOSELY = Optimisation(1e-3, weight_decay=0.05, betas=(0.9, 0.98), warmup=0.1)
-STEPS = {"smoke": 20, "laptop": 2400, "gpu": 10_000}
+LOOKING_CLOSELY = Optimisation(5e-4, weight_decay=0.05, betas=(0.9, 0.98), warmup=0.1)
+"""At twice this rate the plateau lasted longer, and left and right stayed at chance (seed 0, 2,400 steps without contrast)."""
+STEPS = {"smoke": 20, "laptop": 1500, "gpu": 10_000}
 
 
 class Closely(nn.Module):
