@@ -54,7 +54,8 @@ _ = torch.manual_seed(0)
 model = recipes.new_blip(recipes.blip_config(scale)).eval()
 pairs = recipes.siblings(scale)
 batch = pairs.batch(range(6))
-words = tokens.tokenizer().convert_ids_to_tokens(batch["ids"][0].tolist())
+longest = batch["ids"][(batch["ids"] != tokens.PAD).sum(1).argmax()]
+words = tokens.tokenizer().convert_ids_to_tokens(longest[longest != tokens.PAD].tolist())
 print(words)  # NBVAL_CHECK_OUTPUT
 length = len(words)
 draw.show(draw.mask(masks.bidirectional(length), words, words, "[CLS] and [ENC]: everybody sees everybody"))
@@ -174,7 +175,7 @@ model = trained.model
 print({name: round(value, 3) for name, value in trained.history[-1].losses.items()})
 
 # %% [markdown]
-# ### What the match sees and the contrast doesn't
+# ### What match sees, and what contrast
 #
 # Two captions of the same words, bound otherwise. Which one fits the picture? Chance is one half.
 
@@ -238,7 +239,7 @@ draw.show(
 )
 
 # %% [markdown]
-# Match alone finds out who is *above* whom, and has not begun with *left* and *right* when the steps run out: captions say these only where both stand in one row, one scene in three. (At two and three times this learning rate it needed longer for the first, and hardly came to the second.) So the wall of the lesson's model is made of three things: a world so wide that each noun is met rarely, a learning rate that suits the first thousand steps, and an end that comes too early. CLIP-like models learn to bind from such negatives in the batch: Yuksekgonul et al. 2022 ([2210.01936](https://arxiv.org/abs/2210.01936)) show it for the real one.
+# Match alone finds out who is *above* whom, and has hardly begun with *left* and *right* when the steps run out: captions say these only where both stand in one row, one scene in three. With contrast beside it, left and right came in one of our two seeds, and had begun in the other. (At two and three times this learning rate it needed longer for the first, and hardly came to the second.) So the wall of the lesson's model is made of three things: a world so wide that each noun is met rarely, a learning rate that suits the first thousand steps, and an end that comes too early. CLIP-like models learn to bind from such negatives in the batch: Yuksekgonul et al. 2022 ([2210.01936](https://arxiv.org/abs/2210.01936)) show it for the real one.
 #
 # ### Search, then look closely
 #
@@ -516,7 +517,7 @@ attempt(checks.diagnosis, {"A": None, "B": None, "C": None})
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
-# `{"A": "easy", "B": "blind", "C": "own"}`. A's loss is low because its task is easy. B says the same of every picture, and sits at 0.637. C calls right pairs wrong, the more often the better its contrast is.
+# `{"A": "easy", "B": "blind", "C": "own"}`. A's loss is low because its task is easy. (It is no worse for that after so few steps: it tells as many backgrounds as the healthy one, whose wrong pairs are harder from the start. A low loss says nothing of either.) B says the same of every picture, and sits at 0.637. C calls right pairs wrong, the more often the better its contrast is.
 # </details>
 
 # %% [markdown]
@@ -552,7 +553,7 @@ draw.show(
 
 # %%
 web = [run["filter"]["web"] for run in kept["capfilt"] if run["row"] == "C and F"]
-finds = {name: evaluate.spread([one[name] for one in web]) for name in ("precision", "recall")}
+finds = {name: evaluate.spread([one[name] for one in web]) for name in ("precision", "recall", "thrown out")}
 blip = {name: over("rows", "all but SA", name) for name in ("CIDEr", "CIDEr, blind", "text parameters")}
 plain, close = (over("rows", "all but SA", tuple(name.replace(", re-ranked", how) for name in R1)) for how in ("", ", re-ranked"))
 told = {judge: over("rows", "all but SA", name) for judge, name in TOLD.items()}
@@ -574,7 +575,7 @@ claims = [
     ("captions see: CIDEr above a grey picture's", f"{blip['CIDEr']}, blind {blip['CIDEr, blind']}", blip["CIDEr"].mean > blip["CIDEr, blind"].mean),
     ("sharing all but self-attention beats sharing all (Table 3)", f"{shared['all but SA']}, all {shared['all']}", shared["all but SA"].mean > shared["all"].mean),
     ("... and beats sharing nothing, with fewer parameters (Table 3)", f"none {shared['none']}", shared["all but SA"].mean > shared["none"].mean),
-    ("the filter finds planted noise", f"precision {finds['precision']}, recall {finds['recall']}; 3 in 10 were planted", finds["precision"].mean > 0.6 and finds["recall"].mean > 0.6),
+    ("the filter finds planted noise", f"precision {finds['precision']}, recall {finds['recall']}; at random 0.3 and {finds['thrown out'].mean:.2f}", finds["precision"].mean > 0.4 and finds["recall"].mean > finds["thrown out"].mean + 0.1),
     ("captioner and filter help retrieval (Table 1)", f"{worth['C and F']['R@1']}, noisy {worth['noisy']['R@1']}", worth["C and F"]["R@1"].mean > worth["noisy"]["R@1"].mean),
     ("... and captions (Table 1)", f"CIDEr {worth['C and F']['CIDEr']}, noisy {worth['noisy']['CIDEr']}", worth["C and F"]["CIDEr"].mean > worth["noisy"]["CIDEr"].mean),
     ("both together beat either alone (Table 1)", f"R@1: F {worth['F']['R@1']}, C {worth['C']['R@1']}", worth["C and F"]["R@1"].mean > max(worth[one]["R@1"].mean for one in "FC")),
