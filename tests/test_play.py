@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy, normalize
 from vlmcourse import lessons, recipes
 from vlmcourse.lab import world
 from vlmcourse.lab.train import Scale
-from vlmcourse.play import blip2, exercises, flamingo, frozen, language, weights, zero_shot
+from vlmcourse.play import blip, blip2, bridges, exercises, flamingo, frozen, language, vilbert, weights, zero_shot
 from vlmcourse.play.lesson import Mistake, attempt, playable, predict
 from vlmcourse.play.masks import mask_of, mask_player
 from vlmcourse.play.temperature import at_scale, temperature_player
@@ -19,6 +19,9 @@ from vlmcourse.play.temperature import at_scale, temperature_player
 CHECKS = {"my_prefix": exercises.prefix, "my_last_image": exercises.last_image, "my_loss": exercises.symmetric_loss,
           "my_ensemble": exercises.ensemble, "my_next_word_loss": language.next_word_loss, "my_kept": language.kept,
           "MyAdapter": language.adapter, "my_interleave": frozen.interleave, "my_scored": frozen.scored, "my_freeze": frozen.frozen,
+          "picture_token": vilbert.picture_token, "co_attention": vilbert.co_attention, "region_loss": vilbert.region_loss,
+          "my_weights": blip.negative_weights, "my_share": blip.sharing, "my_filtering": blip.filtering,
+          "my_pope": bridges.pope, "my_spoil": bridges.spoil, "my_calibrated": bridges.calibrated,
           "my_masks": blip2.three_masks, "my_similarity": blip2.best_query, "my_handed_over": blip2.prefix_only,
           "my_sees": flamingo.sees, "my_gated": flamingo.gated, "my_resampled": flamingo.resampled,
           "my_renamed": weights.renamed, "my_parted": weights.parted, "my_prepared": weights.prepared}

@@ -600,7 +600,7 @@ Markdown(
 # %% [markdown]
 # **What cleaning is worth here.** The filter throws out half of the web's captions: nearly all noise, and as many right ones. Less, but clean, is worth far more than all of it. The captioner adds next to nothing to that: nine of its ten nucleus captions state something false, mostly who is where, which it can't see (beam search says less and errs less). What neither of the two sees can't be cleaned either: of the synthetic captions that the filter keeps, a third is still wrong.
 #
-# **Why, where it says no.** *Re-ranking*: this gallery's hardest rivals are siblings with things exchanged, which neither judge of the lesson's model tells apart; where there is no sibling (the rows of CapFilt search among ordinary pictures), match adds some points. *Sharing*: the four rows lie within what one seed means; the saving in parameters is certain, the gain is not. *Two pictures*: after 300 steps of tuning the answer does not come from the pictures.
+# **Why, where it says no.** *Re-ranking*: this gallery's hardest rivals are siblings with things exchanged, which neither judge of the lesson's model tells apart; where there is no sibling (the rows of CapFilt search among ordinary pictures), match adds some points. *Sharing*: the rows lie within each other's spread; the saving in parameters is certain, the gain is not. *Two pictures*: after 300 steps of tuning the answer does not come from the pictures.
 #
 # ## Going on
 #
