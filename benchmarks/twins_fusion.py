@@ -2,7 +2,8 @@
 
     python -m benchmarks.twins_fusion [--scale smoke|laptop|gpu]     about 40 minutes of one core at laptop scale
 
-Writes benchmarks/results/twins_fusion.json; --workers 2 trains two rows at a time, each on one core. Trained stages are cached: a run that was stopped goes on.
+Writes benchmarks/results/twins_fusion.json at the end; --workers 2 trains two rows at a time, each on one core. Trained stages are
+cached: a run that was stopped goes on.
 
     two streams         ViLBERT as in lesson 03: co-attention, regions, false captions of both kinds
     never meet          the same weights and losses, but where streams would meet each looks at itself
