@@ -77,6 +77,12 @@ def test_curves_pass_through_their_points():
     assert line.get_xydata().tolist() == [[1, 0.1], [2, 0.7]]
 
 
+def test_a_smoothed_loss_goes_through_the_means_of_all_steps():
+    run = steps([1.0, 2, 3, 4, 5, 6, 7])
+    assert draw.smoothed(run, "loss", 3) == {2: 1.5, 4: 3.5, 6: 5.5, 7: 7}
+    assert draw.smoothed(run[:1], "loss") == {1: 1}
+
+
 def test_the_matrix_shows_the_cosines_it_was_given():
     values = torch.tensor([[0.9, 0.1], [0.3, 0.8]])  # (images, texts)
     made = draw.similarity(IMAGES[:2], ["a", "b"], values)

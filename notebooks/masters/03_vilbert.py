@@ -258,18 +258,10 @@ print(f"{sum(p.numel() for p in model.parameters()):,} parameters")
 # %% [markdown]
 # The sum hides that three things are learnt, at different times:
 
-
 # %%
-def smoothed(history, name, parts=24):
-    """{step: mean loss around it}"""
-    size = max(1, len(history) // parts)
-    cut = [history[start : start + size] for start in range(0, len(history), size)]
-    return {part[-1].step: sum(s.losses[name] for s in part) / len(part) for part in cut}
-
-
 draw.show(
     draw.curves(
-        {name: smoothed(trained.history, name) for name in trained.history[0].losses},
+        {name: draw.smoothed(trained.history, name, 24) for name in trained.history[0].losses},
         "step",
         "loss",
     )

@@ -206,13 +206,9 @@ predict(
 
 
 # %%
-def smoothed(history, name, size=max(1, len(closer.history) // 30)):
-    """{step: mean of the last `size` losses}"""
-    return {history[end - 1].step: float(np.mean([step.losses[name] for step in history[end - size : end]])) for end in range(size, len(history) + 1, size)}
-
-
 draw.show(
-    draw.curves({name: smoothed(closer.history, name) for name in ("match", "contrast", "caption")}, "step", "loss", lines={"a coin between siblings: ln 2": float(np.log(2))})
+    draw.curves({name: draw.smoothed(closer.history, name) for name in ("match", "contrast", "caption")}, "step", "loss",
+                lines={"a coin between siblings: ln 2": float(np.log(2))})
 )
 
 # %% [markdown]

@@ -164,18 +164,25 @@ class BLIP(nn.Module):
         logits = self.head(said, self.decoder.embeddings.words.weight)
         return cross_entropy(logits.float(), ids[:, 1:][scored[:, 1:]], label_smoothing=self.config.smoothing)
 
-    def align(self, batch: dict[str, Tensor], states: Tensor, read: list | None = None) -> dict[str, Tensor]:
-        """The encoder's two losses, "contrast" and "match" (Sec. 3.2); see losses. read: the encoder's of the states."""
+    def contrast_loss(self, batch: dict[str, Tensor], states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of whole pictures and texts (Sec. 3.2) -> the loss, similarities (B, B) of pictures and texts, and `same`; see losses."""
         ids = batch["ids"]
         same = batch["same"] if "same" in batch else torch.unique(ids, dim=0, return_inverse=True)[1]
         image, text = normalize(self.image_projection(states[:, 0]), dim=-1), self.encode_text(ids)
-        texts, images = hard_negatives(image.detach() @ text.detach().T / self.temperature.detach(), same)
+        loss = (contrast(image, text, 1 / self.temperature, same) if self.slow is None
+                else self._soft_contrast(batch["pixels"], ids, image, text, same))
+        return loss, image.detach() @ text.detach().T / self.temperature.detach(), same
+
+    def align(self, batch: dict[str, Tensor], states: Tensor, read: list | None = None) -> dict[str, Tensor]:
+        """The encoder's two losses, "contrast" and "match" (Sec. 3.2); see losses. read: the encoder's of the states."""
+        ids = batch["ids"]
+        loss, similarities, same = self.contrast_loss(batch, states)
+        texts, images = hard_negatives(similarities, same)
         own = torch.arange(len(ids), device=ids.device)
         again = torch.cat([own, own, images])  # each picture is projected once, and looked at five times
         read = [(k[again], v[again]) for k, v in read or self.encoder.read(states)]
         belongs = self.matches(torch.cat([ids, ids[texts], ids]), read)
-        return {"contrast": self._contrast(batch["pixels"], ids, image, text, same),
-                "match": match(belongs[:len(ids)], belongs[len(ids):])}
+        return {"contrast": loss, "match": match(belongs[:len(ids)], belongs[len(ids):])}
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """batch: `pixels` (B, 3, S, S), `ids` (B, T) with a first token to replace -> {"contrast", "match", "caption"}.
@@ -199,9 +206,7 @@ class BLIP(nn.Module):
         return batch["scored"] if "scored" in batch else (ids != self.config.pad) & (
             torch.arange(ids.shape[1], device=ids.device) > 0)
 
-    def _contrast(self, pixels: Tensor, ids: Tensor, image: Tensor, text: Tensor, same: Tensor) -> Tensor:
-        if self.slow is None:
-            return contrast(image, text, 1 / self.temperature, same)
+    def _soft_contrast(self, pixels: Tensor, ids: Tensor, image: Tensor, text: Tensor, same: Tensor) -> Tensor:
         slow = self.slow
         with torch.no_grad():
             slow_image = normalize(slow.image_projection(slow.vision(pixels)), dim=-1)

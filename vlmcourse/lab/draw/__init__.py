@@ -8,7 +8,7 @@ shares  probabilities as bars with their numbers, beside a picture or alone
 images  pictures with captions, similarity matrices, retrieval, attention over a picture, confusions, embeddings
 """
 
-from vlmcourse.lab.draw.curves import Live, bars, curves, loss
+from vlmcourse.lab.draw.curves import Live, bars, curves, loss, smoothed
 from vlmcourse.lab.draw.images import (
     attention_over_image,
     boxed,
@@ -24,4 +24,4 @@ from vlmcourse.lab.draw.style import COLOURS, page, show
 
 __all__ = ["COLOURS", "Live", "attention_over_image", "bars", "boxed", "compare", "compare_values", "confusion", "curves",
            "embeddings", "gallery", "loss", "mask", "mask_and_blocks", "matches", "page", "picture_and_bars", "pictures",
-           "ribbon", "shares", "show", "similarity", "weights"]
+           "ribbon", "shares", "show", "similarity", "smoothed", "weights"]

@@ -39,6 +39,13 @@ def loss(histories: Mapping[str, Sequence] | Sequence, chance: float | None = No
     return describe(made, f"Training loss over steps: {ends}.{line}")
 
 
+def smoothed(history: Sequence, name: str, parts: int = 30) -> dict[int, float]:
+    """One loss of a run's Steps, to draw with `curves`: {step: mean since the point before}, at about `parts` points."""
+    size = max(1, len(history) // parts)
+    cut = [history[start:start + size] for start in range(0, len(history), size)]
+    return {part[-1].step: sum(step.losses[name] for step in part) / len(part) for part in cut}
+
+
 def _in_notebook() -> bool:
     from IPython import get_ipython
 

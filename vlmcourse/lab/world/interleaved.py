@@ -25,7 +25,7 @@ from vlmcourse.lab.world.pages import alone, open_question, page, tagged
 from vlmcourse.lab.world.prompts import left_open
 from vlmcourse.lab.world.questions import ask, quarter
 from vlmcourse.lab.world.render import render, to_pixels
-from vlmcourse.lab.world.scenes import BACKGROUNDS, Draws, Scene, arrange, known_nouns, sample, split_of
+from vlmcourse.lab.world.scenes import Draws, Scene, known_nouns, sample
 
 Part = str | Scene | Film
 Frames = tuple[Scene, ...]
@@ -129,9 +129,7 @@ class Web:
 
     def scene(self, index: int, most: int, part: int = 0) -> Scene:
         """Scene number `index` with 1 to `most` things; `part` keeps the scenes of different uses apart."""
-        if not self.words:
-            return sample(self.split, index % self.pool, self.seed + part, (1, most))
-        return _of(self.words, self.split, index % self.pool, self.seed + part, most)
+        return sample(self.split, index % self.pool, self.seed + part, (1, most), self.words)
 
     def single(self, index: int) -> Scene:
         return self.scene(index, 1)
@@ -140,7 +138,7 @@ class Web:
         return self.scene(index, 3, part=1)
 
     def film(self, index: int) -> Film:
-        return _film(self, index % (self.pool // 4))
+        return _film(self, index % self.pool)
 
     # Each of these is a `page` of a Source.
 
@@ -221,16 +219,6 @@ def earlier(parts: Sequence[Part]) -> tuple[Part, ...]:
 def _film(web: Web, index: int) -> Film:
     draws = web.draws("film", index)
     return film(web.scene(index, 2, part=2), draws, web.frames)
-
-
-@lru_cache(8192)
-def _of(words: tuple[str, ...], split: str, index: int, seed: int, most: int) -> Scene:
-    """As scenes.sample, of these words alone."""
-    draws = Draws("of", seed, split, index, most)
-    while True:
-        chosen, background = tuple(draws.several(words, 1 + int(draws.random() * most))), draws.pick(tuple(BACKGROUNDS))
-        if split_of(chosen, background) == split:
-            return arrange(chosen, background, draws)
 
 
 @lru_cache(8)

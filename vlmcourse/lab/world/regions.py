@@ -16,7 +16,7 @@ from torch import Tensor
 from vlmcourse.lab.world.noise import mismatched
 from vlmcourse.lab.world.nouns import nouns
 from vlmcourse.lab.world.pairs import Pairs
-from vlmcourse.lab.world.scenes import BACKGROUNDS, Draws, Scene, sample_among
+from vlmcourse.lab.world.scenes import BACKGROUNDS, Draws, Scene, sample
 
 Box = tuple[float, float, float, float]
 
@@ -62,7 +62,7 @@ class Few(Pairs):
     among: tuple[str, ...] = ()
 
     def scene(self, index: int) -> Scene:
-        return sample_among(self.among, self.split, index, self.seed, self.things)
+        return sample(self.split, index, self.seed, self.things, self.among)
 
 
 def places_swapped(scene: Scene, draws: Draws) -> Scene | None:

@@ -113,28 +113,20 @@ def _all_words() -> tuple[str, ...]:
 
 
 @lru_cache(4096)  # a batch asks for each of its scenes several times
-def sample(split: str, index: int, seed: int = 0, things: tuple[int, int] = (1, 4)) -> Scene:
-    """Scene number `index` of a split, with things[0] to things[1] different things."""
+def sample(split: str, index: int, seed: int = 0, things: tuple[int, int] = (1, 4), among: tuple[str, ...] = ()) -> Scene:
+    """Scene number `index` of a split, with things[0] to things[1] different things.
+
+    among  a smaller world: only these nouns are shown, so that each is met often. Default: all
+    """
     if split not in SPLITS:
         raise ValueError(f"no split '{split}'; expected one of {', '.join(SPLITS)}.")
     if not 1 <= things[0] <= things[1] <= 4:
         raise ValueError(f"scenes of {things[0]} to {things[1]} things; expected between 1 and 4.")
-    draws = Draws(seed, split, index)
+    draws = Draws("among", seed, split, index) if among else Draws(seed, split, index)
     count = things[0] + int(draws.random() * (things[1] - things[0] + 1))
-    pool = _all_words() if split == "novel" else known_nouns()
+    pool = among or (_all_words() if split == "novel" else known_nouns())
     while True:  # about one try in three succeeds
         words, background = tuple(draws.several(pool, count)), draws.pick(tuple(BACKGROUNDS))
-        if split_of(words, background) == split:
-            return arrange(words, background, draws)
-
-
-@lru_cache(4096)
-def sample_among(among: tuple[str, ...], split: str, index: int, seed: int = 0, things: tuple[int, int] = (1, 4)) -> Scene:
-    """The same in a smaller world: only the nouns `among` are shown, so that each is met often."""
-    draws = Draws("among", seed, split, index)
-    count = things[0] + int(draws.random() * (things[1] - things[0] + 1))
-    while True:
-        words, background = tuple(draws.several(among, count)), draws.pick(tuple(BACKGROUNDS))
         if split_of(words, background) == split:
             return arrange(words, background, draws)
 

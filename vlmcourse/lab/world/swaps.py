@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from vlmcourse.lab.world.captions import detailed
 from vlmcourse.lab.world.pairs import Pairs
-from vlmcourse.lab.world.scenes import BACKGROUNDS, Draws, Scene, sample, sample_among, split_of
+from vlmcourse.lab.world.scenes import BACKGROUNDS, Draws, Scene, sample, split_of
 
 Swap = Callable[[Scene, Draws], Scene | None]
 
@@ -36,10 +36,6 @@ def either(scene: Scene, draws: Draws) -> Scene | None:
     return (draws.random() < 0.75 and exchanged(scene, draws)) or repainted(scene, draws)
 
 
-def _drawn(among: tuple[str, ...], split: str, index: int, seed: int, things: tuple[int, int]) -> Scene:
-    return sample_among(among, split, index, seed, things) if among else sample(split, index, seed, things)
-
-
 @dataclass(frozen=True)
 class Siblings(Pairs):
     """Pairs in twos: scene 2i, and as 2i + 1 the same scene with one thing changed; captions of one form. Where a caption
@@ -53,7 +49,7 @@ class Siblings(Pairs):
     among: tuple[str, ...] = ()
 
     def scene(self, index: int) -> Scene:
-        scene = _drawn(self.among, self.split, index // 2, self.seed, self.things)
+        scene = sample(self.split, index // 2, self.seed, self.things, self.among)
         if index % 2 == 0:
             return scene
         return self.swap(scene, Draws("swap", self.seed, self.split, index // 2)) or scene
@@ -69,7 +65,7 @@ def choices(swap: Swap, split: str = "test", count: int = 256, seed: int = 0, th
     found: list[tuple[Scene, str, str]] = []
     index = 0
     while len(found) < count:
-        scene = _drawn(among, split, index, seed, things)
+        scene = sample(split, index, seed, things, among)
         other = swap(scene, Draws("swap", seed, split, index))
         if other:
             right, wrong = (caption(one, Draws("caption", seed, split, index)) for one in (scene, other))
