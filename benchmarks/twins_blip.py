@@ -1,6 +1,6 @@
 """BLIP's tables at reduced scale, with seeds and controls. Writes benchmarks/results/twins_blip.json.
 
-    python -m benchmarks.twins_blip [--scale smoke|laptop|gpu] [--only sharing|capfilt|writing|tasks|closely]
+    python -m benchmarks.twins_blip [--scale smoke|laptop|gpu] [--only sharing|capfilt|writing|tasks|closely] [--fresh]
 
 sharing  Table 3: what encoder and decoder share; retrieval with and without re-ranking, attribute swaps, captions
 capfilt  Table 1: captioner and filter, alone and together, on pairs of which 3 in 10 are noise
@@ -108,23 +108,26 @@ PARTS = {"sharing": (sharing, tuple(SHARING)), "capfilt": (capfilt, ("noisy", "F
 
 @app.command()
 def main(scale: str = "laptop", only: list[str] = typer.Option(list(PARTS), help="Which parts to measure."),
-         seeds: int | None = None, workers: int = 2) -> None:
-    """Trains what is not in the cache, measures, writes results/twins_blip.json after each part; other parts stay as they are."""
+         seeds: int | None = None, workers: int = 2, fresh: bool = False) -> None:
+    """Trains and measures what isn't measured yet (of the parts asked for: all, if `fresh`); writes after each row."""
     size, name = Scale.named(scale), "twins_blip" + ("_smoke" if scale == "smoke" else "")
     if {"sharing", "tasks", "closely"} & set(only):
         recipes.clip(size)  # once, before the workers ask for it
-    measured: dict[str, list[dict]] = {}
+    measured: dict[str, list[dict]] = {part: [] for part in PARTS}
     with suppress(FileNotFoundError):  # nothing was kept yet
         before = results(name)
-        measured = {part: before.get("rows" if part == "sharing" else part, []) for part in PARTS}
+        measured = {part: [] if fresh and part in only else before.get("rows" if part == "sharing" else part, [])
+                    for part in PARTS}
     with ProcessPoolExecutor(workers) as pool:
         for part in only:  # one after the other: rows of a part share stages
-            work, rows = PARTS[part]
-            jobs = [pool.submit(work, size, row, seed) for seed in range(seeds or size.seeds) for row in rows]
-            measured[part] = [job.result() for job in jobs]
-            others = {other: rows for other, rows in measured.items() if other != "sharing"}
-            kept = write_results(name, measured.get("sharing", []), **others, scale=scale, steps=cleaning.steps_of(size))
-            print(f"Kept {kept}", flush=True)
+            (work, rows), known = PARTS[part], {(one["row"], one["seed"]) for one in measured[part]}
+            jobs = [pool.submit(work, size, row, seed) for seed in range(seeds or size.seeds) for row in rows
+                    if (row, seed) not in known]
+            for job in jobs:
+                measured[part].append(job.result())
+                others = {other: rows for other, rows in measured.items() if other != "sharing"}
+                kept = write_results(name, measured["sharing"], **others, scale=scale, steps=cleaning.steps_of(size))
+                print(f"Kept {kept}", flush=True)
 
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ class MLPResampler(nn.Module):
 
     def __init__(self, config: FlamingoConfig):
         super().__init__()
-        self.times = nn.Parameter(torch.randn(config.frames, config.vision_width))
+        self.times = nn.Parameter(0.1 * torch.randn(config.frames, config.vision_width))
         self.layers = nn.Sequential(nn.LazyLinear(4 * config.vision_width), nn.GELU(),
                                     nn.Linear(4 * config.vision_width, config.latents * config.vision_width))
         self.norm = nn.LayerNorm(config.vision_width)

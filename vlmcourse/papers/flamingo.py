@@ -95,7 +95,7 @@ class Resampler(nn.Module):
         c = config
         # Small: latents that start as large as the features stay in the way of what they find (public code has a deviation of 1).
         self.latents = nn.Parameter(0.02 * torch.randn(c.latents, c.vision_width))
-        self.times = nn.Parameter(torch.randn(c.frames, c.vision_width))  # as large as the features: or films take longer
+        self.times = nn.Parameter(0.1 * torch.randn(c.frames, c.vision_width))
         self.layers = nn.ModuleList(Resample(c.vision_width, c.resampler_heads, c.resampler_head_width, c.growth, c.activation)
                                     for _ in range(c.resampler_depth))
         self.norm = nn.LayerNorm(c.vision_width)
