@@ -849,10 +849,11 @@ def over_seeds(row, what="overall"):
 lines = ["| | changed | parameters learnt | step time | captions | knowledge | seeing | films | names | overall | the paper | same direction? |",
          "|---|---|---|---|---|---|---|---|---|---|---|---|"]
 for name in dict.fromkeys(run["row"] for run in rows):
-    agrees = "" if name == "Flamingo" else ("yes" if over_seeds(name).mean < over_seeds("Flamingo").mean else "**no**")
+    paper = first[name]["paper"]
+    agrees = "" if name == "Flamingo" or paper is None else ("yes" if over_seeds(name).mean < over_seeds("Flamingo").mean else "**no**")
     scores = " | ".join(f"{over_seeds(name, column).mean:.2f}" for column in columns)
     lines.append(f"| {first[name]['group']} | {name} | {first[name]['learns'] / 1e3:.0f} k | {1e3 * first[name]['step time']:.0f} ms | {scores} | "
-                 f"{over_seeds(name)} | {first[name]['paper']} | {agrees} |")
+                 f"{over_seeds(name)} | {'(ours)' if paper is None else paper} | {agrees} |")
 print(f"{first['Flamingo']['steps']} steps a row")
 Markdown("\n".join(lines))
 
