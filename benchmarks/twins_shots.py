@@ -1,0 +1,127 @@
+"""Flamingo's few-shot curves with three sizes of language model, fine-tuned beside few-shot (its Figure 2 and Table 1, reduced).
+Writes benchmarks/results/twins_shots.json.
+
+    python -m benchmarks.twins_shots [--scale smoke|laptop|gpu] [--seeds 1] [--only small] [--fresh]
+
+The world of 24 nouns and the steps of twins_flamingo; only the language model between the same blocks is smaller or larger.
+Each is asked the same held-out questions after 0 to 8 solved ones, and the names of new things, with the examples' own pictures
+and with another prompt's. Fine-tuned: what learns in Flamingo learns on for a quarter of the steps, on such questions alone, and
+is asked without examples. At laptop scale one core takes four to eight minutes for a language model, and three for a Flamingo.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import replace
+
+import numpy as np
+import torch
+import typer
+
+from benchmarks.twins_flamingo import STEPS, WORDS
+from vlmcourse import recipes
+from vlmcourse.lab.evaluate import results, write_results
+from vlmcourse.lab.mixture import Accumulated, Mixed
+from vlmcourse.lab.train import Batches, Scale, fit
+from vlmcourse.lab.world import shots
+from vlmcourse.lab.world.interleaved import Part, Source, Web
+from vlmcourse.lab.world.pages import open_question
+from vlmcourse.lab.world.questions import ask
+from vlmcourse.papers.flamingo import Flamingo
+from vlmcourse.parts.language import freeze
+from vlmcourse.recipes.flamingo import LOOKING, SIZES, Kept, Tower, answered_rightly
+
+app = typer.Typer(add_completion=False)
+MODELS = {"small": (2 / 3, -1), "medium": (1, 0), "large": (4 / 3, 2)}
+"""Width of the scale's language model times this, and so many layers more."""
+NUMBERS = (0, 1, 2, 4, 8)
+TASKS = {"knowledge questions": ("category", "place"), "seeing questions": ("what", "colour")}
+TEST = Web("test", words=WORDS)
+
+
+def sized(size: Scale, name: str) -> Scale:
+    """The scale with that language model: heads are 32 wide, and there is at least one layer."""
+    times, more = MODELS[name]
+    return replace(size, language_width=max(32, round(size.language_width * times / 32) * 32),
+                   language_depth=max(1, size.language_depth + more))
+
+
+def asked(model: Flamingo, kinds: tuple[str, ...], number: int, size: int, count: int) -> float:
+    return float(np.mean([answered_rightly(model, [shots.solved(TEST, index, kind, number) for index in range(count)], size)
+                          for kind in kinds]))
+
+
+def curves(model: Flamingo, size: int, count: int) -> dict[str, dict[int, float]]:
+    """{task: {solved examples: share of right answers}}"""
+    found = {task: {number: asked(model, kinds, number, size, count) for number in NUMBERS} for task, kinds in TASKS.items()}
+    for number in NUMBERS:
+        episodes = [shots.binding("test", index, number, among=WORDS) for index in range(count)]
+        found.setdefault("new names", {})[number] = answered_rightly(model, episodes, size)
+        found.setdefault("new names, exchanged pictures", {})[number] = answered_rightly(model, shots.exchanged(episodes), size)
+    return found
+
+
+def questions(web: Web):
+    """Pages of one question with its answer, of all kinds that are asked."""
+    kinds = tuple(kind for kinds in TASKS.values() for kind in kinds)
+
+    def page(index: int) -> tuple[Part, ...]:
+        draws, scene = web.draws("tuning", index), web.single(index)
+        one = ask(scene, draws, (draws.pick(kinds),))
+        return scene, f"{open_question(one)} {one.answer} ."
+
+    return page
+
+
+def tuned(model: Flamingo, web: Web, see: Kept, steps: int, seed: int) -> Flamingo:
+    """A copy that goes on learning, from questions alone."""
+    mixed = Mixed(deepcopy(model), {"questions": 1.0}, steps)
+    source = Accumulated({"questions": (Source(questions(web), see), 32)})
+    for _ in fit(mixed, Batches(source.batch, 1), steps, replace(LOOKING, learning_rate=LOOKING.learning_rate / 2), seed=seed,
+                 precision=torch.float32):
+        pass
+    return mixed.model.eval()
+
+
+def run(name: str, size: Scale, tower: Tower, seed: int, count: int) -> dict:
+    """One language model: Flamingo trained between it and the tower, asked, tuned, asked again."""
+    reader = recipes.language(sized(size, name)).model
+    lm, steps = freeze(deepcopy(reader.lm)), STEPS[size.name]
+    web, see = Web(seed=seed, pool=SIZES[size.name].pool // 2, words=WORDS), Kept(tower, size.image_size)
+    data = {source: (Source(getattr(web, source), see), max(1, number // 2))
+            for source, number in SIZES[size.name].per_step.items()}
+    model = recipes.flamingo(size, seed, lm=lm, tower=tower, data=data, steps=steps).model.model
+    after = tuned(model, web, see, max(1, steps // 4), seed)
+    config = lm.config
+    found = {"row": name, "seed": seed, "steps": steps, "width": config.hidden_size, "layers": config.num_hidden_layers,
+             "parameters": sum(p.numel() for p in lm.parameters()),
+             "learnt": sum(p.numel() for p in model.parameters() if p.requires_grad),
+             "language model": recipes.language_report(reader), "curves": curves(model, size.image_size, count),
+             "fine-tuned": {task: asked(after, kinds, 0, size.image_size, count) for task, kinds in TASKS.items()}}
+    print(found, flush=True)
+    return found
+
+
+@app.command()
+def main(scale: str = "laptop", seeds: int = 1, only: list[str] = typer.Option(list(MODELS), help="Which language models."),
+         count: int = 128, fresh: bool = False) -> None:
+    """Trains and measures what isn't measured yet; writes after each row."""
+    torch.set_num_threads(1)
+    size, name = Scale.named(scale), "twins_shots" + ("_smoke" if scale == "smoke" else "")
+    try:
+        kept = [] if fresh else [one for one in results(name)["rows"] if one["steps"] == STEPS[scale]]
+    except FileNotFoundError:
+        kept = []
+    tower = freeze(Tower(recipes.clip(size).model.vision))
+    for seed in range(seeds):
+        for row in only:
+            if any(one["row"] == row and one["seed"] == seed for one in kept):
+                continue
+            kept.append(run(row, size, tower, seed, count))
+            write_results(name, kept, scale=scale, count=count, words=len(WORDS), chance={
+                **{task: float(np.mean([1 / len(shots.solved(TEST, 0, kind, 0).choices) for kind in kinds]))
+                   for task, kinds in TASKS.items()}, "new names": 1 / 4})
+
+
+if __name__ == "__main__":
+    app()
