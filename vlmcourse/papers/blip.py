@@ -178,9 +178,8 @@ class BLIP(nn.Module):
         ids = batch["ids"]
         loss, similarities, same = self.contrast_loss(batch, states)
         texts, images = hard_negatives(similarities, same)
-        own = torch.arange(len(ids), device=ids.device)
-        again = torch.cat([own, own, images])  # each picture is projected once, and looked at five times
-        read = [(k[again], v[again]) for k, v in read or self.encoder.read(states)]
+        read = [(torch.cat([k, k, k[images]]), torch.cat([v, v, v[images]]))  # a picture is projected once, looked at five times
+                for k, v in read or self.encoder.read(states)]
         belongs = self.matches(torch.cat([ids, ids[texts], ids]), read)
         return {"contrast": loss, "match": match(belongs[:len(ids)], belongs[len(ids):])}
 

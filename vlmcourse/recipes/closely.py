@@ -39,9 +39,10 @@ class Closely(nn.Module):
         """A batch of Siblings, rows 2i and 2i + 1 belonging together -> {"match", "caption"} and, if asked for, "contrast"."""
         ids, blip = batch["ids"], self.blip
         states = blip.look(batch["pixels"])["states"]
-        read, own = blip.encoder.read(states), torch.arange(len(ids), device=ids.device)
-        twice = torch.cat([own, own])  # each picture beside its own text and beside its sibling's
-        belongs = blip.matches(torch.cat([ids, ids[own ^ 1]]), [(k[twice], v[twice]) for k, v in read])
+        read = blip.encoder.read(states)
+        sibling = torch.arange(len(ids), device=ids.device) ^ 1
+        twice = [(torch.cat([k, k]), torch.cat([v, v])) for k, v in read]  # each picture beside its own text and its sibling's
+        belongs = blip.matches(torch.cat([ids, ids[sibling]]), twice)
         losses = {"match": match(belongs[:len(ids)], belongs[len(ids):]), "caption": blip.caption_loss(ids, blip.words(batch), read)}
         return {**losses, "contrast": blip.contrast_loss(batch, states)[0]} if self.contrast else losses
 
