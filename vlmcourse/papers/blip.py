@@ -178,7 +178,7 @@ class BLIP(nn.Module):
         ids = batch["ids"]
         loss, similarities, same = self.contrast_loss(batch, states)
         texts, images = hard_negatives(similarities, same)
-        read = [(torch.cat([k, k, k[images]]), torch.cat([v, v, v[images]]))  # a picture is projected once, looked at five times
+        read = [(torch.cat([k, k, k[images]]), torch.cat([v, v, v[images]]))  # projected once, looked at five times
                 for k, v in read or self.encoder.read(states)]
         belongs = self.matches(torch.cat([ids, ids[texts], ids]), read)
         return {"contrast": loss, "match": match(belongs[:len(ids)], belongs[len(ids):])}

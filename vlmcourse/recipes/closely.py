@@ -43,7 +43,8 @@ class Closely(nn.Module):
         sibling = torch.arange(len(ids), device=ids.device) ^ 1
         twice = [(torch.cat([k, k]), torch.cat([v, v])) for k, v in read]  # each picture beside its own text and its sibling's
         belongs = blip.matches(torch.cat([ids, ids[sibling]]), twice)
-        losses = {"match": match(belongs[:len(ids)], belongs[len(ids):]), "caption": blip.caption_loss(ids, blip.words(batch), read)}
+        losses = {"match": match(belongs[:len(ids)], belongs[len(ids):]),
+                  "caption": blip.caption_loss(ids, blip.words(batch), read)}
         return {**losses, "contrast": blip.contrast_loss(batch, states)[0]} if self.contrast else losses
 
     def after_step(self) -> None:
