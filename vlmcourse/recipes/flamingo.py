@@ -53,7 +53,7 @@ class Size:
 
 
 SIZES = {"smoke": Size(8, {"pages": 2, "pairs": 4, "described": 4, "films": 2}, 64, 4, 1),
-         "laptop": Size(1800, {"pages": 6, "pairs": 12, "described": 40, "films": 8}, 2048, 8, 2),
+         "laptop": Size(1600, {"pages": 6, "pairs": 12, "described": 40, "films": 8}, 8192, 8, 2),
          "gpu": Size(20_000, {"pages": 128, "pairs": 256, "described": 256, "films": 64}, 65_536, 64, 6)}
 
 

@@ -138,7 +138,7 @@ class Web:
         return self.scene(index, 3, part=1)
 
     def film(self, index: int) -> Film:
-        return _film(self, index % self.pool)
+        return _film(self, index % (self.pool // 4))  # eight pictures each
 
     # Each of these is a `page` of a Source.
 
