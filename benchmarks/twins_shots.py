@@ -4,12 +4,12 @@ Writes benchmarks/results/twins_shots.json.
     python -m benchmarks.twins_shots [--scale smoke|laptop|gpu] [--seeds 1] [--only small] [--fresh]
 
 Row "lesson": lesson 08's own Flamingo, on all nouns, with all that it is tested on. Training is chaotic (what comes in one seed
-may not come in another), so the lesson shows its run beside this row's seeds. Rows "small", "medium", "large": the world of 24
-nouns and the steps of twins_flamingo; only the language model between the same blocks is smaller or larger. Each is asked the same
-held-out questions after 0 to 8 solved ones, and the names of new things, with the examples' own pictures and with another
-prompt's. Fine-tuned: what learns in Flamingo learns on for a quarter of the steps, on such questions alone, and is asked without
-examples. At laptop scale one core takes ten minutes for the lesson's, four to eight for a language model, and three for a
-Flamingo of the small world.
+may not come in another), so the lesson shows its run beside this row's seeds. "a quarter of the scenes": the same, with less to
+see. Rows "small", "medium", "large": the world of 24 nouns and the steps of twins_flamingo; only the language model between the
+same blocks is smaller or larger. These are asked the same held-out questions after 0 to 8 solved ones, and the names of new
+things, with the examples' own pictures and with another prompt's. Fine-tuned: what learns in Flamingo learns on for a quarter of
+the steps, on such questions alone, and is asked without examples. At laptop scale one core takes ten minutes for the lesson's,
+four to eight for a language model, and three for a Flamingo of the small world.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ from vlmcourse.recipes.flamingo import LOOKING, SIZES, Kept, Tower, answered_rig
 app = typer.Typer(add_completion=False)
 MODELS = {"small": (2 / 3, -1), "medium": (1, 0), "large": (4 / 3, 2)}
 """Width of the scale's language model times this, and so many layers more."""
+WHOLE = {"lesson": 1, "a quarter of the scenes": 4}
+"""So many times fewer different scenes than lesson 08 has."""
 NUMBERS = (0, 1, 2, 4, 8)
 TASKS = {"knowledge questions": ("category", "place"), "seeing questions": ("what", "colour")}
 TEST = Web("test", words=WORDS)
@@ -64,6 +66,12 @@ def curves(model: Flamingo, size: int, count: int) -> dict[str, dict[int, float]
     return found
 
 
+def pages(size: Scale, web: Web, see: Kept, share: int = 1) -> dict[str, tuple[Source, int]]:
+    """The four data sets of a world, with `share` times fewer pages a step than the lesson's."""
+    return {name: (Source(getattr(web, name), see), max(1, number // share))
+            for name, number in SIZES[size.name].per_step.items()}
+
+
 def questions(web: Web):
     """Pages of one question with its answer, of all kinds that are asked."""
     kinds = tuple(kind for kinds in TASKS.values() for kind in kinds)
@@ -86,10 +94,12 @@ def tuned(model: Flamingo, web: Web, see: Kept, steps: int, seed: int) -> Flamin
     return mixed.model.eval()
 
 
-def lesson(size: Scale, seed: int, count: int) -> dict:
-    """Lesson 08's Flamingo from another seed."""
-    trained = recipes.flamingo(size, seed)
-    return {"row": "lesson", "seed": seed, "steps": len(trained.history), "seconds": trained.history[-1].seconds,
+def lesson(name: str, size: Scale, tower: Tower, seed: int, count: int) -> dict:
+    """Lesson 08's Flamingo from any seed, or the same with fewer different scenes."""
+    pool = SIZES[size.name].pool // WHOLE[name]
+    data = pages(size, Web(seed=seed, pool=pool), Kept(tower, size.image_size))
+    trained = recipes.flamingo(size, seed, tower=tower, data=data)
+    return {"row": name, "scenes": pool, "seed": seed, "steps": len(trained.history), "seconds": trained.history[-1].seconds,
             **recipes.flamingo_report(trained.model.model, size.image_size, count)}
 
 
@@ -98,9 +108,7 @@ def run(name: str, size: Scale, tower: Tower, seed: int, count: int) -> dict:
     reader = recipes.language(sized(size, name)).model
     lm, steps = freeze(deepcopy(reader.lm)), STEPS[size.name]
     web, see = Web(seed=seed, pool=SIZES[size.name].pool // 2, words=WORDS), Kept(tower, size.image_size)
-    data = {source: (Source(getattr(web, source), see), max(1, number // 2))
-            for source, number in SIZES[size.name].per_step.items()}
-    model = recipes.flamingo(size, seed, lm=lm, tower=tower, data=data, steps=steps).model.model
+    model = recipes.flamingo(size, seed, lm=lm, tower=tower, data=pages(size, web, see, 2), steps=steps).model.model
     after = tuned(model, web, see, max(1, steps // 4), seed)
     config = lm.config
     return {"row": name, "seed": seed, "steps": steps, "width": config.hidden_size, "layers": config.num_hidden_layers,
@@ -111,14 +119,14 @@ def run(name: str, size: Scale, tower: Tower, seed: int, count: int) -> dict:
 
 
 @app.command()
-def main(scale: str = "laptop", seeds: int = 1, only: list[str] = typer.Option(["lesson", *MODELS], help="Which rows."),
+def main(scale: str = "laptop", seeds: int = 1, only: list[str] = typer.Option([*WHOLE, *MODELS], help="Which rows."),
          count: int = 128, fresh: bool = False) -> None:
     """Trains and measures what isn't measured yet; writes after each row."""
     torch.set_num_threads(1)
     size, name = Scale.named(scale), "twins_shots" + ("_smoke" if scale == "smoke" else "")
     try:
         kept = [] if fresh else [one for one in results(name)["rows"]
-                                 if one["steps"] == (SIZES[scale].steps if one["row"] == "lesson" else STEPS[scale])]
+                                 if one["steps"] == (SIZES[scale].steps if one["row"] in WHOLE else STEPS[scale])]
     except FileNotFoundError:
         kept = []
     tower = freeze(Tower(recipes.clip(size).model.vision))
@@ -126,7 +134,7 @@ def main(scale: str = "laptop", seeds: int = 1, only: list[str] = typer.Option([
         for row in only:
             if any(one["row"] == row and one["seed"] == seed for one in kept):
                 continue
-            kept.append(lesson(size, seed, count) if row == "lesson" else run(row, size, tower, seed, count))
+            kept.append((lesson if row in WHOLE else run)(row, size, tower, seed, count))
             print(kept[-1], flush=True)
             write_results(name, kept, scale=scale, count=count, words=len(WORDS), chance={
                 task: float(np.mean([1 / len(shots.solved(TEST, 0, kind, 0).choices) for kind in kinds]))

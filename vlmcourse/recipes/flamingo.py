@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -129,6 +129,11 @@ def sources(scale: Scale, see: Callable[[list[Frames]], dict], seed: int = 0) ->
     return {name: (Source(getattr(web, name), see), per) for name, per in size.per_step.items()}
 
 
+def origin(page: Callable) -> str:
+    """Where pages come from, as text: a method with what it belongs to, `Web(split='train', ...)`; a function by its name."""
+    return str(page) if hasattr(page, "__self__") else f"{page.__module__}.{page.__qualname__}"
+
+
 def plain(config: FlamingoConfig) -> dict:
     """The configuration as text; functions by their names."""
     return {name: getattr(value, "__name__", str(value)) for name, value in vars(config).items()}
@@ -156,9 +161,9 @@ def flamingo(scale: Scale | str | None = None, seed: int = 0, *, lm: nn.Module |
     every = changes.get("every", 1)
     config = flamingo_config(size, **{"reach": tuple(REACH * one for one in stream(lm)[every - 1::every]), **changes})
     made_of = {"config": plain(config), "language model": checkpoint.checksum(lm.state_dict()), "learns": learns,
-               "tower": checkpoint.checksum(tower.state_dict()), "data": [type(mixture).__name__, *mixture.sources],
-               "per step": [per for _, per in mixture.sources.values()], "weights": dict(weights), "data seed": seed,
-               "size": asdict(SIZES[size.name]), "parts": {name: part.__name__ for name, part in (parts or {}).items()}}
+               "tower": checkpoint.checksum(tower.state_dict()), "data": type(mixture).__name__,
+               "sources": {name: [origin(source.page), per] for name, (source, per) in mixture.sources.items()},
+               "weights": dict(weights), "parts": {name: part.__name__ for name, part in (parts or {}).items()}}
     model = Mixed(new_flamingo(config, deepcopy(tower), lm, seed, **(parts or {})), weights, steps)
     return train_or_load("flamingo", model, Batches(mixture.batch, 1), steps, LOOKING, made_of=made_of, seed=seed, watch=watch)
 
