@@ -46,7 +46,7 @@ from vlmcourse.recipes.flamingo import (
 )
 
 app = typer.Typer(add_completion=False)
-STEPS = {"smoke": 4, "laptop": 400, "gpu": 5000}
+STEPS = {"smoke": 4, "laptop": 600, "gpu": 5000}
 WORDS = world.known_nouns()[::4][:24]
 """A smaller world: what 19 models can learn in an hour. They are listed by category: the first 24 would be animals, and who says
 "animal" to every picture would know nine categories in ten."""

@@ -212,7 +212,7 @@ draw.show(
 )
 
 # %% [markdown]
-# For half of the training nothing happens: contrast tells all pairs apart but siblings, match not even these. Then both fall within some two hundred steps. The same plateau and the same sudden end as binding in lesson 04: three things are needed (which patch is the noun, where is it, which word says that), and none of them is of use without the others.
+# For six hundred steps nothing happens: contrast tells all pairs apart but siblings, match not even these. Then first contrast falls, and match after it, within some two hundred steps each. The same plateau and the same sudden end as binding in lesson 04: three things are needed (which patch is the noun, where is it, which word says that), and none of them is of use without the others.
 #
 # With and without contrast, several seeds (`python -m benchmarks.twins_blip --only closely`):
 

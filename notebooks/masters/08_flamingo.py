@@ -572,14 +572,14 @@ draw.show(
 # %% [markdown]
 # **The curve rises, and with another prompt's pictures it stays at chance.** That is few-shot learning in the strict sense. The names are drawn anew for every prompt; only the pictures beside them can have told which is whose. With two examples half of the names have not been said; with four, each was said once; with eight, twice.
 #
-# And it is one run. The same training from three seeds, and once with a quarter of the different scenes:
+# And it is one run. The same training from three seeds:
 
 # %%
 draw.show(
     draw.curves(
         {
             f"{row}: {which}": {number: evaluate.over_seeds(seeds, row, key, str(number)) for number in numbers}
-            for row in ("lesson", "a quarter of the scenes")
+            for row in dict.fromkeys(run["row"] for run in seeds if "shots" in run)
             for which, key in (("own pictures", "shots"), ("another prompt's", "shots, exchanged pictures"))
         },
         "examples in the prompt",
