@@ -6,7 +6,7 @@
 # | | |
 # |---|---|
 # | You need | lesson 01 (masks), lesson 02 (contrast), lesson 04 (writing) |
-# | Time | about 90 minutes to work through; running all cells takes about 20 minutes on 2 cores the first time (when CLIP is in the cache), 3 when all is; 2 GB of memory |
+# | Time | about 90 minutes to work through; running all cells takes about 25 minutes on 2 cores the first time (when CLIP is in the cache), 3 when all is; 2 GB of memory |
 # | Paper | Li et al. 2022, *BLIP: Bootstrapping Language-Image Pre-training for Unified Vision-Language Understanding and Generation*, [arXiv 2201.12086](https://arxiv.org/abs/2201.12086) |
 # | Course code | `vlmcourse/papers/blip.py`, `vlmcourse/papers/blip_tasks.py`, `vlmcourse/recipes/blip.py`, `vlmcourse/recipes/capfilt.py` |
 #
