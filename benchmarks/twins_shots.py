@@ -6,10 +6,10 @@ Writes benchmarks/results/twins_shots.json.
 Row "lesson": lesson 08's own Flamingo, on all nouns, with all that it is tested on. Training is chaotic (what comes in one seed
 may not come in another), so the lesson shows its run beside this row's seeds. "a quarter of the scenes": the same, with less to
 see. Rows "small", "medium", "large": the world of 24 nouns and the steps of twins_flamingo; only the language model between the
-same blocks is smaller or larger. These are asked the same held-out questions after 0 to 8 solved ones, and the names of new
+same blocks is smaller. These are asked the same held-out questions after 0 to 8 solved ones, and the names of new
 things, with the examples' own pictures and with another prompt's. Fine-tuned: what learns in Flamingo learns on for a quarter of
 the steps, on such questions alone, and is asked without examples. At laptop scale one core takes ten minutes for the lesson's,
-four to eight for a language model, and three for a Flamingo of the small world.
+four for each smaller language model, and three for a Flamingo of the small world.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from vlmcourse.parts.language import freeze
 from vlmcourse.recipes.flamingo import LOOKING, SIZES, Kept, Tower, answered_rightly
 
 app = typer.Typer(add_completion=False)
-MODELS = {"small": (2 / 3, -1), "medium": (1, 0), "large": (4 / 3, 2)}
-"""Width of the scale's language model times this, and so many layers more."""
+MODELS = {"small": (1 / 3, -1), "medium": (2 / 3, -1), "large": (1, 0)}
+"""Width of the scale's language model times this, and so many layers more: the large one is the course's own."""
 WHOLE = {"lesson": 1, "a quarter of the scenes": 4}
 """So many times fewer different scenes than lesson 08 has."""
 NUMBERS = (0, 1, 2, 4, 8)

@@ -58,7 +58,7 @@ def test_the_small_world_has_many_categories():
 
 def test_language_models_of_three_sizes_are_asked_the_same(banks):
     small, medium, large = (twins_shots.sized(Scale.named("laptop"), name) for name in twins_shots.MODELS)
-    assert [(one.language_width, one.language_depth) for one in (small, medium, large)] == [(64, 2), (96, 3), (128, 5)]
+    assert [(one.language_width, one.language_depth) for one in (small, medium, large)] == [(32, 2), (64, 2), (96, 3)]
     found = twins_shots.run("small", SMOKE, banks[0], seed=0, count=4)
     assert found["fine-tuned"].keys() == twins_shots.TASKS.keys() < found["curves"].keys()
     assert all(tuple(curve) == twins_shots.NUMBERS for curve in found["curves"].values())

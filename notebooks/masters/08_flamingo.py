@@ -913,7 +913,7 @@ Markdown("\n".join(lines))
 #
 # ### Few examples, or fine-tuning? Three sizes of language model
 #
-# The paper's first figure: more parameters and more examples, better answers, with fine-tuned rivals beside them. Here the language model between the same blocks is smaller or larger (`python -m benchmarks.twins_shots`, the same small world and steps). Level lines: Flamingo's own new parts fine-tuned on such questions for a quarter of the steps, and asked *without* examples.
+# The paper's first figure: more parameters and more examples, better answers, with fine-tuned rivals beside them. Here the language model between the same blocks is the course's own or a smaller one (`python -m benchmarks.twins_shots`, the same small world and steps). Level lines: Flamingo's own new parts fine-tuned on such questions for a quarter of the steps, and asked *without* examples.
 
 # %%
 sized = evaluate.results("twins_shots")
