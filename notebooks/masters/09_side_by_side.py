@@ -407,7 +407,7 @@ longest = max(int(bridge.read([names(16)[0].prompt]).batch([0])["ids"].shape[1])
 print(f"16 examples are up to {longest} tokens; the language model was trained on texts of {world.texts.Documents().length}")
 
 # %% [markdown]
-# *Flamingo, on pages* is lesson 08's: the same model, trained on pages with several pictures, some of which bind names. It is no part of the equal comparison; it shows what **data** bring, where the others show what the bridge brings. Notice who binds names without ever having seen two pictures at once, and ask yourself why those and not others.
+# *Flamingo, on pages* is lesson 08's: the same model, trained on pages with several pictures, some of which bind names. It is no part of the equal comparison; it shows what **data** bring, where the others show what the bridge brings: pages that bind names make it bind nearly twice as well as any bridge that never met such a page (this run of it; others don't bind at all, lesson 08). Notice also who binds names without ever having seen two pictures at once, and ask yourself why those and not others.
 #
 # ## 8. Which examples, in which order?
 #

@@ -154,7 +154,8 @@ def curves(series: Mapping[str, Mapping[float, Spread | float]], xlabel: str, yl
             ticks = _apart(sorted({x for points in series.values() for x in points}))
             axes.set_xticks(ticks, [_short(tick) for tick in ticks])
             axes.minorticks_off()
-        axes.legend(**({"loc": "upper left", "bbox_to_anchor": (1, 1)} if len(series) > 4 else {}))  # many lines leave no room
+        many = len(series) + len(lines or {}) > 4  # they leave no room
+        axes.legend(**({"loc": "upper left", "bbox_to_anchor": (1, 1)} if many else {}))
     told = "; ".join(f"{name}: " + ", ".join(f"{x:g} → {_value(point)[0]:.3g}" for x, point in points.items())
                      for name, points in series.items())
     levels = "".join(f" Line {name}: {level:.3g}." for name, level in (lines or {}).items())
