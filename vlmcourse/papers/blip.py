@@ -165,7 +165,7 @@ class BLIP(nn.Module):
         return cross_entropy(logits.float(), ids[:, 1:][scored[:, 1:]], label_smoothing=self.config.smoothing)
 
     def contrast_loss(self, batch: dict[str, Tensor], states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Of whole pictures and texts (Sec. 3.2) -> the loss, similarities (B, B) of pictures and texts, and `same`; see losses."""
+        """Of whole pictures and texts (Sec. 3.2) -> the loss, similarities (B, B) of the two, and `same` (B,); see losses."""
         ids = batch["ids"]
         same = batch["same"] if "same" in batch else torch.unique(ids, dim=0, return_inverse=True)[1]
         image, text = normalize(self.image_projection(states[:, 0]), dim=-1), self.encode_text(ids)
