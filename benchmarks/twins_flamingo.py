@@ -42,14 +42,17 @@ from vlmcourse.recipes.flamingo import (
     answered_rightly,
     captioned_rightly,
     flamingo_config,
+    sources,
     stream,
 )
 
 app = typer.Typer(add_completion=False)
 STEPS = {"smoke": 4, "laptop": 600, "gpu": 5000}
 WORDS = world.known_nouns()[::4][:24]
-"""A smaller world: what 19 models can learn in an hour. They are listed by category: the first 24 would be animals, and who says
-"animal" to every picture would know nine categories in ten."""
+"""A smaller world. Nouns are listed by category: of the first 24, who says "animal" to every picture knows nine in ten."""
+TEST = Web("test", words=WORDS)
+TASKS = {"knowledge questions": ("category", "place"), "seeing questions": ("what", "colour")}
+"""What the picture does not show, and what it does."""
 
 
 # What other rows have in the place of Flamingo's parts.
@@ -224,19 +227,19 @@ def towers(size: Scale) -> dict[str, nn.Module]:
             (("CLIP", Tower(clip.vision)), ("first block", early), ("untrained", untrained))}
 
 
+def asked(model: Flamingo, kinds: tuple[str, ...], examples: int, size: int, count: int) -> float:
+    """Share of right answers to questions of these kinds, after so many solved ones."""
+    return float(np.mean([answered_rightly(model, [shots.solved(TEST, index, kind, examples) for index in range(count)], size)
+                          for kind in kinds]))
+
+
 def measured(model: Flamingo, size: int, count: int) -> dict[str, float]:
     """As the paper's five columns: captions, questions that need knowledge or not (after four examples), films, new names."""
-    web = Web("test", words=WORDS)
-
-    def asked(kinds: tuple[str, ...]) -> float:
-        return float(np.mean([answered_rightly(model, [shots.solved(web, index, kind, 4) for index in range(count)], size)
-                              for kind in kinds]))
-
-    found = {"captions, noun": captioned_rightly(model, size, count, web=web)["noun"],
-             "knowledge questions": asked(("category", "place")), "seeing questions": asked(("what", "colour")),
-             "films, which way": answered_rightly(model, [one for _, one in shots.motions(web, count)], size),
-             "a new name, 8 shots": answered_rightly(model, [shots.binding("test", index, 8, among=WORDS)
-                                                             for index in range(count)], size)}
+    found = {"captions, noun": captioned_rightly(model, size, count, web=TEST)["noun"],
+             **{task: asked(model, kinds, 4, size, count) for task, kinds in TASKS.items()},
+             "films, which way": answered_rightly(model, [one for _, one in shots.motions(TEST, count)], size),
+             "a new name, 8 shots": answered_rightly(
+                 model, [shots.binding("test", index, 8, among=WORDS) for index in range(count)], size)}
     return found | {"overall": float(np.mean(list(found.values())))}
 
 
@@ -244,9 +247,9 @@ def run(row: Row, size: Scale, tower: nn.Module, seed: int, count: int) -> dict:
     """Trains and measures one row."""
     steps, web = STEPS[size.name], Web(seed=seed, pool=SIZES[size.name].pool // 2, words=WORDS)
     see = Kept(tower, size.image_size)
-    per = {name: max(1, number // 2) for name, number in SIZES[size.name].per_step.items() if name not in row.without}
-    data = {name: (Source(noisy(web) if row.noise and name == "pairs" else getattr(web, name), see), number)
-            for name, number in per.items()}
+    data = {name: source for name, source in sources(size, see, web, share=2).items() if name not in row.without}
+    if row.noise:
+        data["pairs"] = (Source(noisy(web), see), data["pairs"][1])
     lm = recipes.language(size).model.lm if row.lm != "scratch" else recipes.new_language(size, seed).lm
     lm = freeze(deepcopy(lm)) if row.lm == "frozen" else deepcopy(lm).requires_grad_(True)
     reach = tuple(REACH * one for one in stream(lm))[row.changes.get("every", 1) - 1::row.changes.get("every", 1)]
@@ -264,7 +267,7 @@ def run(row: Row, size: Scale, tower: nn.Module, seed: int, count: int) -> dict:
     found = {"group": row.group, "row": row.name, "seed": seed, "steps": steps, "paper": row.score,
              "learns": sum(p.numel() for p in model.parameters() if p.requires_grad), "step time": float(np.median(taken)),
              "first loss": losses[0], "last losses": {
-                 name: float(np.mean([one[name] for one in tail if name in one])) for name in per},
+                 name: float(np.mean([one[name] for one in tail if name in one])) for name in data},
              **measured(model, size.image_size, count)}
     print({name: round(value, 3) if isinstance(value, float) else value for name, value in found.items()}, flush=True)
     return found

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 import typer
 
-from benchmarks.twins_flamingo import STEPS, WORDS
+from benchmarks.twins_flamingo import STEPS, TASKS, TEST, WORDS, asked
 from vlmcourse import recipes
 from vlmcourse.lab.evaluate import results, write_results
 from vlmcourse.lab.mixture import Accumulated, Mixed
@@ -32,7 +32,7 @@ from vlmcourse.lab.world.pages import open_question
 from vlmcourse.lab.world.questions import ask
 from vlmcourse.papers.flamingo import Flamingo
 from vlmcourse.parts.language import freeze
-from vlmcourse.recipes.flamingo import LOOKING, SIZES, Kept, Tower, answered_rightly
+from vlmcourse.recipes.flamingo import LOOKING, SIZES, Kept, Tower, answered_rightly, sources
 
 app = typer.Typer(add_completion=False)
 MODELS = {"small": (1 / 3, -1), "medium": (2 / 3, -1), "large": (1, 0)}
@@ -40,8 +40,6 @@ MODELS = {"small": (1 / 3, -1), "medium": (2 / 3, -1), "large": (1, 0)}
 WHOLE = {"lesson": 1, "a quarter of the scenes": 4}
 """So many times fewer different scenes than lesson 08 has."""
 NUMBERS = (0, 1, 2, 4, 8)
-TASKS = {"knowledge questions": ("category", "place"), "seeing questions": ("what", "colour")}
-TEST = Web("test", words=WORDS)
 
 
 def sized(size: Scale, name: str) -> Scale:
@@ -49,11 +47,6 @@ def sized(size: Scale, name: str) -> Scale:
     times, more = MODELS[name]
     return replace(size, language_width=max(32, round(size.language_width * times / 32) * 32),
                    language_depth=max(1, size.language_depth + more))
-
-
-def asked(model: Flamingo, kinds: tuple[str, ...], number: int, size: int, count: int) -> float:
-    return float(np.mean([answered_rightly(model, [shots.solved(TEST, index, kind, number) for index in range(count)], size)
-                          for kind in kinds]))
 
 
 def curves(model: Flamingo, size: int, count: int) -> dict[str, dict[int, float]]:
@@ -64,12 +57,6 @@ def curves(model: Flamingo, size: int, count: int) -> dict[str, dict[int, float]
         found.setdefault("new names", {})[number] = answered_rightly(model, episodes, size)
         found.setdefault("new names, exchanged pictures", {})[number] = answered_rightly(model, shots.exchanged(episodes), size)
     return found
-
-
-def pages(size: Scale, web: Web, see: Kept, share: int = 1) -> dict[str, tuple[Source, int]]:
-    """The four data sets of a world, with `share` times fewer pages a step than the lesson's."""
-    return {name: (Source(getattr(web, name), see), max(1, number // share))
-            for name, number in SIZES[size.name].per_step.items()}
 
 
 def questions(web: Web):
@@ -97,7 +84,7 @@ def tuned(model: Flamingo, web: Web, see: Kept, steps: int, seed: int) -> Flamin
 def lesson(name: str, size: Scale, tower: Tower, seed: int, count: int) -> dict:
     """Lesson 08's Flamingo from any seed, or the same with fewer different scenes."""
     pool = SIZES[size.name].pool // WHOLE[name]
-    data = pages(size, Web(seed=seed, pool=pool), Kept(tower, size.image_size))
+    data = sources(size, Kept(tower, size.image_size), Web(seed=seed, pool=pool))
     trained = recipes.flamingo(size, seed, tower=tower, data=data)
     return {"row": name, "scenes": pool, "seed": seed, "steps": len(trained.history), "seconds": trained.history[-1].seconds,
             **recipes.flamingo_report(trained.model.model, size.image_size, count)}
@@ -108,14 +95,14 @@ def run(name: str, size: Scale, tower: Tower, seed: int, count: int) -> dict:
     reader = recipes.language(sized(size, name)).model
     lm, steps = freeze(deepcopy(reader.lm)), STEPS[size.name]
     web, see = Web(seed=seed, pool=SIZES[size.name].pool // 2, words=WORDS), Kept(tower, size.image_size)
-    model = recipes.flamingo(size, seed, lm=lm, tower=tower, data=pages(size, web, see, 2), steps=steps).model.model
+    model = recipes.flamingo(size, seed, lm=lm, tower=tower, data=sources(size, see, web, share=2), steps=steps).model.model
     after = tuned(model, web, see, max(1, steps // 4), seed)
     config = lm.config
     return {"row": name, "seed": seed, "steps": steps, "width": config.hidden_size, "layers": config.num_hidden_layers,
-             "parameters": sum(p.numel() for p in lm.parameters()),
-             "learnt": sum(p.numel() for p in model.parameters() if p.requires_grad),
-             "language model": recipes.language_report(reader), "curves": curves(model, size.image_size, count),
-             "fine-tuned": {task: asked(after, kinds, 0, size.image_size, count) for task, kinds in TASKS.items()}}
+            "parameters": sum(p.numel() for p in lm.parameters()),
+            "learnt": sum(p.numel() for p in model.parameters() if p.requires_grad),
+            "language model": recipes.language_report(reader), "curves": curves(model, size.image_size, count),
+            "fine-tuned": {task: asked(after, kinds, 0, size.image_size, count) for task, kinds in TASKS.items()}}
 
 
 @app.command()

@@ -15,7 +15,6 @@
 # %%
 import copy
 import math
-from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -479,7 +478,8 @@ draw.show(
     )
 )
 print({name: round(value, 3) for name, value in report.items()})
-seeds = evaluate.results("twins_shots")["rows"]
+several = evaluate.results("twins_shots")
+seeds = several["rows"]
 print("noun, three seeds of this training:", evaluate.over_seeds(seeds, "lesson", "captions", "noun"))
 
 # %% [markdown]
@@ -609,17 +609,16 @@ predict(
 
 
 # %%
-def with_shut(name):
-    """Captions and new names with one gate shut; none, if it has no name."""
-    with gates_at(model, 0.0, name) if name else nullcontext():
-        return {"captions: the right noun": captioned_rightly(model, size, count)["noun"],
-                "new names, 8 examples": shot_curve(model, size, (8,), fewer)[8]}
+def named_and_bound():
+    return {"captions: the right noun": captioned_rightly(model, size, count)["noun"],
+            "new names, 8 examples": shot_curve(model, size, (8,), fewer)[8]}
 
 
-shut = {"all as learnt": with_shut("")}
+shut = {"all as learnt": named_and_bound()}
 for layer in model.blocks:
-    shut[f"layer {layer}: attention shut"] = with_shut(f"blocks.{layer}.gate")
-    shut[f"layer {layer}: feed-forward shut"] = with_shut(f"blocks.{layer}.gate_feedforward")
+    for part, gate in (("attention", "gate"), ("feed-forward", "gate_feedforward")):
+        with gates_at(model, 0.0, f"blocks.{layer}.{gate}"):
+            shut[f"layer {layer}: {part} shut"] = named_and_bound()
 draw.show(draw.bars(shut, "right (chance 0.01 and 0.25)", sideways=True))
 
 # %% [markdown]
@@ -948,9 +947,9 @@ Markdown("\n".join(lines))
 # The paper's first figure: more parameters and more examples, better answers, with fine-tuned rivals beside them. Here the language model between the same blocks is the course's own or a smaller one (`python -m benchmarks.twins_shots`, the same small world and steps). Level lines: Flamingo's own new parts fine-tuned on such questions for a quarter of the steps, and asked *without* examples.
 
 # %%
-sized, chances = [run for run in seeds if "curves" in run], evaluate.results("twins_shots")["chance"]
+sized = [run for run in seeds if "curves" in run]
 models = {run["row"]: f"{run['row']}: {run['layers']} layers of {run['width']}" for run in sorted(sized, key=lambda run: run["width"])}
-for task, chance in chances.items():
+for task, chance in several["chance"].items():
     told = {label: {n: evaluate.over_seeds(sized, row, "curves", task, str(n)) for n in (0, 1, 2, 4, 8)} for row, label in models.items()}
     tuned = {f"{row}, fine-tuned": evaluate.over_seeds(sized, row, "fine-tuned", task).mean for row in models}
     draw.show(draw.curves(told, "solved examples in the prompt", f"{task}: right", chance=chance, lines=tuned))

@@ -37,7 +37,7 @@ REACH = 2.0
 """What an open gate adds, in sizes of what its layer reads (`stream`). With the paper's plain sum our few steps are not enough:
 the gates of the first layer stay shut against noise, those of the last have to bring up thirty times as much."""
 PACE = 10.0
-"""How much faster gates open than the paper's, see parts.layers.TanhGate. In the twins' world of 24 nouns, 400 steps name 0.18 of
+"""How much faster gates open than the paper's, see parts.layers.TanhGate. With 24 animals and fruits, 400 steps name 0.18 of
 the things with pace 1 and reach 6, 0.14 with pace 1 and reach 2, and 0.94 so."""
 
 
@@ -123,10 +123,16 @@ def new_flamingo(config: FlamingoConfig, tower: nn.Module, lm: nn.Module, seed: 
         return Flamingo(config, tower, lm, **parts)
 
 
-def sources(scale: Scale, see: Callable[[list[Frames]], dict], seed: int = 0) -> dict[str, tuple[Source, int]]:
-    """The four data sets, with how many pages of each a step takes."""
-    size, web = SIZES[scale.name], Web(seed=seed, pool=SIZES[scale.name].pool)
-    return {name: (Source(getattr(web, name), see), per) for name, per in size.per_step.items()}
+def sources(scale: Scale, see: Callable[[list[Frames]], dict], web: Web | None = None,
+            share: int = 1) -> dict[str, tuple[Source, int]]:
+    """The four data sets, with how many pages of each a step takes.
+
+    web    where they come from. Default: as many different scenes as the scale has, seed 0
+    share  so many times fewer pages, at least one of each
+    """
+    size = SIZES[scale.name]
+    web = web or Web(pool=size.pool)
+    return {name: (Source(getattr(web, name), see), max(1, per // share)) for name, per in size.per_step.items()}
 
 
 def origin(page: Callable) -> str:
@@ -156,7 +162,7 @@ def flamingo(scale: Scale | str | None = None, seed: int = 0, *, lm: nn.Module |
     learns = [name for name, model in (("tower", tower), ("language model", lm))
               if any(parameter.requires_grad for parameter in model.parameters())]
     see = Seen(size.image_size) if "tower" in learns else kept or Kept(tower, size.image_size)
-    data = data or sources(size, see, seed)
+    data = data or sources(size, see, Web(seed=seed, pool=SIZES[size.name].pool))
     mixture = Accumulated(data) if isinstance(data, Mapping) else data
     every = changes.get("every", 1)
     config = flamingo_config(size, **{"reach": tuple(REACH * one for one in stream(lm)[every - 1::every]), **changes})
