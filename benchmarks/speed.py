@@ -34,7 +34,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from vlmcourse.lab import draw
 from vlmcourse.lab.draw.style import png
 from vlmcourse.lab.evaluate import write_results
-from vlmcourse.lab.train import Scale, fast_precision
+from vlmcourse.lab.precision import fast_precision
+from vlmcourse.lab.train import Scale
 from vlmcourse.papers.clip import CLIP, CLIPConfig
 from vlmcourse.parts.attention import attend
 from vlmcourse.parts.generate import write

@@ -18,7 +18,8 @@ from torch.nn.functional import cross_entropy, normalize
 
 from benchmarks.speed import LENGTH, VOCABULARY, in_turns, peak_memory, stepper
 from vlmcourse.lab.evaluate import write_results
-from vlmcourse.lab.train import Scale, fast_precision
+from vlmcourse.lab.precision import fast_precision
+from vlmcourse.lab.train import Scale
 from vlmcourse.papers.blip2 import SMOOTHING, Stage1
 from vlmcourse.papers.qformer import QFormer, QFormerConfig
 from vlmcourse.parts.bert import WordHead

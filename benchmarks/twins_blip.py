@@ -16,14 +16,13 @@ of lesson 06's. Trained stages are cached: a run that was stopped goes on.
 from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import suppress
 from dataclasses import asdict, replace
 
 import torch
 import typer
 
 from vlmcourse import recipes
-from vlmcourse.lab.evaluate import results, write_results
+from vlmcourse.lab.evaluate import measured_before, write_results
 from vlmcourse.lab.train import Scale
 from vlmcourse.papers.blip import SHARING
 from vlmcourse.papers.blip_tasks import Answering, Comparing, Talking
@@ -113,11 +112,10 @@ def main(scale: str = "laptop", only: list[str] = typer.Option(list(PARTS), help
     size, name = Scale.named(scale), "twins_blip" + ("_smoke" if scale == "smoke" else "")
     if {"sharing", "tasks", "closely"} & set(only):
         recipes.clip(size)  # once, before the workers ask for it
-    measured: dict[str, list[dict]] = {part: [] for part in PARTS}
-    with suppress(FileNotFoundError):  # nothing was kept yet
-        before = results(name)
-        measured = {part: [] if fresh and part in only else before.get("rows" if part == "sharing" else part, [])
-                    for part in PARTS}
+    facts = {"scale": scale, "steps": cleaning.steps_of(size)}
+    before = measured_before(name, **facts)
+    measured: dict[str, list[dict]] = {part: [] if fresh and part in only else
+                                       before.get("rows" if part == "sharing" else part, []) for part in PARTS}
     with ProcessPoolExecutor(workers) as pool:
         for part in only:  # one after the other: rows of a part share stages
             (work, rows), known = PARTS[part], {(one["row"], one["seed"]) for one in measured[part]}
@@ -126,7 +124,7 @@ def main(scale: str = "laptop", only: list[str] = typer.Option(list(PARTS), help
             for job in jobs:
                 measured[part].append(job.result())
                 others = {other: rows for other, rows in measured.items() if other != "sharing"}
-                kept = write_results(name, measured["sharing"], **others, scale=scale, steps=cleaning.steps_of(size))
+                kept = write_results(name, measured["sharing"], **others, **facts)
                 print(f"Kept {kept}", flush=True)
 
 

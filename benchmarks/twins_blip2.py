@@ -21,7 +21,7 @@ import typer
 
 from vlmcourse import recipes
 from vlmcourse.lab import world
-from vlmcourse.lab.evaluate import exact, named_rightly, results, write_results
+from vlmcourse.lab.evaluate import exact, measured_before, named_rightly, write_results
 from vlmcourse.lab.train import Scale
 from vlmcourse.lab.world.prompts import others, unseen
 from vlmcourse.parts.language import freeze
@@ -126,17 +126,15 @@ def main(scale: str = "laptop", only: list[str] = typer.Option(list(PARTS), help
     """Trains and measures what isn't measured yet; writes after each row."""
     torch.set_num_threads(threads)
     size, name = Scale.named(scale), "twins_blip2" + ("_smoke" if scale == "smoke" else "")
-    try:
-        kept = {part: [] if fresh and part in only else results(name).get(part, []) for part in PARTS}
-    except FileNotFoundError:
-        kept = {part: [] for part in PARTS}
-    chance = {kind: sum(1 / len(one.choices) for one in asked(kind, 0, 32)) / 32 for kind in SEEING + KNOWING}
+    facts = {"scale": scale, "count": count,
+             "chance": {kind: sum(1 / len(one.choices) for one in asked(kind, 0, 32)) / 32 for kind in SEEING + KNOWING}}
+    before = measured_before(name, **facts)
+    kept = {part: [] if fresh and part in only else before.get(part, []) for part in PARTS}
     for part, rows in planned(size, recipe.tower(size), count, seeds).items():
         for (row_name, seed), measure in rows.items():
             if part in only and not any(one["row"] == row_name and one["seed"] == seed for one in kept[part]):
                 kept[part].append(measure())
-                write_results(name, kept["rows"], scale=scale, count=count, chance=chance,
-                              beside=kept["beside"], queries=kept["queries"])
+                write_results(name, kept["rows"], **facts, beside=kept["beside"], queries=kept["queries"])
 
 
 if __name__ == "__main__":

@@ -22,7 +22,15 @@ import typer
 
 from vlmcourse import recipes
 from vlmcourse.lab import tokens, world
-from vlmcourse.lab.evaluate import accuracy, named_rightly, nouns_right, results, scene_graph_f1, write_results, zero_shot
+from vlmcourse.lab.evaluate import (
+    accuracy,
+    measured_before,
+    named_rightly,
+    nouns_right,
+    scene_graph_f1,
+    write_results,
+    zero_shot,
+)
 from vlmcourse.lab.evaluate.probing import (
     chance,
     commonest,
@@ -153,14 +161,10 @@ def main(scale: str = "laptop", seeds: int = 0, only: list[str] = typer.Option([
     torch.set_num_threads(1)
     if unknown := set(only) - set(ROWS):
         raise ValueError(f"no row '{sorted(unknown)[0]}'; there are {', '.join(ROWS)}.")
-    size = Scale.named(scale)
-    name, budget = "twins_bridges" + ("_smoke" if scale == "smoke" else ""), asdict(bridges.BUDGETS[size.name])
+    size, name = Scale.named(scale), "twins_bridges" + ("_smoke" if scale == "smoke" else "")
     count = count or (8 if scale == "smoke" else 128)
-    try:
-        before = results(name)
-        kept = [] if fresh or before["budget"] != budget or before["count"] != count else before["rows"]
-    except FileNotFoundError:
-        kept = []
+    facts = {"scale": scale, "count": count, "budget": asdict(bridges.BUDGETS[size.name])}
+    kept = [] if fresh else measured_before(name, **facts).get("rows", [])
     for seed in range(seeds or (1 if scale == "smoke" else size.seeds)):
         made = cache(partial(bridges.banks, size, seed))
         for title in ROWS:
@@ -169,7 +173,7 @@ def main(scale: str = "laptop", seeds: int = 0, only: list[str] = typer.Option([
                     one["row"] == title and one["seed"] == seed for one in kept):
                 continue
             kept.append(row(title, size, seed, count, made))
-            write_results(name, kept, scale=scale, count=count, budget=budget)
+            write_results(name, kept, **facts)
 
 
 if __name__ == "__main__":

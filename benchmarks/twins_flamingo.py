@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from vlmcourse import recipes
 from vlmcourse.lab import world
-from vlmcourse.lab.evaluate import results, write_results
+from vlmcourse.lab.evaluate import measured_before, write_results
 from vlmcourse.lab.mixture import Accumulated, Mixed, RoundRobin
 from vlmcourse.lab.stages import seeded
 from vlmcourse.lab.train import Batches, Scale, fit
@@ -279,10 +279,9 @@ def main(scale: str = "laptop", seeds: int = 1, only: list[str] = typer.Option([
     """Trains and measures what isn't measured yet; writes after each row."""
     torch.set_num_threads(1)
     size, name = Scale.named(scale), "twins_flamingo" + ("_smoke" if scale == "smoke" else "")
-    try:
-        kept = [] if fresh else [one for one in results(name)["rows"] if one["steps"] == STEPS[scale]]
-    except FileNotFoundError:
-        kept = []
+    facts = {"scale": scale, "count": count, "steps": STEPS[scale], "weights": WEIGHTS, "words": len(WORDS), "chance": {
+        "captions, noun": 1 / len(WORDS), "films, which way": 1 / 4, "a new name, 8 shots": 1 / 4}}
+    kept = [] if fresh else measured_before(name, **facts).get("rows", [])
     seen, depth = towers(size), len(layers(recipes.language(size).model.lm))
     for seed in range(seeds):
         for row in ROWS:
@@ -292,8 +291,7 @@ def main(scale: str = "laptop", seeds: int = 1, only: list[str] = typer.Option([
                 print(f"left out: {row.name}; this language model has {depth} layers.")
                 continue
             kept.append(run(row, size, seen[row.tower], seed, count))
-            write_results(name, kept, scale=scale, count=count, weights=WEIGHTS, words=len(WORDS), chance={
-                "captions, noun": 1 / len(WORDS), "films, which way": 1 / 4, "a new name, 8 shots": 1 / 4})
+            write_results(name, kept, **facts)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ import typer
 
 from benchmarks.twins_flamingo import STEPS, TASKS, TEST, WORDS, asked
 from vlmcourse import recipes
-from vlmcourse.lab.evaluate import results, write_results
+from vlmcourse.lab.evaluate import measured_before, write_results
 from vlmcourse.lab.mixture import Accumulated, Mixed
 from vlmcourse.lab.train import Batches, Scale, fit
 from vlmcourse.lab.world import shots
@@ -111,11 +111,10 @@ def main(scale: str = "laptop", seeds: int = 1, only: list[str] = typer.Option([
     """Trains and measures what isn't measured yet; writes after each row."""
     torch.set_num_threads(1)
     size, name = Scale.named(scale), "twins_shots" + ("_smoke" if scale == "smoke" else "")
-    try:
-        kept = [] if fresh else [one for one in results(name)["rows"]
-                                 if one["steps"] == (SIZES[scale].steps if one["row"] in WHOLE else STEPS[scale])]
-    except FileNotFoundError:
-        kept = []
+    facts = {"scale": scale, "count": count, "words": len(WORDS), "chance": {
+        task: float(np.mean([1 / len(shots.solved(TEST, 0, kind, 0).choices) for kind in kinds])) for task, kinds in TASKS.items()},
+        "steps": {**dict.fromkeys(WHOLE, SIZES[scale].steps), **dict.fromkeys(MODELS, STEPS[scale])}}
+    kept = [] if fresh else measured_before(name, **facts).get("rows", [])
     tower = freeze(Tower(recipes.clip(size).model.vision))
     for seed in range(seeds):
         for row in only:
@@ -123,9 +122,7 @@ def main(scale: str = "laptop", seeds: int = 1, only: list[str] = typer.Option([
                 continue
             kept.append((lesson if row in WHOLE else run)(row, size, tower, seed, count))
             print(kept[-1], flush=True)
-            write_results(name, kept, scale=scale, count=count, words=len(WORDS), chance={
-                task: float(np.mean([1 / len(shots.solved(TEST, 0, kind, 0).choices) for kind in kinds]))
-                for task, kinds in TASKS.items()})
+            write_results(name, kept, **facts)
 
 
 if __name__ == "__main__":

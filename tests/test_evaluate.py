@@ -16,9 +16,11 @@ from vlmcourse.lab.evaluate import (
     confusion,
     controls,
     embed,
+    evidence,
     features,
     k_shot_probe,
     linear_probe,
+    measured_before,
     next_words,
     over_seeds,
     overlap,
@@ -175,9 +177,26 @@ def test_results_are_kept_and_missing_ones_say_how_to_make_them(tmp_path, monkey
     (tmp_path / "benchmarks" / "results").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     path = write_results("toy", [{"score": 0.5}], seeds=[0, 1])
-    assert results("toy")["rows"] == [{"score": 0.5}] and json.loads(path.read_text())["machine"]["threads"] >= 1
+    assert results("toy")["rows"] == [{"score": 0.5}] and json.loads(path.read_text())["machines"][0]["threads"] >= 1
     with pytest.raises(FileNotFoundError, match="no results twins_toy.json"):
         results("twins_toy")
+
+
+def test_rows_from_before_count_under_the_same_facts_and_their_machine_is_remembered(tmp_path, monkeypatch):
+    (tmp_path / "benchmarks" / "results").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert measured_before("toy", steps=600) == {}
+    monkeypatch.setattr(evidence, "_processor", lambda: "old")
+    write_results("toy", [{"score": 0.5}], steps=600, shape=(2, 3))
+    monkeypatch.setattr(evidence, "_processor", lambda: "new")
+    kept = measured_before("toy", steps=600, shape=(2, 3))["rows"]
+    assert kept == [{"score": 0.5}]
+    assert measured_before("toy", steps=700) == measured_before("toy", steps=600, count=8) == {}
+    for _ in range(2):  # a machine is named once
+        write_results("toy", kept + [{"score": 0.6}], steps=600)
+        assert [one["processor"] for one in results("toy")["machines"]] == ["old", "new"]
+    write_results("toy", [{"score": 0.7}], steps=600)
+    assert [one["processor"] for one in results("toy")["machines"]] == ["new"]
 
 
 def test_every_public_measure_is_documented():

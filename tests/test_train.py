@@ -13,8 +13,9 @@ import torch
 from torch import nn
 
 from vlmcourse.lab import checkpoint
+from vlmcourse.lab.precision import fast_precision
 from vlmcourse.lab.stages import train_or_load
-from vlmcourse.lab.train import Batches, Optimisation, Scale, ahead, fast_precision, fit
+from vlmcourse.lab.train import Batches, Optimisation, Scale, ahead, fit
 
 W = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
 
@@ -255,7 +256,15 @@ def test_scale_comes_from_the_environment(monkeypatch):
         Scale.named("huge")
 
 
-def test_precision_is_measured():
+def test_precision_is_measured_unless_it_is_said(monkeypatch):
+    measure = fast_precision.__wrapped__  # it is measured once a process
+    monkeypatch.delenv("VLMCOURSE_PRECISION", raising=False)
     start = time.perf_counter()
-    assert fast_precision() in (torch.float32, torch.bfloat16)
+    assert measure() in (torch.float32, torch.bfloat16)
     assert time.perf_counter() - start < 5
+    for said in ("float32", "bfloat16"):
+        monkeypatch.setenv("VLMCOURSE_PRECISION", said)
+        assert measure() == getattr(torch, said)
+    monkeypatch.setenv("VLMCOURSE_PRECISION", "half")
+    with pytest.raises(ValueError, match="'half'; expected float32 or bfloat16"):
+        measure()

@@ -66,11 +66,12 @@ def cores() -> Check:
 def bf16() -> Check:
     import torch
 
-    from vlmcourse.lab.train import fast_precision
+    from vlmcourse.lab.precision import fast_precision
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     fast = fast_precision(device) == torch.bfloat16
-    found = "faster than float32 here: used in training" if fast else "not faster here: float32 is used"
+    why = "VLMCOURSE_PRECISION says so" if os.environ.get("VLMCOURSE_PRECISION") else "measured here"
+    found = f"{'used' if fast else 'not used'} in training: {why}"
     return Check("bfloat16", True, found, "")
 
 

@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from itertools import count
 from pathlib import Path
 
@@ -27,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from vlmcourse.lab import checkpoint
+from vlmcourse.lab.precision import fast_precision
 
 
 @dataclass(frozen=True)
@@ -166,26 +166,6 @@ class Optimisation:
             [{"params": [p for p in trainable if p.dim() >= 2], "weight_decay": self.weight_decay},
              {"params": [p for p in trainable if p.dim() < 2], "weight_decay": 0.0}],
             lr=self.learning_rate, betas=self.betas, fused=device.type in ("cpu", "cuda"))
-
-
-@cache
-def fast_precision(device: torch.device | str = "cpu") -> torch.dtype:
-    """bfloat16 where it multiplies matrices at least 1.5 times faster than float32, measured once; else float32."""
-    device = torch.device(device)
-    if device.type == "mps":
-        return torch.float32
-    seconds = {}
-    for dtype in (torch.float32, torch.bfloat16):
-        x, w = (torch.randn(shape, device=device).to(dtype) for shape in ((2048, 256), (256, 1024)))
-        times = []
-        for _ in range(8):
-            start = time.perf_counter()
-            (x @ w).sum().item()  # item() waits for the device
-            times.append(time.perf_counter() - start)
-            if len(times) > 1 and min(times) > 4 * seconds.get(torch.float32, math.inf):
-                break  # a processor that only imitates bfloat16 takes seconds for all eight
-        seconds[dtype] = min(times)
-    return torch.bfloat16 if seconds[torch.float32] > 1.5 * seconds[torch.bfloat16] else torch.float32
 
 
 def processes():

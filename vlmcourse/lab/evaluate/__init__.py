@@ -10,7 +10,17 @@ evidence    blind and shuffled pictures, chance, spread over seeds; results that
 """
 
 from vlmcourse.lab.evaluate.describing import F1, bleu4, cider, named_rightly, nouns_right, scene_graph_f1, shown, stated
-from vlmcourse.lab.evaluate.evidence import Controls, Spread, controls, looking, over_seeds, results, spread, write_results
+from vlmcourse.lab.evaluate.evidence import (
+    Controls,
+    Spread,
+    controls,
+    looking,
+    measured_before,
+    over_seeds,
+    results,
+    spread,
+    write_results,
+)
 from vlmcourse.lab.evaluate.ranking import both_ways, first, mrr, ndcg, ranked, ranks, rerank
 from vlmcourse.lab.evaluate.saying import exact, likeliest, likely_next, next_words, texts, vqa_accuracy
 from vlmcourse.lab.evaluate.seeing import (
@@ -29,6 +39,6 @@ from vlmcourse.lab.evaluate.seeing import (
 
 __all__ = ["Controls", "F1", "Spread", "accuracy", "bleu4", "both_ways", "cider", "class_embeddings", "confusion", "controls",
            "embed", "exact", "features", "first", "k_shot_probe", "likeliest", "likely_next", "linear_probe", "looking",
-           "mrr", "named_rightly", "ndcg", "next_words", "nouns_right", "over_seeds", "overlap", "ranked", "ranks", "rerank", "results",
+           "measured_before", "mrr", "named_rightly", "ndcg", "next_words", "nouns_right", "over_seeds", "overlap", "ranked", "ranks", "rerank", "results",
            "retrieval", "scene_graph_f1", "shift_curve", "shown", "spread", "stated", "texts", "vqa_accuracy",
            "write_results", "zero_shot"]

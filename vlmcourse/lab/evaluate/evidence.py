@@ -99,21 +99,35 @@ def _results_folder() -> Path:
 
 
 def write_results(name: str, rows: list[dict], **facts) -> Path:
-    """Keeps measured rows in benchmarks/results/NAME.json, with the machine they were measured on."""
+    """Keeps measured rows in benchmarks/results/NAME.json, with the machines they were measured on: this one, and those of
+    the rows that were there before."""
+    path = _results_folder() / f"{name}.json"
+    before = json.loads(path.read_text()) if path.exists() else {"machines": [], "rows": []}
+    machines = before["machines"] if any(row in rows for row in before["rows"]) else []
     machine = {"python": platform.python_version(), "torch": torch.__version__, "threads": torch.get_num_threads(),
                "processor": _processor()}
-    path = _results_folder() / f"{name}.json"
-    path.write_text(json.dumps({"machine": machine, **facts, "rows": rows}, indent=1) + "\n")
+    machines += [machine] * (machine not in machines)
+    path.write_text(json.dumps({"machines": machines, **facts, "rows": rows}, indent=1) + "\n")
     return path
 
 
 def results(name: str) -> dict:
-    """What `write_results` kept: {'machine': ..., 'rows': [...]}."""
+    """What `write_results` kept: {'machines': [...], 'rows': [...]}."""
     path = _results_folder() / f"{name}.json"
     if not path.exists():
         raise FileNotFoundError(f"no results {path.name}. Measure them with the command of that name in benchmarks/: "
                                 f"{', '.join(sorted(file.stem for file in _results_folder().parent.glob('[a-z]*.py')))}.")
     return json.loads(path.read_text())
+
+
+def measured_before(name: str, **facts) -> dict:
+    """`results(name)` if they were measured under these very facts (scale, steps, count, ...); else {}: start anew."""
+    try:
+        before = results(name)
+    except FileNotFoundError:
+        return {}
+    facts = json.loads(json.dumps(facts))  # a file knows neither tuples nor keys that are numbers
+    return before if all(before.get(key) == value for key, value in facts.items()) else {}
 
 
 def _processor() -> str:
