@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from vlmcourse.lab import checkpoint
+from vlmcourse.lab import checkpoint, precision, train
 from vlmcourse.lab.precision import fast_precision
 from vlmcourse.lab.stages import train_or_load
 from vlmcourse.lab.train import Batches, Optimisation, Scale, ahead, fit
@@ -268,3 +268,40 @@ def test_precision_is_measured_unless_it_is_said(monkeypatch):
     monkeypatch.setenv("VLMCOURSE_PRECISION", "half")
     with pytest.raises(ValueError, match="'half'; expected float32 or bfloat16"):
         measure()
+
+
+@pytest.mark.parametrize("slow, chosen", [(torch.bfloat16, torch.float32), (torch.float32, torch.bfloat16)])
+def test_the_model_itself_decides_the_precision(monkeypatch, slow, chosen):
+    monkeypatch.delenv("VLMCOURSE_PRECISION", raising=False)
+    monkeypatch.setattr(precision, "fast_precision", lambda device: torch.bfloat16)
+    w = torch.ones(4, 4, requires_grad=True)
+
+    def step():
+        now = (w @ w).dtype
+        time.sleep(0.02 * (now == slow))
+        return (w @ w).sum()
+
+    assert precision.faster(step, torch.device("cpu")) == chosen
+    monkeypatch.setenv("VLMCOURSE_PRECISION", "bfloat16")  # what is said isn't measured
+    assert precision.faster(lambda: pytest.fail("it was measured"), torch.device("cpu")) == torch.bfloat16
+
+
+def test_measuring_the_precision_leaves_the_model_as_it_was(monkeypatch):
+    class Counts(Regression):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("seen", torch.zeros(()))
+
+        def losses(self, batch):
+            self.seen += 1
+            return super().losses(batch)
+
+    taken = []
+    monkeypatch.setattr(train, "faster", lambda step, device: taken.append(step().backward()) or torch.float32)
+    models = Counts(), Counts()
+    for model, asked in zip(models, (None, torch.float32)):
+        list(fit(model, Batches(make, 8), 100, precision=asked))
+    assert len(taken) == 1 and models[0].seen == 100
+    assert all(torch.equal(a, b) for a, b in zip(models[0].state_dict().values(), models[1].state_dict().values()))
+    list(fit(Counts(), Batches(make, 8), 99))
+    assert len(taken) == 1, "a short run was measured"

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -26,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from vlmcourse.lab import checkpoint
-from vlmcourse.lab.precision import fast_precision
+from vlmcourse.lab.precision import fast_precision, faster
 
 
 @dataclass(frozen=True)
@@ -196,7 +197,7 @@ def fit(model: nn.Module, batches, steps: int, optimisation: Optimisation = Opti
     """Trains `model` in place, yielding a `Step` after each step; at the end it is back on the device it came from.
 
     batches     has `since(step, part)`: see Batches
-    precision   torch.float32 or torch.bfloat16 (autocast); None: whichever is faster here
+    precision   torch.float32 or torch.bfloat16 (autocast); None: that in which this model's first step takes less time here
     keep        a file: training is saved there every `every` steps and at the end; if it exists, training goes on from it.
                 `made_of` (anything JSON can hold) must be what the file was made of, else ValueError.
     Raises FloatingPointError, naming the step, if the loss is no longer finite.
@@ -210,7 +211,7 @@ def fit(model: nn.Module, batches, steps: int, optimisation: Optimisation = Opti
     first, made_of = 0, json.loads(json.dumps({"steps": steps, **(made_of or {})}))
     if keep and keep.exists():
         first, precision = _restore(keep, model, optimiser, made_of)
-    precision = precision or _agree(fast_precision(device), accelerator)
+    precision = precision or _precision(model, batches, steps, accelerator)
     prepared = accelerator.prepare(_Losses(model)) if accelerator.num_processes > 1 else _Losses(model)
     parameters = [p for p in model.parameters() if p.requires_grad]
     model.train()
@@ -221,8 +222,7 @@ def fit(model: nn.Module, batches, steps: int, optimisation: Optimisation = Opti
             group["lr"] = optimisation.at(step, steps)
         with _randomness(device, seed, step, accelerator.process_index):
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == torch.bfloat16):
-                losses = prepared({name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
-                                   for name, value in batch.items()})
+                losses = prepared(_on(device, batch))
             shown = {name: float(accelerator.reduce(value.detach(), "mean")) for name, value in losses.items()}
             if not math.isfinite(sum(shown.values())):
                 raise FloatingPointError(f"the loss is {sum(shown.values())} at step {step + 1}. Lower the learning rate "
@@ -249,10 +249,23 @@ def _randomness(device: torch.device, *of: int) -> Iterator[None]:
         yield
 
 
-def _agree(precision: torch.dtype, accelerator) -> torch.dtype:
-    """All processes take what the first one measured."""
-    vote = torch.tensor(float(precision == torch.bfloat16 and accelerator.is_main_process), device=accelerator.device)
-    return torch.bfloat16 if accelerator.reduce(vote, "sum") > 0 else torch.float32
+def _on(device: torch.device, batch: dict) -> dict:
+    return {name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value for name, value in batch.items()}
+
+
+def _precision(model: nn.Module, batches, steps: int, accelerator) -> torch.dtype:
+    """What this model trains faster in. Not measured in short runs, which don't pay for it, nor in several processes, whose
+    losses wait for each other: these take what the first one's products are faster in."""
+    device = accelerator.device
+    if accelerator.num_processes > 1:
+        vote = torch.tensor(float(accelerator.is_main_process and fast_precision(device) == torch.bfloat16), device=device)
+        return torch.bfloat16 if accelerator.reduce(vote, "sum") > 0 else torch.float32
+    if steps < 100:
+        return torch.float32
+    trial = deepcopy(model).train()  # losses may keep something, such as a queue
+    batch = _on(device, next(iter(batches.since(0))))
+    with _randomness(device):
+        return faster(lambda: sum(trial.losses(batch).values()), device)
 
 
 def _keep(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, notes: dict) -> None:
