@@ -35,7 +35,6 @@ from vlmcourse.parts.masks import causal
 from vlmcourse.recipes.flamingo import (
     LOOKING,
     REACH,
-    SIZES,
     WEIGHTS,
     Kept,
     Tower,
@@ -48,6 +47,8 @@ from vlmcourse.recipes.flamingo import (
 
 app = typer.Typer(add_completion=False)
 STEPS = {"smoke": 4, "laptop": 600, "gpu": 5000}
+POOL = {"smoke": 32, "laptop": 4096, "gpu": 32_768}
+"""Different scenes there are."""
 WORDS = world.known_nouns()[::4][:24]
 """A smaller world. Nouns are listed by category: of the first 24, who says "animal" to every picture knows nine in ten."""
 TEST = Web("test", words=WORDS)
@@ -245,7 +246,7 @@ def measured(model: Flamingo, size: int, count: int) -> dict[str, float]:
 
 def run(row: Row, size: Scale, tower: nn.Module, seed: int, count: int) -> dict:
     """Trains and measures one row."""
-    steps, web = STEPS[size.name], Web(seed=seed, pool=SIZES[size.name].pool // 2, words=WORDS)
+    steps, web = STEPS[size.name], Web(seed=seed, pool=POOL[size.name], words=WORDS)
     see = Kept(tower, size.image_size)
     data = {name: source for name, source in sources(size, see, web, share=2).items() if name not in row.without}
     if row.noise:

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 import typer
 
-from benchmarks.twins_flamingo import STEPS, TASKS, TEST, WORDS, asked
+from benchmarks.twins_flamingo import POOL, STEPS, TASKS, TEST, WORDS, asked
 from vlmcourse import recipes
 from vlmcourse.lab.evaluate import measured_before, write_results
 from vlmcourse.lab.mixture import Accumulated, Mixed
@@ -94,7 +94,7 @@ def run(name: str, size: Scale, tower: Tower, seed: int, count: int) -> dict:
     """One language model: Flamingo trained between it and the tower, asked, tuned, asked again."""
     reader = recipes.language(sized(size, name)).model
     lm, steps = freeze(deepcopy(reader.lm)), STEPS[size.name]
-    web, see = Web(seed=seed, pool=SIZES[size.name].pool // 2, words=WORDS), Kept(tower, size.image_size)
+    web, see = Web(seed=seed, pool=POOL[size.name], words=WORDS), Kept(tower, size.image_size)
     model = recipes.flamingo(size, seed, lm=lm, tower=tower, data=sources(size, see, web, share=2), steps=steps).model.model
     after = tuned(model, web, see, max(1, steps // 4), seed)
     config = lm.config
