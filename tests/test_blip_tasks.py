@@ -195,6 +195,7 @@ def test_a_dialogue_is_told_once():
 def test_talk_report_of_an_untrained_model_is_near_chance(blip):
     found = talk_report(Talking(blip).eval(), count=6)
     assert 10 < found["mean rank"] < 90 and found["NDCG"] == found["R@1"]
+    assert found["mean rank, blind"] != found["mean rank"], "the control sees the picture, or the model doesn't"
 
 
 @torch.no_grad()

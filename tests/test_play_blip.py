@@ -26,6 +26,11 @@ WEIGHTS = {
     "no floor": lambda s, same: s.softmax(-1).masked_fill(same[:, None] == same, 0),
     "over images": lambda s, same: (s.softmax(0) + 1e-4).masked_fill(same[:, None] == same, 0),
     "equally likely": lambda s, same: (same[:, None] != same).float(),
+    "softmax alone": lambda s, same: s.softmax(-1), "no floor, and": lambda s, same: s.softmax(-1).masked_fill(own(same), 0),
+    "mask is upside down": lambda s, same: (s.softmax(-1) + 1e-4).masked_fill(same[:, None] != same, 0),
+    "0 is not a weight": lambda s, same: s.masked_fill(same[:, None] == same, 0).softmax(-1),
+    "0 isn't a weight": lambda s, same: s.masked_fill(same[:, None] == same, 0).softmax(-1) + 1e-4,
+    "before the softmax": lambda s, same: s.masked_fill(same[:, None] == same, -torch.inf).softmax(-1),
     "least similar": lambda s, same: weights(-s, same), "not the weights": lambda s, same: weights(s * 3, same)}
 
 
@@ -53,13 +58,31 @@ def norm_too(encoder, decoder):
         mine.norm1 = theirs.norm1
 
 
+def reversed_(encoder, decoder):
+    share(decoder, encoder)
+
+
+def forgets_norm(encoder, decoder):
+    share(encoder, decoder)
+    for mine in decoder:
+        mine.norm2 = torch.nn.LayerNorm(8)
+
+
+def norm_overwritten(encoder, decoder):
+    share(encoder, decoder)
+    for mine, theirs in zip(decoder, encoder):
+        mine.norm1.load_state_dict(theirs.norm1.state_dict())
+
+
 def overwritten(encoder, decoder):
     share(encoder, decoder)
     for mine, theirs in zip(decoder, encoder):
         mine.attention.load_state_dict(theirs.attention.state_dict())
 
 
-SHARING = {"is a copy": copied, "not shared": lambda encoder, decoder: None, "self-attention is shared": all_of,
+SHARING = {"encoder's modules were replaced": reversed_, "norm2 is not shared": forgets_norm,
+           "LayerNorm after it, was changed": norm_overwritten, "is a copy": copied,
+           "not shared": lambda encoder, decoder: None, "self-attention is shared": all_of,
            "norm1 is shared": norm_too, "was changed": overwritten}
 
 
@@ -74,6 +97,9 @@ FILTERING = {
     "keeping clean": lambda p, noisy, t: filtering(1 - p, ~noisy, 1 - t),
     "upside down": lambda p, noisy, t: filtering(1 - p, noisy, 1 - t),
     "number of all captions": lambda p, noisy, t: (((p < t) & noisy).float().mean().item(),) * 2,
+    "`noisy` is upside down": lambda p, noisy, t: filtering(p, ~noisy, t),
+    "recall is right": lambda p, noisy, t: (0.3, filtering(p, noisy, t)[1]),
+    "precision is right": lambda p, noisy, t: (filtering(p, noisy, t)[0], 0.3),
     "expected precision": lambda p, noisy, t: (0.123, 0.456)}
 
 
@@ -81,6 +107,10 @@ FILTERING = {
 def test_right_answers_pass(check, answer):
     for _ in range(5):
         assert check(answer)
+
+
+def test_two_numbers_may_come_as_a_list():
+    assert checks.filtering(lambda *given: list(filtering(*given)))
 
 
 @pytest.mark.parametrize("check, message, answer", [

@@ -113,13 +113,13 @@ def attention_over_image(image: np.ndarray, maps: dict[str, Tensor]):
         made, axes = figure(1.9 * (len(maps) + 1) + 0.7, 2.6, 1, len(maps) + 1)
         axes[0].imshow(image)
         axes[0].set_title("picture", fontsize=9, fontweight="normal")
-        told = []
+        told, most = [], max(float(values.max()) for values in maps.values())  # one bar, one scale
         for place, (name, values) in zip(axes[1:], maps.items()):
             grid = int(len(values) ** 0.5)
             weights = np.asarray(values.detach()).reshape(grid, grid)
             place.imshow(image, alpha=0.45)
             side = len(image)
-            drawn = place.imshow(weights, cmap="magma", alpha=0.6, extent=(-0.5, side - 0.5, side - 0.5, -0.5), vmin=0)
+            drawn = place.imshow(weights, cmap="magma", alpha=0.6, extent=(-0.5, side - 0.5, side - 0.5, -0.5), vmin=0, vmax=most)
             place.set_title("\n".join(textwrap.wrap(name, 24)), fontsize=9, fontweight="normal")
             row, column = np.unravel_index(weights.argmax(), weights.shape)
             told.append(f"{name}: most at row {row + 1}, column {column + 1} of {grid} ({weights.max() / weights.sum():.0%})")
