@@ -5,9 +5,9 @@ Writes benchmarks/results/twins_shots.json.
 
 Row "lesson": lesson 08's own Flamingo, on all nouns, with all that it is tested on. Training is chaotic (what comes in one seed
 may not come in another), so the lesson shows its run beside this row's seeds. "a quarter of the scenes": the same, with less to
-see; "descriptions weigh three times": the same, with another weight. Rows "small", "medium", "large": the world of 24 nouns and the steps of twins_flamingo; only the language model between the
-same blocks is smaller. These are asked the same held-out questions after 0 to 8 solved ones, and the names of new
-things, with the examples' own pictures and with another prompt's. Fine-tuned: what learns in Flamingo learns on for a quarter of
+see; "descriptions weigh three times": the same, with another weight. Rows "small", "medium", "large": the world of 24 nouns and
+the steps of twins_flamingo; only the language model between the same blocks is smaller. These are asked the same held-out
+questions after 0 to 8 solved ones, and the names of new things, with the examples' own pictures and with another prompt's. Fine-tuned: what learns in Flamingo learns on for a quarter of
 the steps, on such questions alone, and is asked without examples. At laptop scale one core takes ten minutes for the lesson's,
 four for each smaller language model, and three for a Flamingo of the small world.
 """
