@@ -226,3 +226,20 @@ def test_a_closer_look_has_each_sibling_s_text_as_the_wrong_one():
     report = close_report(model, 16)
     assert report.keys() == {"match", "contrast", "match, above or below", "match, left or right"}
     assert all(0 <= value <= 1 for value in report.values())
+
+
+def test_batches_of_unequal_parts_are_refused_before_anything_is_computed(blip, monkeypatch):
+    monkeypatch.setattr(type(blip), "look", lambda *given: pytest.fail("a picture was looked at"))
+    pixels, ids = torch.zeros(1, 3, 32, 32), torch.ones(3, 4, dtype=torch.long)
+    for model, batch in ((Captioner(blip), {"pixels": pixels, "ids": ids}), (Filter(blip), {"pixels": pixels, "ids": ids}),
+                         (Answering(blip), {"pixels": pixels, "question": ids, "ids": ids}),
+                         (Comparing(blip), {"left": pixels, "right": pixels, "ids": ids, "true": torch.zeros(3)}),
+                         (Talking(blip), {"pixels": pixels, "caption": ids, "right": ids, "wrong": ids})):
+        with pytest.raises(ValueError, match="a batch of 1 .*3 .*; expected as many of each"):
+            model.losses(batch)
+
+
+def test_a_film_without_frames_is_refused(blip):
+    for look in (look_at_film, encode_film):
+        with pytest.raises(ValueError, match="at least one frame"):
+            look(blip, torch.zeros(2, 0, 3, 32, 32))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vlmcourse.lab import world
-from vlmcourse.lab.evaluate import bleu4, cider, scene_graph_f1, shown, spread, stated
+from vlmcourse.lab.evaluate import bleu4, cider, nouns_right, scene_graph_f1, shown, spread, stated
 from vlmcourse.lab.world import Draws
 
 SAID = ["a cat above a dog on a blue background", "a banana left of an owl", "the the the the", "a car",
@@ -109,3 +109,10 @@ def test_precision_and_recall_of_what_is_said():
     assert scene_graph_f1(["a nice picture"], [scene]).f1 == 0
     with pytest.raises(ValueError, match="2 captions for 1 scenes"):
         scene_graph_f1(["a", "b"], [scene])
+
+
+def test_two_nouns_may_come_in_either_order():
+    scenes = [world.sample("test", index, things=(2, 2)) for index in range(40)]
+    said = [world.captions.detailed(scene, Draws("said", index)) for index, scene in enumerate(scenes)]
+    assert nouns_right(said, scenes) == 1
+    assert nouns_right(said[1:] + said[:1], scenes) < 0.2

