@@ -8,9 +8,9 @@ writing  Table 2: nucleus sampling or beam search, with the exact noise ratio of
 tasks    Sec. 5: questions, two pictures, dialogues, films without training on films
 closely  not in the paper: who is where, learnt from siblings in a smaller world, with contrast beside it and without
 
-The image tower begins as the CLIP stage's, as the paper's begins with ImageNet's weights; only in `closely` is all from scratch.
-Careful: that tower has read clean captions of this world, ImageNet's has read none, so CapFilt has it easier here. Every row of a table takes the same number of steps, 2 in 5
-of lesson 06's. Trained stages are cached: a run that was stopped goes on.
+The image tower begins as the CLIP stage's, as the paper's begins with ImageNet's weights. Careful: that tower has read clean
+captions of this world, ImageNet's has read none, so CapFilt has it easier here. Every row of a table takes the same number of
+steps, 2 in 5 of lesson 06's. Trained stages are cached: a run that was stopped goes on.
 """
 
 from __future__ import annotations

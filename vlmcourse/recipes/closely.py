@@ -1,7 +1,7 @@
 """Who is where? Match on the hardest negatives there are, with and without BLIP's contrast beside it (lesson 06).
 
 BLIP's recipe leaves "a cat left of a dog" and "a dog left of a cat" at chance. Here is the same model in a smaller world, at a
-third of the learning rate, and each text's wrong picture is its sibling's: it breaks through, with contrast further than without.
+third of the learning rate, and each text's wrong picture is its sibling's: it breaks through, with contrast beside it and without.
 """
 
 from __future__ import annotations
