@@ -7,7 +7,7 @@ import torch
 import torch.multiprocessing as multiprocessing
 from torch.nn.functional import cross_entropy, normalize
 
-from vlmcourse.parts.objectives import contrast, hard_negatives, match
+from vlmcourse.parts.objectives import captions_alike, contrast, hard_negatives, match
 
 
 def pairs(count=6, width=8, seed=0):
@@ -174,3 +174,12 @@ def test_match_is_cross_entropy_with_twice_as_many_wrong_pairs():
     assert match(torch.zeros(4, 2), torch.zeros(8, 2)).item() == pytest.approx(math.log(2))
     prior = torch.tensor([2 / 3, 1 / 3]).log()
     assert match(prior.expand(4, 2), prior.expand(8, 2)).item() == pytest.approx(0.6365, abs=1e-4)
+
+
+def test_captions_have_one_number_in_every_batch():
+    a, b = [7, 3, 4, 5], [7, 3, 5, 4]
+    mine = captions_alike(torch.tensor([a, b, a]), pad=0)
+    theirs = captions_alike(torch.tensor([[9, *b[1:], 0, 0], [9, 3, 4, 0, 0, 0]]), pad=0)
+    assert mine[0] == mine[2] != mine[1] == theirs[0] and theirs[1] not in mine
+    many = torch.randint(1, 500, (4000, 30), generator=torch.Generator().manual_seed(0))
+    assert len(captions_alike(many, pad=0).unique()) == 4000

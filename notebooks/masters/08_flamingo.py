@@ -626,7 +626,7 @@ for layer in model.blocks:
 draw.show(draw.bars(shut, "right (chance 0.01 and 0.25)", sideways=True))
 
 # %% [markdown]
-# **Naming and binding live in different places.** Without looking before the last layer the model can name nothing at all, and finds the new names nearly as well as ever. Without looking before the first it names as well as ever, and the new names are nearly lost; without the feed-forward beside that look, they are lost altogether. Look back at the gates of section 6: the attention before layer 0 stays at .02 for 700 steps, then opens to .09. Two other runs that bind end at .08; three that don't, at .03 and .04. So in these runs this is what is rare: for most of what a page asks, the last layer is enough, and nothing calls the first gate open.
+# **Naming and binding live in different places.** Without looking before the last layer the model can name nothing at all, and finds the new names nearly as well as ever. Without looking before the first it names as well as ever, and the new names are nearly lost; without the feed-forward beside that look, they are lost altogether. Look back at the gates of section 6: the attention before layer 0 stays between 0 and .03 for 700 steps, then opens to .09. Two other runs that bind end at .08; three that don't, at .03 and .04. So in these runs this is what is rare: for most of what a page asks, the last layer is enough, and nothing calls the first gate open.
 #
 # ### Which examples? RICES
 #

@@ -24,7 +24,7 @@ from torch.nn.functional import cross_entropy, normalize
 from vlmcourse.parts import masks
 from vlmcourse.parts.bert import Seen, TextTransformer, WordHead, rows
 from vlmcourse.parts.momentum import Momentum, soft_contrast
-from vlmcourse.parts.objectives import contrast, hard_negatives, match
+from vlmcourse.parts.objectives import captions_alike, contrast, hard_negatives, match
 from vlmcourse.parts.vision import Patches, ViT, check_pixels
 
 SELF_ATTENTION, CROSS_ATTENTION = ("attention", "norm1"), ("cross", "norm_cross")
@@ -167,7 +167,7 @@ class BLIP(nn.Module):
     def contrast_loss(self, batch: dict[str, Tensor], states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of whole pictures and texts (Sec. 3.2) -> the loss, similarities (B, B) of the two, and `same` (B,); see losses."""
         ids = batch["ids"]
-        same = batch["same"] if "same" in batch else torch.unique(ids, dim=0, return_inverse=True)[1]
+        same = batch["same"] if "same" in batch else captions_alike(ids, self.config.pad)
         image, text = normalize(self.image_projection(states[:, 0]), dim=-1), self.encode_text(ids)
         loss = (contrast(image, text, 1 / self.temperature, same) if self.slow is None
                 else self._soft_contrast(batch["pixels"], ids, image, text, same))

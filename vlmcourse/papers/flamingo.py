@@ -185,8 +185,8 @@ class Flamingo(nn.Module):
         alike: dict[torch.Size, list[int]] = {}
         for number, one in enumerate(features):
             alike.setdefault(one.shape, []).append(number)
-        order = torch.tensor([number for numbers in alike.values() for number in numbers])
         made = torch.cat([self.resampler(torch.stack([features[number] for number in numbers])) for numbers in alike.values()])
+        order = torch.tensor([number for numbers in alike.values() for number in numbers], device=made.device)
         return made[order.argsort()]
 
     def look(self, pictures: Tensor | Sequence[Tensor]) -> dict[str, Tensor]:

@@ -33,6 +33,17 @@ def gather(x: Tensor) -> Tensor:
     return _Gather.apply(x) if x.is_floating_point() else _Gather.forward(None, x)
 
 
+def captions_alike(ids: Tensor, pad: int) -> Tensor:
+    """Numbers (B,) that are equal where texts (B, T) are, the first token and padding aside: for `same`.
+
+    They hang on the text alone, so they agree between processes, and between batches that are padded to other lengths.
+    """
+    numbers = ids.new_zeros(len(ids))
+    for column in ids[:, 1:].T:
+        numbers = torch.where(column == pad, numbers, numbers * 1_000_003 + column + 1)  # integers wrap around
+    return numbers
+
+
 def contrast(image: Tensor, text: Tensor, scale: Tensor | float, same: Tensor | None = None) -> Tensor:
     """Symmetric cross-entropy of matching each image to its text and back (CLIP, Fig. 3). A scalar.
 
