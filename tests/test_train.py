@@ -305,3 +305,12 @@ def test_measuring_the_precision_leaves_the_model_as_it_was(monkeypatch):
     assert all(torch.equal(a, b) for a, b in zip(models[0].state_dict().values(), models[1].state_dict().values()))
     list(fit(Counts(), Batches(make, 8), 99))
     assert len(taken) == 1, "a short run was measured"
+
+
+def test_where_the_precision_is_known_no_model_is_copied_and_no_batch_made_for_it(monkeypatch):
+    monkeypatch.setenv("VLMCOURSE_PRECISION", "float32")
+    monkeypatch.setattr(precision, "fast_precision", fast_precision.__wrapped__)
+    monkeypatch.setattr(train, "deepcopy", lambda model: pytest.fail("the model was copied"))
+    made = []
+    list(fit(Regression(), Batches(lambda indices: made.append(indices) or make(indices), 8), 100))
+    assert len(made) == 100

@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache
 from itertools import count
 from pathlib import Path
 
@@ -262,10 +263,17 @@ def _precision(model: nn.Module, batches, steps: int, accelerator) -> torch.dtyp
         return torch.bfloat16 if accelerator.reduce(vote, "sum") > 0 else torch.float32
     if steps < 100 and not os.environ.get("VLMCOURSE_PRECISION"):
         return torch.float32
-    trial = deepcopy(model).train()  # losses may keep something, such as a queue
-    batch = _on(device, next(iter(batches.since(0))))
+
+    @cache  # made when it is first asked for: where nothing is measured, nothing is copied
+    def trial() -> tuple[nn.Module, dict]:
+        return deepcopy(model).train(), _on(device, next(iter(batches.since(0))))  # losses may keep something, such as a queue
+
+    def step() -> Tensor:
+        copy, batch = trial()
+        return sum(copy.losses(batch).values())
+
     with _randomness(device):
-        return faster(lambda: sum(trial.losses(batch).values()), device)
+        return faster(step, device)
 
 
 def _keep(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, notes: dict) -> None:

@@ -39,6 +39,6 @@ from vlmcourse.lab.evaluate.seeing import (
 
 __all__ = ["Controls", "F1", "Spread", "accuracy", "bleu4", "both_ways", "cider", "class_embeddings", "confusion", "controls",
            "embed", "exact", "features", "first", "k_shot_probe", "likeliest", "likely_next", "linear_probe", "looking",
-           "measured_before", "mrr", "named_rightly", "ndcg", "next_words", "nouns_right", "over_seeds", "overlap", "ranked", "ranks", "rerank", "results",
-           "retrieval", "scene_graph_f1", "shift_curve", "shown", "spread", "stated", "texts", "vqa_accuracy",
+           "measured_before", "mrr", "named_rightly", "ndcg", "next_words", "nouns_right", "over_seeds", "overlap", "ranked",
+           "ranks", "rerank", "results", "retrieval", "scene_graph_f1", "shift_curve", "shown", "spread", "stated", "texts", "vqa_accuracy",
            "write_results", "zero_shot"]
