@@ -19,7 +19,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parents[1]
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 PATIENCE = 60_000 * float(os.environ.get("VLMCOURSE_PATIENCE", 1))  # milliseconds
 NOISE = ("favicon", "webpack", "ResizeObserver")
 """What JupyterLab itself says on the console, with or without us."""
@@ -59,9 +61,20 @@ def serving(command: Sequence[str], folder: Path, **environment: str) -> Iterato
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]
-    environment = {**os.environ, "JUPYTER_CONFIG_DIR": str(folder / ".jupyter"), "PYTHONPATH": str(ROOT), **environment}
-    server = subprocess.Popen([part.replace("PORT", str(port)) for part in command], cwd=folder, env=environment,
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    environment = {
+        **os.environ,
+        "JUPYTER_CONFIG_DIR": str(folder / ".jupyter"),
+        "PYTHONPATH": str(ROOT),
+        **environment,
+    }
+    server = subprocess.Popen(
+        [part.replace("PORT", str(port)) for part in command],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
     address, until = f"http://127.0.0.1:{port}", time.monotonic() + 3 * PATIENCE / 1000
     try:
         while True:
@@ -70,7 +83,9 @@ def serving(command: Sequence[str], folder: Path, **environment: str) -> Iterato
                 break
             except OSError:
                 if server.poll() is not None or time.monotonic() > until:
-                    raise RuntimeError("Jupyter did not start; try: vlmcourse lab --no-browser") from None
+                    raise RuntimeError(
+                        "Jupyter did not start; try: vlmcourse lab --no-browser"
+                    ) from None
                 time.sleep(0.3)
         yield address
     finally:
@@ -82,16 +97,37 @@ def serving(command: Sequence[str], folder: Path, **environment: str) -> Iterato
 def jupyterlab(folder: Path) -> Iterator[str]:
     """JupyterLab on a folder, on this machine alone. Gives its address."""
     # Every cell is drawn, and stays: by default those out of sight are taken off the page, and their pictures with them.
-    settings = folder / ".settings" / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
+    settings = (
+        folder / ".settings" / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
+    )
     settings.parent.mkdir(parents=True)
     settings.write_text('{"windowingMode": "none"}')
-    news = folder / ".settings" / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+    news = (
+        folder
+        / ".settings"
+        / "@jupyterlab"
+        / "apputils-extension"
+        / "notification.jupyterlab-settings"
+    )
     news.parent.mkdir(parents=True)
     news.write_text('{"fetchNews": "false", "checkForUpdates": false}')
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--port=PORT", f"--notebook-dir={folder}",
-               "--IdentityProvider.token=letmein", "--LabApp.news_url=None"]
-    with serving(command, folder, JUPYTERLAB_SETTINGS_DIR=str(folder / ".settings"),
-                 JUPYTERLAB_WORKSPACES_DIR=str(folder / ".spaces")) as address:
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--no-browser",
+        "--allow-root",
+        "--port=PORT",
+        f"--notebook-dir={folder}",
+        "--IdentityProvider.token=letmein",
+        "--LabApp.news_url=None",
+    ]
+    with serving(
+        command,
+        folder,
+        JUPYTERLAB_SETTINGS_DIR=str(folder / ".settings"),
+        JUPYTERLAB_WORKSPACES_DIR=str(folder / ".spaces"),
+    ) as address:
         yield address
 
 
@@ -104,7 +140,11 @@ def opened(notebook: Path = ROOT / "notebooks" / "explorers.ipynb", rounds: floa
     import nbformat
     from playwright.sync_api import sync_playwright
 
-    with TemporaryDirectory() as place, jupyterlab(Path(place)) as address, sync_playwright() as play:
+    with (
+        TemporaryDirectory() as place,
+        jupyterlab(Path(place)) as address,
+        sync_playwright() as play,
+    ):
         bare = nbformat.read(notebook, as_version=4)
         for cell in bare.cells:  # nothing that ran before may look like what runs now
             if cell.cell_type == "code":
@@ -114,8 +154,15 @@ def opened(notebook: Path = ROOT / "notebooks" / "explorers.ipynb", rounds: floa
         page = chromium.new_page(viewport={"width": 1280, "height": 1400})
         page.set_default_timeout(PATIENCE)
         page.said = []
-        page.on("console", lambda one: page.said.append(one.text) if one.type == "error"
-                and not any(word in one.text + str(one.location) for word in NOISE) else None)
+        page.on(
+            "console",
+            lambda one: (
+                page.said.append(one.text)
+                if one.type == "error"
+                and not any(word in one.text + str(one.location) for word in NOISE)
+                else None
+            ),
+        )
         page.on("pageerror", lambda one: page.said.append(str(one)))
         page.goto(f"{address}/lab/tree/{notebook.name}?reset&token=letmein")
         page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell")
@@ -158,25 +205,37 @@ def pressed(page, cell, handle) -> float | None:
     """The same for an arrow key on a slider: to the right, at its end back to the left."""
     at, most = (float(handle.get_attribute(f"aria-value{name}")) for name in ("now", "max"))
     handle.focus()
-    return answered(page, cell, lambda: page.keyboard.press("ArrowRight" if at < most else "ArrowLeft"))
+    return answered(
+        page, cell, lambda: page.keyboard.press("ArrowRight" if at < most else "ArrowLeft")
+    )
 
 
 def dragged(page, cell, handle) -> float | None:
     """The same for the mouse, from letting go: the handle is taken to the middle of its slider, or away from it."""
     handle.scroll_into_view_if_needed()
-    box, rail = handle.bounding_box(), handle.locator("xpath=ancestor::*[contains(@class, 'noUi-base')]").bounding_box()
+    box, rail = (
+        handle.bounding_box(),
+        handle.locator("xpath=ancestor::*[contains(@class, 'noUi-base')]").bounding_box(),
+    )
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.mouse.down()
     middle = rail["x"] + rail["width"] / 2
-    there = middle if abs(box["x"] + box["width"] / 2 - middle) > rail["width"] / 5 else rail["x"] + rail["width"] - 2
+    there = (
+        middle
+        if abs(box["x"] + box["width"] / 2 - middle) > rail["width"] / 5
+        else rail["x"] + rail["width"] - 2
+    )
     page.mouse.move(there, box["y"] + box["height"] / 2, steps=5)
     return answered(page, cell, page.mouse.up)
 
 
 def sliders(cell) -> list[tuple[str, object]]:
     """(description, handle) of each slider of a cell that is seen."""
-    return [(one.locator(".widget-label").first.inner_text(), one.locator(".noUi-handle").first)
-            for one in cell.locator(".widget-slider").all() if one.is_visible()]
+    return [
+        (one.locator(".widget-label").first.inner_text(), one.locator(".noUi-handle").first)
+        for one in cell.locator(".widget-slider").all()
+        if one.is_visible()
+    ]
 
 
 def views(page, cell) -> Iterator[str]:

@@ -19,13 +19,21 @@ import torch
 import typer
 from torch import Tensor
 
-from vlmcourse.lab.evaluate import write_results
-from vlmcourse.lab.train import Batches, Scale, fit
+from vlmcourse.evaluation import save_results
 from vlmcourse.parts.attention import attend
 from vlmcourse.parts.masks import Mask, causal, last_image, phi
 from vlmcourse.recipes.clip import clip_config, clip_report, new_clip, training_pairs
+from vlmcourse.training.batches import Batches
+from vlmcourse.training.fit import fit
+from vlmcourse.training.scale import Scale
 
-BATCH, HEADS, HEAD_WIDTH, LATENTS, BETWEEN = 4, 8, 64, 64, 256  # a picture of 64 latents every 256 words
+BATCH, HEADS, HEAD_WIDTH, LATENTS, BETWEEN = (
+    4,
+    8,
+    64,
+    64,
+    256,
+)  # a picture of 64 latents every 256 words
 app = typer.Typer(add_completion=False)
 
 
@@ -34,7 +42,9 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
-def measured(work: Callable[[], object], device: torch.device, rounds: int = 10) -> dict[str, float]:
+def measured(
+    work: Callable[[], object], device: torch.device, rounds: int = 10
+) -> dict[str, float]:
     """Median milliseconds, and the most memory in MiB beyond what was held before (not a number without a GPU)."""
     for _ in range(3):  # compiles, and finds its memory
         work()
@@ -80,26 +90,36 @@ def attention(device: torch.device, longest: int) -> Iterator[dict]:
         for rule, mask in rules(length, device).items():
             shape = (BATCH, HEADS, mask.queries, HEAD_WIDTH), (BATCH, HEADS, mask.keys, HEAD_WIDTH)
             torch.manual_seed(0)
-            q, k, v = (torch.randn(one, device=device, dtype=torch.bfloat16).requires_grad_()
-                       for one in (shape[0], shape[1], shape[1]))
+            q, k, v = (
+                torch.randn(one, device=device, dtype=torch.bfloat16).requires_grad_()
+                for one in (shape[0], shape[1], shape[1])
+            )
             way = torch.randn_like(q)
             dense = mask.dense()
             kinds = {"explicit": (explicit, dense), "fused, dense mask": (attend, dense)}
             if device.type == "cuda":  # no backward on CPU (torch 2.13)
                 kinds["FlexAttention"] = (attend, mask.blocks())
             exact = explicit(q.float(), k.float(), v.float(), dense)
-            gradient, = torch.autograd.grad(exact, q, way.float())
+            (gradient,) = torch.autograd.grad(exact, q, way.float())
             exact = exact.detach()
             for kind, (function, form) in kinds.items():
+
                 def both(function=function, form=form) -> tuple[Tensor, Tensor]:
                     said = function(q, k, v, form)
                     return said, *torch.autograd.grad(said, (q, k, v), way)
 
                 said, found = (one.detach() for one in both()[:2])
-                yield {"part": "attention", "rule": rule, "kind": kind, "length": length, "keys": mask.keys,
-                       "may look": float(dense.float().mean()),
-                       "error": float((said - exact).norm() / exact.norm()),
-                       "gradient's error": float((found - gradient).norm() / gradient.norm()), **measured(both, device)}
+                yield {
+                    "part": "attention",
+                    "rule": rule,
+                    "kind": kind,
+                    "length": length,
+                    "keys": mask.keys,
+                    "may look": float(dense.float().mean()),
+                    "error": float((said - exact).norm() / exact.norm()),
+                    "gradient's error": float((found - gradient).norm() / gradient.norm()),
+                    **measured(both, device),
+                }
         length *= 2
 
 
@@ -126,24 +146,48 @@ def steps(device: torch.device, size: Scale) -> Iterator[dict]:
             times.append(step.seconds)
             losses.append(step.loss)
         taken = statistics.median(later - earlier for earlier, later in zip(times[5:], times[6:]))
-        yield {"part": "steps", "scale": size.name, "precision": str(precision), "batch": size.batch, "ms": 1e3 * taken,
-               "parameters": sum(p.numel() for p in model.parameters()), "making a batch, ms": 1e3 * making,
-               "first loss": losses[0], "last loss": losses[-1],
-               "peak MiB": torch.cuda.max_memory_allocated() / 2**20 if device.type == "cuda" else float("nan")}
+        yield {
+            "part": "steps",
+            "scale": size.name,
+            "precision": str(precision),
+            "batch": size.batch,
+            "ms": 1e3 * taken,
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "making a batch, ms": 1e3 * making,
+            "first loss": losses[0],
+            "last loss": losses[-1],
+            "peak MiB": torch.cuda.max_memory_allocated() / 2**20
+            if device.type == "cuda"
+            else float("nan"),
+        }
 
 
 def training(size: Scale, count: int, precision: torch.dtype) -> dict:
     """A model from scratch on fresh pictures, and what lesson 02 measures of it."""
     model, history = new_clip(clip_config(size)), []
-    for step in fit(model, Batches(training_pairs(size).batch, size.batch), count, precision=precision):
+    for step in fit(
+        model, Batches(training_pairs(size).batch, size.batch), count, precision=precision
+    ):
         history.append(step)
-    return {"part": "training", "scale": size.name, "precision": str(precision), "steps": count, "batch": size.batch,
-            "seconds": history[-1].seconds, "last loss": statistics.mean(step.loss for step in history[-20:]),
-            **clip_report(model)}
+    return {
+        "part": "training",
+        "scale": size.name,
+        "precision": str(precision),
+        "steps": count,
+        "batch": size.batch,
+        "seconds": history[-1].seconds,
+        "last loss": statistics.mean(step.loss for step in history[-20:]),
+        **clip_report(model),
+    }
 
 
 @app.command(help=__doc__)
-def main(device: str = "cuda", longest: int = 8192, scale: str = "gpu", steps_: int = typer.Option(150, "--steps")) -> None:
+def main(
+    device: str = "cuda",
+    longest: int = 8192,
+    scale: str = "gpu",
+    steps_: int = typer.Option(150, "--steps"),
+) -> None:
     where, size, rows = torch.device(device), Scale.named(scale), []
     name = torch.cuda.get_device_name() if where.type == "cuda" else "no GPU"
     small = Scale.named("laptop" if scale == "gpu" else scale)
@@ -153,7 +197,9 @@ def main(device: str = "cuda", longest: int = 8192, scale: str = "gpu", steps_: 
     def keep(row: dict) -> None:
         print(row, flush=True)
         rows.append(row)
-        write_results("gpu" if where.type == "cuda" else "gpu_smoke", rows, device=name, tflops=ceiling)
+        save_results(
+            "gpu" if where.type == "cuda" else "gpu_smoke", rows, device=name, tflops=ceiling
+        )
 
     for row in steps(where, size):
         keep(row)

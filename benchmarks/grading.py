@@ -37,9 +37,15 @@ BROKEN = ["", "{", "[" * 50_000, '{"nbformat": 3}', "\x00\x01"]
 def submissions(assignment: Assignment, students: int, seed: int = 0) -> Counter:
     """Writes them into submitted/ and gives how many of each kind."""
     draw, folder = random.Random(seed), assignment.home
-    masters = {cell.metadata.get("id"): authoring.with_solution(cell.source) for cell in authoring.cells(folder)}
-    mutants = [(task.removesuffix("-test"), old, new) for task, rows in python_file(folder / "mutants.py").MUTANTS.items()
-               for old, new, *_ in rows]
+    masters = {
+        cell.metadata.get("id"): authoring.with_solution(cell.source)
+        for cell in authoring.cells(folder)
+    }
+    mutants = [
+        (task.removesuffix("-test"), old, new)
+        for task, rows in python_file(folder / "mutants.py").MUTANTS.items()
+        for old, new, *_ in rows
+    ]
     kinds: Counter = Counter()
     for number in range(students):
         kind = KINDS[number % len(KINDS)]
@@ -51,10 +57,16 @@ def submissions(assignment: Assignment, students: int, seed: int = 0) -> Counter
         for cell in made.cells:
             name = cell.metadata.get("nbgrader", {}).get("grade_id")
             if kind in ("good", "wrong") and name and cell.metadata.nbgrader.solution:
-                cell.source = masters[name].replace(old, new) if (kind, name) == ("wrong", answer) else masters[name]
+                cell.source = (
+                    masters[name].replace(old, new)
+                    if (kind, name) == ("wrong", answer)
+                    else masters[name]
+                )
         target = assignment.course.place("submitted", NAME, f"s{number:03}")
         target.mkdir(parents=True)
-        (target / f"{NAME}.ipynb").write_text(draw.choice(BROKEN) if kind == "broken" else nbformat.writes(made))
+        (target / f"{NAME}.ipynb").write_text(
+            draw.choice(BROKEN) if kind == "broken" else nbformat.writes(made)
+        )
     return kinds
 
 
@@ -86,9 +98,26 @@ class Watch:
 
 def grade(assignment: Assignment, workers: int, kill_at: int | None = None) -> dict:
     """Runs the command; killed -9 once so many outcomes are there, and started again. Seconds count both runs."""
-    command = [sys.executable, "-m", "vlmcourse", "grade", "run", NAME, "--workers", str(workers), "--course",
-               str(assignment.course.folder), "--assignments", str(assignment.course.assignments)]
-    kept, began, peaks, killed = assignment.course.folder / "outcomes" / NAME, time.monotonic(), [], None
+    command = [
+        sys.executable,
+        "-m",
+        "vlmcourse",
+        "grade",
+        "run",
+        NAME,
+        "--workers",
+        str(workers),
+        "--course",
+        str(assignment.course.folder),
+        "--assignments",
+        str(assignment.course.assignments),
+    ]
+    kept, began, peaks, killed = (
+        assignment.course.folder / "outcomes" / NAME,
+        time.monotonic(),
+        [],
+        None,
+    )
     for stop in [kill_at, None] if kill_at else [None]:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
         watch = Watch(process.pid)
@@ -100,23 +129,34 @@ def grade(assignment: Assignment, workers: int, kill_at: int | None = None) -> d
                 process.wait()
         peaks.append(watch.end())
     seconds = time.monotonic() - began
-    untouched = all((kept / name).stat().st_mtime_ns == when for name, when in (killed or {}).items())
-    return {"seconds": round(seconds, 1), "peak_mib": round(max(peaks)), "done_when_killed": len(killed or {}),
-            "done_once": untouched, "exit": process.returncode}
+    untouched = all(
+        (kept / name).stat().st_mtime_ns == when for name, when in (killed or {}).items()
+    )
+    return {
+        "seconds": round(seconds, 1),
+        "peak_mib": round(max(peaks)),
+        "done_when_killed": len(killed or {}),
+        "done_once": untouched,
+        "exit": process.returncode,
+    }
 
 
 def class_of(students: int, folder: Path) -> Assignment:
     course = Course(folder, repository() / "assignments")
     course.prepare()
-    (folder / "roster.csv").write_text("id\n" + "".join(f"s{number:03}\n" for number in range(students)))
+    (folder / "roster.csv").write_text(
+        "id\n" + "".join(f"s{number:03}\n" for number in range(students))
+    )
     assignment = course.find(NAME)
     assignment.release()
     return assignment
 
 
-def main(students: Annotated[int, typer.Option(help="Submissions.")] = 200,
-         workers: Annotated[int, typer.Option(help="Workers of the run that is killed.")] = 2,
-         alone: Annotated[bool, typer.Option("--alone", help="Compare one worker with two.")] = False) -> None:
+def main(
+    students: Annotated[int, typer.Option(help="Submissions.")] = 200,
+    workers: Annotated[int, typer.Option(help="Workers of the run that is killed.")] = 2,
+    alone: Annotated[bool, typer.Option("--alone", help="Compare one worker with two.")] = False,
+) -> None:
     found = {}
     with tempfile.TemporaryDirectory() as scratch:
         assignment = class_of(students, Path(scratch) / "course")
@@ -124,18 +164,35 @@ def main(students: Annotated[int, typer.Option(help="Submissions.")] = 200,
         run = grade(assignment, workers, kill_at=students // 2)
         ends = Counter(outcome["status"] for outcome in batch.outcomes(assignment).values())
         full = sum(task.points for task in assignment.tasks.values())
-        scores = Counter("full" if outcome["score"] >= full else "zero" if outcome["score"] == 0 else "between"
-                         for outcome in batch.outcomes(assignment).values() if outcome["status"] == "graded")
-        found["class"] = {"students": students, "kinds": dict(kinds), "ends": dict(ends), "scores": dict(scores),
-                          "workers": workers, "per_minute": round(60 * students / run["seconds"], 1), **run, "load": os.getloadavg()[1],
-                          "cores": os.cpu_count()}
+        scores = Counter(
+            "full" if outcome["score"] >= full else "zero" if outcome["score"] == 0 else "between"
+            for outcome in batch.outcomes(assignment).values()
+            if outcome["status"] == "graded"
+        )
+        found["class"] = {
+            "students": students,
+            "kinds": dict(kinds),
+            "ends": dict(ends),
+            "scores": dict(scores),
+            "workers": workers,
+            "per_minute": round(60 * students / run["seconds"], 1),
+            **run,
+            "load": os.getloadavg()[1],
+            "cores": os.cpu_count(),
+        }
     for count in (1, 2) if alone else ():
         with tempfile.TemporaryDirectory() as scratch:
             assignment = class_of(students, Path(scratch) / "course")
             submissions(assignment, students)
-            found[f"workers_{count}"] = {"students": students, **grade(assignment, count), "load": os.getloadavg()[1]}
+            found[f"workers_{count}"] = {
+                "students": students,
+                **grade(assignment, count),
+                "load": os.getloadavg()[1],
+            }
     if alone:
-        found["two_against_one"] = round(found["workers_1"]["seconds"] / found["workers_2"]["seconds"], 2)
+        found["two_against_one"] = round(
+            found["workers_1"]["seconds"] / found["workers_2"]["seconds"], 2
+        )
     known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     RESULTS.write_text(json.dumps({**known, f"students_{students}": found}, indent=1) + "\n")
     print(json.dumps(found, indent=1))

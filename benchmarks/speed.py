@@ -31,16 +31,16 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
-from vlmcourse.lab import draw
-from vlmcourse.lab.draw.style import png
-from vlmcourse.lab.evaluate import write_results
-from vlmcourse.lab.precision import fast_precision
-from vlmcourse.lab.train import Scale
+from vlmcourse import plots
+from vlmcourse.evaluation import save_results
 from vlmcourse.papers.clip import CLIP, CLIPConfig
 from vlmcourse.parts.attention import attend
-from vlmcourse.parts.generate import write
+from vlmcourse.parts.generation import write
 from vlmcourse.parts.language import LanguageModel, new_cache, tiny
 from vlmcourse.parts.layers import QuickGELU
+from vlmcourse.plots.style import png
+from vlmcourse.training.precision import fast_precision
+from vlmcourse.training.scale import Scale
 
 VOCABULARY, LENGTH = 512, 16  # about the world's: words known, words in a caption
 app = typer.Typer(add_completion=False, help=__doc__)
@@ -55,9 +55,24 @@ def batch(scale: Scale) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def ours(scale: Scale) -> tuple[nn.Module, Loss]:
-    model = CLIP(CLIPConfig(
-        VOCABULARY, VOCABULARY - 1, LENGTH, scale.width, scale.image_size, 16, scale.width, scale.vision_depth, scale.heads,
-        text_width=scale.width, text_depth=scale.text_depth, text_heads=scale.heads, activation=QuickGELU, conv_stem=False))
+    model = CLIP(
+        CLIPConfig(
+            VOCABULARY,
+            VOCABULARY - 1,
+            LENGTH,
+            scale.width,
+            scale.image_size,
+            16,
+            scale.width,
+            scale.vision_depth,
+            scale.heads,
+            text_width=scale.width,
+            text_depth=scale.text_depth,
+            text_heads=scale.heads,
+            activation=QuickGELU,
+            conv_stem=False,
+        )
+    )
     pixels, ids = batch(scale)
     return model, lambda: model.losses({"pixels": pixels, "ids": ids})["contrast"]
 
@@ -66,12 +81,27 @@ def hugging_face(scale: Scale) -> tuple[nn.Module, Loss]:
     from transformers import CLIPConfig as Config
     from transformers import CLIPModel
 
-    shared = dict(hidden_size=scale.width, intermediate_size=4 * scale.width, num_attention_heads=scale.heads)
+    shared = dict(
+        hidden_size=scale.width, intermediate_size=4 * scale.width, num_attention_heads=scale.heads
+    )
     config = Config(
-        text_config=dict(vocab_size=VOCABULARY, num_hidden_layers=scale.text_depth, max_position_embeddings=LENGTH,
-                         eos_token_id=VOCABULARY - 1, bos_token_id=1, pad_token_id=0, **shared),
-        vision_config=dict(num_hidden_layers=scale.vision_depth, image_size=scale.image_size, patch_size=16, **shared),
-        projection_dim=scale.width)
+        text_config=dict(
+            vocab_size=VOCABULARY,
+            num_hidden_layers=scale.text_depth,
+            max_position_embeddings=LENGTH,
+            eos_token_id=VOCABULARY - 1,
+            bos_token_id=1,
+            pad_token_id=0,
+            **shared,
+        ),
+        vision_config=dict(
+            num_hidden_layers=scale.vision_depth,
+            image_size=scale.image_size,
+            patch_size=16,
+            **shared,
+        ),
+        projection_dim=scale.width,
+    )
     config._attn_implementation = "sdpa"
     model, (pixels, ids) = CLIPModel(config), batch(scale)
     return model, lambda: model(input_ids=ids, pixel_values=pixels, return_loss=True).loss
@@ -88,8 +118,18 @@ def openai(scale: Scale) -> tuple[nn.Module, Loss]:
         sys.modules["clip"] = package
     from clip.model import CLIP as OpenAI
 
-    model = OpenAI(scale.width, scale.image_size, scale.vision_depth, scale.width, 16, LENGTH, VOCABULARY, scale.width,
-                   scale.heads, scale.text_depth)
+    model = OpenAI(
+        scale.width,
+        scale.image_size,
+        scale.vision_depth,
+        scale.width,
+        16,
+        LENGTH,
+        VOCABULARY,
+        scale.width,
+        scale.heads,
+        scale.text_depth,
+    )
     (pixels, ids), labels = batch(scale), torch.arange(scale.batch)
 
     def loss() -> torch.Tensor:
@@ -124,7 +164,7 @@ def matmul_rate(precision: torch.dtype) -> float:
         start = time.perf_counter()
         a @ b
         times.append(time.perf_counter() - start)
-    return 2 * 2048 ** 3 / min(times)
+    return 2 * 2048**3 / min(times)
 
 
 def in_turns(steps: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
@@ -179,35 +219,65 @@ def clip(scale: str = "laptop", rounds: int = 15) -> None:
     """One training step of CLIP beside its peers, in float32 and, where it is fast here, in bfloat16."""
     size, console = Scale.named(scale), Console()
     precisions = {"float32": torch.float32}
-    if fast_precision() == torch.bfloat16:  # a processor that only imitates it takes minutes for one step
+    if (
+        fast_precision() == torch.bfloat16
+    ):  # a processor that only imitates it takes minutes for one step
         precisions["bfloat16"] = torch.bfloat16
     runs = {(name, word): CONTENDERS[name](size) for name in CONTENDERS for word in precisions}
     with FlopCounterMode(display=False) as flops:
         stepper(*ours(size), torch.float32)()
-    seconds = in_turns({run: stepper(*made, precisions[run[1]]) for run, made in runs.items()}, rounds)
+    seconds = in_turns(
+        {run: stepper(*made, precisions[run[1]]) for run, made in runs.items()}, rounds
+    )
     ceiling = {word: matmul_rate(dtype) for word, dtype in precisions.items()}
     chosen = str(fast_precision()).removeprefix("torch.")
     fastest_peer = min(value for (name, _), value in seconds.items() if name != "ours")
-    rows = [{"model": name, "precision": word, "ms": 1e3 * value, "pairs/s": size.batch / value,
-             "peak MiB": peak_memory(three_steps, name, scale, precisions[word]),
-             "of matmul": flops.get_total_flops() / value / ceiling[word],
-             "parameters": sum(p.numel() for p in runs[name, word][0].parameters()),
-             "times fastest peer": fastest_peer / value} for (name, word), value in seconds.items()]
-    table = Table(title=f"CLIP training step, scale {scale}: batch {size.batch}, {torch.get_num_threads()} threads")
-    columns = {"model": ("model", ""), "precision": ("precision", ""), "ms": ("ms", ".1f"), "pairs/s": ("pairs/s", ",.0f"),
-               "MiB": ("peak MiB", ".0f"), "matmul": ("of matmul", ".0%"), "speed-up": ("times fastest peer", ".2f")}
+    rows = [
+        {
+            "model": name,
+            "precision": word,
+            "ms": 1e3 * value,
+            "pairs/s": size.batch / value,
+            "peak MiB": peak_memory(three_steps, name, scale, precisions[word]),
+            "of matmul": flops.get_total_flops() / value / ceiling[word],
+            "parameters": sum(p.numel() for p in runs[name, word][0].parameters()),
+            "times fastest peer": fastest_peer / value,
+        }
+        for (name, word), value in seconds.items()
+    ]
+    table = Table(
+        title=f"CLIP training step, scale {scale}: batch {size.batch}, {torch.get_num_threads()} threads"
+    )
+    columns = {
+        "model": ("model", ""),
+        "precision": ("precision", ""),
+        "ms": ("ms", ".1f"),
+        "pairs/s": ("pairs/s", ",.0f"),
+        "MiB": ("peak MiB", ".0f"),
+        "matmul": ("of matmul", ".0%"),
+        "speed-up": ("times fastest peer", ".2f"),
+    }
     for heading, (_, form) in columns.items():
         table.add_column(heading, justify="right" if form else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*(format(row[key], form) for key, form in columns.values()),
-                      style="bold" if (row["model"], row["precision"]) == ("ours", chosen) else None)
+        table.add_row(
+            *(format(row[key], form) for key, form in columns.values()),
+            style="bold" if (row["model"], row["precision"]) == ("ours", chosen) else None,
+        )
     console.print(table)
-    console.print("MiB: peak memory of three steps. matmul: share of this machine's own rate of multiplying matrices. "
-                  "speed-up: over the fastest peer at its best precision.")
-    same = min(seconds[name, "float32"] for name in CONTENDERS if name != "ours") / seconds["ours", "float32"]
-    console.print(f"fit() trains in {chosen} here: {fastest_peer / seconds['ours', chosen]:.2f} times as fast as the "
-                  f"fastest peer at its best precision; {same:.2f} times when all use float32.")
-    write_results("speed_clip", rows)
+    console.print(
+        "MiB: peak memory of three steps. matmul: share of this machine's own rate of multiplying matrices. "
+        "speed-up: over the fastest peer at its best precision."
+    )
+    same = (
+        min(seconds[name, "float32"] for name in CONTENDERS if name != "ours")
+        / seconds["ours", "float32"]
+    )
+    console.print(
+        f"fit() trains in {chosen} here: {fastest_peer / seconds['ours', chosen]:.2f} times as fast as the "
+        f"fastest peer at its best precision; {same:.2f} times when all use float32."
+    )
+    save_results("speed_clip", rows)
 
 
 def explicit(q, k, v):
@@ -224,17 +294,36 @@ def one_attention(kind: str, length: int, warm: bool = False) -> None:
 def attention(longest: int = 4096, rounds: int = 5) -> None:
     """Time and memory of forward and backward against length; 4 heads of width 32, batch 1."""
     rows = []
-    for length in (2 ** power for power in range(7, int(math.log2(longest)) + 1)):
-        seconds = in_turns({kind: (lambda kind=kind: one_attention(kind, length)) for kind in ("explicit", "fused")}, rounds)
-        rows += [{"kind": kind, "length": length, "ms": 1e3 * value,
-                  "peak MiB": peak_memory(one_attention, kind, length)} for kind, value in seconds.items()]
+    for length in (2**power for power in range(7, int(math.log2(longest)) + 1)):
+        seconds = in_turns(
+            {
+                kind: (lambda kind=kind: one_attention(kind, length))
+                for kind in ("explicit", "fused")
+            },
+            rounds,
+        )
+        rows += [
+            {
+                "kind": kind,
+                "length": length,
+                "ms": 1e3 * value,
+                "peak MiB": peak_memory(one_attention, kind, length),
+            }
+            for kind, value in seconds.items()
+        ]
         for row in rows[-2:]:
-            print(f"length {length:5}  {row['kind']:8} {row['ms']:8.1f} ms {row['peak MiB']:8.1f} MiB", flush=True)
-    kept = write_results("speed_attention", rows)
+            print(
+                f"length {length:5}  {row['kind']:8} {row['ms']:8.1f} ms {row['peak MiB']:8.1f} MiB",
+                flush=True,
+            )
+    kept = save_results("speed_attention", rows)
     for measure in ("ms", "peak MiB"):
-        series = {kind: {row["length"]: row[measure] for row in rows if row["kind"] == kind} for kind in ("explicit", "fused")}
+        series = {
+            kind: {row["length"]: row[measure] for row in rows if row["kind"] == kind}
+            for kind in ("explicit", "fused")
+        }
         picture = kept.with_name(f"speed_attention_{measure.split()[-1].lower()}.png")
-        picture.write_bytes(png(draw.curves(series, "length", measure, xlog=True, ylog=True)))
+        picture.write_bytes(png(plots.curves(series, "length", measure, xlog=True, ylog=True)))
         print(f"Kept {picture}")
 
 
@@ -243,28 +332,55 @@ def generate(longest: int = 256, rounds: int = 5, scale: str = "laptop") -> None
     """Time to write by number of tokens: ours with and without a cache, beside transformers' generate. Batch 1, greedy."""
     size = Scale.named(scale)
     torch.manual_seed(0)
-    model = LanguageModel(tiny(VOCABULARY, size.language_width, size.language_depth, size.language_width // 32)).eval()
+    model = LanguageModel(
+        tiny(VOCABULARY, size.language_width, size.language_depth, size.language_width // 32)
+    ).eval()
     prompt = torch.randint(1, VOCABULARY, (1, 8))
     rows = []
-    for length in (2 ** power for power in range(4, int(math.log2(longest)) + 1)):
-        def theirs() -> torch.Tensor:
-            return model.lm.generate(prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=length,
-                                     min_new_tokens=length, do_sample=False, pad_token_id=0)[:, prompt.shape[1]:]
+    for length in (2**power for power in range(4, int(math.log2(longest)) + 1)):
 
-        contenders = {"ours, cache": lambda: write(model, prompt, length, cache=new_cache(model.lm)),
-                      "ours, no cache": lambda: write(model, prompt, length), "transformers' generate": theirs}
-        written = [contender() for contender in (contenders["ours, cache"], contenders["ours, no cache"])]
+        def theirs() -> torch.Tensor:
+            return model.lm.generate(
+                prompt,
+                attention_mask=torch.ones_like(prompt),
+                max_new_tokens=length,
+                min_new_tokens=length,
+                do_sample=False,
+                pad_token_id=0,
+            )[:, prompt.shape[1] :]
+
+        contenders = {
+            "ours, cache": lambda: write(model, prompt, length, cache=new_cache(model.lm)),
+            "ours, no cache": lambda: write(model, prompt, length),
+            "transformers' generate": theirs,
+        }
+        written = [
+            contender() for contender in (contenders["ours, cache"], contenders["ours, no cache"])
+        ]
         assert torch.equal(*written)
         seconds = in_turns(contenders, rounds)
-        rows += [{"kind": kind, "tokens": length, "ms": 1e3 * value, "tokens/s": length / value,
-                  "times transformers": seconds["transformers' generate"] / value} for kind, value in seconds.items()]
+        rows += [
+            {
+                "kind": kind,
+                "tokens": length,
+                "ms": 1e3 * value,
+                "tokens/s": length / value,
+                "times transformers": seconds["transformers' generate"] / value,
+            }
+            for kind, value in seconds.items()
+        ]
         for row in rows[-3:]:
-            print(f"{length:4} tokens  {row['kind']:24} {row['ms']:8.1f} ms {row['tokens/s']:7.0f} tokens/s  "
-                  f"{row['times transformers']:.2f} times as fast as transformers", flush=True)
-    kept = write_results("speed_generate", rows)
-    series = {kind: {row["tokens"]: row["ms"] for row in rows if row["kind"] == kind} for kind in seconds}
+            print(
+                f"{length:4} tokens  {row['kind']:24} {row['ms']:8.1f} ms {row['tokens/s']:7.0f} tokens/s  "
+                f"{row['times transformers']:.2f} times as fast as transformers",
+                flush=True,
+            )
+    kept = save_results("speed_generate", rows)
+    series = {
+        kind: {row["tokens"]: row["ms"] for row in rows if row["kind"] == kind} for kind in seconds
+    }
     picture = kept.with_name("speed_generate_ms.png")
-    picture.write_bytes(png(draw.curves(series, "tokens written", "ms", xlog=True, ylog=True)))
+    picture.write_bytes(png(plots.curves(series, "tokens written", "ms", xlog=True, ylog=True)))
     print(f"Kept {picture}")
 
 

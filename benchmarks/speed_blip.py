@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from benchmarks.speed import in_turns, peak_memory, stepper
-from vlmcourse.lab.evaluate import write_results
-from vlmcourse.lab.train import Scale
+from vlmcourse.evaluation import save_results
 from vlmcourse.papers.blip import BLIP, BLIPConfig
 from vlmcourse.papers.blip_weights import weights_of
-from vlmcourse.parts.objectives import contrast, hard_negatives, match
+from vlmcourse.parts.losses import contrast, hard_negatives, match
+from vlmcourse.training.scale import Scale
 
 TEXT_DEPTH = 2
 VOCABULARY, LENGTH, CLS, ENC, DEC, END, PAD = 512, 16, 508, 509, 510, 511, 0
@@ -44,20 +44,47 @@ class Theirs(nn.Module):
         from transformers import BlipTextConfig, BlipVisionConfig, BlipVisionModel
         from transformers.models.blip.modeling_blip_text import BlipTextLMHeadModel, BlipTextModel
 
-        shared = dict(hidden_size=scale.width, intermediate_size=4 * scale.width, num_attention_heads=scale.heads)
-        vision = BlipVisionConfig(num_hidden_layers=scale.vision_depth, image_size=scale.image_size, patch_size=16,
-                                  initializer_range=0.02, **shared)
-        text = BlipTextConfig(vocab_size=VOCABULARY, encoder_hidden_size=scale.width, num_hidden_layers=TEXT_DEPTH,
-                              max_position_embeddings=LENGTH, bos_token_id=DEC, sep_token_id=END, eos_token_id=END,
-                              pad_token_id=PAD, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, label_smoothing=0.1,
-                              **shared)
+        shared = dict(
+            hidden_size=scale.width,
+            intermediate_size=4 * scale.width,
+            num_attention_heads=scale.heads,
+        )
+        vision = BlipVisionConfig(
+            num_hidden_layers=scale.vision_depth,
+            image_size=scale.image_size,
+            patch_size=16,
+            initializer_range=0.02,
+            **shared,
+        )
+        text = BlipTextConfig(
+            vocab_size=VOCABULARY,
+            encoder_hidden_size=scale.width,
+            num_hidden_layers=TEXT_DEPTH,
+            max_position_embeddings=LENGTH,
+            bos_token_id=DEC,
+            sep_token_id=END,
+            eos_token_id=END,
+            pad_token_id=PAD,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+            label_smoothing=0.1,
+            **shared,
+        )
         self.vision_model = BlipVisionModel(vision)
         self.text_encoder = BlipTextModel(text, add_pooling_layer=False)
         self.text_decoder = BlipTextLMHeadModel(text)
         self.text_decoder.bert.embeddings = self.text_encoder.embeddings
-        self.text_decoder.cls.predictions.decoder.weight = self.text_encoder.embeddings.word_embeddings.weight
-        for mine, theirs in zip(self.text_decoder.bert.encoder.layer, self.text_encoder.encoder.layer):
-            mine.crossattention, mine.intermediate, mine.output = theirs.crossattention, theirs.intermediate, theirs.output
+        self.text_decoder.cls.predictions.decoder.weight = (
+            self.text_encoder.embeddings.word_embeddings.weight
+        )
+        for mine, theirs in zip(
+            self.text_decoder.bert.encoder.layer, self.text_encoder.encoder.layer
+        ):
+            mine.crossattention, mine.intermediate, mine.output = (
+                theirs.crossattention,
+                theirs.intermediate,
+                theirs.output,
+            )
         self.vision_proj, self.text_proj = (nn.Linear(scale.width, scale.width) for _ in range(2))
         self.itm_head = nn.Linear(scale.width, 2)
         self.temperature = nn.Parameter(torch.tensor(0.07))
@@ -73,30 +100,67 @@ class Theirs(nn.Module):
         text = normalize(self.text_proj(text[:, 0]), dim=-1)
         texts, images = hard_negatives(image.detach() @ text.detach().T / self.temperature.detach())
         enc = starting(ENC)
-        seen = self.text_encoder(torch.cat([enc, enc[texts], enc]), attention_mask=torch.cat([real, real[texts], real]),
-                                 encoder_hidden_states=torch.cat([states, states, states[images]])).last_hidden_state
+        seen = self.text_encoder(
+            torch.cat([enc, enc[texts], enc]),
+            attention_mask=torch.cat([real, real[texts], real]),
+            encoder_hidden_states=torch.cat([states, states, states[images]]),
+        ).last_hidden_state
         belongs = self.itm_head(seen[:, 0])
-        caption = self.text_decoder(starting(DEC), attention_mask=real, encoder_hidden_states=states,
-                                    labels=starting(DEC).masked_fill(real == 0, -100)).loss
-        return {"contrast": contrast(image, text, 1 / self.temperature), "match": match(belongs[:len(ids)], belongs[len(ids):]),
-                "caption": caption}
+        caption = self.text_decoder(
+            starting(DEC),
+            attention_mask=real,
+            encoder_hidden_states=states,
+            labels=starting(DEC).masked_fill(real == 0, -100),
+        ).loss
+        return {
+            "contrast": contrast(image, text, 1 / self.temperature),
+            "match": match(belongs[: len(ids)], belongs[len(ids) :]),
+            "caption": caption,
+        }
 
 
 def pair(scale: Scale) -> dict[str, tuple[nn.Module, object]]:
     """Both models with the same weights, and their losses as functions without arguments."""
     torch.manual_seed(0)
     theirs, (pixels, ids) = Theirs(scale), batch(scale)
-    ours = BLIP(BLIPConfig(
-        VOCABULARY, CLS, ENC, DEC, END, PAD, LENGTH, scale.width, scale.image_size, 16, scale.width, scale.vision_depth,
-        scale.heads, vision_eps=theirs.vision_model.config.layer_norm_eps, text_width=scale.width, text_depth=TEXT_DEPTH,
-        text_heads=scale.heads, text_eps=theirs.text_encoder.config.layer_norm_eps))
+    ours = BLIP(
+        BLIPConfig(
+            VOCABULARY,
+            CLS,
+            ENC,
+            DEC,
+            END,
+            PAD,
+            LENGTH,
+            scale.width,
+            scale.image_size,
+            16,
+            scale.width,
+            scale.vision_depth,
+            scale.heads,
+            vision_eps=theirs.vision_model.config.layer_norm_eps,
+            text_width=scale.width,
+            text_depth=TEXT_DEPTH,
+            text_heads=scale.heads,
+            text_eps=theirs.text_encoder.config.layer_norm_eps,
+        )
+    )
     ours.load_state_dict(weights_of(theirs, ours))
-    found = [(torch.manual_seed(1), model())[1] for model in (lambda: ours.losses({"pixels": pixels, "ids": ids}),
-                                                              lambda: theirs.losses(pixels, ids))]
+    found = [
+        (torch.manual_seed(1), model())[1]
+        for model in (
+            lambda: ours.losses({"pixels": pixels, "ids": ids}),
+            lambda: theirs.losses(pixels, ids),
+        )
+    ]
     for name in found[0]:
-        torch.testing.assert_close(*(losses[name] for losses in found), atol=1e-4, rtol=1e-4, msg=lambda m: f"{name}: {m}")
-    return {"ours": (ours, lambda: sum(ours.losses({"pixels": pixels, "ids": ids}).values())),
-            "transformers": (theirs, lambda: sum(theirs.losses(pixels, ids).values()))}
+        torch.testing.assert_close(
+            *(losses[name] for losses in found), atol=1e-4, rtol=1e-4, msg=lambda m: f"{name}: {m}"
+        )
+    return {
+        "ours": (ours, lambda: sum(ours.losses({"pixels": pixels, "ids": ids}).values())),
+        "transformers": (theirs, lambda: sum(theirs.losses(pixels, ids).values())),
+    }
 
 
 def three_steps(name: str, scale: str, warm: bool = False) -> None:
@@ -109,17 +173,38 @@ def three_steps(name: str, scale: str, warm: bool = False) -> None:
 def measure(scale: str, rounds: int) -> None:
     size, console = Scale.named(scale), Console()
     models = pair(size)
-    seconds = in_turns({name: stepper(model, loss, torch.float32) for name, (model, loss) in models.items()}, rounds)
-    rows = [{"model": name, "precision": "float32", "ms": 1e3 * value, "pairs/s": size.blip_batch / value,
-             "peak MiB": peak_memory(three_steps, name, scale),
-             "parameters": sum(p.numel() for p in models[name][0].parameters()),
-             "times transformers": seconds["transformers"] / value} for name, value in seconds.items()]
-    table = Table(title=f"BLIP step of three losses, scale {scale}: batch {size.blip_batch}, {torch.get_num_threads()} threads")
+    seconds = in_turns(
+        {name: stepper(model, loss, torch.float32) for name, (model, loss) in models.items()},
+        rounds,
+    )
+    rows = [
+        {
+            "model": name,
+            "precision": "float32",
+            "ms": 1e3 * value,
+            "pairs/s": size.blip_batch / value,
+            "peak MiB": peak_memory(three_steps, name, scale),
+            "parameters": sum(p.numel() for p in models[name][0].parameters()),
+            "times transformers": seconds["transformers"] / value,
+        }
+        for name, value in seconds.items()
+    ]
+    table = Table(
+        title=f"BLIP step of three losses, scale {scale}: batch {size.blip_batch}, {torch.get_num_threads()} threads"
+    )
     for heading in ("model", "ms", "pairs/s", "MiB", "parameters", "speed-up"):
         table.add_column(heading, justify="left" if heading == "model" else "right", no_wrap=True)
     for row in rows:
-        table.add_row(row["model"], f"{row['ms']:.1f}", f"{row['pairs/s']:,.0f}", f"{row['peak MiB']:.0f}",
-                      f"{row['parameters']:,}", f"{row['times transformers']:.2f}")
+        table.add_row(
+            row["model"],
+            f"{row['ms']:.1f}",
+            f"{row['pairs/s']:,.0f}",
+            f"{row['peak MiB']:.0f}",
+            f"{row['parameters']:,}",
+            f"{row['times transformers']:.2f}",
+        )
     console.print(table)
-    console.print("Both have the same weights and, checked before, the same losses. MiB: peak memory of three steps.")
-    write_results("speed_blip", rows)
+    console.print(
+        "Both have the same weights and, checked before, the same losses. MiB: peak memory of three steps."
+    )
+    save_results("speed_blip", rows)

@@ -16,13 +16,13 @@ import torch
 from torch import nn
 
 from benchmarks.speed import in_turns, peak_memory
-from vlmcourse.lab import draw
-from vlmcourse.lab.draw.style import png
-from vlmcourse.lab.evaluate import write_results
+from vlmcourse import plots
+from vlmcourse.evaluation import save_results
 from vlmcourse.papers.flamingo import Flamingo, FlamingoConfig, GatedBlock, Resampler
-from vlmcourse.parts.generate import write
+from vlmcourse.parts.generation import write
 from vlmcourse.parts.language import freeze, new_cache, tiny
 from vlmcourse.parts.masks import last_image, phi
+from vlmcourse.plots.style import png
 
 TOKENS, IMAGES, LATENTS, PATCHES = 256, 5, 64, 196
 HEADS, HEAD_WIDTH, DEPTH = 8, 64, 2
@@ -30,17 +30,30 @@ Step = Callable[[], None]
 
 
 def config(width: int) -> FlamingoConfig:
-    return FlamingoConfig(tag=1, vision_width=width, latents=LATENTS, resampler_depth=DEPTH, resampler_heads=HEADS,
-                          resampler_head_width=HEAD_WIDTH, heads=HEADS, head_width=HEAD_WIDTH, activation=nn.GELU)
+    return FlamingoConfig(
+        tag=1,
+        vision_width=width,
+        latents=LATENTS,
+        resampler_depth=DEPTH,
+        resampler_heads=HEADS,
+        resampler_head_width=HEAD_WIDTH,
+        heads=HEADS,
+        head_width=HEAD_WIDTH,
+        activation=nn.GELU,
+    )
 
 
 def inputs(width: int, batch: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """Words, latents, where the tags are, features: a picture every 50 words."""
     torch.manual_seed(0)
     tags = torch.zeros(batch, TOKENS, dtype=torch.bool)
-    tags[:, 3:3 + 50 * IMAGES:50] = True
-    return (torch.randn(batch, TOKENS, width), torch.randn(batch, IMAGES, LATENTS, width), tags,
-            torch.randn(batch, IMAGES, PATCHES, width))
+    tags[:, 3 : 3 + 50 * IMAGES : 50] = True
+    return (
+        torch.randn(batch, TOKENS, width),
+        torch.randn(batch, IMAGES, LATENTS, width),
+        tags,
+        torch.randn(batch, IMAGES, PATCHES, width),
+    )
 
 
 def open_flamingo():
@@ -48,7 +61,7 @@ def open_flamingo():
     if "open_flamingo" not in sys.modules:
         if (spec := importlib.util.find_spec("open_flamingo")) is None:
             return None
-        root, = spec.submodule_search_locations
+        (root,) = spec.submodule_search_locations
         for name, place in (("open_flamingo", root), ("open_flamingo.src", f"{root}/src")):
             sys.modules[name] = types.ModuleType(name)
             sys.modules[name].__path__ = [place]
@@ -57,6 +70,7 @@ def open_flamingo():
 
 def trained(module: nn.Module, run: Callable[[], torch.Tensor]) -> Step:
     """Forward and backward; gradients of parameters and inputs."""
+
     def step() -> None:
         run().sum().backward()
         module.zero_grad(set_to_none=True)
@@ -66,8 +80,10 @@ def trained(module: nn.Module, run: Callable[[], torch.Tensor]) -> Step:
 
 def peers() -> dict[str, object]:
     there = importlib.util.find_spec("flamingo_pytorch")
-    found = {"flamingo-pytorch": importlib.import_module("flamingo_pytorch") if there else None,
-             "OpenFlamingo helpers": open_flamingo()}
+    found = {
+        "flamingo-pytorch": importlib.import_module("flamingo_pytorch") if there else None,
+        "OpenFlamingo helpers": open_flamingo(),
+    }
     if missing := [name for name, module in found.items() if module is None]:
         print(f"left out, not installed: {', '.join(missing)}. `make bench` installs them.")
     return {name: module for name, module in found.items() if module is not None}
@@ -86,9 +102,13 @@ def block_steps(width: int, batch: int) -> dict[str, Step]:
 
     steps = {"ours": trained(ours, run)}
     for name, module in peers().items():
-        sizes = dict(dim=width, dim_head=HEAD_WIDTH, heads=HEADS) | ({"dim_visual": width} if name.startswith("Open") else {})
+        sizes = dict(dim=width, dim_head=HEAD_WIDTH, heads=HEADS) | (
+            {"dim_visual": width} if name.startswith("Open") else {}
+        )
         theirs = module.GatedCrossAttentionBlock(**sizes)
-        steps[name] = trained(theirs, lambda theirs=theirs: theirs(y, latents, media_locations=tags))
+        steps[name] = trained(
+            theirs, lambda theirs=theirs: theirs(y, latents, media_locations=tags)
+        )
     return steps
 
 
@@ -98,8 +118,14 @@ def resampler_steps(width: int, batch: int) -> dict[str, Step]:
     ours = Resampler(config(width))
     steps = {"ours": trained(ours, lambda: ours(features.flatten(0, 1)[:, None]))}
     for name, module in peers().items():
-        theirs = module.PerceiverResampler(dim=width, depth=DEPTH, dim_head=HEAD_WIDTH, heads=HEADS, num_latents=LATENTS,
-                                           **({} if name.startswith("Open") else {"num_media_embeds": IMAGES}))
+        theirs = module.PerceiverResampler(
+            dim=width,
+            depth=DEPTH,
+            dim_head=HEAD_WIDTH,
+            heads=HEADS,
+            num_latents=LATENTS,
+            **({} if name.startswith("Open") else {"num_media_embeds": IMAGES}),
+        )
         given = (lambda: features[:, :, None]) if name.startswith("Open") else (lambda: features)
         steps[name] = trained(theirs, lambda theirs=theirs, given=given: theirs(given()))
     return steps
@@ -134,15 +160,29 @@ def decoding(lengths: tuple[int, ...], images: int, rounds: int) -> list[dict]:
     media = torch.randn(images, LATENTS, 96)
     rows = []
     for length in lengths:
-        runs = {"cache": lambda: write(model, ids, length, cache=new_cache(lm), media=media),
-                "no cache": lambda: write(model, ids, length, media=media)}
+        runs = {
+            "cache": lambda: write(model, ids, length, cache=new_cache(lm), media=media),
+            "no cache": lambda: write(model, ids, length, media=media),
+        }
         assert torch.equal(*(run() for run in runs.values()))
         seconds = in_turns(runs, rounds)
-        rows += [{"part": "decoding", "model": f"ours, {kind}", "tokens": length, "images": images, "ms": 1e3 * value,
-                  "times": seconds["no cache"] / value} for kind, value in seconds.items()]
-        print(f"{length:4} words after {images} pictures: " +
-              ", ".join(f"{row['model']} {row['ms']:.0f} ms" for row in rows[-2:]) +
-              f": {rows[-2]['times']:.1f} times", flush=True)
+        rows += [
+            {
+                "part": "decoding",
+                "model": f"ours, {kind}",
+                "tokens": length,
+                "images": images,
+                "ms": 1e3 * value,
+                "times": seconds["no cache"] / value,
+            }
+            for kind, value in seconds.items()
+        ]
+        print(
+            f"{length:4} words after {images} pictures: "
+            + ", ".join(f"{row['model']} {row['ms']:.0f} ms" for row in rows[-2:])
+            + f": {rows[-2]['times']:.1f} times",
+            flush=True,
+        )
     return rows
 
 
@@ -152,20 +192,48 @@ def measure(widths: tuple[int, ...], batch: int, rounds: int) -> None:
     for part, make in PARTS.items():
         for width in widths:
             seconds = in_turns(make(width, batch), rounds)
-            fastest = min((value for name, value in seconds.items() if name != "ours"), default=float("nan"))
+            fastest = min(
+                (value for name, value in seconds.items() if name != "ours"), default=float("nan")
+            )
             for name, value in seconds.items():
-                rows.append({"part": part, "model": name, "width": width, "batch": batch, "ms": 1e3 * value,
-                             "peak MiB": peak_memory(three_steps, part, name, width, batch),
-                             "times fastest peer": fastest / value})
-                print(f"{part:12} width {width:5}  {name:22} {rows[-1]['ms']:8.1f} ms  {rows[-1]['peak MiB']:7.0f} MiB  "
-                      f"{rows[-1]['times fastest peer']:.2f} times the fastest peer", flush=True)
+                rows.append(
+                    {
+                        "part": part,
+                        "model": name,
+                        "width": width,
+                        "batch": batch,
+                        "ms": 1e3 * value,
+                        "peak MiB": peak_memory(three_steps, part, name, width, batch),
+                        "times fastest peer": fastest / value,
+                    }
+                )
+                print(
+                    f"{part:12} width {width:5}  {name:22} {rows[-1]['ms']:8.1f} ms  {rows[-1]['peak MiB']:7.0f} MiB  "
+                    f"{rows[-1]['times fastest peer']:.2f} times the fastest peer",
+                    flush=True,
+                )
     rows += decoding((16, 64, 256), IMAGES, max(3, rounds // 4))
-    kept = write_results("speed_flamingo", rows, tokens=TOKENS, images=IMAGES, latents=LATENTS, patches=PATCHES, heads=HEADS,
-                         head_width=HEAD_WIDTH, resampler_depth=DEPTH)
+    kept = save_results(
+        "speed_flamingo",
+        rows,
+        tokens=TOKENS,
+        images=IMAGES,
+        latents=LATENTS,
+        patches=PATCHES,
+        heads=HEADS,
+        head_width=HEAD_WIDTH,
+        resampler_depth=DEPTH,
+    )
     if {"flamingo-pytorch"} <= {row["model"] for row in rows}:
         names = list(dict.fromkeys(row["model"] for row in rows if row["part"] == "gated block"))
-        series = {name: {row["width"]: row["ms"] for row in rows if row["part"] == "gated block" and row["model"] == name}
-                  for name in names}
-        picture = draw.curves(series, "width", "ms, gated block", xlog=True, ylog=True)
+        series = {
+            name: {
+                row["width"]: row["ms"]
+                for row in rows
+                if row["part"] == "gated block" and row["model"] == name
+            }
+            for name in names
+        }
+        picture = plots.curves(series, "width", "ms, gated block", xlog=True, ylog=True)
         kept.with_name("speed_flamingo_ms.png").write_bytes(png(picture))
     print(f"Kept {kept}")

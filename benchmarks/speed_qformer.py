@@ -17,15 +17,15 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from benchmarks.speed import LENGTH, VOCABULARY, in_turns, peak_memory, stepper
-from vlmcourse.lab.evaluate import write_results
-from vlmcourse.lab.precision import fast_precision
-from vlmcourse.lab.train import Scale
+from vlmcourse.evaluation import save_results
 from vlmcourse.papers.blip2 import SMOOTHING, Stage1
 from vlmcourse.papers.qformer import QFormer, QFormerConfig
 from vlmcourse.parts.bert import WordHead
+from vlmcourse.parts.losses import hard_negatives, match
 from vlmcourse.parts.masks import multimodal_causal
-from vlmcourse.parts.objectives import hard_negatives, match
 from vlmcourse.recipes.blip2 import SIZES
+from vlmcourse.training.precision import fast_precision
+from vlmcourse.training.scale import Scale
 
 PATCHES = 17  # of a 64-pixel picture, and the class token
 
@@ -41,15 +41,28 @@ class Seen(nn.Module):
 
 def config(scale: Scale) -> QFormerConfig:
     sizes = SIZES[scale.name]
-    return QFormerConfig(scale.width, VOCABULARY, queries=sizes.queries, context=LENGTH, width=scale.width, depth=sizes.depth,
-                         heads=scale.heads)
+    return QFormerConfig(
+        scale.width,
+        VOCABULARY,
+        queries=sizes.queries,
+        context=LENGTH,
+        width=scale.width,
+        depth=sizes.depth,
+        heads=scale.heads,
+    )
 
 
 def batch(scale: Scale, size: int) -> dict[str, Tensor]:
     """Features of pictures, and texts of 8 to 16 tokens."""
     torch.manual_seed(0)
-    ids, ends = torch.randint(9, VOCABULARY, (size, LENGTH)), torch.randint(8, LENGTH + 1, (size, 1))
-    return {"features": torch.randn(size, PATCHES, scale.width), "ids": ids.masked_fill(torch.arange(LENGTH) >= ends, 0)}
+    ids, ends = (
+        torch.randint(9, VOCABULARY, (size, LENGTH)),
+        torch.randint(8, LENGTH + 1, (size, 1)),
+    )
+    return {
+        "features": torch.randn(size, PATCHES, scale.width),
+        "ids": ids.masked_fill(torch.arange(LENGTH) >= ends, 0),
+    }
 
 
 class Theirs(nn.Module):
@@ -62,14 +75,29 @@ class Theirs(nn.Module):
 
         self.c = c
         theirs = Blip2QFormerConfig(
-            vocab_size=c.vocabulary, hidden_size=c.width, num_hidden_layers=c.depth, num_attention_heads=c.heads,
-            intermediate_size=4 * c.width, cross_attention_frequency=c.every, encoder_hidden_size=c.features, pad_token_id=0,
-            max_position_embeddings=c.context, use_qformer_text_input=True, hidden_dropout_prob=0.0,
-            attention_probs_dropout_prob=0.0)
+            vocab_size=c.vocabulary,
+            hidden_size=c.width,
+            num_hidden_layers=c.depth,
+            num_attention_heads=c.heads,
+            intermediate_size=4 * c.width,
+            cross_attention_frequency=c.every,
+            encoder_hidden_size=c.features,
+            pad_token_id=0,
+            max_position_embeddings=c.context,
+            use_qformer_text_input=True,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+        )
         theirs._attn_implementation = "sdpa"
         self.former, self.embeddings = Blip2QFormerModel(theirs), Blip2TextEmbeddings(theirs)
-        self.queries, self.norm_image = nn.Parameter(0.02 * torch.randn(1, c.queries, c.width)), nn.LayerNorm(c.features)
-        self.image_projection, self.text_projection = nn.Linear(c.width, embedding), nn.Linear(c.width, embedding)
+        self.queries, self.norm_image = (
+            nn.Parameter(0.02 * torch.randn(1, c.queries, c.width)),
+            nn.LayerNorm(c.features),
+        )
+        self.image_projection, self.text_projection = (
+            nn.Linear(c.width, embedding),
+            nn.Linear(c.width, embedding),
+        )
         self.match_head, self.temperature = nn.Linear(c.width, 2), nn.Parameter(torch.tensor(0.07))
         self.head = WordHead(c.width, c.vocabulary, c.eps)
 
@@ -81,23 +109,52 @@ class Theirs(nn.Module):
         real = (read != self.c.padding).long()
         queries = self.queries.expand(B, -1, -1)
         seen = self.former(queries, encoder_hidden_states=image).last_hidden_state
-        text = self.former(self.embeddings(read), query_length=0, attention_mask=real).last_hidden_state[:, 0]
-        similarity = torch.einsum("ird,jd->ijr", normalize(self.image_projection(seen), dim=-1),
-                                  normalize(self.text_projection(text), dim=-1)).amax(-1) / self.temperature
+        text = self.former(
+            self.embeddings(read), query_length=0, attention_mask=real
+        ).last_hidden_state[:, 0]
+        similarity = (
+            torch.einsum(
+                "ird,jd->ijr",
+                normalize(self.image_projection(seen), dim=-1),
+                normalize(self.text_projection(text), dim=-1),
+            ).amax(-1)
+            / self.temperature
+        )
         right = torch.arange(B)
-        contrast = sum(cross_entropy(way, right, label_smoothing=SMOOTHING) for way in (similarity, similarity.T)) / 2
+        contrast = (
+            sum(
+                cross_entropy(way, right, label_smoothing=SMOOTHING)
+                for way in (similarity, similarity.T)
+            )
+            / 2
+        )
         texts, images = hard_negatives(similarity.detach())
         three = torch.cat([read, read[texts], read])
         everyone = torch.cat([three.new_ones(3 * B, R), (three != self.c.padding).long()], dim=1)
-        both = self.former(self.embeddings(three, query_embeds=self.queries.expand(3 * B, -1, -1)), query_length=R,
-                           attention_mask=everyone, encoder_hidden_states=torch.cat([image, image, image[images]]))
+        both = self.former(
+            self.embeddings(three, query_embeds=self.queries.expand(3 * B, -1, -1)),
+            query_length=R,
+            attention_mask=everyone,
+            encoder_hidden_states=torch.cat([image, image, image[images]]),
+        )
         said = self.match_head(both.last_hidden_state[:, :R]).mean(1)
-        mask = multimodal_causal(R, LENGTH).dense() & torch.cat([real.new_ones(B, R), real], dim=1).bool()[:, None, None]
-        written = self.former(self.embeddings(write, query_embeds=queries), query_length=R, attention_mask=mask,
-                              encoder_hidden_states=image).last_hidden_state[:, R:-1]
+        mask = (
+            multimodal_causal(R, LENGTH).dense()
+            & torch.cat([real.new_ones(B, R), real], dim=1).bool()[:, None, None]
+        )
+        written = self.former(
+            self.embeddings(write, query_embeds=queries),
+            query_length=R,
+            attention_mask=mask,
+            encoder_hidden_states=image,
+        ).last_hidden_state[:, R:-1]
         words = self.head(written, self.embeddings.word_embeddings.weight)
-        generate = cross_entropy(words.flatten(0, 1).float(), write[:, 1:].flatten(), label_smoothing=SMOOTHING,
-                                 ignore_index=self.c.padding)
+        generate = cross_entropy(
+            words.flatten(0, 1).float(),
+            write[:, 1:].flatten(),
+            label_smoothing=SMOOTHING,
+            ignore_index=self.c.padding,
+        )
         return {"contrast": contrast, "match": match(said[:B], said[B:]), "generate": generate}
 
 
@@ -125,7 +182,9 @@ def agree(scale: Scale) -> None:
         found.append(losses(given))
     for name, value in found[0].items():
         for other in found[1:]:
-            torch.testing.assert_close(other[name], value, atol=1e-4, rtol=1e-4, msg=f"{name}: {other[name]} and {value}")
+            torch.testing.assert_close(
+                other[name], value, atol=1e-4, rtol=1e-4, msg=f"{name}: {other[name]} and {value}"
+            )
 
 
 def ours(scale: Scale, size: int):
@@ -143,10 +202,16 @@ def transformers(scale: Scale, size: int):
     return model, lambda: sum(model.losses(given).values())
 
 
-CONTENDERS = {"ours": ours, "ours, three masked passes": three_passes, "on transformers' Blip2QFormerModel": transformers}
+CONTENDERS = {
+    "ours": ours,
+    "ours, three masked passes": three_passes,
+    "on transformers' Blip2QFormerModel": transformers,
+}
 
 
-def three_steps(name: str, scale: str, size: int, precision: torch.dtype, warm: bool = False) -> None:
+def three_steps(
+    name: str, scale: str, size: int, precision: torch.dtype, warm: bool = False
+) -> None:
     step = stepper(*CONTENDERS[name](Scale.named(scale), 4 if warm else size), precision)
     for _ in range(3):
         step()
@@ -158,21 +223,46 @@ def measure(scale: str, rounds: int) -> None:
     precisions = {"float32": torch.float32}
     if fast_precision() == torch.bfloat16:
         precisions["bfloat16"] = torch.bfloat16
-    runs = {(name, word): CONTENDERS[name](named, size) for name in CONTENDERS for word in precisions}
-    seconds = in_turns({run: stepper(*made, precisions[run[1]]) for run, made in runs.items()}, rounds)
+    runs = {
+        (name, word): CONTENDERS[name](named, size) for name in CONTENDERS for word in precisions
+    }
+    seconds = in_turns(
+        {run: stepper(*made, precisions[run[1]]) for run, made in runs.items()}, rounds
+    )
     peer = list(CONTENDERS)[-1]
     fastest = min(value for (name, _), value in seconds.items() if name == peer)
-    rows = [{"model": name, "precision": word, "ms": 1e3 * value, "pairs/s": size / value,
-             "peak MiB": peak_memory(three_steps, name, scale, size, precisions[word]),
-             "parameters": sum(p.numel() for p in runs[name, word][0].parameters()),
-             "times transformers": fastest / value, "times transformers, same precision": seconds[peer, word] / value}
-            for (name, word), value in seconds.items()]
-    table = Table(title=f"BLIP-2 stage 1, one training step, scale {scale}: batch {size}, {torch.get_num_threads()} threads")
+    rows = [
+        {
+            "model": name,
+            "precision": word,
+            "ms": 1e3 * value,
+            "pairs/s": size / value,
+            "peak MiB": peak_memory(three_steps, name, scale, size, precisions[word]),
+            "parameters": sum(p.numel() for p in runs[name, word][0].parameters()),
+            "times transformers": fastest / value,
+            "times transformers, same precision": seconds[peer, word] / value,
+        }
+        for (name, word), value in seconds.items()
+    ]
+    table = Table(
+        title=f"BLIP-2 stage 1, one training step, scale {scale}: batch {size}, {torch.get_num_threads()} threads"
+    )
     for heading in ("model", "precision", "ms", "pairs/s", "peak MiB", "speed-up"):
-        table.add_column(heading, justify="left" if heading in ("model", "precision") else "right", no_wrap=True)
+        table.add_column(
+            heading, justify="left" if heading in ("model", "precision") else "right", no_wrap=True
+        )
     for row in rows:
-        table.add_row(row["model"], row["precision"], f"{row['ms']:.1f}", f"{row['pairs/s']:,.0f}", f"{row['peak MiB']:.0f}",
-                      f"{row['times transformers, same precision']:.2f}", style="bold" if row["model"] == "ours" else None)
+        table.add_row(
+            row["model"],
+            row["precision"],
+            f"{row['ms']:.1f}",
+            f"{row['pairs/s']:,.0f}",
+            f"{row['peak MiB']:.0f}",
+            f"{row['times transformers, same precision']:.2f}",
+            style="bold" if row["model"] == "ours" else None,
+        )
     Console(width=120).print(table)
-    print("speed-up: over the losses built on transformers' model, at the same precision. MiB: peak memory of three steps.")
-    write_results("speed_qformer", rows, batch=size, scale=scale)
+    print(
+        "speed-up: over the losses built on transformers' model, at the same precision. MiB: peak memory of three steps."
+    )
+    save_results("speed_qformer", rows, batch=size, scale=scale)

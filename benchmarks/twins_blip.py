@@ -21,13 +21,12 @@ from dataclasses import asdict, replace
 import torch
 import typer
 
+from teaching import minimal_pairs as looking
 from vlmcourse import recipes
-from vlmcourse.lab.evaluate import measured_before, write_results
-from vlmcourse.lab.train import Scale
+from vlmcourse.evaluation import measured_before, save_results
 from vlmcourse.papers.blip import SHARING
 from vlmcourse.papers.blip_tasks import Answering, Comparing, Talking
 from vlmcourse.recipes import capfilt as cleaning
-from vlmcourse.recipes import closely as looking
 from vlmcourse.recipes.blip_tasks import (
     Dialogues,
     Questions,
@@ -38,6 +37,7 @@ from vlmcourse.recipes.blip_tasks import (
     talk_report,
     tuned,
 )
+from vlmcourse.training.scale import Scale
 
 app = typer.Typer(add_completion=False)
 
@@ -50,9 +50,22 @@ def shorter(size: Scale) -> Scale:
 def sharing(size: Scale, name: str, seed: int) -> dict:
     torch.set_num_threads(1)
     size = shorter(size)
-    model = recipes.blip(size, seed, vision=recipes.clip(size).model.vision, apart=SHARING[name]).model
-    text = {id(p): p.numel() for part in (model.encoder, model.decoder, model.head) for p in part.parameters()}
-    return _said({"row": name, "seed": seed, "text parameters": sum(text.values()), **recipes.blip_report(model)})
+    model = recipes.blip(
+        size, seed, vision=recipes.clip(size).model.vision, apart=SHARING[name]
+    ).model
+    text = {
+        id(p): p.numel()
+        for part in (model.encoder, model.decoder, model.head)
+        for p in part.parameters()
+    }
+    return _said(
+        {
+            "row": name,
+            "seed": seed,
+            "text parameters": sum(text.values()),
+            **recipes.blip_report(model),
+        }
+    )
 
 
 def capfilt(size: Scale, name: str, seed: int) -> dict:
@@ -60,7 +73,9 @@ def capfilt(size: Scale, name: str, seed: int) -> dict:
     torch.set_num_threads(1)
     made = cleaning.capfilt(size, seed)
     report = cleaning.again(made.rows[name], size, seed)[1]
-    return _said({"row": name, "seed": seed, "pairs": len(made.rows[name]), **report, "filter": made.report})
+    return _said(
+        {"row": name, "seed": seed, "pairs": len(made.rows[name]), **report, "filter": made.report}
+    )
 
 
 def writing(size: Scale, name: str, seed: int) -> dict:
@@ -69,8 +84,16 @@ def writing(size: Scale, name: str, seed: int) -> dict:
     made = cleaning.capfilt(size, seed, beams=3 if name == "beam" else None)
     report = cleaning.again(made.rows["C and F"], size, seed)[1]
     different = len({text for _, text in made.synthetic.rows}) / len(made.synthetic)
-    return _said({"row": name, "seed": seed, "noise ratio": made.report["synthetic"]["noise before"],
-                  "thrown out": made.report["synthetic"]["thrown out"], "different captions": different, **report})
+    return _said(
+        {
+            "row": name,
+            "seed": seed,
+            "noise ratio": made.report["synthetic"]["noise before"],
+            "thrown out": made.report["synthetic"]["thrown out"],
+            "different captions": different,
+            **report,
+        }
+    )
 
 
 def tasks(size: Scale, name: str, seed: int) -> dict:
@@ -80,11 +103,17 @@ def tasks(size: Scale, name: str, seed: int) -> dict:
     pixels = size.image_size
     if name == "answers":
         model = tuned(name, Answering(blip), Questions(size=pixels, seed=seed), size, seed)
-        found = {kind: asdict(one) for kind, one in answer_report(model).items()} | {"films": film_report(blip, model)}
+        found = {kind: asdict(one) for kind, one in answer_report(model).items()} | {
+            "films": film_report(blip, model)
+        }
     elif name == "two pictures":
-        found = compare_report(tuned("comparing", Comparing(blip), Statements(size=pixels, seed=seed), size, seed))
+        found = compare_report(
+            tuned("comparing", Comparing(blip), Statements(size=pixels, seed=seed), size, seed)
+        )
     else:
-        found = talk_report(tuned("talking", Talking(blip), Dialogues(size=pixels, seed=seed), size, seed))
+        found = talk_report(
+            tuned("talking", Talking(blip), Dialogues(size=pixels, seed=seed), size, seed)
+        )
     return _said({"row": name, "seed": seed, **found})
 
 
@@ -92,7 +121,14 @@ def closely(size: Scale, name: str, seed: int) -> dict:
     """Exchanged things told apart."""
     torch.set_num_threads(1)
     made = looking.closely(size, seed, contrast=name == "with contrast")
-    return _said({"row": name, "seed": seed, "seconds": made.history[-1].seconds, **looking.close_report(made.model)})
+    return _said(
+        {
+            "row": name,
+            "seed": seed,
+            "seconds": made.history[-1].seconds,
+            **looking.close_report(made.model),
+        }
+    )
 
 
 def _said(row: dict) -> dict:
@@ -100,31 +136,48 @@ def _said(row: dict) -> dict:
     return row
 
 
-PARTS = {"sharing": (sharing, tuple(SHARING)), "capfilt": (capfilt, ("noisy", "F", "C", "C and F")),
-         "writing": (writing, ("beam", "nucleus")), "tasks": (tasks, ("answers", "two pictures", "dialogues")),
-         "closely": (closely, ("with contrast", "without contrast"))}
+PARTS = {
+    "sharing": (sharing, tuple(SHARING)),
+    "capfilt": (capfilt, ("noisy", "F", "C", "C and F")),
+    "writing": (writing, ("beam", "nucleus")),
+    "tasks": (tasks, ("answers", "two pictures", "dialogues")),
+    "closely": (closely, ("with contrast", "without contrast")),
+}
 
 
 @app.command()
-def main(scale: str = "laptop", only: list[str] = typer.Option(list(PARTS), help="Which parts to measure."),
-         seeds: int | None = None, workers: int = 2, fresh: bool = False) -> None:
+def main(
+    scale: str = "laptop",
+    only: list[str] = typer.Option(list(PARTS), help="Which parts to measure."),
+    seeds: int | None = None,
+    workers: int = 2,
+    fresh: bool = False,
+) -> None:
     """Trains and measures what isn't measured yet (of the parts asked for: all, if `fresh`); writes after each row."""
     size, name = Scale.named(scale), "twins_blip" + ("_smoke" if scale == "smoke" else "")
     if {"sharing", "tasks", "closely"} & set(only):
         recipes.clip(size)  # once, before the workers ask for it
     facts = {"scale": scale, "steps": cleaning.steps_of(size)}
     before = measured_before(name, **facts)
-    measured: dict[str, list[dict]] = {part: [] if fresh and part in only else
-                                       before.get("rows" if part == "sharing" else part, []) for part in PARTS}
+    measured: dict[str, list[dict]] = {
+        part: []
+        if fresh and part in only
+        else before.get("rows" if part == "sharing" else part, [])
+        for part in PARTS
+    }
     with ProcessPoolExecutor(workers) as pool:
         for part in only:  # one after the other: rows of a part share stages
             (work, rows), known = PARTS[part], {(one["row"], one["seed"]) for one in measured[part]}
-            jobs = [pool.submit(work, size, row, seed) for seed in range(seeds or size.seeds) for row in rows
-                    if (row, seed) not in known]
+            jobs = [
+                pool.submit(work, size, row, seed)
+                for seed in range(seeds or size.seeds)
+                for row in rows
+                if (row, seed) not in known
+            ]
             for job in jobs:
                 measured[part].append(job.result())
                 others = {other: rows for other, rows in measured.items() if other != "sharing"}
-                kept = write_results(name, measured["sharing"], **others, **facts)
+                kept = save_results(name, measured["sharing"], **others, **facts)
                 print(f"Kept {kept}", flush=True)
 
 

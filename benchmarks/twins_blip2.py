@@ -19,57 +19,85 @@ from functools import partial
 import torch
 import typer
 
-from vlmcourse import recipes
-from vlmcourse.lab import world
-from vlmcourse.lab.evaluate import exact, measured_before, named_rightly, write_results
-from vlmcourse.lab.train import Scale
-from vlmcourse.lab.world.prompts import others, unseen
+from teaching.interface import Alone
+from vlmcourse import recipes, world
+from vlmcourse.evaluation import exact, measured_before, named_rightly, save_results
 from vlmcourse.parts.language import freeze
 from vlmcourse.parts.tuning import trainable
 from vlmcourse.recipes import blip2 as recipe
-from vlmcourse.recipes.answering import Alone
 from vlmcourse.recipes.frozen import ALONE, asked, caption_report, sentence, solved
+from vlmcourse.training.scale import Scale
+from vlmcourse.world.prompts import others, unseen
 
 app = typer.Typer(add_completion=False)
 SEEING, KNOWING = ("what", "colour", "presence"), ("category", "place", "purpose")
 PARTS = ("rows", "beside", "queries")
-CONTROLS: tuple[tuple[str, dict], ...] = (("questions", {}), ("questions, blind", {"view": unseen}),
-                                          ("questions, shuffled", {"shuffled": True}))
+CONTROLS: tuple[tuple[str, dict], ...] = (
+    ("questions", {}),
+    ("questions, blind", {"view": unseen}),
+    ("questions, shuffled", {"shuffled": True}),
+)
 FEWER = {"1 query": 1, "2 queries": 2, "4 queries": 4}
 
 
 def learnt(history) -> dict:
     """The training loss at the end, and how long it took."""
     last = history[-50:]
-    return {"training loss": sum(step.loss for step in last) / len(last), "seconds": history[-1].seconds}
+    return {
+        "training loss": sum(step.loss for step in last) / len(last),
+        "seconds": history[-1].seconds,
+    }
 
 
 def said(model, size: Scale, count: int) -> dict:
     """Captions and questions, as the model sees, blind, and with shuffled pictures."""
-    found: dict = {"captions": recipe.caption_scores(model, size.image_size, count),
-                   "captions, blind": recipe.caption_scores(model, size.image_size, count, unseen)}
+    found: dict = {
+        "captions": recipe.caption_scores(model, size.image_size, count),
+        "captions, blind": recipe.caption_scores(model, size.image_size, count, unseen),
+    }
     for name, options in CONTROLS:
-        found[name] = {kind: recipe.answered_rightly(model, size.image_size, kind, count, **options)
-                       for kind in SEEING + KNOWING}
+        found[name] = {
+            kind: recipe.answered_rightly(model, size.image_size, kind, count, **options)
+            for kind in SEEING + KNOWING
+        }
     return found
 
 
-def row(name: str, size: Scale, seed: int, vision, count: int, queries: int | None = None, with_stage1: bool = True) -> dict:
+def row(
+    name: str,
+    size: Scale,
+    seed: int,
+    vision,
+    count: int,
+    queries: int | None = None,
+    with_stage1: bool = True,
+) -> dict:
     """One row with one seed: both stages, or the second from an untrained Q-Former."""
     changes = {} if queries is None else {"queries": queries}
     found: dict = {"row": name, "seed": seed, "queries": queries or recipe.SIZES[size.name].queries}
     if with_stage1:
         first = recipe.stage1(size, seed, vision=vision, **changes)
         former = first.model.former
-        found["stage 1"] = {**learnt(first.history), "learns": trainable(first.model),
-                            **recipe.stage1_report(first.model, size.image_size, count),
-                            **{f"told apart, {swap.__name__}": recipe.told_apart(first.model, size.image_size, swap, count)
-                               for swap in (world.swaps.exchanged, world.swaps.repainted)}}
+        found["stage 1"] = {
+            **learnt(first.history),
+            "learns": trainable(first.model),
+            **recipe.stage1_report(first.model, size.image_size, count),
+            **{
+                f"told apart, {swap.__name__}": recipe.told_apart(
+                    first.model, size.image_size, swap, count
+                )
+                for swap in (world.minimal_pairs.exchanged, world.minimal_pairs.repainted)
+            },
+        }
     else:
         former = recipe.new_former(recipe.former_config(size, **changes), seed)
     second = recipe.blip2(size, seed, vision=vision, former=former)
-    found |= {**learnt(second.history), "learns": trainable(second.model), **said(second.model, size, count),
-              "curve": {step.step: step.loss for step in second.history[24::25]}}
+    found |= {
+        **learnt(second.history),
+        "learns": trainable(second.model),
+        **said(second.model, size, count),
+        "curve": {step.step: step.loss for step in second.history[24::25]},
+    }
     print(found, flush=True)
     return found
 
@@ -77,11 +105,21 @@ def row(name: str, size: Scale, seed: int, vision, count: int, queries: int | No
 def frozen(size: Scale, seed: int, count: int) -> dict:
     """Frozen, trained as stage 2 is."""
     sizes = recipe.SIZES[size.name]
-    made = recipes.frozen(size, seed, lm=freeze(recipes.language(size).model.lm), steps=sizes.language_steps)
-    found = {"row": "Frozen", "seed": seed, **learnt(made.history), "learns": trainable(made.model),
-             "captions": caption_report(made.model, count), "captions, blind": caption_report(made.model, count, unseen)}
+    made = recipes.frozen(
+        size, seed, lm=freeze(recipes.language(size).model.lm), steps=sizes.language_steps
+    )
+    found = {
+        "row": "Frozen",
+        "seed": seed,
+        **learnt(made.history),
+        "learns": trainable(made.model),
+        "captions": caption_report(made.model, count),
+        "captions, blind": caption_report(made.model, count, unseen),
+    }
     for name, options in CONTROLS:
-        found[name] = {kind: solved(made.model, asked(kind, 0, count), **options) for kind in SEEING + KNOWING}
+        found[name] = {
+            kind: solved(made.model, asked(kind, 0, count), **options) for kind in SEEING + KNOWING
+        }
     print(found, flush=True)
     return found
 
@@ -89,9 +127,17 @@ def frozen(size: Scale, seed: int, count: int) -> dict:
 def blip(size: Scale, seed: int, count: int) -> dict:
     """BLIP, trained as stage 2 is, with all its three losses."""
     pairs = world.Pairs("train", size.image_size, seed, ALONE, sentence)
-    made = recipes.blip(size, seed, vision=recipes.clip(size).model.vision, pairs=pairs,
-                        steps=recipe.SIZES[size.name].language_steps)
-    asks, scenes = Alone("BLIP", made.model, size.image_size), [world.sample("test", index, 0, ALONE) for index in range(count)]
+    made = recipes.blip(
+        size,
+        seed,
+        vision=recipes.clip(size).model.vision,
+        pairs=pairs,
+        steps=recipe.SIZES[size.name].language_steps,
+    )
+    asks, scenes = (
+        Alone("BLIP", made.model, size.image_size),
+        [world.sample("test", index, 0, ALONE) for index in range(count)],
+    )
 
     def right(episodes: list, view=world.to_pixels, shuffled: bool = False) -> float:
         if shuffled:
@@ -99,42 +145,77 @@ def blip(size: Scale, seed: int, count: int) -> dict:
             episodes = [replace(one, prompt=prompt) for one, prompt in zip(episodes, shown)]
         return exact(asks.choose(episodes, view), [one.answer for one in episodes])
 
-    found = {"row": "BLIP", "seed": seed, **learnt(made.history), "learns": trainable(made.model),
-             "captions": named_rightly(asks.captions(scenes), scenes),
-             "captions, blind": named_rightly(asks.captions(scenes, unseen), scenes)}
+    found = {
+        "row": "BLIP",
+        "seed": seed,
+        **learnt(made.history),
+        "learns": trainable(made.model),
+        "captions": named_rightly(asks.captions(scenes), scenes),
+        "captions, blind": named_rightly(asks.captions(scenes, unseen), scenes),
+    }
     for name, options in CONTROLS:
         found[name] = {kind: right(asked(kind, 0, count), **options) for kind in SEEING + KNOWING}
     print(found, flush=True)
     return found
 
 
-def planned(size: Scale, vision, count: int, seeds: int) -> dict[str, dict[tuple[str, int], Callable[[], dict]]]:
+def planned(
+    size: Scale, vision, count: int, seeds: int
+) -> dict[str, dict[tuple[str, int], Callable[[], dict]]]:
     """Part -> (row, seed) -> what measures it."""
     numbers = range(seeds or size.seeds)
-    return {"rows": {(name, seed): partial(row, name, size, seed, vision, count, with_stage1=name == "both stages")
-                     for seed in numbers for name in ("both stages", "stage 2 alone")},
-            "beside": {(name, seed): partial(work, size, seed, count)
-                       for seed in numbers for name, work in (("Frozen", frozen), ("BLIP", blip))},
-            "queries": {(name, seed): partial(row, name, size, seed, vision, count, queries)
-                        for seed in numbers for name, queries in FEWER.items()}}
+    return {
+        "rows": {
+            (name, seed): partial(
+                row, name, size, seed, vision, count, with_stage1=name == "both stages"
+            )
+            for seed in numbers
+            for name in ("both stages", "stage 2 alone")
+        },
+        "beside": {
+            (name, seed): partial(work, size, seed, count)
+            for seed in numbers
+            for name, work in (("Frozen", frozen), ("BLIP", blip))
+        },
+        "queries": {
+            (name, seed): partial(row, name, size, seed, vision, count, queries)
+            for seed in numbers
+            for name, queries in FEWER.items()
+        },
+    }
 
 
 @app.command()
-def main(scale: str = "laptop", only: list[str] = typer.Option(list(PARTS), help="Which parts to measure."),
-         count: int = 256, threads: int = 1, seeds: int = typer.Option(0, help="How many; 0: the scale's."),
-         fresh: bool = typer.Option(False, help="Measure anew what is measured already.")) -> None:
+def main(
+    scale: str = "laptop",
+    only: list[str] = typer.Option(list(PARTS), help="Which parts to measure."),
+    count: int = 256,
+    threads: int = 1,
+    seeds: int = typer.Option(0, help="How many; 0: the scale's."),
+    fresh: bool = typer.Option(False, help="Measure anew what is measured already."),
+) -> None:
     """Trains and measures what isn't measured yet; writes after each row."""
     torch.set_num_threads(threads)
     size, name = Scale.named(scale), "twins_blip2" + ("_smoke" if scale == "smoke" else "")
-    facts = {"scale": scale, "count": count,
-             "chance": {kind: sum(1 / len(one.choices) for one in asked(kind, 0, 32)) / 32 for kind in SEEING + KNOWING}}
+    facts = {
+        "scale": scale,
+        "count": count,
+        "chance": {
+            kind: sum(1 / len(one.choices) for one in asked(kind, 0, 32)) / 32
+            for kind in SEEING + KNOWING
+        },
+    }
     before = measured_before(name, **facts)
     kept = {part: [] if fresh and part in only else before.get(part, []) for part in PARTS}
     for part, rows in planned(size, recipe.tower(size), count, seeds).items():
         for (row_name, seed), measure in rows.items():
-            if part in only and not any(one["row"] == row_name and one["seed"] == seed for one in kept[part]):
+            if part in only and not any(
+                one["row"] == row_name and one["seed"] == seed for one in kept[part]
+            ):
                 kept[part].append(measure())
-                write_results(name, kept["rows"], **facts, beside=kept["beside"], queries=kept["queries"])
+                save_results(
+                    name, kept["rows"], **facts, beside=kept["beside"], queries=kept["queries"]
+                )
 
 
 if __name__ == "__main__":

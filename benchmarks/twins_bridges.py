@@ -2,7 +2,7 @@
 
     python -m benchmarks.twins_bridges [--scale smoke|laptop|gpu] [--seeds 3] [--only Frozen] [--count 128] [--fresh]
 
-Rows: the bridges on the same pictures, captions, language model, steps, batches (recipes/bridges.py), BLIP asked through its
+Rows: the bridges on the same pictures, captions, language model, steps, batches (notebooks/teaching/connectors.py), BLIP asked through its
 matching head as well, and, on seed 0, lesson 08's Flamingo, whose pages hold several pictures. CLIP alone, the same tower without
 any bridge, is a row of its own: it names things, and cannot write. Trained stages are cached, and rows that are measured already
 are kept. Minutes a row at laptop scale on one core, training first: the two maps 4 each, Frozen 4, BLIP 12, BLIP-2 6, Flamingo 4;
@@ -20,39 +20,43 @@ import numpy as np
 import torch
 import typer
 
-from vlmcourse import recipes
-from vlmcourse.lab import tokens, world
-from vlmcourse.lab.evaluate import (
+from teaching import connectors, interface
+from teaching.interface import Bridge
+from vlmcourse import recipes, world
+from vlmcourse.evaluation import (
     accuracy,
     measured_before,
     named_rightly,
     nouns_right,
+    save_results,
     scene_graph_f1,
-    write_results,
     zero_shot,
 )
-from vlmcourse.lab.evaluate.probing import (
+from vlmcourse.evaluation.hallucination import invented
+from vlmcourse.evaluation.prompting import (
     chance,
     commonest,
-    hallucination,
-    invented,
     right,
     sensitivity,
     shot_curve,
     supports,
 )
-from vlmcourse.lab.train import Scale
-from vlmcourse.lab.world import pages, probes, shots
-from vlmcourse.lab.world.pages import Episode
-from vlmcourse.lab.world.prompts import unseen
-from vlmcourse.recipes import answering, bridges
-from vlmcourse.recipes.answering import Bridge
+from vlmcourse.training.scale import Scale
+from vlmcourse.world import corruptions, few_shot, pages, tokenizer
+from vlmcourse.world.pages import Episode
+from vlmcourse.world.prompts import unseen
 
 app = typer.Typer(add_completion=False)
 SHOTS = (0, 1, 2, 4, 8, 16)
 SEEING, KNOWING = ("what", "colour", "presence"), ("category", "place", "purpose")
-NAMES = {"linear": "CLIP + linear map", "mapped": "CLIP + MLP", "frozen": "Frozen", "blip": "BLIP",
-         "blip2": "BLIP-2", "flamingo": "Flamingo"}
+NAMES = {
+    "linear": "CLIP + linear map",
+    "mapped": "CLIP + MLP",
+    "frozen": "Frozen",
+    "blip": "BLIP",
+    "blip2": "BLIP-2",
+    "flamingo": "Flamingo",
+}
 ROWS = ("CLIP alone", *NAMES.values(), "BLIP, by match", "Flamingo, on pages")
 
 
@@ -63,13 +67,17 @@ def asked(kind: str, examples: int, count: int, things: tuple[int, int] = (1, 1)
 
 def named(examples: int, count: int) -> list[Episode]:
     """Fast binding of four invented names after so many examples."""
-    return [shots.binding("test", index, examples) for index in range(count)]
+    return [few_shot.binding("test", index, examples) for index in range(count)]
 
 
 def with_controls(model: Bridge, episodes: list[Episode]) -> dict[str, float]:
     """Accuracy, blind, and the two bars that need no picture: chance, and the commonest answer."""
-    return {"model": right(model.choose, episodes), "blind": right(lambda these: model.choose(these, unseen), episodes),
-            "chance": chance(episodes), "commonest answer": commonest(episodes)}
+    return {
+        "model": right(model.choose, episodes),
+        "blind": right(lambda these: model.choose(these, unseen), episodes),
+        "chance": chance(episodes),
+        "commonest answer": commonest(episodes),
+    }
 
 
 def captions(model: Bridge, count: int) -> dict:
@@ -77,20 +85,35 @@ def captions(model: Bridge, count: int) -> dict:
     for name, things in (("one thing", (1, 1)), ("two things", (2, 2))):
         scenes = [world.sample("test", index, 0, things) for index in range(count)]
         said, blind = model.captions(scenes), model.captions(scenes, unseen)
-        found[name] = {**named_rightly(said, scenes), "noun, blind": nouns_right(blind, scenes),
-                       "F1": scene_graph_f1(said, scenes).f1, "invented": invented(said, scenes)}
+        found[name] = {
+            **named_rightly(said, scenes),
+            "noun, blind": nouns_right(blind, scenes),
+            "F1": scene_graph_f1(said, scenes).f1,
+            "invented": invented(said, scenes),
+        }
     return found
 
 
 def without_examples(model: Bridge, count: int) -> dict:
     """What every model can be asked, BLIP too."""
     found = {kind: with_controls(model, asked(kind, 0, count)) for kind in (*SEEING, *KNOWING)}
-    found |= {"how many": with_controls(model, asked("how many", 0, count, (1, 4))),
-              "left or right": with_controls(model, asked("position", 0, count, (2, 2))),
-              "caption or exchanged": with_controls(model, probes.captions(world.swaps.exchanged, count)),
-              "caption or repainted": with_controls(model, probes.captions(world.swaps.repainted, count))}
-    return {"questions": found, "captions": captions(model, count),
-            "hallucination": {name: asdict(one) for name, one in hallucination(model.choose, count).items()}}
+    found |= {
+        "how many": with_controls(model, asked("how many", 0, count, (1, 4))),
+        "left or right": with_controls(model, asked("position", 0, count, (2, 2))),
+        "caption or exchanged": with_controls(
+            model, corruptions.captions(world.minimal_pairs.exchanged, count)
+        ),
+        "caption or repainted": with_controls(
+            model, corruptions.captions(world.minimal_pairs.repainted, count)
+        ),
+    }
+    return {
+        "questions": found,
+        "captions": captions(model, count),
+        "hallucination": {
+            name: asdict(one) for name, one in hallucination_scores(model.choose, count).items()
+        },
+    }
 
 
 def with_examples(model: Bridge, count: int) -> dict:
@@ -100,17 +123,33 @@ def with_examples(model: Bridge, count: int) -> dict:
     def make(kind: str, examples: int, number: int) -> list[Episode]:
         return asked(kind, examples, number) if kind else named(examples, number)
 
-    curves = {task: shot_curve(model.choose, lambda n, kind=kind: make(kind, n, count), SHOTS) for task, kind in
-              {**tasks, "what": "what", "presence": "presence"}.items()}
-    ordered = {task: sensitivity(model.choose, probes.orders(make(kind, 4, few))) for task, kind in tasks.items()}
-    chosen = sensitivity(model.choose, probes.lent(asked("category", 4, few), min(12, few - 1)))
-    sums = probes.sums(count)
-    return {"shots": {task: {str(n): value for n, value in curve.items()} for task, curve in curves.items()},
-            "supports": {task: supports(model.choose, make(kind, 4, count)) for task, kind in tasks.items()},
-            "order": {task: {**asdict(one), "spread": one.spread} for task, one in ordered.items()},
-            "examples": {**asdict(chosen), "spread": chosen.spread},
-            "sums": {"on signs": right(model.choose, sums), "in words": right(model.choose, probes.in_words(sums)),
-                     "chance": chance(sums)}}
+    curves = {
+        task: shot_curve(model.choose, lambda n, kind=kind: make(kind, n, count), SHOTS)
+        for task, kind in {**tasks, "what": "what", "presence": "presence"}.items()
+    }
+    ordered = {
+        task: sensitivity(model.choose, corruptions.orders(make(kind, 4, few)))
+        for task, kind in tasks.items()
+    }
+    chosen = sensitivity(
+        model.choose, corruptions.lent(asked("category", 4, few), min(12, few - 1))
+    )
+    sums = corruptions.sums(count)
+    return {
+        "shots": {
+            task: {str(n): value for n, value in curve.items()} for task, curve in curves.items()
+        },
+        "supports": {
+            task: supports(model.choose, make(kind, 4, count)) for task, kind in tasks.items()
+        },
+        "order": {task: {**asdict(one), "spread": one.spread} for task, one in ordered.items()},
+        "examples": {**asdict(chosen), "spread": chosen.spread},
+        "sums": {
+            "on signs": right(model.choose, sums),
+            "in words": right(model.choose, corruptions.in_words(sums)),
+            "chance": chance(sums),
+        },
+    }
 
 
 def clip_alone(size: Scale, count: int) -> dict:
@@ -121,59 +160,98 @@ def clip_alone(size: Scale, count: int) -> dict:
         found = accuracy(zero_shot(model.encode_image(pixels), recipes.noun_classes(model)), labels)
 
     def choose(episodes: list[Episode]) -> list[str]:
-        shown = world.to_pixels(np.stack([world.render(one.prompt[0], size.image_size) for one in episodes]))
+        shown = world.to_pixels(
+            np.stack([world.render(one.prompt[0], size.image_size) for one in episodes])
+        )
         with torch.no_grad():
             images = model.encode_image(shown)
-            return [one.choices[int((model.encode_text(tokens.encode(one.choices)) @ image).argmax())]
-                    for one, image in zip(episodes, images)]
+            return [
+                one.choices[
+                    int((model.encode_text(tokenizer.encode(one.choices)) @ image).argmax())
+                ]
+                for one, image in zip(episodes, images)
+            ]
 
-    apart = {f"caption or {name}": {"model": right(choose, probes.captions(swap, count)), "chance": 0.5}
-             for name, swap in (("exchanged", world.swaps.exchanged), ("repainted", world.swaps.repainted))}
+    apart = {
+        f"caption or {name}": {
+            "model": right(choose, corruptions.captions(swap, count)),
+            "chance": 0.5,
+        }
+        for name, swap in (
+            ("exchanged", world.minimal_pairs.exchanged),
+            ("repainted", world.minimal_pairs.repainted),
+        )
+    }
     return {"captions": {"one thing": {"noun": found}}, "questions": apart}
 
 
-def row(name: str, size: Scale, seed: int, count: int, made: Callable[[], bridges.Banks]) -> dict:
+def row(
+    name: str, size: Scale, seed: int, count: int, made: Callable[[], connectors.Banks]
+) -> dict:
     """Trains (or finds) and measures one row."""
     start = time.perf_counter()
     if name == "CLIP alone":
         found = clip_alone(size, count)
     else:
         key = {title: short for short, title in NAMES.items()}.get(name)
-        model = bridges.pages(size) if name == "Flamingo, on pages" else (
-            bridges.ALL[key](made()) if key else answering.matching(bridges.blip(made())))
-        found = {"learnt": model.learnt, "seconds": sum(step.seconds for step in model.steps if step.step == step.steps)}
-        if isinstance(model, answering.Matching):
-            found["hallucination"] = {kind: asdict(one) for kind, one in hallucination(model.choose, count).items()}
-            found["questions"] = {f"caption or {kind}": with_controls(model, probes.captions(swap, count)) for kind, swap in
-                                  (("exchanged", world.swaps.exchanged), ("repainted", world.swaps.repainted))}
+        model = (
+            connectors.pages(size)
+            if name == "Flamingo, on pages"
+            else (
+                connectors.ALL[key](made()) if key else interface.matching(connectors.blip(made()))
+            )
+        )
+        found = {
+            "learnt": model.learnt,
+            "seconds": sum(step.seconds for step in model.steps if step.step == step.steps),
+        }
+        if isinstance(model, interface.Matching):
+            found["hallucination"] = {
+                kind: asdict(one) for kind, one in hallucination_scores(model.choose, count).items()
+            }
+            found["questions"] = {
+                f"caption or {kind}": with_controls(model, corruptions.captions(swap, count))
+                for kind, swap in (
+                    ("exchanged", world.minimal_pairs.exchanged),
+                    ("repainted", world.minimal_pairs.repainted),
+                )
+            }
         else:
             found |= without_examples(model, count)
-            if not isinstance(model, answering.Alone):
+            if not isinstance(model, interface.Alone):
                 found |= with_examples(model, count)
     print(f"{name}, seed {seed}: {time.perf_counter() - start:.0f} s", flush=True)
     return {"row": name, "seed": seed, **found}
 
 
 @app.command()
-def main(scale: str = "laptop", seeds: int = 0, only: list[str] = typer.Option([], help="Names of rows; default: all."),
-         count: int = 0, fresh: bool = False) -> None:
+def main(
+    scale: str = "laptop",
+    seeds: int = 0,
+    only: list[str] = typer.Option([], help="Names of rows; default: all."),
+    count: int = 0,
+    fresh: bool = False,
+) -> None:
     """Trains and measures what isn't measured yet; writes after each row."""
     torch.set_num_threads(1)
     if unknown := set(only) - set(ROWS):
         raise ValueError(f"no row '{sorted(unknown)[0]}'; there are {', '.join(ROWS)}.")
     size, name = Scale.named(scale), "twins_bridges" + ("_smoke" if scale == "smoke" else "")
     count = count or (8 if scale == "smoke" else 128)
-    facts = {"scale": scale, "count": count, "budget": asdict(bridges.BUDGETS[size.name])}
+    facts = {"scale": scale, "count": count, "budget": asdict(connectors.BUDGETS[size.name])}
     kept = [] if fresh else measured_before(name, **facts).get("rows", [])
     for seed in range(seeds or (1 if scale == "smoke" else size.seeds)):
-        made = cache(partial(bridges.banks, size, seed))
+        made = cache(partial(connectors.banks, size, seed))
         for title in ROWS:
             once = title in ("CLIP alone", "Flamingo, on pages")
-            if (only and title not in only) or (once and seed) or any(
-                    one["row"] == title and one["seed"] == seed for one in kept):
+            if (
+                (only and title not in only)
+                or (once and seed)
+                or any(one["row"] == title and one["seed"] == seed for one in kept)
+            ):
                 continue
             kept.append(row(title, size, seed, count, made))
-            write_results(name, kept, **facts)
+            save_results(name, kept, **facts)
 
 
 if __name__ == "__main__":

@@ -15,9 +15,8 @@ import typer
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from vlmcourse import recipes
-from vlmcourse.lab import tokens, world
-from vlmcourse.lab.evaluate import (
+from vlmcourse import recipes, world
+from vlmcourse.evaluation import (
     accuracy,
     class_embeddings,
     embed,
@@ -25,18 +24,18 @@ from vlmcourse.lab.evaluate import (
     k_shot_probe,
     linear_probe,
     overlap,
-    results,
-    retrieval,
+    save_results,
     shift_curve,
     spread,
-    write_results,
     zero_shot,
 )
-from vlmcourse.lab.stages import train_or_load
-from vlmcourse.lab.train import Batches, Scale
-from vlmcourse.lab.world.noise import Noise, duplicated, generic, mismatched
 from vlmcourse.papers.clip import CLIP, image_tower
 from vlmcourse.recipes.clip import HELD_OUT
+from vlmcourse.training.batches import Batches
+from vlmcourse.training.scale import Scale
+from vlmcourse.training.stages import train_or_load
+from vlmcourse.world import tokenizer
+from vlmcourse.world.noise import Noise, duplicated, generic, mismatched
 
 SHOTS = (1, 2, 4, 8, 16)
 STRENGTHS = (0.1, 1.0)  # L2 of the probes: 0.01 was far worse
@@ -64,12 +63,22 @@ def supervised(size: Scale, seed: int) -> Supervised:
     pairs, names = world.Pairs("train", size.image_size, seed, (1, 1)), world.known_nouns()
 
     def labelled(indices: list[int]) -> dict:
-        return {"pixels": world.to_pixels(pairs.images(indices)),
-                "labels": torch.tensor([names.index(scene.words[0]) for scene in pairs.scenes(indices)])}
+        return {
+            "pixels": world.to_pixels(pairs.images(indices)),
+            "labels": torch.tensor(
+                [names.index(scene.words[0]) for scene in pairs.scenes(indices)]
+            ),
+        }
 
     config = recipes.clip_config(size)
-    return train_or_load("supervised", Supervised(config, len(names), seed), Batches(labelled, size.batch), size.steps,
-                         made_of={"config": str(config), "batch": size.batch}, seed=seed).model
+    return train_or_load(
+        "supervised",
+        Supervised(config, len(names), seed),
+        Batches(labelled, size.batch),
+        size.steps,
+        made_of={"config": str(config), "batch": size.batch},
+        seed=seed,
+    ).model
 
 
 def together(rows: list[dict[str, float]]) -> dict[str, dict]:
@@ -83,7 +92,10 @@ Labelled = tuple[torch.Tensor, torch.Tensor]
 def to_probe(model: CLIP, size: Scale, count: int) -> tuple[Labelled, Labelled]:
     """(features, labels) of `count` single things, to train a probe, and of others to test it."""
     count = count if size.name != "smoke" else 256
-    parts = recipes.singles(size.image_size, count, "train"), recipes.singles(size.image_size, min(count, 1024))
+    parts = (
+        recipes.singles(size.image_size, count, "train"),
+        recipes.singles(size.image_size, min(count, 1024)),
+    )
     train, test = ((features(model.vision, model, pixels), labels) for _, pixels, labels in parts)
     return train, test
 
@@ -98,9 +110,14 @@ def probes(model: CLIP, size: Scale) -> dict[str, float]:
     _, pixels, labels = recipes.singles(size.image_size, len(test[1]))
     with torch.no_grad():
         guessed = zero_shot(model.encode_image(pixels), recipes.noun_classes(model))
-    found = {"zero-shot": accuracy(guessed, labels), "linear probe": linear_probe(train, test, STRENGTHS)}
+    found = {
+        "zero-shot": accuracy(guessed, labels),
+        "linear probe": linear_probe(train, test, STRENGTHS),
+    }
     fewest = int(torch.bincount(train[1]).min())
-    return found | {f"{k}-shot probe": k_shot_probe(train, test, k).mean for k in SHOTS if k <= fewest}
+    return found | {
+        f"{k}-shot probe": k_shot_probe(train, test, k).mean for k in SHOTS if k <= fewest
+    }
 
 
 def prompts(model: CLIP, size: Scale) -> dict[str, float]:
@@ -108,12 +125,18 @@ def prompts(model: CLIP, size: Scale) -> dict[str, float]:
     _, pixels, labels = recipes.singles(size.image_size)
     with torch.no_grad():
         images = model.encode_image(pixels)
-    wordings = {**{template: (template,) for template in world.captions.PROMPTS}, "bare word": None,
-                "ensemble of all templates": world.captions.PROMPTS}
+    wordings = {
+        **{template: (template,) for template in world.captions.PROMPTS},
+        "bare word": None,
+        "ensemble of all templates": world.captions.PROMPTS,
+    }
     scores = {}
     for name, templates in wordings.items():
-        classes = (class_embeddings(model, world.known_nouns(), ("{}",), tokens.encode) if templates is None else
-                   recipes.noun_classes(model, templates))
+        classes = (
+            class_embeddings(model, world.known_nouns(), ("{}",), tokenizer.encode)
+            if templates is None
+            else recipes.noun_classes(model, templates)
+        )
         scores[name] = accuracy(zero_shot(images, classes), labels)
     return scores
 
@@ -122,8 +145,11 @@ def shifts(predictors: dict, size: Scale) -> dict[str, float]:
     """Accuracy in styles that training never showed (Fig. 13): {'CLIP zero-shot, grey': ...}."""
     pairs, _, labels = recipes.singles(size.image_size)
     images = pairs.images(range(len(labels)))
-    return {f"{name}, {style}": value for name, predict in predictors.items()
-            for style, value in shift_curve(predict, images, labels, tuple(world.STYLES)).items()}
+    return {
+        f"{name}, {style}": value
+        for name, predict in predictors.items()
+        for style, value in shift_curve(predict, images, labels, tuple(world.STYLES)).items()
+    }
 
 
 def duplicates(model: CLIP, size: Scale) -> dict[str, float]:
@@ -135,38 +161,69 @@ def duplicates(model: CLIP, size: Scale) -> dict[str, float]:
     near = overlap(images, embed(model, train, seen)[0], 0.95)
     captions = {train.truth(index) for index in seen}
     right = ((images @ texts.T).argmax(1) == torch.arange(len(images))).float()
-    return {"near-duplicate pictures": near.float().mean().item(),
-            "captions that training contains": sum(pairs.text(index) in captions for index in indices) / len(indices),
-            "R@1, all": right.mean().item(), "R@1, without near-duplicates": right[~near].mean().item() if (~near).any() else 0.0}
+    return {
+        "near-duplicate pictures": near.float().mean().item(),
+        "captions that training contains": sum(pairs.text(index) in captions for index in indices)
+        / len(indices),
+        "R@1, all": right.mean().item(),
+        "R@1, without near-duplicates": right[~near].mean().item() if (~near).any() else 0.0,
+    }
 
 
 def retrieval_of(model: CLIP, size: Scale) -> float:
     """Mean R@1 of both directions among held-out scenes."""
     pairs = world.Pairs("test", size.image_size)
-    found = retrieval(*embed(model, pairs, pairs.distinct(HELD_OUT)))
+    found = retrieval_recall(*embed(model, pairs, pairs.distinct(HELD_OUT)))
     return (found["image to text R@1"] + found["text to image R@1"]) / 2
 
 
 def noise_rows(small: Scale) -> list[dict]:
     """Mean R@1 after training on noisy pairs, at equal steps."""
-    kinds = [("clean", None), *((f"{share:.0%} mismatched", Noise(share, mismatched)) for share in (0.2, 0.4, 0.6)),
-             ("40% generic", Noise(0.4, generic)), ("40% duplicated captions", Noise(0.4, duplicated))]
-    return [{"pairs": name, "mean R@1": asdict(spread([
-        retrieval_of(recipes.clip(small, seed, pairs=recipes.training_pairs(small, seed, noise=noise)).model, small)
-        for seed in range(small.seeds)]))} for name, noise in kinds]
+    kinds = [
+        ("clean", None),
+        *((f"{share:.0%} mismatched", Noise(share, mismatched)) for share in (0.2, 0.4, 0.6)),
+        ("40% generic", Noise(0.4, generic)),
+        ("40% duplicated captions", Noise(0.4, duplicated)),
+    ]
+    return [
+        {
+            "pairs": name,
+            "mean R@1": asdict(
+                spread(
+                    [
+                        retrieval_of(
+                            recipes.clip(
+                                small, seed, pairs=recipes.training_pairs(small, seed, noise=noise)
+                            ).model,
+                            small,
+                        )
+                        for seed in range(small.seeds)
+                    ]
+                )
+            ),
+        }
+        for name, noise in kinds
+    ]
 
 
 def scaling_rows(small: Scale) -> list[dict]:
     """Linear probe and retrieval of ViTs and ResNets of growing width, at equal steps (Fig. 10)."""
     rows = []
-    for family, widths, changes in (("ViT", (32, 64, 128), {}), ("ResNet", (64, 128, 256), {"resnet": (1, 1, 1)})):
+    for family, widths, changes in (
+        ("ViT", (32, 64, 128), {}),
+        ("ResNet", (64, 128, 256), {"resnet": (1, 1, 1)}),
+    ):
         for width in widths:
             found, parameters = [], 0
             for seed in range(small.seeds):
                 model = recipes.clip(small, seed, vision_width=width, **changes).model
-                found.append({"linear probe": linear(model, small), "mean R@1": retrieval_of(model, small)})
+                found.append(
+                    {"linear probe": linear(model, small), "mean R@1": retrieval_of(model, small)}
+                )
                 parameters = sum(p.numel() for p in model.vision.parameters())
-            rows.append({"family": family, "width": width, "parameters": parameters, **together(found)})
+            rows.append(
+                {"family": family, "width": width, "parameters": parameters, **together(found)}
+            )
             print(rows[-1], flush=True)
     return rows
 
@@ -175,11 +232,20 @@ def tables(size: Scale, seed: int) -> dict[str, dict[str, float]]:
     """Every table that needs only the model of the lesson and its control trained on labels: one seed's column of each."""
     model, labels = recipes.clip(size, seed).model, supervised(size, seed)
     classes = recipes.noun_classes(model)
-    found = {"retrieval": recipes.clip_report(model), "probes": probes(model, size), "prompts": prompts(model, size),
-             "overlap": duplicates(model, size)}
+    found = {
+        "retrieval": recipes.clip_report(model),
+        "probes": probes(model, size),
+        "prompts": prompts(model, size),
+        "overlap": duplicates(model, size),
+    }
     with torch.no_grad():
-        found["shift"] = shifts({"CLIP zero-shot": lambda pixels: zero_shot(model.encode_image(pixels), classes),
-                                 "supervised": lambda pixels: labels(pixels).argmax(1)}, size)
+        found["shift"] = shifts(
+            {
+                "CLIP zero-shot": lambda pixels: zero_shot(model.encode_image(pixels), classes),
+                "supervised": lambda pixels: labels(pixels).argmax(1),
+            },
+            size,
+        )
     print(seed, found, flush=True)
     return found
 
@@ -189,26 +255,40 @@ def main_rows(size: Scale) -> dict:
     columns = [tables(size, seed) for seed in range(size.seeds)]
     random = recipes.new_clip(recipes.clip_config(size), 0).eval()
     return {name: together([column[name] for column in columns]) for name in columns[0]} | {
-        "untrained linear probe": linear(random, size)}
+        "untrained linear probe": linear(random, size)
+    }
 
 
 PARTS = ("tables", "noise", "scaling")
 
 
 @app.command()
-def main(scale: str = "laptop", only: list[str] = typer.Option(list(PARTS), help="Which parts to measure.")) -> None:
+def main(
+    scale: str = "laptop",
+    only: list[str] = typer.Option(list(PARTS), help="Which parts to measure."),
+) -> None:
     """Trains what is not in the cache, measures, writes results/twins_clip.json."""
     size = Scale.named(scale)
-    small = replace(size, width=64, heads=2, text_depth=2, batch=128, steps=900) if scale != "smoke" else size
+    small = (
+        replace(size, width=64, heads=2, text_depth=2, batch=128, steps=900)
+        if scale != "smoke"
+        else size
+    )
     name = "twins_clip" if scale != "smoke" else "twins_clip_smoke"
-    kept = results(name)["rows"][0] if set(only) != set(PARTS) else {}
+    kept = load_results(name)["rows"][0] if set(only) != set(PARTS) else {}
     measured = main_rows(size) if "tables" in only else {}
     if "noise" in only:
         measured["noise"] = noise_rows(small)
     if "scaling" in only:
         measured["scaling"] = scaling_rows(small)
-    path = write_results(name, [kept | measured], scale=scale, seeds=list(range(size.seeds)), steps=size.steps,
-                         small={"width": small.width, "steps": small.steps})
+    path = save_results(
+        name,
+        [kept | measured],
+        scale=scale,
+        seeds=list(range(size.seeds)),
+        steps=size.steps,
+        small={"width": small.width, "steps": small.steps},
+    )
     print(f"Kept {path}")
 
 

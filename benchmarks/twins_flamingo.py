@@ -20,14 +20,8 @@ import torch
 import typer
 from torch import Tensor, nn
 
-from vlmcourse import recipes
-from vlmcourse.lab import world
-from vlmcourse.lab.evaluate import measured_before, write_results
-from vlmcourse.lab.mixture import Accumulated, Mixed, RoundRobin
-from vlmcourse.lab.stages import seeded
-from vlmcourse.lab.train import Batches, Scale, fit
-from vlmcourse.lab.world import captions, shots
-from vlmcourse.lab.world.interleaved import Source, Web
+from vlmcourse import recipes, world
+from vlmcourse.evaluation import measured_before, save_results
 from vlmcourse.papers.flamingo import Flamingo, FlamingoConfig, GatedBlock, Resampler
 from vlmcourse.parts.language import freeze, fuse, layers
 from vlmcourse.parts.layers import Transformer
@@ -44,6 +38,13 @@ from vlmcourse.recipes.flamingo import (
     sources,
     stream,
 )
+from vlmcourse.training.batches import Batches
+from vlmcourse.training.fit import fit
+from vlmcourse.training.mixture import Accumulated, Mixed, RoundRobin
+from vlmcourse.training.scale import Scale
+from vlmcourse.training.stages import seeded
+from vlmcourse.world import captions, few_shot
+from vlmcourse.world.interleaved import Source, Web
 
 app = typer.Typer(add_completion=False)
 STEPS = {"smoke": 4, "laptop": 600, "gpu": 5000}
@@ -57,6 +58,7 @@ TASKS = {"knowledge questions": ("category", "place"), "seeing questions": ("wha
 
 
 # What other rows have in the place of Flamingo's parts.
+
 
 class Ungated(GatedBlock):
     """Tanh gating: no. The same block with its gates taken out."""
@@ -88,13 +90,17 @@ class Grafted(Flamingo):
         self.graft = Transformer(len(self.blocks), width, config.heads)
         self.norm = nn.LayerNorm(width)
 
-    def forward(self, ids: Tensor, cache=None, media: Tensor | None = None, real: Tensor | None = None) -> Tensor:
+    def forward(
+        self, ids: Tensor, cache=None, media: Tensor | None = None, real: Tensor | None = None
+    ) -> Tensor:
         media = torch.empty(0, 1, self.config.vision_width) if media is None else media
         self.agree(ids, len(media))
         real = torch.ones_like(ids, dtype=torch.bool) if real is None else real
         real = torch.cat([real, real.new_ones(len(ids), ids.shape[1] - real.shape[1])], dim=1)
         positions = (real.long().cumsum(1) - 1).clamp(min=0)
-        x = self.lm.model(inputs_embeds=self.embed(ids), attention_mask=real.long(), position_ids=positions).last_hidden_state
+        x = self.lm.model(
+            inputs_embeds=self.embed(ids), attention_mask=real.long(), position_ids=positions
+        ).last_hidden_state
         mask = causal(ids.shape[1]).dense() & real[:, None, None, :]
         for block, layer in zip(self.blocks.values(), self.graft.blocks):
             x = layer(block(x, *self.visible(ids, media)), mask)
@@ -127,13 +133,18 @@ class MLPResampler(nn.Module):
     def __init__(self, config: FlamingoConfig):
         super().__init__()
         self.times = nn.Parameter(0.1 * torch.randn(config.frames, config.vision_width))
-        self.layers = nn.Sequential(nn.LazyLinear(4 * config.vision_width), nn.GELU(),
-                                    nn.Linear(4 * config.vision_width, config.latents * config.vision_width))
+        self.layers = nn.Sequential(
+            nn.LazyLinear(4 * config.vision_width),
+            nn.GELU(),
+            nn.Linear(4 * config.vision_width, config.latents * config.vision_width),
+        )
         self.norm = nn.LayerNorm(config.vision_width)
 
     def forward(self, features: Tensor) -> Tensor:
         M, T, P, D = features.shape
-        flat = (features + self.times[:T, None]).mean(1).flatten(1)  # the order of frames is lost with the mean
+        flat = (
+            (features + self.times[:T, None]).mean(1).flatten(1)
+        )  # the order of frames is lost with the mean
         return self.norm(self.layers(flat).reshape(M, -1, D))
 
 
@@ -143,14 +154,16 @@ class TransformerResampler(nn.Module):
     def __init__(self, config: FlamingoConfig):
         super().__init__()
         self.start = Resampler(config)
-        self.layers = Transformer(config.resampler_depth, config.vision_width, config.resampler_heads)
+        self.layers = Transformer(
+            config.resampler_depth, config.vision_width, config.resampler_heads
+        )
         self.norm, self.latents = nn.LayerNorm(config.vision_width), config.latents
         del self.start.layers, self.start.norm
 
     def forward(self, features: Tensor) -> Tensor:
         features = (features + self.start.moments(features.shape[1])[:, None]).flatten(1, 2)
         x = torch.cat([self.start.latents.expand(len(features), -1, -1), features], dim=1)
-        return self.norm(self.layers(x)[:, :self.latents])
+        return self.norm(self.layers(x)[:, : self.latents])
 
 
 class Remembered(nn.Module):
@@ -165,12 +178,15 @@ class Remembered(nn.Module):
         keys = [hash(one.numpy().tobytes()) for one in pixels]
         new = {key: number for number, key in enumerate(keys) if key not in self.known}
         for part in torch.tensor(list(new.values()), dtype=torch.long).split(256):
-            self.known.update(zip([keys[number] for number in part.tolist()], self.tower(pixels[part])))
+            self.known.update(
+                zip([keys[number] for number in part.tolist()], self.tower(pixels[part]))
+            )
         return torch.stack([self.known[key] for key in keys])
 
 
 def noisy(web: Web) -> Callable[[int], tuple]:
     """Pairs -> LAION: short captions of which four in ten belong to another picture."""
+
     def page(index: int) -> tuple:
         draws = web.draws("noisy", index)
         said = web.several(index + 1) if draws.random() < 0.4 else web.several(index)
@@ -224,23 +240,44 @@ def towers(size: Scale) -> dict[str, nn.Module]:
     early = Tower(clip.vision)
     early.vit.transformer.blocks = early.vit.transformer.blocks[:1]
     untrained = Tower(recipes.new_clip(recipes.clip_config(size)).vision)
-    return {name: Remembered(freeze(tower)) for name, tower in
-            (("CLIP", Tower(clip.vision)), ("first block", early), ("untrained", untrained))}
+    return {
+        name: Remembered(freeze(tower))
+        for name, tower in (
+            ("CLIP", Tower(clip.vision)),
+            ("first block", early),
+            ("untrained", untrained),
+        )
+    }
 
 
 def asked(model: Flamingo, kinds: tuple[str, ...], examples: int, size: int, count: int) -> float:
     """Share of right answers to questions of these kinds, after so many solved ones."""
-    return float(np.mean([answered_rightly(model, [shots.solved(TEST, index, kind, examples) for index in range(count)], size)
-                          for kind in kinds]))
+    return float(
+        np.mean(
+            [
+                answered_rightly(
+                    model,
+                    [few_shot.solved(TEST, index, kind, examples) for index in range(count)],
+                    size,
+                )
+                for kind in kinds
+            ]
+        )
+    )
 
 
 def measured(model: Flamingo, size: int, count: int) -> dict[str, float]:
     """As the paper's five columns: captions, questions that need knowledge or not (after four examples), films, new names."""
-    found = {"captions, noun": captioned_rightly(model, size, count, web=TEST)["noun"],
-             **{task: asked(model, kinds, 4, size, count) for task, kinds in TASKS.items()},
-             "films, which way": answered_rightly(model, [one for _, one in shots.motions(TEST, count)], size),
-             "a new name, 8 shots": answered_rightly(
-                 model, [shots.binding("test", index, 8, among=WORDS) for index in range(count)], size)}
+    found = {
+        "captions, noun": captioned_rightly(model, size, count, web=TEST)["noun"],
+        **{task: asked(model, kinds, 4, size, count) for task, kinds in TASKS.items()},
+        "films, which way": answered_rightly(
+            model, [one for _, one in few_shot.motions(TEST, count)], size
+        ),
+        "a new name, 8 shots": answered_rightly(
+            model, [few_shot.binding("test", index, 8, among=WORDS) for index in range(count)], size
+        ),
+    }
     return found | {"overall": float(np.mean(list(found.values())))}
 
 
@@ -248,51 +285,97 @@ def run(row: Row, size: Scale, tower: nn.Module, seed: int, count: int) -> dict:
     """Trains and measures one row."""
     steps, web = STEPS[size.name], Web(seed=seed, pool=POOL[size.name], words=WORDS)
     see = Kept(tower, size.image_size)
-    data = {name: source for name, source in sources(size, see, web, share=2).items() if name not in row.without}
+    data = {
+        name: source
+        for name, source in sources(size, see, web, share=2).items()
+        if name not in row.without
+    }
     if row.noise:
         data["pairs"] = (Source(noisy(web), see), data["pairs"][1])
-    lm = recipes.language(size).model.lm if row.lm != "scratch" else recipes.new_language(size, seed).lm
+    lm = (
+        recipes.language(size).model.lm
+        if row.lm != "scratch"
+        else recipes.new_language(size, seed).lm
+    )
     lm = freeze(deepcopy(lm)) if row.lm == "frozen" else deepcopy(lm).requires_grad_(True)
-    reach = tuple(REACH * one for one in stream(lm))[row.changes.get("every", 1) - 1::row.changes.get("every", 1)]
+    reach = tuple(REACH * one for one in stream(lm))[
+        row.changes.get("every", 1) - 1 :: row.changes.get("every", 1)
+    ]
     with seeded(seed):
         model = row.model(flamingo_config(size, reach=reach, **row.changes), tower, lm, **row.parts)
-        model.resampler(see([(web.single(0),)])["features"])  # sizes that are known at the first use
+        model.resampler(
+            see([(web.single(0),)])["features"]
+        )  # sizes that are known at the first use
     mixed = Mixed(model, WEIGHTS, steps)
     mixture = RoundRobin(data, 1) if row.turns else Accumulated(data)
     taken, losses, before = [], [], time.perf_counter()
-    for step in fit(mixed, Batches(mixture.batch, 1), steps, LOOKING, seed=seed, precision=torch.float32):
+    for step in fit(
+        mixed, Batches(mixture.batch, 1), steps, LOOKING, seed=seed, precision=torch.float32
+    ):
         taken.append(time.perf_counter() - before)
         losses.append(step.losses)
         before = time.perf_counter()
     tail = losses[-50:]
-    found = {"group": row.group, "row": row.name, "seed": seed, "steps": steps, "paper": row.score,
-             "learns": sum(p.numel() for p in model.parameters() if p.requires_grad), "step time": float(np.median(taken)),
-             "first loss": losses[0], "last losses": {
-                 name: float(np.mean([one[name] for one in tail if name in one])) for name in data},
-             **measured(model, size.image_size, count)}
-    print({name: round(value, 3) if isinstance(value, float) else value for name, value in found.items()}, flush=True)
+    found = {
+        "group": row.group,
+        "row": row.name,
+        "seed": seed,
+        "steps": steps,
+        "paper": row.score,
+        "learns": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "step time": float(np.median(taken)),
+        "first loss": losses[0],
+        "last losses": {
+            name: float(np.mean([one[name] for one in tail if name in one])) for name in data
+        },
+        **measured(model, size.image_size, count),
+    }
+    print(
+        {
+            name: round(value, 3) if isinstance(value, float) else value
+            for name, value in found.items()
+        },
+        flush=True,
+    )
     return found
 
 
 @app.command()
-def main(scale: str = "laptop", seeds: int = 1, only: list[str] = typer.Option([], help="Names of rows; default: all."),
-         count: int = 128, fresh: bool = False) -> None:
+def main(
+    scale: str = "laptop",
+    seeds: int = 1,
+    only: list[str] = typer.Option([], help="Names of rows; default: all."),
+    count: int = 128,
+    fresh: bool = False,
+) -> None:
     """Trains and measures what isn't measured yet; writes after each row."""
     torch.set_num_threads(1)
     size, name = Scale.named(scale), "twins_flamingo" + ("_smoke" if scale == "smoke" else "")
-    facts = {"scale": scale, "count": count, "steps": STEPS[scale], "weights": WEIGHTS, "words": len(WORDS), "chance": {
-        "captions, noun": 1 / len(WORDS), "films, which way": 1 / 4, "a new name, 8 shots": 1 / 4}}
+    facts = {
+        "scale": scale,
+        "count": count,
+        "steps": STEPS[scale],
+        "weights": WEIGHTS,
+        "words": len(WORDS),
+        "chance": {
+            "captions, noun": 1 / len(WORDS),
+            "films, which way": 1 / 4,
+            "a new name, 8 shots": 1 / 4,
+        },
+    }
     kept = [] if fresh else measured_before(name, **facts).get("rows", [])
     seen, depth = towers(size), len(layers(recipes.language(size).model.lm))
     for seed in range(seeds):
         for row in ROWS:
-            if (only and row.name not in only) or any(one["row"] == row.name and one["seed"] == seed for one in kept):
+            if (only and row.name not in only) or any(
+                one["row"] == row.name and one["seed"] == seed for one in kept
+            ):
                 continue
             if row.changes.get("every", 1) > depth:
                 print(f"left out: {row.name}; this language model has {depth} layers.")
                 continue
             kept.append(run(row, size, seen[row.tower], seed, count))
-            write_results(name, kept, **facts)
+            save_results(name, kept, **facts)
 
 
 if __name__ == "__main__":

@@ -20,13 +20,10 @@ import torch
 import typer
 from torch.nn.functional import normalize
 
-from vlmcourse import recipes
-from vlmcourse.lab import tokens, world
-from vlmcourse.lab.evaluate import named_rightly, results, write_results
-from vlmcourse.lab.train import Scale
-from vlmcourse.lab.world.prompts import Captioned, pictures, unseen
+from teaching import smollm2
+from vlmcourse import recipes, world
+from vlmcourse.evaluation import load_results, named_rightly, save_results
 from vlmcourse.parts.language import freeze
-from vlmcourse.recipes import smollm2
 from vlmcourse.recipes.frozen import (
     ALONE,
     STOP,
@@ -38,13 +35,22 @@ from vlmcourse.recipes.frozen import (
     solved,
     solved_in_words,
 )
+from vlmcourse.training.scale import Scale
+from vlmcourse.world import tokenizer
+from vlmcourse.world.prompts import Captioned, pictures, unseen
 
 app = typer.Typer(add_completion=False)
 SHOTS = (0, 1, 2, 4, 8)
 SEEING_KINDS = ("what", "colour", "presence")
 KNOWING = ("category", "place", "purpose")
-NAMING = {"1 shot": {"shots": 1}, "2 shots": {"shots": 2}, "4 shots": {"shots": 4}, "1 shot, 1 repeat": {"shots": 1, "repeats": 1},
-          "1 shot, no induction": {"shots": 1, "induction": False}, "1 shot, 5 ways": {"shots": 1, "ways": 5}}
+NAMING = {
+    "1 shot": {"shots": 1},
+    "2 shots": {"shots": 2},
+    "4 shots": {"shots": 4},
+    "1 shot, 1 repeat": {"shots": 1, "repeats": 1},
+    "1 shot, no induction": {"shots": 1, "induction": False},
+    "1 shot, 5 ways": {"shots": 1, "ways": 5},
+}
 ROWS = ("Frozen", "smaller LM", "finetuned", "scratch", "train-blind", "VQA", "VQA-blind")
 
 
@@ -55,16 +61,26 @@ def steps(size: Scale) -> int:
 
 def small(size: Scale) -> Scale:
     """A language model a third as wide, with one layer less."""
-    return replace(size, language_width=max(32, size.language_width // 3), language_depth=max(1, size.language_depth - 1))
+    return replace(
+        size,
+        language_width=max(32, size.language_width // 3),
+        language_depth=max(1, size.language_depth - 1),
+    )
 
 
 def trained(name: str, size: Scale, seed: int):
     """The model of a row, and what it sees."""
     view = unseen if "blind" in name else world.to_pixels
-    lm = {"smaller LM": lambda: freeze(recipes.language(small(size)).model.lm),
-          "finetuned": lambda: recipes.language(size).model.lm.requires_grad_(True),
-          "scratch": lambda: recipes.new_language(size, seed).lm}.get(name)
-    data = recipes.answered(size, SEEING_KINDS, seed, view) if "VQA" in name else recipes.captioned(size, seed, view)
+    lm = {
+        "smaller LM": lambda: freeze(recipes.language(small(size)).model.lm),
+        "finetuned": lambda: recipes.language(size).model.lm.requires_grad_(True),
+        "scratch": lambda: recipes.new_language(size, seed).lm,
+    }.get(name)
+    data = (
+        recipes.answered(size, SEEING_KINDS, seed, view)
+        if "VQA" in name
+        else recipes.captioned(size, seed, view)
+    )
     return recipes.frozen(size, seed, lm=lm and lm(), data=data, steps=steps(size)), view
 
 
@@ -73,20 +89,39 @@ def row(name: str, size: Scale, seed: int, count: int) -> dict:
     torch.set_num_threads(1)
     made, view = trained(name, size, seed)
     model = made.model
-    found = {"row": name, "seed": seed, "learns": sum(p.numel() for p in model.parameters() if p.requires_grad),
-             "training loss": sum(step.loss for step in made.history[-50:]) / len(made.history[-50:])}
+    found = {
+        "row": name,
+        "seed": seed,
+        "learns": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "training loss": sum(step.loss for step in made.history[-50:]) / len(made.history[-50:]),
+    }
     if "VQA" not in name:
         found["captions"] = caption_report(model, count, view)
-    found["questions"] = {kind: {shots: solved(model, asked(kind, shots, count), view) for shots in SHOTS}
-                          for kind in SEEING_KINDS + KNOWING}
-    found["questions, written"] = {kind: {shots: solved(model, asked(kind, shots, count), view, written=True)
-                                          for shots in (0, 4)} for kind in SEEING_KINDS + KNOWING}
-    found["naming"] = {how: solved(model, named(count=count, **options), view) for how, options in NAMING.items()}
+    found["questions"] = {
+        kind: {shots: solved(model, asked(kind, shots, count), view) for shots in SHOTS}
+        for kind in SEEING_KINDS + KNOWING
+    }
+    found["questions, written"] = {
+        kind: {
+            shots: solved(model, asked(kind, shots, count), view, written=True) for shots in (0, 4)
+        }
+        for kind in SEEING_KINDS + KNOWING
+    }
+    found["naming"] = {
+        how: solved(model, named(count=count, **options), view) for how, options in NAMING.items()
+    }
     if name == "Frozen":
-        found["blind"] = {kind: solved(model, asked(kind, 0, count), unseen) for kind in SEEING_KINDS + KNOWING}
-        found["shuffled"] = {kind: solved(model, asked(kind, 0, count), shuffled=True) for kind in SEEING_KINDS + KNOWING}
+        found["blind"] = {
+            kind: solved(model, asked(kind, 0, count), unseen) for kind in SEEING_KINDS + KNOWING
+        }
+        found["shuffled"] = {
+            kind: solved(model, asked(kind, 0, count), shuffled=True)
+            for kind in SEEING_KINDS + KNOWING
+        }
         found["blind"]["naming"], found["shuffled"]["naming"] = (
-            solved(model, named(1, count), unseen), solved(model, named(1, count), shuffled=True))
+            solved(model, named(1, count), unseen),
+            solved(model, named(1, count), shuffled=True),
+        )
     print(found, flush=True)
     return found
 
@@ -94,9 +129,16 @@ def row(name: str, size: Scale, seed: int, count: int) -> dict:
 def in_words(size: Scale, count: int) -> dict:
     """What the language model answers when it reads two right words in the place of each picture: nobody can lend more."""
     lm = recipes.language(size).model
-    return {"questions": {kind: {shots: solved_in_words(lm, asked(kind, shots, count)) for shots in SHOTS}
-                          for kind in SEEING_KINDS + KNOWING},
-            "naming": {how: solved_in_words(lm, named(count=count, **options)) for how, options in NAMING.items()}}
+    return {
+        "questions": {
+            kind: {shots: solved_in_words(lm, asked(kind, shots, count)) for shots in SHOTS}
+            for kind in SEEING_KINDS + KNOWING
+        },
+        "naming": {
+            how: solved_in_words(lm, named(count=count, **options))
+            for how, options in NAMING.items()
+        },
+    }
 
 
 def nowhere(lm: torch.nn.Module) -> None:
@@ -108,8 +150,11 @@ def one_form(scene: world.Scene, draws: world.scenes.Draws) -> str:
     return f"{world.captions.detailed(scene, draws)} {STOP}"
 
 
-CONDITIONS = {"as in this course": (average_words, sentence), "start nowhere": (nowhere, sentence),
-              "full captions only": (average_words, one_form)}
+CONDITIONS = {
+    "as in this course": (average_words, sentence),
+    "start nowhere": (nowhere, sentence),
+    "full captions only": (average_words, one_form),
+}
 """Where the vectors start, and which captions they are trained on."""
 
 
@@ -122,41 +167,61 @@ def lending(condition: str, size: Scale, seed: int, count: int) -> dict:
     scenes = [world.sample("test", index, 0, ALONE) for index in range(count)]
     words = model.lm.get_input_embeddings().weight
     with torch.no_grad():
-        written = model.encode(pictures([(scene,) for scene in scenes], size.image_size)).reshape(count, 2, -1)
+        written = model.encode(pictures([(scene,) for scene in scenes], size.image_size)).reshape(
+            count, 2, -1
+        )
         nearest = (normalize(written, dim=-1) @ normalize(words, dim=-1).T).argmax(-1)  # (N, n)
-    own = torch.tensor([tokens.encode([scene.words[0]])[0, 1] for scene in scenes])
-    found = {"condition": condition, "seed": seed, "noun": caption_report(model, count)["noun"],
-             **{kind: solved(model, asked(kind, 0, count)) for kind in SEEING_KINDS + KNOWING},
-             "naming": solved(model, named(1, count)), "naming, no induction": solved(model, named(1, count, induction=False)),
-             "own word nearest": (nearest == own[:, None]).any(-1).float().mean().item(),
-             "length, in words": (written.norm(dim=-1).mean() / words.norm(dim=-1).mean()).item()}
+    own = torch.tensor([tokenizer.encode([scene.words[0]])[0, 1] for scene in scenes])
+    found = {
+        "condition": condition,
+        "seed": seed,
+        "noun": caption_report(model, count)["noun"],
+        **{kind: solved(model, asked(kind, 0, count)) for kind in SEEING_KINDS + KNOWING},
+        "naming": solved(model, named(1, count)),
+        "naming, no induction": solved(model, named(1, count, induction=False)),
+        "own word nearest": (nearest == own[:, None]).any(-1).float().mean().item(),
+        "length, in words": (written.norm(dim=-1).mean() / words.norm(dim=-1).mean()).item(),
+    }
     print(found, flush=True)
     return found
 
 
 def real(size: Scale, count: int) -> dict:
-    """SmolLM2 with the encoder of recipes.smollm2.train(): what a real language model changes. One seed."""
+    """SmolLM2 with the encoder of teaching.smollm2.train(): what a real language model changes. One seed."""
     lm, read = smollm2.smollm2()
     model = smollm2.trained(lm, read, size)
     scenes = [world.sample("test", index, 0, ALONE) for index in range(count)]
     eye, pairs = recipes.frozen(size).model, world.Pairs("train", size.image_size, 0, ALONE)
     before = smollm2.taught(smollm2.new_encoder(lm, read, size), eye, read, pairs).eval()
-    found = {"captions": named_rightly(smollm2.captions(model, read, scenes), scenes),
-             "captions, before training": named_rightly(smollm2.captions(before, read, scenes), scenes),
-             "captions, blind": named_rightly(smollm2.captions(model, read, scenes, unseen), scenes), "answers": {}}
+    found = {
+        "captions": named_rightly(smollm2.captions(model, read, scenes), scenes),
+        "captions, before training": named_rightly(smollm2.captions(before, read, scenes), scenes),
+        "captions, blind": named_rightly(smollm2.captions(model, read, scenes, unseen), scenes),
+        "answers": {},
+    }
     names = {how: named(count=2 * count, **NAMING[how]) for how in ("1 shot", "4 shots")}
-    asks = {**{f"{kind}, {shots} shots": (asked(kind, shots, count), smollm2.PLACE)
-               for kind, shots in (("colour", 0), ("presence", 0), ("presence", 4), ("category", 0))},
-            "naming, 4 shots": (names["4 shots"], smollm2.PLACE),
-            **{f"naming in plain English, {how}": ([smollm2.plainly(one) for one in those], smollm2.CALLED)
-               for how, those in names.items()}}
+    asks = {
+        **{
+            f"{kind}, {shots} shots": (asked(kind, shots, count), smollm2.PLACE)
+            for kind, shots in (("colour", 0), ("presence", 0), ("presence", 4), ("category", 0))
+        },
+        "naming, 4 shots": (names["4 shots"], smollm2.PLACE),
+        **{
+            f"naming in plain English, {how}": (
+                [smollm2.plainly(one) for one in those],
+                smollm2.CALLED,
+            )
+            for how, those in names.items()
+        },
+    }
     for name, (those, place) in asks.items():
         found["answers"][name] = {
             "SmolLM2": smollm2.solved(model, read, those, place=place),
             "shown grey": smollm2.solved(model, read, those, unseen, place=place),
             "shuffled pictures": smollm2.solved(model, read, those, shuffled=True, place=place),
             "described in words": smollm2.solved_in_words(model, read, those, place),
-            "chance": sum(1 / len(one.choices) for one in those) / len(those)}
+            "chance": sum(1 / len(one.choices) for one in those) / len(those),
+        }
         print(name, found["answers"][name], flush=True)
     return found
 
@@ -165,22 +230,45 @@ PARTS = ("rows", "lending", "real")
 
 
 @app.command()
-def main(scale: str = "laptop", only: list[str] = typer.Option(list(PARTS[:2]), help="Which of: rows, lending, real."),
-         count: int = 96, workers: int = 2) -> None:
+def main(
+    scale: str = "laptop",
+    only: list[str] = typer.Option(list(PARTS[:2]), help="Which of: rows, lending, real."),
+    count: int = 96,
+    workers: int = 2,
+) -> None:
     """Trains what is not in the cache, measures, writes results/twins_frozen.json."""
     size, name = Scale.named(scale), "twins_frozen" + ("_smoke" if scale == "smoke" else "")
     for one in (size, small(size)):
         recipes.language(one)  # once, before the workers ask for it
-    measured = {} if {"rows", "lending"} <= set(only) else results(name)
+    measured = {} if {"rows", "lending"} <= set(only) else load_results(name)
     with ProcessPoolExecutor(workers) as pool:
-        running = {part: [pool.submit(work, which, size, seed, count) for seed in range(size.seeds) for which in whichs]
-                   for part, work, whichs in (("rows", row, ROWS), ("lending", lending, CONDITIONS)) if part in only}
+        running = {
+            part: [
+                pool.submit(work, which, size, seed, count)
+                for seed in range(size.seeds)
+                for which in whichs
+            ]
+            for part, work, whichs in (("rows", row, ROWS), ("lending", lending, CONDITIONS))
+            if part in only
+        }
         measured |= {part: [one.result() for one in jobs] for part, jobs in running.items()}
     if "real" in only:
         measured["real"] = real(size, count // 3)  # each choice is read by itself
-    chance = {kind: sum(1 / len(one.choices) for one in asked(kind, 0, 32)) / 32 for kind in SEEING_KINDS + KNOWING}
-    kept = write_results(name, measured["rows"], lending=measured["lending"], real=measured.get("real"), scale=scale, count=count,
-                         steps=steps(size), chance=chance, words=in_words(size, count))
+    chance = {
+        kind: sum(1 / len(one.choices) for one in asked(kind, 0, 32)) / 32
+        for kind in SEEING_KINDS + KNOWING
+    }
+    kept = save_results(
+        name,
+        measured["rows"],
+        lending=measured["lending"],
+        real=measured.get("real"),
+        scale=scale,
+        count=count,
+        steps=steps(size),
+        chance=chance,
+        words=in_words(size, count),
+    )
     print(f"Kept {kept}")
 
 

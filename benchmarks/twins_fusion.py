@@ -26,23 +26,33 @@ import typer
 from torch import Tensor, nn
 
 from vlmcourse import recipes
-from vlmcourse.lab.evaluate import filling, results, spread, write_results
-from vlmcourse.lab.stages import seeded
-from vlmcourse.lab.train import Scale
-from vlmcourse.lab.world.noise import mismatched
-from vlmcourse.lab.world.regions import Regions, grid, nearly_right, things
+from vlmcourse.evaluation import load_results, masked, save_results, spread
 from vlmcourse.papers.vilbert import TwoStreams, ViLBERT
 from vlmcourse.parts.layers import PostNormBlock
 from vlmcourse.parts.masks import keys
+from vlmcourse.training.scale import Scale
+from vlmcourse.training.stages import seeded
+from vlmcourse.world.noise import mismatched
+from vlmcourse.world.regions import Regions, grid, nearly_right, things
 
 app = typer.Typer(add_completion=False)
-ROWS = ("two streams", "never meet", "one stream", "easy negatives", "grid", "VL-BERT from 0", "VL-BERT from 1")
+ROWS = (
+    "two streams",
+    "never meet",
+    "one stream",
+    "easy negatives",
+    "grid",
+    "VL-BERT from 0",
+    "VL-BERT from 1",
+)
 
 
 class NeverMeet(TwoStreams):
     """The weights that would look across look at their own stream. (The streams must be equally wide.)"""
 
-    def forward(self, image: Tensor, text: Tensor, is_region: Tensor, is_word: Tensor, meet=None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, image: Tensor, text: Tensor, is_region: Tensor, is_word: Tensor, meet=None
+    ) -> tuple[Tensor, Tensor]:
         regions, words = keys(is_region, 1).dense(), keys(is_word, 1).dense()
         for block in self.text_first:
             text = block(text, words)
@@ -58,14 +68,21 @@ class OneStream(nn.Module):
     def __init__(self, config):
         super().__init__()
         depth = config.text_first + 2 * config.meetings  # as many as a word passes in two streams
-        self.blocks = nn.ModuleList(PostNormBlock(config.text_width, config.text_heads, config.text_hidden, eps=config.eps)
-                                    for _ in range(depth))
+        self.blocks = nn.ModuleList(
+            PostNormBlock(config.text_width, config.text_heads, config.text_hidden, eps=config.eps)
+            for _ in range(depth)
+        )
 
-    def forward(self, image: Tensor, text: Tensor, is_region: Tensor, is_word: Tensor, meet=None) -> tuple[Tensor, Tensor]:
-        x, mask = torch.cat([image, text], dim=1), keys(torch.cat([is_region, is_word], dim=1), 1).dense()
+    def forward(
+        self, image: Tensor, text: Tensor, is_region: Tensor, is_word: Tensor, meet=None
+    ) -> tuple[Tensor, Tensor]:
+        x, mask = (
+            torch.cat([image, text], dim=1),
+            keys(torch.cat([is_region, is_word], dim=1), 1).dense(),
+        )
         for block in self.blocks:
             x = block(x, mask)
-        return x[:, :image.shape[1]], x[:, image.shape[1]:]
+        return x[:, : image.shape[1]], x[:, image.shape[1] :]
 
 
 ENCODERS = {"never meet": NeverMeet, "one stream": OneStream}
@@ -76,7 +93,7 @@ class Captions(Regions):
     """The same captions without their pictures."""
 
     def batch(self, indices: Sequence[int]) -> dict:
-        return filling.empty(super().batch(indices))
+        return masked.empty(super().batch(indices))
 
 
 class Kept:
@@ -90,7 +107,11 @@ class Kept:
     def batch(self, indices: Sequence[int]) -> dict:
         key = (self.pairs.noise.kind, self.pairs.seed, self.cut, tuple(indices))
         if key not in self.made:
-            self.made[key] = {name: value for name, value in self.data.batch(indices).items() if name not in ("pixels", "text")}
+            self.made[key] = {
+                name: value
+                for name, value in self.data.batch(indices).items()
+                if name not in ("pixels", "text")
+            }
         return self.made[key]
 
 
@@ -99,14 +120,26 @@ def trained(name: str, size: Scale, seed: int):
     if name.startswith("VL-BERT"):
         data, half = recipes.region_pairs(size, seed), max(1, size.vilbert_steps // 2)
         config = recipes.vlbert_config(size, visual_scale=float(name[-1]))
-        reader = recipes.fill_in("vlbert-captions", recipes.new_vlbert(replace(config, visual_scale=0.0), seed, data.namer),
-                                Captions(data.pairs, data.cut, data.namer), size, seed, half).model
+        reader = recipes.fill_in(
+            "vlbert-captions",
+            recipes.new_vlbert(replace(config, visual_scale=0.0), seed, data.namer),
+            Captions(data.pairs, data.cut, data.namer),
+            size,
+            seed,
+            half,
+        ).model
         model = recipes.new_vlbert(config, seed, data.namer)
-        new = {key: value for key, value in model.state_dict().items() if "visual" in key or "appearance" in key}
+        new = {
+            key: value
+            for key, value in model.state_dict().items()
+            if "visual" in key or "appearance" in key
+        }
         model.load_state_dict(reader.state_dict() | new)
         return recipes.fill_in("vlbert-fusion", model, data, size, seed, half, start=name)
     false = mismatched if name == "easy negatives" else nearly_right
-    data = recipes.region_pairs(size, seed, false=false, **({"cut": grid} if name == "grid" else {}))
+    data = recipes.region_pairs(
+        size, seed, false=false, **({"cut": grid} if name == "grid" else {})
+    )
     if name not in ENCODERS:
         return recipes.vilbert(size, seed, data=Kept(data))
     config = recipes.vilbert_config(size)
@@ -122,11 +155,15 @@ def row(name: str, size: Scale, seed: int, count: int) -> dict[str, float]:
     data = recipes.region_pairs(size, split="test", **({"cut": grid} if name == "grid" else {}))
     report = recipes.filling_report(model, data, count)
     if isinstance(model, ViLBERT):
-        report |= recipes.alignment_report(model, data, count) | recipes.retrieval_report(model, data, min(48, count))
-    first = made.history[:max(1, len(made.history) // 20)]
-    return report | {"parameters": sum(p.numel() for p in model.parameters()),
-                     "words, first step": made.history[0].losses["words"],
-                     "words, first twentieth": sum(step.losses["words"] for step in first) / len(first)}
+        report |= recipes.alignment_report(model, data, count) | recipes.retrieval_report(
+            model, data, min(48, count)
+        )
+    first = made.history[: max(1, len(made.history) // 20)]
+    return report | {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "words, first step": made.history[0].losses["words"],
+        "words, first twentieth": sum(step.losses["words"] for step in first) / len(first),
+    }
 
 
 def together(rows: list[dict[str, float]]) -> dict[str, dict]:
@@ -145,8 +182,13 @@ def one(name: str, size: Scale, seed: int, count: int) -> dict[str, float]:
 
 
 @app.command(help=__doc__)
-def main(scale: str = "laptop", seeds: int = 0, steps: int = 0, only: list[str] = typer.Option(list(ROWS)),
-         workers: int = 1) -> None:
+def main(
+    scale: str = "laptop",
+    seeds: int = 0,
+    steps: int = 0,
+    only: list[str] = typer.Option(list(ROWS)),
+    workers: int = 1,
+) -> None:
     """seeds, steps: fewer of them than the scale has; 0: as many. only: which rows (the others stay as they were kept)."""
     size = Scale.named(scale)
     size = replace(size, vilbert_steps=steps or size.vilbert_steps, seeds=seeds or size.seeds)
@@ -154,16 +196,25 @@ def main(scale: str = "laptop", seeds: int = 0, steps: int = 0, only: list[str] 
     kept = {}
     if set(only) != set(ROWS):
         with suppress(FileNotFoundError):  # nothing was kept yet
-            kept = results(name)["rows"][0]
+            kept = load_results(name)["rows"][0]
     for cut in (things, grid):  # once, before the workers ask for them
         recipes.namer(size, cut=cut)
     with ProcessPoolExecutor(workers) as pool:
         jobs = {row_name: [] for row_name in only}
         for seed, row_name in product(range(size.seeds), only):
             jobs[row_name].append(pool.submit(one, row_name, size, seed, count))
-        found = {row_name: together([job.result() for job in running]) for row_name, running in jobs.items()}
-    path = write_results(name, [kept | found], scale=scale, seeds=list(range(size.seeds)), steps=size.vilbert_steps,
-                         width=size.vilbert_width)
+        found = {
+            row_name: together([job.result() for job in running])
+            for row_name, running in jobs.items()
+        }
+    path = save_results(
+        name,
+        [kept | found],
+        scale=scale,
+        seeds=list(range(size.seeds)),
+        steps=size.vilbert_steps,
+        width=size.vilbert_width,
+    )
     print(f"Kept {path}")
 
 

@@ -20,14 +20,17 @@ import torch
 import typer
 from torch import nn
 
-from vlmcourse import recipes
-from vlmcourse.lab import tokens, world
-from vlmcourse.lab.evaluate import looking, next_words, results, write_results
-from vlmcourse.lab.train import Batches, Optimisation, Scale, Step, fit
-from vlmcourse.lab.world.texts import Documents, Sorting
+from vlmcourse import recipes, world
+from vlmcourse.evaluation import load_results, looking, next_words
 from vlmcourse.parts.language import LanguageModel, tiny
 from vlmcourse.parts.tuning import Adapters, BitFit, PromptTuning, trainable
 from vlmcourse.recipes.language import READING, in_words
+from vlmcourse.training.batches import Batches
+from vlmcourse.training.fit import Step, fit
+from vlmcourse.training.optimisation import Optimisation
+from vlmcourse.training.scale import Scale
+from vlmcourse.world import tokenizer
+from vlmcourse.world.documents import Documents, Sorting
 
 app = typer.Typer(add_completion=False)
 PARTS = ("phase", "flops", "tuning")
@@ -41,8 +44,16 @@ def phase(scale: Scale, seed: int) -> list[dict]:
     def look(step: Step) -> None:
         if step.step == 1 or step.step % max(1, scale.language_steps // 30) == 0:
             report = recipes.language_report(model, 256)
-            rows.append({"seed": seed, "step": step.step, "loss": step.loss, "binding": report["binding"],
-                         "facts": report["facts"], "repeats": repeats(model)})
+            rows.append(
+                {
+                    "seed": seed,
+                    "step": step.step,
+                    "loss": step.loss,
+                    "binding": report["binding"],
+                    "facts": report["facts"],
+                    "repeats": repeats(model),
+                }
+            )
             print(rows[-1], flush=True)
 
     recipes.language(scale, seed, model=model, watch=look, fresh=True)
@@ -51,8 +62,8 @@ def phase(scale: Scale, seed: int) -> list[dict]:
 
 def repeats(model: LanguageModel, count: int = 64) -> float:
     """Share of words of the second period of random repeated words that the model foretells: the induction score."""
-    made = [world.texts.repeats(world.Draws("test repeats", index)) for index in range(count)]
-    ids = tokens.encode(made)
+    made = [world.documents.repeats(world.Draws("test repeats", index)) for index in range(count)]
+    ids = tokenizer.encode(made)
     period = torch.tensor([text.split().index(text.split()[0], 1) for text in made])
     with looking(model):
         said = model(ids).argmax(-1)
@@ -61,19 +72,27 @@ def repeats(model: LanguageModel, count: int = 64) -> float:
     return (said[:, :-1] == ids[:, 1:])[second].float().mean().item()
 
 
-def at_equal_compute(flops: float, width: int, depth: int, batch: int = 16, length: int = 128) -> dict:
+def at_equal_compute(
+    flops: float, width: int, depth: int, batch: int = 16, length: int = 128
+) -> dict:
     """The loss on new documents of a model of this width, trained with so many floating-point operations (6 N D)."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    model = LanguageModel(tiny(len(tokens.tokenizer()), width, depth, max(1, width // 16)))
+    model = LanguageModel(tiny(len(tokenizer.world_tokenizer()), width, depth, max(1, width // 16)))
     size = sum(p.numel() for p in model.parameters())
     steps = round(flops / (6 * size * batch * length))
     batches = Batches(Documents(length=length).batch, batch)
     list(fit(model, batches, steps, READING, precision=torch.float32))
     test = Documents(split="test", length=length).batch(range(64))
     with torch.no_grad():
-        row = {"flops": flops, "width": width, "parameters": size, "steps": steps, "tokens": steps * batch * length,
-               "loss": model.losses(test)["next"].item()}
+        row = {
+            "flops": flops,
+            "width": width,
+            "parameters": size,
+            "steps": steps,
+            "tokens": steps * batch * length,
+            "loss": model.losses(test)["next"].item(),
+        }
     print(row, flush=True)
     return row
 
@@ -86,12 +105,27 @@ def tuned(name: str, seed: int, scale: Scale, steps: int) -> dict:
     model: nn.Module = WAYS[name](lm, scale)
     if steps and trainable(model):
         rate = 3e-2 if name.startswith("prompt") else 3e-3
-        list(fit(model, Batches(task.batch, 32), steps, Optimisation(rate, weight_decay=0.0), seed=seed,
-                 precision=torch.float32))
+        list(
+            fit(
+                model,
+                Batches(task.batch, 32),
+                steps,
+                Optimisation(rate, weight_decay=0.0),
+                seed=seed,
+                precision=torch.float32,
+            )
+        )
     learnt, held_out = task.split()
     facts = recipes.language_report(model, 2)["facts"]
-    row = {"way": name, "seed": seed, "learns": trainable(model), "of": sum(p.numel() for p in lm.parameters()),
-           "held-out nouns": right(model, task, held_out), "training nouns": right(model, task, learnt), "facts": facts}
+    row = {
+        "way": name,
+        "seed": seed,
+        "learns": trainable(model),
+        "of": sum(p.numel() for p in lm.parameters()),
+        "held-out nouns": right(model, task, held_out),
+        "training nouns": right(model, task, learnt),
+        "facts": facts,
+    }
     print(row, flush=True)
     return row
 
@@ -99,7 +133,9 @@ def tuned(name: str, seed: int, scale: Scale, steps: int) -> dict:
 def right(model: nn.Module, task: Sorting, words: list[str]) -> float:
     """Share of these nouns sorted rightly: the likeliest of the invented words of the task."""
     choices = list(task.meaning.values())
-    said = next_words(model, in_words([task.question(word) for word in words]), [choices] * len(words))
+    said = next_words(
+        model, in_words([task.question(word) for word in words]), [choices] * len(words)
+    )
     return sum(map(eq, said, map(task.answer, words))) / len(words)
 
 
@@ -120,23 +156,48 @@ WAYS: dict[str, Callable[[nn.Module, Scale], nn.Module]] = {
     "adapters, 2 wide": lambda lm, scale: Adapters(lm, 2),
     "adapters, 8 wide": lambda lm, scale: Adapters(lm, 8),
     "all weights": lambda lm, scale: LanguageModel(lm),
-    "all weights, never pretrained": _untrained}
+    "all weights, never pretrained": _untrained,
+}
 
 
 @app.command()
-def main(scale: str = "laptop", only: list[str] = typer.Option(list(PARTS), help="Which parts to measure."),
-         seeds: int = typer.Option(3, help="Pretraining runs of the part phase."), workers: int = 2) -> None:
+def main(
+    scale: str = "laptop",
+    only: list[str] = typer.Option(list(PARTS), help="Which parts to measure."),
+    seeds: int = typer.Option(3, help="Pretraining runs of the part phase."),
+    workers: int = 2,
+) -> None:
     """Measures, one thread a worker, and writes results/twins_language.json."""
-    size, name, small = Scale.named(scale), "twins_language" + ("_smoke" if scale == "smoke" else ""), scale == "smoke"
-    measured = results(name)["rows"][0] if set(only) != set(PARTS) else {}
+    size, name, small = (
+        Scale.named(scale),
+        "twins_language" + ("_smoke" if scale == "smoke" else ""),
+        scale == "smoke",
+    )
+    measured = load_results(name)["rows"][0] if set(only) != set(PARTS) else {}
     known = measured.get("phase", [])
     recipes.language(size)  # once, before the workers ask for it
-    budgets, widths = ((1e9,), (16, 32)) if small else ((3e11, 1e12, 3e12), (16, 24, 32, 48, 64, 96, 128))
-    work = {"phase": [(phase, size, seed) for seed in sorted({*range(seeds)} - {row["seed"] for row in known})],
-            "flops": [(at_equal_compute, budget, width, 1 if small else 3) for budget in budgets for width in widths],
-            "tuning": [(tuned, way, seed, size, 3 if small else 300) for way in WAYS for seed in range(size.seeds)]}
+    budgets, widths = (
+        ((1e9,), (16, 32)) if small else ((3e11, 1e12, 3e12), (16, 24, 32, 48, 64, 96, 128))
+    )
+    work = {
+        "phase": [
+            (phase, size, seed) for seed in sorted({*range(seeds)} - {row["seed"] for row in known})
+        ],
+        "flops": [
+            (at_equal_compute, budget, width, 1 if small else 3)
+            for budget in budgets
+            for width in widths
+        ],
+        "tuning": [
+            (tuned, way, seed, size, 3 if small else 300)
+            for way in WAYS
+            for seed in range(size.seeds)
+        ],
+    }
     with ProcessPoolExecutor(workers) as pool:
-        running = {part: [pool.submit(*job) for job in work[part]] for part in PARTS if part in only}
+        running = {
+            part: [pool.submit(*job) for job in work[part]] for part in PARTS if part in only
+        }
         measured |= {part: [one.result() for one in jobs] for part, jobs in running.items()}
     if "phase" in only:
         measured["phase"] = known + [row for rows in measured["phase"] for row in rows]

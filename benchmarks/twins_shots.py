@@ -23,21 +23,35 @@ import typer
 
 from benchmarks.twins_flamingo import POOL, STEPS, TASKS, TEST, WORDS, asked
 from vlmcourse import recipes
-from vlmcourse.lab.evaluate import measured_before, write_results
-from vlmcourse.lab.mixture import Accumulated, Mixed
-from vlmcourse.lab.train import Batches, Scale, fit
-from vlmcourse.lab.world import shots
-from vlmcourse.lab.world.interleaved import Part, Source, Web
-from vlmcourse.lab.world.pages import open_question
-from vlmcourse.lab.world.questions import ask
+from vlmcourse.evaluation import measured_before, save_results
 from vlmcourse.papers.flamingo import Flamingo
 from vlmcourse.parts.language import freeze
-from vlmcourse.recipes.flamingo import LOOKING, SIZES, WEIGHTS, Kept, Tower, answered_rightly, sources
+from vlmcourse.recipes.flamingo import (
+    LOOKING,
+    SIZES,
+    WEIGHTS,
+    Kept,
+    Tower,
+    answered_rightly,
+    sources,
+)
+from vlmcourse.training.batches import Batches
+from vlmcourse.training.fit import fit
+from vlmcourse.training.mixture import Accumulated, Mixed
+from vlmcourse.training.scale import Scale
+from vlmcourse.world import few_shot
+from vlmcourse.world.interleaved import Part, Source, Web
+from vlmcourse.world.pages import open_question
+from vlmcourse.world.questions import ask
 
 app = typer.Typer(add_completion=False)
 MODELS = {"small": (1 / 3, -1), "medium": (2 / 3, -1), "large": (1, 0)}
 """Width of the scale's language model times this, and so many layers more: the large one is the course's own."""
-WHOLE = {"lesson": {}, "a quarter of the scenes": {"scenes": 1 / 4}, "descriptions weigh three times": {"described": 3.0}}
+WHOLE = {
+    "lesson": {},
+    "a quarter of the scenes": {"scenes": 1 / 4},
+    "descriptions weigh three times": {"described": 3.0},
+}
 """What is other than in lesson 08: so many different scenes, and weights of the data sets."""
 NUMBERS = (0, 1, 2, 4, 8)
 
@@ -45,17 +59,25 @@ NUMBERS = (0, 1, 2, 4, 8)
 def sized(size: Scale, name: str) -> Scale:
     """The scale with that language model: heads are 32 wide, and there is at least one layer."""
     times, more = MODELS[name]
-    return replace(size, language_width=max(32, round(size.language_width * times / 32) * 32),
-                   language_depth=max(1, size.language_depth + more))
+    return replace(
+        size,
+        language_width=max(32, round(size.language_width * times / 32) * 32),
+        language_depth=max(1, size.language_depth + more),
+    )
 
 
 def curves(model: Flamingo, size: int, count: int) -> dict[str, dict[int, float]]:
     """{task: {solved examples: share of right answers}}"""
-    found = {task: {number: asked(model, kinds, number, size, count) for number in NUMBERS} for task, kinds in TASKS.items()}
+    found = {
+        task: {number: asked(model, kinds, number, size, count) for number in NUMBERS}
+        for task, kinds in TASKS.items()
+    }
     for number in NUMBERS:
-        episodes = [shots.binding("test", index, number, among=WORDS) for index in range(count)]
+        episodes = [few_shot.binding("test", index, number, among=WORDS) for index in range(count)]
         found.setdefault("new names", {})[number] = answered_rightly(model, episodes, size)
-        found.setdefault("new names, exchanged pictures", {})[number] = answered_rightly(model, shots.exchanged(episodes), size)
+        found.setdefault("new names, exchanged pictures", {})[number] = answered_rightly(
+            model, few_shot.exchanged(episodes), size
+        )
     return found
 
 
@@ -75,8 +97,14 @@ def tuned(model: Flamingo, web: Web, see: Kept, steps: int, seed: int) -> Flamin
     """A copy that goes on learning, from questions alone."""
     mixed = Mixed(deepcopy(model), {"questions": 1.0}, steps)
     source = Accumulated({"questions": (Source(questions(web), see), 32)})
-    for _ in fit(mixed, Batches(source.batch, 1), steps, replace(LOOKING, learning_rate=LOOKING.learning_rate / 2), seed=seed,
-                 precision=torch.float32):
+    for _ in fit(
+        mixed,
+        Batches(source.batch, 1),
+        steps,
+        replace(LOOKING, learning_rate=LOOKING.learning_rate / 2),
+        seed=seed,
+        precision=torch.float32,
+    ):
         pass
     return mixed.model.eval()
 
@@ -87,8 +115,14 @@ def lesson(name: str, size: Scale, tower: Tower, seed: int, count: int) -> dict:
     pool = round(SIZES[size.name].pool * weights.pop("scenes", 1))
     data = sources(size, Kept(tower, size.image_size), Web(seed=seed, pool=pool))
     trained = recipes.flamingo(size, seed, tower=tower, data=data, weights=weights)
-    return {"row": name, "scenes": pool, "seed": seed, "steps": len(trained.history), "seconds": trained.history[-1].seconds,
-            **recipes.flamingo_report(trained.model.model, size.image_size, count)}
+    return {
+        "row": name,
+        "scenes": pool,
+        "seed": seed,
+        "steps": len(trained.history),
+        "seconds": trained.history[-1].seconds,
+        **recipes.flamingo_report(trained.model.model, size.image_size, count),
+    }
 
 
 def run(name: str, size: Scale, tower: Tower, seed: int, count: int) -> dict:
@@ -96,25 +130,50 @@ def run(name: str, size: Scale, tower: Tower, seed: int, count: int) -> dict:
     reader = recipes.language(sized(size, name)).model
     lm, steps = freeze(deepcopy(reader.lm)), STEPS[size.name]
     web, see = Web(seed=seed, pool=POOL[size.name], words=WORDS), Kept(tower, size.image_size)
-    model = recipes.flamingo(size, seed, lm=lm, tower=tower, data=sources(size, see, web, share=2), steps=steps).model.model
+    model = recipes.flamingo(
+        size, seed, lm=lm, tower=tower, data=sources(size, see, web, share=2), steps=steps
+    ).model.model
     after = tuned(model, web, see, max(1, steps // 4), seed)
     config = lm.config
-    return {"row": name, "seed": seed, "steps": steps, "width": config.hidden_size, "layers": config.num_hidden_layers,
-            "parameters": sum(p.numel() for p in lm.parameters()),
-            "learnt": sum(p.numel() for p in model.parameters() if p.requires_grad),
-            "language model": recipes.language_report(reader), "curves": curves(model, size.image_size, count),
-            "fine-tuned": {task: asked(after, kinds, 0, size.image_size, count) for task, kinds in TASKS.items()}}
+    return {
+        "row": name,
+        "seed": seed,
+        "steps": steps,
+        "width": config.hidden_size,
+        "layers": config.num_hidden_layers,
+        "parameters": sum(p.numel() for p in lm.parameters()),
+        "learnt": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "language model": recipes.language_report(reader),
+        "curves": curves(model, size.image_size, count),
+        "fine-tuned": {
+            task: asked(after, kinds, 0, size.image_size, count) for task, kinds in TASKS.items()
+        },
+    }
 
 
 @app.command()
-def main(scale: str = "laptop", seeds: int = 1, only: list[str] = typer.Option([*WHOLE, *MODELS], help="Which rows."),
-         count: int = 128, fresh: bool = False) -> None:
+def main(
+    scale: str = "laptop",
+    seeds: int = 1,
+    only: list[str] = typer.Option([*WHOLE, *MODELS], help="Which rows."),
+    count: int = 128,
+    fresh: bool = False,
+) -> None:
     """Trains and measures what isn't measured yet; writes after each row."""
     torch.set_num_threads(1)
     size, name = Scale.named(scale), "twins_shots" + ("_smoke" if scale == "smoke" else "")
-    facts = {"scale": scale, "count": count, "words": len(WORDS), "chance": {
-        task: float(np.mean([1 / len(shots.solved(TEST, 0, kind, 0).choices) for kind in kinds])) for task, kinds in TASKS.items()},
-        "steps": {"all nouns": SIZES[scale].steps, "the small world": STEPS[scale]}}
+    facts = {
+        "scale": scale,
+        "count": count,
+        "words": len(WORDS),
+        "chance": {
+            task: float(
+                np.mean([1 / len(few_shot.solved(TEST, 0, kind, 0).choices) for kind in kinds])
+            )
+            for task, kinds in TASKS.items()
+        },
+        "steps": {"all nouns": SIZES[scale].steps, "the small world": STEPS[scale]},
+    }
     kept = [] if fresh else measured_before(name, **facts).get("rows", [])
     tower = freeze(Tower(recipes.clip(size).model.vision))
     for seed in range(seeds):
@@ -123,7 +182,7 @@ def main(scale: str = "laptop", seeds: int = 1, only: list[str] = typer.Option([
                 continue
             kept.append((lesson if row in WHOLE else run)(row, size, tower, seed, count))
             print(kept[-1], flush=True)
-            write_results(name, kept, **facts)
+            save_results(name, kept, **facts)
 
 
 if __name__ == "__main__":

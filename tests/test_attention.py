@@ -23,8 +23,10 @@ def explicit(q, k, v, mask):
 def projections(mask, width=16, batch=2, seed=0):
     torch.manual_seed(seed)
     batch = mask.batch or batch
-    return [torch.randn(batch, 2, length, width, dtype=torch.float32, requires_grad=True)
-            for length in (mask.queries, mask.keys, mask.keys)]
+    return [
+        torch.randn(batch, 2, length, width, dtype=torch.float32, requires_grad=True)
+        for length in (mask.queries, mask.keys, mask.keys)
+    ]
 
 
 @pytest.mark.parametrize("name", GALLERY)
@@ -34,20 +36,29 @@ def test_sdpa_is_the_formula_forward_and_backward(name):
     ours, formula = attend(q, k, v, mask.dense()), explicit(q, k, v, mask.dense())
     torch.testing.assert_close(ours, formula, atol=1e-6, rtol=1e-5)
     weight = torch.randn_like(ours)
-    for mine, theirs in zip(torch.autograd.grad((ours * weight).sum(), (q, k, v)),
-                            torch.autograd.grad((formula * weight).sum(), (q, k, v))):
+    for mine, theirs in zip(
+        torch.autograd.grad((ours * weight).sum(), (q, k, v)),
+        torch.autograd.grad((formula * weight).sum(), (q, k, v)),
+    ):
         torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.skipif(not shutil.which("g++") and not shutil.which("clang++"), reason="FlexAttention compiles with C++")
+@pytest.mark.skipif(
+    not shutil.which("g++") and not shutil.which("clang++"),
+    reason="FlexAttention compiles with C++",
+)
 @pytest.mark.parametrize("name", GALLERY)
 def test_flex_is_sdpa(name):
     mask = GALLERY[name]
     q, k, v = (x.detach() for x in projections(mask))
-    torch.testing.assert_close(attend(q, k, v, mask.blocks()), attend(q, k, v, mask.dense()), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        attend(q, k, v, mask.blocks()), attend(q, k, v, mask.dense()), atol=1e-5, rtol=1e-4
+    )
 
 
-@pytest.mark.parametrize("name", ["Flamingo: last image only", "Flamingo, ablation: all images so far"])
+@pytest.mark.parametrize(
+    "name", ["Flamingo: last image only", "Flamingo, ablation: all images so far"]
+)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_row_that_sees_nothing_is_exactly_zero_with_zero_gradient(name, dtype):
     mask = GALLERY[name]
@@ -71,7 +82,10 @@ def test_weights_are_the_ones_the_fused_kernel_used(name):
     mask = GALLERY[name]
     torch.manual_seed(1)
     attention = Attention(16, heads=4)
-    x, context = torch.randn(mask.batch or 2, mask.queries, 16), torch.randn(mask.batch or 2, mask.keys, 16)
+    x, context = (
+        torch.randn(mask.batch or 2, mask.queries, 16),
+        torch.randn(mask.batch or 2, mask.keys, 16),
+    )
     weights = attention.weights(x, context, mask.dense())
     values = attention._split(attention.key_value(context).chunk(2, -1)[1])
     rebuilt = attention.out((weights @ values).transpose(1, 2).flatten(2))
@@ -87,7 +101,10 @@ def test_declared_is_measured(name):
     mask = GALLERY[name]
     torch.manual_seed(2)
     attention = Attention(16, heads=2)
-    x, context = torch.randn(mask.batch or 1, mask.queries, 16), torch.randn(mask.batch or 1, mask.keys, 16)
+    x, context = (
+        torch.randn(mask.batch or 1, mask.queries, 16),
+        torch.randn(mask.batch or 1, mask.keys, 16),
+    )
     before = attention(x, context, mask.dense())
     for key in range(mask.keys):
         changed = context.clone()
@@ -96,7 +113,9 @@ def test_declared_is_measured(name):
         assert torch.equal(moved, mask.dense()[:, 0, :, key].expand_as(moved)), f"key {key}"
 
 
-@pytest.mark.parametrize("mask", [masks.causal(7), masks.prefix(3, 7), masks.packed(torch.tensor([1, 1, 1, 2, 2, 2, 2]))])
+@pytest.mark.parametrize(
+    "mask", [masks.causal(7), masks.prefix(3, 7), masks.packed(torch.tensor([1, 1, 1, 2, 2, 2, 2]))]
+)
 @pytest.mark.parametrize("pieces", [[3, 1, 1, 1, 1], [3, 4], [4, 2, 1]])
 def test_cached_is_uncached(mask, pieces):
     torch.manual_seed(3)
@@ -104,8 +123,8 @@ def test_cached_is_uncached(mask, pieces):
     x = torch.randn(2, 7, 16)
     whole, cache, start, got = transformer(x, mask.dense()), {}, 0, []
     for length in pieces:
-        rows = mask.rows(start).dense()[:, :, :length, :start + length]
-        got.append(transformer(x[:, start:start + length], rows, cache))
+        rows = mask.rows(start).dense()[:, :, :length, : start + length]
+        got.append(transformer(x[:, start : start + length], rows, cache))
         start += length
     torch.testing.assert_close(torch.cat(got, 1), whole, atol=1e-5, rtol=1e-4)
 
@@ -114,7 +133,9 @@ def test_bfloat16_on_cpu_agrees_with_float32():
     q, k, v = projections(masks.causal(6))
     half = attend(q.bfloat16(), k.bfloat16(), v.bfloat16(), masks.causal(6).dense())
     assert half.dtype == torch.bfloat16
-    torch.testing.assert_close(half.float(), attend(q, k, v, masks.causal(6).dense()), atol=0.03, rtol=0.03)
+    torch.testing.assert_close(
+        half.float(), attend(q, k, v, masks.causal(6).dense()), atol=0.03, rtol=0.03
+    )
 
 
 def test_it_is_pytorchs_multi_head_attention():
@@ -123,9 +144,16 @@ def test_it_is_pytorchs_multi_head_attention():
     torch.nn.init.normal_(theirs.in_proj_bias)
     ours = Attention(16, 4)
     query, key, value = theirs.in_proj_weight.chunk(3)
-    ours.load_state_dict({"query.weight": query, "key_value.weight": torch.cat([key, value]),
-                          "query.bias": theirs.in_proj_bias[:16], "key_value.bias": theirs.in_proj_bias[16:],
-                          "out.weight": theirs.out_proj.weight, "out.bias": theirs.out_proj.bias})
+    ours.load_state_dict(
+        {
+            "query.weight": query,
+            "key_value.weight": torch.cat([key, value]),
+            "query.bias": theirs.in_proj_bias[:16],
+            "key_value.bias": theirs.in_proj_bias[16:],
+            "out.weight": theirs.out_proj.weight,
+            "out.bias": theirs.out_proj.bias,
+        }
+    )
     x, context = torch.randn(2, 5, 16), torch.randn(2, 3, 16)
     expected, maps = theirs(x, context, context, average_attn_weights=False)
     torch.testing.assert_close(ours(x, context), expected, atol=1e-6, rtol=1e-5)

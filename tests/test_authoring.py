@@ -11,7 +11,7 @@ from torch import Tensor
 from vlmcourse.grading import authoring, check, look, public
 from vlmcourse.grading.checks import Check, Failed, differs, score
 from vlmcourse.grading.runs import clip_run
-from vlmcourse.lab import draw
+from vlmcourse import plots
 from vlmcourse.lessons import repository
 
 MASTER = '''# %% [markdown]
@@ -116,7 +116,7 @@ def test_an_unknown_assignment_is_named():
 def test_the_public_check_names_the_mistake_and_draws_it(folder, capsys, monkeypatch):
     authoring.build(folder)
     shown = []
-    monkeypatch.setattr(draw, "show", shown.append)
+    monkeypatch.setattr(plots, "show", shown.append)
     assert check("toy-double-test", lambda_named("double", lambda x: 2 * x))
     assert "all public checks pass (2 points)" in capsys.readouterr().out and not shown
     assert not check("toy-double-test", lambda_named("double", lambda x: x))
@@ -201,10 +201,10 @@ def test_public_cases_survive_as_json():
 
 
 def test_tables_are_compared_in_a_picture():
-    figure = draw.compare_values(torch.eye(3), torch.zeros(3, 3))
+    figure = plots.compare_values(torch.eye(3), torch.zeros(3, 3))
     assert "row 0, column 0: 1 for 0" in figure.description
     with pytest.raises(ValueError, match=r"yours \(2, 3\), wanted \(3, 2\)"):
-        draw.compare_values(torch.ones(2, 3), torch.ones(3, 2))
+        plots.compare_values(torch.ones(2, 3), torch.ones(3, 2))
 
 
 def test_broken_runs_show_what_one_can_tell_them_by():

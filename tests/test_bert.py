@@ -6,18 +6,39 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import BertConfig, BertModel
 
-from vlmcourse.parts.bert import AskingBlock, WordHead, Words, choose, copy_block, inner, mask_words, surprise
+from vlmcourse.parts.bert import (
+    AskingBlock,
+    WordHead,
+    Words,
+    choose,
+    copy_block,
+    inner,
+    mask_words,
+    surprise,
+)
 from vlmcourse.parts.layers import PostNormBlock
 from vlmcourse.parts.masks import keys
 
 
 def tiny_bert(segments=3):
     torch.manual_seed(1)
-    bert = BertModel(BertConfig(vocab_size=50, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
-                                max_position_embeddings=24, type_vocab_size=segments), add_pooling_layer=False).eval()
+    bert = BertModel(
+        BertConfig(
+            vocab_size=50,
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            intermediate_size=64,
+            max_position_embeddings=24,
+            type_vocab_size=segments,
+        ),
+        add_pooling_layer=False,
+    ).eval()
     with torch.no_grad():
         for parameter in bert.parameters():
-            parameter.add_(0.1 * torch.randn_like(parameter))  # LayerNorms and biases too: a test must see them
+            parameter.add_(
+                0.1 * torch.randn_like(parameter)
+            )  # LayerNorms and biases too: a test must see them
     return bert
 
 
@@ -27,18 +48,30 @@ def test_a_block_is_berts_layer_with_padding():
     copy_block(block, layer)
     x, real = torch.randn(2, 5, 32), torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
     theirs = layer(x, attention_mask=keys(real).dense())
-    torch.testing.assert_close(block(x, keys(real, 1).dense()), theirs if isinstance(theirs, torch.Tensor) else theirs[0],
-                               atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        block(x, keys(real, 1).dense()),
+        theirs if isinstance(theirs, torch.Tensor) else theirs[0],
+        atol=1e-5,
+        rtol=1e-4,
+    )
 
 
 def test_a_block_with_a_context_is_multi_head_attention_with_other_keys():
     block = AskingBlock(16, 2, None, context_width=24, head_width=6)
     x, context = torch.randn(2, 3, 16), torch.randn(2, 5, 24)
     q = block.attention.query(x).unflatten(-1, (2, 6)).transpose(1, 2)
-    k, v = (part.unflatten(-1, (2, 6)).transpose(1, 2) for part in block.attention.key_value(context).chunk(2, -1))
-    looked = ((q @ k.mT / 6 ** 0.5).softmax(-1) @ v).transpose(1, 2).flatten(2)
+    k, v = (
+        part.unflatten(-1, (2, 6)).transpose(1, 2)
+        for part in block.attention.key_value(context).chunk(2, -1)
+    )
+    looked = ((q @ k.mT / 6**0.5).softmax(-1) @ v).transpose(1, 2).flatten(2)
     middle = block.norm1(x + block.attention.out(looked))
-    torch.testing.assert_close(block(x, context=context), block.norm2(middle + block.feedforward(middle)), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        block(x, context=context),
+        block.norm2(middle + block.feedforward(middle)),
+        atol=1e-5,
+        rtol=1e-4,
+    )
 
 
 def test_what_comes_out_is_normalised_unlike_in_a_pre_norm_block():
@@ -75,19 +108,29 @@ def test_first_last_and_padding_are_never_masked(lengths):
 
 def test_surprise_is_the_mean_over_masked_slots_and_nothing_without_them():
     said, was = torch.randn(3, 7), torch.tensor([1, 4, 6])
-    torch.testing.assert_close(surprise(said, was), -said.log_softmax(-1)[torch.arange(3), was].mean())
+    torch.testing.assert_close(
+        surprise(said, was), -said.log_softmax(-1)[torch.arange(3), was].mean()
+    )
     assert surprise(said[:0], was[:0]) == 0
 
 
 def test_the_word_head_reads_the_table_it_is_given():
     head, table = WordHead(16, 30), torch.randn(30, 16, requires_grad=True)
     head(torch.randn(2, 16), table).sum().backward()
-    assert table.grad.abs().sum() > 0 and sum(p.numel() for p in head.parameters()) == 16 * 16 + 16 + 32 + 30
+    assert (
+        table.grad.abs().sum() > 0
+        and sum(p.numel() for p in head.parameters()) == 16 * 16 + 16 + 32 + 30
+    )
 
 
-@pytest.mark.parametrize("ids, message", [
-    (torch.zeros(2, 9, dtype=torch.long), "texts of 9 tokens; this model reads at most 8"),
-    (torch.full((1, 4), 30), "token id 30 is outside the vocabulary of 30"), (torch.zeros(2, 3), "expected integers")])
+@pytest.mark.parametrize(
+    "ids, message",
+    [
+        (torch.zeros(2, 9, dtype=torch.long), "texts of 9 tokens; this model reads at most 8"),
+        (torch.full((1, 4), 30), "token id 30 is outside the vocabulary of 30"),
+        (torch.zeros(2, 3), "expected integers"),
+    ],
+)
 def test_ids_that_cannot_be_read_are_explained(ids, message):
     with pytest.raises(ValueError, match=message):
         Words(30, 16, context=8)(ids)

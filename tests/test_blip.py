@@ -9,8 +9,8 @@ from torch.nn.functional import cross_entropy, normalize
 
 from vlmcourse.papers.blip import BLIP, SHARING, BLIPConfig
 from vlmcourse.parts.attention import Cache
-from vlmcourse.parts.generate import beam, greedy, nucleus, write
-from vlmcourse.parts.objectives import contrast
+from vlmcourse.parts.generation import beam, greedy, nucleus, write
+from vlmcourse.parts.losses import contrast
 
 CLS, ENC, DEC, END, PAD = 94, 95, 96, 97, 0
 
@@ -19,12 +19,32 @@ def theirs(kind, seed=0, width=32, depth=2, smoothing=0.0):
     import transformers
 
     torch.manual_seed(seed)
-    shared = dict(hidden_size=width, intermediate_size=2 * width, num_hidden_layers=depth, num_attention_heads=4)
-    model = getattr(transformers, kind)(transformers.BlipConfig(
-        text_config=dict(vocab_size=99, encoder_hidden_size=width, max_position_embeddings=16, bos_token_id=DEC,
-                         eos_token_id=END, sep_token_id=END, pad_token_id=PAD, label_smoothing=smoothing, **shared),
-        vision_config=dict(image_size=16, patch_size=8, **shared), image_text_hidden_size=16)).eval()
-    for parameter in model.parameters():  # the default leaves biases at zero and pictures all but equal
+    shared = dict(
+        hidden_size=width,
+        intermediate_size=2 * width,
+        num_hidden_layers=depth,
+        num_attention_heads=4,
+    )
+    model = getattr(transformers, kind)(
+        transformers.BlipConfig(
+            text_config=dict(
+                vocab_size=99,
+                encoder_hidden_size=width,
+                max_position_embeddings=16,
+                bos_token_id=DEC,
+                eos_token_id=END,
+                sep_token_id=END,
+                pad_token_id=PAD,
+                label_smoothing=smoothing,
+                **shared,
+            ),
+            vision_config=dict(image_size=16, patch_size=8, **shared),
+            image_text_hidden_size=16,
+        )
+    ).eval()
+    for (
+        parameter
+    ) in model.parameters():  # the default leaves biases at zero and pictures all but equal
         parameter.data += 0.1 * torch.randn_like(parameter)
     return model
 
@@ -35,7 +55,7 @@ def batch(seed=0, count=5, length=9, first=CLS):
     ids[:, 0] = first
     for row in range(count):
         ids[row, 3 + row % (length - 3)] = END
-        ids[row, 4 + row % (length - 3):] = PAD
+        ids[row, 4 + row % (length - 3) :] = PAD
     return torch.randn(count, 3, 16, 16), ids
 
 
@@ -46,7 +66,9 @@ def test_parity_of_contrast_and_match(seed, width, depth):
     ours, (pixels, ids) = BLIP.from_hf(model, CLS), batch(seed)
     given = dict(input_ids=ids, pixel_values=pixels, attention_mask=(ids != PAD).long())
     expected = model(**given, use_itm_head=False).itm_score
-    torch.testing.assert_close(ours.encode_image(pixels) @ ours.encode_text(ids).T, expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        ours.encode_image(pixels) @ ours.encode_text(ids).T, expected, atol=1e-5, rtol=1e-4
+    )
     assert expected.std() > 1e-2  # or the test would be vacuous
     found = ours.matches(ids, **ours.look(pixels))
     torch.testing.assert_close(found, model(**given).itm_score, atol=1e-4, rtol=1e-4)
@@ -59,9 +81,15 @@ def test_enc_is_where_the_paper_has_it_if_one_says_so():
     ours, (pixels, ids) = BLIP.from_hf(model, CLS, ENC), batch()
     as_enc = ids.clone()
     as_enc[:, 0] = ENC
-    expected = model(input_ids=as_enc, pixel_values=pixels, attention_mask=(ids != PAD).long()).itm_score
-    torch.testing.assert_close(ours.matches(ids, **ours.look(pixels)), expected, atol=1e-4, rtol=1e-4)
-    assert (expected - BLIP.from_hf(model, CLS).matches(ids, **ours.look(pixels))).abs().max() > 1e-3
+    expected = model(
+        input_ids=as_enc, pixel_values=pixels, attention_mask=(ids != PAD).long()
+    ).itm_score
+    torch.testing.assert_close(
+        ours.matches(ids, **ours.look(pixels)), expected, atol=1e-4, rtol=1e-4
+    )
+    assert (
+        expected - BLIP.from_hf(model, CLS).matches(ids, **ours.look(pixels))
+    ).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
@@ -69,17 +97,31 @@ def test_parity_of_captions(smoothing):
     model = theirs("BlipForConditionalGeneration", smoothing=smoothing)
     ours, (pixels, ids) = BLIP.from_hf(model), batch(first=DEC)
     real = ids != PAD
-    expected = model(pixel_values=pixels, input_ids=ids, attention_mask=real.long(), labels=ids.masked_fill(~real, -100))
+    expected = model(
+        pixel_values=pixels,
+        input_ids=ids,
+        attention_mask=real.long(),
+        labels=ids.masked_fill(~real, -100),
+    )
     states = ours.look(pixels)["states"]
-    torch.testing.assert_close(ours(ids, states=states)[real], expected.logits[real], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        ours(ids, states=states)[real], expected.logits[real], atol=1e-4, rtol=1e-4
+    )
     scored = real & (torch.arange(ids.shape[1]) > 0)
     loss = ours.caption_loss(ids, scored, states)
     torch.testing.assert_close(loss, expected.loss, atol=1e-5, rtol=1e-4)
-    for mine, their in ((ours.decoder.embeddings.words.weight, model.text_decoder.bert.embeddings.word_embeddings.weight),
-                        (ours.vision.class_token, model.vision_model.embeddings.class_embedding)):
-        gradient, = torch.autograd.grad(loss, mine, retain_graph=True)
-        reference, = torch.autograd.grad(expected.loss, their, retain_graph=True)
-        torch.testing.assert_close(gradient, reference.reshape(gradient.shape), atol=1e-5, rtol=1e-3)
+    for mine, their in (
+        (
+            ours.decoder.embeddings.words.weight,
+            model.text_decoder.bert.embeddings.word_embeddings.weight,
+        ),
+        (ours.vision.class_token, model.vision_model.embeddings.class_embedding),
+    ):
+        (gradient,) = torch.autograd.grad(loss, mine, retain_graph=True)
+        (reference,) = torch.autograd.grad(expected.loss, their, retain_graph=True)
+        torch.testing.assert_close(
+            gradient, reference.reshape(gradient.shape), atol=1e-5, rtol=1e-3
+        )
 
 
 @torch.no_grad()
@@ -87,11 +129,17 @@ def test_parity_of_writing():
     model = theirs("BlipForConditionalGeneration")
     ours, (pixels, _) = BLIP.from_hf(model), batch()
     prompt = torch.tensor([[DEC, 5, 6]]).repeat(5, 1)
-    expected = model.generate(pixel_values=pixels, input_ids=torch.cat([prompt, prompt[:, :1]], 1),  # its last token is cut off
-                              max_new_tokens=6, do_sample=False)[:, 3:]
+    expected = model.generate(
+        pixel_values=pixels,
+        input_ids=torch.cat([prompt, prompt[:, :1]], 1),  # its last token is cut off
+        max_new_tokens=6,
+        do_sample=False,
+    )[:, 3:]
     found = write(ours, prompt, 6, end=END, cache=Cache(), **ours.look(pixels))
-    said = [row[:row.tolist().index(END)] if END in row else row for row in found]
-    assert [row.tolist() for row in said] == [row[:len(kept)].tolist() for row, kept in zip(expected, said)]
+    said = [row[: row.tolist().index(END)] if END in row else row for row in found]
+    assert [row.tolist() for row in said] == [
+        row[: len(kept)].tolist() for row, kept in zip(expected, said)
+    ]
 
 
 @torch.no_grad()
@@ -100,20 +148,43 @@ def test_parity_of_answers():
     cross-attention never gets it), so there our batch equals their single questions, and theirs ours without `real`."""
     model = theirs("BlipForQuestionAnswering", smoothing=0.1)
     ours, (pixels, ids), (_, answers) = BLIP.from_hf(model, CLS), batch(), batch(1, first=DEC)
-    assert ours.encoder.blocks[0].feedforward[0].weight is not ours.decoder.blocks[0].feedforward[0].weight
+    assert (
+        ours.encoder.blocks[0].feedforward[0].weight
+        is not ours.decoder.blocks[0].feedforward[0].weight
+    )
     look, scored = ours.look(pixels), (answers != PAD) & (torch.arange(9) > 0)
     logits = ours(answers, **ours.read(ids, **look))
     for row in range(5):
-        question, answer = (text[row:row + 1, :int((text[row] != PAD).sum())] for text in (ids, answers))
-        given = dict(input_ids=question, pixel_values=pixels[row:row + 1], decoder_input_ids=answer, labels=answer)
-        seen = model.text_encoder(input_ids=question, encoder_hidden_states=look["states"][row:row + 1]).last_hidden_state
+        question, answer = (
+            text[row : row + 1, : int((text[row] != PAD).sum())] for text in (ids, answers)
+        )
+        given = dict(
+            input_ids=question,
+            pixel_values=pixels[row : row + 1],
+            decoder_input_ids=answer,
+            labels=answer,
+        )
+        seen = model.text_encoder(
+            input_ids=question, encoder_hidden_states=look["states"][row : row + 1]
+        ).last_hidden_state
         expected = model.text_decoder(input_ids=answer, encoder_hidden_states=seen).logits
-        torch.testing.assert_close(logits[row:row + 1, :answer.shape[1]], expected, atol=1e-4, rtol=1e-4)
-        loss = ours.caption_loss(answers[row:row + 1], scored[row:row + 1], **ours.read(question, look["states"][row:row + 1]))
+        torch.testing.assert_close(
+            logits[row : row + 1, : answer.shape[1]], expected, atol=1e-4, rtol=1e-4
+        )
+        loss = ours.caption_loss(
+            answers[row : row + 1],
+            scored[row : row + 1],
+            **ours.read(question, look["states"][row : row + 1]),
+        )
         torch.testing.assert_close(loss, model(**given).loss, atol=1e-5, rtol=1e-4)
     unmasked = ours.caption_loss(answers, scored, ours.read(ids, **look)["states"])
-    expected = model(input_ids=ids, pixel_values=pixels, attention_mask=(ids != PAD).long(), decoder_input_ids=answers,
-                     labels=answers.masked_fill(answers == PAD, -100)).loss
+    expected = model(
+        input_ids=ids,
+        pixel_values=pixels,
+        attention_mask=(ids != PAD).long(),
+        decoder_input_ids=answers,
+        labels=answers.masked_fill(answers == PAD, -100),
+    ).loss
     torch.testing.assert_close(unmasked, expected, atol=1e-5, rtol=1e-4)
 
 
@@ -129,12 +200,30 @@ def test_from_pretrained_reads_a_local_folder(tmp_path):
 def test_other_models_are_refused():
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    with pytest.raises(ValueError, match="GPT2LMHeadModel has neither text_encoder nor text_decoder"):
+    with pytest.raises(
+        ValueError, match="GPT2LMHeadModel has neither text_encoder nor text_decoder"
+    ):
         BLIP.from_hf(GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=8, n_head=1, vocab_size=9)))
 
 
-CONFIG = BLIPConfig(vocabulary=99, cls=CLS, enc=ENC, dec=DEC, end=END, pad=PAD, context=16, embedding=24, image_size=16, patch=8,
-                    vision_width=32, vision_depth=2, vision_heads=4, text_width=32, text_depth=2, text_heads=4)
+CONFIG = BLIPConfig(
+    vocabulary=99,
+    cls=CLS,
+    enc=ENC,
+    dec=DEC,
+    end=END,
+    pad=PAD,
+    context=16,
+    embedding=24,
+    image_size=16,
+    patch=8,
+    vision_width=32,
+    vision_depth=2,
+    vision_heads=4,
+    text_width=32,
+    text_depth=2,
+    text_heads=4,
+)
 
 
 def new(seed=0, **changes):
@@ -148,7 +237,9 @@ def small():
 
 
 def count(module, *names):
-    return sum(parameter.numel() for name in names for parameter in module.get_submodule(name).parameters())
+    return sum(
+        parameter.numel() for name in names for parameter in module.get_submodule(name).parameters()
+    )
 
 
 def test_sharing_is_identity_and_count():
@@ -158,13 +249,19 @@ def test_sharing_is_identity_and_count():
         model = new(apart=apart)
         for part in ("attention", "norm1", "cross", "norm_cross", "feedforward", "norm2"):
             for mine, other in zip(model.encoder.blocks, model.decoder.blocks):
-                for one, two in zip(mine.get_submodule(part).parameters(), other.get_submodule(part).parameters()):
+                for one, two in zip(
+                    mine.get_submodule(part).parameters(), other.get_submodule(part).parameters()
+                ):
                     assert (one is two) == (part not in apart), (name, part)
-        assert (model.encoder.embeddings.words.weight is model.decoder.embeddings.words.weight) == (name != "none")
+        assert (model.encoder.embeddings.words.weight is model.decoder.embeddings.words.weight) == (
+            name != "none"
+        )
         sizes[name] = sum(parameter.numel() for parameter in model.parameters())
     model = new()
-    block = {part: 2 * count(model.encoder.blocks[0], *names) for part, names in (
-        ("SA", ("attention", "norm1")), ("CA", ("cross", "norm_cross")))}
+    block = {
+        part: 2 * count(model.encoder.blocks[0], *names)
+        for part, names in (("SA", ("attention", "norm1")), ("CA", ("cross", "norm_cross")))
+    }
     assert sizes["all but SA"] - sizes["all"] == block["SA"] == 2 * (4 * (32 * 32 + 32) + 2 * 32)
     assert sizes["all but CA"] - sizes["all"] == block["CA"]
     assert sizes["none"] - sizes["all"] == count(model, "encoder")
@@ -187,7 +284,9 @@ def test_who_looks_at_the_picture(small):
     other = small.look(pixels.flip(0))["states"]
     assert (small.matches(ids, states)[0] - small.matches(ids, other)[0]).abs().max() > 1e-3
     assert (small(ids, states=states)[0] - small(ids, states=other)[0]).abs().max() > 1e-3
-    for block in small.encoder.blocks:  # without cross-attention no picture could arrive: [CLS] never uses it
+    for block in (
+        small.encoder.blocks
+    ):  # without cross-attention no picture could arrive: [CLS] never uses it
         block.cross.out.weight.data.fill_(torch.nan)
     broken = small.encode_text(ids)
     assert broken.isfinite().all()
@@ -210,9 +309,11 @@ def test_padding_and_first_tokens_change_nothing():
     longer = torch.cat([ids, torch.zeros(5, 4, dtype=torch.long)], dim=1)
     longer[:, 0] = 7  # each role puts its own token there
     states = model.look(pixels)["states"]
-    for found, expected in ((model.encode_text(longer), model.encode_text(ids)),
-                            (model.matches(longer, states), model.matches(ids, states)),
-                            (model(longer, states=states)[:, :9], model(ids, states=states))):
+    for found, expected in (
+        (model.encode_text(longer), model.encode_text(ids)),
+        (model.matches(longer, states), model.matches(ids, states)),
+        (model(longer, states=states)[:, :9], model(ids, states=states)),
+    ):
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
 
@@ -220,8 +321,12 @@ def test_padding_and_first_tokens_change_nothing():
 def test_the_last_block_at_its_first_token_is_the_whole_block_there():
     model, (pixels, ids) = new(), batch()
     states, (text, mask) = model.look(pixels)["states"], model.as_role(ids, ENC)
-    torch.testing.assert_close(model.encoder.first(text, mask, states), model.encoder(text, mask, states)[:, 0],
-                               atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(
+        model.encoder.first(text, mask, states),
+        model.encoder(text, mask, states)[:, 0],
+        atol=1e-6,
+        rtol=1e-5,
+    )
 
 
 @torch.no_grad()
@@ -229,14 +334,18 @@ def test_cached_writing_is_the_whole_computed_anew():
     model, (pixels, _) = new(), batch()
     look, prompt = model.look(pixels), torch.tensor([[DEC, 5, 6]]).repeat(5, 1)
     for pick in (lambda: greedy, lambda: nucleus(0.9, generator=torch.Generator().manual_seed(1))):
-        plain, cached = (write(model, prompt, 8, pick(), cache=cache, **look) for cache in (None, Cache()))
+        plain, cached = (
+            write(model, prompt, 8, pick(), cache=cache, **look) for cache in (None, Cache())
+        )
         assert torch.equal(plain, cached)
     ids = torch.cat([prompt, plain], dim=1)
     cache = Cache()
     parts = [model(ids[:, :end], cache, **look) for end in (3, 5, 11)]
     torch.testing.assert_close(torch.cat(parts, dim=1), model(ids, **look), atol=1e-5, rtol=1e-4)
     one = {"states": look["states"][:1].expand(3, -1, -1)}
-    plain, cached = (beam(model, prompt[:1], 8, 3, END, cache=cache, **one) for cache in (None, Cache()))
+    plain, cached = (
+        beam(model, prompt[:1], 8, 3, END, cache=cache, **one) for cache in (None, Cache())
+    )
     assert torch.equal(plain, cached)
 
 
@@ -258,8 +367,11 @@ def test_losses_are_what_the_paper_says():
     image, text = normalize(model.image_projection(states[:, 0]), dim=-1), model.encode_text(ids)
     torch.testing.assert_close(losses["contrast"], contrast(image, text, 1 / 0.07))
     logits = model(ids, states=states)
-    smooth = cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].masked_fill(ids[:, 1:] == PAD, -100).flatten(),
-                           label_smoothing=0.1)
+    smooth = cross_entropy(
+        logits[:, :-1].flatten(0, 1),
+        ids[:, 1:].masked_fill(ids[:, 1:] == PAD, -100).flatten(),
+        label_smoothing=0.1,
+    )
     torch.testing.assert_close(losses["caption"], smooth)
     assert losses["match"].item() == pytest.approx(math.log(2), abs=0.3)
 
@@ -276,8 +388,11 @@ def test_prompts_are_not_scored():
     scored = (ids != PAD) & (torch.arange(9) > 2)
     states = model.look(pixels)["states"].detach()
     logits = model(ids, states=states)
-    expected = cross_entropy(logits[:, 2:-1].flatten(0, 1), ids[:, 3:].masked_fill(ids[:, 3:] == PAD, -100).flatten(),
-                             label_smoothing=0.1)
+    expected = cross_entropy(
+        logits[:, 2:-1].flatten(0, 1),
+        ids[:, 3:].masked_fill(ids[:, 3:] == PAD, -100).flatten(),
+        label_smoothing=0.1,
+    )
     torch.testing.assert_close(model.caption_loss(ids, scored, states), expected)
 
 
@@ -311,14 +426,18 @@ def test_momentum_follows_and_the_queue_is_first_in_first_out():
     before = slow.text_projection.weight.clone()
     model.text_projection.weight.data += 1
     model.after_step()
-    torch.testing.assert_close(slow.text_projection.weight, 0.995 * before + 0.005 * model.text_projection.weight.detach())
+    torch.testing.assert_close(
+        slow.text_projection.weight, 0.995 * before + 0.005 * model.text_projection.weight.detach()
+    )
 
 
 def test_without_soft_targets_and_queue_momentum_is_clips_loss_against_the_slow_copies():
     """At the start the copies are the model itself, so the loss is exactly CLIP's; soft targets then change it."""
     pixels, ids = batch()
-    plain, slow, soft = (new(**options).losses({"pixels": pixels, "ids": ids})["contrast"] for options in (
-        {}, {"momentum": 0.995}, {"momentum": 0.995, "soft": 0.4}))
+    plain, slow, soft = (
+        new(**options).losses({"pixels": pixels, "ids": ids})["contrast"]
+        for options in ({}, {"momentum": 0.995}, {"momentum": 0.995, "soft": 0.4})
+    )
     torch.testing.assert_close(slow, plain)
     assert (soft - plain).abs() > 1e-3
 
@@ -327,7 +446,10 @@ def test_soft_contrast_with_a_queue_is_the_explicit_formula():
     model, (pixels, ids) = new(momentum=0.995, queue=10, soft=0.4), batch()
     image, text = model.encode_image(pixels), model.encode_text(ids)
     loss = 0
-    for mine, others in ((image, torch.cat([text, model.slow.texts])), (text, torch.cat([image, model.slow.images]))):
+    for mine, others in (
+        (image, torch.cat([text, model.slow.texts])),
+        (text, torch.cat([image, model.slow.images])),
+    ):
         logits = mine @ others.T / 0.07
         right = torch.nn.functional.one_hot(torch.arange(5), 15)
         targets = 0.4 * logits.softmax(1).detach() + 0.6 * right
@@ -356,16 +478,22 @@ def test_a_few_steps_learn_a_batch_by_heart():
     assert losses["contrast"] < 0.05 and losses["match"] < 0.2 and losses["caption"] < 2.2
 
 
-@pytest.mark.parametrize("make, words", [
-    (lambda m, p, i: m.losses({"pixels": p[:3], "ids": i}), "3 pictures and 5 texts"),
-    (lambda m, p, i: m.matches(i[:2], **m.look(p)), "5 pictures and 2 texts to match"),
-    (lambda m, p, i: m.encode_text(i.float()), "float32; expected integers"),
-    (lambda m, p, i: m.encode_text(i + 20), "outside the vocabulary of 99"),
-    (lambda m, p, i: m.encode_text(i.repeat(1, 2)), "18 tokens; this model reads at most 16"),
-    (lambda m, p, i: m.look(p.byte()), "pixels are uint8"),
-    (lambda m, p, i: new(queue=8), "no momentum encoders"),
-    (lambda m, p, i: new(momentum=0.9, queue=8).train().losses({"pixels": p, "ids": i}), "a queue of 8 and 5 new pairs"),
-])
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (lambda m, p, i: m.losses({"pixels": p[:3], "ids": i}), "3 pictures and 5 texts"),
+        (lambda m, p, i: m.matches(i[:2], **m.look(p)), "5 pictures and 2 texts to match"),
+        (lambda m, p, i: m.encode_text(i.float()), "float32; expected integers"),
+        (lambda m, p, i: m.encode_text(i + 20), "outside the vocabulary of 99"),
+        (lambda m, p, i: m.encode_text(i.repeat(1, 2)), "18 tokens; this model reads at most 16"),
+        (lambda m, p, i: m.look(p.byte()), "pixels are uint8"),
+        (lambda m, p, i: new(queue=8), "no momentum encoders"),
+        (
+            lambda m, p, i: new(momentum=0.9, queue=8).train().losses({"pixels": p, "ids": i}),
+            "a queue of 8 and 5 new pairs",
+        ),
+    ],
+)
 def test_bad_input_is_named(small, make, words):
     with pytest.raises(ValueError, match=words):
         make(small, *batch())

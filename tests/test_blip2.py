@@ -20,13 +20,15 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from vlmcourse.lab import watch
-from vlmcourse.lab.train import Batches, Optimisation, fit
+from vlmcourse import introspection
 from vlmcourse.papers.blip2 import BLIP2, BLIP2Read, Stage1
 from vlmcourse.papers.qformer import MASKS, QFormer, QFormerConfig, features, second_last
-from vlmcourse.parts import generate, language
+from vlmcourse.parts import generation, language
 from vlmcourse.parts.attention import Attention
 from vlmcourse.parts.vision import ResNet, ViT
+from vlmcourse.training.batches import Batches
+from vlmcourse.training.fit import fit
+from vlmcourse.training.optimisation import Optimisation
 
 R, T, SLOT = 3, 5, 4
 CONFIG = QFormerConfig(features=24, vocabulary=50, queries=R, context=8, width=32, depth=2, heads=4)
@@ -76,6 +78,7 @@ def batch(count=4):
 
 # Who sees whom.
 
+
 def declared(objective):
     """The mask table of the paper, written out by hand: (R + T, R + T)."""
     may = torch.zeros(R + T, R + T, dtype=torch.bool)
@@ -113,13 +116,17 @@ def test_padding_is_seen_by_nobody(former, objective):
     mask = former.mask(objective, ids)
     assert not mask[1, ..., -1].any() and mask[0, ..., -1].any()
     longer = torch.cat([ids, ids.new_zeros(4, 2)], dim=1)
-    for one, other in zip(former(image, ids, mask), former(image, longer, former.mask(objective, longer))):
+    for one, other in zip(
+        former(image, ids, mask), former(image, longer, former.mask(objective, longer))
+    ):
         torch.testing.assert_close(one[1, :4], other[1, :4], atol=1e-5, rtol=1e-5)
 
 
 def test_queries_come_out_alike_for_contrast_and_generation_and_otherwise_for_match(former):
     image, ids = random(4, 6, 24), texts()
-    contrast, match, generation = (former(image, ids, former.mask(objective, ids))[0] for objective in MASKS)
+    contrast, match, generation = (
+        former(image, ids, former.mask(objective, ids))[0] for objective in MASKS
+    )
     torch.testing.assert_close(contrast, generation, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(contrast, former.see(image), atol=1e-5, rtol=1e-5)
     assert (contrast - match).abs().max() > 0.05
@@ -129,9 +136,13 @@ def test_text_that_reuses_the_queries_keys_is_text_of_one_masked_pass(former):
     image, ids = random(4, 6, 24), texts()
     mask = former.mask("generate", ids)
     former.see(image, cache := {})
-    torch.testing.assert_close(former.read(ids, mask[:, :, R:], cache), former(image, ids, mask)[1], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        former.read(ids, mask[:, :, R:], cache), former(image, ids, mask)[1], atol=1e-5, rtol=1e-5
+    )
     alone = former.read(ids, former.mask("contrast", ids)[:, :, R:, R:])
-    torch.testing.assert_close(alone, former(image, ids, former.mask("contrast", ids))[1], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        alone, former(image, ids, former.mask("contrast", ids))[1], atol=1e-5, rtol=1e-5
+    )
 
 
 def test_only_the_first_rows_are_computed_and_come_out_the_same(former):
@@ -153,10 +164,20 @@ def test_an_image_projected_once_is_looked_at_alike(former):
 
 
 def test_queries_alone_look_at_the_image_in_every_second_layer(former):
-    looks = [name for name, module in former.named_modules() if isinstance(module, Attention) and name.endswith("look")]
+    looks = [
+        name
+        for name, module in former.named_modules()
+        if isinstance(module, Attention) and name.endswith("look")
+    ]
     assert looks == ["layers.0.look"]
-    assert len([1 for layer in QFormer(replace(CONFIG, depth=5)).layers if layer.look is not None]) == 3
-    assert former.layers[0].look.key_value.in_features == 24 and former.layers[0].attention.key_value.in_features == 32
+    assert (
+        len([1 for layer in QFormer(replace(CONFIG, depth=5)).layers if layer.look is not None])
+        == 3
+    )
+    assert (
+        former.layers[0].look.key_value.in_features == 24
+        and former.layers[0].attention.key_value.in_features == 32
+    )
     seen = [former.see(random(1, 6, 24, seed=seed)) for seed in (0, 1)]
     assert (seen[0] - seen[1]).abs().max() > 0.01
     for parameter in former.layers[0].look.out.parameters():
@@ -168,25 +189,34 @@ def test_one_can_look_at_who_looks_where(former):
     """Attention weights from outside: queries over patches, and who looks at whom is what the mask says."""
     image, ids = random(1, 6, 24), texts(1)
     mask = former.mask("generate", ids)
-    seen = watch.weights(former, lambda: former(image, ids, mask))
+    seen = introspection.weights(former, lambda: former(image, ids, mask))
     assert set(seen) == {"layers.0.attention", "layers.0.look", "layers.1.attention"}
     assert seen["layers.0.look"].shape == (1, 4, R, 6)
     torch.testing.assert_close(seen["layers.0.look"].sum(-1), torch.ones(1, 4, R))
     assert torch.equal(seen["layers.1.attention"][0].amax(0) > 0, mask[0, 0])
-    assert watch.weights(former, lambda: former.see(image, {}))["layers.1.attention"].shape == (1, 4, R, R)
+    assert introspection.weights(former, lambda: former.see(image, {}))[
+        "layers.1.attention"
+    ].shape == (1, 4, R, R)
 
 
 def test_text_and_queries_have_feed_forwards_of_their_own_alike_at_first():
     torch.manual_seed(0)
     former = QFormer(CONFIG)
     layer = former.layers[1]
-    assert torch.equal(layer.feed_queries[0].weight, layer.feed_text[0].weight) and layer.feed_queries is not layer.feed_text
+    assert (
+        torch.equal(layer.feed_queries[0].weight, layer.feed_text[0].weight)
+        and layer.feed_queries is not layer.feed_text
+    )
     ids = texts()
     former.read(ids, former.mask("contrast", ids)[:, :, R:, R:]).square().sum().backward()
-    assert layer.feed_queries[0].weight.grad is None and layer.feed_text[0].weight.grad.abs().sum() > 0
+    assert (
+        layer.feed_queries[0].weight.grad is None and layer.feed_text[0].weight.grad.abs().sum() > 0
+    )
     former.zero_grad()
     former.see(random(2, 6, 24)).square().sum().backward()
-    assert layer.feed_text[0].weight.grad is None and layer.feed_queries[0].weight.grad.abs().sum() > 0
+    assert (
+        layer.feed_text[0].weight.grad is None and layer.feed_queries[0].weight.grad.abs().sum() > 0
+    )
     assert not torch.allclose(*former.queries[:2], atol=1e-3) and 0.01 < former.queries.std() < 0.03
 
 
@@ -196,12 +226,16 @@ def test_text_and_queries_have_feed_forwards_of_their_own_alike_at_first():
 def test_the_image_s_score_is_its_best_query_s_and_only_that_query_learns_from_it(stage1):
     image, ids = random(4, 6, 24), texts()
     queries, text = stage1.encode_image(image), stage1.encode_text(ids)
-    assert queries.norm(dim=-1).allclose(torch.ones(4, R)) and text.norm(dim=-1).allclose(torch.ones(4))
+    assert queries.norm(dim=-1).allclose(torch.ones(4, R)) and text.norm(dim=-1).allclose(
+        torch.ones(4)
+    )
     scores = stage1.similarity(queries, text).detach()
     queries, text = queries.detach(), text.detach()
     for i in range(4):
         for j in range(4):
-            assert scores[i, j].item() == pytest.approx(max(float(queries[i, r] @ text[j]) for r in range(R)), abs=1e-6)
+            assert scores[i, j].item() == pytest.approx(
+                max(float(queries[i, r] @ text[j]) for r in range(R)), abs=1e-6
+            )
     torch.testing.assert_close(stage1.similarity(queries[:, [2, 0, 1]], text), scores)
     queries.requires_grad_()
     stage1.similarity(queries, text)[2, 3].backward()
@@ -232,14 +266,25 @@ def test_keys_used_again_give_the_three_losses_and_gradients_of_three_masked_pas
         stage1.zero_grad()
         values = losses({**batch(), "same": same} if same is not None else batch())
         sum(values.values()).backward()
-        found.append((values, {name: p.grad.clone() for name, p in stage1.named_parameters() if p.grad is not None}))
+        found.append(
+            (
+                values,
+                {
+                    name: p.grad.clone()
+                    for name, p in stage1.named_parameters()
+                    if p.grad is not None
+                },
+            )
+        )
     assert set(found[0][0]) == {"contrast", "match", "generate"}
     for (values, gradients), (others, theirs) in [found]:
         for name in values:
             torch.testing.assert_close(values[name], others[name], atol=1e-5, rtol=1e-5)
         assert set(gradients) == set(theirs)
         for name in gradients:
-            torch.testing.assert_close(gradients[name], theirs[name], atol=1e-5, rtol=1e-3, msg=name)
+            torch.testing.assert_close(
+                gradients[name], theirs[name], atol=1e-5, rtol=1e-3, msg=name
+            )
 
 
 def test_contrast_is_smoothed_cross_entropy_both_ways(stage1):
@@ -248,7 +293,10 @@ def test_contrast_is_smoothed_cross_entropy_both_ways(stage1):
     scores = torch.stack([(image[i] @ text.T).amax(0) for i in range(4)]) / 0.07
     torch.testing.assert_close(own, scores)
     target = 0.9 * torch.eye(4) + 0.1 / 4
-    by_hand = -(target * scores.log_softmax(-1)).sum(1).mean() / 2 - (target * scores.T.log_softmax(-1)).sum(1).mean() / 2
+    by_hand = (
+        -(target * scores.log_softmax(-1)).sum(1).mean() / 2
+        - (target * scores.T.log_softmax(-1)).sum(1).mean() / 2
+    )
     torch.testing.assert_close(loss, by_hand)
     repeated, _ = stage1._contrast(image, text, torch.tensor([1, 1, 2, 3]))
     assert not torch.allclose(repeated, loss)
@@ -258,9 +306,15 @@ def test_generation_scores_each_word_given_the_words_before_it_and_never_padding
     one = batch()
     write = stage1.to_write(one["ids"])
     said = stage1(one["ids"], image=features(stage1.vision, one["pixels"]))
-    losses = [cross_entropy(said[row, place - 1], write[row, place], label_smoothing=0.1)
-              for row in range(4) for place in range(1, T) if write[row, place]]
-    torch.testing.assert_close(stage1.losses(one)["generate"], torch.stack(losses).mean(), atol=1e-5, rtol=1e-5)
+    losses = [
+        cross_entropy(said[row, place - 1], write[row, place], label_smoothing=0.1)
+        for row in range(4)
+        for place in range(1, T)
+        if write[row, place]
+    ]
+    torch.testing.assert_close(
+        stage1.losses(one)["generate"], torch.stack(losses).mean(), atol=1e-5, rtol=1e-5
+    )
     assert len(losses) == 4 * (T - 1) - 1
 
 
@@ -281,10 +335,27 @@ def test_features_kept_are_as_good_as_pixels(stage1, vision):
 
 # The same numbers as transformers'.
 
-HF = dict(vocab_size=50, hidden_size=32, num_hidden_layers=4, num_attention_heads=4, intermediate_size=48, pad_token_id=0,
-          cross_attention_frequency=2, encoder_hidden_size=24, max_position_embeddings=16, use_qformer_text_input=True)
-VISION = dict(hidden_size=24, intermediate_size=40, num_hidden_layers=2, num_attention_heads=2, image_size=16, patch_size=8,
-              initializer_range=0.02)  # the default, 1e-10, makes all images alike
+HF = dict(
+    vocab_size=50,
+    hidden_size=32,
+    num_hidden_layers=4,
+    num_attention_heads=4,
+    intermediate_size=48,
+    pad_token_id=0,
+    cross_attention_frequency=2,
+    encoder_hidden_size=24,
+    max_position_embeddings=16,
+    use_qformer_text_input=True,
+)
+VISION = dict(
+    hidden_size=24,
+    intermediate_size=40,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    image_size=16,
+    patch_size=8,
+    initializer_range=0.02,
+)  # the default, 1e-10, makes all images alike
 
 
 def shaken(model):
@@ -303,7 +374,9 @@ def test_one_masked_pass_is_transformers_q_former(objective):
     mask, R = ours.mask(objective, ids), ours.config.queries
     given = torch.cat([ours.queries.expand(4, -1, -1), ours.embed(ids)], dim=1)
     with torch.no_grad():
-        expected = theirs(given, query_length=R, attention_mask=mask, encoder_hidden_states=image).last_hidden_state
+        expected = theirs(
+            given, query_length=R, attention_mask=mask, encoder_hidden_states=image
+        ).last_hidden_state
         found = torch.cat(ours(image, ids, mask), dim=1)
     real = torch.cat([torch.ones(4, R, dtype=torch.bool), ids != 0], dim=1)
     torch.testing.assert_close(found[real], expected[real], atol=1e-4, rtol=1e-4)
@@ -311,9 +384,24 @@ def test_one_masked_pass_is_transformers_q_former(objective):
 
 
 def test_contrast_and_match_are_transformers_image_text_retrieval():
-    theirs = shaken(Blip2ForImageTextRetrieval(Blip2Config(
-        vision_config=VISION, qformer_config=HF, num_query_tokens=R, image_text_hidden_size=8, image_token_index=None,
-        text_config=dict(model_type="opt", hidden_size=32, num_hidden_layers=1, num_attention_heads=2, vocab_size=50))))
+    theirs = shaken(
+        Blip2ForImageTextRetrieval(
+            Blip2Config(
+                vision_config=VISION,
+                qformer_config=HF,
+                num_query_tokens=R,
+                image_text_hidden_size=8,
+                image_token_index=None,
+                text_config=dict(
+                    model_type="opt",
+                    hidden_size=32,
+                    num_hidden_layers=1,
+                    num_attention_heads=2,
+                    vocab_size=50,
+                ),
+            )
+        )
+    )
     ours, pixels, ids = Stage1.from_hf(theirs), random(4, 3, 16, 16), texts()
     image, read = features(ours.vision, pixels), ours.to_read(ids)
     options = dict(pixel_values=pixels, input_ids=read, attention_mask=(read != 0).long())
@@ -327,17 +415,43 @@ def test_contrast_and_match_are_transformers_image_text_retrieval():
         assert expected.std() > 0.01
 
 
-OPT = dict(model_type="opt", hidden_size=32, ffn_dim=48, num_hidden_layers=2, num_attention_heads=2, vocab_size=50,
-           word_embed_proj_dim=32, max_position_embeddings=32, pad_token_id=1)
-T5 = dict(model_type="t5", d_model=32, d_ff=48, d_kv=16, num_layers=2, num_heads=2, vocab_size=50, decoder_start_token_id=0,
-          pad_token_id=0)
+OPT = dict(
+    model_type="opt",
+    hidden_size=32,
+    ffn_dim=48,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    vocab_size=50,
+    word_embed_proj_dim=32,
+    max_position_embeddings=32,
+    pad_token_id=1,
+)
+T5 = dict(
+    model_type="t5",
+    d_model=32,
+    d_ff=48,
+    d_kv=16,
+    num_layers=2,
+    num_heads=2,
+    vocab_size=50,
+    decoder_start_token_id=0,
+    pad_token_id=0,
+)
 
 
 @pytest.mark.parametrize("text", [OPT, T5], ids=["opt", "t5"])
 def test_stage_2_is_transformers_conditional_generation(text):
-    theirs = shaken(Blip2ForConditionalGeneration(Blip2Config(
-        vision_config=VISION, qformer_config={**HF, "use_qformer_text_input": False}, num_query_tokens=R,
-        text_config=text, image_token_index=SLOT)))
+    theirs = shaken(
+        Blip2ForConditionalGeneration(
+            Blip2Config(
+                vision_config=VISION,
+                qformer_config={**HF, "use_qformer_text_input": False},
+                num_query_tokens=R,
+                text_config=text,
+                image_token_index=SLOT,
+            )
+        )
+    )
     ours, pixels = BLIP2.from_hf(theirs), random(2, 3, 16, 16)
     ids = torch.cat([torch.full((2, R), SLOT), texts(2) + 5], dim=1)  # + 5: no padding, no slot
     with torch.no_grad():
@@ -353,16 +467,26 @@ def test_stage_2_is_transformers_conditional_generation(text):
 
 
 def test_from_hf_copies():
-    theirs = shaken(Blip2ForConditionalGeneration(Blip2Config(
-        vision_config=VISION, qformer_config={**HF, "use_qformer_text_input": False}, num_query_tokens=R,
-        text_config=OPT, image_token_index=SLOT)))
+    theirs = shaken(
+        Blip2ForConditionalGeneration(
+            Blip2Config(
+                vision_config=VISION,
+                qformer_config={**HF, "use_qformer_text_input": False},
+                num_query_tokens=R,
+                text_config=OPT,
+                image_token_index=SLOT,
+            )
+        )
+    )
     before = copy.deepcopy(theirs.state_dict())
     ours = BLIP2.from_hf(theirs)
     with torch.no_grad():
         for parameter in ours.parameters():
             parameter.zero_()
     assert all(torch.equal(value, before[name]) for name, value in theirs.state_dict().items())
-    assert theirs.language_model.training == theirs.training and all(p.requires_grad for p in theirs.parameters())
+    assert theirs.language_model.training == theirs.training and all(
+        p.requires_grad for p in theirs.parameters()
+    )
 
 
 # Stage 2.
@@ -371,7 +495,11 @@ def test_from_hf_copies():
 def prompt(count=2):
     words = torch.randint(9, 50, (count, 5), generator=torch.Generator().manual_seed(count))
     ids = torch.cat([torch.tensor([[1] + [SLOT] * R]).repeat(count, 1), words], dim=1)
-    return {"pixels": random(count, 3, 16, 16), "ids": ids, "scored": torch.arange(ids.shape[1])[None].expand(count, -1) > R}
+    return {
+        "pixels": random(count, 3, 16, 16),
+        "ids": ids,
+        "scored": torch.arange(ids.shape[1])[None].expand(count, -1) > R,
+    }
 
 
 def frozen_lm(name="llama"):
@@ -384,13 +512,33 @@ def test_tower_and_language_model_are_bit_identical_after_both_stages(stage1, na
     lm = frozen_lm(name)
     before = copy.deepcopy((stage1.vision.state_dict(), lm.state_dict()))
     queries = stage1.former.queries.detach().clone()
-    one = [step.losses for step in fit(stage1, Batches(lambda indices: batch(len(indices)), 4), 12, Optimisation(2e-3),
-                                       precision=torch.float32)]
+    one = [
+        step.losses
+        for step in fit(
+            stage1,
+            Batches(lambda indices: batch(len(indices)), 4),
+            12,
+            Optimisation(2e-3),
+            precision=torch.float32,
+        )
+    ]
     model = BLIP2(stage1.former, stage1.vision, lm, SLOT)
     learnt = stage1.former.queries.detach().clone()
-    two = [step.loss for step in fit(model, Batches(lambda indices: prompt(len(indices)), 4), 12, Optimisation(2e-3),
-                                     precision=torch.float32)]
-    assert one[-1]["contrast"] < one[0]["contrast"] and one[-1]["generate"] < one[0]["generate"] and two[-1] < two[0]
+    two = [
+        step.loss
+        for step in fit(
+            model,
+            Batches(lambda indices: prompt(len(indices)), 4),
+            12,
+            Optimisation(2e-3),
+            precision=torch.float32,
+        )
+    ]
+    assert (
+        one[-1]["contrast"] < one[0]["contrast"]
+        and one[-1]["generate"] < one[0]["generate"]
+        and two[-1] < two[0]
+    )
     assert not torch.equal(queries, learnt) and not torch.equal(model.former.queries, learnt)
     assert torch.equal(stage1.former.queries, learnt)  # stage 1's model stays as it was
     for module, kept in zip((model.vision, model.lm), before):
@@ -403,9 +551,16 @@ def test_tower_and_language_model_are_bit_identical_after_both_stages(stage1, na
 def test_stage_2_has_no_text_side_left_and_all_the_rest_of_the_q_former_learns(stage1):
     model = BLIP2(stage1.former, stage1.vision, frozen_lm(), SLOT)
     names = [name for name, p in model.named_parameters() if p.requires_grad]
-    assert not [name for name in names if any(part in name for part in ("text", "former.words", "positions", "head", "match"))]
-    kept = {name for name, _ in stage1.former.named_parameters()
-            if not any(part in name for part in ("text", "words", "positions"))}
+    assert not [
+        name
+        for name in names
+        if any(part in name for part in ("text", "former.words", "positions", "head", "match"))
+    ]
+    kept = {
+        name
+        for name, _ in stage1.former.named_parameters()
+        if not any(part in name for part in ("text", "words", "positions"))
+    }
     assert set(names) == {f"former.{name}" for name in kept} | {"to_words.weight", "to_words.bias"}
     for name in kept:
         assert torch.equal(model.get_parameter(f"former.{name}"), stage1.former.get_parameter(name))
@@ -429,8 +584,10 @@ def test_the_prefix_is_as_long_for_a_small_image_as_for_a_large_one(former, size
 
 def test_text_without_pictures_is_the_bare_model_and_a_picture_changes_what_is_said(former, vision):
     model, ids = BLIP2(former, vision, frozen_lm(), SLOT), prompt()["ids"]
-    assert torch.equal(model(ids[:, R + 1:]), model.lm(ids[:, R + 1:]).logits)
-    one, other = (model(ids, **model.look(random(2, 3, 16, 16, seed=seed)))[:, R:] for seed in (0, 1))
+    assert torch.equal(model(ids[:, R + 1 :]), model.lm(ids[:, R + 1 :]).logits)
+    one, other = (
+        model(ids, **model.look(random(2, 3, 16, 16, seed=seed)))[:, R:] for seed in (0, 1)
+    )
     assert (one - other).abs().max() > 1e-3
 
 
@@ -438,7 +595,9 @@ def test_only_words_to_say_are_scored(former, vision):
     model, one = BLIP2(former, vision, frozen_lm(), SLOT), prompt()
     said = model(one["ids"], **model.look(one["pixels"])).log_softmax(-1)
     chosen = one["scored"].nonzero().tolist()
-    by_hand = -sum(said[row, place - 1, one["ids"][row, place]] for row, place in chosen) / len(chosen)
+    by_hand = -sum(said[row, place - 1, one["ids"][row, place]] for row, place in chosen) / len(
+        chosen
+    )
     torch.testing.assert_close(model.losses(one)["language"], by_hand)
     with pytest.raises(ValueError, match="expected words to say only"):
         model.losses({**one, "scored": torch.ones_like(one["scored"])})
@@ -447,16 +606,23 @@ def test_only_words_to_say_are_scored(former, vision):
 def test_captions_are_written_alike_with_and_without_cache_and_padding(former, vision):
     model, one = BLIP2(former, vision, frozen_lm(), SLOT), prompt()
     seen = model.look(one["pixels"])
-    plain = generate.write(model, one["ids"], 6, **seen)
-    assert torch.equal(generate.write(model, one["ids"], 6, cache=language.new_cache(model.lm), **seen), plain)
+    plain = generation.write(model, one["ids"], 6, **seen)
+    assert torch.equal(
+        generation.write(model, one["ids"], 6, cache=language.new_cache(model.lm), **seen), plain
+    )
     padded = torch.cat([torch.zeros(2, 3, dtype=torch.long), one["ids"]], 1)
     real = torch.tensor([[False] * 3 + [True] * one["ids"].shape[1]] * 2)
-    assert torch.equal(generate.write(model, padded, 6, cache=language.new_cache(model.lm), real=real, **seen), plain)
+    assert torch.equal(
+        generation.write(model, padded, 6, cache=language.new_cache(model.lm), real=real, **seen),
+        plain,
+    )
 
 
 def test_an_encoder_decoder_reads_prefix_and_queries_and_learns_the_suffix(former, vision):
     torch.manual_seed(3)
-    lm = language.freeze(T5ForConditionalGeneration(T5Config(**{k: v for k, v in T5.items() if k != "model_type"})))
+    lm = language.freeze(
+        T5ForConditionalGeneration(T5Config(**{k: v for k, v in T5.items() if k != "model_type"}))
+    )
     model, one, suffix = BLIP2Read(former, vision, lm, SLOT), prompt(), texts(2, 4)
     suffix[:, 0] = 0
     given = {"pixels": one["pixels"], "read": one["ids"], "ids": suffix, "scored": suffix != 0}
@@ -465,12 +631,28 @@ def test_an_encoder_decoder_reads_prefix_and_queries_and_learns_the_suffix(forme
     chosen = given["scored"].nonzero().tolist()
     by_hand = -sum(said[row, place - 1, suffix[row, place]] for row, place in chosen) / len(chosen)
     torch.testing.assert_close(model.losses(given)["language"], by_hand)
-    losses = [step.loss for step in fit(model, Batches(lambda indices: given, 2), 10, Optimisation(3e-3),
-                                        precision=torch.float32)]
-    assert losses[-1] < losses[0] and all(torch.equal(value, before[key]) for key, value in lm.state_dict().items())
-    other = model(suffix, read=one["ids"], **model.look(random(2, 3, 16, 16, seed=7))).log_softmax(-1)
-    assert (other - model(suffix, read=one["ids"], **model.look(one["pixels"])).log_softmax(-1)).abs().max() > 1e-4
-    assert generate.write(model, suffix[:, :1], 3, read=one["ids"], **model.look(one["pixels"])).shape == (2, 3)
+    losses = [
+        step.loss
+        for step in fit(
+            model,
+            Batches(lambda indices: given, 2),
+            10,
+            Optimisation(3e-3),
+            precision=torch.float32,
+        )
+    ]
+    assert losses[-1] < losses[0] and all(
+        torch.equal(value, before[key]) for key, value in lm.state_dict().items()
+    )
+    other = model(suffix, read=one["ids"], **model.look(random(2, 3, 16, 16, seed=7))).log_softmax(
+        -1
+    )
+    assert (
+        other - model(suffix, read=one["ids"], **model.look(one["pixels"])).log_softmax(-1)
+    ).abs().max() > 1e-4
+    assert generation.write(
+        model, suffix[:, :1], 3, read=one["ids"], **model.look(one["pixels"])
+    ).shape == (2, 3)
 
 
 # Any image encoder.
@@ -492,8 +674,16 @@ def test_the_second_last_layer_s_features_are_read_and_the_original_stays():
 
 def test_towers_of_transformers_and_residual_networks_work_too(former):
     torch.manual_seed(0)
-    theirs = CLIPVisionModel(CLIPVisionConfig(hidden_size=24, intermediate_size=48, num_hidden_layers=3, num_attention_heads=2,
-                                              image_size=16, patch_size=8)).eval()
+    theirs = CLIPVisionModel(
+        CLIPVisionConfig(
+            hidden_size=24,
+            intermediate_size=48,
+            num_hidden_layers=3,
+            num_attention_heads=2,
+            image_size=16,
+            patch_size=8,
+        )
+    ).eval()
     cut, pixels = second_last(theirs), random(2, 3, 16, 16)
     expected = theirs(pixels, output_hidden_states=True).hidden_states[-2]
     torch.testing.assert_close(features(cut, pixels), expected)
@@ -505,13 +695,20 @@ def test_towers_of_transformers_and_residual_networks_work_too(former):
 # What goes wrong, and what is said about it.
 
 
-@pytest.mark.parametrize("image, ids, words", [
-    (random(2, 6, 20), texts(2), r"\(2, 6, 20\); expected \(batch, patches, 24\).*encoder of width 24"),
-    (random(2, 6, 24), texts(2, 9), "texts of 9 tokens; this Q-Former has positions for 8"),
-    (random(3, 6, 24), texts(2), "3 images and 2 texts; expected one text for each image"),
-    (random(2, 6, 24), texts(2) + 30, "outside the vocabulary of 50.*another tokenizer"),
-    (random(2, 6, 24), texts(2).float(), "expected integers"),
-])
+@pytest.mark.parametrize(
+    "image, ids, words",
+    [
+        (
+            random(2, 6, 20),
+            texts(2),
+            r"\(2, 6, 20\); expected \(batch, patches, 24\).*encoder of width 24",
+        ),
+        (random(2, 6, 24), texts(2, 9), "texts of 9 tokens; this Q-Former has positions for 8"),
+        (random(3, 6, 24), texts(2), "3 images and 2 texts; expected one text for each image"),
+        (random(2, 6, 24), texts(2) + 30, "outside the vocabulary of 50.*another tokenizer"),
+        (random(2, 6, 24), texts(2).float(), "expected integers"),
+    ],
+)
 def test_features_and_texts_that_do_not_fit_are_explained(stage1, image, ids, words):
     with pytest.raises(ValueError, match=words):
         stage1.losses({"features": image, "ids": ids})
@@ -520,9 +717,14 @@ def test_features_and_texts_that_do_not_fit_are_explained(stage1, image, ids, wo
 
 
 def test_an_encoder_or_a_projection_of_another_width_is_explained(former, vision):
-    with pytest.raises(ValueError, match=r"features are 16 wide; this Q-Former expects 24.*features=16"):
+    with pytest.raises(
+        ValueError, match=r"features are 16 wide; this Q-Former expects 24.*features=16"
+    ):
         Stage1(former, ViT(image_size=16, patch=8, width=16, depth=1, heads=2))
-    with pytest.raises(ValueError, match=r"projection maps 32 to 48 numbers.*words 32. Expected nn.Linear\(32, 32\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"projection maps 32 to 48 numbers.*words 32. Expected nn.Linear\(32, 32\)",
+    ):
         BLIP2(former, vision, frozen_lm(), SLOT, nn.Linear(32, 48))
     with pytest.raises(ValueError, match="3 vectors for 6 slots"):
         model = BLIP2(former, vision, frozen_lm(), SLOT)

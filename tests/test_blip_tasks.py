@@ -5,14 +5,39 @@ from dataclasses import replace
 import pytest
 import torch
 
-from vlmcourse.lab import tokens, world
-from vlmcourse.lab.train import Scale
-from vlmcourse.papers.blip_tasks import Answering, Captioner, Comparing, Filter, Talking, encode_film, look_at_film
-from vlmcourse.parts.generate import nucleus
+from teaching.minimal_pairs import Closely, close_report, closely, nouns
+from vlmcourse import world
+from vlmcourse.papers.blip_tasks import (
+    Answering,
+    Captioner,
+    Comparing,
+    Filter,
+    Talking,
+    encode_film,
+    look_at_film,
+)
+from vlmcourse.parts.generation import nucleus
 from vlmcourse.recipes import capfilt as recipe
-from vlmcourse.recipes.blip import PROMPT, blip_config, captions_of, matcher, new_blip, references, told_apart
-from vlmcourse.recipes.blip_tasks import Dialogues, Questions, Statements, chosen, film_report, talk_report, written
-from vlmcourse.recipes.closely import Closely, close_report, closely, nouns
+from vlmcourse.recipes.blip import (
+    PROMPT,
+    blip_config,
+    captions_of,
+    matcher,
+    new_blip,
+    references,
+    told_apart,
+)
+from vlmcourse.recipes.blip_tasks import (
+    Dialogues,
+    Questions,
+    Statements,
+    chosen,
+    film_report,
+    talk_report,
+    written,
+)
+from vlmcourse.training.scale import Scale
+from vlmcourse.world import tokenizer
 
 SMALL = replace(Scale.named("smoke"), width=32, blip_batch=8, blip_steps=6)
 
@@ -25,21 +50,35 @@ def blip():
 def test_captioner_and_filter_tune_copies_by_their_own_losses(blip):
     batch = recipe.people(SMALL, 8).batch(range(8))
     before = {name: value.clone() for name, value in blip.state_dict().items()}
-    assert set(Captioner(blip).losses(batch)) == {"caption"} and set(Filter(blip).losses(batch)) == {"contrast", "match"}
+    assert set(Captioner(blip).losses(batch)) == {"caption"} and set(
+        Filter(blip).losses(batch)
+    ) == {"contrast", "match"}
     captioner, filter = Captioner(blip), Filter(blip)
-    for model, learns, rests in ((captioner, "decoder", "match_head"), (filter, "match_head", "decoder")):
+    for model, learns, rests in (
+        (captioner, "decoder", "match_head"),
+        (filter, "match_head", "decoder"),
+    ):
         optimiser = torch.optim.SGD(model.parameters(), 0.1)
         sum(model.losses(batch).values()).backward()
         optimiser.step()
         own = model.blip.get_submodule(rests)
-        assert own.weight.grad is None if rests == "match_head" else own.blocks[0].attention.query.weight.grad is None
-        assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in model.blip.get_submodule(learns).parameters())
+        assert (
+            own.weight.grad is None
+            if rests == "match_head"
+            else own.blocks[0].attention.query.weight.grad is None
+        )
+        assert any(
+            p.grad is not None and p.grad.abs().sum() > 0
+            for p in model.blip.get_submodule(learns).parameters()
+        )
     assert all(torch.equal(value, before[name]) for name, value in blip.state_dict().items())
 
 
 def test_the_prompt_is_not_learnt():
     batch = recipe.people(SMALL, 8).batch(range(8))
-    learnt = [tokens.decode(ids[scored][None])[0] for ids, scored in zip(batch["ids"], batch["scored"])]
+    learnt = [
+        tokenizer.decode(ids[scored][None])[0] for ids, scored in zip(batch["ids"], batch["scored"])
+    ]
     assert learnt == [text.removeprefix(PROMPT).strip() for text in batch["text"]]
 
 
@@ -59,14 +98,21 @@ def test_a_filter_is_idempotent_and_its_threshold_is_on_the_probability(blip):
 def test_what_filtering_found_is_exact():
     noisy, keep = torch.tensor([1, 1, 0, 0, 0]).bool(), torch.tensor([0, 1, 1, 1, 0]).bool()
     found = recipe.filtering(keep, noisy)
-    assert found == {"thrown out": pytest.approx(0.4), "precision": 0.5, "recall": 0.5, "noise before": pytest.approx(0.4),
-                     "noise after": pytest.approx(1 / 3)}
+    assert found == {
+        "thrown out": pytest.approx(0.4),
+        "precision": 0.5,
+        "recall": 0.5,
+        "noise before": pytest.approx(0.4),
+        "noise after": pytest.approx(1 / 3),
+    }
 
 
 def test_planted_noise_is_what_captions_wrongly_state():
     """The truth by construction (whose caption was replaced) and by content (what the scene shows) agree."""
     data = recipe.web(SMALL, 300)
-    planted = torch.tensor([data.pairs.noise.hits(number, data.pairs.seed) for number, _ in data.rows])
+    planted = torch.tensor(
+        [data.pairs.noise.hits(number, data.pairs.seed) for number, _ in data.rows]
+    )
     assert 0.22 < planted.float().mean() < 0.38
     assert (recipe.wrong(data) == planted).float().mean() > 0.99
     assert not recipe.wrong(recipe.people(SMALL, 40)).any()
@@ -101,19 +147,21 @@ def test_the_same_seed_writes_the_same_captions_and_beams_another_way(blip):
 def test_captions_go_on_after_the_prompt(blip):
     pixels = world.to_pixels(world.Pairs("test", 32).images(range(3)))
     said = captions_of(blip, pixels, most=5)
-    assert len(said) == 3 and all(len(tokens.words(text)) <= 5 for text in said)
+    assert len(said) == 3 and all(len(tokenizer.split_words(text)) <= 5 for text in said)
     assert captions_of(blip, pixels, nucleus(1e-6), most=5) == said
     scene = world.sample("test", 1)
     assert references(scene) and all(text.endswith(scene.background) for text in references(scene))
 
 
 def test_a_stage_that_has_learnt_nothing_cannot_tell_swaps_apart(blip):
-    found = told_apart(blip, world.swaps.exchanged, count=64)
-    assert set(found) == {"match", "contrast"} and all(0.2 < value < 0.8 for value in found.values())
+    found = told_apart(blip, world.minimal_pairs.exchanged, count=64)
+    assert set(found) == {"match", "contrast"} and all(
+        0.2 < value < 0.8 for value in found.values()
+    )
 
 
 def test_siblings_differ_in_one_attribute():
-    pairs = world.swaps.Siblings("train", 32, caption=world.captions.detailed)
+    pairs = world.minimal_pairs.Siblings("train", 32, caption=world.captions.detailed)
     for index in range(0, 60, 2):
         one, other = pairs.scene(index), pairs.scene(index + 1)
         moved = sum(a.word != b.word for a, b in zip(one.things, other.things))
@@ -121,8 +169,12 @@ def test_siblings_differ_in_one_attribute():
         assert (moved, one.background == other.background) in ((2, True), (0, False), (0, True))
         assert (pairs.text(index) == pairs.text(index + 1)) == (one == other)
         assert world.split_of(other.words, other.background) == "train"
-    for scene, right, wrong in world.swaps.choices(world.swaps.exchanged, count=20):
-        assert sorted(tokens.words(right)) == sorted(tokens.words(wrong)) or "some" in right or " an " in f" {right} "
+    for scene, right, wrong in world.minimal_pairs.choices(world.minimal_pairs.exchanged, count=20):
+        assert (
+            sorted(tokenizer.split_words(right)) == sorted(tokenizer.split_words(wrong))
+            or "some" in right
+            or " an " in f" {right} "
+        )
 
 
 def test_matcher_is_the_model_pair_by_pair(blip):
@@ -140,9 +192,14 @@ def test_two_equal_pictures_are_one_at_the_start(blip):
     model = Comparing(blip).eval()
     text, mask = blip.as_role(made["ids"], blip.config.enc)
     one = blip.encoder(text, mask, blip.look(made["left"])["states"])[:, 0]
-    torch.testing.assert_close(model(made["left"], made["left"], made["ids"]), model.head(one), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        model(made["left"], made["left"], made["ids"]), model.head(one), atol=1e-5, rtol=1e-4
+    )
     assert (model(made["left"], made["right"], made["ids"]) - model.head(one)).abs().max() > 1e-4
-    assert not torch.equal(model(made["left"], made["right"], made["ids"]), blip.matches(made["ids"], **blip.look(made["left"])))
+    assert not torch.equal(
+        model(made["left"], made["right"], made["ids"]),
+        blip.matches(made["ids"], **blip.look(made["left"])),
+    )
 
 
 def test_both_pictures_teach_their_own_attention(blip):
@@ -150,7 +207,10 @@ def test_both_pictures_teach_their_own_attention(blip):
     model.losses(Statements("train", 32).batch(range(6)))["true"].backward()
     for block in model.blocks:
         assert block.other.query.weight is not block.block.cross.query.weight
-        assert block.other.query.weight.grad.abs().sum() > 0 and block.block.cross.query.weight.grad.abs().sum() > 0
+        assert (
+            block.other.query.weight.grad.abs().sum() > 0
+            and block.block.cross.query.weight.grad.abs().sum() > 0
+        )
 
 
 def test_answers_are_written_and_ranked(blip):
@@ -174,7 +234,7 @@ def test_dialogues_look_at_picture_and_caption(blip):
     model, batch = Talking(blip).eval(), Dialogues("train", 32).batch(range(6))
     seen = model.look(batch["pixels"], batch["caption"])
     length = batch["caption"].shape[1]
-    assert torch.equal(seen["real"][:, -length:], batch["caption"] != tokens.PAD)
+    assert torch.equal(seen["real"][:, -length:], batch["caption"] != tokenizer.PAD)
     logits = model(batch["right"], **seen)
     longer = model.look(batch["pixels"], torch.nn.functional.pad(batch["caption"], (0, 3)))
     torch.testing.assert_close(model(batch["right"], **longer), logits, atol=1e-5, rtol=1e-4)
@@ -189,13 +249,17 @@ def test_a_dialogue_is_told_once():
     scene, talk, spoken = data.made(5)
     texts = data.texts(talk, spoken, ("yes", "no"))
     assert spoken == 2 and texts[0].endswith(f"{talk.rounds[2].question.text} answer : yes")
-    assert texts[0].count(talk.rounds[0].question.text) >= 1 and not texts[0].startswith(talk.caption)
+    assert texts[0].count(talk.rounds[0].question.text) >= 1 and not texts[0].startswith(
+        talk.caption
+    )
 
 
 def test_talk_report_of_an_untrained_model_is_near_chance(blip):
     found = talk_report(Talking(blip).eval(), count=6)
     assert 10 < found["mean rank"] < 90 and found["NDCG"] == found["R@1"]
-    assert found["mean rank, blind"] != found["mean rank"], "the control sees the picture, or the model doesn't"
+    assert found["mean rank, blind"] != found["mean rank"], (
+        "the control sees the picture, or the model doesn't"
+    )
 
 
 @torch.no_grad()
@@ -204,7 +268,9 @@ def test_films_are_sets_of_frames(blip):
     ids = world.Pairs("test", 32).batch(range(3))["ids"]
     seen, turned = look_at_film(blip, frames), look_at_film(blip, frames.flip(1))
     assert seen["states"].shape[1] == 4 * blip.look(frames[:, 0])["states"].shape[1]
-    torch.testing.assert_close(blip.matches(ids, **seen), blip.matches(ids, **turned), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        blip.matches(ids, **seen), blip.matches(ids, **turned), atol=1e-5, rtol=1e-4
+    )
     torch.testing.assert_close(encode_film(blip, frames[:, :1]), blip.encode_image(frames[:, 0]))
     report = film_report(blip, Answering(blip), count=8, frames=2)
     assert report["R@1, chance"] == 1 / 8 and "which way, films" in report
@@ -212,17 +278,36 @@ def test_films_are_sets_of_frames(blip):
 
 def test_a_closer_look_has_each_sibling_s_text_as_the_wrong_one():
     made = closely("smoke")
-    model, pairs = made.model, world.swaps.Siblings("train", 32, 0, (2, 2), world.captions.detailed, swap=world.swaps.exchanged,
-                                                    among=nouns())
+    model, pairs = (
+        made.model,
+        world.minimal_pairs.Siblings(
+            "train",
+            32,
+            0,
+            (2, 2),
+            world.captions.detailed,
+            swap=world.minimal_pairs.exchanged,
+            among=nouns(),
+        ),
+    )
     batch = pairs.batch(range(8))
     assert all(set(scene.words) <= set(nouns()) for scene in pairs.scenes(range(8)))
     with torch.no_grad():
         found, states = model.losses(batch), model.blip.look(batch["pixels"])["states"]
-        right, wrong = (model.blip.matches(ids, states) for ids in (batch["ids"], batch["ids"][[1, 0, 3, 2, 5, 4, 7, 6]]))
+        right, wrong = (
+            model.blip.matches(ids, states)
+            for ids in (batch["ids"], batch["ids"][[1, 0, 3, 2, 5, 4, 7, 6]])
+        )
         said = torch.cat([right, wrong]).log_softmax(-1)
     assert found.keys() == {"match", "caption"}
-    assert found["match"].item() == pytest.approx(-torch.cat([said[:8, 1], said[8:, 0]]).mean().item(), abs=1e-5)
-    assert Closely(model.blip, contrast=True).losses(batch).keys() == {"match", "caption", "contrast"}
+    assert found["match"].item() == pytest.approx(
+        -torch.cat([said[:8, 1], said[8:, 0]]).mean().item(), abs=1e-5
+    )
+    assert Closely(model.blip, contrast=True).losses(batch).keys() == {
+        "match",
+        "caption",
+        "contrast",
+    }
     report = close_report(model, 16)
     assert report.keys() == {"match", "contrast", "match, above or below", "match, left or right"}
     assert all(0 <= value <= 1 for value in report.values())
@@ -231,10 +316,13 @@ def test_a_closer_look_has_each_sibling_s_text_as_the_wrong_one():
 def test_batches_of_unequal_parts_are_refused_before_anything_is_computed(blip, monkeypatch):
     monkeypatch.setattr(type(blip), "look", lambda *given: pytest.fail("a picture was looked at"))
     pixels, ids = torch.zeros(1, 3, 32, 32), torch.ones(3, 4, dtype=torch.long)
-    for model, batch in ((Captioner(blip), {"pixels": pixels, "ids": ids}), (Filter(blip), {"pixels": pixels, "ids": ids}),
-                         (Answering(blip), {"pixels": pixels, "question": ids, "ids": ids}),
-                         (Comparing(blip), {"left": pixels, "right": pixels, "ids": ids, "true": torch.zeros(3)}),
-                         (Talking(blip), {"pixels": pixels, "caption": ids, "right": ids, "wrong": ids})):
+    for model, batch in (
+        (Captioner(blip), {"pixels": pixels, "ids": ids}),
+        (Filter(blip), {"pixels": pixels, "ids": ids}),
+        (Answering(blip), {"pixels": pixels, "question": ids, "ids": ids}),
+        (Comparing(blip), {"left": pixels, "right": pixels, "ids": ids, "true": torch.zeros(3)}),
+        (Talking(blip), {"pixels": pixels, "caption": ids, "right": ids, "wrong": ids}),
+    ):
         with pytest.raises(ValueError, match="a batch of 1 .*3 .*; expected as many of each"):
             model.losses(batch)
 

@@ -12,18 +12,48 @@ from vlmcourse.papers.clip import CLIP, CLIPConfig
 END = 98
 
 
-def theirs(vision_depth=2, text_depth=2, width=32, heads=4, activation="quick_gelu", end=END, projection=24, seed=0, **text):
+def theirs(
+    vision_depth=2,
+    text_depth=2,
+    width=32,
+    heads=4,
+    activation="quick_gelu",
+    end=END,
+    projection=24,
+    seed=0,
+    **text,
+):
     from transformers import CLIPConfig as Config
     from transformers import CLIPModel
 
     torch.manual_seed(seed)
-    shared = dict(hidden_size=width, intermediate_size=2 * width, num_attention_heads=heads, hidden_act=activation)
-    model = CLIPModel(Config(
-        text_config=dict(vocab_size=99, num_hidden_layers=text_depth, max_position_embeddings=16, eos_token_id=end,
-                         bos_token_id=97, pad_token_id=0, **shared) | text,
-        vision_config=dict(num_hidden_layers=vision_depth, image_size=16, patch_size=8, **shared),
-        projection_dim=projection)).eval()
-    for parameter in model.parameters():  # the default initialisation leaves biases at zero, where errors could hide
+    shared = dict(
+        hidden_size=width,
+        intermediate_size=2 * width,
+        num_attention_heads=heads,
+        hidden_act=activation,
+    )
+    model = CLIPModel(
+        Config(
+            text_config=dict(
+                vocab_size=99,
+                num_hidden_layers=text_depth,
+                max_position_embeddings=16,
+                eos_token_id=end,
+                bos_token_id=97,
+                pad_token_id=0,
+                **shared,
+            )
+            | text,
+            vision_config=dict(
+                num_hidden_layers=vision_depth, image_size=16, patch_size=8, **shared
+            ),
+            projection_dim=projection,
+        )
+    ).eval()
+    for parameter in (
+        model.parameters()
+    ):  # the default initialisation leaves biases at zero, where errors could hide
         parameter.data += 0.1 * torch.randn_like(parameter)
     return model
 
@@ -33,24 +63,39 @@ def batch(seed=0, count=5, length=9):
     ids = torch.randint(1, 97, (count, length))
     for row in range(count):
         ids[row, 3 + row % (length - 3)] = END
-        ids[row, 4 + row % (length - 3):] = 0
+        ids[row, 4 + row % (length - 3) :] = 0
     return torch.randn(count, 3, 16, 16), ids
 
 
 @settings(max_examples=12, deadline=None)
-@given(vision_depth=st.integers(1, 3), text_depth=st.integers(1, 3), heads=st.sampled_from([1, 2, 4]),
-       width=st.sampled_from([16, 32, 48]), activation=st.sampled_from(["quick_gelu", "gelu"]),
-       end=st.sampled_from([END, 2]), projection=st.sampled_from([8, 24]), seed=st.integers(0, 9))
+@given(
+    vision_depth=st.integers(1, 3),
+    text_depth=st.integers(1, 3),
+    heads=st.sampled_from([1, 2, 4]),
+    width=st.sampled_from([16, 32, 48]),
+    activation=st.sampled_from(["quick_gelu", "gelu"]),
+    end=st.sampled_from([END, 2]),
+    projection=st.sampled_from([8, 24]),
+    seed=st.integers(0, 9),
+)
 def test_parity_with_transformers(seed, **config):
     model = theirs(**config, seed=seed)
     ours = CLIP.from_hf(model)
     pixels, ids = batch(seed)
     with torch.no_grad():
         expected = model(input_ids=ids, pixel_values=pixels)
-        torch.testing.assert_close(ours.encode_image(pixels), expected.image_embeds, atol=1e-5, rtol=1e-4)
-        torch.testing.assert_close(ours.encode_text(ids), expected.text_embeds, atol=1e-5, rtol=1e-4)
-        torch.testing.assert_close(ours.logits(pixels, ids), expected.logits_per_image, atol=1e-4, rtol=1e-4)
-    assert (expected.image_embeds[0] - expected.image_embeds[1]).abs().max() > 1e-2  # or the test would be vacuous
+        torch.testing.assert_close(
+            ours.encode_image(pixels), expected.image_embeds, atol=1e-5, rtol=1e-4
+        )
+        torch.testing.assert_close(
+            ours.encode_text(ids), expected.text_embeds, atol=1e-5, rtol=1e-4
+        )
+        torch.testing.assert_close(
+            ours.logits(pixels, ids), expected.logits_per_image, atol=1e-4, rtol=1e-4
+        )
+    assert (
+        expected.image_embeds[0] - expected.image_embeds[1]
+    ).abs().max() > 1e-2  # or the test would be vacuous
 
 
 def test_parity_of_loss_and_gradients():
@@ -59,11 +104,13 @@ def test_parity_of_loss_and_gradients():
     expected = model(input_ids=ids, pixel_values=pixels, return_loss=True).loss
     loss = ours.losses({"pixels": pixels, "ids": ids})["contrast"]
     torch.testing.assert_close(loss, expected)
-    for mine, their in ((ours.log_scale, model.logit_scale),
-                        (ours.text.tokens.weight, model.text_model.embeddings.token_embedding.weight),
-                        (ours.vision.class_token, model.vision_model.embeddings.class_embedding)):
-        gradient, = torch.autograd.grad(loss, mine, retain_graph=True)
-        reference, = torch.autograd.grad(expected, their, retain_graph=True)
+    for mine, their in (
+        (ours.log_scale, model.logit_scale),
+        (ours.text.tokens.weight, model.text_model.embeddings.token_embedding.weight),
+        (ours.vision.class_token, model.vision_model.embeddings.class_embedding),
+    ):
+        (gradient,) = torch.autograd.grad(loss, mine, retain_graph=True)
+        (reference,) = torch.autograd.grad(expected, their, retain_graph=True)
         torch.testing.assert_close(gradient, reference, atol=1e-5, rtol=1e-3)
 
 
@@ -72,8 +119,12 @@ def test_from_pretrained_reads_a_local_folder(tmp_path):
     model.save_pretrained(tmp_path)
     ours, (pixels, ids) = CLIP.from_pretrained(str(tmp_path)), batch()
     with torch.no_grad():
-        torch.testing.assert_close(ours.logits(pixels, ids), model(input_ids=ids, pixel_values=pixels).logits_per_image,
-                                   atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(
+            ours.logits(pixels, ids),
+            model(input_ids=ids, pixel_values=pixels).logits_per_image,
+            atol=1e-4,
+            rtol=1e-4,
+        )
 
 
 def test_from_hf_copies():
@@ -92,8 +143,22 @@ def test_an_unknown_activation_is_named():
 @pytest.fixture(scope="module")
 def small():
     torch.manual_seed(0)
-    return CLIP(CLIPConfig(vocabulary=99, end=END, context=16, embedding=24, image_size=16, patch=8, vision_width=32,
-                           vision_depth=2, vision_heads=4, text_width=32, text_depth=2, text_heads=4)).eval()
+    return CLIP(
+        CLIPConfig(
+            vocabulary=99,
+            end=END,
+            context=16,
+            embedding=24,
+            image_size=16,
+            patch=8,
+            vision_width=32,
+            vision_depth=2,
+            vision_heads=4,
+            text_width=32,
+            text_depth=2,
+            text_heads=4,
+        )
+    ).eval()
 
 
 @torch.no_grad()
@@ -111,7 +176,9 @@ def test_temperature_starts_where_the_paper_says_and_stays_in_bounds(small):
         clip.log_scale.data.fill_(value)
         clip.after_step()
         assert clip.log_scale.item() == pytest.approx(kept)
-    clip.log_scale.data.fill_(5.0)  # beyond the bound there must still be a gradient to come back by
+    clip.log_scale.data.fill_(
+        5.0
+    )  # beyond the bound there must still be a gradient to come back by
     pixels, ids = batch()
     clip.losses({"pixels": pixels, "ids": ids})["contrast"].backward()
     assert clip.log_scale.grad.abs() > 0
@@ -123,7 +190,7 @@ def test_text_is_read_at_its_end_and_causally(small):
     before = small.encode_text(ids)
     end = ids[0].tolist().index(END)
     after = ids.clone()
-    after[0, end + 1:] = torch.randint(1, 97, (ids.shape[1] - end - 1,))
+    after[0, end + 1 :] = torch.randint(1, 97, (ids.shape[1] - end - 1,))
     assert torch.equal(small.encode_text(after)[0], before[0])
     earlier = ids.clone()
     earlier[0, end - 1] = ids[0, end - 1] % 96 + 1
@@ -134,7 +201,9 @@ def test_text_is_read_at_its_end_and_causally(small):
 def test_padding_length_does_not_matter(small):
     _, ids = batch()
     longer = torch.cat([ids, torch.zeros(5, 4, dtype=torch.long)], dim=1)
-    torch.testing.assert_close(small.encode_text(longer), small.encode_text(ids), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(
+        small.encode_text(longer), small.encode_text(ids), atol=1e-6, rtol=1e-5
+    )
 
 
 def test_the_end_must_not_be_guessed(small):
@@ -152,7 +221,11 @@ def test_the_end_must_not_be_guessed(small):
 
 def test_a_resnet_tower_has_the_same_interface():
     torch.manual_seed(0)
-    clip = CLIP(CLIPConfig(vocabulary=99, end=END, image_size=32, resnet=(1, 1), vision_width=64, vision_heads=4))
+    clip = CLIP(
+        CLIPConfig(
+            vocabulary=99, end=END, image_size=32, resnet=(1, 1), vision_width=64, vision_heads=4
+        )
+    )
     _, ids = batch()
     clip.losses({"pixels": torch.randn(5, 3, 32, 32), "ids": ids})["contrast"].backward()
     assert clip.vision.stem[0].weight.grad.abs().sum() > 0
@@ -172,12 +245,15 @@ def test_a_few_steps_learn_a_batch_by_heart(small):
     assert losses[-1] < 0.05 < math.log(5) / 2 < losses[0]
 
 
-@pytest.mark.parametrize("ids, words", [
-    (torch.zeros(5, dtype=torch.long), ["(5,)", "(batch, tokens)"]),
-    (torch.full((1, 17), END), ["17 tokens", "at most 16"]),
-    (torch.tensor([[1, 120, END]]), ["120", "vocabulary of 99"]),
-    (torch.rand(2, 4), ["float32", "integers"]),
-])
+@pytest.mark.parametrize(
+    "ids, words",
+    [
+        (torch.zeros(5, dtype=torch.long), ["(5,)", "(batch, tokens)"]),
+        (torch.full((1, 17), END), ["17 tokens", "at most 16"]),
+        (torch.tensor([[1, 120, END]]), ["120", "vocabulary of 99"]),
+        (torch.rand(2, 4), ["float32", "integers"]),
+    ],
+)
 def test_bad_text_is_named(small, ids, words):
     with pytest.raises(ValueError) as error:
         small.encode_text(ids)

@@ -5,25 +5,42 @@ import math
 import numpy as np
 import pytest
 
-from vlmcourse.lab import world
-from vlmcourse.lab.evaluate import bleu4, cider, nouns_right, scene_graph_f1, shown, spread, stated
-from vlmcourse.lab.world import Draws
+from vlmcourse import world
+from vlmcourse.evaluation import bleu4, cider, nouns_right, scene_graph_f1, shown, spread, stated
+from vlmcourse.world import Draws
 
-SAID = ["a cat above a dog on a blue background", "a banana left of an owl", "the the the the", "a car",
-        "a cat and a cat on grey"]
-GIVEN = [["a cat above a dog on blue", "a dog below a cat"], ["an owl right of a banana", "a banana left of an owl on pink"],
-         ["the owl on the left", "the cat"], ["a red car on grey", "a car on a grey background"], ["a cat on grey"]]
+SAID = [
+    "a cat above a dog on a blue background",
+    "a banana left of an owl",
+    "the the the the",
+    "a car",
+    "a cat and a cat on grey",
+]
+GIVEN = [
+    ["a cat above a dog on blue", "a dog below a cat"],
+    ["an owl right of a banana", "a banana left of an owl on pink"],
+    ["the owl on the left", "the cat"],
+    ["a red car on grey", "a car on a grey background"],
+    ["a cat on grey"],
+]
 
 
 def test_bleu_is_sacrebleus():
     from sacrebleu import corpus_bleu
 
     longest = max(map(len, GIVEN))
-    columns = [[given[place] if place < len(given) else None for given in GIVEN] for place in range(longest)]
-    expected = corpus_bleu(SAID, columns, tokenize="none", smooth_method="none", force=True).score / 100
+    columns = [
+        [given[place] if place < len(given) else None for given in GIVEN]
+        for place in range(longest)
+    ]
+    expected = (
+        corpus_bleu(SAID, columns, tokenize="none", smooth_method="none", force=True).score / 100
+    )
     assert 0.2 < expected < 0.9
     assert bleu4(SAID, GIVEN) == pytest.approx(expected)
-    assert bleu4([text[:len(text) // 2] for text in SAID[:2]], GIVEN[:2]) < bleu4(SAID[:2], GIVEN[:2])
+    assert bleu4([text[: len(text) // 2] for text in SAID[:2]], GIVEN[:2]) < bleu4(
+        SAID[:2], GIVEN[:2]
+    )
 
 
 def test_bleu_on_captions_of_the_world_is_sacrebleus():
@@ -31,38 +48,77 @@ def test_bleu_on_captions_of_the_world_is_sacrebleus():
 
     scenes = [world.sample("test", index) for index in range(60)]
     said = [world.captions.varied(scene, Draws(1, index)) for index, scene in enumerate(scenes)]
-    given = [[world.captions.synonyms(scene, Draws(2, index, number)) for number in range(3)]
-             for index, scene in enumerate(scenes)]
-    expected = corpus_bleu(said, list(map(list, zip(*given))), tokenize="none", smooth_method="none", force=True).score / 100
+    given = [
+        [world.captions.synonyms(scene, Draws(2, index, number)) for number in range(3)]
+        for index, scene in enumerate(scenes)
+    ]
+    expected = (
+        corpus_bleu(
+            said, list(map(list, zip(*given))), tokenize="none", smooth_method="none", force=True
+        ).score
+        / 100
+    )
     assert bleu4(said, given) == pytest.approx(expected)
 
 
 def test_of_two_references_equally_near_the_shorter_counts():
     from sacrebleu import corpus_bleu
 
-    said, given = ["a cat above a dog"], [["a cat above a", "a cat above a dog there"]]  # four and six words for five
-    expected = corpus_bleu(said, [[text] for text in given[0]], tokenize="none", smooth_method="none", force=True).score / 100
+    said, given = (
+        ["a cat above a dog"],
+        [["a cat above a", "a cat above a dog there"]],
+    )  # four and six words for five
+    expected = (
+        corpus_bleu(
+            said, [[text] for text in given[0]], tokenize="none", smooth_method="none", force=True
+        ).score
+        / 100
+    )
     assert bleu4(said, given) == pytest.approx(expected) == pytest.approx(1)
 
 
 def dense_cider(said, references):
     """CIDEr-D as a formula over vectors of all n-grams, written again without the module's own counting."""
+
     def vector(text, grams):
         words = text.split()
-        return np.array([sum(tuple(words[i:i + len(gram)]) == gram for i in range(len(words))) for gram in grams], float)
+        return np.array(
+            [
+                sum(tuple(words[i : i + len(gram)]) == gram for i in range(len(words)))
+                for gram in grams
+            ],
+            float,
+        )
 
     scores = np.zeros((len(said), 4))
     for n in range(1, 5):
         every = [text for texts in references for text in texts] + list(said)
-        grams = sorted({tuple(text.split()[i:i + n]) for text in every for i in range(len(text.split()) - n + 1)})
-        holds = np.array([[any(vector(text, [gram])[0] for text in texts) for gram in grams] for texts in references])
+        grams = sorted(
+            {
+                tuple(text.split()[i : i + n])
+                for text in every
+                for i in range(len(text.split()) - n + 1)
+            }
+        )
+        holds = np.array(
+            [
+                [any(vector(text, [gram])[0] for text in texts) for gram in grams]
+                for texts in references
+            ]
+        )
         idf = math.log(len(said)) - np.log(np.maximum(1, holds.sum(0)))
         for row, (text, texts) in enumerate(zip(said, references)):
             for one in texts:
                 h, r = vector(text, grams) * idf, vector(one, grams) * idf
-                gauss = math.exp(-((len(text.split()) - 1) - (len(one.split()) - 1)) ** 2 / 72)
+                gauss = math.exp(-(((len(text.split()) - 1) - (len(one.split()) - 1)) ** 2) / 72)
                 if np.linalg.norm(h) and np.linalg.norm(r):
-                    scores[row, n - 1] += gauss * (np.minimum(h, r) @ r) / np.linalg.norm(h) / np.linalg.norm(r) / len(texts)
+                    scores[row, n - 1] += (
+                        gauss
+                        * (np.minimum(h, r) @ r)
+                        / np.linalg.norm(h)
+                        / np.linalg.norm(r)
+                        / len(texts)
+                    )
     return 10 * scores.mean(1)
 
 
@@ -77,10 +133,15 @@ def test_cider_of_one_picture_is_zero_and_of_the_reference_itself_ten():
     assert cider(long, [[text] for text in long]) == pytest.approx([10.0, 10.0])
 
 
-@pytest.mark.parametrize("said, given, words", [
-    (["a cat"], [], "1 captions and references for 0"), ([], [], "at least one"),
-    (["a cat"], [[]], "caption 0 has no list of references"), (["a cat"], ["a cat"], "caption 0 has no list"),
-])
+@pytest.mark.parametrize(
+    "said, given, words",
+    [
+        (["a cat"], [], "1 captions and references for 0"),
+        ([], [], "at least one"),
+        (["a cat"], [[]], "caption 0 has no list of references"),
+        (["a cat"], ["a cat"], "caption 0 has no list"),
+    ],
+)
 def test_missing_references_are_named(said, given, words):
     for score in (bleu4, cider):
         with pytest.raises(ValueError, match=words):
@@ -94,14 +155,26 @@ def test_full_captions_state_exactly_what_is_shown():
 
 
 def test_swapped_captions_state_something_else():
-    for swap in (world.swaps.exchanged, world.swaps.repainted):
-        wrong = spread([scene_graph_f1([text], [scene]).f1 for scene, _, text in world.swaps.choices(swap, count=40)])
+    for swap in (world.minimal_pairs.exchanged, world.minimal_pairs.repainted):
+        wrong = spread(
+            [
+                scene_graph_f1([text], [scene]).f1
+                for scene, _, text in world.minimal_pairs.choices(swap, count=40)
+            ]
+        )
         assert 0.1 < wrong.mean < 0.95
 
 
 def test_precision_and_recall_of_what_is_said():
-    scene = world.Scene((world.Thing("cat", 0.27, 0.27, 0.4), world.Thing("dog", 0.73, 0.27, 0.4)), "blue")
-    assert shown(scene) == {("thing", "cat"), ("thing", "dog"), ("background", "blue"), ("left of", "cat", "dog")}
+    scene = world.Scene(
+        (world.Thing("cat", 0.27, 0.27, 0.4), world.Thing("dog", 0.73, 0.27, 0.4)), "blue"
+    )
+    assert shown(scene) == {
+        ("thing", "cat"),
+        ("thing", "dog"),
+        ("background", "blue"),
+        ("left of", "cat", "dog"),
+    }
     found = scene_graph_f1(["a dog left of a cat on blue"], [scene])
     assert (found.precision, found.recall) == (0.75, 0.75)
     found = scene_graph_f1(["a cat"], [scene])
@@ -113,6 +186,8 @@ def test_precision_and_recall_of_what_is_said():
 
 def test_two_nouns_may_come_in_either_order():
     scenes = [world.sample("test", index, things=(2, 2)) for index in range(40)]
-    said = [world.captions.detailed(scene, Draws("said", index)) for index, scene in enumerate(scenes)]
+    said = [
+        world.captions.detailed(scene, Draws("said", index)) for index, scene in enumerate(scenes)
+    ]
     assert nouns_right(said, scenes) == 1
     assert nouns_right(said[1:] + said[:1], scenes) < 0.2

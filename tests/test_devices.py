@@ -9,19 +9,21 @@ from contextlib import contextmanager
 import pytest
 import torch
 
+from teaching.minimal_pairs import Closely, nouns
 from vlmcourse import recipes
-from vlmcourse.lab.train import Scale
-from vlmcourse.lab.world.swaps import Siblings, exchanged
-from vlmcourse.parts.generate import beam, greedy, write
+from vlmcourse.parts.generation import beam, greedy, write
 from vlmcourse.recipes import blip2
-from vlmcourse.recipes.closely import Closely, nouns
 from vlmcourse.recipes.flamingo import Seen, Tower, sources
+from vlmcourse.training.scale import Scale
+from vlmcourse.world.minimal_pairs import Siblings, exchanged
 
 SMOKE = Scale.named("smoke")
 
 
 def clip():
-    return recipes.new_clip(recipes.clip_config(SMOKE)), recipes.training_pairs(SMOKE).batch(range(6))
+    return recipes.new_clip(recipes.clip_config(SMOKE)), recipes.training_pairs(SMOKE).batch(
+        range(6)
+    )
 
 
 def resnet():
@@ -30,16 +32,22 @@ def resnet():
 
 
 def vilbert():
-    return recipes.new_vilbert(recipes.vilbert_config(SMOKE)), recipes.region_pairs(SMOKE).batch(range(6))
+    return recipes.new_vilbert(recipes.vilbert_config(SMOKE)), recipes.region_pairs(SMOKE).batch(
+        range(6)
+    )
 
 
 def vlbert():
-    return recipes.new_vlbert(recipes.vlbert_config(SMOKE)), recipes.region_pairs(SMOKE).batch(range(6))
+    return recipes.new_vlbert(recipes.vlbert_config(SMOKE)), recipes.region_pairs(SMOKE).batch(
+        range(6)
+    )
 
 
 def frozen():
     lm = recipes.language(SMOKE).model.lm
-    return recipes.new_frozen(recipes.frozen_config(SMOKE), lm), recipes.captioned(SMOKE).batch(range(6))
+    return recipes.new_frozen(recipes.frozen_config(SMOKE), lm), recipes.captioned(SMOKE).batch(
+        range(6)
+    )
 
 
 def blip():
@@ -47,12 +55,16 @@ def blip():
 
 
 def blip_momentum():
-    return recipes.new_blip(recipes.blip_config(SMOKE, momentum=0.9, queue=12, soft=0.4)), recipes.siblings(SMOKE).batch(range(6))
+    return recipes.new_blip(
+        recipes.blip_config(SMOKE, momentum=0.9, queue=12, soft=0.4)
+    ), recipes.siblings(SMOKE).batch(range(6))
 
 
 def looking_closely():
     pairs = Siblings("train", SMOKE.image_size, things=(2, 2), swap=exchanged, among=nouns())
-    return Closely(recipes.new_blip(recipes.blip_config(SMOKE)), contrast=True), pairs.batch(range(6))
+    return Closely(recipes.new_blip(recipes.blip_config(SMOKE)), contrast=True), pairs.batch(
+        range(6)
+    )
 
 
 def blip2_stage1():
@@ -62,18 +74,36 @@ def blip2_stage1():
 
 
 def blip2_stage2():
-    vision, former = recipes.new_clip(recipes.clip_config(SMOKE)).vision, blip2.new_former(blip2.former_config(SMOKE))
+    vision, former = (
+        recipes.new_clip(recipes.clip_config(SMOKE)).vision,
+        blip2.new_former(blip2.former_config(SMOKE)),
+    )
     model = blip2.new_blip2(former, vision, recipes.language(SMOKE).model.lm)
     return model, blip2.described(SMOKE, vision, former.config.queries).batch(range(6))
 
 
 def looking_aside():
-    tower, lm = Tower(recipes.new_clip(recipes.clip_config(SMOKE)).vision), recipes.language(SMOKE).model.lm
+    tower, lm = (
+        Tower(recipes.new_clip(recipes.clip_config(SMOKE)).vision),
+        recipes.language(SMOKE).model.lm,
+    )
     (data, per), *_ = sources(SMOKE, Seen(SMOKE.image_size)).values()
     return recipes.new_flamingo(recipes.flamingo_config(SMOKE), tower, lm), data.batch(range(per))
 
 
-MODELS = (clip, resnet, vilbert, vlbert, frozen, blip, blip_momentum, looking_closely, blip2_stage1, blip2_stage2, looking_aside)
+MODELS = (
+    clip,
+    resnet,
+    vilbert,
+    vlbert,
+    frozen,
+    blip,
+    blip_momentum,
+    looking_closely,
+    blip2_stage1,
+    blip2_stage2,
+    looking_aside,
+)
 
 
 @contextmanager

@@ -6,34 +6,49 @@ import numpy as np
 import pytest
 import torch
 
-from vlmcourse.lab import draw, world
-from vlmcourse.lab.draw.style import COLOURS, ink, png
-from vlmcourse.lab.evaluate import spread
-from vlmcourse.lab.train import Step
+from vlmcourse import plots, world
+from vlmcourse.evaluation import spread
 from vlmcourse.parts import masks
+from vlmcourse.plots.style import COLOURS, ink, png
+from vlmcourse.training.fit import Step
 
 IMAGES = world.Pairs("test", 32).images(range(4))
 
 
 def steps(losses):
-    return [Step(n + 1, len(losses), {"loss": value}, 1e-3, 1.0, n, 0.0) for n, value in enumerate(losses)]
+    return [
+        Step(n + 1, len(losses), {"loss": value}, 1e-3, 1.0, n, 0.0)
+        for n, value in enumerate(losses)
+    ]
 
 
 FIGURES = {
-    "mask": lambda: draw.mask(masks.causal(4), list("abcd"), list("abcd")),
-    "gallery": lambda: draw.gallery(masks.gallery()),
-    "compare": lambda: draw.compare(masks.causal(4), masks.prefix(2, 4)),
-    "weights": lambda: draw.weights(torch.rand(2, 3, 4).softmax(-1)),
-    "curves": lambda: draw.curves({"a": {1: 0.1, 10: spread([0.2, 0.4])}}, "x", "y", chance=0.05, lines={"all": 0.9}, xlog=True),
-    "bars": lambda: draw.bars({"g": {"a": 0.1, "b": spread([0.2, 0.4])}}, "y", chance=0.05),
-    "bars sideways": lambda: draw.bars({"a very long name": {"a": spread([0.2, 0.4])}}, "y", sideways=True, chance=0.1),
-    "loss": lambda: draw.loss({"one": steps([3, 2, 1]), "two": steps([3, 3, 3])}, chance=math.log(8)),
-    "pictures": lambda: draw.pictures(IMAGES, list("abcd"), [True, False, True, True]),
-    "similarity": lambda: draw.similarity(IMAGES, list("abcd"), torch.eye(4)),
-    "matches": lambda: draw.matches(["a", "b"], IMAGES, torch.eye(4)[:2], [0, 1], k=3),
-    "attention": lambda: draw.attention_over_image(IMAGES[0], {"cat": torch.eye(4).flatten()}),
-    "confusion": lambda: draw.confusion(torch.tensor([[5, 1], [2, 4]]), ["cat", "dog"]),
-    "embeddings": lambda: draw.embeddings(torch.randn(9, 4), torch.randn(9, 4))}
+    "mask": lambda: plots.mask(masks.causal(4), list("abcd"), list("abcd")),
+    "gallery": lambda: plots.gallery(masks.gallery()),
+    "compare": lambda: plots.compare(masks.causal(4), masks.prefix(2, 4)),
+    "weights": lambda: plots.weights(torch.rand(2, 3, 4).softmax(-1)),
+    "curves": lambda: plots.curves(
+        {"a": {1: 0.1, 10: spread([0.2, 0.4])}},
+        "x",
+        "y",
+        chance=0.05,
+        lines={"all": 0.9},
+        xlog=True,
+    ),
+    "bars": lambda: plots.bars({"g": {"a": 0.1, "b": spread([0.2, 0.4])}}, "y", chance=0.05),
+    "bars sideways": lambda: plots.bars(
+        {"a very long name": {"a": spread([0.2, 0.4])}}, "y", sideways=True, chance=0.1
+    ),
+    "loss": lambda: plots.loss(
+        {"one": steps([3, 2, 1]), "two": steps([3, 3, 3])}, chance=math.log(8)
+    ),
+    "pictures": lambda: plots.pictures(IMAGES, list("abcd"), [True, False, True, True]),
+    "similarity": lambda: plots.similarity(IMAGES, list("abcd"), torch.eye(4)),
+    "matches": lambda: plots.matches(["a", "b"], IMAGES, torch.eye(4)[:2], [0, 1], k=3),
+    "attention": lambda: plots.attention_over_image(IMAGES[0], {"cat": torch.eye(4).flatten()}),
+    "confusion": lambda: plots.confusion(torch.tensor([[5, 1], [2, 4]]), ["cat", "dog"]),
+    "embeddings": lambda: plots.embeddings(torch.randn(9, 4), torch.randn(9, 4)),
+}
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -43,64 +58,86 @@ def test_every_figure_renders_and_says_what_it_shows(name):
 
 
 def test_masks_are_drawn_from_their_booleans():
-    made = draw.mask(masks.prefix(2, 4))
+    made = plots.mask(masks.prefix(2, 4))
     drawn = np.asarray(made.axes[0].collections[0].get_array()).reshape(4, 4).astype(bool)
     assert (drawn == masks.prefix(2, 4).dense()[0, 0].numpy()).all()
     assert "query 0 sees 0, 1; query 1 sees 0, 1; query 2 sees 0, 1, 2;" in made.description
-    assert "1 cells look but must not, 0 must" in draw.compare(masks.prefix(2, 4), masks.causal(4)).description
-    assert "no difference" in draw.compare(masks.causal(4), masks.causal(4)).description
+    assert (
+        "1 cells look but must not, 0 must"
+        in plots.compare(masks.prefix(2, 4), masks.causal(4)).description
+    )
+    assert "no difference" in plots.compare(masks.causal(4), masks.causal(4)).description
     with pytest.raises(ValueError, match="different shapes"):
-        draw.compare(masks.causal(4), masks.causal(5))
+        plots.compare(masks.causal(4), masks.causal(5))
 
 
 @pytest.mark.parametrize("sideways", [False, True])
 def test_bars_are_as_long_as_the_means_and_whiskers_as_the_spread(sideways):
-    made = draw.bars({"g": {"a": spread([0.2, 0.4]), "b": 0.5}}, "y", sideways=sideways)
+    made = plots.bars({"g": {"a": spread([0.2, 0.4]), "b": 0.5}}, "y", sideways=sideways)
     lengths = [bar.get_width() if sideways else bar.get_height() for bar in made.axes[0].patches]
     assert lengths == pytest.approx([0.3, 0.5]) and "a 0.3 ± 0.14" in made.description
 
 
 def test_shares_are_as_long_as_they_say_and_stand_beside_their_picture():
-    made = draw.shares({"cat": {"a": 0.25, "b": 1.0}, "dog": {"a": 0.5}}, "probability", chance=0.1, image=IMAGES[0], title="two\nlines")
-    axes, = made.axes
+    made = plots.probability_bars(
+        {"cat": {"a": 0.25, "b": 1.0}, "dog": {"a": 0.5}},
+        "probability",
+        chance=0.1,
+        image=IMAGES[0],
+        title="two\nlines",
+    )
+    (axes,) = made.axes
     bars = {(bar.get_width(), round(bar.get_y() + bar.get_height() / 2, 3)) for bar in axes.patches}
     assert {width for width, _ in bars} == {0.25, 0.5, 1.0} and len({y for _, y in bars}) == 3
     left, right = axes.get_xlim()
     assert left < axes.images[0].get_extent()[0] < axes.images[0].get_extent()[1] < 0 and right > 1
-    across, down = axes.images[0].get_extent()[1] - axes.images[0].get_extent()[0], np.ptp(axes.images[0].get_extent()[2:])
+    across, down = (
+        axes.images[0].get_extent()[1] - axes.images[0].get_extent()[0],
+        np.ptp(axes.images[0].get_extent()[2:]),
+    )
     assert across / (right - left) * made.get_figwidth() == pytest.approx(down)  # square, in inches
     assert "cat: a 0.25, b 1; dog: a 0.5. Chance: 0.1." in made.description
 
 
 def test_curves_pass_through_their_points():
-    line = draw.curves({"a": {1: 0.1, 2: 0.7}}, "x", "y").axes[0].lines[0]
+    line = plots.curves({"a": {1: 0.1, 2: 0.7}}, "x", "y").axes[0].lines[0]
     assert line.get_xydata().tolist() == [[1, 0.1], [2, 0.7]]
 
 
 def test_a_smoothed_loss_goes_through_the_means_of_all_steps():
     run = steps([1.0, 2, 3, 4, 5, 6, 7])
-    assert draw.smoothed(run, "loss", 3) == {2: 1.5, 4: 3.5, 6: 5.5, 7: 7}
-    assert draw.smoothed(run[:1], "loss") == {1: 1}
+    assert plots.smoothed(run, "loss", 3) == {2: 1.5, 4: 3.5, 6: 5.5, 7: 7}
+    assert plots.smoothed(run[:1], "loss") == {1: 1}
 
 
 def test_the_matrix_shows_the_cosines_it_was_given():
     values = torch.tensor([[0.9, 0.1], [0.3, 0.8]])  # (images, texts)
-    made = draw.similarity(IMAGES[:2], ["a", "b"], values)
+    made = plots.similarity(IMAGES[:2], ["a", "b"], values)
     assert (np.asarray(made.axes[0].images[0].get_array()) == values.T.numpy()).all()
-    assert "2 of 2 pictures" in made.description and "diagonal 0.85, elsewhere 0.20" in made.description
+    assert (
+        "2 of 2 pictures" in made.description
+        and "diagonal 0.85, elsewhere 0.20" in made.description
+    )
 
 
 def test_matches_rank_by_similarity():
-    made = draw.matches(["x"], IMAGES, torch.tensor([[0.1, 0.9, 0.5, 0.2]]), [2], k=2)
-    assert (np.asarray(made.axes[0].images[0].get_array()) == IMAGES[1]).all() and "'x': 2" in made.description
+    made = plots.matches(["x"], IMAGES, torch.tensor([[0.1, 0.9, 0.5, 0.2]]), [2], k=2)
+    assert (
+        np.asarray(made.axes[0].images[0].get_array()) == IMAGES[1]
+    ).all() and "'x': 2" in made.description
 
 
 def test_a_live_curve_ends_with_what_happened(capsys):
-    live = draw.Live(chance=math.log(8), every=0)
+    live = plots.Live(chance=math.log(8), every=0)
     for step in steps([2.0, 1.5, 1.0]):
         live(step)
-    assert "3/3" in (said := capsys.readouterr().err) and "loss=1.000" in said  # no notebook here: a progress bar
-    assert "falls from 2.00 to 1.00 in 3 steps" in live.figure().description and "done" in live.figure().axes[0].get_title("left")
+    assert (
+        "3/3" in (said := capsys.readouterr().err) and "loss=1.000" in said
+    )  # no notebook here: a progress bar
+    assert (
+        "falls from 2.00 to 1.00 in 3 steps" in live.figure().description
+        and "done" in live.figure().axes[0].get_title("left")
+    )
 
 
 def test_in_a_notebook_the_curve_grows_with_time_left_and_samples(monkeypatch):
@@ -108,9 +145,11 @@ def test_in_a_notebook_the_curve_grows_with_time_left_and_samples(monkeypatch):
 
     shown, levels = [], iter(range(9))
     handle = type("Handle", (), {"update": lambda self, data, **_: shown.append(data)})()
-    monkeypatch.setitem(draw.curves.__globals__, "_in_notebook", lambda: True)
+    monkeypatch.setitem(plots.curves.__globals__, "_in_notebook", lambda: True)
     monkeypatch.setattr(IPython.display, "display", lambda data, **_: shown.append(data) or handle)
-    live = draw.Live(every=0, samples=lambda: draw.bars({"cat": {"a": next(levels)}}, "probability of cat"))
+    live = plots.Live(
+        every=0, samples=lambda: plots.bars({"cat": {"a": next(levels)}}, "probability of cat")
+    )
     for step in steps([2.0, 1.0]):
         live(step)
     first, last = (one["text/plain"] for one in shown)
@@ -120,17 +159,25 @@ def test_in_a_notebook_the_curve_grows_with_time_left_and_samples(monkeypatch):
 
 @pytest.mark.parametrize("colour", COLOURS)
 def test_words_on_a_colour_can_be_read(colour):
-    light = [((int(one[place:place + 2], 16) / 255 + 0.055) / 1.055) ** 2.4 for one in (colour,) for place in (1, 3, 5)]
+    light = [
+        ((int(one[place : place + 2], 16) / 255 + 0.055) / 1.055) ** 2.4
+        for one in (colour,)
+        for place in (1, 3, 5)
+    ]
     light = sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), light))
     assert (1.05 / (light + 0.05) if ink(colour) == "white" else (light + 0.05) / 0.05) >= 4.5
 
 
 def test_pictures_stand_where_they_belong_with_frames_that_judge():
-    made = draw.pictures(IMAGES, list("abcd"), [True, False, True, True], columns=3)
+    made = plots.pictures(IMAGES, list("abcd"), [True, False, True, True], columns=3)
     (axes,) = made.axes
-    assert all((np.asarray(one.get_array()) == image).all() for one, image in zip(axes.images, IMAGES))
+    assert all(
+        (np.asarray(one.get_array()) == image).all() for one, image in zip(axes.images, IMAGES)
+    )
     assert [text.get_text() for text in axes.texts] == ["✓ a", "✗ b", "✓ c", "✓ d"]
-    assert axes.images[3].get_extent()[0] == axes.images[0].get_extent()[0]  # the second row begins at the left
+    assert (
+        axes.images[3].get_extent()[0] == axes.images[0].get_extent()[0]
+    )  # the second row begins at the left
     assert len({patch.get_edgecolor() for patch in axes.patches}) == 2
 
 
@@ -142,5 +189,5 @@ def test_settings_stay_as_they_were():
     import matplotlib as mpl
 
     before = dict(mpl.rcParams)
-    draw.mask(masks.causal(3))
+    plots.mask(masks.causal(3))
     assert dict(mpl.rcParams) == before

@@ -9,31 +9,32 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize
 
-from vlmcourse.lab import evaluate, tokens, world
-from vlmcourse.lab.evaluate import (
+from vlmcourse import evaluation, world
+from vlmcourse.evaluation import (
     accuracy,
     class_embeddings,
     confusion,
-    controls,
     embed,
-    evidence,
     features,
     k_shot_probe,
     linear_probe,
+    load_results,
+    measure_controls,
     measured_before,
     next_words,
     over_seeds,
     overlap,
     results,
-    retrieval,
+    retrieval_recall,
+    save_results,
     shift_curve,
     spread,
     texts,
     vqa_accuracy,
-    write_results,
     zero_shot,
 )
 from vlmcourse.parts.language import LanguageModel, tiny
+from vlmcourse.world import tokenizer
 
 
 def unit(*shape, seed=0):
@@ -42,24 +43,29 @@ def unit(*shape, seed=0):
 
 def test_retrieval_is_brute_force():
     images, texts = unit(40, 8), unit(40, 8, seed=1)
-    found = retrieval(images, texts, ks=(1, 3))
-    for way, queries, answers in (("image to text", images, texts), ("text to image", texts, images)):
+    found = retrieval_recall(images, texts, ks=(1, 3))
+    for way, queries, answers in (
+        ("image to text", images, texts),
+        ("text to image", texts, images),
+    ):
         for k in (1, 3):
-            hits = [index in sorted(range(40), key=lambda other: -float(query @ answers[other]))[:k]
-                    for index, query in enumerate(queries)]
+            hits = [
+                index in sorted(range(40), key=lambda other: -float(query @ answers[other]))[:k]
+                for index, query in enumerate(queries)
+            ]
             assert found[f"{way} R@{k}"] == pytest.approx(np.mean(hits))
 
 
 def test_perfect_and_constant_embeddings():
     images = unit(20, 8)
-    assert set(retrieval(images, images).values()) == {1.0}
-    constant = torch.ones(20, 8) / 8 ** 0.5
-    found = retrieval(constant, constant)
+    assert set(retrieval_recall(images, images).values()) == {1.0}
+    constant = torch.ones(20, 8) / 8**0.5
+    found = retrieval_recall(constant, constant)
     assert found["image to text R@1"] == found["text to image R@10"] == 0  # ties are not knowledge
 
 
 def test_numbers_that_are_none_score_nothing():
-    found = retrieval(torch.full((5, 3), torch.nan), unit(5, 3), ks=(1, 3))
+    found = retrieval_recall(torch.full((5, 3), torch.nan), unit(5, 3), ks=(1, 3))
     assert len(found) == 4 and set(found.values()) == {0.0}
 
 
@@ -85,12 +91,20 @@ def numbers(texts):
 def test_prompt_ensembles_average_in_embedding_space():
     model, names = Toy(), ["bb", "cccc"]
     one = class_embeddings(model, names, ["a {}"], numbers)
-    assert torch.allclose(class_embeddings(model, names, ["a {}"] * 3, numbers), one)  # the same template adds nothing
+    assert torch.allclose(
+        class_embeddings(model, names, ["a {}"] * 3, numbers), one
+    )  # the same template adds nothing
     both = class_embeddings(model, names, ["a {}", "the {} seen"], numbers)
     model.eval()
     with torch.no_grad():
-        expected = normalize((model.encode_text(numbers(["a bb", "a cccc"])) +
-                              model.encode_text(numbers(["the bb seen", "the cccc seen"]))) / 2, dim=-1)
+        expected = normalize(
+            (
+                model.encode_text(numbers(["a bb", "a cccc"]))
+                + model.encode_text(numbers(["the bb seen", "the cccc seen"]))
+            )
+            / 2,
+            dim=-1,
+        )
     torch.testing.assert_close(both, expected)
     with pytest.raises(ValueError, match="exactly one"):
         class_embeddings(model, names, ["a picture"], numbers)
@@ -99,8 +113,13 @@ def test_prompt_ensembles_average_in_embedding_space():
 def test_looking_does_not_change_the_model():
     model = Toy().train()
     pairs = world.Pairs("test", 32)
-    first, second = embed(model, pairs, range(10), batch=4), embed(model, pairs, range(10), batch=10)
-    assert all(torch.allclose(a, b) for a, b in zip(first, second))  # no dropout, whatever the batch
+    first, second = (
+        embed(model, pairs, range(10), batch=4),
+        embed(model, pairs, range(10), batch=10),
+    )
+    assert all(
+        torch.allclose(a, b) for a, b in zip(first, second)
+    )  # no dropout, whatever the batch
     assert model.training and model.weight.grad is None
     assert features(model.encode_image, model, pairs.batch(range(5))["pixels"], 2).shape == (5, 3)
 
@@ -126,7 +145,9 @@ def test_probes_learn_what_is_there_and_not_what_is_not():
     shuffled = train[1][torch.randperm(160, generator=torch.Generator().manual_seed(0))]
     assert linear_probe((train[0], shuffled), test) < 0.5
     hard_train, hard_test = blobs(40, 0, noise=2.0), blobs(40, 1, noise=2.0)
-    assert k_shot_probe(hard_train, hard_test, 1).mean < k_shot_probe(hard_train, hard_test, 32).mean
+    assert (
+        k_shot_probe(hard_train, hard_test, 1).mean < k_shot_probe(hard_train, hard_test, 32).mean
+    )
     assert len(k_shot_probe(train, test, 2, draws=5).values) == 5
     with pytest.raises(ValueError, match="50 shots, but a class has only 40"):
         k_shot_probe(train, test, 50)
@@ -135,39 +156,65 @@ def test_probes_learn_what_is_there_and_not_what_is_not():
 def test_controls_tell_seeing_from_guessing():
     pixels = torch.rand(50, 3, 4, 4) + 0.1
     truth = pixels.mean((1, 2, 3))
-    sees = controls(lambda x: ((x.mean((1, 2, 3)) - truth).abs() < 1e-6).float().mean().item(), pixels, 0.0)
-    assert sees.model == 1 and sees.blind == 0 and sees.shuffled == 0  # no picture stays in its place
-    guesses = controls(lambda x: 0.5, pixels, 0.5)
+    sees = measure_controls(
+        lambda x: ((x.mean((1, 2, 3)) - truth).abs() < 1e-6).float().mean().item(), pixels, 0.0
+    )
+    assert (
+        sees.model == 1 and sees.blind == 0 and sees.shuffled == 0
+    )  # no picture stays in its place
+    guesses = measure_controls(lambda x: 0.5, pixels, 0.5)
     assert guesses.model == guesses.blind == guesses.shuffled
 
 
 def test_shift_curve_sees_the_style_asked_for():
     images = world.Pairs("train", 32).images(range(20))
     bright = torch.from_numpy(images.reshape(20, -1).mean(1) > 127).long()
-    curve = shift_curve(lambda pixels: (pixels.mean((1, 2, 3)) > 0).long(), images, bright, ("as trained", "inverted"))
+    curve = shift_curve(
+        lambda pixels: (pixels.mean((1, 2, 3)) > 0).long(),
+        images,
+        bright,
+        ("as trained", "inverted"),
+    )
     assert curve["as trained"] == 1 and curve["inverted"] == 0
 
 
 def test_overlap_finds_near_duplicates():
     train = unit(300, 16)
-    test = torch.cat([normalize(train[:3] + 0.01 * unit(3, 16, seed=2), dim=-1), unit(400, 16, seed=3)])
+    test = torch.cat(
+        [normalize(train[:3] + 0.01 * unit(3, 16, seed=2), dim=-1), unit(400, 16, seed=3)]
+    )
     assert overlap(test, train).tolist() == [True] * 3 + [False] * 400
 
 
 def test_spread():
     found = spread([0.9, 0.8, 1.0])
-    assert found.mean == pytest.approx(0.9) and found.std == pytest.approx(0.1) and "3 runs" in str(found)
+    assert (
+        found.mean == pytest.approx(0.9)
+        and found.std == pytest.approx(0.1)
+        and "3 runs" in str(found)
+    )
     assert spread([1.0]).std == 0
     with pytest.raises(ValueError, match="no values"):
         spread([])
 
 
 def test_over_seeds_follows_keys_and_averages_over_several():
-    rows = [{"row": "ours", "seed": seed, "score": 0.5 + 0.1 * seed, "asked": {"what": {"0": 0.2}, "where": {"0": 0.4 + seed}}}
-            for seed in range(2)] + [{"row": "theirs", "seed": 0, "score": 0.0, "asked": {}}]
+    rows = [
+        {
+            "row": "ours",
+            "seed": seed,
+            "score": 0.5 + 0.1 * seed,
+            "asked": {"what": {"0": 0.2}, "where": {"0": 0.4 + seed}},
+        }
+        for seed in range(2)
+    ] + [{"row": "theirs", "seed": 0, "score": 0.0, "asked": {}}]
     assert over_seeds(rows, "ours", "score").values == pytest.approx((0.5, 0.6))
-    assert over_seeds(rows, "ours", "asked", ("what", "where"), "0").values == pytest.approx((0.3, 0.8))
-    with pytest.raises(ValueError, match="no row 'nobody' was measured; expected one of: ours, theirs"):
+    assert over_seeds(rows, "ours", "asked", ("what", "where"), "0").values == pytest.approx(
+        (0.3, 0.8)
+    )
+    with pytest.raises(
+        ValueError, match="no row 'nobody' was measured; expected one of: ours, theirs"
+    ):
         over_seeds(rows, "nobody", "score")
     with pytest.raises(ValueError, match="no measurement 'why'; expected one of: what, where"):
         over_seeds(rows, "ours", "asked", "why", "0")
@@ -176,33 +223,40 @@ def test_over_seeds_follows_keys_and_averages_over_several():
 def test_results_are_kept_and_missing_ones_say_how_to_make_them(tmp_path, monkeypatch):
     (tmp_path / "benchmarks" / "results").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    path = write_results("toy", [{"score": 0.5}], seeds=[0, 1])
-    assert results("toy")["rows"] == [{"score": 0.5}] and json.loads(path.read_text())["machines"][0]["threads"] >= 1
+    path = save_results("toy", [{"score": 0.5}], seeds=[0, 1])
+    assert (
+        load_results("toy")["rows"] == [{"score": 0.5}]
+        and json.loads(path.read_text())["machines"][0]["threads"] >= 1
+    )
     with pytest.raises(FileNotFoundError, match="no results twins_toy.json"):
-        results("twins_toy")
+        load_results("twins_toy")
 
 
-def test_rows_from_before_count_under_the_same_facts_and_their_machine_is_remembered(tmp_path, monkeypatch):
+def test_rows_from_before_count_under_the_same_facts_and_their_machine_is_remembered(
+    tmp_path, monkeypatch
+):
     (tmp_path / "benchmarks" / "results").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     assert measured_before("toy", steps=600) == {}
-    monkeypatch.setattr(evidence, "_processor", lambda: "old")
-    write_results("toy", [{"score": 0.5}], steps=600, shape=(2, 3))
-    monkeypatch.setattr(evidence, "_processor", lambda: "new")
+    monkeypatch.setattr(results, "_processor", lambda: "old")
+    save_results("toy", [{"score": 0.5}], steps=600, shape=(2, 3))
+    monkeypatch.setattr(results, "_processor", lambda: "new")
     kept = measured_before("toy", steps=600, shape=(2, 3))["rows"]
     assert kept == [{"score": 0.5}]
     assert measured_before("toy", steps=700) == measured_before("toy", steps=600, count=8) == {}
     for _ in range(2):  # a machine is named once
-        write_results("toy", kept + [{"score": 0.6}], steps=600)
-        assert [one["processor"] for one in results("toy")["machines"]] == ["old", "new"]
-    write_results("toy", [{"score": 0.7}], steps=600)
-    assert [one["processor"] for one in results("toy")["machines"]] == ["new"]
+        save_results("toy", kept + [{"score": 0.6}], steps=600)
+        assert [one["processor"] for one in load_results("toy")["machines"]] == ["old", "new"]
+    save_results("toy", [{"score": 0.7}], steps=600)
+    assert [one["processor"] for one in load_results("toy")["machines"]] == ["new"]
 
 
 def test_every_public_measure_is_documented():
-    public = [getattr(evaluate, name) for name in evaluate.__all__]
+    public = [getattr(evaluation, name) for name in evaluation.__all__]
     plain = ("accuracy", "spread", "confusion")
-    assert len(public) > 12 and all(value.__doc__ for value in public if value.__name__ not in plain)
+    assert len(public) > 12 and all(
+        value.__doc__ for value in public if value.__name__ not in plain
+    )
 
 
 def asked(*texts):
@@ -217,7 +271,7 @@ class Echo(nn.Module):
         self.weight = nn.Parameter(torch.zeros(1))
 
     def forward(self, ids, real):
-        return nn.functional.one_hot(ids, len(tokens.tokenizer())).float()
+        return nn.functional.one_hot(ids, len(tokenizer.world_tokenizer())).float()
 
 
 def test_next_words_are_the_likeliest_of_their_choices_after_the_text():
@@ -231,35 +285,45 @@ def test_next_words_are_the_likeliest_of_their_choices_after_the_text():
 def test_answers_of_several_words_are_ranked_by_their_likelihood():
     """Beside next_words where both can judge, and by hand where only this one can."""
     torch.manual_seed(0)
-    model = LanguageModel(tiny(len(tokens.tokenizer()), width=32, depth=1, heads=2)).eval()
+    model = LanguageModel(tiny(len(tokenizer.world_tokenizer()), width=32, depth=1, heads=2)).eval()
     questions, words = asked("a cat is", "what is a dog on blue ?"), [["a", "dog", "blue"]] * 2
-    assert evaluate.likeliest(model, questions, words) == next_words(model, questions, words)
+    assert evaluation.likeliest(model, questions, words) == next_words(model, questions, words)
     choices = ["top left", "bottom", "top right ."]
-    ids = [tokens.encode([f"a cat is {choice}"])[0, :-1] for choice in choices]
-    by_hand = [sum(model(one[None]).log_softmax(-1)[0, place - 1, one[place]] for place in range(4, len(one))) for one in ids]
-    (said,) = evaluate.likeliest(model, asked("a cat is"), [choices])
+    ids = [tokenizer.encode([f"a cat is {choice}"])[0, :-1] for choice in choices]
+    by_hand = [
+        sum(
+            model(one[None]).log_softmax(-1)[0, place - 1, one[place]]
+            for place in range(4, len(one))
+        )
+        for one in ids
+    ]
+    (said,) = evaluation.likeliest(model, asked("a cat is"), [choices])
     assert said == choices[int(torch.stack(by_hand).argmax())]
 
 
 def test_the_likeliest_next_words_come_with_their_probabilities():
-    (found,) = evaluate.likely_next(Echo(), asked("a dog"), most=3)
-    words = len(tokens.tokenizer())
+    (found,) = evaluation.likely_next(Echo(), asked("a dog"), most=3)
+    words = len(tokenizer.world_tokenizer())
     assert list(found)[0] == "dog" and found["dog"] == pytest.approx(math.e / (math.e + words - 1))
     assert list(found.values()) == sorted(found.values(), reverse=True) and len(found) == 3
 
 
 def test_texts_are_written_up_to_the_end_whatever_the_length_of_the_prompt():
     torch.manual_seed(0)
-    model = LanguageModel(tiny(len(tokens.tokenizer()), width=32, depth=1, heads=2))
+    model = LanguageModel(tiny(len(tokenizer.world_tokenizer()), width=32, depth=1, heads=2))
     sentences = ["a cat on blue . this is a", "a dog", "some grapes left of a cat"]
     together = texts(model, asked(*sentences), most=5)
     assert together == [texts(model, asked(sentence), most=5)[0] for sentence in sentences]
-    stop = tokens.encode([together[0].split()[2]])[0, 1].item()
-    assert texts(model, asked(sentences[0]), most=5, stop=stop) == [" ".join(together[0].split()[:2])]
+    stop = tokenizer.encode([together[0].split()[2]])[0, 1].item()
+    assert texts(model, asked(sentences[0]), most=5, stop=stop) == [
+        " ".join(together[0].split()[:2])
+    ]
 
 
 def test_vqa_accuracy_is_that_of_ten_people():
     ten = ["dog"] * 3 + ["cat"] * 7
-    assert vqa_accuracy("a Dog.", ten) == pytest.approx(0.9)  # 3 sets of nine leave out a dog: 2/3; 7 hold all three: 1
+    assert vqa_accuracy("a Dog.", ten) == pytest.approx(
+        0.9
+    )  # 3 sets of nine leave out a dog: 2/3; 7 hold all three: 1
     assert vqa_accuracy("cat", ten) == 1 and vqa_accuracy("bird", ten) == 0
     assert vqa_accuracy("dog", ["dog"] + ["cat"] * 9) == pytest.approx(0.3)

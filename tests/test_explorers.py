@@ -4,15 +4,23 @@ import numpy as np
 import pytest
 import torch
 
-from vlmcourse import recipes
-from vlmcourse.lab import watch, world
-from vlmcourse.lab.draw.style import Page, png
-from vlmcourse.lab.train import Scale
-from vlmcourse.lab.watch import Looked
+from teaching import explorer_models
+from vlmcourse import introspection, recipes, world
+from vlmcourse.introspection import Looked
 from vlmcourse.parts import masks as parts
-from vlmcourse.play import explorers, lesson
-from vlmcourse.play.explorers import attention, capfilt, clip, few_shot, gates, masks, sampling, scene
-from vlmcourse.recipes import explored
+from vlmcourse.plots.style import Page, png
+from vlmcourse.training.scale import Scale
+from vlmcourse.widgets import explorers, interactive
+from vlmcourse.widgets.explorers import (
+    attention,
+    capfilt,
+    clip,
+    few_shot,
+    gates,
+    masks,
+    sampling,
+    scene,
+)
 
 SCALE = Scale.named("smoke")
 TEXTS = {"packed documents": "a cat | a dog", "ViLBERT, VL-BERT: padding only": "a cat <pad> <pad>"}
@@ -22,7 +30,7 @@ TEXTS = {"packed documents": "a cat | a dog", "ViLBERT, VL-BERT: padding only": 
 def shown(monkeypatch):
     """What was displayed: (widget, still, metadata), ..."""
     seen = []
-    monkeypatch.setattr(lesson, "playable", lambda *given: seen.append(given))
+    monkeypatch.setattr(interactive, "playable", lambda *given: seen.append(given))
     return seen
 
 
@@ -32,7 +40,11 @@ def flamingo():
 
 
 def fields(widget):
-    return {field.description: field for field in lesson.controls([widget]) if getattr(field, "description", "")}
+    return {
+        field.description: field
+        for field in interactive.controls([widget])
+        if getattr(field, "description", "")
+    }
 
 
 class TestMasks:
@@ -54,35 +66,56 @@ class TestMasks:
         figure = masks.explored(made, 5, 4, changed=True)
         drawn = np.asarray(figure.axes[0].collections[0].get_array()).reshape(8, 8).astype(bool)
         assert (drawn == made.mask.dense()[0, 0].numpy()).all()
-        assert np.asarray(figure.axes[1].collections[0].get_array()).reshape(2, 2).tolist() == [[2, 0], [2, 1]]
+        assert np.asarray(figure.axes[1].collections[0].get_array()).reshape(2, 2).tolist() == [
+            [2, 0],
+            [2, 1],
+        ]
         assert [bar.get_width() > 0 for bar in figure.axes[2].patches] == [False] * 4 + [True] * 4
-        assert "may look at: a, b, c, d, e, f." in figure.description and "none that the mask forbids" in figure.description
+        assert (
+            "may look at: a, b, c, d, e, f." in figure.description
+            and "none that the mask forbids" in figure.description
+        )
 
     def test_a_leak_is_named(self):
         made = masks.pattern("prefix LM", "a b c d", 2)
-        wrong = (masks.broken(made.mask).dense()[0, 0] != made.mask.dense()[0, 0]).nonzero()[0].tolist()
+        wrong = (
+            (masks.broken(made.mask).dense()[0, 0] != made.mask.dense()[0, 0]).nonzero()[0].tolist()
+        )
         figure = masks.explored(made, 0, wrong[1], changed=True, suspect=True, seen=True)
         assert f"moved although the mask forbids it: {wrong[0]}" in figure.description
-        assert "measured beside declared: 1 cells look but must not, 0 must look but don't" in figure.description
+        assert (
+            "measured beside declared: 1 cells look but must not, 0 must look but don't"
+            in figure.description
+        )
 
-    @pytest.mark.parametrize("text, why", [("", "0 words"), ("a " * 15, "15 words"), ("a cat", "no <image>")])
+    @pytest.mark.parametrize(
+        "text, why", [("", "0 words"), ("a " * 15, "15 words"), ("a cat", "no <image>")]
+    )
     def test_what_cannot_be_drawn_is_said(self, text, why):
         with pytest.raises(ValueError, match=why):
             masks.pattern("Flamingo: last image only", text, 2)
 
     def test_the_explorer_answers_every_control_and_recovers_from_an_error(self, shown):
         explorers.mask_explorer()
-        (widget, still, metadata), = shown
-        assert still["image/png"].startswith(b"\x89PNG") and metadata["image/png"]["alt"] == still["text/plain"]
+        ((widget, still, metadata),) = shown
+        assert (
+            still["image/png"].startswith(b"\x89PNG")
+            and metadata["image/png"]["alt"] == still["text/plain"]
+        )
         *_, picture, said = widget.children
         found, before = fields(widget), picture.value
         found["pattern"].value = "Flamingo: last image only"
-        assert picture.value != before and "last image only" in said.value and '<img alt="Mask last' in picture.value
+        assert (
+            picture.value != before
+            and "last image only" in said.value
+            and '<img alt="Mask last' in picture.value
+        )
         found["text"].value = "no tags"
         assert "no &lt;image&gt; in the text" in said.value
         found["text"].value = "<image> a <image> b"
-        assert [label for label, _ in found["key"].options] == [f"{number}: image {number // 2 + 1}.{number % 2 + 1}"
-                                                                for number in range(4)] and found["key"].value == 3
+        assert [label for label, _ in found["key"].options] == [
+            f"{number}: image {number // 2 + 1}.{number % 2 + 1}" for number in range(4)
+        ] and found["key"].value == 3
         found["pattern"].value, found["text"].value = "packed documents", "a | b"
         assert [label for label, _ in found["query"].options] == ["0: a", "1: |", "2: b"]
         found["change what the key holds"].value = True
@@ -92,52 +125,88 @@ class TestMasks:
 class TestGates:
     def test_gates_come_back_and_shut_gates_are_the_language_model(self, flamingo):
         model, before = flamingo.model.model, None
-        before = [gate.clone() for name, gate in model.state_dict().items() if name.endswith("alpha")]
-        batch = explored.gate_pages(flamingo, SCALE, count=4)
+        before = [
+            gate.clone() for name, gate in model.state_dict().items() if name.endswith("alpha")
+        ]
+        batch = explorer_models.gate_pages(flamingo, SCALE, count=4)
         with gates.gates_at(model, 0):
             shut = gates.loss_of(model, batch)
-        assert shut == pytest.approx(explored.gate_trace(flamingo, batch)["blind"], abs=1e-4)
+        assert shut == pytest.approx(explorer_models.gate_trace(flamingo, batch)["blind"], abs=1e-4)
         after = [gate for name, gate in model.state_dict().items() if name.endswith("alpha")]
         assert all(map(torch.equal, before, after))
         for value in (-0.1, 1.1):
             with pytest.raises(ValueError, match="expected 0 to 1"), gates.gates_at(model, value):
                 pass
-        with pytest.raises(ValueError, match="has 0 of them"), gates.gates_at(torch.nn.Linear(1, 1), 0.5):
+        with (
+            pytest.raises(ValueError, match="has 0 of them"),
+            gates.gates_at(torch.nn.Linear(1, 1), 0.5),
+        ):
             pass
 
     def test_behind_shut_gates_nobody_hears_but_the_gates(self, flamingo):
-        batch = explored.gate_pages(flamingo, SCALE, count=4)
+        batch = explorer_models.gate_pages(flamingo, SCALE, count=4)
         with gates.gates_at(flamingo.model.model, 0):
             found = gates.gradients(flamingo.model.model, batch)
-        assert found["gates"] > 0 and found["resampler"] == found["attention behind the gates"] == found["language model"] == 0
+        assert (
+            found["gates"] > 0
+            and found["resampler"]
+            == found["attention behind the gates"]
+            == found["language model"]
+            == 0
+        )
         opened = gates.gradients(flamingo.model.model, batch)
-        assert opened["resampler"] > 0 and opened["feed-forward behind the gates"] > 0 and opened["vision tower"] == 0
+        assert (
+            opened["resampler"] > 0
+            and opened["feed-forward behind the gates"] > 0
+            and opened["vision tower"] == 0
+        )
 
     def test_the_replay_is_what_the_stage_noted(self, flamingo):
-        replay = gates.Replay(**explored.gate_trace(flamingo, explored.gate_pages(flamingo, SCALE, count=4)))
+        replay = gates.Replay(
+            **explorer_models.gate_trace(
+                flamingo, explorer_models.gate_pages(flamingo, SCALE, count=4)
+            )
+        )
         made = gates.replayed(replay, len(replay.steps) - 1)
         name, values = next(iter(flamingo.model.gates().items()))
         drawn = made.axes[0].lines[0].get_ydata().tolist()
         assert drawn == pytest.approx([values[step - 1] for step in replay.steps])
         assert replay.steps[-1] == len(flamingo.history) and "Step 8 of 8" in made.description
         early = gates.replayed(replay, 2)
-        assert len(early.axes[0].lines[0].get_ydata()) == 3 and early.axes[1].get_ylim() == made.axes[1].get_ylim()
+        assert (
+            len(early.axes[0].lines[0].get_ydata()) == 3
+            and early.axes[1].get_ylim() == made.axes[1].get_ylim()
+        )
 
     def test_one_gate_by_hand_leaves_the_others(self, flamingo):
         model = flamingo.model.model
-        names = list(watch.gates(model))
+        names = list(introspection.gates(model))
         with gates.gates_at(model, 0.5, names[0]):
-            found = watch.gates(model)
-        assert found[names[0]] == pytest.approx(0.5) and found[names[1]] == watch.gates(model)[names[1]] != 0.5
-        with pytest.raises(ValueError, match="has 0 of them"), gates.gates_at(model, 0.5, "no such gate"):
+            found = introspection.gates(model)
+        assert (
+            found[names[0]] == pytest.approx(0.5)
+            and found[names[1]] == introspection.gates(model)[names[1]] != 0.5
+        )
+        with (
+            pytest.raises(ValueError, match="has 0 of them"),
+            gates.gates_at(model, 0.5, "no such gate"),
+        ):
             pass
 
-    def test_only_fields_that_matter_are_seen_and_who_moves_a_gate_wants_it_by_hand(self, flamingo, shown):
-        model, batch = flamingo.model.model, explored.gate_pages(flamingo, SCALE, count=4)
+    def test_only_fields_that_matter_are_seen_and_who_moves_a_gate_wants_it_by_hand(
+        self, flamingo, shown
+    ):
+        model, batch = flamingo.model.model, explorer_models.gate_pages(flamingo, SCALE, count=4)
         scenes = world.Pairs("test", SCALE.image_size, things=(1, 1)).scenes(range(2))
         images = world.Pairs("test", SCALE.image_size, things=(1, 1)).images(range(2))
-        explorers.gate_explorer(model, gates.Replay(**explored.gate_trace(flamingo, batch)),
-                                explored.going_on(model, scenes, SCALE.image_size), images, ["a picture of"], batch)
+        explorers.gate_explorer(
+            model,
+            gates.Replay(**explorer_models.gate_trace(flamingo, batch)),
+            explorer_models.going_on(model, scenes, SCALE.image_size),
+            images,
+            ["a picture of"],
+            batch,
+        )
         widget = shown[0][0]
         found, said = fields(widget), widget.children[-1]
         assert found["open by"].layout.display == "none" and found["step"].layout.display is None
@@ -152,7 +221,7 @@ class TestGates:
 
 def test_attention_rows_are_probabilities_over_patches_for_all_five():
     pixels = world.Pairs("test", SCALE.image_size).batch([0])["pixels"][0]
-    for name, look in explored.lookers(SCALE).items():
+    for name, look in explorer_models.lookers(SCALE).items():
         looked = look(pixels, "a picture of a cat")
         layers, heads, rows, patches = looked.maps.shape
         assert rows == len(looked.rows) and patches in (4, 16) and (looked.maps >= 0).all(), name
@@ -166,7 +235,9 @@ def test_the_chosen_layer_head_and_word_are_drawn():
     maps = torch.arange(2 * 3 * 2 * 4).reshape(2, 3, 2, 4).float()
     looked = Looked(("a", "cat"), maps, "test")
     made = attention.overlaid(np.zeros((8, 8, 3), np.uint8), "model", looked, 1, 2, 3)
-    assert np.asarray(made.axes[1].images[1].get_array()).flatten().tolist() == maps[1, 2, 1].tolist()
+    assert (
+        np.asarray(made.axes[1].images[1].get_array()).flatten().tolist() == maps[1, 2, 1].tolist()
+    )
     assert attention.part(looked, 9, 0, 0)[1].tolist() == maps[:, :, 1].mean((0, 1)).tolist()
     assert "'cat', layer 2, head 3" in made.description
 
@@ -174,13 +245,24 @@ def test_the_chosen_layer_head_and_word_are_drawn():
 def test_clip_at_a_scale_and_a_gap_that_closes():
     model = recipes.new_clip(recipes.clip_config(SCALE)).eval()
     shown = clip.gallery(model, world.Pairs("test", SCALE.image_size), 12)
-    sharp, flat = (clip.played(model, shown, "classes", 0, "cat, dog", "a picture of {}", scale, "a cat", 0) for scale in (100, 1))
+    sharp, flat = (
+        clip.played(model, shown, "classes", 0, "cat, dog", "a picture of {}", scale, "a cat", 0)
+        for scale in (100, 1)
+    )
     widths = [[bar.get_width() for bar in made.axes[0].patches] for made in (sharp, flat)]
-    assert max(widths[0]) > max(widths[1]) and all(sum(one) == pytest.approx(1, abs=1e-4) for one in widths)
-    apart = [(shown.image.mean(0) - clip.moved(shown, share).mean(0)).norm().item() for share in (0, 0.5, 1)]
+    assert max(widths[0]) > max(widths[1]) and all(
+        sum(one) == pytest.approx(1, abs=1e-4) for one in widths
+    )
+    apart = [
+        (shown.image.mean(0) - clip.moved(shown, share).mean(0)).norm().item()
+        for share in (0, 0.5, 1)
+    ]
     assert apart[0] > apart[1] > apart[2] and torch.allclose(clip.moved(shown, 0), shown.text)
     for view in clip.VIEWS:
-        assert len(clip.played(model, shown, view, 1, "cat, dog", "{}", 10, "a cat", 0.5).description) > 40
+        assert (
+            len(clip.played(model, shown, view, 1, "cat, dog", "{}", 10, "a cat", 0.5).description)
+            > 40
+        )
 
 
 def test_sampling_writes_what_its_way_says():
@@ -188,7 +270,9 @@ def test_sampling_writes_what_its_way_says():
     greedy = sampling.written(model, "a picture of a", sampling.Way("greedy"))
     assert sampling.written(model, "a picture of a", sampling.Way("nucleus", p=0.01)) == greedy
     assert sampling.written(model, "a picture of a", sampling.Way("beam", beams=1)) == greedy
-    drawn = {tuple(sampling.written(model, "a", sampling.Way(seed=seed, p=1.0))) for seed in range(3)}
+    drawn = {
+        tuple(sampling.written(model, "a", sampling.Way(seed=seed, p=1.0))) for seed in range(3)
+    }
     assert len(drawn) > 1
     made = sampling.sampled(model, "a picture of a", sampling.Way("greedy"), word=2)
     assert f"after 'a picture of a {greedy[0]} {greedy[1]}'" in made.description
@@ -209,38 +293,58 @@ def test_maps_that_point_at_the_thing_and_maps_that_know_nothing():
         return Looked(rows, torch.ones(2, 3, len(rows), 16) / 16, "weights")
 
     def cleverly(pixels, text):  # where a picture is not as its corner is, there is the thing
-        changes = (pixels - pixels[:, :1, :1]).abs().sum(0).reshape(4, 8, 4, 8).sum((1, 3)).flatten()
+        changes = (
+            (pixels - pixels[:, :1, :1]).abs().sum(0).reshape(4, 8, 4, 8).sum((1, 3)).flatten()
+        )
         return Looked(rows, (changes / changes.sum()).expand(2, 3, len(rows), 16), "weights")
 
-    dull, clever = (explored.on_the_thing(look, scenes, 32) for look in (evenly, cleverly))
-    assert dull["weight on it"] == pytest.approx(dull["its squares"], abs=1e-5) and 0 < dull["its squares"] < 0.7
+    dull, clever = (explorer_models.on_the_thing(look, scenes, 32) for look in (evenly, cleverly))
+    assert (
+        dull["weight on it"] == pytest.approx(dull["its squares"], abs=1e-5)
+        and 0 < dull["its squares"] < 0.7
+    )
     assert clever["weight on it"] > 0.9 and clever["brightest on it"] == 1
 
 
 def test_few_shot_prompts_say_which_picture_is_whose_and_lose_their_support(flamingo):
     made = few_shot.prompt([("cat", "dax"), ("car", "blicket")], "cat")
-    assert [part for part in made if isinstance(part, str)] == ["this is a dax .", "this is a blicket .", "this is a"]
+    assert [part for part in made if isinstance(part, str)] == [
+        "this is a dax .",
+        "this is a blicket .",
+        "this is a",
+    ]
     assert [part.words[0] for part in made if not isinstance(part, str)] == ["cat", "car", "cat"]
     bare = few_shot.without_support(made)
     assert sum(not isinstance(part, str) for part in bare) == 1 and bare[-2] == made[-2]
-    answer = explored.naming(flamingo.model.model, SCALE.image_size)
+    answer = explorer_models.naming(flamingo.model.model, SCALE.image_size)
     shown = few_shot.built(answer, [("cat", "dax"), ("car", "blicket")], "cat")
     assert [len(one.axes[0].images) for one in shown.figures] == [3, 0, 0]
     widths = [bar.get_width() for bar in shown.figures[2].axes[0].patches]
-    assert sum(widths) == pytest.approx(2, abs=1e-3) and "<image>(3) this(3) is(3) a(3)" in shown.description
+    assert (
+        sum(widths) == pytest.approx(2, abs=1e-3)
+        and "<image>(3) this(3) is(3) a(3)" in shown.description
+    )
     assert few_shot.built(answer, [], "cat").description
     with pytest.raises(ValueError, match="2 words; expected one"):
         few_shot.prompt([("cat", "big dax")], "cat")
 
 
 def test_a_threshold_counts_exactly():
-    probability, noisy = torch.tensor([0.1, 0.2, 0.6, 0.9]), torch.tensor([True, False, True, False])
+    probability, noisy = (
+        torch.tensor([0.1, 0.2, 0.6, 0.9]),
+        torch.tensor([True, False, True, False]),
+    )
     assert capfilt.at_threshold(probability, noisy, 0.5) == capfilt.Caught(2, 1, 2)
     assert capfilt.at_threshold(probability, noisy, 0.0).precision is None
     assert capfilt.at_threshold(probability, noisy, 1.0).recall == 1
     images = world.Pairs("test", 32).images(range(2))
     made = capfilt.filtered(images, list("abcd"), probability, noisy, 0.5)
-    recall = dict(zip(made.figures[0].axes[0].lines[1].get_xdata(), made.figures[0].axes[0].lines[1].get_ydata()))
+    recall = dict(
+        zip(
+            made.figures[0].axes[0].lines[1].get_xdata(),
+            made.figures[0].axes[0].lines[1].get_ydata(),
+        )
+    )
     assert recall[0.5] == 0.5 and recall[0.65] == 1.0
     assert "precision 1 of 2 (0.50), recall 1 of 2 (0.50)" in made.description
     with pytest.raises(ValueError, match="expected one of each"):
@@ -248,12 +352,17 @@ def test_a_threshold_counts_exactly():
 
 
 def test_a_scene_is_what_was_put_together_and_models_are_asked_about_it(shown):
-    made = scene.composed([("cat", "top left"), ("nothing", "middle"), ("car", "bottom right")], "blue")
+    made = scene.composed(
+        [("cat", "top left"), ("nothing", "middle"), ("car", "bottom right")], "blue"
+    )
     assert made.words == ("cat", "car") and made.things[0].x < 0.5 < made.things[1].x
-    for things, why in (([("nothing", "middle")], "at least one"), ([("cat", "middle"), ("car", "middle")], "both middle")):
+    for things, why in (
+        ([("nothing", "middle")], "at least one"),
+        ([("cat", "middle"), ("car", "middle")], "both middle"),
+    ):
         with pytest.raises(ValueError, match=why):
             scene.composed(things, "blue")
-    models = explored.askers(SCALE)
+    models = explorer_models.askers(SCALE)
     for name, ask in models.items():
         text = "a cat, a car" if name == "CLIP" else "a picture of a"
         found = ask(made, text)
@@ -265,7 +374,9 @@ def test_a_scene_is_what_was_put_together_and_models_are_asked_about_it(shown):
     found["background"].value = "pink"
     assert picture.value != before and "on pink" in said.value
     found["model"].value = "CLIP"
-    assert found["ask"].value == "a cat, a dog" and "asked 'a cat, a dog'" in said.value.replace("&#x27;", "'")
+    assert found["ask"].value == "a cat, a dog" and "asked 'a cat, a dog'" in said.value.replace(
+        "&#x27;", "'"
+    )
     found["ask"].value = "a cat, a zebrafish"
     assert "unknown word" in said.value
 
@@ -275,6 +386,8 @@ def test_a_page_is_as_high_as_its_figures_together():
 
     from PIL import Image
 
-    one, other = (masks.explored(masks.pattern("packed documents", "a | b", 1), 0, 0) for _ in range(2))
+    one, other = (
+        masks.explored(masks.pattern("packed documents", "a | b", 1), 0, 0) for _ in range(2)
+    )
     both = Image.open(BytesIO(png(Page((one, other), "both"))))
     assert both.height == 2 * Image.open(BytesIO(png(one))).height

@@ -13,9 +13,19 @@ from benchmarks import browser  # noqa: E402
 from vlmcourse import lessons  # noqa: E402
 from vlmcourse.site import build  # noqa: E402
 
-pytestmark = pytest.mark.skipif(browser.CHROMIUM is None, reason="no browser: apt-get install chromium")
-NAMES = {"mask_explorer", "clip_playground", "sampling_explorer", "gate_explorer", "few_shot_builder", "attention_explorer",
-         "threshold_explorer", "scene_maker"}
+pytestmark = pytest.mark.skipif(
+    browser.CHROMIUM is None, reason="no browser: apt-get install chromium"
+)
+NAMES = {
+    "mask_explorer",
+    "clip_playground",
+    "sampling_explorer",
+    "gate_explorer",
+    "few_shot_builder",
+    "attention_explorer",
+    "threshold_explorer",
+    "scene_maker",
+}
 
 
 def test_every_explorer_answers_in_jupyterlab_and_the_console_is_silent(monkeypatch):
@@ -26,9 +36,15 @@ def test_every_explorer_answers_in_jupyterlab_and_the_console_is_silent(monkeypa
         for name, cell in found.items():
             for view in browser.views(page, cell):
                 for label, handle in browser.sliders(cell):
-                    assert browser.pressed(page, cell, handle), f"{name}, {view}: the arrow keys on {label} change nothing"
-                    assert browser.dragged(page, cell, handle), f"{name}, {view}: dragging {label} changes nothing"
-            for field in [one for one in cell.locator(".widget-text input").all() if one.is_visible()]:
+                    assert browser.pressed(page, cell, handle), (
+                        f"{name}, {view}: the arrow keys on {label} change nothing"
+                    )
+                    assert browser.dragged(page, cell, handle), (
+                        f"{name}, {view}: dragging {label} changes nothing"
+                    )
+            for field in [
+                one for one in cell.locator(".widget-text input").all() if one.is_visible()
+            ]:
                 field.fill(field.input_value() + " zzz")
                 field.press("Enter")
             page.wait_for_timeout(500)
@@ -57,8 +73,15 @@ def pages(tmp_path_factory):
         chromium.close()
 
 
-SHOWN = ("index.html", "SYLLABUS.html", "docs/INSTRUCTORS.html", "notebooks/01_attention_and_masks.html",
-         "notebooks/explorers.html", "reference/index.html", "reference/vlmcourse.parts.masks.html")
+SHOWN = (
+    "index.html",
+    "SYLLABUS.html",
+    "docs/INSTRUCTORS.html",
+    "notebooks/01_attention_and_masks.html",
+    "notebooks/explorers.html",
+    "reference/index.html",
+    "reference/vlmcourse.parts.masks.html",
+)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -75,7 +98,10 @@ def test_pages_load_nothing_and_fit_a_phone(pages, scheme):
     context.close()
 
 
-@pytest.mark.skipif(importlib.util.find_spec("axe_playwright_python") is None, reason="no axe: pip install axe-playwright-python")
+@pytest.mark.skipif(
+    importlib.util.find_spec("axe_playwright_python") is None,
+    reason="no axe: pip install axe-playwright-python",
+)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(pages, scheme):
     from axe_playwright_python.sync_playwright import Axe
@@ -85,7 +111,10 @@ def test_axe_finds_nothing_serious(pages, scheme):
     page = context.new_page()
     for name in SHOWN:
         page.goto((out / name).as_uri())
-        found = [(one["id"], one["nodes"][0]["html"][:120]) for one in Axe().run(page).response["violations"]
-                 if one["impact"] in ("serious", "critical")]
+        found = [
+            (one["id"], one["nodes"][0]["html"][:120])
+            for one in Axe().run(page).response["violations"]
+            if one["impact"] in ("serious", "critical")
+        ]
         assert not found, (name, found)
     context.close()

@@ -8,20 +8,31 @@ from torch import nn
 from transformers import OPTConfig, OPTForCausalLM
 
 from benchmarks.speed_flamingo import open_flamingo
+from teaching.tiny_checkpoints import as_open_flamingo
 from vlmcourse.papers import flamingo_weights as weights
 from vlmcourse.papers.flamingo import Flamingo
 from vlmcourse.parts.language import freeze
 from vlmcourse.parts.vision import ViT
-from vlmcourse.recipes.stand_ins import as_open_flamingo
 
 WORDS, TAG = 40, 39
 
 
 def opt(words=WORDS - 3, tied=True):
     torch.manual_seed(1)
-    return OPTForCausalLM(OPTConfig(vocab_size=words, hidden_size=32, ffn_dim=48, num_hidden_layers=4, num_attention_heads=4,
-                                    max_position_embeddings=64, word_embed_proj_dim=32, pad_token_id=1, dropout=0.0,
-                                    tie_word_embeddings=tied)).eval()
+    return OPTForCausalLM(
+        OPTConfig(
+            vocab_size=words,
+            hidden_size=32,
+            ffn_dim=48,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            max_position_embeddings=64,
+            word_embed_proj_dim=32,
+            pad_token_id=1,
+            dropout=0.0,
+            tie_word_embeddings=tied,
+        )
+    ).eval()
 
 
 def tower():
@@ -40,7 +51,10 @@ def inputs():
 def theirs(every=2):
     """Their model between the same tower and language model, with gates that are open; and its own way to save it."""
     helpers = open_flamingo()
-    module = {name: importlib.import_module(f"open_flamingo.src.{name}") for name in ("flamingo", "flamingo_lm", "utils")}
+    module = {
+        name: importlib.import_module(f"open_flamingo.src.{name}")
+        for name in ("flamingo", "flamingo_lm", "utils")
+    }
     assert helpers is not None
 
     class Clip(nn.Module):
@@ -58,26 +72,44 @@ def theirs(every=2):
     clip = nn.Module()
     clip.visual = Clip(tower())
     torch.manual_seed(4)
-    model = module["flamingo"].Flamingo(clip, lm, eoc_token_id=38, media_token_id=TAG, vis_dim=24,
-                                        cross_attn_every_n_layers=every)
+    model = module["flamingo"].Flamingo(
+        clip, lm, eoc_token_id=38, media_token_id=TAG, vis_dim=24, cross_attn_every_n_layers=every
+    )
     with torch.no_grad():
         for name, value in model.named_parameters():
             if name.endswith("_gate"):
                 value.fill_(0.3 if name.endswith("attn_gate") else -0.4)
-            elif ("perceiver" in name or "gated" in name) and ("norm" in name or name.endswith(("ff.0.weight", "1.0.weight"))):
+            elif ("perceiver" in name or "gated" in name) and (
+                "norm" in name or name.endswith(("ff.0.weight", "1.0.weight"))
+            ):
                 value.add_(0.1 * torch.randn_like(value))
-    kept = {name: value for name, value in model.state_dict().items()
-            if not any(part in name for part in ("old_decoder_blocks", "lang_encoder.gated_cross_attn_layers", "vision_encoder"))
-            and ("gated_cross_attn" in name or "perceiver" in name or "embed" in name)}
+    kept = {
+        name: value
+        for name, value in model.state_dict().items()
+        if not any(
+            part in name
+            for part in (
+                "old_decoder_blocks",
+                "lang_encoder.gated_cross_attn_layers",
+                "vision_encoder",
+            )
+        )
+        and ("gated_cross_attn" in name or "perceiver" in name or "embed" in name)
+    }
     return model.eval(), kept
 
 
-@pytest.mark.skipif(importlib.util.find_spec("open_flamingo") is None, reason="needs open-flamingo: make bench")
+@pytest.mark.skipif(
+    importlib.util.find_spec("open_flamingo") is None, reason="needs open-flamingo: make bench"
+)
 @pytest.mark.parametrize("every", (1, 2))
 def test_their_checkpoint_says_the_same_in_ours(every, inputs, tmp_path):
     model, kept = theirs(every)
     pixels, ids = inputs
-    saved = {"epoch": 3, "model_state_dict": {f"module.{name}": value for name, value in kept.items()}}
+    saved = {
+        "epoch": 3,
+        "model_state_dict": {f"module.{name}": value for name, value in kept.items()},
+    }
     torch.save(saved, tmp_path / "checkpoint.pt")
     ours = weights.from_open_flamingo(tmp_path / "checkpoint.pt", tower(), opt(), TAG)
     with torch.no_grad():
@@ -99,8 +131,19 @@ def ours():
     lm = opt()
     lm.resize_token_embeddings(WORDS, mean_resizing=False)
     torch.manual_seed(5)
-    config = weights.FlamingoConfig(tag=TAG, vision_width=24, latents=5, resampler_depth=2, resampler_heads=1, every=2,
-                                    resampler_head_width=64, frames=3, heads=2, head_width=64, activation=nn.GELU)
+    config = weights.FlamingoConfig(
+        tag=TAG,
+        vision_width=24,
+        latents=5,
+        resampler_depth=2,
+        resampler_heads=1,
+        every=2,
+        resampler_head_width=64,
+        frames=3,
+        heads=2,
+        head_width=64,
+        activation=nn.GELU,
+    )
     model = Flamingo(config, freeze(tower()), freeze(lm)).eval()
     with torch.no_grad():
         for block in model.blocks.values():
@@ -117,7 +160,10 @@ def test_names_and_sizes_are_read_from_the_checkpoint(ours, inputs):
         torch.testing.assert_close(again(ids, **again.look(pixels)), ours(ids, **ours.look(pixels)))
         film = pixels[:3]
         torch.testing.assert_close(again.look([film])["media"], ours.look([film])["media"])
-    assert again.lm.get_input_embeddings().num_embeddings == WORDS and opt().get_input_embeddings().num_embeddings == WORDS - 3
+    assert (
+        again.lm.get_input_embeddings().num_embeddings == WORDS
+        and opt().get_input_embeddings().num_embeddings == WORDS - 3
+    )
 
 
 def test_the_tower_gives_patches_before_the_last_norm():
@@ -130,16 +176,35 @@ def test_the_tower_gives_patches_before_the_last_norm():
     assert isinstance(one.vit.norm_out, nn.Identity)
 
 
-@pytest.mark.parametrize("message, change", [
-    ("no checkpoint of OpenFlamingo: it holds x", lambda state: {"x": torch.zeros(1)}),
-    ("features 24 wide, this image tower gives 20", lambda state: state),
-    ("the checkpoint's words are 16 wide", lambda state: state | {
-        "lang_encoder.model.decoder.embed_tokens.weight": torch.zeros(WORDS, 16)}),
-    ("blocks before layers \\[1\\], this language model 4 layers", lambda state: {
-        name: value for name, value in state.items() if "layers.3.gated" not in name}),
-    ("no gated blocks", lambda state: {name: value for name, value in state.items() if "gated" not in name}),
-    ("the checkpoint lacks \\['resampler.norm.bias'", lambda state: {
-        name: value for name, value in state.items() if name != "perceiver.norm.bias"})])
+@pytest.mark.parametrize(
+    "message, change",
+    [
+        ("no checkpoint of OpenFlamingo: it holds x", lambda state: {"x": torch.zeros(1)}),
+        ("features 24 wide, this image tower gives 20", lambda state: state),
+        (
+            "the checkpoint's words are 16 wide",
+            lambda state: (
+                state | {"lang_encoder.model.decoder.embed_tokens.weight": torch.zeros(WORDS, 16)}
+            ),
+        ),
+        (
+            "blocks before layers \\[1\\], this language model 4 layers",
+            lambda state: {
+                name: value for name, value in state.items() if "layers.3.gated" not in name
+            },
+        ),
+        (
+            "no gated blocks",
+            lambda state: {name: value for name, value in state.items() if "gated" not in name},
+        ),
+        (
+            "the checkpoint lacks \\['resampler.norm.bias'",
+            lambda state: {
+                name: value for name, value in state.items() if name != "perceiver.norm.bias"
+            },
+        ),
+    ],
+)
 def test_what_does_not_fit_is_said_before_anything_is_computed(ours, message, change):
     vision = tower()
     if "image tower" in message:

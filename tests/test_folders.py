@@ -8,7 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from vlmcourse.lab.folders import Folder, Stream, from_dataset, picture
+from vlmcourse.data.folders import Folder, from_dataset
+from vlmcourse.data.images import picture
+from vlmcourse.data.streams import Stream
 
 CAPTIONS = ["a red square", "a green field", "a blue sea", "a grey wall"]
 COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (128, 128, 128)]
@@ -18,8 +20,12 @@ COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (128, 128, 128)]
 def folder(tmp_path):
     for index, colour in enumerate(COLOURS):
         Image.new("RGB", (40 + index, 30), colour).save(tmp_path / f"{index}.png")
-    (tmp_path / "metadata.jsonl").write_text("".join(
-        json.dumps({"file_name": f"{index}.png", "text": text}) + "\n" for index, text in enumerate(CAPTIONS)))
+    (tmp_path / "metadata.jsonl").write_text(
+        "".join(
+            json.dumps({"file_name": f"{index}.png", "text": text}) + "\n"
+            for index, text in enumerate(CAPTIONS)
+        )
+    )
     return tmp_path
 
 
@@ -31,7 +37,12 @@ def add_line(folder, line):
 def test_a_folder_is_a_batch(folder):
     rows = Folder(folder, size=16)
     batch = rows.batch([2, 0])
-    assert batch["text"] == ["a blue sea", "a red square"] and batch["pixels"].shape == (2, 3, 16, 16)
+    assert batch["text"] == ["a blue sea", "a red square"] and batch["pixels"].shape == (
+        2,
+        3,
+        16,
+        16,
+    )
     assert torch.equal(batch["pixels"][1, :, 8, 8], torch.tensor([1.0, -1.0, -1.0]))
     assert len(rows.tokenizer) == 11 + len({word for text in CAPTIONS for word in text.split()})
     with pytest.raises(ValueError, match="unknown word 'yellow'"):
@@ -41,25 +52,44 @@ def test_a_folder_is_a_batch(folder):
 def test_csv_is_the_same(folder):
     expected = Folder(folder, 16).batch(range(4))
     (folder / "metadata.jsonl").unlink()
-    (folder / "metadata.csv").write_text("file_name,text\n" + "".join(f"{i}.png,{t}\n" for i, t in enumerate(CAPTIONS)))
+    (folder / "metadata.csv").write_text(
+        "file_name,text\n" + "".join(f"{i}.png,{t}\n" for i, t in enumerate(CAPTIONS))
+    )
     batch = Folder(folder, 16).batch(range(4))
-    assert torch.equal(batch["pixels"], expected["pixels"]) and torch.equal(batch["ids"], expected["ids"])
+    assert torch.equal(batch["pixels"], expected["pixels"]) and torch.equal(
+        batch["ids"], expected["ids"]
+    )
 
 
-@pytest.mark.parametrize("make, colour", [
-    (lambda: Image.new("L", (9, 9), 100), (100, 100, 100)),
-    (lambda: Image.new("RGBA", (9, 9), (255, 0, 0, 0)), (255, 255, 255)),
-    (lambda: Image.new("RGBA", (9, 9), (0, 0, 0, 128)), (127, 127, 127)),
-    (lambda: Image.new("LA", (9, 9), (0, 0)), (255, 255, 255)),
-    (lambda: Image.new("RGB", (9, 9), (1, 2, 3)).convert("P"), (0, 0, 0)),
-    (lambda: Image.new("CMYK", (9, 9), (0, 255, 255, 0)), (255, 0, 0)),
-    (lambda: Image.fromarray(np.full((9, 9), 65535, np.uint16)), (255, 255, 255)),
-    (lambda: Image.fromarray(np.full((9, 9), 128 * 257, np.uint16)), (128, 128, 128)),
-    (lambda: Image.new("1", (9, 9), 1), (255, 255, 255)),
-    (lambda: Image.new("RGB", (1, 1), (9, 8, 7)), (9, 8, 7)),
-    (lambda: Image.new("RGB", (3000, 2), (9, 8, 7)), (9, 8, 7)),
-], ids=["grey", "transparent", "half transparent", "grey alpha", "palette", "cmyk", "16 bit", "16 bit grey", "1 bit",
-        "tiny", "ribbon"])
+@pytest.mark.parametrize(
+    "make, colour",
+    [
+        (lambda: Image.new("L", (9, 9), 100), (100, 100, 100)),
+        (lambda: Image.new("RGBA", (9, 9), (255, 0, 0, 0)), (255, 255, 255)),
+        (lambda: Image.new("RGBA", (9, 9), (0, 0, 0, 128)), (127, 127, 127)),
+        (lambda: Image.new("LA", (9, 9), (0, 0)), (255, 255, 255)),
+        (lambda: Image.new("RGB", (9, 9), (1, 2, 3)).convert("P"), (0, 0, 0)),
+        (lambda: Image.new("CMYK", (9, 9), (0, 255, 255, 0)), (255, 0, 0)),
+        (lambda: Image.fromarray(np.full((9, 9), 65535, np.uint16)), (255, 255, 255)),
+        (lambda: Image.fromarray(np.full((9, 9), 128 * 257, np.uint16)), (128, 128, 128)),
+        (lambda: Image.new("1", (9, 9), 1), (255, 255, 255)),
+        (lambda: Image.new("RGB", (1, 1), (9, 8, 7)), (9, 8, 7)),
+        (lambda: Image.new("RGB", (3000, 2), (9, 8, 7)), (9, 8, 7)),
+    ],
+    ids=[
+        "grey",
+        "transparent",
+        "half transparent",
+        "grey alpha",
+        "palette",
+        "cmyk",
+        "16 bit",
+        "16 bit grey",
+        "1 bit",
+        "tiny",
+        "ribbon",
+    ],
+)
 def test_any_kind_of_picture(make, colour):
     seen = picture(make(), 8)
     assert seen.shape == (8, 8, 3) and seen.dtype == np.uint8
@@ -82,11 +112,14 @@ def test_the_centre_is_kept():
     assert (picture(wide, 10)[:, 2:8] > 200).all()
 
 
-@pytest.mark.parametrize("source, words", [
-    (np.zeros((4, 4, 3)), ["float64", "uint8"]),
-    (np.zeros((4, 4, 7), np.uint8), ["(4, 4, 7)"]),
-    (Image.new("1", (20_000, 20_000)), ["20000 x 20000", "Make it smaller"]),
-])
+@pytest.mark.parametrize(
+    "source, words",
+    [
+        (np.zeros((4, 4, 3)), ["float64", "uint8"]),
+        (np.zeros((4, 4, 7), np.uint8), ["(4, 4, 7)"]),
+        (Image.new("1", (20_000, 20_000)), ["20000 x 20000", "Make it smaller"]),
+    ],
+)
 def test_impossible_pictures_are_named(source, words):
     with pytest.raises(ValueError) as error:
         picture(source, 8)
@@ -101,7 +134,9 @@ def test_broken_and_missing_pictures_are_named_and_left_out(folder):
     with pytest.warns(UserWarning) as caught:
         rows = Folder(folder, 16)
     message = str(caught[0].message)
-    assert "3 of 7" in message and all(name in message for name in ("broken.png", "note.png: not a picture", "gone.png"))
+    assert "3 of 7" in message and all(
+        name in message for name in ("broken.png", "note.png: not a picture", "gone.png")
+    )
     assert list(rows.texts) == CAPTIONS
     with pytest.raises(ValueError, match="broken.png"):
         Folder(folder, 16, strict=True)
@@ -113,16 +148,31 @@ def test_good_folders_do_not_warn(folder):
         Folder(folder, 16)
 
 
-@pytest.mark.parametrize("spoil, error, words", [
-    (lambda f: add_line(f, "{oops"), ValueError, ["line 5", "not JSON", "oops"]),
-    (lambda f: add_line(f, '{"file": "0.png"}'), ValueError, ["entry 5", "found file", "file_name and text"]),
-    (lambda f: add_line(f, '{"file_name": "0.png", "text": " "}'), ValueError, ["entry 5", "0.png", "caption is empty"]),
-    (lambda f: add_line(f, "[1]"), ValueError, ["entry 5", "list"]),
-    (lambda f: (f / "metadata.jsonl").unlink(), FileNotFoundError, ["no metadata.jsonl or metadata.csv", "0.png"]),
-    (lambda f: (f / "metadata.jsonl").write_text(""), ValueError, ["no lines"]),
-    (lambda f: [p.unlink() for p in f.iterdir()], FileNotFoundError, ["it is empty"]),
-    (lambda f: [p.unlink() for p in f.glob("*.png")], ValueError, ["none of the 4 pictures"]),
-])
+@pytest.mark.parametrize(
+    "spoil, error, words",
+    [
+        (lambda f: add_line(f, "{oops"), ValueError, ["line 5", "not JSON", "oops"]),
+        (
+            lambda f: add_line(f, '{"file": "0.png"}'),
+            ValueError,
+            ["entry 5", "found file", "file_name and text"],
+        ),
+        (
+            lambda f: add_line(f, '{"file_name": "0.png", "text": " "}'),
+            ValueError,
+            ["entry 5", "0.png", "caption is empty"],
+        ),
+        (lambda f: add_line(f, "[1]"), ValueError, ["entry 5", "list"]),
+        (
+            lambda f: (f / "metadata.jsonl").unlink(),
+            FileNotFoundError,
+            ["no metadata.jsonl or metadata.csv", "0.png"],
+        ),
+        (lambda f: (f / "metadata.jsonl").write_text(""), ValueError, ["no lines"]),
+        (lambda f: [p.unlink() for p in f.iterdir()], FileNotFoundError, ["it is empty"]),
+        (lambda f: [p.unlink() for p in f.glob("*.png")], ValueError, ["none of the 4 pictures"]),
+    ],
+)
 @pytest.mark.filterwarnings("ignore:.*left out")
 def test_a_spoilt_folder_gets_one_clear_message(folder, spoil, error, words):
     spoil(folder)
@@ -138,12 +188,16 @@ def test_no_folder(tmp_path):
 
 def test_splits_do_not_move_when_pictures_are_added(tmp_path):
     def make(count):
-        (tmp_path / "metadata.csv").write_text("file_name,text\n" + "".join(f"{i}.png,number {i}\n" for i in range(count)))
+        (tmp_path / "metadata.csv").write_text(
+            "file_name,text\n" + "".join(f"{i}.png,number {i}\n" for i in range(count))
+        )
         for i in range(count):
             Image.new("RGB", (4, 4), (i, i, i)).save(tmp_path / f"{i}.png")
         train, held_out = Folder(tmp_path, 4).split(0.2)
         assert sorted((*train.names, *held_out.names)) == sorted(f"{i}.png" for i in range(count))
-        assert held_out.images([0])[0, 0, 0, 0] == int(held_out.names[0][:-4])  # the picture goes with its name
+        assert held_out.images([0])[0, 0, 0, 0] == int(
+            held_out.names[0][:-4]
+        )  # the picture goes with its name
         return set(held_out.names)
 
     assert make(60) < make(120)
@@ -158,8 +212,12 @@ def test_distinct_captions_only(folder):
 def saved(tmp_path):
     from datasets import Dataset
 
-    data = Dataset.from_dict({"image": [Image.new("RGB", (9, 9), (i, 0, 0)) for i in range(10)],
-                              "text": [f"number {i}" for i in range(10)]})
+    data = Dataset.from_dict(
+        {
+            "image": [Image.new("RGB", (9, 9), (i, 0, 0)) for i in range(10)],
+            "text": [f"number {i}" for i in range(10)],
+        }
+    )
     data.save_to_disk(tmp_path / "saved")
     return tmp_path / "saved"
 

@@ -6,12 +6,17 @@ import pytest
 import torch
 from test_language import MODELS, RELATIVE
 
-from vlmcourse.lab.train import Batches, Optimisation, Scale, fit
 from vlmcourse.papers.frozen import Frozen, FrozenConfig
-from vlmcourse.parts import generate, language
+from vlmcourse.parts import generation, language
+from vlmcourse.training.batches import Batches
+from vlmcourse.training.fit import fit
+from vlmcourse.training.optimisation import Optimisation
+from vlmcourse.training.scale import Scale
 
 SLOT, END = 4, 2
-CONFIG = FrozenConfig(slot=SLOT, image_size=16, patch=8, vision_width=16, vision_depth=1, vision_heads=2)
+CONFIG = FrozenConfig(
+    slot=SLOT, image_size=16, patch=8, vision_width=16, vision_depth=1, vision_heads=2
+)
 
 
 @pytest.fixture(params=MODELS)
@@ -45,11 +50,21 @@ def batch(count=2):
 def test_the_language_model_is_bit_identical_after_training(model):
     before = copy.deepcopy(model.lm.state_dict())
     encoder = copy.deepcopy(model.vision.state_dict())
-    losses = [step.loss for step in fit(model, Batches(lambda indices: batch(len(indices)), 4), 15, Optimisation(3e-3),
-                                        precision=torch.float32)]
+    losses = [
+        step.loss
+        for step in fit(
+            model,
+            Batches(lambda indices: batch(len(indices)), 4),
+            15,
+            Optimisation(3e-3),
+            precision=torch.float32,
+        )
+    ]
     assert losses[-1] < losses[0]
     assert all(torch.equal(value, before[key]) for key, value in model.lm.state_dict().items())
-    assert any(not torch.equal(value, encoder[key]) for key, value in model.vision.state_dict().items())
+    assert any(
+        not torch.equal(value, encoder[key]) for key, value in model.vision.state_dict().items()
+    )
     model.train()
     assert not model.lm.training and model.vision.training
 
@@ -57,7 +72,9 @@ def test_the_language_model_is_bit_identical_after_training(model):
 def test_gradients_cross_the_language_model_and_leave_nothing_there(model):
     prefix = model.encode(batch()["pixels"]).detach().requires_grad_()
     model(batch()["ids"], prefix=prefix)[:, 3:].logsumexp(-1).sum().backward()
-    assert (prefix.grad.norm(dim=-1) > 0).all() and all(p.grad is None for p in model.lm.parameters())
+    assert (prefix.grad.norm(dim=-1) > 0).all() and all(
+        p.grad is None for p in model.lm.parameters()
+    )
 
 
 def test_what_learns_is_the_encoder_and_one_matrix(model):
@@ -84,7 +101,9 @@ def test_only_caption_tokens_are_scored(model):
     loss = model.losses(one)["caption"]
     said = model(one["ids"], prefix=model.encode(one["pixels"])).log_softmax(-1)
     chosen = one["scored"].nonzero().tolist()
-    by_hand = -sum(said[row, place - 1, one["ids"][row, place]] for row, place in chosen) / len(chosen)
+    by_hand = -sum(said[row, place - 1, one["ids"][row, place]] for row, place in chosen) / len(
+        chosen
+    )
     torch.testing.assert_close(loss, by_hand)
     padded = {**one, "ids": one["ids"].clone()}
     padded["ids"][1, -1] = 9  # what stands in the padding
@@ -104,12 +123,17 @@ def test_several_pictures_in_their_order(model):
     assert model.encode(images).shape == (6, 32)
     here = model(ids, prefix=model.encode(images))
     swapped = model(ids, prefix=model.encode(images[[1, 0, 2]]))
-    assert torch.allclose(here[:, :1], swapped[:, :1], atol=1e-4) and not torch.allclose(here[:, -1], swapped[:, -1], atol=1e-3)
+    assert torch.allclose(here[:, :1], swapped[:, :1], atol=1e-4) and not torch.allclose(
+        here[:, -1], swapped[:, -1], atol=1e-3
+    )
 
 
 @pytest.mark.parametrize("pictures", [2, 4])
 def test_more_pictures_than_places_or_fewer_are_explained(model, pictures):
-    with pytest.raises(ValueError, match=f"{2 * pictures} vectors for 6 slots.*as many pictures as the text has places"):
+    with pytest.raises(
+        ValueError,
+        match=f"{2 * pictures} vectors for 6 slots.*as many pictures as the text has places",
+    ):
         model(prompt(3), prefix=model.encode(pixels(pictures)))
     with pytest.raises(ValueError, match="0 vectors for 6 slots"):
         model(prompt(3))
@@ -118,18 +142,29 @@ def test_more_pictures_than_places_or_fewer_are_explained(model, pictures):
 def test_captions_are_written_alike_with_and_without_cache_and_padding(model):
     ids, images = prompt(2), pixels(2)
     prefix = model.encode(images)
-    plain = generate.write(model, ids, 6, prefix=prefix)
-    cached = generate.write(model, ids, 6, cache=language.new_cache(model.lm), prefix=prefix)
+    plain = generation.write(model, ids, 6, prefix=prefix)
+    cached = generation.write(model, ids, 6, cache=language.new_cache(model.lm), prefix=prefix)
     assert torch.equal(plain, cached)
-    padded, real = torch.cat([torch.zeros(1, 3, dtype=torch.long), ids], 1), torch.tensor([[False] * 3 + [True] * ids.shape[1]])
-    assert torch.equal(generate.write(model, padded, 6, prefix=prefix, real=real), plain)
-    assert torch.equal(generate.write(model, padded, 6, cache=language.new_cache(model.lm), prefix=prefix, real=real), plain)
+    padded, real = (
+        torch.cat([torch.zeros(1, 3, dtype=torch.long), ids], 1),
+        torch.tensor([[False] * 3 + [True] * ids.shape[1]]),
+    )
+    assert torch.equal(generation.write(model, padded, 6, prefix=prefix, real=real), plain)
+    assert torch.equal(
+        generation.write(
+            model, padded, 6, cache=language.new_cache(model.lm), prefix=prefix, real=real
+        ),
+        plain,
+    )
 
 
 def test_relative_positions_let_a_picture_stand_anywhere(model, name):
     """With relative positions a prompt reads the same wherever it starts; with learned ones position itself is a word."""
     x = model.embeddings(prompt(2), model.encode(pixels(2)))
-    start, later = (model.lm(inputs_embeds=x, position_ids=torch.arange(at, at + x.shape[1])[None]).logits for at in (0, 9))
+    start, later = (
+        model.lm(inputs_embeds=x, position_ids=torch.arange(at, at + x.shape[1])[None]).logits
+        for at in (0, 9)
+    )
     assert torch.allclose(start, later, atol=1e-4) == (name in RELATIVE)
 
 
@@ -147,36 +182,50 @@ def test_vectors_start_where_they_are_told_and_nowhere_by_default():
     start = lm.get_input_embeddings().weight[[7, 9]]
     near = Frozen(CONFIG, lm, start).encode(pixels(8)).reshape(8, 2, -1)
     word = lm.get_input_embeddings().weight.square().mean().sqrt().item()
-    assert (near - start).square().mean().sqrt().item() == pytest.approx(CONFIG.reach * word, rel=0.35)
+    assert (near - start).square().mean().sqrt().item() == pytest.approx(
+        CONFIG.reach * word, rel=0.35
+    )
     torch.manual_seed(0)
     torch.testing.assert_close(near.mean(0), start)  # pictures differ, on average nothing is added
     plain = Frozen(CONFIG, lm)
-    torch.testing.assert_close(plain.encode(pixels()), plain.to_words(plain.vision(pixels())).reshape(4, -1))
-    assert set(dict(Frozen(CONFIG, lm, start).named_parameters())) == set(dict(plain.named_parameters()))
+    torch.testing.assert_close(
+        plain.encode(pixels()), plain.to_words(plain.vision(pixels())).reshape(4, -1)
+    )
+    assert set(dict(Frozen(CONFIG, lm, start).named_parameters())) == set(
+        dict(plain.named_parameters())
+    )
 
 
 def test_the_recipe_starts_at_average_words():
-    from vlmcourse import recipes
-    from vlmcourse.lab import tokens, world
+    from vlmcourse import recipes, world
+    from vlmcourse.world import tokenizer
 
     lm = recipes.new_language(Scale.named("smoke")).lm
     start = recipes.average_words(lm)
-    backgrounds = tokens.encode([" ".join(world.BACKGROUNDS)])[0, 1:-1]
+    backgrounds = tokenizer.encode([" ".join(world.BACKGROUNDS)])[0, 1:-1]
     torch.testing.assert_close(start[1], lm.get_input_embeddings().weight[backgrounds].mean(0))
     trained = recipes.frozen("smoke", lm=language.freeze(lm), steps=2)
     torch.testing.assert_close(trained.model.start, start)
     found = recipes.frozen("smoke", lm=language.freeze(lm), steps=2)
-    assert not trained.loaded and found.loaded and torch.equal(found.model.to_words.weight, trained.model.to_words.weight)
+    assert (
+        not trained.loaded
+        and found.loaded
+        and torch.equal(found.model.to_words.weight, trained.model.to_words.weight)
+    )
     again = recipes.frozen("smoke", lm=lm.requires_grad_(True), steps=2)
-    assert not again.loaded and not torch.equal(again.model.lm.lm_head.weight, lm.lm_head.weight)  # a copy learnt
+    assert not again.loaded and not torch.equal(
+        again.model.lm.lm_head.weight, lm.lm_head.weight
+    )  # a copy learnt
     assert torch.equal(trained.model.lm.lm_head.weight, lm.lm_head.weight)
 
 
 def test_reports_of_an_untrained_model_are_near_chance():
     from vlmcourse import recipes
-    from vlmcourse.lab.world.prompts import unseen
+    from vlmcourse.world.prompts import unseen
 
-    model = recipes.frozen("smoke", lm=language.freeze(recipes.new_language(Scale.named("smoke")).lm), steps=1).model
+    model = recipes.frozen(
+        "smoke", lm=language.freeze(recipes.new_language(Scale.named("smoke")).lm), steps=1
+    ).model
     report = recipes.caption_report(model, 16)
     assert report["noun"] < 0.3 and report["noun, chance"] == pytest.approx(1 / 113, rel=0.05)
     for options in ({}, {"view": unseen}, {"shuffled": True}):

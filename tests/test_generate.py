@@ -7,15 +7,25 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from vlmcourse.parts import generate, language
+from vlmcourse.parts import generation, language
 
 END = 2
 
 
 def llama(seed=0, vocabulary=20):
     torch.manual_seed(seed)
-    lm = LlamaForCausalLM(LlamaConfig(vocab_size=vocabulary, hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
-                                      intermediate_size=64, bos_token_id=1, eos_token_id=END, pad_token_id=END))
+    lm = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=vocabulary,
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=64,
+            bos_token_id=1,
+            eos_token_id=END,
+            pad_token_id=END,
+        )
+    )
     with torch.no_grad():
         lm.lm_head.weight.mul_(40)
     return language.freeze(lm)
@@ -35,46 +45,59 @@ def test_greedy_is_transformers_greedy_with_and_without_cache(seed):
     wanted = lm.generate(PROMPT, max_new_tokens=12, do_sample=False)[0, 3:].tolist()
     model = language.LanguageModel(lm)
     for cache in (None, language.new_cache(lm)):
-        assert generate.write(model, PROMPT, 12, end=END, cache=cache)[0].tolist() == wanted
+        assert generation.write(model, PROMPT, 12, end=END, cache=cache)[0].tolist() == wanted
 
 
-@pytest.mark.parametrize("seed, beams, penalty", list(itertools.product(range(6), (1, 3, 5), (-1.0, 0.0, 1.0))))
+@pytest.mark.parametrize(
+    "seed, beams, penalty", list(itertools.product(range(6), (1, 3, 5), (-1.0, 0.0, 1.0)))
+)
 def test_beam_search_is_transformers_beam_search(seed, beams, penalty):
     lm = llama(seed)
-    wanted = lm.generate(PROMPT, max_new_tokens=8, num_beams=beams, do_sample=False, length_penalty=penalty)[0, 3:].tolist()
+    wanted = lm.generate(
+        PROMPT, max_new_tokens=8, num_beams=beams, do_sample=False, length_penalty=penalty
+    )[0, 3:].tolist()
     if beams == 1:
         wanted = lm.generate(PROMPT, max_new_tokens=8, do_sample=False)[0, 3:].tolist()
-    found = [generate.beam(language.LanguageModel(lm), PROMPT, 8, beams, END, penalty, cache).tolist()
-             for cache in (None, language.new_cache(lm))]
-    assert found[0] == found[1] == wanted[:len(found[0])]
-    assert set(wanted[len(found[0]):]) <= {END}
+    found = [
+        generation.beam(language.LanguageModel(lm), PROMPT, 8, beams, END, penalty, cache).tolist()
+        for cache in (None, language.new_cache(lm))
+    ]
+    assert found[0] == found[1] == wanted[: len(found[0])]
+    assert set(wanted[len(found[0]) :]) <= {END}
 
 
 def test_beam_search_finds_what_greedy_misses():
     """0 -> 1 is likelier than 0 -> 3, but everything after 1 is unlikely."""
     table = [[0.0, 0.6, 0.0, 0.4], [0.0, 0.25, 0.4, 0.35], [0.25] * 4, [0.0, 0.0, 1.0, 0.0]]
-    assert generate.write(bigram(table), torch.tensor([[0]]), 4, end=2)[0].tolist() == [1, 2]
-    assert generate.beam(bigram(table), torch.tensor([[0]]), 4, 3, 2, length_penalty=0.0).tolist() == [3, 2]
+    assert generation.write(bigram(table), torch.tensor([[0]]), 4, end=2)[0].tolist() == [1, 2]
+    assert generation.beam(
+        bigram(table), torch.tensor([[0]]), 4, 3, 2, length_penalty=0.0
+    ).tolist() == [3, 2]
 
 
 def test_nucleus_draws_only_from_the_nucleus_and_in_proportion():
     logits = torch.tensor([[0.5, 0.3, 0.15, 0.05]]).log().repeat(4000, 1)
-    drawn = generate.nucleus(0.7, generator=torch.Generator().manual_seed(0))(logits)
+    drawn = generation.nucleus(0.7, generator=torch.Generator().manual_seed(0))(logits)
     counts = torch.bincount(drawn, minlength=4) / 4000
     assert counts[2:].sum() == 0 and counts[0].item() == pytest.approx(0.5 / 0.8, abs=0.03)
-    assert (generate.nucleus(0.01)(logits) == 0).all()
-    hot = torch.bincount(generate.nucleus(1.0, 100.0, torch.Generator().manual_seed(0))(logits), minlength=4) / 4000
+    assert (generation.nucleus(0.01)(logits) == 0).all()
+    hot = (
+        torch.bincount(
+            generation.nucleus(1.0, 100.0, torch.Generator().manual_seed(0))(logits), minlength=4
+        )
+        / 4000
+    )
     assert (hot - 0.25).abs().max() < 0.03
     for p, temperature in ((0.0, 1.0), (1.5, 1.0), (0.5, 0.0)):
         with pytest.raises(ValueError, match="expected 0 < p <= 1"):
-            generate.nucleus(p, temperature)
+            generation.nucleus(p, temperature)
 
 
 def test_sequences_end_each_in_its_time():
     table = [[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
-    found = generate.write(bigram(table), torch.tensor([[0], [1]]), 9, end=2)
+    found = generation.write(bigram(table), torch.tensor([[0], [1]]), 9, end=2)
     assert found.tolist() == [[1, 2], [2, 2]]  # the second has ended and repeats its end
-    assert generate.write(bigram(table), torch.tensor([[0]]), 1, end=2).tolist() == [[1]]
+    assert generation.write(bigram(table), torch.tensor([[0]]), 1, end=2).tolist() == [[1]]
 
 
 def test_tokens_come_one_by_one():
@@ -84,7 +107,7 @@ def test_tokens_come_one_by_one():
         asked.append(ids.shape[1])
         return torch.zeros(1, ids.shape[1], 5)
 
-    coming = generate.extend(model, torch.tensor([[0]]), 100)
+    coming = generation.extend(model, torch.tensor([[0]]), 100)
     next(coming), next(coming)
     assert asked == [1, 2]
 
@@ -93,10 +116,10 @@ def test_likelihood_is_the_sum_of_log_probabilities():
     table = [[0.1, 0.6, 0.3], [0.2, 0.3, 0.5], [0.7, 0.2, 0.1]]
     ids = torch.tensor([[0, 1, 2], [0, 2, 0]])
     scored = torch.tensor([[False, True, True], [False, False, True]])
-    found = generate.likelihood(bigram(table), ids, scored)
+    found = generation.likelihood(bigram(table), ids, scored)
     torch.testing.assert_close(found, torch.tensor([math.log(0.6 * 0.5), math.log(0.7)]))
     with pytest.raises(ValueError, match="the first token, which nothing precedes"):
-        generate.likelihood(bigram(table), ids, torch.ones(2, 3, dtype=torch.bool))
+        generation.likelihood(bigram(table), ids, torch.ones(2, 3, dtype=torch.bool))
 
 
 def test_likelihood_reads_over_tags_that_no_model_predicts():
@@ -107,12 +130,16 @@ def test_likelihood_reads_over_tags_that_no_model_predicts():
     def reads_tags(ids, **_):
         return table[ids.clamp(max=4)]
 
-    assert generate.likelihood(reads_tags, ids, scored).item() == pytest.approx(table[2].log_softmax(-1)[3].item(), abs=1e-6)
+    assert generation.likelihood(reads_tags, ids, scored).item() == pytest.approx(
+        table[2].log_softmax(-1)[3].item(), abs=1e-6
+    )
 
 
-@pytest.mark.parametrize("ids", [torch.zeros(1, 0, dtype=torch.long), torch.zeros(3), torch.tensor([1, 2])])
+@pytest.mark.parametrize(
+    "ids", [torch.zeros(1, 0, dtype=torch.long), torch.zeros(3), torch.tensor([1, 2])]
+)
 def test_an_empty_prompt_is_refused(ids):
     with pytest.raises(ValueError, match="at least one token"):
-        next(generate.extend(bigram([[1.0]]), ids, 3))
+        next(generation.extend(bigram([[1.0]]), ids, 3))
     with pytest.raises(ValueError, match="at least one token"):
-        generate.beam(bigram([[1.0]]), ids, 3, 2, 0)
+        generation.beam(bigram([[1.0]]), ids, 3, 2, 0)

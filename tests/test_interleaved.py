@@ -6,17 +6,18 @@ import pytest
 import torch
 from torch import nn
 
-from vlmcourse import recipes
-from vlmcourse.lab import tokens, world
-from vlmcourse.lab.evaluate import likeliest, next_words
-from vlmcourse.lab.mixture import Accumulated, Mixed, RoundRobin
-from vlmcourse.lab.train import Batches, Scale, fit
-from vlmcourse.lab.world import interleaved, pages, shots
-from vlmcourse.lab.world.interleaved import Prompts, Source, Web
+from vlmcourse import recipes, world
+from vlmcourse.evaluation import likeliest, next_words
 from vlmcourse.parts.layers import TanhGate
 from vlmcourse.recipes.flamingo import SIZES, Kept
+from vlmcourse.training.batches import Batches
+from vlmcourse.training.fit import fit
+from vlmcourse.training.mixture import Accumulated, Mixed, RoundRobin
+from vlmcourse.training.scale import Scale
+from vlmcourse.world import few_shot, interleaved, pages, tokenizer
+from vlmcourse.world.interleaved import Prompts, Source, Web
 
-TAG, CLOSE = tokens.tokenizer().convert_tokens_to_ids(["<image>", "<EOC>"])
+TAG, CLOSE = tokenizer.world_tokenizer().convert_tokens_to_ids(["<image>", "<EOC>"])
 WEB = Web(pool=64)
 
 
@@ -31,13 +32,19 @@ def test_each_page_has_a_tag_for_each_picture_and_closes_its_chunks(name):
     for index in range(24):
         text = interleaved.written(getattr(WEB, name)(index))
         assert text.endswith("<EOC>") and text.count("<image>") - 1 <= text.count("<EOC>") - 1
-        assert all(before.strip().endswith("<EOC>") for before in text.split("<image>")[:-1] if before.strip())
-    assert getattr(WEB, name)(5) == getattr(Web(pool=64), name)(5) and getattr(WEB, name)(5) != getattr(WEB, name)(6)
+        assert all(
+            before.strip().endswith("<EOC>")
+            for before in text.split("<image>")[:-1]
+            if before.strip()
+        )
+    assert getattr(WEB, name)(5) == getattr(Web(pool=64), name)(5) and getattr(WEB, name)(
+        5
+    ) != getattr(WEB, name)(6)
 
 
 def test_words_are_scored_and_tags_padding_and_the_beginning_are_not():
     batch = Source(WEB.pages, see).batch(range(8))
-    given = (batch["ids"] == TAG) | (batch["ids"] == CLOSE) | (batch["ids"] <= tokens.EOS)
+    given = (batch["ids"] == TAG) | (batch["ids"] == CLOSE) | (batch["ids"] <= tokenizer.EOS)
     assert torch.equal(batch["scored"], ~given) and batch["scored"].any(1).all()
 
 
@@ -47,9 +54,13 @@ def test_the_four_sources_are_what_they_say():
     batch = Source(WEB.films, see).batch(range(3))
     assert batch["pixels"].shape == (3, 8, 3, 16, 16)
     described = [WEB.described(index) for index in range(32)]
-    assert sum(len(text.split()) for _, text in described) > 1.3 * sum(len(WEB.pairs(index)[1].split()) for index in range(32))
+    assert sum(len(text.split()) for _, text in described) > 1.3 * sum(
+        len(WEB.pairs(index)[1].split()) for index in range(32)
+    )
     assert all(all(word in text for word in scene.words) for scene, text in described)
-    wrong = sum(not any(word in text for word in scene.words) for scene, text in map(WEB.pairs, range(400)))
+    wrong = sum(
+        not any(word in text for word in scene.words) for scene, text in map(WEB.pairs, range(400))
+    )
     assert 10 <= wrong <= 70  # one in ten belongs elsewhere
     pictures = Counter(len(interleaved.shown(WEB.pages(index))) for index in range(200))
     assert max(pictures) >= 4 and min(pictures) >= 1
@@ -61,7 +72,7 @@ def test_names_mean_the_same_on_a_page_and_nothing_beyond_it():
         page = WEB.names(index, WEB.draws("pages", index))
         named = {}
         for scene, text in zip(page[::2], page[1::2]):
-            name = next(word for word in text.split() if word in tokens.INVENTED)
+            name = next(word for word in text.split() if word in tokenizer.INVENTED)
             assert named.setdefault(name, scene.words) == scene.words
         assert 2 <= len(named) <= 4 and len(set(named.values())) == len(named)
         meanings |= set(named.items())
@@ -78,13 +89,22 @@ def test_a_smaller_world_shows_its_words_alone():
                     assert set(frames[0].words) <= set(words)
                     if name != "films":
                         assert world.split_of(frames[0].words, frames[0].background) == web.split
-    assert set(pages.scenes(shots.binding("test", 0, 4, among=words).prompt)[0].words) <= set(words)
+    assert set(pages.scenes(few_shot.binding("test", 0, 4, among=words).prompt)[0].words) <= set(
+        words
+    )
 
 
 def test_solved_questions_are_of_one_kind_and_end_open():
-    one = shots.solved(Web("test"), 3, "category", 4)
-    assert len(pages.scenes(one.prompt)) == 5 and one.answer in one.choices and one.prompt[-1].endswith("answer :")
-    assert all(text.startswith("question : what kind of thing") and text.endswith(" .") for text in one.prompt[1:-2:2])
+    one = few_shot.solved(Web("test"), 3, "category", 4)
+    assert (
+        len(pages.scenes(one.prompt)) == 5
+        and one.answer in one.choices
+        and one.prompt[-1].endswith("answer :")
+    )
+    assert all(
+        text.startswith("question : what kind of thing") and text.endswith(" .")
+        for text in one.prompt[1:-2:2]
+    )
 
 
 def test_pictures_move_before_the_text_that_precedes_them():
@@ -97,34 +117,52 @@ def test_prompts_stay_open_and_are_padded_on_the_left():
     scene = world.sample("test", 0)
     batch = Prompts([(scene, "a picture of"), (scene, "a cat .", scene, "a")], 16).batch([0, 1])
     assert not batch["real"][0, 0] and batch["real"][1].all() and batch["real"][:, -1].all()
-    last = tokens.tokenizer().convert_ids_to_tokens(batch["ids"][:, -1].tolist())
-    assert last == ["of", "a"] and (batch["ids"][1] == CLOSE).sum() == 1 and len(batch["pixels"]) == 3
+    last = tokenizer.world_tokenizer().convert_ids_to_tokens(batch["ids"][:, -1].tolist())
+    assert (
+        last == ["of", "a"] and (batch["ids"][1] == CLOSE).sum() == 1 and len(batch["pixels"]) == 3
+    )
 
 
 def test_a_prompt_by_hand_needs_a_picture_for_each_tag_outside_of_words():
     one, two = world.sample("test", 0), world.sample("test", 1)
-    assert interleaved.read("<image> a cat .<EOC><image> a", [one, two]) == (one, "a cat .", two, "a")
+    assert interleaved.read("<image> a cat .<EOC><image> a", [one, two]) == (
+        one,
+        "a cat .",
+        two,
+        "a",
+    )
     for text, count in (("<image> a", 2), ("<image> <image> a", 1)):
-        with pytest.raises(ValueError, match=f"{text.count('<image>')} times <image> in the text, and {count} pictures"):
+        with pytest.raises(
+            ValueError,
+            match=f"{text.count('<image>')} times <image> in the text, and {count} pictures",
+        ):
             interleaved.read(text, [one, two][:count])
-    with pytest.raises(ValueError, match="a tag in the middle of a word: 'do<image>g'.*spaces around"):
+    with pytest.raises(
+        ValueError, match="a tag in the middle of a word: 'do<image>g'.*spaces around"
+    ):
         interleaved.read("a do<image>g runs", [one])
 
 
 def test_more_shots_ask_the_same_question_and_exchanged_pictures_say_nothing():
-    few, many = shots.binding("test", 3, 2), shots.binding("test", 3, 8)
-    assert few.answer == many.answer and few.prompt[-2:] == many.prompt[-2:] and few.prompt == many.prompt[-len(few.prompt):]
+    few, many = few_shot.binding("test", 3, 2), few_shot.binding("test", 3, 8)
+    assert (
+        few.answer == many.answer
+        and few.prompt[-2:] == many.prompt[-2:]
+        and few.prompt == many.prompt[-len(few.prompt) :]
+    )
     said = [text.split()[-2] for text in many.prompt[1:-1:2]]
     assert Counter(said) == {name: 2 for name in many.choices}
-    episodes = [shots.binding("test", index, 4) for index in range(40)]
+    episodes = [few_shot.binding("test", index, 4) for index in range(40)]
 
     def told(made):
         """Does an example that shows what is asked bear the right name?"""
         pairs = [(scene, text) for scene, text in zip(made.prompt[::2], made.prompt[1::2])]
-        return any(made.answer in text for scene, text in pairs[:-1] if scene.words == pairs[-1][0].words)
+        return any(
+            made.answer in text for scene, text in pairs[:-1] if scene.words == pairs[-1][0].words
+        )
 
     assert all(told(one) for one in episodes)
-    exchanged = shots.exchanged(episodes)
+    exchanged = few_shot.exchanged(episodes)
     assert sum(told(one) for one in exchanged) <= 2
     assert [one.prompt[1::2] for one in exchanged] == [one.prompt[1::2] for one in episodes]
     assert all(one.prompt[-2] == other.prompt[-2] for one, other in zip(episodes, exchanged))
@@ -132,7 +170,10 @@ def test_more_shots_ask_the_same_question_and_exchanged_pictures_say_nothing():
 
 def test_the_nearest_examples_stand_last():
     pool = torch.tensor([[1.0, 0], [0.9, 0.1], [0, 1], [-1, 0]])
-    assert shots.nearest(torch.tensor([[2.0, 0.0], [0.0, 3.0]]), pool, 2).tolist() == [[1, 0], [1, 2]]
+    assert few_shot.nearest(torch.tensor([[2.0, 0.0], [0.0, 3.0]]), pool, 2).tolist() == [
+        [1, 0],
+        [1, 2],
+    ]
 
 
 class Toy(nn.Module):
@@ -179,9 +220,20 @@ def test_round_robin_takes_turns_and_leaves_out_no_example():
 
 def test_the_way_of_the_gates_is_kept_with_the_model():
     mixed = Mixed(Toy(), {"a": 1.0}, 5)
-    steps = list(fit(mixed, Batches(Accumulated({"a": (Numbers(1.0), 1)}).batch, 1), 5, precision=torch.float32))
+    steps = list(
+        fit(
+            mixed,
+            Batches(Accumulated({"a": (Numbers(1.0), 1)}).batch, 1),
+            5,
+            precision=torch.float32,
+        )
+    )
     trace = mixed.gates()["gate"]
-    assert len(trace) == len(steps) == 5 and trace[-1] == pytest.approx(mixed.model.gate.value.item()) and len(set(trace)) == 5
+    assert (
+        len(trace) == len(steps) == 5
+        and trace[-1] == pytest.approx(mixed.model.gate.value.item())
+        and len(set(trace)) == 5
+    )
     again = Mixed(Toy(), {"a": 1.0}, 5)
     again.load_state_dict(mixed.state_dict())
     assert again.gates() == mixed.gates()
@@ -201,7 +253,9 @@ def test_what_a_tower_saw_is_kept():
     assert first.shape == (3, 1, 4, 3) and calls == [2] and torch.equal(first[0], first[2])
     mixed = kept([(one,), (one, two)])["features"]
     assert calls == [2] and [len(film) for film in mixed] == [1, 2]
-    torch.testing.assert_close(first[:2, 0], Counting()(interleaved.pixels([(one,), (two,)], 16)), atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(
+        first[:2, 0], Counting()(interleaved.pixels([(one,), (two,)], 16)), atol=1e-3, rtol=1e-3
+    )
 
 
 def test_the_recipe_trains_keeps_and_reports_near_chance():
@@ -212,16 +266,27 @@ def test_the_recipe_trains_keeps_and_reports_near_chance():
     assert {"pages", "pairs", "described", "films"} == set(made.history[0].losses)
     model, size = made.model.model, Scale.named("smoke").image_size
     lm = recipes.language("smoke").model.lm
-    assert all(torch.equal(value, lm.state_dict()[name]) for name, value in model.lm.state_dict().items())
+    assert all(
+        torch.equal(value, lm.state_dict()[name]) for name, value in model.lm.state_dict().items()
+    )
     report = recipes.flamingo_report(model, size, 16)
     assert report["captions"]["noun"] < 0.4 and set(report["shots"]) == {0, 1, 2, 4, 8}
-    assert report["motion"]["chance"] == 0.25 and all(0 <= value <= 1 for value in report["motion"].values())
+    assert report["motion"]["chance"] == 0.25 and all(
+        0 <= value <= 1 for value in report["motion"].values()
+    )
 
 
 def test_films_of_different_lengths_can_be_asked_about():
     model = recipes.flamingo("smoke").model.model
-    film, episode = shots.motions(Web("test"), 1)[0]
+    film, episode = few_shot.motions(Web("test"), 1)[0]
     pages = [episode.prompt, (world.sample("test", 0), *episode.prompt[1:])]
-    assert all(word in episode.choices for word in next_words(model, Prompts(pages, 32), [episode.choices] * 2))
-    films = [episode.prompt for _, episode in shots.motions(Web("test"), 2)]  # ranked by likelihood, one word each: the same
-    assert likeliest(model, Prompts(films, 32), [episode.choices] * 2) == next_words(model, Prompts(films, 32), [episode.choices] * 2)
+    assert all(
+        word in episode.choices
+        for word in next_words(model, Prompts(pages, 32), [episode.choices] * 2)
+    )
+    films = [
+        episode.prompt for _, episode in few_shot.motions(Web("test"), 2)
+    ]  # ranked by likelihood, one word each: the same
+    assert likeliest(model, Prompts(films, 32), [episode.choices] * 2) == next_words(
+        model, Prompts(films, 32), [episode.choices] * 2
+    )

@@ -20,17 +20,30 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from vlmcourse.lab import tokens
 from vlmcourse.parts import language
-from vlmcourse.parts.generate import write
+from vlmcourse.parts.generation import write
+from vlmcourse.world import tokenizer
 
-SIZES = dict(vocab_size=50, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, max_position_embeddings=64)
+SIZES = dict(
+    vocab_size=50,
+    hidden_size=32,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    max_position_embeddings=64,
+)
 MODELS = {
-    "gpt2": lambda: GPT2LMHeadModel(GPT2Config(vocab_size=50, n_positions=64, n_embd=32, n_layer=2, n_head=2)),
-    "opt": lambda: OPTForCausalLM(OPTConfig(**SIZES, ffn_dim=64, word_embed_proj_dim=32, pad_token_id=1)),
+    "gpt2": lambda: GPT2LMHeadModel(
+        GPT2Config(vocab_size=50, n_positions=64, n_embd=32, n_layer=2, n_head=2)
+    ),
+    "opt": lambda: OPTForCausalLM(
+        OPTConfig(**SIZES, ffn_dim=64, word_embed_proj_dim=32, pad_token_id=1)
+    ),
     "llama": lambda: LlamaForCausalLM(LlamaConfig(**SIZES, intermediate_size=64)),
     "neox": lambda: GPTNeoXForCausalLM(GPTNeoXConfig(**SIZES, intermediate_size=64)),
-    "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**SIZES, intermediate_size=64, num_key_value_heads=2))}
+    "qwen2": lambda: Qwen2ForCausalLM(
+        Qwen2Config(**SIZES, intermediate_size=64, num_key_value_heads=2)
+    ),
+}
 RELATIVE = {"llama", "neox", "qwen2"}
 
 
@@ -63,10 +76,14 @@ def test_frozen_stays_frozen_while_its_input_learns(lm):
     parent.train()
     assert parent[1].training and not any(part.training for part in lm.modules())
     prefix = nn.Parameter(torch.randn(2, 3, language.width(lm)))
-    optimiser = torch.optim.AdamW([p for p in [prefix, *parent.parameters()] if p.requires_grad], 0.1)
+    optimiser = torch.optim.AdamW(
+        [p for p in [prefix, *parent.parameters()] if p.requires_grad], 0.1
+    )
     for _ in range(3):
         x = torch.cat([prefix, language.embed(lm, ids())], dim=1)
-        loss = nn.functional.cross_entropy(language.logits(lm, x)[:, 3:-1].flatten(0, 1), ids()[:, 1:].flatten())
+        loss = nn.functional.cross_entropy(
+            language.logits(lm, x)[:, 3:-1].flatten(0, 1), ids()[:, 1:].flatten()
+        )
         optimiser.zero_grad()
         loss.backward()
         assert prefix.grad.abs().sum() > 0 and all(p.grad is None for p in lm.parameters())
@@ -83,8 +100,14 @@ def test_a_frozen_copy_is_frozen_too(lm):
 def test_cached_is_uncached(lm):
     x = language.embed(lm, ids())
     whole, cache = language.logits(lm, x), language.new_cache(lm)
-    pieces = torch.cat([language.logits(lm, x[:, :4], cache=cache), language.logits(lm, x[:, 4:5], cache=cache),
-                        language.logits(lm, x[:, 5:], cache=cache)], dim=1)
+    pieces = torch.cat(
+        [
+            language.logits(lm, x[:, :4], cache=cache),
+            language.logits(lm, x[:, 4:5], cache=cache),
+            language.logits(lm, x[:, 5:], cache=cache),
+        ],
+        dim=1,
+    )
     torch.testing.assert_close(pieces, whole, atol=1e-4, rtol=1e-4)
 
 
@@ -102,7 +125,10 @@ def test_padding_on_the_left_changes_nothing(lm):
 def test_relative_positions_can_be_shifted_and_absolute_ones_cannot(lm, name):
     """Why a model that was trained with one picture can be shown several (Frozen, Sec. 3.2)."""
     x, length = language.embed(lm, ids()), 7
-    here, later = (lm(inputs_embeds=x, position_ids=torch.arange(start, start + length)[None]).logits for start in (0, 5))
+    here, later = (
+        lm(inputs_embeds=x, position_ids=torch.arange(start, start + length)[None]).logits
+        for start in (0, 5)
+    )
     assert torch.allclose(here, later, atol=1e-4) == (name in RELATIVE)
 
 
@@ -119,21 +145,25 @@ def test_vectors_fill_their_slots_in_reading_order(lm):
 
 
 def test_only_the_rows_of_new_words_learn(lm):
-    tokenizer = tokens.build(f"word{n}" for n in range(39))
-    assert len(tokenizer) == 50
+    words = tokenizer.build_tokenizer(f"word{n}" for n in range(39))
+    assert len(words) == 50
     before = lm(ids()).logits
-    first, second = language.add_words(lm, tokenizer, ["<picture>", "<page>"])
-    assert (first, second) == (50, 51) and tokenizer("word3 <picture>")["input_ids"][2] == 50
+    first, second = language.add_words(lm, words, ["<picture>", "<page>"])
+    assert (first, second) == (50, 51) and words("word3 <picture>")["input_ids"][2] == 50
     assert torch.equal(lm(ids()).logits, before)
     rows = lm.get_input_embeddings()
     assert [p.shape for p in lm.parameters() if p.requires_grad] == [(2, language.width(lm))]
     torch.testing.assert_close(rows.weight[50], rows.old.weight[:50].mean(0))
     lm(torch.tensor([[3, first]])).logits.sum().backward()
-    assert rows.new.grad[0].abs().sum() > 0 and (rows.new.grad[1] == 0).all() and rows.old.weight.grad is None
+    assert (
+        rows.new.grad[0].abs().sum() > 0
+        and (rows.new.grad[1] == 0).all()
+        and rows.old.weight.grad is None
+    )
     with pytest.raises(ValueError, match="<page>: already in the vocabulary"):
-        language.add_words(lm, tokenizer, ["<page>"])
+        language.add_words(lm, words, ["<page>"])
     with pytest.raises(ValueError, match="already has new words"):
-        language.add_words(lm, tokenizer, ["<other>"])
+        language.add_words(lm, words, ["<other>"])
 
 
 def test_a_model_that_cannot_read_vectors_is_refused(lm):
@@ -154,28 +184,33 @@ def test_a_language_model_is_scored_where_it_is_asked(lm):
 def test_the_tiny_model_starts_as_wide_as_its_width_asks():
     torch.manual_seed(0)
     lm = language.tiny(300, width=64, depth=2, heads=2)
-    assert lm.get_input_embeddings().weight.std().item() == pytest.approx(64 ** -0.5, rel=0.05)
+    assert lm.get_input_embeddings().weight.std().item() == pytest.approx(64**-0.5, rel=0.05)
     assert lm.lm_head.weight is lm.get_input_embeddings().weight
 
 
 def test_a_folder_loads_with_its_tokenizer(tmp_path, lm, name):
-    tokenizer = tokens.build(f"word{n}" for n in range(39))
+    words = tokenizer.build_tokenizer(f"word{n}" for n in range(39))
     lm.save_pretrained(tmp_path)
-    tokenizer.save_pretrained(tmp_path)
+    words.save_pretrained(tmp_path)
     loaded, read = language.load(str(tmp_path))
     assert torch.equal(loaded.eval()(ids()).logits, lm(ids()).logits)
-    if name != "qwen2":  # transformers reads the tokenizer of a Qwen2 as Qwen2's own, whatever is in the folder
-        assert read("word3")["input_ids"] == tokenizer("word3")["input_ids"]
+    if (
+        name != "qwen2"
+    ):  # transformers reads the tokenizer of a Qwen2 as Qwen2's own, whatever is in the folder
+        assert read("word3")["input_ids"] == words("word3")["input_ids"]
 
 
 def test_names_that_load_nothing_are_explained_with_what_can_be_used(tmp_path, monkeypatch):
     (tmp_path / "broken.gguf").write_bytes(b"<html>")
     (tmp_path / "cut.gguf").write_bytes(b"GGUF" + bytes(20))
     (tmp_path / "empty").mkdir()
-    for name, message in ((tmp_path / "broken.gguf", "is no GGUF file: it starts with b'<htm', expected b'GGUF'"),
-                          (tmp_path / "missing.gguf", "there is no file"), (tmp_path / "empty", "Expected 'smollm2', a folder"),
-                          (tmp_path / "cut.gguf", "no language model could be loaded"),
-                          ("no-such/model", "a decoder on the hub, such as 'gpt2'")):
+    for name, message in (
+        (tmp_path / "broken.gguf", "is no GGUF file: it starts with b'<htm', expected b'GGUF'"),
+        (tmp_path / "missing.gguf", "there is no file"),
+        (tmp_path / "empty", "Expected 'smollm2', a folder"),
+        (tmp_path / "cut.gguf", "no language model could be loaded"),
+        ("no-such/model", "a decoder on the hub, such as 'gpt2'"),
+    ):
         with pytest.raises(ValueError, match=message):
             language.load(str(name))
     monkeypatch.setattr(language.importlib.util, "find_spec", lambda name: None)
@@ -193,7 +228,9 @@ def test_writing_with_padding_told_is_writing(lm):
 
 
 def test_an_encoder_with_a_decoder_is_refused():
-    t5 = T5ForConditionalGeneration(T5Config(vocab_size=32, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2))
+    t5 = T5ForConditionalGeneration(
+        T5Config(vocab_size=32, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2)
+    )
     with pytest.raises(ValueError, match="no list of 2 layers among the modules of T5"):
         language.layers(t5)
     with pytest.raises(ValueError, match="no list of decoder layers among the modules of Linear"):

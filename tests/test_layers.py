@@ -32,30 +32,44 @@ def test_quick_gelu_is_not_gelu():
 
 def test_blocks_are_pytorchs_pre_norm_encoder_layers():
     torch.manual_seed(0)
-    theirs = nn.TransformerEncoderLayer(16, 4, 32, dropout=0.0, activation="gelu", batch_first=True, norm_first=True).eval()
+    theirs = nn.TransformerEncoderLayer(
+        16, 4, 32, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+    ).eval()
     ours = Transformer(1, 16, 4, 32)
     block = ours.blocks[0]
     query, rest = theirs.self_attn.in_proj_weight.split([16, 32])
-    block.load_state_dict({
-        "norm1.weight": theirs.norm1.weight, "norm1.bias": theirs.norm1.bias,
-        "norm2.weight": theirs.norm2.weight, "norm2.bias": theirs.norm2.bias,
-        "attention.query.weight": query, "attention.query.bias": theirs.self_attn.in_proj_bias[:16],
-        "attention.key_value.weight": rest, "attention.key_value.bias": theirs.self_attn.in_proj_bias[16:],
-        "attention.out.weight": theirs.self_attn.out_proj.weight, "attention.out.bias": theirs.self_attn.out_proj.bias,
-        "feedforward.0.weight": theirs.linear1.weight, "feedforward.0.bias": theirs.linear1.bias,
-        "feedforward.2.weight": theirs.linear2.weight, "feedforward.2.bias": theirs.linear2.bias})
+    block.load_state_dict(
+        {
+            "norm1.weight": theirs.norm1.weight,
+            "norm1.bias": theirs.norm1.bias,
+            "norm2.weight": theirs.norm2.weight,
+            "norm2.bias": theirs.norm2.bias,
+            "attention.query.weight": query,
+            "attention.query.bias": theirs.self_attn.in_proj_bias[:16],
+            "attention.key_value.weight": rest,
+            "attention.key_value.bias": theirs.self_attn.in_proj_bias[16:],
+            "attention.out.weight": theirs.self_attn.out_proj.weight,
+            "attention.out.bias": theirs.self_attn.out_proj.bias,
+            "feedforward.0.weight": theirs.linear1.weight,
+            "feedforward.0.bias": theirs.linear1.bias,
+            "feedforward.2.weight": theirs.linear2.weight,
+            "feedforward.2.bias": theirs.linear2.bias,
+        }
+    )
     x = torch.randn(2, 5, 16)
     with torch.no_grad():
         causal = torch.ones(5, 5).tril().bool()
-        torch.testing.assert_close(ours(x, causal), theirs(x, src_mask=~causal), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            ours(x, causal), theirs(x, src_mask=~causal), atol=1e-5, rtol=1e-4
+        )
 
 
 @pytest.mark.parametrize("width", [64, 256])
 def test_initial_spread_follows_the_width(width):
     torch.manual_seed(0)
     block = Transformer(6, width, 4).blocks[0]
-    assert block.attention.query.weight.std().item() == pytest.approx(width ** -0.5, rel=0.1)
-    assert block.attention.out.weight.std().item() == pytest.approx(width ** -0.5 * 12 ** -0.5, rel=0.1)
+    assert block.attention.query.weight.std().item() == pytest.approx(width**-0.5, rel=0.1)
+    assert block.attention.out.weight.std().item() == pytest.approx(width**-0.5 * 12**-0.5, rel=0.1)
     assert block.feedforward[0].weight.std().item() == pytest.approx((2 * width) ** -0.5, rel=0.1)
 
 
@@ -65,8 +79,11 @@ def test_feed_forward_acts_on_each_position_alone():
     torch.testing.assert_close(layer(x)[:, 2], layer(x[:, 2]))
 
 
-@pytest.mark.parametrize("mask", [None, causal(6).dense(), keys(torch.tensor([[True] * 4 + [False] * 2] * 3)).dense()],
-                         ids=["none", "causal", "padding"])
+@pytest.mark.parametrize(
+    "mask",
+    [None, causal(6).dense(), keys(torch.tensor([[True] * 4 + [False] * 2] * 3)).dense()],
+    ids=["none", "causal", "padding"],
+)
 def test_one_position_read_alone_is_that_of_the_whole_with_the_same_gradients(mask):
     torch.manual_seed(0)
     model, x = Transformer(2, 16, 4), torch.randn(3, 6, 16)

@@ -11,11 +11,18 @@ MASTERS, NOTEBOOKS = lessons.masters(), lessons.notebooks()
 
 
 def outputs(path):
-    return [(cell, output) for cell in lessons.read(path).cells if cell.cell_type == "code" for output in cell.outputs]
+    return [
+        (cell, output)
+        for cell in lessons.read(path).cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+    ]
 
 
 def test_there_are_lessons():
-    assert [path.stem for path in MASTERS] == [path.stem for path in NOTEBOOKS] and len(MASTERS) >= 2
+    assert [path.stem for path in MASTERS] == [path.stem for path in NOTEBOOKS] and len(
+        MASTERS
+    ) >= 2
 
 
 @pytest.mark.parametrize("master", MASTERS, ids=lambda path: path.stem)
@@ -26,7 +33,11 @@ class TestLesson:
     def test_it_was_executed_whole_and_is_light(self, master):
         path = lessons.notebook_of(master)
         assert path.stat().st_size < 1_000_000
-        cells = [cell for cell in lessons.read(path).cells if cell.cell_type == "code" and cell.source.strip()]
+        cells = [
+            cell
+            for cell in lessons.read(path).cells
+            if cell.cell_type == "code" and cell.source.strip()
+        ]
         assert all(cell.execution_count for cell in cells)
         assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
 
@@ -47,10 +58,25 @@ class TestLesson:
 
     def test_it_has_what_a_lesson_has(self, master):
         text = master.read_text()
-        for part in ("**After this lesson you can**", "| You need |", "| Time | about", "arXiv", "## The question", "predict(",
-                     "NBVAL_CHECK_OUTPUT", "## Exercise 1", "## Exercise 2", "<summary>Hint 2</summary>",
-                     "<summary>If you see", "<summary>Solution</summary>", "The picture that the right answer gives",
-                     "## Failure lab", "## The paper beside", "## Going on", "Limits:"):
+        for part in (
+            "**After this lesson you can**",
+            "| You need |",
+            "| Time | about",
+            "arXiv",
+            "## The question",
+            "predict(",
+            "NBVAL_CHECK_OUTPUT",
+            "## Exercise 1",
+            "## Exercise 2",
+            "<summary>Hint 2</summary>",
+            "<summary>If you see",
+            "<summary>Solution</summary>",
+            "The picture that the right answer gives",
+            "## Failure lab",
+            "## The paper beside",
+            "## Going on",
+            "Limits:",
+        ):
             assert part in text, part
         assert text.count("predict(") >= 2
 
@@ -69,11 +95,24 @@ def test_a_changed_master_is_noticed(tmp_path):
 
 
 def test_execution_tells_each_cell_and_keeps_what_ran_before_a_failure(tmp_path):
-    notebook = nbformat.v4.new_notebook(cells=[
-        nbformat.v4.new_markdown_cell("# Toy"), nbformat.v4.new_code_cell("print('first')"), nbformat.v4.new_code_cell("1 / 0")])
+    notebook = nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_markdown_cell("# Toy"),
+            nbformat.v4.new_code_cell("print('first')"),
+            nbformat.v4.new_code_cell("1 / 0"),
+        ]
+    )
     told = []
-    with pytest.raises(lessons.LessonFailed, match=r"cell 3 of 3 \(1 / 0\) failed: ZeroDivisionError: division by zero"):
-        lessons.execute(notebook, tmp_path, lambda *event: told.append(event[:3]), on_failure=tmp_path / "failed.ipynb")
+    with pytest.raises(
+        lessons.LessonFailed,
+        match=r"cell 3 of 3 \(1 / 0\) failed: ZeroDivisionError: division by zero",
+    ):
+        lessons.execute(
+            notebook,
+            tmp_path,
+            lambda *event: told.append(event[:3]),
+            on_failure=tmp_path / "failed.ipynb",
+        )
     assert told == [(2, 3, "print('first')")]
     assert lessons.read(tmp_path / "failed.ipynb").cells[1].outputs[0].text == "first\n"
     assert "first" in lessons.page(tmp_path / "failed.ipynb").read_text()
@@ -81,5 +120,8 @@ def test_execution_tells_each_cell_and_keeps_what_ran_before_a_failure(tmp_path)
 
 def test_lessons_are_found_by_number_or_name():
     assert lessons.find("2") == lessons.find("02") == lessons.find("CLIP") == NOTEBOOKS[1]
-    with pytest.raises(ValueError, match="no lesson 'nothing'; there are 01_attention_and_masks, 02_clip, 03_vilbert, 04_language_model, 05_frozen, 06_blip, 07_blip2, 08_flamingo, 09_side_by_side, 10_real_weights"):
+    with pytest.raises(
+        ValueError,
+        match="no lesson 'nothing'; there are 01_attention_and_masks, 02_clip, 03_vilbert, 04_language_model, 05_frozen, 06_blip, 07_blip2, 08_flamingo, 09_side_by_side, 10_real_weights",
+    ):
         lessons.find("nothing")

@@ -36,8 +36,12 @@ def test_the_gallery_has_no_row_without_a_test():
 @pytest.mark.parametrize("name", ROWS)
 def test_blocks_and_dense_are_the_same_rule(name):
     mask = masks.gallery()[name]
-    b, q, k = torch.meshgrid(torch.arange(mask.batch or 1), torch.arange(mask.queries), torch.arange(mask.keys),
-                             indexing="ij")
+    b, q, k = torch.meshgrid(
+        torch.arange(mask.batch or 1),
+        torch.arange(mask.queries),
+        torch.arange(mask.keys),
+        indexing="ij",
+    )
     block_rule = mask.blocks().mask_mod
     assert torch.equal(block_rule(b, torch.zeros_like(b), q, k), mask.dense()[:, 0])
 
@@ -53,7 +57,10 @@ def test_algebra(first, second):
     assert torch.equal((a | b).dense(), a.dense() | b.dense())
     assert torch.equal((~a).dense(), ~a.dense())
     assert torch.equal((~(a & b)).dense(), (~a | ~b).dense())  # De Morgan
-    assert torch.equal((masks.levels(first) & ~masks.levels(first, name="x")).dense(), torch.zeros(1, 1, 5, 5).bool())
+    assert torch.equal(
+        (masks.levels(first) & ~masks.levels(first, name="x")).dense(),
+        torch.zeros(1, 1, 5, 5).bool(),
+    )
 
 
 @settings(max_examples=30, deadline=None)
@@ -62,7 +69,7 @@ def test_rows_are_the_rows(values, start):
     mask = masks.levels(values) & masks.causal(5)
     assert torch.equal(mask.rows(start).dense(), mask.dense()[:, :, start:])
     if start < 4:
-        assert torch.equal(mask.rows(start).rows(1).dense(), mask.dense()[:, :, start + 1:])
+        assert torch.equal(mask.rows(start).rows(1).dense(), mask.dense()[:, :, start + 1 :])
 
 
 def test_per_sequence_masks_broadcast_with_shared_ones():
@@ -74,10 +81,23 @@ def test_per_sequence_masks_broadcast_with_shared_ones():
 
 
 def test_a_mask_lives_where_its_numbers_live():
-    there = torch.device("meta")  # stands for a GPU: what is made elsewhere cannot be combined with it
-    valid, numbers = torch.ones(2, 4, dtype=torch.bool, device=there), torch.ones(2, 4, dtype=torch.long, device=there)
-    made = [masks.causal(4, there), masks.prefix(2, 4, there), masks.bidirectional(4, there), masks.unimodal(1, 3, there),
-            masks.multimodal_causal(1, 3, there), masks.keys(valid), masks.packed(numbers), masks.last_image(numbers, numbers)]
+    there = torch.device(
+        "meta"
+    )  # stands for a GPU: what is made elsewhere cannot be combined with it
+    valid, numbers = (
+        torch.ones(2, 4, dtype=torch.bool, device=there),
+        torch.ones(2, 4, dtype=torch.long, device=there),
+    )
+    made = [
+        masks.causal(4, there),
+        masks.prefix(2, 4, there),
+        masks.bidirectional(4, there),
+        masks.unimodal(1, 3, there),
+        masks.multimodal_causal(1, 3, there),
+        masks.keys(valid),
+        masks.packed(numbers),
+        masks.last_image(numbers, numbers),
+    ]
     for mask in [*made, ~made[0], made[0].rows(1), made[0] & made[5], made[1] | made[4]]:
         assert mask.device == mask.dense().device == there, mask.name
 
@@ -86,22 +106,34 @@ def test_phi_counts_the_tags_and_zero_matches_no_image():
     tags = torch.tensor([[0, 1, 0, 1, 0], [1, 0, 0, 0, 0]]).bool()
     assert masks.phi(tags).tolist() == [[0, 1, 1, 2, 2], [1, 1, 1, 1, 1]]
     images = torch.tensor([1, 2])
-    for mask in (masks.last_image(masks.phi(tags), images), masks.images_so_far(masks.phi(tags), images)):
+    for mask in (
+        masks.last_image(masks.phi(tags), images),
+        masks.images_so_far(masks.phi(tags), images),
+    ):
         assert not mask.dense()[0, 0, 0].any()  # text before the first image
         assert mask.dense()[0, 0, 1:].any(-1).all()
 
 
-@pytest.mark.parametrize("make, words", [
-    (lambda: masks.causal(3) & masks.causal(4), ["3 x 3", "4 x 4"]),
-    (lambda: masks.levels(torch.rand(3)), ["integer", "float32"]),
-    (lambda: masks.levels(torch.zeros(2, 2, 2).long()), ["(2, 2, 2)", "(length,)"]),
-    (lambda: masks.keys(torch.ones(2, 3)), ["booleans", "float32"]),
-    (lambda: masks.keys(torch.ones(3).bool()), ["(batch, keys)", "(3,)"]),
-    (lambda: masks.causal(3).rows(3), ["rows(3)", "start < 3"]),
-    (lambda: masks.levels(torch.zeros(2, 3).long(), torch.zeros(4, 3).long()), ["[2, 4]"]),
-    (lambda: masks.keys(torch.ones(2, 3).bool()) & masks.keys(torch.ones(4, 3).bool()), ["2 sequences", "for 4"]),
-    (lambda: masks.causal(3) & masks.causal(3, "meta"), ["cpu", "meta", "causal(length, ids.device)"]),
-])
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (lambda: masks.causal(3) & masks.causal(4), ["3 x 3", "4 x 4"]),
+        (lambda: masks.levels(torch.rand(3)), ["integer", "float32"]),
+        (lambda: masks.levels(torch.zeros(2, 2, 2).long()), ["(2, 2, 2)", "(length,)"]),
+        (lambda: masks.keys(torch.ones(2, 3)), ["booleans", "float32"]),
+        (lambda: masks.keys(torch.ones(3).bool()), ["(batch, keys)", "(3,)"]),
+        (lambda: masks.causal(3).rows(3), ["rows(3)", "start < 3"]),
+        (lambda: masks.levels(torch.zeros(2, 3).long(), torch.zeros(4, 3).long()), ["[2, 4]"]),
+        (
+            lambda: masks.keys(torch.ones(2, 3).bool()) & masks.keys(torch.ones(4, 3).bool()),
+            ["2 sequences", "for 4"],
+        ),
+        (
+            lambda: masks.causal(3) & masks.causal(3, "meta"),
+            ["cpu", "meta", "causal(length, ids.device)"],
+        ),
+    ],
+)
 def test_messages_say_what_was_found_and_expected(make, words):
     with pytest.raises(ValueError) as error:
         make()

@@ -7,7 +7,7 @@ import torch
 import torch.multiprocessing as multiprocessing
 from torch.nn.functional import cross_entropy, normalize
 
-from vlmcourse.parts.objectives import captions_alike, contrast, hard_negatives, match
+from vlmcourse.parts.losses import captions_alike, contrast, hard_negatives, match
 
 
 def pairs(count=6, width=8, seed=0):
@@ -86,14 +86,23 @@ def _one_of_two(rank, folder, x, weights, same, results):
         tower.weight.data.copy_(weight)
     scale = torch.tensor(10.0, requires_grad=True)
     mine = slice(rank * 3, rank * 3 + 3)
-    loss = contrast(normalize(image_tower(x[mine]), dim=-1), normalize(text_tower(x[mine] ** 2), dim=-1), scale,
-                    None if same is None else same[mine])
+    loss = contrast(
+        normalize(image_tower(x[mine]), dim=-1),
+        normalize(text_tower(x[mine] ** 2), dim=-1),
+        scale,
+        None if same is None else same[mine],
+    )
     loss.backward()
     for value in (loss.detach(), image_tower.weight.grad, text_tower.weight.grad, scale.grad):
         dist.all_reduce(value)
         value /= 2  # what data parallelism does
     if rank == 0:
-        results.update(loss=loss.detach(), image=image_tower.weight.grad, text=text_tower.weight.grad, scale=scale.grad)
+        results.update(
+            loss=loss.detach(),
+            image=image_tower.weight.grad,
+            text=text_tower.weight.grad,
+            scale=scale.grad,
+        )
     dist.destroy_process_group()
 
 
@@ -107,10 +116,17 @@ def test_two_processes_have_the_loss_and_gradients_of_one(tmp_path, same):
         two = dict(results)
     image, text = (weight.clone().requires_grad_() for weight in weights)
     scale = torch.tensor(10.0, requires_grad=True)
-    loss = contrast(normalize(x @ image.T, dim=-1), normalize(x ** 2 @ text.T, dim=-1), scale, same)
+    loss = contrast(normalize(x @ image.T, dim=-1), normalize(x**2 @ text.T, dim=-1), scale, same)
     loss.backward()
-    for name, one in (("loss", loss.detach()), ("image", image.grad), ("text", text.grad), ("scale", scale.grad)):
-        torch.testing.assert_close(two[name], one, atol=1e-5, rtol=1e-5, msg=lambda m, name=name: f"{name}: {m}")
+    for name, one in (
+        ("loss", loss.detach()),
+        ("image", image.grad),
+        ("text", text.grad),
+        ("scale", scale.grad),
+    ):
+        torch.testing.assert_close(
+            two[name], one, atol=1e-5, rtol=1e-5, msg=lambda m, name=name: f"{name}: {m}"
+        )
 
 
 def counted(similarity, same=None, draws=4000):
@@ -151,16 +167,22 @@ def test_a_saturated_softmax_still_leaves_something_to_draw():
 
 def test_a_generator_decides_the_negatives():
     similarity = torch.zeros(32, 32)
-    one, again, other = (hard_negatives(similarity, generator=torch.Generator().manual_seed(seed))[0] for seed in (1, 1, 2))
+    one, again, other = (
+        hard_negatives(similarity, generator=torch.Generator().manual_seed(seed))[0]
+        for seed in (1, 1, 2)
+    )
     assert torch.equal(one, again) and not torch.equal(one, other)
 
 
-@pytest.mark.parametrize("similarity, same, words", [
-    (torch.zeros(3, 2), None, r"\(3, 2\); expected as many images as texts"),
-    (torch.zeros(1, 1), None, "pair 0 of the batch of 1 has no negative"),
-    (torch.zeros(2, 2), torch.tensor([5, 5]), "every other pair counts as the same"),
-    (torch.zeros(3, 3), torch.tensor([5, 5]), "2 numbers for 3 pairs"),
-])
+@pytest.mark.parametrize(
+    "similarity, same, words",
+    [
+        (torch.zeros(3, 2), None, r"\(3, 2\); expected as many images as texts"),
+        (torch.zeros(1, 1), None, "pair 0 of the batch of 1 has no negative"),
+        (torch.zeros(2, 2), torch.tensor([5, 5]), "every other pair counts as the same"),
+        (torch.zeros(3, 3), torch.tensor([5, 5]), "2 numbers for 3 pairs"),
+    ],
+)
 def test_where_no_negative_can_be_drawn_it_is_said(similarity, same, words):
     with pytest.raises(ValueError, match=words):
         hard_negatives(similarity, same)

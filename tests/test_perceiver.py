@@ -5,9 +5,20 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from vlmcourse.papers.perceiver import FromText, Perceiver, PerceiverConfig, PerceiverIO, Read, fourier, from_pixels, from_points
+from vlmcourse.papers.perceiver import (
+    FromText,
+    Perceiver,
+    PerceiverConfig,
+    PerceiverIO,
+    Read,
+    fourier,
+    from_pixels,
+    from_points,
+)
 
-CONFIG = PerceiverConfig(input_width=10, latents=6, width=16, reads=3, depth=2, read_heads=2, heads=4)
+CONFIG = PerceiverConfig(
+    input_width=10, latents=6, width=16, reads=3, depth=2, read_heads=2, heads=4
+)
 
 
 @pytest.fixture(autouse=True)
@@ -30,15 +41,28 @@ def flops(work):
 
 def copied(ours, theirs, cross):
     """A layer of transformers into one of ours (both are attention and feed-forward, pre-norm)."""
-    attention, norms = theirs.attention.self, {"norm": theirs.layernorm} if cross else {"norm2": theirs.layernorm}
-    norms |= {"norm_x": attention.layernorm1, "norm_inputs": attention.layernorm2} if cross else {"norm1": attention.layernorm1}
+    attention, norms = (
+        theirs.attention.self,
+        {"norm": theirs.layernorm} if cross else {"norm2": theirs.layernorm},
+    )
+    norms |= (
+        {"norm_x": attention.layernorm1, "norm_inputs": attention.layernorm2}
+        if cross
+        else {"norm1": attention.layernorm1}
+    )
     pairs = [(getattr(ours, name), norm) for name, norm in norms.items()]
-    pairs += [(ours.attention.query, attention.query), (ours.attention.out, theirs.attention.output.dense),
-              (ours.feedforward[0], theirs.mlp.dense1), (ours.feedforward[2], theirs.mlp.dense2)]
+    pairs += [
+        (ours.attention.query, attention.query),
+        (ours.attention.out, theirs.attention.output.dense),
+        (ours.feedforward[0], theirs.mlp.dense1),
+        (ours.feedforward[2], theirs.mlp.dense2),
+    ]
     for mine, other in pairs:
         mine.load_state_dict(other.state_dict())
     with torch.no_grad():
-        ours.attention.key_value.weight.copy_(torch.cat([attention.key.weight, attention.value.weight]))
+        ours.attention.key_value.weight.copy_(
+            torch.cat([attention.key.weight, attention.value.weight])
+        )
         ours.attention.key_value.bias.copy_(torch.cat([attention.key.bias, attention.value.bias]))
 
 
@@ -48,12 +72,32 @@ def test_parity_with_transformers(repeats):
     from transformers import PerceiverModel
     from transformers.models.perceiver.modeling_perceiver import PerceiverBasicDecoder
 
-    config = Config(num_latents=6, d_latents=16, d_model=10, num_blocks=repeats, num_self_attends_per_block=2,
-                    num_self_attention_heads=4, num_cross_attention_heads=2, qk_channels=16, v_channels=16,
-                    cross_attention_widening_factor=4, self_attention_widening_factor=4, attention_probs_dropout_prob=0.0)
-    decoder = PerceiverBasicDecoder(config, output_num_channels=7, output_index_dims=5, num_channels=12, qk_channels=12,
-                                    v_channels=12, num_heads=2, use_query_residual=False, widening_factor=4,
-                                    trainable_position_encoding_kwargs={"num_channels": 12, "index_dims": 5})
+    config = Config(
+        num_latents=6,
+        d_latents=16,
+        d_model=10,
+        num_blocks=repeats,
+        num_self_attends_per_block=2,
+        num_self_attention_heads=4,
+        num_cross_attention_heads=2,
+        qk_channels=16,
+        v_channels=16,
+        cross_attention_widening_factor=4,
+        self_attention_widening_factor=4,
+        attention_probs_dropout_prob=0.0,
+    )
+    decoder = PerceiverBasicDecoder(
+        config,
+        output_num_channels=7,
+        output_index_dims=5,
+        num_channels=12,
+        qk_channels=12,
+        v_channels=12,
+        num_heads=2,
+        use_query_residual=False,
+        widening_factor=4,
+        trainable_position_encoding_kwargs={"num_channels": 12, "index_dims": 5},
+    )
     theirs = PerceiverModel(config, decoder=decoder).eval()
     with torch.no_grad():
         for parameter in theirs.parameters():
@@ -71,7 +115,9 @@ def test_parity_with_transformers(repeats):
     with torch.no_grad():
         wanted = theirs(inputs, attention_mask=real.long())
         queries = decoder.output_position_encodings.position_embeddings.expand(2, -1, -1)
-        torch.testing.assert_close(ours.encode(inputs, real), wanted.last_hidden_state, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(
+            ours.encode(inputs, real), wanted.last_hidden_state, atol=1e-4, rtol=1e-4
+        )
         torch.testing.assert_close(ours(inputs, queries, real), wanted.logits, atol=1e-4, rtol=1e-4)
 
 
@@ -81,7 +127,9 @@ def test_the_order_of_the_inputs_is_nothing_and_the_output_has_its_own_size(make
     for length in (1, 9, 40):
         assert model.encode(torch.randn(2, length, 10)).shape == (2, 6, 16)
     inputs = torch.randn(2, 9, 10)
-    torch.testing.assert_close(model.encode(inputs), model.encode(inputs[:, order]), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        model.encode(inputs), model.encode(inputs[:, order]), atol=1e-5, rtol=1e-5
+    )
     changed = inputs.clone()
     changed[:, 3, 0] += 1
     assert not torch.allclose(model.encode(inputs), model.encode(changed), atol=1e-3)
@@ -98,7 +146,10 @@ def test_positions_make_order_matter():
 
 def test_padding_changes_nothing():
     model, inputs = loud(Perceiver(CONFIG, 5)), torch.randn(1, 7, 10)
-    padded, real = torch.cat([inputs, torch.randn(1, 4, 10)], 1), torch.tensor([[True] * 7 + [False] * 4])
+    padded, real = (
+        torch.cat([inputs, torch.randn(1, 4, 10)], 1),
+        torch.tensor([[True] * 7 + [False] * 4]),
+    )
     torch.testing.assert_close(model(padded, real), model(inputs), atol=1e-5, rtol=1e-5)
 
 
@@ -107,7 +158,10 @@ def test_cost_grows_with_the_length_of_the_input_and_not_with_its_square():
     one, two, four = (flops(lambda: model(torch.randn(1, length, 10))) for length in (64, 128, 256))
     assert four - two == 2 * (two - one)  # linear, plus what the latents cost among themselves
     square = nn.MultiheadAttention(10, 1, batch_first=True)
-    one, two, four = (flops(lambda: square(*[torch.randn(1, length, 10, requires_grad=True)] * 3)[0]) for length in (64, 128, 256))
+    one, two, four = (
+        flops(lambda: square(*[torch.randn(1, length, 10, requires_grad=True)] * 3)[0])
+        for length in (64, 128, 256)
+    )
     assert four - two > 3 * (two - one)
 
 
@@ -117,7 +171,9 @@ def test_repeats_share_their_weights_except_for_the_first_read():
 
     assert count(2) == count(8)
     model = Perceiver(CONFIG, 5)
-    assert model.first is not model.again and not torch.equal(model.first.attention.query.weight, model.again.attention.query.weight)
+    assert model.first is not model.again and not torch.equal(
+        model.first.attention.query.weight, model.again.attention.query.weight
+    )
     uses = []
     for read in (model.first, model.again):
         read.register_forward_hook(lambda module, *_: uses.append(module))
@@ -142,7 +198,9 @@ def test_an_answer_depends_on_its_own_query_and_nothing_passes_the_query_through
     changed[:, 2] = torch.randn(10)
     moved = (model.decode(latents, queries) - model.decode(latents, changed)).abs().amax(-1)[0]
     assert moved[2] > 0 and moved[[0, 1, 3]].max() == 0
-    nn.init.zeros_(model.decoder.attention.key_value.weight)  # latents that say nothing: all queries get the same answer
+    nn.init.zeros_(
+        model.decoder.attention.key_value.weight
+    )  # latents that say nothing: all queries get the same answer
     answers = model.decode(latents, queries)
     torch.testing.assert_close(answers, answers[:, :1].expand_as(answers))
 
@@ -156,8 +214,11 @@ def test_one_model_learns_from_each_kind_of_input():
     ids = torch.randint(2, 9, (64, 6), generator=generator)
     points = torch.rand(64, 1, 2, generator=generator) * 2 - 1
     text = FromText(9, 8, 6)
-    kinds = {"pixels": (lambda: from_pixels(pixels), where // 8), "text": (lambda: text(ids), (ids[:, 2] > 4).long()),
-             "points": (lambda: from_points(points), (points[:, 0, 1] > points[:, 0, 0]).long())}
+    kinds = {
+        "pixels": (lambda: from_pixels(pixels), where // 8),
+        "text": (lambda: text(ids), (ids[:, 2] > 4).long()),
+        "points": (lambda: from_points(points), (points[:, 0, 1] > points[:, 0, 0]).long()),
+    }
     for name, (inputs, labels) in kinds.items():
         model = Perceiver(PerceiverConfig(inputs().shape[-1], 4, 16, reads=2, depth=1, heads=2), 2)
         optimiser = torch.optim.AdamW([*model.parameters(), *text.parameters()], 1e-2)

@@ -8,23 +8,56 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
-from vlmcourse import lessons, recipes
-from vlmcourse.lab import world
-from vlmcourse.lab.train import Scale
-from vlmcourse.play import blip, blip2, bridges, exercises, flamingo, frozen, language, vilbert, weights, zero_shot
-from vlmcourse.play.lesson import Mistake, attempt, playable, predict
-from vlmcourse.play.masks import mask_of, mask_player
-from vlmcourse.play.temperature import at_scale, temperature_player
+from teaching import (
+    attention,
+    blip,
+    blip2,
+    clip,
+    flamingo,
+    frozen,
+    language_model,
+    real_weights,
+    side_by_side,
+    vilbert,
+)
+from teaching.exercises import Mistake, attempt, predict
+from vlmcourse import lessons, recipes, world
+from vlmcourse.training.scale import Scale
+from vlmcourse.widgets import zero_shot_player
+from vlmcourse.widgets.interactive import playable
+from vlmcourse.widgets.mask_player import mask_of, mask_player
+from vlmcourse.widgets.temperature_player import at_scale, temperature_player
 
-CHECKS = {"my_prefix": exercises.prefix, "my_last_image": exercises.last_image, "my_loss": exercises.symmetric_loss,
-          "my_ensemble": exercises.ensemble, "my_next_word_loss": language.next_word_loss, "my_kept": language.kept,
-          "MyAdapter": language.adapter, "my_interleave": frozen.interleave, "my_scored": frozen.scored, "my_freeze": frozen.frozen,
-          "picture_token": vilbert.picture_token, "co_attention": vilbert.co_attention, "region_loss": vilbert.region_loss,
-          "my_weights": blip.negative_weights, "my_share": blip.sharing, "my_filtering": blip.filtering,
-          "my_pope": bridges.pope, "my_spoil": bridges.spoil, "my_calibrated": bridges.calibrated,
-          "my_masks": blip2.three_masks, "my_similarity": blip2.best_query, "my_handed_over": blip2.prefix_only,
-          "my_sees": flamingo.sees, "my_gated": flamingo.gated, "my_resampled": flamingo.resampled,
-          "my_renamed": weights.renamed, "my_parted": weights.parted, "my_prepared": weights.prepared}
+CHECKS = {
+    "my_prefix": attention.prefix,
+    "my_last_image": attention.last_image,
+    "my_loss": clip.symmetric_loss,
+    "my_ensemble": clip.ensemble,
+    "my_next_word_loss": language_model.next_word_loss,
+    "my_kept": language_model.kept,
+    "MyAdapter": language_model.adapter,
+    "my_interleave": frozen.interleave,
+    "my_scored": frozen.scored,
+    "my_freeze": frozen.frozen,
+    "picture_token": vilbert.picture_token,
+    "co_attention": vilbert.co_attention,
+    "region_loss": vilbert.region_loss,
+    "my_weights": blip.negative_weights,
+    "my_share": blip.sharing,
+    "my_filtering": blip.filtering,
+    "my_pope": side_by_side.pope,
+    "my_spoil": side_by_side.spoil,
+    "my_calibrated": side_by_side.calibrated,
+    "my_masks": blip2.three_masks,
+    "my_similarity": blip2.best_query,
+    "my_handed_over": blip2.prefix_only,
+    "my_sees": flamingo.sees,
+    "my_gated": flamingo.gated,
+    "my_resampled": flamingo.resampled,
+    "my_renamed": real_weights.renamed,
+    "my_parted": real_weights.parted,
+    "my_prepared": real_weights.prepared,
+}
 NAME = re.compile(r"^(?:def|class) (\w+)", re.M)
 
 
@@ -85,82 +118,108 @@ def labels(image):
 
 MUTANTS = {
     "my_prefix": {
-        "upside down": lambda seen, length: level(seen, length)[None] > level(seen, length)[:, None],
+        "upside down": lambda seen, length: (
+            level(seen, length)[None] > level(seen, length)[:, None]
+        ),
         "transpose": lambda seen, length: level(seen, length)[None] >= level(seen, length)[:, None],
         "that is causal": lambda seen, length: torch.ones(length, length).tril().bool(),
-        "no longer sees its own past": lambda seen, length: (torch.arange(length) < seen).expand(length, length),
+        "no longer sees its own past": lambda seen, length: (torch.arange(length) < seen).expand(
+            length, length
+        ),
         "future included": lambda seen, length: torch.ones(length, length).bool(),
-        "One position|one position too many": lambda seen, length: level(min(seen + 1, length), length)[None]
-        <= level(min(seen + 1, length), length)[:, None],
+        "One position|one position too many": lambda seen, length: (
+            level(min(seen + 1, length), length)[None]
+            <= level(min(seen + 1, length), length)[:, None]
+        ),
         "forget the return": lambda seen, length: None,
         "expected a tensor": lambda seen, length: [[True]],
         "shape": lambda seen, length: torch.ones(length).bool(),
-        "expected booleans": lambda seen, length: torch.ones(length, length)},
+        "expected booleans": lambda seen, length: torch.ones(length, length),
+    },
     "my_last_image": {
         "upside down": lambda tag, image: phi(tag)[:, None] != image[None],
         "every image so far": lambda tag, image: image[None] <= phi(tag)[:, None],
         "still to come": lambda tag, image: image[None] >= phi(tag)[:, None],
         "its own image": lambda tag, image: (phi(tag) - tag.long())[:, None] == image[None],
-        "text before the first image": lambda tag, image: phi(tag).clamp(min=1)[:, None] == image[None],
+        "text before the first image": lambda tag, image: (
+            phi(tag).clamp(min=1)[:, None] == image[None]
+        ),
         "shape": lambda tag, image: (phi(tag)[:, None] == image[None]).T,
         "expected booleans": lambda tag, image: (phi(tag)[:, None] == image[None]).float(),
-        "not the right ones": lambda tag, image: (phi(tag) + 1)[:, None] == image[None]},
+        "not the right ones": lambda tag, image: (phi(tag) + 1)[:, None] == image[None],
+    },
     "my_loss": {
         "only image to text": lambda i, t, s: cross_entropy(logits(i, t, s), labels(i)),
         "only text to image": lambda i, t, s: cross_entropy(logits(i, t, s).T, labels(i)),
-        "sum of both": lambda i, t, s: cross_entropy(logits(i, t, s), labels(i)) + cross_entropy(logits(i, t, s).T, labels(i)),
-        "used as it is": lambda i, t, s: symmetric(s * normalize(i, dim=-1) @ normalize(t, dim=-1).T),
-        "divided": lambda i, t, s: symmetric(normalize(i, dim=-1) @ normalize(t, dim=-1).T / s.exp()),
+        "sum of both": lambda i, t, s: (
+            cross_entropy(logits(i, t, s), labels(i)) + cross_entropy(logits(i, t, s).T, labels(i))
+        ),
+        "used as it is": lambda i, t, s: symmetric(
+            s * normalize(i, dim=-1) @ normalize(t, dim=-1).T
+        ),
+        "divided": lambda i, t, s: symmetric(
+            normalize(i, dim=-1) @ normalize(t, dim=-1).T / s.exp()
+        ),
         "no temperature": lambda i, t, s: symmetric(normalize(i, dim=-1) @ normalize(t, dim=-1).T),
         "not normalised": lambda i, t, s: symmetric(s.exp() * i @ t.T),
         "summed": lambda i, t, s: len(i) * symmetric(logits(i, t, s)),
         "sign": lambda i, t, s: -symmetric(logits(i, t, s)),
         "for this batch the loss is": lambda i, t, s: symmetric(logits(i, t, s)) + 1,
-        "forget the return": lambda i, t, s: None},
+        "forget the return": lambda i, t, s: None,
+    },
     "my_ensemble": {
         "mean is not normalised": lambda e: normalize(e, dim=-1).mean(0),
         "before the mean": lambda e: normalize(e.mean(0), dim=-1),
         "nothing is normalised": lambda e: e.mean(0),
         "one template": lambda e: normalize(e, dim=-1)[0],
         "averaged over templates": lambda e: normalize(e, dim=-1).mean(1),
-        "expected": lambda e: None}}
+        "expected": lambda e: None,
+    },
+}
 
 
 def symmetric(table):
-    return (cross_entropy(table, torch.arange(len(table))) + cross_entropy(table.T, torch.arange(len(table)))) / 2
+    return (
+        cross_entropy(table, torch.arange(len(table)))
+        + cross_entropy(table.T, torch.arange(len(table)))
+    ) / 2
 
 
-@pytest.mark.parametrize("name, mistake", [(name, mistake) for name, mutants in MUTANTS.items() for mistake in mutants])
+@pytest.mark.parametrize(
+    "name, mistake", [(name, mistake) for name, mutants in MUTANTS.items() for mistake in mutants]
+)
 def test_each_mistake_is_called_by_its_name(name, mistake):
     with pytest.raises(Mistake, match=mistake):
         CHECKS[name](MUTANTS[name][mistake])
 
 
 def test_code_that_crashes_is_an_answer_too(capsys):
-    assert not attempt(exercises.ensemble, lambda e: e @ e)
+    assert not attempt(clip.ensemble, lambda e: e @ e)
     assert capsys.readouterr().out.startswith("Your code raised RuntimeError")
 
 
 def test_diagnoses():
-    assert exercises.leak("c") and exercises.diagnosis({"A": "pairs", "B": "one", "C": "end"})
+    assert attention.leak("c") and clip.diagnosis({"A": "pairs", "B": "one", "C": "end"})
     for letter in "abd":
         with pytest.raises(Mistake):
-            exercises.leak(letter)
+            attention.leak(letter)
     with pytest.raises(Mistake, match="expected one of the letters"):
-        exercises.leak("e")
+        attention.leak("e")
     with pytest.raises(NotImplementedError, match="replace each None"):
-        exercises.diagnosis({"A": "pairs", "B": None, "C": None})
+        clip.diagnosis({"A": "pairs", "B": None, "C": None})
     with pytest.raises(Mistake, match="run A: .*unknowable"):
-        exercises.diagnosis({"A": "end", "B": "one", "C": "pairs"})
+        clip.diagnosis({"A": "end", "B": "one", "C": "pairs"})
     with pytest.raises(Mistake, match="with values"):
-        exercises.diagnosis({"A": "no idea", "B": "one", "C": "end"})
+        clip.diagnosis({"A": "no idea", "B": "one", "C": "end"})
 
 
 @pytest.fixture
 def displayed(monkeypatch):
     """What display() was given: (bundle, metadata), ..."""
     seen = []
-    monkeypatch.setattr("IPython.display.display", lambda data, **named: seen.append((data, named.get("metadata"))))
+    monkeypatch.setattr(
+        "IPython.display.display", lambda data, **named: seen.append((data, named.get("metadata")))
+    )
     return seen
 
 
@@ -173,12 +232,13 @@ def inside(bundle, kind, monkeypatch=None):
         yield widget
         for child in getattr(widget, "children", ()):
             yield from walk(child)
+
     return [widget for widget in walk(root) if isinstance(widget, kind)]
 
 
 def test_a_prediction_answers_and_folds_without_a_kernel(displayed):
     predict("1 < 2 ?", ["no", "yes"], "yes", "because")
-    (bundle, _), = displayed
+    ((bundle, _),) = displayed
     assert "<details>" in bundle["text/html"] and "1 &lt; 2" in bundle["text/html"]
     (choice,), said = inside(bundle, ipywidgets.RadioButtons), inside(bundle, ipywidgets.HTML)[-1]
     assert choice.value is None and said.value == ""
@@ -192,8 +252,11 @@ def test_a_prediction_answers_and_folds_without_a_kernel(displayed):
 
 def test_the_mask_player_draws_what_is_typed_and_keeps_a_still(displayed):
     mask_player()
-    (bundle, metadata), = displayed
-    assert bundle["image/png"].startswith(b"\x89PNG") and "query 0 sees 0;" in metadata["image/png"]["alt"]
+    ((bundle, metadata),) = displayed
+    assert (
+        bundle["image/png"].startswith(b"\x89PNG")
+        and "query 0 sees 0;" in metadata["image/png"]["alt"]
+    )
     (text,), (picture, said) = inside(bundle, ipywidgets.Text), inside(bundle, ipywidgets.HTML)[-2:]
     before = picture.value
     text.value = "0 0 0 0 0 0"
@@ -203,7 +266,12 @@ def test_the_mask_player_draws_what_is_typed_and_keeps_a_still(displayed):
     example = inside(bundle, ipywidgets.Dropdown)[0]
     example.value = "uni-modal"
     assert "query 0 sees 0, 1, 2;" in said.value
-    assert mask_of("level(key) <= level(query)", "-1, 0").dense().flatten().tolist() == [True, False, True, True]
+    assert mask_of("level(key) <= level(query)", "-1, 0").dense().flatten().tolist() == [
+        True,
+        False,
+        True,
+        True,
+    ]
 
 
 def test_the_temperature_player_computes_the_softmax_it_shows(displayed):
@@ -222,9 +290,9 @@ def test_the_temperature_player_computes_the_softmax_it_shows(displayed):
 def test_the_zero_shot_player_classifies_what_is_typed(displayed):
     model = recipes.new_clip(recipes.clip_config(Scale.named("smoke"))).eval()
     images = world.Pairs("test", 32).images(range(3))
-    found = zero_shot.classify(model, images[0], ["cat", "apple"], "a picture of {}")
+    found = zero_shot_player.classify(model, images[0], ["cat", "apple"], "a picture of {}")
     assert sum(found.values()) == pytest.approx(1, abs=1e-5) and list(found) == ["cat", "apple"]
-    zero_shot.zero_shot_player(model, images, ["cat", "apple"])
+    zero_shot_player.zero_shot_player(model, images, ["cat", "apple"])
     bundle = displayed[0][0]
     classes, template = inside(bundle, ipywidgets.Text)
     said = inside(bundle, ipywidgets.HTML)[-1]
@@ -232,7 +300,10 @@ def test_the_zero_shot_player_classifies_what_is_typed(displayed):
     classes.value = "dog, banana, car"
     assert "the class: dog 0." in said.value and "car 0." in said.value
     classes.value = "dog, zebrafish"
-    assert "unknown word &#x27;zebrafish&#x27;" in said.value or "unknown word 'zebrafish'" in said.value
+    assert (
+        "unknown word &#x27;zebrafish&#x27;" in said.value
+        or "unknown word 'zebrafish'" in said.value
+    )
     classes.value = "dog"
     assert "expected at least two different ones" in said.value
     classes.value, template.value = "dog, car", "no braces"
@@ -240,5 +311,8 @@ def test_the_zero_shot_player_classifies_what_is_typed(displayed):
 
 
 def test_a_still_stays_when_the_kernel_is_gone(displayed):
-    playable(SimpleNamespace(_repr_mimebundle_=lambda: {"text/plain": "Widget()", "x/widget": 1}), {"text/plain": "still"})
+    playable(
+        SimpleNamespace(_repr_mimebundle_=lambda: {"text/plain": "Widget()", "x/widget": 1}),
+        {"text/plain": "still"},
+    )
     assert displayed[0][0] == {"text/plain": "still", "x/widget": 1}

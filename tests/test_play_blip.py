@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from vlmcourse.play import blip as checks
-from vlmcourse.play.lesson import Mistake
+from teaching import blip as checks
+from teaching.exercises import Mistake
 
 
 def weights(similarity, same):
@@ -19,19 +19,27 @@ def own(same):
 
 
 WEIGHTS = {
-    "returned None": lambda s, same: None, "expected \\(5, 5\\)": lambda s, same: weights(s, same)[0],
+    "returned None": lambda s, same: None,
+    "expected \\(5, 5\\)": lambda s, same: weights(s, same)[0],
     "own text can be drawn": lambda s, same: s.softmax(-1) + 1e-4,
     "equal to it are not": lambda s, same: (s.softmax(-1) + 1e-4).masked_fill(own(same), 0),
     "added last": lambda s, same: s.softmax(-1).masked_fill(same[:, None] == same, 0) + 1e-4,
     "no floor": lambda s, same: s.softmax(-1).masked_fill(same[:, None] == same, 0),
     "over images": lambda s, same: (s.softmax(0) + 1e-4).masked_fill(same[:, None] == same, 0),
     "equally likely": lambda s, same: (same[:, None] != same).float(),
-    "softmax alone": lambda s, same: s.softmax(-1), "no floor, and": lambda s, same: s.softmax(-1).masked_fill(own(same), 0),
-    "mask is upside down": lambda s, same: (s.softmax(-1) + 1e-4).masked_fill(same[:, None] != same, 0),
+    "softmax alone": lambda s, same: s.softmax(-1),
+    "no floor, and": lambda s, same: s.softmax(-1).masked_fill(own(same), 0),
+    "mask is upside down": lambda s, same: (s.softmax(-1) + 1e-4).masked_fill(
+        same[:, None] != same, 0
+    ),
     "0 is not a weight": lambda s, same: s.masked_fill(same[:, None] == same, 0).softmax(-1),
     "0 isn't a weight": lambda s, same: s.masked_fill(same[:, None] == same, 0).softmax(-1) + 1e-4,
-    "before the softmax": lambda s, same: s.masked_fill(same[:, None] == same, -torch.inf).softmax(-1),
-    "least similar": lambda s, same: weights(-s, same), "not the weights": lambda s, same: weights(s * 3, same)}
+    "before the softmax": lambda s, same: s.masked_fill(same[:, None] == same, -torch.inf).softmax(
+        -1
+    ),
+    "least similar": lambda s, same: weights(-s, same),
+    "not the weights": lambda s, same: weights(s * 3, same),
+}
 
 
 def share(encoder, decoder):
@@ -80,10 +88,16 @@ def overwritten(encoder, decoder):
         mine.attention.load_state_dict(theirs.attention.state_dict())
 
 
-SHARING = {"encoder's modules were replaced": reversed_, "norm2 is not shared": forgets_norm,
-           "LayerNorm after it, was changed": norm_overwritten, "is a copy": copied,
-           "not shared": lambda encoder, decoder: None, "self-attention is shared": all_of,
-           "norm1 is shared": norm_too, "was changed": overwritten}
+SHARING = {
+    "encoder's modules were replaced": reversed_,
+    "norm2 is not shared": forgets_norm,
+    "LayerNorm after it, was changed": norm_overwritten,
+    "is a copy": copied,
+    "not shared": lambda encoder, decoder: None,
+    "self-attention is shared": all_of,
+    "norm1 is shared": norm_too,
+    "was changed": overwritten,
+}
 
 
 def filtering(probability, noisy, threshold):
@@ -93,17 +107,22 @@ def filtering(probability, noisy, threshold):
 
 
 FILTERING = {
-    "two numbers": lambda p, noisy, t: 0.5, "are exchanged": lambda p, noisy, t: filtering(p, noisy, t)[::-1],
+    "two numbers": lambda p, noisy, t: 0.5,
+    "are exchanged": lambda p, noisy, t: filtering(p, noisy, t)[::-1],
     "keeping clean": lambda p, noisy, t: filtering(1 - p, ~noisy, 1 - t),
     "upside down": lambda p, noisy, t: filtering(1 - p, noisy, 1 - t),
     "number of all captions": lambda p, noisy, t: (((p < t) & noisy).float().mean().item(),) * 2,
     "`noisy` is upside down": lambda p, noisy, t: filtering(p, ~noisy, t),
     "recall is right": lambda p, noisy, t: (0.3, filtering(p, noisy, t)[1]),
     "precision is right": lambda p, noisy, t: (filtering(p, noisy, t)[0], 0.3),
-    "expected precision": lambda p, noisy, t: (0.123, 0.456)}
+    "expected precision": lambda p, noisy, t: (0.123, 0.456),
+}
 
 
-@pytest.mark.parametrize("check, answer", [(checks.negative_weights, weights), (checks.sharing, share), (checks.filtering, filtering)])
+@pytest.mark.parametrize(
+    "check, answer",
+    [(checks.negative_weights, weights), (checks.sharing, share), (checks.filtering, filtering)],
+)
 def test_right_answers_pass(check, answer):
     for _ in range(5):
         assert check(answer)
@@ -113,9 +132,18 @@ def test_two_numbers_may_come_as_a_list():
     assert checks.filtering(lambda *given: list(filtering(*given)))
 
 
-@pytest.mark.parametrize("check, message, answer", [
-    (check, message, answer) for check, wrong in ((checks.negative_weights, WEIGHTS), (checks.sharing, SHARING),
-                                                  (checks.filtering, FILTERING)) for message, answer in wrong.items()])
+@pytest.mark.parametrize(
+    "check, message, answer",
+    [
+        (check, message, answer)
+        for check, wrong in (
+            (checks.negative_weights, WEIGHTS),
+            (checks.sharing, SHARING),
+            (checks.filtering, FILTERING),
+        )
+        for message, answer in wrong.items()
+    ],
+)
 def test_each_mistake_is_named(check, message, answer):
     with pytest.raises(Mistake, match=message):
         check(answer)
@@ -133,5 +161,13 @@ def test_the_player_leaves_a_described_picture(monkeypatch):
     drawn = []
     monkeypatch.setattr(checks, "play", lambda fields, make: drawn.append(make()))
     images = np.zeros((4, 8, 8, 3), dtype=np.uint8)
-    checks.filter_player(images, list("abcd"), torch.tensor([0.9, 0.2, 0.4, 0.8]), torch.tensor([False, True, False, True]))
-    assert "At threshold 0.50, 2 of 4 are thrown out; precision 1/2, recall 1/2." in drawn[0].description
+    checks.filter_player(
+        images,
+        list("abcd"),
+        torch.tensor([0.9, 0.2, 0.4, 0.8]),
+        torch.tensor([False, True, False, True]),
+    )
+    assert (
+        "At threshold 0.50, 2 of 4 are thrown out; precision 1/2, recall 1/2."
+        in drawn[0].description
+    )

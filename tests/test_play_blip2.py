@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
+from teaching import blip2 as checks
+from teaching.exercises import Mistake, attempt
 from vlmcourse.parts import masks
-from vlmcourse.play import blip2 as checks
-from vlmcourse.play.lesson import Mistake, attempt
 
 
 def three_masks(objective, queries, text):
@@ -37,22 +37,39 @@ MASKS = {
     "expected booleans": lambda o, R, T: three_masks(o, R, T).float(),
     "contrast: it is upside down": lambda o, R, T: ~three_masks(o, R, T),
     "generate: that is the transpose": other("generate", lambda o, R, T: three_masks(o, R, T).T),
-    "generate: the queries see the text: they would carry":
-        other("generate", lambda o, R, T: three_masks(o, R, T) | ~where_text(R, T)[:, None]),
+    "generate: the queries see the text: they would carry": other(
+        "generate", lambda o, R, T: three_masks(o, R, T) | ~where_text(R, T)[:, None]
+    ),
     "causal everywhere": other("generate", lambda o, R, T: torch.ones(R + T, R + T).tril().bool()),
-    "sees its own future": other("generate", lambda o, R, T: three_masks(o, R, T) | where_text(R, T)[:, None]),
-    "no longer sees the queries":
-        other("generate", lambda o, R, T: three_masks(o, R, T) & three_masks("contrast", R, T)),
+    "sees its own future": other(
+        "generate", lambda o, R, T: three_masks(o, R, T) | where_text(R, T)[:, None]
+    ),
+    "no longer sees the queries": other(
+        "generate", lambda o, R, T: three_masks(o, R, T) & three_masks("contrast", R, T)
+    ),
     "each side would know the answer already": other("contrast", full),
-    "the text is causal here":
-        other("contrast", lambda o, R, T: three_masks(o, R, T) & (torch.ones(R + T, R + T).tril().bool()
-                                                                  | ~where_text(R, T)[:, None])),
-    "contrast: the queries see the text.": other("contrast", lambda o, R, T: three_masks(o, R, T) | ~where_text(R, T)[:, None]),
-    "contrast: the text sees the queries.": other("contrast", lambda o, R, T: three_masks(o, R, T) | where_text(R, T)[:, None]),
+    "the text is causal here": other(
+        "contrast",
+        lambda o, R, T: (
+            three_masks(o, R, T)
+            & (torch.ones(R + T, R + T).tril().bool() | ~where_text(R, T)[:, None])
+        ),
+    ),
+    "contrast: the queries see the text.": other(
+        "contrast", lambda o, R, T: three_masks(o, R, T) | ~where_text(R, T)[:, None]
+    ),
+    "contrast: the text sees the queries.": other(
+        "contrast", lambda o, R, T: three_masks(o, R, T) | where_text(R, T)[:, None]
+    ),
     "can't meet": other("match", lambda o, R, T: three_masks("contrast", R, T)),
-    "their votes": other("match", lambda o, R, T: three_masks("generate", R, T) | where_text(R, T)[:, None]),
+    "their votes": other(
+        "match", lambda o, R, T: three_masks("generate", R, T) | where_text(R, T)[:, None]
+    ),
     "that is the mask of generation": other("match", lambda o, R, T: three_masks("generate", R, T)),
-    "the dark cells are not the right ones": other("match", lambda o, R, T: torch.eye(R + T).bool())}
+    "the dark cells are not the right ones": other(
+        "match", lambda o, R, T: torch.eye(R + T).bool()
+    ),
+}
 
 
 def similarity(image, text):
@@ -61,55 +78,99 @@ def similarity(image, text):
 
 SIMILARITY = {
     "expected (4, 6)": lambda image, text: similarity(image, text).T,
-    "another axis": lambda image, text: (normalize(image, dim=-1) @ normalize(text, dim=-1).T).amax(2),
-    "the queries are averaged: the best one": lambda image, text: (normalize(image, dim=-1) @ normalize(text, dim=-1).T).mean(1),
+    "another axis": lambda image, text: (normalize(image, dim=-1) @ normalize(text, dim=-1).T).amax(
+        2
+    ),
+    "the queries are averaged: the best one": lambda image, text: (
+        normalize(image, dim=-1) @ normalize(text, dim=-1).T
+    ).mean(1),
     "the vectors are not normalised": lambda image, text: (image @ text.T).amax(1),
-    "the queries are not normalised": lambda image, text: (image @ normalize(text, dim=-1).T).amax(1),
+    "the queries are not normalised": lambda image, text: (image @ normalize(text, dim=-1).T).amax(
+        1
+    ),
     "the texts are not normalised": lambda image, text: (normalize(image, dim=-1) @ text.T).amax(1),
-    "averaged before they are compared":
-        lambda image, text: normalize(normalize(image, dim=-1).mean(1), dim=-1) @ normalize(text, dim=-1).T,
-    "the worst query": lambda image, text: (normalize(image, dim=-1) @ normalize(text, dim=-1).T).amin(1),
-    "the queries are summed": lambda image, text: (normalize(image, dim=-1) @ normalize(text, dim=-1).T).sum(1),
-    "three cosines, and the largest": lambda image, text: similarity(image, text) * 0.5}
+    "averaged before they are compared": lambda image, text: (
+        normalize(normalize(image, dim=-1).mean(1), dim=-1) @ normalize(text, dim=-1).T
+    ),
+    "the worst query": lambda image, text: (
+        normalize(image, dim=-1) @ normalize(text, dim=-1).T
+    ).amin(1),
+    "the queries are summed": lambda image, text: (
+        normalize(image, dim=-1) @ normalize(text, dim=-1).T
+    ).sum(1),
+    "three cosines, and the largest": lambda image, text: similarity(image, text) * 0.5,
+}
 
 
 def kept(parameters):
-    return {name: value for name, value in parameters.items() if name.startswith("former.")
-            and not any(part in name for part in (".words", ".positions", "feed_text", "norm_text"))}
+    return {
+        name: value
+        for name, value in parameters.items()
+        if name.startswith("former.")
+        and not any(part in name for part in (".words", ".positions", "feed_text", "norm_text"))
+    }
 
 
 def without(part):
-    return lambda parameters: {name: value for name, value in kept(parameters).items() if part not in name}
+    return lambda parameters: {
+        name: value for name, value in kept(parameters).items() if part not in name
+    }
 
 
 def and_also(part):
-    return lambda parameters: kept(parameters) | {name: value for name, value in parameters.items() if part in name}
+    return lambda parameters: (
+        kept(parameters) | {name: value for name, value in parameters.items() if part in name}
+    )
 
 
 KEPT = {
     "expected a dictionary": lambda parameters: list(kept(parameters)),
-    "keep the names as they are": lambda parameters: {name.removeprefix("former."): v for name, v in kept(parameters).items()},
-    "of no use to queries": and_also("feed_text"), "words of its own": and_also("words"),
+    "keep the names as they are": lambda parameters: {
+        name.removeprefix("former."): v for name, v in kept(parameters).items()
+    },
+    "of no use to queries": and_also("feed_text"),
+    "words of its own": and_also("words"),
     "only text has positions": and_also("positions"),
-    "nothing to contrast": and_also("image_projection"), "nothing to match": and_also("match_head"),
-    "does the talking": and_also("head.dense"), "belongs to the contrast": and_also("temperature"),
-    "stays where it is, frozen": and_also("vision"), "goes with it": and_also("norm_text"),
-    "what stage 1 trained": without("feed_queries"), "see no image": without(".look"),
+    "nothing to contrast": and_also("image_projection"),
+    "nothing to match": and_also("match_head"),
+    "does the talking": and_also("head.dense"),
+    "belongs to the contrast": and_also("temperature"),
+    "stays where it is, frozen": and_also("vision"),
+    "goes with it": and_also("norm_text"),
+    "what stage 1 trained": without("feed_queries"),
+    "see no image": without(".look"),
     "the queries themselves": without("former.queries"),
-    "queries and text share it": without("attention"), "its LayerNorm of features": without("norm_image")}
+    "queries and text share it": without("attention"),
+    "its LayerNorm of features": without("norm_image"),
+}
 
 
-@pytest.mark.parametrize("check, right", [(checks.three_masks, three_masks), (checks.best_query, similarity),
-                                          (checks.prefix_only, kept)])
+@pytest.mark.parametrize(
+    "check, right",
+    [
+        (checks.three_masks, three_masks),
+        (checks.best_query, similarity),
+        (checks.prefix_only, kept),
+    ],
+)
 def test_right_answers_pass(check, right, capsys):
     for _ in range(5):
         assert attempt(check, right)
     assert capsys.readouterr().out.startswith("Right.")
 
 
-@pytest.mark.parametrize("check, wrong, words", [
-    (check, answer, words) for check, answers in ((checks.three_masks, MASKS), (checks.best_query, SIMILARITY),
-                                                  (checks.prefix_only, KEPT)) for words, answer in answers.items()])
+@pytest.mark.parametrize(
+    "check, wrong, words",
+    [
+        (check, answer, words)
+        for check, answers in (
+            (checks.three_masks, MASKS),
+            (checks.best_query, SIMILARITY),
+            (checks.prefix_only, KEPT),
+        )
+        for words, answer in answers.items()
+    ],
+)
 def test_each_mistake_is_named(check, wrong, words):
     with pytest.raises(Mistake) as mistake:
         check(wrong)
@@ -119,12 +180,20 @@ def test_each_mistake_is_named(check, wrong, words):
 
 
 def test_a_mask_of_the_package_passes():
-    rules = {"contrast": masks.unimodal, "generate": masks.multimodal_causal, "match": lambda R, T: masks.bidirectional(R + T)}
-    assert checks.three_masks(lambda objective, R, T: rules[objective](R, T).dense()[0, 0]).startswith("Three uses")
+    rules = {
+        "contrast": masks.unimodal,
+        "generate": masks.multimodal_causal,
+        "match": lambda R, T: masks.bidirectional(R + T),
+    }
+    assert checks.three_masks(
+        lambda objective, R, T: rules[objective](R, T).dense()[0, 0]
+    ).startswith("Three uses")
 
 
 def test_the_failure_lab_tells_right_from_wrong():
-    assert checks.diagnosis({"A": "leak", "B": "alike", "C": "easy"}).startswith("A mask that leaks")
+    assert checks.diagnosis({"A": "leak", "B": "alike", "C": "easy"}).startswith(
+        "A mask that leaks"
+    )
     with pytest.raises(Mistake, match="run B: look at how much its queries differ"):
         checks.diagnosis({"A": "leak", "B": "easy", "C": "alike"})
     with pytest.raises(NotImplementedError, match="replace each None"):

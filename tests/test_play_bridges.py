@@ -5,11 +5,11 @@ import html
 import pytest
 import torch
 
-from vlmcourse.lab import world
-from vlmcourse.lab.evaluate import probing
-from vlmcourse.lab.world import probes
-from vlmcourse.play import bridges as checks
-from vlmcourse.play.lesson import Mistake, attempt
+from teaching import side_by_side as checks
+from teaching.exercises import Mistake, attempt
+from vlmcourse import world
+from vlmcourse.evaluation import hallucination, prompting
+from vlmcourse.world import corruptions
 
 
 def pope(said, answers, positive="yes", safe=True, **changes):
@@ -18,23 +18,38 @@ def pope(said, answers, positive="yes", safe=True, **changes):
     precision = hits / claimed if claimed or not safe else 0.0
     recall = hits / true
     f1 = 2 * precision * recall / (precision + recall) if precision + recall or not safe else 0.0
-    made = {"accuracy": sum(a == b for a, b in zip(said, answers)) / len(said), "precision": precision, "recall": recall,
-            "f1": f1, "yes": said.count("yes") / len(said)}
+    made = {
+        "accuracy": sum(a == b for a, b in zip(said, answers)) / len(said),
+        "precision": precision,
+        "recall": recall,
+        "f1": f1,
+        "yes": said.count("yes") / len(said),
+    }
     return made | {name: change(made, hits) for name, change in changes.items()}
 
 
 POPE = {
-    "found NoneType": lambda *given: None, "found ['accuracy']": lambda *given: {"accuracy": 0.5},
+    "found NoneType": lambda *given: None,
+    "found ['accuracy']": lambda *given: {"accuracy": 0.5},
     "division by zero": lambda *given: pope(*given, safe=False),
-    "precision and recall are exchanged": lambda *given: pope(*given, precision=lambda m, h: m["recall"],
-                                                              recall=lambda m, h: m["precision"]),
+    "precision and recall are exchanged": lambda *given: pope(
+        *given, precision=lambda m, h: m["recall"], recall=lambda m, h: m["precision"]
+    ),
     "'no' is taken for the thing to find": lambda *given: pope(*given, positive="no"),
     "share of questions whose right answer": lambda said, answers: pope(
-        said, answers, yes=lambda m, h: answers.count("yes") / len(answers)),
-    "divided by the number of all questions": lambda said, answers: pope(said, answers, recall=lambda m, h: h / len(said)),
-    "counts only right yeses": lambda said, answers: pope(said, answers, accuracy=lambda m, h: h / len(said)),
-    "the plain mean": lambda *given: pope(*given, f1=lambda m, h: (m["precision"] + m["recall"]) / 2),
-    "accuracy should be": lambda *given: pope(*given, accuracy=lambda m, h: 0.123)}
+        said, answers, yes=lambda m, h: answers.count("yes") / len(answers)
+    ),
+    "divided by the number of all questions": lambda said, answers: pope(
+        said, answers, recall=lambda m, h: h / len(said)
+    ),
+    "counts only right yeses": lambda said, answers: pope(
+        said, answers, accuracy=lambda m, h: h / len(said)
+    ),
+    "the plain mean": lambda *given: pope(
+        *given, f1=lambda m, h: (m["precision"] + m["recall"]) / 2
+    ),
+    "accuracy should be": lambda *given: pope(*given, accuracy=lambda m, h: 0.123),
+}
 
 
 def spoil(prompt):
@@ -54,24 +69,33 @@ def all_turned(prompt):
 
 
 SPOIL = {
-    "returned None": lambda prompt: None, "you changed the prompt": in_place, "4 parts": lambda prompt: prompt[:4],
-    "nothing changed": lambda prompt: list(prompt), "the question's own picture moved": all_turned,
+    "returned None": lambda prompt: None,
+    "you changed the prompt": in_place,
+    "4 parts": lambda prompt: prompt[:4],
+    "nothing changed": lambda prompt: list(prompt),
+    "the question's own picture moved": all_turned,
     "the texts moved": lambda prompt: [*prompt[2:4], *prompt[:2], *prompt[4:]],
     "nearly": lambda prompt: spoil(spoil(prompt)),
-    "new pictures": lambda prompt: [probes.NOTHING, *prompt[1:]],
-    "some examples still show": lambda prompt: [prompt[2], prompt[1], prompt[0], *prompt[3:]]}
+    "new pictures": lambda prompt: [corruptions.NOTHING, *prompt[1:]],
+    "some examples still show": lambda prompt: [prompt[2], prompt[1], prompt[0], *prompt[3:]],
+}
 
 CALIBRATED = {
-    "expected (40,)": lambda seen, blind: seen - blind, "what the words alone expect": lambda seen, blind: seen.argmax(-1),
+    "expected (40,)": lambda seen, blind: seen - blind,
+    "what the words alone expect": lambda seen, blind: seen.argmax(-1),
     "without the picture": lambda seen, blind: blind.argmax(-1),
     "the sign is wrong": lambda seen, blind: (seen + blind).argmax(-1),
     "Turn it round": lambda seen, blind: (blind - seen).argmax(-1),
     "logarithms are divided": lambda seen, blind: (seen / blind).argmax(-1),
     "probabilities are subtracted": lambda seen, blind: (seen.exp() - blind.exp()).argmax(-1),
     "found (4,)": lambda seen, blind: (seen - blind).argmax(0),
-    "the largest difference": lambda seen, blind: torch.zeros(40).long()}
-CASES = {"pope": (checks.pope, pope, POPE), "spoil": (checks.spoil, spoil, SPOIL),
-         "calibrated": (checks.calibrated, lambda seen, blind: (seen - blind).argmax(-1), CALIBRATED)}
+    "the largest difference": lambda seen, blind: torch.zeros(40).long(),
+}
+CASES = {
+    "pope": (checks.pope, pope, POPE),
+    "spoil": (checks.spoil, spoil, SPOIL),
+    "calibrated": (checks.calibrated, lambda seen, blind: (seen - blind).argmax(-1), CALIBRATED),
+}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -86,13 +110,19 @@ def test_right_answers_pass_and_each_mistake_is_named(name, capsys):
 
 
 def test_the_patients_have_the_faults_they_should():
-    found = {name: probing.hallucination(system, 60) for name, system in checks.patients().items()}
+    found = {
+        name: hallucination.hallucination_scores(system, 60)
+        for name, system in checks.patients().items()
+    }
     healthy, habit, leak, yes = (found[name] for name in ("healthy", "A", "B", "C"))
     assert all(0.8 < one.accuracy < 0.98 and 0.4 < one.yes < 0.6 for one in healthy.values())
     assert habit["random"].accuracy > 0.88 and habit["adversarial"].accuracy < 0.65
     assert all(one.yes > 0.8 and one.recall > 0.9 and one.precision < 0.65 for one in yes.values())
-    asked = probes.presence(probes.at_random, 60)
-    grey = {name: probing.right(system, probes.unseen(asked)) for name, system in checks.patients().items()}
+    asked = corruptions.presence(corruptions.at_random, 60)
+    grey = {
+        name: prompting.right(system, corruptions.unseen(asked))
+        for name, system in checks.patients().items()
+    }
     assert grey["B"] > 0.85 and all(0.4 < grey[name] < 0.6 for name in ("healthy", "A", "C"))
     assert all(one.accuracy > 0.85 for one in leak.values())
 
@@ -108,10 +138,12 @@ def test_the_diagnosis_waits_hints_and_praises():
 
 
 def test_the_player_asks_every_model_and_says_what_is_there(monkeypatch):
-    from vlmcourse.play import lesson
+    from vlmcourse.widgets import interactive
 
     shown, calls = [], []
-    monkeypatch.setattr(lesson, "playable", lambda widget, still, metadata: shown.append((widget, still)))
+    monkeypatch.setattr(
+        interactive, "playable", lambda widget, still, metadata: shown.append((widget, still))
+    )
     scenes = [world.sample("test", index, 0, (1, 1)) for index in range(3)]
 
     def certain(scene, word):
@@ -121,8 +153,14 @@ def test_the_player_asks_every_model_and_says_what_is_there(monkeypatch):
     checks.doubt_player({"sure": certain, "unsure": lambda scene, word: 0.5}, scenes)
     widget, still = shown[0]
     number, word, picture, said = widget.children
-    assert f"{world.article(scenes[0].words[0])} is there." in still["text/plain"] and "sure 1" in still["text/plain"]
-    word.value = probes.companion(scenes[0].words[0])
-    assert "is not there, but a companion" in html.unescape(said.value) and calls[-1] == (scenes[0], word.value)
+    assert (
+        f"{world.article(scenes[0].words[0])} is there." in still["text/plain"]
+        and "sure 1" in still["text/plain"]
+    )
+    word.value = corruptions.companion(scenes[0].words[0])
+    assert "is not there, but a companion" in html.unescape(said.value) and calls[-1] == (
+        scenes[0],
+        word.value,
+    )
     number.value = 2
     assert calls[-1][0] == scenes[2]

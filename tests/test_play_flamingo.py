@@ -5,9 +5,9 @@ import html
 import pytest
 import torch
 
-from vlmcourse.lab import draw
-from vlmcourse.play import flamingo as checks
-from vlmcourse.play.lesson import Mistake, attempt
+from teaching import flamingo as checks
+from teaching.exercises import Mistake, attempt
+from vlmcourse import plots
 
 
 def sees(tags, pictures):
@@ -15,16 +15,28 @@ def sees(tags, pictures):
 
 
 SEES = {
-    "returned None": lambda tags, n: None, "expected (2, 9, 3)": lambda tags, n: sees(tags, n).transpose(1, 2),
-    "torch.bool": lambda tags, n: sees(tags, n).long(), "upside down": lambda tags, n: ~sees(tags, n),
-    "that is the ablation": lambda tags, n: tags.long().cumsum(-1)[..., None] >= torch.arange(1, n + 1),
-    "text before the first picture looks at the first": lambda tags, n:
-    tags.long().cumsum(-1).clamp(min=1)[..., None] == torch.arange(1, n + 1),
-    "every word sees the next picture": lambda tags, n: tags.long().cumsum(-1)[..., None] == torch.arange(n),
-    "the tag itself does not see": lambda tags, n: (tags.long().cumsum(-1) - tags.long())[..., None] == torch.arange(1, n + 1),
+    "returned None": lambda tags, n: None,
+    "expected (2, 9, 3)": lambda tags, n: sees(tags, n).transpose(1, 2),
+    "torch.bool": lambda tags, n: sees(tags, n).long(),
+    "upside down": lambda tags, n: ~sees(tags, n),
+    "that is the ablation": lambda tags, n: (
+        tags.long().cumsum(-1)[..., None] >= torch.arange(1, n + 1)
+    ),
+    "text before the first picture looks at the first": lambda tags, n: (
+        tags.long().cumsum(-1).clamp(min=1)[..., None] == torch.arange(1, n + 1)
+    ),
+    "every word sees the next picture": lambda tags, n: (
+        tags.long().cumsum(-1)[..., None] == torch.arange(n)
+    ),
+    "the tag itself does not see": lambda tags, n: (
+        (tags.long().cumsum(-1) - tags.long())[..., None] == torch.arange(1, n + 1)
+    ),
     "only the tags look": lambda tags, n: sees(tags, n) & tags[..., None],
-    "over the whole batch": lambda tags, n: tags.flatten().long().cumsum(-1).reshape(tags.shape)[..., None] == torch.arange(1, n + 1),
-    "phi is [0, 0, 1": lambda tags, n: torch.zeros(*tags.shape, n, dtype=torch.bool)}
+    "over the whole batch": lambda tags, n: (
+        tags.flatten().long().cumsum(-1).reshape(tags.shape)[..., None] == torch.arange(1, n + 1)
+    ),
+    "phi is [0, 0, 1": lambda tags, n: torch.zeros(*tags.shape, n, dtype=torch.bool),
+}
 
 
 def gated(y, attention, feedforward, a, b):
@@ -38,17 +50,25 @@ def in_place(y, attention, feedforward, a, b):
 
 
 GATED = {
-    "returned None": lambda *given: None, "changed y itself": in_place,
+    "returned None": lambda *given: None,
+    "changed y itself": in_place,
     "take tanh, which keeps them": lambda y, A, F, a, b: (lambda x: x + b * F(x))(y + a * A(y)),
-    "a sigmoid gate is half open": lambda y, A, F, a, b: (lambda x: x + b.sigmoid() * F(x))(y + a.sigmoid() * A(y)),
+    "a sigmoid gate is half open": lambda y, A, F, a, b: (lambda x: x + b.sigmoid() * F(x))(
+        y + a.sigmoid() * A(y)
+    ),
     "no gates": lambda y, A, F, a, b: (lambda x: x + F(x))(y + A(y)),
     "reads the y from before": lambda y, A, F, a, b: y + a.tanh() * A(y) + b.tanh() * F(y),
-    "the first residual is missing": lambda y, A, F, a, b: gated(a.tanh() * A(y), lambda x: 0 * x, F, a, b),
+    "the first residual is missing": lambda y, A, F, a, b: gated(
+        a.tanh() * A(y), lambda x: 0 * x, F, a, b
+    ),
     "the second residual is missing": lambda y, A, F, a, b: b.tanh() * F(y + a.tanh() * A(y)),
-    "closes the residual, too": lambda y, A, F, a, b: (lambda x: b.tanh() * (x + F(x)))(a.tanh() * (y + A(y))),
+    "closes the residual, too": lambda y, A, F, a, b: (lambda x: b.tanh() * (x + F(x)))(
+        a.tanh() * (y + A(y))
+    ),
     "a and b are exchanged": lambda y, A, F, a, b: gated(y, A, F, b, a),
     "only the attention is added": lambda y, A, F, a, b: y + a.tanh() * A(y),
-    "that is not y + tanh(a)": lambda y, A, F, a, b: y}
+    "that is not y + tanh(a)": lambda y, A, F, a, b: y,
+}
 
 
 def resampled(latents, features, query, key, value, scale=0.5, residual=True, join=True):
@@ -58,8 +78,12 @@ def resampled(latents, features, query, key, value, scale=0.5, residual=True, jo
 
 
 def mixed(latents, features, *maps):
-    return resampled(latents.flatten(0, 1)[None], torch.cat([features, latents], 1).flatten(0, 1)[None], *maps,
-                     join=False).reshape(latents.shape)
+    return resampled(
+        latents.flatten(0, 1)[None],
+        torch.cat([features, latents], 1).flatten(0, 1)[None],
+        *maps,
+        join=False,
+    ).reshape(latents.shape)
 
 
 RESAMPLED = {
@@ -67,10 +91,17 @@ RESAMPLED = {
     "of the features alone": lambda *given: resampled(*given, join=False),
     "the residual is missing": lambda *given: resampled(*given, residual=False),
     "the scale is missing": lambda *given: resampled(*given, scale=1.0),
-    "of the latents alone": lambda latents, features, *maps: resampled(latents, latents, *maps, join=False),
-    "latents of all pictures are mixed": mixed, "expected latents + softmax": lambda latents, *rest: latents}
-CASES = {"sees": (checks.sees, sees, SEES), "gated": (checks.gated, gated, GATED),
-         "resampled": (checks.resampled, resampled, RESAMPLED)}
+    "of the latents alone": lambda latents, features, *maps: resampled(
+        latents, latents, *maps, join=False
+    ),
+    "latents of all pictures are mixed": mixed,
+    "expected latents + softmax": lambda latents, *rest: latents,
+}
+CASES = {
+    "sees": (checks.sees, sees, SEES),
+    "gated": (checks.gated, gated, GATED),
+    "resampled": (checks.resampled, resampled, RESAMPLED),
+}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -94,16 +125,20 @@ def test_the_diagnosis_waits_hints_and_praises():
 
 
 def test_the_ribbon_says_what_each_word_sees_and_its_player_redraws(monkeypatch):
-    made = draw.ribbon(["a", "<image>", "b", "<image>"], [0, 1, 1, 2])
+    made = plots.ribbon(["a", "<image>", "b", "<image>"], [0, 1, 1, 2])
     assert "a(0) <image>(1) b(1) <image>(2)" in made.description
-    from vlmcourse.play import lesson
+    from vlmcourse.widgets import interactive
 
     shown = []
-    monkeypatch.setattr(lesson, "playable", lambda widget, still, metadata: shown.append((widget, still)))
+    monkeypatch.setattr(
+        interactive, "playable", lambda widget, still, metadata: shown.append((widget, still))
+    )
     checks.ribbon_player(["hello <image> a cat.<EOC><image> a"])
     widget, still = shown[0]
     text, rule, tag, picture, said = widget.children
-    assert "hello(0) <image>(1)" in still["text/plain"] and "<image>(2) a(2)" in html.unescape(said.value)
+    assert "hello(0) <image>(1)" in still["text/plain"] and "<image>(2) a(2)" in html.unescape(
+        said.value
+    )
     before = picture.value
     rule.value = "all pictures so far"
     assert picture.value != before and "with all before it" in said.value

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from teaching import frozen as checks
+from teaching.exercises import Mistake, attempt
 from vlmcourse.parts import language
-from vlmcourse.play import frozen as checks
-from vlmcourse.play.lesson import Mistake, attempt
 
 
 def interleave(words, slots, vectors):
@@ -26,32 +26,46 @@ def added(words, slots, vectors):
 
 
 INTERLEAVE = {
-    "returned None": lambda words, slots, vectors: None, "as many positions as before":
-    lambda words, slots, vectors: torch.cat([words, words], 1), "into `words` itself": in_place,
-    "nothing was filled in": lambda words, slots, vectors: words.clone(), "are added to what stood there": added,
+    "returned None": lambda words, slots, vectors: None,
+    "as many positions as before": lambda words, slots, vectors: torch.cat([words, words], 1),
+    "into `words` itself": in_place,
+    "nothing was filled in": lambda words, slots, vectors: words.clone(),
+    "are added to what stood there": added,
     "the order is wrong": lambda words, slots, vectors: interleave(words, slots, vectors.flip(0)),
-    "use each vector once": lambda words, slots, vectors: interleave(words, slots, vectors[:1].expand(len(vectors), -1)),
-    "neither their word nor their vector": lambda words, slots, vectors: interleave(words, slots, vectors) * 2}
+    "use each vector once": lambda words, slots, vectors: interleave(
+        words, slots, vectors[:1].expand(len(vectors), -1)
+    ),
+    "neither their word nor their vector": lambda words, slots, vectors: (
+        interleave(words, slots, vectors) * 2
+    ),
+}
 
 
 def scored(ids, slot, end, pad):
     is_slot = ids == slot
-    caption = (is_slot.cumsum(1) == is_slot.sum(1, keepdim=True)) & ~is_slot & (ids != pad) & (ids != end)
+    caption = (
+        (is_slot.cumsum(1) == is_slot.sum(1, keepdim=True)) & ~is_slot & (ids != pad) & (ids != end)
+    )
     return caption & (torch.arange(ids.shape[1]) > caption.int().argmax(1, keepdim=True))
 
 
 SCORED = {
     "expected booleans": lambda *given: scored(*given).long(),
     "upside down": lambda *given: ~scored(*given),
-    "padding is asked for": lambda ids, slot, end, pad: (torch.arange(ids.shape[1]) > 3).expand(ids.shape),
+    "padding is asked for": lambda ids, slot, end, pad: (torch.arange(ids.shape[1]) > 3).expand(
+        ids.shape
+    ),
     "the end token is asked for": lambda ids, slot, end, pad: scored(ids, slot, -1, pad),
     "the slots are asked for": lambda ids, slot, end, pad: (ids != pad) & (ids != end) & (ids != 1),
     "everything is asked for": lambda ids, slot, end, pad: (ids != pad) & (ids != end),
-    "full stop of the prompt is asked for":
-    lambda ids, slot, end, pad: (ids != pad) & (ids != end) & (ids != slot) & (ids != 1),
-    "the first word of the caption is not asked for":
-    lambda ids, *given: scored(ids, *given) & (torch.arange(ids.shape[1]) > 4),
-    "expected True at": lambda ids, *given: torch.zeros_like(ids, dtype=torch.bool)}
+    "full stop of the prompt is asked for": lambda ids, slot, end, pad: (
+        (ids != pad) & (ids != end) & (ids != slot) & (ids != 1)
+    ),
+    "the first word of the caption is not asked for": lambda ids, *given: (
+        scored(ids, *given) & (torch.arange(ids.shape[1]) > 4)
+    ),
+    "expected True at": lambda ids, *given: torch.zeros_like(ids, dtype=torch.bool),
+}
 
 
 def only_eval(lm):
@@ -76,10 +90,18 @@ def outermost(lm):
     lm.train = lambda mode=True: [part.train(mode) for part in lm.children()]
 
 
-FROZEN = {"dropout is on again": only_eval, "runs without one": no_grad, "still collect gradients": only_train,
-          "dropout is on": outermost}
+FROZEN = {
+    "dropout is on again": only_eval,
+    "runs without one": no_grad,
+    "still collect gradients": only_train,
+    "dropout is on": outermost,
+}
 
-CASES = [(checks.interleave, interleave, INTERLEAVE), (checks.scored, scored, SCORED), (checks.frozen, language.freeze, FROZEN)]
+CASES = [
+    (checks.interleave, interleave, INTERLEAVE),
+    (checks.scored, scored, SCORED),
+    (checks.frozen, language.freeze, FROZEN),
+]
 
 
 @pytest.mark.parametrize("check, right, wrong", CASES, ids=["interleave", "scored", "frozen"])
@@ -106,10 +128,13 @@ def test_the_diagnosis_waits_hints_and_praises():
 def test_the_player_redraws_and_explains_an_unknown_word(monkeypatch):
     import numpy as np
 
-    from vlmcourse.play import frozen, lesson
+    from teaching import frozen
+    from vlmcourse.widgets import interactive
 
     shown = []
-    monkeypatch.setattr(lesson, "playable", lambda widget, still, metadata: shown.append((widget, still)))
+    monkeypatch.setattr(
+        interactive, "playable", lambda widget, still, metadata: shown.append((widget, still))
+    )
 
     def after(number, text):
         if "zebrafish" in text:
@@ -121,6 +146,10 @@ def test_the_player_redraws_and_explains_an_unknown_word(monkeypatch):
     number, text, picture, said = widget.children
     before = picture.value
     number.value = 2
-    assert picture.value != before and "word 2 0.70" in said.value and "word 0 0.70" in still["text/plain"]
+    assert (
+        picture.value != before
+        and "word 2 0.70" in said.value
+        and "word 0 0.70" in still["text/plain"]
+    )
     text.value = "a zebrafish"
     assert "unknown word" in said.value

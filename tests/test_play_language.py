@@ -7,11 +7,11 @@ from test_play import CHECKS, defined, solutions
 from torch import nn
 from torch.nn.functional import cross_entropy, gelu, relu
 
-from vlmcourse.parts import generate
+from teaching import language_model
+from teaching.exercises import Mistake
+from vlmcourse.parts import generation
 from vlmcourse.parts.language import LanguageModel, tiny
 from vlmcourse.parts.tuning import Bottleneck
-from vlmcourse.play import language
-from vlmcourse.play.lesson import Mistake
 
 
 def test_what_is_taught_is_what_the_package_does():
@@ -20,14 +20,20 @@ def test_what_is_taught_is_what_the_package_does():
     ids, scored = torch.randint(20, (3, 9)), torch.rand(3, 9) > 0.4
     scored[:, 0] = False
     taught = defined(solutions()["my_next_word_loss"], "my_next_word_loss")
-    torch.testing.assert_close(taught(model(ids), ids, scored), model.losses({"ids": ids, "scored": scored})["next"])
+    torch.testing.assert_close(
+        taught(model(ids), ids, scored), model.losses({"ids": ids, "scored": scored})["next"]
+    )
 
     kept, probabilities = defined(solutions()["my_kept"], "my_kept"), torch.randn(1, 6).softmax(-1)
-    drawn = generate.nucleus(0.7)(probabilities.log().expand(5000, -1))
+    drawn = generation.nucleus(0.7)(probabilities.log().expand(5000, -1))
     stays = kept(probabilities, 0.7)[0]
     assert set(drawn.tolist()) == set(stays.nonzero()[:, 0].tolist()) and 0 < stays.sum() < 6
 
-    mine, theirs, x = defined(solutions()["MyAdapter"], "MyAdapter")(8, 2), Bottleneck(8, 2), torch.randn(4, 8)
+    mine, theirs, x = (
+        defined(solutions()["MyAdapter"], "MyAdapter")(8, 2),
+        Bottleneck(8, 2),
+        torch.randn(4, 8),
+    )
     assert torch.equal(mine(x), x) and torch.equal(theirs(x), x)
     theirs.up.weight.data.normal_()
     mine.load_state_dict(theirs.state_dict())
@@ -54,7 +60,10 @@ def put_back(order, stay):
 def top(count):
     def answer(probabilities, p):
         order = probabilities.argsort(-1, descending=True)
-        return put_back(order, (torch.arange(probabilities.shape[-1]) < count).expand(probabilities.shape))
+        return put_back(
+            order, (torch.arange(probabilities.shape[-1]) < count).expand(probabilities.shape)
+        )
+
     return answer
 
 
@@ -90,6 +99,7 @@ def put_back_wrongly(probabilities, p):
 
 def adapter(forward, zero=("up",), shapes=lambda width, inner: ((width, inner), (inner, width))):
     """A class like the exercise's, with this forward(self, x), and these layers starting at zero."""
+
     class Answer(nn.Module):
         def __init__(self, width, inner):
             super().__init__()
@@ -111,20 +121,34 @@ def right_forward(self, x):
 MUTANTS = {
     "my_next_word_loss": {
         "there is no shift": lambda logits, ids, scored: each(logits, ids)[scored].mean(),
-        "goes the wrong way": lambda logits, ids, scored: each(logits[:, 1:], ids[:, :-1])[scored[:, 1:]].mean(),
+        "goes the wrong way": lambda logits, ids, scored: each(logits[:, 1:], ids[:, :-1])[
+            scored[:, 1:]
+        ].mean(),
         "padding is counted": lambda logits, ids, scored: shifted(logits, ids).mean(),
         "that is a sum": lambda logits, ids, scored: shifted(logits, ids)[scored[:, 1:]].sum(),
-        "divided by the number of \\*all\\* words": lambda logits, ids, scored: (shifted(logits, ids) * scored[:, 1:]).mean(),
-        "was given probabilities": lambda logits, ids, scored: shifted(logits.softmax(-1), ids)[scored[:, 1:]].mean(),
-        "scored is not shifted": lambda logits, ids, scored: shifted(logits, ids)[scored[:, :-1]].mean(),
+        "divided by the number of \\*all\\* words": lambda logits, ids, scored: (
+            shifted(logits, ids) * scored[:, 1:]
+        ).mean(),
+        "was given probabilities": lambda logits, ids, scored: shifted(logits.softmax(-1), ids)[
+            scored[:, 1:]
+        ].mean(),
+        "scored is not shifted": lambda logits, ids, scored: shifted(logits, ids)[
+            scored[:, :-1]
+        ].mean(),
         "each text is averaged first": lambda logits, ids, scored: torch.stack(
-            [row[real].mean() for row, real in zip(shifted(logits, ids), scored[:, 1:])]).mean(),
-        "not of their logarithms": lambda logits, ids, scored: 1 - (-shifted(logits, ids)).exp()[scored[:, 1:]].mean(),
+            [row[real].mean() for row, real in zip(shifted(logits, ids), scored[:, 1:])]
+        ).mean(),
+        "not of their logarithms": lambda logits, ids, scored: (
+            1 - (-shifted(logits, ids)).exp()[scored[:, 1:]].mean()
+        ),
         "sign": lambda logits, ids, scored: -shifted(logits, ids)[scored[:, 1:]].mean(),
         "expected one number": lambda logits, ids, scored: shifted(logits, ids)[scored[:, 1:]],
-        "for this batch the loss is": lambda logits, ids, scored: shifted(logits, ids)[scored[:, 1:]].mean() + 1,
+        "for this batch the loss is": lambda logits, ids, scored: (
+            shifted(logits, ids)[scored[:, 1:]].mean() + 1
+        ),
         "forget the return": lambda logits, ids, scored: None,
-        "expected a tensor": lambda logits, ids, scored: 1.0},
+        "expected a tensor": lambda logits, ids, scored: 1.0,
+    },
     "my_kept": {
         "the word that crosses p is left out": strict,
         "one word too many": one_too_many,
@@ -135,11 +159,16 @@ MUTANTS = {
         "fixed level": lambda probabilities, p: probabilities > 1 - p,
         "upside down": lambda probabilities, p: ~right_mask(probabilities, p),
         "that is top-k": top(3),
-        "every row keeps 1 words": lambda probabilities, p: probabilities == probabilities.amax(-1, keepdim=True),
+        "every row keeps 1 words": lambda probabilities, p: (
+            probabilities == probabilities.amax(-1, keepdim=True)
+        ),
         "expected booleans": lambda probabilities, p: right_mask(probabilities, p).float(),
-        "one yes or no for every word": lambda probabilities, p: right_mask(probabilities, p).nonzero(),
+        "one yes or no for every word": lambda probabilities, p: right_mask(
+            probabilities, p
+        ).nonzero(),
         "not the fewest words": lambda probabilities, p: right_mask(probabilities, p).roll(1, -1),
-        "forget the return": lambda probabilities, p: None},
+        "forget the return": lambda probabilities, p: None,
+    },
     "MyAdapter": {
         "no residual": adapter(lambda self, x: self.up(gelu(self.down(x)))),
         "start up at zero": adapter(right_forward, zero=()),
@@ -153,14 +182,20 @@ MUTANTS = {
         "x is multiplied": adapter(lambda self, x: x * self.up(gelu(self.down(x)))),
         "the bottleneck is not used": adapter(lambda self, x: x),
         "down is not used": adapter(lambda self, x: x + self.up(gelu(x[..., :3]))),
-        "narrow in the middle": adapter(right_forward, shapes=lambda width, inner: ((width, width), (width, width))),
+        "narrow in the middle": adapter(
+            right_forward, shapes=lambda width, inner: ((width, width), (width, width))
+        ),
         "two torch.nn.Linear layers": lambda width, inner: nn.Identity(),
         "with random weights": adapter(lambda self, x: 2 * x + self.up(gelu(self.down(x)))),
         "expected the same shape": adapter(lambda self, x: gelu(self.down(x))),
-        "forget the return": adapter(lambda self, x: None)}}
+        "forget the return": adapter(lambda self, x: None),
+    },
+}
 
 
-@pytest.mark.parametrize("name, mistake", [(name, mistake) for name, mutants in MUTANTS.items() for mistake in mutants])
+@pytest.mark.parametrize(
+    "name, mistake", [(name, mistake) for name, mutants in MUTANTS.items() for mistake in mutants]
+)
 def test_each_mistake_is_called_by_its_name(name, mistake):
     for _ in range(5):
         with pytest.raises(Mistake, match=mistake):
@@ -169,41 +204,57 @@ def test_each_mistake_is_called_by_its_name(name, mistake):
 
 def test_a_wrong_mask_is_shown_beside_the_right_one():
     with pytest.raises(Mistake) as caught:
-        language.kept(strict)
+        language_model.kept(strict)
     assert "yours beside wanted" in caught.value.picture.description
 
 
 def test_other_ways_to_be_right():
-    assert language.kept(lambda probabilities, p: right_mask(probabilities.double(), p))
-    assert language.next_word_loss(lambda logits, ids, scored: cross_entropy(
-        logits[:, :-1].flatten(0, 1), ids[:, 1:].masked_fill(~scored[:, 1:], -100).flatten()))
-    assert language.adapter(Bottleneck)
+    assert language_model.kept(lambda probabilities, p: right_mask(probabilities.double(), p))
+    assert language_model.next_word_loss(
+        lambda logits, ids, scored: cross_entropy(
+            logits[:, :-1].flatten(0, 1), ids[:, 1:].masked_fill(~scored[:, 1:], -100).flatten()
+        )
+    )
+    assert language_model.adapter(Bottleneck)
 
 
 def test_diagnoses():
     right = {"A": "padding", "B": "shift", "C": "rate"}
-    assert language.diagnosis(right)
-    for run, hint in (("A", "fills most of a batch"), ("B", "lying in front"), ("C", "only hardly moves")):
+    assert language_model.diagnosis(right)
+    for run, hint in (
+        ("A", "fills most of a batch"),
+        ("B", "lying in front"),
+        ("C", "only hardly moves"),
+    ):
         other = "rate" if right[run] != "rate" else "shift"
         with pytest.raises(Mistake, match=f"run {run}: .*{hint}"):
-            language.diagnosis({**right, run: other})
+            language_model.diagnosis({**right, run: other})
     with pytest.raises(NotImplementedError, match="replace each None"):
-        language.diagnosis({**right, "B": None})
+        language_model.diagnosis({**right, "B": None})
     for strange in ({"A": "padding"}, "padding", {**right, "C": "no idea"}):
         with pytest.raises(Mistake, match="expected {'A'"):
-            language.diagnosis(strange)
+            language_model.diagnosis(strange)
 
 
 def test_the_nucleus_player_keeps_what_it_shows(monkeypatch):
     shown = []
-    monkeypatch.setattr("IPython.display.display", lambda data, **named: shown.append((data, named.get("metadata"))))
+    monkeypatch.setattr(
+        "IPython.display.display", lambda data, **named: shown.append((data, named.get("metadata")))
+    )
     probabilities = torch.tensor([0.1, 0.6, 0.3])
-    language.nucleus_player(probabilities.log(), ["cat", "dog", "owl"], p=0.8)
-    (bundle, metadata), = shown
-    assert bundle["image/png"].startswith(b"\x89PNG") and "2 words stay" in metadata["image/png"]["alt"]
-    root = ipywidgets.widgets.widget._instances[bundle["application/vnd.jupyter.widget-view+json"]["model_id"]]
+    language_model.nucleus_player(probabilities.log(), ["cat", "dog", "owl"], p=0.8)
+    ((bundle, metadata),) = shown
+    assert (
+        bundle["image/png"].startswith(b"\x89PNG")
+        and "2 words stay" in metadata["image/png"]["alt"]
+    )
+    root = ipywidgets.widgets.widget._instances[
+        bundle["application/vnd.jupyter.widget-view+json"]["model_id"]
+    ]
     sliders, said = root.children[0].children, root.children[-1]
-    assert "dog: model 0.6, nucleus 0.667" in said.value and "cat: model 0.1, nucleus 0." in said.value
+    assert (
+        "dog: model 0.6, nucleus 0.667" in said.value and "cat: model 0.1, nucleus 0." in said.value
+    )
     sliders[0].value = 0.5
     assert "1 words stay" in said.value
     sliders[0].value, sliders[1].value = 0.95, 3.0

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from vlmcourse.play import lesson
-from vlmcourse.play import vilbert as checks
-from vlmcourse.play.lesson import Mistake, attempt
+from teaching import vilbert as checks
+from teaching.exercises import Mistake, attempt
+from vlmcourse.widgets import interactive
 
 
 def mean(features, which, by=None):
@@ -19,12 +19,20 @@ def token(features, real, hidden):
 
 
 TOKEN = {
-    "returned None": lambda f, r, h: None, "expected (3, 5)": lambda f, r, h: f,
-    "hidden regions still count": lambda f, r, h: mean(f, r), "padding counts": lambda f, r, h: mean(f, ~h),
-    "all rows count": lambda f, r, h: f.mean(1), "all rows, padding too": lambda f, r, h: mean(f, r & ~h, torch.ones_like(r)),
-    "all real regions": lambda f, r, h: mean(f, r & ~h, r), "that is the sum": lambda f, r, h: (f * (r & ~h)[..., None]).sum(1),
-    "upside down": lambda f, r, h: mean(f, ~(r & ~h)), "real and not hidden": lambda f, r, h: 2 * token(f, r, h),
-    "divide by zero": lambda f, r, h: (f * (r & ~h)[..., None]).sum(1) / (r & ~h).sum(1, keepdim=True)}
+    "returned None": lambda f, r, h: None,
+    "expected (3, 5)": lambda f, r, h: f,
+    "hidden regions still count": lambda f, r, h: mean(f, r),
+    "padding counts": lambda f, r, h: mean(f, ~h),
+    "all rows count": lambda f, r, h: f.mean(1),
+    "all rows, padding too": lambda f, r, h: mean(f, r & ~h, torch.ones_like(r)),
+    "all real regions": lambda f, r, h: mean(f, r & ~h, r),
+    "that is the sum": lambda f, r, h: (f * (r & ~h)[..., None]).sum(1),
+    "upside down": lambda f, r, h: mean(f, ~(r & ~h)),
+    "real and not hidden": lambda f, r, h: 2 * token(f, r, h),
+    "divide by zero": lambda f, r, h: (
+        (f * (r & ~h)[..., None]).sum(1) / (r & ~h).sum(1, keepdim=True)
+    ),
+}
 
 
 def look(q, k, v, scale=True, dim=-1):
@@ -47,12 +55,16 @@ def one_table(image, text):
 
 
 CO = {
-    "returned None": lambda i, t: None, "two tensors": lambda i, t: i[0],
-    "self-attention": lambda i, t: (look(*i), look(*t)), "exchanged": lambda i, t: co(i, t)[::-1],
+    "returned None": lambda i, t: None,
+    "two tensors": lambda i, t: i[0],
+    "self-attention": lambda i, t: (look(*i), look(*t)),
+    "exchanged": lambda i, t: co(i, t)[::-1],
     "square root": lambda i, t: (look(i[0], *t[1:], scale=False), look(t[0], *i[1:], scale=False)),
-    "no longer sum to one": one_map, "before its softmax": one_table,
+    "no longer sum to one": one_map,
+    "before its softmax": one_table,
     "over the queries": lambda i, t: (look(i[0], *t[1:], dim=-2), look(t[0], *i[1:], dim=-2)),
-    "a mean of the other": lambda i, t: tuple(part + 1 for part in co(i, t))}
+    "a mean of the other": lambda i, t: tuple(part + 1 for part in co(i, t)),
+}
 
 
 def divergence(p, q):
@@ -64,18 +76,28 @@ def region(logits, classes, hidden):
 
 
 REGION = {
-    "expected one number": lambda g, c, h: g, "visible regions count too": lambda g, c, h: region(g, c, torch.ones_like(h)),
-    "over classes too": lambda g, c, h: region(g, c, h) / 6, "take their mean": lambda g, c, h: region(g, c, h) * h.sum(),
-    "instead of the hidden": lambda g, c, h: region(g, c, ~h), 
+    "expected one number": lambda g, c, h: g,
+    "visible regions count too": lambda g, c, h: region(g, c, torch.ones_like(h)),
+    "over classes too": lambda g, c, h: region(g, c, h) / 6,
+    "take their mean": lambda g, c, h: region(g, c, h) * h.sum(),
+    "instead of the hidden": lambda g, c, h: region(g, c, ~h),
     "are exchanged": lambda g, c, h: divergence(g.softmax(-1), c)[h].mean(),
     "entropy": lambda g, c, h: torch.nn.functional.cross_entropy(g[h], c[h]),
     "VL-BERT's loss": lambda g, c, h: torch.nn.functional.cross_entropy(g[h], c[h].argmax(-1)),
-    "sign": lambda g, c, h: -region(g, c, h), "yours is": lambda g, c, h: region(g, c, h) + 7}
+    "sign": lambda g, c, h: -region(g, c, h),
+    "yours is": lambda g, c, h: region(g, c, h) + 7,
+}
 
-CASES = [(checks.picture_token, token, TOKEN), (checks.co_attention, co, CO), (checks.region_loss, region, REGION)]
+CASES = [
+    (checks.picture_token, token, TOKEN),
+    (checks.co_attention, co, CO),
+    (checks.region_loss, region, REGION),
+]
 
 
-@pytest.mark.parametrize("check, right, wrong", CASES, ids=["picture token", "co-attention", "region loss"])
+@pytest.mark.parametrize(
+    "check, right, wrong", CASES, ids=["picture token", "co-attention", "region loss"]
+)
 def test_right_answers_pass_and_each_mistake_is_named(check, right, wrong, capsys):
     assert attempt(check, right) and "Right." in capsys.readouterr().out
     for message, answer in wrong.items():
@@ -96,12 +118,20 @@ def test_the_diagnosis_waits_hints_and_praises():
 
 def test_the_player_hides_another_word_and_another_picture(monkeypatch):
     shown = []
-    monkeypatch.setattr(lesson, "playable", lambda widget, still, metadata: shown.append((widget, still)))
-    checks.hiding_player(lambda number, place: ({f"word {place} of {number}": 0.6}, "cat"), np.zeros((2, 8, 8, 3), np.uint8),
-                         [["a", "cat", "on", "blue"], ["a", "dog"]])
+    monkeypatch.setattr(
+        interactive, "playable", lambda widget, still, metadata: shown.append((widget, still))
+    )
+    checks.hiding_player(
+        lambda number, place: ({f"word {place} of {number}": 0.6}, "cat"),
+        np.zeros((2, 8, 8, 3), np.uint8),
+        [["a", "cat", "on", "blue"], ["a", "dog"]],
+    )
     widget, still = shown[0]
     number, place, picture, said = widget.children
-    assert "'a ____ on blue', hidden word 'cat'" in still["text/plain"] and "word 1 of 0 0.60" in still["text/plain"]
+    assert (
+        "'a ____ on blue', hidden word 'cat'" in still["text/plain"]
+        and "word 1 of 0 0.60" in still["text/plain"]
+    )
     before = picture.value
     place.value = 3
     assert picture.value != before and "word 3 of 0" in said.value

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vlmcourse.lab.evaluate import mrr, ndcg, ranked, ranks, rerank
+from vlmcourse.evaluation import mrr, ndcg, ranked, ranks, rerank
 
 
 def test_ranks_count_ties_against_the_model():
@@ -18,7 +18,9 @@ def test_mrr_is_scikit_learns():
     torch.manual_seed(0)
     scores, right = torch.randn(20, 10).round(decimals=1), torch.randint(10, (20,))
     truth = torch.nn.functional.one_hot(right, 10)
-    assert mrr(ranks(scores, right)) == pytest.approx(label_ranking_average_precision_score(truth, scores))
+    assert mrr(ranks(scores, right)) == pytest.approx(
+        label_ranking_average_precision_score(truth, scores)
+    )
 
 
 @pytest.mark.parametrize("decimals", [6, 0])  # without and with many ties
@@ -29,14 +31,24 @@ def test_ndcg_is_scikit_learns(decimals):
     scores = torch.randn(12, 9).round(decimals=decimals)
     relevance = torch.rand(12, 9).where(torch.rand(12, 9) < 0.4, 0)
     relevance[:, 2] += 0.1
-    expected = [ndcg_score(r[None], s[None], k=int((r > 0).sum())) for s, r in zip(scores.numpy(), relevance.numpy())]
+    expected = [
+        ndcg_score(r[None], s[None], k=int((r > 0).sum()))
+        for s, r in zip(scores.numpy(), relevance.numpy())
+    ]
     assert ndcg(scores, relevance) == pytest.approx(sum(expected) / 12)
 
 
 def test_a_report_of_a_perfect_and_of_a_blind_ranking():
     right = torch.arange(20) % 8
     truth = torch.nn.functional.one_hot(right, 8).float()
-    assert ranked(truth, right, truth) == {"MRR": 1, "R@1": 1, "R@5": 1, "R@10": 1, "mean rank": 1, "NDCG": 1}
+    assert ranked(truth, right, truth) == {
+        "MRR": 1,
+        "R@1": 1,
+        "R@5": 1,
+        "R@10": 1,
+        "mean rank": 1,
+        "NDCG": 1,
+    }
     blind = ranked(torch.zeros(20, 8), right, ks=(1, 5))
     assert blind == {"MRR": 0.125, "R@1": 0, "R@5": 0, "mean rank": 8}
 
@@ -61,15 +73,21 @@ def test_a_closer_look_reorders_the_candidates_and_nothing_else():
     assert torch.equal(rerank(similarity, closer, 9).argsort(1), (fine + similarity).argsort(1))
 
 
-@pytest.mark.parametrize("make, words", [
-    (lambda: rerank(torch.zeros(3, 4), None, 5), "k = 5 candidates, but the gallery holds 4"),
-    (lambda: rerank(torch.zeros(3, 4), None, 0), "0 candidates out of 4; expected at least one"),
-    (lambda: rerank(torch.zeros(3, 0), None, 1), "at least one candidate"),
-    (lambda: ranks(torch.zeros(3, 0), torch.zeros(3)), "at least one candidate"),
-    (lambda: ranks(torch.zeros(2, 3), torch.tensor([0, 3])), "below 3"),
-    (lambda: ndcg(torch.zeros(2, 3), torch.zeros(2, 2)), "expected the same"),
-    (lambda: ndcg(torch.zeros(1, 3), torch.zeros(1, 3)), "at least one relevant"),
-])
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (lambda: rerank(torch.zeros(3, 4), None, 5), "k = 5 candidates, but the gallery holds 4"),
+        (
+            lambda: rerank(torch.zeros(3, 4), None, 0),
+            "0 candidates out of 4; expected at least one",
+        ),
+        (lambda: rerank(torch.zeros(3, 0), None, 1), "at least one candidate"),
+        (lambda: ranks(torch.zeros(3, 0), torch.zeros(3)), "at least one candidate"),
+        (lambda: ranks(torch.zeros(2, 3), torch.tensor([0, 3])), "below 3"),
+        (lambda: ndcg(torch.zeros(2, 3), torch.zeros(2, 2)), "expected the same"),
+        (lambda: ndcg(torch.zeros(1, 3), torch.zeros(1, 3)), "at least one relevant"),
+    ],
+)
 def test_what_cannot_be_ranked_is_named(make, words):
     with pytest.raises(ValueError, match=words):
         make()

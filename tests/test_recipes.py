@@ -12,15 +12,27 @@ import pytest
 import torch
 from PIL import Image
 
-from vlmcourse import recipes
-from vlmcourse.lab import checkpoint, world
-from vlmcourse.lab.train import Scale
+from vlmcourse import recipes, world
+from vlmcourse.training import checkpoint
+from vlmcourse.training.scale import Scale
 
-QUIET = [sys.executable, "-m", "vlmcourse", "train", "clip", "--scale", "smoke", "--precision", "float32"]
+QUIET = [
+    sys.executable,
+    "-m",
+    "vlmcourse",
+    "train",
+    "clip",
+    "--scale",
+    "smoke",
+    "--precision",
+    "float32",
+]
 
 
 def command(*arguments, **options):
-    return subprocess.run([*QUIET, *map(str, arguments)], capture_output=True, text=True, timeout=600, **options)
+    return subprocess.run(
+        [*QUIET, *map(str, arguments)], capture_output=True, text=True, timeout=600, **options
+    )
 
 
 def make_folder(folder, count=60):
@@ -36,12 +48,20 @@ def make_folder(folder, count=60):
 
 
 def train(out, **options):
-    return recipes.train_clip(out, "smoke", precision=torch.float32, say=lambda text: None, **options)
+    return recipes.train_clip(
+        out, "smoke", precision=torch.float32, say=lambda text: None, **options
+    )
 
 
 def model_weights(out):
     tensors, notes = checkpoint.load(out / "clip.safetensors")
-    return torch.cat([value.flatten().float() for name, value in sorted(tensors.items()) if name.startswith("model.")]), notes
+    return torch.cat(
+        [
+            value.flatten().float()
+            for name, value in sorted(tensors.items())
+            if name.startswith("model.")
+        ]
+    ), notes
 
 
 def test_a_report_has_scores_beside_their_controls(tmp_path):
@@ -54,7 +74,10 @@ def test_a_report_has_scores_beside_their_controls(tmp_path):
 
 def test_evaluation_pictures_are_held_out():
     pairs = world.Pairs("test", 32)
-    assert all(world.split_of(scene.words, scene.background) == "test" for scene in pairs.scenes(pairs.distinct(256)))
+    assert all(
+        world.split_of(scene.words, scene.background) == "test"
+        for scene in pairs.scenes(pairs.distinct(256))
+    )
     _, _, labels = recipes.singles(32, 50)
     assert len({world.known_nouns()[label] for label in labels}) > 20
 
@@ -69,16 +92,23 @@ def test_the_language_model_is_a_stage_and_an_untrained_one_knows_nothing():
 
 def test_the_shipped_language_model_has_read_these_texts():
     """A change of captions or facts that reaches its texts needs another model: vlmcourse train language --ship."""
-    read = world.texts.Documents(seed=0).batch(range(64))["ids"]
+    read = world.documents.Documents(seed=0).batch(range(64))["ids"]
     assert hashlib.sha256(read.numpy().tobytes()).hexdigest()[:16] == "57b0a21060ce1865"
 
 
 def test_the_shipped_language_model_binds_and_knows():
-    from vlmcourse.lab import stages
+    from vlmcourse.training import stages
 
     trained = recipes.language("laptop")
-    assert trained.loaded and trained.path.parent == stages.SHIPPED and trained.path.stat().st_size < 8e6
-    assert len(trained.history) == Scale.named("laptop").language_steps and trained.history[-1].loss < trained.history[0].loss
+    assert (
+        trained.loaded
+        and trained.path.parent == stages.SHIPPED
+        and trained.path.stat().st_size < 8e6
+    )
+    assert (
+        len(trained.history) == Scale.named("laptop").language_steps
+        and trained.history[-1].loss < trained.history[0].loss
+    )
     report = recipes.language_report(trained.model, 256)
     assert report["binding"] >= 0.95 and report["facts"] >= 0.95
 
@@ -99,15 +129,20 @@ def test_a_truncated_checkpoint_is_said_and_trained_anew(tmp_path):
     path = tmp_path / "clip.safetensors"
     path.write_bytes(path.read_bytes()[:5000])
     said = []
-    recipes.train_clip(tmp_path, "smoke", steps=2, resume=True, precision=torch.float32, say=said.append)
+    recipes.train_clip(
+        tmp_path, "smoke", steps=2, resume=True, precision=torch.float32, say=said.append
+    )
     assert "damaged" in said[0] and (tmp_path / "clip.damaged").exists()
     assert torch.equal(model_weights(tmp_path)[0], good)
 
 
 def test_killed_and_resumed_is_as_if_unbroken(tmp_path):
     out = tmp_path / "killed"
-    process = subprocess.Popen([*QUIET, "--steps", "200", "--out", str(out)],
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [*QUIET, "--steps", "200", "--out", str(out)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     deadline = time.monotonic() + 300
     while not (out / "clip.safetensors").exists():
         assert process.poll() is None and time.monotonic() < deadline
@@ -120,7 +155,9 @@ def test_killed_and_resumed_is_as_if_unbroken(tmp_path):
     assert command("--steps", 200, "--out", tmp_path / "whole").returncode == 0
     (resumed, notes), (whole, _) = model_weights(out), model_weights(tmp_path / "whole")
     assert notes["step"] == 200 and torch.equal(resumed, whole)
-    assert json.loads((out / "report.json").read_text()) == json.loads((tmp_path / "whole" / "report.json").read_text())
+    assert json.loads((out / "report.json").read_text()) == json.loads(
+        (tmp_path / "whole" / "report.json").read_text()
+    )
 
 
 def test_your_own_pictures_train_and_broken_ones_are_named(tmp_path):
@@ -131,7 +168,10 @@ def test_your_own_pictures_train_and_broken_ones_are_named(tmp_path):
     Image.new("RGBA", (1, 1)).save(folder / "6.png")
     done = command("--data", folder, "--steps", 2, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    assert all(said in done.stdout for said in ("2 of 60 pictures", "3.png: not a picture", "4.png: there is no such file"))
+    assert all(
+        said in done.stdout
+        for said in ("2 of 60 pictures", "3.png: not a picture", "4.png: there is no such file")
+    )
     assert "UserWarning" not in done.stderr and "held-out pairs" in done.stdout
 
 
@@ -139,8 +179,12 @@ def test_a_data_set_saved_on_disk_trains_too(tmp_path):
     import datasets
 
     pairs = world.Pairs("train", 40)
-    saved = datasets.Dataset.from_dict({"image": [Image.fromarray(image) for image in pairs.images(range(40))],
-                                        "text": [pairs.text(index) for index in range(40)]})
+    saved = datasets.Dataset.from_dict(
+        {
+            "image": [Image.fromarray(image) for image in pairs.images(range(40))],
+            "text": [pairs.text(index) for index in range(40)],
+        }
+    )
     saved.save_to_disk(tmp_path / "set")
     assert train(tmp_path / "out", data=tmp_path / "set", steps=2)["held-out pairs"] >= 2
 
@@ -168,24 +212,40 @@ def all_missing(folder):
     (folder / "metadata.csv").write_text("file_name,text\nnothing.png,a cat\n")
 
 
-@pytest.mark.parametrize("make, message", [
-    (lambda folder: None, "no folder"), (empty, "has no metadata.jsonl or metadata.csv: it is empty"),
-    (one_picture, "Expected at least 20"), (no_caption, "entry 1: found file_name; expected the columns file_name and text"),
-    (not_json, "line 1 is not JSON"), (all_missing, "none of the 1 pictures")],
-    ids=["no folder", "empty", "a batch of one", "no caption", "not JSON", "all missing"])
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda folder: None, "no folder"),
+        (empty, "has no metadata.jsonl or metadata.csv: it is empty"),
+        (one_picture, "Expected at least 20"),
+        (no_caption, "entry 1: found file_name; expected the columns file_name and text"),
+        (not_json, "line 1 is not JSON"),
+        (all_missing, "none of the 1 pictures"),
+    ],
+    ids=["no folder", "empty", "a batch of one", "no caption", "not JSON", "all missing"],
+)
 def test_bad_folders_get_one_message_and_no_traceback(tmp_path, make, message):
     make(tmp_path / "mine")
     done = command("--data", tmp_path / "mine", "--out", tmp_path / "out")
     last = done.stderr.strip().splitlines()
     assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
-    assert last[-1].startswith("vlmcourse: ") and not (tmp_path / "out" / "clip.safetensors").exists()
+    assert (
+        last[-1].startswith("vlmcourse: ") and not (tmp_path / "out" / "clip.safetensors").exists()
+    )
 
 
-@pytest.mark.parametrize("pixels, message", [
-    (torch.zeros(2, 3, 32, 32, dtype=torch.uint8), "pixels are uint8"), (torch.zeros(2, 1, 32, 32), r"shape \(2, 1, 32, 32\)"),
-    (torch.zeros(2, 4, 32, 32), r"shape \(2, 4, 32, 32\)"), (torch.zeros(2, 3, 64, 64), r"\(2, 3, 64, 64\)"),
-    (torch.zeros(3, 32, 32), "shape"), (torch.full((2, 3, 32, 32), 255.0), "reach 255"),
-    (torch.full((2, 3, 32, 32), np.nan), "broken")])
+@pytest.mark.parametrize(
+    "pixels, message",
+    [
+        (torch.zeros(2, 3, 32, 32, dtype=torch.uint8), "pixels are uint8"),
+        (torch.zeros(2, 1, 32, 32), r"shape \(2, 1, 32, 32\)"),
+        (torch.zeros(2, 4, 32, 32), r"shape \(2, 4, 32, 32\)"),
+        (torch.zeros(2, 3, 64, 64), r"\(2, 3, 64, 64\)"),
+        (torch.zeros(3, 32, 32), "shape"),
+        (torch.full((2, 3, 32, 32), 255.0), "reach 255"),
+        (torch.full((2, 3, 32, 32), np.nan), "broken"),
+    ],
+)
 def test_wrong_pixels_are_explained(pixels, message):
     with pytest.raises(ValueError, match=message):
         recipes.new_clip(recipes.clip_config(Scale.named("smoke"))).encode_image(pixels)
@@ -195,7 +255,7 @@ TWO = """
 import json, sys
 import torch
 from vlmcourse import recipes
-from vlmcourse.lab.train import Batches, Scale, fit
+from vlmcourse.training.fit import Batches, Scale, fit
 size = Scale.named("smoke")
 model = recipes.new_clip(recipes.clip_config(size))
 batches = Batches(recipes.training_pairs(size).batch, 32)
@@ -218,13 +278,17 @@ ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--nu
 def test_two_processes_have_the_loss_and_gradient_of_one(tmp_path):
     script = tmp_path / "two.py"
     script.write_text(TWO)
-    outputs = [subprocess.run([*start, str(script)], capture_output=True, text=True, timeout=600)
-               for start in ([sys.executable], TORCHRUN)]
+    outputs = [
+        subprocess.run([*start, str(script)], capture_output=True, text=True, timeout=600)
+        for start in ([sys.executable], TORCHRUN)
+    ]
     assert all(output.returncode == 0 for output in outputs), outputs[1].stderr[-2000:]
     (one, alone), (two, together) = (found(output.stdout) for output in outputs)
     assert (one, two) == (1, 2)
     (loss, norm), (loss_alone, norm_alone) = together[0], alone[0]
-    assert loss == pytest.approx(loss_alone, abs=1e-5) and norm == pytest.approx(norm_alone, rel=1e-4)
+    assert loss == pytest.approx(loss_alone, abs=1e-5) and norm == pytest.approx(
+        norm_alone, rel=1e-4
+    )
     # Later steps differ more: AdamW divides by the square root of small gradients, so rounding grows with each step.
     torch.testing.assert_close(torch.tensor(together), torch.tensor(alone), rtol=2e-2, atol=1e-3)
 
@@ -232,7 +296,11 @@ def test_two_processes_have_the_loss_and_gradient_of_one(tmp_path):
 # accelerate 1.15 starts one process on a CPU, whatever --num_processes says (two need MPI); torchrun starts two with gloo.
 @pytest.mark.parametrize("launcher", [TORCHRUN, ACCELERATE], ids=["torchrun", "accelerate"])
 def test_launchers_run_the_command_and_one_process_reports(tmp_path, launcher):
-    done = subprocess.run([*launcher, "-m", *QUIET[2:], "--steps", "3", "--out", str(tmp_path)],
-                          capture_output=True, text=True, timeout=600)
+    done = subprocess.run(
+        [*launcher, "-m", *QUIET[2:], "--steps", "3", "--out", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("held-out pairs") == 1 and (tmp_path / "report.json").exists()

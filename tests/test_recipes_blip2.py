@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from vlmcourse import recipes
-from vlmcourse.lab import tokens, world
-from vlmcourse.lab.train import Scale
+from vlmcourse import recipes, world
 from vlmcourse.papers.qformer import features
 from vlmcourse.parts.language import freeze
 from vlmcourse.recipes import blip2
+from vlmcourse.training.scale import Scale
+from vlmcourse.world import tokenizer
 
 SMOKE = Scale.named("smoke")
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -34,13 +34,17 @@ def test_kept_features_are_the_encoder_s_and_texts_go_with_their_pictures(vision
     made = blip2.Looked(pairs, vision, 20).batch([3, 7, 3, 19])
     with torch.no_grad():
         fresh = features(vision, world.to_pixels(pairs.images([3, 7, 3, 19])))
-    torch.testing.assert_close(made["features"], fresh, atol=5e-3, rtol=5e-3)  # kept in half precision
+    torch.testing.assert_close(
+        made["features"], fresh, atol=5e-3, rtol=5e-3
+    )  # kept in half precision
     assert made["same"].tolist()[2] == made["same"].tolist()[0]
-    assert tokens.decode(made["ids"]) == [pairs.text(index) for index in (3, 7, 3, 19)]
+    assert tokenizer.decode(made["ids"]) == [pairs.text(index) for index in (3, 7, 3, 19)]
     told = blip2.Looked(pairs, vision, 20, blip2.place(3)).batch([3, 7])
-    slot = tokens.tokenizer().convert_tokens_to_ids("<image>")
+    slot = tokenizer.world_tokenizer().convert_tokens_to_ids("<image>")
     assert (told["ids"] == slot).sum(1).tolist() == [3, 3] and "pixels" not in told
-    said = [tokens.decode(ids[scored][None])[0] for ids, scored in zip(told["ids"], told["scored"])]
+    said = [
+        tokenizer.decode(ids[scored][None])[0] for ids, scored in zip(told["ids"], told["scored"])
+    ]
     assert said == [pairs.text(3), pairs.text(7)]
 
 
@@ -51,7 +55,11 @@ def test_both_stages_are_found_again_and_depend_on_what_made_them(vision, lm, fi
     assert not blip2.stage1(SMOKE, vision=vision, steps=3, queries=2).loaded
     made = blip2.blip2(SMOKE, vision=vision, former=first.model.former, lm=lm, steps=2)
     found = blip2.blip2(SMOKE, vision=vision, former=again.model.former, lm=lm, steps=2)
-    assert not made.loaded and found.loaded and torch.equal(found.model.to_words.weight, made.model.to_words.weight)
+    assert (
+        not made.loaded
+        and found.loaded
+        and torch.equal(found.model.to_words.weight, made.model.to_words.weight)
+    )
     fresh = blip2.new_former(blip2.former_config(SMOKE))
     assert not blip2.blip2(SMOKE, vision=vision, former=fresh, lm=lm, steps=2).loaded
     assert not torch.equal(made.model.former.queries, first.model.former.queries)  # a copy learnt
@@ -63,21 +71,33 @@ def test_what_queries_say_starts_near_an_average_word(vision, lm, first):
     said = model.look(torch.randn(16, 3, 32, 32))["prefix"]
     word = lm.get_input_embeddings().weight.square().mean().sqrt().item()
     assert (said - start).square().mean().sqrt().item() == pytest.approx(0.15 * word, rel=0.5)
-    words = tokens.encode([" ".join([*(one.word for one in world.nouns()), *world.BACKGROUNDS])])[0, 1:-1]
+    words = tokenizer.encode(
+        [" ".join([*(one.word for one in world.nouns()), *world.BACKGROUNDS])]
+    )[0, 1:-1]
     torch.testing.assert_close(start, lm.get_input_embeddings().weight[words].mean(0))
 
 
 def test_reports_of_untrained_models_are_near_chance(vision, lm, first):
     model = first.model
     report = blip2.stage1_report(model, 32, count=24, among=4)
-    assert set(report) == {"image to text R@1", "image to text, re-ranked R@1", "text to image R@1",
-                           "text to image, re-ranked R@1", "image to text R@1, blind", "chance"}
+    assert set(report) == {
+        "image to text R@1",
+        "image to text, re-ranked R@1",
+        "text to image R@1",
+        "text to image, re-ranked R@1",
+        "image to text R@1, blind",
+        "chance",
+    }
     assert report["image to text R@1"] < 0.4 and report["image to text R@1, blind"] <= 1 / 24 + 1e-6
-    apart = blip2.told_apart(model, 32, world.swaps.exchanged, count=32)
+    apart = blip2.told_apart(model, 32, world.minimal_pairs.exchanged, count=32)
     assert all(0.1 <= value <= 0.9 for value in apart.values())
     second = blip2.new_blip2(model.former, vision, lm)
     scores = blip2.caption_scores(second, 32, 16)
-    assert scores["noun"] < 0.3 and scores["noun, chance"] == pytest.approx(1 / 113, rel=0.05) and scores["CIDEr"] < 5
+    assert (
+        scores["noun"] < 0.3
+        and scores["noun, chance"] == pytest.approx(1 / 113, rel=0.05)
+        and scores["CIDEr"] < 5
+    )
     for options in ({}, {"view": world.prompts.unseen}, {"shuffled": True}):
         assert 0.2 <= blip2.answered_rightly(second, 32, "presence", 32, **options) <= 0.8
 
@@ -85,9 +105,18 @@ def test_reports_of_untrained_models_are_near_chance(vision, lm, first):
 def test_the_matcher_s_log_odds_are_the_model_s(vision, first):
     """The log-odds of a pair are those of its votes, whichever pairs are asked for with it."""
     model = first.model
-    pairs, texts = world.Pairs("test", 32), world.Pairs("test", 32).batch(world.Pairs("test", 32).distinct(12))["ids"]
-    log_odds = blip2.matcher(model, features(vision, world.to_pixels(pairs.images(pairs.distinct(12)))), texts)
+    pairs, texts = (
+        world.Pairs("test", 32),
+        world.Pairs("test", 32).batch(world.Pairs("test", 32).distinct(12))["ids"],
+    )
+    log_odds = blip2.matcher(
+        model, features(vision, world.to_pixels(pairs.images(pairs.distinct(12)))), texts
+    )
     numbers = torch.arange(12)
     with torch.no_grad():
-        alone = model.match_logits(features(vision, world.to_pixels(pairs.images(pairs.distinct(12)))), texts)
-    torch.testing.assert_close(log_odds(numbers, numbers), alone[:, 1] - alone[:, 0], atol=1e-5, rtol=1e-5)
+        alone = model.match_logits(
+            features(vision, world.to_pixels(pairs.images(pairs.distinct(12)))), texts
+        )
+    torch.testing.assert_close(
+        log_odds(numbers, numbers), alone[:, 1] - alone[:, 0], atol=1e-5, rtol=1e-5
+    )

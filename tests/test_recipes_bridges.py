@@ -7,14 +7,13 @@ import pytest
 import torch
 
 from benchmarks import twins_bridges
-from vlmcourse import recipes
-from vlmcourse.lab import tokens, world
-from vlmcourse.lab.evaluate import probing
-from vlmcourse.lab.train import Scale
-from vlmcourse.lab.world import probes, shots
-from vlmcourse.parts.generate import likelihood
+from teaching import connectors, interface
+from vlmcourse import recipes, world
+from vlmcourse.evaluation import prompting
+from vlmcourse.parts.generation import likelihood
 from vlmcourse.parts.language import freeze
-from vlmcourse.recipes import answering, bridges
+from vlmcourse.training.scale import Scale
+from vlmcourse.world import corruptions, few_shot, tokenizer
 
 SMOKE = Scale.named("smoke")
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -23,47 +22,70 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 @pytest.fixture(scope="module")
 def banks():
     vision, lm = recipes.new_clip(recipes.clip_config(SMOKE)).vision, recipes.new_language(SMOKE).lm
-    return bridges.banks(SMOKE, vision=vision, lm=lm, steps=4)
+    return connectors.banks(SMOKE, vision=vision, lm=lm, steps=4)
 
 
 @pytest.fixture(scope="module")
 def five(banks):
-    return {name: make(banks) for name, make in bridges.ALL.items()}
+    return {name: make(banks) for name, make in connectors.ALL.items()}
 
 
 def test_everyone_learns_from_the_same_pictures_and_captions(banks):
     looks = "<image> <image> ."
-    told, paired = bridges.Told(banks.pictures), bridges.Paired(banks.pictures)
-    looked, aside = banks.looked(looks), bridges.Aside(banks.looked("<image>"))
+    told, paired = connectors.Told(banks.pictures), connectors.Paired(banks.pictures)
+    looked, aside = banks.looked(looks), connectors.Aside(banks.looked("<image>"))
     numbers = [3, 7, 3, 60]
     said = [banks.pictures.text(number) for number in numbers]
     for data in (told, looked, aside):
         made = data.batch(numbers)
-        assert [tokens.decode(ids[scored][None])[0] for ids, scored in zip(made["ids"], made["scored"])] == said
+        assert [
+            tokenizer.decode(ids[scored][None])[0]
+            for ids, scored in zip(made["ids"], made["scored"])
+        ] == said
     made = paired.batch(numbers)
-    assert tokens.decode(made["ids"]) == said and made["same"].tolist() == [0, 1, 0, 3]
+    assert tokenizer.decode(made["ids"]) == said and made["same"].tolist() == [0, 1, 0, 3]
     torch.testing.assert_close(made["pixels"], told.batch(numbers)["pixels"])
     with torch.no_grad():
         seen = banks.tower(made["pixels"])
-    torch.testing.assert_close(aside.batch(numbers)["features"][:, 0], seen, atol=5e-3, rtol=5e-3)  # kept in half precision
+    torch.testing.assert_close(
+        aside.batch(numbers)["features"][:, 0], seen, atol=5e-3, rtol=5e-3
+    )  # kept in half precision
     torch.testing.assert_close(looked.batch(numbers)["features"], seen, atol=5e-3, rtol=5e-3)
 
 
 def test_banks_stay_what_they_were_and_bridges_learn(banks, five):
-    fresh = bridges.banks(SMOKE, vision=recipes.new_clip(recipes.clip_config(SMOKE)).vision, lm=recipes.new_language(SMOKE).lm)
+    fresh = connectors.banks(
+        SMOKE,
+        vision=recipes.new_clip(recipes.clip_config(SMOKE)).vision,
+        lm=recipes.new_language(SMOKE).lm,
+    )
     for mine, other in ((banks.vision, fresh.vision), (banks.lm, fresh.lm)):
-        assert all(torch.equal(value, other.state_dict()[name]) for name, value in mine.state_dict().items())
+        assert all(
+            torch.equal(value, other.state_dict()[name])
+            for name, value in mine.state_dict().items()
+        )
     for name in ("linear", "mapped", "frozen", "blip2", "flamingo"):
         lm = five[name].model.lm.state_dict()
-        assert all(torch.equal(value, fresh.lm.state_dict()[key]) for key, value in lm.items() if key in fresh.lm.state_dict())
+        assert all(
+            torch.equal(value, fresh.lm.state_dict()[key])
+            for key, value in lm.items()
+            if key in fresh.lm.state_dict()
+        )
     learnt = {name: bridge.learnt for name, bridge in five.items()}
     assert learnt["linear"] == 64 * 2 * 64 + 2 * 64  # one linear map with its bias
-    assert all(learnt["linear"] < learnt[name] < learnt["blip"] for name in ("mapped", "blip2", "flamingo"))
-    before = bridges.new_prefix(banks).to_words.weight
+    assert all(
+        learnt["linear"] < learnt[name] < learnt["blip"] for name in ("mapped", "blip2", "flamingo")
+    )
+    before = connectors.new_prefix(banks).to_words.weight
     assert not torch.equal(before, five["linear"].model.to_words.weight)
     moved = five["blip"].model.vision.state_dict()
-    assert any(not torch.equal(value, banks.vision.state_dict()[name]) for name, value in moved.items())  # its tower learns on
-    assert five["blip"].model.train().vision.training and not five["linear"].model.train().vision.training
+    assert any(
+        not torch.equal(value, banks.vision.state_dict()[name]) for name, value in moved.items()
+    )  # its tower learns on
+    assert (
+        five["blip"].model.train().vision.training
+        and not five["linear"].model.train().vision.training
+    )
 
 
 def test_the_prefix_is_the_explicit_formula(banks, five):
@@ -72,12 +94,14 @@ def test_the_prefix_is_the_explicit_formula(banks, five):
     with torch.no_grad():
         seen = banks.vision(pixels)
         seen = (seen - model.norm.running_mean) / (model.norm.running_var + model.norm.eps).sqrt()
-        wanted = model.start + model.reach * (seen @ model.to_words.weight.T + model.to_words.bias).reshape(6, 2, -1)
+        wanted = model.start + model.reach * (
+            seen @ model.to_words.weight.T + model.to_words.bias
+        ).reshape(6, 2, -1)
         torch.testing.assert_close(model.encode(pixels), wanted.flatten(0, 1))
 
 
 def test_stages_are_found_again_and_budget_is_the_same_for_all(banks, five):
-    again = bridges.linear(banks)
+    again = connectors.linear(banks)
     assert torch.equal(again.model.to_words.weight, five["linear"].model.to_words.weight)
     assert {name: len(bridge.steps) for name, bridge in five.items()} == dict.fromkeys(five, 4)
     assert [step.step for step in five["blip2"].steps] == [1, 2, 1, 2]  # half of them are stage 1
@@ -85,24 +109,36 @@ def test_stages_are_found_again_and_budget_is_the_same_for_all(banks, five):
 
 def test_every_bridge_chooses_among_the_choices_and_writes(five):
     scenes = [world.sample("test", index, 0, (1, 2)) for index in range(3)]
-    asked, told = probes.presence(probes.at_random, 4), probes.captions(world.swaps.exchanged, 4)
-    for bridge in (*five.values(), answering.matching(five["blip"])):
+    asked, told = (
+        corruptions.presence(corruptions.at_random, 4),
+        corruptions.captions(world.minimal_pairs.exchanged, 4),
+    )
+    for bridge in (*five.values(), interface.matching(five["blip"])):
         for episodes in (asked, told):
             said = bridge.choose(episodes)
-            assert len(said) == len(episodes) and all(word in one.choices for word, one in zip(said, episodes))
+            assert len(said) == len(episodes) and all(
+                word in one.choices for word, one in zip(said, episodes)
+            )
         written = bridge.captions(scenes)
-        assert len(written) == 3 and all(isinstance(text, str) and "." not in text for text in written)
-    names = [shots.binding("test", index, 3) for index in range(4)]
+        assert len(written) == 3 and all(
+            isinstance(text, str) and "." not in text for text in written
+        )
+    names = [few_shot.binding("test", index, 3) for index in range(4)]
     for name in ("linear", "mapped", "frozen", "blip2", "flamingo"):
         assert all(word in one.choices for word, one in zip(five[name].choose(names), names))
-        assert set(probing.right(five[name].choose, made) for made in (probes.in_words(probes.sums(2)),)) <= {0.0, 0.5, 1.0}
+        assert set(
+            prompting.right(five[name].choose, made)
+            for made in (corruptions.in_words(corruptions.sums(2)),)
+        ) <= {0.0, 0.5, 1.0}
 
 
 def test_answers_depend_on_the_picture_only_where_it_is_shown(five):
     """A model's likelihoods move with its picture; with grey for all they are those of the text."""
-    one = probes.presence(probes.at_random, 8)
+    one = corruptions.presence(corruptions.at_random, 8)
     for bridge in five.values():
-        grey = bridge.read([episode.prompt for episode in one], world.prompts.unseen).batch(range(len(one)))["pixels"]
+        grey = bridge.read([episode.prompt for episode in one], world.prompts.unseen).batch(
+            range(len(one))
+        )["pixels"]
         assert not grey.any()
         seen = bridge.read([episode.prompt for episode in one]).batch(range(len(one)))["pixels"]
         assert len(seen) == len(one) and seen.abs().max() > 0
@@ -111,14 +147,14 @@ def test_answers_depend_on_the_picture_only_where_it_is_shown(five):
 def test_blip_takes_one_picture_and_scores_only_the_answer(five):
     blip = five["blip"]
     with pytest.raises(ValueError, match="2 pictures; BLIP reads one"):
-        blip.choose([shots.binding("test", 0, 1)])
-    one = probes.captions(world.swaps.exchanged, 1)[0]
+        blip.choose([few_shot.binding("test", 0, 1)])
+    one = corruptions.captions(world.minimal_pairs.exchanged, 1)[0]
     asked = world.pages.Episode((one.prompt[0], "there is"), "a cat", ("a cat", "a dog on blue"))
     pixels = world.to_pixels(np.stack([world.render(one.prompt[0], 32)]))
     model = blip.model.eval()
     scores = []
     for choice in asked.choices:
-        ids = tokens.encode([f"there is {choice}"])
+        ids = tokenizer.encode([f"there is {choice}"])
         scored = torch.zeros_like(ids, dtype=torch.bool)
         scored[0, 3:-1] = True
         with torch.no_grad():
@@ -127,14 +163,21 @@ def test_blip_takes_one_picture_and_scores_only_the_answer(five):
 
 
 def test_a_match_answers_what_is_a_statement(five, banks):
-    judge = answering.matching(five["blip"])
-    one = probes.presence(probes.at_random, 2)
+    judge = interface.matching(five["blip"])
+    one = corruptions.presence(corruptions.at_random, 2)
     with torch.no_grad():
         word = one[0].prompt[1].split(" ?")[0].split("there ")[1]
-        seen = judge.model.look(world.to_pixels(np.stack([world.render(one[0].prompt[0], 32)])))["states"]
-        yes = judge.model.matches(tokens.encode([f"there is {word} ."]), seen).diff(dim=1)[0, 0] > 0
+        seen = judge.model.look(world.to_pixels(np.stack([world.render(one[0].prompt[0], 32)])))[
+            "states"
+        ]
+        yes = (
+            judge.model.matches(tokenizer.encode([f"there is {word} ."]), seen).diff(dim=1)[0, 0]
+            > 0
+        )
     assert judge.choose(one)[0] == ("yes" if yes else "no")
-    tennis = world.pages.Episode((one[0].prompt[0], "question : is there a tennis ? answer :"), "no", ("yes", "no"))
+    tennis = world.pages.Episode(
+        (one[0].prompt[0], "question : is there a tennis ? answer :"), "no", ("yes", "no")
+    )
     assert judge.choose([tennis])[0] in ("yes", "no")  # 'is' is in many words
     with pytest.raises(ValueError, match="a match needs a statement"):
         judge.choose([world.pages.few_shot("test", 0, "position", 0)])
@@ -143,23 +186,43 @@ def test_a_match_answers_what_is_a_statement(five, banks):
 def test_the_benchmark_keeps_rows_and_goes_on(five, tmp_path, monkeypatch, capsys):
     (tmp_path / "benchmarks" / "results").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(twins_bridges.bridges, "banks", lambda size, seed: bridges.Banks(
-        size, seed, *made, 4, bridges.BUDGETS["smoke"]))
-    tower = bridges.Tower(recipes.new_clip(recipes.clip_config(SMOKE)).vision)
-    made = (freeze(recipes.new_clip(recipes.clip_config(SMOKE)).vision), freeze(tower), freeze(recipes.new_language(SMOKE).lm))
+    monkeypatch.setattr(
+        twins_bridges.bridges,
+        "banks",
+        lambda size, seed: connectors.Banks(size, seed, *made, 4, connectors.BUDGETS["smoke"]),
+    )
+    tower = connectors.Tower(recipes.new_clip(recipes.clip_config(SMOKE)).vision)
+    made = (
+        freeze(recipes.new_clip(recipes.clip_config(SMOKE)).vision),
+        freeze(tower),
+        freeze(recipes.new_language(SMOKE).lm),
+    )
     run = {"scale": "smoke", "seeds": 1, "count": 4, "fresh": False}
     twins_bridges.main(only=["Frozen"], **run)
     path = tmp_path / "benchmarks" / "results" / "twins_bridges_smoke.json"
     first = json.loads(path.read_text())["rows"]
     assert [one["row"] for one in first] == ["Frozen"]
-    assert {"questions", "captions", "hallucination", "shots", "supports", "order", "examples", "sums"} <= set(first[0])
+    assert {
+        "questions",
+        "captions",
+        "hallucination",
+        "shots",
+        "supports",
+        "order",
+        "examples",
+        "sums",
+    } <= set(first[0])
     assert first[0]["questions"]["how many"]["chance"] == 0.25 and first[0]["sums"]["chance"] == 0.1
     twins_bridges.main(only=["Frozen", "BLIP", "BLIP, by match"], **run)
     rows = json.loads(path.read_text())["rows"]
-    assert [one["row"] for one in rows] == ["Frozen", "BLIP", "BLIP, by match"] and rows[0] == first[0]
+    assert [one["row"] for one in rows] == ["Frozen", "BLIP", "BLIP, by match"] and rows[
+        0
+    ] == first[0]
     assert "shots" not in rows[1] and "hallucination" in rows[2]
     assert capsys.readouterr().out.count("Frozen, seed 0") == 1
-    twins_bridges.main(only=["Frozen"], **{**run, "count": 5})  # other questions: what was measured is no longer comparable
+    twins_bridges.main(
+        only=["Frozen"], **{**run, "count": 5}
+    )  # other questions: what was measured is no longer comparable
     assert [one["row"] for one in json.loads(path.read_text())["rows"]] == ["Frozen"]
     with pytest.raises(ValueError, match="no row 'Nothing'"):
         twins_bridges.main(only=["Nothing"], **run)

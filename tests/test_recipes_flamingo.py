@@ -6,12 +6,12 @@ import torch
 from benchmarks import twins_shots
 from benchmarks.twins_flamingo import WORDS, Early, EarlyAndOpen
 from vlmcourse import recipes
-from vlmcourse.lab import tokens
-from vlmcourse.lab.train import Scale
-from vlmcourse.lab.world.interleaved import Source, Web
-from vlmcourse.lab.world.nouns import noun
 from vlmcourse.parts.language import freeze
 from vlmcourse.recipes.flamingo import Seen, Tower, sources
+from vlmcourse.training.scale import Scale
+from vlmcourse.world import tokenizer
+from vlmcourse.world.interleaved import Source, Web
+from vlmcourse.world.nouns import noun
 
 SMOKE = Scale.named("smoke")
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -19,7 +19,9 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 
 @pytest.fixture(scope="module")
 def banks():
-    return freeze(Tower(recipes.new_clip(recipes.clip_config(SMOKE)).vision)), freeze(recipes.new_language(SMOKE).lm)
+    return freeze(Tower(recipes.new_clip(recipes.clip_config(SMOKE)).vision)), freeze(
+        recipes.new_language(SMOKE).lm
+    )
 
 
 def test_a_stage_is_found_again_and_another_world_is_another_stage(banks, tmp_path, monkeypatch):
@@ -43,11 +45,16 @@ def test_the_lesson_s_pages_come_from_many_scenes():
 @pytest.mark.parametrize("kind, opening", [(Early, 0.0), (EarlyAndOpen, 0.7616)])
 def test_a_block_before_the_first_layer_alone(banks, kind, opening):
     tower, lm = banks
-    ids = tokens.encode(["<image> a cat ."])
+    ids = tokenizer.encode(["<image> a cat ."])
     model = kind(recipes.flamingo_config(SMOKE), tower, recipes.new_language(SMOKE).lm).eval()
-    assert list(model.blocks) == ["0"] and model.blocks["0"].gate.value.item() == pytest.approx(opening, abs=1e-4)
+    assert list(model.blocks) == ["0"] and model.blocks["0"].gate.value.item() == pytest.approx(
+        opening, abs=1e-4
+    )
     with torch.no_grad():
-        as_ever = torch.equal(model(ids, media=torch.randn(1, model.config.latents, SMOKE.width)), model.lm(ids).logits)
+        as_ever = torch.equal(
+            model(ids, media=torch.randn(1, model.config.latents, SMOKE.width)),
+            model.lm(ids).logits,
+        )
     assert as_ever == (kind is Early)
 
 
@@ -57,8 +64,14 @@ def test_the_small_world_has_many_categories():
 
 
 def test_language_models_of_three_sizes_are_asked_the_same(banks):
-    small, medium, large = (twins_shots.sized(Scale.named("laptop"), name) for name in twins_shots.MODELS)
-    assert [(one.language_width, one.language_depth) for one in (small, medium, large)] == [(32, 2), (64, 2), (96, 3)]
+    small, medium, large = (
+        twins_shots.sized(Scale.named("laptop"), name) for name in twins_shots.MODELS
+    )
+    assert [(one.language_width, one.language_depth) for one in (small, medium, large)] == [
+        (32, 2),
+        (64, 2),
+        (96, 3),
+    ]
     found = twins_shots.run("small", SMOKE, banks[0], seed=0, count=4)
     assert found["fine-tuned"].keys() == twins_shots.TASKS.keys() < found["curves"].keys()
     assert all(tuple(curve) == twins_shots.NUMBERS for curve in found["curves"].values())

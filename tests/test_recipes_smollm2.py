@@ -3,10 +3,13 @@
 import pytest
 import torch
 
-from vlmcourse.lab import checkpoint, stages, tokens, world
-from vlmcourse.lab.train import Scale
+from teaching import smollm2
+from vlmcourse import world
 from vlmcourse.parts.language import freeze, tiny
-from vlmcourse.recipes import frozen, named, smollm2
+from vlmcourse.recipes import frozen, named
+from vlmcourse.training import checkpoint, stages
+from vlmcourse.training.scale import Scale
+from vlmcourse.world import tokenizer
 
 SMOKE = Scale.named("smoke")
 
@@ -15,9 +18,10 @@ SMOKE = Scale.named("smoke")
 def stand_in(monkeypatch, tmp_path):
     """The same small language model each time it is asked for, and a place of its own for the encoder, with none that comes
     with the course."""
+
     def load():
         torch.manual_seed(0)
-        return freeze(tiny(len(tokens.tokenizer()), 32, 1, 2)), tokens.tokenizer()
+        return freeze(tiny(len(tokenizer.world_tokenizer()), 32, 1, 2)), tokenizer.world_tokenizer()
 
     monkeypatch.setattr(smollm2, "smollm2", load)
     monkeypatch.setenv("VLMCOURSE_CACHE", str(tmp_path))
@@ -28,28 +32,46 @@ def stand_in(monkeypatch, tmp_path):
 def test_the_encoder_alone_is_kept_and_comes_back(stand_in):
     trained, (lm, read) = smollm2.train(SMOKE, steps=3), stand_in()
     model = smollm2.trained(lm, read, SMOKE)
-    assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in trained.state_dict().items())
-    assert all(torch.equal(tensor, lm.state_dict()[name]) for name, tensor in trained.lm.state_dict().items())
-    assert smollm2.kept().stat().st_size < 4 * sum(tensor.numel() for tensor in smollm2.learnt(trained).values()) + 20_000
+    assert all(
+        torch.equal(tensor, model.state_dict()[name])
+        for name, tensor in trained.state_dict().items()
+    )
+    assert all(
+        torch.equal(tensor, lm.state_dict()[name])
+        for name, tensor in trained.lm.state_dict().items()
+    )
+    assert (
+        smollm2.kept().stat().st_size
+        < 4 * sum(tensor.numel() for tensor in smollm2.learnt(trained).values()) + 20_000
+    )
 
 
 def test_the_first_matrix_writes_what_a_frozen_that_sees_would_call_it(stand_in):
     """Taught by an encoder that writes one noun's own embedding for every picture, it writes that noun, too."""
     seen, (lm, read) = frozen(SMOKE).model, stand_in()
-    word, words = tokens.encode(["pizza"])[0, 1], lm.get_input_embeddings().weight
+    word, words = tokenizer.encode(["pizza"])[0, 1], lm.get_input_embeddings().weight
     torch.nn.init.zeros_(seen.to_words.weight)
     seen.to_words.bias.data.zero_()
     seen.start[0] = seen.lm.get_input_embeddings().weight[word]
-    model = smollm2.taught(smollm2.new_encoder(lm, read, SMOKE), seen, read, world.Pairs("train", 32, 0, (1, 1)), 64).eval()
-    assert all(torch.equal(tensor, model.vision.state_dict()[name]) for name, tensor in seen.vision.state_dict().items())
-    written = model.encode(world.to_pixels(world.Pairs("test", 32, 0, (1, 1)).images(range(4))))[::2]
+    model = smollm2.taught(
+        smollm2.new_encoder(lm, read, SMOKE), seen, read, world.Pairs("train", 32, 0, (1, 1)), 64
+    ).eval()
+    assert all(
+        torch.equal(tensor, model.vision.state_dict()[name])
+        for name, tensor in seen.vision.state_dict().items()
+    )
+    written = model.encode(world.to_pixels(world.Pairs("test", 32, 0, (1, 1)).images(range(4))))[
+        ::2
+    ]
     torch.testing.assert_close(written, words[word].expand(4, -1), atol=2e-2, rtol=0)
 
 
 def test_only_the_caption_is_asked_for(stand_in):
     lm, read = stand_in()
     batch = smollm2.described(SMOKE, read)(range(2))
-    asked = [tokens.decode(ids[scored][None])[0] for ids, scored in zip(batch["ids"], batch["scored"])]
+    asked = [
+        tokenizer.decode(ids[scored][None])[0] for ids, scored in zip(batch["ids"], batch["scored"])
+    ]
     assert all(" on " in text and not text.startswith("it is") for text in asked), asked
 
 
@@ -68,18 +90,28 @@ def test_the_course_brings_an_encoder_of_laptop_scale():
     """Small enough for a repository, and of the sizes that SmolLM2's encoder has today."""
     path = stages.SHIPPED / smollm2.ENCODER
     tensors, notes = checkpoint.load(path)
-    lm, read = tiny(len(tokens.tokenizer()), 576, 1, 9), tokens.tokenizer()
+    lm, read = tiny(len(tokenizer.world_tokenizer()), 576, 1, 9), tokenizer.world_tokenizer()
     wanted = smollm2.learnt(smollm2.new_encoder(lm, read, Scale.named("laptop")))
-    assert {name: tensor.shape for name, tensor in tensors.items()} == {name: tensor.shape for name, tensor in wanted.items()}
-    assert notes["scale"] == "laptop" and notes["losses"][-1] < notes["losses"][0] and path.stat().st_size < 3_000_000
+    assert {name: tensor.shape for name, tensor in tensors.items()} == {
+        name: tensor.shape for name, tensor in wanted.items()
+    }
+    assert (
+        notes["scale"] == "laptop"
+        and notes["losses"][-1] < notes["losses"][0]
+        and path.stat().st_size < 3_000_000
+    )
 
 
 def test_names_in_plain_english_keep_pictures_and_names():
     episode = named(2, 1)[0]
     plain = smollm2.plainly(episode)
     pictures = [part for part in episode.prompt if not isinstance(part, str)]
-    called = [part.split()[-2] for part in episode.prompt[2:-1:2]]  # after the induction and each picture
-    assert [part for part in plain.prompt if not isinstance(part, str)] == pictures and len(called) == len(pictures) - 1
+    called = [
+        part.split()[-2] for part in episode.prompt[2:-1:2]
+    ]  # after the induction and each picture
+    assert [part for part in plain.prompt if not isinstance(part, str)] == pictures and len(
+        called
+    ) == len(pictures) - 1
     assert list(plain.prompt[1::2]) == [*(f"is called {name} ." for name in called), "is called"]
     assert (plain.answer, plain.choices) == (episode.answer, episode.choices)
 
@@ -89,8 +121,14 @@ def test_answers_are_chosen_among_those_of_the_episode(stand_in):
     lm, read = stand_in()
     model = smollm2.trained(lm, read, SMOKE)
     episodes = named(1, 4)
-    found = [smollm2.solved(model, read, episodes), smollm2.solved(model, read, episodes, shuffled=True),
-             smollm2.solved_in_words(model, read, episodes)]
+    found = [
+        smollm2.solved(model, read, episodes),
+        smollm2.solved(model, read, episodes, shuffled=True),
+        smollm2.solved_in_words(model, read, episodes),
+    ]
     assert all(score in (0, 0.25, 0.5, 0.75, 1) for score in found)
     scenes = [world.sample("test", index, 0, (1, 1)) for index in range(2)]
-    assert all(isinstance(text, str) and "<image>" not in text for text in smollm2.captions(model, read, scenes))
+    assert all(
+        isinstance(text, str) and "<image>" not in text
+        for text in smollm2.captions(model, read, scenes)
+    )

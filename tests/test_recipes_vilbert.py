@@ -5,17 +5,23 @@ import torch
 
 from benchmarks.twins_fusion import NeverMeet, OneStream, trained
 from vlmcourse import recipes
-from vlmcourse.lab.train import Scale
-from vlmcourse.lab.world import regions
 from vlmcourse.papers.vilbert import TwoStreams, ViLBERT
+from vlmcourse.training.scale import Scale
+from vlmcourse.world import regions
 
 SMOKE = Scale.named("smoke")
 
 
 def test_a_stage_is_found_again_and_depends_on_data_and_config():
     first, again = recipes.vilbert("smoke", steps=2), recipes.vilbert("smoke", steps=2)
-    assert not first.loaded and again.loaded and set(first.history[0].losses) == {"words", "regions", "alignment"}
-    other = recipes.vilbert("smoke", steps=2, data=recipes.region_pairs(SMOKE, false=regions.mismatched))
+    assert (
+        not first.loaded
+        and again.loaded
+        and set(first.history[0].losses) == {"words", "regions", "alignment"}
+    )
+    other = recipes.vilbert(
+        "smoke", steps=2, data=recipes.region_pairs(SMOKE, false=regions.mismatched)
+    )
     assert len({first.path, other.path, recipes.vilbert("smoke", steps=2, masked=0.2).path}) == 3
     assert set(recipes.vlbert("smoke", steps=2).history[0].losses) == {"words", "regions"}
 
@@ -30,8 +36,13 @@ def test_the_namer_is_frozen_and_vlbert_trains_a_copy_of_its_eyes():
 
 def test_training_and_test_share_no_composition():
     train, test = (recipes.region_pairs(SMOKE, split=split).pairs for split in ("train", "test"))
-    seen, asked = ({(frozenset(s.words), s.background if len(s.words) == 1 else "") for s in pairs.scenes(range(200))}
-                   for pairs in (train, test))
+    seen, asked = (
+        {
+            (frozenset(s.words), s.background if len(s.words) == 1 else "")
+            for s in pairs.scenes(range(200))
+        }
+        for pairs in (train, test)
+    )
     assert not seen & asked and all(set(words) <= set(train.among) for words, _ in seen | asked)
 
 
@@ -41,7 +52,9 @@ def test_a_report_has_every_score_beside_its_controls():
     for kind in ("nouns", "places", "backgrounds"):
         assert {kind, f"{kind}, blind", f"{kind}, shuffled"} <= set(report)
     for kind in recipes.FALSE:
-        assert {f"{kind}, of two", f"{kind}, yes or no, blind", f"{kind}, of two, shuffled"} <= set(report)
+        assert {f"{kind}, of two", f"{kind}, yes or no, blind", f"{kind}, of two, shuffled"} <= set(
+            report
+        )
     assert report["R@1, chance"] == 1 / 12 and all(0 <= value <= 1 for value in report.values())
 
 
@@ -65,9 +78,13 @@ def test_one_stream_is_as_deep_as_the_texts_and_mixes():
     torch.manual_seed(0)
     model = ViLBERT(config, OneStream(config)).eval()
     assert len(model.encoder.blocks) == config.text_first + 2 * config.meetings
-    assert not torch.allclose(model.words(one), model.words({**one, "features": one["features"] + 1}), atol=1e-3)
+    assert not torch.allclose(
+        model.words(one), model.words({**one, "features": one["features"] + 1}), atol=1e-3
+    )
     longer = {**one, "ids": torch.cat([one["ids"], torch.zeros(6, 2, dtype=torch.long)], 1)}
-    torch.testing.assert_close(model.regions(longer)[one["real"]], model.regions(one)[one["real"]], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        model.regions(longer)[one["real"]], model.regions(one)[one["real"]], atol=1e-4, rtol=1e-4
+    )
 
 
 @pytest.mark.parametrize("start", [0.0, 1.0])

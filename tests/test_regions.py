@@ -5,15 +5,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlmcourse.lab import tokens, world
-from vlmcourse.lab.evaluate import filling
-from vlmcourse.lab.train import Batches, Optimisation, fit
-from vlmcourse.lab.world import regions
-from vlmcourse.lab.world.noise import Noise
-from vlmcourse.lab.world.scenes import Draws, Scene, Thing, sample
+from vlmcourse import world
+from vlmcourse.evaluation import masked
 from vlmcourse.parts.vision import Namer, check_boxes
+from vlmcourse.training.batches import Batches
+from vlmcourse.training.fit import fit
+from vlmcourse.training.optimisation import Optimisation
+from vlmcourse.world import regions, tokenizer
+from vlmcourse.world.noise import Noise
+from vlmcourse.world.scenes import Draws, Scene, Thing, sample
 
-indices = st.integers(0, 10 ** 6)
+indices = st.integers(0, 10**6)
 PAIRS = world.Pairs("train", 32)
 
 
@@ -26,11 +28,15 @@ def test_all_boxes_lie_in_the_picture_and_classes_sum_to_one(index):
     found = regions.classes(scene, boxes)
     torch.testing.assert_close(found.sum(1), torch.ones(len(boxes)))
     names = regions.class_names()
-    assert [names[row] for row in found[:len(scene.things)].argmax(1).tolist()] == list(scene.words)
+    assert [names[row] for row in found[: len(scene.things)].argmax(1).tolist()] == list(
+        scene.words
+    )
 
 
 def test_a_cell_is_shared_by_area():
-    scene = Scene((Thing("cat", 0.5, 0.125, 0.25),), "blue")  # the middle of the first row: half of it in each of two cells
+    scene = Scene(
+        (Thing("cat", 0.5, 0.125, 0.25),), "blue"
+    )  # the middle of the first row: half of it in each of two cells
     found = regions.classes(scene, regions.grid(scene))
     cat = found[:, regions.class_names().index("cat")]
     torch.testing.assert_close(cat, torch.tensor([0, 0.5, 0.5, 0] + [0.0] * 12))
@@ -42,11 +48,13 @@ def holds(text: str, scene: Scene) -> bool:
     words, known = text.split(), {thing.word: thing for thing in scene.things}
     if not [word for word in words if word in world.BACKGROUNDS][-1:] == [scene.background]:
         return False
-    relation = next((word for word in words if word in filling.PLACES), None)
+    relation = next((word for word in words if word in masked.PLACES), None)
     if relation is None:
         return all(word in words for word in known)
     cut = words.index(relation)
-    before, after = ([known[word] for word in part if word in known] for part in (words[:cut], words[cut:]))
+    before, after = (
+        [known[word] for word in part if word in known] for part in (words[:cut], words[cut:])
+    )
     if len(before) + len(after) < len(known):
         return False
     first, second = (before, after) if relation in ("left", "above") else (after, before)
@@ -77,10 +85,17 @@ def test_a_swap_changes_who_is_where_and_nothing_else(index):
 
 def test_false_captions_are_as_likely_as_true_ones_by_their_words():
     """Each kind of word comes as often: a model without the picture has nothing to go by."""
-    true, false = ([text for index in range(400) for text in made(index)] for made in (
-        lambda index: [PAIRS.truth(index)], lambda index: [regions.false_caption(index, PAIRS, regions.recoloured)]))
+    true, false = (
+        [text for index in range(400) for text in made(index)]
+        for made in (
+            lambda index: [PAIRS.truth(index)],
+            lambda index: [regions.false_caption(index, PAIRS, regions.recoloured)],
+        )
+    )
     for word in ("above", "below", "left", "right", "background", "picture"):
-        assert sum(word in text.split() for text in true) == sum(word in text.split() for text in false)
+        assert sum(word in text.split() for text in true) == sum(
+            word in text.split() for text in false
+        )
 
 
 def test_a_batch_says_which_captions_are_false():
@@ -92,22 +107,39 @@ def test_a_batch_says_which_captions_are_false():
     assert made["real"].sum(1).tolist() == [len(pairs.scene(index).things) for index in range(64)]
     again = regions.Regions(pairs).batch(range(64))
     assert all(torch.equal(made[name], again[name]) for name in ("boxes", "classes", "ids"))
-    described = regions.Regions(pairs, namer=Namer(4, 8, len(regions.class_names()))).batch(range(8))
-    assert not described["features"][~described["real"]].any() and described["features"][described["real"]].any()
+    described = regions.Regions(pairs, namer=Namer(4, 8, len(regions.class_names()))).batch(
+        range(8)
+    )
+    assert (
+        not described["features"][~described["real"]].any()
+        and described["features"][described["real"]].any()
+    )
     torch.testing.assert_close(described["classes"].sum(-1), torch.ones(described["real"].shape))
 
 
 def test_a_namer_learns_what_is_in_boxes_and_describes_them():
     torch.manual_seed(0)
     pairs, few = world.Pairs("train", 32, things=(1, 1)), list(range(12))
-    namer, data = Namer(6, 32, len(regions.class_names()), len(world.BACKGROUNDS)), regions.Regions(pairs)
-    for _ in fit(namer, Batches(lambda rows: data.batch([row % 12 for row in rows]), 12), 80, Optimisation(1e-2),
-                 precision=torch.float32):
+    namer, data = (
+        Namer(6, 32, len(regions.class_names()), len(world.BACKGROUNDS)),
+        regions.Regions(pairs),
+    )
+    for _ in fit(
+        namer,
+        Batches(lambda rows: data.batch([row % 12 for row in rows]), 12),
+        80,
+        Optimisation(1e-2),
+        precision=torch.float32,
+    ):
         pass
     seen, truth = regions.Regions(pairs, namer=namer).batch(few), data.batch(few)
     right = (seen["classes"].argmax(-1) == truth["classes"].argmax(-1))[truth["real"]]
     told = namer.describe(seen["features"]).argmax(-1) == truth["attributes"]
-    assert right.float().mean() > 0.9 and told[truth["real"]].float().mean() > 0.9 and seen["features"].shape[-1] == 32
+    assert (
+        right.float().mean() > 0.9
+        and told[truth["real"]].float().mean() > 0.9
+        and seen["features"].shape[-1] == 32
+    )
     assert not seen["features"].requires_grad
 
 
@@ -117,7 +149,7 @@ class Knows:
     training = False
 
     def __init__(self):
-        self.names = tokens.encode([f"{name}" for name in regions.class_names()])[:, 1]
+        self.names = tokenizer.encode([f"{name}" for name in regions.class_names()])[:, 1]
 
     def parameters(self):
         yield torch.zeros(1)
@@ -129,7 +161,7 @@ class Knows:
         return self
 
     def words(self, batch):
-        logits = torch.zeros(*batch["ids"].shape, len(tokens.tokenizer()))
+        logits = torch.zeros(*batch["ids"].shape, len(tokenizer.world_tokenizer()))
         for row, found in enumerate(batch["features"].argmax(-1)):
             for region, real in zip(found, batch["real"][row]):
                 logits[row, :, self.names[region]] += real
@@ -157,28 +189,38 @@ class Alone:
 
 def test_what_is_filled_in_is_scored_beside_controls():
     model, data = Knows(), Alone()
-    found = filling.masked_words(model, data, range(40))
-    assert found["nouns"] == 1 and set(found) == {"nouns", "backgrounds"}  # things alone have no places
-    assert filling.masked_words(model, data, range(40), filling.empty)["nouns"] == 0
-    assert filling.masked_words(model, data, range(40), filling.shuffled)["nouns"] < 0.2
-    assert filling.masked_regions(model, data, range(40)) == 1
-    other = filling.told_apart(model, data, range(40), lambda index: data.pairs.truth(index + 1000))
+    found = masked.masked_words(model, data, range(40))
+    assert found["nouns"] == 1 and set(found) == {
+        "nouns",
+        "backgrounds",
+    }  # things alone have no places
+    assert masked.masked_words(model, data, range(40), masked.empty)["nouns"] == 0
+    assert masked.masked_words(model, data, range(40), masked.shuffled)["nouns"] < 0.2
+    assert masked.masked_regions(model, data, range(40)) == 1
+    other = masked.told_apart(model, data, range(40), lambda index: data.pairs.truth(index + 1000))
     assert other["of two"] > 0.9 and other["yes or no"] > 0.9
-    assert filling.told_apart(model, data, range(40), lambda index: data.pairs.truth(index))["of two"] == 0  # ties are wrong
-    blind = filling.told_apart(model, data, range(40), lambda index: data.pairs.truth(index + 1000), filling.empty)
+    assert (
+        masked.told_apart(model, data, range(40), lambda index: data.pairs.truth(index))["of two"]
+        == 0
+    )  # ties are wrong
+    blind = masked.told_apart(
+        model, data, range(40), lambda index: data.pairs.truth(index + 1000), masked.empty
+    )
     assert blind == {"of two": 0, "yes or no": 0.5}
 
 
 def test_retrieval_counts_ties_as_wrong():
-    assert filling.ranks_first(torch.eye(4)) == 1 and filling.ranks_first(torch.ones(4, 4)) == 0
-    assert filling.ranks_first(torch.tensor([[2.0, 0.0], [1.0, 0.5]])) == pytest.approx(0.75)
-    assert filling.all_pairs(Knows(), Alone(), [0, 1, 2]).shape == (3, 3)
+    assert masked.ranks_first(torch.eye(4)) == 1 and masked.ranks_first(torch.ones(4, 4)) == 0
+    assert masked.ranks_first(torch.tensor([[2.0, 0.0], [1.0, 0.5]])) == pytest.approx(0.75)
+    assert masked.all_pairs(Knows(), Alone(), [0, 1, 2]).shape == (3, 3)
 
 
 @settings(max_examples=5, deadline=None)
 @given(indices)
 def test_shuffled_pictures_are_whole_pictures_of_others(index):
     made = regions.Regions(PAIRS).batch(range(index, index + 4))
-    moved = filling.shuffled(made | {"features": made["classes"]})
-    assert torch.equal(moved["boxes"][1], made["boxes"][0]) and torch.equal(moved["ids"], made["ids"])
+    moved = masked.shuffled(made | {"features": made["classes"]})
+    assert torch.equal(moved["boxes"][1], made["boxes"][0]) and torch.equal(
+        moved["ids"], made["ids"]
+    )
     assert torch.equal(moved["real"][0], made["real"][3])

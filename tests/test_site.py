@@ -39,10 +39,14 @@ def test_pages_run_no_script_and_load_nothing(site):
 
 def contrast(one: str, other: str) -> float:
     """The ratio of WCAG 2."""
+
     def luminance(colour: str) -> float:
-        parts = [int(colour[place:place + 2], 16) / 255 for place in (1, 3, 5)]
-        return sum(weight * (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4)
-                   for weight, part in zip((0.2126, 0.7152, 0.0722), parts))
+        parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+        return sum(
+            weight * (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4)
+            for weight, part in zip((0.2126, 0.7152, 0.0722), parts)
+        )
+
     light, dark = sorted((luminance(one), luminance(other)), reverse=True)
     return (light + 0.05) / (dark + 0.05)
 
@@ -53,30 +57,59 @@ def test_all_text_has_contrast_in_light_and_dark(site):
     for colours in (dict(reversed(named)), dict(named)):  # what is said first is light, last dark
         for ground in ("page", "soft"):
             for name in ("text", "link", "quiet", "word", "text-in", "note", "number", "name"):
-                assert contrast(colours[name], colours[ground]) >= 4.5, (name, ground, colours[name])
+                assert contrast(colours[name], colours[ground]) >= 4.5, (
+                    name,
+                    ground,
+                    colours[name],
+                )
 
 
-@pytest.mark.parametrize("body, fault", [
-    ('<img src="a.png">', "without alternative text"), ('<a href="nowhere.html">x</a>', "leads nowhere"),
-    ('<a href="#gone">x</a>', "no place #gone"), ("<h1>a</h1><h3>b</h3>", "level 3 after one of level 1"),
-    ('<script src="https://x.org/a.js"></script>', "from elsewhere"), ("<h1>a</h1><h1>b</h1>", "2 headings"),
-    ('<p id="a"></p><p id="a"></p>', "two elements"), ('<p style="background: url(https://x.org/a)">', "loads something"),
-    ("<input>", "without a label")])
+@pytest.mark.parametrize(
+    "body, fault",
+    [
+        ('<img src="a.png">', "without alternative text"),
+        ('<a href="nowhere.html">x</a>', "leads nowhere"),
+        ('<a href="#gone">x</a>', "no place #gone"),
+        ("<h1>a</h1><h3>b</h3>", "level 3 after one of level 1"),
+        ('<script src="https://x.org/a.js"></script>', "from elsewhere"),
+        ("<h1>a</h1><h1>b</h1>", "2 headings"),
+        ('<p id="a"></p><p id="a"></p>', "two elements"),
+        ('<p style="background: url(https://x.org/a)">', "loads something"),
+        ("<input>", "without a label"),
+    ],
+)
 def test_the_check_finds_each_fault(tmp_path, body, fault):
-    (tmp_path / "page.html").write_text(f'<html lang="en"><head><title>t</title></head><body>{body}</body></html>')
+    (tmp_path / "page.html").write_text(
+        f'<html lang="en"><head><title>t</title></head><body>{body}</body></html>'
+    )
     assert any(fault in one for one in check(tmp_path))
 
 
 def test_formulas_are_mathml_and_an_unknown_command_is_named():
     made = mathml(r"\text{softmax}\!\left(\frac{QK^\top}{\sqrt{d}}\right) V_i^2", block=True)
-    assert "<mfrac>" in made and "<msqrt>" in made and "<msubsup>" in made and 'display="block"' in made
+    assert (
+        "<mfrac>" in made
+        and "<msqrt>" in made
+        and "<msubsup>" in made
+        and 'display="block"' in made
+    )
     with pytest.raises(ValueError, match=r"\\wizardry"):
         mathml(r"\wizardry{x}")
     with pytest.raises(ValueError, match="ends too early"):
         mathml(r"\frac{a}")
     text = markdown("# A $x$\n\nprice `$5` and $y$\n\n| a | |\n|---|---|\n| 1 | 2 |\n")
-    assert page("t", text + markdown("| c | d |\n|---|---|\n| 1 | 2 |\n"), "", "").count('aria-label="table 2"') == 1
-    assert text.count("<math") == 2 and "$5" in text and 'role="region"' in text and "<th></th>" not in text
+    assert (
+        page("t", text + markdown("| c | d |\n|---|---|\n| 1 | 2 |\n"), "", "").count(
+            'aria-label="table 2"'
+        )
+        == 1
+    )
+    assert (
+        text.count("<math") == 2
+        and "$5" in text
+        and 'role="region"' in text
+        and "<th></th>" not in text
+    )
 
 
 def test_headings_have_anchors_of_their_own():
@@ -87,16 +120,24 @@ def test_headings_have_anchors_of_their_own():
 def test_a_figure_without_a_description_is_refused(tmp_path):
     output = nbformat.v4.new_output("display_data", {"image/png": "iVBORw0KGgo="})
     path = tmp_path / "one.ipynb"
-    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1", outputs=[output])]), path)
+    nbformat.write(
+        nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1", outputs=[output])]), path
+    )
     with pytest.raises(ValueError, match="one.ipynb, cell 1: a figure without a text description"):
         notebook(path, str)
 
 
 def test_every_figure_of_every_executed_notebook_says_what_it_shows():
-    silent = [f"{path.name}, cell {number + 1}" for path in sorted([*(ROOT / "notebooks").glob("*.ipynb"), *(ROOT / "assignments").rglob("*.ipynb")])
-              for number, cell in enumerate(lessons.read(path).cells) for output in cell.get("outputs", [])
-              if "image/png" in output.get("data", {})
-              and len(output.metadata.get("image/png", {}).get("alt", "")) < 20]
+    silent = [
+        f"{path.name}, cell {number + 1}"
+        for path in sorted(
+            [*(ROOT / "notebooks").glob("*.ipynb"), *(ROOT / "assignments").rglob("*.ipynb")]
+        )
+        for number, cell in enumerate(lessons.read(path).cells)
+        for output in cell.get("outputs", [])
+        if "image/png" in output.get("data", {})
+        and len(output.metadata.get("image/png", {}).get("alt", "")) < 20
+    ]
     assert not silent, "figures without a text description: " + "; ".join(silent)
 
 
@@ -120,5 +161,9 @@ def test_companions_are_built_and_light(master):
     assert lessons.agree(master), f"run: vlmcourse build {master.stem}"
     path = lessons.notebook_of(master)
     assert path.stat().st_size < 1_000_000
-    assert not [output for cell in json.loads(path.read_text())["cells"] for output in cell.get("outputs", [])
-                if output["output_type"] == "error"]
+    assert not [
+        output
+        for cell in json.loads(path.read_text())["cells"]
+        for output in cell.get("outputs", [])
+        if output["output_type"] == "error"
+    ]

@@ -10,10 +10,10 @@ import nbformat
 import pytest
 from typer.testing import CliRunner
 
+from teaching.connectors import banks
 from vlmcourse.cli import app
-from vlmcourse.lab.train import Scale
-from vlmcourse.recipes.bridges import banks
 from vlmcourse.starter import TEMPLATES, start
+from vlmcourse.training.scale import Scale
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +49,14 @@ def test_it_writes_files_of_its_name_that_parse(project):
 
 
 def test_its_script_trains_and_goes_on(project, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["train.py", "--scale", "smoke", "--out", "runs/first", "--steps", "4"])
+    monkeypatch.setattr(
+        sys, "argv", ["train.py", "--scale", "smoke", "--out", "runs/first", "--steps", "4"]
+    )
     runpy.run_path("train.py", run_name="__main__")
     report = json.loads((project / "runs" / "first" / "report.json").read_text())
     assert report["steps"] == 4 and report["seed"] == 0 and 0 < report["last loss"] < 20
     said = capsys.readouterr().out
-    assert json.loads(said[said.index("{"):]) == report and "step 4 of 4" in said
+    assert json.loads(said[said.index("{") :]) == report and "step 4 of 4" in said
 
 
 def test_its_tests_pass_and_can_fail(project, tmp_path, monkeypatch):
@@ -88,11 +90,19 @@ def test_nothing_is_overwritten_and_names_are_names(project, tmp_path):
             start(tmp_path / "new", name)
     assert not (tmp_path / "new").exists()
     (tmp_path / "empty").mkdir()
-    assert start(tmp_path / "empty", "Mice of the north")[0].read_text().startswith("# Mice of the north")
+    assert (
+        start(tmp_path / "empty", "Mice of the north")[0]
+        .read_text()
+        .startswith("# Mice of the north")
+    )
 
 
 def test_the_command_says_how_to_begin(tmp_path):
     done = CliRunner().invoke(app, ["start", str(tmp_path / "cats")])
-    assert done.exit_code == 0 and "train.py --scale smoke" in done.output and (tmp_path / "cats" / "train.py").exists()
+    assert (
+        done.exit_code == 0
+        and "train.py --scale smoke" in done.output
+        and (tmp_path / "cats" / "train.py").exists()
+    )
     again = CliRunner().invoke(app, ["start", str(tmp_path / "cats")])
     assert isinstance(again.exception, ValueError) and "not empty" in str(again.exception)

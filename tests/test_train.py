@@ -1,5 +1,6 @@
 """The loop that yields: it learns, resumes to the same weights, says what is wrong; stages are cached and verified."""
 
+import importlib
 import os
 import signal
 import subprocess
@@ -12,11 +13,15 @@ import pytest
 import torch
 from torch import nn
 
-from vlmcourse.lab import checkpoint, precision, train
-from vlmcourse.lab.precision import fast_precision
-from vlmcourse.lab.stages import train_or_load
-from vlmcourse.lab.train import Batches, Optimisation, Scale, ahead, fit
+from vlmcourse.training import checkpoint, precision
+from vlmcourse.training.batches import Batches, ahead
+from vlmcourse.training.fit import fit
+from vlmcourse.training.optimisation import Optimisation
+from vlmcourse.training.precision import fast_precision
+from vlmcourse.training.scale import Scale
+from vlmcourse.training.stages import train_or_load
 
+fit_module = importlib.import_module("vlmcourse.training.fit")
 W = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
 
 
@@ -43,8 +48,22 @@ def weights(model):
 
 def run(steps=40, taken=None, keep=None, seed=0, **options):
     model = Regression()
-    history = list(islice(fit(model, Batches(make, 8), steps, Optimisation(0.05), seed=seed, keep=keep, every=10,
-                              precision=torch.float32, **options), taken))
+    history = list(
+        islice(
+            fit(
+                model,
+                Batches(make, 8),
+                steps,
+                Optimisation(0.05),
+                seed=seed,
+                keep=keep,
+                every=10,
+                precision=torch.float32,
+                **options,
+            ),
+            taken,
+        )
+    )
     return model, history
 
 
@@ -92,7 +111,9 @@ def test_kill_minus_nine_then_resume(tmp_path):
                         every=1, precision=torch.float32):
             print(step.step, flush=True); time.sleep(0.02)
     """)
-    process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "run")], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path / "run")], stdout=subprocess.PIPE, text=True
+    )
     for line in process.stdout:
         if int(line) >= 12:
             break
@@ -110,9 +131,16 @@ def test_another_run_is_not_continued(tmp_path):
         run(50, keep=tmp_path / "run", made_of={"width": 7})
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: data[:-100] + bytes(100),
-                                    lambda data: b"", lambda data: data[:8] + b"}" + data[9:]],
-                         ids=["truncated", "altered", "empty", "broken header"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[: len(data) // 2],
+        lambda data: data[:-100] + bytes(100),
+        lambda data: b"",
+        lambda data: data[:8] + b"}" + data[9:],
+    ],
+    ids=["truncated", "altered", "empty", "broken header"],
+)
 def test_a_damaged_checkpoint_is_never_loaded(tmp_path, damage):
     path = tmp_path / "weights.safetensors"
     checkpoint.save(path, {"w": torch.randn(100)}, {"step": 3})
@@ -137,15 +165,27 @@ def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
 
 
 def stage(made_of, watch=None, seed=0):
-    return train_or_load("toy", Regression(), Batches(make, 8), 20, Optimisation(0.05), made_of=made_of, watch=watch,
-                         seed=seed)
+    return train_or_load(
+        "toy",
+        Regression(),
+        Batches(make, 8),
+        20,
+        Optimisation(0.05),
+        made_of=made_of,
+        watch=watch,
+        seed=seed,
+    )
 
 
 def test_a_stage_is_trained_once_and_found_again(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("VLMCOURSE_CACHE", str(tmp_path))
     first, seen = stage({"width": 6}), []
     again = stage({"width": 6}, watch=seen.append)
-    assert not first.loaded and again.loaded and torch.equal(weights(first.model), weights(again.model))
+    assert (
+        not first.loaded
+        and again.loaded
+        and torch.equal(weights(first.model), weights(again.model))
+    )
     assert seen == first.history == again.history
     assert not again.model.training
     assert not stage({"width": 7}).loaded and not stage({"width": 6}, seed=1).loaded
@@ -158,7 +198,7 @@ def test_a_stage_is_trained_once_and_found_again(tmp_path, monkeypatch, capsys):
 
 
 def test_a_shipped_stage_serves_its_recipe_and_no_other(tmp_path, monkeypatch, capsys):
-    from vlmcourse.lab import stages
+    from vlmcourse.training import stages
 
     monkeypatch.setattr(stages, "SHIPPED", tmp_path / "shipped")
     monkeypatch.setenv("VLMCOURSE_CACHE", str(tmp_path / "mine"))
@@ -168,30 +208,64 @@ def test_a_shipped_stage_serves_its_recipe_and_no_other(tmp_path, monkeypatch, c
     found = stage({"width": 6})
     assert found.loaded and found.path == kept and found.history == made.history
     assert torch.equal(weights(found.model), weights(made.model))
-    monkeypatch.setattr(stages, "_code", lambda *things: "changed")  # a shipped stage outlives a change of a comment
+    monkeypatch.setattr(
+        stages, "_code", lambda *things: "changed"
+    )  # a shipped stage outlives a change of a comment
     assert stage({"width": 6}).loaded and not stage({"width": 7}).loaded
     kept.write_bytes(kept.read_bytes()[:100])
-    assert not stage({"width": 6}).loaded and "trained again" in capsys.readouterr().out and kept.exists()
+    assert (
+        not stage({"width": 6}).loaded
+        and "trained again" in capsys.readouterr().out
+        and kept.exists()
+    )
 
 
 def test_a_stage_depends_on_the_code_it_is_made_of_and_on_no_other(monkeypatch):
     """Reads files through a recorder: the parts and data a CLIP needs are read, the papers and lessons it doesn't are not."""
     from vlmcourse import recipes
-    from vlmcourse.lab import stages
+    from vlmcourse.training import stages
 
     read = []
     monkeypatch.setattr(stages.Path, "read_bytes", lambda path: read.append(path.name) or b"")
     size = Scale.named("smoke")
-    stages._code(*recipes.new_clip(recipes.clip_config(size)).modules(), recipes.training_pairs(size).batch)
-    assert {"clip.py", "layers.py", "attention.py", "masks.py", "objectives.py", "train.py", "tokens.py", "scenes.py",
-            "captions.py", "render.py", "nouns.csv"} <= set(read)
-    assert not {"frozen.py", "language.py", "generate.py", "recipes.py", "draw.py", "dialogues.py", "watch.py"} & set(read)
+    stages._code(
+        *recipes.new_clip(recipes.clip_config(size)).modules(), recipes.training_pairs(size).batch
+    )
+    assert {
+        "clip.py",
+        "layers.py",
+        "attention.py",
+        "masks.py",
+        "losses.py",
+        "fit.py",
+        "tokenizer.py",
+        "scenes.py",
+        "captions.py",
+        "rendering.py",
+        "nouns.csv",
+    } <= set(read)
+    assert not {
+        "frozen.py",
+        "language.py",
+        "generation.py",
+        "recipes.py",
+        "plots.py",
+        "dialogues.py",
+        "introspection.py",
+    } & set(read)
 
 
 def test_a_stage_has_one_name_whatever_else_was_imported():
-    name = "from vlmcourse import recipes\nfrom vlmcourse.lab import stages\nprint(stages._code(recipes.flamingo))"
-    first, other = (subprocess.run([sys.executable, "-c", before + name], capture_output=True, text=True, check=True).stdout
-                    for before in ("", "from vlmcourse.lab.world import habits, probes\nimport vlmcourse.recipes.bridges\n"))
+    name = "from vlmcourse import recipes\nfrom vlmcourse.training import stages\nprint(stages._code(recipes.flamingo))"
+    first, other = (
+        subprocess.run(
+            [sys.executable, "-c", before + name], capture_output=True, text=True, check=True
+        ).stdout
+        for before in (
+            "",
+            "from vlmcourse.world import co_occurrence, corruptions\nimport teaching.connectors\n",
+        )
+    )
     assert first == other and len(first.strip()) == 64
 
 
@@ -205,8 +279,15 @@ def test_a_loss_that_is_not_a_number_stops_with_its_step():
 
 
 def test_weights_decay_but_gains_and_biases_do_not():
-    groups = Optimisation().optimiser(nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3)), torch.device("cpu")).param_groups
-    assert [(len(group["params"]), group["weight_decay"]) for group in groups] == [(1, 0.1), (3, 0.0)]
+    groups = (
+        Optimisation()
+        .optimiser(nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3)), torch.device("cpu"))
+        .param_groups
+    )
+    assert [(len(group["params"]), group["weight_decay"]) for group in groups] == [
+        (1, 0.1),
+        (3, 0.0),
+    ]
 
 
 def test_frozen_parameters_stay_bit_identical():
@@ -270,7 +351,9 @@ def test_precision_is_measured_unless_it_is_said(monkeypatch):
         measure()
 
 
-@pytest.mark.parametrize("slow, chosen", [(torch.bfloat16, torch.float32), (torch.float32, torch.bfloat16)])
+@pytest.mark.parametrize(
+    "slow, chosen", [(torch.bfloat16, torch.float32), (torch.float32, torch.bfloat16)]
+)
 def test_the_model_itself_decides_the_precision(monkeypatch, slow, chosen):
     monkeypatch.delenv("VLMCOURSE_PRECISION", raising=False)
     monkeypatch.setattr(precision, "fast_precision", lambda device: torch.bfloat16)
@@ -283,7 +366,10 @@ def test_the_model_itself_decides_the_precision(monkeypatch, slow, chosen):
 
     assert precision.faster(step, torch.device("cpu")) == chosen
     monkeypatch.setenv("VLMCOURSE_PRECISION", "bfloat16")  # what is said isn't measured
-    assert precision.faster(lambda: pytest.fail("it was measured"), torch.device("cpu")) == torch.bfloat16
+    assert (
+        precision.faster(lambda: pytest.fail("it was measured"), torch.device("cpu"))
+        == torch.bfloat16
+    )
 
 
 def test_measuring_the_precision_leaves_the_model_as_it_was(monkeypatch):
@@ -297,12 +383,17 @@ def test_measuring_the_precision_leaves_the_model_as_it_was(monkeypatch):
             return super().losses(batch)
 
     taken = []
-    monkeypatch.setattr(train, "faster", lambda step, device: taken.append(step().backward()) or torch.float32)
+    monkeypatch.setattr(
+        fit_module, "faster", lambda step, device: taken.append(step().backward()) or torch.float32
+    )
     models = Counts(), Counts()
     for model, asked in zip(models, (None, torch.float32)):
         list(fit(model, Batches(make, 8), 100, precision=asked))
     assert len(taken) == 1 and models[0].seen == 100
-    assert all(torch.equal(a, b) for a, b in zip(models[0].state_dict().values(), models[1].state_dict().values()))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(models[0].state_dict().values(), models[1].state_dict().values())
+    )
     list(fit(Counts(), Batches(make, 8), 99))
     assert len(taken) == 1, "a short run was measured"
 
@@ -310,7 +401,7 @@ def test_measuring_the_precision_leaves_the_model_as_it_was(monkeypatch):
 def test_where_the_precision_is_known_no_model_is_copied_and_no_batch_made_for_it(monkeypatch):
     monkeypatch.setenv("VLMCOURSE_PRECISION", "float32")
     monkeypatch.setattr(precision, "fast_precision", fast_precision.__wrapped__)
-    monkeypatch.setattr(train, "deepcopy", lambda model: pytest.fail("the model was copied"))
+    monkeypatch.setattr(fit_module, "deepcopy", lambda model: pytest.fail("the model was copied"))
     made = []
     list(fit(Regression(), Batches(lambda indices: made.append(indices) or make(indices), 8), 100))
     assert len(made) == 100

@@ -6,9 +6,11 @@ import pytest
 import torch
 from test_language import MODELS
 
-from vlmcourse.lab.train import Batches, Optimisation, fit
-from vlmcourse.parts import generate, language
+from vlmcourse.parts import generation, language
 from vlmcourse.parts.tuning import Adapters, BitFit, PromptTuning, trainable
+from vlmcourse.training.batches import Batches
+from vlmcourse.training.fit import fit
+from vlmcourse.training.optimisation import Optimisation
 
 WIDTH, LAYERS = 24, 2
 
@@ -28,11 +30,17 @@ class Strange(torch.nn.Embedding):
         return inputs_embeds
 
 
-WAYS = {"bitfit": BitFit, "adapters": lambda lm: Adapters(lm, 3), "prompt": lambda lm: PromptTuning(lm, 5)}
+WAYS = {
+    "bitfit": BitFit,
+    "adapters": lambda lm: Adapters(lm, 3),
+    "prompt": lambda lm: PromptTuning(lm, 5),
+}
 
 
 def batch(indices):
-    ids = torch.randint(3, 40, (len(indices), 7), generator=torch.Generator().manual_seed(indices[0]))
+    ids = torch.randint(
+        3, 40, (len(indices), 7), generator=torch.Generator().manual_seed(indices[0])
+    )
     return {"ids": ids, "scored": torch.ones_like(ids, dtype=torch.bool)}
 
 
@@ -40,10 +48,22 @@ def batch(indices):
 def test_only_the_small_change_learns_and_it_does(way):
     model = WAYS[way](tiny())
     before = copy.deepcopy(model.state_dict())
-    history = list(fit(model, Batches(lambda indices: batch([0] * 8), 8), 30, Optimisation(2e-2), precision=torch.float32))
+    history = list(
+        fit(
+            model,
+            Batches(lambda indices: batch([0] * 8), 8),
+            30,
+            Optimisation(2e-2),
+            precision=torch.float32,
+        )
+    )
     assert history[-1].loss < history[0].loss - 0.05
-    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
-    assert changed and changed <= {name for name, p in model.named_parameters(remove_duplicate=False) if p.requires_grad}
+    changed = {
+        name for name, value in model.state_dict().items() if not torch.equal(value, before[name])
+    }
+    assert changed and changed <= {
+        name for name, p in model.named_parameters(remove_duplicate=False) if p.requires_grad
+    }
 
 
 def test_the_counts_are_those_of_the_papers():
@@ -69,16 +89,23 @@ def test_adapters_start_as_the_bare_model_bit_for_bit_and_then_differ():
 def test_a_prompt_is_read_before_the_text():
     lm, ids = tiny(), batch([1])["ids"]
     model = PromptTuning(lm, 5)
-    words = model.prompt[:, None].eq(lm.get_input_embeddings().weight[None]).all(-1).int().argmax(1)  # drawn from the vocabulary
-    assert torch.allclose(model(ids), lm(torch.cat([words[None], ids], dim=1)).logits[:, 5:], atol=1e-5)
+    words = (
+        model.prompt[:, None].eq(lm.get_input_embeddings().weight[None]).all(-1).int().argmax(1)
+    )  # drawn from the vocabulary
+    assert torch.allclose(
+        model(ids), lm(torch.cat([words[None], ids], dim=1)).logits[:, 5:], atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_cached_is_uncached_and_padding_changes_nothing(way):
     model, ids = WAYS[way](tiny()).eval(), batch([1])["ids"]
-    written = generate.write(model, ids, 5)
-    assert torch.equal(generate.write(model, ids, 5, cache=language.new_cache(model.lm)), written)
-    padded, real = torch.cat([torch.zeros_like(ids[:, :2]), ids], 1), torch.tensor([[False] * 2 + [True] * 7])
+    written = generation.write(model, ids, 5)
+    assert torch.equal(generation.write(model, ids, 5, cache=language.new_cache(model.lm)), written)
+    padded, real = (
+        torch.cat([torch.zeros_like(ids[:, :2]), ids], 1),
+        torch.tensor([[False] * 2 + [True] * 7]),
+    )
     torch.testing.assert_close(model(padded, real=real)[:, 2:], model(ids), atol=1e-4, rtol=1e-4)
 
 
@@ -92,4 +119,6 @@ def test_models_without_the_parts_are_refused():
 @pytest.mark.parametrize("family", ["gpt2", "llama", "neox", "qwen2"])
 def test_adapters_find_two_places_in_each_layer_of_each_family(family):
     model = Adapters(MODELS[family](), 3)
-    assert len(model.bottlenecks) == 2 * LAYERS and trainable(model) == 2 * LAYERS * (2 * 32 * 3 + 3 + 32)
+    assert len(model.bottlenecks) == 2 * LAYERS and trainable(model) == 2 * LAYERS * (
+        2 * 32 * 3 + 3 + 32
+    )

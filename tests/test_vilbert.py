@@ -8,13 +8,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from vlmcourse.lab.train import Batches, Optimisation, fit
 from vlmcourse.papers import vilbert
 from vlmcourse.papers.vilbert import CoAttention, TwoStreams, ViLBERT, ViLBERTConfig, hide
 from vlmcourse.parts.layers import PostNormBlock
+from vlmcourse.training.batches import Batches
+from vlmcourse.training.fit import fit
+from vlmcourse.training.optimisation import Optimisation
 
-CONFIG = ViLBERTConfig(vocabulary=40, mask=9, features=12, classes=6, context=12, text_width=16, text_heads=2, image_width=24,
-                       image_heads=3, joint=12, joint_heads=2)
+CONFIG = ViLBERTConfig(
+    vocabulary=40,
+    mask=9,
+    features=12,
+    classes=6,
+    context=12,
+    text_width=16,
+    text_heads=2,
+    image_width=24,
+    image_heads=3,
+    joint=12,
+    joint_heads=2,
+)
 
 
 @pytest.fixture
@@ -32,21 +45,37 @@ def batch(B=3, R=4, T=8, seed=0):
     ids[-1, 4], ids[-1, 5:] = 2, 0
     real = torch.ones(B, R, dtype=torch.bool)
     real[-1, 2:] = False
-    return {"ids": ids, "features": torch.randn(B, R, 12, generator=generator), "real": real,
-            "boxes": torch.cat([corner, corner + size + 0.05], -1), "aligned": torch.tensor([True] * (B - 1) + [False]),
-            "classes": torch.randn(B, R, 6, generator=generator).softmax(-1)}
+    return {
+        "ids": ids,
+        "features": torch.randn(B, R, 12, generator=generator),
+        "real": real,
+        "boxes": torch.cat([corner, corner + size + 0.05], -1),
+        "aligned": torch.tensor([True] * (B - 1) + [False]),
+        "classes": torch.randn(B, R, 6, generator=generator).softmax(-1),
+    }
 
 
 def states(B=2, R=5, T=7):
-    return torch.randn(B, R, 24), torch.randn(B, T, 16), torch.ones(1, 1, 1, T).bool(), torch.ones(1, 1, 1, R).bool()
+    return (
+        torch.randn(B, R, 24),
+        torch.randn(B, T, 16),
+        torch.ones(1, 1, 1, T).bool(),
+        torch.ones(1, 1, 1, R).bool(),
+    )
 
 
 def test_co_attention_swaps_keys_and_values_by_the_formula_of_multi_head_attention():
     layer, (image, text, to_text, to_image) = CoAttention(CONFIG), states()
-    for block, asks, answers, out in zip((layer.image, layer.text), (image, text), (text, image),
-                                         layer(image, text, to_text, to_image)):
+    for block, asks, answers, out in zip(
+        (layer.image, layer.text),
+        (image, text),
+        (text, image),
+        layer(image, text, to_text, to_image),
+    ):
         wide, other = asks.shape[-1], answers.shape[-1]
-        theirs = nn.MultiheadAttention(12, 2, kdim=other, vdim=other, batch_first=True)  # its queries come ready, 12 wide
+        theirs = nn.MultiheadAttention(
+            12, 2, kdim=other, vdim=other, batch_first=True
+        )  # its queries come ready, 12 wide
         with torch.no_grad():
             theirs.q_proj_weight.copy_(torch.eye(12))
             theirs.k_proj_weight.copy_(block.attention.key_value.weight[:12])
@@ -56,7 +85,9 @@ def test_co_attention_swaps_keys_and_values_by_the_formula_of_multi_head_attenti
             theirs.out_proj.bias.zero_()
         looked = block.attention.out(theirs(block.attention.query(asks), answers, answers)[0])
         middle = block.norm1(asks + looked)
-        torch.testing.assert_close(out, block.norm2(middle + block.feedforward(middle)), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            out, block.norm2(middle + block.feedforward(middle)), atol=1e-5, rtol=1e-4
+        )
         assert out.shape[-1] == wide
 
 
@@ -70,7 +101,9 @@ def test_without_a_streams_values_the_other_gets_nothing_and_the_first_is_as_bef
     assert torch.equal(same, text) and not torch.allclose(deaf, image, atol=1e-3)
     block, alone = layer.image, given[0]
     middle = block.norm1(alone + block.attention.out.bias)
-    torch.testing.assert_close(deaf, block.norm2(middle + block.feedforward(middle)), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        deaf, block.norm2(middle + block.feedforward(middle)), atol=1e-5, rtol=1e-4
+    )
 
 
 def test_the_two_maps_are_words_by_regions_and_regions_by_words_and_not_transposes():
@@ -88,7 +121,9 @@ def test_both_directions_read_the_states_from_before():
     layer, (image, text, to_text, to_image) = CoAttention(CONFIG), states()
     after_image, after_text = layer(image, text, to_text, to_image)
     torch.testing.assert_close(after_text, layer.text(text, image, to_image))
-    assert not torch.allclose(after_text, layer.text(text, after_image[..., :24], to_image), atol=1e-3)
+    assert not torch.allclose(
+        after_text, layer.text(text, after_image[..., :24], to_image), atol=1e-3
+    )
 
 
 @settings(max_examples=10, deadline=None)
@@ -101,7 +136,9 @@ def test_permuted_regions_come_out_permuted_and_change_no_word(order):
     torch.testing.assert_close(model.words(other), model.words(one), atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(model.score(other), model.score(one), atol=1e-4, rtol=1e-4)
     kept = other["real"]
-    torch.testing.assert_close(model.regions(other)[kept], model.regions(one)[:, order][kept], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        model.regions(other)[kept], model.regions(one)[:, order][kept], atol=1e-4, rtol=1e-4
+    )
 
 
 def test_a_box_moved_without_its_region_changes_the_picture(model):
@@ -126,8 +163,10 @@ def test_a_picture_without_regions_and_without_padding_trouble(model):
 def test_the_pictures_own_token_is_the_mean_of_what_is_visible_with_the_whole_box(model):
     one = batch()
     seen = []
-    handles = [layer.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
-               for layer in (model.embed_features, model.embed_box)]
+    handles = [
+        layer.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+        for layer in (model.embed_features, model.embed_box)
+    ]
     hidden = torch.zeros(3, 4, dtype=torch.bool)
     hidden[0, 1] = True
     model(one, hidden=hidden)
@@ -135,7 +174,9 @@ def test_the_pictures_own_token_is_the_mean_of_what_is_visible_with_the_whole_bo
         handle.remove()
     features, boxes = seen
     assert torch.equal(boxes[:, 0], torch.tensor([[0.0, 0, 1, 1, 1]]).expand(3, 5))
-    torch.testing.assert_close(boxes[1, 1, 4], (one["boxes"][1, 0, 2:] - one["boxes"][1, 0, :2]).prod())
+    torch.testing.assert_close(
+        boxes[1, 1, 4], (one["boxes"][1, 0, 2:] - one["boxes"][1, 0, :2]).prod()
+    )
     torch.testing.assert_close(features[0, 0], one["features"][0, [0, 2, 3]].mean(0))
     torch.testing.assert_close(features[-1, 0], one["features"][-1, :2].mean(0))
     assert (features[0, 2] == 0).all()
@@ -155,8 +196,9 @@ def test_masked_regions_are_empty_nine_times_in_ten():
     torch.manual_seed(0)
     chosen = torch.rand(300, 100) < 0.15
     gone = hide(chosen)
-    assert not gone[~chosen].any() and gone[chosen].float().mean().item() == pytest.approx(0.9, abs=0.015)
-
+    assert not gone[~chosen].any() and gone[chosen].float().mean().item() == pytest.approx(
+        0.9, abs=0.015
+    )
 
 
 def test_losses_ask_at_masked_slots_of_true_pairs_alone_by_the_formulas(model, monkeypatch):
@@ -166,16 +208,28 @@ def test_losses_ask_at_masked_slots_of_true_pairs_alone_by_the_formulas(model, m
     choices = iter([word, region])
     monkeypatch.setattr(vilbert, "choose", lambda may, share: next(choices))
     monkeypatch.setattr(vilbert, "hide", lambda chosen: chosen)
-    monkeypatch.setattr(vilbert, "mask_words", lambda ids, chosen, mask, vocabulary: ids.masked_fill(chosen, mask))
+    monkeypatch.setattr(
+        vilbert, "mask_words", lambda ids, chosen, mask, vocabulary: ids.masked_fill(chosen, mask)
+    )
     losses = model.losses(one)
     read = {**one, "ids": one["ids"].masked_fill(word, 9)}
-    said, named = (part.log_softmax(-1) for part in (model.words(read, hidden=region), model.regions(read, hidden=region)))
-    torch.testing.assert_close(losses["words"], -(said[0, 2, one["ids"][0, 2]] + said[1, 5, one["ids"][1, 5]]) / 2)
+    said, named = (
+        part.log_softmax(-1)
+        for part in (model.words(read, hidden=region), model.regions(read, hidden=region))
+    )
+    torch.testing.assert_close(
+        losses["words"], -(said[0, 2, one["ids"][0, 2]] + said[1, 5, one["ids"][1, 5]]) / 2
+    )
     truth = one["classes"]
-    divergence = sum((truth[b, r] * (truth[b, r].log() - named[b, r])).sum() for b, r in ((0, 3), (1, 0))) / 2
+    divergence = (
+        sum((truth[b, r] * (truth[b, r].log() - named[b, r])).sum() for b, r in ((0, 3), (1, 0)))
+        / 2
+    )
     torch.testing.assert_close(losses["regions"], divergence)
     p = model.score(read, hidden=region).sigmoid()
-    torch.testing.assert_close(losses["alignment"], -(p[0].log() + p[1].log() + (1 - p[2]).log()) / 3)
+    torch.testing.assert_close(
+        losses["alignment"], -(p[0].log() + p[1].log() + (1 - p[2]).log()) / 3
+    )
 
 
 def test_no_word_and_no_region_chosen_costs_nothing():
@@ -208,12 +262,19 @@ def test_one_word_that_no_region_may_meet_reaches_none(model):
     other["ids"] = one["ids"].clone()
     other["ids"][0, 3] = 11 if one["ids"][0, 3] != 11 else 12
     encoder = copy.deepcopy(model.encoder)
-    encoder.text_first, encoder.text, encoder.meetings = nn.ModuleList(), encoder.text[:1], encoder.meetings[:1]
+    encoder.text_first, encoder.text, encoder.meetings = (
+        nn.ModuleList(),
+        encoder.text[:1],
+        encoder.meetings[:1],
+    )
     meet = torch.ones(1, 1, 5, 8, dtype=torch.bool)
     meet[..., 3] = False
     image = model.see(one["features"], one["boxes"], one["real"])
     is_region, is_word = torch.ones(3, 5).bool(), one["ids"] != 0
-    first, second = (encoder(image, model.read(ids), is_region, is_word, meet)[0] for ids in (one["ids"], other["ids"]))
+    first, second = (
+        encoder(image, model.read(ids), is_region, is_word, meet)[0]
+        for ids in (one["ids"], other["ids"])
+    )
     assert torch.equal(first, second)
 
 
@@ -221,7 +282,9 @@ def test_one_stream_with_a_block_diagonal_mask_is_two_berts():
     block, image, text = PostNormBlock(16, 2), torch.randn(2, 3, 16), torch.randn(2, 4, 16)
     apart = torch.block_diag(torch.ones(3, 3), torch.ones(4, 4)).bool()[None, None]
     together = block(torch.cat([image, text], 1), apart)
-    torch.testing.assert_close(together, torch.cat([block(image), block(text)], 1), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        together, torch.cat([block(image), block(text)], 1), atol=1e-5, rtol=1e-5
+    )
 
 
 def test_another_encoder_takes_the_streams_place():
@@ -230,17 +293,25 @@ def test_another_encoder_takes_the_streams_place():
             return image, text
 
     model = ViLBERT(CONFIG, Apart())
-    assert torch.equal(model(batch())[1], model.read(batch()["ids"])) and isinstance(ViLBERT(CONFIG).encoder, TwoStreams)
+    assert torch.equal(model(batch())[1], model.read(batch()["ids"])) and isinstance(
+        ViLBERT(CONFIG).encoder, TwoStreams
+    )
 
 
 def test_it_learns_what_is_in_a_hidden_region_from_the_words():
     """A word names the class of the only region; nothing else does."""
+
     def made(indices):
         kind = torch.tensor(indices) % 6
         ids = torch.stack([torch.tensor([1, 10 + k, 2]) for k in kind.tolist()])
-        return {"ids": ids, "features": nn.functional.one_hot(kind, 12)[:, None].float(), "real": torch.ones(len(kind), 1).bool(),
-                "boxes": torch.tensor([[[0.1, 0.1, 0.6, 0.6]]]).expand(len(kind), 1, 4), "aligned": torch.ones(len(kind)).bool(),
-                "classes": nn.functional.one_hot(kind, 6)[:, None].float()}
+        return {
+            "ids": ids,
+            "features": nn.functional.one_hot(kind, 12)[:, None].float(),
+            "real": torch.ones(len(kind), 1).bool(),
+            "boxes": torch.tensor([[[0.1, 0.1, 0.6, 0.6]]]).expand(len(kind), 1, 4),
+            "aligned": torch.ones(len(kind)).bool(),
+            "classes": nn.functional.one_hot(kind, 6)[:, None].float(),
+        }
 
     torch.manual_seed(0)
     model = ViLBERT(ViLBERTConfig(**{**vars(CONFIG), "masked": 0.5}))
@@ -253,16 +324,28 @@ def test_it_learns_what_is_in_a_hidden_region_from_the_words():
     assert model.words(masked)[:, 1].argmax(-1).tolist() == [10, 11, 12, 13, 14, 15]
 
 
-@pytest.mark.parametrize("change, message", [
-    ({"boxes": torch.tensor([[[0.1, 0.2, 1.2, 0.5]]]).expand(3, 4, 4)},
-     r"region 0 of picture 0 lies outside the picture.*0\.10, 0\.20, 1\.20, 0\.50.*divide pixels"),
-    ({"boxes": torch.tensor([[[0.5, 0.2, 0.4, 0.5]]]).expand(3, 4, 4)}, "or is empty"),
-    ({"boxes": torch.full((3, 4, 4), float("nan"))}, "lies outside the picture"),
-    ({"boxes": torch.zeros(3, 4, 5)}, r"boxes are \(3, 4, 5\).*expected fractions"),
-    ({"features": torch.zeros(3, 4, 7)}, r"features are \(3, 4, 7\).*\(3, 4, 12\): one row of numbers for each box"),
-    ({"features": torch.zeros(3, 2, 12)}, "one row of numbers for each box"),
-    ({"ids": torch.ones(2, 5, dtype=torch.long)}, "2 texts for 3 pictures; expected as many"),
-    ({"ids": torch.ones(3, 20, dtype=torch.long)}, "texts of 20 tokens; this model reads at most 12")])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (
+            {"boxes": torch.tensor([[[0.1, 0.2, 1.2, 0.5]]]).expand(3, 4, 4)},
+            r"region 0 of picture 0 lies outside the picture.*0\.10, 0\.20, 1\.20, 0\.50.*divide pixels",
+        ),
+        ({"boxes": torch.tensor([[[0.5, 0.2, 0.4, 0.5]]]).expand(3, 4, 4)}, "or is empty"),
+        ({"boxes": torch.full((3, 4, 4), float("nan"))}, "lies outside the picture"),
+        ({"boxes": torch.zeros(3, 4, 5)}, r"boxes are \(3, 4, 5\).*expected fractions"),
+        (
+            {"features": torch.zeros(3, 4, 7)},
+            r"features are \(3, 4, 7\).*\(3, 4, 12\): one row of numbers for each box",
+        ),
+        ({"features": torch.zeros(3, 2, 12)}, "one row of numbers for each box"),
+        ({"ids": torch.ones(2, 5, dtype=torch.long)}, "2 texts for 3 pictures; expected as many"),
+        (
+            {"ids": torch.ones(3, 20, dtype=torch.long)},
+            "texts of 20 tokens; this model reads at most 12",
+        ),
+    ],
+)
 def test_bad_input_is_explained(model, change, message):
     with pytest.raises(ValueError, match=message):
         model(batch() | change)

@@ -12,17 +12,21 @@ def test_patches_are_a_strided_convolution():
     patches = Patches(8, 16)
     pixels = torch.randn(2, 3, 24, 24)
     convolved = nn.functional.conv2d(pixels, patches.project.weight.view(16, 3, 8, 8), stride=8)
-    torch.testing.assert_close(patches(pixels), convolved.flatten(2).transpose(1, 2), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        patches(pixels), convolved.flatten(2).transpose(1, 2), atol=1e-5, rtol=1e-4
+    )
 
 
-@pytest.mark.parametrize("pool", [None, lambda: AttentionPool(9, 16, 2)], ids=["class token", "attention pool"])
+@pytest.mark.parametrize(
+    "pool", [None, lambda: AttentionPool(9, 16, 2)], ids=["class token", "attention pool"]
+)
 @pytest.mark.parametrize("stem", [None, lambda: ConvStem(8, 16)], ids=["patches", "conv stem"])
 def test_vit_summarises_all_of_the_picture(pool, stem):
     torch.manual_seed(0)
     vit = ViT(24, 8, 16, 1, 2, stem=stem and stem(), pool=pool and pool()).eval()
     pixels = torch.randn(1, 3, 24, 24, requires_grad=True)
     assert vit.tokens(pixels).shape[1] == 9 + (pool is None)
-    gradient, = torch.autograd.grad(vit(pixels).square().sum(), pixels)
+    (gradient,) = torch.autograd.grad(vit(pixels).square().sum(), pixels)
     per_patch = gradient.abs().reshape(3, 3, 8, 3, 8).sum((0, 2, 4))
     assert (per_patch > 0).all()
 
@@ -53,29 +57,37 @@ def test_attention_pool_asks_with_the_mean():
     pool = AttentionPool(4, 8, 2)
     nn.init.zeros_(pool.positions)
     tokens = torch.randn(2, 4, 8)
-    torch.testing.assert_close(pool(tokens), pool(tokens[:, [2, 0, 3, 1]]))  # the mean and the set are unchanged
+    torch.testing.assert_close(
+        pool(tokens), pool(tokens[:, [2, 0, 3, 1]])
+    )  # the mean and the set are unchanged
     assert (pool(tokens) - pool(tokens.flip(-1))).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("pixels, words", [
-    (torch.zeros(2, 3, 16, 16, dtype=torch.uint8), ["uint8", "/ 127.5 - 1"]),
-    (torch.zeros(2, 1, 16, 16), ["(2, 1, 16, 16)", "(batch, 3, 16, 16)"]),
-    (torch.zeros(2, 3, 20, 16), ["(2, 3, 20, 16)"]),
-    (torch.zeros(3, 16, 16), ["(3, 16, 16)"]),
-    (torch.full((2, 3, 16, 16), 200.0), ["200", "0..255"]),
-    (torch.full((2, 3, 16, 16), torch.nan), ["nan"]),
-])
+@pytest.mark.parametrize(
+    "pixels, words",
+    [
+        (torch.zeros(2, 3, 16, 16, dtype=torch.uint8), ["uint8", "/ 127.5 - 1"]),
+        (torch.zeros(2, 1, 16, 16), ["(2, 1, 16, 16)", "(batch, 3, 16, 16)"]),
+        (torch.zeros(2, 3, 20, 16), ["(2, 3, 20, 16)"]),
+        (torch.zeros(3, 16, 16), ["(3, 16, 16)"]),
+        (torch.full((2, 3, 16, 16), 200.0), ["200", "0..255"]),
+        (torch.full((2, 3, 16, 16), torch.nan), ["nan"]),
+    ],
+)
 def test_bad_pixels_are_named(pixels, words):
     with pytest.raises(ValueError) as error:
         check_pixels(pixels, 16)
     assert all(word in str(error.value) for word in words), str(error.value)
 
 
-@pytest.mark.parametrize("make, words", [
-    (lambda: ViT(30, 8, 16, 1, 2), "30 is not a multiple of the patch size 8"),
-    (lambda: ConvStem(12, 16), "power of two; found 12"),
-    (lambda: ResNet(36, (1, 1), 8, 2), "36 is not a multiple of this ResNet's stride, 8"),
-])
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (lambda: ViT(30, 8, 16, 1, 2), "30 is not a multiple of the patch size 8"),
+        (lambda: ConvStem(12, 16), "power of two; found 12"),
+        (lambda: ResNet(36, (1, 1), 8, 2), "36 is not a multiple of this ResNet's stride, 8"),
+    ],
+)
 def test_impossible_sizes_are_named(make, words):
     with pytest.raises(ValueError, match=words):
         make()

@@ -5,13 +5,29 @@ import torch
 from test_bert import tiny_bert
 from torch import nn
 
-from vlmcourse.lab.train import Batches, Optimisation, fit
 from vlmcourse.papers import vlbert
 from vlmcourse.papers.vlbert import VLBERT, VLBERTConfig, paint_out, waves
 from vlmcourse.parts.vision import crops
+from vlmcourse.training.batches import Batches
+from vlmcourse.training.fit import fit
+from vlmcourse.training.optimisation import Optimisation
 
-CONFIG = VLBERTConfig(vocabulary=50, mask=9, image=4, end=10, classes=6, image_size=16, side=4, waves=2, visual=16, context=12,
-                      width=32, depth=2, heads=4, hidden=64)
+CONFIG = VLBERTConfig(
+    vocabulary=50,
+    mask=9,
+    image=4,
+    end=10,
+    classes=6,
+    image_size=16,
+    side=4,
+    waves=2,
+    visual=16,
+    context=12,
+    width=32,
+    depth=2,
+    heads=4,
+    hidden=64,
+)
 SEEING = VLBERTConfig(**{**vars(CONFIG), "visual_scale": 1.0})
 
 
@@ -28,9 +44,16 @@ def batch(B=3, R=3, T=7, seed=0):
     ids[-1, 3], ids[-1, 4:] = 2, 0
     real = torch.ones(B, R, dtype=torch.bool)
     real[-1, 1:] = False
-    boxes = torch.tensor([[0.0, 0.0, 0.5, 0.5], [0.5, 0.0, 1.0, 0.5], [0.25, 0.5, 0.75, 1.0]]).expand(B, R, 4)
-    return {"ids": ids, "pixels": torch.rand(B, 3, 16, 16, generator=generator) * 2 - 1, "boxes": boxes, "real": real,
-            "classes": torch.randn(B, R, 6, generator=generator).softmax(-1)}
+    boxes = torch.tensor(
+        [[0.0, 0.0, 0.5, 0.5], [0.5, 0.0, 1.0, 0.5], [0.25, 0.5, 0.75, 1.0]]
+    ).expand(B, R, 4)
+    return {
+        "ids": ids,
+        "pixels": torch.rand(B, 3, 16, 16, generator=generator) * 2 - 1,
+        "boxes": boxes,
+        "real": real,
+        "classes": torch.randn(B, R, 6, generator=generator).softmax(-1),
+    }
 
 
 def test_at_the_start_it_is_transformers_bert_on_the_words_then_img_then_end():
@@ -42,17 +65,23 @@ def test_at_the_start_it_is_transformers_bert_on_the_words_then_img_then_end():
     lengths = (one["ids"] != 0).sum(1, keepdim=True)
     position = torch.cat([torch.arange(7).expand(3, 7), lengths.expand(3, 3), lengths + 1], 1)
     segment = torch.tensor([[0] * 7 + [2] * 4]).expand(3, 11)
-    theirs = bert(ids, attention_mask=real.long(), token_type_ids=segment, position_ids=position).last_hidden_state
+    theirs = bert(
+        ids, attention_mask=real.long(), token_type_ids=segment, position_ids=position
+    ).last_hidden_state
     words, regions = model(one)
     torch.testing.assert_close(words[real[:, :7]], theirs[:, :7][real[:, :7]], atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(regions[one["real"]], theirs[:, 7:10][one["real"]], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        regions[one["real"]], theirs[:, 7:10][one["real"]], atol=1e-5, rtol=1e-4
+    )
 
 
 def test_at_the_start_no_picture_changes_anything_and_once_the_norms_weigh_it_does():
     one = batch()
     other = {**one, "pixels": -one["pixels"]}
     model = make(CONFIG)
-    assert torch.equal(model.words(one), model.words(other)) and torch.equal(model.regions(one), model.regions(other))
+    assert torch.equal(model.words(one), model.words(other)) and torch.equal(
+        model.regions(one), model.regions(other)
+    )
     seeing = make(SEEING)
     assert not torch.allclose(seeing.words(one), seeing.words(other), atol=1e-3)
 
@@ -61,7 +90,10 @@ def test_the_zero_norms_alone_wake_first_then_what_is_behind_them():
     model, one = make(CONFIG), batch()
     torch.manual_seed(0)
     sum(model.losses(one).values()).backward()
-    assert model.norm_visual_text.weight.grad.abs().max() > 0 and model.norm_visual_region.weight.grad.abs().max() > 0
+    assert (
+        model.norm_visual_text.weight.grad.abs().max() > 0
+        and model.norm_visual_region.weight.grad.abs().max() > 0
+    )
     assert model.embed_visual.weight.grad.abs().max() == 0
     with torch.no_grad():
         model.norm_visual_text.weight.add_(0.1)
@@ -73,7 +105,9 @@ def test_the_zero_norms_alone_wake_first_then_what_is_behind_them():
 def test_words_carry_the_whole_picture_and_see_it_without_any_region():
     model, one = make(SEEING), batch()
     lone = {**one, "real": torch.zeros(3, 3, dtype=torch.bool)}
-    assert not torch.allclose(model.words(lone), model.words({**lone, "pixels": -one["pixels"]}), atol=1e-3)
+    assert not torch.allclose(
+        model.words(lone), model.words({**lone, "pixels": -one["pixels"]}), atol=1e-3
+    )
     moved = {**lone, "boxes": one["boxes"][:, [2, 1, 0]]}
     assert torch.equal(model.words(lone)[:, :4], model.words(moved)[:, :4])
 
@@ -85,13 +119,17 @@ def test_permuted_regions_come_out_permuted_and_change_no_word():
     other = {**one, "boxes": one["boxes"][:, order], "real": one["real"][:, order]}
     torch.testing.assert_close(model.words(other), model.words(one), atol=1e-4, rtol=1e-4)
     kept = other["real"]
-    torch.testing.assert_close(model.regions(other)[kept], model.regions(one)[:, order][kept], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        model.regions(other)[kept], model.regions(one)[:, order][kept], atol=1e-4, rtol=1e-4
+    )
 
 
 def test_padding_among_words_and_regions_changes_nothing():
     model, one = make(SEEING), batch()
     longer = {**one, "ids": torch.cat([one["ids"], torch.zeros(3, 2, dtype=torch.long)], 1)}
-    torch.testing.assert_close(model.regions(longer)[one["real"]], model.regions(one)[one["real"]], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        model.regions(longer)[one["real"]], model.regions(one)[one["real"]], atol=1e-4, rtol=1e-4
+    )
     other = {**one, "boxes": one["boxes"].clone()}
     other["boxes"][-1, 1:] = torch.tensor([0.3, 0.3, 0.6, 0.6])
     torch.testing.assert_close(model.words(other), model.words(one), atol=1e-5, rtol=1e-5)
@@ -120,7 +158,12 @@ def test_a_hidden_region_is_gone_from_the_picture_itself():
 def test_painting_out_covers_the_box_and_little_else():
     pixels, box = torch.ones(1, 3, 16, 16), torch.tensor([[[0.26, 0.0, 0.74, 0.49]]])
     gone = paint_out(pixels, box, torch.tensor([[True]]))[0, 0] == 0
-    assert gone[:8, 4:12].all() and not gone[9:].any() and not gone[:, :3].any() and not gone[:, 13:].any()
+    assert (
+        gone[:8, 4:12].all()
+        and not gone[9:].any()
+        and not gone[:, :3].any()
+        and not gone[:, 13:].any()
+    )
     assert torch.equal(paint_out(pixels, box, torch.tensor([[False]])), pixels)
 
 
@@ -130,21 +173,34 @@ def test_losses_ask_at_masked_slots_alone_by_the_formula(monkeypatch):
     word[0, 2] = word[1, 4] = region[0, 1] = region[2, 0] = True
     choices = iter([word, region])
     monkeypatch.setattr(vlbert, "choose", lambda may, share: next(choices))
-    monkeypatch.setattr(vlbert, "mask_words", lambda ids, chosen, mask, vocabulary: ids.masked_fill(chosen, mask))
+    monkeypatch.setattr(
+        vlbert, "mask_words", lambda ids, chosen, mask, vocabulary: ids.masked_fill(chosen, mask)
+    )
     losses = model.losses(one)
     read = {**one, "ids": one["ids"].masked_fill(word, 9)}
-    said, named = (part.log_softmax(-1) for part in (model.words(read, region), model.regions(read, region)))
-    torch.testing.assert_close(losses["words"], -(said[0, 2, one["ids"][0, 2]] + said[1, 4, one["ids"][1, 4]]) / 2)
+    said, named = (
+        part.log_softmax(-1) for part in (model.words(read, region), model.regions(read, region))
+    )
+    torch.testing.assert_close(
+        losses["words"], -(said[0, 2, one["ids"][0, 2]] + said[1, 4, one["ids"][1, 4]]) / 2
+    )
     likeliest = one["classes"].argmax(-1)
-    torch.testing.assert_close(losses["regions"], -(named[0, 1, likeliest[0, 1]] + named[2, 0, likeliest[2, 0]]) / 2)
-    assert set(losses) == {"words", "regions"}  # no loss on whether picture and text belong together
+    torch.testing.assert_close(
+        losses["regions"], -(named[0, 1, likeliest[0, 1]] + named[2, 0, likeliest[2, 0]]) / 2
+    )
+    assert set(losses) == {
+        "words",
+        "regions",
+    }  # no loss on whether picture and text belong together
 
 
 def test_boxes_as_waves_tell_places_apart():
     found = waves(torch.tensor([[[0.0, 0.0, 0.5, 0.5], [0.01, 0.0, 0.5, 0.5]]]), 4)
     assert found.shape == (1, 2, 32) and found.abs().max() <= 1
     torch.testing.assert_close(found[0, 0, :8], torch.tensor([0.0] * 4 + [1.0] * 4))
-    assert (found[0, 0, :8] - found[0, 1, :8]).abs().max() > 0.3 and torch.equal(found[0, 0, 8:], found[0, 1, 8:])
+    assert (found[0, 0, :8] - found[0, 1, :8]).abs().max() > 0.3 and torch.equal(
+        found[0, 0, 8:], found[0, 1, 8:]
+    )
 
 
 def test_crops_are_what_is_in_the_boxes():
@@ -152,18 +208,27 @@ def test_crops_are_what_is_in_the_boxes():
     pixels[:, 0, :8, :8], pixels[:, 1, :8, 8:] = 1.0, 1.0  # red top left, green top right
     boxes = torch.tensor([[[0.0, 0.0, 0.5, 0.5], [0.5, 0.0, 1.0, 0.5], [0.0, 0.0, 1.0, 1.0]]])
     red, green, whole = crops(pixels, boxes, 4)[0]
-    assert red[0].min() > 0.85 and red[1].max() < 0.15 and green[1].min() > 0.85 and green[0].max() < 0.15
-    torch.testing.assert_close(whole[0], nn.functional.avg_pool2d(pixels, 4)[0, 0], atol=1e-5, rtol=0)
+    assert (
+        red[0].min() > 0.85
+        and red[1].max() < 0.15
+        and green[1].min() > 0.85
+        and green[0].max() < 0.15
+    )
+    torch.testing.assert_close(
+        whole[0], nn.functional.avg_pool2d(pixels, 4)[0, 0], atol=1e-5, rtol=0
+    )
 
 
 def test_it_learns_a_word_that_only_the_picture_tells():
     def made(indices):
         bright = torch.tensor(indices) % 2
-        return {"ids": torch.stack([torch.tensor([1, 20, 11 + b, 2]) for b in bright.tolist()]),
-                "pixels": (bright.float() - 0.5)[:, None, None, None].expand(-1, 3, 16, 16).clone(),
-                "real": torch.ones(len(bright), 1).bool(),
-                "boxes": torch.tensor([[[0.2, 0.2, 0.8, 0.8]]]).expand(len(bright), 1, 4),
-                "classes": nn.functional.one_hot(bright, 6)[:, None].float()}
+        return {
+            "ids": torch.stack([torch.tensor([1, 20, 11 + b, 2]) for b in bright.tolist()]),
+            "pixels": (bright.float() - 0.5)[:, None, None, None].expand(-1, 3, 16, 16).clone(),
+            "real": torch.ones(len(bright), 1).bool(),
+            "boxes": torch.tensor([[[0.2, 0.2, 0.8, 0.8]]]).expand(len(bright), 1, 4),
+            "classes": nn.functional.one_hot(bright, 6)[:, None].float(),
+        }
 
     torch.manual_seed(0)
     model = VLBERT(VLBERTConfig(**{**vars(CONFIG), "masked": 0.5}))
@@ -176,15 +241,24 @@ def test_it_learns_a_word_that_only_the_picture_tells():
 
 
 def test_other_sizes_than_berts_are_explained():
-    with pytest.raises(ValueError, match=r"this BERT has \(50, 32\) word embeddings, this model \(60, 32\)"):
+    with pytest.raises(
+        ValueError, match=r"this BERT has \(50, 32\) word embeddings, this model \(60, 32\)"
+    ):
         VLBERT(VLBERTConfig(**{**vars(CONFIG), "vocabulary": 60})).start_from(tiny_bert())
 
 
-@pytest.mark.parametrize("change, message", [
-    ({"boxes": torch.tensor([[[-0.1, 0.2, 0.6, 0.5]]]).expand(3, 3, 4)}, "region 0 of picture 0 lies outside the picture"),
-    ({"pixels": torch.full((3, 3, 16, 16), 200.0)}, "seem to be 0..255"),
-    ({"pixels": torch.zeros(3, 3, 8, 8)}, "pixels have shape"),
-    ({"ids": torch.ones(2, 5, dtype=torch.long)}, "2 texts for 3 pictures")])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (
+            {"boxes": torch.tensor([[[-0.1, 0.2, 0.6, 0.5]]]).expand(3, 3, 4)},
+            "region 0 of picture 0 lies outside the picture",
+        ),
+        ({"pixels": torch.full((3, 3, 16, 16), 200.0)}, "seem to be 0..255"),
+        ({"pixels": torch.zeros(3, 3, 8, 8)}, "pixels have shape"),
+        ({"ids": torch.ones(2, 5, dtype=torch.long)}, "2 texts for 3 pictures"),
+    ],
+)
 def test_bad_input_is_explained(change, message):
     with pytest.raises(ValueError, match=message):
         make(CONFIG)(batch() | change)

@@ -10,11 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vlmcourse.lab import tokens, world
-from vlmcourse.lab.world.captions import PROMPTS, short, synonyms, templated
-from vlmcourse.lab.world.noise import GENERIC, Noise, duplicated, generic
-from vlmcourse.lab.world.render import sprite
-from vlmcourse.lab.world.scenes import SPLITS, held_out
+from vlmcourse import world
+from vlmcourse.world import tokenizer
+from vlmcourse.world.captions import PROMPTS, short, synonyms, templated
+from vlmcourse.world.noise import GENERIC, Noise, duplicated, generic
+from vlmcourse.world.rendering import sprite
+from vlmcourse.world.scenes import SPLITS, held_out
 
 MANY = range(1500)
 
@@ -22,8 +23,10 @@ MANY = range(1500)
 @pytest.mark.parametrize("split", SPLITS)
 def test_the_same_scene_in_another_process(split):
     """Python's hash() differs from process to process; nothing here may depend on it."""
-    code = f"from vlmcourse.lab import world; print([world.sample({split!r}, i, 3) for i in range(20)])"
-    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    code = f"from vlmcourse import world; print([world.sample({split!r}, i, 3) for i in range(20)])"
+    other = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
     assert other.strip() == str([world.sample(split, index, 3) for index in range(20)])
 
 
@@ -46,17 +49,26 @@ def test_training_never_contains_a_held_out_composition_or_a_novel_noun():
             assert (scene.words[0], scene.background) not in seen_alone
         else:
             assert any(frozenset(pair) not in seen_pairs for pair in combinations(scene.words, 2))
-    assert all(world.novel_nouns() & set(scene.words) for scene in world.Pairs("novel").scenes(MANY))
+    assert all(
+        world.novel_nouns() & set(scene.words) for scene in world.Pairs("novel").scenes(MANY)
+    )
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.sampled_from([noun.word for noun in world.nouns()]), min_size=1, max_size=4, unique=True),
-       st.sampled_from(list(world.BACKGROUNDS)), st.randoms())
+@given(
+    st.lists(
+        st.sampled_from([noun.word for noun in world.nouns()]), min_size=1, max_size=4, unique=True
+    ),
+    st.sampled_from(list(world.BACKGROUNDS)),
+    st.randoms(),
+)
 def test_every_scene_belongs_to_one_split_whatever_the_order(words, background, random):
     shuffled = random.sample(words, len(words))
     assert world.split_of(tuple(words), background) == world.split_of(tuple(shuffled), background)
     if not world.novel_nouns() & set(words):
-        assert (world.split_of(tuple(words), background) == "test") == held_out(tuple(words), background)
+        assert (world.split_of(tuple(words), background) == "test") == held_out(
+            tuple(words), background
+        )
 
 
 def test_how_much_is_held_out():
@@ -69,15 +81,28 @@ def test_how_much_is_held_out():
 def test_words_name_one_noun_each():
     words = [word for noun in world.nouns() for word in (noun.word, *noun.synonyms)]
     assert len(words) == len(set(words))
-    assert all(getattr(noun, fact) for noun in world.nouns() for fact in ("category", "colour", "place", "purpose"))
+    assert all(
+        getattr(noun, fact)
+        for noun in world.nouns()
+        for fact in ("category", "colour", "place", "purpose")
+    )
 
 
 def test_all_artwork_is_there_and_different():
     pictures = [sprite(noun.emoji, 24) for noun in world.nouns()]
-    assert all((255 - clear).mean() > 15 for _, clear in pictures)  # ink, not an empty or missing glyph
-    flat = np.stack([np.concatenate([colour.ravel() / 65025, clear.ravel() / 255]) for colour, clear in pictures])
+    assert all(
+        (255 - clear).mean() > 15 for _, clear in pictures
+    )  # ink, not an empty or missing glyph
+    flat = np.stack(
+        [
+            np.concatenate([colour.ravel() / 65025, clear.ravel() / 255])
+            for colour, clear in pictures
+        ]
+    )
     distances = np.linalg.norm(flat[:, None] - flat[None], axis=-1) + 100 * np.eye(len(flat))
-    assert distances.min() > 5, [world.nouns()[i].word for i in np.unravel_index(distances.argmin(), distances.shape)]
+    assert distances.min() > 5, [
+        world.nouns()[i].word for i in np.unravel_index(distances.argmin(), distances.shape)
+    ]
 
 
 def test_things_stand_where_the_caption_says():
@@ -85,11 +110,19 @@ def test_things_stand_where_the_caption_says():
     checked = 0
     for index in range(200):
         scene, text = pairs.scene(index), pairs.text(index)
-        for word, before in ((" above ", lambda a, b: a.y < b.y), (" below ", lambda a, b: a.y > b.y),
-                             (" left of ", lambda a, b: a.x < b.x), (" right of ", lambda a, b: a.x > b.x)):
+        for word, before in (
+            (" above ", lambda a, b: a.y < b.y),
+            (" below ", lambda a, b: a.y > b.y),
+            (" left of ", lambda a, b: a.x < b.x),
+            (" right of ", lambda a, b: a.x > b.x),
+        ):
             if word in text:
-                first, second = sorted(scene.things, key=lambda thing: text.index(f" {thing.word}"
-                                                                                 if f" {thing.word}" in text else thing.word))
+                first, second = sorted(
+                    scene.things,
+                    key=lambda thing: text.index(
+                        f" {thing.word}" if f" {thing.word}" in text else thing.word
+                    ),
+                )
                 assert before(first, second), (text, scene)
                 checked += 1
     assert checked == 200
@@ -109,9 +142,15 @@ def test_everything_the_world_says_has_a_token():
     for caption in (world.captions.detailed, synonyms, short, *map(templated, PROMPTS)):
         for split in SPLITS:
             pairs = world.Pairs(split, caption=caption)
-            tokens.encode([pairs.text(index) for index in range(300)])
-    tokens.encode(GENERIC)
-    tokens.encode([getattr(noun, fact) for noun in world.nouns() for fact in ("category", "colour", "place", "purpose")])
+            tokenizer.encode([pairs.text(index) for index in range(300)])
+    tokenizer.encode(GENERIC)
+    tokenizer.encode(
+        [
+            getattr(noun, fact)
+            for noun in world.nouns()
+            for fact in ("category", "colour", "place", "purpose")
+        ]
+    )
 
 
 def test_a_picture_shows_its_things_and_clips_at_the_border():
@@ -121,7 +160,9 @@ def test_a_picture_shows_its_things_and_clips_at_the_border():
     red = image[12:20, 12:20].reshape(-1, 3).mean(0)
     assert red[0] > red[1] + 50 and red[0] > red[2] + 50
     corner = world.render(world.Scene((world.Thing("apple", 0.0, 1.0, 0.5),), "blue"), 64)
-    assert (corner[:40] == world.BACKGROUNDS["blue"]).all() and (corner[60:, :8] != world.BACKGROUNDS["blue"]).any()
+    assert (corner[:40] == world.BACKGROUNDS["blue"]).all() and (
+        corner[60:, :8] != world.BACKGROUNDS["blue"]
+    ).any()
 
 
 def test_no_background_is_a_fainter_other():
@@ -143,14 +184,18 @@ def test_pixels_go_there_and_back():
 def test_styles_change_what_they_say():
     images = world.Pairs("train").images(range(6))
     changed = {style: world.restyle(images, style) for style in world.STYLES}
-    assert all(image.shape == images.shape and image.dtype == np.uint8 for image in changed.values())
+    assert all(
+        image.shape == images.shape and image.dtype == np.uint8 for image in changed.values()
+    )
     assert np.array_equal(changed["as trained"], images)
     assert np.array_equal(world.restyle(changed["inverted"], "inverted"), images)
     assert (changed["grey"][..., 0] == changed["grey"][..., 2]).all()
     assert np.array_equal(np.rot90(changed["rotated"], -1, axes=(1, 2)), images)
     dark = changed["sketch"].max(-1) < 255
     assert 0.005 < dark.mean() < 0.3 and (images[dark].max(-1) < 120).all()
-    assert np.array_equal(changed["noise"], world.restyle(images, "noise")) and not np.array_equal(changed["noise"], images)
+    assert np.array_equal(changed["noise"], world.restyle(images, "noise")) and not np.array_equal(
+        changed["noise"], images
+    )
 
 
 def test_noise_comes_in_the_share_asked_for_and_its_truth_is_known():
@@ -171,16 +216,19 @@ def test_distinct_captions():
         world.Pairs("train", things=(1, 1), caption=templated("{}")).distinct(200)
 
 
-@pytest.mark.parametrize("make, words", [
-    (lambda: world.Thing("zebrafish", 0, 0, 1), ["zebrafish", "124"]),
-    (lambda: world.Thing("aple", 0, 0, 1), ["aple", "did you mean apple"]),
-    (lambda: world.Scene((), "mauve"), ["mauve", "purple"]),
-    (lambda: world.sample("validation", 0), ["validation", "train, test, novel"]),
-    (lambda: world.sample("train", 0, things=(0, 9)), ["0 to 9", "between 1 and 4"]),
-    (lambda: world.restyle(np.zeros((1, 8, 8, 3), np.uint8), "cubist"), ["cubist", "sketch"]),
-    (lambda: world.to_pixels(np.zeros((2, 8, 8, 3))), ["float64", "uint8"]),
-    (lambda: Noise(30), ["30", "between 0 and 1"]),
-])
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (lambda: world.Thing("zebrafish", 0, 0, 1), ["zebrafish", "124"]),
+        (lambda: world.Thing("aple", 0, 0, 1), ["aple", "did you mean apple"]),
+        (lambda: world.Scene((), "mauve"), ["mauve", "purple"]),
+        (lambda: world.sample("validation", 0), ["validation", "train, test, novel"]),
+        (lambda: world.sample("train", 0, things=(0, 9)), ["0 to 9", "between 1 and 4"]),
+        (lambda: world.restyle(np.zeros((1, 8, 8, 3), np.uint8), "cubist"), ["cubist", "sketch"]),
+        (lambda: world.to_pixels(np.zeros((2, 8, 8, 3))), ["float64", "uint8"]),
+        (lambda: Noise(30), ["30", "between 0 and 1"]),
+    ],
+)
 def test_messages_say_what_was_found_and_expected(make, words):
     with pytest.raises(ValueError) as error:
         make()

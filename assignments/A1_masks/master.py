@@ -21,8 +21,8 @@ import math
 
 import torch
 
+from vlmcourse import plots
 from vlmcourse.grading import check, look
-from vlmcourse.lab import draw
 
 _ = torch.manual_seed(0)
 
@@ -109,7 +109,7 @@ def multimodal_causal(queries, text):
 check("a1-levels-test", causal, prefix, unimodal, multimodal_causal)
 
 # %%
-look(lambda: draw.gallery({"causal": causal(6), "prefix": prefix(3, 6), "uni-modal": unimodal(3, 3),
+look(lambda: plots.gallery({"causal": causal(6), "prefix": prefix(3, 6), "uni-modal": unimodal(3, 3),
                            "multimodal causal": multimodal_causal(3, 3)}, columns=4))
 
 # %% [markdown]
@@ -181,7 +181,7 @@ check("a1-image-test", last_image)
 
 # %%
 page = ["look:", "<image>", "a", "cat", "<image>", "a", "dog"]
-look(lambda: draw.mask(last_image(torch.tensor([[word == "<image>" for word in page]]), 2, 2)[0], page,
+look(lambda: plots.mask(last_image(torch.tensor([[word == "<image>" for word in page]]), 2, 2)[0], page,
                        ["image 1", "image 1", "image 2", "image 2"], "who sees which image"))
 
 # %% [markdown]

@@ -12,7 +12,7 @@
 #
 # **How it works.** Each task has a card, an unfinished function, and a `check` that answers at once and names the likely mistake. Replace the two lines below `# YOUR CODE HERE`. Don't rename functions or delete cells; add as many as you like. Hints are folded: the first nudges, the second nearly tells.
 #
-# When you hand in, the same things are tested on fresh random inputs, and each line of a check counts by itself. Plain PyTorch, please: nothing from `vlmcourse.parts`, `vlmcourse.papers` or `vlmcourse.lab.evaluate` (a human looks).
+# When you hand in, the same things are tested on fresh random inputs, and each line of a check counts by itself. Plain PyTorch, please: nothing from `vlmcourse.parts`, `vlmcourse.papers` or `vlmcourse.evaluation` (a human looks).
 #
 # Axes: **B** batch, **T** text tokens, **N** images, **M** captions, **C** classes, **D**, **E** widths.
 
@@ -22,9 +22,9 @@ import math
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
+from vlmcourse import plots
 from vlmcourse.grading import check, look
 from vlmcourse.grading.runs import clip_run
-from vlmcourse.lab import draw
 
 _ = torch.manual_seed(0)
 
@@ -224,7 +224,7 @@ def contrast(image, text, scale, same):
 check("a2-same-test", targets, contrast)
 
 # %%
-look(lambda: draw.mask(targets(torch.tensor([0, 1, 0, 2, 1, 0])) > 0, title="who is right for whom"))
+look(lambda: plots.mask(targets(torch.tensor([0, 1, 0, 2, 1, 0])) > 0, title="who is right for whom"))
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>Compare <code>same</code> as a column with <code>same</code> as a row, and divide each row by its sum.</details>
@@ -274,7 +274,7 @@ runs = {name: clip_run(name) for name in ("healthy", "A", "B", "C", "D")}
 for name, run in runs.items():
     print(f"{name:8} loss {run['loss'][0]:6.3f} -> {run['loss'][-1]:6.3f}   scale {run['scale'][0]:8.3f} -> {run['scale'][-1]:8.3f}"
           f"   R@1: training pairs {run['R@1, training pairs']:.2f}, held-out pairs {run['R@1, held-out pairs']:.2f}")
-draw.show(draw.curves({name: {step: min(run["loss"][step], 8) for step in range(0, 200, 10)} for name, run in runs.items()},
+plots.show(plots.curves({name: {step: min(run["loss"][step], 8) for step in range(0, 200, 10)} for name, run in runs.items()},
                       "step", "loss (cut at 8)", chance=math.log(32)))
 
 # %% [markdown]

@@ -20,8 +20,8 @@
 import torch
 from torch.nn.functional import cross_entropy
 
+from vlmcourse import plots
 from vlmcourse.grading import check, look
-from vlmcourse.lab import draw
 
 _ = torch.manual_seed(0)
 
@@ -163,7 +163,7 @@ def pad_left(texts, pad):
 check("a3-pad-test", pad_left)
 
 # %%
-look(lambda: draw.mask(pad_left([[5, 6], [5, 6, 7, 8], [5, 6, 7]], 0)[1], title="real tokens"))
+look(lambda: plots.mask(pad_left([[5, 6], [5, 6, 7, 8], [5, 6, 7]], 0)[1], title="real tokens"))
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>Lists of Python can be added and repeated: <code>[pad] * 3 + text</code>.</details>

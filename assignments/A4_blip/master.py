@@ -20,8 +20,8 @@
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
+from vlmcourse import plots
 from vlmcourse.grading import check, look
-from vlmcourse.lab import draw
 
 _ = torch.manual_seed(0)
 
@@ -210,7 +210,7 @@ check("a4-masks-test", qformer_mask)
 
 # %%
 one = torch.tensor([[True, True, True, False]])
-look(lambda: draw.gallery({task: qformer_mask(task, 3, one)[0] for task in ("contrast", "match", "generate")}))
+look(lambda: plots.gallery({task: qformer_mask(task, 3, one)[0] for task in ("contrast", "match", "generate")}))
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>First one mask (length, length) per task, by levels or groups as in assignment 1; then hide columns, which differ from text to text.</details>

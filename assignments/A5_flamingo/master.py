@@ -22,8 +22,8 @@ import math
 import torch
 from torch.nn.functional import normalize
 
+from vlmcourse import plots
 from vlmcourse.grading import check, look
-from vlmcourse.lab import draw
 
 _ = torch.manual_seed(0)
 
@@ -254,7 +254,7 @@ page = ["look", "<image>", "a", "cat", "<image>", "a", "dog", "."]
 phi = torch.tensor([word == "<image>" for word in page]).long().cumsum(0)
 direct = phi[:, None] == torch.arange(1, 3)
 past = torch.ones(8, 8).tril().bool()
-look(lambda: draw.gallery({"sees directly": direct, "knows of after one layer": hears(direct, past, 1)}, columns=2))
+look(lambda: plots.gallery({"sees directly": direct, "knows of after one layer": hears(direct, past, 1)}, columns=2))
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>"There is an s to which t listens and which knows of n" is a sum over s: a matrix product, larger than zero.</details>

@@ -20,13 +20,13 @@ import time
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from vlmcourse.lab import draw, watch
-from vlmcourse.lab.train import Scale
+from teaching import attention
+from teaching.exercises import attempt, predict
+from vlmcourse import introspection, plots
 from vlmcourse.parts import masks
 from vlmcourse.parts.attention import Attention, attend
-from vlmcourse.play import exercises
-from vlmcourse.play.lesson import attempt, predict
-from vlmcourse.play.masks import mask_player
+from vlmcourse.training.scale import Scale
+from vlmcourse.widgets.mask_player import mask_player
 
 scale = Scale.named()
 _ = torch.manual_seed(0)
@@ -57,9 +57,7 @@ q, k, v = (torch.randn(2, 4, length, 16) for length in (5, 7, 7))
 by_hand = attention_by_hand(q, k, v)
 fused = scaled_dot_product_attention(q, k, v)
 assert torch.allclose(by_hand, fused, atol=1e-5)
-print(
-    "by hand and by PyTorch's fused kernel: the same", tuple(by_hand.shape)
-)  # NBVAL_CHECK_OUTPUT
+print("by hand and by PyTorch's fused kernel: the same", tuple(by_hand.shape))  # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
 # Why divide by $\sqrt{d}$? The score of two random vectors of width $d$ is a sum of $d$ random products, so it spreads like $\sqrt{d}$. Undivided, wide heads would start with one weight near 1 and all others near 0, and a softmax that is sure of itself passes hardly any gradient.
@@ -70,8 +68,8 @@ for width in spread:
     a, b = torch.randn(64, width), torch.randn(64, width)
     spread[width]["not divided"] = (a @ b.T).softmax(-1).amax(-1).mean().item()
     spread[width]["divided"] = (a @ b.T / math.sqrt(width)).softmax(-1).amax(-1).mean().item()
-draw.show(
-    draw.curves(
+plots.show(
+    plots.curves(
         {
             name: {width: values[name] for width, values in spread.items()}
             for name in ("divided", "not divided")
@@ -122,20 +120,17 @@ measured = {
     name: {length: cost(function, length) for length in lengths}
     for name, function in (("by hand", attention_by_hand), ("fused", attend))
 }
-draw.show(
-    draw.curves(
-        {
-            name: {n: found[0] for n, found in points.items()}
-            for name, points in measured.items()
-        },
+plots.show(
+    plots.curves(
+        {name: {n: found[0] for n, found in points.items()} for name, points in measured.items()},
         "length",
         "milliseconds",
         xlog=True,
         ylog=True,
     )
 )
-draw.show(
-    draw.curves(
+plots.show(
+    plots.curves(
         {
             name: {n: found[1] / 2**20 for n, found in points.items()}
             for name, points in measured.items()
@@ -162,11 +157,9 @@ print(
 layer = Attention(width=32, heads=4)
 words = "the dog that chased the cat sleeps".split()
 x = torch.randn(1, len(words), 32)
-heads = layer.weights(
-    x
-)  # (1, 4, 7, 7): recomputed to look at; the fused forward never stores them
+heads = layer.weights(x)  # (1, 4, 7, 7): recomputed to look at; the fused forward never stores them
 assert torch.allclose(heads.sum(-1), torch.ones(1, 4, 7), atol=1e-5)
-draw.show(draw.weights(heads[0], words, words))
+plots.show(plots.weights(heads[0], words, words))
 print(
     "untrained heads look everywhere, each differently:", tuple(heads.shape)
 )  # NBVAL_CHECK_OUTPUT
@@ -190,7 +183,7 @@ def causal_by_hand(length):
 
 assert torch.equal(causal_by_hand(6), masks.causal(6).dense()[0, 0])
 tokens = ["a", "cat", "on", "a", "blue", "mat"]
-draw.show(draw.mask(masks.causal(6), tokens, tokens, "causal: levels 0 1 2 3 4 5"))
+plots.show(plots.mask(masks.causal(6), tokens, tokens, "causal: levels 0 1 2 3 4 5"))
 
 # %% [markdown]
 # Try it yourself: pick a rule, type integers, see the mask. (Tab and arrow keys work. On a page without a kernel you see one still.)
@@ -215,7 +208,7 @@ mask_player()
 
 # %%
 gallery = masks.gallery()
-draw.show(draw.gallery(gallery))
+plots.show(plots.gallery(gallery))
 
 # %%
 predict(
@@ -232,9 +225,7 @@ predict(
 )
 
 # %%
-same = torch.equal(
-    gallery["prefix LM"].dense(), gallery["BLIP-2 ITG: multimodal causal"].dense()
-)
+same = torch.equal(gallery["prefix LM"].dense(), gallery["BLIP-2 ITG: multimodal causal"].dense())
 print("prefix LM == BLIP-2's image-grounded generation:", same)  # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
@@ -245,15 +236,11 @@ document = torch.tensor([1, 1, 1, 2, 2, 2, 2])
 packed = masks.groups(document) & masks.causal(7)
 assert torch.equal(packed.dense(), masks.packed(document).dense())
 lengths_of_texts = torch.tensor([5, 3])
-real = (
-    torch.arange(5)[None, :] < lengths_of_texts[:, None]
-)  # (B, K): True where a token is real
+real = torch.arange(5)[None, :] < lengths_of_texts[:, None]  # (B, K): True where a token is real
 batch = masks.causal(5) & masks.keys(real)
-print(
-    "packed:", packed.name, "| batch of two:", tuple(batch.dense().shape)
-)  # NBVAL_CHECK_OUTPUT
-draw.show(
-    draw.gallery(
+print("packed:", packed.name, "| batch of two:", tuple(batch.dense().shape))  # NBVAL_CHECK_OUTPUT
+plots.show(
+    plots.gallery(
         {
             "packed documents": packed,
             "text 1: 5 words": batch.dense()[0],
@@ -299,7 +286,7 @@ print(
 for name, mask in gallery.items():
     layer = Attention(16, heads=2)
     queries, context = torch.randn(1, mask.queries, 16), torch.randn(1, mask.keys, 16)
-    moved = watch.influence(lambda keys: layer(queries, keys, mask.dense()), context) > 0
+    moved = introspection.influence(lambda keys: layer(queries, keys, mask.dense()), context) > 0
     assert torch.equal(moved, mask.dense()[0, 0]), name
 print("declared == measured for all", len(gallery))  # NBVAL_CHECK_OUTPUT
 
@@ -310,18 +297,16 @@ print("declared == measured for all", len(gallery))  # NBVAL_CHECK_OUTPUT
 from vlmcourse.parts.layers import Transformer
 
 position = torch.arange(7)
-window = masks.levels(position) & ~masks.levels(
-    position - 2, position
-)  # myself and one step back
+window = masks.levels(position) & ~masks.levels(position - 2, position)  # myself and one step back
 x = torch.randn(1, 7, 16)
 reach = {
-    f"{depth} layer{'s' * (depth > 1)}": watch.influence(
+    f"{depth} layer{'s' * (depth > 1)}": introspection.influence(
         lambda y: Transformer(depth, 16, 2)(y, window.dense()), x
     )
     > 0
     for depth in (1, 2, 4)
 }
-draw.show(draw.gallery(reach))
+plots.show(plots.gallery(reach))
 
 # %% [markdown]
 # ## 7. One token at a time: the cache
@@ -345,7 +330,9 @@ print("cached == uncached:", True)  # NBVAL_CHECK_OUTPUT
 # A tiny task that is impossible without looking: a sequence of (name, colour) pairs, then one name; say its colour. Names and colours are drawn anew each time, so nothing can be learnt by heart. The control removes what is needed: **blind**, the mask hides the pairs from the question.
 
 # %%
-from vlmcourse.lab.train import Batches, Optimisation, fit
+from vlmcourse.training.batches import Batches
+from vlmcourse.training.fit import fit
+from vlmcourse.training.optimisation import Optimisation
 
 NAMES, COLOURS, PAIRS = 12, 6, 3 if scale.name == "smoke" else 4
 
@@ -383,9 +370,7 @@ class Lookup(torch.nn.Module):
         return self.out(self.blocks(self.words(ids) + self.positions, self.mask)[:, -1])
 
     def losses(self, batch):
-        return {
-            "colour": torch.nn.functional.cross_entropy(self(batch["ids"]), batch["answers"])
-        }
+        return {"colour": torch.nn.functional.cross_entropy(self(batch["ids"]), batch["answers"])}
 
 
 length = 2 * PAIRS + 1
@@ -393,7 +378,7 @@ seeing = Lookup(masks.causal(length))
 blind = Lookup(
     masks.groups(torch.tensor([0] * (length - 1) + [1]))
 )  # the question sees only itself
-live = draw.Live(chance=math.log(PAIRS), chance_name=f"guessing among {PAIRS}")
+live = plots.Live(chance=math.log(PAIRS), chance_name=f"guessing among {PAIRS}")
 for step in fit(
     seeing,
     Batches(lookup_batch, 64),
@@ -417,7 +402,7 @@ with torch.no_grad():
         name: (model(test["ids"]).argmax(-1) == test["answers"]).float().mean().item()
         for name, model in (("seeing", seeing), ("blind", blind))
     }
-draw.show(draw.bars({"right colour, unseen sequences": right}, "accuracy", chance=1 / COLOURS))
+plots.show(plots.bars({"right colour, unseen sequences": right}, "accuracy", chance=1 / COLOURS))
 print({name: round(value, 2) for name, value in right.items()})
 
 # %% [markdown]
@@ -428,9 +413,9 @@ ids = test["ids"][:1]
 names = [
     f"name {token}" if token < NAMES else f"colour {token - NAMES}" for token in ids[0].tolist()
 ]
-found = watch.weights(seeing, lambda: seeing(ids))
-draw.show(
-    draw.weights(found["blocks.blocks.1.attention"][0][:, -1:], ["asked: " + names[-1]], names)
+found = introspection.weights(seeing, lambda: seeing(ids))
+plots.show(
+    plots.weights(found["blocks.blocks.1.attention"][0][:, -1:], ["asked: " + names[-1]], names)
 )
 
 # %% [markdown]
@@ -450,7 +435,7 @@ def my_prefix(seen: int, length: int) -> torch.Tensor:
     )
 
 
-attempt(exercises.prefix, my_prefix)
+attempt(attention.prefix, my_prefix)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>Who shares a level sees each other. Which level do the first <code>seen</code> positions share?</details>
@@ -469,7 +454,7 @@ attempt(exercises.prefix, my_prefix)
 # The picture that the right answer gives, for seen = 3, length = 7:
 
 # %%
-draw.show(draw.mask(masks.prefix(3, 7), title="prefix: levels 0 0 0 1 2 3 4"))
+plots.show(plots.mask(masks.prefix(3, 7), title="prefix: levels 0 0 0 1 2 3 4"))
 
 # %% [markdown]
 # ## Exercise 2 · Flamingo's mask
@@ -489,7 +474,7 @@ def my_last_image(is_tag: torch.Tensor, image_of_key: torch.Tensor) -> torch.Ten
     )
 
 
-attempt(exercises.last_image, my_last_image)
+attempt(attention.last_image, my_last_image)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>The paper calls it φ: the number of image tags up to and including each token. A running count is a cumulative sum.</details>
@@ -509,8 +494,8 @@ attempt(exercises.last_image, my_last_image)
 # %%
 page = ["look", "<image>", "a", "cat", "<image>", "a", "dog"]
 phi = masks.phi(torch.tensor([word == "<image>" for word in page]))
-draw.show(
-    draw.mask(
+plots.show(
+    plots.mask(
         masks.last_image(phi, torch.tensor([1, 1, 2, 2])),
         [f"{word}  φ={n}" for word, n in zip(page, phi.tolist())],
         ["image 1", "image 1", "image 2", "image 2"],
@@ -527,30 +512,26 @@ draw.show(
 # %%
 def broken_attend(q, k, v, may_look):
     scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
-    scores = scores + torch.zeros_like(scores).masked_fill(
-        ~may_look, torch.finfo(scores.dtype).min
-    )
+    scores = scores + torch.zeros_like(scores).masked_fill(~may_look, torch.finfo(scores.dtype).min)
     return scores.softmax(-1) @ v
 
 
 declared = masks.last_image(phi, torch.tensor([1, 1, 2, 2]))
 queries, context = torch.randn(1, 1, 7, 8), torch.randn(1, 4, 8)
 measured = (
-    watch.influence(
-        lambda keys: broken_attend(queries, keys[:, None], keys[:, None], declared.dense())[
-            :, 0
-        ],
+    introspection.influence(
+        lambda keys: broken_attend(queries, keys[:, None], keys[:, None], declared.dense())[:, 0],
         context,
     )
     > 0
 )
-draw.show(draw.compare(measured, declared, ("measured", "declared")))
+plots.show(plots.compare(measured, declared, ("measured", "declared")))
 
 # %% [markdown]
 # Your diagnosis: **a** the scores are not scaled; **b** softmax gave NaN; **c** a row with nothing to look at looks at everything; **d** the polarity of the mask is flipped.
 
 # %%
-attempt(exercises.leak, "a")
+attempt(attention.leak, "a")
 
 # %% [markdown]
 # <details><summary>What to do about it</summary>

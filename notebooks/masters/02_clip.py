@@ -8,7 +8,7 @@
 # | You need | lesson 01 (attention, the causal mask); softmax and cross-entropy |
 # | Time | about 90 minutes to work through; running all cells takes about 7 minutes on 2 slow cores, most of it training CLIP once, 2 GB of memory |
 # | Paper | Radford et al. 2021, *Learning Transferable Visual Models From Natural Language Supervision*, [arXiv 2103.00020](https://arxiv.org/abs/2103.00020) |
-# | Course code | `vlmcourse/papers/clip.py`, `vlmcourse/parts/objectives.py`, `vlmcourse/parts/vision.py` |
+# | Course code | `vlmcourse/papers/clip.py`, `vlmcourse/parts/losses.py`, `vlmcourse/parts/vision.py` |
 #
 # Letters for axes: **B** batch, **T** text tokens, **P** patches, **D** width of a tower, **E** width of the joint space, **C** classes.
 
@@ -21,15 +21,18 @@ import torch
 from IPython.display import Markdown
 from torch.nn.functional import cross_entropy, normalize
 
-from vlmcourse import recipes
-from vlmcourse.lab import draw, evaluate, tokens, watch, world
-from vlmcourse.lab.train import Batches, Optimisation, Scale, fit
-from vlmcourse.parts.objectives import contrast
+from teaching import clip as checks
+from teaching.exercises import attempt, predict
+from vlmcourse import evaluation, introspection, plots, recipes, world
+from vlmcourse.parts.losses import contrast
 from vlmcourse.parts.vision import Patches
-from vlmcourse.play import exercises
-from vlmcourse.play.lesson import attempt, predict
-from vlmcourse.play.temperature import temperature_player
-from vlmcourse.play.zero_shot import zero_shot_player
+from vlmcourse.training.batches import Batches
+from vlmcourse.training.fit import fit
+from vlmcourse.training.optimisation import Optimisation
+from vlmcourse.training.scale import Scale
+from vlmcourse.widgets.temperature_player import temperature_player
+from vlmcourse.widgets.zero_shot_player import zero_shot_player
+from vlmcourse.world import tokenizer
 
 scale = Scale.named()
 size = scale.image_size
@@ -49,8 +52,8 @@ _ = torch.manual_seed(0)
 # %%
 train_pairs = recipes.training_pairs(scale)
 first = range(6)
-draw.show(
-    draw.pictures(train_pairs.images(first), [train_pairs.text(index) for index in first]),
+plots.show(
+    plots.pictures(train_pairs.images(first), [train_pairs.text(index) for index in first]),
     credit=world.ATTRIBUTION,
 )
 
@@ -67,18 +70,14 @@ def patches_by_hand(pixels, matrix, p):
     vectors = []
     for top in range(0, S, p):
         for left in range(0, S, p):
-            square = pixels[:, :, top : top + p, left : left + p].reshape(
-                B, -1
-            )  # (B, 3 * p * p)
+            square = pixels[:, :, top : top + p, left : left + p].reshape(B, -1)  # (B, 3 * p * p)
             vectors.append(square @ matrix.T)
     return torch.stack(vectors, dim=1)
 
 
 pixels = world.to_pixels(train_pairs.images(range(4)))
 layer = Patches(patch=16, width=32)
-assert torch.allclose(
-    patches_by_hand(pixels, layer.project.weight, 16), layer(pixels), atol=1e-5
-)
+assert torch.allclose(patches_by_hand(pixels, layer.project.weight, 16), layer(pixels), atol=1e-5)
 print("patches by hand == vlmcourse.parts.vision.Patches")  # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
@@ -87,7 +86,7 @@ print("patches by hand == vlmcourse.parts.vision.Patches")  # NBVAL_CHECK_OUTPUT
 # %%
 model = recipes.new_clip(recipes.clip_config(scale)).eval()
 texts = ["a cat on blue", "a picture of a dog left of an apple on green"]
-ids = tokens.encode(texts)
+ids = tokenizer.encode(texts)
 print(ids.tolist())
 
 
@@ -96,13 +95,13 @@ def text_vectors_by_hand(tower, ids):
     x = tower.tokens(ids) + tower.positions[: ids.shape[1]]  # (B, T, D)
     may_look = torch.ones(ids.shape[1], ids.shape[1]).tril().bool()[None, None]
     x = tower.norm_out(tower.transformer(x, may_look))
-    return torch.stack([states[row.tolist().index(tokens.EOS)] for states, row in zip(x, ids)])
+    return torch.stack([states[row.tolist().index(tokenizer.EOS)] for states, row in zip(x, ids)])
 
 
 with torch.no_grad():
     assert torch.allclose(text_vectors_by_hand(model.text, ids), model.text(ids), atol=1e-5)
     after, before = ids.clone(), ids.clone()
-    after[0, ids[0].tolist().index(tokens.EOS) + 1 :] = 20  # nonsense where the padding was
+    after[0, ids[0].tolist().index(tokenizer.EOS) + 1 :] = 20  # nonsense where the padding was
     before[0, 2] = 20  # another word in the place of 'cat'
     same_after = torch.allclose(model.text(after)[0], model.text(ids)[0], atol=1e-6)
     same_before = torch.allclose(model.text(before)[0], model.text(ids)[0], atol=1e-6)
@@ -126,8 +125,8 @@ def cosines(model):
         return model.encode_image(six["pixels"]) @ model.encode_text(six["ids"]).T
 
 
-draw.show(
-    draw.similarity(held_out.images(chosen), six["text"], cosines(model)),
+plots.show(
+    plots.similarity(held_out.images(chosen), six["text"], cosines(model)),
     credit=world.ATTRIBUTION,
 )
 
@@ -145,7 +144,7 @@ def one_direction(image, text, scale):
 image, text = (normalize(torch.randn(8, 16), dim=-1) for _ in range(2))
 by_hand = (one_direction(image, text, 14.3) + one_direction(text, image, 14.3)) / 2
 assert torch.allclose(by_hand, contrast(image, text, 14.3), atol=1e-5)
-print("both directions by hand == vlmcourse.parts.objectives.contrast")  # NBVAL_CHECK_OUTPUT
+print("both directions by hand == vlmcourse.parts.losses.contrast")  # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
 # > **A trap in the lecture's pseudo-code.** `loss_i = cross_entropy(logits, labels, axis=0)`: with logits of shape [images, texts], axis 0 normalises over *images*, so `loss_i` is the text-to-image direction. Harmless, since both are averaged; confusing, if you debug one of them.
@@ -201,7 +200,9 @@ for name, numbering in (("counted as wrong", None), ("counted as right", numbers
     loss = contrast(pictures, worded, 10.0, numbering)
     (gradient,) = torch.autograd.grad(loss, pictures)
     step = -(gradient[0] @ to_the_other).item()
-    print(f"other wording {name}: picture 0 moves {'towards' if step > 0 else 'away from'} it")  # NBVAL_CHECK_OUTPUT
+    print(
+        f"other wording {name}: picture 0 moves {'towards' if step > 0 else 'away from'} it"
+    )  # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
 # ## 4. Train it
@@ -210,7 +211,7 @@ for name, numbering in (("counted as wrong", None), ("counted as right", numbers
 
 # %%
 trained = recipes.clip(
-    scale, watch=draw.Live(chance=math.log(scale.batch), chance_name="knows nothing: ln B")
+    scale, watch=plots.Live(chance=math.log(scale.batch), chance_name="knows nothing: ln B")
 )
 model = trained.model
 print(
@@ -222,8 +223,8 @@ print(
 # The same six pairs as before. None of these compositions was ever trained on:
 
 # %%
-draw.show(
-    draw.similarity(held_out.images(chosen), six["text"], cosines(model)),
+plots.show(
+    plots.similarity(held_out.images(chosen), six["text"], cosines(model)),
     credit=world.ATTRIBUTION,
 )
 
@@ -243,8 +244,8 @@ predict(
 
 # %%
 report = recipes.clip_report(model)
-draw.show(
-    draw.bars(
+plots.show(
+    plots.bars(
         {
             "retrieval\nimage to text R@1": {
                 "CLIP": report["image to text R@1"],
@@ -268,12 +269,12 @@ print({name: round(value, 3) for name, value in report.items()})
 # One run is an anecdote. Three runs, other seeds, the same data sizes (made by `python -m benchmarks.twins_clip`, on the machine named in the file):
 
 # %%
-kept = evaluate.results("twins_clip")
+kept = evaluation.load_results("twins_clip")
 (twin,) = kept["rows"]
 
 
 def as_spread(found):
-    return evaluate.spread(found["values"])
+    return evaluation.spread(found["values"])
 
 
 for name in ("image to text R@1", "text to image R@1", "zero-shot nouns"):
@@ -286,12 +287,12 @@ for name in ("image to text R@1", "text to image R@1", "zero-shot nouns"):
 novel_words = sorted(world.novel_nouns())
 novel = world.Pairs("novel", size, things=(1, 1))
 labels = torch.tensor([novel_words.index(scene.words[0]) for scene in novel.scenes(range(256))])
-classes = evaluate.class_embeddings(
-    model, [world.article(word) for word in novel_words], world.captions.PROMPTS, tokens.encode
+classes = evaluation.class_embeddings(
+    model, [world.article(word) for word in novel_words], world.captions.PROMPTS, tokenizer.encode
 )
 with torch.no_grad():
     images_of_novel = model.encode_image(world.to_pixels(novel.images(range(256))))
-never_seen = evaluate.accuracy(evaluate.zero_shot(images_of_novel, classes), labels)
+never_seen = evaluation.accuracy(evaluation.zero_shot(images_of_novel, classes), labels)
 print(
     f"zero-shot accuracy on {len(novel_words)} nouns that no caption ever named: {never_seen:.3f}; "
     f"chance {1 / len(novel_words):.3f}"
@@ -312,12 +313,9 @@ zero_shot_player(model, players_pictures, shown_first)
 # **Wording matters**: a prompt is as good as its likeness to training captions. ("There is a cat" and "this is a cat" never occur in ours.) The paper found that "A photo of a {label}." beats the bare label, and that averaging 80 wordings **in embedding space** (normalise, average, normalise) gains more still. Ours, three seeds:
 
 # %%
-draw.show(
-    draw.bars(
-        {
-            name: {"zero-shot accuracy": as_spread(found)}
-            for name, found in twin["prompts"].items()
-        },
+plots.show(
+    plots.bars(
+        {name: {"zero-shot accuracy": as_spread(found)} for name, found in twin["prompts"].items()},
         "zero-shot accuracy",
         chance=1 / len(world.known_nouns()),
         sideways=True,
@@ -351,10 +349,10 @@ allowed = torch.tensor([word not in left_out for word in known])
 cosine = images @ everything.T
 without = cosine.masked_fill(~allowed, -math.inf).argmax(1)
 shown = torch.tensor([known[label] in left_out for label in labels.tolist()])
-draw.show(draw.confusion(evaluate.confusion(without[shown], labels[shown], len(known)), known))
+plots.show(plots.confusion(evaluation.confusion(without[shown], labels[shown], len(known)), known))
 full = cosine.argmax(1)
 print(
-    f"all classes: {evaluate.accuracy(full, labels):.3f} right. "
+    f"all classes: {evaluation.accuracy(full, labels):.3f} right. "
     f"Of the {int(shown.sum())} pictures whose class was left out, 0 can be right; "
     f"of the others, {int(((without != full) & ~shown).sum())} got another answer than before."
 )
@@ -368,8 +366,8 @@ print(
 
 # %%
 found = {name: as_spread(value) for name, value in twin["probes"].items()}
-draw.show(
-    draw.curves(
+plots.show(
+    plots.curves(
         {
             "k-shot linear probe": {
                 int(name.split("-")[0]): value
@@ -399,7 +397,7 @@ print({name: str(value) for name, value in found.items()})
 families = {}
 for row in twin["scaling"]:
     families.setdefault(row["family"], {})[row["parameters"]] = as_spread(row["mean R@1"])
-draw.show(draw.curves(families, "parameters of the image tower", "mean R@1", xlog=True))
+plots.show(plots.curves(families, "parameters of the image tower", "mean R@1", xlog=True))
 
 # %% [markdown]
 # ## 9. Noisy pairs
@@ -407,8 +405,8 @@ draw.show(draw.curves(families, "parameters of the image tower", "mean R@1", xlo
 # Web captions are often wrong, say nothing, or are copied a thousand times. Same steps, some pairs spoilt:
 
 # %%
-draw.show(
-    draw.bars(
+plots.show(
+    plots.bars(
         {row["pairs"]: {"mean R@1": as_spread(row["mean R@1"])} for row in twin["noise"]},
         "mean R@1",
         sideways=True,
@@ -423,7 +421,7 @@ noise = world.noise.Noise(0.4)
 dirty = recipes.training_pairs(scale, seed=7, noise=noise)
 count = 96 if scale.name == "smoke" else 1024
 agreement = (lambda embedded: (embedded[0] * embedded[1]).sum(-1))(
-    evaluate.embed(model, dirty, range(count))
+    evaluation.embed(model, dirty, range(count))
 )
 good = torch.tensor([not noise.hits(index, dirty.seed) for index in range(count)])
 order = agreement.argsort(descending=True)
@@ -434,8 +432,8 @@ for share in (0.2, 0.4, 0.6, 0.8, 1.0):
         taken.float().mean().item(),
         taken.sum().item() / good.sum().item(),
     )
-draw.show(
-    draw.curves(
+plots.show(
+    plots.curves(
         {
             "precision: kept pairs that are right": precision,
             "recall: right pairs that are kept": recall,
@@ -465,12 +463,12 @@ predict(
 # %%
 styles = list(world.STYLES)
 one = players_pictures[:1]
-draw.show(
-    draw.pictures(np.concatenate([world.restyle(one, style) for style in styles]), styles),
+plots.show(
+    plots.pictures(np.concatenate([world.restyle(one, style) for style in styles]), styles),
     credit=world.ATTRIBUTION,
 )
-draw.show(
-    draw.bars(
+plots.show(
+    plots.bars(
         {
             style: {
                 who: as_spread(twin["shift"][f"{who}, {style}"])
@@ -500,30 +498,30 @@ for name, value in twin["overlap"].items():
 # %%
 index = next(i for i in held_out.distinct(64) if len(held_out.scene(i).words) == 3)
 scene, picture = held_out.scene(index), held_out.images([index])
-looked = watch.weights(model, lambda: model.encode_image(world.to_pixels(picture)))
+looked = introspection.weights(model, lambda: model.encode_image(world.to_pixels(picture)))
 last = [name for name in looked if name.startswith("vision")][-1]
 maps = {"class token's attention, last layer": looked[last][0, :, 0, 1:].mean(0)}
 for word in scene.words:
     with torch.no_grad():
-        target = model.encode_text(tokens.encode([f"a picture of {world.article(word)}"]))[0]
-    fall = watch.occlusion(
+        target = model.encode_text(tokenizer.encode([f"a picture of {world.article(word)}"]))[0]
+    fall = introspection.occlusion(
         lambda x: model.encode_image(x) @ target,
         world.to_pixels(picture)[0],
         size // 4,
         size // 8,
     )
     maps[f"covering hurts '{word}'"] = fall.clamp(min=0)
-draw.show(draw.attention_over_image(picture[0], maps), credit=world.ATTRIBUTION)
+plots.show(plots.attention_over_image(picture[0], maps), credit=world.ATTRIBUTION)
 print(held_out.text(index))
 
 # %% [markdown]
 # **Two clouds, not one.** In the joint space pictures and texts keep apart: the *modality gap*. That is why even a right pair's cosine is far from 1, and why only comparisons within one picture's row mean anything.
 
 # %%
-images, texts = evaluate.embed(
+images, texts = evaluation.embed(
     model, held_out, held_out.distinct(200 if scale.name != "smoke" else 40)
 )
-draw.show(draw.embeddings(images, texts))
+plots.show(plots.embeddings(images, texts))
 together = (images * texts).sum(-1).mean().item()
 apart = ((images @ texts.T).sum() - (images * texts).sum()).item() / (
     len(images) * (len(images) - 1)
@@ -537,10 +535,7 @@ print(f"mean cosine of right pairs {together:.2f}, of wrong pairs {apart:.2f}")
 row = cosines(model)[0]
 temperature_player(
     row,
-    [
-        f"{'right' if number == 0 else 'wrong'}: {text}"
-        for number, text in enumerate(six["text"])
-    ],
+    [f"{'right' if number == 0 else 'wrong'}: {text}" for number, text in enumerate(six["text"])],
     model.log_scale.exp().item(),
 )
 
@@ -548,8 +543,8 @@ temperature_player(
 sweep = {}
 for value in (1, 2, 5, 10, 14.3, 20, 30, 50, 70, 100):
     sweep[value] = contrast(images, texts, float(value)).item()
-draw.show(
-    draw.curves(
+plots.show(
+    plots.curves(
         {"loss on held-out pairs": sweep},
         "scale",
         "loss",
@@ -571,8 +566,8 @@ similarity = texts @ images.T
 rank = (similarity > similarity.diagonal()[:, None]).sum(1)
 rows = list(dict.fromkeys([0, 1, 2, *rank.argsort(descending=True)[:3].tolist()]))
 indices = held_out.distinct(number)
-draw.show(
-    draw.matches(
+plots.show(
+    plots.matches(
         [held_out.text(indices[row]) for row in rows],
         held_out.images(indices),
         similarity[rows],
@@ -587,8 +582,8 @@ draw.show(
 # %%
 _, single_pixels, single_labels = recipes.singles(size)
 with torch.no_grad():
-    guessed = evaluate.zero_shot(model.encode_image(single_pixels), everything)
-draw.show(draw.confusion(evaluate.confusion(guessed, single_labels, len(known)), known))
+    guessed = evaluation.zero_shot(model.encode_image(single_pixels), everything)
+plots.show(plots.confusion(evaluation.confusion(guessed, single_labels, len(known)), known))
 
 # %% [markdown]
 # ## Exercise 1 · The symmetric loss
@@ -607,7 +602,7 @@ def my_loss(image: torch.Tensor, text: torch.Tensor, log_scale: torch.Tensor) ->
     )
 
 
-attempt(exercises.symmetric_loss, my_loss)
+attempt(checks.symmetric_loss, my_loss)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>Four steps: unit vectors, table of cosines, scale, two cross-entropies with labels 0, 1, 2, ...</details>
@@ -628,12 +623,11 @@ attempt(exercises.symmetric_loss, my_loss)
 
 # %%
 wrong_order = texts.roll(1, 0)
-draw.show(
-    draw.curves(
+plots.show(
+    plots.curves(
         {
             name: {
-                value: contrast(images, given, float(value)).item()
-                for value in (1, 3, 10, 30, 100)
+                value: contrast(images, given, float(value)).item() for value in (1, 3, 10, 30, 100)
             }
             for name, given in (("right pairs", texts), ("wrong pairs", wrong_order))
         },
@@ -656,12 +650,10 @@ draw.show(
 
 # %%
 def my_ensemble(embeddings: torch.Tensor) -> torch.Tensor:
-    raise NotImplementedError(
-        "return (classes, E): normalise, average over templates, normalise."
-    )
+    raise NotImplementedError("return (classes, E): normalise, average over templates, normalise.")
 
 
-attempt(exercises.ensemble, my_ensemble)
+attempt(checks.ensemble, my_ensemble)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>A long vector in an average outvotes short ones. When is that decided?</details>
@@ -682,15 +674,15 @@ with torch.no_grad():
     worded = torch.stack(
         [
             model.encode_text(
-                tokens.encode([template.format(world.article(word)) for word in known[:6]])
+                tokenizer.encode([template.format(world.article(word)) for word in known[:6]])
             )
             for template in world.captions.PROMPTS
         ]
     )  # (templates, C, E)
 mean = normalize(worded.mean(0), dim=-1)
 agreement = (worded * mean).sum(-1).mean(1)
-draw.show(
-    draw.bars(
+plots.show(
+    plots.bars(
         {
             template: {"cosine with the ensemble": value.item()}
             for template, value in zip(world.captions.PROMPTS, agreement)
@@ -742,13 +734,13 @@ for name, make, batch_size, read in (
     if read:
         patient.text.end_positions = read
     curves[name] = list(fit(patient, Batches(make, batch_size), steps, Optimisation(2e-3)))
-draw.show(draw.loss(curves, chance=math.log(32), chance_name="ln 32"))
+plots.show(plots.loss(curves, chance=math.log(32), chance_name="ln 32"))
 
 # %% [markdown]
 # Your diagnosis, in place of each `None`:
 
 # %%
-attempt(exercises.diagnosis, {"A": None, "B": None, "C": None})
+attempt(checks.diagnosis, {"A": None, "B": None, "C": None})
 
 # %% [markdown]
 # <details><summary>Solution</summary>
@@ -759,9 +751,7 @@ attempt(exercises.diagnosis, {"A": None, "B": None, "C": None})
 # > **Small batches are not averages of large ones.** Accumulating gradients over two half-batches is *not* the same as one batch: each half has half the negatives. That is why CLIP needs 32,768 pairs at once, and `contrast` gathers them from all processes.
 
 # %%
-halves = (
-    contrast(images[:20], texts[:20], 14.3) + contrast(images[20:40], texts[20:40], 14.3)
-) / 2
+halves = (contrast(images[:20], texts[:20], 14.3) + contrast(images[20:40], texts[20:40], 14.3)) / 2
 print(f"two halves {halves:.3f}, one batch {contrast(images[:40], texts[:40], 14.3):.3f}")
 
 # %% [markdown]
@@ -784,9 +774,7 @@ shots = {
     for name, value in probe.items()
     if name.endswith("-shot probe")
 }
-worth = next(
-    (k for k, value in sorted(shots.items()) if value >= mean(probe["zero-shot"])), None
-)
+worth = next((k for k, value in sorted(shots.items()) if value >= mean(probe["zero-shot"])), None)
 shifted = [style for style in styles if style != "as trained"]
 loss_of = {
     who: 1

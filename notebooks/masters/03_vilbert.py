@@ -8,7 +8,7 @@
 # | You need | lessons 01 (attention, padding masks) and 02 (what a caption is worth; blind controls) |
 # | Time | about 75 minutes to work through; running all cells takes about 4 minutes on 2 cores the first time, 1 when the model is in the cache; 1 GB of memory |
 # | Papers | *ViLBERT*, Lu et al. 2019, [arXiv 1908.02265](https://arxiv.org/abs/1908.02265); *VL-BERT*, Su et al. 2020, [arXiv 1908.08530](https://arxiv.org/abs/1908.08530); both stand on *BERT*, Devlin et al. 2019, [arXiv 1810.04805](https://arxiv.org/abs/1810.04805) |
-# | Course code | `vlmcourse/papers/vilbert.py`, `papers/vlbert.py`, `parts/bert.py`, `lab/world/regions.py` |
+# | Course code | `vlmcourse/papers/vilbert.py`, `papers/vlbert.py`, `parts/bert.py`, `world/regions.py` |
 #
 # Letters for axes: **B** batch, **T** words of a text, **R** regions of a picture, **D** width, **F** numbers that describe a region, **C** classes, **V** vocabulary.
 
@@ -17,16 +17,18 @@ import torch
 from IPython.display import Markdown
 from torch.nn.functional import kl_div, layer_norm, softmax
 
-from vlmcourse import recipes
-from vlmcourse.lab import draw, evaluate, tokens, watch, world
-from vlmcourse.lab.evaluate import filling
-from vlmcourse.lab.train import Batches, Optimisation, Scale, fit
-from vlmcourse.lab.world import regions
+from teaching import vilbert as exercises
+from teaching.exercises import attempt, predict
+from vlmcourse import evaluation, introspection, plots, recipes, world
+from vlmcourse.evaluation import masked
 from vlmcourse.papers.vilbert import CoAttention, ViLBERT, hide
 from vlmcourse.parts.bert import choose, inner, mask_words
 from vlmcourse.parts.layers import PostNormBlock
-from vlmcourse.play import vilbert as exercises
-from vlmcourse.play.lesson import attempt, predict
+from vlmcourse.training.batches import Batches
+from vlmcourse.training.fit import fit
+from vlmcourse.training.optimisation import Optimisation
+from vlmcourse.training.scale import Scale
+from vlmcourse.world import regions, tokenizer
 
 scale = Scale.named()
 small_run = scale.name == "smoke"  # the course's own tests run this page in seconds
@@ -58,8 +60,8 @@ def classes_of(batch, row):
 
 shown = range(4)
 batch = held_out.batch(shown)
-draw.show(
-    draw.boxed(
+plots.show(
+    plots.boxed(
         held_out.pairs.images(shown),
         [batch["boxes"][row][batch["real"][row]].tolist() for row in shown],
         [classes_of(batch, row) for row in shown],
@@ -137,7 +139,9 @@ by_hand = co_attention_by_hand(layer, image, text)
 package = layer(image, text, everybody.expand(1, 1, 1, 7), everybody.expand(1, 1, 1, 3))
 assert all(torch.allclose(one, other, atol=1e-5) for one, other in zip(by_hand, package))
 print("co-attention by hand == CoAttention")  # NBVAL_CHECK_OUTPUT
-print("is one map the other's transpose?", torch.allclose(by_hand[2], by_hand[3].mT, atol=1e-3))  # NBVAL_CHECK_OUTPUT
+print(
+    "is one map the other's transpose?", torch.allclose(by_hand[2], by_hand[3].mT, atol=1e-3)
+)  # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
 # > **Which map does one plot?** There are two, (heads, R, T): what regions look at, and (heads, T, R): what words look at. The row is who *asks*. They are not each other's transposes: words ask with their own queries, and each row sums to one by itself. Mixing them up is the most frequent question about this model.
@@ -167,8 +171,10 @@ print("words changed:", not torch.allclose(mute[1], by_hand[1], atol=1e-4))  # N
 # The model (Fig. 1 of the paper): the text first runs through blocks of its own, because words need more processing than features that a detector has made already. Then come *meetings*: a co-attention layer, and a block of self-attention in each stream. Who can reach whom, by derivative (lesson 01), in the untrained model, before and after the first meeting:
 
 # %%
-names = ["picture", *(f"region {n + 1}" for n in range(2))] + held_out.batch([two])["text"][0].split()
-one_row = filling.rows(batch, torch.tensor([two]))
+names = ["picture", *(f"region {n + 1}" for n in range(2))] + held_out.batch([two])["text"][
+    0
+].split()
+one_row = masked.rows(batch, torch.tensor([two]))
 length = int((one_row["ids"] != 0).sum())
 words_in = untrained.read(one_row["ids"][:, :length]).detach()
 seen = untrained.see(one_row["features"], one_row["boxes"], one_row["real"]).detach()
@@ -182,12 +188,18 @@ def reach(meet):
         is_region, is_word = torch.ones(1, R).bool(), torch.ones(1, length).bool()
         return torch.cat(untrained.encoder(x[:, :R], x[:, R:], is_region, is_word, meet), dim=1)
 
-    return watch.influence(run, torch.cat([seen, words_in], dim=1)) > 1e-6
+    return introspection.influence(run, torch.cat([seen, words_in], dim=1)) > 1e-6
 
 
 never = torch.zeros(1, 1, R, length).bool()
-draw.show(
-    draw.gallery({"streams that meet": reach(None)[None, None], "streams that never meet": reach(never)[None, None]}, columns=2)
+plots.show(
+    plots.gallery(
+        {
+            "streams that meet": reach(None)[None, None],
+            "streams that never meet": reach(never)[None, None],
+        },
+        columns=2,
+    )
 )
 
 # %% [markdown]
@@ -200,10 +212,12 @@ draw.show(
 # %%
 many = held_out.batch(range(256))
 chosen = choose(inner(many["ids"]), 0.4)
-read = mask_words(many["ids"], chosen, tokens.tokenizer().mask_token_id, len(tokens.tokenizer()))
+read = mask_words(
+    many["ids"], chosen, tokenizer.world_tokenizer().mask_token_id, len(tokenizer.world_tokenizer())
+)
 became = read[chosen]
 print(f"chosen: {chosen.sum() / inner(many['ids']).sum():.2f} of the words")
-print(f"[MASK]: {(became == tokens.tokenizer().mask_token_id).float().mean():.2f}")
+print(f"[MASK]: {(became == tokenizer.tokenizer().mask_token_id).float().mean():.2f}")
 print(f"as they were: {(became == many['ids'][chosen]).float().mean():.2f}")
 print(f"regions hidden, of those chosen: {hide(torch.ones(10_000).bool()).float().mean():.2f}")
 
@@ -251,7 +265,7 @@ print(f"{'true':20} {held_out.pairs.truth(scene)}")
 # The whole model is `vlmcourse/papers/vilbert.py`; open it beside Figures 1 to 3. (The first time this takes some minutes; then it comes from the cache, and the curve is replayed.)
 
 # %%
-trained = recipes.vilbert(scale, watch=draw.Live())
+trained = recipes.vilbert(scale, watch=plots.Live())
 model = trained.model
 print(f"{sum(p.numel() for p in model.parameters()):,} parameters")
 
@@ -259,9 +273,9 @@ print(f"{sum(p.numel() for p in model.parameters()):,} parameters")
 # The sum hides that three things are learnt, at different times:
 
 # %%
-draw.show(
-    draw.curves(
-        {name: draw.smoothed(trained.history, name, 24) for name in trained.history[0].losses},
+plots.show(
+    plots.curves(
+        {name: plots.smoothed(trained.history, name, 24) for name in trained.history[0].losses},
         "step",
         "loss",
     )
@@ -277,8 +291,8 @@ draw.show(
 # %%
 report = recipes.vilbert_report(model, held_out, 32 if small_run else 256)
 kinds = ("nouns", "places", "backgrounds")
-draw.show(
-    draw.bars(
+plots.show(
+    plots.bars(
         {
             kind: {
                 "ViLBERT": report[kind],
@@ -290,7 +304,9 @@ draw.show(
         "share of hidden words found",
     )
 )
-print(f"hidden regions named: {report['regions']:.2f}, from another caption {report['regions, shuffled']:.2f}")
+print(
+    f"hidden regions named: {report['regions']:.2f}, from another caption {report['regions, shuffled']:.2f}"
+)
 
 # %% [markdown]
 # Play with it: hide another word.
@@ -298,17 +314,17 @@ print(f"hidden regions named: {report['regions']:.2f}, from another caption {rep
 # %%
 few = range(8)
 player_batch = held_out.batch(few)
-player_words = [tokens.words(text) for text in player_batch["text"]]
+player_words = [tokenizer.split_words(text) for text in player_batch["text"]]
 
 
 @torch.no_grad()
 def guess_word(number, place):
     """The likeliest words in the gap."""
-    row = filling.rows(player_batch, torch.tensor([number]))
+    row = masked.rows(player_batch, torch.tensor([number]))
     row["ids"] = row["ids"].clone()
-    row["ids"][0, place + 1] = tokens.tokenizer().mask_token_id  # + 1 for <bos>
+    row["ids"][0, place + 1] = tokenizer.world_tokenizer().mask_token_id  # + 1 for <bos>
     found, ids = model.words(row)[0, place + 1].softmax(-1).topk(5)
-    words = tokens.tokenizer().convert_ids_to_tokens(ids.tolist())
+    words = tokenizer.world_tokenizer().convert_ids_to_tokens(ids.tolist())
     return dict(zip(words, found.tolist())), player_words[number][place]
 
 
@@ -320,8 +336,8 @@ exercises.hiding_player(guess_word, held_out.pairs.images(few), player_words, fi
 
 # %%
 lies = list(recipes.FALSE)
-draw.show(
-    draw.bars(
+plots.show(
+    plots.bars(
         {
             kind: {
                 "ViLBERT": report[f"{kind}, of two"],
@@ -342,25 +358,34 @@ print({name: round(value, 3) for name, value in report.items() if "R@1" in name}
 # One run is an anecdote. Several seeds, made by `python -m benchmarks.twins_fusion`:
 
 # %%
-kept = evaluate.results("twins_fusion")
+kept = evaluation.load_results("twins_fusion")
 (twin,) = kept["rows"]
 
 
 def of(row, name):
     """Spread of a measurement over the seeds."""
-    return evaluate.spread(twin[row][name]["values"])
+    return evaluation.spread(twin[row][name]["values"])
 
 
 print("seeds:", *kept["seeds"], " steps:", kept["steps"])
-for name in ("nouns", "nouns, blind", "places", "places, blind", "regions", "regions, shuffled", "R@1", "R@1, blind"):
+for name in (
+    "nouns",
+    "nouns, blind",
+    "places",
+    "places, blind",
+    "regions",
+    "regions, shuffled",
+    "R@1",
+    "R@1, blind",
+):
     print(f"{name:20} {of('two streams', name)}")
 
 # %% [markdown]
 # **Do easy negatives teach easy differences only?** The same model, but trained on other pictures' captions as the only false ones, as in the paper. Whether *any* thing of the caption is in the picture then suffices. One would expect it to miss what is only nearly wrong:
 
 # %%
-draw.show(
-    draw.bars(
+plots.show(
+    plots.bars(
         {
             kind: {
                 "nearly right ones too": of("two streams", f"{kind}, of two"),
@@ -383,25 +408,29 @@ draw.show(
 
 # %%
 row = next(r for r in few if player_batch["real"][r].sum() == 2)
-one_row = filling.rows(player_batch, torch.tensor([row]))
+one_row = masked.rows(player_batch, torch.tensor([row]))
 gap = next(p for p, word in enumerate(player_words[row]) if word in data.pairs.among) + 1
 was = one_row["ids"][0, gap].item()
 one_row["ids"] = one_row["ids"].clone()
-one_row["ids"][0, gap] = tokens.tokenizer().mask_token_id
-maps = watch.weights(model, lambda: model.words(one_row))
+one_row["ids"][0, gap] = tokenizer.world_tokenizer().mask_token_id
+maps = introspection.weights(model, lambda: model.words(one_row))
 last = f"encoder.meetings.{len(model.encoder.meetings) - 1}.text.attention"
 looks = maps[last][0][:, gap : gap + 1]  # (H, 1, 1 + R)
 region_names = ["picture", *held_out.pairs.scene(row).words]
-made = draw.weights(looks, ["the gap"], region_names)
+made = plots.weights(looks, ["the gap"], region_names)
 asked = f"'{player_batch['text'][row]}', gap at '{player_words[row][gap - 1]}'"
 made.suptitle(asked, fontsize=9)
 made.description = f"{asked}. {made.description}"
-draw.show(made)
+plots.show(made)
 
 # %%
 with torch.no_grad():
     whole = model.words(one_row)[0, gap].softmax(-1)[was].item()
-    rows_of = ["| taken away | probability of the hidden word |", "|---|---|", f"| nothing | {whole:.2f} |"]
+    rows_of = [
+        "| taken away | probability of the hidden word |",
+        "|---|---|",
+        f"| nothing | {whole:.2f} |",
+    ]
     for n, name in enumerate(region_names[1:]):
         hidden = torch.zeros(1, 2).bool()
         hidden[0, n] = True
@@ -446,10 +475,12 @@ for step in range(1, 7):
     losses = vlbert.losses(held_out.batch(range(16)))
     optimiser.zero_grad()
     sum(losses.values()).backward()
-    felt["weight of the visual LayerNorm"][step] = vlbert.norm_visual_region.weight.grad.norm().item()
+    felt["weight of the visual LayerNorm"][step] = (
+        vlbert.norm_visual_region.weight.grad.norm().item()
+    )
     felt["layer before it"][step] = vlbert.embed_visual.weight.grad.norm().item()
     optimiser.step()
-draw.show(draw.curves(felt, "step", "size of the gradient"))
+plots.show(plots.curves(felt, "step", "size of the gradient"))
 print("step 1, layer before it:", felt["layer before it"][1])  # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
@@ -457,8 +488,8 @@ print("step 1, layer before it:", felt["layer before it"][1])  # NBVAL_CHECK_OUT
 
 # %%
 starts = ("VL-BERT from 0", "VL-BERT from 1")
-draw.show(
-    draw.bars(
+plots.show(
+    plots.bars(
         {
             when: {start: of(start, name) for start in starts}
             for when, name in (
@@ -479,8 +510,8 @@ draw.show(
 
 # %%
 fused = [name for name in ("two streams", "never meet", "one stream", "grid") if name in twin]
-draw.show(
-    draw.bars(
+plots.show(
+    plots.bars(
         {
             name: {row: of(row, key) for row in fused}
             for name, key in (
@@ -493,7 +524,10 @@ draw.show(
         "score",
     )
 )
-rows_of = ["| | parameters | nouns | places | backgrounds | hidden regions |", "|---|---|---|---|---|---|"]
+rows_of = [
+    "| | parameters | nouns | places | backgrounds | hidden regions |",
+    "|---|---|---|---|---|---|",
+]
 for name in (*fused, *starts):
     cells = " | ".join(str(of(name, key)) for key in (*kinds, "regions"))
     rows_of.append(f"| {name} | {of(name, 'parameters').mean:,.0f} | {cells} |")
@@ -541,8 +575,8 @@ hidden_one = many["features"][:, 0]
 without = (many["features"] * many["real"][..., None])[:, 1:].sum(1)
 cosine = torch.nn.functional.cosine_similarity
 counts = many["real"].sum(1)
-draw.show(
-    draw.bars(
+plots.show(
+    plots.bars(
         {
             f"{n} region{'s' * (n > 1)}": {
                 "hidden one counted": cosine(with_it, hidden_one)[counts == n].mean().item(),
@@ -566,7 +600,9 @@ draw.show(
 
 # %%
 def co_attention(image_qkv: tuple, text_qkv: tuple) -> tuple[torch.Tensor, torch.Tensor]:
-    raise NotImplementedError("return what regions hear from words, and what words hear from regions.")
+    raise NotImplementedError(
+        "return what regions hear from words, and what words hear from regions."
+    )
 
 
 attempt(exercises.co_attention, co_attention)
@@ -592,12 +628,12 @@ attempt(exercises.co_attention, co_attention)
 # %%
 both = [by_hand_map[0, :1] for by_hand_map in co_attention_by_hand(layer, image, text)[2:]]
 for weights, who, whom in ((both[0], "region", "word"), (both[1], "word", "region")):
-    made = draw.weights(
+    made = plots.weights(
         weights,
         [f"{who} {n}" for n in range(weights.shape[1])],
         [f"{whom} {n}" for n in range(weights.shape[2])],
     )
-    draw.show(made)
+    plots.show(made)
 
 # %% [markdown]
 # ## Exercise 3 · The loss of a region
@@ -611,7 +647,9 @@ for weights, who, whom in ((both[0], "region", "word"), (both[1], "word", "regio
 
 # %%
 def region_loss(logits: torch.Tensor, classes: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
-    raise NotImplementedError("return one number: the mean of sum p (ln p - ln q) over hidden regions.")
+    raise NotImplementedError(
+        "return one number: the mean of sum p (ln p - ln q) over hidden regions."
+    )
 
 
 attempt(exercises.region_loss, region_loss)
@@ -642,7 +680,9 @@ for name, sure in (("a sure detector", 0.98), ("a detector in doubt", 0.6)):
         q = torch.full((C,), (1 - share) / (C - 1))
         q[0] = share
         curves[name][share] = (p * (p.log() - q.log())).sum().item()
-draw.show(draw.curves(curves, "probability that the guess gives to the right class", "divergence"))
+plots.show(
+    plots.curves(curves, "probability that the guess gives to the right class", "divergence")
+)
 
 # %% [markdown]
 # ## Failure lab · Three sick runs
@@ -666,7 +706,9 @@ class Leaky(ViLBERT):
             return super().forward(batch, hidden, meet)
         image = self.see(batch["features"], batch["boxes"], batch["real"])
         zeroed = batch["features"].masked_fill(hidden[..., None], 0)
-        image = torch.cat([image[:, :1], super().see(zeroed, batch["boxes"], batch["real"])[:, 1:]], 1)
+        image = torch.cat(
+            [image[:, :1], super().see(zeroed, batch["boxes"], batch["real"])[:, 1:]], 1
+        )
         is_region = torch.ones(image.shape[:2]).bool()
         return self.encoder(image, self.read(batch["ids"]), is_region, batch["ids"] != 0, meet)
 
@@ -705,15 +747,21 @@ histories, honest = {}, {}
 for name, kind in (("healthy", ViLBERT), ("A", Leaky), ("B", Apart), ("C", AllWords)):
     torch.manual_seed(0)
     patient = kind(tiny)
-    training = fit(patient, Batches(alone("train").batch, 32), steps, Optimisation(5e-3), precision=torch.float32)
+    training = fit(
+        patient,
+        Batches(alone("train").batch, 32),
+        steps,
+        Optimisation(5e-3),
+        precision=torch.float32,
+    )
     histories[name] = list(training)
     honest[name] = {
-        "hidden nouns": filling.masked_words(patient, alone("test"), range(64))["nouns"],
-        "hidden regions": filling.masked_regions(patient, alone("test"), range(64)),
+        "hidden nouns": masked.masked_words(patient, alone("test"), range(64))["nouns"],
+        "hidden regions": masked.masked_regions(patient, alone("test"), range(64)),
     }
 last_steps = {name: history[-max(1, steps // 10) :] for name, history in histories.items()}
-draw.show(
-    draw.bars(
+plots.show(
+    plots.bars(
         {
             name: {
                 loss: sum(step.losses[loss] for step in history) / len(history)
@@ -724,7 +772,7 @@ draw.show(
         "loss at the end of training",
     )
 )
-draw.show(draw.bars(honest, "found, honestly hidden", chance=1 / 12))
+plots.show(plots.bars(honest, "found, honestly hidden", chance=1 / 12))
 
 # %% [markdown]
 # Your diagnosis, in place of each `None`:

@@ -8,7 +8,7 @@
 # | You need | lesson 01 (attention, the causal mask, the cache) |
 # | Time | about 80 minutes to work through; running all cells takes about 1.5 minutes on 2 cores, 2 GB of memory |
 # | Papers | In-context learning and induction heads: Olsson et al. 2022, [arXiv 2209.11895](https://arxiv.org/abs/2209.11895). Scaling ("Chinchilla"): Hoffmann et al. 2022, [2203.15556](https://arxiv.org/abs/2203.15556). Adapters: Houlsby et al. 2019, [1902.00751](https://arxiv.org/abs/1902.00751). BitFit: Ben Zaken et al. 2022, [2106.10199](https://arxiv.org/abs/2106.10199). Prompt tuning: Lester et al. 2021, [2104.08691](https://arxiv.org/abs/2104.08691). The model itself is of the GPT family (Radford et al. 2019, *Language Models are Unsupervised Multitask Learners*) |
-# | Course code | `vlmcourse/parts/language.py`, `parts/generate.py`, `parts/tuning.py`, `lab/world/texts.py` |
+# | Course code | `vlmcourse/parts/language.py`, `parts/generation.py`, `parts/tuning.py`, `world/documents.py` |
 #
 # Letters for axes: **B** batch, **T** text tokens, **V** words of the vocabulary, **D** width. In section 6 on scaling, as in that paper: **N** parameters, **D** training tokens, **C** computing.
 
@@ -22,14 +22,17 @@ import numpy as np
 import torch
 from IPython.display import Markdown, display
 
-from vlmcourse import recipes
-from vlmcourse.lab import draw, evaluate, tokens, world
-from vlmcourse.lab.train import Batches, Optimisation, Scale, fit
-from vlmcourse.parts import generate, language
+from teaching import language_model as exercises
+from teaching.exercises import attempt, predict
+from vlmcourse import evaluation, plots, recipes, world
+from vlmcourse.parts import generation, language
 from vlmcourse.parts.tuning import Adapters, BitFit, Bottleneck, PromptTuning, trainable
-from vlmcourse.play import language as exercises
-from vlmcourse.play.lesson import attempt, predict
 from vlmcourse.recipes.language import in_words
+from vlmcourse.training.batches import Batches
+from vlmcourse.training.fit import fit
+from vlmcourse.training.optimisation import Optimisation
+from vlmcourse.training.scale import Scale
+from vlmcourse.world import tokenizer
 
 scale = Scale.named()
 small_run = scale.name == "smoke"  # the course's own tests run this page in seconds
@@ -45,9 +48,9 @@ _ = torch.manual_seed(0)
 # A language model does one thing: it reads the beginning of a text and gives every word of its vocabulary a probability of being the next. Ours is tiny, is built like Llama, and has read nothing but texts about our small world. It comes with the course (elsewhere than at scale `laptop` it is trained here); the curve shows how it learnt.
 
 # %%
-V = len(tokens.tokenizer())
+V = len(tokenizer.world_tokenizer())
 trained = recipes.language(
-    scale, watch=draw.Live(chance=math.log(V), chance_name=f"knows nothing: ln {V}")
+    scale, watch=plots.Live(chance=math.log(V), chance_name=f"knows nothing: ln {V}")
 )
 model = trained.model
 untrained = recipes.new_language(scale, seed=1).eval()
@@ -80,7 +83,7 @@ def loss_by_hand(model, ids, scored):
     return torch.stack(surprises).mean()
 
 
-new_texts = world.texts.Documents("test").batch(range(4))  # never read in training
+new_texts = world.documents.Documents("test").batch(range(4))  # never read in training
 by_hand = loss_by_hand(model, new_texts["ids"], new_texts["scored"])
 with torch.no_grad():
     assert torch.allclose(by_hand, model.losses(new_texts)["next"], atol=1e-4)
@@ -108,7 +111,7 @@ text = "cat dax apple wug apple wug cat dax apple wug cat dax"
 @torch.no_grad()
 def surprise(model, text):
     """{word with its number: surprise}"""
-    ids = tokens.encode([text])[:, :-1]  # without <eos>
+    ids = tokenizer.encode([text])[:, :-1]  # without <eos>
     told = model(ids)[0, :-1].log_softmax(-1)  # (T - 1, V): what was expected
     came = ids[0, 1:]  # (T - 1,): what came
     found = -told.gather(1, came[:, None])[:, 0]
@@ -116,8 +119,8 @@ def surprise(model, text):
     return dict(zip(numbered, found.tolist()))
 
 
-draw.show(
-    draw.bars(
+plots.show(
+    plots.bars(
         {word: {"surprise": value} for word, value in surprise(model, text).items()},
         "surprise",
         chance=math.log(V),
@@ -136,7 +139,7 @@ draw.show(
 # %%
 def open_text(text):
     """A text to go on with: <bos> and its words, without <eos>."""
-    return tokens.encode([text])[:, :-1]  # (1, T)
+    return tokenizer.encode([text])[:, :-1]  # (1, T)
 
 
 @torch.no_grad()
@@ -149,11 +152,11 @@ def write_by_hand(model, ids, most):
 
 prompt, most = open_text("what is a cat for ?"), 24
 written = write_by_hand(model, prompt, most)[:, prompt.shape[1] :]
-assert torch.equal(written, generate.write(model, prompt, most))
+assert torch.equal(written, generation.write(model, prompt, most))
 print("greedy by hand == generate.write")  # NBVAL_CHECK_OUTPUT
 
 # %%
-print("what is a cat for ?", *tokens.decode(written))
+print("what is a cat for ?", *tokenizer.decode(written))
 
 # %% [markdown]
 # **The cache.** Each new word asks the model to read the whole text again, although the mask is causal: what stands at position 5 never depends on position 6. So keep the keys and values of all positions (lesson 01) and compute only the new one. The prompt has 7 tokens, and we write 24 words.
@@ -182,9 +185,9 @@ def counted(model):
 
 
 plain, without = counted(model)
-first = generate.write(plain, prompt, most)
+first = generation.write(plain, prompt, most)
 fast, cached = counted(model)
-second = generate.write(fast, prompt, most, cache=language.new_cache(model.lm))
+second = generation.write(fast, prompt, most, cache=language.new_cache(model.lm))
 assert torch.equal(first, second)
 print("the same words, with and without a cache")  # NBVAL_CHECK_OUTPUT
 print("positions computed:", sum(without), "and", sum(cached))  # NBVAL_CHECK_OUTPUT
@@ -206,7 +209,7 @@ def nucleus_by_hand(probabilities, p):
 
 
 five_words = torch.tensor([0.07, 0.50, 0.03, 0.25, 0.15])
-pick = generate.nucleus(0.8, generator=torch.Generator().manual_seed(0))
+pick = generation.nucleus(0.8, generator=torch.Generator().manual_seed(0))
 drawn = pick(five_words.log().expand(2000, -1))
 assert set(drawn.tolist()) == set(nucleus_by_hand(five_words, 0.8)) == {1, 3, 4}
 print("generate.nucleus draws exactly the words kept by hand")  # NBVAL_CHECK_OUTPUT
@@ -215,17 +218,17 @@ print("generate.nucleus draws exactly the words kept by hand")  # NBVAL_CHECK_OU
 # Play with it: *p* decides how many words stay, the **temperature** divides the logits first (below 1: surer, above 1: flatter). What does the model expect after "you can find a cat in the"?
 
 # %%
-vocabulary = tokens.tokenizer().convert_ids_to_tokens(range(V))
+vocabulary = tokenizer.world_tokenizer().convert_ids_to_tokens(range(V))
 with torch.no_grad():
     expected = model(open_text("you can find a cat in the"))[0, -1]  # (V,)
 exercises.nucleus_player(expected, vocabulary)
 
 # %%
 for p in (0.5, 0.9, 1.0):
-    pick = generate.nucleus(p, generator=torch.Generator().manual_seed(1))
+    pick = generation.nucleus(p, generator=torch.Generator().manual_seed(1))
     cache = language.new_cache(model.lm)
-    said = generate.write(model, open_text("a picture of"), 14, pick, cache=cache)
-    print(f"p = {p}: a picture of", *tokens.decode(said))
+    said = generation.write(model, open_text("a picture of"), 14, pick, cache=cache)
+    print(f"p = {p}: a picture of", *tokenizer.decode(said))
 
 # %% [markdown]
 # **Beam search.** The likeliest *first* word need not begin the likeliest *sentence*. A toy language in which every word depends on the one before it shows it. Work out with pencil what greedy says, and what is best:
@@ -251,14 +254,14 @@ def toy(ids, cache=None):
 
 start, end = torch.tensor([[WORDS.index("<start>")]]), WORDS.index("<end>")
 found = {
-    "greedy": generate.write(toy, start, 4, end=end)[0],
-    "beam of 2": generate.beam(toy, start, 4, beams=2, end=end),
+    "greedy": generation.write(toy, start, 4, end=end)[0],
+    "beam of 2": generation.beam(toy, start, 4, beams=2, end=end),
 }
 for name, said in found.items():
     whole = torch.cat([start[0], said])[None]
     scored = torch.ones_like(whole, dtype=torch.bool)
     scored[:, 0] = False
-    p = generate.likelihood(toy, whole, scored).exp().item()
+    p = generation.likelihood(toy, whole, scored).exp().item()
     sentence = " ".join(WORDS[number] for number in said[:-1])
     print(f"{name}: {sentence}, p = {p:.2f}")  # NBVAL_CHECK_OUTPUT
 
@@ -268,12 +271,12 @@ for name, said in found.items():
 # **Likelihood.** Often we don't want text at all but a choice. Write each answer after the question and ask how likely the model finds *the answer's words*: that is what `generate.likelihood` just did. By hand it is a sum of logarithms.
 
 # %%
-facts = world.texts.known_facts()  # (question, answer, answers to choose among)
+facts = world.documents.known_facts()  # (question, answer, answers to choose among)
 question, answer, choices = next(fact for fact in facts if fact[0].startswith("where can"))
-ids = tokens.encode([f"{question} {choice}" for choice in choices])[:, :-1]
+ids = tokenizer.encode([f"{question} {choice}" for choice in choices])[:, :-1]
 scored = torch.zeros_like(ids, dtype=torch.bool)
-scored[:, len(tokens.words(question)) + 1 :] = True  # + 1 for <bos>
-found = generate.likelihood(model, ids, scored)  # (choices,)
+scored[:, len(tokenizer.split_words(question)) + 1 :] = True  # + 1 for <bos>
+found = generation.likelihood(model, ids, scored)  # (choices,)
 with torch.no_grad():
     told = model(ids).log_softmax(-1)
     by_hand = torch.zeros(len(choices))
@@ -284,8 +287,8 @@ print("likelihood by hand == generate.likelihood")  # NBVAL_CHECK_OUTPUT
 
 # %%
 likeliest = found.argsort(descending=True).tolist()[:6]
-draw.show(
-    draw.bars(
+plots.show(
+    plots.bars(
         {choices[row]: {"probability": found.exp()[row].item()} for row in likeliest},
         f"probability after '{question}'",
         sideways=True,
@@ -299,9 +302,9 @@ print("right would be:", answer)
 # Everything a language model can do comes from its texts, so look at them. Ours are made by lot, in seven kinds. Two need a word. In *repeats* random words come again and again: who wants to foretell them must look back. In *names* and *episodes* every document gives things new names, which mean nothing elsewhere: who wants to foretell *them* must look back, too.
 
 # %%
-drawn_in_all = sum(world.texts.KINDS.values())
+drawn_in_all = sum(world.documents.KINDS.values())
 rows = ["| kind | share | the beginning of one |", "|---|---|---|"]
-for kind, often in world.texts.KINDS.items():
+for kind, often in world.documents.KINDS.items():
     shown = kind(world.Draws("shown in lesson 04", kind.__name__)).split()[:26]
     rows.append(f"| {kind.__name__} | {often / drawn_in_all:.0%} | {' '.join(shown)} ... |")
 Markdown("\n".join(rows))
@@ -315,7 +318,7 @@ Markdown("\n".join(rows))
 # %%
 def says(model, questions, choices):
     """The likeliest of the choices after each question."""
-    return evaluate.next_words(model, in_words(questions), choices)
+    return evaluation.next_words(model, in_words(questions), choices)
 
 
 def knows(model):
@@ -332,8 +335,8 @@ def knows(model):
 
 trained_knows, untrained_knows = knows(model), knows(untrained)
 kinds = [kind for kind in trained_knows if not kind.endswith("chance")]
-draw.show(
-    draw.bars(
+plots.show(
+    plots.bars(
         {
             kind: {
                 "trained": trained_knows[kind],
@@ -361,9 +364,9 @@ Markdown("\n".join(rows))
 said_so_far = "you can find a cat in the"
 prompt = open_text(said_so_far)
 screen = display(Markdown(said_so_far), display_id=True)
-pick = generate.nucleus(0.9, generator=torch.Generator().manual_seed(3))
+pick = generation.nucleus(0.9, generator=torch.Generator().manual_seed(3))
 cache = language.new_cache(model.lm)
-for word in generate.extend(model, prompt, 20, pick, tokens.EOS, cache):
+for word in generation.extend(model, prompt, 20, pick, tokenizer.EOS, cache):
     said_so_far += " " + vocabulary[word.item()].replace("<", "&lt;")
     screen.update(Markdown(said_so_far))
 
@@ -373,7 +376,7 @@ for word in generate.extend(model, prompt, 20, pick, tokens.EOS, cache):
 # *Binding* is the opposite of knowing: what is true in this text only. An episode shows things in words, gives each an invented name, shows one of them again and asks. Lesson 05 asks the very same with pictures in the place of the descriptions.
 
 # %%
-episode, answer, _ = world.texts.binding(0)
+episode, answer, _ = world.documents.binding(0)
 print(episode, "->", answer)
 
 # %% [markdown]
@@ -389,12 +392,12 @@ def exchanged(text, names):
 
 def binds(model, ways, count):
     """Share right of `count` episodes with so many names, with controls."""
-    asked = [world.texts.binding(index, ways) for index in range(count)]
+    asked = [world.documents.binding(index, ways) for index in range(count)]
     choices = [one.choices for *_, one in asked]
     answers = [answer for _, answer, _ in asked]
     moved = [exchanged(text, one.choices) for text, _, one in asked]
     bare = [
-        world.texts.in_words(one.prompt[-2:], world.Draws("bare", index))
+        world.documents.in_words(one.prompt[-2:], world.Draws("bare", index))
         for index, (*_, one) in enumerate(asked)
     ]
     new_answers = [new[answer] for answer, (_, new) in zip(answers, moved)]
@@ -411,8 +414,8 @@ def binds(model, ways, count):
 
 
 count = 32 if small_run else 256
-draw.show(
-    draw.bars(
+plots.show(
+    plots.bars(
         {f"{ways} names": binds(model, ways, count) for ways in (2, 3, 4)},
         "right name",
     )
@@ -433,8 +436,8 @@ WAYS = 3
 def pairs_text(index):
     """Three things with names, then one of them again; and which one."""
     draws = world.Draws("pairs in lesson 04", index)
-    things = draws.several(world.texts.PLAIN, WAYS)
-    names = draws.several(tokens.INVENTED, WAYS)
+    things = draws.several(world.documents.PLAIN, WAYS)
+    names = draws.several(tokenizer.INVENTED, WAYS)
     asked = int(draws.random() * WAYS)
     pairs = " ".join(f"{thing} {name} ." for thing, name in zip(things, names))
     return f"{pairs} {things[asked]}", asked
@@ -449,7 +452,7 @@ def attention(lm, ids):
 
 
 texts, asked = zip(*(pairs_text(index) for index in range(200)))
-ids = tokens.encode(texts)[:, :-1]  # (B, 11): <bos>, three times thing name point, thing
+ids = tokenizer.encode(texts)[:, :-1]  # (B, 11): <bos>, three times thing name point, thing
 weights = attention(model.lm, ids)
 is_own = torch.nn.functional.one_hot(torch.tensor(asked), WAYS).bool()  # (B, 3)
 
@@ -478,9 +481,9 @@ for layer, head in heads:
 Markdown("\n".join(rows))
 
 # %%
-gaps = {
-    ("name", one): (own_name - other_name)[one].item() for one in heads
-} | {("thing", one): (own_thing - other_thing)[one].item() for one in heads}
+gaps = {("name", one): (own_name - other_name)[one].item() for one in heads} | {
+    ("thing", one): (own_thing - other_thing)[one].item() for one in heads
+}
 by, chosen = max(gaps, key=lambda key: abs(gaps[key]))
 gap = gaps[by, chosen]
 ways_to_do_it = {
@@ -500,7 +503,7 @@ print(ways_to_do_it[by, gap > 0] if abs(gap) > 0.1 else "but no head does it cle
 looks_before = max(heads, key=lambda one: just_before[one])
 names = [vocabulary[i] for i in ids[0].tolist()]
 maps = torch.stack([weights[layer, 0, head] for layer, head in (looks_before, chosen)])
-made = draw.weights(maps, names, names)
+made = plots.weights(maps, names, names)
 titles = [
     f"layer {layer} head {head}: {what}"
     for (layer, head), what in ((looks_before, "one back"), (chosen, "own or other"))
@@ -509,7 +512,7 @@ for axes, title in zip(made.axes, titles):
     axes.set_title(title, loc="left")
 made.description = f"Left, {titles[0]}; right, {titles[1]}. {made.description}"
 made.set_size_inches(8.4, 4.4)  # room for the words
-draw.show(made)
+plots.show(made)
 
 # %% [markdown]
 # A picture of attention is not yet a cause. So take heads **away**, one at a time (its output is set to zero), and measure what is lost: foretelling random words that come a second time, and binding.
@@ -534,20 +537,20 @@ def without_head(lm, layer, head):
         handle.remove()
 
 
-def twice(count, period, seed=0, words=world.texts.PLAIN):
+def twice(count, period, seed=0, words=world.documents.PLAIN):
     """Random words, then the same again: (count, 1 + 2 * period), <bos> first."""
     generator = torch.Generator().manual_seed(seed)
-    words = tokens.encode(words)[:, 1]
+    words = tokenizer.encode(words)[:, 1]
     mixed = torch.rand(count, len(words), generator=generator).argsort(1)
     once = words[mixed[:, :period]]  # (count, period)
-    return torch.cat([torch.full((count, 1), tokens.BOS), once, once], dim=1)
+    return torch.cat([torch.full((count, 1), tokenizer.BOS), once, once], dim=1)
 
 
 period = 10
 
 
 @torch.no_grad()
-def foretold(model, words=world.texts.PLAIN, count=64):
+def foretold(model, words=world.documents.PLAIN, count=64):
     """Share of the words that come the second time which the model foretells."""
     ids = twice(count, period, 7, words)
     guessed = model(ids).argmax(-1)
@@ -556,7 +559,7 @@ def foretold(model, words=world.texts.PLAIN, count=64):
 
 def bound(model, count):
     """Share of two-name episodes that are right."""
-    questions, answers, episodes = zip(*(world.texts.binding(i) for i in range(count)))
+    questions, answers, episodes = zip(*(world.documents.binding(i) for i in range(count)))
     found = says(model, questions, [one.choices for one in episodes])
     return sum(map(eq, found, answers)) / count
 
@@ -579,10 +582,10 @@ for name, group in groups.items():
         cost[layer, head] = measured["nothing"]["binding"] - found[-1]["binding"]
     if found:
         measured[name] = {
-            what: evaluate.spread([one[what] for one in found]) for what in found[0]
+            what: evaluation.spread([one[what] for one in found]) for what in found[0]
         }
-draw.show(
-    draw.bars(
+plots.show(
+    plots.bars(
         {f"taken away: {name}": found for name, found in measured.items()},
         "share right",
         sideways=True,
@@ -614,15 +617,15 @@ print(
 # %%
 def repeating(indices, length=40):
     """ids (B, length): random names with a period of 4 to 16."""
-    words = tokens.encode(tokens.INVENTED)[:, 1]
+    words = tokenizer.encode(tokenizer.INVENTED)[:, 1]
     rows = []
     for index in indices:
         generator = torch.Generator().manual_seed(index)
         period = int(torch.randint(4, 17, (), generator=generator))
         once = words[torch.randperm(len(words), generator=generator)[:period]]
-        rows.append(torch.cat([torch.tensor([tokens.BOS]), once.repeat(10)[: length - 1]]))
+        rows.append(torch.cat([torch.tensor([tokenizer.BOS]), once.repeat(10)[: length - 1]]))
     ids = torch.stack(rows)
-    return {"ids": ids, "scored": ids != tokens.BOS}
+    return {"ids": ids, "scored": ids != tokenizer.BOS}
 
 
 def new_small(depth):
@@ -633,7 +636,7 @@ def new_small(depth):
 steps = 20 if small_run else 600
 look_every = steps // 20
 one_layer, two_layers = new_small(1), new_small(2)
-live = draw.Live(chance=math.log(len(tokens.INVENTED)), chance_name="guessing a name")
+live = plots.Live(chance=math.log(len(tokenizer.INVENTED)), chance_name="guessing a name")
 learning = Optimisation(5e-3, weight_decay=0.05, betas=(0.9, 0.95))
 grown = {"one layer": {}, "two layers": {}}
 for name, learner in (("two layers", two_layers), ("one layer", one_layer)):
@@ -641,12 +644,12 @@ for name, learner in (("two layers", two_layers), ("one layer", one_layer)):
         if name == "two layers":
             live(step)
         if step.step % look_every == 0:
-            grown[name][step.step] = foretold(learner, tokens.INVENTED)
+            grown[name][step.step] = foretold(learner, tokenizer.INVENTED)
 
 # %%
 crossing_off = sum(1 / left for left in range(1, period)) / (period - 1)
-draw.show(
-    draw.curves(
+plots.show(
+    plots.curves(
         grown,
         "step",
         "repeated words foretold",
@@ -665,7 +668,7 @@ print(f"foretold: one layer {shallow:.2f}, two {deep:.2f}, crossing off {crossin
 # Back to the real model. The course's benchmark (`python -m benchmarks.twins_language`) pretrained it and looked in now and then. Loss falls fastest at the very beginning. And binding?
 
 # %%
-(twin,) = evaluate.results("twins_language")["rows"]
+(twin,) = evaluation.load_results("twins_language")["rows"]
 
 
 def over_steps(name):
@@ -673,7 +676,7 @@ def over_steps(name):
     found = {}
     for row in twin["phase"]:
         found.setdefault(row["step"], []).append(row[name])
-    return {step: evaluate.spread(values) for step, values in sorted(found.items())}
+    return {step: evaluation.spread(values) for step, values in sorted(found.items())}
 
 
 def way(points, share):
@@ -702,7 +705,7 @@ shown = {name: phase[name] for name in ("binding", "repeats", "facts")}
 shown["loss, as a share of its start"] = {
     step: point.mean / at_start for step, point in phase["loss"].items()
 }
-draw.show(draw.curves(shown, "step", "share", lines={"binding by guessing": 0.5}))
+plots.show(plots.curves(shown, "step", "share", lines={"binding by guessing": 0.5}))
 last = max(phase["binding"])
 for name in ("binding", "repeats", "facts"):
     early, late = way(phase[name], 0.25), way(phase[name], 0.75)
@@ -754,8 +757,8 @@ for row in twin["flops"]:
     budgets.setdefault(row["flops"], []).append(row)
 for rows in budgets.values():
     rows.sort(key=lambda row: row["parameters"])
-draw.show(
-    draw.curves(
+plots.show(
+    plots.curves(
         {
             f"C = {flops:.0e}": {round(row["parameters"] / 1000): row["loss"] for row in rows}
             for flops, rows in sorted(budgets.items())
@@ -816,7 +819,7 @@ for name, (E, A, B, alpha, beta) in FITS.items():
 # We have a model that knows and binds. Now it should learn a task: say the invented word that stands for a thing's *category* (`what kind of thing is a cat ?` → `dax`, for all animals). Every text of its world says *animal* there. Three in ten nouns are held out: to sort those rightly, one must *know* their category and connect it with the new word.
 
 # %%
-task = world.texts.Sorting(seed=0)
+task = world.documents.Sorting(seed=0)
 learnt, held_out = task.split()
 print(len(learnt), "nouns to learn from,", len(held_out), "held out")
 print("meaning:", ", ".join(f"{kind} = {word}" for kind, word in task.meaning.items()))
@@ -889,14 +892,14 @@ def sorts(model, words):
 
 
 before = {"training nouns": sorts(adapted, learnt), "held-out nouns": sorts(adapted, held_out)}
-live = draw.Live(chance=math.log(len(task.meaning)), chance_name="guessing a category")
+live = plots.Live(chance=math.log(len(task.meaning)), chance_name="guessing a category")
 steps = 10 if small_run else 150
 gently = Optimisation(3e-3, weight_decay=0.0)
 for step in fit(adapted, Batches(task.batch, 32), steps, gently, precision=torch.float32):
     live(step)
 after = {"training nouns": sorts(adapted, learnt), "held-out nouns": sorts(adapted, held_out)}
-draw.show(
-    draw.bars(
+plots.show(
+    plots.bars(
         {name: {"before": before[name], "after": after[name]} for name in before},
         "sorted rightly",
         chance=chance,
@@ -916,7 +919,7 @@ for row in twin["tuning"]:
 
 
 def of(way, name):
-    return evaluate.spread([row[name] for row in tuning[way]])
+    return evaluation.spread([row[name] for row in tuning[way]])
 
 
 changing = [name for name in tuning if name != "untouched" and "never" not in name]
@@ -938,7 +941,7 @@ for way_ in tuning:
         family = way_ if "all weights" in way_ else way_.split(",")[0]
         learns = tuning[way_][0]["learns"]
         families.setdefault(family, {})[learns] = of(way_, "held-out nouns")
-made = draw.curves(
+made = plots.curves(
     families,
     "numbers that learn",
     "held-out nouns sorted rightly",
@@ -947,11 +950,11 @@ made = draw.curves(
     lines={"untouched": of("untouched", "held-out nouns").mean},
 )
 made.axes[0].set_xticks(ticks := [10**n for n in range(2, 7)], [f"{n:,}" for n in ticks])
-draw.show(made)
+plots.show(made)
 
 # %%
-draw.show(
-    draw.bars(
+plots.show(
+    plots.bars(
         {
             way_: {
                 "facts still known": of(way_, "facts"),
@@ -983,7 +986,7 @@ print(
 # %%
 from vlmcourse.papers.frozen import Frozen, FrozenConfig
 
-slot = tokens.tokenizer().convert_tokens_to_ids("<image>")
+slot = tokenizer.world_tokenizer().convert_tokens_to_ids("<image>")
 config = FrozenConfig(
     slot, vectors=2, image_size=32, vision_width=32, vision_depth=1, vision_heads=2
 )
@@ -1039,8 +1042,8 @@ attempt(exercises.next_word_loss, my_next_word_loss)
 def of_kind(kind, count=16):
     """Texts of one kind as a batch, padded on the right."""
     draws = [world.Draws("one kind", kind.__name__, number) for number in range(count)]
-    ids = tokens.encode([kind(one) for one in draws])
-    return {"ids": ids, "scored": (ids != tokens.PAD) & (ids != tokens.BOS)}
+    ids = tokenizer.encode([kind(one) for one in draws])
+    return {"ids": ids, "scored": (ids != tokenizer.PAD) & (ids != tokenizer.BOS)}
 
 
 with torch.no_grad():
@@ -1049,9 +1052,9 @@ with torch.no_grad():
             "trained": model.losses(of_kind(kind))["next"].item(),
             "untrained": untrained.losses(of_kind(kind))["next"].item(),
         }
-        for kind in world.texts.KINDS
+        for kind in world.documents.KINDS
     }
-draw.show(draw.bars(by_kind, "loss", chance=math.log(V), sideways=True))
+plots.show(plots.bars(by_kind, "loss", chance=math.log(V), sideways=True))
 
 # %% [markdown]
 # ## Exercise 2 · Which words stay?
@@ -1097,10 +1100,8 @@ curves = {}
 with torch.no_grad():
     for beginning in beginnings:
         probabilities = model(open_text(beginning))[0, -1].softmax(-1)
-        curves[f"after '{beginning}'"] = {
-            p: len(nucleus_by_hand(probabilities, p)) for p in shares
-        }
-draw.show(draw.curves(curves, "p", f"words that stay, of {V}", ylog=True))
+        curves[f"after '{beginning}'"] = {p: len(nucleus_by_hand(probabilities, p)) for p in shares}
+plots.show(plots.curves(curves, "p", f"words that stay, of {V}", ylog=True))
 
 # %% [markdown]
 # ## Exercise 3 · An adapter
@@ -1164,7 +1165,7 @@ for step in range(1, 9):
     for name in felt:
         felt[name][step] = getattr(bottleneck, name).weight.grad.norm().item()
     optimiser.step()
-draw.show(draw.curves(felt, "step", "size of the gradient"))
+plots.show(plots.curves(felt, "step", "size of the gradient"))
 
 # %%
 print("step 1, gradient of down:", felt["down"][1])  # NBVAL_CHECK_OUTPUT
@@ -1187,10 +1188,15 @@ def short_texts(indices):
     made = []
     for index in indices:
         draws = world.Draws("failure lab", index)
-        kinds = (world.texts.fact, world.texts.fact, world.texts.fact, world.texts.asked)
+        kinds = (
+            world.documents.fact,
+            world.documents.fact,
+            world.documents.fact,
+            world.documents.asked,
+        )
         made.append(draws.pick(kinds)(draws))
-    ids = tokens.encode(made)
-    return {"ids": ids, "scored": (ids != tokens.PAD) & (ids != tokens.BOS)}
+    ids = tokenizer.encode(made)
+    return {"ids": ids, "scored": (ids != tokenizer.PAD) & (ids != tokenizer.BOS)}
 
 
 def all_counted(indices):
@@ -1218,17 +1224,15 @@ histories, honest = {}, {}
 for name, (kind, make, rate) in runs.items():
     torch.manual_seed(0)
     patient = kind(language.tiny(V, 64, 2, 4))
-    training = fit(
-        patient, Batches(make, 16), steps, Optimisation(rate), precision=torch.float32
-    )
+    training = fit(patient, Batches(make, 16), steps, Optimisation(rate), precision=torch.float32)
     histories[name] = list(training)
     with torch.no_grad():
         honest[name] = language.LanguageModel.losses(patient, unseen)["next"].item()
-    written = generate.write(patient, open_text("a cat is"), 8, end=tokens.EOS)
-    print(f"{name} writes: a cat is", *tokens.decode(written))
-draw.show(draw.loss(histories, chance=math.log(V), chance_name=f"ln {V}"))
-draw.show(
-    draw.bars(
+    written = generation.write(patient, open_text("a cat is"), 8, end=tokenizer.EOS)
+    print(f"{name} writes: a cat is", *tokenizer.decode(written))
+plots.show(plots.loss(histories, chance=math.log(V), chance_name=f"ln {V}"))
+plots.show(
+    plots.bars(
         {
             name: {
                 "training says": histories[name][-1].loss,

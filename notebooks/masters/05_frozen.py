@@ -20,15 +20,26 @@ import torch
 from IPython.display import Markdown
 from torch.nn.functional import cross_entropy, normalize
 
-from vlmcourse import recipes
-from vlmcourse.lab import draw, evaluate, tokens, world
-from vlmcourse.lab.train import Batches, Scale, fit
-from vlmcourse.lab.world import prompts
+from teaching import frozen as checks
+from teaching import smollm2
+from teaching.exercises import attempt, predict
+from vlmcourse import evaluation, plots, recipes, world
 from vlmcourse.parts import language, masks
-from vlmcourse.play import frozen as checks
-from vlmcourse.play.lesson import attempt, predict
-from vlmcourse.recipes import smollm2
-from vlmcourse.recipes.frozen import ALONE, PLACE, SEEING, asked, captions, named, sentence, solved, solved_in_words
+from vlmcourse.recipes.frozen import (
+    ALONE,
+    PLACE,
+    SEEING,
+    asked,
+    captions,
+    named,
+    sentence,
+    solved,
+    solved_in_words,
+)
+from vlmcourse.training.batches import Batches
+from vlmcourse.training.fit import fit
+from vlmcourse.training.scale import Scale
+from vlmcourse.world import prompts, tokenizer
 
 scale = Scale.named()
 size = scale.image_size
@@ -49,7 +60,7 @@ _ = torch.manual_seed(0)
 # %%
 bare = recipes.language(scale).model
 lm = language.freeze(copy.deepcopy(bare.lm))
-text = tokens.encode(["a picture of a cat on blue"])
+text = tokenizer.encode(["a picture of a cat on blue"])
 vectors = lm.get_input_embeddings()(text)  # (1, T, D): the lookup, done outside
 with torch.no_grad():
     same = torch.equal(lm(inputs_embeds=vectors).logits, lm(text).logits)
@@ -64,7 +75,9 @@ scenes = [world.sample("test", index, 0, ALONE) for index in range(4)]
 pixels = world.to_pixels(np.stack([world.render(scene, size) for scene in scenes]))
 pages = [(scene, "a picture of") for scene in scenes]
 batch = prompts.to_write(pages, size, PLACE)
-print(tokens.tokenizer().convert_ids_to_tokens(batch["ids"][0].tolist()))  # NBVAL_CHECK_OUTPUT
+print(
+    tokenizer.world_tokenizer().convert_ids_to_tokens(batch["ids"][0].tolist())
+)  # NBVAL_CHECK_OUTPUT
 
 
 def logits_by_hand(model, ids, pixels):
@@ -87,9 +100,12 @@ print("by hand == vlmcourse.papers.frozen.Frozen")  # NBVAL_CHECK_OUTPUT
 # Figure 2 of the paper, from our tensors: each column is one position, dark cells are what it may look at (causal: its past). The two picture vectors are just the first two words.
 
 # %%
-shown = tokens.tokenizer().convert_ids_to_tokens(batch["ids"][0].tolist())
-shown = ["picture 1" if t == "<image>" and i == 1 else "picture 2" if t == "<image>" else t for i, t in enumerate(shown)]
-draw.show(draw.mask(masks.causal(len(shown)), shown, shown, "what each position may look at"))
+shown = tokenizer.world_tokenizer().convert_ids_to_tokens(batch["ids"][0].tolist())
+shown = [
+    "picture 1" if t == "<image>" and i == 1 else "picture 2" if t == "<image>" else t
+    for i, t in enumerate(shown)
+]
+plots.show(plots.mask(masks.causal(len(shown)), shown, shown, "what each position may look at"))
 
 
 # %% [markdown]
@@ -118,13 +134,17 @@ with torch.no_grad():
     assert torch.isclose(loss_by_hand(model, learn), model.losses(learn)["caption"], atol=1e-4)
 print("loss by hand == Frozen.losses")  # NBVAL_CHECK_OUTPUT
 for ids, scored in zip(learn["ids"][:2], learn["scored"]):
-    told = tokens.tokenizer().convert_ids_to_tokens(ids.tolist())
+    told = tokenizer.world_tokenizer().convert_ids_to_tokens(ids.tolist())
     print(" ".join(f"[{t}]" if s else t for t, s in zip(told, scored)), "   [asked for]")
 
 # %%
 predict(
     "The language model is frozen. Does the loss still have a gradient with respect to the picture's two vectors?",
-    ["no: frozen means no gradients", "yes: gradients pass through it to what it read", "only if dropout is on"],
+    [
+        "no: frozen means no gradients",
+        "yes: gradients pass through it to what it read",
+        "only if dropout is on",
+    ],
     "yes: gradients pass through it to what it read",
     "Freezing means that no weight is changed. The chain rule still crosses every layer, as it crosses a fixed function "
     "such as a sine. Only torch.no_grad() around the model would cut it.",
@@ -135,8 +155,12 @@ prefix = model.encode(learn["pixels"]).detach().requires_grad_()
 said = model(learn["ids"], prefix=prefix)[:, :-1]
 target = learn["ids"][:, 1:].masked_fill(~learn["scored"][:, 1:], -100)
 cross_entropy(said.flatten(0, 1), target.flatten()).backward()
-print("every picture vector gets a gradient:", bool((prefix.grad.norm(dim=-1) > 0).all()))  # NBVAL_CHECK_OUTPUT
-print("language model parameters with a gradient:", sum(p.grad is not None for p in lm.parameters()))  # NBVAL_CHECK_OUTPUT
+print(
+    "every picture vector gets a gradient:", bool((prefix.grad.norm(dim=-1) > 0).all())
+)  # NBVAL_CHECK_OUTPUT
+print(
+    "language model parameters with a gradient:", sum(p.grad is not None for p in lm.parameters())
+)  # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
 # ## 3. Train it
@@ -145,19 +169,30 @@ print("language model parameters with a gradient:", sum(p.grad is not None for p
 
 # %%
 blind_loss = {
-    run["seed"]: run["training loss"] for run in evaluate.results("twins_frozen")["rows"] if run["row"] == "train-blind"
+    run["seed"]: run["training loss"]
+    for run in evaluation.load_results("twins_frozen")["rows"]
+    if run["row"] == "train-blind"
 }
-trained = recipes.frozen(scale, watch=draw.Live(chance=float(np.mean(list(blind_loss.values()))), chance_name="trained blind"))
+trained = recipes.frozen(
+    scale,
+    watch=plots.Live(chance=float(np.mean(list(blind_loss.values()))), chance_name="trained blind"),
+)
 model = trained.model
 learns = sum(p.numel() for p in model.parameters() if p.requires_grad)
-print(f"{learns:,} parameters learnt; {sum(p.numel() for p in model.lm.parameters()):,} of the language model did not")
+print(
+    f"{learns:,} parameters learnt; {sum(p.numel() for p in model.lm.parameters()):,} of the language model did not"
+)
 
 # %%
-untouched = all(torch.equal(a, b) for a, b in zip(model.lm.state_dict().values(), bare.lm.state_dict().values()))
+untouched = all(
+    torch.equal(a, b) for a, b in zip(model.lm.state_dict().values(), bare.lm.state_dict().values())
+)
 with torch.no_grad():
     text_only = torch.equal(model(text), bare.lm(text).logits)
 print("language model bit-identical after training:", untouched)  # NBVAL_CHECK_OUTPUT
-print("text without a picture: the bare model's own answer, bit for bit:", text_only)  # NBVAL_CHECK_OUTPUT
+print(
+    "text without a picture: the bare model's own answer, bit for bit:", text_only
+)  # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
 # What it says of things on backgrounds that training never combined:
@@ -165,8 +200,14 @@ print("text without a picture: the bare model's own answer, bit for bit:", text_
 # %%
 some = [world.sample("test", index, 0, ALONE) for index in range(12)]
 said = captions(model, some)
-right = [scene.words[0] in text.split() and scene.background in text.split() for scene, text in zip(some, said)]
-draw.show(draw.pictures(np.stack([world.render(scene, size) for scene in some]), said, right), credit=world.ATTRIBUTION)
+right = [
+    scene.words[0] in text.split() and scene.background in text.split()
+    for scene, text in zip(some, said)
+]
+plots.show(
+    plots.pictures(np.stack([world.render(scene, size) for scene in some]), said, right),
+    credit=world.ATTRIBUTION,
+)
 
 # %% [markdown]
 # ### Scores and controls
@@ -176,10 +217,14 @@ draw.show(draw.pictures(np.stack([world.render(scene, size) for scene in some]),
 # %%
 report = recipes.caption_report(model, count)
 blind_report = recipes.caption_report(model, count, prompts.unseen)
-draw.show(
-    draw.bars(
+plots.show(
+    plots.bars(
         {
-            part: {"Frozen": report[part], "shown grey": blind_report[part], "chance": report[f"{part}, chance"]}
+            part: {
+                "Frozen": report[part],
+                "shown grey": blind_report[part],
+                "chance": report[f"{part}, chance"],
+            }
             for part in ("noun", "background")
         },
         "captions that name it rightly",
@@ -202,8 +247,8 @@ print({name: round(value, 3) for name, value in report.items()})
 episode = named(1, 1)[0]
 page = " ".join(part if isinstance(part, str) else "[picture]" for part in episode.prompt)
 print(page, "->", episode.answer)
-draw.show(
-    draw.pictures(
+plots.show(
+    plots.pictures(
         np.stack([world.render(scene, size) for scene in world.pages.scenes(episode.prompt)]),
         ["first support", "second support", "which one is this?"],
     ),
@@ -244,7 +289,7 @@ table["a new name\n(2 ways, 1 shot)"] = {
     "chance": 0.5,
     "two right words": solved_in_words(bare, episodes),
 }
-draw.show(draw.bars(table, "right answers", sideways=True))
+plots.show(plots.bars(table, "right answers", sideways=True))
 
 # %% [markdown]
 # *what*, *colour* and *presence* could be read off the picture. *category*, *place* and *purpose* need what the language model knows. For the last bar it must connect three pictures and two invented names within one prompt. **Two right words** is the ceiling: the same language model reads "cat blue" in the place of the picture. What it can't answer even then, no encoder can make it answer.
@@ -256,7 +301,9 @@ pictures = [world.sample("test", 100 + index, 0, ALONE) for index in range(8)]
 
 
 def after(number, text):
-    return evaluate.likely_next(model, prompts.Prompts([(pictures[number], text)], size, PLACE))[0]
+    return evaluation.likely_next(model, prompts.Prompts([(pictures[number], text)], size, PLACE))[
+        0
+    ]
 
 
 checks.ask_player(
@@ -276,22 +323,22 @@ checks.ask_player(
 # Seven systems, three seeds each, same steps and batches (made by `python -m benchmarks.twins_frozen`). The rows differ in the language model (frozen; **finetuned** together with the encoder; **scratch**: never pretrained; **smaller**), in what is seen (**train-blind**: grey in training and test), and in what is read (**VQA**: questions in the place of captions; they never ask for knowledge; **VQA-blind**).
 
 # %%
-kept = evaluate.results("twins_frozen")
+kept = evaluation.load_results("twins_frozen")
 systems = list(dict.fromkeys(run["row"] for run in kept["rows"]))
 runs, SEE, KNOW = kept["rows"], ("what", "colour", "presence"), ("category", "place", "purpose")
 
 
 def questions(system, kinds, shots):
-    return evaluate.over_seeds(runs, system, "questions", kinds, str(shots))
+    return evaluation.over_seeds(runs, system, "questions", kinds, str(shots))
 
 
-draw.show(
-    draw.bars(
+plots.show(
+    plots.bars(
         {
             system: {
                 "questions about what is seen": questions(system, SEE, 0),
                 "outside knowledge": questions(system, KNOW, 0),
-                "a new name, 1 shot": evaluate.over_seeds(runs, system, "naming", "1 shot"),
+                "a new name, 1 shot": evaluation.over_seeds(runs, system, "naming", "1 shot"),
             }
             for system in systems
         },
@@ -304,11 +351,16 @@ draw.show(
 shots = [int(number) for number in kept["rows"][0]["questions"]["what"]]
 in_words = kept["words"]["questions"]
 for title, group in (("questions about what is seen", SEE), ("outside knowledge", KNOW)):
-    draw.show(
-        draw.curves(
+    plots.show(
+        plots.curves(
             {
-                **{system: {k: questions(system, group, k) for k in shots} for system in ("Frozen", "finetuned", "train-blind")},
-                "two right words": {k: float(np.mean([in_words[kind][str(k)] for kind in group])) for k in shots},
+                **{
+                    system: {k: questions(system, group, k) for k in shots}
+                    for system in ("Frozen", "finetuned", "train-blind")
+                },
+                "two right words": {
+                    k: float(np.mean([in_words[kind][str(k)] for kind in group])) for k in shots
+                },
             },
             "solved examples in the prompt",
             f"right answers: {title}",
@@ -321,10 +373,13 @@ for title, group in (("questions about what is seen", SEE), ("outside knowledge"
 
 # %%
 ways_of_naming = list(kept["rows"][0]["naming"])
-draw.show(
-    draw.bars(
+plots.show(
+    plots.bars(
         {
-            how: {system: evaluate.over_seeds(runs, system, "naming", how) for system in ("Frozen", "finetuned", "train-blind")}
+            how: {
+                system: evaluation.over_seeds(runs, system, "naming", how)
+                for system in ("Frozen", "finetuned", "train-blind")
+            }
             for how in ways_of_naming
         },
         "right names (chance 1/2; with 5 ways 1/5)",
@@ -343,15 +398,22 @@ held_out = [world.sample("test", index, 0, ALONE) for index in range(count)]
 with torch.no_grad():
     pixels = world.to_pixels(np.stack([world.render(scene, size) for scene in held_out]))
     written = model.encode(pixels).reshape(len(held_out), 2, -1)  # (N, n, D)
-print(f"length of picture vectors {written.norm(dim=-1).mean():.2f} ± {written.norm(dim=-1).std():.2f}")
+print(
+    f"length of picture vectors {written.norm(dim=-1).mean():.2f} ± {written.norm(dim=-1).std():.2f}"
+)
 print(f"length of word vectors    {words.norm(dim=-1).mean():.2f} ± {words.norm(dim=-1).std():.2f}")
 cosine = normalize(written, dim=-1) @ normalize(words, dim=-1).T  # (N, n, V)
 for scene, row in list(zip(held_out, cosine))[:6]:
-    near = [", ".join(tokens.tokenizer().convert_ids_to_tokens(one.topk(3).indices.tolist())) for one in row]
+    near = [
+        ", ".join(tokenizer.world_tokenizer().convert_ids_to_tokens(one.topk(3).indices.tolist()))
+        for one in row
+    ]
     print(f"{scene.words[0]} on {scene.background:8} first vector: {near[0]:40} second: {near[1]}")
-number = torch.tensor([tokens.encode([scene.words[0]])[0, 1] for scene in held_out])
+number = torch.tensor([tokenizer.encode([scene.words[0]])[0, 1] for scene in held_out])
 nearest = (cosine.argmax(-1) == number[:, None]).any(-1).float().mean().item()
-print(f"the thing's own word is the nearest of {len(words)} to one of its two vectors: {nearest:.2f} of pictures")
+print(
+    f"the thing's own word is the nearest of {len(words)} to one of its two vectors: {nearest:.2f} of pictures"
+)
 
 # %% [markdown]
 # ### When would the loss leave the right words alone?
@@ -365,18 +427,27 @@ def at_right_words(caption, end):
     pairs = world.Pairs("train", size, 0, ALONE, caption)
     batch = prompts.Captioned(pairs, PLACE).batch(range(count))
     if end:
-        batch["scored"] = batch["scored"] | (batch["ids"] == tokens.EOS)
-    own = tokens.encode([f"{pairs.scene(index).words[0]} {pairs.scene(index).background}" for index in range(count)])[:, 1:3]
+        batch["scored"] = batch["scored"] | (batch["ids"] == tokenizer.EOS)
+    own = tokenizer.encode(
+        [f"{pairs.scene(index).words[0]} {pairs.scene(index).background}" for index in range(count)]
+    )[:, 1:3]
     vectors = words[own].flatten(0, 1).requires_grad_()
     model.lm.zero_grad()
-    loss = model(batch["ids"], prefix=vectors)[:, :-1].log_softmax(-1).gather(2, batch["ids"][:, 1:, None])[..., 0]
+    loss = (
+        model(batch["ids"], prefix=vectors)[:, :-1]
+        .log_softmax(-1)
+        .gather(2, batch["ids"][:, 1:, None])[..., 0]
+    )
     loss = -(loss * batch["scored"][:, 1:]).sum(1)  # nats a caption
     loss.sum().backward()
-    return {"nats a caption": loss.mean().item(), "pull on each vector": vectors.grad.norm(dim=-1).mean().item()}
+    return {
+        "nats a caption": loss.mean().item(),
+        "pull on each vector": vectors.grad.norm(dim=-1).mean().item(),
+    }
 
 
-draw.show(
-    draw.bars(
+plots.show(
+    plots.bars(
         {
             "captions as in this course": at_right_words(sentence, False),
             "full captions that end the text": at_right_words(world.captions.detailed, True),
@@ -397,11 +468,11 @@ conditions = list(dict.fromkeys(run["condition"] for run in lending))
 
 
 def under(condition, what):
-    return evaluate.spread([run[what] for run in lending if run["condition"] == condition])
+    return evaluation.spread([run[what] for run in lending if run["condition"] == condition])
 
 
-draw.show(
-    draw.bars(
+plots.show(
+    plots.bars(
         {
             condition: {
                 "noun in captions": under(condition, "noun"),
@@ -450,18 +521,20 @@ few = held_out[:64]
 def said_by(eye, view=world.to_pixels):
     """Twelve captions beside their pictures, and how often 64 of them are right."""
     told = smollm2.captions(eye, read, few, view)
-    print({name: round(value, 2) for name, value in evaluate.named_rightly(told, few).items()})
+    print({name: round(value, 2) for name, value in evaluation.named_rightly(told, few).items()})
     right = [scene.words[0] in text and scene.background in text for scene, text in zip(few, told)]
     images = np.stack([world.render(scene, size) for scene in few[:12]])
-    draw.show(draw.pictures(images, told[:12], right[:12]), credit=world.ATTRIBUTION)
+    plots.show(plots.pictures(images, told[:12], right[:12]), credit=world.ATTRIBUTION)
 
 
 if real is not None:
-    handed = smollm2.taught(smollm2.new_encoder(real, read, scale), model, read, world.Pairs("train", size, 0, ALONE)).eval()
+    handed = smollm2.taught(
+        smollm2.new_encoder(real, read, scale), model, read, world.Pairs("train", size, 0, ALONE)
+    ).eval()
     said_by(handed)
 
 # %% [markdown]
-# Worth a pause: no caption has been learnt, and what SmolLM2 makes of a picture's two vectors is its own English, often about the right thing, and with the right colour in the wrong place. From there `recipes.smollm2.train(scale)` goes on, through SmolLM2, with 160 steps of captions: about ten minutes on a quiet core. The course brings an encoder that has done so; then the same, shown grey:
+# Worth a pause: no caption has been learnt, and what SmolLM2 makes of a picture's two vectors is its own English, often about the right thing, and with the right colour in the wrong place. From there `teaching.smollm2.train(scale)` goes on, through SmolLM2, with 160 steps of captions: about ten minutes on a quiet core. The course brings an encoder that has done so; then the same, shown grey:
 
 # %%
 if real is not None:
@@ -474,19 +547,26 @@ if real is not None:
 
 # %%
 real_kept = kept["real"]
-draw.show(
-    draw.bars(
+plots.show(
+    plots.bars(
         {
             who: {what: real_kept[f"captions{how}"][what] for what in ("noun", "background")}
-            for who, how in {"handed over": ", before training", "trained through SmolLM2": "", "trained, shown grey": ", blind"}.items()
+            for who, how in {
+                "handed over": ", before training",
+                "trained through SmolLM2": "",
+                "trained, shown grey": ", blind",
+            }.items()
         },
         "captions that are right",
         sideways=True,
     )
 )
-draw.show(
-    draw.bars(
-        {name: {who: value for who, value in found.items() if who != "shuffled pictures"} for name, found in real_kept["answers"].items()},
+plots.show(
+    plots.bars(
+        {
+            name: {who: value for who, value in found.items() if who != "shuffled pictures"}
+            for name, found in real_kept["answers"].items()
+        },
         "right answers",
         sideways=True,
     )
@@ -540,8 +620,8 @@ one = prompts.to_write([named(1, 1)[0].prompt], size, PLACE)
 with torch.no_grad():
     x = model.embeddings(one["ids"], model.encode(one["pixels"]))[0].norm(dim=-1)
 is_slot = (one["ids"][0] == model.config.slot).tolist()
-draw.show(
-    draw.curves(
+plots.show(
+    plots.curves(
         {
             "words": {place: value.item() for place, value in enumerate(x) if not is_slot[place]},
             "pictures": {place: value.item() for place, value in enumerate(x) if is_slot[place]},
@@ -595,16 +675,18 @@ nouns = {noun.word for noun in world.nouns()}
 
 
 def kind_of(word):
-    return "things" if word in nouns else "backgrounds" if word in world.BACKGROUNDS else "other words"
+    return (
+        "things" if word in nouns else "backgrounds" if word in world.BACKGROUNDS else "other words"
+    )
 
 
 lost = {"things": [], "backgrounds": [], "other words": []}
 for ids, asked_for, losses in zip(test["ids"][:, 1:], test["scored"][:, 1:], each):
-    spelled = tokens.tokenizer().convert_ids_to_tokens(ids[asked_for].tolist())
+    spelled = tokenizer.world_tokenizer().convert_ids_to_tokens(ids[asked_for].tolist())
     for word, value in zip(spelled, losses[asked_for].tolist()):
         lost[kind_of(word)].append(value)
 lost = {kind: {"nats a word": float(np.mean(values))} for kind, values in lost.items()}
-draw.show(draw.bars(lost, "loss on held-out captions", sideways=True))
+plots.show(plots.bars(lost, "loss on held-out captions", sideways=True))
 
 # %% [markdown]
 # ## Exercise 3 · Freeze it for good
@@ -618,7 +700,9 @@ draw.show(draw.bars(lost, "loss on held-out captions", sideways=True))
 
 # %%
 def my_freeze(lm: torch.nn.Module) -> None:
-    raise NotImplementedError("return nothing, but change lm: no gradient for parameters, evaluation mode for good.")
+    raise NotImplementedError(
+        "return nothing, but change lm: no gradient for parameters, evaluation mode for good."
+    )
 
 
 attempt(checks.frozen, my_freeze)
@@ -642,10 +726,15 @@ attempt(checks.frozen, my_freeze)
 # %%
 x = model.embeddings(learn["ids"][:1], model.encode(learn["pixels"][:1])).detach().requires_grad_()
 told = language.logits(model.lm, x)[:, :-1]
-cross_entropy(told.flatten(0, 1), learn["ids"][:1, 1:].masked_fill(~learn["scored"][:1, 1:], -100).flatten()).backward()
-names = tokens.tokenizer().convert_ids_to_tokens(learn["ids"][0].tolist())
-pulls = {f"{place} {name}": {"gradient": value.item()} for place, (name, value) in enumerate(zip(names, x.grad[0].norm(dim=-1)))}
-draw.show(draw.bars(pulls, "length of the gradient", sideways=True))
+cross_entropy(
+    told.flatten(0, 1), learn["ids"][:1, 1:].masked_fill(~learn["scored"][:1, 1:], -100).flatten()
+).backward()
+names = tokenizer.world_tokenizer().convert_ids_to_tokens(learn["ids"][0].tolist())
+pulls = {
+    f"{place} {name}": {"gradient": value.item()}
+    for place, (name, value) in enumerate(zip(names, x.grad[0].norm(dim=-1)))
+}
+plots.show(plots.bars(pulls, "length of the gradient", sideways=True))
 
 # %% [markdown]
 # ## Failure lab · Three sick systems
@@ -665,7 +754,9 @@ class Counted:
 
     def batch(self, indices):
         pairs = train.pairs
-        opening = "this is a picture . you can see it . it is a nice picture . this picture is called"
+        opening = (
+            "this is a picture . you can see it . it is a nice picture . this picture is called"
+        )
         said = [f"{opening} {pairs.text(index)}" for index in indices]
         return prompts.to_learn([(pairs.scene(index),) for index in indices], said, size, PLACE)
 
@@ -678,20 +769,30 @@ ward = {
     "C": (Counted(), True),
 }
 curves, rows = {}, []
-probe = world.texts.Documents(split="test").batch(range(8))
+probe = world.documents.Documents(split="test").batch(range(8))
 two = [world.sample("test", index, 0, ALONE) for index in (3, 4)]
 for name, (data, is_frozen) in ward.items():
     patient_lm = copy.deepcopy(bare.lm)
     patient_lm = language.freeze(patient_lm) if is_frozen else patient_lm.requires_grad_(True)
-    patient = recipes.new_frozen(recipes.frozen_config(scale), patient_lm, 0, recipes.average_words(patient_lm))
+    patient = recipes.new_frozen(
+        recipes.frozen_config(scale), patient_lm, 0, recipes.average_words(patient_lm)
+    )
     curves[name] = list(fit(patient, Batches(data.batch, 32), steps, SEEING))
     with torch.no_grad():
         reading = language.LanguageModel(patient.lm).losses(probe)["next"].item()
     told = captions(patient, two)
     rows.append(f"| {name} | {reading:.2f} | {told[0]} | {told[1]} |")
-draw.show(draw.loss(curves))
+plots.show(plots.loss(curves))
 told = [f"{scene.words[0]} on {scene.background}" for scene in two]
-Markdown("\n".join([f"| system | loss on texts without pictures | says of: {told[0]} | says of: {told[1]} |", "|---|---|---|---|", *rows]))
+Markdown(
+    "\n".join(
+        [
+            f"| system | loss on texts without pictures | says of: {told[0]} | says of: {told[1]} |",
+            "|---|---|---|---|",
+            *rows,
+        ]
+    )
+)
 
 # %%
 attempt(checks.diagnosis, {"A": None, "B": None, "C": None})
@@ -710,9 +811,12 @@ attempt(checks.diagnosis, {"A": None, "B": None, "C": None})
 # %%
 known = {system: questions(system, KNOW, 0).mean for system in systems}
 seen = {system: questions(system, SEE, 0).mean for system in systems}
-gain = {system: questions(system, SEE + KNOW, 4).mean - questions(system, SEE + KNOW, 0).mean for system in systems}
-loss = {system: evaluate.over_seeds(runs, system, "training loss").mean for system in systems}
-bound = evaluate.over_seeds(runs, "Frozen", "naming", "1 shot, no induction")
+gain = {
+    system: questions(system, SEE + KNOW, 4).mean - questions(system, SEE + KNOW, 0).mean
+    for system in systems
+}
+loss = {system: evaluation.over_seeds(runs, system, "training loss").mean for system in systems}
+bound = evaluation.over_seeds(runs, "Frozen", "naming", "1 shot, no induction")
 claims = [
     (
         "more solved examples, better answers (Table 1: 29.5, 35.7, 38.2 with 0, 1, 4)",
@@ -751,14 +855,15 @@ claims = [
     ),
     (
         "more pictures of each name, better names (Table 3: shots)",
-        f"1 shot {evaluate.over_seeds(runs, 'Frozen', 'naming', '1 shot')}, 4 shots {evaluate.over_seeds(runs, 'Frozen', 'naming', '4 shots')} "
-        f"(train-blind {evaluate.over_seeds(runs, 'train-blind', 'naming', '4 shots')})",
-        evaluate.over_seeds(runs, "Frozen", "naming", "4 shots").mean > evaluate.over_seeds(runs, "Frozen", "naming", "1 shot").mean + 0.05,
+        f"1 shot {evaluation.over_seeds(runs, 'Frozen', 'naming', '1 shot')}, 4 shots {evaluation.over_seeds(runs, 'Frozen', 'naming', '4 shots')} "
+        f"(train-blind {evaluation.over_seeds(runs, 'train-blind', 'naming', '4 shots')})",
+        evaluation.over_seeds(runs, "Frozen", "naming", "4 shots").mean
+        > evaluation.over_seeds(runs, "Frozen", "naming", "1 shot").mean + 0.05,
     ),
     (
         "saying first which names are meant helps (Table 3, task induction)",
-        f"with it {evaluate.over_seeds(runs, 'Frozen', 'naming', '1 shot')}, without {bound}",
-        evaluate.over_seeds(runs, "Frozen", "naming", "1 shot").mean > bound.mean,
+        f"with it {evaluation.over_seeds(runs, 'Frozen', 'naming', '1 shot')}, without {bound}",
+        evaluation.over_seeds(runs, "Frozen", "naming", "1 shot").mean > bound.mean,
     ),
     (
         "trained on questions, better on such questions",
@@ -771,7 +876,10 @@ Markdown(
         [
             "| the paper says | ours (three seeds) | same direction? |",
             "|---|---|---|",
-            *(f"| {claim} | {ours} | {'yes' if agrees else '**no**'} |" for claim, ours, agrees in claims),
+            *(
+                f"| {claim} | {ours} | {'yes' if agrees else '**no**'} |"
+                for claim, ours, agrees in claims
+            ),
         ]
     )
 )

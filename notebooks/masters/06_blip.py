@@ -18,17 +18,19 @@ import torch
 from IPython.display import Markdown
 from torch.nn.functional import cross_entropy, normalize
 
-from vlmcourse import recipes
-from vlmcourse.lab import draw, evaluate, tokens, watch, world
-from vlmcourse.lab.train import Batches, Scale, fit
+from teaching import blip as checks
+from teaching.exercises import attempt, predict
+from teaching.minimal_pairs import close_report, closely
+from vlmcourse import evaluation, introspection, plots, recipes, world
 from vlmcourse.papers.blip import SHARING
-from vlmcourse.parts import generate, masks
-from vlmcourse.parts.objectives import hard_negatives
-from vlmcourse.play import blip as checks
-from vlmcourse.play.lesson import attempt, predict
+from vlmcourse.parts import generation, masks
+from vlmcourse.parts.losses import hard_negatives
 from vlmcourse.recipes import capfilt as cleaning
 from vlmcourse.recipes.blip import LEARNING, THINGS, caption_report, retrieval_report, told_apart
-from vlmcourse.recipes.closely import close_report, closely
+from vlmcourse.training.batches import Batches
+from vlmcourse.training.fit import fit
+from vlmcourse.training.scale import Scale
+from vlmcourse.world import tokenizer
 
 scale = Scale.named()
 size = scale.image_size
@@ -54,12 +56,25 @@ _ = torch.manual_seed(0)
 model = recipes.new_blip(recipes.blip_config(scale)).eval()
 pairs = recipes.siblings(scale)
 batch = pairs.batch(range(6))
-longest = batch["ids"][(batch["ids"] != tokens.PAD).sum(1).argmax()]
-words = tokens.tokenizer().convert_ids_to_tokens(longest[longest != tokens.PAD].tolist())
+longest = batch["ids"][(batch["ids"] != tokenizer.PAD).sum(1).argmax()]
+words = tokenizer.world_tokenizer().convert_ids_to_tokens(
+    longest[longest != tokenizer.PAD].tolist()
+)
 print(words)  # NBVAL_CHECK_OUTPUT
 length = len(words)
-draw.show(draw.mask(masks.bidirectional(length), words, words, "[CLS] and [ENC]: everybody sees everybody"))
-draw.show(draw.mask(masks.causal(length), ["[DEC]", *words[1:]], ["[DEC]", *words[1:]], "[DEC]: each word sees its past"))
+plots.show(
+    plots.mask(
+        masks.bidirectional(length), words, words, "[CLS] and [ENC]: everybody sees everybody"
+    )
+)
+plots.show(
+    plots.mask(
+        masks.causal(length),
+        ["[DEC]", *words[1:]],
+        ["[DEC]", *words[1:]],
+        "[DEC]: each word sees its past",
+    )
+)
 
 # %% [markdown]
 # One block by hand. BERT's norms come *after* the sums, and cross-attention stands between self-attention and the feed-forward part. Without a picture it is simply left out:
@@ -85,11 +100,16 @@ def role_by_hand(transformer, ids, first, mask, states=None):
 with torch.no_grad():
     states = model.look(batch["pixels"])["states"]  # (B, P, D)
     ids, c = batch["ids"], model.config
-    padding = masks.keys(ids != tokens.PAD).dense()
+    padding = masks.keys(ids != tokenizer.PAD).dense()
     causal = masks.causal(ids.shape[1]).dense()
-    text = normalize(model.text_projection(role_by_hand(model.encoder, ids, c.cls, padding)[:, 0]), dim=-1)
+    text = normalize(
+        model.text_projection(role_by_hand(model.encoder, ids, c.cls, padding)[:, 0]), dim=-1
+    )
     belongs = model.match_head(role_by_hand(model.encoder, ids, c.enc, padding, states)[:, 0])
-    next_words = model.head(role_by_hand(model.decoder, ids, c.dec, causal, states), model.decoder.embeddings.words.weight)
+    next_words = model.head(
+        role_by_hand(model.decoder, ids, c.dec, causal, states),
+        model.decoder.embeddings.words.weight,
+    )
     assert torch.allclose(text, model.encode_text(ids), atol=1e-5)
     assert torch.allclose(belongs, model.matches(ids, states), atol=1e-4)
     assert torch.allclose(next_words, model(ids, states=states), atol=1e-4)
@@ -98,7 +118,11 @@ print("three roles by hand == vlmcourse.papers.blip.BLIP")  # NBVAL_CHECK_OUTPUT
 # %%
 predict(
     "Encoder and decoder 'share' their feed-forward layers. What does that mean?",
-    ["they start with the same weights", "they are one object: a step of either changes both", "their weights are averaged"],
+    [
+        "they start with the same weights",
+        "they are one object: a step of either changes both",
+        "their weights are averaged",
+    ],
     "they are one object: a step of either changes both",
     "Tied for good, not copied once. Only self-attention and its LayerNorm exist twice: looking both ways and looking back "
     "want different things from it.",
@@ -116,9 +140,17 @@ for name in ("attention", "norm1", "cross", "norm_cross", "feedforward", "norm2"
 sizes = {}
 for name, apart in SHARING.items():
     one = recipes.new_blip(recipes.blip_config(scale, apart=apart))
-    text_parameters = {id(p): p.numel() for part in (one.encoder, one.decoder, one.head) for p in part.parameters()}
+    text_parameters = {
+        id(p): p.numel() for part in (one.encoder, one.decoder, one.head) for p in part.parameters()
+    }
     sizes[name] = sum(text_parameters.values())
-draw.show(draw.bars({name: {"parameters of text": value / 1e6} for name, value in sizes.items()}, "millions", sideways=True))
+plots.show(
+    plots.bars(
+        {name: {"parameters of text": value / 1e6} for name, value in sizes.items()},
+        "millions",
+        sideways=True,
+    )
+)
 
 # %% [markdown]
 # ## 2. Three losses
@@ -133,17 +165,28 @@ def losses_by_hand(model, pixels, ids, negatives):
     logits, own = image @ text.T / model.temperature, torch.arange(len(ids))
     contrast = (cross_entropy(logits, own) + cross_entropy(logits.T, own)) / 2
     texts, images = negatives
-    right, wrong_text, wrong_image = model.matches(ids, states), model.matches(ids[texts], states), model.matches(ids, states[images])
+    right, wrong_text, wrong_image = (
+        model.matches(ids, states),
+        model.matches(ids[texts], states),
+        model.matches(ids, states[images]),
+    )
     labels = torch.tensor([1] * len(ids) + [0] * 2 * len(ids))
     match = cross_entropy(torch.cat([right, wrong_text, wrong_image]), labels)
-    said, target = model(ids, states=states)[:, :-1], ids[:, 1:].masked_fill(ids[:, 1:] == tokens.PAD, -100)
+    said, target = (
+        model(ids, states=states)[:, :-1],
+        ids[:, 1:].masked_fill(ids[:, 1:] == tokenizer.PAD, -100),
+    )
     caption = cross_entropy(said.flatten(0, 1), target.flatten(), label_smoothing=0.1)
     return {"contrast": contrast, "match": match, "caption": caption}
 
 
 distinct = world.Pairs("train", size).batch(range(6))
 with torch.no_grad():
-    similarity = model.encode_image(distinct["pixels"]) @ model.encode_text(distinct["ids"]).T / model.temperature
+    similarity = (
+        model.encode_image(distinct["pixels"])
+        @ model.encode_text(distinct["ids"]).T
+        / model.temperature
+    )
     torch.manual_seed(1)
     by_hand = losses_by_hand(model, distinct["pixels"], distinct["ids"], hard_negatives(similarity))
     torch.manual_seed(1)
@@ -165,12 +208,18 @@ predict(
 # The image tower starts as lesson 02's (the paper's starts with ImageNet's weights). Pairs come in **siblings**: a scene, and the same scene with two things exchanged or on another background. Hard negatives find them.
 
 # %%
-a, b = (world.swaps.choices(swap, count=2, things=THINGS) for swap in (world.swaps.exchanged, world.swaps.repainted))
+a, b = (
+    world.minimal_pairs.choices(swap, count=2, things=THINGS)
+    for swap in (world.minimal_pairs.exchanged, world.minimal_pairs.repainted)
+)
 shown = np.stack([world.render(scene, size) for scene, _, _ in a + b])
-draw.show(draw.pictures(shown, [f"{right} / not: {wrong}" for _, right, wrong in a + b]), credit=world.ATTRIBUTION)
+plots.show(
+    plots.pictures(shown, [f"{right} / not: {wrong}" for _, right, wrong in a + b]),
+    credit=world.ATTRIBUTION,
+)
 
 # %%
-trained = recipes.blip(scale, vision=recipes.clip(scale).model.vision, watch=draw.Live())
+trained = recipes.blip(scale, vision=recipes.clip(scale).model.vision, watch=plots.Live())
 model = trained.model
 print({name: round(value, 3) for name, value in trained.history[-1].losses.items()})
 
@@ -180,8 +229,11 @@ print({name: round(value, 3) for name, value in trained.history[-1].losses.items
 # Two captions: the right one, and one with the two things exchanged (the same words, bound otherwise) or with another background (one word differs). Which one fits the picture? Chance is one half.
 
 # %%
-swaps = {swap.__name__: told_apart(model, swap, count) for swap in (world.swaps.exchanged, world.swaps.repainted)}
-draw.show(draw.bars(swaps, "the right caption preferred", chance=0.5))
+swaps = {
+    swap.__name__: told_apart(model, swap, count)
+    for swap in (world.minimal_pairs.exchanged, world.minimal_pairs.repainted)
+}
+plots.show(plots.bars(swaps, "the right caption preferred", chance=0.5))
 
 # %% [markdown]
 # A background that changed is told by both. Who stands where is told by **neither**: a coin's throw, although every word may look at every patch, and although hard negatives put the sibling before the match's eyes again and again. Is the model too small for it, or the time too short? Lesson 03 met the same wall.
@@ -189,7 +241,7 @@ draw.show(draw.bars(swaps, "the right caption preferred", chance=0.5))
 # It is not the size. Here is the same model with the same three losses, in a smaller world (every tenth noun, always two things, siblings always exchanged, captions that always name place and background), at a third of the learning rate and for 2,400 steps; each text's wrong picture is its sibling's, without a draw. (So several things change at once; what each is worth we have not measured.)
 
 # %%
-closer = closely(scale, contrast=True, watch=draw.Live())
+closer = closely(scale, contrast=True, watch=plots.Live())
 report = close_report(closer.model, 512 if count > 16 else 16)
 print({name: round(value, 2) for name, value in report.items()})
 
@@ -206,9 +258,13 @@ predict(
 
 
 # %%
-draw.show(
-    draw.curves({name: draw.smoothed(closer.history, name) for name in ("match", "contrast", "caption")}, "step", "loss",
-                lines={"a coin between siblings: ln 2": float(np.log(2))})
+plots.show(
+    plots.curves(
+        {name: plots.smoothed(closer.history, name) for name in ("match", "contrast", "caption")},
+        "step",
+        "loss",
+        lines={"a coin between siblings: ln 2": float(np.log(2))},
+    )
 )
 
 # %% [markdown]
@@ -217,14 +273,14 @@ draw.show(
 # With and without contrast, several seeds (`python -m benchmarks.twins_blip --only closely`):
 
 # %%
-runs = evaluate.results("twins_blip")["closely"]
-draw.show(
-    draw.bars(
+runs = evaluation.load_results("twins_blip")["closely"]
+plots.show(
+    plots.bars(
         {
             row: {
-                "match, above or below": evaluate.over_seeds(runs, row, "match, above or below"),
-                "match, left or right": evaluate.over_seeds(runs, row, "match, left or right"),
-                "contrast, both": evaluate.over_seeds(runs, row, "contrast"),
+                "match, above or below": evaluation.over_seeds(runs, row, "match, above or below"),
+                "match, left or right": evaluation.over_seeds(runs, row, "match, left or right"),
+                "contrast, both": evaluation.over_seeds(runs, row, "contrast"),
             }
             for row in dict.fromkeys(run["row"] for run in runs)
         },
@@ -244,13 +300,15 @@ draw.show(
 # Comparing vectors is fast: one product for all pairs. Matching is slow: one pass for each pair. So BLIP takes the k nearest by contrast, and puts these in order by match (the log-odds of a match, plus the cosine, as the authors' code adds them). The gallery holds each scene beside its sibling:
 
 # %%
-gallery = world.swaps.Siblings("test", size, things=THINGS)
+gallery = world.minimal_pairs.Siblings("test", size, things=THINGS)
 curve = {"image to text": {}, "text to image": {}}
 for k in (1, 2, 4, 8, 16):
     found = retrieval_report(model, gallery, count, min(k, count))
     for way in curve:
         curve[way][k] = found[f"{way}, re-ranked R@1"]
-draw.show(draw.curves(curve, "k candidates looked at closely", "R@1", chance=1 / count, xlog=True))
+plots.show(
+    plots.curves(curve, "k candidates looked at closely", "R@1", chance=1 / count, xlog=True)
+)
 
 # %% [markdown]
 # ### Captions
@@ -263,18 +321,37 @@ pixels = world.to_pixels(some.images(range(6)))
 ways = {
     "greedy": recipes.captions_of(model, pixels),
     "beam 3": recipes.captions_of(model, pixels, beams=3),
-    "nucleus": recipes.captions_of(model, pixels, generate.nucleus(0.9, generator=torch.Generator().manual_seed(0))),
+    "nucleus": recipes.captions_of(
+        model, pixels, generation.nucleus(0.9, generator=torch.Generator().manual_seed(0))
+    ),
 }
-told = [evaluate.stated(text) for text in ways["greedy"]]
-right = [bool(said) and said <= evaluate.shown(scene) for said, scene in zip(told, some.scenes(range(6)))]
-draw.show(draw.pictures(some.images(range(6)), ways["greedy"], right), credit=world.ATTRIBUTION)
-Markdown("\n".join(["| " + " | ".join(ways) + " |", "|---|---|---|", *("| " + " | ".join(row) + " |" for row in zip(*ways.values()))]))
+told = [evaluation.stated(text) for text in ways["greedy"]]
+right = [
+    bool(said) and said <= evaluation.shown(scene)
+    for said, scene in zip(told, some.scenes(range(6)))
+]
+plots.show(plots.pictures(some.images(range(6)), ways["greedy"], right), credit=world.ATTRIBUTION)
+Markdown(
+    "\n".join(
+        [
+            "| " + " | ".join(ways) + " |",
+            "|---|---|---|",
+            *("| " + " | ".join(row) + " |" for row in zip(*ways.values())),
+        ]
+    )
+)
 
 # %%
 report = caption_report(model, count)
-draw.show(
-    draw.bars(
-        {"CIDEr-D": {"BLIP": report["CIDEr"], "shown grey": report["CIDEr, blind"], "shuffled": report["CIDEr, shuffled"]}},
+plots.show(
+    plots.bars(
+        {
+            "CIDEr-D": {
+                "BLIP": report["CIDEr"],
+                "shown grey": report["CIDEr, blind"],
+                "shuffled": report["CIDEr, shuffled"],
+            }
+        },
         "CIDEr-D of greedy captions (0 to 10)",
     )
 )
@@ -284,12 +361,12 @@ draw.show(
 
 # %%
 scene, caption, _ = a[0]
-one, ids = world.to_pixels(world.render(scene, size)[None]), tokens.encode([caption])
-looked = watch.weights(model, lambda: model(ids, **model.look(one)))
+one, ids = world.to_pixels(world.render(scene, size)[None]), tokenizer.encode([caption])
+looked = introspection.weights(model, lambda: model(ids, **model.look(one)))
 maps = looked["encoder.blocks.0.cross"][0].mean(0)[:, 1:]  # (T, P without the class token)
-names = tokens.tokenizer().convert_ids_to_tokens(ids[0].tolist())
+names = tokenizer.world_tokenizer().convert_ids_to_tokens(ids[0].tolist())
 chosen = {name: maps[place] for place, name in enumerate(names) if name in scene.words}
-draw.show(draw.attention_over_image(world.render(scene, size), chosen), credit=world.ATTRIBUTION)
+plots.show(plots.attention_over_image(world.render(scene, size), chosen), credit=world.ATTRIBUTION)
 
 # %% [markdown]
 # ## 4. CapFilt: captions that clean themselves
@@ -320,8 +397,12 @@ Markdown(
 # %%
 first = made.web.batch(range(12))
 with torch.no_grad():
-    probability = made.filter.blip.matches(first["ids"], **made.filter.blip.look(first["pixels"])).softmax(-1)[:, 1]
-planted = torch.tensor([made.web.pairs.noise.hits(index, made.web.pairs.seed) for index in range(12)])
+    probability = made.filter.blip.matches(
+        first["ids"], **made.filter.blip.look(first["pixels"])
+    ).softmax(-1)[:, 1]
+planted = torch.tensor(
+    [made.web.pairs.noise.hits(index, made.web.pairs.seed) for index in range(12)]
+)
 checks.filter_player(made.web.pairs.images(range(12)), first["text"], probability, planted)
 
 # %% [markdown]
@@ -336,7 +417,9 @@ checks.filter_player(made.web.pairs.images(range(12)), first["text"], probabilit
 
 # %%
 def my_weights(similarity: torch.Tensor, same: torch.Tensor) -> torch.Tensor:
-    raise NotImplementedError("return the weights from which torch.multinomial draws a wrong text for each image.")
+    raise NotImplementedError(
+        "return the weights from which torch.multinomial draws a wrong text for each image."
+    )
 
 
 attempt(checks.negative_weights, my_weights)
@@ -358,11 +441,20 @@ attempt(checks.negative_weights, my_weights)
 
 # %%
 with torch.no_grad():
-    logits = model.encode_image(batch["pixels"]) @ model.encode_text(batch["ids"]).T / model.temperature
+    logits = (
+        model.encode_image(batch["pixels"]) @ model.encode_text(batch["ids"]).T / model.temperature
+    )
 same = torch.unique(batch["ids"], dim=0, return_inverse=True)[1]
-drawn = torch.stack([hard_negatives(logits, same, torch.Generator().manual_seed(seed))[0] for seed in range(200)])
-share = torch.stack([(drawn == text).float().mean(0) for text in range(6)], dim=1)  # (images, texts)
-draw.show(draw.similarity(pairs.images(range(6)), batch["text"], share, "how often drawn"), credit=world.ATTRIBUTION)
+drawn = torch.stack(
+    [hard_negatives(logits, same, torch.Generator().manual_seed(seed))[0] for seed in range(200)]
+)
+share = torch.stack(
+    [(drawn == text).float().mean(0) for text in range(6)], dim=1
+)  # (images, texts)
+plots.show(
+    plots.similarity(pairs.images(range(6)), batch["text"], share, "how often drawn"),
+    credit=world.ATTRIBUTION,
+)
 
 # %% [markdown]
 # ## Exercise 2 · Share it
@@ -376,7 +468,9 @@ draw.show(draw.similarity(pairs.images(range(6)), batch["text"], share, "how oft
 
 # %%
 def my_share(encoder: torch.nn.ModuleList, decoder: torch.nn.ModuleList) -> None:
-    raise NotImplementedError("return nothing, but make the decoder's blocks hold the encoder's modules.")
+    raise NotImplementedError(
+        "return nothing, but make the decoder's blocks hold the encoder's modules."
+    )
 
 
 attempt(checks.sharing, my_share)
@@ -403,8 +497,11 @@ held = {}
 for name in parts:
     mine, other = (getattr(part.blocks[0], name) for part in (model.encoder, model.decoder))
     number = sum(p.numel() for p in mine.parameters())
-    held[name] = {"one object": number * (mine is other), "two objects": 2 * number * (mine is not other)}
-draw.show(draw.bars(held, "parameters in a block", sideways=True))
+    held[name] = {
+        "one object": number * (mine is other),
+        "two objects": 2 * number * (mine is not other),
+    }
+plots.show(plots.bars(held, "parameters in a block", sideways=True))
 
 # %% [markdown]
 # ## Exercise 3 · What did the filter find?
@@ -417,7 +514,9 @@ draw.show(draw.bars(held, "parameters in a block", sideways=True))
 
 
 # %%
-def my_filtering(probability: torch.Tensor, noisy: torch.Tensor, threshold: float) -> tuple[float, float]:
+def my_filtering(
+    probability: torch.Tensor, noisy: torch.Tensor, threshold: float
+) -> tuple[float, float]:
     raise NotImplementedError("return (precision, recall) of what is thrown out.")
 
 
@@ -442,17 +541,23 @@ attempt(checks.filtering, my_filtering)
 # %%
 data = made.web.batch(range(min(1000, len(made.web))))
 with torch.no_grad():
-    probability = torch.cat([
-        made.filter.blip.matches(ids, **made.filter.blip.look(part)).softmax(-1)[:, 1]
-        for ids, part in zip(data["ids"].split(200), data["pixels"].split(200))
-    ])
-planted = torch.tensor([made.web.pairs.noise.hits(index, made.web.pairs.seed) for index in range(len(probability))])
+    probability = torch.cat(
+        [
+            made.filter.blip.matches(ids, **made.filter.blip.look(part)).softmax(-1)[:, 1]
+            for ids, part in zip(data["ids"].split(200), data["pixels"].split(200))
+        ]
+    )
+planted = torch.tensor(
+    [made.web.pairs.noise.hits(index, made.web.pairs.seed) for index in range(len(probability))]
+)
 over = {"precision": {}, "recall": {}}
 for threshold in np.linspace(0.1, 0.9, 9):
     one = cleaning.filtering(probability >= threshold, planted)
     for name in over:
         over[name][round(float(threshold), 2)] = one[name]
-draw.show(draw.curves(over, "threshold", "of finding noise", chance=planted.float().mean().item()))
+plots.show(
+    plots.curves(over, "threshold", "of finding noise", chance=planted.float().mean().item())
+)
 
 # %% [markdown]
 # ## Failure lab · Three sick matches
@@ -487,8 +592,12 @@ class Sick(torch.nn.Module):
             same = torch.unique(ids, dim=0, return_inverse=True)[1]
             texts, images = hard_negatives(logits * (self.fault != "easy"), same)
             if self.fault == "own":
-                texts, images = (torch.multinomial(one.softmax(-1) + 1e-4, 1)[:, 0] for one in (logits, logits.T))
-        belongs = self.matches(torch.cat([ids, ids[texts], ids]), torch.cat([states, states, states[images]]))
+                texts, images = (
+                    torch.multinomial(one.softmax(-1) + 1e-4, 1)[:, 0] for one in (logits, logits.T)
+                )
+        belongs = self.matches(
+            torch.cat([ids, ids[texts], ids]), torch.cat([states, states, states[images]])
+        )
         labels = torch.tensor([1] * len(ids) + [0] * 2 * len(ids))
         return {"contrast": losses["contrast"], "match": cross_entropy(belongs, labels)}
 
@@ -496,18 +605,34 @@ class Sick(torch.nn.Module):
 steps = 20 if scale.name == "smoke" else 300
 ward, rows = {"healthy": None, "A": "easy", "B": "blind", "C": "own"}, []
 probe = world.Pairs("test", size).batch(range(32))
-chosen = world.swaps.choices(world.swaps.repainted, count=64, things=THINGS)
+chosen = world.minimal_pairs.choices(world.minimal_pairs.repainted, count=64, things=THINGS)
 seen = world.to_pixels(np.stack([world.render(scene, size) for scene, _, _ in chosen]))
 for name, fault in ward.items():
     patient = Sick(fault)
     history = list(fit(patient, Batches(pairs.batch, 32), steps, LEARNING))
     with torch.no_grad():
         looked = patient.blip.look(seen)["states"]
-        right, wrong = (patient.matches(tokens.encode([one[side] for one in chosen]), looked)[:, 1] for side in (1, 2))
-        one, other = (patient.matches(probe["ids"], patient.blip.look(p)["states"]) for p in (probe["pixels"], probe["pixels"].flip(0)))
+        right, wrong = (
+            patient.matches(tokenizer.encode([one[side] for one in chosen]), looked)[:, 1]
+            for side in (1, 2)
+        )
+        one, other = (
+            patient.matches(probe["ids"], patient.blip.look(p)["states"])
+            for p in (probe["pixels"], probe["pixels"].flip(0))
+        )
     last = np.mean([step.losses["match"] for step in history[-20:]])
-    rows.append(f"| {name} | {last:.3f} | {(right > wrong).float().mean():.2f} | {(one - other).abs().mean():.3f} |")
-Markdown("\n".join(["| system | match loss | backgrounds told apart | answer changes with the picture by |", "|---|---|---|---|", *rows]))
+    rows.append(
+        f"| {name} | {last:.3f} | {(right > wrong).float().mean():.2f} | {(one - other).abs().mean():.3f} |"
+    )
+Markdown(
+    "\n".join(
+        [
+            "| system | match loss | backgrounds told apart | answer changes with the picture by |",
+            "|---|---|---|---|",
+            *rows,
+        ]
+    )
+)
 
 # %%
 attempt(checks.diagnosis, {"A": None, "B": None, "C": None})
@@ -524,25 +649,31 @@ attempt(checks.diagnosis, {"A": None, "B": None, "C": None})
 # Reduced-scale twins (`python -m benchmarks.twins_blip`): what encoder and decoder share (Table 3), CapFilt (Table 1), how captions are written (Table 2), what else can be asked (Section 5). Every row with 2 in 5 of the steps of this lesson's model, several seeds where there was time (the ± says how many). Compare *directions*; **no** is an answer, too.
 
 # %%
-kept = evaluate.results("twins_blip")
+kept = evaluation.load_results("twins_blip")
 R1 = ("image to text, re-ranked R@1", "text to image, re-ranked R@1")
 TOLD = {judge: f"told apart, repainted, by {judge}" for judge in ("match", "contrast")}
 
 
 def over(part, row, *path):
-    return evaluate.over_seeds(kept[part], row, *path)
+    return evaluation.over_seeds(kept[part], row, *path)
 
 
-draw.show(
-    draw.bars(
-        {name: {"R@1, re-ranked": over("rows", name, R1), "captions' F1": over("rows", name, "F1")} for name in SHARING},
+plots.show(
+    plots.bars(
+        {
+            name: {
+                "R@1, re-ranked": over("rows", name, R1),
+                "captions' F1": over("rows", name, "F1"),
+            }
+            for name in SHARING
+        },
         "right",
         sideways=True,
     )
 )
 cleaned = ("noisy", "F", "C", "C and F")
-draw.show(
-    draw.bars(
+plots.show(
+    plots.bars(
         {name: {"R@1, re-ranked": over("capfilt", name, R1)} for name in cleaned},
         "R@1, re-ranked",
         sideways=True,
@@ -551,46 +682,143 @@ draw.show(
 
 # %%
 web = [run["filter"]["web"] for run in kept["capfilt"] if run["row"] == "C and F"]
-finds = {name: evaluate.spread([one[name] for one in web]) for name in ("precision", "recall", "thrown out")}
-blip = {name: over("rows", "all but SA", name) for name in ("CIDEr", "CIDEr, blind", "text parameters")}
-plain, close = (over("rows", "all but SA", tuple(name.replace(", re-ranked", how) for name in R1)) for how in ("", ", re-ranked"))
+finds = {
+    name: evaluation.spread([one[name] for one in web])
+    for name in ("precision", "recall", "thrown out")
+}
+blip = {
+    name: over("rows", "all but SA", name) for name in ("CIDEr", "CIDEr, blind", "text parameters")
+}
+plain, close = (
+    over("rows", "all but SA", tuple(name.replace(", re-ranked", how) for name in R1))
+    for how in ("", ", re-ranked")
+)
 told = {judge: over("rows", "all but SA", name) for judge, name in TOLD.items()}
 places = {judge: over("rows", "all but SA", f"told apart, exchanged, by {judge}") for judge in TOLD}
 apart = {judge: over("closely", "with contrast", judge) for judge in TOLD}
 shared = {name: over("rows", name, R1) for name in SHARING}
-worth = {name: {what: over("capfilt", name, *path) for what, path in {"R@1": (R1,), "CIDEr": ("CIDEr",)}.items()} for name in cleaned}
-ways = {name: {what: over("writing", name, what) for what in ("CIDEr", "noise ratio", "different captions")} for name in ("beam", "nucleus")}
+worth = {
+    name: {
+        what: over("capfilt", name, *path)
+        for what, path in {"R@1": (R1,), "CIDEr": ("CIDEr",)}.items()
+    }
+    for name in cleaned
+}
+ways = {
+    name: {
+        what: over("writing", name, what) for what in ("CIDEr", "noise ratio", "different captions")
+    }
+    for name in ("beam", "nucleus")
+}
 SEEN = ("what, written", "colour, written", "how many, written")
 asked = {view: over("tasks", "answers", SEEN, view) for view in ("model", "blind")}
 two = {view: over("tasks", "two pictures", view) for view in ("model", "blind")}
 talk = {view: over("tasks", "dialogues", f"R@1{view}") for view in ("", ", blind")}
-film = {name: over("tasks", "answers", "films", name) for name in ("text to film R@1, match", "R@1, chance", "which way, films", "which way, chance")}
+film = {
+    name: over("tasks", "answers", "films", name)
+    for name in ("text to film R@1, match", "R@1, chance", "which way, films", "which way, chance")
+}
 claims = [
-    ("match tells apart what contrast can't (Sec. 3.2): backgrounds", f"match {told['match']}, contrast {told['contrast']}", told["match"].mean > told["contrast"].mean + 0.01),
-    ("... who is where, all three losses", f"match {places['match']}, contrast {places['contrast']}", places["match"].mean > places["contrast"].mean + 0.05),
-    ("... who is where, with siblings in every batch", f"match {apart['match']}, contrast {apart['contrast']}", apart["match"].mean > apart["contrast"].mean + 0.05),
-    ("re-ranking by match raises R@1 (Sec. 5.1)", f"{plain} by contrast, {close} re-ranked", close.mean > plain.mean),
-    ("captions see: CIDEr above a grey picture's", f"{blip['CIDEr']}, blind {blip['CIDEr, blind']}", blip["CIDEr"].mean > blip["CIDEr, blind"].mean),
-    ("sharing all but self-attention beats sharing all (Table 3)", f"{shared['all but SA']}, all {shared['all']}", shared["all but SA"].mean > shared["all"].mean),
-    ("... and beats sharing nothing, with fewer parameters (Table 3)", f"none {shared['none']}", shared["all but SA"].mean > shared["none"].mean),
-    ("the filter finds planted noise", f"precision {finds['precision']}, recall {finds['recall']}; at random 0.3 and {finds['thrown out'].mean:.2f}", finds["precision"].mean > 0.4 and finds["recall"].mean > finds["thrown out"].mean + 0.1),
-    ("captioner and filter help retrieval (Table 1)", f"{worth['C and F']['R@1']}, noisy {worth['noisy']['R@1']}", worth["C and F"]["R@1"].mean > worth["noisy"]["R@1"].mean),
-    ("... and captions (Table 1)", f"CIDEr {worth['C and F']['CIDEr']}, noisy {worth['noisy']['CIDEr']}", worth["C and F"]["CIDEr"].mean > worth["noisy"]["CIDEr"].mean),
-    ("both together beat either alone (Table 1)", f"R@1: F {worth['F']['R@1']}, C {worth['C']['R@1']}", worth["C and F"]["R@1"].mean > max(worth[one]["R@1"].mean for one in "FC")),
-    ("nucleus writes more noise than beam (Table 2)", f"{ways['nucleus']['noise ratio']}, beam {ways['beam']['noise ratio']}", ways["nucleus"]["noise ratio"].mean > ways["beam"]["noise ratio"].mean),
-    ("... and teaches better captions all the same (Table 2)", f"CIDEr {ways['nucleus']['CIDEr']}, beam {ways['beam']['CIDEr']}", ways["nucleus"]["CIDEr"].mean > ways["beam"]["CIDEr"].mean),
-    ("it answers from the picture (Sec. 5.3)", f"{asked['model']}, blind {asked['blind']}", asked["model"].mean > asked["blind"].mean + 0.05),
-    ("two pictures, one statement (Sec. 5.4)", f"{two['model']}, blind {two['blind']}", two["model"].mean > two["blind"].mean + 0.05),
-    ("dialogues: the picture helps to find the right one of 100 answers (Sec. 5.5)", f"R@1 {talk['']}, blind {talk[', blind']}; chance 0.01", talk[""].mean > talk[", blind"].mean + 0.05),
-    ("films without training on films (Sec. 5.6)", f"R@1 {film['text to film R@1, match']}; chance {film['R@1, chance'].mean:.3f}", film["text to film R@1, match"].mean > 2 * film["R@1, chance"].mean),
-    ("... but not their motion: frames are a set to it", f"{film['which way, films']}; chance {film['which way, chance'].mean:.2f}", abs(film["which way, films"].mean - film["which way, chance"].mean) < 0.1),
+    (
+        "match tells apart what contrast can't (Sec. 3.2): backgrounds",
+        f"match {told['match']}, contrast {told['contrast']}",
+        told["match"].mean > told["contrast"].mean + 0.01,
+    ),
+    (
+        "... who is where, all three losses",
+        f"match {places['match']}, contrast {places['contrast']}",
+        places["match"].mean > places["contrast"].mean + 0.05,
+    ),
+    (
+        "... who is where, with siblings in every batch",
+        f"match {apart['match']}, contrast {apart['contrast']}",
+        apart["match"].mean > apart["contrast"].mean + 0.05,
+    ),
+    (
+        "re-ranking by match raises R@1 (Sec. 5.1)",
+        f"{plain} by contrast, {close} re-ranked",
+        close.mean > plain.mean,
+    ),
+    (
+        "captions see: CIDEr above a grey picture's",
+        f"{blip['CIDEr']}, blind {blip['CIDEr, blind']}",
+        blip["CIDEr"].mean > blip["CIDEr, blind"].mean,
+    ),
+    (
+        "sharing all but self-attention beats sharing all (Table 3)",
+        f"{shared['all but SA']}, all {shared['all']}",
+        shared["all but SA"].mean > shared["all"].mean,
+    ),
+    (
+        "... and beats sharing nothing, with fewer parameters (Table 3)",
+        f"none {shared['none']}",
+        shared["all but SA"].mean > shared["none"].mean,
+    ),
+    (
+        "the filter finds planted noise",
+        f"precision {finds['precision']}, recall {finds['recall']}; at random 0.3 and {finds['thrown out'].mean:.2f}",
+        finds["precision"].mean > 0.4 and finds["recall"].mean > finds["thrown out"].mean + 0.1,
+    ),
+    (
+        "captioner and filter help retrieval (Table 1)",
+        f"{worth['C and F']['R@1']}, noisy {worth['noisy']['R@1']}",
+        worth["C and F"]["R@1"].mean > worth["noisy"]["R@1"].mean,
+    ),
+    (
+        "... and captions (Table 1)",
+        f"CIDEr {worth['C and F']['CIDEr']}, noisy {worth['noisy']['CIDEr']}",
+        worth["C and F"]["CIDEr"].mean > worth["noisy"]["CIDEr"].mean,
+    ),
+    (
+        "both together beat either alone (Table 1)",
+        f"R@1: F {worth['F']['R@1']}, C {worth['C']['R@1']}",
+        worth["C and F"]["R@1"].mean > max(worth[one]["R@1"].mean for one in "FC"),
+    ),
+    (
+        "nucleus writes more noise than beam (Table 2)",
+        f"{ways['nucleus']['noise ratio']}, beam {ways['beam']['noise ratio']}",
+        ways["nucleus"]["noise ratio"].mean > ways["beam"]["noise ratio"].mean,
+    ),
+    (
+        "... and teaches better captions all the same (Table 2)",
+        f"CIDEr {ways['nucleus']['CIDEr']}, beam {ways['beam']['CIDEr']}",
+        ways["nucleus"]["CIDEr"].mean > ways["beam"]["CIDEr"].mean,
+    ),
+    (
+        "it answers from the picture (Sec. 5.3)",
+        f"{asked['model']}, blind {asked['blind']}",
+        asked["model"].mean > asked["blind"].mean + 0.05,
+    ),
+    (
+        "two pictures, one statement (Sec. 5.4)",
+        f"{two['model']}, blind {two['blind']}",
+        two["model"].mean > two["blind"].mean + 0.05,
+    ),
+    (
+        "dialogues: the picture helps to find the right one of 100 answers (Sec. 5.5)",
+        f"R@1 {talk['']}, blind {talk[', blind']}; chance 0.01",
+        talk[""].mean > talk[", blind"].mean + 0.05,
+    ),
+    (
+        "films without training on films (Sec. 5.6)",
+        f"R@1 {film['text to film R@1, match']}; chance {film['R@1, chance'].mean:.3f}",
+        film["text to film R@1, match"].mean > 2 * film["R@1, chance"].mean,
+    ),
+    (
+        "... but not their motion: frames are a set to it",
+        f"{film['which way, films']}; chance {film['which way, chance'].mean:.2f}",
+        abs(film["which way, films"].mean - film["which way, chance"].mean) < 0.1,
+    ),
 ]
 Markdown(
     "\n".join(
         [
             "| the paper says | ours | same direction? |",
             "|---|---|---|",
-            *(f"| {claim} | {ours} | {'yes' if agrees else '**no**'} |" for claim, ours, agrees in claims),
+            *(
+                f"| {claim} | {ours} | {'yes' if agrees else '**no**'} |"
+                for claim, ours, agrees in claims
+            ),
         ]
     )
 )

@@ -20,19 +20,21 @@ import torch
 from IPython.display import Markdown
 from torch.nn.functional import cross_entropy, layer_norm, normalize
 
-from vlmcourse import recipes
-from vlmcourse.lab import draw, evaluate, tokens, watch, world
-from vlmcourse.lab.train import Batches, Optimisation, Scale, fit
-from vlmcourse.lab.world import prompts
+from teaching import blip2 as checks
+from teaching.exercises import attempt, predict
+from vlmcourse import evaluation, introspection, plots, recipes, world
 from vlmcourse.papers.blip2 import Stage1
 from vlmcourse.papers.qformer import MASKS, features
-from vlmcourse.parts import generate
-from vlmcourse.parts.objectives import hard_negatives, match
+from vlmcourse.parts import generation
+from vlmcourse.parts.losses import hard_negatives, match
 from vlmcourse.parts.tuning import trainable
-from vlmcourse.play import blip2 as checks
-from vlmcourse.play.lesson import attempt, predict
 from vlmcourse.recipes import blip2 as recipe
 from vlmcourse.recipes.frozen import ALONE
+from vlmcourse.training.batches import Batches
+from vlmcourse.training.fit import fit
+from vlmcourse.training.optimisation import Optimisation
+from vlmcourse.training.scale import Scale
+from vlmcourse.world import prompts, tokenizer
 
 scale = Scale.named()
 size = scale.image_size
@@ -55,11 +57,16 @@ vision = recipe.tower(scale)
 small = recipe.new_former(recipe.former_config(scale, queries=3)).eval()
 one = world.Pairs("test", size, things=(1, 1))
 image = features(vision, world.to_pixels(one.images([0])))  # (1, P, C)
-ids = tokens.encode(["cat on blue"])[:, :-1]  # <bos> and three words
-names = ["query 0", "query 1", "query 2", *tokens.tokenizer().convert_ids_to_tokens(ids[0].tolist())]
+ids = tokenizer.encode(["cat on blue"])[:, :-1]  # <bos> and three words
+names = [
+    "query 0",
+    "query 1",
+    "query 2",
+    *tokenizer.world_tokenizer().convert_ids_to_tokens(ids[0].tolist()),
+]
 print("features of a picture:", tuple(image.shape), "  queries:", tuple(small.queries.shape))
 for objective in MASKS:
-    draw.show(draw.mask(small.mask(objective, ids)[0], names, names, objective))
+    plots.show(plots.mask(small.mask(objective, ids)[0], names, names, objective))
 
 # %% [markdown]
 # - **contrast** (image-text contrastive, ITC): queries and text don't see each other. Else each side could peek at what it is compared with.
@@ -75,10 +82,12 @@ with torch.no_grad():
 measured = {}
 for objective in MASKS:
     mask = small.mask(objective, ids)
-    moved = watch.influence(lambda x: small.layers[0](x, 3, seen, mask), x) > 1e-7
+    moved = introspection.influence(lambda x: small.layers[0](x, 3, seen, mask), x) > 1e-7
     measured[f"{objective}: measured"] = moved
     assert torch.equal(moved, mask[0, 0]), objective
-draw.show(draw.gallery({**{f"{name}: declared": small.mask(name, ids)[0] for name in MASKS}, **measured}))
+plots.show(
+    plots.gallery({**{f"{name}: declared": small.mask(name, ids)[0] for name in MASKS}, **measured})
+)
 print("declared == measured, for all three masks")  # NBVAL_CHECK_OUTPUT
 
 # %%
@@ -93,8 +102,12 @@ predict(
 # %%
 with torch.no_grad():
     outputs = {name: small(image, ids, small.mask(name, ids))[0] for name in MASKS}
-print("contrast == generate:", torch.allclose(outputs["contrast"], outputs["generate"], atol=1e-5))  # NBVAL_CHECK_OUTPUT
-print("contrast == match:", torch.allclose(outputs["contrast"], outputs["match"], atol=1e-5))  # NBVAL_CHECK_OUTPUT
+print(
+    "contrast == generate:", torch.allclose(outputs["contrast"], outputs["generate"], atol=1e-5)
+)  # NBVAL_CHECK_OUTPUT
+print(
+    "contrast == match:", torch.allclose(outputs["contrast"], outputs["match"], atol=1e-5)
+)  # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
 # ## 2. One layer by hand
@@ -111,7 +124,9 @@ def attention_by_hand(part, x, context, may_look):
     """(B, Q, D), (B, K, C), booleans (Q, K) -> (B, Q, D)."""
     q = linear(part.query, x)
     k, v = linear(part.key_value, context).chunk(2, dim=-1)
-    q, k, v = (t.unflatten(-1, (part.heads, -1)).transpose(1, 2) for t in (q, k, v))  # (B, H, L, D / H)
+    q, k, v = (
+        t.unflatten(-1, (part.heads, -1)).transpose(1, 2) for t in (q, k, v)
+    )  # (B, H, L, D / H)
     scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
     probabilities = scores.masked_fill(~may_look, -torch.inf).softmax(-1)
     return linear(part.out, (probabilities @ v).transpose(1, 2).flatten(2))
@@ -126,7 +141,9 @@ def layer_by_hand(layer, x, R, image, may_look):
     queries, text = x[:, :R], x[:, R:]
     if layer.look is not None:  # every second layer: queries alone look at the image
         everything = torch.ones(R, image.shape[1]).bool()
-        queries = norm(layer.norm_look, queries + attention_by_hand(layer.look, queries, image, everything))
+        queries = norm(
+            layer.norm_look, queries + attention_by_hand(layer.look, queries, image, everything)
+        )
     queries = norm(layer.norm_queries, queries + layer.feed_queries(queries))
     text = norm(layer.norm_text, text + layer.feed_text(text))
     return torch.cat([queries, text], dim=1)
@@ -165,7 +182,9 @@ def contrast_by_hand(queries, text, temperature):
         for j in range(B):
             logits[i, j] = (queries[i] @ text[j]).max() / temperature
     right = torch.arange(B)
-    both = cross_entropy(logits, right, label_smoothing=0.1) + cross_entropy(logits.T, right, label_smoothing=0.1)
+    both = cross_entropy(logits, right, label_smoothing=0.1) + cross_entropy(
+        logits.T, right, label_smoothing=0.1
+    )
     return both / 2, logits
 
 
@@ -189,8 +208,10 @@ def generate_by_hand(stage, image, ids):
     said, words = stage.head(text, stage.former.words.weight), []
     for row in range(len(write)):
         for place in range(1, write.shape[1]):
-            if write[row, place] != tokens.PAD:
-                words.append(cross_entropy(said[row, place - 1], write[row, place], label_smoothing=0.1))
+            if write[row, place] != tokenizer.PAD:
+                words.append(
+                    cross_entropy(said[row, place - 1], write[row, place], label_smoothing=0.1)
+                )
     return torch.stack(words).mean()
 
 
@@ -220,7 +241,7 @@ print("three losses by hand == Stage1.losses")  # NBVAL_CHECK_OUTPUT
 # `Stage1.losses` computes the queries once and lets the text to write use their keys; `Stage1.three_passes` is the definition, one masked pass per objective. A test says they are equal, and a benchmark what that is worth, beside the same losses built on transformers' Q-Former:
 
 # %%
-speed = evaluate.results("speed_qformer")
+speed = evaluation.load_results("speed_qformer")
 Markdown(
     "\n".join(
         [
@@ -241,17 +262,21 @@ Markdown(
 # The image encoder is CLIP's tower from lesson 02, frozen and read at its **second-last** block: its last block has learnt to serve the one class token, the block before still says something of every patch. Because it never changes, it looks at each training picture once and its features are kept. The dashed line is ln 2 for scale: what a coin scores at matching.
 
 # %%
-trained = recipe.stage1(scale, vision=vision, watch=draw.Live(chance=float(np.log(2)), chance_name="ln 2"))
+trained = recipe.stage1(
+    scale, vision=vision, watch=plots.Live(chance=float(np.log(2)), chance_name="ln 2")
+)
 first = trained.model
-print(f"{trainable(first):,} parameters learn; the image encoder's {sum(p.numel() for p in vision.parameters()):,} don't")
+print(
+    f"{trainable(first):,} parameters learn; the image encoder's {sum(p.numel() for p in vision.parameters()):,} don't"
+)
 
 # %% [markdown]
 # Held-out pairs: compositions of things that training never showed. By **contrast** alone, and with the 16 best of each row **re-ranked by match**, which looks at image and text together:
 
 # %%
 report = recipe.stage1_report(first, size, count)
-draw.show(
-    draw.bars(
+plots.show(
+    plots.bars(
         {
             way: {
                 "contrast": report[f"{way} R@1"],
@@ -271,10 +296,12 @@ print({name: round(value, 3) for name, value in report.items()})
 
 # %%
 apart = {
-    "two things\ntraded places": recipe.told_apart(first, size, world.swaps.exchanged, count),
-    "another\nbackground": recipe.told_apart(first, size, world.swaps.repainted, count),
+    "two things\ntraded places": recipe.told_apart(
+        first, size, world.minimal_pairs.exchanged, count
+    ),
+    "another\nbackground": recipe.told_apart(first, size, world.minimal_pairs.repainted, count),
 }
-draw.show(draw.bars(apart, "right choices", chance=0.5))
+plots.show(plots.bars(apart, "right choices", chance=0.5))
 print(apart)
 
 # %% [markdown]
@@ -285,9 +312,9 @@ held_out = world.Pairs("test", size)
 chosen = held_out.distinct(6)
 with torch.no_grad():
     seen = features(vision, world.to_pixels(held_out.images(chosen)))
-    start = torch.full((6, 1), tokens.BOS)
-    written = tokens.decode(generate.write(first, start, 16, end=tokens.EOS, image=seen))
-draw.show(draw.pictures(held_out.images(chosen), written), credit=world.ATTRIBUTION)
+    start = torch.full((6, 1), tokenizer.BOS)
+    written = tokenizer.decode(generation.write(first, start, 16, end=tokenizer.EOS, image=seen))
+plots.show(plots.pictures(held_out.images(chosen), written), credit=world.ATTRIBUTION)
 
 # %% [markdown]
 # ## 5. Which query looks where?
@@ -299,18 +326,27 @@ index = next(i for i in held_out.distinct(64) if len(held_out.scene(i).words) ==
 scene, picture = held_out.scene(index), held_out.images([index])
 with torch.no_grad():
     seen = features(vision, world.to_pixels(picture))
-    looked = watch.weights(first, lambda: first.former.see(seen))
+    looked = introspection.weights(first, lambda: first.former.see(seen))
     last = [name for name in looked if name.endswith(".look")][-1]
-    by_query = looked[last][0].mean(0)[:, 1:]  # (R, patches): the class token, which stands first, is left out
+    by_query = looked[last][0].mean(0)[
+        :, 1:
+    ]  # (R, patches): the class token, which stands first, is left out
     words = [*scene.words, scene.background]
-    vectors = first.encode_text(tokens.encode([f"a picture of {world.article(w)}" if w in scene.words else w for w in words]))
+    vectors = first.encode_text(
+        tokenizer.encode(
+            [f"a picture of {world.article(w)}" if w in scene.words else w for w in words]
+        )
+    )
     best = (first.encode_image(seen)[0] @ vectors.T).argmax(0).tolist()  # for each word, its query
 maps = {}
 for r in range(R):
     mine = [word for word, query in zip(words, best) if query == r]
     maps[f"query {r}" + (f": {', '.join(mine)}" if mine else "")] = by_query[r]
 for start in range(0, R, 4):
-    draw.show(draw.attention_over_image(picture[0], dict(list(maps.items())[start : start + 4])), credit=world.ATTRIBUTION)
+    plots.show(
+        plots.attention_over_image(picture[0], dict(list(maps.items())[start : start + 4])),
+        credit=world.ATTRIBUTION,
+    )
 print(held_out.text(index))
 
 # %% [markdown]
@@ -319,11 +355,14 @@ print(held_out.text(index))
 # %%
 with torch.no_grad():
     many = held_out.batch(held_out.distinct(count))
-    queries, text = first.encode_image(features(vision, many["pixels"])), first.encode_text(many["ids"])
+    queries, text = (
+        first.encode_image(features(vision, many["pixels"])),
+        first.encode_text(many["ids"]),
+    )
     winner = (queries * text[:, None]).sum(-1).argmax(1)  # (N,)
     alike = (queries @ queries.transpose(1, 2)).mean(0)  # (R, R), mean over images
 share = {f"query {r}": {"share of images": (winner == r).float().mean().item()} for r in range(R)}
-draw.show(draw.bars(share, "best query for its caption", chance=1 / R, sideways=True))
+plots.show(plots.bars(share, "best query for its caption", chance=1 / R, sideways=True))
 others = alike[~torch.eye(R).bool()]
 print(f"mean cosine between two queries of an image: {others.mean():.2f}" if R > 1 else "one query")
 
@@ -355,29 +394,49 @@ parts = {}
 for name in stays:
     part = "queries, shared attention,\ncross-attention, their feed-forward"
     if name not in goes:
-        part = "words, positions, text's feed-forward" if name.startswith("former") else "heads of the three objectives"
+        part = (
+            "words, positions, text's feed-forward"
+            if name.startswith("former")
+            else "heads of the three objectives"
+        )
     parts[part] = parts.get(part, 0) + first.get_parameter(name).numel()
-draw.show(draw.bars({part: {"parameters": number} for part, number in parts.items()}, "parameters", sideways=True))
-print("of the text side, stage 2 keeps:", [name for name in goes if "text" in name or "words" in name])  # NBVAL_CHECK_OUTPUT
+plots.show(
+    plots.bars(
+        {part: {"parameters": number} for part, number in parts.items()},
+        "parameters",
+        sideways=True,
+    )
+)
+print(
+    "of the text side, stage 2 keeps:", [name for name in goes if "text" in name or "words" in name]
+)  # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
 # The prompt has a place for each query. Only words after it are asked for. The whole Q-Former goes on learning, not the matrix alone. Captions of things alone, as Frozen was trained on:
 
 # %%
-trained2 = recipe.blip2(scale, vision=vision, former=first.former, watch=draw.Live())
+trained2 = recipe.blip2(scale, vision=vision, former=first.former, watch=plots.Live())
 second = trained2.model
 untouched = [
     all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values()))
     for one, other in ((second.lm, lm), (second.vision, vision))
 ]
-print("language model and image encoder bit-identical after both stages:", untouched)  # NBVAL_CHECK_OUTPUT
+print(
+    "language model and image encoder bit-identical after both stages:", untouched
+)  # NBVAL_CHECK_OUTPUT
 print(f"{trainable(second):,} parameters learnt")
 
 # %%
 alone = [world.sample("test", index, 0, ALONE) for index in range(12)]
 said = recipe.captions(second, size, alone)
-right = [scene.words[0] in text.split() and scene.background in text.split() for scene, text in zip(alone, said)]
-draw.show(draw.pictures(np.stack([world.render(scene, size) for scene in alone]), said, right), credit=world.ATTRIBUTION)
+right = [
+    scene.words[0] in text.split() and scene.background in text.split()
+    for scene, text in zip(alone, said)
+]
+plots.show(
+    plots.pictures(np.stack([world.render(scene, size) for scene in alone]), said, right),
+    credit=world.ATTRIBUTION,
+)
 
 # %% [markdown]
 # **Scores and controls.** Captions, then questions that training never asked. What, colour and presence can be seen; category, place and purpose must be *known*, and only the language model could know them.
@@ -387,8 +446,8 @@ captions = {
     "BLIP-2": recipe.caption_scores(second, size, count),
     "shown grey": recipe.caption_scores(second, size, count, prompts.unseen),
 }
-draw.show(
-    draw.bars(
+plots.show(
+    plots.bars(
         {
             part: {
                 **{who: found[part] for who, found in captions.items()},
@@ -408,7 +467,7 @@ answers = {
     }
     for kind in kinds
 }
-draw.show(draw.bars(answers, "right answers", sideways=True))
+plots.show(plots.bars(answers, "right answers", sideways=True))
 print({name: round(value, 3) for name, value in captions["BLIP-2"].items()})
 
 # %% [markdown]
@@ -417,45 +476,68 @@ print({name: round(value, 3) for name, value in captions["BLIP-2"].items()})
 # Take all the others out of the prompt and listen to it alone. In the table, for four pictures, the word that the frozen language model finds likeliest after each single query:
 
 # %%
-slot, stop = second.slot, tokens.encode(["."])[0, 1].item()
+slot, stop = second.slot, tokenizer.encode(["."])[0, 1].item()
 
 
 def after(scene, kept):
     """The likeliest next words when only the queries numbered `kept` stand in the prompt."""
     with torch.no_grad():
         vectors = second.look(world.to_pixels(world.render(scene, size)[None]))["prefix"]
-        prompt = torch.tensor([[tokens.BOS, *[slot] * len(kept), stop]])
+        prompt = torch.tensor([[tokenizer.BOS, *[slot] * len(kept), stop]])
         likely = second(prompt, prefix=vectors[list(kept)])[0, -1].softmax(-1)
     found, numbers = likely.topk(6)
-    return dict(zip(tokens.tokenizer().convert_ids_to_tokens(numbers.tolist()), found.tolist()))
+    return dict(
+        zip(tokenizer.world_tokenizer().convert_ids_to_tokens(numbers.tolist()), found.tolist())
+    )
 
 
 def noun_after(scene, kept):
     """The likeliest noun after 'a picture of a'."""
     with torch.no_grad():
         vectors = second.look(world.to_pixels(world.render(scene, size)[None]))["prefix"]
-        begun = tokens.encode(["a picture of a"])[0, 1:-1].tolist()
-        prompt = torch.tensor([[tokens.BOS, *[slot] * len(kept), stop, *begun]])
-        return tokens.tokenizer().convert_ids_to_tokens([second(prompt, prefix=vectors[list(kept)])[0, -1].argmax().item()])[0]
+        begun = tokenizer.encode(["a picture of a"])[0, 1:-1].tolist()
+        prompt = torch.tensor([[tokenizer.BOS, *[slot] * len(kept), stop, *begun]])
+        return tokenizer.world_tokenizer().convert_ids_to_tokens(
+            [second(prompt, prefix=vectors[list(kept)])[0, -1].argmax().item()]
+        )[0]
 
 
 four = alone[:4]
 Markdown(
     "\n".join(
         [
-            "| queries left | " + " | ".join(f"{scene.words[0]} on {scene.background}" for scene in four) + " |",
+            "| queries left | "
+            + " | ".join(f"{scene.words[0]} on {scene.background}" for scene in four)
+            + " |",
             "|---" * 5 + "|",
-            *(f"| {r} alone | " + " | ".join(noun_after(scene, [r]) for scene in four) + " |" for r in range(R)),
+            *(
+                f"| {r} alone | " + " | ".join(noun_after(scene, [r]) for scene in four) + " |"
+                for r in range(R)
+            ),
             "| **all** | " + " | ".join(noun_after(scene, range(R)) for scene in four) + " |",
         ]
     )
 )
 
 # %%
-hits = {f"{r} alone": np.mean([noun_after(scene, [r]) == scene.words[0] for scene in alone]) for r in range(R)}
-hits |= {f"all but {r}": np.mean([noun_after(scene, [q for q in range(R) if q != r]) == scene.words[0] for scene in alone]) for r in range(R)}
+hits = {
+    f"{r} alone": np.mean([noun_after(scene, [r]) == scene.words[0] for scene in alone])
+    for r in range(R)
+}
+hits |= {
+    f"all but {r}": np.mean(
+        [noun_after(scene, [q for q in range(R) if q != r]) == scene.words[0] for scene in alone]
+    )
+    for r in range(R)
+}
 hits["all"] = np.mean([noun_after(scene, range(R)) == scene.words[0] for scene in alone])
-draw.show(draw.bars({name: {"right noun": float(value)} for name, value in hits.items()}, "right noun, 12 pictures", sideways=True))
+plots.show(
+    plots.bars(
+        {name: {"right noun": float(value)} for name, value in hits.items()},
+        "right noun, 12 pictures",
+        sideways=True,
+    )
+)
 
 # %% [markdown]
 # Listen yourself: choose a picture, and which queries may speak.
@@ -474,18 +556,18 @@ checks.queries_player(
 # Stage 2 from a trained Q-Former and from an untrained one, same steps, data and language model (made by `python -m benchmarks.twins_blip2`; seeds and machine are in the file). The paper's Figure 5 is this comparison: without stage 1, its models fall far behind, and OPT's even get worse with training.
 
 # %%
-kept = evaluate.results("twins_blip2")
+kept = evaluation.load_results("twins_blip2")
 SEE, KNOW = ("what", "colour", "presence"), ("category", "place", "purpose")
 everyone = {run["row"]: kept["rows"] for run in kept["rows"]}
 everyone |= {run["row"]: kept[part] for part in ("queries", "beside") for run in kept[part]}
-draw.show(
-    draw.bars(
+plots.show(
+    plots.bars(
         {
             name: {
-                "captions: noun": evaluate.over_seeds(rows, name, "captions", "noun"),
-                "seen": evaluate.over_seeds(rows, name, "questions", SEE),
-                "seen, shown grey": evaluate.over_seeds(rows, name, "questions, blind", SEE),
-                "known": evaluate.over_seeds(rows, name, "questions", KNOW),
+                "captions: noun": evaluation.over_seeds(rows, name, "captions", "noun"),
+                "seen": evaluation.over_seeds(rows, name, "questions", SEE),
+                "seen, shown grey": evaluation.over_seeds(rows, name, "questions, blind", SEE),
+                "known": evaluation.over_seeds(rows, name, "questions", KNOW),
             }
             for name, rows in everyone.items()
         },
@@ -494,10 +576,13 @@ draw.show(
     )
 )
 steps = [int(step) for step in kept["rows"][0]["curve"]]
-draw.show(
-    draw.curves(
+plots.show(
+    plots.curves(
         {
-            name: {step: evaluate.over_seeds(kept["rows"], name, "curve", str(step)) for step in steps}
+            name: {
+                step: evaluation.over_seeds(kept["rows"], name, "curve", str(step))
+                for step in steps
+            }
             for name in dict.fromkeys(run["row"] for run in kept["rows"])
         },
         "step of stage 2",
@@ -516,8 +601,8 @@ for name, rows in everyone.items():
         + [run["stage 1"]["learns"] for run in rows if run["row"] == name and "stage 1" in run]
     )
     table.append(
-        f"| {name} | {learns:,} | {evaluate.over_seeds(rows, name, 'captions', 'noun')} | {evaluate.over_seeds(rows, name, 'questions', SEE)} "
-        f"| {evaluate.over_seeds(rows, name, 'questions, blind', SEE)} | {evaluate.over_seeds(rows, name, 'questions', KNOW)} |"
+        f"| {name} | {learns:,} | {evaluation.over_seeds(rows, name, 'captions', 'noun')} | {evaluation.over_seeds(rows, name, 'questions', SEE)} "
+        f"| {evaluation.over_seeds(rows, name, 'questions, blind', SEE)} | {evaluation.over_seeds(rows, name, 'questions', KNOW)} |"
     )
 Markdown(
     "\n".join(
@@ -541,7 +626,9 @@ Markdown(
 
 # %%
 def my_masks(objective: str, queries: int, text: int) -> torch.Tensor:
-    raise NotImplementedError("compare one integer per position: who is a query, and when does each text token come?")
+    raise NotImplementedError(
+        "compare one integer per position: who is a query, and when does each text token come?"
+    )
 
 
 attempt(checks.three_masks, my_masks)
@@ -567,7 +654,11 @@ attempt(checks.three_masks, my_masks)
 # The picture that the right answer gives is the first one of this lesson, for any number of queries and words:
 
 # %%
-draw.show(draw.gallery({name: first.former.mask(name, tokens.encode(["a cat on blue"]))[0] for name in MASKS}))
+plots.show(
+    plots.gallery(
+        {name: first.former.mask(name, tokenizer.encode(["a cat on blue"]))[0] for name in MASKS}
+    )
+)
 
 # %% [markdown]
 # ## Exercise 2 · The best query speaks
@@ -603,8 +694,10 @@ attempt(checks.best_query, my_similarity)
 # %%
 six = held_out.batch(chosen)
 with torch.no_grad():
-    table = first.similarity(first.encode_image(features(vision, six["pixels"])), first.encode_text(six["ids"]))
-draw.show(draw.similarity(held_out.images(chosen), six["text"], table), credit=world.ATTRIBUTION)
+    table = first.similarity(
+        first.encode_image(features(vision, six["pixels"])), first.encode_text(six["ids"])
+    )
+plots.show(plots.similarity(held_out.images(chosen), six["text"], table), credit=world.ATTRIBUTION)
 
 # %% [markdown]
 # ## Exercise 3 · What stage 2 takes over
@@ -618,7 +711,9 @@ draw.show(draw.similarity(held_out.images(chosen), six["text"], table), credit=w
 
 # %%
 def my_handed_over(parameters: dict) -> dict:
-    raise NotImplementedError("return {name: tensor} of what the queries need; print(list(parameters)) shows the names.")
+    raise NotImplementedError(
+        "return {name: tensor} of what the queries need; print(list(parameters)) shows the names."
+    )
 
 
 attempt(checks.prefix_only, my_handed_over)
@@ -645,7 +740,12 @@ attempt(checks.prefix_only, my_handed_over)
 # %%
 total = sum(p.numel() for p in first.former.parameters())
 goes_on = sum(p.numel() for p in second.former.parameters())
-draw.show(draw.bars({"goes on": {"share": goes_on / total}, "stays behind": {"share": 1 - goes_on / total}}, "share of the Q-Former"))
+plots.show(
+    plots.bars(
+        {"goes on": {"share": goes_on / total}, "stays behind": {"share": 1 - goes_on / total}},
+        "share of the Q-Former",
+    )
+)
 
 # %% [markdown]
 # ## Failure lab · Three sick runs
@@ -660,12 +760,19 @@ draw.show(draw.bars({"goes on": {"share": goes_on / total}, "stays behind": {"sh
 
 # %%
 steps = 10 if scale.name == "smoke" else 300
-kept_scenes = recipe.Looked(world.swaps.Siblings("train", size, caption=world.captions.pictured), vision, 64 if scale.name == "smoke" else 4096)
+kept_scenes = recipe.Looked(
+    world.minimal_pairs.Siblings("train", size, caption=world.captions.pictured),
+    vision,
+    64 if scale.name == "smoke" else 4096,
+)
 
 
 def patient(fault):
     torch.manual_seed(0)
-    sick = Stage1(recipe.new_former(recipe.former_config(scale, queries=4, width=64, depth=2, heads=2)), vision)
+    sick = Stage1(
+        recipe.new_former(recipe.former_config(scale, queries=4, width=64, depth=2, heads=2)),
+        vision,
+    )
     former = sick.former
     if fault == "leak":
         declared = former.mask
@@ -673,14 +780,18 @@ def patient(fault):
         def leaking(objective, ids):
             mask = declared(objective, ids).clone()
             if objective == "generate":
-                mask[:, :, 4:] = declared("match", ids)[:, :, 4:]  # rows of the text: everybody sees everybody
+                mask[:, :, 4:] = declared("match", ids)[
+                    :, :, 4:
+                ]  # rows of the text: everybody sees everybody
             return mask
 
         former.mask, sick.losses = leaking, sick.three_passes
     if fault == "alike":
         torch.nn.init.zeros_(former.queries)
     if fault == "easy":
-        sick._match = lambda image, ids, own, same: Stage1._match(sick, image, ids, torch.zeros_like(own), same)
+        sick._match = lambda image, ids, own, same: Stage1._match(
+            sick, image, ids, torch.zeros_like(own), same
+        )
     return sick
 
 
@@ -689,13 +800,30 @@ two = [world.sample("test", index, 0, ALONE) for index in (3, 4)]
 shown = features(vision, world.to_pixels(np.stack([world.render(scene, size) for scene in two])))
 for name, fault in (("healthy", None), ("A", "leak"), ("B", "alike"), ("C", "easy")):
     sick = patient(fault)
-    runs[name] = list(fit(sick, Batches(kept_scenes.batch, 32, kept_scenes.count), steps, Optimisation(2e-3, weight_decay=0.05)))
+    runs[name] = list(
+        fit(
+            sick,
+            Batches(kept_scenes.batch, 32, kept_scenes.count),
+            steps,
+            Optimisation(2e-3, weight_decay=0.05),
+        )
+    )
     with torch.no_grad():
         sick.eval()
         spread = sick.former.see(shown).std(1).mean().item()
-        told = tokens.decode(generate.write(sick, torch.full((2, 1), tokens.BOS), 12, end=tokens.EOS, image=shown))
-    apart = [recipe.told_apart(sick, size, swap, count)["match"] for swap in (world.swaps.exchanged, world.swaps.repainted)]
-    ends = {part: np.mean([step.losses[part] for step in runs[name][-30:]]) for part in ("contrast", "match", "generate")}
+        told = tokenizer.decode(
+            generation.write(
+                sick, torch.full((2, 1), tokenizer.BOS), 12, end=tokenizer.EOS, image=shown
+            )
+        )
+    apart = [
+        recipe.told_apart(sick, size, swap, count)["match"]
+        for swap in (world.minimal_pairs.exchanged, world.minimal_pairs.repainted)
+    ]
+    ends = {
+        part: np.mean([step.losses[part] for step in runs[name][-30:]])
+        for part in ("contrast", "match", "generate")
+    }
     lines.append(
         f"| {name} | {ends['contrast']:.2f} | {ends['match']:.2f} | {ends['generate']:.2f} | {np.mean(apart):.2f} "
         f"| {spread:.2f} | {told[0]} | {told[1]} |"
@@ -703,10 +831,13 @@ for name, fault in (("healthy", None), ("A", "leak"), ("B", "alike"), ("C", "eas
 every = max(1, steps // 20)
 for part in ("match", "generate"):
     curves = {
-        name: {run[at].step: np.mean([step.losses[part] for step in run[at : at + every]]) for at in range(0, steps, every)}
+        name: {
+            run[at].step: np.mean([step.losses[part] for step in run[at : at + every]])
+            for at in range(0, steps, every)
+        }
         for name, run in runs.items()
     }
-    draw.show(draw.curves(curves, "step", f"loss of {part}"))
+    plots.show(plots.curves(curves, "step", f"loss of {part}"))
 names = [f"{scene.words[0]} on {scene.background}" for scene in two]
 Markdown(
     "\n".join(
@@ -737,29 +868,62 @@ attempt(checks.diagnosis, {"A": None, "B": None, "C": None})
 # %%
 rows = kept["rows"]
 both, only2 = "both stages", "stage 2 alone"
-noun = {name: evaluate.over_seeds(rows, name, "captions", "noun") for name in (both, only2)}
-seen = {name: evaluate.over_seeds(rows, name, "questions", SEE) for name in (both, only2)}
-known = {name: evaluate.over_seeds(rows, name, "questions", KNOW) for name in (both, only2)}
-blind = evaluate.over_seeds(rows, both, "questions, blind", SEE)
+noun = {name: evaluation.over_seeds(rows, name, "captions", "noun") for name in (both, only2)}
+seen = {name: evaluation.over_seeds(rows, name, "questions", SEE) for name in (both, only2)}
+known = {name: evaluation.over_seeds(rows, name, "questions", KNOW) for name in (both, only2)}
+blind = evaluation.over_seeds(rows, both, "questions, blind", SEE)
 reached = list(rows[0]["curve"])
 early = reached[len(reached) // 8]
-losses = {name: evaluate.over_seeds(rows, name, "curve", early) for name in (both, only2)}
-plain, ranked = (evaluate.over_seeds(rows, both, "stage 1", f"image to text{how} R@1") for how in ("", ", re-ranked"))
-apart = {judge: evaluate.over_seeds(rows, both, "stage 1", "told apart, exchanged", judge) for judge in ("match", "contrast")}
+losses = {name: evaluation.over_seeds(rows, name, "curve", early) for name in (both, only2)}
+plain, ranked = (
+    evaluation.over_seeds(rows, both, "stage 1", f"image to text{how} R@1")
+    for how in ("", ", re-ranked")
+)
+apart = {
+    judge: evaluation.over_seeds(rows, both, "stage 1", "told apart, exchanged", judge)
+    for judge in ("match", "contrast")
+}
 claims = [
-    ("stage 1 helps stage 2: captions (Fig. 5)", f"noun {noun[both]}, without {noun[only2]}", noun[both].mean > noun[only2].mean),
-    ("... questions without training on questions (Fig. 5)", f"seen {seen[both]}, without {seen[only2]}", seen[both].mean > seen[only2].mean),
-    ("... and it learns faster", f"loss after {early} steps of stage 2: {losses[both]}, without {losses[only2]}", losses[both].mean < losses[only2].mean),
-    ("it answers from the image (Table 2)", f"seen {seen[both]}, shown grey {blind}", seen[both].mean > blind.mean + 0.05),
-    ("matching sees what contrast can't (Sec. 3.2)", f"traded places: match {apart['match']}, contrast {apart['contrast']}", apart["match"].mean > max(apart["contrast"].mean, 0.5) + 0.05),
-    ("re-ranking by match improves retrieval (Sec. 4.5)", f"{plain} by contrast, {ranked} re-ranked", ranked.mean > plain.mean),
+    (
+        "stage 1 helps stage 2: captions (Fig. 5)",
+        f"noun {noun[both]}, without {noun[only2]}",
+        noun[both].mean > noun[only2].mean,
+    ),
+    (
+        "... questions without training on questions (Fig. 5)",
+        f"seen {seen[both]}, without {seen[only2]}",
+        seen[both].mean > seen[only2].mean,
+    ),
+    (
+        "... and it learns faster",
+        f"loss after {early} steps of stage 2: {losses[both]}, without {losses[only2]}",
+        losses[both].mean < losses[only2].mean,
+    ),
+    (
+        "it answers from the image (Table 2)",
+        f"seen {seen[both]}, shown grey {blind}",
+        seen[both].mean > blind.mean + 0.05,
+    ),
+    (
+        "matching sees what contrast can't (Sec. 3.2)",
+        f"traded places: match {apart['match']}, contrast {apart['contrast']}",
+        apart["match"].mean > max(apart["contrast"].mean, 0.5) + 0.05,
+    ),
+    (
+        "re-ranking by match improves retrieval (Sec. 4.5)",
+        f"{plain} by contrast, {ranked} re-ranked",
+        ranked.mean > plain.mean,
+    ),
 ]
 Markdown(
     "\n".join(
         [
             "| the paper says | ours | same direction? |",
             "|---|---|---|",
-            *(f"| {claim} | {ours} | {'yes' if agrees else '**no**'} |" for claim, ours, agrees in claims),
+            *(
+                f"| {claim} | {ours} | {'yes' if agrees else '**no**'} |"
+                for claim, ours, agrees in claims
+            ),
         ]
     )
 )

@@ -8,7 +8,7 @@
 # | You need | lessons 02 (CLIP), 05 to 08; for section 5 the extra `make pretrained` (SmolLM2, 100 MB, once) |
 # | Time | about 80 minutes to work through; running all cells takes about 2 minutes on 2 cores once CLIP is in the cache, 2 GB of memory (with SmolLM2) |
 # | Papers | OpenFlamingo: Awadalla et al. 2023, [arXiv 2308.01390](https://arxiv.org/abs/2308.01390). SmolLM2: Ben Allal et al. 2025, [2502.02737](https://arxiv.org/abs/2502.02737). And those of lessons 02, 06, 07, 08 |
-# | Course code | `papers/clip.py` (`from_hf`), `papers/blip_weights.py`, `papers/blip2.py`, `papers/flamingo_weights.py`, `parts/language.py` (`load`), `lab/folders.py`, `starter.py` |
+# | Course code | `papers/clip.py` (`from_hf`), `papers/blip_weights.py`, `papers/blip2.py`, `papers/flamingo_weights.py`, `parts/language.py` (`load`), `data/folders.py`, `starter.py` |
 #
 # Letters for axes: **B** batch, **T** text tokens, **P** patches, **R** queries or latents, **D** width.
 
@@ -29,18 +29,19 @@ import transformers
 from IPython.display import Markdown
 from PIL import Image
 
-from vlmcourse import recipes
-from vlmcourse.lab import draw, evaluate, folders, tokens, world
-from vlmcourse.lab.train import Scale
+from teaching import real_weights as checks
+from teaching import tiny_checkpoints
+from teaching.exercises import attempt, predict
+from vlmcourse import evaluation, plots, recipes, world
+from vlmcourse.data import folders
 from vlmcourse.papers import flamingo_weights
 from vlmcourse.papers.blip import BLIP
 from vlmcourse.papers.blip2 import BLIP2
 from vlmcourse.papers.clip import CLIP
-from vlmcourse.parts import generate, language
-from vlmcourse.play import weights as checks
-from vlmcourse.play.lesson import attempt, predict
-from vlmcourse.recipes import stand_ins
+from vlmcourse.parts import generation, language
 from vlmcourse.starter import start
+from vlmcourse.training.scale import Scale
+from vlmcourse.world import tokenizer
 
 transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
@@ -61,8 +62,11 @@ _ = torch.manual_seed(0)
 # ## 1. A checkpoint in the hand
 
 # %%
-folder = stand_ins.clip(place / "clip")
-print("in the folder:", sorted(path.name for path in folder.iterdir() if path.suffix in (".json", ".safetensors")))  # NBVAL_CHECK_OUTPUT
+folder = tiny_checkpoints.clip(place / "clip")
+print(
+    "in the folder:",
+    sorted(path.name for path in folder.iterdir() if path.suffix in (".json", ".safetensors")),
+)  # NBVAL_CHECK_OUTPUT
 theirs = transformers.CLIPModel.from_pretrained(folder).eval()
 names = theirs.state_dict()
 print(len(names), "tensors; some of them:")  # NBVAL_CHECK_OUTPUT
@@ -73,38 +77,55 @@ for name in list(names)[:3] + [name for name in names if ".layers.1." in name][:
 # **By hand.** One block of the image tower: rename, and join what we hold as one matrix (our attention projects keys and values together). Then ask both for the same thing.
 
 # %%
-ours = CLIP.from_hf(theirs)  # sizes from its configuration; we will put one block's weights in ourselves
+ours = CLIP.from_hf(
+    theirs
+)  # sizes from its configuration; we will put one block's weights in ourselves
 block = ours.vision.transformer.blocks[1]
 for parameter in block.parameters():
     parameter.data.zero_()
-here = {name.split(".layers.1.")[1]: value for name, value in names.items() if name.startswith("vision_model.encoder.layers.1.")}
+here = {
+    name.split(".layers.1.")[1]: value
+    for name, value in names.items()
+    if name.startswith("vision_model.encoder.layers.1.")
+}
 mine = {}
 for theirs_name, our_name in checks.PARTS.items():
     for kind in ("weight", "bias"):
         mine[f"{our_name}.{kind}"] = here[f"{theirs_name}.{kind}"]
 for kind in ("weight", "bias"):
-    mine[f"attention.key_value.{kind}"] = torch.cat([here[f"self_attn.k_proj.{kind}"], here[f"self_attn.v_proj.{kind}"]])
+    mine[f"attention.key_value.{kind}"] = torch.cat(
+        [here[f"self_attn.k_proj.{kind}"], here[f"self_attn.v_proj.{kind}"]]
+    )
 print(block.load_state_dict(mine))  # strict: every name must have its place  # NBVAL_CHECK_OUTPUT
 
-pixels, ids = torch.randn(4, 3, stand_ins.SIZE, stand_ins.SIZE), torch.tensor([[97, 5, 9, 98], [97, 7, 98, 0], [97, 1, 2, 98], [97, 3, 98, 0]])
+pixels, ids = (
+    torch.randn(4, 3, tiny_checkpoints.SIZE, tiny_checkpoints.SIZE),
+    torch.tensor([[97, 5, 9, 98], [97, 7, 98, 0], [97, 1, 2, 98], [97, 3, 98, 0]]),
+)
 with torch.no_grad():
     wanted = theirs(pixel_values=pixels, input_ids=ids, attention_mask=(ids != 0).long())
     assert torch.allclose(ours.logits(pixels, ids), wanted.logits_per_image, atol=1e-4)
-    assert torch.allclose(CLIP.from_pretrained(str(folder)).logits(pixels, ids), wanted.logits_per_image, atol=1e-4)
+    assert torch.allclose(
+        CLIP.from_pretrained(str(folder)).logits(pixels, ids), wanted.logits_per_image, atol=1e-4
+    )
 print("by hand == CLIP.from_pretrained == transformers.CLIPModel")  # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
 # The real one is the same line with another name. `stand_ins.real` tries it, and says what to do if it isn't here:
 
 # %%
-real = stand_ins.real(CLIP.from_pretrained, "openai/clip-vit-base-patch32", DOWNLOAD)
+real = tiny_checkpoints.real(CLIP.from_pretrained, "openai/clip-vit-base-patch32", DOWNLOAD)
 if real is not None:
     print(f"{sum(p.numel() for p in real.parameters()):,} parameters, in the classes of lesson 02")
 
 # %%
 predict(
     "CLIP was trained with 'QuickGELU', x * sigmoid(1.702 x). Somebody loads its weights into a model with ordinary GELU. What happens?",
-    ["an error: the activation is part of the checkpoint", "no error, every output slightly wrong", "no error, and nothing changes"],
+    [
+        "an error: the activation is part of the checkpoint",
+        "no error, every output slightly wrong",
+        "no error, and nothing changes",
+    ],
     "no error, every output slightly wrong",
     "An activation has no tensors, so no name is missing. It has happened to published evaluations more than once: the "
     "model works, a few points worse, and everybody believes it.",
@@ -116,17 +137,27 @@ def apart(model, pictures=pixels):
     """Largest difference from transformers' unit vectors: of pictures, of the longest texts, of shorter (padded) ones."""
     with torch.no_grad():
         image, text = model.encode_image(pictures), model.encode_text(ids)
-    theirs_image, theirs_text = (torch.nn.functional.normalize(one, dim=-1) for one in (wanted.image_embeds, wanted.text_embeds))
+    theirs_image, theirs_text = (
+        torch.nn.functional.normalize(one, dim=-1)
+        for one in (wanted.image_embeds, wanted.text_embeds)
+    )
     short = (ids == 0).any(1)
-    return {"pictures": (image - theirs_image).abs().max().item(), "longest texts": (text - theirs_text)[~short].abs().max().item(),
-            "shorter texts": (text - theirs_text)[short].abs().max().item()}
+    return {
+        "pictures": (image - theirs_image).abs().max().item(),
+        "longest texts": (text - theirs_text)[~short].abs().max().item(),
+        "shorter texts": (text - theirs_text)[short].abs().max().item(),
+    }
 
 
 wrong = transformers.CLIPModel.from_pretrained(folder).eval()
 for part in (wrong.config.vision_config, wrong.config.text_config):
     part.hidden_act = "gelu"
 gelu = CLIP.from_hf(wrong)
-draw.show(draw.bars({"as trained": apart(CLIP.from_hf(theirs)), "with GELU": apart(gelu)}, "largest difference"))
+plots.show(
+    plots.bars(
+        {"as trained": apart(CLIP.from_hf(theirs)), "with GELU": apart(gelu)}, "largest difference"
+    )
+)
 
 # %% [markdown]
 # ## 2. BLIP and BLIP-2
@@ -134,30 +165,63 @@ draw.show(draw.bars({"as trained": apart(CLIP.from_hf(theirs)), "with GELU": apa
 # The same for the models of lessons 06 and 07. Different conventions wait in each: BLIP holds query, key and value in *one* matrix; BLIP-2's Q-Former has its queries outside of the module that uses them, and its last LayerNorm belongs to what *we* call the Q-Former.
 
 # %%
-folder = stand_ins.blip(place / "blip")
+folder = tiny_checkpoints.blip(place / "blip")
 theirs_blip = transformers.BlipForConditionalGeneration.from_pretrained(folder).eval()
-blip = BLIP.from_pretrained(str(folder))  # real: "Salesforce/blip-image-captioning-base", "Salesforce/blip-itm-base-coco", ...
+blip = BLIP.from_pretrained(
+    str(folder)
+)  # real: "Salesforce/blip-image-captioning-base", "Salesforce/blip-itm-base-coco", ...
 said = torch.tensor([[96, 5, 9, 4], [96, 7, 3, 8]])
 with torch.no_grad():
-    difference = (blip(said, **blip.look(pixels[:2])) - theirs_blip(pixel_values=pixels[:2], input_ids=said).logits).abs().max().item()
+    difference = (
+        (
+            blip(said, **blip.look(pixels[:2]))
+            - theirs_blip(pixel_values=pixels[:2], input_ids=said).logits
+        )
+        .abs()
+        .max()
+        .item()
+    )
 print("BLIP: the same to four digits:", difference < 1e-4)  # NBVAL_CHECK_OUTPUT
 
-folder = stand_ins.blip2(place / "blip2")
+folder = tiny_checkpoints.blip2(place / "blip2")
 theirs_blip2 = transformers.Blip2ForConditionalGeneration.from_pretrained(folder).eval()
-blip2 = BLIP2.from_hf(theirs_blip2)  # real: transformers.Blip2ForConditionalGeneration.from_pretrained("Salesforce/blip2-opt-2.7b")
-text = torch.tensor([[4, 4, 4, 8, 9], [4, 4, 4, 10, 11]])  # three slots for three queries, then words
+blip2 = BLIP2.from_hf(
+    theirs_blip2
+)  # real: transformers.Blip2ForConditionalGeneration.from_pretrained("Salesforce/blip2-opt-2.7b")
+text = torch.tensor(
+    [[4, 4, 4, 8, 9], [4, 4, 4, 10, 11]]
+)  # three slots for three queries, then words
 with torch.no_grad():
-    difference = (blip2(text, **blip2.look(pixels[:2])) - theirs_blip2(pixels[:2], text).logits).abs().max().item()
+    difference = (
+        (blip2(text, **blip2.look(pixels[:2])) - theirs_blip2(pixels[:2], text).logits)
+        .abs()
+        .max()
+        .item()
+    )
 print("BLIP-2: the same to four digits:", difference < 1e-4)  # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
 # **What fits where?** Four bytes a parameter in float32, two in bfloat16. (Counts of the published models, rounded.)
 
 # %%
-published = {"CLIP ViT-B/32": 0.15e9, "CLIP ViT-L/14": 0.43e9, "BLIP captioning, base": 0.25e9, "SmolLM2-135M": 0.135e9,
-             "BLIP-2, OPT-2.7B": 3.7e9, "OpenFlamingo-4B": 4e9}
-draw.show(draw.bars({name: {"float32": 4 * count / 2**30, "bfloat16": 2 * count / 2**30} for name, count in published.items()}, "GiB of memory",
-                    sideways=True))
+published = {
+    "CLIP ViT-B/32": 0.15e9,
+    "CLIP ViT-L/14": 0.43e9,
+    "BLIP captioning, base": 0.25e9,
+    "SmolLM2-135M": 0.135e9,
+    "BLIP-2, OPT-2.7B": 3.7e9,
+    "OpenFlamingo-4B": 4e9,
+}
+plots.show(
+    plots.bars(
+        {
+            name: {"float32": 4 * count / 2**30, "bfloat16": 2 * count / 2**30}
+            for name, count in published.items()
+        },
+        "GiB of memory",
+        sideways=True,
+    )
+)
 
 # %% [markdown]
 # ## 3. OpenFlamingo
@@ -165,32 +229,54 @@ draw.show(draw.bars({name: {"float32": 4 * count / 2**30, "bfloat16": 2 * count 
 # Flamingo's weights were never published; *OpenFlamingo* is an open re-implementation, with checkpoints of 3 to 9 billion parameters. They hold only what was trained: resampler, gated blocks, and the rows of words. CLIP and the language model come from where they always come. `flamingo_weights` knows the names, and the conventions in which their code differs from the paper: GELU for squared ReLU, `<image>` sees its own picture, patches *before* CLIP's last LayerNorm, no film embeddings.
 
 # %%
-Markdown("\n".join(["| OpenFlamingo | ours |", "|---|---|"]
-                   + [f"| `perceiver.layers.N.{theirs}` | `resampler.layers.N.{ours}` |" for ours, theirs in flamingo_weights.RESAMPLER.items()]
-                   + [f"| `...N.gated_cross_attn_layer.{theirs}` | `blocks.N.{ours}` |"
-                      for ours, theirs in {**flamingo_weights.BLOCK, **flamingo_weights.GATES}.items()]))
+Markdown(
+    "\n".join(
+        ["| OpenFlamingo | ours |", "|---|---|"]
+        + [
+            f"| `perceiver.layers.N.{theirs}` | `resampler.layers.N.{ours}` |"
+            for ours, theirs in flamingo_weights.RESAMPLER.items()
+        ]
+        + [
+            f"| `...N.gated_cross_attn_layer.{theirs}` | `blocks.N.{ours}` |"
+            for ours, theirs in {**flamingo_weights.BLOCK, **flamingo_weights.GATES}.items()
+        ]
+    )
+)
 
 # %%
 vision = recipes.clip(scale).model.vision
 lm = recipes.language(scale).model.lm
-tag = tokens.tokenizer().convert_tokens_to_ids("<image>")
-file = stand_ins.open_flamingo(place / "openflamingo" / "checkpoint.pt", vision, lm, tag)
+tag = tokenizer.world_tokenizer().convert_tokens_to_ids("<image>")
+file = tiny_checkpoints.open_flamingo(place / "openflamingo" / "checkpoint.pt", vision, lm, tag)
 model = flamingo_weights.from_open_flamingo(file, flamingo_weights.PatchTower(vision), lm, tag)
 # real: from_open_flamingo("checkpoint.pt", PatchTower(CLIP.from_pretrained("openai/clip-vit-large-patch14").vision), lm, tag)
-print("a block before layers", list(model.blocks), "and", model.config.latents, "latents, read from the file's shapes")
-page = tokens.encode(["<image> a cat . <image> a"])[:, :-1]
-two = world.to_pixels(np.stack([world.render(world.sample("test", n, 0, (1, 1)), size) for n in (0, 1)]))
+print(
+    "a block before layers",
+    list(model.blocks),
+    "and",
+    model.config.latents,
+    "latents, read from the file's shapes",
+)
+page = tokenizer.encode(["<image> a cat . <image> a"])[:, :-1]
+two = world.to_pixels(
+    np.stack([world.render(world.sample("test", n, 0, (1, 1)), size) for n in (0, 1)])
+)
 with torch.no_grad():
     one_way, other_way = (model(page, **model.look(each)) for each in (two, two.flip(0)))
 print("pictures count:", bool((one_way - other_way).abs().max() > 1e-4))  # NBVAL_CHECK_OUTPUT
-print("frozen:", not any(p.requires_grad for part in (model.vision, model.lm) for p in part.parameters()))  # NBVAL_CHECK_OUTPUT
+print(
+    "frozen:",
+    not any(p.requires_grad for part in (model.vision, model.lm) for p in part.parameters()),
+)  # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
 # Is it the same function? The package's tests compare with OpenFlamingo's own modules around a small OPT, to four digits, gates open. And what doesn't fit is said before anything is computed:
 
 # %%
 try:
-    flamingo_weights.from_open_flamingo(file, flamingo_weights.PatchTower(vision), language.tiny(40, 32, 2, 1), tag)
+    flamingo_weights.from_open_flamingo(
+        file, flamingo_weights.PatchTower(vision), language.tiny(40, 32, 2, 1), tag
+    )
 except ValueError as error:
     print(error)
 
@@ -204,12 +290,30 @@ clip = recipes.clip(scale).model
 pairs, own, labels = recipes.singles(size, 64 if small_run else 512)
 classes = recipes.noun_classes(clip)
 as_bytes = torch.from_numpy(pairs.images(range(len(own)))).permute(0, 3, 1, 2).float()
-mean, deviation = torch.tensor([0.4815, 0.4578, 0.4082])[:, None, None], torch.tensor([0.2686, 0.2613, 0.2758])[:, None, None]
-ways = {"as trained, -1 to 1": own, "0 to 1": as_bytes / 255, "OpenAI's mean and deviation": (as_bytes / 255 - mean) / deviation,
-        "blue, green, red": own.flip(1), "upside down": own.flip(2)}
+mean, deviation = (
+    torch.tensor([0.4815, 0.4578, 0.4082])[:, None, None],
+    torch.tensor([0.2686, 0.2613, 0.2758])[:, None, None],
+)
+ways = {
+    "as trained, -1 to 1": own,
+    "0 to 1": as_bytes / 255,
+    "OpenAI's mean and deviation": (as_bytes / 255 - mean) / deviation,
+    "blue, green, red": own.flip(1),
+    "upside down": own.flip(2),
+}
 with torch.no_grad():
-    right = {way: evaluate.accuracy(evaluate.zero_shot(clip.encode_image(each), classes), labels) for way, each in ways.items()}
-draw.show(draw.bars({way: {"right noun": value} for way, value in right.items()}, "zero-shot", chance=1 / len(classes), sideways=True))
+    right = {
+        way: evaluation.accuracy(evaluation.zero_shot(clip.encode_image(each), classes), labels)
+        for way, each in ways.items()
+    }
+plots.show(
+    plots.bars(
+        {way: {"right noun": value} for way, value in right.items()},
+        "zero-shot",
+        chance=1 / len(classes),
+        sideways=True,
+    )
+)
 
 # %% [markdown]
 # ## 5. A real language model, offline
@@ -217,28 +321,44 @@ draw.show(draw.bars({way: {"right noun": value} for way, value in right.items()}
 # `language.load` takes a name on the hub, a folder, a GGUF file, or `"smollm2"`: 135 million parameters inside a Python package, so that no hub is needed. (At scale smoke a stand-in is loaded from a folder.)
 
 # %%
-name = str(stand_ins.language(place / "language", lm)) if small_run else "smollm2"
+name = str(tiny_checkpoints.language(place / "language", lm)) if small_run else "smollm2"
 try:
     with contextlib.redirect_stderr(io.StringIO()):  # its progress bars
         speaker, reader = language.load(name)
 except ValueError as error:  # not installed: the message says how
     print(error)
-    speaker, reader = language.load(str(stand_ins.language(place / "language", lm)))
-print(type(speaker).__name__, f"{sum(p.numel() for p in speaker.parameters()) / 1e6:.1f} million parameters")
-prompts = ["a cat is an"] if len(reader) < 10_000 else ["The capital of France is", "A cat is a small", "Two plus three equals"]
+    speaker, reader = language.load(str(tiny_checkpoints.language(place / "language", lm)))
+print(
+    type(speaker).__name__,
+    f"{sum(p.numel() for p in speaker.parameters()) / 1e6:.1f} million parameters",
+)
+prompts = (
+    ["a cat is an"]
+    if len(reader) < 10_000
+    else ["The capital of France is", "A cat is a small", "Two plus three equals"]
+)
 whole = language.LanguageModel(language.freeze(speaker))
 for prompt in prompts:
     ids_ = reader(prompt, return_tensors="pt")["input_ids"]
-    ids_ = ids_[:, :-1] if ids_[0, -1] == tokens.EOS and len(reader) < 10_000 else ids_
+    ids_ = ids_[:, :-1] if ids_[0, -1] == tokenizer.EOS and len(reader) < 10_000 else ids_
     with torch.no_grad():
         chances, best = whole(ids_)[0, -1].softmax(-1).topk(5)
-        written = generate.write(whole, ids_, 8, cache=language.new_cache(speaker))
+        written = generation.write(whole, ids_, 8, cache=language.new_cache(speaker))
     print(f"{prompt!r} goes on: {reader.decode(written[0])!r}")
-    told = {reader.decode([number]).strip() or "(space)": value for number, value in zip(best.tolist(), chances.tolist())}
-    draw.show(draw.bars({word: {"probability": value} for word, value in told.items()}, f"after '{prompt}'", sideways=True))
+    told = {
+        reader.decode([number]).strip() or "(space)": value
+        for number, value in zip(best.tolist(), chances.tolist())
+    }
+    plots.show(
+        plots.bars(
+            {word: {"probability": value} for word, value in told.items()},
+            f"after '{prompt}'",
+            sideways=True,
+        )
+    )
 
 # %% [markdown]
-# Every bridge of this course stands before *any* such model: `recipes.smollm2` has Frozen's encoder before it. A step of 32 pictures takes seconds there, too many for an encoder that starts from nothing; so the one that learnt before the tiny model hands over what it sees (lesson 05, section 7, with what that is worth).
+# Every bridge of this course stands before *any* such model: `teaching.smollm2` has Frozen's encoder before it. A step of 32 pictures takes seconds there, too many for an encoder that starts from nothing; so the one that learnt before the tiny model hands over what it sees (lesson 05, section 7, with what that is worth).
 #
 # ## 6. Your own photos
 #
@@ -266,7 +386,11 @@ for index, scene in enumerate(scenes):
         (mine / name).write_bytes(b"half a downl")  # broken
     else:
         drawn.save(mine / name)
-    lines.append(json.dumps({"file_name": name, "text": f"{world.article(scene.words[0])} on {scene.background}"}))
+    lines.append(
+        json.dumps(
+            {"file_name": name, "text": f"{world.article(scene.words[0])} on {scene.background}"}
+        )
+    )
 (mine / "metadata.jsonl").write_text("\n".join(lines) + "\n")
 with warnings.catch_warnings(record=True) as told:
     warnings.simplefilter("always")
@@ -275,10 +399,18 @@ print(len(photos), "pictures;", str(told[0].message).replace(str(place), "..."))
 
 # %%
 with torch.no_grad():
-    found = evaluate.zero_shot(clip.encode_image(photos.batch(range(len(photos)))["pixels"]), classes)
+    found = evaluation.zero_shot(
+        clip.encode_image(photos.batch(range(len(photos)))["pixels"]), classes
+    )
 guesses = [world.known_nouns()[number] for number in found.tolist()]
-draw.show(draw.pictures(photos.images(range(len(photos))), [f"{text} (CLIP: {guess})" for text, guess in zip(photos.texts, guesses)],
-                        [guess in text.split() for text, guess in zip(photos.texts, guesses)]), credit=world.ATTRIBUTION)
+plots.show(
+    plots.pictures(
+        photos.images(range(len(photos))),
+        [f"{text} (CLIP: {guess})" for text, guess in zip(photos.texts, guesses)],
+        [guess in text.split() for text, guess in zip(photos.texts, guesses)],
+    ),
+    credit=world.ATTRIBUTION,
+)
 
 # %%
 predict(
@@ -291,8 +423,20 @@ predict(
 
 # %%
 with torch.no_grad():
-    shifted = evaluate.shift_curve(lambda each: evaluate.zero_shot(clip.encode_image(each), classes), pairs.images(range(len(own))), labels, list(world.STYLES))
-draw.show(draw.bars({style: {"right noun": value} for style, value in shifted.items()}, "zero-shot", chance=1 / len(classes), sideways=True))
+    shifted = evaluation.shift_curve(
+        lambda each: evaluation.zero_shot(clip.encode_image(each), classes),
+        pairs.images(range(len(own))),
+        labels,
+        list(world.STYLES),
+    )
+plots.show(
+    plots.bars(
+        {style: {"right noun": value} for style, value in shifted.items()},
+        "zero-shot",
+        chance=1 / len(classes),
+        sideways=True,
+    )
+)
 
 # %% [markdown]
 # To train on your folder: `vlmcourse train clip --data my_pictures --out runs/mine`. With fewer than some thousand pictures, take a published CLIP, and train a probe on its features (`evaluate.linear_probe`, lesson 02).
@@ -307,11 +451,16 @@ for path in start(project):
     print(f"{path.name:18} {len(path.read_text().splitlines()):4} lines")
 source = (project / "train.py").read_text()
 beginning = source.index("class Bridge")
-print(source[beginning: source.index("def losses", beginning)])
+print(source[beginning : source.index("def losses", beginning)])
 
 # %%
-done = subprocess.run([sys.executable, "train.py", "--scale", "smoke", "--out", "runs/smoke", "--steps", "6"], cwd=project,
-                      capture_output=True, text=True, env={**os.environ, "VLMCOURSE_SCALE": "smoke"})
+done = subprocess.run(
+    [sys.executable, "train.py", "--scale", "smoke", "--out", "runs/smoke", "--steps", "6"],
+    cwd=project,
+    capture_output=True,
+    text=True,
+    env={**os.environ, "VLMCOURSE_SCALE": "smoke"},
+)
 assert done.returncode == 0, done.stderr
 report = json.loads((project / "runs" / "smoke" / "report.json").read_text())
 print({name: report[name] for name in ("scale", "seed", "steps", "learns")})  # NBVAL_CHECK_OUTPUT
@@ -356,10 +505,21 @@ attempt(checks.renamed, my_renamed)
 where = {}
 for name, value in ours.named_parameters():
     tower = name.split(".")[0]
-    part = next((label for label, mark in (("attention", "attention"), ("feed-forward", "feedforward"), ("norms", "norm")) if mark in name), "embeddings, projections")
+    part = next(
+        (
+            label
+            for label, mark in (
+                ("attention", "attention"),
+                ("feed-forward", "feedforward"),
+                ("norms", "norm"),
+            )
+            if mark in name
+        ),
+        "embeddings, projections",
+    )
     where.setdefault(tower if tower in ("vision", "text") else "both", {}).setdefault(part, 0)
     where[tower if tower in ("vision", "text") else "both"][part] += value.numel()
-draw.show(draw.bars(where, "parameters"))
+plots.show(plots.bars(where, "parameters"))
 
 # %% [markdown]
 # ## Exercise 2 · One matrix, two matrices
@@ -397,12 +557,21 @@ attempt(checks.parted, my_parted)
 fused = theirs_blip.vision_model.encoder.layers[0].self_attn.qkv.weight.detach()
 D = fused.shape[1]
 attention = blip.vision.transformer.blocks[0].attention
-draw.show(
-    draw.bars(
+plots.show(
+    plots.bars(
         {
-            "query": {"theirs": fused[:D].square().sum().item(), "ours": attention.query.weight.square().sum().item()},
-            "key": {"theirs": fused[D: 2 * D].square().sum().item(), "ours": attention.key_value.weight[:D].square().sum().item()},
-            "value": {"theirs": fused[2 * D:].square().sum().item(), "ours": attention.key_value.weight[D:].square().sum().item()},
+            "query": {
+                "theirs": fused[:D].square().sum().item(),
+                "ours": attention.query.weight.square().sum().item(),
+            },
+            "key": {
+                "theirs": fused[D : 2 * D].square().sum().item(),
+                "ours": attention.key_value.weight[:D].square().sum().item(),
+            },
+            "value": {
+                "theirs": fused[2 * D :].square().sum().item(),
+                "ours": attention.key_value.weight[D:].square().sum().item(),
+            },
         },
         "sum of squares",
     )
@@ -441,8 +610,24 @@ attempt(checks.prepared, my_prepared)
 
 # %%
 one = as_bytes[:16] / 255
-draw.show(draw.bars({way: {"smallest": each.min().item(), "mean": each.mean().item(), "largest": each.max().item()} for way, each in
-                     (("0 to 1", one), ("-1 to 1", one * 2 - 1), ("OpenAI's", (one - mean) / deviation))}, "pixels", sideways=True))
+plots.show(
+    plots.bars(
+        {
+            way: {
+                "smallest": each.min().item(),
+                "mean": each.mean().item(),
+                "largest": each.max().item(),
+            }
+            for way, each in (
+                ("0 to 1", one),
+                ("-1 to 1", one * 2 - 1),
+                ("OpenAI's", (one - mean) / deviation),
+            )
+        },
+        "pixels",
+        sideways=True,
+    )
+)
 
 # %% [markdown]
 # ## Failure lab · Three checkpoints that loaded without an error
@@ -458,9 +643,21 @@ draw.show(draw.bars({way: {"smallest": each.min().item(), "mean": each.mean().it
 # %%
 at_the_last = CLIP.from_hf(theirs)
 at_the_last.text.end_positions = lambda ids: torch.full((len(ids),), ids.shape[1] - 1)
-ward = {"healthy": apart(CLIP.from_hf(theirs)), "A": apart(gelu), "B": apart(at_the_last), "C": apart(CLIP.from_hf(theirs), pixels * 0.5 + 0.5)}
-Markdown("\n".join(["| system | pictures | longest texts | shorter texts (padded) |", "|---|---|---|---|"]
-                   + [f"| {name} | " + " | ".join(f"{value:.6f}" for value in found.values()) + " |" for name, found in ward.items()]))
+ward = {
+    "healthy": apart(CLIP.from_hf(theirs)),
+    "A": apart(gelu),
+    "B": apart(at_the_last),
+    "C": apart(CLIP.from_hf(theirs), pixels * 0.5 + 0.5),
+}
+Markdown(
+    "\n".join(
+        ["| system | pictures | longest texts | shorter texts (padded) |", "|---|---|---|---|"]
+        + [
+            f"| {name} | " + " | ".join(f"{value:.6f}" for value in found.values()) + " |"
+            for name, found in ward.items()
+        ]
+    )
+)
 
 # %%
 attempt(checks.diagnosis, {"A": None, "B": None, "C": None})
@@ -478,19 +675,52 @@ attempt(checks.diagnosis, {"A": None, "B": None, "C": None})
 
 # %%
 with torch.no_grad():
-    lines = [("CLIP", "transformers.CLIPModel", (ours.logits(pixels, ids) - wanted.logits_per_image).abs().max().item()),
-             ("BLIP", "transformers.BlipForConditionalGeneration",
-              (blip(said, **blip.look(pixels[:2])) - theirs_blip(pixel_values=pixels[:2], input_ids=said).logits).abs().max().item()),
-             ("BLIP-2", "transformers.Blip2ForConditionalGeneration",
-              (blip2(text, **blip2.look(pixels[:2])) - theirs_blip2(pixels[:2], text).logits).abs().max().item())]
-Markdown("\n".join(["| ours | reference | largest difference | the same to four digits? |", "|---|---|---|---|"]
-                   + [f"| {name} | `{other}` | {value:.1e} | {'yes' if value < 1e-4 else '**no**'} |" for name, other, value in lines]
-                   + ["| Flamingo | `open_flamingo`'s own model around a small OPT | below 1e-4 in the package's tests | yes |"]))
+    lines = [
+        (
+            "CLIP",
+            "transformers.CLIPModel",
+            (ours.logits(pixels, ids) - wanted.logits_per_image).abs().max().item(),
+        ),
+        (
+            "BLIP",
+            "transformers.BlipForConditionalGeneration",
+            (
+                blip(said, **blip.look(pixels[:2]))
+                - theirs_blip(pixel_values=pixels[:2], input_ids=said).logits
+            )
+            .abs()
+            .max()
+            .item(),
+        ),
+        (
+            "BLIP-2",
+            "transformers.Blip2ForConditionalGeneration",
+            (blip2(text, **blip2.look(pixels[:2])) - theirs_blip2(pixels[:2], text).logits)
+            .abs()
+            .max()
+            .item(),
+        ),
+    ]
+Markdown(
+    "\n".join(
+        [
+            "| ours | reference | largest difference | the same to four digits? |",
+            "|---|---|---|---|",
+        ]
+        + [
+            f"| {name} | `{other}` | {value:.1e} | {'yes' if value < 1e-4 else '**no**'} |"
+            for name, other, value in lines
+        ]
+        + [
+            "| Flamingo | `open_flamingo`'s own model around a small OPT | below 1e-4 in the package's tests | yes |"
+        ]
+    )
+)
 
 # %% [markdown]
 # ## Going on
 #
 # - Limits: published numbers (zero-shot accuracies, CIDEr) are not reproduced here: that takes their data and a GPU. OpenFlamingo's checkpoints before version 2 have other names. MPT, which some of them stand on, needs code from the hub.
 # - Read: the model card before the model: what it was trained on, what it is not for, and its licence. OpenFlamingo's Section 4, on what went wrong.
-# - Try: the explorers of `notebooks/explorers.ipynb` with a published CLIP; `recipes.explored.look_clip(real)`; lesson 09's probes on a real model: anything with `look` and `forward` fits `answering.Bridge`.
+# - Try: the explorers of `notebooks/explorers.ipynb` with a published CLIP; `teaching.explorer_models.look_clip(real)`; lesson 09's probes on a real model: anything with `look` and `forward` fits `answering.Bridge`.
 # - You have built them all. What's missing is yours: `vlmcourse start my_project`.

@@ -8,19 +8,23 @@
 # %%
 import math
 
-from vlmcourse import recipes
-from vlmcourse.lab import draw, evaluate, world
-from vlmcourse.lab.train import Batches, Optimisation, Scale, fit
-from vlmcourse.play import explorers
-from vlmcourse.play.explorers.gates import Replay
-from vlmcourse.recipes import explored
+from teaching import explorer_models
+from vlmcourse import evaluation, plots, recipes, world
 from vlmcourse.recipes.capfilt import capfilt
+from vlmcourse.training.batches import Batches
+from vlmcourse.training.fit import fit
+from vlmcourse.training.optimisation import Optimisation
+from vlmcourse.training.scale import Scale
+from vlmcourse.widgets import explorers
+from vlmcourse.widgets.explorers.gates import Replay
 
 scale = Scale.named()
 size = scale.image_size
 scenes = [world.sample("test", index, 0, (1, 1)) for index in range(8)]
 images = world.Pairs("test", size, things=(1, 1)).images(range(8))
-captions = [f"a picture of {world.article(scene.words[0])} on {scene.background}" for scene in scenes]
+captions = [
+    f"a picture of {world.article(scene.words[0])} on {scene.background}" for scene in scenes
+]
 print(f"scale {scale.name}: pictures of {size} x {size} pixels")
 
 # %% [markdown]
@@ -58,9 +62,15 @@ explorers.sampling_explorer(recipes.language(scale).model)
 # %%
 trained = recipes.flamingo(scale)
 flamingo = trained.model.model
-pages = explored.gate_pages(trained, scale)
-explorers.gate_explorer(flamingo, Replay(**explored.gate_trace(trained, pages)), explored.going_on(flamingo, scenes, size), images,
-                        ["a picture of", "this is", "question : what is this ? answer :"], pages)
+pages = explorer_models.gate_pages(trained, scale)
+explorers.gate_explorer(
+    flamingo,
+    Replay(**explorer_models.gate_trace(trained, pages)),
+    explorer_models.going_on(flamingo, scenes, size),
+    images,
+    ["a picture of", "this is", "question : what is this ? answer :"],
+    pages,
+)
 
 # %% [markdown]
 # ## Few shots
@@ -68,7 +78,7 @@ explorers.gate_explorer(flamingo, Replay(**explored.gate_trace(trained, pages)),
 # Give things new names, then ask. The ribbon says which picture each word sees. The second bar is the control: the same words without the examples' pictures. Lesson 08's Flamingo binds names to pictures in two runs of three. Does this one? How few examples does it need, and how alike may the things be?
 
 # %%
-explorers.few_shot_builder(explored.naming(flamingo, size))
+explorers.few_shot_builder(explorer_models.naming(flamingo, size))
 
 # %% [markdown]
 # ## Attention over the image
@@ -76,13 +86,17 @@ explorers.few_shot_builder(explored.naming(flamingo, size))
 # One word (or query), one layer, one head, or the mean of all. For Frozen, whose picture is two vectors by then, the map is a cause: how much the word's probability falls when a square is covered. Where does each model look for the noun? The bars below the explorer count it.
 
 # %%
-lookers = explored.lookers(scale)
+lookers = explorer_models.lookers(scale)
 explorers.attention_explorer(lookers, images, captions)
 
 # %%
-points = {name: explored.on_the_thing(look, [world.sample("test", index, 0, (1, 1)) for index in range(24)], size)
-          for name, look in lookers.items()}
-draw.show(draw.bars(points, "share (24 held-out pictures)", sideways=True))
+points = {
+    name: explorer_models.on_the_thing(
+        look, [world.sample("test", index, 0, (1, 1)) for index in range(24)], size
+    )
+    for name, look in lookers.items()
+}
+plots.show(plots.bars(points, "share (24 held-out pictures)", sideways=True))
 
 # %% [markdown]
 # ## CapFilt's threshold
@@ -90,7 +104,7 @@ draw.show(draw.bars(points, "share (24 held-out pictures)", sideways=True))
 # Web captions, of which three in ten belong to another picture. The truth is known, so precision and recall are exact. The dashed line is what throwing out at random would have as precision.
 
 # %%
-web_images, texts, probability, noisy = explored.noisy_captions(capfilt(scale))
+web_images, texts, probability, noisy = explorer_models.noisy_captions(capfilt(scale))
 explorers.threshold_explorer(web_images[:6], texts, probability, noisy)
 
 # %% [markdown]
@@ -99,7 +113,7 @@ explorers.threshold_explorer(web_images[:6], texts, probability, noisy)
 # Put things where you like, and ask. BLIP, Frozen, BLIP-2 and Flamingo go on with your words; CLIP chooses among texts with commas between.
 
 # %%
-explorers.scene_maker(explored.askers(scale), texts={"CLIP": "a cat, a car, a dog"})
+explorers.scene_maker(explorer_models.askers(scale), texts={"CLIP": "a cat, a car, a dog"})
 
 # %% [markdown]
 # ## Watch a model learn
@@ -117,12 +131,12 @@ new = held_out.batch(six)
 
 def samples():
     """Six new pictures, each on another background, and their captions."""
-    with evaluate.looking(learner):
+    with evaluation.looking(learner):
         logits = learner.logits(new["pixels"], new["ids"])
-    return draw.similarity(held_out.images(six), new["text"], logits, "logit")
+    return plots.similarity(held_out.images(six), new["text"], logits, "logit")
 
 
 batches = Batches(recipes.training_pairs(small).batch, 64)
-live = draw.Live(chance=math.log(64), chance_name="knows nothing: ln 64", samples=samples)
+live = plots.Live(chance=math.log(64), chance_name="knows nothing: ln 64", samples=samples)
 for step in fit(learner, batches, steps=120, optimisation=Optimisation(2e-3)):
     live(step)

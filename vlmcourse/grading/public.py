@@ -86,7 +86,7 @@ def check(task: str, *answers: Callable) -> bool:
 
 def look(drawn: Callable) -> None:
     """Shows the picture that drawn() makes of your functions, once they are written."""
-    from vlmcourse.lab.draw import show
+    from vlmcourse.plots import show
 
     try:
         picture = drawn()
@@ -119,7 +119,7 @@ def _try(known: dict, named: dict[str, Callable]) -> tuple[Verdict, object]:
 
 def _picture(got: object, wanted: object):
     """What was got beside what was wanted, where that can be drawn."""
-    from vlmcourse.lab import draw
+    from vlmcourse import plots
 
     if not isinstance(wanted, Tensor) or type(got) is not Tensor or got.shape != wanted.shape or got.dtype != wanted.dtype:
         return None
@@ -127,11 +127,11 @@ def _picture(got: object, wanted: object):
         return None
     mine, theirs = (value.reshape(-1, *value.shape[-2:]) for value in (got, wanted))
     first = next(place for place in range(len(mine)) if not torch.equal(mine[place], theirs[place]))
-    return (draw.compare if wanted.dtype == torch.bool else draw.compare_values)(mine[first], theirs[first])
+    return (plots.compare if wanted.dtype == torch.bool else plots.compare_values)(mine[first], theirs[first])
 
 
 def _tell(task: str, verdicts: Sequence[Verdict], picture) -> None:
-    from vlmcourse.lab.draw import show
+    from vlmcourse.plots import show
 
     right, width = sum(verdict.points for verdict in verdicts), max(len(verdict.name) for verdict in verdicts)
     for verdict in verdicts:

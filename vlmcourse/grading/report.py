@@ -9,7 +9,7 @@ from vlmcourse.grading.batch import everyone, outcomes
 from vlmcourse.grading.course import Assignment, write
 from vlmcourse.grading.feedback import page
 from vlmcourse.grading.gradebook import scores
-from vlmcourse.lab.draw import style
+from vlmcourse.plots import style
 
 MISTAKES = 12
 

@@ -23,13 +23,17 @@ from torch.nn.functional import cross_entropy, normalize
 
 from vlmcourse.parts import masks
 from vlmcourse.parts.bert import Seen, TextTransformer, WordHead, rows
+from vlmcourse.parts.losses import captions_alike, contrast, hard_negatives, match
 from vlmcourse.parts.momentum import Momentum, soft_contrast
-from vlmcourse.parts.objectives import captions_alike, contrast, hard_negatives, match
 from vlmcourse.parts.vision import Patches, ViT, check_pixels
 
 SELF_ATTENTION, CROSS_ATTENTION = ("attention", "norm1"), ("cross", "norm_cross")
-SHARING = {"all": (), "all but CA": CROSS_ATTENTION, "all but SA": SELF_ATTENTION,
-           "none": (*SELF_ATTENTION, *CROSS_ATTENTION, "feedforward", "norm2", "embeddings")}
+SHARING = {
+    "all": (),
+    "all but CA": CROSS_ATTENTION,
+    "all but SA": SELF_ATTENTION,
+    "none": (*SELF_ATTENTION, *CROSS_ATTENTION, "feedforward", "norm2", "embeddings"),
+}
 """What the decoder has of its own: the four rows of Table 3."""
 
 
@@ -83,25 +87,53 @@ class BLIP(nn.Module):
         super().__init__()
         self.config = c = config
         if c.momentum is None and (c.queue or c.soft):
-            raise ValueError(f"queue {c.queue}, soft targets {c.soft}, but no momentum encoders to give them; "
-                             "expected momentum=0.995 with these.")
+            raise ValueError(
+                f"queue {c.queue}, soft targets {c.soft}, but no momentum encoders to give them; "
+                "expected momentum=0.995 with these."
+            )
         if vision is None:
-            vision = ViT(c.image_size, c.patch, c.vision_width, c.vision_depth, c.vision_heads, c.vision_hidden,
-                         eps=c.vision_eps, stem=Patches(c.patch, c.vision_width, bias=True))
+            vision = ViT(
+                c.image_size,
+                c.patch,
+                c.vision_width,
+                c.vision_depth,
+                c.vision_heads,
+                c.vision_hidden,
+                eps=c.vision_eps,
+                stem=Patches(c.patch, c.vision_width, bias=True),
+            )
             vision.norm_in = nn.Identity()  # CLIP's alone
         self.vision = vision
-        self.encoder, self.decoder = (TextTransformer(c.vocabulary, c.context, c.text_width, c.text_depth, c.text_heads,
-                                                      c.text_hidden, c.text_eps, c.vision_width) for _ in range(2))
+        self.encoder, self.decoder = (
+            TextTransformer(
+                c.vocabulary,
+                c.context,
+                c.text_width,
+                c.text_depth,
+                c.text_heads,
+                c.text_hidden,
+                c.text_eps,
+                c.vision_width,
+            )
+            for _ in range(2)
+        )
         share(self.decoder, self.encoder, c.apart)
         self.head = WordHead(c.text_width, c.vocabulary, c.text_eps)
         self.image_projection = nn.Linear(c.vision_width, c.embedding)
         self.text_projection = nn.Linear(c.text_width, c.embedding)
         self.match_head = nn.Linear(c.text_width, 2)
         self.temperature = nn.Parameter(torch.tensor(0.07))  # plain: cosines are divided by it
-        self.slow = None if c.momentum is None else Momentum(self._followed(), c.embedding, c.queue, c.momentum)
+        self.slow = (
+            None
+            if c.momentum is None
+            else Momentum(self._followed(), c.embedding, c.queue, c.momentum)
+        )
 
     def _followed(self) -> dict[str, nn.Module]:
-        return {name: getattr(self, name) for name in ("vision", "encoder", "image_projection", "text_projection")}
+        return {
+            name: getattr(self, name)
+            for name in ("vision", "encoder", "image_projection", "text_projection")
+        }
 
     def look(self, pixels: Tensor) -> dict[str, Tensor]:
         """What `matches` and `forward` look at: {"states": (B, P, C)}."""
@@ -111,10 +143,14 @@ class BLIP(nn.Module):
     def as_role(self, ids: Tensor, first: int) -> tuple[Tensor, Tensor]:
         """ids with their first token replaced, and the mask that hides padding."""
         if ids.dim() != 2 or ids.is_floating_point():
-            raise ValueError(f"text ids are {tuple(ids.shape)} of {ids.dtype}; expected integers (batch, tokens).")
+            raise ValueError(
+                f"text ids are {tuple(ids.shape)} of {ids.dtype}; expected integers (batch, tokens)."
+            )
         if ids.numel() and int(ids.max()) >= self.config.vocabulary:
-            raise ValueError(f"token id {int(ids.max())} is outside the vocabulary of {self.config.vocabulary}: "
-                             "these ids were made by another tokenizer.")
+            raise ValueError(
+                f"token id {int(ids.max())} is outside the vocabulary of {self.config.vocabulary}: "
+                "these ids were made by another tokenizer."
+            )
         return self._as(ids, first), masks.keys(ids != self.config.pad).dense()
 
     @staticmethod
@@ -131,57 +167,87 @@ class BLIP(nn.Module):
 
     def encode_text(self, ids: Tensor) -> Tensor:
         """(B, T) -> (B, E) unit vectors, of [CLS]. No picture is looked at."""
-        return normalize(self.text_projection(self.encoder.first(*self.as_role(ids, self.config.cls))), dim=-1)
+        return normalize(
+            self.text_projection(self.encoder.first(*self.as_role(ids, self.config.cls))), dim=-1
+        )
 
     def matches(self, ids: Tensor, states: Seen, real: Tensor | None = None) -> Tensor:
         """ids (B, T), states (B, P, C) of `look`, real (B, P) where some are padding -> (B, 2) logits of [ENC]: no, yes."""
         if (pictures := rows(states)) != len(ids):
-            raise ValueError(f"{pictures} pictures and {len(ids)} texts to match; expected one text for each picture. "
-                             "Repeat the pictures for several texts each.")
-        return self.match_head(self.encoder.first(*self.as_role(ids, self.config.enc), states, self._seen(real)))
+            raise ValueError(
+                f"{pictures} pictures and {len(ids)} texts to match; expected one text for each picture. "
+                "Repeat the pictures for several texts each."
+            )
+        return self.match_head(
+            self.encoder.first(*self.as_role(ids, self.config.enc), states, self._seen(real))
+        )
 
     def read(self, ids: Tensor, states: Tensor) -> dict[str, Tensor]:
         """A question about a picture, as what an answer looks at: {"states": (B, T, D), "real": (B, T)} (Sec. 5.3)."""
         question, mask = self.as_role(ids, self.config.enc)
         return {"states": self.encoder(question, mask, states), "real": ids != self.config.pad}
 
-    def decode(self, ids: Tensor, states: Seen, real: Tensor | None = None, cache: dict | None = None) -> Tensor:
+    def decode(
+        self, ids: Tensor, states: Seen, real: Tensor | None = None, cache: dict | None = None
+    ) -> Tensor:
         """As forward, but states of the last block: (B, new, D)."""
         start = cache.length if cache else 0
         mask = masks.causal(ids.shape[1], ids.device).rows(start).dense()
-        return self.decoder(self._as(ids, self.config.dec)[:, start:], mask, states, self._seen(real), cache, start)
+        return self.decoder(
+            self._as(ids, self.config.dec)[:, start:], mask, states, self._seen(real), cache, start
+        )
 
-    def forward(self, ids: Tensor, cache: dict | None = None, *, states: Tensor, real: Tensor | None = None) -> Tensor:
+    def forward(
+        self, ids: Tensor, cache: dict | None = None, *, states: Tensor, real: Tensor | None = None
+    ) -> Tensor:
         """Logits of the next words after ids (B, T): (B, new, V); with a cache (attention.Cache) only of what it lacks.
 
         states  (B, P, C) of `look`, or of `read`, where `real` (B, P) is False at padding
         """
-        return self.head(self.decode(ids, states, real, cache), self.decoder.embeddings.words.weight)
+        return self.head(
+            self.decode(ids, states, real, cache), self.decoder.embeddings.words.weight
+        )
 
-    def caption_loss(self, ids: Tensor, scored: Tensor, states: Seen, real: Tensor | None = None) -> Tensor:
+    def caption_loss(
+        self, ids: Tensor, scored: Tensor, states: Seen, real: Tensor | None = None
+    ) -> Tensor:
         """Cross-entropy, with label smoothing, of the tokens at `scored` (B, T), True. Only they are turned into words."""
         said = self.decode(ids[:, :-1], states, real)[scored[:, 1:]]  # (scored tokens, D)
         logits = self.head(said, self.decoder.embeddings.words.weight)
-        return cross_entropy(logits.float(), ids[:, 1:][scored[:, 1:]], label_smoothing=self.config.smoothing)
+        return cross_entropy(
+            logits.float(), ids[:, 1:][scored[:, 1:]], label_smoothing=self.config.smoothing
+        )
 
-    def contrast_loss(self, batch: dict[str, Tensor], states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def contrast_loss(
+        self, batch: dict[str, Tensor], states: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Of whole pictures and texts (Sec. 3.2) -> the loss, similarities (B, B) of the two, and `same` (B,); see losses."""
         ids = batch["ids"]
         same = batch["same"] if "same" in batch else captions_alike(ids, self.config.pad)
         image, text = normalize(self.image_projection(states[:, 0]), dim=-1), self.encode_text(ids)
-        loss = (contrast(image, text, 1 / self.temperature, same) if self.slow is None
-                else self._soft_contrast(batch["pixels"], ids, image, text, same))
+        loss = (
+            contrast(image, text, 1 / self.temperature, same)
+            if self.slow is None
+            else self._soft_contrast(batch["pixels"], ids, image, text, same)
+        )
         return loss, image.detach() @ text.detach().T / self.temperature.detach(), same
 
-    def align(self, batch: dict[str, Tensor], states: Tensor, read: list | None = None) -> dict[str, Tensor]:
+    def align(
+        self, batch: dict[str, Tensor], states: Tensor, read: list | None = None
+    ) -> dict[str, Tensor]:
         """The encoder's two losses, "contrast" and "match" (Sec. 3.2); see losses. read: the encoder's of the states."""
         ids = batch["ids"]
         loss, similarities, same = self.contrast_loss(batch, states)
         texts, images = hard_negatives(similarities, same)
-        read = [(torch.cat([k, k, k[images]]), torch.cat([v, v, v[images]]))  # projected once, looked at five times
-                for k, v in read or self.encoder.read(states)]
+        read = [
+            (
+                torch.cat([k, k, k[images]]),
+                torch.cat([v, v, v[images]]),
+            )  # projected once, looked at five times
+            for k, v in read or self.encoder.read(states)
+        ]
         belongs = self.matches(torch.cat([ids, ids[texts], ids]), read)
-        return {"contrast": loss, "match": match(belongs[:len(ids)], belongs[len(ids):])}
+        return {"contrast": loss, "match": match(belongs[: len(ids)], belongs[len(ids) :])}
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """batch: `pixels` (B, 3, S, S), `ids` (B, T) with a first token to replace -> {"contrast", "match", "caption"}.
@@ -192,26 +258,46 @@ class BLIP(nn.Module):
         """
         pixels, ids = batch["pixels"], batch["ids"]
         if len(pixels) != len(ids):
-            raise ValueError(f"{len(pixels)} pictures and {len(ids)} texts in a batch; expected one text for each picture.")
+            raise ValueError(
+                f"{len(pixels)} pictures and {len(ids)} texts in a batch; expected one text for each picture."
+            )
         states = self.look(pixels)["states"]
         read = self.encoder.read(states)
         shared = self.encoder.blocks[0].cross is self.decoder.blocks[0].cross
-        return {**self.align(batch, states, read),
-                "caption": self.caption_loss(ids, self.words(batch), read if shared else states)}
+        return {
+            **self.align(batch, states, read),
+            "caption": self.caption_loss(ids, self.words(batch), read if shared else states),
+        }
 
     def words(self, batch: dict[str, Tensor]) -> Tensor:
         """`scored` of the batch, or every token but the first and padding."""
         ids = batch["ids"]
-        return batch["scored"] if "scored" in batch else (ids != self.config.pad) & (
-            torch.arange(ids.shape[1], device=ids.device) > 0)
+        return (
+            batch["scored"]
+            if "scored" in batch
+            else (ids != self.config.pad) & (torch.arange(ids.shape[1], device=ids.device) > 0)
+        )
 
-    def _soft_contrast(self, pixels: Tensor, ids: Tensor, image: Tensor, text: Tensor, same: Tensor) -> Tensor:
+    def _soft_contrast(
+        self, pixels: Tensor, ids: Tensor, image: Tensor, text: Tensor, same: Tensor
+    ) -> Tensor:
         slow = self.slow
         with torch.no_grad():
             slow_image = normalize(slow.image_projection(slow.vision(pixels)), dim=-1)
-            slow_text = normalize(slow.text_projection(slow.encoder.first(*self.as_role(ids, self.config.cls))), dim=-1)
-        loss = soft_contrast(image, text, slow_image, slow_text, slow.images.clone(), slow.texts.clone(),
-                             1 / self.temperature, self.config.soft)
+            slow_text = normalize(
+                slow.text_projection(slow.encoder.first(*self.as_role(ids, self.config.cls))),
+                dim=-1,
+            )
+        loss = soft_contrast(
+            image,
+            text,
+            slow_image,
+            slow_text,
+            slow.images.clone(),
+            slow.texts.clone(),
+            1 / self.temperature,
+            self.config.soft,
+        )
         if self.training:
             slow.keep(slow_image, slow_text)
         return loss
@@ -228,7 +314,7 @@ class BLIP(nn.Module):
         """A real checkpoint from the Hugging Face hub or a local folder, of one of the three kinds `from_hf` takes."""
         import transformers
 
-        kind, = transformers.AutoConfig.from_pretrained(name_or_folder).architectures
+        (kind,) = transformers.AutoConfig.from_pretrained(name_or_folder).architectures
         return cls.from_hf(getattr(transformers, kind).from_pretrained(name_or_folder))
 
     @classmethod

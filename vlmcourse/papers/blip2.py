@@ -21,7 +21,7 @@ from torch.nn.functional import cross_entropy, normalize
 from vlmcourse.papers.qformer import Image, QFormer, features
 from vlmcourse.parts.bert import WordHead
 from vlmcourse.parts.language import Prefixed, check, freeze, next_word_loss, width
-from vlmcourse.parts.objectives import gather, hard_negatives, match
+from vlmcourse.parts.losses import gather, hard_negatives, match
 
 SMOOTHING = 0.1  # of labels in contrast and generation (the paper's code)
 
@@ -29,8 +29,10 @@ SMOOTHING = 0.1  # of labels in contrast and generation (the paper's code)
 def _fitting(former: QFormer, vision: nn.Module) -> nn.Module:
     found = vision.width if hasattr(vision, "tokens") else vision.config.hidden_size
     if found != former.config.features:
-        raise ValueError(f"the image encoder's features are {found} wide; this Q-Former expects {former.config.features}. "
-                         f"Make it with QFormerConfig(features={found}, ...).")
+        raise ValueError(
+            f"the image encoder's features are {found} wide; this Q-Former expects {former.config.features}. "
+            f"Make it with QFormerConfig(features={found}, ...)."
+        )
     return vision
 
 
@@ -50,8 +52,13 @@ class Stage1(nn.Module):
         super().__init__()
         self.former, self.vision, D = former, _fitting(former, vision), former.config.width
         if former.config.vocabulary is None:
-            raise ValueError("this Q-Former has no text side (vocabulary=None), so there is nothing to compare images with.")
-        self.image_projection, self.text_projection = nn.Linear(D, embedding), nn.Linear(D, embedding)
+            raise ValueError(
+                "this Q-Former has no text side (vocabulary=None), so there is nothing to compare images with."
+            )
+        self.image_projection, self.text_projection = (
+            nn.Linear(D, embedding),
+            nn.Linear(D, embedding),
+        )
         self.match_head = nn.Linear(D, 2)
         self.temperature = nn.Parameter(torch.tensor(0.07))
         self.head = WordHead(D, former.config.vocabulary, former.config.eps)
@@ -82,13 +89,17 @@ class Stage1(nn.Module):
     def match_logits(self, image: Image, ids: Tensor) -> Tensor:
         """Do they belong together? Every query votes, (B, P, C) or its `project`, (B, T) -> (B, 2)."""
         ids = self.to_read(ids)
-        queries, _ = self.former(image, ids, self.former.mask("match", ids), first=self.former.config.queries)
+        queries, _ = self.former(
+            image, ids, self.former.mask("match", ids), first=self.former.config.queries
+        )
         return self.match_head(queries).mean(1)
 
     def forward(self, ids: Tensor, cache=None, image: Tensor | None = None) -> Tensor:
         """What the Q-Former itself would write next: ids (B, T), features (B, P, C) -> logits (B, T, V). No cache."""
         ids = self.to_write(ids)
-        return self.head(self.former(image, ids, self.former.mask("generate", ids))[1], self.former.words.weight)
+        return self.head(
+            self.former(image, ids, self.former.mask("generate", ids))[1], self.former.words.weight
+        )
 
     def _contrast(self, image: Tensor, text: Tensor, same: Tensor | None) -> tuple[Tensor, Tensor]:
         """Unit vectors (B, R, E) and (B, E) -> loss, and the logits (B, B) for hard negatives."""
@@ -98,16 +109,22 @@ class Stage1(nn.Module):
         numbers = torch.arange(len(whole), device=whole.device) if same is None else gather(same)
         right = (numbers[:, None] == numbers[None, :]).float()
         right = right / right.sum(1, keepdim=True)
-        return sum(cross_entropy(way, right, label_smoothing=SMOOTHING) for way in (whole, whole.T)) / 2, own
+        return sum(
+            cross_entropy(way, right, label_smoothing=SMOOTHING) for way in (whole, whole.T)
+        ) / 2, own
 
     def _match(self, image: Image, ids: Tensor, own: Tensor, same: Tensor | None) -> Tensor:
         """Each image with its text, with a wrong text, and its text with a wrong image."""
         texts, images = hard_negatives(own, same)
         each = torch.arange(len(ids), device=ids.device)
         again = torch.cat([each, each, images])
-        image = image[again] if isinstance(image, Tensor) else [seen and (seen[0][again], seen[1][again]) for seen in image]
+        image = (
+            image[again]
+            if isinstance(image, Tensor)
+            else [seen and (seen[0][again], seen[1][again]) for seen in image]
+        )
         said = self.match_logits(image, torch.cat([ids, ids[texts], ids]))
-        return match(said[:len(ids)], said[len(ids):])
+        return match(said[: len(ids)], said[len(ids) :])
 
     def _generate(self, text: Tensor, ids: Tensor) -> Tensor:
         """States (B, T, D) of a text to write -> the loss of every next word."""
@@ -120,10 +137,17 @@ class Stage1(nn.Module):
         image, ids, same = _seen(self.vision, batch), batch["ids"], batch.get("same")
         read, write = self.to_read(ids), self.to_write(ids)
         queries, text = self.former(image, read, self.former.mask("contrast", read))
-        contrast, own = self._contrast(normalize(self.image_projection(queries), dim=-1),
-                                       normalize(self.text_projection(text[:, 0]), dim=-1), same)
+        contrast, own = self._contrast(
+            normalize(self.image_projection(queries), dim=-1),
+            normalize(self.text_projection(text[:, 0]), dim=-1),
+            same,
+        )
         _, text = self.former(image, write, self.former.mask("generate", write))
-        return {"contrast": contrast, "match": self._match(image, ids, own, same), "generate": self._generate(text, write)}
+        return {
+            "contrast": contrast,
+            "match": self._match(image, ids, own, same),
+            "generate": self._generate(text, write),
+        }
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The same, with the queries computed once: neither contrast nor generation shows them the text, so they come out
@@ -135,10 +159,18 @@ class Stage1(nn.Module):
         self.former.check(image, ids)
         image = self.former.project(image)
         queries = self.former.see(image, cache := {})
-        contrast, own = self._contrast(normalize(self.image_projection(queries), dim=-1), self.encode_text(ids), same)
+        contrast, own = self._contrast(
+            normalize(self.image_projection(queries), dim=-1), self.encode_text(ids), same
+        )
         write = self.to_write(ids)
-        text = self.former.read(write, self.former.mask("generate", write)[:, :, self.former.config.queries:], cache)
-        return {"contrast": contrast, "match": self._match(image, ids, own, same), "generate": self._generate(text, write)}
+        text = self.former.read(
+            write, self.former.mask("generate", write)[:, :, self.former.config.queries :], cache
+        )
+        return {
+            "contrast": contrast,
+            "match": self._match(image, ids, own, same),
+            "generate": self._generate(text, write),
+        }
 
     @torch.no_grad()
     def after_step(self) -> None:
@@ -153,8 +185,11 @@ class Stage1(nn.Module):
         with torch.no_grad():
             former.words.weight.copy_(model.embeddings.word_embeddings.weight)
             former.positions.copy_(model.embeddings.position_embeddings.weight)
-        for ours, theirs in ((stage.image_projection, model.vision_projection), (stage.text_projection, model.text_projection),
-                             (stage.match_head, model.itm_head)):
+        for ours, theirs in (
+            (stage.image_projection, model.vision_projection),
+            (stage.text_projection, model.text_projection),
+            (stage.match_head, model.itm_head),
+        ):
             ours.load_state_dict(theirs.state_dict())
         return stage.eval()
 
@@ -169,15 +204,32 @@ class BLIP2(Prefixed):
     to_words  the projection, if it is to start from somewhere
     """
 
-    def __init__(self, former: QFormer, vision: nn.Module, lm: nn.Module, slot: int, to_words: nn.Linear | None = None):
+    def __init__(
+        self,
+        former: QFormer,
+        vision: nn.Module,
+        lm: nn.Module,
+        slot: int,
+        to_words: nn.Linear | None = None,
+    ):
         super().__init__()
-        self.former, self.vision, self.lm, self.slot = former.without_text(), _fitting(former, vision), check(lm), slot
+        self.former, self.vision, self.lm, self.slot = (
+            former.without_text(),
+            _fitting(former, vision),
+            check(lm),
+            slot,
+        )
         self.to_words = to_words or nn.Linear(former.config.width, width(lm))
-        wanted, found = (former.config.width, width(lm)), (self.to_words.in_features, self.to_words.out_features)
+        wanted, found = (
+            (former.config.width, width(lm)),
+            (self.to_words.in_features, self.to_words.out_features),
+        )
         if found != wanted:
-            raise ValueError(f"the projection maps {found[0]} to {found[1]} numbers; this Q-Former's queries are {wanted[0]} "
-                             f"wide and this language model's words {wanted[1]}. Expected nn.Linear{wanted}: another language "
-                             "model needs a projection of its own.")
+            raise ValueError(
+                f"the projection maps {found[0]} to {found[1]} numbers; this Q-Former's queries are {wanted[0]} "
+                f"wide and this language model's words {wanted[1]}. Expected nn.Linear{wanted}: another language "
+                "model needs a projection of its own."
+            )
 
     def encode(self, image: Tensor) -> Tensor:
         """Features (M, P, C) of pictures in the order of their slots -> (M * R, D)."""
@@ -199,24 +251,43 @@ class BLIP2(Prefixed):
         """A `transformers.Blip2ForConditionalGeneration`, before a decoder (OPT) or an encoder-decoder (T5)."""
         kind = BLIP2 if model.config.use_decoder_only_language_model else BLIP2Read
         to_words = deepcopy(model.language_projection)
-        return kind(_hf_former(model), _hf_vision(model), freeze(deepcopy(model.language_model)), model.config.image_token_id,
-                    to_words).eval()
+        return kind(
+            _hf_former(model),
+            _hf_vision(model),
+            freeze(deepcopy(model.language_model)),
+            model.config.image_token_id,
+            to_words,
+        ).eval()
 
 
 class BLIP2Read(BLIP2):
     """Before an encoder-decoder such as T5 (Fig. 3, below): its encoder reads queries and prefix, its decoder says the suffix."""
 
-    def forward(self, ids: Tensor, cache=None, prefix: Tensor | None = None, real: Tensor | None = None,
-                read: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        ids: Tensor,
+        cache=None,
+        prefix: Tensor | None = None,
+        real: Tensor | None = None,
+        read: Tensor | None = None,
+    ) -> Tensor:
         """ids (B, S) of the decoder, from its start token on; read (B, T), the encoder's, with slots, of which real (B, T) are no
         padding -> logits (B, S, V). Nothing is cached."""
         real = read.new_ones(read.shape) if real is None else real.long()
-        return self.lm(inputs_embeds=self.embeddings(read, prefix), attention_mask=real, decoder_input_ids=ids).logits
+        return self.lm(
+            inputs_embeds=self.embeddings(read, prefix), attention_mask=real, decoder_input_ids=ids
+        ).logits
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """batch: `pixels` or `features`, `read` (B, T) with slots, `real` (B, T), optional, `ids` (B, S) from the decoder's start
         token on, `scored` (B, S) True at words to say -> {"language": scalar}."""
-        said = self(batch["ids"][:, :-1], None, self.encode(_seen(self.vision, batch)), batch.get("real"), batch["read"])
+        said = self(
+            batch["ids"][:, :-1],
+            None,
+            self.encode(_seen(self.vision, batch)),
+            batch.get("real"),
+            batch["read"],
+        )
         return {"language": next_word_loss(said, batch["ids"], batch["scored"])}
 
 

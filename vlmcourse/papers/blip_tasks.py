@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from vlmcourse.papers.blip import BLIP
 from vlmcourse.parts.layers import PostNormBlock
-from vlmcourse.parts.objectives import match
+from vlmcourse.parts.losses import match
 
 
 def check_pairs(**batch: Tensor) -> None:
@@ -39,7 +39,11 @@ class Captioner(nn.Module):
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """batch as BLIP's; `scored` leaves out the prompt."""
         check_pairs(pictures=batch["pixels"], texts=batch["ids"])
-        return {"caption": self.blip.caption_loss(batch["ids"], self.blip.words(batch), **self.blip.look(batch["pixels"]))}
+        return {
+            "caption": self.blip.caption_loss(
+                batch["ids"], self.blip.words(batch), **self.blip.look(batch["pixels"])
+            )
+        }
 
 
 class Filter(nn.Module):
@@ -102,7 +106,9 @@ class TwoPictures(nn.Module):
     def forward(self, x: Tensor, mask: Tensor, left: Tensor, right: Tensor) -> Tensor:
         x = self.block.norm1(x + self.block.attention(x, mask=mask))
         seen = self.block.cross(x, left), self.other(x, right)
-        x = self.block.norm_cross(x + (sum(seen) / 2 if self.merge is None else self.merge(torch.cat(seen, dim=-1))))
+        x = self.block.norm_cross(
+            x + (sum(seen) / 2 if self.merge is None else self.merge(torch.cat(seen, dim=-1)))
+        )
         return self.block.norm2(x + self.block.feedforward(x))
 
 
@@ -113,7 +119,10 @@ class Comparing(nn.Module):
         super().__init__()
         self.blip, width = deepcopy(blip), blip.config.text_width
         blocks = self.blip.encoder.blocks
-        self.blocks = nn.ModuleList(TwoPictures(block, merge=layer >= len(blocks) // 2) for layer, block in enumerate(blocks))
+        self.blocks = nn.ModuleList(
+            TwoPictures(block, merge=layer >= len(blocks) // 2)
+            for layer, block in enumerate(blocks)
+        )
         self.head = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 2))
 
     def forward(self, left: Tensor, right: Tensor, ids: Tensor) -> Tensor:
@@ -128,7 +137,11 @@ class Comparing(nn.Module):
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """batch: `left`, `right`, `ids`, `true` (B,) integers 0 or 1."""
-        return {"true": cross_entropy(self(batch["left"], batch["right"], batch["ids"]).float(), batch["true"])}
+        return {
+            "true": cross_entropy(
+                self(batch["left"], batch["right"], batch["ids"]).float(), batch["true"]
+            )
+        }
 
 
 class Talking(nn.Module):
@@ -138,8 +151,10 @@ class Talking(nn.Module):
     def __init__(self, blip: BLIP):
         super().__init__()
         if blip.config.vision_width != blip.config.text_width:
-            raise ValueError(f"pictures of width {blip.config.vision_width}, texts of {blip.config.text_width}; expected "
-                             "the same: both are looked at by one attention.")
+            raise ValueError(
+                f"pictures of width {blip.config.vision_width}, texts of {blip.config.text_width}; expected "
+                "the same: both are looked at by one attention."
+            )
         self.blip = deepcopy(blip)
 
     def look(self, pixels: Tensor, caption: Tensor) -> dict[str, Tensor]:
@@ -147,7 +162,10 @@ class Talking(nn.Module):
         check_pairs(pictures=pixels, captions=caption)
         states = self.blip.look(pixels)["states"]
         text, mask = self.blip.as_role(caption, self.blip.config.cls)
-        real = torch.cat([states.new_ones(states.shape[:2], dtype=torch.bool), caption != self.blip.config.pad], dim=1)
+        real = torch.cat(
+            [states.new_ones(states.shape[:2], dtype=torch.bool), caption != self.blip.config.pad],
+            dim=1,
+        )
         return {"states": torch.cat([states, self.blip.encoder(text, mask)], dim=1), "real": real}
 
     def forward(self, ids: Tensor, states: Tensor, real: Tensor) -> Tensor:
@@ -156,7 +174,13 @@ class Talking(nn.Module):
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """batch: `pixels`, `caption`, `right` (B, T) and `wrong` (B, T): the same dialogues with a right and a wrong answer."""
-        check_pairs(**{"pictures": batch["pixels"], "right answers": batch["right"], "wrong answers": batch["wrong"]})
+        check_pairs(
+            **{
+                "pictures": batch["pixels"],
+                "right answers": batch["right"],
+                "wrong answers": batch["wrong"],
+            }
+        )
         seen = self.look(batch["pixels"], batch["caption"])
         return {"match": match(self(batch["right"], **seen), self(batch["wrong"], **seen))}
 
@@ -164,16 +188,24 @@ class Talking(nn.Module):
 def check_film(frames: Tensor) -> None:
     """Raises ValueError unless frames are (B, F, 3, S, S) with at least one frame."""
     if frames.dim() != 5 or not frames.shape[1]:
-        raise ValueError(f"films are {tuple(frames.shape)}; expected (films, frames, 3, size, size) with at least one frame.")
+        raise ValueError(
+            f"films are {tuple(frames.shape)}; expected (films, frames, 3, size, size) with at least one frame."
+        )
 
 
 def look_at_film(blip: BLIP, frames: Tensor) -> dict[str, Tensor]:
     """Frames (B, F, 3, S, S) -> {"states": (B, F * P, C)}, for `matches`, `read` and writing. Their order leaves no trace."""
     check_film(frames)
-    return {"states": blip.look(frames.flatten(0, 1))["states"].unflatten(0, frames.shape[:2]).flatten(1, 2)}
+    return {
+        "states": blip.look(frames.flatten(0, 1))["states"]
+        .unflatten(0, frames.shape[:2])
+        .flatten(1, 2)
+    }
 
 
 def encode_film(blip: BLIP, frames: Tensor) -> Tensor:
     """(B, F, 3, S, S) -> (B, E) unit vectors: the mean of the frames'."""
     check_film(frames)
-    return normalize(blip.encode_image(frames.flatten(0, 1)).unflatten(0, frames.shape[:2]).mean(1), dim=-1)
+    return normalize(
+        blip.encode_image(frames.flatten(0, 1)).unflatten(0, frames.shape[:2]).mean(1), dim=-1
+    )

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from vlmcourse.parts.layers import QuickGELU, Transformer, check_ids
+from vlmcourse.parts.losses import contrast
 from vlmcourse.parts.masks import causal
-from vlmcourse.parts.objectives import contrast
 from vlmcourse.parts.vision import ConvStem, ResNet, ViT, check_pixels
 
 MAX_LOG_SCALE = math.log(100)  # "clipped to prevent scaling the logits by more than 100" (Sec. 2.5)
@@ -46,7 +46,9 @@ class CLIPConfig:
     activation: type[nn.Module] = nn.GELU  # paper's code: QuickGELU
     eps: float = 1e-5
     conv_stem: bool = False  # as the paper: one linear projection per patch
-    resnet: tuple[int, ...] | None = None  # blocks per stage make the image tower a ResNet; paper's RN50: (3, 4, 6, 3)
+    resnet: tuple[int, ...] | None = (
+        None  # blocks per stage make the image tower a ResNet; paper's RN50: (3, 4, 6, 3)
+    )
 
 
 def image_tower(config: CLIPConfig) -> nn.Module:
@@ -55,8 +57,17 @@ def image_tower(config: CLIPConfig) -> nn.Module:
     if c.resnet:
         inner = c.vision_width // (4 * 2 ** (len(c.resnet) - 1))
         return ResNet(c.image_size, c.resnet, inner, c.vision_heads)
-    return ViT(c.image_size, c.patch, c.vision_width, c.vision_depth, c.vision_heads, c.vision_hidden, c.activation,
-               c.eps, stem=ConvStem(c.patch, c.vision_width) if c.conv_stem else None)
+    return ViT(
+        c.image_size,
+        c.patch,
+        c.vision_width,
+        c.vision_depth,
+        c.vision_heads,
+        c.vision_hidden,
+        c.activation,
+        c.eps,
+        stem=ConvStem(c.patch, c.vision_width) if c.conv_stem else None,
+    )
 
 
 class TextTower(nn.Module):
@@ -68,7 +79,9 @@ class TextTower(nn.Module):
         self.end, self.context, self.vocabulary = c.end, c.context, c.vocabulary
         self.tokens = nn.Embedding(c.vocabulary, c.text_width)
         self.positions = nn.Parameter(torch.empty(c.context, c.text_width))
-        self.transformer = Transformer(c.text_depth, c.text_width, c.text_heads, c.text_hidden, c.activation, c.eps)
+        self.transformer = Transformer(
+            c.text_depth, c.text_width, c.text_heads, c.text_hidden, c.activation, c.eps
+        )
         self.norm_out = nn.LayerNorm(c.text_width, c.eps)
         nn.init.normal_(self.tokens.weight, std=0.02)
         nn.init.normal_(self.positions, std=0.01)
@@ -80,14 +93,16 @@ class TextTower(nn.Module):
         is_end = ids == self.end
         if not (ended := is_end.any(1)).all():
             row = int((~ended).nonzero()[0])
-            raise ValueError(f"text {row} of the batch has no end token (id {self.end}), so there is no state to read. "
-                             "End every text with it; tokens.encode() does.")
+            raise ValueError(
+                f"text {row} of the batch has no end token (id {self.end}), so there is no state to read. "
+                "End every text with it; tokens.encode() does."
+            )
         return is_end.int().argmax(1)  # the first one: padding after it may repeat it
 
     def embed(self, ids: Tensor) -> Tensor:
         """What the blocks read, (B, T) ids -> (B, T, D)."""
         check_ids(ids, self.vocabulary, self.context)
-        return self.tokens(ids) + self.positions[:ids.shape[1]]
+        return self.tokens(ids) + self.positions[: ids.shape[1]]
 
     def forward(self, ids: Tensor) -> Tensor:
         """(B, T) ids -> (B, D). Causal, so what follows the end token changes nothing and padding needs no mask."""
@@ -106,7 +121,7 @@ class CLIP(nn.Module):
         self.image_projection = nn.Linear(self.vision.width, config.embedding, bias=False)
         self.text_projection = nn.Linear(config.text_width, config.embedding, bias=False)
         for projection in (self.image_projection, self.text_projection):
-            nn.init.normal_(projection.weight, std=projection.in_features ** -0.5)
+            nn.init.normal_(projection.weight, std=projection.in_features**-0.5)
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))  # Sec. 2.5
 
     def encode_image(self, pixels: Tensor) -> Tensor:
@@ -154,47 +169,82 @@ class CLIP(nn.Module):
         vision, text = model.config.vision_config, model.config.text_config
         activations = {"quick_gelu": QuickGELU, "gelu": nn.GELU}
         if vision.hidden_act != text.hidden_act or vision.hidden_act not in activations:
-            raise ValueError(f"activations '{vision.hidden_act}' (image) and '{text.hidden_act}' (text); "
-                             f"expected the same one in both towers, out of {', '.join(activations)}.")
+            raise ValueError(
+                f"activations '{vision.hidden_act}' (image) and '{text.hidden_act}' (text); "
+                f"expected the same one in both towers, out of {', '.join(activations)}."
+            )
         if vision.layer_norm_eps != text.layer_norm_eps:
-            raise ValueError(f"LayerNorm eps {vision.layer_norm_eps} (image) and {text.layer_norm_eps} (text); "
-                             "expected the same in both towers.")
-        clip = cls(CLIPConfig(
-            vocabulary=text.vocab_size,
-            end=None if text.eos_token_id == 2 else text.eos_token_id,  # transformers' mark for old checkpoints
-            context=text.max_position_embeddings, embedding=model.config.projection_dim,
-            image_size=vision.image_size, patch=vision.patch_size,
-            vision_width=vision.hidden_size, vision_depth=vision.num_hidden_layers,
-            vision_heads=vision.num_attention_heads, vision_hidden=vision.intermediate_size,
-            text_width=text.hidden_size, text_depth=text.num_hidden_layers,
-            text_heads=text.num_attention_heads, text_hidden=text.intermediate_size,
-            activation=activations[vision.hidden_act], eps=vision.layer_norm_eps, conv_stem=False))
+            raise ValueError(
+                f"LayerNorm eps {vision.layer_norm_eps} (image) and {text.layer_norm_eps} (text); "
+                "expected the same in both towers."
+            )
+        clip = cls(
+            CLIPConfig(
+                vocabulary=text.vocab_size,
+                end=None
+                if text.eos_token_id == 2
+                else text.eos_token_id,  # transformers' mark for old checkpoints
+                context=text.max_position_embeddings,
+                embedding=model.config.projection_dim,
+                image_size=vision.image_size,
+                patch=vision.patch_size,
+                vision_width=vision.hidden_size,
+                vision_depth=vision.num_hidden_layers,
+                vision_heads=vision.num_attention_heads,
+                vision_hidden=vision.intermediate_size,
+                text_width=text.hidden_size,
+                text_depth=text.num_hidden_layers,
+                text_heads=text.num_attention_heads,
+                text_hidden=text.intermediate_size,
+                activation=activations[vision.hidden_act],
+                eps=vision.layer_norm_eps,
+                conv_stem=False,
+            )
+        )
         theirs = model.state_dict()
-        clip.load_state_dict({ours: torch.cat([theirs[name] for name in names]) if len(names) > 1 else
-                              theirs[names[0]].reshape(clip.state_dict()[ours].shape)
-                              for ours, names in _hf_names(clip).items()})
+        clip.load_state_dict(
+            {
+                ours: torch.cat([theirs[name] for name in names])
+                if len(names) > 1
+                else theirs[names[0]].reshape(clip.state_dict()[ours].shape)
+                for ours, names in _hf_names(clip).items()
+            }
+        )
         return clip.eval()
 
 
 def _hf_names(clip: CLIP) -> dict[str, list[str]]:
     """Our parameter -> transformers' (several where ours holds them as one matrix)."""
-    names = {"log_scale": ["logit_scale"], "image_projection.weight": ["visual_projection.weight"],
-             "text_projection.weight": ["text_projection.weight"],
-             "vision.stem.project.weight": ["vision_model.embeddings.patch_embedding.weight"],
-             "vision.class_token": ["vision_model.embeddings.class_embedding"],
-             "vision.positions": ["vision_model.embeddings.position_embedding.weight"],
-             "text.tokens.weight": ["text_model.embeddings.token_embedding.weight"],
-             "text.positions": ["text_model.embeddings.position_embedding.weight"]}
-    layers = {"norm1": ["layer_norm1"], "norm2": ["layer_norm2"], "attention.query": ["self_attn.q_proj"],
-              "attention.key_value": ["self_attn.k_proj", "self_attn.v_proj"], "attention.out": ["self_attn.out_proj"],
-              "feedforward.0": ["mlp.fc1"], "feedforward.2": ["mlp.fc2"]}
-    modules = {"vision.norm_in": ["vision_model.pre_layrnorm"],  # sic
-               "vision.norm_out": ["vision_model.post_layernorm"], "text.norm_out": ["text_model.final_layer_norm"]}
+    names = {
+        "log_scale": ["logit_scale"],
+        "image_projection.weight": ["visual_projection.weight"],
+        "text_projection.weight": ["text_projection.weight"],
+        "vision.stem.project.weight": ["vision_model.embeddings.patch_embedding.weight"],
+        "vision.class_token": ["vision_model.embeddings.class_embedding"],
+        "vision.positions": ["vision_model.embeddings.position_embedding.weight"],
+        "text.tokens.weight": ["text_model.embeddings.token_embedding.weight"],
+        "text.positions": ["text_model.embeddings.position_embedding.weight"],
+    }
+    layers = {
+        "norm1": ["layer_norm1"],
+        "norm2": ["layer_norm2"],
+        "attention.query": ["self_attn.q_proj"],
+        "attention.key_value": ["self_attn.k_proj", "self_attn.v_proj"],
+        "attention.out": ["self_attn.out_proj"],
+        "feedforward.0": ["mlp.fc1"],
+        "feedforward.2": ["mlp.fc2"],
+    }
+    modules = {
+        "vision.norm_in": ["vision_model.pre_layrnorm"],  # sic
+        "vision.norm_out": ["vision_model.post_layernorm"],
+        "text.norm_out": ["text_model.final_layer_norm"],
+    }
     for tower, depth in (("vision", clip.config.vision_depth), ("text", clip.config.text_depth)):
         for layer in range(depth):
             for ours, theirs in layers.items():
                 modules[f"{tower}.transformer.blocks.{layer}.{ours}"] = [
-                    f"{tower}_model.encoder.layers.{layer}.{name}" for name in theirs]
+                    f"{tower}_model.encoder.layers.{layer}.{name}" for name in theirs
+                ]
     for ours, theirs in modules.items():
         for kind in ("weight", "bias"):
             names[f"{ours}.{kind}"] = [f"{name}.{kind}" for name in theirs]

@@ -22,7 +22,16 @@ from torch.nn.functional import interpolate
 
 from vlmcourse.parts.attention import Attention
 from vlmcourse.parts.grouped import GroupedAttention
-from vlmcourse.parts.language import check, embed, fuse, grown, layers, logits, next_word_loss, width
+from vlmcourse.parts.language import (
+    check,
+    embed,
+    fuse,
+    grown,
+    layers,
+    logits,
+    next_word_loss,
+    width,
+)
 from vlmcourse.parts.layers import TanhGate
 from vlmcourse.parts.masks import Mask, last_image, phi
 
@@ -54,24 +63,32 @@ class FlamingoConfig:
     tag_sees: bool = True  # may <image> itself look at its picture? The paper leaves it open; all public code says yes
     new_words: tuple[int, ...] = ()  # ids whose input rows learn. paper: <EOC>
     pace: float = 1.0  # of the gates, see TanhGate. paper: 1
-    reach: tuple[float, ...] = ()  # of each block: what an open gate adds is multiplied by this. Not in the paper, where it is 1
+    reach: tuple[
+        float, ...
+    ] = ()  # of each block: what an open gate adds is multiplied by this. Not in the paper, where it is 1
 
 
 def feedforward(width: int, growth: int, activation: type[nn.Module]) -> nn.Sequential:
     """As all attention here, without biases."""
-    return nn.Sequential(nn.Linear(width, growth * width, False), activation(), nn.Linear(growth * width, width, False))
+    return nn.Sequential(
+        nn.Linear(width, growth * width, False),
+        activation(),
+        nn.Linear(growth * width, width, False),
+    )
 
 
 def initialise(module: nn.Module) -> None:
     """Standard deviation fan-in ** -0.5: small widths learn nothing from a fixed 0.02."""
     for linear in (part for part in module.modules() if isinstance(part, nn.Linear)):
-        nn.init.normal_(linear.weight, std=linear.in_features ** -0.5)
+        nn.init.normal_(linear.weight, std=linear.in_features**-0.5)
 
 
 class Resample(nn.Module):
     """One layer of the resampler: latents ask the features and each other, at once (Fig. 5)."""
 
-    def __init__(self, width: int, heads: int, head_width: int, growth: int, activation: type[nn.Module]):
+    def __init__(
+        self, width: int, heads: int, head_width: int, growth: int, activation: type[nn.Module]
+    ):
         super().__init__()
         self.norm_features, self.norm_latents, self.norm = (nn.LayerNorm(width) for _ in range(3))
         self.attention = Attention(width, heads, head_width=head_width, bias=False)
@@ -96,8 +113,12 @@ class Resampler(nn.Module):
         # Small: latents that start as large as the features stay in the way of what they find (public code has a deviation of 1).
         self.latents = nn.Parameter(0.02 * torch.randn(c.latents, c.vision_width))
         self.times = nn.Parameter(0.1 * torch.randn(c.frames, c.vision_width))
-        self.layers = nn.ModuleList(Resample(c.vision_width, c.resampler_heads, c.resampler_head_width, c.growth, c.activation)
-                                    for _ in range(c.resampler_depth))
+        self.layers = nn.ModuleList(
+            Resample(
+                c.vision_width, c.resampler_heads, c.resampler_head_width, c.growth, c.activation
+            )
+            for _ in range(c.resampler_depth)
+        )
         self.norm = nn.LayerNorm(c.vision_width)
         initialise(self)
 
@@ -109,9 +130,13 @@ class Resampler(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         if features.dim() != 4 or not features.shape[1] or not features.shape[2]:
-            raise ValueError(f"features are {tuple(features.shape)}; expected (pictures, frames, patches, width) with at least "
-                             "one frame and one patch. A picture is a film of one frame.")
-        features = (features + self.moments(features.shape[1])[:, None]).flatten(1, 2)  # (M, T * P, D)
+            raise ValueError(
+                f"features are {tuple(features.shape)}; expected (pictures, frames, patches, width) with at least "
+                "one frame and one patch. A picture is a film of one frame."
+            )
+        features = (features + self.moments(features.shape[1])[:, None]).flatten(
+            1, 2
+        )  # (M, T * P, D)
         latents = self.latents.expand(len(features), -1, -1)
         for layer in self.layers:
             latents = layer(latents, features)
@@ -154,29 +179,44 @@ class Flamingo(nn.Module):
     block      (width of the language model, config) -> module like GatedBlock;  resampler  (config) -> module like Resampler
     """
 
-    def __init__(self, config: FlamingoConfig, vision: nn.Module, lm: nn.Module,
-                 block: Callable[[int, FlamingoConfig], nn.Module] = GatedBlock,
-                 resampler: Callable[[FlamingoConfig], nn.Module] = Resampler):
+    def __init__(
+        self,
+        config: FlamingoConfig,
+        vision: nn.Module,
+        lm: nn.Module,
+        block: Callable[[int, FlamingoConfig], nn.Module] = GatedBlock,
+        resampler: Callable[[FlamingoConfig], nn.Module] = Resampler,
+    ):
         super().__init__()
         self.config, self.vision, self.lm = config, vision, check(lm)
         numbers = [number for number in range(len(layers(lm))) if (number + 1) % config.every == 0]
         if not numbers:
-            raise ValueError(f"a block before every {config.every}th layer of {len(layers(lm))} is none; expected `every` from 1 "
-                             f"to {len(layers(lm))}.")
+            raise ValueError(
+                f"a block before every {config.every}th layer of {len(layers(lm))} is none; expected `every` from 1 "
+                f"to {len(layers(lm))}."
+            )
         self.resampler = resampler(config)
         self.blocks = nn.ModuleDict({str(number): block(width(lm), config) for number in numbers})
         for module, reach in zip(self.blocks.values(), config.reach):
             module.reach = reach
         rows = lm.get_input_embeddings().weight[list(config.new_words)]
-        self.rows = nn.Parameter(rows.detach().clone()) if config.new_words else None  # they start as the model has them
+        self.rows = (
+            nn.Parameter(rows.detach().clone()) if config.new_words else None
+        )  # they start as the model has them
         self.handles = fuse(lm, {int(number): module for number, module in self.blocks.items()})
 
     def see(self, pictures: Tensor | Sequence[Tensor]) -> list[Tensor]:
         """Pictures (3, S, S) and films (T, 3, S, S), in any mixture -> features (T, P, D) of each, T = 1 for a picture."""
         films = [picture if picture.dim() == 4 else picture[None] for picture in pictures]
         if empty := [number for number, film in enumerate(films) if not len(film)]:
-            raise ValueError(f"film {empty[0]} has no frames; expected at least one. A picture is a film of one frame.")
-        return list(self.vision(torch.cat(films)).split([len(film) for film in films])) if films else []
+            raise ValueError(
+                f"film {empty[0]} has no frames; expected at least one. A picture is a film of one frame."
+            )
+        return (
+            list(self.vision(torch.cat(films)).split([len(film) for film in films]))
+            if films
+            else []
+        )
 
     def resample(self, features: Tensor | Sequence[Tensor]) -> Tensor:
         """Features (M, T, P, D), or a list of (T, P, D) of any T and P -> latents (M, R, D). Equal sizes go together."""
@@ -185,8 +225,15 @@ class Flamingo(nn.Module):
         alike: dict[torch.Size, list[int]] = {}
         for number, one in enumerate(features):
             alike.setdefault(one.shape, []).append(number)
-        made = torch.cat([self.resampler(torch.stack([features[number] for number in numbers])) for numbers in alike.values()])
-        order = torch.tensor([number for numbers in alike.values() for number in numbers], device=made.device)
+        made = torch.cat(
+            [
+                self.resampler(torch.stack([features[number] for number in numbers]))
+                for numbers in alike.values()
+            ]
+        )
+        order = torch.tensor(
+            [number for numbers in alike.values() for number in numbers], device=made.device
+        )
         return made[order.argsort()]
 
     def look(self, pictures: Tensor | Sequence[Tensor]) -> dict[str, Tensor]:
@@ -210,7 +257,9 @@ class Flamingo(nn.Module):
         latents = media.new_zeros(len(ids), most, R, D)
         latents[torch.arange(most, device=ids.device) < counts] = media  # (B, N, R, D)
         number = torch.arange(1, most + 1, device=ids.device)
-        sees = self.config.sees(self.numbers(ids), number).rows(start).dense()[:, 0]  # (B, T - start, N)
+        sees = (
+            self.config.sees(self.numbers(ids), number).rows(start).dense()[:, 0]
+        )  # (B, T - start, N)
         seen = sees.any(dim=(0, 1)).nonzero()[:, 0].tolist()
         kept = slice(seen[0], seen[-1] + 1) if seen else slice(0, 0)
         return latents[:, kept], sees[..., kept]
@@ -218,23 +267,39 @@ class Flamingo(nn.Module):
     def agree(self, ids: Tensor, pictures: int) -> None:
         """Raises ValueError, before anything is computed, unless pages and pictures fit each other and the language model."""
         if (tags := int((ids == self.config.tag).sum())) != pictures:
-            raise ValueError(f"{tags} image tags in the text for {pictures} pictures; expected one picture (or film) for each "
-                             "tag, in reading order. A tag without a picture would have nothing to look at.")
+            raise ValueError(
+                f"{tags} image tags in the text for {pictures} pictures; expected one picture (or film) for each "
+                "tag, in reading order. A tag without a picture would have nothing to look at."
+            )
         most = getattr(self.lm.config, "max_position_embeddings", None)
         if most is not None and ids.shape[1] > most:
-            raise ValueError(f"pages of {ids.shape[1]} tokens; this language model has positions for {most}. "
-                             "Use fewer or shorter examples.")
+            raise ValueError(
+                f"pages of {ids.shape[1]} tokens; this language model has positions for {most}. "
+                "Use fewer or shorter examples."
+            )
 
-    def forward(self, ids: Tensor, cache=None, media: Tensor | None = None, real: Tensor | None = None) -> Tensor:
+    def forward(
+        self, ids: Tensor, cache=None, media: Tensor | None = None, real: Tensor | None = None
+    ) -> Tensor:
         """Logits of the part of ids (B, T) that the cache doesn't hold yet: (B, new, V).
 
         media  of `look`, for all tags of ids in reading order
         real   (B, T) booleans, False at padding (on the left, when writing)
         """
-        media = torch.empty(0, 1, self.config.vision_width, device=ids.device) if media is None else media
+        media = (
+            torch.empty(0, 1, self.config.vision_width, device=ids.device)
+            if media is None
+            else media
+        )
         self.agree(ids, len(media))
         start = cache.get_seq_length() if cache is not None else 0
-        return logits(self.lm, self.embed(ids[:, start:]), grown(real, ids), cache, media=self.visible(ids, media, start))
+        return logits(
+            self.lm,
+            self.embed(ids[:, start:]),
+            grown(real, ids),
+            cache,
+            media=self.visible(ids, media, start),
+        )
 
     def embed(self, ids: Tensor) -> Tensor:
         """Word embeddings: the language model's, but for `new_words`: (B, T) -> (B, T, D)."""
@@ -248,7 +313,14 @@ class Flamingo(nn.Module):
         work is kept, `features` (as for `resample`) -> {"text": scalar}. Eq. 1: each word given the pictures before it."""
         pictures = batch["features"] if "features" in batch else batch["pixels"]
         self.agree(batch["ids"], len(pictures))
-        if batch["scored"][:, 0].any() or (batch["scored"] & (batch["ids"] == self.config.tag)).any():
-            raise ValueError("scored holds a first token or an image tag; expected words only: where a picture stands is given.")
+        if (
+            batch["scored"][:, 0].any()
+            or (batch["scored"] & (batch["ids"] == self.config.tag)).any()
+        ):
+            raise ValueError(
+                "scored holds a first token or an image tag; expected words only: where a picture stands is given."
+            )
         media = self.resample(pictures) if "features" in batch else self.look(pictures).get("media")
-        return {"text": next_word_loss(self(batch["ids"], media=media), batch["ids"], batch["scored"])}
+        return {
+            "text": next_word_loss(self(batch["ids"], media=media), batch["ids"], batch["scored"])
+        }

@@ -23,15 +23,33 @@ from vlmcourse.papers.flamingo import Flamingo, FlamingoConfig
 from vlmcourse.parts.language import freeze, layers, width
 from vlmcourse.parts.vision import ViT
 
-HEAD_WIDTH = 64  # of all heads, in resampler and blocks: their code's default, which no checkpoint changes
-RESAMPLER = {"norm_features": "0.norm_media", "norm_latents": "0.norm_latents", "attention.query": "0.to_q",
-             "attention.key_value": "0.to_kv", "attention.out": "0.to_out", "norm": "1.0", "feedforward.0": "1.1",
-             "feedforward.2": "1.3"}
-BLOCK = {"norm": "attn.norm", "attention.query": "attn.to_q", "attention.key_value": "attn.to_kv", "attention.out": "attn.to_out",
-         "norm_feedforward": "ff.0", "feedforward.0": "ff.1", "feedforward.2": "ff.3"}
+HEAD_WIDTH = (
+    64  # of all heads, in resampler and blocks: their code's default, which no checkpoint changes
+)
+RESAMPLER = {
+    "norm_features": "0.norm_media",
+    "norm_latents": "0.norm_latents",
+    "attention.query": "0.to_q",
+    "attention.key_value": "0.to_kv",
+    "attention.out": "0.to_out",
+    "norm": "1.0",
+    "feedforward.0": "1.1",
+    "feedforward.2": "1.3",
+}
+BLOCK = {
+    "norm": "attn.norm",
+    "attention.query": "attn.to_q",
+    "attention.key_value": "attn.to_kv",
+    "attention.out": "attn.to_out",
+    "norm_feedforward": "ff.0",
+    "feedforward.0": "ff.1",
+    "feedforward.2": "ff.3",
+}
 GATES = {"gate.alpha": "attn_gate", "gate_feedforward.alpha": "ff_gate"}
 WORDS = re.compile(r"lang_encoder\.(?:.*\.)?(embed_tokens|wte|embed_in|lm_head|embed_out)\.weight$")
-IN_LAYER = re.compile(r"lang_encoder\.(?:gated_cross_attn_layers\.(\d+)|.*\.(\d+)\.gated_cross_attn_layer)\.(.+)$")
+IN_LAYER = re.compile(
+    r"lang_encoder\.(?:gated_cross_attn_layers\.(\d+)|.*\.(\d+)\.gated_cross_attn_layer)\.(.+)$"
+)
 
 
 class PatchTower(nn.Module):
@@ -55,14 +73,21 @@ def read(source: str | Path | Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of a checkpoint file, or of what was loaded from one. Raises ValueError for something else."""
     if isinstance(source, (str, Path)):
         if not Path(source).is_file():
-            raise ValueError(f"there is no file {source}; expected OpenFlamingo's checkpoint.pt, downloaded once where there is "
-                             "a network: huggingface_hub.hf_hub_download('openflamingo/OpenFlamingo-4B-vitl-rpj3b', "
-                             "'checkpoint.pt').")
+            raise ValueError(
+                f"there is no file {source}; expected OpenFlamingo's checkpoint.pt, downloaded once where there is "
+                "a network: huggingface_hub.hf_hub_download('openflamingo/OpenFlamingo-4B-vitl-rpj3b', "
+                "'checkpoint.pt')."
+            )
         source = torch.load(source, map_location="cpu", weights_only=True)
-    tensors = {name.removeprefix("module."): value for name, value in source.get("model_state_dict", source).items()}
+    tensors = {
+        name.removeprefix("module."): value
+        for name, value in source.get("model_state_dict", source).items()
+    }
     if "perceiver.latents" not in tensors:
-        raise ValueError(f"no checkpoint of OpenFlamingo: it holds {', '.join(list(tensors)[:3]) or 'nothing'}, ...; expected "
-                         "names that begin with perceiver. and lang_encoder.")
+        raise ValueError(
+            f"no checkpoint of OpenFlamingo: it holds {', '.join(list(tensors)[:3]) or 'nothing'}, ...; expected "
+            "names that begin with perceiver. and lang_encoder."
+        )
     return tensors
 
 
@@ -78,12 +103,16 @@ def _blocks(tensors: Mapping[str, Tensor]) -> dict[int, dict[str, Tensor]]:
 def _numbered(blocks: Mapping[int, object], depth: int) -> int:
     """Every how many layers there is a block. Raises ValueError if that doesn't fit a language model of this depth."""
     if not blocks:
-        raise ValueError("the checkpoint has no gated blocks; expected names with gated_cross_attn_layer.")
+        raise ValueError(
+            "the checkpoint has no gated blocks; expected names with gated_cross_attn_layer."
+        )
     every = min(blocks) + 1
     if set(blocks) != {number for number in range(depth) if (number + 1) % every == 0}:
-        raise ValueError(f"the checkpoint has blocks before layers {sorted(blocks)}, this language model {depth} layers; "
-                         f"expected a block before every {every}. of them. Is it the language model that the checkpoint was "
-                         "trained with?")
+        raise ValueError(
+            f"the checkpoint has blocks before layers {sorted(blocks)}, this language model {depth} layers; "
+            f"expected a block before every {every}. of them. Is it the language model that the checkpoint was "
+            "trained with?"
+        )
     return every
 
 
@@ -93,17 +122,23 @@ def _with_words(lm: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
     for name, value in tensors.items():
         if match := WORDS.match(name):
             if value.shape[1] != width(lm):
-                raise ValueError(f"the checkpoint's words are {value.shape[1]} wide, this language model's {width(lm)}; "
-                                 "expected the language model that the checkpoint was trained with.")
+                raise ValueError(
+                    f"the checkpoint's words are {value.shape[1]} wide, this language model's {width(lm)}; "
+                    "expected the language model that the checkpoint was trained with."
+                )
             if lm.get_input_embeddings().num_embeddings != len(value):
                 lm.resize_token_embeddings(len(value), mean_resizing=False)
             says = match[1] in ("lm_head", "embed_out")
             with torch.no_grad():
-                (lm.get_output_embeddings() if says else lm.get_input_embeddings()).weight.copy_(value)
+                (lm.get_output_embeddings() if says else lm.get_input_embeddings()).weight.copy_(
+                    value
+                )
     return freeze(lm)
 
 
-def from_open_flamingo(source: str | Path | Mapping[str, Tensor], vision: nn.Module, lm: nn.Module, tag: int) -> Flamingo:
+def from_open_flamingo(
+    source: str | Path | Mapping[str, Tensor], vision: nn.Module, lm: nn.Module, tag: int
+) -> Flamingo:
     """A Flamingo that computes what OpenFlamingo does, with the weights of a checkpoint (copied).
 
     source  checkpoint.pt, or the tensors in it;  vision: pixels -> features, such as a PatchTower
@@ -111,34 +146,70 @@ def from_open_flamingo(source: str | Path | Mapping[str, Tensor], vision: nn.Mod
     """
     tensors = read(source)
     lm, blocks = _with_words(lm, tensors), _blocks(tensors)
-    (latents, vision_width), inner = tensors["perceiver.latents"].shape, tensors["perceiver.layers.0.0.to_q.weight"].shape[0]
+    (latents, vision_width), inner = (
+        tensors["perceiver.latents"].shape,
+        tensors["perceiver.layers.0.0.to_q.weight"].shape[0],
+    )
     if getattr(vision, "width", vision_width) != vision_width:
-        raise ValueError(f"the checkpoint reads features {vision_width} wide, this image tower gives {vision.width}; expected "
-                         "CLIP ViT-L/14 for the published ones.")
+        raise ValueError(
+            f"the checkpoint reads features {vision_width} wide, this image tower gives {vision.width}; expected "
+            "CLIP ViT-L/14 for the published ones."
+        )
     if not 0 <= tag < lm.get_input_embeddings().num_embeddings:
-        raise ValueError(f"id {tag} of <image> is beyond the {lm.get_input_embeddings().num_embeddings} words; give the "
-                         "tokenizer <|endofchunk|> and <image>, in this order, before you ask it.")
-    frames = tensors.get("perceiver.frame_embs", torch.zeros(1, vision_width))  # the published ones know no films
+        raise ValueError(
+            f"id {tag} of <image> is beyond the {lm.get_input_embeddings().num_embeddings} words; give the "
+            "tokenizer <|endofchunk|> and <image>, in this order, before you ask it."
+        )
+    frames = tensors.get(
+        "perceiver.frame_embs", torch.zeros(1, vision_width)
+    )  # the published ones know no films
     config = FlamingoConfig(
-        tag=tag, vision_width=vision_width, latents=latents, frames=len(frames), activation=nn.GELU, head_width=HEAD_WIDTH,
-        resampler_depth=1 + max(int(name.split(".")[2]) for name in tensors if name.startswith("perceiver.layers.")),
-        resampler_heads=inner // HEAD_WIDTH, resampler_head_width=HEAD_WIDTH, every=_numbered(blocks, len(layers(lm))),
-        heads=next(iter(blocks.values()))["attn.to_q.weight"].shape[0] // HEAD_WIDTH)
+        tag=tag,
+        vision_width=vision_width,
+        latents=latents,
+        frames=len(frames),
+        activation=nn.GELU,
+        head_width=HEAD_WIDTH,
+        resampler_depth=1
+        + max(int(name.split(".")[2]) for name in tensors if name.startswith("perceiver.layers.")),
+        resampler_heads=inner // HEAD_WIDTH,
+        resampler_head_width=HEAD_WIDTH,
+        every=_numbered(blocks, len(layers(lm))),
+        heads=next(iter(blocks.values()))["attn.to_q.weight"].shape[0] // HEAD_WIDTH,
+    )
     model = Flamingo(config, freeze(vision), lm)
     own = {"resampler.latents": tensors["perceiver.latents"], "resampler.times": frames}
     names = {"resampler.norm": "perceiver.norm"}
     for number in range(config.resampler_depth):
-        names |= {f"resampler.layers.{number}.{ours}": f"perceiver.layers.{number}.{theirs}"
-                  for ours, theirs in RESAMPLER.items()}
+        names |= {
+            f"resampler.layers.{number}.{ours}": f"perceiver.layers.{number}.{theirs}"
+            for ours, theirs in RESAMPLER.items()
+        }
     for ours, theirs in names.items():
-        own |= {f"{ours}.{kind}": tensors[f"{theirs}.{kind}"] for kind in ("weight", "bias") if f"{theirs}.{kind}" in tensors}
+        own |= {
+            f"{ours}.{kind}": tensors[f"{theirs}.{kind}"]
+            for kind in ("weight", "bias")
+            if f"{theirs}.{kind}" in tensors
+        }
     for number, block in blocks.items():
-        own |= {f"blocks.{number}.{ours}": block[theirs].reshape(()) for ours, theirs in GATES.items()}
-        own |= {f"blocks.{number}.{ours}.{kind}": block[f"{theirs}.{kind}"] for ours, theirs in BLOCK.items()
-                for kind in ("weight", "bias") if f"{theirs}.{kind}" in block}
-    wanted = {name: value for name, value in model.state_dict().items() if name.startswith(("resampler.", "blocks."))}
+        own |= {
+            f"blocks.{number}.{ours}": block[theirs].reshape(()) for ours, theirs in GATES.items()
+        }
+        own |= {
+            f"blocks.{number}.{ours}.{kind}": block[f"{theirs}.{kind}"]
+            for ours, theirs in BLOCK.items()
+            for kind in ("weight", "bias")
+            if f"{theirs}.{kind}" in block
+        }
+    wanted = {
+        name: value
+        for name, value in model.state_dict().items()
+        if name.startswith(("resampler.", "blocks."))
+    }
     if set(own) != set(wanted):
-        raise ValueError(f"the checkpoint lacks {sorted(set(wanted) - set(own))[:3]} or has {sorted(set(own) - set(wanted))[:3]} "
-                         "beyond what is known; expected a checkpoint of OpenFlamingo 2.")
+        raise ValueError(
+            f"the checkpoint lacks {sorted(set(wanted) - set(own))[:3]} or has {sorted(set(own) - set(wanted))[:3]} "
+            "beyond what is known; expected a checkpoint of OpenFlamingo 2."
+        )
     model.load_state_dict(own, strict=False)
     return model.eval()

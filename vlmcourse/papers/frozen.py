@@ -50,14 +50,27 @@ class Frozen(Prefixed):
         super().__init__()
         self.config, self.slot = config, config.slot
         self.lm = check(lm)
-        self.vision = ViT(config.image_size, config.patch, config.vision_width, config.vision_depth, config.vision_heads)
-        self.to_words = nn.Linear(config.vision_width, config.vectors * width(lm))  # Sec. 3.1, "visual prefix"
-        self.norm = nn.Identity() if start is None else nn.BatchNorm1d(config.vision_width, affine=False)
-        self.register_buffer("start", torch.zeros(config.vectors, width(lm)) if start is None else start.detach().clone())
+        self.vision = ViT(
+            config.image_size,
+            config.patch,
+            config.vision_width,
+            config.vision_depth,
+            config.vision_heads,
+        )
+        self.to_words = nn.Linear(
+            config.vision_width, config.vectors * width(lm)
+        )  # Sec. 3.1, "visual prefix"
+        self.norm = (
+            nn.Identity() if start is None else nn.BatchNorm1d(config.vision_width, affine=False)
+        )
+        self.register_buffer(
+            "start",
+            torch.zeros(config.vectors, width(lm)) if start is None else start.detach().clone(),
+        )
         if start is not None:
             # The normalised summary has a root mean square of 1, so what is added to `start` is a fraction of a word.
             self.reach = config.reach * word_size(lm)
-            nn.init.normal_(self.to_words.weight, std=config.vision_width ** -0.5)
+            nn.init.normal_(self.to_words.weight, std=config.vision_width**-0.5)
             nn.init.zeros_(self.to_words.bias)
         else:
             self.reach = 1.0
@@ -65,7 +78,9 @@ class Frozen(Prefixed):
     def encode(self, pixels: Tensor) -> Tensor:
         """Pictures (M, 3, S, S), normalised, in the order of their slots -> prefix vectors (M * n, D)."""
         check_pixels(pixels, self.config.image_size)
-        written = self.to_words(self.norm(self.vision(pixels))).reshape(len(pixels), *self.start.shape)  # (M, n, D)
+        written = self.to_words(self.norm(self.vision(pixels))).reshape(
+            len(pixels), *self.start.shape
+        )  # (M, n, D)
         return (self.start + self.reach * written).flatten(0, 1)
 
     def look(self, pixels: Tensor) -> dict[str, Tensor]:

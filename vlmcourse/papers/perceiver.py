@@ -25,7 +25,9 @@ from vlmcourse.parts.layers import FeedForward, Transformer
 class PerceiverConfig:
     """Sizes of the latents and of what they read. In the margin: the ImageNet model of the first paper."""
 
-    input_width: int  # of one input vector, positions included. paper: 3 colours + 258 Fourier features
+    input_width: (
+        int  # of one input vector, positions included. paper: 3 colours + 258 Fourier features
+    )
     latents: int = 16  # paper: 512
     width: int = 64  # of a latent. paper: 1024
     reads: int = 2  # cross-attends of Perceiver (Perceiver IO: one). paper: 8
@@ -41,9 +43,20 @@ class Read(nn.Module):
     Decoders leave out the first residual (Perceiver IO, Sec. E.2): a query says what is asked, not what the answer begins with.
     """
 
-    def __init__(self, width: int, input_width: int, heads: int, hidden: int | None = None, residual: bool = True):
+    def __init__(
+        self,
+        width: int,
+        input_width: int,
+        heads: int,
+        hidden: int | None = None,
+        residual: bool = True,
+    ):
         super().__init__()
-        self.norm_x, self.norm_inputs, self.norm = nn.LayerNorm(width), nn.LayerNorm(input_width), nn.LayerNorm(width)
+        self.norm_x, self.norm_inputs, self.norm = (
+            nn.LayerNorm(width),
+            nn.LayerNorm(input_width),
+            nn.LayerNorm(width),
+        )
         self.attention = Attention(width, heads, input_width)
         self.feedforward = FeedForward(width, hidden or 4 * width)
         self.residual = residual
@@ -60,16 +73,22 @@ class Latents(nn.Module):
     def __init__(self, config: PerceiverConfig):
         super().__init__()
         self.config = c = config
-        self.latents = nn.Parameter(nn.init.trunc_normal_(torch.empty(c.latents, c.width), std=0.02, a=-2, b=2))
+        self.latents = nn.Parameter(
+            nn.init.trunc_normal_(torch.empty(c.latents, c.width), std=0.02, a=-2, b=2)
+        )
         self.first = Read(c.width, c.input_width, c.read_heads, c.hidden)
         self.process = Transformer(c.depth, c.width, c.heads, c.hidden)
 
     def begin(self, inputs: Tensor, real: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """The latents after the first read, and the mask of later ones. inputs (B, M, C); real (B, M), False at padding."""
         if inputs.dim() != 3 or inputs.shape[-1] != self.config.input_width or not inputs.shape[1]:
-            raise ValueError(f"inputs are {tuple(inputs.shape)}; expected (batch, any number from 1, {self.config.input_width}): "
-                             "one vector for each pixel, word or point, with its position.")
-        mask = None if real is None else real[:, None, None, :]  # the same for all latents and heads
+            raise ValueError(
+                f"inputs are {tuple(inputs.shape)}; expected (batch, any number from 1, {self.config.input_width}): "
+                "one vector for each pixel, word or point, with its position."
+            )
+        mask = (
+            None if real is None else real[:, None, None, :]
+        )  # the same for all latents and heads
         return self.first(self.latents.expand(len(inputs), -1, -1), inputs, mask), mask
 
 
@@ -127,6 +146,7 @@ class PerceiverIO(Latents):
 
 # Three kinds of input, each a list of vectors that carry their positions with them.
 
+
 def fourier(positions: Tensor, bands: int, largest: float) -> Tensor:
     """Positions (..., K) in [-1, 1] as sines and cosines of `bands` frequencies from 1 to largest / 2, and themselves:
     (..., K) -> (..., K * (2 * bands + 1)) (Perceiver, Sec. 3.2). largest: how many positions there are along an axis."""
@@ -140,7 +160,9 @@ def from_pixels(pixels: Tensor, bands: int = 6) -> Tensor:
     S = pixels.shape[-1]
     axis = torch.linspace(-1, 1, S, device=pixels.device)
     places = fourier(torch.cartesian_prod(axis, axis), bands, S)  # (S * S, ...), row by row
-    return torch.cat([pixels.flatten(2).transpose(1, 2), places.expand(len(pixels), -1, -1)], dim=-1)
+    return torch.cat(
+        [pixels.flatten(2).transpose(1, 2), places.expand(len(pixels), -1, -1)], dim=-1
+    )
 
 
 def from_points(points: Tensor, bands: int = 6, largest: float = 16) -> Tensor:
@@ -157,6 +179,13 @@ class FromText(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         if ids.shape[1] > self.context:
-            raise ValueError(f"texts of {ids.shape[1]} tokens; this input was made for at most {self.context}.")
-        places = (torch.arange(ids.shape[1], device=ids.device) / max(1, self.context - 1) * 2 - 1)[:, None]
-        return torch.cat([self.words(ids), fourier(places, self.bands, self.context).expand(len(ids), -1, -1)], dim=-1)
+            raise ValueError(
+                f"texts of {ids.shape[1]} tokens; this input was made for at most {self.context}."
+            )
+        places = (torch.arange(ids.shape[1], device=ids.device) / max(1, self.context - 1) * 2 - 1)[
+            :, None
+        ]
+        return torch.cat(
+            [self.words(ids), fourier(places, self.bands, self.context).expand(len(ids), -1, -1)],
+            dim=-1,
+        )

@@ -41,10 +41,16 @@ def second_last(vision: nn.Module) -> nn.Module:
     vision  one of parts.vision, or a vision tower of transformers (CLIPVisionModel, ...)
     """
     vision = deepcopy(vision)
-    blocks = max((module for module in vision.modules() if isinstance(module, nn.ModuleList)), key=len, default=())
+    blocks = max(
+        (module for module in vision.modules() if isinstance(module, nn.ModuleList)),
+        key=len,
+        default=(),
+    )
     if len(blocks) < 2:
-        raise ValueError(f"{type(vision).__name__} has {len(blocks)} blocks, so none would be second-last; expected at least 2. "
-                         "Use freeze(vision) to read its last layer.")
+        raise ValueError(
+            f"{type(vision).__name__} has {len(blocks)} blocks, so none would be second-last; expected at least 2. "
+            "Use freeze(vision) to read its last layer."
+        )
     del blocks[-1]
     if hasattr(vision, "norm_out"):
         vision.norm_out = nn.Identity()
@@ -87,12 +93,25 @@ class QFormerLayer(nn.Module):
         self.attention, self.norm = Attention(c.width, c.heads), nn.LayerNorm(c.width, c.eps)
         self.look = Attention(c.width, c.heads, c.features) if looks else None
         self.norm_look = nn.LayerNorm(c.width, c.eps) if looks else None
-        self.feed_queries, self.norm_queries = FeedForward(c.width, c.hidden or 4 * c.width), nn.LayerNorm(c.width, c.eps)
+        self.feed_queries, self.norm_queries = (
+            FeedForward(c.width, c.hidden or 4 * c.width),
+            nn.LayerNorm(c.width, c.eps),
+        )
         if c.vocabulary is not None:
-            self.feed_text, self.norm_text = FeedForward(c.width, c.hidden or 4 * c.width), nn.LayerNorm(c.width, c.eps)
+            self.feed_text, self.norm_text = (
+                FeedForward(c.width, c.hidden or 4 * c.width),
+                nn.LayerNorm(c.width, c.eps),
+            )
 
-    def forward(self, x: Tensor, queries: int, image: Tensor | tuple[Tensor, Tensor] | None = None, mask: Tensor | None = None,
-                cache: dict | None = None, first: int | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        queries: int,
+        image: Tensor | tuple[Tensor, Tensor] | None = None,
+        mask: Tensor | None = None,
+        cache: dict | None = None,
+        first: int | None = None,
+    ) -> Tensor:
         """x (B, L, D), of which the first `queries` are queries and the rest is text -> (B, L, D), or the `first` rows of it.
 
         image  features (B, P, C), or keys and values made of them by `look.read`
@@ -100,12 +119,17 @@ class QFormerLayer(nn.Module):
         rows = x[:, :first]
         if first is not None:  # the rows that nobody reads are only looked at
             mask = None if mask is None else mask[..., :first, :]
-        x = self.norm(rows + self.attention(rows, context=None if first is None else x, mask=mask, cache=cache))
+        x = self.norm(
+            rows
+            + self.attention(rows, context=None if first is None else x, mask=mask, cache=cache)
+        )
         asking, text = x[:, :queries], x[:, queries:]
         parts = []
         if queries:
             if self.look is not None:
-                asking = self.norm_look(asking + self.look(asking, image))  # queries alone look at the image
+                asking = self.norm_look(
+                    asking + self.look(asking, image)
+                )  # queries alone look at the image
             parts.append(self.norm_queries(asking + self.feed_queries(asking)))
         if text.shape[1]:
             parts.append(self.norm_text(text + self.feed_text(text)))
@@ -123,12 +147,16 @@ class QFormer(nn.Module):
         super().__init__()
         c = self.config = config
         self.norm_image = nn.LayerNorm(c.features)  # learns, though the image encoder doesn't
-        self.queries = nn.Parameter(0.02 * torch.randn(c.queries, c.width))  # all zero, they would stay alike for long
+        self.queries = nn.Parameter(
+            0.02 * torch.randn(c.queries, c.width)
+        )  # all zero, they would stay alike for long
         self.norm = nn.LayerNorm(c.width, c.eps)
-        self.layers = nn.ModuleList(QFormerLayer(c, layer % c.every == 0) for layer in range(c.depth))
+        self.layers = nn.ModuleList(
+            QFormerLayer(c, layer % c.every == 0) for layer in range(c.depth)
+        )
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=module.in_features ** -0.5)
+                nn.init.normal_(module.weight, std=module.in_features**-0.5)
                 nn.init.zeros_(module.bias)
         if c.vocabulary is not None:
             self.words = nn.Embedding(c.vocabulary, c.width)
@@ -141,22 +169,36 @@ class QFormer(nn.Module):
         """Raises ValueError, with what to do, for features or texts that this Q-Former can't take, or that don't pair up."""
         c = self.config
         if isinstance(image, Tensor) and (image.dim() != 3 or image.shape[-1] != c.features):
-            raise ValueError(f"image features are {tuple(image.shape)}; expected (batch, patches, {c.features}). This Q-Former "
-                             f"was made for an image encoder of width {c.features}: set QFormerConfig.features to yours.")
+            raise ValueError(
+                f"image features are {tuple(image.shape)}; expected (batch, patches, {c.features}). This Q-Former "
+                f"was made for an image encoder of width {c.features}: set QFormerConfig.features to yours."
+            )
         if ids is None:
             return
         if c.vocabulary is None:
-            raise ValueError("this Q-Former has no text side: stage 2 leaves it behind. Give texts to the language model.")
+            raise ValueError(
+                "this Q-Former has no text side: stage 2 leaves it behind. Give texts to the language model."
+            )
         if ids.dim() != 2 or ids.is_floating_point():
-            raise ValueError(f"text ids are {tuple(ids.shape)} of {ids.dtype}; expected integers (batch, tokens).")
+            raise ValueError(
+                f"text ids are {tuple(ids.shape)} of {ids.dtype}; expected integers (batch, tokens)."
+            )
         if ids.shape[1] > c.context:
-            raise ValueError(f"texts of {ids.shape[1]} tokens; this Q-Former has positions for {c.context}. Shorten the texts, "
-                             "or make it with a larger QFormerConfig.context.")
+            raise ValueError(
+                f"texts of {ids.shape[1]} tokens; this Q-Former has positions for {c.context}. Shorten the texts, "
+                "or make it with a larger QFormerConfig.context."
+            )
         if ids.numel() and int(ids.max()) >= c.vocabulary:
-            raise ValueError(f"token id {int(ids.max())} is outside the vocabulary of {c.vocabulary}: "
-                             "these ids were made by another tokenizer.")
-        if image is not None and (images := len(image if isinstance(image, Tensor) else image[0][0])) != len(ids):
-            raise ValueError(f"{images} images and {len(ids)} texts; expected one text for each image, in the same order.")
+            raise ValueError(
+                f"token id {int(ids.max())} is outside the vocabulary of {c.vocabulary}: "
+                "these ids were made by another tokenizer."
+            )
+        if image is not None and (
+            images := len(image if isinstance(image, Tensor) else image[0][0])
+        ) != len(ids):
+            raise ValueError(
+                f"{images} images and {len(ids)} texts; expected one text for each image, in the same order."
+            )
 
     def project(self, image: Tensor) -> list[tuple[Tensor, Tensor] | None]:
         """Keys and values of features (B, P, C) for each layer that looks at them, so that several passes share them."""
@@ -164,37 +206,56 @@ class QFormer(nn.Module):
         image = self.norm_image(image)
         return [layer.look.read(image) if layer.look is not None else None for layer in self.layers]
 
-    def _run(self, x: Tensor, queries: int, image: Image | None = None, mask: Tensor | None = None,
-             cache: dict | None = None, first: int | None = None) -> Tensor:
+    def _run(
+        self,
+        x: Tensor,
+        queries: int,
+        image: Image | None = None,
+        mask: Tensor | None = None,
+        cache: dict | None = None,
+        first: int | None = None,
+    ) -> Tensor:
         x = self.norm(x)
-        image = self.project(image) if isinstance(image, Tensor) else image or [None] * len(self.layers)
+        image = (
+            self.project(image) if isinstance(image, Tensor) else image or [None] * len(self.layers)
+        )
         for layer, seen in zip(self.layers[:-1], image):
             x = layer(x, queries, seen, mask, cache)
         return self.layers[-1](x, queries, image[-1], mask, cache, first)
 
     def embed(self, ids: Tensor) -> Tensor:
         """Words and their places: (B, T) ids -> (B, T, D)."""
-        return self.words(ids) + self.positions[:ids.shape[1]]
+        return self.words(ids) + self.positions[: ids.shape[1]]
 
     def mask(self, objective: str, ids: Tensor) -> Tensor:
         """Who may look at whom, of queries and these texts, padding left out: booleans (B, 1, R + T, R + T)."""
         R = self.config.queries
-        real = torch.cat([ids.new_ones(len(ids), R, dtype=torch.bool), ids != self.config.padding], dim=1)
+        real = torch.cat(
+            [ids.new_ones(len(ids), R, dtype=torch.bool), ids != self.config.padding], dim=1
+        )
         return (MASKS[objective](R, ids.shape[1], ids.device) & keys(real)).dense()
 
-    def forward(self, image: Image, ids: Tensor, mask: Tensor, first: int | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, image: Image, ids: Tensor, mask: Tensor, first: int | None = None
+    ) -> tuple[Tensor, Tensor]:
         """image (B, P, C) or its `project`, ids (B, T), mask of `mask` -> queries (B, R, D), text (B, T, D); or `first` rows."""
         self.check(image, ids)
-        x = torch.cat([self.queries.expand(len(ids), -1, -1), self.embed(ids)], dim=1)  # (B, R + T, D)
+        x = torch.cat(
+            [self.queries.expand(len(ids), -1, -1), self.embed(ids)], dim=1
+        )  # (B, R + T, D)
         x = self._run(x, R := self.config.queries, image, mask, first=first)
         return x[:, :R], x[:, R:]
 
     def see(self, image: Image, cache: dict | None = None) -> Tensor:
         """The queries alone: (B, P, C) or its `project` -> (B, R, D). Their keys stay in `cache`, if there is one."""
         image = self.project(image) if isinstance(image, Tensor) else image
-        return self._run(self.queries.expand(len(image[0][0]), -1, -1), self.config.queries, image, cache=cache)
+        return self._run(
+            self.queries.expand(len(image[0][0]), -1, -1), self.config.queries, image, cache=cache
+        )
 
-    def read(self, ids: Tensor, mask: Tensor, cache: dict | None = None, first: int | None = None) -> Tensor:
+    def read(
+        self, ids: Tensor, mask: Tensor, cache: dict | None = None, first: int | None = None
+    ) -> Tensor:
         """Text alone, (B, T) -> (B, T, D); or after a cache of `see`, which it looks at, with a mask (B, 1, T, R + T)."""
         self.check(None, ids)
         return self._run(self.embed(ids), 0, None, mask, cache, first)
@@ -203,7 +264,9 @@ class QFormer(nn.Module):
         """A copy for stage 2: the words, their positions and the feed-forward for text stay behind."""
         alone = QFormer(replace(self.config, vocabulary=None))
         alone.norm_image = deepcopy(self.norm_image)  # of a `from_hf` it may be an identity
-        alone.load_state_dict({name: value for name, value in self.state_dict().items() if name in alone.state_dict()})
+        alone.load_state_dict(
+            {name: value for name, value in self.state_dict().items() if name in alone.state_dict()}
+        )
         return alone
 
     @classmethod
@@ -215,13 +278,30 @@ class QFormer(nn.Module):
         """
         c = model.config
         named = {} if queries is None else {"queries": len(queries)}
-        former = cls(QFormerConfig(
-            c.encoder_hidden_size, c.vocab_size if c.use_qformer_text_input else None, padding=c.pad_token_id or 0,
-            context=c.max_position_embeddings, width=c.hidden_size, depth=c.num_hidden_layers, heads=c.num_attention_heads,
-            hidden=c.intermediate_size, every=c.cross_attention_frequency, eps=c.layer_norm_eps, **named))
+        former = cls(
+            QFormerConfig(
+                c.encoder_hidden_size,
+                c.vocab_size if c.use_qformer_text_input else None,
+                padding=c.pad_token_id or 0,
+                context=c.max_position_embeddings,
+                width=c.hidden_size,
+                depth=c.num_hidden_layers,
+                heads=c.num_attention_heads,
+                hidden=c.intermediate_size,
+                every=c.cross_attention_frequency,
+                eps=c.layer_norm_eps,
+                **named,
+            )
+        )
         former.norm_image = nn.Identity()
-        theirs, own = model.state_dict(), former.state_dict() | ({} if queries is None else {"queries": queries.detach()})
-        own |= {ours: torch.cat([theirs[name] for name in names]) for ours, names in _hf_names(former).items()}
+        theirs, own = (
+            model.state_dict(),
+            former.state_dict() | ({} if queries is None else {"queries": queries.detach()}),
+        )
+        own |= {
+            ours: torch.cat([theirs[name] for name in names])
+            for ours, names in _hf_names(former).items()
+        }
         former.load_state_dict(own)
         return former.eval()
 
@@ -229,21 +309,34 @@ class QFormer(nn.Module):
 def _hf_names(former: QFormer) -> dict[str, list[str]]:
     """Our parameter -> transformers' (several where ours holds them as one matrix)."""
     modules = {"norm": ["layernorm"]}
-    parts = {"attention": ("attention", "norm"), "look": ("crossattention", "norm_look"),
-             "feed_queries": ("_query", "norm_queries"), "feed_text": ("", "norm_text")}
+    parts = {
+        "attention": ("attention", "norm"),
+        "look": ("crossattention", "norm_look"),
+        "feed_queries": ("_query", "norm_queries"),
+        "feed_text": ("", "norm_text"),
+    }
     for number, layer in enumerate(former.layers):
         here, there = f"layers.{number}", f"encoder.layer.{number}"
         for ours, (theirs, norm) in parts.items():
             if getattr(layer, ours, None) is None:
                 continue
             if ours.startswith("feed"):
-                modules |= {f"{here}.{ours}.0": [f"{there}.intermediate{theirs}.dense"],
-                            f"{here}.{ours}.2": [f"{there}.output{theirs}.dense"],
-                            f"{here}.{norm}": [f"{there}.output{theirs}.LayerNorm"]}
+                modules |= {
+                    f"{here}.{ours}.0": [f"{there}.intermediate{theirs}.dense"],
+                    f"{here}.{ours}.2": [f"{there}.output{theirs}.dense"],
+                    f"{here}.{norm}": [f"{there}.output{theirs}.LayerNorm"],
+                }
             else:
-                modules |= {f"{here}.{ours}.query": [f"{there}.{theirs}.attention.query"],
-                            f"{here}.{ours}.key_value": [f"{there}.{theirs}.attention.{name}" for name in ("key", "value")],
-                            f"{here}.{ours}.out": [f"{there}.{theirs}.output.dense"],
-                            f"{here}.{norm}": [f"{there}.{theirs}.output.LayerNorm"]}
-    return {f"{ours}.{kind}": [f"{name}.{kind}" for name in theirs] for ours, theirs in modules.items()
-            for kind in ("weight", "bias")}
+                modules |= {
+                    f"{here}.{ours}.query": [f"{there}.{theirs}.attention.query"],
+                    f"{here}.{ours}.key_value": [
+                        f"{there}.{theirs}.attention.{name}" for name in ("key", "value")
+                    ],
+                    f"{here}.{ours}.out": [f"{there}.{theirs}.output.dense"],
+                    f"{here}.{norm}": [f"{there}.{theirs}.output.LayerNorm"],
+                }
+    return {
+        f"{ours}.{kind}": [f"{name}.{kind}" for name in theirs]
+        for ours, theirs in modules.items()
+        for kind in ("weight", "bias")
+    }

@@ -19,7 +19,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, kl_div
 
-from vlmcourse.parts.bert import AskingBlock, WordHead, Words, choose, initialise, inner, mask_words, surprise
+from vlmcourse.parts.bert import (
+    AskingBlock,
+    WordHead,
+    Words,
+    choose,
+    initialise,
+    inner,
+    mask_words,
+    surprise,
+)
 from vlmcourse.parts.layers import PostNormBlock
 from vlmcourse.parts.masks import keys
 from vlmcourse.parts.vision import check_boxes
@@ -41,7 +50,9 @@ class ViLBERTConfig:
     image_width: int = 128  # paper: 1,024
     image_heads: int = 4  # paper: 8
     image_hidden: int | None = None  # 4 * image_width. paper: 1,024
-    meetings: int = 2  # co-attention layers, each with a block of self-attention per stream after it. paper: 6
+    meetings: int = (
+        2  # co-attention layers, each with a block of self-attention per stream after it. paper: 6
+    )
     joint: int = 128  # width of what is compared across streams. paper: 1,024
     joint_heads: int = 4  # paper: 8
     masked: float = 0.15  # part of the words, and of the regions, that is to be filled in
@@ -57,10 +68,26 @@ class CoAttention(nn.Module):
     def __init__(self, config: ViLBERTConfig):
         super().__init__()
         c = config
-        self.image = AskingBlock(c.image_width, c.joint_heads, c.image_hidden, c.text_width, c.joint // c.joint_heads, c.eps)
-        self.text = AskingBlock(c.text_width, c.joint_heads, c.text_hidden, c.image_width, c.joint // c.joint_heads, c.eps)
+        self.image = AskingBlock(
+            c.image_width,
+            c.joint_heads,
+            c.image_hidden,
+            c.text_width,
+            c.joint // c.joint_heads,
+            c.eps,
+        )
+        self.text = AskingBlock(
+            c.text_width,
+            c.joint_heads,
+            c.text_hidden,
+            c.image_width,
+            c.joint // c.joint_heads,
+            c.eps,
+        )
 
-    def forward(self, image: Tensor, text: Tensor, to_text: Tensor, to_image: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, image: Tensor, text: Tensor, to_text: Tensor, to_image: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """image (B, R, D), text (B, T, E), masks of the regions' and the words' looks -> the same shapes.
 
         Both directions read the states from before this layer.
@@ -76,21 +103,35 @@ class TwoStreams(nn.Module):
         c = config
 
         def text_blocks(count: int) -> nn.ModuleList:
-            return nn.ModuleList(PostNormBlock(c.text_width, c.text_heads, c.text_hidden, eps=c.eps) for _ in range(count))
+            return nn.ModuleList(
+                PostNormBlock(c.text_width, c.text_heads, c.text_hidden, eps=c.eps)
+                for _ in range(count)
+            )
 
         self.text_first = text_blocks(c.text_first)
         self.meetings = nn.ModuleList(CoAttention(c) for _ in range(c.meetings))
         self.text = text_blocks(c.meetings)
-        self.image = nn.ModuleList(PostNormBlock(c.image_width, c.image_heads, c.image_hidden, eps=c.eps)
-                                   for _ in range(c.meetings))
+        self.image = nn.ModuleList(
+            PostNormBlock(c.image_width, c.image_heads, c.image_hidden, eps=c.eps)
+            for _ in range(c.meetings)
+        )
 
-    def forward(self, image: Tensor, text: Tensor, is_region: Tensor, is_word: Tensor,
-                meet: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self,
+        image: Tensor,
+        text: Tensor,
+        is_region: Tensor,
+        is_word: Tensor,
+        meet: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """image (B, R, D), text (B, T, E), booleans (B, R), (B, T), False at padding -> the same shapes.
 
         meet  (B or 1, 1, R, T) booleans, optional: may this region and this word look at each other?
         """
-        regions, words = keys(is_region, 1).dense(), keys(is_word, 1).dense()  # (B, 1, 1, R), (B, 1, 1, T)
+        regions, words = (
+            keys(is_region, 1).dense(),
+            keys(is_word, 1).dense(),
+        )  # (B, 1, 1, R), (B, 1, 1, T)
         to_text, to_image = (words, regions) if meet is None else (words & meet, regions & meet.mT)
         for block in self.text_first:
             text = block(text, words)
@@ -123,13 +164,19 @@ class ViLBERT(nn.Module):
         self.norm_image = nn.LayerNorm(c.image_width, c.eps)
         self.encoder = encoder or TwoStreams(c)
         self.name_word = WordHead(c.text_width, c.vocabulary, c.eps)
-        self.name_region = nn.Sequential(nn.Linear(c.image_width, c.image_width), nn.GELU(),
-                                         nn.LayerNorm(c.image_width, c.eps), nn.Linear(c.image_width, c.classes))
+        self.name_region = nn.Sequential(
+            nn.Linear(c.image_width, c.image_width),
+            nn.GELU(),
+            nn.LayerNorm(c.image_width, c.eps),
+            nn.Linear(c.image_width, c.classes),
+        )
         self.pool_image = nn.Linear(c.image_width, c.joint)
         self.pool_text = nn.Linear(c.text_width, c.joint)
         self.judge = nn.Linear(c.joint, 1)
         initialise(self)
-        nn.init.normal_(self.embed_box.weight)  # boxes differ by tenths, features by ones: a small weight would drown them
+        nn.init.normal_(
+            self.embed_box.weight
+        )  # boxes differ by tenths, features by ones: a small weight would drown them
 
     def see(self, features: Tensor, boxes: Tensor, visible: Tensor) -> Tensor:
         """What the image stream reads: the picture's own token, then its regions, (B, 1 + R, D) (Sec. 3.1).
@@ -138,29 +185,37 @@ class ViLBERT(nn.Module):
         """
         check_boxes(boxes)
         if features.shape != (*boxes.shape[:2], self.config.features):
-            raise ValueError(f"features are {tuple(features.shape)} for boxes {tuple(boxes.shape)}; expected "
-                             f"{(*boxes.shape[:2], self.config.features)}: one row of numbers for each box.")
+            raise ValueError(
+                f"features are {tuple(features.shape)} for boxes {tuple(boxes.shape)}; expected "
+                f"{(*boxes.shape[:2], self.config.features)}: one row of numbers for each box."
+            )
         visible = visible[..., None].to(features.dtype)
         mean = (features * visible).sum(1, keepdim=True) / visible.sum(1, keepdim=True).clamp(min=1)
         whole = boxes.new_tensor([0, 0, 1, 1]).expand(len(boxes), 1, 4)
         features, boxes = torch.cat([mean, features], dim=1), torch.cat([whole, boxes], dim=1)
         area = (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
-        return self.norm_image(self.embed_features(features) + self.embed_box(torch.cat([boxes, area[..., None]], dim=-1)))
+        return self.norm_image(
+            self.embed_features(features)
+            + self.embed_box(torch.cat([boxes, area[..., None]], dim=-1))
+        )
 
     def read(self, ids: Tensor) -> Tensor:
         """What the text stream reads: (B, T) -> (B, T, D)."""
-        return self.norm_text(self.embed_word(ids) + self.embed_position.weight[:ids.shape[1]])
+        return self.norm_text(self.embed_word(ids) + self.embed_position.weight[: ids.shape[1]])
 
-    def forward(self, batch: dict[str, Tensor], hidden: Tensor | None = None,
-                meet: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, batch: dict[str, Tensor], hidden: Tensor | None = None, meet: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """States of the picture and its regions (B, 1 + R, D), and of the words (B, T, E).
 
         hidden  (B, R) booleans, optional: regions that are masked
         meet    (B or 1, 1, 1 + R, T), optional: see TwoStreams
         """
         if len(batch["ids"]) != len(batch["features"]):
-            raise ValueError(f"{len(batch['ids'])} texts for {len(batch['features'])} pictures; expected as many of one as of "
-                             "the other, row by row.")
+            raise ValueError(
+                f"{len(batch['ids'])} texts for {len(batch['features'])} pictures; expected as many of one as of "
+                "the other, row by row."
+            )
         real, features = batch["real"], batch["features"]
         if hidden is not None:
             features = features.masked_fill(hidden[..., None], 0)
@@ -195,12 +250,22 @@ class ViLBERT(nn.Module):
         Only aligned pairs are filled in: of a picture that is not the text's own, nothing can be inferred.
         """
         ids, together = batch["ids"], batch["aligned"]
-        word, region = choose(inner(ids), self.config.masked), choose(batch["real"], self.config.masked)
+        word, region = (
+            choose(inner(ids), self.config.masked),
+            choose(batch["real"], self.config.masked),
+        )
         read = {**batch, "ids": mask_words(ids, word, self.config.mask, self.config.vocabulary)}
         image, text = self(read, hidden=hide(region))
         word, region = word & together[:, None], region & together[:, None]
         said = self.name_word(text[word], self.embed_word.weight)  # (masked words, V)
-        named = self.name_region(image[:, 1:][region]).float().log_softmax(-1)  # (masked regions, C)
-        return {"words": surprise(said, ids[word]),
-                "regions": kl_div(named, batch["classes"][region], reduction="sum") / max(1, len(named)),
-                "alignment": binary_cross_entropy_with_logits(self._aligned(image, text).float(), together.float())}
+        named = (
+            self.name_region(image[:, 1:][region]).float().log_softmax(-1)
+        )  # (masked regions, C)
+        return {
+            "words": surprise(said, ids[word]),
+            "regions": kl_div(named, batch["classes"][region], reduction="sum")
+            / max(1, len(named)),
+            "alignment": binary_cross_entropy_with_logits(
+                self._aligned(image, text).float(), together.float()
+            ),
+        }

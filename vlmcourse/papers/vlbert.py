@@ -18,7 +18,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vlmcourse.parts.bert import WordHead, Words, choose, copy_block, initialise, inner, mask_words, surprise
+from vlmcourse.parts.bert import (
+    WordHead,
+    Words,
+    choose,
+    copy_block,
+    initialise,
+    inner,
+    mask_words,
+    surprise,
+)
 from vlmcourse.parts.layers import PostNormBlock
 from vlmcourse.parts.masks import keys
 from vlmcourse.parts.vision import Namer, check_boxes, check_pixels, crops
@@ -51,7 +60,9 @@ class VLBERTConfig:
 
 def waves(boxes: Tensor, count: int) -> Tensor:
     """Boxes (B, R, 4) as sines and cosines of growing wavelengths: (B, R, 8 * count) (Sec. 3.2, "visual geometry")."""
-    lengths = 100 ** (torch.arange(count, device=boxes.device) / count)  # from 1 to 100 hundredths of the picture
+    lengths = 100 ** (
+        torch.arange(count, device=boxes.device) / count
+    )  # from 1 to 100 hundredths of the picture
     angles = 100 * boxes[..., None] / lengths  # (B, R, 4, count)
     return torch.cat([angles.sin(), angles.cos()], dim=-1).flatten(2)
 
@@ -64,7 +75,9 @@ def paint_out(pixels: Tensor, boxes: Tensor, chosen: Tensor) -> Tensor:
     margin = 1 / S  # a pixel that the box only touches belongs to it
     across = (middle > x1 - margin) & (middle < x2 + margin)  # (B, R, S)
     down = (middle > y1 - margin) & (middle < y2 + margin)
-    inside = (down[..., :, None] & across[..., None, :] & chosen[..., None, None]).any(1)  # (B, S, S)
+    inside = (down[..., :, None] & across[..., None, :] & chosen[..., None, None]).any(
+        1
+    )  # (B, S, S)
     return pixels.masked_fill(inside[:, None], 0)
 
 
@@ -85,10 +98,16 @@ class VLBERT(nn.Module):
         self.norm_visual_text = nn.LayerNorm(c.width, c.eps)
         self.norm_visual_region = nn.LayerNorm(c.width, c.eps)
         self.norm = nn.LayerNorm(c.width, c.eps)
-        self.blocks = nn.ModuleList(PostNormBlock(c.width, c.heads, c.hidden, eps=c.eps) for _ in range(c.depth))
+        self.blocks = nn.ModuleList(
+            PostNormBlock(c.width, c.heads, c.hidden, eps=c.eps) for _ in range(c.depth)
+        )
         self.name_word = WordHead(c.width, c.vocabulary, c.eps)
-        self.name_region = nn.Sequential(nn.Linear(c.width, c.width), nn.GELU(), nn.LayerNorm(c.width, c.eps),
-                                         nn.Linear(c.width, c.classes))
+        self.name_region = nn.Sequential(
+            nn.Linear(c.width, c.width),
+            nn.GELU(),
+            nn.LayerNorm(c.width, c.eps),
+            nn.Linear(c.width, c.classes),
+        )
         initialise(self)
         self.appearance = Namer(c.side, c.visual, c.classes).appearance
         if namer is not None:
@@ -101,7 +120,9 @@ class VLBERT(nn.Module):
         look = self.appearance(crops(pixels, boxes, self.config.side).flatten(2))  # (B, R, visual)
         return self.embed_visual(torch.cat([look, waves(boxes, self.config.waves)], dim=-1))
 
-    def embed(self, batch: dict[str, Tensor], hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def embed(
+        self, batch: dict[str, Tensor], hidden: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """What the blocks read: words, then regions, then [END], (B, T + R + 1, D), and which of them are real (Sec. 3.2).
 
         hidden  (B, R) booleans, optional: regions that are masked. They are painted out of the picture itself, so that neither
@@ -111,24 +132,43 @@ class VLBERT(nn.Module):
         check_pixels(pixels, c.image_size)
         check_boxes(boxes)
         if len(ids) != len(boxes):
-            raise ValueError(f"{len(ids)} texts for {len(boxes)} pictures; expected as many of one as of the other, row by row.")
+            raise ValueError(
+                f"{len(ids)} texts for {len(boxes)} pictures; expected as many of one as of the other, row by row."
+            )
         (B, T), R = ids.shape, boxes.shape[1]
         if hidden is not None:
             pixels = paint_out(pixels, boxes, hidden)
         whole = self.see(pixels, boxes.new_tensor([0, 0, 1, 1]).expand(B, 1, 4))  # (B, 1, D)
-        visual = torch.cat([self.norm_visual_text(whole).expand(B, T, -1),
-                            self.norm_visual_region(self.see(pixels, boxes)),
-                            self.norm_visual_text(whole)], dim=1)  # (B, T + R + 1, D)
-        token = torch.cat([self.embed_word(ids), self.embed_word.weight[c.image].expand(B, R, -1),
-                           self.embed_word.weight[c.end].expand(B, 1, -1)], dim=1)
+        visual = torch.cat(
+            [
+                self.norm_visual_text(whole).expand(B, T, -1),
+                self.norm_visual_region(self.see(pixels, boxes)),
+                self.norm_visual_text(whole),
+            ],
+            dim=1,
+        )  # (B, T + R + 1, D)
+        token = torch.cat(
+            [
+                self.embed_word(ids),
+                self.embed_word.weight[c.image].expand(B, R, -1),
+                self.embed_word.weight[c.end].expand(B, 1, -1),
+            ],
+            dim=1,
+        )
         real = ids != 0
-        after = real.sum(1, keepdim=True)  # (B, 1): the position after the text, which all regions share
-        position = torch.cat([torch.arange(T, device=ids.device).expand(B, T), after.expand(B, R), after + 1], dim=1)
+        after = real.sum(
+            1, keepdim=True
+        )  # (B, 1): the position after the text, which all regions share
+        position = torch.cat(
+            [torch.arange(T, device=ids.device).expand(B, T), after.expand(B, R), after + 1], dim=1
+        )
         segment = torch.tensor([TEXT] * T + [REGION] * (R + 1), device=ids.device)
         x = self.norm(token + visual + self.embed_segment(segment) + self.embed_position(position))
         return x, torch.cat([real, batch["real"], real.new_ones(B, 1)], dim=1)
 
-    def forward(self, batch: dict[str, Tensor], hidden: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, batch: dict[str, Tensor], hidden: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """States of the words (B, T, D) and of the regions (B, R, D). hidden: see `embed`."""
         x, real = self.embed(batch, hidden)
         mask, T = keys(real, 1).dense(), batch["ids"].shape[1]  # (B, 1, 1, T + R + 1)
@@ -147,11 +187,18 @@ class VLBERT(nn.Module):
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """A batch with `classes` (B, R, C), of which the likeliest is asked for -> {"words", "regions"}: scalars (Sec. 3.3)."""
         ids = batch["ids"]
-        word, region = choose(inner(ids), self.config.masked), choose(batch["real"], self.config.masked)
+        word, region = (
+            choose(inner(ids), self.config.masked),
+            choose(batch["real"], self.config.masked),
+        )
         read = {**batch, "ids": mask_words(ids, word, self.config.mask, self.config.vocabulary)}
         text, regions = self(read, hidden=region)
-        return {"words": surprise(self.name_word(text[word], self.embed_word.weight), ids[word]),
-                "regions": surprise(self.name_region(regions[region]), batch["classes"][region].argmax(-1))}
+        return {
+            "words": surprise(self.name_word(text[word], self.embed_word.weight), ids[word]),
+            "regions": surprise(
+                self.name_region(regions[region]), batch["classes"][region].argmax(-1)
+            ),
+        }
 
     @torch.no_grad()
     def start_from(self, bert: nn.Module) -> VLBERT:
@@ -160,11 +207,17 @@ class VLBERT(nn.Module):
         [IMG], [MASK] and [END] are words of its vocabulary; its segments are two or more, the third is a copy of the second.
         """
         theirs = bert.embeddings
-        if (wanted := tuple(self.embed_word.weight.shape)) != (found := tuple(theirs.word_embeddings.weight.shape)):
-            raise ValueError(f"this BERT has {found} word embeddings, this model {wanted}; "
-                             "expected the same vocabulary and width.")
+        if (wanted := tuple(self.embed_word.weight.shape)) != (
+            found := tuple(theirs.word_embeddings.weight.shape)
+        ):
+            raise ValueError(
+                f"this BERT has {found} word embeddings, this model {wanted}; "
+                "expected the same vocabulary and width."
+            )
         self.embed_word.weight.copy_(theirs.word_embeddings.weight)
-        self.embed_position.weight.copy_(theirs.position_embeddings.weight[:len(self.embed_position.weight)])
+        self.embed_position.weight.copy_(
+            theirs.position_embeddings.weight[: len(self.embed_position.weight)]
+        )
         segments = theirs.token_type_embeddings.weight
         self.embed_segment.weight.copy_(segments[[0, 1, min(2, len(segments) - 1)]])
         self.norm.load_state_dict(theirs.LayerNorm.state_dict())

@@ -36,10 +36,14 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask=None) -> Tensor:
         return scaled_dot_product_attention(q, k, v)
     if isinstance(mask, Tensor):
         if mask.dtype != torch.bool:
-            raise ValueError(f"attention mask of {mask.dtype}: expected booleans, True = may look. "
-                             "Additive masks leak on rows that may look at nothing; use Mask.dense().")
+            raise ValueError(
+                f"attention mask of {mask.dtype}: expected booleans, True = may look. "
+                "Additive masks leak on rows that may look at nothing; use Mask.dense()."
+            )
         # SDPA already gives zero on CPU; backends may differ, and an empty row must never depend on which one ran.
-        return scaled_dot_product_attention(q, k, v, attn_mask=mask).where(mask.any(-1, keepdim=True), 0)
+        return scaled_dot_product_attention(q, k, v, attn_mask=mask).where(
+            mask.any(-1, keepdim=True), 0
+        )
     return _flex()(q, k, v, block_mask=mask)
 
 
@@ -52,7 +56,9 @@ class Cache(dict):
 
     def reorder_cache(self, order: Tensor) -> None:
         """Row i goes on as row order[i] did: beam search keeps some sequences and drops others."""
-        self.update({attention: (keys[order], values[order]) for attention, (keys, values) in self.items()})
+        self.update(
+            {attention: (keys[order], values[order]) for attention, (keys, values) in self.items()}
+        )
 
 
 class Attention(nn.Module):
@@ -64,11 +70,19 @@ class Attention(nn.Module):
     head_width     default width / heads
     """
 
-    def __init__(self, width: int, heads: int, context_width: int | None = None, head_width: int | None = None,
-                 bias: bool = True):
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        context_width: int | None = None,
+        head_width: int | None = None,
+        bias: bool = True,
+    ):
         super().__init__()
         if head_width is None and width % heads:
-            raise ValueError(f"width {width} cannot be split into {heads} heads: expected a multiple of {heads}.")
+            raise ValueError(
+                f"width {width} cannot be split into {heads} heads: expected a multiple of {heads}."
+            )
         self.heads, inner = heads, (head_width or width // heads) * heads
         self.query = nn.Linear(width, inner, bias)
         self.key_value = nn.Linear(context_width or width, 2 * inner, bias)
@@ -83,27 +97,43 @@ class Attention(nn.Module):
         k, v = map(self._split, self.key_value(context).chunk(2, dim=-1))
         return k, v
 
-    def forward(self, x: Tensor, context: Tensor | tuple[Tensor, Tensor] | None = None, mask=None,
-                cache: dict | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        context: Tensor | tuple[Tensor, Tensor] | None = None,
+        mask=None,
+        cache: dict | None = None,
+    ) -> Tensor:
         """x (B, Q, D), context (B, K, C), what `read` made of it, or None for self-attention -> (B, Q, D).
 
         With `cache` (a dict, empty at first) self-attention remembers keys and values: x holds only the new tokens,
         `mask` has a row for each of them and a column for every token so far. A context is given anew at each call.
         """
         q = self._split(self.query(x))
-        k, v = context if isinstance(context, tuple) else self.read(x if context is None else context)
+        k, v = (
+            context if isinstance(context, tuple) else self.read(x if context is None else context)
+        )
         if cache is not None and context is None:
             if self in cache:
                 k, v = torch.cat([cache[self][0], k], dim=2), torch.cat([cache[self][1], v], dim=2)
             cache[self] = (k, v)
         return self.out(attend(q, k, v, mask).transpose(1, 2).flatten(2))
 
-    def weights(self, x: Tensor, context: Tensor | tuple[Tensor, Tensor] | None = None, mask: Tensor | None = None) -> Tensor:
+    def weights(
+        self,
+        x: Tensor,
+        context: Tensor | tuple[Tensor, Tensor] | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
         """The probabilities (B, H, Q, K) behind `forward`, recomputed from the same projections, to look at."""
         q = self._split(self.query(x))
-        k, _ = context if isinstance(context, tuple) else self.read(x if context is None else context)
+        k, _ = (
+            context if isinstance(context, tuple) else self.read(x if context is None else context)
+        )
         scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
         if mask is None:
             return scores.softmax(-1)
         # Rows without any key would be 0 / 0: they are zero by definition.
-        return scores.masked_fill(~mask, -torch.inf).softmax(-1).where(mask.any(-1, keepdim=True), 0)
+        return (
+            scores.masked_fill(~mask, -torch.inf).softmax(-1).where(mask.any(-1, keepdim=True), 0)
+        )

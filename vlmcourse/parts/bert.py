@@ -23,8 +23,15 @@ class AskingBlock(nn.Module):
     context_width, head_width  of the context; of a head (default: width / heads)
     """
 
-    def __init__(self, width: int, heads: int, hidden: int | None, context_width: int, head_width: int | None = None,
-                 eps: float = 1e-12):
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        hidden: int | None,
+        context_width: int,
+        head_width: int | None = None,
+        eps: float = 1e-12,
+    ):
         super().__init__()
         self.attention = Attention(width, heads, context_width, head_width)
         self.norm1 = nn.LayerNorm(width, eps)
@@ -63,7 +70,9 @@ class Embeddings(nn.Module):
     def forward(self, ids: Tensor, start: int = 0) -> Tensor:
         end = start + ids.shape[1]
         if end > len(self.positions):
-            raise ValueError(f"texts of {end} tokens; this model reads at most {len(self.positions)}. Shorten them.")
+            raise ValueError(
+                f"texts of {end} tokens; this model reads at most {len(self.positions)}. Shorten them."
+            )
         return self.norm(self.words(ids) + self.positions[start:end])
 
 
@@ -75,12 +84,23 @@ def rows(seen: Seen) -> int:
 class TextTransformer(nn.Module):
     """An encoder or a decoder, as the mask says; it looks at `states` of width `context_width` where they are given."""
 
-    def __init__(self, vocabulary: int, context: int, width: int, depth: int, heads: int, hidden: int | None, eps: float,
-                 context_width: int):
+    def __init__(
+        self,
+        vocabulary: int,
+        context: int,
+        width: int,
+        depth: int,
+        heads: int,
+        hidden: int | None,
+        eps: float,
+        context_width: int,
+    ):
         super().__init__()
         self.embeddings = Embeddings(vocabulary, context, width, eps)
-        self.blocks = nn.ModuleList(PostNormBlock(width, heads, hidden, eps=eps, context_width=context_width)
-                                    for _ in range(depth))
+        self.blocks = nn.ModuleList(
+            PostNormBlock(width, heads, hidden, eps=eps, context_width=context_width)
+            for _ in range(depth)
+        )
 
     def read(self, states: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Keys and values of states (B, K, C), for each block: to look at them several times."""
@@ -89,8 +109,15 @@ class TextTransformer(nn.Module):
     def _each(self, states: Seen | None) -> list:
         return states if isinstance(states, list) else [states] * len(self.blocks)
 
-    def forward(self, ids: Tensor, mask, states: Seen | None = None, seen=None, cache: dict | None = None,
-                start: int = 0) -> Tensor:
+    def forward(
+        self,
+        ids: Tensor,
+        mask,
+        states: Seen | None = None,
+        seen=None,
+        cache: dict | None = None,
+        start: int = 0,
+    ) -> Tensor:
         """ids (B, T), states to look at and the mask `seen` on them -> (B, T, D)."""
         x = self.embeddings(ids, start)
         for block, context in zip(self.blocks, self._each(states)):
@@ -161,10 +188,15 @@ def initialise(model: nn.Module) -> None:
 def copy_block(block: PostNormBlock, layer: nn.Module) -> None:
     """The weights of a transformers.BertLayer, into a block of the same sizes."""
     theirs = layer.attention.self
-    pairs = ((block.attention.query, (theirs.query,)), (block.attention.key_value, (theirs.key, theirs.value)),
-             (block.attention.out, (layer.attention.output.dense,)), (block.norm1, (layer.attention.output.LayerNorm,)),
-             (block.feedforward[0], (layer.intermediate.dense,)), (block.feedforward[2], (layer.output.dense,)),
-             (block.norm2, (layer.output.LayerNorm,)))
+    pairs = (
+        (block.attention.query, (theirs.query,)),
+        (block.attention.key_value, (theirs.key, theirs.value)),
+        (block.attention.out, (layer.attention.output.dense,)),
+        (block.norm1, (layer.attention.output.LayerNorm,)),
+        (block.feedforward[0], (layer.intermediate.dense,)),
+        (block.feedforward[2], (layer.output.dense,)),
+        (block.norm2, (layer.output.LayerNorm,)),
+    )
     for ours, sources in pairs:
         ours.weight.copy_(torch.cat([source.weight for source in sources]))
         ours.bias.copy_(torch.cat([source.bias for source in sources]))

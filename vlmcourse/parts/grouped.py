@@ -18,14 +18,18 @@ class GroupedAttention(Attention):
     def forward(self, x: Tensor, groups: Tensor, sees: Tensor) -> Tensor:
         B, N, R, _ = groups.shape
         longest = int(sees.sum(1).max())  # most queries that one group has
-        if N * longest > 2 * x.shape[1] or (sees.sum(-1) > 1).any():  # sorting would not pay, or not do
+        if (
+            N * longest > 2 * x.shape[1] or (sees.sum(-1) > 1).any()
+        ):  # sorting would not pay, or not do
             return super().forward(x, groups.flatten(1, 2), dense(sees, R))
         b, t, n = sees.nonzero(as_tuple=True)
         place, group = sees.long().cumsum(1)[b, t, n] - 1, b * N + n
         q = self.query(x)  # (B, T, I)
         sorted_q = q.new_zeros(B * N, longest, q.shape[-1]).index_put((group, place), q[b, t])
         k, v = self.key_value(groups.flatten(0, 1)).chunk(2, dim=-1)  # (B * N, R, I)
-        found = attend(self._split(sorted_q), self._split(k), self._split(v)).transpose(1, 2).flatten(2)  # (B * N, longest, I)
+        found = (
+            attend(self._split(sorted_q), self._split(k), self._split(v)).transpose(1, 2).flatten(2)
+        )  # (B * N, longest, I)
         return self.out(torch.zeros_like(q).index_put((b, t), found[group, place]))
 
     def weights(self, x: Tensor, groups: Tensor, sees: Tensor) -> Tensor:

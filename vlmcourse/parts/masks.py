@@ -12,7 +12,7 @@ on one integer per position, plus padding (keys). Three examples, one integer pe
     1 1 2 2      groups: two packed documents that don't see each other
 
 A `Mask` is that rule and nothing else. The same object is computed with (`dense` for SDPA, `blocks` for FlexAttention),
-drawn (lab/draw.py) and tested. True means *may look*, always.
+drawn (plots.py) and tested. True means *may look*, always.
 """
 
 from collections.abc import Callable
@@ -54,16 +54,22 @@ class Mask:
     def rows(self, start: int) -> "Mask":
         """The same rule for the queries from `start` on: what the new tokens need when the old ones are cached."""
         if not 0 <= start < self.queries:
-            raise ValueError(f"mask '{self.name}' has {self.queries} queries; rows({start}) leaves none of them. "
-                             f"Expected 0 <= start < {self.queries}.")
-        return replace(self, rule=lambda b, q, k: self.rule(b, q + start, k), queries=self.queries - start)
+            raise ValueError(
+                f"mask '{self.name}' has {self.queries} queries; rows({start}) leaves none of them. "
+                f"Expected 0 <= start < {self.queries}."
+            )
+        return replace(
+            self, rule=lambda b, q, k: self.rule(b, q + start, k), queries=self.queries - start
+        )
 
     def dense(self) -> Tensor:
         """Booleans (B or 1, 1, Q, K): True = may look. The 1 is for heads; it broadcasts."""
         b = torch.arange(self.batch or 1, device=self.device)[:, None, None]
         q = torch.arange(self.queries, device=self.device)[None, :, None]
         k = torch.arange(self.keys, device=self.device)[None, None, :]
-        return self.rule(b, q, k).expand(self.batch or 1, self.queries, self.keys)[:, None]  # (B|1, 1, Q, K)
+        return self.rule(b, q, k).expand(self.batch or 1, self.queries, self.keys)[
+            :, None
+        ]  # (B|1, 1, Q, K)
 
     def blocks(self, size: int = 128):
         """FlexAttention's BlockMask: the same rule, with the blocks (size x size) that are all False never computed.
@@ -75,22 +81,43 @@ class Mask:
         def rule(b, h, q, k):
             return self.rule(b, q, k)
 
-        return create_block_mask(rule, self.batch, None, self.queries, self.keys, device=str(self.device), BLOCK_SIZE=size)
+        return create_block_mask(
+            rule,
+            self.batch,
+            None,
+            self.queries,
+            self.keys,
+            device=str(self.device),
+            BLOCK_SIZE=size,
+        )
 
 
-def _combine(mine: Mask, theirs: Mask, word: str, operation: Callable[[Tensor, Tensor], Tensor]) -> Mask:
+def _combine(
+    mine: Mask, theirs: Mask, word: str, operation: Callable[[Tensor, Tensor], Tensor]
+) -> Mask:
     if (mine.queries, mine.keys) != (theirs.queries, theirs.keys):
-        raise ValueError(f"masks of different sizes: '{mine.name}' is {mine.queries} x {mine.keys} (queries x keys), "
-                         f"'{theirs.name}' is {theirs.queries} x {theirs.keys}. Build both for the same sequence.")
+        raise ValueError(
+            f"masks of different sizes: '{mine.name}' is {mine.queries} x {mine.keys} (queries x keys), "
+            f"'{theirs.name}' is {theirs.queries} x {theirs.keys}. Build both for the same sequence."
+        )
     if None not in (mine.batch, theirs.batch) and mine.batch != theirs.batch:
-        raise ValueError(f"masks of different batches: '{mine.name}' is for {mine.batch} sequences, "
-                         f"'{theirs.name}' for {theirs.batch}.")
+        raise ValueError(
+            f"masks of different batches: '{mine.name}' is for {mine.batch} sequences, "
+            f"'{theirs.name}' for {theirs.batch}."
+        )
     if mine.device != theirs.device:
-        raise ValueError(f"masks on different devices: '{mine.name}' is on {mine.device}, '{theirs.name}' on {theirs.device}. "
-                         "Build both where the tokens are: causal(length, ids.device).")
-    return Mask(f"{mine.name} {word} {theirs.name}",
-                lambda b, q, k: operation(mine.rule(b, q, k), theirs.rule(b, q, k)),
-                mine.batch or theirs.batch, mine.queries, mine.keys, mine.device)
+        raise ValueError(
+            f"masks on different devices: '{mine.name}' is on {mine.device}, '{theirs.name}' on {theirs.device}. "
+            "Build both where the tokens are: causal(length, ids.device)."
+        )
+    return Mask(
+        f"{mine.name} {word} {theirs.name}",
+        lambda b, q, k: operation(mine.rule(b, q, k), theirs.rule(b, q, k)),
+        mine.batch or theirs.batch,
+        mine.queries,
+        mine.keys,
+        mine.device,
+    )
 
 
 def _at(values: Tensor, b: Tensor, index: Tensor) -> Tensor:
@@ -98,21 +125,34 @@ def _at(values: Tensor, b: Tensor, index: Tensor) -> Tensor:
     return values[index] if values.dim() == 1 else values[b, index]
 
 
-def _compare(name: str, query: Tensor, key: Tensor | None, comparison: Callable[[Tensor, Tensor], Tensor]) -> Mask:
+def _compare(
+    name: str, query: Tensor, key: Tensor | None, comparison: Callable[[Tensor, Tensor], Tensor]
+) -> Mask:
     """A mask that compares one integer of the key with one of the query; (L,) for all sequences alike, or (B, L)."""
     key = query if key is None else key
     for values in (query, key):
         if values.dim() not in (1, 2) or values.is_floating_point():
-            raise ValueError(f"mask '{name}' needs one integer per position, shape (length,) or (batch, length); "
-                             f"found {tuple(values.shape)} of {values.dtype}.")
+            raise ValueError(
+                f"mask '{name}' needs one integer per position, shape (length,) or (batch, length); "
+                f"found {tuple(values.shape)} of {values.dtype}."
+            )
     batches = {len(values) for values in (query, key) if values.dim() == 2}
     if len(batches) > 1:
-        raise ValueError(f"mask '{name}': queries and keys come from batches of different sizes, {sorted(batches)}.")
-    return Mask(name, lambda b, q, k: comparison(_at(key, b, k), _at(query, b, q)),
-                batches.pop() if batches else None, query.shape[-1], key.shape[-1], query.device)
+        raise ValueError(
+            f"mask '{name}': queries and keys come from batches of different sizes, {sorted(batches)}."
+        )
+    return Mask(
+        name,
+        lambda b, q, k: comparison(_at(key, b, k), _at(query, b, q)),
+        batches.pop() if batches else None,
+        query.shape[-1],
+        key.shape[-1],
+        query.device,
+    )
 
 
 # The three comparisons everything else is made of.
+
 
 def levels(query: Tensor, key: Tensor | None = None, name: str = "levels") -> Mask:
     """level(key) <= level(query). `key` defaults to `query` (self-attention); integers (L,) or (B, L)."""
@@ -127,14 +167,23 @@ def groups(query: Tensor, key: Tensor | None = None, name: str = "groups") -> Ma
 def keys(valid: Tensor, queries: int | None = None, name: str = "padding") -> Mask:
     """Only the keys that are real: `valid` (B, K) booleans, False at padding. `queries` defaults to K."""
     if valid.dtype != torch.bool or valid.dim() != 2:
-        raise ValueError(f"mask '{name}' needs booleans (batch, keys), True where a token is real; "
-                         f"found {tuple(valid.shape)} of {valid.dtype}.")
+        raise ValueError(
+            f"mask '{name}' needs booleans (batch, keys), True where a token is real; "
+            f"found {tuple(valid.shape)} of {valid.dtype}."
+        )
     # `q == q` is all True; it gives the rule its query axis, so that it broadcasts like the others.
-    return Mask(name, lambda b, q, k: valid[b, k] & (q == q), len(valid), queries or valid.shape[1], valid.shape[1],
-                valid.device)
+    return Mask(
+        name,
+        lambda b, q, k: valid[b, k] & (q == q),
+        len(valid),
+        queries or valid.shape[1],
+        valid.shape[1],
+        valid.device,
+    )
 
 
 # The papers' patterns. `device`: where the tokens are.
+
 
 def causal(length: int, device: torch.device | str | None = None) -> Mask:
     """CLIP's text tower, BLIP's decoder, every language model."""
@@ -158,7 +207,10 @@ def unimodal(queries: int, text: int, device: torch.device | str | None = None) 
 
 def multimodal_causal(queries: int, text: int, device: torch.device | str | None = None) -> Mask:
     """BLIP-2, image-grounded generation: queries see queries; text sees queries and its own past (Fig. 2)."""
-    return levels(torch.tensor([0] * queries + list(range(1, text + 1)), device=device), name="multimodal causal")
+    return levels(
+        torch.tensor([0] * queries + list(range(1, text + 1)), device=device),
+        name="multimodal causal",
+    )
 
 
 def phi(is_tag: Tensor) -> Tensor:
@@ -190,7 +242,9 @@ def packed(document: Tensor) -> Mask:
 
 def gallery() -> dict[str, Mask]:
     """Every row of the course's mask table, on an example small enough to look at."""
-    tags = torch.tensor([0, 1, 0, 0, 1, 0, 0]).bool()  # a word, <image> two words, <image> two words
+    tags = torch.tensor(
+        [0, 1, 0, 0, 1, 0, 0]
+    ).bool()  # a word, <image> two words, <image> two words
     image_of_key = torch.tensor([1, 1, 2, 2])  # two images of two visual tokens each
     return {
         "CLIP text, BLIP decoder, every LM: causal": causal(6),

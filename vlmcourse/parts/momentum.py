@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
-from vlmcourse.parts.objectives import gather
+from vlmcourse.parts.losses import gather
 
 
 class Momentum(nn.Module):
@@ -23,7 +23,9 @@ class Momentum(nn.Module):
     rate      copy = rate * copy + (1 - rate) * module at each `follow`
     """
 
-    def __init__(self, modules: dict[str, nn.Module], width: int, queue: int = 0, rate: float = 0.995):
+    def __init__(
+        self, modules: dict[str, nn.Module], width: int, queue: int = 0, rate: float = 0.995
+    ):
         super().__init__()
         self.rate = rate
         self.names = tuple(modules)
@@ -37,7 +39,9 @@ class Momentum(nn.Module):
     def follow(self, modules: dict[str, nn.Module]) -> None:
         """One step after the modules: call it after each step of the optimiser."""
         for name in self.names:
-            for mine, theirs in zip(getattr(self, name).parameters(), modules[name].parameters(), strict=True):
+            for mine, theirs in zip(
+                getattr(self, name).parameters(), modules[name].parameters(), strict=True
+            ):
                 mine.mul_(self.rate).add_(theirs.detach(), alpha=1 - self.rate)
 
     @torch.no_grad()
@@ -48,15 +52,25 @@ class Momentum(nn.Module):
         if not size:
             return
         if size % new:
-            raise ValueError(f"a queue of {size} and {new} new pairs at a time; expected a multiple of the batch, "
-                             f"such as {max(1, size // new) * new} or {(size // new + 1) * new}.")
+            raise ValueError(
+                f"a queue of {size} and {new} new pairs at a time; expected a multiple of the batch, "
+                f"such as {max(1, size // new) * new} or {(size // new + 1) * new}."
+            )
         first = int(self.next)
-        self.images[first:first + new], self.texts[first:first + new] = images, texts
+        self.images[first : first + new], self.texts[first : first + new] = images, texts
         self.next.fill_((first + new) % size)
 
 
-def soft_contrast(image: Tensor, text: Tensor, slow_image: Tensor, slow_text: Tensor, kept_images: Tensor,
-                  kept_texts: Tensor, scale: Tensor | float, soft: float) -> Tensor:
+def soft_contrast(
+    image: Tensor,
+    text: Tensor,
+    slow_image: Tensor,
+    slow_text: Tensor,
+    kept_images: Tensor,
+    kept_texts: Tensor,
+    scale: Tensor | float,
+    soft: float,
+) -> Tensor:
     """Contrast with the slow copies' vectors and the queue's as candidates, and soft targets (ALBEF, Eq. 6). A scalar.
 
     image, text            (B, E) unit vectors of the model
@@ -65,14 +79,30 @@ def soft_contrast(image: Tensor, text: Tensor, slow_image: Tensor, slow_text: Te
     soft                   share of the targets that is the copies' own opinion, a softmax over the candidates; the rest is
                            on the right one. paper: 0.4
     """
-    texts, images = torch.cat([gather(slow_text), kept_texts]), torch.cat([gather(slow_image), kept_images])  # (all + Q, E)
-    first = torch.distributed.get_rank() * len(image) if len(texts) - len(kept_texts) > len(image) else 0
+    texts, images = (
+        torch.cat([gather(slow_text), kept_texts]),
+        torch.cat([gather(slow_image), kept_images]),
+    )  # (all + Q, E)
+    first = (
+        torch.distributed.get_rank() * len(image)
+        if len(texts) - len(kept_texts) > len(image)
+        else 0
+    )
     right = torch.zeros(len(image), len(texts), device=image.device)
     right[torch.arange(len(image)), first + torch.arange(len(image))] = 1
     loss = 0
     with torch.autocast(image.device.type, enabled=False):
         for mine, slow, others in ((image, slow_image, texts), (text, slow_text, images)):
             with torch.no_grad():
-                targets = soft * (scale * slow.float() @ others.float().T).softmax(-1) + (1 - soft) * right
-            loss = loss - (targets * log_softmax(scale * mine.float() @ others.float().T, dim=-1)).sum(1).mean() / 2
+                targets = (
+                    soft * (scale * slow.float() @ others.float().T).softmax(-1)
+                    + (1 - soft) * right
+                )
+            loss = (
+                loss
+                - (targets * log_softmax(scale * mine.float() @ others.float().T, dim=-1))
+                .sum(1)
+                .mean()
+                / 2
+            )
     return loss

@@ -23,8 +23,10 @@ class BitFit(LanguageModel):
         super().__init__(freeze(lm))
         biases = [parameter for name, parameter in lm.named_parameters() if name.endswith(".bias")]
         if not biases:
-            raise ValueError(f"this {type(lm).__name__} has no biases, so BitFit has nothing to tune. "
-                             "Expected a model with biases: GPT-2, OPT, GPT-NeoX, or the course's tiny one.")
+            raise ValueError(
+                f"this {type(lm).__name__} has no biases, so BitFit has nothing to tune. "
+                "Expected a model with biases: GPT-2, OPT, GPT-NeoX, or the course's tiny one."
+            )
         for bias in biases:
             bias.requires_grad_(True)
 
@@ -57,8 +59,10 @@ class Adapters(LanguageModel):
         super().__init__(freeze(lm))
         parts = [module for name, module in lm.named_modules() if name.split(".")[-1] in PARTS]
         if not parts:
-            raise ValueError(f"none of {', '.join(PARTS)} among the modules of {type(lm).__name__}, so there is no place for "
-                             "adapters. Expected a decoder such as Llama, Qwen2, GPT-2 or GPT-NeoX.")
+            raise ValueError(
+                f"none of {', '.join(PARTS)} among the modules of {type(lm).__name__}, so there is no place for "
+                "adapters. Expected a decoder such as Llama, Qwen2, GPT-2 or GPT-NeoX."
+            )
         self.bottlenecks = nn.ModuleList(Bottleneck(width(lm), inner) for _ in parts)
         for part, bottleneck in zip(parts, self.bottlenecks):
             part.register_forward_hook(_through(bottleneck))
@@ -66,8 +70,13 @@ class Adapters(LanguageModel):
 
 def _through(bottleneck: Bottleneck):
     """A forward hook. Attention returns a tuple whose first entry is its output, a feed-forward the output itself."""
+
     def hook(module, inputs, output):
-        return (bottleneck(output[0]), *output[1:]) if isinstance(output, tuple) else bottleneck(output)
+        return (
+            (bottleneck(output[0]), *output[1:])
+            if isinstance(output, tuple)
+            else bottleneck(output)
+        )
 
     return hook
 
@@ -89,8 +98,10 @@ class PromptTuning(LanguageModel):
         if real is not None:
             real = torch.cat([real.new_ones(len(ids), length), real], dim=1)
         if seen:
-            return logits(self.lm, embed(self.lm, ids[:, seen - length:]), real, cache)
-        return logits(self.lm, torch.cat([prompt, embed(self.lm, ids)], dim=1), real, cache)[:, length:]
+            return logits(self.lm, embed(self.lm, ids[:, seen - length :]), real, cache)
+        return logits(self.lm, torch.cat([prompt, embed(self.lm, ids)], dim=1), real, cache)[
+            :, length:
+        ]
 
 
 def trainable(model: nn.Module) -> int:

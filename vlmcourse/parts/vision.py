@@ -15,27 +15,41 @@ from vlmcourse.parts.layers import Transformer
 
 def check_pixels(pixels: Tensor, size: int) -> None:
     """Raises ValueError, with what to do, unless pixels are float (B, 3, size, size) in a normalised range."""
-    advice = "Expected normalised float pixels (batch, 3, {0}, {0}): images.float() / 127.5 - 1.".format(size)
+    advice = (
+        "Expected normalised float pixels (batch, 3, {0}, {0}): images.float() / 127.5 - 1.".format(
+            size
+        )
+    )
     if not pixels.is_floating_point():
         raise ValueError(f"pixels are {str(pixels.dtype).removeprefix('torch.')}. {advice}")
     if pixels.dim() != 4 or pixels.shape[1:] != (3, size, size):
         raise ValueError(f"pixels have shape {tuple(pixels.shape)}. {advice}")
-    if not (largest := pixels.detach().amax().item()) <= 16:  # written so that NaN, which compares false, is caught too
-        raise ValueError(f"pixels reach {largest:.0f}, so they seem to be 0..255 or broken. {advice}")
+    if (
+        not (largest := pixels.detach().amax().item()) <= 16
+    ):  # written so that NaN, which compares false, is caught too
+        raise ValueError(
+            f"pixels reach {largest:.0f}, so they seem to be 0..255 or broken. {advice}"
+        )
 
 
 def check_boxes(boxes: Tensor) -> None:
     """Raises ValueError, with what to do, unless boxes (B, R, 4) are x1, y1, x2, y2 within the picture, as fractions of it."""
     if boxes.dim() != 3 or boxes.shape[-1] != 4 or not boxes.is_floating_point():
-        raise ValueError(f"boxes are {tuple(boxes.shape)} of {boxes.dtype}; "
-                         "expected fractions (batch, regions, 4): x1, y1, x2, y2.")
+        raise ValueError(
+            f"boxes are {tuple(boxes.shape)} of {boxes.dtype}; "
+            "expected fractions (batch, regions, 4): x1, y1, x2, y2."
+        )
     x1, y1, x2, y2 = boxes.unbind(-1)
-    inside = (x1 >= 0) & (y1 >= 0) & (x2 <= 1) & (y2 <= 1) & (x1 < x2) & (y1 < y2)  # NaN compares false, so it is caught
+    inside = (
+        (x1 >= 0) & (y1 >= 0) & (x2 <= 1) & (y2 <= 1) & (x1 < x2) & (y1 < y2)
+    )  # NaN compares false, so it is caught
     if not inside.all():
         row, region = (~inside).nonzero()[0].tolist()
         found = ", ".join(f"{value:.2f}" for value in boxes[row, region].tolist())
-        raise ValueError(f"region {region} of picture {row} lies outside the picture, or is empty: x1, y1, x2, y2 = {found}. "
-                         "Expected 0 <= x1 < x2 <= 1 and 0 <= y1 < y2 <= 1: divide pixels by the picture's width and height.")
+        raise ValueError(
+            f"region {region} of picture {row} lies outside the picture, or is empty: x1, y1, x2, y2 = {found}. "
+            "Expected 0 <= x1 < x2 <= 1 and 0 <= y1 < y2 <= 1: divide pixels by the picture's width and height."
+        )
 
 
 def crops(pixels: Tensor, boxes: Tensor, side: int) -> Tensor:
@@ -48,9 +62,15 @@ def crops(pixels: Tensor, boxes: Tensor, side: int) -> Tensor:
     x = boxes[..., 0, None] + (boxes[..., 2] - boxes[..., 0])[..., None] * steps  # (B, R, 2 side)
     y = boxes[..., 1, None] + (boxes[..., 3] - boxes[..., 1])[..., None] * steps
     shape = (*boxes.shape[:2], 2 * side, 2 * side)
-    where = torch.stack([x[:, :, None, :].expand(shape), y[:, :, :, None].expand(shape)], dim=-1)  # (B, R, row, column, 2)
-    found = grid_sample(pixels, 2 * where.flatten(1, 2) - 1, padding_mode="border", align_corners=False)
-    return avg_pool2d(found, 2).unflatten(2, (boxes.shape[1], side)).transpose(1, 2)  # (B, R, 3, side, side)
+    where = torch.stack(
+        [x[:, :, None, :].expand(shape), y[:, :, :, None].expand(shape)], dim=-1
+    )  # (B, R, row, column, 2)
+    found = grid_sample(
+        pixels, 2 * where.flatten(1, 2) - 1, padding_mode="border", align_corners=False
+    )
+    return (
+        avg_pool2d(found, 2).unflatten(2, (boxes.shape[1], side)).transpose(1, 2)
+    )  # (B, R, 3, side, side)
 
 
 class Namer(nn.Module):
@@ -67,8 +87,12 @@ class Namer(nn.Module):
         super().__init__()
         self.side, self.features = side, features
         self.appearance = nn.Sequential(
-            nn.Linear(3 * side ** 2, features), nn.ReLU(), nn.Linear(features, features), nn.ReLU(),
-            nn.LayerNorm(features, elementwise_affine=False))  # of size 1, so that a box added to them can be heard
+            nn.Linear(3 * side**2, features),
+            nn.ReLU(),
+            nn.Linear(features, features),
+            nn.ReLU(),
+            nn.LayerNorm(features, elementwise_affine=False),
+        )  # of size 1, so that a box added to them can be heard
         self.classify = nn.Linear(features, classes)
         self.describe = nn.Linear(features, attributes)
 
@@ -81,8 +105,12 @@ class Namer(nn.Module):
         """batch: `pixels`, `boxes`, `real` (B, R), `classes` (B, R, C), rows that sum to 1, `attributes` (B, R), numbers
         -> {"classes", "attributes"}: scalars."""
         (seen, said), real = self(batch["pixels"], batch["boxes"]), batch["real"]
-        return {"classes": cross_entropy(said[real].float(), batch["classes"][real]),
-                "attributes": cross_entropy(self.describe(seen[real]).float(), batch["attributes"][real])}
+        return {
+            "classes": cross_entropy(said[real].float(), batch["classes"][real]),
+            "attributes": cross_entropy(
+                self.describe(seen[real]).float(), batch["attributes"][real]
+            ),
+        }
 
 
 class Patches(nn.Module):
@@ -99,7 +127,9 @@ class Patches(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         B, C, S, _ = pixels.shape
         grid, p = S // self.patch, self.patch
-        squares = pixels.reshape(B, C, grid, p, grid, p).permute(0, 2, 4, 1, 3, 5)  # (B, row, column, 3, p, p)
+        squares = pixels.reshape(B, C, grid, p, grid, p).permute(
+            0, 2, 4, 1, 3, 5
+        )  # (B, row, column, 3, p, p)
         return self.project(squares.reshape(B, grid * grid, C * p * p))  # (B, P, D)
 
 
@@ -114,12 +144,18 @@ class ConvStem(nn.Module):
     def __init__(self, patch: int, width: int):
         super().__init__()
         halvings = patch.bit_length() - 1
-        if patch != 2 ** halvings or halvings < 1:
-            raise ValueError(f"a convolutional stem halves the image, so the patch must be a power of two; found {patch}.")
+        if patch != 2**halvings or halvings < 1:
+            raise ValueError(
+                f"a convolutional stem halves the image, so the patch must be a power of two; found {patch}."
+            )
         widths = [3] + [max(8, width >> (halvings - 1 - i)) for i in range(halvings)]
         layers: list[nn.Module] = []
         for before, after in zip(widths, widths[1:]):
-            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+            layers += [
+                nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(after),
+                nn.ReLU(),
+            ]
         self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], width, 1))
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -134,7 +170,7 @@ class AttentionPool(nn.Module):
 
     def __init__(self, tokens: int, width: int, heads: int, out: int | None = None):
         super().__init__()
-        self.positions = nn.Parameter(torch.randn(tokens + 1, width) * width ** -0.5)
+        self.positions = nn.Parameter(torch.randn(tokens + 1, width) * width**-0.5)
         self.attention = Attention(width, heads)
         self.project = nn.Linear(width, out) if out else nn.Identity()
 
@@ -153,19 +189,31 @@ class ViT(nn.Module):
     pool                 module (B, P, D) -> (B, D) that sums an image up; default: a class token is put in front and does
     """
 
-    def __init__(self, image_size: int, patch: int, width: int, depth: int, heads: int, hidden: int | None = None,
-                 activation: type[nn.Module] = nn.GELU, eps: float = 1e-5, stem: nn.Module | None = None,
-                 pool: nn.Module | None = None):
+    def __init__(
+        self,
+        image_size: int,
+        patch: int,
+        width: int,
+        depth: int,
+        heads: int,
+        hidden: int | None = None,
+        activation: type[nn.Module] = nn.GELU,
+        eps: float = 1e-5,
+        stem: nn.Module | None = None,
+        pool: nn.Module | None = None,
+    ):
         super().__init__()
         if image_size % patch:
-            raise ValueError(f"image size {image_size} is not a multiple of the patch size {patch}.")
+            raise ValueError(
+                f"image size {image_size} is not a multiple of the patch size {patch}."
+            )
         self.image_size, self.width, self.grid = image_size, width, image_size // patch
         self.stem = stem or Patches(patch, width)
         if pool is None:
-            self.class_token = nn.Parameter(torch.randn(width) * width ** -0.5)
+            self.class_token = nn.Parameter(torch.randn(width) * width**-0.5)
         self.pool = pool
-        tokens = self.grid ** 2 + (pool is None)
-        self.positions = nn.Parameter(torch.randn(tokens, width) * width ** -0.5)
+        tokens = self.grid**2 + (pool is None)
+        self.positions = nn.Parameter(torch.randn(tokens, width) * width**-0.5)
         self.norm_in = nn.LayerNorm(width, eps)
         self.transformer = Transformer(depth, width, heads, hidden, activation, eps)
         self.norm_out = nn.LayerNorm(width, eps)
@@ -174,7 +222,9 @@ class ViT(nn.Module):
         """What the blocks read: (B, 3, S, S) -> (B, [1 +] P, D)."""
         x = self.stem(pixels)  # (B, P, D)
         if self.pool is None:
-            x = torch.cat([self.class_token.expand(len(x), 1, -1).to(x.dtype), x], dim=1)  # (B, 1 + P, D)
+            x = torch.cat(
+                [self.class_token.expand(len(x), 1, -1).to(x.dtype), x], dim=1
+            )  # (B, 1 + P, D)
         return self.norm_in(x + self.positions)
 
     def tokens(self, pixels: Tensor) -> Tensor:
@@ -197,12 +247,22 @@ class Bottleneck(nn.Module):
         after = 4 * inner
         pool = nn.AvgPool2d(stride) if stride > 1 else nn.Identity()
         self.residual = nn.Sequential(
-            nn.Conv2d(before, inner, 1, bias=False), nn.BatchNorm2d(inner), nn.ReLU(),
-            nn.Conv2d(inner, inner, 3, padding=1, bias=False), nn.BatchNorm2d(inner), nn.ReLU(), pool,
-            nn.Conv2d(inner, after, 1, bias=False), nn.BatchNorm2d(after))
+            nn.Conv2d(before, inner, 1, bias=False),
+            nn.BatchNorm2d(inner),
+            nn.ReLU(),
+            nn.Conv2d(inner, inner, 3, padding=1, bias=False),
+            nn.BatchNorm2d(inner),
+            nn.ReLU(),
+            pool,
+            nn.Conv2d(inner, after, 1, bias=False),
+            nn.BatchNorm2d(after),
+        )
         nn.init.zeros_(self.residual[-1].weight)  # each block starts as its shortcut
-        self.shortcut = nn.Identity() if stride == 1 and before == after else nn.Sequential(
-            pool, nn.Conv2d(before, after, 1, bias=False), nn.BatchNorm2d(after))
+        self.shortcut = (
+            nn.Identity()
+            if stride == 1 and before == after
+            else nn.Sequential(pool, nn.Conv2d(before, after, 1, bias=False), nn.BatchNorm2d(after))
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return (self.shortcut(x) + self.residual(x)).relu()
@@ -221,13 +281,24 @@ class ResNet(nn.Module):
         super().__init__()
         stride = 4 * 2 ** (len(layers) - 1)
         if image_size % stride:
-            raise ValueError(f"image size {image_size} is not a multiple of this ResNet's stride, {stride}.")
+            raise ValueError(
+                f"image size {image_size} is not a multiple of this ResNet's stride, {stride}."
+            )
         self.image_size, self.grid = image_size, image_size // stride
         half = inner // 2
         stem = ((3, half, 2), (half, half, 1), (half, inner, 1))
-        self.stem = nn.Sequential(*(module for before, after, step in stem for module in (
-            nn.Conv2d(before, after, 3, stride=step, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU())),
-            nn.AvgPool2d(2))
+        self.stem = nn.Sequential(
+            *(
+                module
+                for before, after, step in stem
+                for module in (
+                    nn.Conv2d(before, after, 3, stride=step, padding=1, bias=False),
+                    nn.BatchNorm2d(after),
+                    nn.ReLU(),
+                )
+            ),
+            nn.AvgPool2d(2),
+        )
         stages, before = [], inner
         for stage, count in enumerate(layers):
             for block in range(count):
@@ -235,7 +306,7 @@ class ResNet(nn.Module):
                 before = 4 * (inner << stage)
         self.stages = nn.Sequential(*stages)
         self.width = before
-        self.pool = AttentionPool(self.grid ** 2, before, heads)
+        self.pool = AttentionPool(self.grid**2, before, heads)
 
     def tokens(self, pixels: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, P, D): the last feature map, row by row."""

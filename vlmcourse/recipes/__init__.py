@@ -11,11 +11,20 @@ blip      the stage of lesson 06 and its tests; capfilt, blip_tasks and closely,
 flamingo  the stage of lesson 08, its data and its tests
 bridges   lesson 09: all ways from pictures to words side by side, a module of its own; answering asks them in one way
 stand_ins  lesson 10: checkpoints to practise with, offline, a module of its own
-explored  all of them as plain functions for play.explorers, a module of its own
+explored  all of them as plain functions for widgets.explorers, a module of its own
 """
 
 from vlmcourse.recipes.blip import blip, blip_config, blip_report, captions_of, new_blip, siblings
-from vlmcourse.recipes.clip import clip, clip_config, clip_report, new_clip, noun_classes, singles, train_clip, training_pairs
+from vlmcourse.recipes.clip import (
+    clip,
+    clip_config,
+    clip_report,
+    new_clip,
+    noun_classes,
+    singles,
+    train_clip,
+    training_pairs,
+)
 from vlmcourse.recipes.flamingo import flamingo, flamingo_config, flamingo_report, new_flamingo
 from vlmcourse.recipes.frozen import (
     PLACE,
@@ -48,10 +57,52 @@ from vlmcourse.recipes.vilbert import (
     vlbert_config,
 )
 
-__all__ = ["FALSE", "PLACE", "alignment_report", "answered", "average_words", "blip", "blip_config", "blip_report",
-           "caption_report", "captioned", "captions_of", "clip", "clip_config", "clip_report", "fill_in", "filling_report",
-           "flamingo", "flamingo_config", "flamingo_report", "frozen", "frozen_config", "language", "language_report",
-           "named", "namer", "new_blip", "new_clip", "new_flamingo", "new_frozen", "new_language", "new_vilbert",
-           "new_vlbert", "noun_classes", "region_pairs", "retrieval_report", "siblings", "singles", "solved",
-           "solved_in_words", "train_clip", "train_language", "training_pairs", "vilbert", "vilbert_config", "vilbert_report",
-           "vlbert", "vlbert_config"]
+__all__ = [
+    "FALSE",
+    "PLACE",
+    "alignment_report",
+    "answered",
+    "average_words",
+    "blip",
+    "blip_config",
+    "blip_report",
+    "caption_report",
+    "captioned",
+    "captions_of",
+    "clip",
+    "clip_config",
+    "clip_report",
+    "fill_in",
+    "filling_report",
+    "flamingo",
+    "flamingo_config",
+    "flamingo_report",
+    "frozen",
+    "frozen_config",
+    "language",
+    "language_report",
+    "named",
+    "namer",
+    "new_blip",
+    "new_clip",
+    "new_flamingo",
+    "new_frozen",
+    "new_language",
+    "new_vilbert",
+    "new_vlbert",
+    "noun_classes",
+    "region_pairs",
+    "retrieval_report",
+    "siblings",
+    "singles",
+    "solved",
+    "solved_in_words",
+    "train_clip",
+    "train_language",
+    "training_pairs",
+    "vilbert",
+    "vilbert_config",
+    "vilbert_report",
+    "vlbert",
+    "vlbert_config",
+]

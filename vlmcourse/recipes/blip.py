@@ -9,29 +9,55 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vlmcourse.lab import checkpoint, tokens, world
-from vlmcourse.lab.evaluate import both_ways, cider, controls, embed, looking, scene_graph_f1
-from vlmcourse.lab.stages import Trained, seeded, train_or_load
-from vlmcourse.lab.train import Batches, Optimisation, Scale, Step
-from vlmcourse.lab.world.swaps import Siblings
+from vlmcourse import world
+from vlmcourse.evaluation import both_ways, cider, embed, looking, measure_controls, scene_graph_f1
 from vlmcourse.papers.blip import BLIP, BLIPConfig
 from vlmcourse.parts.attention import Cache
-from vlmcourse.parts.generate import Pick, beam, greedy, write
+from vlmcourse.parts.generation import Pick, beam, greedy, write
+from vlmcourse.training import checkpoint
+from vlmcourse.training.batches import Batches
+from vlmcourse.training.fit import Step
+from vlmcourse.training.optimisation import Optimisation
+from vlmcourse.training.scale import Scale
+from vlmcourse.training.stages import Trained, seeded, train_or_load
+from vlmcourse.world import tokenizer
+from vlmcourse.world.minimal_pairs import Siblings
 
-CLS, ENC, DEC = (tokens.SPECIAL.index(name) for name in ("[CLS]", "[ENC]", "[DEC]"))
+CLS, ENC, DEC = (tokenizer.SPECIAL.index(name) for name in ("[CLS]", "[ENC]", "[DEC]"))
 PROMPT = "a picture of"
-THINGS = (1, 2)  # in a scene: all that left, right, above and below need, and short captions train faster
-LEARNING = Optimisation(1.5e-3, weight_decay=0.05, betas=(0.9, 0.98), warmup=0.1)  # paper: 3e-4, 0.05, 3,000 steps
+THINGS = (
+    1,
+    2,
+)  # in a scene: all that left, right, above and below need, and short captions train faster
+LEARNING = Optimisation(
+    1.5e-3, weight_decay=0.05, betas=(0.9, 0.98), warmup=0.1
+)  # paper: 3e-4, 0.05, 3,000 steps
 
 
 def blip_config(scale: Scale, **changes) -> BLIPConfig:
     """BLIP's sizes at a scale; `changes` replace fields of BLIPConfig."""
-    return BLIPConfig(**{
-        "vocabulary": len(tokens.tokenizer()), "cls": CLS, "enc": ENC, "dec": DEC, "end": tokens.EOS, "pad": tokens.PAD,
-        "context": 96, "embedding": scale.width, "image_size": scale.image_size, "vision_width": scale.width,
-        "vision_depth": scale.vision_depth, "vision_heads": scale.heads, "text_width": scale.width,
-        "text_depth": max(3, scale.text_depth),  # words find their things, then compare places, then [ENC] sums up
-        "text_heads": scale.heads, **changes})
+    return BLIPConfig(
+        **{
+            "vocabulary": len(tokenizer.world_tokenizer()),
+            "cls": CLS,
+            "enc": ENC,
+            "dec": DEC,
+            "end": tokenizer.EOS,
+            "pad": tokenizer.PAD,
+            "context": 96,
+            "embedding": scale.width,
+            "image_size": scale.image_size,
+            "vision_width": scale.width,
+            "vision_depth": scale.vision_depth,
+            "vision_heads": scale.heads,
+            "text_width": scale.width,
+            "text_depth": max(
+                3, scale.text_depth
+            ),  # words find their things, then compare places, then [ENC] sums up
+            "text_heads": scale.heads,
+            **changes,
+        }
+    )
 
 
 def new_blip(config: BLIPConfig, vision: nn.Module | None = None, seed: int = 0) -> BLIP:
@@ -42,12 +68,28 @@ def new_blip(config: BLIPConfig, vision: nn.Module | None = None, seed: int = 0)
 
 def siblings(scale: Scale, seed: int = 0, **changes) -> Siblings:
     """Training pairs in twos that differ in one attribute: negatives that only a close look tells apart."""
-    return Siblings(**{"split": "train", "size": scale.image_size, "seed": seed, "things": THINGS,
-                       "caption": world.captions.collected, **changes})
+    return Siblings(
+        **{
+            "split": "train",
+            "size": scale.image_size,
+            "seed": seed,
+            "things": THINGS,
+            "caption": world.captions.collected,
+            **changes,
+        }
+    )
 
 
-def blip(scale: Scale | str | None = None, seed: int = 0, *, vision: nn.Module | None = None, pairs: world.Pairs | None = None,
-         steps: int | None = None, watch: Callable[[Step], None] | None = None, **changes) -> Trained:
+def blip(
+    scale: Scale | str | None = None,
+    seed: int = 0,
+    *,
+    vision: nn.Module | None = None,
+    pairs: world.Pairs | None = None,
+    steps: int | None = None,
+    watch: Callable[[Step], None] | None = None,
+    **changes,
+) -> Trained:
     """BLIP on the world, trained or loaded.
 
     vision   an image tower that has learnt, such as the CLIP stage's: recipes.clip().model.vision. Default: from scratch
@@ -56,32 +98,58 @@ def blip(scale: Scale | str | None = None, seed: int = 0, *, vision: nn.Module |
     """
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
     pairs, config = pairs or siblings(size, seed), blip_config(size, **changes)
-    data = [pairs.split, pairs.size, pairs.seed, pairs.things, pairs.caption.__qualname__,
-            pairs.noise and [pairs.noise.share, pairs.noise.kind.__name__],
-            pairs.swap.__qualname__ if isinstance(pairs, Siblings) else None, *getattr(pairs, "among", ())]
-    made_of = {"config": str(config), "batch": size.blip_batch, "data": data,
-               "vision": vision and checkpoint.checksum(vision.state_dict())}
-    return train_or_load("blip", new_blip(config, vision, seed), Batches(pairs.batch, size.blip_batch),
-                         steps or size.blip_steps, LEARNING, made_of=made_of, seed=seed, watch=watch)
+    data = [
+        pairs.split,
+        pairs.size,
+        pairs.seed,
+        pairs.things,
+        pairs.caption.__qualname__,
+        pairs.noise and [pairs.noise.share, pairs.noise.kind.__name__],
+        pairs.swap.__qualname__ if isinstance(pairs, Siblings) else None,
+        *getattr(pairs, "among", ()),
+    ]
+    made_of = {
+        "config": str(config),
+        "batch": size.blip_batch,
+        "data": data,
+        "vision": vision and checkpoint.checksum(vision.state_dict()),
+    }
+    return train_or_load(
+        "blip",
+        new_blip(config, vision, seed),
+        Batches(pairs.batch, size.blip_batch),
+        steps or size.blip_steps,
+        LEARNING,
+        made_of=made_of,
+        seed=seed,
+        watch=watch,
+    )
 
 
 # What it is tested on.
 
-def told_apart(model: BLIP, swap: world.swaps.Swap, count: int = 256, things: tuple[int, int] = THINGS) -> dict[str, float]:
+
+def told_apart(
+    model: BLIP, swap: world.minimal_pairs.Swap, count: int = 256, things: tuple[int, int] = THINGS
+) -> dict[str, float]:
     """Of a scene's caption and the caption of the swapped scene, which one fits better? By match and by contrast; chance 0.5."""
-    found = preferred(model, world.swaps.choices(swap, count=count, things=things))
+    found = preferred(model, world.minimal_pairs.choices(swap, count=count, things=things))
     return {judge: right.float().mean().item() for judge, right in found.items()}
 
 
 def preferred(model: BLIP, chosen: Sequence[tuple[world.Scene, str, str]]) -> dict[str, Tensor]:
     """Is the right caption (the first) preferred? (N,) booleans of each judge, match and contrast. Ties count as wrong."""
-    pixels = world.to_pixels(np.stack([world.render(scene, model.config.image_size) for scene, _, _ in chosen]))
-    right, wrong = (tokens.encode([one[place] for one in chosen]) for place in (1, 2))
+    pixels = world.to_pixels(
+        np.stack([world.render(scene, model.config.image_size) for scene, _, _ in chosen])
+    )
+    right, wrong = (tokenizer.encode([one[place] for one in chosen]) for place in (1, 2))
     with looking(model):
         states, image = model.look(pixels)["states"], model.encode_image(pixels)
         by_match = [model.matches(ids, states).softmax(-1)[:, 1] for ids in (right, wrong)]
         by_contrast = [(image * model.encode_text(ids)).sum(1) for ids in (right, wrong)]
-    return {name: one > other for name, (one, other) in (("match", by_match), ("contrast", by_contrast))}
+    return {
+        name: one > other for name, (one, other) in (("match", by_match), ("contrast", by_contrast))
+    }
 
 
 def matcher(model: BLIP, pixels: Tensor, ids: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
@@ -91,36 +159,64 @@ def matcher(model: BLIP, pixels: Tensor, ids: Tensor) -> Callable[[Tensor, Tenso
 
     def log_odds(images: Tensor, texts: Tensor) -> Tensor:
         with looking(model):
-            return torch.cat([model.matches(ids[these], states[those]).diff(dim=1)[:, 0]
-                              for these, those in zip(texts.split(512), images.split(512))])
+            return torch.cat(
+                [
+                    model.matches(ids[these], states[those]).diff(dim=1)[:, 0]
+                    for these, those in zip(texts.split(512), images.split(512))
+                ]
+            )
 
     return log_odds
 
 
-def captions_of(model: BLIP, pixels: Tensor, pick: Pick = greedy, prompt: str = PROMPT, most: int = 24,
-                beams: int | None = None, batch: int = 256) -> list[str]:
+def captions_of(
+    model: BLIP,
+    pixels: Tensor,
+    pick: Pick = greedy,
+    prompt: str = PROMPT,
+    most: int = 24,
+    beams: int | None = None,
+    batch: int = 256,
+) -> list[str]:
     """What the decoder says of pictures after the prompt, which is not repeated. beams: beam search in the place of `pick`."""
-    start = tokens.encode([prompt])[:, :-1]  # <bos> prompt, which goes on
+    start = tokenizer.encode([prompt])[:, :-1]  # <bos> prompt, which goes on
     said: list[str] = []
     with looking(model):
         if beams:
             for one in pixels.split(1):
                 states = model.look(one)["states"].expand(beams, -1, -1)
-                said += tokens.decode(beam(model, start, most, beams, tokens.EOS, cache=Cache(), states=states)[None])
+                said += tokenizer.decode(
+                    beam(model, start, most, beams, tokenizer.EOS, cache=Cache(), states=states)[
+                        None
+                    ]
+                )
         else:
             for part in pixels.split(batch):
-                written = write(model, start.expand(len(part), -1), most, pick, tokens.EOS, Cache(), **model.look(part))
-                said += tokens.decode(written)
+                written = write(
+                    model,
+                    start.expand(len(part), -1),
+                    most,
+                    pick,
+                    tokenizer.EOS,
+                    Cache(),
+                    **model.look(part),
+                )
+                said += tokenizer.decode(written)
     return said
 
 
 def references(scene: world.Scene, count: int = 5) -> list[str]:
     """What annotators would say of a scene after the prompt."""
-    said = (world.captions.pictured(scene, world.Draws("reference", scene, draw)) for draw in range(count))
+    said = (
+        world.captions.pictured(scene, world.Draws("reference", scene, draw))
+        for draw in range(count)
+    )
     return sorted({text.removeprefix(PROMPT).strip() for text in said})
 
 
-def caption_report(model: BLIP, count: int = 256, things: tuple[int, int] = THINGS) -> dict[str, float]:
+def caption_report(
+    model: BLIP, count: int = 256, things: tuple[int, int] = THINGS
+) -> dict[str, float]:
     """CIDEr-D (0 to 10) and exact F1 of greedy captions of held-out scenes, beside what the same model says blind."""
     pairs = world.Pairs("test", model.config.image_size, things=things)
     scenes, pixels = pairs.scenes(range(count)), world.to_pixels(pairs.images(range(count)))
@@ -129,12 +225,19 @@ def caption_report(model: BLIP, count: int = 256, things: tuple[int, int] = THIN
     def scored(pixels: Tensor) -> float:
         return sum(cider(captions_of(model, pixels), given)) / count
 
-    seen = controls(scored, pixels, 0.0)
+    seen = measure_controls(scored, pixels, 0.0)
     exact = scene_graph_f1(captions_of(model, pixels), scenes)
-    return {"CIDEr": seen.model, "CIDEr, blind": seen.blind, "CIDEr, shuffled": seen.shuffled, "F1": exact.f1}
+    return {
+        "CIDEr": seen.model,
+        "CIDEr, blind": seen.blind,
+        "CIDEr, shuffled": seen.shuffled,
+        "F1": exact.f1,
+    }
 
 
-def retrieval_report(model: BLIP, pairs: world.Pairs, count: int = 256, k: int = 16) -> dict[str, float]:
+def retrieval_report(
+    model: BLIP, pairs: world.Pairs, count: int = 256, k: int = 16
+) -> dict[str, float]:
     """R@1 both ways among `count` different captions, by contrast alone and with the k best re-ranked by match.
 
     Of siblings(...) with split "test" the gallery holds each scene beside one that differs in one attribute.
@@ -147,7 +250,10 @@ def retrieval_report(model: BLIP, pairs: world.Pairs, count: int = 256, k: int =
 
 def blip_report(model: BLIP) -> dict[str, float]:
     """Everything that the stage is tested on."""
-    swaps = {f"told apart, {swap.__name__}, by {judge}": value for swap in (world.swaps.exchanged, world.swaps.repainted)
-             for judge, value in told_apart(model, swap).items()}
+    swaps = {
+        f"told apart, {swap.__name__}, by {judge}": value
+        for swap in (world.minimal_pairs.exchanged, world.minimal_pairs.repainted)
+        for judge, value in told_apart(model, swap).items()
+    }
     gallery = Siblings("test", model.config.image_size, things=THINGS)
     return swaps | retrieval_report(model, gallery) | caption_report(model)

@@ -14,17 +14,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vlmcourse.lab import checkpoint, tokens, world
-from vlmcourse.lab.evaluate import both_ways, cider, exact, first, looking, named_rightly, next_words
-from vlmcourse.lab.stages import Trained, seeded, train_or_load
-from vlmcourse.lab.train import Batches, Optimisation, Scale, Step
-from vlmcourse.lab.world import prompts
+from vlmcourse import world
+from vlmcourse.evaluation import both_ways, cider, exact, first, looking, named_rightly, next_words
 from vlmcourse.papers.blip2 import BLIP2, Stage1
 from vlmcourse.papers.qformer import QFormer, QFormerConfig, features, second_last
 from vlmcourse.parts.language import freeze, word_size
 from vlmcourse.recipes.clip import HELD_OUT, clip, training_pairs
 from vlmcourse.recipes.frozen import ALONE, asked, mean_embedding, sentence, sentences
 from vlmcourse.recipes.language import language
+from vlmcourse.training import checkpoint
+from vlmcourse.training.batches import Batches
+from vlmcourse.training.fit import Step
+from vlmcourse.training.optimisation import Optimisation
+from vlmcourse.training.scale import Scale
+from vlmcourse.training.stages import Trained, seeded, train_or_load
+from vlmcourse.world import prompts, tokenizer
 
 
 @dataclass(frozen=True)
@@ -40,9 +44,23 @@ class Sizes:
     language_steps: int
 
 
-SIZES = {"smoke": Sizes(queries=4, depth=2, scenes=64, batch=16, steps=12, language_batch=16, language_steps=12),
-         "laptop": Sizes(queries=8, depth=2, scenes=16384, batch=96, steps=400, language_batch=64, language_steps=800),
-         "gpu": Sizes(queries=32, depth=12, scenes=500_000, batch=1024, steps=20_000, language_batch=512, language_steps=10_000)}
+SIZES = {
+    "smoke": Sizes(
+        queries=4, depth=2, scenes=64, batch=16, steps=12, language_batch=16, language_steps=12
+    ),
+    "laptop": Sizes(
+        queries=8, depth=2, scenes=16384, batch=96, steps=400, language_batch=64, language_steps=800
+    ),
+    "gpu": Sizes(
+        queries=32,
+        depth=12,
+        scenes=500_000,
+        batch=1024,
+        steps=20_000,
+        language_batch=512,
+        language_steps=10_000,
+    ),
+}
 COMPARING = Optimisation(1.5e-3, weight_decay=0.05, warmup=0.1)  # the paper: 1e-4 at width 768
 SAYING = Optimisation(1.5e-3, weight_decay=0.05, betas=(0.9, 0.95))
 
@@ -59,9 +77,17 @@ def _look(vision: nn.Module, pairs: world.Pairs, count: int) -> Tensor:
     """Features of the first `count` scenes, (N, P, C), in half the memory: the encoder works on them once."""
     device = next(vision.parameters()).device
     with torch.no_grad():
-        return torch.cat([
-            features(vision, world.to_pixels(pairs.images(range(start, min(start + 256, count)))).to(device)).half().cpu()
-            for start in range(0, count, 256)])
+        return torch.cat(
+            [
+                features(
+                    vision,
+                    world.to_pixels(pairs.images(range(start, min(start + 256, count)))).to(device),
+                )
+                .half()
+                .cpu()
+                for start in range(0, count, 256)
+            ]
+        )
 
 
 @dataclass(frozen=True)
@@ -80,7 +106,10 @@ class Looked:
         """`features` (B, P, C), and `ids`, `same` to compare, or `ids`, `scored` to go on with."""
         said = [self.pairs.text(index) for index in indices]
         if self.place is None:
-            made = {"ids": tokens.encode(said), "same": torch.tensor([said.index(text) for text in said])}
+            made = {
+                "ids": tokenizer.encode(said),
+                "same": torch.tensor([said.index(text) for text in said]),
+            }
         else:
             made = prompts.to_learn([(self.place,)] * len(said), said, self.pairs.size)
             del made["pixels"]
@@ -89,11 +118,21 @@ class Looked:
 
 def former_config(scale: Scale, **changes) -> QFormerConfig:
     """The Q-Former's sizes at a scale; `changes` replace fields of QFormerConfig."""
-    words, size = tokens.tokenizer(), SIZES[scale.name]
-    return QFormerConfig(**{
-        "features": scale.width, "vocabulary": len(words), "read": words.convert_tokens_to_ids("[CLS]"),
-        "write": words.convert_tokens_to_ids("[DEC]"), "padding": tokens.PAD, "queries": size.queries, "width": scale.width,
-        "depth": size.depth, "heads": scale.heads, **changes})
+    words, size = tokenizer.world_tokenizer(), SIZES[scale.name]
+    return QFormerConfig(
+        **{
+            "features": scale.width,
+            "vocabulary": len(words),
+            "read": words.convert_tokens_to_ids("[CLS]"),
+            "write": words.convert_tokens_to_ids("[DEC]"),
+            "padding": tokenizer.PAD,
+            "queries": size.queries,
+            "width": scale.width,
+            "depth": size.depth,
+            "heads": scale.heads,
+            **changes,
+        }
+    )
 
 
 def new_former(config: QFormerConfig, seed: int = 0) -> QFormer:
@@ -102,18 +141,38 @@ def new_former(config: QFormerConfig, seed: int = 0) -> QFormer:
         return QFormer(config)
 
 
-def stage1(scale: Scale | str | None = None, seed: int = 0, *, vision: nn.Module | None = None, steps: int | None = None,
-           watch: Callable[[Step], None] | None = None, **changes) -> Trained:
+def stage1(
+    scale: Scale | str | None = None,
+    seed: int = 0,
+    *,
+    vision: nn.Module | None = None,
+    steps: int | None = None,
+    watch: Callable[[Step], None] | None = None,
+    **changes,
+) -> Trained:
     """Stage 1 on the world, trained or loaded. vision: default `tower(scale)`; changes: of QFormerConfig."""
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
     vision, sizes, config = vision or tower(size), SIZES[size.name], former_config(size, **changes)
     data = Looked(training_pairs(size, seed), vision, sizes.scenes)
     with seeded(seed):
         model = Stage1(QFormer(config), vision, size.width // 2)
-    made_of = {"config": str(config), "vision": checkpoint.checksum(vision.state_dict()), "scenes": data.count,
-               "data seed": seed, "batch": sizes.batch}
-    return train_or_load("blip2-stage1", model, Batches(data.batch, sizes.batch, data.count, seed), steps or sizes.steps,
-                         COMPARING, made_of=made_of, seed=seed, watch=watch)
+    made_of = {
+        "config": str(config),
+        "vision": checkpoint.checksum(vision.state_dict()),
+        "scenes": data.count,
+        "data seed": seed,
+        "batch": sizes.batch,
+    }
+    return train_or_load(
+        "blip2-stage1",
+        model,
+        Batches(data.batch, sizes.batch, data.count, seed),
+        steps or sizes.steps,
+        COMPARING,
+        made_of=made_of,
+        seed=seed,
+        watch=watch,
+    )
 
 
 def place(queries: int) -> str:
@@ -132,7 +191,9 @@ def near(start: Tensor, queries_width: int, lm: nn.Module, reach: float = 0.15) 
     The paper starts anywhere. So small a language model lends more to vectors that begin where its words are (lesson 05).
     """
     to_words = nn.Linear(queries_width, len(start))
-    nn.init.normal_(to_words.weight, std=reach * word_size(lm) * queries_width ** -0.5)  # queries have a root mean square of 1
+    nn.init.normal_(
+        to_words.weight, std=reach * word_size(lm) * queries_width**-0.5
+    )  # queries have a root mean square of 1
     with torch.no_grad():
         to_words.bias.copy_(start)
     return to_words
@@ -140,7 +201,7 @@ def near(start: Tensor, queries_width: int, lm: nn.Module, reach: float = 0.15) 
 
 def new_blip2(former: QFormer, vision: nn.Module, lm: nn.Module, seed: int = 0) -> BLIP2:
     """Stage 2 before its first step; its projection depends on the seed alone."""
-    slot = tokens.tokenizer().convert_tokens_to_ids("<image>")
+    slot = tokenizer.world_tokenizer().convert_tokens_to_ids("<image>")
     with seeded(seed):
         return BLIP2(former, vision, lm, slot, near(average_word(lm), former.config.width, lm))
 
@@ -151,8 +212,16 @@ def described(scale: Scale, vision: nn.Module, queries: int, seed: int = 0) -> L
     return Looked(pairs, vision, SIZES[scale.name].scenes, place(queries))
 
 
-def blip2(scale: Scale | str | None = None, seed: int = 0, *, vision: nn.Module | None = None, former: QFormer | None = None,
-          lm: nn.Module | None = None, steps: int | None = None, watch: Callable[[Step], None] | None = None) -> Trained:
+def blip2(
+    scale: Scale | str | None = None,
+    seed: int = 0,
+    *,
+    vision: nn.Module | None = None,
+    former: QFormer | None = None,
+    lm: nn.Module | None = None,
+    steps: int | None = None,
+    watch: Callable[[Step], None] | None = None,
+) -> Trained:
     """Stage 2 on the world, trained or loaded.
 
     former  default: stage 1's. An untrained one (new_former) is stage 2 without stage 1.
@@ -164,77 +233,137 @@ def blip2(scale: Scale | str | None = None, seed: int = 0, *, vision: nn.Module 
     former = former or stage1(size, seed, vision=vision).model.former
     lm = lm or freeze(language(size).model.lm)
     data = described(size, vision, former.config.queries, seed)
-    made_of = {"config": str(former.config), "former": checkpoint.checksum(former.without_text().state_dict()),
-               "vision": checkpoint.checksum(vision.state_dict()), "language model": checkpoint.checksum(lm.state_dict()),
-               "scenes": data.count, "data seed": seed, "batch": sizes.language_batch}
-    return train_or_load("blip2", new_blip2(former, vision, lm, seed),
-                         Batches(data.batch, sizes.language_batch, data.count, seed), steps or sizes.language_steps, SAYING,
-                         made_of=made_of, seed=seed, watch=watch)
+    made_of = {
+        "config": str(former.config),
+        "former": checkpoint.checksum(former.without_text().state_dict()),
+        "vision": checkpoint.checksum(vision.state_dict()),
+        "language model": checkpoint.checksum(lm.state_dict()),
+        "scenes": data.count,
+        "data seed": seed,
+        "batch": sizes.language_batch,
+    }
+    return train_or_load(
+        "blip2",
+        new_blip2(former, vision, lm, seed),
+        Batches(data.batch, sizes.language_batch, data.count, seed),
+        steps or sizes.language_steps,
+        SAYING,
+        made_of=made_of,
+        seed=seed,
+        watch=watch,
+    )
 
 
-def compared(model: Stage1, pairs: world.Pairs, count: int = HELD_OUT, view: prompts.View = world.to_pixels) -> Tensor:
+def compared(
+    model: Stage1, pairs: world.Pairs, count: int = HELD_OUT, view: prompts.View = world.to_pixels
+) -> Tensor:
     """Similarities (images, texts) of held-out pairs whose captions all differ."""
     chosen = pairs.distinct(count)
     with looking(model):
         image = features(model.vision, view(pairs.images(chosen)))
-        return model.similarity(model.encode_image(image), model.encode_text(pairs.batch(chosen)["ids"]))
+        return model.similarity(
+            model.encode_image(image), model.encode_text(pairs.batch(chosen)["ids"])
+        )
 
 
 def matcher(model: Stage1, image: Tensor, ids: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
     """(numbers of images, numbers of texts) -> log-odds that they belong together, for evaluate.rerank."""
+
     def log_odds(images: Tensor, captions: Tensor) -> Tensor:
         with looking(model):
-            return torch.cat([model.match_logits(image[these], ids[those]).diff(dim=1)[:, 0]
-                              for these, those in zip(images.split(512), captions.split(512))])
+            return torch.cat(
+                [
+                    model.match_logits(image[these], ids[those]).diff(dim=1)[:, 0]
+                    for these, those in zip(images.split(512), captions.split(512))
+                ]
+            )
 
     return log_odds
 
 
-def stage1_report(model: Stage1, size: int, count: int = HELD_OUT, among: int = 16) -> dict[str, float]:
+def stage1_report(
+    model: Stage1, size: int, count: int = HELD_OUT, among: int = 16
+) -> dict[str, float]:
     """R@1 both ways among held-out pairs, by contrast alone and with the `among` best re-ranked by match; blind; chance."""
     pairs = world.Pairs("test", size)
     made = pairs.batch(pairs.distinct(count))
     with looking(model):
         image = features(model.vision, made["pixels"])
     closer, cosines = matcher(model, image, made["ids"]), compared(model, pairs, count)
-    scale = 1 / model.temperature.item()  # log-odds of a match, and logits of the contrast: the same unit
+    scale = (
+        1 / model.temperature.item()
+    )  # log-odds of a match, and logits of the contrast: the same unit
     report = both_ways(cosines * scale, closer, min(among, count))
     blind = first(compared(model, pairs, count, prompts.unseen), torch.arange(count))
     return report | {"image to text R@1, blind": blind, "chance": 1 / count}
 
 
-def told_apart(model: Stage1, size: int, swap: world.swaps.Swap, count: int = 256) -> dict[str, float]:
+def told_apart(
+    model: Stage1, size: int, swap: world.minimal_pairs.Swap, count: int = 256
+) -> dict[str, float]:
     """Of a scene's caption and the caption of the swapped scene, which one fits better? By match and by contrast; chance 0.5."""
-    chosen = world.swaps.choices(swap, count=count)
-    right, wrong = (tokens.encode([one[place] for one in chosen]) for place in (1, 2))
+    chosen = world.minimal_pairs.choices(swap, count=count)
+    right, wrong = (tokenizer.encode([one[place] for one in chosen]) for place in (1, 2))
     with looking(model):
-        image = features(model.vision, world.to_pixels(np.stack([world.render(scene, size) for scene, _, _ in chosen])))
+        image = features(
+            model.vision,
+            world.to_pixels(np.stack([world.render(scene, size) for scene, _, _ in chosen])),
+        )
         queries = model.encode_image(image)
         by_match = [model.match_logits(image, ids).diff(dim=1)[:, 0] for ids in (right, wrong)]
-        by_contrast = [(queries @ model.encode_text(ids)[:, :, None]).amax(1)[:, 0] for ids in (right, wrong)]
-    return {name: (one > other).float().mean().item() for name, (one, other) in (("match", by_match), ("contrast", by_contrast))}
+        by_contrast = [
+            (queries @ model.encode_text(ids)[:, :, None]).amax(1)[:, 0] for ids in (right, wrong)
+        ]
+    return {
+        name: (one > other).float().mean().item()
+        for name, (one, other) in (("match", by_match), ("contrast", by_contrast))
+    }
 
 
-def captions(model: BLIP2, size: int, scenes: Sequence[world.Scene], view: prompts.View = world.to_pixels) -> list[str]:
+def captions(
+    model: BLIP2, size: int, scenes: Sequence[world.Scene], view: prompts.View = world.to_pixels
+) -> list[str]:
     """What the model says of each scene after "a picture of", up to the full stop. Greedy."""
-    asked_for = prompts.Prompts([(scene, "a picture of") for scene in scenes], size, place(model.former.config.queries), view)
+    asked_for = prompts.Prompts(
+        [(scene, "a picture of") for scene in scenes],
+        size,
+        place(model.former.config.queries),
+        view,
+    )
     return sentences(model, asked_for, most=8)
 
 
-def caption_scores(model: BLIP2, size: int, count: int = 256, view: prompts.View = world.to_pixels) -> dict[str, float]:
+def caption_scores(
+    model: BLIP2, size: int, count: int = 256, view: prompts.View = world.to_pixels
+) -> dict[str, float]:
     """Captions of held-out scenes of one thing: the right noun, the right background, CIDEr-D (0 to 10)."""
     scenes = [world.sample("test", index, 0, ALONE) for index in range(count)]
-    given = [sorted({world.captions.detailed(scene, world.Draws("reference", scene, draw)) for draw in range(16)})
-             for scene in scenes]
+    given = [
+        sorted(
+            {
+                world.captions.detailed(scene, world.Draws("reference", scene, draw))
+                for draw in range(16)
+            }
+        )
+        for scene in scenes
+    ]
     said = captions(model, size, scenes, view)
     return named_rightly(said, scenes) | {"CIDEr": sum(cider(said, given)) / count}
 
 
-def answered_rightly(model: BLIP2, size: int, kind: str, count: int = 256, view: prompts.View = world.to_pixels,
-                     shuffled: bool = False) -> float:
+def answered_rightly(
+    model: BLIP2,
+    size: int,
+    kind: str,
+    count: int = 256,
+    view: prompts.View = world.to_pixels,
+    shuffled: bool = False,
+) -> float:
     """Share of held-out questions of a kind about things alone, never trained on, answered by the likeliest of its answers."""
     episodes = asked(kind, 0, count)
     pages = [episode.prompt for episode in episodes]
-    data = prompts.Prompts(prompts.others(pages) if shuffled else pages, size, place(model.former.config.queries), view)
+    data = prompts.Prompts(
+        prompts.others(pages) if shuffled else pages, size, place(model.former.config.queries), view
+    )
     said = next_words(model, data, [episode.choices for episode in episodes])
     return exact(said, [episode.answer for episode in episodes])

@@ -9,25 +9,49 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vlmcourse.lab import checkpoint, tokens, world
-from vlmcourse.lab.evaluate import Controls, controls, exact, first, looking, ranked
-from vlmcourse.lab.stages import train_or_load
-from vlmcourse.lab.train import Batches, Optimisation, Scale, Step
+from vlmcourse import world
+from vlmcourse.evaluation import Controls, exact, first, looking, measure_controls, ranked
 from vlmcourse.papers.blip import BLIP
 from vlmcourse.papers.blip_tasks import Answering, Comparing, Talking, encode_film, look_at_film
 from vlmcourse.parts.attention import Cache
-from vlmcourse.parts.generate import likelihood, write
+from vlmcourse.parts.generation import likelihood, write
+from vlmcourse.training import checkpoint
+from vlmcourse.training.batches import Batches
+from vlmcourse.training.fit import Step
+from vlmcourse.training.optimisation import Optimisation
+from vlmcourse.training.scale import Scale
+from vlmcourse.training.stages import train_or_load
+from vlmcourse.world import tokenizer
 
 TUNING = Optimisation(7e-4, weight_decay=0.05, warmup=0.1)  # paper: 2e-5 to 3e-5
 
 
-def tuned(name: str, model: nn.Module, data, scale: Scale | str | None = None, seed: int = 0, steps: int | None = None,
-          watch: Callable[[Step], None] | None = None) -> nn.Module:
+def tuned(
+    name: str,
+    model: nn.Module,
+    data,
+    scale: Scale | str | None = None,
+    seed: int = 0,
+    steps: int | None = None,
+    watch: Callable[[Step], None] | None = None,
+) -> nn.Module:
     """A downstream model, which holds its own copy of the pre-trained weights, trained or loaded. data: has `batch`."""
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
-    made_of = {"start": checkpoint.checksum(model.state_dict()), "data": str(data), "batch": size.blip_batch}
-    return train_or_load(name, model, Batches(data.batch, size.blip_batch), steps or size.blip_steps // 2, TUNING,
-                         made_of=made_of, seed=seed, watch=watch).model
+    made_of = {
+        "start": checkpoint.checksum(model.state_dict()),
+        "data": str(data),
+        "batch": size.blip_batch,
+    }
+    return train_or_load(
+        name,
+        model,
+        Batches(data.batch, size.blip_batch),
+        steps or size.blip_steps // 2,
+        TUNING,
+        made_of=made_of,
+        seed=seed,
+        watch=watch,
+    ).model
 
 
 @dataclass(frozen=True)
@@ -40,41 +64,63 @@ class Questions:
     kinds: tuple[str, ...] = tuple(world.questions.KINDS)
 
     def batch(self, indices: Sequence[int]) -> dict:
-        asked = world.questions.Asked(world.Pairs(self.split, self.size, self.seed), self.kinds).batch(indices)
-        return {"pixels": asked["pixels"], "question": tokens.encode(asked["question"]), "ids": tokens.encode(asked["answer"]),
-                "answer": asked["answer"], "kind": asked["kind"]}
+        asked = world.questions.Asked(
+            world.Pairs(self.split, self.size, self.seed), self.kinds
+        ).batch(indices)
+        return {
+            "pixels": asked["pixels"],
+            "question": tokenizer.encode(asked["question"]),
+            "ids": tokenizer.encode(asked["answer"]),
+            "answer": asked["answer"],
+            "kind": asked["kind"],
+        }
 
 
 def written(model: Answering, pixels: Tensor, question: Tensor, most: int = 4) -> list[str]:
     """Answers as the decoder writes them, greedily."""
     with looking(model):
-        start = torch.full((len(pixels), 1), tokens.BOS, device=pixels.device)
-        return tokens.decode(write(model, start, most, end=tokens.EOS, cache=Cache(), **model.ask(pixels, question)))
+        start = torch.full((len(pixels), 1), tokenizer.BOS, device=pixels.device)
+        return tokenizer.decode(
+            write(
+                model, start, most, end=tokenizer.EOS, cache=Cache(), **model.ask(pixels, question)
+            )
+        )
 
 
-def chosen(model: Answering, pixels: Tensor, question: Tensor, choices: Sequence[Sequence[str]]) -> list[str]:
+def chosen(
+    model: Answering, pixels: Tensor, question: Tensor, choices: Sequence[Sequence[str]]
+) -> list[str]:
     """The likeliest of each question's choices, with its end: VQA as the paper evaluates it, by ranking (Sec. 5.3).
 
     Raises ValueError for a question without choices.
     """
     if empty := [row for row, options in enumerate(choices) if not options]:
-        raise ValueError(f"question {empty[0]} has no candidate answers; expected at least one to rank.")
+        raise ValueError(
+            f"question {empty[0]} has no candidate answers; expected at least one to rank."
+        )
     with looking(model):
         return _likeliest(model, model.ask(pixels, question), choices)
 
 
-def _likeliest(model: Answering, read: dict[str, Tensor], choices: Sequence[Sequence[str]]) -> list[str]:
+def _likeliest(
+    model: Answering, read: dict[str, Tensor], choices: Sequence[Sequence[str]]
+) -> list[str]:
     """Row by row of the questions as `ask` reads them, the choice with the highest likelihood."""
     said = []
     for row, options in enumerate(choices):
-        ids = tokens.encode(options)
-        scored = (ids != tokens.PAD) & (torch.arange(ids.shape[1]) > 0)
-        mine = {name: value[row:row + 1].expand(len(options), *value.shape[1:]) for name, value in read.items()}
+        ids = tokenizer.encode(options)
+        scored = (ids != tokenizer.PAD) & (torch.arange(ids.shape[1]) > 0)
+        mine = {
+            name: value[row : row + 1].expand(len(options), *value.shape[1:])
+            for name, value in read.items()
+        }
         said.append(options[int(likelihood(model, ids, scored, **mine).argmax())])
     return said
 
 
-def answer_report(model: Answering, kinds: Sequence[str] = tuple(world.questions.KINDS), count: int = 128) -> dict[str, Controls]:
+def answer_report(
+    model: Answering, kinds: Sequence[str] = tuple(world.questions.KINDS), count: int = 128
+) -> dict[str, Controls]:
     """Accuracy on held-out scenes, exact words, beside the blind controls: written, and ranked among the kind's answers."""
     report = {}
     for kind in kinds:
@@ -85,9 +131,14 @@ def answer_report(model: Answering, kinds: Sequence[str] = tuple(world.questions
             return lambda pixels: exact(say(pixels), made["answer"])
 
         chance = 1 / len(options[0])
-        ways = {"written": lambda pixels: written(model, pixels, made["question"]),
-                "ranked": lambda pixels: chosen(model, pixels, made["question"], options)}
-        report |= {f"{kind}, {way}": controls(right(say), made["pixels"], chance) for way, say in ways.items()}
+        ways = {
+            "written": lambda pixels: written(model, pixels, made["question"]),
+            "ranked": lambda pixels: chosen(model, pixels, made["question"], options),
+        }
+        report |= {
+            f"{kind}, {way}": measure_controls(right(say), made["pixels"], chance)
+            for way, say in ways.items()
+        }
     return report
 
 
@@ -101,20 +152,31 @@ class Statements:
 
     def batch(self, indices: Sequence[int]) -> dict:
         made = [world.statements.statement(self.split, index, self.seed) for index in indices]
-        left, right = (world.to_pixels(np.stack([world.render(getattr(one, side), self.size) for one in made]))
-                       for side in ("left", "right"))
-        return {"left": left, "right": right, "ids": tokens.encode([one.text for one in made]),
-                "true": torch.tensor([int(one.true) for one in made])}
+        left, right = (
+            world.to_pixels(np.stack([world.render(getattr(one, side), self.size) for one in made]))
+            for side in ("left", "right")
+        )
+        return {
+            "left": left,
+            "right": right,
+            "ids": tokenizer.encode([one.text for one in made]),
+            "true": torch.tensor([int(one.true) for one in made]),
+        }
 
 
 def compare_report(model: Comparing, count: int = 256) -> dict[str, float]:
     """Accuracy on held-out pairs of pictures; blind: both grey; swapped: left and right exchanged, which "left" notices."""
     made = Statements("test", model.blip.config.image_size).batch(range(count))
-    views = {"model": (made["left"], made["right"]), "blind": (made["left"] * 0, made["right"] * 0),
-             "swapped": (made["right"], made["left"])}
+    views = {
+        "model": (made["left"], made["right"]),
+        "blind": (made["left"] * 0, made["right"] * 0),
+        "swapped": (made["right"], made["left"]),
+    }
     with looking(model):
-        return {name: (model(*pictures, made["ids"]).argmax(1) == made["true"]).float().mean().item()
-                for name, pictures in views.items()}
+        return {
+            name: (model(*pictures, made["ids"]).argmax(1) == made["true"]).float().mean().item()
+            for name, pictures in views.items()
+        }
 
 
 @dataclass(frozen=True)
@@ -129,12 +191,24 @@ class Dialogues:
     def made(self, index: int) -> tuple[world.Scene, world.dialogues.Dialogue, int]:
         number, spoken = divmod(index, self.rounds)
         scene = world.sample(self.split, number, self.seed)
-        return scene, world.dialogues.dialogue(scene, world.Draws("talk", self.seed, self.split, number), self.rounds), spoken
+        return (
+            scene,
+            world.dialogues.dialogue(
+                scene, world.Draws("talk", self.seed, self.split, number), self.rounds
+            ),
+            spoken,
+        )
 
-    def texts(self, talk: world.dialogues.Dialogue, spoken: int, answers: Sequence[str]) -> list[str]:
+    def texts(
+        self, talk: world.dialogues.Dialogue, spoken: int, answers: Sequence[str]
+    ) -> list[str]:
         """What was said, the question, and each of the answers. The caption is not in it: Talking looks at that."""
         before = talk.history(spoken).removeprefix(talk.caption).strip(" .")
-        asked = f"{before} . {talk.rounds[spoken].question.text}" if before else talk.rounds[spoken].question.text
+        asked = (
+            f"{before} . {talk.rounds[spoken].question.text}"
+            if before
+            else talk.rounds[spoken].question.text
+        )
         return [f"{asked} answer : {answer}" for answer in answers]
 
     def batch(self, indices: Sequence[int]) -> dict:
@@ -142,18 +216,31 @@ class Dialogues:
         pairs = []
         for index, (_, talk, spoken) in zip(indices, made):
             one = talk.rounds[spoken]
-            other = world.Draws("wrong", index).pick([text for text in one.candidates if text != one.question.answer])
+            other = world.Draws("wrong", index).pick(
+                [text for text in one.candidates if text != one.question.answer]
+            )
             pairs.append(self.texts(talk, spoken, (one.question.answer, other)))
-        right, wrong = (tokens.encode([pair[side] for pair in pairs]) for side in (0, 1))
-        return {"pixels": world.to_pixels(np.stack([world.render(scene, self.size) for scene, _, _ in made])),
-                "caption": tokens.encode([talk.caption for _, talk, _ in made]), "right": right, "wrong": wrong}
+        right, wrong = (tokenizer.encode([pair[side] for pair in pairs]) for side in (0, 1))
+        return {
+            "pixels": world.to_pixels(
+                np.stack([world.render(scene, self.size) for scene, _, _ in made])
+            ),
+            "caption": tokenizer.encode([talk.caption for _, talk, _ in made]),
+            "right": right,
+            "wrong": wrong,
+        }
 
 
 def talk_report(model: Talking, count: int = 48) -> dict[str, float]:
     """VisDial's numbers on `count` held-out rounds of 100 candidates, and the same shown grey pictures: caption and question
     alone tell much. NDCG: relevant is the true answer alone."""
-    found = {how: _talked(model, count, view) for how, view in (("", world.to_pixels), (", blind", world.prompts.unseen))}
-    return {f"{name}{how}": value for how, scores in found.items() for name, value in scores.items()}
+    found = {
+        how: _talked(model, count, view)
+        for how, view in (("", world.to_pixels), (", blind", world.prompts.unseen))
+    }
+    return {
+        f"{name}{how}": value for how, scores in found.items() for name, value in scores.items()
+    }
 
 
 def _talked(model: Talking, count: int, view: world.prompts.View) -> dict[str, float]:
@@ -162,8 +249,10 @@ def _talked(model: Talking, count: int, view: world.prompts.View) -> dict[str, f
         for index in range(count):
             scene, talk, spoken = data.made(index)
             one = talk.rounds[spoken]
-            seen = model.look(view(world.render(scene, data.size)[None]), tokens.encode([talk.caption]))
-            ids = tokens.encode(data.texts(talk, spoken, one.candidates))
+            seen = model.look(
+                view(world.render(scene, data.size)[None]), tokenizer.encode([talk.caption])
+            )
+            ids = tokenizer.encode(data.texts(talk, spoken, one.candidates))
             seen = {name: value.expand(len(ids), *value.shape[1:]) for name, value in seen.items()}
             scores.append(model(ids, **seen).diff(dim=1)[:, 0])
             right.append(one.right)
@@ -171,7 +260,9 @@ def _talked(model: Talking, count: int, view: world.prompts.View) -> dict[str, f
     return ranked(scores, numbers, nn.functional.one_hot(numbers, scores.shape[1]))
 
 
-def film_report(blip: BLIP, model: Answering | None = None, count: int = 64, frames: int = 4) -> dict[str, float]:
+def film_report(
+    blip: BLIP, model: Answering | None = None, count: int = 64, frames: int = 4
+) -> dict[str, float]:
     """Zero-shot on short films, by concatenated frames (Sec. 5.6): text-to-film R@1, by contrast and by match, of captions
     that leave the motion out; and, with a model that answers, how many things there are, the background, which way one moves.
 
@@ -179,27 +270,48 @@ def film_report(blip: BLIP, model: Answering | None = None, count: int = 64, fra
     """
     size = blip.config.image_size
     scenes = [world.sample("test", index, things=(1, 3)) for index in range(count)]
-    films = [world.motion.film(scene, world.Draws("film", index), frames) for index, scene in enumerate(scenes)]
+    films = [
+        world.videos.film(scene, world.Draws("film", index), frames)
+        for index, scene in enumerate(scenes)
+    ]
     shown = torch.stack([world.to_pixels(one.render(size)) for one in films])  # (B, F, 3, S, S)
-    ids = tokens.encode([" and ".join(map(world.article, scene.words)) for scene in scenes])
+    ids = tokenizer.encode([" and ".join(map(world.article, scene.words)) for scene in scenes])
     with looking(blip):
         states, numbers = look_at_film(blip, shown)["states"], torch.arange(count)
         cosines = blip.encode_text(ids) @ encode_film(blip, shown).T
-        match = torch.stack([blip.matches(one.expand(count, -1), states).diff(dim=1)[:, 0] for one in ids.split(1)])
-    report = {"text to film R@1, contrast": first(cosines, numbers),
-              "text to film R@1, match": first(match, numbers), "R@1, chance": 1 / count}
+        match = torch.stack(
+            [blip.matches(one.expand(count, -1), states).diff(dim=1)[:, 0] for one in ids.split(1)]
+        )
+    report = {
+        "text to film R@1, contrast": first(cosines, numbers),
+        "text to film R@1, match": first(match, numbers),
+        "R@1, chance": 1 / count,
+    }
     if model is None:
         return report
     with looking(model):
         seen = look_at_film(model.blip, shown)["states"]
         for name, question, answers, options in (
-                ("how many", ["how many things are there ?"] * count,
-                 [world.questions.NUMBERS[len(scene.things)] for scene in scenes], world.questions.answers("how many")),
-                ("background", ["what colour is the background ?"] * count, [scene.background for scene in scenes],
-                 tuple(world.BACKGROUNDS)),
-                ("which way", [one.questions()[0].text for one in films], [one.direction for one in films],
-                 tuple(world.motion.DIRECTIONS))):
-            read = model.blip.read(tokens.encode(question), seen)
+            (
+                "how many",
+                ["how many things are there ?"] * count,
+                [world.questions.NUMBERS[len(scene.things)] for scene in scenes],
+                world.questions.answers("how many"),
+            ),
+            (
+                "background",
+                ["what colour is the background ?"] * count,
+                [scene.background for scene in scenes],
+                tuple(world.BACKGROUNDS),
+            ),
+            (
+                "which way",
+                [one.questions()[0].text for one in films],
+                [one.direction for one in films],
+                tuple(world.videos.DIRECTIONS),
+            ),
+        ):
+            read = model.blip.read(tokenizer.encode(question), seen)
             report[f"{name}, films"] = exact(_likeliest(model, read, [options] * count), answers)
             report[f"{name}, chance"] = 1 / len(options)
     return report

@@ -1,11 +1,11 @@
 """CapFilt, end to end (BLIP, Sec. 3.3, Fig. 3), on noisy pairs about which the truth is known.
 
-    web pairs (3 in 10 mismatched) + annotators' pairs
-        -> a model                                        trained on all of it
-        -> captioner, filter                              that model, tuned twice, apart, on annotators' pairs
-        -> synthetic captions of the web's pictures       by the captioner
-        -> web and synthetic captions that fit            by the filter, at 0.5; annotators' pairs are never filtered
-        -> a new model                                    from scratch on what is left
+web pairs (3 in 10 mismatched) + annotators' pairs
+    -> a model                                        trained on all of it
+    -> captioner, filter                              that model, tuned twice, apart, on annotators' pairs
+    -> synthetic captions of the web's pictures       by the captioner
+    -> web and synthetic captions that fit            by the filter, at 0.5; annotators' pairs are never filtered
+    -> a new model                                    from scratch on what is left
 """
 
 from __future__ import annotations
@@ -18,15 +18,29 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vlmcourse.lab import checkpoint, tokens, world
-from vlmcourse.lab.evaluate import looking, shown, stated
-from vlmcourse.lab.stages import train_or_load
-from vlmcourse.lab.train import Batches, Optimisation, Scale, Step
+from vlmcourse import world
+from vlmcourse.evaluation import looking, shown, stated
 from vlmcourse.papers.blip import BLIP
 from vlmcourse.papers.blip_tasks import Captioner, Filter
-from vlmcourse.parts.generate import Pick, nucleus
-from vlmcourse.recipes.blip import LEARNING, PROMPT, THINGS, blip_config, caption_report, captions_of, new_blip, retrieval_report
+from vlmcourse.parts.generation import Pick, nucleus
+from vlmcourse.recipes.blip import (
+    LEARNING,
+    PROMPT,
+    THINGS,
+    blip_config,
+    caption_report,
+    captions_of,
+    new_blip,
+    retrieval_report,
+)
 from vlmcourse.recipes.clip import clip
+from vlmcourse.training import checkpoint
+from vlmcourse.training.batches import Batches
+from vlmcourse.training.fit import Step
+from vlmcourse.training.optimisation import Optimisation
+from vlmcourse.training.scale import Scale
+from vlmcourse.training.stages import train_or_load
+from vlmcourse.world import tokenizer
 
 TUNING = Optimisation(5e-5, weight_decay=0.05, warmup=0.1)
 """A thirtieth of the first training's rate, as in the paper (3e-4 and 1e-5). With six times as much the filter takes to the
@@ -77,58 +91,94 @@ class Several:
 
     def batch(self, indices: Sequence[int]) -> dict:
         parts, numbers, texts = zip(*map(self._at, indices))
-        ids, begin = tokens.encode(texts), torch.tensor([part.prompt for part in parts])[:, None]
-        images = np.concatenate([part.pairs.images([number]) for part, number in zip(parts, numbers)])
-        return {"pixels": world.to_pixels(images), "ids": ids, "text": list(texts),
-                "scored": (ids != tokens.PAD) & (torch.arange(ids.shape[1]) >= begin)}
+        ids, begin = tokenizer.encode(texts), torch.tensor([part.prompt for part in parts])[:, None]
+        images = np.concatenate(
+            [part.pairs.images([number]) for part, number in zip(parts, numbers)]
+        )
+        return {
+            "pixels": world.to_pixels(images),
+            "ids": ids,
+            "text": list(texts),
+            "scored": (ids != tokenizer.PAD) & (torch.arange(ids.shape[1]) >= begin),
+        }
 
 
 def web(scale: Scale, count: int, seed: int = 0, share: float = 0.3) -> Listed:
     """Alt-texts: `share` of them belong to another picture."""
-    pairs = world.Pairs("train", scale.image_size, WEB + seed, THINGS, world.captions.varied, world.noise.Noise(share))
+    pairs = world.Pairs(
+        "train",
+        scale.image_size,
+        WEB + seed,
+        THINGS,
+        world.captions.varied,
+        world.noise.Noise(share),
+    )
     return Listed(pairs, tuple((index, pairs.text(index)) for index in range(count)))
 
 
 def people(scale: Scale, count: int, seed: int = 0) -> Listed:
     """What annotators wrote: 'a picture of ...', always right. The prompt is not learnt."""
     pairs = world.Pairs("train", scale.image_size, PEOPLE + seed, THINGS, world.captions.pictured)
-    return Listed(pairs, tuple((index, pairs.truth(index)) for index in range(count)), 1 + len(PROMPT.split()))
+    return Listed(
+        pairs, tuple((index, pairs.truth(index)) for index in range(count)), 1 + len(PROMPT.split())
+    )
 
 
 def wrong(data: Listed) -> Tensor:
     """The truth about captions: does one state anything that its picture doesn't show? (N,) booleans."""
-    return torch.tensor([not stated(text) or not stated(text) <= shown(data.pairs.scene(number)) for number, text in data.rows])
+    return torch.tensor(
+        [
+            not stated(text) or not stated(text) <= shown(data.pairs.scene(number))
+            for number, text in data.rows
+        ]
+    )
 
 
-def captioned(model: BLIP, data: Listed, pick: Pick | None = None, beams: int | None = None, seed: int = 0) -> Listed:
+def captioned(
+    model: BLIP, data: Listed, pick: Pick | None = None, beams: int | None = None, seed: int = 0
+) -> Listed:
     """The same pictures with synthetic captions: nucleus sampling with p = 0.9, as the paper's choice, or `pick`, or beams."""
     pick = pick or nucleus(0.9, generator=torch.Generator().manual_seed(seed))
     said: list[str] = []
     for start in range(0, len(data), 256):
-        pixels = world.to_pixels(data.pairs.images([number for number, _ in data.rows[start:start + 256]]))
+        pixels = world.to_pixels(
+            data.pairs.images([number for number, _ in data.rows[start : start + 256]])
+        )
         said += captions_of(model, pixels, pick, beams=beams)
-    return Listed(data.pairs, tuple((number, f"{PROMPT} {text}") for (number, _), text in zip(data.rows, said)))
+    return Listed(
+        data.pairs,
+        tuple((number, f"{PROMPT} {text}") for (number, _), text in zip(data.rows, said)),
+    )
 
 
 def kept(model: Filter, data: Listed, threshold: float = 0.5) -> Tensor:
     """Which captions the filter keeps: (N,) booleans. Filtering what was kept again changes nothing."""
     with looking(model):
-        parts = [data.batch(range(start, min(start + 256, len(data)))) for start in range(0, len(data), 256)]
+        parts = [
+            data.batch(range(start, min(start + 256, len(data))))
+            for start in range(0, len(data), 256)
+        ]
         return torch.cat([model.keeps(part["pixels"], part["ids"], threshold) for part in parts])
 
 
 def left(data: Listed, keep: Tensor) -> Listed:
     """The rows where keep is True."""
-    return Listed(data.pairs, tuple(row for row, one in zip(data.rows, keep.tolist()) if one), data.prompt)
+    return Listed(
+        data.pairs, tuple(row for row, one in zip(data.rows, keep.tolist()) if one), data.prompt
+    )
 
 
 def filtering(keep: Tensor, noisy: Tensor) -> dict[str, float]:
     """Precision and recall of finding noise: of what was thrown out, how much is noise; of the noise, how much went out."""
     out = ~keep
     caught = (out & noisy).sum().item()
-    return {"thrown out": out.float().mean().item(), "precision": caught / max(1, out.sum().item()),
-            "recall": caught / max(1, noisy.sum().item()), "noise before": noisy.float().mean().item(),
-            "noise after": noisy[keep].float().mean().item() if keep.any() else 0.0}
+    return {
+        "thrown out": out.float().mean().item(),
+        "precision": caught / max(1, out.sum().item()),
+        "recall": caught / max(1, noisy.sum().item()),
+        "noise before": noisy.float().mean().item(),
+        "noise after": noisy[keep].float().mean().item() if keep.any() else 0.0,
+    }
 
 
 @dataclass(frozen=True)
@@ -147,17 +197,33 @@ class CapFilt:
 def hash_of(data: Listed | Several) -> int:
     """Of all rows: a stage depends on each caption."""
     parts = data.parts if isinstance(data, Several) else (data,)
-    rows = [(one.pairs.size, one.pairs.seed, one.pairs.things, one.rows, one.prompt) for one in parts]
+    rows = [
+        (one.pairs.size, one.pairs.seed, one.pairs.things, one.rows, one.prompt) for one in parts
+    ]
     return crc32(repr(rows).encode())
 
 
-def trained(name: str, model: nn.Module, data: Listed | Several, scale: Scale, steps: int, seed: int,
-            optimisation: Optimisation = LEARNING, watch: Callable[[Step], None] | None = None) -> nn.Module:
+def trained(
+    name: str,
+    model: nn.Module,
+    data: Listed | Several,
+    scale: Scale,
+    steps: int,
+    seed: int,
+    optimisation: Optimisation = LEARNING,
+    watch: Callable[[Step], None] | None = None,
+) -> nn.Module:
     """A stage of its own: `model`, from the weights it has, on a finite data set."""
-    what = {"data": str(hash_of(data)), "scale": str(scale), "start": checkpoint.checksum(model.state_dict()),
-            "model": type(model).__name__}
+    what = {
+        "data": str(hash_of(data)),
+        "scale": str(scale),
+        "start": checkpoint.checksum(model.state_dict()),
+        "model": type(model).__name__,
+    }
     batches = Batches(data.batch, scale.blip_batch, len(data), seed)
-    return train_or_load(name, model, batches, steps, optimisation, made_of=what, seed=seed, watch=watch).model
+    return train_or_load(
+        name, model, batches, steps, optimisation, made_of=what, seed=seed, watch=watch
+    ).model
 
 
 def started(scale: Scale, seed: int) -> BLIP:
@@ -170,9 +236,18 @@ def steps_of(scale: Scale) -> int:
     return max(2, 2 * scale.blip_steps // 5)
 
 
-def capfilt(scale: Scale | str | None = None, seed: int = 0, *, share: float = 0.3, pick: Pick | None = None,
-            beams: int | None = None, threshold: float = 0.5, images: int | None = None, steps: int | None = None,
-            watch: Callable[[Step], None] | None = None) -> CapFilt:
+def capfilt(
+    scale: Scale | str | None = None,
+    seed: int = 0,
+    *,
+    share: float = 0.3,
+    pick: Pick | None = None,
+    beams: int | None = None,
+    threshold: float = 0.5,
+    images: int | None = None,
+    steps: int | None = None,
+    watch: Callable[[Step], None] | None = None,
+) -> CapFilt:
     """Everything up to the cleaned data sets; `again` trains on one of them.
 
     share      of web pairs that are mismatched
@@ -184,22 +259,43 @@ def capfilt(scale: Scale | str | None = None, seed: int = 0, *, share: float = 0
     images, steps = images or 60 * size.blip_batch, steps or steps_of(size)
     noisy, clean = web(size, images, seed, share), people(size, images // 6, seed)
     base = trained("capfilt", started(size, seed), noisy + clean, size, steps, seed, watch=watch)
-    captioner, filter = (trained(name, kind(base), clean, size, max(1, steps // 3), seed, TUNING, watch)
-                         for name, kind in (("captioner", Captioner), ("filter", Filter)))
+    captioner, filter = (
+        trained(name, kind(base), clean, size, max(1, steps // 3), seed, TUNING, watch)
+        for name, kind in (("captioner", Captioner), ("filter", Filter))
+    )
     synthetic = captioned(captioner.blip, noisy, pick, beams, seed)
-    keep = {name: kept(filter, data, threshold) for name, data in (("web", noisy), ("synthetic", synthetic))}
-    planted = torch.tensor([noisy.pairs.noise.hits(number, noisy.pairs.seed) for number, _ in noisy.rows])
-    rows = {"noisy": noisy + clean, "F": left(noisy, keep["web"]) + clean, "C": noisy + clean + synthetic,
-            "C and F": left(noisy, keep["web"]) + clean + left(synthetic, keep["synthetic"])}
-    report = {"web": filtering(keep["web"], planted), "synthetic": filtering(keep["synthetic"], wrong(synthetic))}
+    keep = {
+        name: kept(filter, data, threshold)
+        for name, data in (("web", noisy), ("synthetic", synthetic))
+    }
+    planted = torch.tensor(
+        [noisy.pairs.noise.hits(number, noisy.pairs.seed) for number, _ in noisy.rows]
+    )
+    rows = {
+        "noisy": noisy + clean,
+        "F": left(noisy, keep["web"]) + clean,
+        "C": noisy + clean + synthetic,
+        "C and F": left(noisy, keep["web"]) + clean + left(synthetic, keep["synthetic"]),
+    }
+    report = {
+        "web": filtering(keep["web"], planted),
+        "synthetic": filtering(keep["synthetic"], wrong(synthetic)),
+    }
     return CapFilt(base, captioner, filter, noisy, synthetic, rows, report)
 
 
-def again(data: Listed | Several, scale: Scale | str | None = None, seed: int = 0, steps: int | None = None,
-          watch: Callable[[Step], None] | None = None) -> tuple[BLIP, dict[str, float]]:
+def again(
+    data: Listed | Several,
+    scale: Scale | str | None = None,
+    seed: int = 0,
+    steps: int | None = None,
+    watch: Callable[[Step], None] | None = None,
+) -> tuple[BLIP, dict[str, float]]:
     """A new model on a data set, as the first one began (continuing does not help, says Table 13), and what it is worth."""
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
-    model = trained("capfilt", started(size, seed), data, size, steps or steps_of(size), seed, watch=watch)
+    model = trained(
+        "capfilt", started(size, seed), data, size, steps or steps_of(size), seed, watch=watch
+    )
     return model, worth(model)
 
 

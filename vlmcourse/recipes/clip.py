@@ -10,12 +10,24 @@ from pathlib import Path
 
 import torch
 
-from vlmcourse.lab import checkpoint, tokens, world
-from vlmcourse.lab.evaluate import accuracy, class_embeddings, controls, embed, retrieval, zero_shot
-from vlmcourse.lab.folders import Folder, Rows, from_dataset
-from vlmcourse.lab.stages import Trained, seeded, train_or_load
-from vlmcourse.lab.train import Batches, Scale, Step, fit, processes
+from vlmcourse import world
+from vlmcourse.data.folders import Folder, Rows, from_dataset
+from vlmcourse.evaluation import (
+    accuracy,
+    class_embeddings,
+    embed,
+    measure_controls,
+    retrieval_recall,
+    zero_shot,
+)
 from vlmcourse.papers.clip import CLIP, CLIPConfig
+from vlmcourse.training import checkpoint
+from vlmcourse.training.batches import Batches
+from vlmcourse.training.devices import processes
+from vlmcourse.training.fit import Step, fit
+from vlmcourse.training.scale import Scale
+from vlmcourse.training.stages import Trained, seeded, train_or_load
+from vlmcourse.world import tokenizer
 
 CONTEXT = 32  # tokens a text may have
 HELD_OUT = 256  # scenes that retrieval chooses among
@@ -23,11 +35,22 @@ HELD_OUT = 256  # scenes that retrieval chooses among
 
 def clip_config(scale: Scale, vocabulary: int | None = None, **changes) -> CLIPConfig:
     """CLIP's sizes at a scale; `changes` replace fields of CLIPConfig."""
-    return CLIPConfig(**{
-        "vocabulary": vocabulary or len(tokens.tokenizer()), "end": tokens.EOS, "context": CONTEXT, "embedding": scale.width,
-        "image_size": scale.image_size, "vision_width": scale.width, "vision_depth": scale.vision_depth,
-        "vision_heads": scale.heads, "text_width": scale.width, "text_depth": scale.text_depth,
-        "text_heads": scale.heads, **changes})
+    return CLIPConfig(
+        **{
+            "vocabulary": vocabulary or len(tokenizer.world_tokenizer()),
+            "end": tokenizer.EOS,
+            "context": CONTEXT,
+            "embedding": scale.width,
+            "image_size": scale.image_size,
+            "vision_width": scale.width,
+            "vision_depth": scale.vision_depth,
+            "vision_heads": scale.heads,
+            "text_width": scale.width,
+            "text_depth": scale.text_depth,
+            "text_heads": scale.heads,
+            **changes,
+        }
+    )
 
 
 def training_pairs(scale: Scale, seed: int = 0, **changes) -> world.Pairs:
@@ -36,8 +59,16 @@ def training_pairs(scale: Scale, seed: int = 0, **changes) -> world.Pairs:
     Half of the scenes show a single thing: who is asked for single things should have met them. (With a quarter, zero-shot
     accuracy stays several points lower at equal steps, and retrieval among scenes of one to four things is the same.)
     """
-    return world.Pairs(**{"split": "train", "size": scale.image_size, "seed": seed, "alone": 1 / 3,
-                          "caption": world.captions.prompted, **changes})
+    return world.Pairs(
+        **{
+            "split": "train",
+            "size": scale.image_size,
+            "seed": seed,
+            "alone": 1 / 3,
+            "caption": world.captions.prompted,
+            **changes,
+        }
+    )
 
 
 def new_clip(config: CLIPConfig, seed: int = 0) -> CLIP:
@@ -46,20 +77,43 @@ def new_clip(config: CLIPConfig, seed: int = 0) -> CLIP:
         return CLIP(config)
 
 
-def clip(scale: Scale | str | None = None, seed: int = 0, *, pairs: world.Pairs | None = None, steps: int | None = None,
-         watch: Callable[[Step], None] | None = None, **changes) -> Trained:
+def clip(
+    scale: Scale | str | None = None,
+    seed: int = 0,
+    *,
+    pairs: world.Pairs | None = None,
+    steps: int | None = None,
+    watch: Callable[[Step], None] | None = None,
+    **changes,
+) -> Trained:
     """CLIP on the world, trained or loaded. `pairs`: other training data than the world's own; `changes`: of CLIPConfig."""
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
     pairs = pairs or training_pairs(size, seed)
     config = clip_config(size, **changes)
-    made_of = {"config": str(config), "split": pairs.split, "data seed": pairs.seed, "things": pairs.things, "alone": pairs.alone,
-               "caption": pairs.caption.__qualname__,
-               "noise": pairs.noise and [pairs.noise.share, pairs.noise.kind.__name__], "batch": size.batch}
-    return train_or_load("clip", new_clip(config, seed), Batches(pairs.batch, size.batch), steps or size.steps,
-                         made_of=made_of, seed=seed, watch=watch)
+    made_of = {
+        "config": str(config),
+        "split": pairs.split,
+        "data seed": pairs.seed,
+        "things": pairs.things,
+        "alone": pairs.alone,
+        "caption": pairs.caption.__qualname__,
+        "noise": pairs.noise and [pairs.noise.share, pairs.noise.kind.__name__],
+        "batch": size.batch,
+    }
+    return train_or_load(
+        "clip",
+        new_clip(config, seed),
+        Batches(pairs.batch, size.batch),
+        steps or size.steps,
+        made_of=made_of,
+        seed=seed,
+        watch=watch,
+    )
 
 
-def singles(size: int, count: int = 512, split: str = "test") -> tuple[world.Pairs, torch.Tensor, torch.Tensor]:
+def singles(
+    size: int, count: int = 512, split: str = "test"
+) -> tuple[world.Pairs, torch.Tensor, torch.Tensor]:
     """Scenes of one thing, their pixels, and which known noun each shows: for zero-shot classification and probes."""
     pairs = world.Pairs(split, size, things=(1, 1))
     names = world.known_nouns()
@@ -69,7 +123,9 @@ def singles(size: int, count: int = 512, split: str = "test") -> tuple[world.Pai
 
 def noun_classes(model: CLIP, templates: tuple[str, ...] = world.captions.PROMPTS) -> torch.Tensor:
     """Class embeddings of all known nouns, (C, E)."""
-    return class_embeddings(model, [world.article(word) for word in world.known_nouns()], templates, tokens.encode)
+    return class_embeddings(
+        model, [world.article(word) for word in world.known_nouns()], templates, tokenizer.encode
+    )
 
 
 def clip_report(model: CLIP, data=None) -> dict[str, float]:
@@ -80,35 +136,56 @@ def clip_report(model: CLIP, data=None) -> dict[str, float]:
     size = model.config.image_size
     pairs = data or world.Pairs("test", size)
     indices = pairs.distinct(HELD_OUT)
-    report: dict[str, float] = {"held-out pairs": len(indices), **retrieval(*embed(model, pairs, indices))}
+    report: dict[str, float] = {
+        "held-out pairs": len(indices),
+        **retrieval_recall(*embed(model, pairs, indices)),
+    }
     device = next(model.parameters()).device
     batch = pairs.batch(indices)
     with torch.no_grad():
         texts = model.encode_text(batch["ids"].to(device)).cpu()
 
         def image_to_text(pixels: torch.Tensor) -> float:
-            return retrieval(model.encode_image(pixels.to(device)).cpu(), texts)["image to text R@1"]
+            return retrieval_recall(model.encode_image(pixels.to(device)).cpu(), texts)[
+                "image to text R@1"
+            ]
 
-        report |= _named("image to text R@1", controls(image_to_text, batch["pixels"], 1 / len(indices)))
+        report |= _named(
+            "image to text R@1", measure_controls(image_to_text, batch["pixels"], 1 / len(indices))
+        )
         if data is None:
             _, pixels, labels = singles(size)
             classes = noun_classes(model)
 
             def nouns_right(pixels: torch.Tensor) -> float:
-                return accuracy(zero_shot(model.encode_image(pixels.to(device)).cpu(), classes), labels)
+                return accuracy(
+                    zero_shot(model.encode_image(pixels.to(device)).cpu(), classes), labels
+                )
 
-            seen = controls(nouns_right, pixels, 1 / len(classes))
+            seen = measure_controls(nouns_right, pixels, 1 / len(classes))
             report |= {"zero-shot nouns": seen.model, **_named("zero-shot nouns", seen)}
     return report
 
 
 def _named(name: str, found) -> dict[str, float]:
-    return {f"{name}, {control}": value for control, value in asdict(found).items() if control != "model"}
+    return {
+        f"{name}, {control}": value
+        for control, value in asdict(found).items()
+        if control != "model"
+    }
 
 
-def train_clip(out: Path, scale: str | None = None, data: Path | None = None, steps: int | None = None, seed: int = 0,
-               resume: bool = False, precision: torch.dtype | None = None, watch: Callable[[Step], None] = lambda step: None,
-               say: Callable[[str], None] = print) -> dict[str, float]:
+def train_clip(
+    out: Path,
+    scale: str | None = None,
+    data: Path | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    resume: bool = False,
+    precision: torch.dtype | None = None,
+    watch: Callable[[Step], None] = lambda step: None,
+    say: Callable[[str], None] = print,
+) -> dict[str, float]:
     """The command `vlmcourse train clip`: trains, checkpoints every 50 steps, evaluates, writes report.json.
 
     out        folder for clip.safetensors (weights, optimiser, step) and report.json
@@ -129,8 +206,15 @@ def train_clip(out: Path, scale: str | None = None, data: Path | None = None, st
         train, held_out, config = _own_pictures(data, size, say)
         batches = Batches(train.batch, min(size.batch, len(train)), len(train), seed)
     model = new_clip(config, seed)
-    made_of = {"scale": size.name, "seed": seed, "data": data and str(data.resolve()), "config": str(config)}
-    for step in fit(model, batches, steps, seed=seed, precision=precision, keep=keep, every=50, made_of=made_of):
+    made_of = {
+        "scale": size.name,
+        "seed": seed,
+        "data": data and str(data.resolve()),
+        "config": str(config),
+    }
+    for step in fit(
+        model, batches, steps, seed=seed, precision=precision, keep=keep, every=50, made_of=made_of
+    ):
         watch(step)
     if not state.is_main_process:
         return {}
@@ -142,7 +226,9 @@ def train_clip(out: Path, scale: str | None = None, data: Path | None = None, st
 def _make_way(keep: Path, resume: bool, say: Callable[[str], None]) -> None:
     """A good checkpoint is only ever continued, a damaged one is put aside."""
     if keep.exists() and not resume:
-        raise ValueError(f"{keep} already holds a run. Go on with it: --resume. Or train elsewhere: --out ANOTHER_FOLDER.")
+        raise ValueError(
+            f"{keep} already holds a run. Go on with it: --resume. Or train elsewhere: --out ANOTHER_FOLDER."
+        )
     if keep.exists():
         try:
             checkpoint.load(keep)
@@ -151,17 +237,27 @@ def _make_way(keep: Path, resume: bool, say: Callable[[str], None]) -> None:
             say(f"{error} It is put aside as {aside.name}, and training starts again from step 1.")
 
 
-def _own_pictures(folder: Path, size: Scale, say: Callable[[str], None]) -> tuple[Rows, Rows, CLIPConfig]:
+def _own_pictures(
+    folder: Path, size: Scale, say: Callable[[str], None]
+) -> tuple[Rows, Rows, CLIPConfig]:
     """Training part, held-out part, and a CLIP for their words. What had to be left out is said."""
     with warnings.catch_warnings(record=True) as left_out:
         warnings.simplefilter("always")
-        saved = any((folder / name).is_file() for name in ("dataset_info.json", "dataset_dict.json"))
-        rows = from_dataset(str(folder), size=size.image_size) if saved else Folder(folder, size.image_size)
+        saved = any(
+            (folder / name).is_file() for name in ("dataset_info.json", "dataset_dict.json")
+        )
+        rows = (
+            from_dataset(str(folder), size=size.image_size)
+            if saved
+            else Folder(folder, size.image_size)
+        )
     for warning in left_out:
         say(str(warning.message))
     train, held_out = rows.split()
     if len(train) < 2 or not len(held_out):
-        raise ValueError(f"{len(rows)} readable pictures in {folder}: a batch contrasts pictures with each other, and a "
-                         "tenth is held out for the test. Expected at least 20, better hundreds.")
-    longest = max(len(tokens.words(text)) for text in rows.texts) + 2  # <bos>, <eos>
+        raise ValueError(
+            f"{len(rows)} readable pictures in {folder}: a batch contrasts pictures with each other, and a "
+            "tenth is held out for the test. Expected at least 20, better hundreds."
+        )
+    longest = max(len(tokenizer.split_words(text)) for text in rows.texts) + 2  # <bos>, <eos>
     return train, held_out, clip_config(size, len(rows.tokenizer), context=max(CONTEXT, longest))

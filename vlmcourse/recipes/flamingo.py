@@ -12,20 +12,24 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from vlmcourse.lab import checkpoint, tokens, world
-from vlmcourse.lab.evaluate import exact, next_words, nouns_right
-from vlmcourse.lab.mixture import Accumulated, Mixed
-from vlmcourse.lab.stages import Trained, seeded, train_or_load
-from vlmcourse.lab.train import Batches, Optimisation, Scale, Step
-from vlmcourse.lab.world import interleaved
-from vlmcourse.lab.world import shots as few
-from vlmcourse.lab.world.interleaved import Frames, Prompts, Source, Web
+from vlmcourse import world
+from vlmcourse.evaluation import exact, next_words, nouns_right
 from vlmcourse.papers.flamingo import Flamingo, FlamingoConfig
 from vlmcourse.parts.language import freeze
 from vlmcourse.parts.vision import ViT
 from vlmcourse.recipes.clip import clip
 from vlmcourse.recipes.frozen import sentences
 from vlmcourse.recipes.language import language
+from vlmcourse.training import checkpoint
+from vlmcourse.training.batches import Batches
+from vlmcourse.training.fit import Step
+from vlmcourse.training.mixture import Accumulated, Mixed
+from vlmcourse.training.optimisation import Optimisation
+from vlmcourse.training.scale import Scale
+from vlmcourse.training.stages import Trained, seeded, train_or_load
+from vlmcourse.world import few_shot as few
+from vlmcourse.world import interleaved, tokenizer
+from vlmcourse.world.interleaved import Frames, Prompts, Source, Web
 
 LOOKING = Optimisation(2e-3, weight_decay=0.05, betas=(0.9, 0.95))
 """The paper: AdamW, 1e-4 after 5,000 steps of warm-up, weight decay 0.1 (none on the resampler), 500,000 steps."""
@@ -52,9 +56,11 @@ class Size:
     depth: int
 
 
-SIZES = {"smoke": Size(8, {"pages": 2, "pairs": 4, "described": 4, "films": 2}, 64, 4, 1),
-         "laptop": Size(1600, {"pages": 6, "pairs": 12, "described": 40, "films": 8}, 8192, 8, 2),
-         "gpu": Size(20_000, {"pages": 128, "pairs": 256, "described": 256, "films": 64}, 65_536, 64, 6)}
+SIZES = {
+    "smoke": Size(8, {"pages": 2, "pairs": 4, "described": 4, "films": 2}, 64, 4, 1),
+    "laptop": Size(1600, {"pages": 6, "pairs": 12, "described": 40, "films": 8}, 8192, 8, 2),
+    "gpu": Size(20_000, {"pages": 128, "pairs": 256, "described": 256, "films": 64}, 65_536, 64, 6),
+}
 
 
 class Tower(nn.Module):
@@ -82,12 +88,18 @@ class Kept:
 
     @torch.no_grad()
     def __call__(self, films: Sequence[Frames]) -> dict:
-        new = list(dict.fromkeys(scene for frames in films for scene in frames if scene not in self.features))
+        new = list(
+            dict.fromkeys(
+                scene for frames in films for scene in frames if scene not in self.features
+            )
+        )
         for start in range(0, len(new), 256):
-            part = new[start:start + 256]
+            part = new[start : start + 256]
             made = self.tower(interleaved.pixels([(scene,) for scene in part], self.size))
             self.features.update(zip(part, made.half()))  # (P, D) each
-        stacked = [torch.stack([self.features[scene] for scene in frames]).float() for frames in films]
+        stacked = [
+            torch.stack([self.features[scene] for scene in frames]).float() for frames in films
+        ]
         alike = len({one.shape for one in stacked}) == 1
         return {"features": torch.stack(stacked) if alike else stacked}
 
@@ -104,27 +116,47 @@ class Seen:
 
 def flamingo_config(scale: Scale, **changes) -> FlamingoConfig:
     """Flamingo's sizes at a scale; `changes` replace fields of FlamingoConfig."""
-    tag, close = tokens.tokenizer().convert_tokens_to_ids([interleaved.TAG, interleaved.CLOSE])
+    tag, close = tokenizer.world_tokenizer().convert_tokens_to_ids(
+        [interleaved.TAG, interleaved.CLOSE]
+    )
     size = SIZES[scale.name]
-    return FlamingoConfig(**{"tag": tag, "vision_width": scale.width, "latents": size.latents, "resampler_depth": size.depth,
-                             "new_words": (close,), "frames": interleaved.FRAMES, "pace": PACE, **changes})
+    return FlamingoConfig(
+        **{
+            "tag": tag,
+            "vision_width": scale.width,
+            "latents": size.latents,
+            "resampler_depth": size.depth,
+            "new_words": (close,),
+            "frames": interleaved.FRAMES,
+            "pace": PACE,
+            **changes,
+        }
+    )
 
 
 def stream(lm: nn.Module, rows: int = 8) -> tuple[float, ...]:
     """How large what each layer reads is (root mean square), on texts of the world."""
     with torch.no_grad():
-        states = lm(world.texts.Documents(split="test").batch(range(rows))["ids"], output_hidden_states=True).hidden_states
-    return tuple(round(state.square().mean().sqrt().item(), 3) for state in states[:-1])  # after the last: what the head reads
+        states = lm(
+            world.documents.Documents(split="test").batch(range(rows))["ids"],
+            output_hidden_states=True,
+        ).hidden_states
+    return tuple(
+        round(state.square().mean().sqrt().item(), 3) for state in states[:-1]
+    )  # after the last: what the head reads
 
 
-def new_flamingo(config: FlamingoConfig, tower: nn.Module, lm: nn.Module, seed: int = 0, **parts) -> Flamingo:
+def new_flamingo(
+    config: FlamingoConfig, tower: nn.Module, lm: nn.Module, seed: int = 0, **parts
+) -> Flamingo:
     """An untrained Flamingo, which depends on the seed alone, between these two. parts: block, resampler of Flamingo."""
     with seeded(seed):
         return Flamingo(config, tower, lm, **parts)
 
 
-def sources(scale: Scale, see: Callable[[list[Frames]], dict], web: Web | None = None,
-            share: int = 1) -> dict[str, tuple[Source, int]]:
+def sources(
+    scale: Scale, see: Callable[[list[Frames]], dict], web: Web | None = None, share: int = 1
+) -> dict[str, tuple[Source, int]]:
     """The four data sets, with how many pages of each a step takes.
 
     web    where they come from. Default: as many different scenes as the scale has, seed 0
@@ -132,7 +164,10 @@ def sources(scale: Scale, see: Callable[[list[Frames]], dict], web: Web | None =
     """
     size = SIZES[scale.name]
     web = web or Web(pool=size.pool)
-    return {name: (Source(getattr(web, name), see), max(1, per // share)) for name, per in size.per_step.items()}
+    return {
+        name: (Source(getattr(web, name), see), max(1, per // share))
+        for name, per in size.per_step.items()
+    }
 
 
 def origin(page: Callable) -> str:
@@ -145,9 +180,20 @@ def plain(config: FlamingoConfig) -> dict:
     return {name: getattr(value, "__name__", str(value)) for name, value in vars(config).items()}
 
 
-def flamingo(scale: Scale | str | None = None, seed: int = 0, *, lm: nn.Module | None = None, tower: nn.Module | None = None,
-             kept: Kept | None = None, data=None, weights: Mapping[str, float] = WEIGHTS, steps: int | None = None,
-             watch: Callable[[Step], None] | None = None, parts: Mapping[str, Callable] | None = None, **changes) -> Trained:
+def flamingo(
+    scale: Scale | str | None = None,
+    seed: int = 0,
+    *,
+    lm: nn.Module | None = None,
+    tower: nn.Module | None = None,
+    kept: Kept | None = None,
+    data=None,
+    weights: Mapping[str, float] = WEIGHTS,
+    steps: int | None = None,
+    watch: Callable[[Step], None] | None = None,
+    parts: Mapping[str, Callable] | None = None,
+    **changes,
+) -> Trained:
     """Flamingo on the world, trained or loaded. Its model is Mixed: `.model.model` is the Flamingo, `.model.gates()` their way.
 
     lm, tower  default: the tiny language model and CLIP's tower, frozen. What is not frozen learns too (a copy of it does)
@@ -159,19 +205,41 @@ def flamingo(scale: Scale | str | None = None, seed: int = 0, *, lm: nn.Module |
     steps = steps or SIZES[size.name].steps
     lm = freeze(deepcopy(language(size).model.lm)) if lm is None else deepcopy(lm)
     tower = freeze(Tower(clip(size).model.vision)) if tower is None else tower
-    learns = [name for name, model in (("tower", tower), ("language model", lm))
-              if any(parameter.requires_grad for parameter in model.parameters())]
+    learns = [
+        name
+        for name, model in (("tower", tower), ("language model", lm))
+        if any(parameter.requires_grad for parameter in model.parameters())
+    ]
     see = Seen(size.image_size) if "tower" in learns else kept or Kept(tower, size.image_size)
     data = data or sources(size, see, Web(seed=seed, pool=SIZES[size.name].pool))
     mixture = Accumulated(data) if isinstance(data, Mapping) else data
     every = changes.get("every", 1)
-    config = flamingo_config(size, **{"reach": tuple(REACH * one for one in stream(lm)[every - 1::every]), **changes})
-    made_of = {"config": plain(config), "language model": checkpoint.checksum(lm.state_dict()), "learns": learns,
-               "tower": checkpoint.checksum(tower.state_dict()), "data": type(mixture).__name__,
-               "sources": {name: [origin(source.page), per] for name, (source, per) in mixture.sources.items()},
-               "weights": dict(weights), "parts": {name: part.__name__ for name, part in (parts or {}).items()}}
+    config = flamingo_config(
+        size, **{"reach": tuple(REACH * one for one in stream(lm)[every - 1 :: every]), **changes}
+    )
+    made_of = {
+        "config": plain(config),
+        "language model": checkpoint.checksum(lm.state_dict()),
+        "learns": learns,
+        "tower": checkpoint.checksum(tower.state_dict()),
+        "data": type(mixture).__name__,
+        "sources": {
+            name: [origin(source.page), per] for name, (source, per) in mixture.sources.items()
+        },
+        "weights": dict(weights),
+        "parts": {name: part.__name__ for name, part in (parts or {}).items()},
+    }
     model = Mixed(new_flamingo(config, deepcopy(tower), lm, seed, **(parts or {})), weights, steps)
-    return train_or_load("flamingo", model, Batches(mixture.batch, 1), steps, LOOKING, made_of=made_of, seed=seed, watch=watch)
+    return train_or_load(
+        "flamingo",
+        model,
+        Batches(mixture.batch, 1),
+        steps,
+        LOOKING,
+        made_of=made_of,
+        seed=seed,
+        watch=watch,
+    )
 
 
 # What it is tested on: compositions that training never showed.
@@ -179,32 +247,61 @@ def flamingo(scale: Scale | str | None = None, seed: int = 0, *, lm: nn.Module |
 TEST = Web("test")
 
 
-def captioned_rightly(model: Flamingo, size: int, count: int = 256, view: interleaved.View = world.to_pixels,
-                      web: Web = TEST) -> dict[str, float]:
+def captioned_rightly(
+    model: Flamingo,
+    size: int,
+    count: int = 256,
+    view: interleaved.View = world.to_pixels,
+    web: Web = TEST,
+) -> dict[str, float]:
     """What the model writes under held-out scenes of one thing, greedily: is it the right noun, the right background?"""
     scenes = [web.single(index) for index in range(count)]
-    said = sentences(model, Prompts([(scene, "a picture of") for scene in scenes], size, view), most=12)
-    named = [(scene, words) for scene, words in zip(scenes, map(tokens.words, said)) if set(words) & set(world.BACKGROUNDS)]
+    said = sentences(
+        model, Prompts([(scene, "a picture of") for scene in scenes], size, view), most=12
+    )
+    named = [
+        (scene, words)
+        for scene, words in zip(scenes, map(tokenizer.words, said))
+        if set(words) & set(world.BACKGROUNDS)
+    ]
     right = sum(scene.background in words for scene, words in named)
-    return {"noun": nouns_right(said, scenes), "noun, chance": 1 / len(web.words or world.known_nouns()),
-            "background said": len(named) / count, "background, where said": right / max(1, len(named))}
+    return {
+        "noun": nouns_right(said, scenes),
+        "noun, chance": 1 / len(web.words or world.known_nouns()),
+        "background said": len(named) / count,
+        "background, where said": right / max(1, len(named)),
+    }
 
 
-def answered_rightly(model: Flamingo, episodes: Sequence[world.pages.Episode], size: int,
-                     view: interleaved.View = world.to_pixels, batch: int = 64) -> float:
+def answered_rightly(
+    model: Flamingo,
+    episodes: Sequence[world.pages.Episode],
+    size: int,
+    view: interleaved.View = world.to_pixels,
+    batch: int = 64,
+) -> float:
     """Share of episodes whose likeliest choice is the right one."""
     data = Prompts([episode.prompt for episode in episodes], size, view)
     said = next_words(model, data, [episode.choices for episode in episodes], batch)
     return exact(said, [episode.answer for episode in episodes])
 
 
-def shot_curve(model: Flamingo, size: int, shots: Sequence[int] = (0, 1, 2, 4, 8), count: int = 256, ways: int = 4, seed: int = 0,
-               exchanged: bool = False) -> dict[int, float]:
+def shot_curve(
+    model: Flamingo,
+    size: int,
+    shots: Sequence[int] = (0, 1, 2, 4, 8),
+    count: int = 256,
+    ways: int = 4,
+    seed: int = 0,
+    exchanged: bool = False,
+) -> dict[int, float]:
     """Fast binding of invented names by number of solved examples; `exchanged`: with the pictures of another episode's."""
     curve = {}
     for number in shots:
         episodes = [few.binding("test", index, number, ways, seed) for index in range(count)]
-        curve[number] = answered_rightly(model, few.exchanged(episodes) if exchanged else episodes, size)
+        curve[number] = answered_rightly(
+            model, few.exchanged(episodes) if exchanged else episodes, size
+        )
     return curve
 
 
@@ -212,17 +309,30 @@ def motion_report(model: Flamingo, size: int, count: int = 256) -> dict[str, flo
     """Which way did it move? Of the whole film, of its first frame alone, of one frame again and again, and backwards."""
     made = few.motions(TEST, count)
 
-    def score(change: Callable[[world.motion.Film], Frames]) -> float:
-        return answered_rightly(model, [replace(episode, prompt=(replace(film, frames=change(film)), *episode.prompt[1:]))
-                                        for film, episode in made], size)
+    def score(change: Callable[[world.videos.Film], Frames]) -> float:
+        return answered_rightly(
+            model,
+            [
+                replace(episode, prompt=(replace(film, frames=change(film)), *episode.prompt[1:]))
+                for film, episode in made
+            ],
+            size,
+        )
 
-    return {"film": score(lambda film: film.frames), "one frame": score(lambda film: film.frames[:1]),
-            "one frame, repeated": score(lambda film: film.frames[:1] * len(film.frames)),
-            "frames backwards": score(lambda film: film.frames[::-1]), "chance": 1 / 4}
+    return {
+        "film": score(lambda film: film.frames),
+        "one frame": score(lambda film: film.frames[:1]),
+        "one frame, repeated": score(lambda film: film.frames[:1] * len(film.frames)),
+        "frames backwards": score(lambda film: film.frames[::-1]),
+        "chance": 1 / 4,
+    }
 
 
 def flamingo_report(model: Flamingo, size: int, count: int = 256) -> dict:
     """All of it."""
-    return {"captions": captioned_rightly(model, size, count), "shots": shot_curve(model, size, count=count),
-            "shots, exchanged pictures": shot_curve(model, size, count=count, exchanged=True),
-            "motion": motion_report(model, size, count)}
+    return {
+        "captions": captioned_rightly(model, size, count),
+        "shots": shot_curve(model, size, count=count),
+        "shots, exchanged pictures": shot_curve(model, size, count=count, exchanged=True),
+        "motion": motion_report(model, size, count),
+    }

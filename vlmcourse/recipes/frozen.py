@@ -12,14 +12,18 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from vlmcourse.lab import checkpoint, tokens, world
-from vlmcourse.lab.evaluate import exact, named_rightly, next_words, texts
-from vlmcourse.lab.stages import Trained, seeded, train_or_load
-from vlmcourse.lab.train import Batches, Optimisation, Scale, Step
-from vlmcourse.lab.world import prompts
+from vlmcourse import world
+from vlmcourse.evaluation import exact, named_rightly, next_words, texts
 from vlmcourse.papers.frozen import Frozen, FrozenConfig
 from vlmcourse.parts.language import freeze
 from vlmcourse.recipes.language import in_words, language
+from vlmcourse.training import checkpoint
+from vlmcourse.training.batches import Batches
+from vlmcourse.training.fit import Step
+from vlmcourse.training.optimisation import Optimisation
+from vlmcourse.training.scale import Scale
+from vlmcourse.training.stages import Trained, seeded, train_or_load
+from vlmcourse.world import prompts, tokenizer
 
 PLACE = "<image> <image> ."
 """What stands in a text for a picture: two vectors and a full stop, as descriptions have in the language model's texts."""
@@ -30,12 +34,22 @@ STOP = "."
 
 def frozen_config(scale: Scale, **changes) -> FrozenConfig:
     """Frozen's sizes at a scale; `changes` replace fields of FrozenConfig."""
-    slot = tokens.tokenizer().convert_tokens_to_ids("<image>")
-    return FrozenConfig(**{"slot": slot, "image_size": scale.image_size, "vision_width": scale.width,
-                           "vision_depth": max(1, scale.vision_depth // 2), "vision_heads": scale.heads, **changes})
+    slot = tokenizer.world_tokenizer().convert_tokens_to_ids("<image>")
+    return FrozenConfig(
+        **{
+            "slot": slot,
+            "image_size": scale.image_size,
+            "vision_width": scale.width,
+            "vision_depth": max(1, scale.vision_depth // 2),
+            "vision_heads": scale.heads,
+            **changes,
+        }
+    )
 
 
-def new_frozen(config: FrozenConfig, lm: nn.Module, seed: int = 0, start: Tensor | None = None) -> Frozen:
+def new_frozen(
+    config: FrozenConfig, lm: nn.Module, seed: int = 0, start: Tensor | None = None
+) -> Frozen:
     """An untrained image encoder, which depends on the seed alone, before this language model. start: see Frozen."""
     with seeded(seed):
         return Frozen(config, lm, start)
@@ -43,12 +57,17 @@ def new_frozen(config: FrozenConfig, lm: nn.Module, seed: int = 0, start: Tensor
 
 def mean_embedding(lm: nn.Module, words: Sequence[str]) -> Tensor:
     """The mean of these words' embeddings, (D,)."""
-    return lm.get_input_embeddings().weight.detach()[tokens.encode(words)[:, 1]].mean(0)
+    return lm.get_input_embeddings().weight.detach()[tokenizer.encode(words)[:, 1]].mean(0)
 
 
 def average_words(lm: nn.Module) -> Tensor:
     """The mean of all nouns' embeddings, and of all backgrounds': (2, D). Where the two vectors of a picture start."""
-    return torch.stack([mean_embedding(lm, words) for words in ([one.word for one in world.nouns()], list(world.BACKGROUNDS))])
+    return torch.stack(
+        [
+            mean_embedding(lm, words)
+            for words in ([one.word for one in world.nouns()], list(world.BACKGROUNDS))
+        ]
+    )
 
 
 def sentence(scene: world.Scene, draws: world.scenes.Draws) -> str:
@@ -57,24 +76,36 @@ def sentence(scene: world.Scene, draws: world.scenes.Draws) -> str:
     So, were the vectors of a picture the right words, they would predict its captions as well as anything can. With captions
     of another kind they would have to announce that kind as well, and end up as no words at all (lesson 05 compares).
     """
-    return f"{world.texts.described(scene, draws)} {STOP}"
+    return f"{world.documents.described(scene, draws)} {STOP}"
 
 
-def captioned(scale: Scale, seed: int = 0, view: prompts.View = world.to_pixels) -> prompts.Captioned:
+def captioned(
+    scale: Scale, seed: int = 0, view: prompts.View = world.to_pixels
+) -> prompts.Captioned:
     """Things alone with captions of many forms, such as the language model's texts have after a description."""
     pairs = world.Pairs("train", scale.image_size, seed, ALONE, sentence)
     return prompts.Captioned(pairs, PLACE, view)
 
 
-def answered(scale: Scale, kinds: Sequence[str], seed: int = 0, view: prompts.View = world.to_pixels) -> prompts.Answered:
+def answered(
+    scale: Scale, kinds: Sequence[str], seed: int = 0, view: prompts.View = world.to_pixels
+) -> prompts.Answered:
     """Things alone with questions of these kinds, to train on questions in the place of captions."""
     pairs = world.Pairs("train", scale.image_size, seed, ALONE)
     return prompts.Answered(world.questions.Asked(pairs, tuple(kinds)), PLACE, view)
 
 
-def frozen(scale: Scale | str | None = None, seed: int = 0, *, lm: nn.Module | None = None, data=None,
-           start: Callable[[nn.Module], Tensor | None] = average_words, steps: int | None = None,
-           watch: Callable[[Step], None] | None = None, **changes) -> Trained:
+def frozen(
+    scale: Scale | str | None = None,
+    seed: int = 0,
+    *,
+    lm: nn.Module | None = None,
+    data=None,
+    start: Callable[[nn.Module], Tensor | None] = average_words,
+    steps: int | None = None,
+    watch: Callable[[Step], None] | None = None,
+    **changes,
+) -> Trained:
     """Frozen on the world, trained or loaded.
 
     lm       default: the tiny language model, frozen. A model that is not frozen learns too (a copy of it does).
@@ -88,26 +119,49 @@ def frozen(scale: Scale | str | None = None, seed: int = 0, *, lm: nn.Module | N
     learns = any(parameter.requires_grad for parameter in lm.parameters())
     asked_of = getattr(data, "asked", None)  # questions, or captions of pairs
     pairs = asked_of.pairs if asked_of else data.pairs
-    made_of = {"config": str(config), "language model": checkpoint.checksum(lm.state_dict()), "batch": size.frozen_batch,
-               "language model learns": learns, "data": type(data).__name__, "view": data.view.__name__, "start": start.__name__,
-               "kinds": asked_of and asked_of.kinds, "caption": pairs.caption.__qualname__, "data seed": pairs.seed}
-    return train_or_load("frozen", new_frozen(config, lm, seed, start(lm)), Batches(data.batch, size.frozen_batch),
-                         steps or size.frozen_steps, SEEING, made_of=made_of, seed=seed, watch=watch)
+    made_of = {
+        "config": str(config),
+        "language model": checkpoint.checksum(lm.state_dict()),
+        "batch": size.frozen_batch,
+        "language model learns": learns,
+        "data": type(data).__name__,
+        "view": data.view.__name__,
+        "start": start.__name__,
+        "kinds": asked_of and asked_of.kinds,
+        "caption": pairs.caption.__qualname__,
+        "data seed": pairs.seed,
+    }
+    return train_or_load(
+        "frozen",
+        new_frozen(config, lm, seed, start(lm)),
+        Batches(data.batch, size.frozen_batch),
+        steps or size.frozen_steps,
+        SEEING,
+        made_of=made_of,
+        seed=seed,
+        watch=watch,
+    )
 
 
 def sentences(model: nn.Module, asked, most: int) -> list[str]:
     """What a model goes on with after each prompt, up to the full stop. Greedy. asked: prompts as evaluate.texts takes them."""
-    stop = tokens.encode([STOP])[0, 1].item()
+    stop = tokenizer.encode([STOP])[0, 1].item()
     return [text.removesuffix(STOP).strip() for text in texts(model, asked, most=most, stop=stop)]
 
 
-def captions(model: Frozen, scenes: Sequence[world.Scene], view: prompts.View = world.to_pixels) -> list[str]:
+def captions(
+    model: Frozen, scenes: Sequence[world.Scene], view: prompts.View = world.to_pixels
+) -> list[str]:
     """What the model says of each scene after "a picture of", up to the full stop. Greedy."""
-    asked = prompts.Prompts([(scene, "a picture of") for scene in scenes], model.config.image_size, PLACE, view)
+    asked = prompts.Prompts(
+        [(scene, "a picture of") for scene in scenes], model.config.image_size, PLACE, view
+    )
     return sentences(model, asked, most=8)
 
 
-def caption_report(model: Frozen, count: int = 256, view: prompts.View = world.to_pixels) -> dict[str, float]:
+def caption_report(
+    model: Frozen, count: int = 256, view: prompts.View = world.to_pixels
+) -> dict[str, float]:
     """What the model says of held-out scenes of one thing after "a picture of": is it the right noun, the right background?
     Greedy, exact."""
     scenes = [world.sample("test", index, 0, ALONE) for index in range(count)]
@@ -121,17 +175,26 @@ def named(shots: int, count: int = 256, **options) -> list[world.pages.Episode]:
 
 def asked(kind: str, shots: int, count: int = 256) -> list[world.pages.Episode]:
     """Questions of a kind about held-out things alone, after so many solved ones."""
-    return [world.pages.few_shot("test", index, kind, shots, things=ALONE) for index in range(count)]
+    return [
+        world.pages.few_shot("test", index, kind, shots, things=ALONE) for index in range(count)
+    ]
 
 
-def solved(model: Frozen, episodes: Sequence[world.pages.Episode], view: prompts.View = world.to_pixels,
-           shuffled: bool = False, written: bool = False) -> float:
+def solved(
+    model: Frozen,
+    episodes: Sequence[world.pages.Episode],
+    view: prompts.View = world.to_pixels,
+    shuffled: bool = False,
+    written: bool = False,
+) -> float:
     """Share of episodes answered rightly: the likeliest of the choices, or, `written`, whatever the model writes.
 
     view, shuffled  the controls: grey pictures; the pictures of another episode
     """
     pages = [episode.prompt for episode in episodes]
-    data = prompts.Prompts(prompts.others(pages) if shuffled else pages, model.config.image_size, PLACE, view)
+    data = prompts.Prompts(
+        prompts.others(pages) if shuffled else pages, model.config.image_size, PLACE, view
+    )
     if written:
         said = sentences(model, data, most=4)
     else:
@@ -142,6 +205,14 @@ def solved(model: Frozen, episodes: Sequence[world.pages.Episode], view: prompts
 def solved_in_words(lm: nn.Module, episodes: Sequence[world.pages.Episode]) -> float:
     """The same with two right words, thing and background, in the place of each picture: what the language model would
     answer if it saw perfectly. lm: recipes.language().model."""
-    texts_ = [" ".join(part if isinstance(part, str) else f"{part.words[0]} {part.background} {STOP}" for part in one.prompt)
-              for one in episodes]
-    return exact(next_words(lm, in_words(texts_), [one.choices for one in episodes]), [one.answer for one in episodes])
+    texts_ = [
+        " ".join(
+            part if isinstance(part, str) else f"{part.words[0]} {part.background} {STOP}"
+            for part in one.prompt
+        )
+        for one in episodes
+    ]
+    return exact(
+        next_words(lm, in_words(texts_), [one.choices for one in episodes]),
+        [one.answer for one in episodes],
+    )

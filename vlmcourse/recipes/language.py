@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from vlmcourse.lab import stages, tokens, world
-from vlmcourse.lab.evaluate import exact, next_words
-from vlmcourse.lab.stages import Trained, seeded, train_or_load
-from vlmcourse.lab.train import Batches, Optimisation, Scale, Step
+from vlmcourse import world
+from vlmcourse.evaluation import exact, next_words
 from vlmcourse.parts.language import LanguageModel, tiny
+from vlmcourse.training import stages
+from vlmcourse.training.batches import Batches
+from vlmcourse.training.fit import Step
+from vlmcourse.training.optimisation import Optimisation
+from vlmcourse.training.scale import Scale
+from vlmcourse.training.stages import Trained, seeded, train_or_load
+from vlmcourse.world import tokenizer
 
 READING = Optimisation(3e-3, weight_decay=0.05, betas=(0.9, 0.95))
 """Twice the learning rate that pictures take: with less, binding stays at chance for thousands of steps."""
@@ -18,31 +23,54 @@ def new_language(scale: Scale, seed: int = 0) -> LanguageModel:
     """An untrained tiny language model whose weights depend on the seed alone."""
     with seeded(seed):
         width = scale.language_width
-        return LanguageModel(tiny(len(tokens.tokenizer()), width, scale.language_depth, width // 32))
+        return LanguageModel(
+            tiny(len(tokenizer.world_tokenizer()), width, scale.language_depth, width // 32)
+        )
 
 
-def language(scale: Scale | str | None = None, seed: int = 0, *, model: LanguageModel | None = None, steps: int | None = None,
-             watch: Callable[[Step], None] | None = None, fresh: bool = False) -> Trained:
+def language(
+    scale: Scale | str | None = None,
+    seed: int = 0,
+    *,
+    model: LanguageModel | None = None,
+    steps: int | None = None,
+    watch: Callable[[Step], None] | None = None,
+    fresh: bool = False,
+) -> Trained:
     """The tiny language model, pretrained on the world's texts: shipped with the course at laptop scale, else trained.
 
     model  the untrained one, new_language(scale, seed), for callers who look at it on the way (watch); fresh: see stages
     """
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
-    model, documents = model or new_language(size, seed), world.texts.Documents(seed=seed)
-    return train_or_load("language", model, Batches(documents.batch, size.language_batch), steps or size.language_steps,
-                         READING, made_of={"length": documents.length, "batch": size.language_batch,
-                                           "config": model.lm.config.to_json_string()}, seed=seed, watch=watch, fresh=fresh)
+    model, documents = model or new_language(size, seed), world.documents.Documents(seed=seed)
+    return train_or_load(
+        "language",
+        model,
+        Batches(documents.batch, size.language_batch),
+        steps or size.language_steps,
+        READING,
+        made_of={
+            "length": documents.length,
+            "batch": size.language_batch,
+            "config": model.lm.config.to_json_string(),
+        },
+        seed=seed,
+        watch=watch,
+        fresh=fresh,
+    )
 
 
 def language_report(model: LanguageModel, count: int = 512) -> dict[str, float]:
     """What the language model binds (two invented names, in words, on held-out episodes) and what it knows (facts)."""
-    texts, answers, episodes = zip(*(world.texts.binding(index) for index in range(count)))
+    texts, answers, episodes = zip(*(world.documents.binding(index) for index in range(count)))
     bound = next_words(model, in_words(texts), [episode.choices for episode in episodes])
     report = {"binding": exact(bound, answers), "binding, chance": 0.5}
-    questions, facts, choices = zip(*world.texts.known_facts())
+    questions, facts, choices = zip(*world.documents.known_facts())
     known = next_words(model, in_words(questions), choices)
-    return report | {"facts": exact(known, facts),
-                     "facts, chance": sum(1 / len(options) for options in choices) / len(choices)}
+    return report | {
+        "facts": exact(known, facts),
+        "facts, chance": sum(1 / len(options) for options in choices) / len(choices),
+    }
 
 
 def in_words(texts: Sequence[str]) -> world.prompts.Prompts:
@@ -50,8 +78,12 @@ def in_words(texts: Sequence[str]) -> world.prompts.Prompts:
     return world.prompts.Prompts([(text,) for text in texts], size=1)
 
 
-def train_language(scale: str | None = None, seed: int = 0, ship: bool = False,
-                   watch: Callable[[Step], None] = lambda step: None) -> dict[str, float]:
+def train_language(
+    scale: str | None = None,
+    seed: int = 0,
+    ship: bool = False,
+    watch: Callable[[Step], None] = lambda step: None,
+) -> dict[str, float]:
     """The command `vlmcourse train language`: trains (or finds) the model, tests it.
 
     ship  train it anew and put it into the package

@@ -6,16 +6,20 @@ from collections.abc import Callable
 
 from torch import nn
 
-from vlmcourse.lab import checkpoint, tokens, world
-from vlmcourse.lab.evaluate import filling
-from vlmcourse.lab.stages import Trained, seeded, train_or_load
-from vlmcourse.lab.train import Batches, Optimisation, Scale, Step
-from vlmcourse.lab.world import regions
-from vlmcourse.lab.world.noise import Noise, mismatched
+from vlmcourse import world
+from vlmcourse.evaluation import masked
 from vlmcourse.papers.vilbert import ViLBERT, ViLBERTConfig
 from vlmcourse.papers.vlbert import VLBERT, VLBERTConfig
 from vlmcourse.parts.language import freeze
 from vlmcourse.parts.vision import Namer
+from vlmcourse.training import checkpoint
+from vlmcourse.training.batches import Batches
+from vlmcourse.training.fit import Step
+from vlmcourse.training.optimisation import Optimisation
+from vlmcourse.training.scale import Scale
+from vlmcourse.training.stages import Trained, seeded, train_or_load
+from vlmcourse.world import regions, tokenizer
+from vlmcourse.world.noise import Noise, mismatched
 
 FILLING = Optimisation(2e-3, weight_decay=0.05, betas=(0.9, 0.98), warmup=0.1)
 NAMING = Optimisation(2e-3, weight_decay=0.01)
@@ -28,51 +32,109 @@ ASKED = 256  # held-out pairs that each test asks about
 
 def few(split: str, scale: Scale, seed: int = 0, noise: Noise | None = None) -> regions.Few:
     """Scenes of one or two things out of every tenth known noun, with captions that name thing, place and background."""
-    return regions.Few(split, scale.image_size, seed, THINGS, world.captions.detailed, noise, world.known_nouns()[::EVERY])
+    return regions.Few(
+        split,
+        scale.image_size,
+        seed,
+        THINGS,
+        world.captions.detailed,
+        noise,
+        world.known_nouns()[::EVERY],
+    )
 
 
-def namer(scale: Scale | str | None = None, seed: int = 0, cut: Callable = regions.things,
-          watch: Callable[[Step], None] | None = None) -> Trained:
+def namer(
+    scale: Scale | str | None = None,
+    seed: int = 0,
+    cut: Callable = regions.things,
+    watch: Callable[[Step], None] | None = None,
+) -> Trained:
     """What stands in the place of the papers' detector, trained on the true classes and backgrounds of boxes of this kind,
     then frozen."""
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
     data = regions.Regions(few("train", size, seed), cut)
     with seeded(seed):
         model = Namer(SIDE, size.vilbert_width, len(regions.class_names()), len(world.BACKGROUNDS))
-    found = train_or_load("namer", model, Batches(data.batch, size.vilbert_batch), 20 if size.name == "smoke" else 250, NAMING,
-                          made_of={"batch": size.vilbert_batch, "width": size.vilbert_width, "things": THINGS, "every": EVERY,
-                                   "cut": cut.__name__}, seed=seed, watch=watch)
+    found = train_or_load(
+        "namer",
+        model,
+        Batches(data.batch, size.vilbert_batch),
+        20 if size.name == "smoke" else 250,
+        NAMING,
+        made_of={
+            "batch": size.vilbert_batch,
+            "width": size.vilbert_width,
+            "things": THINGS,
+            "every": EVERY,
+            "cut": cut.__name__,
+        },
+        seed=seed,
+        watch=watch,
+    )
     freeze(found.model)
     return found
 
 
-def region_pairs(scale: Scale, seed: int = 0, split: str = "train", false: Callable | None = None,
-                 cut: Callable = regions.things) -> regions.Regions:
+def region_pairs(
+    scale: Scale,
+    seed: int = 0,
+    split: str = "train",
+    false: Callable | None = None,
+    cut: Callable = regions.things,
+) -> regions.Regions:
     """A split as regions described by the namer, with its captions.
 
     false  if given, half of the captions are false, and this says how: see world.Noise
     """
-    return regions.Regions(few(split, scale, seed, false and Noise(0.5, false)), cut, namer(scale, cut=cut).model)
+    return regions.Regions(
+        few(split, scale, seed, false and Noise(0.5, false)), cut, namer(scale, cut=cut).model
+    )
 
 
 def vilbert_config(scale: Scale, **changes) -> ViLBERTConfig:
     """ViLBERT's sizes at a scale; `changes` replace fields of ViLBERTConfig."""
     width, depth = scale.vilbert_width, max(1, scale.vision_depth // 2)
-    return ViLBERTConfig(**{
-        "vocabulary": len(tokens.tokenizer()), "mask": tokens.tokenizer().mask_token_id, "features": width,
-        "classes": len(regions.class_names()), "text_width": width, "text_heads": width // 32, "text_first": max(1, depth // 2),
-        "image_width": width, "image_heads": width // 32, "meetings": depth, "joint": width, "joint_heads": width // 32,
-        "masked": MASKED, **changes})
+    return ViLBERTConfig(
+        **{
+            "vocabulary": len(tokenizer.world_tokenizer()),
+            "mask": tokenizer.world_tokenizer().mask_token_id,
+            "features": width,
+            "classes": len(regions.class_names()),
+            "text_width": width,
+            "text_heads": width // 32,
+            "text_first": max(1, depth // 2),
+            "image_width": width,
+            "image_heads": width // 32,
+            "meetings": depth,
+            "joint": width,
+            "joint_heads": width // 32,
+            "masked": MASKED,
+            **changes,
+        }
+    )
 
 
 def vlbert_config(scale: Scale, **changes) -> VLBERTConfig:
     """VL-BERT's sizes at a scale; `changes` replace fields of VLBERTConfig."""
     width = scale.vilbert_width
-    image, end = tokens.tokenizer().convert_tokens_to_ids(["<image>", "[SEP]"])
-    return VLBERTConfig(**{
-        "vocabulary": len(tokens.tokenizer()), "mask": tokens.tokenizer().mask_token_id, "image": image, "end": end,
-        "classes": len(regions.class_names()), "image_size": scale.image_size, "side": SIDE, "visual": width,
-        "width": width, "depth": max(2, scale.vision_depth), "heads": width // 32, "masked": MASKED, **changes})
+    image, end = tokenizer.world_tokenizer().convert_tokens_to_ids(["<image>", "[SEP]"])
+    return VLBERTConfig(
+        **{
+            "vocabulary": len(tokenizer.world_tokenizer()),
+            "mask": tokenizer.world_tokenizer().mask_token_id,
+            "image": image,
+            "end": end,
+            "classes": len(regions.class_names()),
+            "image_size": scale.image_size,
+            "side": SIDE,
+            "visual": width,
+            "width": width,
+            "depth": max(2, scale.vision_depth),
+            "heads": width // 32,
+            "masked": MASKED,
+            **changes,
+        }
+    )
 
 
 def new_vilbert(config: ViLBERTConfig, seed: int = 0) -> ViLBERT:
@@ -87,59 +149,131 @@ def new_vlbert(config: VLBERTConfig, seed: int = 0, eyes: Namer | None = None) -
         return VLBERT(config, eyes)
 
 
-def fill_in(name: str, model: nn.Module, data: regions.Regions, scale: Scale, seed: int = 0, steps: int | None = None,
-            watch: Callable[[Step], None] | None = None, **made_of) -> Trained:
+def fill_in(
+    name: str,
+    model: nn.Module,
+    data: regions.Regions,
+    scale: Scale,
+    seed: int = 0,
+    steps: int | None = None,
+    watch: Callable[[Step], None] | None = None,
+    **made_of,
+) -> Trained:
     """Trains a model of this file on regions, or loads it. `made_of`: what else tells this run from others."""
     noise, steps = data.pairs.noise, steps or scale.vilbert_steps
-    made_of = {"config": str(model.config), "batch": scale.vilbert_batch, "cut": data.cut.__name__,
-               "namer": checkpoint.checksum(data.namer.state_dict()),
-               "things": data.pairs.things, "among": data.pairs.among,
-               "caption": data.pairs.caption.__qualname__, "data seed": data.pairs.seed,
-               "false": noise and [noise.share, noise.kind.__name__], **made_of}
-    return train_or_load(name, model, Batches(data.batch, scale.vilbert_batch), steps, FILLING, made_of=made_of, seed=seed,
-                         watch=watch)
+    made_of = {
+        "config": str(model.config),
+        "batch": scale.vilbert_batch,
+        "cut": data.cut.__name__,
+        "namer": checkpoint.checksum(data.namer.state_dict()),
+        "things": data.pairs.things,
+        "among": data.pairs.among,
+        "caption": data.pairs.caption.__qualname__,
+        "data seed": data.pairs.seed,
+        "false": noise and [noise.share, noise.kind.__name__],
+        **made_of,
+    }
+    return train_or_load(
+        name,
+        model,
+        Batches(data.batch, scale.vilbert_batch),
+        steps,
+        FILLING,
+        made_of=made_of,
+        seed=seed,
+        watch=watch,
+    )
 
 
-def vilbert(scale: Scale | str | None = None, seed: int = 0, *, data: regions.Regions | None = None, steps: int | None = None,
-            watch: Callable[[Step], None] | None = None, **changes) -> Trained:
+def vilbert(
+    scale: Scale | str | None = None,
+    seed: int = 0,
+    *,
+    data: regions.Regions | None = None,
+    steps: int | None = None,
+    watch: Callable[[Step], None] | None = None,
+    **changes,
+) -> Trained:
     """ViLBERT on the world, trained or loaded. changes: of ViLBERTConfig.
 
     data  default: region_pairs with false captions of both kinds, other pictures' and nearly right ones
     """
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
     data = data or region_pairs(size, seed, false=regions.nearly_right)
-    return fill_in("vilbert", new_vilbert(vilbert_config(size, **changes), seed), data, size, seed, steps, watch)
+    return fill_in(
+        "vilbert",
+        new_vilbert(vilbert_config(size, **changes), seed),
+        data,
+        size,
+        seed,
+        steps,
+        watch,
+    )
 
 
-def vlbert(scale: Scale | str | None = None, seed: int = 0, *, data: regions.Regions | None = None, steps: int | None = None,
-           watch: Callable[[Step], None] | None = None, **changes) -> Trained:
+def vlbert(
+    scale: Scale | str | None = None,
+    seed: int = 0,
+    *,
+    data: regions.Regions | None = None,
+    steps: int | None = None,
+    watch: Callable[[Step], None] | None = None,
+    **changes,
+) -> Trained:
     """VL-BERT on the world, trained or loaded; it is never asked about false captions. changes: of VLBERTConfig."""
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
     data = data or region_pairs(size, seed)
-    return fill_in("vlbert", new_vlbert(vlbert_config(size, **changes), seed, data.namer), data, size, seed, steps, watch)
+    return fill_in(
+        "vlbert",
+        new_vlbert(vlbert_config(size, **changes), seed, data.namer),
+        data,
+        size,
+        seed,
+        steps,
+        watch,
+    )
 
 
 def filling_report(model: nn.Module, data: regions.Regions, count: int = ASKED) -> dict[str, float]:
     """Masked words by kind, and masked regions, on held-out pairs: with the picture, without, and with another's."""
     indices, report = range(count), {}
-    for name, view in (("", filling.full), (", blind", filling.empty), (", shuffled", filling.shuffled)):
-        report |= {f"{kind}{name}": value for kind, value in filling.masked_words(model, data, indices, view).items()}
-    for name, view in (("", filling.full), (", shuffled", filling.shuffled)):
-        report[f"regions{name}"] = filling.masked_regions(model, data, indices, view)
+    for name, view in (
+        ("", masked.full),
+        (", blind", masked.empty),
+        (", shuffled", masked.shuffled),
+    ):
+        report |= {
+            f"{kind}{name}": value
+            for kind, value in masked.masked_words(model, data, indices, view).items()
+        }
+    for name, view in (("", masked.full), (", shuffled", masked.shuffled)):
+        report[f"regions{name}"] = masked.masked_regions(model, data, indices, view)
     return report
 
 
-FALSE = {"another picture's": mismatched,
-         "places swapped": lambda index, pairs: regions.false_caption(index, pairs, regions.places_swapped),
-         "background changed": lambda index, pairs: regions.false_caption(index, pairs, regions.recoloured)}
+FALSE = {
+    "another picture's": mismatched,
+    "places swapped": lambda index, pairs: regions.false_caption(
+        index, pairs, regions.places_swapped
+    ),
+    "background changed": lambda index, pairs: regions.false_caption(
+        index, pairs, regions.recoloured
+    ),
+}
 
 
 def alignment_report(model: ViLBERT, data: regions.Regions, count: int = ASKED) -> dict[str, float]:
     """True captions against false ones, by kind of falsehood, with the blind and shuffled controls."""
     report = {}
     for kind, false in FALSE.items():
-        for name, view in (("", filling.full), (", blind", filling.empty), (", shuffled", filling.shuffled)):
-            found = filling.told_apart(model, data, range(count), lambda index: false(index, data.pairs), view)
+        for name, view in (
+            ("", masked.full),
+            (", blind", masked.empty),
+            (", shuffled", masked.shuffled),
+        ):
+            found = masked.told_apart(
+                model, data, range(count), lambda index: false(index, data.pairs), view
+            )
             report |= {f"{kind}, {how}{name}": value for how, value in found.items()}
     return report
 
@@ -147,12 +281,20 @@ def alignment_report(model: ViLBERT, data: regions.Regions, count: int = ASKED) 
 def retrieval_report(model: ViLBERT, data: regions.Regions, count: int = 64) -> dict[str, float]:
     """Mean R@1 of both directions among `count` held-out pairs with different captions, by alignment score."""
     indices = data.pairs.distinct(count)
-    return {f"R@1{name}": filling.ranks_first(filling.all_pairs(model, data, indices, view))
-            for name, view in (("", filling.full), (", blind", filling.empty), (", shuffled", filling.shuffled))} | {
-                "R@1, chance": 1 / count}
+    return {
+        f"R@1{name}": masked.ranks_first(masked.all_pairs(model, data, indices, view))
+        for name, view in (
+            ("", masked.full),
+            (", blind", masked.empty),
+            (", shuffled", masked.shuffled),
+        )
+    } | {"R@1, chance": 1 / count}
 
 
 def vilbert_report(model: ViLBERT, data: regions.Regions, count: int = ASKED) -> dict[str, float]:
     """Everything ViLBERT is tested on."""
-    return filling_report(model, data, count) | alignment_report(model, data, count) | retrieval_report(
-        model, data, min(64, count))
+    return (
+        filling_report(model, data, count)
+        | alignment_report(model, data, count)
+        | retrieval_report(model, data, min(64, count))
+    )

@@ -8,7 +8,15 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-LOADS = {"img": "src", "script": "src", "link": "href", "iframe": "src", "video": "src", "audio": "src", "source": "src"}
+LOADS = {
+    "img": "src",
+    "script": "src",
+    "link": "href",
+    "iframe": "src",
+    "video": "src",
+    "audio": "src",
+    "source": "src",
+}
 FETCHED = re.compile(r"url\(\s*['\"]?(?!data:)|@import")
 
 
@@ -35,8 +43,12 @@ class _Seen(HTMLParser):
         if tag in LOADS and given.get(LOADS[tag]):
             self.loads.append(given[LOADS[tag]])
         if tag == "img" and not (given.get("alt") or "").strip():
-            self.faults.append(f"a picture without alternative text: {(given.get('src') or '')[:60]}")
-        if tag in ("input", "select", "textarea") and not (given.get("aria-label") or given.get("id")):
+            self.faults.append(
+                f"a picture without alternative text: {(given.get('src') or '')[:60]}"
+            )
+        if tag in ("input", "select", "textarea") and not (
+            given.get("aria-label") or given.get("id")
+        ):
             self.faults.append(f"a field <{tag}> without a label")
         if re.fullmatch("h[1-6]", tag):
             self.headings.append(int(tag[1]))
@@ -62,10 +74,20 @@ def _of_page(seen: _Seen) -> list[str]:
         found.append("no title")
     if seen.headings.count(1) != 1:
         found.append(f"{seen.headings.count(1)} headings of the first level; expected one")
-    found += [f"a heading of level {after} after one of level {before}; expected none to be left out"
-              for before, after in zip(seen.headings, seen.headings[1:]) if after > before + 1]
-    found += [f"two elements with the id '{one}'" for one in sorted({one for one in seen.ids if seen.ids.count(one) > 1})]
-    found += [f"loads {address[:80]} from elsewhere" for address in seen.loads if urlsplit(address).scheme not in ("", "data")]
+    found += [
+        f"a heading of level {after} after one of level {before}; expected none to be left out"
+        for before, after in zip(seen.headings, seen.headings[1:])
+        if after > before + 1
+    ]
+    found += [
+        f"two elements with the id '{one}'"
+        for one in sorted({one for one in seen.ids if seen.ids.count(one) > 1})
+    ]
+    found += [
+        f"loads {address[:80]} from elsewhere"
+        for address in seen.loads
+        if urlsplit(address).scheme not in ("", "data")
+    ]
     return found
 
 
@@ -85,9 +107,16 @@ def check(folder: Path) -> list[str]:
             target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
             if not target.is_file():
                 faults.append(f"{name}: the link {address} leads nowhere")
-            elif parts.fragment and target in pages and unquote(parts.fragment) not in pages[target].ids:
+            elif (
+                parts.fragment
+                and target in pages
+                and unquote(parts.fragment) not in pages[target].ids
+            ):
                 faults.append(f"{name}: there is no place #{parts.fragment} on {target.name}")
     for path in folder.rglob("*.css"):
-        faults += [f"{path.name}: loads something: {line.strip()[:60]}" for line in path.read_text().splitlines()
-                   if FETCHED.search(line)]
+        faults += [
+            f"{path.name}: loads something: {line.strip()[:60]}"
+            for line in path.read_text().splitlines()
+            if FETCHED.search(line)
+        ]
     return faults

@@ -7,24 +7,72 @@ import re
 
 TOKEN = re.compile(r"\\[a-zA-Z]+|\\.|[a-zA-Z]|\d+(?:\.\d+)?|\S")
 SYMBOLS = {
-    "alpha": "α", "beta": "β", "gamma": "γ", "delta": "δ", "epsilon": "ε", "theta": "θ", "lambda": "λ", "mu": "μ", "pi": "π",
-    "rho": "ρ", "sigma": "σ", "tau": "τ", "phi": "φ", "Delta": "Δ", "Sigma": "Σ", "Phi": "Φ", "ell": "ℓ", "infty": "∞"}
+    "alpha": "α",
+    "beta": "β",
+    "gamma": "γ",
+    "delta": "δ",
+    "epsilon": "ε",
+    "theta": "θ",
+    "lambda": "λ",
+    "mu": "μ",
+    "pi": "π",
+    "rho": "ρ",
+    "sigma": "σ",
+    "tau": "τ",
+    "phi": "φ",
+    "Delta": "Δ",
+    "Sigma": "Σ",
+    "Phi": "Φ",
+    "ell": "ℓ",
+    "infty": "∞",
+}
 OPERATORS = {
-    "top": "⊤", "cdot": "⋅", "times": "×", "le": "≤", "leq": "≤", "ge": "≥", "geq": "≥", "ne": "≠", "approx": "≈", "in": "∈",
-    "sum": "∑", "prod": "∏", "to": "→", "mid": "∣", "ldots": "…", "dots": "…", "pm": "±", "odot": "⊙", "partial": "∂", "sim": "∼"}
+    "top": "⊤",
+    "cdot": "⋅",
+    "times": "×",
+    "le": "≤",
+    "leq": "≤",
+    "ge": "≥",
+    "geq": "≥",
+    "ne": "≠",
+    "approx": "≈",
+    "in": "∈",
+    "sum": "∑",
+    "prod": "∏",
+    "to": "→",
+    "mid": "∣",
+    "ldots": "…",
+    "dots": "…",
+    "pm": "±",
+    "odot": "⊙",
+    "partial": "∂",
+    "sim": "∼",
+}
 NAMES = ("ln", "log", "exp", "min", "max", "tanh", "arg", "softmax")
-SPACES = {"\\,": "0.17em", "\\;": "0.28em", "\\:": "0.22em", "\\ ": "0.33em", "\\quad": "1em", "\\!": "-0.17em"}
+SPACES = {
+    "\\,": "0.17em",
+    "\\;": "0.28em",
+    "\\:": "0.22em",
+    "\\ ": "0.33em",
+    "\\quad": "1em",
+    "\\!": "-0.17em",
+}
 
 
 class _Reader:
     """Reads one formula from left to right."""
 
     def __init__(self, tex: str):
-        self.tex, self.left = tex, TOKEN.findall(re.sub(r"\\text\{([^}]*)\}", lambda m: f"\\text{{{m[1]}}}", tex))
+        self.tex, self.left = (
+            tex,
+            TOKEN.findall(re.sub(r"\\text\{([^}]*)\}", lambda m: f"\\text{{{m[1]}}}", tex)),
+        )
 
     def next(self) -> str:
         if not self.left:
-            raise ValueError(f"the formula {self.tex!r} ends too early; expected another symbol or a closing brace.")
+            raise ValueError(
+                f"the formula {self.tex!r} ends too early; expected another symbol or a closing brace."
+            )
         return self.left.pop(0)
 
     def row(self, until: str | None = None) -> str:
@@ -48,7 +96,7 @@ class _Reader:
             found[kind] = self.one()
         if len(found) == 2:
             return f"<msubsup>{base}{found['_']}{found['^']}</msubsup>"
-        (kind, value), = found.items()
+        ((kind, value),) = found.items()
         return f"<msup>{base}{value}</msup>" if kind == "^" else f"<msub>{base}{value}</msub>"
 
     def words(self) -> str:
@@ -84,9 +132,11 @@ class _Reader:
             return f"<msqrt>{self.one()}</msqrt>"
         if name in ("left", "right"):
             return f'<mo stretchy="true">{html.escape(self.next().lstrip(chr(92)))}</mo>'
-        raise ValueError(f"the command {token} in {self.tex!r} is not known here; expected one of the lessons' own: "
-                         f"{', '.join(sorted((*SYMBOLS, *OPERATORS, *NAMES, 'text', 'frac', 'sqrt', 'left', 'right')))}. "
-                         "Add it to vlmcourse/site/maths.py.")
+        raise ValueError(
+            f"the command {token} in {self.tex!r} is not known here; expected one of the lessons' own: "
+            f"{', '.join(sorted((*SYMBOLS, *OPERATORS, *NAMES, 'text', 'frac', 'sqrt', 'left', 'right')))}. "
+            "Add it to vlmcourse/site/maths.py."
+        )
 
 
 def mathml(tex: str, block: bool = False) -> str:
@@ -94,5 +144,7 @@ def mathml(tex: str, block: bool = False) -> str:
     reader = _Reader(tex)
     made = reader.row()
     shown = ' display="block"' if block else ""
-    return (f'<math xmlns="http://www.w3.org/1998/Math/MathML"{shown}><semantics>{made}'
-            f'<annotation encoding="application/x-tex">{html.escape(tex)}</annotation></semantics></math>')
+    return (
+        f'<math xmlns="http://www.w3.org/1998/Math/MathML"{shown}><semantics>{made}'
+        f'<annotation encoding="application/x-tex">{html.escape(tex)}</annotation></semantics></math>'
+    )

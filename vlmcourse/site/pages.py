@@ -62,12 +62,20 @@ def _without_maths(text: str) -> tuple[str, list[str]]:
 
     pieces = re.split(r"(```.*?```|`[^`\n]*`)", text, flags=re.S)
     for place in range(0, len(pieces), 2):
-        pieces[place] = re.sub(r"\$\$(.+?)\$\$", lambda m: keep(m[1], True), pieces[place], flags=re.S)
-        pieces[place] = re.sub(r"(?<![\\$\w])\$([^$\n]*[^$\n\s])\$(?![\w$])", lambda m: keep(m[1], False), pieces[place])
+        pieces[place] = re.sub(
+            r"\$\$(.+?)\$\$", lambda m: keep(m[1], True), pieces[place], flags=re.S
+        )
+        pieces[place] = re.sub(
+            r"(?<![\\$\w])\$([^$\n]*[^$\n\s])\$(?![\w$])",
+            lambda m: keep(m[1], False),
+            pieces[place],
+        )
     return "".join(pieces), formulas
 
 
-def markdown(text: str, linked: Linked = lambda address: address, taken: set[str] | None = None) -> str:
+def markdown(
+    text: str, linked: Linked = lambda address: address, taken: set[str] | None = None
+) -> str:
     """Markdown with tables, formulas and raw HTML -> HTML. taken: anchors of this page so far, which are kept up to date."""
     import mistune
 
@@ -87,24 +95,42 @@ def markdown(text: str, linked: Linked = lambda address: address, taken: set[str
             return f'<a href="{html.escape(linked(url))}">{text}</a>'
 
         def image(self, text: str, url: str, title=None) -> str:
-            return f'<img src="{html.escape(linked(url))}" alt="{html.escape(html.unescape(text))}">'
+            return (
+                f'<img src="{html.escape(linked(url))}" alt="{html.escape(html.unescape(text))}">'
+            )
 
         def block_code(self, code_: str, info=None) -> str:
             return code(code_, (info or "text").split()[0])
 
     text, formulas = _without_maths(text)
-    made = mistune.create_markdown(escape=False, renderer=Renderer(escape=False), plugins=["table", "strikethrough"])(text)
-    made = re.sub(r'(<(?:img|a)\b[^>]*?\b(?:src|href)=")([^"]+)(")', _relink(linked), made) if "<img" in text else made
-    made = re.sub(r"<th(?: style=\"[^\"]*\")?>\s*</th>", "<td></td>", made)  # a header without words is no header
-    made = re.sub(r"<table>", '<div class="wide" tabindex="0" role="region" aria-label="table"><table>', made)
+    made = mistune.create_markdown(
+        escape=False, renderer=Renderer(escape=False), plugins=["table", "strikethrough"]
+    )(text)
+    made = (
+        re.sub(r'(<(?:img|a)\b[^>]*?\b(?:src|href)=")([^"]+)(")', _relink(linked), made)
+        if "<img" in text
+        else made
+    )
+    made = re.sub(
+        r"<th(?: style=\"[^\"]*\")?>\s*</th>", "<td></td>", made
+    )  # a header without words is no header
+    made = re.sub(
+        r"<table>", '<div class="wide" tabindex="0" role="region" aria-label="table"><table>', made
+    )
     made = made.replace("</table>", "</table></div>")
-    made = re.sub(r"<p>@@maths(\d+)@@</p>", r'<div class="wide" tabindex="0" role="region" aria-label="formula">@@maths\1@@</div>', made)
+    made = re.sub(
+        r"<p>@@maths(\d+)@@</p>",
+        r'<div class="wide" tabindex="0" role="region" aria-label="formula">@@maths\1@@</div>',
+        made,
+    )
     return re.sub(r"@@maths(\d+)@@", lambda m: formulas[int(m[1])], made)
 
 
 def _relink(linked: Linked) -> Callable[[re.Match], str]:
     """For addresses in raw HTML. Those that are links of the site already stay: `linked` knows only addresses of sources."""
-    return lambda found: found[0] if ".html" in found[2] else f"{found[1]}{html.escape(linked(found[2]))}{found[3]}"
+    return lambda found: (
+        found[0] if ".html" in found[2] else f"{found[1]}{html.escape(linked(found[2]))}{found[3]}"
+    )
 
 
 def _output(output: NotebookNode) -> str:
@@ -117,16 +143,26 @@ def _output(output: NotebookNode) -> str:
     if "image/png" in data:
         alt = output.metadata.get("image/png", {}).get("alt", "")
         if not alt:
-            raise ValueError("a figure without a text description; expected one in its metadata. Show figures with draw.show.")
+            raise ValueError(
+                "a figure without a text description; expected one in its metadata. Show figures with draw.show."
+            )
         picture = f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{"".join(data["image/png"].split())}">'
-        picture = f'<div class="wide" tabindex="0" role="region" aria-label="figure">{picture}</div>'
+        picture = (
+            f'<div class="wide" tabindex="0" role="region" aria-label="figure">{picture}</div>'
+        )
         return f"<figure>{picture}<details><summary>What the figure shows</summary><p>{html.escape(alt)}</p></details></figure>"
     if "text/html" in data:
         made = "".join(data["text/html"])
-        return f'<div class="wide" tabindex="0" role="region" aria-label="output">{made}</div>' if "<table" in made else made
+        return (
+            f'<div class="wide" tabindex="0" role="region" aria-label="output">{made}</div>'
+            if "<table" in made
+            else made
+        )
     if "text/markdown" in data:
         return markdown("".join(data["text/markdown"]))
-    return f'<pre class="said" tabindex="0">{html.escape("".join(data.get("text/plain", "")))}</pre>'
+    return (
+        f'<pre class="said" tabindex="0">{html.escape("".join(data.get("text/plain", "")))}</pre>'
+    )
 
 
 def notebook(path: Path, linked: Linked) -> str:
@@ -155,7 +191,9 @@ def page(title: str, body: str, nav: str, top: str) -> str:
         counted[found[1]] = counted.get(found[1], 0) + 1
         return f'role="region" aria-label="{found[1]} {counted[found[1]]}"'
 
-    body = re.sub(r'role="region" aria-label="(\w+)"', numbered, body)  # so that they can be told apart by name
+    body = re.sub(
+        r'role="region" aria-label="(\w+)"', numbered, body
+    )  # so that they can be told apart by name
     if "<h1" not in body:
         body = f"<h1>{html.escape(title)}</h1>\n{body}"
     return TEMPLATE.format(title=html.escape(title), body=body, nav=nav, top=top)

@@ -37,33 +37,59 @@ def _signature(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
 
 
 def _public(nodes) -> list:
-    return [node for node in nodes if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
-            and (not node.name.startswith("_"))]
+    return [
+        node
+        for node in nodes
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+        and (not node.name.startswith("_"))
+    ]
 
 
 def _class(node: ast.ClassDef) -> str:
     """A class with its fields and its public methods."""
     bases = ", ".join(ast.unparse(base) for base in node.bases)
     fields = [ast.unparse(line) for line in node.body if isinstance(line, ast.AnnAssign)]
-    start = next((one for one in node.body if isinstance(one, ast.FunctionDef) and one.name == "__init__"), None)
-    head = f"class {node.name}{f'({bases})' if bases else ''}" + (f"\n    {_signature(start)}" if start else "")
-    made = [f'<h2 id="{node.name}">{node.name}</h2>', code("\n    ".join([head, *fields])), _doc(node)]
+    start = next(
+        (one for one in node.body if isinstance(one, ast.FunctionDef) and one.name == "__init__"),
+        None,
+    )
+    head = f"class {node.name}{f'({bases})' if bases else ''}" + (
+        f"\n    {_signature(start)}" if start else ""
+    )
+    made = [
+        f'<h2 id="{node.name}">{node.name}</h2>',
+        code("\n    ".join([head, *fields])),
+        _doc(node),
+    ]
     for method in _public(node.body):
         if isinstance(method, ast.ClassDef):
             continue
-        made += [f'<h3 id="{node.name}.{method.name}">{node.name}.{method.name}</h3>', code(_signature(method)), _doc(method)]
+        made += [
+            f'<h3 id="{node.name}.{method.name}">{node.name}.{method.name}</h3>',
+            code(_signature(method)),
+            _doc(method),
+        ]
     return "\n".join(made)
 
 
 def _constant(node, after) -> str:
     """A public name with a value, if a string below it says what it is."""
-    said = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) and isinstance(after.value.value, str)
+    said = (
+        isinstance(after, ast.Expr)
+        and isinstance(after.value, ast.Constant)
+        and isinstance(after.value.value, str)
+    )
     target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
     if not said or not isinstance(target, ast.Name) or target.id.startswith("_"):
         return ""
     shown = ast.unparse(node)
-    return "\n".join([f'<h2 id="{target.id}">{target.id}</h2>', code(shown if len(shown) < 300 else f"{shown[:300]} ..."),
-                      f'<div class="doc">{_words(" ".join(after.value.value.split()))}</div>'])
+    return "\n".join(
+        [
+            f'<h2 id="{target.id}">{target.id}</h2>',
+            code(shown if len(shown) < 300 else f"{shown[:300]} ..."),
+            f'<div class="doc">{_words(" ".join(after.value.value.split()))}</div>',
+        ]
+    )
 
 
 def module(name: str, path: Path) -> str:
@@ -73,7 +99,9 @@ def module(name: str, path: Path) -> str:
     for node, after in zip(tree.body, [*tree.body[1:], None]):
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
             made.append(_class(node))
-        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and not node.name.startswith("_"):
+        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and not node.name.startswith(
+            "_"
+        ):
             made += [f'<h2 id="{node.name}">{node.name}</h2>', code(_signature(node)), _doc(node)]
         elif isinstance(node, (ast.Assign, ast.AnnAssign)):
             made.append(_constant(node, after))
@@ -82,7 +110,10 @@ def module(name: str, path: Path) -> str:
 
 def index(found: dict[str, Path]) -> str:
     """All modules by folder, each with its first sentence."""
-    made, folder = ["<h1>API reference</h1>", "<p>From the docstrings of the package, module by module.</p>"], None
+    made, folder = (
+        ["<h1>API reference</h1>", "<p>From the docstrings of the package, module by module.</p>"],
+        None,
+    )
     for name, path in found.items():
         here = ".".join(name.split(".")[:2]) if name.count(".") else name
         if here != folder:
@@ -90,5 +121,7 @@ def index(found: dict[str, Path]) -> str:
             folder = here
         text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
         first = re.split(r"(?<=[.!?])\s|\n\n", text, maxsplit=1)[0]
-        made.append(f'<li><a href="{name}.html"><code>{name}</code></a> {_words(" ".join(first.split()))}</li>')
+        made.append(
+            f'<li><a href="{name}.html"><code>{name}</code></a> {_words(" ".join(first.split()))}</li>'
+        )
     return "\n".join([*made, "</ul>"])

@@ -1,0 +1,1 @@
+"""What only the lessons need: one module a lesson with the checks of its exercises, and their models."""

@@ -1,0 +1,320 @@
+"""Lesson 09: the ways from pictures to words side by side, on the same pictures and captions, with the same language model,
+steps, batches and seeds.
+
+    linear     CLIP's class token, frozen; one linear map writes two words of it. The smallest bridge there is (LiMBeR)
+    mapped     the same with one hidden layer in the map (ClipCap's MLP; by default ClipCap tunes its language model, too)
+    frozen     the same two words, by an image tower that learns them from scratch
+    blip       no bridge: a decoder of its own learns to write, from scratch, on CLIP's tower, which learns on. It reads one
+               picture, and no language model knows anything for it
+    blip2      a Q-Former's queries stand in the text as words; half of the steps are stage 1
+    flamingo   words look aside, through gates, between the language model's layers. Trained on single pictures here, like all of
+               them; lesson 08's own, trained on pages, is `pages()`
+
+Each has the learning rate of its lesson, the maps their own. Bridge, Alone, Matching: how they are asked (answering.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from teaching.interface import Alone, Bridge
+from vlmcourse import world
+from vlmcourse.papers.blip2 import Stage1
+from vlmcourse.papers.frozen import Frozen
+from vlmcourse.parts.language import freeze
+from vlmcourse.recipes.blip import LEARNING, blip_config, new_blip
+from vlmcourse.recipes.blip2 import (
+    COMPARING,
+    SAYING,
+    Looked,
+    former_config,
+    new_blip2,
+    new_former,
+    place,
+)
+from vlmcourse.recipes.clip import clip
+from vlmcourse.recipes.flamingo import (
+    LOOKING,
+    REACH,
+    Tower,
+    flamingo,
+    flamingo_config,
+    new_flamingo,
+    stream,
+)
+from vlmcourse.recipes.frozen import PLACE, SEEING, average_words, frozen_config, new_frozen
+from vlmcourse.recipes.language import language
+from vlmcourse.training import checkpoint
+from vlmcourse.training.batches import Batches
+from vlmcourse.training.fit import Step
+from vlmcourse.training.optimisation import Optimisation
+from vlmcourse.training.scale import Scale
+from vlmcourse.training.stages import Trained, seeded, train_or_load
+from vlmcourse.world import tokenizer
+from vlmcourse.world.co_occurrence import Habits
+from vlmcourse.world.prompts import to_learn
+
+MAPPING = Optimisation(5e-3, weight_decay=0.05, betas=(0.9, 0.95))
+"""Of the MLP behind CLIP: it has little to lose."""
+STRAIGHT = Optimisation(3e-2, weight_decay=0.05, betas=(0.9, 0.95))
+"""Of the linear map, which has less. Rates between 0.02 and 0.08 end alike, 0.005 names half as many nouns."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The same for all: different pictures, how many in a step, steps."""
+
+    pictures: int
+    batch: int
+    steps: int
+
+
+BUDGETS = {
+    "smoke": Budget(64, 16, 12),
+    "laptop": Budget(8192, 64, 1200),
+    "gpu": Budget(500_000, 512, 10_000),
+}
+
+
+# The data: one picture and its caption, in each model's form.
+
+
+@dataclass(frozen=True)
+class Told:
+    """Captions after the place of their picture, and pixels: what a prefix learns from."""
+
+    pictures: Habits
+    place: str = PLACE
+
+    def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        said = [self.pictures.text(index) for index in indices]
+        made = to_learn([(self.place,)] * len(said), said, self.pictures.size)
+        return made | {"pixels": world.to_pixels(self.pictures.images(indices))}
+
+
+@dataclass(frozen=True)
+class Paired:
+    """Pixels and captions, with equal captions marked: what BLIP learns from."""
+
+    pictures: Habits
+
+    def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        said = [self.pictures.text(index) for index in indices]
+        return {
+            "pixels": world.to_pixels(self.pictures.images(indices)),
+            "ids": tokenizer.encode(said),
+            "same": torch.tensor([said.index(text) for text in said]),
+        }
+
+
+@dataclass(frozen=True)
+class Aside:
+    """Captions after an image tag, and what the frozen tower sees, each picture a film of one frame: for Flamingo."""
+
+    looked: Looked
+
+    def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        made = self.looked.batch(indices)
+        return made | {"features": made["features"][:, None]}
+
+
+# The bridges.
+
+
+@dataclass(frozen=True)
+class Banks:
+    """What stands on both sides of every bridge, and the data: made once, shared by all.
+
+    steps  default: the budget's
+    """
+
+    scale: Scale
+    seed: int
+    vision: nn.Module = field(repr=False)  # CLIP's image tower, frozen, whole
+    tower: Tower = field(
+        repr=False
+    )  # the same without its last block, normalised: for those who look at patches
+    lm: nn.Module = field(repr=False)  # the tiny language model, frozen
+    steps: int
+    budget: Budget
+
+    @property
+    def pictures(self) -> Habits:
+        return Habits(self.scale.image_size, self.seed)
+
+    def looked(self, place: str | None) -> Looked:
+        return Looked(self.pictures, self.tower.vit, self.budget.pictures, place)
+
+    def train(
+        self,
+        name: str,
+        model: nn.Module,
+        data,
+        optimisation: Optimisation,
+        steps: int | None = None,
+        watch: Callable[[Step], None] | None = None,
+        **made_of,
+    ) -> Trained:
+        """train_or_load: everyone sees the same pictures in the same order."""
+        batches = Batches(data.batch, self.budget.batch, self.budget.pictures, self.seed)
+        made_of |= {
+            "start": checkpoint.checksum(model.state_dict()),
+            "data": str(self.pictures),
+            "budget": str(self.budget),
+        }
+        return train_or_load(
+            name,
+            model,
+            batches,
+            steps or self.steps,
+            optimisation,
+            made_of=made_of,
+            seed=self.seed,
+            watch=watch,
+        )
+
+
+def banks(
+    scale: Scale | str | None = None,
+    seed: int = 0,
+    *,
+    vision: nn.Module | None = None,
+    lm: nn.Module | None = None,
+    steps: int | None = None,
+) -> Banks:
+    """vision, lm: default: the course's CLIP and tiny language model, trained or loaded."""
+    size = scale if isinstance(scale, Scale) else Scale.named(scale)
+    vision = clip(size).model.vision if vision is None else vision
+    lm = language(size).model.lm if lm is None else lm
+    budget = BUDGETS[size.name]
+    return Banks(
+        size,
+        seed,
+        freeze(deepcopy(vision)),
+        freeze(Tower(vision)),
+        freeze(deepcopy(lm)),
+        steps or budget.steps,
+        budget,
+    )
+
+
+def new_prefix(banks: Banks, hidden: int = 0) -> Frozen:
+    """Frozen with a tower that has learnt and stays: only `to_words` learns. hidden: width of a hidden layer in it, if any."""
+    config = frozen_config(banks.scale, vision_depth=1)
+    model = new_frozen(config, banks.lm, banks.seed, average_words(banks.lm))
+    model.vision = banks.vision
+    if hidden:
+        with seeded(banks.seed):
+            model.to_words = nn.Sequential(
+                nn.Linear(banks.vision.width, hidden),
+                nn.GELU(),
+                nn.Linear(hidden, model.to_words.out_features),
+            )
+    return model
+
+
+def linear(banks: Banks, watch: Callable[[Step], None] | None = None) -> Bridge:
+    trained = banks.train(
+        "bridge-linear", new_prefix(banks), Told(banks.pictures), STRAIGHT, watch=watch
+    )
+    return Bridge("CLIP + linear map", trained.model, banks.scale.image_size, steps=trained.history)
+
+
+def mapped(banks: Banks, watch: Callable[[Step], None] | None = None) -> Bridge:
+    model = new_prefix(banks, 4 * banks.vision.width)
+    trained = banks.train("bridge-mapped", model, Told(banks.pictures), MAPPING, watch=watch)
+    return Bridge("CLIP + MLP", trained.model, banks.scale.image_size, steps=trained.history)
+
+
+def frozen(banks: Banks, watch: Callable[[Step], None] | None = None) -> Bridge:
+    model = new_frozen(frozen_config(banks.scale), banks.lm, banks.seed, average_words(banks.lm))
+    trained = banks.train("bridge-frozen", model, Told(banks.pictures), SEEING, watch=watch)
+    return Bridge("Frozen", trained.model, banks.scale.image_size, steps=trained.history)
+
+
+def blip(banks: Banks, watch: Callable[[Step], None] | None = None) -> Alone:
+    model = new_blip(blip_config(banks.scale), deepcopy(banks.vision), banks.seed)
+    model.vision = _thawed(model.vision)
+    trained = banks.train("bridge-blip", model, Paired(banks.pictures), LEARNING, watch=watch)
+    return Alone("BLIP", trained.model, banks.scale.image_size, "<image>", steps=trained.history)
+
+
+def _thawed(module: nn.Module) -> nn.Module:
+    """Undoes `freeze` on a copy."""
+    for part in module.modules():
+        part.__dict__.pop("train", None)
+    return module.requires_grad_(True).train()
+
+
+def blip2(banks: Banks, watch: Callable[[Step], None] | None = None) -> Bridge:
+    """Half of the steps are stage 1, on the same pictures; both stages count."""
+    watch = watch or (lambda step: None)
+    with seeded(banks.seed):
+        start = Stage1(
+            new_former(former_config(banks.scale), banks.seed),
+            banks.tower.vit,
+            banks.scale.width // 2,
+        )
+    half = banks.steps // 2
+    first = banks.train("bridge-blip2-stage1", start, banks.looked(None), COMPARING, half)
+    former = first.model.former
+    model = new_blip2(former, banks.tower.vit, banks.lm, banks.seed)
+    looks = place(former.config.queries)
+    trained = banks.train(
+        "bridge-blip2", model, banks.looked(looks), SAYING, banks.steps - half, watch
+    )
+    return Bridge(
+        "BLIP-2",
+        trained.model,
+        banks.scale.image_size,
+        looks,
+        steps=[*first.history, *trained.history],
+    )
+
+
+def new_aside(banks: Banks):
+    """An untrained Flamingo between the banks."""
+    reach = tuple(REACH * one for one in stream(banks.lm))
+    return new_flamingo(
+        flamingo_config(banks.scale, reach=reach), banks.tower, deepcopy(banks.lm), banks.seed
+    )
+
+
+def aside(banks: Banks, watch: Callable[[Step], None] | None = None) -> Bridge:
+    """Flamingo on single pictures."""
+    trained = banks.train(
+        "bridge-flamingo", new_aside(banks), Aside(banks.looked("<image>")), LOOKING, watch=watch
+    )
+    return Bridge(
+        "Flamingo", trained.model, banks.scale.image_size, "<image>", steps=trained.history
+    )
+
+
+def pages(scale: Scale | str | None = None) -> Bridge:
+    """Lesson 08's Flamingo: other data (pages of several pictures, films, descriptions), more steps. No part of the comparison,
+    but what the same model becomes with them."""
+    size = scale if isinstance(scale, Scale) else Scale.named(scale)
+    trained = flamingo(size)
+    return Bridge(
+        "Flamingo, on pages",
+        trained.model.model,
+        size.image_size,
+        "<image>",
+        "<EOC>",
+        trained.history,
+    )
+
+
+ALL: dict[str, Callable[..., Bridge]] = {
+    "linear": linear,
+    "mapped": mapped,
+    "frozen": frozen,
+    "blip": blip,
+    "blip2": blip2,
+    "flamingo": aside,
+}

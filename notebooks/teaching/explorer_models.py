@@ -1,0 +1,359 @@
+"""What the explorers play with: the course's trained stages as plain functions, and what each of them looked at.
+
+Every stage is trained now, or found in the cache: at scale smoke that takes seconds, at laptop as long as the lessons that
+train them. `widgets.explorers` shows them; it knows of functions only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from vlmcourse import introspection, world
+from vlmcourse.evaluation import likely_next, looking
+from vlmcourse.introspection import Looked
+from vlmcourse.papers.blip import BLIP
+from vlmcourse.papers.flamingo import Flamingo
+from vlmcourse.papers.qformer import features
+from vlmcourse.parts.language import logits, next_word_loss
+from vlmcourse.recipes.blip import blip
+from vlmcourse.recipes.blip2 import blip2, place, stage1
+from vlmcourse.recipes.capfilt import CapFilt
+from vlmcourse.recipes.clip import clip
+from vlmcourse.recipes.flamingo import WEIGHTS, Kept, flamingo
+from vlmcourse.recipes.frozen import PLACE, frozen, sentences
+from vlmcourse.training.scale import Scale
+from vlmcourse.training.stages import Trained
+from vlmcourse.world import interleaved, prompts, tokenizer
+from vlmcourse.world.pages import Part
+
+Look = Callable[[Tensor, str], Looked]
+Ask = Callable[[world.Scene, str], Mapping[str, float]]
+MOST = 8
+"""Answers that are shown."""
+
+
+def _words(text: str) -> tuple[str, ...]:
+    """Raises ValueError for an empty text and for unknown words."""
+    tokenizer.encode([text])
+    return tuple(tokenizer.split_words(text))
+
+
+def _grids(found: Mapping[str, Tensor], ending: str) -> Tensor:
+    """The maps of all layers whose name ends so, over patches alone: {name: (1, H, Q, 1 + P)} -> (L, H, Q, P)."""
+    return torch.cat([weights[..., 1:] for name, weights in found.items() if name.endswith(ending)])
+
+
+def look_clip(model) -> Look:
+    """Similarity: of each word alone to each patch, as a softmax over patches at the learned scale. One layer, one head.
+
+    CLIP is trained through its class token; that patches answer too is a by-product, and a weak one.
+    """
+
+    def look(pixels: Tensor, text: str) -> Looked:
+        words = _words(text)
+        with looking(model):
+            patches = normalize(
+                model.image_projection(model.vision.tokens(pixels[None])[0, 1:]), dim=-1
+            )
+            said = model.encode_text(tokenizer.encode(words))
+            maps = (model.log_scale.exp() * said @ patches.T).softmax(-1)
+        return Looked(
+            words, maps[None, None], "softmax over patches of scaled cosines with the word"
+        )
+
+    return look
+
+
+def look_blip(model) -> Look:
+    """Cross-attention of each word of a caption, in every layer and head."""
+
+    def look(pixels: Tensor, text: str) -> Looked:
+        words = _words(text)
+        with looking(model):
+            seen = model.look(pixels[None])
+        found = introspection.weights(
+            model, lambda: model(tokenizer.encode([text])[:, :-1], **seen)
+        )
+        return Looked(
+            ("[DEC]", *words), _grids(found, ".cross"), "cross-attention of the decoder's words"
+        )
+
+    return look
+
+
+def look_queries(model) -> Look:
+    """Cross-attention of each query of a Q-Former; the text plays no part: the queries look before they hear of any."""
+
+    def look(pixels: Tensor, text: str) -> Looked:
+        _words(text)
+        with looking(model):
+            seen = features(model.vision, pixels[None])
+        found = introspection.weights(model, lambda: model.former.see(seen))
+        maps = _grids(found, ".look")
+        return Looked(
+            tuple(f"query {number + 1}" for number in range(maps.shape[2])),
+            maps,
+            "cross-attention of the queries",
+        )
+
+    return look
+
+
+def look_flamingo(model: Flamingo) -> Look:
+    """Gated attention of each word to the latents, times what the latents looked at in the resampler's last layer."""
+
+    def look(pixels: Tensor, text: str) -> Looked:
+        words = ("<image>", *_words(text))
+        ids = tokenizer.encode([f"<image> {text}"])[:, :-1]
+        found = introspection.weights(model, lambda: model(ids, **model.look(pixels[None])))
+        last = list(weights for name, weights in found.items() if name.startswith("resampler"))[-1]
+        patches = (
+            last.shape[-1] - last.shape[-2] - 1
+        )  # keys: class token, patches, then the latents themselves
+        latents = last.mean(1)[:, None, :, 1 : 1 + patches]  # (1, 1, R, P)
+        asked = torch.cat(
+            [weights for name, weights in found.items() if name.startswith("blocks")]
+        )  # (L, H, T, R)
+        return Looked(
+            words,
+            (asked @ latents)[:, :, 1:],
+            "gated attention to latents, times the latents' to patches",
+        )
+
+    return look
+
+
+def look_frozen(model) -> Look:
+    """Occlusion: how much each word's log-probability falls when a square of the picture is grey.
+
+    A prefix has no patches to look at: what was a picture is two vectors by then. So the cause is measured instead.
+    """
+    side = model.config.image_size // 4
+
+    def look(pixels: Tensor, text: str) -> Looked:
+        words = _words(text)
+        ids = tokenizer.encode([f"{PLACE} {text}"])[:, :-1]
+        first = ids.shape[1] - len(words)
+
+        def score(views: Tensor) -> Tensor:
+            many = ids.expand(len(views), -1)
+            said = model(many, **model.look(views)).log_softmax(-1)
+            return said[:, first - 1 : -1].gather(-1, many[:, first:, None])[..., 0]  # (N, T)
+
+        with looking(model):
+            maps = introspection.occlusion(score, pixels, side, side).clamp(min=0).T  # (T, P)
+        return Looked(
+            words, maps[None, None], "fall of the word's log-probability when a square is covered"
+        )
+
+    return look
+
+
+def seeing_blip(size: Scale) -> BLIP:
+    """Lesson 06's, whose image tower began as the CLIP stage's."""
+    return blip(size, vision=clip(size).model.vision).model
+
+
+def lookers(scale: Scale | str | None = None) -> dict[str, Look]:
+    """{model: (pixels (3, S, S), text) -> Looked}, of five papers."""
+    size = scale if isinstance(scale, Scale) else Scale.named(scale)
+    return {
+        "Flamingo: gated": look_flamingo(flamingo(size).model.model),
+        "Q-Former: queries": look_queries(stage1(size).model),
+        "BLIP: cross-attention": look_blip(seeing_blip(size)),
+        "Frozen: prefix": look_frozen(frozen(size).model),
+        "CLIP: similarity": look_clip(clip(size).model),
+    }
+
+
+def on_the_thing(look: Look, scenes: Sequence[world.Scene], size: int) -> dict[str, float]:
+    """Do maps point at the thing? Of scenes of one thing, the mean over layers and heads at its noun (of queries: over all).
+
+    weight on it     share of the map on squares of which the thing's box covers a quarter or more
+    brightest on it  share of scenes whose brightest square is one of these
+    its squares      share of squares that these are: what a map that knows nothing would have
+    """
+    found = []
+    for scene in scenes:
+        pixels = world.to_pixels([world.render(scene, size)])[0]
+        looked = look(pixels, f"a picture of {world.article(scene.words[0])} on {scene.background}")
+        maps = looked.maps.float().mean((0, 1)).clamp(min=0)  # (rows, P)
+        seen = (
+            maps[looked.rows.index(scene.words[0])]
+            if scene.words[0] in looked.rows
+            else maps.mean(0)
+        )
+        side = round(len(seen) ** 0.5)
+        edges = torch.arange(side + 1) / side
+        x1, y1, x2, y2 = scene.things[0].box
+
+        def covered(low: float, high: float) -> Tensor:
+            return (edges[1:].clamp(max=high) - edges[:-1].clamp(min=low)).clamp(
+                min=0
+            ) * side  # (side,)
+
+        its = (covered(y1, y2)[:, None] * covered(x1, x2) >= 0.25).flatten()
+        found.append(
+            [
+                (seen[its].sum() / seen.sum().clamp(min=1e-9)).item(),
+                float(its[seen.argmax()]),
+                its.float().mean().item(),
+            ]
+        )
+    return dict(
+        zip(
+            ("weight on it", "brightest on it", "its squares"), torch.tensor(found).mean(0).tolist()
+        )
+    )
+
+
+def _top(found: Tensor) -> dict[str, float]:
+    """The likeliest words of logits (V,)."""
+    values, numbers = found.softmax(-1).topk(MOST)
+    return dict(
+        zip(tokenizer.world_tokenizer().convert_ids_to_tokens(numbers.tolist()), values.tolist())
+    )
+
+
+def ask_clip(model) -> Ask:
+    """Texts with commas between: which one fits? A single one is compared with a generic text."""
+
+    def ask(scene: world.Scene, text: str) -> dict[str, float]:
+        texts = [one.strip() for one in text.split(",") if one.strip()]
+        texts = texts if len(texts) > 1 else [*texts, "a picture of a thing"]
+        pixels = world.to_pixels([world.render(scene, model.config.image_size)])
+        with looking(model):
+            return dict(
+                zip(
+                    texts,
+                    model.logits(pixels, tokenizer.encode(texts, model.config.context))
+                    .softmax(-1)[0]
+                    .tolist(),
+                )
+            )
+
+    return ask
+
+
+def ask_blip(model) -> Ask:
+    """The next word of a caption."""
+
+    def ask(scene: world.Scene, text: str) -> dict[str, float]:
+        pixels = world.to_pixels([world.render(scene, model.config.image_size)])
+        with looking(model):
+            return _top(model(tokenizer.encode([text])[:, :-1], **model.look(pixels))[0, -1])
+
+    return ask
+
+
+def ask_prefixed(model, size: int, stands: str) -> Ask:
+    """The next word after a picture and a text. stands: what stands in the text for a picture."""
+
+    def ask(scene: world.Scene, text: str) -> dict[str, float]:
+        return likely_next(
+            model,
+            prompts.Prompts([(scene, " ".join(tokenizer.split_words(text)))], size, stands),
+            MOST,
+        )[0]
+
+    return ask
+
+
+def ask_flamingo(model: Flamingo, size: int) -> Ask:
+    """The next word after a picture and a text."""
+
+    def ask(scene: world.Scene, text: str) -> dict[str, float]:
+        return likely_next(
+            model, interleaved.Prompts([(scene, " ".join(tokenizer.split_words(text)))], size), MOST
+        )[0]
+
+    return ask
+
+
+def askers(scale: Scale | str | None = None) -> dict[str, Ask]:
+    """{model: (scene, text) -> {answer: probability}}. Four go on with the text, CLIP chooses among texts with commas between."""
+    size = scale if isinstance(scale, Scale) else Scale.named(scale)
+    second = blip2(size).model
+    return {
+        "BLIP": ask_blip(seeing_blip(size)),
+        "Frozen": ask_prefixed(frozen(size).model, size.image_size, PLACE),
+        "BLIP-2": ask_prefixed(second, size.image_size, place(second.former.config.queries)),
+        "Flamingo": ask_flamingo(flamingo(size).model.model, size.image_size),
+        "CLIP": ask_clip(clip(size).model),
+    }
+
+
+def naming(
+    model: Flamingo, size: int
+) -> Callable[[Sequence[Sequence[Part]], Sequence[str]], list[dict[str, float]]]:
+    """(prompts, names) -> for each prompt {name: probability among these names} of the next word."""
+
+    def answer(asked: Sequence[Sequence[Part]], names: Sequence[str]) -> list[dict[str, float]]:
+        made = interleaved.Prompts(asked, size).batch(range(len(asked)))
+        with looking(model):
+            said = model(made["ids"], real=made["real"], **model.look(made["pixels"]))[:, -1]
+        found = said[:, tokenizer.encode(names)[:, 1]].softmax(-1)
+        return [dict(zip(names, row)) for row in found.tolist()]
+
+    return answer
+
+
+def going_on(model: Flamingo, scenes: Sequence[world.Scene], size: int, most: int = 10):
+    """(number of a scene, text) -> ({next word: probability}, what the model writes, greedily)."""
+
+    def ask(number: int, text: str) -> tuple[dict[str, float], str]:
+        asked = interleaved.Prompts([(scenes[number], " ".join(tokenizer.split_words(text)))], size)
+        return likely_next(model, asked, MOST)[0], sentences(model, asked, most)[0]
+
+    return ask
+
+
+def gate_trace(trained: Trained, batch: dict, source: str = "described", records: int = 60) -> dict:
+    """What a Flamingo stage noted while it trained: `steps`, `gates`, `loss` of one data set, and `blind`, for play's Replay.
+
+    batch    held-out pages of that data set, for the loss with the gates shut
+    records  at most so many steps, evenly spaced, with the last one
+    """
+    model = trained.model.model
+    every = max(1, len(trained.history) // records)
+    chosen = [step for step in trained.history if step.step % every == 0 or step.step == step.steps]
+    opened = trained.model.gates()
+    with looking(model):
+        ids = batch["ids"]
+        said = logits(
+            model.lm, model.embed(ids)
+        )  # no media: the blocks are passed by, as with gates at 0
+        blind = next_word_loss(said, ids, batch["scored"]).item()
+    return {
+        "steps": tuple(step.step for step in chosen),
+        "gates": {
+            name: tuple(values[step.step - 1] for step in chosen) for name, values in opened.items()
+        },
+        "loss": tuple(step.losses[source] / WEIGHTS[source] for step in chosen),
+        "blind": blind,
+    }
+
+
+def gate_pages(trained: Trained, scale: Scale, split: str = "test", count: int = 16) -> dict:
+    """A batch of held-out descriptions as the model reads them: `ids`, `scored`, `features`."""
+    see = Kept(trained.model.model.vision, scale.image_size)
+    web = interleaved.Web(split)
+    return interleaved.Source(web.described, see).batch(range(count))
+
+
+def noisy_captions(made: CapFilt, count: int = 96) -> tuple:
+    """Web captions before a filter: images (N, S, S, 3), texts, probability (N,) that they fit, noisy (N,), the truth."""
+    indices = [number for number, _ in made.web.rows[:count]]
+    batch = made.web.batch(range(len(indices)))
+    with looking(made.filter):
+        probability = made.filter.blip.matches(
+            batch["ids"], **made.filter.blip.look(batch["pixels"])
+        ).softmax(-1)[:, 1]
+    planted = torch.tensor(
+        [made.web.pairs.noise.hits(number, made.web.pairs.seed) for number in indices]
+    )
+    return made.web.pairs.images(indices), batch["text"], probability, planted

@@ -1,0 +1,155 @@
+"""Models of any kind, asked in one way: the likeliest of an episode's choices, or a caption. For the probes of lesson 09."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from vlmcourse import world
+from vlmcourse.evaluation import likeliest, looking, next_words
+from vlmcourse.parts.generation import likelihood
+from vlmcourse.recipes.blip import captions_of
+from vlmcourse.recipes.frozen import PLACE, STOP, sentences
+from vlmcourse.training.fit import Step
+from vlmcourse.world import tokenizer
+from vlmcourse.world.corruptions import Open
+from vlmcourse.world.pages import Episode
+from vlmcourse.world.prompts import View
+
+PROMPT = "a picture of"
+
+
+@dataclass(frozen=True)
+class Bridge:
+    """A trained model with the form in which it reads pages.
+
+    place  what stands in a text for a picture;  end  what closes the text before a picture
+    steps  the losses on the way
+    """
+
+    name: str
+    model: nn.Module
+    size: int
+    place: str = PLACE
+    end: str = ""
+    steps: Sequence[Step] = field(default=(), repr=False)
+
+    @property
+    def learnt(self) -> int:
+        """Parameters that training changed."""
+        return sum(
+            parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad
+        )
+
+    def read(self, pages: Sequence, view: View = world.to_pixels) -> Open:
+        return Open(pages, self.size, self.place, view, self.end)
+
+    def choose(
+        self, episodes: Sequence[Episode], view: View = world.to_pixels, batch: int = 64
+    ) -> list[str]:
+        """The likeliest of each episode's choices."""
+        data, options = (
+            self.read([one.prompt for one in episodes], view),
+            [one.choices for one in episodes],
+        )
+        single = all(len(tokenizer.split_words(choice)) == 1 for each in options for choice in each)
+        return (
+            next_words(self.model, data, options, batch)
+            if single
+            else likeliest(self.model, data, options)
+        )
+
+    def captions(self, scenes: Sequence, view: View = world.to_pixels) -> list[str]:
+        """What it writes after "a picture of", up to the full stop, greedily."""
+        return sentences(
+            self.model, self.read([(scene, PROMPT) for scene in scenes], view), most=14
+        )
+
+
+@dataclass(frozen=True)
+class Alone(Bridge):
+    """BLIP: one picture, and a decoder that goes on with a text about it. It cannot be shown examples."""
+
+    def _pixels(self, episodes: Sequence[Episode], view: View) -> Tensor:
+        shown = [[part for part in one.prompt if not isinstance(part, str)] for one in episodes]
+        if wrong := next((len(pictures) for pictures in shown if len(pictures) != 1), None):
+            raise ValueError(
+                f"a prompt with {wrong} pictures; BLIP reads one. Examples in the prompt are for bridges to a "
+                "language model."
+            )
+        return self.read(shown, view).batch(range(len(shown)))["pixels"]
+
+    def choose(
+        self, episodes: Sequence[Episode], view: View = world.to_pixels, batch: int = 64
+    ) -> list[str]:
+        said = []
+        for start in range(0, len(episodes), batch):
+            part = episodes[start : start + batch]
+            with looking(self.model):
+                states = self.model.look(self._pixels(part, view))["states"]
+                for one, seen in zip(part, states.split(1)):
+                    text = " ".join(piece for piece in one.prompt if isinstance(piece, str))
+                    ids = tokenizer.encode([f"{text} {choice}" for choice in one.choices])
+                    first = len(tokenizer.split_words(text)) + 1  # after [DEC] and the question
+                    scored = (
+                        (torch.arange(ids.shape[1]) >= first)
+                        & (ids != tokenizer.PAD)
+                        & (ids != tokenizer.EOS)
+                    )
+                    likely = likelihood(
+                        self.model, ids, scored, states=seen.expand(len(ids), -1, -1)
+                    )
+                    said.append(one.choices[int(likely.argmax())])
+        return said
+
+    def captions(self, scenes: Sequence, view: View = world.to_pixels) -> list[str]:
+        pixels = self.read([(scene,) for scene in scenes], view).batch(range(len(scenes)))["pixels"]
+        return [
+            text.split(STOP)[0].strip()
+            for text in captions_of(self.model, pixels, prompt=PROMPT, most=14)
+        ]
+
+
+@dataclass(frozen=True)
+class Matching(Alone):
+    """BLIP's other judge: does the statement match the picture? For yes-or-no questions of presence, and among captions."""
+
+    def choose(
+        self, episodes: Sequence[Episode], view: View = world.to_pixels, batch: int = 64
+    ) -> list[str]:
+        if asked := next(
+            (
+                one
+                for one in episodes
+                if set(one.choices) == {"yes", "no"}
+                and "is there" not in " ".join(part for part in one.prompt if isinstance(part, str))
+            ),
+            None,
+        ):
+            raise ValueError(
+                f"a match needs a statement, and {asked.prompt[-1]!r} has none; expected 'is there ... ?'."
+            )
+        said = []
+        with looking(self.model):
+            for one, seen in zip(
+                episodes, self.model.look(self._pixels(episodes, view))["states"].split(1)
+            ):
+                if set(one.choices) == {"yes", "no"}:
+                    claimed = one.prompt[-1].split("is there ")[1].split(" ?")[0]
+                    fits = self.model.matches(tokenizer.encode([f"there is {claimed} ."]), seen)
+                    said.append("yes" if fits.diff(dim=1)[0, 0] > 0 else "no")
+                else:
+                    ids = tokenizer.encode([f"{choice} ." for choice in one.choices])
+                    fits = self.model.matches(ids, seen.expand(len(ids), -1, -1)).diff(dim=1)[:, 0]
+                    said.append(one.choices[int(fits.argmax())])
+        return said
+
+
+def matching(bridge: Alone) -> Matching:
+    """The same BLIP, asked through its matching head."""
+    return Matching(
+        f"{bridge.name}, by match", bridge.model, bridge.size, bridge.place, steps=bridge.steps
+    )

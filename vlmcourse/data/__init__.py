@@ -1,0 +1,1 @@
+"""Your own pictures: folders, Hugging Face data sets, streams."""

@@ -1,0 +1,135 @@
+"""What an image-text model sees: retrieval, zero-shot classification, probes, distribution shift, overlap.
+
+Models are anything with `encode_image(pixels)` and `encode_text(ids)` -> unit vectors; data is anything with
+`batch(indices)`, like world.Pairs.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from vlmcourse.evaluation.controls import Spread, looking, spread
+
+
+def features(
+    encode: Callable[[Tensor], Tensor], model: nn.Module, pixels: Tensor, batch: int = 256
+) -> Tensor:
+    """encode(pixels), batch by batch, for probes: (N, 3, S, S) -> (N, D). CLIP's probes take `model.vision`, the features
+    before the joint projection (Sec. 3.2)."""
+    device = next(model.parameters()).device
+    with looking(model):
+        return torch.cat([encode(part.to(device)).float().cpu() for part in pixels.split(batch)])
+
+
+def class_embeddings(
+    model, names: Sequence[str], templates: Sequence[str], encode: Callable[[list[str]], Tensor]
+) -> Tensor:
+    """One unit vector per class name, (C, E): the mean over templates, taken in embedding space (CLIP, Sec. 3.1.4).
+
+    templates hold one {} for the name; encode: texts -> ids. Each text is normalised, then averaged, then normalised again.
+    """
+    if bad := [template for template in templates if template.count("{}") != 1]:
+        raise ValueError(
+            f"template {bad[0]!r}; expected exactly one {{}} where the class name goes."
+        )
+    device = next(model.parameters()).device
+    with looking(model):
+        per_template = [
+            model.encode_text(encode([template.format(name) for name in names]).to(device)).cpu()
+            for template in templates
+        ]
+    return normalize(torch.stack(per_template).mean(0), dim=-1)
+
+
+def zero_shot(images: Tensor, classes: Tensor) -> Tensor:
+    """The nearest class of each image: (N, E) and (C, E) -> (N,)."""
+    return (images @ classes.T).argmax(1)
+
+
+def accuracy(predicted: Tensor, labels: Tensor) -> float:
+    return (torch.as_tensor(predicted) == torch.as_tensor(labels)).float().mean().item()
+
+
+def confusion(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """(true class, predicted class) counts."""
+    return torch.bincount(
+        torch.as_tensor(labels) * classes + torch.as_tensor(predicted), minlength=classes**2
+    ).reshape(classes, classes)
+
+
+def linear_probe(
+    train: tuple[Tensor, Tensor],
+    test: tuple[Tensor, Tensor],
+    strengths: Sequence[float] = tuple(10.0**power for power in range(-3, 5)),
+) -> float:
+    """Accuracy of logistic regression on features: (features, labels) to train and to test (CLIP, Sec. 3.2).
+
+    L-BFGS, at most 1,000 iterations; the L2 strength is chosen on a fifth of the training part, then all of it is used.
+    The paper sweeps 96 values; every tenfold step is enough here.
+    """
+    from sklearn.model_selection import train_test_split
+
+    x, y = (np.asarray(part) for part in train)
+    to_fit, to_choose, fit_labels, choose_labels = train_test_split(
+        x, y, test_size=0.2, random_state=0
+    )
+    best = max(
+        strengths,
+        key=lambda strength: _probe(strength, to_fit, fit_labels).score(to_choose, choose_labels),
+    )
+    return float(_probe(best, x, y).score(*(np.asarray(part) for part in test)))
+
+
+def _probe(strength: float, x: np.ndarray, y: np.ndarray):
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000)).fit(x, y)
+
+
+def k_shot_probe(
+    train: tuple[Tensor, Tensor],
+    test: tuple[Tensor, Tensor],
+    k: int,
+    draws: int = 3,
+    strength: float = 1.0,
+) -> Spread:
+    """Logistic regression on k examples per class, drawn `draws` times."""
+    x, y = (np.asarray(part) for part in train)
+    scores = []
+    for draw in range(draws):
+        generator = np.random.default_rng(draw)
+        of_class = [np.flatnonzero(y == label) for label in np.unique(y)]
+        if (fewest := min(map(len, of_class))) < k:
+            raise ValueError(f"{k} shots, but a class has only {fewest} examples.")
+        chosen = np.concatenate(
+            [generator.choice(members, k, replace=False) for members in of_class]
+        )
+        with (
+            warnings.catch_warnings()
+        ):  # scikit-learn suspects a regression where classes are many and examples few
+            warnings.filterwarnings("ignore", "The number of unique classes")
+            scores.append(
+                float(
+                    _probe(strength, x[chosen], y[chosen]).score(
+                        *(np.asarray(part) for part in test)
+                    )
+                )
+            )
+    return spread(scores)
+
+
+def shift_curve(
+    predict: Callable[[Tensor], Tensor], images: np.ndarray, labels: Tensor, styles: Sequence[str]
+) -> dict[str, float]:
+    """Accuracy in each style of world.STYLES. images (N, S, S, 3) uint8; predict: pixels -> classes (N,)."""
+    from vlmcourse.world import restyle, to_pixels
+
+    return {style: accuracy(predict(to_pixels(restyle(images, style))), labels) for style in styles}

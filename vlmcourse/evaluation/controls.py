@@ -1,0 +1,68 @@
+"""The controls that could refute a score, the spread over seeds, and the files in which measurements are kept."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@contextmanager
+def looking(model: nn.Module):
+    """Evaluation mode without gradients; training mode comes back afterwards."""
+    was = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(was)
+
+
+@dataclass(frozen=True)
+class Controls:
+    """A score beside what it would be without seeing: one grey image for all, other pairs' images, and chance."""
+
+    model: float
+    blind: float
+    shuffled: float
+    chance: float
+
+    def __str__(self) -> str:
+        return f"{self.model:.3f} (blind {self.blind:.3f}, shuffled images {self.shuffled:.3f}, chance {self.chance:.3f})"
+
+
+def measure_controls(score: Callable[[Tensor], float], pixels: Tensor, chance: float) -> Controls:
+    """score(pixels) with the right images, with grey ones, and with each image replaced by another pair's.
+
+    The shuffle is one big cycle in random order, so no image stays where it belongs.
+    """
+    order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))
+    other = torch.empty_like(order)
+    other[order] = order.roll(1)
+    return Controls(score(pixels), score(torch.zeros_like(pixels)), score(pixels[other]), chance)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean and sample standard deviation of the same measurement over seeds (or draws)."""
+
+    mean: float
+    std: float
+    values: tuple[float, ...]
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f} ± {self.std:.3f} ({len(self.values)} runs)"
+
+
+def spread(values: Sequence[float]) -> Spread:
+    values = tuple(map(float, values))
+    if not values:
+        raise ValueError("a spread of no values; expected at least one.")
+    return Spread(
+        statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0, values
+    )

@@ -1,0 +1,156 @@
+"""What a model can fill in, and whether it notices a false caption: masked words, masked regions, alignment.
+
+Models are anything with `words(batch)`, `regions(batch, hidden)` and, for alignment, `score(batch)`; data is world.Regions.
+Each test takes a `view`, batch -> batch, so that the controls are the same test of another batch: `empty` and `shuffled`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from vlmcourse import world
+from vlmcourse.evaluation.controls import looking
+from vlmcourse.evaluation.ranking import first
+from vlmcourse.world import tokenizer
+
+View = Callable[[dict], dict]
+PICTURE = ("pixels", "features", "boxes", "real", "classes")
+PLACES = ("left", "right", "above", "below")
+
+
+def full(batch: dict) -> dict:
+    """Nothing is changed."""
+    return batch
+
+
+def empty(batch: dict) -> dict:
+    """The blind control: a grey picture without regions. Not even their number is left."""
+    nothing = {name: torch.zeros_like(batch[name]) for name in ("pixels", "features", "real")}
+    return {**batch, **nothing}
+
+
+def shuffled(batch: dict) -> dict:
+    """Each text with the picture of the row before."""
+    return {**batch, **{name: batch[name].roll(1, 0) for name in PICTURE}}
+
+
+def rows(batch: dict, numbers: Tensor) -> dict[str, Tensor]:
+    """These rows of a batch's tensors; a row may come more than once."""
+    return {name: value[numbers] for name, value in batch.items() if isinstance(value, Tensor)}
+
+
+def word_kinds() -> dict[str, Tensor]:
+    """Ids of the words that only a picture can tell: things, places, backgrounds."""
+    kinds = {
+        "nouns": [one.word for one in world.nouns()],
+        "places": list(PLACES),
+        "backgrounds": list(world.BACKGROUNDS),
+    }
+    return {name: tokenizer.encode(words)[:, 1] for name, words in kinds.items()}
+
+
+def masked_words(
+    model, data, indices: Sequence[int], view: View = full, batch: int = 64
+) -> dict[str, float]:
+    """Masks each noun, place and background of these pairs' captions, one at a time: how often is the word found?
+
+    A kind of word that none of the captions has is left out.
+    """
+    mask = tokenizer.world_tokenizer().mask_token_id
+    right: dict[str, list[Tensor]] = {name: [] for name in word_kinds()}
+    with looking(model):
+        for start in range(0, len(indices), batch):
+            made = view(data.batch(indices[start : start + batch]))
+            for name, ids in word_kinds().items():
+                row, place = torch.isin(made["ids"], ids).nonzero(as_tuple=True)
+                if not len(row):
+                    continue
+                one = rows(made, row)
+                numbers = torch.arange(len(row))
+                was = one["ids"][numbers, place]
+                one["ids"] = one["ids"].clone()
+                one["ids"][numbers, place] = mask
+                right[name].append(
+                    _on_device(model, model.words, one)[numbers, place].argmax(-1) == was
+                )
+    return {name: torch.cat(found).float().mean().item() for name, found in right.items() if found}
+
+
+def masked_regions(
+    model, data, indices: Sequence[int], view: View = full, batch: int = 64
+) -> float:
+    """Hides each region of these pairs, one at a time: how often is its likeliest class found? Shuffled: from a wrong text."""
+    right = []
+    with looking(model):
+        for start in range(0, len(indices), batch):
+            made = view(data.batch(indices[start : start + batch]))
+            row, region = made["real"].nonzero(as_tuple=True)
+            one, hidden = (
+                rows(made, row),
+                torch.zeros(len(row), made["real"].shape[1], dtype=torch.bool),
+            )
+            hidden[torch.arange(len(row)), region] = True
+            named = _on_device(model, model.regions, one, hidden=hidden)[
+                torch.arange(len(row)), region
+            ]
+            right.append(
+                named.argmax(-1) == one["classes"][torch.arange(len(row)), region].argmax(-1)
+            )
+    return torch.cat(right).float().mean().item()
+
+
+def scores(model, batch: dict) -> Tensor:
+    """model.score of a batch, (B,)."""
+    with looking(model):
+        return _on_device(model, model.score, batch)
+
+
+def told_apart(
+    model, data, indices: Sequence[int], false: Callable[[int], str | None], view: View = full
+) -> dict[str, float]:
+    """True captions beside false ones, false(index), None where there is none.
+
+    "of two": how often the true one scores higher; ties count as wrong. "yes or no": how often each is judged rightly by itself.
+    """
+    lies = {index: text for index in indices if (text := false(index)) is not None}
+    made = view(data.batch(list(lies)))
+    true = scores(model, rows(made, torch.arange(len(lies))))
+    lie = scores(
+        model, {**rows(made, torch.arange(len(lies))), "ids": tokenizer.encode(list(lies.values()))}
+    )
+    return {
+        "of two": (true > lie).float().mean().item(),
+        "yes or no": ((true > 0).float().mean().item() + (lie <= 0).float().mean().item()) / 2,
+    }
+
+
+def all_pairs(model, data, indices: Sequence[int], view: View = full) -> Tensor:
+    """The score of each picture with each text: (pictures, texts). As many forward passes as there are cells."""
+    made = view(data.batch(indices))
+    texts = made["ids"]
+    return torch.stack(
+        [
+            scores(model, {**rows(made, torch.full((len(indices),), picture)), "ids": texts})
+            for picture in range(len(indices))
+        ]
+    )
+
+
+def ranks_first(table: Tensor) -> float:
+    """Mean R@1 of both directions of a square table of scores whose diagonal is right; ties count as wrong."""
+    return sum(first(way, torch.arange(len(table))) for way in (table.T, table)) / 2
+
+
+def _on_device(model, function: Callable, batch: dict, **named: Tensor) -> Tensor:
+    device = next(model.parameters()).device
+    return (
+        function(
+            {name: value.to(device) for name, value in batch.items()},
+            **{name: value.to(device) for name, value in named.items()},
+        )
+        .float()
+        .cpu()
+    )

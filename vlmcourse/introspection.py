@@ -1,0 +1,96 @@
+"""Looking inside from outside: nothing in a model is changed, and no hook stays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vlmcourse.parts.attention import Attention
+from vlmcourse.parts.layers import TanhGate
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What was looked at: maps (layers, heads, rows, P) over the patches of one picture.
+
+    rows  names of the words or queries that looked;  what: which quantity the maps are
+    """
+
+    rows: tuple[str, ...]
+    maps: Tensor
+    what: str
+
+
+def weights(model: nn.Module, run: Callable[[], object]) -> dict[str, Tensor]:
+    """The attention probabilities (B, H, Q, K) of every attention layer used while `run()` runs the model, by module name.
+
+    The fused forward stays as it is: each layer's inputs are noted, and `Attention.weights` recomputes from them. A layer
+    that is used twice keeps its last use.
+    """
+    noted: dict[str, tuple[Attention, tuple, dict]] = {}
+    hooks = [
+        module.register_forward_pre_hook(
+            lambda module, given, named, name=name: noted.__setitem__(name, (module, given, named)),
+            with_kwargs=True,
+        )
+        for name, module in model.named_modules()
+        if isinstance(module, Attention)
+    ]
+    try:
+        with torch.no_grad():
+            run()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    with torch.no_grad():
+        return {
+            name: module.weights(
+                *given, **{key: value for key, value in named.items() if key != "cache"}
+            )
+            for name, (module, given, named) in noted.items()
+        }
+
+
+def gates(model: nn.Module) -> dict[str, float]:
+    """How far each tanh gate is open, in (-1, 1), by module name."""
+    return {
+        name: module.value.item()
+        for name, module in model.named_modules()
+        if isinstance(module, TanhGate)
+    }
+
+
+def influence(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """How strongly each output position moves with each input position: (Q, K), zero where there is no way from k to q.
+
+    function maps (1, K, C) to (1, Q, D). The norm of d out[q] / d x[k], measured along random output directions by
+    automatic differentiation: no mask is read, so this measures what a mask only declares.
+    """
+    x = x.detach().requires_grad_()
+    out = function(x)
+    direction = torch.randn(out.shape, generator=torch.Generator().manual_seed(0), dtype=out.dtype)
+    rows = []
+    for q in range(out.shape[1]):
+        (gradient,) = torch.autograd.grad((out[:, q] * direction[:, q]).sum(), x, retain_graph=True)
+        rows.append(gradient[0].norm(dim=-1))
+    return torch.stack(rows)  # (Q, K)
+
+
+def occlusion(
+    score: Callable[[Tensor], Tensor], pixels: Tensor, window: int, stride: int
+) -> Tensor:
+    """How much a score falls when a square of the picture is covered with grey: a square map, row by row, (G * G,).
+
+    score maps (N, 3, S, S) to (N,), or to (N, T) for T scores at once, then (G * G, T); pixels (3, S, S).
+    Unlike attention, this is a cause: the score was measured without it.
+    """
+    side = pixels.shape[-1]
+    corners = range(0, side - window + 1, stride)
+    covered = pixels.repeat(len(corners) ** 2, 1, 1, 1)
+    for number, (top, left) in enumerate((top, left) for top in corners for left in corners):
+        covered[number, :, top : top + window, left : left + window] = 0
+    with torch.no_grad():
+        return score(pixels[None]) - score(covered)

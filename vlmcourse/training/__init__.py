@@ -1,0 +1,1 @@
+"""Training: the loop, optimisation, precision, checkpoints, trained stages."""

@@ -1,0 +1,238 @@
+"""The mask explorer: every row of the mask table, on words of your own; declared, measured, and one mask that lies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vlmcourse import introspection
+from vlmcourse.parts import masks
+from vlmcourse.parts.attention import attend
+from vlmcourse.plots import compare, mask_and_blocks, page
+from vlmcourse.widgets.interactive import offer, only, play, row, worded
+from vlmcourse.world import Draws
+
+IMAGE, PAD, DOCUMENT = "<image>", "<pad>", "|"
+TEXT = "the <image> cat sat <image> a dog"
+MOST = 14
+"""Words that fit into a picture one can read."""
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A mask with the names of its rows and columns."""
+
+    mask: masks.Mask
+    queries: tuple[str, ...]
+    keys: tuple[str, ...]
+
+
+def _text(make: Callable[[int, int], masks.Mask]):
+    """Text looks at text: make(words, the number) -> mask."""
+    return lambda words, number: Pattern(make(len(words), number), words, words)
+
+
+def _queries(make: Callable[[int, int], masks.Mask]):
+    """Queries and text in one row, as in the Q-Former: make(queries, words) -> mask."""
+
+    def made(words: tuple[str, ...], number: int) -> Pattern:
+        names = (*(f"q{one + 1}" for one in range(number)), *words)
+        return Pattern(make(number, len(words)), names, names)
+
+    return made
+
+
+def _flamingo(make: Callable[[Tensor, Tensor], masks.Mask]):
+    """Text looks at `number` latents of each of its pictures."""
+
+    def made(words: tuple[str, ...], number: int) -> Pattern:
+        tags = torch.tensor([word == IMAGE for word in words])
+        if not (pictures := int(tags.sum())):
+            raise ValueError(
+                f"no {IMAGE} in the text, so there is nothing to look at. Write {IMAGE} where a picture belongs."
+            )
+        keys = tuple(
+            f"{IMAGE[1:-1]} {one + 1}.{latent + 1}"
+            for one in range(pictures)
+            for latent in range(number)
+        )
+        return Pattern(
+            make(masks.phi(tags), torch.arange(1, pictures + 1).repeat_interleave(number)),
+            words,
+            keys,
+        )
+
+    return made
+
+
+def _packed(words: tuple[str, ...], number: int) -> Pattern:
+    documents = torch.tensor([word == DOCUMENT for word in words]).long().cumsum(0)
+    return Pattern(masks.packed(documents), words, words)
+
+
+def _padded(words: tuple[str, ...], number: int) -> Pattern:
+    return Pattern(masks.keys(torch.tensor([[word != PAD for word in words]])), words, words)
+
+
+PATTERNS: dict[str, Callable[[tuple[str, ...], int], Pattern]] = {
+    "CLIP text, BLIP decoder, every LM: causal": _text(lambda length, _: masks.causal(length)),
+    "prefix LM": _text(lambda length, number: masks.prefix(min(number, length), length)),
+    "BLIP-2 ITM: bi-directional": _queries(
+        lambda queries, text: masks.bidirectional(queries + text)
+    ),
+    "BLIP-2 ITC: uni-modal": _queries(masks.unimodal),
+    "BLIP-2 ITG: multimodal causal": _queries(masks.multimodal_causal),
+    "Flamingo: last image only": _flamingo(masks.last_image),
+    "Flamingo, ablation: all images so far": _flamingo(masks.images_so_far),
+    "packed documents": _packed,
+    "ViLBERT, VL-BERT: padding only": _padded,
+}
+"""Every row of the mask table: (words, number) -> Pattern."""
+NUMBERED = {
+    "prefix LM": "prefix",
+    **dict.fromkeys(filter(lambda name: "BLIP-2" in name, PATTERNS), "queries"),
+    **dict.fromkeys(filter(lambda name: "Flamingo" in name, PATTERNS), "latents"),
+}
+"""What the number is of: words that all may see, queries, or latents of a picture. Other rows of the table have none."""
+
+
+def pattern(name: str, text: str, number: int) -> Pattern:
+    """The mask of a row of the table (a key of PATTERNS) for a text. Raises ValueError for a text that it can't be drawn for."""
+    words = tuple(text.replace(IMAGE, f" {IMAGE} ").split())
+    if not 1 <= len(words) <= MOST:
+        raise ValueError(
+            f"{len(words)} words; expected 1 to {MOST}, so that rows and columns can be read."
+        )
+    return PATTERNS[name](words, number)
+
+
+def broken(mask: masks.Mask, seed: int = 0) -> masks.Mask:
+    """The same mask with a single cell turned round: one that may not look does, or, where all may, one no longer does."""
+    table = mask.dense()[0, 0]
+    cells = (~table if not table.all() else table).nonzero().tolist()
+    query, key = Draws("broken", mask.name, seed).pick(cells)
+    return masks.Mask(
+        mask.name,
+        lambda b, q, k: mask.rule(b, q, k) ^ ((q == query) & (k == key)),
+        mask.batch,
+        mask.queries,
+        mask.keys,
+    )
+
+
+def _vectors(mask: masks.Mask) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries (1, 1, Q, 8), keys and values (1, 1, K, 8), always the same."""
+    generator = torch.Generator().manual_seed(0)
+    return tuple(
+        torch.randn(1, 1, length, 8, generator=generator)
+        for length in (mask.queries, mask.keys, mask.keys)
+    )
+
+
+def moved(mask: masks.Mask, key: int) -> Tensor:
+    """How far each output of attend() goes when key and value at one position are changed: (Q,), exactly 0 where it can't."""
+    q, k, v = _vectors(mask)
+    table = mask.dense()[:1]
+    before = attend(q, k, v, table)
+    k, v = k.clone(), v.clone()
+    k[..., key, :] += 1
+    v[..., key, :] += 1
+    return (attend(q, k, v, table) - before)[0, 0].norm(dim=-1)
+
+
+def measured(mask: masks.Mask) -> Tensor:
+    """Who moves whom, by differentiating attend(): booleans (Q, K). No mask is read off, so this can find one that lies."""
+    q, k, v = _vectors(mask)
+    return (
+        introspection.influence(
+            lambda values: attend(q, k, values[:, None], mask.dense()[:1])[:, 0], v[0]
+        )
+        > 0
+    )
+
+
+def explored(
+    shown: Pattern,
+    query: int,
+    key: int,
+    changed: bool = False,
+    suspect: bool = False,
+    seen: bool = False,
+):
+    """The picture of a state. query, key: numbers, taken back into the range that this mask has.
+
+    changed  what stands at `key` is changed, and what moves is drawn
+    suspect  attend() is given another mask than the one that is drawn: broken(mask)
+    seen     declared beside measured, which gives the liar away
+    """
+    query, key = min(query, shown.mask.queries - 1), min(key, shown.mask.keys - 1)
+    used = broken(shown.mask) if suspect else shown.mask
+    first = mask_and_blocks(
+        shown.mask,
+        shown.queries,
+        shown.keys,
+        query,
+        key=key,
+        moved=moved(used, key) if changed else None,
+    )
+    if not seen:
+        return first
+    return page(
+        first,
+        compare(
+            measured(used),
+            shown.mask.dense()[:1],
+            ("measured", "declared"),
+            shown.queries,
+            shown.keys,
+        ),
+    )
+
+
+def mask_explorer(text: str = TEXT, names: Sequence[str] = tuple(PATTERNS)) -> None:
+    """Displays the explorer. names: the rows of the table to choose from."""
+    import ipywidgets
+
+    wide = {"width": "min(34em, 100%)"}
+    name = ipywidgets.Dropdown(options=list(names), description="pattern", layout=wide)
+    typed = ipywidgets.Text(
+        value=text,
+        description="text",
+        continuous_update=False,
+        layout=wide,
+        placeholder=f"words; {IMAGE}, {PAD} and {DOCUMENT} have a meaning",
+    )
+    number = ipywidgets.IntSlider(
+        value=2, min=1, max=4, description="number", continuous_update=False
+    )
+    query, key = (
+        ipywidgets.SelectionSlider(
+            options=[(str(place), place) for place in range(MOST)],
+            value=at,
+            description=of,
+            continuous_update=False,
+        )
+        for of, at in (("query", 3), ("key", 4))
+    )
+    changed = ipywidgets.ToggleButton(
+        description="change what the key holds", layout={"width": "16em"}
+    )
+    suspect = ipywidgets.ToggleButton(description="use a mask that lies", layout={"width": "16em"})
+    seen = ipywidgets.ToggleButton(description="declared = measured?", layout={"width": "16em"})
+    now: list[Pattern] = []
+
+    def prepared() -> None:
+        now[:] = [pattern(name.value, typed.value, number.value)]
+        for field, words in ((query, now[0].queries), (key, now[0].keys)):
+            offer(field, [(f"{place}: {word}", place) for place, word in enumerate(words)])
+        only([number], [number] if name.value in NUMBERED else [])
+        number.description = NUMBERED.get(name.value, "number")
+
+    play(
+        [name, typed, worded(query, key, number), row(changed, suspect, seen)],
+        lambda: explored(now[0], query.value, key.value, changed.value, suspect.value, seen.value),
+        prepared,
+    )

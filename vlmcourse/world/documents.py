@@ -1,0 +1,244 @@
+"""What the course's language model reads: documents about the world, without pictures.
+
+Where a page would show a picture, a description stands in these texts, so that later a picture can stand where
+descriptions stood. Facts are in them that no picture shows; names are bound anew in every document, so that they can
+only be known from the context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from vlmcourse.world import captions, tokenizer
+from vlmcourse.world.nouns import article, noun, nouns
+from vlmcourse.world.pages import Episode, naming, page
+from vlmcourse.world.questions import ask
+from vlmcourse.world.scenes import Draws, Scene, sample
+
+PLAIN = tuple(one.word for one in nouns())
+OF_THINGS = ("what", "colour", "presence", "category", "place", "purpose", "compare")
+"""Questions that a thing's name, or what is known of it, answers."""
+
+
+def described(scene: Scene, draws: Draws) -> str:
+    """A scene in words, in one of many forms, from a caption down to two words: what may stand for a picture."""
+    first = scene.things[0].word
+    return draws.pick(
+        (
+            captions.detailed(scene, draws),
+            captions.varied(scene, draws),
+            captions.short(scene, draws),
+            f"{first} {scene.background}",
+            f"{first} {scene.background}",
+            first,
+        )
+    )
+
+
+def fact(draws: Draws) -> str:
+    """One thing that is known about a noun."""
+    one = draws.pick(nouns())
+    name = article(one.word)
+    return draws.pick(
+        (
+            f"{name} is {article(one.category)} .",
+            f"what kind of thing is {name} ? {one.category} .",
+            f"you can find {name} in the {one.place} .",
+            f"where can you find {name} ? {one.place} .",
+            f"{name} is for {one.purpose} .",
+            f"what is {name} for ? {one.purpose} .",
+            f"{name} is {one.size} .",
+            f"is {name} large or small ? {one.size} .",
+            f"{name} is from {one.origin} .",
+            f"is {name} from nature or craft ? {one.origin} .",
+            f"{name} is {one.colour} .",
+        )
+    )
+
+
+def facts(draws: Draws) -> str:
+    return " ".join(fact(draws) for _ in range(6))
+
+
+def paraphrases(draws: Draws) -> str:
+    """The same scene several times in other words: a description, then what one could say of it."""
+    scene = sample("train", int(draws.random() * 10**9))
+    return " . ".join(described(scene, draws) for _ in range(4))
+
+
+def asked(draws: Draws) -> str:
+    """Descriptions with questions and answers. Of one thing alone, any description will do, however short."""
+    said = []
+    for _ in range(2):
+        scene = sample("train", int(draws.random() * 10**9), things=(1, 2))
+        alone = len(scene.things) == 1
+        question = ask(scene, draws, OF_THINGS) if alone else ask(scene, draws)
+        description = described(scene, draws) if alone else captions.detailed(scene, draws)
+        said.append(f"{description} . question : {question.text} answer : {question.answer} .")
+    return " ".join(said)
+
+
+def repeats(draws: Draws) -> str:
+    """Random words, repeated with a random period: to go on, look back one period."""
+    words = [draws.pick(PLAIN) for _ in range(4 + int(draws.random() * 12))]
+    return " ".join((words * 16)[:60])
+
+
+def names(draws: Draws) -> str:
+    """Two to five things with invented names, named again and again, in one form for the whole document."""
+    count = 2 + int(draws.random() * 4)
+    pairs = list(zip(draws.several(PLAIN, count), draws.several(tokenizer.INVENTED, count)))
+    form = draws.pick(
+        (
+            "{0} {1}",
+            "{0} {1}",
+            "{0} {1} .",
+            "{2} is a {1} .",
+            "{2} : this is a {1} .",
+            "{2} . this is a {1} .",
+        )
+    )
+    shown = [draws.pick(pairs) for _ in range(9 + int(draws.random() * 6))]
+    return " ".join(form.format(word, name, article(word)) for word, name in shown)
+
+
+def in_words(parts: Sequence[str | Scene], draws: Draws) -> str:
+    """A page or an episode with descriptions in the place of its pictures."""
+    return " ".join(
+        part if isinstance(part, str) else f"{described(part, draws)} ." for part in parts
+    )
+
+
+def pages(draws: Draws) -> str:
+    return in_words(page("train", int(draws.random() * 10**9)), draws)
+
+
+def episodes(draws: Draws) -> str:
+    """Fast binding, as Frozen is tested, with descriptions."""
+    ways, shots = 2 + int(draws.random() * 2), 1 + int(draws.random() * 2)
+    one = naming(
+        "train", int(draws.random() * 10**9), ways=ways, shots=shots, induction=draws.random() < 0.3
+    )
+    return f"{in_words(one.prompt, draws)} {one.answer} ."
+
+
+KINDS: dict[Callable[[Draws], str], int] = {
+    names: 4,
+    repeats: 2,
+    episodes: 3,
+    facts: 2,
+    asked: 2,
+    paraphrases: 2,
+    pages: 1,
+}
+"""Kinds of documents, and how often each is drawn."""
+
+
+@dataclass(frozen=True)
+class Documents:
+    """Text number 0, 1, 2, ...: endless, each a pure function of (seed, split, index).
+
+    Row i of a batch holds documents one after the other, each with its <bos> and <eos>, until `length` tokens are full: no
+    padding, so nothing is computed in vain, and positions as late as the longest prompts are trained.
+    """
+
+    split: str = "train"
+    length: int = 128
+    seed: int = 0
+
+    def text(self, index: int) -> str:
+        draws = Draws("text", self.seed, self.split, index)
+        return draws.pick([kind for kind, often in KINDS.items() for _ in range(often)])(draws)
+
+    def row(self, index: int) -> list[str]:
+        """The documents that fill row `index`; the last one is cut where the row ends."""
+        documents: list[str] = []
+        left = self.length
+        while left > 0:
+            documents.append(
+                self.text(index * self.length + len(documents))
+            )  # a row never takes as many as `length`
+            left -= len(tokenizer.split_words(documents[-1])) + 2  # <bos>, <eos>
+        return documents
+
+    def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """`ids` (B, length) and `scored` (B, length), True where there is a word to predict: everywhere but at <bos>."""
+        rows = [self.row(index) for index in indices]
+        encoded = iter(tokenizer.encode([text for row in rows for text in row]))
+        ids = torch.stack(
+            [
+                torch.cat([ids[ids != tokenizer.PAD] for ids in islice(encoded, len(row))])[
+                    : self.length
+                ]
+                for row in rows
+            ]
+        )
+        return {"ids": ids, "scored": ids != tokenizer.BOS}
+
+
+def binding(index: int, ways: int = 2, shots: int = 1) -> tuple[str, str, Episode]:
+    """A naming episode of the test split in words, its answer, and the episode: to test a language model's binding."""
+    one = naming("test", index, ways=ways, shots=shots, induction=False)
+    return in_words(one.prompt, Draws("binding", index, ways, shots)), one.answer, one
+
+
+def known_facts() -> list[tuple[str, str, tuple[str, ...]]]:
+    """(question, answer, answers to choose among) of every noun, to test what a language model knows."""
+    kinds = (
+        ("what kind of thing is {} ?", "category"),
+        ("where can you find {} ?", "place"),
+        ("what is {} for ?", "purpose"),
+    )
+    return [
+        (
+            text.format(article(one.word)),
+            getattr(one, kind),
+            tuple(sorted({getattr(other, kind) for other in nouns()})),
+        )
+        for text, kind in kinds
+        for one in nouns()
+    ]
+
+
+@dataclass(frozen=True)
+class Sorting:
+    """A task that no text of the world holds: say the invented word that stands for a thing's category.
+
+    Which word stands for which category, and which three in ten nouns are held out for the test, depends on the seed. A
+    model that knows the categories needs few examples; one that doesn't can learn the training nouns by heart, no more.
+    """
+
+    seed: int = 0
+
+    @property
+    def meaning(self) -> dict[str, str]:
+        """{category: invented word}"""
+        kinds = sorted({one.category for one in nouns()})
+        return dict(zip(kinds, Draws("sorting", self.seed).several(tokenizer.INVENTED, len(kinds))))
+
+    def split(self) -> tuple[list[str], list[str]]:
+        """Nouns to learn from, and held-out ones."""
+        mixed = Draws("sorting nouns", self.seed).several(PLAIN, len(PLAIN))
+        return mixed[len(mixed) * 3 // 10 :], mixed[: len(mixed) * 3 // 10]
+
+    def question(self, word: str) -> str:
+        return f"what kind of thing is {article(word)} ?"
+
+    def answer(self, word: str) -> str:
+        return self.meaning[noun(word).category]
+
+    def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """`ids` (B, T) and `scored` (B, T), True at the answer: example i is about training noun i (modulo their number)."""
+        learnt, _ = self.split()
+        words = [learnt[index % len(learnt)] for index in indices]
+        ids = tokenizer.encode([f"{self.question(word)} {self.answer(word)}" for word in words])
+        ends = ids.ne(tokenizer.PAD).sum(1, keepdim=True)
+        return {
+            "ids": ids,
+            "scored": torch.arange(ids.shape[1]) == ends - 2,
+        }  # the answer stands before <eos>

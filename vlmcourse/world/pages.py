@@ -1,0 +1,164 @@
+"""Text and pictures interleaved: pages like the web's (M3W of the Flamingo paper), and few-shot episodes like Frozen's.
+
+Both are sequences of parts, each a text or a Scene; `tagged` writes them as the models read them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from vlmcourse.world.captions import detailed
+from vlmcourse.world.nouns import article, noun, nouns
+from vlmcourse.world.questions import Question, answers, ask
+from vlmcourse.world.scenes import (
+    BACKGROUNDS,
+    Draws,
+    Scene,
+    arrange,
+    known_nouns,
+    novel_nouns,
+    sample,
+    split_of,
+)
+from vlmcourse.world.tokenizer import INVENTED
+
+Part = str | Scene
+
+
+def tagged(parts: Sequence[Part], image: str = "<image>", end: str = "<EOC>") -> str:
+    """One text: each scene becomes `image`; `end` closes what was said before each picture, and the whole.
+
+    (Flamingo, Sec. A.3.1.) With end="" there are only image tags.
+    """
+    written: list[str] = []
+    for part in parts:
+        if isinstance(part, Scene):
+            written += ([end] if written and end else []) + [image]
+        else:
+            written.append(part)
+    return " ".join((*written, end)) if end else " ".join(written)
+
+
+def scenes(parts: Sequence[Part]) -> tuple[Scene, ...]:
+    """The pictures, in the order of their tags."""
+    return tuple(part for part in parts if isinstance(part, Scene))
+
+
+def page(
+    split: str, index: int, seed: int = 0, pictures: tuple[int, int] = (1, 5)
+) -> tuple[Part, ...]:
+    """A page: facts before the first picture, too, and captions that stand before their picture on half of the pages.
+
+    Which pages is not said anywhere, as on the web: a model must cope (Flamingo draws p_next = 1/2 for that).
+    """
+    draws = Draws("page", seed, split, index)
+    caption_first = draws.random() < 0.5
+    parts: list[Part] = [_fact(draws)]
+    for number in range(pictures[0] + int(draws.random() * (pictures[1] - pictures[0] + 1))):
+        scene = sample(split, 1000 * index + number, seed)
+        said = f"{detailed(scene, draws)} ."
+        parts += [said, scene] if caption_first else [scene, said]
+        if draws.random() < 0.3:
+            parts.append(_fact(draws))
+    return tuple(parts)
+
+
+def _fact(draws: Draws) -> str:
+    """A sentence about a noun that need not be on any picture."""
+    one = noun(draws.pick(known_nouns()))
+    return draws.pick(
+        (
+            f"{article(one.word)} is {article(one.category)} .",
+            f"you can find {article(one.word)} in the {one.place} .",
+            f"{article(one.word)} is {one.size} .",
+        )
+    )
+
+
+@dataclass(frozen=True)
+class Episode:
+    """A prompt of parts that ends with an open sentence, the right answer, and the answers to choose among."""
+
+    prompt: tuple[Part, ...]
+    answer: str
+    choices: tuple[str, ...]
+
+
+def alone(word: str, split: str, draws: Draws) -> Scene:
+    """A scene of one thing that belongs to the split. Raises ValueError if there is none."""
+    if not (fitting := _backgrounds(word, split)):
+        raise ValueError(f"'{word}' alone is in no scene of split '{split}'.")
+    return arrange((word,), draws.pick(fitting), draws)
+
+
+def _backgrounds(word: str, split: str) -> list[str]:
+    return [background for background in BACKGROUNDS if split_of((word,), background) == split]
+
+
+@cache
+def _can_be_alone(split: str) -> tuple[str, ...]:
+    return tuple(one.word for one in nouns() if _backgrounds(one.word, split))
+
+
+def naming(
+    split: str,
+    index: int,
+    seed: int = 0,
+    ways: int = 2,
+    shots: int = 1,
+    repeats: int = 0,
+    induction: bool = True,
+) -> Episode:
+    """Fast binding of invented words (Frozen, Sec. 4.3, Open-Ended miniImageNet): 'this is a dax', ..., 'this is a' -> dax.
+
+    ways       how many things get an invented name
+    shots      different pictures of each thing ("inner shots")
+    repeats    how often each of them is shown again ("repeats")
+    induction  a sentence first that says what is asked for ("task induction")
+    split      the things' nouns are training's (train, test: on backgrounds training has not shown) or novel
+    """
+    if not 2 <= ways <= min(len(INVENTED), len(novel_nouns())) or shots < 1 or repeats < 0:
+        raise ValueError(
+            f"{ways} ways, {shots} shots, {repeats} repeats; expected 2 to "
+            f"{min(len(INVENTED), len(novel_nouns()))} ways, at least 1 shot, and repeats from 0."
+        )
+    draws = Draws("naming", seed, split, index, ways, shots, repeats)
+    words = draws.several(_can_be_alone(split), ways)
+    names = draws.several(INVENTED, ways)
+    shown = [
+        (alone(word, split, draws), name) for _ in range(shots) for word, name in zip(words, names)
+    ]
+    shown = [one for _ in range(1 + repeats) for one in draws.several(shown, len(shown))]
+    parts: list[Part] = [f"answer with {' or '.join(names)} ."] if induction else []
+    for scene, name in shown:
+        parts += [scene, f"this is {article(name)} ."]
+    asked = int(draws.random() * ways)
+    parts += [alone(words[asked], split, draws), "question : what is this ? answer : this is a"]
+    return Episode(tuple(parts), names[asked], tuple(names))
+
+
+def open_question(question: Question) -> str:
+    """A question as text that waits for its answer: every model that answers reads it in this form."""
+    return f"question : {question.text} answer :"
+
+
+def few_shot(
+    split: str, index: int, kind: str, shots: int, seed: int = 0, things: tuple[int, int] = (1, 4)
+) -> Episode:
+    """Visual question answering with solved examples of the same kind before it, about scenes of so many `things`.
+
+    With more shots the question itself stays the same, and so do the examples that were there: scores of different
+    numbers of shots are of the same questions.
+    """
+    draws = Draws("few-shot", seed, split, index, kind)
+    asked = [
+        (scene := sample(split, 1000 * index + number, seed, things), ask(scene, draws, (kind,)))
+        for number in range(shots + 1)
+    ]
+    (scene, question), *examples = asked
+    parts: list[Part] = []
+    for shown, solved in reversed(examples):
+        parts += [shown, f"{open_question(solved)} {solved.answer} ."]
+    return Episode((*parts, scene, open_question(question)), question.answer, answers(kind))

@@ -1,0 +1,73 @@
+"""Scenes with captions, as batches a model trains on."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+import numpy as np
+from torch import Tensor
+
+from vlmcourse.world import tokenizer
+from vlmcourse.world.captions import detailed
+from vlmcourse.world.rendering import render, to_pixels
+from vlmcourse.world.scenes import Draws, Scene, sample
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Image-text pairs number 0, 1, 2, ... of a split; endless, and each a pure function of (seed, split, index).
+
+    size     of the pictures, in pixels
+    things   fewest and most things in a scene
+    caption  (scene, draws) -> text; see captions.py
+    noise    what the web does to pairs, see noise.py: (index, pairs) -> text in place of the right caption
+    alone    share of scenes with a single thing, whatever `things` says of the others
+    """
+
+    split: str
+    size: int = 64
+    seed: int = 0
+    things: tuple[int, int] = (1, 4)
+    caption: Callable[[Scene, Draws], str] = detailed
+    noise: Callable[[int, "Pairs"], str] | None = None
+    alone: float = field(default=0.0, kw_only=True)
+
+    def scene(self, index: int) -> Scene:
+        single = self.alone and Draws("alone", self.seed, self.split, index).random() < self.alone
+        return sample(self.split, index, self.seed, (1, 1) if single else self.things)
+
+    def truth(self, index: int) -> str:
+        """The caption that belongs to scene `index`, whatever the noise does."""
+        return self.caption(self.scene(index), Draws("caption", self.seed, self.split, index))
+
+    def text(self, index: int) -> str:
+        return self.noise(index, self) if self.noise else self.truth(index)
+
+    def scenes(self, indices: Sequence[int]) -> list[Scene]:
+        return [self.scene(index) for index in indices]
+
+    def images(self, indices: Sequence[int]) -> np.ndarray:
+        """uint8 (B, size, size, 3)."""
+        return np.stack([render(self.scene(index), self.size) for index in indices])
+
+    def batch(self, indices: Sequence[int]) -> dict[str, Tensor | list[str]]:
+        """`pixels` (B, 3, size, size) in [-1, 1], `ids` (B, T), `text`."""
+        text = [self.text(index) for index in indices]
+        return {
+            "pixels": to_pixels(self.images(indices)),
+            "ids": tokenizer.encode(text),
+            "text": text,
+        }
+
+    def distinct(self, number: int) -> list[int]:
+        """The first `number` indices whose captions all differ, so that each picture has exactly one right text."""
+        seen: dict[str, int] = {}
+        for index in count():
+            seen.setdefault(self.text(index), index)
+            if len(seen) == number:
+                return list(seen.values())
+            if index > 100 * number:
+                raise ValueError(
+                    f"only {len(seen)} different captions among {index} scenes; {number} were asked for. "
+                    "Ask for fewer, or use a caption that says more."
+                )

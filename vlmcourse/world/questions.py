@@ -1,0 +1,204 @@
+"""Questions about a scene, with exact answers. A kind of question is a function (scene, draws) -> Question.
+
+Some kinds need the picture alone; the kinds in KNOWLEDGE need the picture and a fact that no picture shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from vlmcourse.world.nouns import article, noun
+from vlmcourse.world.pairs import Pairs
+from vlmcourse.world.rendering import to_pixels
+from vlmcourse.world.scenes import Draws, Scene, Thing, known_nouns
+
+NUMBERS = ("zero", "one", "two", "three", "four")
+
+
+@dataclass(frozen=True)
+class Question:
+    """`about` is the thing asked for, by its word, if there is one: a dialogue may go on with "it"."""
+
+    text: str
+    answer: str
+    kind: str
+    about: str | None = None
+
+
+def quarter(thing: Thing) -> str:
+    """'top left', ..., or 'middle'."""
+    if abs(thing.x - 0.5) < 0.1 and abs(thing.y - 0.5) < 0.1:
+        return "middle"
+    return f"{'top' if thing.y < 0.5 else 'bottom'} {'left' if thing.x < 0.5 else 'right'}"
+
+
+def _the_thing(scene: Scene, thing: Thing) -> str:
+    """Points at a thing without naming it."""
+    return "the thing" if len(scene.things) == 1 else f"the thing in the {quarter(thing)}"
+
+
+def what(scene: Scene, draws: Draws) -> Question:
+    thing = draws.pick(scene.things)
+    return Question(f"what is {_the_thing(scene, thing)} ?", thing.word, "what", thing.word)
+
+
+def where(scene: Scene, draws: Draws) -> Question:
+    thing = draws.pick(scene.things)
+    return Question(f"where is the {thing.word} ?", quarter(thing), "where", thing.word)
+
+
+def how_many(scene: Scene, draws: Draws) -> Question:
+    return Question("how many things are there ?", NUMBERS[len(scene.things)], "how many")
+
+
+def colour(scene: Scene, draws: Draws) -> Question:
+    """Of the artwork, or of the background."""
+    if draws.random() < 0.3:
+        return Question("what colour is the background ?", scene.background, "colour")
+    thing = draws.pick(scene.things)
+    return Question(f"what colour is the {thing.word} ?", thing.noun.colour, "colour", thing.word)
+
+
+def presence(scene: Scene, draws: Draws) -> Question:
+    """Yes as often as no; the absent thing is a known noun."""
+    if draws.random() < 0.5:
+        thing = draws.pick(scene.things)
+        return Question(f"is there {article(thing.word)} ?", "yes", "presence", thing.word)
+    absent = draws.pick([word for word in known_nouns() if word not in scene.words])
+    return Question(f"is there {article(absent)} ?", "no", "presence")
+
+
+def position(scene: Scene, draws: Draws) -> Question:
+    """Is one thing left of, or above, another? With one thing alone: is it in the left half?"""
+    thing = draws.pick(scene.things)
+    side = draws.pick(("left", "right", "top", "bottom"))
+    axis, first = ("x" if side in ("left", "right") else "y"), side in ("left", "top")
+    others = [
+        other for other in scene.things if abs(getattr(other, axis) - getattr(thing, axis)) > 0.2
+    ]
+    if others:
+        other = draws.pick(others)
+        yes = (getattr(thing, axis) < getattr(other, axis)) == first
+        relation = {"left": "left of", "right": "right of", "top": "above", "bottom": "below"}[side]
+        text = f"is the {thing.word} {relation} the {other.word} ?"
+    else:
+        yes = side in quarter(thing).split()
+        text = f"is the {thing.word} in the {side} ?"
+    return Question(text, "yes" if yes else "no", "position", thing.word)
+
+
+def category(scene: Scene, draws: Draws) -> Question:
+    thing = draws.pick(scene.things)
+    return Question(
+        f"what kind of thing is {_the_thing(scene, thing)} ?",
+        thing.noun.category,
+        "category",
+        thing.word,
+    )
+
+
+def place(scene: Scene, draws: Draws) -> Question:
+    thing = draws.pick(scene.things)
+    return Question(
+        f"where can you find {_the_thing(scene, thing)} ?", thing.noun.place, "place", thing.word
+    )
+
+
+def purpose(scene: Scene, draws: Draws) -> Question:
+    thing = draws.pick(scene.things)
+    return Question(
+        f"what is {_the_thing(scene, thing)} for ?", thing.noun.purpose, "purpose", thing.word
+    )
+
+
+def compare(scene: Scene, draws: Draws) -> Question:
+    """Two things by a fact: as large in life, from nature both? With one thing alone: what of it is true?"""
+    fact = draws.pick(("size", "origin"))
+    if len(scene.things) == 1:
+        thing = scene.things[0]
+        text = (
+            "is the thing large or small ?"
+            if fact == "size"
+            else "is the thing from nature or craft ?"
+        )
+        return Question(text, getattr(thing.noun, fact), "compare", thing.word)
+    one, other = draws.several(scene.things, 2)
+    same = getattr(one.noun, fact) == getattr(other.noun, fact)
+    return Question(
+        f"are {_the_thing(scene, one)} and {_the_thing(scene, other)} of the same {fact} ?",
+        "yes" if same else "no",
+        "compare",
+    )
+
+
+SEEING: dict[str, Callable[[Scene, Draws], Question]] = {
+    "what": what,
+    "where": where,
+    "how many": how_many,
+    "colour": colour,
+    "presence": presence,
+    "position": position,
+}
+KNOWLEDGE: dict[str, Callable[[Scene, Draws], Question]] = {
+    "category": category,
+    "place": place,
+    "purpose": purpose,
+    "compare": compare,
+}
+KINDS = SEEING | KNOWLEDGE
+
+
+def ask(scene: Scene, draws: Draws, kinds: Sequence[str] = tuple(KINDS)) -> Question:
+    """A question of one of these kinds."""
+    if unknown := [kind for kind in kinds if kind not in KINDS]:
+        raise ValueError(
+            f"no kind of question '{unknown[0]}'; expected some of {', '.join(KINDS)}."
+        )
+    return KINDS[draws.pick(kinds)](scene, draws)
+
+
+def answers(kind: str) -> tuple[str, ...]:
+    """Every answer that questions of a kind can have among known nouns: what a classifier chooses from, and chance."""
+    known = [noun(word) for word in known_nouns()]
+    if kind in ("presence", "position"):
+        return ("yes", "no")
+    if kind == "how many":
+        return NUMBERS[1:]
+    if kind == "where":
+        return ("top left", "top right", "bottom left", "bottom right", "middle")
+    if kind == "what":
+        return known_nouns()
+    if kind == "compare":
+        return ("yes", "no", "large", "small", "nature", "craft")
+    extra = (
+        ("white", "grey", "pink", "blue", "green", "yellow", "purple", "brown")
+        if kind == "colour"
+        else ()
+    )
+    return tuple(dict.fromkeys((*(getattr(one, kind) for one in known), *extra)))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Visual question answering over the scenes of `pairs`: question number i is about scene number i."""
+
+    pairs: Pairs
+    kinds: tuple[str, ...] = tuple(KINDS)
+
+    def question(self, index: int) -> Question:
+        return ask(
+            self.pairs.scene(index),
+            Draws("ask", self.pairs.seed, self.pairs.split, index),
+            self.kinds,
+        )
+
+    def batch(self, indices: Sequence[int]) -> dict:
+        """`pixels` (B, 3, size, size), and lists of `question`, `answer` and `kind`."""
+        asked = [self.question(index) for index in indices]
+        return {
+            "pixels": to_pixels(self.pairs.images(indices)),
+            "question": [one.text for one in asked],
+            "answer": [one.answer for one in asked],
+            "kind": [one.kind for one in asked],
+        }

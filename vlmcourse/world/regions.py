@@ -1,0 +1,180 @@
+"""Pictures as regions, each with its box, its pixels and its class, with captions that may be false: what ViLBERT reads.
+
+The papers ask a detector for regions. Here the world knows where its things are: the boxes are the true ones, and a small
+network says what is in them. The grid cuts every picture alike instead, into squares that know nothing of things.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from vlmcourse.world.noise import mismatched
+from vlmcourse.world.nouns import nouns
+from vlmcourse.world.pairs import Pairs
+from vlmcourse.world.scenes import BACKGROUNDS, Draws, Scene, sample
+
+Box = tuple[float, float, float, float]
+
+
+def things(scene: Scene) -> list[Box]:
+    """The box of each thing, in the scene's order."""
+    return [thing.box for thing in scene.things]
+
+
+def grid(scene: Scene, cells: int = 4) -> list[Box]:
+    """cells * cells equal squares, row by row: the same for all scenes."""
+    return [
+        (column / cells, row / cells, (column + 1) / cells, (row + 1) / cells)
+        for row in range(cells)
+        for column in range(cells)
+    ]
+
+
+@cache
+def class_names() -> tuple[str, ...]:
+    """What a region may show: every noun, and at last 'nothing'."""
+    return (*(one.word for one in nouns()), "nothing")
+
+
+def classes(scene: Scene, boxes: Sequence[Box]) -> Tensor:
+    """Which part of each box belongs to which class: (R, C), rows sum to 1. A thing's own box is wholly the thing's."""
+    names, found = class_names(), torch.zeros(len(boxes), len(class_names()))
+    for row, box in enumerate(boxes):
+        if box in (own := things(scene)):
+            found[row, names.index(scene.things[own.index(box)].word)] = 1
+            continue
+        x1, y1, x2, y2 = box
+        for thing in scene.things:
+            a1, b1, a2, b2 = thing.box
+            overlap = max(0.0, min(x2, a2) - max(x1, a1)) * max(0.0, min(y2, b2) - max(y1, b1))
+            found[row, names.index(thing.word)] += overlap / ((x2 - x1) * (y2 - y1))
+        found[row, -1] = max(0.0, 1 - found[row].sum().item())
+        found[row] /= found[row].sum()  # where things overlap
+    return found
+
+
+@dataclass(frozen=True)
+class Few(Pairs):
+    """Pairs whose scenes show only the nouns `among`, so that each is met often: a small model learns them in a minute."""
+
+    among: tuple[str, ...] = ()
+
+    def scene(self, index: int) -> Scene:
+        return sample(self.split, index, self.seed, self.things, self.among)
+
+
+def places_swapped(scene: Scene, draws: Draws) -> Scene | None:
+    """Two things have exchanged places, so that what a caption says of who is where becomes false; None for one thing alone.
+
+    They come from different rows where there are two rows: within a row, captions name things without saying where.
+    """
+    top, bottom = (
+        [place for place, thing in enumerate(scene.things) if (thing.y < 0.5) == up]
+        for up in (True, False)
+    )
+    if len(scene.things) < 2:
+        return None
+    first, second = (
+        (draws.pick(top), draws.pick(bottom))
+        if top and bottom
+        else draws.several(range(len(scene.things)), 2)
+    )
+    words = list(scene.words)
+    words[first], words[second] = words[second], words[first]
+    return replace(
+        scene, things=tuple(replace(thing, word=word) for thing, word in zip(scene.things, words))
+    )
+
+
+def recoloured(scene: Scene, draws: Draws) -> Scene:
+    """The same things on another background."""
+    return replace(
+        scene,
+        background=draws.pick([colour for colour in BACKGROUNDS if colour != scene.background]),
+    )
+
+
+def false_caption(
+    index: int, pairs: Pairs, change: Callable[[Scene, Draws], Scene | None]
+) -> str | None:
+    """What the caption of pair `index` would be if one thing about the scene were different; None if it would be the same.
+
+    All other choices of words stay as they are, so neither caption is the likelier text.
+    """
+    scene = change(
+        pairs.scene(index), Draws("change", change.__name__, pairs.seed, pairs.split, index)
+    )
+    if scene is None:
+        return None
+    text = pairs.caption(scene, Draws("caption", pairs.seed, pairs.split, index))
+    return text if text != pairs.truth(index) else None
+
+
+def nearly_right(index: int, pairs: Pairs) -> str:
+    """For Noise: every second time the caption of another picture, else one that is wrong in one point."""
+    draws = Draws("nearly right", pairs.seed, index)
+    if draws.random() < 0.5:
+        return mismatched(index, pairs)
+    first, second = draws.several((places_swapped, recoloured), 2)
+    return (
+        false_caption(index, pairs, first)
+        or false_caption(index, pairs, second)
+        or mismatched(index, pairs)
+    )
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Scenes as regions, with captions: batches for ViLBERT and VL-BERT.
+
+    pairs  scenes and captions; with Noise, those captions are false that the noise replaced
+    cut    scene -> boxes: `things`, or `grid`
+    namer  describes regions, see parts/vision.Namer: (pixels, boxes) -> features (B, R, F) and logits (B, R, C). Default: none,
+           then there are no features, the classes are the true ones, and the background is each region's attribute.
+    """
+
+    pairs: Pairs
+    cut: Callable[[Scene], list[Box]] = things
+    namer: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
+
+    def batch(self, indices: Sequence[int]) -> dict[str, Tensor | list[str]]:
+        """Pairs.batch, and `boxes` (B, R, 4), `real` (B, R), False at padding, `classes` (B, R, C), rows that sum to 1,
+        `aligned` (B,), False where the caption is not the picture's; with a namer also `features` (B, R, F), without one
+        `attributes` (B, R)."""
+        made, scenes, noise = (
+            self.pairs.batch(indices),
+            self.pairs.scenes(indices),
+            self.pairs.noise,
+        )
+        cut = [self.cut(scene) for scene in scenes]
+        most = max(map(len, cut))
+        boxes = torch.tensor(
+            [found + [(0.0, 0.0, 1.0, 1.0)] * (most - len(found)) for found in cut]
+        )  # (B, R, 4)
+        real = torch.arange(most) < torch.tensor([len(found) for found in cut])[:, None]  # (B, R)
+        made |= {
+            "boxes": boxes,
+            "real": real,
+            "aligned": torch.tensor(
+                [noise is None or not noise.hits(index, self.pairs.seed) for index in indices]
+            ),
+        }
+        if self.namer is None:
+            told = torch.zeros(*real.shape, len(class_names()))
+            for row, (scene, found) in enumerate(zip(scenes, cut)):
+                told[row, : len(found)] = classes(scene, found)
+            backgrounds = torch.tensor(
+                [list(BACKGROUNDS).index(scene.background) for scene in scenes]
+            )
+            return made | {"classes": told, "attributes": backgrounds[:, None].expand(real.shape)}
+        with torch.no_grad():
+            features, said = self.namer(made["pixels"], boxes)
+        return made | {
+            "features": features.masked_fill(~real[..., None], 0),
+            "classes": said.softmax(-1),
+        }
