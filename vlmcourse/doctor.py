@@ -34,7 +34,7 @@ def package(name: str, needed: bool = True) -> Check:
 
 
 def python() -> Check:
-    return Check("python", sys.version_info >= (3, 10), platform.python_version(), "Install Python 3.10 or newer.")
+    return Check("python", sys.version_info >= (3, 11), platform.python_version(), "Install Python 3.11 or newer.")
 
 
 def torchvision() -> Check:
