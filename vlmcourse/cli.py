@@ -1,9 +1,10 @@
-"""The command vlmcourse: doctor, lab, run, build, site, start, train, grade.
+"""The command vlmcourse: setup, doctor, lab, run, test, build, site, start, train, grade.
 
 Nothing heavy is imported until a command runs, so that --help answers at once.
 """
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,13 +14,14 @@ from typing import Annotated, Optional
 
 import typer
 
+from vlmcourse import __version__
 from vlmcourse.grading.cli import app as grade
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Early vision-language models, built step by step.\n\nStart with: vlmcourse lab",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 train = typer.Typer(no_args_is_help=True, help="Train a model of the course from the command line.")
 app.add_typer(train, name="train")
@@ -74,6 +76,52 @@ def doctor() -> None:
 
 
 @app.command()
+def setup() -> None:
+    """Make the clone's environment (.venv) and install the course into it, where that isn't done yet."""
+    from vlmcourse.installation import start
+
+    raise typer.Exit(start(["setup"]))
+
+
+@app.command()
+def test(
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Only the tests that take three minutes together.")
+    ] = False,
+) -> None:
+    """Run the course's tests and all notebooks at scale smoke, as CI does. In a clone."""
+    from vlmcourse.lessons import repository
+
+    command = [
+        sys.executable,
+        str(repository() / "tests" / "run.py"),
+        *(["--fast"] if fast else []),
+    ]
+    raise typer.Exit(subprocess.run(command).returncode)
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        print(f"vlmcourse {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_tell_version, is_eager=True, help="Say which version this is."
+        ),
+    ] = False,
+) -> None:
+    """Early vision-language models, built step by step.
+
+    Start with: vlmcourse lab
+    """
+
+
+@app.command()
 def lab(
     browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
     port: Annotated[int, typer.Option(help="Port to serve on.")] = 8888,
@@ -88,8 +136,6 @@ def lab(
     print(f"Lessons: {folder}. Stop with Ctrl-C.", flush=True)
     sys.stdout.flush()
     if os.name == "nt":  # exec on Windows detaches from the console
-        import subprocess
-
         raise typer.Exit(subprocess.run(command).returncode)
     os.execv(sys.executable, command)
 
@@ -216,8 +262,8 @@ def train_clip(
     """Train CLIP on the course's world or on your own pictures, and test it on what it never saw."""
     import torch
 
-    from vlmcourse.recipes import train_clip as recipe
     from vlmcourse.training.devices import processes
+    from vlmcourse.recipes import train_clip as recipe
 
     main_process = processes().is_main_process
     if "MASTER_ADDR" in os.environ and "LOCAL_RANK" not in os.environ:

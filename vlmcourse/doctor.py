@@ -38,9 +38,9 @@ def package(name: str, needed: bool = True) -> Check:
 def python() -> Check:
     return Check(
         "python",
-        sys.version_info >= (3, 10),
+        sys.version_info >= (3, 11),
         platform.python_version(),
-        "Install Python 3.10 or newer.",
+        "Install Python 3.11 or newer.",
     )
 
 
@@ -133,7 +133,7 @@ def disk() -> Check:
 
 def font() -> Check:
     from vlmcourse.world import nouns
-    from vlmcourse.world.rendering import sprite
+    from vlmcourse.world.render import sprite
 
     try:
         ink = (255 - sprite(nouns()[0].emoji, 24)[1]).mean()
