@@ -32,7 +32,7 @@ from vlmcourse.evaluation import (
     scene_graph_f1,
     zero_shot,
 )
-from vlmcourse.evaluation.hallucination import invented
+from vlmcourse.evaluation.hallucination import hallucination_scores, invented
 from vlmcourse.evaluation.prompting import (
     chance,
     commonest,

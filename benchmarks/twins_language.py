@@ -21,7 +21,7 @@ import typer
 from torch import nn
 
 from vlmcourse import recipes, world
-from vlmcourse.evaluation import load_results, looking, next_words
+from vlmcourse.evaluation import load_results, looking, next_words, save_results
 from vlmcourse.parts.language import LanguageModel, tiny
 from vlmcourse.parts.tuning import Adapters, BitFit, PromptTuning, trainable
 from vlmcourse.recipes.language import READING, in_words
@@ -201,7 +201,7 @@ def main(
         measured |= {part: [one.result() for one in jobs] for part, jobs in running.items()}
     if "phase" in only:
         measured["phase"] = known + [row for rows in measured["phase"] for row in rows]
-    print(f"Kept {write_results(name, [measured], scale=scale, steps=size.language_steps)}")
+    print(f"Kept {save_results(name, [measured], scale=scale, steps=size.language_steps)}")
 
 
 if __name__ == "__main__":

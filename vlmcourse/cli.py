@@ -262,8 +262,8 @@ def train_clip(
     """Train CLIP on the course's world or on your own pictures, and test it on what it never saw."""
     import torch
 
-    from vlmcourse.training.devices import processes
     from vlmcourse.recipes import train_clip as recipe
+    from vlmcourse.training.devices import processes
 
     main_process = processes().is_main_process
     if "MASTER_ADDR" in os.environ and "LOCAL_RANK" not in os.environ:

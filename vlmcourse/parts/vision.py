@@ -16,9 +16,7 @@ from vlmcourse.parts.layers import Transformer
 def check_pixels(pixels: Tensor, size: int) -> None:
     """Raises ValueError, with what to do, unless pixels are float (B, 3, size, size) in a normalised range."""
     advice = (
-        "Expected normalised float pixels (batch, 3, {0}, {0}): images.float() / 127.5 - 1.".format(
-            size
-        )
+        f"Expected normalised float pixels (batch, 3, {size}, {size}): images.float() / 127.5 - 1."
     )
     if not pixels.is_floating_point():
         raise ValueError(f"pixels are {str(pixels.dtype).removeprefix('torch.')}. {advice}")
