@@ -6,10 +6,13 @@ import re
 import pytest
 import torch
 
-from vlmcourse.grading import authoring, public
-from vlmcourse.grading.checks import Failed, load, python_file, score
+from vlmcourse import assignments
+from vlmcourse.lessons import repository
+from vlmgrader import authoring, public
+from vlmgrader.checks import Failed, load, python_file, score
 
-FOLDERS = authoring.assignments()
+HOME = repository() / "assignments"
+FOLDERS = authoring.assignments(HOME)
 CELLS = {folder.name: authoring.cells(folder) for folder in FOLDERS}
 RULES = {folder.name: load(folder) for folder in FOLDERS}
 MUTANTS = {folder.name: python_file(folder / "mutants.py").MUTANTS for folder in FOLDERS}
@@ -60,7 +63,7 @@ class TestTask:
         for seed in range(5):
             found = verdicts(name, task, code(name), seed)
             assert all(verdict.passed for verdict in found.values()), [v for v in found.values() if not v.passed]
-        assert sum(verdict.points for verdict in found.values()) == authoring.points(authoring.find(name))[task]
+        assert sum(verdict.points for verdict in found.values()) == authoring.points(authoring.find(name, HOME))[task]
 
     def test_the_stub_gets_nothing(self, name, task):
         found = verdicts(name, task, code(name, stub=answer_id(task)))
@@ -92,7 +95,7 @@ def test_a_wrong_answer_is_named(name, task, old, new, check, words):
 class TestAssignment:
     def test_notebooks_and_public_cases_are_those_of_the_master(self, folder):
         assert authoring.agree(folder), f"run: vlmcourse build {folder.name}"
-        kept = json.loads((public.FOLDER / f"{folder.name}.json").read_text())
+        kept = json.loads((assignments.FOLDER / f"{folder.name}.json").read_text())
         made = json.loads(json.dumps(authoring.shown(folder)))
         assert same(kept, made), f"run: vlmcourse build {folder.name}"
 

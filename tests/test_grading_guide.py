@@ -13,7 +13,7 @@ import nbformat
 import pytest
 
 pytest.importorskip("nbgrader", reason="grading needs nbgrader: pip install 'vlmcourse[grading]'")
-from vlmcourse.grading import authoring, sandbox  # noqa: E402
+from vlmgrader import authoring, sandbox  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 SKIPPED = ("make", "sudo", "vlmcourse build")  # these install, or write into the repository; other tests run them
@@ -31,7 +31,7 @@ def test_there_are_ten_steps():
 
 @pytest.mark.skipif(sandbox.trouble() is not None, reason=f"no sandbox can be made here: {sandbox.trouble()}")
 def test_the_ten_commands_of_the_guide(tmp_path):
-    solution = authoring.notebook(authoring.find("A1"), "solution")
+    solution = authoring.notebook(authoring.find("A1", ROOT / "assignments"), "solution")
     student = nbformat.read(ROOT / "assignments" / "A1_masks" / "student" / "A1_masks.ipynb", 4)
     answers = {cell.id: cell.source for cell in solution.cells}
     for cell in student.cells:
@@ -41,7 +41,7 @@ def test_the_ten_commands_of_the_guide(tmp_path):
     with zipfile.ZipFile(tmp_path / "submissions.zip", "w") as archive:
         archive.write(tmp_path / "A1_masks.ipynb", "aaltoanna_anna_17_A1_masks-1.ipynb")
     (tmp_path / "canvas.csv").write_text("Student,ID,SIS User ID,SIS Login ID,Section,A1_masks (5)\nAnna,1,,anna,S,\n")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'grader'}"}
     ran = []
     for line in commands():
         if line.startswith(SKIPPED) or "grade manual" in line:  # formgrader: tests/test_grading_browser.py

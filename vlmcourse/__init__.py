@@ -5,7 +5,7 @@ papers    one paper, one file: clip, frozen
 lab       what we do to any of them: the world, training, evaluation, pictures
 recipes   what the course trains: a paper at a scale
 play      ipywidgets for the lessons
-grading   assignments: authoring and checks
+assignments  what the assignments' notebooks use
 cli       vlmcourse doctor | lab | run | train | build
 """
 

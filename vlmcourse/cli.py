@@ -15,13 +15,29 @@ from typing import Annotated, Optional
 import typer
 
 from vlmcourse import __version__
-from vlmcourse.grading.cli import app as grade
+
+try:
+    from vlmgrader.cli import app as grade
+except ModuleNotFoundError as error:
+    raise SystemExit(f"vlmcourse: {error}. It comes with the clone: pip install -e .") from None
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   context_settings={"help_option_names": ["-h", "--help"]})
 train = typer.Typer(no_args_is_help=True, help="Train a model of the course from the command line.")
 app.add_typer(train, name="train")
-app.add_typer(grade, name="grade")
+
+
+def _find_assignments() -> None:
+    """The grader's default: this course's assignments."""
+    from vlmcourse.lessons import repository
+
+    try:
+        os.environ.setdefault("VLMGRADER_ASSIGNMENTS", str(repository() / "assignments"))
+    except FileNotFoundError:  # not in a clone: then --assignments says where they are
+        return
+
+
+app.add_typer(grade, name="grade", callback=_find_assignments)
 
 
 class ScaleName(str, Enum):
@@ -137,12 +153,14 @@ def build(lesson: Annotated[Optional[list[str]], typer.Argument(help="Lessons an
           check: Annotated[bool, typer.Option("--check", help="Only compare cells of masters and notebooks.")] = False) -> None:
     """Turn masters into notebooks: lessons (02, clip), executed, and assignments (A1, A2), as students and nbgrader get them."""
     from vlmcourse import lessons
-    from vlmcourse.grading import authoring
+    from vlmgrader import authoring
+    from vlmcourse.assignments import FOLDER as public
 
     _use(scale)
     of_assignments = [name for name in lesson or [] if name[:1] in "Aa" and name[1:2].isdigit()]
     of_lessons = [name for name in lesson or [] if name not in of_assignments]
-    folders = [authoring.find(name) for name in of_assignments] if lesson else authoring.assignments()
+    home = lessons.repository() / "assignments"
+    folders = [authoring.find(name, home) for name in of_assignments] if lesson else authoring.assignments(home)
     masters = [lessons.find(name, lessons.masters() + lessons.companions()) for name in of_lessons] if lesson else (
         lessons.masters() + lessons.companions())
     different = [master.stem for master in masters if not lessons.agree(master)] if check else []
@@ -150,7 +168,7 @@ def build(lesson: Annotated[Optional[list[str]], typer.Argument(help="Lessons an
     if different:
         raise ValueError(f"master and notebook have different cells: {', '.join(different)}. Run: vlmcourse build")
     for folder in [] if check else folders:
-        print(f"{folder.name}: {', '.join(str(path.relative_to(lessons.repository())) for path in authoring.build(folder))}")
+        print(f"{folder.name}: {', '.join(str(path.relative_to(lessons.repository())) for path in authoring.build(folder, public))}")
     for master in [] if check else masters:
         print(master.stem, flush=True)
         executed = lessons.execute(lessons.from_master(master), master.parents[1], _tell_cell)

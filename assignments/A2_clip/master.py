@@ -22,8 +22,8 @@ import math
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
-from vlmcourse.grading import check, look
-from vlmcourse.grading.runs import clip_run
+from vlmcourse.assignments import check, look
+from vlmcourse.assignments.runs import clip_run
 from vlmcourse.lab import draw
 
 _ = torch.manual_seed(0)

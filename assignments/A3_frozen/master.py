@@ -20,7 +20,7 @@
 import torch
 from torch.nn.functional import cross_entropy
 
-from vlmcourse.grading import check, look
+from vlmcourse.assignments import check, look
 from vlmcourse.lab import draw
 
 _ = torch.manual_seed(0)

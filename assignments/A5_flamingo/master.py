@@ -22,7 +22,7 @@ import math
 import torch
 from torch.nn.functional import normalize
 
-from vlmcourse.grading import check, look
+from vlmcourse.assignments import check, look
 from vlmcourse.lab import draw
 
 _ = torch.manual_seed(0)
