@@ -23,9 +23,9 @@ import nbformat
 import psutil
 import typer
 
-from vlmcourse.grading import authoring, batch
-from vlmcourse.grading.checks import python_file
-from vlmcourse.grading.course import Assignment, Course
+from vlmgrader import authoring, batch
+from vlmgrader.checks import python_file
+from vlmgrader.course import Assignment, Course
 from vlmcourse.lessons import repository
 
 NAME = "A1_masks"

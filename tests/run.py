@@ -12,6 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTEST = [sys.executable, "-m", "pytest", "-q", "-n", "2"]
+TESTS = ["tests", "grader/tests"]
 SETTINGS = {
     "VLMCOURSE_SCALE": "smoke",
     "OMP_NUM_THREADS": "1",
@@ -23,12 +24,12 @@ SETTINGS = {
 def commands(fast: bool, arguments: list[str]) -> list[list[str]]:
     """What is run, one after the other; `arguments` go to pytest."""
     if fast:
-        return [[*PYTEST, "--dist", "worksteal", "-m", "not slow", *(arguments or ["tests"])]]
+        return [[*PYTEST, "--dist", "worksteal", "-m", "not slow", *(arguments or TESTS)]]
     notebooks = [*ROOT.glob("notebooks/*.ipynb"), *ROOT.glob("assignments/*/solution/*.ipynb")]
     names = sorted(str(path.relative_to(ROOT)) for path in notebooks)
     nbval = ["--nbval-lax", "--nbval-cell-timeout=600", "--dist", "loadfile"]
     return [
-        [*PYTEST, "--dist", "worksteal", *(arguments or ["tests"])],
+        [*PYTEST, "--dist", "worksteal", *(arguments or TESTS)],
         [*PYTEST, *nbval, *names],
     ]
 

@@ -6,16 +6,23 @@ import re
 import pytest
 import torch
 
-from vlmcourse.grading import authoring, public
-from vlmcourse.grading.checks import Failed, load, python_file, score
+from vlmcourse import assignments
+from vlmcourse.lessons import repository
+from vlmgrader import authoring, public
+from vlmgrader.checks import Failed, load, python_file, score
 
-FOLDERS = authoring.assignments()
+HOME = repository() / "assignments"
+FOLDERS = authoring.assignments(HOME)
 CELLS = {folder.name: authoring.cells(folder) for folder in FOLDERS}
 RULES = {folder.name: load(folder) for folder in FOLDERS}
 MUTANTS = {folder.name: python_file(folder / "mutants.py").MUTANTS for folder in FOLDERS}
 TASKS = [(folder.name, task) for folder in FOLDERS for task in RULES[folder.name]]
-EACH_MUTANT = [pytest.param(name, task, *mutant, id=f"{task}-{number}") for name, tasks in MUTANTS.items()
-               for task, mutants in tasks.items() for number, mutant in enumerate(mutants)]
+EACH_MUTANT = [
+    pytest.param(name, task, *mutant, id=f"{task}-{number}")
+    for name, tasks in MUTANTS.items()
+    for task, mutants in tasks.items()
+    for number, mutant in enumerate(mutants)
+]
 
 
 def answer_id(task: str) -> str:
@@ -32,7 +39,9 @@ def code(name: str, stub: str = "", mutant: tuple = ()) -> str:
         if cell.metadata.get("id") == stub:
             text = authoring.without_solution(cell.source)
         if mutant and cell.metadata.get("id") == mutant[0]:
-            assert text.count(mutant[1]) == 1, f"{mutant[1]!r} occurs {text.count(mutant[1])} times in {mutant[0]}"
+            assert text.count(mutant[1]) == 1, (
+                f"{mutant[1]!r} occurs {text.count(mutant[1])} times in {mutant[0]}"
+            )
             text = text.replace(mutant[1], mutant[2])
         parts.append(text)
     return "\n\n".join(parts)
@@ -59,8 +68,13 @@ class TestTask:
     def test_the_solution_gets_full_marks_whatever_the_inputs(self, name, task):
         for seed in range(5):
             found = verdicts(name, task, code(name), seed)
-            assert all(verdict.passed for verdict in found.values()), [v for v in found.values() if not v.passed]
-        assert sum(verdict.points for verdict in found.values()) == authoring.points(authoring.find(name))[task]
+            assert all(verdict.passed for verdict in found.values()), [
+                v for v in found.values() if not v.passed
+            ]
+        assert (
+            sum(verdict.points for verdict in found.values())
+            == authoring.points(authoring.find(name, HOME))[task]
+        )
 
     def test_the_stub_gets_nothing(self, name, task):
         found = verdicts(name, task, code(name, stub=answer_id(task)))
@@ -70,7 +84,9 @@ class TestTask:
     def test_there_are_eight_wrong_answers_and_each_check_rejects_one(self, name, task):
         mutants = MUTANTS[name][task]
         assert len({(old, new) for old, new, _, _ in mutants}) >= 8
-        assert {check for _, _, check, _ in mutants} >= {check.name for check in RULES[name][task] if check.points}
+        assert {check for _, _, check, _ in mutants} >= {
+            check.name for check in RULES[name][task] if check.points
+        }
 
     def test_the_public_check_accepts_the_solution_and_nothing_less(self, name, task, capsys):
         for source, wanted in ((code(name), True), (code(name, stub=answer_id(task)), False)):
@@ -92,7 +108,7 @@ def test_a_wrong_answer_is_named(name, task, old, new, check, words):
 class TestAssignment:
     def test_notebooks_and_public_cases_are_those_of_the_master(self, folder):
         assert authoring.agree(folder), f"run: vlmcourse build {folder.name}"
-        kept = json.loads((public.FOLDER / f"{folder.name}.json").read_text())
+        kept = json.loads((assignments.FOLDER / f"{folder.name}.json").read_text())
         made = json.loads(json.dumps(authoring.shown(folder)))
         assert same(kept, made), f"run: vlmcourse build {folder.name}"
 
@@ -104,7 +120,10 @@ class TestAssignment:
             assert len({check.name for check in checks}) == len(checks)
         total = sum(points.values())
         text = folder.joinpath("master.py").read_text()
-        assert f"| Points | {total}: the tests give {sum(p for t, p in points.items() if t in rules)}," in text
+        assert (
+            f"| Points | {total}: the tests give {sum(p for t, p in points.items() if t in rules)},"
+            in text
+        )
 
     def test_it_has_what_an_assignment_has(self, folder):
         text = folder.joinpath("master.py").read_text()
@@ -133,9 +152,15 @@ class TestAssignment:
 def same(kept: object, made: object) -> bool:
     """Equal, but for the last digits that differ from machine to machine: of a tensor's largest number, where sums cancel."""
     if isinstance(kept, dict):
-        return isinstance(made, dict) and kept.keys() == made.keys() and all(same(kept[key], made[key]) for key in kept)
+        return (
+            isinstance(made, dict)
+            and kept.keys() == made.keys()
+            and all(same(kept[key], made[key]) for key in kept)
+        )
     if isinstance(kept, list) and kept and all(isinstance(one, float) for one in kept):
-        return kept == pytest.approx(made, rel=1e-4, abs=1e-5 * max(1, *map(abs, kept)), nan_ok=True)
+        return kept == pytest.approx(
+            made, rel=1e-4, abs=1e-5 * max(1, *map(abs, kept)), nan_ok=True
+        )
     if isinstance(kept, list):
         return isinstance(made, list) and len(kept) == len(made) and all(map(same, kept, made))
     if isinstance(kept, float):

@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "plots": {"plots", "evaluation", "training", "parts"},
     "recipes": {"recipes", "papers", "parts", "world", "data", "training", "evaluation"},
     "widgets": {"widgets", "plots", "world", "evaluation", "introspection", "parts"},
-    "grading": {"grading", "plots", "lessons"},
+    "assignments": {"assignments", "plots"},
     "site": {"site"},
 }
 

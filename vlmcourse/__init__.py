@@ -9,6 +9,7 @@ evaluation  metrics and controls
 plots       figures, each with a text description
 introspection  attention weights, gates, influence, occlusion
 recipes     a paper at a scale: sizes, data, training, report
+assignments what the assignments' notebooks use
 widgets     explorers and players for notebooks
 cli         the command line
 """

@@ -7,7 +7,7 @@ import importlib.util
 import sys
 
 if __name__ == "__main__":
-    needed = ("typer", "torch", "transformers", "jupyterlab")
+    needed = ("typer", "torch", "transformers", "jupyterlab", "vlmgrader")
     if sys.argv[1:2] == ["setup"] or not all(map(importlib.util.find_spec, needed)):
         from vlmcourse.installation import start
 

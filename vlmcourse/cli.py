@@ -15,7 +15,11 @@ from typing import Annotated, Optional
 import typer
 
 from vlmcourse import __version__
-from vlmcourse.grading.cli import app as grade
+
+try:
+    from vlmgrader.cli import app as grade
+except ModuleNotFoundError as error:
+    raise SystemExit(f"vlmcourse: {error}. It comes with the clone: pip install -e .") from None
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -25,7 +29,19 @@ app = typer.Typer(
 )
 train = typer.Typer(no_args_is_help=True, help="Train a model of the course from the command line.")
 app.add_typer(train, name="train")
-app.add_typer(grade, name="grade")
+
+
+def _find_assignments() -> None:
+    """The grader's default: this course's assignments."""
+    from vlmcourse.lessons import repository
+
+    try:
+        os.environ.setdefault("VLMGRADER_ASSIGNMENTS", str(repository() / "assignments"))
+    except FileNotFoundError:  # not in a clone: then --assignments says where they are
+        return
+
+
+app.add_typer(grade, name="grade", callback=_find_assignments)
 
 
 class ScaleName(str, Enum):
@@ -178,13 +194,17 @@ def build(
 ) -> None:
     """Turn masters into notebooks: lessons (02, clip), executed, and assignments (A1, A2), as students and nbgrader get them."""
     from vlmcourse import lessons
-    from vlmcourse.grading import authoring
+    from vlmgrader import authoring
+    from vlmcourse.assignments import FOLDER as public
 
     _use(scale)
     of_assignments = [name for name in lesson or [] if name[:1] in "Aa" and name[1:2].isdigit()]
     of_lessons = [name for name in lesson or [] if name not in of_assignments]
+    home = lessons.repository() / "assignments"
     folders = (
-        [authoring.find(name) for name in of_assignments] if lesson else authoring.assignments()
+        [authoring.find(name, home) for name in of_assignments]
+        if lesson
+        else authoring.assignments(home)
     )
     masters = (
         [lessons.find(name, lessons.masters() + lessons.companions()) for name in of_lessons]
@@ -199,7 +219,7 @@ def build(
         )
     for folder in [] if check else folders:
         print(
-            f"{folder.name}: {', '.join(str(path.relative_to(lessons.repository())) for path in authoring.build(folder))}"
+            f"{folder.name}: {', '.join(str(path.relative_to(lessons.repository())) for path in authoring.build(folder, public))}"
         )
     for master in [] if check else masters:
         print(master.stem, flush=True)
@@ -262,8 +282,8 @@ def train_clip(
     """Train CLIP on the course's world or on your own pictures, and test it on what it never saw."""
     import torch
 
-    from vlmcourse.recipes import train_clip as recipe
     from vlmcourse.training.devices import processes
+    from vlmcourse.recipes import train_clip as recipe
 
     main_process = processes().is_main_process
     if "MASTER_ADDR" in os.environ and "LOCAL_RANK" not in os.environ:

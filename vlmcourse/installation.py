@@ -111,11 +111,7 @@ def setup(root=ROOT):
             print("It can't be had there; PyPI's build is taken instead (4 GB more).", flush=True)
     print("Installing requirements.lock (some minutes the first time)", flush=True)
     _run([*pip, "-r", str(root / "requirements.lock")])
-    packages = [
-        folder for folder in (root, root / "grader") if (folder / "pyproject.toml").exists()
-    ]
-    for folder in packages:
-        _run([*pip, "--no-deps", "--editable", str(folder)])
+    _run([*pip, "--no-deps", "--editable", str(root)])
     (root / ".venv" / ".installed").write_text(fingerprint(root), encoding="utf-8")
     return environment_python(root)
 

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from vlmcourse.grading.checks import Check
+from vlmgrader.checks import Check
 
 
 def number(generator, low, high):

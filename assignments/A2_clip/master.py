@@ -22,9 +22,9 @@ import math
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
+from vlmcourse.assignments import check, look
+from vlmcourse.assignments.runs import clip_run
 from vlmcourse import plots
-from vlmcourse.grading import check, look
-from vlmcourse.grading.runs import clip_run
 
 _ = torch.manual_seed(0)
 

@@ -20,8 +20,8 @@
 import torch
 from torch.nn.functional import cross_entropy
 
+from vlmcourse.assignments import check, look
 from vlmcourse import plots
-from vlmcourse.grading import check, look
 
 _ = torch.manual_seed(0)
 

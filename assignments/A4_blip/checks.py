@@ -2,7 +2,7 @@
 
 import torch
 
-from vlmcourse.grading.checks import Check
+from vlmgrader.checks import Check
 
 
 def number(generator, low, high):

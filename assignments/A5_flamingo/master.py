@@ -22,8 +22,8 @@ import math
 import torch
 from torch.nn.functional import normalize
 
+from vlmcourse.assignments import check, look
 from vlmcourse import plots
-from vlmcourse.grading import check, look
 
 _ = torch.manual_seed(0)
 

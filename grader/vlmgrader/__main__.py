@@ -1,0 +1,5 @@
+"""python -m vlmgrader"""
+
+from vlmgrader.cli import main
+
+main()

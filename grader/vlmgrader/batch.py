@@ -1,0 +1,303 @@
+"""A class at a time: one student after the other in its own try, in parallel workers, resumable after any death.
+
+Each submission ends as graded, failed (with the reason) or missing, in one file of `outcomes/`. The file is written last,
+whole or not at all: what has one is done, what has none is graded again.
+"""
+
+import ctypes
+import fcntl
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import wait
+from pathlib import Path
+
+from vlmgrader import course as courses
+from vlmgrader.course import Assignment, Course
+from vlmgrader.room import KernelEnded, clear_leftovers
+from vlmgrader.sandbox import Limits, NoSandbox, Sandbox
+
+GRACE = 120.0  # seconds beyond a submission's limit until the grader gives up on its own worker
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a worker must know to grade submissions of one assignment."""
+
+    assignment: Assignment
+    limits: Limits = field(default_factory=Limits)
+    safe: bool = True
+
+    def sandbox(self, slot: int = 0) -> Sandbox:
+        """The sandbox of the worker with this number."""
+        settings = self.assignment.course.settings
+        return Sandbox(self.limits, self.safe, slot, settings.packages, settings.variables)
+
+
+def outcome_file(assignment: Assignment, student: str) -> Path:
+    return assignment.course.folder / "outcomes" / assignment.name / f"{student}.json"
+
+
+def handed_in(folder: Path) -> str | None:
+    """A digest of the files; None if there is nothing."""
+    parts: list[bytes] = []
+    for path in sorted(folder.rglob("*")) if folder.is_dir() else []:
+        if path.is_symlink() or not path.is_file():
+            parts.append(f"link {path.relative_to(folder)}".encode("utf-8", "surrogateescape"))
+        elif path.stat().st_size <= 100 * 2**20:
+            parts += [
+                str(path.relative_to(folder)).encode("utf-8", "surrogateescape"),
+                path.read_bytes(),
+            ]
+    return courses.digest(*parts) if parts else None
+
+
+def state(plan: Plan, student: str) -> str:
+    """What an outcome depends on; a submission whose outcome has the same state needs no grading."""
+    folder = plan.assignment.course.place("submitted", plan.assignment.name, student)
+    return (
+        f"{handed_in(folder)} {plan.assignment.fingerprint} {'sandbox' if plan.safe else 'unsafe'}"
+    )
+
+
+def grade(plan: Plan, student: str, slot: int = 0) -> dict:
+    """One submission, from its folder to the gradebook. Never raises for what a student did."""
+    from vlmgrader.gradebook import forget
+
+    began = time.monotonic()
+    outcome = {
+        "student": student,
+        "assignment": plan.assignment.name,
+        "state": state(plan, student),
+        "unsafe": not plan.safe,
+        "marks": {},
+        "notes": [],
+        "reason": "",
+    }
+    try:
+        outcome.update(_grade(plan, student, slot))
+    except NoSandbox:
+        raise
+    except Exception as error:  # the next student must not pay for this one
+        traceback.print_exc()  # an empty state: the next run tries again
+        outcome.update(
+            status="failed",
+            state="",
+            reason=f"the grader itself failed: {type(error).__name__}: {str(error)[:300]}",
+        )
+    if outcome["status"] != "graded":
+        forget(plan.assignment, student)
+    outcome["seconds"] = round(time.monotonic() - began, 2)
+    return outcome
+
+
+def _grade(plan: Plan, student: str, slot: int) -> dict:
+    from vlmgrader import gradebook, preflight
+    from vlmgrader.bridge import Judge
+
+    assignment = plan.assignment
+    folder = assignment.course.place("submitted", assignment.name, student)
+    if handed_in(folder) is None:
+        return {"status": "missing", "reason": "nothing was handed in"}
+    if student not in assignment.course.roster():
+        return {"status": "failed", "reason": "this student is not on the roster"}
+    looked = preflight.look(folder, assignment.released, assignment.name)
+    if looked.refused:
+        return {"status": "failed", "reason": looked.refused, "notes": looked.notes}
+    with tempfile.TemporaryDirectory(prefix=f"vlm-{os.getpid()}-") as staged:
+        _stage(looked.files, folder, Path(staged), assignment)
+        judge = Judge(
+            looked.notebook, assignment.tasks, plan.sandbox(slot), Path(staged), assignment.given
+        )
+        judged = judge.judge()
+    if not judged.kernels:
+        raise KernelEnded("; ".join(judged.notes))
+    notes = looked.notes + judged.notes
+    if not plan.safe:
+        notes.insert(
+            0, "graded WITHOUT a sandbox (--unsafe-no-sandbox): this code could have changed grades"
+        )
+    notebook = gradebook.results(looked.notebook, judged, notes)
+    found = gradebook.record(assignment, student, notebook, gradebook.submitted_at(folder))
+    return {"status": "graded", **judged.as_json(), "notes": notes, **found}
+
+
+def _stage(files: list[Path], folder: Path, staged: Path, assignment: Assignment) -> None:
+    """The student's data beside the course's own, which wins; readable by the sandbox's user."""
+    ours = assignment.course.place("release", assignment.name)
+    sources = [(path, path.relative_to(folder)) for path in files if path.name != "timestamp.txt"]
+    sources += [
+        (path, path.relative_to(ours))
+        for path in sorted(ours.rglob("*"))
+        if path.is_file() and path.suffix != ".ipynb"
+    ]
+    for path, name in sources:
+        (staged / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, staged / name, follow_symlinks=False)
+    for path in [staged, *staged.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+# Workers
+
+
+def work(wire, plan: Plan, slot: int) -> None:
+    """A worker's life: a student's id comes, an outcome goes. It dies with the process that started it."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0) if sys.platform == "linux" else None
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    import torch
+
+    torch.set_num_threads(1)
+    while True:
+        student = wire.recv()
+        if student is None:
+            return
+        try:
+            wire.send(grade(plan, student, slot))
+        except NoSandbox as error:
+            wire.send({"no_sandbox": str(error)})
+
+
+class Worker:
+    """A process that grades, and what it is at."""
+
+    def __init__(self, plan: Plan, slot: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.wire, theirs = context.Pipe()
+        plan = replace(
+            plan, assignment=replace(plan.assignment)
+        )  # what it has read so far stays here: checks can't travel
+        self.process = context.Process(target=work, args=(theirs, plan, slot), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.student: str | None = None
+        self.slot = slot
+
+    def give(self, student: str, seconds: float) -> None:
+        self.student, self.until = student, time.monotonic() + seconds
+        self.wire.send(student)
+
+    def end(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.wire.close()
+
+
+def run(plan: Plan, students: list[str], workers: int = 1, force: bool = False) -> Iterator[dict]:
+    """Grades what isn't graded yet (force: all) and yields each outcome as it is kept. One run at a time per course."""
+    plan.sandbox().check()
+    assert plan.assignment.tasks
+    with _alone(plan.assignment.course):
+        clear_leftovers()
+        todo = []
+        for student in students:
+            known = courses.read_json(outcome_file(plan.assignment, student))
+            if not force and known and known.get("state") == state(plan, student):
+                yield {**known, "again": False}
+            else:
+                outcome_file(plan.assignment, student).unlink(missing_ok=True)
+                todo.append(student)
+        for outcome in _crew(plan, todo, min(workers, max(1, len(todo)))):
+            courses.write(
+                outcome_file(plan.assignment, outcome["student"]),
+                courses.json.dumps(outcome, indent=1),
+            )
+            yield {**outcome, "again": True}
+
+
+def _crew(plan: Plan, todo: list[str], workers: int) -> Iterator[dict]:
+    waiting, tried = list(todo)[::-1], {}
+    crew = [Worker(plan, slot) for slot in range(workers)] if todo else []
+    try:
+        while waiting or any(worker.student for worker in crew):
+            for worker in crew:
+                if worker.student is None and waiting:
+                    worker.give(waiting.pop(), plan.limits.submission + GRACE)
+            busy = [worker for worker in crew if worker.student]
+            ready = wait([worker.wire for worker in busy], timeout=1.0)
+            for worker in busy:
+                student, outcome, lost = (
+                    worker.student,
+                    None,
+                    "took far longer than a submission may",
+                )
+                if worker.wire in ready:
+                    try:
+                        outcome = worker.wire.recv()
+                    except (EOFError, OSError):
+                        lost = "ended while grading it"
+                elif time.monotonic() < worker.until:
+                    continue
+                if outcome is None:
+                    worker.end()
+                    crew[crew.index(worker)] = Worker(plan, worker.slot)
+                    tried[student] = tried.get(student, 0) + 1
+                    if tried[student] < 2 and lost.startswith("ended"):
+                        waiting.append(student)
+                    else:
+                        yield _given_up(plan, student, lost)
+                    continue
+                worker.student = None
+                if "no_sandbox" in outcome:
+                    raise NoSandbox(outcome["no_sandbox"])
+                yield outcome
+    finally:
+        for worker in crew:
+            worker.end()
+
+
+def _given_up(plan: Plan, student: str, why: str) -> dict:
+    return {
+        "student": student,
+        "assignment": plan.assignment.name,
+        "state": "",
+        "unsafe": not plan.safe,
+        "status": "failed",
+        "reason": f"the grader's worker {why}",
+        "marks": {},
+        "notes": [],
+        "seconds": 0.0,
+    }
+
+
+@contextmanager
+def _alone(course: Course) -> Iterator[None]:
+    """Two runs at once would do the same work twice."""
+    with open(course.folder / ".grading.lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RuntimeError(
+                f"another `vlmgrader run` is at work in {course.folder}; wait for its end"
+            ) from None
+        yield
+
+
+def everyone(assignment: Assignment) -> list[str]:
+    """The roster, and whoever handed something in without being on it."""
+    submitted = assignment.course.folder / "submitted"
+    there = (
+        {path.parent.name for path in submitted.glob(f"*/{assignment.name}")}
+        if submitted.is_dir()
+        else set()
+    )
+    roster = assignment.course.roster()
+    strangers = sorted(name for name in there - set(roster) if courses.STUDENT.fullmatch(name))
+    return [*roster, *strangers]
+
+
+def outcomes(assignment: Assignment) -> dict[str, dict]:
+    """All that are kept, by student, in the roster's order."""
+    kept = {
+        student: courses.read_json(outcome_file(assignment, student))
+        for student in everyone(assignment)
+    }
+    return {student: outcome for student, outcome in kept.items() if outcome}

@@ -1,0 +1,311 @@
+"""vlmgrader release | collect | check | run | manual | feedback | export: a class, from its roster to its grades.
+
+Nothing heavy is imported until a command runs.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Grade assignments: students' code runs in a sandbox, scores are made outside it.",
+)
+
+Name = Annotated[str, typer.Argument(help="The assignment: A1 or A1_masks")]
+Where = Annotated[
+    Path,
+    typer.Option(
+        "--course", help="The folder of your course. It must not lie where students can write."
+    ),
+]
+Ours = Annotated[
+    Optional[Path],
+    typer.Option(
+        "--assignments",
+        envvar="VLMGRADER_ASSIGNMENTS",
+        help="The folder of the built assignments. Default: assignments/ here, or in a folder above.",
+    ),
+]
+Students = Annotated[
+    Optional[list[str]], typer.Option("--student", help="Only this one; may be repeated.")
+]
+HERE = Path(".")
+
+
+def _home(given: Optional[Path]) -> Path:
+    """The folder of the assignments: the one given, else assignments/ here or in a folder above."""
+    if given:
+        return given
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        if next((folder / "assignments").glob("*/source/*.ipynb"), None):
+            return folder / "assignments"
+    raise ValueError(
+        f"no assignments/*/source/*.ipynb in {Path.cwd()} or above it. Say where: --assignments FOLDER"
+    )
+
+
+def _assignment(name: str, course: Path, assignments: Optional[Path]):
+    """The assignment, or one sentence on what is to be installed first."""
+    from importlib.util import find_spec
+
+    missing = [package for package in ("nbgrader", "nh3") if not find_spec(package)]
+    if missing:
+        raise ValueError(
+            f"grading needs {' and '.join(missing)}. Install: pip install 'vlmgrader[grading]'"
+        )
+    from vlmgrader.course import Course
+
+    return Course(course.resolve(), _home(assignments).resolve()).find(name)
+
+
+@app.command()
+def release(name: Name, course: Where = HERE, assignments: Ours = None) -> None:
+    """Make the students' notebook in release/, and tell the gradebook about the assignment and roster.csv."""
+    found = _assignment(name, course, assignments)
+    print(f"Hand this out: {found.release()}")
+
+
+@app.command()
+def collect(
+    name: Name,
+    downloads: Annotated[Path, typer.Argument(help="A zip or folder from your learning platform")],
+    matching: Annotated[
+        Optional[str],
+        typer.Option(
+            help="Where ids aren't words of the file names: a regular expression with (?P<student>...)"
+        ),
+    ] = None,
+    course: Where = HERE,
+    assignments: Ours = None,
+) -> None:
+    """Sort a download into submitted/, by the ids of the roster."""
+    from vlmgrader.collect import collect as sort_in
+
+    found = sort_in(_assignment(name, course, assignments), downloads, matching)
+    for label, names in (
+        ("no student of the roster", found.unmatched),
+        ("left out", found.left_out),
+    ):
+        for one in names:
+            print(f"{label}: {one}")
+    print(
+        f"Collected {len(found.students)} submissions; {len(found.unmatched)} files fit nobody, "
+        f"{len(found.left_out)} were left out."
+    )
+
+
+@app.command()
+def check(
+    notebook: Annotated[Path, typer.Argument(help="Your notebook, as you would hand it in")],
+    assignments: Ours = None,
+) -> None:
+    """For students, before handing in: is the notebook one that can be graded? (The same look as when it is graded.)"""
+    import nbformat
+
+    from vlmgrader.preflight import look_at
+
+    place = _home(assignments)
+    if not notebook.exists():
+        raise ValueError(f"There is no {notebook}. Give the path of your notebook.")
+    release = place / notebook.stem / "student" / f"{notebook.stem}.ipynb"
+    if not release.exists():
+        names = ", ".join(sorted(path.stem for path in place.glob("*/student/*.ipynb"))) or "none"
+        raise ValueError(
+            f"'{notebook.name}' is no assignment's file name; assignments here: {names}. "
+            "Hand it in under its own name."
+        )
+    looked = look_at(notebook, nbformat.read(release, 4))
+    for note in looked.notes:
+        print(f"note: {note}")
+    if looked.refused:
+        print(f"can't be graded: {looked.refused}")
+        raise typer.Exit(1)
+    print(f"{notebook.name} can be graded.")
+
+
+@app.command()
+def run(
+    name: Name,
+    workers: Annotated[
+        int, typer.Option(min=1, max=64, help="Submissions graded at the same time.")
+    ] = 2,
+    student: Students = None,
+    force: Annotated[bool, typer.Option("--force", help="Grade again what is graded.")] = False,
+    cell_seconds: Annotated[float, typer.Option(help="For one cell of a notebook.")] = 120,
+    seconds: Annotated[float, typer.Option(help="For one submission.")] = 900,
+    unsafe: Annotated[
+        bool, typer.Option("--unsafe-no-sandbox", help="Run students' code with YOUR rights.")
+    ] = False,
+    course: Where = HERE,
+    assignments: Ours = None,
+) -> None:
+    """Grade everything in submitted/. May be stopped at any time, even killed: the next run goes on where it ended."""
+    from collections import Counter
+
+    from vlmgrader import batch
+    from vlmgrader.sandbox import Limits
+
+    found = _assignment(name, course, assignments)
+    plan = batch.Plan(found, Limits(cell=cell_seconds, submission=seconds), not unsafe)
+    if unsafe:
+        print(
+            "WITHOUT A SANDBOX: code that students wrote can read and change everything you can. Each grade is marked."
+        )
+    everyone = batch.everyone(found)
+    strangers = [one for one in student or [] if one not in everyone]
+    if strangers:
+        raise ValueError(f"not on the roster: {', '.join(strangers)}")
+    chosen, count = student or everyone, Counter()
+    for number, outcome in enumerate(batch.run(plan, chosen, workers, force), 1):
+        count[outcome["status"]] += 1
+        told = (
+            f"{outcome['score']:g} of {outcome['max_score']:g}"
+            if outcome["status"] == "graded"
+            else outcome["reason"]
+        )
+        mark = "" if outcome["again"] else " (already done)"
+        print(
+            f"[{number:4}/{len(chosen)}] {outcome['student']:24} {outcome['status']:8} {told}{mark}",
+            flush=True,
+        )
+    print(f"{count['graded']} graded, {count['failed']} failed, {count['missing']} missing.")
+
+
+@app.command()
+def manual(
+    course: Where = HERE,
+    port: Annotated[int, typer.Option(help="Port to serve on.")] = 8889,
+    browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
+) -> None:
+    """Open formgrader, for the answers that a human reads and for comments."""
+    folder = course.resolve()
+    if not (folder / "nbgrader_config.py").exists():
+        raise ValueError(
+            f"{folder} is no course yet (no nbgrader_config.py). Run: vlmgrader release"
+        )
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        f"--port={port}",
+        "--LabApp.default_url=/formgrader",
+    ]
+    command += [] if browser else ["--no-browser"]
+    command += ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    print(
+        "formgrader shows what students wrote, cleaned. Don't open their notebooks as notebooks: there their code would run."
+    )
+    sys.stdout.flush()
+    os.chdir(folder)
+    os.execv(sys.executable, command)
+
+
+@app.command()
+def feedback(
+    name: Name, student: Students = None, course: Where = HERE, assignments: Ours = None
+) -> None:
+    """Write a page for each student (feedback/), and for you the class report and similar submissions (reports/)."""
+    from vlmgrader.feedback import feedback as write_pages
+    from vlmgrader.report import report
+    from vlmgrader.similar import similar
+
+    found = _assignment(name, course, assignments)
+    said = write_pages(found, student)
+    for one, wrong in said.items():
+        if wrong:
+            print(f"{one}: no feedback: {wrong}")
+    print(
+        f"{sum(not wrong for wrong in said.values())} pages in {found.course.folder / 'feedback'}"
+    )
+    place, alike = similar(found)
+    print(
+        f"Class report: {report(found)}\nSimilar submissions: {place} ({len(alike)} pairs to read)"
+    )
+
+
+@app.command()
+def export(
+    name: Name,
+    to_csv: Annotated[
+        Optional[Path], typer.Option("--csv", help="A table for any other system.")
+    ] = None,
+    canvas: Annotated[
+        Optional[Path], typer.Option(help="Canvas' own export, to be filled.")
+    ] = None,
+    column: Annotated[Optional[str], typer.Option(help="Its column for this assignment.")] = None,
+    to: Annotated[Path, typer.Option(help="Where the filled export goes.")] = Path("canvas.csv"),
+    gradescope: Annotated[
+        Optional[Path], typer.Option(help="A zip of results.json, one per student.")
+    ] = None,
+    autograder: Annotated[
+        Optional[Path], typer.Option(help="The zip for Gradescope's autograder.")
+    ] = None,
+    unsafe: Annotated[
+        bool, typer.Option("--unsafe-no-sandbox", help="That autograder runs without a sandbox.")
+    ] = False,
+    course: Where = HERE,
+    assignments: Ours = None,
+) -> None:
+    """Grades for other systems, with manual scores and late penalties as the gradebook has them now."""
+    from vlmgrader import export as out
+
+    found = _assignment(name, course, assignments)
+    if not (to_csv or canvas or gradescope or autograder):
+        raise ValueError(
+            "export where? --csv FILE, --canvas TEMPLATE, --gradescope ZIP or --autograder ZIP"
+        )
+    if to_csv:
+        print(f"Kept {out.to_csv(found, to_csv)}")
+    if canvas:
+        kept, said = out.to_canvas(found, canvas, to, column)
+        print("\n".join([*said, f"Kept {kept}"]))
+    if gradescope:
+        print(f"Kept {out.to_gradescope(found, gradescope)}")
+    if autograder:
+        print(f"Kept {out.autograder(found, autograder, not unsafe)}")
+
+
+@app.command(hidden=True, name="gradescope")
+def in_gradescope(
+    name: Name,
+    submission: Annotated[Path, typer.Option()],
+    results: Annotated[Path, typer.Option()],
+    unsafe: Annotated[bool, typer.Option("--unsafe-no-sandbox")] = False,
+    course: Where = HERE,
+    assignments: Ours = None,
+) -> None:
+    """Inside Gradescope's container: grades the one submission and writes its results.json."""
+    import json
+    import shutil
+
+    from vlmgrader import batch, export
+
+    found = _assignment(name, course, assignments)
+    (found.course.folder / "roster.csv").write_text("id\nstudent\n")
+    target = found.course.place("submitted", found.name, "student")
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(submission, target, symlinks=True)
+    found.release()
+    [outcome] = batch.run(batch.Plan(found, safe=not unsafe), ["student"], force=True)
+    results.parent.mkdir(parents=True, exist_ok=True)
+    worth = {task: one.points for task, one in found.tasks.items()}
+    results.write_text(json.dumps(export.gradescope(outcome, worth), indent=1))
+
+
+def main() -> None:
+    """Runs a command; what went wrong is said in one message (VLMGRADER_DEBUG=1 shows where)."""
+    try:
+        app()
+    except (ValueError, OSError, RuntimeError) as error:
+        if os.environ.get("VLMGRADER_DEBUG"):
+            raise
+        print(f"vlmgrader: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

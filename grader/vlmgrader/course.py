@@ -1,0 +1,260 @@
+"""A course on disk: nbgrader's folders and gradebook, the roster, and the trusted side of each assignment.
+
+roster.csv  nbgrader_config.py  gradebook.db
+source/ release/ submitted/ autograded/ feedback/      nbgrader's, one folder per assignment, then per student
+outcomes/   what the grader found, one file per submission      reports/   what instructors read
+"""
+
+import csv
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from vlmgrader.bridge import Task
+from vlmgrader.cells import grade_id
+
+STUDENT = re.compile(r"[A-Za-z0-9_@][A-Za-z0-9_.@-]{0,63}")
+CONFIG = """# For nbgrader and formgrader. Start `vlmgrader manual` here, so that this file is read.
+from pathlib import Path
+
+from vlmgrader.authoring import STUB
+from vlmgrader.feedback import safe_markdown
+
+c = get_config()
+c.CourseDirectory.root = str(Path(__file__).parent)
+c.CourseDirectory.db_url = f"sqlite:///{Path(__file__).parent / 'gradebook.db'}?timeout=60"
+c.ClearSolutions.code_stub = {"python": STUB}
+c.ExportApp.plugin_class = "nbgrader.plugins.CsvExportPlugin"
+# What students write is shown in an instructor's browser: nothing in it may act there.
+c.HTMLExporter.sanitize_html = True
+c.HTMLExporter.filters = {"markdown2html": safe_markdown}
+"""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`grader.toml` in the folder of the assignments: what the grader must know of a course.
+
+    packages   students' code may import these, also where they are not installed
+    variables  of the sandbox's environment; {tmp} is its temporary folder
+    """
+
+    packages: tuple[str, ...] = ()
+    variables: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Student:
+    id: str
+    first_name: str = ""
+    last_name: str = ""
+    email: str = ""
+
+
+@dataclass(frozen=True)
+class Course:
+    """folder: the course; assignments: where `vlmgrader build` put them."""
+
+    folder: Path
+    assignments: Path
+
+    @cached_property
+    def settings(self) -> Settings:
+        """Those of grader.toml; where there is none, the defaults."""
+        path = self.assignments / "grader.toml"
+        if not path.exists():
+            return Settings()
+        import tomllib
+
+        read = tomllib.loads(path.read_text(encoding="utf-8"))
+        if unknown := set(read) - {"packages", "environment"}:
+            raise ValueError(
+                f"{path}: unknown: {', '.join(sorted(unknown))}; expected packages, environment"
+            )
+        return Settings(tuple(read.get("packages", ())), tuple(read.get("environment", {}).items()))
+
+    def place(self, step: str, assignment: str, student: str | None = None) -> Path:
+        return (
+            self.folder / step / student / assignment
+            if student
+            else self.folder / step / assignment
+        )
+
+    @property
+    def db_url(self) -> str:
+        return f"sqlite:///{self.folder / 'gradebook.db'}?timeout=60"
+
+    def find(self, name: str) -> "Assignment":
+        """The assignment of this name or number (A1, A1_masks)."""
+        there = sorted(
+            path.parent.parent.name for path in self.assignments.glob("*/source/*.ipynb")
+        )
+        found = [one for one in there if name.lower() in (one.lower(), one.lower().split("_")[0])]
+        if not found:
+            raise ValueError(
+                f"There is no assignment '{name}' in {self.assignments}; there are: {', '.join(there) or 'none'}. "
+                "Build them with: vlmgrader build"
+            )
+        return Assignment(found[0], self)
+
+    def roster(self) -> dict[str, Student]:
+        """By id. Raises ValueError, naming the line, for what can't be a roster."""
+        path = self.folder / "roster.csv"
+        if not path.exists():
+            raise ValueError(
+                f"There is no {path}. Write one line per student under the heading id,first_name,last_name,email"
+            )
+        students: dict[str, Student] = {}
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file)
+            if "id" not in (rows.fieldnames or []):
+                raise ValueError(
+                    f"{path}: the first line must be a heading with id; found {rows.fieldnames}"
+                )
+            for number, row in enumerate(rows, 2):
+                name = (row["id"] or "").strip()
+                if not STUDENT.fullmatch(name):
+                    raise ValueError(
+                        f"{path}, line {number}: '{name}' is no id; letters, digits and . _ @ - are allowed"
+                    )
+                if name in students:
+                    raise ValueError(f"{path}, line {number}: '{name}' is there twice")
+                students[name] = Student(
+                    name,
+                    *((row.get(key) or "").strip() for key in ("first_name", "last_name", "email")),
+                )
+        return students
+
+    def prepare(self) -> None:
+        """The folders and nbgrader's configuration, if they aren't there yet."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        config = self.folder / "nbgrader_config.py"
+        if not config.exists():
+            write(config, CONFIG)
+
+    def nbgrader(self):
+        """nbgrader's own API on this course."""
+        import logging
+
+        from nbgrader.apps import NbGraderAPI
+        from traitlets.config import PyFileConfigLoader
+
+        self.prepare()
+        tools = str(Path(sys.executable).parent)  # nbgrader starts `alembic` by its name
+        if tools not in os.environ.get("PATH", "").split(os.pathsep):
+            os.environ["PATH"] = tools + os.pathsep + os.environ.get("PATH", os.defpath)
+        logging.getLogger("traitlets").setLevel(logging.ERROR)
+        return NbGraderAPI(
+            config=PyFileConfigLoader("nbgrader_config.py", path=str(self.folder)).load_config()
+        )
+
+
+@dataclass(frozen=True)
+class Assignment:
+    name: str
+    course: Course
+
+    @property
+    def home(self) -> Path:
+        return self.course.assignments / self.name
+
+    @cached_property
+    def released(self) -> NotebookNode:
+        """The notebook as handed out: the trusted text of every cell that isn't the student's."""
+        path = self.course.place("release", self.name) / f"{self.name}.ipynb"
+        if not path.exists():
+            raise ValueError(
+                f"{self.name} isn't released in {self.course.folder}. Run: vlmgrader release {self.name}"
+            )
+        return nbformat.read(path, 4)
+
+    @cached_property
+    def tasks(self) -> dict[str, Task]:
+        """The trusted checks by grade_id, held against the points of the released cells."""
+        from vlmgrader.checks import load
+
+        checks = load(self.home)
+        worth = {
+            grade_id(cell): float(cell.metadata.nbgrader.points)
+            for cell in self.released.cells
+            if grade_id(cell)
+        }
+        if set(checks) != set(worth):
+            raise ValueError(
+                f"{self.name}: tests of the notebook and of checks.py differ: {sorted(set(checks) ^ set(worth))}"
+            )
+        for name, points in worth.items():
+            total = sum(check.points for check in checks[name])
+            if abs(total - points) > 1e-9:
+                raise ValueError(
+                    f"{self.name}, {name}: the cell has {points:g} points, its checks have {total:g}"
+                )
+        return {name: Task(name, points, checks[name]) for name, points in worth.items()}
+
+    @property
+    def given(self) -> frozenset[str]:
+        return frozenset(cell.source for cell in self.released.cells)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes with the checks and the release, so that a regrade knows what is out of date."""
+        return digest(
+            (self.home / "checks.py").read_bytes(), nbformat.writes(self.released).encode()
+        )
+
+    def release(self) -> Path:
+        """Makes the students' notebook with nbgrader, and tells the gradebook about assignment and roster."""
+        import nbgrader.api
+
+        course = self.course
+        roster = course.roster()
+        source = course.place("source", self.name)
+        source.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(self.home / "source" / f"{self.name}.ipynb", source / f"{self.name}.ipynb")
+        done = course.nbgrader().generate_assignment(self.name)
+        if not done["success"]:
+            raise RuntimeError(
+                f"nbgrader could not release {self.name}: {(done.get('log') or done.get('error', ''))[-1500:]}"
+            )
+        with nbgrader.api.Gradebook(course.db_url) as book:
+            for student in roster.values():
+                book.update_or_create_student(
+                    student.id,
+                    first_name=student.first_name,
+                    last_name=student.last_name,
+                    email=student.email,
+                )
+        assert self.tasks  # the checks fit what was just released
+        return course.place("release", self.name) / f"{self.name}.ipynb"
+
+
+def digest(*parts: bytes) -> str:
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(len(part).to_bytes(8, "little") + part)
+    return total.hexdigest()[:24]
+
+
+def write(path: Path, text: str) -> None:
+    """Whole or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_name(f".{path.name}.{os.getpid()}")
+    half.write_text(text, encoding="utf-8")
+    os.replace(half, path)
+
+
+def read_json(path: Path) -> dict | None:
+    """None where there is no such file, or only half of one."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None

@@ -1,0 +1,143 @@
+"""What the grader found, in nbgrader's own form: the autograded notebook and the SQLite gradebook. Manual scores stay."""
+
+import os
+import shutil
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from vlmgrader.bridge import Judged
+from vlmgrader.cells import grade_id
+from vlmgrader.course import Assignment, write
+
+TRIES = 5
+
+
+def results(notebook: NotebookNode, judged: Judged, notes: list[str]) -> NotebookNode:
+    """Puts outputs into the cells: what the student's showed, and PASS and FAIL with points in the test cells."""
+    for index, cell in enumerate(notebook.cells):
+        if cell.cell_type != "code":
+            continue
+        cell.outputs, cell.execution_count = judged.outputs.get(index, []), None
+        marks = judged.marks.get(grade_id(cell) or "")
+        if marks is not None:
+            lines = [
+                f"{'PASS' if mark.points >= mark.of else 'PART' if mark.points else 'FAIL'}  "
+                f"{mark.points:g} of {mark.of:g}  {mark.check}: {mark.message}"
+                for mark in marks
+            ]
+            points = sum(mark.points for mark in marks)
+            cell.outputs = [
+                nbformat.v4.new_output("stream", name="stdout", text="\n".join(lines) + "\n"),
+                nbformat.v4.new_output(
+                    "execute_result",
+                    data={"text/plain": f"{points:.10g}"},
+                    metadata={},
+                    execution_count=None,
+                ),
+            ]
+    if notes:
+        said = "\n".join(f"- {note}" for note in notes)
+        cell = nbformat.v4.new_markdown_cell(
+            f"**Notes of the grader**\n\n```\n{said.replace('`', '')}\n```", id="grader-notes"
+        )
+        notebook.cells.insert(0, cell)
+    return notebook
+
+
+def record(
+    assignment: Assignment, student: str, notebook: NotebookNode, submitted: datetime | None
+) -> dict:
+    """Writes the autograded notebook and the scores. Gives {"score", "max_score", "needs_manual_grade"}."""
+    folder = assignment.course.place("autograded", assignment.name, student)
+    folder.mkdir(parents=True, exist_ok=True)
+    write(folder / f"{assignment.name}.ipynb", nbformat.writes(notebook))
+    if submitted:
+        write(folder / "timestamp.txt", submitted.strftime("%Y-%m-%d %H:%M:%S UTC"))
+    for left in range(TRIES - 1, -1, -1):
+        try:
+            return _save(assignment, student, notebook, submitted)
+        except (
+            Exception
+        ) as error:  # another process writes: SQLAlchemy wraps sqlite3's error in its own
+            if "locked" not in str(error) or not left:
+                raise
+            time.sleep(0.5)
+    raise RuntimeError("unreachable")
+
+
+def _save(
+    assignment: Assignment, student: str, notebook: NotebookNode, submitted: datetime | None
+) -> dict:
+    from nbgrader.api import Gradebook
+    from nbgrader.preprocessors import AssignLatePenalties, SaveAutoGrades
+
+    course = assignment.course
+    with Gradebook(course.db_url) as book:
+        book.update_or_create_submission(
+            assignment.name, student, **({"timestamp": submitted} if submitted else {})
+        )
+    resources = {
+        "nbgrader": {
+            "notebook": assignment.name,
+            "assignment": assignment.name,
+            "student": student,
+            "db_url": course.db_url,
+        }
+    }
+    for step in (SaveAutoGrades(), AssignLatePenalties()):
+        step.preprocess(notebook, resources)
+    return scores(assignment, student)
+
+
+def scores(assignment: Assignment, student: str) -> dict | None:
+    """As the gradebook has them now, manual scores included; None where there is no submission."""
+    from nbgrader.api import Gradebook, MissingEntry
+
+    with Gradebook(assignment.course.db_url) as book:
+        try:
+            found = book.find_submission(assignment.name, student)
+        except MissingEntry:
+            return None
+        late = sum(one.late_submission_penalty or 0 for one in found.notebooks)
+        return {
+            "score": float(found.score) - late,
+            "max_score": float(found.max_score),
+            "late_penalty": late,
+            "needs_manual_grade": bool(found.needs_manual_grade),
+        }
+
+
+def forget(assignment: Assignment, student: str) -> None:
+    """A submission that can't be graded leaves no score of an earlier one behind, but a manual score stays."""
+    from nbgrader.api import Gradebook, MissingEntry
+
+    shutil.rmtree(
+        assignment.course.place("autograded", assignment.name, student), ignore_errors=True
+    )
+    with Gradebook(assignment.course.db_url) as book:
+        try:
+            found = book.find_submission(assignment.name, student)
+        except MissingEntry:
+            return
+        for one in found.notebooks:
+            for grade in one.grades:
+                grade.auto_score = 0.0
+                grade.needs_manual_grade = grade.manual_score is not None
+        book.db.commit()
+
+
+def submitted_at(folder: Path) -> datetime | None:
+    """When it was handed in: timestamp.txt (from collect), as nbgrader keeps it."""
+    path = folder / "timestamp.txt"
+    if path.is_symlink() or not path.is_file() or os.path.getsize(path) > 100:
+        return None
+    text = path.read_text(errors="replace").strip().removesuffix("UTC").strip()
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found.astimezone(timezone.utc).replace(tzinfo=None) if found.tzinfo else found

@@ -1,0 +1,147 @@
+"""What an instructor sees of a class: who was graded, how scores are spread, which tasks are hard, which mistakes frequent."""
+
+import base64
+import html
+from collections import Counter
+from pathlib import Path
+
+from vlmgrader.batch import everyone, outcomes
+from vlmgrader.course import Assignment, write
+from vlmgrader.feedback import page
+from vlmgrader.gradebook import scores
+from vlmgrader import charts
+
+MISTAKES = 12
+
+
+def report(assignment: Assignment) -> Path:
+    """reports/<assignment>/class.html"""
+    kept = outcomes(assignment)
+    graded = {
+        student: outcome for student, outcome in kept.items() if outcome["status"] == "graded"
+    }
+    now = {student: scores(assignment, student) for student in graded}
+    parts = [_summary(assignment, kept, now)]
+    if graded:
+        parts += [
+            _picture(
+                "Scores",
+                *_distribution(
+                    [found["score"] for found in now.values() if found],
+                    max(found["max_score"] for found in now.values() if found),
+                ),
+            )
+        ]
+        parts += [_picture("Tasks, hardest first", *_tasks(graded)), *_mistakes(graded)]
+    parts.append(_exceptions(kept))
+    target = assignment.course.folder / "reports" / assignment.name / "class.html"
+    write(target, page(f"{assignment.name}: the class", "\n".join(parts)))
+    return target
+
+
+def _summary(assignment: Assignment, kept: dict, now: dict) -> str:
+    count = Counter(outcome["status"] for outcome in kept.values())
+    waiting = sum(bool(found and found["needs_manual_grade"]) for found in now.values())
+    unsafe = sum(bool(outcome.get("unsafe")) for outcome in kept.values())
+    said = (
+        f"{len(everyone(assignment))} students: {count['graded']} graded, {count['failed']} failed, "
+        f"{count['missing']} missing. {waiting} still have answers to be read by a human."
+    )
+    warning = (
+        f"<p><b>{unsafe} were graded WITHOUT a sandbox: their code could have changed grades.</b></p>"
+        if unsafe
+        else ""
+    )
+    return f"<p>{said}</p>{warning}"
+
+
+def _exceptions(kept: dict) -> str:
+    rows = [
+        (student, outcome["status"], "; ".join([outcome["reason"], *outcome["notes"]]).strip("; "))
+        for student, outcome in kept.items()
+        if outcome["status"] == "failed" or outcome["notes"]
+    ]
+    return (
+        "<h2>Failed, repaired, noted</h2>" + _table(("student", "status", "what was found"), rows)
+        if rows
+        else ""
+    )
+
+
+def _mistakes(graded: dict) -> list[str]:
+    """Mistakes that a check could name, and by how many students each was made."""
+    count: Counter = Counter()
+    for outcome in graded.values():
+        count.update(
+            {
+                (task, mark["message"])
+                for task, marks in outcome["marks"].items()
+                for mark in marks
+                if mark["diagnosed"]
+            }
+        )
+    rows = [(made, task, message) for (task, message), made in count.most_common(MISTAKES)]
+    if not rows:
+        return []
+    described = "; ".join(
+        f"{made} students in {task}: {message}" for made, task, message in rows[:5]
+    )
+    drawn = _bars(
+        [f"{task}: {message[:60]}" for _, task, message in rows],
+        [made for made, _, _ in rows],
+        "students",
+    )
+    return [
+        _picture("Mistakes that the checks could name", drawn, described),
+        _table(("students", "task", "mistake"), rows),
+    ]
+
+
+def _tasks(graded: dict) -> tuple[bytes, str]:
+    shares: dict[str, list[float]] = {}
+    for outcome in graded.values():
+        for task, marks in outcome["marks"].items():
+            worth = sum(mark["of"] for mark in marks) or 1.0
+            shares.setdefault(task, []).append(sum(mark["points"] for mark in marks) / worth)
+    means = sorted(((sum(got) / len(got), task) for task, got in shares.items()))
+    described = "; ".join(f"{task} {100 * mean:.0f} %" for mean, task in means)
+    return _bars(
+        [task for _, task in means],
+        [100 * mean for mean, _ in means],
+        "mean share of the points, %",
+    ), described
+
+
+def _distribution(points: list[float], best: float) -> tuple[bytes, str]:
+    made, axes = charts.figure(7.5, 3)
+    axes.hist(points, bins=20, range=(0, best or 1), color=charts.COLOURS[0], edgecolor="white")
+    axes.set(xlabel=f"points of {best:g}", ylabel="students")
+    middle = sorted(points)[len(points) // 2]
+    described = f"lowest {min(points):g}, median {middle:g}, highest {max(points):g}"
+    return charts.png(made), f"Scores of {len(points)} students: {described}."
+
+
+def _bars(names: list[str], values: list[float], label: str) -> bytes:
+    made, axes = charts.figure(7.5, 0.8 + 0.35 * len(names))
+    axes.barh(range(len(names)), values, color=charts.COLOURS[1])
+    axes.set_yticks(range(len(names)), [name.replace("$", r"\$") for name in names], fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlabel(label)
+    return charts.png(made)
+
+
+def _picture(title: str, drawn: bytes, described: str) -> str:
+    data = base64.b64encode(drawn).decode()
+    return (
+        f'<h2>{html.escape(title)}</h2><img alt="{html.escape(described, quote=True)}" '
+        f'src="data:image/png;base64,{data}"><p>{html.escape(described)}</p>'
+    )
+
+
+def _table(heading: tuple[str, ...], rows: list[tuple]) -> str:
+    top = "".join(f"<th>{html.escape(name)}</th>" for name in heading)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>"
+        for row in rows
+    )
+    return f"<table><tr>{top}</tr>{body}</table>"
