@@ -187,7 +187,7 @@ def test_the_benchmark_keeps_rows_and_goes_on(five, tmp_path, monkeypatch, capsy
     (tmp_path / "benchmarks" / "results").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
-        twins_bridges.bridges,
+        twins_bridges.connectors,
         "banks",
         lambda size, seed: connectors.Banks(size, seed, *made, 4, connectors.BUDGETS["smoke"]),
     )

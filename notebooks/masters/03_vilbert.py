@@ -217,7 +217,7 @@ read = mask_words(
 )
 became = read[chosen]
 print(f"chosen: {chosen.sum() / inner(many['ids']).sum():.2f} of the words")
-print(f"[MASK]: {(became == tokenizer.tokenizer().mask_token_id).float().mean():.2f}")
+print(f"[MASK]: {(became == tokenizer.world_tokenizer().mask_token_id).float().mean():.2f}")
 print(f"as they were: {(became == many['ids'][chosen]).float().mean():.2f}")
 print(f"regions hidden, of those chosen: {hide(torch.ones(10_000).bool()).float().mean():.2f}")
 

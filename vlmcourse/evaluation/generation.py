@@ -73,12 +73,12 @@ def likeliest(model, prompts, choices: Sequence[Sequence[str]], batch: int = 16)
 
     Each prompt is read once for each of its choices, so `next_words` is faster where all choices are single words.
     """
-    said, tokenizer = [], getattr(prompts, "using", None)
+    said, own = [], getattr(prompts, "using", None)
     with looking(model):
         for rows, ids, pixels, rest in _read(model, prompts, batch):
             per_row = len(pixels) // len(rows)
             for row, options in zip(range(len(rows)), choices[rows.start : rows.stop]):
-                answers = tokenizer.encode(options, using=tokenizer)[:, 1:].to(ids.device)
+                answers = tokenizer.encode(options, using=own)[:, 1:].to(ids.device)
                 answers = answers.masked_fill(
                     answers == tokenizer.EOS, tokenizer.PAD
                 )  # what follows an answer is not judged

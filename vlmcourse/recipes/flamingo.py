@@ -261,7 +261,7 @@ def captioned_rightly(
     )
     named = [
         (scene, words)
-        for scene, words in zip(scenes, map(tokenizer.words, said))
+        for scene, words in zip(scenes, map(tokenizer.split_words, said))
         if set(words) & set(world.BACKGROUNDS)
     ]
     right = sum(scene.background in words for scene, words in named)

@@ -147,11 +147,13 @@ def _source(name: str) -> Path | None:
 
 @cache
 def _imports(file: Path) -> frozenset[str]:
-    """Names that may be modules: of `from a import b` both a and a.b."""
+    """Names of modules: of `from a import b` a.b where that is a module, else a."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             found |= {one.name for one in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{one.name}" for one in node.names)}
+            for one in node.names:
+                inner = f"{node.module}.{one.name}"
+                found.add(inner if _source(inner) else node.module)
     return frozenset(found)

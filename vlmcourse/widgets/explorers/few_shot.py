@@ -34,7 +34,7 @@ def prompt(examples: Sequence[tuple[str, str]], query: str) -> tuple[Part, ...]:
     for number, (word, name) in enumerate(examples):
         if len(tokenizer.split_words(name)) != 1:
             raise ValueError(
-                f"the name '{name}' is {len(tokenizer.words(name))} words; expected one."
+                f"the name '{name}' is {len(tokenizer.split_words(name))} words; expected one."
             )
         tokenizer.encode([name])  # its message says which words are known
         parts += [portrait(word, number), f"this is {world.article(name)} ."]
