@@ -1,4 +1,4 @@
-"""The house stays as drawn: imports point one way, files keep to their budgets, the README's tree is the real one."""
+"""The house stays as drawn: imports point one way, files keep to their budgets."""
 
 import ast
 import re
@@ -45,14 +45,6 @@ def test_what_is_public_is_documented_and_errors_are_not_swallowed(path):
     bare = [node for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler)
             and (node.type is None or all(isinstance(line, ast.Pass) for line in node.body))]
     assert not bare, f"lines {[node.lineno for node in bare]}"
-
-
-def test_the_tree_in_the_readme_is_the_real_one():
-    readme = (ROOT / "README.md").read_text()
-    named = set(re.findall(r"^ {2,}(\w+(?:\.py|/))  ", readme, re.M))
-    real = {path.name for path in FILES if not path.stem.startswith("__")}
-    real |= {f"{path.parent.name}/" for path in FILES if path.stem == "__init__" and path.parent != PACKAGE}
-    assert named - {"notebooks/", "benchmarks/", "tests/", "vlmcourse/"} == real
 
 
 def test_no_file_names_a_place_of_somebodys_machine():

@@ -9,4 +9,4 @@ assignments  what the assignments' notebooks use
 cli       vlmcourse doctor | lab | run | train | build
 """
 
-__version__ = "0.1.0"
+__version__ = "0.3.0"
