@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 COURSE := $(PYTHON) -m vlmcourse
 
-.PHONY: help setup lab test test-fast format lint build doctor bench pretrained lock resolve mutants clean
+.PHONY: help setup lab test test-fast format lint build doctor docs bench pretrained lock resolve mutants clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 18
@@ -34,6 +34,9 @@ lint: setup  ## formatting, common mistakes, types
 
 build: setup  ## execute the masters of all lessons (ARGS="02" for one)
 	$(BIN)/vlmcourse build $(ARGS)
+
+docs: setup  ## bring the README's table of lessons and the architecture's tree up to date
+	$(BIN)/python docs/generate.py
 
 doctor: setup  ## look whether this machine has all it takes
 	$(BIN)/vlmcourse doctor

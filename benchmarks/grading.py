@@ -23,10 +23,10 @@ import nbformat
 import psutil
 import typer
 
+from vlmcourse.lessons import repository
 from vlmgrader import authoring, batch
 from vlmgrader.checks import python_file
 from vlmgrader.course import Assignment, Course
-from vlmcourse.lessons import repository
 
 NAME = "A1_masks"
 RESULTS = Path(__file__).parent / "results" / "grading.json"

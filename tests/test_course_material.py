@@ -5,9 +5,9 @@ import re
 import pytest
 import torch
 
+from vlmcourse import plots
 from vlmcourse.assignments import look
 from vlmcourse.assignments.runs import clip_run
-from vlmcourse import plots
 from vlmcourse.lessons import repository
 
 

@@ -1,4 +1,4 @@
-"""The house stays as drawn: imports point one way, files keep to their budgets, the README's tree is the real one."""
+"""The house stays as drawn: imports point one way, files keep to their budgets."""
 
 import ast
 import re

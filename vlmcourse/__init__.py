@@ -14,4 +14,4 @@ widgets     explorers and players for notebooks
 cli         the command line
 """
 
-__version__ = "0.1.0"
+__version__ = "0.3.0"

@@ -194,8 +194,8 @@ def build(
 ) -> None:
     """Turn masters into notebooks: lessons (02, clip), executed, and assignments (A1, A2), as students and nbgrader get them."""
     from vlmcourse import lessons
-    from vlmgrader import authoring
     from vlmcourse.assignments import FOLDER as public
+    from vlmgrader import authoring
 
     _use(scale)
     of_assignments = [name for name in lesson or [] if name[:1] in "Aa" and name[1:2].isdigit()]
@@ -282,8 +282,8 @@ def train_clip(
     """Train CLIP on the course's world or on your own pictures, and test it on what it never saw."""
     import torch
 
-    from vlmcourse.training.devices import processes
     from vlmcourse.recipes import train_clip as recipe
+    from vlmcourse.training.devices import processes
 
     main_process = processes().is_main_process
     if "MASTER_ADDR" in os.environ and "LOCAL_RANK" not in os.environ:

@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import small_course as small  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
-from vlmgrader.cli import app  # noqa: E402
 from vlmgrader import batch, course, export, gradebook, sandbox, similar  # noqa: E402
+from vlmgrader.cli import app  # noqa: E402
 from vlmgrader.feedback import feedback  # noqa: E402
 from vlmgrader.report import report  # noqa: E402
 

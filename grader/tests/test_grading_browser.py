@@ -15,8 +15,8 @@ pytest.importorskip("nbgrader", reason="grading needs nbgrader: pip install 'vlm
 sync = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
 sys.path.insert(0, str(Path(__file__).parent))
 import small_course as small  # noqa: E402
-
 from browser import CHROMIUM, PATIENCE, serving  # noqa: E402
+
 from vlmgrader import batch, sandbox  # noqa: E402
 from vlmgrader.feedback import feedback  # noqa: E402
 from vlmgrader.report import report  # noqa: E402

@@ -14,8 +14,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import small_course as small  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
-from vlmgrader.cli import app  # noqa: E402
 from vlmgrader import preflight  # noqa: E402
+from vlmgrader.cli import app  # noqa: E402
 
 RELEASE = small.notebook()
 

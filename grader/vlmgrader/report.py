@@ -5,11 +5,11 @@ import html
 from collections import Counter
 from pathlib import Path
 
+from vlmgrader import charts
 from vlmgrader.batch import everyone, outcomes
 from vlmgrader.course import Assignment, write
 from vlmgrader.feedback import page
 from vlmgrader.gradebook import scores
-from vlmgrader import charts
 
 MISTAKES = 12
 
