@@ -7,9 +7,11 @@ somebody else brought from the student's code; it never runs that code.
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import math
+import textwrap
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -66,6 +68,8 @@ class Check:
     inputs    generator -> (args, kwargs), of plain values
     expected  *args, **kwargs -> what the function should give, by a formula of its own
     mistakes  (function of the inputs that gives the wrong value, what to say): the first that fits names the mistake
+    explain   (got, wanted, *args, **kwargs) -> the mistake in words, or None: for what no list of wrong values can name.
+              Only where the check itself judges; public cases, which are data, know the mistakes alone
     driver    source text of `run(target, *args, **kwargs)`, run on the student's side in the place of a plain call: for
               classes, and for functions of functions. target: what is called `call`
     public    shown in the student's notebook too, on inputs that never change
@@ -77,6 +81,7 @@ class Check:
     inputs: Inputs
     expected: Callable
     mistakes: Sequence[tuple[Callable, str]] = ()
+    explain: Callable[..., str | None] | None = None
     driver: str | None = None
     rounds: int = 3
     tolerance: float = 1e-4
@@ -87,10 +92,14 @@ class Check:
         """Is `got` the right answer for these inputs? If not, what is wrong with it?"""
         wanted = self.expected(*args, **kwargs)
         wrong = [(mistake(*args, **kwargs), message) for mistake, message in self.mistakes]
-        return self.compare(got, wanted, wrong)
+        verdict = self.compare(got, wanted, wrong)
+        if self.explain and not (verdict.passed or verdict.diagnosed):
+            if reason := self.explain(got, wanted, *args, **kwargs):
+                return replace(verdict, message=reason, diagnosed=True)
+        return verdict
 
     def compare(self, got: object, wanted: object, wrong: Sequence[tuple[object, str]]) -> Verdict:
-        """The same with the values at hand."""
+        """The same with the values at hand, without `explain`."""
         complaint = differs(got, wanted, self.tolerance)
         if complaint is None:
             return Verdict(self.name, True, self.points, self.points, "right.")
@@ -121,6 +130,11 @@ def score(
                 break
         verdicts.append(verdict)
     return verdicts
+
+
+def driver_source(run: Callable) -> str:
+    """A function `run(target, *args, **kwargs)` as the source text of a driver. It imports what it needs in its body."""
+    return f"{textwrap.dedent(inspect.getsource(run))}\nrun = {run.__name__}\n"
 
 
 def load(folder: Path) -> dict[str, list[Check]]:

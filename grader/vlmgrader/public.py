@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Sequence
+import linecache
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -112,29 +113,76 @@ class PublicChecks:
         return passed
 
 
-def _try(known: dict, named: dict[str, Callable]) -> tuple[Verdict, tuple | None]:
-    """The verdict, and (got, wanted) where a value is wrong."""
-    rule = Check(
-        known["name"], known["points"], known["call"], None, None, tolerance=known["tolerance"]
+def failing_line(error: BaseException, own: Callable) -> str:
+    """Where in the file (or cell) that defines `own` the error arose: ' (line 3: x = y @ z)'; '' if nowhere there."""
+    code = getattr(own, "__code__", None) or getattr(
+        getattr(own, "forward", None) or getattr(own, "__init__", None), "__code__", None
     )
-    if rule.call not in named:
-        return rule.failed(Failed("missing", f"{rule.call}() given to this check")), None
-    for case in known["cases"]:
-        wanted = unpack(case["wanted"])
+    trace, where = error.__traceback__, ""
+    while trace is not None and code is not None:
+        if trace.tb_frame.f_code.co_filename == code.co_filename:
+            line = linecache.getline(code.co_filename, trace.tb_lineno).strip()
+            where = f" (line {trace.tb_lineno}{f': {line}' if line else ''})"
+        trace = trace.tb_next
+    return where
+
+
+def attempt(
+    check: Check, target: Callable, inputs: Iterable[tuple[list, dict]], judge: Callable
+) -> tuple[Verdict, tuple | None]:
+    """Runs a function here on inputs, until one is wrong: the last verdict, and (got, wanted) where a value is wrong.
+
+    judge  (number of the input, got, args, kwargs) -> (verdict, what was wanted)
+    """
+    verdict = Verdict(check.name, True, check.points, check.points, "right.")
+    for number, (args, kwargs) in enumerate(inputs):
         try:
-            got = local_call(
-                named[rule.call], known["driver"], unpack(case["args"]), unpack(case["kwargs"])
-            )
+            got = local_call(target, check.driver, args, kwargs)
         except NotImplementedError:
-            return rule.failed(Failed("raised", "NotImplementedError")), None
+            return check.failed(Failed("raised", "NotImplementedError")), None
         except Exception as error:  # the student's code may raise anything: that is an answer
-            said = f"your code raised {type(error).__name__}: {error}"
-            return Verdict(rule.name, False, 0, rule.points, said), None
-        mistakes = [(unpack(value), message) for value, message in case["mistakes"]]
-        verdict = rule.compare(got, wanted, mistakes)
+            line = failing_line(error, target)
+            said = f"your code raised {type(error).__name__}: {error}{line}"
+            return Verdict(check.name, False, 0, check.points, said), None
+        verdict, wanted = judge(number, got, args, kwargs)
         if not verdict.passed:
             return verdict, (got, wanted)
     return verdict, None
+
+
+def attempt_fresh(
+    check: Check, target: Callable, generator: torch.Generator
+) -> tuple[Verdict, tuple | None]:
+    """`attempt` on fresh inputs, with all that a trusted check knows: for exercises that nobody grades."""
+
+    def judge(_: int, got: object, args: list, kwargs: dict) -> tuple[Verdict, object]:
+        return check.judge(got, args, kwargs), check.expected(*args, **kwargs)
+
+    return attempt(check, target, (check.inputs(generator) for _ in range(check.rounds)), judge)
+
+
+def _try(known: dict, named: dict[str, Callable]) -> tuple[Verdict, tuple | None]:
+    """The verdict on public cases, and (got, wanted) where a value is wrong."""
+    rule = Check(
+        known["name"],
+        known["points"],
+        known["call"],
+        None,
+        None,
+        driver=known["driver"],
+        tolerance=known["tolerance"],
+    )
+    if rule.call not in named:
+        return rule.failed(Failed("missing", f"{rule.call}() given to this check")), None
+
+    def judge(number: int, got: object, *_) -> tuple[Verdict, object]:
+        case = known["cases"][number]
+        wanted = unpack(case["wanted"])
+        mistakes = [(unpack(value), message) for value, message in case["mistakes"]]
+        return rule.compare(got, wanted, mistakes), wanted
+
+    inputs = [(unpack(case["args"]), unpack(case["kwargs"])) for case in known["cases"]]
+    return attempt(rule, named[rule.call], inputs, judge)
 
 
 def _print(task: str, verdicts: Sequence[Verdict]) -> None:
