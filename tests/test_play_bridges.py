@@ -112,7 +112,7 @@ def test_right_answers_pass_and_each_mistake_is_named(name, capsys):
 def test_the_patients_have_the_faults_they_should():
     found = {
         name: hallucination.hallucination_scores(system, 60)
-        for name, system in checks.patients().items()
+        for name, system in checks.faulty_systems().items()
     }
     healthy, habit, leak, yes = (found[name] for name in ("healthy", "A", "B", "C"))
     assert all(0.8 < one.accuracy < 0.98 and 0.4 < one.yes < 0.6 for one in healthy.values())
@@ -121,7 +121,7 @@ def test_the_patients_have_the_faults_they_should():
     asked = corruptions.presence(corruptions.at_random, 60)
     grey = {
         name: prompting.right(system, corruptions.unseen(asked))
-        for name, system in checks.patients().items()
+        for name, system in checks.faulty_systems().items()
     }
     assert grey["B"] > 0.85 and all(0.4 < grey[name] < 0.6 for name in ("healthy", "A", "C"))
     assert all(one.accuracy > 0.85 for one in leak.values())
@@ -150,7 +150,7 @@ def test_the_player_asks_every_model_and_says_what_is_there(monkeypatch):
         calls.append((scene, word))
         return float(word in scene.words)
 
-    checks.doubt_player({"sure": certain, "unsure": lambda scene, word: 0.5}, scenes)
+    checks.presence_player({"sure": certain, "unsure": lambda scene, word: 0.5}, scenes)
     widget, still = shown[0]
     number, word, picture, said = widget.children
     assert (

@@ -730,10 +730,10 @@ for name, make, batch_size, read in (
     ("B", clean.batch, 1, None),
     ("C", clean.batch, 32, fifth_token),
 ):
-    patient = recipes.new_clip(recipes.clip_config(small))
+    faulty_model = recipes.new_clip(recipes.clip_config(small))
     if read:
-        patient.text.end_positions = read
-    curves[name] = list(fit(patient, Batches(make, batch_size), steps, Optimisation(2e-3)))
+        faulty_model.text.end_positions = read
+    curves[name] = list(fit(faulty_model, Batches(make, batch_size), steps, Optimisation(2e-3)))
 plots.show(plots.loss(curves, chance=math.log(32), chance_name="ln 32"))
 
 # %% [markdown]

@@ -106,12 +106,12 @@ def block_by_hand(block, x, context):
     k, v = block.attention.key_value(context).chunk(2, dim=-1)
     q, k, v = (part.unflatten(-1, (H, -1)).transpose(1, 2) for part in (q, k, v))
     weights = softmax(q @ k.mT / q.shape[-1] ** 0.5, dim=-1)  # (B, H, Q, K)
-    heard = (weights @ v).transpose(1, 2).flatten(2)
+    attended = (weights @ v).transpose(1, 2).flatten(2)
 
     def norm(x, by):
         return layer_norm(x, by.normalized_shape, by.weight, by.bias, by.eps)
 
-    x = norm(x + block.attention.out(heard), block.norm1)
+    x = norm(x + block.attention.out(attended), block.norm1)
     return norm(x + block.feedforward(x), block.norm2), weights
 
 
@@ -746,9 +746,9 @@ steps = 20 if small_run else 300
 histories, honest = {}, {}
 for name, kind in (("healthy", ViLBERT), ("A", Leaky), ("B", Apart), ("C", AllWords)):
     torch.manual_seed(0)
-    patient = kind(tiny)
+    faulty_model = kind(tiny)
     training = fit(
-        patient,
+        faulty_model,
         Batches(alone("train").batch, 32),
         steps,
         Optimisation(5e-3),
@@ -756,8 +756,8 @@ for name, kind in (("healthy", ViLBERT), ("A", Leaky), ("B", Apart), ("C", AllWo
     )
     histories[name] = list(training)
     honest[name] = {
-        "hidden nouns": masked.masked_words(patient, alone("test"), range(64))["nouns"],
-        "hidden regions": masked.masked_regions(patient, alone("test"), range(64)),
+        "hidden nouns": masked.masked_words(faulty_model, alone("test"), range(64))["nouns"],
+        "hidden regions": masked.masked_regions(faulty_model, alone("test"), range(64)),
     }
 last_steps = {name: history[-max(1, steps // 10) :] for name, history in histories.items()}
 plots.show(

@@ -1223,12 +1223,14 @@ steps = 20 if small_run else 150
 histories, honest = {}, {}
 for name, (kind, make, rate) in runs.items():
     torch.manual_seed(0)
-    patient = kind(language.tiny(V, 64, 2, 4))
-    training = fit(patient, Batches(make, 16), steps, Optimisation(rate), precision=torch.float32)
+    faulty_model = kind(language.tiny(V, 64, 2, 4))
+    training = fit(
+        faulty_model, Batches(make, 16), steps, Optimisation(rate), precision=torch.float32
+    )
     histories[name] = list(training)
     with torch.no_grad():
-        honest[name] = language.LanguageModel.losses(patient, unseen)["next"].item()
-    written = generation.write(patient, open_text("a cat is"), 8, end=tokenizer.EOS)
+        honest[name] = language.LanguageModel.losses(faulty_model, unseen)["next"].item()
+    written = generation.write(faulty_model, open_text("a cat is"), 8, end=tokenizer.EOS)
     print(f"{name} writes: a cat is", *tokenizer.decode(written))
 plots.show(plots.loss(histories, chance=math.log(V), chance_name=f"ln {V}"))
 plots.show(

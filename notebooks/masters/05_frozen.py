@@ -762,7 +762,7 @@ class Counted:
 
 
 steps = 20 if scale.name == "smoke" else 400
-ward = {
+faulty_systems = {
     "healthy": (train, True),
     "A": (recipes.captioned(scale, view=prompts.unseen), True),
     "B": (train, False),
@@ -771,16 +771,16 @@ ward = {
 curves, rows = {}, []
 probe = world.documents.Documents(split="test").batch(range(8))
 two = [world.sample("test", index, 0, ALONE) for index in (3, 4)]
-for name, (data, is_frozen) in ward.items():
+for name, (data, is_frozen) in faulty_systems.items():
     patient_lm = copy.deepcopy(bare.lm)
     patient_lm = language.freeze(patient_lm) if is_frozen else patient_lm.requires_grad_(True)
-    patient = recipes.new_frozen(
+    faulty_model = recipes.new_frozen(
         recipes.frozen_config(scale), patient_lm, 0, recipes.average_words(patient_lm)
     )
-    curves[name] = list(fit(patient, Batches(data.batch, 32), steps, SEEING))
+    curves[name] = list(fit(faulty_model, Batches(data.batch, 32), steps, SEEING))
     with torch.no_grad():
-        reading = language.LanguageModel(patient.lm).losses(probe)["next"].item()
-    told = captions(patient, two)
+        reading = language.LanguageModel(faulty_model.lm).losses(probe)["next"].item()
+    told = captions(faulty_model, two)
     rows.append(f"| {name} | {reading:.2f} | {told[0]} | {told[1]} |")
 plots.show(plots.loss(curves))
 told = [f"{scene.words[0]} on {scene.background}" for scene in two]

@@ -572,7 +572,7 @@ plots.show(
 
 
 # %%
-class Sick(torch.nn.Module):
+class FaultyModel(torch.nn.Module):
     """BLIP with one fault in its match. fault: None, "easy", "blind" or "own"."""
 
     def __init__(self, fault):
@@ -603,21 +603,21 @@ class Sick(torch.nn.Module):
 
 
 steps = 20 if scale.name == "smoke" else 300
-ward, rows = {"healthy": None, "A": "easy", "B": "blind", "C": "own"}, []
+faulty_systems, rows = {"healthy": None, "A": "easy", "B": "blind", "C": "own"}, []
 probe = world.Pairs("test", size).batch(range(32))
 chosen = world.minimal_pairs.choices(world.minimal_pairs.repainted, count=64, things=THINGS)
 seen = world.to_pixels(np.stack([world.render(scene, size) for scene, _, _ in chosen]))
-for name, fault in ward.items():
-    patient = Sick(fault)
-    history = list(fit(patient, Batches(pairs.batch, 32), steps, LEARNING))
+for name, fault in faulty_systems.items():
+    faulty_model = FaultyModel(fault)
+    history = list(fit(faulty_model, Batches(pairs.batch, 32), steps, LEARNING))
     with torch.no_grad():
-        looked = patient.blip.look(seen)["states"]
+        looked = faulty_model.blip.look(seen)["states"]
         right, wrong = (
-            patient.matches(tokenizer.encode([one[side] for one in chosen]), looked)[:, 1]
+            faulty_model.matches(tokenizer.encode([one[side] for one in chosen]), looked)[:, 1]
             for side in (1, 2)
         )
         one, other = (
-            patient.matches(probe["ids"], patient.blip.look(p)["states"])
+            faulty_model.matches(probe["ids"], faulty_model.blip.look(p)["states"])
             for p in (probe["pixels"], probe["pixels"].flip(0))
         )
     last = np.mean([step.losses["match"] for step in history[-20:]])

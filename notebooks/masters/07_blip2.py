@@ -767,13 +767,13 @@ kept_scenes = recipe.Looked(
 )
 
 
-def patient(fault):
+def make_faulty_model(fault):
     torch.manual_seed(0)
-    sick = Stage1(
+    faulty_model = Stage1(
         recipe.new_former(recipe.former_config(scale, queries=4, width=64, depth=2, heads=2)),
         vision,
     )
-    former = sick.former
+    former = faulty_model.former
     if fault == "leak":
         declared = former.mask
 
@@ -785,39 +785,39 @@ def patient(fault):
                 ]  # rows of the text: everybody sees everybody
             return mask
 
-        former.mask, sick.losses = leaking, sick.three_passes
+        former.mask, faulty_model.losses = leaking, faulty_model.three_passes
     if fault == "alike":
         torch.nn.init.zeros_(former.queries)
     if fault == "easy":
-        sick._match = lambda image, ids, own, same: Stage1._match(
-            sick, image, ids, torch.zeros_like(own), same
+        faulty_model._match = lambda image, ids, own, same: Stage1._match(
+            faulty_model, image, ids, torch.zeros_like(own), same
         )
-    return sick
+    return faulty_model
 
 
 runs, lines = {}, []
 two = [world.sample("test", index, 0, ALONE) for index in (3, 4)]
 shown = features(vision, world.to_pixels(np.stack([world.render(scene, size) for scene in two])))
 for name, fault in (("healthy", None), ("A", "leak"), ("B", "alike"), ("C", "easy")):
-    sick = patient(fault)
+    faulty_model = make_faulty_model(fault)
     runs[name] = list(
         fit(
-            sick,
+            faulty_model,
             Batches(kept_scenes.batch, 32, kept_scenes.count),
             steps,
             Optimisation(2e-3, weight_decay=0.05),
         )
     )
     with torch.no_grad():
-        sick.eval()
-        spread = sick.former.see(shown).std(1).mean().item()
+        faulty_model.eval()
+        spread = faulty_model.former.see(shown).std(1).mean().item()
         told = tokenizer.decode(
             generation.write(
-                sick, torch.full((2, 1), tokenizer.BOS), 12, end=tokenizer.EOS, image=shown
+                faulty_model, torch.full((2, 1), tokenizer.BOS), 12, end=tokenizer.EOS, image=shown
             )
         )
     apart = [
-        recipe.told_apart(sick, size, swap, count)["match"]
+        recipe.told_apart(faulty_model, size, swap, count)["match"]
         for swap in (world.minimal_pairs.exchanged, world.minimal_pairs.repainted)
     ]
     ends = {

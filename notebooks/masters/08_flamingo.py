@@ -1086,7 +1086,7 @@ def two_pictures(index):
     return tuple(parts)
 
 
-def patient(**options):
+def make_faulty_model(**options):
     reach = tuple(REACH * one for one in sizes)
     parts = {name: options.pop(name) for name in ("block",) if name in options}
     config = recipes.flamingo_config(scale, reach=reach, **options)
@@ -1095,20 +1095,20 @@ def patient(**options):
     )
 
 
-ward = {
-    "healthy": patient(),
-    "A": patient(block=Ungated),
-    "B": patient(),
-    "C": patient(sees=lambda numbers, keys: masks.last_image(numbers + 1, keys)),
+faulty_systems = {
+    "healthy": make_faulty_model(),
+    "A": make_faulty_model(block=Ungated),
+    "B": make_faulty_model(),
+    "C": make_faulty_model(sees=lambda numbers, keys: masks.last_image(numbers + 1, keys)),
 }
-for block in ward["B"].blocks.values():
+for block in faulty_systems["B"].blocks.values():
     block.gate.requires_grad_(False)
     block.gate_feedforward.requires_grad_(False)
 
 source = Source(two_pictures, kept)
 probe = source.batch(range(1000, 1032))
 curves, rows = {}, []
-for name, system in ward.items():
+for name, system in faulty_systems.items():
     mixed = Mixed(system, {"pages": 1.0}, 10**4)
     curves[name] = list(
         fit(

@@ -277,10 +277,10 @@ print(
 # And of what captions name, how much is **not there at all**? In our world that can be counted exactly (CHAIR, the usual measure, needs a list of synonyms).
 
 # %%
-invention = {
+invented_share = {
     name: hallucination.invented(bridge.captions(two), two) for name, bridge in systems.items()
 }
-plots.show(plots.bars(invention, "invented", sideways=True))
+plots.show(plots.bars(invented_share, "invented", sideways=True))
 
 # %% [markdown]
 # ## 4. Hallucination: is there a ... ?
@@ -304,16 +304,16 @@ predict(
 )
 
 # %%
-judges = {**systems, "BLIP, by match": interface.matching(systems["BLIP"])}
-doubt = {
+asked_systems = {**systems, "BLIP, by match": interface.matching(systems["BLIP"])}
+pope_scores = {
     name: hallucination.hallucination_scores(bridge.choose, count)
-    for name, bridge in judges.items()
+    for name, bridge in asked_systems.items()
 }
 plots.show(
     plots.bars(
         {
             name: {kind: scores.accuracy for kind, scores in found.items()}
-            for name, found in doubt.items()
+            for name, found in pope_scores.items()
         },
         "accuracy",
         chance=0.5,
@@ -328,7 +328,7 @@ Markdown(
         ]
         + [
             f"| {name} | {kind} | {s.accuracy:.2f} | {s.precision:.2f} | {s.recall:.2f} | {s.f1:.2f} | {s.yes:.2f} |"
-            for name, found in doubt.items()
+            for name, found in pope_scores.items()
             for kind, s in found.items()
         ]
         + ["| *always yes* | *any* | *0.50* | *0.50* | *1.00* | *0.67* | *1.00* |"]
@@ -340,7 +340,7 @@ Markdown(
 
 
 # %%
-def belief(bridge):
+def probability_of_yes(bridge):
     """(scene, noun) -> probability of yes, of yes and no."""
     two_ids = tokenizer.encode(["yes", "no"])[:, 1]
 
@@ -366,7 +366,9 @@ def belief(bridge):
     return of
 
 
-checks.doubt_player({name: belief(bridge) for name, bridge in systems.items()}, two[:6])
+checks.presence_player(
+    {name: probability_of_yes(bridge) for name, bridge in systems.items()}, two[:6]
+)
 
 # %% [markdown]
 # ## 5. Where does the answer come from?
@@ -379,7 +381,7 @@ shown = world.to_pixels(world.render(scene, size)[None])[0]
 answer = f"a picture of {world.article(scene.words[0])}"
 
 
-def heard(bridge):
+def noun_log_prob(bridge):
     """pixels (K, 3, S, S) -> log-probability of the scene's noun after 'a picture of a', (K,)."""
     first = answer if isinstance(bridge, interface.Alone) else f"{bridge.place} {answer}"
     ids = tokenizer.encode([first])[:, :-1]
@@ -396,7 +398,7 @@ def heard(bridge):
 
 side = size // 4
 maps = {
-    name: introspection.occlusion(heard(bridge), shown, side, side).clamp(min=0)
+    name: introspection.occlusion(noun_log_prob(bridge), shown, side, side).clamp(min=0)
     for name, bridge in systems.items()
 }
 plots.show(plots.attention_over_image(world.render(scene, size), maps), credit=world.ATTRIBUTION)
@@ -559,18 +561,20 @@ print(
 
 # %%
 some = max(8, few // 3)
-lottery = {}
+order_sensitivity = {}
 for name, bridge in speak.items():
     ways = {
         "order of the same examples": corruptions.orders(names(4)[:some]),
         "other examples": corruptions.lent(kinds(4)[:some], min(8, some - 1)),
     }
-    lottery[name] = {what: prompting.sensitivity(bridge.choose, way) for what, way in ways.items()}
+    order_sensitivity[name] = {
+        what: prompting.sensitivity(bridge.choose, way) for what, way in ways.items()
+    }
 plots.show(
     plots.bars(
         {
             name: {what: evaluation.spread(found.scores) for what, found in each.items()}
-            for name, each in lottery.items()
+            for name, each in order_sensitivity.items()
         },
         "accuracy; a dot for each way to ask",
         sideways=True,
@@ -584,7 +588,7 @@ Markdown(
         ]
         + [
             f"| {name} | {what} | {s.mean:.2f} | {min(s.scores):.2f} | {max(s.scores):.2f} | {s.flips:.0%} |"
-            for name, each in lottery.items()
+            for name, each in order_sensitivity.items()
             for what, s in each.items()
         ]
     )
@@ -815,15 +819,15 @@ def two_words(bridge, episodes, view=world.to_pixels):
 
 hard = corruptions.presence(corruptions.beside, count)
 truth = [one.answer for one in hard]
-relief = {}
+calibrated_scores = {}
 for name, bridge in speak.items():
     seen, blind = two_words(bridge, hard), two_words(bridge, hard, prompts.unseen)
     for when, choice in (("as it is", seen.argmax(-1)), ("calibrated", (seen - blind).argmax(-1))):
         scores = hallucination.yes_no([("yes", "no")[number] for number in choice.tolist()], truth)
-        relief.setdefault(name, {}).update(
+        calibrated_scores.setdefault(name, {}).update(
             {f"yes-ratio, {when}": scores.yes, f"accuracy, {when}": scores.accuracy}
         )
-plots.show(plots.bars(relief, "share", chance=0.5, sideways=True))
+plots.show(plots.bars(calibrated_scores, "share", chance=0.5, sideways=True))
 
 # %% [markdown]
 # ## Failure lab · Three patients
@@ -842,7 +846,7 @@ lines = [
     "| system | random | popular | adversarial | F1, random | yes-ratio | random, all pictures grey |",
     "|---|---|---|---|---|---|---|",
 ]
-for name, system in checks.patients().items():
+for name, system in checks.faulty_systems().items():
     found = hallucination.hallucination_scores(system, 60)
     lines.append(
         f"| {name} | "

@@ -643,7 +643,7 @@ plots.show(
 # %%
 at_the_last = CLIP.from_hf(theirs)
 at_the_last.text.end_positions = lambda ids: torch.full((len(ids),), ids.shape[1] - 1)
-ward = {
+faulty_systems = {
     "healthy": apart(CLIP.from_hf(theirs)),
     "A": apart(gelu),
     "B": apart(at_the_last),
@@ -654,7 +654,7 @@ Markdown(
         ["| system | pictures | longest texts | shorter texts (padded) |", "|---|---|---|---|"]
         + [
             f"| {name} | " + " | ".join(f"{value:.6f}" for value in found.values()) + " |"
-            for name, found in ward.items()
+            for name, found in faulty_systems.items()
         ]
     )
 )

@@ -201,7 +201,7 @@ def _noisy(error: float, says: Callable[[Episode], str], name: str) -> Answer:
     return answer
 
 
-def patients() -> dict[str, Answer]:
+def faulty_systems() -> dict[str, Answer]:
     """A healthy system and three sick ones, for questions of presence (probes.presence)."""
 
     def sees(one: Episode) -> str:
@@ -244,7 +244,7 @@ def diagnosis(answer: dict[str, str]) -> str:
     )
 
 
-def doubt_player(
+def presence_player(
     ask: Mapping[str, Callable[[world.Scene, str], float]],
     scenes: Sequence[world.Scene],
     size: int = 128,
