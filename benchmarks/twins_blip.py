@@ -23,7 +23,7 @@ import typer
 
 from teaching import minimal_pairs as looking
 from vlmcourse import recipes
-from vlmcourse.evaluation import measured_before, save_results
+from vlmcourse.evaluation import load_matching_results, save_results
 from vlmcourse.papers.blip import SHARING
 from vlmcourse.papers.blip_tasks import Answering, Comparing, Talking
 from vlmcourse.recipes import capfilt as cleaning
@@ -158,7 +158,7 @@ def main(
     if {"sharing", "tasks", "closely"} & set(only):
         recipes.clip(size)  # once, before the workers ask for it
     facts = {"scale": scale, "steps": cleaning.steps_of(size)}
-    before = measured_before(name, **facts)
+    before = load_matching_results(name, **facts)
     measured: dict[str, list[dict]] = {
         part: []
         if fresh and part in only

@@ -21,7 +21,12 @@ import typer
 
 from teaching.interface import Alone
 from vlmcourse import recipes, world
-from vlmcourse.evaluation import exact, measured_before, named_rightly, save_results
+from vlmcourse.evaluation import (
+    exact_match,
+    load_matching_results,
+    noun_and_background_accuracy,
+    save_results,
+)
 from vlmcourse.parts.language import freeze
 from vlmcourse.parts.tuning import trainable
 from vlmcourse.recipes import blip2 as recipe
@@ -143,15 +148,15 @@ def blip(size: Scale, seed: int, count: int) -> dict:
         if shuffled:
             shown = others([one.prompt for one in episodes])
             episodes = [replace(one, prompt=prompt) for one, prompt in zip(episodes, shown)]
-        return exact(asks.choose(episodes, view), [one.answer for one in episodes])
+        return exact_match(asks.choose(episodes, view), [one.answer for one in episodes])
 
     found = {
         "row": "BLIP",
         "seed": seed,
         **learnt(made.history),
         "learns": trainable(made.model),
-        "captions": named_rightly(asks.captions(scenes), scenes),
-        "captions, blind": named_rightly(asks.captions(scenes, unseen), scenes),
+        "captions": noun_and_background_accuracy(asks.captions(scenes), scenes),
+        "captions, blind": noun_and_background_accuracy(asks.captions(scenes, unseen), scenes),
     }
     for name, options in CONTROLS:
         found[name] = {kind: right(asked(kind, 0, count), **options) for kind in SEEING + KNOWING}
@@ -205,7 +210,7 @@ def main(
             for kind in SEEING + KNOWING
         },
     }
-    before = measured_before(name, **facts)
+    before = load_matching_results(name, **facts)
     kept = {part: [] if fresh and part in only else before.get(part, []) for part in PARTS}
     for part, rows in planned(size, recipe.tower(size), count, seeds).items():
         for (row_name, seed), measure in rows.items():

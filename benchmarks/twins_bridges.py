@@ -25,21 +25,21 @@ from teaching.interface import Bridge
 from vlmcourse import recipes, world
 from vlmcourse.evaluation import (
     accuracy,
-    measured_before,
-    named_rightly,
-    nouns_right,
+    load_matching_results,
+    noun_and_background_accuracy,
+    noun_accuracy,
     save_results,
     scene_graph_f1,
     zero_shot,
 )
-from vlmcourse.evaluation.hallucination import hallucination_scores, invented
+from vlmcourse.evaluation.hallucination import hallucination_scores, hallucinated_nouns
 from vlmcourse.evaluation.prompting import (
-    chance,
-    commonest,
-    right,
+    chance_accuracy,
+    majority_accuracy,
+    episode_accuracy,
     sensitivity,
-    shot_curve,
-    supports,
+    accuracy_by_shots,
+    corrupted_example_accuracy,
 )
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import corruptions, few_shot, pages, tokenizer
@@ -73,10 +73,10 @@ def named(examples: int, count: int) -> list[Episode]:
 def with_controls(model: Bridge, episodes: list[Episode]) -> dict[str, float]:
     """Accuracy, blind, and the two bars that need no picture: chance, and the commonest answer."""
     return {
-        "model": right(model.choose, episodes),
-        "blind": right(lambda these: model.choose(these, unseen), episodes),
-        "chance": chance(episodes),
-        "commonest answer": commonest(episodes),
+        "model": episode_accuracy(model.choose, episodes),
+        "blind": episode_accuracy(lambda these: model.choose(these, unseen), episodes),
+        "chance": chance_accuracy(episodes),
+        "commonest answer": majority_accuracy(episodes),
     }
 
 
@@ -86,10 +86,10 @@ def captions(model: Bridge, count: int) -> dict:
         scenes = [world.sample("test", index, 0, things) for index in range(count)]
         said, blind = model.captions(scenes), model.captions(scenes, unseen)
         found[name] = {
-            **named_rightly(said, scenes),
-            "noun, blind": nouns_right(blind, scenes),
+            **noun_and_background_accuracy(said, scenes),
+            "noun, blind": noun_accuracy(blind, scenes),
             "F1": scene_graph_f1(said, scenes).f1,
-            "invented": invented(said, scenes),
+            "invented": hallucinated_nouns(said, scenes),
         }
     return found
 
@@ -124,7 +124,7 @@ def with_examples(model: Bridge, count: int) -> dict:
         return asked(kind, examples, number) if kind else named(examples, number)
 
     curves = {
-        task: shot_curve(model.choose, lambda n, kind=kind: make(kind, n, count), SHOTS)
+        task: accuracy_by_shots(model.choose, lambda n, kind=kind: make(kind, n, count), SHOTS)
         for task, kind in {**tasks, "what": "what", "presence": "presence"}.items()
     }
     ordered = {
@@ -140,14 +140,15 @@ def with_examples(model: Bridge, count: int) -> dict:
             task: {str(n): value for n, value in curve.items()} for task, curve in curves.items()
         },
         "supports": {
-            task: supports(model.choose, make(kind, 4, count)) for task, kind in tasks.items()
+            task: corrupted_example_accuracy(model.choose, make(kind, 4, count))
+            for task, kind in tasks.items()
         },
         "order": {task: {**asdict(one), "spread": one.spread} for task, one in ordered.items()},
         "examples": {**asdict(chosen), "spread": chosen.spread},
         "sums": {
-            "on signs": right(model.choose, sums),
-            "in words": right(model.choose, corruptions.in_words(sums)),
-            "chance": chance(sums),
+            "on signs": episode_accuracy(model.choose, sums),
+            "in words": episode_accuracy(model.choose, corruptions.in_words(sums)),
+            "chance": chance_accuracy(sums),
         },
     }
 
@@ -174,7 +175,7 @@ def clip_alone(size: Scale, count: int) -> dict:
 
     apart = {
         f"caption or {name}": {
-            "model": right(choose, corruptions.captions(swap, count)),
+            "model": episode_accuracy(choose, corruptions.captions(swap, count)),
             "chance": 0.5,
         }
         for name, swap in (
@@ -239,7 +240,7 @@ def main(
     size, name = Scale.named(scale), "twins_bridges" + ("_smoke" if scale == "smoke" else "")
     count = count or (8 if scale == "smoke" else 128)
     facts = {"scale": scale, "count": count, "budget": asdict(connectors.BUDGETS[size.name])}
-    kept = [] if fresh else measured_before(name, **facts).get("rows", [])
+    kept = [] if fresh else load_matching_results(name, **facts).get("rows", [])
     for seed in range(seeds or (1 if scale == "smoke" else size.seeds)):
         made = cache(partial(connectors.banks, size, seed))
         for title in ROWS:

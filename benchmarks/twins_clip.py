@@ -24,7 +24,7 @@ from vlmcourse.evaluation import (
     k_shot_probe,
     linear_probe,
     load_results,
-    overlap,
+    near_duplicates,
     retrieval_recall,
     save_results,
     shift_curve,
@@ -160,7 +160,7 @@ def duplicates(model: CLIP, size: Scale) -> dict[str, float]:
     indices = pairs.distinct(HELD_OUT)
     seen = range(4096 if size.name != "smoke" else 256)
     images, texts = embed(model, pairs, indices)
-    near = overlap(images, embed(model, train, seen)[0], 0.95)
+    near = near_duplicates(images, embed(model, train, seen)[0], 0.95)
     captions = {train.truth(index) for index in seen}
     right = ((images @ texts.T).argmax(1) == torch.arange(len(images))).float()
     return {

@@ -21,7 +21,7 @@ import typer
 from torch import Tensor, nn
 
 from vlmcourse import recipes, world
-from vlmcourse.evaluation import measured_before, save_results
+from vlmcourse.evaluation import load_matching_results, save_results
 from vlmcourse.papers.flamingo import Flamingo, FlamingoConfig, GatedBlock, Resampler
 from vlmcourse.parts.language import freeze, fuse, layers
 from vlmcourse.parts.layers import Transformer
@@ -363,7 +363,7 @@ def main(
             "a new name, 8 shots": 1 / 4,
         },
     }
-    kept = [] if fresh else measured_before(name, **facts).get("rows", [])
+    kept = [] if fresh else load_matching_results(name, **facts).get("rows", [])
     seen, depth = towers(size), len(layers(recipes.language(size).model.lm))
     for seed in range(seeds):
         for row in ROWS:

@@ -22,7 +22,7 @@ from torch.nn.functional import normalize
 
 from teaching import smollm2
 from vlmcourse import recipes, world
-from vlmcourse.evaluation import load_results, named_rightly, save_results
+from vlmcourse.evaluation import load_results, noun_and_background_accuracy, save_results
 from vlmcourse.parts.language import freeze
 from vlmcourse.recipes.frozen import (
     ALONE,
@@ -194,9 +194,13 @@ def real(size: Scale, count: int) -> dict:
     eye, pairs = recipes.frozen(size).model, world.Pairs("train", size.image_size, 0, ALONE)
     before = smollm2.taught(smollm2.new_encoder(lm, read, size), eye, read, pairs).eval()
     found = {
-        "captions": named_rightly(smollm2.captions(model, read, scenes), scenes),
-        "captions, before training": named_rightly(smollm2.captions(before, read, scenes), scenes),
-        "captions, blind": named_rightly(smollm2.captions(model, read, scenes, unseen), scenes),
+        "captions": noun_and_background_accuracy(smollm2.captions(model, read, scenes), scenes),
+        "captions, before training": noun_and_background_accuracy(
+            smollm2.captions(before, read, scenes), scenes
+        ),
+        "captions, blind": noun_and_background_accuracy(
+            smollm2.captions(model, read, scenes, unseen), scenes
+        ),
         "answers": {},
     }
     names = {how: named(count=2 * count, **NAMING[how]) for how in ("1 shot", "4 shots")}

@@ -93,7 +93,7 @@ class Captions(Regions):
     """The same captions without their pictures."""
 
     def batch(self, indices: Sequence[int]) -> dict:
-        return masked.empty(super().batch(indices))
+        return masked.without_image(super().batch(indices))
 
 
 class Kept:

@@ -21,7 +21,7 @@ import typer
 from torch import nn
 
 from vlmcourse import recipes, world
-from vlmcourse.evaluation import load_results, looking, next_words, save_results
+from vlmcourse.evaluation import load_results, eval_mode, choose_next_token, save_results
 from vlmcourse.parts.language import LanguageModel, tiny
 from vlmcourse.parts.tuning import Adapters, BitFit, PromptTuning, trainable
 from vlmcourse.recipes.language import READING, in_words
@@ -65,7 +65,7 @@ def repeats(model: LanguageModel, count: int = 64) -> float:
     made = [world.documents.repeats(world.Draws("test repeats", index)) for index in range(count)]
     ids = tokenizer.encode(made)
     period = torch.tensor([text.split().index(text.split()[0], 1) for text in made])
-    with looking(model):
+    with eval_mode(model):
         said = model(ids).argmax(-1)
     at = torch.arange(ids.shape[1] - 1)
     second = (at >= period[:, None]) & (at < 2 * period[:, None])
@@ -133,7 +133,7 @@ def tuned(name: str, seed: int, scale: Scale, steps: int) -> dict:
 def right(model: nn.Module, task: Sorting, words: list[str]) -> float:
     """Share of these nouns sorted rightly: the likeliest of the invented words of the task."""
     choices = list(task.meaning.values())
-    said = next_words(
+    said = choose_next_token(
         model, in_words([task.question(word) for word in words]), [choices] * len(words)
     )
     return sum(map(eq, said, map(task.answer, words))) / len(words)

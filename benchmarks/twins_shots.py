@@ -23,7 +23,7 @@ import typer
 
 from benchmarks.twins_flamingo import POOL, STEPS, TASKS, TEST, WORDS, asked
 from vlmcourse import recipes
-from vlmcourse.evaluation import measured_before, save_results
+from vlmcourse.evaluation import load_matching_results, save_results
 from vlmcourse.papers.flamingo import Flamingo
 from vlmcourse.parts.language import freeze
 from vlmcourse.recipes.flamingo import (
@@ -174,7 +174,7 @@ def main(
         },
         "steps": {"all nouns": SIZES[scale].steps, "the small world": STEPS[scale]},
     }
-    kept = [] if fresh else measured_before(name, **facts).get("rows", [])
+    kept = [] if fresh else load_matching_results(name, **facts).get("rows", [])
     tower = freeze(Tower(recipes.clip(size).model.vision))
     for seed in range(seeds):
         for row in only:

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from vlmcourse import world
-from vlmcourse.evaluation import bleu4, cider, nouns_right, scene_graph_f1, shown, spread, stated
+from vlmcourse.evaluation import (
+    bleu4,
+    cider,
+    noun_accuracy,
+    scene_graph_f1,
+    scene_facts,
+    spread,
+    caption_facts,
+)
 from vlmcourse.world import Draws
 
 SAID = [
@@ -151,7 +159,9 @@ def test_missing_references_are_named(said, given, words):
 def test_full_captions_state_exactly_what_is_shown():
     for index in range(300):
         scene = world.sample("test", index)
-        assert stated(world.captions.detailed(scene, Draws(index))) == shown(scene), index
+        assert caption_facts(world.captions.detailed(scene, Draws(index))) == scene_facts(scene), (
+            index
+        )
 
 
 def test_swapped_captions_state_something_else():
@@ -169,7 +179,7 @@ def test_precision_and_recall_of_what_is_said():
     scene = world.Scene(
         (world.Thing("cat", 0.27, 0.27, 0.4), world.Thing("dog", 0.73, 0.27, 0.4)), "blue"
     )
-    assert shown(scene) == {
+    assert scene_facts(scene) == {
         ("thing", "cat"),
         ("thing", "dog"),
         ("background", "blue"),
@@ -189,5 +199,5 @@ def test_two_nouns_may_come_in_either_order():
     said = [
         world.captions.detailed(scene, Draws("said", index)) for index, scene in enumerate(scenes)
     ]
-    assert nouns_right(said, scenes) == 1
-    assert nouns_right(said[1:] + said[:1], scenes) < 0.2
+    assert noun_accuracy(said, scenes) == 1
+    assert noun_accuracy(said[1:] + said[:1], scenes) < 0.2

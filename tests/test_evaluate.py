@@ -20,16 +20,16 @@ from vlmcourse.evaluation import (
     linear_probe,
     load_results,
     measure_controls,
-    measured_before,
-    next_words,
-    over_seeds,
-    overlap,
+    load_matching_results,
+    choose_next_token,
+    spread_over_seeds,
+    near_duplicates,
     results,
     retrieval_recall,
     save_results,
     shift_curve,
     spread,
-    texts,
+    generate_texts,
     vqa_accuracy,
     zero_shot,
 )
@@ -183,7 +183,7 @@ def test_overlap_finds_near_duplicates():
     test = torch.cat(
         [normalize(train[:3] + 0.01 * unit(3, 16, seed=2), dim=-1), unit(400, 16, seed=3)]
     )
-    assert overlap(test, train).tolist() == [True] * 3 + [False] * 400
+    assert near_duplicates(test, train).tolist() == [True] * 3 + [False] * 400
 
 
 def test_spread():
@@ -208,16 +208,16 @@ def test_over_seeds_follows_keys_and_averages_over_several():
         }
         for seed in range(2)
     ] + [{"row": "theirs", "seed": 0, "score": 0.0, "asked": {}}]
-    assert over_seeds(rows, "ours", "score").values == pytest.approx((0.5, 0.6))
-    assert over_seeds(rows, "ours", "asked", ("what", "where"), "0").values == pytest.approx(
+    assert spread_over_seeds(rows, "ours", "score").values == pytest.approx((0.5, 0.6))
+    assert spread_over_seeds(rows, "ours", "asked", ("what", "where"), "0").values == pytest.approx(
         (0.3, 0.8)
     )
     with pytest.raises(
         ValueError, match="no row 'nobody' was measured; expected one of: ours, theirs"
     ):
-        over_seeds(rows, "nobody", "score")
+        spread_over_seeds(rows, "nobody", "score")
     with pytest.raises(ValueError, match="no measurement 'why'; expected one of: what, where"):
-        over_seeds(rows, "ours", "asked", "why", "0")
+        spread_over_seeds(rows, "ours", "asked", "why", "0")
 
 
 def test_results_are_kept_and_missing_ones_say_how_to_make_them(tmp_path, monkeypatch):
@@ -237,13 +237,17 @@ def test_rows_from_before_count_under_the_same_facts_and_their_machine_is_rememb
 ):
     (tmp_path / "benchmarks" / "results").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    assert measured_before("toy", steps=600) == {}
+    assert load_matching_results("toy", steps=600) == {}
     monkeypatch.setattr(results, "_processor", lambda: "old")
     save_results("toy", [{"score": 0.5}], steps=600, shape=(2, 3))
     monkeypatch.setattr(results, "_processor", lambda: "new")
-    kept = measured_before("toy", steps=600, shape=(2, 3))["rows"]
+    kept = load_matching_results("toy", steps=600, shape=(2, 3))["rows"]
     assert kept == [{"score": 0.5}]
-    assert measured_before("toy", steps=700) == measured_before("toy", steps=600, count=8) == {}
+    assert (
+        load_matching_results("toy", steps=700)
+        == load_matching_results("toy", steps=600, count=8)
+        == {}
+    )
     for _ in range(2):  # a machine is named once
         save_results("toy", kept + [{"score": 0.6}], steps=600)
         assert [one["processor"] for one in load_results("toy")["machines"]] == ["old", "new"]
@@ -276,10 +280,12 @@ class Echo(nn.Module):
 
 def test_next_words_are_the_likeliest_of_their_choices_after_the_text():
     prompts = asked("a dog", "on blue a cat", "cat")
-    said = next_words(Echo(), prompts, [["cat", "dog"], ["blue", "cat"], ["blue", "cat"]], batch=2)
+    said = choose_next_token(
+        Echo(), prompts, [["cat", "dog"], ["blue", "cat"], ["blue", "cat"]], batch=2
+    )
     assert said == ["dog", "cat", "cat"]
     with pytest.raises(ValueError, match="expected single words"):
-        next_words(Echo(), asked("a dog"), [["a cat", "dog"]])
+        choose_next_token(Echo(), asked("a dog"), [["a cat", "dog"]])
 
 
 def test_answers_of_several_words_are_ranked_by_their_likelihood():
@@ -287,7 +293,9 @@ def test_answers_of_several_words_are_ranked_by_their_likelihood():
     torch.manual_seed(0)
     model = LanguageModel(tiny(len(tokenizer.world_tokenizer()), width=32, depth=1, heads=2)).eval()
     questions, words = asked("a cat is", "what is a dog on blue ?"), [["a", "dog", "blue"]] * 2
-    assert evaluation.likeliest(model, questions, words) == next_words(model, questions, words)
+    assert evaluation.rank_choices(model, questions, words) == choose_next_token(
+        model, questions, words
+    )
     choices = ["top left", "bottom", "top right ."]
     ids = [tokenizer.encode([f"a cat is {choice}"])[0, :-1] for choice in choices]
     by_hand = [
@@ -297,12 +305,12 @@ def test_answers_of_several_words_are_ranked_by_their_likelihood():
         )
         for one in ids
     ]
-    (said,) = evaluation.likeliest(model, asked("a cat is"), [choices])
+    (said,) = evaluation.rank_choices(model, asked("a cat is"), [choices])
     assert said == choices[int(torch.stack(by_hand).argmax())]
 
 
 def test_the_likeliest_next_words_come_with_their_probabilities():
-    (found,) = evaluation.likely_next(Echo(), asked("a dog"), most=3)
+    (found,) = evaluation.next_token_probabilities(Echo(), asked("a dog"), most=3)
     words = len(tokenizer.world_tokenizer())
     assert list(found)[0] == "dog" and found["dog"] == pytest.approx(math.e / (math.e + words - 1))
     assert list(found.values()) == sorted(found.values(), reverse=True) and len(found) == 3
@@ -312,10 +320,10 @@ def test_texts_are_written_up_to_the_end_whatever_the_length_of_the_prompt():
     torch.manual_seed(0)
     model = LanguageModel(tiny(len(tokenizer.world_tokenizer()), width=32, depth=1, heads=2))
     sentences = ["a cat on blue . this is a", "a dog", "some grapes left of a cat"]
-    together = texts(model, asked(*sentences), most=5)
-    assert together == [texts(model, asked(sentence), most=5)[0] for sentence in sentences]
+    together = generate_texts(model, asked(*sentences), most=5)
+    assert together == [generate_texts(model, asked(sentence), most=5)[0] for sentence in sentences]
     stop = tokenizer.encode([together[0].split()[2]])[0, 1].item()
-    assert texts(model, asked(sentences[0]), most=5, stop=stop) == [
+    assert generate_texts(model, asked(sentences[0]), most=5, stop=stop) == [
         " ".join(together[0].split()[:2])
     ]
 

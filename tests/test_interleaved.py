@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from vlmcourse import recipes, world
-from vlmcourse.evaluation import likeliest, next_words
+from vlmcourse.evaluation import rank_choices, choose_next_token
 from vlmcourse.parts.layers import TanhGate
 from vlmcourse.recipes.flamingo import SIZES, Kept
 from vlmcourse.training.batches import Batches
@@ -282,11 +282,11 @@ def test_films_of_different_lengths_can_be_asked_about():
     pages = [episode.prompt, (world.sample("test", 0), *episode.prompt[1:])]
     assert all(
         word in episode.choices
-        for word in next_words(model, Prompts(pages, 32), [episode.choices] * 2)
+        for word in choose_next_token(model, Prompts(pages, 32), [episode.choices] * 2)
     )
     films = [
         episode.prompt for _, episode in few_shot.motions(Web("test"), 2)
     ]  # ranked by likelihood, one word each: the same
-    assert likeliest(model, Prompts(films, 32), [episode.choices] * 2) == next_words(
+    assert rank_choices(model, Prompts(films, 32), [episode.choices] * 2) == choose_next_token(
         model, Prompts(films, 32), [episode.choices] * 2
     )

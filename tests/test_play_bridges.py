@@ -120,7 +120,7 @@ def test_the_patients_have_the_faults_they_should():
     assert all(one.yes > 0.8 and one.recall > 0.9 and one.precision < 0.65 for one in yes.values())
     asked = corruptions.presence(corruptions.at_random, 60)
     grey = {
-        name: prompting.right(system, corruptions.unseen(asked))
+        name: prompting.episode_accuracy(system, corruptions.unseen(asked))
         for name, system in checks.faulty_systems().items()
     }
     assert grey["B"] > 0.85 and all(0.4 < grey[name] < 0.6 for name in ("healthy", "A", "C"))

@@ -180,7 +180,7 @@ def test_what_cannot_be_spoilt_is_refused_with_a_reason():
     with pytest.raises(ValueError, match="fewer choices than episodes"):
         corruptions.lent(asked(2), 2)
     with pytest.raises(ValueError, match="expected as many"):
-        hallucination.yes_no(["yes"], ["cat"])
+        hallucination.yes_no_scores(["yes"], ["cat"])
 
 
 def test_yes_and_no_are_scored_as_pope_does():
@@ -188,22 +188,22 @@ def test_yes_and_no_are_scored_as_pope_does():
     said = ["yes"] * 4 + ["no"] + ["yes"] * 2 + ["no"] * 3
     from sklearn.metrics import f1_score, precision_score, recall_score
 
-    found = hallucination.yes_no(said, answers)
+    found = hallucination.yes_no_scores(said, answers)
     assert found.accuracy == 0.7 and found.yes == 0.6
     assert found.precision == pytest.approx(precision_score(answers, said, pos_label="yes"))
     assert found.recall == pytest.approx(recall_score(answers, said, pos_label="yes"))
     assert found.f1 == pytest.approx(f1_score(answers, said, pos_label="yes"))
-    always = hallucination.yes_no(["yes"] * 10, answers)
+    always = hallucination.yes_no_scores(["yes"] * 10, answers)
     assert (always.accuracy, always.recall, always.yes) == (
         0.5,
         1,
         1,
     ) and always.f1 == pytest.approx(2 / 3)
-    assert hallucination.yes_no(["no"] * 10, answers) == hallucination.YesNo(
+    assert hallucination.yes_no_scores(["no"] * 10, answers) == hallucination.YesNoScores(
         0.5, 0.0, 0.0, 0.0, 0.0
     )
     assert [
-        hallucination.parsed(text)
+        hallucination.parse_yes_no(text)
         for text in ("no .", "there is not a cat", "Yes . no dog", "", "nothing")
     ] == ["no", "no", "yes", "yes", "yes"]
 
@@ -230,11 +230,14 @@ def test_invented_things_of_captions_are_counted():
     scenes = [Scene(world.sample("test", index, 0, (1, 1)).things, "blue") for index in range(4)]
     word = [scene.words[0] for scene in scenes]
     other = next(noun for noun in world.known_nouns() if noun not in word)
-    found = hallucination.invented(
+    found = hallucination.hallucinated_nouns(
         [f"a {word[0]} on blue", f"a {word[1]} and a {other}", "on blue", f"a {other}"], scenes
     )
     assert found == {"of things named": 2 / 4, "of captions": 2 / 4}
-    assert hallucination.invented([""], scenes[:1]) == {"of things named": 0.0, "of captions": 0.0}
+    assert hallucination.hallucinated_nouns([""], scenes[:1]) == {
+        "of things named": 0.0,
+        "of captions": 0.0,
+    }
 
 
 def test_sensitivity_counts_flips_and_the_spread_between_ways():
@@ -258,14 +261,17 @@ def test_sensitivity_counts_flips_and_the_spread_between_ways():
 
 def test_bars_that_need_no_picture():
     episodes = asked(30, 0, "presence")
-    assert prompting.chance(episodes) == 0.5
+    assert prompting.chance_accuracy(episodes) == 0.5
     assert (
-        prompting.commonest(episodes) == max(Counter(one.answer for one in episodes).values()) / 30
+        prompting.majority_accuracy(episodes)
+        == max(Counter(one.answer for one in episodes).values()) / 30
     )
     assert (
-        prompting.commonest(corruptions.captions(world.minimal_pairs.exchanged, 6)) == 0.5
+        prompting.majority_accuracy(corruptions.captions(world.minimal_pairs.exchanged, 6)) == 0.5
     )  # each has choices of its own
-    assert prompting.shot_curve(
+    assert prompting.accuracy_by_shots(
         lambda these: [one.answer for one in these], lambda n: asked(2, n), (0, 2)
     ) == {0: 1.0, 2: 1.0}
-    assert set(prompting.supports(lambda these: [""] * len(these), asked(3)).values()) == {0.0}
+    assert set(
+        prompting.corrupted_example_accuracy(lambda these: [""] * len(these), asked(3)).values()
+    ) == {0.0}

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vlmcourse.evaluation import mrr, ndcg, ranked, ranks, rerank
+from vlmcourse.evaluation import mrr, ndcg, ranking_metrics, ranks, rerank
 
 
 def test_ranks_count_ties_against_the_model():
@@ -41,7 +41,7 @@ def test_ndcg_is_scikit_learns(decimals):
 def test_a_report_of_a_perfect_and_of_a_blind_ranking():
     right = torch.arange(20) % 8
     truth = torch.nn.functional.one_hot(right, 8).float()
-    assert ranked(truth, right, truth) == {
+    assert ranking_metrics(truth, right, truth) == {
         "MRR": 1,
         "R@1": 1,
         "R@5": 1,
@@ -49,7 +49,7 @@ def test_a_report_of_a_perfect_and_of_a_blind_ranking():
         "mean rank": 1,
         "NDCG": 1,
     }
-    blind = ranked(torch.zeros(20, 8), right, ks=(1, 5))
+    blind = ranking_metrics(torch.zeros(20, 8), right, ks=(1, 5))
     assert blind == {"MRR": 0.125, "R@1": 0, "R@5": 0, "mean rank": 8}
 
 

@@ -127,7 +127,7 @@ def test_every_bridge_chooses_among_the_choices_and_writes(five):
     for name in ("linear", "mapped", "frozen", "blip2", "flamingo"):
         assert all(word in one.choices for word, one in zip(five[name].choose(names), names))
         assert set(
-            prompting.right(five[name].choose, made)
+            prompting.episode_accuracy(five[name].choose, made)
             for made in (corruptions.in_words(corruptions.sums(2)),)
         ) <= {0.0, 0.5, 1.0}
 

@@ -189,37 +189,46 @@ class Alone:
 
 def test_what_is_filled_in_is_scored_beside_controls():
     model, data = Knows(), Alone()
-    found = masked.masked_words(model, data, range(40))
+    found = masked.masked_word_accuracy(model, data, range(40))
     assert found["nouns"] == 1 and set(found) == {
         "nouns",
         "backgrounds",
     }  # things alone have no places
-    assert masked.masked_words(model, data, range(40), masked.empty)["nouns"] == 0
-    assert masked.masked_words(model, data, range(40), masked.shuffled)["nouns"] < 0.2
-    assert masked.masked_regions(model, data, range(40)) == 1
-    other = masked.told_apart(model, data, range(40), lambda index: data.pairs.truth(index + 1000))
+    assert masked.masked_word_accuracy(model, data, range(40), masked.without_image)["nouns"] == 0
+    assert (
+        masked.masked_word_accuracy(model, data, range(40), masked.shuffled_images)["nouns"] < 0.2
+    )
+    assert masked.masked_region_accuracy(model, data, range(40)) == 1
+    other = masked.pair_accuracy(
+        model, data, range(40), lambda index: data.pairs.truth(index + 1000)
+    )
     assert other["of two"] > 0.9 and other["yes or no"] > 0.9
     assert (
-        masked.told_apart(model, data, range(40), lambda index: data.pairs.truth(index))["of two"]
+        masked.pair_accuracy(model, data, range(40), lambda index: data.pairs.truth(index))[
+            "of two"
+        ]
         == 0
     )  # ties are wrong
-    blind = masked.told_apart(
-        model, data, range(40), lambda index: data.pairs.truth(index + 1000), masked.empty
+    blind = masked.pair_accuracy(
+        model, data, range(40), lambda index: data.pairs.truth(index + 1000), masked.without_image
     )
     assert blind == {"of two": 0, "yes or no": 0.5}
 
 
 def test_retrieval_counts_ties_as_wrong():
-    assert masked.ranks_first(torch.eye(4)) == 1 and masked.ranks_first(torch.ones(4, 4)) == 0
-    assert masked.ranks_first(torch.tensor([[2.0, 0.0], [1.0, 0.5]])) == pytest.approx(0.75)
-    assert masked.all_pairs(Knows(), Alone(), [0, 1, 2]).shape == (3, 3)
+    assert (
+        masked.mean_recall_at_1(torch.eye(4)) == 1
+        and masked.mean_recall_at_1(torch.ones(4, 4)) == 0
+    )
+    assert masked.mean_recall_at_1(torch.tensor([[2.0, 0.0], [1.0, 0.5]])) == pytest.approx(0.75)
+    assert masked.score_all_pairs(Knows(), Alone(), [0, 1, 2]).shape == (3, 3)
 
 
 @settings(max_examples=5, deadline=None)
 @given(indices)
 def test_shuffled_pictures_are_whole_pictures_of_others(index):
     made = regions.Regions(PAIRS).batch(range(index, index + 4))
-    moved = masked.shuffled(made | {"features": made["classes"]})
+    moved = masked.shuffled_images(made | {"features": made["classes"]})
     assert torch.equal(moved["boxes"][1], made["boxes"][0]) and torch.equal(
         moved["ids"], made["ids"]
     )

@@ -174,7 +174,7 @@ print("words changed:", not torch.allclose(mute[1], by_hand[1], atol=1e-4))  # N
 names = ["picture", *(f"region {n + 1}" for n in range(2))] + held_out.batch([two])["text"][
     0
 ].split()
-one_row = masked.rows(batch, torch.tensor([two]))
+one_row = masked.select_rows(batch, torch.tensor([two]))
 length = int((one_row["ids"] != 0).sum())
 words_in = untrained.read(one_row["ids"][:, :length]).detach()
 seen = untrained.see(one_row["features"], one_row["boxes"], one_row["real"]).detach()
@@ -320,7 +320,7 @@ player_words = [tokenizer.split_words(text) for text in player_batch["text"]]
 @torch.no_grad()
 def guess_word(number, place):
     """The likeliest words in the gap."""
-    row = masked.rows(player_batch, torch.tensor([number]))
+    row = masked.select_rows(player_batch, torch.tensor([number]))
     row["ids"] = row["ids"].clone()
     row["ids"][0, place + 1] = tokenizer.world_tokenizer().mask_token_id  # + 1 for <bos>
     found, ids = model.words(row)[0, place + 1].softmax(-1).topk(5)
@@ -408,7 +408,7 @@ plots.show(
 
 # %%
 row = next(r for r in few if player_batch["real"][r].sum() == 2)
-one_row = masked.rows(player_batch, torch.tensor([row]))
+one_row = masked.select_rows(player_batch, torch.tensor([row]))
 gap = next(p for p, word in enumerate(player_words[row]) if word in data.pairs.among) + 1
 was = one_row["ids"][0, gap].item()
 one_row["ids"] = one_row["ids"].clone()
@@ -756,8 +756,10 @@ for name, kind in (("healthy", ViLBERT), ("A", Leaky), ("B", Apart), ("C", AllWo
     )
     histories[name] = list(training)
     honest[name] = {
-        "hidden nouns": masked.masked_words(faulty_model, alone("test"), range(64))["nouns"],
-        "hidden regions": masked.masked_regions(faulty_model, alone("test"), range(64)),
+        "hidden nouns": masked.masked_word_accuracy(faulty_model, alone("test"), range(64))[
+            "nouns"
+        ],
+        "hidden regions": masked.masked_region_accuracy(faulty_model, alone("test"), range(64)),
     }
 last_steps = {name: history[-max(1, steps // 10) :] for name, history in histories.items()}
 plots.show(

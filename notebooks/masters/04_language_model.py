@@ -318,7 +318,7 @@ Markdown("\n".join(rows))
 # %%
 def says(model, questions, choices):
     """The likeliest of the choices after each question."""
-    return evaluation.next_words(model, in_words(questions), choices)
+    return evaluation.choose_next_token(model, in_words(questions), choices)
 
 
 def knows(model):

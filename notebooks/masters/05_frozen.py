@@ -301,9 +301,9 @@ pictures = [world.sample("test", 100 + index, 0, ALONE) for index in range(8)]
 
 
 def after(number, text):
-    return evaluation.likely_next(model, prompts.Prompts([(pictures[number], text)], size, PLACE))[
-        0
-    ]
+    return evaluation.next_token_probabilities(
+        model, prompts.Prompts([(pictures[number], text)], size, PLACE)
+    )[0]
 
 
 checks.ask_player(
@@ -329,7 +329,7 @@ runs, SEE, KNOW = kept["rows"], ("what", "colour", "presence"), ("category", "pl
 
 
 def questions(system, kinds, shots):
-    return evaluation.over_seeds(runs, system, "questions", kinds, str(shots))
+    return evaluation.spread_over_seeds(runs, system, "questions", kinds, str(shots))
 
 
 plots.show(
@@ -338,7 +338,9 @@ plots.show(
             system: {
                 "questions about what is seen": questions(system, SEE, 0),
                 "outside knowledge": questions(system, KNOW, 0),
-                "a new name, 1 shot": evaluation.over_seeds(runs, system, "naming", "1 shot"),
+                "a new name, 1 shot": evaluation.spread_over_seeds(
+                    runs, system, "naming", "1 shot"
+                ),
             }
             for system in systems
         },
@@ -377,7 +379,7 @@ plots.show(
     plots.bars(
         {
             how: {
-                system: evaluation.over_seeds(runs, system, "naming", how)
+                system: evaluation.spread_over_seeds(runs, system, "naming", how)
                 for system in ("Frozen", "finetuned", "train-blind")
             }
             for how in ways_of_naming
@@ -521,7 +523,12 @@ few = held_out[:64]
 def said_by(eye, view=world.to_pixels):
     """Twelve captions beside their pictures, and how often 64 of them are right."""
     told = smollm2.captions(eye, read, few, view)
-    print({name: round(value, 2) for name, value in evaluation.named_rightly(told, few).items()})
+    print(
+        {
+            name: round(value, 2)
+            for name, value in evaluation.noun_and_background_accuracy(told, few).items()
+        }
+    )
     right = [scene.words[0] in text and scene.background in text for scene, text in zip(few, told)]
     images = np.stack([world.render(scene, size) for scene in few[:12]])
     plots.show(plots.pictures(images, told[:12], right[:12]), credit=world.ATTRIBUTION)
@@ -815,8 +822,10 @@ gain = {
     system: questions(system, SEE + KNOW, 4).mean - questions(system, SEE + KNOW, 0).mean
     for system in systems
 }
-loss = {system: evaluation.over_seeds(runs, system, "training loss").mean for system in systems}
-bound = evaluation.over_seeds(runs, "Frozen", "naming", "1 shot, no induction")
+loss = {
+    system: evaluation.spread_over_seeds(runs, system, "training loss").mean for system in systems
+}
+bound = evaluation.spread_over_seeds(runs, "Frozen", "naming", "1 shot, no induction")
 claims = [
     (
         "more solved examples, better answers (Table 1: 29.5, 35.7, 38.2 with 0, 1, 4)",
@@ -855,15 +864,15 @@ claims = [
     ),
     (
         "more pictures of each name, better names (Table 3: shots)",
-        f"1 shot {evaluation.over_seeds(runs, 'Frozen', 'naming', '1 shot')}, 4 shots {evaluation.over_seeds(runs, 'Frozen', 'naming', '4 shots')} "
-        f"(train-blind {evaluation.over_seeds(runs, 'train-blind', 'naming', '4 shots')})",
-        evaluation.over_seeds(runs, "Frozen", "naming", "4 shots").mean
-        > evaluation.over_seeds(runs, "Frozen", "naming", "1 shot").mean + 0.05,
+        f"1 shot {evaluation.spread_over_seeds(runs, 'Frozen', 'naming', '1 shot')}, 4 shots {evaluation.spread_over_seeds(runs, 'Frozen', 'naming', '4 shots')} "
+        f"(train-blind {evaluation.spread_over_seeds(runs, 'train-blind', 'naming', '4 shots')})",
+        evaluation.spread_over_seeds(runs, "Frozen", "naming", "4 shots").mean
+        > evaluation.spread_over_seeds(runs, "Frozen", "naming", "1 shot").mean + 0.05,
     ),
     (
         "saying first which names are meant helps (Table 3, task induction)",
-        f"with it {evaluation.over_seeds(runs, 'Frozen', 'naming', '1 shot')}, without {bound}",
-        evaluation.over_seeds(runs, "Frozen", "naming", "1 shot").mean > bound.mean,
+        f"with it {evaluation.spread_over_seeds(runs, 'Frozen', 'naming', '1 shot')}, without {bound}",
+        evaluation.spread_over_seeds(runs, "Frozen", "naming", "1 shot").mean > bound.mean,
     ),
     (
         "trained on questions, better on such questions",

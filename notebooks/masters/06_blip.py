@@ -278,9 +278,13 @@ plots.show(
     plots.bars(
         {
             row: {
-                "match, above or below": evaluation.over_seeds(runs, row, "match, above or below"),
-                "match, left or right": evaluation.over_seeds(runs, row, "match, left or right"),
-                "contrast, both": evaluation.over_seeds(runs, row, "contrast"),
+                "match, above or below": evaluation.spread_over_seeds(
+                    runs, row, "match, above or below"
+                ),
+                "match, left or right": evaluation.spread_over_seeds(
+                    runs, row, "match, left or right"
+                ),
+                "contrast, both": evaluation.spread_over_seeds(runs, row, "contrast"),
             }
             for row in dict.fromkeys(run["row"] for run in runs)
         },
@@ -325,9 +329,9 @@ ways = {
         model, pixels, generation.nucleus(0.9, generator=torch.Generator().manual_seed(0))
     ),
 }
-told = [evaluation.stated(text) for text in ways["greedy"]]
+told = [evaluation.caption_facts(text) for text in ways["greedy"]]
 right = [
-    bool(said) and said <= evaluation.shown(scene)
+    bool(said) and said <= evaluation.scene_facts(scene)
     for said, scene in zip(told, some.scenes(range(6)))
 ]
 plots.show(plots.pictures(some.images(range(6)), ways["greedy"], right), credit=world.ATTRIBUTION)
@@ -655,7 +659,7 @@ TOLD = {judge: f"told apart, repainted, by {judge}" for judge in ("match", "cont
 
 
 def over(part, row, *path):
-    return evaluation.over_seeds(kept[part], row, *path)
+    return evaluation.spread_over_seeds(kept[part], row, *path)
 
 
 plots.show(

@@ -564,10 +564,12 @@ plots.show(
     plots.bars(
         {
             name: {
-                "captions: noun": evaluation.over_seeds(rows, name, "captions", "noun"),
-                "seen": evaluation.over_seeds(rows, name, "questions", SEE),
-                "seen, shown grey": evaluation.over_seeds(rows, name, "questions, blind", SEE),
-                "known": evaluation.over_seeds(rows, name, "questions", KNOW),
+                "captions: noun": evaluation.spread_over_seeds(rows, name, "captions", "noun"),
+                "seen": evaluation.spread_over_seeds(rows, name, "questions", SEE),
+                "seen, shown grey": evaluation.spread_over_seeds(
+                    rows, name, "questions, blind", SEE
+                ),
+                "known": evaluation.spread_over_seeds(rows, name, "questions", KNOW),
             }
             for name, rows in everyone.items()
         },
@@ -580,7 +582,7 @@ plots.show(
     plots.curves(
         {
             name: {
-                step: evaluation.over_seeds(kept["rows"], name, "curve", str(step))
+                step: evaluation.spread_over_seeds(kept["rows"], name, "curve", str(step))
                 for step in steps
             }
             for name in dict.fromkeys(run["row"] for run in kept["rows"])
@@ -601,8 +603,8 @@ for name, rows in everyone.items():
         + [run["stage 1"]["learns"] for run in rows if run["row"] == name and "stage 1" in run]
     )
     table.append(
-        f"| {name} | {learns:,} | {evaluation.over_seeds(rows, name, 'captions', 'noun')} | {evaluation.over_seeds(rows, name, 'questions', SEE)} "
-        f"| {evaluation.over_seeds(rows, name, 'questions, blind', SEE)} | {evaluation.over_seeds(rows, name, 'questions', KNOW)} |"
+        f"| {name} | {learns:,} | {evaluation.spread_over_seeds(rows, name, 'captions', 'noun')} | {evaluation.spread_over_seeds(rows, name, 'questions', SEE)} "
+        f"| {evaluation.spread_over_seeds(rows, name, 'questions, blind', SEE)} | {evaluation.spread_over_seeds(rows, name, 'questions', KNOW)} |"
     )
 Markdown(
     "\n".join(
@@ -868,19 +870,23 @@ attempt(checks.diagnosis, {"A": None, "B": None, "C": None})
 # %%
 rows = kept["rows"]
 both, only2 = "both stages", "stage 2 alone"
-noun = {name: evaluation.over_seeds(rows, name, "captions", "noun") for name in (both, only2)}
-seen = {name: evaluation.over_seeds(rows, name, "questions", SEE) for name in (both, only2)}
-known = {name: evaluation.over_seeds(rows, name, "questions", KNOW) for name in (both, only2)}
-blind = evaluation.over_seeds(rows, both, "questions, blind", SEE)
+noun = {
+    name: evaluation.spread_over_seeds(rows, name, "captions", "noun") for name in (both, only2)
+}
+seen = {name: evaluation.spread_over_seeds(rows, name, "questions", SEE) for name in (both, only2)}
+known = {
+    name: evaluation.spread_over_seeds(rows, name, "questions", KNOW) for name in (both, only2)
+}
+blind = evaluation.spread_over_seeds(rows, both, "questions, blind", SEE)
 reached = list(rows[0]["curve"])
 early = reached[len(reached) // 8]
-losses = {name: evaluation.over_seeds(rows, name, "curve", early) for name in (both, only2)}
+losses = {name: evaluation.spread_over_seeds(rows, name, "curve", early) for name in (both, only2)}
 plain, ranked = (
-    evaluation.over_seeds(rows, both, "stage 1", f"image to text{how} R@1")
+    evaluation.spread_over_seeds(rows, both, "stage 1", f"image to text{how} R@1")
     for how in ("", ", re-ranked")
 )
 apart = {
-    judge: evaluation.over_seeds(rows, both, "stage 1", "told apart, exchanged", judge)
+    judge: evaluation.spread_over_seeds(rows, both, "stage 1", "told apart, exchanged", judge)
     for judge in ("match", "contrast")
 }
 claims = [

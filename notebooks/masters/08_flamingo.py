@@ -575,7 +575,7 @@ plots.show(
 # %%
 some = [world.sample("test", index, 0, (1, 1)) for index in range(12)]
 stop = tokenizer.encode(["."])[0, 1].item()
-said = evaluation.texts(
+said = evaluation.generate_texts(
     model, Prompts([(scene, "a picture of") for scene in some], size), most=12, stop=stop
 )
 right = [scene.words[0] in text.split() for scene, text in zip(some, said)]
@@ -599,7 +599,7 @@ several = evaluation.load_results("twins_shots")
 seeds = several["rows"]
 print(
     "noun, three seeds of this training:",
-    evaluation.over_seeds(seeds, "lesson", "captions", "noun"),
+    evaluation.spread_over_seeds(seeds, "lesson", "captions", "noun"),
 )
 
 # %% [markdown]
@@ -626,7 +626,7 @@ views = ("film", "one frame", "one frame, repeated", "frames backwards")
 plots.show(
     plots.bars(
         {
-            view: {"right direction": evaluation.over_seeds(seeds, "lesson", "motion", view)}
+            view: {"right direction": evaluation.spread_over_seeds(seeds, "lesson", "motion", view)}
             for view in views
         },
         "right direction",
@@ -738,7 +738,8 @@ plots.show(
     plots.curves(
         {
             f"{row}: {which}": {
-                number: evaluation.over_seeds(seeds, row, key, str(number)) for number in numbers
+                number: evaluation.spread_over_seeds(seeds, row, key, str(number))
+                for number in numbers
             }
             for row in dict.fromkeys(run["row"] for run in seeds if "shots" in run)
             for which, key in (
@@ -1179,7 +1180,7 @@ first = {run["row"]: run for run in reversed(rows)}  # seed 0 of each row
 
 
 def over_seeds(row, what="overall"):
-    return evaluation.over_seeds(rows, row, what)
+    return evaluation.spread_over_seeds(rows, row, what)
 
 
 lines = [
@@ -1219,12 +1220,13 @@ models = {
 for task, chance in several["chance"].items():
     told = {
         label: {
-            n: evaluation.over_seeds(sized, row, "curves", task, str(n)) for n in (0, 1, 2, 4, 8)
+            n: evaluation.spread_over_seeds(sized, row, "curves", task, str(n))
+            for n in (0, 1, 2, 4, 8)
         }
         for row, label in models.items()
     }
     tuned = {
-        f"{row}, fine-tuned": evaluation.over_seeds(sized, row, "fine-tuned", task).mean
+        f"{row}, fine-tuned": evaluation.spread_over_seeds(sized, row, "fine-tuned", task).mean
         for row in models
     }
     plots.show(

@@ -220,8 +220,8 @@ named = {
 }
 for name, bridge in systems.items():
     named[name] = {
-        "right noun": evaluation.nouns_right(bridge.captions(one), one),
-        "shown grey": evaluation.nouns_right(bridge.captions(one, prompts.unseen), one),
+        "right noun": evaluation.noun_accuracy(bridge.captions(one), one),
+        "shown grey": evaluation.noun_accuracy(bridge.captions(one, prompts.unseen), one),
     }
 plots.show(
     plots.bars(
@@ -278,7 +278,8 @@ print(
 
 # %%
 invented_share = {
-    name: hallucination.invented(bridge.captions(two), two) for name, bridge in systems.items()
+    name: hallucination.hallucinated_nouns(bridge.captions(two), two)
+    for name, bridge in systems.items()
 }
 plots.show(plots.bars(invented_share, "invented", sideways=True))
 
@@ -348,7 +349,7 @@ def probability_of_yes(bridge):
         made = bridge.read(
             [(scene, f"question : is there {world.article(word)} ? answer :")]
         ).batch([0])
-        with evaluation.looking(bridge.model):
+        with evaluation.eval_mode(bridge.model):
             ids, real = (
                 made["ids"],
                 {} if isinstance(bridge, interface.Alone) else {"real": made["real"]},
@@ -387,7 +388,7 @@ def noun_log_prob(bridge):
     ids = tokenizer.encode([first])[:, :-1]
 
     def score(views):
-        with evaluation.looking(bridge.model):
+        with evaluation.eval_mode(bridge.model):
             said = bridge.model(ids[:, :-1].expand(len(views), -1), **bridge.model.look(views))[
                 :, -1
             ]
@@ -433,12 +434,12 @@ lines = [
 ]
 for task, episodes in tasks.items():
     scores = [
-        f"{prompting.right(bridge.choose, episodes):.2f} "
-        f"({prompting.right(lambda these, bridge=bridge: bridge.choose(these, prompts.unseen), episodes):.2f})"
+        f"{prompting.episode_accuracy(bridge.choose, episodes):.2f} "
+        f"({prompting.episode_accuracy(lambda these, bridge=bridge: bridge.choose(these, prompts.unseen), episodes):.2f})"
         for bridge in systems.values()
     ]
     lines.append(
-        f"| {task} | {prompting.chance(episodes):.2f} | {prompting.commonest(episodes):.2f} | {' | '.join(scores)} |"
+        f"| {task} | {prompting.chance_accuracy(episodes):.2f} | {prompting.majority_accuracy(episodes):.2f} | {' | '.join(scores)} |"
     )
 Markdown("\n".join(lines))
 
@@ -464,8 +465,8 @@ plots.show(
     plots.bars(
         {
             name: {
-                "on signs": prompting.right(bridge.choose, sums),
-                "in words": prompting.right(bridge.choose, corruptions.in_words(sums)),
+                "on signs": prompting.episode_accuracy(bridge.choose, sums),
+                "in words": prompting.episode_accuracy(bridge.choose, corruptions.in_words(sums)),
             }
             for name, bridge in speak.items()
         },
@@ -474,7 +475,7 @@ plots.show(
         sideways=True,
     )
 )
-print(f"whoever always says the commonest sum is right in {prompting.commonest(sums):.2f}")
+print(f"whoever always says the commonest sum is right in {prompting.majority_accuracy(sums):.2f}")
 
 # %%
 predict(
@@ -526,18 +527,18 @@ speak["Flamingo, on pages"] = connectors.pages(scale)
 plots.show(
     plots.curves(
         {
-            name: prompting.shot_curve(bridge.choose, kinds, numbers)
+            name: prompting.accuracy_by_shots(bridge.choose, kinds, numbers)
             for name, bridge in speak.items()
         },
         "solved examples",
         "right kind",
-        chance=prompting.chance(kinds(0)),
+        chance=prompting.chance_accuracy(kinds(0)),
     )
 )
 plots.show(
     plots.curves(
         {
-            name: prompting.shot_curve(bridge.choose, names, numbers)
+            name: prompting.accuracy_by_shots(bridge.choose, names, numbers)
             for name, bridge in speak.items()
         },
         "solved examples",
@@ -628,13 +629,13 @@ predict(
 # %%
 located = {
     name: {
-        task: prompting.supports(bridge.choose, make(4))
+        task: prompting.corrupted_example_accuracy(bridge.choose, make(4))
         for task, make in (("what kind", kinds), ("a new name", names))
     }
     for name, bridge in speak.items()
 }
 both = {name: located[name] for name in ("CLIP + MLP", "Flamingo, on pages")}
-for task, level in (("what kind", prompting.chance(kinds(0))), ("a new name", 1 / 4)):
+for task, level in (("what kind", prompting.chance_accuracy(kinds(0))), ("a new name", 1 / 4)):
     plots.show(
         plots.bars(
             {
@@ -708,7 +709,7 @@ plots.show(
     plots.curves(
         {
             score: {
-                share: getattr(hallucination.yes_no(said, answers), score)
+                share: getattr(hallucination.yes_no_scores(said, answers), score)
                 for share, said in guessed.items()
             }
             for score in ("accuracy", "precision", "recall", "f1")
@@ -810,7 +811,7 @@ def two_words(bridge, episodes, view=world.to_pixels):
         bridge.read([one.prompt for one in episodes], view),
         tokenizer.encode(["yes", "no"])[:, 1],
     )
-    with evaluation.looking(bridge.model):
+    with evaluation.eval_mode(bridge.model):
         made = data.batch(range(len(data)))
         return bridge.model(made["ids"], **bridge.model.look(made["pixels"]), real=made["real"])[
             :, -1
@@ -823,7 +824,9 @@ calibrated_scores = {}
 for name, bridge in speak.items():
     seen, blind = two_words(bridge, hard), two_words(bridge, hard, prompts.unseen)
     for when, choice in (("as it is", seen.argmax(-1)), ("calibrated", (seen - blind).argmax(-1))):
-        scores = hallucination.yes_no([("yes", "no")[number] for number in choice.tolist()], truth)
+        scores = hallucination.yes_no_scores(
+            [("yes", "no")[number] for number in choice.tolist()], truth
+        )
         calibrated_scores.setdefault(name, {}).update(
             {f"yes-ratio, {when}": scores.yes, f"accuracy, {when}": scores.accuracy}
         )
@@ -851,7 +854,7 @@ for name, system in checks.faulty_systems().items():
     lines.append(
         f"| {name} | "
         + " | ".join(f"{found[kind].accuracy:.2f}" for kind in corruptions.ABSENT)
-        + f" | {found['random'].f1:.2f} | {np.mean([scores.yes for scores in found.values()]):.2f} | {prompting.right(system, grey):.2f} |"
+        + f" | {found['random'].f1:.2f} | {np.mean([scores.yes for scores in found.values()]):.2f} | {prompting.episode_accuracy(system, grey):.2f} |"
     )
 Markdown("\n".join(lines))
 
@@ -875,7 +878,7 @@ by_row = dict.fromkeys(run["row"] for run in kept["rows"])
 
 
 def mean(row, *path):
-    return evaluation.over_seeds(kept["rows"], row, *path)
+    return evaluation.spread_over_seeds(kept["rows"], row, *path)
 
 
 compared = [

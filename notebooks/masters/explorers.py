@@ -131,7 +131,7 @@ new = held_out.batch(six)
 
 def samples():
     """Six new pictures, each on another background, and their captions."""
-    with evaluation.looking(learner):
+    with evaluation.eval_mode(learner):
         logits = learner.logits(new["pixels"], new["ids"])
     return plots.similarity(held_out.images(six), new["text"], logits, "logit")
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from vlmcourse import introspection, world
-from vlmcourse.evaluation import likely_next, looking
+from vlmcourse.evaluation import next_token_probabilities, eval_mode
 from vlmcourse.introspection import Looked
 from vlmcourse.papers.blip import BLIP
 from vlmcourse.papers.flamingo import Flamingo
@@ -55,7 +55,7 @@ def look_clip(model) -> Look:
 
     def look(pixels: Tensor, text: str) -> Looked:
         words = _words(text)
-        with looking(model):
+        with eval_mode(model):
             patches = normalize(
                 model.image_projection(model.vision.tokens(pixels[None])[0, 1:]), dim=-1
             )
@@ -73,7 +73,7 @@ def look_blip(model) -> Look:
 
     def look(pixels: Tensor, text: str) -> Looked:
         words = _words(text)
-        with looking(model):
+        with eval_mode(model):
             seen = model.look(pixels[None])
         found = introspection.weights(
             model, lambda: model(tokenizer.encode([text])[:, :-1], **seen)
@@ -90,7 +90,7 @@ def look_queries(model) -> Look:
 
     def look(pixels: Tensor, text: str) -> Looked:
         _words(text)
-        with looking(model):
+        with eval_mode(model):
             seen = features(model.vision, pixels[None])
         found = introspection.weights(model, lambda: model.former.see(seen))
         maps = _grids(found, ".look")
@@ -144,7 +144,7 @@ def look_frozen(model) -> Look:
             said = model(many, **model.look(views)).log_softmax(-1)
             return said[:, first - 1 : -1].gather(-1, many[:, first:, None])[..., 0]  # (N, T)
 
-        with looking(model):
+        with eval_mode(model):
             maps = introspection.occlusion(score, pixels, side, side).clamp(min=0).T  # (T, P)
         return Looked(
             words, maps[None, None], "fall of the word's log-probability when a square is covered"
@@ -226,7 +226,7 @@ def ask_clip(model) -> Ask:
         texts = [one.strip() for one in text.split(",") if one.strip()]
         texts = texts if len(texts) > 1 else [*texts, "a picture of a thing"]
         pixels = world.to_pixels([world.render(scene, model.config.image_size)])
-        with looking(model):
+        with eval_mode(model):
             return dict(
                 zip(
                     texts,
@@ -244,7 +244,7 @@ def ask_blip(model) -> Ask:
 
     def ask(scene: world.Scene, text: str) -> dict[str, float]:
         pixels = world.to_pixels([world.render(scene, model.config.image_size)])
-        with looking(model):
+        with eval_mode(model):
             return _top(model(tokenizer.encode([text])[:, :-1], **model.look(pixels))[0, -1])
 
     return ask
@@ -254,7 +254,7 @@ def ask_prefixed(model, size: int, stands: str) -> Ask:
     """The next word after a picture and a text. stands: what stands in the text for a picture."""
 
     def ask(scene: world.Scene, text: str) -> dict[str, float]:
-        return likely_next(
+        return next_token_probabilities(
             model,
             prompts.Prompts([(scene, " ".join(tokenizer.split_words(text)))], size, stands),
             MOST,
@@ -267,7 +267,7 @@ def ask_flamingo(model: Flamingo, size: int) -> Ask:
     """The next word after a picture and a text."""
 
     def ask(scene: world.Scene, text: str) -> dict[str, float]:
-        return likely_next(
+        return next_token_probabilities(
             model, interleaved.Prompts([(scene, " ".join(tokenizer.split_words(text)))], size), MOST
         )[0]
 
@@ -294,7 +294,7 @@ def naming(
 
     def answer(asked: Sequence[Sequence[Part]], names: Sequence[str]) -> list[dict[str, float]]:
         made = interleaved.Prompts(asked, size).batch(range(len(asked)))
-        with looking(model):
+        with eval_mode(model):
             said = model(made["ids"], real=made["real"], **model.look(made["pixels"]))[:, -1]
         found = said[:, tokenizer.encode(names)[:, 1]].softmax(-1)
         return [dict(zip(names, row)) for row in found.tolist()]
@@ -307,7 +307,7 @@ def going_on(model: Flamingo, scenes: Sequence[world.Scene], size: int, most: in
 
     def ask(number: int, text: str) -> tuple[dict[str, float], str]:
         asked = interleaved.Prompts([(scenes[number], " ".join(tokenizer.split_words(text)))], size)
-        return likely_next(model, asked, MOST)[0], sentences(model, asked, most)[0]
+        return next_token_probabilities(model, asked, MOST)[0], sentences(model, asked, most)[0]
 
     return ask
 
@@ -322,7 +322,7 @@ def gate_trace(trained: Trained, batch: dict, source: str = "described", records
     every = max(1, len(trained.history) // records)
     chosen = [step for step in trained.history if step.step % every == 0 or step.step == step.steps]
     opened = trained.model.gates()
-    with looking(model):
+    with eval_mode(model):
         ids = batch["ids"]
         said = logits(
             model.lm, model.embed(ids)
@@ -349,7 +349,7 @@ def noisy_captions(made: CapFilt, count: int = 96) -> tuple:
     """Web captions before a filter: images (N, S, S, 3), texts, probability (N,) that they fit, noisy (N,), the truth."""
     indices = [number for number, _ in made.web.rows[:count]]
     batch = made.web.batch(range(len(indices)))
-    with looking(made.filter):
+    with eval_mode(made.filter):
         probability = made.filter.blip.matches(
             batch["ids"], **made.filter.blip.look(batch["pixels"])
         ).softmax(-1)[:, 1]

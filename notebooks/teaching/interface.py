@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vlmcourse import world
-from vlmcourse.evaluation import likeliest, looking, next_words
+from vlmcourse.evaluation import rank_choices, eval_mode, choose_next_token
 from vlmcourse.parts.generation import likelihood
 from vlmcourse.recipes.blip import captions_of
 from vlmcourse.recipes.frozen import PLACE, STOP, sentences
@@ -57,9 +57,9 @@ class Bridge:
         )
         single = all(len(tokenizer.split_words(choice)) == 1 for each in options for choice in each)
         return (
-            next_words(self.model, data, options, batch)
+            choose_next_token(self.model, data, options, batch)
             if single
-            else likeliest(self.model, data, options)
+            else rank_choices(self.model, data, options)
         )
 
     def captions(self, scenes: Sequence, view: View = world.to_pixels) -> list[str]:
@@ -88,7 +88,7 @@ class Alone(Bridge):
         said = []
         for start in range(0, len(episodes), batch):
             part = episodes[start : start + batch]
-            with looking(self.model):
+            with eval_mode(self.model):
                 states = self.model.look(self._pixels(part, view))["states"]
                 for one, seen in zip(part, states.split(1)):
                     text = " ".join(piece for piece in one.prompt if isinstance(piece, str))
@@ -133,7 +133,7 @@ class Matching(Alone):
                 f"a match needs a statement, and {asked.prompt[-1]!r} has none; expected 'is there ... ?'."
             )
         said = []
-        with looking(self.model):
+        with eval_mode(self.model):
             for one, seen in zip(
                 episodes, self.model.look(self._pixels(episodes, view))["states"].split(1)
             ):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from teaching.exercises import Mistake, diagnosed
 from vlmcourse import world
-from vlmcourse.evaluation.hallucination import yes_no
+from vlmcourse.evaluation.hallucination import yes_no_scores
 from vlmcourse.evaluation.prompting import Answer
 from vlmcourse.plots import picture_and_bars
 from vlmcourse.widgets.interactive import play
@@ -35,7 +35,7 @@ def pope(answer: Callable[[list[str], list[str]], dict[str, float]]) -> str:
         "no",
     )  # all four cases, unequal
     for given in (said, ["yes"] * 20, ["no"] * 20):
-        wanted = vars(yes_no(given, answers))
+        wanted = vars(yes_no_scores(given, answers))
         try:
             got = answer(list(given), list(answers))
         except ZeroDivisionError:
@@ -53,7 +53,9 @@ def pope(answer: Callable[[list[str], list[str]], dict[str, float]]) -> str:
 
 def _why(wrong: list[str], got: dict, wanted: dict, said: list[str], answers: list[str]) -> str:
     flipped = vars(
-        yes_no(*(["no" if word == "yes" else "yes" for word in words] for words in (said, answers)))
+        yes_no_scores(
+            *(["no" if word == "yes" else "yes" for word in words] for words in (said, answers))
+        )
     )
     hits = sum(mine == truth == "yes" for mine, truth in zip(said, answers))
     likely = {

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from vlmcourse import world
-from vlmcourse.evaluation import exact, likeliest, texts
+from vlmcourse.evaluation import exact_match, rank_choices, generate_texts
 from vlmcourse.papers.frozen import Frozen
 from vlmcourse.parts.language import freeze, load
 from vlmcourse.recipes.frozen import ALONE, STOP, frozen, frozen_config, new_frozen
@@ -190,7 +190,8 @@ def captions(
     )
     stop = tokenizer.encode([f"a {STOP}"], using=read)[0, 2].item()
     return [
-        text.removesuffix(STOP).strip() for text in texts(model, asked, most=8, batch=32, stop=stop)
+        text.removesuffix(STOP).strip()
+        for text in generate_texts(model, asked, most=8, batch=32, stop=stop)
     ]
 
 
@@ -242,7 +243,7 @@ def solved_in_words(
 
 
 def _right(model: Frozen, data: prompts.Prompts, episodes: Sequence[world.pages.Episode]) -> float:
-    said = likeliest(
+    said = rank_choices(
         model, data, [[f" {choice}" for choice in episode.choices] for episode in episodes]
     )
-    return exact([answer.strip() for answer in said], [one.answer for one in episodes])
+    return exact_match([answer.strip() for answer in said], [one.answer for one in episodes])

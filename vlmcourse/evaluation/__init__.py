@@ -13,11 +13,11 @@ from vlmcourse.evaluation.captioning import (
     F1,
     bleu4,
     cider,
-    named_rightly,
-    nouns_right,
+    noun_and_background_accuracy,
+    noun_accuracy,
     scene_graph_f1,
-    shown,
-    stated,
+    scene_facts,
+    caption_facts,
 )
 from vlmcourse.evaluation.classification import (
     accuracy,
@@ -29,53 +29,71 @@ from vlmcourse.evaluation.classification import (
     shift_curve,
     zero_shot,
 )
-from vlmcourse.evaluation.controls import Controls, Spread, looking, measure_controls, spread
-from vlmcourse.evaluation.generation import likeliest, likely_next, next_words, texts
-from vlmcourse.evaluation.ranking import both_ways, first, mrr, ndcg, ranked, ranks, rerank
-from vlmcourse.evaluation.results import load_results, measured_before, over_seeds, save_results
-from vlmcourse.evaluation.retrieval import embed, overlap, retrieval_recall
-from vlmcourse.evaluation.vqa import exact, vqa_accuracy
+from vlmcourse.evaluation.controls import Controls, Spread, eval_mode, measure_controls, spread
+from vlmcourse.evaluation.generation import (
+    rank_choices,
+    next_token_probabilities,
+    choose_next_token,
+    generate_texts,
+)
+from vlmcourse.evaluation.ranking import (
+    bidirectional_retrieval,
+    recall_at_1,
+    mrr,
+    ndcg,
+    ranking_metrics,
+    ranks,
+    rerank,
+)
+from vlmcourse.evaluation.results import (
+    load_results,
+    load_matching_results,
+    spread_over_seeds,
+    save_results,
+)
+from vlmcourse.evaluation.retrieval import embed, near_duplicates, retrieval_recall
+from vlmcourse.evaluation.vqa import exact_match, vqa_accuracy
 
 __all__ = [
     "accuracy",
     "bleu4",
-    "both_ways",
+    "bidirectional_retrieval",
     "cider",
     "class_embeddings",
     "confusion",
     "Controls",
     "embed",
-    "exact",
+    "exact_match",
     "F1",
     "features",
-    "first",
+    "recall_at_1",
     "k_shot_probe",
-    "likeliest",
-    "likely_next",
+    "rank_choices",
+    "next_token_probabilities",
     "linear_probe",
     "load_results",
-    "looking",
+    "eval_mode",
     "measure_controls",
-    "measured_before",
+    "load_matching_results",
     "mrr",
-    "named_rightly",
+    "noun_and_background_accuracy",
     "ndcg",
-    "next_words",
-    "nouns_right",
-    "over_seeds",
-    "overlap",
-    "ranked",
+    "choose_next_token",
+    "noun_accuracy",
+    "spread_over_seeds",
+    "near_duplicates",
+    "ranking_metrics",
     "ranks",
     "rerank",
     "retrieval_recall",
     "save_results",
     "scene_graph_f1",
     "shift_curve",
-    "shown",
+    "scene_facts",
     "Spread",
     "spread",
-    "stated",
-    "texts",
+    "caption_facts",
+    "generate_texts",
     "vqa_accuracy",
     "zero_shot",
 ]

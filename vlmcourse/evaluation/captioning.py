@@ -125,7 +125,7 @@ class F1:
         return 2 * self.precision * self.recall / both if both else 0.0
 
 
-def shown(scene: Scene) -> set[tuple[str, ...]]:
+def scene_facts(scene: Scene) -> set[tuple[str, ...]]:
     """What a full caption says of a scene: its things, its background, who is above whom, or, in one row, left of whom."""
     top, bottom = (
         [thing.word for thing in scene.things if (thing.y < 0.5) == upper]
@@ -145,7 +145,7 @@ def shown(scene: Scene) -> set[tuple[str, ...]]:
     )
 
 
-def stated(text: str) -> set[tuple[str, ...]]:
+def caption_facts(text: str) -> set[tuple[str, ...]]:
     """The same of a text, read by the grammar of world.captions. What the world doesn't know is left out."""
     things, sides, found, relation = {one.word for one in nouns()}, ([], []), set(), None
     words = tokenizer.split_words(text)
@@ -164,7 +164,7 @@ def stated(text: str) -> set[tuple[str, ...]]:
     return found | {(name, one, other) for one in first for other in second if relation}
 
 
-def nouns_right(said: Sequence[str], scenes: Sequence[Scene]) -> float:
+def noun_accuracy(said: Sequence[str], scenes: Sequence[Scene]) -> float:
     """Share of captions whose nouns are exactly the scene's things, in any order: captions go from left to right, or down."""
     known = {one.word for one in nouns()}
     return sum(
@@ -173,13 +173,13 @@ def nouns_right(said: Sequence[str], scenes: Sequence[Scene]) -> float:
     ) / len(scenes)
 
 
-def named_rightly(said: Sequence[str], scenes: Sequence[Scene]) -> dict[str, float]:
+def noun_and_background_accuracy(said: Sequence[str], scenes: Sequence[Scene]) -> dict[str, float]:
     """Share of captions with the right nouns, and with the right background, beside chance."""
     background = sum(
         scene.background in tokenizer.split_words(text) for text, scene in zip(said, scenes)
     )
     return {
-        "noun": nouns_right(said, scenes),
+        "noun": noun_accuracy(said, scenes),
         "noun, chance": 1 / len(known_nouns()),
         "background": background / len(scenes),
         "background, chance": 1 / len(BACKGROUNDS),
@@ -193,7 +193,7 @@ def scene_graph_f1(said: Sequence[str], scenes: Sequence[Scene]) -> F1:
         raise ValueError(
             f"{len(said)} captions for {len(scenes)} scenes; expected as many, and at least one."
         )
-    pairs = [(stated(text), shown(scene)) for text, scene in zip(said, scenes)]
+    pairs = [(caption_facts(text), scene_facts(scene)) for text, scene in zip(said, scenes)]
     right = sum(len(mine & truth) for mine, truth in pairs)
     claimed, true = (sum(len(pair[side]) for pair in pairs) for side in (0, 1))
     return F1(right / claimed if claimed else 0.0, right / true)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from vlmcourse.evaluation.controls import Spread, looking, spread
+from vlmcourse.evaluation.controls import Spread, eval_mode, spread
 
 
 def features(
@@ -23,7 +23,7 @@ def features(
     """encode(pixels), batch by batch, for probes: (N, 3, S, S) -> (N, D). CLIP's probes take `model.vision`, the features
     before the joint projection (Sec. 3.2)."""
     device = next(model.parameters()).device
-    with looking(model):
+    with eval_mode(model):
         return torch.cat([encode(part.to(device)).float().cpu() for part in pixels.split(batch)])
 
 
@@ -39,7 +39,7 @@ def class_embeddings(
             f"template {bad[0]!r}; expected exactly one {{}} where the class name goes."
         )
     device = next(model.parameters()).device
-    with looking(model):
+    with eval_mode(model):
         per_template = [
             model.encode_text(encode([template.format(name) for name in names]).to(device)).cpu()
             for template in templates

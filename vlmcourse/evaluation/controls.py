@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 @contextmanager
-def looking(model: nn.Module):
+def eval_mode(model: nn.Module):
     """Evaluation mode without gradients; training mode comes back afterwards."""
     was = model.training
     model.eval()

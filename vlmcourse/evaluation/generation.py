@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from vlmcourse.evaluation.controls import looking
+from vlmcourse.evaluation.controls import eval_mode
 from vlmcourse.parts import generation, language
 from vlmcourse.world import tokenizer
 
@@ -36,13 +36,15 @@ def _asked(model, prompts, batch: int) -> Iterator[tuple[range, Tensor, dict]]:
         yield rows, ids, rest | (model.look(pixels) if len(pixels) else {})
 
 
-def next_words(model, prompts, choices: Sequence[Sequence[str]], batch: int = 256) -> list[str]:
+def choose_next_token(
+    model, prompts, choices: Sequence[Sequence[str]], batch: int = 256
+) -> list[str]:
     """After each prompt, the likeliest of its choices, each one token of the world's.
 
     Raises ValueError for a choice of more than one token.
     """
     said = []
-    with looking(model):
+    with eval_mode(model):
         for rows, ids, context in _asked(model, prompts, batch):
             after = model(ids, **context)[:, -1].cpu()  # (B, V)
             for scores, options in zip(after, choices[rows.start : rows.stop]):
@@ -55,10 +57,12 @@ def next_words(model, prompts, choices: Sequence[Sequence[str]], batch: int = 25
     return said
 
 
-def likely_next(model, prompts, most: int = 8, batch: int = 256) -> list[dict[str, float]]:
+def next_token_probabilities(
+    model, prompts, most: int = 8, batch: int = 256
+) -> list[dict[str, float]]:
     """After each prompt, the `most` likeliest next words with their probabilities, the likeliest first."""
     said = []
-    with looking(model):
+    with eval_mode(model):
         for _, ids, context in _asked(model, prompts, batch):
             found, numbers = model(ids, **context)[:, -1].float().softmax(-1).cpu().topk(most)
             words = [
@@ -68,13 +72,13 @@ def likely_next(model, prompts, most: int = 8, batch: int = 256) -> list[dict[st
     return said
 
 
-def likeliest(model, prompts, choices: Sequence[Sequence[str]], batch: int = 16) -> list[str]:
+def rank_choices(model, prompts, choices: Sequence[Sequence[str]], batch: int = 16) -> list[str]:
     """After each prompt, the choice with the highest log-likelihood, whatever its number of tokens (they are summed).
 
-    Each prompt is read once for each of its choices, so `next_words` is faster where all choices are single words.
+    Each prompt is read once for each of its choices, so `choose_next_token` is faster where all choices are single words.
     """
     said, own = [], getattr(prompts, "using", None)
-    with looking(model):
+    with eval_mode(model):
         for rows, ids, pixels, rest in _read(model, prompts, batch):
             per_row = len(pixels) // len(rows)
             for row, options in zip(range(len(rows)), choices[rows.start : rows.stop]):
@@ -97,7 +101,7 @@ def likeliest(model, prompts, choices: Sequence[Sequence[str]], batch: int = 16)
     return said
 
 
-def texts(
+def generate_texts(
     model,
     prompts,
     most: int = 16,
@@ -107,7 +111,7 @@ def texts(
 ) -> list[str]:
     """What the model goes on with after each prompt, up to the token `stop` or `most` tokens, without special tokens."""
     said = []
-    with looking(model):
+    with eval_mode(model):
         for _, ids, context in _asked(model, prompts, batch):
             written = generation.write(
                 model, ids, most, pick, stop, language.new_cache(model.lm), **context

@@ -1,7 +1,7 @@
 """What a model can fill in, and whether it notices a false caption: masked words, masked regions, alignment.
 
 Models are anything with `words(batch)`, `regions(batch, hidden)` and, for alignment, `score(batch)`; data is world.Regions.
-Each test takes a `view`, batch -> batch, so that the controls are the same test of another batch: `empty` and `shuffled`.
+Each test takes a `view`, batch -> batch, so that the controls are the same test of another batch: `without_image` and `shuffled_images`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from vlmcourse import world
-from vlmcourse.evaluation.controls import looking
-from vlmcourse.evaluation.ranking import first
+from vlmcourse.evaluation.controls import eval_mode
+from vlmcourse.evaluation.ranking import recall_at_1
 from vlmcourse.world import tokenizer
 
 View = Callable[[dict], dict]
@@ -21,23 +21,23 @@ PICTURE = ("pixels", "features", "boxes", "real", "classes")
 PLACES = ("left", "right", "above", "below")
 
 
-def full(batch: dict) -> dict:
+def unchanged(batch: dict) -> dict:
     """Nothing is changed."""
     return batch
 
 
-def empty(batch: dict) -> dict:
+def without_image(batch: dict) -> dict:
     """The blind control: a grey picture without regions. Not even their number is left."""
     nothing = {name: torch.zeros_like(batch[name]) for name in ("pixels", "features", "real")}
     return {**batch, **nothing}
 
 
-def shuffled(batch: dict) -> dict:
+def shuffled_images(batch: dict) -> dict:
     """Each text with the picture of the row before."""
     return {**batch, **{name: batch[name].roll(1, 0) for name in PICTURE}}
 
 
-def rows(batch: dict, numbers: Tensor) -> dict[str, Tensor]:
+def select_rows(batch: dict, numbers: Tensor) -> dict[str, Tensor]:
     """These rows of a batch's tensors; a row may come more than once."""
     return {name: value[numbers] for name, value in batch.items() if isinstance(value, Tensor)}
 
@@ -52,8 +52,8 @@ def word_kinds() -> dict[str, Tensor]:
     return {name: tokenizer.encode(words)[:, 1] for name, words in kinds.items()}
 
 
-def masked_words(
-    model, data, indices: Sequence[int], view: View = full, batch: int = 64
+def masked_word_accuracy(
+    model, data, indices: Sequence[int], view: View = unchanged, batch: int = 64
 ) -> dict[str, float]:
     """Masks each noun, place and background of these pairs' captions, one at a time: how often is the word found?
 
@@ -61,14 +61,14 @@ def masked_words(
     """
     mask = tokenizer.world_tokenizer().mask_token_id
     right: dict[str, list[Tensor]] = {name: [] for name in word_kinds()}
-    with looking(model):
+    with eval_mode(model):
         for start in range(0, len(indices), batch):
             made = view(data.batch(indices[start : start + batch]))
             for name, ids in word_kinds().items():
                 row, place = torch.isin(made["ids"], ids).nonzero(as_tuple=True)
                 if not len(row):
                     continue
-                one = rows(made, row)
+                one = select_rows(made, row)
                 numbers = torch.arange(len(row))
                 was = one["ids"][numbers, place]
                 one["ids"] = one["ids"].clone()
@@ -79,17 +79,17 @@ def masked_words(
     return {name: torch.cat(found).float().mean().item() for name, found in right.items() if found}
 
 
-def masked_regions(
-    model, data, indices: Sequence[int], view: View = full, batch: int = 64
+def masked_region_accuracy(
+    model, data, indices: Sequence[int], view: View = unchanged, batch: int = 64
 ) -> float:
     """Hides each region of these pairs, one at a time: how often is its likeliest class found? Shuffled: from a wrong text."""
     right = []
-    with looking(model):
+    with eval_mode(model):
         for start in range(0, len(indices), batch):
             made = view(data.batch(indices[start : start + batch]))
             row, region = made["real"].nonzero(as_tuple=True)
             one, hidden = (
-                rows(made, row),
+                select_rows(made, row),
                 torch.zeros(len(row), made["real"].shape[1], dtype=torch.bool),
             )
             hidden[torch.arange(len(row)), region] = True
@@ -102,14 +102,14 @@ def masked_regions(
     return torch.cat(right).float().mean().item()
 
 
-def scores(model, batch: dict) -> Tensor:
+def alignment_scores(model, batch: dict) -> Tensor:
     """model.score of a batch, (B,)."""
-    with looking(model):
+    with eval_mode(model):
         return _on_device(model, model.score, batch)
 
 
-def told_apart(
-    model, data, indices: Sequence[int], false: Callable[[int], str | None], view: View = full
+def pair_accuracy(
+    model, data, indices: Sequence[int], false: Callable[[int], str | None], view: View = unchanged
 ) -> dict[str, float]:
     """True captions beside false ones, false(index), None where there is none.
 
@@ -117,9 +117,13 @@ def told_apart(
     """
     lies = {index: text for index in indices if (text := false(index)) is not None}
     made = view(data.batch(list(lies)))
-    true = scores(model, rows(made, torch.arange(len(lies))))
-    lie = scores(
-        model, {**rows(made, torch.arange(len(lies))), "ids": tokenizer.encode(list(lies.values()))}
+    true = alignment_scores(model, select_rows(made, torch.arange(len(lies))))
+    lie = alignment_scores(
+        model,
+        {
+            **select_rows(made, torch.arange(len(lies))),
+            "ids": tokenizer.encode(list(lies.values())),
+        },
     )
     return {
         "of two": (true > lie).float().mean().item(),
@@ -127,21 +131,23 @@ def told_apart(
     }
 
 
-def all_pairs(model, data, indices: Sequence[int], view: View = full) -> Tensor:
+def score_all_pairs(model, data, indices: Sequence[int], view: View = unchanged) -> Tensor:
     """The score of each picture with each text: (pictures, texts). As many forward passes as there are cells."""
     made = view(data.batch(indices))
     texts = made["ids"]
     return torch.stack(
         [
-            scores(model, {**rows(made, torch.full((len(indices),), picture)), "ids": texts})
+            alignment_scores(
+                model, {**select_rows(made, torch.full((len(indices),), picture)), "ids": texts}
+            )
             for picture in range(len(indices))
         ]
     )
 
 
-def ranks_first(table: Tensor) -> float:
+def mean_recall_at_1(table: Tensor) -> float:
     """Mean R@1 of both directions of a square table of scores whose diagonal is right; ties count as wrong."""
-    return sum(first(way, torch.arange(len(table))) for way in (table.T, table)) / 2
+    return sum(recall_at_1(way, torch.arange(len(table))) for way in (table.T, table)) / 2
 
 
 def _on_device(model, function: Callable, batch: dict, **named: Tensor) -> Tensor:

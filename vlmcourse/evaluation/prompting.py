@@ -10,28 +10,28 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from vlmcourse.evaluation.vqa import exact
+from vlmcourse.evaluation.vqa import exact_match
 from vlmcourse.world import corruptions
 from vlmcourse.world.pages import Episode
 
 Answer = Callable[[Sequence[Episode]], list[str]]
 
 
-def right(answer: Answer, episodes: Sequence[Episode]) -> float:
+def episode_accuracy(answer: Answer, episodes: Sequence[Episode]) -> float:
     """Share of episodes answered rightly."""
-    return exact(answer(episodes), [one.answer for one in episodes])
+    return exact_match(answer(episodes), [one.answer for one in episodes])
 
 
-def chance(episodes: Sequence[Episode]) -> float:
+def chance_accuracy(episodes: Sequence[Episode]) -> float:
     """What guessing among the choices gets."""
     return statistics.fmean(1 / len(one.choices) for one in episodes)
 
 
-def commonest(episodes: Sequence[Episode]) -> float:
+def majority_accuracy(episodes: Sequence[Episode]) -> float:
     """What always giving the most frequent answer gets: a bar above chance that needs no picture. Chance, where every question
     has choices of its own."""
     if len({frozenset(one.choices) for one in episodes}) > 1:
-        return chance(episodes)
+        return chance_accuracy(episodes)
     given = [one.answer for one in episodes]
     return max(map(given.count, given)) / len(given)
 
@@ -66,13 +66,16 @@ def sensitivity(answer: Answer, ways: Sequence[Sequence[Episode]]) -> Sensitivit
     return Sensitivity(tuple(statistics.fmean(row) for row in judged), flips)
 
 
-def supports(answer: Answer, episodes: Sequence[Episode]) -> dict[str, float]:
+def corrupted_example_accuracy(answer: Answer, episodes: Sequence[Episode]) -> dict[str, float]:
     """Accuracy with the examples as they are, and spoilt in each way of probes.SUPPORTS."""
-    return {name: right(answer, change(episodes)) for name, change in corruptions.SUPPORTS.items()}
+    return {
+        name: episode_accuracy(answer, change(episodes))
+        for name, change in corruptions.SUPPORTS.items()
+    }
 
 
-def shot_curve(
+def accuracy_by_shots(
     answer: Answer, make: Callable[[int], Sequence[Episode]], shots: Sequence[int]
 ) -> dict[int, float]:
     """Accuracy by number of examples; make: number of examples -> episodes."""
-    return {number: right(answer, make(number)) for number in shots}
+    return {number: episode_accuracy(answer, make(number)) for number in shots}

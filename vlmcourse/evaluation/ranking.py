@@ -27,7 +27,7 @@ def ranks(scores: Tensor, right: Tensor) -> Tensor:
     return (~(scores < scores.gather(1, right[:, None]))).sum(1)
 
 
-def first(scores: Tensor, right: Tensor) -> float:
+def recall_at_1(scores: Tensor, right: Tensor) -> float:
     """R@1: share of rows whose right candidate stands first, see `ranks`."""
     return (ranks(scores, right) <= 1).float().mean().item()
 
@@ -68,7 +68,7 @@ def ndcg(scores: Tensor, relevance: Tensor) -> float:
     return torch.stack(found).mean().item()
 
 
-def ranked(
+def ranking_metrics(
     scores: Tensor, right: Tensor, relevance: Tensor | None = None, ks: Sequence[int] = (1, 5, 10)
 ) -> dict[str, float]:
     """VisDial's numbers: MRR, R@k, mean rank, and, with relevance, NDCG."""
@@ -104,7 +104,7 @@ def rerank(similarity: Tensor, closer: Callable[[Tensor, Tensor], Tensor], k: in
     return below.scatter(1, places, looked)
 
 
-def both_ways(
+def bidirectional_retrieval(
     similarity: Tensor, closer: Callable[[Tensor, Tensor], Tensor], k: int
 ) -> dict[str, float]:
     """R@1 from images to texts and back, as they are and with the k best re-ranked, for N pairs in the same order.
@@ -116,6 +116,6 @@ def both_ways(
         ("image to text", similarity, closer),
         ("text to image", similarity.T, lambda rows, columns: closer(columns, rows)),
     ):
-        report[f"{way} R@1"] = first(scores, right)
-        report[f"{way}, re-ranked R@1"] = first(rerank(scores, look, k), right)
+        report[f"{way} R@1"] = recall_at_1(scores, right)
+        report[f"{way}, re-ranked R@1"] = recall_at_1(rerank(scores, look, k), right)
     return report

@@ -13,7 +13,7 @@ import torch
 from vlmcourse.evaluation.controls import Spread, spread
 
 
-def over_seeds(rows: Sequence[Mapping], name: str, *path: str | tuple[str, ...]) -> Spread:
+def spread_over_seeds(rows: Sequence[Mapping], name: str, *path: str | tuple[str, ...]) -> Spread:
     """Spread over seeds of one measurement: of the kept rows whose "row" is `name`, one for each seed.
 
     path  keys into a row; a tuple of keys is their mean: over_seeds(rows, "Frozen", "questions", ("what", "colour"))
@@ -74,7 +74,7 @@ def load_results(name: str) -> dict:
     return json.loads(path.read_text())
 
 
-def measured_before(name: str, **facts) -> dict:
+def load_matching_results(name: str, **facts) -> dict:
     """`load_results(name)` if they were measured under these very facts (scale, steps, count, ...); else {}: start anew."""
     try:
         before = load_results(name)

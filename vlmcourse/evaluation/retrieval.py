@@ -11,14 +11,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from vlmcourse.evaluation.controls import looking
+from vlmcourse.evaluation.controls import eval_mode
 
 
 def embed(model, data, indices: Sequence[int], batch: int = 256) -> tuple[Tensor, Tensor]:
     """Embeddings of images and texts of these pairs: (N, E) and (N, E)."""
     device = next(model.parameters()).device
     images, texts = [], []
-    with looking(model):
+    with eval_mode(model):
         for start in range(0, len(indices), batch):
             made = data.batch(indices[start : start + batch])
             images.append(model.encode_image(made["pixels"].to(device)).cpu())
@@ -46,6 +46,6 @@ def retrieval_recall(
     return found
 
 
-def overlap(test: Tensor, train: Tensor, threshold: float = 0.98) -> Tensor:
+def near_duplicates(test: Tensor, train: Tensor, threshold: float = 0.98) -> Tensor:
     """Which test items have a near-duplicate in training? Unit vectors (N, E), (M, E) -> booleans (N,) (CLIP, Sec. 5)."""
     return torch.cat([(part @ train.T).amax(1) >= threshold for part in test.split(256)])

@@ -12,7 +12,7 @@ from operator import eq
 from vlmcourse.world import tokenizer
 
 
-def exact(said: Sequence[str], answers: Sequence[str]) -> float:
+def exact_match(said: Sequence[str], answers: Sequence[str]) -> float:
     """Share of answers that are, to the letter, the right ones."""
     return sum(map(eq, said, answers)) / len(answers)
 

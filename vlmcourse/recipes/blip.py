@@ -10,7 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from vlmcourse import world
-from vlmcourse.evaluation import both_ways, cider, embed, looking, measure_controls, scene_graph_f1
+from vlmcourse.evaluation import (
+    bidirectional_retrieval,
+    cider,
+    embed,
+    eval_mode,
+    measure_controls,
+    scene_graph_f1,
+)
 from vlmcourse.papers.blip import BLIP, BLIPConfig
 from vlmcourse.parts.attention import Cache
 from vlmcourse.parts.generation import Pick, beam, greedy, write
@@ -143,7 +150,7 @@ def preferred(model: BLIP, chosen: Sequence[tuple[world.Scene, str, str]]) -> di
         np.stack([world.render(scene, model.config.image_size) for scene, _, _ in chosen])
     )
     right, wrong = (tokenizer.encode([one[place] for one in chosen]) for place in (1, 2))
-    with looking(model):
+    with eval_mode(model):
         states, image = model.look(pixels)["states"], model.encode_image(pixels)
         by_match = [model.matches(ids, states).softmax(-1)[:, 1] for ids in (right, wrong)]
         by_contrast = [(image * model.encode_text(ids)).sum(1) for ids in (right, wrong)]
@@ -154,11 +161,11 @@ def preferred(model: BLIP, chosen: Sequence[tuple[world.Scene, str, str]]) -> di
 
 def matcher(model: BLIP, pixels: Tensor, ids: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
     """(numbers of images, numbers of texts) -> log-odds that they belong together, for evaluate.rerank."""
-    with looking(model):
+    with eval_mode(model):
         states = torch.cat([model.look(part)["states"] for part in pixels.split(256)])
 
     def log_odds(images: Tensor, texts: Tensor) -> Tensor:
-        with looking(model):
+        with eval_mode(model):
             return torch.cat(
                 [
                     model.matches(ids[these], states[those]).diff(dim=1)[:, 0]
@@ -181,7 +188,7 @@ def captions_of(
     """What the decoder says of pictures after the prompt, which is not repeated. beams: beam search in the place of `pick`."""
     start = tokenizer.encode([prompt])[:, :-1]  # <bos> prompt, which goes on
     said: list[str] = []
-    with looking(model):
+    with eval_mode(model):
         if beams:
             for one in pixels.split(1):
                 states = model.look(one)["states"].expand(beams, -1, -1)
@@ -245,7 +252,7 @@ def retrieval_report(
     indices = pairs.distinct(count)
     made = pairs.batch(indices)
     images, texts = embed(model, pairs, indices)
-    return both_ways(images @ texts.T, matcher(model, made["pixels"], made["ids"]), k)
+    return bidirectional_retrieval(images @ texts.T, matcher(model, made["pixels"], made["ids"]), k)
 
 
 def blip_report(model: BLIP) -> dict[str, float]:

@@ -15,7 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from vlmcourse import world
-from vlmcourse.evaluation import both_ways, cider, exact, first, looking, named_rightly, next_words
+from vlmcourse.evaluation import (
+    bidirectional_retrieval,
+    cider,
+    exact_match,
+    recall_at_1,
+    eval_mode,
+    noun_and_background_accuracy,
+    choose_next_token,
+)
 from vlmcourse.papers.blip2 import BLIP2, Stage1
 from vlmcourse.papers.qformer import QFormer, QFormerConfig, features, second_last
 from vlmcourse.parts.language import freeze, word_size
@@ -259,7 +267,7 @@ def compared(
 ) -> Tensor:
     """Similarities (images, texts) of held-out pairs whose captions all differ."""
     chosen = pairs.distinct(count)
-    with looking(model):
+    with eval_mode(model):
         image = features(model.vision, view(pairs.images(chosen)))
         return model.similarity(
             model.encode_image(image), model.encode_text(pairs.batch(chosen)["ids"])
@@ -270,7 +278,7 @@ def matcher(model: Stage1, image: Tensor, ids: Tensor) -> Callable[[Tensor, Tens
     """(numbers of images, numbers of texts) -> log-odds that they belong together, for evaluate.rerank."""
 
     def log_odds(images: Tensor, captions: Tensor) -> Tensor:
-        with looking(model):
+        with eval_mode(model):
             return torch.cat(
                 [
                     model.match_logits(image[these], ids[those]).diff(dim=1)[:, 0]
@@ -287,14 +295,14 @@ def stage1_report(
     """R@1 both ways among held-out pairs, by contrast alone and with the `among` best re-ranked by match; blind; chance."""
     pairs = world.Pairs("test", size)
     made = pairs.batch(pairs.distinct(count))
-    with looking(model):
+    with eval_mode(model):
         image = features(model.vision, made["pixels"])
     closer, cosines = matcher(model, image, made["ids"]), compared(model, pairs, count)
     scale = (
         1 / model.temperature.item()
     )  # log-odds of a match, and logits of the contrast: the same unit
-    report = both_ways(cosines * scale, closer, min(among, count))
-    blind = first(compared(model, pairs, count, prompts.unseen), torch.arange(count))
+    report = bidirectional_retrieval(cosines * scale, closer, min(among, count))
+    blind = recall_at_1(compared(model, pairs, count, prompts.unseen), torch.arange(count))
     return report | {"image to text R@1, blind": blind, "chance": 1 / count}
 
 
@@ -304,7 +312,7 @@ def told_apart(
     """Of a scene's caption and the caption of the swapped scene, which one fits better? By match and by contrast; chance 0.5."""
     chosen = world.minimal_pairs.choices(swap, count=count)
     right, wrong = (tokenizer.encode([one[place] for one in chosen]) for place in (1, 2))
-    with looking(model):
+    with eval_mode(model):
         image = features(
             model.vision,
             world.to_pixels(np.stack([world.render(scene, size) for scene, _, _ in chosen])),
@@ -348,7 +356,7 @@ def caption_scores(
         for scene in scenes
     ]
     said = captions(model, size, scenes, view)
-    return named_rightly(said, scenes) | {"CIDEr": sum(cider(said, given)) / count}
+    return noun_and_background_accuracy(said, scenes) | {"CIDEr": sum(cider(said, given)) / count}
 
 
 def answered_rightly(
@@ -365,5 +373,5 @@ def answered_rightly(
     data = prompts.Prompts(
         prompts.others(pages) if shuffled else pages, size, place(model.former.config.queries), view
     )
-    said = next_words(model, data, [episode.choices for episode in episodes])
-    return exact(said, [episode.answer for episode in episodes])
+    said = choose_next_token(model, data, [episode.choices for episode in episodes])
+    return exact_match(said, [episode.answer for episode in episodes])

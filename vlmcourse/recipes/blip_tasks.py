@@ -10,7 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from vlmcourse import world
-from vlmcourse.evaluation import Controls, exact, first, looking, measure_controls, ranked
+from vlmcourse.evaluation import (
+    Controls,
+    exact_match,
+    recall_at_1,
+    eval_mode,
+    measure_controls,
+    ranking_metrics,
+)
 from vlmcourse.papers.blip import BLIP
 from vlmcourse.papers.blip_tasks import Answering, Comparing, Talking, encode_film, look_at_film
 from vlmcourse.parts.attention import Cache
@@ -78,7 +85,7 @@ class Questions:
 
 def written(model: Answering, pixels: Tensor, question: Tensor, most: int = 4) -> list[str]:
     """Answers as the decoder writes them, greedily."""
-    with looking(model):
+    with eval_mode(model):
         start = torch.full((len(pixels), 1), tokenizer.BOS, device=pixels.device)
         return tokenizer.decode(
             write(
@@ -98,7 +105,7 @@ def chosen(
         raise ValueError(
             f"question {empty[0]} has no candidate answers; expected at least one to rank."
         )
-    with looking(model):
+    with eval_mode(model):
         return _likeliest(model, model.ask(pixels, question), choices)
 
 
@@ -128,7 +135,7 @@ def answer_report(
         options = [world.questions.answers(kind)] * count
 
         def right(say: Callable[[Tensor], list[str]]) -> Callable[[Tensor], float]:
-            return lambda pixels: exact(say(pixels), made["answer"])
+            return lambda pixels: exact_match(say(pixels), made["answer"])
 
         chance = 1 / len(options[0])
         ways = {
@@ -172,7 +179,7 @@ def compare_report(model: Comparing, count: int = 256) -> dict[str, float]:
         "blind": (made["left"] * 0, made["right"] * 0),
         "swapped": (made["right"], made["left"]),
     }
-    with looking(model):
+    with eval_mode(model):
         return {
             name: (model(*pictures, made["ids"]).argmax(1) == made["true"]).float().mean().item()
             for name, pictures in views.items()
@@ -245,7 +252,7 @@ def talk_report(model: Talking, count: int = 48) -> dict[str, float]:
 
 def _talked(model: Talking, count: int, view: world.prompts.View) -> dict[str, float]:
     data, scores, right = Dialogues("test", model.blip.config.image_size), [], []
-    with looking(model):
+    with eval_mode(model):
         for index in range(count):
             scene, talk, spoken = data.made(index)
             one = talk.rounds[spoken]
@@ -257,7 +264,7 @@ def _talked(model: Talking, count: int, view: world.prompts.View) -> dict[str, f
             scores.append(model(ids, **seen).diff(dim=1)[:, 0])
             right.append(one.right)
     scores, numbers = torch.stack(scores), torch.tensor(right)
-    return ranked(scores, numbers, nn.functional.one_hot(numbers, scores.shape[1]))
+    return ranking_metrics(scores, numbers, nn.functional.one_hot(numbers, scores.shape[1]))
 
 
 def film_report(
@@ -276,20 +283,20 @@ def film_report(
     ]
     shown = torch.stack([world.to_pixels(one.render(size)) for one in films])  # (B, F, 3, S, S)
     ids = tokenizer.encode([" and ".join(map(world.article, scene.words)) for scene in scenes])
-    with looking(blip):
+    with eval_mode(blip):
         states, numbers = look_at_film(blip, shown)["states"], torch.arange(count)
         cosines = blip.encode_text(ids) @ encode_film(blip, shown).T
         match = torch.stack(
             [blip.matches(one.expand(count, -1), states).diff(dim=1)[:, 0] for one in ids.split(1)]
         )
     report = {
-        "text to film R@1, contrast": first(cosines, numbers),
-        "text to film R@1, match": first(match, numbers),
+        "text to film R@1, contrast": recall_at_1(cosines, numbers),
+        "text to film R@1, match": recall_at_1(match, numbers),
         "R@1, chance": 1 / count,
     }
     if model is None:
         return report
-    with looking(model):
+    with eval_mode(model):
         seen = look_at_film(model.blip, shown)["states"]
         for name, question, answers, options in (
             (
@@ -312,6 +319,8 @@ def film_report(
             ),
         ):
             read = model.blip.read(tokenizer.encode(question), seen)
-            report[f"{name}, films"] = exact(_likeliest(model, read, [options] * count), answers)
+            report[f"{name}, films"] = exact_match(
+                _likeliest(model, read, [options] * count), answers
+            )
             report[f"{name}, chance"] = 1 / len(options)
     return report

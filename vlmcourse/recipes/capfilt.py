@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from vlmcourse import world
-from vlmcourse.evaluation import looking, shown, stated
+from vlmcourse.evaluation import eval_mode, scene_facts, caption_facts
 from vlmcourse.papers.blip import BLIP
 from vlmcourse.papers.blip_tasks import Captioner, Filter
 from vlmcourse.parts.generation import Pick, nucleus
@@ -128,7 +128,8 @@ def wrong(data: Listed) -> Tensor:
     """The truth about captions: does one state anything that its picture doesn't show? (N,) booleans."""
     return torch.tensor(
         [
-            not stated(text) or not stated(text) <= shown(data.pairs.scene(number))
+            not caption_facts(text)
+            or not caption_facts(text) <= scene_facts(data.pairs.scene(number))
             for number, text in data.rows
         ]
     )
@@ -153,7 +154,7 @@ def captioned(
 
 def kept(model: Filter, data: Listed, threshold: float = 0.5) -> Tensor:
     """Which captions the filter keeps: (N,) booleans. Filtering what was kept again changes nothing."""
-    with looking(model):
+    with eval_mode(model):
         parts = [
             data.batch(range(start, min(start + 256, len(data))))
             for start in range(0, len(data), 256)

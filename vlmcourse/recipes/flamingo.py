@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vlmcourse import world
-from vlmcourse.evaluation import exact, next_words, nouns_right
+from vlmcourse.evaluation import exact_match, choose_next_token, noun_accuracy
 from vlmcourse.papers.flamingo import Flamingo, FlamingoConfig
 from vlmcourse.parts.language import freeze
 from vlmcourse.parts.vision import ViT
@@ -266,7 +266,7 @@ def captioned_rightly(
     ]
     right = sum(scene.background in words for scene, words in named)
     return {
-        "noun": nouns_right(said, scenes),
+        "noun": noun_accuracy(said, scenes),
         "noun, chance": 1 / len(web.words or world.known_nouns()),
         "background said": len(named) / count,
         "background, where said": right / max(1, len(named)),
@@ -282,8 +282,8 @@ def answered_rightly(
 ) -> float:
     """Share of episodes whose likeliest choice is the right one."""
     data = Prompts([episode.prompt for episode in episodes], size, view)
-    said = next_words(model, data, [episode.choices for episode in episodes], batch)
-    return exact(said, [episode.answer for episode in episodes])
+    said = choose_next_token(model, data, [episode.choices for episode in episodes], batch)
+    return exact_match(said, [episode.answer for episode in episodes])
 
 
 def shot_curve(

@@ -13,7 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from vlmcourse import world
-from vlmcourse.evaluation import exact, named_rightly, next_words, texts
+from vlmcourse.evaluation import (
+    exact_match,
+    noun_and_background_accuracy,
+    choose_next_token,
+    generate_texts,
+)
 from vlmcourse.papers.frozen import Frozen, FrozenConfig
 from vlmcourse.parts.language import freeze
 from vlmcourse.recipes.language import in_words, language
@@ -146,7 +151,10 @@ def frozen(
 def sentences(model: nn.Module, asked, most: int) -> list[str]:
     """What a model goes on with after each prompt, up to the full stop. Greedy. asked: prompts as evaluate.texts takes them."""
     stop = tokenizer.encode([STOP])[0, 1].item()
-    return [text.removesuffix(STOP).strip() for text in texts(model, asked, most=most, stop=stop)]
+    return [
+        text.removesuffix(STOP).strip()
+        for text in generate_texts(model, asked, most=most, stop=stop)
+    ]
 
 
 def captions(
@@ -165,7 +173,7 @@ def caption_report(
     """What the model says of held-out scenes of one thing after "a picture of": is it the right noun, the right background?
     Greedy, exact."""
     scenes = [world.sample("test", index, 0, ALONE) for index in range(count)]
-    return named_rightly(captions(model, scenes, view), scenes)
+    return noun_and_background_accuracy(captions(model, scenes, view), scenes)
 
 
 def named(shots: int, count: int = 256, **options) -> list[world.pages.Episode]:
@@ -198,8 +206,8 @@ def solved(
     if written:
         said = sentences(model, data, most=4)
     else:
-        said = next_words(model, data, [episode.choices for episode in episodes])
-    return exact(said, [one.answer for one in episodes])
+        said = choose_next_token(model, data, [episode.choices for episode in episodes])
+    return exact_match(said, [one.answer for one in episodes])
 
 
 def solved_in_words(lm: nn.Module, episodes: Sequence[world.pages.Episode]) -> float:
@@ -212,7 +220,7 @@ def solved_in_words(lm: nn.Module, episodes: Sequence[world.pages.Episode]) -> f
         )
         for one in episodes
     ]
-    return exact(
-        next_words(lm, in_words(texts_), [one.choices for one in episodes]),
+    return exact_match(
+        choose_next_token(lm, in_words(texts_), [one.choices for one in episodes]),
         [one.answer for one in episodes],
     )

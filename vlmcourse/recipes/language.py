@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from vlmcourse import world
-from vlmcourse.evaluation import exact, next_words
+from vlmcourse.evaluation import exact_match, choose_next_token
 from vlmcourse.parts.language import LanguageModel, tiny
 from vlmcourse.training import stages
 from vlmcourse.training.batches import Batches
@@ -63,12 +63,12 @@ def language(
 def language_report(model: LanguageModel, count: int = 512) -> dict[str, float]:
     """What the language model binds (two invented names, in words, on held-out episodes) and what it knows (facts)."""
     texts, answers, episodes = zip(*(world.documents.binding(index) for index in range(count)))
-    bound = next_words(model, in_words(texts), [episode.choices for episode in episodes])
-    report = {"binding": exact(bound, answers), "binding, chance": 0.5}
+    bound = choose_next_token(model, in_words(texts), [episode.choices for episode in episodes])
+    report = {"binding": exact_match(bound, answers), "binding, chance": 0.5}
     questions, facts, choices = zip(*world.documents.known_facts())
-    known = next_words(model, in_words(questions), choices)
+    known = choose_next_token(model, in_words(questions), choices)
     return report | {
-        "facts": exact(known, facts),
+        "facts": exact_match(known, facts),
         "facts, chance": sum(1 / len(options) for options in choices) / len(choices),
     }
 

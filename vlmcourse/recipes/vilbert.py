@@ -238,16 +238,16 @@ def filling_report(model: nn.Module, data: regions.Regions, count: int = ASKED) 
     """Masked words by kind, and masked regions, on held-out pairs: with the picture, without, and with another's."""
     indices, report = range(count), {}
     for name, view in (
-        ("", masked.full),
-        (", blind", masked.empty),
-        (", shuffled", masked.shuffled),
+        ("", masked.unchanged),
+        (", blind", masked.without_image),
+        (", shuffled", masked.shuffled_images),
     ):
         report |= {
             f"{kind}{name}": value
-            for kind, value in masked.masked_words(model, data, indices, view).items()
+            for kind, value in masked.masked_word_accuracy(model, data, indices, view).items()
         }
-    for name, view in (("", masked.full), (", shuffled", masked.shuffled)):
-        report[f"regions{name}"] = masked.masked_regions(model, data, indices, view)
+    for name, view in (("", masked.unchanged), (", shuffled", masked.shuffled_images)):
+        report[f"regions{name}"] = masked.masked_region_accuracy(model, data, indices, view)
     return report
 
 
@@ -267,11 +267,11 @@ def alignment_report(model: ViLBERT, data: regions.Regions, count: int = ASKED) 
     report = {}
     for kind, false in FALSE.items():
         for name, view in (
-            ("", masked.full),
-            (", blind", masked.empty),
-            (", shuffled", masked.shuffled),
+            ("", masked.unchanged),
+            (", blind", masked.without_image),
+            (", shuffled", masked.shuffled_images),
         ):
-            found = masked.told_apart(
+            found = masked.pair_accuracy(
                 model, data, range(count), lambda index: false(index, data.pairs), view
             )
             report |= {f"{kind}, {how}{name}": value for how, value in found.items()}
@@ -282,11 +282,11 @@ def retrieval_report(model: ViLBERT, data: regions.Regions, count: int = 64) -> 
     """Mean R@1 of both directions among `count` held-out pairs with different captions, by alignment score."""
     indices = data.pairs.distinct(count)
     return {
-        f"R@1{name}": masked.ranks_first(masked.all_pairs(model, data, indices, view))
+        f"R@1{name}": masked.mean_recall_at_1(masked.score_all_pairs(model, data, indices, view))
         for name, view in (
-            ("", masked.full),
-            (", blind", masked.empty),
-            (", shuffled", masked.shuffled),
+            ("", masked.unchanged),
+            (", blind", masked.without_image),
+            (", shuffled", masked.shuffled_images),
         )
     } | {"R@1, chance": 1 / count}
 
