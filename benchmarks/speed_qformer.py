@@ -98,7 +98,7 @@ class Theirs(nn.Module):
             nn.Linear(c.width, embedding),
             nn.Linear(c.width, embedding),
         )
-        self.match_head, self.temperature = nn.Linear(c.width, 2), nn.Parameter(torch.tensor(0.07))
+        self.itm_head, self.temperature = nn.Linear(c.width, 2), nn.Parameter(torch.tensor(0.07))
         self.head = WordHead(c.width, c.vocabulary, c.eps)
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -137,7 +137,7 @@ class Theirs(nn.Module):
             attention_mask=everyone,
             encoder_hidden_states=torch.cat([image, image, image[images]]),
         )
-        said = self.match_head(both.last_hidden_state[:, :R]).mean(1)
+        said = self.itm_head(both.last_hidden_state[:, :R]).mean(1)
         mask = (
             multimodal_causal(R, LENGTH).dense()
             & torch.cat([real.new_ones(B, R), real], dim=1).bool()[:, None, None]
@@ -168,7 +168,7 @@ def models(scale: Scale) -> tuple[Stage1, Theirs]:
     with torch.no_grad():
         former.words.weight.copy_(theirs.embeddings.word_embeddings.weight)
         former.positions.copy_(theirs.embeddings.position_embeddings.weight)
-    for name in ("image_projection", "text_projection", "match_head", "head"):
+    for name in ("image_projection", "text_projection", "itm_head", "head"):
         getattr(mine, name).load_state_dict(getattr(theirs, name).state_dict())
     return mine.train(), theirs.train()
 

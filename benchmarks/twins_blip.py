@@ -24,8 +24,8 @@ import typer
 from teaching import minimal_pairs as looking
 from vlmcourse import recipes
 from vlmcourse.evaluation import load_matching_results, save_results
-from vlmcourse.papers.blip import SHARING
-from vlmcourse.papers.blip_tasks import Answering, Comparing, Talking
+from vlmcourse.papers.blip import PARAMETER_SHARING
+from vlmcourse.papers.blip_tasks import BLIPForVQA, BLIPForNLVR2, BLIPForVisDial
 from vlmcourse.recipes import capfilt as cleaning
 from vlmcourse.recipes.blip_tasks import (
     Dialogues,
@@ -51,7 +51,7 @@ def sharing(size: Scale, name: str, seed: int) -> dict:
     torch.set_num_threads(1)
     size = shorter(size)
     model = recipes.blip(
-        size, seed, vision=recipes.clip(size).model.vision, apart=SHARING[name]
+        size, seed, vision=recipes.clip(size).model.vision, unshared=PARAMETER_SHARING[name]
     ).model
     text = {
         id(p): p.numel()
@@ -102,17 +102,17 @@ def tasks(size: Scale, name: str, seed: int) -> dict:
     blip = recipes.blip(size, seed, vision=recipes.clip(size).model.vision).model
     pixels = size.image_size
     if name == "answers":
-        model = tuned(name, Answering(blip), Questions(size=pixels, seed=seed), size, seed)
+        model = tuned(name, BLIPForVQA(blip), Questions(size=pixels, seed=seed), size, seed)
         found = {kind: asdict(one) for kind, one in answer_report(model).items()} | {
             "films": film_report(blip, model)
         }
     elif name == "two pictures":
         found = compare_report(
-            tuned("comparing", Comparing(blip), Statements(size=pixels, seed=seed), size, seed)
+            tuned("comparing", BLIPForNLVR2(blip), Statements(size=pixels, seed=seed), size, seed)
         )
     else:
         found = talk_report(
-            tuned("talking", Talking(blip), Dialogues(size=pixels, seed=seed), size, seed)
+            tuned("talking", BLIPForVisDial(blip), Dialogues(size=pixels, seed=seed), size, seed)
         )
     return _said({"row": name, "seed": seed, **found})
 
@@ -137,7 +137,7 @@ def _said(row: dict) -> dict:
 
 
 PARTS = {
-    "sharing": (sharing, tuple(SHARING)),
+    "sharing": (sharing, tuple(PARAMETER_SHARING)),
     "capfilt": (capfilt, ("noisy", "F", "C", "C and F")),
     "writing": (writing, ("beam", "nucleus")),
     "tasks": (tasks, ("answers", "two pictures", "dialogues")),

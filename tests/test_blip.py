@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
-from vlmcourse.papers.blip import BLIP, SHARING, BLIPConfig
+from vlmcourse.papers.blip import BLIP, PARAMETER_SHARING, BLIPConfig
 from vlmcourse.parts.attention import Cache
 from vlmcourse.parts.generation import beam, greedy, nucleus, write
 from vlmcourse.parts.losses import contrast
@@ -70,7 +70,7 @@ def test_parity_of_contrast_and_match(seed, width, depth):
         ours.encode_image(pixels) @ ours.encode_text(ids).T, expected, atol=1e-5, rtol=1e-4
     )
     assert expected.std() > 1e-2  # or the test would be vacuous
-    found = ours.matches(ids, **ours.look(pixels))
+    found = ours.itm_logits(ids, **ours.look(pixels))
     torch.testing.assert_close(found, model(**given).itm_score, atol=1e-4, rtol=1e-4)
 
 
@@ -85,10 +85,10 @@ def test_enc_is_where_the_paper_has_it_if_one_says_so():
         input_ids=as_enc, pixel_values=pixels, attention_mask=(ids != PAD).long()
     ).itm_score
     torch.testing.assert_close(
-        ours.matches(ids, **ours.look(pixels)), expected, atol=1e-4, rtol=1e-4
+        ours.itm_logits(ids, **ours.look(pixels)), expected, atol=1e-4, rtol=1e-4
     )
     assert (
-        expected - BLIP.from_hf(model, CLS).matches(ids, **ours.look(pixels))
+        expected - BLIP.from_hf(model, CLS).itm_logits(ids, **ours.look(pixels))
     ).abs().max() > 1e-3
 
 
@@ -108,7 +108,7 @@ def test_parity_of_captions(smoothing):
         ours(ids, states=states)[real], expected.logits[real], atol=1e-4, rtol=1e-4
     )
     scored = real & (torch.arange(ids.shape[1]) > 0)
-    loss = ours.caption_loss(ids, scored, states)
+    loss = ours.lm_loss(ids, scored, states)
     torch.testing.assert_close(loss, expected.loss, atol=1e-5, rtol=1e-4)
     for mine, their in (
         (
@@ -153,7 +153,7 @@ def test_parity_of_answers():
         is not ours.decoder.blocks[0].feedforward[0].weight
     )
     look, scored = ours.look(pixels), (answers != PAD) & (torch.arange(9) > 0)
-    logits = ours(answers, **ours.read(ids, **look))
+    logits = ours(answers, **ours.encode_question(ids, **look))
     for row in range(5):
         question, answer = (
             text[row : row + 1, : int((text[row] != PAD).sum())] for text in (ids, answers)
@@ -171,13 +171,13 @@ def test_parity_of_answers():
         torch.testing.assert_close(
             logits[row : row + 1, : answer.shape[1]], expected, atol=1e-4, rtol=1e-4
         )
-        loss = ours.caption_loss(
+        loss = ours.lm_loss(
             answers[row : row + 1],
             scored[row : row + 1],
-            **ours.read(question, look["states"][row : row + 1]),
+            **ours.encode_question(question, look["states"][row : row + 1]),
         )
         torch.testing.assert_close(loss, model(**given).loss, atol=1e-5, rtol=1e-4)
-    unmasked = ours.caption_loss(answers, scored, ours.read(ids, **look)["states"])
+    unmasked = ours.lm_loss(answers, scored, ours.encode_question(ids, **look)["states"])
     expected = model(
         input_ids=ids,
         pixel_values=pixels,
@@ -245,8 +245,8 @@ def count(module, *names):
 def test_sharing_is_identity_and_count():
     """Table 3: what is shared is one Parameter object, and each row has the parameters that its name says."""
     sizes = {}
-    for name, apart in SHARING.items():
-        model = new(apart=apart)
+    for name, apart in PARAMETER_SHARING.items():
+        model = new(unshared=apart)
         for part in ("attention", "norm1", "cross", "norm_cross", "feedforward", "norm2"):
             for mine, other in zip(model.encoder.blocks, model.decoder.blocks):
                 for one, two in zip(
@@ -262,8 +262,8 @@ def test_sharing_is_identity_and_count():
         part: 2 * count(model.encoder.blocks[0], *names)
         for part, names in (("SA", ("attention", "norm1")), ("CA", ("cross", "norm_cross")))
     }
-    assert sizes["all but SA"] - sizes["all"] == block["SA"] == 2 * (4 * (32 * 32 + 32) + 2 * 32)
-    assert sizes["all but CA"] - sizes["all"] == block["CA"]
+    assert sizes["all except SA"] - sizes["all"] == block["SA"] == 2 * (4 * (32 * 32 + 32) + 2 * 32)
+    assert sizes["all except CA"] - sizes["all"] == block["CA"]
     assert sizes["none"] - sizes["all"] == count(model, "encoder")
 
 
@@ -282,7 +282,7 @@ def test_who_looks_at_the_picture(small):
     pixels, ids = batch()
     states = small.look(pixels)["states"]
     other = small.look(pixels.flip(0))["states"]
-    assert (small.matches(ids, states)[0] - small.matches(ids, other)[0]).abs().max() > 1e-3
+    assert (small.itm_logits(ids, states)[0] - small.itm_logits(ids, other)[0]).abs().max() > 1e-3
     assert (small(ids, states=states)[0] - small(ids, states=other)[0]).abs().max() > 1e-3
     for block in (
         small.encoder.blocks
@@ -299,7 +299,7 @@ def test_the_decoder_looks_back_and_the_encoder_both_ways():
     later[4, 6] = later[4, 6] % 89 + 1
     before, after = model(ids, states=states)[4], model(later, states=states)[4]
     assert torch.equal(before[:6], after[:6]) and (before[6] - after[6]).abs().max() > 1e-3
-    read, reread = (model.read(text, states)["states"][4] for text in (ids, later))
+    read, reread = (model.encode_question(text, states)["states"][4] for text in (ids, later))
     assert (read[:6] - reread[:6]).abs().amax(1).min() > 1e-4
 
 
@@ -311,7 +311,7 @@ def test_padding_and_first_tokens_change_nothing():
     states = model.look(pixels)["states"]
     for found, expected in (
         (model.encode_text(longer), model.encode_text(ids)),
-        (model.matches(longer, states), model.matches(ids, states)),
+        (model.itm_logits(longer, states), model.itm_logits(ids, states)),
         (model(longer, states=states)[:, :9], model(ids, states=states)),
     ):
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
@@ -320,7 +320,7 @@ def test_padding_and_first_tokens_change_nothing():
 @torch.no_grad()
 def test_the_last_block_at_its_first_token_is_the_whole_block_there():
     model, (pixels, ids) = new(), batch()
-    states, (text, mask) = model.look(pixels)["states"], model.as_role(ids, ENC)
+    states, (text, mask) = model.look(pixels)["states"], model.role_inputs(ids, ENC)
     torch.testing.assert_close(
         model.encoder.first(text, mask, states),
         model.encoder(text, mask, states)[:, 0],
@@ -393,7 +393,7 @@ def test_prompts_are_not_scored():
         ids[:, 3:].masked_fill(ids[:, 3:] == PAD, -100).flatten(),
         label_smoothing=0.1,
     )
-    torch.testing.assert_close(model.caption_loss(ids, scored, states), expected)
+    torch.testing.assert_close(model.lm_loss(ids, scored, states), expected)
 
 
 def test_equal_captions_are_right_answers_for_each_other_by_default():
@@ -411,10 +411,10 @@ def test_equal_captions_are_right_answers_for_each_other_by_default():
 
 
 def test_momentum_follows_and_the_queue_is_first_in_first_out():
-    model = new(momentum=0.995, queue=10).train()
-    assert not any(parameter.requires_grad for parameter in model.slow.parameters())
+    model = new(momentum=0.995, queue_size=10).train()
+    assert not any(parameter.requires_grad for parameter in model.momentum_encoders.parameters())
     pixels, ids = batch()
-    slow, filled = model.slow, model.slow.images.clone()
+    slow, filled = model.momentum_encoders, model.momentum_encoders.images.clone()
     model.losses({"pixels": pixels, "ids": ids})
     with torch.no_grad():
         expected = normalize(slow.image_projection(slow.vision(pixels)), dim=-1)
@@ -434,21 +434,21 @@ def test_momentum_follows_and_the_queue_is_first_in_first_out():
 def test_without_soft_targets_and_queue_momentum_is_clips_loss_against_the_slow_copies():
     """At the start the copies are the model itself, so the loss is exactly CLIP's; soft targets then change it."""
     pixels, ids = batch()
-    plain, slow, soft = (
+    plain, slow, alpha = (
         new(**options).losses({"pixels": pixels, "ids": ids})["contrast"]
-        for options in ({}, {"momentum": 0.995}, {"momentum": 0.995, "soft": 0.4})
+        for options in ({}, {"momentum": 0.995}, {"momentum": 0.995, "alpha": 0.4})
     )
     torch.testing.assert_close(slow, plain)
-    assert (soft - plain).abs() > 1e-3
+    assert (alpha - plain).abs() > 1e-3
 
 
 def test_soft_contrast_with_a_queue_is_the_explicit_formula():
-    model, (pixels, ids) = new(momentum=0.995, queue=10, soft=0.4), batch()
+    model, (pixels, ids) = new(momentum=0.995, queue_size=10, alpha=0.4), batch()
     image, text = model.encode_image(pixels), model.encode_text(ids)
     loss = 0
     for mine, others in (
-        (image, torch.cat([text, model.slow.texts])),
-        (text, torch.cat([image, model.slow.images])),
+        (image, torch.cat([text, model.momentum_encoders.texts])),
+        (text, torch.cat([image, model.momentum_encoders.images])),
     ):
         logits = mine @ others.T / 0.07
         right = torch.nn.functional.one_hot(torch.arange(5), 15)
@@ -482,14 +482,14 @@ def test_a_few_steps_learn_a_batch_by_heart():
     "make, words",
     [
         (lambda m, p, i: m.losses({"pixels": p[:3], "ids": i}), "3 pictures and 5 texts"),
-        (lambda m, p, i: m.matches(i[:2], **m.look(p)), "5 pictures and 2 texts to match"),
+        (lambda m, p, i: m.itm_logits(i[:2], **m.look(p)), "5 pictures and 2 texts to match"),
         (lambda m, p, i: m.encode_text(i.float()), "float32; expected integers"),
         (lambda m, p, i: m.encode_text(i + 20), "outside the vocabulary of 99"),
         (lambda m, p, i: m.encode_text(i.repeat(1, 2)), "18 tokens; this model reads at most 16"),
         (lambda m, p, i: m.look(p.byte()), "pixels are uint8"),
-        (lambda m, p, i: new(queue=8), "no momentum encoders"),
+        (lambda m, p, i: new(queue_size=8), "no momentum encoders"),
         (
-            lambda m, p, i: new(momentum=0.9, queue=8).train().losses({"pixels": p, "ids": i}),
+            lambda m, p, i: new(momentum=0.9, queue_size=8).train().losses({"pixels": p, "ids": i}),
             "a queue of 8 and 5 new pairs",
         ),
     ],

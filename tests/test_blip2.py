@@ -247,8 +247,8 @@ def test_every_query_votes_on_a_match(stage1):
     image, ids = random(4, 6, 24), texts()
     read = stage1.to_read(ids)
     queries, _ = stage1.former(image, read, stage1.former.mask("match", read))
-    votes = torch.stack([stage1.match_head(queries[:, r]) for r in range(R)])
-    torch.testing.assert_close(stage1.match_logits(image, ids), votes.mean(0), atol=1e-5, rtol=1e-5)
+    votes = torch.stack([stage1.itm_head(queries[:, r]) for r in range(R)])
+    torch.testing.assert_close(stage1.itm_logits(image, ids), votes.mean(0), atol=1e-5, rtol=1e-5)
 
 
 def test_texts_start_with_the_token_of_their_use(stage1):
@@ -411,7 +411,7 @@ def test_contrast_and_match_are_transformers_image_text_retrieval():
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
         assert expected.std() > 0.01
         expected = theirs(**options, use_image_text_matching_head=True).logits_per_image
-        torch.testing.assert_close(ours.match_logits(image, ids), expected, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(ours.itm_logits(image, ids), expected, atol=1e-4, rtol=1e-4)
         assert expected.std() > 0.01
 
 

@@ -8,13 +8,13 @@ import torch
 from teaching.minimal_pairs import Closely, close_report, closely, nouns
 from vlmcourse import world
 from vlmcourse.papers.blip_tasks import (
-    Answering,
+    BLIPForVQA,
     Captioner,
-    Comparing,
+    BLIPForNLVR2,
     Filter,
-    Talking,
-    encode_film,
-    look_at_film,
+    BLIPForVisDial,
+    encode_video,
+    video_context,
 )
 from vlmcourse.parts.generation import nucleus
 from vlmcourse.recipes import capfilt as recipe
@@ -55,8 +55,8 @@ def test_captioner_and_filter_tune_copies_by_their_own_losses(blip):
     ) == {"contrast", "match"}
     captioner, filter = Captioner(blip), Filter(blip)
     for model, learns, rests in (
-        (captioner, "decoder", "match_head"),
-        (filter, "match_head", "decoder"),
+        (captioner, "decoder", "itm_head"),
+        (filter, "itm_head", "decoder"),
     ):
         optimiser = torch.optim.SGD(model.parameters(), 0.1)
         sum(model.losses(batch).values()).backward()
@@ -64,7 +64,7 @@ def test_captioner_and_filter_tune_copies_by_their_own_losses(blip):
         own = model.blip.get_submodule(rests)
         assert (
             own.weight.grad is None
-            if rests == "match_head"
+            if rests == "itm_head"
             else own.blocks[0].attention.query.weight.grad is None
         )
         assert any(
@@ -87,7 +87,7 @@ def test_a_filter_is_idempotent_and_its_threshold_is_on_the_probability(blip):
     keep = recipe.kept(filter, data)
     made = data.batch(range(24))
     with torch.no_grad():
-        probability = blip.matches(made["ids"], **blip.look(made["pixels"])).softmax(-1)[:, 1]
+        probability = blip.itm_logits(made["ids"], **blip.look(made["pixels"])).softmax(-1)[:, 1]
     middle = probability.median().item()
     keep = recipe.kept(filter, data, middle)
     assert 0 < keep.sum() < 24 and torch.equal(keep, probability >= middle)
@@ -131,7 +131,7 @@ def test_capfilt_end_to_end_keeps_a_subset(blip):
     assert set(kept_web.rows) <= noisy and set(kept_synthetic.rows) <= synthetic
     assert found.report["web"]["thrown out"] == pytest.approx(1 - len(kept_web) / 48)
     assert not torch.equal(found.captioner.blip.head.bias, found.base.head.bias)
-    assert torch.equal(found.captioner.blip.match_head.weight, found.base.match_head.weight)
+    assert torch.equal(found.captioner.blip.itm_head.weight, found.base.itm_head.weight)
     model, report = recipe.again(found.rows["C"], SMALL, steps=2)
     assert len(found.rows["C"]) == 104 and 0 <= report["CIDEr"] <= 10
 
@@ -181,7 +181,7 @@ def test_matcher_is_the_model_pair_by_pair(blip):
     made = world.Pairs("test", 32).batch(range(4))
     found = matcher(blip, made["pixels"], made["ids"])(torch.tensor([0, 3]), torch.tensor([2, 1]))
     with torch.no_grad():
-        logits = blip.matches(made["ids"][[2, 1]], **blip.look(made["pixels"][[0, 3]]))
+        logits = blip.itm_logits(made["ids"][[2, 1]], **blip.look(made["pixels"][[0, 3]]))
     torch.testing.assert_close(found, logits[:, 1] - logits[:, 0])
 
 
@@ -189,8 +189,8 @@ def test_matcher_is_the_model_pair_by_pair(blip):
 def test_two_equal_pictures_are_one_at_the_start(blip):
     """Both cross-attentions start as copies and the merge as a mean, so two equal pictures give what one gives."""
     made = Statements("train", 32).batch(range(4))
-    model = Comparing(blip).eval()
-    text, mask = blip.as_role(made["ids"], blip.config.enc)
+    model = BLIPForNLVR2(blip).eval()
+    text, mask = blip.role_inputs(made["ids"], blip.config.enc)
     one = blip.encoder(text, mask, blip.look(made["left"])["states"])[:, 0]
     torch.testing.assert_close(
         model(made["left"], made["left"], made["ids"]), model.head(one), atol=1e-5, rtol=1e-4
@@ -198,12 +198,12 @@ def test_two_equal_pictures_are_one_at_the_start(blip):
     assert (model(made["left"], made["right"], made["ids"]) - model.head(one)).abs().max() > 1e-4
     assert not torch.equal(
         model(made["left"], made["right"], made["ids"]),
-        blip.matches(made["ids"], **blip.look(made["left"])),
+        blip.itm_logits(made["ids"], **blip.look(made["left"])),
     )
 
 
 def test_both_pictures_teach_their_own_attention(blip):
-    model = Comparing(blip)
+    model = BLIPForNLVR2(blip)
     model.losses(Statements("train", 32).batch(range(6)))["true"].backward()
     for block in model.blocks:
         assert block.other.query.weight is not block.block.cross.query.weight
@@ -214,7 +214,7 @@ def test_both_pictures_teach_their_own_attention(blip):
 
 
 def test_answers_are_written_and_ranked(blip):
-    data, model = Questions("train", 32, kinds=("colour",)), Answering(blip)
+    data, model = Questions("train", 32, kinds=("colour",)), BLIPForVQA(blip)
     batch = data.batch(range(8))
     assert set(batch["answer"]) <= set(world.questions.answers("colour"))
     optimiser = torch.optim.AdamW(model.parameters(), 2e-3)
@@ -231,7 +231,7 @@ def test_answers_are_written_and_ranked(blip):
 
 @torch.no_grad()
 def test_dialogues_look_at_picture_and_caption(blip):
-    model, batch = Talking(blip).eval(), Dialogues("train", 32).batch(range(6))
+    model, batch = BLIPForVisDial(blip).eval(), Dialogues("train", 32).batch(range(6))
     seen = model.look(batch["pixels"], batch["caption"])
     length = batch["caption"].shape[1]
     assert torch.equal(seen["real"][:, -length:], batch["caption"] != tokenizer.PAD)
@@ -241,7 +241,7 @@ def test_dialogues_look_at_picture_and_caption(blip):
     other = model.look(batch["pixels"], batch["caption"].roll(1, 0))
     assert (model(batch["right"], **other) - logits).abs().max() > 1e-4
     with pytest.raises(ValueError, match="width 32, texts of 64"):
-        Talking(new_blip(blip_config(SMALL, text_width=64)))
+        BLIPForVisDial(new_blip(blip_config(SMALL, text_width=64)))
 
 
 def test_a_dialogue_is_told_once():
@@ -255,7 +255,7 @@ def test_a_dialogue_is_told_once():
 
 
 def test_talk_report_of_an_untrained_model_is_near_chance(blip):
-    found = talk_report(Talking(blip).eval(), count=6)
+    found = talk_report(BLIPForVisDial(blip).eval(), count=6)
     assert 10 < found["mean rank"] < 90 and found["NDCG"] == found["R@1"]
     assert found["mean rank, blind"] != found["mean rank"], (
         "the control sees the picture, or the model doesn't"
@@ -266,13 +266,13 @@ def test_talk_report_of_an_untrained_model_is_near_chance(blip):
 def test_films_are_sets_of_frames(blip):
     frames = torch.randn(3, 4, 3, 32, 32).clamp(-1, 1)
     ids = world.Pairs("test", 32).batch(range(3))["ids"]
-    seen, turned = look_at_film(blip, frames), look_at_film(blip, frames.flip(1))
+    seen, turned = video_context(blip, frames), video_context(blip, frames.flip(1))
     assert seen["states"].shape[1] == 4 * blip.look(frames[:, 0])["states"].shape[1]
     torch.testing.assert_close(
-        blip.matches(ids, **seen), blip.matches(ids, **turned), atol=1e-5, rtol=1e-4
+        blip.itm_logits(ids, **seen), blip.itm_logits(ids, **turned), atol=1e-5, rtol=1e-4
     )
-    torch.testing.assert_close(encode_film(blip, frames[:, :1]), blip.encode_image(frames[:, 0]))
-    report = film_report(blip, Answering(blip), count=8, frames=2)
+    torch.testing.assert_close(encode_video(blip, frames[:, :1]), blip.encode_image(frames[:, 0]))
+    report = film_report(blip, BLIPForVQA(blip), count=8, frames=2)
     assert report["R@1, chance"] == 1 / 8 and "which way, films" in report
 
 
@@ -295,7 +295,7 @@ def test_a_closer_look_has_each_sibling_s_text_as_the_wrong_one():
     with torch.no_grad():
         found, states = model.losses(batch), model.blip.look(batch["pixels"])["states"]
         right, wrong = (
-            model.blip.matches(ids, states)
+            model.blip.itm_logits(ids, states)
             for ids in (batch["ids"], batch["ids"][[1, 0, 3, 2, 5, 4, 7, 6]])
         )
         said = torch.cat([right, wrong]).log_softmax(-1)
@@ -319,15 +319,15 @@ def test_batches_of_unequal_parts_are_refused_before_anything_is_computed(blip, 
     for model, batch in (
         (Captioner(blip), {"pixels": pixels, "ids": ids}),
         (Filter(blip), {"pixels": pixels, "ids": ids}),
-        (Answering(blip), {"pixels": pixels, "question": ids, "ids": ids}),
-        (Comparing(blip), {"left": pixels, "right": pixels, "ids": ids, "true": torch.zeros(3)}),
-        (Talking(blip), {"pixels": pixels, "caption": ids, "right": ids, "wrong": ids}),
+        (BLIPForVQA(blip), {"pixels": pixels, "question": ids, "ids": ids}),
+        (BLIPForNLVR2(blip), {"left": pixels, "right": pixels, "ids": ids, "true": torch.zeros(3)}),
+        (BLIPForVisDial(blip), {"pixels": pixels, "caption": ids, "right": ids, "wrong": ids}),
     ):
         with pytest.raises(ValueError, match="a batch of 1 .*3 .*; expected as many of each"):
             model.losses(batch)
 
 
 def test_a_film_without_frames_is_refused(blip):
-    for look in (look_at_film, encode_film):
+    for look in (video_context, encode_video):
         with pytest.raises(ValueError, match="at least one frame"):
             look(blip, torch.zeros(2, 0, 3, 32, 32))

@@ -56,7 +56,7 @@ def blip():
 
 def blip_momentum():
     return recipes.new_blip(
-        recipes.blip_config(SMOKE, momentum=0.9, queue=12, soft=0.4)
+        recipes.blip_config(SMOKE, momentum=0.9, queue_size=12, alpha=0.4)
     ), recipes.siblings(SMOKE).batch(range(6))
 
 

@@ -88,7 +88,7 @@ def overwritten(encoder, decoder):
         mine.attention.load_state_dict(theirs.attention.state_dict())
 
 
-SHARING = {
+PARAMETER_SHARING = {
     "encoder's modules were replaced": reversed_,
     "norm2 is not shared": forgets_norm,
     "LayerNorm after it, was changed": norm_overwritten,
@@ -138,7 +138,7 @@ def test_two_numbers_may_come_as_a_list():
         (check, message, answer)
         for check, wrong in (
             (checks.negative_weights, WEIGHTS),
-            (checks.sharing, SHARING),
+            (checks.sharing, PARAMETER_SHARING),
             (checks.filtering, FILTERING),
         )
         for message, answer in wrong.items()

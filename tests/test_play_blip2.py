@@ -132,7 +132,7 @@ KEPT = {
     "words of its own": and_also("words"),
     "only text has positions": and_also("positions"),
     "nothing to contrast": and_also("image_projection"),
-    "nothing to match": and_also("match_head"),
+    "nothing to match": and_also("itm_head"),
     "does the talking": and_also("head.dense"),
     "belongs to the contrast": and_also("temperature"),
     "stays where it is, frozen": and_also("vision"),

@@ -114,7 +114,7 @@ def test_the_matcher_s_log_odds_are_the_model_s(vision, first):
     )
     numbers = torch.arange(12)
     with torch.no_grad():
-        alone = model.match_logits(
+        alone = model.itm_logits(
             features(vision, world.to_pixels(pairs.images(pairs.distinct(12)))), texts
         )
     torch.testing.assert_close(

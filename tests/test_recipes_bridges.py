@@ -171,7 +171,7 @@ def test_a_match_answers_what_is_a_statement(five, banks):
             "states"
         ]
         yes = (
-            judge.model.matches(tokenizer.encode([f"there is {word} ."]), seen).diff(dim=1)[0, 0]
+            judge.model.itm_logits(tokenizer.encode([f"there is {word} ."]), seen).diff(dim=1)[0, 0]
             > 0
         )
     assert judge.choose(one)[0] == ("yes" if yes else "no")

@@ -22,7 +22,7 @@ from teaching import blip as checks
 from teaching.exercises import attempt, predict
 from teaching.minimal_pairs import close_report, closely
 from vlmcourse import evaluation, introspection, plots, recipes, world
-from vlmcourse.papers.blip import SHARING
+from vlmcourse.papers.blip import PARAMETER_SHARING
 from vlmcourse.parts import generation, masks
 from vlmcourse.parts.losses import hard_negatives
 from vlmcourse.recipes import capfilt as cleaning
@@ -105,13 +105,13 @@ with torch.no_grad():
     text = normalize(
         model.text_projection(role_by_hand(model.encoder, ids, c.cls, padding)[:, 0]), dim=-1
     )
-    belongs = model.match_head(role_by_hand(model.encoder, ids, c.enc, padding, states)[:, 0])
+    belongs = model.itm_head(role_by_hand(model.encoder, ids, c.enc, padding, states)[:, 0])
     next_words = model.head(
         role_by_hand(model.decoder, ids, c.dec, causal, states),
         model.decoder.embeddings.words.weight,
     )
     assert torch.allclose(text, model.encode_text(ids), atol=1e-5)
-    assert torch.allclose(belongs, model.matches(ids, states), atol=1e-4)
+    assert torch.allclose(belongs, model.itm_logits(ids, states), atol=1e-4)
     assert torch.allclose(next_words, model(ids, states=states), atol=1e-4)
 print("three roles by hand == vlmcourse.papers.blip.BLIP")  # NBVAL_CHECK_OUTPUT
 
@@ -138,8 +138,8 @@ for name in ("attention", "norm1", "cross", "norm_cross", "feedforward", "norm2"
 
 # %%
 sizes = {}
-for name, apart in SHARING.items():
-    one = recipes.new_blip(recipes.blip_config(scale, apart=apart))
+for name, apart in PARAMETER_SHARING.items():
+    one = recipes.new_blip(recipes.blip_config(scale, unshared=apart))
     text_parameters = {
         id(p): p.numel() for part in (one.encoder, one.decoder, one.head) for p in part.parameters()
     }
@@ -166,9 +166,9 @@ def losses_by_hand(model, pixels, ids, negatives):
     contrast = (cross_entropy(logits, own) + cross_entropy(logits.T, own)) / 2
     texts, images = negatives
     right, wrong_text, wrong_image = (
-        model.matches(ids, states),
-        model.matches(ids[texts], states),
-        model.matches(ids, states[images]),
+        model.itm_logits(ids, states),
+        model.itm_logits(ids[texts], states),
+        model.itm_logits(ids, states[images]),
     )
     labels = torch.tensor([1] * len(ids) + [0] * 2 * len(ids))
     match = cross_entropy(torch.cat([right, wrong_text, wrong_image]), labels)
@@ -401,7 +401,7 @@ Markdown(
 # %%
 first = made.web.batch(range(12))
 with torch.no_grad():
-    probability = made.filter.blip.matches(
+    probability = made.filter.blip.itm_logits(
         first["ids"], **made.filter.blip.look(first["pixels"])
     ).softmax(-1)[:, 1]
 planted = torch.tensor(
@@ -547,7 +547,7 @@ data = made.web.batch(range(min(1000, len(made.web))))
 with torch.no_grad():
     probability = torch.cat(
         [
-            made.filter.blip.matches(ids, **made.filter.blip.look(part)).softmax(-1)[:, 1]
+            made.filter.blip.itm_logits(ids, **made.filter.blip.look(part)).softmax(-1)[:, 1]
             for ids, part in zip(data["ids"].split(200), data["pixels"].split(200))
         ]
     )
@@ -584,12 +584,12 @@ class FaultyModel(torch.nn.Module):
         self.blip = recipes.new_blip(recipes.blip_config(scale), recipes.clip(scale).model.vision)
         self.fault = fault
 
-    def matches(self, ids, states):
-        return self.blip.matches(ids, states * (self.fault != "blind"))
+    def itm_logits(self, ids, states):
+        return self.blip.itm_logits(ids, states * (self.fault != "blind"))
 
     def losses(self, batch):
         ids, states = batch["ids"], self.blip.look(batch["pixels"])["states"]
-        losses = self.blip.align(batch, states)
+        losses = self.blip.itc_itm_losses(batch, states)
         with torch.no_grad():
             image = normalize(self.blip.image_projection(states[:, 0]), dim=-1)
             logits = image @ self.blip.encode_text(ids).T / self.blip.temperature
@@ -599,7 +599,7 @@ class FaultyModel(torch.nn.Module):
                 texts, images = (
                     torch.multinomial(one.softmax(-1) + 1e-4, 1)[:, 0] for one in (logits, logits.T)
                 )
-        belongs = self.matches(
+        belongs = self.itm_logits(
             torch.cat([ids, ids[texts], ids]), torch.cat([states, states, states[images]])
         )
         labels = torch.tensor([1] * len(ids) + [0] * 2 * len(ids))
@@ -617,11 +617,11 @@ for name, fault in faulty_systems.items():
     with torch.no_grad():
         looked = faulty_model.blip.look(seen)["states"]
         right, wrong = (
-            faulty_model.matches(tokenizer.encode([one[side] for one in chosen]), looked)[:, 1]
+            faulty_model.itm_logits(tokenizer.encode([one[side] for one in chosen]), looked)[:, 1]
             for side in (1, 2)
         )
         one, other = (
-            faulty_model.matches(probe["ids"], faulty_model.blip.look(p)["states"])
+            faulty_model.itm_logits(probe["ids"], faulty_model.blip.look(p)["states"])
             for p in (probe["pixels"], probe["pixels"].flip(0))
         )
     last = np.mean([step.losses["match"] for step in history[-20:]])
@@ -669,7 +669,7 @@ plots.show(
                 "R@1, re-ranked": over("rows", name, R1),
                 "captions' F1": over("rows", name, "F1"),
             }
-            for name in SHARING
+            for name in PARAMETER_SHARING
         },
         "right",
         sideways=True,
@@ -691,16 +691,19 @@ finds = {
     for name in ("precision", "recall", "thrown out")
 }
 blip = {
-    name: over("rows", "all but SA", name) for name in ("CIDEr", "CIDEr, blind", "text parameters")
+    name: over("rows", "all except SA", name)
+    for name in ("CIDEr", "CIDEr, blind", "text parameters")
 }
 plain, close = (
-    over("rows", "all but SA", tuple(name.replace(", re-ranked", how) for name in R1))
+    over("rows", "all except SA", tuple(name.replace(", re-ranked", how) for name in R1))
     for how in ("", ", re-ranked")
 )
-told = {judge: over("rows", "all but SA", name) for judge, name in TOLD.items()}
-places = {judge: over("rows", "all but SA", f"told apart, exchanged, by {judge}") for judge in TOLD}
+told = {judge: over("rows", "all except SA", name) for judge, name in TOLD.items()}
+places = {
+    judge: over("rows", "all except SA", f"told apart, exchanged, by {judge}") for judge in TOLD
+}
 apart = {judge: over("closely", "with contrast", judge) for judge in TOLD}
-shared = {name: over("rows", name, R1) for name in SHARING}
+shared = {name: over("rows", name, R1) for name in PARAMETER_SHARING}
 worth = {
     name: {
         what: over("capfilt", name, *path)
@@ -751,12 +754,12 @@ claims = [
     (
         "sharing all but self-attention beats sharing all (Table 3)",
         f"{shared['all but SA']}, all {shared['all']}",
-        shared["all but SA"].mean > shared["all"].mean,
+        shared["all except SA"].mean > shared["all"].mean,
     ),
     (
         "... and beats sharing nothing, with fewer parameters (Table 3)",
         f"none {shared['none']}",
-        shared["all but SA"].mean > shared["none"].mean,
+        shared["all except SA"].mean > shared["none"].mean,
     ),
     (
         "the filter finds planted noise",
@@ -836,5 +839,5 @@ Markdown(
 #
 # - Limits: match is slow, one pass for each pair; captions are as varied as what annotators wrote; the filter keeps what it was tuned to find plausible.
 # - Read: *ALBEF* (2107.07651), from which hard negatives, momentum and queue come; the BLIP paper's Section 5 and Tables 12 to 14.
-# - Try: `recipes.blip(scale, momentum=0.995, queue=512, soft=0.4)`; `cleaning.capfilt(scale, threshold=0.3)`; `BLIP.from_pretrained(...)` of a real checkpoint.
+# - Try: `recipes.blip(scale, momentum=0.995, queue_size=512, alpha=0.4)`; `cleaning.capfilt(scale, threshold=0.3)`; `BLIP.from_pretrained(...)` of a real checkpoint.
 # - Next: **lesson 07**, where the large image encoder and the large language model stay as they are, and a small transformer asks 32 questions between them (BLIP-2).

@@ -199,7 +199,7 @@ def match_by_hand(stage, image, ids):
     """-> (B, 2): the mean of the queries' votes."""
     read = stage.to_read(ids)  # begins with [CLS]
     queries, _ = stage.former(image, read, stage.former.mask("match", read))
-    return torch.stack([stage.match_head(queries[:, r]) for r in range(queries.shape[1])]).mean(0)
+    return torch.stack([stage.itm_head(queries[:, r]) for r in range(queries.shape[1])]).mean(0)
 
 
 def generate_by_hand(stage, image, ids):

@@ -176,7 +176,7 @@ def prefix_only(answer: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> str
         "words": "the language model has words of its own",
         "positions": "only text has positions here",
         "projection": "there is nothing to contrast in stage 2",
-        "match_head": "there is nothing to match in stage 2",
+        "itm_head": "there is nothing to match in stage 2",
         "head": "the language model does the talking",
         "temperature": "the temperature belongs to the contrast",
         "vision": "the image encoder is no part of the Q-Former: it stays where it is, frozen",

@@ -350,7 +350,7 @@ def noisy_captions(made: CapFilt, count: int = 96) -> tuple:
     indices = [number for number, _ in made.web.rows[:count]]
     batch = made.web.batch(range(len(indices)))
     with eval_mode(made.filter):
-        probability = made.filter.blip.matches(
+        probability = made.filter.blip.itm_logits(
             batch["ids"], **made.filter.blip.look(batch["pixels"])
         ).softmax(-1)[:, 1]
     planted = torch.tensor(

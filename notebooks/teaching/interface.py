@@ -139,11 +139,13 @@ class Matching(Alone):
             ):
                 if set(one.choices) == {"yes", "no"}:
                     claimed = one.prompt[-1].split("is there ")[1].split(" ?")[0]
-                    fits = self.model.matches(tokenizer.encode([f"there is {claimed} ."]), seen)
+                    fits = self.model.itm_logits(tokenizer.encode([f"there is {claimed} ."]), seen)
                     said.append("yes" if fits.diff(dim=1)[0, 0] > 0 else "no")
                 else:
                     ids = tokenizer.encode([f"{choice} ." for choice in one.choices])
-                    fits = self.model.matches(ids, seen.expand(len(ids), -1, -1)).diff(dim=1)[:, 0]
+                    fits = self.model.itm_logits(ids, seen.expand(len(ids), -1, -1)).diff(dim=1)[
+                        :, 0
+                    ]
                     said.append(one.choices[int(fits.argmax())])
         return said
 

@@ -48,16 +48,12 @@ class Closely(nn.Module):
         twice = [
             (torch.cat([k, k]), torch.cat([v, v])) for k, v in read
         ]  # each picture beside its own text and its sibling's
-        belongs = blip.matches(torch.cat([ids, ids[sibling]]), twice)
+        belongs = blip.itm_logits(torch.cat([ids, ids[sibling]]), twice)
         losses = {
             "match": match(belongs[: len(ids)], belongs[len(ids) :]),
-            "caption": blip.caption_loss(ids, blip.words(batch), read),
+            "caption": blip.lm_loss(ids, blip.loss_mask(batch), read),
         }
-        return (
-            {**losses, "contrast": blip.contrast_loss(batch, states)[0]}
-            if self.contrast
-            else losses
-        )
+        return {**losses, "contrast": blip.itc_loss(batch, states)[0]} if self.contrast else losses
 
     def after_step(self) -> None:
         self.blip.after_step()

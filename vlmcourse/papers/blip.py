@@ -28,10 +28,10 @@ from vlmcourse.parts.momentum import Momentum, soft_contrast
 from vlmcourse.parts.vision import Patches, ViT, check_pixels
 
 SELF_ATTENTION, CROSS_ATTENTION = ("attention", "norm1"), ("cross", "norm_cross")
-SHARING = {
+PARAMETER_SHARING = {
     "all": (),
-    "all but CA": CROSS_ATTENTION,
-    "all but SA": SELF_ATTENTION,
+    "all except CA": CROSS_ATTENTION,
+    "all except SA": SELF_ATTENTION,
     "none": (*SELF_ATTENTION, *CROSS_ATTENTION, "feedforward", "norm2", "embeddings"),
 }
 """What the decoder has of its own: the four rows of Table 3."""
@@ -61,23 +61,27 @@ class BLIPConfig:
     text_heads: int = 4  # paper: 12
     text_hidden: int | None = None  # paper: 4 * width
     text_eps: float = 1e-12
-    apart: tuple[str, ...] = SELF_ATTENTION  # modules that the decoder does not share; see SHARING
-    smoothing: float = 0.1  # of the caption's targets
+    unshared: tuple[str, ...] = (
+        SELF_ATTENTION  # modules that the decoder does not share; see SHARING
+    )
+    label_smoothing: float = 0.1  # of the caption's targets
     momentum: float | None = None  # paper: 0.995. None: contrast with the batch alone
-    queue: int = 0  # paper: 57,600
-    soft: float = 0.0  # paper: 0.4, reached over the first two epochs
+    queue_size: int = 0  # paper: 57,600
+    alpha: float = 0.0  # paper: 0.4, reached over the first two epochs
 
 
-def share(decoder: TextTransformer, encoder: TextTransformer, apart: tuple[str, ...]) -> None:
-    """From now on every module of the decoder but those named in `apart` *is* the encoder's."""
+def share_parameters(
+    decoder: TextTransformer, encoder: TextTransformer, unshared: tuple[str, ...]
+) -> None:
+    """From now on every module of the decoder but those named in `unshared` *is* the encoder's."""
     for mine, theirs in ((decoder, encoder), *zip(decoder.blocks, encoder.blocks)):
         for name, module in theirs.named_children():
-            if name not in (*apart, "blocks"):
+            if name not in (*unshared, "blocks"):
                 setattr(mine, name, module)
 
 
 class BLIP(nn.Module):
-    """`encode_image`, `encode_text`: unit vectors in one space. `matches`: do they belong together? `forward`: the next word.
+    """`encode_image`, `encode_text`: unit vectors in one space. `itm_logits`: do they belong together? `forward`: the next word.
 
     vision  an image tower that has already learnt, (B, 3, S, S) -> .tokens (B, P, D), the paper's comes from ImageNet;
             default: a new ViT
@@ -86,9 +90,9 @@ class BLIP(nn.Module):
     def __init__(self, config: BLIPConfig, vision: nn.Module | None = None):
         super().__init__()
         self.config = c = config
-        if c.momentum is None and (c.queue or c.soft):
+        if c.momentum is None and (c.queue_size or c.alpha):
             raise ValueError(
-                f"queue {c.queue}, soft targets {c.soft}, but no momentum encoders to give them; "
+                f"queue {c.queue_size}, soft targets {c.alpha}, but no momentum encoders to give them; "
                 "expected momentum=0.995 with these."
             )
         if vision is None:
@@ -117,16 +121,16 @@ class BLIP(nn.Module):
             )
             for _ in range(2)
         )
-        share(self.decoder, self.encoder, c.apart)
+        share_parameters(self.decoder, self.encoder, c.unshared)
         self.head = WordHead(c.text_width, c.vocabulary, c.text_eps)
         self.image_projection = nn.Linear(c.vision_width, c.embedding)
         self.text_projection = nn.Linear(c.text_width, c.embedding)
-        self.match_head = nn.Linear(c.text_width, 2)
+        self.itm_head = nn.Linear(c.text_width, 2)
         self.temperature = nn.Parameter(torch.tensor(0.07))  # plain: cosines are divided by it
-        self.slow = (
+        self.momentum_encoders = (
             None
             if c.momentum is None
-            else Momentum(self._followed(), c.embedding, c.queue, c.momentum)
+            else Momentum(self._followed(), c.embedding, c.queue_size, c.momentum)
         )
 
     def _followed(self) -> dict[str, nn.Module]:
@@ -136,11 +140,11 @@ class BLIP(nn.Module):
         }
 
     def look(self, pixels: Tensor) -> dict[str, Tensor]:
-        """What `matches` and `forward` look at: {"states": (B, P, C)}."""
+        """What `itm_logits` and `forward` look at: {"states": (B, P, C)}."""
         check_pixels(pixels, self.config.image_size)
         return {"states": self.vision.tokens(pixels)}
 
-    def as_role(self, ids: Tensor, first: int) -> tuple[Tensor, Tensor]:
+    def role_inputs(self, ids: Tensor, first: int) -> tuple[Tensor, Tensor]:
         """ids with their first token replaced, and the mask that hides padding."""
         if ids.dim() != 2 or ids.is_floating_point():
             raise ValueError(
@@ -168,26 +172,27 @@ class BLIP(nn.Module):
     def encode_text(self, ids: Tensor) -> Tensor:
         """(B, T) -> (B, E) unit vectors, of [CLS]. No picture is looked at."""
         return normalize(
-            self.text_projection(self.encoder.first(*self.as_role(ids, self.config.cls))), dim=-1
+            self.text_projection(self.encoder.first(*self.role_inputs(ids, self.config.cls))),
+            dim=-1,
         )
 
-    def matches(self, ids: Tensor, states: Seen, real: Tensor | None = None) -> Tensor:
+    def itm_logits(self, ids: Tensor, states: Seen, real: Tensor | None = None) -> Tensor:
         """ids (B, T), states (B, P, C) of `look`, real (B, P) where some are padding -> (B, 2) logits of [ENC]: no, yes."""
         if (pictures := rows(states)) != len(ids):
             raise ValueError(
                 f"{pictures} pictures and {len(ids)} texts to match; expected one text for each picture. "
                 "Repeat the pictures for several texts each."
             )
-        return self.match_head(
-            self.encoder.first(*self.as_role(ids, self.config.enc), states, self._seen(real))
+        return self.itm_head(
+            self.encoder.first(*self.role_inputs(ids, self.config.enc), states, self._seen(real))
         )
 
-    def read(self, ids: Tensor, states: Tensor) -> dict[str, Tensor]:
+    def encode_question(self, ids: Tensor, states: Tensor) -> dict[str, Tensor]:
         """A question about a picture, as what an answer looks at: {"states": (B, T, D), "real": (B, T)} (Sec. 5.3)."""
-        question, mask = self.as_role(ids, self.config.enc)
+        question, mask = self.role_inputs(ids, self.config.enc)
         return {"states": self.encoder(question, mask, states), "real": ids != self.config.pad}
 
-    def decode(
+    def decoder_states(
         self, ids: Tensor, states: Seen, real: Tensor | None = None, cache: dict | None = None
     ) -> Tensor:
         """As forward, but states of the last block: (B, new, D)."""
@@ -205,39 +210,37 @@ class BLIP(nn.Module):
         states  (B, P, C) of `look`, or of `read`, where `real` (B, P) is False at padding
         """
         return self.head(
-            self.decode(ids, states, real, cache), self.decoder.embeddings.words.weight
+            self.decoder_states(ids, states, real, cache), self.decoder.embeddings.words.weight
         )
 
-    def caption_loss(
+    def lm_loss(
         self, ids: Tensor, scored: Tensor, states: Seen, real: Tensor | None = None
     ) -> Tensor:
         """Cross-entropy, with label smoothing, of the tokens at `scored` (B, T), True. Only they are turned into words."""
-        said = self.decode(ids[:, :-1], states, real)[scored[:, 1:]]  # (scored tokens, D)
+        said = self.decoder_states(ids[:, :-1], states, real)[scored[:, 1:]]  # (scored tokens, D)
         logits = self.head(said, self.decoder.embeddings.words.weight)
         return cross_entropy(
-            logits.float(), ids[:, 1:][scored[:, 1:]], label_smoothing=self.config.smoothing
+            logits.float(), ids[:, 1:][scored[:, 1:]], label_smoothing=self.config.label_smoothing
         )
 
-    def contrast_loss(
-        self, batch: dict[str, Tensor], states: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def itc_loss(self, batch: dict[str, Tensor], states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of whole pictures and texts (Sec. 3.2) -> the loss, similarities (B, B) of the two, and `same` (B,); see losses."""
         ids = batch["ids"]
         same = batch["same"] if "same" in batch else captions_alike(ids, self.config.pad)
         image, text = normalize(self.image_projection(states[:, 0]), dim=-1), self.encode_text(ids)
         loss = (
             contrast(image, text, 1 / self.temperature, same)
-            if self.slow is None
+            if self.momentum_encoders is None
             else self._soft_contrast(batch["pixels"], ids, image, text, same)
         )
         return loss, image.detach() @ text.detach().T / self.temperature.detach(), same
 
-    def align(
+    def itc_itm_losses(
         self, batch: dict[str, Tensor], states: Tensor, read: list | None = None
     ) -> dict[str, Tensor]:
         """The encoder's two losses, "contrast" and "match" (Sec. 3.2); see losses. read: the encoder's of the states."""
         ids = batch["ids"]
-        loss, similarities, same = self.contrast_loss(batch, states)
+        loss, similarities, same = self.itc_loss(batch, states)
         texts, images = hard_negatives(similarities, same)
         read = [
             (
@@ -246,7 +249,7 @@ class BLIP(nn.Module):
             )  # projected once, looked at five times
             for k, v in read or self.encoder.read(states)
         ]
-        belongs = self.matches(torch.cat([ids, ids[texts], ids]), read)
+        belongs = self.itm_logits(torch.cat([ids, ids[texts], ids]), read)
         return {"contrast": loss, "match": match(belongs[: len(ids)], belongs[len(ids) :])}
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -265,11 +268,11 @@ class BLIP(nn.Module):
         read = self.encoder.read(states)
         shared = self.encoder.blocks[0].cross is self.decoder.blocks[0].cross
         return {
-            **self.align(batch, states, read),
-            "caption": self.caption_loss(ids, self.words(batch), read if shared else states),
+            **self.itc_itm_losses(batch, states, read),
+            "caption": self.lm_loss(ids, self.loss_mask(batch), read if shared else states),
         }
 
-    def words(self, batch: dict[str, Tensor]) -> Tensor:
+    def loss_mask(self, batch: dict[str, Tensor]) -> Tensor:
         """`scored` of the batch, or every token but the first and padding."""
         ids = batch["ids"]
         return (
@@ -281,11 +284,11 @@ class BLIP(nn.Module):
     def _soft_contrast(
         self, pixels: Tensor, ids: Tensor, image: Tensor, text: Tensor, same: Tensor
     ) -> Tensor:
-        slow = self.slow
+        slow = self.momentum_encoders
         with torch.no_grad():
             slow_image = normalize(slow.image_projection(slow.vision(pixels)), dim=-1)
             slow_text = normalize(
-                slow.text_projection(slow.encoder.first(*self.as_role(ids, self.config.cls))),
+                slow.text_projection(slow.encoder.first(*self.role_inputs(ids, self.config.cls))),
                 dim=-1,
             )
         loss = soft_contrast(
@@ -296,7 +299,7 @@ class BLIP(nn.Module):
             slow.images.clone(),
             slow.texts.clone(),
             1 / self.temperature,
-            self.config.soft,
+            self.config.alpha,
         )
         if self.training:
             slow.keep(slow_image, slow_text)
@@ -306,8 +309,8 @@ class BLIP(nn.Module):
     def after_step(self) -> None:
         """Keeps the temperature in bounds, and lets the slow copies follow."""
         self.temperature.clamp_(0.001, 0.5)
-        if self.slow is not None:
-            self.slow.follow(self._followed())
+        if self.momentum_encoders is not None:
+            self.momentum_encoders.follow(self._followed())
 
     @classmethod
     def from_pretrained(cls, name_or_folder: str) -> BLIP:

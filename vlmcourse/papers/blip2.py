@@ -59,7 +59,7 @@ class Stage1(nn.Module):
             nn.Linear(D, embedding),
             nn.Linear(D, embedding),
         )
-        self.match_head = nn.Linear(D, 2)
+        self.itm_head = nn.Linear(D, 2)
         self.temperature = nn.Parameter(torch.tensor(0.07))
         self.head = WordHead(D, former.config.vocabulary, former.config.eps)
 
@@ -86,13 +86,13 @@ class Stage1(nn.Module):
         """The best query speaks for the image: (N, R, E), (M, E) -> (N, M)."""
         return (image @ text.T).amax(1)
 
-    def match_logits(self, image: Image, ids: Tensor) -> Tensor:
+    def itm_logits(self, image: Image, ids: Tensor) -> Tensor:
         """Do they belong together? Every query votes, (B, P, C) or its `project`, (B, T) -> (B, 2)."""
         ids = self.to_read(ids)
         queries, _ = self.former(
             image, ids, self.former.mask("match", ids), first=self.former.config.queries
         )
-        return self.match_head(queries).mean(1)
+        return self.itm_head(queries).mean(1)
 
     def forward(self, ids: Tensor, cache=None, image: Tensor | None = None) -> Tensor:
         """What the Q-Former itself would write next: ids (B, T), features (B, P, C) -> logits (B, T, V). No cache."""
@@ -123,7 +123,7 @@ class Stage1(nn.Module):
             if isinstance(image, Tensor)
             else [seen and (seen[0][again], seen[1][again]) for seen in image]
         )
-        said = self.match_logits(image, torch.cat([ids, ids[texts], ids]))
+        said = self.itm_logits(image, torch.cat([ids, ids[texts], ids]))
         return match(said[: len(ids)], said[len(ids) :])
 
     def _generate(self, text: Tensor, ids: Tensor) -> Tensor:
@@ -188,7 +188,7 @@ class Stage1(nn.Module):
         for ours, theirs in (
             (stage.image_projection, model.vision_projection),
             (stage.text_projection, model.text_projection),
-            (stage.match_head, model.itm_head),
+            (stage.itm_head, model.itm_head),
         ):
             ours.load_state_dict(theirs.state_dict())
         return stage.eval()

@@ -22,7 +22,7 @@ from vlmcourse.parts.layers import PostNormBlock
 from vlmcourse.parts.losses import match
 
 
-def check_pairs(**batch: Tensor) -> None:
+def check_batch_sizes(**batch: Tensor) -> None:
     """Raises ValueError, before anything is computed, unless all of a batch have as many rows: one picture would be shown to all."""
     if len({len(rows) for rows in batch.values()}) > 1:
         found = ", ".join(f"{len(rows)} {name}" for name, rows in batch.items())
@@ -38,10 +38,10 @@ class Captioner(nn.Module):
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """batch as BLIP's; `scored` leaves out the prompt."""
-        check_pairs(pictures=batch["pixels"], texts=batch["ids"])
+        check_batch_sizes(pictures=batch["pixels"], texts=batch["ids"])
         return {
-            "caption": self.blip.caption_loss(
-                batch["ids"], self.blip.words(batch), **self.blip.look(batch["pixels"])
+            "caption": self.blip.lm_loss(
+                batch["ids"], self.blip.loss_mask(batch), **self.blip.look(batch["pixels"])
             )
         }
 
@@ -54,19 +54,19 @@ class Filter(nn.Module):
         self.blip = deepcopy(blip)
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        check_pairs(pictures=batch["pixels"], texts=batch["ids"])
-        return self.blip.align(batch, self.blip.look(batch["pixels"])["states"])
+        check_batch_sizes(pictures=batch["pixels"], texts=batch["ids"])
+        return self.blip.itc_itm_losses(batch, self.blip.look(batch["pixels"])["states"])
 
     def after_step(self) -> None:
         self.blip.after_step()
 
     def keeps(self, pixels: Tensor, ids: Tensor, threshold: float = 0.5) -> Tensor:
         """(B,) booleans: the probability of a match is at least `threshold`. paper's code: 0.5"""
-        return self.blip.matches(ids, **self.blip.look(pixels)).softmax(-1)[:, 1] >= threshold
+        return self.blip.itm_logits(ids, **self.blip.look(pixels)).softmax(-1)[:, 1] >= threshold
 
 
-class Answering(nn.Module):
-    """Visual question answering as writing: `blip.read` takes question and picture in, the decoder answers."""
+class BLIPForVQA(nn.Module):
+    """Visual question answering as writing: `blip.encode_question` takes question and picture in, the decoder answers."""
 
     def __init__(self, blip: BLIP):
         super().__init__()
@@ -76,18 +76,20 @@ class Answering(nn.Module):
         """Logits of the answer's next words, as BLIP's forward; `read` from `ask`."""
         return self.blip(ids, cache, **read)
 
-    def ask(self, pixels: Tensor, question: Tensor) -> dict[str, Tensor]:
+    def question_context(self, pixels: Tensor, question: Tensor) -> dict[str, Tensor]:
         """Pictures (B, 3, S, S) and questions (B, T) -> what answers look at."""
-        return self.blip.read(question, **self.blip.look(pixels))
+        return self.blip.encode_question(question, **self.blip.look(pixels))
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """batch: `pixels`, `question` (B, T), `ids` (B, A) the answer."""
-        check_pairs(pictures=batch["pixels"], questions=batch["question"], answers=batch["ids"])
-        read = self.ask(batch["pixels"], batch["question"])
-        return {"answer": self.blip.caption_loss(batch["ids"], self.blip.words(batch), **read)}
+        check_batch_sizes(
+            pictures=batch["pixels"], questions=batch["question"], answers=batch["ids"]
+        )
+        read = self.question_context(batch["pixels"], batch["question"])
+        return {"answer": self.blip.lm_loss(batch["ids"], self.blip.loss_mask(batch), **read)}
 
 
-class TwoPictures(nn.Module):
+class TwoImageBlock(nn.Module):
     """A block that looks at two pictures, each by its own cross-attention from the same weights, and merges what it saw.
 
     merge  a learned map of both, which starts as their mean; False: the mean itself
@@ -112,7 +114,7 @@ class TwoPictures(nn.Module):
         return self.block.norm2(x + self.block.feedforward(x))
 
 
-class Comparing(nn.Module):
+class BLIPForNLVR2(nn.Module):
     """Is a statement true of two pictures? The upper half of the blocks merges by a learned map, the lower by the mean."""
 
     def __init__(self, blip: BLIP):
@@ -120,15 +122,15 @@ class Comparing(nn.Module):
         self.blip, width = deepcopy(blip), blip.config.text_width
         blocks = self.blip.encoder.blocks
         self.blocks = nn.ModuleList(
-            TwoPictures(block, merge=layer >= len(blocks) // 2)
+            TwoImageBlock(block, merge=layer >= len(blocks) // 2)
             for layer, block in enumerate(blocks)
         )
         self.head = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 2))
 
     def forward(self, left: Tensor, right: Tensor, ids: Tensor) -> Tensor:
         """Pictures (B, 3, S, S) and (B, 3, S, S), statements (B, T) -> (B, 2) logits: false, true."""
-        check_pairs(left=left, right=right, statements=ids)
-        text, mask = self.blip.as_role(ids, self.blip.config.enc)
+        check_batch_sizes(left=left, right=right, statements=ids)
+        text, mask = self.blip.role_inputs(ids, self.blip.config.enc)
         one, other = self.blip.look(left)["states"], self.blip.look(right)["states"]
         x = self.blip.encoder.embeddings(text)
         for block in self.blocks:
@@ -144,7 +146,7 @@ class Comparing(nn.Module):
         }
 
 
-class Talking(nn.Module):
+class BLIPForVisDial(nn.Module):
     """Does this answer belong to this dialogue? The encoder reads history, question and answer, and looks at the picture and
     at its caption, side by side."""
 
@@ -159,9 +161,9 @@ class Talking(nn.Module):
 
     def look(self, pixels: Tensor, caption: Tensor) -> dict[str, Tensor]:
         """{"states": (B, P + T, D), "real": (B, P + T)}: the picture, then the caption's words."""
-        check_pairs(pictures=pixels, captions=caption)
+        check_batch_sizes(pictures=pixels, captions=caption)
         states = self.blip.look(pixels)["states"]
-        text, mask = self.blip.as_role(caption, self.blip.config.cls)
+        text, mask = self.blip.role_inputs(caption, self.blip.config.cls)
         real = torch.cat(
             [states.new_ones(states.shape[:2], dtype=torch.bool), caption != self.blip.config.pad],
             dim=1,
@@ -170,11 +172,11 @@ class Talking(nn.Module):
 
     def forward(self, ids: Tensor, states: Tensor, real: Tensor) -> Tensor:
         """Dialogues with an answer (B, T) -> (B, 2) logits: the answer is wrong, it is right."""
-        return self.blip.matches(ids, states, real)
+        return self.blip.itm_logits(ids, states, real)
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """batch: `pixels`, `caption`, `right` (B, T) and `wrong` (B, T): the same dialogues with a right and a wrong answer."""
-        check_pairs(
+        check_batch_sizes(
             **{
                 "pictures": batch["pixels"],
                 "right answers": batch["right"],
@@ -185,7 +187,7 @@ class Talking(nn.Module):
         return {"match": match(self(batch["right"], **seen), self(batch["wrong"], **seen))}
 
 
-def check_film(frames: Tensor) -> None:
+def check_video(frames: Tensor) -> None:
     """Raises ValueError unless frames are (B, F, 3, S, S) with at least one frame."""
     if frames.dim() != 5 or not frames.shape[1]:
         raise ValueError(
@@ -193,9 +195,9 @@ def check_film(frames: Tensor) -> None:
         )
 
 
-def look_at_film(blip: BLIP, frames: Tensor) -> dict[str, Tensor]:
-    """Frames (B, F, 3, S, S) -> {"states": (B, F * P, C)}, for `matches`, `read` and writing. Their order leaves no trace."""
-    check_film(frames)
+def video_context(blip: BLIP, frames: Tensor) -> dict[str, Tensor]:
+    """Frames (B, F, 3, S, S) -> {"states": (B, F * P, C)}, for `itm_logits`, `read` and writing. Their order leaves no trace."""
+    check_video(frames)
     return {
         "states": blip.look(frames.flatten(0, 1))["states"]
         .unflatten(0, frames.shape[:2])
@@ -203,9 +205,9 @@ def look_at_film(blip: BLIP, frames: Tensor) -> dict[str, Tensor]:
     }
 
 
-def encode_film(blip: BLIP, frames: Tensor) -> Tensor:
+def encode_video(blip: BLIP, frames: Tensor) -> Tensor:
     """(B, F, 3, S, S) -> (B, E) unit vectors: the mean of the frames'."""
-    check_film(frames)
+    check_video(frames)
     return normalize(
         blip.encode_image(frames.flatten(0, 1)).unflatten(0, frames.shape[:2]).mean(1), dim=-1
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vlmcourse.papers.blip import BLIP, SHARING, BLIPConfig
+from vlmcourse.papers.blip import BLIP, PARAMETER_SHARING, BLIPConfig
 
 ROLES = {"encoder": "text_encoder", "decoder": "text_decoder.bert"}
 LAYER = {
@@ -36,7 +36,7 @@ def roles(model) -> list[str]:
 
 def config_of(model, first: int, enc: int | None) -> BLIPConfig:
     """Sizes of a transformers model. One with encoder and decoder shares nothing, another needs only one."""
-    apart = SHARING["none" if len(roles(model)) == 2 else "all"]
+    unshared = PARAMETER_SHARING["none" if len(roles(model)) == 2 else "all"]
     vision, text = model.config.vision_config, model.config.text_config
     if {vision.hidden_act, text.hidden_act} != {"gelu"}:
         raise ValueError(
@@ -63,8 +63,8 @@ def config_of(model, first: int, enc: int | None) -> BLIPConfig:
         text_heads=text.num_attention_heads,
         text_hidden=text.intermediate_size,
         text_eps=text.layer_norm_eps,
-        apart=apart,
-        smoothing=text.label_smoothing,
+        unshared=unshared,
+        label_smoothing=text.label_smoothing,
     )
 
 
@@ -98,7 +98,7 @@ def _names(blip: BLIP, prefix: dict[str, str]) -> dict[str, list[str]]:
     modules = {
         "vision.stem.project": ["vision_model.embeddings.patch_embedding"],
         "vision.norm_out": ["vision_model.post_layernorm"],
-        "match_head": ["itm_head"],
+        "itm_head": ["itm_head"],
         "image_projection": ["vision_proj"],
         "text_projection": ["text_proj"],
         "head.dense": ["text_decoder.cls.predictions.transform.dense"],

@@ -152,7 +152,7 @@ def preferred(model: BLIP, chosen: Sequence[tuple[world.Scene, str, str]]) -> di
     right, wrong = (tokenizer.encode([one[place] for one in chosen]) for place in (1, 2))
     with eval_mode(model):
         states, image = model.look(pixels)["states"], model.encode_image(pixels)
-        by_match = [model.matches(ids, states).softmax(-1)[:, 1] for ids in (right, wrong)]
+        by_match = [model.itm_logits(ids, states).softmax(-1)[:, 1] for ids in (right, wrong)]
         by_contrast = [(image * model.encode_text(ids)).sum(1) for ids in (right, wrong)]
     return {
         name: one > other for name, (one, other) in (("match", by_match), ("contrast", by_contrast))
@@ -168,7 +168,7 @@ def matcher(model: BLIP, pixels: Tensor, ids: Tensor) -> Callable[[Tensor, Tenso
         with eval_mode(model):
             return torch.cat(
                 [
-                    model.matches(ids[these], states[those]).diff(dim=1)[:, 0]
+                    model.itm_logits(ids[these], states[those]).diff(dim=1)[:, 0]
                     for these, those in zip(texts.split(512), images.split(512))
                 ]
             )

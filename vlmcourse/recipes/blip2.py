@@ -281,7 +281,7 @@ def matcher(model: Stage1, image: Tensor, ids: Tensor) -> Callable[[Tensor, Tens
         with eval_mode(model):
             return torch.cat(
                 [
-                    model.match_logits(image[these], ids[those]).diff(dim=1)[:, 0]
+                    model.itm_logits(image[these], ids[those]).diff(dim=1)[:, 0]
                     for these, those in zip(images.split(512), captions.split(512))
                 ]
             )
@@ -318,7 +318,7 @@ def told_apart(
             world.to_pixels(np.stack([world.render(scene, size) for scene, _, _ in chosen])),
         )
         queries = model.encode_image(image)
-        by_match = [model.match_logits(image, ids).diff(dim=1)[:, 0] for ids in (right, wrong)]
+        by_match = [model.itm_logits(image, ids).diff(dim=1)[:, 0] for ids in (right, wrong)]
         by_contrast = [
             (queries @ model.encode_text(ids)[:, :, None]).amax(1)[:, 0] for ids in (right, wrong)
         ]

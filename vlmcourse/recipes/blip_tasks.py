@@ -19,7 +19,13 @@ from vlmcourse.evaluation import (
     ranking_metrics,
 )
 from vlmcourse.papers.blip import BLIP
-from vlmcourse.papers.blip_tasks import Answering, Comparing, Talking, encode_film, look_at_film
+from vlmcourse.papers.blip_tasks import (
+    BLIPForVQA,
+    BLIPForNLVR2,
+    BLIPForVisDial,
+    encode_video,
+    video_context,
+)
 from vlmcourse.parts.attention import Cache
 from vlmcourse.parts.generation import likelihood, write
 from vlmcourse.training import checkpoint
@@ -83,19 +89,24 @@ class Questions:
         }
 
 
-def written(model: Answering, pixels: Tensor, question: Tensor, most: int = 4) -> list[str]:
+def written(model: BLIPForVQA, pixels: Tensor, question: Tensor, most: int = 4) -> list[str]:
     """Answers as the decoder writes them, greedily."""
     with eval_mode(model):
         start = torch.full((len(pixels), 1), tokenizer.BOS, device=pixels.device)
         return tokenizer.decode(
             write(
-                model, start, most, end=tokenizer.EOS, cache=Cache(), **model.ask(pixels, question)
+                model,
+                start,
+                most,
+                end=tokenizer.EOS,
+                cache=Cache(),
+                **model.question_context(pixels, question),
             )
         )
 
 
 def chosen(
-    model: Answering, pixels: Tensor, question: Tensor, choices: Sequence[Sequence[str]]
+    model: BLIPForVQA, pixels: Tensor, question: Tensor, choices: Sequence[Sequence[str]]
 ) -> list[str]:
     """The likeliest of each question's choices, with its end: VQA as the paper evaluates it, by ranking (Sec. 5.3).
 
@@ -106,11 +117,11 @@ def chosen(
             f"question {empty[0]} has no candidate answers; expected at least one to rank."
         )
     with eval_mode(model):
-        return _likeliest(model, model.ask(pixels, question), choices)
+        return _likeliest(model, model.question_context(pixels, question), choices)
 
 
 def _likeliest(
-    model: Answering, read: dict[str, Tensor], choices: Sequence[Sequence[str]]
+    model: BLIPForVQA, read: dict[str, Tensor], choices: Sequence[Sequence[str]]
 ) -> list[str]:
     """Row by row of the questions as `ask` reads them, the choice with the highest likelihood."""
     said = []
@@ -126,7 +137,7 @@ def _likeliest(
 
 
 def answer_report(
-    model: Answering, kinds: Sequence[str] = tuple(world.questions.KINDS), count: int = 128
+    model: BLIPForVQA, kinds: Sequence[str] = tuple(world.questions.KINDS), count: int = 128
 ) -> dict[str, Controls]:
     """Accuracy on held-out scenes, exact words, beside the blind controls: written, and ranked among the kind's answers."""
     report = {}
@@ -171,7 +182,7 @@ class Statements:
         }
 
 
-def compare_report(model: Comparing, count: int = 256) -> dict[str, float]:
+def compare_report(model: BLIPForNLVR2, count: int = 256) -> dict[str, float]:
     """Accuracy on held-out pairs of pictures; blind: both grey; swapped: left and right exchanged, which "left" notices."""
     made = Statements("test", model.blip.config.image_size).batch(range(count))
     views = {
@@ -238,7 +249,7 @@ class Dialogues:
         }
 
 
-def talk_report(model: Talking, count: int = 48) -> dict[str, float]:
+def talk_report(model: BLIPForVisDial, count: int = 48) -> dict[str, float]:
     """VisDial's numbers on `count` held-out rounds of 100 candidates, and the same shown grey pictures: caption and question
     alone tell much. NDCG: relevant is the true answer alone."""
     found = {
@@ -250,7 +261,7 @@ def talk_report(model: Talking, count: int = 48) -> dict[str, float]:
     }
 
 
-def _talked(model: Talking, count: int, view: world.prompts.View) -> dict[str, float]:
+def _talked(model: BLIPForVisDial, count: int, view: world.prompts.View) -> dict[str, float]:
     data, scores, right = Dialogues("test", model.blip.config.image_size), [], []
     with eval_mode(model):
         for index in range(count):
@@ -268,7 +279,7 @@ def _talked(model: Talking, count: int, view: world.prompts.View) -> dict[str, f
 
 
 def film_report(
-    blip: BLIP, model: Answering | None = None, count: int = 64, frames: int = 4
+    blip: BLIP, model: BLIPForVQA | None = None, count: int = 64, frames: int = 4
 ) -> dict[str, float]:
     """Zero-shot on short films, by concatenated frames (Sec. 5.6): text-to-film R@1, by contrast and by match, of captions
     that leave the motion out; and, with a model that answers, how many things there are, the background, which way one moves.
@@ -284,10 +295,13 @@ def film_report(
     shown = torch.stack([world.to_pixels(one.render(size)) for one in films])  # (B, F, 3, S, S)
     ids = tokenizer.encode([" and ".join(map(world.article, scene.words)) for scene in scenes])
     with eval_mode(blip):
-        states, numbers = look_at_film(blip, shown)["states"], torch.arange(count)
-        cosines = blip.encode_text(ids) @ encode_film(blip, shown).T
+        states, numbers = video_context(blip, shown)["states"], torch.arange(count)
+        cosines = blip.encode_text(ids) @ encode_video(blip, shown).T
         match = torch.stack(
-            [blip.matches(one.expand(count, -1), states).diff(dim=1)[:, 0] for one in ids.split(1)]
+            [
+                blip.itm_logits(one.expand(count, -1), states).diff(dim=1)[:, 0]
+                for one in ids.split(1)
+            ]
         )
     report = {
         "text to film R@1, contrast": recall_at_1(cosines, numbers),
@@ -297,7 +311,7 @@ def film_report(
     if model is None:
         return report
     with eval_mode(model):
-        seen = look_at_film(model.blip, shown)["states"]
+        seen = video_context(model.blip, shown)["states"]
         for name, question, answers, options in (
             (
                 "how many",
@@ -318,7 +332,7 @@ def film_report(
                 tuple(world.videos.DIRECTIONS),
             ),
         ):
-            read = model.blip.read(tokenizer.encode(question), seen)
+            read = model.blip.encode_question(tokenizer.encode(question), seen)
             report[f"{name}, films"] = exact_match(
                 _likeliest(model, read, [options] * count), answers
             )
