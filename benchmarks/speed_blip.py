@@ -19,7 +19,7 @@ from benchmarks.speed import in_turns, peak_memory, stepper
 from vlmcourse.evaluation import save_results
 from vlmcourse.papers.blip import BLIP, BLIPConfig
 from vlmcourse.papers.blip_weights import weights_of
-from vlmcourse.parts.losses import contrast, hard_negatives, match
+from vlmcourse.parts.losses import clip_loss, hard_negatives, itm_loss
 from vlmcourse.training.scale import Scale
 
 TEXT_DEPTH = 2
@@ -113,8 +113,8 @@ class Theirs(nn.Module):
             labels=starting(DEC).masked_fill(real == 0, -100),
         ).loss
         return {
-            "contrast": contrast(image, text, 1 / self.temperature),
-            "match": match(belongs[: len(ids)], belongs[len(ids) :]),
+            "contrast": clip_loss(image, text, 1 / self.temperature),
+            "match": itm_loss(belongs[: len(ids)], belongs[len(ids) :]),
             "caption": caption,
         }
 

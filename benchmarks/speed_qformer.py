@@ -20,8 +20,8 @@ from benchmarks.speed import LENGTH, VOCABULARY, in_turns, peak_memory, stepper
 from vlmcourse.evaluation import save_results
 from vlmcourse.papers.blip2 import SMOOTHING, Stage1
 from vlmcourse.papers.qformer import QFormer, QFormerConfig
-from vlmcourse.parts.bert import WordHead
-from vlmcourse.parts.losses import hard_negatives, match
+from vlmcourse.parts.bert import MLMHead
+from vlmcourse.parts.losses import hard_negatives, itm_loss
 from vlmcourse.parts.masks import multimodal_causal
 from vlmcourse.recipes.blip2 import SIZES
 from vlmcourse.training.precision import fast_precision
@@ -99,7 +99,7 @@ class Theirs(nn.Module):
             nn.Linear(c.width, embedding),
         )
         self.itm_head, self.temperature = nn.Linear(c.width, 2), nn.Parameter(torch.tensor(0.07))
-        self.head = WordHead(c.width, c.vocabulary, c.eps)
+        self.head = MLMHead(c.width, c.vocabulary, c.eps)
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         image, ids, R = self.norm_image(batch["features"]), batch["ids"], self.c.queries
@@ -155,7 +155,7 @@ class Theirs(nn.Module):
             label_smoothing=SMOOTHING,
             ignore_index=self.c.padding,
         )
-        return {"contrast": contrast, "match": match(said[:B], said[B:]), "generate": generate}
+        return {"contrast": contrast, "match": itm_loss(said[:B], said[B:]), "generate": generate}
 
 
 def models(scale: Scale) -> tuple[Stage1, Theirs]:

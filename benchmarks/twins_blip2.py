@@ -28,7 +28,7 @@ from vlmcourse.evaluation import (
     save_results,
 )
 from vlmcourse.parts.language import freeze
-from vlmcourse.parts.tuning import trainable
+from vlmcourse.parts.tuning import count_trainable
 from vlmcourse.recipes import blip2 as recipe
 from vlmcourse.recipes.frozen import ALONE, asked, caption_report, sentence, solved
 from vlmcourse.training.scale import Scale
@@ -85,7 +85,7 @@ def row(
         former = first.model.former
         found["stage 1"] = {
             **learnt(first.history),
-            "learns": trainable(first.model),
+            "learns": count_trainable(first.model),
             **recipe.stage1_report(first.model, size.image_size, count),
             **{
                 f"told apart, {swap.__name__}": recipe.told_apart(
@@ -99,7 +99,7 @@ def row(
     second = recipe.blip2(size, seed, vision=vision, former=former)
     found |= {
         **learnt(second.history),
-        "learns": trainable(second.model),
+        "learns": count_trainable(second.model),
         **said(second.model, size, count),
         "curve": {step.step: step.loss for step in second.history[24::25]},
     }
@@ -117,7 +117,7 @@ def frozen(size: Scale, seed: int, count: int) -> dict:
         "row": "Frozen",
         "seed": seed,
         **learnt(made.history),
-        "learns": trainable(made.model),
+        "learns": count_trainable(made.model),
         "captions": caption_report(made.model, count),
         "captions, blind": caption_report(made.model, count, unseen),
     }
@@ -154,7 +154,7 @@ def blip(size: Scale, seed: int, count: int) -> dict:
         "row": "BLIP",
         "seed": seed,
         **learnt(made.history),
-        "learns": trainable(made.model),
+        "learns": count_trainable(made.model),
         "captions": noun_and_background_accuracy(asks.captions(scenes), scenes),
         "captions, blind": noun_and_background_accuracy(asks.captions(scenes, unseen), scenes),
     }

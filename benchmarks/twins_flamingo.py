@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from vlmcourse import recipes, world
 from vlmcourse.evaluation import load_matching_results, save_results
 from vlmcourse.papers.flamingo import Flamingo, FlamingoConfig, GatedBlock, Resampler
-from vlmcourse.parts.language import freeze, fuse, layers
+from vlmcourse.parts.language import freeze, insert_cross_attention, decoder_layers
 from vlmcourse.parts.layers import Transformer
 from vlmcourse.parts.masks import causal
 from vlmcourse.recipes.flamingo import (
@@ -115,7 +115,7 @@ class Early(Flamingo):
         for handle in self.handles:
             handle.remove()
         self.blocks = nn.ModuleDict({"0": self.blocks["0"]})
-        self.handles = fuse(lm, {0: self.blocks["0"]})
+        self.handles = insert_cross_attention(lm, {0: self.blocks["0"]})
 
 
 class EarlyAndOpen(Early):
@@ -124,7 +124,7 @@ class EarlyAndOpen(Early):
     def __init__(self, config: FlamingoConfig, vision: nn.Module, lm: nn.Module, **parts):
         super().__init__(config, vision, lm, **parts)
         for gate in (self.blocks["0"].gate, self.blocks["0"].gate_feedforward):
-            nn.init.constant_(gate.alpha, 1 / gate.pace)
+            nn.init.constant_(gate.alpha, 1 / gate.gate_lr_scale)
 
 
 class MLPResampler(nn.Module):
@@ -298,11 +298,16 @@ def run(row: Row, size: Scale, tower: nn.Module, seed: int, count: int) -> dict:
         else recipes.new_language(size, seed).lm
     )
     lm = freeze(deepcopy(lm)) if row.lm == "frozen" else deepcopy(lm).requires_grad_(True)
-    reach = tuple(REACH * one for one in stream(lm))[
+    residual_scale = tuple(REACH * one for one in stream(lm))[
         row.changes.get("every", 1) - 1 :: row.changes.get("every", 1)
     ]
     with seeded(seed):
-        model = row.model(flamingo_config(size, reach=reach, **row.changes), tower, lm, **row.parts)
+        model = row.model(
+            flamingo_config(size, residual_scale=residual_scale, **row.changes),
+            tower,
+            lm,
+            **row.parts,
+        )
         model.resampler(
             see([(web.single(0),)])["features"]
         )  # sizes that are known at the first use
@@ -364,7 +369,7 @@ def main(
         },
     }
     kept = [] if fresh else load_matching_results(name, **facts).get("rows", [])
-    seen, depth = towers(size), len(layers(recipes.language(size).model.lm))
+    seen, depth = towers(size), len(decoder_layers(recipes.language(size).model.lm))
     for seed in range(seeds):
         for row in ROWS:
             if (only and row.name not in only) or any(

@@ -102,7 +102,12 @@ class Kept:
     made: dict[tuple, dict] = {}
 
     def __init__(self, data: Regions):
-        self.data, self.pairs, self.cut, self.namer = data, data.pairs, data.cut, data.namer
+        self.data, self.pairs, self.cut, self.region_classifier = (
+            data,
+            data.pairs,
+            data.cut,
+            data.region_classifier,
+        )
 
     def batch(self, indices: Sequence[int]) -> dict:
         key = (self.pairs.noise.kind, self.pairs.seed, self.cut, tuple(indices))
@@ -122,13 +127,13 @@ def trained(name: str, size: Scale, seed: int):
         config = recipes.vlbert_config(size, visual_scale=float(name[-1]))
         reader = recipes.fill_in(
             "vlbert-captions",
-            recipes.new_vlbert(replace(config, visual_scale=0.0), seed, data.namer),
-            Captions(data.pairs, data.cut, data.namer),
+            recipes.new_vlbert(replace(config, visual_scale=0.0), seed, data.region_classifier),
+            Captions(data.pairs, data.cut, data.region_classifier),
             size,
             seed,
             half,
         ).model
-        model = recipes.new_vlbert(config, seed, data.namer)
+        model = recipes.new_vlbert(config, seed, data.region_classifier)
         new = {
             key: value
             for key, value in model.state_dict().items()
@@ -198,7 +203,7 @@ def main(
         with suppress(FileNotFoundError):  # nothing was kept yet
             kept = load_results(name)["rows"][0]
     for cut in (things, grid):  # once, before the workers ask for them
-        recipes.namer(size, cut=cut)
+        recipes.region_classifier(size, cut=cut)
     with ProcessPoolExecutor(workers) as pool:
         jobs = {row_name: [] for row_name in only}
         for seed, row_name in product(range(size.seeds), only):

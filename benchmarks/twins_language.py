@@ -23,7 +23,7 @@ from torch import nn
 from vlmcourse import recipes, world
 from vlmcourse.evaluation import load_results, eval_mode, choose_next_token, save_results
 from vlmcourse.parts.language import LanguageModel, tiny
-from vlmcourse.parts.tuning import Adapters, BitFit, PromptTuning, trainable
+from vlmcourse.parts.tuning import Adapters, BitFit, PromptTuning, count_trainable
 from vlmcourse.recipes.language import READING, in_words
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import Step, fit
@@ -103,7 +103,7 @@ def tuned(name: str, seed: int, scale: Scale, steps: int) -> dict:
     task = Sorting(seed)
     lm = copy.deepcopy(recipes.language(scale).model.lm)
     model: nn.Module = WAYS[name](lm, scale)
-    if steps and trainable(model):
+    if steps and count_trainable(model):
         rate = 3e-2 if name.startswith("prompt") else 3e-3
         list(
             fit(
@@ -120,7 +120,7 @@ def tuned(name: str, seed: int, scale: Scale, steps: int) -> dict:
     row = {
         "way": name,
         "seed": seed,
-        "learns": trainable(model),
+        "learns": count_trainable(model),
         "of": sum(p.numel() for p in lm.parameters()),
         "held-out nouns": right(model, task, held_out),
         "training nouns": right(model, task, learnt),

@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 from transformers import BertConfig, BertModel
 
 from vlmcourse.parts.bert import (
-    AskingBlock,
-    WordHead,
-    Words,
-    choose,
-    copy_block,
-    inner,
-    mask_words,
-    surprise,
+    CrossAttentionBlock,
+    MLMHead,
+    WordEmbedding,
+    sample_mask,
+    copy_bert_layer,
+    maskable,
+    mask_tokens,
+    masked_cross_entropy,
 )
 from vlmcourse.parts.layers import PostNormBlock
 from vlmcourse.parts.masks import keys
@@ -45,7 +45,7 @@ def tiny_bert(segments=3):
 def test_a_block_is_berts_layer_with_padding():
     bert = tiny_bert()
     layer, block = bert.encoder.layer[0], PostNormBlock(32, 4, 64)
-    copy_block(block, layer)
+    copy_bert_layer(block, layer)
     x, real = torch.randn(2, 5, 32), torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
     theirs = layer(x, attention_mask=keys(real).dense())
     torch.testing.assert_close(
@@ -57,7 +57,7 @@ def test_a_block_is_berts_layer_with_padding():
 
 
 def test_a_block_with_a_context_is_multi_head_attention_with_other_keys():
-    block = AskingBlock(16, 2, None, context_width=24, head_width=6)
+    block = CrossAttentionBlock(16, 2, None, context_width=24, head_width=6)
     x, context = torch.randn(2, 3, 16), torch.randn(2, 5, 24)
     q = block.attention.query(x).unflatten(-1, (2, 6)).transpose(1, 2)
     k, v = (
@@ -83,9 +83,9 @@ def test_what_comes_out_is_normalised_unlike_in_a_pre_norm_block():
 def test_words_are_masked_in_the_papers_shares():
     torch.manual_seed(0)
     ids = torch.randint(10, 10_000, (400, 100))
-    chosen = choose(torch.ones_like(ids, dtype=torch.bool), 0.15)
+    chosen = sample_mask(torch.ones_like(ids, dtype=torch.bool), 0.15)
     assert chosen.float().mean().item() == pytest.approx(0.15, abs=0.01)
-    read = mask_words(ids, chosen, mask=9, vocabulary=10_000)
+    read = mask_tokens(ids, chosen, mask=9, vocabulary=10_000)
     assert torch.equal(read[~chosen], ids[~chosen])
     was, now = ids[chosen], read[chosen]
     assert (now == 9).float().mean().item() == pytest.approx(0.8, abs=0.02)
@@ -100,22 +100,22 @@ def test_first_last_and_padding_are_never_masked(lengths):
     ids = torch.zeros(len(lengths), 10, dtype=torch.long)
     for row, length in enumerate(lengths):
         ids[row, :length] = torch.arange(1, length + 1)
-    may = inner(ids)
+    may = maskable(ids)
     assert may.sum(1).tolist() == [length - 2 for length in lengths]
     assert not may[:, 0].any() and not may[ids == 0].any()
-    assert choose(may, 1.0).equal(may) and not choose(may, 0.0).any()
+    assert sample_mask(may, 1.0).equal(may) and not sample_mask(may, 0.0).any()
 
 
 def test_surprise_is_the_mean_over_masked_slots_and_nothing_without_them():
     said, was = torch.randn(3, 7), torch.tensor([1, 4, 6])
     torch.testing.assert_close(
-        surprise(said, was), -said.log_softmax(-1)[torch.arange(3), was].mean()
+        masked_cross_entropy(said, was), -said.log_softmax(-1)[torch.arange(3), was].mean()
     )
-    assert surprise(said[:0], was[:0]) == 0
+    assert masked_cross_entropy(said[:0], was[:0]) == 0
 
 
 def test_the_word_head_reads_the_table_it_is_given():
-    head, table = WordHead(16, 30), torch.randn(30, 16, requires_grad=True)
+    head, table = MLMHead(16, 30), torch.randn(30, 16, requires_grad=True)
     head(torch.randn(2, 16), table).sum().backward()
     assert (
         table.grad.abs().sum() > 0
@@ -133,4 +133,4 @@ def test_the_word_head_reads_the_table_it_is_given():
 )
 def test_ids_that_cannot_be_read_are_explained(ids, message):
     with pytest.raises(ValueError, match=message):
-        Words(30, 16, context=8)(ids)
+        WordEmbedding(30, 16, context=8)(ids)

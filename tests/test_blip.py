@@ -8,9 +8,9 @@ import torch
 from torch.nn.functional import cross_entropy, normalize
 
 from vlmcourse.papers.blip import BLIP, PARAMETER_SHARING, BLIPConfig
-from vlmcourse.parts.attention import Cache
+from vlmcourse.parts.attention import KVCache
 from vlmcourse.parts.generation import beam, greedy, nucleus, write
-from vlmcourse.parts.losses import contrast
+from vlmcourse.parts.losses import clip_loss
 
 CLS, ENC, DEC, END, PAD = 94, 95, 96, 97, 0
 
@@ -135,7 +135,7 @@ def test_parity_of_writing():
         max_new_tokens=6,
         do_sample=False,
     )[:, 3:]
-    found = write(ours, prompt, 6, end=END, cache=Cache(), **ours.look(pixels))
+    found = write(ours, prompt, 6, end=END, cache=KVCache(), **ours.look(pixels))
     said = [row[: row.tolist().index(END)] if END in row else row for row in found]
     assert [row.tolist() for row in said] == [
         row[: len(kept)].tolist() for row, kept in zip(expected, said)
@@ -335,16 +335,16 @@ def test_cached_writing_is_the_whole_computed_anew():
     look, prompt = model.look(pixels), torch.tensor([[DEC, 5, 6]]).repeat(5, 1)
     for pick in (lambda: greedy, lambda: nucleus(0.9, generator=torch.Generator().manual_seed(1))):
         plain, cached = (
-            write(model, prompt, 8, pick(), cache=cache, **look) for cache in (None, Cache())
+            write(model, prompt, 8, pick(), cache=cache, **look) for cache in (None, KVCache())
         )
         assert torch.equal(plain, cached)
     ids = torch.cat([prompt, plain], dim=1)
-    cache = Cache()
+    cache = KVCache()
     parts = [model(ids[:, :end], cache, **look) for end in (3, 5, 11)]
     torch.testing.assert_close(torch.cat(parts, dim=1), model(ids, **look), atol=1e-5, rtol=1e-4)
     one = {"states": look["states"][:1].expand(3, -1, -1)}
     plain, cached = (
-        beam(model, prompt[:1], 8, 3, END, cache=cache, **one) for cache in (None, Cache())
+        beam(model, prompt[:1], 8, 3, END, cache=cache, **one) for cache in (None, KVCache())
     )
     assert torch.equal(plain, cached)
 
@@ -353,8 +353,8 @@ def test_cached_writing_is_the_whole_computed_anew():
 def test_a_narrow_nucleus_is_greedy():
     model, (pixels, _) = new(), batch()
     prompt = torch.full((5, 1), DEC)
-    narrow = write(model, prompt, 6, nucleus(1e-6), cache=Cache(), **model.look(pixels))
-    assert torch.equal(narrow, write(model, prompt, 6, cache=Cache(), **model.look(pixels)))
+    narrow = write(model, prompt, 6, nucleus(1e-6), cache=KVCache(), **model.look(pixels))
+    assert torch.equal(narrow, write(model, prompt, 6, cache=KVCache(), **model.look(pixels)))
 
 
 def test_losses_are_what_the_paper_says():
@@ -365,7 +365,7 @@ def test_losses_are_what_the_paper_says():
     torch.manual_seed(3)
     states = model.look(pixels)["states"]
     image, text = normalize(model.image_projection(states[:, 0]), dim=-1), model.encode_text(ids)
-    torch.testing.assert_close(losses["contrast"], contrast(image, text, 1 / 0.07))
+    torch.testing.assert_close(losses["contrast"], clip_loss(image, text, 1 / 0.07))
     logits = model(ids, states=states)
     smooth = cross_entropy(
         logits[:, :-1].flatten(0, 1),

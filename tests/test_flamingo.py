@@ -105,14 +105,14 @@ def test_closed_gates_give_the_language_model_bit_for_bit(model):
     assert torch.equal(model.lm(ids).logits, bare)
     for handle in model.handles:
         handle.remove()
-    assert not any(layer._forward_pre_hooks for layer in language.layers(model.lm))
+    assert not any(layer._forward_pre_hooks for layer in language.decoder_layers(model.lm))
     with torch.no_grad():
         assert torch.equal(model.lm(ids).logits, bare)
 
 
 def test_the_layers_themselves_never_hear_of_pictures(model):
     heard = []
-    for layer in language.layers(model.lm):
+    for layer in language.decoder_layers(model.lm):
         layer.register_forward_pre_hook(
             lambda module, given, named: heard.append("media" in named), with_kwargs=True
         )
@@ -426,7 +426,7 @@ def test_beams_each_bring_their_pictures():
 
 
 def test_the_gates_reach_is_a_factor_and_changes_nothing_while_they_are_shut():
-    model, ids = build(config=replace(CONFIG, reach=(2.0, 5.0))), page(3, 4)
+    model, ids = build(config=replace(CONFIG, residual_scale=(2.0, 5.0))), page(3, 4)
     media = model.look(pictures())["media"]
     assert torch.equal(model(ids, media=media), model.lm(ids).logits)
     block, y = opened(model).blocks["1"], torch.randn(1, ids.shape[1], 32)
@@ -438,12 +438,12 @@ def test_the_gates_reach_is_a_factor_and_changes_nothing_while_they_are_shut():
 
 def test_a_quicker_gate_starts_shut_and_opens_as_far_as_its_pace_says():
     ids, gates = page(3, 4), {}
-    for pace in (1.0, 10.0):
-        model = build(config=replace(CONFIG, pace=pace))
+    for gate_lr_scale in (1.0, 10.0):
+        model = build(config=replace(CONFIG, gate_lr_scale=gate_lr_scale))
         said = model(ids, media=model.look(pictures())["media"])
         assert torch.equal(said, model.lm(ids).logits)
         said.square().sum().backward()
-        gates[pace] = model.blocks["1"].gate
+        gates[gate_lr_scale] = model.blocks["1"].gate
     torch.testing.assert_close(gates[10.0].alpha.grad, 10 * gates[1.0].alpha.grad)
     with torch.no_grad():
         gates[10.0].alpha.fill_(0.05)
@@ -655,7 +655,7 @@ def untouchable():
     def computed(*_):
         raise AssertionError("computed")
 
-    for part in (model.vision, model.resampler, *language.layers(model.lm)):
+    for part in (model.vision, model.resampler, *language.decoder_layers(model.lm)):
         part.register_forward_pre_hook(computed)
     return model
 
@@ -712,4 +712,4 @@ def test_a_language_model_whose_layers_cannot_be_found():
     with pytest.raises(ValueError, match="no list of 2 layers among the modules of Odd"):
         Flamingo(CONFIG, Tower(), Odd())
     with pytest.raises(ValueError, match=r"blocks before layers \[7\]; expected some of 0 to 1"):
-        language.fuse(MODELS["llama"](), {7: nn.Identity()})
+        language.insert_cross_attention(MODELS["llama"](), {7: nn.Identity()})

@@ -183,7 +183,7 @@ def test_vectors_start_where_they_are_told_and_nowhere_by_default():
     near = Frozen(CONFIG, lm, start).encode(pixels(8)).reshape(8, 2, -1)
     word = lm.get_input_embeddings().weight.square().mean().sqrt().item()
     assert (near - start).square().mean().sqrt().item() == pytest.approx(
-        CONFIG.reach * word, rel=0.35
+        CONFIG.residual_scale * word, rel=0.35
     )
     torch.manual_seed(0)
     torch.testing.assert_close(near.mean(0), start)  # pictures differ, on average nothing is added

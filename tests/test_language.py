@@ -137,18 +137,18 @@ def test_vectors_fill_their_slots_in_reading_order(lm):
     slots = torch.zeros(2, 7, dtype=torch.bool)
     slots[0, 2] = slots[0, 5] = slots[1, 0] = True
     vectors = torch.randn(3, language.width(lm))
-    filled = language.fill(x, slots, vectors)
+    filled = language.insert_vectors(x, slots, vectors)
     assert torch.equal(filled[slots], vectors) and torch.equal(filled[~slots], x[~slots])
     for wrong in (2, 4):
         with pytest.raises(ValueError, match=f"{wrong} vectors for 3 slots in the text"):
-            language.fill(x, slots, torch.randn(wrong, language.width(lm)))
+            language.insert_vectors(x, slots, torch.randn(wrong, language.width(lm)))
 
 
 def test_only_the_rows_of_new_words_learn(lm):
     words = tokenizer.build_tokenizer(f"word{n}" for n in range(39))
     assert len(words) == 50
     before = lm(ids()).logits
-    first, second = language.add_words(lm, words, ["<picture>", "<page>"])
+    first, second = language.add_trainable_tokens(lm, words, ["<picture>", "<page>"])
     assert (first, second) == (50, 51) and words("word3 <picture>")["input_ids"][2] == 50
     assert torch.equal(lm(ids()).logits, before)
     rows = lm.get_input_embeddings()
@@ -161,15 +161,15 @@ def test_only_the_rows_of_new_words_learn(lm):
         and rows.old.weight.grad is None
     )
     with pytest.raises(ValueError, match="<page>: already in the vocabulary"):
-        language.add_words(lm, words, ["<page>"])
+        language.add_trainable_tokens(lm, words, ["<page>"])
     with pytest.raises(ValueError, match="already has new words"):
-        language.add_words(lm, words, ["<other>"])
+        language.add_trainable_tokens(lm, words, ["<other>"])
 
 
 def test_a_model_that_cannot_read_vectors_is_refused(lm):
-    assert language.check(lm) is lm
+    assert language.check_decoder(lm) is lm
     with pytest.raises(ValueError, match="Linear takes no inputs_embeds"):
-        language.check(nn.Linear(2, 2))
+        language.check_decoder(nn.Linear(2, 2))
 
 
 def test_a_language_model_is_scored_where_it_is_asked(lm):
@@ -232,6 +232,6 @@ def test_an_encoder_with_a_decoder_is_refused():
         T5Config(vocab_size=32, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2)
     )
     with pytest.raises(ValueError, match="no list of 2 layers among the modules of T5"):
-        language.layers(t5)
+        language.decoder_layers(t5)
     with pytest.raises(ValueError, match="no list of decoder layers among the modules of Linear"):
-        language.layers(nn.Linear(2, 2))
+        language.decoder_layers(nn.Linear(2, 2))

@@ -89,7 +89,10 @@ def test_one_position_read_alone_is_that_of_the_whole_with_the_same_gradients(ma
     model, x = Transformer(2, 16, 4), torch.randn(3, 6, 16)
     positions, rows = torch.tensor([0, 3, 5]), torch.arange(3)
     gradients = []
-    for read in (lambda: model(x, mask)[rows, positions], lambda: model.at(x, positions, mask)):
+    for read in (
+        lambda: model(x, mask)[rows, positions],
+        lambda: model.forward_at(x, positions, mask),
+    ):
         model.zero_grad()
         out = read()
         out.square().sum().backward()

@@ -7,7 +7,7 @@ import torch
 import torch.multiprocessing as multiprocessing
 from torch.nn.functional import cross_entropy, normalize
 
-from vlmcourse.parts.losses import captions_alike, contrast, hard_negatives, match
+from vlmcourse.parts.losses import caption_groups, clip_loss, hard_negatives, itm_loss
 
 
 def pairs(count=6, width=8, seed=0):
@@ -20,42 +20,42 @@ def test_it_is_the_papers_pseudocode():
     logits = 14.3 * image @ text.T
     labels = torch.arange(6)
     expected = (cross_entropy(logits, labels) + cross_entropy(logits.T, labels)) / 2
-    torch.testing.assert_close(contrast(image, text, 14.3), expected)
+    torch.testing.assert_close(clip_loss(image, text, 14.3), expected)
 
 
 def test_gradient_with_respect_to_the_logits():
     """(softmax of rows + softmax of columns - 2 I) / 2B, seen through identity 'texts', for which logits = image."""
     image = torch.randn(5, 5, requires_grad=True)
-    contrast(image, torch.eye(5), 1.0).backward()
+    clip_loss(image, torch.eye(5), 1.0).backward()
     expected = (image.softmax(1) + image.softmax(0) - 2 * torch.eye(5)) / 10
     torch.testing.assert_close(image.grad, expected.detach())
 
 
 def test_equal_embeddings_give_log_of_the_batch_and_one_pair_gives_nothing():
     same = normalize(torch.ones(7, 4), dim=-1)
-    assert contrast(same, same, 14.3).item() == pytest.approx(math.log(7), abs=1e-6)
-    assert contrast(same[:1], -same[:1], 14.3).item() == 0
+    assert clip_loss(same, same, 14.3).item() == pytest.approx(math.log(7), abs=1e-6)
+    assert clip_loss(same[:1], -same[:1], 14.3).item() == 0
 
 
 def test_random_embeddings_at_the_initial_scale_do_worse_than_log_of_the_batch():
     image, text = pairs(64, 32)
-    assert contrast(image, text, 1 / 0.07).item() > math.log(64) + 0.5
+    assert clip_loss(image, text, 1 / 0.07).item() > math.log(64) + 0.5
 
 
 def test_symmetry():
     image, text = pairs()
     order = torch.randperm(6, generator=torch.Generator().manual_seed(1))
-    loss = contrast(image, text, 10.0)
-    torch.testing.assert_close(contrast(text, image, 10.0), loss)
-    torch.testing.assert_close(contrast(image[order], text[order], 10.0), loss)
-    assert abs(contrast(image[order], text, 10.0) - loss) > 0.01
+    loss = clip_loss(image, text, 10.0)
+    torch.testing.assert_close(clip_loss(text, image, 10.0), loss)
+    torch.testing.assert_close(clip_loss(image[order], text[order], 10.0), loss)
+    assert abs(clip_loss(image[order], text, 10.0) - loss) > 0.01
 
 
 def test_two_halves_are_not_the_whole():
     """Accumulating gradients over half batches loses the negatives: not the same objective."""
     image, text = pairs()
-    halves = (contrast(image[:3], text[:3], 10.0) + contrast(image[3:], text[3:], 10.0)) / 2
-    assert contrast(image, text, 10.0) - halves > 0.1
+    halves = (clip_loss(image[:3], text[:3], 10.0) + clip_loss(image[3:], text[3:], 10.0)) / 2
+    assert clip_loss(image, text, 10.0) - halves > 0.1
 
 
 def test_repeated_captions_are_right_answers_for_each_other():
@@ -63,17 +63,17 @@ def test_repeated_captions_are_right_answers_for_each_other():
     text = normalize(torch.randn(4, 8), dim=-1)[[0, 1, 0, 2]]
     image = text.clone()
     same = torch.tensor([0, 1, 0, 2])
-    strict, kind = contrast(image, text, 100.0), contrast(image, text, 100.0, same)
+    strict, kind = clip_loss(image, text, 100.0), clip_loss(image, text, 100.0, same)
     assert strict > 0.3  # two identical captions cannot both be the only answer
     # the best that two equal answers allow is an even split, ln 2 for those two of four rows
     assert kind.item() == pytest.approx(math.log(2) / 2, abs=1e-2)
-    gradient_free = contrast(image, text, 100.0, torch.arange(4))
+    gradient_free = clip_loss(image, text, 100.0, torch.arange(4))
     torch.testing.assert_close(gradient_free, strict)
 
 
 def test_different_numbers_of_images_and_texts_are_refused():
     with pytest.raises(ValueError, match=r"\(3, 8\) and \(2, 8\)"):
-        contrast(torch.randn(3, 8), torch.randn(2, 8), 1.0)
+        clip_loss(torch.randn(3, 8), torch.randn(2, 8), 1.0)
 
 
 def _one_of_two(rank, folder, x, weights, same, results):
@@ -86,7 +86,7 @@ def _one_of_two(rank, folder, x, weights, same, results):
         tower.weight.data.copy_(weight)
     scale = torch.tensor(10.0, requires_grad=True)
     mine = slice(rank * 3, rank * 3 + 3)
-    loss = contrast(
+    loss = clip_loss(
         normalize(image_tower(x[mine]), dim=-1),
         normalize(text_tower(x[mine] ** 2), dim=-1),
         scale,
@@ -116,7 +116,7 @@ def test_two_processes_have_the_loss_and_gradients_of_one(tmp_path, same):
         two = dict(results)
     image, text = (weight.clone().requires_grad_() for weight in weights)
     scale = torch.tensor(10.0, requires_grad=True)
-    loss = contrast(normalize(x @ image.T, dim=-1), normalize(x**2 @ text.T, dim=-1), scale, same)
+    loss = clip_loss(normalize(x @ image.T, dim=-1), normalize(x**2 @ text.T, dim=-1), scale, same)
     loss.backward()
     for name, one in (
         ("loss", loss.detach()),
@@ -192,16 +192,18 @@ def test_match_is_cross_entropy_with_twice_as_many_wrong_pairs():
     torch.manual_seed(5)
     right, wrong = torch.randn(4, 2), torch.randn(8, 2)
     expected = -(right.log_softmax(-1)[:, 1].sum() + wrong.log_softmax(-1)[:, 0].sum()) / 12
-    torch.testing.assert_close(match(right, wrong), expected)
-    assert match(torch.zeros(4, 2), torch.zeros(8, 2)).item() == pytest.approx(math.log(2))
+    torch.testing.assert_close(itm_loss(right, wrong), expected)
+    assert itm_loss(torch.zeros(4, 2), torch.zeros(8, 2)).item() == pytest.approx(math.log(2))
     prior = torch.tensor([2 / 3, 1 / 3]).log()
-    assert match(prior.expand(4, 2), prior.expand(8, 2)).item() == pytest.approx(0.6365, abs=1e-4)
+    assert itm_loss(prior.expand(4, 2), prior.expand(8, 2)).item() == pytest.approx(
+        0.6365, abs=1e-4
+    )
 
 
 def test_captions_have_one_number_in_every_batch():
     a, b = [7, 3, 4, 5], [7, 3, 5, 4]
-    mine = captions_alike(torch.tensor([a, b, a]), pad=0)
-    theirs = captions_alike(torch.tensor([[9, *b[1:], 0, 0], [9, 3, 4, 0, 0, 0]]), pad=0)
+    mine = caption_groups(torch.tensor([a, b, a]), pad=0)
+    theirs = caption_groups(torch.tensor([[9, *b[1:], 0, 0], [9, 3, 4, 0, 0, 0]]), pad=0)
     assert mine[0] == mine[2] != mine[1] == theirs[0] and theirs[1] not in mine
     many = torch.randint(1, 500, (4000, 30), generator=torch.Generator().manual_seed(0))
-    assert len(captions_alike(many, pad=0).unique()) == 4000
+    assert len(caption_groups(many, pad=0).unique()) == 4000

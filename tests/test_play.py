@@ -33,7 +33,7 @@ CHECKS = {
     "my_last_image": attention.last_image,
     "my_loss": clip.symmetric_loss,
     "my_ensemble": clip.ensemble,
-    "my_next_word_loss": language_model.next_word_loss,
+    "my_next_word_loss": language_model.next_token_loss,
     "my_kept": language_model.kept,
     "MyAdapter": language_model.adapter,
     "my_interleave": frozen.interleave,

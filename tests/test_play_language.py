@@ -11,7 +11,7 @@ from teaching import language_model
 from teaching.exercises import Mistake
 from vlmcourse.parts import generation
 from vlmcourse.parts.language import LanguageModel, tiny
-from vlmcourse.parts.tuning import Bottleneck
+from vlmcourse.parts.tuning import Adapter
 
 
 def test_what_is_taught_is_what_the_package_does():
@@ -31,7 +31,7 @@ def test_what_is_taught_is_what_the_package_does():
 
     mine, theirs, x = (
         defined(solutions()["MyAdapter"], "MyAdapter")(8, 2),
-        Bottleneck(8, 2),
+        Adapter(8, 2),
         torch.randn(4, 8),
     )
     assert torch.equal(mine(x), x) and torch.equal(theirs(x), x)
@@ -210,12 +210,12 @@ def test_a_wrong_mask_is_shown_beside_the_right_one():
 
 def test_other_ways_to_be_right():
     assert language_model.kept(lambda probabilities, p: right_mask(probabilities.double(), p))
-    assert language_model.next_word_loss(
+    assert language_model.next_token_loss(
         lambda logits, ids, scored: cross_entropy(
             logits[:, :-1].flatten(0, 1), ids[:, 1:].masked_fill(~scored[:, 1:], -100).flatten()
         )
     )
-    assert language_model.adapter(Bottleneck)
+    assert language_model.adapter(Adapter)
 
 
 def test_diagnoses():

@@ -148,7 +148,7 @@ def test_an_open_flamingo_and_a_language_model_stand_in_too(tmp_path):
     lm, vit = tiny(60, 32, 2, 2), ViT(16, 8, 24, 1, 2)
     file = tiny_checkpoints.open_flamingo(tmp_path / "checkpoint.pt", vit, lm, tag=5)
     assert not any(
-        layer._forward_pre_hooks for layer in language.layers(lm)
+        layer._forward_pre_hooks for layer in language.decoder_layers(lm)
     )  # the language model is given back as it was
     model = from_open_flamingo(file, PatchTower(vit), lm, 5)
     pixels, ids = torch.randn(2, 3, 16, 16), torch.tensor([[1, 5, 9, 5, 7]])

@@ -94,7 +94,7 @@ def test_the_prefix_is_the_explicit_formula(banks, five):
     with torch.no_grad():
         seen = banks.vision(pixels)
         seen = (seen - model.norm.running_mean) / (model.norm.running_var + model.norm.eps).sqrt()
-        wanted = model.start + model.reach * (
+        wanted = model.start + model.residual_scale * (
             seen @ model.to_words.weight.T + model.to_words.bias
         ).reshape(6, 2, -1)
         torch.testing.assert_close(model.encode(pixels), wanted.flatten(0, 1))

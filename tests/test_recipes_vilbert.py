@@ -28,9 +28,9 @@ def test_a_stage_is_found_again_and_depends_on_data_and_config():
 
 def test_the_namer_is_frozen_and_vlbert_trains_a_copy_of_its_eyes():
     data = recipes.region_pairs(SMOKE)
-    assert not any(p.requires_grad for p in data.namer.parameters())
-    model = recipes.new_vlbert(recipes.vlbert_config(SMOKE), 0, data.namer)
-    mine, theirs = model.appearance[0].weight, data.namer.appearance[0].weight
+    assert not any(p.requires_grad for p in data.region_classifier.parameters())
+    model = recipes.new_vlbert(recipes.vlbert_config(SMOKE), 0, data.region_classifier)
+    mine, theirs = model.appearance[0].weight, data.region_classifier.appearance[0].weight
     assert torch.equal(mine, theirs) and mine.requires_grad and mine.data_ptr() != theirs.data_ptr()
 
 

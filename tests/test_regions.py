@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from vlmcourse import world
 from vlmcourse.evaluation import masked
-from vlmcourse.parts.vision import Namer, check_boxes
+from vlmcourse.parts.vision import RegionClassifier, check_boxes
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import fit
 from vlmcourse.training.optimisation import Optimisation
@@ -107,9 +107,9 @@ def test_a_batch_says_which_captions_are_false():
     assert made["real"].sum(1).tolist() == [len(pairs.scene(index).things) for index in range(64)]
     again = regions.Regions(pairs).batch(range(64))
     assert all(torch.equal(made[name], again[name]) for name in ("boxes", "classes", "ids"))
-    described = regions.Regions(pairs, namer=Namer(4, 8, len(regions.class_names()))).batch(
-        range(8)
-    )
+    described = regions.Regions(
+        pairs, region_classifier=RegionClassifier(4, 8, len(regions.class_names()))
+    ).batch(range(8))
     assert (
         not described["features"][~described["real"]].any()
         and described["features"][described["real"]].any()
@@ -120,21 +120,24 @@ def test_a_batch_says_which_captions_are_false():
 def test_a_namer_learns_what_is_in_boxes_and_describes_them():
     torch.manual_seed(0)
     pairs, few = world.Pairs("train", 32, things=(1, 1)), list(range(12))
-    namer, data = (
-        Namer(6, 32, len(regions.class_names()), len(world.BACKGROUNDS)),
+    region_classifier, data = (
+        RegionClassifier(6, 32, len(regions.class_names()), len(world.BACKGROUNDS)),
         regions.Regions(pairs),
     )
     for _ in fit(
-        namer,
+        region_classifier,
         Batches(lambda rows: data.batch([row % 12 for row in rows]), 12),
         80,
         Optimisation(1e-2),
         precision=torch.float32,
     ):
         pass
-    seen, truth = regions.Regions(pairs, namer=namer).batch(few), data.batch(few)
+    seen, truth = (
+        regions.Regions(pairs, region_classifier=region_classifier).batch(few),
+        data.batch(few),
+    )
     right = (seen["classes"].argmax(-1) == truth["classes"].argmax(-1))[truth["real"]]
-    told = namer.describe(seen["features"]).argmax(-1) == truth["attributes"]
+    told = region_classifier.attribute_head(seen["features"]).argmax(-1) == truth["attributes"]
     assert (
         right.float().mean() > 0.9
         and told[truth["real"]].float().mean() > 0.9

@@ -7,7 +7,7 @@ import torch
 from test_language import MODELS
 
 from vlmcourse.parts import generation, language
-from vlmcourse.parts.tuning import Adapters, BitFit, PromptTuning, trainable
+from vlmcourse.parts.tuning import Adapters, BitFit, PromptTuning, count_trainable
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import fit
 from vlmcourse.training.optimisation import Optimisation
@@ -70,10 +70,10 @@ def test_the_counts_are_those_of_the_papers():
     lm = tiny()
     biases = sum(p.numel() for name, p in lm.named_parameters() if name.endswith(".bias"))
     bitfit = BitFit(lm)
-    assert trainable(bitfit) == biases > 0
+    assert count_trainable(bitfit) == biases > 0
     assert all(name.endswith(".bias") for name, p in bitfit.named_parameters() if p.requires_grad)
-    assert trainable(Adapters(tiny(), 3)) == LAYERS * 2 * (2 * WIDTH * 3 + 3 + WIDTH)
-    assert trainable(PromptTuning(tiny(), 5)) == 5 * WIDTH
+    assert count_trainable(Adapters(tiny(), 3)) == LAYERS * 2 * (2 * WIDTH * 3 + 3 + WIDTH)
+    assert count_trainable(PromptTuning(tiny(), 5)) == 5 * WIDTH
 
 
 def test_adapters_start_as_the_bare_model_bit_for_bit_and_then_differ():
@@ -82,7 +82,7 @@ def test_adapters_start_as_the_bare_model_bit_for_bit_and_then_differ():
     model = Adapters(lm, 3)
     assert torch.equal(model(ids), bare)
     with torch.no_grad():
-        model.bottlenecks[0].up.weight.normal_()
+        model.adapters[0].up.weight.normal_()
     assert not torch.allclose(model(ids), bare, atol=1e-3)
 
 
@@ -119,6 +119,6 @@ def test_models_without_the_parts_are_refused():
 @pytest.mark.parametrize("family", ["gpt2", "llama", "neox", "qwen2"])
 def test_adapters_find_two_places_in_each_layer_of_each_family(family):
     model = Adapters(MODELS[family](), 3)
-    assert len(model.bottlenecks) == 2 * LAYERS and trainable(model) == 2 * LAYERS * (
+    assert len(model.adapters) == 2 * LAYERS and count_trainable(model) == 2 * LAYERS * (
         2 * 32 * 3 + 3 + 32
     )

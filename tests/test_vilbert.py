@@ -206,10 +206,10 @@ def test_losses_ask_at_masked_slots_of_true_pairs_alone_by_the_formulas(model, m
     word, region = torch.zeros(3, 8, dtype=torch.bool), torch.zeros(3, 4, dtype=torch.bool)
     word[0, 2] = word[1, 5] = word[2, 1] = region[0, 3] = region[1, 0] = region[2, 1] = True
     choices = iter([word, region])
-    monkeypatch.setattr(vilbert, "choose", lambda may, share: next(choices))
+    monkeypatch.setattr(vilbert, "sample_mask", lambda may, share: next(choices))
     monkeypatch.setattr(vilbert, "hide", lambda chosen: chosen)
     monkeypatch.setattr(
-        vilbert, "mask_words", lambda ids, chosen, mask, vocabulary: ids.masked_fill(chosen, mask)
+        vilbert, "mask_tokens", lambda ids, chosen, mask, vocabulary: ids.masked_fill(chosen, mask)
     )
     losses = model.losses(one)
     read = {**one, "ids": one["ids"].masked_fill(word, 9)}

@@ -4,12 +4,19 @@ import pytest
 import torch
 from torch import nn
 
-from vlmcourse.parts.vision import AttentionPool, ConvStem, Patches, ResNet, ViT, check_pixels
+from vlmcourse.parts.vision import (
+    AttentionPool,
+    ConvStem,
+    PatchEmbedding,
+    ResNet,
+    ViT,
+    check_pixels,
+)
 
 
 def test_patches_are_a_strided_convolution():
     torch.manual_seed(0)
-    patches = Patches(8, 16)
+    patches = PatchEmbedding(8, 16)
     pixels = torch.randn(2, 3, 24, 24)
     convolved = nn.functional.conv2d(pixels, patches.project.weight.view(16, 3, 8, 8), stride=8)
     torch.testing.assert_close(

@@ -7,7 +7,7 @@ from torch import nn
 
 from vlmcourse.papers import vlbert
 from vlmcourse.papers.vlbert import VLBERT, VLBERTConfig, paint_out, waves
-from vlmcourse.parts.vision import crops
+from vlmcourse.parts.vision import crop_regions
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import fit
 from vlmcourse.training.optimisation import Optimisation
@@ -172,9 +172,9 @@ def test_losses_ask_at_masked_slots_alone_by_the_formula(monkeypatch):
     word, region = torch.zeros(3, 7, dtype=torch.bool), torch.zeros(3, 3, dtype=torch.bool)
     word[0, 2] = word[1, 4] = region[0, 1] = region[2, 0] = True
     choices = iter([word, region])
-    monkeypatch.setattr(vlbert, "choose", lambda may, share: next(choices))
+    monkeypatch.setattr(vlbert, "sample_mask", lambda may, share: next(choices))
     monkeypatch.setattr(
-        vlbert, "mask_words", lambda ids, chosen, mask, vocabulary: ids.masked_fill(chosen, mask)
+        vlbert, "mask_tokens", lambda ids, chosen, mask, vocabulary: ids.masked_fill(chosen, mask)
     )
     losses = model.losses(one)
     read = {**one, "ids": one["ids"].masked_fill(word, 9)}
@@ -207,7 +207,7 @@ def test_crops_are_what_is_in_the_boxes():
     pixels = torch.zeros(1, 3, 16, 16)
     pixels[:, 0, :8, :8], pixels[:, 1, :8, 8:] = 1.0, 1.0  # red top left, green top right
     boxes = torch.tensor([[[0.0, 0.0, 0.5, 0.5], [0.5, 0.0, 1.0, 0.5], [0.0, 0.0, 1.0, 1.0]]])
-    red, green, whole = crops(pixels, boxes, 4)[0]
+    red, green, whole = crop_regions(pixels, boxes, 4)[0]
     assert (
         red[0].min() > 0.85
         and red[1].max() < 0.15

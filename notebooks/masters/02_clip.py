@@ -24,8 +24,8 @@ from torch.nn.functional import cross_entropy, normalize
 from teaching import clip as checks
 from teaching.exercises import attempt, predict
 from vlmcourse import evaluation, introspection, plots, recipes, world
-from vlmcourse.parts.losses import contrast
-from vlmcourse.parts.vision import Patches
+from vlmcourse.parts.losses import clip_loss
+from vlmcourse.parts.vision import PatchEmbedding
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import fit
 from vlmcourse.training.optimisation import Optimisation
@@ -76,9 +76,9 @@ def patches_by_hand(pixels, matrix, p):
 
 
 pixels = world.to_pixels(train_pairs.images(range(4)))
-layer = Patches(patch=16, width=32)
+layer = PatchEmbedding(patch=16, width=32)
 assert torch.allclose(patches_by_hand(pixels, layer.project.weight, 16), layer(pixels), atol=1e-5)
-print("patches by hand == vlmcourse.parts.vision.Patches")  # NBVAL_CHECK_OUTPUT
+print("patches by hand == vlmcourse.parts.vision.PatchEmbedding")  # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
 # **The text tower** is a causal transformer, like a language model, and the text's vector is its state **at the end token**: the only position that has seen every word. Two consequences people trip over: words *after* the end token (padding) cannot change the vector, so padding needs no mask; and a text without an end token has no vector at all.
@@ -143,8 +143,8 @@ def one_direction(image, text, scale):
 
 image, text = (normalize(torch.randn(8, 16), dim=-1) for _ in range(2))
 by_hand = (one_direction(image, text, 14.3) + one_direction(text, image, 14.3)) / 2
-assert torch.allclose(by_hand, contrast(image, text, 14.3), atol=1e-5)
-print("both directions by hand == vlmcourse.parts.losses.contrast")  # NBVAL_CHECK_OUTPUT
+assert torch.allclose(by_hand, clip_loss(image, text, 14.3), atol=1e-5)
+print("both directions by hand == vlmcourse.parts.losses.clip_loss")  # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
 # > **A trap in the lecture's pseudo-code.** `loss_i = cross_entropy(logits, labels, axis=0)`: with logits of shape [images, texts], axis 0 normalises over *images*, so `loss_i` is the text-to-image direction. Harmless, since both are averaged; confusing, if you debug one of them.
@@ -163,17 +163,17 @@ predict(
 same_vector = normalize(torch.ones(64, 16), dim=-1)
 print(
     "all equal:",
-    round(contrast(same_vector, same_vector, 14.3).item(), 4),
+    round(clip_loss(same_vector, same_vector, 14.3).item(), 4),
     "ln 64:",
     round(math.log(64), 4),
 )  # NBVAL_CHECK_OUTPUT
 print(
-    "a batch of one:", abs(round(contrast(same_vector[:1], same_vector[:1], 14.3).item(), 4))
+    "a batch of one:", abs(round(clip_loss(same_vector[:1], same_vector[:1], 14.3).item(), 4))
 )  # NBVAL_CHECK_OUTPUT
 random_vectors = [normalize(torch.randn(64, 16), dim=-1) for _ in range(2)]
 print(
     "random vectors:",
-    round(contrast(*random_vectors, 14.3).item(), 2),
+    round(clip_loss(*random_vectors, 14.3).item(), 2),
     "- worse than knowing nothing",
 )
 
@@ -186,7 +186,7 @@ repeated = torch.eye(8)[[0, 0, 2, 3, 4, 5, 6, 7]]  # one vector for both
 floor = math.log(2) * 2 / 8  # two of eight questions have two equally good answers
 print(
     "exact repeat, perfect model:",
-    round(contrast(repeated, repeated, 100.0).item(), 4),
+    round(clip_loss(repeated, repeated, 100.0).item(), 4),
     "= 2/8 of ln 2:",
     round(floor, 4),
 )  # NBVAL_CHECK_OUTPUT
@@ -197,7 +197,7 @@ worded = torch.linalg.cholesky(likeness)  # unit vectors with these cosines
 to_the_other = normalize(worded[1] - 0.8 * worded[0], dim=-1)  # from picture 0 to caption 1
 for name, numbering in (("counted as wrong", None), ("counted as right", numbers)):
     pictures = worded.clone().requires_grad_()
-    loss = contrast(pictures, worded, 10.0, numbering)
+    loss = clip_loss(pictures, worded, 10.0, numbering)
     (gradient,) = torch.autograd.grad(loss, pictures)
     step = -(gradient[0] @ to_the_other).item()
     print(
@@ -542,7 +542,7 @@ temperature_player(
 # %%
 sweep = {}
 for value in (1, 2, 5, 10, 14.3, 20, 30, 50, 70, 100):
-    sweep[value] = contrast(images, texts, float(value)).item()
+    sweep[value] = clip_loss(images, texts, float(value)).item()
 plots.show(
     plots.curves(
         {"loss on held-out pairs": sweep},
@@ -550,7 +550,7 @@ plots.show(
         "loss",
         xlog=True,
         lines={
-            f"learned scale {model.log_scale.exp():.1f}": contrast(
+            f"learned scale {model.log_scale.exp():.1f}": clip_loss(
                 images, texts, model.log_scale.exp()
             ).item()
         },
@@ -627,7 +627,8 @@ plots.show(
     plots.curves(
         {
             name: {
-                value: contrast(images, given, float(value)).item() for value in (1, 3, 10, 30, 100)
+                value: clip_loss(images, given, float(value)).item()
+                for value in (1, 3, 10, 30, 100)
             }
             for name, given in (("right pairs", texts), ("wrong pairs", wrong_order))
         },
@@ -751,8 +752,10 @@ attempt(checks.diagnosis, {"A": None, "B": None, "C": None})
 # > **Small batches are not averages of large ones.** Accumulating gradients over two half-batches is *not* the same as one batch: each half has half the negatives. That is why CLIP needs 32,768 pairs at once, and `contrast` gathers them from all processes.
 
 # %%
-halves = (contrast(images[:20], texts[:20], 14.3) + contrast(images[20:40], texts[20:40], 14.3)) / 2
-print(f"two halves {halves:.3f}, one batch {contrast(images[:40], texts[:40], 14.3):.3f}")
+halves = (
+    clip_loss(images[:20], texts[:20], 14.3) + clip_loss(images[20:40], texts[20:40], 14.3)
+) / 2
+print(f"two halves {halves:.3f}, one batch {clip_loss(images[:40], texts[:40], 14.3):.3f}")
 
 # %% [markdown]
 # ## The paper beside ours

@@ -22,7 +22,7 @@ from teaching.exercises import attempt, predict
 from vlmcourse import evaluation, introspection, plots, recipes, world
 from vlmcourse.evaluation import masked
 from vlmcourse.papers.vilbert import CoAttention, ViLBERT, hide
-from vlmcourse.parts.bert import choose, inner, mask_words
+from vlmcourse.parts.bert import sample_mask, maskable, mask_tokens
 from vlmcourse.parts.layers import PostNormBlock
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import fit
@@ -211,12 +211,12 @@ plots.show(
 
 # %%
 many = held_out.batch(range(256))
-chosen = choose(inner(many["ids"]), 0.4)
-read = mask_words(
+chosen = sample_mask(maskable(many["ids"]), 0.4)
+read = mask_tokens(
     many["ids"], chosen, tokenizer.world_tokenizer().mask_token_id, len(tokenizer.world_tokenizer())
 )
 became = read[chosen]
-print(f"chosen: {chosen.sum() / inner(many['ids']).sum():.2f} of the words")
+print(f"chosen: {chosen.sum() / maskable(many['ids']).sum():.2f} of the words")
 print(f"[MASK]: {(became == tokenizer.world_tokenizer().mask_token_id).float().mean():.2f}")
 print(f"as they were: {(became == many['ids'][chosen]).float().mean():.2f}")
 print(f"regions hidden, of those chosen: {hide(torch.ones(10_000).bool()).float().mean():.2f}")
@@ -721,9 +721,9 @@ class Apart(ViLBERT):
 
 class AllWords(ViLBERT):
     def losses(self, batch):
-        every = inner(batch["ids"])
-        masked = choose(every, self.config.masked)
-        read = mask_words(batch["ids"], masked, self.config.mask, self.config.vocabulary)
+        every = maskable(batch["ids"])
+        masked = sample_mask(every, self.config.masked)
+        read = mask_tokens(batch["ids"], masked, self.config.mask, self.config.vocabulary)
         _, text = self({**batch, "ids": read})
         said = self.name_word(text[every], self.embed_word.weight)
         words = torch.nn.functional.cross_entropy(said, batch["ids"][every])
@@ -735,7 +735,7 @@ twelve = data.pairs.among[:12]
 
 def alone(split):
     pairs = regions.Few(split, scale.image_size, 0, (1, 1), world.captions.detailed, None, twelve)
-    return regions.Regions(pairs, namer=data.namer)
+    return regions.Regions(pairs, region_classifier=data.region_classifier)
 
 
 tiny = recipes.vilbert_config(

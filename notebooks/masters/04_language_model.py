@@ -26,7 +26,7 @@ from teaching import language_model as exercises
 from teaching.exercises import attempt, predict
 from vlmcourse import evaluation, plots, recipes, world
 from vlmcourse.parts import generation, language
-from vlmcourse.parts.tuning import Adapters, BitFit, Bottleneck, PromptTuning, trainable
+from vlmcourse.parts.tuning import Adapters, BitFit, Adapter, PromptTuning, count_trainable
 from vlmcourse.recipes.language import in_words
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import fit
@@ -870,9 +870,9 @@ formulas = {
     "BitFit": 13 * L * D,
     "adapters, 8 wide": 2 * L * (2 * D * m + m + D),
 }
-counts = [trainable(one) for one in (tuned, biased, adapted)]
+counts = [count_trainable(one) for one in (tuned, biased, adapted)]
 assert counts == list(formulas.values())
-print("formulas == trainable()")  # NBVAL_CHECK_OUTPUT
+print("formulas == count_trainable()")  # NBVAL_CHECK_OUTPUT
 
 # %%
 whole = sum(parameter.numel() for parameter in lm.parameters())
@@ -1019,7 +1019,7 @@ def my_next_word_loss(
     )
 
 
-attempt(exercises.next_word_loss, my_next_word_loss)
+attempt(exercises.next_token_loss, my_next_word_loss)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>The last position foretells a word that isn't there; the first word was foretold by nobody. So the one loses its last entry, the other two lose their first.</details>
@@ -1154,7 +1154,7 @@ attempt(exercises.adapter, MyAdapter)
 
 # %%
 torch.manual_seed(0)
-bottleneck, target = Bottleneck(16, 4), torch.nn.Linear(16, 16)
+bottleneck, target = Adapter(16, 4), torch.nn.Linear(16, 16)
 optimiser = torch.optim.SGD(bottleneck.parameters(), lr=0.5)
 felt = {"up": {}, "down": {}}
 for step in range(1, 9):

@@ -26,8 +26,8 @@ from vlmcourse import evaluation, introspection, plots, recipes, world
 from vlmcourse.papers.blip2 import Stage1
 from vlmcourse.papers.qformer import MASKS, features
 from vlmcourse.parts import generation
-from vlmcourse.parts.losses import hard_negatives, match
-from vlmcourse.parts.tuning import trainable
+from vlmcourse.parts.losses import hard_negatives, itm_loss
+from vlmcourse.parts.tuning import count_trainable
 from vlmcourse.recipes import blip2 as recipe
 from vlmcourse.recipes.frozen import ALONE
 from vlmcourse.training.batches import Batches
@@ -229,7 +229,7 @@ with torch.no_grad():
     )
     by_hand = {
         "contrast": contrast,
-        "match": match(match_by_hand(stage, pictures_seen, some["ids"]), wrong),
+        "match": itm_loss(match_by_hand(stage, pictures_seen, some["ids"]), wrong),
         "generate": generate_by_hand(stage, pictures_seen, some["ids"]),
     }
     torch.manual_seed(0)  # the same negatives are drawn
@@ -267,7 +267,7 @@ trained = recipe.stage1(
 )
 first = trained.model
 print(
-    f"{trainable(first):,} parameters learn; the image encoder's {sum(p.numel() for p in vision.parameters()):,} don't"
+    f"{count_trainable(first):,} parameters learn; the image encoder's {sum(p.numel() for p in vision.parameters()):,} don't"
 )
 
 # %% [markdown]
@@ -424,7 +424,7 @@ untouched = [
 print(
     "language model and image encoder bit-identical after both stages:", untouched
 )  # NBVAL_CHECK_OUTPUT
-print(f"{trainable(second):,} parameters learnt")
+print(f"{count_trainable(second):,} parameters learnt")
 
 # %%
 alone = [world.sample("test", index, 0, ALONE) for index in range(12)]

@@ -8,7 +8,7 @@
 # | You need | lesson 01 (masks), 02 (the image tower), 04 (the language model, in-context binding) |
 # | Time | about 100 minutes to work through; running all cells takes about ten minutes on 2 cores once CLIP is in the cache, one once Flamingo is, 2 GB of memory |
 # | Papers | Perceiver: Jaegle et al. 2021, [arXiv 2103.03206](https://arxiv.org/abs/2103.03206). Perceiver IO: Jaegle et al. 2021, [2107.14795](https://arxiv.org/abs/2107.14795). Flamingo: Alayrac et al. 2022, *a Visual Language Model for Few-Shot Learning*, [2204.14198](https://arxiv.org/abs/2204.14198) |
-# | Course code | `vlmcourse/papers/perceiver.py`, `papers/flamingo.py`, `parts/language.py` (`fuse`), `world/interleaved.py`, `recipes/flamingo.py` |
+# | Course code | `vlmcourse/papers/perceiver.py`, `papers/flamingo.py`, `parts/language.py` (`insert_cross_attention`), `world/interleaved.py`, `recipes/flamingo.py` |
 #
 # Letters for axes: **B** batch, **T** text tokens (in a film: frames), **N** pictures of a page, **P** patches, **R** latents, **D** width, **M** inputs of a Perceiver, or pictures of a whole batch.
 
@@ -256,17 +256,17 @@ print(
 # %% [markdown]
 # ## 3. The gate
 #
-# New layers between frozen ones are dangerous: at first they add noise, and the language model reads noise. Flamingo multiplies what they add by tanh(α), with α = 0 at the start. By hand, in two lines (`reach` and `pace` are 1 in the paper; section 6 says why not here):
+# New layers between frozen ones are dangerous: at first they add noise, and the language model reads noise. Flamingo multiplies what they add by tanh(α), with α = 0 at the start. By hand, in two lines (`residual_scale` and `gate_lr_scale` are 1 in the paper; section 6 says why not here):
 
 
 # %%
 def block_by_hand(block, y, latents, sees):
-    y = y + torch.tanh(block.gate.pace * block.gate.alpha) * block.reach * block.attention(
-        block.norm(y), latents, sees
-    )
+    y = y + torch.tanh(
+        block.gate.gate_lr_scale * block.gate.alpha
+    ) * block.residual_scale * block.attention(block.norm(y), latents, sees)
     return y + torch.tanh(
-        block.gate_feedforward.pace * block.gate_feedforward.alpha
-    ) * block.reach * block.feedforward(block.norm_feedforward(y))
+        block.gate_feedforward.gate_lr_scale * block.gate_feedforward.alpha
+    ) * block.residual_scale * block.feedforward(block.norm_feedforward(y))
 
 
 page = ("a cat is small .", film.frames[0], "a picture of a cat .", film, "a dog moves left .")
@@ -381,7 +381,7 @@ with torch.no_grad():
 print("the loop by hand == Flamingo.forward")  # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
-# Writing such a loop for every family of language models would never end: GPT-2, OPT, NeoX each name things differently. The package leaves the loop to the model and only *hooks in before each layer*: `language.fuse(lm, blocks)`. The pictures travel through `lm(...)` as one more keyword, `media`; the hook takes it out, and the layer never hears of it. Without pictures the model is what it was; without the hooks, too:
+# Writing such a loop for every family of language models would never end: GPT-2, OPT, NeoX each name things differently. The package leaves the loop to the model and only *hooks in before each layer*: `language.insert_cross_attention(lm, blocks)`. The pictures travel through `lm(...)` as one more keyword, `media`; the hook takes it out, and the layer never hears of it. Without pictures the model is what it was; without the hooks, too:
 
 # %%
 with torch.no_grad():
@@ -391,7 +391,7 @@ with torch.no_grad():
         handle.remove()
     print(
         "handles removed, no hook is left:",
-        not any(layer._forward_pre_hooks for layer in language.layers(lm)),
+        not any(layer._forward_pre_hooks for layer in language.decoder_layers(lm)),
     )  # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
@@ -532,7 +532,7 @@ plots.show(
 )
 
 # %% [markdown]
-# A block adds something of size one. Before the first layer that is noise several times louder than the words, and its gate stays shut; before the last it is a whisper. With enough steps the weights find their sizes. We have few, so each block's sum is multiplied by the size of what it is added to, times a constant (`reach`). And a gate is a single number, which Adam moves by one learning rate a step: until it is open nothing behind it learns. So ours open ten times as quickly, tanh(10 α) (`pace`). They still start at zero, and everything shown so far stays true.
+# A block adds something of size one. Before the first layer that is noise several times louder than the words, and its gate stays shut; before the last it is a whisper. With enough steps the weights find their sizes. We have few, so each block's sum is multiplied by the size of what it is added to, times a constant (`residual_scale`). And a gate is a single number, which Adam moves by one learning rate a step: until it is open nothing behind it learns. So ours open ten times as quickly, tanh(10 α) (`gate_lr_scale`). They still start at zero, and everything shown so far stays true.
 #
 # Train (or load) it. Only the resampler, the blocks and the row of `<EOC>` learn.
 
@@ -983,7 +983,7 @@ attempt(checks.gated, my_gated)
 
 # %%
 opened = recipes.new_flamingo(
-    recipes.flamingo_config(scale, reach=tuple(REACH * one for one in sizes)),
+    recipes.flamingo_config(scale, residual_scale=tuple(REACH * one for one in sizes)),
     tower,
     language.freeze(copy.deepcopy(recipes.language(scale).model.lm)),
 )
@@ -1088,9 +1088,9 @@ def two_pictures(index):
 
 
 def make_faulty_model(**options):
-    reach = tuple(REACH * one for one in sizes)
+    residual_scale = tuple(REACH * one for one in sizes)
     parts = {name: options.pop(name) for name in ("block",) if name in options}
-    config = recipes.flamingo_config(scale, reach=reach, **options)
+    config = recipes.flamingo_config(scale, residual_scale=residual_scale, **options)
     return recipes.new_flamingo(
         config, tower, language.freeze(copy.deepcopy(recipes.language(scale).model.lm)), **parts
     )

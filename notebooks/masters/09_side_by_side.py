@@ -102,15 +102,17 @@ print(
 class ByHand(nn.Module):
     """pixels -> CLIP's summary -> two vectors -> a frozen language model."""
 
-    def __init__(self, vision, lm, start, reach):
+    def __init__(self, vision, lm, start, residual_scale):
         super().__init__()
-        self.vision, self.lm, self.start, self.reach = vision, lm, start, reach
+        self.vision, self.lm, self.start, self.residual_scale = vision, lm, start, residual_scale
         self.norm = nn.BatchNorm1d(vision.width, affine=False)
         self.map = nn.Linear(vision.width, start.numel())
 
     def vectors(self, pixels):  # (M, 3, S, S) -> (M, 2, D)
         summary = self.norm(self.vision(pixels))
-        return self.start + self.reach * self.map(summary).reshape(len(pixels), *self.start.shape)
+        return self.start + self.residual_scale * self.map(summary).reshape(
+            len(pixels), *self.start.shape
+        )
 
     def forward(
         self, pixels, ids
@@ -124,7 +126,7 @@ class ByHand(nn.Module):
 
 
 package = connectors.new_prefix(shore).eval()
-mine = ByHand(shore.vision, shore.lm, package.start, package.reach).eval()
+mine = ByHand(shore.vision, shore.lm, package.start, package.residual_scale).eval()
 mine.map.load_state_dict(package.to_words.state_dict())
 made = connectors.Told(pictures).batch(range(4))
 with torch.no_grad():

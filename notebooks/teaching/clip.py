@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
 from teaching.exercises import Mistake, diagnosed, likeliest_mistake
-from vlmcourse.parts.losses import contrast
+from vlmcourse.parts.losses import clip_loss
 
 
 def _matrix(got: object, wanted: Tensor, what: str) -> Tensor:
@@ -41,7 +41,7 @@ def symmetric_loss(answer: Callable[[Tensor, Tensor, float], Tensor]) -> str:
         torch.arange(6),
     )
     logits = scale * a @ b.T
-    wanted = contrast(a, b, scale)
+    wanted = clip_loss(a, b, scale)
     got = answer(image, text, log_scale)
     if got is None:
         raise Mistake("loss() returned None. Did you forget the return?")
@@ -59,10 +59,10 @@ def symmetric_loss(answer: Callable[[Tensor, Tensor, float], Tensor]) -> str:
             logits.T, labels
         ),
         "that is the sum of both directions: the paper takes their mean.": 2 * wanted,
-        "the log-scale is used as it is: multiply by its exponential.": contrast(a, b, log_scale),
-        "the cosines are divided by the scale: it multiplies.": contrast(a, b, 1 / scale),
-        "there is no temperature: multiply the cosines by exp(log_scale).": contrast(a, b, 1.0),
-        "the vectors are not normalised: these are dot products, not cosines.": contrast(
+        "the log-scale is used as it is: multiply by its exponential.": clip_loss(a, b, log_scale),
+        "the cosines are divided by the scale: it multiplies.": clip_loss(a, b, 1 / scale),
+        "there is no temperature: multiply the cosines by exp(log_scale).": clip_loss(a, b, 1.0),
+        "the vectors are not normalised: these are dot products, not cosines.": clip_loss(
             image, text, scale
         ),
         "the rows are summed: cross-entropy takes the mean over the batch.": 6 * wanted,

@@ -279,9 +279,12 @@ def blip2(banks: Banks, watch: Callable[[Step], None] | None = None) -> Bridge:
 
 def new_aside(banks: Banks):
     """An untrained Flamingo between the banks."""
-    reach = tuple(REACH * one for one in stream(banks.lm))
+    residual_scale = tuple(REACH * one for one in stream(banks.lm))
     return new_flamingo(
-        flamingo_config(banks.scale, reach=reach), banks.tower, deepcopy(banks.lm), banks.seed
+        flamingo_config(banks.scale, residual_scale=residual_scale),
+        banks.tower,
+        deepcopy(banks.lm),
+        banks.seed,
     )
 
 

@@ -18,7 +18,7 @@ from vlmcourse.introspection import Looked
 from vlmcourse.papers.blip import BLIP
 from vlmcourse.papers.flamingo import Flamingo
 from vlmcourse.papers.qformer import features
-from vlmcourse.parts.language import logits, next_word_loss
+from vlmcourse.parts.language import logits, next_token_loss
 from vlmcourse.recipes.blip import blip
 from vlmcourse.recipes.blip2 import blip2, place, stage1
 from vlmcourse.recipes.capfilt import CapFilt
@@ -327,7 +327,7 @@ def gate_trace(trained: Trained, batch: dict, source: str = "described", records
         said = logits(
             model.lm, model.embed(ids)
         )  # no media: the blocks are passed by, as with gates at 0
-        blind = next_word_loss(said, ids, batch["scored"]).item()
+        blind = next_token_loss(said, ids, batch["scored"]).item()
     return {
         "steps": tuple(step.step for step in chosen),
         "gates": {

@@ -26,7 +26,7 @@ def _returned(got: object, what: str) -> Tensor:
     return got
 
 
-def next_word_loss(answer: Callable[[Tensor, Tensor, Tensor], Tensor]) -> str:
+def next_token_loss(answer: Callable[[Tensor, Tensor, Tensor], Tensor]) -> str:
     """Exercise 1: loss(logits (B, T, V), ids (B, T), scored (B, T)) -> scalar."""
     generator = _fresh()
     logits = 2 * torch.randn(3, 8, 11, generator=generator, dtype=torch.float64)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from vlmcourse import world
 from vlmcourse.papers.blip import BLIP
-from vlmcourse.parts.losses import match
+from vlmcourse.parts.losses import itm_loss
 from vlmcourse.recipes.blip import blip_config, new_blip, preferred
 from vlmcourse.recipes.clip import clip
 from vlmcourse.training import checkpoint
@@ -43,14 +43,14 @@ class Closely(nn.Module):
         """A batch of Siblings, rows 2i and 2i + 1 belonging together -> {"match", "caption"} and, if asked for, "contrast"."""
         ids, blip = batch["ids"], self.blip
         states = blip.look(batch["pixels"])["states"]
-        read = blip.encoder.read(states)
+        read = blip.encoder.project_kv(states)
         sibling = torch.arange(len(ids), device=ids.device) ^ 1
         twice = [
             (torch.cat([k, k]), torch.cat([v, v])) for k, v in read
         ]  # each picture beside its own text and its sibling's
         belongs = blip.itm_logits(torch.cat([ids, ids[sibling]]), twice)
         losses = {
-            "match": match(belongs[: len(ids)], belongs[len(ids) :]),
+            "match": itm_loss(belongs[: len(ids)], belongs[len(ids) :]),
             "caption": blip.lm_loss(ids, blip.loss_mask(batch), read),
         }
         return {**losses, "contrast": blip.itc_loss(batch, states)[0]} if self.contrast else losses

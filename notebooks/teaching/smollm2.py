@@ -101,7 +101,7 @@ def taught(model: Frozen, seen: Frozen, read, pairs: world.Pairs, count: int = T
         wanted.append(model.lm.get_input_embeddings().weight[first_tokens(group, read)[nearest]])
     wanted = (
         torch.stack(wanted, 1) - model.start
-    ) / model.reach  # (count, n, D'), in the units of the matrix
+    ) / model.residual_scale  # (count, n, D'), in the units of the matrix
     summary = torch.cat([summary, summary.new_ones(count, 1)], dim=1)
     solution = torch.linalg.lstsq(summary, wanted.flatten(1)).solution  # (width + 1, n * D')
     model.to_words.weight.copy_(solution[:-1].T)

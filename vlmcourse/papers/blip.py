@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from vlmcourse.parts import masks
-from vlmcourse.parts.bert import Seen, TextTransformer, WordHead, rows
-from vlmcourse.parts.losses import captions_alike, contrast, hard_negatives, match
-from vlmcourse.parts.momentum import Momentum, soft_contrast
-from vlmcourse.parts.vision import Patches, ViT, check_pixels
+from vlmcourse.parts.bert import Context, TextTransformer, MLMHead, rows
+from vlmcourse.parts.losses import caption_groups, clip_loss, hard_negatives, itm_loss
+from vlmcourse.parts.momentum import MomentumEncoders, momentum_itc_loss
+from vlmcourse.parts.vision import PatchEmbedding, ViT, check_pixels
 
 SELF_ATTENTION, CROSS_ATTENTION = ("attention", "norm1"), ("cross", "norm_cross")
 PARAMETER_SHARING = {
@@ -104,7 +104,7 @@ class BLIP(nn.Module):
                 c.vision_heads,
                 c.vision_hidden,
                 eps=c.vision_eps,
-                stem=Patches(c.patch, c.vision_width, bias=True),
+                stem=PatchEmbedding(c.patch, c.vision_width, bias=True),
             )
             vision.norm_in = nn.Identity()  # CLIP's alone
         self.vision = vision
@@ -122,7 +122,7 @@ class BLIP(nn.Module):
             for _ in range(2)
         )
         share_parameters(self.decoder, self.encoder, c.unshared)
-        self.head = WordHead(c.text_width, c.vocabulary, c.text_eps)
+        self.head = MLMHead(c.text_width, c.vocabulary, c.text_eps)
         self.image_projection = nn.Linear(c.vision_width, c.embedding)
         self.text_projection = nn.Linear(c.text_width, c.embedding)
         self.itm_head = nn.Linear(c.text_width, 2)
@@ -130,7 +130,7 @@ class BLIP(nn.Module):
         self.momentum_encoders = (
             None
             if c.momentum is None
-            else Momentum(self._followed(), c.embedding, c.queue_size, c.momentum)
+            else MomentumEncoders(self._followed(), c.embedding, c.queue_size, c.momentum)
         )
 
     def _followed(self) -> dict[str, nn.Module]:
@@ -176,7 +176,7 @@ class BLIP(nn.Module):
             dim=-1,
         )
 
-    def itm_logits(self, ids: Tensor, states: Seen, real: Tensor | None = None) -> Tensor:
+    def itm_logits(self, ids: Tensor, states: Context, real: Tensor | None = None) -> Tensor:
         """ids (B, T), states (B, P, C) of `look`, real (B, P) where some are padding -> (B, 2) logits of [ENC]: no, yes."""
         if (pictures := rows(states)) != len(ids):
             raise ValueError(
@@ -193,7 +193,7 @@ class BLIP(nn.Module):
         return {"states": self.encoder(question, mask, states), "real": ids != self.config.pad}
 
     def decoder_states(
-        self, ids: Tensor, states: Seen, real: Tensor | None = None, cache: dict | None = None
+        self, ids: Tensor, states: Context, real: Tensor | None = None, cache: dict | None = None
     ) -> Tensor:
         """As forward, but states of the last block: (B, new, D)."""
         start = cache.length if cache else 0
@@ -214,7 +214,7 @@ class BLIP(nn.Module):
         )
 
     def lm_loss(
-        self, ids: Tensor, scored: Tensor, states: Seen, real: Tensor | None = None
+        self, ids: Tensor, scored: Tensor, states: Context, real: Tensor | None = None
     ) -> Tensor:
         """Cross-entropy, with label smoothing, of the tokens at `scored` (B, T), True. Only they are turned into words."""
         said = self.decoder_states(ids[:, :-1], states, real)[scored[:, 1:]]  # (scored tokens, D)
@@ -226,10 +226,10 @@ class BLIP(nn.Module):
     def itc_loss(self, batch: dict[str, Tensor], states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of whole pictures and texts (Sec. 3.2) -> the loss, similarities (B, B) of the two, and `same` (B,); see losses."""
         ids = batch["ids"]
-        same = batch["same"] if "same" in batch else captions_alike(ids, self.config.pad)
+        same = batch["same"] if "same" in batch else caption_groups(ids, self.config.pad)
         image, text = normalize(self.image_projection(states[:, 0]), dim=-1), self.encode_text(ids)
         loss = (
-            contrast(image, text, 1 / self.temperature, same)
+            clip_loss(image, text, 1 / self.temperature, same)
             if self.momentum_encoders is None
             else self._soft_contrast(batch["pixels"], ids, image, text, same)
         )
@@ -247,15 +247,15 @@ class BLIP(nn.Module):
                 torch.cat([k, k, k[images]]),
                 torch.cat([v, v, v[images]]),
             )  # projected once, looked at five times
-            for k, v in read or self.encoder.read(states)
+            for k, v in read or self.encoder.project_kv(states)
         ]
         belongs = self.itm_logits(torch.cat([ids, ids[texts], ids]), read)
-        return {"contrast": loss, "match": match(belongs[: len(ids)], belongs[len(ids) :])}
+        return {"contrast": loss, "match": itm_loss(belongs[: len(ids)], belongs[len(ids) :])}
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """batch: `pixels` (B, 3, S, S), `ids` (B, T) with a first token to replace -> {"contrast", "match", "caption"}.
 
-        same    (B,) integers, optional: see `contrast`; default: equal captions count as the same
+        same    (B,) integers, optional: see `clip_loss`; default: equal captions count as the same
         scored  (B, T), optional: tokens the decoder learns to say; default: all but the first and padding
         Sec. 3.2: one pass of the image, three of the text. While training with a queue, the batch joins the queue.
         """
@@ -265,7 +265,7 @@ class BLIP(nn.Module):
                 f"{len(pixels)} pictures and {len(ids)} texts in a batch; expected one text for each picture."
             )
         states = self.look(pixels)["states"]
-        read = self.encoder.read(states)
+        read = self.encoder.project_kv(states)
         shared = self.encoder.blocks[0].cross is self.decoder.blocks[0].cross
         return {
             **self.itc_itm_losses(batch, states, read),
@@ -291,7 +291,7 @@ class BLIP(nn.Module):
                 slow.text_projection(slow.encoder.first(*self.role_inputs(ids, self.config.cls))),
                 dim=-1,
             )
-        loss = soft_contrast(
+        loss = momentum_itc_loss(
             image,
             text,
             slow_image,
@@ -302,7 +302,7 @@ class BLIP(nn.Module):
             self.config.alpha,
         )
         if self.training:
-            slow.keep(slow_image, slow_text)
+            slow.enqueue(slow_image, slow_text)
         return loss
 
     @torch.no_grad()
@@ -310,7 +310,7 @@ class BLIP(nn.Module):
         """Keeps the temperature in bounds, and lets the slow copies follow."""
         self.temperature.clamp_(0.001, 0.5)
         if self.momentum_encoders is not None:
-            self.momentum_encoders.follow(self._followed())
+            self.momentum_encoders.update(self._followed())
 
     @classmethod
     def from_pretrained(cls, name_or_folder: str) -> BLIP:

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from vlmcourse.papers.qformer import Image, QFormer, features
-from vlmcourse.parts.bert import WordHead
-from vlmcourse.parts.language import Prefixed, check, freeze, next_word_loss, width
-from vlmcourse.parts.losses import gather, hard_negatives, match
+from vlmcourse.parts.bert import MLMHead
+from vlmcourse.parts.language import SoftPromptModel, check_decoder, freeze, next_token_loss, width
+from vlmcourse.parts.losses import gather, hard_negatives, itm_loss
 
 SMOOTHING = 0.1  # of labels in contrast and generation (the paper's code)
 
@@ -61,7 +61,7 @@ class Stage1(nn.Module):
         )
         self.itm_head = nn.Linear(D, 2)
         self.temperature = nn.Parameter(torch.tensor(0.07))
-        self.head = WordHead(D, former.config.vocabulary, former.config.eps)
+        self.head = MLMHead(D, former.config.vocabulary, former.config.eps)
 
     def to_read(self, ids: Tensor) -> Tensor:
         """The same texts with [CLS] as first token."""
@@ -124,7 +124,7 @@ class Stage1(nn.Module):
             else [seen and (seen[0][again], seen[1][again]) for seen in image]
         )
         said = self.itm_logits(image, torch.cat([ids, ids[texts], ids]))
-        return match(said[: len(ids)], said[len(ids) :])
+        return itm_loss(said[: len(ids)], said[len(ids) :])
 
     def _generate(self, text: Tensor, ids: Tensor) -> Tensor:
         """States (B, T, D) of a text to write -> the loss of every next word."""
@@ -153,7 +153,7 @@ class Stage1(nn.Module):
         """The same, with the queries computed once: neither contrast nor generation shows them the text, so they come out
         alike, and the text to write needs only their keys. Each image is projected once, and looked at four times.
 
-        batch: `pixels` (B, 3, S, S) or `features` (B, P, C); `ids` (B, T); `same` (B,), optional, see parts.objectives.contrast.
+        batch: `pixels` (B, 3, S, S) or `features` (B, P, C); `ids` (B, T); `same` (B,), optional, see parts.losses.clip_loss.
         """
         image, ids, same = _seen(self.vision, batch), batch["ids"], batch.get("same")
         self.former.check(image, ids)
@@ -194,7 +194,7 @@ class Stage1(nn.Module):
         return stage.eval()
 
 
-class BLIP2(Prefixed):
+class BLIP2(SoftPromptModel):
     """Generative learning (Sec. 3.3): the queries, mapped linearly to words' width, stand in the text where its slots are.
 
     former    of stage 1 (or untrained): a copy without its text side is taken, and all of it learns
@@ -216,7 +216,7 @@ class BLIP2(Prefixed):
         self.former, self.vision, self.lm, self.slot = (
             former.without_text(),
             _fitting(former, vision),
-            check(lm),
+            check_decoder(lm),
             slot,
         )
         self.to_words = to_words or nn.Linear(former.config.width, width(lm))
@@ -244,7 +244,7 @@ class BLIP2(Prefixed):
         if batch["scored"][:, 0].any() or (batch["scored"] & (batch["ids"] == self.slot)).any():
             raise ValueError("scored holds a first token or a slot; expected words to say only.")
         said = self(batch["ids"], prefix=self.encode(_seen(self.vision, batch)))  # (B, T, V)
-        return {"language": next_word_loss(said, batch["ids"], batch["scored"])}
+        return {"language": next_token_loss(said, batch["ids"], batch["scored"])}
 
     @classmethod
     def from_hf(cls, model) -> BLIP2:
@@ -288,7 +288,7 @@ class BLIP2Read(BLIP2):
             batch.get("real"),
             batch["read"],
         )
-        return {"language": next_word_loss(said, batch["ids"], batch["scored"])}
+        return {"language": next_token_loss(said, batch["ids"], batch["scored"])}
 
 
 def _hf_vision(model) -> nn.Module:

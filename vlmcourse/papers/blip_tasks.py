@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from vlmcourse.papers.blip import BLIP
 from vlmcourse.parts.layers import PostNormBlock
-from vlmcourse.parts.losses import match
+from vlmcourse.parts.losses import itm_loss
 
 
 def check_batch_sizes(**batch: Tensor) -> None:
@@ -184,7 +184,7 @@ class BLIPForVisDial(nn.Module):
             }
         )
         seen = self.look(batch["pixels"], batch["caption"])
-        return {"match": match(self(batch["right"], **seen), self(batch["wrong"], **seen))}
+        return {"match": itm_loss(self(batch["right"], **seen), self(batch["wrong"], **seen))}
 
 
 def check_video(frames: Tensor) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from vlmcourse.parts.layers import QuickGELU, Transformer, check_ids
-from vlmcourse.parts.losses import contrast
+from vlmcourse.parts.losses import clip_loss
 from vlmcourse.parts.masks import causal
 from vlmcourse.parts.vision import ConvStem, ResNet, ViT, check_pixels
 
@@ -107,7 +107,9 @@ class TextTower(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         """(B, T) ids -> (B, D). Causal, so what follows the end token changes nothing and padding needs no mask."""
         x, mask = self.embed(ids), causal(ids.shape[1], ids.device).dense()  # (B, T, D)
-        return self.norm_out(self.transformer.at(x, self.end_positions(ids), mask))  # (B, D)
+        return self.norm_out(
+            self.transformer.forward_at(x, self.end_positions(ids), mask)
+        )  # (B, D)
 
 
 class CLIP(nn.Module):
@@ -138,12 +140,12 @@ class CLIP(nn.Module):
         return self.log_scale.exp() * self.encode_image(pixels) @ self.encode_text(ids).T
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """batch: `pixels` (B, 3, S, S), `ids` (B, T), optionally `same` (B,), see `contrast` -> {"contrast": scalar}.
+        """batch: `pixels` (B, 3, S, S), `ids` (B, T), optionally `same` (B,), see `clip_loss` -> {"contrast": scalar}.
 
         Fig. 3, lines 11-17.
         """
         image, text = self.encode_image(batch["pixels"]), self.encode_text(batch["ids"])
-        return {"contrast": contrast(image, text, self.log_scale.exp(), batch.get("same"))}
+        return {"contrast": clip_loss(image, text, self.log_scale.exp(), batch.get("same"))}
 
     forward = losses  # data parallelism calls forward
 

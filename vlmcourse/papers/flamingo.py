@@ -23,13 +23,13 @@ from torch.nn.functional import interpolate
 from vlmcourse.parts.attention import Attention
 from vlmcourse.parts.grouped import GroupedAttention
 from vlmcourse.parts.language import (
-    check,
+    check_decoder,
     embed,
-    fuse,
-    grown,
-    layers,
+    insert_cross_attention,
+    extend_padding_mask,
+    decoder_layers,
     logits,
-    next_word_loss,
+    next_token_loss,
     width,
 )
 from vlmcourse.parts.layers import TanhGate
@@ -62,8 +62,8 @@ class FlamingoConfig:
     sees: Callable[[Tensor, Tensor], Mask] = last_image  # paper's ablation: images_so_far
     tag_sees: bool = True  # may <image> itself look at its picture? The paper leaves it open; all public code says yes
     new_words: tuple[int, ...] = ()  # ids whose input rows learn. paper: <EOC>
-    pace: float = 1.0  # of the gates, see TanhGate. paper: 1
-    reach: tuple[
+    gate_lr_scale: float = 1.0  # of the gates, see TanhGate. paper: 1
+    residual_scale: tuple[
         float, ...
     ] = ()  # of each block: what an open gate adds is multiplied by this. Not in the paper, where it is 1
 
@@ -147,10 +147,10 @@ class GatedBlock(nn.Module):
     """GATED XATTN-DENSE (Fig. 4): y + tanh(a) attention(y, latents), then y + tanh(b) feed-forward(y); a = b = 0 at first.
 
     What runs through a language model may grow from layer to layer: thirty-fold in the course's tiny one. What a block adds is
-    noise to an early layer then, and nothing to a late one. With `reach`, set to the size of what is there, gates open alike.
+    noise to an early layer then, and nothing to a late one. With `residual_scale`, set to the size of what is there, gates open alike.
     """
 
-    reach = 1.0
+    residual_scale = 1.0
 
     def __init__(self, width: int, config: FlamingoConfig):
         super().__init__()
@@ -158,7 +158,7 @@ class GatedBlock(nn.Module):
         self.norm, self.norm_feedforward = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention = GroupedAttention(width, c.heads, c.vision_width, c.head_width, bias=False)
         self.feedforward = feedforward(width, c.growth, c.activation)
-        self.gate, self.gate_feedforward = TanhGate(c.pace), TanhGate(c.pace)
+        self.gate, self.gate_feedforward = TanhGate(c.gate_lr_scale), TanhGate(c.gate_lr_scale)
         initialise(self)
 
     def forward(self, y: Tensor, latents: Tensor, sees: Tensor) -> Tensor:
@@ -167,8 +167,10 @@ class GatedBlock(nn.Module):
         A word that sees no picture gets exactly nothing from the attention; the feed-forward still works on it.
         """
         if latents.shape[1]:
-            y = y + self.gate(self.reach * self.attention(self.norm(y), latents, sees))
-        return y + self.gate_feedforward(self.reach * self.feedforward(self.norm_feedforward(y)))
+            y = y + self.gate(self.residual_scale * self.attention(self.norm(y), latents, sees))
+        return y + self.gate_feedforward(
+            self.residual_scale * self.feedforward(self.norm_feedforward(y))
+        )
 
 
 class Flamingo(nn.Module):
@@ -188,22 +190,26 @@ class Flamingo(nn.Module):
         resampler: Callable[[FlamingoConfig], nn.Module] = Resampler,
     ):
         super().__init__()
-        self.config, self.vision, self.lm = config, vision, check(lm)
-        numbers = [number for number in range(len(layers(lm))) if (number + 1) % config.every == 0]
+        self.config, self.vision, self.lm = config, vision, check_decoder(lm)
+        numbers = [
+            number for number in range(len(decoder_layers(lm))) if (number + 1) % config.every == 0
+        ]
         if not numbers:
             raise ValueError(
-                f"a block before every {config.every}th layer of {len(layers(lm))} is none; expected `every` from 1 "
-                f"to {len(layers(lm))}."
+                f"a block before every {config.every}th layer of {len(decoder_layers(lm))} is none; expected `every` from 1 "
+                f"to {len(decoder_layers(lm))}."
             )
         self.resampler = resampler(config)
         self.blocks = nn.ModuleDict({str(number): block(width(lm), config) for number in numbers})
-        for module, reach in zip(self.blocks.values(), config.reach):
-            module.reach = reach
+        for module, residual_scale in zip(self.blocks.values(), config.residual_scale):
+            module.residual_scale = residual_scale
         rows = lm.get_input_embeddings().weight[list(config.new_words)]
         self.rows = (
             nn.Parameter(rows.detach().clone()) if config.new_words else None
         )  # they start as the model has them
-        self.handles = fuse(lm, {int(number): module for number, module in self.blocks.items()})
+        self.handles = insert_cross_attention(
+            lm, {int(number): module for number, module in self.blocks.items()}
+        )
 
     def see(self, pictures: Tensor | Sequence[Tensor]) -> list[Tensor]:
         """Pictures (3, S, S) and films (T, 3, S, S), in any mixture -> features (T, P, D) of each, T = 1 for a picture."""
@@ -296,7 +302,7 @@ class Flamingo(nn.Module):
         return logits(
             self.lm,
             self.embed(ids[:, start:]),
-            grown(real, ids),
+            extend_padding_mask(real, ids),
             cache,
             media=self.visible(ids, media, start),
         )
@@ -322,5 +328,5 @@ class Flamingo(nn.Module):
             )
         media = self.resample(pictures) if "features" in batch else self.look(pictures).get("media")
         return {
-            "text": next_word_loss(self(batch["ids"], media=media), batch["ids"], batch["scored"])
+            "text": next_token_loss(self(batch["ids"], media=media), batch["ids"], batch["scored"])
         }

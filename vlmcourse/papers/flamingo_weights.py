@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from vlmcourse.papers.flamingo import Flamingo, FlamingoConfig
-from vlmcourse.parts.language import freeze, layers, width
+from vlmcourse.parts.language import freeze, decoder_layers, width
 from vlmcourse.parts.vision import ViT
 
 HEAD_WIDTH = (
@@ -174,7 +174,7 @@ def from_open_flamingo(
         + max(int(name.split(".")[2]) for name in tensors if name.startswith("perceiver.layers.")),
         resampler_heads=inner // HEAD_WIDTH,
         resampler_head_width=HEAD_WIDTH,
-        every=_numbered(blocks, len(layers(lm))),
+        every=_numbered(blocks, len(decoder_layers(lm))),
         heads=next(iter(blocks.values()))["attn.to_q.weight"].shape[0] // HEAD_WIDTH,
     )
     model = Flamingo(config, freeze(vision), lm)

@@ -18,7 +18,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vlmcourse.parts.language import Prefixed, check, next_word_loss, width, word_size
+from vlmcourse.parts.language import (
+    SoftPromptModel,
+    check_decoder,
+    next_token_loss,
+    width,
+    embedding_rms,
+)
 from vlmcourse.parts.vision import ViT, check_pixels
 
 
@@ -33,10 +39,10 @@ class FrozenConfig:
     vision_width: int = 128  # paper: 2048, NF-ResNet-50's summary
     vision_depth: int = 4
     vision_heads: int = 4
-    reach: float = 0.15  # with `start`: what the untrained encoder adds to it, in lengths of a word. Not in the paper
+    residual_scale: float = 0.15  # with `start`: what the untrained encoder adds to it, in lengths of a word. Not in the paper
 
 
-class Frozen(Prefixed):
+class Frozen(SoftPromptModel):
     """`encode` writes prefix vectors; `forward` (Prefixed) reads them where the text has slots; `losses` trains on captions.
 
     lm     a decoder of transformers; pass it through `parts.language.freeze` first, or it learns too
@@ -49,7 +55,7 @@ class Frozen(Prefixed):
     def __init__(self, config: FrozenConfig, lm: nn.Module, start: Tensor | None = None):
         super().__init__()
         self.config, self.slot = config, config.slot
-        self.lm = check(lm)
+        self.lm = check_decoder(lm)
         self.vision = ViT(
             config.image_size,
             config.patch,
@@ -69,11 +75,11 @@ class Frozen(Prefixed):
         )
         if start is not None:
             # The normalised summary has a root mean square of 1, so what is added to `start` is a fraction of a word.
-            self.reach = config.reach * word_size(lm)
+            self.residual_scale = config.residual_scale * embedding_rms(lm)
             nn.init.normal_(self.to_words.weight, std=config.vision_width**-0.5)
             nn.init.zeros_(self.to_words.bias)
         else:
-            self.reach = 1.0
+            self.residual_scale = 1.0
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Pictures (M, 3, S, S), normalised, in the order of their slots -> prefix vectors (M * n, D)."""
@@ -81,7 +87,7 @@ class Frozen(Prefixed):
         written = self.to_words(self.norm(self.vision(pixels))).reshape(
             len(pixels), *self.start.shape
         )  # (M, n, D)
-        return (self.start + self.reach * written).flatten(0, 1)
+        return (self.start + self.residual_scale * written).flatten(0, 1)
 
     def look(self, pixels: Tensor) -> dict[str, Tensor]:
         """What `forward` needs to know of the pictures."""
@@ -95,4 +101,4 @@ class Frozen(Prefixed):
         if batch["scored"][:, 0].any() or (batch["scored"] & (batch["ids"] == self.slot)).any():
             raise ValueError("scored holds a first token or a slot; expected caption tokens only.")
         said = self(batch["ids"], prefix=self.encode(batch["pixels"]))  # (B, T, V)
-        return {"caption": next_word_loss(said, batch["ids"], batch["scored"])}
+        return {"caption": next_token_loss(said, batch["ids"], batch["scored"])}

@@ -204,7 +204,10 @@ class QFormer(nn.Module):
         """Keys and values of features (B, P, C) for each layer that looks at them, so that several passes share them."""
         self.check(image, None)
         image = self.norm_image(image)
-        return [layer.look.read(image) if layer.look is not None else None for layer in self.layers]
+        return [
+            layer.look.project_kv(image) if layer.look is not None else None
+            for layer in self.layers
+        ]
 
     def _run(
         self,

@@ -5,7 +5,7 @@ captioned pictures by filling in what was hidden (words and regions), and by tel
 together. Read with Figures 1 to 3 of the paper.
 
 Scaled down here: the sizes (the paper's are in the margin). Regions come with their true boxes, and what is in them is said
-by a small frozen network (parts/vision.Namer), in the place of Faster R-CNN; <bos> serves as [CLS], <eos> as [SEP]. Kept:
+by a small frozen network (parts/vision.RegionClassifier), in the place of Faster R-CNN; <bos> serves as [CLS], <eos> as [SEP]. Kept:
 post-norm blocks; text blocks before the streams meet, then pairs of co-attention and self-attention; separate weights for each
 direction; a region is its features plus its box, and has no position; the picture's own token is the mean of the visible
 features; all three losses.
@@ -20,14 +20,14 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, kl_div
 
 from vlmcourse.parts.bert import (
-    AskingBlock,
-    WordHead,
-    Words,
-    choose,
-    initialise,
-    inner,
-    mask_words,
-    surprise,
+    CrossAttentionBlock,
+    MLMHead,
+    WordEmbedding,
+    sample_mask,
+    init_weights,
+    maskable,
+    mask_tokens,
+    masked_cross_entropy,
 )
 from vlmcourse.parts.layers import PostNormBlock
 from vlmcourse.parts.masks import keys
@@ -68,7 +68,7 @@ class CoAttention(nn.Module):
     def __init__(self, config: ViLBERTConfig):
         super().__init__()
         c = config
-        self.image = AskingBlock(
+        self.image = CrossAttentionBlock(
             c.image_width,
             c.joint_heads,
             c.image_hidden,
@@ -76,7 +76,7 @@ class CoAttention(nn.Module):
             c.joint // c.joint_heads,
             c.eps,
         )
-        self.text = AskingBlock(
+        self.text = CrossAttentionBlock(
             c.text_width,
             c.joint_heads,
             c.text_hidden,
@@ -156,14 +156,14 @@ class ViLBERT(nn.Module):
     def __init__(self, config: ViLBERTConfig, encoder: nn.Module | None = None):
         super().__init__()
         self.config = c = config
-        self.embed_word = Words(c.vocabulary, c.text_width, c.context)
+        self.embed_word = WordEmbedding(c.vocabulary, c.text_width, c.context)
         self.embed_position = nn.Embedding(c.context, c.text_width)
         self.norm_text = nn.LayerNorm(c.text_width, c.eps)
         self.embed_features = nn.Linear(c.features, c.image_width)
         self.embed_box = nn.Linear(5, c.image_width)
         self.norm_image = nn.LayerNorm(c.image_width, c.eps)
         self.encoder = encoder or TwoStreams(c)
-        self.name_word = WordHead(c.text_width, c.vocabulary, c.eps)
+        self.name_word = MLMHead(c.text_width, c.vocabulary, c.eps)
         self.name_region = nn.Sequential(
             nn.Linear(c.image_width, c.image_width),
             nn.GELU(),
@@ -173,7 +173,7 @@ class ViLBERT(nn.Module):
         self.pool_image = nn.Linear(c.image_width, c.joint)
         self.pool_text = nn.Linear(c.text_width, c.joint)
         self.judge = nn.Linear(c.joint, 1)
-        initialise(self)
+        init_weights(self)
         nn.init.normal_(
             self.embed_box.weight
         )  # boxes differ by tenths, features by ones: a small weight would drown them
@@ -251,10 +251,10 @@ class ViLBERT(nn.Module):
         """
         ids, together = batch["ids"], batch["aligned"]
         word, region = (
-            choose(inner(ids), self.config.masked),
-            choose(batch["real"], self.config.masked),
+            sample_mask(maskable(ids), self.config.masked),
+            sample_mask(batch["real"], self.config.masked),
         )
-        read = {**batch, "ids": mask_words(ids, word, self.config.mask, self.config.vocabulary)}
+        read = {**batch, "ids": mask_tokens(ids, word, self.config.mask, self.config.vocabulary)}
         image, text = self(read, hidden=hide(region))
         word, region = word & together[:, None], region & together[:, None]
         said = self.name_word(text[word], self.embed_word.weight)  # (masked words, V)
@@ -262,7 +262,7 @@ class ViLBERT(nn.Module):
             self.name_region(image[:, 1:][region]).float().log_softmax(-1)
         )  # (masked regions, C)
         return {
-            "words": surprise(said, ids[word]),
+            "words": masked_cross_entropy(said, ids[word]),
             "regions": kl_div(named, batch["classes"][region], reduction="sum")
             / max(1, len(named)),
             "alignment": binary_cross_entropy_with_logits(

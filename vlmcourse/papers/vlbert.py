@@ -4,7 +4,7 @@ One BERT reads words and regions in one row. What makes a slot a word or a regio
 added up. Read with Figure 1 of the paper.
 
 Scaled down here: the sizes (the paper's are in the margin); regions come with their true boxes; the detector, which the paper
-trains along, is two layers on the pixels of each box (parts/vision.Namer); <bos> serves as [CLS], <eos> as [SEP]. Kept: text
+trains along, is two layers on the pixels of each box (parts/vision.RegionClassifier); <bos> serves as [CLS], <eos> as [SEP]. Kept: text
 slots carry the visual feature of the whole picture; all regions share one position, [END] has the next; segments; the
 LayerNorms of the visual features start with weight zero, so that training starts from plain BERT; masked words, and masked
 regions whose *pixels* are gone before anything looks at them. No loss on whether picture and text belong together: the paper
@@ -19,18 +19,18 @@ import torch
 from torch import Tensor, nn
 
 from vlmcourse.parts.bert import (
-    WordHead,
-    Words,
-    choose,
-    copy_block,
-    initialise,
-    inner,
-    mask_words,
-    surprise,
+    MLMHead,
+    WordEmbedding,
+    sample_mask,
+    copy_bert_layer,
+    init_weights,
+    maskable,
+    mask_tokens,
+    masked_cross_entropy,
 )
 from vlmcourse.parts.layers import PostNormBlock
 from vlmcourse.parts.masks import keys
-from vlmcourse.parts.vision import Namer, check_boxes, check_pixels, crops
+from vlmcourse.parts.vision import RegionClassifier, check_boxes, check_pixels, crop_regions
 
 TEXT, REGION = 0, 2  # segments; 1 is for a second text, such as an answer
 
@@ -88,10 +88,10 @@ class VLBERT(nn.Module):
     namer  of whose eyes it takes a copy, and trains them on; default: untrained ones. The paper starts from a detector's
     """
 
-    def __init__(self, config: VLBERTConfig, namer: Namer | None = None):
+    def __init__(self, config: VLBERTConfig, region_classifier: RegionClassifier | None = None):
         super().__init__()
         self.config = c = config
-        self.embed_word = Words(c.vocabulary, c.width, c.context)
+        self.embed_word = WordEmbedding(c.vocabulary, c.width, c.context)
         self.embed_position = nn.Embedding(c.context + 2, c.width)
         self.embed_segment = nn.Embedding(3, c.width)
         self.embed_visual = nn.Linear(c.visual + 8 * c.waves, c.width)
@@ -101,23 +101,25 @@ class VLBERT(nn.Module):
         self.blocks = nn.ModuleList(
             PostNormBlock(c.width, c.heads, c.hidden, eps=c.eps) for _ in range(c.depth)
         )
-        self.name_word = WordHead(c.width, c.vocabulary, c.eps)
+        self.name_word = MLMHead(c.width, c.vocabulary, c.eps)
         self.name_region = nn.Sequential(
             nn.Linear(c.width, c.width),
             nn.GELU(),
             nn.LayerNorm(c.width, c.eps),
             nn.Linear(c.width, c.classes),
         )
-        initialise(self)
-        self.appearance = Namer(c.side, c.visual, c.classes).appearance
-        if namer is not None:
-            self.appearance.load_state_dict(namer.appearance.state_dict())
+        init_weights(self)
+        self.appearance = RegionClassifier(c.side, c.visual, c.classes).appearance
+        if region_classifier is not None:
+            self.appearance.load_state_dict(region_classifier.appearance.state_dict())
         for norm in (self.norm_visual_text, self.norm_visual_region):
             nn.init.constant_(norm.weight, c.visual_scale)
 
     def see(self, pixels: Tensor, boxes: Tensor) -> Tensor:
         """The visual feature of each box, from its pixels and its place: (B, 3, S, S), (B, R, 4) -> (B, R, D)."""
-        look = self.appearance(crops(pixels, boxes, self.config.side).flatten(2))  # (B, R, visual)
+        look = self.appearance(
+            crop_regions(pixels, boxes, self.config.side).flatten(2)
+        )  # (B, R, visual)
         return self.embed_visual(torch.cat([look, waves(boxes, self.config.waves)], dim=-1))
 
     def embed(
@@ -188,14 +190,16 @@ class VLBERT(nn.Module):
         """A batch with `classes` (B, R, C), of which the likeliest is asked for -> {"words", "regions"}: scalars (Sec. 3.3)."""
         ids = batch["ids"]
         word, region = (
-            choose(inner(ids), self.config.masked),
-            choose(batch["real"], self.config.masked),
+            sample_mask(maskable(ids), self.config.masked),
+            sample_mask(batch["real"], self.config.masked),
         )
-        read = {**batch, "ids": mask_words(ids, word, self.config.mask, self.config.vocabulary)}
+        read = {**batch, "ids": mask_tokens(ids, word, self.config.mask, self.config.vocabulary)}
         text, regions = self(read, hidden=region)
         return {
-            "words": surprise(self.name_word(text[word], self.embed_word.weight), ids[word]),
-            "regions": surprise(
+            "words": masked_cross_entropy(
+                self.name_word(text[word], self.embed_word.weight), ids[word]
+            ),
+            "regions": masked_cross_entropy(
                 self.name_region(regions[region]), batch["classes"][region].argmax(-1)
             ),
         }
@@ -222,5 +226,5 @@ class VLBERT(nn.Module):
         self.embed_segment.weight.copy_(segments[[0, 1, min(2, len(segments) - 1)]])
         self.norm.load_state_dict(theirs.LayerNorm.state_dict())
         for block, layer in zip(self.blocks, bert.encoder.layer, strict=True):
-            copy_block(block, layer)
+            copy_bert_layer(block, layer)
         return self

@@ -47,7 +47,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask=None) -> Tensor:
     return _flex()(q, k, v, block_mask=mask)
 
 
-class Cache(dict):
+class KVCache(dict):
     """What Attention remembers of the tokens so far: {attention: (keys, values)}, each (B, H, length, D)."""
 
     @property
@@ -91,7 +91,7 @@ class Attention(nn.Module):
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, L, D) -> (B, H, L, D/H)
 
-    def read(self, context: Tensor) -> tuple[Tensor, Tensor]:
+    def project_kv(self, context: Tensor) -> tuple[Tensor, Tensor]:
         """Keys and values of a context (B, K, C): two of (B, H, K, D/H). `forward` takes them in its place, so that what is
         looked at several times is projected once."""
         k, v = map(self._split, self.key_value(context).chunk(2, dim=-1))
@@ -104,14 +104,16 @@ class Attention(nn.Module):
         mask=None,
         cache: dict | None = None,
     ) -> Tensor:
-        """x (B, Q, D), context (B, K, C), what `read` made of it, or None for self-attention -> (B, Q, D).
+        """x (B, Q, D), context (B, K, C), what `project_kv` made of it, or None for self-attention -> (B, Q, D).
 
         With `cache` (a dict, empty at first) self-attention remembers keys and values: x holds only the new tokens,
         `mask` has a row for each of them and a column for every token so far. A context is given anew at each call.
         """
         q = self._split(self.query(x))
         k, v = (
-            context if isinstance(context, tuple) else self.read(x if context is None else context)
+            context
+            if isinstance(context, tuple)
+            else self.project_kv(x if context is None else context)
         )
         if cache is not None and context is None:
             if self in cache:
@@ -128,7 +130,9 @@ class Attention(nn.Module):
         """The probabilities (B, H, Q, K) behind `forward`, recomputed from the same projections, to look at."""
         q = self._split(self.query(x))
         k, _ = (
-            context if isinstance(context, tuple) else self.read(x if context is None else context)
+            context
+            if isinstance(context, tuple)
+            else self.project_kv(x if context is None else context)
         )
         scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
         if mask is None:

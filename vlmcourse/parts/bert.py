@@ -13,11 +13,11 @@ from torch.nn.functional import cross_entropy, gelu, linear
 from vlmcourse.parts.attention import Attention
 from vlmcourse.parts.layers import FeedForward, PostNormBlock, check_ids
 
-Seen = Tensor | list[tuple[Tensor, Tensor]]
-"""What a text looks at: states (B, K, C), or what `TextTransformer.read` made of them."""
+Context = Tensor | list[tuple[Tensor, Tensor]]
+"""What a text looks at: states (B, K, C), or what `TextTransformer.project_kv` made of them."""
 
 
-class AskingBlock(nn.Module):
+class CrossAttentionBlock(nn.Module):
     """A post-norm block whose attention asks a context, never itself: norm(x + attention(x, context)), then the feed-forward.
 
     context_width, head_width  of the context; of a head (default: width / heads)
@@ -44,7 +44,7 @@ class AskingBlock(nn.Module):
         return self.norm2(x + self.feedforward(x))
 
 
-class Words(nn.Embedding):
+class WordEmbedding(nn.Embedding):
     """Word embeddings that check what they are given: (B, T) ids -> (B, T, D)."""
 
     def __init__(self, vocabulary: int, width: int, context: int):
@@ -56,7 +56,7 @@ class Words(nn.Embedding):
         return super().forward(ids)
 
 
-class Embeddings(nn.Module):
+class TextEmbedding(nn.Module):
     """Word + position, then LayerNorm: (B, T) ids from position `start` on -> (B, T, D)."""
 
     def __init__(self, vocabulary: int, context: int, width: int, eps: float):
@@ -76,7 +76,7 @@ class Embeddings(nn.Module):
         return self.norm(self.words(ids) + self.positions[start:end])
 
 
-def rows(seen: Seen) -> int:
+def rows(seen: Context) -> int:
     """How many sequences of states there are."""
     return len(seen if isinstance(seen, Tensor) else seen[0][0])
 
@@ -96,24 +96,24 @@ class TextTransformer(nn.Module):
         context_width: int,
     ):
         super().__init__()
-        self.embeddings = Embeddings(vocabulary, context, width, eps)
+        self.embeddings = TextEmbedding(vocabulary, context, width, eps)
         self.blocks = nn.ModuleList(
             PostNormBlock(width, heads, hidden, eps=eps, context_width=context_width)
             for _ in range(depth)
         )
 
-    def read(self, states: Tensor) -> list[tuple[Tensor, Tensor]]:
+    def project_kv(self, states: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Keys and values of states (B, K, C), for each block: to look at them several times."""
-        return [block.cross.read(states) for block in self.blocks]
+        return [block.cross.project_kv(states) for block in self.blocks]
 
-    def _each(self, states: Seen | None) -> list:
+    def _each(self, states: Context | None) -> list:
         return states if isinstance(states, list) else [states] * len(self.blocks)
 
     def forward(
         self,
         ids: Tensor,
         mask,
-        states: Seen | None = None,
+        states: Context | None = None,
         seen=None,
         cache: dict | None = None,
         start: int = 0,
@@ -124,7 +124,7 @@ class TextTransformer(nn.Module):
             x = block(x, mask, context, seen, cache)
         return x
 
-    def first(self, ids: Tensor, mask: Tensor, states: Seen | None = None, seen=None) -> Tensor:
+    def first(self, ids: Tensor, mask: Tensor, states: Context | None = None, seen=None) -> Tensor:
         """The state of the first token alone: (B, T) ids -> (B, D)."""
         x, contexts = self.embeddings(ids), self._each(states)
         for block, context in zip(self.blocks[:-1], contexts):
@@ -132,7 +132,7 @@ class TextTransformer(nn.Module):
         return self.blocks[-1].first(x, mask, contexts[-1], seen)
 
 
-class WordHead(nn.Module):
+class MLMHead(nn.Module):
     """Which word stands here? (..., D) -> (..., V), through the very table that words are read with (tied weights)."""
 
     def __init__(self, width: int, vocabulary: int, eps: float = 1e-12):
@@ -145,12 +145,12 @@ class WordHead(nn.Module):
         return linear(self.norm(gelu(self.dense(x))), table, self.bias)
 
 
-def choose(may: Tensor, share: float) -> Tensor:
+def sample_mask(may: Tensor, share: float) -> Tensor:
     """Each slot that may be chosen (True in `may`) is chosen with probability `share`: booleans of the same shape."""
     return (torch.rand(may.shape, device=may.device) < share) & may
 
 
-def mask_words(ids: Tensor, chosen: Tensor, mask: int, vocabulary: int) -> Tensor:
+def mask_tokens(ids: Tensor, chosen: Tensor, mask: int, vocabulary: int) -> Tensor:
     """What the model reads at chosen slots: [MASK] 8 times in 10, any word once, the word itself once (Sec. 3.1).
 
     ids (B, T), chosen (B, T) booleans, mask: id of [MASK], vocabulary: number of ids -> (B, T).
@@ -160,19 +160,19 @@ def mask_words(ids: Tensor, chosen: Tensor, mask: int, vocabulary: int) -> Tenso
     return ids.masked_fill(chosen & (dice < 0.8), mask).where(~(chosen & (dice >= 0.9)), another)
 
 
-def inner(ids: Tensor) -> Tensor:
+def maskable(ids: Tensor) -> Tensor:
     """The words of each text, (B, T) booleans: neither padding (0), nor the first token, nor the last. These may be masked."""
     real = ids != 0
     goes_on = torch.cat([real[:, 1:], torch.zeros_like(real[:, :1])], dim=1)
     return real & goes_on & (torch.arange(ids.shape[1], device=ids.device) > 0)
 
 
-def surprise(said: Tensor, was: Tensor) -> Tensor:
+def masked_cross_entropy(said: Tensor, was: Tensor) -> Tensor:
     """Mean of -ln p(what was there): logits (M, V) and numbers (M,) of the masked slots alone -> scalar, 0 if there are none."""
     return cross_entropy(said.float(), was, reduction="sum") / max(1, len(was))
 
 
-def initialise(model: nn.Module) -> None:
+def init_weights(model: nn.Module) -> None:
     """Matrices and embeddings with a standard deviation of width ** -0.5, biases zero.
 
     BERT takes 0.02, which is about that for its width of 768; at width 128 hardly anything is learnt from 0.02.
@@ -185,7 +185,7 @@ def initialise(model: nn.Module) -> None:
 
 
 @torch.no_grad()
-def copy_block(block: PostNormBlock, layer: nn.Module) -> None:
+def copy_bert_layer(block: PostNormBlock, layer: nn.Module) -> None:
     """The weights of a transformers.BertLayer, into a block of the same sizes."""
     theirs = layer.attention.self
     pairs = (

@@ -43,7 +43,7 @@ def embed(lm: nn.Module, ids: Tensor) -> Tensor:
     return lm.get_input_embeddings()(ids)
 
 
-def fill(embeddings: Tensor, slots: Tensor, vectors: Tensor) -> Tensor:
+def insert_vectors(embeddings: Tensor, slots: Tensor, vectors: Tensor) -> Tensor:
     """Puts vectors (M, D) in the place of the embeddings (B, T, D) at slots (B, T), True, in reading order.
 
     Raises ValueError unless there is one vector for each slot.
@@ -90,25 +90,25 @@ def logits(
     return lm(**named).logits
 
 
-def grown(real: Tensor | None, ids: Tensor) -> Tensor | None:
+def extend_padding_mask(real: Tensor | None, ids: Tensor) -> Tensor | None:
     """What was written after a prompt is real: `real` of the prompt, (B, P), made as long as ids (B, T)."""
     if real is None or real.shape[1] >= ids.shape[1]:
         return real
     return torch.cat([real, real.new_ones(len(ids), ids.shape[1] - real.shape[1])], dim=1)
 
 
-def next_word_loss(said: Tensor, ids: Tensor, scored: Tensor) -> Tensor:
+def next_token_loss(said: Tensor, ids: Tensor, scored: Tensor) -> Tensor:
     """Cross-entropy of the words of ids (B, T) at which `scored` is True, each foretold by said (B, T, V) one place before."""
     target = ids[:, 1:].masked_fill(~scored[:, 1:], -100)
     return cross_entropy(said[:, : target.shape[1]].flatten(0, 1).float(), target.flatten())
 
 
-def word_size(lm: nn.Module) -> float:
+def embedding_rms(lm: nn.Module) -> float:
     """Root mean square of the word embeddings."""
     return lm.get_input_embeddings().weight.detach().float().square().mean().sqrt().item()
 
 
-def check(lm: nn.Module) -> nn.Module:
+def check_decoder(lm: nn.Module) -> nn.Module:
     """Raises ValueError unless `lm` can be read from vectors, with what to do about it."""
     if (
         not hasattr(lm, "get_input_embeddings")
@@ -121,7 +121,7 @@ def check(lm: nn.Module) -> nn.Module:
     return lm
 
 
-def layers(lm: nn.Module) -> nn.ModuleList:
+def decoder_layers(lm: nn.Module) -> nn.ModuleList:
     """The decoder layers. Raises ValueError for a model in which they can't be found."""
     config = (
         lm.config.get_text_config()
@@ -162,14 +162,14 @@ class _Before:
         return given, named | {"hidden_states": self.block(named["hidden_states"], *media)}
 
 
-def fuse(lm: nn.Module, blocks: Mapping[int, nn.Module]) -> list:
+def insert_cross_attention(lm: nn.Module, blocks: Mapping[int, nn.Module]) -> list:
     """Lets each of `blocks` change what the decoder layer of its number reads: block(hidden states, *media).
 
     `media` is then an ordinary keyword of the language model, lm(..., media=(latents, mask)); without it, the model is what it
     was. The layers stay untouched. Returns handles: after `handle.remove()` of each, nothing of this is left.
     Raises ValueError for a model whose layers can't be found, that is fused already, or that has no layer of such a number.
     """
-    decoder = layers(lm)
+    decoder = decoder_layers(lm)
     if any(
         isinstance(hook, _Before) for layer in decoder for hook in layer._forward_pre_hooks.values()
     ):
@@ -238,7 +238,7 @@ def load(name: str) -> tuple[nn.Module, object]:
             "save_pretrained() or a .gguf file on this machine, or a decoder on the hub, such as 'gpt2' (needs "
             "the network once). The course's own is recipes.language()."
         ) from error
-    return check(lm), tokenizer
+    return check_decoder(lm), tokenizer
 
 
 class LanguageModel(nn.Module):
@@ -246,19 +246,19 @@ class LanguageModel(nn.Module):
 
     def __init__(self, lm: nn.Module):
         super().__init__()
-        self.lm = check(lm)
+        self.lm = check_decoder(lm)
 
     def forward(self, ids: Tensor, cache=None, real: Tensor | None = None) -> Tensor:
         """Logits of the part of ids (B, T) that the cache doesn't hold yet: (B, new, V). real: see `logits`."""
         seen = cache.get_seq_length() if cache is not None else 0
-        return logits(self.lm, embed(self.lm, ids[:, seen:]), grown(real, ids), cache)
+        return logits(self.lm, embed(self.lm, ids[:, seen:]), extend_padding_mask(real, ids), cache)
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """batch: `ids` (B, T), `scored` (B, T) True at tokens to predict (False at padding) -> {"next": scalar}."""
-        return {"next": next_word_loss(self(batch["ids"]), batch["ids"], batch["scored"])}
+        return {"next": next_token_loss(self(batch["ids"]), batch["ids"], batch["scored"])}
 
 
-class Prefixed(nn.Module):
+class SoftPromptModel(nn.Module):
     """Texts with places for vectors, read by a language model: what Frozen and BLIP-2 have in common.
 
     Who inherits sets `lm` and `slot`, the id of the token that keeps a place for one vector.
@@ -271,7 +271,9 @@ class Prefixed(nn.Module):
         """Text with pictures as the language model sees it: ids (B, T), prefix (slots, D) or None -> (B, T, D)."""
         slots = ids == self.slot
         words = embed(self.lm, ids.masked_fill(slots, 0))
-        return fill(words, slots, words.new_empty(0, words.shape[-1]) if prefix is None else prefix)
+        return insert_vectors(
+            words, slots, words.new_empty(0, words.shape[-1]) if prefix is None else prefix
+        )
 
     def forward(
         self, ids: Tensor, cache=None, prefix: Tensor | None = None, real: Tensor | None = None
@@ -282,7 +284,9 @@ class Prefixed(nn.Module):
         real    (B, T) booleans, False at padding (on the left, when writing)
         """
         seen = cache.get_seq_length() if cache is not None else 0
-        return logits(self.lm, self.embeddings(ids, prefix)[:, seen:], grown(real, ids), cache)
+        return logits(
+            self.lm, self.embeddings(ids, prefix)[:, seen:], extend_padding_mask(real, ids), cache
+        )
 
 
 def tiny(
@@ -332,7 +336,7 @@ class _NewRows(nn.Module):
         return torch.where(is_new[..., None], learnt, known)
 
 
-def add_words(lm: nn.Module, tokenizer, words: Sequence[str]) -> list[int]:
+def add_trainable_tokens(lm: nn.Module, tokenizer, words: Sequence[str]) -> list[int]:
     """Gives a frozen language model new input words of which only the rows learn; returns their ids.
 
     They start at the mean of all rows. The model can read them but has not learnt to say them.

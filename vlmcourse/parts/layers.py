@@ -45,13 +45,13 @@ class TanhGate(nn.Module):
     is open nothing behind it learns. The paper has steps enough: its pace is 1.
     """
 
-    def __init__(self, pace: float = 1.0):
+    def __init__(self, gate_lr_scale: float = 1.0):
         super().__init__()
-        self.alpha, self.pace = nn.Parameter(torch.zeros(())), pace
+        self.alpha, self.gate_lr_scale = nn.Parameter(torch.zeros(())), gate_lr_scale
 
     @property
     def value(self) -> Tensor:
-        return (self.pace * self.alpha).tanh()
+        return (self.gate_lr_scale * self.alpha).tanh()
 
     def forward(self, x: Tensor) -> Tensor:
         return self.value * x
@@ -78,7 +78,7 @@ class Block(nn.Module):
         x = x + self.attention(self.norm1(x), mask=mask, cache=cache)
         return x + self.feedforward(self.norm2(x))
 
-    def at(self, x: Tensor, positions: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward_at(self, x: Tensor, positions: Tensor, mask: Tensor | None = None) -> Tensor:
         """Row i of forward(x, mask) at positions[i] alone: (B, L, D), (B,) -> (B, D). The others are only looked at."""
         rows = torch.arange(len(x), device=x.device)
         if mask is not None:
@@ -132,7 +132,7 @@ class Transformer(nn.Module):
             x = block(x, mask, cache)
         return x
 
-    def at(self, x: Tensor, positions: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward_at(self, x: Tensor, positions: Tensor, mask: Tensor | None = None) -> Tensor:
         """What forward(x, mask) gives at one position of each row, (B, L, D), (B,) -> (B, D), without computing the rest.
 
         An encoder that is read at one token needs its last block for that token only: five sixths of the block's work, a
@@ -140,7 +140,7 @@ class Transformer(nn.Module):
         """
         for block in self.blocks[:-1]:
             x = block(x, mask)
-        return self.blocks[-1].at(x, positions, mask)
+        return self.blocks[-1].forward_at(x, positions, mask)
 
 
 class PostNormBlock(nn.Module):

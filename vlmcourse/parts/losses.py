@@ -33,7 +33,7 @@ def gather(x: Tensor) -> Tensor:
     return _Gather.apply(x) if x.is_floating_point() else _Gather.forward(None, x)
 
 
-def captions_alike(ids: Tensor, pad: int) -> Tensor:
+def caption_groups(ids: Tensor, pad: int) -> Tensor:
     """Numbers (B,) that are equal where texts (B, T) are, the first token and padding aside: for `same`.
 
     They hang on the text alone, so they agree between processes, and between batches that are padded to other lengths.
@@ -46,7 +46,7 @@ def captions_alike(ids: Tensor, pad: int) -> Tensor:
     return numbers
 
 
-def contrast(
+def clip_loss(
     image: Tensor, text: Tensor, scale: Tensor | float, same: Tensor | None = None
 ) -> Tensor:
     """Symmetric cross-entropy of matching each image to its text and back (CLIP, Fig. 3). A scalar.
@@ -89,7 +89,7 @@ def hard_negatives(
     """A wrong text for each image and a wrong image for each text, likelier the more alike they seem (ALBEF, Sec. 3.2).
 
     similarity  (B, B), images x texts, as large as the contrastive logits: cosines times their scale
-    same        (B,) integers, optional: rows with equal numbers are never each other's negative; see `contrast`
+    same        (B,) integers, optional: rows with equal numbers are never each other's negative; see `clip_loss`
     generator   on any device; default: torch's own
     Returns (B,) numbers of texts and (B,) numbers of images. Drawn with probability softmax(similarity) + 1e-4, among all
     but the right ones. Raises ValueError where nothing wrong is left to draw.
@@ -121,7 +121,7 @@ def hard_negatives(
     return draw(similarity), draw(similarity.T)
 
 
-def match(right: Tensor, wrong: Tensor) -> Tensor:
+def itm_loss(right: Tensor, wrong: Tensor) -> Tensor:
     """Cross-entropy of "do this image and this text belong together?": logits (M, 2) of right pairs, (N, 2) of wrong ones.
 
     Class 1 is yes. With twice as many wrong as right pairs, answering 1/3 to all scores 0.637, a coin ln 2 = 0.693.

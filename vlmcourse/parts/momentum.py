@@ -14,13 +14,13 @@ from torch.nn.functional import log_softmax
 from vlmcourse.parts.losses import gather
 
 
-class Momentum(nn.Module):
+class MomentumEncoders(nn.Module):
     """Copies of modules that follow them slowly, and the last `queue` vectors they gave, for images and for texts.
 
     modules   by name; each copy is an attribute of that name, without gradient
     width     of the vectors
     queue     how many of each are kept, oldest out first; 0: none
-    rate      copy = rate * copy + (1 - rate) * module at each `follow`
+    rate      copy = rate * copy + (1 - rate) * module at each `update`
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Momentum(nn.Module):
         self.register_buffer("next", torch.zeros((), dtype=torch.long))
 
     @torch.no_grad()
-    def follow(self, modules: dict[str, nn.Module]) -> None:
+    def update(self, modules: dict[str, nn.Module]) -> None:
         """One step after the modules: call it after each step of the optimiser."""
         for name in self.names:
             for mine, theirs in zip(
@@ -45,7 +45,7 @@ class Momentum(nn.Module):
                 mine.mul_(self.rate).add_(theirs.detach(), alpha=1 - self.rate)
 
     @torch.no_grad()
-    def keep(self, images: Tensor, texts: Tensor) -> None:
+    def enqueue(self, images: Tensor, texts: Tensor) -> None:
         """Puts the vectors of all processes into the queue, in the place of the oldest: (B, E) and (B, E)."""
         images, texts = gather(images), gather(texts)
         size, new = len(self.images), len(images)
@@ -61,7 +61,7 @@ class Momentum(nn.Module):
         self.next.fill_((first + new) % size)
 
 
-def soft_contrast(
+def momentum_itc_loss(
     image: Tensor,
     text: Tensor,
     slow_image: Tensor,

@@ -31,7 +31,7 @@ class BitFit(LanguageModel):
             bias.requires_grad_(True)
 
 
-class Bottleneck(nn.Module):
+class Adapter(nn.Module):
     """x + up(gelu(down(x))): (..., D) -> (..., D). `up` starts at zero, so at first x passes unchanged (Houlsby, Sec. 2.1)."""
 
     def __init__(self, width: int, inner: int):
@@ -63,12 +63,12 @@ class Adapters(LanguageModel):
                 f"none of {', '.join(PARTS)} among the modules of {type(lm).__name__}, so there is no place for "
                 "adapters. Expected a decoder such as Llama, Qwen2, GPT-2 or GPT-NeoX."
             )
-        self.bottlenecks = nn.ModuleList(Bottleneck(width(lm), inner) for _ in parts)
-        for part, bottleneck in zip(parts, self.bottlenecks):
+        self.adapters = nn.ModuleList(Adapter(width(lm), inner) for _ in parts)
+        for part, bottleneck in zip(parts, self.adapters):
             part.register_forward_hook(_through(bottleneck))
 
 
-def _through(bottleneck: Bottleneck):
+def _through(bottleneck: Adapter):
     """A forward hook. Attention returns a tuple whose first entry is its output, a feed-forward the output itself."""
 
     def hook(module, inputs, output):
@@ -104,6 +104,6 @@ class PromptTuning(LanguageModel):
         ]
 
 
-def trainable(model: nn.Module) -> int:
+def count_trainable(model: nn.Module) -> int:
     """How many numbers learn."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

@@ -50,7 +50,7 @@ def check_boxes(boxes: Tensor) -> None:
         )
 
 
-def crops(pixels: Tensor, boxes: Tensor, side: int) -> Tensor:
+def crop_regions(pixels: Tensor, boxes: Tensor, side: int) -> Tensor:
     """What is in each box, drawn at the same size: (B, 3, S, S), (B, R, 4) as fractions -> (B, R, 3, side, side).
 
     Each box is sampled twice as finely and averaged, so nothing small is lost. (RoIAlign, He et al. 2017, arXiv 1703.06870.)
@@ -71,7 +71,7 @@ def crops(pixels: Tensor, boxes: Tensor, side: int) -> Tensor:
     )  # (B, R, 3, side, side)
 
 
-class Namer(nn.Module):
+class RegionClassifier(nn.Module):
     """The half of a detector that says what is in a box; where to look it must be told. `losses` trains it.
 
     side        each box is drawn at side x side pixels
@@ -91,13 +91,13 @@ class Namer(nn.Module):
             nn.ReLU(),
             nn.LayerNorm(features, elementwise_affine=False),
         )  # of size 1, so that a box added to them can be heard
-        self.classify = nn.Linear(features, classes)
-        self.describe = nn.Linear(features, attributes)
+        self.class_head = nn.Linear(features, classes)
+        self.attribute_head = nn.Linear(features, attributes)
 
     def forward(self, pixels: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 3, S, S), (B, R, 4) -> features (B, R, F), and logits of the classes (B, R, C)."""
-        seen = self.appearance(crops(pixels, boxes, self.side).flatten(2))
-        return seen, self.classify(seen)
+        seen = self.appearance(crop_regions(pixels, boxes, self.side).flatten(2))
+        return seen, self.class_head(seen)
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """batch: `pixels`, `boxes`, `real` (B, R), `classes` (B, R, C), rows that sum to 1, `attributes` (B, R), numbers
@@ -106,12 +106,12 @@ class Namer(nn.Module):
         return {
             "classes": cross_entropy(said[real].float(), batch["classes"][real]),
             "attributes": cross_entropy(
-                self.describe(seen[real]).float(), batch["attributes"][real]
+                self.attribute_head(seen[real]).float(), batch["attributes"][real]
             ),
         }
 
 
-class Patches(nn.Module):
+class PatchEmbedding(nn.Module):
     """Cuts an image into patches and projects each: (B, 3, S, S) -> (B, P, D), row by row.
 
     A strided convolution (ViT, Eq. 1), written as the matrix product it is: the fastest form on CPUs.
@@ -206,7 +206,7 @@ class ViT(nn.Module):
                 f"image size {image_size} is not a multiple of the patch size {patch}."
             )
         self.image_size, self.width, self.grid = image_size, width, image_size // patch
-        self.stem = stem or Patches(patch, width)
+        self.stem = stem or PatchEmbedding(patch, width)
         if pool is None:
             self.class_token = nn.Parameter(torch.randn(width) * width**-0.5)
         self.pool = pool
@@ -234,7 +234,7 @@ class ViT(nn.Module):
         if self.pool is not None:
             return self.pool(self.tokens(pixels))
         first = torch.zeros(len(pixels), dtype=torch.long, device=pixels.device)
-        return self.norm_out(self.transformer.at(self._cut(pixels), first))
+        return self.norm_out(self.transformer.forward_at(self._cut(pixels), first))
 
 
 class Bottleneck(nn.Module):

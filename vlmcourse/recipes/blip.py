@@ -19,7 +19,7 @@ from vlmcourse.evaluation import (
     scene_graph_f1,
 )
 from vlmcourse.papers.blip import BLIP, BLIPConfig
-from vlmcourse.parts.attention import Cache
+from vlmcourse.parts.attention import KVCache
 from vlmcourse.parts.generation import Pick, beam, greedy, write
 from vlmcourse.training import checkpoint
 from vlmcourse.training.batches import Batches
@@ -193,7 +193,7 @@ def captions_of(
             for one in pixels.split(1):
                 states = model.look(one)["states"].expand(beams, -1, -1)
                 said += tokenizer.decode(
-                    beam(model, start, most, beams, tokenizer.EOS, cache=Cache(), states=states)[
+                    beam(model, start, most, beams, tokenizer.EOS, cache=KVCache(), states=states)[
                         None
                     ]
                 )
@@ -205,7 +205,7 @@ def captions_of(
                     most,
                     pick,
                     tokenizer.EOS,
-                    Cache(),
+                    KVCache(),
                     **model.look(part),
                 )
                 said += tokenizer.decode(written)

@@ -26,7 +26,7 @@ from vlmcourse.evaluation import (
 )
 from vlmcourse.papers.blip2 import BLIP2, Stage1
 from vlmcourse.papers.qformer import QFormer, QFormerConfig, features, second_last
-from vlmcourse.parts.language import freeze, word_size
+from vlmcourse.parts.language import freeze, embedding_rms
 from vlmcourse.recipes.clip import HELD_OUT, clip, training_pairs
 from vlmcourse.recipes.frozen import ALONE, asked, mean_embedding, sentence, sentences
 from vlmcourse.recipes.language import language
@@ -193,14 +193,16 @@ def average_word(lm: nn.Module) -> Tensor:
     return mean_embedding(lm, [*(one.word for one in world.nouns()), *world.BACKGROUNDS])
 
 
-def near(start: Tensor, queries_width: int, lm: nn.Module, reach: float = 0.15) -> nn.Linear:
-    """A projection whose outputs start near `start` (D,), as far from it as `reach` lengths of a word.
+def near(
+    start: Tensor, queries_width: int, lm: nn.Module, residual_scale: float = 0.15
+) -> nn.Linear:
+    """A projection whose outputs start near `start` (D,), as far from it as `residual_scale` lengths of a word.
 
     The paper starts anywhere. So small a language model lends more to vectors that begin where its words are (lesson 05).
     """
     to_words = nn.Linear(queries_width, len(start))
     nn.init.normal_(
-        to_words.weight, std=reach * word_size(lm) * queries_width**-0.5
+        to_words.weight, std=residual_scale * embedding_rms(lm) * queries_width**-0.5
     )  # queries have a root mean square of 1
     with torch.no_grad():
         to_words.bias.copy_(start)

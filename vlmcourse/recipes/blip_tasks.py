@@ -26,7 +26,7 @@ from vlmcourse.papers.blip_tasks import (
     encode_video,
     video_context,
 )
-from vlmcourse.parts.attention import Cache
+from vlmcourse.parts.attention import KVCache
 from vlmcourse.parts.generation import likelihood, write
 from vlmcourse.training import checkpoint
 from vlmcourse.training.batches import Batches
@@ -99,7 +99,7 @@ def written(model: BLIPForVQA, pixels: Tensor, question: Tensor, most: int = 4) 
                 start,
                 most,
                 end=tokenizer.EOS,
-                cache=Cache(),
+                cache=KVCache(),
                 **model.question_context(pixels, question),
             )
         )

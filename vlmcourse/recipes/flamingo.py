@@ -40,7 +40,7 @@ WEIGHTS = {"pages": 1.0, "pairs": 0.3, "described": 1.0, "films": 1.0}
 REACH = 2.0
 """What an open gate adds, in sizes of what its layer reads (`stream`). With the paper's plain sum our few steps are not enough:
 the gates of the first layer stay shut against noise, those of the last have to bring up thirty times as much."""
-PACE = 10.0
+GATE_LR_SCALE = 10.0
 """How much faster gates open than the paper's, see parts.layers.TanhGate. With 24 animals and fruits, 400 steps name 0.18 of
 the things with pace 1 and reach 6, 0.14 with pace 1 and reach 2, and 0.94 so."""
 
@@ -128,7 +128,7 @@ def flamingo_config(scale: Scale, **changes) -> FlamingoConfig:
             "resampler_depth": size.depth,
             "new_words": (close,),
             "frames": interleaved.FRAMES,
-            "pace": PACE,
+            "gate_lr_scale": GATE_LR_SCALE,
             **changes,
         }
     )
@@ -215,7 +215,11 @@ def flamingo(
     mixture = Accumulated(data) if isinstance(data, Mapping) else data
     every = changes.get("every", 1)
     config = flamingo_config(
-        size, **{"reach": tuple(REACH * one for one in stream(lm)[every - 1 :: every]), **changes}
+        size,
+        **{
+            "residual_scale": tuple(REACH * one for one in stream(lm)[every - 1 :: every]),
+            **changes,
+        },
     )
     made_of = {
         "config": plain(config),

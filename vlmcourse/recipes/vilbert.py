@@ -11,7 +11,7 @@ from vlmcourse.evaluation import masked
 from vlmcourse.papers.vilbert import ViLBERT, ViLBERTConfig
 from vlmcourse.papers.vlbert import VLBERT, VLBERTConfig
 from vlmcourse.parts.language import freeze
-from vlmcourse.parts.vision import Namer
+from vlmcourse.parts.vision import RegionClassifier
 from vlmcourse.training import checkpoint
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import Step
@@ -43,7 +43,7 @@ def few(split: str, scale: Scale, seed: int = 0, noise: Noise | None = None) -> 
     )
 
 
-def namer(
+def region_classifier(
     scale: Scale | str | None = None,
     seed: int = 0,
     cut: Callable = regions.things,
@@ -54,9 +54,11 @@ def namer(
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
     data = regions.Regions(few("train", size, seed), cut)
     with seeded(seed):
-        model = Namer(SIDE, size.vilbert_width, len(regions.class_names()), len(world.BACKGROUNDS))
+        model = RegionClassifier(
+            SIDE, size.vilbert_width, len(regions.class_names()), len(world.BACKGROUNDS)
+        )
     found = train_or_load(
-        "namer",
+        "region_classifier",
         model,
         Batches(data.batch, size.vilbert_batch),
         20 if size.name == "smoke" else 250,
@@ -87,7 +89,9 @@ def region_pairs(
     false  if given, half of the captions are false, and this says how: see world.Noise
     """
     return regions.Regions(
-        few(split, scale, seed, false and Noise(0.5, false)), cut, namer(scale, cut=cut).model
+        few(split, scale, seed, false and Noise(0.5, false)),
+        cut,
+        region_classifier(scale, cut=cut).model,
     )
 
 
@@ -143,7 +147,7 @@ def new_vilbert(config: ViLBERTConfig, seed: int = 0) -> ViLBERT:
         return ViLBERT(config)
 
 
-def new_vlbert(config: VLBERTConfig, seed: int = 0, eyes: Namer | None = None) -> VLBERT:
+def new_vlbert(config: VLBERTConfig, seed: int = 0, eyes: RegionClassifier | None = None) -> VLBERT:
     """An untrained VL-BERT whose weights depend on the seed alone. eyes: a namer whose appearance network it starts from."""
     with seeded(seed):
         return VLBERT(config, eyes)
@@ -165,7 +169,7 @@ def fill_in(
         "config": str(model.config),
         "batch": scale.vilbert_batch,
         "cut": data.cut.__name__,
-        "namer": checkpoint.checksum(data.namer.state_dict()),
+        "region_classifier": checkpoint.checksum(data.region_classifier.state_dict()),
         "things": data.pairs.things,
         "among": data.pairs.among,
         "caption": data.pairs.caption.__qualname__,
@@ -225,7 +229,7 @@ def vlbert(
     data = data or region_pairs(size, seed)
     return fill_in(
         "vlbert",
-        new_vlbert(vlbert_config(size, **changes), seed, data.namer),
+        new_vlbert(vlbert_config(size, **changes), seed, data.region_classifier),
         data,
         size,
         seed,

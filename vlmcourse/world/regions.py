@@ -134,13 +134,13 @@ class Regions:
 
     pairs  scenes and captions; with Noise, those captions are false that the noise replaced
     cut    scene -> boxes: `things`, or `grid`
-    namer  describes regions, see parts/vision.Namer: (pixels, boxes) -> features (B, R, F) and logits (B, R, C). Default: none,
+    namer  describes regions, see parts/vision.RegionClassifier: (pixels, boxes) -> features (B, R, F) and logits (B, R, C). Default: none,
            then there are no features, the classes are the true ones, and the background is each region's attribute.
     """
 
     pairs: Pairs
     cut: Callable[[Scene], list[Box]] = things
-    namer: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
+    region_classifier: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
 
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor | list[str]]:
         """Pairs.batch, and `boxes` (B, R, 4), `real` (B, R), False at padding, `classes` (B, R, C), rows that sum to 1,
@@ -164,7 +164,7 @@ class Regions:
                 [noise is None or not noise.hits(index, self.pairs.seed) for index in indices]
             ),
         }
-        if self.namer is None:
+        if self.region_classifier is None:
             told = torch.zeros(*real.shape, len(class_names()))
             for row, (scene, found) in enumerate(zip(scenes, cut)):
                 told[row, : len(found)] = classes(scene, found)
@@ -173,7 +173,7 @@ class Regions:
             )
             return made | {"classes": told, "attributes": backgrounds[:, None].expand(real.shape)}
         with torch.no_grad():
-            features, said = self.namer(made["pixels"], boxes)
+            features, said = self.region_classifier(made["pixels"], boxes)
         return made | {
             "features": features.masked_fill(~real[..., None], 0),
             "classes": said.softmax(-1),

@@ -52,7 +52,7 @@ def gates_at(model: nn.Module, value: float, name: str = "") -> Iterator[None]:
     before = [gate.alpha.detach().clone() for gate in gates]
     try:
         for gate in gates:
-            gate.alpha.data.fill_(math.atanh(min(value, WIDEST)) / gate.pace)
+            gate.alpha.data.fill_(math.atanh(min(value, WIDEST)) / gate.gate_lr_scale)
         yield
     finally:
         for gate, alpha in zip(gates, before):
