@@ -30,7 +30,7 @@ def likeliest_mistake(got, likely: dict[str, Sequence], otherwise: str) -> Mista
 
 
 def diagnosed(answer: object, truth: dict[str, str], hints: dict[str, str], praise: str) -> str:
-    """Checks a failure lab's {run: cause} against `truth`; the first wrong run gets its hint."""
+    """Checks a failure lab's {run: cause} against `true_caption`; the first wrong run gets its hint."""
     causes = list(truth.values())
     listed = ", ".join(map(repr, causes[:-1])) + f" or {causes[-1]!r}"
     if (

@@ -22,7 +22,7 @@ SCORES = ("accuracy", "precision", "recall", "f1", "yes")
 
 def pope(answer: Callable[[list[str], list[str]], dict[str, float]]) -> str:
     """Exercise 1: pope(said, answers) -> {"accuracy", "precision", "recall", "f1", "yes"}."""
-    draws = world.Draws("pope", torch.seed())
+    draws = world.SeededRandom("pope", torch.seed())
     answers = ["yes"] * 14 + ["no"] * 6
     said = [
         "yes" if draws.random() < (0.65 if truth == "yes" else 0.45) else "no" for truth in answers
@@ -94,8 +94,8 @@ def _why(wrong: list[str], got: dict, wanted: dict, said: list[str], answers: li
 
 def spoil(answer: Callable[[list], list]) -> str:
     """Exercise 2: spoil(prompt) -> prompt in which every example shows the picture of the example before it."""
-    made = pages.few_shot("test", int(torch.seed() % 10**6), "what", 3, things=(1, 1))
-    before, wanted = list(made.prompt), list(corruptions.turned([made])[0].prompt)
+    made = pages.vqa_episode("test", int(torch.seed() % 10**6), "what", 3, things=(1, 1))
+    before, wanted = list(made.prompt), list(corruptions.rotated([made])[0].prompt)
     given = list(before)
     got = answer(given)
     if got is None:
@@ -196,7 +196,7 @@ def _noisy(error: float, says: Callable[[Episode], str], name: str) -> Answer:
     def answer(episodes: Sequence[Episode]) -> list[str]:
         wrong = {"yes": "no", "no": "yes"}
         return [
-            wrong[said] if world.Draws(name, number).random() < error else said
+            wrong[said] if world.SeededRandom(name, number).random() < error else said
             for number, said in enumerate(map(says, episodes))
         ]
 
@@ -213,7 +213,7 @@ def faulty_systems() -> dict[str, Answer]:
         return (
             "yes"
             if sees(one) == "yes"
-            or world.Draws("agrees", one.prompt[-1], one.prompt[-2]).random() < 0.8
+            or world.SeededRandom("agrees", one.prompt[-1], one.prompt[-2]).random() < 0.8
             else "no"
         )
 
