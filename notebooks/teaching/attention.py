@@ -27,7 +27,7 @@ def _mask(got: Tensor, wanted: Tensor, likely: dict[str, Tensor]) -> None:
 def prefix(answer: Callable[[int, int], Tensor]) -> str:
     """Lesson 01, exercise 1: prefix(seen, length) -> booleans (length, length)."""
     for seen, length in ((2, 5), (3, 7), (0, 4), (4, 4)):
-        wanted = masks.prefix(seen, length).dense()[0, 0]
+        wanted = masks.prefix(seen, length).to_bool()[0, 0]
         causal, late = torch.ones(length, length).tril().bool(), torch.arange(length) < seen
         got = _matrix(answer(seen, length), wanted, "prefix()")
         _mask(
@@ -45,7 +45,7 @@ def prefix(answer: Callable[[int, int], Tensor]) -> str:
                 ).bool(),
                 "one position too many belongs to the prefix: the first text token has level 1, not 0.": masks.prefix(
                     min(seen + 1, length), length
-                ).dense()[0, 0],
+                ).to_bool()[0, 0],
             },
         )
     return "The first positions share level 0, then levels count up."

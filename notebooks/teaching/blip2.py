@@ -24,9 +24,9 @@ def three_masks(answer: Callable[[str, int, int], Tensor]) -> str:
         is_text = torch.arange(L) >= R
         full, causal = torch.ones(L, L).bool(), torch.ones(L, L).tril().bool()
         wanted = {
-            "contrast": masks.unimodal(R, T).dense()[0, 0],
+            "contrast": masks.unimodal(R, T).to_bool()[0, 0],
             "match": full,
-            "generate": masks.multimodal_causal(R, T).dense()[0, 0],
+            "generate": masks.multimodal_causal(R, T).to_bool()[0, 0],
         }
         for objective in OBJECTIVES:
             got, right = answer(objective, R, T), wanted[objective]

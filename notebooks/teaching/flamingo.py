@@ -29,7 +29,7 @@ def sees(answer: Callable[[Tensor, int], Tensor]) -> str:
     """Exercise 1: sees(tags (B, T) booleans, pictures N) -> (B, T, N) booleans: may this token look at that picture?"""
     tags = torch.tensor([[0, 0, 1, 0, 0, 1, 0, 1, 0], [1, 0, 0, 0, 1, 0, 0, 0, 0]]).bool()
     numbers, count = phi(tags), torch.arange(1, 4)
-    wanted = last_image(numbers, count).dense()[:, 0]
+    wanted = last_image(numbers, count).to_bool()[:, 0]
     got = _tensor(
         answer(tags.clone(), 3), (2, 9, 3), torch.bool, "one answer for each token and picture."
     )
@@ -38,21 +38,21 @@ def sees(answer: Callable[[Tensor, int], Tensor]) -> str:
     likely = {
         "that is the ablation: every picture so far. Flamingo's words see the last one alone: == in the place of <= or >=.": images_so_far(
             numbers, count
-        ).dense()[:, 0],
+        ).to_bool()[:, 0],
         "it is upside down: True must mean 'may look'.": ~wanted,
         "text before the first picture looks at the first picture: pictures are numbered from 1, and phi = 0 means none.": last_image(
             numbers.clamp(min=1), count
-        ).dense()[:, 0],
+        ).to_bool()[:, 0],
         "every word sees the next picture, and text before the first one sees it: do you number pictures from 0, or count tags "
-        "after a token?": last_image(numbers, count - 1).dense()[:, 0],
+        "after a token?": last_image(numbers, count - 1).to_bool()[:, 0],
         "the tag itself does not see its picture: a cumulative sum counts the tag, too (here the tag may look).": last_image(
             numbers - tags.long(), count
-        ).dense()[:, 0],
+        ).to_bool()[:, 0],
         "only the tags look; the words after a tag must, too: count tags, cumulatively.": wanted
         & tags[..., None],
         "the count runs over the whole batch: count along the text, dim=-1.": last_image(
             phi(tags.flatten()).reshape(2, 9), count
-        ).dense()[:, 0],
+        ).to_bool()[:, 0],
     }
     raise Mistake(
         next(

@@ -65,13 +65,13 @@ def interleave(answer: Callable[[Tensor, Tensor, Tensor], Tensor]) -> str:
     )
 
 
-def scored(answer: Callable[[Tensor, int, int, int], Tensor]) -> str:
+def loss_mask(answer: Callable[[Tensor, int, int, int], Tensor]) -> str:
     """Exercise 2: scored(ids (B, T), slot, end, pad) -> (B, T) booleans: which tokens does the caption loss ask for?"""
-    slot, pad = 4, 0
+    image_token_id, pad = 4, 0
     ids = torch.tensor([[1, 4, 4, 9, 17, 23, 9, 2, 0, 0], [1, 4, 4, 9, 31, 12, 8, 6, 9, 2]])
     past = (torch.arange(10) > 3).expand(2, 10)  # after the full stop that closes the picture
     wanted = past & (ids != pad) & (ids != 2)
-    got = answer(ids, slot, 2, pad)
+    got = answer(ids, image_token_id, 2, pad)
     if not isinstance(got, Tensor) or got.shape != ids.shape or got.dtype != torch.bool:
         found = (
             f"{tuple(got.shape)} of {got.dtype}" if isinstance(got, Tensor) else type(got).__name__
@@ -81,22 +81,23 @@ def scored(answer: Callable[[Tensor, int, int, int], Tensor]) -> str:
         )
     if torch.equal(got, wanted):
         return "The caption, nothing else: no slot, no full stop of the prompt, no end, no padding."
-    real = ids != pad
+    padding_mask = ids != pad
     likely = {
         "it is upside down: True must mean 'asked for'.": ~wanted,
         "padding is asked for: the model would learn to write <pad>, and short captions would count twice.": past,
         "the end token is asked for: a language model that has read on after many captions finds it unlikely, and the "
-        "picture's vectors would have to make up for that.": past & real,
+        "picture's vectors would have to make up for that.": past & padding_mask,
         "the slots are asked for: there is no word to say in the place of a picture.": (
             torch.arange(10) > 0
         )
-        & real
+        & padding_mask
         & (ids != 2),
-        "everything is asked for, <bos> included, which nothing precedes.": real & (ids != 2),
+        "everything is asked for, <bos> included, which nothing precedes.": padding_mask
+        & (ids != 2),
         "the full stop of the prompt is asked for: it is the same for all pictures, and is given when the model is used.": (
             torch.arange(10) > 2
         )
-        & real
+        & padding_mask
         & (ids != 2),
         "the first word of the caption is not asked for: it may be the word that names the thing.": wanted
         & (torch.arange(10) > 4),

@@ -33,16 +33,16 @@ def next_token_loss(answer: Callable[[Tensor, Tensor, Tensor], Tensor]) -> str:
     ids = torch.randint(11, (3, 8), generator=generator)
     lengths = torch.tensor([8, 5, 3])[torch.randperm(3, generator=generator)]
     at = torch.arange(8)
-    scored = (at >= 1) & (
+    loss_mask = (at >= 1) & (
         at < lengths[:, None]
     )  # no word precedes the first; padding follows the last
 
     def each(said: Tensor, meant: Tensor) -> Tensor:
         return cross_entropy(said.transpose(1, 2), meant, reduction="none")
 
-    right, counted = each(logits[:, :-1], ids[:, 1:]), scored[:, 1:]
+    right, counted = each(logits[:, :-1], ids[:, 1:]), loss_mask[:, 1:]
     wanted = right[counted].mean()
-    got = _returned(answer(logits, ids, scored), "the loss")
+    got = _returned(answer(logits, ids, loss_mask), "the loss")
     if got.dim() != 0:
         raise Mistake(
             f"the loss has shape {tuple(got.shape)}; expected one number: the mean over the scored words."
@@ -54,9 +54,9 @@ def next_token_loss(answer: Callable[[Tensor, Tensor, Tensor], Tensor]) -> str:
     backwards = each(logits[:, 1:], ids[:, :-1])
     likely = {
         "each position is scored on its own word, which it has just read: there is no shift. logits[:, t] speak of "
-        "ids[:, t + 1].": [each(logits, ids)[scored].mean(), each(logits, ids).mean()],
+        "ids[:, t + 1].": [each(logits, ids)[loss_mask].mean(), each(logits, ids).mean()],
         "the shift goes the wrong way: position t is asked for the word *before* it. Drop the last logits and the first id.": [
-            backwards[scored[:, :-1]].mean(),
+            backwards[loss_mask[:, :-1]].mean(),
             backwards[counted].mean(),
             backwards.mean(),
         ],
@@ -73,7 +73,7 @@ def next_token_loss(answer: Callable[[Tensor, Tensor, Tensor], Tensor]) -> str:
             each(logits[:, :-1].softmax(-1), ids[:, 1:]).mean(),
         ],
         "scored is not shifted with the words: ids[:, 1:] go with scored[:, 1:].": [
-            right[scored[:, :-1]].mean()
+            right[loss_mask[:, :-1]].mean()
         ],
         "each text is averaged first, so words of short texts count more. Take one mean over all scored words.": [
             ((right * counted).sum(1) / counted.sum(1)).mean()

@@ -170,7 +170,7 @@ def prepared(answer: Callable[[Tensor, Tensor, Tensor], Tensor]) -> str:
 
 def diagnosis(answer: dict[str, str]) -> str:
     """Failure lab: {'A': cause, 'B': ..., 'C': ...} for three checkpoints that loaded without an error."""
-    truth = {"A": "activation", "B": "end", "C": "pixels"}
+    truth = {"A": "activation", "B": "end", "C": "pixel_values"}
     hints = {
         "A": "pictures and texts are both a little wrong, every one of them. What do both towers use in every block?",
         "B": "one kind of text is exactly right. Which, and what is different about the others?",

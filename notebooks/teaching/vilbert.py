@@ -37,7 +37,7 @@ def picture_token(answer: Callable[[Tensor, Tensor, Tensor], Tensor]) -> str:
     """Exercise 1: picture_token(features (B, R, F), real (B, R), hidden (B, R)) -> (B, F), the mean of what may be seen."""
     generator = torch.Generator().manual_seed(torch.seed() % 2**31)
     features = torch.randn(3, 4, 5, generator=generator)
-    real = torch.tensor([[True] * 4, [True] * 4, [True, True, False, False]])
+    region_mask = torch.tensor([[True] * 4, [True] * 4, [True, True, False, False]])
     hidden = torch.tensor([[False] * 4, [False, True, False, False], [True, False, False, False]])
 
     def mean(which: Tensor, by: Tensor | None = None) -> Tensor:
@@ -45,17 +45,17 @@ def picture_token(answer: Callable[[Tensor, Tensor, Tensor], Tensor]) -> str:
             1, keepdim=True
         ).clamp(min=1)
 
-    seen, everything = real & ~hidden, torch.ones_like(real)
+    seen, everything = region_mask & ~hidden, torch.ones_like(region_mask)
     wanted, got = (
         mean(seen),
-        _like(answer(features.clone(), real, hidden), mean(seen), "picture_token()"),
+        _like(answer(features.clone(), region_mask, hidden), mean(seen), "picture_token()"),
     )
     if not torch.allclose(got, wanted, atol=1e-5):
         raise _near(
             got,
             {
                 "hidden regions still count: whoever reads the mean can work out what was hidden.": mean(
-                    real
+                    region_mask
                 ),
                 "padding counts: those rows are no regions.": mean(~hidden),
                 "all rows count, padding and hidden ones.": mean(everything),
@@ -63,7 +63,7 @@ def picture_token(answer: Callable[[Tensor, Tensor, Tensor], Tensor]) -> str:
                     seen, everything
                 ),
                 "the right rows are summed, but divided by the number of all real regions.": mean(
-                    seen, real
+                    seen, region_mask
                 ),
                 "that is the sum; divide by how many there are.": mean(seen)
                 * seen.sum(1, keepdim=True),
@@ -71,7 +71,7 @@ def picture_token(answer: Callable[[Tensor, Tensor, Tensor], Tensor]) -> str:
             },
             "this is not the mean of the rows that are real and not hidden.",
         )
-    nothing = answer(features.clone(), real, real)
+    nothing = answer(features.clone(), region_mask, region_mask)
     if not isinstance(nothing, Tensor) or not torch.isfinite(nothing).all():
         raise Mistake(
             "when every region is hidden you divide by zero: let the count be at least 1."

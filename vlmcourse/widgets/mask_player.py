@@ -8,8 +8,8 @@ from vlmcourse.parts import masks
 from vlmcourse.plots import mask as draw_mask
 
 COMPARISONS = {
-    "level(key) <= level(query)": masks.levels,
-    "group(key) == group(query)": masks.groups,
+    "level(key) <= level(query)": masks.less_equal_mask,
+    "group(key) == group(query)": masks.same_group_mask,
 }
 EXAMPLES = {
     "causal": (0, "0 1 2 3 4 5"),
