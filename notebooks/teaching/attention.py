@@ -10,7 +10,7 @@ from torch import Tensor
 from teaching.clip import _matrix
 from teaching.exercises import Mistake
 from vlmcourse.parts import masks
-from vlmcourse.plots import compare
+from vlmcourse.plots import compare_masks
 
 
 def _mask(got: Tensor, wanted: Tensor, likely: dict[str, Tensor]) -> None:
@@ -21,7 +21,7 @@ def _mask(got: Tensor, wanted: Tensor, likely: dict[str, Tensor]) -> None:
         (name for name, mask in likely.items() if torch.equal(got, mask)),
         "the dark cells are not the right ones.",
     )
-    raise Mistake(named, compare(got, wanted))
+    raise Mistake(named, compare_masks(got, wanted))
 
 
 def prefix(answer: Callable[[int, int], Tensor]) -> str:

@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 
 from teaching.exercises import Mistake, diagnosed
 from vlmcourse.parts import masks
-from vlmcourse.plots import compare, picture_and_bars
+from vlmcourse.plots import compare_masks, picture_and_bars
 from vlmcourse.widgets.interactive import play
 
 OBJECTIVES = ("contrast", "match", "generate")
@@ -79,7 +79,7 @@ def three_masks(answer: Callable[[str, int, int], Tensor]) -> str:
                 (name for name, mask in named.items() if torch.equal(got, mask)),
                 "the dark cells are not the right ones.",
             )
-            raise Mistake(f"{objective}: {message}", compare(got, right))
+            raise Mistake(f"{objective}: {message}", compare_masks(got, right))
     return "Three uses of one model, and nothing but the mask differs."
 
 

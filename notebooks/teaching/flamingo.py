@@ -10,7 +10,7 @@ from torch import Tensor
 from teaching.exercises import Mistake, diagnosed
 from vlmcourse.parts.attention import attend
 from vlmcourse.parts.masks import images_so_far, last_image, phi
-from vlmcourse.plots import compare, ribbon
+from vlmcourse.plots import compare_masks, image_index_strip
 from vlmcourse.widgets.interactive import play
 
 
@@ -59,7 +59,7 @@ def sees(answer: Callable[[Tensor, int], Tensor]) -> str:
             (name for name, made in likely.items() if torch.equal(got, made)),
             f"for tags at {tags[0].nonzero()[:, 0].tolist()} phi is {numbers[0].tolist()}.",
         ),
-        compare(got[:1], wanted[:1]),
+        compare_masks(got[:1], wanted[:1]),
     )
 
 
@@ -214,6 +214,6 @@ def ribbon_player(texts: Sequence[str]) -> None:
             raise ValueError("an empty text; expected words and tags <image>.")
         tags = torch.tensor([word == "<image>" for word in words])
         numbers = phi(tags) - (0 if tag.value else tags.long())
-        return ribbon(words, numbers.tolist(), so_far=rule.value != "last picture")
+        return image_index_strip(words, numbers.tolist(), so_far=rule.value != "last picture")
 
     play([text, rule, tag], drawn)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, gelu
 
 from teaching.exercises import Mistake, diagnosed, likeliest_mistake
-from vlmcourse.plots import compare, probability_bars
+from vlmcourse.plots import compare_masks, probability_bars
 from vlmcourse.widgets.interactive import play, row
 
 
@@ -178,7 +178,7 @@ def kept(answer: Callable[[Tensor, float], Tensor]) -> str:
             )
         raise Mistake(
             named or f"for p = {p:g} these are not the fewest words that hold a share p.",
-            compare(got, wanted),
+            compare_masks(got, wanted),
         )
     return "Sure models keep few words, unsure ones many, and the kept share is never below p."
 
