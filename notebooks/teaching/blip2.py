@@ -131,25 +131,25 @@ def prefix_only(answer: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> str
     layer = (
         "attention.query",
         "norm",
-        "feed_queries.0",
+        "feedforward_queries.0",
         "norm_queries",
-        "feed_text.0",
+        "feedforward_text.0",
         "norm_text",
     )
     given = {
         name: torch.randn(2)
         for name in (
-            "former.queries",
-            "former.norm.weight",
-            "former.norm_image.weight",
-            "former.words.weight",
-            "former.positions",
-            *(f"former.layers.{number}.{part}.weight" for number in (0, 1) for part in layer),
-            "former.layers.0.look.query.weight",
-            "former.layers.0.norm_look.weight",
+            "qformer.queries",
+            "qformer.norm.weight",
+            "qformer.norm_image.weight",
+            "qformer.words.weight",
+            "qformer.positions",
+            *(f"qformer.layers.{number}.{part}.weight" for number in (0, 1) for part in layer),
+            "qformer.layers.0.cross_attention.query.weight",
+            "qformer.layers.0.norm_cross_attention.weight",
             "image_projection.weight",
             "text_projection.weight",
-            "match_head.weight",
+            "itm_head.weight",
             "head.dense.weight",
             "temperature",
             "vision.stem.weight",
@@ -158,8 +158,8 @@ def prefix_only(answer: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> str
     left = {
         name
         for name in given
-        if not name.startswith("former.")
-        or any(part in name for part in (".words", ".positions", "feed_text", "norm_text"))
+        if not name.startswith("qformer.")
+        or any(part in name for part in (".words", ".positions", "feedforward_text", "norm_text"))
     }
     got = answer(dict(given))
     if not isinstance(got, dict):
@@ -171,7 +171,7 @@ def prefix_only(answer: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> str
             f"'{sorted(unknown)[0]}' is no name of the stage-1 model; keep the names as they are."
         )
     reasons = {
-        "feed_text": "the text's feed-forward is of no use to queries",
+        "feedforward_text": "the text's feed-forward is of no use to queries",
         "norm_text": "the norm after the text's feed-forward goes with it",
         "words": "the language model has words of its own",
         "positions": "only text has positions here",
@@ -186,8 +186,8 @@ def prefix_only(answer: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> str
             f"'{name}' should stay behind: {next(why for part, why in reasons.items() if part in name)}."
         )
     needed = {
-        "feed_queries": "the queries' own feed-forward is what stage 1 trained",
-        "look": "without cross-attention the queries see no image",
+        "feedforward_queries": "the queries' own feed-forward is what stage 1 trained",
+        "cross_attention": "without cross-attention the queries see no image",
         "queries": "the queries themselves",
         "norm_image": "its LayerNorm of features learns, and is needed",
     }
