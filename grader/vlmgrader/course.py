@@ -19,8 +19,8 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from vlmgrader.bridge import Task
 from vlmgrader.cells import grade_id
+from vlmgrader.results import Task
 
 STUDENT = re.compile(r"[A-Za-z0-9_@][A-Za-z0-9_.@-]{0,63}")
 CONFIG = """# For nbgrader and formgrader. Start `vlmgrader manual` here, so that this file is read.
