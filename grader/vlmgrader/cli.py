@@ -180,25 +180,26 @@ def manual(
     course: Where = HERE,
     port: Annotated[int, typer.Option(help="Port to serve on.")] = 8889,
     browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
+    assignments: Ours = None,
 ) -> None:
     """Open formgrader, for the answers that a human reads and for comments."""
+    from vlmgrader.course import Course
+
     folder = course.resolve()
-    if not (folder / "nbgrader_config.py").exists():
-        raise ValueError(
-            f"{folder} is no course yet (no nbgrader_config.py). Run: vlmgrader release"
-        )
+    if not (folder / "gradebook.db").exists():
+        raise ValueError(f"{folder} is no course yet (no gradebook.db). Run: vlmgrader release")
+    Course(folder, _home(assignments).resolve()).prepare()
     command = [
         sys.executable,
         "-m",
         "jupyterlab",
         f"--port={port}",
         "--LabApp.default_url=/formgrader",
+        "--ServerApp.kernel_manager_class=vlmgrader.stock_nbgrader.NoKernels",
     ]
     command += [] if browser else ["--no-browser"]
     command += ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-    print(
-        "formgrader shows what students wrote, cleaned. Don't open their notebooks as notebooks: there their code would run."
-    )
+    print("formgrader shows what students wrote, cleaned. No notebook can be run on this server.")
     sys.stdout.flush()
     os.chdir(folder)
     os.execv(sys.executable, command)
