@@ -27,7 +27,7 @@ from vlmgrader.session import Session, descendants  # noqa: E402
 pytestmark = pytest.mark.skipif(
     sandbox.trouble() is not None, reason=f"no sandbox can be made here: {sandbox.trouble()}"
 )
-ROOT = os.geteuid() == 0
+ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 os.environ["VLM_SECRET"] = "the grader's own surroundings"
 SLOW = float(os.environ.get("VLMCOURSE_PATIENCE", 1))  # on a busy machine
 RIGHT = "\ndef softmax(x):\n    return torch.softmax(x, -1)\n"

@@ -149,7 +149,7 @@ def _source(name: str) -> Path | None:
 def _imports(file: Path) -> frozenset[str]:
     """Names of modules: of `from a import b` a.b where that is a module, else a."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {one.name for one in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
