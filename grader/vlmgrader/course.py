@@ -19,24 +19,21 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from vlmgrader.bridge import Task
 from vlmgrader.cells import grade_id
+from vlmgrader.results import Task
 
 STUDENT = re.compile(r"[A-Za-z0-9_@][A-Za-z0-9_.@-]{0,63}")
-CONFIG = """# For nbgrader and formgrader. Start `vlmgrader manual` here, so that this file is read.
+CONFIG = """# For nbgrader and formgrader.
+c = get_config()
+c.ExportApp.plugin_class = "nbgrader.plugins.CsvExportPlugin"
+"""
+PROTECTION = """
+# Keep this last: no stock command then runs a student's code outside the sandbox.
 from pathlib import Path
 
-from vlmgrader.authoring import STUB
-from vlmgrader.feedback import safe_markdown
+from vlmgrader.stock_nbgrader import protect
 
-c = get_config()
-c.CourseDirectory.root = str(Path(__file__).parent)
-c.CourseDirectory.db_url = f"sqlite:///{Path(__file__).parent / 'gradebook.db'}?timeout=60"
-c.ClearSolutions.code_stub = {"python": STUB}
-c.ExportApp.plugin_class = "nbgrader.plugins.CsvExportPlugin"
-# What students write is shown in an instructor's browser: nothing in it may act there.
-c.HTMLExporter.sanitize_html = True
-c.HTMLExporter.filters = {"markdown2html": safe_markdown}
+protect(get_config(), Path(__file__).resolve().parent, {assignments!r})
 """
 
 
@@ -135,11 +132,12 @@ class Course:
         return students
 
     def prepare(self) -> None:
-        """The folders and nbgrader's configuration, if they aren't there yet."""
+        """The folder and nbgrader's configuration, if they aren't there yet; a stock one is protected."""
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self.folder / "nbgrader_config.py"
-        if not config.exists():
-            write(config, CONFIG)
+        text = config.read_text(encoding="utf-8") if config.exists() else CONFIG
+        if "vlmgrader.stock_nbgrader" not in text:
+            write(config, text + PROTECTION.format(assignments=str(self.assignments)))
 
     def nbgrader(self):
         """nbgrader's own API on this course."""

@@ -3,26 +3,26 @@
 import os
 import shutil
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
 
-from vlmgrader.bridge import Judged
 from vlmgrader.cells import grade_id
 from vlmgrader.course import Assignment, write
+from vlmgrader.results import NotebookResult
 
 TRIES = 5
 
 
-def results(notebook: NotebookNode, judged: Judged, notes: list[str]) -> NotebookNode:
+def results(notebook: NotebookNode, judged: NotebookResult, notes: list[str]) -> NotebookNode:
     """Puts outputs into the cells: what the student's showed, and PASS and FAIL with points in the test cells."""
     for index, cell in enumerate(notebook.cells):
         if cell.cell_type != "code":
             continue
         cell.outputs, cell.execution_count = judged.outputs.get(index, []), None
-        marks = judged.marks.get(grade_id(cell) or "")
+        marks = judged.tasks.get(grade_id(cell) or "")
         if marks is not None:
             lines = [
                 f"{'PASS' if mark.points >= mark.of else 'PART' if mark.points else 'FAIL'}  "
@@ -140,4 +140,4 @@ def submitted_at(folder: Path) -> datetime | None:
         found = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return found.astimezone(timezone.utc).replace(tzinfo=None) if found.tzinfo else found
+    return found.astimezone(UTC).replace(tzinfo=None) if found.tzinfo else found

@@ -43,7 +43,7 @@ def save(path: Path, tensors: dict[str, Tensor], notes: dict) -> None:
         save_file(
             tensors, unfinished, metadata={"notes": text, "checksum": checksum(tensors, text)}
         )
-        with open(unfinished, "rb") as file:
+        with open(unfinished, "rb+") as file:  # Windows flushes only what it may write
             os.fsync(file.fileno())
         unfinished.replace(path)
     except (OSError, SafetensorError) as error:
@@ -68,7 +68,8 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            # copies: a tensor that maps the file would keep Windows from replacing it
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}
     except (SafetensorError, OSError, ValueError) as error:
         raise DamagedCheckpoint(f"checkpoint {path} is damaged ({error}).") from error
     if metadata.get("checksum") != checksum(tensors, metadata.get("notes", "")):

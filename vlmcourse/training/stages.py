@@ -153,7 +153,7 @@ def _source(name: str) -> Path | None:
 def _imports(file: Path) -> frozenset[str]:
     """Names of imported modules: of `from a import b` a.b where that is a module, else a."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
