@@ -307,7 +307,7 @@ for name, call in (("user namespace", lambda: libc.unshare(0x10000000)), ("ptrac
                    ("mount", lambda: libc.mount(b"none", b"/tmp", b"tmpfs", 0, 0)), ("memfd", lambda: -1 if libc.memfd_create(b"m", 0) < 0 else 0),
                    ("root", lambda: libc.setuid(0) if os.getuid() else 0)):
     if call() == 0: seen.append(name)
-print("SEEN", seen, "UID", os.getuid(), "CHECKS", 
+print("SEEN", seen, "UID", os.getuid(), "CHECKS",
       [path for top in ("/course", "/submission", "/student", "/tmp", {str(Path(__file__).parents[1] / "assignments")!r})
        for path in glob.glob(top + "/**/checks.py", recursive=True)])
 """

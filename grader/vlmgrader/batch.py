@@ -203,6 +203,7 @@ def run(plan: Plan, students: list[str], workers: int = 1, force: bool = False) 
     assert plan.assignment.tasks
     with _alone(plan.assignment.course):
         clear_leftovers()
+        plan.assignment.course.add_students()
         todo = []
         for student in students:
             known = courses.read_json(outcome_file(plan.assignment, student))

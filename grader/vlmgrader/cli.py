@@ -63,10 +63,38 @@ def _assignment(name: str, course: Path, assignments: Path | None):
 
 
 @app.command()
-def release(name: Name, course: Where = HERE, assignments: Ours = None) -> None:
+def release(
+    name: Name,
+    due: Annotated[
+        str | None, typer.Option(help="When it is due: '2026-09-14 23:59', local time.")
+    ] = None,
+    course: Where = HERE,
+    assignments: Ours = None,
+) -> None:
     """Make the students' notebook in release/, and tell the gradebook about the assignment and roster.csv."""
+    from vlmgrader import late
+
     found = _assignment(name, course, assignments)
     print(f"Hand this out: {found.release()}")
+    if due:
+        print(f"Due {late.due(found, due):%Y-%m-%d %H:%M} UTC")
+
+
+@app.command()
+def extend(
+    name: Name,
+    student: Annotated[str, typer.Argument(help="Who gets more time.")],
+    days: Annotated[float, typer.Argument(help="How many days in all; 0 takes it back.")],
+    course: Where = HERE,
+    assignments: Ours = None,
+) -> None:
+    """Give a student more time. Grades that are there already change with the next `run` of this student."""
+    from vlmgrader import late
+
+    found = _assignment(name, course, assignments)
+    late.extend(found, student, days)
+    late.assign(found, student)
+    print(f"{student} has {days:g} days more for {found.name}.")
 
 
 @app.command()
