@@ -760,7 +760,7 @@ def test_towers_of_transformers_and_residual_networks_work_too(former):
             texts(2),
             r"\(2, 6, 20\); expected \(batch, patches, 24\).*encoder of width 24",
         ),
-        (random(2, 6, 24), texts(2, 9), "texts of 9 tokens; this Q-Former has positions for 8"),
+        (random(2, 6, 24), texts(2, 9), "texts of 9 tokens; this model reads at most 8"),
         (random(3, 6, 24), texts(2), "3 images and 2 texts; expected one text for each image"),
         (random(2, 6, 24), texts(2) + 30, "outside the vocabulary of 50.*another tokenizer"),
         (random(2, 6, 24), texts(2).float(), "expected integers"),

@@ -32,7 +32,6 @@ TOO_LONG = {  # to be shortened; nothing may be added
     "papers/flamingo.py",
     "papers/qformer.py",
     "parts/vision.py",
-    "parts/language.py",
     "recipes/capfilt.py",
     "recipes/blip_tasks.py",
     "recipes/flamingo.py",
