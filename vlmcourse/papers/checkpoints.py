@@ -11,6 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from vlmcourse.papers import checkpoint_names as names
 from vlmcourse.papers.checkpoint_names import Names
 from vlmcourse.parts.layers import QuickGELU
 
@@ -139,14 +140,14 @@ def copy_weights(
     names: Names,
     *,
     fresh: tuple[str, ...] = (),
-    unused: tuple[str, ...] = (),
+    tied: Mapping[str, str] | None = None,
 ) -> nn.Module:
     """Copies the tensors of `source` into `model`, as float32; returns the model.
 
     names   our parameter or module -> theirs
     fresh   beginnings of our names that may keep their values if the source lacks them
-    unused  beginnings of their names that may be left over
-    Raises ValueError with the list of missing, unexpected and mismatched weights.
+    tied    their parameters that must equal another of theirs, because ours are one
+    Raises ValueError with the list of missing, unexpected and mismatched weights, and for untied ones.
     """
     values, used, missing, mismatched = model.state_dict(), set(), set(), []
     for ours, value in values.items():
@@ -161,7 +162,10 @@ def copy_weights(
             mismatched += theirs
             continue
         values[ours] = tensor.detach().reshape(value.shape)
-    left_over = {name for name in source if name not in used and not name.startswith(unused)}
+    for name, partner in (tied or {}).items():
+        if name in source and not torch.equal(source[name], source[partner]):
+            raise ValueError(f"{name} is not tied to {partner}; expected equal weights, as here.")
+    left_over = {name for name in source if name not in used and name not in (tied or {})}
     _refuse("the checkpoint", missing, left_over, mismatched)
     model.load_state_dict(values)
     return model
@@ -244,6 +248,47 @@ def blip_sizes(config) -> dict:
         **tower_sizes(vision, "vision_"),
         **tower_sizes(text, "text_"),
     }
+
+
+BLIP_CLASSES = (
+    "BlipForImageTextRetrieval",
+    "BlipForConditionalGeneration",
+    "BlipForQuestionAnswering",
+)
+
+
+def blip_roles(model: nn.Module) -> list[str]:
+    """Which of text_encoder and text_decoder a model of transformers has. Raises ValueError if it has neither."""
+    roles = [role for role in ("text_encoder", "text_decoder") if hasattr(model, role)]
+    if not roles:
+        raise ValueError(
+            f"{type(model).__name__} has neither text_encoder nor text_decoder; "
+            f"expected one of {', '.join(BLIP_CLASSES)}."
+        )
+    return roles
+
+
+def copy_blip(blip: nn.Module, model: nn.Module) -> nn.Module:
+    """The weights of one of BLIP_CLASSES into our BLIP of the same sizes; a single text transformer serves as encoder and decoder."""
+    roles = blip_roles(model)
+    encoder = "text_encoder." if "text_encoder" in roles else "text_decoder.bert."
+    decoder = "text_decoder.bert." if "text_decoder" in roles else "text_encoder."
+    head = "text_decoder.cls.predictions."
+    return copy_weights(
+        blip,
+        split_qkv(model.state_dict()),
+        {
+            **names.BLIP_HEADS,
+            **names.under("vision.", "vision_model.", names.BLIP_VISION),
+            **names.under("encoder.", encoder, names.BLIP_TEXT),
+            **names.under("decoder.", decoder, names.BLIP_TEXT),
+        },
+        fresh=("head.", "itm_head.", "image_projection.", "text_projection.", "temperature"),
+        tied={
+            f"{head}decoder.weight": "text_decoder.bert.embeddings.word_embeddings.weight",
+            f"{head}decoder.bias": f"{head}bias",
+        },
+    )
 
 
 def qformer_sizes(config) -> dict:
