@@ -113,9 +113,9 @@ class Theirs(nn.Module):
             labels=starting(DEC).masked_fill(padding_mask == 0, -100),
         ).loss
         return {
-            "contrast": clip_loss(image, text, 1 / self.temperature),
-            "match": itm_loss(belongs[: len(ids)], belongs[len(ids) :]),
-            "caption": caption,
+            "itc": clip_loss(image, text, 1 / self.temperature),
+            "itm": itm_loss(belongs[: len(ids)], belongs[len(ids) :]),
+            "lm": caption,
         }
 
 
@@ -145,7 +145,7 @@ def pair(scale: Scale) -> dict[str, tuple[nn.Module, object]]:
             text_eps=theirs.text_encoder.config.layer_norm_eps,
         )
     )
-    ours.load_state_dict(weights_of(theirs, ours))
+    copy_blip(ours, theirs)
     found = [
         (torch.manual_seed(1), model())[1]
         for model in (
