@@ -102,15 +102,15 @@ class Kept:
     made: dict[tuple, dict] = {}
 
     def __init__(self, data: RegionDataset):
-        self.data, self.pairs, self.cut, self.region_classifier = (
+        self.data, self.pairs, self.region_boxes, self.region_classifier = (
             data,
             data.pairs,
-            data.cut,
+            data.region_boxes,
             data.region_classifier,
         )
 
     def batch(self, indices: Sequence[int]) -> dict:
-        key = (self.pairs.noise.kind, self.pairs.seed, self.cut, tuple(indices))
+        key = (self.pairs.noise.kind, self.pairs.seed, self.region_boxes, tuple(indices))
         if key not in self.made:
             self.made[key] = {
                 name: value
@@ -125,10 +125,10 @@ def trained(name: str, size: Scale, seed: int):
     if name.startswith("VL-BERT"):
         data, half = recipes.region_pairs(size, seed), max(1, size.vilbert_steps // 2)
         config = recipes.vlbert_config(size, visual_scale=float(name[-1]))
-        reader = recipes.fill_in(
+        reader = recipes.train_masked(
             "vlbert-captions",
             recipes.new_vlbert(replace(config, visual_scale=0.0), seed, data.region_classifier),
-            Captions(data.pairs, data.cut, data.region_classifier),
+            Captions(data.pairs, data.region_boxes, data.region_classifier),
             size,
             seed,
             half,
@@ -140,7 +140,7 @@ def trained(name: str, size: Scale, seed: int):
             if "visual" in key or "appearance" in key
         }
         model.load_state_dict(reader.state_dict() | new)
-        return recipes.fill_in("vlbert-fusion", model, data, size, seed, half, start=name)
+        return recipes.train_masked("vlbert-fusion", model, data, size, seed, half, start=name)
     false = mismatched if name == "easy negatives" else hard_or_mismatched
     data = recipes.region_pairs(
         size, seed, false=false, **({"cut": grid_boxes} if name == "grid" else {})
@@ -150,7 +150,7 @@ def trained(name: str, size: Scale, seed: int):
     config = recipes.vilbert_config(size)
     with seeded(seed):
         model = ViLBERT(config, ENCODERS[name](config))
-    return recipes.fill_in("vilbert-fusion", model, Kept(data), size, seed, encoder=name)
+    return recipes.train_masked("vilbert-fusion", model, Kept(data), size, seed, encoder=name)
 
 
 def row(name: str, size: Scale, seed: int, count: int) -> dict[str, float]:
@@ -160,7 +160,7 @@ def row(name: str, size: Scale, seed: int, count: int) -> dict[str, float]:
     data = recipes.region_pairs(
         size, split="test", **({"cut": grid_boxes} if name == "grid" else {})
     )
-    report = recipes.filling_report(model, data, count)
+    report = recipes.masked_report(model, data, count)
     if isinstance(model, ViLBERT):
         report |= recipes.alignment_report(model, data, count) | recipes.retrieval_report(
             model, data, min(48, count)
@@ -204,8 +204,8 @@ def main(
     if set(only) != set(ROWS):
         with suppress(FileNotFoundError):  # nothing was kept yet
             kept = load_results(name)["rows"][0]
-    for cut in (thing_boxes, grid_boxes):  # once, before the workers ask for them
-        recipes.region_classifier(size, cut=cut)
+    for region_boxes in (thing_boxes, grid_boxes):  # once, before the workers ask for them
+        recipes.region_classifier(size, region_boxes=region_boxes)
     with ProcessPoolExecutor(workers) as pool:
         jobs = {row_name: [] for row_name in only}
         for seed, row_name in product(range(size.seeds), only):

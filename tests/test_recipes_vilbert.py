@@ -43,7 +43,9 @@ def test_training_and_test_share_no_composition():
         }
         for pairs in (train, test)
     )
-    assert not seen & asked and all(set(words) <= set(train.among) for words, _ in seen | asked)
+    assert not seen & asked and all(
+        set(words) <= set(train.noun_subset) for words, _ in seen | asked
+    )
 
 
 def test_a_report_has_every_score_beside_its_controls():
@@ -51,7 +53,7 @@ def test_a_report_has_every_score_beside_its_controls():
     report = recipes.vilbert_report(model, recipes.region_pairs(SMOKE, split="test"), 12)
     for kind in ("nouns", "places", "backgrounds"):
         assert {kind, f"{kind}, blind", f"{kind}, shuffled"} <= set(report)
-    for kind in recipes.FALSE:
+    for kind in recipes.FALSE_CAPTIONS:
         assert {f"{kind}, of two", f"{kind}, yes or no, blind", f"{kind}, of two, shuffled"} <= set(
             report
         )

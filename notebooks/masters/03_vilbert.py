@@ -48,7 +48,7 @@ _ = torch.manual_seed(0)
 # %%
 data = recipes.region_pairs(scale, false=regions.hard_or_mismatched)
 held_out = recipes.region_pairs(scale, split="test")
-print(len(data.pairs.among), "nouns:", *data.pairs.among)
+print(len(data.pairs.noun_subset), "nouns:", *data.pairs.noun_subset)
 
 
 def classes_of(batch, row):
@@ -253,7 +253,7 @@ predict(
 
 # %%
 scene = next(i for i in range(100) if len(held_out.pairs.scene(i).things) == 2)
-for name, false in recipes.FALSE.items():
+for name, false in recipes.FALSE_CAPTIONS.items():
     print(f"{name:20} {false(scene, held_out.pairs)}")
 print(f"{'true':20} {held_out.pairs.truth(scene)}")
 
@@ -331,14 +331,14 @@ def guess_word(number, place):
     return dict(zip(words, found.tolist())), player_words[number][place]
 
 
-a_noun = next(place for place, word in enumerate(player_words[0]) if word in data.pairs.among)
+a_noun = next(place for place, word in enumerate(player_words[0]) if word in data.pairs.noun_subset)
 exercises.hiding_player(guess_word, held_out.pairs.images(few), player_words, first=(0, a_noun))
 
 # %% [markdown]
 # **True or false?** Each held-out picture with its caption and a false one: which scores higher? Ties count as wrong, guessing gives one half. *Places swapped* is what lesson 02's CLIP is bad at: "a cat left of a dog" and "a dog left of a cat" hold the same words. Here every word may look at every region, and each region knows its box. Before you run the cell: is that enough?
 
 # %%
-lies = list(recipes.FALSE)
+lies = list(recipes.FALSE_CAPTIONS)
 plots.show(
     plots.bars(
         {
@@ -412,7 +412,7 @@ plots.show(
 # %%
 row = next(r for r in few if player_batch["region_mask"][r].sum() == 2)
 one_row = masked.select_rows(player_batch, torch.tensor([row]))
-gap = next(p for p, word in enumerate(player_words[row]) if word in data.pairs.among) + 1
+gap = next(p for p, word in enumerate(player_words[row]) if word in data.pairs.noun_subset) + 1
 was = one_row["ids"][0, gap].item()
 one_row["ids"] = one_row["ids"].clone()
 one_row["ids"][0, gap] = tokenizer.world_tokenizer().mask_token_id
@@ -735,7 +735,7 @@ class AllWords(ViLBERT):
         return {**super().losses(batch), "words": words}
 
 
-twelve = data.pairs.among[:12]
+twelve = data.pairs.noun_subset[:12]
 
 
 def alone(split):

@@ -55,7 +55,7 @@ _ = torch.manual_seed(0)
 # The table is a claim. Let the systems say it themselves: parameters that learn, and places that a picture takes in the text.
 
 # %%
-shore = connectors.banks(
+shore = connectors.frozen_parts(
     scale
 )  # CLIP's tower and the language model, both frozen: trained now, or found
 pictures = shore.pictures
@@ -128,7 +128,7 @@ class ByHand(nn.Module):
 package = connectors.new_prefix(shore).eval()
 mine = ByHand(shore.vision, shore.lm, package.start, package.residual_scale).eval()
 mine.map.load_state_dict(package.language_projection.state_dict())
-made = connectors.Told(pictures).batch(range(4))
+made = connectors.CaptionDataset(pictures).batch(range(4))
 with torch.no_grad():
     text = tokenizer.encode(["a picture of a cat"])[:, 1:-1].expand(4, -1)
     whole = tokenizer.encode(["<image> <image> . a picture of a cat"])[:, :-1].expand(4, -1)
@@ -152,7 +152,8 @@ speak = {
     name: bridge for name, bridge in systems.items() if not isinstance(bridge, interface.Alone)
 }  # to a language model
 looks = {
-    name: bridge.place.count("<image>") if name != "BLIP" else 0 for name, bridge in systems.items()
+    name: bridge.image_prefix.count("<image>") if name != "BLIP" else 0
+    for name, bridge in systems.items()
 }
 Markdown(
     "\n".join(
@@ -392,7 +393,7 @@ answer = f"a picture of {world.article(scene.words[0])}"
 
 def noun_log_prob(bridge):
     """pixels (K, 3, S, S) -> log-probability of the scene's noun after 'a picture of a', (K,)."""
-    first = answer if isinstance(bridge, interface.Alone) else f"{bridge.place} {answer}"
+    first = answer if isinstance(bridge, interface.Alone) else f"{bridge.image_prefix} {answer}"
     ids = tokenizer.encode([first])[:, :-1]
 
     def score(views):
