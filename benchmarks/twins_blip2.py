@@ -1,6 +1,6 @@
-"""BLIP-2's comparisons at reduced scale, several seeds, controls. Writes benchmarks/results/twins_blip2.json.
+"""BLIP-2's comparisons at reduced scale, several seeds, controls. Writes benchmarks/results/replicate_blip2.json.
 
-    python -m benchmarks.twins_blip2 [--scale smoke|laptop|gpu] [--only rows|beside|queries] [--fresh]
+    python -m benchmarks.replicate_blip2 [--scale smoke|laptop|gpu] [--only rows|beside|queries] [--fresh]
 
 rows     stage 2 with and without stage 1, and stage 1 by itself (Sec. 4 and Fig. 5 of the paper)
 queries  1, 2 and 4 queries in the place of 8, both stages
@@ -215,7 +215,7 @@ def main(
 ) -> None:
     """Trains and measures what isn't measured yet; writes after each row."""
     torch.set_num_threads(threads)
-    size, name = Scale.of(scale), "twins_blip2" + ("_smoke" if scale == "smoke" else "")
+    size, name = Scale.of(scale), "replicate_blip2" + ("_smoke" if scale == "smoke" else "")
     facts = {
         "scale": scale,
         "count": count,

@@ -1,6 +1,6 @@
-"""Frozen's tables at reduced scale: all rows, three seeds, controls. Writes benchmarks/results/twins_frozen.json.
+"""Frozen's tables at reduced scale: all rows, three seeds, controls. Writes benchmarks/results/replicate_frozen.json.
 
-    python -m benchmarks.twins_frozen [--scale smoke|laptop|gpu] [--only rows|lending|real]
+    python -m benchmarks.replicate_frozen [--scale smoke|laptop|gpu] [--only rows|lending|real]
 
 rows     the paper's systems                                             about 35 minutes at laptop scale on 2 cores
 lending  when does a frozen model lend its abilities to a picture?       about 10 minutes
@@ -259,8 +259,8 @@ def main(
     count: int = 96,
     workers: int = 2,
 ) -> None:
-    """Trains what is not in the cache, measures, writes results/twins_frozen.json."""
-    size, name = Scale.of(scale), "twins_frozen" + ("_smoke" if scale == "smoke" else "")
+    """Trains what is not in the cache, measures, writes results/replicate_frozen.json."""
+    size, name = Scale.of(scale), "replicate_frozen" + ("_smoke" if scale == "smoke" else "")
     for one in (size, small(size)):
         recipes.language(one)  # once, before the workers ask for it
     measured = {} if {"rows", "lending"} <= set(only) else load_results(name)

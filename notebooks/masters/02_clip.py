@@ -270,10 +270,10 @@ plots.show(
 print({name: round(value, 3) for name, value in report.items()})
 
 # %% [markdown]
-# One run is an anecdote. Three runs, other seeds, the same data sizes (made by `python -m benchmarks.twins_clip`, on the machine named in the file):
+# One run is an anecdote. Three runs, other seeds, the same data sizes (made by `python -m benchmarks.replicate_clip`, on the machine named in the file):
 
 # %%
-kept = evaluation.load_results("twins_clip")
+kept = evaluation.load_results("replicate_clip")
 (twin,) = kept["rows"]
 
 
