@@ -715,7 +715,7 @@ def test_the_second_last_layer_s_features_are_read_and_the_original_stays():
     torch.manual_seed(0)
     vit = ViT(image_size=16, patch=8, width=24, depth=3, heads=2)
     cut, pixel_values = without_last_block(vit), random(2, 3, 16, 16)
-    x = vit._cut(pixel_values)
+    x = vit.embed(pixel_values)
     for block in vit.transformer.blocks[:2]:
         x = block(x)
     torch.testing.assert_close(patch_features(cut, pixel_values), x)
