@@ -24,6 +24,10 @@ CLASS_FOR = {
 """Who takes checkpoints of a model type of transformers."""
 
 
+UNREADABLE = (OSError, EOFError, KeyError, RuntimeError, UnpicklingError)
+"""What torch and transformers raise for missing and damaged files."""
+
+
 def _listed(names: Iterable[str]) -> str:
     names = sorted(names)
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
@@ -47,7 +51,7 @@ def read_tensors(file: Path) -> Mapping[str, object]:
                 f"{file} is a pointer of Git LFS, not the weights: run `git lfs pull`."
             )
         return torch.load(file, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, KeyError, RuntimeError, UnpicklingError) as error:
+    except UNREADABLE as error:
         raise ValueError(
             f"{file} can't be read as weights of torch.save ({type(error).__name__}): it is damaged, cut off or "
             "something else. Download it again."
@@ -77,15 +81,7 @@ def load_transformers(name_or_folder: str, ours: str, model_type: str, classes: 
             output_loading_info=True,
             ignore_mismatched_sizes=True,
         )
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        EOFError,
-        RuntimeError,
-        UnpicklingError,
-        SafetensorError,
-    ) as error:
+    except (*UNREADABLE, ValueError, SafetensorError) as error:
         folder = Path(name_or_folder)
         for file in [*folder.glob("*.safetensors"), *folder.glob("*.bin")]:
             if file.open("rb").read(40).startswith(b"version https://git-lfs"):
