@@ -32,14 +32,14 @@ from vlmcourse.parts.tuning import count_trainable
 from vlmcourse.recipes import blip2 as recipe
 from vlmcourse.recipes.frozen import ALONE, asked, caption_report, sentence, solved
 from vlmcourse.training.scale import Scale
-from vlmcourse.world.prompts import others, unseen
+from vlmcourse.world.prompts import swap_pictures, blank_images
 
 app = typer.Typer(add_completion=False)
 SEEING, KNOWING = ("what", "colour", "presence"), ("category", "place", "purpose")
 PARTS = ("rows", "beside", "queries")
 CONTROLS: tuple[tuple[str, dict], ...] = (
     ("questions", {}),
-    ("questions, blind", {"view": unseen}),
+    ("questions, blind", {"view": blank_images}),
     ("questions, shuffled", {"shuffled": True}),
 )
 FEWER = {"1 query": 1, "2 queries": 2, "4 queries": 4}
@@ -58,7 +58,7 @@ def said(model, size: Scale, count: int) -> dict:
     """Captions and questions, as the model sees, blind, and with shuffled pictures."""
     found: dict = {
         "captions": recipe.caption_scores(model, size.image_size, count),
-        "captions, blind": recipe.caption_scores(model, size.image_size, count, unseen),
+        "captions, blind": recipe.caption_scores(model, size.image_size, count, blank_images),
     }
     for name, options in CONTROLS:
         found[name] = {
@@ -91,7 +91,10 @@ def row(
                 f"told apart, {swap.__name__}": recipe.told_apart(
                     first.model, size.image_size, swap, count
                 )
-                for swap in (world.minimal_pairs.exchanged, world.minimal_pairs.repainted)
+                for swap in (
+                    world.minimal_pairs.swap_positions,
+                    world.minimal_pairs.change_background,
+                )
             },
         }
     else:
@@ -119,7 +122,7 @@ def frozen(size: Scale, seed: int, count: int) -> dict:
         **learnt(made.history),
         "learns": count_trainable(made.model),
         "captions": caption_report(made.model, count),
-        "captions, blind": caption_report(made.model, count, unseen),
+        "captions, blind": caption_report(made.model, count, blank_images),
     }
     for name, options in CONTROLS:
         found[name] = {
@@ -146,7 +149,7 @@ def blip(size: Scale, seed: int, count: int) -> dict:
 
     def right(episodes: list, view=world.to_pixels, shuffled: bool = False) -> float:
         if shuffled:
-            shown = others([one.prompt for one in episodes])
+            shown = swap_pictures([one.prompt for one in episodes])
             episodes = [replace(one, prompt=prompt) for one, prompt in zip(episodes, shown)]
         return exact_match(asks.choose(episodes, view), [one.answer for one in episodes])
 
@@ -156,7 +159,9 @@ def blip(size: Scale, seed: int, count: int) -> dict:
         **learnt(made.history),
         "learns": count_trainable(made.model),
         "captions": noun_and_background_accuracy(asks.captions(scenes), scenes),
-        "captions, blind": noun_and_background_accuracy(asks.captions(scenes, unseen), scenes),
+        "captions, blind": noun_and_background_accuracy(
+            asks.captions(scenes, blank_images), scenes
+        ),
     }
     for name, options in CONTROLS:
         found[name] = {kind: right(asked(kind, 0, count), **options) for kind in SEEING + KNOWING}

@@ -44,7 +44,7 @@ from vlmcourse.evaluation.prompting import (
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import corruptions, few_shot, pages, tokenizer
 from vlmcourse.world.pages import Episode
-from vlmcourse.world.prompts import unseen
+from vlmcourse.world.prompts import blank_images
 
 app = typer.Typer(add_completion=False)
 SHOTS = (0, 1, 2, 4, 8, 16)
@@ -62,19 +62,21 @@ ROWS = ("CLIP alone", *NAMES.values(), "BLIP, by match", "Flamingo, on pages")
 
 def asked(kind: str, examples: int, count: int, things: tuple[int, int] = (1, 1)) -> list[Episode]:
     """Questions of a kind after so many solved ones."""
-    return [pages.few_shot("test", index, kind, examples, things=things) for index in range(count)]
+    return [
+        pages.vqa_episode("test", index, kind, examples, things=things) for index in range(count)
+    ]
 
 
 def named(examples: int, count: int) -> list[Episode]:
     """Fast binding of four invented names after so many examples."""
-    return [few_shot.binding("test", index, examples) for index in range(count)]
+    return [few_shot.binding_episode("test", index, examples) for index in range(count)]
 
 
 def with_controls(model: Bridge, episodes: list[Episode]) -> dict[str, float]:
     """Accuracy, blind, and the two bars that need no picture: chance, and the commonest answer."""
     return {
         "model": episode_accuracy(model.choose, episodes),
-        "blind": episode_accuracy(lambda these: model.choose(these, unseen), episodes),
+        "blind": episode_accuracy(lambda these: model.choose(these, blank_images), episodes),
         "chance": chance_accuracy(episodes),
         "commonest answer": majority_accuracy(episodes),
     }
@@ -84,7 +86,7 @@ def captions(model: Bridge, count: int) -> dict:
     found = {}
     for name, things in (("one thing", (1, 1)), ("two things", (2, 2))):
         scenes = [world.sample("test", index, 0, things) for index in range(count)]
-        said, blind = model.captions(scenes), model.captions(scenes, unseen)
+        said, blind = model.captions(scenes), model.captions(scenes, blank_images)
         found[name] = {
             **noun_and_background_accuracy(said, scenes),
             "noun, blind": noun_accuracy(blind, scenes),
@@ -101,10 +103,10 @@ def without_examples(model: Bridge, count: int) -> dict:
         "how many": with_controls(model, asked("how many", 0, count, (1, 4))),
         "left or right": with_controls(model, asked("position", 0, count, (2, 2))),
         "caption or exchanged": with_controls(
-            model, corruptions.captions(world.minimal_pairs.exchanged, count)
+            model, corruptions.caption_questions(world.minimal_pairs.swap_positions, count)
         ),
         "caption or repainted": with_controls(
-            model, corruptions.captions(world.minimal_pairs.repainted, count)
+            model, corruptions.caption_questions(world.minimal_pairs.change_background, count)
         ),
     }
     return {
@@ -128,13 +130,13 @@ def with_examples(model: Bridge, count: int) -> dict:
         for task, kind in {**tasks, "what": "what", "presence": "presence"}.items()
     }
     ordered = {
-        task: sensitivity(model.choose, corruptions.orders(make(kind, 4, few)))
+        task: sensitivity(model.choose, corruptions.example_orders(make(kind, 4, few)))
         for task, kind in tasks.items()
     }
     chosen = sensitivity(
-        model.choose, corruptions.lent(asked("category", 4, few), min(12, few - 1))
+        model.choose, corruptions.other_examples(asked("category", 4, few), min(12, few - 1))
     )
-    sums = corruptions.sums(count)
+    sums = corruptions.digit_sums(count)
     return {
         "shots": {
             task: {str(n): value for n, value in curve.items()} for task, curve in curves.items()
@@ -147,7 +149,7 @@ def with_examples(model: Bridge, count: int) -> dict:
         "examples": {**asdict(chosen), "spread": chosen.spread},
         "sums": {
             "on signs": episode_accuracy(model.choose, sums),
-            "in words": episode_accuracy(model.choose, corruptions.in_words(sums)),
+            "in words": episode_accuracy(model.choose, corruptions.sums_as_text(sums)),
             "chance": chance_accuracy(sums),
         },
     }
@@ -175,12 +177,12 @@ def clip_alone(size: Scale, count: int) -> dict:
 
     apart = {
         f"caption or {name}": {
-            "model": episode_accuracy(choose, corruptions.captions(swap, count)),
+            "model": episode_accuracy(choose, corruptions.caption_questions(swap, count)),
             "chance": 0.5,
         }
         for name, swap in (
-            ("exchanged", world.minimal_pairs.exchanged),
-            ("repainted", world.minimal_pairs.repainted),
+            ("exchanged", world.minimal_pairs.swap_positions),
+            ("repainted", world.minimal_pairs.change_background),
         )
     }
     return {"captions": {"one thing": {"noun": found}}, "questions": apart}
@@ -211,10 +213,12 @@ def row(
                 kind: asdict(one) for kind, one in hallucination_scores(model.choose, count).items()
             }
             found["questions"] = {
-                f"caption or {kind}": with_controls(model, corruptions.captions(swap, count))
+                f"caption or {kind}": with_controls(
+                    model, corruptions.caption_questions(swap, count)
+                )
                 for kind, swap in (
-                    ("exchanged", world.minimal_pairs.exchanged),
-                    ("repainted", world.minimal_pairs.repainted),
+                    ("exchanged", world.minimal_pairs.swap_positions),
+                    ("repainted", world.minimal_pairs.change_background),
                 )
             }
         else:

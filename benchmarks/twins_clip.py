@@ -161,7 +161,7 @@ def duplicates(model: CLIP, size: Scale) -> dict[str, float]:
     seen = range(4096 if size.name != "smoke" else 256)
     images, texts = embed(model, pairs, indices)
     near = near_duplicates(images, embed(model, train, seen)[0], 0.95)
-    captions = {train.truth(index) for index in seen}
+    captions = {train.true_caption(index) for index in seen}
     right = ((images @ texts.T).argmax(1) == torch.arange(len(images))).float()
     return {
         "near-duplicate pictures": near.float().mean().item(),

@@ -44,7 +44,7 @@ from vlmcourse.training.mixture import Accumulated, Mixed, RoundRobin
 from vlmcourse.training.scale import Scale
 from vlmcourse.training.stages import seeded
 from vlmcourse.world import captions, few_shot
-from vlmcourse.world.interleaved import Source, Web
+from vlmcourse.world.interleaved import PageDataset, WebPages
 
 app = typer.Typer(add_completion=False)
 STEPS = {"smoke": 4, "laptop": 600, "gpu": 5000}
@@ -52,7 +52,7 @@ POOL = {"smoke": 32, "laptop": 4096, "gpu": 32_768}
 """Different scenes there are."""
 WORDS = world.known_nouns()[::4][:24]
 """A smaller world. Nouns are listed by category: of the first 24, who says "animal" to every picture knows nine in ten."""
-TEST = Web("test", words=WORDS)
+TEST = WebPages("test", words=WORDS)
 TASKS = {"knowledge questions": ("category", "place"), "seeing questions": ("what", "colour")}
 """What the picture does not show, and what it does."""
 
@@ -184,7 +184,7 @@ class Remembered(nn.Module):
         return torch.stack([self.known[key] for key in keys])
 
 
-def noisy(web: Web) -> Callable[[int], tuple]:
+def noisy(web: WebPages) -> Callable[[int], tuple]:
     """Pairs -> LAION: short captions of which four in ten belong to another picture."""
 
     def page(index: int) -> tuple:
@@ -257,7 +257,10 @@ def asked(model: Flamingo, kinds: tuple[str, ...], examples: int, size: int, cou
             [
                 answered_rightly(
                     model,
-                    [few_shot.solved(TEST, index, kind, examples) for index in range(count)],
+                    [
+                        few_shot.question_episode(TEST, index, kind, examples)
+                        for index in range(count)
+                    ],
                     size,
                 )
                 for kind in kinds
@@ -272,10 +275,12 @@ def measured(model: Flamingo, size: int, count: int) -> dict[str, float]:
         "captions, noun": captioned_rightly(model, size, count, web=TEST)["noun"],
         **{task: asked(model, kinds, 4, size, count) for task, kinds in TASKS.items()},
         "films, which way": answered_rightly(
-            model, [one for _, one in few_shot.motions(TEST, count)], size
+            model, [one for _, one in few_shot.motion_episodes(TEST, count)], size
         ),
         "a new name, 8 shots": answered_rightly(
-            model, [few_shot.binding("test", index, 8, among=WORDS) for index in range(count)], size
+            model,
+            [few_shot.binding_episode("test", index, 8, among=WORDS) for index in range(count)],
+            size,
         ),
     }
     return found | {"overall": float(np.mean(list(found.values())))}
@@ -283,7 +288,7 @@ def measured(model: Flamingo, size: int, count: int) -> dict[str, float]:
 
 def run(row: Row, size: Scale, tower: nn.Module, seed: int, count: int) -> dict:
     """Trains and measures one row."""
-    steps, web = STEPS[size.name], Web(seed=seed, pool=POOL[size.name], words=WORDS)
+    steps, web = STEPS[size.name], WebPages(seed=seed, pool=POOL[size.name], words=WORDS)
     see = Kept(tower, size.image_size)
     data = {
         name: source
@@ -291,7 +296,7 @@ def run(row: Row, size: Scale, tower: nn.Module, seed: int, count: int) -> dict:
         if name not in row.without
     }
     if row.noise:
-        data["pairs"] = (Source(noisy(web), see), data["pairs"][1])
+        data["pairs"] = (PageDataset(noisy(web), see), data["pairs"][1])
     lm = (
         recipes.language(size).model.lm
         if row.lm != "scratch"

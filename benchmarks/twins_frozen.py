@@ -37,7 +37,7 @@ from vlmcourse.recipes.frozen import (
 )
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import tokenizer
-from vlmcourse.world.prompts import Captioned, pictures, unseen
+from vlmcourse.world.prompts import CaptionDataset, page_pixels, blank_images
 
 app = typer.Typer(add_completion=False)
 SHOTS = (0, 1, 2, 4, 8)
@@ -70,7 +70,7 @@ def small(size: Scale) -> Scale:
 
 def trained(name: str, size: Scale, seed: int):
     """The model of a row, and what it sees."""
-    view = unseen if "blind" in name else world.to_pixels
+    view = blank_images if "blind" in name else world.to_pixels
     lm = {
         "smaller LM": lambda: freeze(recipes.language(small(size)).model.lm),
         "finetuned": lambda: recipes.language(size).model.lm.requires_grad_(True),
@@ -112,14 +112,15 @@ def row(name: str, size: Scale, seed: int, count: int) -> dict:
     }
     if name == "Frozen":
         found["blind"] = {
-            kind: solved(model, asked(kind, 0, count), unseen) for kind in SEEING_KINDS + KNOWING
+            kind: solved(model, asked(kind, 0, count), blank_images)
+            for kind in SEEING_KINDS + KNOWING
         }
         found["shuffled"] = {
             kind: solved(model, asked(kind, 0, count), shuffled=True)
             for kind in SEEING_KINDS + KNOWING
         }
         found["blind"]["naming"], found["shuffled"]["naming"] = (
-            solved(model, named(1, count), unseen),
+            solved(model, named(1, count), blank_images),
             solved(model, named(1, count), shuffled=True),
         )
     print(found, flush=True)
@@ -145,7 +146,7 @@ def nowhere(lm: torch.nn.Module) -> None:
     """No start: the paper's plain matrix."""
 
 
-def one_form(scene: world.Scene, draws: world.scenes.Draws) -> str:
+def one_form(scene: world.Scene, draws: world.scenes.SeededRandom) -> str:
     """Full captions only, which the language model has met less often after a description than short ones."""
     return f"{world.captions.detailed(scene, draws)} {STOP}"
 
@@ -162,14 +163,16 @@ def lending(condition: str, size: Scale, seed: int, count: int) -> dict:
     """Does the language model lend its abilities to these vectors? Trained on captions alone in each condition."""
     torch.set_num_threads(1)
     start, caption = CONDITIONS[condition]
-    data = Captioned(world.Pairs("train", size.image_size, seed, ALONE, caption), recipes.PLACE)
+    data = CaptionDataset(
+        world.Pairs("train", size.image_size, seed, ALONE, caption), recipes.PLACE
+    )
     model = recipes.frozen(size, seed, data=data, start=start, steps=steps(size)).model
     scenes = [world.sample("test", index, 0, ALONE) for index in range(count)]
     words = model.lm.get_input_embeddings().weight
     with torch.no_grad():
-        written = model.encode(pictures([(scene,) for scene in scenes], size.image_size)).reshape(
-            count, 2, -1
-        )
+        written = model.encode(
+            page_pixels([(scene,) for scene in scenes], size.image_size)
+        ).reshape(count, 2, -1)
         nearest = (normalize(written, dim=-1) @ normalize(words, dim=-1).T).argmax(-1)  # (N, n)
     own = torch.tensor([tokenizer.encode([scene.words[0]])[0, 1] for scene in scenes])
     found = {
@@ -199,7 +202,7 @@ def real(size: Scale, count: int) -> dict:
             smollm2.captions(before, read, scenes), scenes
         ),
         "captions, blind": noun_and_background_accuracy(
-            smollm2.captions(model, read, scenes, unseen), scenes
+            smollm2.captions(model, read, scenes, blank_images), scenes
         ),
         "answers": {},
     }
@@ -221,7 +224,7 @@ def real(size: Scale, count: int) -> dict:
     for name, (those, place) in asks.items():
         found["answers"][name] = {
             "SmolLM2": smollm2.solved(model, read, those, place=place),
-            "shown grey": smollm2.solved(model, read, those, unseen, place=place),
+            "shown grey": smollm2.solved(model, read, those, blank_images, place=place),
             "shuffled pictures": smollm2.solved(model, read, those, shuffled=True, place=place),
             "described in words": smollm2.solved_in_words(model, read, those, place),
             "chance": sum(1 / len(one.choices) for one in those) / len(those),

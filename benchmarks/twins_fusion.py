@@ -33,7 +33,7 @@ from vlmcourse.parts.masks import keys
 from vlmcourse.training.scale import Scale
 from vlmcourse.training.stages import seeded
 from vlmcourse.world.noise import mismatched
-from vlmcourse.world.regions import Regions, grid, nearly_right, things
+from vlmcourse.world.regions import RegionDataset, grid_boxes, hard_or_mismatched, thing_boxes
 
 app = typer.Typer(add_completion=False)
 ROWS = (
@@ -89,7 +89,7 @@ ENCODERS = {"never meet": NeverMeet, "one stream": OneStream}
 
 
 @dataclass(frozen=True)
-class Captions(Regions):
+class Captions(RegionDataset):
     """The same captions without their pictures."""
 
     def batch(self, indices: Sequence[int]) -> dict:
@@ -101,7 +101,7 @@ class Kept:
 
     made: dict[tuple, dict] = {}
 
-    def __init__(self, data: Regions):
+    def __init__(self, data: RegionDataset):
         self.data, self.pairs, self.cut, self.region_classifier = (
             data,
             data.pairs,
@@ -141,9 +141,9 @@ def trained(name: str, size: Scale, seed: int):
         }
         model.load_state_dict(reader.state_dict() | new)
         return recipes.fill_in("vlbert-fusion", model, data, size, seed, half, start=name)
-    false = mismatched if name == "easy negatives" else nearly_right
+    false = mismatched if name == "easy negatives" else hard_or_mismatched
     data = recipes.region_pairs(
-        size, seed, false=false, **({"cut": grid} if name == "grid" else {})
+        size, seed, false=false, **({"cut": grid_boxes} if name == "grid" else {})
     )
     if name not in ENCODERS:
         return recipes.vilbert(size, seed, data=Kept(data))
@@ -157,7 +157,9 @@ def row(name: str, size: Scale, seed: int, count: int) -> dict[str, float]:
     """Everything that is measured of one row with one seed."""
     made = trained(name, size, seed)
     model = made.model
-    data = recipes.region_pairs(size, split="test", **({"cut": grid} if name == "grid" else {}))
+    data = recipes.region_pairs(
+        size, split="test", **({"cut": grid_boxes} if name == "grid" else {})
+    )
     report = recipes.filling_report(model, data, count)
     if isinstance(model, ViLBERT):
         report |= recipes.alignment_report(model, data, count) | recipes.retrieval_report(
@@ -202,7 +204,7 @@ def main(
     if set(only) != set(ROWS):
         with suppress(FileNotFoundError):  # nothing was kept yet
             kept = load_results(name)["rows"][0]
-    for cut in (things, grid):  # once, before the workers ask for them
+    for cut in (thing_boxes, grid_boxes):  # once, before the workers ask for them
         recipes.region_classifier(size, cut=cut)
     with ProcessPoolExecutor(workers) as pool:
         jobs = {row_name: [] for row_name in only}

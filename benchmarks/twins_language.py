@@ -30,7 +30,7 @@ from vlmcourse.training.fit import Step, fit
 from vlmcourse.training.optimisation import Optimisation
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import tokenizer
-from vlmcourse.world.documents import Documents, Sorting
+from vlmcourse.world.documents import Documents, CategoryTask
 
 app = typer.Typer(add_completion=False)
 PARTS = ("phase", "flops", "tuning")
@@ -62,7 +62,9 @@ def phase(scale: Scale, seed: int) -> list[dict]:
 
 def repeats(model: LanguageModel, count: int = 64) -> float:
     """Share of words of the second period of random repeated words that the model foretells: the induction score."""
-    made = [world.documents.repeats(world.Draws("test repeats", index)) for index in range(count)]
+    made = [
+        world.documents.repeats(world.SeededRandom("test repeats", index)) for index in range(count)
+    ]
     ids = tokenizer.encode(made)
     period = torch.tensor([text.split().index(text.split()[0], 1) for text in made])
     with eval_mode(model):
@@ -100,7 +102,7 @@ def at_equal_compute(
 def tuned(name: str, seed: int, scale: Scale, steps: int) -> dict:
     """One way of learning the task Sorting; scores on held-out nouns, and what the model still knows of its facts."""
     torch.set_num_threads(1)
-    task = Sorting(seed)
+    task = CategoryTask(seed)
     lm = copy.deepcopy(recipes.language(scale).model.lm)
     model: nn.Module = WAYS[name](lm, scale)
     if steps and count_trainable(model):
@@ -130,7 +132,7 @@ def tuned(name: str, seed: int, scale: Scale, steps: int) -> dict:
     return row
 
 
-def right(model: nn.Module, task: Sorting, words: list[str]) -> float:
+def right(model: nn.Module, task: CategoryTask, words: list[str]) -> float:
     """Share of these nouns sorted rightly: the likeliest of the invented words of the task."""
     choices = list(task.meaning.values())
     said = choose_next_token(

@@ -40,8 +40,8 @@ from vlmcourse.training.fit import fit
 from vlmcourse.training.mixture import Accumulated, Mixed
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import few_shot
-from vlmcourse.world.interleaved import Part, Source, Web
-from vlmcourse.world.pages import open_question
+from vlmcourse.world.interleaved import Part, PageDataset, WebPages
+from vlmcourse.world.pages import question_prompt
 from vlmcourse.world.questions import ask
 
 app = typer.Typer(add_completion=False)
@@ -73,30 +73,32 @@ def curves(model: Flamingo, size: int, count: int) -> dict[str, dict[int, float]
         for task, kinds in TASKS.items()
     }
     for number in NUMBERS:
-        episodes = [few_shot.binding("test", index, number, among=WORDS) for index in range(count)]
+        episodes = [
+            few_shot.binding_episode("test", index, number, among=WORDS) for index in range(count)
+        ]
         found.setdefault("new names", {})[number] = answered_rightly(model, episodes, size)
         found.setdefault("new names, exchanged pictures", {})[number] = answered_rightly(
-            model, few_shot.exchanged(episodes), size
+            model, few_shot.other_pictures(episodes), size
         )
     return found
 
 
-def questions(web: Web):
+def questions(web: WebPages):
     """Pages of one question with its answer, of all kinds that are asked."""
     kinds = tuple(kind for kinds in TASKS.values() for kind in kinds)
 
     def page(index: int) -> tuple[Part, ...]:
         draws, scene = web.draws("tuning", index), web.single(index)
-        one = ask(scene, draws, (draws.pick(kinds),))
-        return scene, f"{open_question(one)} {one.answer} ."
+        one = ask(scene, draws, (draws.choice(kinds),))
+        return scene, f"{question_prompt(one)} {one.answer} ."
 
     return page
 
 
-def tuned(model: Flamingo, web: Web, see: Kept, steps: int, seed: int) -> Flamingo:
+def tuned(model: Flamingo, web: WebPages, see: Kept, steps: int, seed: int) -> Flamingo:
     """A copy that goes on learning, from questions alone."""
     mixed = Mixed(deepcopy(model), {"questions": 1.0}, steps)
-    source = Accumulated({"questions": (Source(questions(web), see), 32)})
+    source = Accumulated({"questions": (PageDataset(questions(web), see), 32)})
     for _ in fit(
         mixed,
         Batches(source.batch, 1),
@@ -113,7 +115,7 @@ def lesson(name: str, size: Scale, tower: Tower, seed: int, count: int) -> dict:
     """Lesson 08's Flamingo from any seed, or the same with fewer different scenes, or other weights."""
     weights = WEIGHTS | WHOLE[name]
     pool = round(SIZES[size.name].pool * weights.pop("scenes", 1))
-    data = sources(size, Kept(tower, size.image_size), Web(seed=seed, pool=pool))
+    data = sources(size, Kept(tower, size.image_size), WebPages(seed=seed, pool=pool))
     trained = recipes.flamingo(size, seed, tower=tower, data=data, weights=weights)
     return {
         "row": name,
@@ -129,7 +131,7 @@ def run(name: str, size: Scale, tower: Tower, seed: int, count: int) -> dict:
     """One language model: Flamingo trained between it and the tower, asked, tuned, asked again."""
     reader = recipes.language(sized(size, name)).model
     lm, steps = freeze(deepcopy(reader.lm)), STEPS[size.name]
-    web, see = Web(seed=seed, pool=POOL[size.name], words=WORDS), Kept(tower, size.image_size)
+    web, see = WebPages(seed=seed, pool=POOL[size.name], words=WORDS), Kept(tower, size.image_size)
     model = recipes.flamingo(
         size, seed, lm=lm, tower=tower, data=sources(size, see, web, share=2), steps=steps
     ).model.model
@@ -168,7 +170,9 @@ def main(
         "words": len(WORDS),
         "chance": {
             task: float(
-                np.mean([1 / len(few_shot.solved(TEST, 0, kind, 0).choices) for kind in kinds])
+                np.mean(
+                    [1 / len(few_shot.question_episode(TEST, 0, kind, 0).choices) for kind in kinds]
+                )
             )
             for task, kinds in TASKS.items()
         },

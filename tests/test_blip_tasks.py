@@ -111,7 +111,7 @@ def test_planted_noise_is_what_captions_wrongly_state():
     """The truth by construction (whose caption was replaced) and by content (what the scene shows) agree."""
     data = recipe.web(SMALL, 300)
     planted = torch.tensor(
-        [data.pairs.noise.hits(number, data.pairs.seed) for number, _ in data.rows]
+        [data.pairs.noise.is_noisy(number, data.pairs.seed) for number, _ in data.rows]
     )
     assert 0.22 < planted.float().mean() < 0.38
     assert (recipe.wrong(data) == planted).float().mean() > 0.99
@@ -154,14 +154,14 @@ def test_captions_go_on_after_the_prompt(blip):
 
 
 def test_a_stage_that_has_learnt_nothing_cannot_tell_swaps_apart(blip):
-    found = told_apart(blip, world.minimal_pairs.exchanged, count=64)
+    found = told_apart(blip, world.minimal_pairs.swap_positions, count=64)
     assert set(found) == {"match", "contrast"} and all(
         0.2 < value < 0.8 for value in found.values()
     )
 
 
 def test_siblings_differ_in_one_attribute():
-    pairs = world.minimal_pairs.Siblings("train", 32, caption=world.captions.detailed)
+    pairs = world.minimal_pairs.MinimalPairs("train", 32, caption=world.captions.detailed)
     for index in range(0, 60, 2):
         one, other = pairs.scene(index), pairs.scene(index + 1)
         moved = sum(a.word != b.word for a, b in zip(one.things, other.things))
@@ -169,7 +169,9 @@ def test_siblings_differ_in_one_attribute():
         assert (moved, one.background == other.background) in ((2, True), (0, False), (0, True))
         assert (pairs.text(index) == pairs.text(index + 1)) == (one == other)
         assert world.split_of(other.words, other.background) == "train"
-    for scene, right, wrong in world.minimal_pairs.choices(world.minimal_pairs.exchanged, count=20):
+    for scene, right, wrong in world.minimal_pairs.caption_choices(
+        world.minimal_pairs.swap_positions, count=20
+    ):
         assert (
             sorted(tokenizer.split_words(right)) == sorted(tokenizer.split_words(wrong))
             or "some" in right
@@ -280,13 +282,13 @@ def test_a_closer_look_has_each_sibling_s_text_as_the_wrong_one():
     made = closely("smoke")
     model, pairs = (
         made.model,
-        world.minimal_pairs.Siblings(
+        world.minimal_pairs.MinimalPairs(
             "train",
             32,
             0,
             (2, 2),
             world.captions.detailed,
-            swap=world.minimal_pairs.exchanged,
+            swap=world.minimal_pairs.swap_positions,
             among=nouns(),
         ),
     )

@@ -15,7 +15,7 @@ from vlmcourse.evaluation import (
     spread,
     caption_facts,
 )
-from vlmcourse.world import Draws
+from vlmcourse.world import SeededRandom
 
 SAID = [
     "a cat above a dog on a blue background",
@@ -55,9 +55,11 @@ def test_bleu_on_captions_of_the_world_is_sacrebleus():
     from sacrebleu import corpus_bleu
 
     scenes = [world.sample("test", index) for index in range(60)]
-    said = [world.captions.varied(scene, Draws(1, index)) for index, scene in enumerate(scenes)]
+    said = [
+        world.captions.varied(scene, SeededRandom(1, index)) for index, scene in enumerate(scenes)
+    ]
     given = [
-        [world.captions.synonyms(scene, Draws(2, index, number)) for number in range(3)]
+        [world.captions.synonyms(scene, SeededRandom(2, index, number)) for number in range(3)]
         for index, scene in enumerate(scenes)
     ]
     expected = (
@@ -159,17 +161,17 @@ def test_missing_references_are_named(said, given, words):
 def test_full_captions_state_exactly_what_is_shown():
     for index in range(300):
         scene = world.sample("test", index)
-        assert caption_facts(world.captions.detailed(scene, Draws(index))) == scene_facts(scene), (
-            index
-        )
+        assert caption_facts(world.captions.detailed(scene, SeededRandom(index))) == scene_facts(
+            scene
+        ), index
 
 
 def test_swapped_captions_state_something_else():
-    for swap in (world.minimal_pairs.exchanged, world.minimal_pairs.repainted):
+    for swap in (world.minimal_pairs.swap_positions, world.minimal_pairs.change_background):
         wrong = spread(
             [
                 scene_graph_f1([text], [scene]).f1
-                for scene, _, text in world.minimal_pairs.choices(swap, count=40)
+                for scene, _, text in world.minimal_pairs.caption_choices(swap, count=40)
             ]
         )
         assert 0.1 < wrong.mean < 0.95
@@ -197,7 +199,8 @@ def test_precision_and_recall_of_what_is_said():
 def test_two_nouns_may_come_in_either_order():
     scenes = [world.sample("test", index, things=(2, 2)) for index in range(40)]
     said = [
-        world.captions.detailed(scene, Draws("said", index)) for index, scene in enumerate(scenes)
+        world.captions.detailed(scene, SeededRandom("said", index))
+        for index, scene in enumerate(scenes)
     ]
     assert noun_accuracy(said, scenes) == 1
     assert noun_accuracy(said[1:] + said[:1], scenes) < 0.2

@@ -15,7 +15,7 @@ from vlmcourse.parts.generation import beam, greedy, write
 from vlmcourse.recipes import blip2
 from vlmcourse.recipes.flamingo import Seen, Tower, sources
 from vlmcourse.training.scale import Scale
-from vlmcourse.world.minimal_pairs import Siblings, exchanged
+from vlmcourse.world.minimal_pairs import MinimalPairs, swap_positions
 
 SMOKE = Scale.named("smoke")
 
@@ -61,7 +61,9 @@ def blip_momentum():
 
 
 def looking_closely():
-    pairs = Siblings("train", SMOKE.image_size, things=(2, 2), swap=exchanged, among=nouns())
+    pairs = MinimalPairs(
+        "train", SMOKE.image_size, things=(2, 2), swap=swap_positions, among=nouns()
+    )
     return Closely(recipes.new_blip(recipes.blip_config(SMOKE)), contrast=True), pairs.batch(
         range(6)
     )

@@ -221,13 +221,13 @@ def test_the_recipe_starts_at_average_words():
 
 def test_reports_of_an_untrained_model_are_near_chance():
     from vlmcourse import recipes
-    from vlmcourse.world.prompts import unseen
+    from vlmcourse.world.prompts import blank_images
 
     model = recipes.frozen(
         "smoke", lm=language.freeze(recipes.new_language(Scale.named("smoke")).lm), steps=1
     ).model
     report = recipes.caption_report(model, 16)
     assert report["noun"] < 0.3 and report["noun, chance"] == pytest.approx(1 / 113, rel=0.05)
-    for options in ({}, {"view": unseen}, {"shuffled": True}):
+    for options in ({}, {"view": blank_images}, {"shuffled": True}):
         assert 0.2 <= recipes.solved(model, recipes.named(1, 64), **options) <= 0.8
     assert recipes.solved(model, recipes.named(1, 4), written=True) <= 0.5

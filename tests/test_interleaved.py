@@ -15,35 +15,35 @@ from vlmcourse.training.fit import fit
 from vlmcourse.training.mixture import Accumulated, Mixed, RoundRobin
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import few_shot, interleaved, pages, tokenizer
-from vlmcourse.world.interleaved import Prompts, Source, Web
+from vlmcourse.world.interleaved import Prompts, PageDataset, WebPages
 
 TAG, CLOSE = tokenizer.world_tokenizer().convert_tokens_to_ids(["<image>", "<EOC>"])
-WEB = Web(pool=64)
+WEB = WebPages(pool=64)
 
 
 def see(films):
-    return {"pixels": interleaved.pixels(films, 16)}
+    return {"pixels": interleaved.frame_pixels(films, 16)}
 
 
 @pytest.mark.parametrize("name", ["pages", "pairs", "described", "films"])
 def test_each_page_has_a_tag_for_each_picture_and_closes_its_chunks(name):
-    batch = Source(getattr(WEB, name), see).batch(range(24))
+    batch = PageDataset(getattr(WEB, name), see).batch(range(24))
     assert int((batch["ids"] == TAG).sum()) == len(batch["pixels"])
     for index in range(24):
-        text = interleaved.written(getattr(WEB, name)(index))
+        text = interleaved.interleaved_text(getattr(WEB, name)(index))
         assert text.endswith("<EOC>") and text.count("<image>") - 1 <= text.count("<EOC>") - 1
         assert all(
             before.strip().endswith("<EOC>")
             for before in text.split("<image>")[:-1]
             if before.strip()
         )
-    assert getattr(WEB, name)(5) == getattr(Web(pool=64), name)(5) and getattr(WEB, name)(
+    assert getattr(WEB, name)(5) == getattr(WebPages(pool=64), name)(5) and getattr(WEB, name)(
         5
     ) != getattr(WEB, name)(6)
 
 
 def test_words_are_scored_and_tags_padding_and_the_beginning_are_not():
-    batch = Source(WEB.pages, see).batch(range(8))
+    batch = PageDataset(WEB.pages, see).batch(range(8))
     given = (batch["ids"] == TAG) | (batch["ids"] == CLOSE) | (batch["ids"] <= tokenizer.EOS)
     assert torch.equal(batch["scored"], ~given) and batch["scored"].any(1).all()
 
@@ -51,7 +51,7 @@ def test_words_are_scored_and_tags_padding_and_the_beginning_are_not():
 def test_the_four_sources_are_what_they_say():
     films = [WEB.films(index) for index in range(16)]
     assert all(len(film.frames) == 8 and film.mover in said for film, said in films)
-    batch = Source(WEB.films, see).batch(range(3))
+    batch = PageDataset(WEB.films, see).batch(range(3))
     assert batch["pixels"].shape == (3, 8, 3, 16, 16)
     described = [WEB.described(index) for index in range(32)]
     assert sum(len(text.split()) for _, text in described) > 1.3 * sum(
@@ -62,7 +62,7 @@ def test_the_four_sources_are_what_they_say():
         not any(word in text for word in scene.words) for scene, text in map(WEB.pairs, range(400))
     )
     assert 10 <= wrong <= 70  # one in ten belongs elsewhere
-    pictures = Counter(len(interleaved.shown(WEB.pages(index))) for index in range(200))
+    pictures = Counter(len(interleaved.pictures_of(WEB.pages(index))) for index in range(200))
     assert max(pictures) >= 4 and min(pictures) >= 1
 
 
@@ -81,21 +81,21 @@ def test_names_mean_the_same_on_a_page_and_nothing_beyond_it():
 
 def test_a_smaller_world_shows_its_words_alone():
     words = world.known_nouns()[:8]
-    small, test = Web(pool=64, words=words), Web("test", pool=64, words=words)
+    small, test = WebPages(pool=64, words=words), WebPages("test", pool=64, words=words)
     for web in (small, test):
         for index in range(24):
             for name in ("pages", "pairs", "described", "films"):
-                for frames in interleaved.shown(getattr(web, name)(index)):
+                for frames in interleaved.pictures_of(getattr(web, name)(index)):
                     assert set(frames[0].words) <= set(words)
                     if name != "films":
                         assert world.split_of(frames[0].words, frames[0].background) == web.split
-    assert set(pages.scenes(few_shot.binding("test", 0, 4, among=words).prompt)[0].words) <= set(
-        words
-    )
+    assert set(
+        pages.scenes(few_shot.binding_episode("test", 0, 4, among=words).prompt)[0].words
+    ) <= set(words)
 
 
 def test_solved_questions_are_of_one_kind_and_end_open():
-    one = few_shot.solved(Web("test"), 3, "category", 4)
+    one = few_shot.question_episode(WebPages("test"), 3, "category", 4)
     assert (
         len(pages.scenes(one.prompt)) == 5
         and one.answer in one.choices
@@ -109,8 +109,8 @@ def test_solved_questions_are_of_one_kind_and_end_open():
 
 def test_pictures_move_before_the_text_that_precedes_them():
     one, two = world.sample("train", 0), world.sample("train", 1)
-    assert interleaved.earlier(("a", one, "b", two)) == (one, "a", two, "b")
-    assert interleaved.earlier((one, "a", two, "b")) == (one, two, "a", "b")
+    assert interleaved.pictures_first(("a", one, "b", two)) == (one, "a", two, "b")
+    assert interleaved.pictures_first((one, "a", two, "b")) == (one, two, "a", "b")
 
 
 def test_prompts_stay_open_and_are_padded_on_the_left():
@@ -125,7 +125,7 @@ def test_prompts_stay_open_and_are_padded_on_the_left():
 
 def test_a_prompt_by_hand_needs_a_picture_for_each_tag_outside_of_words():
     one, two = world.sample("test", 0), world.sample("test", 1)
-    assert interleaved.read("<image> a cat .<EOC><image> a", [one, two]) == (
+    assert interleaved.parse_page("<image> a cat .<EOC><image> a", [one, two]) == (
         one,
         "a cat .",
         two,
@@ -136,15 +136,15 @@ def test_a_prompt_by_hand_needs_a_picture_for_each_tag_outside_of_words():
             ValueError,
             match=f"{text.count('<image>')} times <image> in the text, and {count} pictures",
         ):
-            interleaved.read(text, [one, two][:count])
+            interleaved.parse_page(text, [one, two][:count])
     with pytest.raises(
         ValueError, match="a tag in the middle of a word: 'do<image>g'.*spaces around"
     ):
-        interleaved.read("a do<image>g runs", [one])
+        interleaved.parse_page("a do<image>g runs", [one])
 
 
 def test_more_shots_ask_the_same_question_and_exchanged_pictures_say_nothing():
-    few, many = few_shot.binding("test", 3, 2), few_shot.binding("test", 3, 8)
+    few, many = few_shot.binding_episode("test", 3, 2), few_shot.binding_episode("test", 3, 8)
     assert (
         few.answer == many.answer
         and few.prompt[-2:] == many.prompt[-2:]
@@ -152,7 +152,7 @@ def test_more_shots_ask_the_same_question_and_exchanged_pictures_say_nothing():
     )
     said = [text.split()[-2] for text in many.prompt[1:-1:2]]
     assert Counter(said) == {name: 2 for name in many.choices}
-    episodes = [few_shot.binding("test", index, 4) for index in range(40)]
+    episodes = [few_shot.binding_episode("test", index, 4) for index in range(40)]
 
     def told(made):
         """Does an example that shows what is asked bear the right name?"""
@@ -162,7 +162,7 @@ def test_more_shots_ask_the_same_question_and_exchanged_pictures_say_nothing():
         )
 
     assert all(told(one) for one in episodes)
-    exchanged = few_shot.exchanged(episodes)
+    exchanged = few_shot.other_pictures(episodes)
     assert sum(told(one) for one in exchanged) <= 2
     assert [one.prompt[1::2] for one in exchanged] == [one.prompt[1::2] for one in episodes]
     assert all(one.prompt[-2] == other.prompt[-2] for one, other in zip(episodes, exchanged))
@@ -170,7 +170,7 @@ def test_more_shots_ask_the_same_question_and_exchanged_pictures_say_nothing():
 
 def test_the_nearest_examples_stand_last():
     pool = torch.tensor([[1.0, 0], [0.9, 0.1], [0, 1], [-1, 0]])
-    assert few_shot.nearest(torch.tensor([[2.0, 0.0], [0.0, 3.0]]), pool, 2).tolist() == [
+    assert few_shot.retrieve_nearest(torch.tensor([[2.0, 0.0], [0.0, 3.0]]), pool, 2).tolist() == [
         [1, 0],
         [1, 2],
     ]
@@ -254,7 +254,10 @@ def test_what_a_tower_saw_is_kept():
     mixed = kept([(one,), (one, two)])["features"]
     assert calls == [2] and [len(film) for film in mixed] == [1, 2]
     torch.testing.assert_close(
-        first[:2, 0], Counting()(interleaved.pixels([(one,), (two,)], 16)), atol=1e-3, rtol=1e-3
+        first[:2, 0],
+        Counting()(interleaved.frame_pixels([(one,), (two,)], 16)),
+        atol=1e-3,
+        rtol=1e-3,
     )
 
 
@@ -278,14 +281,14 @@ def test_the_recipe_trains_keeps_and_reports_near_chance():
 
 def test_films_of_different_lengths_can_be_asked_about():
     model = recipes.flamingo("smoke").model.model
-    film, episode = few_shot.motions(Web("test"), 1)[0]
+    film, episode = few_shot.motion_episodes(WebPages("test"), 1)[0]
     pages = [episode.prompt, (world.sample("test", 0), *episode.prompt[1:])]
     assert all(
         word in episode.choices
         for word in choose_next_token(model, Prompts(pages, 32), [episode.choices] * 2)
     )
     films = [
-        episode.prompt for _, episode in few_shot.motions(Web("test"), 2)
+        episode.prompt for _, episode in few_shot.motion_episodes(WebPages("test"), 2)
     ]  # ranked by likelihood, one word each: the same
     assert rank_choices(model, Prompts(films, 32), [episode.choices] * 2) == choose_next_token(
         model, Prompts(films, 32), [episode.choices] * 2

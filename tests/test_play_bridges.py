@@ -76,7 +76,7 @@ SPOIL = {
     "the question's own picture moved": all_turned,
     "the texts moved": lambda prompt: [*prompt[2:4], *prompt[:2], *prompt[4:]],
     "nearly": lambda prompt: spoil(spoil(prompt)),
-    "new pictures": lambda prompt: [corruptions.NOTHING, *prompt[1:]],
+    "new pictures": lambda prompt: [corruptions.BLANK, *prompt[1:]],
     "some examples still show": lambda prompt: [prompt[2], prompt[1], prompt[0], *prompt[3:]],
 }
 
@@ -118,9 +118,9 @@ def test_the_patients_have_the_faults_they_should():
     assert all(0.8 < one.accuracy < 0.98 and 0.4 < one.yes < 0.6 for one in healthy.values())
     assert habit["random"].accuracy > 0.88 and habit["adversarial"].accuracy < 0.65
     assert all(one.yes > 0.8 and one.recall > 0.9 and one.precision < 0.65 for one in yes.values())
-    asked = corruptions.presence(corruptions.at_random, 60)
+    asked = corruptions.presence_questions(corruptions.random_noun, 60)
     grey = {
-        name: prompting.episode_accuracy(system, corruptions.unseen(asked))
+        name: prompting.episode_accuracy(system, corruptions.blank_query(asked))
         for name, system in checks.faulty_systems().items()
     }
     assert grey["B"] > 0.85 and all(0.4 < grey[name] < 0.6 for name in ("healthy", "A", "C"))

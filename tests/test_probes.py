@@ -11,11 +11,13 @@ from vlmcourse.world import co_occurrence, corruptions, few_shot, pages, tokeniz
 from vlmcourse.world.digits import Sign
 from vlmcourse.world.scenes import Scene, held_out, split_of
 
-DATA = co_occurrence.Habits(32, 0)
+DATA = co_occurrence.BiasedPairs(32, 0)
 
 
 def asked(count=6, examples=3, kind="category"):
-    return [pages.few_shot("test", index, kind, examples, things=(1, 1)) for index in range(count)]
+    return [
+        pages.vqa_episode("test", index, kind, examples, things=(1, 1)) for index in range(count)
+    ]
 
 
 def texts(episode):
@@ -27,8 +29,10 @@ def test_habits_are_habits_and_show_nothing_that_is_held_out():
     scenes = [one for one in pictures if isinstance(one, Scene)]
     assert all(split_of(one.words, one.background) == "train" for one in scenes)
     counts = Counter(word for one in scenes for word in one.words)
-    often = sum(counts[word] for word in co_occurrence.popular()) / len(co_occurrence.popular())
-    others = [count for word, count in counts.items() if word not in co_occurrence.popular()]
+    often = sum(counts[word] for word in co_occurrence.popular_nouns()) / len(
+        co_occurrence.popular_nouns()
+    )
+    others = [count for word, count in counts.items() if word not in co_occurrence.popular_nouns()]
     assert often > 2.5 * sum(others) / len(others)
     pairs = [one for one in scenes if len(one.things) == 2]
     words = [one.words for one in pairs]
@@ -43,8 +47,8 @@ def test_habits_are_habits_and_show_nothing_that_is_held_out():
     assert 0.03 < (3000 - len(scenes)) / 3000 < 0.07
     assert (
         DATA.picture(7)
-        == co_occurrence.Habits(32, 0).picture(7)
-        != co_occurrence.Habits(32, 1).picture(7)
+        == co_occurrence.BiasedPairs(32, 0).picture(7)
+        != co_occurrence.BiasedPairs(32, 1).picture(7)
     )
 
 
@@ -65,17 +69,17 @@ def test_open_pages_are_written_with_places_and_ends_and_shown_in_order():
     sign = world.digits.sign("test", 3)
     one, page = world.sample("test", 0), None
     page = (one, "a cat .", sign, "the number")
-    data = corruptions.Open([page, ("a cat",)], 32, "<image> <image> .", end="<EOC>")
+    data = corruptions.OpenPrompts([page, ("a cat",)], 32, "<image> <image> .", end="<EOC>")
     assert data.written(page) == "<image> <image> . a cat . <EOC> <image> <image> . the number"
     made = data.batch([0, 1])
     assert made["pixels"].shape[0] == 2 and made["real"].sum(1).tolist() == [13, 3]
     torch.testing.assert_close(made["pixels"][1:], world.to_pixels(sign.render(32)[None]))
-    assert corruptions.Open([("a cat",)], 32).batch([0])["pixels"].shape == (0, 3, 32, 32)
+    assert corruptions.OpenPrompts([("a cat",)], 32).batch([0])["pixels"].shape == (0, 3, 32, 32)
 
 
 @pytest.mark.parametrize("name", corruptions.ABSENT)
 def test_presence_asks_as_often_for_what_is_there_as_for_what_is_not(name):
-    made = corruptions.presence(corruptions.ABSENT[name], 40)
+    made = corruptions.presence_questions(corruptions.ABSENT[name], 40)
     assert Counter(one.answer for one in made) == {"yes": 40, "no": 40}
     for one in made:
         word = one.prompt[1].split(" ?")[0].split()[-1]
@@ -86,27 +90,29 @@ def test_presence_asks_as_often_for_what_is_there_as_for_what_is_not(name):
         if one.answer == "no"
     ]
     if name == "popular":
-        assert {word for _, word in absent} <= set(co_occurrence.popular())
+        assert {word for _, word in absent} <= set(co_occurrence.popular_nouns())
     beside = sum(
         word in {co_occurrence.companion(shown) for shown in scene.words} for scene, word in absent
     )
     assert beside >= 38 if name == "adversarial" else beside <= 10
     first = [one for one in made if one.answer == "yes"]
     assert first == [
-        one for one in corruptions.presence(corruptions.at_random, 40) if one.answer == "yes"
+        one
+        for one in corruptions.presence_questions(corruptions.random_noun, 40)
+        if one.answer == "yes"
     ]
 
 
 def test_captions_to_choose_from_have_the_same_words_bound_otherwise():
-    made = corruptions.captions(world.minimal_pairs.exchanged, 20)
+    made = corruptions.caption_questions(world.minimal_pairs.swap_positions, 20)
     for one, other in (each.choices for each in made):
         assert sorted(one.split()) == sorted(other.split()) and one != other
     assert 4 < sum(one.choices[0] == one.answer for one in made) < 16
 
 
 def test_sums_are_right_on_signs_and_in_words():
-    made = corruptions.sums(12, 2)
-    for one, told in zip(made, corruptions.in_words(made)):
+    made = corruptions.digit_sums(12, 2)
+    for one, told in zip(made, corruptions.sums_as_text(made)):
         numbers = [part.number for part in one.prompt if isinstance(part, Sign)]
         given = [int(text.split()[1]) for text in texts(one)[:-1]] + [int(one.answer)]
         assert [sum(map(int, number.split())) for number in numbers] == given
@@ -118,7 +124,7 @@ def test_sums_are_right_on_signs_and_in_words():
 
 def test_each_way_to_spoil_a_prompt_changes_what_it_says_and_nothing_else():
     before = asked()
-    spoilt = {name: change(before) for name, change in corruptions.SUPPORTS.items()}
+    spoilt = {name: change(before) for name, change in corruptions.CORRUPTIONS.items()}
     for name, after in spoilt.items():
         assert (after == before) == (name == "as they are")
         for old, new in zip(before, after):
@@ -142,11 +148,11 @@ def test_each_way_to_spoil_a_prompt_changes_what_it_says_and_nothing_else():
         )
         assert pages.scenes(old.prompt) == pages.scenes(new.prompt)
     assert all(
-        one.prompt[0] == corruptions.NOTHING and one.prompt[-2] != corruptions.NOTHING
+        one.prompt[0] == corruptions.BLANK and one.prompt[-2] != corruptions.BLANK
         for one in spoilt["grey pictures"]
     )
-    names = [few_shot.binding("test", index, 4) for index in range(8)]
-    for new in corruptions.relabelled(names):
+    names = [few_shot.binding_episode("test", index, 4) for index in range(8)]
+    for new in corruptions.wrong_labels(names):
         assert all(
             text.split()[-2] in new.choices and text.startswith("this is a")
             for text in texts(new)[:-1]
@@ -155,15 +161,15 @@ def test_each_way_to_spoil_a_prompt_changes_what_it_says_and_nothing_else():
 
 def test_orders_and_lent_examples_keep_the_question():
     before = asked(5, 3)
-    ways = corruptions.orders(before)
+    ways = corruptions.example_orders(before)
     assert len(ways) == 6 and ways[0] == before and len({str(way[0].prompt) for way in ways}) == 6
     assert all(
         sorted(texts(one)) == sorted(texts(old)) and one.prompt[-2:] == old.prompt[-2:]
         for way in ways
         for one, old in zip(way, before)
     )
-    assert len(corruptions.orders(asked(2, 6), most=10)) == 10
-    borrowed = corruptions.lent(before, 3)
+    assert len(corruptions.example_orders(asked(2, 6), most=10)) == 10
+    borrowed = corruptions.other_examples(before, 3)
     assert borrowed[0] == before and borrowed[1][0].prompt[:-2] == before[1].prompt[:-2]
     assert all(
         one.prompt[-2:] == old.prompt[-2:] for way in borrowed for one, old in zip(way, before)
@@ -172,13 +178,13 @@ def test_orders_and_lent_examples_keep_the_question():
 
 def test_what_cannot_be_spoilt_is_refused_with_a_reason():
     with pytest.raises(ValueError, match="don't take turns"):
-        corruptions.parted(pages.naming("test", 0))
+        corruptions.split_prompt(pages.naming_episode("test", 0))
     with pytest.raises(ValueError, match="the same number in all"):
-        corruptions.orders([*asked(1, 2), *asked(1, 3)])
+        corruptions.example_orders([*asked(1, 2), *asked(1, 3)])
     with pytest.raises(ValueError, match="ends with none of the answers"):
-        corruptions.relabelled(asked(1, 2, "where"))
+        corruptions.wrong_labels(asked(1, 2, "where"))
     with pytest.raises(ValueError, match="fewer choices than episodes"):
-        corruptions.lent(asked(2), 2)
+        corruptions.other_examples(asked(2), 2)
     with pytest.raises(ValueError, match="expected as many"):
         hallucination.yes_no_scores(["yes"], ["cat"])
 
@@ -267,7 +273,10 @@ def test_bars_that_need_no_picture():
         == max(Counter(one.answer for one in episodes).values()) / 30
     )
     assert (
-        prompting.majority_accuracy(corruptions.captions(world.minimal_pairs.exchanged, 6)) == 0.5
+        prompting.majority_accuracy(
+            corruptions.caption_questions(world.minimal_pairs.swap_positions, 6)
+        )
+        == 0.5
     )  # each has choices of its own
     assert prompting.accuracy_by_shots(
         lambda these: [one.answer for one in these], lambda n: asked(2, n), (0, 2)

@@ -89,7 +89,7 @@ def test_reports_of_untrained_models_are_near_chance(vision, lm, first):
         "chance",
     }
     assert report["image to text R@1"] < 0.4 and report["image to text R@1, blind"] <= 1 / 24 + 1e-6
-    apart = blip2.told_apart(model, 32, world.minimal_pairs.exchanged, count=32)
+    apart = blip2.told_apart(model, 32, world.minimal_pairs.swap_positions, count=32)
     assert all(0.1 <= value <= 0.9 for value in apart.values())
     second = blip2.new_blip2(model.former, vision, lm)
     scores = blip2.caption_scores(second, 32, 16)
@@ -98,7 +98,7 @@ def test_reports_of_untrained_models_are_near_chance(vision, lm, first):
         and scores["noun, chance"] == pytest.approx(1 / 113, rel=0.05)
         and scores["CIDEr"] < 5
     )
-    for options in ({}, {"view": world.prompts.unseen}, {"shuffled": True}):
+    for options in ({}, {"view": world.prompts.blank_images}, {"shuffled": True}):
         assert 0.2 <= blip2.answered_rightly(second, 32, "presence", 32, **options) <= 0.8
 
 

@@ -110,8 +110,8 @@ def test_stages_are_found_again_and_budget_is_the_same_for_all(banks, five):
 def test_every_bridge_chooses_among_the_choices_and_writes(five):
     scenes = [world.sample("test", index, 0, (1, 2)) for index in range(3)]
     asked, told = (
-        corruptions.presence(corruptions.at_random, 4),
-        corruptions.captions(world.minimal_pairs.exchanged, 4),
+        corruptions.presence_questions(corruptions.random_noun, 4),
+        corruptions.caption_questions(world.minimal_pairs.swap_positions, 4),
     )
     for bridge in (*five.values(), interface.matching(five["blip"])):
         for episodes in (asked, told):
@@ -123,20 +123,20 @@ def test_every_bridge_chooses_among_the_choices_and_writes(five):
         assert len(written) == 3 and all(
             isinstance(text, str) and "." not in text for text in written
         )
-    names = [few_shot.binding("test", index, 3) for index in range(4)]
+    names = [few_shot.binding_episode("test", index, 3) for index in range(4)]
     for name in ("linear", "mapped", "frozen", "blip2", "flamingo"):
         assert all(word in one.choices for word, one in zip(five[name].choose(names), names))
         assert set(
             prompting.episode_accuracy(five[name].choose, made)
-            for made in (corruptions.in_words(corruptions.sums(2)),)
+            for made in (corruptions.sums_as_text(corruptions.digit_sums(2)),)
         ) <= {0.0, 0.5, 1.0}
 
 
 def test_answers_depend_on_the_picture_only_where_it_is_shown(five):
     """A model's likelihoods move with its picture; with grey for all they are those of the text."""
-    one = corruptions.presence(corruptions.at_random, 8)
+    one = corruptions.presence_questions(corruptions.random_noun, 8)
     for bridge in five.values():
-        grey = bridge.read([episode.prompt for episode in one], world.prompts.unseen).batch(
+        grey = bridge.read([episode.prompt for episode in one], world.prompts.blank_images).batch(
             range(len(one))
         )["pixels"]
         assert not grey.any()
@@ -147,8 +147,8 @@ def test_answers_depend_on_the_picture_only_where_it_is_shown(five):
 def test_blip_takes_one_picture_and_scores_only_the_answer(five):
     blip = five["blip"]
     with pytest.raises(ValueError, match="2 pictures; BLIP reads one"):
-        blip.choose([few_shot.binding("test", 0, 1)])
-    one = corruptions.captions(world.minimal_pairs.exchanged, 1)[0]
+        blip.choose([few_shot.binding_episode("test", 0, 1)])
+    one = corruptions.caption_questions(world.minimal_pairs.swap_positions, 1)[0]
     asked = world.pages.Episode((one.prompt[0], "there is"), "a cat", ("a cat", "a dog on blue"))
     pixels = world.to_pixels(np.stack([world.render(one.prompt[0], 32)]))
     model = blip.model.eval()
@@ -164,7 +164,7 @@ def test_blip_takes_one_picture_and_scores_only_the_answer(five):
 
 def test_a_match_answers_what_is_a_statement(five, banks):
     judge = interface.matching(five["blip"])
-    one = corruptions.presence(corruptions.at_random, 2)
+    one = corruptions.presence_questions(corruptions.random_noun, 2)
     with torch.no_grad():
         word = one[0].prompt[1].split(" ?")[0].split("there ")[1]
         seen = judge.model.look(world.to_pixels(np.stack([world.render(one[0].prompt[0], 32)])))[
@@ -180,7 +180,7 @@ def test_a_match_answers_what_is_a_statement(five, banks):
     )
     assert judge.choose([tennis])[0] in ("yes", "no")  # 'is' is in many words
     with pytest.raises(ValueError, match="a match needs a statement"):
-        judge.choose([world.pages.few_shot("test", 0, "position", 0)])
+        judge.choose([world.pages.vqa_episode("test", 0, "position", 0)])
 
 
 def test_the_benchmark_keeps_rows_and_goes_on(five, tmp_path, monkeypatch, capsys):

@@ -10,7 +10,7 @@ from vlmcourse.parts.language import freeze
 from vlmcourse.recipes.flamingo import Seen, Tower, sources
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import tokenizer
-from vlmcourse.world.interleaved import Source, Web
+from vlmcourse.world.interleaved import PageDataset, WebPages
 from vlmcourse.world.nouns import noun
 
 SMOKE = Scale.named("smoke")
@@ -29,7 +29,7 @@ def test_a_stage_is_found_again_and_another_world_is_another_stage(banks, tmp_pa
     tower, lm = banks
 
     def trained(**world):
-        data = {"pairs": (Source(Web(**world).pairs, Seen(SMOKE.image_size)), 2)}
+        data = {"pairs": (PageDataset(WebPages(**world).pairs, Seen(SMOKE.image_size)), 2)}
         return recipes.flamingo(SMOKE, lm=lm, tower=tower, data=data, steps=2)
 
     assert not trained(pool=64).loaded and trained(pool=64).loaded
@@ -38,7 +38,7 @@ def test_a_stage_is_found_again_and_another_world_is_another_stage(banks, tmp_pa
 
 
 def test_the_lesson_s_pages_come_from_many_scenes():
-    assert len({Web(pool=8192).single(index) for index in range(4096)}) == 4096
+    assert len({WebPages(pool=8192).single(index) for index in range(4096)}) == 4096
     assert sources(SMOKE, Seen(SMOKE.image_size))["films"][0].page.__self__.pool == 64
 
 

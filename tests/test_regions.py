@@ -13,7 +13,7 @@ from vlmcourse.training.fit import fit
 from vlmcourse.training.optimisation import Optimisation
 from vlmcourse.world import regions, tokenizer
 from vlmcourse.world.noise import Noise
-from vlmcourse.world.scenes import Draws, Scene, Thing, sample
+from vlmcourse.world.scenes import SeededRandom, Scene, Thing, sample
 
 indices = st.integers(0, 10**6)
 PAIRS = world.Pairs("train", 32)
@@ -23,9 +23,9 @@ PAIRS = world.Pairs("train", 32)
 @given(indices)
 def test_all_boxes_lie_in_the_picture_and_classes_sum_to_one(index):
     scene = sample("train", index)
-    boxes = regions.things(scene) + regions.grid(scene)
+    boxes = regions.thing_boxes(scene) + regions.grid_boxes(scene)
     check_boxes(torch.tensor([boxes]))
-    found = regions.classes(scene, boxes)
+    found = regions.box_classes(scene, boxes)
     torch.testing.assert_close(found.sum(1), torch.ones(len(boxes)))
     names = regions.class_names()
     assert [names[row] for row in found[: len(scene.things)].argmax(1).tolist()] == list(
@@ -37,7 +37,7 @@ def test_a_cell_is_shared_by_area():
     scene = Scene(
         (Thing("cat", 0.5, 0.125, 0.25),), "blue"
     )  # the middle of the first row: half of it in each of two cells
-    found = regions.classes(scene, regions.grid(scene))
+    found = regions.box_classes(scene, regions.grid_boxes(scene))
     cat = found[:, regions.class_names().index("cat")]
     torch.testing.assert_close(cat, torch.tensor([0, 0.5, 0.5, 0] + [0.0] * 12))
     torch.testing.assert_close(found[:, -1], 1 - cat)
@@ -66,10 +66,10 @@ def holds(text: str, scene: Scene) -> bool:
 @given(indices)
 def test_true_captions_hold_and_changed_ones_do_not(index):
     scene = PAIRS.scene(index)
-    assert holds(PAIRS.truth(index), scene)
-    for change in (regions.places_swapped, regions.recoloured):
+    assert holds(PAIRS.true_caption(index), scene)
+    for change in (regions.swap_across_rows, regions.recolour_background):
         text = regions.false_caption(index, PAIRS, change)
-        assert (text is None) == (change is regions.places_swapped and len(scene.things) == 1)
+        assert (text is None) == (change is regions.swap_across_rows and len(scene.things) == 1)
         assert text is None or not holds(text, scene)
 
 
@@ -77,10 +77,10 @@ def test_true_captions_hold_and_changed_ones_do_not(index):
 @given(indices)
 def test_a_swap_changes_who_is_where_and_nothing_else(index):
     scene = sample("train", index, things=(2, 4))
-    swapped = regions.places_swapped(scene, Draws(index))
+    swapped = regions.swap_across_rows(scene, SeededRandom(index))
     assert sorted(swapped.words) == sorted(scene.words) and swapped.words != scene.words
     assert [thing.box for thing in swapped.things] == [thing.box for thing in scene.things]
-    assert regions.recoloured(scene, Draws(index)).things == scene.things
+    assert regions.recolour_background(scene, SeededRandom(index)).things == scene.things
 
 
 def test_false_captions_are_as_likely_as_true_ones_by_their_words():
@@ -88,8 +88,8 @@ def test_false_captions_are_as_likely_as_true_ones_by_their_words():
     true, false = (
         [text for index in range(400) for text in made(index)]
         for made in (
-            lambda index: [PAIRS.truth(index)],
-            lambda index: [regions.false_caption(index, PAIRS, regions.recoloured)],
+            lambda index: [PAIRS.true_caption(index)],
+            lambda index: [regions.false_caption(index, PAIRS, regions.recolour_background)],
         )
     )
     for word in ("above", "below", "left", "right", "background", "picture"):
@@ -99,15 +99,15 @@ def test_false_captions_are_as_likely_as_true_ones_by_their_words():
 
 
 def test_a_batch_says_which_captions_are_false():
-    pairs = world.Pairs("train", 32, noise=Noise(0.5, regions.nearly_right))
-    made = regions.Regions(pairs).batch(range(64))
+    pairs = world.Pairs("train", 32, noise=Noise(0.5, regions.hard_or_mismatched))
+    made = regions.RegionDataset(pairs).batch(range(64))
     for index, aligned in enumerate(made["aligned"].tolist()):
-        assert (made["text"][index] == pairs.truth(index)) == aligned
+        assert (made["text"][index] == pairs.true_caption(index)) == aligned
     assert 20 < made["aligned"].sum() < 44
     assert made["real"].sum(1).tolist() == [len(pairs.scene(index).things) for index in range(64)]
-    again = regions.Regions(pairs).batch(range(64))
+    again = regions.RegionDataset(pairs).batch(range(64))
     assert all(torch.equal(made[name], again[name]) for name in ("boxes", "classes", "ids"))
-    described = regions.Regions(
+    described = regions.RegionDataset(
         pairs, region_classifier=RegionClassifier(4, 8, len(regions.class_names()))
     ).batch(range(8))
     assert (
@@ -122,7 +122,7 @@ def test_a_namer_learns_what_is_in_boxes_and_describes_them():
     pairs, few = world.Pairs("train", 32, things=(1, 1)), list(range(12))
     region_classifier, data = (
         RegionClassifier(6, 32, len(regions.class_names()), len(world.BACKGROUNDS)),
-        regions.Regions(pairs),
+        regions.RegionDataset(pairs),
     )
     for _ in fit(
         region_classifier,
@@ -133,7 +133,7 @@ def test_a_namer_learns_what_is_in_boxes_and_describes_them():
     ):
         pass
     seen, truth = (
-        regions.Regions(pairs, region_classifier=region_classifier).batch(few),
+        regions.RegionDataset(pairs, region_classifier=region_classifier).batch(few),
         data.batch(few),
     )
     right = (seen["classes"].argmax(-1) == truth["classes"].argmax(-1))[truth["real"]]
@@ -186,7 +186,7 @@ class Alone:
     pairs = world.Pairs("test", 32, things=(1, 1))
 
     def batch(self, rows):
-        made = regions.Regions(self.pairs).batch(rows)
+        made = regions.RegionDataset(self.pairs).batch(rows)
         return {**made, "features": (made["classes"] == 1).float()}
 
 
@@ -203,17 +203,21 @@ def test_what_is_filled_in_is_scored_beside_controls():
     )
     assert masked.masked_region_accuracy(model, data, range(40)) == 1
     other = masked.pair_accuracy(
-        model, data, range(40), lambda index: data.pairs.truth(index + 1000)
+        model, data, range(40), lambda index: data.pairs.true_caption(index + 1000)
     )
     assert other["of two"] > 0.9 and other["yes or no"] > 0.9
     assert (
-        masked.pair_accuracy(model, data, range(40), lambda index: data.pairs.truth(index))[
+        masked.pair_accuracy(model, data, range(40), lambda index: data.pairs.true_caption(index))[
             "of two"
         ]
         == 0
     )  # ties are wrong
     blind = masked.pair_accuracy(
-        model, data, range(40), lambda index: data.pairs.truth(index + 1000), masked.without_image
+        model,
+        data,
+        range(40),
+        lambda index: data.pairs.true_caption(index + 1000),
+        masked.without_image,
     )
     assert blind == {"of two": 0, "yes or no": 0.5}
 
@@ -230,7 +234,7 @@ def test_retrieval_counts_ties_as_wrong():
 @settings(max_examples=5, deadline=None)
 @given(indices)
 def test_shuffled_pictures_are_whole_pictures_of_others(index):
-    made = regions.Regions(PAIRS).batch(range(index, index + 4))
+    made = regions.RegionDataset(PAIRS).batch(range(index, index + 4))
     moved = masked.shuffled_images(made | {"features": made["classes"]})
     assert torch.equal(moved["boxes"][1], made["boxes"][0]) and torch.equal(
         moved["ids"], made["ids"]

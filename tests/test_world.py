@@ -200,7 +200,7 @@ def test_styles_change_what_they_say():
 
 def test_noise_comes_in_the_share_asked_for_and_its_truth_is_known():
     clean, dirty = world.Pairs("train"), world.Pairs("train", noise=Noise(0.3))
-    flags = [Noise(0.3).hits(index, 0) for index in MANY]
+    flags = [Noise(0.3).is_noisy(index, 0) for index in MANY]
     assert 0.26 < np.mean(flags) < 0.34
     for index, flag in enumerate(flags[:300]):
         assert flag or dirty.text(index) == clean.text(index)

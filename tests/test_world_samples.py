@@ -25,7 +25,7 @@ from vlmcourse.world import (
     statements,
     videos,
 )
-from vlmcourse.world.scenes import Draws, sample
+from vlmcourse.world.scenes import SeededRandom, sample
 
 SPLITS = ("train", "test", "novel")
 
@@ -52,7 +52,7 @@ def scenes(count: int = 20, things=(1, 4)):
 
 
 def said(kind):
-    return [kind(scene, Draws("test", index)) for index, scene in enumerate(scenes())]
+    return [kind(scene, SeededRandom("test", index)) for index, scene in enumerate(scenes())]
 
 
 def pairs(**changes):
@@ -61,11 +61,11 @@ def pairs(**changes):
 
 
 def swapped(swap):
-    return minimal_pairs.choices(swap, count=10, seed=2)
+    return minimal_pairs.caption_choices(swap, count=10, seed=2)
 
 
 def siblings():
-    made = minimal_pairs.Siblings("train", 16, 1, (1, 2))
+    made = minimal_pairs.MinimalPairs("train", 16, 1, (1, 2))
     return [made.scenes(range(30)), made.batch(range(30))]
 
 
@@ -73,12 +73,14 @@ def changed(pairs, change):
     return [regions.false_caption(index, pairs, change) for index in range(20)]
 
 
-FEW = regions.Few("train", 16, 1, (1, 2), captions.detailed, None, world.known_nouns()[::10])
+FEW = regions.SubsetOfNouns(
+    "train", 16, 1, (1, 2), captions.detailed, None, world.known_nouns()[::10]
+)
 SCENE_PAIRS = world.Pairs("train", 16)
-NAMED = [pages.naming("test", index, ways=2, shots=2) for index in range(10)]
-SHOTS = [pages.few_shot("test", index, "what", 2) for index in range(10)]
-WEB = interleaved.Web(pool=64)
-SMALL_WEB = interleaved.Web("test", 1, 64, words=world.known_nouns()[:40])
+NAMED = [pages.naming_episode("test", index, ways=2, shots=2) for index in range(10)]
+SHOTS = [pages.vqa_episode("test", index, "what", 2) for index in range(10)]
+WEB = interleaved.WebPages(pool=64)
+SMALL_WEB = interleaved.WebPages("test", 1, 64, words=world.known_nouns()[:40])
 SAMPLES = (
     {
         "scenes": scenes,
@@ -86,30 +88,31 @@ SAMPLES = (
             sample("train", i, 0, (1, 2), ("cat", "dog", "bee")) for i in range(9)
         ],
         "questions": lambda: [
-            questions.ask(scene, Draws("ask", index, kind), (kind,))
+            questions.ask(scene, SeededRandom("ask", index, kind), (kind,))
             for kind in questions.KINDS
             for index, scene in enumerate(scenes(5))
         ],
         "answers": lambda: [questions.answers(kind) for kind in questions.KINDS],
-        "asked": lambda: questions.Asked(SCENE_PAIRS).batch(range(20)),
+        "asked": lambda: questions.VQAPairs(SCENE_PAIRS).batch(range(20)),
         "pairs": pairs,
         "single pairs": lambda: pairs(alone=1 / 3, caption=captions.prompted),
         "mismatched pairs": lambda: pairs(noise=noise.Noise(0.5)),
         "generic pairs": lambda: pairs(noise=noise.Noise(0.5, noise.generic)),
         "duplicated pairs": lambda: pairs(noise=noise.Noise(0.5, noise.duplicated)),
         "siblings": siblings,
-        "exchanged": lambda: swapped(minimal_pairs.exchanged),
-        "repainted": lambda: swapped(minimal_pairs.repainted),
-        "regions": lambda: regions.Regions(FEW).batch(range(10)),
-        "grid": lambda: regions.Regions(FEW, regions.grid).batch(range(3)),
-        "places swapped": lambda: changed(FEW, regions.places_swapped),
-        "recoloured": lambda: changed(FEW, regions.recoloured),
-        "nearly right": lambda: [regions.nearly_right(index, FEW) for index in range(20)],
+        "exchanged": lambda: swapped(minimal_pairs.swap_positions),
+        "repainted": lambda: swapped(minimal_pairs.change_background),
+        "regions": lambda: regions.RegionDataset(FEW).batch(range(10)),
+        "grid": lambda: regions.RegionDataset(FEW, regions.grid_boxes).batch(range(3)),
+        "places swapped": lambda: changed(FEW, regions.swap_across_rows),
+        "recoloured": lambda: changed(FEW, regions.recolour_background),
+        "nearly right": lambda: [regions.hard_or_mismatched(index, FEW) for index in range(20)],
         "statements": lambda: [
             statements.statement(s, i) for s in ("train", "test") for i in range(20)
         ],
         "dialogues": lambda: [
-            dialogues.dialogue(scene, Draws("talk", index)) for index, scene in enumerate(scenes(4))
+            dialogues.dialogue(scene, SeededRandom("talk", index))
+            for index, scene in enumerate(scenes(4))
         ],
         "signs": lambda: [
             [one, one.caption, one.question]
@@ -117,50 +120,68 @@ SAMPLES = (
         ],
         "videos": lambda: [
             [one, one.caption, one.questions()]
-            for one in (videos.film(s, Draws("v", i), 4) for i, s in enumerate(scenes(4)))
+            for one in (
+                videos.make_video(s, SeededRandom("v", i), 4) for i, s in enumerate(scenes(4))
+            )
         ],
         "pages": lambda: [pages.page(split, index) for split in SPLITS for index in range(10)],
         "naming": lambda: NAMED,
         "shots": lambda: SHOTS,
-        "prompts": lambda: prompts.to_write([one.prompt for one in SHOTS], 16),
-        "learning": lambda: prompts.to_learn(
+        "prompts": lambda: prompts.prompt_batch([one.prompt for one in SHOTS], 16),
+        "learning": lambda: prompts.training_batch(
             [e.prompt for e in SHOTS], [e.answer for e in SHOTS], 16
         ),
-        "captioned": lambda: prompts.Captioned(SCENE_PAIRS).batch(range(10)),
-        "answered": lambda: prompts.Answered(questions.Asked(SCENE_PAIRS)).batch(range(10)),
-        "other pictures": lambda: prompts.others([one.prompt for one in SHOTS]),
+        "captioned": lambda: prompts.CaptionDataset(SCENE_PAIRS).batch(range(10)),
+        "answered": lambda: prompts.VQADataset(questions.VQAPairs(SCENE_PAIRS)).batch(range(10)),
+        "other pictures": lambda: prompts.swap_pictures([one.prompt for one in SHOTS]),
         "web pairs": lambda: [web.pairs(i) for web in (WEB, SMALL_WEB) for i in range(30)],
         "web described": lambda: [web.described(i) for web in (WEB, SMALL_WEB) for i in range(30)],
         "web films": lambda: [web.films(i) for web in (WEB, SMALL_WEB) for i in range(20)],
         "web pages": lambda: [web.pages(i) for web in (WEB, SMALL_WEB) for i in range(60)],
-        "web batch": lambda: interleaved.Source(WEB.pages, lambda films: {"films": films}).batch(
-            range(9)
-        ),
+        "web batch": lambda: interleaved.PageDataset(
+            WEB.pages, lambda films: {"films": films}
+        ).batch(range(9)),
         "web prompts": lambda: interleaved.Prompts([e.prompt for e in SHOTS], 16).batch(range(10)),
-        "binding": lambda: [few_shot.binding("test", i, n) for n in (0, 2, 5) for i in range(5)],
-        "few binding": lambda: few_shot.binding("test", 0, 4, 2, 1, world.known_nouns()[:40]),
-        "other episodes' pictures": lambda: few_shot.exchanged(SHOTS),
-        "web shots": lambda: [few_shot.solved(WEB, index, "colour", 2) for index in range(10)],
-        "motions": lambda: few_shot.motions(WEB, 10),
+        "binding": lambda: [
+            few_shot.binding_episode("test", i, n) for n in (0, 2, 5) for i in range(5)
+        ],
+        "few binding": lambda: few_shot.binding_episode(
+            "test", 0, 4, 2, 1, world.known_nouns()[:40]
+        ),
+        "other episodes' pictures": lambda: few_shot.other_pictures(SHOTS),
+        "web shots": lambda: [
+            few_shot.question_episode(WEB, index, "colour", 2) for index in range(10)
+        ],
+        "motions": lambda: few_shot.motion_episodes(WEB, 10),
         "documents": lambda: documents.Documents(seed=1).batch(range(20)),
-        "words binding": lambda: [documents.binding(index) for index in range(10)],
+        "words binding": lambda: [documents.binding_episode(index) for index in range(10)],
         "known facts": documents.known_facts,
-        "sorting": lambda: [documents.Sorting(1).batch(range(10)), documents.Sorting(1).split()],
+        "sorting": lambda: [
+            documents.CategoryTask(1).batch(range(10)),
+            documents.CategoryTask(1).split(),
+        ],
         "habits": lambda: [
             [made.picture(index), made.text(index)]
-            for made in (co_occurrence.Habits(16), co_occurrence.Habits(16, 2, 0.5))
+            for made in (co_occurrence.BiasedPairs(16), co_occurrence.BiasedPairs(16, 2, 0.5))
             for index in range(40)
         ],
-        "presence": lambda: [corruptions.presence(way, 10) for way in corruptions.ABSENT.values()],
-        "choice of captions": lambda: corruptions.captions(minimal_pairs.exchanged, 10),
-        "sums": lambda: [corruptions.sums(5), corruptions.in_words(corruptions.sums(5))],
-        "supports": lambda: [change(SHOTS) for change in corruptions.SUPPORTS.values()],
-        "relabelled names": lambda: corruptions.relabelled(
-            [few_shot.binding("test", index, 4) for index in range(5)]
+        "presence": lambda: [
+            corruptions.presence_questions(way, 10) for way in corruptions.ABSENT.values()
+        ],
+        "choice of captions": lambda: corruptions.caption_questions(
+            minimal_pairs.swap_positions, 10
         ),
-        "orders": lambda: [corruptions.orders(SHOTS), corruptions.lent(SHOTS, 3)],
+        "sums": lambda: [
+            corruptions.digit_sums(5),
+            corruptions.sums_as_text(corruptions.digit_sums(5)),
+        ],
+        "supports": lambda: [change(SHOTS) for change in corruptions.CORRUPTIONS.values()],
+        "relabelled names": lambda: corruptions.wrong_labels(
+            [few_shot.binding_episode("test", index, 4) for index in range(5)]
+        ),
+        "orders": lambda: [corruptions.example_orders(SHOTS), corruptions.other_examples(SHOTS, 3)],
         "written": lambda: [
-            corruptions.Open([one.prompt for one in SHOTS], 16, "<image> .", end=end).batch(
+            corruptions.OpenPrompts([one.prompt for one in SHOTS], 16, "<image> .", end=end).batch(
                 range(10)
             )
             for end in ("", "<EOC>")
@@ -168,10 +189,20 @@ SAMPLES = (
     }
     | {
         f"captions, {kind}": lambda kind=kind: said(getattr(captions, kind))
-        for kind in ("detailed", "varied", "prompted", "pictured", "collected", "synonyms", "short")
+        for kind in (
+            "detailed",
+            "varied",
+            "prompted",
+            "annotated",
+            "annotated_or_varied",
+            "synonyms",
+            "short",
+        )
     }
     | {
-        f"documents, {kind.__name__}": lambda kind=kind: [kind(Draws("d", i)) for i in range(10)]
+        f"documents, {kind.__name__}": lambda kind=kind: [
+            kind(SeededRandom("d", i)) for i in range(10)
+        ]
         for kind in documents.KINDS
     }
 )
@@ -232,15 +263,15 @@ EXPECTED: dict[str, str] = {
     "captions, detailed": "21bfad432242",
     "captions, varied": "e10c3c014b11",
     "captions, prompted": "3e8d8edec706",
-    "captions, pictured": "a42f740580cf",
-    "captions, collected": "bbcd91331fa8",
+    "captions, annotated": "a42f740580cf",
+    "captions, annotated_or_varied": "bbcd91331fa8",
     "captions, synonyms": "b414a20b990a",
     "captions, short": "4a2073ce6570",
-    "documents, names": "4667d6223450",
+    "documents, invented_names": "4667d6223450",
     "documents, repeats": "457e1750273f",
     "documents, episodes": "89c212317f12",
     "documents, facts": "b0642d70a71d",
-    "documents, asked": "c4847bb49fc5",
+    "documents, question_answers": "c4847bb49fc5",
     "documents, paraphrases": "cc9d00cc439d",
     "documents, pages": "474c326697b5",
 }

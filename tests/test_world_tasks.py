@@ -20,7 +20,7 @@ from vlmcourse.world import (
     tokenizer,
     videos,
 )
-from vlmcourse.world.scenes import Draws, Scene, Thing, held_out, novel_nouns, sample
+from vlmcourse.world.scenes import SeededRandom, Scene, Thing, held_out, novel_nouns, sample
 
 indices = st.integers(0, 10**6)
 
@@ -37,14 +37,14 @@ def two_things() -> Scene:
 @given(indices, st.sampled_from(list(questions.KINDS)))
 def test_a_question_is_pure_and_its_answer_is_among_its_kinds(index, kind):
     scene = sample("test", index)
-    asked = questions.ask(scene, Draws("ask", index), [kind])
-    assert asked == questions.ask(scene, Draws("ask", index), [kind])
+    asked = questions.ask(scene, SeededRandom("ask", index), [kind])
+    assert asked == questions.ask(scene, SeededRandom("ask", index), [kind])
     assert asked.kind == kind and asked.answer in questions.answers(kind)
 
 
 @given(indices)
 def test_answers_agree_with_the_scene(index):
-    scene, draws = sample("train", index), Draws(index)
+    scene, draws = sample("train", index), SeededRandom(index)
     by_place = {questions.quarter(thing): thing for thing in scene.things}
     assert len(by_place) == len(scene.things)  # 'the thing in the top left' is one thing
     asked = questions.what(scene, draws)
@@ -63,7 +63,7 @@ def test_answers_agree_with_the_scene(index):
 
 def test_positions_are_as_seen():
     for seed in range(60):
-        asked = questions.position(two_things(), Draws(seed))
+        asked = questions.position(two_things(), SeededRandom(seed))
         first, relation = asked.text.split()[2], asked.text.split()[3]
         assert (asked.answer == "yes") == ((relation in ("left", "above")) == (first == "cat")), (
             asked
@@ -73,7 +73,7 @@ def test_positions_are_as_seen():
 @pytest.mark.parametrize("kind", ["presence", "position"])
 def test_yes_is_said_as_often_as_no(kind):
     found = Counter(
-        questions.Asked(world.Pairs("train"), (kind,)).question(index).answer
+        questions.VQAPairs(world.Pairs("train"), (kind,)).question(index).answer
         for index in range(1000)
     )
     assert 0.45 < found["yes"] / 1000 < 0.55
@@ -83,21 +83,21 @@ def test_knowledge_is_not_in_the_question():
     """A question that names the thing could be answered without looking."""
     for index in range(300):
         scene = sample("test", index)
-        for kind in questions.KNOWLEDGE:
+        for kind in questions.KNOWLEDGE_KINDS:
             assert not set(scene.words) & set(
-                questions.ask(scene, Draws(index), [kind]).text.split()
+                questions.ask(scene, SeededRandom(index), [kind]).text.split()
             )
 
 
 def test_questions_in_batches_have_words_we_know():
-    asked = questions.Asked(world.Pairs("train"))
+    asked = questions.VQAPairs(world.Pairs("train"))
     batch = asked.batch(range(400))
     readable(
         [f"{question} {answer}" for question, answer in zip(batch["question"], batch["answer"])]
     )
     assert batch["pixels"].shape == (400, 3, 64, 64) and set(batch["kind"]) == set(questions.KINDS)
     with pytest.raises(ValueError, match="no kind of question 'why'; expected some of what, where"):
-        questions.ask(two_things(), Draws(0), ["why"])
+        questions.ask(two_things(), SeededRandom(0), ["why"])
 
 
 def holds(one: statements.Statement) -> bool:
@@ -129,7 +129,7 @@ def test_statements_are_what_they_claim_and_balanced_in_each_form():
 
 @given(indices)
 def test_a_dialogue_ranks_one_right_answer_among_a_hundred(index):
-    spoken = dialogues.dialogue(sample("test", index), Draws("dialogue", index))
+    spoken = dialogues.dialogue(sample("test", index), SeededRandom("dialogue", index))
     for one in spoken.rounds:
         assert (
             len(set(one.candidates)) == dialogues.CANDIDATES
@@ -143,7 +143,9 @@ def test_a_dialogue_ranks_one_right_answer_among_a_hundred(index):
 
 
 def test_some_questions_of_a_dialogue_need_its_history():
-    spoken = [dialogues.dialogue(sample("train", index), Draws(index)) for index in range(100)]
+    spoken = [
+        dialogues.dialogue(sample("train", index), SeededRandom(index)) for index in range(100)
+    ]
     rounds = [(one, number) for one in spoken for number in range(5)]
     back = [
         (one, number) for one, number in rounds if "it" in one.rounds[number].question.text.split()
@@ -161,7 +163,7 @@ def test_some_questions_of_a_dialogue_need_its_history():
 
 def test_a_film_moves_one_thing_and_no_frame_tells_where():
     for index in range(40):
-        made = videos.film(sample("train", index), Draws(index))
+        made = videos.make_video(sample("train", index), SeededRandom(index))
         first, last = made.frames[0], made.frames[-1]
         moved = [
             (a.word, b.x - a.x, b.y - a.y)
@@ -181,29 +183,29 @@ def test_a_film_moves_one_thing_and_no_frame_tells_where():
     )
     readable([made.caption, *(f"{one.text} {one.answer}" for one in made.questions())])
     with pytest.raises(ValueError, match="a film of 1 frames; expected at least 2"):
-        videos.film(two_things(), Draws(0), frames=1)
+        videos.make_video(two_things(), SeededRandom(0), frames=1)
 
 
 def test_pages_are_tagged_as_flamingo_reads_them():
     scene = two_things()
     assert (
-        pages.tagged(("hello .", scene, "a cat .", scene))
+        pages.page_text(("hello .", scene, "a cat .", scene))
         == "hello . <EOC> <image> a cat . <EOC> <image> <EOC>"
     )
-    assert pages.tagged((scene, "a cat ."), end="") == "<image> a cat ."
+    assert pages.page_text((scene, "a cat ."), end="") == "<image> a cat ."
     made = [pages.page("train", index) for index in range(200)]
     assert all(isinstance(page[0], str) for page in made)  # text before the first picture
     before = np.mean([page[2] == page[-1] or isinstance(page[2], Scene) for page in made])
     assert 0.3 < before < 0.7
     assert {len(pages.scenes(page)) for page in made} == {1, 2, 3, 4, 5}
-    assert all(pages.tagged(page).count("<image>") == len(pages.scenes(page)) for page in made)
-    readable([pages.tagged(page) for page in made])
+    assert all(pages.page_text(page).count("<image>") == len(pages.scenes(page)) for page in made)
+    readable([pages.page_text(page) for page in made])
 
 
 @pytest.mark.parametrize("split", ["train", "test", "novel"])
 def test_naming_binds_each_name_to_one_thing(split):
     for index in range(30):
-        one = pages.naming(split, index, ways=3, shots=2, repeats=1)
+        one = pages.naming_episode(split, index, ways=3, shots=2, repeats=1)
         shown = [
             (part.words[0], one.prompt[place + 1].split()[-2])
             for place, part in enumerate(one.prompt[:-2])
@@ -218,25 +220,25 @@ def test_naming_binds_each_name_to_one_thing(split):
                 for scene in pages.scenes(one.prompt)
             )
     assert one.prompt[-2] not in one.prompt[:-2]
-    readable([pages.tagged(one.prompt)])
-    assert pages.naming("train", 0, induction=False).prompt[0] in pages.scenes(
-        pages.naming("train", 0, induction=False).prompt
+    readable([pages.page_text(one.prompt)])
+    assert pages.naming_episode("train", 0, induction=False).prompt[0] in pages.scenes(
+        pages.naming_episode("train", 0, induction=False).prompt
     )
     with pytest.raises(ValueError, match="1 ways, 1 shots"):
-        pages.naming("train", 0, ways=1)
+        pages.naming_episode("train", 0, ways=1)
 
 
 def test_every_name_is_asked_for():
     asked = Counter(
         one.choices.index(one.answer)
-        for one in (pages.naming("test", index) for index in range(400))
+        for one in (pages.naming_episode("test", index) for index in range(400))
     )
     assert 0.4 < asked[0] / 400 < 0.6
 
 
 def test_more_examples_stand_before_the_same_question_and_the_same_examples():
     none, two, four = (
-        pages.few_shot("test", 5, "place", shots, things=(1, 1)) for shots in (0, 2, 4)
+        pages.vqa_episode("test", 5, "place", shots, things=(1, 1)) for shots in (0, 2, 4)
     )
     assert (
         none.answer == two.answer
@@ -250,13 +252,13 @@ def test_more_examples_stand_before_the_same_question_and_the_same_examples():
 
 def test_what_is_learnt_from_is_a_picture_then_words():
     pairs = world.Pairs("train", 16, things=(1, 1))
-    batch = prompts.Captioned(pairs, "<image> <image> .").batch([3, 4])
+    batch = prompts.CaptionDataset(pairs, "<image> <image> .").batch([3, 4])
     assert batch["pixels"].shape == (2, 3, 16, 16)
     assert [
         tokenizer.decode(ids[scored][None])[0] for ids, scored in zip(batch["ids"], batch["scored"])
     ] == [" ".join(tokenizer.split_words(pairs.text(index))) for index in (3, 4)]
-    asked = questions.Asked(pairs, ("category", "colour"))
-    batch = prompts.Answered(asked, "<image> <image> .", prompts.unseen).batch([3, 4])
+    asked = questions.VQAPairs(pairs, ("category", "colour"))
+    batch = prompts.VQADataset(asked, "<image> <image> .", prompts.blank_images).batch([3, 4])
     assert [
         tokenizer.decode(ids[scored][None])[0] for ids, scored in zip(batch["ids"], batch["scored"])
     ] == [asked.question(index).answer for index in (3, 4)]
@@ -264,13 +266,13 @@ def test_what_is_learnt_from_is_a_picture_then_words():
 
 
 def test_few_shot_questions_end_open():
-    one = pages.few_shot("test", 3, "colour", shots=4)
+    one = pages.vqa_episode("test", 3, "colour", shots=4)
     assert (
         len(pages.scenes(one.prompt)) == 5
         and one.prompt[-1].endswith("answer :")
         and one.answer in one.choices
     )
-    readable([pages.tagged(one.prompt)])
+    readable([pages.page_text(one.prompt)])
 
 
 def test_signs_show_their_number_and_hold_numbers_out():
@@ -289,7 +291,7 @@ def test_signs_show_their_number_and_hold_numbers_out():
 
 def test_documents_of_every_kind_are_readable_and_fill_a_row():
     for kind in documents.KINDS:
-        made = [kind(Draws(kind.__name__, index)) for index in range(150)]
+        made = [kind(SeededRandom(kind.__name__, index)) for index in range(150)]
         readable(made)
         assert len(set(made)) > 120, kind
     rows = documents.Documents(length=48)
@@ -316,8 +318,8 @@ def test_names_are_bound_within_their_document_only():
     for index in range(200):
         words = [
             word
-            for word in documents.names(Draws(index)).split()
-            if word in tokenizer.INVENTED or word in documents.PLAIN
+            for word in documents.invented_names(SeededRandom(index)).split()
+            if word in tokenizer.INVENTED or word in documents.NOUN_WORDS
         ]
         here = dict(zip(words[1::2], words[::2]))
         assert set(words[1::2]) <= set(tokenizer.INVENTED) and all(
@@ -330,7 +332,7 @@ def test_names_are_bound_within_their_document_only():
 
 def test_a_binding_test_can_be_answered_from_its_text_alone():
     for index in range(50):
-        text, answer, episode = documents.binding(index, ways=2, shots=1)
+        text, answer, episode = documents.binding_episode(index, ways=2, shots=1)
         assert (
             answer in text
             and text.endswith("this is a")
@@ -349,7 +351,7 @@ def test_prompts_end_where_the_model_goes_on_and_answers_are_all_that_is_scored(
         (one, "what is the thing ?"),
         ("a cat .", two, "this is a dax . the second question is larger ?"),
     ]
-    made = prompts.to_write(pages_, 16, place="<image> <image> .")
+    made = prompts.prompt_batch(pages_, 16, place="<image> <image> .")
     image = tokenizer.world_tokenizer().convert_tokens_to_ids("<image>")
     assert made["pixels"].shape == (2, 3, 16, 16) and (made["ids"] == image).sum(1).tolist() == [
         2,
@@ -364,7 +366,7 @@ def test_prompts_end_where_the_model_goes_on_and_answers_are_all_that_is_scored(
         and (made["ids"] == tokenizer.EOS).sum() == 0
         and made["ids"][1, 0] == tokenizer.BOS
     )
-    learnt = prompts.to_learn(pages_, ["top left", "dax"], 16)
+    learnt = prompts.training_batch(pages_, ["top left", "dax"], 16)
     said = [
         tokenizer.decode(ids[scored][None])[0]
         for ids, scored in zip(learnt["ids"], learnt["scored"])
@@ -379,12 +381,12 @@ def test_prompts_end_where_the_model_goes_on_and_answers_are_all_that_is_scored(
 def test_prompts_can_be_blind_or_show_other_pictures():
     pages_ = [(sample("test", index), "what is this ?") for index in range(3)]
     seen, blind = (
-        prompts.to_write(pages_, 16, view=view)["pixels"]
-        for view in (world.to_pixels, prompts.unseen)
+        prompts.prompt_batch(pages_, 16, view=view)["pixels"]
+        for view in (world.to_pixels, prompts.blank_images)
     )
     assert not blind.any() and seen.any()
-    swapped = prompts.to_write(prompts.others(pages_), 16)["pixels"]
+    swapped = prompts.prompt_batch(prompts.swap_pictures(pages_), 16)["pixels"]
     assert torch.equal(swapped, seen.roll(-1, 0))
     with pytest.raises(ValueError, match="same number"):
-        prompts.others([pages_[0], ("no picture",)])
-    assert prompts.to_write([("a cat",)], 16)["pixels"].shape == (0, 3, 16, 16)
+        prompts.swap_pictures([pages_[0], ("no picture",)])
+    assert prompts.prompt_batch([("a cat",)], 16)["pixels"].shape == (0, 3, 16, 16)

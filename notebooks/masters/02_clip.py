@@ -423,7 +423,7 @@ count = 96 if scale.name == "smoke" else 1024
 agreement = (lambda embedded: (embedded[0] * embedded[1]).sum(-1))(
     evaluation.embed(model, dirty, range(count))
 )
-good = torch.tensor([not noise.hits(index, dirty.seed) for index in range(count)])
+good = torch.tensor([not noise.is_noisy(index, dirty.seed) for index in range(count)])
 order = agreement.argsort(descending=True)
 precision, recall = {}, {}
 for share in (0.2, 0.4, 0.6, 0.8, 1.0):

@@ -46,7 +46,7 @@ _ = torch.manual_seed(0)
 # What is the "word" of a picture? In 2019: a **region**, a box in which a detector had found something. The detector (Faster R-CNN) describes each box by 2,048 numbers and gives a distribution over 1,601 classes. Our world knows where its things are, so the boxes here are the *true* ones; what is in them is said by a small network that was trained on labels (of the thing, and of the background around it) and is now frozen, as the detector was. To see learning in minutes, we keep to twelve nouns and one or two things in a picture.
 
 # %%
-data = recipes.region_pairs(scale, false=regions.nearly_right)
+data = recipes.region_pairs(scale, false=regions.hard_or_mismatched)
 held_out = recipes.region_pairs(scale, split="test")
 print(len(data.pairs.among), "nouns:", *data.pairs.among)
 
@@ -734,8 +734,10 @@ twelve = data.pairs.among[:12]
 
 
 def alone(split):
-    pairs = regions.Few(split, scale.image_size, 0, (1, 1), world.captions.detailed, None, twelve)
-    return regions.Regions(pairs, region_classifier=data.region_classifier)
+    pairs = regions.SubsetOfNouns(
+        split, scale.image_size, 0, (1, 1), world.captions.detailed, None, twelve
+    )
+    return regions.RegionDataset(pairs, region_classifier=data.region_classifier)
 
 
 tiny = recipes.vilbert_config(

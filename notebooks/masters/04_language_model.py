@@ -305,7 +305,7 @@ print("right would be:", answer)
 drawn_in_all = sum(world.documents.KINDS.values())
 rows = ["| kind | share | the beginning of one |", "|---|---|---|"]
 for kind, often in world.documents.KINDS.items():
-    shown = kind(world.Draws("shown in lesson 04", kind.__name__)).split()[:26]
+    shown = kind(world.SeededRandom("shown in lesson 04", kind.__name__)).split()[:26]
     rows.append(f"| {kind.__name__} | {often / drawn_in_all:.0%} | {' '.join(shown)} ... |")
 Markdown("\n".join(rows))
 
@@ -376,7 +376,7 @@ for word in generation.extend(model, prompt, 20, pick, tokenizer.EOS, cache):
 # *Binding* is the opposite of knowing: what is true in this text only. An episode shows things in words, gives each an invented name, shows one of them again and asks. Lesson 05 asks the very same with pictures in the place of the descriptions.
 
 # %%
-episode, answer, _ = world.documents.binding(0)
+episode, answer, _ = world.documents.binding_episode(0)
 print(episode, "->", answer)
 
 # %% [markdown]
@@ -392,12 +392,12 @@ def exchanged(text, names):
 
 def binds(model, ways, count):
     """Share right of `count` episodes with so many names, with controls."""
-    asked = [world.documents.binding(index, ways) for index in range(count)]
+    asked = [world.documents.binding_episode(index, ways) for index in range(count)]
     choices = [one.choices for *_, one in asked]
     answers = [answer for _, answer, _ in asked]
     moved = [exchanged(text, one.choices) for text, _, one in asked]
     bare = [
-        world.documents.in_words(one.prompt[-2:], world.Draws("bare", index))
+        world.documents.page_in_words(one.prompt[-2:], world.SeededRandom("bare", index))
         for index, (*_, one) in enumerate(asked)
     ]
     new_answers = [new[answer] for answer, (_, new) in zip(answers, moved)]
@@ -435,9 +435,9 @@ WAYS = 3
 
 def pairs_text(index):
     """Three things with names, then one of them again; and which one."""
-    draws = world.Draws("pairs in lesson 04", index)
-    things = draws.several(world.documents.PLAIN, WAYS)
-    names = draws.several(tokenizer.INVENTED, WAYS)
+    draws = world.SeededRandom("pairs in lesson 04", index)
+    things = draws.sample(world.documents.NOUN_WORDS, WAYS)
+    names = draws.sample(tokenizer.INVENTED, WAYS)
     asked = int(draws.random() * WAYS)
     pairs = " ".join(f"{thing} {name} ." for thing, name in zip(things, names))
     return f"{pairs} {things[asked]}", asked
@@ -537,7 +537,7 @@ def without_head(lm, layer, head):
         handle.remove()
 
 
-def twice(count, period, seed=0, words=world.documents.PLAIN):
+def twice(count, period, seed=0, words=world.documents.NOUN_WORDS):
     """Random words, then the same again: (count, 1 + 2 * period), <bos> first."""
     generator = torch.Generator().manual_seed(seed)
     words = tokenizer.encode(words)[:, 1]
@@ -550,7 +550,7 @@ period = 10
 
 
 @torch.no_grad()
-def foretold(model, words=world.documents.PLAIN, count=64):
+def foretold(model, words=world.documents.NOUN_WORDS, count=64):
     """Share of the words that come the second time which the model foretells."""
     ids = twice(count, period, 7, words)
     guessed = model(ids).argmax(-1)
@@ -559,7 +559,7 @@ def foretold(model, words=world.documents.PLAIN, count=64):
 
 def bound(model, count):
     """Share of two-name episodes that are right."""
-    questions, answers, episodes = zip(*(world.documents.binding(i) for i in range(count)))
+    questions, answers, episodes = zip(*(world.documents.binding_episode(i) for i in range(count)))
     found = says(model, questions, [one.choices for one in episodes])
     return sum(map(eq, found, answers)) / count
 
@@ -819,7 +819,7 @@ for name, (E, A, B, alpha, beta) in FITS.items():
 # We have a model that knows and binds. Now it should learn a task: say the invented word that stands for a thing's *category* (`what kind of thing is a cat ?` → `dax`, for all animals). Every text of its world says *animal* there. Three in ten nouns are held out: to sort those rightly, one must *know* their category and connect it with the new word.
 
 # %%
-task = world.documents.Sorting(seed=0)
+task = world.documents.CategoryTask(seed=0)
 learnt, held_out = task.split()
 print(len(learnt), "nouns to learn from,", len(held_out), "held out")
 print("meaning:", ", ".join(f"{kind} = {word}" for kind, word in task.meaning.items()))
@@ -1041,7 +1041,7 @@ attempt(exercises.next_token_loss, my_next_word_loss)
 # %%
 def of_kind(kind, count=16):
     """Texts of one kind as a batch, padded on the right."""
-    draws = [world.Draws("one kind", kind.__name__, number) for number in range(count)]
+    draws = [world.SeededRandom("one kind", kind.__name__, number) for number in range(count)]
     ids = tokenizer.encode([kind(one) for one in draws])
     return {"ids": ids, "scored": (ids != tokenizer.PAD) & (ids != tokenizer.BOS)}
 
@@ -1187,14 +1187,14 @@ def short_texts(indices):
     """Mostly one fact, now and then a long text: so most of a batch is padding."""
     made = []
     for index in indices:
-        draws = world.Draws("failure lab", index)
+        draws = world.SeededRandom("failure lab", index)
         kinds = (
             world.documents.fact,
             world.documents.fact,
             world.documents.fact,
-            world.documents.asked,
+            world.documents.question_answers,
         )
-        made.append(draws.pick(kinds)(draws))
+        made.append(draws.choice(kinds)(draws))
     ids = tokenizer.encode(made)
     return {"ids": ids, "scored": (ids != tokenizer.PAD) & (ids != tokenizer.BOS)}
 

@@ -74,7 +74,7 @@ model = recipes.new_frozen(recipes.frozen_config(scale), lm).eval()
 scenes = [world.sample("test", index, 0, ALONE) for index in range(4)]
 pixels = world.to_pixels(np.stack([world.render(scene, size) for scene in scenes]))
 pages = [(scene, "a picture of") for scene in scenes]
-batch = prompts.to_write(pages, size, PLACE)
+batch = prompts.prompt_batch(pages, size, PLACE)
 print(
     tokenizer.world_tokenizer().convert_ids_to_tokens(batch["ids"][0].tolist())
 )  # NBVAL_CHECK_OUTPUT
@@ -216,7 +216,7 @@ plots.show(
 
 # %%
 report = recipes.caption_report(model, count)
-blind_report = recipes.caption_report(model, count, prompts.unseen)
+blind_report = recipes.caption_report(model, count, prompts.blank_images)
 plots.show(
     plots.bars(
         {
@@ -276,7 +276,7 @@ for kind in kinds:
     episodes = asked(kind, 0, count)
     table[kind] = {
         "Frozen": solved(model, episodes),
-        "shown grey": solved(model, episodes, prompts.unseen),
+        "shown grey": solved(model, episodes, prompts.blank_images),
         "shuffled pictures": solved(model, episodes, shuffled=True),
         "chance": sum(1 / len(one.choices) for one in episodes) / len(episodes),
         "two right words": solved_in_words(bare, episodes),
@@ -284,7 +284,7 @@ for kind in kinds:
 episodes = named(1, count)
 table["a new name\n(2 ways, 1 shot)"] = {
     "Frozen": solved(model, episodes),
-    "shown grey": solved(model, episodes, prompts.unseen),
+    "shown grey": solved(model, episodes, prompts.blank_images),
     "shuffled pictures": solved(model, episodes, shuffled=True),
     "chance": 0.5,
     "two right words": solved_in_words(bare, episodes),
@@ -427,7 +427,7 @@ print(
 def at_right_words(caption, end):
     """Loss of a caption and length of the gradient at the picture's places, when the right words stand there."""
     pairs = world.Pairs("train", size, 0, ALONE, caption)
-    batch = prompts.Captioned(pairs, PLACE).batch(range(count))
+    batch = prompts.CaptionDataset(pairs, PLACE).batch(range(count))
     if end:
         batch["scored"] = batch["scored"] | (batch["ids"] == tokenizer.EOS)
     own = tokenizer.encode(
@@ -547,7 +547,7 @@ if real is not None:
 if real is not None:
     practised = smollm2.trained(real, read, scale)
     said_by(practised)
-    said_by(practised, prompts.unseen)
+    said_by(practised, prompts.blank_images)
 
 # %% [markdown]
 # On more pictures, and asked, after examples, or for names that nobody can know (`python -m benchmarks.twins_frozen --only real`; one seed, 32 questions a bar, so a bar may be off by a tenth). *Described in words*: two right words stand in the place of each picture; no encoder could lend more.
@@ -623,7 +623,7 @@ attempt(checks.interleave, my_interleave)
 # The picture that the right answer gives: how long the vector at each position is, for one prompt; picture places are marked.
 
 # %%
-one = prompts.to_write([named(1, 1)[0].prompt], size, PLACE)
+one = prompts.prompt_batch([named(1, 1)[0].prompt], size, PLACE)
 with torch.no_grad():
     x = model.embeddings(one["ids"], model.encode(one["pixels"]))[0].norm(dim=-1)
 is_slot = (one["ids"][0] == model.config.slot).tolist()
@@ -674,7 +674,7 @@ attempt(checks.scored, my_scored)
 # The picture that the right answer gives: the loss of each caption word, averaged over held-out captions. Which words are hard before the picture is understood, which are easy for anyone who speaks the language?
 
 # %%
-test = prompts.Captioned(world.Pairs("test", size, 0, ALONE), PLACE).batch(range(count))
+test = prompts.CaptionDataset(world.Pairs("test", size, 0, ALONE), PLACE).batch(range(count))
 with torch.no_grad():
     said = model(test["ids"], prefix=model.encode(test["pixels"]))[:, :-1].log_softmax(-1)
 each = -said.gather(2, test["ids"][:, 1:, None])[..., 0]
@@ -765,13 +765,15 @@ class Counted:
             "this is a picture . you can see it . it is a nice picture . this picture is called"
         )
         said = [f"{opening} {pairs.text(index)}" for index in indices]
-        return prompts.to_learn([(pairs.scene(index),) for index in indices], said, size, PLACE)
+        return prompts.training_batch(
+            [(pairs.scene(index),) for index in indices], said, size, PLACE
+        )
 
 
 steps = 20 if scale.name == "smoke" else 400
 faulty_systems = {
     "healthy": (train, True),
-    "A": (recipes.captioned(scale, view=prompts.unseen), True),
+    "A": (recipes.captioned(scale, view=prompts.blank_images), True),
     "B": (train, False),
     "C": (Counted(), True),
 }

@@ -209,8 +209,8 @@ predict(
 
 # %%
 a, b = (
-    world.minimal_pairs.choices(swap, count=2, things=THINGS)
-    for swap in (world.minimal_pairs.exchanged, world.minimal_pairs.repainted)
+    world.minimal_pairs.caption_choices(swap, count=2, things=THINGS)
+    for swap in (world.minimal_pairs.swap_positions, world.minimal_pairs.change_background)
 )
 shown = np.stack([world.render(scene, size) for scene, _, _ in a + b])
 plots.show(
@@ -231,7 +231,7 @@ print({name: round(value, 3) for name, value in trained.history[-1].losses.items
 # %%
 swaps = {
     swap.__name__: told_apart(model, swap, count)
-    for swap in (world.minimal_pairs.exchanged, world.minimal_pairs.repainted)
+    for swap in (world.minimal_pairs.swap_positions, world.minimal_pairs.change_background)
 }
 plots.show(plots.bars(swaps, "the right caption preferred", chance=0.5))
 
@@ -304,7 +304,7 @@ plots.show(
 # Comparing vectors is fast: one product for all pairs. Matching is slow: one pass for each pair. So BLIP takes the k nearest by contrast, and puts these in order by match (the log-odds of a match, plus the cosine, as the authors' code adds them). The gallery holds each scene beside its sibling:
 
 # %%
-gallery = world.minimal_pairs.Siblings("test", size, things=THINGS)
+gallery = world.minimal_pairs.MinimalPairs("test", size, things=THINGS)
 curve = {"image to text": {}, "text to image": {}}
 for k in (1, 2, 4, 8, 16):
     found = retrieval_report(model, gallery, count, min(k, count))
@@ -405,7 +405,7 @@ with torch.no_grad():
         first["ids"], **made.filter.blip.look(first["pixels"])
     ).softmax(-1)[:, 1]
 planted = torch.tensor(
-    [made.web.pairs.noise.hits(index, made.web.pairs.seed) for index in range(12)]
+    [made.web.pairs.noise.is_noisy(index, made.web.pairs.seed) for index in range(12)]
 )
 checks.filter_player(made.web.pairs.images(range(12)), first["text"], probability, planted)
 
@@ -552,7 +552,7 @@ with torch.no_grad():
         ]
     )
 planted = torch.tensor(
-    [made.web.pairs.noise.hits(index, made.web.pairs.seed) for index in range(len(probability))]
+    [made.web.pairs.noise.is_noisy(index, made.web.pairs.seed) for index in range(len(probability))]
 )
 over = {"precision": {}, "recall": {}}
 for threshold in np.linspace(0.1, 0.9, 9):
@@ -609,7 +609,9 @@ class FaultyModel(torch.nn.Module):
 steps = 20 if scale.name == "smoke" else 300
 faulty_systems, rows = {"healthy": None, "A": "easy", "B": "blind", "C": "own"}, []
 probe = world.Pairs("test", size).batch(range(32))
-chosen = world.minimal_pairs.choices(world.minimal_pairs.repainted, count=64, things=THINGS)
+chosen = world.minimal_pairs.caption_choices(
+    world.minimal_pairs.change_background, count=64, things=THINGS
+)
 seen = world.to_pixels(np.stack([world.render(scene, size) for scene, _, _ in chosen]))
 for name, fault in faulty_systems.items():
     faulty_model = FaultyModel(fault)

@@ -297,9 +297,11 @@ print({name: round(value, 3) for name, value in report.items()})
 # %%
 apart = {
     "two things\ntraded places": recipe.told_apart(
-        first, size, world.minimal_pairs.exchanged, count
+        first, size, world.minimal_pairs.swap_positions, count
     ),
-    "another\nbackground": recipe.told_apart(first, size, world.minimal_pairs.repainted, count),
+    "another\nbackground": recipe.told_apart(
+        first, size, world.minimal_pairs.change_background, count
+    ),
 }
 plots.show(plots.bars(apart, "right choices", chance=0.5))
 print(apart)
@@ -444,7 +446,7 @@ plots.show(
 # %%
 captions = {
     "BLIP-2": recipe.caption_scores(second, size, count),
-    "shown grey": recipe.caption_scores(second, size, count, prompts.unseen),
+    "shown grey": recipe.caption_scores(second, size, count, prompts.blank_images),
 }
 plots.show(
     plots.bars(
@@ -462,7 +464,7 @@ kinds = ("what", "colour", "presence", "category", "place", "purpose")
 answers = {
     kind: {
         "BLIP-2": recipe.answered_rightly(second, size, kind, count),
-        "shown grey": recipe.answered_rightly(second, size, kind, count, prompts.unseen),
+        "shown grey": recipe.answered_rightly(second, size, kind, count, prompts.blank_images),
         "shuffled pictures": recipe.answered_rightly(second, size, kind, count, shuffled=True),
     }
     for kind in kinds
@@ -763,7 +765,7 @@ plots.show(
 # %%
 steps = 10 if scale.name == "smoke" else 300
 kept_scenes = recipe.Looked(
-    world.minimal_pairs.Siblings("train", size, caption=world.captions.pictured),
+    world.minimal_pairs.MinimalPairs("train", size, caption=world.captions.annotated),
     vision,
     64 if scale.name == "smoke" else 4096,
 )
@@ -820,7 +822,7 @@ for name, fault in (("healthy", None), ("A", "leak"), ("B", "alike"), ("C", "eas
         )
     apart = [
         recipe.told_apart(faulty_model, size, swap, count)["match"]
-        for swap in (world.minimal_pairs.exchanged, world.minimal_pairs.repainted)
+        for swap in (world.minimal_pairs.swap_positions, world.minimal_pairs.change_background)
     ]
     ends = {
         part: np.mean([step.losses[part] for step in runs[name][-30:]])

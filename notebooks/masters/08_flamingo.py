@@ -48,7 +48,7 @@ from vlmcourse.training.mixture import Accumulated, Mixed
 from vlmcourse.widgets.explorers.gates import gates_at
 from vlmcourse.widgets.interactive import attempt, predict
 from vlmcourse.world import interleaved, shots, tokenizer
-from vlmcourse.world.interleaved import Prompts, Source, Web
+from vlmcourse.world.interleaved import Prompts, PageDataset, WebPages
 
 scale = Scale.named()
 size = scale.image_size
@@ -216,7 +216,7 @@ def resampler_by_hand(resampler, x_f):
     return resampler.norm(x)
 
 
-film, _ = shots.motions(Web("test"), 1)[0]
+film, _ = shots.motions(WebPages("test"), 1)[0]
 picture = world.to_pixels(world.render(film.frames[0], size)[None])[0]
 movie = world.to_pixels(film.render(size))
 with torch.no_grad():
@@ -270,9 +270,9 @@ def block_by_hand(block, y, latents, sees):
 
 
 page = ("a cat is small .", film.frames[0], "a picture of a cat .", film, "a dog moves left .")
-batch = Source(lambda index: page, lambda films: {"pixels": interleaved.pixels(films, size)}).batch(
-    [0]
-)
+batch = PageDataset(
+    lambda index: page, lambda films: {"pixels": interleaved.frame_pixels(films, size)}
+).batch([0])
 ids = batch["ids"]
 words = tokenizer.world_tokenizer().convert_ids_to_tokens(ids[0].tolist())
 with torch.no_grad():
@@ -422,7 +422,7 @@ model = recipes.new_flamingo(
 with torch.no_grad():
     for block in model.blocks.values():
         block.gate.alpha.fill_(0.3)
-example = interleaved.read(
+example = interleaved.parse_page(
     "a cat is small . <image> a cat . <EOC> <image> a dog . <EOC> <image> a",
     [world.sample("test", n, 0, (1, 1)) for n in range(3)],
 )
@@ -493,10 +493,10 @@ plots.show(
 # Four kinds of data, as in the paper: **pages** with pictures in the text (M3W, 43 million web pages there), **pairs** with noisy short texts (ALIGN), longer **descriptions** (LTIP), **films** (VTP). All in one form, `<image>` where a picture stands, `<EOC>` at the end of what belongs to it:
 
 # %%
-web = Web()
+web = WebPages()
 for name in ("pages", "pairs", "described", "films"):
     for index in range(3 if name == "pages" else 1):
-        print(f"{name:10}", interleaved.written(getattr(web, name)(index))[:150])
+        print(f"{name:10}", interleaved.interleaved_text(getattr(web, name)(index))[:150])
 
 # %% [markdown]
 # Our pages are of three sorts, in equal parts: articles, pages on which things get invented names, and pages of questions and answers. Say it openly: *some of our pages look like few-shot prompts*. So do some of the web's, but nobody counted. On half of the pages every picture moves before the text that precedes it (the paper's p_next = 1/2), because on the web one never knows whether a text belongs to the picture above or below.
@@ -586,7 +586,7 @@ plots.show(
 
 # %%
 report = captioned_rightly(model, size, count)
-blind = captioned_rightly(model, size, count, world.prompts.unseen)
+blind = captioned_rightly(model, size, count, world.prompts.blank_images)
 plots.show(
     plots.bars(
         {"noun": {"Flamingo": report["noun"], "shown grey": blind["noun"]}},
@@ -644,9 +644,9 @@ plots.show(
 # %%
 def frozen_ends(split, number):
     """A film's first frame and its last, in the frozen features: two of (films, P * D); and the directions."""
-    web = Web(split)
+    web = WebPages(split)
     made = [
-        world.videos.film(web.single(index), web.draws("difference", index))
+        world.videos.make_video(web.single(index), web.draws("difference", index))
         for index in range(number)
     ]
     with torch.no_grad():
@@ -654,7 +654,7 @@ def frozen_ends(split, number):
             torch.cat(
                 [
                     tower(part)
-                    for part in interleaved.pixels(
+                    for part in interleaved.frame_pixels(
                         [(one.frames[end],) for one in made], size
                     ).split(256)
                 ]
@@ -800,17 +800,17 @@ plots.show(plots.bars(shut, "right (chance 0.01 and 0.25)", sideways=True))
 # %%
 def with_examples(index, chosen):
     """A prompt about one of eight things with four examples out of 32; chosen(query, pool) -> four numbers."""
-    draws = world.Draws("rices", index)
-    words = draws.several(world.known_nouns()[:60], 40)
-    words = [word for word in words if interleaved.portraits("train", word, 0)][:8]
-    names = draws.several(tokenizer.INVENTED, 8)
+    draws = world.SeededRandom("rices", index)
+    words = draws.sample(world.known_nouns()[:60], 40)
+    words = [word for word in words if interleaved.single_thing_scenes("train", word, 0)][:8]
+    names = draws.sample(tokenizer.INVENTED, 8)
     pool = [
-        (draws.pick(interleaved.portraits("train", word, 0)), name)
+        (draws.choice(interleaved.single_thing_scenes("train", word, 0)), name)
         for word, name in zip(words, names)
         for _ in range(4)
     ]
     asked = int(draws.random() * 8)
-    query = draws.pick(interleaved.portraits("train", words[asked], 1))
+    query = draws.choice(interleaved.single_thing_scenes("train", words[asked], 1))
     parts = []
     for number in chosen(draws, query, pool):
         parts += [pool[number][0], f"this is {world.article(pool[number][1])} ."]
@@ -818,7 +818,7 @@ def with_examples(index, chosen):
 
 
 def at_random(draws, query, pool):
-    return draws.several(range(len(pool)), 4)
+    return draws.sample(range(len(pool)), 4)
 
 
 def most_alike(draws, query, pool):
@@ -854,7 +854,7 @@ plots.show(
 # %%
 pair = [world.sample("test", index, 0, (2, 2)) for index in (1, 7)]
 asked_words = [scene.things[0].word for scene in pair]
-prompt = interleaved.read(
+prompt = interleaved.parse_page(
     f"<image> a picture of {world.article(asked_words[0])} <image> a picture of {world.article(asked_words[1])}",
     pair,
 )
@@ -1077,11 +1077,11 @@ kept = Kept(tower, size)
 
 
 def two_pictures(index):
-    draws = world.Draws("ward", index)
+    draws = world.SeededRandom("ward", index)
     parts = []
-    for word in draws.several(six, 2):
+    for word in draws.sample(six, 2):
         parts += [
-            draws.pick(interleaved.portraits("train", word, 0)),
+            draws.choice(interleaved.single_thing_scenes("train", word, 0)),
             f"this is {world.article(word)} .",
         ]
     return tuple(parts)
@@ -1106,7 +1106,7 @@ for block in faulty_systems["B"].blocks.values():
     block.gate.requires_grad_(False)
     block.gate_feedforward.requires_grad_(False)
 
-source = Source(two_pictures, kept)
+source = PageDataset(two_pictures, kept)
 probe = source.batch(range(1000, 1032))
 curves, rows = {}, []
 for name, system in faulty_systems.items():

@@ -78,16 +78,16 @@ print(
 shown = [pictures.picture(index) for index in range(12)]
 plots.show(
     plots.pictures(
-        np.stack([co_occurrence.drawn(one, size) for one in shown]),
+        np.stack([co_occurrence.render_picture(one, size) for one in shown]),
         [pictures.text(index) for index in range(12)],
     ),
     credit=world.ATTRIBUTION,
 )
-print("shown often:", ", ".join(co_occurrence.popular()[:6]), "...")
+print("shown often:", ", ".join(co_occurrence.popular_nouns()[:6]), "...")
 print(
     "companions:",
     ", ".join(
-        f"{word} and {co_occurrence.companion(word)}" for word in co_occurrence.popular()[:4]
+        f"{word} and {co_occurrence.companion(word)}" for word in co_occurrence.popular_nouns()[:4]
     ),
     "...",
 )
@@ -223,7 +223,7 @@ named = {
 for name, bridge in systems.items():
     named[name] = {
         "right noun": evaluation.noun_accuracy(bridge.captions(one), one),
-        "shown grey": evaluation.noun_accuracy(bridge.captions(one, prompts.unseen), one),
+        "shown grey": evaluation.noun_accuracy(bridge.captions(one, prompts.blank_images), one),
     }
 plots.show(
     plots.bars(
@@ -291,7 +291,9 @@ plots.show(plots.bars(invented_share, "invented", sideways=True))
 # POPE asks yes-or-no questions, as many with yes as with no, and the trick is in the *no*: a thing at **random**, a **popular** one, or an **adversarial** one, which often stands beside what is there. Accuracy, precision, recall and F1 aren't enough; a fifth number, the **yes-ratio**, tells why.
 
 # %%
-asked = {name: corruptions.presence(absent, 3) for name, absent in corruptions.ABSENT.items()}
+asked = {
+    name: corruptions.presence_questions(absent, 3) for name, absent in corruptions.ABSENT.items()
+}
 for name, episodes in asked.items():
     scene = episodes[1].prompt[0]
     print(
@@ -421,12 +423,16 @@ print(
 
 # %%
 tasks = {
-    "how many things?": [pages.few_shot("test", n, "how many", 0) for n in range(count)],
+    "how many things?": [pages.vqa_episode("test", n, "how many", 0) for n in range(count)],
     "left of, above?": [
-        pages.few_shot("test", n, "position", 0, things=(2, 2)) for n in range(count)
+        pages.vqa_episode("test", n, "position", 0, things=(2, 2)) for n in range(count)
     ],
-    "caption or things exchanged": corruptions.captions(world.minimal_pairs.exchanged, count),
-    "caption or background changed": corruptions.captions(world.minimal_pairs.repainted, count),
+    "caption or things exchanged": corruptions.caption_questions(
+        world.minimal_pairs.swap_positions, count
+    ),
+    "caption or background changed": corruptions.caption_questions(
+        world.minimal_pairs.change_background, count
+    ),
 }
 lines = [
     "| question | chance | commonest answer | "
@@ -453,7 +459,7 @@ Markdown("\n".join(lines))
 # **Sums on signs** look like magic in Flamingo's paper: a picture with 2 + 1, the answer 3. When it fails here, who is to blame? Three things are needed: reading the digits, adding, and saying a digit. So ask for the same sums **in words**, without any picture.
 
 # %%
-sums = corruptions.sums(count)
+sums = corruptions.digit_sums(count)
 signs = [part for part in sums[0].prompt if not isinstance(part, str)]
 plots.show(
     plots.pictures(
@@ -462,13 +468,15 @@ plots.show(
     ),
     credit=world.ATTRIBUTION,
 )
-print("the same in words:", corruptions.in_words(sums)[0].prompt[0], sums[0].answer)
+print("the same in words:", corruptions.sums_as_text(sums)[0].prompt[0], sums[0].answer)
 plots.show(
     plots.bars(
         {
             name: {
                 "on signs": prompting.episode_accuracy(bridge.choose, sums),
-                "in words": prompting.episode_accuracy(bridge.choose, corruptions.in_words(sums)),
+                "in words": prompting.episode_accuracy(
+                    bridge.choose, corruptions.sums_as_text(sums)
+                ),
             }
             for name, bridge in speak.items()
         },
@@ -518,11 +526,11 @@ numbers = (0, 1, 2, 4, 8, 16)
 
 
 def kinds(k):
-    return [pages.few_shot("test", n, "category", k, things=(1, 1)) for n in range(few)]
+    return [pages.vqa_episode("test", n, "category", k, things=(1, 1)) for n in range(few)]
 
 
 def names(k):
-    return [few_shot.binding("test", n, k) for n in range(few)]
+    return [few_shot.binding_episode("test", n, k) for n in range(few)]
 
 
 speak["Flamingo, on pages"] = connectors.pages(scale)
@@ -567,8 +575,8 @@ some = max(8, few // 3)
 order_sensitivity = {}
 for name, bridge in speak.items():
     ways = {
-        "order of the same examples": corruptions.orders(names(4)[:some]),
-        "other examples": corruptions.lent(kinds(4)[:some], min(8, some - 1)),
+        "order of the same examples": corruptions.example_orders(names(4)[:some]),
+        "other examples": corruptions.other_examples(kinds(4)[:some], min(8, some - 1)),
     }
     order_sensitivity[name] = {
         what: prompting.sensitivity(bridge.choose, way) for what, way in ways.items()
@@ -606,7 +614,7 @@ Markdown(
 shown = names(3)[0]
 sheets = []
 for name in ("as they are", "pictures swapped", "wrong answers", "grey pictures"):
-    spoilt = corruptions.SUPPORTS[name]([shown])[0]
+    spoilt = corruptions.CORRUPTIONS[name]([shown])[0]
     sheets.append(
         plots.pictures(
             np.stack(
@@ -642,7 +650,7 @@ for task, level in (("what kind", prompting.chance_accuracy(kinds(0))), ("a new 
         plots.bars(
             {
                 way: {name: each[task][way] for name, each in both.items()}
-                for way in corruptions.SUPPORTS
+                for way in corruptions.CORRUPTIONS
             },
             f"{task}: right answers",
             chance=level,
@@ -652,8 +660,8 @@ for task, level in (("what kind", prompting.chance_accuracy(kinds(0))), ("a new 
 Markdown(
     "\n".join(
         [
-            "| system | task | " + " | ".join(corruptions.SUPPORTS) + " |",
-            "|---|---|" + "---|" * len(corruptions.SUPPORTS),
+            "| system | task | " + " | ".join(corruptions.CORRUPTIONS) + " |",
+            "|---|---|" + "---|" * len(corruptions.CORRUPTIONS),
         ]
         + [
             f"| {name} | {task} | " + " | ".join(f"{value:.2f}" for value in ways.values()) + " |"
@@ -704,7 +712,10 @@ attempt(checks.pope, my_pope)
 # %%
 answers = ["yes"] * 50 + ["no"] * 50
 guessed = {
-    share: ["yes" if world.Draws("guess", share, n).random() < share else "no" for n in range(100)]
+    share: [
+        "yes" if world.SeededRandom("guess", share, n).random() < share else "no"
+        for n in range(100)
+    ]
     for share in (0, 0.1, 0.3, 0.5, 0.7, 0.9, 1)
 }
 plots.show(
@@ -768,7 +779,7 @@ plots.show(
                 [part for part in each.prompt if isinstance(part, str)],
                 columns=4,
             )
-            for each in (episode, corruptions.turned([episode])[0])
+            for each in (episode, corruptions.rotated([episode])[0])
         )
     ),
     credit=world.ATTRIBUTION,
@@ -820,11 +831,11 @@ def two_words(bridge, episodes, view=world.to_pixels):
         ].log_softmax(-1)[:, ids]
 
 
-hard = corruptions.presence(corruptions.beside, count)
+hard = corruptions.presence_questions(corruptions.adversarial_noun, count)
 truth = [one.answer for one in hard]
 calibrated_scores = {}
 for name, bridge in speak.items():
-    seen, blind = two_words(bridge, hard), two_words(bridge, hard, prompts.unseen)
+    seen, blind = two_words(bridge, hard), two_words(bridge, hard, prompts.blank_images)
     for when, choice in (("as it is", seen.argmax(-1)), ("calibrated", (seen - blind).argmax(-1))):
         scores = hallucination.yes_no_scores(
             [("yes", "no")[number] for number in choice.tolist()], truth
@@ -846,7 +857,7 @@ plots.show(plots.bars(calibrated_scores, "share", chance=0.5, sideways=True))
 # Which table would have let each of them pass?
 
 # %%
-grey = corruptions.unseen(corruptions.presence(corruptions.at_random, 60))
+grey = corruptions.blank_query(corruptions.presence_questions(corruptions.random_noun, 60))
 lines = [
     "| system | random | popular | adversarial | F1, random | yes-ratio | random, all pictures grey |",
     "|---|---|---|---|---|---|---|",

@@ -56,8 +56,8 @@ from vlmcourse.training.optimisation import Optimisation
 from vlmcourse.training.scale import Scale
 from vlmcourse.training.stages import Trained, seeded, train_or_load
 from vlmcourse.world import tokenizer
-from vlmcourse.world.co_occurrence import Habits
-from vlmcourse.world.prompts import to_learn
+from vlmcourse.world.co_occurrence import BiasedPairs
+from vlmcourse.world.prompts import training_batch
 
 MAPPING = Optimisation(5e-3, weight_decay=0.05, betas=(0.9, 0.95))
 """Of the MLP behind CLIP: it has little to lose."""
@@ -88,12 +88,12 @@ BUDGETS = {
 class Told:
     """Captions after the place of their picture, and pixels: what a prefix learns from."""
 
-    pictures: Habits
+    pictures: BiasedPairs
     place: str = PLACE
 
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
         said = [self.pictures.text(index) for index in indices]
-        made = to_learn([(self.place,)] * len(said), said, self.pictures.size)
+        made = training_batch([(self.place,)] * len(said), said, self.pictures.size)
         return made | {"pixels": world.to_pixels(self.pictures.images(indices))}
 
 
@@ -101,7 +101,7 @@ class Told:
 class Paired:
     """Pixels and captions, with equal captions marked: what BLIP learns from."""
 
-    pictures: Habits
+    pictures: BiasedPairs
 
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
         said = [self.pictures.text(index) for index in indices]
@@ -144,8 +144,8 @@ class Banks:
     budget: Budget
 
     @property
-    def pictures(self) -> Habits:
-        return Habits(self.scale.image_size, self.seed)
+    def pictures(self) -> BiasedPairs:
+        return BiasedPairs(self.scale.image_size, self.seed)
 
     def looked(self, place: str | None) -> Looked:
         return Looked(self.pictures, self.tower.vit, self.budget.pictures, place)

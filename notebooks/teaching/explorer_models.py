@@ -341,8 +341,8 @@ def gate_trace(trained: Trained, batch: dict, source: str = "described", records
 def gate_pages(trained: Trained, scale: Scale, split: str = "test", count: int = 16) -> dict:
     """A batch of held-out descriptions as the model reads them: `ids`, `scored`, `features`."""
     see = Kept(trained.model.model.vision, scale.image_size)
-    web = interleaved.Web(split)
-    return interleaved.Source(web.described, see).batch(range(count))
+    web = interleaved.WebPages(split)
+    return interleaved.PageDataset(web.described, see).batch(range(count))
 
 
 def noisy_captions(made: CapFilt, count: int = 96) -> tuple:
@@ -354,6 +354,6 @@ def noisy_captions(made: CapFilt, count: int = 96) -> tuple:
             batch["ids"], **made.filter.blip.look(batch["pixels"])
         ).softmax(-1)[:, 1]
     planted = torch.tensor(
-        [made.web.pairs.noise.hits(number, made.web.pairs.seed) for number in indices]
+        [made.web.pairs.noise.is_noisy(number, made.web.pairs.seed) for number in indices]
     )
     return made.web.pairs.images(indices), batch["text"], probability, planted

@@ -15,7 +15,7 @@ from vlmcourse.recipes.blip import captions_of
 from vlmcourse.recipes.frozen import PLACE, STOP, sentences
 from vlmcourse.training.fit import Step
 from vlmcourse.world import tokenizer
-from vlmcourse.world.corruptions import Open
+from vlmcourse.world.corruptions import OpenPrompts
 from vlmcourse.world.pages import Episode
 from vlmcourse.world.prompts import View
 
@@ -44,8 +44,8 @@ class Bridge:
             parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad
         )
 
-    def read(self, pages: Sequence, view: View = world.to_pixels) -> Open:
-        return Open(pages, self.size, self.place, view, self.end)
+    def read(self, pages: Sequence, view: View = world.to_pixels) -> OpenPrompts:
+        return OpenPrompts(pages, self.size, self.place, view, self.end)
 
     def choose(
         self, episodes: Sequence[Episode], view: View = world.to_pixels, batch: int = 64

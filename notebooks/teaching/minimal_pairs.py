@@ -23,7 +23,7 @@ from vlmcourse.training.fit import Step
 from vlmcourse.training.optimisation import Optimisation
 from vlmcourse.training.scale import Scale
 from vlmcourse.training.stages import Trained, train_or_load
-from vlmcourse.world.minimal_pairs import Siblings, choices, exchanged
+from vlmcourse.world.minimal_pairs import MinimalPairs, caption_choices, swap_positions
 
 EVERY = 10  # of the known nouns, every tenth, as in lesson 03
 TWO = (2, 2)
@@ -73,8 +73,14 @@ def closely(
     """From CLIP's tower and an untrained text transformer, trained or loaded. Its model is Closely: `.model.blip` is the BLIP."""
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
     vision, config = clip(size).model.vision, blip_config(size)
-    pairs = Siblings(
-        "train", size.image_size, seed, TWO, world.captions.detailed, swap=exchanged, among=nouns()
+    pairs = MinimalPairs(
+        "train",
+        size.image_size,
+        seed,
+        TWO,
+        world.captions.detailed,
+        swap=swap_positions,
+        among=nouns(),
     )
     made_of = {
         "config": str(config),
@@ -99,7 +105,7 @@ def closely(
 def close_report(model: Closely, count: int = 512) -> dict[str, float]:
     """Of two held-out captions of the same words, is the right one preferred? By match, and by contrast; chance 0.5. And match
     by what the captions say: one above the other, or beside it."""
-    chosen = choices(exchanged, count=count, things=TWO, among=nouns())
+    chosen = caption_choices(swap_positions, count=count, things=TWO, among=nouns())
     found = preferred(model.blip, chosen)
     beside = torch.tensor([bool({"left", "right"} & set(right.split())) for _, right, _ in chosen])
     return {judge: right.float().mean().item() for judge, right in found.items()} | {

@@ -109,7 +109,7 @@ def rotate(prompt: list, by: int = 1, parts: int = 2, last: int = -2) -> list:
 
 def prompt_inputs(generator: torch.Generator) -> tuple[list, dict]:
     index = number(generator, 0, 10**6)
-    return [list(pages.few_shot("test", index, "what", 3, things=(1, 1)).prompt)], {}
+    return [list(pages.vqa_episode("test", index, "what", 3, things=(1, 1)).prompt)], {}
 
 
 def explain_prompt(got: list, wanted: list, prompt: list) -> str | None:
@@ -292,7 +292,7 @@ def _with_errors(error: float, answer_of: Callable[[Episode], str], name: str) -
     def answer(episodes: Sequence[Episode]) -> list[str]:
         wrong = {"yes": "no", "no": "yes"}
         return [
-            wrong[word] if world.Draws(name, index).random() < error else word
+            wrong[word] if world.SeededRandom(name, index).random() < error else word
             for index, word in enumerate(map(answer_of, episodes))
         ]
 
@@ -306,7 +306,7 @@ def faulty_systems() -> dict[str, Answer]:
         return "yes" if _word(episode) in episode.prompt[-2].words else "no"
 
     def agrees(episode: Episode) -> str:
-        draw = world.Draws("agrees", episode.prompt[-1], episode.prompt[-2])
+        draw = world.SeededRandom("agrees", episode.prompt[-1], episode.prompt[-2])
         return "yes" if sees(episode) == "yes" or draw.random() < 0.8 else "no"
 
     def expects(episode: Episode) -> str:

@@ -121,7 +121,7 @@ def described(scale: Scale, read, seed: int = 0) -> Callable[[Sequence[int]], di
     pairs = world.Pairs("train", scale.image_size, seed, ALONE, in_english)
 
     def batch(indices: Sequence[int]) -> dict[str, Tensor]:
-        return prompts.to_learn(
+        return prompts.training_batch(
             [(pairs.scene(index), ASK) for index in indices],
             [pairs.text(index) for index in indices],
             pairs.size,
@@ -132,7 +132,7 @@ def described(scale: Scale, read, seed: int = 0) -> Callable[[Sequence[int]], di
     return batch
 
 
-def in_english(scene: world.Scene, draws: world.scenes.Draws) -> str:
+def in_english(scene: world.Scene, draws: world.scenes.SeededRandom) -> str:
     """The thing and the background in a phrase, then a full stop."""
     return f"{article(scene.words[0])} on {scene.background} {STOP}"
 
@@ -219,7 +219,11 @@ def solved(
     """Share of episodes whose right answer is the likeliest of the choices: recipes.frozen.solved, in SmolLM2's tokens."""
     pages = [episode.prompt for episode in episodes]
     data = prompts.Prompts(
-        prompts.others(pages) if shuffled else pages, model.config.image_size, place, view, read
+        prompts.swap_pictures(pages) if shuffled else pages,
+        model.config.image_size,
+        place,
+        view,
+        read,
     )
     return _right(model, data, episodes)
 

@@ -51,7 +51,7 @@ def hallucination_scores(answer: Answer, count: int = 128) -> dict[str, YesNoSco
     """POPE on held-out scenes of one or two things, for each way of finding what is not there."""
     found = {}
     for name, absent in corruptions.ABSENT.items():
-        asked = corruptions.presence(absent, count)
+        asked = corruptions.presence_questions(absent, count)
         found[name] = yes_no_scores(answer(asked), [one.answer for one in asked])
     return found
 

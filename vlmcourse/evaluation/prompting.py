@@ -70,7 +70,7 @@ def corrupted_example_accuracy(answer: Answer, episodes: Sequence[Episode]) -> d
     """Accuracy with the examples as they are, and spoilt in each way of probes.SUPPORTS."""
     return {
         name: episode_accuracy(answer, change(episodes))
-        for name, change in corruptions.SUPPORTS.items()
+        for name, change in corruptions.CORRUPTIONS.items()
     }
 
 

@@ -28,7 +28,7 @@ from vlmcourse.training.optimisation import Optimisation
 from vlmcourse.training.scale import Scale
 from vlmcourse.training.stages import Trained, seeded, train_or_load
 from vlmcourse.world import tokenizer
-from vlmcourse.world.minimal_pairs import Siblings
+from vlmcourse.world.minimal_pairs import MinimalPairs
 
 CLS, ENC, DEC = (tokenizer.SPECIAL.index(name) for name in ("[CLS]", "[ENC]", "[DEC]"))
 PROMPT = "a picture of"
@@ -73,15 +73,15 @@ def new_blip(config: BLIPConfig, vision: nn.Module | None = None, seed: int = 0)
         return BLIP(config, deepcopy(vision))
 
 
-def siblings(scale: Scale, seed: int = 0, **changes) -> Siblings:
+def siblings(scale: Scale, seed: int = 0, **changes) -> MinimalPairs:
     """Training pairs in twos that differ in one attribute: negatives that only a close look tells apart."""
-    return Siblings(
+    return MinimalPairs(
         **{
             "split": "train",
             "size": scale.image_size,
             "seed": seed,
             "things": THINGS,
-            "caption": world.captions.collected,
+            "caption": world.captions.annotated_or_varied,
             **changes,
         }
     )
@@ -112,7 +112,7 @@ def blip(
         pairs.things,
         pairs.caption.__qualname__,
         pairs.noise and [pairs.noise.share, pairs.noise.kind.__name__],
-        pairs.swap.__qualname__ if isinstance(pairs, Siblings) else None,
+        pairs.swap.__qualname__ if isinstance(pairs, MinimalPairs) else None,
         *getattr(pairs, "among", ()),
     ]
     made_of = {
@@ -137,10 +137,13 @@ def blip(
 
 
 def told_apart(
-    model: BLIP, swap: world.minimal_pairs.Swap, count: int = 256, things: tuple[int, int] = THINGS
+    model: BLIP,
+    swap: world.minimal_pairs.SceneChange,
+    count: int = 256,
+    things: tuple[int, int] = THINGS,
 ) -> dict[str, float]:
     """Of a scene's caption and the caption of the swapped scene, which one fits better? By match and by contrast; chance 0.5."""
-    found = preferred(model, world.minimal_pairs.choices(swap, count=count, things=things))
+    found = preferred(model, world.minimal_pairs.caption_choices(swap, count=count, things=things))
     return {judge: right.float().mean().item() for judge, right in found.items()}
 
 
@@ -215,7 +218,7 @@ def captions_of(
 def references(scene: world.Scene, count: int = 5) -> list[str]:
     """What annotators would say of a scene after the prompt."""
     said = (
-        world.captions.pictured(scene, world.Draws("reference", scene, draw))
+        world.captions.annotated(scene, world.SeededRandom("reference", scene, draw))
         for draw in range(count)
     )
     return sorted({text.removeprefix(PROMPT).strip() for text in said})
@@ -259,8 +262,8 @@ def blip_report(model: BLIP) -> dict[str, float]:
     """Everything that the stage is tested on."""
     swaps = {
         f"told apart, {swap.__name__}, by {judge}": value
-        for swap in (world.minimal_pairs.exchanged, world.minimal_pairs.repainted)
+        for swap in (world.minimal_pairs.swap_positions, world.minimal_pairs.change_background)
         for judge, value in told_apart(model, swap).items()
     }
-    gallery = Siblings("test", model.config.image_size, things=THINGS)
+    gallery = MinimalPairs("test", model.config.image_size, things=THINGS)
     return swaps | retrieval_report(model, gallery) | caption_report(model)

@@ -119,7 +119,7 @@ class Looked:
                 "same": torch.tensor([said.index(text) for text in said]),
             }
         else:
-            made = prompts.to_learn([(self.place,)] * len(said), said, self.pairs.size)
+            made = prompts.training_batch([(self.place,)] * len(said), said, self.pairs.size)
             del made["pixels"]
         return made | {"features": _look(self.vision, self.pairs, self.count)[indices].float()}
 
@@ -304,15 +304,15 @@ def stage1_report(
         1 / model.temperature.item()
     )  # log-odds of a match, and logits of the contrast: the same unit
     report = bidirectional_retrieval(cosines * scale, closer, min(among, count))
-    blind = recall_at_1(compared(model, pairs, count, prompts.unseen), torch.arange(count))
+    blind = recall_at_1(compared(model, pairs, count, prompts.blank_images), torch.arange(count))
     return report | {"image to text R@1, blind": blind, "chance": 1 / count}
 
 
 def told_apart(
-    model: Stage1, size: int, swap: world.minimal_pairs.Swap, count: int = 256
+    model: Stage1, size: int, swap: world.minimal_pairs.SceneChange, count: int = 256
 ) -> dict[str, float]:
     """Of a scene's caption and the caption of the swapped scene, which one fits better? By match and by contrast; chance 0.5."""
-    chosen = world.minimal_pairs.choices(swap, count=count)
+    chosen = world.minimal_pairs.caption_choices(swap, count=count)
     right, wrong = (tokenizer.encode([one[place] for one in chosen]) for place in (1, 2))
     with eval_mode(model):
         image = features(
@@ -351,7 +351,7 @@ def caption_scores(
     given = [
         sorted(
             {
-                world.captions.detailed(scene, world.Draws("reference", scene, draw))
+                world.captions.detailed(scene, world.SeededRandom("reference", scene, draw))
                 for draw in range(16)
             }
         )
@@ -373,7 +373,10 @@ def answered_rightly(
     episodes = asked(kind, 0, count)
     pages = [episode.prompt for episode in episodes]
     data = prompts.Prompts(
-        prompts.others(pages) if shuffled else pages, size, place(model.former.config.queries), view
+        prompts.swap_pictures(pages) if shuffled else pages,
+        size,
+        place(model.former.config.queries),
+        view,
     )
     said = choose_next_token(model, data, [episode.choices for episode in episodes])
     return exact_match(said, [episode.answer for episode in episodes])

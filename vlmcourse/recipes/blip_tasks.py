@@ -77,7 +77,7 @@ class Questions:
     kinds: tuple[str, ...] = tuple(world.questions.KINDS)
 
     def batch(self, indices: Sequence[int]) -> dict:
-        asked = world.questions.Asked(
+        asked = world.questions.VQAPairs(
             world.Pairs(self.split, self.size, self.seed), self.kinds
         ).batch(indices)
         return {
@@ -212,7 +212,7 @@ class Dialogues:
         return (
             scene,
             world.dialogues.dialogue(
-                scene, world.Draws("talk", self.seed, self.split, number), self.rounds
+                scene, world.SeededRandom("talk", self.seed, self.split, number), self.rounds
             ),
             spoken,
         )
@@ -234,7 +234,7 @@ class Dialogues:
         pairs = []
         for index, (_, talk, spoken) in zip(indices, made):
             one = talk.rounds[spoken]
-            other = world.Draws("wrong", index).pick(
+            other = world.SeededRandom("wrong", index).choice(
                 [text for text in one.candidates if text != one.question.answer]
             )
             pairs.append(self.texts(talk, spoken, (one.question.answer, other)))
@@ -254,7 +254,7 @@ def talk_report(model: BLIPForVisDial, count: int = 48) -> dict[str, float]:
     alone tell much. NDCG: relevant is the true answer alone."""
     found = {
         how: _talked(model, count, view)
-        for how, view in (("", world.to_pixels), (", blind", world.prompts.unseen))
+        for how, view in (("", world.to_pixels), (", blind", world.prompts.blank_images))
     }
     return {
         f"{name}{how}": value for how, scores in found.items() for name, value in scores.items()
@@ -289,7 +289,7 @@ def film_report(
     size = blip.config.image_size
     scenes = [world.sample("test", index, things=(1, 3)) for index in range(count)]
     films = [
-        world.videos.film(scene, world.Draws("film", index), frames)
+        world.videos.make_video(scene, world.SeededRandom("film", index), frames)
         for index, scene in enumerate(scenes)
     ]
     shown = torch.stack([world.to_pixels(one.render(size)) for one in films])  # (B, F, 3, S, S)

@@ -118,9 +118,11 @@ def web(scale: Scale, count: int, seed: int = 0, share: float = 0.3) -> Listed:
 
 def people(scale: Scale, count: int, seed: int = 0) -> Listed:
     """What annotators wrote: 'a picture of ...', always right. The prompt is not learnt."""
-    pairs = world.Pairs("train", scale.image_size, PEOPLE + seed, THINGS, world.captions.pictured)
+    pairs = world.Pairs("train", scale.image_size, PEOPLE + seed, THINGS, world.captions.annotated)
     return Listed(
-        pairs, tuple((index, pairs.truth(index)) for index in range(count)), 1 + len(PROMPT.split())
+        pairs,
+        tuple((index, pairs.true_caption(index)) for index in range(count)),
+        1 + len(PROMPT.split()),
     )
 
 
@@ -270,7 +272,7 @@ def capfilt(
         for name, data in (("web", noisy), ("synthetic", synthetic))
     }
     planted = torch.tensor(
-        [noisy.pairs.noise.hits(number, noisy.pairs.seed) for number, _ in noisy.rows]
+        [noisy.pairs.noise.is_noisy(number, noisy.pairs.seed) for number, _ in noisy.rows]
     )
     rows = {
         "noisy": noisy + clean,

@@ -29,7 +29,7 @@ from vlmcourse.training.scale import Scale
 from vlmcourse.training.stages import Trained, seeded, train_or_load
 from vlmcourse.world import few_shot as few
 from vlmcourse.world import interleaved, tokenizer
-from vlmcourse.world.interleaved import Frames, Prompts, Source, Web
+from vlmcourse.world.interleaved import Frames, Prompts, PageDataset, WebPages
 
 LOOKING = Optimisation(2e-3, weight_decay=0.05, betas=(0.9, 0.95))
 """The paper: AdamW, 1e-4 after 5,000 steps of warm-up, weight decay 0.1 (none on the resampler), 500,000 steps."""
@@ -95,7 +95,7 @@ class Kept:
         )
         for start in range(0, len(new), 256):
             part = new[start : start + 256]
-            made = self.tower(interleaved.pixels([(scene,) for scene in part], self.size))
+            made = self.tower(interleaved.frame_pixels([(scene,) for scene in part], self.size))
             self.features.update(zip(part, made.half()))  # (P, D) each
         stacked = [
             torch.stack([self.features[scene] for scene in frames]).float() for frames in films
@@ -111,13 +111,13 @@ class Seen:
         self.size = size
 
     def __call__(self, films: Sequence[Frames]) -> dict:
-        return {"pixels": interleaved.pixels(films, self.size)}
+        return {"pixels": interleaved.frame_pixels(films, self.size)}
 
 
 def flamingo_config(scale: Scale, **changes) -> FlamingoConfig:
     """Flamingo's sizes at a scale; `changes` replace fields of FlamingoConfig."""
     tag, close = tokenizer.world_tokenizer().convert_tokens_to_ids(
-        [interleaved.TAG, interleaved.CLOSE]
+        [interleaved.IMAGE_TOKEN, interleaved.END_OF_CHUNK]
     )
     size = SIZES[scale.name]
     return FlamingoConfig(
@@ -127,7 +127,7 @@ def flamingo_config(scale: Scale, **changes) -> FlamingoConfig:
             "latents": size.latents,
             "resampler_depth": size.depth,
             "new_words": (close,),
-            "frames": interleaved.FRAMES,
+            "frames": interleaved.NUM_FRAMES,
             "gate_lr_scale": GATE_LR_SCALE,
             **changes,
         }
@@ -155,17 +155,17 @@ def new_flamingo(
 
 
 def sources(
-    scale: Scale, see: Callable[[list[Frames]], dict], web: Web | None = None, share: int = 1
-) -> dict[str, tuple[Source, int]]:
+    scale: Scale, see: Callable[[list[Frames]], dict], web: WebPages | None = None, share: int = 1
+) -> dict[str, tuple[PageDataset, int]]:
     """The four data sets, with how many pages of each a step takes.
 
     web    where they come from. Default: as many different scenes as the scale has, seed 0
     share  so many times fewer pages, at least one of each
     """
     size = SIZES[scale.name]
-    web = web or Web(pool=size.pool)
+    web = web or WebPages(pool=size.pool)
     return {
-        name: (Source(getattr(web, name), see), max(1, per // share))
+        name: (PageDataset(getattr(web, name), see), max(1, per // share))
         for name, per in size.per_step.items()
     }
 
@@ -211,7 +211,7 @@ def flamingo(
         if any(parameter.requires_grad for parameter in model.parameters())
     ]
     see = Seen(size.image_size) if "tower" in learns else kept or Kept(tower, size.image_size)
-    data = data or sources(size, see, Web(seed=seed, pool=SIZES[size.name].pool))
+    data = data or sources(size, see, WebPages(seed=seed, pool=SIZES[size.name].pool))
     mixture = Accumulated(data) if isinstance(data, Mapping) else data
     every = changes.get("every", 1)
     config = flamingo_config(
@@ -248,7 +248,7 @@ def flamingo(
 
 # What it is tested on: compositions that training never showed.
 
-TEST = Web("test")
+TEST = WebPages("test")
 
 
 def captioned_rightly(
@@ -256,7 +256,7 @@ def captioned_rightly(
     size: int,
     count: int = 256,
     view: interleaved.View = world.to_pixels,
-    web: Web = TEST,
+    web: WebPages = TEST,
 ) -> dict[str, float]:
     """What the model writes under held-out scenes of one thing, greedily: is it the right noun, the right background?"""
     scenes = [web.single(index) for index in range(count)]
@@ -302,18 +302,20 @@ def shot_curve(
     """Fast binding of invented names by number of solved examples; `exchanged`: with the pictures of another episode's."""
     curve = {}
     for number in shots:
-        episodes = [few.binding("test", index, number, ways, seed) for index in range(count)]
+        episodes = [
+            few.binding_episode("test", index, number, ways, seed) for index in range(count)
+        ]
         curve[number] = answered_rightly(
-            model, few.exchanged(episodes) if exchanged else episodes, size
+            model, few.other_pictures(episodes) if exchanged else episodes, size
         )
     return curve
 
 
 def motion_report(model: Flamingo, size: int, count: int = 256) -> dict[str, float]:
     """Which way did it move? Of the whole film, of its first frame alone, of one frame again and again, and backwards."""
-    made = few.motions(TEST, count)
+    made = few.motion_episodes(TEST, count)
 
-    def score(change: Callable[[world.videos.Film], Frames]) -> float:
+    def score(change: Callable[[world.videos.Video], Frames]) -> float:
         return answered_rightly(
             model,
             [

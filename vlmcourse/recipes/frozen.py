@@ -75,29 +75,29 @@ def average_words(lm: nn.Module) -> Tensor:
     )
 
 
-def sentence(scene: world.Scene, draws: world.scenes.Draws) -> str:
+def sentence(scene: world.Scene, draws: world.scenes.SeededRandom) -> str:
     """A caption as the language model's texts go on after a description: in any of their forms, then a full stop.
 
     So, were the vectors of a picture the right words, they would predict its captions as well as anything can. With captions
     of another kind they would have to announce that kind as well, and end up as no words at all (lesson 05 compares).
     """
-    return f"{world.documents.described(scene, draws)} {STOP}"
+    return f"{world.documents.describe(scene, draws)} {STOP}"
 
 
 def captioned(
     scale: Scale, seed: int = 0, view: prompts.View = world.to_pixels
-) -> prompts.Captioned:
+) -> prompts.CaptionDataset:
     """Things alone with captions of many forms, such as the language model's texts have after a description."""
     pairs = world.Pairs("train", scale.image_size, seed, ALONE, sentence)
-    return prompts.Captioned(pairs, PLACE, view)
+    return prompts.CaptionDataset(pairs, PLACE, view)
 
 
 def answered(
     scale: Scale, kinds: Sequence[str], seed: int = 0, view: prompts.View = world.to_pixels
-) -> prompts.Answered:
+) -> prompts.VQADataset:
     """Things alone with questions of these kinds, to train on questions in the place of captions."""
     pairs = world.Pairs("train", scale.image_size, seed, ALONE)
-    return prompts.Answered(world.questions.Asked(pairs, tuple(kinds)), PLACE, view)
+    return prompts.VQADataset(world.questions.VQAPairs(pairs, tuple(kinds)), PLACE, view)
 
 
 def frozen(
@@ -178,13 +178,15 @@ def caption_report(
 
 def named(shots: int, count: int = 256, **options) -> list[world.pages.Episode]:
     """Fast binding of invented names: `count` held-out episodes. options: ways, repeats, induction of pages.naming."""
-    return [world.pages.naming("test", index, shots=shots, **options) for index in range(count)]
+    return [
+        world.pages.naming_episode("test", index, shots=shots, **options) for index in range(count)
+    ]
 
 
 def asked(kind: str, shots: int, count: int = 256) -> list[world.pages.Episode]:
     """Questions of a kind about held-out things alone, after so many solved ones."""
     return [
-        world.pages.few_shot("test", index, kind, shots, things=ALONE) for index in range(count)
+        world.pages.vqa_episode("test", index, kind, shots, things=ALONE) for index in range(count)
     ]
 
 
@@ -201,7 +203,7 @@ def solved(
     """
     pages = [episode.prompt for episode in episodes]
     data = prompts.Prompts(
-        prompts.others(pages) if shuffled else pages, model.config.image_size, PLACE, view
+        prompts.swap_pictures(pages) if shuffled else pages, model.config.image_size, PLACE, view
     )
     if written:
         said = sentences(model, data, most=4)

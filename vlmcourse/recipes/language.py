@@ -62,7 +62,9 @@ def language(
 
 def language_report(model: LanguageModel, count: int = 512) -> dict[str, float]:
     """What the language model binds (two invented names, in words, on held-out episodes) and what it knows (facts)."""
-    texts, answers, episodes = zip(*(world.documents.binding(index) for index in range(count)))
+    texts, answers, episodes = zip(
+        *(world.documents.binding_episode(index) for index in range(count))
+    )
     bound = choose_next_token(model, in_words(texts), [episode.choices for episode in episodes])
     report = {"binding": exact_match(bound, answers), "binding, chance": 0.5}
     questions, facts, choices = zip(*world.documents.known_facts())

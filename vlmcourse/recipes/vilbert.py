@@ -30,9 +30,11 @@ MASKED = 0.3  # part of words and regions; the papers' 0.15 would leave most of 
 ASKED = 256  # held-out pairs that each test asks about
 
 
-def few(split: str, scale: Scale, seed: int = 0, noise: Noise | None = None) -> regions.Few:
+def few(
+    split: str, scale: Scale, seed: int = 0, noise: Noise | None = None
+) -> regions.SubsetOfNouns:
     """Scenes of one or two things out of every tenth known noun, with captions that name thing, place and background."""
-    return regions.Few(
+    return regions.SubsetOfNouns(
         split,
         scale.image_size,
         seed,
@@ -46,13 +48,13 @@ def few(split: str, scale: Scale, seed: int = 0, noise: Noise | None = None) -> 
 def region_classifier(
     scale: Scale | str | None = None,
     seed: int = 0,
-    cut: Callable = regions.things,
+    cut: Callable = regions.thing_boxes,
     watch: Callable[[Step], None] | None = None,
 ) -> Trained:
     """What stands in the place of the papers' detector, trained on the true classes and backgrounds of boxes of this kind,
     then frozen."""
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
-    data = regions.Regions(few("train", size, seed), cut)
+    data = regions.RegionDataset(few("train", size, seed), cut)
     with seeded(seed):
         model = RegionClassifier(
             SIDE, size.vilbert_width, len(regions.class_names()), len(world.BACKGROUNDS)
@@ -82,13 +84,13 @@ def region_pairs(
     seed: int = 0,
     split: str = "train",
     false: Callable | None = None,
-    cut: Callable = regions.things,
-) -> regions.Regions:
+    cut: Callable = regions.thing_boxes,
+) -> regions.RegionDataset:
     """A split as regions described by the namer, with its captions.
 
     false  if given, half of the captions are false, and this says how: see world.Noise
     """
-    return regions.Regions(
+    return regions.RegionDataset(
         few(split, scale, seed, false and Noise(0.5, false)),
         cut,
         region_classifier(scale, cut=cut).model,
@@ -156,7 +158,7 @@ def new_vlbert(config: VLBERTConfig, seed: int = 0, eyes: RegionClassifier | Non
 def fill_in(
     name: str,
     model: nn.Module,
-    data: regions.Regions,
+    data: regions.RegionDataset,
     scale: Scale,
     seed: int = 0,
     steps: int | None = None,
@@ -193,7 +195,7 @@ def vilbert(
     scale: Scale | str | None = None,
     seed: int = 0,
     *,
-    data: regions.Regions | None = None,
+    data: regions.RegionDataset | None = None,
     steps: int | None = None,
     watch: Callable[[Step], None] | None = None,
     **changes,
@@ -203,7 +205,7 @@ def vilbert(
     data  default: region_pairs with false captions of both kinds, other pictures' and nearly right ones
     """
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
-    data = data or region_pairs(size, seed, false=regions.nearly_right)
+    data = data or region_pairs(size, seed, false=regions.hard_or_mismatched)
     return fill_in(
         "vilbert",
         new_vilbert(vilbert_config(size, **changes), seed),
@@ -219,7 +221,7 @@ def vlbert(
     scale: Scale | str | None = None,
     seed: int = 0,
     *,
-    data: regions.Regions | None = None,
+    data: regions.RegionDataset | None = None,
     steps: int | None = None,
     watch: Callable[[Step], None] | None = None,
     **changes,
@@ -238,7 +240,9 @@ def vlbert(
     )
 
 
-def filling_report(model: nn.Module, data: regions.Regions, count: int = ASKED) -> dict[str, float]:
+def filling_report(
+    model: nn.Module, data: regions.RegionDataset, count: int = ASKED
+) -> dict[str, float]:
     """Masked words by kind, and masked regions, on held-out pairs: with the picture, without, and with another's."""
     indices, report = range(count), {}
     for name, view in (
@@ -258,15 +262,17 @@ def filling_report(model: nn.Module, data: regions.Regions, count: int = ASKED) 
 FALSE = {
     "another picture's": mismatched,
     "places swapped": lambda index, pairs: regions.false_caption(
-        index, pairs, regions.places_swapped
+        index, pairs, regions.swap_across_rows
     ),
     "background changed": lambda index, pairs: regions.false_caption(
-        index, pairs, regions.recoloured
+        index, pairs, regions.recolour_background
     ),
 }
 
 
-def alignment_report(model: ViLBERT, data: regions.Regions, count: int = ASKED) -> dict[str, float]:
+def alignment_report(
+    model: ViLBERT, data: regions.RegionDataset, count: int = ASKED
+) -> dict[str, float]:
     """True captions against false ones, by kind of falsehood, with the blind and shuffled controls."""
     report = {}
     for kind, false in FALSE.items():
@@ -282,7 +288,9 @@ def alignment_report(model: ViLBERT, data: regions.Regions, count: int = ASKED) 
     return report
 
 
-def retrieval_report(model: ViLBERT, data: regions.Regions, count: int = 64) -> dict[str, float]:
+def retrieval_report(
+    model: ViLBERT, data: regions.RegionDataset, count: int = 64
+) -> dict[str, float]:
     """Mean R@1 of both directions among `count` held-out pairs with different captions, by alignment score."""
     indices = data.pairs.distinct(count)
     return {
@@ -295,7 +303,9 @@ def retrieval_report(model: ViLBERT, data: regions.Regions, count: int = 64) -> 
     } | {"R@1, chance": 1 / count}
 
 
-def vilbert_report(model: ViLBERT, data: regions.Regions, count: int = ASKED) -> dict[str, float]:
+def vilbert_report(
+    model: ViLBERT, data: regions.RegionDataset, count: int = ASKED
+) -> dict[str, float]:
     """Everything ViLBERT is tested on."""
     return (
         filling_report(model, data, count)

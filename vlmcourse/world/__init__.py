@@ -36,7 +36,7 @@ from vlmcourse.world.pairs import Pairs
 from vlmcourse.world.rendering import ATTRIBUTION, STYLES, render, restyle, to_images, to_pixels
 from vlmcourse.world.scenes import (
     BACKGROUNDS,
-    Draws,
+    SeededRandom,
     Scene,
     Thing,
     known_nouns,
@@ -53,7 +53,7 @@ __all__ = [
     "dialogues",
     "digits",
     "documents",
-    "Draws",
+    "SeededRandom",
     "known_nouns",
     "minimal_pairs",
     "noise",

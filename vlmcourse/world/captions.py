@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from vlmcourse.world.nouns import article
-from vlmcourse.world.scenes import Draws, Scene
+from vlmcourse.world.scenes import SeededRandom, Scene
 
 PROMPTS = (
     "a picture of {}",
@@ -15,7 +15,7 @@ PROMPTS = (
     "{} on a background",
 )
 """Templates of zero-shot prompts; {} takes 'a cat', 'an apple', 'some grapes'."""
-FRAMES = ("{}", "a picture of {}", "a photo of {}", "a drawing of {}")
+TEMPLATES = ("{}", "a picture of {}", "a photo of {}", "a drawing of {}")
 """Those in which the tiny language model has read captions. One that it has not would be unlike its texts (lesson 05)."""
 
 
@@ -23,7 +23,7 @@ def _row(things, name) -> str:
     return " and ".join(article(name(thing)) for thing in things)
 
 
-def _arrangement(scene: Scene, draws: Draws, name) -> str:
+def _arrangement(scene: Scene, draws: SeededRandom, name) -> str:
     """Who is above, below, left or right of whom."""
     ordered = sorted(scene.things, key=lambda thing: thing.x)
     top = [thing for thing in ordered if thing.y < 0.5]
@@ -31,20 +31,20 @@ def _arrangement(scene: Scene, draws: Draws, name) -> str:
     if len(ordered) == 1:
         return article(name(ordered[0]))
     if top and bottom:
-        return draws.pick(
+        return draws.choice(
             (
                 f"{_row(top, name)} above {_row(bottom, name)}",
                 f"{_row(bottom, name)} below {_row(top, name)}",
             )
         )
     left, right = (article(name(thing)) for thing in ordered)
-    return draws.pick((f"{left} left of {right}", f"{right} right of {left}"))
+    return draws.choice((f"{left} left of {right}", f"{right} right of {left}"))
 
 
-def detailed(scene: Scene, draws: Draws) -> str:
+def detailed(scene: Scene, draws: SeededRandom) -> str:
     """Every thing, how they are arranged, and the background."""
     what = _arrangement(scene, draws, lambda thing: thing.word)
-    return draws.pick(
+    return draws.choice(
         (
             f"{what} on {scene.background}",
             f"{what} on a {scene.background} background",
@@ -54,42 +54,44 @@ def detailed(scene: Scene, draws: Draws) -> str:
     )
 
 
-def varied(scene: Scene, draws: Draws, frames: Sequence[str] = FRAMES) -> str:
+def varied(scene: Scene, draws: SeededRandom, frames: Sequence[str] = TEMPLATES) -> str:
     """Detailed three times in ten, else without the background, as people do.
 
     If every caption named its background, prompts such as 'a photo of a cat' would be unlike anything in training.
     """
     if draws.random() < 0.3:
         return detailed(scene, draws)
-    return draws.pick(frames).format(_arrangement(scene, draws, lambda thing: thing.word))
+    return draws.choice(frames).format(_arrangement(scene, draws, lambda thing: thing.word))
 
 
-def prompted(scene: Scene, draws: Draws) -> str:
+def prompted(scene: Scene, draws: SeededRandom) -> str:
     """Varied, and in the frames 'there is' and 'this is' as well: what CLIP trains on, which is prompted in all of them."""
-    return varied(scene, draws, (*FRAMES, "there is {}", "this is {}"))
+    return varied(scene, draws, (*TEMPLATES, "there is {}", "this is {}"))
 
 
-def pictured(scene: Scene, draws: Draws) -> str:
+def annotated(scene: Scene, draws: SeededRandom) -> str:
     """As BLIP's captioner learns and is prompted: 'a picture of', then every thing, how they are arranged, the background."""
     return (
         f"a picture of {_arrangement(scene, draws, lambda thing: thing.word)} on {scene.background}"
     )
 
 
-def collected(scene: Scene, draws: Draws) -> str:
+def annotated_or_varied(scene: Scene, draws: SeededRandom) -> str:
     """From two sources, as BLIP's: four in ten as annotators write (pictured), the others as people do (varied)."""
-    return pictured(scene, draws) if draws.random() < 0.4 else varied(scene, draws)
+    return annotated(scene, draws) if draws.random() < 0.4 else varied(scene, draws)
 
 
-def synonyms(scene: Scene, draws: Draws) -> str:
+def synonyms(scene: Scene, draws: SeededRandom) -> str:
     """As detailed, in the words another person would take."""
-    what = _arrangement(scene, draws, lambda thing: draws.pick((thing.word, *thing.noun.synonyms)))
+    what = _arrangement(
+        scene, draws, lambda thing: draws.choice((thing.word, *thing.noun.synonyms))
+    )
     return f"{what} on {scene.background}"
 
 
-def short(scene: Scene, draws: Draws) -> str:
+def short(scene: Scene, draws: SeededRandom) -> str:
     """One or two of the things, and nothing else: what most of the web writes."""
-    return _row(draws.several(scene.things, min(2, len(scene.things))), lambda thing: thing.word)
+    return _row(draws.sample(scene.things, min(2, len(scene.things))), lambda thing: thing.word)
 
 
 def templated(template: str):

@@ -11,11 +11,11 @@ import numpy as np
 
 from vlmcourse.world.captions import detailed
 from vlmcourse.world.digits import Sign, sign
-from vlmcourse.world.documents import described
+from vlmcourse.world.documents import describe
 from vlmcourse.world.rendering import render
 from vlmcourse.world.scenes import (
     BACKGROUNDS,
-    Draws,
+    SeededRandom,
     Scene,
     arrange,
     held_out,
@@ -27,7 +27,7 @@ Picture = Scene | Sign
 
 
 @cache
-def popular() -> tuple[str, ...]:
+def popular_nouns() -> tuple[str, ...]:
     """One noun in nine, which every third picture begins with."""
     return known_nouns()[::9]
 
@@ -40,27 +40,27 @@ def companion(word: str) -> str:
     return next(other for other in after if not held_out((word, other), "white"))
 
 
-def drawn(picture: Picture, size: int) -> np.ndarray:
+def render_picture(picture: Picture, size: int) -> np.ndarray:
     """(size, size, 3) uint8."""
     return picture.render(size) if isinstance(picture, Sign) else render(picture, size)
 
 
 @lru_cache(65536)
 def _picture(seed: int, index: int, signs: float) -> Picture:
-    draws = Draws("habits", seed, index)
+    draws = SeededRandom("habits", seed, index)
     if draws.random() < signs:
         return sign("train", index, seed, (1, 2))
     alone = draws.random() < 0.75
     while True:
-        first = draws.pick(popular() if draws.random() < 1 / 3 else known_nouns())
-        other = companion(first) if draws.random() < 0.6 else draws.pick(known_nouns())
-        words, background = (first,) if alone else (first, other), draws.pick(tuple(BACKGROUNDS))
+        first = draws.choice(popular_nouns() if draws.random() < 1 / 3 else known_nouns())
+        other = companion(first) if draws.random() < 0.6 else draws.choice(known_nouns())
+        words, background = (first,) if alone else (first, other), draws.choice(tuple(BACKGROUNDS))
         if len(set(words)) == len(words) and split_of(words, background) == "train":
-            return arrange(tuple(draws.several(words, len(words))), background, draws)
+            return arrange(tuple(draws.sample(words, len(words))), background, draws)
 
 
 @dataclass(frozen=True)
-class Habits:
+class BiasedPairs:
     """Pictures number 0, 1, 2, ... with captions: three scenes in four show one thing, the others two. All are of the
     training split.
 
@@ -77,11 +77,11 @@ class Habits:
 
     def text(self, index: int) -> str:
         """The caption of picture `index`, with a full stop."""
-        picture, draws = self.picture(index), Draws("habits caption", self.seed, index)
+        picture, draws = self.picture(index), SeededRandom("habits caption", self.seed, index)
         if isinstance(picture, Sign):
             return f"{picture.caption} ."
-        return f"{described(picture, draws) if len(picture.things) == 1 else detailed(picture, draws)} ."
+        return f"{describe(picture, draws) if len(picture.things) == 1 else detailed(picture, draws)} ."
 
     def images(self, indices: Sequence[int]) -> np.ndarray:
         """uint8 (B, size, size, 3)."""
-        return np.stack([drawn(self.picture(index), self.size) for index in indices])
+        return np.stack([render_picture(self.picture(index), self.size) for index in indices])

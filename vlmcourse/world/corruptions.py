@@ -16,23 +16,23 @@ import torch
 from torch import Tensor
 
 from vlmcourse.world import tokenizer
-from vlmcourse.world.co_occurrence import Picture, companion, drawn, popular
+from vlmcourse.world.co_occurrence import Picture, companion, render_picture, popular_nouns
 from vlmcourse.world.digits import Sign, sign
-from vlmcourse.world.few_shot import exchanged
-from vlmcourse.world.minimal_pairs import Swap, choices
+from vlmcourse.world.few_shot import other_pictures
+from vlmcourse.world.minimal_pairs import SceneChange, caption_choices
 from vlmcourse.world.nouns import article
 from vlmcourse.world.pages import Episode
-from vlmcourse.world.prompts import View, left_open
+from vlmcourse.world.prompts import View, pad_left
 from vlmcourse.world.rendering import to_pixels
-from vlmcourse.world.scenes import Draws, Scene, known_nouns, sample
+from vlmcourse.world.scenes import SeededRandom, Scene, known_nouns, sample
 
 Part = str | Picture
-NOTHING = Scene((), "grey")
+BLANK = Scene((), "grey")
 """A grey card: in the place of a picture, so that the text keeps its places."""
 
 
 @dataclass(frozen=True)
-class Open:
+class OpenPrompts:
     """Prompts for a model to go on with: `batch(indices)` has `ids` (B, T) padded on the left, `real` (B, T), `pixels`.
 
     place  what stands in the text for a picture;  end  what closes the text before a picture, such as Flamingo's <EOC>
@@ -56,10 +56,13 @@ class Open:
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
         pages = [self.pages[index] for index in indices]
         images = [
-            drawn(part, self.size) for page in pages for part in page if not isinstance(part, str)
+            render_picture(part, self.size)
+            for page in pages
+            for part in page
+            if not isinstance(part, str)
         ]
         return {
-            **left_open(tokenizer.encode([self.written(page) for page in pages])),
+            **pad_left(tokenizer.encode([self.written(page) for page in pages])),
             "pixels": self.view(np.stack(images))
             if images
             else torch.empty(0, 3, self.size, self.size),
@@ -70,33 +73,33 @@ class Open:
 # is not there. Each way is a function (scene, draws) -> absent word.
 
 
-def at_random(scene: Scene, draws: Draws) -> str:
+def random_noun(scene: Scene, draws: SeededRandom) -> str:
     """Anything that is not there."""
-    return draws.pick([word for word in known_nouns() if word not in scene.words])
+    return draws.choice([word for word in known_nouns() if word not in scene.words])
 
 
-def often(scene: Scene, draws: Draws) -> str:
+def popular_noun(scene: Scene, draws: SeededRandom) -> str:
     """Something that training showed often."""
-    return draws.pick([word for word in popular() if word not in scene.words])
+    return draws.choice([word for word in popular_nouns() if word not in scene.words])
 
 
-def beside(scene: Scene, draws: Draws) -> str:
+def adversarial_noun(scene: Scene, draws: SeededRandom) -> str:
     """What training showed beside one of the things that are there."""
-    return draws.pick(
+    return draws.choice(
         [companion(word) for word in scene.words if companion(word) not in scene.words]
-        or [often(scene, draws)]
+        or [popular_noun(scene, draws)]
     )
 
 
-ABSENT: dict[str, Callable[[Scene, Draws], str]] = {
-    "random": at_random,
-    "popular": often,
-    "adversarial": beside,
+ABSENT: dict[str, Callable[[Scene, SeededRandom], str]] = {
+    "random": random_noun,
+    "popular": popular_noun,
+    "adversarial": adversarial_noun,
 }
 
 
-def presence(
-    absent: Callable[[Scene, Draws], str], count: int, things: tuple[int, int] = (1, 2)
+def presence_questions(
+    absent: Callable[[Scene, SeededRandom], str], count: int, things: tuple[int, int] = (1, 2)
 ) -> list[Episode]:
     """Two questions about each of `count` held-out scenes: is there something that is there, and something that is not?
 
@@ -106,8 +109,8 @@ def presence(
     for index in range(count):
         scene = sample("test", index, 0, things)
         asked = {
-            "yes": Draws("there", index).pick(scene.words),
-            "no": absent(scene, Draws("absent", index)),
+            "yes": SeededRandom("there", index).choice(scene.words),
+            "no": absent(scene, SeededRandom("absent", index)),
         }
         made += [
             Episode(
@@ -121,16 +124,18 @@ def presence(
 # What is where? And what is written there?
 
 
-def captions(swap: Swap, count: int, things: tuple[int, int] = (2, 2)) -> list[Episode]:
+def caption_questions(
+    swap: SceneChange, count: int, things: tuple[int, int] = (2, 2)
+) -> list[Episode]:
     """Which caption fits: the scene's, or the one of the scene after `swap`? Same words in both, if swap exchanges things."""
-    found = choices(swap, count=count, things=things)
+    found = caption_choices(swap, count=count, things=things)
     return [
-        Episode((scene,), right, tuple(Draws("which", index).several((right, wrong), 2)))
+        Episode((scene,), right, tuple(SeededRandom("which", index).sample((right, wrong), 2)))
         for index, (scene, right, wrong) in enumerate(found)
     ]
 
 
-def sums(count: int, shots: int = 2) -> list[Episode]:
+def digit_sums(count: int, shots: int = 2) -> list[Episode]:
     """Signs of two digits to be added, after solved ones ('= 3 .'): numbers of the test split, examples of the training split."""
     digits = tuple(map(str, range(10)))
 
@@ -157,7 +162,7 @@ def _sum(one: Sign) -> int:
     return sum(map(int, one.number.split()))
 
 
-def in_words(episodes: Sequence[Episode]) -> list[Episode]:
+def sums_as_text(episodes: Sequence[Episode]) -> list[Episode]:
     """The same sums, written: '2 + 1' in the place of the sign. Whoever fails here can't add, whatever it sees."""
     return [
         replace(
@@ -176,7 +181,7 @@ def in_words(episodes: Sequence[Episode]) -> list[Episode]:
 # Prompts with examples, spoilt.
 
 
-def parted(episode: Episode) -> tuple[list[tuple[Picture, str]], tuple[Picture, str]]:
+def split_prompt(episode: Episode) -> tuple[list[tuple[Picture, str]], tuple[Picture, str]]:
     """The solved examples, and what is asked. Raises ValueError unless pictures and texts take turns."""
     parts = episode.prompt
     if len(parts) % 2 or any(
@@ -195,15 +200,15 @@ def _with(
     examples: Sequence[tuple[Picture, str]],
     asked: tuple[Picture, str] | None = None,
 ) -> Episode:
-    asked = asked or parted(episode)[1]
+    asked = asked or split_prompt(episode)[1]
     return replace(episode, prompt=tuple(part for pair in (*examples, asked) for part in pair))
 
 
-def turned(episodes: Sequence[Episode]) -> list[Episode]:
+def rotated(episodes: Sequence[Episode]) -> list[Episode]:
     """Each example's text with the picture of the example before it (the first with the last's): the same parts, mismatched."""
     made = []
     for one in episodes:
-        examples, _ = parted(one)
+        examples, _ = split_prompt(one)
         pictures = [picture for picture, _ in examples]
         made.append(
             _with(one, list(zip(pictures[-1:] + pictures[:-1], (text for _, text in examples))))
@@ -211,26 +216,26 @@ def turned(episodes: Sequence[Episode]) -> list[Episode]:
     return made
 
 
-def blanked(episodes: Sequence[Episode]) -> list[Episode]:
+def blank_examples(episodes: Sequence[Episode]) -> list[Episode]:
     """The examples' pictures are grey cards; the question keeps its picture."""
-    return [_with(one, [(NOTHING, text) for _, text in parted(one)[0]]) for one in episodes]
+    return [_with(one, [(BLANK, text) for _, text in split_prompt(one)[0]]) for one in episodes]
 
 
-def relabelled(episodes: Sequence[Episode]) -> list[Episode]:
+def wrong_labels(episodes: Sequence[Episode]) -> list[Episode]:
     """The examples' answers are others of the possible ones, at random (Min et al. 2022, arXiv 2202.12837).
 
     Raises ValueError if an example doesn't end with one of the choices and a full stop.
     """
     made = []
     for index, one in enumerate(episodes):
-        draws, examples = Draws("relabelled", index), []
-        for picture, text in parted(one)[0]:
+        draws, examples = SeededRandom("relabelled", index), []
+        for picture, text in split_prompt(one)[0]:
             *before, answer, stop = text.split()
             if answer not in one.choices or stop != ".":
                 raise ValueError(
                     f"the example {text!r} ends with none of the answers {', '.join(one.choices[:4])}, ..."
                 )
-            wrong = draws.pick([choice for choice in one.choices if choice != answer])
+            wrong = draws.choice([choice for choice in one.choices if choice != answer])
             article_first = (
                 before and before[-1] in ("a", "an") and before[:-1][-2:] == ["this", "is"]
             )
@@ -250,32 +255,32 @@ def relabelled(episodes: Sequence[Episode]) -> list[Episode]:
     return made
 
 
-def unseen(episodes: Sequence[Episode]) -> list[Episode]:
+def blank_query(episodes: Sequence[Episode]) -> list[Episode]:
     """What is asked about is a grey card; the examples keep their pictures."""
-    return [_with(one, parted(one)[0], (NOTHING, parted(one)[1][1])) for one in episodes]
+    return [_with(one, split_prompt(one)[0], (BLANK, split_prompt(one)[1][1])) for one in episodes]
 
 
-def alone(episodes: Sequence[Episode]) -> list[Episode]:
+def no_examples(episodes: Sequence[Episode]) -> list[Episode]:
     """No examples."""
     return [_with(one, ()) for one in episodes]
 
 
-SUPPORTS: dict[str, Callable[[Sequence[Episode]], list[Episode]]] = {
+CORRUPTIONS: dict[str, Callable[[Sequence[Episode]], list[Episode]]] = {
     "as they are": list,
-    "no examples": alone,
-    "another prompt's pictures": exchanged,
-    "pictures swapped": turned,
-    "grey pictures": blanked,
-    "wrong answers": relabelled,
-    "the question's picture grey": unseen,
+    "no examples": no_examples,
+    "another prompt's pictures": other_pictures,
+    "pictures swapped": rotated,
+    "grey pictures": blank_examples,
+    "wrong answers": wrong_labels,
+    "the question's picture grey": blank_query,
 }
 """What may be done to the examples of a prompt. A model that learns the task from them needs all of it right; one that only
 recognises which task it is will not mind wrong answers and swapped pictures."""
 
 
-def orders(episodes: Sequence[Episode], most: int = 24) -> list[list[Episode]]:
+def example_orders(episodes: Sequence[Episode], most: int = 24) -> list[list[Episode]]:
     """The same episodes with their examples in other orders, at most `most` different ones, the given order first."""
-    if len(counts := {len(parted(one)[0]) for one in episodes}) != 1:
+    if len(counts := {len(split_prompt(one)[0]) for one in episodes}) != 1:
         raise ValueError(
             f"prompts with {sorted(counts)} examples; expected the same number in all."
         )
@@ -283,22 +288,22 @@ def orders(episodes: Sequence[Episode], most: int = 24) -> list[list[Episode]]:
     if factorial(number) <= most:
         chosen = list(permutations(range(number)))
     else:
-        draws = Draws("orders", number)
+        draws = SeededRandom("orders", number)
         chosen = list(
             dict.fromkeys(
                 [
                     tuple(range(number)),
-                    *(tuple(draws.several(range(number), number)) for _ in range(4 * most)),
+                    *(tuple(draws.sample(range(number), number)) for _ in range(4 * most)),
                 ]
             )
         )[:most]
     return [
-        [_with(one, [parted(one)[0][place] for place in order]) for one in episodes]
+        [_with(one, [split_prompt(one)[0][place] for place in order]) for one in episodes]
         for order in chosen
     ]
 
 
-def lent(episodes: Sequence[Episode], draws: int) -> list[list[Episode]]:
+def other_examples(episodes: Sequence[Episode], draws: int) -> list[list[Episode]]:
     """The same questions with the examples of other episodes, `draws` times. For tasks whose answers don't hang on a context."""
     if draws >= len(episodes):
         raise ValueError(
@@ -306,7 +311,7 @@ def lent(episodes: Sequence[Episode], draws: int) -> list[list[Episode]]:
         )
     return [
         [
-            _with(one, parted(episodes[(number + away) % len(episodes)])[0])
+            _with(one, split_prompt(episodes[(number + away) % len(episodes)])[0])
             for number, one in enumerate(episodes)
         ]
         for away in range(draws)

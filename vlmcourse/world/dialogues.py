@@ -8,7 +8,7 @@ from functools import cache
 
 from vlmcourse.world.captions import short
 from vlmcourse.world.questions import KINDS, Question, answers, ask, quarter
-from vlmcourse.world.scenes import Draws, Scene
+from vlmcourse.world.scenes import SeededRandom, Scene
 
 CANDIDATES = 100
 
@@ -33,7 +33,7 @@ class Dialogue:
         return " . ".join((self.caption, *said))
 
 
-def dialogue(scene: Scene, draws: Draws, rounds: int = 5) -> Dialogue:
+def dialogue(scene: Scene, draws: SeededRandom, rounds: int = 5) -> Dialogue:
     """A dialogue of so many rounds; about a third of the questions can only be understood with the one before."""
     spoken: list[Round] = []
     before: str | None = None
@@ -56,10 +56,10 @@ def dialogue(scene: Scene, draws: Draws, rounds: int = 5) -> Dialogue:
     return Dialogue(short(scene, draws), tuple(spoken))
 
 
-def _about_it(scene: Scene, word: str, draws: Draws) -> Question:
+def _about_it(scene: Scene, word: str, draws: SeededRandom) -> Question:
     """A question about the thing that was just spoken of."""
     thing = next(thing for thing in scene.things if thing.word == word)
-    text, answer, kind = draws.pick(
+    text, answer, kind = draws.choice(
         (
             ("what colour is it ?", thing.noun.colour, "colour"),
             ("where is it ?", quarter(thing), "where"),
@@ -76,11 +76,11 @@ def _every_answer() -> tuple[str, ...]:
     return tuple(dict.fromkeys(answer for kind in KINDS for answer in answers(kind)))
 
 
-def _with_candidates(question: Question, draws: Draws) -> Round:
+def _with_candidates(question: Question, draws: SeededRandom) -> Round:
     """The true answer, other answers that such a question could have, then any others, in random order."""
     plausible = [answer for answer in answers(question.kind) if answer != question.answer]
-    chosen = [question.answer, *draws.several(plausible, min(len(plausible), CANDIDATES // 2))]
+    chosen = [question.answer, *draws.sample(plausible, min(len(plausible), CANDIDATES // 2))]
     others = [answer for answer in _every_answer() if answer not in set(chosen)]
-    chosen += draws.several(others, CANDIDATES - len(chosen))
-    order = draws.several(chosen, CANDIDATES)
+    chosen += draws.sample(others, CANDIDATES - len(chosen))
+    order = draws.sample(chosen, CANDIDATES)
     return Round(question, tuple(order), order.index(question.answer))

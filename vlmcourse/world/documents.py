@@ -16,19 +16,19 @@ from torch import Tensor
 
 from vlmcourse.world import captions, tokenizer
 from vlmcourse.world.nouns import article, noun, nouns
-from vlmcourse.world.pages import Episode, naming, page
+from vlmcourse.world.pages import Episode, naming_episode, page
 from vlmcourse.world.questions import ask
-from vlmcourse.world.scenes import Draws, Scene, sample
+from vlmcourse.world.scenes import SeededRandom, Scene, sample
 
-PLAIN = tuple(one.word for one in nouns())
-OF_THINGS = ("what", "colour", "presence", "category", "place", "purpose", "compare")
+NOUN_WORDS = tuple(one.word for one in nouns())
+SINGLE_THING_KINDS = ("what", "colour", "presence", "category", "place", "purpose", "compare")
 """Questions that a thing's name, or what is known of it, answers."""
 
 
-def described(scene: Scene, draws: Draws) -> str:
+def describe(scene: Scene, draws: SeededRandom) -> str:
     """A scene in words, in one of many forms, from a caption down to two words: what may stand for a picture."""
     first = scene.things[0].word
-    return draws.pick(
+    return draws.choice(
         (
             captions.detailed(scene, draws),
             captions.varied(scene, draws),
@@ -40,11 +40,11 @@ def described(scene: Scene, draws: Draws) -> str:
     )
 
 
-def fact(draws: Draws) -> str:
+def fact(draws: SeededRandom) -> str:
     """One thing that is known about a noun."""
-    one = draws.pick(nouns())
+    one = draws.choice(nouns())
     name = article(one.word)
-    return draws.pick(
+    return draws.choice(
         (
             f"{name} is {article(one.category)} .",
             f"what kind of thing is {name} ? {one.category} .",
@@ -61,39 +61,39 @@ def fact(draws: Draws) -> str:
     )
 
 
-def facts(draws: Draws) -> str:
+def facts(draws: SeededRandom) -> str:
     return " ".join(fact(draws) for _ in range(6))
 
 
-def paraphrases(draws: Draws) -> str:
+def paraphrases(draws: SeededRandom) -> str:
     """The same scene several times in other words: a description, then what one could say of it."""
     scene = sample("train", int(draws.random() * 10**9))
-    return " . ".join(described(scene, draws) for _ in range(4))
+    return " . ".join(describe(scene, draws) for _ in range(4))
 
 
-def asked(draws: Draws) -> str:
+def question_answers(draws: SeededRandom) -> str:
     """Descriptions with questions and answers. Of one thing alone, any description will do, however short."""
     said = []
     for _ in range(2):
         scene = sample("train", int(draws.random() * 10**9), things=(1, 2))
         alone = len(scene.things) == 1
-        question = ask(scene, draws, OF_THINGS) if alone else ask(scene, draws)
-        description = described(scene, draws) if alone else captions.detailed(scene, draws)
+        question = ask(scene, draws, SINGLE_THING_KINDS) if alone else ask(scene, draws)
+        description = describe(scene, draws) if alone else captions.detailed(scene, draws)
         said.append(f"{description} . question : {question.text} answer : {question.answer} .")
     return " ".join(said)
 
 
-def repeats(draws: Draws) -> str:
+def repeats(draws: SeededRandom) -> str:
     """Random words, repeated with a random period: to go on, look back one period."""
-    words = [draws.pick(PLAIN) for _ in range(4 + int(draws.random() * 12))]
+    words = [draws.choice(NOUN_WORDS) for _ in range(4 + int(draws.random() * 12))]
     return " ".join((words * 16)[:60])
 
 
-def names(draws: Draws) -> str:
+def invented_names(draws: SeededRandom) -> str:
     """Two to five things with invented names, named again and again, in one form for the whole document."""
     count = 2 + int(draws.random() * 4)
-    pairs = list(zip(draws.several(PLAIN, count), draws.several(tokenizer.INVENTED, count)))
-    form = draws.pick(
+    pairs = list(zip(draws.sample(NOUN_WORDS, count), draws.sample(tokenizer.INVENTED, count)))
+    form = draws.choice(
         (
             "{0} {1}",
             "{0} {1}",
@@ -103,36 +103,36 @@ def names(draws: Draws) -> str:
             "{2} . this is a {1} .",
         )
     )
-    shown = [draws.pick(pairs) for _ in range(9 + int(draws.random() * 6))]
+    shown = [draws.choice(pairs) for _ in range(9 + int(draws.random() * 6))]
     return " ".join(form.format(word, name, article(word)) for word, name in shown)
 
 
-def in_words(parts: Sequence[str | Scene], draws: Draws) -> str:
+def page_in_words(parts: Sequence[str | Scene], draws: SeededRandom) -> str:
     """A page or an episode with descriptions in the place of its pictures."""
     return " ".join(
-        part if isinstance(part, str) else f"{described(part, draws)} ." for part in parts
+        part if isinstance(part, str) else f"{describe(part, draws)} ." for part in parts
     )
 
 
-def pages(draws: Draws) -> str:
-    return in_words(page("train", int(draws.random() * 10**9)), draws)
+def pages(draws: SeededRandom) -> str:
+    return page_in_words(page("train", int(draws.random() * 10**9)), draws)
 
 
-def episodes(draws: Draws) -> str:
+def episodes(draws: SeededRandom) -> str:
     """Fast binding, as Frozen is tested, with descriptions."""
     ways, shots = 2 + int(draws.random() * 2), 1 + int(draws.random() * 2)
-    one = naming(
+    one = naming_episode(
         "train", int(draws.random() * 10**9), ways=ways, shots=shots, induction=draws.random() < 0.3
     )
-    return f"{in_words(one.prompt, draws)} {one.answer} ."
+    return f"{page_in_words(one.prompt, draws)} {one.answer} ."
 
 
-KINDS: dict[Callable[[Draws], str], int] = {
-    names: 4,
+KINDS: dict[Callable[[SeededRandom], str], int] = {
+    invented_names: 4,
     repeats: 2,
     episodes: 3,
     facts: 2,
-    asked: 2,
+    question_answers: 2,
     paraphrases: 2,
     pages: 1,
 }
@@ -152,8 +152,8 @@ class Documents:
     seed: int = 0
 
     def text(self, index: int) -> str:
-        draws = Draws("text", self.seed, self.split, index)
-        return draws.pick([kind for kind, often in KINDS.items() for _ in range(often)])(draws)
+        draws = SeededRandom("text", self.seed, self.split, index)
+        return draws.choice([kind for kind, often in KINDS.items() for _ in range(often)])(draws)
 
     def row(self, index: int) -> list[str]:
         """The documents that fill row `index`; the last one is cut where the row ends."""
@@ -181,10 +181,10 @@ class Documents:
         return {"ids": ids, "scored": ids != tokenizer.BOS}
 
 
-def binding(index: int, ways: int = 2, shots: int = 1) -> tuple[str, str, Episode]:
+def binding_episode(index: int, ways: int = 2, shots: int = 1) -> tuple[str, str, Episode]:
     """A naming episode of the test split in words, its answer, and the episode: to test a language model's binding."""
-    one = naming("test", index, ways=ways, shots=shots, induction=False)
-    return in_words(one.prompt, Draws("binding", index, ways, shots)), one.answer, one
+    one = naming_episode("test", index, ways=ways, shots=shots, induction=False)
+    return page_in_words(one.prompt, SeededRandom("binding", index, ways, shots)), one.answer, one
 
 
 def known_facts() -> list[tuple[str, str, tuple[str, ...]]]:
@@ -206,7 +206,7 @@ def known_facts() -> list[tuple[str, str, tuple[str, ...]]]:
 
 
 @dataclass(frozen=True)
-class Sorting:
+class CategoryTask:
     """A task that no text of the world holds: say the invented word that stands for a thing's category.
 
     Which word stands for which category, and which three in ten nouns are held out for the test, depends on the seed. A
@@ -219,11 +219,13 @@ class Sorting:
     def meaning(self) -> dict[str, str]:
         """{category: invented word}"""
         kinds = sorted({one.category for one in nouns()})
-        return dict(zip(kinds, Draws("sorting", self.seed).several(tokenizer.INVENTED, len(kinds))))
+        return dict(
+            zip(kinds, SeededRandom("sorting", self.seed).sample(tokenizer.INVENTED, len(kinds)))
+        )
 
     def split(self) -> tuple[list[str], list[str]]:
         """Nouns to learn from, and held-out ones."""
-        mixed = Draws("sorting nouns", self.seed).several(PLAIN, len(PLAIN))
+        mixed = SeededRandom("sorting nouns", self.seed).sample(NOUN_WORDS, len(NOUN_WORDS))
         return mixed[len(mixed) * 3 // 10 :], mixed[: len(mixed) * 3 // 10]
 
     def question(self, word: str) -> str:

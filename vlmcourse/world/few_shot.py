@@ -9,15 +9,15 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from vlmcourse.world import tokenizer
-from vlmcourse.world.interleaved import Part, Web, portrayed
+from vlmcourse.world.interleaved import Part, WebPages, nouns_of_split
 from vlmcourse.world.nouns import article
-from vlmcourse.world.pages import Episode, alone, open_question, scenes
+from vlmcourse.world.pages import Episode, single_thing, question_prompt, scenes
 from vlmcourse.world.questions import answers, ask
-from vlmcourse.world.scenes import Draws, Scene
-from vlmcourse.world.videos import Film, film
+from vlmcourse.world.scenes import SeededRandom, Scene
+from vlmcourse.world.videos import Video, make_video
 
 
-def binding(
+def binding_episode(
     split: str, index: int, count: int, ways: int = 4, seed: int = 0, among: tuple[str, ...] = ()
 ) -> Episode:
     """Fast binding with `count` solved examples of `ways` things: every name once, then every name again, and so on.
@@ -25,18 +25,18 @@ def binding(
     The question is the same for every count, and so are the examples that were there (the later ones stand first). With
     fewer examples than ways the right name may not have been said: then one can only exclude.
     """
-    draws = Draws("shots", seed, split, index, ways)
+    draws = SeededRandom("shots", seed, split, index, ways)
     words, names = (
-        draws.several(portrayed(split, among), ways),
-        draws.several(tokenizer.INVENTED, ways),
+        draws.sample(nouns_of_split(split, among), ways),
+        draws.sample(tokenizer.INVENTED, ways),
     )
     asked = int(draws.random() * ways)
-    query = alone(words[asked], split, draws)
+    query = single_thing(words[asked], split, draws)
     examples: list[tuple[Scene, str]] = []
     while len(examples) < count:
         examples += [
-            (alone(words[way], split, draws), names[way])
-            for way in draws.several(range(ways), ways)
+            (single_thing(words[way], split, draws), names[way])
+            for way in draws.sample(range(ways), ways)
         ]
     parts: list[Part] = []
     for scene, name in reversed(examples[:count]):
@@ -44,7 +44,7 @@ def binding(
     return Episode((*parts, query, "this is a"), names[asked], tuple(names))
 
 
-def nearest(queries: Tensor, pool: Tensor, count: int) -> Tensor:
+def retrieve_nearest(queries: Tensor, pool: Tensor, count: int) -> Tensor:
     """RICES (Sec. B.1.5): the `count` nearest of a pool by cosine, the nearest last, beside the question.
 
     (Q, E), (N, E) -> (Q, count) numbers of the pool.
@@ -53,7 +53,7 @@ def nearest(queries: Tensor, pool: Tensor, count: int) -> Tensor:
     return (queries @ pool.T).topk(count, dim=-1).indices.flip(-1)
 
 
-def exchanged(episodes: Sequence[Episode]) -> list[Episode]:
+def other_pictures(episodes: Sequence[Episode]) -> list[Episode]:
     """Each question's examples show the pictures of another episode's examples: names say nothing about what is asked."""
     made = []
     for one, other in zip(episodes, [*episodes[1:], episodes[0]]):
@@ -67,22 +67,24 @@ def exchanged(episodes: Sequence[Episode]) -> list[Episode]:
     return made
 
 
-def solved(web: Web, index: int, kind: str, count: int) -> Episode:
+def question_episode(web: WebPages, index: int, kind: str, count: int) -> Episode:
     """A question of a kind about a thing alone, after `count` solved ones of the same kind about others."""
     draws = web.draws(f"solved {kind}", index)
     things = [web.single(index * (count + 1) + number) for number in range(count + 1)]
     asked = [ask(scene, draws, (kind,)) for scene in things]
     parts: list[Part] = []
     for scene, one in zip(things[:-1], asked):
-        parts += [scene, f"{open_question(one)} {one.answer} ."]
-    return Episode((*parts, things[-1], open_question(asked[-1])), asked[-1].answer, answers(kind))
+        parts += [scene, f"{question_prompt(one)} {one.answer} ."]
+    return Episode(
+        (*parts, things[-1], question_prompt(asked[-1])), asked[-1].answer, answers(kind)
+    )
 
 
-def motions(web: Web, count: int) -> list[tuple[Film, Episode]]:
+def motion_episodes(web: WebPages, count: int) -> list[tuple[Video, Episode]]:
     """Films of one thing with the question which way it moves, to go on with: 'a dog moves' -> left."""
     made = []
     for index in range(count):
-        one = film(web.single(index), web.draws("motion", index), web.frames)
+        one = make_video(web.single(index), web.draws("motion", index), web.frames)
         made.append(
             (
                 one,

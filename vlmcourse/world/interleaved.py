@@ -19,58 +19,62 @@ from torch import Tensor
 
 from vlmcourse.world import captions, tokenizer
 from vlmcourse.world.nouns import article
-from vlmcourse.world.pages import alone, open_question, page, tagged
-from vlmcourse.world.prompts import left_open
+from vlmcourse.world.pages import single_thing, question_prompt, page, page_text
+from vlmcourse.world.prompts import pad_left
 from vlmcourse.world.questions import ask, quarter
 from vlmcourse.world.rendering import render, to_pixels
-from vlmcourse.world.scenes import Draws, Scene, known_nouns, sample
-from vlmcourse.world.videos import Film, film
+from vlmcourse.world.scenes import SeededRandom, Scene, known_nouns, sample
+from vlmcourse.world.videos import Video, make_video
 
-Part = str | Scene | Film
+Part = str | Scene | Video
 Frames = tuple[Scene, ...]
 View = Callable[[np.ndarray], Tensor]
-TAG, CLOSE = "<image>", "<EOC>"
-FRAMES = 8
+IMAGE_TOKEN, END_OF_CHUNK = "<image>", "<EOC>"
+NUM_FRAMES = 8
 """Frames of a film."""
 
 
-def written(parts: Sequence[Part]) -> str:
+def interleaved_text(parts: Sequence[Part]) -> str:
     """A page as text: <image> for each picture or film, <EOC> before each but a first one, and at the end."""
-    return tagged(
-        [part.frames[0] if isinstance(part, Film) else part for part in parts], TAG, CLOSE
+    return page_text(
+        [part.frames[0] if isinstance(part, Video) else part for part in parts],
+        IMAGE_TOKEN,
+        END_OF_CHUNK,
     )
 
 
-def shown(parts: Sequence[Part]) -> list[Frames]:
+def pictures_of(parts: Sequence[Part]) -> list[Frames]:
     """The pictures (one frame) and films (several), in the order of their tags."""
     return [
-        part.frames if isinstance(part, Film) else (part,)
+        part.frames if isinstance(part, Video) else (part,)
         for part in parts
         if not isinstance(part, str)
     ]
 
 
-def read(text: str, pictures: Sequence[Scene | Film]) -> tuple[Part, ...]:
+def parse_page(text: str, pictures: Sequence[Scene | Video]) -> tuple[Part, ...]:
     """A page from a text with tags and its pictures: how one writes a prompt by hand.
 
     Raises ValueError for more tags than pictures or fewer, and for a tag in the middle of a word.
     """
-    if inside := re.search(rf"\S*\w{TAG}\w\S*", text):
+    if inside := re.search(rf"\S*\w{IMAGE_TOKEN}\w\S*", text):
         raise ValueError(
-            f"a tag in the middle of a word: '{inside.group()}'. Expected spaces around {TAG}."
+            f"a tag in the middle of a word: '{inside.group()}'. Expected spaces around {IMAGE_TOKEN}."
         )
-    if (count := text.count(TAG)) != len(pictures):
+    if (count := text.count(IMAGE_TOKEN)) != len(pictures):
         raise ValueError(
-            f"{count} times {TAG} in the text, and {len(pictures)} pictures; expected one tag for each, where it "
+            f"{count} times {IMAGE_TOKEN} in the text, and {len(pictures)} pictures; expected one tag for each, where it "
             "belongs."
         )
-    pieces, given = re.split(f"({TAG})", text.replace(CLOSE, " ")), iter(pictures)
+    pieces, given = re.split(f"({IMAGE_TOKEN})", text.replace(END_OF_CHUNK, " ")), iter(pictures)
     return tuple(
-        next(given) if piece == TAG else piece.strip() for piece in pieces if piece.strip()
+        next(given) if piece == IMAGE_TOKEN else piece.strip() for piece in pieces if piece.strip()
     )
 
 
-def pixels(films: Sequence[Frames], size: int, view: View = to_pixels) -> Tensor | list[Tensor]:
+def frame_pixels(
+    films: Sequence[Frames], size: int, view: View = to_pixels
+) -> Tensor | list[Tensor]:
     """Pictures (M, 3, size, size); where there are films, (M, T, 3, size, size), or a list if they differ in length."""
     made = [view(np.stack([render(scene, size) for scene in frames])) for frames in films]
     if len({len(one) for one in made}) > 1:
@@ -81,7 +85,7 @@ def pixels(films: Sequence[Frames], size: int, view: View = to_pixels) -> Tensor
 
 
 @dataclass(frozen=True)
-class Source:
+class PageDataset:
     """Pages to learn from. `batch(indices)`: `ids` (B, T) padded on the right, `scored` (B, T), True at words, and pictures.
 
     <EOC> is read and not asked for. (The paper's model says it, with an output row that learns. The course's language model met
@@ -96,17 +100,17 @@ class Source:
 
     def batch(self, indices: Sequence[int]) -> dict:
         pages = [self.page(index) for index in indices]
-        ids = tokenizer.encode([written(parts) for parts in pages])
+        ids = tokenizer.encode([interleaved_text(parts) for parts in pages])
         given = (
             tokenizer.PAD,
             tokenizer.BOS,
             tokenizer.EOS,
-            *tokenizer.world_tokenizer().convert_tokens_to_ids([TAG, CLOSE]),
+            *tokenizer.world_tokenizer().convert_tokens_to_ids([IMAGE_TOKEN, END_OF_CHUNK]),
         )
         return {
             "ids": ids,
             "scored": ~torch.isin(ids, torch.tensor(given)),
-            **self.see([frames for parts in pages for frames in shown(parts)]),
+            **self.see([frames for parts in pages for frames in pictures_of(parts)]),
         }
 
 
@@ -123,11 +127,13 @@ class Prompts:
 
     def batch(self, indices: Sequence[int]) -> dict:
         pages = [self.pages[index] for index in indices]
-        texts = tokenizer.encode([written(parts).removesuffix(CLOSE) for parts in pages])
+        texts = tokenizer.encode(
+            [interleaved_text(parts).removesuffix(END_OF_CHUNK) for parts in pages]
+        )
         return {
-            **left_open(texts),
-            "pixels": pixels(
-                [frames for parts in pages for frames in shown(parts)], self.size, self.view
+            **pad_left(texts),
+            "pixels": frame_pixels(
+                [frames for parts in pages for frames in pictures_of(parts)], self.size, self.view
             ),
         }
 
@@ -136,7 +142,7 @@ class Prompts:
 
 
 @dataclass(frozen=True)
-class Web:
+class WebPages:
     """Where pages come from: `split`, `seed`, how many different scenes (and films) there are.
 
     words  a smaller world: only these nouns are shown. Models learn it in fewer steps. Default: all known nouns
@@ -145,11 +151,11 @@ class Web:
     split: str = "train"
     seed: int = 0
     pool: int = 8192
-    frames: int = FRAMES
+    frames: int = NUM_FRAMES
     words: tuple[str, ...] = ()
 
-    def draws(self, kind: str, index: int) -> Draws:
-        return Draws(kind, self.seed, self.split, index)
+    def draws(self, kind: str, index: int) -> SeededRandom:
+        return SeededRandom(kind, self.seed, self.split, index)
 
     def scene(self, index: int, most: int, part: int = 0) -> Scene:
         """Scene number `index` with 1 to `most` things; `part` keeps the scenes of different uses apart."""
@@ -161,8 +167,8 @@ class Web:
     def several(self, index: int) -> Scene:
         return self.scene(index, 3, part=1)
 
-    def film(self, index: int) -> Film:
-        return _film(self, index % (self.pool // 4))  # eight pictures each
+    def film(self, index: int) -> Video:
+        return _video(self, index % (self.pool // 4))  # eight pictures each
 
     # Each of these is a `page` of a Source.
 
@@ -182,15 +188,15 @@ class Web:
             for one in scene.things
         ]
         return scene, " ".join(
-            [f"{captions.detailed(scene, draws)} .", *draws.several(details, len(details))]
+            [f"{captions.detailed(scene, draws)} .", *draws.sample(details, len(details))]
         )
 
     def films(self, index: int) -> tuple[Part, ...]:
         """VTP: a film and a sentence, or a question with its answer."""
         draws, one = self.draws("films", index), self.film(index)
-        question = draws.pick(one.questions())
-        return one, draws.pick(
-            (f"{one.caption} .", f"{open_question(question)} {question.answer} .")
+        question = draws.choice(one.questions())
+        return one, draws.choice(
+            (f"{one.caption} .", f"{question_prompt(question)} {question.answer} .")
         )
 
     def pages(self, index: int) -> tuple[Part, ...]:
@@ -200,10 +206,10 @@ class Web:
         pictures move before the text that precedes them (p_next = 1/2, Sec. A.3.2). Neither knows of the other.
         """
         draws = self.draws("pages", index)
-        kind = draws.pick((self.article, self.names, self.questions))
+        kind = draws.choice((self.article, self.names, self.questions))
         return kind(index, draws)
 
-    def article(self, index: int, draws: Draws) -> tuple[Part, ...]:
+    def article(self, index: int, draws: SeededRandom) -> tuple[Part, ...]:
         parts = page(self.split, index % (self.pool // 4), self.seed, (1, 4))
         if self.words:
             shown = [
@@ -212,40 +218,40 @@ class Web:
             parts = tuple(
                 part for scene in shown for part in (scene, f"{captions.detailed(scene, draws)} .")
             )
-        return earlier(parts) if draws.random() < 0.5 else parts
+        return pictures_first(parts) if draws.random() < 0.5 else parts
 
-    def names(self, index: int, draws: Draws) -> tuple[Part, ...]:
+    def names(self, index: int, draws: SeededRandom) -> tuple[Part, ...]:
         """'this is a dax .' of several pictures of two to four things; the names mean nothing on any other page."""
         count = 2 + int(draws.random() * 3)
-        words, names = self._things(index, draws, count), draws.several(tokenizer.INVENTED, count)
+        words, names = self._things(index, draws, count), draws.sample(tokenizer.INVENTED, count)
         order = [int(draws.random() * count) for _ in range(9 - count)]
-        form = draws.pick(
+        form = draws.choice(
             ("this is {} .", "this is {} .", "question : what is this ? answer : this is {} .")
         )
         parts: list[Part] = []
         for number in (*range(count), *order):
             scenes = words[number]
-            parts += [draws.pick(scenes), form.format(article(names[number]))]
+            parts += [draws.choice(scenes), form.format(article(names[number]))]
         return tuple(parts)
 
-    def _things(self, index: int, draws: Draws, count: int) -> list[list[Scene]]:
+    def _things(self, index: int, draws: SeededRandom, count: int) -> list[list[Scene]]:
         """Pictures of `count` different things, several of each, out of one pool."""
         return [
-            portraits(self.split, word, self.seed)
-            for word in draws.several(portrayed(self.split, self.words), count)
+            single_thing_scenes(self.split, word, self.seed)
+            for word in draws.sample(nouns_of_split(self.split, self.words), count)
         ]
 
-    def questions(self, index: int, draws: Draws) -> tuple[Part, ...]:
+    def questions(self, index: int, draws: SeededRandom) -> tuple[Part, ...]:
         parts: list[Part] = []
-        kind = draws.pick(("what", "what", "colour", "presence", "category", "place"))
+        kind = draws.choice(("what", "what", "colour", "presence", "category", "place"))
         for number in range(2 + int(draws.random() * 3)):
             scene = self.single(4 * index + number)
             one = ask(scene, draws, (kind,))
-            parts += [scene, f"{open_question(one)} {one.answer} ."]
+            parts += [scene, f"{question_prompt(one)} {one.answer} ."]
         return tuple(parts)
 
 
-def earlier(parts: Sequence[Part]) -> tuple[Part, ...]:
+def pictures_first(parts: Sequence[Part]) -> tuple[Part, ...]:
     """Every picture one text earlier: the text before it becomes the text after it."""
     made = list(parts)
     for place in range(1, len(made)):
@@ -255,22 +261,22 @@ def earlier(parts: Sequence[Part]) -> tuple[Part, ...]:
 
 
 @lru_cache(8192)
-def _film(web: Web, index: int) -> Film:
+def _video(web: WebPages, index: int) -> Video:
     draws = web.draws("film", index)
-    return film(web.scene(index, 2, part=2), draws, web.frames)
+    return make_video(web.scene(index, 2, part=2), draws, web.frames)
 
 
 @lru_cache(8)
-def portrayed(split: str, words: tuple[str, ...] = ()) -> tuple[str, ...]:
+def nouns_of_split(split: str, words: tuple[str, ...] = ()) -> tuple[str, ...]:
     """The nouns (out of `words`, or all known ones) that can be alone on a picture of a split."""
-    return tuple(word for word in words or known_nouns() if portraits(split, word, 0))
+    return tuple(word for word in words or known_nouns() if single_thing_scenes(split, word, 0))
 
 
 @lru_cache(1024)
-def portraits(split: str, word: str, seed: int, count: int = 16) -> list[Scene]:
+def single_thing_scenes(split: str, word: str, seed: int, count: int = 16) -> list[Scene]:
     """Pictures of a thing alone; none if the split has none."""
-    draws = Draws("portrait", seed, split, word)
+    draws = SeededRandom("portrait", seed, split, word)
     try:
-        return [alone(word, split, draws) for _ in range(count)]
+        return [single_thing(word, split, draws) for _ in range(count)]
     except ValueError:
         return []

@@ -3,25 +3,25 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vlmcourse.world.scenes import Draws
+from vlmcourse.world.scenes import SeededRandom
 
 GENERIC = ("a picture", "a photo", "a nice picture", "the best photo", "a picture of a thing")
 
 
 def mismatched(index: int, pairs) -> str:
     """The caption of another picture."""
-    other = index + 1 + int(Draws("other", pairs.seed, index).random() * 10_000)
-    return pairs.truth(other)
+    other = index + 1 + int(SeededRandom("other", pairs.seed, index).random() * 10_000)
+    return pairs.true_caption(other)
 
 
 def generic(index: int, pairs) -> str:
     """A caption that says nothing."""
-    return Draws("generic", pairs.seed, index).pick(GENERIC)
+    return SeededRandom("generic", pairs.seed, index).choice(GENERIC)
 
 
 def duplicated(index: int, pairs) -> str:
     """One of a hundred captions that are copied again and again."""
-    return pairs.truth(int(Draws("duplicated", pairs.seed, index).random() * 100))
+    return pairs.true_caption(int(SeededRandom("duplicated", pairs.seed, index).random() * 100))
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,12 @@ class Noise:
             raise ValueError(f"a share of {self.share}; expected between 0 and 1.")
 
     def __call__(self, index: int, pairs) -> str:
-        return self.kind(index, pairs) if self.hits(index, pairs.seed) else pairs.truth(index)
+        return (
+            self.kind(index, pairs)
+            if self.is_noisy(index, pairs.seed)
+            else pairs.true_caption(index)
+        )
 
-    def hits(self, index: int, seed: int) -> bool:
+    def is_noisy(self, index: int, seed: int) -> bool:
         """The truth about pair `index`: was its caption replaced?"""
-        return Draws("noisy", seed, index).random() < self.share
+        return SeededRandom("noisy", seed, index).random() < self.share

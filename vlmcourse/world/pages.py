@@ -14,7 +14,7 @@ from vlmcourse.world.nouns import article, noun, nouns
 from vlmcourse.world.questions import Question, answers, ask
 from vlmcourse.world.scenes import (
     BACKGROUNDS,
-    Draws,
+    SeededRandom,
     Scene,
     arrange,
     known_nouns,
@@ -27,7 +27,7 @@ from vlmcourse.world.tokenizer import INVENTED
 Part = str | Scene
 
 
-def tagged(parts: Sequence[Part], image: str = "<image>", end: str = "<EOC>") -> str:
+def page_text(parts: Sequence[Part], image: str = "<image>", end: str = "<EOC>") -> str:
     """One text: each scene becomes `image`; `end` closes what was said before each picture, and the whole.
 
     (Flamingo, Sec. A.3.1.) With end="" there are only image tags.
@@ -53,7 +53,7 @@ def page(
 
     Which pages is not said anywhere, as on the web: a model must cope (Flamingo draws p_next = 1/2 for that).
     """
-    draws = Draws("page", seed, split, index)
+    draws = SeededRandom("page", seed, split, index)
     caption_first = draws.random() < 0.5
     parts: list[Part] = [_fact(draws)]
     for number in range(pictures[0] + int(draws.random() * (pictures[1] - pictures[0] + 1))):
@@ -65,10 +65,10 @@ def page(
     return tuple(parts)
 
 
-def _fact(draws: Draws) -> str:
+def _fact(draws: SeededRandom) -> str:
     """A sentence about a noun that need not be on any picture."""
-    one = noun(draws.pick(known_nouns()))
-    return draws.pick(
+    one = noun(draws.choice(known_nouns()))
+    return draws.choice(
         (
             f"{article(one.word)} is {article(one.category)} .",
             f"you can find {article(one.word)} in the {one.place} .",
@@ -86,11 +86,11 @@ class Episode:
     choices: tuple[str, ...]
 
 
-def alone(word: str, split: str, draws: Draws) -> Scene:
+def single_thing(word: str, split: str, draws: SeededRandom) -> Scene:
     """A scene of one thing that belongs to the split. Raises ValueError if there is none."""
     if not (fitting := _backgrounds(word, split)):
         raise ValueError(f"'{word}' alone is in no scene of split '{split}'.")
-    return arrange((word,), draws.pick(fitting), draws)
+    return arrange((word,), draws.choice(fitting), draws)
 
 
 def _backgrounds(word: str, split: str) -> list[str]:
@@ -102,7 +102,7 @@ def _can_be_alone(split: str) -> tuple[str, ...]:
     return tuple(one.word for one in nouns() if _backgrounds(one.word, split))
 
 
-def naming(
+def naming_episode(
     split: str,
     index: int,
     seed: int = 0,
@@ -124,27 +124,32 @@ def naming(
             f"{ways} ways, {shots} shots, {repeats} repeats; expected 2 to "
             f"{min(len(INVENTED), len(novel_nouns()))} ways, at least 1 shot, and repeats from 0."
         )
-    draws = Draws("naming", seed, split, index, ways, shots, repeats)
-    words = draws.several(_can_be_alone(split), ways)
-    names = draws.several(INVENTED, ways)
+    draws = SeededRandom("naming", seed, split, index, ways, shots, repeats)
+    words = draws.sample(_can_be_alone(split), ways)
+    names = draws.sample(INVENTED, ways)
     shown = [
-        (alone(word, split, draws), name) for _ in range(shots) for word, name in zip(words, names)
+        (single_thing(word, split, draws), name)
+        for _ in range(shots)
+        for word, name in zip(words, names)
     ]
-    shown = [one for _ in range(1 + repeats) for one in draws.several(shown, len(shown))]
+    shown = [one for _ in range(1 + repeats) for one in draws.sample(shown, len(shown))]
     parts: list[Part] = [f"answer with {' or '.join(names)} ."] if induction else []
     for scene, name in shown:
         parts += [scene, f"this is {article(name)} ."]
     asked = int(draws.random() * ways)
-    parts += [alone(words[asked], split, draws), "question : what is this ? answer : this is a"]
+    parts += [
+        single_thing(words[asked], split, draws),
+        "question : what is this ? answer : this is a",
+    ]
     return Episode(tuple(parts), names[asked], tuple(names))
 
 
-def open_question(question: Question) -> str:
+def question_prompt(question: Question) -> str:
     """A question as text that waits for its answer: every model that answers reads it in this form."""
     return f"question : {question.text} answer :"
 
 
-def few_shot(
+def vqa_episode(
     split: str, index: int, kind: str, shots: int, seed: int = 0, things: tuple[int, int] = (1, 4)
 ) -> Episode:
     """Visual question answering with solved examples of the same kind before it, about scenes of so many `things`.
@@ -152,7 +157,7 @@ def few_shot(
     With more shots the question itself stays the same, and so do the examples that were there: scores of different
     numbers of shots are of the same questions.
     """
-    draws = Draws("few-shot", seed, split, index, kind)
+    draws = SeededRandom("few-shot", seed, split, index, kind)
     asked = [
         (scene := sample(split, 1000 * index + number, seed, things), ask(scene, draws, (kind,)))
         for number in range(shots + 1)
@@ -160,5 +165,5 @@ def few_shot(
     (scene, question), *examples = asked
     parts: list[Part] = []
     for shown, solved in reversed(examples):
-        parts += [shown, f"{open_question(solved)} {solved.answer} ."]
-    return Episode((*parts, scene, open_question(question)), question.answer, answers(kind))
+        parts += [shown, f"{question_prompt(solved)} {solved.answer} ."]
+    return Episode((*parts, scene, question_prompt(question)), question.answer, answers(kind))

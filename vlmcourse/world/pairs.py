@@ -10,7 +10,7 @@ from torch import Tensor
 from vlmcourse.world import tokenizer
 from vlmcourse.world.captions import detailed
 from vlmcourse.world.rendering import render, to_pixels
-from vlmcourse.world.scenes import Draws, Scene, sample
+from vlmcourse.world.scenes import SeededRandom, Scene, sample
 
 
 @dataclass(frozen=True)
@@ -28,20 +28,24 @@ class Pairs:
     size: int = 64
     seed: int = 0
     things: tuple[int, int] = (1, 4)
-    caption: Callable[[Scene, Draws], str] = detailed
+    caption: Callable[[Scene, SeededRandom], str] = detailed
     noise: Callable[[int, "Pairs"], str] | None = None
     alone: float = field(default=0.0, kw_only=True)
 
     def scene(self, index: int) -> Scene:
-        single = self.alone and Draws("alone", self.seed, self.split, index).random() < self.alone
+        single = (
+            self.alone and SeededRandom("alone", self.seed, self.split, index).random() < self.alone
+        )
         return sample(self.split, index, self.seed, (1, 1) if single else self.things)
 
-    def truth(self, index: int) -> str:
+    def true_caption(self, index: int) -> str:
         """The caption that belongs to scene `index`, whatever the noise does."""
-        return self.caption(self.scene(index), Draws("caption", self.seed, self.split, index))
+        return self.caption(
+            self.scene(index), SeededRandom("caption", self.seed, self.split, index)
+        )
 
     def text(self, index: int) -> str:
-        return self.noise(index, self) if self.noise else self.truth(index)
+        return self.noise(index, self) if self.noise else self.true_caption(index)
 
     def scenes(self, indices: Sequence[int]) -> list[Scene]:
         return [self.scene(index) for index in indices]

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from vlmcourse.world import tokenizer
-from vlmcourse.world.pages import Part, open_question, scenes, tagged
+from vlmcourse.world.pages import Part, question_prompt, scenes, page_text
 from vlmcourse.world.pairs import Pairs
-from vlmcourse.world.questions import Asked
+from vlmcourse.world.questions import VQAPairs
 from vlmcourse.world.rendering import render, to_pixels
 from vlmcourse.world.scenes import Scene
 
@@ -24,12 +24,12 @@ Page = Sequence[Part]
 View = Callable[[np.ndarray], Tensor]
 
 
-def unseen(images: np.ndarray) -> Tensor:
+def blank_images(images: np.ndarray) -> Tensor:
     """In the place of `to_pixels`: every picture is the same grey. For models trained or tested blind."""
     return torch.zeros_like(to_pixels(images))
 
 
-def others(pages: Sequence[Page]) -> list[Page]:
+def swap_pictures(pages: Sequence[Page]) -> list[Page]:
     """The same texts with the pictures of the next page: what is said of them is then unfounded.
 
     Raises ValueError unless all pages have as many pictures.
@@ -45,24 +45,24 @@ def others(pages: Sequence[Page]) -> list[Page]:
     return swapped
 
 
-def pictures(pages: Sequence[Page], size: int, view: View = to_pixels) -> Tensor:
+def page_pixels(pages: Sequence[Page], size: int, view: View = to_pixels) -> Tensor:
     """All pictures in reading order: (M, 3, size, size); M may be 0."""
     images = [render(scene, size) for page in pages for scene in scenes(page)]
     return view(np.stack(images)) if images else torch.empty(0, 3, size, size)
 
 
-def to_write(
+def prompt_batch(
     pages: Sequence[Page], size: int, place: str = "<image>", view: View = to_pixels, using=None
 ) -> dict[str, Tensor]:
     """Open pages, for a model to go on with: `ids` (B, T) padded on the left, `real` (B, T), `pixels` (M, 3, size, size).
 
     using  another tokenizer than the world's: see tokens.encode
     """
-    texts = tokenizer.encode([tagged(page, place, end="") for page in pages], using=using)
-    return {**left_open(texts), "pixels": pictures(pages, size, view)}
+    texts = tokenizer.encode([page_text(page, place, end="") for page in pages], using=using)
+    return {**pad_left(texts), "pixels": page_pixels(pages, size, view)}
 
 
-def left_open(ids: Tensor) -> dict[str, Tensor]:
+def pad_left(ids: Tensor) -> dict[str, Tensor]:
     """Texts to go on with, from encoded ones, padded on the right: `ids` (B, T) without end token, padded on the left, `real`."""
     lengths = _lengths(ids) - 1  # the text goes on: its end token is left out
     longest = int(lengths.max())
@@ -71,7 +71,7 @@ def left_open(ids: Tensor) -> dict[str, Tensor]:
     return {"ids": ids.gather(1, source.clamp(min=0)).where(real, tokenizer.PAD), "real": real}
 
 
-def to_learn(
+def training_batch(
     pages: Sequence[Page],
     answers: Sequence[str],
     size: int,
@@ -85,7 +85,7 @@ def to_learn(
     The end token is not asked for. In the texts a language model has read, more follows a caption; a picture that had to
     announce an end there would be pulled away from the words it stands for.
     """
-    given = [tagged(page, place, end="") for page in pages]
+    given = [page_text(page, place, end="") for page in pages]
     ids = tokenizer.encode(
         [f"{text} {answer}" for text, answer in zip(given, answers, strict=True)], using=using
     )
@@ -97,7 +97,7 @@ def to_learn(
     return {
         "ids": ids,
         "scored": (at >= first[:, None]) & (at < end[:, None]),
-        "pixels": pictures(pages, size, view),
+        "pixels": page_pixels(pages, size, view),
     }
 
 
@@ -119,13 +119,13 @@ class Prompts:
         return len(self.pages)
 
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        return to_write(
+        return prompt_batch(
             [self.pages[index] for index in indices], self.size, self.place, self.view, self.using
         )
 
 
 @dataclass(frozen=True)
-class Captioned:
+class CaptionDataset:
     """Pictures and what is said of them, to learn from: pair number i of `pairs`, the caption after its picture."""
 
     pairs: Pairs
@@ -134,7 +134,7 @@ class Captioned:
     using: object = None
 
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        return to_learn(
+        return training_batch(
             [(self.pairs.scene(index),) for index in indices],
             [self.pairs.text(index) for index in indices],
             self.pairs.size,
@@ -145,18 +145,18 @@ class Captioned:
 
 
 @dataclass(frozen=True)
-class Answered:
+class VQADataset:
     """Pictures, questions and answers, to learn from: visual question answering as a text to go on with."""
 
-    asked: Asked
+    asked: VQAPairs
     place: str = "<image>"
     view: View = to_pixels
 
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
         questions = [self.asked.question(index) for index in indices]
-        return to_learn(
+        return training_batch(
             [
-                (self.asked.pairs.scene(index), open_question(one))
+                (self.asked.pairs.scene(index), question_prompt(one))
                 for index, one in zip(indices, questions)
             ],
             [one.answer for one in questions],

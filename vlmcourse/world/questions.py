@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from vlmcourse.world.nouns import article, noun
 from vlmcourse.world.pairs import Pairs
 from vlmcourse.world.rendering import to_pixels
-from vlmcourse.world.scenes import Draws, Scene, Thing, known_nouns
+from vlmcourse.world.scenes import SeededRandom, Scene, Thing, known_nouns
 
 NUMBERS = ("zero", "one", "two", "three", "four")
 
@@ -38,47 +38,47 @@ def _the_thing(scene: Scene, thing: Thing) -> str:
     return "the thing" if len(scene.things) == 1 else f"the thing in the {quarter(thing)}"
 
 
-def what(scene: Scene, draws: Draws) -> Question:
-    thing = draws.pick(scene.things)
+def what(scene: Scene, draws: SeededRandom) -> Question:
+    thing = draws.choice(scene.things)
     return Question(f"what is {_the_thing(scene, thing)} ?", thing.word, "what", thing.word)
 
 
-def where(scene: Scene, draws: Draws) -> Question:
-    thing = draws.pick(scene.things)
+def where(scene: Scene, draws: SeededRandom) -> Question:
+    thing = draws.choice(scene.things)
     return Question(f"where is the {thing.word} ?", quarter(thing), "where", thing.word)
 
 
-def how_many(scene: Scene, draws: Draws) -> Question:
+def how_many(scene: Scene, draws: SeededRandom) -> Question:
     return Question("how many things are there ?", NUMBERS[len(scene.things)], "how many")
 
 
-def colour(scene: Scene, draws: Draws) -> Question:
+def colour(scene: Scene, draws: SeededRandom) -> Question:
     """Of the artwork, or of the background."""
     if draws.random() < 0.3:
         return Question("what colour is the background ?", scene.background, "colour")
-    thing = draws.pick(scene.things)
+    thing = draws.choice(scene.things)
     return Question(f"what colour is the {thing.word} ?", thing.noun.colour, "colour", thing.word)
 
 
-def presence(scene: Scene, draws: Draws) -> Question:
+def presence(scene: Scene, draws: SeededRandom) -> Question:
     """Yes as often as no; the absent thing is a known noun."""
     if draws.random() < 0.5:
-        thing = draws.pick(scene.things)
+        thing = draws.choice(scene.things)
         return Question(f"is there {article(thing.word)} ?", "yes", "presence", thing.word)
-    absent = draws.pick([word for word in known_nouns() if word not in scene.words])
+    absent = draws.choice([word for word in known_nouns() if word not in scene.words])
     return Question(f"is there {article(absent)} ?", "no", "presence")
 
 
-def position(scene: Scene, draws: Draws) -> Question:
+def position(scene: Scene, draws: SeededRandom) -> Question:
     """Is one thing left of, or above, another? With one thing alone: is it in the left half?"""
-    thing = draws.pick(scene.things)
-    side = draws.pick(("left", "right", "top", "bottom"))
+    thing = draws.choice(scene.things)
+    side = draws.choice(("left", "right", "top", "bottom"))
     axis, first = ("x" if side in ("left", "right") else "y"), side in ("left", "top")
     others = [
         other for other in scene.things if abs(getattr(other, axis) - getattr(thing, axis)) > 0.2
     ]
     if others:
-        other = draws.pick(others)
+        other = draws.choice(others)
         yes = (getattr(thing, axis) < getattr(other, axis)) == first
         relation = {"left": "left of", "right": "right of", "top": "above", "bottom": "below"}[side]
         text = f"is the {thing.word} {relation} the {other.word} ?"
@@ -88,8 +88,8 @@ def position(scene: Scene, draws: Draws) -> Question:
     return Question(text, "yes" if yes else "no", "position", thing.word)
 
 
-def category(scene: Scene, draws: Draws) -> Question:
-    thing = draws.pick(scene.things)
+def category(scene: Scene, draws: SeededRandom) -> Question:
+    thing = draws.choice(scene.things)
     return Question(
         f"what kind of thing is {_the_thing(scene, thing)} ?",
         thing.noun.category,
@@ -98,23 +98,23 @@ def category(scene: Scene, draws: Draws) -> Question:
     )
 
 
-def place(scene: Scene, draws: Draws) -> Question:
-    thing = draws.pick(scene.things)
+def place(scene: Scene, draws: SeededRandom) -> Question:
+    thing = draws.choice(scene.things)
     return Question(
         f"where can you find {_the_thing(scene, thing)} ?", thing.noun.place, "place", thing.word
     )
 
 
-def purpose(scene: Scene, draws: Draws) -> Question:
-    thing = draws.pick(scene.things)
+def purpose(scene: Scene, draws: SeededRandom) -> Question:
+    thing = draws.choice(scene.things)
     return Question(
         f"what is {_the_thing(scene, thing)} for ?", thing.noun.purpose, "purpose", thing.word
     )
 
 
-def compare(scene: Scene, draws: Draws) -> Question:
+def compare(scene: Scene, draws: SeededRandom) -> Question:
     """Two things by a fact: as large in life, from nature both? With one thing alone: what of it is true?"""
-    fact = draws.pick(("size", "origin"))
+    fact = draws.choice(("size", "origin"))
     if len(scene.things) == 1:
         thing = scene.things[0]
         text = (
@@ -123,7 +123,7 @@ def compare(scene: Scene, draws: Draws) -> Question:
             else "is the thing from nature or craft ?"
         )
         return Question(text, getattr(thing.noun, fact), "compare", thing.word)
-    one, other = draws.several(scene.things, 2)
+    one, other = draws.sample(scene.things, 2)
     same = getattr(one.noun, fact) == getattr(other.noun, fact)
     return Question(
         f"are {_the_thing(scene, one)} and {_the_thing(scene, other)} of the same {fact} ?",
@@ -132,7 +132,7 @@ def compare(scene: Scene, draws: Draws) -> Question:
     )
 
 
-SEEING: dict[str, Callable[[Scene, Draws], Question]] = {
+VISUAL_KINDS: dict[str, Callable[[Scene, SeededRandom], Question]] = {
     "what": what,
     "where": where,
     "how many": how_many,
@@ -140,22 +140,22 @@ SEEING: dict[str, Callable[[Scene, Draws], Question]] = {
     "presence": presence,
     "position": position,
 }
-KNOWLEDGE: dict[str, Callable[[Scene, Draws], Question]] = {
+KNOWLEDGE_KINDS: dict[str, Callable[[Scene, SeededRandom], Question]] = {
     "category": category,
     "place": place,
     "purpose": purpose,
     "compare": compare,
 }
-KINDS = SEEING | KNOWLEDGE
+KINDS = VISUAL_KINDS | KNOWLEDGE_KINDS
 
 
-def ask(scene: Scene, draws: Draws, kinds: Sequence[str] = tuple(KINDS)) -> Question:
+def ask(scene: Scene, draws: SeededRandom, kinds: Sequence[str] = tuple(KINDS)) -> Question:
     """A question of one of these kinds."""
     if unknown := [kind for kind in kinds if kind not in KINDS]:
         raise ValueError(
             f"no kind of question '{unknown[0]}'; expected some of {', '.join(KINDS)}."
         )
-    return KINDS[draws.pick(kinds)](scene, draws)
+    return KINDS[draws.choice(kinds)](scene, draws)
 
 
 def answers(kind: str) -> tuple[str, ...]:
@@ -180,7 +180,7 @@ def answers(kind: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Asked:
+class VQAPairs:
     """Visual question answering over the scenes of `pairs`: question number i is about scene number i."""
 
     pairs: Pairs
@@ -189,7 +189,7 @@ class Asked:
     def question(self, index: int) -> Question:
         return ask(
             self.pairs.scene(index),
-            Draws("ask", self.pairs.seed, self.pairs.split, index),
+            SeededRandom("ask", self.pairs.seed, self.pairs.split, index),
             self.kinds,
         )
 

@@ -16,17 +16,17 @@ from torch import Tensor
 from vlmcourse.world.noise import mismatched
 from vlmcourse.world.nouns import nouns
 from vlmcourse.world.pairs import Pairs
-from vlmcourse.world.scenes import BACKGROUNDS, Draws, Scene, sample
+from vlmcourse.world.scenes import BACKGROUNDS, SeededRandom, Scene, sample
 
 Box = tuple[float, float, float, float]
 
 
-def things(scene: Scene) -> list[Box]:
+def thing_boxes(scene: Scene) -> list[Box]:
     """The box of each thing, in the scene's order."""
     return [thing.box for thing in scene.things]
 
 
-def grid(scene: Scene, cells: int = 4) -> list[Box]:
+def grid_boxes(scene: Scene, cells: int = 4) -> list[Box]:
     """cells * cells equal squares, row by row: the same for all scenes."""
     return [
         (column / cells, row / cells, (column + 1) / cells, (row + 1) / cells)
@@ -41,11 +41,11 @@ def class_names() -> tuple[str, ...]:
     return (*(one.word for one in nouns()), "nothing")
 
 
-def classes(scene: Scene, boxes: Sequence[Box]) -> Tensor:
+def box_classes(scene: Scene, boxes: Sequence[Box]) -> Tensor:
     """Which part of each box belongs to which class: (R, C), rows sum to 1. A thing's own box is wholly the thing's."""
     names, found = class_names(), torch.zeros(len(boxes), len(class_names()))
     for row, box in enumerate(boxes):
-        if box in (own := things(scene)):
+        if box in (own := thing_boxes(scene)):
             found[row, names.index(scene.things[own.index(box)].word)] = 1
             continue
         x1, y1, x2, y2 = box
@@ -59,7 +59,7 @@ def classes(scene: Scene, boxes: Sequence[Box]) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Few(Pairs):
+class SubsetOfNouns(Pairs):
     """Pairs whose scenes show only the nouns `among`, so that each is met often: a small model learns them in a minute."""
 
     among: tuple[str, ...] = ()
@@ -68,7 +68,7 @@ class Few(Pairs):
         return sample(self.split, index, self.seed, self.things, self.among)
 
 
-def places_swapped(scene: Scene, draws: Draws) -> Scene | None:
+def swap_across_rows(scene: Scene, draws: SeededRandom) -> Scene | None:
     """Two things have exchanged places, so that what a caption says of who is where becomes false; None for one thing alone.
 
     They come from different rows where there are two rows: within a row, captions name things without saying where.
@@ -80,9 +80,9 @@ def places_swapped(scene: Scene, draws: Draws) -> Scene | None:
     if len(scene.things) < 2:
         return None
     first, second = (
-        (draws.pick(top), draws.pick(bottom))
+        (draws.choice(top), draws.choice(bottom))
         if top and bottom
-        else draws.several(range(len(scene.things)), 2)
+        else draws.sample(range(len(scene.things)), 2)
     )
     words = list(scene.words)
     words[first], words[second] = words[second], words[first]
@@ -91,36 +91,41 @@ def places_swapped(scene: Scene, draws: Draws) -> Scene | None:
     )
 
 
-def recoloured(scene: Scene, draws: Draws) -> Scene:
+def recolour_background(scene: Scene, draws: SeededRandom) -> Scene:
     """The same things on another background."""
     return replace(
         scene,
-        background=draws.pick([colour for colour in BACKGROUNDS if colour != scene.background]),
+        background=draws.choice([colour for colour in BACKGROUNDS if colour != scene.background]),
     )
 
 
+SEEDS = {swap_across_rows: "places_swapped", recolour_background: "recoloured"}
+"""What seeds the choices of a change; others are seeded by their names."""
+
+
 def false_caption(
-    index: int, pairs: Pairs, change: Callable[[Scene, Draws], Scene | None]
+    index: int, pairs: Pairs, change: Callable[[Scene, SeededRandom], Scene | None]
 ) -> str | None:
     """What the caption of pair `index` would be if one thing about the scene were different; None if it would be the same.
 
     All other choices of words stay as they are, so neither caption is the likelier text.
     """
     scene = change(
-        pairs.scene(index), Draws("change", change.__name__, pairs.seed, pairs.split, index)
+        pairs.scene(index),
+        SeededRandom("change", SEEDS.get(change, change.__name__), pairs.seed, pairs.split, index),
     )
     if scene is None:
         return None
-    text = pairs.caption(scene, Draws("caption", pairs.seed, pairs.split, index))
-    return text if text != pairs.truth(index) else None
+    text = pairs.caption(scene, SeededRandom("caption", pairs.seed, pairs.split, index))
+    return text if text != pairs.true_caption(index) else None
 
 
-def nearly_right(index: int, pairs: Pairs) -> str:
+def hard_or_mismatched(index: int, pairs: Pairs) -> str:
     """For Noise: every second time the caption of another picture, else one that is wrong in one point."""
-    draws = Draws("nearly right", pairs.seed, index)
+    draws = SeededRandom("nearly right", pairs.seed, index)
     if draws.random() < 0.5:
         return mismatched(index, pairs)
-    first, second = draws.several((places_swapped, recoloured), 2)
+    first, second = draws.sample((swap_across_rows, recolour_background), 2)
     return (
         false_caption(index, pairs, first)
         or false_caption(index, pairs, second)
@@ -129,7 +134,7 @@ def nearly_right(index: int, pairs: Pairs) -> str:
 
 
 @dataclass(frozen=True)
-class Regions:
+class RegionDataset:
     """Scenes as regions, with captions: batches for ViLBERT and VL-BERT.
 
     pairs  scenes and captions; with Noise, those captions are false that the noise replaced
@@ -139,7 +144,7 @@ class Regions:
     """
 
     pairs: Pairs
-    cut: Callable[[Scene], list[Box]] = things
+    cut: Callable[[Scene], list[Box]] = thing_boxes
     region_classifier: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
 
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor | list[str]]:
@@ -161,13 +166,13 @@ class Regions:
             "boxes": boxes,
             "real": real,
             "aligned": torch.tensor(
-                [noise is None or not noise.hits(index, self.pairs.seed) for index in indices]
+                [noise is None or not noise.is_noisy(index, self.pairs.seed) for index in indices]
             ),
         }
         if self.region_classifier is None:
             told = torch.zeros(*real.shape, len(class_names()))
             for row, (scene, found) in enumerate(zip(scenes, cut)):
-                told[row, : len(found)] = classes(scene, found)
+                told[row, : len(found)] = box_classes(scene, found)
             backgrounds = torch.tensor(
                 [list(BACKGROUNDS).index(scene.background) for scene in scenes]
             )

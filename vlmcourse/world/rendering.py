@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vlmcourse.world.nouns import noun
-from vlmcourse.world.scenes import BACKGROUNDS, Draws, Scene
+from vlmcourse.world.scenes import BACKGROUNDS, SeededRandom, Scene
 
 ATTRIBUTION = "Artwork: OpenMoji, CC BY-SA 4.0"
 
@@ -109,7 +109,7 @@ def _grey(images: np.ndarray) -> np.ndarray:
 def _noise(images: np.ndarray) -> np.ndarray:
     """Gaussian, of standard deviation 40 out of 255; the same for the same picture."""
     generator = np.random.default_rng(
-        int(Draws("noise", images.shape, int(images.sum())).random() * 2**32)
+        int(SeededRandom("noise", images.shape, int(images.sum())).random() * 2**32)
     )
     return (images + generator.normal(0, 40, images.shape)).clip(0, 255).astype(np.uint8)
 

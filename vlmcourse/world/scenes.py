@@ -77,16 +77,16 @@ class Scene:
         return tuple(thing.word for thing in self.things)
 
 
-class Draws(Random):
+class SeededRandom(Random):
     """Random choices that are the same everywhere: seeded by text, built on random() alone, which never changes."""
 
     def __init__(self, *of):
         super().__init__("/".join(map(str, of)))
 
-    def pick(self, options):
+    def choice(self, options):
         return options[int(self.random() * len(options))]
 
-    def several(self, options, count: int) -> list:
+    def sample(self, options, count: int) -> list:
         """`count` different ones, in random order."""
         left = list(options)
         return [left.pop(int(self.random() * len(left))) for _ in range(count)]
@@ -143,21 +143,21 @@ def sample(
         raise ValueError(f"no split '{split}'; expected one of {', '.join(SPLITS)}.")
     if not 1 <= things[0] <= things[1] <= 4:
         raise ValueError(f"scenes of {things[0]} to {things[1]} things; expected between 1 and 4.")
-    draws = Draws("among", seed, split, index) if among else Draws(seed, split, index)
+    draws = SeededRandom("among", seed, split, index) if among else SeededRandom(seed, split, index)
     count = things[0] + int(draws.random() * (things[1] - things[0] + 1))
     pool = among or (_all_words() if split == "novel" else known_nouns())
     while True:  # about one try in three succeeds
-        words, background = tuple(draws.several(pool, count)), draws.pick(tuple(BACKGROUNDS))
+        words, background = tuple(draws.sample(pool, count)), draws.choice(tuple(BACKGROUNDS))
         if split_of(words, background) == split:
             return arrange(words, background, draws)
 
 
-def arrange(words: tuple[str, ...], background: str, draws: Draws) -> Scene:
+def arrange(words: tuple[str, ...], background: str, draws: SeededRandom) -> Scene:
     """Puts words somewhere: one thing in a quarter or the middle, several in different quarters."""
     places = (
-        draws.several(QUARTERS, len(words))
+        draws.sample(QUARTERS, len(words))
         if len(words) > 1
-        else [draws.pick((*QUARTERS, (0.5, 0.5)))]
+        else [draws.choice((*QUARTERS, (0.5, 0.5)))]
     )
     return Scene(
         tuple(

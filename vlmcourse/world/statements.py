@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from vlmcourse.world.nouns import article
 from vlmcourse.world.questions import NUMBERS
-from vlmcourse.world.scenes import Draws, Scene, sample
+from vlmcourse.world.scenes import SeededRandom, Scene, sample
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ def statement(split: str, index: int, seed: int = 0) -> Statement:
 
     The text names a thing, or compares counts; the truth is drawn first, then pictures are drawn until they fit.
     """
-    draws = Draws("statement", seed, split, index)
-    kind, true = draws.pick((_both, _only, _more, _as_many)), draws.random() < 0.5
+    draws = SeededRandom("statement", seed, split, index)
+    kind, true = draws.choice((_both, _only, _more, _as_many)), draws.random() < 0.5
     for attempt in range(10_000):
         left, right = (
             sample(split, 2 * (10_000 * index + attempt) + side, seed) for side in (0, 1)
@@ -34,38 +34,38 @@ def statement(split: str, index: int, seed: int = 0) -> Statement:
     raise AssertionError(f"no pictures for {kind.__name__} of truth {true}")
 
 
-def _both(left: Scene, right: Scene, true: bool, draws: Draws) -> str | None:
+def _both(left: Scene, right: Scene, true: bool, draws: SeededRandom) -> str | None:
     """True: a common thing of a category; false: a category only one of them has."""
     here, there = ({thing.noun.category for thing in scene.things} for scene in (left, right))
     options = sorted(here & there if true else here ^ there)
-    return f"both pictures have a thing of kind {draws.pick(options)}" if options else None
+    return f"both pictures have a thing of kind {draws.choice(options)}" if options else None
 
 
-def _only(left: Scene, right: Scene, true: bool, draws: Draws) -> str | None:
+def _only(left: Scene, right: Scene, true: bool, draws: SeededRandom) -> str | None:
     """Names a thing of the left picture (true) or of the right one (false): only one look at both can tell."""
-    side = draws.pick((("left", left, right), ("right", right, left)))
+    side = draws.choice((("left", left, right), ("right", right, left)))
     name, said, other = side
     options = [
         word
         for word in (said if true else other).words
         if word not in (other if true else said).words
     ]
-    return f"there is {article(draws.pick(options))} in the {name} picture" if options else None
+    return f"there is {article(draws.choice(options))} in the {name} picture" if options else None
 
 
-def _more(left: Scene, right: Scene, true: bool, draws: Draws) -> str | None:
-    said = draws.pick(("left", "right"))
+def _more(left: Scene, right: Scene, true: bool, draws: SeededRandom) -> str | None:
+    said = draws.choice(("left", "right"))
     more, fewer = (left, right) if (said == "left") == true else (right, left)
     other = "right" if said == "left" else "left"
     fits = len(more.things) > len(fewer.things)
     return f"the {said} picture has more things than the {other} picture" if fits else None
 
 
-def _as_many(left: Scene, right: Scene, true: bool, draws: Draws) -> str | None:
+def _as_many(left: Scene, right: Scene, true: bool, draws: SeededRandom) -> str | None:
     number = len(left.things) + len(right.things)
     if true:
         return f"there are {_number(number)} things in the two pictures"
-    wrong = draws.pick([other for other in range(2, 9) if other != number])
+    wrong = draws.choice([other for other in range(2, 9) if other != number])
     return f"there are {_number(wrong)} things in the two pictures"
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from vlmcourse.world.nouns import article
 from vlmcourse.world.questions import Question
 from vlmcourse.world.rendering import render
-from vlmcourse.world.scenes import Draws, Scene
+from vlmcourse.world.scenes import SeededRandom, Scene
 
 DIRECTIONS = {
     "left": (-1, 0),
@@ -20,7 +20,7 @@ DIRECTIONS = {
 
 
 @dataclass(frozen=True)
-class Film:
+class Video:
     """`frames`: one scene per moment; `mover` moves in `direction`, everything else stays."""
 
     frames: tuple[Scene, ...]
@@ -47,7 +47,7 @@ class Film:
         )
 
 
-def film(scene: Scene, draws: Draws, frames: int = 8, way: float = 0.3) -> Film:
+def make_video(scene: Scene, draws: SeededRandom, frames: int = 8, way: float = 0.3) -> Video:
     """A thing of the scene crosses `way` of the picture, at even speed, around the place it has in the scene.
 
     Around, and not from: so that on average over films every frame looks alike, and only their order tells the direction.
@@ -57,7 +57,7 @@ def film(scene: Scene, draws: Draws, frames: int = 8, way: float = 0.3) -> Film:
             f"a film of {frames} frames; expected at least 2: one frame shows no motion."
         )
     number = int(draws.random() * len(scene.things))
-    direction = draws.pick(tuple(DIRECTIONS))
+    direction = draws.choice(tuple(DIRECTIONS))
     dx, dy = DIRECTIONS[direction]
     moments = []
     for frame in range(frames):
@@ -70,4 +70,4 @@ def film(scene: Scene, draws: Draws, frames: int = 8, way: float = 0.3) -> Film:
         moments.append(
             replace(scene, things=(*scene.things[:number], moved, *scene.things[number + 1 :]))
         )
-    return Film(tuple(moments), scene.things[number].word, direction)
+    return Video(tuple(moments), scene.things[number].word, direction)

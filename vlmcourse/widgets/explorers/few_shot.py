@@ -12,8 +12,8 @@ from vlmcourse.parts.masks import phi
 from vlmcourse.plots import page, pictures, probability_bars, ribbon
 from vlmcourse.widgets.interactive import only, play, row
 from vlmcourse.world import tokenizer
-from vlmcourse.world.pages import Part, tagged
-from vlmcourse.world.scenes import Draws
+from vlmcourse.world.pages import Part, page_text
+from vlmcourse.world.scenes import SeededRandom
 
 Answer = Callable[[Sequence[Sequence[Part]], Sequence[str]], Sequence[Mapping[str, float]]]
 MOST = 4
@@ -21,8 +21,8 @@ MOST = 4
 
 def portrait(word: str, number: int) -> world.Scene:
     """A thing alone somewhere; another place and background for each number."""
-    draws = Draws("portrait", word, number)
-    return world.scenes.arrange((word,), draws.pick(tuple(world.BACKGROUNDS)), draws)
+    draws = SeededRandom("portrait", word, number)
+    return world.scenes.arrange((word,), draws.choice(tuple(world.BACKGROUNDS)), draws)
 
 
 def prompt(examples: Sequence[tuple[str, str]], query: str) -> tuple[Part, ...]:
@@ -51,7 +51,7 @@ def built(answer: Answer, examples: Sequence[tuple[str, str]], query: str, size:
     """The prompt's pictures, its ribbon of phi, and the answer with and without the support's pictures."""
     parts = prompt(examples, query)
     shown = [part for part in parts if not isinstance(part, str)]
-    words = tagged(parts).removesuffix("<EOC>").split()
+    words = page_text(parts).removesuffix("<EOC>").split()
     numbers = phi(torch.tensor([word == "<image>" for word in words])).tolist()
     choices = list(dict.fromkeys([name for _, name in examples] or tokenizer.INVENTED[:2]))
     if len(choices) < 2:

@@ -13,7 +13,7 @@ from vlmcourse.parts import masks
 from vlmcourse.parts.attention import attend
 from vlmcourse.plots import compare, mask_and_blocks, page
 from vlmcourse.widgets.interactive import offer, only, play, row, worded
-from vlmcourse.world import Draws
+from vlmcourse.world import SeededRandom
 
 IMAGE, PAD, DOCUMENT = "<image>", "<pad>", "|"
 TEXT = "the <image> cat sat <image> a dog"
@@ -113,7 +113,7 @@ def broken(mask: masks.Mask, seed: int = 0) -> masks.Mask:
     """The same mask with a single cell turned round: one that may not look does, or, where all may, one no longer does."""
     table = mask.dense()[0, 0]
     cells = (~table if not table.all() else table).nonzero().tolist()
-    query, key = Draws("broken", mask.name, seed).pick(cells)
+    query, key = SeededRandom("broken", mask.name, seed).choice(cells)
     return masks.Mask(
         mask.name,
         lambda b, q, k: mask.rule(b, q, k) ^ ((q == query) & (k == key)),
