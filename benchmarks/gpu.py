@@ -95,10 +95,10 @@ def attention(device: torch.device, longest: int) -> Iterator[dict]:
                 for one in (shape[0], shape[1], shape[1])
             )
             way = torch.randn_like(q)
-            dense = mask.dense()
+            dense = mask.to_bool()
             kinds = {"explicit": (explicit, dense), "fused, dense mask": (attend, dense)}
             if device.type == "cuda":  # no backward on CPU (torch 2.13)
-                kinds["FlexAttention"] = (attend, mask.blocks())
+                kinds["FlexAttention"] = (attend, mask.to_block_mask())
             exact = explicit(q.float(), k.float(), v.float(), dense)
             (gradient,) = torch.autograd.grad(exact, q, way.float())
             exact = exact.detach()

@@ -35,7 +35,7 @@ from vlmcourse import plots
 from vlmcourse.evaluation import save_results
 from vlmcourse.papers.clip import CLIP, CLIPConfig
 from vlmcourse.parts.attention import attend
-from vlmcourse.parts.generation import write
+from vlmcourse.parts.generation import generate
 from vlmcourse.parts.language import LanguageModel, new_cache, tiny
 from vlmcourse.parts.layers import QuickGELU
 from vlmcourse.plots.style import png
@@ -73,8 +73,8 @@ def ours(scale: Scale) -> tuple[nn.Module, Loss]:
             conv_stem=False,
         )
     )
-    pixels, ids = batch(scale)
-    return model, lambda: model.losses({"pixels": pixels, "ids": ids})["contrast"]
+    pixel_values, ids = batch(scale)
+    return model, lambda: model.losses({"pixel_values": pixel_values, "ids": ids})["contrast"]
 
 
 def hugging_face(scale: Scale) -> tuple[nn.Module, Loss]:
@@ -103,8 +103,8 @@ def hugging_face(scale: Scale) -> tuple[nn.Module, Loss]:
         projection_dim=scale.width,
     )
     config._attn_implementation = "sdpa"
-    model, (pixels, ids) = CLIPModel(config), batch(scale)
-    return model, lambda: model(input_ids=ids, pixel_values=pixels, return_loss=True).loss
+    model, (pixel_values, ids) = CLIPModel(config), batch(scale)
+    return model, lambda: model(input_ids=ids, pixel_values=pixel_values, return_loss=True).loss
 
 
 def openai(scale: Scale) -> tuple[nn.Module, Loss]:
@@ -130,10 +130,10 @@ def openai(scale: Scale) -> tuple[nn.Module, Loss]:
         scale.heads,
         scale.text_depth,
     )
-    (pixels, ids), labels = batch(scale), torch.arange(scale.batch)
+    (pixel_values, ids), labels = batch(scale), torch.arange(scale.batch)
 
     def loss() -> torch.Tensor:
-        by_image, by_text = model(pixels, ids)
+        by_image, by_text = model(pixel_values, ids)
         return (cross_entropy(by_image, labels) + cross_entropy(by_text, labels)) / 2
 
     return model, loss
@@ -327,8 +327,8 @@ def attention(longest: int = 4096, rounds: int = 5) -> None:
         print(f"Kept {picture}")
 
 
-@app.command()
-def generate(longest: int = 256, rounds: int = 5, scale: str = "laptop") -> None:
+@app.command("generate")
+def generation_speed(longest: int = 256, rounds: int = 5, scale: str = "laptop") -> None:
     """Time to write by number of tokens: ours with and without a cache, beside transformers' generate. Batch 1, greedy."""
     size = Scale.named(scale)
     torch.manual_seed(0)
@@ -350,8 +350,8 @@ def generate(longest: int = 256, rounds: int = 5, scale: str = "laptop") -> None
             )[:, prompt.shape[1] :]
 
         contenders = {
-            "ours, cache": lambda: write(model, prompt, length, cache=new_cache(model.lm)),
-            "ours, no cache": lambda: write(model, prompt, length),
+            "ours, cache": lambda: generate(model, prompt, length, cache=new_cache(model.lm)),
+            "ours, no cache": lambda: generate(model, prompt, length),
             "transformers' generate": theirs,
         }
         written = [

@@ -89,28 +89,28 @@ class Theirs(nn.Module):
         self.itm_head = nn.Linear(scale.width, 2)
         self.temperature = nn.Parameter(torch.tensor(0.07))
 
-    def losses(self, pixels: Tensor, ids: Tensor) -> dict[str, Tensor]:
+    def losses(self, pixel_values: Tensor, ids: Tensor) -> dict[str, Tensor]:
         def starting(first: int) -> Tensor:
             return torch.cat([torch.full_like(ids[:, :1], first), ids[:, 1:]], dim=1)
 
-        real = (ids != PAD).long()
-        states = self.vision_model(pixels).last_hidden_state
+        padding_mask = (ids != PAD).long()
+        states = self.vision_model(pixel_values).last_hidden_state
         image = normalize(self.vision_proj(states[:, 0]), dim=-1)
-        text = self.text_encoder(starting(CLS), attention_mask=real).last_hidden_state
+        text = self.text_encoder(starting(CLS), attention_mask=padding_mask).last_hidden_state
         text = normalize(self.text_proj(text[:, 0]), dim=-1)
         texts, images = hard_negatives(image.detach() @ text.detach().T / self.temperature.detach())
         enc = starting(ENC)
         seen = self.text_encoder(
             torch.cat([enc, enc[texts], enc]),
-            attention_mask=torch.cat([real, real[texts], real]),
+            attention_mask=torch.cat([padding_mask, padding_mask[texts], padding_mask]),
             encoder_hidden_states=torch.cat([states, states, states[images]]),
         ).last_hidden_state
         belongs = self.itm_head(seen[:, 0])
         caption = self.text_decoder(
             starting(DEC),
-            attention_mask=real,
+            attention_mask=padding_mask,
             encoder_hidden_states=states,
-            labels=starting(DEC).masked_fill(real == 0, -100),
+            labels=starting(DEC).masked_fill(padding_mask == 0, -100),
         ).loss
         return {
             "contrast": clip_loss(image, text, 1 / self.temperature),
@@ -122,7 +122,7 @@ class Theirs(nn.Module):
 def pair(scale: Scale) -> dict[str, tuple[nn.Module, object]]:
     """Both models with the same weights, and their losses as functions without arguments."""
     torch.manual_seed(0)
-    theirs, (pixels, ids) = Theirs(scale), batch(scale)
+    theirs, (pixel_values, ids) = Theirs(scale), batch(scale)
     ours = BLIP(
         BLIPConfig(
             VOCABULARY,
@@ -149,8 +149,8 @@ def pair(scale: Scale) -> dict[str, tuple[nn.Module, object]]:
     found = [
         (torch.manual_seed(1), model())[1]
         for model in (
-            lambda: ours.losses({"pixels": pixels, "ids": ids}),
-            lambda: theirs.losses(pixels, ids),
+            lambda: ours.losses({"pixel_values": pixel_values, "ids": ids}),
+            lambda: theirs.losses(pixel_values, ids),
         )
     ]
     for name in found[0]:
@@ -158,8 +158,11 @@ def pair(scale: Scale) -> dict[str, tuple[nn.Module, object]]:
             *(losses[name] for losses in found), atol=1e-4, rtol=1e-4, msg=lambda m: f"{name}: {m}"
         )
     return {
-        "ours": (ours, lambda: sum(ours.losses({"pixels": pixels, "ids": ids}).values())),
-        "transformers": (theirs, lambda: sum(theirs.losses(pixels, ids).values())),
+        "ours": (
+            ours,
+            lambda: sum(ours.losses({"pixel_values": pixel_values, "ids": ids}).values()),
+        ),
+        "transformers": (theirs, lambda: sum(theirs.losses(pixel_values, ids).values())),
     }
 
 

@@ -19,7 +19,7 @@ from benchmarks.speed import in_turns, peak_memory
 from vlmcourse import plots
 from vlmcourse.evaluation import save_results
 from vlmcourse.papers.flamingo import Flamingo, FlamingoConfig, GatedBlock, Resampler
-from vlmcourse.parts.generation import write
+from vlmcourse.parts.generation import generate
 from vlmcourse.parts.language import freeze, new_cache, tiny
 from vlmcourse.parts.masks import last_image, phi
 from vlmcourse.plots.style import png
@@ -31,7 +31,7 @@ Step = Callable[[], None]
 
 def config(width: int) -> FlamingoConfig:
     return FlamingoConfig(
-        tag=1,
+        image_token_id=1,
         vision_width=width,
         latents=LATENTS,
         resampler_depth=DEPTH,
@@ -97,7 +97,9 @@ def block_steps(width: int, batch: int) -> dict[str, Step]:
     numbers = torch.arange(1, IMAGES + 1)
 
     def run() -> torch.Tensor:
-        sees = last_image(phi(tags), numbers).dense()[:, 0]  # made anew in each forward, as theirs
+        sees = last_image(phi(tags), numbers).to_bool()[
+            :, 0
+        ]  # made anew in each forward, as theirs
         return ours(y, latents, sees)
 
     steps = {"ours": trained(ours, run)}
@@ -146,11 +148,13 @@ def decoding(lengths: tuple[int, ...], images: int, rounds: int) -> list[dict]:
     torch.manual_seed(0)
 
     class Tower(nn.Module):
-        def forward(self, pixels):
-            return pixels.flatten(2).transpose(1, 2)
+        def forward(self, pixel_values):
+            return pixel_values.flatten(2).transpose(1, 2)
 
     lm = freeze(tiny(512, 96, 3, 3, context=1024))
-    model = Flamingo(FlamingoConfig(tag=4, vision_width=96, latents=LATENTS), Tower(), lm).eval()
+    model = Flamingo(
+        FlamingoConfig(image_token_id=4, vision_width=96, latents=LATENTS), Tower(), lm
+    ).eval()
     with torch.no_grad():
         for block in model.blocks.values():
             block.gate.alpha.fill_(0.5)
@@ -161,8 +165,8 @@ def decoding(lengths: tuple[int, ...], images: int, rounds: int) -> list[dict]:
     rows = []
     for length in lengths:
         runs = {
-            "cache": lambda: write(model, ids, length, cache=new_cache(lm), media=media),
-            "no cache": lambda: write(model, ids, length, media=media),
+            "cache": lambda: generate(model, ids, length, cache=new_cache(lm), media=media),
+            "no cache": lambda: generate(model, ids, length, media=media),
         }
         assert torch.equal(*(run() for run in runs.values()))
         seconds = in_turns(runs, rounds)

@@ -106,11 +106,11 @@ class Theirs(nn.Module):
         B = len(ids)
         read, write = ids.clone(), ids.clone()
         read[:, 0], write[:, 0] = self.c.read, self.c.write
-        real = (read != self.c.padding).long()
+        padding_mask = (read != self.c.padding).long()
         queries = self.queries.expand(B, -1, -1)
         seen = self.former(queries, encoder_hidden_states=image).last_hidden_state
         text = self.former(
-            self.embeddings(read), query_length=0, attention_mask=real
+            self.embeddings(read), query_length=0, attention_mask=padding_mask
         ).last_hidden_state[:, 0]
         similarity = (
             torch.einsum(
@@ -139,8 +139,8 @@ class Theirs(nn.Module):
         )
         said = self.itm_head(both.last_hidden_state[:, :R]).mean(1)
         mask = (
-            multimodal_causal(R, LENGTH).dense()
-            & torch.cat([real.new_ones(B, R), real], dim=1).bool()[:, None, None]
+            multimodal_causal(R, LENGTH).to_bool()
+            & torch.cat([padding_mask.new_ones(B, R), padding_mask], dim=1).bool()[:, None, None]
         )
         written = self.former(
             self.embeddings(write, query_embeds=queries),

@@ -100,19 +100,27 @@ def tasks(size: Scale, name: str, seed: int) -> dict:
     torch.set_num_threads(1)
     size = shorter(size)
     blip = recipes.blip(size, seed, vision=recipes.clip(size).model.vision).model
-    pixels = size.image_size
+    pixel_values = size.image_size
     if name == "answers":
-        model = tuned(name, BLIPForVQA(blip), Questions(size=pixels, seed=seed), size, seed)
+        model = tuned(name, BLIPForVQA(blip), Questions(size=pixel_values, seed=seed), size, seed)
         found = {kind: asdict(one) for kind, one in answer_report(model).items()} | {
             "films": film_report(blip, model)
         }
     elif name == "two pictures":
         found = compare_report(
-            tuned("comparing", BLIPForNLVR2(blip), Statements(size=pixels, seed=seed), size, seed)
+            tuned(
+                "comparing",
+                BLIPForNLVR2(blip),
+                Statements(size=pixel_values, seed=seed),
+                size,
+                seed,
+            )
         )
     else:
         found = talk_report(
-            tuned("talking", BLIPForVisDial(blip), Dialogues(size=pixels, seed=seed), size, seed)
+            tuned(
+                "talking", BLIPForVisDial(blip), Dialogues(size=pixel_values, seed=seed), size, seed
+            )
         )
     return _said({"row": name, "seed": seed, **found})
 

@@ -158,9 +158,11 @@ def with_examples(model: Bridge, count: int) -> dict:
 def clip_alone(size: Scale, count: int) -> dict:
     """Naming by cosine, and the same choices among captions as the bridges have."""
     model = recipes.clip(size).model
-    _, pixels, labels = recipes.singles(size.image_size, count)
+    _, pixel_values, labels = recipes.singles(size.image_size, count)
     with torch.no_grad():
-        found = accuracy(zero_shot(model.encode_image(pixels), recipes.noun_classes(model)), labels)
+        found = accuracy(
+            zero_shot(model.encode_image(pixel_values), recipes.noun_classes(model)), labels
+        )
 
     def choose(episodes: list[Episode]) -> list[str]:
         shown = world.to_pixels(

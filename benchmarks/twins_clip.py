@@ -53,11 +53,11 @@ class Supervised(nn.Module):
         self.vision = image_tower(config)
         self.classify = nn.Linear(self.vision.width, classes)
 
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self.classify(self.vision(pixels))
+    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        return self.classify(self.vision(pixel_values))
 
     def losses(self, batch: dict) -> dict[str, torch.Tensor]:
-        return {"label": cross_entropy(self(batch["pixels"]), batch["labels"])}
+        return {"label": cross_entropy(self(batch["pixel_values"]), batch["labels"])}
 
 
 def supervised(size: Scale, seed: int) -> Supervised:
@@ -66,7 +66,7 @@ def supervised(size: Scale, seed: int) -> Supervised:
 
     def labelled(indices: list[int]) -> dict:
         return {
-            "pixels": world.to_pixels(pairs.images(indices)),
+            "pixel_values": world.to_pixels(pairs.images(indices)),
             "labels": torch.tensor(
                 [names.index(scene.words[0]) for scene in pairs.scenes(indices)]
             ),
@@ -98,7 +98,9 @@ def to_probe(model: CLIP, size: Scale, count: int) -> tuple[Labelled, Labelled]:
         recipes.singles(size.image_size, count, "train"),
         recipes.singles(size.image_size, min(count, 1024)),
     )
-    train, test = ((features(model.vision, model, pixels), labels) for _, pixels, labels in parts)
+    train, test = (
+        (features(model.vision, model, pixel_values), labels) for _, pixel_values, labels in parts
+    )
     return train, test
 
 
@@ -109,9 +111,9 @@ def linear(model: CLIP, size: Scale) -> float:
 def probes(model: CLIP, size: Scale) -> dict[str, float]:
     """Zero-shot, k-shot and linear probe on single things (CLIP, Fig. 6)."""
     train, test = to_probe(model, size, 6144)
-    _, pixels, labels = recipes.singles(size.image_size, len(test[1]))
+    _, pixel_values, labels = recipes.singles(size.image_size, len(test[1]))
     with torch.no_grad():
-        guessed = zero_shot(model.encode_image(pixels), recipes.noun_classes(model))
+        guessed = zero_shot(model.encode_image(pixel_values), recipes.noun_classes(model))
     found = {
         "zero-shot": accuracy(guessed, labels),
         "linear probe": linear_probe(train, test, STRENGTHS),
@@ -124,9 +126,9 @@ def probes(model: CLIP, size: Scale) -> dict[str, float]:
 
 def prompts(model: CLIP, size: Scale) -> dict[str, float]:
     """Accuracy by the wording of the prompt (Sec. 3.1.4)."""
-    _, pixels, labels = recipes.singles(size.image_size)
+    _, pixel_values, labels = recipes.singles(size.image_size)
     with torch.no_grad():
-        images = model.encode_image(pixels)
+        images = model.encode_image(pixel_values)
     wordings = {
         **{template: (template,) for template in world.captions.PROMPTS},
         "bare word": None,
@@ -243,8 +245,10 @@ def tables(size: Scale, seed: int) -> dict[str, dict[str, float]]:
     with torch.no_grad():
         found["shift"] = shifts(
             {
-                "CLIP zero-shot": lambda pixels: zero_shot(model.encode_image(pixels), classes),
-                "supervised": lambda pixels: labels(pixels).argmax(1),
+                "CLIP zero-shot": lambda pixel_values: zero_shot(
+                    model.encode_image(pixel_values), classes
+                ),
+                "supervised": lambda pixel_values: labels(pixel_values).argmax(1),
             },
             size,
         )

@@ -91,17 +91,28 @@ class Grafted(Flamingo):
         self.norm = nn.LayerNorm(width)
 
     def forward(
-        self, ids: Tensor, cache=None, media: Tensor | None = None, real: Tensor | None = None
+        self,
+        ids: Tensor,
+        cache=None,
+        media: Tensor | None = None,
+        padding_mask: Tensor | None = None,
     ) -> Tensor:
         media = torch.empty(0, 1, self.config.vision_width) if media is None else media
         self.agree(ids, len(media))
-        real = torch.ones_like(ids, dtype=torch.bool) if real is None else real
-        real = torch.cat([real, real.new_ones(len(ids), ids.shape[1] - real.shape[1])], dim=1)
-        positions = (real.long().cumsum(1) - 1).clamp(min=0)
+        padding_mask = (
+            torch.ones_like(ids, dtype=torch.bool) if padding_mask is None else padding_mask
+        )
+        padding_mask = torch.cat(
+            [padding_mask, padding_mask.new_ones(len(ids), ids.shape[1] - padding_mask.shape[1])],
+            dim=1,
+        )
+        positions = (padding_mask.long().cumsum(1) - 1).clamp(min=0)
         x = self.lm.model(
-            inputs_embeds=self.embed(ids), attention_mask=real.long(), position_ids=positions
+            inputs_embeds=self.embed(ids),
+            attention_mask=padding_mask.long(),
+            position_ids=positions,
         ).last_hidden_state
-        mask = causal(ids.shape[1]).dense() & real[:, None, None, :]
+        mask = causal(ids.shape[1]).to_bool() & padding_mask[:, None, None, :]
         for block, layer in zip(self.blocks.values(), self.graft.blocks):
             x = layer(block(x, *self.visible(ids, media)), mask)
         return self.lm.lm_head(self.norm(x))
@@ -174,12 +185,12 @@ class Remembered(nn.Module):
         self.tower, self.known = tower, {}
 
     @torch.no_grad()
-    def forward(self, pixels: Tensor) -> Tensor:
-        keys = [hash(one.numpy().tobytes()) for one in pixels]
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        keys = [hash(one.numpy().tobytes()) for one in pixel_values]
         new = {key: number for number, key in enumerate(keys) if key not in self.known}
         for part in torch.tensor(list(new.values()), dtype=torch.long).split(256):
             self.known.update(
-                zip([keys[number] for number in part.tolist()], self.tower(pixels[part]))
+                zip([keys[number] for number in part.tolist()], self.tower(pixel_values[part]))
             )
         return torch.stack([self.known[key] for key in keys])
 

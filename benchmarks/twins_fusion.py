@@ -29,7 +29,7 @@ from vlmcourse import recipes
 from vlmcourse.evaluation import load_results, masked, save_results, spread
 from vlmcourse.papers.vilbert import TwoStreams, ViLBERT
 from vlmcourse.parts.layers import PostNormBlock
-from vlmcourse.parts.masks import keys
+from vlmcourse.parts.masks import padding_mask
 from vlmcourse.training.scale import Scale
 from vlmcourse.training.stages import seeded
 from vlmcourse.world.noise import mismatched
@@ -53,7 +53,7 @@ class NeverMeet(TwoStreams):
     def forward(
         self, image: Tensor, text: Tensor, is_region: Tensor, is_word: Tensor, meet=None
     ) -> tuple[Tensor, Tensor]:
-        regions, words = keys(is_region, 1).dense(), keys(is_word, 1).dense()
+        regions, words = padding_mask(is_region, 1).to_bool(), padding_mask(is_word, 1).to_bool()
         for block in self.text_first:
             text = block(text, words)
         for across, image_block, text_block in zip(self.meetings, self.image, self.text):
@@ -78,7 +78,7 @@ class OneStream(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         x, mask = (
             torch.cat([image, text], dim=1),
-            keys(torch.cat([is_region, is_word], dim=1), 1).dense(),
+            padding_mask(torch.cat([is_region, is_word], dim=1), 1).to_bool(),
         )
         for block in self.blocks:
             x = block(x, mask)
@@ -115,7 +115,7 @@ class Kept:
             self.made[key] = {
                 name: value
                 for name, value in self.data.batch(indices).items()
-                if name not in ("pixels", "text")
+                if name not in ("pixel_values", "text")
             }
         return self.made[key]
 

@@ -33,7 +33,7 @@ def projections(mask, width=16, batch=2, seed=0):
 def test_sdpa_is_the_formula_forward_and_backward(name):
     mask = GALLERY[name]
     q, k, v = projections(mask)
-    ours, formula = attend(q, k, v, mask.dense()), explicit(q, k, v, mask.dense())
+    ours, formula = attend(q, k, v, mask.to_bool()), explicit(q, k, v, mask.to_bool())
     torch.testing.assert_close(ours, formula, atol=1e-6, rtol=1e-5)
     weight = torch.randn_like(ours)
     for mine, theirs in zip(
@@ -52,7 +52,7 @@ def test_flex_is_sdpa(name):
     mask = GALLERY[name]
     q, k, v = (x.detach() for x in projections(mask))
     torch.testing.assert_close(
-        attend(q, k, v, mask.blocks()), attend(q, k, v, mask.dense()), atol=1e-5, rtol=1e-4
+        attend(q, k, v, mask.to_block_mask()), attend(q, k, v, mask.to_bool()), atol=1e-5, rtol=1e-4
     )
 
 
@@ -63,8 +63,8 @@ def test_flex_is_sdpa(name):
 def test_a_row_that_sees_nothing_is_exactly_zero_with_zero_gradient(name, dtype):
     mask = GALLERY[name]
     q, k, v = (x.detach().to(dtype).requires_grad_() for x in projections(mask))
-    out = attend(q, k, v, mask.dense())
-    empty = ~mask.dense()[0, 0].any(-1)
+    out = attend(q, k, v, mask.to_bool())
+    empty = ~mask.to_bool()[0, 0].any(-1)
     assert empty.any() and not empty.all()
     assert (out[:, :, empty] == 0).all() and (out[:, :, ~empty] != 0).any()
     gradients = torch.autograd.grad(out[:, :, empty].sum(), (q, k, v), allow_unused=True)
@@ -86,12 +86,12 @@ def test_weights_are_the_ones_the_fused_kernel_used(name):
         torch.randn(mask.batch or 2, mask.queries, 16),
         torch.randn(mask.batch or 2, mask.keys, 16),
     )
-    weights = attention.weights(x, context, mask.dense())
+    weights = attention.weights(x, context, mask.to_bool())
     values = attention._split(attention.key_value(context).chunk(2, -1)[1])
     rebuilt = attention.out((weights @ values).transpose(1, 2).flatten(2))
-    torch.testing.assert_close(rebuilt, attention(x, context, mask.dense()), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(rebuilt, attention(x, context, mask.to_bool()), atol=1e-6, rtol=1e-5)
     sums = weights.sum(-1)
-    assert torch.allclose(sums, mask.dense().any(-1).float().expand_as(sums), atol=1e-6)
+    assert torch.allclose(sums, mask.to_bool().any(-1).float().expand_as(sums), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", GALLERY)
@@ -105,12 +105,12 @@ def test_declared_is_measured(name):
         torch.randn(mask.batch or 1, mask.queries, 16),
         torch.randn(mask.batch or 1, mask.keys, 16),
     )
-    before = attention(x, context, mask.dense())
+    before = attention(x, context, mask.to_bool())
     for key in range(mask.keys):
         changed = context.clone()
         changed[:, key] = torch.randn(16)
-        moved = (attention(x, changed, mask.dense()) != before).any(-1)
-        assert torch.equal(moved, mask.dense()[:, 0, :, key].expand_as(moved)), f"key {key}"
+        moved = (attention(x, changed, mask.to_bool()) != before).any(-1)
+        assert torch.equal(moved, mask.to_bool()[:, 0, :, key].expand_as(moved)), f"key {key}"
 
 
 @pytest.mark.parametrize(
@@ -121,9 +121,9 @@ def test_cached_is_uncached(mask, pieces):
     torch.manual_seed(3)
     transformer = Transformer(depth=2, width=16, heads=2)
     x = torch.randn(2, 7, 16)
-    whole, cache, start, got = transformer(x, mask.dense()), {}, 0, []
+    whole, cache, start, got = transformer(x, mask.to_bool()), {}, 0, []
     for length in pieces:
-        rows = mask.rows(start).dense()[:, :, :length, : start + length]
+        rows = mask.query_slice(start).to_bool()[:, :, :length, : start + length]
         got.append(transformer(x[:, start : start + length], rows, cache))
         start += length
     torch.testing.assert_close(torch.cat(got, 1), whole, atol=1e-5, rtol=1e-4)
@@ -131,10 +131,10 @@ def test_cached_is_uncached(mask, pieces):
 
 def test_bfloat16_on_cpu_agrees_with_float32():
     q, k, v = projections(masks.causal(6))
-    half = attend(q.bfloat16(), k.bfloat16(), v.bfloat16(), masks.causal(6).dense())
+    half = attend(q.bfloat16(), k.bfloat16(), v.bfloat16(), masks.causal(6).to_bool())
     assert half.dtype == torch.bfloat16
     torch.testing.assert_close(
-        half.float(), attend(q, k, v, masks.causal(6).dense()), atol=0.03, rtol=0.03
+        half.float(), attend(q, k, v, masks.causal(6).to_bool()), atol=0.03, rtol=0.03
     )
 
 

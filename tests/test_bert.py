@@ -17,7 +17,7 @@ from vlmcourse.parts.bert import (
     masked_cross_entropy,
 )
 from vlmcourse.parts.layers import PostNormBlock
-from vlmcourse.parts.masks import keys
+from vlmcourse.parts.masks import padding_mask
 
 
 def tiny_bert(segments=3):
@@ -46,10 +46,10 @@ def test_a_block_is_berts_layer_with_padding():
     bert = tiny_bert()
     layer, block = bert.encoder.layer[0], PostNormBlock(32, 4, 64)
     copy_bert_layer(block, layer)
-    x, real = torch.randn(2, 5, 32), torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
-    theirs = layer(x, attention_mask=keys(real).dense())
+    x, is_token = torch.randn(2, 5, 32), torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
+    theirs = layer(x, attention_mask=padding_mask(is_token).to_bool())
     torch.testing.assert_close(
-        block(x, keys(real, 1).dense()),
+        block(x, padding_mask(is_token, 1).to_bool()),
         theirs if isinstance(theirs, torch.Tensor) else theirs[0],
         atol=1e-5,
         rtol=1e-4,

@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from vlmcourse.papers.blip import BLIP, PARAMETER_SHARING, BLIPConfig
 from vlmcourse.parts.attention import KVCache
-from vlmcourse.parts.generation import beam, greedy, nucleus, write
+from vlmcourse.parts.generation import beam_search, greedy, nucleus, generate
 from vlmcourse.parts.losses import clip_loss
 
 CLS, ENC, DEC, END, PAD = 94, 95, 96, 97, 0
@@ -63,14 +63,14 @@ def batch(seed=0, count=5, length=9, first=CLS):
 @pytest.mark.parametrize("seed, width, depth", [(0, 32, 2), (1, 16, 1), (2, 48, 3)])
 def test_parity_of_contrast_and_match(seed, width, depth):
     model = theirs("BlipForImageTextRetrieval", seed, width, depth)
-    ours, (pixels, ids) = BLIP.from_hf(model, CLS), batch(seed)
-    given = dict(input_ids=ids, pixel_values=pixels, attention_mask=(ids != PAD).long())
+    ours, (pixel_values, ids) = BLIP.from_hf(model, CLS), batch(seed)
+    given = dict(input_ids=ids, pixel_values=pixel_values, attention_mask=(ids != PAD).long())
     expected = model(**given, use_itm_head=False).itm_score
     torch.testing.assert_close(
-        ours.encode_image(pixels) @ ours.encode_text(ids).T, expected, atol=1e-5, rtol=1e-4
+        ours.encode_image(pixel_values) @ ours.encode_text(ids).T, expected, atol=1e-5, rtol=1e-4
     )
     assert expected.std() > 1e-2  # or the test would be vacuous
-    found = ours.itm_logits(ids, **ours.look(pixels))
+    found = ours.itm_logits(ids, **ours.vision_context(pixel_values))
     torch.testing.assert_close(found, model(**given).itm_score, atol=1e-4, rtol=1e-4)
 
 
@@ -78,37 +78,37 @@ def test_parity_of_contrast_and_match(seed, width, depth):
 def test_enc_is_where_the_paper_has_it_if_one_says_so():
     """transformers matches with [CLS] at the place of [ENC]; with `enc` given, ours is theirs with the token replaced."""
     model = theirs("BlipForImageTextRetrieval")
-    ours, (pixels, ids) = BLIP.from_hf(model, CLS, ENC), batch()
+    ours, (pixel_values, ids) = BLIP.from_hf(model, CLS, ENC), batch()
     as_enc = ids.clone()
     as_enc[:, 0] = ENC
     expected = model(
-        input_ids=as_enc, pixel_values=pixels, attention_mask=(ids != PAD).long()
+        input_ids=as_enc, pixel_values=pixel_values, attention_mask=(ids != PAD).long()
     ).itm_score
     torch.testing.assert_close(
-        ours.itm_logits(ids, **ours.look(pixels)), expected, atol=1e-4, rtol=1e-4
+        ours.itm_logits(ids, **ours.vision_context(pixel_values)), expected, atol=1e-4, rtol=1e-4
     )
     assert (
-        expected - BLIP.from_hf(model, CLS).itm_logits(ids, **ours.look(pixels))
+        expected - BLIP.from_hf(model, CLS).itm_logits(ids, **ours.vision_context(pixel_values))
     ).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_parity_of_captions(smoothing):
     model = theirs("BlipForConditionalGeneration", smoothing=smoothing)
-    ours, (pixels, ids) = BLIP.from_hf(model), batch(first=DEC)
-    real = ids != PAD
+    ours, (pixel_values, ids) = BLIP.from_hf(model), batch(first=DEC)
+    context_mask = ids != PAD
     expected = model(
-        pixel_values=pixels,
+        pixel_values=pixel_values,
         input_ids=ids,
-        attention_mask=real.long(),
-        labels=ids.masked_fill(~real, -100),
+        attention_mask=context_mask.long(),
+        labels=ids.masked_fill(~context_mask, -100),
     )
-    states = ours.look(pixels)["states"]
+    states = ours.vision_context(pixel_values)["states"]
     torch.testing.assert_close(
-        ours(ids, states=states)[real], expected.logits[real], atol=1e-4, rtol=1e-4
+        ours(ids, states=states)[context_mask], expected.logits[context_mask], atol=1e-4, rtol=1e-4
     )
-    scored = real & (torch.arange(ids.shape[1]) > 0)
-    loss = ours.lm_loss(ids, scored, states)
+    loss_mask = context_mask & (torch.arange(ids.shape[1]) > 0)
+    loss = ours.lm_loss(ids, loss_mask, states)
     torch.testing.assert_close(loss, expected.loss, atol=1e-5, rtol=1e-4)
     for mine, their in (
         (
@@ -127,15 +127,15 @@ def test_parity_of_captions(smoothing):
 @torch.no_grad()
 def test_parity_of_writing():
     model = theirs("BlipForConditionalGeneration")
-    ours, (pixels, _) = BLIP.from_hf(model), batch()
+    ours, (pixel_values, _) = BLIP.from_hf(model), batch()
     prompt = torch.tensor([[DEC, 5, 6]]).repeat(5, 1)
     expected = model.generate(
-        pixel_values=pixels,
+        pixel_values=pixel_values,
         input_ids=torch.cat([prompt, prompt[:, :1]], 1),  # its last token is cut off
         max_new_tokens=6,
         do_sample=False,
     )[:, 3:]
-    found = write(ours, prompt, 6, end=END, cache=KVCache(), **ours.look(pixels))
+    found = generate(ours, prompt, 6, end=END, cache=KVCache(), **ours.vision_context(pixel_values))
     said = [row[: row.tolist().index(END)] if END in row else row for row in found]
     assert [row.tolist() for row in said] == [
         row[: len(kept)].tolist() for row, kept in zip(expected, said)
@@ -145,14 +145,14 @@ def test_parity_of_writing():
 @torch.no_grad()
 def test_parity_of_answers():
     """One question at a time, without padding: in batches transformers 5.23 loses the mask on the question's padding (its
-    cross-attention never gets it), so there our batch equals their single questions, and theirs ours without `real`."""
+    cross-attention never gets it), so there our batch equals their single questions, and theirs ours without `context_mask`."""
     model = theirs("BlipForQuestionAnswering", smoothing=0.1)
-    ours, (pixels, ids), (_, answers) = BLIP.from_hf(model, CLS), batch(), batch(1, first=DEC)
+    ours, (pixel_values, ids), (_, answers) = BLIP.from_hf(model, CLS), batch(), batch(1, first=DEC)
     assert (
         ours.encoder.blocks[0].feedforward[0].weight
         is not ours.decoder.blocks[0].feedforward[0].weight
     )
-    look, scored = ours.look(pixels), (answers != PAD) & (torch.arange(9) > 0)
+    look, loss_mask = ours.vision_context(pixel_values), (answers != PAD) & (torch.arange(9) > 0)
     logits = ours(answers, **ours.encode_question(ids, **look))
     for row in range(5):
         question, answer = (
@@ -160,7 +160,7 @@ def test_parity_of_answers():
         )
         given = dict(
             input_ids=question,
-            pixel_values=pixels[row : row + 1],
+            pixel_values=pixel_values[row : row + 1],
             decoder_input_ids=answer,
             labels=answer,
         )
@@ -173,14 +173,14 @@ def test_parity_of_answers():
         )
         loss = ours.lm_loss(
             answers[row : row + 1],
-            scored[row : row + 1],
+            loss_mask[row : row + 1],
             **ours.encode_question(question, look["states"][row : row + 1]),
         )
         torch.testing.assert_close(loss, model(**given).loss, atol=1e-5, rtol=1e-4)
-    unmasked = ours.lm_loss(answers, scored, ours.encode_question(ids, **look)["states"])
+    unmasked = ours.lm_loss(answers, loss_mask, ours.encode_question(ids, **look)["states"])
     expected = model(
         input_ids=ids,
-        pixel_values=pixels,
+        pixel_values=pixel_values,
         attention_mask=(ids != PAD).long(),
         decoder_input_ids=answers,
         labels=answers.masked_fill(answers == PAD, -100),
@@ -191,10 +191,12 @@ def test_parity_of_answers():
 def test_from_pretrained_reads_a_local_folder(tmp_path):
     model = theirs("BlipForImageTextRetrieval")
     model.save_pretrained(tmp_path)
-    ours, (pixels, _) = BLIP.from_pretrained(str(tmp_path)), batch()
+    ours, (pixel_values, _) = BLIP.from_pretrained(str(tmp_path)), batch()
     with torch.no_grad():
-        expected = model.vision_model(pixels).last_hidden_state
-        torch.testing.assert_close(ours.look(pixels)["states"], expected, atol=1e-5, rtol=1e-4)
+        expected = model.vision_model(pixel_values).last_hidden_state
+        torch.testing.assert_close(
+            ours.vision_context(pixel_values)["states"], expected, atol=1e-5, rtol=1e-4
+        )
 
 
 def test_other_models_are_refused():
@@ -268,10 +270,12 @@ def test_sharing_is_identity_and_count():
 
 
 def test_shared_stays_shared_while_training():
-    model, (pixels, ids) = new(), batch()
+    model, (pixel_values, ids) = new(), batch()
     before = model.decoder.blocks[0].feedforward[0].weight.clone()
     optimiser = torch.optim.SGD(model.parameters(), 0.1)
-    model.losses({"pixels": pixels, "ids": ids})["match"].backward()  # the encoder's loss alone
+    model.losses({"pixel_values": pixel_values, "ids": ids})[
+        "match"
+    ].backward()  # the encoder's loss alone
     optimiser.step()
     assert not torch.equal(model.decoder.blocks[0].feedforward[0].weight, before)
     assert model.decoder.blocks[0].attention.query.weight.grad is None
@@ -279,9 +283,9 @@ def test_shared_stays_shared_while_training():
 
 @torch.no_grad()
 def test_who_looks_at_the_picture(small):
-    pixels, ids = batch()
-    states = small.look(pixels)["states"]
-    other = small.look(pixels.flip(0))["states"]
+    pixel_values, ids = batch()
+    states = small.vision_context(pixel_values)["states"]
+    other = small.vision_context(pixel_values.flip(0))["states"]
     assert (small.itm_logits(ids, states)[0] - small.itm_logits(ids, other)[0]).abs().max() > 1e-3
     assert (small(ids, states=states)[0] - small(ids, states=other)[0]).abs().max() > 1e-3
     for block in (
@@ -294,8 +298,8 @@ def test_who_looks_at_the_picture(small):
 
 @torch.no_grad()
 def test_the_decoder_looks_back_and_the_encoder_both_ways():
-    model, (pixels, ids) = new(), batch()
-    states, later = model.look(pixels)["states"], batch()[1]
+    model, (pixel_values, ids) = new(), batch()
+    states, later = model.vision_context(pixel_values)["states"], batch()[1]
     later[4, 6] = later[4, 6] % 89 + 1
     before, after = model(ids, states=states)[4], model(later, states=states)[4]
     assert torch.equal(before[:6], after[:6]) and (before[6] - after[6]).abs().max() > 1e-3
@@ -305,10 +309,10 @@ def test_the_decoder_looks_back_and_the_encoder_both_ways():
 
 @torch.no_grad()
 def test_padding_and_first_tokens_change_nothing():
-    model, (pixels, ids) = new(), batch()
+    model, (pixel_values, ids) = new(), batch()
     longer = torch.cat([ids, torch.zeros(5, 4, dtype=torch.long)], dim=1)
     longer[:, 0] = 7  # each role puts its own token there
-    states = model.look(pixels)["states"]
+    states = model.vision_context(pixel_values)["states"]
     for found, expected in (
         (model.encode_text(longer), model.encode_text(ids)),
         (model.itm_logits(longer, states), model.itm_logits(ids, states)),
@@ -319,8 +323,8 @@ def test_padding_and_first_tokens_change_nothing():
 
 @torch.no_grad()
 def test_the_last_block_at_its_first_token_is_the_whole_block_there():
-    model, (pixels, ids) = new(), batch()
-    states, (text, mask) = model.look(pixels)["states"], model.role_inputs(ids, ENC)
+    model, (pixel_values, ids) = new(), batch()
+    states, (text, mask) = model.vision_context(pixel_values)["states"], model.role_inputs(ids, ENC)
     torch.testing.assert_close(
         model.encoder.first(text, mask, states),
         model.encoder(text, mask, states)[:, 0],
@@ -331,11 +335,15 @@ def test_the_last_block_at_its_first_token_is_the_whole_block_there():
 
 @torch.no_grad()
 def test_cached_writing_is_the_whole_computed_anew():
-    model, (pixels, _) = new(), batch()
-    look, prompt = model.look(pixels), torch.tensor([[DEC, 5, 6]]).repeat(5, 1)
-    for pick in (lambda: greedy, lambda: nucleus(0.9, generator=torch.Generator().manual_seed(1))):
+    model, (pixel_values, _) = new(), batch()
+    look, prompt = model.vision_context(pixel_values), torch.tensor([[DEC, 5, 6]]).repeat(5, 1)
+    for sampler in (
+        lambda: greedy,
+        lambda: nucleus(0.9, generator=torch.Generator().manual_seed(1)),
+    ):
         plain, cached = (
-            write(model, prompt, 8, pick(), cache=cache, **look) for cache in (None, KVCache())
+            generate(model, prompt, 8, sampler(), cache=cache, **look)
+            for cache in (None, KVCache())
         )
         assert torch.equal(plain, cached)
     ids = torch.cat([prompt, plain], dim=1)
@@ -344,26 +352,30 @@ def test_cached_writing_is_the_whole_computed_anew():
     torch.testing.assert_close(torch.cat(parts, dim=1), model(ids, **look), atol=1e-5, rtol=1e-4)
     one = {"states": look["states"][:1].expand(3, -1, -1)}
     plain, cached = (
-        beam(model, prompt[:1], 8, 3, END, cache=cache, **one) for cache in (None, KVCache())
+        beam_search(model, prompt[:1], 8, 3, END, cache=cache, **one) for cache in (None, KVCache())
     )
     assert torch.equal(plain, cached)
 
 
 @torch.no_grad()
 def test_a_narrow_nucleus_is_greedy():
-    model, (pixels, _) = new(), batch()
+    model, (pixel_values, _) = new(), batch()
     prompt = torch.full((5, 1), DEC)
-    narrow = write(model, prompt, 6, nucleus(1e-6), cache=KVCache(), **model.look(pixels))
-    assert torch.equal(narrow, write(model, prompt, 6, cache=KVCache(), **model.look(pixels)))
+    narrow = generate(
+        model, prompt, 6, nucleus(1e-6), cache=KVCache(), **model.vision_context(pixel_values)
+    )
+    assert torch.equal(
+        narrow, generate(model, prompt, 6, cache=KVCache(), **model.vision_context(pixel_values))
+    )
 
 
 def test_losses_are_what_the_paper_says():
     """Against the explicit sums: contrast as CLIP's with scale 1 / temperature, match of three groups, smoothed captions."""
-    model, (pixels, ids) = new(), batch()
+    model, (pixel_values, ids) = new(), batch()
     torch.manual_seed(3)
-    losses = model.losses({"pixels": pixels, "ids": ids})
+    losses = model.losses({"pixel_values": pixel_values, "ids": ids})
     torch.manual_seed(3)
-    states = model.look(pixels)["states"]
+    states = model.vision_context(pixel_values)["states"]
     image, text = normalize(model.image_projection(states[:, 0]), dim=-1), model.encode_text(ids)
     torch.testing.assert_close(losses["contrast"], clip_loss(image, text, 1 / 0.07))
     logits = model(ids, states=states)
@@ -384,43 +396,43 @@ def test_smoothed_captions_never_cost_nothing():
 
 
 def test_prompts_are_not_scored():
-    model, (pixels, ids) = new(), batch()
-    scored = (ids != PAD) & (torch.arange(9) > 2)
-    states = model.look(pixels)["states"].detach()
+    model, (pixel_values, ids) = new(), batch()
+    loss_mask = (ids != PAD) & (torch.arange(9) > 2)
+    states = model.vision_context(pixel_values)["states"].detach()
     logits = model(ids, states=states)
     expected = cross_entropy(
         logits[:, 2:-1].flatten(0, 1),
         ids[:, 3:].masked_fill(ids[:, 3:] == PAD, -100).flatten(),
         label_smoothing=0.1,
     )
-    torch.testing.assert_close(model.lm_loss(ids, scored, states), expected)
+    torch.testing.assert_close(model.lm_loss(ids, loss_mask, states), expected)
 
 
 def test_equal_captions_are_right_answers_for_each_other_by_default():
-    model, (pixels, ids) = new(), batch()
+    model, (pixel_values, ids) = new(), batch()
     ids[1] = ids[0]
     same = torch.tensor([0, 0, 1, 2, 3])
     torch.manual_seed(1)
-    found = model.losses({"pixels": pixels, "ids": ids})
+    found = model.losses({"pixel_values": pixel_values, "ids": ids})
     torch.manual_seed(1)
-    told = model.losses({"pixels": pixels, "ids": ids, "same": same})
+    told = model.losses({"pixel_values": pixel_values, "ids": ids, "positive_groups": same})
     for name in found:
         torch.testing.assert_close(found[name], told[name])
     with pytest.raises(ValueError, match="no negative"):
-        model.losses({"pixels": pixels[:2], "ids": ids[:2]})
+        model.losses({"pixel_values": pixel_values[:2], "ids": ids[:2]})
 
 
 def test_momentum_follows_and_the_queue_is_first_in_first_out():
     model = new(momentum=0.995, queue_size=10).train()
     assert not any(parameter.requires_grad for parameter in model.momentum_encoders.parameters())
-    pixels, ids = batch()
+    pixel_values, ids = batch()
     slow, filled = model.momentum_encoders, model.momentum_encoders.images.clone()
-    model.losses({"pixels": pixels, "ids": ids})
+    model.losses({"pixel_values": pixel_values, "ids": ids})
     with torch.no_grad():
-        expected = normalize(slow.image_projection(slow.vision(pixels)), dim=-1)
+        expected = normalize(slow.image_projection(slow.vision(pixel_values)), dim=-1)
     torch.testing.assert_close(slow.images[:5], expected)
     assert torch.equal(slow.images[5:], filled[5:]) and slow.next == 5
-    model.losses({"pixels": pixels + 1, "ids": ids})
+    model.losses({"pixel_values": pixel_values + 1, "ids": ids})
     torch.testing.assert_close(slow.images[:5], expected)
     assert slow.next == 0 and not torch.equal(slow.images[5:], filled[5:])
     before = slow.text_projection.weight.clone()
@@ -433,9 +445,9 @@ def test_momentum_follows_and_the_queue_is_first_in_first_out():
 
 def test_without_soft_targets_and_queue_momentum_is_clips_loss_against_the_slow_copies():
     """At the start the copies are the model itself, so the loss is exactly CLIP's; soft targets then change it."""
-    pixels, ids = batch()
+    pixel_values, ids = batch()
     plain, slow, alpha = (
-        new(**options).losses({"pixels": pixels, "ids": ids})["contrast"]
+        new(**options).losses({"pixel_values": pixel_values, "ids": ids})["contrast"]
         for options in ({}, {"momentum": 0.995}, {"momentum": 0.995, "alpha": 0.4})
     )
     torch.testing.assert_close(slow, plain)
@@ -443,8 +455,8 @@ def test_without_soft_targets_and_queue_momentum_is_clips_loss_against_the_slow_
 
 
 def test_soft_contrast_with_a_queue_is_the_explicit_formula():
-    model, (pixels, ids) = new(momentum=0.995, queue_size=10, alpha=0.4), batch()
-    image, text = model.encode_image(pixels), model.encode_text(ids)
+    model, (pixel_values, ids) = new(momentum=0.995, queue_size=10, alpha=0.4), batch()
+    image, text = model.encode_image(pixel_values), model.encode_text(ids)
     loss = 0
     for mine, others in (
         (image, torch.cat([text, model.momentum_encoders.texts])),
@@ -454,7 +466,9 @@ def test_soft_contrast_with_a_queue_is_the_explicit_formula():
         right = torch.nn.functional.one_hot(torch.arange(5), 15)
         targets = 0.4 * logits.softmax(1).detach() + 0.6 * right
         loss = loss - (targets * logits.log_softmax(1)).sum() / 5 / 2
-    torch.testing.assert_close(model.losses({"pixels": pixels, "ids": ids})["contrast"], loss)
+    torch.testing.assert_close(
+        model.losses({"pixel_values": pixel_values, "ids": ids})["contrast"], loss
+    )
 
 
 def test_the_temperature_stays_in_bounds():
@@ -466,12 +480,12 @@ def test_the_temperature_stays_in_bounds():
 
 
 def test_a_few_steps_learn_a_batch_by_heart():
-    model, (pixels, ids) = new().train(), batch()
+    model, (pixel_values, ids) = new().train(), batch()
     torch.manual_seed(0)
     optimiser = torch.optim.AdamW(model.parameters(), 3e-3)
     for _ in range(60):
         optimiser.zero_grad()
-        losses = model.losses({"pixels": pixels, "ids": ids})
+        losses = model.losses({"pixel_values": pixel_values, "ids": ids})
         sum(losses.values()).backward()
         optimiser.step()
         model.after_step()
@@ -481,15 +495,20 @@ def test_a_few_steps_learn_a_batch_by_heart():
 @pytest.mark.parametrize(
     "make, words",
     [
-        (lambda m, p, i: m.losses({"pixels": p[:3], "ids": i}), "3 pictures and 5 texts"),
-        (lambda m, p, i: m.itm_logits(i[:2], **m.look(p)), "5 pictures and 2 texts to match"),
+        (lambda m, p, i: m.losses({"pixel_values": p[:3], "ids": i}), "3 pictures and 5 texts"),
+        (
+            lambda m, p, i: m.itm_logits(i[:2], **m.vision_context(p)),
+            "5 pictures and 2 texts to match",
+        ),
         (lambda m, p, i: m.encode_text(i.float()), "float32; expected integers"),
         (lambda m, p, i: m.encode_text(i + 20), "outside the vocabulary of 99"),
         (lambda m, p, i: m.encode_text(i.repeat(1, 2)), "18 tokens; this model reads at most 16"),
-        (lambda m, p, i: m.look(p.byte()), "pixels are uint8"),
+        (lambda m, p, i: m.vision_context(p.byte()), "pixels are uint8"),
         (lambda m, p, i: new(queue_size=8), "no momentum encoders"),
         (
-            lambda m, p, i: new(momentum=0.9, queue_size=8).train().losses({"pixels": p, "ids": i}),
+            lambda m, p, i: (
+                new(momentum=0.9, queue_size=8).train().losses({"pixel_values": p, "ids": i})
+            ),
             "a queue of 8 and 5 new pairs",
         ),
     ],

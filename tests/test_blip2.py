@@ -73,7 +73,7 @@ def stage1(former, vision):
 
 
 def batch(count=4):
-    return {"pixels": random(count, 3, 16, 16), "ids": texts(count)}
+    return {"pixel_values": random(count, 3, 16, 16), "ids": texts(count)}
 
 
 # Who sees whom.
@@ -167,7 +167,7 @@ def test_queries_alone_look_at_the_image_in_every_second_layer(former):
     looks = [
         name
         for name, module in former.named_modules()
-        if isinstance(module, Attention) and name.endswith("look")
+        if isinstance(module, Attention) and name.endswith("vision_context")
     ]
     assert looks == ["layers.0.look"]
     assert (
@@ -258,13 +258,19 @@ def test_texts_start_with_the_token_of_their_use(stage1):
     torch.testing.assert_close(stage1.encode_text(ids), stage1.encode_text(stage1.to_write(ids)))
 
 
-@pytest.mark.parametrize("same", [None, torch.tensor([7, 1, 7, 2])])
-def test_keys_used_again_give_the_three_losses_and_gradients_of_three_masked_passes(stage1, same):
+@pytest.mark.parametrize("positive_groups", [None, torch.tensor([7, 1, 7, 2])])
+def test_keys_used_again_give_the_three_losses_and_gradients_of_three_masked_passes(
+    stage1, positive_groups
+):
     found = []
     for losses in (stage1.three_passes, stage1.losses):
         torch.manual_seed(5)  # the same negatives are drawn
         stage1.zero_grad()
-        values = losses({**batch(), "same": same} if same is not None else batch())
+        values = losses(
+            {**batch(), "positive_groups": positive_groups}
+            if positive_groups is not None
+            else batch()
+        )
         sum(values.values()).backward()
         found.append(
             (
@@ -305,7 +311,7 @@ def test_contrast_is_smoothed_cross_entropy_both_ways(stage1):
 def test_generation_scores_each_word_given_the_words_before_it_and_never_padding(stage1):
     one = batch()
     write = stage1.to_write(one["ids"])
-    said = stage1(one["ids"], image=features(stage1.vision, one["pixels"]))
+    said = stage1(one["ids"], image=features(stage1.vision, one["pixel_values"]))
     losses = [
         cross_entropy(said[row, place - 1], write[row, place], label_smoothing=0.1)
         for row in range(4)
@@ -327,7 +333,7 @@ def test_the_temperature_keeps_its_bounds(stage1):
 
 def test_features_kept_are_as_good_as_pixels(stage1, vision):
     one, found = batch(), []
-    for given in (one, {"features": features(vision, one["pixels"]), "ids": one["ids"]}):
+    for given in (one, {"features": features(vision, one["pixel_values"]), "ids": one["ids"]}):
         torch.manual_seed(5)
         found.append(sum(stage1.losses(given).values()))
     torch.testing.assert_close(*found)
@@ -378,8 +384,8 @@ def test_one_masked_pass_is_transformers_q_former(objective):
             given, query_length=R, attention_mask=mask, encoder_hidden_states=image
         ).last_hidden_state
         found = torch.cat(ours(image, ids, mask), dim=1)
-    real = torch.cat([torch.ones(4, R, dtype=torch.bool), ids != 0], dim=1)
-    torch.testing.assert_close(found[real], expected[real], atol=1e-4, rtol=1e-4)
+    padding_mask = torch.cat([torch.ones(4, R, dtype=torch.bool), ids != 0], dim=1)
+    torch.testing.assert_close(found[padding_mask], expected[padding_mask], atol=1e-4, rtol=1e-4)
     assert [layer.look is not None for layer in ours.layers] == [True, False, True, False]
 
 
@@ -402,9 +408,9 @@ def test_contrast_and_match_are_transformers_image_text_retrieval():
             )
         )
     )
-    ours, pixels, ids = Stage1.from_hf(theirs), random(4, 3, 16, 16), texts()
-    image, read = features(ours.vision, pixels), ours.to_read(ids)
-    options = dict(pixel_values=pixels, input_ids=read, attention_mask=(read != 0).long())
+    ours, pixel_values, ids = Stage1.from_hf(theirs), random(4, 3, 16, 16), texts()
+    image, read = features(ours.vision, pixel_values), ours.to_read(ids)
+    options = dict(pixel_values=pixel_values, input_ids=read, attention_mask=(read != 0).long())
     with torch.no_grad():
         expected = theirs(**options).logits_per_image
         found = ours.similarity(ours.encode_image(image), ours.encode_text(ids))
@@ -452,18 +458,24 @@ def test_stage_2_is_transformers_conditional_generation(text):
             )
         )
     )
-    ours, pixels = BLIP2.from_hf(theirs), random(2, 3, 16, 16)
+    ours, pixel_values = BLIP2.from_hf(theirs), random(2, 3, 16, 16)
     ids = torch.cat([torch.full((2, R), SLOT), texts(2) + 5], dim=1)  # + 5: no padding, no slot
     with torch.no_grad():
         if text is T5:
             said = texts(2, 4, seed=9)
-            expected = theirs(pixels, ids, decoder_input_ids=said).logits
-            found = ours(said, read=ids, **ours.look(pixels))
+            expected = theirs(pixel_values, ids, decoder_input_ids=said).logits
+            found = ours(said, read=ids, **ours.vision_context(pixel_values))
         else:
-            expected, found = theirs(pixels, ids).logits, ours(ids, **ours.look(pixels))
+            expected, found = (
+                theirs(pixel_values, ids).logits,
+                ours(ids, **ours.vision_context(pixel_values)),
+            )
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
     assert isinstance(ours, BLIP2Read) == (text is T5)
-    assert (ours.look(pixels)["prefix"][:R] - ours.look(pixels)["prefix"][R:]).abs().max() > 0.01
+    assert (
+        ours.vision_context(pixel_values)["prefix"][:R]
+        - ours.vision_context(pixel_values)["prefix"][R:]
+    ).abs().max() > 0.01
 
 
 def test_from_hf_copies():
@@ -496,9 +508,9 @@ def prompt(count=2):
     words = torch.randint(9, 50, (count, 5), generator=torch.Generator().manual_seed(count))
     ids = torch.cat([torch.tensor([[1] + [SLOT] * R]).repeat(count, 1), words], dim=1)
     return {
-        "pixels": random(count, 3, 16, 16),
+        "pixel_values": random(count, 3, 16, 16),
         "ids": ids,
-        "scored": torch.arange(ids.shape[1])[None].expand(count, -1) > R,
+        "loss_mask": torch.arange(ids.shape[1])[None].expand(count, -1) > R,
     }
 
 
@@ -577,43 +589,46 @@ def test_stage_2_has_no_text_side_left_and_all_the_rest_of_the_q_former_learns(s
 def test_the_prefix_is_as_long_for_a_small_image_as_for_a_large_one(former, size, patches):
     vision = second_last(ViT(image_size=size, patch=8, width=24, depth=2, heads=2))
     model = BLIP2(former, vision, frozen_lm(), SLOT)
-    pixels = random(2, 3, size, size)
-    assert features(vision, pixels).shape == (2, patches, 24)
-    assert model.look(pixels)["prefix"].shape == (2 * R, 32)
+    pixel_values = random(2, 3, size, size)
+    assert features(vision, pixel_values).shape == (2, patches, 24)
+    assert model.vision_context(pixel_values)["prefix"].shape == (2 * R, 32)
 
 
 def test_text_without_pictures_is_the_bare_model_and_a_picture_changes_what_is_said(former, vision):
     model, ids = BLIP2(former, vision, frozen_lm(), SLOT), prompt()["ids"]
     assert torch.equal(model(ids[:, R + 1 :]), model.lm(ids[:, R + 1 :]).logits)
     one, other = (
-        model(ids, **model.look(random(2, 3, 16, 16, seed=seed)))[:, R:] for seed in (0, 1)
+        model(ids, **model.vision_context(random(2, 3, 16, 16, seed=seed)))[:, R:]
+        for seed in (0, 1)
     )
     assert (one - other).abs().max() > 1e-3
 
 
 def test_only_words_to_say_are_scored(former, vision):
     model, one = BLIP2(former, vision, frozen_lm(), SLOT), prompt()
-    said = model(one["ids"], **model.look(one["pixels"])).log_softmax(-1)
-    chosen = one["scored"].nonzero().tolist()
+    said = model(one["ids"], **model.vision_context(one["pixel_values"])).log_softmax(-1)
+    chosen = one["loss_mask"].nonzero().tolist()
     by_hand = -sum(said[row, place - 1, one["ids"][row, place]] for row, place in chosen) / len(
         chosen
     )
     torch.testing.assert_close(model.losses(one)["language"], by_hand)
     with pytest.raises(ValueError, match="expected words to say only"):
-        model.losses({**one, "scored": torch.ones_like(one["scored"])})
+        model.losses({**one, "loss_mask": torch.ones_like(one["loss_mask"])})
 
 
 def test_captions_are_written_alike_with_and_without_cache_and_padding(former, vision):
     model, one = BLIP2(former, vision, frozen_lm(), SLOT), prompt()
-    seen = model.look(one["pixels"])
-    plain = generation.write(model, one["ids"], 6, **seen)
+    seen = model.vision_context(one["pixel_values"])
+    plain = generation.generate(model, one["ids"], 6, **seen)
     assert torch.equal(
-        generation.write(model, one["ids"], 6, cache=language.new_cache(model.lm), **seen), plain
+        generation.generate(model, one["ids"], 6, cache=language.new_cache(model.lm), **seen), plain
     )
     padded = torch.cat([torch.zeros(2, 3, dtype=torch.long), one["ids"]], 1)
-    real = torch.tensor([[False] * 3 + [True] * one["ids"].shape[1]] * 2)
+    padding_mask = torch.tensor([[False] * 3 + [True] * one["ids"].shape[1]] * 2)
     assert torch.equal(
-        generation.write(model, padded, 6, cache=language.new_cache(model.lm), real=real, **seen),
+        generation.generate(
+            model, padded, 6, cache=language.new_cache(model.lm), padding_mask=padding_mask, **seen
+        ),
         plain,
     )
 
@@ -625,10 +640,17 @@ def test_an_encoder_decoder_reads_prefix_and_queries_and_learns_the_suffix(forme
     )
     model, one, suffix = BLIP2Read(former, vision, lm, SLOT), prompt(), texts(2, 4)
     suffix[:, 0] = 0
-    given = {"pixels": one["pixels"], "read": one["ids"], "ids": suffix, "scored": suffix != 0}
+    given = {
+        "pixel_values": one["pixel_values"],
+        "read": one["ids"],
+        "ids": suffix,
+        "loss_mask": suffix != 0,
+    }
     before = copy.deepcopy(lm.state_dict())
-    said = model(suffix, read=one["ids"], **model.look(one["pixels"])).log_softmax(-1)
-    chosen = given["scored"].nonzero().tolist()
+    said = model(suffix, read=one["ids"], **model.vision_context(one["pixel_values"])).log_softmax(
+        -1
+    )
+    chosen = given["loss_mask"].nonzero().tolist()
     by_hand = -sum(said[row, place - 1, suffix[row, place]] for row, place in chosen) / len(chosen)
     torch.testing.assert_close(model.losses(given)["language"], by_hand)
     losses = [
@@ -644,14 +666,17 @@ def test_an_encoder_decoder_reads_prefix_and_queries_and_learns_the_suffix(forme
     assert losses[-1] < losses[0] and all(
         torch.equal(value, before[key]) for key, value in lm.state_dict().items()
     )
-    other = model(suffix, read=one["ids"], **model.look(random(2, 3, 16, 16, seed=7))).log_softmax(
-        -1
-    )
+    other = model(
+        suffix, read=one["ids"], **model.vision_context(random(2, 3, 16, 16, seed=7))
+    ).log_softmax(-1)
     assert (
-        other - model(suffix, read=one["ids"], **model.look(one["pixels"])).log_softmax(-1)
+        other
+        - model(suffix, read=one["ids"], **model.vision_context(one["pixel_values"])).log_softmax(
+            -1
+        )
     ).abs().max() > 1e-4
-    assert generation.write(
-        model, suffix[:, :1], 3, read=one["ids"], **model.look(one["pixels"])
+    assert generation.generate(
+        model, suffix[:, :1], 3, read=one["ids"], **model.vision_context(one["pixel_values"])
     ).shape == (2, 3)
 
 
@@ -661,11 +686,11 @@ def test_an_encoder_decoder_reads_prefix_and_queries_and_learns_the_suffix(forme
 def test_the_second_last_layer_s_features_are_read_and_the_original_stays():
     torch.manual_seed(0)
     vit = ViT(image_size=16, patch=8, width=24, depth=3, heads=2)
-    cut, pixels = second_last(vit), random(2, 3, 16, 16)
-    x = vit._cut(pixels)
+    cut, pixel_values = second_last(vit), random(2, 3, 16, 16)
+    x = vit._cut(pixel_values)
     for block in vit.transformer.blocks[:2]:
         x = block(x)
-    torch.testing.assert_close(features(cut, pixels), x)
+    torch.testing.assert_close(features(cut, pixel_values), x)
     assert len(vit.transformer.blocks) == 3 and all(p.requires_grad for p in vit.parameters())
     assert not any(p.requires_grad for p in cut.parameters())
     with pytest.raises(ValueError, match="has 1 blocks.*expected at least 2"):
@@ -684,9 +709,9 @@ def test_towers_of_transformers_and_residual_networks_work_too(former):
             patch_size=8,
         )
     ).eval()
-    cut, pixels = second_last(theirs), random(2, 3, 16, 16)
-    expected = theirs(pixels, output_hidden_states=True).hidden_states[-2]
-    torch.testing.assert_close(features(cut, pixels), expected)
+    cut, pixel_values = second_last(theirs), random(2, 3, 16, 16)
+    expected = theirs(pixel_values, output_hidden_states=True).hidden_states[-2]
+    torch.testing.assert_close(features(cut, pixel_values), expected)
     assert Stage1(former, cut).losses(batch())["contrast"] > 0
     resnet = language.freeze(ResNet(16, (1,), 6, 2))
     assert resnet.width == 24 and Stage1(former, resnet).losses(batch())["contrast"] > 0
@@ -728,4 +753,4 @@ def test_an_encoder_or_a_projection_of_another_width_is_explained(former, vision
         BLIP2(former, vision, frozen_lm(), SLOT, nn.Linear(32, 48))
     with pytest.raises(ValueError, match="3 vectors for 6 slots"):
         model = BLIP2(former, vision, frozen_lm(), SLOT)
-        model(prompt()["ids"], **model.look(random(1, 3, 16, 16)))
+        model(prompt()["ids"], **model.vision_context(random(1, 3, 16, 16)))

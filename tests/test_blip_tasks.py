@@ -77,7 +77,8 @@ def test_captioner_and_filter_tune_copies_by_their_own_losses(blip):
 def test_the_prompt_is_not_learnt():
     batch = recipe.people(SMALL, 8).batch(range(8))
     learnt = [
-        tokenizer.decode(ids[scored][None])[0] for ids, scored in zip(batch["ids"], batch["scored"])
+        tokenizer.decode(ids[loss_mask][None])[0]
+        for ids, loss_mask in zip(batch["ids"], batch["loss_mask"])
     ]
     assert learnt == [text.removeprefix(PROMPT).strip() for text in batch["text"]]
 
@@ -87,7 +88,9 @@ def test_a_filter_is_idempotent_and_its_threshold_is_on_the_probability(blip):
     keep = recipe.kept(filter, data)
     made = data.batch(range(24))
     with torch.no_grad():
-        probability = blip.itm_logits(made["ids"], **blip.look(made["pixels"])).softmax(-1)[:, 1]
+        probability = blip.itm_logits(
+            made["ids"], **blip.vision_context(made["pixel_values"])
+        ).softmax(-1)[:, 1]
     middle = probability.median().item()
     keep = recipe.kept(filter, data, middle)
     assert 0 < keep.sum() < 24 and torch.equal(keep, probability >= middle)
@@ -145,10 +148,10 @@ def test_the_same_seed_writes_the_same_captions_and_beams_another_way(blip):
 
 
 def test_captions_go_on_after_the_prompt(blip):
-    pixels = world.to_pixels(world.Pairs("test", 32).images(range(3)))
-    said = captions_of(blip, pixels, most=5)
+    pixel_values = world.to_pixels(world.Pairs("test", 32).images(range(3)))
+    said = captions_of(blip, pixel_values, most=5)
     assert len(said) == 3 and all(len(tokenizer.split_words(text)) <= 5 for text in said)
-    assert captions_of(blip, pixels, nucleus(1e-6), most=5) == said
+    assert captions_of(blip, pixel_values, nucleus(1e-6), most=5) == said
     scene = world.sample("test", 1)
     assert references(scene) and all(text.endswith(scene.background) for text in references(scene))
 
@@ -181,9 +184,13 @@ def test_siblings_differ_in_one_attribute():
 
 def test_matcher_is_the_model_pair_by_pair(blip):
     made = world.Pairs("test", 32).batch(range(4))
-    found = matcher(blip, made["pixels"], made["ids"])(torch.tensor([0, 3]), torch.tensor([2, 1]))
+    found = matcher(blip, made["pixel_values"], made["ids"])(
+        torch.tensor([0, 3]), torch.tensor([2, 1])
+    )
     with torch.no_grad():
-        logits = blip.itm_logits(made["ids"][[2, 1]], **blip.look(made["pixels"][[0, 3]]))
+        logits = blip.itm_logits(
+            made["ids"][[2, 1]], **blip.vision_context(made["pixel_values"][[0, 3]])
+        )
     torch.testing.assert_close(found, logits[:, 1] - logits[:, 0])
 
 
@@ -193,14 +200,14 @@ def test_two_equal_pictures_are_one_at_the_start(blip):
     made = Statements("train", 32).batch(range(4))
     model = BLIPForNLVR2(blip).eval()
     text, mask = blip.role_inputs(made["ids"], blip.config.enc)
-    one = blip.encoder(text, mask, blip.look(made["left"])["states"])[:, 0]
+    one = blip.encoder(text, mask, blip.vision_context(made["left"])["states"])[:, 0]
     torch.testing.assert_close(
         model(made["left"], made["left"], made["ids"]), model.head(one), atol=1e-5, rtol=1e-4
     )
     assert (model(made["left"], made["right"], made["ids"]) - model.head(one)).abs().max() > 1e-4
     assert not torch.equal(
         model(made["left"], made["right"], made["ids"]),
-        blip.itm_logits(made["ids"], **blip.look(made["left"])),
+        blip.itm_logits(made["ids"], **blip.vision_context(made["left"])),
     )
 
 
@@ -225,22 +232,24 @@ def test_answers_are_written_and_ranked(blip):
         model.losses(batch)["answer"].backward()
         optimiser.step()
     options = [world.questions.answers("colour")] * 8
-    assert written(model, batch["pixels"], batch["question"]) == batch["answer"]
-    assert chosen(model, batch["pixels"], batch["question"], options) == batch["answer"]
+    assert written(model, batch["pixel_values"], batch["question"]) == batch["answer"]
+    assert chosen(model, batch["pixel_values"], batch["question"], options) == batch["answer"]
     with pytest.raises(ValueError, match="question 1 has no candidate answers"):
-        chosen(model, batch["pixels"], batch["question"], [["red"], []])
+        chosen(model, batch["pixel_values"], batch["question"], [["red"], []])
 
 
 @torch.no_grad()
 def test_dialogues_look_at_picture_and_caption(blip):
     model, batch = BLIPForVisDial(blip).eval(), Dialogues("train", 32).batch(range(6))
-    seen = model.look(batch["pixels"], batch["caption"])
+    seen = model.vision_context(batch["pixel_values"], batch["caption"])
     length = batch["caption"].shape[1]
-    assert torch.equal(seen["real"][:, -length:], batch["caption"] != tokenizer.PAD)
+    assert torch.equal(seen["context_mask"][:, -length:], batch["caption"] != tokenizer.PAD)
     logits = model(batch["right"], **seen)
-    longer = model.look(batch["pixels"], torch.nn.functional.pad(batch["caption"], (0, 3)))
+    longer = model.vision_context(
+        batch["pixel_values"], torch.nn.functional.pad(batch["caption"], (0, 3))
+    )
     torch.testing.assert_close(model(batch["right"], **longer), logits, atol=1e-5, rtol=1e-4)
-    other = model.look(batch["pixels"], batch["caption"].roll(1, 0))
+    other = model.vision_context(batch["pixel_values"], batch["caption"].roll(1, 0))
     assert (model(batch["right"], **other) - logits).abs().max() > 1e-4
     with pytest.raises(ValueError, match="width 32, texts of 64"):
         BLIPForVisDial(new_blip(blip_config(SMALL, text_width=64)))
@@ -269,7 +278,7 @@ def test_films_are_sets_of_frames(blip):
     frames = torch.randn(3, 4, 3, 32, 32).clamp(-1, 1)
     ids = world.Pairs("test", 32).batch(range(3))["ids"]
     seen, turned = video_context(blip, frames), video_context(blip, frames.flip(1))
-    assert seen["states"].shape[1] == 4 * blip.look(frames[:, 0])["states"].shape[1]
+    assert seen["states"].shape[1] == 4 * blip.vision_context(frames[:, 0])["states"].shape[1]
     torch.testing.assert_close(
         blip.itm_logits(ids, **seen), blip.itm_logits(ids, **turned), atol=1e-5, rtol=1e-4
     )
@@ -295,7 +304,10 @@ def test_a_closer_look_has_each_sibling_s_text_as_the_wrong_one():
     batch = pairs.batch(range(8))
     assert all(set(scene.words) <= set(nouns()) for scene in pairs.scenes(range(8)))
     with torch.no_grad():
-        found, states = model.losses(batch), model.blip.look(batch["pixels"])["states"]
+        found, states = (
+            model.losses(batch),
+            model.blip.vision_context(batch["pixel_values"])["states"],
+        )
         right, wrong = (
             model.blip.itm_logits(ids, states)
             for ids in (batch["ids"], batch["ids"][[1, 0, 3, 2, 5, 4, 7, 6]])
@@ -316,14 +328,22 @@ def test_a_closer_look_has_each_sibling_s_text_as_the_wrong_one():
 
 
 def test_batches_of_unequal_parts_are_refused_before_anything_is_computed(blip, monkeypatch):
-    monkeypatch.setattr(type(blip), "look", lambda *given: pytest.fail("a picture was looked at"))
-    pixels, ids = torch.zeros(1, 3, 32, 32), torch.ones(3, 4, dtype=torch.long)
+    monkeypatch.setattr(
+        type(blip), "vision_context", lambda *given: pytest.fail("a picture was looked at")
+    )
+    pixel_values, ids = torch.zeros(1, 3, 32, 32), torch.ones(3, 4, dtype=torch.long)
     for model, batch in (
-        (Captioner(blip), {"pixels": pixels, "ids": ids}),
-        (Filter(blip), {"pixels": pixels, "ids": ids}),
-        (BLIPForVQA(blip), {"pixels": pixels, "question": ids, "ids": ids}),
-        (BLIPForNLVR2(blip), {"left": pixels, "right": pixels, "ids": ids, "true": torch.zeros(3)}),
-        (BLIPForVisDial(blip), {"pixels": pixels, "caption": ids, "right": ids, "wrong": ids}),
+        (Captioner(blip), {"pixel_values": pixel_values, "ids": ids}),
+        (Filter(blip), {"pixel_values": pixel_values, "ids": ids}),
+        (BLIPForVQA(blip), {"pixel_values": pixel_values, "question": ids, "ids": ids}),
+        (
+            BLIPForNLVR2(blip),
+            {"left": pixel_values, "right": pixel_values, "ids": ids, "true": torch.zeros(3)},
+        ),
+        (
+            BLIPForVisDial(blip),
+            {"pixel_values": pixel_values, "caption": ids, "right": ids, "wrong": ids},
+        ),
     ):
         with pytest.raises(ValueError, match="a batch of 1 .*3 .*; expected as many of each"):
             model.losses(batch)

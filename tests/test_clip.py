@@ -81,17 +81,17 @@ def batch(seed=0, count=5, length=9):
 def test_parity_with_transformers(seed, **config):
     model = theirs(**config, seed=seed)
     ours = CLIP.from_hf(model)
-    pixels, ids = batch(seed)
+    pixel_values, ids = batch(seed)
     with torch.no_grad():
-        expected = model(input_ids=ids, pixel_values=pixels)
+        expected = model(input_ids=ids, pixel_values=pixel_values)
         torch.testing.assert_close(
-            ours.encode_image(pixels), expected.image_embeds, atol=1e-5, rtol=1e-4
+            ours.encode_image(pixel_values), expected.image_embeds, atol=1e-5, rtol=1e-4
         )
         torch.testing.assert_close(
             ours.encode_text(ids), expected.text_embeds, atol=1e-5, rtol=1e-4
         )
         torch.testing.assert_close(
-            ours.logits(pixels, ids), expected.logits_per_image, atol=1e-4, rtol=1e-4
+            ours.logits(pixel_values, ids), expected.logits_per_image, atol=1e-4, rtol=1e-4
         )
     assert (
         expected.image_embeds[0] - expected.image_embeds[1]
@@ -100,9 +100,9 @@ def test_parity_with_transformers(seed, **config):
 
 def test_parity_of_loss_and_gradients():
     model = theirs()
-    ours, (pixels, ids) = CLIP.from_hf(model), batch()
-    expected = model(input_ids=ids, pixel_values=pixels, return_loss=True).loss
-    loss = ours.losses({"pixels": pixels, "ids": ids})["contrast"]
+    ours, (pixel_values, ids) = CLIP.from_hf(model), batch()
+    expected = model(input_ids=ids, pixel_values=pixel_values, return_loss=True).loss
+    loss = ours.losses({"pixel_values": pixel_values, "ids": ids})["contrast"]
     torch.testing.assert_close(loss, expected)
     for mine, their in (
         (ours.log_scale, model.logit_scale),
@@ -117,11 +117,11 @@ def test_parity_of_loss_and_gradients():
 def test_from_pretrained_reads_a_local_folder(tmp_path):
     model = theirs()
     model.save_pretrained(tmp_path)
-    ours, (pixels, ids) = CLIP.from_pretrained(str(tmp_path)), batch()
+    ours, (pixel_values, ids) = CLIP.from_pretrained(str(tmp_path)), batch()
     with torch.no_grad():
         torch.testing.assert_close(
-            ours.logits(pixels, ids),
-            model(input_ids=ids, pixel_values=pixels).logits_per_image,
+            ours.logits(pixel_values, ids),
+            model(input_ids=ids, pixel_values=pixel_values).logits_per_image,
             atol=1e-4,
             rtol=1e-4,
         )
@@ -163,10 +163,10 @@ def small():
 
 @torch.no_grad()
 def test_embeddings_are_unit_vectors_and_logits_bounded_by_the_scale(small):
-    pixels, ids = batch()
-    for embedding in (small.encode_image(pixels), small.encode_text(ids)):
+    pixel_values, ids = batch()
+    for embedding in (small.encode_image(pixel_values), small.encode_text(ids)):
         torch.testing.assert_close(embedding.norm(dim=-1), torch.ones(5))
-    assert small.logits(pixels, ids).abs().max() <= small.log_scale.exp() + 1e-4
+    assert small.logits(pixel_values, ids).abs().max() <= small.log_scale.exp() + 1e-4
 
 
 def test_temperature_starts_where_the_paper_says_and_stays_in_bounds(small):
@@ -179,8 +179,8 @@ def test_temperature_starts_where_the_paper_says_and_stays_in_bounds(small):
     clip.log_scale.data.fill_(
         5.0
     )  # beyond the bound there must still be a gradient to come back by
-    pixels, ids = batch()
-    clip.losses({"pixels": pixels, "ids": ids})["contrast"].backward()
+    pixel_values, ids = batch()
+    clip.losses({"pixel_values": pixel_values, "ids": ids})["contrast"].backward()
     assert clip.log_scale.grad.abs() > 0
 
 
@@ -227,17 +227,17 @@ def test_a_resnet_tower_has_the_same_interface():
         )
     )
     _, ids = batch()
-    clip.losses({"pixels": torch.randn(5, 3, 32, 32), "ids": ids})["contrast"].backward()
+    clip.losses({"pixel_values": torch.randn(5, 3, 32, 32), "ids": ids})["contrast"].backward()
     assert clip.vision.stem[0].weight.grad.abs().sum() > 0
 
 
 def test_a_few_steps_learn_a_batch_by_heart(small):
-    clip, (pixels, ids) = CLIP(small.config), batch()
+    clip, (pixel_values, ids) = CLIP(small.config), batch()
     optimiser = torch.optim.AdamW(clip.parameters(), 3e-3)
     losses = []
     for _ in range(30):
         optimiser.zero_grad()
-        loss = clip.losses({"pixels": pixels, "ids": ids})["contrast"]
+        loss = clip.losses({"pixel_values": pixel_values, "ids": ids})["contrast"]
         loss.backward()
         optimiser.step()
         clip.after_step()

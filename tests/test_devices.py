@@ -11,7 +11,7 @@ import torch
 
 from teaching.minimal_pairs import Closely, nouns
 from vlmcourse import recipes
-from vlmcourse.parts.generation import beam, greedy, write
+from vlmcourse.parts.generation import beam_search, greedy, generate
 from vlmcourse.recipes import blip2
 from vlmcourse.recipes.flamingo import Seen, Tower, sources
 from vlmcourse.training.scale import Scale
@@ -134,9 +134,9 @@ def test_writing_stays_on_its_device(how):
     model, batch = blip()
     start = batch["ids"][:1, :2]
     with torch.device("meta"), torch.no_grad():
-        states = model.eval().look(batch["pixels"][:1])["states"]
+        states = model.eval().vision_context(batch["pixel_values"][:1])["states"]
         if how == "greedy":
-            said = write(model, start, 4, greedy, end=-1, states=states)
+            said = generate(model, start, 4, greedy, end=-1, states=states)
         else:
-            said = beam(model, start, 4, 3, end=-1, states=states.expand(3, -1, -1))
+            said = beam_search(model, start, 4, 3, end=-1, states=states.expand(3, -1, -1))
     assert said.device.type == "cpu"

@@ -60,7 +60,7 @@ def test_every_figure_renders_and_says_what_it_shows(name):
 def test_masks_are_drawn_from_their_booleans():
     made = plots.mask(masks.prefix(2, 4))
     drawn = np.asarray(made.axes[0].collections[0].get_array()).reshape(4, 4).astype(bool)
-    assert (drawn == masks.prefix(2, 4).dense()[0, 0].numpy()).all()
+    assert (drawn == masks.prefix(2, 4).to_bool()[0, 0].numpy()).all()
     assert "query 0 sees 0, 1; query 1 sees 0, 1; query 2 sees 0, 1, 2;" in made.description
     assert (
         "1 cells look but must not, 0 must"

@@ -80,8 +80,8 @@ class Toy(nn.Module):
         counts = torch.stack([(ids == word).sum(1) for word in range(3, 13)], 1).float()
         return normalize(self.dropout(counts * self.weight + 0.01), dim=-1)
 
-    def encode_image(self, pixels):
-        return normalize(self.dropout(pixels.mean((2, 3)) * self.weight + 0.01), dim=-1)
+    def encode_image(self, pixel_values):
+        return normalize(self.dropout(pixel_values.mean((2, 3)) * self.weight + 0.01), dim=-1)
 
 
 def numbers(texts):
@@ -121,7 +121,10 @@ def test_looking_does_not_change_the_model():
         torch.allclose(a, b) for a, b in zip(first, second)
     )  # no dropout, whatever the batch
     assert model.training and model.weight.grad is None
-    assert features(model.encode_image, model, pairs.batch(range(5))["pixels"], 2).shape == (5, 3)
+    assert features(model.encode_image, model, pairs.batch(range(5))["pixel_values"], 2).shape == (
+        5,
+        3,
+    )
 
 
 def test_zero_shot_accuracy_confusion():
@@ -154,15 +157,17 @@ def test_probes_learn_what_is_there_and_not_what_is_not():
 
 
 def test_controls_tell_seeing_from_guessing():
-    pixels = torch.rand(50, 3, 4, 4) + 0.1
-    truth = pixels.mean((1, 2, 3))
+    pixel_values = torch.rand(50, 3, 4, 4) + 0.1
+    truth = pixel_values.mean((1, 2, 3))
     sees = measure_controls(
-        lambda x: ((x.mean((1, 2, 3)) - truth).abs() < 1e-6).float().mean().item(), pixels, 0.0
+        lambda x: ((x.mean((1, 2, 3)) - truth).abs() < 1e-6).float().mean().item(),
+        pixel_values,
+        0.0,
     )
     assert (
         sees.model == 1 and sees.blind == 0 and sees.shuffled == 0
     )  # no picture stays in its place
-    guesses = measure_controls(lambda x: 0.5, pixels, 0.5)
+    guesses = measure_controls(lambda x: 0.5, pixel_values, 0.5)
     assert guesses.model == guesses.blind == guesses.shuffled
 
 
@@ -170,7 +175,7 @@ def test_shift_curve_sees_the_style_asked_for():
     images = world.Pairs("train", 32).images(range(20))
     bright = torch.from_numpy(images.reshape(20, -1).mean(1) > 127).long()
     curve = shift_curve(
-        lambda pixels: (pixels.mean((1, 2, 3)) > 0).long(),
+        lambda pixel_values: (pixel_values.mean((1, 2, 3)) > 0).long(),
         images,
         bright,
         ("as trained", "inverted"),
@@ -274,7 +279,7 @@ class Echo(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(1))
 
-    def forward(self, ids, real):
+    def forward(self, ids, padding_mask):
         return nn.functional.one_hot(ids, len(tokenizer.world_tokenizer())).float()
 
 

@@ -54,7 +54,7 @@ class TestMasks:
     @pytest.mark.parametrize("name", masks.PATTERNS)
     def test_declared_is_measured_and_a_lie_is_caught_in_one_cell(self, name):
         made = masks.pattern(name, TEXTS.get(name, masks.TEXT), 2)
-        declared = made.mask.dense()[0, 0]
+        declared = made.mask.to_bool()[0, 0]
         assert declared.shape == (len(made.queries), len(made.keys))
         assert torch.equal(masks.measured(made.mask), declared)
         assert (masks.measured(masks.broken(made.mask)) != declared).sum() == 1
@@ -65,7 +65,7 @@ class TestMasks:
         made = masks.pattern("prefix LM", "a b c d e f g h", 4)
         figure = masks.explored(made, 5, 4, changed=True)
         drawn = np.asarray(figure.axes[0].collections[0].get_array()).reshape(8, 8).astype(bool)
-        assert (drawn == made.mask.dense()[0, 0].numpy()).all()
+        assert (drawn == made.mask.to_bool()[0, 0].numpy()).all()
         assert np.asarray(figure.axes[1].collections[0].get_array()).reshape(2, 2).tolist() == [
             [2, 0],
             [2, 1],
@@ -79,7 +79,9 @@ class TestMasks:
     def test_a_leak_is_named(self):
         made = masks.pattern("prefix LM", "a b c d", 2)
         wrong = (
-            (masks.broken(made.mask).dense()[0, 0] != made.mask.dense()[0, 0]).nonzero()[0].tolist()
+            (masks.broken(made.mask).to_bool()[0, 0] != made.mask.to_bool()[0, 0])
+            .nonzero()[0]
+            .tolist()
         )
         figure = masks.explored(made, 0, wrong[1], changed=True, suspect=True, seen=True)
         assert f"moved although the mask forbids it: {wrong[0]}" in figure.description
@@ -220,15 +222,15 @@ class TestGates:
 
 
 def test_attention_rows_are_probabilities_over_patches_for_all_five():
-    pixels = world.Pairs("test", SCALE.image_size).batch([0])["pixels"][0]
+    pixel_values = world.Pairs("test", SCALE.image_size).batch([0])["pixel_values"][0]
     for name, look in explorer_models.lookers(SCALE).items():
-        looked = look(pixels, "a picture of a cat")
+        looked = look(pixel_values, "a picture of a cat")
         layers, heads, rows, patches = looked.maps.shape
         assert rows == len(looked.rows) and patches in (4, 16) and (looked.maps >= 0).all(), name
         if "Frozen" not in name:
             assert (looked.maps.sum(-1) <= 1 + 1e-5).all() and looked.maps.sum() > 0, name
     with pytest.raises(ValueError, match="unknown word"):
-        look(pixels, "a zebrafish")
+        look(pixel_values, "a zebrafish")
 
 
 def test_the_chosen_layer_head_and_word_are_drawn():
@@ -289,12 +291,17 @@ def test_maps_that_point_at_the_thing_and_maps_that_know_nothing():
     scenes = [world.sample("test", index, 0, (1, 1)) for index in range(6)]
     rows = ("[DEC]", *(scene.words[0] for scene in scenes))
 
-    def evenly(pixels, text):
+    def evenly(pixel_values, text):
         return Looked(rows, torch.ones(2, 3, len(rows), 16) / 16, "weights")
 
-    def cleverly(pixels, text):  # where a picture is not as its corner is, there is the thing
+    def cleverly(pixel_values, text):  # where a picture is not as its corner is, there is the thing
         changes = (
-            (pixels - pixels[:, :1, :1]).abs().sum(0).reshape(4, 8, 4, 8).sum((1, 3)).flatten()
+            (pixel_values - pixel_values[:, :1, :1])
+            .abs()
+            .sum(0)
+            .reshape(4, 8, 4, 8)
+            .sum((1, 3))
+            .flatten()
         )
         return Looked(rows, (changes / changes.sum()).expand(2, 3, len(rows), 16), "weights")
 

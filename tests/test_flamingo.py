@@ -21,7 +21,7 @@ from vlmcourse.training.optimisation import Optimisation
 
 TAG, END = 4, 5
 CONFIG = FlamingoConfig(
-    tag=TAG,
+    image_token_id=TAG,
     vision_width=24,
     latents=3,
     resampler_heads=2,
@@ -39,8 +39,8 @@ class Tower(nn.Module):
         super().__init__()
         self.project = nn.Conv2d(3, 24, 4, 4)
 
-    def forward(self, pixels):
-        return self.project(pixels).flatten(2).transpose(1, 2)
+    def forward(self, pixel_values):
+        return self.project(pixel_values).flatten(2).transpose(1, 2)
 
 
 def build(name="llama", config=CONFIG, **parts):
@@ -89,8 +89,8 @@ def learnable(count=4):
     ids[:, -1] = torch.arange(20, 20 + count)
     return {
         "ids": ids,
-        "scored": (ids != TAG) & (torch.arange(ids.shape[1]) > 0),
-        "pixels": pictures(2 * count),
+        "loss_mask": (ids != TAG) & (torch.arange(ids.shape[1]) > 0),
+        "pixel_values": pictures(2 * count),
     }
 
 
@@ -100,8 +100,8 @@ def learnable(count=4):
 def test_closed_gates_give_the_language_model_bit_for_bit(model):
     ids = page(3, 4)
     bare = model.lm(ids).logits  # without media a fused model is what it was
-    assert torch.equal(model(ids, **model.look(pictures())), bare)
-    assert not torch.equal(opened(model)(ids, **model.look(pictures())), bare)
+    assert torch.equal(model(ids, **model.vision_context(pictures())), bare)
+    assert not torch.equal(opened(model)(ids, **model.vision_context(pictures())), bare)
     assert torch.equal(model.lm(ids).logits, bare)
     for handle in model.handles:
         handle.remove()
@@ -116,7 +116,7 @@ def test_the_layers_themselves_never_hear_of_pictures(model):
         layer.register_forward_pre_hook(
             lambda module, given, named: heard.append("media" in named), with_kwargs=True
         )
-    model(page(3, 4), **model.look(pictures()))
+    model(page(3, 4), **model.vision_context(pictures()))
     assert heard == [False, False]
 
 
@@ -174,7 +174,7 @@ def test_blocks_stand_before_every_kth_layer_and_an_explicit_loop_agrees():
     model = opened(Flamingo(replace(CONFIG, every=2), Tower(), lm))
     assert list(model.blocks) == ["1", "3"]
     ids = page(3, 4)
-    media = model.look(pictures())["media"]
+    media = model.vision_context(pictures())["media"]
     x = model.embed(ids)
     turns = lm.model.rotary_emb(x, torch.arange(ids.shape[1])[None])
     causal = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool).tril()[None, None]
@@ -194,10 +194,10 @@ def test_blocks_stand_before_every_kth_layer_and_an_explicit_loop_agrees():
 
 def test_a_copy_has_blocks_of_its_own_and_a_fused_model_is_not_fused_twice(model):
     twin, ids = copy.deepcopy(model), page(3, 4)
-    before = model(ids, **model.look(pictures()))
+    before = model(ids, **model.vision_context(pictures()))
     opened(twin)
-    assert torch.equal(model(ids, **model.look(pictures())), before)
-    assert not torch.equal(twin(ids, **twin.look(pictures())), before)
+    assert torch.equal(model(ids, **model.vision_context(pictures())), before)
+    assert not torch.equal(twin(ids, **twin.vision_context(pictures())), before)
     with pytest.raises(ValueError, match="fused already; remove its handles first"):
         Flamingo(CONFIG, Tower(), model.lm)
 
@@ -225,14 +225,14 @@ def test_phi_counts_tags_and_the_tag_may_or_may_not_see_its_picture():
 def test_one_block_measured_is_the_mask_declared(rule, tag_sees):
     model = opened(build(config=replace(CONFIG, sees=rule, tag_sees=tag_sees)))
     ids = page(2, 3, 1)
-    media = model.look(pictures(3))["media"]
+    media = model.vision_context(pictures(3))["media"]
     y = torch.randn(1, ids.shape[1], 32)
 
     def block(latents):  # (1, N * R, D) -> (1, T, D)
         return model.blocks["0"](y, *model.visible(ids, latents.reshape(3, 3, 24)))
 
     measured = influence(block, media.detach().reshape(1, 9, 24)) > 0
-    declared = rule(model.numbers(ids), torch.arange(1, 4).repeat_interleave(3)).dense()[0, 0]
+    declared = rule(model.numbers(ids), torch.arange(1, 4).repeat_interleave(3)).to_bool()[0, 0]
     assert torch.equal(measured, declared) and not declared[:3].any()
 
 
@@ -241,7 +241,7 @@ def test_before_the_first_picture_the_attention_is_exactly_zero_and_the_feed_for
 ):
     block, ids = opened(model).blocks["0"], page(3)
     y = torch.randn(1, ids.shape[1], 32, requires_grad=True)
-    latents, sees = model.visible(ids, model.look(pictures(1))["media"])
+    latents, sees = model.visible(ids, model.vision_context(pictures(1))["media"])
     term = block.attention(block.norm(y), latents, sees)
     assert not term[:, :3].any() and term[:, 3:].abs().amin() > 0
     assert not torch.autograd.grad(term[:, :3].sum(), y)[0].any()
@@ -262,9 +262,9 @@ def test_a_picture_moves_its_own_tokens_directly_later_ones_through_the_language
 
     def moved(model):
         with torch.no_grad():
-            return (model(ids, **model.look(one)) - model(ids, **model.look(other))).abs().amax(-1)[
-                0
-            ] > 0
+            return (
+                model(ids, **model.vision_context(one)) - model(ids, **model.vision_context(other))
+            ).abs().amax(-1)[0] > 0
 
     whole = moved(opened(model))
     assert (
@@ -277,14 +277,14 @@ def test_a_picture_moves_its_own_tokens_directly_later_ones_through_the_language
     hook = block.register_forward_hook(lambda module, given, out: direct.append(out))
     for seen in (one, other):
         with torch.no_grad():
-            model(ids, **model.look(seen))
+            model(ids, **model.vision_context(seen))
     hook.remove()
     assert torch.equal((direct[0] - direct[1]).abs().amax(-1)[0] > 0, own)
 
 
 def test_text_alone_and_text_in_a_batch_with_pictures_read_alike(model):
     opened(model)
-    text, media = page()[:, :3].repeat(1, 2), model.look(pictures(1))["media"]
+    text, media = page()[:, :3].repeat(1, 2), model.vision_context(pictures(1))["media"]
     alone = model(text)
     both = model(torch.cat([text, page(2)]), media=media)
     torch.testing.assert_close(both[:1], alone, atol=1e-5, rtol=1e-5)
@@ -293,7 +293,7 @@ def test_text_alone_and_text_in_a_batch_with_pictures_read_alike(model):
 def test_pages_with_different_numbers_of_pictures_read_as_each_by_itself(model):
     opened(model)
     first, second, films = page(2, 2, 2), page(8), pictures(4)
-    media = model.look(films)["media"]
+    media = model.vision_context(films)["media"]
     assert first.shape == second.shape
     together = model(torch.cat([first, second]), media=media)
     torch.testing.assert_close(together[:1], model(first, media=media[:3]), atol=1e-5, rtol=1e-5)
@@ -302,7 +302,7 @@ def test_pages_with_different_numbers_of_pictures_read_as_each_by_itself(model):
 
 def test_a_gate_opened_by_hand_changes_the_output_little_by_little():
     model, ids = build(), page(3, 3)
-    media = model.look(pictures())["media"]
+    media = model.vision_context(pictures())["media"]
     closed = model(ids, media=media)
     distances = [
         (opened(model, value)(ids, media=media) - closed).norm().item()
@@ -384,14 +384,16 @@ def test_longer_films_stretch_the_time_embeddings():
 def test_pictures_and_films_stand_on_one_page_in_their_order(model):
     opened(model)
     mixed = [pictures(1)[0], pictures(3, 1), pictures(1, 2)[0], pictures(3, 3)]
-    media = model.look(mixed)["media"]
+    media = model.vision_context(mixed)["media"]
     for number, one in enumerate(mixed):
         torch.testing.assert_close(
-            media[number : number + 1], model.look([one])["media"], atol=1e-5, rtol=1e-5
+            media[number : number + 1], model.vision_context([one])["media"], atol=1e-5, rtol=1e-5
         )
     ids = page(2, 2, 2, 2)
     backwards = [mixed[0], mixed[1].flip(0), *mixed[2:]]
-    moved = (model(ids, media=media) - model(ids, **model.look(backwards))).abs().amax(-1)[0] > 1e-4
+    moved = (model(ids, media=media) - model(ids, **model.vision_context(backwards))).abs().amax(
+        -1
+    )[0] > 1e-4
     assert not moved[:6].any() and moved[6:9].any()
 
 
@@ -400,34 +402,37 @@ def test_pictures_and_films_stand_on_one_page_in_their_order(model):
 
 def test_written_alike_with_and_without_cache_and_padding(model):
     opened(model)
-    ids, media = page(3, 4), model.look(pictures())["media"]
-    plain = generation.write(model, ids, 6, media=media)
+    ids, media = page(3, 4), model.vision_context(pictures())["media"]
+    plain = generation.generate(model, ids, 6, media=media)
     assert torch.equal(
-        generation.write(model, ids, 6, cache=language.new_cache(model.lm), media=media), plain
+        generation.generate(model, ids, 6, cache=language.new_cache(model.lm), media=media), plain
     )
     padded = torch.cat([torch.zeros(1, 3, dtype=torch.long), ids], 1)
-    real = torch.tensor([[False] * 3 + [True] * ids.shape[1]])
+    padding_mask = torch.tensor([[False] * 3 + [True] * ids.shape[1]])
     for cache in (None, language.new_cache(model.lm)):
         assert torch.equal(
-            generation.write(model, padded, 6, cache=cache, media=media, real=real), plain
+            generation.generate(
+                model, padded, 6, cache=cache, media=media, padding_mask=padding_mask
+            ),
+            plain,
         )
 
 
 def test_beams_each_bring_their_pictures():
     model = opened(build())
-    ids, media = page(3, 4), model.look(pictures())["media"]
+    ids, media = page(3, 4), model.vision_context(pictures())["media"]
     best = [
-        generation.beam(model, ids, 4, 2, END, cache=cache, media=media.repeat(2, 1, 1))
+        generation.beam_search(model, ids, 4, 2, END, cache=cache, media=media.repeat(2, 1, 1))
         for cache in (None, language.new_cache(model.lm))
     ]
     assert torch.equal(*best)
     with pytest.raises(ValueError, match="4 image tags in the text for 2 pictures"):
-        generation.beam(model, ids, 4, 2, END, media=media)
+        generation.beam_search(model, ids, 4, 2, END, media=media)
 
 
 def test_the_gates_reach_is_a_factor_and_changes_nothing_while_they_are_shut():
     model, ids = build(config=replace(CONFIG, residual_scale=(2.0, 5.0))), page(3, 4)
-    media = model.look(pictures())["media"]
+    media = model.vision_context(pictures())["media"]
     assert torch.equal(model(ids, media=media), model.lm(ids).logits)
     block, y = opened(model).blocks["1"], torch.randn(1, ids.shape[1], 32)
     latents, sees = model.visible(ids, media)
@@ -440,7 +445,7 @@ def test_a_quicker_gate_starts_shut_and_opens_as_far_as_its_pace_says():
     ids, gates = page(3, 4), {}
     for gate_lr_scale in (1.0, 10.0):
         model = build(config=replace(CONFIG, gate_lr_scale=gate_lr_scale))
-        said = model(ids, media=model.look(pictures())["media"])
+        said = model(ids, media=model.vision_context(pictures())["media"])
         assert torch.equal(said, model.lm(ids).logits)
         said.square().sum().backward()
         gates[gate_lr_scale] = model.blocks["1"].gate
@@ -454,7 +459,7 @@ def test_a_quicker_gate_starts_shut_and_opens_as_far_as_its_pace_says():
 @pytest.mark.parametrize("rule", [last_image, images_so_far])
 def test_a_cached_word_pays_for_the_pictures_it_sees(rule):
     model = opened(build(config=replace(CONFIG, sees=rule)))
-    ids, media = page(3, 4, 2), model.look(pictures(3))["media"]
+    ids, media = page(3, 4, 2), model.vision_context(pictures(3))["media"]
     latents, sees = model.visible(ids, media, start=ids.shape[1] - 1)
     assert latents.shape[1] == sees.shape[-1] == (1 if rule is last_image else 3) and sees.all()
     cache = language.new_cache(model.lm)
@@ -471,18 +476,18 @@ def test_new_words_start_as_they_were_and_their_rows_alone_learn():
     model = build(config=replace(CONFIG, new_words=(END,)))
     ids = page(3, 3)
     ids[0, 6] = END
-    assert torch.equal(model(ids, **model.look(pictures())), model.lm(ids).logits)
-    model.losses({"ids": ids, "scored": ids > 9, "pixels": pictures()})["text"].backward()
+    assert torch.equal(model(ids, **model.vision_context(pictures())), model.lm(ids).logits)
+    model.losses({"ids": ids, "loss_mask": ids > 9, "pixel_values": pictures()})["text"].backward()
     assert model.rows.grad.abs().sum() > 0 and all(p.grad is None for p in model.lm.parameters())
 
 
 def test_losses_take_kept_features_and_score_what_they_are_told():
     model, batch = opened(build()), learnable()
     loss = model.losses(batch)["text"]
-    features = torch.stack(model.see(batch["pixels"]))
+    features = torch.stack(model.see(batch["pixel_values"]))
     torch.testing.assert_close(model.losses({**batch, "features": features})["text"], loss)
-    said = model(batch["ids"], **model.look(batch["pixels"])).log_softmax(-1)
-    chosen = batch["scored"].nonzero().tolist()
+    said = model(batch["ids"], **model.vision_context(batch["pixel_values"])).log_softmax(-1)
+    chosen = batch["loss_mask"].nonzero().tolist()
     by_hand = -sum(said[row, place - 1, batch["ids"][row, place]] for row, place in chosen) / len(
         chosen
     )
@@ -553,7 +558,7 @@ def test_parity_with_flamingo_pytorch():
     copy_block(block, peer)
     tags = torch.tensor([[False, True, False, False, True, False]])
     latents, y = torch.randn(1, 2, 3, 24), torch.randn(1, 6, 24)
-    sees = last_image(phi(tags), torch.tensor([1, 2])).dense()[:, 0].expand(1, 6, 2)
+    sees = last_image(phi(tags), torch.tensor([1, 2])).to_bool()[:, 0].expand(1, 6, 2)
     torch.testing.assert_close(
         block(y, latents, sees), peer(y, latents, tags), atol=1e-4, rtol=1e-4
     )
@@ -624,7 +629,7 @@ def test_parity_of_the_gated_block_with_idefics():
         ours.gate.alpha.copy_(theirs.alpha_cross_attn[0])
         ours.gate_feedforward.alpha.copy_(theirs.alpha_dense[0])
         tags = torch.tensor([[False, True, False, False, True, False]])
-        sees = last_image(phi(tags), torch.tensor([1, 2])).dense()[:, 0]
+        sees = last_image(phi(tags), torch.tensor([1, 2])).to_bool()[:, 0]
         mask = dense(sees, 3)
         y, latents = torch.randn(1, 6, 24), torch.randn(1, 2, 3, 24)
         added = torch.zeros(mask.shape).masked_fill(~mask, torch.finfo(torch.float32).min)
@@ -639,7 +644,7 @@ def test_parity_of_the_gated_block_with_idefics():
 
 def test_attention_can_be_looked_at_and_empty_rows_show_nothing():
     model, ids = opened(build()), page(2, 2)
-    media = model.look(pictures())["media"]
+    media = model.vision_context(pictures())["media"]
     seen = weights(model, lambda: model(ids, media=media))["blocks.0.attention"][0]
     assert not seen[:, :3].any() and torch.allclose(seen[:, 3:].sum(-1), torch.ones(2, 6))
 
@@ -669,14 +674,14 @@ def test_more_tags_than_pictures_or_fewer(untouchable, count):
     with pytest.raises(ValueError, match=message):
         untouchable(ids, media=torch.randn(count, 3, 24))
     with pytest.raises(ValueError, match=message):
-        untouchable.losses({"ids": ids, "scored": ids > 9, "pixels": pictures(count)})
+        untouchable.losses({"ids": ids, "loss_mask": ids > 9, "pixel_values": pictures(count)})
     with pytest.raises(ValueError, match="2 image tags in the text for 0 pictures"):
         untouchable(ids)
 
 
 def test_a_film_of_no_frames(untouchable):
     with pytest.raises(ValueError, match="film 1 has no frames; expected at least one"):
-        untouchable.look([pictures(2), pictures(0)])
+        untouchable.vision_context([pictures(2), pictures(0)])
     with pytest.raises(ValueError, match=r"features are \(2, 0, 4, 24\).*at least one frame"):
         build().resample(torch.randn(2, 0, 4, 24))
 
@@ -691,7 +696,11 @@ def test_a_page_longer_than_the_positions(untouchable):
 def test_scored_tags(untouchable):
     with pytest.raises(ValueError, match="scored holds a first token or an image tag"):
         untouchable.losses(
-            {"ids": page(2), "scored": torch.ones(1, 6, dtype=torch.bool), "pixels": pictures(1)}
+            {
+                "ids": page(2),
+                "loss_mask": torch.ones(1, 6, dtype=torch.bool),
+                "pixel_values": pictures(1),
+            }
         )
 
 

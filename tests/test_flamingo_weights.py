@@ -62,8 +62,8 @@ def theirs(every=2):
             super().__init__()
             self.tower = tower
 
-        def forward(self, pixels):
-            return None, self.tower(pixels)
+        def forward(self, pixel_values):
+            return None, self.tower(pixel_values)
 
     lm = opt()
     module["utils"].extend_instance(lm, module["flamingo_lm"].FlamingoLMMixin)
@@ -105,7 +105,7 @@ def theirs(every=2):
 @pytest.mark.parametrize("every", (1, 2))
 def test_their_checkpoint_says_the_same_in_ours(every, inputs, tmp_path):
     model, kept = theirs(every)
-    pixels, ids = inputs
+    pixel_values, ids = inputs
     saved = {
         "epoch": 3,
         "model_state_dict": {f"module.{name}": value for name, value in kept.items()},
@@ -113,10 +113,10 @@ def test_their_checkpoint_says_the_same_in_ours(every, inputs, tmp_path):
     torch.save(saved, tmp_path / "checkpoint.pt")
     ours = weights.from_open_flamingo(tmp_path / "checkpoint.pt", tower(), opt(), TAG)
     with torch.no_grad():
-        wanted = model(pixels.reshape(2, 2, 1, 3, 16, 16), ids, torch.ones_like(ids)).logits
-        found = ours(ids, **ours.look(pixels))
+        wanted = model(pixel_values.reshape(2, 2, 1, 3, 16, 16), ids, torch.ones_like(ids)).logits
+        found = ours(ids, **ours.vision_context(pixel_values))
         torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
-        other = ours(ids, **ours.look(pixels.flip(0)))
+        other = ours(ids, **ours.vision_context(pixel_values.flip(0)))
     assert (other - found).abs().max() > 1e-2  # the gates are open: pictures count
     assert list(ours.blocks) == ([str(n) for n in range(4)] if every == 1 else ["1", "3"])
     assert not any(p.requires_grad for part in (ours.vision, ours.lm) for p in part.parameters())
@@ -132,7 +132,7 @@ def ours():
     lm.resize_token_embeddings(WORDS, mean_resizing=False)
     torch.manual_seed(5)
     config = weights.FlamingoConfig(
-        tag=TAG,
+        image_token_id=TAG,
         vision_width=24,
         latents=5,
         resampler_depth=2,
@@ -153,13 +153,18 @@ def ours():
 
 
 def test_names_and_sizes_are_read_from_the_checkpoint(ours, inputs):
-    pixels, ids = inputs
+    pixel_values, ids = inputs
     again = weights.from_open_flamingo(as_theirs(ours), tower(), opt(), TAG)
     assert again.config == ours.config
     with torch.no_grad():
-        torch.testing.assert_close(again(ids, **again.look(pixels)), ours(ids, **ours.look(pixels)))
-        film = pixels[:3]
-        torch.testing.assert_close(again.look([film])["media"], ours.look([film])["media"])
+        torch.testing.assert_close(
+            again(ids, **again.vision_context(pixel_values)),
+            ours(ids, **ours.vision_context(pixel_values)),
+        )
+        film = pixel_values[:3]
+        torch.testing.assert_close(
+            again.vision_context([film])["media"], ours.vision_context([film])["media"]
+        )
     assert (
         again.lm.get_input_embeddings().num_embeddings == WORDS
         and opt().get_input_embeddings().num_embeddings == WORDS - 3
@@ -168,11 +173,11 @@ def test_names_and_sizes_are_read_from_the_checkpoint(ours, inputs):
 
 def test_the_tower_gives_patches_before_the_last_norm():
     one = tower()
-    pixels = torch.randn(2, 3, 16, 16)
+    pixel_values = torch.randn(2, 3, 16, 16)
     with torch.no_grad():
-        whole = ViT.tokens(one.vit, pixels)
-        assert one(pixels).shape == (2, 4, 24)
-        torch.testing.assert_close(one(pixels), whole[:, 1:])
+        whole = ViT.tokens(one.vit, pixel_values)
+        assert one(pixel_values).shape == (2, 4, 24)
+        torch.testing.assert_close(one(pixel_values), whole[:, 1:])
     assert isinstance(one.vit.norm_out, nn.Identity)
 
 

@@ -37,13 +37,13 @@ def add_line(folder, line):
 def test_a_folder_is_a_batch(folder):
     rows = Folder(folder, size=16)
     batch = rows.batch([2, 0])
-    assert batch["text"] == ["a blue sea", "a red square"] and batch["pixels"].shape == (
+    assert batch["text"] == ["a blue sea", "a red square"] and batch["pixel_values"].shape == (
         2,
         3,
         16,
         16,
     )
-    assert torch.equal(batch["pixels"][1, :, 8, 8], torch.tensor([1.0, -1.0, -1.0]))
+    assert torch.equal(batch["pixel_values"][1, :, 8, 8], torch.tensor([1.0, -1.0, -1.0]))
     assert len(rows.tokenizer) == 11 + len({word for text in CAPTIONS for word in text.split()})
     with pytest.raises(ValueError, match="unknown word 'yellow'"):
         rows.encode(["a yellow sea"])
@@ -56,7 +56,7 @@ def test_csv_is_the_same(folder):
         "file_name,text\n" + "".join(f"{i}.png,{t}\n" for i, t in enumerate(CAPTIONS))
     )
     batch = Folder(folder, 16).batch(range(4))
-    assert torch.equal(batch["pixels"], expected["pixels"]) and torch.equal(
+    assert torch.equal(batch["pixel_values"], expected["pixel_values"]) and torch.equal(
         batch["ids"], expected["ids"]
     )
 
@@ -226,7 +226,7 @@ def test_a_hugging_face_dataset_on_disk(saved):
     rows = from_dataset(str(saved), size=8)
     batch = rows.batch([7, 2])
     assert batch["text"] == ["number 7", "number 2"]
-    assert ((batch["pixels"][:, 0, 4, 4] + 1) * 127.5).round().tolist() == [7, 2]
+    assert ((batch["pixel_values"][:, 0, 4, 4] + 1) * 127.5).round().tolist() == [7, 2]
     with pytest.raises(ValueError, match="no column caption in the dataset; it has image, text"):
         from_dataset(str(saved), text="caption")
 
@@ -243,7 +243,7 @@ def test_streams_resume_and_share(saved):
     def numbers(texts):
         return torch.tensor([[int(text.split()[1])] for text in texts])
 
-    stream = Stream(load_from_disk(str(saved)).to_iterable_dataset(), 4, numbers, pixels=8)
+    stream = Stream(load_from_disk(str(saved)).to_iterable_dataset(), 4, numbers, pixel_values=8)
     seen = [batch["ids"].flatten().tolist() for _, batch in zip(range(4), stream.since(0))]
     assert seen == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 0, 1], [2, 3, 4, 5]]
     assert next(stream.since(2))["ids"].flatten().tolist() == [8, 9, 0, 1]

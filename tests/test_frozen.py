@@ -15,7 +15,7 @@ from vlmcourse.training.scale import Scale
 
 SLOT, END = 4, 2
 CONFIG = FrozenConfig(
-    slot=SLOT, image_size=16, patch=8, vision_width=16, vision_depth=1, vision_heads=2
+    image_token_id=SLOT, image_size=16, patch=8, vision_width=16, vision_depth=1, vision_heads=2
 )
 
 
@@ -34,7 +34,7 @@ def model(name):
     return Frozen(CONFIG, language.freeze(lm))
 
 
-def pixels(count=2, seed=0):
+def pixel_values(count=2, seed=0):
     return torch.randn(count, 3, 16, 16, generator=torch.Generator().manual_seed(seed))
 
 
@@ -42,9 +42,9 @@ def batch(count=2):
     """<slot> <slot> and a caption of five words, of which the last is padding in the second text."""
     words = torch.randint(5, 50, (count, 5), generator=torch.Generator().manual_seed(count))
     ids = torch.cat([torch.tensor([[1, SLOT, SLOT]]).repeat(count, 1), words], dim=1)
-    scored = (ids != SLOT) & (torch.arange(8) > 2)
-    scored[1:, -1] = False
-    return {"pixels": pixels(count), "ids": ids, "scored": scored}
+    loss_mask = (ids != SLOT) & (torch.arange(8) > 2)
+    loss_mask[1:, -1] = False
+    return {"pixel_values": pixel_values(count), "ids": ids, "loss_mask": loss_mask}
 
 
 def test_the_language_model_is_bit_identical_after_training(model):
@@ -70,7 +70,7 @@ def test_the_language_model_is_bit_identical_after_training(model):
 
 
 def test_gradients_cross_the_language_model_and_leave_nothing_there(model):
-    prefix = model.encode(batch()["pixels"]).detach().requires_grad_()
+    prefix = model.encode(batch()["pixel_values"]).detach().requires_grad_()
     model(batch()["ids"], prefix=prefix)[:, 3:].logsumexp(-1).sum().backward()
     assert (prefix.grad.norm(dim=-1) > 0).all() and all(
         p.grad is None for p in model.lm.parameters()
@@ -90,17 +90,17 @@ def test_text_without_pictures_is_the_bare_model_bit_for_bit(model):
 
 def test_another_picture_changes_the_caption_and_a_blind_model_has_none(model):
     ids = batch()["ids"]
-    one, other = (model(ids, prefix=model.encode(pixels(2, seed)))[:, 3:] for seed in (0, 1))
+    one, other = (model(ids, prefix=model.encode(pixel_values(2, seed)))[:, 3:] for seed in (0, 1))
     assert not torch.allclose(one, other, atol=1e-3)
-    grey = [model(ids, prefix=model.encode(pixels(2, seed) * 0)) for seed in (0, 1)]
+    grey = [model(ids, prefix=model.encode(pixel_values(2, seed) * 0)) for seed in (0, 1)]
     assert torch.equal(*grey)
 
 
 def test_only_caption_tokens_are_scored(model):
     one = batch()
     loss = model.losses(one)["caption"]
-    said = model(one["ids"], prefix=model.encode(one["pixels"])).log_softmax(-1)
-    chosen = one["scored"].nonzero().tolist()
+    said = model(one["ids"], prefix=model.encode(one["pixel_values"])).log_softmax(-1)
+    chosen = one["loss_mask"].nonzero().tolist()
     by_hand = -sum(said[row, place - 1, one["ids"][row, place]] for row, place in chosen) / len(
         chosen
     )
@@ -109,7 +109,7 @@ def test_only_caption_tokens_are_scored(model):
     padded["ids"][1, -1] = 9  # what stands in the padding
     torch.testing.assert_close(model.losses(padded)["caption"], loss)
     with pytest.raises(ValueError, match="expected caption tokens only"):
-        model.losses({**one, "scored": torch.ones(2, 8, dtype=torch.bool)})
+        model.losses({**one, "loss_mask": torch.ones(2, 8, dtype=torch.bool)})
 
 
 def prompt(pictures):
@@ -119,7 +119,7 @@ def prompt(pictures):
 
 
 def test_several_pictures_in_their_order(model):
-    ids, images = prompt(3), pixels(3)
+    ids, images = prompt(3), pixel_values(3)
     assert model.encode(images).shape == (6, 32)
     here = model(ids, prefix=model.encode(images))
     swapped = model(ids, prefix=model.encode(images[[1, 0, 2]]))
@@ -134,25 +134,32 @@ def test_more_pictures_than_places_or_fewer_are_explained(model, pictures):
         ValueError,
         match=f"{2 * pictures} vectors for 6 slots.*as many pictures as the text has places",
     ):
-        model(prompt(3), prefix=model.encode(pixels(pictures)))
+        model(prompt(3), prefix=model.encode(pixel_values(pictures)))
     with pytest.raises(ValueError, match="0 vectors for 6 slots"):
         model(prompt(3))
 
 
 def test_captions_are_written_alike_with_and_without_cache_and_padding(model):
-    ids, images = prompt(2), pixels(2)
+    ids, images = prompt(2), pixel_values(2)
     prefix = model.encode(images)
-    plain = generation.write(model, ids, 6, prefix=prefix)
-    cached = generation.write(model, ids, 6, cache=language.new_cache(model.lm), prefix=prefix)
+    plain = generation.generate(model, ids, 6, prefix=prefix)
+    cached = generation.generate(model, ids, 6, cache=language.new_cache(model.lm), prefix=prefix)
     assert torch.equal(plain, cached)
-    padded, real = (
+    padded, padding_mask = (
         torch.cat([torch.zeros(1, 3, dtype=torch.long), ids], 1),
         torch.tensor([[False] * 3 + [True] * ids.shape[1]]),
     )
-    assert torch.equal(generation.write(model, padded, 6, prefix=prefix, real=real), plain)
     assert torch.equal(
-        generation.write(
-            model, padded, 6, cache=language.new_cache(model.lm), prefix=prefix, real=real
+        generation.generate(model, padded, 6, prefix=prefix, padding_mask=padding_mask), plain
+    )
+    assert torch.equal(
+        generation.generate(
+            model,
+            padded,
+            6,
+            cache=language.new_cache(model.lm),
+            prefix=prefix,
+            padding_mask=padding_mask,
         ),
         plain,
     )
@@ -160,7 +167,7 @@ def test_captions_are_written_alike_with_and_without_cache_and_padding(model):
 
 def test_relative_positions_let_a_picture_stand_anywhere(model, name):
     """With relative positions a prompt reads the same wherever it starts; with learned ones position itself is a word."""
-    x = model.embeddings(prompt(2), model.encode(pixels(2)))
+    x = model.embeddings(prompt(2), model.encode(pixel_values(2)))
     start, later = (
         model.lm(inputs_embeds=x, position_ids=torch.arange(at, at + x.shape[1])[None]).logits
         for at in (0, 9)
@@ -180,7 +187,7 @@ def test_vectors_start_where_they_are_told_and_nowhere_by_default():
     torch.manual_seed(0)
     lm = language.freeze(MODELS["llama"]())
     start = lm.get_input_embeddings().weight[[7, 9]]
-    near = Frozen(CONFIG, lm, start).encode(pixels(8)).reshape(8, 2, -1)
+    near = Frozen(CONFIG, lm, start).encode(pixel_values(8)).reshape(8, 2, -1)
     word = lm.get_input_embeddings().weight.square().mean().sqrt().item()
     assert (near - start).square().mean().sqrt().item() == pytest.approx(
         CONFIG.residual_scale * word, rel=0.35
@@ -189,7 +196,7 @@ def test_vectors_start_where_they_are_told_and_nowhere_by_default():
     torch.testing.assert_close(near.mean(0), start)  # pictures differ, on average nothing is added
     plain = Frozen(CONFIG, lm)
     torch.testing.assert_close(
-        plain.encode(pixels()), plain.to_words(plain.vision(pixels())).reshape(4, -1)
+        plain.encode(pixel_values()), plain.to_words(plain.vision(pixel_values())).reshape(4, -1)
     )
     assert set(dict(Frozen(CONFIG, lm, start).named_parameters())) == set(
         dict(plain.named_parameters())

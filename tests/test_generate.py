@@ -45,7 +45,7 @@ def test_greedy_is_transformers_greedy_with_and_without_cache(seed):
     wanted = lm.generate(PROMPT, max_new_tokens=12, do_sample=False)[0, 3:].tolist()
     model = language.LanguageModel(lm)
     for cache in (None, language.new_cache(lm)):
-        assert generation.write(model, PROMPT, 12, end=END, cache=cache)[0].tolist() == wanted
+        assert generation.generate(model, PROMPT, 12, end=END, cache=cache)[0].tolist() == wanted
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,9 @@ def test_beam_search_is_transformers_beam_search(seed, beams, penalty):
     if beams == 1:
         wanted = lm.generate(PROMPT, max_new_tokens=8, do_sample=False)[0, 3:].tolist()
     found = [
-        generation.beam(language.LanguageModel(lm), PROMPT, 8, beams, END, penalty, cache).tolist()
+        generation.beam_search(
+            language.LanguageModel(lm), PROMPT, 8, beams, END, penalty, cache
+        ).tolist()
         for cache in (None, language.new_cache(lm))
     ]
     assert found[0] == found[1] == wanted[: len(found[0])]
@@ -69,8 +71,8 @@ def test_beam_search_is_transformers_beam_search(seed, beams, penalty):
 def test_beam_search_finds_what_greedy_misses():
     """0 -> 1 is likelier than 0 -> 3, but everything after 1 is unlikely."""
     table = [[0.0, 0.6, 0.0, 0.4], [0.0, 0.25, 0.4, 0.35], [0.25] * 4, [0.0, 0.0, 1.0, 0.0]]
-    assert generation.write(bigram(table), torch.tensor([[0]]), 4, end=2)[0].tolist() == [1, 2]
-    assert generation.beam(
+    assert generation.generate(bigram(table), torch.tensor([[0]]), 4, end=2)[0].tolist() == [1, 2]
+    assert generation.beam_search(
         bigram(table), torch.tensor([[0]]), 4, 3, 2, length_penalty=0.0
     ).tolist() == [3, 2]
 
@@ -95,9 +97,9 @@ def test_nucleus_draws_only_from_the_nucleus_and_in_proportion():
 
 def test_sequences_end_each_in_its_time():
     table = [[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
-    found = generation.write(bigram(table), torch.tensor([[0], [1]]), 9, end=2)
+    found = generation.generate(bigram(table), torch.tensor([[0], [1]]), 9, end=2)
     assert found.tolist() == [[1, 2], [2, 2]]  # the second has ended and repeats its end
-    assert generation.write(bigram(table), torch.tensor([[0]]), 1, end=2).tolist() == [[1]]
+    assert generation.generate(bigram(table), torch.tensor([[0]]), 1, end=2).tolist() == [[1]]
 
 
 def test_tokens_come_one_by_one():
@@ -107,7 +109,7 @@ def test_tokens_come_one_by_one():
         asked.append(ids.shape[1])
         return torch.zeros(1, ids.shape[1], 5)
 
-    coming = generation.extend(model, torch.tensor([[0]]), 100)
+    coming = generation.stream_tokens(model, torch.tensor([[0]]), 100)
     next(coming), next(coming)
     assert asked == [1, 2]
 
@@ -115,22 +117,22 @@ def test_tokens_come_one_by_one():
 def test_likelihood_is_the_sum_of_log_probabilities():
     table = [[0.1, 0.6, 0.3], [0.2, 0.3, 0.5], [0.7, 0.2, 0.1]]
     ids = torch.tensor([[0, 1, 2], [0, 2, 0]])
-    scored = torch.tensor([[False, True, True], [False, False, True]])
-    found = generation.likelihood(bigram(table), ids, scored)
+    loss_mask = torch.tensor([[False, True, True], [False, False, True]])
+    found = generation.sequence_log_prob(bigram(table), ids, loss_mask)
     torch.testing.assert_close(found, torch.tensor([math.log(0.6 * 0.5), math.log(0.7)]))
     with pytest.raises(ValueError, match="the first token, which nothing precedes"):
-        generation.likelihood(bigram(table), ids, torch.ones(2, 3, dtype=torch.bool))
+        generation.sequence_log_prob(bigram(table), ids, torch.ones(2, 3, dtype=torch.bool))
 
 
 def test_likelihood_reads_over_tags_that_no_model_predicts():
     """A tag added to the words has an id, and no row in the head: `<image>` among SmolLM2's."""
     table = torch.randn(5, 5)
-    ids, scored = torch.tensor([[1, 7, 2, 3]]), torch.tensor([[False, False, False, True]])
+    ids, loss_mask = torch.tensor([[1, 7, 2, 3]]), torch.tensor([[False, False, False, True]])
 
     def reads_tags(ids, **_):
         return table[ids.clamp(max=4)]
 
-    assert generation.likelihood(reads_tags, ids, scored).item() == pytest.approx(
+    assert generation.sequence_log_prob(reads_tags, ids, loss_mask).item() == pytest.approx(
         table[2].log_softmax(-1)[3].item(), abs=1e-6
     )
 
@@ -140,6 +142,6 @@ def test_likelihood_reads_over_tags_that_no_model_predicts():
 )
 def test_an_empty_prompt_is_refused(ids):
     with pytest.raises(ValueError, match="at least one token"):
-        next(generation.extend(bigram([[1.0]]), ids, 3))
+        next(generation.stream_tokens(bigram([[1.0]]), ids, 3))
     with pytest.raises(ValueError, match="at least one token"):
-        generation.beam(bigram([[1.0]]), ids, 3, 2, 0)
+        generation.beam_search(bigram([[1.0]]), ids, 3, 2, 0)

@@ -22,13 +22,13 @@ WEB = WebPages(pool=64)
 
 
 def see(films):
-    return {"pixels": interleaved.frame_pixels(films, 16)}
+    return {"pixel_values": interleaved.frame_pixels(films, 16)}
 
 
 @pytest.mark.parametrize("name", ["pages", "pairs", "described", "films"])
 def test_each_page_has_a_tag_for_each_picture_and_closes_its_chunks(name):
     batch = PageDataset(getattr(WEB, name), see).batch(range(24))
-    assert int((batch["ids"] == TAG).sum()) == len(batch["pixels"])
+    assert int((batch["ids"] == TAG).sum()) == len(batch["pixel_values"])
     for index in range(24):
         text = interleaved.interleaved_text(getattr(WEB, name)(index))
         assert text.endswith("<EOC>") and text.count("<image>") - 1 <= text.count("<EOC>") - 1
@@ -45,14 +45,14 @@ def test_each_page_has_a_tag_for_each_picture_and_closes_its_chunks(name):
 def test_words_are_scored_and_tags_padding_and_the_beginning_are_not():
     batch = PageDataset(WEB.pages, see).batch(range(8))
     given = (batch["ids"] == TAG) | (batch["ids"] == CLOSE) | (batch["ids"] <= tokenizer.EOS)
-    assert torch.equal(batch["scored"], ~given) and batch["scored"].any(1).all()
+    assert torch.equal(batch["loss_mask"], ~given) and batch["loss_mask"].any(1).all()
 
 
 def test_the_four_sources_are_what_they_say():
     films = [WEB.films(index) for index in range(16)]
     assert all(len(film.frames) == 8 and film.mover in said for film, said in films)
     batch = PageDataset(WEB.films, see).batch(range(3))
-    assert batch["pixels"].shape == (3, 8, 3, 16, 16)
+    assert batch["pixel_values"].shape == (3, 8, 3, 16, 16)
     described = [WEB.described(index) for index in range(32)]
     assert sum(len(text.split()) for _, text in described) > 1.3 * sum(
         len(WEB.pairs(index)[1].split()) for index in range(32)
@@ -116,10 +116,16 @@ def test_pictures_move_before_the_text_that_precedes_them():
 def test_prompts_stay_open_and_are_padded_on_the_left():
     scene = world.sample("test", 0)
     batch = Prompts([(scene, "a picture of"), (scene, "a cat .", scene, "a")], 16).batch([0, 1])
-    assert not batch["real"][0, 0] and batch["real"][1].all() and batch["real"][:, -1].all()
+    assert (
+        not batch["padding_mask"][0, 0]
+        and batch["padding_mask"][1].all()
+        and batch["padding_mask"][:, -1].all()
+    )
     last = tokenizer.world_tokenizer().convert_ids_to_tokens(batch["ids"][:, -1].tolist())
     assert (
-        last == ["of", "a"] and (batch["ids"][1] == CLOSE).sum() == 1 and len(batch["pixels"]) == 3
+        last == ["of", "a"]
+        and (batch["ids"][1] == CLOSE).sum() == 1
+        and len(batch["pixel_values"]) == 3
     )
 
 
@@ -243,9 +249,9 @@ def test_what_a_tower_saw_is_kept():
     calls = []
 
     class Counting(nn.Module):
-        def forward(self, pixels):
-            calls.append(len(pixels))
-            return pixels.flatten(2).transpose(1, 2)[:, :4]
+        def forward(self, pixel_values):
+            calls.append(len(pixel_values))
+            return pixel_values.flatten(2).transpose(1, 2)[:, :4]
 
     kept = Kept(Counting(), 16)
     one, two = world.sample("train", 0), world.sample("train", 1)

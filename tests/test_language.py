@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from vlmcourse.parts import language
-from vlmcourse.parts.generation import write
+from vlmcourse.parts.generation import generate
 from vlmcourse.world import tokenizer
 
 SIZES = dict(
@@ -112,13 +112,15 @@ def test_cached_is_uncached(lm):
 
 
 def test_padding_on_the_left_changes_nothing(lm):
-    real = torch.tensor([[False, False, False] + [True] * 7] * 2)
+    padding_mask = torch.tensor([[False, False, False] + [True] * 7] * 2)
     padded = torch.cat([torch.zeros(2, 3, dtype=torch.long), ids()], dim=1)
-    found = language.logits(lm, language.embed(lm, padded), real)[:, 3:]
+    found = language.logits(lm, language.embed(lm, padded), padding_mask)[:, 3:]
     torch.testing.assert_close(found, lm(ids()).logits, atol=1e-4, rtol=1e-4)
     cache = language.new_cache(lm)
-    first = language.logits(lm, language.embed(lm, padded[:, :6]), real[:, :6], cache)[:, 3:]
-    rest = language.logits(lm, language.embed(lm, padded[:, 6:]), real, cache)
+    first = language.logits(lm, language.embed(lm, padded[:, :6]), padding_mask[:, :6], cache)[
+        :, 3:
+    ]
+    rest = language.logits(lm, language.embed(lm, padded[:, 6:]), padding_mask, cache)
     torch.testing.assert_close(torch.cat([first, rest], dim=1), found, atol=1e-4, rtol=1e-4)
 
 
@@ -174,11 +176,13 @@ def test_a_model_that_cannot_read_vectors_is_refused(lm):
 
 def test_a_language_model_is_scored_where_it_is_asked(lm):
     model, words = language.LanguageModel(lm), ids()
-    scored = torch.zeros(2, 7, dtype=torch.bool)
-    scored[0, 3] = scored[1, 5] = True
+    loss_mask = torch.zeros(2, 7, dtype=torch.bool)
+    loss_mask[0, 3] = loss_mask[1, 5] = True
     said = lm(words).logits.log_softmax(-1)
     by_hand = -(said[0, 2, words[0, 3]] + said[1, 4, words[1, 5]]) / 2
-    torch.testing.assert_close(model.losses({"ids": words, "scored": scored})["next"], by_hand)
+    torch.testing.assert_close(
+        model.losses({"ids": words, "loss_mask": loss_mask})["next"], by_hand
+    )
 
 
 def test_the_tiny_model_starts_as_wide_as_its_width_asks():
@@ -221,10 +225,12 @@ def test_names_that_load_nothing_are_explained_with_what_can_be_used(tmp_path, m
 def test_writing_with_padding_told_is_writing(lm):
     """Where nothing is padding, saying so changes nothing; with a cache and without."""
     model, words = language.LanguageModel(lm), ids()
-    plain = write(model, words, 6)
-    real = torch.ones_like(words, dtype=torch.bool)
-    assert torch.equal(write(model, words, 6, real=real), plain)
-    assert torch.equal(write(model, words, 6, cache=language.new_cache(lm), real=real), plain)
+    plain = generate(model, words, 6)
+    padding_mask = torch.ones_like(words, dtype=torch.bool)
+    assert torch.equal(generate(model, words, 6, padding_mask=padding_mask), plain)
+    assert torch.equal(
+        generate(model, words, 6, cache=language.new_cache(lm), padding_mask=padding_mask), plain
+    )
 
 
 def test_an_encoder_with_a_decoder_is_refused():

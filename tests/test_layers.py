@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from vlmcourse.parts.layers import FeedForward, QuickGELU, TanhGate, Transformer
-from vlmcourse.parts.masks import causal, keys
+from vlmcourse.parts.masks import causal, padding_mask
 
 
 def test_a_closed_gate_lets_nothing_through_and_only_it_learns():
@@ -81,7 +81,11 @@ def test_feed_forward_acts_on_each_position_alone():
 
 @pytest.mark.parametrize(
     "mask",
-    [None, causal(6).dense(), keys(torch.tensor([[True] * 4 + [False] * 2] * 3)).dense()],
+    [
+        None,
+        causal(6).to_bool(),
+        padding_mask(torch.tensor([[True] * 4 + [False] * 2] * 3)).to_bool(),
+    ],
     ids=["none", "causal", "padding"],
 )
 def test_one_position_read_alone_is_that_of_the_whole_with_the_same_gradients(mask):

@@ -26,7 +26,7 @@ def written(dense: torch.Tensor) -> str:
 
 @pytest.mark.parametrize("name", ROWS)
 def test_the_mask_table(name):
-    assert written(masks.gallery()[name].dense()) == ROWS[name]
+    assert written(masks.gallery()[name].to_bool()) == ROWS[name]
 
 
 def test_the_gallery_has_no_row_without_a_test():
@@ -42,8 +42,8 @@ def test_blocks_and_dense_are_the_same_rule(name):
         torch.arange(mask.keys),
         indexing="ij",
     )
-    block_rule = mask.blocks().mask_mod
-    assert torch.equal(block_rule(b, torch.zeros_like(b), q, k), mask.dense()[:, 0])
+    block_rule = mask.to_block_mask().mask_mod
+    assert torch.equal(block_rule(b, torch.zeros_like(b), q, k), mask.to_bool()[:, 0])
 
 
 integers = st.lists(st.integers(0, 3), min_size=5, max_size=5).map(torch.tensor)
@@ -52,13 +52,13 @@ integers = st.lists(st.integers(0, 3), min_size=5, max_size=5).map(torch.tensor)
 @settings(max_examples=50, deadline=None)
 @given(integers, integers)
 def test_algebra(first, second):
-    a, b = masks.levels(first), masks.groups(second)
-    assert torch.equal((a & b).dense(), a.dense() & b.dense())
-    assert torch.equal((a | b).dense(), a.dense() | b.dense())
-    assert torch.equal((~a).dense(), ~a.dense())
-    assert torch.equal((~(a & b)).dense(), (~a | ~b).dense())  # De Morgan
+    a, b = masks.less_equal_mask(first), masks.same_group_mask(second)
+    assert torch.equal((a & b).to_bool(), a.to_bool() & b.to_bool())
+    assert torch.equal((a | b).to_bool(), a.to_bool() | b.to_bool())
+    assert torch.equal((~a).to_bool(), ~a.to_bool())
+    assert torch.equal((~(a & b)).to_bool(), (~a | ~b).to_bool())  # De Morgan
     assert torch.equal(
-        (masks.levels(first) & ~masks.levels(first, name="x")).dense(),
+        (masks.less_equal_mask(first) & ~masks.less_equal_mask(first, name="x")).to_bool(),
         torch.zeros(1, 1, 5, 5).bool(),
     )
 
@@ -66,18 +66,20 @@ def test_algebra(first, second):
 @settings(max_examples=30, deadline=None)
 @given(integers, st.integers(0, 4))
 def test_rows_are_the_rows(values, start):
-    mask = masks.levels(values) & masks.causal(5)
-    assert torch.equal(mask.rows(start).dense(), mask.dense()[:, :, start:])
+    mask = masks.less_equal_mask(values) & masks.causal(5)
+    assert torch.equal(mask.query_slice(start).to_bool(), mask.to_bool()[:, :, start:])
     if start < 4:
-        assert torch.equal(mask.rows(start).rows(1).dense(), mask.dense()[:, :, start + 1 :])
+        assert torch.equal(
+            mask.query_slice(start).query_slice(1).to_bool(), mask.to_bool()[:, :, start + 1 :]
+        )
 
 
 def test_per_sequence_masks_broadcast_with_shared_ones():
     valid = torch.tensor([[True, True, False], [True, True, True]])
-    mask = masks.keys(valid) & masks.causal(3)
-    assert mask.dense().shape == (2, 1, 3, 3)
-    assert torch.equal(mask.dense()[1], masks.causal(3).dense()[0])
-    assert not mask.dense()[0, 0, :, 2].any()
+    mask = masks.padding_mask(valid) & masks.causal(3)
+    assert mask.to_bool().shape == (2, 1, 3, 3)
+    assert torch.equal(mask.to_bool()[1], masks.causal(3).to_bool()[0])
+    assert not mask.to_bool()[0, 0, :, 2].any()
 
 
 def test_a_mask_lives_where_its_numbers_live():
@@ -94,12 +96,12 @@ def test_a_mask_lives_where_its_numbers_live():
         masks.bidirectional(4, there),
         masks.unimodal(1, 3, there),
         masks.multimodal_causal(1, 3, there),
-        masks.keys(valid),
+        masks.padding_mask(valid),
         masks.packed(numbers),
         masks.last_image(numbers, numbers),
     ]
-    for mask in [*made, ~made[0], made[0].rows(1), made[0] & made[5], made[1] | made[4]]:
-        assert mask.device == mask.dense().device == there, mask.name
+    for mask in [*made, ~made[0], made[0].query_slice(1), made[0] & made[5], made[1] | made[4]]:
+        assert mask.device == mask.to_bool().device == there, mask.name
 
 
 def test_phi_counts_the_tags_and_zero_matches_no_image():
@@ -110,22 +112,28 @@ def test_phi_counts_the_tags_and_zero_matches_no_image():
         masks.last_image(masks.phi(tags), images),
         masks.images_so_far(masks.phi(tags), images),
     ):
-        assert not mask.dense()[0, 0, 0].any()  # text before the first image
-        assert mask.dense()[0, 0, 1:].any(-1).all()
+        assert not mask.to_bool()[0, 0, 0].any()  # text before the first image
+        assert mask.to_bool()[0, 0, 1:].any(-1).all()
 
 
 @pytest.mark.parametrize(
     "make, words",
     [
         (lambda: masks.causal(3) & masks.causal(4), ["3 x 3", "4 x 4"]),
-        (lambda: masks.levels(torch.rand(3)), ["integer", "float32"]),
-        (lambda: masks.levels(torch.zeros(2, 2, 2).long()), ["(2, 2, 2)", "(length,)"]),
-        (lambda: masks.keys(torch.ones(2, 3)), ["booleans", "float32"]),
-        (lambda: masks.keys(torch.ones(3).bool()), ["(batch, keys)", "(3,)"]),
-        (lambda: masks.causal(3).rows(3), ["rows(3)", "start < 3"]),
-        (lambda: masks.levels(torch.zeros(2, 3).long(), torch.zeros(4, 3).long()), ["[2, 4]"]),
+        (lambda: masks.less_equal_mask(torch.rand(3)), ["integer", "float32"]),
+        (lambda: masks.less_equal_mask(torch.zeros(2, 2, 2).long()), ["(2, 2, 2)", "(length,)"]),
+        (lambda: masks.padding_mask(torch.ones(2, 3)), ["booleans", "float32"]),
+        (lambda: masks.padding_mask(torch.ones(3).bool()), ["(batch, keys)", "(3,)"]),
+        (lambda: masks.causal(3).query_slice(3), ["query_slice(3)", "start < 3"]),
         (
-            lambda: masks.keys(torch.ones(2, 3).bool()) & masks.keys(torch.ones(4, 3).bool()),
+            lambda: masks.less_equal_mask(torch.zeros(2, 3).long(), torch.zeros(4, 3).long()),
+            ["[2, 4]"],
+        ),
+        (
+            lambda: (
+                masks.padding_mask(torch.ones(2, 3).bool())
+                & masks.padding_mask(torch.ones(4, 3).bool())
+            ),
             ["2 sequences", "for 4"],
         ),
         (

@@ -32,9 +32,11 @@ def test_gradient_with_respect_to_the_logits():
 
 
 def test_equal_embeddings_give_log_of_the_batch_and_one_pair_gives_nothing():
-    same = normalize(torch.ones(7, 4), dim=-1)
-    assert clip_loss(same, same, 14.3).item() == pytest.approx(math.log(7), abs=1e-6)
-    assert clip_loss(same[:1], -same[:1], 14.3).item() == 0
+    positive_groups = normalize(torch.ones(7, 4), dim=-1)
+    assert clip_loss(positive_groups, positive_groups, 14.3).item() == pytest.approx(
+        math.log(7), abs=1e-6
+    )
+    assert clip_loss(positive_groups[:1], -positive_groups[:1], 14.3).item() == 0
 
 
 def test_random_embeddings_at_the_initial_scale_do_worse_than_log_of_the_batch():
@@ -62,8 +64,8 @@ def test_repeated_captions_are_right_answers_for_each_other():
     torch.manual_seed(2)
     text = normalize(torch.randn(4, 8), dim=-1)[[0, 1, 0, 2]]
     image = text.clone()
-    same = torch.tensor([0, 1, 0, 2])
-    strict, kind = clip_loss(image, text, 100.0), clip_loss(image, text, 100.0, same)
+    positive_groups = torch.tensor([0, 1, 0, 2])
+    strict, kind = clip_loss(image, text, 100.0), clip_loss(image, text, 100.0, positive_groups)
     assert strict > 0.3  # two identical captions cannot both be the only answer
     # the best that two equal answers allow is an even split, ln 2 for those two of four rows
     assert kind.item() == pytest.approx(math.log(2) / 2, abs=1e-2)
@@ -76,7 +78,7 @@ def test_different_numbers_of_images_and_texts_are_refused():
         clip_loss(torch.randn(3, 8), torch.randn(2, 8), 1.0)
 
 
-def _one_of_two(rank, folder, x, weights, same, results):
+def _one_of_two(rank, folder, x, weights, positive_groups, results):
     import torch.distributed as dist
 
     torch.set_num_threads(1)
@@ -90,7 +92,7 @@ def _one_of_two(rank, folder, x, weights, same, results):
         normalize(image_tower(x[mine]), dim=-1),
         normalize(text_tower(x[mine] ** 2), dim=-1),
         scale,
-        None if same is None else same[mine],
+        None if positive_groups is None else positive_groups[mine],
     )
     loss.backward()
     for value in (loss.detach(), image_tower.weight.grad, text_tower.weight.grad, scale.grad):
@@ -106,17 +108,21 @@ def _one_of_two(rank, folder, x, weights, same, results):
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("same", [None, torch.tensor([0, 1, 2, 0, 4, 4])])
-def test_two_processes_have_the_loss_and_gradients_of_one(tmp_path, same):
+@pytest.mark.parametrize("positive_groups", [None, torch.tensor([0, 1, 2, 0, 4, 4])])
+def test_two_processes_have_the_loss_and_gradients_of_one(tmp_path, positive_groups):
     torch.manual_seed(3)
     x, weights = torch.randn(6, 5), [torch.randn(8, 5) for _ in range(2)]
     with multiprocessing.Manager() as manager:
         results = manager.dict()
-        multiprocessing.spawn(_one_of_two, (str(tmp_path), x, weights, same, results), nprocs=2)
+        multiprocessing.spawn(
+            _one_of_two, (str(tmp_path), x, weights, positive_groups, results), nprocs=2
+        )
         two = dict(results)
     image, text = (weight.clone().requires_grad_() for weight in weights)
     scale = torch.tensor(10.0, requires_grad=True)
-    loss = clip_loss(normalize(x @ image.T, dim=-1), normalize(x**2 @ text.T, dim=-1), scale, same)
+    loss = clip_loss(
+        normalize(x @ image.T, dim=-1), normalize(x**2 @ text.T, dim=-1), scale, positive_groups
+    )
     loss.backward()
     for name, one in (
         ("loss", loss.detach()),
@@ -129,12 +135,12 @@ def test_two_processes_have_the_loss_and_gradients_of_one(tmp_path, same):
         )
 
 
-def counted(similarity, same=None, draws=4000):
+def counted(similarity, positive_groups=None, draws=4000):
     """How often each text was drawn for each image, and each image for each text: two (B, B) of shares."""
     B, generator = len(similarity), torch.Generator().manual_seed(0)
     found = [torch.zeros(B, B), torch.zeros(B, B)]
     for _ in range(draws):
-        for table, drawn in zip(found, hard_negatives(similarity, same, generator)):
+        for table, drawn in zip(found, hard_negatives(similarity, positive_groups, generator)):
             table[torch.arange(B), drawn] += 1 / draws
     return found
 
@@ -175,7 +181,7 @@ def test_a_generator_decides_the_negatives():
 
 
 @pytest.mark.parametrize(
-    "similarity, same, words",
+    "similarity, positive_groups, words",
     [
         (torch.zeros(3, 2), None, r"\(3, 2\); expected as many images as texts"),
         (torch.zeros(1, 1), None, "pair 0 of the batch of 1 has no negative"),
@@ -183,9 +189,9 @@ def test_a_generator_decides_the_negatives():
         (torch.zeros(3, 3), torch.tensor([5, 5]), "2 numbers for 3 pairs"),
     ],
 )
-def test_where_no_negative_can_be_drawn_it_is_said(similarity, same, words):
+def test_where_no_negative_can_be_drawn_it_is_said(similarity, positive_groups, words):
     with pytest.raises(ValueError, match=words):
-        hard_negatives(similarity, same)
+        hard_negatives(similarity, positive_groups)
 
 
 def test_match_is_cross_entropy_with_twice_as_many_wrong_pairs():

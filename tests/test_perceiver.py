@@ -208,14 +208,14 @@ def test_an_answer_depends_on_its_own_query_and_nothing_passes_the_query_through
 def test_one_model_learns_from_each_kind_of_input():
     """Which quarter is the bright pixel in, which word comes twice, is the point above the line? The same class for all."""
     generator = torch.Generator().manual_seed(1)
-    pixels = torch.full((64, 3, 4, 4), -1.0)
+    pixel_values = torch.full((64, 3, 4, 4), -1.0)
     where = torch.randint(16, (64,), generator=generator)
-    pixels.flatten(2)[torch.arange(64), :, where] = 1
+    pixel_values.flatten(2)[torch.arange(64), :, where] = 1
     ids = torch.randint(2, 9, (64, 6), generator=generator)
     points = torch.rand(64, 1, 2, generator=generator) * 2 - 1
     text = FromText(9, 8, 6)
     kinds = {
-        "pixels": (lambda: from_pixels(pixels), where // 8),
+        "pixel_values": (lambda: from_pixels(pixel_values), where // 8),
         "text": (lambda: text(ids), (ids[:, 2] > 4).long()),
         "points": (lambda: from_points(points), (points[:, 0, 1] > points[:, 0, 0]).long()),
     }

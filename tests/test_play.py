@@ -37,7 +37,7 @@ CHECKS = {
     "my_kept": language_model.kept,
     "MyAdapter": language_model.adapter,
     "my_interleave": frozen.interleave,
-    "my_scored": frozen.scored,
+    "my_scored": frozen.loss_mask,
     "my_freeze": frozen.frozen,
     "picture_token": vilbert.picture_token,
     "co_attention": vilbert.co_attention,
@@ -266,7 +266,7 @@ def test_the_mask_player_draws_what_is_typed_and_keeps_a_still(displayed):
     example = inside(bundle, ipywidgets.Dropdown)[0]
     example.value = "uni-modal"
     assert "query 0 sees 0, 1, 2;" in said.value
-    assert mask_of("level(key) <= level(query)", "-1, 0").dense().flatten().tolist() == [
+    assert mask_of("level(key) <= level(query)", "-1, 0").to_bool().flatten().tolist() == [
         True,
         False,
         True,

@@ -186,7 +186,7 @@ def test_a_mask_of_the_package_passes():
         "match": lambda R, T: masks.bidirectional(R + T),
     }
     assert checks.three_masks(
-        lambda objective, R, T: rules[objective](R, T).dense()[0, 0]
+        lambda objective, R, T: rules[objective](R, T).to_bool()[0, 0]
     ).startswith("Three uses")
 
 

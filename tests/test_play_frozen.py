@@ -41,8 +41,8 @@ INTERLEAVE = {
 }
 
 
-def scored(ids, slot, end, pad):
-    is_slot = ids == slot
+def loss_mask(ids, image_token_id, end, pad):
+    is_slot = ids == image_token_id
     caption = (
         (is_slot.cumsum(1) == is_slot.sum(1, keepdim=True)) & ~is_slot & (ids != pad) & (ids != end)
     )
@@ -50,19 +50,23 @@ def scored(ids, slot, end, pad):
 
 
 SCORED = {
-    "expected booleans": lambda *given: scored(*given).long(),
-    "upside down": lambda *given: ~scored(*given),
-    "padding is asked for": lambda ids, slot, end, pad: (torch.arange(ids.shape[1]) > 3).expand(
-        ids.shape
+    "expected booleans": lambda *given: loss_mask(*given).long(),
+    "upside down": lambda *given: ~loss_mask(*given),
+    "padding is asked for": lambda ids, image_token_id, end, pad: (
+        torch.arange(ids.shape[1]) > 3
+    ).expand(ids.shape),
+    "the end token is asked for": lambda ids, image_token_id, end, pad: loss_mask(
+        ids, image_token_id, -1, pad
     ),
-    "the end token is asked for": lambda ids, slot, end, pad: scored(ids, slot, -1, pad),
-    "the slots are asked for": lambda ids, slot, end, pad: (ids != pad) & (ids != end) & (ids != 1),
-    "everything is asked for": lambda ids, slot, end, pad: (ids != pad) & (ids != end),
-    "full stop of the prompt is asked for": lambda ids, slot, end, pad: (
-        (ids != pad) & (ids != end) & (ids != slot) & (ids != 1)
+    "the slots are asked for": lambda ids, image_token_id, end, pad: (
+        (ids != pad) & (ids != end) & (ids != 1)
+    ),
+    "everything is asked for": lambda ids, image_token_id, end, pad: (ids != pad) & (ids != end),
+    "full stop of the prompt is asked for": lambda ids, image_token_id, end, pad: (
+        (ids != pad) & (ids != end) & (ids != image_token_id) & (ids != 1)
     ),
     "the first word of the caption is not asked for": lambda ids, *given: (
-        scored(ids, *given) & (torch.arange(ids.shape[1]) > 4)
+        loss_mask(ids, *given) & (torch.arange(ids.shape[1]) > 4)
     ),
     "expected True at": lambda ids, *given: torch.zeros_like(ids, dtype=torch.bool),
 }
@@ -99,12 +103,12 @@ FROZEN = {
 
 CASES = [
     (checks.interleave, interleave, INTERLEAVE),
-    (checks.scored, scored, SCORED),
+    (checks.loss_mask, loss_mask, SCORED),
     (checks.frozen, language.freeze, FROZEN),
 ]
 
 
-@pytest.mark.parametrize("check, right, wrong", CASES, ids=["interleave", "scored", "frozen"])
+@pytest.mark.parametrize("check, right, wrong", CASES, ids=["interleave", "loss_mask", "frozen"])
 def test_right_answers_pass_and_each_mistake_is_named(check, right, wrong, capsys):
     assert attempt(check, right) and "Right." in capsys.readouterr().out
     for message, answer in wrong.items():

@@ -17,11 +17,12 @@ from vlmcourse.parts.tuning import Adapter
 def test_what_is_taught_is_what_the_package_does():
     torch.manual_seed(0)
     model = LanguageModel(tiny(20, width=16, depth=1, heads=2)).eval()
-    ids, scored = torch.randint(20, (3, 9)), torch.rand(3, 9) > 0.4
-    scored[:, 0] = False
+    ids, loss_mask = torch.randint(20, (3, 9)), torch.rand(3, 9) > 0.4
+    loss_mask[:, 0] = False
     taught = defined(solutions()["my_next_word_loss"], "my_next_word_loss")
     torch.testing.assert_close(
-        taught(model(ids), ids, scored), model.losses({"ids": ids, "scored": scored})["next"]
+        taught(model(ids), ids, loss_mask),
+        model.losses({"ids": ids, "loss_mask": loss_mask})["next"],
     )
 
     kept, probabilities = defined(solutions()["my_kept"], "my_kept"), torch.randn(1, 6).softmax(-1)
@@ -120,34 +121,41 @@ def right_forward(self, x):
 
 MUTANTS = {
     "my_next_word_loss": {
-        "there is no shift": lambda logits, ids, scored: each(logits, ids)[scored].mean(),
-        "goes the wrong way": lambda logits, ids, scored: each(logits[:, 1:], ids[:, :-1])[
-            scored[:, 1:]
+        "there is no shift": lambda logits, ids, loss_mask: each(logits, ids)[loss_mask].mean(),
+        "goes the wrong way": lambda logits, ids, loss_mask: each(logits[:, 1:], ids[:, :-1])[
+            loss_mask[:, 1:]
         ].mean(),
-        "padding is counted": lambda logits, ids, scored: shifted(logits, ids).mean(),
-        "that is a sum": lambda logits, ids, scored: shifted(logits, ids)[scored[:, 1:]].sum(),
-        "divided by the number of \\*all\\* words": lambda logits, ids, scored: (
-            shifted(logits, ids) * scored[:, 1:]
+        "padding is counted": lambda logits, ids, loss_mask: shifted(logits, ids).mean(),
+        "that is a sum": lambda logits, ids, loss_mask: shifted(logits, ids)[
+            loss_mask[:, 1:]
+        ].sum(),
+        "divided by the number of \\*all\\* words": lambda logits, ids, loss_mask: (
+            shifted(logits, ids) * loss_mask[:, 1:]
         ).mean(),
-        "was given probabilities": lambda logits, ids, scored: shifted(logits.softmax(-1), ids)[
-            scored[:, 1:]
+        "was given probabilities": lambda logits, ids, loss_mask: shifted(logits.softmax(-1), ids)[
+            loss_mask[:, 1:]
         ].mean(),
-        "scored is not shifted": lambda logits, ids, scored: shifted(logits, ids)[
-            scored[:, :-1]
+        "scored is not shifted": lambda logits, ids, loss_mask: shifted(logits, ids)[
+            loss_mask[:, :-1]
         ].mean(),
-        "each text is averaged first": lambda logits, ids, scored: torch.stack(
-            [row[real].mean() for row, real in zip(shifted(logits, ids), scored[:, 1:])]
+        "each text is averaged first": lambda logits, ids, loss_mask: torch.stack(
+            [
+                row[padding_mask].mean()
+                for row, padding_mask in zip(shifted(logits, ids), loss_mask[:, 1:])
+            ]
         ).mean(),
-        "not of their logarithms": lambda logits, ids, scored: (
-            1 - (-shifted(logits, ids)).exp()[scored[:, 1:]].mean()
+        "not of their logarithms": lambda logits, ids, loss_mask: (
+            1 - (-shifted(logits, ids)).exp()[loss_mask[:, 1:]].mean()
         ),
-        "sign": lambda logits, ids, scored: -shifted(logits, ids)[scored[:, 1:]].mean(),
-        "expected one number": lambda logits, ids, scored: shifted(logits, ids)[scored[:, 1:]],
-        "for this batch the loss is": lambda logits, ids, scored: (
-            shifted(logits, ids)[scored[:, 1:]].mean() + 1
+        "sign": lambda logits, ids, loss_mask: -shifted(logits, ids)[loss_mask[:, 1:]].mean(),
+        "expected one number": lambda logits, ids, loss_mask: shifted(logits, ids)[
+            loss_mask[:, 1:]
+        ],
+        "for this batch the loss is": lambda logits, ids, loss_mask: (
+            shifted(logits, ids)[loss_mask[:, 1:]].mean() + 1
         ),
-        "forget the return": lambda logits, ids, scored: None,
-        "expected a tensor": lambda logits, ids, scored: 1.0,
+        "forget the return": lambda logits, ids, loss_mask: None,
+        "expected a tensor": lambda logits, ids, loss_mask: 1.0,
     },
     "my_kept": {
         "the word that crosses p is left out": strict,
@@ -211,8 +219,8 @@ def test_a_wrong_mask_is_shown_beside_the_right_one():
 def test_other_ways_to_be_right():
     assert language_model.kept(lambda probabilities, p: right_mask(probabilities.double(), p))
     assert language_model.next_token_loss(
-        lambda logits, ids, scored: cross_entropy(
-            logits[:, :-1].flatten(0, 1), ids[:, 1:].masked_fill(~scored[:, 1:], -100).flatten()
+        lambda logits, ids, loss_mask: cross_entropy(
+            logits[:, :-1].flatten(0, 1), ids[:, 1:].masked_fill(~loss_mask[:, 1:], -100).flatten()
         )
     )
     assert language_model.adapter(Adapter)

@@ -14,8 +14,8 @@ def mean(features, which, by=None):
     return (features * which[..., None]).sum(1) / count
 
 
-def token(features, real, hidden):
-    return mean(features, real & ~hidden)
+def token(features, region_mask, hidden):
+    return mean(features, region_mask & ~hidden)
 
 
 TOKEN = {

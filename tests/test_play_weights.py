@@ -93,13 +93,13 @@ def test_right_answers_pass_and_each_mistake_is_named(name, capsys):
 
 
 def test_the_diagnosis_waits_hints_and_praises():
-    right = {"A": "activation", "B": "end", "C": "pixels"}
+    right = {"A": "activation", "B": "end", "C": "pixel_values"}
     assert checks.diagnosis(right).startswith("Nothing was raised")
     with pytest.raises(NotImplementedError):
         checks.diagnosis({"A": None, "B": None, "C": None})
     for run in right:
         with pytest.raises(Mistake, match=f"run {run}:"):
-            checks.diagnosis({**right, run: "end" if right[run] != "end" else "pixels"})
+            checks.diagnosis({**right, run: "end" if right[run] != "end" else "pixel_values"})
 
 
 def test_names_taught_are_the_names_that_load(tmp_path):
@@ -114,13 +114,13 @@ def test_names_taught_are_the_names_that_load(tmp_path):
 
 @torch.no_grad()
 def test_stand_ins_load_as_real_checkpoints_do(tmp_path):
-    pixels, ids = torch.randn(2, 3, 32, 32), torch.tensor([[97, 5, 9, 98], [97, 7, 98, 0]])
+    pixel_values, ids = torch.randn(2, 3, 32, 32), torch.tensor([[97, 5, 9, 98], [97, 7, 98, 0]])
     theirs = transformers.CLIPModel.from_pretrained(tiny_checkpoints.clip(tmp_path / "clip"))
     wanted = theirs(
-        input_ids=ids, pixel_values=pixels, attention_mask=(ids != 0).long()
+        input_ids=ids, pixel_values=pixel_values, attention_mask=(ids != 0).long()
     ).logits_per_image
     torch.testing.assert_close(
-        CLIP.from_pretrained(str(tmp_path / "clip")).logits(pixels, ids),
+        CLIP.from_pretrained(str(tmp_path / "clip")).logits(pixel_values, ids),
         wanted,
         atol=1e-4,
         rtol=1e-4,
@@ -132,28 +132,36 @@ def test_stand_ins_load_as_real_checkpoints_do(tmp_path):
         BLIP.from_pretrained(str(tmp_path / "blip")),
         torch.tensor([[96, 5, 9], [96, 7, 3]]),
     )
-    wanted = caption(pixel_values=pixels, input_ids=said).logits
-    torch.testing.assert_close(blip(said, **blip.look(pixels)), wanted, atol=1e-4, rtol=1e-4)
+    wanted = caption(pixel_values=pixel_values, input_ids=said).logits
+    torch.testing.assert_close(
+        blip(said, **blip.vision_context(pixel_values)), wanted, atol=1e-4, rtol=1e-4
+    )
     writer = transformers.Blip2ForConditionalGeneration.from_pretrained(
         tiny_checkpoints.blip2(tmp_path / "blip2")
     )
     blip2, text = BLIP2.from_hf(writer), torch.tensor([[4, 4, 4, 8, 9], [4, 4, 4, 10, 11]])
     torch.testing.assert_close(
-        blip2(text, **blip2.look(pixels)), writer(pixels, text).logits, atol=1e-4, rtol=1e-4
+        blip2(text, **blip2.vision_context(pixel_values)),
+        writer(pixel_values, text).logits,
+        atol=1e-4,
+        rtol=1e-4,
     )
     assert wanted.std() > 0.01
 
 
 def test_an_open_flamingo_and_a_language_model_stand_in_too(tmp_path):
     lm, vit = tiny(60, 32, 2, 2), ViT(16, 8, 24, 1, 2)
-    file = tiny_checkpoints.open_flamingo(tmp_path / "checkpoint.pt", vit, lm, tag=5)
+    file = tiny_checkpoints.open_flamingo(tmp_path / "checkpoint.pt", vit, lm, image_token_id=5)
     assert not any(
         layer._forward_pre_hooks for layer in language.decoder_layers(lm)
     )  # the language model is given back as it was
     model = from_open_flamingo(file, PatchTower(vit), lm, 5)
-    pixels, ids = torch.randn(2, 3, 16, 16), torch.tensor([[1, 5, 9, 5, 7]])
+    pixel_values, ids = torch.randn(2, 3, 16, 16), torch.tensor([[1, 5, 9, 5, 7]])
     with torch.no_grad():
-        one, other = (model(ids, **model.look(each)) for each in (pixels, pixels.flip(0)))
+        one, other = (
+            model(ids, **model.vision_context(each))
+            for each in (pixel_values, pixel_values.flip(0))
+        )
     assert (one - other).abs().max() > 1e-3
     from vlmcourse.world import tokenizer
 

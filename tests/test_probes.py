@@ -72,9 +72,14 @@ def test_open_pages_are_written_with_places_and_ends_and_shown_in_order():
     data = corruptions.OpenPrompts([page, ("a cat",)], 32, "<image> <image> .", end="<EOC>")
     assert data.written(page) == "<image> <image> . a cat . <EOC> <image> <image> . the number"
     made = data.batch([0, 1])
-    assert made["pixels"].shape[0] == 2 and made["real"].sum(1).tolist() == [13, 3]
-    torch.testing.assert_close(made["pixels"][1:], world.to_pixels(sign.render(32)[None]))
-    assert corruptions.OpenPrompts([("a cat",)], 32).batch([0])["pixels"].shape == (0, 3, 32, 32)
+    assert made["pixel_values"].shape[0] == 2 and made["padding_mask"].sum(1).tolist() == [13, 3]
+    torch.testing.assert_close(made["pixel_values"][1:], world.to_pixels(sign.render(32)[None]))
+    assert corruptions.OpenPrompts([("a cat",)], 32).batch([0])["pixel_values"].shape == (
+        0,
+        3,
+        32,
+        32,
+    )
 
 
 @pytest.mark.parametrize("name", corruptions.ABSENT)

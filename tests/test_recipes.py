@@ -235,7 +235,7 @@ def test_bad_folders_get_one_message_and_no_traceback(tmp_path, make, message):
 
 
 @pytest.mark.parametrize(
-    "pixels, message",
+    "pixel_values, message",
     [
         (torch.zeros(2, 3, 32, 32, dtype=torch.uint8), "pixels are uint8"),
         (torch.zeros(2, 1, 32, 32), r"shape \(2, 1, 32, 32\)"),
@@ -246,9 +246,9 @@ def test_bad_folders_get_one_message_and_no_traceback(tmp_path, make, message):
         (torch.full((2, 3, 32, 32), np.nan), "broken"),
     ],
 )
-def test_wrong_pixels_are_explained(pixels, message):
+def test_wrong_pixels_are_explained(pixel_values, message):
     with pytest.raises(ValueError, match=message):
-        recipes.new_clip(recipes.clip_config(Scale.named("smoke"))).encode_image(pixels)
+        recipes.new_clip(recipes.clip_config(Scale.named("smoke"))).encode_image(pixel_values)
 
 
 TWO = """

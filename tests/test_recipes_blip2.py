@@ -37,13 +37,14 @@ def test_kept_features_are_the_encoder_s_and_texts_go_with_their_pictures(vision
     torch.testing.assert_close(
         made["features"], fresh, atol=5e-3, rtol=5e-3
     )  # kept in half precision
-    assert made["same"].tolist()[2] == made["same"].tolist()[0]
+    assert made["positive_groups"].tolist()[2] == made["positive_groups"].tolist()[0]
     assert tokenizer.decode(made["ids"]) == [pairs.text(index) for index in (3, 7, 3, 19)]
     told = blip2.Looked(pairs, vision, 20, blip2.place(3)).batch([3, 7])
-    slot = tokenizer.world_tokenizer().convert_tokens_to_ids("<image>")
-    assert (told["ids"] == slot).sum(1).tolist() == [3, 3] and "pixels" not in told
+    image_token_id = tokenizer.world_tokenizer().convert_tokens_to_ids("<image>")
+    assert (told["ids"] == image_token_id).sum(1).tolist() == [3, 3] and "pixel_values" not in told
     said = [
-        tokenizer.decode(ids[scored][None])[0] for ids, scored in zip(told["ids"], told["scored"])
+        tokenizer.decode(ids[loss_mask][None])[0]
+        for ids, loss_mask in zip(told["ids"], told["loss_mask"])
     ]
     assert said == [pairs.text(3), pairs.text(7)]
 
@@ -68,7 +69,7 @@ def test_both_stages_are_found_again_and_depend_on_what_made_them(vision, lm, fi
 def test_what_queries_say_starts_near_an_average_word(vision, lm, first):
     model = blip2.new_blip2(first.model.former, vision, lm)
     start = blip2.average_word(lm)
-    said = model.look(torch.randn(16, 3, 32, 32))["prefix"]
+    said = model.vision_context(torch.randn(16, 3, 32, 32))["prefix"]
     word = lm.get_input_embeddings().weight.square().mean().sqrt().item()
     assert (said - start).square().mean().sqrt().item() == pytest.approx(0.15 * word, rel=0.5)
     words = tokenizer.encode(

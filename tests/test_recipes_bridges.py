@@ -10,7 +10,7 @@ from benchmarks import twins_bridges
 from teaching import connectors, interface
 from vlmcourse import recipes, world
 from vlmcourse.evaluation import prompting
-from vlmcourse.parts.generation import likelihood
+from vlmcourse.parts.generation import sequence_log_prob
 from vlmcourse.parts.language import freeze
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import corruptions, few_shot, tokenizer
@@ -39,14 +39,19 @@ def test_everyone_learns_from_the_same_pictures_and_captions(banks):
     for data in (told, looked, aside):
         made = data.batch(numbers)
         assert [
-            tokenizer.decode(ids[scored][None])[0]
-            for ids, scored in zip(made["ids"], made["scored"])
+            tokenizer.decode(ids[loss_mask][None])[0]
+            for ids, loss_mask in zip(made["ids"], made["loss_mask"])
         ] == said
     made = paired.batch(numbers)
-    assert tokenizer.decode(made["ids"]) == said and made["same"].tolist() == [0, 1, 0, 3]
-    torch.testing.assert_close(made["pixels"], told.batch(numbers)["pixels"])
+    assert tokenizer.decode(made["ids"]) == said and made["positive_groups"].tolist() == [
+        0,
+        1,
+        0,
+        3,
+    ]
+    torch.testing.assert_close(made["pixel_values"], told.batch(numbers)["pixel_values"])
     with torch.no_grad():
-        seen = banks.tower(made["pixels"])
+        seen = banks.tower(made["pixel_values"])
     torch.testing.assert_close(
         aside.batch(numbers)["features"][:, 0], seen, atol=5e-3, rtol=5e-3
     )  # kept in half precision
@@ -90,14 +95,14 @@ def test_banks_stay_what_they_were_and_bridges_learn(banks, five):
 
 def test_the_prefix_is_the_explicit_formula(banks, five):
     model = five["linear"].model.eval()
-    pixels = torch.randn(6, 3, 32, 32)
+    pixel_values = torch.randn(6, 3, 32, 32)
     with torch.no_grad():
-        seen = banks.vision(pixels)
+        seen = banks.vision(pixel_values)
         seen = (seen - model.norm.running_mean) / (model.norm.running_var + model.norm.eps).sqrt()
         wanted = model.start + model.residual_scale * (
             seen @ model.to_words.weight.T + model.to_words.bias
         ).reshape(6, 2, -1)
-        torch.testing.assert_close(model.encode(pixels), wanted.flatten(0, 1))
+        torch.testing.assert_close(model.encode(pixel_values), wanted.flatten(0, 1))
 
 
 def test_stages_are_found_again_and_budget_is_the_same_for_all(banks, five):
@@ -138,9 +143,11 @@ def test_answers_depend_on_the_picture_only_where_it_is_shown(five):
     for bridge in five.values():
         grey = bridge.read([episode.prompt for episode in one], world.prompts.blank_images).batch(
             range(len(one))
-        )["pixels"]
+        )["pixel_values"]
         assert not grey.any()
-        seen = bridge.read([episode.prompt for episode in one]).batch(range(len(one)))["pixels"]
+        seen = bridge.read([episode.prompt for episode in one]).batch(range(len(one)))[
+            "pixel_values"
+        ]
         assert len(seen) == len(one) and seen.abs().max() > 0
 
 
@@ -150,15 +157,19 @@ def test_blip_takes_one_picture_and_scores_only_the_answer(five):
         blip.choose([few_shot.binding_episode("test", 0, 1)])
     one = corruptions.caption_questions(world.minimal_pairs.swap_positions, 1)[0]
     asked = world.pages.Episode((one.prompt[0], "there is"), "a cat", ("a cat", "a dog on blue"))
-    pixels = world.to_pixels(np.stack([world.render(one.prompt[0], 32)]))
+    pixel_values = world.to_pixels(np.stack([world.render(one.prompt[0], 32)]))
     model = blip.model.eval()
     scores = []
     for choice in asked.choices:
         ids = tokenizer.encode([f"there is {choice}"])
-        scored = torch.zeros_like(ids, dtype=torch.bool)
-        scored[0, 3:-1] = True
+        loss_mask = torch.zeros_like(ids, dtype=torch.bool)
+        loss_mask[0, 3:-1] = True
         with torch.no_grad():
-            scores.append(likelihood(model, ids, scored, **model.look(pixels)).item())
+            scores.append(
+                sequence_log_prob(
+                    model, ids, loss_mask, **model.vision_context(pixel_values)
+                ).item()
+            )
     assert blip.choose([asked]) == [asked.choices[int(np.argmax(scores))]]
 
 
@@ -167,9 +178,9 @@ def test_a_match_answers_what_is_a_statement(five, banks):
     one = corruptions.presence_questions(corruptions.random_noun, 2)
     with torch.no_grad():
         word = one[0].prompt[1].split(" ?")[0].split("there ")[1]
-        seen = judge.model.look(world.to_pixels(np.stack([world.render(one[0].prompt[0], 32)])))[
-            "states"
-        ]
+        seen = judge.model.vision_context(
+            world.to_pixels(np.stack([world.render(one[0].prompt[0], 32)]))
+        )["states"]
         yes = (
             judge.model.itm_logits(tokenizer.encode([f"there is {word} ."]), seen).diff(dim=1)[0, 0]
             > 0

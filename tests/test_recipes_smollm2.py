@@ -70,7 +70,8 @@ def test_only_the_caption_is_asked_for(stand_in):
     lm, read = stand_in()
     batch = smollm2.described(SMOKE, read)(range(2))
     asked = [
-        tokenizer.decode(ids[scored][None])[0] for ids, scored in zip(batch["ids"], batch["scored"])
+        tokenizer.decode(ids[loss_mask][None])[0]
+        for ids, loss_mask in zip(batch["ids"], batch["loss_mask"])
     ]
     assert all(" on " in text and not text.startswith("it is") for text in asked), asked
 

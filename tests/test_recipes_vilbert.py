@@ -83,7 +83,10 @@ def test_one_stream_is_as_deep_as_the_texts_and_mixes():
     )
     longer = {**one, "ids": torch.cat([one["ids"], torch.zeros(6, 2, dtype=torch.long)], 1)}
     torch.testing.assert_close(
-        model.regions(longer)[one["real"]], model.regions(one)[one["real"]], atol=1e-4, rtol=1e-4
+        model.regions(longer)[one["region_mask"]],
+        model.regions(one)[one["region_mask"]],
+        atol=1e-4,
+        rtol=1e-4,
     )
 
 

@@ -104,17 +104,21 @@ def test_a_batch_says_which_captions_are_false():
     for index, aligned in enumerate(made["aligned"].tolist()):
         assert (made["text"][index] == pairs.true_caption(index)) == aligned
     assert 20 < made["aligned"].sum() < 44
-    assert made["real"].sum(1).tolist() == [len(pairs.scene(index).things) for index in range(64)]
+    assert made["region_mask"].sum(1).tolist() == [
+        len(pairs.scene(index).things) for index in range(64)
+    ]
     again = regions.RegionDataset(pairs).batch(range(64))
     assert all(torch.equal(made[name], again[name]) for name in ("boxes", "classes", "ids"))
     described = regions.RegionDataset(
         pairs, region_classifier=RegionClassifier(4, 8, len(regions.class_names()))
     ).batch(range(8))
     assert (
-        not described["features"][~described["real"]].any()
-        and described["features"][described["real"]].any()
+        not described["features"][~described["region_mask"]].any()
+        and described["features"][described["region_mask"]].any()
     )
-    torch.testing.assert_close(described["classes"].sum(-1), torch.ones(described["real"].shape))
+    torch.testing.assert_close(
+        described["classes"].sum(-1), torch.ones(described["region_mask"].shape)
+    )
 
 
 def test_a_namer_learns_what_is_in_boxes_and_describes_them():
@@ -136,11 +140,11 @@ def test_a_namer_learns_what_is_in_boxes_and_describes_them():
         regions.RegionDataset(pairs, region_classifier=region_classifier).batch(few),
         data.batch(few),
     )
-    right = (seen["classes"].argmax(-1) == truth["classes"].argmax(-1))[truth["real"]]
+    right = (seen["classes"].argmax(-1) == truth["classes"].argmax(-1))[truth["region_mask"]]
     told = region_classifier.attribute_head(seen["features"]).argmax(-1) == truth["attributes"]
     assert (
         right.float().mean() > 0.9
-        and told[truth["real"]].float().mean() > 0.9
+        and told[truth["region_mask"]].float().mean() > 0.9
         and seen["features"].shape[-1] == 32
     )
     assert not seen["features"].requires_grad
@@ -166,17 +170,17 @@ class Knows:
     def words(self, batch):
         logits = torch.zeros(*batch["ids"].shape, len(tokenizer.world_tokenizer()))
         for row, found in enumerate(batch["features"].argmax(-1)):
-            for region, real in zip(found, batch["real"][row]):
-                logits[row, :, self.names[region]] += real
+            for region, region_mask in zip(found, batch["region_mask"][row]):
+                logits[row, :, self.names[region]] += region_mask
         return logits
 
     def regions(self, batch, hidden):
-        assert (hidden.sum(1) == 1).all() and not (hidden & ~batch["real"]).any()
+        assert (hidden.sum(1) == 1).all() and not (hidden & ~batch["region_mask"]).any()
         return batch["features"]
 
     def score(self, batch):
         said = torch.stack([(batch["ids"] == name).any(1) for name in self.names], dim=1)  # (B, C)
-        seen = (batch["features"] * batch["real"][..., None]).amax(1).bool()
+        seen = (batch["features"] * batch["region_mask"][..., None]).amax(1).bool()
         return (said & seen).sum(1).float() - 0.5
 
 
@@ -239,4 +243,4 @@ def test_shuffled_pictures_are_whole_pictures_of_others(index):
     assert torch.equal(moved["boxes"][1], made["boxes"][0]) and torch.equal(
         moved["ids"], made["ids"]
     )
-    assert torch.equal(moved["real"][0], made["real"][3])
+    assert torch.equal(moved["region_mask"][0], made["region_mask"][3])

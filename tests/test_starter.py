@@ -66,7 +66,9 @@ def test_its_tests_pass_and_can_fail(project, tmp_path, monkeypatch):
     tests.test_a_run_is_kept_and_reported_beside_its_controls(tmp_path)
     tests.test_the_same_seed_gives_the_same_model(shore)
     sees = tests.train.Bridge.look
-    monkeypatch.setattr(tests.train.Bridge, "look", lambda model, pixels: sees(model, pixels * 0))
+    monkeypatch.setattr(
+        tests.train.Bridge, "look", lambda model, pixel_values: sees(model, pixel_values * 0)
+    )
     with pytest.raises(AssertionError):
         tests.test_pictures_reach_the_words_and_the_banks_stay(shore)
 

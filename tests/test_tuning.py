@@ -41,7 +41,7 @@ def batch(indices):
     ids = torch.randint(
         3, 40, (len(indices), 7), generator=torch.Generator().manual_seed(indices[0])
     )
-    return {"ids": ids, "scored": torch.ones_like(ids, dtype=torch.bool)}
+    return {"ids": ids, "loss_mask": torch.ones_like(ids, dtype=torch.bool)}
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -100,13 +100,17 @@ def test_a_prompt_is_read_before_the_text():
 @pytest.mark.parametrize("way", WAYS)
 def test_cached_is_uncached_and_padding_changes_nothing(way):
     model, ids = WAYS[way](tiny()).eval(), batch([1])["ids"]
-    written = generation.write(model, ids, 5)
-    assert torch.equal(generation.write(model, ids, 5, cache=language.new_cache(model.lm)), written)
-    padded, real = (
+    written = generation.generate(model, ids, 5)
+    assert torch.equal(
+        generation.generate(model, ids, 5, cache=language.new_cache(model.lm)), written
+    )
+    padded, padding_mask = (
         torch.cat([torch.zeros_like(ids[:, :2]), ids], 1),
         torch.tensor([[False] * 2 + [True] * 7]),
     )
-    torch.testing.assert_close(model(padded, real=real)[:, 2:], model(ids), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        model(padded, padding_mask=padding_mask)[:, 2:], model(ids), atol=1e-4, rtol=1e-4
+    )
 
 
 def test_models_without_the_parts_are_refused():

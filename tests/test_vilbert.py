@@ -43,12 +43,12 @@ def batch(B=3, R=4, T=8, seed=0):
     ids = torch.randint(10, 40, (B, T), generator=generator)
     ids[:, 0], ids[:, -1] = 1, 2
     ids[-1, 4], ids[-1, 5:] = 2, 0
-    real = torch.ones(B, R, dtype=torch.bool)
-    real[-1, 2:] = False
+    region_mask = torch.ones(B, R, dtype=torch.bool)
+    region_mask[-1, 2:] = False
     return {
         "ids": ids,
         "features": torch.randn(B, R, 12, generator=generator),
-        "real": real,
+        "region_mask": region_mask,
         "boxes": torch.cat([corner, corner + size + 0.05], -1),
         "aligned": torch.tensor([True] * (B - 1) + [False]),
         "classes": torch.randn(B, R, 6, generator=generator).softmax(-1),
@@ -132,10 +132,10 @@ def test_permuted_regions_come_out_permuted_and_change_no_word(order):
     torch.manual_seed(0)
     model, one = ViLBERT(CONFIG).eval(), batch()
     order = torch.tensor(order)
-    other = {**one, **{name: one[name][:, order] for name in ("features", "boxes", "real")}}
+    other = {**one, **{name: one[name][:, order] for name in ("features", "boxes", "region_mask")}}
     torch.testing.assert_close(model.words(other), model.words(one), atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(model.score(other), model.score(one), atol=1e-4, rtol=1e-4)
-    kept = other["real"]
+    kept = other["region_mask"]
     torch.testing.assert_close(
         model.regions(other)[kept], model.regions(one)[:, order][kept], atol=1e-4, rtol=1e-4
     )
@@ -149,14 +149,14 @@ def test_a_box_moved_without_its_region_changes_the_picture(model):
 
 def test_what_is_padding_changes_nothing(model):
     one, other = batch(), batch()
-    other["features"] = other["features"].masked_fill(~one["real"][..., None], 7.0)
+    other["features"] = other["features"].masked_fill(~one["region_mask"][..., None], 7.0)
     longer = {**other, "ids": torch.cat([other["ids"], torch.zeros(3, 2, dtype=torch.long)], 1)}
     torch.testing.assert_close(model.score(longer), model.score(one), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(model.words(longer)[:, :8], model.words(one), atol=1e-4, rtol=1e-4)
 
 
 def test_a_picture_without_regions_and_without_padding_trouble(model):
-    blind = {**batch(), "real": torch.zeros(3, 4, dtype=torch.bool)}
+    blind = {**batch(), "region_mask": torch.zeros(3, 4, dtype=torch.bool)}
     assert torch.isfinite(model.words(blind)).all() and torch.isfinite(model.score(blind)).all()
 
 
@@ -269,7 +269,7 @@ def test_one_word_that_no_region_may_meet_reaches_none(model):
     )
     meet = torch.ones(1, 1, 5, 8, dtype=torch.bool)
     meet[..., 3] = False
-    image = model.see(one["features"], one["boxes"], one["real"])
+    image = model.see(one["features"], one["boxes"], one["region_mask"])
     is_region, is_word = torch.ones(3, 5).bool(), one["ids"] != 0
     first, second = (
         encoder(image, model.read(ids), is_region, is_word, meet)[0]
@@ -307,7 +307,7 @@ def test_it_learns_what_is_in_a_hidden_region_from_the_words():
         return {
             "ids": ids,
             "features": nn.functional.one_hot(kind, 12)[:, None].float(),
-            "real": torch.ones(len(kind), 1).bool(),
+            "region_mask": torch.ones(len(kind), 1).bool(),
             "boxes": torch.tensor([[[0.1, 0.1, 0.6, 0.6]]]).expand(len(kind), 1, 4),
             "aligned": torch.ones(len(kind)).bool(),
             "classes": nn.functional.one_hot(kind, 6)[:, None].float(),

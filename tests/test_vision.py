@@ -17,10 +17,12 @@ from vlmcourse.parts.vision import (
 def test_patches_are_a_strided_convolution():
     torch.manual_seed(0)
     patches = PatchEmbedding(8, 16)
-    pixels = torch.randn(2, 3, 24, 24)
-    convolved = nn.functional.conv2d(pixels, patches.project.weight.view(16, 3, 8, 8), stride=8)
+    pixel_values = torch.randn(2, 3, 24, 24)
+    convolved = nn.functional.conv2d(
+        pixel_values, patches.project.weight.view(16, 3, 8, 8), stride=8
+    )
     torch.testing.assert_close(
-        patches(pixels), convolved.flatten(2).transpose(1, 2), atol=1e-5, rtol=1e-4
+        patches(pixel_values), convolved.flatten(2).transpose(1, 2), atol=1e-5, rtol=1e-4
     )
 
 
@@ -31,9 +33,9 @@ def test_patches_are_a_strided_convolution():
 def test_vit_summarises_all_of_the_picture(pool, stem):
     torch.manual_seed(0)
     vit = ViT(24, 8, 16, 1, 2, stem=stem and stem(), pool=pool and pool()).eval()
-    pixels = torch.randn(1, 3, 24, 24, requires_grad=True)
-    assert vit.tokens(pixels).shape[1] == 9 + (pool is None)
-    (gradient,) = torch.autograd.grad(vit(pixels).square().sum(), pixels)
+    pixel_values = torch.randn(1, 3, 24, 24, requires_grad=True)
+    assert vit.tokens(pixel_values).shape[1] == 9 + (pool is None)
+    (gradient,) = torch.autograd.grad(vit(pixel_values).square().sum(), pixel_values)
     per_patch = gradient.abs().reshape(3, 3, 8, 3, 8).sum((0, 2, 4))
     assert (per_patch > 0).all()
 
@@ -42,21 +44,21 @@ def test_vit_without_positions_sees_a_bag_of_patches():
     """Positions are all that tells patches apart: with them zeroed, moving a patch changes nothing."""
     torch.manual_seed(0)
     vit = ViT(16, 8, 16, 2, 2).eval()
-    pixels = torch.randn(1, 3, 16, 16)
-    moved = pixels.roll(8, dims=3)  # swaps left and right patches
-    assert (vit(pixels) - vit(moved)).abs().max() > 1e-3
+    pixel_values = torch.randn(1, 3, 16, 16)
+    moved = pixel_values.roll(8, dims=3)  # swaps left and right patches
+    assert (vit(pixel_values) - vit(moved)).abs().max() > 1e-3
     nn.init.zeros_(vit.positions)
-    torch.testing.assert_close(vit(pixels), vit(moved), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(vit(pixel_values), vit(moved), atol=1e-5, rtol=1e-4)
 
 
 def test_resnet_blocks_start_as_their_shortcut():
     torch.manual_seed(0)
     resnet = ResNet(32, (1, 1), inner=8, heads=2).eval()
-    pixels = torch.randn(2, 3, 32, 32)
-    x = resnet.stem(pixels)
+    pixel_values = torch.randn(2, 3, 32, 32)
+    x = resnet.stem(pixel_values)
     for block in resnet.stages:
         x = block.shortcut(x).relu()
-    torch.testing.assert_close(resnet.tokens(pixels), x.flatten(2).transpose(1, 2))
+    torch.testing.assert_close(resnet.tokens(pixel_values), x.flatten(2).transpose(1, 2))
 
 
 def test_attention_pool_asks_with_the_mean():
@@ -71,7 +73,7 @@ def test_attention_pool_asks_with_the_mean():
 
 
 @pytest.mark.parametrize(
-    "pixels, words",
+    "pixel_values, words",
     [
         (torch.zeros(2, 3, 16, 16, dtype=torch.uint8), ["uint8", "/ 127.5 - 1"]),
         (torch.zeros(2, 1, 16, 16), ["(2, 1, 16, 16)", "(batch, 3, 16, 16)"]),
@@ -81,9 +83,9 @@ def test_attention_pool_asks_with_the_mean():
         (torch.full((2, 3, 16, 16), torch.nan), ["nan"]),
     ],
 )
-def test_bad_pixels_are_named(pixels, words):
+def test_bad_pixels_are_named(pixel_values, words):
     with pytest.raises(ValueError) as error:
-        check_pixels(pixels, 16)
+        check_pixels(pixel_values, 16)
     assert all(word in str(error.value) for word in words), str(error.value)
 
 

@@ -42,16 +42,16 @@ def batch(B=3, R=3, T=7, seed=0):
     ids = torch.randint(11, 50, (B, T), generator=generator)
     ids[:, 0], ids[:, -1] = 1, 2
     ids[-1, 3], ids[-1, 4:] = 2, 0
-    real = torch.ones(B, R, dtype=torch.bool)
-    real[-1, 1:] = False
+    region_mask = torch.ones(B, R, dtype=torch.bool)
+    region_mask[-1, 1:] = False
     boxes = torch.tensor(
         [[0.0, 0.0, 0.5, 0.5], [0.5, 0.0, 1.0, 0.5], [0.25, 0.5, 0.75, 1.0]]
     ).expand(B, R, 4)
     return {
         "ids": ids,
-        "pixels": torch.rand(B, 3, 16, 16, generator=generator) * 2 - 1,
+        "pixel_values": torch.rand(B, 3, 16, 16, generator=generator) * 2 - 1,
         "boxes": boxes,
-        "real": real,
+        "region_mask": region_mask,
         "classes": torch.randn(B, R, 6, generator=generator).softmax(-1),
     }
 
@@ -61,23 +61,25 @@ def test_at_the_start_it_is_transformers_bert_on_the_words_then_img_then_end():
     model, one = make(CONFIG).start_from(bert), batch()
     one["ids"][2, 3:] = torch.tensor([2, 0, 0, 0])
     ids = torch.cat([one["ids"], torch.full((3, 3), 4), torch.full((3, 1), 10)], 1)
-    real = torch.cat([one["ids"] != 0, one["real"], torch.ones(3, 1).bool()], 1)
+    region_mask = torch.cat([one["ids"] != 0, one["region_mask"], torch.ones(3, 1).bool()], 1)
     lengths = (one["ids"] != 0).sum(1, keepdim=True)
     position = torch.cat([torch.arange(7).expand(3, 7), lengths.expand(3, 3), lengths + 1], 1)
     segment = torch.tensor([[0] * 7 + [2] * 4]).expand(3, 11)
     theirs = bert(
-        ids, attention_mask=real.long(), token_type_ids=segment, position_ids=position
+        ids, attention_mask=region_mask.long(), token_type_ids=segment, position_ids=position
     ).last_hidden_state
     words, regions = model(one)
-    torch.testing.assert_close(words[real[:, :7]], theirs[:, :7][real[:, :7]], atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(
-        regions[one["real"]], theirs[:, 7:10][one["real"]], atol=1e-5, rtol=1e-4
+        words[region_mask[:, :7]], theirs[:, :7][region_mask[:, :7]], atol=1e-5, rtol=1e-4
+    )
+    torch.testing.assert_close(
+        regions[one["region_mask"]], theirs[:, 7:10][one["region_mask"]], atol=1e-5, rtol=1e-4
     )
 
 
 def test_at_the_start_no_picture_changes_anything_and_once_the_norms_weigh_it_does():
     one = batch()
-    other = {**one, "pixels": -one["pixels"]}
+    other = {**one, "pixel_values": -one["pixel_values"]}
     model = make(CONFIG)
     assert torch.equal(model.words(one), model.words(other)) and torch.equal(
         model.regions(one), model.regions(other)
@@ -104,9 +106,9 @@ def test_the_zero_norms_alone_wake_first_then_what_is_behind_them():
 
 def test_words_carry_the_whole_picture_and_see_it_without_any_region():
     model, one = make(SEEING), batch()
-    lone = {**one, "real": torch.zeros(3, 3, dtype=torch.bool)}
+    lone = {**one, "region_mask": torch.zeros(3, 3, dtype=torch.bool)}
     assert not torch.allclose(
-        model.words(lone), model.words({**lone, "pixels": -one["pixels"]}), atol=1e-3
+        model.words(lone), model.words({**lone, "pixel_values": -one["pixel_values"]}), atol=1e-3
     )
     moved = {**lone, "boxes": one["boxes"][:, [2, 1, 0]]}
     assert torch.equal(model.words(lone)[:, :4], model.words(moved)[:, :4])
@@ -116,9 +118,9 @@ def test_permuted_regions_come_out_permuted_and_change_no_word():
     """All regions share one position."""
     model, one = make(SEEING), batch()
     order = torch.tensor([2, 0, 1])
-    other = {**one, "boxes": one["boxes"][:, order], "real": one["real"][:, order]}
+    other = {**one, "boxes": one["boxes"][:, order], "region_mask": one["region_mask"][:, order]}
     torch.testing.assert_close(model.words(other), model.words(one), atol=1e-4, rtol=1e-4)
-    kept = other["real"]
+    kept = other["region_mask"]
     torch.testing.assert_close(
         model.regions(other)[kept], model.regions(one)[:, order][kept], atol=1e-4, rtol=1e-4
     )
@@ -128,7 +130,10 @@ def test_padding_among_words_and_regions_changes_nothing():
     model, one = make(SEEING), batch()
     longer = {**one, "ids": torch.cat([one["ids"], torch.zeros(3, 2, dtype=torch.long)], 1)}
     torch.testing.assert_close(
-        model.regions(longer)[one["real"]], model.regions(one)[one["real"]], atol=1e-4, rtol=1e-4
+        model.regions(longer)[one["region_mask"]],
+        model.regions(one)[one["region_mask"]],
+        atol=1e-4,
+        rtol=1e-4,
     )
     other = {**one, "boxes": one["boxes"].clone()}
     other["boxes"][-1, 1:] = torch.tensor([0.3, 0.3, 0.6, 0.6])
@@ -148,23 +153,23 @@ def test_one_row_with_a_block_diagonal_mask_is_two_berts():
 def test_a_hidden_region_is_gone_from_the_picture_itself():
     model, one = make(SEEING), batch()
     hidden = torch.tensor([[True, False, False]] * 3)
-    other = {**one, "pixels": one["pixels"].clone()}
-    other["pixels"][:, :, :8, :8] = 0.7  # whatever stood in the first box
+    other = {**one, "pixel_values": one["pixel_values"].clone()}
+    other["pixel_values"][:, :, :8, :8] = 0.7  # whatever stood in the first box
     assert torch.equal(model.words(one, hidden), model.words(other, hidden))
     assert torch.equal(model.regions(one, hidden), model.regions(other, hidden))
     assert not torch.allclose(model.words(one), model.words(other), atol=1e-3)
 
 
 def test_painting_out_covers_the_box_and_little_else():
-    pixels, box = torch.ones(1, 3, 16, 16), torch.tensor([[[0.26, 0.0, 0.74, 0.49]]])
-    gone = paint_out(pixels, box, torch.tensor([[True]]))[0, 0] == 0
+    pixel_values, box = torch.ones(1, 3, 16, 16), torch.tensor([[[0.26, 0.0, 0.74, 0.49]]])
+    gone = paint_out(pixel_values, box, torch.tensor([[True]]))[0, 0] == 0
     assert (
         gone[:8, 4:12].all()
         and not gone[9:].any()
         and not gone[:, :3].any()
         and not gone[:, 13:].any()
     )
-    assert torch.equal(paint_out(pixels, box, torch.tensor([[False]])), pixels)
+    assert torch.equal(paint_out(pixel_values, box, torch.tensor([[False]])), pixel_values)
 
 
 def test_losses_ask_at_masked_slots_alone_by_the_formula(monkeypatch):
@@ -204,10 +209,13 @@ def test_boxes_as_waves_tell_places_apart():
 
 
 def test_crops_are_what_is_in_the_boxes():
-    pixels = torch.zeros(1, 3, 16, 16)
-    pixels[:, 0, :8, :8], pixels[:, 1, :8, 8:] = 1.0, 1.0  # red top left, green top right
+    pixel_values = torch.zeros(1, 3, 16, 16)
+    pixel_values[:, 0, :8, :8], pixel_values[:, 1, :8, 8:] = (
+        1.0,
+        1.0,
+    )  # red top left, green top right
     boxes = torch.tensor([[[0.0, 0.0, 0.5, 0.5], [0.5, 0.0, 1.0, 0.5], [0.0, 0.0, 1.0, 1.0]]])
-    red, green, whole = crop_regions(pixels, boxes, 4)[0]
+    red, green, whole = crop_regions(pixel_values, boxes, 4)[0]
     assert (
         red[0].min() > 0.85
         and red[1].max() < 0.15
@@ -215,7 +223,7 @@ def test_crops_are_what_is_in_the_boxes():
         and green[0].max() < 0.15
     )
     torch.testing.assert_close(
-        whole[0], nn.functional.avg_pool2d(pixels, 4)[0, 0], atol=1e-5, rtol=0
+        whole[0], nn.functional.avg_pool2d(pixel_values, 4)[0, 0], atol=1e-5, rtol=0
     )
 
 
@@ -224,8 +232,10 @@ def test_it_learns_a_word_that_only_the_picture_tells():
         bright = torch.tensor(indices) % 2
         return {
             "ids": torch.stack([torch.tensor([1, 20, 11 + b, 2]) for b in bright.tolist()]),
-            "pixels": (bright.float() - 0.5)[:, None, None, None].expand(-1, 3, 16, 16).clone(),
-            "real": torch.ones(len(bright), 1).bool(),
+            "pixel_values": (bright.float() - 0.5)[:, None, None, None]
+            .expand(-1, 3, 16, 16)
+            .clone(),
+            "region_mask": torch.ones(len(bright), 1).bool(),
             "boxes": torch.tensor([[[0.2, 0.2, 0.8, 0.8]]]).expand(len(bright), 1, 4),
             "classes": nn.functional.one_hot(bright, 6)[:, None].float(),
         }
@@ -254,8 +264,8 @@ def test_other_sizes_than_berts_are_explained():
             {"boxes": torch.tensor([[[-0.1, 0.2, 0.6, 0.5]]]).expand(3, 3, 4)},
             "region 0 of picture 0 lies outside the picture",
         ),
-        ({"pixels": torch.full((3, 3, 16, 16), 200.0)}, "seem to be 0..255"),
-        ({"pixels": torch.zeros(3, 3, 8, 8)}, "pixels have shape"),
+        ({"pixel_values": torch.full((3, 3, 16, 16), 200.0)}, "seem to be 0..255"),
+        ({"pixel_values": torch.zeros(3, 3, 8, 8)}, "pixels have shape"),
         ({"ids": torch.ones(2, 5, dtype=torch.long)}, "2 texts for 3 pictures"),
     ],
 )

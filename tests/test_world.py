@@ -175,10 +175,16 @@ def test_no_background_is_a_fainter_other():
 
 def test_pixels_go_there_and_back():
     images = world.Pairs("train").images(range(4))
-    pixels = world.to_pixels(images)
-    assert pixels.shape == (4, 3, 64, 64) and pixels.min() >= -1 and pixels.max() <= 1
-    assert np.array_equal(world.to_images(pixels), images)
-    assert torch.equal(pixels[2, :, 5, 7], torch.from_numpy(images[2, 5, 7]).float() / 127.5 - 1)
+    pixel_values = world.to_pixels(images)
+    assert (
+        pixel_values.shape == (4, 3, 64, 64)
+        and pixel_values.min() >= -1
+        and pixel_values.max() <= 1
+    )
+    assert np.array_equal(world.to_images(pixel_values), images)
+    assert torch.equal(
+        pixel_values[2, :, 5, 7], torch.from_numpy(images[2, 5, 7]).float() / 127.5 - 1
+    )
 
 
 def test_styles_change_what_they_say():

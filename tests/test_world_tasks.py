@@ -95,7 +95,9 @@ def test_questions_in_batches_have_words_we_know():
     readable(
         [f"{question} {answer}" for question, answer in zip(batch["question"], batch["answer"])]
     )
-    assert batch["pixels"].shape == (400, 3, 64, 64) and set(batch["kind"]) == set(questions.KINDS)
+    assert batch["pixel_values"].shape == (400, 3, 64, 64) and set(batch["kind"]) == set(
+        questions.KINDS
+    )
     with pytest.raises(ValueError, match="no kind of question 'why'; expected some of what, where"):
         questions.ask(two_things(), SeededRandom(0), ["why"])
 
@@ -253,16 +255,21 @@ def test_more_examples_stand_before_the_same_question_and_the_same_examples():
 def test_what_is_learnt_from_is_a_picture_then_words():
     pairs = world.Pairs("train", 16, things=(1, 1))
     batch = prompts.CaptionDataset(pairs, "<image> <image> .").batch([3, 4])
-    assert batch["pixels"].shape == (2, 3, 16, 16)
+    assert batch["pixel_values"].shape == (2, 3, 16, 16)
     assert [
-        tokenizer.decode(ids[scored][None])[0] for ids, scored in zip(batch["ids"], batch["scored"])
+        tokenizer.decode(ids[loss_mask][None])[0]
+        for ids, loss_mask in zip(batch["ids"], batch["loss_mask"])
     ] == [" ".join(tokenizer.split_words(pairs.text(index))) for index in (3, 4)]
     asked = questions.VQAPairs(pairs, ("category", "colour"))
     batch = prompts.VQADataset(asked, "<image> <image> .", prompts.blank_images).batch([3, 4])
     assert [
-        tokenizer.decode(ids[scored][None])[0] for ids, scored in zip(batch["ids"], batch["scored"])
+        tokenizer.decode(ids[loss_mask][None])[0]
+        for ids, loss_mask in zip(batch["ids"], batch["loss_mask"])
     ] == [asked.question(index).answer for index in (3, 4)]
-    assert not batch["pixels"].any() and asked.question(3).text in tokenizer.decode(batch["ids"])[0]
+    assert (
+        not batch["pixel_values"].any()
+        and asked.question(3).text in tokenizer.decode(batch["ids"])[0]
+    )
 
 
 def test_few_shot_questions_end_open():
@@ -297,7 +304,7 @@ def test_documents_of_every_kind_are_readable_and_fill_a_row():
     rows = documents.Documents(length=48)
     batch = rows.batch(range(16))
     assert batch["ids"].shape == (16, 48) and not (batch["ids"] == tokenizer.PAD).any()
-    assert ((batch["ids"] == tokenizer.BOS) == ~batch["scored"]).all() and (
+    assert ((batch["ids"] == tokenizer.BOS) == ~batch["loss_mask"]).all() and (
         batch["ids"][:, 0] == tokenizer.BOS
     ).all()
     said = " ".join(tokenizer.decode(batch["ids"][3:4]))
@@ -353,40 +360,46 @@ def test_prompts_end_where_the_model_goes_on_and_answers_are_all_that_is_scored(
     ]
     made = prompts.prompt_batch(pages_, 16, place="<image> <image> .")
     image = tokenizer.world_tokenizer().convert_tokens_to_ids("<image>")
-    assert made["pixels"].shape == (2, 3, 16, 16) and (made["ids"] == image).sum(1).tolist() == [
+    assert made["pixel_values"].shape == (2, 3, 16, 16) and (made["ids"] == image).sum(
+        1
+    ).tolist() == [
         2,
         2,
     ]
-    assert tokenizer.decode(made["ids"][:, -1:]) == ["?", "?"] and made["real"].sum(1).tolist() == [
+    assert tokenizer.decode(made["ids"][:, -1:]) == ["?", "?"] and made["padding_mask"].sum(
+        1
+    ).tolist() == [
         9,
         18,
     ]
     assert (
-        not made["real"][0, 0]
+        not made["padding_mask"][0, 0]
         and (made["ids"] == tokenizer.EOS).sum() == 0
         and made["ids"][1, 0] == tokenizer.BOS
     )
     learnt = prompts.training_batch(pages_, ["top left", "dax"], 16)
     said = [
-        tokenizer.decode(ids[scored][None])[0]
-        for ids, scored in zip(learnt["ids"], learnt["scored"])
+        tokenizer.decode(ids[loss_mask][None])[0]
+        for ids, loss_mask in zip(learnt["ids"], learnt["loss_mask"])
     ]
     assert said == ["top left", "dax"]
     assert not (
-        learnt["scored"] & (learnt["ids"] == tokenizer.EOS)
+        learnt["loss_mask"] & (learnt["ids"] == tokenizer.EOS)
     ).any()  # what is said ends, the text needn't
-    torch.testing.assert_close(made["pixels"][1], world.to_pixels(world.render(two, 16)[None])[0])
+    torch.testing.assert_close(
+        made["pixel_values"][1], world.to_pixels(world.render(two, 16)[None])[0]
+    )
 
 
 def test_prompts_can_be_blind_or_show_other_pictures():
     pages_ = [(sample("test", index), "what is this ?") for index in range(3)]
     seen, blind = (
-        prompts.prompt_batch(pages_, 16, view=view)["pixels"]
+        prompts.prompt_batch(pages_, 16, view=view)["pixel_values"]
         for view in (world.to_pixels, prompts.blank_images)
     )
     assert not blind.any() and seen.any()
-    swapped = prompts.prompt_batch(prompts.swap_pictures(pages_), 16)["pixels"]
+    swapped = prompts.prompt_batch(prompts.swap_pictures(pages_), 16)["pixel_values"]
     assert torch.equal(swapped, seen.roll(-1, 0))
     with pytest.raises(ValueError, match="same number"):
         prompts.swap_pictures([pages_[0], ("no picture",)])
-    assert prompts.prompt_batch([("a cat",)], 16)["pixels"].shape == (0, 3, 16, 16)
+    assert prompts.prompt_batch([("a cat",)], 16)["pixel_values"].shape == (0, 3, 16, 16)

@@ -80,17 +80,17 @@ def influence(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 def occlusion(
-    score: Callable[[Tensor], Tensor], pixels: Tensor, window: int, stride: int
+    score: Callable[[Tensor], Tensor], pixel_values: Tensor, window: int, stride: int
 ) -> Tensor:
     """How much a score falls when a square of the picture is covered with grey: a square map, row by row, (G * G,).
 
     score maps (N, 3, S, S) to (N,), or to (N, T) for T scores at once, then (G * G, T); pixels (3, S, S).
     Unlike attention, this is a cause: the score was measured without it.
     """
-    side = pixels.shape[-1]
+    side = pixel_values.shape[-1]
     corners = range(0, side - window + 1, stride)
-    covered = pixels.repeat(len(corners) ** 2, 1, 1, 1)
+    covered = pixel_values.repeat(len(corners) ** 2, 1, 1, 1)
     for number, (top, left) in enumerate((top, left) for top in corners for left in corners):
         covered[number, :, top : top + window, left : left + window] = 0
     with torch.no_grad():
-        return score(pixels[None]) - score(covered)
+        return score(pixel_values[None]) - score(covered)

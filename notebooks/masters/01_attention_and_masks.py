@@ -181,7 +181,7 @@ def causal_by_hand(length):
     return position[None, :] <= position[:, None]  # rows are queries, columns are keys
 
 
-assert torch.equal(causal_by_hand(6), masks.causal(6).dense()[0, 0])
+assert torch.equal(causal_by_hand(6), masks.causal(6).to_bool()[0, 0])
 tokens = ["a", "cat", "on", "a", "blue", "mat"]
 plots.show(plots.mask(masks.causal(6), tokens, tokens, "causal: levels 0 1 2 3 4 5"))
 
@@ -225,7 +225,9 @@ predict(
 )
 
 # %%
-same = torch.equal(gallery["prefix LM"].dense(), gallery["BLIP-2 ITG: multimodal causal"].dense())
+same = torch.equal(
+    gallery["prefix LM"].to_bool(), gallery["BLIP-2 ITG: multimodal causal"].to_bool()
+)
 print("prefix LM == BLIP-2's image-grounded generation:", same)  # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
@@ -233,18 +235,20 @@ print("prefix LM == BLIP-2's image-grounded generation:", same)  # NBVAL_CHECK_O
 
 # %%
 document = torch.tensor([1, 1, 1, 2, 2, 2, 2])
-packed = masks.groups(document) & masks.causal(7)
-assert torch.equal(packed.dense(), masks.packed(document).dense())
+packed = masks.same_group_mask(document) & masks.causal(7)
+assert torch.equal(packed.to_bool(), masks.packed(document).to_bool())
 lengths_of_texts = torch.tensor([5, 3])
-real = torch.arange(5)[None, :] < lengths_of_texts[:, None]  # (B, K): True where a token is real
-batch = masks.causal(5) & masks.keys(real)
-print("packed:", packed.name, "| batch of two:", tuple(batch.dense().shape))  # NBVAL_CHECK_OUTPUT
+padding_mask = (
+    torch.arange(5)[None, :] < lengths_of_texts[:, None]
+)  # (B, K): True where a token is real
+batch = masks.causal(5) & masks.padding_mask(padding_mask)
+print("packed:", packed.name, "| batch of two:", tuple(batch.to_bool().shape))  # NBVAL_CHECK_OUTPUT
 plots.show(
     plots.gallery(
         {
             "packed documents": packed,
-            "text 1: 5 words": batch.dense()[0],
-            "text 2: 3 words, 2 pads": batch.dense()[1],
+            "text 1: 5 words": batch.to_bool()[0],
+            "text 2: 3 words, 2 pads": batch.to_bool()[1],
         }
     )
 )
@@ -267,12 +271,12 @@ def masked_by_hand(q, k, v, may_look):
 compiler = shutil.which("g++") or shutil.which("clang++")
 for name, mask in gallery.items():
     q, k, v = (torch.randn(1, 2, length, 16) for length in (mask.queries, mask.keys, mask.keys))
-    explicit = masked_by_hand(q, k, v, mask.dense())
-    assert torch.allclose(explicit, attend(q, k, v, mask.dense()), atol=1e-5), name
+    explicit = masked_by_hand(q, k, v, mask.to_bool())
+    assert torch.allclose(explicit, attend(q, k, v, mask.to_bool()), atol=1e-5), name
     if (
         compiler and scale.name != "smoke"
     ):  # FlexAttention is compiled at first use: seconds, and a C++ compiler
-        assert torch.allclose(explicit, attend(q, k, v, mask.blocks()), atol=1e-4), name
+        assert torch.allclose(explicit, attend(q, k, v, mask.to_block_mask()), atol=1e-4), name
 print(
     f"{len(gallery)} masks: explicit == SDPA (== Flex where a compiler is at hand)"
 )  # NBVAL_CHECK_OUTPUT
@@ -286,8 +290,8 @@ print(
 for name, mask in gallery.items():
     layer = Attention(16, heads=2)
     queries, context = torch.randn(1, mask.queries, 16), torch.randn(1, mask.keys, 16)
-    moved = introspection.influence(lambda keys: layer(queries, keys, mask.dense()), context) > 0
-    assert torch.equal(moved, mask.dense()[0, 0]), name
+    moved = introspection.influence(lambda keys: layer(queries, keys, mask.to_bool()), context) > 0
+    assert torch.equal(moved, mask.to_bool()[0, 0]), name
 print("declared == measured for all", len(gallery))  # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
@@ -297,11 +301,13 @@ print("declared == measured for all", len(gallery))  # NBVAL_CHECK_OUTPUT
 from vlmcourse.parts.layers import Transformer
 
 position = torch.arange(7)
-window = masks.levels(position) & ~masks.levels(position - 2, position)  # myself and one step back
+window = masks.less_equal_mask(position) & ~masks.less_equal_mask(
+    position - 2, position
+)  # myself and one step back
 x = torch.randn(1, 7, 16)
 reach = {
     f"{depth} layer{'s' * (depth > 1)}": introspection.influence(
-        lambda y: Transformer(depth, 16, 2)(y, window.dense()), x
+        lambda y: Transformer(depth, 16, 2)(y, window.to_bool()), x
     )
     > 0
     for depth in (1, 2, 4)
@@ -311,15 +317,17 @@ plots.show(plots.gallery(reach))
 # %% [markdown]
 # ## 7. One token at a time: the cache
 #
-# When a language model writes, each new word needs the keys and values of all words before it. They don't change (the mask is causal!), so they are kept. The new token brings one *row* of the mask: `mask.rows(start)`. Cached and uncached must agree.
+# When a language model writes, each new word needs the keys and values of all words before it. They don't change (the mask is causal!), so they are kept. The new token brings one *row* of the mask: `mask.query_slice(start)`. Cached and uncached must agree.
 
 # %%
 model, mask = Transformer(2, 32, 4), masks.causal(8)
 x = torch.randn(1, 8, 32)
-whole = model(x, mask.dense())
+whole = model(x, mask.to_bool())
 cache, pieces = {}, []
 for step in range(8):
-    row = mask.rows(step).dense()[:, :, :1, : step + 1]  # this token's row, the keys so far
+    row = mask.query_slice(step).to_bool()[
+        :, :, :1, : step + 1
+    ]  # this token's row, the keys so far
     pieces.append(model(x[:, step : step + 1], row, cache))
 assert torch.allclose(torch.cat(pieces, dim=1), whole, atol=1e-5)
 print("cached == uncached:", True)  # NBVAL_CHECK_OUTPUT
@@ -364,7 +372,7 @@ class Lookup(torch.nn.Module):
         self.positions = torch.nn.Parameter(torch.randn(2 * PAIRS + 1, width) * 0.1)
         self.blocks = Transformer(2, width, 4)
         self.out = torch.nn.Linear(width, COLOURS)
-        self.mask = mask.dense()
+        self.mask = mask.to_bool()
 
     def forward(self, ids):
         return self.out(self.blocks(self.words(ids) + self.positions, self.mask)[:, -1])
@@ -376,7 +384,7 @@ class Lookup(torch.nn.Module):
 length = 2 * PAIRS + 1
 seeing = Lookup(masks.causal(length))
 blind = Lookup(
-    masks.groups(torch.tensor([0] * (length - 1) + [1]))
+    masks.same_group_mask(torch.tensor([0] * (length - 1) + [1]))
 )  # the question sees only itself
 live = plots.Live(chance=math.log(PAIRS), chance_name=f"guessing among {PAIRS}")
 for step in fit(
@@ -520,7 +528,7 @@ declared = masks.last_image(phi, torch.tensor([1, 1, 2, 2]))
 queries, context = torch.randn(1, 1, 7, 8), torch.randn(1, 4, 8)
 measured = (
     introspection.influence(
-        lambda keys: broken_attend(queries, keys[:, None], keys[:, None], declared.dense())[:, 0],
+        lambda keys: broken_attend(queries, keys[:, None], keys[:, None], declared.to_bool())[:, 0],
         context,
     )
     > 0
@@ -540,10 +548,10 @@ attempt(attention.leak, "a")
 # </details>
 
 # %%
-empty = declared.dense()[0, 0].logical_not().all(-1)
+empty = declared.to_bool()[0, 0].logical_not().all(-1)
 q = torch.randn(1, 1, 7, 8, requires_grad=True)
 k = torch.randn(1, 1, 4, 8, requires_grad=True)
-out = attend(q, k, k, declared.dense())
+out = attend(q, k, k, declared.to_bool())
 (gradient,) = torch.autograd.grad(out[:, :, empty].sum(), k)
 print(
     "row without keys: output",

@@ -64,20 +64,24 @@ plots.show(
 
 
 # %%
-def patches_by_hand(pixels, matrix, p):
+def patches_by_hand(pixel_values, matrix, p):
     """pixels (B, 3, S, S), matrix (D, 3 * p * p) -> (B, P, D), row by row."""
-    B, _, S, _ = pixels.shape
+    B, _, S, _ = pixel_values.shape
     vectors = []
     for top in range(0, S, p):
         for left in range(0, S, p):
-            square = pixels[:, :, top : top + p, left : left + p].reshape(B, -1)  # (B, 3 * p * p)
+            square = pixel_values[:, :, top : top + p, left : left + p].reshape(
+                B, -1
+            )  # (B, 3 * p * p)
             vectors.append(square @ matrix.T)
     return torch.stack(vectors, dim=1)
 
 
-pixels = world.to_pixels(train_pairs.images(range(4)))
+pixel_values = world.to_pixels(train_pairs.images(range(4)))
 layer = PatchEmbedding(patch=16, width=32)
-assert torch.allclose(patches_by_hand(pixels, layer.project.weight, 16), layer(pixels), atol=1e-5)
+assert torch.allclose(
+    patches_by_hand(pixel_values, layer.project.weight, 16), layer(pixel_values), atol=1e-5
+)
 print("patches by hand == vlmcourse.parts.vision.PatchEmbedding")  # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
@@ -122,7 +126,7 @@ six = held_out.batch(chosen)
 def cosines(model):
     """(images, texts) of the six held-out pairs."""
     with torch.no_grad():
-        return model.encode_image(six["pixels"]) @ model.encode_text(six["ids"]).T
+        return model.encode_image(six["pixel_values"]) @ model.encode_text(six["ids"]).T
 
 
 plots.show(
@@ -339,10 +343,10 @@ predict(
 )
 
 # %%
-_, pixels, labels = recipes.singles(size)
+_, pixel_values, labels = recipes.singles(size)
 known = list(world.known_nouns())
 with torch.no_grad():
-    images = model.encode_image(pixels)
+    images = model.encode_image(pixel_values)
 everything = recipes.noun_classes(model)
 left_out = [word for word in known if world.noun(word).category == "animal"][:8]
 allowed = torch.tensor([word not in left_out for word in known])

@@ -54,7 +54,7 @@ print(len(data.pairs.among), "nouns:", *data.pairs.among)
 def classes_of(batch, row):
     """What the frozen network thinks is in each region of a row."""
     names = regions.class_names()
-    found = batch["classes"][row][batch["real"][row]]
+    found = batch["classes"][row][batch["region_mask"][row]]
     return [f"{names[p.argmax()]} {p.max():.2f}" for p in found]
 
 
@@ -63,7 +63,7 @@ batch = held_out.batch(shown)
 plots.show(
     plots.boxed(
         held_out.pairs.images(shown),
-        [batch["boxes"][row][batch["real"][row]].tolist() for row in shown],
+        [batch["boxes"][row][batch["region_mask"][row]].tolist() for row in shown],
         [classes_of(batch, row) for row in shown],
         batch["text"],
     ),
@@ -85,7 +85,7 @@ def see_by_hand(model, features, boxes):
 
 
 untrained = recipes.new_vilbert(recipes.vilbert_config(scale)).eval()
-two = next(row for row in shown if batch["real"][row].sum() == 2)
+two = next(row for row in shown if batch["region_mask"][row].sum() == 2)
 features, boxes = batch["features"][two], batch["boxes"][two]
 with torch.no_grad():
     seen = untrained.see(features[None], boxes[None], torch.ones(1, 2).bool())[0]
@@ -177,7 +177,7 @@ names = ["picture", *(f"region {n + 1}" for n in range(2))] + held_out.batch([tw
 one_row = masked.select_rows(batch, torch.tensor([two]))
 length = int((one_row["ids"] != 0).sum())
 words_in = untrained.read(one_row["ids"][:, :length]).detach()
-seen = untrained.see(one_row["features"], one_row["boxes"], one_row["real"]).detach()
+seen = untrained.see(one_row["features"], one_row["boxes"], one_row["region_mask"]).detach()
 R = seen.shape[1]
 
 
@@ -407,7 +407,7 @@ plots.show(
 # Hide a noun. In the last meeting, the gap asks and the regions answer: one row of the words' map. (The picture's own token is the first column.) A caution from lesson 04: attention is not a cause. So beside it stands what happens to the probability of the right word when a region's features are taken away.
 
 # %%
-row = next(r for r in few if player_batch["real"][r].sum() == 2)
+row = next(r for r in few if player_batch["region_mask"][r].sum() == 2)
 one_row = masked.select_rows(player_batch, torch.tensor([row]))
 gap = next(p for p, word in enumerate(player_words[row]) if word in data.pairs.among) + 1
 was = one_row["ids"][0, gap].item()
@@ -447,7 +447,7 @@ Markdown("\n".join(rows_of))
 
 # %%
 vlbert = recipes.new_vlbert(recipes.vlbert_config(scale)).eval()
-opposite = {**batch, "pixels": -batch["pixels"]}
+opposite = {**batch, "pixel_values": -batch["pixel_values"]}
 with torch.no_grad():
     same = torch.equal(vlbert.words(batch), vlbert.words(opposite))
 print("at the start, does another picture change a word?", not same)  # NBVAL_CHECK_OUTPUT
@@ -544,11 +544,13 @@ Markdown("\n".join(rows_of))
 # |---|---|---|---|
 # | a mean that doesn't leak | ●●○○○ | ●●●●● | 10 |
 #
-# `features` (B, R, F); `real` and `hidden` (B, R), booleans: is this row a region at all? is it hidden? Return (B, F): for each picture the mean over the regions that are there and visible, and zeros where there is none.
+# `features` (B, R, F); `region_mask` and `hidden` (B, R), booleans: is this row a region at all? is it hidden? Return (B, F): for each picture the mean over the regions that are there and visible, and zeros where there is none.
 
 
 # %%
-def picture_token(features: torch.Tensor, real: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+def picture_token(
+    features: torch.Tensor, region_mask: torch.Tensor, hidden: torch.Tensor
+) -> torch.Tensor:
     raise NotImplementedError("return (B, F): the mean over regions that are real and not hidden.")
 
 
@@ -570,11 +572,11 @@ attempt(exercises.picture_token, picture_token)
 # The picture that the right answer gives: how near the mean is to the hidden region (cosine), when it counts the hidden one, and when it doesn't.
 
 # %%
-with_it = many["features"].sum(1) / many["real"].sum(1, keepdim=True)
+with_it = many["features"].sum(1) / many["region_mask"].sum(1, keepdim=True)
 hidden_one = many["features"][:, 0]
-without = (many["features"] * many["real"][..., None])[:, 1:].sum(1)
+without = (many["features"] * many["region_mask"][..., None])[:, 1:].sum(1)
 cosine = torch.nn.functional.cosine_similarity
-counts = many["real"].sum(1)
+counts = many["region_mask"].sum(1)
 plots.show(
     plots.bars(
         {
@@ -704,10 +706,10 @@ class Leaky(ViLBERT):
     def forward(self, batch, hidden=None, meet=None):
         if not self.training or hidden is None:
             return super().forward(batch, hidden, meet)
-        image = self.see(batch["features"], batch["boxes"], batch["real"])
+        image = self.see(batch["features"], batch["boxes"], batch["region_mask"])
         zeroed = batch["features"].masked_fill(hidden[..., None], 0)
         image = torch.cat(
-            [image[:, :1], super().see(zeroed, batch["boxes"], batch["real"])[:, 1:]], 1
+            [image[:, :1], super().see(zeroed, batch["boxes"], batch["region_mask"])[:, 1:]], 1
         )
         is_region = torch.ones(image.shape[:2]).bool()
         return self.encoder(image, self.read(batch["ids"]), is_region, batch["ids"] != 0, meet)
@@ -715,7 +717,7 @@ class Leaky(ViLBERT):
 
 class Apart(ViLBERT):
     def forward(self, batch, hidden=None, meet=None):
-        T, R = batch["ids"].shape[1], batch["real"].shape[1]
+        T, R = batch["ids"].shape[1], batch["region_mask"].shape[1]
         return super().forward(batch, hidden, torch.zeros(1, 1, 1 + R, T).bool())
 
 

@@ -70,21 +70,21 @@ print("a vocabulary of", V, "words")
 
 # %%
 @torch.no_grad()
-def loss_by_hand(model, ids, scored):
+def loss_by_hand(model, ids, loss_mask):
     """Mean surprise at the scored words. ids and scored (B, T) -> one number."""
     logits = model(ids)  # (B, T, V)
     surprises = []
     for row in range(ids.shape[0]):
         for t in range(ids.shape[1] - 1):
             next_word = ids[row, t + 1]
-            if scored[row, t + 1]:
+            if loss_mask[row, t + 1]:
                 probabilities = logits[row, t].softmax(-1)  # (V,)
                 surprises.append(-probabilities[next_word].log())
     return torch.stack(surprises).mean()
 
 
 new_texts = world.documents.Documents("test").batch(range(4))  # never read in training
-by_hand = loss_by_hand(model, new_texts["ids"], new_texts["scored"])
+by_hand = loss_by_hand(model, new_texts["ids"], new_texts["loss_mask"])
 with torch.no_grad():
     assert torch.allclose(by_hand, model.losses(new_texts)["next"], atol=1e-4)
 print("loss by hand == LanguageModel.losses")  # NBVAL_CHECK_OUTPUT
@@ -152,7 +152,7 @@ def write_by_hand(model, ids, most):
 
 prompt, most = open_text("what is a cat for ?"), 24
 written = write_by_hand(model, prompt, most)[:, prompt.shape[1] :]
-assert torch.equal(written, generation.write(model, prompt, most))
+assert torch.equal(written, generation.generate(model, prompt, most))
 print("greedy by hand == generate.write")  # NBVAL_CHECK_OUTPUT
 
 # %%
@@ -185,9 +185,9 @@ def counted(model):
 
 
 plain, without = counted(model)
-first = generation.write(plain, prompt, most)
+first = generation.generate(plain, prompt, most)
 fast, cached = counted(model)
-second = generation.write(fast, prompt, most, cache=language.new_cache(model.lm))
+second = generation.generate(fast, prompt, most, cache=language.new_cache(model.lm))
 assert torch.equal(first, second)
 print("the same words, with and without a cache")  # NBVAL_CHECK_OUTPUT
 print("positions computed:", sum(without), "and", sum(cached))  # NBVAL_CHECK_OUTPUT
@@ -209,8 +209,8 @@ def nucleus_by_hand(probabilities, p):
 
 
 five_words = torch.tensor([0.07, 0.50, 0.03, 0.25, 0.15])
-pick = generation.nucleus(0.8, generator=torch.Generator().manual_seed(0))
-drawn = pick(five_words.log().expand(2000, -1))
+sampler = generation.nucleus(0.8, generator=torch.Generator().manual_seed(0))
+drawn = sampler(five_words.log().expand(2000, -1))
 assert set(drawn.tolist()) == set(nucleus_by_hand(five_words, 0.8)) == {1, 3, 4}
 print("generate.nucleus draws exactly the words kept by hand")  # NBVAL_CHECK_OUTPUT
 
@@ -225,9 +225,9 @@ exercises.nucleus_player(expected, vocabulary)
 
 # %%
 for p in (0.5, 0.9, 1.0):
-    pick = generation.nucleus(p, generator=torch.Generator().manual_seed(1))
+    sampler = generation.nucleus(p, generator=torch.Generator().manual_seed(1))
     cache = language.new_cache(model.lm)
-    said = generation.write(model, open_text("a picture of"), 14, pick, cache=cache)
+    said = generation.generate(model, open_text("a picture of"), 14, sampler, cache=cache)
     print(f"p = {p}: a picture of", *tokenizer.decode(said))
 
 # %% [markdown]
@@ -254,33 +254,33 @@ def toy(ids, cache=None):
 
 start, end = torch.tensor([[WORDS.index("<start>")]]), WORDS.index("<end>")
 found = {
-    "greedy": generation.write(toy, start, 4, end=end)[0],
-    "beam of 2": generation.beam(toy, start, 4, beams=2, end=end),
+    "greedy": generation.generate(toy, start, 4, end=end)[0],
+    "beam of 2": generation.beam_search(toy, start, 4, beams=2, end=end),
 }
 for name, said in found.items():
     whole = torch.cat([start[0], said])[None]
-    scored = torch.ones_like(whole, dtype=torch.bool)
-    scored[:, 0] = False
-    p = generation.likelihood(toy, whole, scored).exp().item()
+    loss_mask = torch.ones_like(whole, dtype=torch.bool)
+    loss_mask[:, 0] = False
+    p = generation.sequence_log_prob(toy, whole, loss_mask).exp().item()
     sentence = " ".join(WORDS[number] for number in said[:-1])
     print(f"{name}: {sentence}, p = {p:.2f}")  # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
 # A beam keeps the best few beginnings instead of one. It is used where one *right* text is wanted (captions, answers), sampling where variety is.
 #
-# **Likelihood.** Often we don't want text at all but a choice. Write each answer after the question and ask how likely the model finds *the answer's words*: that is what `generate.likelihood` just did. By hand it is a sum of logarithms.
+# **Likelihood.** Often we don't want text at all but a choice. Write each answer after the question and ask how likely the model finds *the answer's words*: that is what `generate.sequence_log_prob` just did. By hand it is a sum of logarithms.
 
 # %%
 facts = world.documents.known_facts()  # (question, answer, answers to choose among)
 question, answer, choices = next(fact for fact in facts if fact[0].startswith("where can"))
 ids = tokenizer.encode([f"{question} {choice}" for choice in choices])[:, :-1]
-scored = torch.zeros_like(ids, dtype=torch.bool)
-scored[:, len(tokenizer.split_words(question)) + 1 :] = True  # + 1 for <bos>
-found = generation.likelihood(model, ids, scored)  # (choices,)
+loss_mask = torch.zeros_like(ids, dtype=torch.bool)
+loss_mask[:, len(tokenizer.split_words(question)) + 1 :] = True  # + 1 for <bos>
+found = generation.sequence_log_prob(model, ids, loss_mask)  # (choices,)
 with torch.no_grad():
     told = model(ids).log_softmax(-1)
     by_hand = torch.zeros(len(choices))
-    for row, t in scored.nonzero().tolist():
+    for row, t in loss_mask.nonzero().tolist():
         by_hand[row] += told[row, t - 1, ids[row, t]]
 assert torch.allclose(found, by_hand, atol=1e-4)
 print("likelihood by hand == generate.likelihood")  # NBVAL_CHECK_OUTPUT
@@ -364,9 +364,9 @@ Markdown("\n".join(rows))
 said_so_far = "you can find a cat in the"
 prompt = open_text(said_so_far)
 screen = display(Markdown(said_so_far), display_id=True)
-pick = generation.nucleus(0.9, generator=torch.Generator().manual_seed(3))
+sampler = generation.nucleus(0.9, generator=torch.Generator().manual_seed(3))
 cache = language.new_cache(model.lm)
-for word in generation.extend(model, prompt, 20, pick, tokenizer.EOS, cache):
+for word in generation.stream_tokens(model, prompt, 20, sampler, tokenizer.EOS, cache):
     said_so_far += " " + vocabulary[word.item()].replace("<", "&lt;")
     screen.update(Markdown(said_so_far))
 
@@ -625,7 +625,7 @@ def repeating(indices, length=40):
         once = words[torch.randperm(len(words), generator=generator)[:period]]
         rows.append(torch.cat([torch.tensor([tokenizer.BOS]), once.repeat(10)[: length - 1]]))
     ids = torch.stack(rows)
-    return {"ids": ids, "scored": ids != tokenizer.BOS}
+    return {"ids": ids, "loss_mask": ids != tokenizer.BOS}
 
 
 def new_small(depth):
@@ -986,17 +986,17 @@ print(
 # %%
 from vlmcourse.papers.frozen import Frozen, FrozenConfig
 
-slot = tokenizer.world_tokenizer().convert_tokens_to_ids("<image>")
+image_token_id = tokenizer.world_tokenizer().convert_tokens_to_ids("<image>")
 config = FrozenConfig(
-    slot, vectors=2, image_size=32, vision_width=32, vision_depth=1, vision_heads=2
+    image_token_id, vectors=2, image_size=32, vision_width=32, vision_depth=1, vision_heads=2
 )
 frozen = Frozen(config, language.freeze(copy.deepcopy(lm))).eval()
 grey = torch.zeros(1, 3, 32, 32)
 prompted = PromptTuning(copy.deepcopy(lm), 2)
 with torch.no_grad():
     prompted.prompt.copy_(frozen.encode(grey))
-    with_picture = torch.cat([torch.tensor([[slot, slot]]), ids], dim=1)
-    seen = frozen(with_picture, **frozen.look(grey))[:, 2:]
+    with_picture = torch.cat([torch.tensor([[image_token_id, image_token_id]]), ids], dim=1)
+    seen = frozen(with_picture, **frozen.vision_context(grey))[:, 2:]
     assert torch.allclose(seen, prompted(ids), atol=1e-4)
 print("Frozen with one constant picture == prompt tuning")  # NBVAL_CHECK_OUTPUT
 
@@ -1007,12 +1007,12 @@ print("Frozen with one constant picture == prompt tuning")  # NBVAL_CHECK_OUTPUT
 # |---|---|---|---|
 # | shift, leave out, average: without a loop | ●●○○○ | ●●●●● | 15 |
 #
-# `logits` (B, T, V), `ids` (B, T), and `scored` (B, T), True at words to be foretold (never the first, never padding). Return one number, the mean surprise over the scored words. `torch.nn.functional.cross_entropy` may help.
+# `logits` (B, T, V), `ids` (B, T), and `loss_mask` (B, T), True at words to be foretold (never the first, never padding). Return one number, the mean surprise over the scored words. `torch.nn.functional.cross_entropy` may help.
 
 
 # %%
 def my_next_word_loss(
-    logits: torch.Tensor, ids: torch.Tensor, scored: torch.Tensor
+    logits: torch.Tensor, ids: torch.Tensor, loss_mask: torch.Tensor
 ) -> torch.Tensor:
     raise NotImplementedError(
         "return one number: shift words against logits, then average over the scored words."
@@ -1043,7 +1043,7 @@ def of_kind(kind, count=16):
     """Texts of one kind as a batch, padded on the right."""
     draws = [world.SeededRandom("one kind", kind.__name__, number) for number in range(count)]
     ids = tokenizer.encode([kind(one) for one in draws])
-    return {"ids": ids, "scored": (ids != tokenizer.PAD) & (ids != tokenizer.BOS)}
+    return {"ids": ids, "loss_mask": (ids != tokenizer.PAD) & (ids != tokenizer.BOS)}
 
 
 with torch.no_grad():
@@ -1196,18 +1196,18 @@ def short_texts(indices):
         )
         made.append(draws.choice(kinds)(draws))
     ids = tokenizer.encode(made)
-    return {"ids": ids, "scored": (ids != tokenizer.PAD) & (ids != tokenizer.BOS)}
+    return {"ids": ids, "loss_mask": (ids != tokenizer.PAD) & (ids != tokenizer.BOS)}
 
 
 def all_counted(indices):
     batch = short_texts(indices)
-    return {**batch, "scored": torch.ones_like(batch["scored"])}
+    return {**batch, "loss_mask": torch.ones_like(batch["loss_mask"])}
 
 
 class Unshifted(language.LanguageModel):
     def losses(self, batch):
-        said, scored = self(batch["ids"]), batch["scored"]
-        loss = torch.nn.functional.cross_entropy(said[scored], batch["ids"][scored])
+        said, loss_mask = self(batch["ids"]), batch["loss_mask"]
+        loss = torch.nn.functional.cross_entropy(said[loss_mask], batch["ids"][loss_mask])
         return {"next": loss}
 
 
@@ -1230,7 +1230,7 @@ for name, (kind, make, rate) in runs.items():
     histories[name] = list(training)
     with torch.no_grad():
         honest[name] = language.LanguageModel.losses(faulty_model, unseen)["next"].item()
-    written = generation.write(faulty_model, open_text("a cat is"), 8, end=tokenizer.EOS)
+    written = generation.generate(faulty_model, open_text("a cat is"), 8, end=tokenizer.EOS)
     print(f"{name} writes: a cat is", *tokenizer.decode(written))
 plots.show(plots.loss(histories, chance=math.log(V), chance_name=f"ln {V}"))
 plots.show(

@@ -72,7 +72,7 @@ print("read from words or from their vectors: the same?", same)  # NBVAL_CHECK_O
 # %%
 model = recipes.new_frozen(recipes.frozen_config(scale), lm).eval()
 scenes = [world.sample("test", index, 0, ALONE) for index in range(4)]
-pixels = world.to_pixels(np.stack([world.render(scene, size) for scene in scenes]))
+pixel_values = world.to_pixels(np.stack([world.render(scene, size) for scene in scenes]))
 pages = [(scene, "a picture of") for scene in scenes]
 batch = prompts.prompt_batch(pages, size, PLACE)
 print(
@@ -80,19 +80,19 @@ print(
 )  # NBVAL_CHECK_OUTPUT
 
 
-def logits_by_hand(model, ids, pixels):
+def logits_by_hand(model, ids, pixel_values):
     """(B, T), (M, 3, S, S) -> (B, T, V)."""
-    summary = model.vision(pixels)  # (M, D of the tower)
-    two_words = model.to_words(summary).reshape(len(pixels) * 2, -1)  # (M * 2, D)
-    is_slot = ids == model.config.slot
+    summary = model.vision(pixel_values)  # (M, D of the tower)
+    two_words = model.to_words(summary).reshape(len(pixel_values) * 2, -1)  # (M * 2, D)
+    is_slot = ids == model.config.image_token_id
     x = model.lm.get_input_embeddings()(ids).clone()  # (B, T, D)
     x[is_slot] = two_words  # in reading order
     return model.lm(inputs_embeds=x).logits
 
 
 with torch.no_grad():
-    by_hand = logits_by_hand(model, batch["ids"], batch["pixels"])
-    packaged = model(batch["ids"], prefix=model.encode(batch["pixels"]))
+    by_hand = logits_by_hand(model, batch["ids"], batch["pixel_values"])
+    packaged = model(batch["ids"], prefix=model.encode(batch["pixel_values"]))
 assert torch.allclose(by_hand, packaged, atol=1e-5)
 print("by hand == vlmcourse.papers.frozen.Frozen")  # NBVAL_CHECK_OUTPUT
 
@@ -119,11 +119,11 @@ learn = train.batch(range(4))
 
 
 def loss_by_hand(model, batch):
-    said = model(batch["ids"], prefix=model.encode(batch["pixels"]))  # (B, T, V)
+    said = model(batch["ids"], prefix=model.encode(batch["pixel_values"]))  # (B, T, V)
     total, words = 0.0, 0
     for row in range(len(batch["ids"])):
         for place in range(1, batch["ids"].shape[1]):
-            if batch["scored"][row, place]:  # foretold at the position before
+            if batch["loss_mask"][row, place]:  # foretold at the position before
                 log_probability = said[row, place - 1].log_softmax(-1)
                 total -= log_probability[batch["ids"][row, place]]
                 words += 1
@@ -133,9 +133,9 @@ def loss_by_hand(model, batch):
 with torch.no_grad():
     assert torch.isclose(loss_by_hand(model, learn), model.losses(learn)["caption"], atol=1e-4)
 print("loss by hand == Frozen.losses")  # NBVAL_CHECK_OUTPUT
-for ids, scored in zip(learn["ids"][:2], learn["scored"]):
+for ids, loss_mask in zip(learn["ids"][:2], learn["loss_mask"]):
     told = tokenizer.world_tokenizer().convert_ids_to_tokens(ids.tolist())
-    print(" ".join(f"[{t}]" if s else t for t, s in zip(told, scored)), "   [asked for]")
+    print(" ".join(f"[{t}]" if s else t for t, s in zip(told, loss_mask)), "   [asked for]")
 
 # %%
 predict(
@@ -151,9 +151,9 @@ predict(
 )
 
 # %%
-prefix = model.encode(learn["pixels"]).detach().requires_grad_()
+prefix = model.encode(learn["pixel_values"]).detach().requires_grad_()
 said = model(learn["ids"], prefix=prefix)[:, :-1]
-target = learn["ids"][:, 1:].masked_fill(~learn["scored"][:, 1:], -100)
+target = learn["ids"][:, 1:].masked_fill(~learn["loss_mask"][:, 1:], -100)
 cross_entropy(said.flatten(0, 1), target.flatten()).backward()
 print(
     "every picture vector gets a gradient:", bool((prefix.grad.norm(dim=-1) > 0).all())
@@ -398,8 +398,8 @@ plots.show(
 words = model.lm.get_input_embeddings().weight.detach()
 held_out = [world.sample("test", index, 0, ALONE) for index in range(count)]
 with torch.no_grad():
-    pixels = world.to_pixels(np.stack([world.render(scene, size) for scene in held_out]))
-    written = model.encode(pixels).reshape(len(held_out), 2, -1)  # (N, n, D)
+    pixel_values = world.to_pixels(np.stack([world.render(scene, size) for scene in held_out]))
+    written = model.encode(pixel_values).reshape(len(held_out), 2, -1)  # (N, n, D)
 print(
     f"length of picture vectors {written.norm(dim=-1).mean():.2f} ± {written.norm(dim=-1).std():.2f}"
 )
@@ -429,7 +429,7 @@ def at_right_words(caption, end):
     pairs = world.Pairs("train", size, 0, ALONE, caption)
     batch = prompts.CaptionDataset(pairs, PLACE).batch(range(count))
     if end:
-        batch["scored"] = batch["scored"] | (batch["ids"] == tokenizer.EOS)
+        batch["loss_mask"] = batch["loss_mask"] | (batch["ids"] == tokenizer.EOS)
     own = tokenizer.encode(
         [f"{pairs.scene(index).words[0]} {pairs.scene(index).background}" for index in range(count)]
     )[:, 1:3]
@@ -440,7 +440,7 @@ def at_right_words(caption, end):
         .log_softmax(-1)
         .gather(2, batch["ids"][:, 1:, None])[..., 0]
     )
-    loss = -(loss * batch["scored"][:, 1:]).sum(1)  # nats a caption
+    loss = -(loss * batch["loss_mask"][:, 1:]).sum(1)  # nats a caption
     loss.sum().backward()
     return {
         "nats a caption": loss.mean().item(),
@@ -625,8 +625,8 @@ attempt(checks.interleave, my_interleave)
 # %%
 one = prompts.prompt_batch([named(1, 1)[0].prompt], size, PLACE)
 with torch.no_grad():
-    x = model.embeddings(one["ids"], model.encode(one["pixels"]))[0].norm(dim=-1)
-is_slot = (one["ids"][0] == model.config.slot).tolist()
+    x = model.embeddings(one["ids"], model.encode(one["pixel_values"]))[0].norm(dim=-1)
+is_slot = (one["ids"][0] == model.config.image_token_id).tolist()
 plots.show(
     plots.curves(
         {
@@ -645,15 +645,15 @@ plots.show(
 # |---|---|---|---|
 # | say which tokens the loss counts | ●●●○○ | ●●●●● | 15 |
 #
-# `ids` (B, T) are `<bos> slot slot . caption . <eos>`, padded. Return (B, T) booleans, True at the tokens that the caption loss asks for. The full stop after the slots is part of the prompt, the one after the caption is part of the caption. The end token isn't asked for: in the texts that the language model has read, more follows after a caption, and a picture would have to be unlike any words to announce an end (section 6).
+# `ids` (B, T) are `<bos> image_token_id image_token_id . caption . <eos>`, padded. Return (B, T) booleans, True at the tokens that the caption loss asks for. The full stop after the slots is part of the prompt, the one after the caption is part of the caption. The end token isn't asked for: in the texts that the language model has read, more follows after a caption, and a picture would have to be unlike any words to announce an end (section 6).
 
 
 # %%
-def my_scored(ids: torch.Tensor, slot: int, end: int, pad: int) -> torch.Tensor:
+def my_scored(ids: torch.Tensor, image_token_id: int, end: int, pad: int) -> torch.Tensor:
     raise NotImplementedError("return booleans: the caption with its full stop, nothing else.")
 
 
-attempt(checks.scored, my_scored)
+attempt(checks.loss_mask, my_scored)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>Everything after the first full stop counts, up to the end token. Where is that full stop, seen from the last slot?</details>
@@ -676,7 +676,7 @@ attempt(checks.scored, my_scored)
 # %%
 test = prompts.CaptionDataset(world.Pairs("test", size, 0, ALONE), PLACE).batch(range(count))
 with torch.no_grad():
-    said = model(test["ids"], prefix=model.encode(test["pixels"]))[:, :-1].log_softmax(-1)
+    said = model(test["ids"], prefix=model.encode(test["pixel_values"]))[:, :-1].log_softmax(-1)
 each = -said.gather(2, test["ids"][:, 1:, None])[..., 0]
 nouns = {noun.word for noun in world.nouns()}
 
@@ -688,7 +688,7 @@ def kind_of(word):
 
 
 lost = {"things": [], "backgrounds": [], "other words": []}
-for ids, asked_for, losses in zip(test["ids"][:, 1:], test["scored"][:, 1:], each):
+for ids, asked_for, losses in zip(test["ids"][:, 1:], test["loss_mask"][:, 1:], each):
     spelled = tokenizer.world_tokenizer().convert_ids_to_tokens(ids[asked_for].tolist())
     for word, value in zip(spelled, losses[asked_for].tolist()):
         lost[kind_of(word)].append(value)
@@ -731,10 +731,15 @@ attempt(checks.frozen, my_freeze)
 # The picture that the right answer gives: the length of the gradient that reaches each position of a caption prompt. It arrives at every position the caption depends on, the picture's two among them.
 
 # %%
-x = model.embeddings(learn["ids"][:1], model.encode(learn["pixels"][:1])).detach().requires_grad_()
+x = (
+    model.embeddings(learn["ids"][:1], model.encode(learn["pixel_values"][:1]))
+    .detach()
+    .requires_grad_()
+)
 told = language.logits(model.lm, x)[:, :-1]
 cross_entropy(
-    told.flatten(0, 1), learn["ids"][:1, 1:].masked_fill(~learn["scored"][:1, 1:], -100).flatten()
+    told.flatten(0, 1),
+    learn["ids"][:1, 1:].masked_fill(~learn["loss_mask"][:1, 1:], -100).flatten(),
 ).backward()
 names = tokenizer.world_tokenizer().convert_ids_to_tokens(learn["ids"][0].tolist())
 pulls = {

@@ -98,10 +98,10 @@ def role_by_hand(transformer, ids, first, mask, states=None):
 
 
 with torch.no_grad():
-    states = model.look(batch["pixels"])["states"]  # (B, P, D)
+    states = model.vision_context(batch["pixel_values"])["states"]  # (B, P, D)
     ids, c = batch["ids"], model.config
-    padding = masks.keys(ids != tokenizer.PAD).dense()
-    causal = masks.causal(ids.shape[1]).dense()
+    padding = masks.padding_mask(ids != tokenizer.PAD).to_bool()
+    causal = masks.causal(ids.shape[1]).to_bool()
     text = normalize(
         model.text_projection(role_by_hand(model.encoder, ids, c.cls, padding)[:, 0]), dim=-1
     )
@@ -159,8 +159,8 @@ plots.show(
 
 
 # %%
-def losses_by_hand(model, pixels, ids, negatives):
-    states = model.look(pixels)["states"]
+def losses_by_hand(model, pixel_values, ids, negatives):
+    states = model.vision_context(pixel_values)["states"]
     image, text = normalize(model.image_projection(states[:, 0]), dim=-1), model.encode_text(ids)
     logits, own = image @ text.T / model.temperature, torch.arange(len(ids))
     contrast = (cross_entropy(logits, own) + cross_entropy(logits.T, own)) / 2
@@ -183,12 +183,14 @@ def losses_by_hand(model, pixels, ids, negatives):
 distinct = world.Pairs("train", size).batch(range(6))
 with torch.no_grad():
     similarity = (
-        model.encode_image(distinct["pixels"])
+        model.encode_image(distinct["pixel_values"])
         @ model.encode_text(distinct["ids"]).T
         / model.temperature
     )
     torch.manual_seed(1)
-    by_hand = losses_by_hand(model, distinct["pixels"], distinct["ids"], hard_negatives(similarity))
+    by_hand = losses_by_hand(
+        model, distinct["pixel_values"], distinct["ids"], hard_negatives(similarity)
+    )
     torch.manual_seed(1)
     packaged = model.losses(distinct)
 assert all(torch.isclose(by_hand[name], packaged[name], atol=1e-4) for name in packaged)
@@ -321,12 +323,12 @@ plots.show(
 
 # %%
 some = world.Pairs("test", size, things=THINGS)
-pixels = world.to_pixels(some.images(range(6)))
+pixel_values = world.to_pixels(some.images(range(6)))
 ways = {
-    "greedy": recipes.captions_of(model, pixels),
-    "beam 3": recipes.captions_of(model, pixels, beams=3),
+    "greedy": recipes.captions_of(model, pixel_values),
+    "beam 3": recipes.captions_of(model, pixel_values, beams=3),
     "nucleus": recipes.captions_of(
-        model, pixels, generation.nucleus(0.9, generator=torch.Generator().manual_seed(0))
+        model, pixel_values, generation.nucleus(0.9, generator=torch.Generator().manual_seed(0))
     ),
 }
 told = [evaluation.caption_facts(text) for text in ways["greedy"]]
@@ -366,7 +368,7 @@ plots.show(
 # %%
 scene, caption, _ = a[0]
 one, ids = world.to_pixels(world.render(scene, size)[None]), tokenizer.encode([caption])
-looked = introspection.weights(model, lambda: model(ids, **model.look(one)))
+looked = introspection.weights(model, lambda: model(ids, **model.vision_context(one)))
 maps = looked["encoder.blocks.0.cross"][0].mean(0)[:, 1:]  # (T, P without the class token)
 names = tokenizer.world_tokenizer().convert_ids_to_tokens(ids[0].tolist())
 chosen = {name: maps[place] for place, name in enumerate(names) if name in scene.words}
@@ -402,7 +404,7 @@ Markdown(
 first = made.web.batch(range(12))
 with torch.no_grad():
     probability = made.filter.blip.itm_logits(
-        first["ids"], **made.filter.blip.look(first["pixels"])
+        first["ids"], **made.filter.blip.vision_context(first["pixel_values"])
     ).softmax(-1)[:, 1]
 planted = torch.tensor(
     [made.web.pairs.noise.is_noisy(index, made.web.pairs.seed) for index in range(12)]
@@ -446,7 +448,9 @@ attempt(checks.negative_weights, my_weights)
 # %%
 with torch.no_grad():
     logits = (
-        model.encode_image(batch["pixels"]) @ model.encode_text(batch["ids"]).T / model.temperature
+        model.encode_image(batch["pixel_values"])
+        @ model.encode_text(batch["ids"]).T
+        / model.temperature
     )
 same = torch.unique(batch["ids"], dim=0, return_inverse=True)[1]
 drawn = torch.stack(
@@ -547,8 +551,10 @@ data = made.web.batch(range(min(1000, len(made.web))))
 with torch.no_grad():
     probability = torch.cat(
         [
-            made.filter.blip.itm_logits(ids, **made.filter.blip.look(part)).softmax(-1)[:, 1]
-            for ids, part in zip(data["ids"].split(200), data["pixels"].split(200))
+            made.filter.blip.itm_logits(ids, **made.filter.blip.vision_context(part)).softmax(-1)[
+                :, 1
+            ]
+            for ids, part in zip(data["ids"].split(200), data["pixel_values"].split(200))
         ]
     )
 planted = torch.tensor(
@@ -588,7 +594,7 @@ class FaultyModel(torch.nn.Module):
         return self.blip.itm_logits(ids, states * (self.fault != "blind"))
 
     def losses(self, batch):
-        ids, states = batch["ids"], self.blip.look(batch["pixels"])["states"]
+        ids, states = batch["ids"], self.blip.vision_context(batch["pixel_values"])["states"]
         losses = self.blip.itc_itm_losses(batch, states)
         with torch.no_grad():
             image = normalize(self.blip.image_projection(states[:, 0]), dim=-1)
@@ -617,14 +623,14 @@ for name, fault in faulty_systems.items():
     faulty_model = FaultyModel(fault)
     history = list(fit(faulty_model, Batches(pairs.batch, 32), steps, LEARNING))
     with torch.no_grad():
-        looked = faulty_model.blip.look(seen)["states"]
+        looked = faulty_model.blip.vision_context(seen)["states"]
         right, wrong = (
             faulty_model.itm_logits(tokenizer.encode([one[side] for one in chosen]), looked)[:, 1]
             for side in (1, 2)
         )
         one, other = (
-            faulty_model.itm_logits(probe["ids"], faulty_model.blip.look(p)["states"])
-            for p in (probe["pixels"], probe["pixels"].flip(0))
+            faulty_model.itm_logits(probe["ids"], faulty_model.blip.vision_context(p)["states"])
+            for p in (probe["pixel_values"], probe["pixel_values"].flip(0))
         )
     last = np.mean([step.losses["match"] for step in history[-20:]])
     rows.append(

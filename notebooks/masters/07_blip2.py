@@ -171,7 +171,7 @@ stage = Stage1(recipe.new_former(recipe.former_config(scale)), vision, scale.wid
 R = stage.former.config.queries
 pairs = recipe.training_pairs(scale)
 some = pairs.batch(range(6))
-pictures_seen = features(vision, some["pixels"])
+pictures_seen = features(vision, some["pixel_values"])
 
 
 def contrast_by_hand(queries, text, temperature):
@@ -233,7 +233,7 @@ with torch.no_grad():
         "generate": generate_by_hand(stage, pictures_seen, some["ids"]),
     }
     torch.manual_seed(0)  # the same negatives are drawn
-    packaged = stage.losses({"pixels": some["pixels"], "ids": some["ids"]})
+    packaged = stage.losses({"pixel_values": some["pixel_values"], "ids": some["ids"]})
 assert all(torch.isclose(by_hand[name], packaged[name], atol=1e-4) for name in by_hand)
 print("three losses by hand == Stage1.losses")  # NBVAL_CHECK_OUTPUT
 
@@ -315,7 +315,7 @@ chosen = held_out.distinct(6)
 with torch.no_grad():
     seen = features(vision, world.to_pixels(held_out.images(chosen)))
     start = torch.full((6, 1), tokenizer.BOS)
-    written = tokenizer.decode(generation.write(first, start, 16, end=tokenizer.EOS, image=seen))
+    written = tokenizer.decode(generation.generate(first, start, 16, end=tokenizer.EOS, image=seen))
 plots.show(plots.pictures(held_out.images(chosen), written), credit=world.ATTRIBUTION)
 
 # %% [markdown]
@@ -358,7 +358,7 @@ print(held_out.text(index))
 with torch.no_grad():
     many = held_out.batch(held_out.distinct(count))
     queries, text = (
-        first.encode_image(features(vision, many["pixels"])),
+        first.encode_image(features(vision, many["pixel_values"])),
         first.encode_text(many["ids"]),
     )
     winner = (queries * text[:, None]).sum(-1).argmax(1)  # (N,)
@@ -478,14 +478,14 @@ print({name: round(value, 3) for name, value in captions["BLIP-2"].items()})
 # Take all the others out of the prompt and listen to it alone. In the table, for four pictures, the word that the frozen language model finds likeliest after each single query:
 
 # %%
-slot, stop = second.slot, tokenizer.encode(["."])[0, 1].item()
+image_token_id, stop = second.image_token_id, tokenizer.encode(["."])[0, 1].item()
 
 
 def after(scene, kept):
     """The likeliest next words when only the queries numbered `kept` stand in the prompt."""
     with torch.no_grad():
-        vectors = second.look(world.to_pixels(world.render(scene, size)[None]))["prefix"]
-        prompt = torch.tensor([[tokenizer.BOS, *[slot] * len(kept), stop]])
+        vectors = second.vision_context(world.to_pixels(world.render(scene, size)[None]))["prefix"]
+        prompt = torch.tensor([[tokenizer.BOS, *[image_token_id] * len(kept), stop]])
         likely = second(prompt, prefix=vectors[list(kept)])[0, -1].softmax(-1)
     found, numbers = likely.topk(6)
     return dict(
@@ -496,9 +496,9 @@ def after(scene, kept):
 def noun_after(scene, kept):
     """The likeliest noun after 'a picture of a'."""
     with torch.no_grad():
-        vectors = second.look(world.to_pixels(world.render(scene, size)[None]))["prefix"]
+        vectors = second.vision_context(world.to_pixels(world.render(scene, size)[None]))["prefix"]
         begun = tokenizer.encode(["a picture of a"])[0, 1:-1].tolist()
-        prompt = torch.tensor([[tokenizer.BOS, *[slot] * len(kept), stop, *begun]])
+        prompt = torch.tensor([[tokenizer.BOS, *[image_token_id] * len(kept), stop, *begun]])
         return tokenizer.world_tokenizer().convert_ids_to_tokens(
             [second(prompt, prefix=vectors[list(kept)])[0, -1].argmax().item()]
         )[0]
@@ -699,7 +699,7 @@ attempt(checks.best_query, my_similarity)
 six = held_out.batch(chosen)
 with torch.no_grad():
     table = first.similarity(
-        first.encode_image(features(vision, six["pixels"])), first.encode_text(six["ids"])
+        first.encode_image(features(vision, six["pixel_values"])), first.encode_text(six["ids"])
     )
 plots.show(plots.similarity(held_out.images(chosen), six["text"], table), credit=world.ATTRIBUTION)
 
@@ -816,7 +816,7 @@ for name, fault in (("healthy", None), ("A", "leak"), ("B", "alike"), ("C", "eas
         faulty_model.eval()
         spread = faulty_model.former.see(shown).std(1).mean().item()
         told = tokenizer.decode(
-            generation.write(
+            generation.generate(
                 faulty_model, torch.full((2, 1), tokenizer.BOS), 12, end=tokenizer.EOS, image=shown
             )
         )

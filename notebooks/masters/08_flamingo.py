@@ -271,7 +271,7 @@ def block_by_hand(block, y, latents, sees):
 
 page = ("a cat is small .", film.frames[0], "a picture of a cat .", film, "a dog moves left .")
 batch = PageDataset(
-    lambda index: page, lambda films: {"pixels": interleaved.frame_pixels(films, size)}
+    lambda index: page, lambda films: {"pixel_values": interleaved.frame_pixels(films, size)}
 ).batch([0])
 ids = batch["ids"]
 words = tokenizer.world_tokenizer().convert_ids_to_tokens(ids[0].tolist())
@@ -368,7 +368,7 @@ def loop_by_hand(model, ids, media):
     x = model.embed(ids)
     latents, sees = model.visible(ids, media)
     turns = model.lm.model.rotary_emb(x, torch.arange(ids.shape[1])[None])
-    past = masks.causal(ids.shape[1]).dense()
+    past = masks.causal(ids.shape[1]).to_bool()
     for number, layer in enumerate(model.lm.model.layers):
         x = model.blocks[str(number)](x, latents, sees)  # new, gated
         x = layer(x, attention_mask=past, position_embeddings=turns)  # frozen, untouched
@@ -376,7 +376,7 @@ def loop_by_hand(model, ids, media):
 
 
 with torch.no_grad():
-    media = fresh.look([picture, movie])["media"]
+    media = fresh.vision_context([picture, movie])["media"]
     assert torch.allclose(loop_by_hand(fresh, ids, media), fresh(ids, media=media), atol=1e-4)
 print("the loop by hand == Flamingo.forward")  # NBVAL_CHECK_OUTPUT
 
@@ -431,7 +431,7 @@ ids, words = (
     batch["ids"],
     tokenizer.world_tokenizer().convert_ids_to_tokens(batch["ids"][0].tolist()),
 )
-media = model.look(batch["pixels"])["media"].detach()
+media = model.vision_context(batch["pixel_values"])["media"].detach()
 y = language.embed(model.lm, ids)
 
 
@@ -444,12 +444,12 @@ declared = masks.last_image(model.numbers(ids), torch.arange(1, 4).repeat_interl
 plots.show(
     plots.compare(
         measured.reshape(len(words), 3, R).any(-1),
-        declared.dense()[0, 0].reshape(len(words), 3, R).any(-1),
+        declared.to_bool()[0, 0].reshape(len(words), 3, R).any(-1),
         ("measured: words x pictures", "declared"),
     )
 )
 print(
-    "mask declared == measured:", torch.equal(measured, declared.dense()[0, 0])
+    "mask declared == measured:", torch.equal(measured, declared.to_bool()[0, 0])
 )  # NBVAL_CHECK_OUTPUT
 
 # %%
@@ -859,7 +859,9 @@ prompt = interleaved.parse_page(
     pair,
 )
 batch = Prompts([prompt], size).batch([0])
-noted = introspection.weights(model, lambda: model(batch["ids"], **model.look(batch["pixels"])))
+noted = introspection.weights(
+    model, lambda: model(batch["ids"], **model.vision_context(batch["pixel_values"]))
+)
 words = tokenizer.world_tokenizer().convert_ids_to_tokens(batch["ids"][0].tolist())
 to_latents = torch.stack(
     [value[0].mean(0) for name, value in noted.items() if name.startswith("blocks")]
@@ -899,9 +901,11 @@ plots.show(plots.weights(share[None], words, ["picture 1", "picture 2"]))
 
 # %%
 batch = Prompts([(pair[0], "a picture of")], size).batch([0])
-media = model.look(batch["pixels"])["media"]
-plain = generation.write(model, batch["ids"], 8, media=media)
-cached = generation.write(model, batch["ids"], 8, cache=language.new_cache(model.lm), media=media)
+media = model.vision_context(batch["pixel_values"])["media"]
+plain = generation.generate(model, batch["ids"], 8, media=media)
+cached = generation.generate(
+    model, batch["ids"], 8, cache=language.new_cache(model.lm), media=media
+)
 print("cached == computed anew:", torch.equal(plain, cached))  # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
@@ -989,7 +993,7 @@ opened = recipes.new_flamingo(
 )
 distance = {}
 with torch.no_grad():
-    media = opened.look(batch["pixels"])["media"]
+    media = opened.vision_context(batch["pixel_values"])["media"]
     still = opened(batch["ids"], media=media)
     for value in (0, 0.05, 0.1, 0.2, 0.4, 0.8):
         with gates_at(opened, value):
@@ -1126,9 +1130,9 @@ for name, system in faulty_systems.items():
         first = (
             system.numbers(probe["ids"])
             if name != "C"
-            else masks.phi(probe["ids"] == system.config.tag)
+            else masks.phi(probe["ids"] == system.config.image_token_id)
         ) == 1
-        first &= probe["ids"] != system.config.tag
+        first &= probe["ids"] != system.config.image_token_id
         moves = []
         for which in (0, 1):
             other = media.clone()

@@ -108,20 +108,20 @@ class ByHand(nn.Module):
         self.norm = nn.BatchNorm1d(vision.width, affine=False)
         self.map = nn.Linear(vision.width, start.numel())
 
-    def vectors(self, pixels):  # (M, 3, S, S) -> (M, 2, D)
-        summary = self.norm(self.vision(pixels))
+    def vectors(self, pixel_values):  # (M, 3, S, S) -> (M, 2, D)
+        summary = self.norm(self.vision(pixel_values))
         return self.start + self.residual_scale * self.map(summary).reshape(
-            len(pixels), *self.start.shape
+            len(pixel_values), *self.start.shape
         )
 
     def forward(
-        self, pixels, ids
+        self, pixel_values, ids
     ):  # text after the picture's two places and a full stop -> logits (M, 3 + T, V)
-        stop = tokenizer.encode(["."])[:, 1:2].expand(len(pixels), 1)
+        stop = tokenizer.encode(["."])[:, 1:2].expand(len(pixel_values), 1)
         begin = torch.full_like(stop, tokenizer.BOS)
         words = [language.embed(self.lm, part) for part in (begin, torch.cat([stop, ids], 1))]
         return self.lm(
-            inputs_embeds=torch.cat([words[0], self.vectors(pixels), words[1]], 1)
+            inputs_embeds=torch.cat([words[0], self.vectors(pixel_values), words[1]], 1)
         ).logits
 
 
@@ -132,8 +132,8 @@ made = connectors.Told(pictures).batch(range(4))
 with torch.no_grad():
     text = tokenizer.encode(["a picture of a cat"])[:, 1:-1].expand(4, -1)
     whole = tokenizer.encode(["<image> <image> . a picture of a cat"])[:, :-1].expand(4, -1)
-    theirs = package(whole, prefix=package.encode(made["pixels"]))
-    assert torch.allclose(mine(made["pixels"], text), theirs, atol=1e-4)
+    theirs = package(whole, prefix=package.encode(made["pixel_values"]))
+    assert torch.allclose(mine(made["pixel_values"], text), theirs, atol=1e-4)
 print("by hand == Frozen with a tower that stays")  # NBVAL_CHECK_OUTPUT
 learns = sum(p.numel() for p in package.parameters() if p.requires_grad)
 print(
@@ -209,10 +209,10 @@ predict(
 
 # %%
 clip = recipes.clip(scale).model
-_, pixels, labels = recipes.singles(size, count)
+_, pixel_values, labels = recipes.singles(size, count)
 with torch.no_grad():
     by_comparing = evaluation.accuracy(
-        evaluation.zero_shot(clip.encode_image(pixels), recipes.noun_classes(clip)), labels
+        evaluation.zero_shot(clip.encode_image(pixel_values), recipes.noun_classes(clip)), labels
     )
 named = {
     "CLIP alone, by comparing": {
@@ -356,7 +356,9 @@ def probability_of_yes(bridge):
         with evaluation.eval_mode(bridge.model):
             ids, real = (
                 made["ids"],
-                {} if isinstance(bridge, interface.Alone) else {"real": made["real"]},
+                {}
+                if isinstance(bridge, interface.Alone)
+                else {"padding_mask": made["padding_mask"]},
             )
             ids = (
                 ids
@@ -365,7 +367,9 @@ def probability_of_yes(bridge):
                     :, :-1
                 ]
             )
-            said = bridge.model(ids, **bridge.model.look(made["pixels"]), **real)[0, -1, two_ids]
+            said = bridge.model(ids, **bridge.model.vision_context(made["pixel_values"]), **real)[
+                0, -1, two_ids
+            ]
         return said.softmax(-1)[0].item()
 
     return of
@@ -393,9 +397,9 @@ def noun_log_prob(bridge):
 
     def score(views):
         with evaluation.eval_mode(bridge.model):
-            said = bridge.model(ids[:, :-1].expand(len(views), -1), **bridge.model.look(views))[
-                :, -1
-            ]
+            said = bridge.model(
+                ids[:, :-1].expand(len(views), -1), **bridge.model.vision_context(views)
+            )[:, -1]
         return said.log_softmax(-1)[:, ids[0, -1]]
 
     return score
@@ -826,9 +830,11 @@ def two_words(bridge, episodes, view=world.to_pixels):
     )
     with evaluation.eval_mode(bridge.model):
         made = data.batch(range(len(data)))
-        return bridge.model(made["ids"], **bridge.model.look(made["pixels"]), real=made["real"])[
-            :, -1
-        ].log_softmax(-1)[:, ids]
+        return bridge.model(
+            made["ids"],
+            **bridge.model.vision_context(made["pixel_values"]),
+            padding_mask=made["padding_mask"],
+        )[:, -1].log_softmax(-1)[:, ids]
 
 
 hard = corruptions.presence_questions(corruptions.adversarial_noun, count)
@@ -1040,5 +1046,5 @@ Markdown(
 #
 # - Limits: one tiny language model; one budget (with ten times the steps the order may change, so try); co_occurrence that we planted, at a strength that we chose; yes-or-no questions in one wording.
 # - Read: POPE's Sections 3 and 4; Min et al.'s Section 4, then Section 5 on what *does* matter; Flamingo's Section 6 and Appendix on limits; *Winoground* ([2204.03162](https://arxiv.org/abs/2204.03162)), real pictures with exchanged captions.
-# - Try: `co_occurrence.Habits(size, signs=0.5)`; a bridge of your own: anything with `look(pixels)` and `forward(ids, **context)` fits `answering.Bridge`.
+# - Try: `co_occurrence.Habits(size, signs=0.5)`; a bridge of your own: anything with `vision_context(pixel_values)` and `forward(ids, **context)` fits `answering.Bridge`.
 # - Next: **lesson 10**, real weights, your own photos, and a project of your own.

@@ -98,15 +98,17 @@ for kind in ("weight", "bias"):
     )
 print(block.load_state_dict(mine))  # strict: every name must have its place  # NBVAL_CHECK_OUTPUT
 
-pixels, ids = (
+pixel_values, ids = (
     torch.randn(4, 3, tiny_checkpoints.SIZE, tiny_checkpoints.SIZE),
     torch.tensor([[97, 5, 9, 98], [97, 7, 98, 0], [97, 1, 2, 98], [97, 3, 98, 0]]),
 )
 with torch.no_grad():
-    wanted = theirs(pixel_values=pixels, input_ids=ids, attention_mask=(ids != 0).long())
-    assert torch.allclose(ours.logits(pixels, ids), wanted.logits_per_image, atol=1e-4)
+    wanted = theirs(pixel_values=pixel_values, input_ids=ids, attention_mask=(ids != 0).long())
+    assert torch.allclose(ours.logits(pixel_values, ids), wanted.logits_per_image, atol=1e-4)
     assert torch.allclose(
-        CLIP.from_pretrained(str(folder)).logits(pixels, ids), wanted.logits_per_image, atol=1e-4
+        CLIP.from_pretrained(str(folder)).logits(pixel_values, ids),
+        wanted.logits_per_image,
+        atol=1e-4,
     )
 print("by hand == CLIP.from_pretrained == transformers.CLIPModel")  # NBVAL_CHECK_OUTPUT
 
@@ -133,7 +135,7 @@ predict(
 
 
 # %%
-def apart(model, pictures=pixels):
+def apart(model, pictures=pixel_values):
     """Largest difference from transformers' unit vectors: of pictures, of the longest texts, of shorter (padded) ones."""
     with torch.no_grad():
         image, text = model.encode_image(pictures), model.encode_text(ids)
@@ -174,8 +176,8 @@ said = torch.tensor([[96, 5, 9, 4], [96, 7, 3, 8]])
 with torch.no_grad():
     difference = (
         (
-            blip(said, **blip.look(pixels[:2]))
-            - theirs_blip(pixel_values=pixels[:2], input_ids=said).logits
+            blip(said, **blip.vision_context(pixel_values[:2]))
+            - theirs_blip(pixel_values=pixel_values[:2], input_ids=said).logits
         )
         .abs()
         .max()
@@ -193,7 +195,10 @@ text = torch.tensor(
 )  # three slots for three queries, then words
 with torch.no_grad():
     difference = (
-        (blip2(text, **blip2.look(pixels[:2])) - theirs_blip2(pixels[:2], text).logits)
+        (
+            blip2(text, **blip2.vision_context(pixel_values[:2]))
+            - theirs_blip2(pixel_values[:2], text).logits
+        )
         .abs()
         .max()
         .item()
@@ -246,9 +251,13 @@ Markdown(
 # %%
 vision = recipes.clip(scale).model.vision
 lm = recipes.language(scale).model.lm
-tag = tokenizer.world_tokenizer().convert_tokens_to_ids("<image>")
-file = tiny_checkpoints.open_flamingo(place / "openflamingo" / "checkpoint.pt", vision, lm, tag)
-model = flamingo_weights.from_open_flamingo(file, flamingo_weights.PatchTower(vision), lm, tag)
+image_token_id = tokenizer.world_tokenizer().convert_tokens_to_ids("<image>")
+file = tiny_checkpoints.open_flamingo(
+    place / "openflamingo" / "checkpoint.pt", vision, lm, image_token_id
+)
+model = flamingo_weights.from_open_flamingo(
+    file, flamingo_weights.PatchTower(vision), lm, image_token_id
+)
 # real: from_open_flamingo("checkpoint.pt", PatchTower(CLIP.from_pretrained("openai/clip-vit-large-patch14").vision), lm, tag)
 print(
     "a block before layers",
@@ -262,7 +271,7 @@ two = world.to_pixels(
     np.stack([world.render(world.sample("test", n, 0, (1, 1)), size) for n in (0, 1)])
 )
 with torch.no_grad():
-    one_way, other_way = (model(page, **model.look(each)) for each in (two, two.flip(0)))
+    one_way, other_way = (model(page, **model.vision_context(each)) for each in (two, two.flip(0)))
 print("pictures count:", bool((one_way - other_way).abs().max() > 1e-4))  # NBVAL_CHECK_OUTPUT
 print(
     "frozen:",
@@ -275,7 +284,7 @@ print(
 # %%
 try:
     flamingo_weights.from_open_flamingo(
-        file, flamingo_weights.PatchTower(vision), language.tiny(40, 32, 2, 1), tag
+        file, flamingo_weights.PatchTower(vision), language.tiny(40, 32, 2, 1), image_token_id
     )
 except ValueError as error:
     print(error)
@@ -343,7 +352,7 @@ for prompt in prompts:
     ids_ = ids_[:, :-1] if ids_[0, -1] == tokenizer.EOS and len(reader) < 10_000 else ids_
     with torch.no_grad():
         chances, best = whole(ids_)[0, -1].softmax(-1).topk(5)
-        written = generation.write(whole, ids_, 8, cache=language.new_cache(speaker))
+        written = generation.generate(whole, ids_, 8, cache=language.new_cache(speaker))
     print(f"{prompt!r} goes on: {reader.decode(written[0])!r}")
     told = {
         reader.decode([number]).strip() or "(space)": value
@@ -400,7 +409,7 @@ print(len(photos), "pictures;", str(told[0].message).replace(str(place), "..."))
 # %%
 with torch.no_grad():
     found = evaluation.zero_shot(
-        clip.encode_image(photos.batch(range(len(photos)))["pixels"]), classes
+        clip.encode_image(photos.batch(range(len(photos)))["pixel_values"]), classes
     )
 guesses = [world.known_nouns()[number] for number in found.tolist()]
 plots.show(
@@ -624,7 +633,7 @@ plots.show(
                 ("OpenAI's", (one - mean) / deviation),
             )
         },
-        "pixels",
+        "pixel_values",
         sideways=True,
     )
 )
@@ -647,7 +656,7 @@ faulty_systems = {
     "healthy": apart(CLIP.from_hf(theirs)),
     "A": apart(gelu),
     "B": apart(at_the_last),
-    "C": apart(CLIP.from_hf(theirs), pixels * 0.5 + 0.5),
+    "C": apart(CLIP.from_hf(theirs), pixel_values * 0.5 + 0.5),
 }
 Markdown(
     "\n".join(
@@ -665,7 +674,7 @@ attempt(checks.diagnosis, {"A": None, "B": None, "C": None})
 # %% [markdown]
 # <details><summary>Solution</summary>
 #
-# `{"A": "activation", "B": "end", "C": "pixels"}`. A is wrong everywhere, because every block has the activation. B is right for texts that fill their row, whose end *is* the last place; padding gives it away. C's texts are exact: the weights are fine, what comes in is not.
+# `{"A": "activation", "B": "end", "C": "pixel_values"}`. A is wrong everywhere, because every block has the activation. B is right for texts that fill their row, whose end *is* the last place; padding gives it away. C's texts are exact: the weights are fine, what comes in is not.
 # </details>
 
 # %% [markdown]
@@ -679,14 +688,14 @@ with torch.no_grad():
         (
             "CLIP",
             "transformers.CLIPModel",
-            (ours.logits(pixels, ids) - wanted.logits_per_image).abs().max().item(),
+            (ours.logits(pixel_values, ids) - wanted.logits_per_image).abs().max().item(),
         ),
         (
             "BLIP",
             "transformers.BlipForConditionalGeneration",
             (
-                blip(said, **blip.look(pixels[:2]))
-                - theirs_blip(pixel_values=pixels[:2], input_ids=said).logits
+                blip(said, **blip.vision_context(pixel_values[:2]))
+                - theirs_blip(pixel_values=pixel_values[:2], input_ids=said).logits
             )
             .abs()
             .max()
@@ -695,7 +704,10 @@ with torch.no_grad():
         (
             "BLIP-2",
             "transformers.Blip2ForConditionalGeneration",
-            (blip2(text, **blip2.look(pixels[:2])) - theirs_blip2(pixels[:2], text).logits)
+            (
+                blip2(text, **blip2.vision_context(pixel_values[:2]))
+                - theirs_blip2(pixel_values[:2], text).logits
+            )
             .abs()
             .max()
             .item(),
@@ -722,5 +734,5 @@ Markdown(
 #
 # - Limits: published numbers (zero-shot accuracies, CIDEr) are not reproduced here: that takes their data and a GPU. OpenFlamingo's checkpoints before version 2 have other names. MPT, which some of them stand on, needs code from the hub.
 # - Read: the model card before the model: what it was trained on, what it is not for, and its licence. OpenFlamingo's Section 4, on what went wrong.
-# - Try: the explorers of `notebooks/explorers.ipynb` with a published CLIP; `teaching.explorer_models.look_clip(real)`; lesson 09's probes on a real model: anything with `look` and `forward` fits `answering.Bridge`.
+# - Try: the explorers of `notebooks/explorers.ipynb` with a published CLIP; `teaching.explorer_models.look_clip(real)`; lesson 09's probes on a real model: anything with `vision_context` and `forward` fits `answering.Bridge`.
 # - You have built them all. What's missing is yours: `vlmcourse start my_project`.

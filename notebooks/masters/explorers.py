@@ -132,7 +132,7 @@ new = held_out.batch(six)
 def samples():
     """Six new pictures, each on another background, and their captions."""
     with evaluation.eval_mode(learner):
-        logits = learner.logits(new["pixels"], new["ids"])
+        logits = learner.logits(new["pixel_values"], new["ids"])
     return plots.similarity(held_out.images(six), new["text"], logits, "logit")
 
 

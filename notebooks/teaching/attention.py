@@ -142,8 +142,8 @@ QUIZZES = {
 }
 
 COMPARISONS = {
-    "level(key) <= level(query)": masks.levels,
-    "group(key) == group(query)": masks.groups,
+    "level(key) <= level(query)": masks.less_equal_mask,
+    "group(key) == group(query)": masks.same_group_mask,
 }
 EXAMPLES = {
     "causal": (0, "0 1 2 3 4 5"),

@@ -94,7 +94,7 @@ class Told:
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
         said = [self.pictures.text(index) for index in indices]
         made = training_batch([(self.place,)] * len(said), said, self.pictures.size)
-        return made | {"pixels": world.to_pixels(self.pictures.images(indices))}
+        return made | {"pixel_values": world.to_pixels(self.pictures.images(indices))}
 
 
 @dataclass(frozen=True)
@@ -106,9 +106,9 @@ class Paired:
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
         said = [self.pictures.text(index) for index in indices]
         return {
-            "pixels": world.to_pixels(self.pictures.images(indices)),
+            "pixel_values": world.to_pixels(self.pictures.images(indices)),
             "ids": tokenizer.encode(said),
-            "same": torch.tensor([said.index(text) for text in said]),
+            "positive_groups": torch.tensor([said.index(text) for text in said]),
         }
 
 

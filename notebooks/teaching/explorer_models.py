@@ -53,11 +53,11 @@ def look_clip(model) -> Look:
     CLIP is trained through its class token; that patches answer too is a by-product, and a weak one.
     """
 
-    def look(pixels: Tensor, text: str) -> Looked:
+    def look(pixel_values: Tensor, text: str) -> Looked:
         words = _words(text)
         with eval_mode(model):
             patches = normalize(
-                model.image_projection(model.vision.tokens(pixels[None])[0, 1:]), dim=-1
+                model.image_projection(model.vision.tokens(pixel_values[None])[0, 1:]), dim=-1
             )
             said = model.encode_text(tokenizer.encode(words))
             maps = (model.log_scale.exp() * said @ patches.T).softmax(-1)
@@ -71,10 +71,10 @@ def look_clip(model) -> Look:
 def look_blip(model) -> Look:
     """Cross-attention of each word of a caption, in every layer and head."""
 
-    def look(pixels: Tensor, text: str) -> Looked:
+    def look(pixel_values: Tensor, text: str) -> Looked:
         words = _words(text)
         with eval_mode(model):
-            seen = model.look(pixels[None])
+            seen = model.vision_context(pixel_values[None])
         found = introspection.weights(
             model, lambda: model(tokenizer.encode([text])[:, :-1], **seen)
         )
@@ -88,10 +88,10 @@ def look_blip(model) -> Look:
 def look_queries(model) -> Look:
     """Cross-attention of each query of a Q-Former; the text plays no part: the queries look before they hear of any."""
 
-    def look(pixels: Tensor, text: str) -> Looked:
+    def look(pixel_values: Tensor, text: str) -> Looked:
         _words(text)
         with eval_mode(model):
-            seen = features(model.vision, pixels[None])
+            seen = features(model.vision, pixel_values[None])
         found = introspection.weights(model, lambda: model.former.see(seen))
         maps = _grids(found, ".look")
         return Looked(
@@ -106,10 +106,12 @@ def look_queries(model) -> Look:
 def look_flamingo(model: Flamingo) -> Look:
     """Gated attention of each word to the latents, times what the latents looked at in the resampler's last layer."""
 
-    def look(pixels: Tensor, text: str) -> Looked:
+    def look(pixel_values: Tensor, text: str) -> Looked:
         words = ("<image>", *_words(text))
         ids = tokenizer.encode([f"<image> {text}"])[:, :-1]
-        found = introspection.weights(model, lambda: model(ids, **model.look(pixels[None])))
+        found = introspection.weights(
+            model, lambda: model(ids, **model.vision_context(pixel_values[None]))
+        )
         last = list(weights for name, weights in found.items() if name.startswith("resampler"))[-1]
         patches = (
             last.shape[-1] - last.shape[-2] - 1
@@ -134,18 +136,18 @@ def look_frozen(model) -> Look:
     """
     side = model.config.image_size // 4
 
-    def look(pixels: Tensor, text: str) -> Looked:
+    def look(pixel_values: Tensor, text: str) -> Looked:
         words = _words(text)
         ids = tokenizer.encode([f"{PLACE} {text}"])[:, :-1]
         first = ids.shape[1] - len(words)
 
         def score(views: Tensor) -> Tensor:
             many = ids.expand(len(views), -1)
-            said = model(many, **model.look(views)).log_softmax(-1)
+            said = model(many, **model.vision_context(views)).log_softmax(-1)
             return said[:, first - 1 : -1].gather(-1, many[:, first:, None])[..., 0]  # (N, T)
 
         with eval_mode(model):
-            maps = introspection.occlusion(score, pixels, side, side).clamp(min=0).T  # (T, P)
+            maps = introspection.occlusion(score, pixel_values, side, side).clamp(min=0).T  # (T, P)
         return Looked(
             words, maps[None, None], "fall of the word's log-probability when a square is covered"
         )
@@ -159,7 +161,7 @@ def seeing_blip(size: Scale) -> BLIP:
 
 
 def lookers(scale: Scale | str | None = None) -> dict[str, Look]:
-    """{model: (pixels (3, S, S), text) -> Looked}, of five papers."""
+    """{model: (pixel_values (3, S, S), text) -> Looked}, of five papers."""
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
     return {
         "Flamingo: gated": look_flamingo(flamingo(size).model.model),
@@ -179,8 +181,10 @@ def on_the_thing(look: Look, scenes: Sequence[world.Scene], size: int) -> dict[s
     """
     found = []
     for scene in scenes:
-        pixels = world.to_pixels([world.render(scene, size)])[0]
-        looked = look(pixels, f"a picture of {world.article(scene.words[0])} on {scene.background}")
+        pixel_values = world.to_pixels([world.render(scene, size)])[0]
+        looked = look(
+            pixel_values, f"a picture of {world.article(scene.words[0])} on {scene.background}"
+        )
         maps = looked.maps.float().mean((0, 1)).clamp(min=0)  # (rows, P)
         seen = (
             maps[looked.rows.index(scene.words[0])]
@@ -225,12 +229,12 @@ def ask_clip(model) -> Ask:
     def ask(scene: world.Scene, text: str) -> dict[str, float]:
         texts = [one.strip() for one in text.split(",") if one.strip()]
         texts = texts if len(texts) > 1 else [*texts, "a picture of a thing"]
-        pixels = world.to_pixels([world.render(scene, model.config.image_size)])
+        pixel_values = world.to_pixels([world.render(scene, model.config.image_size)])
         with eval_mode(model):
             return dict(
                 zip(
                     texts,
-                    model.logits(pixels, tokenizer.encode(texts, model.config.context))
+                    model.logits(pixel_values, tokenizer.encode(texts, model.config.context))
                     .softmax(-1)[0]
                     .tolist(),
                 )
@@ -243,9 +247,11 @@ def ask_blip(model) -> Ask:
     """The next word of a caption."""
 
     def ask(scene: world.Scene, text: str) -> dict[str, float]:
-        pixels = world.to_pixels([world.render(scene, model.config.image_size)])
+        pixel_values = world.to_pixels([world.render(scene, model.config.image_size)])
         with eval_mode(model):
-            return _top(model(tokenizer.encode([text])[:, :-1], **model.look(pixels))[0, -1])
+            return _top(
+                model(tokenizer.encode([text])[:, :-1], **model.vision_context(pixel_values))[0, -1]
+            )
 
     return ask
 
@@ -295,7 +301,11 @@ def naming(
     def answer(asked: Sequence[Sequence[Part]], names: Sequence[str]) -> list[dict[str, float]]:
         made = interleaved.Prompts(asked, size).batch(range(len(asked)))
         with eval_mode(model):
-            said = model(made["ids"], real=made["real"], **model.look(made["pixels"]))[:, -1]
+            said = model(
+                made["ids"],
+                padding_mask=made["padding_mask"],
+                **model.vision_context(made["pixel_values"]),
+            )[:, -1]
         found = said[:, tokenizer.encode(names)[:, 1]].softmax(-1)
         return [dict(zip(names, row)) for row in found.tolist()]
 
@@ -327,7 +337,7 @@ def gate_trace(trained: Trained, batch: dict, source: str = "described", records
         said = logits(
             model.lm, model.embed(ids)
         )  # no media: the blocks are passed by, as with gates at 0
-        blind = next_token_loss(said, ids, batch["scored"]).item()
+        blind = next_token_loss(said, ids, batch["loss_mask"]).item()
     return {
         "steps": tuple(step.step for step in chosen),
         "gates": {
@@ -339,7 +349,7 @@ def gate_trace(trained: Trained, batch: dict, source: str = "described", records
 
 
 def gate_pages(trained: Trained, scale: Scale, split: str = "test", count: int = 16) -> dict:
-    """A batch of held-out descriptions as the model reads them: `ids`, `scored`, `features`."""
+    """A batch of held-out descriptions as the model reads them: `ids`, `loss_mask`, `features`."""
     see = Kept(trained.model.model.vision, scale.image_size)
     web = interleaved.WebPages(split)
     return interleaved.PageDataset(web.described, see).batch(range(count))
@@ -351,7 +361,7 @@ def noisy_captions(made: CapFilt, count: int = 96) -> tuple:
     batch = made.web.batch(range(len(indices)))
     with eval_mode(made.filter):
         probability = made.filter.blip.itm_logits(
-            batch["ids"], **made.filter.blip.look(batch["pixels"])
+            batch["ids"], **made.filter.blip.vision_context(batch["pixel_values"])
         ).softmax(-1)[:, 1]
     planted = torch.tensor(
         [made.web.pairs.noise.is_noisy(number, made.web.pairs.seed) for number in indices]

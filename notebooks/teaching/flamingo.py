@@ -70,7 +70,7 @@ def gate_inputs(generator: torch.Generator, closed: bool = False) -> tuple[list,
 
 def resample(latents, features, query, key, value, keys=None, residual=True, scale=None):
     """Latents (M, R, D) attend to features (M, K, D) and to themselves, and are added to what they find."""
-    both = torch.cat([features, latents], 1) if keys is None else keys(latents, features)
+    both = torch.cat([features, latents], 1) if keys is None else padding_mask(latents, features)
     scale = latents.shape[-1] ** -0.5 if scale is None else scale
     found = ((latents @ query) @ (both @ key).mT * scale).softmax(-1) @ (both @ value)
     return latents + found if residual else found

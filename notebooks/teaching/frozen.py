@@ -32,36 +32,48 @@ def interleave_inputs(generator: torch.Generator) -> tuple[list, dict]:
     return [words, slots, normal(generator, int(slots.sum()), width)], {}
 
 
-def scored(
-    ids: Tensor, slot: int, end: int, pad: int, stop=False, ends=False, pads=False, slots=False
+def loss_mask(
+    ids: Tensor,
+    image_token_id: int,
+    end: int,
+    pad: int,
+    stop=False,
+    ends=False,
+    pads=False,
+    slots=False,
 ) -> Tensor:
     """(B, T): the caption, after the slots and the full stop behind them. The options also score other tokens."""
     result = torch.zeros_like(ids, dtype=torch.bool)
     for row, out in zip(ids.tolist(), result):
-        last = max(place for place, token in enumerate(row) if token == slot)
+        last = max(place for place, token in enumerate(row) if token == image_token_id)
         for place, token in enumerate(row):
             out[place] = (
-                (token not in (slot, end, pad) and place > last + 1)
+                (token not in (image_token_id, end, pad) and place > last + 1)
                 or (stop and place == last + 1)
                 or (ends and token == end)
                 or (pads and token in (end, pad))
-                or (slots and token == slot)
+                or (slots and token == image_token_id)
             )
     return result
 
 
 def scored_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    slot, stop, end, pad = (torch.randperm(9, generator=generator) + 1)[:4].tolist()
+    image_token_id, stop, end, pad = (torch.randperm(9, generator=generator) + 1)[:4].tolist()
     rows = []
     for slots in torch.randperm(4, generator=generator)[:3].tolist():
         caption = torch.randint(10, 40, (number(generator, 3, 5),), generator=generator)
-        rows.append([50, *[slot] * (slots + 1), stop, *caption.tolist(), stop, end])
+        rows.append([50, *[image_token_id] * (slots + 1), stop, *caption.tolist(), stop, end])
     length = max(map(len, rows)) + 1
-    return [torch.tensor([row + [pad] * (length - len(row)) for row in rows]), slot, end, pad], {}
+    return [
+        torch.tensor([row + [pad] * (length - len(row)) for row in rows]),
+        image_token_id,
+        end,
+        pad,
+    ], {}
 
 
-def first_word_left_out(ids: Tensor, slot: int, end: int, pad: int) -> Tensor:
-    found = scored(ids, slot, end, pad)
+def first_word_left_out(ids: Tensor, image_token_id: int, end: int, pad: int) -> Tensor:
+    found = loss_mask(ids, image_token_id, end, pad)
     return found & found.roll(1, 1)
 
 
@@ -129,35 +141,35 @@ EXERCISES = {
             ),
         ),
     ),
-    "scored": Exercise(
+    "loss_mask": Exercise(
         "The caption, nothing else: no slot, no full stop of the prompt, no end, no padding.",
         (
             rule(
                 "my_scored",
                 scored_inputs,
-                scored,
+                loss_mask,
                 {
                     "it is upside down: True must mean that the loss counts the token.": lambda *a: (
-                        ~scored(*a)
+                        ~loss_mask(*a)
                     ),
                     "padding is counted: the model would learn to write <pad>, and short captions would count twice.": (
-                        lambda *a: scored(*a, pads=True),
-                        lambda i, *a: scored(i, *a, pads=True, stop=True),
+                        lambda *a: loss_mask(*a, pads=True),
+                        lambda i, *a: loss_mask(i, *a, pads=True, stop=True),
                     ),
                     "the end token is counted: a language model that has read on after many captions finds it unlikely, "
-                    "and the picture's vectors would have to make up for that.": lambda *a: scored(
-                        *a, ends=True
+                    "and the picture's vectors would have to make up for that.": lambda *a: (
+                        loss_mask(*a, ends=True)
                     ),
                     "the slots are counted: there is no word to say in the place of a picture.": lambda *a: (
-                        scored(*a, slots=True, stop=True)
+                        loss_mask(*a, slots=True, stop=True)
                     ),
                     "everything is counted, <bos> included, which nothing precedes.": lambda i, s, e, p: (
                         (i != p) & (i != e)
                     ),
                     "the full stop of the prompt is counted: it is the same for all pictures, and is given when the "
-                    "model is used.": lambda *a: scored(*a, stop=True),
+                    "model is used.": lambda *a: loss_mask(*a, stop=True),
                     "the full stop of the prompt and the end token are counted, as in the paper; here the loss counts "
-                    "the caption alone.": lambda *a: scored(*a, stop=True, ends=True),
+                    "the caption alone.": lambda *a: loss_mask(*a, stop=True, ends=True),
                     "the first word of the caption is not counted: it may be the word that names the thing.": first_word_left_out,
                     "the caption is taken to begin at a fixed position: there can be one slot or many. Look for the last one.": tuple(
                         lambda i, s, e, p, n=n: (torch.arange(i.shape[1]) > n) & (i != p) & (i != e)

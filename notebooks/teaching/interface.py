@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vlmcourse import world
 from vlmcourse.evaluation import rank_choices, eval_mode, choose_next_token
-from vlmcourse.parts.generation import likelihood
+from vlmcourse.parts.generation import sequence_log_prob
 from vlmcourse.recipes.blip import captions_of
 from vlmcourse.recipes.frozen import PLACE, STOP, sentences
 from vlmcourse.training.fit import Step
@@ -80,7 +80,7 @@ class Alone(Bridge):
                 f"a prompt with {wrong} pictures; BLIP reads one. Examples in the prompt are for bridges to a "
                 "language model."
             )
-        return self.read(shown, view).batch(range(len(shown)))["pixels"]
+        return self.read(shown, view).batch(range(len(shown)))["pixel_values"]
 
     def choose(
         self, episodes: Sequence[Episode], view: View = world.to_pixels, batch: int = 64
@@ -89,27 +89,29 @@ class Alone(Bridge):
         for start in range(0, len(episodes), batch):
             part = episodes[start : start + batch]
             with eval_mode(self.model):
-                states = self.model.look(self._pixels(part, view))["states"]
+                states = self.model.vision_context(self._pixels(part, view))["states"]
                 for one, seen in zip(part, states.split(1)):
                     text = " ".join(piece for piece in one.prompt if isinstance(piece, str))
                     ids = tokenizer.encode([f"{text} {choice}" for choice in one.choices])
                     first = len(tokenizer.split_words(text)) + 1  # after [DEC] and the question
-                    scored = (
+                    loss_mask = (
                         (torch.arange(ids.shape[1]) >= first)
                         & (ids != tokenizer.PAD)
                         & (ids != tokenizer.EOS)
                     )
-                    likely = likelihood(
-                        self.model, ids, scored, states=seen.expand(len(ids), -1, -1)
+                    likely = sequence_log_prob(
+                        self.model, ids, loss_mask, states=seen.expand(len(ids), -1, -1)
                     )
                     said.append(one.choices[int(likely.argmax())])
         return said
 
     def captions(self, scenes: Sequence, view: View = world.to_pixels) -> list[str]:
-        pixels = self.read([(scene,) for scene in scenes], view).batch(range(len(scenes)))["pixels"]
+        pixel_values = self.read([(scene,) for scene in scenes], view).batch(range(len(scenes)))[
+            "pixel_values"
+        ]
         return [
             text.split(STOP)[0].strip()
-            for text in captions_of(self.model, pixels, prompt=PROMPT, most=14)
+            for text in captions_of(self.model, pixel_values, prompt=PROMPT, most=14)
         ]
 
 
@@ -135,7 +137,7 @@ class Matching(Alone):
         said = []
         with eval_mode(self.model):
             for one, seen in zip(
-                episodes, self.model.look(self._pixels(episodes, view))["states"].split(1)
+                episodes, self.model.vision_context(self._pixels(episodes, view))["states"].split(1)
             ):
                 if set(one.choices) == {"yes", "no"}:
                     claimed = one.prompt[-1].split("is there ")[1].split(" ?")[0]

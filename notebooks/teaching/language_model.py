@@ -28,13 +28,13 @@ def backwards(logits: Tensor, ids: Tensor) -> Tensor:
     return losses(logits[:, 1:], ids[:, :-1])
 
 
-def next_word_loss(logits: Tensor, ids: Tensor, scored: Tensor) -> Tensor:
-    return shifted(logits, ids)[scored[:, 1:]].mean()
+def next_word_loss(logits: Tensor, ids: Tensor, loss_mask: Tensor) -> Tensor:
+    return shifted(logits, ids)[loss_mask[:, 1:]].mean()
 
 
 def reduced(each, reduce):
     """A loss whose positions are `each`(logits, ids), reduced with the mask at the words that are predicted."""
-    return lambda logits, ids, scored: reduce(each(logits, ids), scored[:, 1:]).item()
+    return lambda logits, ids, loss_mask: reduce(each(logits, ids), loss_mask[:, 1:]).item()
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
@@ -57,9 +57,13 @@ def loss_inputs(generator: torch.Generator) -> tuple[list, dict]:
     batch, length, words = 3, number(generator, 7, 9), number(generator, 9, 12)
     lengths = torch.tensor([length, 5, 3])[torch.randperm(batch, generator=generator)]
     position = torch.arange(length)
-    scored = (position >= 1) & (position < lengths[:, None])  # no word precedes the first
+    loss_mask = (position >= 1) & (position < lengths[:, None])  # no word precedes the first
     ids = torch.randint(words, (batch, length), generator=generator)
-    return [normal(generator, batch, length, words, scale=2, dtype=torch.float64), ids, scored], {}
+    return [
+        normal(generator, batch, length, words, scale=2, dtype=torch.float64),
+        ids,
+        loss_mask,
+    ], {}
 
 
 def nucleus(
@@ -170,7 +174,7 @@ def run_new_adapter(target, width, inner, x, *_):
     with torch.no_grad():
         zero = {name: bool((value == 0).all()) for name, value in named.items()}
         return {"up": zero["up.weight"] and zero["up.bias"], "down": zero["down.weight"]} | {
-            "same": bool(torch.equal(adapter(x), x))
+            "positive_groups": bool(torch.equal(adapter(x), x))
         }
 
 
@@ -218,7 +222,7 @@ ADAPTER_MISTAKES = {
 
 
 def not_new(got: Mapping, wanted: Mapping, *_) -> str | None:
-    if not got["up"] or not got["same"]:
+    if not got["up"] or not got["positive_groups"]:
         return (
             "a new adapter changes its input: start up at zero, weight *and* bias, so that training begins with the "
             "language model as it is."
@@ -331,7 +335,7 @@ EXERCISES = {
             rule(
                 "MyAdapter",
                 adapter_inputs,
-                lambda *_: {"up": True, "down": False, "same": True},
+                lambda *_: {"up": True, "down": False, "positive_groups": True},
                 driver=driver_source(run_new_adapter),
                 explain=not_new,
             ),

@@ -42,7 +42,7 @@ class Closely(nn.Module):
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """A batch of Siblings, rows 2i and 2i + 1 belonging together -> {"match", "caption"} and, if asked for, "contrast"."""
         ids, blip = batch["ids"], self.blip
-        states = blip.look(batch["pixels"])["states"]
+        states = blip.vision_context(batch["pixel_values"])["states"]
         read = blip.encoder.project_kv(states)
         sibling = torch.arange(len(ids), device=ids.device) ^ 1
         twice = [

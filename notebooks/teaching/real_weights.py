@@ -225,7 +225,7 @@ QUIZZES = {
 
 FAILURES = {
     "checkpoints": FailureLab(
-        {"A": "activation", "B": "end", "C": "pixels"},
+        {"A": "activation", "B": "end", "C": "pixel_values"},
         {
             "A": "pictures and texts are both a little wrong, every one of them. What do both towers use in every block?",
             "B": "one kind of text is exactly right. Which, and what is different about the others?",

@@ -72,7 +72,7 @@ def new_encoder(lm: nn.Module, read, scale: Scale, seed: int = 0) -> Frozen:
     words = lm.get_input_embeddings().weight.detach()
     start = torch.stack([words[first_tokens(group, read)].mean(0) for group in GROUPS])
     return new_frozen(
-        frozen_config(scale, slot=read.convert_tokens_to_ids("<image>")), lm, seed, start
+        frozen_config(scale, image_token_id=read.convert_tokens_to_ids("<image>")), lm, seed, start
     )
 
 
@@ -90,9 +90,11 @@ def taught(model: Frozen, seen: Frozen, read, pairs: world.Pairs, count: int = T
         world.to_pixels(pairs.images(range(first, min(first + 256, count))))
         for first in range(0, count, 256)
     ]
-    summary = torch.cat([seen.norm(seen.vision(pixels)) for pixels in shown])  # (count, width)
+    summary = torch.cat(
+        [seen.norm(seen.vision(pixel_values)) for pixel_values in shown]
+    )  # (count, width)
     written = torch.cat(
-        [seen.encode(pixels).unflatten(0, (len(pixels), -1)) for pixels in shown]
+        [seen.encode(pixel_values).unflatten(0, (len(pixel_values), -1)) for pixel_values in shown]
     )  # (count, n, D)
     wanted = []
     for mine, group in zip(written.unbind(1), GROUPS):

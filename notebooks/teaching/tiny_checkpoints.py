@@ -75,7 +75,7 @@ def blip(folder: Path) -> Path:
     return folder
 
 
-def blip2(folder: Path, queries: int = 3, slot: int = 4) -> Path:
+def blip2(folder: Path, queries: int = 3, image_token_id: int = 4) -> Path:
     """A `transformers.Blip2ForConditionalGeneration` before a small OPT, as 'Salesforce/blip2-opt-2.7b' is one."""
     from transformers import Blip2Config, Blip2ForConditionalGeneration
 
@@ -112,7 +112,7 @@ def blip2(folder: Path, queries: int = 3, slot: int = 4) -> Path:
         ),
         text_config=text,
         num_query_tokens=queries,
-        image_token_index=slot,
+        image_token_index=image_token_id,
     )
     _shaken(Blip2ForConditionalGeneration(config)).save_pretrained(folder)
     return folder
@@ -155,10 +155,10 @@ def as_open_flamingo(
     return {name: value.detach().clone() for name, value in made.items()}
 
 
-def open_flamingo(file: Path, vision: nn.Module, lm: nn.Module, tag: int) -> Path:
+def open_flamingo(file: Path, vision: nn.Module, lm: nn.Module, image_token_id: int) -> Path:
     """checkpoint.pt of an OpenFlamingo between this image tower and language model, random, with open gates."""
     config = FlamingoConfig(
-        tag=tag,
+        image_token_id=image_token_id,
         vision_width=vision.width,
         latents=5,
         resampler_depth=2,

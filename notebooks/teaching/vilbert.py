@@ -20,17 +20,19 @@ def mean_of(features: Tensor, which: Tensor, by: Tensor | None = None, least: in
     return (features * which[..., None]).sum(1) / count
 
 
-def visible_mean(features: Tensor, real: Tensor, hidden: Tensor) -> Tensor:
-    return mean_of(features, real & ~hidden)
+def visible_mean(features: Tensor, region_mask: Tensor, hidden: Tensor) -> Tensor:
+    return mean_of(features, region_mask & ~hidden)
 
 
 def region_inputs(generator: torch.Generator, all_hidden: bool = False) -> tuple[list, dict]:
     batch, regions = number(generator, 3, 4), number(generator, 5, 6)
-    real = torch.arange(regions) < torch.tensor([regions] * (batch - 1) + [regions - 2])[:, None]
+    region_mask = (
+        torch.arange(regions) < torch.tensor([regions] * (batch - 1) + [regions - 2])[:, None]
+    )
     hidden = torch.zeros(batch, regions, dtype=torch.bool)
     hidden[:, number(generator, 0, 1)] = True
     hidden[0] |= torch.tensor(all_hidden)
-    return [normal(generator, batch, regions, 4), real, hidden & real], {}
+    return [normal(generator, batch, regions, 4), region_mask, hidden & region_mask], {}
 
 
 TOKEN_MISTAKES = {

@@ -69,9 +69,13 @@ class Rows:
         return np.stack([self.kept[index] for index in indices])
 
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor | list[str]]:
-        """`pixels` (B, 3, size, size) in [-1, 1], `ids` (B, T), `text`."""
+        """`pixel_values` (B, 3, size, size) in [-1, 1], `ids` (B, T), `text`."""
         text = [self.texts[index] for index in indices]
-        return {"pixels": to_pixels(self.images(indices)), "ids": self.encode(text), "text": text}
+        return {
+            "pixel_values": to_pixels(self.images(indices)),
+            "ids": self.encode(text),
+            "text": text,
+        }
 
     def choose(self, numbers: Sequence[int]) -> Rows:
         """Only these, in this order, with the same words known."""

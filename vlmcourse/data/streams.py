@@ -29,7 +29,7 @@ class Stream:
     rows: Iterable[dict]
     size: int
     encode: Callable[[Sequence[str]], Tensor]
-    pixels: int = 64
+    pixel_values: int = 64
     image: str = "image"
     text: str = "text"
 
@@ -45,14 +45,18 @@ class Stream:
             pass
         while len(batch := list(islice(good, self.size))) == self.size:
             images, texts = zip(*batch[rank::processes])
-            yield {"pixels": to_pixels(images), "ids": self.encode(texts), "text": list(texts)}
+            yield {
+                "pixel_values": to_pixels(images),
+                "ids": self.encode(texts),
+                "text": list(texts),
+            }
 
     def _good(self) -> Iterator[tuple[np.ndarray, str]]:
         while True:  # epochs
             count = 0
             for row in self.rows:
                 _columns(row, self.image, self.text)
-                found = _readable(lambda: picture(row[self.image], self.pixels))
+                found = _readable(lambda: picture(row[self.image], self.pixel_values))
                 if not isinstance(found, str):
                     count += 1
                     yield found, row[self.text]

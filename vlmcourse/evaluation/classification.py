@@ -1,6 +1,6 @@
 """What an image-text model sees: retrieval, zero-shot classification, probes, distribution shift, overlap.
 
-Models are anything with `encode_image(pixels)` and `encode_text(ids)` -> unit vectors; data is anything with
+Models are anything with `encode_image(pixel_values)` and `encode_text(ids)` -> unit vectors; data is anything with
 `batch(indices)`, like world.Pairs.
 """
 
@@ -18,13 +18,15 @@ from vlmcourse.evaluation.controls import Spread, eval_mode, spread
 
 
 def features(
-    encode: Callable[[Tensor], Tensor], model: nn.Module, pixels: Tensor, batch: int = 256
+    encode: Callable[[Tensor], Tensor], model: nn.Module, pixel_values: Tensor, batch: int = 256
 ) -> Tensor:
     """encode(pixels), batch by batch, for probes: (N, 3, S, S) -> (N, D). CLIP's probes take `model.vision`, the features
     before the joint projection (Sec. 3.2)."""
     device = next(model.parameters()).device
     with eval_mode(model):
-        return torch.cat([encode(part.to(device)).float().cpu() for part in pixels.split(batch)])
+        return torch.cat(
+            [encode(part.to(device)).float().cpu() for part in pixel_values.split(batch)]
+        )
 
 
 def class_embeddings(

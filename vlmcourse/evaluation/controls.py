@@ -36,15 +36,22 @@ class Controls:
         return f"{self.model:.3f} (blind {self.blind:.3f}, shuffled images {self.shuffled:.3f}, chance {self.chance:.3f})"
 
 
-def measure_controls(score: Callable[[Tensor], float], pixels: Tensor, chance: float) -> Controls:
+def measure_controls(
+    score: Callable[[Tensor], float], pixel_values: Tensor, chance: float
+) -> Controls:
     """score(pixels) with the right images, with grey ones, and with each image replaced by another pair's.
 
     The shuffle is one big cycle in random order, so no image stays where it belongs.
     """
-    order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))
+    order = torch.randperm(len(pixel_values), generator=torch.Generator().manual_seed(0))
     other = torch.empty_like(order)
     other[order] = order.roll(1)
-    return Controls(score(pixels), score(torch.zeros_like(pixels)), score(pixels[other]), chance)
+    return Controls(
+        score(pixel_values),
+        score(torch.zeros_like(pixel_values)),
+        score(pixel_values[other]),
+        chance,
+    )
 
 
 @dataclass(frozen=True)

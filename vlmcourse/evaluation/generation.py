@@ -1,7 +1,7 @@
 """What a language model says, with or without pictures: the next word among choices, open answers, and their scores.
 
 Models are anything with `model(ids, cache=None, **context) -> logits`; a model that looks at pictures says with
-`look(pixels)` which context they become. Prompts are anything like world.prompts.Prompts.
+`vision_context(pixel_values)` which context they become. Prompts are anything like world.prompts.Prompts.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ def _read(model, prompts, batch: int) -> Iterator[tuple[range, Tensor, Tensor, d
             else [one.to(device) for one in value]
             for name, value in prompts.batch(rows).items()
         }
-        yield rows, made.pop("ids"), made.pop("pixels"), made
+        yield rows, made.pop("ids"), made.pop("pixel_values"), made
 
 
 def _asked(model, prompts, batch: int) -> Iterator[tuple[range, Tensor, dict]]:
     """Row numbers, ids and context, batch by batch."""
-    for rows, ids, pixels, rest in _read(model, prompts, batch):
-        yield rows, ids, rest | (model.look(pixels) if len(pixels) else {})
+    for rows, ids, pixel_values, rest in _read(model, prompts, batch):
+        yield rows, ids, rest | (model.vision_context(pixel_values) if len(pixel_values) else {})
 
 
 def choose_next_token(
@@ -79,24 +79,26 @@ def rank_choices(model, prompts, choices: Sequence[Sequence[str]], batch: int = 
     """
     said, own = [], getattr(prompts, "using", None)
     with eval_mode(model):
-        for rows, ids, pixels, rest in _read(model, prompts, batch):
-            per_row = len(pixels) // len(rows)
+        for rows, ids, pixel_values, rest in _read(model, prompts, batch):
+            per_row = len(pixel_values) // len(rows)
             for row, options in zip(range(len(rows)), choices[rows.start : rows.stop]):
                 answers = tokenizer.encode(options, using=own)[:, 1:].to(ids.device)
                 answers = answers.masked_fill(
                     answers == tokenizer.EOS, tokenizer.PAD
                 )  # what follows an answer is not judged
-                prompt = ids[row][rest["real"][row]].expand(len(options), -1)
+                prompt = ids[row][rest["padding_mask"][row]].expand(len(options), -1)
                 whole = torch.cat([prompt, answers], dim=1)
-                scored = torch.cat(
+                loss_mask = torch.cat(
                     [torch.zeros_like(prompt, dtype=torch.bool), answers != tokenizer.PAD], dim=1
                 )
                 mine = torch.cat(
-                    [pixels[row * per_row : (row + 1) * per_row]] * len(options)
+                    [pixel_values[row * per_row : (row + 1) * per_row]] * len(options)
                 )  # pictures, or films
-                seen = model.look(mine) if len(mine) else {}
+                seen = model.vision_context(mine) if len(mine) else {}
                 said.append(
-                    options[int(generation.likelihood(model, whole, scored, **seen).argmax())]
+                    options[
+                        int(generation.sequence_log_prob(model, whole, loss_mask, **seen).argmax())
+                    ]
                 )
     return said
 
@@ -106,15 +108,15 @@ def generate_texts(
     prompts,
     most: int = 16,
     batch: int = 256,
-    pick: generation.Pick = generation.greedy,
+    sampler: generation.Sampler = generation.greedy,
     stop: int = tokenizer.EOS,
 ) -> list[str]:
     """What the model goes on with after each prompt, up to the token `stop` or `most` tokens, without special tokens."""
     said = []
     with eval_mode(model):
         for _, ids, context in _asked(model, prompts, batch):
-            written = generation.write(
-                model, ids, most, pick, stop, language.new_cache(model.lm), **context
+            written = generation.generate(
+                model, ids, most, sampler, stop, language.new_cache(model.lm), **context
             ).cpu()
             said += tokenizer.decode(
                 written.where(written != stop, tokenizer.PAD), getattr(prompts, "using", None)

@@ -17,7 +17,7 @@ from vlmcourse.evaluation.ranking import recall_at_1
 from vlmcourse.world import tokenizer
 
 View = Callable[[dict], dict]
-PICTURE = ("pixels", "features", "boxes", "real", "classes")
+PICTURE = ("pixel_values", "features", "boxes", "region_mask", "classes")
 PLACES = ("left", "right", "above", "below")
 
 
@@ -28,7 +28,9 @@ def unchanged(batch: dict) -> dict:
 
 def without_image(batch: dict) -> dict:
     """The blind control: a grey picture without regions. Not even their number is left."""
-    nothing = {name: torch.zeros_like(batch[name]) for name in ("pixels", "features", "real")}
+    nothing = {
+        name: torch.zeros_like(batch[name]) for name in ("pixel_values", "features", "region_mask")
+    }
     return {**batch, **nothing}
 
 
@@ -87,10 +89,10 @@ def masked_region_accuracy(
     with eval_mode(model):
         for start in range(0, len(indices), batch):
             made = view(data.batch(indices[start : start + batch]))
-            row, region = made["real"].nonzero(as_tuple=True)
+            row, region = made["region_mask"].nonzero(as_tuple=True)
             one, hidden = (
                 select_rows(made, row),
-                torch.zeros(len(row), made["real"].shape[1], dtype=torch.bool),
+                torch.zeros(len(row), made["region_mask"].shape[1], dtype=torch.bool),
             )
             hidden[torch.arange(len(row)), region] = True
             named = _on_device(model, model.regions, one, hidden=hidden)[

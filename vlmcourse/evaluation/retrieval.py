@@ -1,6 +1,6 @@
 """What an image-text model sees: retrieval, zero-shot classification, probes, distribution shift, overlap.
 
-Models are anything with `encode_image(pixels)` and `encode_text(ids)` -> unit vectors; data is anything with
+Models are anything with `encode_image(pixel_values)` and `encode_text(ids)` -> unit vectors; data is anything with
 `batch(indices)`, like world.Pairs.
 """
 
@@ -21,7 +21,7 @@ def embed(model, data, indices: Sequence[int], batch: int = 256) -> tuple[Tensor
     with eval_mode(model):
         for start in range(0, len(indices), batch):
             made = data.batch(indices[start : start + batch])
-            images.append(model.encode_image(made["pixels"].to(device)).cpu())
+            images.append(model.encode_image(made["pixel_values"].to(device)).cpu())
             texts.append(model.encode_text(made["ids"].to(device)).cpu())
     return torch.cat(images), torch.cat(texts)
 

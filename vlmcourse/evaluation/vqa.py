@@ -1,7 +1,7 @@
 """What a language model says, with or without pictures: the next word among choices, open answers, and their scores.
 
 Models are anything with `model(ids, cache=None, **context) -> logits`; a model that looks at pictures says with
-`look(pixels)` which context they become. Prompts are anything like world.prompts.Prompts.
+`vision_context(pixel_values)` which context they become. Prompts are anything like world.prompts.Prompts.
 """
 
 from __future__ import annotations

@@ -139,10 +139,10 @@ class BLIP(nn.Module):
             for name in ("vision", "encoder", "image_projection", "text_projection")
         }
 
-    def look(self, pixels: Tensor) -> dict[str, Tensor]:
+    def vision_context(self, pixel_values: Tensor) -> dict[str, Tensor]:
         """What `itm_logits` and `forward` look at: {"states": (B, P, C)}."""
-        check_pixels(pixels, self.config.image_size)
-        return {"states": self.vision.tokens(pixels)}
+        check_pixels(pixel_values, self.config.image_size)
+        return {"states": self.vision.tokens(pixel_values)}
 
     def role_inputs(self, ids: Tensor, first: int) -> tuple[Tensor, Tensor]:
         """ids with their first token replaced, and the mask that hides padding."""
@@ -155,19 +155,23 @@ class BLIP(nn.Module):
                 f"token id {int(ids.max())} is outside the vocabulary of {self.config.vocabulary}: "
                 "these ids were made by another tokenizer."
             )
-        return self._as(ids, first), masks.keys(ids != self.config.pad).dense()
+        return self._as(ids, first), masks.padding_mask(ids != self.config.pad).to_bool()
 
     @staticmethod
     def _as(ids: Tensor, first: int) -> Tensor:
         return torch.cat([torch.full_like(ids[:, :1], first), ids[:, 1:]], dim=1)
 
     @staticmethod
-    def _seen(real: Tensor | None) -> Tensor | None:
-        return None if real is None else masks.keys(real, queries=1).dense()
+    def _seen(context_mask: Tensor | None) -> Tensor | None:
+        return (
+            None if context_mask is None else masks.padding_mask(context_mask, queries=1).to_bool()
+        )
 
-    def encode_image(self, pixels: Tensor) -> Tensor:
+    def encode_image(self, pixel_values: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, E) unit vectors, of the class token."""
-        return normalize(self.image_projection(self.look(pixels)["states"][:, 0]), dim=-1)
+        return normalize(
+            self.image_projection(self.vision_context(pixel_values)["states"][:, 0]), dim=-1
+        )
 
     def encode_text(self, ids: Tensor) -> Tensor:
         """(B, T) -> (B, E) unit vectors, of [CLS]. No picture is looked at."""
@@ -176,72 +180,102 @@ class BLIP(nn.Module):
             dim=-1,
         )
 
-    def itm_logits(self, ids: Tensor, states: Context, real: Tensor | None = None) -> Tensor:
-        """ids (B, T), states (B, P, C) of `look`, real (B, P) where some are padding -> (B, 2) logits of [ENC]: no, yes."""
+    def itm_logits(
+        self, ids: Tensor, states: Context, context_mask: Tensor | None = None
+    ) -> Tensor:
+        """ids (B, T), states (B, P, C) of `vision_context`, real (B, P) where some are padding -> (B, 2) logits of [ENC]: no, yes."""
         if (pictures := rows(states)) != len(ids):
             raise ValueError(
                 f"{pictures} pictures and {len(ids)} texts to match; expected one text for each picture. "
                 "Repeat the pictures for several texts each."
             )
         return self.itm_head(
-            self.encoder.first(*self.role_inputs(ids, self.config.enc), states, self._seen(real))
+            self.encoder.first(
+                *self.role_inputs(ids, self.config.enc), states, self._seen(context_mask)
+            )
         )
 
     def encode_question(self, ids: Tensor, states: Tensor) -> dict[str, Tensor]:
         """A question about a picture, as what an answer looks at: {"states": (B, T, D), "real": (B, T)} (Sec. 5.3)."""
         question, mask = self.role_inputs(ids, self.config.enc)
-        return {"states": self.encoder(question, mask, states), "real": ids != self.config.pad}
+        return {
+            "states": self.encoder(question, mask, states),
+            "context_mask": ids != self.config.pad,
+        }
 
     def decoder_states(
-        self, ids: Tensor, states: Context, real: Tensor | None = None, cache: dict | None = None
+        self,
+        ids: Tensor,
+        states: Context,
+        context_mask: Tensor | None = None,
+        cache: dict | None = None,
     ) -> Tensor:
         """As forward, but states of the last block: (B, new, D)."""
         start = cache.length if cache else 0
-        mask = masks.causal(ids.shape[1], ids.device).rows(start).dense()
+        mask = masks.causal(ids.shape[1], ids.device).query_slice(start).to_bool()
         return self.decoder(
-            self._as(ids, self.config.dec)[:, start:], mask, states, self._seen(real), cache, start
+            self._as(ids, self.config.dec)[:, start:],
+            mask,
+            states,
+            self._seen(context_mask),
+            cache,
+            start,
         )
 
     def forward(
-        self, ids: Tensor, cache: dict | None = None, *, states: Tensor, real: Tensor | None = None
+        self,
+        ids: Tensor,
+        cache: dict | None = None,
+        *,
+        states: Tensor,
+        context_mask: Tensor | None = None,
     ) -> Tensor:
         """Logits of the next words after ids (B, T): (B, new, V); with a cache (attention.Cache) only of what it lacks.
 
-        states  (B, P, C) of `look`, or of `read`, where `real` (B, P) is False at padding
+        states  (B, P, C) of `vision_context`, or of `read`, where `context_mask` (B, P) is False at padding
         """
         return self.head(
-            self.decoder_states(ids, states, real, cache), self.decoder.embeddings.words.weight
+            self.decoder_states(ids, states, context_mask, cache),
+            self.decoder.embeddings.words.weight,
         )
 
     def lm_loss(
-        self, ids: Tensor, scored: Tensor, states: Context, real: Tensor | None = None
+        self, ids: Tensor, loss_mask: Tensor, states: Context, context_mask: Tensor | None = None
     ) -> Tensor:
-        """Cross-entropy, with label smoothing, of the tokens at `scored` (B, T), True. Only they are turned into words."""
-        said = self.decoder_states(ids[:, :-1], states, real)[scored[:, 1:]]  # (scored tokens, D)
+        """Cross-entropy, with label smoothing, of the tokens at `loss_mask` (B, T), True. Only they are turned into words."""
+        said = self.decoder_states(ids[:, :-1], states, context_mask)[
+            loss_mask[:, 1:]
+        ]  # (scored tokens, D)
         logits = self.head(said, self.decoder.embeddings.words.weight)
         return cross_entropy(
-            logits.float(), ids[:, 1:][scored[:, 1:]], label_smoothing=self.config.label_smoothing
+            logits.float(),
+            ids[:, 1:][loss_mask[:, 1:]],
+            label_smoothing=self.config.label_smoothing,
         )
 
     def itc_loss(self, batch: dict[str, Tensor], states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of whole pictures and texts (Sec. 3.2) -> the loss, similarities (B, B) of the two, and `same` (B,); see losses."""
         ids = batch["ids"]
-        same = batch["same"] if "same" in batch else caption_groups(ids, self.config.pad)
+        positive_groups = (
+            batch["positive_groups"]
+            if "positive_groups" in batch
+            else caption_groups(ids, self.config.pad)
+        )
         image, text = normalize(self.image_projection(states[:, 0]), dim=-1), self.encode_text(ids)
         loss = (
-            clip_loss(image, text, 1 / self.temperature, same)
+            clip_loss(image, text, 1 / self.temperature, positive_groups)
             if self.momentum_encoders is None
-            else self._soft_contrast(batch["pixels"], ids, image, text, same)
+            else self._soft_contrast(batch["pixel_values"], ids, image, text, positive_groups)
         )
-        return loss, image.detach() @ text.detach().T / self.temperature.detach(), same
+        return loss, image.detach() @ text.detach().T / self.temperature.detach(), positive_groups
 
     def itc_itm_losses(
         self, batch: dict[str, Tensor], states: Tensor, read: list | None = None
     ) -> dict[str, Tensor]:
         """The encoder's two losses, "contrast" and "match" (Sec. 3.2); see losses. read: the encoder's of the states."""
         ids = batch["ids"]
-        loss, similarities, same = self.itc_loss(batch, states)
-        texts, images = hard_negatives(similarities, same)
+        loss, similarities, positive_groups = self.itc_loss(batch, states)
+        texts, images = hard_negatives(similarities, positive_groups)
         read = [
             (
                 torch.cat([k, k, k[images]]),
@@ -253,18 +287,18 @@ class BLIP(nn.Module):
         return {"contrast": loss, "match": itm_loss(belongs[: len(ids)], belongs[len(ids) :])}
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """batch: `pixels` (B, 3, S, S), `ids` (B, T) with a first token to replace -> {"contrast", "match", "caption"}.
+        """batch: `pixel_values` (B, 3, S, S), `ids` (B, T) with a first token to replace -> {"contrast", "match", "caption"}.
 
         same    (B,) integers, optional: see `clip_loss`; default: equal captions count as the same
         scored  (B, T), optional: tokens the decoder learns to say; default: all but the first and padding
         Sec. 3.2: one pass of the image, three of the text. While training with a queue, the batch joins the queue.
         """
-        pixels, ids = batch["pixels"], batch["ids"]
-        if len(pixels) != len(ids):
+        pixel_values, ids = batch["pixel_values"], batch["ids"]
+        if len(pixel_values) != len(ids):
             raise ValueError(
-                f"{len(pixels)} pictures and {len(ids)} texts in a batch; expected one text for each picture."
+                f"{len(pixel_values)} pictures and {len(ids)} texts in a batch; expected one text for each picture."
             )
-        states = self.look(pixels)["states"]
+        states = self.vision_context(pixel_values)["states"]
         read = self.encoder.project_kv(states)
         shared = self.encoder.blocks[0].cross is self.decoder.blocks[0].cross
         return {
@@ -273,20 +307,25 @@ class BLIP(nn.Module):
         }
 
     def loss_mask(self, batch: dict[str, Tensor]) -> Tensor:
-        """`scored` of the batch, or every token but the first and padding."""
+        """`loss_mask` of the batch, or every token but the first and padding."""
         ids = batch["ids"]
         return (
-            batch["scored"]
-            if "scored" in batch
+            batch["loss_mask"]
+            if "loss_mask" in batch
             else (ids != self.config.pad) & (torch.arange(ids.shape[1], device=ids.device) > 0)
         )
 
     def _soft_contrast(
-        self, pixels: Tensor, ids: Tensor, image: Tensor, text: Tensor, same: Tensor
+        self,
+        pixel_values: Tensor,
+        ids: Tensor,
+        image: Tensor,
+        text: Tensor,
+        positive_groups: Tensor,
     ) -> Tensor:
         slow = self.momentum_encoders
         with torch.no_grad():
-            slow_image = normalize(slow.image_projection(slow.vision(pixels)), dim=-1)
+            slow_image = normalize(slow.image_projection(slow.vision(pixel_values)), dim=-1)
             slow_text = normalize(
                 slow.text_projection(slow.encoder.first(*self.role_inputs(ids, self.config.cls))),
                 dim=-1,

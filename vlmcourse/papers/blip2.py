@@ -37,8 +37,8 @@ def _fitting(former: QFormer, vision: nn.Module) -> nn.Module:
 
 
 def _seen(vision: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-    """An encoder that is frozen says the same at every step: a batch may bring its `features` in the place of `pixels`."""
-    return batch["features"] if "features" in batch else features(vision, batch["pixels"])
+    """An encoder that is frozen says the same at every step: a batch may bring its `features` in the place of `pixel_values`."""
+    return batch["features"] if "features" in batch else features(vision, batch["pixel_values"])
 
 
 class Stage1(nn.Module):
@@ -101,21 +101,29 @@ class Stage1(nn.Module):
             self.former(image, ids, self.former.mask("generate", ids))[1], self.former.words.weight
         )
 
-    def _contrast(self, image: Tensor, text: Tensor, same: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _contrast(
+        self, image: Tensor, text: Tensor, positive_groups: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """Unit vectors (B, R, E) and (B, E) -> loss, and the logits (B, B) for hard negatives."""
         with torch.autocast(image.device.type, enabled=False):
             whole = self.similarity(gather(image).float(), gather(text).float()) / self.temperature
             own = self.similarity(image.float(), text.float()).detach() / self.temperature.detach()
-        numbers = torch.arange(len(whole), device=whole.device) if same is None else gather(same)
+        numbers = (
+            torch.arange(len(whole), device=whole.device)
+            if positive_groups is None
+            else gather(positive_groups)
+        )
         right = (numbers[:, None] == numbers[None, :]).float()
         right = right / right.sum(1, keepdim=True)
         return sum(
             cross_entropy(way, right, label_smoothing=SMOOTHING) for way in (whole, whole.T)
         ) / 2, own
 
-    def _match(self, image: Image, ids: Tensor, own: Tensor, same: Tensor | None) -> Tensor:
+    def _match(
+        self, image: Image, ids: Tensor, own: Tensor, positive_groups: Tensor | None
+    ) -> Tensor:
         """Each image with its text, with a wrong text, and its text with a wrong image."""
-        texts, images = hard_negatives(own, same)
+        texts, images = hard_negatives(own, positive_groups)
         each = torch.arange(len(ids), device=ids.device)
         again = torch.cat([each, each, images])
         image = (
@@ -128,24 +136,28 @@ class Stage1(nn.Module):
 
     def _generate(self, text: Tensor, ids: Tensor) -> Tensor:
         """States (B, T, D) of a text to write -> the loss of every next word."""
-        real = ids[:, 1:] != self.former.config.padding
-        said = self.head(text[:, :-1][real], self.former.words.weight)  # (real words, V)
-        return cross_entropy(said.float(), ids[:, 1:][real], label_smoothing=SMOOTHING)
+        padding_mask = ids[:, 1:] != self.former.config.padding
+        said = self.head(text[:, :-1][padding_mask], self.former.words.weight)  # (real words, V)
+        return cross_entropy(said.float(), ids[:, 1:][padding_mask], label_smoothing=SMOOTHING)
 
     def three_passes(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The three losses as they are defined: each objective is one pass of queries and text under its mask (Fig. 2)."""
-        image, ids, same = _seen(self.vision, batch), batch["ids"], batch.get("same")
+        image, ids, positive_groups = (
+            _seen(self.vision, batch),
+            batch["ids"],
+            batch.get("positive_groups"),
+        )
         read, write = self.to_read(ids), self.to_write(ids)
         queries, text = self.former(image, read, self.former.mask("contrast", read))
         contrast, own = self._contrast(
             normalize(self.image_projection(queries), dim=-1),
             normalize(self.text_projection(text[:, 0]), dim=-1),
-            same,
+            positive_groups,
         )
         _, text = self.former(image, write, self.former.mask("generate", write))
         return {
             "contrast": contrast,
-            "match": self._match(image, ids, own, same),
+            "match": self._match(image, ids, own, positive_groups),
             "generate": self._generate(text, write),
         }
 
@@ -153,14 +165,20 @@ class Stage1(nn.Module):
         """The same, with the queries computed once: neither contrast nor generation shows them the text, so they come out
         alike, and the text to write needs only their keys. Each image is projected once, and looked at four times.
 
-        batch: `pixels` (B, 3, S, S) or `features` (B, P, C); `ids` (B, T); `same` (B,), optional, see parts.losses.clip_loss.
+        batch: `pixel_values` (B, 3, S, S) or `features` (B, P, C); `ids` (B, T); `same` (B,), optional, see parts.losses.clip_loss.
         """
-        image, ids, same = _seen(self.vision, batch), batch["ids"], batch.get("same")
+        image, ids, positive_groups = (
+            _seen(self.vision, batch),
+            batch["ids"],
+            batch.get("positive_groups"),
+        )
         self.former.check(image, ids)
         image = self.former.project(image)
         queries = self.former.see(image, cache := {})
         contrast, own = self._contrast(
-            normalize(self.image_projection(queries), dim=-1), self.encode_text(ids), same
+            normalize(self.image_projection(queries), dim=-1),
+            self.encode_text(ids),
+            positive_groups,
         )
         write = self.to_write(ids)
         text = self.former.read(
@@ -168,7 +186,7 @@ class Stage1(nn.Module):
         )
         return {
             "contrast": contrast,
-            "match": self._match(image, ids, own, same),
+            "match": self._match(image, ids, own, positive_groups),
             "generate": self._generate(text, write),
         }
 
@@ -209,15 +227,15 @@ class BLIP2(SoftPromptModel):
         former: QFormer,
         vision: nn.Module,
         lm: nn.Module,
-        slot: int,
+        image_token_id: int,
         to_words: nn.Linear | None = None,
     ):
         super().__init__()
-        self.former, self.vision, self.lm, self.slot = (
+        self.former, self.vision, self.lm, self.image_token_id = (
             former.without_text(),
             _fitting(former, vision),
             check_decoder(lm),
-            slot,
+            image_token_id,
         )
         self.to_words = to_words or nn.Linear(former.config.width, width(lm))
         wanted, found = (
@@ -235,16 +253,19 @@ class BLIP2(SoftPromptModel):
         """Features (M, P, C) of pictures in the order of their slots -> (M * R, D)."""
         return self.to_words(self.former.see(image)).flatten(0, 1)
 
-    def look(self, pixels: Tensor) -> dict[str, Tensor]:
+    def vision_context(self, pixel_values: Tensor) -> dict[str, Tensor]:
         """What `forward` needs to know of pictures (M, 3, S, S)."""
-        return {"prefix": self.encode(features(self.vision, pixels))}
+        return {"prefix": self.encode(features(self.vision, pixel_values))}
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """batch: `pixels` or `features`, `ids` (B, T) with slots, `scored` (B, T), True at words to say -> {"language": .}."""
-        if batch["scored"][:, 0].any() or (batch["scored"] & (batch["ids"] == self.slot)).any():
+        """batch: `pixel_values` or `features`, `ids` (B, T) with slots, `loss_mask` (B, T), True at words to say -> {"language": .}."""
+        if (
+            batch["loss_mask"][:, 0].any()
+            or (batch["loss_mask"] & (batch["ids"] == self.image_token_id)).any()
+        ):
             raise ValueError("scored holds a first token or a slot; expected words to say only.")
         said = self(batch["ids"], prefix=self.encode(_seen(self.vision, batch)))  # (B, T, V)
-        return {"language": next_token_loss(said, batch["ids"], batch["scored"])}
+        return {"language": next_token_loss(said, batch["ids"], batch["loss_mask"])}
 
     @classmethod
     def from_hf(cls, model) -> BLIP2:
@@ -268,27 +289,29 @@ class BLIP2Read(BLIP2):
         ids: Tensor,
         cache=None,
         prefix: Tensor | None = None,
-        real: Tensor | None = None,
+        padding_mask: Tensor | None = None,
         read: Tensor | None = None,
     ) -> Tensor:
         """ids (B, S) of the decoder, from its start token on; read (B, T), the encoder's, with slots, of which real (B, T) are no
         padding -> logits (B, S, V). Nothing is cached."""
-        real = read.new_ones(read.shape) if real is None else real.long()
+        padding_mask = read.new_ones(read.shape) if padding_mask is None else padding_mask.long()
         return self.lm(
-            inputs_embeds=self.embeddings(read, prefix), attention_mask=real, decoder_input_ids=ids
+            inputs_embeds=self.embeddings(read, prefix),
+            attention_mask=padding_mask,
+            decoder_input_ids=ids,
         ).logits
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """batch: `pixels` or `features`, `read` (B, T) with slots, `real` (B, T), optional, `ids` (B, S) from the decoder's start
-        token on, `scored` (B, S) True at words to say -> {"language": scalar}."""
+        """batch: `pixel_values` or `features`, `read` (B, T) with slots, `padding_mask` (B, T), optional, `ids` (B, S) from the decoder's start
+        token on, `loss_mask` (B, S) True at words to say -> {"language": scalar}."""
         said = self(
             batch["ids"][:, :-1],
             None,
             self.encode(_seen(self.vision, batch)),
-            batch.get("real"),
+            batch.get("padding_mask"),
             batch["read"],
         )
-        return {"language": next_token_loss(said, batch["ids"], batch["scored"])}
+        return {"language": next_token_loss(said, batch["ids"], batch["loss_mask"])}
 
 
 def _hf_vision(model) -> nn.Module:

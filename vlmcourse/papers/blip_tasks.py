@@ -37,11 +37,13 @@ class Captioner(nn.Module):
         self.blip = deepcopy(blip)
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """batch as BLIP's; `scored` leaves out the prompt."""
-        check_batch_sizes(pictures=batch["pixels"], texts=batch["ids"])
+        """batch as BLIP's; `loss_mask` leaves out the prompt."""
+        check_batch_sizes(pictures=batch["pixel_values"], texts=batch["ids"])
         return {
             "caption": self.blip.lm_loss(
-                batch["ids"], self.blip.loss_mask(batch), **self.blip.look(batch["pixels"])
+                batch["ids"],
+                self.blip.loss_mask(batch),
+                **self.blip.vision_context(batch["pixel_values"]),
             )
         }
 
@@ -54,15 +56,20 @@ class Filter(nn.Module):
         self.blip = deepcopy(blip)
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        check_batch_sizes(pictures=batch["pixels"], texts=batch["ids"])
-        return self.blip.itc_itm_losses(batch, self.blip.look(batch["pixels"])["states"])
+        check_batch_sizes(pictures=batch["pixel_values"], texts=batch["ids"])
+        return self.blip.itc_itm_losses(
+            batch, self.blip.vision_context(batch["pixel_values"])["states"]
+        )
 
     def after_step(self) -> None:
         self.blip.after_step()
 
-    def keeps(self, pixels: Tensor, ids: Tensor, threshold: float = 0.5) -> Tensor:
+    def keeps(self, pixel_values: Tensor, ids: Tensor, threshold: float = 0.5) -> Tensor:
         """(B,) booleans: the probability of a match is at least `threshold`. paper's code: 0.5"""
-        return self.blip.itm_logits(ids, **self.blip.look(pixels)).softmax(-1)[:, 1] >= threshold
+        return (
+            self.blip.itm_logits(ids, **self.blip.vision_context(pixel_values)).softmax(-1)[:, 1]
+            >= threshold
+        )
 
 
 class BLIPForVQA(nn.Module):
@@ -76,16 +83,16 @@ class BLIPForVQA(nn.Module):
         """Logits of the answer's next words, as BLIP's forward; `read` from `ask`."""
         return self.blip(ids, cache, **read)
 
-    def question_context(self, pixels: Tensor, question: Tensor) -> dict[str, Tensor]:
+    def question_context(self, pixel_values: Tensor, question: Tensor) -> dict[str, Tensor]:
         """Pictures (B, 3, S, S) and questions (B, T) -> what answers look at."""
-        return self.blip.encode_question(question, **self.blip.look(pixels))
+        return self.blip.encode_question(question, **self.blip.vision_context(pixel_values))
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """batch: `pixels`, `question` (B, T), `ids` (B, A) the answer."""
+        """batch: `pixel_values`, `question` (B, T), `ids` (B, A) the answer."""
         check_batch_sizes(
-            pictures=batch["pixels"], questions=batch["question"], answers=batch["ids"]
+            pictures=batch["pixel_values"], questions=batch["question"], answers=batch["ids"]
         )
-        read = self.question_context(batch["pixels"], batch["question"])
+        read = self.question_context(batch["pixel_values"], batch["question"])
         return {"answer": self.blip.lm_loss(batch["ids"], self.blip.loss_mask(batch), **read)}
 
 
@@ -131,7 +138,10 @@ class BLIPForNLVR2(nn.Module):
         """Pictures (B, 3, S, S) and (B, 3, S, S), statements (B, T) -> (B, 2) logits: false, true."""
         check_batch_sizes(left=left, right=right, statements=ids)
         text, mask = self.blip.role_inputs(ids, self.blip.config.enc)
-        one, other = self.blip.look(left)["states"], self.blip.look(right)["states"]
+        one, other = (
+            self.blip.vision_context(left)["states"],
+            self.blip.vision_context(right)["states"],
+        )
         x = self.blip.encoder.embeddings(text)
         for block in self.blocks:
             x = block(x, mask, one, other)
@@ -159,31 +169,34 @@ class BLIPForVisDial(nn.Module):
             )
         self.blip = deepcopy(blip)
 
-    def look(self, pixels: Tensor, caption: Tensor) -> dict[str, Tensor]:
+    def vision_context(self, pixel_values: Tensor, caption: Tensor) -> dict[str, Tensor]:
         """{"states": (B, P + T, D), "real": (B, P + T)}: the picture, then the caption's words."""
-        check_batch_sizes(pictures=pixels, captions=caption)
-        states = self.blip.look(pixels)["states"]
+        check_batch_sizes(pictures=pixel_values, captions=caption)
+        states = self.blip.vision_context(pixel_values)["states"]
         text, mask = self.blip.role_inputs(caption, self.blip.config.cls)
-        real = torch.cat(
+        context_mask = torch.cat(
             [states.new_ones(states.shape[:2], dtype=torch.bool), caption != self.blip.config.pad],
             dim=1,
         )
-        return {"states": torch.cat([states, self.blip.encoder(text, mask)], dim=1), "real": real}
+        return {
+            "states": torch.cat([states, self.blip.encoder(text, mask)], dim=1),
+            "context_mask": context_mask,
+        }
 
-    def forward(self, ids: Tensor, states: Tensor, real: Tensor) -> Tensor:
+    def forward(self, ids: Tensor, states: Tensor, context_mask: Tensor) -> Tensor:
         """Dialogues with an answer (B, T) -> (B, 2) logits: the answer is wrong, it is right."""
-        return self.blip.itm_logits(ids, states, real)
+        return self.blip.itm_logits(ids, states, context_mask)
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """batch: `pixels`, `caption`, `right` (B, T) and `wrong` (B, T): the same dialogues with a right and a wrong answer."""
+        """batch: `pixel_values`, `caption`, `right` (B, T) and `wrong` (B, T): the same dialogues with a right and a wrong answer."""
         check_batch_sizes(
             **{
-                "pictures": batch["pixels"],
+                "pictures": batch["pixel_values"],
                 "right answers": batch["right"],
                 "wrong answers": batch["wrong"],
             }
         )
-        seen = self.look(batch["pixels"], batch["caption"])
+        seen = self.vision_context(batch["pixel_values"], batch["caption"])
         return {"match": itm_loss(self(batch["right"], **seen), self(batch["wrong"], **seen))}
 
 
@@ -199,7 +212,7 @@ def video_context(blip: BLIP, frames: Tensor) -> dict[str, Tensor]:
     """Frames (B, F, 3, S, S) -> {"states": (B, F * P, C)}, for `itm_logits`, `read` and writing. Their order leaves no trace."""
     check_video(frames)
     return {
-        "states": blip.look(frames.flatten(0, 1))["states"]
+        "states": blip.vision_context(frames.flatten(0, 1))["states"]
         .unflatten(0, frames.shape[:2])
         .flatten(1, 2)
     }

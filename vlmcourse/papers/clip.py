@@ -106,7 +106,7 @@ class TextTower(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """(B, T) ids -> (B, D). Causal, so what follows the end token changes nothing and padding needs no mask."""
-        x, mask = self.embed(ids), causal(ids.shape[1], ids.device).dense()  # (B, T, D)
+        x, mask = self.embed(ids), causal(ids.shape[1], ids.device).to_bool()  # (B, T, D)
         return self.norm_out(
             self.transformer.forward_at(x, self.end_positions(ids), mask)
         )  # (B, D)
@@ -126,26 +126,28 @@ class CLIP(nn.Module):
             nn.init.normal_(projection.weight, std=projection.in_features**-0.5)
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))  # Sec. 2.5
 
-    def encode_image(self, pixels: Tensor) -> Tensor:
+    def encode_image(self, pixel_values: Tensor) -> Tensor:
         """(B, 3, S, S) normalised float pixels -> (B, E) unit vectors."""
-        check_pixels(pixels, self.config.image_size)
-        return normalize(self.image_projection(self.vision(pixels)), dim=-1)  # (B, E)
+        check_pixels(pixel_values, self.config.image_size)
+        return normalize(self.image_projection(self.vision(pixel_values)), dim=-1)  # (B, E)
 
     def encode_text(self, ids: Tensor) -> Tensor:
         """(B, T) token ids, each text with its end token -> (B, E) unit vectors."""
         return normalize(self.text_projection(self.text(ids)), dim=-1)  # (B, E)
 
-    def logits(self, pixels: Tensor, ids: Tensor) -> Tensor:
+    def logits(self, pixel_values: Tensor, ids: Tensor) -> Tensor:
         """Scaled cosines (images, texts)."""
-        return self.log_scale.exp() * self.encode_image(pixels) @ self.encode_text(ids).T
+        return self.log_scale.exp() * self.encode_image(pixel_values) @ self.encode_text(ids).T
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """batch: `pixels` (B, 3, S, S), `ids` (B, T), optionally `same` (B,), see `clip_loss` -> {"contrast": scalar}.
+        """batch: `pixel_values` (B, 3, S, S), `ids` (B, T), optionally `same` (B,), see `clip_loss` -> {"contrast": scalar}.
 
         Fig. 3, lines 11-17.
         """
-        image, text = self.encode_image(batch["pixels"]), self.encode_text(batch["ids"])
-        return {"contrast": clip_loss(image, text, self.log_scale.exp(), batch.get("same"))}
+        image, text = self.encode_image(batch["pixel_values"]), self.encode_text(batch["ids"])
+        return {
+            "contrast": clip_loss(image, text, self.log_scale.exp(), batch.get("positive_groups"))
+        }
 
     forward = losses  # data parallelism calls forward
 

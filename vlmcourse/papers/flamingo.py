@@ -47,7 +47,7 @@ class SquaredReLU(nn.Module):
 class FlamingoConfig:
     """In the margin: the paper's Sec. A.1; where its three sizes differ, Flamingo-3B."""
 
-    tag: int  # id of <image>, the word that stands for a picture
+    image_token_id: int  # id of <image>, the word that stands for a picture
     vision_width: int  # D of a feature. paper: 1536
     latents: int = 8  # R, per picture or film. paper: 64
     resampler_depth: int = 2  # paper: 6
@@ -174,7 +174,7 @@ class GatedBlock(nn.Module):
 
 
 class Flamingo(nn.Module):
-    """`look` makes latents of pictures and films; `forward` reads them where the text has tags; `losses` trains on pages.
+    """`vision_context` makes latents of pictures and films; `forward` reads them where the text has tags; `losses` trains on pages.
 
     vision     module, pixels (M, 3, S, S) -> features (M, P, vision_width)
     lm         a decoder of transformers. Pass both through `parts.language.freeze` first, or they learn too
@@ -242,13 +242,13 @@ class Flamingo(nn.Module):
         )
         return made[order.argsort()]
 
-    def look(self, pictures: Tensor | Sequence[Tensor]) -> dict[str, Tensor]:
+    def vision_context(self, pictures: Tensor | Sequence[Tensor]) -> dict[str, Tensor]:
         """What `forward` needs to know of pictures (M, 3, S, S), or of a list of pictures and films."""
         return {"media": self.resample(self.see(pictures))} if len(pictures) else {}
 
     def numbers(self, ids: Tensor) -> Tensor:
         """phi: which picture each token of ids (B, T) belongs to, counted from 1; 0 before the first (Sec. 3.2)."""
-        tags = ids == self.config.tag
+        tags = ids == self.config.image_token_id
         return phi(tags) if self.config.tag_sees else phi(tags) - tags.long()
 
     def visible(self, ids: Tensor, media: Tensor, start: int = 0) -> tuple[Tensor, Tensor]:
@@ -257,14 +257,14 @@ class Flamingo(nn.Module):
         Pages with fewer pictures are filled up with latents whose numbers no token has. Pictures that none of these tokens
         sees are left out: a word that is added to a page pays for one picture, not for all.
         """
-        tags, (R, D) = ids == self.config.tag, media.shape[1:]
+        tags, (R, D) = ids == self.config.image_token_id, media.shape[1:]
         counts = tags.sum(1, keepdim=True)  # (B, 1)
         most = int(counts.max())
         latents = media.new_zeros(len(ids), most, R, D)
         latents[torch.arange(most, device=ids.device) < counts] = media  # (B, N, R, D)
         number = torch.arange(1, most + 1, device=ids.device)
         sees = (
-            self.config.sees(self.numbers(ids), number).rows(start).dense()[:, 0]
+            self.config.sees(self.numbers(ids), number).query_slice(start).to_bool()[:, 0]
         )  # (B, T - start, N)
         seen = sees.any(dim=(0, 1)).nonzero()[:, 0].tolist()
         kept = slice(seen[0], seen[-1] + 1) if seen else slice(0, 0)
@@ -272,7 +272,7 @@ class Flamingo(nn.Module):
 
     def agree(self, ids: Tensor, pictures: int) -> None:
         """Raises ValueError, before anything is computed, unless pages and pictures fit each other and the language model."""
-        if (tags := int((ids == self.config.tag).sum())) != pictures:
+        if (tags := int((ids == self.config.image_token_id).sum())) != pictures:
             raise ValueError(
                 f"{tags} image tags in the text for {pictures} pictures; expected one picture (or film) for each "
                 "tag, in reading order. A tag without a picture would have nothing to look at."
@@ -285,11 +285,15 @@ class Flamingo(nn.Module):
             )
 
     def forward(
-        self, ids: Tensor, cache=None, media: Tensor | None = None, real: Tensor | None = None
+        self,
+        ids: Tensor,
+        cache=None,
+        media: Tensor | None = None,
+        padding_mask: Tensor | None = None,
     ) -> Tensor:
         """Logits of the part of ids (B, T) that the cache doesn't hold yet: (B, new, V).
 
-        media  of `look`, for all tags of ids in reading order
+        media  of `vision_context`, for all tags of ids in reading order
         real   (B, T) booleans, False at padding (on the left, when writing)
         """
         media = (
@@ -302,7 +306,7 @@ class Flamingo(nn.Module):
         return logits(
             self.lm,
             self.embed(ids[:, start:]),
-            extend_padding_mask(real, ids),
+            extend_padding_mask(padding_mask, ids),
             cache,
             media=self.visible(ids, media, start),
         )
@@ -315,18 +319,24 @@ class Flamingo(nn.Module):
         return words
 
     def losses(self, batch: dict) -> dict[str, Tensor]:
-        """batch: `ids` (B, T), `scored` (B, T) True at tokens to predict, and `pixels` (as for `look`) or, where the tower's
+        """batch: `ids` (B, T), `loss_mask` (B, T) True at tokens to predict, and `pixel_values` (as for `vision_context`) or, where the tower's
         work is kept, `features` (as for `resample`) -> {"text": scalar}. Eq. 1: each word given the pictures before it."""
-        pictures = batch["features"] if "features" in batch else batch["pixels"]
+        pictures = batch["features"] if "features" in batch else batch["pixel_values"]
         self.agree(batch["ids"], len(pictures))
         if (
-            batch["scored"][:, 0].any()
-            or (batch["scored"] & (batch["ids"] == self.config.tag)).any()
+            batch["loss_mask"][:, 0].any()
+            or (batch["loss_mask"] & (batch["ids"] == self.config.image_token_id)).any()
         ):
             raise ValueError(
                 "scored holds a first token or an image tag; expected words only: where a picture stands is given."
             )
-        media = self.resample(pictures) if "features" in batch else self.look(pictures).get("media")
+        media = (
+            self.resample(pictures)
+            if "features" in batch
+            else self.vision_context(pictures).get("media")
+        )
         return {
-            "text": next_token_loss(self(batch["ids"], media=media), batch["ids"], batch["scored"])
+            "text": next_token_loss(
+                self(batch["ids"], media=media), batch["ids"], batch["loss_mask"]
+            )
         }

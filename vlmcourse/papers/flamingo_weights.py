@@ -64,9 +64,9 @@ class PatchTower(nn.Module):
         self.vit, self.width = deepcopy(vit), vit.width
         self.vit.norm_out = nn.Identity()
 
-    def forward(self, pixels: Tensor) -> Tensor:
+    def forward(self, pixel_values: Tensor) -> Tensor:
         """(M, 3, S, S) -> (M, P, D)."""
-        return self.vit.tokens(pixels)[:, 1:]
+        return self.vit.tokens(pixel_values)[:, 1:]
 
 
 def read(source: str | Path | Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -137,7 +137,7 @@ def _with_words(lm: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
 
 
 def from_open_flamingo(
-    source: str | Path | Mapping[str, Tensor], vision: nn.Module, lm: nn.Module, tag: int
+    source: str | Path | Mapping[str, Tensor], vision: nn.Module, lm: nn.Module, image_token_id: int
 ) -> Flamingo:
     """A Flamingo that computes what OpenFlamingo does, with the weights of a checkpoint (copied).
 
@@ -155,16 +155,16 @@ def from_open_flamingo(
             f"the checkpoint reads features {vision_width} wide, this image tower gives {vision.width}; expected "
             "CLIP ViT-L/14 for the published ones."
         )
-    if not 0 <= tag < lm.get_input_embeddings().num_embeddings:
+    if not 0 <= image_token_id < lm.get_input_embeddings().num_embeddings:
         raise ValueError(
-            f"id {tag} of <image> is beyond the {lm.get_input_embeddings().num_embeddings} words; give the "
+            f"id {image_token_id} of <image> is beyond the {lm.get_input_embeddings().num_embeddings} words; give the "
             "tokenizer <|endofchunk|> and <image>, in this order, before you ask it."
         )
     frames = tensors.get(
         "perceiver.frame_embs", torch.zeros(1, vision_width)
     )  # the published ones know no films
     config = FlamingoConfig(
-        tag=tag,
+        image_token_id=image_token_id,
         vision_width=vision_width,
         latents=latents,
         frames=len(frames),

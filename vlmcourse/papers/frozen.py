@@ -32,7 +32,7 @@ from vlmcourse.parts.vision import ViT, check_pixels
 class FrozenConfig:
     """Sizes of the image encoder. In the margin: the paper's Sec. 3."""
 
-    slot: int  # id of the token that keeps a place for one prefix vector
+    image_token_id: int  # id of the token that keeps a place for one prefix vector
     vectors: int = 2  # per picture. paper: 2, the best of 1, 2 and 4
     image_size: int = 64  # paper: 224
     patch: int = 16
@@ -54,7 +54,7 @@ class Frozen(SoftPromptModel):
 
     def __init__(self, config: FrozenConfig, lm: nn.Module, start: Tensor | None = None):
         super().__init__()
-        self.config, self.slot = config, config.slot
+        self.config, self.image_token_id = config, config.image_token_id
         self.lm = check_decoder(lm)
         self.vision = ViT(
             config.image_size,
@@ -81,24 +81,27 @@ class Frozen(SoftPromptModel):
         else:
             self.residual_scale = 1.0
 
-    def encode(self, pixels: Tensor) -> Tensor:
+    def encode(self, pixel_values: Tensor) -> Tensor:
         """Pictures (M, 3, S, S), normalised, in the order of their slots -> prefix vectors (M * n, D)."""
-        check_pixels(pixels, self.config.image_size)
-        written = self.to_words(self.norm(self.vision(pixels))).reshape(
-            len(pixels), *self.start.shape
+        check_pixels(pixel_values, self.config.image_size)
+        written = self.to_words(self.norm(self.vision(pixel_values))).reshape(
+            len(pixel_values), *self.start.shape
         )  # (M, n, D)
         return (self.start + self.residual_scale * written).flatten(0, 1)
 
-    def look(self, pixels: Tensor) -> dict[str, Tensor]:
+    def vision_context(self, pixel_values: Tensor) -> dict[str, Tensor]:
         """What `forward` needs to know of the pictures."""
-        return {"prefix": self.encode(pixels)}
+        return {"prefix": self.encode(pixel_values)}
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """batch: `pixels` (M, 3, S, S), `ids` (B, T), `scored` (B, T) True at caption tokens -> {"caption": scalar}.
+        """batch: `pixel_values` (M, 3, S, S), `ids` (B, T), `loss_mask` (B, T) True at caption tokens -> {"caption": scalar}.
 
         Eq. 1: the log-likelihood of the caption given the picture; slots, prompts and padding are not scored.
         """
-        if batch["scored"][:, 0].any() or (batch["scored"] & (batch["ids"] == self.slot)).any():
+        if (
+            batch["loss_mask"][:, 0].any()
+            or (batch["loss_mask"] & (batch["ids"] == self.image_token_id)).any()
+        ):
             raise ValueError("scored holds a first token or a slot; expected caption tokens only.")
-        said = self(batch["ids"], prefix=self.encode(batch["pixels"]))  # (B, T, V)
-        return {"caption": next_token_loss(said, batch["ids"], batch["scored"])}
+        said = self(batch["ids"], prefix=self.encode(batch["pixel_values"]))  # (B, T, V)
+        return {"caption": next_token_loss(said, batch["ids"], batch["loss_mask"])}

@@ -155,13 +155,13 @@ def fourier(positions: Tensor, bands: int, largest: float) -> Tensor:
     return torch.cat([turns.sin().flatten(-2), turns.cos().flatten(-2), positions], dim=-1)
 
 
-def from_pixels(pixels: Tensor, bands: int = 6) -> Tensor:
+def from_pixels(pixel_values: Tensor, bands: int = 6) -> Tensor:
     """Every pixel is an input: (B, 3, S, S) -> (B, S * S, 3 + 2 * (2 * bands + 1)). No patches, no convolution."""
-    S = pixels.shape[-1]
-    axis = torch.linspace(-1, 1, S, device=pixels.device)
+    S = pixel_values.shape[-1]
+    axis = torch.linspace(-1, 1, S, device=pixel_values.device)
     places = fourier(torch.cartesian_prod(axis, axis), bands, S)  # (S * S, ...), row by row
     return torch.cat(
-        [pixels.flatten(2).transpose(1, 2), places.expand(len(pixels), -1, -1)], dim=-1
+        [pixel_values.flatten(2).transpose(1, 2), places.expand(len(pixel_values), -1, -1)], dim=-1
     )
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from vlmcourse.parts.attention import Attention
 from vlmcourse.parts.language import freeze
 from vlmcourse.parts.layers import FeedForward
-from vlmcourse.parts.masks import Mask, bidirectional, keys, multimodal_causal, unimodal
+from vlmcourse.parts.masks import Mask, bidirectional, padding_mask, multimodal_causal, unimodal
 from vlmcourse.parts.vision import check_pixels
 
 
@@ -57,12 +57,12 @@ def second_last(vision: nn.Module) -> nn.Module:
     return freeze(vision)
 
 
-def features(vision: nn.Module, pixels: Tensor) -> Tensor:
+def features(vision: nn.Module, pixel_values: Tensor) -> Tensor:
     """What an image encoder says of each patch: (B, 3, S, S) -> (B, P, C)."""
     if hasattr(vision, "tokens"):
-        check_pixels(pixels, vision.image_size)
-        return vision.tokens(pixels)
-    return vision(pixel_values=pixels).last_hidden_state
+        check_pixels(pixel_values, vision.image_size)
+        return vision.tokens(pixel_values)
+    return vision(pixel_values=pixel_values).last_hidden_state
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class QFormerLayer(nn.Module):
     ) -> Tensor:
         """x (B, L, D), of which the first `queries` are queries and the rest is text -> (B, L, D), or the `first` rows of it.
 
-        image  features (B, P, C), or keys and values made of them by `look.read`
+        image  features (B, P, C), or keys and values made of them by `vision_context.read`
         """
         rows = x[:, :first]
         if first is not None:  # the rows that nobody reads are only looked at
@@ -233,10 +233,10 @@ class QFormer(nn.Module):
     def mask(self, objective: str, ids: Tensor) -> Tensor:
         """Who may look at whom, of queries and these texts, padding left out: booleans (B, 1, R + T, R + T)."""
         R = self.config.queries
-        real = torch.cat(
+        is_token = torch.cat(
             [ids.new_ones(len(ids), R, dtype=torch.bool), ids != self.config.padding], dim=1
         )
-        return (MASKS[objective](R, ids.shape[1], ids.device) & keys(real)).dense()
+        return (MASKS[objective](R, ids.shape[1], ids.device) & padding_mask(is_token)).to_bool()
 
     def forward(
         self, image: Image, ids: Tensor, mask: Tensor, first: int | None = None

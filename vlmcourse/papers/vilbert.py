@@ -30,7 +30,7 @@ from vlmcourse.parts.bert import (
     masked_cross_entropy,
 )
 from vlmcourse.parts.layers import PostNormBlock
-from vlmcourse.parts.masks import keys
+from vlmcourse.parts.masks import padding_mask
 from vlmcourse.parts.vision import check_boxes
 
 
@@ -129,8 +129,8 @@ class TwoStreams(nn.Module):
         meet  (B or 1, 1, R, T) booleans, optional: may this region and this word look at each other?
         """
         regions, words = (
-            keys(is_region, 1).dense(),
-            keys(is_word, 1).dense(),
+            padding_mask(is_region, 1).to_bool(),
+            padding_mask(is_word, 1).to_bool(),
         )  # (B, 1, 1, R), (B, 1, 1, T)
         to_text, to_image = (words, regions) if meet is None else (words & meet, regions & meet.mT)
         for block in self.text_first:
@@ -149,7 +149,7 @@ def hide(chosen: Tensor) -> Tensor:
 class ViLBERT(nn.Module):
     """`words`, `regions` and `score` fill in and judge; `losses` trains all three.
 
-    A batch: `ids` (B, T), 0 at padding; `features` (B, R, F), `boxes` (B, R, 4) and `real` (B, R), False at padding.
+    A batch: `ids` (B, T), 0 at padding; `features` (B, R, F), `boxes` (B, R, 4) and `region_mask` (B, R), False at padding.
     encoder  anything with TwoStreams' forward, in its place: the paper's baseline has a single stream there
     """
 
@@ -216,11 +216,13 @@ class ViLBERT(nn.Module):
                 f"{len(batch['ids'])} texts for {len(batch['features'])} pictures; expected as many of one as of "
                 "the other, row by row."
             )
-        real, features = batch["real"], batch["features"]
+        region_mask, features = batch["region_mask"], batch["features"]
         if hidden is not None:
             features = features.masked_fill(hidden[..., None], 0)
-        image = self.see(features, batch["boxes"], real if hidden is None else real & ~hidden)
-        is_region = torch.cat([real.new_ones(len(real), 1), real], dim=1)
+        image = self.see(
+            features, batch["boxes"], region_mask if hidden is None else region_mask & ~hidden
+        )
+        is_region = torch.cat([region_mask.new_ones(len(region_mask), 1), region_mask], dim=1)
         return self.encoder(image, self.read(batch["ids"]), is_region, batch["ids"] != 0, meet)
 
     def words(self, batch: dict[str, Tensor], **looks) -> Tensor:
@@ -252,7 +254,7 @@ class ViLBERT(nn.Module):
         ids, together = batch["ids"], batch["aligned"]
         word, region = (
             sample_mask(maskable(ids), self.config.masked),
-            sample_mask(batch["real"], self.config.masked),
+            sample_mask(batch["region_mask"], self.config.masked),
         )
         read = {**batch, "ids": mask_tokens(ids, word, self.config.mask, self.config.vocabulary)}
         image, text = self(read, hidden=hide(region))

@@ -29,7 +29,7 @@ from vlmcourse.parts.bert import (
     masked_cross_entropy,
 )
 from vlmcourse.parts.layers import PostNormBlock
-from vlmcourse.parts.masks import keys
+from vlmcourse.parts.masks import padding_mask
 from vlmcourse.parts.vision import RegionClassifier, check_boxes, check_pixels, crop_regions
 
 TEXT, REGION = 0, 2  # segments; 1 is for a second text, such as an answer
@@ -67,10 +67,10 @@ def waves(boxes: Tensor, count: int) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=-1).flatten(2)
 
 
-def paint_out(pixels: Tensor, boxes: Tensor, chosen: Tensor) -> Tensor:
+def paint_out(pixel_values: Tensor, boxes: Tensor, chosen: Tensor) -> Tensor:
     """The pictures with grey in the place of the chosen boxes: (B, 3, S, S), (B, R, 4), (B, R) booleans."""
-    S = pixels.shape[-1]
-    middle = (torch.arange(S, device=pixels.device) + 0.5) / S
+    S = pixel_values.shape[-1]
+    middle = (torch.arange(S, device=pixel_values.device) + 0.5) / S
     x1, y1, x2, y2 = (side[..., None] for side in boxes.unbind(-1))  # (B, R, 1)
     margin = 1 / S  # a pixel that the box only touches belongs to it
     across = (middle > x1 - margin) & (middle < x2 + margin)  # (B, R, S)
@@ -78,13 +78,13 @@ def paint_out(pixels: Tensor, boxes: Tensor, chosen: Tensor) -> Tensor:
     inside = (down[..., :, None] & across[..., None, :] & chosen[..., None, None]).any(
         1
     )  # (B, S, S)
-    return pixels.masked_fill(inside[:, None], 0)
+    return pixel_values.masked_fill(inside[:, None], 0)
 
 
 class VLBERT(nn.Module):
     """`words` and `regions` fill in; `losses` trains both.
 
-    A batch: `ids` (B, T), 0 at padding; `pixels` (B, 3, S, S); `boxes` (B, R, 4) and `real` (B, R), False at padding.
+    A batch: `ids` (B, T), 0 at padding; `pixel_values` (B, 3, S, S); `boxes` (B, R, 4) and `region_mask` (B, R), False at padding.
     namer  of whose eyes it takes a copy, and trains them on; default: untrained ones. The paper starts from a detector's
     """
 
@@ -115,10 +115,10 @@ class VLBERT(nn.Module):
         for norm in (self.norm_visual_text, self.norm_visual_region):
             nn.init.constant_(norm.weight, c.visual_scale)
 
-    def see(self, pixels: Tensor, boxes: Tensor) -> Tensor:
+    def see(self, pixel_values: Tensor, boxes: Tensor) -> Tensor:
         """The visual feature of each box, from its pixels and its place: (B, 3, S, S), (B, R, 4) -> (B, R, D)."""
         look = self.appearance(
-            crop_regions(pixels, boxes, self.config.side).flatten(2)
+            crop_regions(pixel_values, boxes, self.config.side).flatten(2)
         )  # (B, R, visual)
         return self.embed_visual(torch.cat([look, waves(boxes, self.config.waves)], dim=-1))
 
@@ -130,8 +130,13 @@ class VLBERT(nn.Module):
         hidden  (B, R) booleans, optional: regions that are masked. They are painted out of the picture itself, so that neither
                 the whole picture's feature nor another box shows them.
         """
-        c, ids, boxes, pixels = self.config, batch["ids"], batch["boxes"], batch["pixels"]
-        check_pixels(pixels, c.image_size)
+        c, ids, boxes, pixel_values = (
+            self.config,
+            batch["ids"],
+            batch["boxes"],
+            batch["pixel_values"],
+        )
+        check_pixels(pixel_values, c.image_size)
         check_boxes(boxes)
         if len(ids) != len(boxes):
             raise ValueError(
@@ -139,12 +144,12 @@ class VLBERT(nn.Module):
             )
         (B, T), R = ids.shape, boxes.shape[1]
         if hidden is not None:
-            pixels = paint_out(pixels, boxes, hidden)
-        whole = self.see(pixels, boxes.new_tensor([0, 0, 1, 1]).expand(B, 1, 4))  # (B, 1, D)
+            pixel_values = paint_out(pixel_values, boxes, hidden)
+        whole = self.see(pixel_values, boxes.new_tensor([0, 0, 1, 1]).expand(B, 1, 4))  # (B, 1, D)
         visual = torch.cat(
             [
                 self.norm_visual_text(whole).expand(B, T, -1),
-                self.norm_visual_region(self.see(pixels, boxes)),
+                self.norm_visual_region(self.see(pixel_values, boxes)),
                 self.norm_visual_text(whole),
             ],
             dim=1,
@@ -157,8 +162,8 @@ class VLBERT(nn.Module):
             ],
             dim=1,
         )
-        real = ids != 0
-        after = real.sum(
+        region_mask = ids != 0
+        after = region_mask.sum(
             1, keepdim=True
         )  # (B, 1): the position after the text, which all regions share
         position = torch.cat(
@@ -166,14 +171,17 @@ class VLBERT(nn.Module):
         )
         segment = torch.tensor([TEXT] * T + [REGION] * (R + 1), device=ids.device)
         x = self.norm(token + visual + self.embed_segment(segment) + self.embed_position(position))
-        return x, torch.cat([real, batch["real"], real.new_ones(B, 1)], dim=1)
+        return x, torch.cat([region_mask, batch["region_mask"], region_mask.new_ones(B, 1)], dim=1)
 
     def forward(
         self, batch: dict[str, Tensor], hidden: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """States of the words (B, T, D) and of the regions (B, R, D). hidden: see `embed`."""
-        x, real = self.embed(batch, hidden)
-        mask, T = keys(real, 1).dense(), batch["ids"].shape[1]  # (B, 1, 1, T + R + 1)
+        x, region_mask = self.embed(batch, hidden)
+        mask, T = (
+            padding_mask(region_mask, 1).to_bool(),
+            batch["ids"].shape[1],
+        )  # (B, 1, 1, T + R + 1)
         for block in self.blocks:
             x = block(x, mask)
         return x[:, :T], x[:, T:-1]
@@ -191,7 +199,7 @@ class VLBERT(nn.Module):
         ids = batch["ids"]
         word, region = (
             sample_mask(maskable(ids), self.config.masked),
-            sample_mask(batch["real"], self.config.masked),
+            sample_mask(batch["region_mask"], self.config.masked),
         )
         read = {**batch, "ids": mask_tokens(ids, word, self.config.mask, self.config.vocabulary)}
         text, regions = self(read, hidden=region)

@@ -25,8 +25,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask=None) -> Tensor:
     """Each query's mean of the values it may look at.
 
     q (B, H, Q, D), k and v (B, H, K, D); mask None, booleans that broadcast to (B, H, Q, K) with True = may look
-    (`Mask.dense()`), or a BlockMask (`Mask.blocks()`). Returns (B, H, Q, D); a query that may look at nothing gets zero,
-    and sends back zero gradient. FlexAttention has no backward on CPU (torch 2.13): train there with `dense()`.
+    (`Mask.to_bool()`), or a BlockMask (`Mask.to_block_mask()`). Returns (B, H, Q, D); a query that may look at nothing gets zero,
+    and sends back zero gradient. FlexAttention has no backward on CPU (torch 2.13): train there with `to_bool()`.
     """
     if q.device.type == "cpu" and q.dtype == torch.bfloat16:
         # On CPUs the fused kernel's backward takes ten times as long in bfloat16 as in float32 (torch 2.13).

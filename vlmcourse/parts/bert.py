@@ -162,9 +162,9 @@ def mask_tokens(ids: Tensor, chosen: Tensor, mask: int, vocabulary: int) -> Tens
 
 def maskable(ids: Tensor) -> Tensor:
     """The words of each text, (B, T) booleans: neither padding (0), nor the first token, nor the last. These may be masked."""
-    real = ids != 0
-    goes_on = torch.cat([real[:, 1:], torch.zeros_like(real[:, :1])], dim=1)
-    return real & goes_on & (torch.arange(ids.shape[1], device=ids.device) > 0)
+    padding_mask = ids != 0
+    goes_on = torch.cat([padding_mask[:, 1:], torch.zeros_like(padding_mask[:, :1])], dim=1)
+    return padding_mask & goes_on & (torch.arange(ids.shape[1], device=ids.device) > 0)
 
 
 def masked_cross_entropy(said: Tensor, was: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax
 
-Pick = Callable[[Tensor], Tensor]
+Sampler = Callable[[Tensor], Tensor]
 
 
 def greedy(logits: Tensor) -> Tensor:
@@ -24,21 +24,21 @@ def greedy(logits: Tensor) -> Tensor:
 
 def nucleus(
     p: float = 0.9, temperature: float = 1.0, generator: torch.Generator | None = None
-) -> Pick:
+) -> Sampler:
     """Draws from the fewest tokens that hold a share p of the probability (Holtzman et al. 2019, arXiv 1904.09751)."""
     if not 0 < p <= 1 or temperature <= 0:
         raise ValueError(
             f"p = {p}, temperature = {temperature}; expected 0 < p <= 1 and a positive temperature."
         )
 
-    def pick(logits: Tensor) -> Tensor:
+    def sampler(logits: Tensor) -> Tensor:
         ordered, order = (logits.float() / temperature).softmax(-1).sort(-1, descending=True)
         before = ordered.cumsum(-1) - ordered  # probability of the likelier ones
         kept = ordered.where(before < p, 0)
         drawn = torch.multinomial(kept, 1, generator=generator)
         return order.gather(1, drawn)[:, 0]
 
-    return pick
+    return sampler
 
 
 def _prompt(ids: Tensor) -> Tensor:
@@ -51,24 +51,24 @@ def _prompt(ids: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def extend(
+def stream_tokens(
     model,
     ids: Tensor,
-    most: int,
-    pick: Pick = greedy,
+    max_new_tokens: int,
+    sampler: Sampler = greedy,
     end: int | None = None,
     cache=None,
     **context,
 ) -> Iterator[Tensor]:
-    """Yields the next token of every sequence, (B,), at most `most` times; stops when all have said `end`.
+    """Yields the next token of every sequence, (B,), at most `max_new_tokens` times; stops when all have said `end`.
 
     cache  an empty cache that the model can use; None: everything is computed anew at each step
     A sequence that has ended goes on with `end`.
     """
     ids = _prompt(ids)
     ended = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
-    for _ in range(most):
-        token = pick(model(ids, cache=cache, **context)[:, -1])
+    for _ in range(max_new_tokens):
+        token = sampler(model(ids, cache=cache, **context)[:, -1])
         if end is not None:
             token = token.masked_fill(ended, end)
             ended = ended | (token == end)
@@ -78,17 +78,19 @@ def extend(
         ids = torch.cat([ids, token[:, None]], dim=1)  # (B, T + 1)
 
 
-def write(
+def generate(
     model,
     ids: Tensor,
-    most: int,
-    pick: Pick = greedy,
+    max_new_tokens: int,
+    sampler: Sampler = greedy,
     end: int | None = None,
     cache=None,
     **context,
 ) -> Tensor:
-    """What `extend` yields, as one tensor: (B, at most `most`)."""
-    return torch.stack(list(extend(model, ids, most, pick, end, cache, **context)), dim=1)
+    """What `stream_tokens` yields, as one tensor: (B, at most `max_new_tokens`)."""
+    return torch.stack(
+        list(stream_tokens(model, ids, max_new_tokens, sampler, end, cache, **context)), dim=1
+    )
 
 
 @dataclass(frozen=True)
@@ -100,17 +102,17 @@ class _Finished:
 
 
 @torch.no_grad()
-def beam(
+def beam_search(
     model,
     ids: Tensor,
-    most: int,
+    max_new_tokens: int,
     beams: int,
     end: int,
     length_penalty: float = 1.0,
     cache=None,
     **context,
 ) -> Tensor:
-    """The best of `beams` sequences kept at each step, for one prompt (1, T): (at most `most`,), with its end token.
+    """The best of `beams` sequences kept at each step, for one prompt (1, T): (at most `max_new_tokens`,), with its end token.
 
     Finished sequences are compared by log-probability / length ** length_penalty (so a negative penalty prefers short
     ones, as BLIP-2's answers do). Everything in `context` must have one row per beam or none at all; the cache needs
@@ -125,7 +127,7 @@ def beam(
     scores = torch.full((beams,), -torch.inf, device=ids.device)
     scores[0] = 0  # all beams are the same prompt: only the first may grow
     finished: list[_Finished] = []
-    for length in range(1, most + 1):
+    for length in range(1, max_new_tokens + 1):
         after = log_softmax(model(ids, cache=cache, **context)[:, -1].float(), -1)  # (beams, V)
         best, place = (
             (scores[:, None] + after).flatten().topk(2 * beams)
@@ -147,24 +149,26 @@ def beam(
         ):
             break
     else:
-        finished.append(_Finished(ids[0, start:], float(scores[0]) / most**length_penalty))
+        finished.append(
+            _Finished(ids[0, start:], float(scores[0]) / max_new_tokens**length_penalty)
+        )
     return max(finished, key=lambda one: one.score).ids
 
 
 @torch.no_grad()
-def likelihood(model, ids: Tensor, scored: Tensor, **context) -> Tensor:
-    """Log-probability of the tokens at `scored` (B, T), True, each given all before it: (B, T) ids -> (B,).
+def sequence_log_prob(model, ids: Tensor, loss_mask: Tensor, **context) -> Tensor:
+    """Log-probability of the tokens at `loss_mask` (B, T), True, each given all before it: (B, T) ids -> (B,).
 
     To choose among answers, write each after the same prompt and score the answer's tokens alone.
     """
-    if scored.shape != ids.shape or scored[:, 0].any():
+    if loss_mask.shape != ids.shape or loss_mask[:, 0].any():
         raise ValueError(
-            f"scored is {tuple(scored.shape)} for ids {tuple(ids.shape)}; expected the same shape, and False for "
+            f"scored is {tuple(loss_mask.shape)} for ids {tuple(ids.shape)}; expected the same shape, and False for "
             "the first token, which nothing precedes."
         )
     said = model(ids, **context)[:, :-1].float()  # (B, T - 1, V)
     wanted = ids[:, 1:].where(
-        scored[:, 1:], 0
+        loss_mask[:, 1:], 0
     )  # elsewhere may stand a tag that was added to the words, and is never predicted
     each = -cross_entropy(said.transpose(1, 2), wanted, reduction="none")  # (B, T - 1)
-    return each.where(scored[:, 1:], 0).sum(1)
+    return each.where(loss_mask[:, 1:], 0).sum(1)

@@ -56,9 +56,9 @@ def insert_vectors(embeddings: Tensor, slots: Tensor, vectors: Tensor) -> Tensor
     return embeddings.masked_scatter(slots[..., None], vectors.to(embeddings.dtype))
 
 
-def positions(real: Tensor) -> Tensor:
+def positions(padding_mask: Tensor) -> Tensor:
     """Position of each token among the real ones: (B, T) booleans -> (B, T), 0 at padding on the left."""
-    return (real.long().cumsum(1) - 1).clamp(min=0)
+    return (padding_mask.long().cumsum(1) - 1).clamp(min=0)
 
 
 def new_cache(lm: nn.Module):
@@ -69,7 +69,7 @@ def new_cache(lm: nn.Module):
 
 
 def logits(
-    lm: nn.Module, embeddings: Tensor, real: Tensor | None = None, cache=None, **more
+    lm: nn.Module, embeddings: Tensor, padding_mask: Tensor | None = None, cache=None, **more
 ) -> Tensor:
     """What the language model says after each position: (B, T, D) -> (B, T, V).
 
@@ -83,23 +83,25 @@ def logits(
         named["cache" if "cache" in known else "past_key_values"] = (
             cache  # the name since transformers 5.2x, and before
         )
-    if real is not None:
-        named["attention_mask"] = real.long()
+    if padding_mask is not None:
+        named["attention_mask"] = padding_mask.long()
         if "position_ids" in known:
-            named["position_ids"] = positions(real)[:, -embeddings.shape[1] :]
+            named["position_ids"] = positions(padding_mask)[:, -embeddings.shape[1] :]
     return lm(**named).logits
 
 
-def extend_padding_mask(real: Tensor | None, ids: Tensor) -> Tensor | None:
-    """What was written after a prompt is real: `real` of the prompt, (B, P), made as long as ids (B, T)."""
-    if real is None or real.shape[1] >= ids.shape[1]:
-        return real
-    return torch.cat([real, real.new_ones(len(ids), ids.shape[1] - real.shape[1])], dim=1)
+def extend_padding_mask(padding_mask: Tensor | None, ids: Tensor) -> Tensor | None:
+    """What was written after a prompt is real: `padding_mask` of the prompt, (B, P), made as long as ids (B, T)."""
+    if padding_mask is None or padding_mask.shape[1] >= ids.shape[1]:
+        return padding_mask
+    return torch.cat(
+        [padding_mask, padding_mask.new_ones(len(ids), ids.shape[1] - padding_mask.shape[1])], dim=1
+    )
 
 
-def next_token_loss(said: Tensor, ids: Tensor, scored: Tensor) -> Tensor:
-    """Cross-entropy of the words of ids (B, T) at which `scored` is True, each foretold by said (B, T, V) one place before."""
-    target = ids[:, 1:].masked_fill(~scored[:, 1:], -100)
+def next_token_loss(said: Tensor, ids: Tensor, loss_mask: Tensor) -> Tensor:
+    """Cross-entropy of the words of ids (B, T) at which `loss_mask` is True, each foretold by said (B, T, V) one place before."""
+    target = ids[:, 1:].masked_fill(~loss_mask[:, 1:], -100)
     return cross_entropy(said[:, : target.shape[1]].flatten(0, 1).float(), target.flatten())
 
 
@@ -248,35 +250,41 @@ class LanguageModel(nn.Module):
         super().__init__()
         self.lm = check_decoder(lm)
 
-    def forward(self, ids: Tensor, cache=None, real: Tensor | None = None) -> Tensor:
+    def forward(self, ids: Tensor, cache=None, padding_mask: Tensor | None = None) -> Tensor:
         """Logits of the part of ids (B, T) that the cache doesn't hold yet: (B, new, V). real: see `logits`."""
         seen = cache.get_seq_length() if cache is not None else 0
-        return logits(self.lm, embed(self.lm, ids[:, seen:]), extend_padding_mask(real, ids), cache)
+        return logits(
+            self.lm, embed(self.lm, ids[:, seen:]), extend_padding_mask(padding_mask, ids), cache
+        )
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """batch: `ids` (B, T), `scored` (B, T) True at tokens to predict (False at padding) -> {"next": scalar}."""
-        return {"next": next_token_loss(self(batch["ids"]), batch["ids"], batch["scored"])}
+        """batch: `ids` (B, T), `loss_mask` (B, T) True at tokens to predict (False at padding) -> {"next": scalar}."""
+        return {"next": next_token_loss(self(batch["ids"]), batch["ids"], batch["loss_mask"])}
 
 
 class SoftPromptModel(nn.Module):
     """Texts with places for vectors, read by a language model: what Frozen and BLIP-2 have in common.
 
-    Who inherits sets `lm` and `slot`, the id of the token that keeps a place for one vector.
+    Who inherits sets `lm` and `image_token_id`, the id of the token that keeps a place for one vector.
     """
 
     lm: nn.Module
-    slot: int
+    image_token_id: int
 
     def embeddings(self, ids: Tensor, prefix: Tensor | None = None) -> Tensor:
         """Text with pictures as the language model sees it: ids (B, T), prefix (slots, D) or None -> (B, T, D)."""
-        slots = ids == self.slot
+        slots = ids == self.image_token_id
         words = embed(self.lm, ids.masked_fill(slots, 0))
         return insert_vectors(
             words, slots, words.new_empty(0, words.shape[-1]) if prefix is None else prefix
         )
 
     def forward(
-        self, ids: Tensor, cache=None, prefix: Tensor | None = None, real: Tensor | None = None
+        self,
+        ids: Tensor,
+        cache=None,
+        prefix: Tensor | None = None,
+        padding_mask: Tensor | None = None,
     ) -> Tensor:
         """Logits of the part of ids (B, T) that the cache doesn't hold yet: (B, new, V).
 
@@ -285,7 +293,10 @@ class SoftPromptModel(nn.Module):
         """
         seen = cache.get_seq_length() if cache is not None else 0
         return logits(
-            self.lm, self.embeddings(ids, prefix)[:, seen:], extend_padding_mask(real, ids), cache
+            self.lm,
+            self.embeddings(ids, prefix)[:, seen:],
+            extend_padding_mask(padding_mask, ids),
+            cache,
         )
 
 

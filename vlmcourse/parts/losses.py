@@ -47,7 +47,7 @@ def caption_groups(ids: Tensor, pad: int) -> Tensor:
 
 
 def clip_loss(
-    image: Tensor, text: Tensor, scale: Tensor | float, same: Tensor | None = None
+    image: Tensor, text: Tensor, scale: Tensor | float, positive_groups: Tensor | None = None
 ) -> Tensor:
     """Symmetric cross-entropy of matching each image to its text and back (CLIP, Fig. 3). A scalar.
 
@@ -67,7 +67,11 @@ def clip_loss(
     B, images, texts = len(image), gather(image), gather(text)
     first = dist.get_rank() * B if len(images) > B else 0
     mine = torch.arange(first, first + B, device=image.device)
-    numbers = torch.arange(len(images), device=image.device) if same is None else gather(same)
+    numbers = (
+        torch.arange(len(images), device=image.device)
+        if positive_groups is None
+        else gather(positive_groups)
+    )
     right = (numbers[mine, None] == numbers[None, :]).float()  # (B, all)
     right = right / right.sum(1, keepdim=True)
     # Cosines times a scale of up to 100: in bfloat16 they would be off by whole nats.
@@ -84,7 +88,9 @@ FLOOR = 1e-4  # added to every weight: where the softmax has saturated on the ri
 
 @torch.no_grad()
 def hard_negatives(
-    similarity: Tensor, same: Tensor | None = None, generator: torch.Generator | None = None
+    similarity: Tensor,
+    positive_groups: Tensor | None = None,
+    generator: torch.Generator | None = None,
 ) -> tuple[Tensor, Tensor]:
     """A wrong text for each image and a wrong image for each text, likelier the more alike they seem (ALBEF, Sec. 3.2).
 
@@ -99,7 +105,9 @@ def hard_negatives(
         raise ValueError(
             f"similarities are {tuple(similarity.shape)}; expected as many images as texts, (batch, batch)."
         )
-    numbers = torch.arange(B, device=similarity.device) if same is None else same
+    numbers = (
+        torch.arange(B, device=similarity.device) if positive_groups is None else positive_groups
+    )
     if len(numbers) != B:
         raise ValueError(
             f"same has {len(numbers)} numbers for {B} pairs; expected one for each pair."

@@ -11,7 +11,7 @@ on one integer per position, plus padding (keys). Three examples, one integer pe
     0 0 1 2      levels: a prefix of two that sees itself, then causal text that sees the prefix
     1 1 2 2      groups: two packed documents that don't see each other
 
-A `Mask` is that rule and nothing else. The same object is computed with (`dense` for SDPA, `blocks` for FlexAttention),
+A `Mask` is that rule and nothing else. The same object is computed with (`to_bool` for SDPA, `to_block_mask` for FlexAttention),
 drawn (plots.py) and tested. True means *may look*, always.
 """
 
@@ -51,18 +51,18 @@ class Mask:
     def __invert__(self) -> "Mask":
         return replace(self, name=f"not {self.name}", rule=lambda b, q, k: ~self.rule(b, q, k))
 
-    def rows(self, start: int) -> "Mask":
+    def query_slice(self, start: int) -> "Mask":
         """The same rule for the queries from `start` on: what the new tokens need when the old ones are cached."""
         if not 0 <= start < self.queries:
             raise ValueError(
-                f"mask '{self.name}' has {self.queries} queries; rows({start}) leaves none of them. "
+                f"mask '{self.name}' has {self.queries} queries; query_slice({start}) leaves none of them. "
                 f"Expected 0 <= start < {self.queries}."
             )
         return replace(
             self, rule=lambda b, q, k: self.rule(b, q + start, k), queries=self.queries - start
         )
 
-    def dense(self) -> Tensor:
+    def to_bool(self) -> Tensor:
         """Booleans (B or 1, 1, Q, K): True = may look. The 1 is for heads; it broadcasts."""
         b = torch.arange(self.batch or 1, device=self.device)[:, None, None]
         q = torch.arange(self.queries, device=self.device)[None, :, None]
@@ -71,7 +71,7 @@ class Mask:
             :, None
         ]  # (B|1, 1, Q, K)
 
-    def blocks(self, size: int = 128):
+    def to_block_mask(self, size: int = 128):
         """FlexAttention's BlockMask: the same rule, with the blocks (size x size) that are all False never computed.
 
         The kernels want the default size; a smaller one is for looking at short sequences.
@@ -154,17 +154,17 @@ def _compare(
 # The three comparisons everything else is made of.
 
 
-def levels(query: Tensor, key: Tensor | None = None, name: str = "levels") -> Mask:
+def less_equal_mask(query: Tensor, key: Tensor | None = None, name: str = "levels") -> Mask:
     """level(key) <= level(query). `key` defaults to `query` (self-attention); integers (L,) or (B, L)."""
     return _compare(name, query, key, torch.le)
 
 
-def groups(query: Tensor, key: Tensor | None = None, name: str = "groups") -> Mask:
+def same_group_mask(query: Tensor, key: Tensor | None = None, name: str = "groups") -> Mask:
     """group(key) == group(query). `key` defaults to `query` (self-attention); integers (L,) or (B, L)."""
     return _compare(name, query, key, torch.eq)
 
 
-def keys(valid: Tensor, queries: int | None = None, name: str = "padding") -> Mask:
+def padding_mask(valid: Tensor, queries: int | None = None, name: str = "padding") -> Mask:
     """Only the keys that are real: `valid` (B, K) booleans, False at padding. `queries` defaults to K."""
     if valid.dtype != torch.bool or valid.dim() != 2:
         raise ValueError(
@@ -187,27 +187,33 @@ def keys(valid: Tensor, queries: int | None = None, name: str = "padding") -> Ma
 
 def causal(length: int, device: torch.device | str | None = None) -> Mask:
     """CLIP's text tower, BLIP's decoder, every language model."""
-    return levels(torch.arange(length, device=device), name="causal")
+    return less_equal_mask(torch.arange(length, device=device), name="causal")
 
 
 def prefix(seen: int, length: int, device: torch.device | str | None = None) -> Mask:
     """Prefix LM: the first `seen` positions see each other, the rest is causal."""
-    return levels((torch.arange(length, device=device) - seen + 1).clamp(min=0), name="prefix")
+    return less_equal_mask(
+        (torch.arange(length, device=device) - seen + 1).clamp(min=0), name="prefix"
+    )
 
 
 def bidirectional(length: int, device: torch.device | str | None = None) -> Mask:
     """Everybody sees everybody: BERT, and BLIP-2's image-text matching."""
-    return levels(torch.zeros(length, dtype=torch.long, device=device), name="bi-directional")
+    return less_equal_mask(
+        torch.zeros(length, dtype=torch.long, device=device), name="bi-directional"
+    )
 
 
 def unimodal(queries: int, text: int, device: torch.device | str | None = None) -> Mask:
     """BLIP-2, image-text contrast: queries see queries, text sees text (Li et al. 2023, Fig. 2)."""
-    return groups(torch.tensor([0] * queries + [1] * text, device=device), name="uni-modal")
+    return same_group_mask(
+        torch.tensor([0] * queries + [1] * text, device=device), name="uni-modal"
+    )
 
 
 def multimodal_causal(queries: int, text: int, device: torch.device | str | None = None) -> Mask:
     """BLIP-2, image-grounded generation: queries see queries; text sees queries and its own past (Fig. 2)."""
-    return levels(
+    return less_equal_mask(
         torch.tensor([0] * queries + list(range(1, text + 1)), device=device),
         name="multimodal causal",
     )
@@ -216,7 +222,7 @@ def multimodal_causal(queries: int, text: int, device: torch.device | str | None
 def phi(is_tag: Tensor) -> Tensor:
     """Number of image tags up to and including each token: (B, T) or (T,) booleans -> integers (Flamingo, Sec. 2.3).
 
-    A cumulative sum over the *whole* sequence; with a cache, compute it on the whole and take `Mask.rows`. The tag token
+    A cumulative sum over the *whole* sequence; with a cache, compute it on the whole and take `Mask.query_slice`. The tag token
     itself already sees its image, as in all public code; the paper leaves it open.
     """
     return is_tag.long().cumsum(-1)
@@ -227,17 +233,19 @@ def last_image(image_of_token: Tensor, image_of_key: Tensor) -> Mask:
 
     phi = 0 (text before the first image) equals no image number: such a row is empty, and attention gives exactly zero.
     """
-    return groups(image_of_token, image_of_key, name="last image only")
+    return same_group_mask(image_of_token, image_of_key, name="last image only")
 
 
 def images_so_far(image_of_token: Tensor, image_of_key: Tensor) -> Mask:
     """Flamingo's ablation: text sees every image so far. Rows with phi = 0 are empty here too."""
-    return levels(image_of_token, image_of_key, name="all images so far")
+    return less_equal_mask(image_of_token, image_of_key, name="all images so far")
 
 
 def packed(document: Tensor) -> Mask:
     """Several documents in one sequence: the same document, and the past of it. `document` (T,) or (B, T) integers."""
-    return groups(document, name="same document") & causal(document.shape[-1], document.device)
+    return same_group_mask(document, name="same document") & causal(
+        document.shape[-1], document.device
+    )
 
 
 def gallery() -> dict[str, Mask]:
@@ -255,5 +263,5 @@ def gallery() -> dict[str, Mask]:
         "Flamingo: last image only": last_image(phi(tags), image_of_key),
         "Flamingo, ablation: all images so far": images_so_far(phi(tags), image_of_key),
         "packed documents": packed(torch.tensor([1, 1, 1, 2, 2, 2, 2])),
-        "ViLBERT, VL-BERT: padding only": keys(torch.tensor([[True] * 5 + [False] * 2])),
+        "ViLBERT, VL-BERT: padding only": padding_mask(torch.tensor([[True] * 5 + [False] * 2])),
     }

@@ -91,17 +91,17 @@ class PromptTuning(LanguageModel):
         drawn = torch.randint(len(rows), (length,), generator=torch.Generator().manual_seed(0))
         self.prompt = nn.Parameter(rows[drawn].detach().clone())  # (length, D)
 
-    def forward(self, ids: Tensor, cache=None, real: Tensor | None = None) -> Tensor:
+    def forward(self, ids: Tensor, cache=None, padding_mask: Tensor | None = None) -> Tensor:
         """Logits of the part of ids (B, T) that the cache doesn't hold yet: (B, new, V). real (B, T): False at padding."""
         length, seen = len(self.prompt), cache.get_seq_length() if cache is not None else 0
         prompt = self.prompt.to(ids.device).expand(len(ids), -1, -1)
-        if real is not None:
-            real = torch.cat([real.new_ones(len(ids), length), real], dim=1)
+        if padding_mask is not None:
+            padding_mask = torch.cat([padding_mask.new_ones(len(ids), length), padding_mask], dim=1)
         if seen:
-            return logits(self.lm, embed(self.lm, ids[:, seen - length :]), real, cache)
-        return logits(self.lm, torch.cat([prompt, embed(self.lm, ids)], dim=1), real, cache)[
-            :, length:
-        ]
+            return logits(self.lm, embed(self.lm, ids[:, seen - length :]), padding_mask, cache)
+        return logits(
+            self.lm, torch.cat([prompt, embed(self.lm, ids)], dim=1), padding_mask, cache
+        )[:, length:]
 
 
 def count_trainable(model: nn.Module) -> int:

@@ -13,17 +13,17 @@ from vlmcourse.parts.attention import Attention
 from vlmcourse.parts.layers import Transformer
 
 
-def check_pixels(pixels: Tensor, size: int) -> None:
+def check_pixels(pixel_values: Tensor, size: int) -> None:
     """Raises ValueError, with what to do, unless pixels are float (B, 3, size, size) in a normalised range."""
     advice = (
         f"Expected normalised float pixels (batch, 3, {size}, {size}): images.float() / 127.5 - 1."
     )
-    if not pixels.is_floating_point():
-        raise ValueError(f"pixels are {str(pixels.dtype).removeprefix('torch.')}. {advice}")
-    if pixels.dim() != 4 or pixels.shape[1:] != (3, size, size):
-        raise ValueError(f"pixels have shape {tuple(pixels.shape)}. {advice}")
+    if not pixel_values.is_floating_point():
+        raise ValueError(f"pixels are {str(pixel_values.dtype).removeprefix('torch.')}. {advice}")
+    if pixel_values.dim() != 4 or pixel_values.shape[1:] != (3, size, size):
+        raise ValueError(f"pixels have shape {tuple(pixel_values.shape)}. {advice}")
     if (
-        not (largest := pixels.detach().amax().item()) <= 16
+        not (largest := pixel_values.detach().amax().item()) <= 16
     ):  # written so that NaN, which compares false, is caught too
         raise ValueError(
             f"pixels reach {largest:.0f}, so they seem to be 0..255 or broken. {advice}"
@@ -50,7 +50,7 @@ def check_boxes(boxes: Tensor) -> None:
         )
 
 
-def crop_regions(pixels: Tensor, boxes: Tensor, side: int) -> Tensor:
+def crop_regions(pixel_values: Tensor, boxes: Tensor, side: int) -> Tensor:
     """What is in each box, drawn at the same size: (B, 3, S, S), (B, R, 4) as fractions -> (B, R, 3, side, side).
 
     Each box is sampled twice as finely and averaged, so nothing small is lost. (RoIAlign, He et al. 2017, arXiv 1703.06870.)
@@ -64,7 +64,7 @@ def crop_regions(pixels: Tensor, boxes: Tensor, side: int) -> Tensor:
         [x[:, :, None, :].expand(shape), y[:, :, :, None].expand(shape)], dim=-1
     )  # (B, R, row, column, 2)
     found = grid_sample(
-        pixels, 2 * where.flatten(1, 2) - 1, padding_mode="border", align_corners=False
+        pixel_values, 2 * where.flatten(1, 2) - 1, padding_mode="border", align_corners=False
     )
     return (
         avg_pool2d(found, 2).unflatten(2, (boxes.shape[1], side)).transpose(1, 2)
@@ -94,19 +94,22 @@ class RegionClassifier(nn.Module):
         self.class_head = nn.Linear(features, classes)
         self.attribute_head = nn.Linear(features, attributes)
 
-    def forward(self, pixels: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, pixel_values: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """(B, 3, S, S), (B, R, 4) -> features (B, R, F), and logits of the classes (B, R, C)."""
-        seen = self.appearance(crop_regions(pixels, boxes, self.side).flatten(2))
+        seen = self.appearance(crop_regions(pixel_values, boxes, self.side).flatten(2))
         return seen, self.class_head(seen)
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """batch: `pixels`, `boxes`, `real` (B, R), `classes` (B, R, C), rows that sum to 1, `attributes` (B, R), numbers
+        """batch: `pixel_values`, `boxes`, `region_mask` (B, R), `classes` (B, R, C), rows that sum to 1, `attributes` (B, R), numbers
         -> {"classes", "attributes"}: scalars."""
-        (seen, said), real = self(batch["pixels"], batch["boxes"]), batch["real"]
+        (seen, said), region_mask = (
+            self(batch["pixel_values"], batch["boxes"]),
+            batch["region_mask"],
+        )
         return {
-            "classes": cross_entropy(said[real].float(), batch["classes"][real]),
+            "classes": cross_entropy(said[region_mask].float(), batch["classes"][region_mask]),
             "attributes": cross_entropy(
-                self.attribute_head(seen[real]).float(), batch["attributes"][real]
+                self.attribute_head(seen[region_mask]).float(), batch["attributes"][region_mask]
             ),
         }
 
@@ -122,10 +125,10 @@ class PatchEmbedding(nn.Module):
         self.patch = patch
         self.project = nn.Linear(3 * patch * patch, width, bias)
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        B, C, S, _ = pixels.shape
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        B, C, S, _ = pixel_values.shape
         grid, p = S // self.patch, self.patch
-        squares = pixels.reshape(B, C, grid, p, grid, p).permute(
+        squares = pixel_values.reshape(B, C, grid, p, grid, p).permute(
             0, 2, 4, 1, 3, 5
         )  # (B, row, column, 3, p, p)
         return self.project(squares.reshape(B, grid * grid, C * p * p))  # (B, P, D)
@@ -156,8 +159,10 @@ class ConvStem(nn.Module):
             ]
         self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], width, 1))
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        return self.layers(pixels).flatten(2).transpose(1, 2)  # (B, D, row, column) -> (B, P, D)
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        return (
+            self.layers(pixel_values).flatten(2).transpose(1, 2)
+        )  # (B, D, row, column) -> (B, P, D)
 
 
 class AttentionPool(nn.Module):
@@ -216,25 +221,25 @@ class ViT(nn.Module):
         self.transformer = Transformer(depth, width, heads, hidden, activation, eps)
         self.norm_out = nn.LayerNorm(width, eps)
 
-    def _cut(self, pixels: Tensor) -> Tensor:
+    def _cut(self, pixel_values: Tensor) -> Tensor:
         """What the blocks read: (B, 3, S, S) -> (B, [1 +] P, D)."""
-        x = self.stem(pixels)  # (B, P, D)
+        x = self.stem(pixel_values)  # (B, P, D)
         if self.pool is None:
             x = torch.cat(
                 [self.class_token.expand(len(x), 1, -1).to(x.dtype), x], dim=1
             )  # (B, 1 + P, D)
         return self.norm_in(x + self.positions)
 
-    def tokens(self, pixels: Tensor) -> Tensor:
+    def tokens(self, pixel_values: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, [1 +] P, D): the class token's state first, if there is one, then the patches row by row."""
-        return self.norm_out(self.transformer(self._cut(pixels)))
+        return self.norm_out(self.transformer(self._cut(pixel_values)))
 
-    def forward(self, pixels: Tensor) -> Tensor:
+    def forward(self, pixel_values: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, D), one vector an image."""
         if self.pool is not None:
-            return self.pool(self.tokens(pixels))
-        first = torch.zeros(len(pixels), dtype=torch.long, device=pixels.device)
-        return self.norm_out(self.transformer.forward_at(self._cut(pixels), first))
+            return self.pool(self.tokens(pixel_values))
+        first = torch.zeros(len(pixel_values), dtype=torch.long, device=pixel_values.device)
+        return self.norm_out(self.transformer.forward_at(self._cut(pixel_values), first))
 
 
 class Bottleneck(nn.Module):
@@ -306,10 +311,10 @@ class ResNet(nn.Module):
         self.width = before
         self.pool = AttentionPool(self.grid**2, before, heads)
 
-    def tokens(self, pixels: Tensor) -> Tensor:
+    def tokens(self, pixel_values: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, P, D): the last feature map, row by row."""
-        return self.stages(self.stem(pixels)).flatten(2).transpose(1, 2)
+        return self.stages(self.stem(pixel_values)).flatten(2).transpose(1, 2)
 
-    def forward(self, pixels: Tensor) -> Tensor:
+    def forward(self, pixel_values: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, D), one vector an image."""
-        return self.pool(self.tokens(pixels))
+        return self.pool(self.tokens(pixel_values))

@@ -24,7 +24,7 @@ from vlmcourse.plots.style import (
 
 def _grid(values: Mask | Tensor) -> np.ndarray:
     """(Q, K) booleans of a mask, or of its first sequence and head."""
-    dense = values.dense() if isinstance(values, Mask) else values
+    dense = values.to_bool() if isinstance(values, Mask) else values
     return dense.reshape(-1, *dense.shape[-2:])[0].numpy().astype(bool)
 
 
@@ -108,7 +108,7 @@ def gallery(masks: Mapping[str, Mask | Tensor], columns: int = 3):
 
 def _blocks(values: Mask, size: int) -> np.ndarray:
     """What FlexAttention's BlockMask says of each block: 0 skipped, 1 computed with the rule, 2 computed without it."""
-    made = values.blocks(size=size)
+    made = values.to_block_mask(size=size)
     table = np.zeros((-(-values.queries // size), -(-values.keys // size)), dtype=int)
     for kind, counts, indices in (
         (1, made.kv_num_blocks, made.kv_indices),

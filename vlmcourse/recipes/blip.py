@@ -20,7 +20,7 @@ from vlmcourse.evaluation import (
 )
 from vlmcourse.papers.blip import BLIP, BLIPConfig
 from vlmcourse.parts.attention import KVCache
-from vlmcourse.parts.generation import Pick, beam, greedy, write
+from vlmcourse.parts.generation import Sampler, beam_search, greedy, generate
 from vlmcourse.training import checkpoint
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import Step
@@ -149,12 +149,15 @@ def told_apart(
 
 def preferred(model: BLIP, chosen: Sequence[tuple[world.Scene, str, str]]) -> dict[str, Tensor]:
     """Is the right caption (the first) preferred? (N,) booleans of each judge, match and contrast. Ties count as wrong."""
-    pixels = world.to_pixels(
+    pixel_values = world.to_pixels(
         np.stack([world.render(scene, model.config.image_size) for scene, _, _ in chosen])
     )
     right, wrong = (tokenizer.encode([one[place] for one in chosen]) for place in (1, 2))
     with eval_mode(model):
-        states, image = model.look(pixels)["states"], model.encode_image(pixels)
+        states, image = (
+            model.vision_context(pixel_values)["states"],
+            model.encode_image(pixel_values),
+        )
         by_match = [model.itm_logits(ids, states).softmax(-1)[:, 1] for ids in (right, wrong)]
         by_contrast = [(image * model.encode_text(ids)).sum(1) for ids in (right, wrong)]
     return {
@@ -162,10 +165,12 @@ def preferred(model: BLIP, chosen: Sequence[tuple[world.Scene, str, str]]) -> di
     }
 
 
-def matcher(model: BLIP, pixels: Tensor, ids: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+def matcher(model: BLIP, pixel_values: Tensor, ids: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
     """(numbers of images, numbers of texts) -> log-odds that they belong together, for evaluate.rerank."""
     with eval_mode(model):
-        states = torch.cat([model.look(part)["states"] for part in pixels.split(256)])
+        states = torch.cat(
+            [model.vision_context(part)["states"] for part in pixel_values.split(256)]
+        )
 
     def log_odds(images: Tensor, texts: Tensor) -> Tensor:
         with eval_mode(model):
@@ -181,35 +186,35 @@ def matcher(model: BLIP, pixels: Tensor, ids: Tensor) -> Callable[[Tensor, Tenso
 
 def captions_of(
     model: BLIP,
-    pixels: Tensor,
-    pick: Pick = greedy,
+    pixel_values: Tensor,
+    sampler: Sampler = greedy,
     prompt: str = PROMPT,
     most: int = 24,
     beams: int | None = None,
     batch: int = 256,
 ) -> list[str]:
-    """What the decoder says of pictures after the prompt, which is not repeated. beams: beam search in the place of `pick`."""
+    """What the decoder says of pictures after the prompt, which is not repeated. beams: beam search in the place of `sampler`."""
     start = tokenizer.encode([prompt])[:, :-1]  # <bos> prompt, which goes on
     said: list[str] = []
     with eval_mode(model):
         if beams:
-            for one in pixels.split(1):
-                states = model.look(one)["states"].expand(beams, -1, -1)
+            for one in pixel_values.split(1):
+                states = model.vision_context(one)["states"].expand(beams, -1, -1)
                 said += tokenizer.decode(
-                    beam(model, start, most, beams, tokenizer.EOS, cache=KVCache(), states=states)[
-                        None
-                    ]
+                    beam_search(
+                        model, start, most, beams, tokenizer.EOS, cache=KVCache(), states=states
+                    )[None]
                 )
         else:
-            for part in pixels.split(batch):
-                written = write(
+            for part in pixel_values.split(batch):
+                written = generate(
                     model,
                     start.expand(len(part), -1),
                     most,
-                    pick,
+                    sampler,
                     tokenizer.EOS,
                     KVCache(),
-                    **model.look(part),
+                    **model.vision_context(part),
                 )
                 said += tokenizer.decode(written)
     return said
@@ -229,14 +234,14 @@ def caption_report(
 ) -> dict[str, float]:
     """CIDEr-D (0 to 10) and exact F1 of greedy captions of held-out scenes, beside what the same model says blind."""
     pairs = world.Pairs("test", model.config.image_size, things=things)
-    scenes, pixels = pairs.scenes(range(count)), world.to_pixels(pairs.images(range(count)))
+    scenes, pixel_values = pairs.scenes(range(count)), world.to_pixels(pairs.images(range(count)))
     given = [references(scene) for scene in scenes]
 
-    def scored(pixels: Tensor) -> float:
-        return sum(cider(captions_of(model, pixels), given)) / count
+    def loss_mask(pixel_values: Tensor) -> float:
+        return sum(cider(captions_of(model, pixel_values), given)) / count
 
-    seen = measure_controls(scored, pixels, 0.0)
-    exact = scene_graph_f1(captions_of(model, pixels), scenes)
+    seen = measure_controls(loss_mask, pixel_values, 0.0)
+    exact = scene_graph_f1(captions_of(model, pixel_values), scenes)
     return {
         "CIDEr": seen.model,
         "CIDEr, blind": seen.blind,
@@ -255,7 +260,9 @@ def retrieval_report(
     indices = pairs.distinct(count)
     made = pairs.batch(indices)
     images, texts = embed(model, pairs, indices)
-    return bidirectional_retrieval(images @ texts.T, matcher(model, made["pixels"], made["ids"]), k)
+    return bidirectional_retrieval(
+        images @ texts.T, matcher(model, made["pixel_values"], made["ids"]), k
+    )
 
 
 def blip_report(model: BLIP) -> dict[str, float]:

@@ -111,16 +111,16 @@ class Looked:
     place: str | None = None
 
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        """`features` (B, P, C), and `ids`, `same` to compare, or `ids`, `scored` to go on with."""
+        """`features` (B, P, C), and `ids`, `same` to compare, or `ids`, `loss_mask` to go on with."""
         said = [self.pairs.text(index) for index in indices]
         if self.place is None:
             made = {
                 "ids": tokenizer.encode(said),
-                "same": torch.tensor([said.index(text) for text in said]),
+                "positive_groups": torch.tensor([said.index(text) for text in said]),
             }
         else:
             made = prompts.training_batch([(self.place,)] * len(said), said, self.pairs.size)
-            del made["pixels"]
+            del made["pixel_values"]
         return made | {"features": _look(self.vision, self.pairs, self.count)[indices].float()}
 
 
@@ -211,9 +211,11 @@ def near(
 
 def new_blip2(former: QFormer, vision: nn.Module, lm: nn.Module, seed: int = 0) -> BLIP2:
     """Stage 2 before its first step; its projection depends on the seed alone."""
-    slot = tokenizer.world_tokenizer().convert_tokens_to_ids("<image>")
+    image_token_id = tokenizer.world_tokenizer().convert_tokens_to_ids("<image>")
     with seeded(seed):
-        return BLIP2(former, vision, lm, slot, near(average_word(lm), former.config.width, lm))
+        return BLIP2(
+            former, vision, lm, image_token_id, near(average_word(lm), former.config.width, lm)
+        )
 
 
 def described(scale: Scale, vision: nn.Module, queries: int, seed: int = 0) -> Looked:
@@ -298,7 +300,7 @@ def stage1_report(
     pairs = world.Pairs("test", size)
     made = pairs.batch(pairs.distinct(count))
     with eval_mode(model):
-        image = features(model.vision, made["pixels"])
+        image = features(model.vision, made["pixel_values"])
     closer, cosines = matcher(model, image, made["ids"]), compared(model, pairs, count)
     scale = (
         1 / model.temperature.item()

@@ -27,7 +27,7 @@ from vlmcourse.papers.blip_tasks import (
     video_context,
 )
 from vlmcourse.parts.attention import KVCache
-from vlmcourse.parts.generation import likelihood, write
+from vlmcourse.parts.generation import sequence_log_prob, generate
 from vlmcourse.training import checkpoint
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import Step
@@ -81,7 +81,7 @@ class Questions:
             world.Pairs(self.split, self.size, self.seed), self.kinds
         ).batch(indices)
         return {
-            "pixels": asked["pixels"],
+            "pixel_values": asked["pixel_values"],
             "question": tokenizer.encode(asked["question"]),
             "ids": tokenizer.encode(asked["answer"]),
             "answer": asked["answer"],
@@ -89,24 +89,24 @@ class Questions:
         }
 
 
-def written(model: BLIPForVQA, pixels: Tensor, question: Tensor, most: int = 4) -> list[str]:
+def written(model: BLIPForVQA, pixel_values: Tensor, question: Tensor, most: int = 4) -> list[str]:
     """Answers as the decoder writes them, greedily."""
     with eval_mode(model):
-        start = torch.full((len(pixels), 1), tokenizer.BOS, device=pixels.device)
+        start = torch.full((len(pixel_values), 1), tokenizer.BOS, device=pixel_values.device)
         return tokenizer.decode(
-            write(
+            generate(
                 model,
                 start,
                 most,
                 end=tokenizer.EOS,
                 cache=KVCache(),
-                **model.question_context(pixels, question),
+                **model.question_context(pixel_values, question),
             )
         )
 
 
 def chosen(
-    model: BLIPForVQA, pixels: Tensor, question: Tensor, choices: Sequence[Sequence[str]]
+    model: BLIPForVQA, pixel_values: Tensor, question: Tensor, choices: Sequence[Sequence[str]]
 ) -> list[str]:
     """The likeliest of each question's choices, with its end: VQA as the paper evaluates it, by ranking (Sec. 5.3).
 
@@ -117,7 +117,7 @@ def chosen(
             f"question {empty[0]} has no candidate answers; expected at least one to rank."
         )
     with eval_mode(model):
-        return _likeliest(model, model.question_context(pixels, question), choices)
+        return _likeliest(model, model.question_context(pixel_values, question), choices)
 
 
 def _likeliest(
@@ -127,12 +127,12 @@ def _likeliest(
     said = []
     for row, options in enumerate(choices):
         ids = tokenizer.encode(options)
-        scored = (ids != tokenizer.PAD) & (torch.arange(ids.shape[1]) > 0)
+        loss_mask = (ids != tokenizer.PAD) & (torch.arange(ids.shape[1]) > 0)
         mine = {
             name: value[row : row + 1].expand(len(options), *value.shape[1:])
             for name, value in read.items()
         }
-        said.append(options[int(likelihood(model, ids, scored, **mine).argmax())])
+        said.append(options[int(sequence_log_prob(model, ids, loss_mask, **mine).argmax())])
     return said
 
 
@@ -146,15 +146,15 @@ def answer_report(
         options = [world.questions.answers(kind)] * count
 
         def right(say: Callable[[Tensor], list[str]]) -> Callable[[Tensor], float]:
-            return lambda pixels: exact_match(say(pixels), made["answer"])
+            return lambda pixel_values: exact_match(say(pixel_values), made["answer"])
 
         chance = 1 / len(options[0])
         ways = {
-            "written": lambda pixels: written(model, pixels, made["question"]),
-            "ranked": lambda pixels: chosen(model, pixels, made["question"], options),
+            "written": lambda pixel_values: written(model, pixel_values, made["question"]),
+            "ranked": lambda pixel_values: chosen(model, pixel_values, made["question"], options),
         }
         report |= {
-            f"{kind}, {way}": measure_controls(right(say), made["pixels"], chance)
+            f"{kind}, {way}": measure_controls(right(say), made["pixel_values"], chance)
             for way, say in ways.items()
         }
     return report
@@ -240,7 +240,7 @@ class Dialogues:
             pairs.append(self.texts(talk, spoken, (one.question.answer, other)))
         right, wrong = (tokenizer.encode([pair[side] for pair in pairs]) for side in (0, 1))
         return {
-            "pixels": world.to_pixels(
+            "pixel_values": world.to_pixels(
                 np.stack([world.render(scene, self.size) for scene, _, _ in made])
             ),
             "caption": tokenizer.encode([talk.caption for _, talk, _ in made]),
@@ -267,7 +267,7 @@ def _talked(model: BLIPForVisDial, count: int, view: world.prompts.View) -> dict
         for index in range(count):
             scene, talk, spoken = data.made(index)
             one = talk.rounds[spoken]
-            seen = model.look(
+            seen = model.vision_context(
                 view(world.render(scene, data.size)[None]), tokenizer.encode([talk.caption])
             )
             ids = tokenizer.encode(data.texts(talk, spoken, one.candidates))

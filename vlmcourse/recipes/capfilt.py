@@ -22,7 +22,7 @@ from vlmcourse import world
 from vlmcourse.evaluation import eval_mode, scene_facts, caption_facts
 from vlmcourse.papers.blip import BLIP
 from vlmcourse.papers.blip_tasks import Captioner, Filter
-from vlmcourse.parts.generation import Pick, nucleus
+from vlmcourse.parts.generation import Sampler, nucleus
 from vlmcourse.recipes.blip import (
     LEARNING,
     PROMPT,
@@ -96,10 +96,10 @@ class Several:
             [part.pairs.images([number]) for part, number in zip(parts, numbers)]
         )
         return {
-            "pixels": world.to_pixels(images),
+            "pixel_values": world.to_pixels(images),
             "ids": ids,
             "text": list(texts),
-            "scored": (ids != tokenizer.PAD) & (torch.arange(ids.shape[1]) >= begin),
+            "loss_mask": (ids != tokenizer.PAD) & (torch.arange(ids.shape[1]) >= begin),
         }
 
 
@@ -138,16 +138,20 @@ def wrong(data: Listed) -> Tensor:
 
 
 def captioned(
-    model: BLIP, data: Listed, pick: Pick | None = None, beams: int | None = None, seed: int = 0
+    model: BLIP,
+    data: Listed,
+    sampler: Sampler | None = None,
+    beams: int | None = None,
+    seed: int = 0,
 ) -> Listed:
-    """The same pictures with synthetic captions: nucleus sampling with p = 0.9, as the paper's choice, or `pick`, or beams."""
-    pick = pick or nucleus(0.9, generator=torch.Generator().manual_seed(seed))
+    """The same pictures with synthetic captions: nucleus sampling with p = 0.9, as the paper's choice, or `sampler`, or beams."""
+    sampler = sampler or nucleus(0.9, generator=torch.Generator().manual_seed(seed))
     said: list[str] = []
     for start in range(0, len(data), 256):
-        pixels = world.to_pixels(
+        pixel_values = world.to_pixels(
             data.pairs.images([number for number, _ in data.rows[start : start + 256]])
         )
-        said += captions_of(model, pixels, pick, beams=beams)
+        said += captions_of(model, pixel_values, sampler, beams=beams)
     return Listed(
         data.pairs,
         tuple((number, f"{PROMPT} {text}") for (number, _), text in zip(data.rows, said)),
@@ -161,7 +165,9 @@ def kept(model: Filter, data: Listed, threshold: float = 0.5) -> Tensor:
             data.batch(range(start, min(start + 256, len(data))))
             for start in range(0, len(data), 256)
         ]
-        return torch.cat([model.keeps(part["pixels"], part["ids"], threshold) for part in parts])
+        return torch.cat(
+            [model.keeps(part["pixel_values"], part["ids"], threshold) for part in parts]
+        )
 
 
 def left(data: Listed, keep: Tensor) -> Listed:
@@ -244,7 +250,7 @@ def capfilt(
     seed: int = 0,
     *,
     share: float = 0.3,
-    pick: Pick | None = None,
+    sampler: Sampler | None = None,
     beams: int | None = None,
     threshold: float = 0.5,
     images: int | None = None,
@@ -266,7 +272,7 @@ def capfilt(
         trained(name, kind(base), clean, size, max(1, steps // 3), seed, TUNING, watch)
         for name, kind in (("captioner", Captioner), ("filter", Filter))
     )
-    synthetic = captioned(captioner.blip, noisy, pick, beams, seed)
+    synthetic = captioned(captioner.blip, noisy, sampler, beams, seed)
     keep = {
         name: kept(filter, data, threshold)
         for name, data in (("web", noisy), ("synthetic", synthetic))

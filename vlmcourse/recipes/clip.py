@@ -145,24 +145,25 @@ def clip_report(model: CLIP, data=None) -> dict[str, float]:
     with torch.no_grad():
         texts = model.encode_text(batch["ids"].to(device)).cpu()
 
-        def image_to_text(pixels: torch.Tensor) -> float:
-            return retrieval_recall(model.encode_image(pixels.to(device)).cpu(), texts)[
+        def image_to_text(pixel_values: torch.Tensor) -> float:
+            return retrieval_recall(model.encode_image(pixel_values.to(device)).cpu(), texts)[
                 "image to text R@1"
             ]
 
         report |= _named(
-            "image to text R@1", measure_controls(image_to_text, batch["pixels"], 1 / len(indices))
+            "image to text R@1",
+            measure_controls(image_to_text, batch["pixel_values"], 1 / len(indices)),
         )
         if data is None:
-            _, pixels, labels = singles(size)
+            _, pixel_values, labels = singles(size)
             classes = noun_classes(model)
 
-            def nouns_right(pixels: torch.Tensor) -> float:
+            def nouns_right(pixel_values: torch.Tensor) -> float:
                 return accuracy(
-                    zero_shot(model.encode_image(pixels.to(device)).cpu(), classes), labels
+                    zero_shot(model.encode_image(pixel_values.to(device)).cpu(), classes), labels
                 )
 
-            seen = measure_controls(nouns_right, pixels, 1 / len(classes))
+            seen = measure_controls(nouns_right, pixel_values, 1 / len(classes))
             report |= {"zero-shot nouns": seen.model, **_named("zero-shot nouns", seen)}
     return report
 

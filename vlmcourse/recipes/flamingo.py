@@ -76,8 +76,8 @@ class Tower(nn.Module):
             self.vit.transformer.blocks = self.vit.transformer.blocks[:-1]
         self.vit.norm_out = nn.LayerNorm(vit.width, elementwise_affine=False)
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        return self.vit.tokens(pixels)
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        return self.vit.tokens(pixel_values)
 
 
 class Kept:
@@ -111,18 +111,18 @@ class Seen:
         self.size = size
 
     def __call__(self, films: Sequence[Frames]) -> dict:
-        return {"pixels": interleaved.frame_pixels(films, self.size)}
+        return {"pixel_values": interleaved.frame_pixels(films, self.size)}
 
 
 def flamingo_config(scale: Scale, **changes) -> FlamingoConfig:
     """Flamingo's sizes at a scale; `changes` replace fields of FlamingoConfig."""
-    tag, close = tokenizer.world_tokenizer().convert_tokens_to_ids(
+    image_token_id, close = tokenizer.world_tokenizer().convert_tokens_to_ids(
         [interleaved.IMAGE_TOKEN, interleaved.END_OF_CHUNK]
     )
     size = SIZES[scale.name]
     return FlamingoConfig(
         **{
-            "tag": tag,
+            "image_token_id": image_token_id,
             "vision_width": scale.width,
             "latents": size.latents,
             "resampler_depth": size.depth,

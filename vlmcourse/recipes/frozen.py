@@ -39,10 +39,10 @@ STOP = "."
 
 def frozen_config(scale: Scale, **changes) -> FrozenConfig:
     """Frozen's sizes at a scale; `changes` replace fields of FrozenConfig."""
-    slot = tokenizer.world_tokenizer().convert_tokens_to_ids("<image>")
+    image_token_id = tokenizer.world_tokenizer().convert_tokens_to_ids("<image>")
     return FrozenConfig(
         **{
-            "slot": slot,
+            "image_token_id": image_token_id,
             "image_size": scale.image_size,
             "vision_width": scale.width,
             "vision_depth": max(1, scale.vision_depth // 2),

@@ -33,7 +33,7 @@ BLANK = Scene((), "grey")
 
 @dataclass(frozen=True)
 class OpenPrompts:
-    """Prompts for a model to go on with: `batch(indices)` has `ids` (B, T) padded on the left, `real` (B, T), `pixels`.
+    """Prompts for a model to go on with: `batch(indices)` has `ids` (B, T) padded on the left, `padding_mask` (B, T), `pixel_values`.
 
     place  what stands in the text for a picture;  end  what closes the text before a picture, such as Flamingo's <EOC>
     """
@@ -63,7 +63,7 @@ class OpenPrompts:
         ]
         return {
             **pad_left(tokenizer.encode([self.written(page) for page in pages])),
-            "pixels": self.view(np.stack(images))
+            "pixel_values": self.view(np.stack(images))
             if images
             else torch.empty(0, 3, self.size, self.size),
         }

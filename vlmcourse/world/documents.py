@@ -167,7 +167,7 @@ class Documents:
         return documents
 
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        """`ids` (B, length) and `scored` (B, length), True where there is a word to predict: everywhere but at <bos>."""
+        """`ids` (B, length) and `loss_mask` (B, length), True where there is a word to predict: everywhere but at <bos>."""
         rows = [self.row(index) for index in indices]
         encoded = iter(tokenizer.encode([text for row in rows for text in row]))
         ids = torch.stack(
@@ -178,7 +178,7 @@ class Documents:
                 for row in rows
             ]
         )
-        return {"ids": ids, "scored": ids != tokenizer.BOS}
+        return {"ids": ids, "loss_mask": ids != tokenizer.BOS}
 
 
 def binding_episode(index: int, ways: int = 2, shots: int = 1) -> tuple[str, str, Episode]:
@@ -235,12 +235,12 @@ class CategoryTask:
         return self.meaning[noun(word).category]
 
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        """`ids` (B, T) and `scored` (B, T), True at the answer: example i is about training noun i (modulo their number)."""
+        """`ids` (B, T) and `loss_mask` (B, T), True at the answer: example i is about training noun i (modulo their number)."""
         learnt, _ = self.split()
         words = [learnt[index % len(learnt)] for index in indices]
         ids = tokenizer.encode([f"{self.question(word)} {self.answer(word)}" for word in words])
         ends = ids.ne(tokenizer.PAD).sum(1, keepdim=True)
         return {
             "ids": ids,
-            "scored": torch.arange(ids.shape[1]) == ends - 2,
+            "loss_mask": torch.arange(ids.shape[1]) == ends - 2,
         }  # the answer stands before <eos>

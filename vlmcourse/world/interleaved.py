@@ -86,7 +86,7 @@ def frame_pixels(
 
 @dataclass(frozen=True)
 class PageDataset:
-    """Pages to learn from. `batch(indices)`: `ids` (B, T) padded on the right, `scored` (B, T), True at words, and pictures.
+    """Pages to learn from. `batch(indices)`: `ids` (B, T) padded on the right, `loss_mask` (B, T), True at words, and pictures.
 
     <EOC> is read and not asked for. (The paper's model says it, with an output row that learns. The course's language model met
     none of its special tokens in training, so their rows became alike: asked for one, it must give each the same share.)
@@ -109,14 +109,14 @@ class PageDataset:
         )
         return {
             "ids": ids,
-            "scored": ~torch.isin(ids, torch.tensor(given)),
+            "loss_mask": ~torch.isin(ids, torch.tensor(given)),
             **self.see([frames for parts in pages for frames in pictures_of(parts)]),
         }
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """Open pages, for a model to go on with: `batch(indices)` has `ids` (B, T) padded on the left, `real` (B, T), `pixels`."""
+    """Open pages, for a model to go on with: `batch(indices)` has `ids` (B, T) padded on the left, `padding_mask` (B, T), `pixel_values`."""
 
     pages: Sequence[Sequence[Part]]
     size: int
@@ -132,7 +132,7 @@ class Prompts:
         )
         return {
             **pad_left(texts),
-            "pixels": frame_pixels(
+            "pixel_values": frame_pixels(
                 [frames for parts in pages for frames in pictures_of(parts)], self.size, self.view
             ),
         }

@@ -55,10 +55,10 @@ class Pairs:
         return np.stack([render(self.scene(index), self.size) for index in indices])
 
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor | list[str]]:
-        """`pixels` (B, 3, size, size) in [-1, 1], `ids` (B, T), `text`."""
+        """`pixel_values` (B, 3, size, size) in [-1, 1], `ids` (B, T), `text`."""
         text = [self.text(index) for index in indices]
         return {
-            "pixels": to_pixels(self.images(indices)),
+            "pixel_values": to_pixels(self.images(indices)),
             "ids": tokenizer.encode(text),
             "text": text,
         }

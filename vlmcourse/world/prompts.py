@@ -54,21 +54,24 @@ def page_pixels(pages: Sequence[Page], size: int, view: View = to_pixels) -> Ten
 def prompt_batch(
     pages: Sequence[Page], size: int, place: str = "<image>", view: View = to_pixels, using=None
 ) -> dict[str, Tensor]:
-    """Open pages, for a model to go on with: `ids` (B, T) padded on the left, `real` (B, T), `pixels` (M, 3, size, size).
+    """Open pages, for a model to go on with: `ids` (B, T) padded on the left, `padding_mask` (B, T), `pixel_values` (M, 3, size, size).
 
     using  another tokenizer than the world's: see tokens.encode
     """
     texts = tokenizer.encode([page_text(page, place, end="") for page in pages], using=using)
-    return {**pad_left(texts), "pixels": page_pixels(pages, size, view)}
+    return {**pad_left(texts), "pixel_values": page_pixels(pages, size, view)}
 
 
 def pad_left(ids: Tensor) -> dict[str, Tensor]:
-    """Texts to go on with, from encoded ones, padded on the right: `ids` (B, T) without end token, padded on the left, `real`."""
+    """Texts to go on with, from encoded ones, padded on the right: `ids` (B, T) without end token, padded on the left, `padding_mask`."""
     lengths = _lengths(ids) - 1  # the text goes on: its end token is left out
     longest = int(lengths.max())
     source = torch.arange(longest) - (longest - lengths)[:, None]  # (B, T), negative at padding
-    real = source >= 0
-    return {"ids": ids.gather(1, source.clamp(min=0)).where(real, tokenizer.PAD), "real": real}
+    padding_mask = source >= 0
+    return {
+        "ids": ids.gather(1, source.clamp(min=0)).where(padding_mask, tokenizer.PAD),
+        "padding_mask": padding_mask,
+    }
 
 
 def training_batch(
@@ -79,8 +82,8 @@ def training_batch(
     view: View = to_pixels,
     using=None,
 ) -> dict[str, Tensor]:
-    """Pages with what a model should go on with: `ids` (B, T) padded on the right, `scored` (B, T), True at the words of
-    the answer, and `pixels` (M, 3, size, size).
+    """Pages with what a model should go on with: `ids` (B, T) padded on the right, `loss_mask` (B, T), True at the words of
+    the answer, and `pixel_values` (M, 3, size, size).
 
     The end token is not asked for. In the texts a language model has read, more follows a caption; a picture that had to
     announce an end there would be pulled away from the words it stands for.
@@ -96,8 +99,8 @@ def training_batch(
     )
     return {
         "ids": ids,
-        "scored": (at >= first[:, None]) & (at < end[:, None]),
-        "pixels": page_pixels(pages, size, view),
+        "loss_mask": (at >= first[:, None]) & (at < end[:, None]),
+        "pixel_values": page_pixels(pages, size, view),
     }
 
 

@@ -194,10 +194,10 @@ class VQAPairs:
         )
 
     def batch(self, indices: Sequence[int]) -> dict:
-        """`pixels` (B, 3, size, size), and lists of `question`, `answer` and `kind`."""
+        """`pixel_values` (B, 3, size, size), and lists of `question`, `answer` and `kind`."""
         asked = [self.question(index) for index in indices]
         return {
-            "pixels": to_pixels(self.pairs.images(indices)),
+            "pixel_values": to_pixels(self.pairs.images(indices)),
             "question": [one.text for one in asked],
             "answer": [one.answer for one in asked],
             "kind": [one.kind for one in asked],

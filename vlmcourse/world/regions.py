@@ -148,7 +148,7 @@ class RegionDataset:
     region_classifier: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
 
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor | list[str]]:
-        """Pairs.batch, and `boxes` (B, R, 4), `real` (B, R), False at padding, `classes` (B, R, C), rows that sum to 1,
+        """Pairs.batch, and `boxes` (B, R, 4), `region_mask` (B, R), False at padding, `classes` (B, R, C), rows that sum to 1,
         `aligned` (B,), False where the caption is not the picture's; with a namer also `features` (B, R, F), without one
         `attributes` (B, R)."""
         made, scenes, noise = (
@@ -161,25 +161,30 @@ class RegionDataset:
         boxes = torch.tensor(
             [found + [(0.0, 0.0, 1.0, 1.0)] * (most - len(found)) for found in cut]
         )  # (B, R, 4)
-        real = torch.arange(most) < torch.tensor([len(found) for found in cut])[:, None]  # (B, R)
+        region_mask = (
+            torch.arange(most) < torch.tensor([len(found) for found in cut])[:, None]
+        )  # (B, R)
         made |= {
             "boxes": boxes,
-            "real": real,
+            "region_mask": region_mask,
             "aligned": torch.tensor(
                 [noise is None or not noise.is_noisy(index, self.pairs.seed) for index in indices]
             ),
         }
         if self.region_classifier is None:
-            told = torch.zeros(*real.shape, len(class_names()))
+            told = torch.zeros(*region_mask.shape, len(class_names()))
             for row, (scene, found) in enumerate(zip(scenes, cut)):
                 told[row, : len(found)] = box_classes(scene, found)
             backgrounds = torch.tensor(
                 [list(BACKGROUNDS).index(scene.background) for scene in scenes]
             )
-            return made | {"classes": told, "attributes": backgrounds[:, None].expand(real.shape)}
+            return made | {
+                "classes": told,
+                "attributes": backgrounds[:, None].expand(region_mask.shape),
+            }
         with torch.no_grad():
-            features, said = self.region_classifier(made["pixels"], boxes)
+            features, said = self.region_classifier(made["pixel_values"], boxes)
         return made | {
-            "features": features.masked_fill(~real[..., None], 0),
+            "features": features.masked_fill(~region_mask[..., None], 0),
             "classes": said.softmax(-1),
         }

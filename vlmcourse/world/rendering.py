@@ -54,13 +54,18 @@ def sprite(emoji: str, size: int) -> tuple[np.ndarray, np.ndarray]:
 def paint(canvas: np.ndarray, emoji: str, x: float, y: float, size: float) -> None:
     """Draws an emoji into canvas (S, S, 3) uint8, in place; centre and size as fractions; clipped at the borders."""
     side = len(canvas)
-    pixels = max(2, 2 * round(size * side / 2))  # even sizes: few sprites to keep
-    left, top = round(x * side) - pixels // 2, round(y * side) - pixels // 2
-    x1, y1, x2, y2 = max(left, 0), max(top, 0), min(left + pixels, side), min(top + pixels, side)
+    pixel_values = max(2, 2 * round(size * side / 2))  # even sizes: few sprites to keep
+    left, top = round(x * side) - pixel_values // 2, round(y * side) - pixel_values // 2
+    x1, y1, x2, y2 = (
+        max(left, 0),
+        max(top, 0),
+        min(left + pixel_values, side),
+        min(top + pixel_values, side),
+    )
     if x1 >= x2 or y1 >= y2:
         return
     colour, clear = (
-        part[y1 - top : y2 - top, x1 - left : x2 - left] for part in sprite(emoji, pixels)
+        part[y1 - top : y2 - top, x1 - left : x2 - left] for part in sprite(emoji, pixel_values)
     )
     patch = canvas[y1:y2, x1:x2]
     patch[:] = (patch * clear + colour + 127) // 255
@@ -85,10 +90,16 @@ def to_pixels(images: np.ndarray | Sequence[np.ndarray]) -> Tensor:
     return torch.from_numpy(images).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
-def to_images(pixels: Tensor) -> np.ndarray:
+def to_images(pixel_values: Tensor) -> np.ndarray:
     """The way back, to look at: float (B, 3, S, S) in [-1, 1] -> uint8 (B, S, S, 3)."""
     return (
-        pixels.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+        pixel_values.add(1)
+        .mul(127.5)
+        .round()
+        .clamp(0, 255)
+        .to(torch.uint8)
+        .permute(0, 2, 3, 1)
+        .numpy()
     )
 
 

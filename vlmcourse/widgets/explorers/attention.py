@@ -45,7 +45,7 @@ def attention_explorer(
 ) -> None:
     """Displays the explorer.
 
-    models  {name: (pixels (3, S, S), text) -> Looked}, such as teaching.explorer_models.lookers()
+    models  {name: (pixel_values (3, S, S), text) -> Looked}, such as teaching.explorer_models.lookers()
     images  (N, S, S, 3) uint8 with a text each, which can be changed
     """
     import ipywidgets

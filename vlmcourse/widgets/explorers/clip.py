@@ -39,7 +39,7 @@ def gallery(model, pairs: world.Pairs, count: int = 48) -> Gallery:
     return Gallery(
         pairs.images(chosen),
         made["text"],
-        model.encode_image(made["pixels"]),
+        model.encode_image(made["pixel_values"]),
         model.encode_text(made["ids"]),
     )
 

@@ -74,7 +74,9 @@ def _packed(words: tuple[str, ...], number: int) -> Pattern:
 
 
 def _padded(words: tuple[str, ...], number: int) -> Pattern:
-    return Pattern(masks.keys(torch.tensor([[word != PAD for word in words]])), words, words)
+    return Pattern(
+        masks.padding_mask(torch.tensor([[word != PAD for word in words]])), words, words
+    )
 
 
 PATTERNS: dict[str, Callable[[tuple[str, ...], int], Pattern]] = {
@@ -111,7 +113,7 @@ def pattern(name: str, text: str, number: int) -> Pattern:
 
 def broken(mask: masks.Mask, seed: int = 0) -> masks.Mask:
     """The same mask with a single cell turned round: one that may not look does, or, where all may, one no longer does."""
-    table = mask.dense()[0, 0]
+    table = mask.to_bool()[0, 0]
     cells = (~table if not table.all() else table).nonzero().tolist()
     query, key = SeededRandom("broken", mask.name, seed).choice(cells)
     return masks.Mask(
@@ -135,7 +137,7 @@ def _vectors(mask: masks.Mask) -> tuple[Tensor, Tensor, Tensor]:
 def moved(mask: masks.Mask, key: int) -> Tensor:
     """How far each output of attend() goes when key and value at one position are changed: (Q,), exactly 0 where it can't."""
     q, k, v = _vectors(mask)
-    table = mask.dense()[:1]
+    table = mask.to_bool()[:1]
     before = attend(q, k, v, table)
     k, v = k.clone(), v.clone()
     k[..., key, :] += 1
@@ -148,7 +150,7 @@ def measured(mask: masks.Mask) -> Tensor:
     q, k, v = _vectors(mask)
     return (
         introspection.influence(
-            lambda values: attend(q, k, values[:, None], mask.dense()[:1])[:, 0], v[0]
+            lambda values: attend(q, k, values[:, None], mask.to_bool()[:1])[:, 0], v[0]
         )
         > 0
     )
@@ -184,7 +186,7 @@ def explored(
         first,
         compare(
             measured(used),
-            shown.mask.dense()[:1],
+            shown.mask.to_bool()[:1],
             ("measured", "declared"),
             shown.queries,
             shown.keys,

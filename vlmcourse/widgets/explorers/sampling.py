@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from teaching.language_model import at_share
-from vlmcourse.parts.generation import beam, greedy, nucleus, write
+from vlmcourse.parts.generation import beam_search, greedy, nucleus, generate
 from vlmcourse.plots import probability_bars
 from vlmcourse.widgets.interactive import offer, only, play, row, worded
 from vlmcourse.world import tokenizer
@@ -42,11 +42,11 @@ def written(model, prompt: str, way: Way, most: int = 12, **context) -> list[str
     ids = _start(prompt)
     if way.name == "beam":
         wide = {name: value.expand(way.beams, *value.shape[1:]) for name, value in context.items()}
-        said = beam(model, ids, most, way.beams, tokenizer.EOS, **wide)
+        said = beam_search(model, ids, most, way.beams, tokenizer.EOS, **wide)
     else:
         generator = torch.Generator().manual_seed(way.seed)
-        pick = greedy if way.name == "greedy" else nucleus(way.p, way.temperature, generator)
-        said = write(model, ids, most, pick, tokenizer.EOS, **context)[0]
+        sampler = greedy if way.name == "greedy" else nucleus(way.p, way.temperature, generator)
+        said = generate(model, ids, most, sampler, tokenizer.EOS, **context)[0]
     return tokenizer.world_tokenizer().convert_ids_to_tokens(said.tolist())
 
 
