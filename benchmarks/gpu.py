@@ -129,7 +129,7 @@ class Same:
 
     batch: dict
 
-    def since(self, step: int, part: tuple[int, int] = (0, 1)) -> Iterator[dict]:
+    def from_step(self, step: int, part: tuple[int, int] = (0, 1)) -> Iterator[dict]:
         return repeat(self.batch)
 
 

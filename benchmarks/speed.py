@@ -39,7 +39,7 @@ from vlmcourse.parts.generation import generate
 from vlmcourse.parts.language import LanguageModel, new_cache, tiny
 from vlmcourse.parts.layers import QuickGELU
 from vlmcourse.plots.style import png
-from vlmcourse.training.precision import fast_precision
+from vlmcourse.training.precision import device_precision
 from vlmcourse.training.scale import Scale
 
 VOCABULARY, LENGTH = 512, 16  # about the world's: words known, words in a caption
@@ -220,7 +220,7 @@ def clip(scale: str = "laptop", rounds: int = 15) -> None:
     size, console = Scale.named(scale), Console()
     precisions = {"float32": torch.float32}
     if (
-        fast_precision() == torch.bfloat16
+        device_precision() == torch.bfloat16
     ):  # a processor that only imitates it takes minutes for one step
         precisions["bfloat16"] = torch.bfloat16
     runs = {(name, word): CONTENDERS[name](size) for name in CONTENDERS for word in precisions}
@@ -230,7 +230,7 @@ def clip(scale: str = "laptop", rounds: int = 15) -> None:
         {run: stepper(*made, precisions[run[1]]) for run, made in runs.items()}, rounds
     )
     ceiling = {word: matmul_rate(dtype) for word, dtype in precisions.items()}
-    chosen = str(fast_precision()).removeprefix("torch.")
+    chosen = str(device_precision()).removeprefix("torch.")
     fastest_peer = min(value for (name, _), value in seconds.items() if name != "ours")
     rows = [
         {

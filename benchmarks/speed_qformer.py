@@ -24,7 +24,7 @@ from vlmcourse.parts.bert import MLMHead
 from vlmcourse.parts.losses import hard_negatives, itm_loss
 from vlmcourse.parts.masks import multimodal_causal
 from vlmcourse.recipes.blip2 import SIZES
-from vlmcourse.training.precision import fast_precision
+from vlmcourse.training.precision import device_precision
 from vlmcourse.training.scale import Scale
 
 PATCHES = 17  # of a 64-pixel picture, and the class token
@@ -221,7 +221,7 @@ def measure(scale: str, rounds: int) -> None:
     named, size = Scale.named(scale), SIZES[scale].batch
     agree(named)
     precisions = {"float32": torch.float32}
-    if fast_precision() == torch.bfloat16:
+    if device_precision() == torch.bfloat16:
         precisions["bfloat16"] = torch.bfloat16
     runs = {
         (name, word): CONTENDERS[name](named, size) for name in CONTENDERS for word in precisions

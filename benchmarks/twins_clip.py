@@ -78,7 +78,7 @@ def supervised(size: Scale, seed: int) -> Supervised:
         Supervised(config, len(names), seed),
         Batches(labelled, size.batch),
         size.steps,
-        made_of={"config": str(config), "batch": size.batch},
+        fingerprint={"config": str(config), "batch": size.batch},
         seed=seed,
     ).model
 

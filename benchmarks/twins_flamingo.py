@@ -40,7 +40,7 @@ from vlmcourse.recipes.flamingo import (
 )
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import fit
-from vlmcourse.training.mixture import Accumulated, Mixed, RoundRobin
+from vlmcourse.training.mixture import JointDatasets, WeightedLosses, RoundRobinDatasets
 from vlmcourse.training.scale import Scale
 from vlmcourse.training.stages import seeded
 from vlmcourse.world import captions, few_shot
@@ -327,8 +327,8 @@ def run(row: Row, size: Scale, tower: nn.Module, seed: int, count: int) -> dict:
         model.resampler(
             see([(web.single(0),)])["features"]
         )  # sizes that are known at the first use
-    mixed = Mixed(model, WEIGHTS, steps)
-    mixture = RoundRobin(data, 1) if row.turns else Accumulated(data)
+    mixed = WeightedLosses(model, WEIGHTS, steps)
+    mixture = RoundRobinDatasets(data, 1) if row.turns else JointDatasets(data)
     taken, losses, before = [], [], time.perf_counter()
     for step in fit(
         mixed, Batches(mixture.batch, 1), steps, LOOKING, seed=seed, precision=torch.float32

@@ -56,7 +56,7 @@ def phase(scale: Scale, seed: int) -> list[dict]:
             )
             print(rows[-1], flush=True)
 
-    recipes.language(scale, seed, model=model, watch=look, fresh=True)
+    recipes.language(scale, seed, model=model, on_step=look, retrain=True)
     return rows
 
 

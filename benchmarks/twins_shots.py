@@ -37,7 +37,7 @@ from vlmcourse.recipes.flamingo import (
 )
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import fit
-from vlmcourse.training.mixture import Accumulated, Mixed
+from vlmcourse.training.mixture import JointDatasets, WeightedLosses
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import few_shot
 from vlmcourse.world.interleaved import Part, PageDataset, WebPages
@@ -97,8 +97,8 @@ def questions(web: WebPages):
 
 def tuned(model: Flamingo, web: WebPages, see: Kept, steps: int, seed: int) -> Flamingo:
     """A copy that goes on learning, from questions alone."""
-    mixed = Mixed(deepcopy(model), {"questions": 1.0}, steps)
-    source = Accumulated({"questions": (PageDataset(questions(web), see), 32)})
+    mixed = WeightedLosses(deepcopy(model), {"questions": 1.0}, steps)
+    source = JointDatasets({"questions": (PageDataset(questions(web), see), 32)})
     for _ in fit(
         mixed,
         Batches(source.batch, 1),

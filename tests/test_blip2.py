@@ -189,12 +189,12 @@ def test_one_can_look_at_who_looks_where(former):
     """Attention weights from outside: queries over patches, and who looks at whom is what the mask says."""
     image, ids = random(1, 6, 24), texts(1)
     mask = former.mask("generate", ids)
-    seen = introspection.weights(former, lambda: former(image, ids, mask))
+    seen = introspection.attention_weights(former, lambda: former(image, ids, mask))
     assert set(seen) == {"layers.0.attention", "layers.0.look", "layers.1.attention"}
     assert seen["layers.0.look"].shape == (1, 4, R, 6)
     torch.testing.assert_close(seen["layers.0.look"].sum(-1), torch.ones(1, 4, R))
     assert torch.equal(seen["layers.1.attention"][0].amax(0) > 0, mask[0, 0])
-    assert introspection.weights(former, lambda: former.see(image, {}))[
+    assert introspection.attention_weights(former, lambda: former.see(image, {}))[
         "layers.1.attention"
     ].shape == (1, 4, R, R)
 

@@ -9,7 +9,7 @@ import torch
 from vlmcourse import plots, world
 from vlmcourse.evaluation import spread
 from vlmcourse.parts import masks
-from vlmcourse.plots.style import COLOURS, ink, png
+from vlmcourse.plots.style import COLOURS, text_colour, png
 from vlmcourse.training.fit import Step
 
 IMAGES = world.Pairs("test", 32).images(range(4))
@@ -24,9 +24,9 @@ def steps(losses):
 
 FIGURES = {
     "mask": lambda: plots.mask(masks.causal(4), list("abcd"), list("abcd")),
-    "gallery": lambda: plots.gallery(masks.gallery()),
-    "compare": lambda: plots.compare(masks.causal(4), masks.prefix(2, 4)),
-    "weights": lambda: plots.weights(torch.rand(2, 3, 4).softmax(-1)),
+    "gallery": lambda: plots.mask_gallery(masks.gallery()),
+    "compare": lambda: plots.compare_masks(masks.causal(4), masks.prefix(2, 4)),
+    "weights": lambda: plots.attention_heads(torch.rand(2, 3, 4).softmax(-1)),
     "curves": lambda: plots.curves(
         {"a": {1: 0.1, 10: spread([0.2, 0.4])}},
         "x",
@@ -44,9 +44,9 @@ FIGURES = {
     ),
     "pictures": lambda: plots.pictures(IMAGES, list("abcd"), [True, False, True, True]),
     "similarity": lambda: plots.similarity(IMAGES, list("abcd"), torch.eye(4)),
-    "matches": lambda: plots.matches(["a", "b"], IMAGES, torch.eye(4)[:2], [0, 1], k=3),
+    "matches": lambda: plots.nearest_images(["a", "b"], IMAGES, torch.eye(4)[:2], [0, 1], k=3),
     "attention": lambda: plots.attention_over_image(IMAGES[0], {"cat": torch.eye(4).flatten()}),
-    "confusion": lambda: plots.confusion(torch.tensor([[5, 1], [2, 4]]), ["cat", "dog"]),
+    "confusion": lambda: plots.top_confusions(torch.tensor([[5, 1], [2, 4]]), ["cat", "dog"]),
     "embeddings": lambda: plots.embeddings(torch.randn(9, 4), torch.randn(9, 4)),
 }
 
@@ -64,11 +64,11 @@ def test_masks_are_drawn_from_their_booleans():
     assert "query 0 sees 0, 1; query 1 sees 0, 1; query 2 sees 0, 1, 2;" in made.description
     assert (
         "1 cells look but must not, 0 must"
-        in plots.compare(masks.prefix(2, 4), masks.causal(4)).description
+        in plots.compare_masks(masks.prefix(2, 4), masks.causal(4)).description
     )
-    assert "no difference" in plots.compare(masks.causal(4), masks.causal(4)).description
+    assert "no difference" in plots.compare_masks(masks.causal(4), masks.causal(4)).description
     with pytest.raises(ValueError, match="different shapes"):
-        plots.compare(masks.causal(4), masks.causal(5))
+        plots.compare_masks(masks.causal(4), masks.causal(5))
 
 
 @pytest.mark.parametrize("sideways", [False, True])
@@ -106,8 +106,8 @@ def test_curves_pass_through_their_points():
 
 def test_a_smoothed_loss_goes_through_the_means_of_all_steps():
     run = steps([1.0, 2, 3, 4, 5, 6, 7])
-    assert plots.smoothed(run, "loss", 3) == {2: 1.5, 4: 3.5, 6: 5.5, 7: 7}
-    assert plots.smoothed(run[:1], "loss") == {1: 1}
+    assert plots.interval_means(run, "loss", 3) == {2: 1.5, 4: 3.5, 6: 5.5, 7: 7}
+    assert plots.interval_means(run[:1], "loss") == {1: 1}
 
 
 def test_the_matrix_shows_the_cosines_it_was_given():
@@ -121,14 +121,14 @@ def test_the_matrix_shows_the_cosines_it_was_given():
 
 
 def test_matches_rank_by_similarity():
-    made = plots.matches(["x"], IMAGES, torch.tensor([[0.1, 0.9, 0.5, 0.2]]), [2], k=2)
+    made = plots.nearest_images(["x"], IMAGES, torch.tensor([[0.1, 0.9, 0.5, 0.2]]), [2], k=2)
     assert (
         np.asarray(made.axes[0].images[0].get_array()) == IMAGES[1]
     ).all() and "'x': 2" in made.description
 
 
 def test_a_live_curve_ends_with_what_happened(capsys):
-    live = plots.Live(chance=math.log(8), every=0)
+    live = plots.LiveCurve(chance=math.log(8), every=0)
     for step in steps([2.0, 1.5, 1.0]):
         live(step)
     assert (
@@ -147,7 +147,7 @@ def test_in_a_notebook_the_curve_grows_with_time_left_and_samples(monkeypatch):
     handle = type("Handle", (), {"update": lambda self, data, **_: shown.append(data)})()
     monkeypatch.setitem(plots.curves.__globals__, "_in_notebook", lambda: True)
     monkeypatch.setattr(IPython.display, "display", lambda data, **_: shown.append(data) or handle)
-    live = plots.Live(
+    live = plots.LiveCurve(
         every=0, samples=lambda: plots.bars({"cat": {"a": next(levels)}}, "probability of cat")
     )
     for step in steps([2.0, 1.0]):
@@ -165,7 +165,9 @@ def test_words_on_a_colour_can_be_read(colour):
         for place in (1, 3, 5)
     ]
     light = sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), light))
-    assert (1.05 / (light + 0.05) if ink(colour) == "white" else (light + 0.05) / 0.05) >= 4.5
+    assert (
+        1.05 / (light + 0.05) if text_colour(colour) == "white" else (light + 0.05) / 0.05
+    ) >= 4.5
 
 
 def test_pictures_stand_where_they_belong_with_frames_that_judge():

@@ -6,9 +6,9 @@ import torch
 
 from teaching import explorer_models
 from vlmcourse import introspection, recipes, world
-from vlmcourse.introspection import Looked
+from vlmcourse.introspection import AttentionMaps
 from vlmcourse.parts import masks as parts
-from vlmcourse.plots.style import Page, png
+from vlmcourse.plots.style import FigureStack, png
 from vlmcourse.training.scale import Scale
 from vlmcourse.widgets import explorers, interactive
 from vlmcourse.widgets.explorers import (
@@ -182,12 +182,12 @@ class TestGates:
 
     def test_one_gate_by_hand_leaves_the_others(self, flamingo):
         model = flamingo.model.model
-        names = list(introspection.gates(model))
+        names = list(introspection.gate_values(model))
         with gates.gates_at(model, 0.5, names[0]):
-            found = introspection.gates(model)
+            found = introspection.gate_values(model)
         assert (
             found[names[0]] == pytest.approx(0.5)
-            and found[names[1]] == introspection.gates(model)[names[1]] != 0.5
+            and found[names[1]] == introspection.gate_values(model)[names[1]] != 0.5
         )
         with (
             pytest.raises(ValueError, match="has 0 of them"),
@@ -235,7 +235,7 @@ def test_attention_rows_are_probabilities_over_patches_for_all_five():
 
 def test_the_chosen_layer_head_and_word_are_drawn():
     maps = torch.arange(2 * 3 * 2 * 4).reshape(2, 3, 2, 4).float()
-    looked = Looked(("a", "cat"), maps, "test")
+    looked = AttentionMaps(("a", "cat"), maps, "test")
     made = attention.overlaid(np.zeros((8, 8, 3), np.uint8), "model", looked, 1, 2, 3)
     assert (
         np.asarray(made.axes[1].images[1].get_array()).flatten().tolist() == maps[1, 2, 1].tolist()
@@ -292,7 +292,7 @@ def test_maps_that_point_at_the_thing_and_maps_that_know_nothing():
     rows = ("[DEC]", *(scene.words[0] for scene in scenes))
 
     def evenly(pixel_values, text):
-        return Looked(rows, torch.ones(2, 3, len(rows), 16) / 16, "weights")
+        return AttentionMaps(rows, torch.ones(2, 3, len(rows), 16) / 16, "weights")
 
     def cleverly(pixel_values, text):  # where a picture is not as its corner is, there is the thing
         changes = (
@@ -303,7 +303,7 @@ def test_maps_that_point_at_the_thing_and_maps_that_know_nothing():
             .sum((1, 3))
             .flatten()
         )
-        return Looked(rows, (changes / changes.sum()).expand(2, 3, len(rows), 16), "weights")
+        return AttentionMaps(rows, (changes / changes.sum()).expand(2, 3, len(rows), 16), "weights")
 
     dull, clever = (explorer_models.on_the_thing(look, scenes, 32) for look in (evenly, cleverly))
     assert (
@@ -396,5 +396,5 @@ def test_a_page_is_as_high_as_its_figures_together():
     one, other = (
         masks.explored(masks.pattern("packed documents", "a | b", 1), 0, 0) for _ in range(2)
     )
-    both = Image.open(BytesIO(png(Page((one, other), "both"))))
+    both = Image.open(BytesIO(png(FigureStack((one, other), "both"))))
     assert both.height == 2 * Image.open(BytesIO(png(one))).height

@@ -9,7 +9,7 @@ import torch
 from test_language import MODELS
 from torch import nn
 
-from vlmcourse.introspection import influence, weights
+from vlmcourse.introspection import influence, attention_weights
 from vlmcourse.papers.flamingo import Flamingo, FlamingoConfig, GatedBlock, Resampler
 from vlmcourse.parts import generation, language
 from vlmcourse.parts.attention import Attention
@@ -645,7 +645,7 @@ def test_parity_of_the_gated_block_with_idefics():
 def test_attention_can_be_looked_at_and_empty_rows_show_nothing():
     model, ids = opened(build()), page(2, 2)
     media = model.vision_context(pictures())["media"]
-    seen = weights(model, lambda: model(ids, media=media))["blocks.0.attention"][0]
+    seen = attention_weights(model, lambda: model(ids, media=media))["blocks.0.attention"][0]
     assert not seen[:, :3].any() and torch.allclose(seen[:, 3:].sum(-1), torch.ones(2, 6))
 
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from vlmcourse.data.folders import Folder, from_dataset
-from vlmcourse.data.images import picture
-from vlmcourse.data.streams import Stream
+from vlmcourse.data.folders import read_folder, read_dataset
+from vlmcourse.data.images import load_picture
+from vlmcourse.data.streams import PictureStream
 
 CAPTIONS = ["a red square", "a green field", "a blue sea", "a grey wall"]
 COLOURS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (128, 128, 128)]
@@ -35,7 +35,7 @@ def add_line(folder, line):
 
 
 def test_a_folder_is_a_batch(folder):
-    rows = Folder(folder, size=16)
+    rows = read_folder(folder, size=16)
     batch = rows.batch([2, 0])
     assert batch["text"] == ["a blue sea", "a red square"] and batch["pixel_values"].shape == (
         2,
@@ -50,12 +50,12 @@ def test_a_folder_is_a_batch(folder):
 
 
 def test_csv_is_the_same(folder):
-    expected = Folder(folder, 16).batch(range(4))
+    expected = read_folder(folder, 16).batch(range(4))
     (folder / "metadata.jsonl").unlink()
     (folder / "metadata.csv").write_text(
         "file_name,text\n" + "".join(f"{i}.png,{t}\n" for i, t in enumerate(CAPTIONS))
     )
-    batch = Folder(folder, 16).batch(range(4))
+    batch = read_folder(folder, 16).batch(range(4))
     assert torch.equal(batch["pixel_values"], expected["pixel_values"]) and torch.equal(
         batch["ids"], expected["ids"]
     )
@@ -91,7 +91,7 @@ def test_csv_is_the_same(folder):
     ],
 )
 def test_any_kind_of_picture(make, colour):
-    seen = picture(make(), 8)
+    seen = load_picture(make(), 8)
     assert seen.shape == (8, 8, 3) and seen.dtype == np.uint8
     assert np.abs(seen[4, 4].astype(int) - colour).max() <= 2, seen[4, 4]
 
@@ -102,14 +102,14 @@ def test_pictures_turned_by_their_camera_are_upright(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 3  # taken upside down
     left_red.save(tmp_path / "turned.png", exif=exif)
-    seen = picture(tmp_path / "turned.png", 20)
+    seen = load_picture(tmp_path / "turned.png", 20)
     assert seen[10, 15, 0] > 200 and seen[10, 5, 2] > 200
 
 
 def test_the_centre_is_kept():
     wide = np.zeros((10, 30, 3), np.uint8)
     wide[:, 10:20] = 255
-    assert (picture(wide, 10)[:, 2:8] > 200).all()
+    assert (load_picture(wide, 10)[:, 2:8] > 200).all()
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_the_centre_is_kept():
 )
 def test_impossible_pictures_are_named(source, words):
     with pytest.raises(ValueError) as error:
-        picture(source, 8)
+        load_picture(source, 8)
     assert all(word in str(error.value) for word in words), str(error.value)
 
 
@@ -132,20 +132,20 @@ def test_broken_and_missing_pictures_are_named_and_left_out(folder):
     for name in ("broken.png", "note.png", "gone.png"):
         add_line(folder, json.dumps({"file_name": name, "text": "a thing"}))
     with pytest.warns(UserWarning) as caught:
-        rows = Folder(folder, 16)
+        rows = read_folder(folder, 16)
     message = str(caught[0].message)
     assert "3 of 7" in message and all(
         name in message for name in ("broken.png", "note.png: not a picture", "gone.png")
     )
     assert list(rows.texts) == CAPTIONS
     with pytest.raises(ValueError, match="broken.png"):
-        Folder(folder, 16, strict=True)
+        read_folder(folder, 16, strict=True)
 
 
 def test_good_folders_do_not_warn(folder):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        Folder(folder, 16)
+        read_folder(folder, 16)
 
 
 @pytest.mark.parametrize(
@@ -177,13 +177,13 @@ def test_good_folders_do_not_warn(folder):
 def test_a_spoilt_folder_gets_one_clear_message(folder, spoil, error, words):
     spoil(folder)
     with pytest.raises(error) as caught:
-        Folder(folder, 16)
+        read_folder(folder, 16)
     assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
 def test_no_folder(tmp_path):
     with pytest.raises(FileNotFoundError, match="no folder"):
-        Folder(tmp_path / "nowhere")
+        read_folder(tmp_path / "nowhere")
 
 
 def test_splits_do_not_move_when_pictures_are_added(tmp_path):
@@ -193,7 +193,7 @@ def test_splits_do_not_move_when_pictures_are_added(tmp_path):
         )
         for i in range(count):
             Image.new("RGB", (4, 4), (i, i, i)).save(tmp_path / f"{i}.png")
-        train, held_out = Folder(tmp_path, 4).split(0.2)
+        train, held_out = read_folder(tmp_path, 4).split(0.2)
         assert sorted((*train.names, *held_out.names)) == sorted(f"{i}.png" for i in range(count))
         assert held_out.images([0])[0, 0, 0, 0] == int(
             held_out.names[0][:-4]
@@ -205,7 +205,7 @@ def test_splits_do_not_move_when_pictures_are_added(tmp_path):
 
 def test_distinct_captions_only(folder):
     add_line(folder, json.dumps({"file_name": "1.png", "text": CAPTIONS[0]}))
-    assert Folder(folder, 16).distinct(10) == [0, 1, 2, 3]
+    assert read_folder(folder, 16).distinct(10) == [0, 1, 2, 3]
 
 
 @pytest.fixture
@@ -223,18 +223,18 @@ def saved(tmp_path):
 
 
 def test_a_hugging_face_dataset_on_disk(saved):
-    rows = from_dataset(str(saved), size=8)
+    rows = read_dataset(str(saved), size=8)
     batch = rows.batch([7, 2])
     assert batch["text"] == ["number 7", "number 2"]
     assert ((batch["pixel_values"][:, 0, 4, 4] + 1) * 127.5).round().tolist() == [7, 2]
     with pytest.raises(ValueError, match="no column caption in the dataset; it has image, text"):
-        from_dataset(str(saved), text="caption")
+        read_dataset(str(saved), text="caption")
 
 
 def test_a_dataset_that_is_nowhere(monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(FileNotFoundError, match="no dataset 'nobody/nothing'"):
-        from_dataset("nobody/nothing")
+        read_dataset("nobody/nothing")
 
 
 def test_streams_resume_and_share(saved):
@@ -243,9 +243,11 @@ def test_streams_resume_and_share(saved):
     def numbers(texts):
         return torch.tensor([[int(text.split()[1])] for text in texts])
 
-    stream = Stream(load_from_disk(str(saved)).to_iterable_dataset(), 4, numbers, pixel_values=8)
-    seen = [batch["ids"].flatten().tolist() for _, batch in zip(range(4), stream.since(0))]
+    stream = PictureStream(
+        load_from_disk(str(saved)).to_iterable_dataset(), 4, numbers, pixel_values=8
+    )
+    seen = [batch["ids"].flatten().tolist() for _, batch in zip(range(4), stream.from_step(0))]
     assert seen == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 0, 1], [2, 3, 4, 5]]
-    assert next(stream.since(2))["ids"].flatten().tolist() == [8, 9, 0, 1]
-    halves = [next(stream.since(1, (rank, 2)))["ids"].flatten().tolist() for rank in (0, 1)]
+    assert next(stream.from_step(2))["ids"].flatten().tolist() == [8, 9, 0, 1]
+    halves = [next(stream.from_step(1, (rank, 2)))["ids"].flatten().tolist() for rank in (0, 1)]
     assert halves == [[4, 6], [5, 7]]

@@ -12,7 +12,7 @@ from vlmcourse.parts.layers import TanhGate
 from vlmcourse.recipes.flamingo import SIZES, Kept
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import fit
-from vlmcourse.training.mixture import Accumulated, Mixed, RoundRobin
+from vlmcourse.training.mixture import JointDatasets, WeightedLosses, RoundRobinDatasets
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import few_shot, interleaved, pages, tokenizer
 from vlmcourse.world.interleaved import Prompts, PageDataset, WebPages
@@ -204,9 +204,9 @@ class Numbers:
 def test_accumulated_gradients_are_the_gradient_of_the_weighted_sum():
     data, weights = {"a": (Numbers(1.0), 2), "b": (Numbers(0.5), 1)}, {"a": 1.0, "b": 0.2}
     toy = Toy()
-    batch = Accumulated(data).batch([3])
+    batch = JointDatasets(data).batch([3])
     assert batch["a"]["x"].tolist() == [13.0, 1.0] and batch["b"]["x"].tolist() == [1.5, 0.5]
-    sum(Mixed(toy, weights, 1).losses(batch).values()).backward()
+    sum(WeightedLosses(toy, weights, 1).losses(batch).values()).backward()
     together, apart = toy.weight.grad.clone(), torch.zeros(2)
     for name, part in batch.items():
         toy.zero_grad()
@@ -214,22 +214,22 @@ def test_accumulated_gradients_are_the_gradient_of_the_weighted_sum():
         apart += weights[name] * toy.weight.grad
     torch.testing.assert_close(together, apart)
     with pytest.raises(ValueError, match="data sets b have no weight"):
-        Mixed(toy, {"a": 1.0}, 1).losses(batch)
+        WeightedLosses(toy, {"a": 1.0}, 1).losses(batch)
 
 
 def test_round_robin_takes_turns_and_leaves_out_no_example():
-    mixture = RoundRobin({"a": (Numbers(1.0), 2), "b": (Numbers(1.0), 1)}, units=1)
+    mixture = RoundRobinDatasets({"a": (Numbers(1.0), 2), "b": (Numbers(1.0), 1)}, units=1)
     taken = [next(iter(mixture.batch([step]).items())) for step in range(6)]
     assert [name for name, _ in taken] == ["a", "b"] * 3
     assert [int(part["x"][0]) for _, part in taken] == [0 + 1, 0, 2 + 3, 1, 4 + 5, 2]
 
 
 def test_the_way_of_the_gates_is_kept_with_the_model():
-    mixed = Mixed(Toy(), {"a": 1.0}, 5)
+    mixed = WeightedLosses(Toy(), {"a": 1.0}, 5)
     steps = list(
         fit(
             mixed,
-            Batches(Accumulated({"a": (Numbers(1.0), 1)}).batch, 1),
+            Batches(JointDatasets({"a": (Numbers(1.0), 1)}).batch, 1),
             5,
             precision=torch.float32,
         )
@@ -240,7 +240,7 @@ def test_the_way_of_the_gates_is_kept_with_the_model():
         and trace[-1] == pytest.approx(mixed.model.gate.value.item())
         and len(set(trace)) == 5
     )
-    again = Mixed(Toy(), {"a": 1.0}, 5)
+    again = WeightedLosses(Toy(), {"a": 1.0}, 5)
     again.load_state_dict(mixed.state_dict())
     assert again.gates() == mixed.gates()
 

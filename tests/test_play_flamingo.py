@@ -125,7 +125,7 @@ def test_the_diagnosis_waits_hints_and_praises():
 
 
 def test_the_ribbon_says_what_each_word_sees_and_its_player_redraws(monkeypatch):
-    made = plots.ribbon(["a", "<image>", "b", "<image>"], [0, 1, 1, 2])
+    made = plots.image_index_strip(["a", "<image>", "b", "<image>"], [0, 1, 1, 2])
     assert "a(0) <image>(1) b(1) <image>(2)" in made.description
     from vlmcourse.widgets import interactive
 

@@ -14,10 +14,10 @@ import torch
 from torch import nn
 
 from vlmcourse.training import checkpoint, precision
-from vlmcourse.training.batches import Batches, ahead
+from vlmcourse.training.batches import Batches, prefetch
 from vlmcourse.training.fit import fit
 from vlmcourse.training.optimisation import Optimisation
-from vlmcourse.training.precision import fast_precision
+from vlmcourse.training.precision import device_precision
 from vlmcourse.training.scale import Scale
 from vlmcourse.training.stages import train_or_load
 
@@ -46,7 +46,7 @@ def weights(model):
     return torch.cat([p.detach().flatten() for p in model.parameters()])
 
 
-def run(steps=40, taken=None, keep=None, seed=0, **options):
+def run(steps=40, taken=None, checkpoint_path=None, seed=0, **options):
     model = Regression()
     history = list(
         islice(
@@ -56,8 +56,8 @@ def run(steps=40, taken=None, keep=None, seed=0, **options):
                 steps,
                 Optimisation(0.05),
                 seed=seed,
-                keep=keep,
-                every=10,
+                checkpoint_path=checkpoint_path,
+                checkpoint_every=10,
                 precision=torch.float32,
                 **options,
             ),
@@ -94,11 +94,13 @@ def test_the_notebooks_random_numbers_are_left_alone():
 
 def test_resumed_is_unbroken_to_the_bit(tmp_path):
     unbroken, _ = run()
-    run(taken=25, keep=tmp_path / "run")  # stops after step 25: the last checkpoint is of step 20
-    resumed, history = run(keep=tmp_path / "run")
+    run(
+        taken=25, checkpoint_path=tmp_path / "run"
+    )  # stops after step 25: the last checkpoint is of step 20
+    resumed, history = run(checkpoint_path=tmp_path / "run")
     assert history[0].step == 21
     assert torch.equal(weights(unbroken), weights(resumed))
-    done, nothing = run(keep=tmp_path / "run")
+    done, nothing = run(checkpoint_path=tmp_path / "run")
     assert not nothing and torch.equal(weights(done), weights(unbroken))
 
 
@@ -107,8 +109,8 @@ def test_kill_minus_nine_then_resume(tmp_path):
     script = textwrap.dedent(f"""
         import sys, time; sys.path.insert(0, {os.path.dirname(__file__)!r})
         from test_train import *
-        for step in fit(Regression(), Batches(make, 8), 40, Optimisation(0.05), keep=__import__("pathlib").Path(sys.argv[1]),
-                        every=1, precision=torch.float32):
+        for step in fit(Regression(), Batches(make, 8), 40, Optimisation(0.05), checkpoint_path=__import__("pathlib").Path(sys.argv[1]),
+                        checkpoint_every=1, precision=torch.float32):
             print(step.step, flush=True); time.sleep(0.02)
     """)
     process = subprocess.Popen(
@@ -120,15 +122,15 @@ def test_kill_minus_nine_then_resume(tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait()
     unbroken, _ = run()
-    resumed, history = run(keep=tmp_path / "run")
+    resumed, history = run(checkpoint_path=tmp_path / "run")
     assert 10 <= history[0].step <= 20
     assert torch.equal(weights(unbroken), weights(resumed))
 
 
 def test_another_run_is_not_continued(tmp_path):
-    run(taken=10, keep=tmp_path / "run", made_of={"width": 6})
+    run(taken=10, checkpoint_path=tmp_path / "run", fingerprint={"width": 6})
     with pytest.raises(ValueError, match="'steps': 40, 'width': 6.*'steps': 50, 'width': 7"):
-        run(50, keep=tmp_path / "run", made_of={"width": 7})
+        run(50, checkpoint_path=tmp_path / "run", fingerprint={"width": 7})
 
 
 @pytest.mark.parametrize(
@@ -147,7 +149,7 @@ def test_a_damaged_checkpoint_is_never_loaded(tmp_path, damage):
     tensors, notes = checkpoint.load(path)
     assert tensors["w"].shape == (100,) and notes == {"step": 3}
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(checkpoint.Damaged, match="weights.safetensors is damaged"):
+    with pytest.raises(checkpoint.DamagedCheckpoint, match="weights.safetensors is damaged"):
         checkpoint.load(path)
 
 
@@ -164,15 +166,15 @@ def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
     assert torch.equal(checkpoint.load(path)[0]["w"], torch.zeros(3))
 
 
-def stage(made_of, watch=None, seed=0):
+def stage(fingerprint, on_step=None, seed=0):
     return train_or_load(
         "toy",
         Regression(),
         Batches(make, 8),
         20,
         Optimisation(0.05),
-        made_of=made_of,
-        watch=watch,
+        fingerprint=fingerprint,
+        on_step=on_step,
         seed=seed,
     )
 
@@ -180,7 +182,7 @@ def stage(made_of, watch=None, seed=0):
 def test_a_stage_is_trained_once_and_found_again(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("VLMCOURSE_CACHE", str(tmp_path))
     first, seen = stage({"width": 6}), []
-    again = stage({"width": 6}, watch=seen.append)
+    again = stage({"width": 6}, on_step=seen.append)
     assert (
         not first.loaded
         and again.loaded
@@ -302,14 +304,14 @@ def test_batches_of_a_finite_set_visit_each_example_once_an_epoch():
     batches = Batches(list, 4, examples=12)
     first, second = ([batches[step] for step in range(start, start + 3)] for start in (0, 3))
     assert sorted(sum(first, [])) == sorted(sum(second, [])) == list(range(12)) and first != second
-    halves = [list(islice(batches.since(1, (rank, 2)), 3)) for rank in (0, 1)]
+    halves = [list(islice(batches.from_step(1, (rank, 2)), 3)) for rank in (0, 1)]
     assert [a + b for a, b in zip(*halves)] == [batches[step] for step in (1, 2, 3)]
 
 
 def test_batches_made_ahead_are_the_same_and_end():
-    assert list(ahead(iter([{"n": n} for n in range(5)]))) == [{"n": n} for n in range(5)]
+    assert list(prefetch(iter([{"n": n} for n in range(5)]))) == [{"n": n} for n in range(5)]
     seen = []
-    coming = ahead({"n": seen.append(n) or n} for n in range(5))
+    coming = prefetch({"n": seen.append(n) or n} for n in range(5))
     next(coming), next(coming)
     assert len(seen) >= 2
 
@@ -317,7 +319,7 @@ def test_batches_made_ahead_are_the_same_and_end():
         yield {"n": 0}
         raise ValueError("a broken picture")
 
-    coming = ahead(breaks())
+    coming = prefetch(breaks())
     next(coming)
     with pytest.raises(ValueError, match="a broken picture"):
         next(coming)
@@ -327,7 +329,7 @@ def test_batches_larger_than_the_data_are_refused():
     with pytest.raises(ValueError, match="batch of 8 from 5 examples"):
         Batches(list, 8, examples=5)
     with pytest.raises(ValueError, match="8 cannot be shared by 3"):
-        next(Batches(list, 8).since(0, (0, 3)))
+        next(Batches(list, 8).from_step(0, (0, 3)))
 
 
 def test_scale_comes_from_the_environment(monkeypatch):
@@ -338,7 +340,7 @@ def test_scale_comes_from_the_environment(monkeypatch):
 
 
 def test_precision_is_measured_unless_it_is_said(monkeypatch):
-    measure = fast_precision.__wrapped__  # it is measured once a process
+    measure = device_precision.__wrapped__  # it is measured once a process
     monkeypatch.delenv("VLMCOURSE_PRECISION", raising=False)
     start = time.perf_counter()
     assert measure() in (torch.float32, torch.bfloat16)
@@ -356,7 +358,7 @@ def test_precision_is_measured_unless_it_is_said(monkeypatch):
 )
 def test_the_model_itself_decides_the_precision(monkeypatch, slow, chosen):
     monkeypatch.delenv("VLMCOURSE_PRECISION", raising=False)
-    monkeypatch.setattr(precision, "fast_precision", lambda device: torch.bfloat16)
+    monkeypatch.setattr(precision, "device_precision", lambda device: torch.bfloat16)
     w = torch.ones(4, 4, requires_grad=True)
 
     def step():
@@ -364,10 +366,10 @@ def test_the_model_itself_decides_the_precision(monkeypatch, slow, chosen):
         time.sleep(0.02 * (now == slow))
         return (w @ w).sum()
 
-    assert precision.faster(step, torch.device("cpu")) == chosen
+    assert precision.faster_precision(step, torch.device("cpu")) == chosen
     monkeypatch.setenv("VLMCOURSE_PRECISION", "bfloat16")  # what is said isn't measured
     assert (
-        precision.faster(lambda: pytest.fail("it was measured"), torch.device("cpu"))
+        precision.faster_precision(lambda: pytest.fail("it was measured"), torch.device("cpu"))
         == torch.bfloat16
     )
 
@@ -384,7 +386,9 @@ def test_measuring_the_precision_leaves_the_model_as_it_was(monkeypatch):
 
     taken = []
     monkeypatch.setattr(
-        fit_module, "faster", lambda step, device: taken.append(step().backward()) or torch.float32
+        fit_module,
+        "faster_precision",
+        lambda step, device: taken.append(step().backward()) or torch.float32,
     )
     models = Counts(), Counts()
     for model, asked in zip(models, (None, torch.float32)):
@@ -400,7 +404,7 @@ def test_measuring_the_precision_leaves_the_model_as_it_was(monkeypatch):
 
 def test_where_the_precision_is_known_no_model_is_copied_and_no_batch_made_for_it(monkeypatch):
     monkeypatch.setenv("VLMCOURSE_PRECISION", "float32")
-    monkeypatch.setattr(precision, "fast_precision", fast_precision.__wrapped__)
+    monkeypatch.setattr(precision, "device_precision", device_precision.__wrapped__)
     monkeypatch.setattr(fit_module, "deepcopy", lambda model: pytest.fail("the model was copied"))
     made = []
     list(fit(Regression(), Batches(lambda indices: made.append(indices) or make(indices), 8), 100))

@@ -16,7 +16,7 @@ def test_weights_are_recomputed_from_what_the_layer_got():
     torch.manual_seed(0)
     model = Transformer(2, 16, 2)
     x, mask = torch.randn(1, 5, 16), masks.causal(5).to_bool()
-    found = introspection.weights(model, lambda: model(x, mask))
+    found = introspection.attention_weights(model, lambda: model(x, mask))
     assert list(found) == ["blocks.0.attention", "blocks.1.attention"]
     block = model.blocks[0]
     torch.testing.assert_close(
@@ -28,14 +28,14 @@ def test_weights_are_recomputed_from_what_the_layer_got():
 def test_no_hook_stays_even_after_an_error():
     model = Transformer(1, 16, 2)
     with pytest.raises(RuntimeError):
-        introspection.weights(model, lambda: model(torch.randn(1, 5, 3)))
+        introspection.attention_weights(model, lambda: model(torch.randn(1, 5, 3)))
     assert not any(module._forward_pre_hooks for module in model.modules())
 
 
 def test_gates_by_name():
     model = nn.ModuleDict({"near": TanhGate(), "far": TanhGate()})
     model["far"].alpha.data.fill_(1.0)
-    assert introspection.gates(model) == {"near": 0.0, "far": pytest.approx(0.7616, abs=1e-4)}
+    assert introspection.gate_values(model) == {"near": 0.0, "far": pytest.approx(0.7616, abs=1e-4)}
 
 
 @pytest.mark.parametrize("name", GALLERY)

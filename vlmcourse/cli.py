@@ -295,7 +295,7 @@ def train_clip(
         if main_process:
             print(text, flush=True)
 
-    with _progress(main_process) as watch:
+    with _progress(main_process) as on_step:
         report = recipe(
             out,
             scale and scale.value,
@@ -304,7 +304,7 @@ def train_clip(
             seed,
             resume,
             precision and getattr(torch, precision.value),
-            watch,
+            on_step,
             say,
         )
     _tell(report)
@@ -324,8 +324,8 @@ def train_language(
     """Pretrain the tiny language model on the world's texts; tests what it binds and knows. (At laptop scale it is shipped.)"""
     from vlmcourse.recipes import train_language as recipe
 
-    with _progress() as watch:
-        report = recipe(scale and scale.value, seed, ship, watch)
+    with _progress() as on_step:
+        report = recipe(scale and scale.value, seed, ship, on_step)
     _tell(report)
 
 
@@ -337,7 +337,7 @@ def _progress(shown: bool = True) -> Iterator[Callable]:
     with ExitStack() as stack:
         bar = None
 
-        def watch(step) -> None:
+        def on_step(step) -> None:
             nonlocal bar
             bar = bar or stack.enter_context(
                 tqdm(
@@ -351,7 +351,7 @@ def _progress(shown: bool = True) -> Iterator[Callable]:
             bar.set_postfix(loss=f"{step.loss:.3f}", refresh=False)
             bar.update()
 
-        yield watch
+        yield on_step
 
 
 def _tell(report: dict) -> None:

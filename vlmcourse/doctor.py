@@ -85,10 +85,10 @@ def cores() -> Check:
 def bf16() -> Check:
     import torch
 
-    from vlmcourse.training.precision import fast_precision
+    from vlmcourse.training.precision import device_precision
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    fast = fast_precision(device) == torch.bfloat16
+    fast = device_precision(device) == torch.bfloat16
     if os.environ.get("VLMCOURSE_PRECISION"):
         found = f"{'used' if fast else 'not used'} in training: VLMCOURSE_PRECISION says so"
     else:

@@ -13,7 +13,7 @@ from vlmcourse.parts.layers import TanhGate
 
 
 @dataclass(frozen=True)
-class Looked:
+class AttentionMaps:
     """What was looked at: maps (layers, heads, rows, P) over the patches of one picture.
 
     rows  names of the words or queries that looked;  what: which quantity the maps are
@@ -24,10 +24,10 @@ class Looked:
     what: str
 
 
-def weights(model: nn.Module, run: Callable[[], object]) -> dict[str, Tensor]:
+def attention_weights(model: nn.Module, run: Callable[[], object]) -> dict[str, Tensor]:
     """The attention probabilities (B, H, Q, K) of every attention layer used while `run()` runs the model, by module name.
 
-    The fused forward stays as it is: each layer's inputs are noted, and `Attention.weights` recomputes from them. A layer
+    The fused forward stays as it is: each layer's inputs are noted, and `Attention.attention_weights` recomputes from them. A layer
     that is used twice keeps its last use.
     """
     noted: dict[str, tuple[Attention, tuple, dict]] = {}
@@ -54,7 +54,7 @@ def weights(model: nn.Module, run: Callable[[], object]) -> dict[str, Tensor]:
         }
 
 
-def gates(model: nn.Module) -> dict[str, float]:
+def gate_values(model: nn.Module) -> dict[str, float]:
     """How far each tanh gate is open, in (-1, 1), by module name."""
     return {
         name: module.value.item()

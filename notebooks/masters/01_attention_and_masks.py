@@ -159,7 +159,7 @@ words = "the dog that chased the cat sleeps".split()
 x = torch.randn(1, len(words), 32)
 heads = layer.weights(x)  # (1, 4, 7, 7): recomputed to look at; the fused forward never stores them
 assert torch.allclose(heads.sum(-1), torch.ones(1, 4, 7), atol=1e-5)
-plots.show(plots.weights(heads[0], words, words))
+plots.show(plots.attention_heads(heads[0], words, words))
 print(
     "untrained heads look everywhere, each differently:", tuple(heads.shape)
 )  # NBVAL_CHECK_OUTPUT
@@ -208,7 +208,7 @@ mask_player()
 
 # %%
 gallery = masks.gallery()
-plots.show(plots.gallery(gallery))
+plots.show(plots.mask_gallery(gallery))
 
 # %%
 predict(
@@ -244,7 +244,7 @@ padding_mask = (
 batch = masks.causal(5) & masks.padding_mask(padding_mask)
 print("packed:", packed.name, "| batch of two:", tuple(batch.to_bool().shape))  # NBVAL_CHECK_OUTPUT
 plots.show(
-    plots.gallery(
+    plots.mask_gallery(
         {
             "packed documents": packed,
             "text 1: 5 words": batch.to_bool()[0],
@@ -284,7 +284,7 @@ print(
 # %% [markdown]
 # ## 6. Declared == measured
 #
-# A mask *declares* who may look at whom. Does the layer obey? Ask the layer, not the mask: if key $k$ moves and query $q$'s output moves with it, then $q$ looked at $k$. `watch.influence` measures this for all pairs by automatic differentiation.
+# A mask *declares* who may look at whom. Does the layer obey? Ask the layer, not the mask: if key $k$ moves and query $q$'s output moves with it, then $q$ looked at $k$. `on_step.influence` measures this for all pairs by automatic differentiation.
 
 # %%
 for name, mask in gallery.items():
@@ -312,7 +312,7 @@ reach = {
     > 0
     for depth in (1, 2, 4)
 }
-plots.show(plots.gallery(reach))
+plots.show(plots.mask_gallery(reach))
 
 # %% [markdown]
 # ## 7. One token at a time: the cache
@@ -386,7 +386,7 @@ seeing = Lookup(masks.causal(length))
 blind = Lookup(
     masks.same_group_mask(torch.tensor([0] * (length - 1) + [1]))
 )  # the question sees only itself
-live = plots.Live(chance=math.log(PAIRS), chance_name=f"guessing among {PAIRS}")
+live = plots.LiveCurve(chance=math.log(PAIRS), chance_name=f"guessing among {PAIRS}")
 for step in fit(
     seeing,
     Batches(lookup_batch, 64),
@@ -421,9 +421,11 @@ ids = test["ids"][:1]
 names = [
     f"name {token}" if token < NAMES else f"colour {token - NAMES}" for token in ids[0].tolist()
 ]
-found = introspection.weights(seeing, lambda: seeing(ids))
+found = introspection.attention_weights(seeing, lambda: seeing(ids))
 plots.show(
-    plots.weights(found["blocks.blocks.1.attention"][0][:, -1:], ["asked: " + names[-1]], names)
+    plots.attention_heads(
+        found["blocks.blocks.1.attention"][0][:, -1:], ["asked: " + names[-1]], names
+    )
 )
 
 # %% [markdown]
@@ -533,7 +535,7 @@ measured = (
     )
     > 0
 )
-plots.show(plots.compare(measured, declared, ("measured", "declared")))
+plots.show(plots.compare_masks(measured, declared, ("measured", "declared")))
 
 # %% [markdown]
 # Your diagnosis: **a** the scores are not scaled; **b** softmax gave NaN; **c** a row with nothing to look at looks at everything; **d** the polarity of the mask is flipped.

@@ -215,7 +215,7 @@ for name, numbering in (("counted as wrong", None), ("counted as right", numbers
 
 # %%
 trained = recipes.clip(
-    scale, watch=plots.Live(chance=math.log(scale.batch), chance_name="knows nothing: ln B")
+    scale, on_step=plots.LiveCurve(chance=math.log(scale.batch), chance_name="knows nothing: ln B")
 )
 model = trained.model
 print(
@@ -353,7 +353,9 @@ allowed = torch.tensor([word not in left_out for word in known])
 cosine = images @ everything.T
 without = cosine.masked_fill(~allowed, -math.inf).argmax(1)
 shown = torch.tensor([known[label] in left_out for label in labels.tolist()])
-plots.show(plots.confusion(evaluation.confusion(without[shown], labels[shown], len(known)), known))
+plots.show(
+    plots.top_confusions(evaluation.confusion(without[shown], labels[shown], len(known)), known)
+)
 full = cosine.argmax(1)
 print(
     f"all classes: {evaluation.accuracy(full, labels):.3f} right. "
@@ -502,7 +504,9 @@ for name, value in twin["overlap"].items():
 # %%
 index = next(i for i in held_out.distinct(64) if len(held_out.scene(i).words) == 3)
 scene, picture = held_out.scene(index), held_out.images([index])
-looked = introspection.weights(model, lambda: model.encode_image(world.to_pixels(picture)))
+looked = introspection.attention_weights(
+    model, lambda: model.encode_image(world.to_pixels(picture))
+)
 last = [name for name in looked if name.startswith("vision")][-1]
 maps = {"class token's attention, last layer": looked[last][0, :, 0, 1:].mean(0)}
 for word in scene.words:
@@ -571,7 +575,7 @@ rank = (similarity > similarity.diagonal()[:, None]).sum(1)
 rows = list(dict.fromkeys([0, 1, 2, *rank.argsort(descending=True)[:3].tolist()]))
 indices = held_out.distinct(number)
 plots.show(
-    plots.matches(
+    plots.nearest_images(
         [held_out.text(indices[row]) for row in rows],
         held_out.images(indices),
         similarity[rows],
@@ -587,7 +591,7 @@ plots.show(
 _, single_pixels, single_labels = recipes.singles(size)
 with torch.no_grad():
     guessed = evaluation.zero_shot(model.encode_image(single_pixels), everything)
-plots.show(plots.confusion(evaluation.confusion(guessed, single_labels, len(known)), known))
+plots.show(plots.top_confusions(evaluation.confusion(guessed, single_labels, len(known)), known))
 
 # %% [markdown]
 # ## Exercise 1 · The symmetric loss

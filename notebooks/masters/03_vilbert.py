@@ -61,7 +61,7 @@ def classes_of(batch, row):
 shown = range(4)
 batch = held_out.batch(shown)
 plots.show(
-    plots.boxed(
+    plots.pictures_with_boxes(
         held_out.pairs.images(shown),
         [batch["boxes"][row][batch["region_mask"][row]].tolist() for row in shown],
         [classes_of(batch, row) for row in shown],
@@ -193,7 +193,7 @@ def reach(meet):
 
 never = torch.zeros(1, 1, R, length).bool()
 plots.show(
-    plots.gallery(
+    plots.mask_gallery(
         {
             "streams that meet": reach(None)[None, None],
             "streams that never meet": reach(never)[None, None],
@@ -265,7 +265,7 @@ print(f"{'true':20} {held_out.pairs.truth(scene)}")
 # The whole model is `vlmcourse/papers/vilbert.py`; open it beside Figures 1 to 3. (The first time this takes some minutes; then it comes from the cache, and the curve is replayed.)
 
 # %%
-trained = recipes.vilbert(scale, watch=plots.Live())
+trained = recipes.vilbert(scale, on_step=plots.LiveCurve())
 model = trained.model
 print(f"{sum(p.numel() for p in model.parameters()):,} parameters")
 
@@ -275,7 +275,10 @@ print(f"{sum(p.numel() for p in model.parameters()):,} parameters")
 # %%
 plots.show(
     plots.curves(
-        {name: plots.smoothed(trained.history, name, 24) for name in trained.history[0].losses},
+        {
+            name: plots.interval_means(trained.history, name, 24)
+            for name in trained.history[0].losses
+        },
         "step",
         "loss",
     )
@@ -413,11 +416,11 @@ gap = next(p for p, word in enumerate(player_words[row]) if word in data.pairs.a
 was = one_row["ids"][0, gap].item()
 one_row["ids"] = one_row["ids"].clone()
 one_row["ids"][0, gap] = tokenizer.world_tokenizer().mask_token_id
-maps = introspection.weights(model, lambda: model.words(one_row))
+maps = introspection.attention_weights(model, lambda: model.words(one_row))
 last = f"encoder.meetings.{len(model.encoder.meetings) - 1}.text.attention"
 looks = maps[last][0][:, gap : gap + 1]  # (H, 1, 1 + R)
 region_names = ["picture", *held_out.pairs.scene(row).words]
-made = plots.weights(looks, ["the gap"], region_names)
+made = plots.attention_heads(looks, ["the gap"], region_names)
 asked = f"'{player_batch['text'][row]}', gap at '{player_words[row][gap - 1]}'"
 made.suptitle(asked, fontsize=9)
 made.description = f"{asked}. {made.description}"
@@ -630,7 +633,7 @@ attempt(exercises.co_attention, co_attention)
 # %%
 both = [by_hand_map[0, :1] for by_hand_map in co_attention_by_hand(layer, image, text)[2:]]
 for weights, who, whom in ((both[0], "region", "word"), (both[1], "word", "region")):
-    made = plots.weights(
+    made = plots.attention_heads(
         weights,
         [f"{who} {n}" for n in range(weights.shape[1])],
         [f"{whom} {n}" for n in range(weights.shape[2])],

@@ -50,7 +50,7 @@ _ = torch.manual_seed(0)
 # %%
 V = len(tokenizer.world_tokenizer())
 trained = recipes.language(
-    scale, watch=plots.Live(chance=math.log(V), chance_name=f"knows nothing: ln {V}")
+    scale, on_step=plots.LiveCurve(chance=math.log(V), chance_name=f"knows nothing: ln {V}")
 )
 model = trained.model
 untrained = recipes.new_language(scale, seed=1).eval()
@@ -503,7 +503,7 @@ print(ways_to_do_it[by, gap > 0] if abs(gap) > 0.1 else "but no head does it cle
 looks_before = max(heads, key=lambda one: just_before[one])
 names = [vocabulary[i] for i in ids[0].tolist()]
 maps = torch.stack([weights[layer, 0, head] for layer, head in (looks_before, chosen)])
-made = plots.weights(maps, names, names)
+made = plots.attention_heads(maps, names, names)
 titles = [
     f"layer {layer} head {head}: {what}"
     for (layer, head), what in ((looks_before, "one back"), (chosen, "own or other"))
@@ -636,7 +636,7 @@ def new_small(depth):
 steps = 20 if small_run else 600
 look_every = steps // 20
 one_layer, two_layers = new_small(1), new_small(2)
-live = plots.Live(chance=math.log(len(tokenizer.INVENTED)), chance_name="guessing a name")
+live = plots.LiveCurve(chance=math.log(len(tokenizer.INVENTED)), chance_name="guessing a name")
 learning = Optimisation(5e-3, weight_decay=0.05, betas=(0.9, 0.95))
 grown = {"one layer": {}, "two layers": {}}
 for name, learner in (("two layers", two_layers), ("one layer", one_layer)):
@@ -892,7 +892,7 @@ def sorts(model, words):
 
 
 before = {"training nouns": sorts(adapted, learnt), "held-out nouns": sorts(adapted, held_out)}
-live = plots.Live(chance=math.log(len(task.meaning)), chance_name="guessing a category")
+live = plots.LiveCurve(chance=math.log(len(task.meaning)), chance_name="guessing a category")
 steps = 10 if small_run else 150
 gently = Optimisation(3e-3, weight_decay=0.0)
 for step in fit(adapted, Batches(task.batch, 32), steps, gently, precision=torch.float32):

@@ -175,7 +175,9 @@ blind_loss = {
 }
 trained = recipes.frozen(
     scale,
-    watch=plots.Live(chance=float(np.mean(list(blind_loss.values()))), chance_name="trained blind"),
+    on_step=plots.LiveCurve(
+        chance=float(np.mean(list(blind_loss.values()))), chance_name="trained blind"
+    ),
 )
 model = trained.model
 learns = sum(p.numel() for p in model.parameters() if p.requires_grad)

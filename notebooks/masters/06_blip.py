@@ -221,7 +221,7 @@ plots.show(
 )
 
 # %%
-trained = recipes.blip(scale, vision=recipes.clip(scale).model.vision, watch=plots.Live())
+trained = recipes.blip(scale, vision=recipes.clip(scale).model.vision, on_step=plots.LiveCurve())
 model = trained.model
 print({name: round(value, 3) for name, value in trained.history[-1].losses.items()})
 
@@ -243,7 +243,7 @@ plots.show(plots.bars(swaps, "the right caption preferred", chance=0.5))
 # It is not the size. Here is the same model with the same three losses, in a smaller world (every tenth noun, always two things, siblings always exchanged, captions that always name place and background), at a third of the learning rate and for 2,400 steps; each text's wrong picture is its sibling's, without a draw. (So several things change at once; what each is worth we have not measured.)
 
 # %%
-closer = closely(scale, contrast=True, watch=plots.Live())
+closer = closely(scale, contrast=True, on_step=plots.LiveCurve())
 report = close_report(closer.model, 512 if count > 16 else 16)
 print({name: round(value, 2) for name, value in report.items()})
 
@@ -262,7 +262,10 @@ predict(
 # %%
 plots.show(
     plots.curves(
-        {name: plots.smoothed(closer.history, name) for name in ("match", "contrast", "caption")},
+        {
+            name: plots.interval_means(closer.history, name)
+            for name in ("match", "contrast", "caption")
+        },
         "step",
         "loss",
         lines={"a coin between siblings: ln 2": float(np.log(2))},
@@ -368,7 +371,7 @@ plots.show(
 # %%
 scene, caption, _ = a[0]
 one, ids = world.to_pixels(world.render(scene, size)[None]), tokenizer.encode([caption])
-looked = introspection.weights(model, lambda: model(ids, **model.vision_context(one)))
+looked = introspection.attention_weights(model, lambda: model(ids, **model.vision_context(one)))
 maps = looked["encoder.blocks.0.cross"][0].mean(0)[:, 1:]  # (T, P without the class token)
 names = tokenizer.world_tokenizer().convert_ids_to_tokens(ids[0].tolist())
 chosen = {name: maps[place] for place, name in enumerate(names) if name in scene.words}

@@ -86,7 +86,9 @@ for objective in MASKS:
     measured[f"{objective}: measured"] = moved
     assert torch.equal(moved, mask[0, 0]), objective
 plots.show(
-    plots.gallery({**{f"{name}: declared": small.mask(name, ids)[0] for name in MASKS}, **measured})
+    plots.mask_gallery(
+        {**{f"{name}: declared": small.mask(name, ids)[0] for name in MASKS}, **measured}
+    )
 )
 print("declared == measured, for all three masks")  # NBVAL_CHECK_OUTPUT
 
@@ -263,7 +265,7 @@ Markdown(
 
 # %%
 trained = recipe.stage1(
-    scale, vision=vision, watch=plots.Live(chance=float(np.log(2)), chance_name="ln 2")
+    scale, vision=vision, on_step=plots.LiveCurve(chance=float(np.log(2)), chance_name="ln 2")
 )
 first = trained.model
 print(
@@ -328,7 +330,7 @@ index = next(i for i in held_out.distinct(64) if len(held_out.scene(i).words) ==
 scene, picture = held_out.scene(index), held_out.images([index])
 with torch.no_grad():
     seen = features(vision, world.to_pixels(picture))
-    looked = introspection.weights(first, lambda: first.former.see(seen))
+    looked = introspection.attention_weights(first, lambda: first.former.see(seen))
     last = [name for name in looked if name.endswith(".look")][-1]
     by_query = looked[last][0].mean(0)[
         :, 1:
@@ -417,7 +419,7 @@ print(
 # The prompt has a place for each query. Only words after it are asked for. The whole Q-Former goes on learning, not the matrix alone. Captions of things alone, as Frozen was trained on:
 
 # %%
-trained2 = recipe.blip2(scale, vision=vision, former=first.former, watch=plots.Live())
+trained2 = recipe.blip2(scale, vision=vision, former=first.former, on_step=plots.LiveCurve())
 second = trained2.model
 untouched = [
     all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values()))
@@ -659,7 +661,7 @@ attempt(checks.three_masks, my_masks)
 
 # %%
 plots.show(
-    plots.gallery(
+    plots.mask_gallery(
         {name: first.former.mask(name, tokenizer.encode(["a cat on blue"]))[0] for name in MASKS}
     )
 )

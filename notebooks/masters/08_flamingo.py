@@ -44,7 +44,7 @@ from vlmcourse.recipes.flamingo import (
     stream,
 )
 from vlmcourse.training.fit import Batches, Scale, fit
-from vlmcourse.training.mixture import Accumulated, Mixed
+from vlmcourse.training.mixture import JointDatasets, WeightedLosses
 from vlmcourse.widgets.explorers.gates import gates_at
 from vlmcourse.widgets.interactive import attempt, predict
 from vlmcourse.world import interleaved, shots, tokenizer
@@ -442,7 +442,7 @@ def one_block(latents):  # (1, N * R, D) -> (1, T, D)
 measured = introspection.influence(one_block, media.reshape(1, -1, media.shape[-1])) > 0
 declared = masks.last_image(model.numbers(ids), torch.arange(1, 4).repeat_interleave(R))
 plots.show(
-    plots.compare(
+    plots.compare_masks(
         measured.reshape(len(words), 3, R).any(-1),
         declared.to_bool()[0, 0].reshape(len(words), 3, R).any(-1),
         ("measured: words x pictures", "declared"),
@@ -537,7 +537,7 @@ plots.show(
 # Train (or load) it. Only the resampler, the blocks and the row of `<EOC>` learn.
 
 # %%
-trained = recipes.flamingo(scale, watch=plots.Live())
+trained = recipes.flamingo(scale, on_step=plots.LiveCurve())
 model = trained.model.model
 learnt = sum(p.numel() for p in model.parameters() if p.requires_grad)
 stays = sum(p.numel() for p in model.parameters() if not p.requires_grad)
@@ -849,7 +849,7 @@ plots.show(
 # %% [markdown]
 # ## 9. Where does a word look?
 #
-# From a word to the latents, and from the latents to the patches: two attentions, multiplied. That is an *account* of where information could come from, not a proof of what was used; for a proof one would cover parts of the picture (`watch.occlusion`).
+# From a word to the latents, and from the latents to the patches: two attentions, multiplied. That is an *account* of where information could come from, not a proof of what was used; for a proof one would cover parts of the picture (`on_step.occlusion`).
 
 # %%
 pair = [world.sample("test", index, 0, (2, 2)) for index in (1, 7)]
@@ -859,7 +859,7 @@ prompt = interleaved.parse_page(
     pair,
 )
 batch = Prompts([prompt], size).batch([0])
-noted = introspection.weights(
+noted = introspection.attention_weights(
     model, lambda: model(batch["ids"], **model.vision_context(batch["pixel_values"]))
 )
 words = tokenizer.world_tokenizer().convert_ids_to_tokens(batch["ids"][0].tolist())
@@ -892,7 +892,7 @@ for number, scene in enumerate(pair):
 
 # %%
 share = to_latents.reshape(len(words), 2, R).sum(-1)
-plots.show(plots.weights(share[None], words, ["picture 1", "picture 2"]))
+plots.show(plots.attention_heads(share[None], words, ["picture 1", "picture 2"]))
 
 # %% [markdown]
 # ## 10. Writing, with a cache
@@ -1114,11 +1114,11 @@ source = PageDataset(two_pictures, kept)
 probe = source.batch(range(1000, 1032))
 curves, rows = {}, []
 for name, system in faulty_systems.items():
-    mixed = Mixed(system, {"pages": 1.0}, 10**4)
+    mixed = WeightedLosses(system, {"pages": 1.0}, 10**4)
     curves[name] = list(
         fit(
             mixed,
-            Batches(Accumulated({"pages": (source, 16)}).batch, 1),
+            Batches(JointDatasets({"pages": (source, 16)}).batch, 1),
             4 if small_run else 80,
             LOOKING,
             precision=torch.float32,

@@ -628,7 +628,7 @@ for name in ("as they are", "pictures swapped", "wrong answers", "grey pictures"
             columns=4,
         )
     )
-plots.show(plots.page(*sheets), credit=world.ATTRIBUTION)
+plots.show(plots.stack_figures(*sheets), credit=world.ATTRIBUTION)
 
 # %%
 predict(
@@ -774,7 +774,7 @@ attempt(checks.spoil, my_spoil)
 # %%
 episode = kinds(3)[0]
 plots.show(
-    plots.page(
+    plots.stack_figures(
         *(
             plots.pictures(
                 np.stack(

@@ -371,7 +371,7 @@ for prompt in prompts:
 #
 # ## 6. Your own photos
 #
-# A folder with pictures and a `metadata.jsonl`, one line each: `{"file_name": "cat.png", "text": "a cat on a sofa"}`. Photos come turned, grey, transparent, in CMYK, half downloaded. `folders.Folder` turns what it can read into pixels, and names what it can't.
+# A folder with pictures and a `metadata.jsonl`, one line each: `{"file_name": "cat.png", "text": "a cat on a sofa"}`. Photos come turned, grey, transparent, in CMYK, half downloaded. `folders.read_folder` turns what it can read into pixels, and names what it can't.
 #
 # Put your own folder's path here. In its place stands one that we make, with everything that goes wrong in it:
 
@@ -403,7 +403,7 @@ for index, scene in enumerate(scenes):
 (mine / "metadata.jsonl").write_text("\n".join(lines) + "\n")
 with warnings.catch_warnings(record=True) as told:
     warnings.simplefilter("always")
-    photos = folders.Folder(mine, size)
+    photos = folders.read_folder(mine, size)
 print(len(photos), "pictures;", str(told[0].message).replace(str(place), "..."))
 
 # %%

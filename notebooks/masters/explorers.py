@@ -137,6 +137,6 @@ def samples():
 
 
 batches = Batches(recipes.training_pairs(small).batch, 64)
-live = plots.Live(chance=math.log(64), chance_name="knows nothing: ln 64", samples=samples)
+live = plots.LiveCurve(chance=math.log(64), chance_name="knows nothing: ln 64", samples=samples)
 for step in fit(learner, batches, steps=120, optimisation=Optimisation(2e-3)):
     live(step)

@@ -54,7 +54,7 @@ from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import Step
 from vlmcourse.training.optimisation import Optimisation
 from vlmcourse.training.scale import Scale
-from vlmcourse.training.stages import Trained, seeded, train_or_load
+from vlmcourse.training.stages import TrainedStage, seeded, train_or_load
 from vlmcourse.world import tokenizer
 from vlmcourse.world.co_occurrence import BiasedPairs
 from vlmcourse.world.prompts import training_batch
@@ -157,12 +157,12 @@ class Banks:
         data,
         optimisation: Optimisation,
         steps: int | None = None,
-        watch: Callable[[Step], None] | None = None,
-        **made_of,
-    ) -> Trained:
+        on_step: Callable[[Step], None] | None = None,
+        **fingerprint,
+    ) -> TrainedStage:
         """train_or_load: everyone sees the same pictures in the same order."""
         batches = Batches(data.batch, self.budget.batch, self.budget.pictures, self.seed)
-        made_of |= {
+        fingerprint |= {
             "start": checkpoint.checksum(model.state_dict()),
             "data": str(self.pictures),
             "budget": str(self.budget),
@@ -173,9 +173,9 @@ class Banks:
             batches,
             steps or self.steps,
             optimisation,
-            made_of=made_of,
+            fingerprint=fingerprint,
             seed=self.seed,
-            watch=watch,
+            on_step=on_step,
         )
 
 
@@ -218,29 +218,29 @@ def new_prefix(banks: Banks, hidden: int = 0) -> Frozen:
     return model
 
 
-def linear(banks: Banks, watch: Callable[[Step], None] | None = None) -> Bridge:
+def linear(banks: Banks, on_step: Callable[[Step], None] | None = None) -> Bridge:
     trained = banks.train(
-        "bridge-linear", new_prefix(banks), Told(banks.pictures), STRAIGHT, watch=watch
+        "bridge-linear", new_prefix(banks), Told(banks.pictures), STRAIGHT, on_step=on_step
     )
     return Bridge("CLIP + linear map", trained.model, banks.scale.image_size, steps=trained.history)
 
 
-def mapped(banks: Banks, watch: Callable[[Step], None] | None = None) -> Bridge:
+def mapped(banks: Banks, on_step: Callable[[Step], None] | None = None) -> Bridge:
     model = new_prefix(banks, 4 * banks.vision.width)
-    trained = banks.train("bridge-mapped", model, Told(banks.pictures), MAPPING, watch=watch)
+    trained = banks.train("bridge-mapped", model, Told(banks.pictures), MAPPING, on_step=on_step)
     return Bridge("CLIP + MLP", trained.model, banks.scale.image_size, steps=trained.history)
 
 
-def frozen(banks: Banks, watch: Callable[[Step], None] | None = None) -> Bridge:
+def frozen(banks: Banks, on_step: Callable[[Step], None] | None = None) -> Bridge:
     model = new_frozen(frozen_config(banks.scale), banks.lm, banks.seed, average_words(banks.lm))
-    trained = banks.train("bridge-frozen", model, Told(banks.pictures), SEEING, watch=watch)
+    trained = banks.train("bridge-frozen", model, Told(banks.pictures), SEEING, on_step=on_step)
     return Bridge("Frozen", trained.model, banks.scale.image_size, steps=trained.history)
 
 
-def blip(banks: Banks, watch: Callable[[Step], None] | None = None) -> Alone:
+def blip(banks: Banks, on_step: Callable[[Step], None] | None = None) -> Alone:
     model = new_blip(blip_config(banks.scale), deepcopy(banks.vision), banks.seed)
     model.vision = _thawed(model.vision)
-    trained = banks.train("bridge-blip", model, Paired(banks.pictures), LEARNING, watch=watch)
+    trained = banks.train("bridge-blip", model, Paired(banks.pictures), LEARNING, on_step=on_step)
     return Alone("BLIP", trained.model, banks.scale.image_size, "<image>", steps=trained.history)
 
 
@@ -251,9 +251,9 @@ def _thawed(module: nn.Module) -> nn.Module:
     return module.requires_grad_(True).train()
 
 
-def blip2(banks: Banks, watch: Callable[[Step], None] | None = None) -> Bridge:
+def blip2(banks: Banks, on_step: Callable[[Step], None] | None = None) -> Bridge:
     """Half of the steps are stage 1, on the same pictures; both stages count."""
-    watch = watch or (lambda step: None)
+    on_step = on_step or (lambda step: None)
     with seeded(banks.seed):
         start = Stage1(
             new_former(former_config(banks.scale), banks.seed),
@@ -266,7 +266,7 @@ def blip2(banks: Banks, watch: Callable[[Step], None] | None = None) -> Bridge:
     model = new_blip2(former, banks.tower.vit, banks.lm, banks.seed)
     looks = place(former.config.queries)
     trained = banks.train(
-        "bridge-blip2", model, banks.looked(looks), SAYING, banks.steps - half, watch
+        "bridge-blip2", model, banks.looked(looks), SAYING, banks.steps - half, on_step
     )
     return Bridge(
         "BLIP-2",
@@ -288,10 +288,14 @@ def new_aside(banks: Banks):
     )
 
 
-def aside(banks: Banks, watch: Callable[[Step], None] | None = None) -> Bridge:
+def aside(banks: Banks, on_step: Callable[[Step], None] | None = None) -> Bridge:
     """Flamingo on single pictures."""
     trained = banks.train(
-        "bridge-flamingo", new_aside(banks), Aside(banks.looked("<image>")), LOOKING, watch=watch
+        "bridge-flamingo",
+        new_aside(banks),
+        Aside(banks.looked("<image>")),
+        LOOKING,
+        on_step=on_step,
     )
     return Bridge(
         "Flamingo", trained.model, banks.scale.image_size, "<image>", steps=trained.history

@@ -207,7 +207,7 @@ def show_difference(got: object, wanted: object) -> None:
     first = next(
         (i for i, (one, other) in enumerate(zip(*tables)) if not torch.equal(one, other)), 0
     )
-    compare = plots.compare if wanted.dtype == torch.bool else plots.compare_values
+    compare = plots.compare_masks if wanted.dtype == torch.bool else plots.compare_values
     plots.show(compare(tables[0][first], tables[1][first]))
 
 

@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 
 from vlmcourse import introspection, world
 from vlmcourse.evaluation import next_token_probabilities, eval_mode
-from vlmcourse.introspection import Looked
+from vlmcourse.introspection import AttentionMaps
 from vlmcourse.papers.blip import BLIP
 from vlmcourse.papers.flamingo import Flamingo
 from vlmcourse.papers.qformer import features
@@ -26,11 +26,11 @@ from vlmcourse.recipes.clip import clip
 from vlmcourse.recipes.flamingo import WEIGHTS, Kept, flamingo
 from vlmcourse.recipes.frozen import PLACE, frozen, sentences
 from vlmcourse.training.scale import Scale
-from vlmcourse.training.stages import Trained
+from vlmcourse.training.stages import TrainedStage
 from vlmcourse.world import interleaved, prompts, tokenizer
 from vlmcourse.world.pages import Part
 
-Look = Callable[[Tensor, str], Looked]
+Look = Callable[[Tensor, str], AttentionMaps]
 Ask = Callable[[world.Scene, str], Mapping[str, float]]
 MOST = 8
 """Answers that are shown."""
@@ -53,7 +53,7 @@ def look_clip(model) -> Look:
     CLIP is trained through its class token; that patches answer too is a by-product, and a weak one.
     """
 
-    def look(pixel_values: Tensor, text: str) -> Looked:
+    def look(pixel_values: Tensor, text: str) -> AttentionMaps:
         words = _words(text)
         with eval_mode(model):
             patches = normalize(
@@ -61,7 +61,7 @@ def look_clip(model) -> Look:
             )
             said = model.encode_text(tokenizer.encode(words))
             maps = (model.log_scale.exp() * said @ patches.T).softmax(-1)
-        return Looked(
+        return AttentionMaps(
             words, maps[None, None], "softmax over patches of scaled cosines with the word"
         )
 
@@ -71,14 +71,14 @@ def look_clip(model) -> Look:
 def look_blip(model) -> Look:
     """Cross-attention of each word of a caption, in every layer and head."""
 
-    def look(pixel_values: Tensor, text: str) -> Looked:
+    def look(pixel_values: Tensor, text: str) -> AttentionMaps:
         words = _words(text)
         with eval_mode(model):
             seen = model.vision_context(pixel_values[None])
-        found = introspection.weights(
+        found = introspection.attention_weights(
             model, lambda: model(tokenizer.encode([text])[:, :-1], **seen)
         )
-        return Looked(
+        return AttentionMaps(
             ("[DEC]", *words), _grids(found, ".cross"), "cross-attention of the decoder's words"
         )
 
@@ -88,13 +88,13 @@ def look_blip(model) -> Look:
 def look_queries(model) -> Look:
     """Cross-attention of each query of a Q-Former; the text plays no part: the queries look before they hear of any."""
 
-    def look(pixel_values: Tensor, text: str) -> Looked:
+    def look(pixel_values: Tensor, text: str) -> AttentionMaps:
         _words(text)
         with eval_mode(model):
             seen = features(model.vision, pixel_values[None])
-        found = introspection.weights(model, lambda: model.former.see(seen))
+        found = introspection.attention_weights(model, lambda: model.former.see(seen))
         maps = _grids(found, ".look")
-        return Looked(
+        return AttentionMaps(
             tuple(f"query {number + 1}" for number in range(maps.shape[2])),
             maps,
             "cross-attention of the queries",
@@ -106,10 +106,10 @@ def look_queries(model) -> Look:
 def look_flamingo(model: Flamingo) -> Look:
     """Gated attention of each word to the latents, times what the latents looked at in the resampler's last layer."""
 
-    def look(pixel_values: Tensor, text: str) -> Looked:
+    def look(pixel_values: Tensor, text: str) -> AttentionMaps:
         words = ("<image>", *_words(text))
         ids = tokenizer.encode([f"<image> {text}"])[:, :-1]
-        found = introspection.weights(
+        found = introspection.attention_weights(
             model, lambda: model(ids, **model.vision_context(pixel_values[None]))
         )
         last = list(weights for name, weights in found.items() if name.startswith("resampler"))[-1]
@@ -120,7 +120,7 @@ def look_flamingo(model: Flamingo) -> Look:
         asked = torch.cat(
             [weights for name, weights in found.items() if name.startswith("blocks")]
         )  # (L, H, T, R)
-        return Looked(
+        return AttentionMaps(
             words,
             (asked @ latents)[:, :, 1:],
             "gated attention to latents, times the latents' to patches",
@@ -136,7 +136,7 @@ def look_frozen(model) -> Look:
     """
     side = model.config.image_size // 4
 
-    def look(pixel_values: Tensor, text: str) -> Looked:
+    def look(pixel_values: Tensor, text: str) -> AttentionMaps:
         words = _words(text)
         ids = tokenizer.encode([f"{PLACE} {text}"])[:, :-1]
         first = ids.shape[1] - len(words)
@@ -148,7 +148,7 @@ def look_frozen(model) -> Look:
 
         with eval_mode(model):
             maps = introspection.occlusion(score, pixel_values, side, side).clamp(min=0).T  # (T, P)
-        return Looked(
+        return AttentionMaps(
             words, maps[None, None], "fall of the word's log-probability when a square is covered"
         )
 
@@ -322,7 +322,9 @@ def going_on(model: Flamingo, scenes: Sequence[world.Scene], size: int, most: in
     return ask
 
 
-def gate_trace(trained: Trained, batch: dict, source: str = "described", records: int = 60) -> dict:
+def gate_trace(
+    trained: TrainedStage, batch: dict, source: str = "described", records: int = 60
+) -> dict:
     """What a Flamingo stage noted while it trained: `steps`, `gates`, `loss` of one data set, and `blind`, for play's Replay.
 
     batch    held-out pages of that data set, for the loss with the gates shut
@@ -348,7 +350,7 @@ def gate_trace(trained: Trained, batch: dict, source: str = "described", records
     }
 
 
-def gate_pages(trained: Trained, scale: Scale, split: str = "test", count: int = 16) -> dict:
+def gate_pages(trained: TrainedStage, scale: Scale, split: str = "test", count: int = 16) -> dict:
     """A batch of held-out descriptions as the model reads them: `ids`, `loss_mask`, `features`."""
     see = Kept(trained.model.model.vision, scale.image_size)
     web = interleaved.WebPages(split)

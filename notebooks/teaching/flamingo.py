@@ -9,15 +9,17 @@ import torch
 from torch import Tensor
 
 from teaching.exercises import Exercise, FailureLab, Quiz, normal, number, rule
-from vlmcourse.plots import ribbon
+from vlmcourse.plots import image_index_strip
 from vlmcourse.widgets.interactive import interactive
 from vlmgrader.checks import driver_source
 
 
-def media_mask(tags: Tensor, count: int, phi=None, compare=torch.eq, first: int = 1) -> Tensor:
+def media_mask(
+    tags: Tensor, count: int, phi=None, compare_masks=torch.eq, first: int = 1
+) -> Tensor:
     """(B, T, N): may a token attend to a picture? phi: another count than that of tags so far."""
     phi = tags.long().cumsum(-1) if phi is None else phi(tags)
-    return compare(phi[..., None], torch.arange(first, first + count))
+    return compare_masks(phi[..., None], torch.arange(first, first + count))
 
 
 def tag_inputs(generator: torch.Generator) -> tuple[list, dict]:
@@ -106,9 +108,9 @@ EXERCISES = {
                 media_mask,
                 {
                     "that is the ablation: every picture so far. Flamingo's words see the last one alone: == in the "
-                    "place of <= or >=.": partial(media_mask, compare=torch.ge),
+                    "place of <= or >=.": partial(media_mask, compare_masks=torch.ge),
                     "it is upside down: True must mean 'may attend'.": partial(
-                        media_mask, compare=torch.ne
+                        media_mask, compare_masks=torch.ne
                     ),
                     "text before the first picture looks at the first picture: pictures are numbered from 1, and phi = "
                     "0 means none.": partial(
@@ -329,6 +331,6 @@ def ribbon_player(texts: Sequence[str]) -> None:
             raise ValueError("an empty text; expected words and tags <image>.")
         tags = torch.tensor([word == "<image>" for word in words]).long()
         phi = tags.cumsum(-1) - (0 if tag_sees.value else tags)
-        return ribbon(words, phi.tolist(), so_far=which.value != "last picture")
+        return image_index_strip(words, phi.tolist(), so_far=which.value != "last picture")
 
     interactive([text, which, tag_sees], draw)

@@ -22,7 +22,7 @@ from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import Step
 from vlmcourse.training.optimisation import Optimisation
 from vlmcourse.training.scale import Scale
-from vlmcourse.training.stages import Trained, train_or_load
+from vlmcourse.training.stages import TrainedStage, train_or_load
 from vlmcourse.world.minimal_pairs import MinimalPairs, caption_choices, swap_positions
 
 EVERY = 10  # of the known nouns, every tenth, as in lesson 03
@@ -68,8 +68,8 @@ def closely(
     seed: int = 0,
     contrast: bool = False,
     steps: int | None = None,
-    watch: Callable[[Step], None] | None = None,
-) -> Trained:
+    on_step: Callable[[Step], None] | None = None,
+) -> TrainedStage:
     """From CLIP's tower and an untrained text transformer, trained or loaded. Its model is Closely: `.model.blip` is the BLIP."""
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
     vision, config = clip(size).model.vision, blip_config(size)
@@ -82,7 +82,7 @@ def closely(
         swap=swap_positions,
         among=nouns(),
     )
-    made_of = {
+    fingerprint = {
         "config": str(config),
         "batch": size.blip_batch,
         "contrast": contrast,
@@ -96,9 +96,9 @@ def closely(
         Batches(pairs.batch, size.blip_batch),
         steps or STEPS[size.name],
         LOOKING_CLOSELY,
-        made_of=made_of,
+        fingerprint=fingerprint,
         seed=seed,
-        watch=watch,
+        on_step=on_step,
     )
 
 

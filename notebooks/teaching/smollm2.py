@@ -140,7 +140,10 @@ def in_english(scene: world.Scene, draws: world.scenes.SeededRandom) -> str:
 
 
 def train(
-    scale: Scale, steps: int = 160, seed: int = 0, watch: Callable[[Step], None] = lambda step: None
+    scale: Scale,
+    steps: int = 160,
+    seed: int = 0,
+    on_step: Callable[[Step], None] = lambda step: None,
 ) -> Frozen:
     """Trains the encoder before SmolLM2 on captions of things alone, and keeps it in the cache."""
     lm, read = smollm2()
@@ -154,7 +157,7 @@ def train(
     history = []
     for step in fit(model, Batches(described(scale, read, seed), BATCH), steps, LOOKING, seed=seed):
         history.append(step.loss)
-        watch(step)
+        on_step(step)
     checkpoint.save(
         cache_folder() / ENCODER,
         learnt(model),

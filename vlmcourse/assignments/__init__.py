@@ -28,7 +28,7 @@ def _show_difference(got: object, wanted: object) -> None:
         return
     got, wanted = (value.reshape(-1, *value.shape[-2:]) for value in (got, wanted))
     first = next(i for i in range(len(got)) if not torch.equal(got[i], wanted[i]))
-    compare = plots.compare if wanted.dtype == torch.bool else plots.compare_values
+    compare = plots.compare_masks if wanted.dtype == torch.bool else plots.compare_values
     plots.show(compare(got[first], wanted[first]))
 
 

@@ -1,6 +1,6 @@
 """Your own pictures: a folder with captions, a Hugging Face dataset, or a stream too large to hold.
 
-`Folder` and `Rows` have the protocol of world.Pairs (`batch(indices)`), and a length; `Stream` is read in order. All of
+`read_folder` and `CaptionedPictures` have the protocol of world.Pairs (`batch(indices)`), and a length; `Stream` is read in order. All of
 them turn any picture PIL can open (grey, RGBA, palette, CMYK, 16 bit, turned by EXIF) into the models' pixels.
 """
 
@@ -18,7 +18,7 @@ from zlib import crc32
 import numpy as np
 from torch import Tensor
 
-from vlmcourse.data.images import _readable, picture
+from vlmcourse.data.images import _readable, load_picture
 from vlmcourse.world import tokenizer
 from vlmcourse.world.rendering import to_pixels
 
@@ -26,8 +26,8 @@ METADATA = ("metadata.jsonl", "metadata.csv")
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Pictures and captions, by number. See `Folder` and `from_dataset`, which make them.
+class CaptionedPictures:
+    """Pictures and captions, by number. See `read_folder` and `read_dataset`, which make them.
 
     read      number -> uint8 (size, size, 3)
     texts     one caption for each
@@ -77,7 +77,7 @@ class Rows:
             "text": text,
         }
 
-    def choose(self, numbers: Sequence[int]) -> Rows:
+    def choose(self, numbers: Sequence[int]) -> CaptionedPictures:
         """Only these, in this order, with the same words known."""
         read = self.read
         return replace(
@@ -89,7 +89,7 @@ class Rows:
             kept={place: self.kept[n] for place, n in enumerate(numbers) if n in self.kept},
         )
 
-    def split(self, held_out: float = 0.1) -> tuple[Rows, Rows]:
+    def split(self, held_out: float = 0.1) -> tuple[CaptionedPictures, CaptionedPictures]:
         """(training, held out), decided by each name alone, so that adding pictures moves none across."""
         out = [crc32(name.encode()) % 1000 < 1000 * held_out for name in self.names]
         return tuple(
@@ -103,9 +103,9 @@ class Rows:
         return sorted(first.values())[:number]
 
 
-def Folder(
+def read_folder(
     path: str | Path, size: int = 64, encode: Callable | None = None, strict: bool = False
-) -> Rows:
+) -> CaptionedPictures:
     """Pictures in `path` with captions in its metadata.jsonl or metadata.csv: columns file_name and text.
 
     Pictures that are missing or broken are left out, named in one warning; with strict=True the first is an error.
@@ -118,7 +118,7 @@ def Folder(
     rows, kept, bad = _metadata(folder), [], []
     for name, text in rows:
         found = (
-            _readable(lambda: picture(folder / name, size))
+            _readable(lambda: load_picture(folder / name, size))
             if (folder / name).is_file()
             else "there is no such file"
         )
@@ -140,7 +140,7 @@ def Folder(
             f"none of the {len(rows)} pictures that {folder}'s metadata names can be read."
         )
     names, texts, pictures = zip(*kept)
-    return Rows(lambda index: pictures[index], texts, names, encode)
+    return CaptionedPictures(lambda index: pictures[index], texts, names, encode)
 
 
 def _metadata(folder: Path) -> list[tuple[str, str]]:
@@ -197,14 +197,14 @@ def _columns(row: dict, image: str, text: str) -> None:
         )
 
 
-def from_dataset(
+def read_dataset(
     name: str,
     split: str = "train",
     size: int = 64,
     image: str = "image",
     text: str = "text",
     encode: Callable | None = None,
-) -> Rows:
+) -> CaptionedPictures:
     """A Hugging Face dataset: saved on disk (a folder of `save_to_disk`) or named on the hub."""
     import datasets
 
@@ -226,13 +226,13 @@ def from_dataset(
     _columns(dict.fromkeys(loaded.column_names), image, text)
 
     def read(index: int) -> np.ndarray:
-        found = _readable(lambda: picture(loaded[index][image], size))
+        found = _readable(lambda: load_picture(loaded[index][image], size))
         if isinstance(found, str):
             raise ValueError(
                 f"picture {index} of {name}: {found}. Leave it out: dataset.select(...), saved anew."
             )
         return found
 
-    return Rows(
+    return CaptionedPictures(
         read, tuple(loaded[text]), tuple(f"{name}[{index}]" for index in range(len(loaded))), encode
     )

@@ -14,7 +14,7 @@ import numpy as np
 LARGEST = 100_000_000  # pixels; more is a mistake or an attack
 
 
-def picture(source, size: int) -> np.ndarray:
+def load_picture(source, size: int) -> np.ndarray:
     """Any picture -> (size, size, 3) uint8: turned upright, on white where transparent, shorter side fitted, centre kept.
 
     source: a path, a PIL image, or a uint8 array (H, W), (H, W, 3) or (H, W, 4). Raises ValueError saying what is wrong.
@@ -34,7 +34,7 @@ def picture(source, size: int) -> np.ndarray:
         opened = Image.fromarray(source)
     elif isinstance(source, (str, Path)):
         with Image.open(source) as opened:
-            return picture(opened, size)
+            return load_picture(opened, size)
     else:
         opened = source
     if opened.width * opened.height > LARGEST:

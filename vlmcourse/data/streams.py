@@ -1,6 +1,6 @@
 """Your own pictures: a folder with captions, a Hugging Face dataset, or a stream too large to hold.
 
-`Folder` and `Rows` have the protocol of world.Pairs (`batch(indices)`), and a length; `Stream` is read in order. All of
+`Folder` and `Rows` have the protocol of world.Pairs (`batch(indices)`), and a length; `PictureStream` is read in order. All of
 them turn any picture PIL can open (grey, RGBA, palette, CMYK, 16 bit, turned by EXIF) into the models' pixels.
 """
 
@@ -14,12 +14,12 @@ import numpy as np
 from torch import Tensor
 
 from vlmcourse.data.folders import _columns
-from vlmcourse.data.images import _readable, picture
+from vlmcourse.data.images import _readable, load_picture
 from vlmcourse.world.rendering import to_pixels
 
 
 @dataclass(frozen=True)
-class Stream:
+class PictureStream:
     """A data set too large to hold: read in order, `size` pairs a batch. Give it to fit() in the place of Batches.
 
     rows      a Hugging Face IterableDataset: load_dataset(..., streaming=True), also of WebDataset shards
@@ -33,7 +33,7 @@ class Stream:
     image: str = "image"
     text: str = "text"
 
-    def since(self, step: int, part: tuple[int, int] = (0, 1)) -> Iterator[dict]:
+    def from_step(self, step: int, part: tuple[int, int] = (0, 1)) -> Iterator[dict]:
         """Batches from `step` on, for process part[0] of part[1]; broken pictures are passed over."""
         rank, processes = part
         if self.size % processes:
@@ -56,7 +56,7 @@ class Stream:
             count = 0
             for row in self.rows:
                 _columns(row, self.image, self.text)
-                found = _readable(lambda: picture(row[self.image], self.pixel_values))
+                found = _readable(lambda: load_picture(row[self.image], self.pixel_values))
                 if not isinstance(found, str):
                     count += 1
                     yield found, row[self.text]

@@ -8,51 +8,51 @@ probabilities  probabilities as bars with their numbers, beside a picture or alo
 images  pictures with captions, similarity matrices, retrieval, attention over a picture, confusions, embeddings
 """
 
-from vlmcourse.plots.curves import Live, bars, curves, loss, smoothed
+from vlmcourse.plots.curves import LiveCurve, bars, curves, loss, interval_means
 from vlmcourse.plots.images import (
     attention_over_image,
-    boxed,
-    confusion,
+    pictures_with_boxes,
+    top_confusions,
     embeddings,
-    matches,
+    nearest_images,
     pictures,
     similarity,
 )
 from vlmcourse.plots.masks import (
-    compare,
+    compare_masks,
     compare_values,
-    gallery,
+    mask_gallery,
     mask,
     mask_and_blocks,
-    ribbon,
-    weights,
+    image_index_strip,
+    attention_heads,
 )
 from vlmcourse.plots.probabilities import picture_and_bars, probability_bars
-from vlmcourse.plots.style import COLOURS, page, show
+from vlmcourse.plots.style import COLOURS, stack_figures, show
 
 __all__ = [
     "COLOURS",
-    "Live",
+    "LiveCurve",
     "attention_over_image",
     "bars",
-    "boxed",
-    "compare",
+    "pictures_with_boxes",
+    "compare_masks",
     "compare_values",
-    "confusion",
+    "top_confusions",
     "curves",
     "embeddings",
-    "gallery",
+    "mask_gallery",
     "loss",
     "mask",
     "mask_and_blocks",
-    "matches",
-    "page",
+    "nearest_images",
+    "stack_figures",
     "picture_and_bars",
     "pictures",
-    "ribbon",
+    "image_index_strip",
     "probability_bars",
     "show",
     "similarity",
-    "smoothed",
-    "weights",
+    "interval_means",
+    "attention_heads",
 ]

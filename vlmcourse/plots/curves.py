@@ -9,7 +9,17 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from vlmcourse.evaluation import Spread
-from vlmcourse.plots.style import COLOURS, GREY, MARKERS, describe, figure, heading, look, page, png
+from vlmcourse.plots.style import (
+    COLOURS,
+    GREY,
+    MARKERS,
+    describe,
+    figure,
+    subtitle,
+    course_style,
+    stack_figures,
+    png,
+)
 
 
 def _smooth(values: Sequence[float], share: float = 0.03) -> np.ndarray:
@@ -26,7 +36,7 @@ def loss(
 ):
     """Loss over steps. `histories`: the Steps of one run, or {name: Steps} of several; `chance`: a line to compare with."""
     runs = histories if isinstance(histories, Mapping) else {"loss": histories}
-    with look():
+    with course_style():
         made, (axes,) = figure(7.2, 3.4)
         for (name, steps), colour in zip(runs.items(), COLOURS):
             values = [step.loss for step in steps]
@@ -58,7 +68,7 @@ def loss(
     return describe(made, f"Training loss over steps: {ends}.{line}")
 
 
-def smoothed(history: Sequence, name: str, parts: int = 30) -> dict[int, float]:
+def interval_means(history: Sequence, name: str, parts: int = 30) -> dict[int, float]:
     """One loss of a run's Steps, to draw with `curves`: {step: mean since the point before}, at about `parts` points."""
     size = max(1, len(history) // parts)
     cut = [history[start : start + size] for start in range(0, len(history), size)]
@@ -71,8 +81,8 @@ def _in_notebook() -> bool:
     return get_ipython() is not None
 
 
-class Live:
-    """A training curve that grows in the notebook, with time left; give it to `watch=`, or call it with each Step.
+class LiveCurve:
+    """A training curve that grows in the notebook, with time left; give it to `on_step=`, or call it with each Step.
 
     Redrawn about once a second, and at the end, so that the last picture stays. In a terminal it is a progress bar.
 
@@ -110,12 +120,12 @@ class Live:
         step = self.history[-1]
         made = loss(self.history, self.chance, self.chance_name)
         left = "done" if step.step == step.steps else f"about {step.left:.0f} s left"
-        heading(
+        subtitle(
             made.axes[0],
             f"step {step.step} of {step.steps}   loss {step.loss:.3f}   "
             f"learning rate {step.learning_rate:.1e}   {step.seconds:.0f} s, {left}",
         )
-        return made if self.samples is None else page(made, self.samples())
+        return made if self.samples is None else stack_figures(made, self.samples())
 
     def _progress(self, step) -> None:
         from tqdm import tqdm
@@ -176,7 +186,7 @@ def curves(
     ylog: bool = False,
 ):
     """Scores over a number: {name: {x: Spread or number}}, bands of one standard deviation, and level lines."""
-    with look():
+    with course_style():
         made, (axes,) = figure(7.2, 3.6)
         for (name, points), colour, marker in zip(series.items(), COLOURS, MARKERS):
             x = np.array(list(points))
@@ -228,7 +238,7 @@ def bars(
     """
     names = list(dict.fromkeys(name for group in groups.values() for name in group))
     width, bars_drawn = 0.8 / len(names), len(groups) * len(names)
-    with look():
+    with course_style():
         lines = sum(group.count("\n") + 1 for group in groups)
         made, (axes,) = (
             figure(7.2, 1 + max(0.14 * len(groups) + 0.2 * bars_drawn, 0.22 * lines))

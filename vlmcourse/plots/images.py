@@ -8,7 +8,16 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
-from vlmcourse.plots.style import COLOURS, GREY, SEQUENTIAL, describe, figure, look, placed, sheet
+from vlmcourse.plots.style import (
+    COLOURS,
+    GREY,
+    SEQUENTIAL,
+    describe,
+    figure,
+    course_style,
+    set_margins,
+    blank_figure,
+)
 
 
 def _bare(axes) -> None:
@@ -38,8 +47,8 @@ def pictures(
     high = 1.1 + 0.1 * max(
         text.count("\n") + 1 for text in written
     )  # of a picture with its caption; pictures are 1
-    with look():
-        made, axes = sheet(1.65 * columns, 1.65 * high * rows)
+    with course_style():
+        made, axes = blank_figure(1.65 * columns, 1.65 * high * rows)
         for index, text in enumerate(written):
             left, top = index % columns + 0.03, index // columns * high + 0.04
             axes.imshow(
@@ -66,14 +75,14 @@ def pictures(
     return describe(made, f"{len(images)} pictures: {told}.")
 
 
-def boxed(
+def pictures_with_boxes(
     images: np.ndarray,
     boxes: Sequence[Sequence[Sequence[float]]],
     names: Sequence[Sequence[str]],
     captions: Sequence[str],
 ):
     """Pictures (N, S, S, 3) with the boxes of their regions, x1, y1, x2, y2 as fractions, and a name at each box."""
-    with look():
+    with course_style():
         made, axes = figure(2.1 * len(images), 2.7, 1, len(images))
         for place, image, found, called, caption in zip(axes, images, boxes, names, captions):
             _bare(place)
@@ -100,7 +109,7 @@ def similarity(images: np.ndarray, texts: Sequence[str], values: Tensor, label: 
     """CLIP's Figure 1 from tensors: pictures on top, captions at the side, their similarities (images, texts) between."""
     table = np.asarray(values.detach()).T  # (texts, images)
     number = len(images)
-    with look():
+    with course_style():
         made, (axes,) = figure(3.2 + 0.78 * number, 1.5 + 0.62 * len(texts))
         drawn = axes.imshow(table, cmap=SEQUENTIAL, aspect="auto")
         middle = (table.min() + table.max()) / 2
@@ -135,7 +144,7 @@ def similarity(images: np.ndarray, texts: Sequence[str], values: Tensor, label: 
     )
 
 
-def matches(
+def nearest_images(
     queries: Sequence[str], images: np.ndarray, values: Tensor, answers: Sequence[int], k: int = 5
 ):
     """For each text, the k pictures a model finds nearest, best first; the right one is framed.
@@ -143,7 +152,7 @@ def matches(
     values (texts, images); answers: the right image of each text.
     """
     order = np.asarray(values.detach()).argsort(axis=1)[:, ::-1][:, :k]
-    with look():
+    with course_style():
         made, axes = figure(2.6 + 1.25 * k, 1.32 * len(queries), len(queries), k)
         for row, query in enumerate(queries):
             for column in range(k):
@@ -170,7 +179,7 @@ def matches(
 
 def attention_over_image(image: np.ndarray, maps: dict[str, Tensor]):
     """A picture (S, S, 3), and beside it, for each name, weights over its patches (P,) laid over it."""
-    with look():
+    with course_style():
         made, axes = figure(1.9 * (len(maps) + 1) + 0.7, 2.6, 1, len(maps) + 1)
         axes[0].imshow(image)
         axes[0].set_title("picture", fontsize=9, fontweight="normal")
@@ -197,19 +206,19 @@ def attention_over_image(image: np.ndarray, maps: dict[str, Tensor]):
         made.colorbar(
             drawn, cax=made.add_axes((1 - 0.7 / wide, 0.1, 0.12 / wide, 0.55)), label="weight"
         )
-        placed(made, left=0.05, right=0.8, top=0.75, bottom=0.05, between=0.05)
+        set_margins(made, left=0.05, right=0.8, top=0.75, bottom=0.05, between=0.05)
         for place in axes:
             _bare(place)
     return describe(made, f"Weights over the patches of a picture. {'; '.join(told)}.")
 
 
-def confusion(counts: Tensor, names: Sequence[str], most: int = 8):
+def top_confusions(counts: Tensor, names: Sequence[str], most: int = 8):
     """The pairs of classes taken for each other most often, as bars; counts (true, predicted)."""
     table = np.asarray(counts).copy()
     np.fill_diagonal(table, 0)
     worst = [np.unravel_index(place, table.shape) for place in table.ravel().argsort()[::-1][:most]]
     worst = [(true, said) for true, said in worst if table[true, said]]
-    with look():
+    with course_style():
         made, (axes,) = figure(6.4, 0.9 + 0.34 * max(1, len(worst)))
         axes.barh(range(len(worst)), [table[pair] for pair in worst], color=COLOURS[3])
         axes.set_yticks(
@@ -231,7 +240,7 @@ def embeddings(images: Tensor, texts: Tensor):
     flat = centred @ axes_of_data[:2].T
     number = len(images)
     gap = float(np.linalg.norm(both[:number].mean(0) - both[number:].mean(0)))
-    with look():
+    with course_style():
         made, (axes,) = figure(6.4, 4.4)
         for index in range(number):
             axes.plot(

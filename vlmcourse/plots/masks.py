@@ -16,9 +16,9 @@ from vlmcourse.plots.style import (
     SEQUENTIAL,
     describe,
     figure,
-    ink,
-    look,
-    sheet,
+    text_colour,
+    course_style,
+    blank_figure,
 )
 
 
@@ -75,7 +75,7 @@ def mask(
 ):
     """One mask, with the names of its positions."""
     grid = _grid(values)
-    with look():
+    with course_style():
         made, (axes,) = figure(1.6 + 0.42 * grid.shape[1], 1.3 + 0.42 * grid.shape[0])
         _cells(
             axes, grid, queries, keys, title or (values.name if isinstance(values, Mask) else "")
@@ -89,11 +89,11 @@ def mask(
     )
 
 
-def gallery(masks: Mapping[str, Mask | Tensor], columns: int = 3):
+def mask_gallery(masks: Mapping[str, Mask | Tensor], columns: int = 3):
     """Several masks on one page."""
     grids = {name: _grid(values) for name, values in masks.items()}
     rows = -(-len(grids) // columns)
-    with look():
+    with course_style():
         made, axes = figure(3.1 * columns, 2.9 * rows, rows, columns)
         for place, (name, grid) in zip(axes, grids.items()):
             _cells(place, grid, None, None, name.replace(": ", ":\n"))
@@ -136,7 +136,7 @@ def mask_and_blocks(
 
     grid, table = _grid(values), _blocks(values, size)
     ratios = [grid.shape[1], max(2, table.shape[1] * 1.6), *([] if moved is None else [5])]
-    with look():
+    with course_style():
         made, axes = figure(
             2.8 + 0.32 * sum(ratios), 2.1 + 0.32 * len(grid), 1, len(ratios), width_ratios=ratios
         )
@@ -211,7 +211,7 @@ def mask_and_blocks(
     )
 
 
-def compare(
+def compare_masks(
     got: Mask | Tensor,
     wanted: Mask | Tensor,
     titles: tuple[str, str] = ("yours", "wanted"),
@@ -225,7 +225,7 @@ def compare(
             f"masks of different shapes: {titles[0]} {first.shape}, {titles[1]} {second.shape}."
         )
     extra, missing = first & ~second, second & ~first
-    with look():
+    with course_style():
         high = 1.2 + 0.3 * len(first) if keys is None else 2.1 + 2.6 * len(first) / first.shape[1]
         made, axes = figure(9, high, 1, 3)
         rows = queries and [""] * len(queries)  # named once, at the left
@@ -258,7 +258,7 @@ def compare_values(got: Tensor, wanted: Tensor, titles: tuple[str, str] = ("your
         )
     low, high = min(first.min(), second.min()), max(first.max(), second.max())
     most = float(np.abs(first - second).max())
-    with look():
+    with course_style():
         made, axes = figure(9, 1.6 + 0.3 * len(first), 1, 3)
         for place, values, title in ((axes[0], first, titles[0]), (axes[1], second, titles[1])):
             drawn = place.pcolormesh(values, cmap=SEQUENTIAL, vmin=low, vmax=high)
@@ -275,13 +275,13 @@ def compare_values(got: Tensor, wanted: Tensor, titles: tuple[str, str] = ("your
     )
 
 
-def weights(
+def attention_heads(
     probabilities: Tensor, queries: Sequence[str] | None = None, keys: Sequence[str] | None = None
 ):
     """Attention probabilities (H, Q, K), one panel a head."""
     values = np.asarray(probabilities.detach())
     heads = len(values)
-    with look():
+    with course_style():
         made, axes = figure(min(11, 1.2 + 2.6 * heads), 3.2, 1, heads)
         for head, place in enumerate(axes):
             drawn = place.pcolormesh(values[head], cmap=SEQUENTIAL, vmin=0, vmax=1)
@@ -303,7 +303,9 @@ def weights(
     )
 
 
-def ribbon(words: Sequence[str], numbers: Sequence[int], so_far: bool = False, columns: int = 14):
+def image_index_strip(
+    words: Sequence[str], numbers: Sequence[int], so_far: bool = False, columns: int = 14
+):
     """A text with its phi: under the words the number of the picture they see (0: none), in that picture's colour.
 
     so_far: it sees that picture and all before it
@@ -311,8 +313,8 @@ def ribbon(words: Sequence[str], numbers: Sequence[int], so_far: bool = False, c
     from matplotlib.patches import Rectangle
 
     rows = -(-len(words) // columns)
-    with look():
-        made, axes = sheet(0.78 * min(columns, len(words)), 0.62 * rows)
+    with course_style():
+        made, axes = blank_figure(0.78 * min(columns, len(words)), 0.62 * rows)
         for place, word in enumerate(words):
             row, column = divmod(place, columns)
             axes.text(
@@ -347,7 +349,7 @@ def ribbon(words: Sequence[str], numbers: Sequence[int], so_far: bool = False, c
                 ha="center",
                 va="center",
                 fontsize=8.5,
-                color="black" if so_far else ink(colour),
+                color="black" if so_far else text_colour(colour),
             )
         axes.set(xlim=(0, min(columns, len(words))), ylim=(-rows, 0))
     told = " ".join(f"{word}({number})" for word, number in zip(words, numbers))

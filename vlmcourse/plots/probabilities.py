@@ -9,7 +9,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from vlmcourse.plots.style import COLOURS, GREY, PALE, describe, ink, look, sheet
+from vlmcourse.plots.style import (
+    COLOURS,
+    GREY,
+    PALE,
+    describe,
+    text_colour,
+    course_style,
+    blank_figure,
+)
 
 WIDE, LINE, GAP = 7.6, 0.2, 0.12
 """Inches: a figure, a line of text or a bar, the space between two groups of bars."""
@@ -39,8 +47,8 @@ def probability_bars(
     each = thick * len(names) + GAP
     bottom = top + each * len(groups)
     high = max(bottom + 0.55, top + picture)
-    with look():
-        made, axes = sheet(WIDE, high)
+    with course_style():
+        made, axes = blank_figure(WIDE, high)
         axes.set(
             xlim=(-left / across, (WIDE - left) / across), ylim=(high, 0)
         )  # inches downwards; shares across
@@ -76,7 +84,7 @@ def probability_bars(
                     va="center",
                     fontsize=8.5,
                     ha="right" if inside else "left",
-                    color=ink(COLOURS[place]) if inside else "black",
+                    color=text_colour(COLOURS[place]) if inside else "black",
                 )
         for number, group in enumerate(groups):
             axes.text(-0.08 / across, top + each * (number + 0.5), group, ha="right", va="center")

@@ -33,7 +33,7 @@ _LOOK = {
 
 
 @contextmanager
-def look() -> Iterator[None]:
+def course_style() -> Iterator[None]:
     """The course's look for the figures made inside; global settings stay as they were."""
     import matplotlib as mpl
 
@@ -49,7 +49,7 @@ def figure(width: float, height: float, rows: int = 1, columns: int = 1, **optio
     return made, list(made.subplots(rows, columns, squeeze=False, **options).flat)
 
 
-def sheet(width: float, height: float):
+def blank_figure(width: float, height: float):
     """A Figure and axes that cover all of it, without frame or ticks: nothing has to be laid out, so it is drawn in half the time."""
     from matplotlib.figure import Figure
 
@@ -59,7 +59,7 @@ def sheet(width: float, height: float):
     return made, axes
 
 
-def placed(
+def set_margins(
     made,
     left: float = 0.75,
     right: float = 0.15,
@@ -82,12 +82,12 @@ def placed(
     return made
 
 
-def heading(axes, text: str) -> None:
+def subtitle(axes, text: str) -> None:
     """What axes show, in a line or two above them, lighter than a title."""
     axes.set_title(text, loc="left", fontsize=9.5, fontweight="normal")
 
 
-def ink(colour: str) -> str:
+def text_colour(colour: str) -> str:
     """Black or white, whichever is easier to read on a colour of the palette: a contrast of 4.5 and more."""
     red, green, blue = ((int(colour[place : place + 2], 16) / 255) ** 2.2 for place in (1, 3, 5))
     return "white" if 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.18 else "black"
@@ -100,16 +100,16 @@ def describe(made, text: str):
 
 
 @dataclass(frozen=True)
-class Page:
+class FigureStack:
     """Figures under each other, to be shown as one picture with one description."""
 
     figures: tuple
     description: str
 
 
-def page(*figures) -> Page:
+def stack_figures(*figures) -> FigureStack:
     """Several figures as one picture, top to bottom; what it shows is what they show."""
-    return Page(figures, " ".join(one.description for one in figures))
+    return FigureStack(figures, " ".join(one.description for one in figures))
 
 
 def _pixels(made):
@@ -131,7 +131,7 @@ def png(made, small: bool = True) -> bytes:
     """
     from PIL import Image
 
-    drawn = [_pixels(one) for one in (made.figures if isinstance(made, Page) else (made,))]
+    drawn = [_pixels(one) for one in (made.figures if isinstance(made, FigureStack) else (made,))]
     sheet = Image.new(
         "RGB", (max(one.width for one in drawn), sum(one.height for one in drawn)), "white"
     )

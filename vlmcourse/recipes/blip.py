@@ -26,7 +26,7 @@ from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import Step
 from vlmcourse.training.optimisation import Optimisation
 from vlmcourse.training.scale import Scale
-from vlmcourse.training.stages import Trained, seeded, train_or_load
+from vlmcourse.training.stages import TrainedStage, seeded, train_or_load
 from vlmcourse.world import tokenizer
 from vlmcourse.world.minimal_pairs import MinimalPairs
 
@@ -94,9 +94,9 @@ def blip(
     vision: nn.Module | None = None,
     pairs: world.Pairs | None = None,
     steps: int | None = None,
-    watch: Callable[[Step], None] | None = None,
+    on_step: Callable[[Step], None] | None = None,
     **changes,
-) -> Trained:
+) -> TrainedStage:
     """BLIP on the world, trained or loaded.
 
     vision   an image tower that has learnt, such as the CLIP stage's: recipes.clip().model.vision. Default: from scratch
@@ -115,7 +115,7 @@ def blip(
         pairs.swap.__qualname__ if isinstance(pairs, MinimalPairs) else None,
         *getattr(pairs, "among", ()),
     ]
-    made_of = {
+    fingerprint = {
         "config": str(config),
         "batch": size.blip_batch,
         "data": data,
@@ -127,9 +127,9 @@ def blip(
         Batches(pairs.batch, size.blip_batch),
         steps or size.blip_steps,
         LEARNING,
-        made_of=made_of,
+        fingerprint=fingerprint,
         seed=seed,
-        watch=watch,
+        on_step=on_step,
     )
 
 

@@ -35,7 +35,7 @@ from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import Step
 from vlmcourse.training.optimisation import Optimisation
 from vlmcourse.training.scale import Scale
-from vlmcourse.training.stages import Trained, seeded, train_or_load
+from vlmcourse.training.stages import TrainedStage, seeded, train_or_load
 from vlmcourse.world import prompts, tokenizer
 
 
@@ -155,16 +155,16 @@ def stage1(
     *,
     vision: nn.Module | None = None,
     steps: int | None = None,
-    watch: Callable[[Step], None] | None = None,
+    on_step: Callable[[Step], None] | None = None,
     **changes,
-) -> Trained:
+) -> TrainedStage:
     """Stage 1 on the world, trained or loaded. vision: default `tower(scale)`; changes: of QFormerConfig."""
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
     vision, sizes, config = vision or tower(size), SIZES[size.name], former_config(size, **changes)
     data = Looked(training_pairs(size, seed), vision, sizes.scenes)
     with seeded(seed):
         model = Stage1(QFormer(config), vision, size.width // 2)
-    made_of = {
+    fingerprint = {
         "config": str(config),
         "vision": checkpoint.checksum(vision.state_dict()),
         "scenes": data.count,
@@ -177,9 +177,9 @@ def stage1(
         Batches(data.batch, sizes.batch, data.count, seed),
         steps or sizes.steps,
         COMPARING,
-        made_of=made_of,
+        fingerprint=fingerprint,
         seed=seed,
-        watch=watch,
+        on_step=on_step,
     )
 
 
@@ -232,8 +232,8 @@ def blip2(
     former: QFormer | None = None,
     lm: nn.Module | None = None,
     steps: int | None = None,
-    watch: Callable[[Step], None] | None = None,
-) -> Trained:
+    on_step: Callable[[Step], None] | None = None,
+) -> TrainedStage:
     """Stage 2 on the world, trained or loaded.
 
     former  default: stage 1's. An untrained one (new_former) is stage 2 without stage 1.
@@ -245,7 +245,7 @@ def blip2(
     former = former or stage1(size, seed, vision=vision).model.former
     lm = lm or freeze(language(size).model.lm)
     data = described(size, vision, former.config.queries, seed)
-    made_of = {
+    fingerprint = {
         "config": str(former.config),
         "former": checkpoint.checksum(former.without_text().state_dict()),
         "vision": checkpoint.checksum(vision.state_dict()),
@@ -260,9 +260,9 @@ def blip2(
         Batches(data.batch, sizes.language_batch, data.count, seed),
         steps or sizes.language_steps,
         SAYING,
-        made_of=made_of,
+        fingerprint=fingerprint,
         seed=seed,
-        watch=watch,
+        on_step=on_step,
     )
 
 

@@ -46,11 +46,11 @@ def tuned(
     scale: Scale | str | None = None,
     seed: int = 0,
     steps: int | None = None,
-    watch: Callable[[Step], None] | None = None,
+    on_step: Callable[[Step], None] | None = None,
 ) -> nn.Module:
     """A downstream model, which holds its own copy of the pre-trained weights, trained or loaded. data: has `batch`."""
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
-    made_of = {
+    fingerprint = {
         "start": checkpoint.checksum(model.state_dict()),
         "data": str(data),
         "batch": size.blip_batch,
@@ -61,9 +61,9 @@ def tuned(
         Batches(data.batch, size.blip_batch),
         steps or size.blip_steps // 2,
         TUNING,
-        made_of=made_of,
+        fingerprint=fingerprint,
         seed=seed,
-        watch=watch,
+        on_step=on_step,
     ).model
 
 

@@ -220,7 +220,7 @@ def trained(
     steps: int,
     seed: int,
     optimisation: Optimisation = LEARNING,
-    watch: Callable[[Step], None] | None = None,
+    on_step: Callable[[Step], None] | None = None,
 ) -> nn.Module:
     """A stage of its own: `model`, from the weights it has, on a finite data set."""
     what = {
@@ -231,7 +231,7 @@ def trained(
     }
     batches = Batches(data.batch, scale.blip_batch, len(data), seed)
     return train_or_load(
-        name, model, batches, steps, optimisation, made_of=what, seed=seed, watch=watch
+        name, model, batches, steps, optimisation, fingerprint=what, seed=seed, on_step=on_step
     ).model
 
 
@@ -255,7 +255,7 @@ def capfilt(
     threshold: float = 0.5,
     images: int | None = None,
     steps: int | None = None,
-    watch: Callable[[Step], None] | None = None,
+    on_step: Callable[[Step], None] | None = None,
 ) -> CapFilt:
     """Everything up to the cleaned data sets; `again` trains on one of them.
 
@@ -267,9 +267,11 @@ def capfilt(
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
     images, steps = images or 60 * size.blip_batch, steps or steps_of(size)
     noisy, clean = web(size, images, seed, share), people(size, images // 6, seed)
-    base = trained("capfilt", started(size, seed), noisy + clean, size, steps, seed, watch=watch)
+    base = trained(
+        "capfilt", started(size, seed), noisy + clean, size, steps, seed, on_step=on_step
+    )
     captioner, filter = (
-        trained(name, kind(base), clean, size, max(1, steps // 3), seed, TUNING, watch)
+        trained(name, kind(base), clean, size, max(1, steps // 3), seed, TUNING, on_step)
         for name, kind in (("captioner", Captioner), ("filter", Filter))
     )
     synthetic = captioned(captioner.blip, noisy, sampler, beams, seed)
@@ -298,12 +300,12 @@ def again(
     scale: Scale | str | None = None,
     seed: int = 0,
     steps: int | None = None,
-    watch: Callable[[Step], None] | None = None,
+    on_step: Callable[[Step], None] | None = None,
 ) -> tuple[BLIP, dict[str, float]]:
     """A new model on a data set, as the first one began (continuing does not help, says Table 13), and what it is worth."""
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
     model = trained(
-        "capfilt", started(size, seed), data, size, steps or steps_of(size), seed, watch=watch
+        "capfilt", started(size, seed), data, size, steps or steps_of(size), seed, on_step=on_step
     )
     return model, worth(model)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from vlmcourse import world
-from vlmcourse.data.folders import Folder, Rows, from_dataset
+from vlmcourse.data.folders import read_folder, CaptionedPictures, read_dataset
 from vlmcourse.evaluation import (
     accuracy,
     class_embeddings,
@@ -26,7 +26,7 @@ from vlmcourse.training.batches import Batches
 from vlmcourse.training.devices import processes
 from vlmcourse.training.fit import Step, fit
 from vlmcourse.training.scale import Scale
-from vlmcourse.training.stages import Trained, seeded, train_or_load
+from vlmcourse.training.stages import TrainedStage, seeded, train_or_load
 from vlmcourse.world import tokenizer
 
 CONTEXT = 32  # tokens a text may have
@@ -83,14 +83,14 @@ def clip(
     *,
     pairs: world.Pairs | None = None,
     steps: int | None = None,
-    watch: Callable[[Step], None] | None = None,
+    on_step: Callable[[Step], None] | None = None,
     **changes,
-) -> Trained:
+) -> TrainedStage:
     """CLIP on the world, trained or loaded. `pairs`: other training data than the world's own; `changes`: of CLIPConfig."""
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
     pairs = pairs or training_pairs(size, seed)
     config = clip_config(size, **changes)
-    made_of = {
+    fingerprint = {
         "config": str(config),
         "split": pairs.split,
         "data seed": pairs.seed,
@@ -105,9 +105,9 @@ def clip(
         new_clip(config, seed),
         Batches(pairs.batch, size.batch),
         steps or size.steps,
-        made_of=made_of,
+        fingerprint=fingerprint,
         seed=seed,
-        watch=watch,
+        on_step=on_step,
     )
 
 
@@ -131,7 +131,7 @@ def noun_classes(model: CLIP, templates: tuple[str, ...] = world.captions.PROMPT
 def clip_report(model: CLIP, data=None) -> dict[str, float]:
     """Retrieval both ways among held-out pairs and, on the world, zero-shot nouns; each beside its blind controls.
 
-    data: a held-out set of your own (folders.Rows); default: the world's test split, compositions never trained on.
+    data: a held-out set of your own (folders.CaptionedPictures); default: the world's test split, compositions never trained on.
     """
     size = model.config.image_size
     pairs = data or world.Pairs("test", size)
@@ -184,22 +184,22 @@ def train_clip(
     seed: int = 0,
     resume: bool = False,
     precision: torch.dtype | None = None,
-    watch: Callable[[Step], None] = lambda step: None,
+    on_step: Callable[[Step], None] = lambda step: None,
     say: Callable[[str], None] = print,
 ) -> dict[str, float]:
     """The command `vlmcourse train clip`: trains, checkpoints every 50 steps, evaluates, writes report.json.
 
     out        folder for clip.safetensors (weights, optimiser, step) and report.json
-    data       your own pictures in the place of the world: see folders.Folder, or a data set saved by save_to_disk()
+    data       your own pictures in the place of the world: see folders.read_folder, or a data set saved by save_to_disk()
     resume     go on from out's checkpoint; without it a folder that already holds one is refused, so nothing is lost
     precision  see fit()
     """
-    size, keep, state = Scale.named(scale), out / "clip.safetensors", processes()
+    size, checkpoint_path, state = Scale.named(scale), out / "clip.safetensors", processes()
     steps = size.steps if steps is None else steps
     if steps < 1:
         raise ValueError(f"{steps} steps; expected at least 1.")
     with state.main_process_first():
-        _make_way(keep, resume, say)
+        _make_way(checkpoint_path, resume, say)
     if data is None:
         held_out, config = None, clip_config(size)
         batches = Batches(training_pairs(size, seed).batch, size.batch)
@@ -207,16 +207,23 @@ def train_clip(
         train, held_out, config = _own_pictures(data, size, say)
         batches = Batches(train.batch, min(size.batch, len(train)), len(train), seed)
     model = new_clip(config, seed)
-    made_of = {
+    fingerprint = {
         "scale": size.name,
         "seed": seed,
         "data": data and str(data.resolve()),
         "config": str(config),
     }
     for step in fit(
-        model, batches, steps, seed=seed, precision=precision, keep=keep, every=50, made_of=made_of
+        model,
+        batches,
+        steps,
+        seed=seed,
+        precision=precision,
+        checkpoint_path=checkpoint_path,
+        checkpoint_every=50,
+        fingerprint=fingerprint,
     ):
-        watch(step)
+        on_step(step)
     if not state.is_main_process:
         return {}
     report = clip_report(model, held_out)
@@ -224,23 +231,23 @@ def train_clip(
     return report
 
 
-def _make_way(keep: Path, resume: bool, say: Callable[[str], None]) -> None:
+def _make_way(checkpoint_path: Path, resume: bool, say: Callable[[str], None]) -> None:
     """A good checkpoint is only ever continued, a damaged one is put aside."""
-    if keep.exists() and not resume:
+    if checkpoint_path.exists() and not resume:
         raise ValueError(
-            f"{keep} already holds a run. Go on with it: --resume. Or train elsewhere: --out ANOTHER_FOLDER."
+            f"{checkpoint_path} already holds a run. Go on with it: --resume. Or train elsewhere: --out ANOTHER_FOLDER."
         )
-    if keep.exists():
+    if checkpoint_path.exists():
         try:
-            checkpoint.load(keep)
-        except checkpoint.Damaged as error:
-            aside = keep.rename(keep.with_suffix(".damaged"))
+            checkpoint.load(checkpoint_path)
+        except checkpoint.DamagedCheckpoint as error:
+            aside = checkpoint_path.rename(checkpoint_path.with_suffix(".damaged"))
             say(f"{error} It is put aside as {aside.name}, and training starts again from step 1.")
 
 
 def _own_pictures(
     folder: Path, size: Scale, say: Callable[[str], None]
-) -> tuple[Rows, Rows, CLIPConfig]:
+) -> tuple[CaptionedPictures, CaptionedPictures, CLIPConfig]:
     """Training part, held-out part, and a CLIP for their words. What had to be left out is said."""
     with warnings.catch_warnings(record=True) as left_out:
         warnings.simplefilter("always")
@@ -248,9 +255,9 @@ def _own_pictures(
             (folder / name).is_file() for name in ("dataset_info.json", "dataset_dict.json")
         )
         rows = (
-            from_dataset(str(folder), size=size.image_size)
+            read_dataset(str(folder), size=size.image_size)
             if saved
-            else Folder(folder, size.image_size)
+            else read_folder(folder, size.image_size)
         )
     for warning in left_out:
         say(str(warning.message))

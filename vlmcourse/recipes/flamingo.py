@@ -23,10 +23,10 @@ from vlmcourse.recipes.language import language
 from vlmcourse.training import checkpoint
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import Step
-from vlmcourse.training.mixture import Accumulated, Mixed
+from vlmcourse.training.mixture import JointDatasets, WeightedLosses
 from vlmcourse.training.optimisation import Optimisation
 from vlmcourse.training.scale import Scale
-from vlmcourse.training.stages import Trained, seeded, train_or_load
+from vlmcourse.training.stages import TrainedStage, seeded, train_or_load
 from vlmcourse.world import few_shot as few
 from vlmcourse.world import interleaved, tokenizer
 from vlmcourse.world.interleaved import Frames, Prompts, PageDataset, WebPages
@@ -190,10 +190,10 @@ def flamingo(
     data=None,
     weights: Mapping[str, float] = WEIGHTS,
     steps: int | None = None,
-    watch: Callable[[Step], None] | None = None,
+    on_step: Callable[[Step], None] | None = None,
     parts: Mapping[str, Callable] | None = None,
     **changes,
-) -> Trained:
+) -> TrainedStage:
     """Flamingo on the world, trained or loaded. Its model is Mixed: `.model.model` is the Flamingo, `.model.gates()` their way.
 
     lm, tower  default: the tiny language model and CLIP's tower, frozen. What is not frozen learns too (a copy of it does)
@@ -212,7 +212,7 @@ def flamingo(
     ]
     see = Seen(size.image_size) if "tower" in learns else kept or Kept(tower, size.image_size)
     data = data or sources(size, see, WebPages(seed=seed, pool=SIZES[size.name].pool))
-    mixture = Accumulated(data) if isinstance(data, Mapping) else data
+    mixture = JointDatasets(data) if isinstance(data, Mapping) else data
     every = changes.get("every", 1)
     config = flamingo_config(
         size,
@@ -221,7 +221,7 @@ def flamingo(
             **changes,
         },
     )
-    made_of = {
+    fingerprint = {
         "config": plain(config),
         "language model": checkpoint.checksum(lm.state_dict()),
         "learns": learns,
@@ -233,16 +233,18 @@ def flamingo(
         "weights": dict(weights),
         "parts": {name: part.__name__ for name, part in (parts or {}).items()},
     }
-    model = Mixed(new_flamingo(config, deepcopy(tower), lm, seed, **(parts or {})), weights, steps)
+    model = WeightedLosses(
+        new_flamingo(config, deepcopy(tower), lm, seed, **(parts or {})), weights, steps
+    )
     return train_or_load(
         "flamingo",
         model,
         Batches(mixture.batch, 1),
         steps,
         LOOKING,
-        made_of=made_of,
+        fingerprint=fingerprint,
         seed=seed,
-        watch=watch,
+        on_step=on_step,
     )
 
 

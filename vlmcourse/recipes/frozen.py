@@ -27,7 +27,7 @@ from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import Step
 from vlmcourse.training.optimisation import Optimisation
 from vlmcourse.training.scale import Scale
-from vlmcourse.training.stages import Trained, seeded, train_or_load
+from vlmcourse.training.stages import TrainedStage, seeded, train_or_load
 from vlmcourse.world import prompts, tokenizer
 
 PLACE = "<image> <image> ."
@@ -108,9 +108,9 @@ def frozen(
     data=None,
     start: Callable[[nn.Module], Tensor | None] = average_words,
     steps: int | None = None,
-    watch: Callable[[Step], None] | None = None,
+    on_step: Callable[[Step], None] | None = None,
     **changes,
-) -> Trained:
+) -> TrainedStage:
     """Frozen on the world, trained or loaded.
 
     lm       default: the tiny language model, frozen. A model that is not frozen learns too (a copy of it does).
@@ -124,7 +124,7 @@ def frozen(
     learns = any(parameter.requires_grad for parameter in lm.parameters())
     asked_of = getattr(data, "asked", None)  # questions, or captions of pairs
     pairs = asked_of.pairs if asked_of else data.pairs
-    made_of = {
+    fingerprint = {
         "config": str(config),
         "language model": checkpoint.checksum(lm.state_dict()),
         "batch": size.frozen_batch,
@@ -142,9 +142,9 @@ def frozen(
         Batches(data.batch, size.frozen_batch),
         steps or size.frozen_steps,
         SEEING,
-        made_of=made_of,
+        fingerprint=fingerprint,
         seed=seed,
-        watch=watch,
+        on_step=on_step,
     )
 
 

@@ -12,7 +12,7 @@ from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import Step
 from vlmcourse.training.optimisation import Optimisation
 from vlmcourse.training.scale import Scale
-from vlmcourse.training.stages import Trained, seeded, train_or_load
+from vlmcourse.training.stages import TrainedStage, seeded, train_or_load
 from vlmcourse.world import tokenizer
 
 READING = Optimisation(3e-3, weight_decay=0.05, betas=(0.9, 0.95))
@@ -34,12 +34,12 @@ def language(
     *,
     model: LanguageModel | None = None,
     steps: int | None = None,
-    watch: Callable[[Step], None] | None = None,
-    fresh: bool = False,
-) -> Trained:
+    on_step: Callable[[Step], None] | None = None,
+    retrain: bool = False,
+) -> TrainedStage:
     """The tiny language model, pretrained on the world's texts: shipped with the course at laptop scale, else trained.
 
-    model  the untrained one, new_language(scale, seed), for callers who look at it on the way (watch); fresh: see stages
+    model  the untrained one, new_language(scale, seed), for callers who look at it on the way (on_step); retrain: see stages
     """
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
     model, documents = model or new_language(size, seed), world.documents.Documents(seed=seed)
@@ -49,14 +49,14 @@ def language(
         Batches(documents.batch, size.language_batch),
         steps or size.language_steps,
         READING,
-        made_of={
+        fingerprint={
             "length": documents.length,
             "batch": size.language_batch,
             "config": model.lm.config.to_json_string(),
         },
         seed=seed,
-        watch=watch,
-        fresh=fresh,
+        on_step=on_step,
+        retrain=retrain,
     )
 
 
@@ -84,13 +84,13 @@ def train_language(
     scale: str | None = None,
     seed: int = 0,
     ship: bool = False,
-    watch: Callable[[Step], None] = lambda step: None,
+    on_step: Callable[[Step], None] = lambda step: None,
 ) -> dict[str, float]:
     """The command `vlmcourse train language`: trains (or finds) the model, tests it.
 
     ship  train it anew and put it into the package
     """
-    trained = language(scale, seed, watch=watch, fresh=ship)
+    trained = language(scale, seed, on_step=on_step, retrain=ship)
     if ship:
         stages.ship("language", trained)
     return language_report(trained.model)

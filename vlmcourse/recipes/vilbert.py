@@ -17,7 +17,7 @@ from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import Step
 from vlmcourse.training.optimisation import Optimisation
 from vlmcourse.training.scale import Scale
-from vlmcourse.training.stages import Trained, seeded, train_or_load
+from vlmcourse.training.stages import TrainedStage, seeded, train_or_load
 from vlmcourse.world import regions, tokenizer
 from vlmcourse.world.noise import Noise, mismatched
 
@@ -49,8 +49,8 @@ def region_classifier(
     scale: Scale | str | None = None,
     seed: int = 0,
     cut: Callable = regions.thing_boxes,
-    watch: Callable[[Step], None] | None = None,
-) -> Trained:
+    on_step: Callable[[Step], None] | None = None,
+) -> TrainedStage:
     """What stands in the place of the papers' detector, trained on the true classes and backgrounds of boxes of this kind,
     then frozen."""
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
@@ -65,7 +65,7 @@ def region_classifier(
         Batches(data.batch, size.vilbert_batch),
         20 if size.name == "smoke" else 250,
         NAMING,
-        made_of={
+        fingerprint={
             "batch": size.vilbert_batch,
             "width": size.vilbert_width,
             "things": THINGS,
@@ -73,7 +73,7 @@ def region_classifier(
             "cut": cut.__name__,
         },
         seed=seed,
-        watch=watch,
+        on_step=on_step,
     )
     freeze(found.model)
     return found
@@ -162,12 +162,12 @@ def fill_in(
     scale: Scale,
     seed: int = 0,
     steps: int | None = None,
-    watch: Callable[[Step], None] | None = None,
-    **made_of,
-) -> Trained:
-    """Trains a model of this file on regions, or loads it. `made_of`: what else tells this run from others."""
+    on_step: Callable[[Step], None] | None = None,
+    **fingerprint,
+) -> TrainedStage:
+    """Trains a model of this file on regions, or loads it. `fingerprint`: what else tells this run from others."""
     noise, steps = data.pairs.noise, steps or scale.vilbert_steps
-    made_of = {
+    fingerprint = {
         "config": str(model.config),
         "batch": scale.vilbert_batch,
         "cut": data.cut.__name__,
@@ -177,7 +177,7 @@ def fill_in(
         "caption": data.pairs.caption.__qualname__,
         "data seed": data.pairs.seed,
         "false": noise and [noise.share, noise.kind.__name__],
-        **made_of,
+        **fingerprint,
     }
     return train_or_load(
         name,
@@ -185,9 +185,9 @@ def fill_in(
         Batches(data.batch, scale.vilbert_batch),
         steps,
         FILLING,
-        made_of=made_of,
+        fingerprint=fingerprint,
         seed=seed,
-        watch=watch,
+        on_step=on_step,
     )
 
 
@@ -197,9 +197,9 @@ def vilbert(
     *,
     data: regions.RegionDataset | None = None,
     steps: int | None = None,
-    watch: Callable[[Step], None] | None = None,
+    on_step: Callable[[Step], None] | None = None,
     **changes,
-) -> Trained:
+) -> TrainedStage:
     """ViLBERT on the world, trained or loaded. changes: of ViLBERTConfig.
 
     data  default: region_pairs with false captions of both kinds, other pictures' and nearly right ones
@@ -213,7 +213,7 @@ def vilbert(
         size,
         seed,
         steps,
-        watch,
+        on_step,
     )
 
 
@@ -223,9 +223,9 @@ def vlbert(
     *,
     data: regions.RegionDataset | None = None,
     steps: int | None = None,
-    watch: Callable[[Step], None] | None = None,
+    on_step: Callable[[Step], None] | None = None,
     **changes,
-) -> Trained:
+) -> TrainedStage:
     """VL-BERT on the world, trained or loaded; it is never asked about false captions. changes: of VLBERTConfig."""
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
     data = data or region_pairs(size, seed)
@@ -236,7 +236,7 @@ def vlbert(
         size,
         seed,
         steps,
-        watch,
+        on_step,
     )
 
 

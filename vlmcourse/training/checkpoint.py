@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 
-class Damaged(Exception):
+class DamagedCheckpoint(Exception):
     """A checkpoint that cannot be trusted: truncated, altered, or not a checkpoint at all."""
 
 
@@ -52,7 +52,9 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, OSError, ValueError) as error:
-        raise Damaged(f"checkpoint {path} is damaged ({error}).") from error
+        raise DamagedCheckpoint(f"checkpoint {path} is damaged ({error}).") from error
     if metadata.get("checksum") != checksum(tensors, metadata.get("notes", "")):
-        raise Damaged(f"checkpoint {path} is damaged: its checksum does not match its content.")
+        raise DamagedCheckpoint(
+            f"checkpoint {path} is damaged: its checksum does not match its content."
+        )
     return tensors, json.loads(metadata["notes"])

@@ -31,7 +31,7 @@ def processes():
 
 
 @contextmanager
-def seeded_by(device: torch.device, *of: int) -> Iterator[None]:
+def rng_keyed_by(device: torch.device, *of: int) -> Iterator[None]:
     """Random numbers that depend on nothing but `of`; the notebook's own are left alone."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(int.from_bytes(hashlib.sha256(repr(of).encode()).digest()[:6], "big"))

@@ -23,10 +23,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from vlmcourse.training.batches import ahead
-from vlmcourse.training.devices import processes, seeded_by, to_device
+from vlmcourse.training.batches import prefetch
+from vlmcourse.training.devices import processes, rng_keyed_by, to_device
 from vlmcourse.training.optimisation import Optimisation
-from vlmcourse.training.precision import fast_precision, faster
+from vlmcourse.training.precision import device_precision, faster_precision
 from vlmcourse.training.resume import restore_state, save_state
 
 
@@ -66,16 +66,16 @@ def fit(
     *,
     seed: int = 0,
     precision: torch.dtype | None = None,
-    keep: Path | None = None,
-    every: int = 100,
-    made_of: dict | None = None,
+    checkpoint_path: Path | None = None,
+    checkpoint_every: int = 100,
+    fingerprint: dict | None = None,
 ) -> Iterator[Step]:
     """Trains `model` in place, yielding a `Step` after each step; at the end it is back on the device it came from.
 
-    batches     has `since(step, part)`: see Batches
+    batches     has `from_step(step, part)`: see Batches
     precision   torch.float32 or torch.bfloat16 (autocast); None: that in which this model's first step takes less time here
-    keep        a file: training is saved there every `every` steps and at the end; if it exists, training goes on from it.
-                `made_of` (anything JSON can hold) must be what the file was made of, else ValueError.
+    checkpoint_path  a file: training is saved there every `checkpoint_every` steps and at the end; if it exists, training goes on from it.
+                `fingerprint` (anything JSON can hold) must be what the file was made of, else ValueError.
     Raises FloatingPointError, naming the step, if the loss is no longer finite.
     """
     from accelerate import Accelerator
@@ -84,9 +84,9 @@ def fit(
     home, device = next(model.parameters()).device, accelerator.device
     model.to(device)
     optimiser = optimisation.optimiser(model, device)
-    first, made_of = 0, json.loads(json.dumps({"steps": steps, **(made_of or {})}))
-    if keep and keep.exists():
-        first, precision = restore_state(keep, model, optimiser, made_of)
+    first, fingerprint = 0, json.loads(json.dumps({"steps": steps, **(fingerprint or {})}))
+    if checkpoint_path and checkpoint_path.exists():
+        first, precision = restore_state(checkpoint_path, model, optimiser, fingerprint)
     precision = precision or _precision(model, batches, steps, accelerator)
     prepared = (
         accelerator.prepare(_Losses(model)) if accelerator.num_processes > 1 else _Losses(model)
@@ -94,13 +94,13 @@ def fit(
     parameters = [p for p in model.parameters() if p.requires_grad]
     model.train()
     start = time.perf_counter()
-    upcoming = batches.since(first, (accelerator.process_index, accelerator.num_processes))
+    upcoming = batches.from_step(first, (accelerator.process_index, accelerator.num_processes))
     for step, batch in zip(
-        range(first, steps), ahead(upcoming) if device.type == "cuda" else upcoming
+        range(first, steps), prefetch(upcoming) if device.type == "cuda" else upcoming
     ):
         for group in optimiser.param_groups:
             group["lr"] = optimisation.at(step, steps)
-        with seeded_by(device, seed, step, accelerator.process_index):
+        with rng_keyed_by(device, seed, step, accelerator.process_index):
             with torch.autocast(device.type, torch.bfloat16, enabled=precision == torch.bfloat16):
                 losses = prepared(to_device(device, batch))
             shown = {
@@ -121,12 +121,16 @@ def fit(
         if hasattr(model, "after_step"):
             model.after_step()
         done, seconds = step + 1, time.perf_counter() - start
-        if keep and accelerator.is_main_process and (done % every == 0 or done == steps):
+        if (
+            checkpoint_path
+            and accelerator.is_main_process
+            and (done % checkpoint_every == 0 or done == steps)
+        ):
             save_state(
-                keep,
+                checkpoint_path,
                 model,
                 optimiser,
-                {"step": done, "precision": str(precision), "made_of": made_of},
+                {"step": done, "precision": str(precision), "fingerprint": fingerprint},
             )
         yield Step(
             done,
@@ -146,7 +150,7 @@ def _precision(model: nn.Module, batches, steps: int, accelerator) -> torch.dtyp
     device = accelerator.device
     if accelerator.num_processes > 1:
         vote = torch.tensor(
-            float(accelerator.is_main_process and fast_precision(device) == torch.bfloat16),
+            float(accelerator.is_main_process and device_precision(device) == torch.bfloat16),
             device=device,
         )
         return torch.bfloat16 if accelerator.reduce(vote, "sum") > 0 else torch.float32
@@ -156,12 +160,12 @@ def _precision(model: nn.Module, batches, steps: int, accelerator) -> torch.dtyp
     @cache  # made when it is first asked for: where nothing is measured, nothing is copied
     def trial() -> tuple[nn.Module, dict]:
         return deepcopy(model).train(), to_device(
-            device, next(iter(batches.since(0)))
+            device, next(iter(batches.from_step(0)))
         )  # losses may keep something, such as a queue
 
     def step() -> Tensor:
         copy, batch = trial()
         return sum(copy.losses(batch).values())
 
-    with seeded_by(device):
-        return faster(step, device)
+    with rng_keyed_by(device):
+        return faster_precision(step, device)

@@ -1,6 +1,6 @@
 """Several data sets at once: their gradients added in each step, or each in its turn (Flamingo, Sec. 2.4).
 
-A data set is anything with `batch(indices)`. `Mixed` is what `fit` trains: the model, the weight of each data set, and, for
+A data set is anything with `batch(indices)`. `WeightedLosses` is what `fit` trains: the model, the weight of each data set, and, for
 who looks at it afterwards, how far each gate was open after each step.
 """
 
@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vlmcourse.introspection import gates
+from vlmcourse.introspection import gate_values
 
 
 @dataclass(frozen=True)
-class Accumulated:
+class JointDatasets:
     """Each step takes a batch of every data set: {name: batch}. In the sum of their losses their gradients accumulate.
 
     sources  {name: (data set, pages for each unit of the batch)}
@@ -32,7 +32,7 @@ class Accumulated:
 
 
 @dataclass(frozen=True)
-class RoundRobin:
+class RoundRobinDatasets:
     """Each step takes a batch of one data set, in turns. units: size of the batch over all processes"""
 
     sources: Mapping[str, tuple[object, int]]
@@ -41,19 +41,19 @@ class RoundRobin:
     def batch(self, indices: Sequence[int]) -> dict[str, dict]:
         step = indices[0] // self.units
         name = list(self.sources)[step % len(self.sources)]
-        return Accumulated({name: self.sources[name]}).batch(
+        return JointDatasets({name: self.sources[name]}).batch(
             [index - (step - step // len(self.sources)) * self.units for index in indices]
         )
 
 
-class Mixed(nn.Module):
+class WeightedLosses(nn.Module):
     """losses({name: batch}) -> {name: weight * loss}. `weights` must name every data set that comes."""
 
     def __init__(self, model: nn.Module, weights: Mapping[str, float], steps: int):
         super().__init__()
         self.model, self.weights = model, dict(weights)
         self.register_buffer(
-            "trace", torch.zeros(steps, len(gates(model)))
+            "trace", torch.zeros(steps, len(gate_values(model)))
         )  # of the gates, (steps, gates)
         self.register_buffer("done", torch.zeros((), dtype=torch.long))
 
@@ -72,14 +72,14 @@ class Mixed(nn.Module):
     def after_step(self) -> None:
         """Notes the gates: they are few, and their way says when a layer began to look."""
         if self.trace.shape[1] and self.done < len(self.trace):
-            self.trace[self.done] = torch.tensor(list(gates(self.model).values()))
+            self.trace[self.done] = torch.tensor(list(gate_values(self.model).values()))
         self.done += 1
         if hasattr(self.model, "after_step"):
             self.model.after_step()
 
-    def gates(self) -> dict[str, list[float]]:
+    def gate_values(self) -> dict[str, list[float]]:
         """{name of a gate: how far open after each step}"""
-        return dict(zip(gates(self.model), self.trace.T.tolist()))
+        return dict(zip(gate_values(self.model), self.trace.T.tolist()))
 
 
 def _to(device: torch.device, part: Mapping) -> dict:

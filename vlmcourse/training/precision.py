@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 @cache
-def fast_precision(device: torch.device | str = "cpu") -> torch.dtype:
+def device_precision(device: torch.device | str = "cpu") -> torch.dtype:
     """bfloat16 where it multiplies matrices at least 1.5 times as fast as float32, measured once; else float32.
 
     VLMCOURSE_PRECISION=float32 (or bfloat16) says which instead, so that several machines train alike.
@@ -44,12 +44,12 @@ def fast_precision(device: torch.device | str = "cpu") -> torch.dtype:
     )
 
 
-def faster(step: Callable[[], Tensor], device: torch.device) -> torch.dtype:
+def faster_precision(step: Callable[[], Tensor], device: torch.device) -> torch.dtype:
     """float32 or bfloat16: that in which this very step (a loss, and its gradients) takes less time, the best of three in turns.
 
-    It is float32, unmeasured, where `fast_precision` is; and what VLMCOURSE_PRECISION says, if it says anything.
+    It is float32, unmeasured, where `device_precision` is; and what VLMCOURSE_PRECISION says, if it says anything.
     """
-    promising = fast_precision(device)
+    promising = device_precision(device)
     if promising == torch.float32 or os.environ.get("VLMCOURSE_PRECISION"):
         return promising
     seconds = {torch.float32: math.inf, torch.bfloat16: math.inf}

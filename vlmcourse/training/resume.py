@@ -35,17 +35,17 @@ def save_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, n
 
 
 def restore_state(
-    path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, made_of: dict
+    path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, fingerprint: dict
 ) -> tuple[int, torch.dtype]:
     tensors, notes = checkpoint.load(path)
     if differing := [
         name
-        for name in {**made_of, **notes["made_of"]}
-        if made_of.get(name) != notes["made_of"].get(name)
+        for name in {**fingerprint, **notes["fingerprint"]}
+        if fingerprint.get(name) != notes["fingerprint"].get(name)
     ]:
         was, now = (
             {name: side.get(name) for name in sorted(differing)}
-            for side in (notes["made_of"], made_of)
+            for side in (notes["fingerprint"], fingerprint)
         )
         raise ValueError(
             f"{path} holds another run: it was made with {was}, this run asks for {now}. "

@@ -36,7 +36,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedStage:
     """A trained stage: the model, the losses on the way, and whether it was found (in the cache, or shipped)."""
 
     model: nn.Module
@@ -56,19 +56,19 @@ def train_or_load(
     steps: int,
     optimisation: Optimisation = Optimisation(),
     *,
-    made_of: dict,
+    fingerprint: dict,
     seed: int = 0,
-    watch: Callable[[Step], None] | None = None,
-    fresh: bool = False,
-) -> Trained:
+    on_step: Callable[[Step], None] | None = None,
+    retrain: bool = False,
+) -> TrainedStage:
     """The trained model from the cache, or trained now and put there, so that each lesson starts alone.
 
-    The file's name carries a hash of everything that made it: `made_of`, the step count, the optimisation, the seed and
+    The file's name carries a hash of everything that made it: `fingerprint`, the step count, the optimisation, the seed and
     the code. A shipped stage of the same recipe (all of these but the code) is as good. A damaged file is reported and
-    trained anew. `watch` sees each Step, also those replayed from a file. `fresh`: train although it is there.
+    trained anew. `on_step` sees each Step, also those replayed from a file. `retrain`: train although it is there.
     """
     recipe = {
-        **made_of,
+        **fingerprint,
         "name": name,
         "steps": steps,
         "seed": seed,
@@ -80,36 +80,36 @@ def train_or_load(
         "torch": torch.__version__,
     }
     path, recipe = cache_folder() / f"{name}-{_digest(ingredients)}.safetensors", _digest(recipe)
-    watch = watch or (lambda step: None)
-    for found in () if fresh else (path, SHIPPED / f"{name}.safetensors"):
+    on_step = on_step or (lambda step: None)
+    for found in () if retrain else (path, SHIPPED / f"{name}.safetensors"):
         if not found.exists():
             continue
         try:
             tensors, notes = checkpoint.load(found)
-        except checkpoint.Damaged as error:
+        except checkpoint.DamagedCheckpoint as error:
             print(f"{error} It is trained again.")
             continue
         if found == path or notes["recipe"] == recipe:
             model.load_state_dict(tensors)
             history = [Step(**step) for step in notes["history"]]
             for step in history:
-                watch(step)
-            return Trained(model.eval(), history, True, found)
+                on_step(step)
+            return TrainedStage(model.eval(), history, True, found)
     history = []
     for step in fit(model, batches, steps, optimisation, seed=seed):
         history.append(step)
-        watch(step)
+        on_step(step)
     checkpoint.save(
         path, model.state_dict(), {"history": [asdict(step) for step in history], "recipe": recipe}
     )
-    return Trained(model, history, False, path)
+    return TrainedStage(model, history, False, path)
 
 
 def _digest(of: dict) -> str:
     return hashlib.sha256(json.dumps(of, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def ship(name: str, trained: Trained) -> Path:
+def ship(name: str, trained: TrainedStage) -> Path:
     """Puts a trained stage into the package, for everyone who uses the same recipe."""
     SHIPPED.mkdir(exist_ok=True)
     return Path(shutil.copyfile(trained.path, SHIPPED / f"{name}.safetensors"))

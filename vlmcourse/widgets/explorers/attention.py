@@ -8,14 +8,14 @@ import numpy as np
 from torch import Tensor
 
 from vlmcourse import world
-from vlmcourse.introspection import Looked
+from vlmcourse.introspection import AttentionMaps
 from vlmcourse.plots import attention_over_image
 from vlmcourse.widgets.interactive import offer, only, play, row, worded
 
-Look = Callable[[Tensor, str], Looked]
+Look = Callable[[Tensor, str], AttentionMaps]
 
 
-def part(looked: Looked, row_number: int, layer: int, head: int) -> tuple[str, Tensor]:
+def part(looked: AttentionMaps, row_number: int, layer: int, head: int) -> tuple[str, Tensor]:
     """(what it is, weights (P,)) of a row; layer and head count from 1, 0 is the mean. Too large a number is the last one."""
     layers, heads, rows, _ = looked.maps.shape
     row_number, layer, head = min(row_number, rows - 1), min(layer, layers), min(head, heads)
@@ -29,7 +29,9 @@ def part(looked: Looked, row_number: int, layer: int, head: int) -> tuple[str, T
     return f"'{looked.rows[row_number]}', {named}", maps.mean(0) if head == 0 else maps[head - 1]
 
 
-def overlaid(image: np.ndarray, name: str, looked: Looked, row_number: int, layer: int, head: int):
+def overlaid(
+    image: np.ndarray, name: str, looked: AttentionMaps, row_number: int, layer: int, head: int
+):
     """The picture (S, S, 3), the chosen weights over it, and the mean of all rows, layers and heads for comparison."""
     title, weights = part(looked, row_number, layer, head)
     made = attention_over_image(image, {title: weights, "mean of all": looked.maps.mean((0, 1, 2))})
@@ -67,7 +69,7 @@ def attention_explorer(
         for of, most, at in (("word", 8, 4), ("layer", 1, 0), ("head", 1, 0))
     )
     kept: dict[
-        tuple, Looked
+        tuple, AttentionMaps
     ] = {}  # layers, heads and words of one pass are all there: only the first look computes
 
     def prepared() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from vlmcourse.plots import curves, pictures
-from vlmcourse.plots.style import Page, heading, placed
+from vlmcourse.plots.style import FigureStack, subtitle, set_margins
 from vlmcourse.widgets.interactive import play
 
 THRESHOLDS = tuple(number / 20 for number in range(21))
@@ -77,14 +77,14 @@ def filtered(
         f"threshold {threshold:.2f}: {now.out} of {len(texts)} out; precision {_of(now.right, now.out)}, "
         f"recall {_of(now.right, now.noise)}"
     )
-    heading(placed(first).axes[0], told)
+    subtitle(set_margins(first).axes[0], told)
     keep = (probability >= threshold)[: len(images)]
     captions = [
         f"{'kept' if one else 'out'} {value:.2f}: {text}"
         for one, value, text in zip(keep, probability, texts)
     ]
     last = pictures(images, captions, (keep == ~noisy[: len(images)]).tolist())
-    return Page(
+    return FigureStack(
         (first, last),
         f"Precision and recall over the threshold. At {told}; throwing out at random would have precision "
         f"{noisy.float().mean():.2f}. Green frames: the filter is right, red: wrong. {last.description}",

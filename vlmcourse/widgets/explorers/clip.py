@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from vlmcourse import world
 from vlmcourse.evaluation import retrieval_recall
 from vlmcourse.plots import bars, embeddings, picture_and_bars, pictures
-from vlmcourse.plots.style import heading, placed
+from vlmcourse.plots.style import subtitle, set_margins
 from vlmcourse.widgets.interactive import only, play, row
 from vlmcourse.widgets.zero_shot_player import classify
 from vlmcourse.world import tokenizer
@@ -53,12 +53,12 @@ def gap(shown: Gallery, share: float):
     """Images and texts in the plane of their main axes, the texts moved over a share of the gap; does retrieval change?"""
     text = moved(shown, share)
     found = retrieval_recall(shown.image, text)
-    made = placed(embeddings(shown.image, text))
+    made = set_margins(embeddings(shown.image, text))
     told = (
         f"gap closed {share:.0%}: image to text R@1 {found['image to text R@1']:.2f}, text to image "
         f"{found['text to image R@1']:.2f}, of {len(text)}"
     )
-    heading(made.axes[0], told)
+    subtitle(made.axes[0], told)
     made.description = f"{told}. {made.description}"
     return made
 
@@ -79,7 +79,9 @@ def nearest_captions(shown: Gallery, number: int, most: int = 6):
         sideways=True,
     )
     rank = int((cosines > cosines[number]).sum()) + 1
-    heading(placed(made, left=3.4).axes[0], f"its own caption is number {rank} of {len(cosines)}")
+    subtitle(
+        set_margins(made, left=3.4).axes[0], f"its own caption is number {rank} of {len(cosines)}"
+    )
     made.description = (
         f"Picture {number}; its own caption is number {rank} of {len(cosines)}. {made.description}"
     )

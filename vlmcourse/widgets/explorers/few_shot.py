@@ -9,7 +9,7 @@ import torch
 
 from vlmcourse import world
 from vlmcourse.parts.masks import phi
-from vlmcourse.plots import page, pictures, probability_bars, ribbon
+from vlmcourse.plots import stack_figures, pictures, probability_bars, image_index_strip
 from vlmcourse.widgets.interactive import only, play, row
 from vlmcourse.world import tokenizer
 from vlmcourse.world.pages import Part, page_text
@@ -75,7 +75,7 @@ def built(answer: Answer, examples: Sequence[tuple[str, str]], query: str, size:
         "probability among these names",
         chance=1 / len(choices),
     )
-    return page(first, ribbon(words, numbers), last)
+    return stack_figures(first, image_index_strip(words, numbers), last)
 
 
 def few_shot_builder(

@@ -13,7 +13,15 @@ from torch import nn
 
 from vlmcourse import introspection
 from vlmcourse.plots import bars, picture_and_bars
-from vlmcourse.plots.style import COLOURS, MARKERS, describe, figure, heading, look, placed
+from vlmcourse.plots.style import (
+    COLOURS,
+    MARKERS,
+    describe,
+    figure,
+    subtitle,
+    course_style,
+    set_margins,
+)
 from vlmcourse.widgets.interactive import only, play, row
 
 VIEWS = ("over training", "by hand", "gradients")
@@ -42,7 +50,9 @@ def gates_at(model: nn.Module, value: float, name: str = "") -> Iterator[None]:
     Raises ValueError for another value, or a model without such gates.
     """
     gates = [
-        model.get_submodule(called) for called in introspection.gates(model) if name in ("", called)
+        model.get_submodule(called)
+        for called in introspection.gate_values(model)
+        if name in ("", called)
     ]
     if not 0 <= value <= 1 or not gates:
         raise ValueError(
@@ -111,7 +121,7 @@ def _short(name: str) -> str:
 def replayed(replay: Replay, number: int):
     """Gates and losses over training up to record `number`, counted from 0; what is to come is pale."""
     shown = slice(number + 1)
-    with look():
+    with course_style():
         made, (gates, loss) = figure(7.6, 5, 2, 1, sharex=True)
         for axes, lines in (
             (gates, {_short(name): values for name, values in replay.gates.items()}),
@@ -143,7 +153,7 @@ def replayed(replay: Replay, number: int):
             axes.locator_params(nbins=5)
     now = ", ".join(f"{_short(name)} {values[number]:.3f}" for name, values in replay.gates.items())
     return describe(
-        placed(made, left=0.95, right=2.2, top=0.1),
+        set_margins(made, left=0.95, right=2.2, top=0.1),
         f"Step {replay.steps[number]} of {replay.steps[-1]}. Gates: {now}. Loss {replay.loss[number]:.3f}; with all "
         f"gates shut the trained model's loss is {replay.blind:.3f}.",
     )
@@ -197,7 +207,9 @@ def heard(model: nn.Module, batch: dict, value: float | None, name: str = ""):
         sideways=True,
     )
     silent = ", ".join(part for part, norm in found.items() if norm == 0) or "nobody"
-    heading(placed(made, left=2.6, top=0.5).axes[0], f"{where}; no gradient at all:\n{silent}")
+    subtitle(
+        set_margins(made, left=2.6, top=0.5).axes[0], f"{where}; no gradient at all:\n{silent}"
+    )
     told = ", ".join(f"{part} {norm:.3g}" for part, norm in found.items())
     made.description = f"Norm of the gradient by group of parameters, {where}: {told}. Without any gradient: {silent}."
     return made
@@ -231,7 +243,10 @@ def gate_explorer(
     again = ipywidgets.Play(min=0, max=last, value=0, interval=400)
     hand = ipywidgets.Checkbox(value=False, description="set them by hand")
     which = ipywidgets.Dropdown(
-        options=[("all gates", ""), *((_short(name), name) for name in introspection.gates(model))],
+        options=[
+            ("all gates", ""),
+            *((_short(name), name) for name in introspection.gate_values(model)),
+        ],
         description="which",
     )
     value = ipywidgets.FloatSlider(

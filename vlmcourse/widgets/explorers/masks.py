@@ -11,7 +11,7 @@ from torch import Tensor
 from vlmcourse import introspection
 from vlmcourse.parts import masks
 from vlmcourse.parts.attention import attend
-from vlmcourse.plots import compare, mask_and_blocks, page
+from vlmcourse.plots import compare_masks, mask_and_blocks, stack_figures
 from vlmcourse.widgets.interactive import offer, only, play, row, worded
 from vlmcourse.world import SeededRandom
 
@@ -182,9 +182,9 @@ def explored(
     )
     if not seen:
         return first
-    return page(
+    return stack_figures(
         first,
-        compare(
+        compare_masks(
             measured(used),
             shown.mask.to_bool()[:1],
             ("measured", "declared"),
