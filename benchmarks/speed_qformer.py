@@ -89,7 +89,7 @@ class Theirs(nn.Module):
             attention_probs_dropout_prob=0.0,
         )
         theirs._attn_implementation = "sdpa"
-        self.former, self.embeddings = Blip2QFormerModel(theirs), Blip2TextEmbeddings(theirs)
+        self.qformer, self.embeddings = Blip2QFormerModel(theirs), Blip2TextEmbeddings(theirs)
         self.queries, self.norm_image = (
             nn.Parameter(0.02 * torch.randn(1, c.queries, c.width)),
             nn.LayerNorm(c.features),
@@ -108,8 +108,8 @@ class Theirs(nn.Module):
         read[:, 0], write[:, 0] = self.c.read, self.c.write
         padding_mask = (read != self.c.padding).long()
         queries = self.queries.expand(B, -1, -1)
-        seen = self.former(queries, encoder_hidden_states=image).last_hidden_state
-        text = self.former(
+        seen = self.qformer(queries, encoder_hidden_states=image).last_hidden_state
+        text = self.qformer(
             self.embeddings(read), query_length=0, attention_mask=padding_mask
         ).last_hidden_state[:, 0]
         similarity = (
@@ -131,7 +131,7 @@ class Theirs(nn.Module):
         texts, images = hard_negatives(similarity.detach())
         three = torch.cat([read, read[texts], read])
         everyone = torch.cat([three.new_ones(3 * B, R), (three != self.c.padding).long()], dim=1)
-        both = self.former(
+        both = self.qformer(
             self.embeddings(three, query_embeds=self.queries.expand(3 * B, -1, -1)),
             query_length=R,
             attention_mask=everyone,
@@ -142,7 +142,7 @@ class Theirs(nn.Module):
             multimodal_causal(R, LENGTH).to_bool()
             & torch.cat([padding_mask.new_ones(B, R), padding_mask], dim=1).bool()[:, None, None]
         )
-        written = self.former(
+        written = self.qformer(
             self.embeddings(write, query_embeds=queries),
             query_length=R,
             attention_mask=mask,
@@ -162,7 +162,7 @@ def models(scale: Scale) -> tuple[Stage1, Theirs]:
     """Both with the same weights."""
     torch.manual_seed(0)
     theirs = Theirs(config(scale), scale.width // 2)
-    former = QFormer.from_hf(theirs.former, theirs.queries[0])
+    former = QFormer.from_hf(theirs.qformer, theirs.queries[0])
     mine = Stage1(former, Seen(scale.width), scale.width // 2)
     former.norm_image = copy.deepcopy(theirs.norm_image)
     with torch.no_grad():
@@ -177,7 +177,7 @@ def agree(scale: Scale) -> None:
     """Before any clock starts: three losses, three times the same numbers."""
     mine, theirs = models(scale)
     given, found = batch(scale, 8), []
-    for losses in (mine.losses, mine.three_passes, theirs.losses):
+    for losses in (mine.losses, mine.losses_unfused, theirs.losses):
         torch.manual_seed(1)  # the same negatives are drawn
         found.append(losses(given))
     for name, value in found[0].items():
@@ -192,9 +192,9 @@ def ours(scale: Scale, size: int):
     return model, lambda: sum(model.losses(given).values())
 
 
-def three_passes(scale: Scale, size: int):
+def losses_unfused(scale: Scale, size: int):
     (model, _), given = models(scale), batch(scale, size)
-    return model, lambda: sum(model.three_passes(given).values())
+    return model, lambda: sum(model.losses_unfused(given).values())
 
 
 def transformers(scale: Scale, size: int):
@@ -204,7 +204,7 @@ def transformers(scale: Scale, size: int):
 
 CONTENDERS = {
     "ours": ours,
-    "ours, three masked passes": three_passes,
+    "ours, three masked passes": losses_unfused,
     "on transformers' Blip2QFormerModel": transformers,
 }
 

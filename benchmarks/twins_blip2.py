@@ -82,7 +82,7 @@ def row(
     found: dict = {"row": name, "seed": seed, "queries": queries or recipe.SIZES[size.name].queries}
     if with_stage1:
         first = recipe.stage1(size, seed, vision=vision, **changes)
-        former = first.model.former
+        former = first.model.qformer
         found["stage 1"] = {
             **learnt(first.history),
             "learns": count_trainable(first.model),

@@ -21,8 +21,14 @@ from transformers import (
 )
 
 from vlmcourse import introspection
-from vlmcourse.papers.blip2 import BLIP2, BLIP2Read, Stage1
-from vlmcourse.papers.qformer import MASKS, QFormer, QFormerConfig, features, second_last
+from vlmcourse.papers.blip2 import BLIP2, BLIP2EncoderDecoder, Stage1
+from vlmcourse.papers.qformer import (
+    MASKS,
+    QFormer,
+    QFormerConfig,
+    patch_features,
+    without_last_block,
+)
 from vlmcourse.parts import generation, language
 from vlmcourse.parts.attention import Attention
 from vlmcourse.parts.vision import ResNet, ViT
@@ -31,7 +37,9 @@ from vlmcourse.training.fit import fit
 from vlmcourse.training.optimisation import Optimisation
 
 R, T, SLOT = 3, 5, 4
-CONFIG = QFormerConfig(features=24, vocabulary=50, queries=R, context=8, width=32, depth=2, heads=4)
+CONFIG = QFormerConfig(
+    vision_width=24, vocabulary=50, queries=R, context=8, width=32, depth=2, heads=4
+)
 
 
 def random(*shape, seed=0):
@@ -63,7 +71,7 @@ def former():
 @pytest.fixture
 def vision():
     torch.manual_seed(0)
-    return second_last(ViT(image_size=16, patch=8, width=24, depth=2, heads=2))
+    return without_last_block(ViT(image_size=16, patch=8, width=24, depth=2, heads=2))
 
 
 @pytest.fixture
@@ -128,18 +136,21 @@ def test_queries_come_out_alike_for_contrast_and_generation_and_otherwise_for_ma
         former(image, ids, former.mask(objective, ids))[0] for objective in MASKS
     )
     torch.testing.assert_close(contrast, generation, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(contrast, former.see(image), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(contrast, former.query_states(image), atol=1e-5, rtol=1e-5)
     assert (contrast - match).abs().max() > 0.05
 
 
 def test_text_that_reuses_the_queries_keys_is_text_of_one_masked_pass(former):
     image, ids = random(4, 6, 24), texts()
     mask = former.mask("generate", ids)
-    former.see(image, cache := {})
+    former.query_states(image, cache := {})
     torch.testing.assert_close(
-        former.read(ids, mask[:, :, R:], cache), former(image, ids, mask)[1], atol=1e-5, rtol=1e-5
+        former.text_states(ids, mask[:, :, R:], cache),
+        former(image, ids, mask)[1],
+        atol=1e-5,
+        rtol=1e-5,
     )
-    alone = former.read(ids, former.mask("contrast", ids)[:, :, R:, R:])
+    alone = former.text_states(ids, former.mask("contrast", ids)[:, :, R:, R:])
     torch.testing.assert_close(
         alone, former(image, ids, former.mask("contrast", ids))[1], atol=1e-5, rtol=1e-5
     )
@@ -155,9 +166,9 @@ def test_only_the_first_rows_are_computed_and_come_out_the_same(former):
 
 def test_an_image_projected_once_is_looked_at_alike(former):
     image, ids = random(4, 6, 24), texts()
-    projected, mask = former.project(image), former.mask("match", ids)
+    projected, mask = former.project_kv(image), former.mask("match", ids)
     assert [seen is None for seen in projected] == [False, True]
-    assert torch.equal(former.see(projected), former.see(image))
+    assert torch.equal(former.query_states(projected), former.query_states(image))
     assert torch.equal(former(projected, ids, mask)[0], former(image, ids, mask)[0])
     with pytest.raises(ValueError, match="4 images and 2 texts"):
         former(projected, texts(2), mask)
@@ -167,22 +178,28 @@ def test_queries_alone_look_at_the_image_in_every_second_layer(former):
     looks = [
         name
         for name, module in former.named_modules()
-        if isinstance(module, Attention) and name.endswith("vision_context")
+        if isinstance(module, Attention) and name.endswith("cross_attention")
     ]
-    assert looks == ["layers.0.look"]
+    assert looks == ["layers.0.cross_attention"]
     assert (
-        len([1 for layer in QFormer(replace(CONFIG, depth=5)).layers if layer.look is not None])
+        len(
+            [
+                1
+                for layer in QFormer(replace(CONFIG, depth=5)).layers
+                if layer.cross_attention is not None
+            ]
+        )
         == 3
     )
     assert (
-        former.layers[0].look.key_value.in_features == 24
+        former.layers[0].cross_attention.key_value.in_features == 24
         and former.layers[0].attention.key_value.in_features == 32
     )
-    seen = [former.see(random(1, 6, 24, seed=seed)) for seed in (0, 1)]
+    seen = [former.query_states(random(1, 6, 24, seed=seed)) for seed in (0, 1)]
     assert (seen[0] - seen[1]).abs().max() > 0.01
-    for parameter in former.layers[0].look.out.parameters():
+    for parameter in former.layers[0].cross_attention.out.parameters():
         nn.init.zeros_(parameter)
-    assert torch.equal(*(former.see(random(1, 6, 24, seed=seed)) for seed in (0, 1)))
+    assert torch.equal(*(former.query_states(random(1, 6, 24, seed=seed)) for seed in (0, 1)))
 
 
 def test_one_can_look_at_who_looks_where(former):
@@ -190,11 +207,11 @@ def test_one_can_look_at_who_looks_where(former):
     image, ids = random(1, 6, 24), texts(1)
     mask = former.mask("generate", ids)
     seen = introspection.attention_weights(former, lambda: former(image, ids, mask))
-    assert set(seen) == {"layers.0.attention", "layers.0.look", "layers.1.attention"}
-    assert seen["layers.0.look"].shape == (1, 4, R, 6)
-    torch.testing.assert_close(seen["layers.0.look"].sum(-1), torch.ones(1, 4, R))
+    assert set(seen) == {"layers.0.attention", "layers.0.cross_attention", "layers.1.attention"}
+    assert seen["layers.0.cross_attention"].shape == (1, 4, R, 6)
+    torch.testing.assert_close(seen["layers.0.cross_attention"].sum(-1), torch.ones(1, 4, R))
     assert torch.equal(seen["layers.1.attention"][0].amax(0) > 0, mask[0, 0])
-    assert introspection.attention_weights(former, lambda: former.see(image, {}))[
+    assert introspection.attention_weights(former, lambda: former.query_states(image, {}))[
         "layers.1.attention"
     ].shape == (1, 4, R, R)
 
@@ -204,18 +221,20 @@ def test_text_and_queries_have_feed_forwards_of_their_own_alike_at_first():
     former = QFormer(CONFIG)
     layer = former.layers[1]
     assert (
-        torch.equal(layer.feed_queries[0].weight, layer.feed_text[0].weight)
-        and layer.feed_queries is not layer.feed_text
+        torch.equal(layer.feedforward_queries[0].weight, layer.feedforward_text[0].weight)
+        and layer.feedforward_queries is not layer.feedforward_text
     )
     ids = texts()
-    former.read(ids, former.mask("contrast", ids)[:, :, R:, R:]).square().sum().backward()
+    former.text_states(ids, former.mask("contrast", ids)[:, :, R:, R:]).square().sum().backward()
     assert (
-        layer.feed_queries[0].weight.grad is None and layer.feed_text[0].weight.grad.abs().sum() > 0
+        layer.feedforward_queries[0].weight.grad is None
+        and layer.feedforward_text[0].weight.grad.abs().sum() > 0
     )
     former.zero_grad()
-    former.see(random(2, 6, 24)).square().sum().backward()
+    former.query_states(random(2, 6, 24)).square().sum().backward()
     assert (
-        layer.feed_text[0].weight.grad is None and layer.feed_queries[0].weight.grad.abs().sum() > 0
+        layer.feedforward_text[0].weight.grad is None
+        and layer.feedforward_queries[0].weight.grad.abs().sum() > 0
     )
     assert not torch.allclose(*former.queries[:2], atol=1e-3) and 0.01 < former.queries.std() < 0.03
 
@@ -245,17 +264,17 @@ def test_the_image_s_score_is_its_best_query_s_and_only_that_query_learns_from_i
 
 def test_every_query_votes_on_a_match(stage1):
     image, ids = random(4, 6, 24), texts()
-    read = stage1.to_read(ids)
-    queries, _ = stage1.former(image, read, stage1.former.mask("match", read))
+    read = stage1.cls_ids(ids)
+    queries, _ = stage1.qformer(image, read, stage1.qformer.mask("match", read))
     votes = torch.stack([stage1.itm_head(queries[:, r]) for r in range(R)])
     torch.testing.assert_close(stage1.itm_logits(image, ids), votes.mean(0), atol=1e-5, rtol=1e-5)
 
 
 def test_texts_start_with_the_token_of_their_use(stage1):
     ids = texts()
-    assert (stage1.to_read(ids)[:, 0] == 6).all() and (stage1.to_write(ids)[:, 0] == 8).all()
-    assert torch.equal(stage1.to_read(ids)[:, 1:], ids[:, 1:])
-    torch.testing.assert_close(stage1.encode_text(ids), stage1.encode_text(stage1.to_write(ids)))
+    assert (stage1.cls_ids(ids)[:, 0] == 6).all() and (stage1.dec_ids(ids)[:, 0] == 8).all()
+    assert torch.equal(stage1.cls_ids(ids)[:, 1:], ids[:, 1:])
+    torch.testing.assert_close(stage1.encode_text(ids), stage1.encode_text(stage1.dec_ids(ids)))
 
 
 @pytest.mark.parametrize("positive_groups", [None, torch.tensor([7, 1, 7, 2])])
@@ -263,7 +282,7 @@ def test_keys_used_again_give_the_three_losses_and_gradients_of_three_masked_pas
     stage1, positive_groups
 ):
     found = []
-    for losses in (stage1.three_passes, stage1.losses):
+    for losses in (stage1.losses_unfused, stage1.losses):
         torch.manual_seed(5)  # the same negatives are drawn
         stage1.zero_grad()
         values = losses(
@@ -310,8 +329,8 @@ def test_contrast_is_smoothed_cross_entropy_both_ways(stage1):
 
 def test_generation_scores_each_word_given_the_words_before_it_and_never_padding(stage1):
     one = batch()
-    write = stage1.to_write(one["ids"])
-    said = stage1(one["ids"], image=features(stage1.vision, one["pixel_values"]))
+    write = stage1.dec_ids(one["ids"])
+    said = stage1(one["ids"], image=patch_features(stage1.vision, one["pixel_values"]))
     losses = [
         cross_entropy(said[row, place - 1], write[row, place], label_smoothing=0.1)
         for row in range(4)
@@ -333,7 +352,10 @@ def test_the_temperature_keeps_its_bounds(stage1):
 
 def test_features_kept_are_as_good_as_pixels(stage1, vision):
     one, found = batch(), []
-    for given in (one, {"features": features(vision, one["pixel_values"]), "ids": one["ids"]}):
+    for given in (
+        one,
+        {"features": patch_features(vision, one["pixel_values"]), "ids": one["ids"]},
+    ):
         torch.manual_seed(5)
         found.append(sum(stage1.losses(given).values()))
     torch.testing.assert_close(*found)
@@ -386,7 +408,12 @@ def test_one_masked_pass_is_transformers_q_former(objective):
         found = torch.cat(ours(image, ids, mask), dim=1)
     padding_mask = torch.cat([torch.ones(4, R, dtype=torch.bool), ids != 0], dim=1)
     torch.testing.assert_close(found[padding_mask], expected[padding_mask], atol=1e-4, rtol=1e-4)
-    assert [layer.look is not None for layer in ours.layers] == [True, False, True, False]
+    assert [layer.cross_attention is not None for layer in ours.layers] == [
+        True,
+        False,
+        True,
+        False,
+    ]
 
 
 def test_contrast_and_match_are_transformers_image_text_retrieval():
@@ -409,7 +436,7 @@ def test_contrast_and_match_are_transformers_image_text_retrieval():
         )
     )
     ours, pixel_values, ids = Stage1.from_hf(theirs), random(4, 3, 16, 16), texts()
-    image, read = features(ours.vision, pixel_values), ours.to_read(ids)
+    image, read = patch_features(ours.vision, pixel_values), ours.cls_ids(ids)
     options = dict(pixel_values=pixel_values, input_ids=read, attention_mask=(read != 0).long())
     with torch.no_grad():
         expected = theirs(**options).logits_per_image
@@ -471,7 +498,7 @@ def test_stage_2_is_transformers_conditional_generation(text):
                 ours(ids, **ours.vision_context(pixel_values)),
             )
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
-    assert isinstance(ours, BLIP2Read) == (text is T5)
+    assert isinstance(ours, BLIP2EncoderDecoder) == (text is T5)
     assert (
         ours.vision_context(pixel_values)["prefix"][:R]
         - ours.vision_context(pixel_values)["prefix"][R:]
@@ -523,7 +550,7 @@ def frozen_lm(name="llama"):
 def test_tower_and_language_model_are_bit_identical_after_both_stages(stage1, name):
     lm = frozen_lm(name)
     before = copy.deepcopy((stage1.vision.state_dict(), lm.state_dict()))
-    queries = stage1.former.queries.detach().clone()
+    queries = stage1.qformer.queries.detach().clone()
     one = [
         step.losses
         for step in fit(
@@ -534,8 +561,8 @@ def test_tower_and_language_model_are_bit_identical_after_both_stages(stage1, na
             precision=torch.float32,
         )
     ]
-    model = BLIP2(stage1.former, stage1.vision, lm, SLOT)
-    learnt = stage1.former.queries.detach().clone()
+    model = BLIP2(stage1.qformer, stage1.vision, lm, SLOT)
+    learnt = stage1.qformer.queries.detach().clone()
     two = [
         step.loss
         for step in fit(
@@ -551,46 +578,51 @@ def test_tower_and_language_model_are_bit_identical_after_both_stages(stage1, na
         and one[-1]["generate"] < one[0]["generate"]
         and two[-1] < two[0]
     )
-    assert not torch.equal(queries, learnt) and not torch.equal(model.former.queries, learnt)
-    assert torch.equal(stage1.former.queries, learnt)  # stage 1's model stays as it was
+    assert not torch.equal(queries, learnt) and not torch.equal(model.qformer.queries, learnt)
+    assert torch.equal(stage1.qformer.queries, learnt)  # stage 1's model stays as it was
     for module, kept in zip((model.vision, model.lm), before):
         assert all(torch.equal(value, kept[key]) for key, value in module.state_dict().items())
         assert not any(p.requires_grad for p in module.parameters())
     model.train()
-    assert not model.vision.training and not model.lm.training and model.former.training
+    assert not model.vision.training and not model.lm.training and model.qformer.training
 
 
 def test_stage_2_has_no_text_side_left_and_all_the_rest_of_the_q_former_learns(stage1):
-    model = BLIP2(stage1.former, stage1.vision, frozen_lm(), SLOT)
+    model = BLIP2(stage1.qformer, stage1.vision, frozen_lm(), SLOT)
     names = [name for name, p in model.named_parameters() if p.requires_grad]
     assert not [
         name
         for name in names
-        if any(part in name for part in ("text", "former.words", "positions", "head", "match"))
+        if any(part in name for part in ("text", "qformer.words", "positions", "head", "itm"))
     ]
     kept = {
         name
-        for name, _ in stage1.former.named_parameters()
+        for name, _ in stage1.qformer.named_parameters()
         if not any(part in name for part in ("text", "words", "positions"))
     }
-    assert set(names) == {f"former.{name}" for name in kept} | {"to_words.weight", "to_words.bias"}
+    assert set(names) == {f"qformer.{name}" for name in kept} | {
+        "language_projection.weight",
+        "language_projection.bias",
+    }
     for name in kept:
-        assert torch.equal(model.get_parameter(f"former.{name}"), stage1.former.get_parameter(name))
+        assert torch.equal(
+            model.get_parameter(f"qformer.{name}"), stage1.qformer.get_parameter(name)
+        )
     model.losses(prompt())["language"].backward()
     assert all(model.get_parameter(name).grad is not None for name in names)
     assert all(p.grad is None for p in model.lm.parameters())
     with pytest.raises(ValueError, match="no text side: stage 2 leaves it behind"):
-        model.former(random(2, 6, 24), texts(2), None)
+        model.qformer(random(2, 6, 24), texts(2), None)
     with pytest.raises(ValueError, match="nothing to compare images with"):
-        Stage1(model.former, stage1.vision)
+        Stage1(model.qformer, stage1.vision)
 
 
 @pytest.mark.parametrize("size, patches", [(16, 5), (64, 65)])
 def test_the_prefix_is_as_long_for_a_small_image_as_for_a_large_one(former, size, patches):
-    vision = second_last(ViT(image_size=size, patch=8, width=24, depth=2, heads=2))
+    vision = without_last_block(ViT(image_size=size, patch=8, width=24, depth=2, heads=2))
     model = BLIP2(former, vision, frozen_lm(), SLOT)
     pixel_values = random(2, 3, size, size)
-    assert features(vision, pixel_values).shape == (2, patches, 24)
+    assert patch_features(vision, pixel_values).shape == (2, patches, 24)
     assert model.vision_context(pixel_values)["prefix"].shape == (2 * R, 32)
 
 
@@ -638,7 +670,7 @@ def test_an_encoder_decoder_reads_prefix_and_queries_and_learns_the_suffix(forme
     lm = language.freeze(
         T5ForConditionalGeneration(T5Config(**{k: v for k, v in T5.items() if k != "model_type"}))
     )
-    model, one, suffix = BLIP2Read(former, vision, lm, SLOT), prompt(), texts(2, 4)
+    model, one, suffix = BLIP2EncoderDecoder(former, vision, lm, SLOT), prompt(), texts(2, 4)
     suffix[:, 0] = 0
     given = {
         "pixel_values": one["pixel_values"],
@@ -686,15 +718,15 @@ def test_an_encoder_decoder_reads_prefix_and_queries_and_learns_the_suffix(forme
 def test_the_second_last_layer_s_features_are_read_and_the_original_stays():
     torch.manual_seed(0)
     vit = ViT(image_size=16, patch=8, width=24, depth=3, heads=2)
-    cut, pixel_values = second_last(vit), random(2, 3, 16, 16)
+    cut, pixel_values = without_last_block(vit), random(2, 3, 16, 16)
     x = vit._cut(pixel_values)
     for block in vit.transformer.blocks[:2]:
         x = block(x)
-    torch.testing.assert_close(features(cut, pixel_values), x)
+    torch.testing.assert_close(patch_features(cut, pixel_values), x)
     assert len(vit.transformer.blocks) == 3 and all(p.requires_grad for p in vit.parameters())
     assert not any(p.requires_grad for p in cut.parameters())
     with pytest.raises(ValueError, match="has 1 blocks.*expected at least 2"):
-        second_last(ViT(image_size=16, patch=8, width=24, depth=1, heads=2))
+        without_last_block(ViT(image_size=16, patch=8, width=24, depth=1, heads=2))
 
 
 def test_towers_of_transformers_and_residual_networks_work_too(former):
@@ -709,9 +741,9 @@ def test_towers_of_transformers_and_residual_networks_work_too(former):
             patch_size=8,
         )
     ).eval()
-    cut, pixel_values = second_last(theirs), random(2, 3, 16, 16)
+    cut, pixel_values = without_last_block(theirs), random(2, 3, 16, 16)
     expected = theirs(pixel_values, output_hidden_states=True).hidden_states[-2]
-    torch.testing.assert_close(features(cut, pixel_values), expected)
+    torch.testing.assert_close(patch_features(cut, pixel_values), expected)
     assert Stage1(former, cut).losses(batch())["contrast"] > 0
     resnet = language.freeze(ResNet(16, (1,), 6, 2))
     assert resnet.width == 24 and Stage1(former, resnet).losses(batch())["contrast"] > 0
@@ -738,12 +770,12 @@ def test_features_and_texts_that_do_not_fit_are_explained(stage1, image, ids, wo
     with pytest.raises(ValueError, match=words):
         stage1.losses({"features": image, "ids": ids})
     with pytest.raises(ValueError, match=words):
-        stage1.former(image, ids, None)
+        stage1.qformer(image, ids, None)
 
 
 def test_an_encoder_or_a_projection_of_another_width_is_explained(former, vision):
     with pytest.raises(
-        ValueError, match=r"features are 16 wide; this Q-Former expects 24.*features=16"
+        ValueError, match=r"features are 16 wide; this Q-Former expects 24.*vision_width=16"
     ):
         Stage1(former, ViT(image_size=16, patch=8, width=16, depth=1, heads=2))
     with pytest.raises(

@@ -196,7 +196,8 @@ def test_vectors_start_where_they_are_told_and_nowhere_by_default():
     torch.testing.assert_close(near.mean(0), start)  # pictures differ, on average nothing is added
     plain = Frozen(CONFIG, lm)
     torch.testing.assert_close(
-        plain.encode(pixel_values()), plain.to_words(plain.vision(pixel_values())).reshape(4, -1)
+        plain.encode(pixel_values()),
+        plain.language_projection(plain.vision(pixel_values())).reshape(4, -1),
     )
     assert set(dict(Frozen(CONFIG, lm, start).named_parameters())) == set(
         dict(plain.named_parameters())
@@ -217,7 +218,9 @@ def test_the_recipe_starts_at_average_words():
     assert (
         not trained.loaded
         and found.loaded
-        and torch.equal(found.model.to_words.weight, trained.model.to_words.weight)
+        and torch.equal(
+            found.model.language_projection.weight, trained.model.language_projection.weight
+        )
     )
     again = recipes.frozen("smoke", lm=lm.requires_grad_(True), steps=2)
     assert not again.loaded and not torch.equal(

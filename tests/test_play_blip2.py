@@ -106,8 +106,10 @@ def kept(parameters):
     return {
         name: value
         for name, value in parameters.items()
-        if name.startswith("former.")
-        and not any(part in name for part in (".words", ".positions", "feed_text", "norm_text"))
+        if name.startswith("qformer.")
+        and not any(
+            part in name for part in (".words", ".positions", "feedforward_text", "norm_text")
+        )
     }
 
 
@@ -126,9 +128,9 @@ def and_also(part):
 KEPT = {
     "expected a dictionary": lambda parameters: list(kept(parameters)),
     "keep the names as they are": lambda parameters: {
-        name.removeprefix("former."): v for name, v in kept(parameters).items()
+        name.removeprefix("qformer."): v for name, v in kept(parameters).items()
     },
-    "of no use to queries": and_also("feed_text"),
+    "of no use to queries": and_also("feedforward_text"),
     "words of its own": and_also("words"),
     "only text has positions": and_also("positions"),
     "nothing to contrast": and_also("image_projection"),
@@ -137,9 +139,9 @@ KEPT = {
     "belongs to the contrast": and_also("temperature"),
     "stays where it is, frozen": and_also("vision"),
     "goes with it": and_also("norm_text"),
-    "what stage 1 trained": without("feed_queries"),
-    "see no image": without(".look"),
-    "the queries themselves": without("former.queries"),
+    "what stage 1 trained": without("feedforward_queries"),
+    "see no image": without(".cross_attention"),
+    "the queries themselves": without("qformer.queries"),
     "queries and text share it": without("attention"),
     "its LayerNorm of features": without("norm_image"),
 }

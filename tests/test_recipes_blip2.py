@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vlmcourse import recipes, world
-from vlmcourse.papers.qformer import features
+from vlmcourse.papers.qformer import patch_features
 from vlmcourse.parts.language import freeze
 from vlmcourse.recipes import blip2
 from vlmcourse.training.scale import Scale
@@ -33,7 +33,7 @@ def test_kept_features_are_the_encoder_s_and_texts_go_with_their_pictures(vision
     pairs = world.Pairs("train", 32, caption=lambda scene, draws: scene.words[0])
     made = blip2.Looked(pairs, vision, 20).batch([3, 7, 3, 19])
     with torch.no_grad():
-        fresh = features(vision, world.to_pixels(pairs.images([3, 7, 3, 19])))
+        fresh = patch_features(vision, world.to_pixels(pairs.images([3, 7, 3, 19])))
     torch.testing.assert_close(
         made["features"], fresh, atol=5e-3, rtol=5e-3
     )  # kept in half precision
@@ -52,22 +52,24 @@ def test_kept_features_are_the_encoder_s_and_texts_go_with_their_pictures(vision
 def test_both_stages_are_found_again_and_depend_on_what_made_them(vision, lm, first):
     again = blip2.stage1(SMOKE, vision=vision, steps=3)
     assert not first.loaded and again.loaded
-    assert torch.equal(again.model.former.queries, first.model.former.queries)
+    assert torch.equal(again.model.qformer.queries, first.model.qformer.queries)
     assert not blip2.stage1(SMOKE, vision=vision, steps=3, queries=2).loaded
-    made = blip2.blip2(SMOKE, vision=vision, former=first.model.former, lm=lm, steps=2)
-    found = blip2.blip2(SMOKE, vision=vision, former=again.model.former, lm=lm, steps=2)
+    made = blip2.blip2(SMOKE, vision=vision, former=first.model.qformer, lm=lm, steps=2)
+    found = blip2.blip2(SMOKE, vision=vision, former=again.model.qformer, lm=lm, steps=2)
     assert (
         not made.loaded
         and found.loaded
-        and torch.equal(found.model.to_words.weight, made.model.to_words.weight)
+        and torch.equal(
+            found.model.language_projection.weight, made.model.language_projection.weight
+        )
     )
     fresh = blip2.new_former(blip2.former_config(SMOKE))
     assert not blip2.blip2(SMOKE, vision=vision, former=fresh, lm=lm, steps=2).loaded
-    assert not torch.equal(made.model.former.queries, first.model.former.queries)  # a copy learnt
+    assert not torch.equal(made.model.qformer.queries, first.model.qformer.queries)  # a copy learnt
 
 
 def test_what_queries_say_starts_near_an_average_word(vision, lm, first):
-    model = blip2.new_blip2(first.model.former, vision, lm)
+    model = blip2.new_blip2(first.model.qformer, vision, lm)
     start = blip2.average_word(lm)
     said = model.vision_context(torch.randn(16, 3, 32, 32))["prefix"]
     word = lm.get_input_embeddings().weight.square().mean().sqrt().item()
@@ -92,7 +94,7 @@ def test_reports_of_untrained_models_are_near_chance(vision, lm, first):
     assert report["image to text R@1"] < 0.4 and report["image to text R@1, blind"] <= 1 / 24 + 1e-6
     apart = blip2.told_apart(model, 32, world.minimal_pairs.swap_positions, count=32)
     assert all(0.1 <= value <= 0.9 for value in apart.values())
-    second = blip2.new_blip2(model.former, vision, lm)
+    second = blip2.new_blip2(model.qformer, vision, lm)
     scores = blip2.caption_scores(second, 32, 16)
     assert (
         scores["noun"] < 0.3
@@ -111,12 +113,12 @@ def test_the_matcher_s_log_odds_are_the_model_s(vision, first):
         world.Pairs("test", 32).batch(world.Pairs("test", 32).distinct(12))["ids"],
     )
     log_odds = blip2.matcher(
-        model, features(vision, world.to_pixels(pairs.images(pairs.distinct(12)))), texts
+        model, patch_features(vision, world.to_pixels(pairs.images(pairs.distinct(12)))), texts
     )
     numbers = torch.arange(12)
     with torch.no_grad():
         alone = model.itm_logits(
-            features(vision, world.to_pixels(pairs.images(pairs.distinct(12)))), texts
+            patch_features(vision, world.to_pixels(pairs.images(pairs.distinct(12)))), texts
         )
     torch.testing.assert_close(
         log_odds(numbers, numbers), alone[:, 1] - alone[:, 0], atol=1e-5, rtol=1e-5

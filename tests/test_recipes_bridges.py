@@ -81,8 +81,8 @@ def test_banks_stay_what_they_were_and_bridges_learn(banks, five):
     assert all(
         learnt["linear"] < learnt[name] < learnt["blip"] for name in ("mapped", "blip2", "flamingo")
     )
-    before = connectors.new_prefix(banks).to_words.weight
-    assert not torch.equal(before, five["linear"].model.to_words.weight)
+    before = connectors.new_prefix(banks).language_projection.weight
+    assert not torch.equal(before, five["linear"].model.language_projection.weight)
     moved = five["blip"].model.vision.state_dict()
     assert any(
         not torch.equal(value, banks.vision.state_dict()[name]) for name, value in moved.items()
@@ -100,14 +100,16 @@ def test_the_prefix_is_the_explicit_formula(banks, five):
         seen = banks.vision(pixel_values)
         seen = (seen - model.norm.running_mean) / (model.norm.running_var + model.norm.eps).sqrt()
         wanted = model.start + model.residual_scale * (
-            seen @ model.to_words.weight.T + model.to_words.bias
+            seen @ model.language_projection.weight.T + model.language_projection.bias
         ).reshape(6, 2, -1)
         torch.testing.assert_close(model.encode(pixel_values), wanted.flatten(0, 1))
 
 
 def test_stages_are_found_again_and_budget_is_the_same_for_all(banks, five):
     again = connectors.linear(banks)
-    assert torch.equal(again.model.to_words.weight, five["linear"].model.to_words.weight)
+    assert torch.equal(
+        again.model.language_projection.weight, five["linear"].model.language_projection.weight
+    )
     assert {name: len(bridge.steps) for name, bridge in five.items()} == dict.fromkeys(five, 4)
     assert [step.step for step in five["blip2"].steps] == [1, 2, 1, 2]  # half of them are stage 1
 

@@ -50,8 +50,8 @@ def test_the_first_matrix_writes_what_a_frozen_that_sees_would_call_it(stand_in)
     """Taught by an encoder that writes one noun's own embedding for every picture, it writes that noun, too."""
     seen, (lm, read) = frozen(SMOKE).model, stand_in()
     word, words = tokenizer.encode(["pizza"])[0, 1], lm.get_input_embeddings().weight
-    torch.nn.init.zeros_(seen.to_words.weight)
-    seen.to_words.bias.data.zero_()
+    torch.nn.init.zeros_(seen.language_projection.weight)
+    seen.language_projection.bias.data.zero_()
     seen.start[0] = seen.lm.get_input_embeddings().weight[word]
     model = smollm2.taught(
         smollm2.new_encoder(lm, read, SMOKE), seen, read, world.Pairs("train", 32, 0, (1, 1)), 64

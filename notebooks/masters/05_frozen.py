@@ -83,7 +83,7 @@ print(
 def logits_by_hand(model, ids, pixel_values):
     """(B, T), (M, 3, S, S) -> (B, T, V)."""
     summary = model.vision(pixel_values)  # (M, D of the tower)
-    two_words = model.to_words(summary).reshape(len(pixel_values) * 2, -1)  # (M * 2, D)
+    two_words = model.language_projection(summary).reshape(len(pixel_values) * 2, -1)  # (M * 2, D)
     is_slot = ids == model.config.image_token_id
     x = model.lm.get_input_embeddings()(ids).clone()  # (B, T, D)
     x[is_slot] = two_words  # in reading order

@@ -24,7 +24,7 @@ from teaching import blip2 as checks
 from teaching.exercises import attempt, predict
 from vlmcourse import evaluation, introspection, plots, recipes, world
 from vlmcourse.papers.blip2 import Stage1
-from vlmcourse.papers.qformer import MASKS, features
+from vlmcourse.papers.qformer import MASKS, patch_features
 from vlmcourse.parts import generation
 from vlmcourse.parts.losses import hard_negatives, itm_loss
 from vlmcourse.parts.tuning import count_trainable
@@ -56,7 +56,7 @@ _ = torch.manual_seed(0)
 vision = recipe.tower(scale)
 small = recipe.new_former(recipe.former_config(scale, queries=3)).eval()
 one = world.Pairs("test", size, things=(1, 1))
-image = features(vision, world.to_pixels(one.images([0])))  # (1, P, C)
+image = patch_features(vision, world.to_pixels(one.images([0])))  # (1, P, C)
 ids = tokenizer.encode(["cat on blue"])[:, :-1]  # <bos> and three words
 names = [
     "query 0",
@@ -141,13 +141,14 @@ def norm(part, x):
 def layer_by_hand(layer, x, R, image, may_look):
     x = norm(layer.norm, x + attention_by_hand(layer.attention, x, x, may_look))
     queries, text = x[:, :R], x[:, R:]
-    if layer.look is not None:  # every second layer: queries alone look at the image
+    if layer.cross_attention is not None:  # every second layer: queries alone look at the image
         everything = torch.ones(R, image.shape[1]).bool()
         queries = norm(
-            layer.norm_look, queries + attention_by_hand(layer.look, queries, image, everything)
+            layer.norm_cross_attention,
+            queries + attention_by_hand(layer.cross_attention, queries, image, everything),
         )
-    queries = norm(layer.norm_queries, queries + layer.feed_queries(queries))
-    text = norm(layer.norm_text, text + layer.feed_text(text))
+    queries = norm(layer.norm_queries, queries + layer.feedforward_queries(queries))
+    text = norm(layer.norm_text, text + layer.feedforward_text(text))
     return torch.cat([queries, text], dim=1)
 
 
@@ -170,10 +171,10 @@ print("by hand == vlmcourse.papers.qformer.QFormer, under all three masks")  # N
 
 # %%
 stage = Stage1(recipe.new_former(recipe.former_config(scale)), vision, scale.width // 2).eval()
-R = stage.former.config.queries
+R = stage.qformer.config.queries
 pairs = recipe.training_pairs(scale)
 some = pairs.batch(range(6))
-pictures_seen = features(vision, some["pixel_values"])
+pictures_seen = patch_features(vision, some["pixel_values"])
 
 
 def contrast_by_hand(queries, text, temperature):
@@ -199,15 +200,15 @@ def contrast_by_hand(queries, text, temperature):
 # %%
 def match_by_hand(stage, image, ids):
     """-> (B, 2): the mean of the queries' votes."""
-    read = stage.to_read(ids)  # begins with [CLS]
-    queries, _ = stage.former(image, read, stage.former.mask("match", read))
+    read = stage.cls_ids(ids)  # begins with [CLS]
+    queries, _ = stage.qformer(image, read, stage.qformer.mask("match", read))
     return torch.stack([stage.itm_head(queries[:, r]) for r in range(queries.shape[1])]).mean(0)
 
 
 def generate_by_hand(stage, image, ids):
-    write = stage.to_write(ids)  # begins with [DEC]
-    _, text = stage.former(image, write, stage.former.mask("generate", write))
-    said, words = stage.head(text, stage.former.words.weight), []
+    write = stage.dec_ids(ids)  # begins with [DEC]
+    _, text = stage.qformer(image, write, stage.qformer.mask("generate", write))
+    said, words = stage.head(text, stage.qformer.words.weight), []
     for row in range(len(write)):
         for place in range(1, write.shape[1]):
             if write[row, place] != tokenizer.PAD:
@@ -240,7 +241,7 @@ assert all(torch.isclose(by_hand[name], packaged[name], atol=1e-4) for name in b
 print("three losses by hand == Stage1.losses")  # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
-# `Stage1.losses` computes the queries once and lets the text to write use their keys; `Stage1.three_passes` is the definition, one masked pass per objective. A test says they are equal, and a benchmark what that is worth, beside the same losses built on transformers' Q-Former:
+# `Stage1.losses` computes the queries once and lets the text to write use their keys; `Stage1.losses_unfused` is the definition, one masked pass per objective. A test says they are equal, and a benchmark what that is worth, beside the same losses built on transformers' Q-Former:
 
 # %%
 speed = evaluation.load_results("speed_qformer")
@@ -315,7 +316,7 @@ print(apart)
 held_out = world.Pairs("test", size)
 chosen = held_out.distinct(6)
 with torch.no_grad():
-    seen = features(vision, world.to_pixels(held_out.images(chosen)))
+    seen = patch_features(vision, world.to_pixels(held_out.images(chosen)))
     start = torch.full((6, 1), tokenizer.BOS)
     written = tokenizer.decode(generation.generate(first, start, 16, end=tokenizer.EOS, image=seen))
 plots.show(plots.pictures(held_out.images(chosen), written), credit=world.ATTRIBUTION)
@@ -329,9 +330,9 @@ plots.show(plots.pictures(held_out.images(chosen), written), credit=world.ATTRIB
 index = next(i for i in held_out.distinct(64) if len(held_out.scene(i).words) == 3)
 scene, picture = held_out.scene(index), held_out.images([index])
 with torch.no_grad():
-    seen = features(vision, world.to_pixels(picture))
-    looked = introspection.attention_weights(first, lambda: first.former.see(seen))
-    last = [name for name in looked if name.endswith(".look")][-1]
+    seen = patch_features(vision, world.to_pixels(picture))
+    looked = introspection.attention_weights(first, lambda: first.qformer.query_states(seen))
+    last = [name for name in looked if name.endswith(".cross_attention")][-1]
     by_query = looked[last][0].mean(0)[
         :, 1:
     ]  # (R, patches): the class token, which stands first, is left out
@@ -360,7 +361,7 @@ print(held_out.text(index))
 with torch.no_grad():
     many = held_out.batch(held_out.distinct(count))
     queries, text = (
-        first.encode_image(features(vision, many["pixel_values"])),
+        first.encode_image(patch_features(vision, many["pixel_values"])),
         first.encode_text(many["ids"]),
     )
     winner = (queries * text[:, None]).sum(-1).argmax(1)  # (N,)
@@ -391,16 +392,16 @@ print("queries with a gradient:", int((given.grad.abs().sum(-1) > 0).sum()))  # 
 
 # %%
 lm = recipes.language(scale).model.lm
-model = recipe.new_blip2(first.former, vision, copy.deepcopy(lm).requires_grad_(False))
+model = recipe.new_blip2(first.qformer, vision, copy.deepcopy(lm).requires_grad_(False))
 stays = [name for name, _ in first.named_parameters() if not name.startswith("vision")]
-goes = {f"former.{name}" for name, _ in model.former.named_parameters()}
+goes = {f"qformer.{name}" for name, _ in model.qformer.named_parameters()}
 parts = {}
 for name in stays:
     part = "queries, shared attention,\ncross-attention, their feed-forward"
     if name not in goes:
         part = (
             "words, positions, text's feed-forward"
-            if name.startswith("former")
+            if name.startswith("qformer")
             else "heads of the three objectives"
         )
     parts[part] = parts.get(part, 0) + first.get_parameter(name).numel()
@@ -419,7 +420,7 @@ print(
 # The prompt has a place for each query. Only words after it are asked for. The whole Q-Former goes on learning, not the matrix alone. Captions of things alone, as Frozen was trained on:
 
 # %%
-trained2 = recipe.blip2(scale, vision=vision, former=first.former, on_step=plots.LiveCurve())
+trained2 = recipe.blip2(scale, vision=vision, former=first.qformer, on_step=plots.LiveCurve())
 second = trained2.model
 untouched = [
     all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values()))
@@ -662,7 +663,7 @@ attempt(checks.three_masks, my_masks)
 # %%
 plots.show(
     plots.mask_gallery(
-        {name: first.former.mask(name, tokenizer.encode(["a cat on blue"]))[0] for name in MASKS}
+        {name: first.qformer.mask(name, tokenizer.encode(["a cat on blue"]))[0] for name in MASKS}
     )
 )
 
@@ -701,7 +702,8 @@ attempt(checks.best_query, my_similarity)
 six = held_out.batch(chosen)
 with torch.no_grad():
     table = first.similarity(
-        first.encode_image(features(vision, six["pixel_values"])), first.encode_text(six["ids"])
+        first.encode_image(patch_features(vision, six["pixel_values"])),
+        first.encode_text(six["ids"]),
     )
 plots.show(plots.similarity(held_out.images(chosen), six["text"], table), credit=world.ATTRIBUTION)
 
@@ -726,8 +728,8 @@ attempt(checks.prefix_only, my_handed_over)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>Go through the layer of section 2, line by line: which lines run when there is no text?</details>
-# <details><summary>Hint 2</summary>Everything outside <code>former.</code> is either a head of stage 1 or the frozen encoder.</details>
-# <details><summary>If you see "keep the names as they are"</summary>Don't cut off the prefix <code>former.</code></details>
+# <details><summary>Hint 2</summary>Everything outside <code>qformer.</code> is either a head of stage 1 or the frozen encoder.</details>
+# <details><summary>If you see "keep the names as they are"</summary>Don't cut off the prefix <code>qformer.</code></details>
 # <details><summary>Solution</summary>
 #
 # ```python
@@ -736,7 +738,7 @@ attempt(checks.prefix_only, my_handed_over)
 #     return {
 #         name: value
 #         for name, value in parameters.items()
-#         if name.startswith("former.") and not any(part in name for part in text)
+#         if name.startswith("qformer.") and not any(part in name for part in text)
 #     }
 # ```
 # </details>
@@ -744,8 +746,8 @@ attempt(checks.prefix_only, my_handed_over)
 # The picture that the right answer gives: the share of the Q-Former that goes on.
 
 # %%
-total = sum(p.numel() for p in first.former.parameters())
-goes_on = sum(p.numel() for p in second.former.parameters())
+total = sum(p.numel() for p in first.qformer.parameters())
+goes_on = sum(p.numel() for p in second.qformer.parameters())
 plots.show(
     plots.bars(
         {"goes on": {"share": goes_on / total}, "stays behind": {"share": 1 - goes_on / total}},
@@ -779,7 +781,7 @@ def make_faulty_model(fault):
         recipe.new_former(recipe.former_config(scale, queries=4, width=64, depth=2, heads=2)),
         vision,
     )
-    former = faulty_model.former
+    former = faulty_model.qformer
     if fault == "leak":
         declared = former.mask
 
@@ -791,7 +793,7 @@ def make_faulty_model(fault):
                 ]  # rows of the text: everybody sees everybody
             return mask
 
-        former.mask, faulty_model.losses = leaking, faulty_model.three_passes
+        former.mask, faulty_model.losses = leaking, faulty_model.losses_unfused
     if fault == "alike":
         torch.nn.init.zeros_(former.queries)
     if fault == "easy":
@@ -803,7 +805,9 @@ def make_faulty_model(fault):
 
 runs, lines = {}, []
 two = [world.sample("test", index, 0, ALONE) for index in (3, 4)]
-shown = features(vision, world.to_pixels(np.stack([world.render(scene, size) for scene in two])))
+shown = patch_features(
+    vision, world.to_pixels(np.stack([world.render(scene, size) for scene in two]))
+)
 for name, fault in (("healthy", None), ("A", "leak"), ("B", "alike"), ("C", "easy")):
     faulty_model = make_faulty_model(fault)
     runs[name] = list(
@@ -816,7 +820,7 @@ for name, fault in (("healthy", None), ("A", "leak"), ("B", "alike"), ("C", "eas
     )
     with torch.no_grad():
         faulty_model.eval()
-        spread = faulty_model.former.see(shown).std(1).mean().item()
+        spread = faulty_model.qformer.query_states(shown).std(1).mean().item()
         told = tokenizer.decode(
             generation.generate(
                 faulty_model, torch.full((2, 1), tokenizer.BOS), 12, end=tokenizer.EOS, image=shown

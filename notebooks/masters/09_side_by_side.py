@@ -127,7 +127,7 @@ class ByHand(nn.Module):
 
 package = connectors.new_prefix(shore).eval()
 mine = ByHand(shore.vision, shore.lm, package.start, package.residual_scale).eval()
-mine.map.load_state_dict(package.to_words.state_dict())
+mine.map.load_state_dict(package.language_projection.state_dict())
 made = connectors.Told(pictures).batch(range(4))
 with torch.no_grad():
     text = tokenizer.encode(["a picture of a cat"])[:, 1:-1].expand(4, -1)

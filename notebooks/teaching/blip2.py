@@ -117,7 +117,7 @@ def same(x: Tensor) -> Tensor:
 
 
 STAYS_BEHIND = {
-    "feed_text": "the text's feed-forward is of no use to queries",
+    "feedforward_text": "the text's feed-forward is of no use to queries",
     "norm_text": "the norm after the text's feed-forward goes with it",
     "words": "the language model has words of its own",
     "positions": "only text has positions here",
@@ -128,8 +128,8 @@ STAYS_BEHIND = {
     "vision": "the image encoder is no part of the Q-Former: it stays where it is, frozen",
 }
 NEEDED = {
-    "feed_queries": "the queries' own feed-forward is what stage 1 trained",
-    "look": "without cross-attention the queries see no image",
+    "feedforward_queries": "the queries' own feed-forward is what stage 1 trained",
+    "cross_attention": "without cross-attention the queries see no image",
     "queries": "the queries themselves",
     "norm_image": "its LayerNorm of features learns, and is needed",
 }
@@ -138,10 +138,10 @@ NEEDED = {
 def parameter_inputs(generator: torch.Generator) -> tuple[list, dict]:
     parts = "attention.query norm feed_queries.0 norm_queries feed_text.0 norm_text".split()
     names = [
-        *"former.queries former.norm.weight former.norm_image.weight former.words.weight".split(),
-        "former.positions",
-        *(f"former.layers.{layer}.{part}.weight" for layer in (0, 1) for part in parts),
-        *"former.layers.0.look.query.weight former.layers.0.norm_look.weight".split(),
+        *"qformer.queries former.norm.weight former.norm_image.weight former.words.weight".split(),
+        "qformer.positions",
+        *(f"qformer.layers.{layer}.{part}.weight" for layer in (0, 1) for part in parts),
+        *"qformer.layers.0.cross_attention.query.weight former.layers.0.norm_cross_attention.weight".split(),
         *"image_projection.weight text_projection.weight match_head.weight".split(),
         *"head.dense.weight temperature vision.stem.weight".split(),
     ]
@@ -150,11 +150,11 @@ def parameter_inputs(generator: torch.Generator) -> tuple[list, dict]:
 
 def taken_over(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
     """What stage 2 takes of stage 1: the Q-Former without what is the text's alone."""
-    of_text = (".words", ".positions", "feed_text", "norm_text")
+    of_text = (".words", ".positions", "feedforward_text", "norm_text")
     return {
         name: value
         for name, value in parameters.items()
-        if name.startswith("former.") and not any(part in name for part in of_text)
+        if name.startswith("qformer.") and not any(part in name for part in of_text)
     }
 
 

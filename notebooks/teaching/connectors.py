@@ -204,16 +204,16 @@ def banks(
 
 
 def new_prefix(banks: Banks, hidden: int = 0) -> Frozen:
-    """Frozen with a tower that has learnt and stays: only `to_words` learns. hidden: width of a hidden layer in it, if any."""
+    """Frozen with a tower that has learnt and stays: only `language_projection` learns. hidden: width of a hidden layer in it, if any."""
     config = frozen_config(banks.scale, vision_depth=1)
     model = new_frozen(config, banks.lm, banks.seed, average_words(banks.lm))
     model.vision = banks.vision
     if hidden:
         with seeded(banks.seed):
-            model.to_words = nn.Sequential(
+            model.language_projection = nn.Sequential(
                 nn.Linear(banks.vision.width, hidden),
                 nn.GELU(),
-                nn.Linear(hidden, model.to_words.out_features),
+                nn.Linear(hidden, model.language_projection.out_features),
             )
     return model
 
@@ -262,7 +262,7 @@ def blip2(banks: Banks, on_step: Callable[[Step], None] | None = None) -> Bridge
         )
     half = banks.steps // 2
     first = banks.train("bridge-blip2-stage1", start, banks.looked(None), COMPARING, half)
-    former = first.model.former
+    former = first.model.qformer
     model = new_blip2(former, banks.tower.vit, banks.lm, banks.seed)
     looks = place(former.config.queries)
     trained = banks.train(

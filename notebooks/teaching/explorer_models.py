@@ -17,7 +17,7 @@ from vlmcourse.evaluation import next_token_probabilities, eval_mode
 from vlmcourse.introspection import AttentionMaps
 from vlmcourse.papers.blip import BLIP
 from vlmcourse.papers.flamingo import Flamingo
-from vlmcourse.papers.qformer import features
+from vlmcourse.papers.qformer import patch_features
 from vlmcourse.parts.language import logits, next_token_loss
 from vlmcourse.recipes.blip import blip
 from vlmcourse.recipes.blip2 import blip2, place, stage1
@@ -91,9 +91,9 @@ def look_queries(model) -> Look:
     def look(pixel_values: Tensor, text: str) -> AttentionMaps:
         _words(text)
         with eval_mode(model):
-            seen = features(model.vision, pixel_values[None])
-        found = introspection.attention_weights(model, lambda: model.former.see(seen))
-        maps = _grids(found, ".look")
+            seen = patch_features(model.vision, pixel_values[None])
+        found = introspection.attention_weights(model, lambda: model.qformer.query_states(seen))
+        maps = _grids(found, ".cross_attention")
         return AttentionMaps(
             tuple(f"query {number + 1}" for number in range(maps.shape[2])),
             maps,
@@ -287,7 +287,7 @@ def askers(scale: Scale | str | None = None) -> dict[str, Ask]:
     return {
         "BLIP": ask_blip(seeing_blip(size)),
         "Frozen": ask_prefixed(frozen(size).model, size.image_size, PLACE),
-        "BLIP-2": ask_prefixed(second, size.image_size, place(second.former.config.queries)),
+        "BLIP-2": ask_prefixed(second, size.image_size, place(second.qformer.config.queries)),
         "Flamingo": ask_flamingo(flamingo(size).model.model, size.image_size),
         "CLIP": ask_clip(clip(size).model),
     }

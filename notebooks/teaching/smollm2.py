@@ -106,8 +106,8 @@ def taught(model: Frozen, seen: Frozen, read, pairs: world.Pairs, count: int = T
     ) / model.residual_scale  # (count, n, D'), in the units of the matrix
     summary = torch.cat([summary, summary.new_ones(count, 1)], dim=1)
     solution = torch.linalg.lstsq(summary, wanted.flatten(1)).solution  # (width + 1, n * D')
-    model.to_words.weight.copy_(solution[:-1].T)
-    model.to_words.bias.copy_(solution[-1])
+    model.language_projection.weight.copy_(solution[:-1].T)
+    model.language_projection.bias.copy_(solution[-1])
     return model
 
 

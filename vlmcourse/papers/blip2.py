@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from vlmcourse.papers.qformer import Image, QFormer, features
+from vlmcourse.papers.qformer import Image, QFormer, patch_features
 from vlmcourse.parts.bert import MLMHead
 from vlmcourse.parts.language import SoftPromptModel, check_decoder, freeze, next_token_loss, width
 from vlmcourse.parts.losses import gather, hard_negatives, itm_loss
@@ -26,32 +26,34 @@ from vlmcourse.parts.losses import gather, hard_negatives, itm_loss
 SMOOTHING = 0.1  # of labels in contrast and generation (the paper's code)
 
 
-def _fitting(former: QFormer, vision: nn.Module) -> nn.Module:
+def _check_width(qformer: QFormer, vision: nn.Module) -> nn.Module:
     found = vision.width if hasattr(vision, "tokens") else vision.config.hidden_size
-    if found != former.config.features:
+    if found != qformer.config.vision_width:
         raise ValueError(
-            f"the image encoder's features are {found} wide; this Q-Former expects {former.config.features}. "
-            f"Make it with QFormerConfig(features={found}, ...)."
+            f"the image encoder's features are {found} wide; this Q-Former expects {qformer.config.vision_width}. "
+            f"Make it with QFormerConfig(vision_width={found}, ...)."
         )
     return vision
 
 
 def _seen(vision: nn.Module, batch: dict[str, Tensor]) -> Tensor:
     """An encoder that is frozen says the same at every step: a batch may bring its `features` in the place of `pixel_values`."""
-    return batch["features"] if "features" in batch else features(vision, batch["pixel_values"])
+    return (
+        batch["features"] if "features" in batch else patch_features(vision, batch["pixel_values"])
+    )
 
 
 class Stage1(nn.Module):
     """Representation learning (Sec. 3.2): three losses on the same pairs, each with its mask.
 
     former  a QFormer with a text side
-    vision  of `second_last`, or any image encoder; pass it through parts.language.freeze, or it learns too
+    vision  of `without_last_block`, or any image encoder; pass it through parts.language.freeze, or it learns too
     """
 
-    def __init__(self, former: QFormer, vision: nn.Module, embedding: int = 64):  # paper: 256
+    def __init__(self, qformer: QFormer, vision: nn.Module, embedding: int = 64):  # paper: 256
         super().__init__()
-        self.former, self.vision, D = former, _fitting(former, vision), former.config.width
-        if former.config.vocabulary is None:
+        self.qformer, self.vision, D = qformer, _check_width(qformer, vision), qformer.config.width
+        if qformer.config.vocabulary is None:
             raise ValueError(
                 "this Q-Former has no text side (vocabulary=None), so there is nothing to compare images with."
             )
@@ -61,25 +63,33 @@ class Stage1(nn.Module):
         )
         self.itm_head = nn.Linear(D, 2)
         self.temperature = nn.Parameter(torch.tensor(0.07))
-        self.head = MLMHead(D, former.config.vocabulary, former.config.eps)
+        self.head = MLMHead(D, qformer.config.vocabulary, qformer.config.eps)
 
-    def to_read(self, ids: Tensor) -> Tensor:
+    def cls_ids(self, ids: Tensor) -> Tensor:
         """The same texts with [CLS] as first token."""
-        return torch.cat([torch.full_like(ids[:, :1], self.former.config.read), ids[:, 1:]], dim=1)
+        return torch.cat(
+            [torch.full_like(ids[:, :1], self.qformer.config.cls_token_id), ids[:, 1:]], dim=1
+        )
 
-    def to_write(self, ids: Tensor) -> Tensor:
+    def dec_ids(self, ids: Tensor) -> Tensor:
         """The same texts with [DEC] as first token: "to signal the decoding task"."""
-        return torch.cat([torch.full_like(ids[:, :1], self.former.config.write), ids[:, 1:]], dim=1)
+        return torch.cat(
+            [torch.full_like(ids[:, :1], self.qformer.config.dec_token_id), ids[:, 1:]], dim=1
+        )
 
     def encode_image(self, image: Tensor) -> Tensor:
         """Features (B, P, C) -> one unit vector per query (B, R, E)."""
-        return normalize(self.image_projection(self.former.see(image)), dim=-1)
+        return normalize(self.image_projection(self.qformer.query_states(image)), dim=-1)
 
     def encode_text(self, ids: Tensor) -> Tensor:
         """(B, T) ids -> unit vectors (B, E)."""
-        ids = self.to_read(ids)
-        mask = (ids != self.former.config.padding)[:, None, None].expand(-1, -1, ids.shape[1], -1)
-        return normalize(self.text_projection(self.former.read(ids, mask, first=1)[:, 0]), dim=-1)
+        ids = self.cls_ids(ids)
+        mask = (ids != self.qformer.config.pad_token_id)[:, None, None].expand(
+            -1, -1, ids.shape[1], -1
+        )
+        return normalize(
+            self.text_projection(self.qformer.text_states(ids, mask, first=1)[:, 0]), dim=-1
+        )
 
     @staticmethod
     def similarity(image: Tensor, text: Tensor) -> Tensor:
@@ -87,18 +97,19 @@ class Stage1(nn.Module):
         return (image @ text.T).amax(1)
 
     def itm_logits(self, image: Image, ids: Tensor) -> Tensor:
-        """Do they belong together? Every query votes, (B, P, C) or its `project`, (B, T) -> (B, 2)."""
-        ids = self.to_read(ids)
-        queries, _ = self.former(
-            image, ids, self.former.mask("match", ids), first=self.former.config.queries
+        """Do they belong together? Every query votes, (B, P, C) or its `project_kv`, (B, T) -> (B, 2)."""
+        ids = self.cls_ids(ids)
+        queries, _ = self.qformer(
+            image, ids, self.qformer.mask("match", ids), first=self.qformer.config.queries
         )
         return self.itm_head(queries).mean(1)
 
     def forward(self, ids: Tensor, cache=None, image: Tensor | None = None) -> Tensor:
         """What the Q-Former itself would write next: ids (B, T), features (B, P, C) -> logits (B, T, V). No cache."""
-        ids = self.to_write(ids)
+        ids = self.dec_ids(ids)
         return self.head(
-            self.former(image, ids, self.former.mask("generate", ids))[1], self.former.words.weight
+            self.qformer(image, ids, self.qformer.mask("generate", ids))[1],
+            self.qformer.words.weight,
         )
 
     def _contrast(
@@ -136,25 +147,25 @@ class Stage1(nn.Module):
 
     def _generate(self, text: Tensor, ids: Tensor) -> Tensor:
         """States (B, T, D) of a text to write -> the loss of every next word."""
-        padding_mask = ids[:, 1:] != self.former.config.padding
-        said = self.head(text[:, :-1][padding_mask], self.former.words.weight)  # (real words, V)
+        padding_mask = ids[:, 1:] != self.qformer.config.pad_token_id
+        said = self.head(text[:, :-1][padding_mask], self.qformer.words.weight)  # (real words, V)
         return cross_entropy(said.float(), ids[:, 1:][padding_mask], label_smoothing=SMOOTHING)
 
-    def three_passes(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def losses_unfused(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The three losses as they are defined: each objective is one pass of queries and text under its mask (Fig. 2)."""
         image, ids, positive_groups = (
             _seen(self.vision, batch),
             batch["ids"],
             batch.get("positive_groups"),
         )
-        read, write = self.to_read(ids), self.to_write(ids)
-        queries, text = self.former(image, read, self.former.mask("contrast", read))
+        read, write = self.cls_ids(ids), self.dec_ids(ids)
+        queries, text = self.qformer(image, read, self.qformer.mask("contrast", read))
         contrast, own = self._contrast(
             normalize(self.image_projection(queries), dim=-1),
             normalize(self.text_projection(text[:, 0]), dim=-1),
             positive_groups,
         )
-        _, text = self.former(image, write, self.former.mask("generate", write))
+        _, text = self.qformer(image, write, self.qformer.mask("generate", write))
         return {
             "contrast": contrast,
             "match": self._match(image, ids, own, positive_groups),
@@ -172,17 +183,17 @@ class Stage1(nn.Module):
             batch["ids"],
             batch.get("positive_groups"),
         )
-        self.former.check(image, ids)
-        image = self.former.project(image)
-        queries = self.former.see(image, cache := {})
+        self.qformer.check(image, ids)
+        image = self.qformer.project_kv(image)
+        queries = self.qformer.query_states(image, cache := {})
         contrast, own = self._contrast(
             normalize(self.image_projection(queries), dim=-1),
             self.encode_text(ids),
             positive_groups,
         )
-        write = self.to_write(ids)
-        text = self.former.read(
-            write, self.former.mask("generate", write)[:, :, self.former.config.queries :], cache
+        write = self.dec_ids(ids)
+        text = self.qformer.text_states(
+            write, self.qformer.mask("generate", write)[:, :, self.qformer.config.queries :], cache
         )
         return {
             "contrast": contrast,
@@ -198,11 +209,11 @@ class Stage1(nn.Module):
     @classmethod
     def from_hf(cls, model) -> Stage1:
         """A `transformers.Blip2ForImageTextRetrieval` (contrast and matching; it has no head to write with, ours is fresh)."""
-        former = _hf_former(model)
-        stage = cls(former, _hf_vision(model), model.vision_projection.out_features)
+        qformer = _hf_former(model)
+        stage = cls(qformer, _hf_vision(model), model.vision_projection.out_features)
         with torch.no_grad():
-            former.words.weight.copy_(model.embeddings.word_embeddings.weight)
-            former.positions.copy_(model.embeddings.position_embeddings.weight)
+            qformer.words.weight.copy_(model.embeddings.word_embeddings.weight)
+            qformer.positions.copy_(model.embeddings.position_embeddings.weight)
         for ours, theirs in (
             (stage.image_projection, model.vision_projection),
             (stage.text_projection, model.text_projection),
@@ -224,23 +235,23 @@ class BLIP2(SoftPromptModel):
 
     def __init__(
         self,
-        former: QFormer,
+        qformer: QFormer,
         vision: nn.Module,
         lm: nn.Module,
         image_token_id: int,
-        to_words: nn.Linear | None = None,
+        language_projection: nn.Linear | None = None,
     ):
         super().__init__()
-        self.former, self.vision, self.lm, self.image_token_id = (
-            former.without_text(),
-            _fitting(former, vision),
+        self.qformer, self.vision, self.lm, self.image_token_id = (
+            qformer.without_text(),
+            _check_width(qformer, vision),
             check_decoder(lm),
             image_token_id,
         )
-        self.to_words = to_words or nn.Linear(former.config.width, width(lm))
+        self.language_projection = language_projection or nn.Linear(qformer.config.width, width(lm))
         wanted, found = (
-            (former.config.width, width(lm)),
-            (self.to_words.in_features, self.to_words.out_features),
+            (qformer.config.width, width(lm)),
+            (self.language_projection.in_features, self.language_projection.out_features),
         )
         if found != wanted:
             raise ValueError(
@@ -251,11 +262,11 @@ class BLIP2(SoftPromptModel):
 
     def encode(self, image: Tensor) -> Tensor:
         """Features (M, P, C) of pictures in the order of their slots -> (M * R, D)."""
-        return self.to_words(self.former.see(image)).flatten(0, 1)
+        return self.language_projection(self.qformer.query_states(image)).flatten(0, 1)
 
     def vision_context(self, pixel_values: Tensor) -> dict[str, Tensor]:
         """What `forward` needs to know of pictures (M, 3, S, S)."""
-        return {"prefix": self.encode(features(self.vision, pixel_values))}
+        return {"prefix": self.encode(patch_features(self.vision, pixel_values))}
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """batch: `pixel_values` or `features`, `ids` (B, T) with slots, `loss_mask` (B, T), True at words to say -> {"language": .}."""
@@ -270,18 +281,18 @@ class BLIP2(SoftPromptModel):
     @classmethod
     def from_hf(cls, model) -> BLIP2:
         """A `transformers.Blip2ForConditionalGeneration`, before a decoder (OPT) or an encoder-decoder (T5)."""
-        kind = BLIP2 if model.config.use_decoder_only_language_model else BLIP2Read
-        to_words = deepcopy(model.language_projection)
+        kind = BLIP2 if model.config.use_decoder_only_language_model else BLIP2EncoderDecoder
+        language_projection = deepcopy(model.language_projection)
         return kind(
             _hf_former(model),
             _hf_vision(model),
             freeze(deepcopy(model.language_model)),
             model.config.image_token_id,
-            to_words,
+            language_projection,
         ).eval()
 
 
-class BLIP2Read(BLIP2):
+class BLIP2EncoderDecoder(BLIP2):
     """Before an encoder-decoder such as T5 (Fig. 3, below): its encoder reads queries and prefix, its decoder says the suffix."""
 
     def forward(
@@ -322,6 +333,6 @@ def _hf_vision(model) -> nn.Module:
 
 
 def _hf_former(model) -> QFormer:
-    former = QFormer.from_hf(model.qformer, model.query_tokens[0])
-    former.norm_image = deepcopy(model.vision_model.post_layernorm)
-    return former
+    qformer = QFormer.from_hf(model.qformer, model.query_tokens[0])
+    qformer.norm_image = deepcopy(model.vision_model.post_layernorm)
+    return qformer

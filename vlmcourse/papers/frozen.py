@@ -63,7 +63,7 @@ class Frozen(SoftPromptModel):
             config.vision_depth,
             config.vision_heads,
         )
-        self.to_words = nn.Linear(
+        self.language_projection = nn.Linear(
             config.vision_width, config.vectors * width(lm)
         )  # Sec. 3.1, "visual prefix"
         self.norm = (
@@ -76,15 +76,15 @@ class Frozen(SoftPromptModel):
         if start is not None:
             # The normalised summary has a root mean square of 1, so what is added to `start` is a fraction of a word.
             self.residual_scale = config.residual_scale * embedding_rms(lm)
-            nn.init.normal_(self.to_words.weight, std=config.vision_width**-0.5)
-            nn.init.zeros_(self.to_words.bias)
+            nn.init.normal_(self.language_projection.weight, std=config.vision_width**-0.5)
+            nn.init.zeros_(self.language_projection.bias)
         else:
             self.residual_scale = 1.0
 
     def encode(self, pixel_values: Tensor) -> Tensor:
         """Pictures (M, 3, S, S), normalised, in the order of their slots -> prefix vectors (M * n, D)."""
         check_pixels(pixel_values, self.config.image_size)
-        written = self.to_words(self.norm(self.vision(pixel_values))).reshape(
+        written = self.language_projection(self.norm(self.vision(pixel_values))).reshape(
             len(pixel_values), *self.start.shape
         )  # (M, n, D)
         return (self.start + self.residual_scale * written).flatten(0, 1)

@@ -28,13 +28,13 @@ def matching(queries: int, text: int, device: torch.device | str | None = None) 
 
 
 Image = Tensor | list[tuple[Tensor, Tensor] | None]
-"""What queries look at: features (B, P, C), or the keys and values that `QFormer.project` made of them."""
+"""What queries look at: features (B, P, C), or the keys and values that `QFormer.project_kv` made of them."""
 
 MASKS = {"contrast": unimodal, "match": matching, "generate": multimodal_causal}
 """Fig. 2, right: the rule (queries, text, device) -> Mask of each objective."""
 
 
-def second_last(vision: nn.Module) -> nn.Module:
+def without_last_block(vision: nn.Module) -> nn.Module:
     """A frozen copy of an image encoder without its last block and what follows that: "the second last layer's output
     features", which the paper found slightly better (Sec. 3.4).
 
@@ -57,7 +57,7 @@ def second_last(vision: nn.Module) -> nn.Module:
     return freeze(vision)
 
 
-def features(vision: nn.Module, pixel_values: Tensor) -> Tensor:
+def patch_features(vision: nn.Module, pixel_values: Tensor) -> Tensor:
     """What an image encoder says of each patch: (B, 3, S, S) -> (B, P, C)."""
     if hasattr(vision, "tokens"):
         check_pixels(pixel_values, vision.image_size)
@@ -69,18 +69,18 @@ def features(vision: nn.Module, pixel_values: Tensor) -> Tensor:
 class QFormerConfig:
     """Sizes of the Q-Former. In the margin: the paper's Sec. 3.1 and 3.4, and its code."""
 
-    features: int  # width of the image encoder. paper: 1,408 (ViT-g), 1,024 (ViT-L)
+    vision_width: int  # width of the image encoder. paper: 1,408 (ViT-g), 1,024 (ViT-L)
     vocabulary: int | None  # paper: 30,523 (BERT's and [DEC]). None: no text side, as in stage 2
-    read: int = 6  # id that stands first in a text to be read, [CLS]
-    write: int = 8  # id that stands first in a text to be written, [DEC]
-    padding: int = 0
+    cls_token_id: int = 6  # id that stands first in a text to be read, [CLS]
+    dec_token_id: int = 8  # id that stands first in a text to be written, [DEC]
+    pad_token_id: int = 0
     queries: int = 8  # paper: 32
     context: int = 32  # tokens a text may have. paper: 32 (BERT has positions for 512)
     width: int = 128  # paper: 768
     depth: int = 4  # paper: 12
     heads: int = 4  # paper: 12
     hidden: int | None = None  # paper: 4 * width
-    every: int = 2  # paper: 2, cross-attention in layers 0, 2, 4, ...
+    cross_attention_every: int = 2  # paper: 2, cross-attention in layers 0, 2, 4, ...
     eps: float = 1e-12  # BERT's
 
 
@@ -91,14 +91,14 @@ class QFormerLayer(nn.Module):
         super().__init__()
         c = config
         self.attention, self.norm = Attention(c.width, c.heads), nn.LayerNorm(c.width, c.eps)
-        self.look = Attention(c.width, c.heads, c.features) if looks else None
-        self.norm_look = nn.LayerNorm(c.width, c.eps) if looks else None
-        self.feed_queries, self.norm_queries = (
+        self.cross_attention = Attention(c.width, c.heads, c.vision_width) if looks else None
+        self.norm_cross_attention = nn.LayerNorm(c.width, c.eps) if looks else None
+        self.feedforward_queries, self.norm_queries = (
             FeedForward(c.width, c.hidden or 4 * c.width),
             nn.LayerNorm(c.width, c.eps),
         )
         if c.vocabulary is not None:
-            self.feed_text, self.norm_text = (
+            self.feedforward_text, self.norm_text = (
                 FeedForward(c.width, c.hidden or 4 * c.width),
                 nn.LayerNorm(c.width, c.eps),
             )
@@ -126,13 +126,13 @@ class QFormerLayer(nn.Module):
         asking, text = x[:, :queries], x[:, queries:]
         parts = []
         if queries:
-            if self.look is not None:
-                asking = self.norm_look(
-                    asking + self.look(asking, image)
+            if self.cross_attention is not None:
+                asking = self.norm_cross_attention(
+                    asking + self.cross_attention(asking, image)
                 )  # queries alone look at the image
-            parts.append(self.norm_queries(asking + self.feed_queries(asking)))
+            parts.append(self.norm_queries(asking + self.feedforward_queries(asking)))
         if text.shape[1]:
-            parts.append(self.norm_text(text + self.feed_text(text)))
+            parts.append(self.norm_text(text + self.feedforward_text(text)))
         return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
 
 
@@ -146,13 +146,13 @@ class QFormer(nn.Module):
     def __init__(self, config: QFormerConfig):
         super().__init__()
         c = self.config = config
-        self.norm_image = nn.LayerNorm(c.features)  # learns, though the image encoder doesn't
+        self.norm_image = nn.LayerNorm(c.vision_width)  # learns, though the image encoder doesn't
         self.queries = nn.Parameter(
             0.02 * torch.randn(c.queries, c.width)
         )  # all zero, they would stay alike for long
         self.norm = nn.LayerNorm(c.width, c.eps)
         self.layers = nn.ModuleList(
-            QFormerLayer(c, layer % c.every == 0) for layer in range(c.depth)
+            QFormerLayer(c, layer % c.cross_attention_every == 0) for layer in range(c.depth)
         )
         for module in self.modules():
             if isinstance(module, nn.Linear):
@@ -163,15 +163,15 @@ class QFormer(nn.Module):
             self.positions = nn.Parameter(0.02 * torch.randn(c.context, c.width))
             nn.init.normal_(self.words.weight, std=0.02)
             for layer in self.layers:  # alike at first, as both start from BERT's
-                layer.feed_queries.load_state_dict(layer.feed_text.state_dict())
+                layer.feedforward_queries.load_state_dict(layer.feedforward_text.state_dict())
 
     def check(self, image: Image | None, ids: Tensor | None) -> None:
         """Raises ValueError, with what to do, for features or texts that this Q-Former can't take, or that don't pair up."""
         c = self.config
-        if isinstance(image, Tensor) and (image.dim() != 3 or image.shape[-1] != c.features):
+        if isinstance(image, Tensor) and (image.dim() != 3 or image.shape[-1] != c.vision_width):
             raise ValueError(
-                f"image features are {tuple(image.shape)}; expected (batch, patches, {c.features}). This Q-Former "
-                f"was made for an image encoder of width {c.features}: set QFormerConfig.features to yours."
+                f"image features are {tuple(image.shape)}; expected (batch, patches, {c.vision_width}). This Q-Former "
+                f"was made for an image encoder of width {c.vision_width}: set QFormerConfig.vision_width to yours."
             )
         if ids is None:
             return
@@ -200,12 +200,12 @@ class QFormer(nn.Module):
                 f"{images} images and {len(ids)} texts; expected one text for each image, in the same order."
             )
 
-    def project(self, image: Tensor) -> list[tuple[Tensor, Tensor] | None]:
+    def project_kv(self, image: Tensor) -> list[tuple[Tensor, Tensor] | None]:
         """Keys and values of features (B, P, C) for each layer that looks at them, so that several passes share them."""
         self.check(image, None)
         image = self.norm_image(image)
         return [
-            layer.look.project_kv(image) if layer.look is not None else None
+            layer.cross_attention.project_kv(image) if layer.cross_attention is not None else None
             for layer in self.layers
         ]
 
@@ -220,7 +220,9 @@ class QFormer(nn.Module):
     ) -> Tensor:
         x = self.norm(x)
         image = (
-            self.project(image) if isinstance(image, Tensor) else image or [None] * len(self.layers)
+            self.project_kv(image)
+            if isinstance(image, Tensor)
+            else image or [None] * len(self.layers)
         )
         for layer, seen in zip(self.layers[:-1], image):
             x = layer(x, queries, seen, mask, cache)
@@ -234,14 +236,14 @@ class QFormer(nn.Module):
         """Who may look at whom, of queries and these texts, padding left out: booleans (B, 1, R + T, R + T)."""
         R = self.config.queries
         is_token = torch.cat(
-            [ids.new_ones(len(ids), R, dtype=torch.bool), ids != self.config.padding], dim=1
+            [ids.new_ones(len(ids), R, dtype=torch.bool), ids != self.config.pad_token_id], dim=1
         )
         return (MASKS[objective](R, ids.shape[1], ids.device) & padding_mask(is_token)).to_bool()
 
     def forward(
         self, image: Image, ids: Tensor, mask: Tensor, first: int | None = None
     ) -> tuple[Tensor, Tensor]:
-        """image (B, P, C) or its `project`, ids (B, T), mask of `mask` -> queries (B, R, D), text (B, T, D); or `first` rows."""
+        """image (B, P, C) or its `project_kv`, ids (B, T), mask of `mask` -> queries (B, R, D), text (B, T, D); or `first` rows."""
         self.check(image, ids)
         x = torch.cat(
             [self.queries.expand(len(ids), -1, -1), self.embed(ids)], dim=1
@@ -249,14 +251,14 @@ class QFormer(nn.Module):
         x = self._run(x, R := self.config.queries, image, mask, first=first)
         return x[:, :R], x[:, R:]
 
-    def see(self, image: Image, cache: dict | None = None) -> Tensor:
-        """The queries alone: (B, P, C) or its `project` -> (B, R, D). Their keys stay in `cache`, if there is one."""
-        image = self.project(image) if isinstance(image, Tensor) else image
+    def query_states(self, image: Image, cache: dict | None = None) -> Tensor:
+        """The queries alone: (B, P, C) or its `project_kv` -> (B, R, D). Their keys stay in `cache`, if there is one."""
+        image = self.project_kv(image) if isinstance(image, Tensor) else image
         return self._run(
             self.queries.expand(len(image[0][0]), -1, -1), self.config.queries, image, cache=cache
         )
 
-    def read(
+    def text_states(
         self, ids: Tensor, mask: Tensor, cache: dict | None = None, first: int | None = None
     ) -> Tensor:
         """Text alone, (B, T) -> (B, T, D); or after a cache of `see`, which it looks at, with a mask (B, 1, T, R + T)."""
@@ -281,49 +283,49 @@ class QFormer(nn.Module):
         """
         c = model.config
         named = {} if queries is None else {"queries": len(queries)}
-        former = cls(
+        qformer = cls(
             QFormerConfig(
                 c.encoder_hidden_size,
                 c.vocab_size if c.use_qformer_text_input else None,
-                padding=c.pad_token_id or 0,
+                pad_token_id=c.pad_token_id or 0,
                 context=c.max_position_embeddings,
                 width=c.hidden_size,
                 depth=c.num_hidden_layers,
                 heads=c.num_attention_heads,
                 hidden=c.intermediate_size,
-                every=c.cross_attention_frequency,
+                cross_attention_every=c.cross_attention_frequency,
                 eps=c.layer_norm_eps,
                 **named,
             )
         )
-        former.norm_image = nn.Identity()
+        qformer.norm_image = nn.Identity()
         theirs, own = (
             model.state_dict(),
-            former.state_dict() | ({} if queries is None else {"queries": queries.detach()}),
+            qformer.state_dict() | ({} if queries is None else {"queries": queries.detach()}),
         )
         own |= {
             ours: torch.cat([theirs[name] for name in names])
-            for ours, names in _hf_names(former).items()
+            for ours, names in _hf_names(qformer).items()
         }
-        former.load_state_dict(own)
-        return former.eval()
+        qformer.load_state_dict(own)
+        return qformer.eval()
 
 
-def _hf_names(former: QFormer) -> dict[str, list[str]]:
+def _hf_names(qformer: QFormer) -> dict[str, list[str]]:
     """Our parameter -> transformers' (several where ours holds them as one matrix)."""
     modules = {"norm": ["layernorm"]}
     parts = {
         "attention": ("attention", "norm"),
-        "look": ("crossattention", "norm_look"),
-        "feed_queries": ("_query", "norm_queries"),
-        "feed_text": ("", "norm_text"),
+        "cross_attention": ("crossattention", "norm_cross_attention"),
+        "feedforward_queries": ("_query", "norm_queries"),
+        "feedforward_text": ("", "norm_text"),
     }
-    for number, layer in enumerate(former.layers):
+    for number, layer in enumerate(qformer.layers):
         here, there = f"layers.{number}", f"encoder.layer.{number}"
         for ours, (theirs, norm) in parts.items():
             if getattr(layer, ours, None) is None:
                 continue
-            if ours.startswith("feed"):
+            if ours.startswith("feedforward"):
                 modules |= {
                     f"{here}.{ours}.0": [f"{there}.intermediate{theirs}.dense"],
                     f"{here}.{ours}.2": [f"{there}.output{theirs}.dense"],

@@ -25,7 +25,7 @@ from vlmcourse.evaluation import (
     choose_next_token,
 )
 from vlmcourse.papers.blip2 import BLIP2, Stage1
-from vlmcourse.papers.qformer import QFormer, QFormerConfig, features, second_last
+from vlmcourse.papers.qformer import QFormer, QFormerConfig, patch_features, without_last_block
 from vlmcourse.parts.language import freeze, embedding_rms
 from vlmcourse.recipes.clip import HELD_OUT, clip, training_pairs
 from vlmcourse.recipes.frozen import ALONE, asked, mean_embedding, sentence, sentences
@@ -77,7 +77,7 @@ def tower(scale: Scale | str | None = None) -> nn.Module:
     """The frozen image encoder: CLIP's image tower, read at its second-last block (at scale smoke it has a single one)."""
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
     vision = clip(size).model.vision
-    return second_last(vision) if size.vision_depth > 1 else freeze(vision)
+    return without_last_block(vision) if size.vision_depth > 1 else freeze(vision)
 
 
 @lru_cache(4)
@@ -87,7 +87,7 @@ def _look(vision: nn.Module, pairs: world.Pairs, count: int) -> Tensor:
     with torch.no_grad():
         return torch.cat(
             [
-                features(
+                patch_features(
                     vision,
                     world.to_pixels(pairs.images(range(start, min(start + 256, count)))).to(device),
                 )
@@ -200,13 +200,13 @@ def near(
 
     The paper starts anywhere. So small a language model lends more to vectors that begin where its words are (lesson 05).
     """
-    to_words = nn.Linear(queries_width, len(start))
+    language_projection = nn.Linear(queries_width, len(start))
     nn.init.normal_(
-        to_words.weight, std=residual_scale * embedding_rms(lm) * queries_width**-0.5
+        language_projection.weight, std=residual_scale * embedding_rms(lm) * queries_width**-0.5
     )  # queries have a root mean square of 1
     with torch.no_grad():
-        to_words.bias.copy_(start)
-    return to_words
+        language_projection.bias.copy_(start)
+    return language_projection
 
 
 def new_blip2(former: QFormer, vision: nn.Module, lm: nn.Module, seed: int = 0) -> BLIP2:
@@ -242,7 +242,7 @@ def blip2(
     size = scale if isinstance(scale, Scale) else Scale.named(scale)
     sizes = SIZES[size.name]
     vision = vision or tower(size)
-    former = former or stage1(size, seed, vision=vision).model.former
+    former = former or stage1(size, seed, vision=vision).model.qformer
     lm = lm or freeze(language(size).model.lm)
     data = described(size, vision, former.config.queries, seed)
     fingerprint = {
@@ -272,7 +272,7 @@ def compared(
     """Similarities (images, texts) of held-out pairs whose captions all differ."""
     chosen = pairs.distinct(count)
     with eval_mode(model):
-        image = features(model.vision, view(pairs.images(chosen)))
+        image = patch_features(model.vision, view(pairs.images(chosen)))
         return model.similarity(
             model.encode_image(image), model.encode_text(pairs.batch(chosen)["ids"])
         )
@@ -300,7 +300,7 @@ def stage1_report(
     pairs = world.Pairs("test", size)
     made = pairs.batch(pairs.distinct(count))
     with eval_mode(model):
-        image = features(model.vision, made["pixel_values"])
+        image = patch_features(model.vision, made["pixel_values"])
     closer, cosines = matcher(model, image, made["ids"]), compared(model, pairs, count)
     scale = (
         1 / model.temperature.item()
@@ -317,7 +317,7 @@ def told_apart(
     chosen = world.minimal_pairs.caption_choices(swap, count=count)
     right, wrong = (tokenizer.encode([one[place] for one in chosen]) for place in (1, 2))
     with eval_mode(model):
-        image = features(
+        image = patch_features(
             model.vision,
             world.to_pixels(np.stack([world.render(scene, size) for scene, _, _ in chosen])),
         )
@@ -339,7 +339,7 @@ def captions(
     asked_for = prompts.Prompts(
         [(scene, "a picture of") for scene in scenes],
         size,
-        place(model.former.config.queries),
+        place(model.qformer.config.queries),
         view,
     )
     return sentences(model, asked_for, most=8)
@@ -377,7 +377,7 @@ def answered_rightly(
     data = prompts.Prompts(
         prompts.swap_pictures(pages) if shuffled else pages,
         size,
-        place(model.former.config.queries),
+        place(model.qformer.config.queries),
         view,
     )
     said = choose_next_token(model, data, [episode.choices for episode in episodes])
