@@ -188,9 +188,9 @@ def main(
     scale: str = "gpu",
     steps_: int = typer.Option(150, "--steps"),
 ) -> None:
-    where, size, rows = torch.device(device), Scale.named(scale), []
+    where, size, rows = torch.device(device), Scale.of(scale), []
     name = torch.cuda.get_device_name() if where.type == "cuda" else "no GPU"
-    small = Scale.named("laptop" if scale == "gpu" else scale)
+    small = Scale.of("laptop" if scale == "gpu" else scale)
     ceiling = ceilings(where)
     print(name, ceiling, flush=True)
 

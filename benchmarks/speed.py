@@ -208,7 +208,7 @@ def peak_memory(work: Callable[..., None], *arguments) -> float:
 
 
 def three_steps(name: str, scale: str, precision: torch.dtype, warm: bool = False) -> None:
-    size = Scale.named(scale)
+    size = Scale.of(scale)
     step = stepper(*CONTENDERS[name](replace(size, batch=2) if warm else size), precision)
     for _ in range(3):
         step()
@@ -217,7 +217,7 @@ def three_steps(name: str, scale: str, precision: torch.dtype, warm: bool = Fals
 @app.command()
 def clip(scale: str = "laptop", rounds: int = 15) -> None:
     """One training step of CLIP beside its peers, in float32 and, where it is fast here, in bfloat16."""
-    size, console = Scale.named(scale), Console()
+    size, console = Scale.of(scale), Console()
     precisions = {"float32": torch.float32}
     if (
         device_precision() == torch.bfloat16
@@ -330,7 +330,7 @@ def attention(longest: int = 4096, rounds: int = 5) -> None:
 @app.command("generate")
 def generation_speed(longest: int = 256, rounds: int = 5, scale: str = "laptop") -> None:
     """Time to write by number of tokens: ours with and without a cache, beside transformers' generate. Batch 1, greedy."""
-    size = Scale.named(scale)
+    size = Scale.of(scale)
     torch.manual_seed(0)
     model = LanguageModel(
         tiny(VOCABULARY, size.language_width, size.language_depth, size.language_width // 32)

@@ -167,14 +167,14 @@ def pair(scale: Scale) -> dict[str, tuple[nn.Module, object]]:
 
 
 def three_steps(name: str, scale: str, warm: bool = False) -> None:
-    size = Scale.named(scale)
+    size = Scale.of(scale)
     step = stepper(*pair(replace(size, blip_batch=4) if warm else size)[name], torch.float32)
     for _ in range(3):
         step()
 
 
 def measure(scale: str, rounds: int) -> None:
-    size, console = Scale.named(scale), Console()
+    size, console = Scale.of(scale), Console()
     models = pair(size)
     seconds = in_turns(
         {name: stepper(model, loss, torch.float32) for name, (model, loss) in models.items()},

@@ -212,13 +212,13 @@ CONTENDERS = {
 def three_steps(
     name: str, scale: str, size: int, precision: torch.dtype, warm: bool = False
 ) -> None:
-    step = stepper(*CONTENDERS[name](Scale.named(scale), 4 if warm else size), precision)
+    step = stepper(*CONTENDERS[name](Scale.of(scale), 4 if warm else size), precision)
     for _ in range(3):
         step()
 
 
 def measure(scale: str, rounds: int) -> None:
-    named, size = Scale.named(scale), SIZES[scale].batch
+    named, size = Scale.of(scale), SIZES[scale].batch
     agree(named)
     precisions = {"float32": torch.float32}
     if device_precision() == torch.bfloat16:

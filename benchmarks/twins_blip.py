@@ -162,7 +162,7 @@ def main(
     fresh: bool = False,
 ) -> None:
     """Trains and measures what isn't measured yet (of the parts asked for: all, if `fresh`); writes after each row."""
-    size, name = Scale.named(scale), "twins_blip" + ("_smoke" if scale == "smoke" else "")
+    size, name = Scale.of(scale), "twins_blip" + ("_smoke" if scale == "smoke" else "")
     if {"sharing", "tasks", "closely"} & set(only):
         recipes.clip(size)  # once, before the workers ask for it
     facts = {"scale": scale, "steps": cleaning.steps_of(size)}

@@ -206,7 +206,7 @@ def main(
 ) -> None:
     """Trains and measures what isn't measured yet; writes after each row."""
     torch.set_num_threads(threads)
-    size, name = Scale.named(scale), "twins_blip2" + ("_smoke" if scale == "smoke" else "")
+    size, name = Scale.of(scale), "twins_blip2" + ("_smoke" if scale == "smoke" else "")
     facts = {
         "scale": scale,
         "count": count,

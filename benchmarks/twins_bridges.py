@@ -243,7 +243,7 @@ def main(
     torch.set_num_threads(1)
     if unknown := set(only) - set(ROWS):
         raise ValueError(f"no row '{sorted(unknown)[0]}'; there are {', '.join(ROWS)}.")
-    size, name = Scale.named(scale), "twins_bridges" + ("_smoke" if scale == "smoke" else "")
+    size, name = Scale.of(scale), "twins_bridges" + ("_smoke" if scale == "smoke" else "")
     count = count or (8 if scale == "smoke" else 128)
     facts = {"scale": scale, "count": count, "budget": asdict(connectors.BUDGETS[size.name])}
     kept = [] if fresh else load_matching_results(name, **facts).get("rows", [])

@@ -274,7 +274,7 @@ def main(
     only: list[str] = typer.Option(list(PARTS), help="Which parts to measure."),
 ) -> None:
     """Trains what is not in the cache, measures, writes results/twins_clip.json."""
-    size = Scale.named(scale)
+    size = Scale.of(scale)
     small = (
         replace(size, width=64, heads=2, text_depth=2, batch=128, steps=900)
         if scale != "smoke"

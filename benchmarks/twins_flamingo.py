@@ -371,7 +371,7 @@ def main(
 ) -> None:
     """Trains and measures what isn't measured yet; writes after each row."""
     torch.set_num_threads(1)
-    size, name = Scale.named(scale), "twins_flamingo" + ("_smoke" if scale == "smoke" else "")
+    size, name = Scale.of(scale), "twins_flamingo" + ("_smoke" if scale == "smoke" else "")
     facts = {
         "scale": scale,
         "count": count,

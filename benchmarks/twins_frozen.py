@@ -244,7 +244,7 @@ def main(
     workers: int = 2,
 ) -> None:
     """Trains what is not in the cache, measures, writes results/twins_frozen.json."""
-    size, name = Scale.named(scale), "twins_frozen" + ("_smoke" if scale == "smoke" else "")
+    size, name = Scale.of(scale), "twins_frozen" + ("_smoke" if scale == "smoke" else "")
     for one in (size, small(size)):
         recipes.language(one)  # once, before the workers ask for it
     measured = {} if {"rows", "lending"} <= set(only) else load_results(name)

@@ -197,7 +197,7 @@ def main(
     workers: int = 1,
 ) -> None:
     """seeds, steps: fewer of them than the scale has; 0: as many. only: which rows (the others stay as they were kept)."""
-    size = Scale.named(scale)
+    size = Scale.of(scale)
     size = replace(size, vilbert_steps=steps or size.vilbert_steps, seeds=seeds or size.seeds)
     name, count = ("twins_fusion", 128) if scale != "smoke" else ("twins_fusion_smoke", 16)
     kept = {}

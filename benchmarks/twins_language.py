@@ -171,7 +171,7 @@ def main(
 ) -> None:
     """Measures, one thread a worker, and writes results/twins_language.json."""
     size, name, small = (
-        Scale.named(scale),
+        Scale.of(scale),
         "twins_language" + ("_smoke" if scale == "smoke" else ""),
         scale == "smoke",
     )

@@ -39,7 +39,7 @@ from vlmcourse.recipes.blip_tasks import (
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import tokenizer
 
-SMALL = replace(Scale.named("smoke"), width=32, blip_batch=8, blip_steps=6)
+SMALL = replace(Scale.of("smoke"), width=32, blip_batch=8, blip_steps=6)
 
 
 @pytest.fixture(scope="module")

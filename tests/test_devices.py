@@ -17,7 +17,7 @@ from vlmcourse.recipes.flamingo import Seen, Tower, sources
 from vlmcourse.training.scale import Scale
 from vlmcourse.world.minimal_pairs import MinimalPairs, swap_positions
 
-SMOKE = Scale.named("smoke")
+SMOKE = Scale.of("smoke")
 
 
 def clip():

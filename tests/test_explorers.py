@@ -22,7 +22,7 @@ from vlmcourse.widgets.explorers import (
     scene,
 )
 
-SCALE = Scale.named("smoke")
+SCALE = Scale.of("smoke")
 TEXTS = {"packed documents": "a cat | a dog", "ViLBERT, VL-BERT: padding only": "a cat <pad> <pad>"}
 
 

@@ -208,7 +208,7 @@ def test_the_recipe_starts_at_average_words():
     from vlmcourse import recipes, world
     from vlmcourse.world import tokenizer
 
-    lm = recipes.new_language(Scale.named("smoke")).lm
+    lm = recipes.new_language(Scale.of("smoke")).lm
     start = recipes.average_words(lm)
     backgrounds = tokenizer.encode([" ".join(world.BACKGROUNDS)])[0, 1:-1]
     torch.testing.assert_close(start[1], lm.get_input_embeddings().weight[backgrounds].mean(0))
@@ -234,7 +234,7 @@ def test_reports_of_an_untrained_model_are_near_chance():
     from vlmcourse.world.prompts import blank_images
 
     model = recipes.frozen(
-        "smoke", lm=language.freeze(recipes.new_language(Scale.named("smoke")).lm), steps=1
+        "smoke", lm=language.freeze(recipes.new_language(Scale.of("smoke")).lm), steps=1
     ).model
     report = recipes.caption_report(model, 16)
     assert report["noun"] < 0.3 and report["noun, chance"] == pytest.approx(1 / 113, rel=0.05)

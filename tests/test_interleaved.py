@@ -218,7 +218,7 @@ def test_accumulated_gradients_are_the_gradient_of_the_weighted_sum():
 
 
 def test_round_robin_takes_turns_and_leaves_out_no_example():
-    mixture = RoundRobinDatasets({"a": (Numbers(1.0), 2), "b": (Numbers(1.0), 1)}, units=1)
+    mixture = RoundRobinDatasets({"a": (Numbers(1.0), 2), "b": (Numbers(1.0), 1)}, batch_size=1)
     taken = [next(iter(mixture.batch([step]).items())) for step in range(6)]
     assert [name for name, _ in taken] == ["a", "b"] * 3
     assert [int(part["x"][0]) for _, part in taken] == [0 + 1, 0, 2 + 3, 1, 4 + 5, 2]
@@ -273,7 +273,7 @@ def test_the_recipe_trains_keeps_and_reports_near_chance():
     assert not made.loaded and again.loaded and again.model.gates() == made.model.gates()
     assert len(next(iter(made.model.gates().values()))) == SIZES["smoke"].steps
     assert {"pages", "pairs", "described", "films"} == set(made.history[0].losses)
-    model, size = made.model.model, Scale.named("smoke").image_size
+    model, size = made.model.model, Scale.of("smoke").image_size
     lm = recipes.language("smoke").model.lm
     assert all(
         torch.equal(value, lm.state_dict()[name]) for name, value in model.lm.state_dict().items()

@@ -106,7 +106,7 @@ def test_the_shipped_language_model_binds_and_knows():
         and trained.path.stat().st_size < 8e6
     )
     assert (
-        len(trained.history) == Scale.named("laptop").language_steps
+        len(trained.history) == Scale.of("laptop").language_steps
         and trained.history[-1].loss < trained.history[0].loss
     )
     report = recipes.language_report(trained.model, 256)
@@ -248,7 +248,7 @@ def test_bad_folders_get_one_message_and_no_traceback(tmp_path, make, message):
 )
 def test_wrong_pixels_are_explained(pixel_values, message):
     with pytest.raises(ValueError, match=message):
-        recipes.new_clip(recipes.clip_config(Scale.named("smoke"))).encode_image(pixel_values)
+        recipes.new_clip(recipes.clip_config(Scale.of("smoke"))).encode_image(pixel_values)
 
 
 TWO = """
@@ -256,7 +256,7 @@ import json, sys
 import torch
 from vlmcourse import recipes
 from vlmcourse.training.fit import Batches, Scale, fit
-size = Scale.named("smoke")
+size = Scale.of("smoke")
 model = recipes.new_clip(recipes.clip_config(size))
 batches = Batches(recipes.training_pairs(size).batch, 32)
 steps = [[step.loss, step.gradient_norm] for step in fit(model, batches, 4, precision=torch.float32)]

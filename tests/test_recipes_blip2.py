@@ -10,7 +10,7 @@ from vlmcourse.recipes import blip2
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import tokenizer
 
-SMOKE = Scale.named("smoke")
+SMOKE = Scale.of("smoke")
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 

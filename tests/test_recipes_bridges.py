@@ -15,7 +15,7 @@ from vlmcourse.parts.language import freeze
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import corruptions, few_shot, tokenizer
 
-SMOKE = Scale.named("smoke")
+SMOKE = Scale.of("smoke")
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 

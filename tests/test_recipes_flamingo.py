@@ -13,7 +13,7 @@ from vlmcourse.world import tokenizer
 from vlmcourse.world.interleaved import PageDataset, WebPages
 from vlmcourse.world.nouns import noun
 
-SMOKE = Scale.named("smoke")
+SMOKE = Scale.of("smoke")
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 
@@ -65,7 +65,7 @@ def test_the_small_world_has_many_categories():
 
 def test_language_models_of_three_sizes_are_asked_the_same(banks):
     small, medium, large = (
-        twins_shots.sized(Scale.named("laptop"), name) for name in twins_shots.MODELS
+        twins_shots.sized(Scale.of("laptop"), name) for name in twins_shots.MODELS
     )
     assert [(one.language_width, one.language_depth) for one in (small, medium, large)] == [
         (32, 2),

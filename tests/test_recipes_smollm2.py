@@ -11,7 +11,7 @@ from vlmcourse.training import checkpoint, stages
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import tokenizer
 
-SMOKE = Scale.named("smoke")
+SMOKE = Scale.of("smoke")
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_only_the_caption_is_asked_for(stand_in):
 def test_an_encoder_of_another_scale_is_refused(stand_in):
     smollm2.train(SMOKE, steps=1)
     with pytest.raises(ValueError, match="of scale 'smoke', not 'laptop'. Train one"):
-        smollm2.trained(*stand_in(), Scale.named("laptop"))
+        smollm2.trained(*stand_in(), Scale.of("laptop"))
 
 
 def test_without_an_encoder_it_says_how_to_get_one(stand_in):
@@ -92,7 +92,7 @@ def test_the_course_brings_an_encoder_of_laptop_scale():
     path = stages.SHIPPED / smollm2.ENCODER
     tensors, notes = checkpoint.load(path)
     lm, read = tiny(len(tokenizer.world_tokenizer()), 576, 1, 9), tokenizer.world_tokenizer()
-    wanted = smollm2.learnt(smollm2.new_encoder(lm, read, Scale.named("laptop")))
+    wanted = smollm2.learnt(smollm2.new_encoder(lm, read, Scale.of("laptop")))
     assert {name: tensor.shape for name, tensor in tensors.items()} == {
         name: tensor.shape for name, tensor in wanted.items()
     }

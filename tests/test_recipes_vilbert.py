@@ -9,7 +9,7 @@ from vlmcourse.papers.vilbert import TwoStreams, ViLBERT
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import regions
 
-SMOKE = Scale.named("smoke")
+SMOKE = Scale.of("smoke")
 
 
 def test_a_stage_is_found_again_and_depends_on_data_and_config():

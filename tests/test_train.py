@@ -229,7 +229,7 @@ def test_a_stage_depends_on_the_code_it_is_made_of_and_on_no_other(monkeypatch):
 
     read = []
     monkeypatch.setattr(stages.Path, "read_bytes", lambda path: read.append(path.name) or b"")
-    size = Scale.named("smoke")
+    size = Scale.of("smoke")
     stages._code(
         *recipes.new_clip(recipes.clip_config(size)).modules(), recipes.training_pairs(size).batch
     )
@@ -334,9 +334,9 @@ def test_batches_larger_than_the_data_are_refused():
 
 def test_scale_comes_from_the_environment(monkeypatch):
     monkeypatch.setenv("VLMCOURSE_SCALE", "gpu")
-    assert Scale.named().name == "gpu" and Scale.named("smoke").steps < Scale.named("laptop").steps
+    assert Scale.of().name == "gpu" and Scale.of("smoke").steps < Scale.of("laptop").steps
     with pytest.raises(ValueError, match="'huge'.*smoke, laptop, gpu"):
-        Scale.named("huge")
+        Scale.of("huge")
 
 
 def test_precision_is_measured_unless_it_is_said(monkeypatch):

@@ -28,7 +28,7 @@ from vlmcourse.parts.attention import Attention, attend
 from vlmcourse.training.scale import Scale
 from vlmcourse.widgets.mask_player import mask_player
 
-scale = Scale.named()
+scale = Scale.of()
 _ = torch.manual_seed(0)
 
 # %% [markdown]

@@ -34,7 +34,7 @@ from vlmcourse.widgets.temperature_player import temperature_player
 from vlmcourse.widgets.zero_shot_player import zero_shot_player
 from vlmcourse.world import tokenizer
 
-scale = Scale.named()
+scale = Scale.of()
 size = scale.image_size
 _ = torch.manual_seed(0)
 
@@ -713,7 +713,7 @@ plots.show(
 # Look at the curves before the code of the cell: which is which?
 
 # %%
-small = replace(Scale.named("smoke"), width=64)
+small = replace(Scale.of("smoke"), width=64)
 steps = 30 if scale.name == "smoke" else 500
 clean = recipes.training_pairs(small, caption=world.captions.detailed)
 

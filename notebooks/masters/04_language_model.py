@@ -34,7 +34,7 @@ from vlmcourse.training.optimisation import Optimisation
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import tokenizer
 
-scale = Scale.named()
+scale = Scale.of()
 small_run = scale.name == "smoke"  # the course's own tests run this page in seconds
 _ = torch.manual_seed(0)
 

@@ -41,7 +41,7 @@ from vlmcourse.training.fit import fit
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import prompts, tokenizer
 
-scale = Scale.named()
+scale = Scale.of()
 size = scale.image_size
 count = 256 if scale.name != "smoke" else 16
 _ = torch.manual_seed(0)

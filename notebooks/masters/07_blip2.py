@@ -36,7 +36,7 @@ from vlmcourse.training.optimisation import Optimisation
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import prompts, tokenizer
 
-scale = Scale.named()
+scale = Scale.of()
 size = scale.image_size
 count = 256 if scale.name != "smoke" else 16
 _ = torch.manual_seed(0)

@@ -50,7 +50,7 @@ from vlmcourse.widgets.interactive import attempt, predict
 from vlmcourse.world import interleaved, shots, tokenizer
 from vlmcourse.world.interleaved import Prompts, PageDataset, WebPages
 
-scale = Scale.named()
+scale = Scale.of()
 size = scale.image_size
 small_run = scale.name == "smoke"  # the course's own tests run this page in seconds
 count = 16 if small_run else 128

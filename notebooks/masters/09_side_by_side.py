@@ -27,7 +27,7 @@ from vlmcourse.parts import language
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import co_occurrence, corruptions, few_shot, pages, prompts, tokenizer
 
-scale = Scale.named()
+scale = Scale.of()
 size = scale.image_size
 small_run = scale.name == "smoke"  # the course's own tests run this page in seconds
 count = 16 if small_run else 128

@@ -45,7 +45,7 @@ from vlmcourse.world import tokenizer
 
 transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
-scale = Scale.named()
+scale = Scale.of()
 size = scale.image_size
 small_run = scale.name == "smoke"  # the course's own tests run this page in seconds
 place = Path(tempfile.mkdtemp(prefix="lesson10_"))  # everything this page writes goes here

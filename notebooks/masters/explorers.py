@@ -18,7 +18,7 @@ from vlmcourse.training.scale import Scale
 from vlmcourse.widgets import explorers
 from vlmcourse.widgets.explorers.gates import Replay
 
-scale = Scale.named()
+scale = Scale.of()
 size = scale.image_size
 scenes = [world.sample("test", index, 0, (1, 1)) for index in range(8)]
 images = world.Pairs("test", size, things=(1, 1)).images(range(8))
@@ -121,7 +121,7 @@ explorers.scene_maker(explorer_models.askers(scale), texts={"CLIP": "a cat, a ca
 # The live view: `draw.Live` is told each step. It draws the curve, the time that is left, and, below, samples of what the model makes of something by now; in a terminal it is a progress bar. Here a small CLIP starts from nothing. Before you run: of thing, place and background, what will it tell apart first?
 
 # %%
-small = Scale.named("smoke")
+small = Scale.of("smoke")
 learner = recipes.new_clip(recipes.clip_config(small))
 held_out = world.Pairs("test", 32, things=(1, 1))
 backgrounds = [scene.background for scene in held_out.scenes(range(99))]

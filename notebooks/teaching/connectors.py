@@ -188,7 +188,7 @@ def banks(
     steps: int | None = None,
 ) -> Banks:
     """vision, lm: default: the course's CLIP and tiny language model, trained or loaded."""
-    size = scale if isinstance(scale, Scale) else Scale.named(scale)
+    size = Scale.of(scale)
     vision = clip(size).model.vision if vision is None else vision
     lm = language(size).model.lm if lm is None else lm
     budget = BUDGETS[size.name]
@@ -305,7 +305,7 @@ def aside(banks: Banks, on_step: Callable[[Step], None] | None = None) -> Bridge
 def pages(scale: Scale | str | None = None) -> Bridge:
     """Lesson 08's Flamingo: other data (pages of several pictures, films, descriptions), more steps. No part of the comparison,
     but what the same model becomes with them."""
-    size = scale if isinstance(scale, Scale) else Scale.named(scale)
+    size = Scale.of(scale)
     trained = flamingo(size)
     return Bridge(
         "Flamingo, on pages",

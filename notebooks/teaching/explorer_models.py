@@ -162,7 +162,7 @@ def seeing_blip(size: Scale) -> BLIP:
 
 def lookers(scale: Scale | str | None = None) -> dict[str, Look]:
     """{model: (pixel_values (3, S, S), text) -> Looked}, of five papers."""
-    size = scale if isinstance(scale, Scale) else Scale.named(scale)
+    size = Scale.of(scale)
     return {
         "Flamingo: gated": look_flamingo(flamingo(size).model.model),
         "Q-Former: queries": look_queries(stage1(size).model),
@@ -282,7 +282,7 @@ def ask_flamingo(model: Flamingo, size: int) -> Ask:
 
 def askers(scale: Scale | str | None = None) -> dict[str, Ask]:
     """{model: (scene, text) -> {answer: probability}}. Four go on with the text, CLIP chooses among texts with commas between."""
-    size = scale if isinstance(scale, Scale) else Scale.named(scale)
+    size = Scale.of(scale)
     second = blip2(size).model
     return {
         "BLIP": ask_blip(seeing_blip(size)),

@@ -71,7 +71,7 @@ def closely(
     on_step: Callable[[Step], None] | None = None,
 ) -> TrainedStage:
     """From CLIP's tower and an untrained text transformer, trained or loaded. Its model is Closely: `.model.blip` is the BLIP."""
-    size = scale if isinstance(scale, Scale) else Scale.named(scale)
+    size = Scale.of(scale)
     vision, config = clip(size).model.vision, blip_config(size)
     pairs = MinimalPairs(
         "train",

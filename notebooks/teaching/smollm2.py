@@ -174,7 +174,7 @@ def trained(lm: nn.Module, read, scale: Scale) -> Frozen:
     if not kept().exists():
         raise ValueError(
             f"no encoder for SmolLM2 at {kept()}. Train one, which takes about ten minutes on a quiet core: "
-            f"teaching.smollm2.train(Scale.named({scale.name!r}))."
+            f"teaching.smollm2.train(Scale.of({scale.name!r}))."
         )
     model, (tensors, notes) = new_encoder(lm, read, scale), checkpoint.load(kept())
     if any(tensors[name].shape != own.shape for name, own in learnt(model).items()):

@@ -103,7 +103,7 @@ def blip(
     pairs    default: siblings(scale, seed)
     changes  of BLIPConfig
     """
-    size = scale if isinstance(scale, Scale) else Scale.named(scale)
+    size = Scale.of(scale)
     pairs, config = pairs or siblings(size, seed), blip_config(size, **changes)
     data = [
         pairs.split,

@@ -75,7 +75,7 @@ SAYING = Optimisation(1.5e-3, weight_decay=0.05, betas=(0.9, 0.95))
 
 def tower(scale: Scale | str | None = None) -> nn.Module:
     """The frozen image encoder: CLIP's image tower, read at its second-last block (at scale smoke it has a single one)."""
-    size = scale if isinstance(scale, Scale) else Scale.named(scale)
+    size = Scale.of(scale)
     vision = clip(size).model.vision
     return without_last_block(vision) if size.vision_depth > 1 else freeze(vision)
 
@@ -159,7 +159,7 @@ def stage1(
     **changes,
 ) -> TrainedStage:
     """Stage 1 on the world, trained or loaded. vision: default `tower(scale)`; changes: of QFormerConfig."""
-    size = scale if isinstance(scale, Scale) else Scale.named(scale)
+    size = Scale.of(scale)
     vision, sizes, config = vision or tower(size), SIZES[size.name], former_config(size, **changes)
     data = Looked(training_pairs(size, seed), vision, sizes.scenes)
     with seeded(seed):
@@ -239,7 +239,7 @@ def blip2(
     former  default: stage 1's. An untrained one (new_former) is stage 2 without stage 1.
     lm      default: the tiny language model, frozen
     """
-    size = scale if isinstance(scale, Scale) else Scale.named(scale)
+    size = Scale.of(scale)
     sizes = SIZES[size.name]
     vision = vision or tower(size)
     former = former or stage1(size, seed, vision=vision).model.qformer

@@ -49,7 +49,7 @@ def tuned(
     on_step: Callable[[Step], None] | None = None,
 ) -> nn.Module:
     """A downstream model, which holds its own copy of the pre-trained weights, trained or loaded. data: has `batch`."""
-    size = scale if isinstance(scale, Scale) else Scale.named(scale)
+    size = Scale.of(scale)
     fingerprint = {
         "start": checkpoint.checksum(model.state_dict()),
         "data": str(data),

@@ -264,7 +264,7 @@ def capfilt(
     images     on the web; a sixth as many have annotators' captions
     steps      of the first training, default `steps_of(scale)`; tuning takes a third as many
     """
-    size = scale if isinstance(scale, Scale) else Scale.named(scale)
+    size = Scale.of(scale)
     images, steps = images or 60 * size.blip_batch, steps or steps_of(size)
     noisy, clean = web(size, images, seed, share), people(size, images // 6, seed)
     base = trained(
@@ -303,7 +303,7 @@ def again(
     on_step: Callable[[Step], None] | None = None,
 ) -> tuple[BLIP, dict[str, float]]:
     """A new model on a data set, as the first one began (continuing does not help, says Table 13), and what it is worth."""
-    size = scale if isinstance(scale, Scale) else Scale.named(scale)
+    size = Scale.of(scale)
     model = trained(
         "capfilt", started(size, seed), data, size, steps or steps_of(size), seed, on_step=on_step
     )

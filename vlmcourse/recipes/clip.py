@@ -87,7 +87,7 @@ def clip(
     **changes,
 ) -> TrainedStage:
     """CLIP on the world, trained or loaded. `pairs`: other training data than the world's own; `changes`: of CLIPConfig."""
-    size = scale if isinstance(scale, Scale) else Scale.named(scale)
+    size = Scale.of(scale)
     pairs = pairs or training_pairs(size, seed)
     config = clip_config(size, **changes)
     fingerprint = {
@@ -194,7 +194,7 @@ def train_clip(
     resume     go on from out's checkpoint; without it a folder that already holds one is refused, so nothing is lost
     precision  see fit()
     """
-    size, checkpoint_path, state = Scale.named(scale), out / "clip.safetensors", processes()
+    size, checkpoint_path, state = Scale.of(scale), out / "clip.safetensors", processes()
     steps = size.steps if steps is None else steps
     if steps < 1:
         raise ValueError(f"{steps} steps; expected at least 1.")

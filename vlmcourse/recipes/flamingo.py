@@ -201,7 +201,7 @@ def flamingo(
     data       {name: (data set, pages a step)}, or a mixture of them; default: Accumulated(sources(scale))
     parts      block, resampler of Flamingo;  changes: of FlamingoConfig
     """
-    size = scale if isinstance(scale, Scale) else Scale.named(scale)
+    size = Scale.of(scale)
     steps = steps or SIZES[size.name].steps
     lm = freeze(deepcopy(language(size).model.lm)) if lm is None else deepcopy(lm)
     tower = freeze(Tower(clip(size).model.vision)) if tower is None else tower

@@ -118,7 +118,7 @@ def frozen(
     start    lm -> where the vectors of a picture start, or None: see Frozen
     changes  of FrozenConfig
     """
-    size = scale if isinstance(scale, Scale) else Scale.named(scale)
+    size = Scale.of(scale)
     lm = freeze(language(size).model.lm) if lm is None else deepcopy(lm)
     data, config = data or captioned(size, seed), frozen_config(size, **changes)
     learns = any(parameter.requires_grad for parameter in lm.parameters())

@@ -41,7 +41,7 @@ def language(
 
     model  the untrained one, new_language(scale, seed), for callers who look at it on the way (on_step); retrain: see stages
     """
-    size = scale if isinstance(scale, Scale) else Scale.named(scale)
+    size = Scale.of(scale)
     model, documents = model or new_language(size, seed), world.documents.Documents(seed=seed)
     return train_or_load(
         "language",

@@ -53,7 +53,7 @@ def region_classifier(
 ) -> TrainedStage:
     """What stands in the place of the papers' detector, trained on the true classes and backgrounds of boxes of this kind,
     then frozen."""
-    size = scale if isinstance(scale, Scale) else Scale.named(scale)
+    size = Scale.of(scale)
     data = regions.RegionDataset(few("train", size, seed), cut)
     with seeded(seed):
         model = RegionClassifier(
@@ -204,7 +204,7 @@ def vilbert(
 
     data  default: region_pairs with false captions of both kinds, other pictures' and nearly right ones
     """
-    size = scale if isinstance(scale, Scale) else Scale.named(scale)
+    size = Scale.of(scale)
     data = data or region_pairs(size, seed, false=regions.hard_or_mismatched)
     return fill_in(
         "vilbert",
@@ -227,7 +227,7 @@ def vlbert(
     **changes,
 ) -> TrainedStage:
     """VL-BERT on the world, trained or loaded; it is never asked about false captions. changes: of VLBERTConfig."""
-    size = scale if isinstance(scale, Scale) else Scale.named(scale)
+    size = Scale.of(scale)
     data = data or region_pairs(size, seed)
     return fill_in(
         "vlbert",

@@ -36,13 +36,13 @@ class RoundRobinDatasets:
     """Each step takes a batch of one data set, in turns. units: size of the batch over all processes"""
 
     sources: Mapping[str, tuple[object, int]]
-    units: int
+    batch_size: int
 
     def batch(self, indices: Sequence[int]) -> dict[str, dict]:
-        step = indices[0] // self.units
+        step = indices[0] // self.batch_size
         name = list(self.sources)[step % len(self.sources)]
         return JointDatasets({name: self.sources[name]}).batch(
-            [index - (step - step // len(self.sources)) * self.units for index in indices]
+            [index - (step - step // len(self.sources)) * self.batch_size for index in indices]
         )
 
 
