@@ -57,5 +57,9 @@ resolve: setup  ## check that each system and each Python finds what requirement
 	$(BIN)/python -m pip install --quiet "uv>=0.9"
 	$(BIN)/python tests/lock.py --check
 
+mutants: setup  ## change the code at random places: does a test notice? (ARGS="--count 40 vlmcourse/parts")
+	$(BIN)/python -m pip install --quiet "cosmic-ray>=8.4"
+	$(BIN)/python tests/mutants.py $(ARGS)
+
 clean:  ## remove the environment (trained stages stay in ~/.cache/vlmcourse)
 	rm -rf .venv

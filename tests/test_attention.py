@@ -1,15 +1,15 @@
 """Explicit formula == SDPA == FlexAttention, for every mask of the course; empty rows; caching; measured == declared."""
 
-import shutil
-
 import pytest
 import torch
 
+from vlmcourse.doctor import compiler_trouble
 from vlmcourse.parts import masks
 from vlmcourse.parts.attention import Attention, attend
 from vlmcourse.parts.layers import Transformer
 
 GALLERY = masks.gallery()
+TROUBLE = compiler_trouble()
 
 
 def explicit(q, k, v, mask):
@@ -43,10 +43,7 @@ def test_sdpa_is_the_formula_forward_and_backward(name):
         torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.skipif(
-    not shutil.which("g++") and not shutil.which("clang++"),
-    reason="FlexAttention compiles with C++",
-)
+@pytest.mark.skipif(bool(TROUBLE), reason=f"FlexAttention compiles with C++: {TROUBLE}")
 @pytest.mark.parametrize("name", GALLERY)
 def test_flex_is_sdpa(name):
     mask = GALLERY[name]

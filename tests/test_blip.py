@@ -426,15 +426,15 @@ def test_momentum_follows_and_the_queue_is_first_in_first_out():
     model = new(momentum=0.995, queue_size=10).train()
     assert not any(parameter.requires_grad for parameter in model.momentum_encoders.parameters())
     pixel_values, ids = batch()
-    slow, filled = model.momentum_encoders, model.momentum_encoders.images.clone()
+    slow, filled = model.momentum_encoders, model.momentum_encoders.image_queue.clone()
     model.losses({"pixel_values": pixel_values, "ids": ids})
     with torch.no_grad():
         expected = normalize(slow.image_projection(slow.vision(pixel_values)), dim=-1)
-    torch.testing.assert_close(slow.images[:5], expected)
-    assert torch.equal(slow.images[5:], filled[5:]) and slow.next == 5
+    torch.testing.assert_close(slow.image_queue[:5], expected)
+    assert torch.equal(slow.image_queue[5:], filled[5:]) and slow.queue_start == 5
     model.losses({"pixel_values": pixel_values + 1, "ids": ids})
-    torch.testing.assert_close(slow.images[:5], expected)
-    assert slow.next == 0 and not torch.equal(slow.images[5:], filled[5:])
+    torch.testing.assert_close(slow.image_queue[:5], expected)
+    assert slow.queue_start == 0 and not torch.equal(slow.image_queue[5:], filled[5:])
     before = slow.text_projection.weight.clone()
     model.text_projection.weight.data += 1
     model.after_step()
@@ -459,8 +459,8 @@ def test_soft_contrast_with_a_queue_is_the_explicit_formula():
     image, text = model.encode_image(pixel_values), model.encode_text(ids)
     loss = 0
     for mine, others in (
-        (image, torch.cat([text, model.momentum_encoders.texts])),
-        (text, torch.cat([image, model.momentum_encoders.images])),
+        (image, torch.cat([text, model.momentum_encoders.text_queue])),
+        (text, torch.cat([image, model.momentum_encoders.image_queue])),
     ):
         logits = mine @ others.T / 0.07
         right = torch.nn.functional.one_hot(torch.arange(5), 15)

@@ -93,5 +93,16 @@ def test_the_doctor_is_content_here_and_knows_what_to_do_elsewhere(monkeypatch):
     monkeypatch.setattr(doctor, "version", lambda name: None)
     missing = doctor.package("ipywidgets")
     assert not missing.fine and missing.advice == "Install it: pip install ipywidgets"
+    monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
     assert not doctor.compiler().fine and not doctor.compiler().needed
+
+
+def test_a_compiler_without_pythons_header_is_no_compiler(monkeypatch, tmp_path):
+    """As on Ubuntu with g++ and without python3-dev: torch.compile would fail with a page of C++."""
+    if doctor.compiler_trouble():
+        pytest.skip(f"there is no compiler here: {doctor.compiler_trouble()}")
+    monkeypatch.setattr(doctor.sysconfig, "get_paths", lambda: {"include": str(tmp_path)})
+    check = doctor.compiler()
+    assert not check.fine and "Python.h" in check.advice and "python3-dev" in check.advice
+    assert "\n" not in check.advice

@@ -89,3 +89,11 @@ def test_look_draws_when_it_can_and_says_so_when_it_cannot(capsys):
     assert "when the functions above are written" in capsys.readouterr().out
     look(lambda: 1 / 0)
     assert "ZeroDivisionError" in capsys.readouterr().out
+
+
+def test_the_grader_takes_off_for_late_work_what_the_policy_says():
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.10 has no tomllib")
+    home = repository() / "assignments"
+    policy = tomllib.loads((home / "policy.toml").read_text())["assignments"]
+    late = tomllib.loads((home / "grader.toml").read_text())["late"]
+    assert late == {"per_day": policy["late_per_day"], "free_days": policy["late_days"]}

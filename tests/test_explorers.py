@@ -170,7 +170,7 @@ class TestGates:
             )
         )
         made = gates.replayed(replay, len(replay.steps) - 1)
-        name, values = next(iter(flamingo.model.gates().items()))
+        name, values = next(iter(flamingo.model.gates_by_step().items()))
         drawn = made.axes[0].lines[0].get_ydata().tolist()
         assert drawn == pytest.approx([values[step - 1] for step in replay.steps])
         assert replay.steps[-1] == len(flamingo.history) and "Step 8 of 8" in made.description

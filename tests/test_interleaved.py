@@ -234,7 +234,7 @@ def test_the_way_of_the_gates_is_kept_with_the_model():
             precision=torch.float32,
         )
     )
-    trace = mixed.gates()["gate"]
+    trace = mixed.gates_by_step()["gate"]
     assert (
         len(trace) == len(steps) == 5
         and trace[-1] == pytest.approx(mixed.model.gate.value.item())
@@ -242,7 +242,7 @@ def test_the_way_of_the_gates_is_kept_with_the_model():
     )
     again = WeightedLosses(Toy(), {"a": 1.0}, 5)
     again.load_state_dict(mixed.state_dict())
-    assert again.gates() == mixed.gates()
+    assert again.gates_by_step() == mixed.gates_by_step()
 
 
 def test_what_a_tower_saw_is_kept():
@@ -270,8 +270,8 @@ def test_what_a_tower_saw_is_kept():
 def test_the_recipe_trains_keeps_and_reports_near_chance():
     made = recipes.flamingo("smoke")
     again = recipes.flamingo("smoke")
-    assert not made.loaded and again.loaded and again.model.gates() == made.model.gates()
-    assert len(next(iter(made.model.gates().values()))) == SIZES["smoke"].steps
+    assert not made.loaded and again.loaded and again.model.gates_by_step() == made.model.gates_by_step()
+    assert len(next(iter(made.model.gates_by_step().values()))) == SIZES["smoke"].steps
     assert {"pages", "pairs", "described", "films"} == set(made.history[0].losses)
     model, size = made.model.model, Scale.of("smoke").image_size
     lm = recipes.language("smoke").model.lm

@@ -185,7 +185,7 @@ def test_a_generator_decides_the_negatives():
     [
         (torch.zeros(3, 2), None, r"\(3, 2\); expected as many images as texts"),
         (torch.zeros(1, 1), None, "pair 0 of the batch of 1 has no negative"),
-        (torch.zeros(2, 2), torch.tensor([5, 5]), "every other pair counts as the same"),
+        (torch.zeros(2, 2), torch.tensor([5, 5]), "all other pairs are in its positive group"),
         (torch.zeros(3, 3), torch.tensor([5, 5]), "2 numbers for 3 pairs"),
     ],
 )

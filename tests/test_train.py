@@ -1,6 +1,5 @@
 """The loop that yields: it learns, resumes to the same weights, says what is wrong; stages are cached and verified."""
 
-import importlib
 import os
 import signal
 import subprocess
@@ -13,15 +12,16 @@ import pytest
 import torch
 from torch import nn
 
-from vlmcourse.training import checkpoint, precision
+from vlmcourse.training import checkpoint, precision, stages
 from vlmcourse.training.batches import Batches, prefetch
 from vlmcourse.training.fit import fit
 from vlmcourse.training.optimisation import Optimisation
 from vlmcourse.training.precision import device_precision
+from vlmcourse.training.resume import RunLocked
 from vlmcourse.training.scale import Scale
 from vlmcourse.training.stages import train_or_load
 
-fit_module = importlib.import_module("vlmcourse.training.fit")
+
 W = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
 
 
@@ -71,7 +71,7 @@ def test_it_learns_and_tells():
     _, history = run(100)
     assert history[-1].loss < 0.5 * history[0].loss
     assert [step.step for step in history] == list(range(1, 101))
-    assert history[-1].left == 0 and history[9].left > 0
+    assert history[-1].seconds_left == 0 and history[9].seconds_left > 0
     rates = [step.learning_rate for step in history]
     assert rates[4] == max(rates) == pytest.approx(0.05) and rates[-1] < 0.001
 
@@ -386,7 +386,7 @@ def test_measuring_the_precision_leaves_the_model_as_it_was(monkeypatch):
 
     taken = []
     monkeypatch.setattr(
-        fit_module,
+        precision,
         "faster_precision",
         lambda step, device: taken.append(step().backward()) or torch.float32,
     )
@@ -405,7 +405,117 @@ def test_measuring_the_precision_leaves_the_model_as_it_was(monkeypatch):
 def test_where_the_precision_is_known_no_model_is_copied_and_no_batch_made_for_it(monkeypatch):
     monkeypatch.setenv("VLMCOURSE_PRECISION", "float32")
     monkeypatch.setattr(precision, "device_precision", device_precision.__wrapped__)
-    monkeypatch.setattr(fit_module, "deepcopy", lambda model: pytest.fail("the model was copied"))
+    monkeypatch.setattr(precision, "deepcopy", lambda model: pytest.fail("the model was copied"))
     made = []
     list(fit(Regression(), Batches(lambda indices: made.append(indices) or make(indices), 8), 100))
     assert len(made) == 100
+
+
+class Recorder(Regression):
+    """Notes in which precision it computed, and how often it was told that a step is over."""
+
+    def __init__(self):
+        super().__init__()
+        self.dtypes, self.after = [], []
+
+    def losses(self, batch):
+        self.dtypes.append(self.linear(batch["x"]).dtype)
+        return super().losses(batch)
+
+    def after_step(self):
+        self.after.append(self.linear.weight.grad is None)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_precision_asked_for_is_computed_in_and_after_step_follows_each_step(dtype):
+    model = Recorder()
+    list(fit(model, Batches(make, 8), 3, precision=dtype))
+    assert model.dtypes == [dtype] * 3 and model.after == [True] * 3
+
+
+class PlainDescent(Optimisation):
+    """Steps as long as the learning rate times the gradient."""
+
+    def optimiser(self, model, device):
+        return torch.optim.SGD(model.parameters(), lr=self.learning_rate)
+
+
+def test_a_step_is_no_longer_than_the_clipped_gradient_allows():
+    optimisation = PlainDescent(1.0, max_norm=0.01)
+    model = Regression()
+    before = weights(model)
+    (step,) = islice(fit(model, Batches(make, 8), 1, optimisation, precision=torch.float32), 1)
+    moved = (weights(model) - before).norm().item()
+    assert step.gradient_norm > 0.1 and moved == pytest.approx(step.learning_rate * 0.01, rel=1e-3)
+
+
+def test_the_optimiser_has_the_betas_and_decays_only_matrices():
+    optimisation = Optimisation(1e-3, weight_decay=0.3, betas=(0.5, 0.6))
+    matrices, vectors = optimisation.optimiser(Regression(), torch.device("cpu")).param_groups
+    assert matrices["betas"] == vectors["betas"] == (0.5, 0.6)
+    assert (matrices["weight_decay"], vectors["weight_decay"]) == (0.3, 0.0)
+    assert [p.dim() for p in matrices["params"] + vectors["params"]] == [2, 1]
+
+
+def test_notes_are_signed_as_the_tensors_are(tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    path = tmp_path / "weights"
+    checkpoint.save(path, {"w": torch.ones(3)}, {"step": 1})
+    digest = checkpoint.checksum({"w": torch.ones(3)}, '{"step": 1}')
+    save_file(load_file(path), path, metadata={"notes": '{"step": 2}', "checksum": digest})
+    with pytest.raises(checkpoint.DamagedCheckpoint, match="checksum"):
+        checkpoint.load(path)
+
+
+def test_a_stage_is_trained_anew_when_its_code_changes(monkeypatch, tmp_path):
+    monkeypatch.setenv("VLMCOURSE_CACHE", str(tmp_path))
+    assert not stage({"width": 6}).loaded and stage({"width": 6}).loaded
+    monkeypatch.setattr(stages, "_code", lambda *things: "another")
+    assert not stage({"width": 6}).loaded
+
+
+def no_space(*args, **options):
+    raise OSError(28, "No space left on device")
+
+
+def test_a_full_disk_loses_no_training(monkeypatch, tmp_path):
+    path = tmp_path / "run"
+    run(taken=15, checkpoint_path=path)
+    before = path.read_bytes()
+    monkeypatch.setattr("safetensors.torch.save_file", no_space)
+    with pytest.warns(UserWarning, match="step 20 is not saved.*No space left"):
+        run(taken=25, checkpoint_path=path)
+    assert path.read_bytes() == before and not list(tmp_path.glob("*.part"))
+    with pytest.raises(OSError, match="cannot be written"), pytest.warns(UserWarning):
+        run(checkpoint_path=path)  # the last step's
+    monkeypatch.setenv("VLMCOURSE_CACHE", str(tmp_path))
+    with pytest.warns(UserWarning, match="not kept.*No space left"):
+        trained = stage({"width": 7})
+    assert not trained.loaded and trained.history
+
+
+def test_a_second_process_is_refused_the_same_file(tmp_path):
+    script = textwrap.dedent(f"""
+        import sys; sys.path.insert(0, {os.path.dirname(__file__)!r})
+        from test_train import *
+        from pathlib import Path
+        steps = fit(Regression(), Batches(make, 8), 40, checkpoint_path=Path(sys.argv[1]), precision=torch.float32)
+        next(steps)
+        print("training", flush=True)
+        sys.stdin.read()
+    """)
+    path = tmp_path / "run"
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout.readline() == "training\n"
+        with pytest.raises(RunLocked, match="another process is training into"):
+            run(checkpoint_path=path)
+        process.send_signal(signal.SIGKILL)
+    (tmp_path / "run.123.part").write_bytes(b"half")  # as a killed process leaves it
+    run(checkpoint_path=path)
+    assert not list(tmp_path.glob("*.part"))

@@ -8,9 +8,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -44,26 +44,26 @@ def _find_assignments() -> None:
 app.add_typer(grade, name="grade", callback=_find_assignments)
 
 
-class ScaleName(str, Enum):
+class ScaleName(StrEnum):
     smoke = "smoke"
     laptop = "laptop"
     gpu = "gpu"
 
 
-class Precision(str, Enum):
+class Precision(StrEnum):
     float32 = "float32"
     bfloat16 = "bfloat16"
 
 
 Scale = Annotated[
-    Optional[ScaleName],
+    ScaleName | None,
     typer.Option(
         help="smoke: seconds; laptop: two cores, minutes; gpu. Default: VLMCOURSE_SCALE, else laptop."
     ),
 ]
 
 
-def _use(scale: Optional[ScaleName]) -> None:
+def _use(scale: ScaleName | None) -> None:
     """Lessons and recipes read the scale from the environment, the ones in other processes too."""
     if scale:
         os.environ["VLMCOURSE_SCALE"] = scale.value
@@ -139,21 +139,36 @@ def options(
 
 @app.command()
 def lab(
+    lesson: Annotated[
+        str | None, typer.Argument(help="A lesson to open: its number or a part of its name.")
+    ] = None,
     browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
     port: Annotated[int, typer.Option(help="Port to serve on.")] = 8888,
 ) -> None:
-    """Open JupyterLab on the lessons."""
-    from vlmcourse.lessons import repository
+    """Open JupyterLab on your own copies of the lessons and assignments (folder my_work)."""
+    from vlmcourse import lessons, workspace
 
-    folder = repository() / "notebooks"
-    command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={folder}", f"--port={port}"]
-    command += [] if browser else ["--no-browser"]
-    command += ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-    print(f"Lessons: {folder}. Stop with Ctrl-C.", flush=True)
-    sys.stdout.flush()
+    root = lessons.repository()
+    workspace.prepare(root)
+    name = lessons.find(lesson).name if lesson else workspace.START
+    command = workspace.jupyterlab(root, name, port, browser)
+    print(f"Lessons: {root / workspace.NAME}. Stop with Ctrl-C.", flush=True)
+    os.environ.update(workspace.environment(root))
     if os.name == "nt":  # exec on Windows detaches from the console
         raise typer.Exit(subprocess.run(command).returncode)
-    os.execv(sys.executable, command)
+    os.execv(command[0], command)
+
+
+@app.command()
+def update() -> None:
+    """Bring new and changed lessons and assignments into my_work; what you changed stays."""
+    from vlmcourse import lessons, workspace
+
+    for copied in workspace.prepare(lessons.repository(), update=True):
+        if copied.what == "kept":
+            print(f"kept     {copied.path} (you changed it; the course's is beside it, as .new)")
+        elif copied.what != "same":
+            print(f"{copied.what:8} {copied.path}")
 
 
 @app.command()
@@ -185,7 +200,7 @@ def _tell_cell(number: int, cells: int, title: str, seconds: float) -> None:
 @app.command()
 def build(
     lesson: Annotated[
-        Optional[list[str]], typer.Argument(help="Lessons and assignments to build; none: all")
+        list[str] | None, typer.Argument(help="Lessons and assignments to build; none: all")
     ] = None,
     scale: Scale = None,
     check: Annotated[
@@ -262,13 +277,13 @@ def start_project(
 def train_clip(
     scale: Scale = None,
     data: Annotated[
-        Optional[Path],
+        Path | None,
         typer.Option(
             help="Your pictures: a folder with metadata.jsonl or .csv, or a data set of save_to_disk()."
         ),
     ] = None,
     steps: Annotated[
-        Optional[int], typer.Option(help="Steps of training. Default: what the scale says.")
+        int | None, typer.Option(help="Steps of training. Default: what the scale says.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Decides initial weights, data and order.")] = 0,
     out: Annotated[Path, typer.Option(help="Where checkpoint and report go.")] = Path("runs/clip"),
@@ -276,7 +291,7 @@ def train_clip(
         bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")
     ] = False,
     precision: Annotated[
-        Optional[Precision], typer.Option(help="Default: whichever is faster here.")
+        Precision | None, typer.Option(help="Default: whichever is faster here.")
     ] = None,
 ) -> None:
     """Train CLIP on the course's world or on your own pictures, and test it on what it never saw."""

@@ -5,7 +5,10 @@ import importlib.util
 import os
 import platform
 import shutil
+import subprocess
 import sys
+import sysconfig
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -101,14 +104,39 @@ def bf16() -> Check:
 
 
 def compiler() -> Check:
-    found = next((path for name in ("g++", "clang++", "cl") if (path := shutil.which(name))), None)
+    trouble = compiler_trouble()
+    advice = "Only FlexAttention in lesson 01 compiles; that part is skipped."
+    if trouble:
+        advice += f" Debian, Ubuntu: sudo apt install g++ python3-dev. {trouble}"
     return Check(
         "compiler",
-        found is not None,
-        found or "no C++ compiler",
-        "Only FlexAttention in lesson 01 needs one; that part is skipped. Debian: apt install g++",
+        not trouble,
+        "C++ with Python.h" if not trouble else "none that works",
+        advice,
         needed=False,
     )
+
+
+def compiler_trouble() -> str:
+    """Why torch.compile can't work here, in one line; empty if it can.
+
+    One line of C++ with Python's header is compiled, because a compiler alone is not enough.
+    """
+    chosen = os.environ.get("CXX") or next(filter(shutil.which, ("g++", "clang++", "cl")), None)
+    if chosen is None:
+        return "There is no C++ compiler."
+    with tempfile.TemporaryDirectory() as folder:
+        source = os.path.join(folder, "line.cpp")
+        with open(source, "w", encoding="utf-8") as file:
+            file.write("#include <Python.h>\nint main() { return 0; }\n")
+        headers = sysconfig.get_paths()["include"]
+        command = [chosen, "-c", source, f"-I{headers}", "-o", os.path.join(folder, "line.o")]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=120)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return f"{chosen} can't be run: {error}"
+    said = (done.stderr or done.stdout).strip().splitlines() or ["no message"]
+    return f"{chosen} fails: {said[0]}" if done.returncode else ""
 
 
 def memory() -> Check:
@@ -133,7 +161,7 @@ def disk() -> Check:
 
 def font() -> Check:
     from vlmcourse.world import nouns
-    from vlmcourse.world.render import sprite
+    from vlmcourse.world.rendering import sprite
 
     try:
         ink = (255 - sprite(nouns()[0].emoji, 24)[1]).mean()

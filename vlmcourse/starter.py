@@ -47,5 +47,5 @@ def start(folder: str | Path, name: str | None = None) -> list[Path]:
     }
     made += [folder / "explore.ipynb", folder / ".gitignore"]
     nbformat.write(notebook, made[-2])
-    made[-1].write_text(IGNORED)
+    made[-1].write_text(IGNORED, encoding="utf-8")
     return made

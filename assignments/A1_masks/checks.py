@@ -21,7 +21,9 @@ def normal(generator, *shape):
 
 def probabilities(q, k, may_look, scale=None, axis=-1):
     """Softmax over the keys that one may look at, by hand; rows with nothing to see are zero."""
-    weights = torch.einsum("bhqd,bhkd->bhqk", q, k) * (q.shape[-1] ** -0.5 if scale is None else scale)
+    weights = torch.einsum("bhqd,bhkd->bhqk", q, k) * (
+        q.shape[-1] ** -0.5 if scale is None else scale
+    )
     weights = weights.exp() * may_look
     return weights / weights.sum(axis, keepdim=True).clamp(min=1e-30)
 
@@ -52,13 +54,24 @@ def zeros_in(q, k, v, may_look):
 
 
 def qkv(generator, empty):
-    B, H, Q, K, D = number(generator, 1, 2), number(generator, 1, 3), number(generator, 3, 5), number(generator, 4, 6), 4
+    B, H, Q, K, D = (
+        number(generator, 1, 2),
+        number(generator, 1, 3),
+        number(generator, 3, 5),
+        number(generator, 4, 6),
+        4,
+    )
     may_look = torch.rand(B, 1, Q, K, generator=generator) < 0.5
     rows = torch.arange(Q) % 2 == 0
     may_look[..., 0], may_look[..., -1] = True, False  # rows see something, and not everything
     if empty:
         may_look[:, :, rows] = False
-    return [normal(generator, B, H, Q, D), normal(generator, B, H, K, D), normal(generator, B, H, K, D), may_look], {}
+    return [
+        normal(generator, B, H, Q, D),
+        normal(generator, B, H, K, D),
+        normal(generator, B, H, K, D),
+        may_look,
+    ], {}
 
 
 def everything(generator):
@@ -71,7 +84,10 @@ FORMULA = [
         lambda q, k, v, m: attention(q, k, v, m, scale=1.0),
         "the scores are not scaled: divide them by the square root of the width D.",
     ),
-    (lambda q, k, v, m: attention(q, k, v, m, scale=1 / q.shape[-1]), "the scores are divided by D: it is the square root of D."),
+    (
+        lambda q, k, v, m: attention(q, k, v, m, scale=1 / q.shape[-1]),
+        "the scores are divided by D: it is the square root of D.",
+    ),
     (
         lambda q, k, v, m: attention(q, k, v, m, scale=k.shape[2] ** -0.5),
         "the scores are divided by the square root of the number of keys: it is that of the width D, the last axis of q.",
@@ -87,8 +103,14 @@ FORMULA = [
 ]
 MASKED = [
     (lambda q, k, v, m: attention(q, k, v, ~m), "the mask is upside down: True means may look."),
-    (late_mask, "the mask comes after the softmax, so what is left of a row doesn't sum to one: mask the scores, before."),
-    (zeros_in, "forbidden scores are set to 0, and exp(0) = 1 is a weight like others: set them to minus infinity."),
+    (
+        late_mask,
+        "the mask comes after the softmax, so what is left of a row doesn't sum to one: mask the scores, before.",
+    ),
+    (
+        zeros_in,
+        "forbidden scores are set to 0, and exp(0) = 1 is a weight like others: set them to minus infinity.",
+    ),
     (lambda q, k, v, m: attention(q, k, v, torch.ones_like(m)), "the mask is not used."),
 ]
 EMPTY = [
@@ -126,9 +148,15 @@ GRADIENTS = [
         "the gradient is NaN: what goes through a softmax of nothing but minus infinity can't be repaired afterwards. Give such rows "
         "finite scores, and zero their weights after the softmax.",
     ),
-    (lambda *a: gradient(*a, leaking), "the gradient says that rows which may look at nothing look at everything."),
+    (
+        lambda *a: gradient(*a, leaking),
+        "the gradient says that rows which may look at nothing look at everything.",
+    ),
     (lambda *a: gradient(*a, zeros_in), "forbidden scores are set to 0: they must be left out."),
-    (lambda q, k, v, m: gradient(q, k, v, m, lambda *a: attention(*a, scale=1.0)), "the scores are not scaled."),
+    (
+        lambda q, k, v, m: gradient(q, k, v, m, lambda *a: attention(*a, scale=1.0)),
+        "the scores are not scaled.",
+    ),
 ]
 
 
@@ -160,7 +188,10 @@ def flipped(right, extra=()):
     return [
         *extra,
         (lambda *sizes: ~right(*sizes), "the mask is upside down: True means may look."),
-        (lambda *sizes: right(*sizes).T.contiguous(), "that is the transpose: rows are queries, columns are keys."),
+        (
+            lambda *sizes: right(*sizes).T.contiguous(),
+            "that is the transpose: rows are queries, columns are keys.",
+        ),
     ]
 
 
@@ -174,8 +205,14 @@ MASKS = [
         flipped(
             causal,
             [
-                (lambda n: grid(n, n, lambda q, k: k < q), "a token must see itself: <= is wanted where you have <."),
-                (lambda n: grid(n, n, lambda q, k: True), "everybody sees everybody: compare the keys' level with the queries'."),
+                (
+                    lambda n: grid(n, n, lambda q, k: k < q),
+                    "a token must see itself: <= is wanted where you have <.",
+                ),
+                (
+                    lambda n: grid(n, n, lambda q, k: True),
+                    "everybody sees everybody: compare the keys' level with the queries'.",
+                ),
             ],
         ),
     ),
@@ -201,7 +238,10 @@ MASKS = [
                     lambda s, n: grid(n, n, lambda q, k: k < s),
                     "everybody sees the prefix, but the text doesn't see its own past.",
                 ),
-                (lambda s, n: grid(n, n, lambda q, k: q >= s or k < s), "the text sees its own future: its levels must grow."),
+                (
+                    lambda s, n: grid(n, n, lambda q, k: q >= s or k < s),
+                    "the text sees its own future: its levels must grow.",
+                ),
             ],
         ),
     ),
@@ -230,7 +270,10 @@ MASKS = [
                     lambda n, t: grid(n + t, n + t, lambda q, k: q >= n or k < n),
                     "the text sees the queries: groups are compared for equality, not by <=.",
                 ),
-                (lambda n, t: unimodal(t, n), "queries and text are exchanged: the queries come first."),
+                (
+                    lambda n, t: unimodal(t, n),
+                    "queries and text are exchanged: the queries come first.",
+                ),
             ],
         ),
     ),
@@ -243,8 +286,14 @@ MASKS = [
         flipped(
             multimodal_causal,
             [
-                (lambda n, t: causal(n + t), "the queries are causal among themselves: they share one level."),
-                (lambda n, t: grid(n + t, n + t, lambda q, k: k < n or q >= n), "the text sees its own future."),
+                (
+                    lambda n, t: causal(n + t),
+                    "the queries are causal among themselves: they share one level.",
+                ),
+                (
+                    lambda n, t: grid(n + t, n + t, lambda q, k: k < n or q >= n),
+                    "the text sees its own future.",
+                ),
                 (
                     lambda n, t: grid(n + t, n + t, lambda q, k: k <= q if q >= n else True),
                     "the queries see the text, and with it the answer: perfect in training, useless in generation.",
@@ -267,7 +316,9 @@ MASKS = [
 
 
 def documents(lengths, total):
-    return [document for document, length in enumerate(lengths) for _ in range(length)] + [-1] * (total - sum(lengths))
+    return [document for document, length in enumerate(lengths) for _ in range(length)] + [-1] * (
+        total - sum(lengths)
+    )
 
 
 def packed(lengths, total):
@@ -276,11 +327,16 @@ def packed(lengths, total):
 
 
 def places(lengths, total):
-    return torch.tensor([place for length in lengths for place in range(length)] + [0] * (total - sum(lengths)))
+    return torch.tensor(
+        [place for length in lengths for place in range(length)] + [0] * (total - sum(lengths))
+    )
 
 
 def scored(lengths, total):
-    return torch.tensor([place > 0 for length in lengths for place in range(length)] + [False] * (total - sum(lengths)))
+    return torch.tensor(
+        [place > 0 for length in lengths for place in range(length)]
+        + [False] * (total - sum(lengths))
+    )
 
 
 def pack_inputs(generator):
@@ -301,15 +357,27 @@ PACK = [
         pack_inputs,
         packed,
         [
-            (lambda ls, n: causal(n), "documents see each other: also compare which document a position belongs to."),
-            (lambda ls, n: packed(ls, n) | packed(ls, n).T, "the documents see their own future: same document *and* the past."),
+            (
+                lambda ls, n: causal(n),
+                "documents see each other: also compare which document a position belongs to.",
+            ),
+            (
+                lambda ls, n: packed(ls, n) | packed(ls, n).T,
+                "the documents see their own future: same document *and* the past.",
+            ),
             (
                 lambda ls, n: packed([*ls, n - sum(ls)], n),
                 "padding sees padding: it belongs to no document, its rows and columns are empty.",
             ),
             (lambda ls, n: ~packed(ls, n), "the mask is upside down: True means may look."),
-            (lambda ls, n: packed(ls, n).T.contiguous(), "that is the transpose: rows are queries, columns are keys."),
-            (lambda ls, n: packed(ls, n) & ~torch.eye(n, dtype=torch.bool), "a token must see itself."),
+            (
+                lambda ls, n: packed(ls, n).T.contiguous(),
+                "that is the transpose: rows are queries, columns are keys.",
+            ),
+            (
+                lambda ls, n: packed(ls, n) & ~torch.eye(n, dtype=torch.bool),
+                "a token must see itself.",
+            ),
         ],
         driver=part(0),
     ),
@@ -326,10 +394,15 @@ PACK = [
             ),
             (lambda ls, n: places([*ls, n - sum(ls)], n), "padding counts up: its position is 0."),
             (
-                lambda ls, n: torch.tensor([p + 1 for length in ls for p in range(length)] + [0] * (n - sum(ls))),
+                lambda ls, n: torch.tensor(
+                    [p + 1 for length in ls for p in range(length)] + [0] * (n - sum(ls))
+                ),
                 "positions start at 1; 0 is wanted.",
             ),
-            (lambda ls, n: torch.tensor(documents(ls, n)), "these are the numbers of the documents, not places in them."),
+            (
+                lambda ls, n: torch.tensor(documents(ls, n)),
+                "these are the numbers of the documents, not places in them.",
+            ),
         ],
         driver=part(1),
     ),
@@ -358,14 +431,19 @@ PACK = [
 # 4. The last image before each token, in a batch.
 
 
-def last_image(is_tag, images, per_image, sees=lambda image, seen: image == seen, inclusive=True, first=0):
+def last_image(
+    is_tag, images, per_image, sees=lambda image, seen: image == seen, inclusive=True, first=0
+):
     rows = []
     for tags in is_tag.tolist():
         seen, table = 0, []
         for tag in tags:
             now = seen + tag
             table.append(
-                [sees(key // per_image + 1, max(now if inclusive else seen, first)) for key in range(images * per_image)]
+                [
+                    sees(key // per_image + 1, max(now if inclusive else seen, first))
+                    for key in range(images * per_image)
+                ]
             )
             seen = now
         rows.append(table)
@@ -412,13 +490,19 @@ LAST_IMAGE = [
                 lambda *a: last_image(*a, first=1),
                 "text before the first image looks at image 1: there phi is 0, and 0 matches no image.",
             ),
-            (by_column, "the keys are numbered 1 2 3 1 2 3: the tokens of one image stand together, 1 1 2 2 3 3."),
+            (
+                by_column,
+                "the keys are numbered 1 2 3 1 2 3: the tokens of one image stand together, 1 1 2 2 3 3.",
+            ),
             (
                 lambda *a: last_image(*a, sees=lambda image, seen: image == seen + 1),
                 "images are numbered from 0, so text before the first image sees it: number them from 1.",
             ),
             (
-                lambda t, n, p: t.long().flatten().cumsum(0).view_as(t)[..., None] == torch.arange(n * p) // p + 1,
+                lambda t, n, p: (
+                    t.long().flatten().cumsum(0).view_as(t)[..., None]
+                    == torch.arange(n * p) // p + 1
+                ),
                 "the count runs on from page to page: count along the tokens, axis 1.",
             ),
             (
@@ -439,7 +523,12 @@ LAST_IMAGE = [
                 "text before the first image looks at image 1: there phi is 0, and 0 matches no image.",
             ),
             (
-                lambda t, n, p: last_image(torch.cat([t[:, :2] & False, t], 1), n, p, sees=lambda image, seen: image == seen + 1),
+                lambda t, n, p: last_image(
+                    torch.cat([t[:, :2] & False, t], 1),
+                    n,
+                    p,
+                    sees=lambda image, seen: image == seen + 1,
+                ),
                 "images are numbered from 0, so text before the first image sees it: number them from 1.",
             ),
             (
@@ -468,7 +557,11 @@ def head_of(x, heads):
 
 
 def many(x, context, query, key, value, out, heads, may_look, scale=None, split=head_of):
-    q, k, v = split(x @ query.T, heads), split(context @ key.T, heads), split(context @ value.T, heads)
+    q, k, v = (
+        split(x @ query.T, heads),
+        split(context @ key.T, heads),
+        split(context @ value.T, heads),
+    )
     mixed = attention(q, k, v, may_look, scale)
     return torch.cat(list(mixed.unbind(1)), -1) @ out.T
 
@@ -502,7 +595,10 @@ HEADS = [
                 lambda x, h: x.unflatten(-1, (-1, h)).permute(0, 3, 1, 2),
                 "heads take every h-th feature: each takes a block of neighbours.",
             ),
-            (lambda x, h: x.unflatten(-1, (h, -1)), "the heads are the third axis: exchange it with the length."),
+            (
+                lambda x, h: x.unflatten(-1, (h, -1)),
+                "the heads are the third axis: exchange it with the length.",
+            ),
             (
                 lambda x, h: x.unflatten(-1, (h, -1)).permute(2, 0, 1, 3),
                 "the heads come before the batch: (B, H, L, D / H) is wanted.",
@@ -524,7 +620,10 @@ HEADS = [
                 lambda x: x.permute(0, 2, 3, 1).flatten(2),
                 "the heads' features are interleaved: D / H must be the last axis when you flatten.",
             ),
-            (lambda x: x.mean(1), "heads are averaged: they stand side by side, each with its own features."),
+            (
+                lambda x: x.mean(1),
+                "heads are averaged: they stand side by side, each with its own features.",
+            ),
             (lambda x: x.sum(1), "heads are summed: they stand side by side."),
         ],
     ),
@@ -536,21 +635,38 @@ HEADS = [
         many,
         [
             (
-                lambda x, c, *r: many(x, x if x.shape == c.shape else c[:, : x.shape[1]], *r[:-1], r[-1][..., : x.shape[1]]),
+                lambda x, c, *r: many(
+                    x,
+                    x if x.shape == c.shape else c[:, : x.shape[1]],
+                    *r[:-1],
+                    r[-1][..., : x.shape[1]],
+                ),
                 "keys and values are made of x: they come from the context.",
             ),
             (
                 lambda *a: many(*a, scale=a[0].shape[-1] ** -0.5),
                 "the scores are divided by the square root of the whole width: each head has its own, D / H.",
             ),
-            (lambda x, c, q, k, v, o, h, m: many(x, c, q, k, v, torch.eye(8), h, m), "the last matrix, `out`, is missing."),
+            (
+                lambda x, c, q, k, v, o, h, m: many(x, c, q, k, v, torch.eye(8), h, m),
+                "the last matrix, `out`, is missing.",
+            ),
             (
                 lambda x, c, q, k, v, o, h, m: many(x, c, q.T, k.T, v.T, o.T, h, m),
                 "the matrices are applied the wrong way round: x @ W.T, as nn.Linear does.",
             ),
-            (lambda x, c, q, k, v, o, h, m: many(x, c, q, v, k, o, h, m), "keys and values are exchanged."),
-            (lambda x, c, q, k, v, o, h, m: many(x, c, q, k, v, o, 1, m), "there is one head only: split before you compare."),
-            (lambda x, c, q, k, v, o, h, m: many(x, c, q, k, v, o, h, torch.ones_like(m)), "the mask is not used."),
+            (
+                lambda x, c, q, k, v, o, h, m: many(x, c, q, v, k, o, h, m),
+                "keys and values are exchanged.",
+            ),
+            (
+                lambda x, c, q, k, v, o, h, m: many(x, c, q, k, v, o, 1, m),
+                "there is one head only: split before you compare.",
+            ),
+            (
+                lambda x, c, q, k, v, o, h, m: many(x, c, q, k, v, o, h, torch.ones_like(m)),
+                "the mask is not used.",
+            ),
         ],
     ),
 ]
@@ -576,7 +692,10 @@ def chunk_mask(T, first, chunk):
 
 
 def stream_inputs(generator):
-    return [normal(generator, 3, number(generator, 5, 6), 4), *[normal(generator, 4, 4) for _ in range(3)]], {}
+    return [
+        normal(generator, 3, number(generator, 5, 6), 4),
+        *[normal(generator, 4, 4) for _ in range(3)],
+    ], {}
 
 
 def stream_chunk_inputs(generator):
@@ -616,24 +735,41 @@ def self_only(x, query, key, value):
 
 
 CACHE_MISTAKES = [
-    (lambda x, q, k, v, *f: self_only(x, q, k, v), "each token sees only itself: the cache is not used, or not handed on."),
     (
-        lambda x, q, k, v, *f: whole(x, q, k, v, causal(x.shape[1]) & ~torch.eye(x.shape[1], dtype=torch.bool)),
+        lambda x, q, k, v, *f: self_only(x, q, k, v),
+        "each token sees only itself: the cache is not used, or not handed on.",
+    ),
+    (
+        lambda x, q, k, v, *f: whole(
+            x, q, k, v, causal(x.shape[1]) & ~torch.eye(x.shape[1], dtype=torch.bool)
+        ),
         "a token doesn't see itself: put its key and value into the cache before attending.",
     ),
     (
-        lambda x, q, k, v, *f: whole(x, q, k, v, causal(x.shape[1]) & ~causal(x.shape[1]).roll(2, 0).tril(-2)),
+        lambda x, q, k, v, *f: whole(
+            x, q, k, v, causal(x.shape[1]) & ~causal(x.shape[1]).roll(2, 0).tril(-2)
+        ),
         "a token sees only itself and the one before: the cache must grow, not be replaced.",
     ),
     (
-        lambda x, q, k, v, *f: whole(x, q, k, v, torch.arange(x.shape[1]).expand(x.shape[1], -1) == 0),
+        lambda x, q, k, v, *f: whole(
+            x, q, k, v, torch.arange(x.shape[1]).expand(x.shape[1], -1) == 0
+        ),
         "a new token sees only the first: its row of the mask is that of its place in the whole text, total - n + i.",
     ),
     (lambda x, q, k, v, *f: whole(x, k, q, v), "queries and keys are exchanged."),
     (lambda x, q, k, v, *f: whole(x, q, k, k), "keys serve as values."),
 ]
 CACHE = [
-    Check("one token at a time == all at once", 2, "step", stream_inputs, whole, CACHE_MISTAKES, driver=STEPS),
+    Check(
+        "one token at a time == all at once",
+        2,
+        "step",
+        stream_inputs,
+        whole,
+        CACHE_MISTAKES,
+        driver=STEPS,
+    ),
     Check(
         "a prompt of several tokens, then one at a time",
         1,
@@ -742,10 +878,19 @@ MEASURES = [
                 "nothing moves. Adding the same number to all features of a token is erased by "
                 "LayerNorm: move it at random. And compare with the output of the unmoved input.",
             ),
-            (lambda x, mix, m, d: torch.ones_like(m), "everything moves: change one token only, and undo it before the next."),
+            (
+                lambda x, mix, m, d: torch.ones_like(m),
+                "everything moves: change one token only, and undo it before the next.",
+            ),
             (lambda x, mix, m, d: ~m, "upside down: True where the output moves."),
-            (lambda x, mix, m, d: m.long().cumsum(1) > 0, "changes pile up: restore the token before you move the next."),
-            (lambda x, mix, m, d: torch.eye(len(m), dtype=torch.bool), "only a token's own output is compared."),
+            (
+                lambda x, mix, m, d: m.long().cumsum(1) > 0,
+                "changes pile up: restore the token before you move the next.",
+            ),
+            (
+                lambda x, mix, m, d: torch.eye(len(m), dtype=torch.bool),
+                "only a token's own output is compared.",
+            ),
         ],
         driver=MEASURE,
     ),
@@ -756,7 +901,10 @@ MEASURES = [
         deep_inputs,
         lambda x, mix, m, depth: reach(m, depth),
         [
-            (lambda x, mix, m, d: m, "only one layer's reach: measure the function as it is, don't read off a mask."),
+            (
+                lambda x, mix, m, d: m,
+                "only one layer's reach: measure the function as it is, don't read off a mask.",
+            ),
             (
                 lambda x, mix, m, d: reach(m, d).T.contiguous(),
                 "that is the transpose: row q, column k says whether output q moves with input k.",
@@ -797,7 +945,9 @@ def liar_inputs(generator):
 
 def lying(declared, real, more=True, fewer=True):
     return [
-        i for i, (c, r) in enumerate(zip(declared, real)) if (more and bool((r & ~c).any())) or (fewer and bool((c & ~r).any()))
+        i
+        for i, (c, r) in enumerate(zip(declared, real))
+        if (more and bool((r & ~c).any())) or (fewer and bool((c & ~r).any()))
     ]
 
 
@@ -817,7 +967,10 @@ MEASURES.append(
                 lambda x, mix, d, r: lying(d, r, more=False),
                 "layers that look where they must not are missing: both kinds are lies.",
             ),
-            (lambda x, mix, d, r: [i for i in range(len(d)) if i not in lying(d, r)], "these are the honest ones."),
+            (
+                lambda x, mix, d, r: [i for i in range(len(d)) if i not in lying(d, r)],
+                "these are the honest ones.",
+            ),
             (lambda x, mix, d, r: [i + 1 for i in lying(d, r)], "count the layers from 0."),
             (
                 lambda x, mix, d, r: list(range(len(d))),
@@ -833,8 +986,23 @@ CHECKS = {
     "a1-attention-test": [
         Check("the formula", 1, "attention", everything, attention, FORMULA),
         Check("the mask", 1, "attention", lambda g: qkv(g, False), attention, [*MASKED, *FORMULA]),
-        Check("rows that may look at nothing", 1, "attention", lambda g: qkv(g, True), attention, [*EMPTY, *MASKED, *FORMULA]),
-        Check("its gradient, with such rows", 1, "attention", lambda g: qkv(g, True), gradient, GRADIENTS, driver=GRADIENT),
+        Check(
+            "rows that may look at nothing",
+            1,
+            "attention",
+            lambda g: qkv(g, True),
+            attention,
+            [*EMPTY, *MASKED, *FORMULA],
+        ),
+        Check(
+            "its gradient, with such rows",
+            1,
+            "attention",
+            lambda g: qkv(g, True),
+            gradient,
+            GRADIENTS,
+            driver=GRADIENT,
+        ),
     ],
     "a1-levels-test": MASKS,
     "a1-pack-test": PACK,

@@ -39,12 +39,21 @@ def loss(image, text, log_scale):
 
 def pairs(generator):
     B = number(generator, 4, 6)
-    return [3 * normal(generator, B, 8), 3 * normal(generator, B, 8), torch.rand((), generator=generator) + 1.0], {}
+    return [
+        3 * normal(generator, B, 8),
+        3 * normal(generator, B, 8),
+        torch.rand((), generator=generator) + 1.0,
+    ], {}
 
 
 def limits(generator):
     """A batch of one; and unit vectors that are all alike."""
-    return [normal(generator, 8), normal(generator, 8), torch.rand((), generator=generator) + 1.0, number(generator, 3, 9)], {}
+    return [
+        normal(generator, 8),
+        normal(generator, 8),
+        torch.rand((), generator=generator) + 1.0,
+        number(generator, 3, 9),
+    ], {}
 
 
 LIMITS = """
@@ -75,10 +84,22 @@ LOSS_MISTAKES = [
         "that is only text to image: add the loss over the rows and halve.",
     ),
     (lambda *a: 2 * loss(*a), "that is the sum of both directions: the paper takes their mean."),
-    (lambda i, t, s: loss_of(s * unit(i) @ unit(t).T), "the log-scale is used as it is: multiply by its exponential."),
-    (lambda i, t, s: loss_of(unit(i) @ unit(t).T / s.exp()), "the cosines are divided by the scale: it multiplies."),
-    (lambda i, t, s: loss_of(unit(i) @ unit(t).T), "there is no temperature: multiply the cosines by exp(log_scale)."),
-    (lambda i, t, s: loss_of(s.exp() * i @ t.T), "the vectors are not normalised: these are dot products, not cosines."),
+    (
+        lambda i, t, s: loss_of(s * unit(i) @ unit(t).T),
+        "the log-scale is used as it is: multiply by its exponential.",
+    ),
+    (
+        lambda i, t, s: loss_of(unit(i) @ unit(t).T / s.exp()),
+        "the cosines are divided by the scale: it multiplies.",
+    ),
+    (
+        lambda i, t, s: loss_of(unit(i) @ unit(t).T),
+        "there is no temperature: multiply the cosines by exp(log_scale).",
+    ),
+    (
+        lambda i, t, s: loss_of(s.exp() * i @ t.T),
+        "the vectors are not normalised: these are dot products, not cosines.",
+    ),
     (lambda i, t, s: loss_of(s.exp() * unit(i) @ t.T), "the text vectors are not normalised."),
     (lambda i, t, s: loss_of(s.exp() * i @ unit(t).T), "the image vectors are not normalised."),
     (
@@ -120,7 +141,17 @@ TOP = math.log(100)
 
 def starts(generator):
     values = torch.rand(5, generator=generator)
-    return [torch.stack([-values[0] - 0.2, values[1] * 0.5 + 0.2, values[2] + 3, values[3] + TOP + 0.3, values[4] + 101])], {}
+    return [
+        torch.stack(
+            [
+                -values[0] - 0.2,
+                values[1] * 0.5 + 0.2,
+                values[2] + 3,
+                values[3] + TOP + 0.3,
+                values[4] + 101,
+            ]
+        )
+    ], {}
 
 
 def path(start, slopes, low=0.0, high=TOP):
@@ -134,19 +165,35 @@ def path(start, slopes, low=0.0, high=TOP):
 def slopes(generator):
     return [
         torch.rand((), generator=generator) + 3.5,
-        torch.tensor([-1.0, -2.0, 0.5, 1.0, 2.5, 3.0, -1.0]) + 0.1 * torch.rand(7, generator=generator),
+        torch.tensor([-1.0, -2.0, 0.5, 1.0, 2.5, 3.0, -1.0])
+        + 0.1 * torch.rand(7, generator=generator),
     ], {}
 
 
 BOUNDS = [
     (lambda x: x, "nothing changes: write into the parameter itself, in place (clamp_, or copy_)."),
     (lambda x: x.clamp(0, 100), "the bound is 100, but the parameter is a logarithm: ln 100."),
-    (lambda x: x.clamp(max=TOP), "there is no lower bound: the scale is at least 1, its logarithm at least 0."),
-    (lambda x: x.clamp(min=0), "there is no upper bound: the scale is at most 100, its logarithm at most ln 100."),
+    (
+        lambda x: x.clamp(max=TOP),
+        "there is no lower bound: the scale is at least 1, its logarithm at least 0.",
+    ),
+    (
+        lambda x: x.clamp(min=0),
+        "there is no upper bound: the scale is at most 100, its logarithm at most ln 100.",
+    ),
     (lambda x: x.clamp(0, 2), "the bound is the logarithm to base 10: exp needs the natural one."),
-    (lambda x: x.clamp(1, TOP), "the lower bound is 1, but the parameter is a logarithm: ln 1 = 0."),
-    (lambda x: x.exp().clamp(1, 100), "the parameter now holds the scale: it must stay its logarithm."),
-    (lambda x: x.clamp(0, math.log(1 / 0.07)), "the upper bound is the start value: the paper allows up to 100."),
+    (
+        lambda x: x.clamp(1, TOP),
+        "the lower bound is 1, but the parameter is a logarithm: ln 1 = 0.",
+    ),
+    (
+        lambda x: x.exp().clamp(1, 100),
+        "the parameter now holds the scale: it must stay its logarithm.",
+    ),
+    (
+        lambda x: x.clamp(0, math.log(1 / 0.07)),
+        "the upper bound is the start value: the paper allows up to 100.",
+    ),
 ]
 
 
@@ -199,15 +246,25 @@ READ_MISTAKES = [
         lambda s, i, e: read_end(s, i, e, lambda row, end: len(row) - 1 - row[::-1].index(end)),
         "that is the last end token: padding may repeat it, the first one counts.",
     ),
-    (lambda s, i, e: s.mean(1), "that is the mean over all positions: only the end token has seen every word and no padding."),
-    (lambda s, i, e: read_end(s, i, e, lambda row, end: row.index(end) - 1), "that is the word before the end token."),
+    (
+        lambda s, i, e: s.mean(1),
+        "that is the mean over all positions: only the end token has seen every word and no padding.",
+    ),
+    (
+        lambda s, i, e: read_end(s, i, e, lambda row, end: row.index(end) - 1),
+        "that is the word before the end token.",
+    ),
     (lambda s, i, e: s[:, 0], "that is the first position: in a causal tower it has seen nothing."),
     (
-        lambda s, i, e: torch.stack([x[: row.index(e) + 1].mean(0) for x, row in zip(s, i.tolist())]),
+        lambda s, i, e: torch.stack(
+            [x[: row.index(e) + 1].mean(0) for x, row in zip(s, i.tolist())]
+        ),
         "that is the mean over the text: CLIP takes the state at its end.",
     ),
     (
-        lambda s, i, e: torch.stack([x[row.index(e) : row.index(e) + 1] for x, row in zip(s, i.tolist())]),
+        lambda s, i, e: torch.stack(
+            [x[row.index(e) : row.index(e) + 1] for x, row in zip(s, i.tolist())]
+        ),
         "there is one axis too many: (B, D) is wanted.",
     ),
 ]
@@ -227,7 +284,11 @@ def prompts(generator):
 
 def to_classify(generator):
     C = number(generator, 3, 5)
-    return [3 * normal(generator, 4, 6), unit(normal(generator, C, 6)), 1.0 + number(generator, 1, 9)], {}
+    return [
+        3 * normal(generator, 4, 6),
+        unit(normal(generator, C, 6)),
+        1.0 + number(generator, 1, 9),
+    ], {}
 
 
 def zero_shot(images, classes, scale):
@@ -245,12 +306,18 @@ def ranks(similarity, image_of, beaten=lambda other, own: other >= own, best=min
         others = [row[caption] for caption in range(len(of)) if of[caption] != image]
         to_text.append(
             best(
-                ahead + sum(beaten(other, row[caption]) for other in others) for caption in range(len(of)) if of[caption] == image
+                ahead + sum(beaten(other, row[caption]) for other in others)
+                for caption in range(len(of))
+                if of[caption] == image
             )
         )
     to_image = [
         ahead
-        + sum(beaten(table[image][caption], table[of[caption]][caption]) for image in range(len(table)) if image != of[caption])
+        + sum(
+            beaten(table[image][caption], table[of[caption]][caption])
+            for image in range(len(table))
+            if image != of[caption]
+        )
         for caption in range(len(of))
     ]
     return [torch.tensor(to_text), torch.tensor(to_image)]
@@ -259,7 +326,11 @@ def ranks(similarity, image_of, beaten=lambda other, own: other >= own, best=min
 def every_rival(similarity, image_of):
     """An image's captions counted as each other's rivals."""
     to_text = [
-        min(int((row >= row[caption]).sum()) for caption in range(len(image_of)) if image_of[caption] == image)
+        min(
+            int((row >= row[caption]).sum())
+            for caption in range(len(image_of))
+            if image_of[caption] == image
+        )
         for image, row in enumerate(similarity)
     ]
     return [torch.tensor(to_text), ranks(similarity, image_of)[1]]
@@ -278,7 +349,10 @@ def table(generator):
 
 
 def ranked(generator):
-    return [torch.randint(1, 7, (number(generator, 30, 40),), generator=generator), number(generator, 2, 4)], {}
+    return [
+        torch.randint(1, 7, (number(generator, 30, 40),), generator=generator),
+        number(generator, 2, 4),
+    ], {}
 
 
 # 6. Several right answers.
@@ -296,7 +370,13 @@ def log_softmax(logits):
 
 def many_right(image, text, scale, same, target=rights):
     logits, right = scale * image @ text.T, target(same)
-    return -((right * log_softmax(logits)).sum(1).mean() + (right * log_softmax(logits.T)).sum(1).mean()) / 2
+    return (
+        -(
+            (right * log_softmax(logits)).sum(1).mean()
+            + (right * log_softmax(logits.T)).sum(1).mean()
+        )
+        / 2
+    )
 
 
 def left_out(image, text, scale, same):
@@ -308,7 +388,12 @@ def left_out(image, text, scale, same):
 
 def repeats(generator):
     same = torch.tensor([0, 1, 0, 2, 1, 0, 3])[torch.randperm(7, generator=generator)]
-    return [unit(normal(generator, 7, 6)), unit(normal(generator, 7, 6)), 2.0 + number(generator, 1, 8), same], {}
+    return [
+        unit(normal(generator, 7, 6)),
+        unit(normal(generator, 7, 6)),
+        2.0 + number(generator, 1, 8),
+        same,
+    ], {}
 
 
 # 7. Features for a probe.
@@ -344,7 +429,12 @@ def run(features, weight, projection, pixels, what):
 
 def pictures(what):
     def inputs(generator):
-        return [normal(generator, 12, 5), normal(generator, 3, 5), normal(generator, number(generator, 9, 11), 3, 2, 2), what], {}
+        return [
+            normal(generator, 12, 5),
+            normal(generator, 3, 5),
+            normal(generator, number(generator, 9, 11), 3, 2, 2),
+            what,
+        ], {}
 
     return inputs
 
@@ -361,17 +451,37 @@ def looked(grad=False, trains=None, largest=4):
 
 
 STATE = [
-    (looked(trains=False), "the model stays in evaluation mode: put it back into the mode it was in."),
-    (looked(trains=True), "the model trains afterwards, but it didn't before: put it back into the mode it was in."),
-    (looked(grad=True), "the features carry a graph: nothing is trained here, so use torch.no_grad()."),
-    (looked(largest=0), "all pictures went through at once: take `batch` at a time, or memory runs out."),
-    (looked(grad=True, trains=False), "no torch.no_grad(), and the model stays in evaluation mode."),
+    (
+        looked(trains=False),
+        "the model stays in evaluation mode: put it back into the mode it was in.",
+    ),
+    (
+        looked(trains=True),
+        "the model trains afterwards, but it didn't before: put it back into the mode it was in.",
+    ),
+    (
+        looked(grad=True),
+        "the features carry a graph: nothing is trained here, so use torch.no_grad().",
+    ),
+    (
+        looked(largest=0),
+        "all pictures went through at once: take `batch` at a time, or memory runs out.",
+    ),
+    (
+        looked(grad=True, trains=False),
+        "no torch.no_grad(), and the model stays in evaluation mode.",
+    ),
 ]
 
 
 # 8. The diagnosis.
 
-REASONS = {"A": "wrong pairs", "B": "batch of one", "C": "clamp in the forward pass", "D": "other pictures in the test"}
+REASONS = {
+    "A": "wrong pairs",
+    "B": "batch of one",
+    "C": "clamp in the forward pass",
+    "D": "other pictures in the test",
+}
 HINTS = {
     "A": "the loss comes down from a confident start, and then can do no better than ln 32, however long. What would a model do whose "
     "right answers have nothing to do with the pictures?",
@@ -438,14 +548,19 @@ CHECKS = {
                     lambda *a: [*gradient(*a)[:2], torch.zeros(())],
                     "the scale has no gradient, so it could not be learnt: keep it a tensor, no .item(), float() or math.exp().",
                 ),
-                (lambda *a: [torch.zeros_like(a[0]), *gradient(*a)[1:]], "no gradient reaches the image vectors."),
+                (
+                    lambda *a: [torch.zeros_like(a[0]), *gradient(*a)[1:]],
+                    "no gradient reaches the image vectors.",
+                ),
                 (lambda *a: [x * 2 for x in gradient(*a)], LOSS_MISTAKES[2][1]),
             ],
             driver=GRADIENT,
         ),
     ],
     "a2-scale-test": [
-        Check("the bounds", 1, "after_step", starts, lambda x: x.clamp(0, TOP), BOUNDS, driver=BOUNDED),
+        Check(
+            "the bounds", 1, "after_step", starts, lambda x: x.clamp(0, TOP), BOUNDS, driver=BOUNDED
+        ),
         Check(
             "it can come back",
             1,
@@ -453,9 +568,18 @@ CHECKS = {
             slopes,
             path,
             [
-                (lambda *a: [False, path(*a)[1]], "the parameter can't learn any more: leave requires_grad as it is."),
-                (lambda *a: path(*a, high=100), "the bound is 100, but the parameter is a logarithm: ln 100."),
-                (lambda *a: path(*a, high=1e9, low=-1e9), "nothing changes: write into the parameter itself, in place."),
+                (
+                    lambda *a: [False, path(*a)[1]],
+                    "the parameter can't learn any more: leave requires_grad as it is.",
+                ),
+                (
+                    lambda *a: path(*a, high=100),
+                    "the bound is 100, but the parameter is a logarithm: ln 100.",
+                ),
+                (
+                    lambda *a: path(*a, high=1e9, low=-1e9),
+                    "nothing changes: write into the parameter itself, in place.",
+                ),
                 (lambda *a: path(*a, low=-1e9), "there is no lower bound."),
             ],
             driver=COMES_BACK,
@@ -474,8 +598,14 @@ CHECKS = {
                     lambda *a: "nothing",
                     "no error for a text without an end token: it would silently get some other state. Raise ValueError.",
                 ),
-                (lambda *a: "IndexError", "it fails, but by accident (IndexError): raise a ValueError that says what is wrong."),
-                (lambda *a: "AssertionError", "an assert is switched off by python -O: raise a ValueError."),
+                (
+                    lambda *a: "IndexError",
+                    "it fails, but by accident (IndexError): raise a ValueError that says what is wrong.",
+                ),
+                (
+                    lambda *a: "AssertionError",
+                    "an assert is switched off by python -O: raise a ValueError.",
+                ),
             ],
             driver=RAISES,
         ),
@@ -492,11 +622,20 @@ CHECKS = {
                     lambda e: unit(e).mean(0),
                     "the mean is not normalised: its length would depend on how much the templates agree.",
                 ),
-                (lambda e: unit(e.mean(0)), "normalise each embedding before the mean, or long vectors outvote short ones."),
+                (
+                    lambda e: unit(e.mean(0)),
+                    "normalise each embedding before the mean, or long vectors outvote short ones.",
+                ),
                 (lambda e: e.mean(0), "nothing is normalised."),
                 (lambda e: unit(e)[0], "that is one template, not the mean over all."),
-                (lambda e: unit(unit(e).mean(1)), "the mean runs over the classes: templates are axis 0."),
-                (lambda e: unit(unit(e).amax(0)), "that is the largest value over templates, not their mean."),
+                (
+                    lambda e: unit(unit(e).mean(1)),
+                    "the mean runs over the classes: templates are axis 0.",
+                ),
+                (
+                    lambda e: unit(unit(e).amax(0)),
+                    "that is the largest value over templates, not their mean.",
+                ),
             ],
         ),
         Check(
@@ -512,9 +651,15 @@ CHECKS = {
                     "the softmax runs over the images: each image's probabilities over the classes sum to one.",
                 ),
                 (lambda i, c, s: (unit(i) @ c.T).softmax(1), "the scale is not used."),
-                (lambda i, c, s: (unit(i) @ c.T / s).softmax(1), "the cosines are divided by the scale: it multiplies."),
+                (
+                    lambda i, c, s: (unit(i) @ c.T / s).softmax(1),
+                    "the cosines are divided by the scale: it multiplies.",
+                ),
                 (lambda i, c, s: s * unit(i) @ c.T, "these are logits: probabilities are wanted."),
-                (lambda i, c, s: (s * unit(i) @ c.T).argmax(1), "these are the answers: probabilities are wanted."),
+                (
+                    lambda i, c, s: (s * unit(i) @ c.T).argmax(1),
+                    "these are the answers: probabilities are wanted.",
+                ),
             ],
         ),
     ],
@@ -526,7 +671,10 @@ CHECKS = {
             table,
             ranks,
             [
-                (lambda *a: ranks(*a)[::-1], "the two ways are exchanged: image to text comes first."),
+                (
+                    lambda *a: ranks(*a)[::-1],
+                    "the two ways are exchanged: image to text comes first.",
+                ),
                 (
                     lambda *a: ranks(*a, beaten=lambda other, own: other > own),
                     "ties count for the model: constant vectors would score 1. Count rivals that are at least as similar.",
@@ -540,12 +688,20 @@ CHECKS = {
                     lambda *a: ranks(*a, beaten=lambda other, own: other <= own),
                     "the rank counts the less similar: it counts those at least as similar.",
                 ),
-                (every_rival, "an image's own captions count as rivals of each other: leave out all of its own."),
-                (diagonal, "caption j is taken to belong to image j (modulo N): image_of says to which it belongs."),
+                (
+                    every_rival,
+                    "an image's own captions count as rivals of each other: leave out all of its own.",
+                ),
+                (
+                    diagonal,
+                    "caption j is taken to belong to image j (modulo N): image_of says to which it belongs.",
+                ),
                 (
                     lambda s, of: [
                         ranks(s, of)[0],
-                        torch.stack([1 + (s[of[c]] >= s[of[c], c]).sum() - 1 for c in range(len(of))]),
+                        torch.stack(
+                            [1 + (s[of[c]] >= s[of[c], c]).sum() - 1 for c in range(len(of))]
+                        ),
                     ],
                     "text to image compares captions with each other: compare the images, down the column.",
                 ),
@@ -559,11 +715,26 @@ CHECKS = {
             ranked,
             lambda r, k: sum(x <= k for x in r.tolist()) / len(r),
             [
-                (lambda r, k: sum(x < k for x in r.tolist()) / len(r), "rank k is among the first k: <= is wanted."),
-                (lambda r, k: float(sum(x <= k for x in r.tolist())), "that is how many, not which fraction."),
-                (lambda r, k: 100 * sum(x <= k for x in r.tolist()) / len(r), "that is per cent: a fraction is wanted."),
-                (lambda r, k: sum(x > k for x in r.tolist()) / len(r), "that is the fraction of misses."),
-                (lambda r, k: sum(x == k for x in r.tolist()) / len(r), "that is rank k exactly: all ranks up to k count."),
+                (
+                    lambda r, k: sum(x < k for x in r.tolist()) / len(r),
+                    "rank k is among the first k: <= is wanted.",
+                ),
+                (
+                    lambda r, k: float(sum(x <= k for x in r.tolist())),
+                    "that is how many, not which fraction.",
+                ),
+                (
+                    lambda r, k: 100 * sum(x <= k for x in r.tolist()) / len(r),
+                    "that is per cent: a fraction is wanted.",
+                ),
+                (
+                    lambda r, k: sum(x > k for x in r.tolist()) / len(r),
+                    "that is the fraction of misses.",
+                ),
+                (
+                    lambda r, k: sum(x == k for x in r.tolist()) / len(r),
+                    "that is rank k exactly: all ranks up to k count.",
+                ),
             ],
         ),
     ],
@@ -575,14 +746,26 @@ CHECKS = {
             lambda g: (repeats(g)[0][3:], {}),
             rights,
             [
-                (lambda s: torch.eye(len(s)), "each pair is right for itself only: all with the same number are."),
-                (lambda s: (rights(s) > 0).float(), "a row must sum to one: share it among the right answers."),
-                (lambda s: rights(s) > 0, "these are booleans: shares are wanted, each row sums to one."),
+                (
+                    lambda s: torch.eye(len(s)),
+                    "each pair is right for itself only: all with the same number are.",
+                ),
+                (
+                    lambda s: (rights(s) > 0).float(),
+                    "a row must sum to one: share it among the right answers.",
+                ),
+                (
+                    lambda s: rights(s) > 0,
+                    "these are booleans: shares are wanted, each row sums to one.",
+                ),
                 (
                     lambda s: (rights(s) == 0).float() / (rights(s) == 0).sum(1, keepdim=True),
                     "that is upside down: these are the wrong ones.",
                 ),
-                (lambda s: (rights(s) > 0).float() / (rights(s) > 0).sum(), "the whole table sums to one: each row must."),
+                (
+                    lambda s: (rights(s) > 0).float() / (rights(s) > 0).sum(),
+                    "the whole table sums to one: each row must.",
+                ),
             ],
         ),
         Check(
@@ -592,17 +775,39 @@ CHECKS = {
             repeats,
             many_right,
             [
-                (lambda i, t, s, n: loss_of(s * i @ t.T), "repeats count as wrong answers: use targets(same)."),
-                (left_out, "repeats are left out of the negatives, but they are right answers: each gets its share."),
-                (lambda *a: many_right(*a, target=lambda n: (rights(n) > 0).float()), "the shares of a row don't sum to one."),
-                (lambda i, t, s, n: -(rights(n) * log_softmax(s * i @ t.T)).sum(1).mean(), "that is only image to text."),
-                (lambda i, t, s, n: -(rights(n) * log_softmax(s * t @ i.T)).sum(1).mean(), "that is only text to image."),
-                (lambda *a: 2 * many_right(*a), "that is the sum of both directions: take their mean."),
+                (
+                    lambda i, t, s, n: loss_of(s * i @ t.T),
+                    "repeats count as wrong answers: use targets(same).",
+                ),
+                (
+                    left_out,
+                    "repeats are left out of the negatives, but they are right answers: each gets its share.",
+                ),
+                (
+                    lambda *a: many_right(*a, target=lambda n: (rights(n) > 0).float()),
+                    "the shares of a row don't sum to one.",
+                ),
+                (
+                    lambda i, t, s, n: -(rights(n) * log_softmax(s * i @ t.T)).sum(1).mean(),
+                    "that is only image to text.",
+                ),
+                (
+                    lambda i, t, s, n: -(rights(n) * log_softmax(s * t @ i.T)).sum(1).mean(),
+                    "that is only text to image.",
+                ),
+                (
+                    lambda *a: 2 * many_right(*a),
+                    "that is the sum of both directions: take their mean.",
+                ),
                 (lambda i, t, s, n: many_right(i, t, 1.0, n), "the scale is not used."),
                 (lambda *a: -many_right(*a), "the sign is wrong."),
                 (
                     lambda i, t, s, n: (
-                        -((rights(n) * log_softmax(s * i @ t.T)).mean() + (rights(n) * log_softmax(s * t @ i.T)).mean()) / 2
+                        -(
+                            (rights(n) * log_softmax(s * i @ t.T)).mean()
+                            + (rights(n) * log_softmax(s * t @ i.T)).mean()
+                        )
+                        / 2
                     ),
                     "the mean runs over all cells: sum each row, then take the mean of the rows.",
                 ),
@@ -625,13 +830,22 @@ CHECKS = {
                     lambda w, p, x, what: unit(x.flatten(1) @ w @ p.T),
                     "that is encode_image: the paper's probes read the features before the joint projection.",
                 ),
-                (lambda w, p, x, what: unit(x.flatten(1) @ w), "the features are normalised: a probe reads them as they are."),
+                (
+                    lambda w, p, x, what: unit(x.flatten(1) @ w),
+                    "the features are normalised: a probe reads them as they are.",
+                ),
                 (
                     lambda w, p, x, what: 2 * x.flatten(1) @ w,
                     "the model was in training mode, with dropout on: put it into evaluation mode first.",
                 ),
-                (lambda w, p, x, what: (x.flatten(1) @ w)[:4], "only the first batch is returned: concatenate all of them."),
-                (lambda w, p, x, what: (x.flatten(1) @ w)[: len(x) // 4 * 4], "the last, smaller batch is missing."),
+                (
+                    lambda w, p, x, what: (x.flatten(1) @ w)[:4],
+                    "only the first batch is returned: concatenate all of them.",
+                ),
+                (
+                    lambda w, p, x, what: (x.flatten(1) @ w)[: len(x) // 4 * 4],
+                    "the last, smaller batch is missing.",
+                ),
                 (
                     lambda w, p, x, what: (x.flatten(1) @ w)[-((len(x) - 1) % 4 + 1) :],
                     "only the last batch is returned: collect all of them.",
@@ -639,8 +853,24 @@ CHECKS = {
             ],
             driver=TOWER,
         ),
-        Check("the model is left as it was", 1, "features", pictures("train"), looked(), STATE, driver=TOWER),
-        Check("also if it was in evaluation mode", 0, "features", pictures("eval"), looked(), STATE, driver=TOWER),
+        Check(
+            "the model is left as it was",
+            1,
+            "features",
+            pictures("train"),
+            looked(),
+            STATE,
+            driver=TOWER,
+        ),
+        Check(
+            "also if it was in evaluation mode",
+            0,
+            "features",
+            pictures("eval"),
+            looked(),
+            STATE,
+            driver=TOWER,
+        ),
     ],
     "a2-runs-test": [
         Check(
@@ -649,7 +879,12 @@ CHECKS = {
             "diagnosis",
             lambda g: ([], {}),
             lambda: True,
-            [(lambda: False, "expected {'A': cause, 'B': cause, 'C': cause, 'D': cause}, with causes out of the list.")],
+            [
+                (
+                    lambda: False,
+                    "expected {'A': cause, 'B': cause, 'C': cause, 'D': cause}, with causes out of the list.",
+                )
+            ],
             driver=FORM,
             rounds=1,
         ),

@@ -22,7 +22,11 @@ def to_words(summary, weight, bias, vectors):
     return torch.stack(
         [
             torch.stack(
-                [summary[m] @ weight[n * width : (n + 1) * width].T + bias[n * width : (n + 1) * width] for n in range(vectors)]
+                [
+                    summary[m] @ weight[n * width : (n + 1) * width].T
+                    + bias[n * width : (n + 1) * width]
+                    for n in range(vectors)
+                ]
             )
             for m in range(len(summary))
         ]
@@ -58,7 +62,11 @@ def slotted(generator):
 
 def too_few(generator):
     (embeddings, is_slot, prefix), _ = slotted(generator)
-    return [embeddings, is_slot, prefix[:-1] if number(generator, 0, 1) else torch.cat([prefix, prefix[:1]])], {}
+    return [
+        embeddings,
+        is_slot,
+        prefix[:-1] if number(generator, 0, 1) else torch.cat([prefix, prefix[:1]]),
+    ], {}
 
 
 RAISES = """
@@ -92,7 +100,11 @@ def surprises(logits, ids, scored, ahead=1):
     """Minus the log-probability of each scored token, said `ahead` positions before: a list per text."""
     logp = logits - logits.exp().sum(-1, keepdim=True).log()
     return [
-        [-logp[b, t - ahead, ids[b, t]] for t in range(ids.shape[1]) if scored[b, t] and 0 <= t - ahead < ids.shape[1]]
+        [
+            -logp[b, t - ahead, ids[b, t]]
+            for t in range(ids.shape[1])
+            if scored[b, t] and 0 <= t - ahead < ids.shape[1]
+        ]
         for b in range(len(ids))
     ]
 
@@ -110,11 +122,17 @@ def captions(generator):
     scored = torch.zeros(B, T, dtype=torch.bool)
     for row, (start, end) in enumerate([(2, 4), (1, T), (3, 4)]):
         scored[row, start:end] = True
-    return [normal(generator, B, T, V), torch.randint(0, V, (B, T), generator=generator), scored], {}
+    return [
+        normal(generator, B, T, V),
+        torch.randint(0, V, (B, T), generator=generator),
+        scored,
+    ], {}
 
 
 def all_tokens(logits, ids, scored):
-    return caption_loss(logits, ids, torch.ones_like(scored).index_fill(1, torch.tensor([0]), False))
+    return caption_loss(
+        logits, ids, torch.ones_like(scored).index_fill(1, torch.tensor([0]), False)
+    )
 
 
 LOSS_GRADIENT = """
@@ -204,13 +222,18 @@ def pad_left(texts, pad):
     T = max(map(len, texts))
     ids = torch.tensor([[pad] * (T - len(text)) + text for text in texts])
     real = torch.tensor([[place >= T - len(text) for place in range(T)] for text in texts])
-    position = torch.tensor([[max(0, place - (T - len(text))) for place in range(T)] for text in texts])
+    position = torch.tensor(
+        [[max(0, place - (T - len(text))) for place in range(T)] for text in texts]
+    )
     return [ids, real, position]
 
 
 def some_texts(generator):
     lengths = [number(generator, 2, 3), number(generator, 5, 6), 4]
-    return [[torch.randint(3, 30, (length,), generator=generator).tolist() for length in lengths], number(generator, 0, 2)], {}
+    return [
+        [torch.randint(3, 30, (length,), generator=generator).tolist() for length in lengths],
+        number(generator, 0, 2),
+    ], {}
 
 
 def pad_right(texts, pad):
@@ -238,9 +261,16 @@ def episode(examples, question, slot, vectors, end):
 
 def shots(generator):
     examples = [
-        torch.randint(3, 20, (number(generator, 2, 4),), generator=generator).tolist() for _ in range(number(generator, 2, 3))
+        torch.randint(3, 20, (number(generator, 2, 4),), generator=generator).tolist()
+        for _ in range(number(generator, 2, 3))
     ]
-    return [examples, torch.randint(3, 20, (3,), generator=generator).tolist(), 1, number(generator, 2, 3), 2], {}
+    return [
+        examples,
+        torch.randint(3, 20, (3,), generator=generator).tolist(),
+        1,
+        number(generator, 2, 3),
+        2,
+    ], {}
 
 
 # 7. Answers by their likelihood.
@@ -255,7 +285,11 @@ def answers(generator):
     scored = torch.zeros(A, T, dtype=torch.bool)
     for row, length in enumerate([1, 3, 2, 1]):
         scored[row, 3 : 3 + length] = True
-    return [normal(generator, A, T, V), torch.randint(0, V, (A, T), generator=generator), scored], {}
+    return [
+        normal(generator, A, T, V),
+        torch.randint(0, V, (A, T), generator=generator),
+        scored,
+    ], {}
 
 
 def mean_likelihoods(logits, ids, scored):
@@ -287,11 +321,18 @@ def half_and_half(generator):
 
 
 def state(once=True, own=True, kind=True):
-    return lambda labels: {"each picture once": once, "none keeps its own": own, "none gets its kind": kind}
+    return lambda labels: {
+        "each picture once": once,
+        "none keeps its own": own,
+        "none gets its kind": kind,
+    }
 
 
 VALIDITY = [
-    (state(own=False, kind=False), "some texts keep their own picture: that is no control for those."),
+    (
+        state(own=False, kind=False),
+        "some texts keep their own picture: that is no control for those.",
+    ),
     (
         state(kind=False),
         "some texts get another picture of the same kind, which is right for them, too: the control would look too good.",
@@ -300,8 +341,14 @@ VALIDITY = [
         state(once=False),
         "some pictures are used twice, others never: return a permutation, so that the pictures are the same ones.",
     ),
-    (state(once=False, kind=False), "some pictures are used twice, and some texts get a picture of their own kind."),
-    (state(once=False, own=False, kind=False), "that is no permutation, and some texts keep their own picture."),
+    (
+        state(once=False, kind=False),
+        "some pictures are used twice, and some texts get a picture of their own kind.",
+    ),
+    (
+        state(once=False, own=False, kind=False),
+        "that is no permutation, and some texts keep their own picture.",
+    ),
 ]
 
 
@@ -319,17 +366,34 @@ CHECKS = {
                     "the outputs are dealt out in turn: each vector is a block of D neighbours. Reshape to (M, n, D).",
                 ),
                 (lambda s, w, b, n: (s @ w.T).reshape(len(s), n, -1), "the bias is missing."),
-                (lambda s, w, b, n: (s @ w.T + b).reshape(len(s), -1, n), "the axes are (M, D, n); (M, n, D) is wanted."),
-                (lambda s, w, b, n: (s @ w.T + b).reshape(len(s) * n, -1), "keep the pictures apart: (M, n, D), not (M n, D)."),
-                (lambda s, w, b, n: s @ w.T + b, "that is one long vector per picture: cut it into n."),
+                (
+                    lambda s, w, b, n: (s @ w.T + b).reshape(len(s), -1, n),
+                    "the axes are (M, D, n); (M, n, D) is wanted.",
+                ),
+                (
+                    lambda s, w, b, n: (s @ w.T + b).reshape(len(s) * n, -1),
+                    "keep the pictures apart: (M, n, D), not (M n, D).",
+                ),
+                (
+                    lambda s, w, b, n: s @ w.T + b,
+                    "that is one long vector per picture: cut it into n.",
+                ),
                 (
                     lambda s, w, b, n: to_words(s, w, b, n)[:, :1].repeat(1, n, 1),
                     "all n vectors are the same: each has its own part of the matrix.",
                 ),
-                (lambda s, w, b, n: to_words(s, w, b, n).transpose(0, 1), "the pictures are the first axis."),
-                (lambda s, w, b, n: to_words(s, w, b, n).flip(1), "the vectors are in reverse order."),
                 (
-                    lambda s, w, b, n: torch.stack([s @ part.T for part in w.chunk(n)], 1) + b[: len(b) // n],
+                    lambda s, w, b, n: to_words(s, w, b, n).transpose(0, 1),
+                    "the pictures are the first axis.",
+                ),
+                (
+                    lambda s, w, b, n: to_words(s, w, b, n).flip(1),
+                    "the vectors are in reverse order.",
+                ),
+                (
+                    lambda s, w, b, n: (
+                        torch.stack([s @ part.T for part in w.chunk(n)], 1) + b[: len(b) // n]
+                    ),
                     "each vector has its own part of the bias, too.",
                 ),
             ],
@@ -347,8 +411,14 @@ CHECKS = {
                     lambda e, s, p: put_in(e, s, p.flip(0)),
                     "the pictures are in reverse order: reading order is row by row, left to right.",
                 ),
-                (lambda e, s, p: put_in(e, s, p.flip(1)), "a picture's vectors are in reverse order."),
-                (column_by_column, "slots are filled column by column: reading order is row by row."),
+                (
+                    lambda e, s, p: put_in(e, s, p.flip(1)),
+                    "a picture's vectors are in reverse order.",
+                ),
+                (
+                    column_by_column,
+                    "slots are filled column by column: reading order is row by row.",
+                ),
                 (
                     lambda e, s, p: put_in(e, s, p.transpose(0, 1)),
                     "the vectors of different pictures are mixed: all vectors of the first picture come first.",
@@ -357,12 +427,18 @@ CHECKS = {
                     lambda e, s, p: e + put_in(torch.zeros_like(e), s, p),
                     "vectors are added to what stood in the slots: they replace it.",
                 ),
-                (lambda e, s, p: put_in(torch.zeros_like(e), s, p), "the words are gone: only slots change."),
+                (
+                    lambda e, s, p: put_in(torch.zeros_like(e), s, p),
+                    "the words are gone: only slots change.",
+                ),
                 (
                     lambda e, s, p: e,
                     "nothing changes: indexing with a mask makes a copy; assign to the mask, or use masked_scatter.",
                 ),
-                (lambda e, s, p: put_in(e, s, p[:1].expand(len(p), -1, -1)), "every place gets the first picture."),
+                (
+                    lambda e, s, p: put_in(e, s, p[:1].expand(len(p), -1, -1)),
+                    "every place gets the first picture.",
+                ),
                 (
                     lambda e, s, p: torch.cat([p.flatten(0, 1).expand(len(e), -1, -1), e], 1),
                     "the vectors are put before the text: they belong into its slots.",
@@ -384,8 +460,14 @@ CHECKS = {
                     lambda *a: "RuntimeError",
                     "it fails, but by accident (RuntimeError): raise a ValueError that says what is wrong.",
                 ),
-                (lambda *a: "IndexError", "it fails, but by accident (IndexError): raise a ValueError that says what is wrong."),
-                (lambda *a: "AssertionError", "an assert is switched off by python -O: raise a ValueError."),
+                (
+                    lambda *a: "IndexError",
+                    "it fails, but by accident (IndexError): raise a ValueError that says what is wrong.",
+                ),
+                (
+                    lambda *a: "AssertionError",
+                    "an assert is switched off by python -O: raise a ValueError.",
+                ),
             ],
             driver=RAISES,
         ),
@@ -401,7 +483,10 @@ CHECKS = {
                     "the embeddings given were changed in place: the next batch would read pictures as words. Work on a copy.",
                 ),
                 (lambda *a: [False, True], "nothing was put in."),
-                (lambda *a: [False, False], "the embeddings given were changed in place: work on a copy."),
+                (
+                    lambda *a: [False, False],
+                    "the embeddings given were changed in place: work on a copy.",
+                ),
             ],
             driver=UNTOUCHED,
         ),
@@ -424,10 +509,15 @@ CHECKS = {
                 ),
                 (all_tokens, "prompts and padding are scored: only where `scored` is True."),
                 (
-                    lambda *a: torch.stack([torch.stack(part).mean() for part in surprises(*a)]).mean(),
+                    lambda *a: torch.stack(
+                        [torch.stack(part).mean() for part in surprises(*a)]
+                    ).mean(),
                     "that is the mean of each text's mean: every scored token has the same weight.",
                 ),
-                (lambda *a: caption_loss(*a) * int(a[2].sum()), "that is the sum: the mean over scored tokens is wanted."),
+                (
+                    lambda *a: caption_loss(*a) * int(a[2].sum()),
+                    "that is the sum: the mean over scored tokens is wanted.",
+                ),
                 (
                     lambda *a: caption_loss(*a) * int(a[2].sum()) / a[2].numel(),
                     "the mean runs over all positions: divide by the number of scored tokens.",
@@ -442,7 +532,9 @@ CHECKS = {
                     "`scored` belongs to the tokens, not to the positions that predict them: shift it together with ids.",
                 ),
                 (
-                    lambda lo, i, s: caption_loss(lo, i, ~s & torch.ones_like(s).index_fill(1, torch.tensor([0]), False)),
+                    lambda lo, i, s: caption_loss(
+                        lo, i, ~s & torch.ones_like(s).index_fill(1, torch.tensor([0]), False)
+                    ),
                     "`scored` is upside down.",
                 ),
                 (
@@ -459,8 +551,14 @@ CHECKS = {
             loss_gradient,
             [
                 (lambda *a: loss_gradient(*a, all_tokens), "what is not scored has a gradient."),
-                (lambda *a: loss_gradient(*a) * int(a[2].sum()), "that is the gradient of the sum."),
-                (lambda *a: loss_gradient(*a, lambda *b: caption_loss(*b, ahead=0)), "position t predicts token t + 1."),
+                (
+                    lambda *a: loss_gradient(*a) * int(a[2].sum()),
+                    "that is the gradient of the sum.",
+                ),
+                (
+                    lambda *a: loss_gradient(*a, lambda *b: caption_loss(*b, ahead=0)),
+                    "position t predicts token t + 1.",
+                ),
             ],
             driver=LOSS_GRADIENT,
         ),
@@ -504,7 +602,10 @@ CHECKS = {
                     "no gradient reaches what was put in: torch.no_grad() (or inference_mode, or detach) around the model "
                     "cuts it. Freeze the parameters, not the computation.",
                 ),
-                (lambda f, s, x: through(f, s, x, 3.0), "dropout is on: a frozen model computes as in evaluation."),
+                (
+                    lambda f, s, x: through(f, s, x, 3.0),
+                    "dropout is on: a frozen model computes as in evaluation.",
+                ),
             ],
             driver=PASSES,
         ),
@@ -539,7 +640,10 @@ CHECKS = {
                     lambda *a: pad_right(*a)[0],
                     "padding is on the right: the next word would be predicted from a pad. To write, pad on the left.",
                 ),
-                (lambda t, p: pad_left([text[::-1] for text in t], p)[0], "the texts are reversed."),
+                (
+                    lambda t, p: pad_left([text[::-1] for text in t], p)[0],
+                    "the texts are reversed.",
+                ),
                 (lambda t, p: pad_left(t, 0 if p else 1)[0], "padding isn't the id given."),
                 (
                     lambda t, p: torch.tensor([text[-min(map(len, t)) :] for text in t]),
@@ -569,14 +673,22 @@ CHECKS = {
             some_texts,
             lambda *a: pad_left(*a)[2],
             [
-                (lambda *a: pad_right(*a)[2], "padding is counted: a text's first token has position 0 wherever it stands."),
-                (lambda *a: pad_left(*a)[2] + pad_left(*a)[1].long(), "positions start at 1; 0 is wanted."),
+                (
+                    lambda *a: pad_right(*a)[2],
+                    "padding is counted: a text's first token has position 0 wherever it stands.",
+                ),
+                (
+                    lambda *a: pad_left(*a)[2] + pad_left(*a)[1].long(),
+                    "positions start at 1; 0 is wanted.",
+                ),
                 (
                     lambda *a: torch.where(pad_left(*a)[1], pad_left(*a)[2], -1),
                     "padding has position -1, which no table of positions has: 0.",
                 ),
                 (
-                    lambda *a: torch.stack([torch.arange(x.shape[0]) - (~r).sum() for x, r in zip(*pad_left(*a)[:2])]),
+                    lambda *a: torch.stack(
+                        [torch.arange(x.shape[0]) - (~r).sum() for x, r in zip(*pad_left(*a)[:2])]
+                    ),
                     "positions are negative at padding: 0.",
                 ),
             ],
@@ -595,8 +707,14 @@ CHECKS = {
                     lambda e, q, s, n, end: episode(e, q, s, 1, end),
                     "one slot per picture: each picture writes `vectors` vectors.",
                 ),
-                (lambda e, q, s, n, end: episode(e[::-1], q, s, n, end), "the examples are in reverse order."),
-                (lambda e, q, s, n, end: episode(e, q, s, n, end)[: -len(q) - n] + q, "the question has no picture."),
+                (
+                    lambda e, q, s, n, end: episode(e[::-1], q, s, n, end),
+                    "the examples are in reverse order.",
+                ),
+                (
+                    lambda e, q, s, n, end: episode(e, q, s, n, end)[: -len(q) - n] + q,
+                    "the question has no picture.",
+                ),
                 (
                     lambda e, q, s, n, end: episode(e, q, s, n, end) + [end],
                     "an end after the question: the model is to go on there.",
@@ -606,20 +724,31 @@ CHECKS = {
                     "no end token after the examples: they run into each other.",
                 ),
                 (
-                    lambda e, q, s, n, end: [s] * n + q + [i for c in e for i in [s] * n + c + [end]],
+                    lambda e, q, s, n, end: (
+                        [s] * n + q + [i for c in e for i in [s] * n + c + [end]]
+                    ),
                     "the question comes first: it is last.",
                 ),
                 (
-                    lambda e, q, s, n, end: [s] * n * (len(e) + 1) + [i for c in e for i in c + [end]] + q,
+                    lambda e, q, s, n, end: (
+                        [s] * n * (len(e) + 1) + [i for c in e for i in c + [end]] + q
+                    ),
                     "all pictures stand before all texts: each stands before its own.",
                 ),
                 (
-                    lambda e, q, s, n, end: [i for c in e for i in c + [s] * n + [end]] + q + [s] * n,
+                    lambda e, q, s, n, end: (
+                        [i for c in e for i in c + [s] * n + [end]] + q + [s] * n
+                    ),
                     "pictures come after their texts: before.",
                 ),
-                (lambda e, q, s, n, end: [i for c in e for i in [s] * n + c + [end]] + q, "the question has no picture."),
                 (
-                    lambda e, q, s, n, end: [i for c in e for i in [s] * n + [end] + c] + [s] * n + q,
+                    lambda e, q, s, n, end: [i for c in e for i in [s] * n + c + [end]] + q,
+                    "the question has no picture.",
+                ),
+                (
+                    lambda e, q, s, n, end: (
+                        [i for c in e for i in [s] * n + [end] + c] + [s] * n + q
+                    ),
                     "the end comes before the caption: after.",
                 ),
             ],
@@ -634,20 +763,33 @@ CHECKS = {
             likelihoods,
             [
                 (lambda *a: -likelihoods(*a), "the sign is wrong: log-probabilities are negative."),
-                (mean_likelihoods, "that is the mean per token: the card asks for the sum, the probability of the whole answer."),
                 (
-                    lambda lo, i, s: torch.stack([-torch.stack(p).sum() for p in surprises(lo, i, s, 0)]),
+                    mean_likelihoods,
+                    "that is the mean per token: the card asks for the sum, the probability of the whole answer.",
+                ),
+                (
+                    lambda lo, i, s: torch.stack(
+                        [-torch.stack(p).sum() for p in surprises(lo, i, s, 0)]
+                    ),
                     "position t is compared with token t: it predicts token t + 1.",
                 ),
                 (
-                    lambda lo, i, s: likelihoods(lo, i, torch.ones_like(s).index_fill(1, torch.tensor([0]), False)),
+                    lambda lo, i, s: likelihoods(
+                        lo, i, torch.ones_like(s).index_fill(1, torch.tensor([0]), False)
+                    ),
                     "the prompt is scored, too: answers of different prompts' padding would compete.",
                 ),
-                (lambda *a: likelihoods(*a).exp(), "these are probabilities: logarithms are wanted, long answers would vanish."),
+                (
+                    lambda *a: likelihoods(*a).exp(),
+                    "these are probabilities: logarithms are wanted, long answers would vanish.",
+                ),
                 (lambda *a: likelihoods(*a).sum(), "one number per answer is wanted."),
                 (
                     lambda lo, i, s: torch.stack(
-                        [sum(lo[b, t - 1, i[b, t]] for t in range(i.shape[1]) if s[b, t]) for b in range(len(i))]
+                        [
+                            sum(lo[b, t - 1, i[b, t]] for t in range(i.shape[1]) if s[b, t])
+                            for b in range(len(i))
+                        ]
                     ),
                     "these are sums of logits: take log_softmax first.",
                 ),
@@ -665,13 +807,27 @@ CHECKS = {
             lambda x: x.tolist().index(max(x.tolist())),
             [
                 (lambda x: x.tolist().index(min(x.tolist())), "that is the least likely one."),
-                (lambda x: max(x.tolist()), "that is the likelihood: the place in the list is wanted."),
-                (lambda x: torch.tensor(x.tolist().index(max(x.tolist()))), "that is a tensor: a plain int is wanted, .item()."),
+                (
+                    lambda x: max(x.tolist()),
+                    "that is the likelihood: the place in the list is wanted.",
+                ),
+                (
+                    lambda x: torch.tensor(x.tolist().index(max(x.tolist()))),
+                    "that is a tensor: a plain int is wanted, .item().",
+                ),
             ],
         ),
     ],
     "a3-others-test": [
         Check("four kinds", 2, "others", kinds, state(), VALIDITY, driver=VALID),
-        Check("half of one kind, half of the other", 1, "others", half_and_half, state(), VALIDITY, driver=VALID),
+        Check(
+            "half of one kind, half of the other",
+            1,
+            "others",
+            half_and_half,
+            state(),
+            VALIDITY,
+            driver=VALID,
+        ),
     ],
 }

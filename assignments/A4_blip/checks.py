@@ -99,7 +99,9 @@ def lm_loss(logits, ids, scored, smoothing, ahead=1, others=None):
             if scored[b, t] and 0 <= t - ahead < ids.shape[1]:
                 said = logp[b, t - ahead]
                 target = torch.full((V,), smoothing / (others(V) if others else V))
-                target[ids[b, t]] += 1 - smoothing if not others else 1 - smoothing - smoothing / others(V)
+                target[ids[b, t]] += (
+                    1 - smoothing if not others else 1 - smoothing - smoothing / others(V)
+                )
                 total.append(-(target * said).sum())
     return torch.stack(total)
 
@@ -148,7 +150,11 @@ def followed(slow, fast, momentum):
 
 
 def parameters(generator):
-    return [normal(generator, 3, 4), normal(generator, 3, 4), 0.7 + 0.05 * number(generator, 0, 4)], {}
+    return [
+        normal(generator, 3, 4),
+        normal(generator, 3, 4),
+        0.7 + 0.05 * number(generator, 0, 4),
+    ], {}
 
 
 def in_line(queue, parts, turn=lambda place, size: place % size, advance=None):
@@ -163,7 +169,10 @@ def in_line(queue, parts, turn=lambda place, size: place % size, advance=None):
 
 
 def waiting(generator):
-    return [normal(generator, 6, 3), [normal(generator, 2, 3) for _ in range(number(generator, 4, 5))]], {}
+    return [
+        normal(generator, 6, 3),
+        [normal(generator, 2, 3) for _ in range(number(generator, 4, 5))],
+    ], {}
 
 
 # 5. Soft targets.
@@ -194,7 +203,9 @@ def qformer(task, queries, real, hide=True):
         return k < queries or queries <= k <= q
 
     B, length = len(real), queries + real.shape[1]
-    return torch.tensor([[[may_look(row, q, k) for k in range(length)] for q in range(length)] for row in range(B)])
+    return torch.tensor(
+        [[[may_look(row, q, k) for k in range(length)] for q in range(length)] for row in range(B)]
+    )
 
 
 def padded(task):
@@ -212,32 +223,53 @@ MASK_MISTAKES = {
             lambda n, r: qformer("generate", n, r),
             "that is the mask of generation: here queries and text don't see each other at all.",
         ),
-        (lambda n, r: qformer("match", n, r), "that is the mask of matching: here queries and text don't see each other."),
         (
-            lambda n, r: qformer("contrast", n, r) & torch.ones(n + r.shape[1], n + r.shape[1]).tril().bool(),
+            lambda n, r: qformer("match", n, r),
+            "that is the mask of matching: here queries and text don't see each other.",
+        ),
+        (
+            lambda n, r: (
+                qformer("contrast", n, r) & torch.ones(n + r.shape[1], n + r.shape[1]).tril().bool()
+            ),
             "the text is causal: in the contrastive task it sees itself whole.",
         ),
     ],
     "match": [
-        (lambda n, r: qformer("contrast", n, r), "that is the mask of contrast: to match, everybody sees everybody."),
-        (lambda n, r: qformer("generate", n, r), "that is the mask of generation: to match, everybody sees everybody."),
+        (
+            lambda n, r: qformer("contrast", n, r),
+            "that is the mask of contrast: to match, everybody sees everybody.",
+        ),
+        (
+            lambda n, r: qformer("generate", n, r),
+            "that is the mask of generation: to match, everybody sees everybody.",
+        ),
     ],
     "generate": [
         (lambda n, r: qformer("match", n, r), "the queries see the text, and with it the answer."),
         (
-            lambda n, r: qformer("match", n, r) & torch.ones(n + r.shape[1], n + r.shape[1]).tril().bool(),
+            lambda n, r: (
+                qformer("match", n, r) & torch.ones(n + r.shape[1], n + r.shape[1]).tril().bool()
+            ),
             "the queries are causal among themselves: they see each other whole.",
         ),
         (
-            lambda n, r: qformer("contrast", n, r) & torch.ones(n + r.shape[1], n + r.shape[1]).tril().bool(),
+            lambda n, r: (
+                qformer("contrast", n, r) & torch.ones(n + r.shape[1], n + r.shape[1]).tril().bool()
+            ),
             "the text doesn't see the queries: then it can't know anything of the picture.",
         ),
         (
-            lambda n, r: qformer("generate", n, r) | (torch.arange(n + r.shape[1]) >= n)[:, None] & qformer("match", n, r),
+            lambda n, r: (
+                qformer("generate", n, r)
+                | (torch.arange(n + r.shape[1]) >= n)[:, None] & qformer("match", n, r)
+            ),
             "the text sees its own future.",
         ),
         (
-            lambda n, r: qformer("generate", n, r) | (torch.arange(n + r.shape[1]) < n)[:, None] & qformer("match", n, r),
+            lambda n, r: (
+                qformer("generate", n, r)
+                | (torch.arange(n + r.shape[1]) < n)[:, None] & qformer("match", n, r)
+            ),
             "the queries see the text, and with it the answer: perfect in training, useless in generation.",
         ),
     ],
@@ -259,7 +291,10 @@ def masks(task):
             ),
             *MASK_MISTAKES[task],
             (lambda n, r: ~qformer(task, n, r), "upside down: True means may look."),
-            (lambda n, r: qformer(task, n, r).transpose(1, 2), "that is the transpose: rows are queries, columns are keys."),
+            (
+                lambda n, r: qformer(task, n, r).transpose(1, 2),
+                "that is the transpose: rows are queries, columns are keys.",
+            ),
             (
                 lambda n, r: qformer(task, n, r) & qformer(task, n, r).transpose(1, 2),
                 "rows of padding are emptied, too, or text and queries lose each other: only columns of padding are hidden.",
@@ -269,7 +304,11 @@ def masks(task):
                 "every text gets the mask of the first: padding differs from text to text.",
             ),
             (
-                lambda n, r: qformer(task, n, torch.cat([torch.ones(len(r), n, dtype=torch.bool), r], 1)[:, : r.shape[1]]),
+                lambda n, r: qformer(
+                    task,
+                    n,
+                    torch.cat([torch.ones(len(r), n, dtype=torch.bool), r], 1)[:, : r.shape[1]],
+                ),
                 "padding is hidden at the wrong columns: text starts after the queries.",
             ),
         ],
@@ -283,18 +322,31 @@ def masks(task):
 def contrast_logits(queries, text, temperature, pool=torch.amax):
     B = len(queries)
     return (
-        torch.stack([torch.stack([pool((unit(queries[i]) @ unit(text[j]))[None], 1)[0] for j in range(B)]) for i in range(B)])
+        torch.stack(
+            [
+                torch.stack(
+                    [pool((unit(queries[i]) @ unit(text[j]))[None], 1)[0] for j in range(B)]
+                )
+                for i in range(B)
+            ]
+        )
         / temperature
     )
 
 
 def outputs(generator):
     B, R = number(generator, 3, 4), number(generator, 3, 5)
-    return [2 * normal(generator, B, R, 6), 2 * normal(generator, B, 6), 0.05 + 0.01 * number(generator, 0, 5)], {}
+    return [
+        2 * normal(generator, B, R, 6),
+        2 * normal(generator, B, 6),
+        0.05 + 0.01 * number(generator, 0, 5),
+    ], {}
 
 
 def match_logits(states, weight, bias):
-    return torch.stack([torch.stack([weight @ query + bias for query in row]).mean(0) for row in states])
+    return torch.stack(
+        [torch.stack([weight @ query + bias for query in row]).mean(0) for row in states]
+    )
 
 
 def states(generator):
@@ -308,7 +360,13 @@ def states(generator):
 # 8. Captions kept and thrown away.
 
 
-def keep(scores, source, threshold=0.5, match=lambda a, b: float(softmax(torch.tensor([a, b]))[1]), people=True):
+def keep(
+    scores,
+    source,
+    threshold=0.5,
+    match=lambda a, b: float(softmax(torch.tensor([a, b]))[1]),
+    people=True,
+):
     return [
         place
         for place, ((no, yes), kind) in enumerate(zip(scores.tolist(), source))
@@ -341,7 +399,16 @@ def quality(kept, good):
 def judged(generator):
     good = [bool(x) for x in torch.rand(9, generator=generator) < 0.5]
     good[0], good[1], good[2] = True, True, False
-    return [[0, 2, *sorted((3 + torch.randperm(6, generator=generator)[: number(generator, 1, 3)]).tolist())], good], {}
+    return [
+        [
+            0,
+            2,
+            *sorted(
+                (3 + torch.randperm(6, generator=generator)[: number(generator, 1, 3)]).tolist()
+            ),
+        ],
+        good,
+    ], {}
 
 
 CHECKS = {
@@ -361,20 +428,37 @@ CHECKS = {
                     lambda s, n: negatives(s, n, bar=torch.zeros(len(n), len(n), dtype=torch.bool)),
                     "an image can draw its own text: its weight must be 0.",
                 ),
-                (lambda s, n: negatives(s, n, floor=0), "the 1e-4 is missing: without it a row can be all zeros."),
-                (lambda s, n: negatives(s, n, share=False), "a row must sum to one after the zeros."),
-                (lambda s, n: negatives(s, n, axis=0), "softmax runs over the images: each image draws a text."),
+                (
+                    lambda s, n: negatives(s, n, floor=0),
+                    "the 1e-4 is missing: without it a row can be all zeros.",
+                ),
+                (
+                    lambda s, n: negatives(s, n, share=False),
+                    "a row must sum to one after the zeros.",
+                ),
+                (
+                    lambda s, n: negatives(s, n, axis=0),
+                    "softmax runs over the images: each image draws a text.",
+                ),
                 (
                     lambda s, n: (x := (n[:, None] != n[None, :]).float()) / x.sum(1, keepdim=True),
                     "every negative is as likely as the others: hard ones, the similar, are likelier.",
                 ),
-                (lambda s, n: negatives(-s, n), "the least similar are likeliest: hard negatives are the most similar."),
+                (
+                    lambda s, n: negatives(-s, n),
+                    "the least similar are likeliest: hard negatives are the most similar.",
+                ),
                 (
                     lambda s, n: (
                         softmax(s)
                         .masked_fill(n[:, None] == n[None, :], 0)
                         .add(1e-4)
-                        .div(softmax(s).masked_fill(n[:, None] == n[None, :], 0).add(1e-4).sum(1, keepdim=True))
+                        .div(
+                            softmax(s)
+                            .masked_fill(n[:, None] == n[None, :], 0)
+                            .add(1e-4)
+                            .sum(1, keepdim=True)
+                        )
                     ),
                     "the 1e-4 comes after the zeros, so forbidden pairs can be drawn.",
                 ),
@@ -410,7 +494,10 @@ CHECKS = {
             drawn,
             lambda i, t: as_set(matching(i, t)),
             [
-                (lambda i, t: as_set(swapped_labels(i, t)), "the labels are upside down: 1 for a pair that belongs together."),
+                (
+                    lambda i, t: as_set(swapped_labels(i, t)),
+                    "the labels are upside down: 1 for a pair that belongs together.",
+                ),
                 (
                     lambda i, t: as_set(crossed(i, t)),
                     "negative images and negative texts are exchanged: negative_image[i] is an image for text i.",
@@ -424,16 +511,26 @@ CHECKS = {
                     "the own images with other texts are missing: there are three groups.",
                 ),
                 (
-                    lambda i, t: as_set([torch.cat([x[: len(i)], x[2 * len(i) :]]) for x in matching(i, t)]),
+                    lambda i, t: as_set(
+                        [torch.cat([x[: len(i)], x[2 * len(i) :]]) for x in matching(i, t)]
+                    ),
                     "the other images with own texts are missing: there are three groups.",
                 ),
-                (lambda i, t: as_set([x[len(i) :] for x in matching(i, t)]), "the right pairs are missing."),
+                (
+                    lambda i, t: as_set([x[len(i) :] for x in matching(i, t)]),
+                    "the right pairs are missing.",
+                ),
                 (
                     lambda i, t: as_set([*matching(i, t)[:2], torch.ones(3 * len(i)).long()]),
                     "all labels are 1: negatives have 0.",
                 ),
                 (
-                    lambda i, t: as_set([*matching(i, t)[:2], torch.tensor([1] * len(i) + [0] * len(i) + [1] * len(i))]),
+                    lambda i, t: as_set(
+                        [
+                            *matching(i, t)[:2],
+                            torch.tensor([1] * len(i) + [0] * len(i) + [1] * len(i)),
+                        ]
+                    ),
                     "the third group is labelled 1: other texts don't match.",
                 ),
             ],
@@ -458,7 +555,10 @@ CHECKS = {
                     lambda *a: lm_loss(*a, others=lambda V: V - 1).mean(),
                     "the smoothing is spread over the V - 1 other words: the paper's code spreads it over all V.",
                 ),
-                (lambda lo, i, s, e: lm_loss(lo, i, s, 1 - e).mean(), "smoothing and 1 - smoothing are exchanged."),
+                (
+                    lambda lo, i, s, e: lm_loss(lo, i, s, 1 - e).mean(),
+                    "smoothing and 1 - smoothing are exchanged.",
+                ),
                 (lambda *a: lm_loss(*a).sum(), "that is the sum: the mean over scored tokens."),
                 (lambda *a: -lm_loss(*a).mean(), "the sign is wrong."),
                 (
@@ -466,10 +566,15 @@ CHECKS = {
                     "the second part is missing: `smoothing` times the mean of minus all log-probabilities.",
                 ),
                 (
-                    lambda lo, i, s, e: lm_loss(lo, i, torch.cat([s[:, 1:], s[:, :1] & False], 1), e).mean(),
+                    lambda lo, i, s, e: lm_loss(
+                        lo, i, torch.cat([s[:, 1:], s[:, :1] & False], 1), e
+                    ).mean(),
                     "`scored` belongs to the tokens, not to the positions that predict them: shift it together with ids.",
                 ),
-                (lambda lo, i, s, e: lm_loss(lo, i, s, 0.1).mean(), "0.1 is fixed: use `smoothing`."),
+                (
+                    lambda lo, i, s, e: lm_loss(lo, i, s, 0.1).mean(),
+                    "0.1 is fixed: use `smoothing`.",
+                ),
             ],
         ),
     ],
@@ -485,19 +590,34 @@ CHECKS = {
                     lambda s, f, m: [m * f + (1 - m) * s, f, False],
                     "momentum and 1 - momentum are exchanged: the slow one mostly stays.",
                 ),
-                (lambda s, f, m: [s, f, False], "nothing changes: write into the slow parameters, in place."),
-                (lambda s, f, m: [f, f, False], "the slow one is a copy of the fast one: it follows slowly."),
+                (
+                    lambda s, f, m: [s, f, False],
+                    "nothing changes: write into the slow parameters, in place.",
+                ),
+                (
+                    lambda s, f, m: [f, f, False],
+                    "the slow one is a copy of the fast one: it follows slowly.",
+                ),
                 (
                     lambda s, f, m: [s, m * f + (1 - m) * s, False],
                     "the fast parameters change: they learn by the optimiser alone.",
                 ),
-                (lambda s, f, m: [followed(s, f, m)[0], followed(s, f, m)[0], False], "the fast parameters change, too."),
+                (
+                    lambda s, f, m: [followed(s, f, m)[0], followed(s, f, m)[0], False],
+                    "the fast parameters change, too.",
+                ),
                 (
                     lambda s, f, m: [*followed(s, f, m)[:2], True],
                     "the slow parameters got a graph: copy values, under torch.no_grad().",
                 ),
-                (lambda s, f, m: [m * s + f, f, False], "the fast part counts whole: (1 - momentum) of it."),
-                (lambda s, f, m: [torch.stack([followed(s, f, m)[0][0], *s[1:]]), f, False], "only the first parameter follows."),
+                (
+                    lambda s, f, m: [m * s + f, f, False],
+                    "the fast part counts whole: (1 - momentum) of it.",
+                ),
+                (
+                    lambda s, f, m: [torch.stack([followed(s, f, m)[0][0], *s[1:]]), f, False],
+                    "only the first parameter follows.",
+                ),
             ],
             driver=FOLLOW,
         ),
@@ -508,7 +628,10 @@ CHECKS = {
             waiting,
             in_line,
             [
-                (lambda q, p: in_line(q, p, turn=lambda place, size: place), "the place runs over the end: start again at 0."),
+                (
+                    lambda q, p: in_line(q, p, turn=lambda place, size: place),
+                    "the place runs over the end: start again at 0.",
+                ),
                 (
                     lambda q, p: [torch.cat([q, *p]), in_line(q, p)[1]],
                     "the queue grows: the new ones take the places of the oldest.",
@@ -534,19 +657,36 @@ CHECKS = {
             momentum_similarity,
             soft_targets,
             [
-                (lambda s, a: soft_targets(s, 1 - a), "alpha and 1 - alpha are exchanged: alpha is the soft part."),
+                (
+                    lambda s, a: soft_targets(s, 1 - a),
+                    "alpha and 1 - alpha are exchanged: alpha is the soft part.",
+                ),
                 (lambda s, a: soft_targets(s, 0.0), "only the hard part."),
                 (lambda s, a: soft_targets(s, 1.0), "only the soft part."),
-                (lambda s, a: a * s + (1 - a) * soft_targets(s, 0.0), "softmax is missing: similarities are no probabilities."),
+                (
+                    lambda s, a: a * s + (1 - a) * soft_targets(s, 0.0),
+                    "softmax is missing: similarities are no probabilities.",
+                ),
                 (
                     lambda s, a: a * softmax(s, 0) + (1 - a) * soft_targets(s, 0.0),
                     "softmax runs over the images: each row sums to one.",
                 ),
-                (lambda s, a: a * softmax(s) + soft_targets(s, 0.0), "rows sum to 1 + alpha: the hard part counts 1 - alpha."),
-                (lambda s, a: soft_targets(s[:, : len(s)], a), "the queue is missing: all B + K columns."),
-                (lambda s, a: a * softmax(s) + (1 - a) / s.shape[1], "the hard part is spread over all: it is on the own one."),
                 (
-                    lambda s, a: a * softmax(s) + (1 - a) * soft_targets(s, 0.0).roll(s.shape[1] - len(s), 1),
+                    lambda s, a: a * softmax(s) + soft_targets(s, 0.0),
+                    "rows sum to 1 + alpha: the hard part counts 1 - alpha.",
+                ),
+                (
+                    lambda s, a: soft_targets(s[:, : len(s)], a),
+                    "the queue is missing: all B + K columns.",
+                ),
+                (
+                    lambda s, a: a * softmax(s) + (1 - a) / s.shape[1],
+                    "the hard part is spread over all: it is on the own one.",
+                ),
+                (
+                    lambda s, a: (
+                        a * softmax(s) + (1 - a) * soft_targets(s, 0.0).roll(s.shape[1] - len(s), 1)
+                    ),
                     "the own ones are taken to be the last B columns: they come first, the queue behind them.",
                 ),
             ],
@@ -561,17 +701,35 @@ CHECKS = {
             outputs,
             contrast_logits,
             [
-                (lambda *a: contrast_logits(*a, pool=torch.mean), "that is the mean over queries: the best query counts."),
-                (lambda *a: contrast_logits(*a, pool=torch.amin), "that is the worst query: the best one counts."),
-                (lambda *a: contrast_logits(*a, pool=torch.sum), "that is the sum over queries: the best query counts."),
+                (
+                    lambda *a: contrast_logits(*a, pool=torch.mean),
+                    "that is the mean over queries: the best query counts.",
+                ),
+                (
+                    lambda *a: contrast_logits(*a, pool=torch.amin),
+                    "that is the worst query: the best one counts.",
+                ),
+                (
+                    lambda *a: contrast_logits(*a, pool=torch.sum),
+                    "that is the sum over queries: the best query counts.",
+                ),
                 (
                     lambda *a: contrast_logits(*a, pool=lambda x, dim: x[:, 0]),
                     "that is the first query: the best one counts, another one for each text.",
                 ),
-                (lambda q, t, T: contrast_logits(q, t, 1 / T), "cosines are multiplied by the temperature: BLIP-2 divides."),
+                (
+                    lambda q, t, T: contrast_logits(q, t, 1 / T),
+                    "cosines are multiplied by the temperature: BLIP-2 divides.",
+                ),
                 (lambda q, t, T: contrast_logits(q, t, 1.0), "there is no temperature."),
-                (lambda q, t, T: contrast_logits(q, t, T).T, "that is the transpose: rows are images."),
-                (lambda q, t, T: torch.einsum("ird,jd->ijr", q, t).amax(-1) / T, "the vectors are not normalised."),
+                (
+                    lambda q, t, T: contrast_logits(q, t, T).T,
+                    "that is the transpose: rows are images.",
+                ),
+                (
+                    lambda q, t, T: torch.einsum("ird,jd->ijr", q, t).amax(-1) / T,
+                    "the vectors are not normalised.",
+                ),
                 (
                     lambda q, t, T: torch.einsum("id,jd->ij", unit(q.mean(1)), unit(t)) / T,
                     "queries are averaged before the comparison: compare each of them.",
@@ -580,7 +738,10 @@ CHECKS = {
                     lambda q, t, T: torch.einsum("id,jd->ij", unit(q.amax(1)), unit(t)) / T,
                     "the maximum is taken over features of queries: over their similarities.",
                 ),
-                (lambda q, t, T: torch.einsum("ird,jd->ijr", unit(q), t).amax(-1) / T, "the text is not normalised."),
+                (
+                    lambda q, t, T: torch.einsum("ird,jd->ijr", unit(q), t).amax(-1) / T,
+                    "the text is not normalised.",
+                ),
             ],
         ),
         Check(
@@ -590,13 +751,28 @@ CHECKS = {
             states,
             match_logits,
             [
-                (lambda s, w, b: (s @ w.T + b).amax(1), "that is the maximum over queries: here the mean counts."),
+                (
+                    lambda s, w, b: (s @ w.T + b).amax(1),
+                    "that is the maximum over queries: here the mean counts.",
+                ),
                 (lambda s, w, b: (s @ w.T + b).sum(1), "that is the sum over queries: the mean."),
-                (lambda s, w, b: (s @ w.T + b)[:, 0], "that is the first query: the mean over all of them."),
+                (
+                    lambda s, w, b: (s @ w.T + b)[:, 0],
+                    "that is the first query: the mean over all of them.",
+                ),
                 (lambda s, w, b: (s @ w.T).mean(1), "the bias is missing."),
-                (lambda s, w, b: softmax((s @ w.T + b).mean(1)), "these are probabilities: logits are wanted."),
-                (lambda s, w, b: softmax(s @ w.T + b).mean(1), "probabilities are averaged: average the logits."),
-                (lambda s, w, b: (s @ w.T + b).mean(0), "the mean runs over the batch: over the queries."),
+                (
+                    lambda s, w, b: softmax((s @ w.T + b).mean(1)),
+                    "these are probabilities: logits are wanted.",
+                ),
+                (
+                    lambda s, w, b: softmax(s @ w.T + b).mean(1),
+                    "probabilities are averaged: average the logits.",
+                ),
+                (
+                    lambda s, w, b: (s @ w.T + b).mean(0),
+                    "the mean runs over the batch: over the queries.",
+                ),
                 (lambda s, w, b: s @ w.T + b, "one pair of logits per query: average them."),
             ],
         ),
@@ -622,10 +798,15 @@ CHECKS = {
                     "the yes logit is compared with 0.5: it is the probability, after softmax.",
                 ),
                 (
-                    lambda s, k: keep(s, k, match=lambda no, yes: float(softmax(torch.tensor([no, yes]))[0])),
+                    lambda s, k: keep(
+                        s, k, match=lambda no, yes: float(softmax(torch.tensor([no, yes]))[0])
+                    ),
                     "no and yes are exchanged: column 1 is yes.",
                 ),
-                (lambda s, k: [i for i in range(len(k)) if i not in keep(s, k)], "these are the ones to throw away."),
+                (
+                    lambda s, k: [i for i in range(len(k)) if i not in keep(s, k)],
+                    "these are the ones to throw away.",
+                ),
                 (
                     lambda s, k: [i for i in keep(s, k) if k[i] != "synthetic"],
                     "all synthetic captions are gone: they are filtered like those of the web.",
@@ -634,9 +815,14 @@ CHECKS = {
                     lambda s, k: [i for i in range(len(k)) if k[i] != "web" or i in keep(s, k)],
                     "synthetic captions are not filtered: both web and synthetic are.",
                 ),
-                (lambda s, k: [i for i in keep(s, k) if k[i] != "human"], "human captions are missing: they are kept."),
                 (
-                    lambda s, k: keep(s, k, match=lambda no, yes: 1 / (1 + float(torch.tensor(-yes).exp()))),
+                    lambda s, k: [i for i in keep(s, k) if k[i] != "human"],
+                    "human captions are missing: they are kept.",
+                ),
+                (
+                    lambda s, k: keep(
+                        s, k, match=lambda no, yes: 1 / (1 + float(torch.tensor(-yes).exp()))
+                    ),
                     "that is a sigmoid of yes alone: softmax over no and yes.",
                 ),
                 (lambda s, k: keep(s, k, threshold=0.9), "the threshold is 0.5."),
@@ -652,10 +838,22 @@ CHECKS = {
             quality,
             [
                 (lambda k, g: quality(k, g)[::-1], "precision comes first, then recall."),
-                (lambda k, g: [sum(g[i] for i in k) / len(g)] * 2, "divide by the number kept, and by the number of good ones."),
-                (lambda k, g: [quality(k, g)[0]] * 2, "recall is the fraction of all good ones that were kept."),
-                (lambda k, g: [quality(k, g)[1]] * 2, "precision is the fraction of the kept ones that are good."),
-                (lambda k, g: [100 * x for x in quality(k, g)], "fractions are wanted, not per cent."),
+                (
+                    lambda k, g: [sum(g[i] for i in k) / len(g)] * 2,
+                    "divide by the number kept, and by the number of good ones.",
+                ),
+                (
+                    lambda k, g: [quality(k, g)[0]] * 2,
+                    "recall is the fraction of all good ones that were kept.",
+                ),
+                (
+                    lambda k, g: [quality(k, g)[1]] * 2,
+                    "precision is the fraction of the kept ones that are good.",
+                ),
+                (
+                    lambda k, g: [100 * x for x in quality(k, g)],
+                    "fractions are wanted, not per cent.",
+                ),
             ],
         ),
     ],

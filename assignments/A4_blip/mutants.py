@@ -7,7 +7,10 @@ LABEL = "torch.cat([torch.ones_like(own), torch.zeros_like(own), torch.zeros_lik
 CE = "cross_entropy(said, target.flatten(), label_smoothing=smoothing)"
 STEP = "old.mul_(momentum).add_(new, alpha=1 - momentum)"
 FOLLOW, LINE = "follow(slow, fast, momentum)", "enqueue(queue, place, new)"
-CONTRAST, MATCH = "contrast_logits(queries, text, temperature)", "match_logits(states, weight, bias)"
+CONTRAST, MATCH = (
+    "contrast_logits(queries, text, temperature)",
+    "match_logits(states, weight, bias)",
+)
 BEST = "cosines.amax(dim=-1) / temperature"
 KEEP = 'source[place] == "human" or yes[place] > 0.5'
 HEAD = "(states @ weight.T + bias).mean(dim=1)"
@@ -26,7 +29,12 @@ MUTANTS = {
         ),
         (" / weights.sum(dim=1, keepdim=True)", "", DRAW, "must sum to one"),
         ("softmax(dim=1)", "softmax(dim=0)", DRAW, "over the images"),
-        ("similarity.softmax(dim=1) + 1e-4", "torch.ones_like(similarity)", DRAW, "as likely as the others"),
+        (
+            "similarity.softmax(dim=1) + 1e-4",
+            "torch.ones_like(similarity)",
+            DRAW,
+            "as likely as the others",
+        ),
         ("similarity.softmax(dim=1)", "(-similarity).softmax(dim=1)", DRAW, "least similar"),
         (
             "    return weights / weights.sum(dim=1, keepdim=True)",
@@ -74,7 +82,12 @@ MUTANTS = {
             "the three groups",
             "right pairs are missing",
         ),
-        ("return image, text, label", "return image, text", "the three groups", "raised ValueError"),
+        (
+            "return image, text, label",
+            "return image, text",
+            "the three groups",
+            "raised ValueError",
+        ),
     ],
     "a4-lm-test": [
         (", label_smoothing=smoothing", "", "the loss", "no smoothing"),
@@ -84,12 +97,32 @@ MUTANTS = {
             "the loss",
             "already read",
         ),
-        ("ids.masked_fill(~scored, -100)[:, 1:]", "ids[:, 1:]", "the loss", "the prompt and the padding"),
+        (
+            "ids.masked_fill(~scored, -100)[:, 1:]",
+            "ids[:, 1:]",
+            "the loss",
+            "the prompt and the padding",
+        ),
         ("label_smoothing=smoothing", "label_smoothing=1 - smoothing", "the loss", "exchanged"),
-        ("label_smoothing=smoothing", "label_smoothing=smoothing, reduction='sum'", "the loss", "that is the sum"),
+        (
+            "label_smoothing=smoothing",
+            "label_smoothing=smoothing, reduction='sum'",
+            "the loss",
+            "that is the sum",
+        ),
         ("return cross", "return -cross", "the loss", "the sign"),
-        (CE, "(1 - smoothing) * cross_entropy(said, target.flatten())", "the loss", "second part is missing"),
-        ("ids.masked_fill(~scored, -100)[:, 1:]", "ids[:, 1:].masked_fill(~scored[:, :-1], -100)", "the loss", "not right"),
+        (
+            CE,
+            "(1 - smoothing) * cross_entropy(said, target.flatten())",
+            "the loss",
+            "second part is missing",
+        ),
+        (
+            "ids.masked_fill(~scored, -100)[:, 1:]",
+            "ids[:, 1:].masked_fill(~scored[:, :-1], -100)",
+            "the loss",
+            "not right",
+        ),
         (
             "label_smoothing=smoothing",
             "label_smoothing=smoothing * logits.shape[-1] / (logits.shape[-1] - 1)",
@@ -101,16 +134,36 @@ MUTANTS = {
         (STEP, "old.mul_(1 - momentum).add_(new, alpha=momentum)", FOLLOW, "exchanged"),
         (STEP, "old = momentum * old + (1 - momentum) * new", FOLLOW, "nothing changes"),
         (STEP, "old.copy_(new)", FOLLOW, "a copy of the fast"),
-        (STEP, "new.mul_(momentum).add_(old, alpha=1 - momentum)", FOLLOW, "fast parameters change"),
+        (
+            STEP,
+            "new.mul_(momentum).add_(old, alpha=1 - momentum)",
+            FOLLOW,
+            "fast parameters change",
+        ),
         (STEP, STEP + "\n            new.copy_(old)", FOLLOW, "fast parameters change, too"),
         (STEP, "old.mul_(momentum).add_(new)", FOLLOW, "counts whole"),
         (STEP, STEP + "\n            break", FOLLOW, "only the first"),
         ("    with torch.no_grad():\n", "    if True:\n", FOLLOW, "got a graph"),
         (" % len(queue)", "", LINE, "raised RuntimeError"),
-        ("queue[place:place + len(new)] = new", "queue = torch.cat([queue, new])", LINE, "found shape"),
-        ("queue[place:place + len(new)] = new", "queue[place:place + len(new)].clone().copy_(new)", LINE, "doesn't change"),
+        (
+            "queue[place:place + len(new)] = new",
+            "queue = torch.cat([queue, new])",
+            LINE,
+            "found shape",
+        ),
+        (
+            "queue[place:place + len(new)] = new",
+            "queue[place:place + len(new)].clone().copy_(new)",
+            LINE,
+            "doesn't change",
+        ),
         ("(place + len(new)) % len(queue)", "place", LINE, "doesn't move on"),
-        ("queue[place:place + len(new)] = new", "queue = torch.cat([queue, new])[-len(queue):]", LINE, "everything is shifted"),
+        (
+            "queue[place:place + len(new)] = new",
+            "queue = torch.cat([queue, new])[-len(queue):]",
+            LINE,
+            "everything is shifted",
+        ),
     ],
     "a4-soft-test": [
         (
@@ -119,12 +172,27 @@ MUTANTS = {
             "the targets",
             "exchanged",
         ),
-        ("alpha * similarity.softmax(dim=1) + (1 - alpha) * hard", "hard", "the targets", "only the hard"),
-        ("alpha * similarity.softmax(dim=1) + (1 - alpha) * hard", "similarity.softmax(dim=1)", "the targets", "only the soft"),
+        (
+            "alpha * similarity.softmax(dim=1) + (1 - alpha) * hard",
+            "hard",
+            "the targets",
+            "only the hard",
+        ),
+        (
+            "alpha * similarity.softmax(dim=1) + (1 - alpha) * hard",
+            "similarity.softmax(dim=1)",
+            "the targets",
+            "only the soft",
+        ),
         (".softmax(dim=1)", "", "the targets", "softmax is missing"),
         ("softmax(dim=1)", "softmax(dim=0)", "the targets", "over the images"),
         ("(1 - alpha) * hard", "hard", "the targets", "1 + alpha"),
-        ("    hard =", "    similarity = similarity[:, :len(similarity)]\n    hard =", "the targets", "queue is missing"),
+        (
+            "    hard =",
+            "    similarity = similarity[:, :len(similarity)]\n    hard =",
+            "the targets",
+            "queue is missing",
+        ),
         (
             "torch.eye(*similarity.shape)",
             "torch.full(similarity.shape, 1 / similarity.shape[1])",
@@ -142,15 +210,30 @@ MUTANTS = {
         (RULE, "    return rule.expand(B, -1, -1).clone()", "mask of 'match'", "padding is seen"),
         (RULE, "    return ~(rule & there[:, None, :])", "mask of 'contrast'", "upside down"),
         (RULE, "    return rule & there[:, :, None]", "mask of 'contrast'", "transpose"),
-        (RULE, "    return rule & there[:, None, :] & there[:, :, None]", "mask of 'contrast'", "only columns"),
-        (RULE, "    return (rule & there[:, None, :])[:1].expand(B, -1, -1)", "mask of 'match'", "mask of the first"),
+        (
+            RULE,
+            "    return rule & there[:, None, :] & there[:, :, None]",
+            "mask of 'contrast'",
+            "only columns",
+        ),
+        (
+            RULE,
+            "    return (rule & there[:, None, :])[:1].expand(B, -1, -1)",
+            "mask of 'match'",
+            "mask of the first",
+        ),
         (
             "torch.cat([torch.ones(B, queries, dtype=torch.bool), real], dim=1)",
             "torch.cat([real, torch.ones(B, queries, dtype=torch.bool)], dim=1)",
             "mask of 'match'",
             "not right",
         ),
-        ("is_text[None, :] == is_text[:, None]", "is_text[None, :] <= is_text[:, None]", "mask of 'contrast'", "not right"),
+        (
+            "is_text[None, :] == is_text[:, None]",
+            "is_text[None, :] <= is_text[:, None]",
+            "mask of 'contrast'",
+            "not right",
+        ),
         ('if task == "contrast"', 'if task == "match"', "mask of 'contrast'", "mask of generation"),
         (
             "rule = torch.ones(queries + T, queries + T, dtype=torch.bool)",
@@ -164,7 +247,12 @@ MUTANTS = {
             "mask of 'generate'",
             "queries are causal",
         ),
-        ("torch.cat([torch.zeros(queries), torch.arange(1, T + 1)])", "is_text.long()", "mask of 'generate'", "its own future"),
+        (
+            "torch.cat([torch.zeros(queries), torch.arange(1, T + 1)])",
+            "is_text.long()",
+            "mask of 'generate'",
+            "its own future",
+        ),
         (
             "torch.cat([torch.zeros(queries), torch.arange(1, T + 1)])",
             "torch.zeros(queries + T)",
@@ -186,9 +274,19 @@ MUTANTS = {
         (" / temperature", " * temperature", CONTRAST, "multiplied"),
         (" / temperature", "", CONTRAST, "no temperature"),
         (BEST, BEST.replace(" /", ".T /"), CONTRAST, "transpose"),
-        ("normalize(queries, dim=-1), normalize(text, dim=-1)", "queries, text", CONTRAST, "not normalised"),
+        (
+            "normalize(queries, dim=-1), normalize(text, dim=-1)",
+            "queries, text",
+            CONTRAST,
+            "not normalised",
+        ),
         ("normalize(text, dim=-1)", "text", CONTRAST, "text is not normalised"),
-        ("normalize(queries, dim=-1)", "normalize(queries.mean(1, keepdim=True), dim=-1)", CONTRAST, "averaged before"),
+        (
+            "normalize(queries, dim=-1)",
+            "normalize(queries.mean(1, keepdim=True), dim=-1)",
+            CONTRAST,
+            "averaged before",
+        ),
         (HEAD, HEAD.replace("mean", "amax"), MATCH, "maximum over queries"),
         (HEAD, HEAD.replace("mean", "sum"), MATCH, "sum over queries"),
         (".mean(dim=1)", "[:, 0]", MATCH, "first query"),
@@ -199,8 +297,18 @@ MUTANTS = {
     ],
     "a4-capfilt-test": [
         (KEEP, "yes[place] > 0.5", "keep(scores, source)", "whatever the filter thinks"),
-        ("scores.softmax(dim=1)[:, 1].tolist()", "(scores[:, 1] + 0.5).tolist()", "keep(scores, source)", "compared with 0"),
-        ("scores.softmax(dim=1)[:, 1]", "scores[:, 1]", "keep(scores, source)", "compared with 0.5"),
+        (
+            "scores.softmax(dim=1)[:, 1].tolist()",
+            "(scores[:, 1] + 0.5).tolist()",
+            "keep(scores, source)",
+            "compared with 0",
+        ),
+        (
+            "scores.softmax(dim=1)[:, 1]",
+            "scores[:, 1]",
+            "keep(scores, source)",
+            "compared with 0.5",
+        ),
         ("[:, 1]", "[:, 0]", "keep(scores, source)", "column 1 is yes"),
         ("if " + KEEP, "if not (" + KEEP + ")", "keep(scores, source)", "to throw away"),
         (
@@ -209,8 +317,18 @@ MUTANTS = {
             "keep(scores, source)",
             "all synthetic captions are gone",
         ),
-        (KEEP, 'source[place] != "web" or yes[place] > 0.5', "keep(scores, source)", "are not filtered"),
-        (KEEP, 'source[place] != "human" and yes[place] > 0.5', "keep(scores, source)", "human captions are missing"),
+        (
+            KEEP,
+            'source[place] != "web" or yes[place] > 0.5',
+            "keep(scores, source)",
+            "are not filtered",
+        ),
+        (
+            KEEP,
+            'source[place] != "human" and yes[place] > 0.5',
+            "keep(scores, source)",
+            "human captions are missing",
+        ),
         (KEEP, "True", "keep(scores, source)", "everything is kept"),
         (
             "return right / len(kept), right / sum(good)",

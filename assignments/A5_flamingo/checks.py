@@ -43,7 +43,11 @@ def gated(y, look, think, a, b, gate=torch.tanh, late=False, residual=True, same
 
 
 def block(generator, shut=False):
-    y, look, think = normal(generator, 2, 4, 5), normal(generator, 5, 5), normal(generator, 5, 5) / 4
+    y, look, think = (
+        normal(generator, 2, 4, 5),
+        normal(generator, 5, 5),
+        normal(generator, 5, 5) / 4,
+    )
     alphas = (
         [torch.zeros(()), torch.zeros(())]
         if shut
@@ -63,7 +67,10 @@ GATE_MISTAKES = [
     (dict(gate=lambda a: 1 + 0 * a), "there is no gate."),
     (dict(gate=lambda a: 1 - a.tanh()), "the gate is 1 - tanh: at alpha = 0 it must be shut."),
     (dict(residual=False), "what was there is lost: add to y."),
-    (dict(same=True), "the feed-forward reads y as it was before the attention: it reads what came out of it."),
+    (
+        dict(same=True),
+        "the feed-forward reads y as it was before the attention: it reads what came out of it.",
+    ),
 ]
 
 
@@ -71,7 +78,18 @@ GATE_MISTAKES = [
 
 
 def resample(
-    features, time, latents, query, key, value, own=True, residual=True, times=True, scale=None, swap=False, order=False
+    features,
+    time,
+    latents,
+    query,
+    key,
+    value,
+    own=True,
+    residual=True,
+    times=True,
+    scale=None,
+    swap=False,
+    order=False,
 ):
     outs = []
     for picture in features:  # (T, S, D)
@@ -95,7 +113,9 @@ def films(generator):
 
 def mixed_films(features, time, latents, *weights):
     """Pictures of the batch looked at together."""
-    together = resample(features.flatten(0, 1)[None], time.repeat(len(features), 1), latents, *weights)
+    together = resample(
+        features.flatten(0, 1)[None], time.repeat(len(features), 1), latents, *weights
+    )
     return together.expand(len(features), -1, -1)
 
 
@@ -157,11 +177,21 @@ def page_text(page, image, chunk):
 
 def pages(generator):
     def words():
-        return ["text", torch.randint(5, 40, (number(generator, 2, 3),), generator=generator).tolist()]
+        return [
+            "text",
+            torch.randint(5, 40, (number(generator, 2, 3),), generator=generator).tolist(),
+        ]
 
     first = [words()] if number(generator, 0, 1) else []
     return [
-        [*first, ["image", []], words(), ["image", []], words(), *([["image", []]] if number(generator, 0, 1) else [])],
+        [
+            *first,
+            ["image", []],
+            words(),
+            ["image", []],
+            words(),
+            *([["image", []]] if number(generator, 0, 1) else []),
+        ],
         3,
         4,
     ], {}
@@ -226,7 +256,10 @@ def run(accumulate, start, targets, weights, before):
 
 def mixture(start, targets, weights, before, use=None, left=0.0):
     x = start.clone().requires_grad_()
-    terms = [weight * ((x - t).square().mean() + (x * t).sin().mean()) for t, weight in zip(targets, weights)]
+    terms = [
+        weight * ((x - t).square().mean() + (x * t).sin().mean())
+        for t, weight in zip(targets, weights)
+    ]
     total = sum(terms) if use is None else use(terms, weights)
     return [torch.autograd.grad(total, x)[0] + left, start]
 
@@ -280,7 +313,10 @@ def hears(sees, listens, layers, first="look", keep=True, back=False):
                 known = [known[t] | {n for n in range(N) if sees[t, n]} for t in range(T)]
             else:
                 told = [
-                    set().union(*(known[s] for s in range(T) if (listens[s, t] if back else listens[t, s]))) for t in range(T)
+                    set().union(
+                        *(known[s] for s in range(T) if (listens[s, t] if back else listens[t, s]))
+                    )
+                    for t in range(T)
                 ]
                 known = [told[t] | known[t] if keep else told[t] for t in range(T)]
     return torch.tensor([[n in known[t] for n in range(N)] for t in range(T)])
@@ -309,11 +345,22 @@ CHECKS = {
             [(lambda *a, o=o: gated(*a[:-1], **o), words) for o, words in GATE_MISTAKES]
             + [
                 (lambda y, l, t, a, b, w: gated(y, l, t, b, a), "the two gates are exchanged."),
-                (lambda y, l, t, a, b, w: gated(y, l, t, a, a), "one gate serves both parts: each has its own."),
-                (lambda y, l, t, a, b, w: y + b.tanh() * (y.square() @ t), "the attention is missing."),
-                (lambda y, l, t, a, b, w: y + a.tanh() * (y.tanh() @ l), "the feed-forward is missing."),
                 (
-                    lambda y, l, t, a, b, w: y + a.tanh() * (y.tanh() @ l) + (y + a.tanh() * (y.tanh() @ l)).square() @ t,
+                    lambda y, l, t, a, b, w: gated(y, l, t, a, a),
+                    "one gate serves both parts: each has its own.",
+                ),
+                (
+                    lambda y, l, t, a, b, w: y + b.tanh() * (y.square() @ t),
+                    "the attention is missing.",
+                ),
+                (
+                    lambda y, l, t, a, b, w: y + a.tanh() * (y.tanh() @ l),
+                    "the feed-forward is missing.",
+                ),
+                (
+                    lambda y, l, t, a, b, w: (
+                        y + a.tanh() * (y.tanh() @ l) + (y + a.tanh() * (y.tanh() @ l)).square() @ t
+                    ),
                     "the feed-forward is not gated.",
                 ),
             ],
@@ -330,7 +377,10 @@ CHECKS = {
                     lambda *a: [torch.zeros_like(x) for x in a[1:-1]],
                     "no gradient reaches the gates: keep them tensors (no .item(), no float()), and add to y.",
                 ),
-                *[(lambda *a, o=o: gradients(*a[:-1], **o), words) for o, words in GATE_MISTAKES[1:]],
+                *[
+                    (lambda *a, o=o: gradients(*a[:-1], **o), words)
+                    for o, words in GATE_MISTAKES[1:]
+                ],
             ],
             driver=BLOCK,
         ),
@@ -348,8 +398,14 @@ CHECKS = {
                     "keys and values are made of the features alone: the latents belong to them, too (behind the features).",
                 ),
                 (lambda *a: resample(*a, residual=False), "what the latents were is lost: add."),
-                (lambda *a: resample(*a, times=False), "the time embeddings are missing: frames would have no order."),
-                (lambda *a: resample(*a, scale=1.0), "the scores are not divided by the square root of the width."),
+                (
+                    lambda *a: resample(*a, times=False),
+                    "the time embeddings are missing: frames would have no order.",
+                ),
+                (
+                    lambda *a: resample(*a, scale=1.0),
+                    "the scores are not divided by the square root of the width.",
+                ),
                 (lambda *a: resample(*a, swap=True), "keys and values are exchanged."),
                 (mixed_films, "the films of the batch are mixed: each has latents of its own."),
                 (
@@ -361,7 +417,9 @@ CHECKS = {
                     "the matrices are applied the wrong way round: x @ W.T, as nn.Linear does.",
                 ),
                 (
-                    lambda f, time, latents, q, k, v: resample(f, time, latents, q, k, v) - latents + latents @ q.T,
+                    lambda f, time, latents, q, k, v: (
+                        resample(f, time, latents, q, k, v) - latents + latents @ q.T
+                    ),
                     "the projected queries are added: add the latents themselves.",
                 ),
             ],
@@ -404,14 +462,29 @@ def run(resample, features, *rest):
                     "each piece counts from 0: begin at `seen`.",
                 ),
                 (
-                    lambda t, first: [forgetful(t, first)[0], torch.zeros(len(t), dtype=torch.long)],
+                    lambda t, first: [
+                        forgetful(t, first)[0],
+                        torch.zeros(len(t), dtype=torch.long),
+                    ],
                     "the number seen isn't handed on.",
                 ),
-                (lambda t, first: count(t, inclusive=False), "a tag doesn't count itself: up to and including the token."),
-                (lambda t, first: [t.long().cumsum(0), count(t)[1]], "the count runs down the batch: along the tokens, axis 1."),
+                (
+                    lambda t, first: count(t, inclusive=False),
+                    "a tag doesn't count itself: up to and including the token.",
+                ),
+                (
+                    lambda t, first: [t.long().cumsum(0), count(t)[1]],
+                    "the count runs down the batch: along the tokens, axis 1.",
+                ),
                 (lambda t, first: [x.float() for x in count(t)], "whole numbers are wanted."),
-                (lambda t, first: [t.long(), count(t)[1]], "these are the tags themselves: their running count is wanted."),
-                (lambda t, first: [count(t)[0] + 1, count(t)[1]], "text before the first image must have 0."),
+                (
+                    lambda t, first: [t.long(), count(t)[1]],
+                    "these are the tags themselves: their running count is wanted.",
+                ),
+                (
+                    lambda t, first: [count(t)[0] + 1, count(t)[1]],
+                    "text before the first image must have 0.",
+                ),
             ],
             driver=PIECES,
         ),
@@ -425,10 +498,15 @@ def run(resample, features, *rest):
             lambda *a: page_text(*a)[0],
             [
                 (
-                    lambda p, i, c: without(p, i, c, lambda ids, at: ids[at] == c and at < len(ids) - 1)[0],
+                    lambda p, i, c: without(
+                        p, i, c, lambda ids, at: ids[at] == c and at < len(ids) - 1
+                    )[0],
                     "the end-of-chunk before each image is missing.",
                 ),
-                (lambda p, i, c: page_text(p, i, c)[0][:-1], "the end-of-chunk at the end of the page is missing."),
+                (
+                    lambda p, i, c: page_text(p, i, c)[0][:-1],
+                    "the end-of-chunk at the end of the page is missing.",
+                ),
                 (
                     lambda p, i, c: without(p, i, c, lambda ids, at: ids[at] == c)[0],
                     "there are no end-of-chunks: before each image (unless it comes first), and at the end.",
@@ -438,9 +516,15 @@ def run(resample, features, *rest):
                     "an end-of-chunk before an image with which the page begins: there is nothing to end.",
                 ),
                 (lambda p, i, c: page_text(p, c, i)[0], "the two ids are exchanged."),
-                (lambda p, i, c: without(p, i, c, lambda ids, at: ids[at] == i)[0], "the image tags are missing."),
                 (
-                    lambda p, i, c: [x for kind, words in p for x in ([i, c] if kind == "image" else words)] + [c],
+                    lambda p, i, c: without(p, i, c, lambda ids, at: ids[at] == i)[0],
+                    "the image tags are missing.",
+                ),
+                (
+                    lambda p, i, c: (
+                        [x for kind, words in p for x in ([i, c] if kind == "image" else words)]
+                        + [c]
+                    ),
                     "the end-of-chunk comes after the image: before it.",
                 ),
             ],
@@ -466,12 +550,19 @@ def run(resample, features, *rest):
                     "image tags are scored: nobody should learn to say them.",
                 ),
                 (
-                    lambda p, i, c: scored_as(p, i, c, lambda ids, s, at: s[at] and ids[at] != c)[1],
+                    lambda p, i, c: scored_as(p, i, c, lambda ids, s, at: s[at] and ids[at] != c)[
+                        1
+                    ],
                     "ends of chunks are not scored: then the model never learns to stop.",
                 ),
-                (lambda p, i, c: scored_as(p, i, c, lambda ids, s, at: not s[at])[1], "upside down."),
                 (
-                    lambda p, i, c: scored_as(p, i, c, lambda ids, s, at: s[at] and at < len(ids) - 1)[1],
+                    lambda p, i, c: scored_as(p, i, c, lambda ids, s, at: not s[at])[1],
+                    "upside down.",
+                ),
+                (
+                    lambda p, i, c: scored_as(
+                        p, i, c, lambda ids, s, at: s[at] and at < len(ids) - 1
+                    )[1],
                     "the last end-of-chunk is not scored.",
                 ),
             ],
@@ -486,26 +577,49 @@ def run(resample, features, *rest):
             names,
             chosen(learns),
             [
-                (chosen(lambda n: learns(n) or n.startswith("vision.")), "the vision encoder is frozen."),
-                (chosen(lambda n: learns(n) or n.startswith("lm.")), "the language model itself is frozen."),
+                (
+                    chosen(lambda n: learns(n) or n.startswith("vision.")),
+                    "the vision encoder is frozen.",
+                ),
+                (
+                    chosen(lambda n: learns(n) or n.startswith("lm.")),
+                    "the language model itself is frozen.",
+                ),
                 (
                     chosen(lambda n: learns(n) or n == "lm.embed.weight"),
                     "the old word embeddings are frozen: only the new rows learn.",
                 ),
-                (chosen(lambda n: learns(n) and n != "lm.new_rows"), "the new rows are missing: the end-of-chunk is a new word."),
-                (chosen(lambda n: learns(n) and not n.startswith("resampler.")), "the resampler is missing."),
-                (chosen(lambda n: learns(n) and ".gated." not in n), "the gated layers are missing."),
+                (
+                    chosen(lambda n: learns(n) and n != "lm.new_rows"),
+                    "the new rows are missing: the end-of-chunk is a new word.",
+                ),
+                (
+                    chosen(lambda n: learns(n) and not n.startswith("resampler.")),
+                    "the resampler is missing.",
+                ),
+                (
+                    chosen(lambda n: learns(n) and ".gated." not in n),
+                    "the gated layers are missing.",
+                ),
                 (
                     chosen(lambda n: learns(n) and not n.endswith("alpha")),
                     "the gates' alphas are missing: they could never open.",
                 ),
                 (chosen(lambda n: not learns(n)), "these are the frozen ones."),
                 (
-                    chosen(lambda n: learns(n) and n not in ("resampler.latents", "resampler.time")),
+                    chosen(
+                        lambda n: learns(n) and n not in ("resampler.latents", "resampler.time")
+                    ),
                     "latents and time embeddings are missing: they have no `weight` in their names.",
                 ),
-                (chosen(lambda n: True), "everything learns: vision and language model are frozen."),
-                (chosen(lambda n: n.endswith("alpha")), "only the alphas learn: so do the gated layers, resampler and new rows."),
+                (
+                    chosen(lambda n: True),
+                    "everything learns: vision and language model are frozen.",
+                ),
+                (
+                    chosen(lambda n: n.endswith("alpha")),
+                    "only the alphas learn: so do the gated layers, resampler and new rows.",
+                ),
             ],
         ),
     ],
@@ -517,30 +631,56 @@ def run(resample, features, *rest):
             data_sets,
             mixture,
             [
-                (lambda *a: mixture(*a, left=a[3]), "gradients of the step before are still in it: start from none."),
+                (
+                    lambda *a: mixture(*a, left=a[3]),
+                    "gradients of the step before are still in it: start from none.",
+                ),
                 (
                     lambda *a: mixture(*a, use=lambda t, w: t[-1]),
                     "only the last data set counts: gradients were cleared in between.",
                 ),
                 (lambda *a: mixture(*a, use=lambda t, w: t[0]), "only the first data set counts."),
-                (lambda *a: mixture(*a, use=lambda t, w: sum(x / y for x, y in zip(t, w))), "the weights are not used."),
-                (lambda *a: mixture(*a, use=lambda t, w: sum(t) / len(t)), "that is the mean: the weighted sum is wanted."),
+                (
+                    lambda *a: mixture(*a, use=lambda t, w: sum(x / y for x, y in zip(t, w))),
+                    "the weights are not used.",
+                ),
+                (
+                    lambda *a: mixture(*a, use=lambda t, w: sum(t) / len(t)),
+                    "that is the mean: the weighted sum is wanted.",
+                ),
                 (
                     lambda *a: mixture(*a, use=lambda t, w: sum(t) / sum(w)),
                     "divided by the sum of the weights: the weighted sum is wanted.",
                 ),
                 (
-                    lambda *a: mixture(*a, use=lambda t, w: sum(x / y for x, y in zip(t, w)) / len(t)),
+                    lambda *a: mixture(
+                        *a, use=lambda t, w: sum(x / y for x, y in zip(t, w)) / len(t)
+                    ),
                     "that is the plain mean: use the weights.",
                 ),
-                (lambda *a: [torch.zeros_like(a[0]), a[0]], "there are no gradients: call backward()."),
-                (lambda *a: [-x if n == 0 else x for n, x in enumerate(mixture(*a))], "the sign is wrong."),
-                (lambda *a: mixture(*a, use=lambda t, w: sum(x * y for x, y in zip(t, w))), "the weights are used twice."),
+                (
+                    lambda *a: [torch.zeros_like(a[0]), a[0]],
+                    "there are no gradients: call backward().",
+                ),
+                (
+                    lambda *a: [-x if n == 0 else x for n, x in enumerate(mixture(*a))],
+                    "the sign is wrong.",
+                ),
+                (
+                    lambda *a: mixture(*a, use=lambda t, w: sum(x * y for x, y in zip(t, w))),
+                    "the weights are used twice.",
+                ),
                 (
                     lambda *a: [mixture(*a)[0], a[0] - 0.1 * mixture(*a)[0]],
                     "the parameters have changed: only gradients are wanted, no step.",
                 ),
-                (lambda *a: [mixture(*a, use=lambda t, w: max(t, key=lambda x: float(x.detach())))[0], a[0]], "only one data set counts."),
+                (
+                    lambda *a: [
+                        mixture(*a, use=lambda t, w: max(t, key=lambda x: float(x.detach())))[0],
+                        a[0],
+                    ],
+                    "only one data set counts.",
+                ),
             ],
             driver=MIXTURE,
         ),
@@ -557,8 +697,14 @@ def run(resample, features, *rest):
                     lambda *a: rices(*a, best_last=False),
                     "the most similar comes first: it should stand next to the question, last.",
                 ),
-                (lambda *a: rices(*a, cosine=False), "these are dot products: long vectors win. Cosines."),
-                (lambda *a: rices(*a, cosine=False, best_last=False), "dot products, and the most similar first."),
+                (
+                    lambda *a: rices(*a, cosine=False),
+                    "these are dot products: long vectors win. Cosines.",
+                ),
+                (
+                    lambda *a: rices(*a, cosine=False, best_last=False),
+                    "dot products, and the most similar first.",
+                ),
                 (lambda q, s, k: rices(-q, s, k), "these are the least similar."),
                 (lambda q, s, k: rices(-q, s, k)[::-1], "these are the least similar."),
                 (lambda q, s, k: rices(q, s, len(s)), "all examples: the k most similar."),
@@ -568,7 +714,9 @@ def run(resample, features, *rest):
                 ),
                 (lambda q, s, k: list(range(k)), "that is the first k, whatever they are."),
                 (
-                    lambda q, s, k: sorted(range(len(s)), key=lambda i: float((s[i] - q).norm()))[:k][::-1],
+                    lambda q, s, k: sorted(range(len(s)), key=lambda i: float((s[i] - q).norm()))[
+                        :k
+                    ][::-1],
                     "these are the nearest by distance: by cosine.",
                 ),
                 (lambda q, s, k: rices(q, s, 1) * k, "the best one k times."),
@@ -584,18 +732,30 @@ def run(resample, features, *rest):
             heard,
             hears,
             [
-                (lambda s, l, n: s, "only what text sees directly: it also hears from other text, layer by layer."),
+                (
+                    lambda s, l, n: s,
+                    "only what text sees directly: it also hears from other text, layer by layer.",
+                ),
                 (
                     lambda s, l, n: hears(s, l, 1),
                     "one round of listening is missing: look first, then listen, and do both `layers` times.",
                 ),
                 (lambda s, l, n: hears(s, l, n + 1), "that is a layer too many."),
-                (lambda *a: hears(*a, keep=False), "a token forgets what it knew: the residual stream keeps it."),
-                (lambda *a: hears(*a, back=True), "listens[t, s] says that t listens to s, not the other way round."),
+                (
+                    lambda *a: hears(*a, keep=False),
+                    "a token forgets what it knew: the residual stream keeps it.",
+                ),
+                (
+                    lambda *a: hears(*a, back=True),
+                    "listens[t, s] says that t listens to s, not the other way round.",
+                ),
                 (lambda *a: ~hears(*a), "upside down."),
                 (lambda *a: hears(*a).T.contiguous(), "rows are tokens, columns are images."),
                 (lambda *a: hears(*a).float(), "booleans are wanted."),
-                (lambda s, l, n: torch.ones_like(s), "everybody hears of everything: text before an image can't."),
+                (
+                    lambda s, l, n: torch.ones_like(s),
+                    "everybody hears of everything: text before an image can't.",
+                ),
             ],
         ),
         Check(
@@ -605,7 +765,10 @@ def run(resample, features, *rest):
             lambda g: ([*heard(g)[0][:2], 1], {}),
             hears,
             [
-                (lambda s, l, n: s, "only what text sees directly: look first, then listen, both in one layer."),
+                (
+                    lambda s, l, n: s,
+                    "only what text sees directly: look first, then listen, both in one layer.",
+                ),
                 (lambda s, l, n: hears(s, l, 2), "that is two layers."),
             ],
         ),

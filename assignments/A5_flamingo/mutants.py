@@ -5,7 +5,10 @@ BLOCK, SHUT = "the block", "shut gates: nothing passes, only the gates learn"
 BOTH = "    y = y + alpha_attend.tanh() * attend(y)\n    return y + alpha_feedforward.tanh() * feedforward(y)"
 ADD = "latents + scores.softmax(-1) @ v"
 IDS, SCORED = "ids", "which tokens are scored"
-NAMES, KEPT = "names of what learns", 'name.startswith("resampler.") or ".gated." in name or name == "lm.new_rows"'
+NAMES, KEPT = (
+    "names of what learns",
+    'name.startswith("resampler.") or ".gated." in name or name == "lm.new_rows"',
+)
 SUMS, BACK = "accumulated gradients", "        (weight * loss()).backward()"
 BEST = "the k most similar, best last"
 STEPS = "        known = known | sees\n        told = (listens.float() @ known.float()) > 0\n        known = known | told\n"
@@ -40,9 +43,24 @@ MUTANTS = {
             "exchanged",
         ),
         (BOTH, BOTH.replace("alpha_feedforward", "alpha_attend"), BLOCK, "one gate serves both"),
-        (BOTH, "    return y + alpha_feedforward.tanh() * feedforward(y)", BLOCK, "the attention is missing"),
-        (BOTH, "    return y + alpha_attend.tanh() * attend(y)", BLOCK, "the feed-forward is missing"),
-        (BOTH, BOTH.replace("alpha_feedforward.tanh() * ", ""), BLOCK, "the feed-forward is not gated"),
+        (
+            BOTH,
+            "    return y + alpha_feedforward.tanh() * feedforward(y)",
+            BLOCK,
+            "the attention is missing",
+        ),
+        (
+            BOTH,
+            "    return y + alpha_attend.tanh() * attend(y)",
+            BLOCK,
+            "the feed-forward is missing",
+        ),
+        (
+            BOTH,
+            BOTH.replace("alpha_feedforward.tanh() * ", ""),
+            BLOCK,
+            "the feed-forward is not gated",
+        ),
         (
             BOTH,
             "    y = y + math.tanh(alpha_attend.item()) * attend(y)\n    return y + math.tanh(alpha_feedforward.item()) * feedforward(y)",
@@ -54,7 +72,12 @@ MUTANTS = {
         ("torch.cat([x, latents], dim=1)", "x", "one layer", "features alone"),
         (ADD, ADD.removeprefix("latents + "), "one layer", "is lost"),
         ("(features + time[:, None])", "features", "one layer", "time embeddings are missing"),
-        ("(features + time[:, None])", "features", "order within a frame doesn't matter, order of frames does", "no difference"),
+        (
+            "(features + time[:, None])",
+            "features",
+            "order within a frame doesn't matter, order of frames does",
+            "no difference",
+        ),
         (" / math.sqrt(q.shape[-1])", "", "one layer", "square root"),
         (
             "context @ key.T, context @ value.T",
@@ -62,7 +85,12 @@ MUTANTS = {
             "one layer",
             "keys and values are exchanged",
         ),
-        ("q, k, v = latents @ query.T", "q, v, k = latents @ query.T", "one layer", "keys and values are exchanged"),
+        (
+            "q, k, v = latents @ query.T",
+            "q, v, k = latents @ query.T",
+            "one layer",
+            "keys and values are exchanged",
+        ),
         ("time[:, None]", "time[:1, None]", "one layer", "serves all frames"),
         (
             "latents @ query.T, context @ key.T, context @ value.T",
@@ -80,7 +108,12 @@ MUTANTS = {
     ],
     "a5-count-test": [
         ("seen[:, None] + ", "", "piece by piece == all at once", "begin at `seen`"),
-        ("return phi, phi[:, -1]", "return phi, seen", "piece by piece == all at once", "isn't handed on"),
+        (
+            "return phi, phi[:, -1]",
+            "return phi, seen",
+            "piece by piece == all at once",
+            "isn't handed on",
+        ),
         (
             "is_tag.long().cumsum(1)",
             "is_tag.long().cumsum(1) - is_tag.long()\n    return phi, seen + is_tag.sum(1)",
@@ -93,16 +126,36 @@ MUTANTS = {
             "piece by piece == all at once",
             "down the batch",
         ),
-        ("return phi, phi[:, -1]", "return phi.float(), phi[:, -1].float()", "piece by piece == all at once", "whole numbers"),
+        (
+            "return phi, phi[:, -1]",
+            "return phi.float(), phi[:, -1].float()",
+            "piece by piece == all at once",
+            "whole numbers",
+        ),
         (
             "return phi, phi[:, -1]",
             "return is_tag.long(), phi[:, -1]",
             "piece by piece == all at once",
             "running count is wanted",
         ),
-        ("return phi, phi[:, -1]", "return phi + 1, phi[:, -1]", "piece by piece == all at once", "must have 0"),
-        ("return phi, phi[:, -1]", "return phi", "piece by piece == all at once", "raised ValueError"),
-        ("is_tag.long().cumsum(1)", "is_tag.cumsum(1).bool()", "piece by piece == all at once", "not right"),
+        (
+            "return phi, phi[:, -1]",
+            "return phi + 1, phi[:, -1]",
+            "piece by piece == all at once",
+            "must have 0",
+        ),
+        (
+            "return phi, phi[:, -1]",
+            "return phi",
+            "piece by piece == all at once",
+            "raised ValueError",
+        ),
+        (
+            "is_tag.long().cumsum(1)",
+            "is_tag.cumsum(1).bool()",
+            "piece by piece == all at once",
+            "not right",
+        ),
     ],
     "a5-page-test": [
         ("[chunk, image] if ids else [image]", "[image]", IDS, "before each image is missing"),
@@ -120,9 +173,19 @@ MUTANTS = {
         ("place > 0 and word != image", "True", SCORED, "nothing precedes"),
         ("place > 0 and word != image", "word != image", SCORED, "the first token is scored"),
         ("place > 0 and word != image", "place > 0", SCORED, "image tags are scored"),
-        ("place > 0 and word != image", "place > 0 and word not in (image, chunk)", SCORED, "learns to stop"),
+        (
+            "place > 0 and word != image",
+            "place > 0 and word not in (image, chunk)",
+            SCORED,
+            "learns to stop",
+        ),
         ("place > 0 and word != image", "not (place > 0 and word != image)", SCORED, "upside down"),
-        ("place > 0 and word != image", "0 < place < len(ids) - 1 and word != image", SCORED, "last end-of-chunk"),
+        (
+            "place > 0 and word != image",
+            "0 < place < len(ids) - 1 and word != image",
+            SCORED,
+            "last end-of-chunk",
+        ),
     ],
     "a5-learns-test": [
         (KEPT, KEPT + ' or name.startswith("vision.")', NAMES, "vision encoder is frozen"),
@@ -135,11 +198,26 @@ MUTANTS = {
         (KEPT, f"not ({KEPT})", NAMES, "the frozen ones"),
         (KEPT, "True", NAMES, "everything learns"),
         (KEPT, 'name.endswith("alpha")', NAMES, "only the alphas"),
-        ('name.startswith("resampler.")', 'name.startswith("resampler.layers")', NAMES, "latents and time"),
+        (
+            'name.startswith("resampler.")',
+            'name.startswith("resampler.layers")',
+            NAMES,
+            "latents and time",
+        ),
     ],
     "a5-mixture-test": [
-        ("    for parameter in parameters:\n        parameter.grad = None\n", "", SUMS, "step before"),
-        (BACK, "        for parameter in parameters:\n            parameter.grad = None\n" + BACK, SUMS, "only the last"),
+        (
+            "    for parameter in parameters:\n        parameter.grad = None\n",
+            "",
+            SUMS,
+            "step before",
+        ),
+        (
+            BACK,
+            "        for parameter in parameters:\n            parameter.grad = None\n" + BACK,
+            SUMS,
+            "only the last",
+        ),
         (BACK, BACK + "\n        break", SUMS, "only the first"),
         ("(weight * loss())", "loss()", SUMS, "weights are not used"),
         ("(weight * loss())", "(weight * loss() / len(losses))", SUMS, "that is the mean"),
@@ -157,7 +235,12 @@ MUTANTS = {
     ],
     "a5-similar-test": [
         ("cosines.argsort()[-k:]", "cosines.argsort(descending=True)[:k]", BEST, "comes first"),
-        ("normalize(support, dim=-1) @ normalize(query, dim=-1)", "support @ query", BEST, "long vectors win"),
+        (
+            "normalize(support, dim=-1) @ normalize(query, dim=-1)",
+            "support @ query",
+            BEST,
+            "long vectors win",
+        ),
         (
             "    cosines = normalize(support, dim=-1) @ normalize(query, dim=-1)\n    return cosines.argsort()[-k:].tolist()",
             "    return (support @ query).topk(k).indices.tolist()",
@@ -166,9 +249,19 @@ MUTANTS = {
         ),
         ("[-k:]", "[:k]", BEST, "least similar"),
         ("[-k:]", "", BEST, "all examples"),
-        ("cosines.argsort()[-k:].tolist()", "sorted(cosines.argsort()[-k:].tolist())", BEST, "order of the support set"),
+        (
+            "cosines.argsort()[-k:].tolist()",
+            "sorted(cosines.argsort()[-k:].tolist())",
+            BEST,
+            "order of the support set",
+        ),
         ("cosines.argsort()[-k:].tolist()", "list(range(k))", BEST, "the first k"),
-        ("normalize(support, dim=-1) @ normalize(query, dim=-1)", "-(support - query).norm(dim=-1)", BEST, "by distance"),
+        (
+            "normalize(support, dim=-1) @ normalize(query, dim=-1)",
+            "-(support - query).norm(dim=-1)",
+            BEST,
+            "by distance",
+        ),
         ("cosines.argsort()[-k:].tolist()", "[cosines.argmax().item()] * k", BEST, "k times"),
     ],
     "a5-hears-test": [
@@ -193,6 +286,11 @@ MUTANTS = {
         ("    return known", "    return ~known", "after two layers", "upside down"),
         ("    return known", "    return known.T", "after two layers", "rows are tokens"),
         ("    return known", "    return known.float()", "after two layers", "booleans are wanted"),
-        ("    return known", "    return torch.ones_like(known)", "after two layers", "everybody hears"),
+        (
+            "    return known",
+            "    return torch.ones_like(known)",
+            "after two layers",
+            "everybody hears",
+        ),
     ],
 }

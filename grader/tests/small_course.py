@@ -123,6 +123,14 @@ def course(folder, students=("anna", "bob", "cleo", "dan"), seconds: float = 5.0
     return assignment
 
 
+def again(assignment):
+    """The same assignment, read afresh."""
+    from vlmgrader.course import Assignment, Course
+
+    course = Course(assignment.course.folder, assignment.course.assignments)
+    return Assignment(assignment.name, course)
+
+
 def hand_in(assignment, student: str, made, name: str = f"{NAME}.ipynb"):
     """A notebook (or any text) into submitted/."""
     folder = assignment.course.place("submitted", NAME, student)

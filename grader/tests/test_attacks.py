@@ -19,14 +19,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 import small_course as small  # noqa: E402
 
 from vlmgrader import sandbox  # noqa: E402
-from vlmgrader.bridge import Judge, Task  # noqa: E402
 from vlmgrader.checks import load  # noqa: E402
-from vlmgrader.room import Room, descendants  # noqa: E402
+from vlmgrader.judge import Judge  # noqa: E402
+from vlmgrader.results import Task  # noqa: E402
+from vlmgrader.session import Session, descendants  # noqa: E402
 
 pytestmark = pytest.mark.skipif(
     sandbox.trouble() is not None, reason=f"no sandbox can be made here: {sandbox.trouble()}"
 )
-ROOT = os.geteuid() == 0
+ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 os.environ["VLM_SECRET"] = "the grader's own surroundings"
 SLOW = float(os.environ.get("VLMCOURSE_PATIENCE", 1))  # on a busy machine
 RIGHT = "\ndef softmax(x):\n    return torch.softmax(x, -1)\n"
@@ -63,7 +64,7 @@ type(kernel).do_execute = fine""",
 import builtins, base64, json
 class Brag:
     def __getattr__(self, name): return lambda *a: base64.b64encode(json.dumps({"points": 99, "passed": True}).encode()).decode()
-builtins.__vlm__ = Brag()"""
+builtins.__grader__ = Brag()"""
     + WRONG,
     "an answer that is a verdict": """
 def softmax(x): return {"value": {"passed": True, "points": 99.0}, "passed": True, "points": 99.0}""",
@@ -114,6 +115,12 @@ class Lies(list):
     def __iter__(self): return iter([1.0])
     def __len__(self): return 10**9
 def softmax(x): return Lies()""",
+    "names of Python's own, replaced": """
+sorted = lambda x: list(range(len(x)))
+bool = sum = all = len = isinstance = lambda *x: True
+import builtins
+builtins.sorted = builtins.bool = builtins.all = lambda *x: True"""
+    + WRONG,
 }
 ENDS = {  # what ends, hangs or eats: nothing for the task, and nobody else pays
     "exit": "import sys\ndef softmax(x): sys.exit(0)",
@@ -144,6 +151,17 @@ for _ in range(8):
         kept = bytearray(3 * 10**8)
         time.sleep(60)"""
     + WRONG,
+    "shared memory": """
+import mmap
+def softmax(x):
+    shared = mmap.mmap(-1, 3 * 10**9)
+    for place in range(0, 3 * 10**9, 10**7): shared[place:place + 10**7] = bytes(10**7)
+    return x""",
+    "a million files": """
+def softmax(x):
+    for number in range(10**6):
+        with open(f"/tmp/{number}", "w"): pass
+    return x""",
     "a fork bomb": "import os\nwhile True: os.fork()",
     "threads": "import threading, time\nfor _ in range(1000): threading.Thread(target=time.sleep, args=(60,), daemon=True).start()",
     "a time bomb": "import threading, os\nthreading.Timer(0.5, lambda: os._exit(1)).start()"
@@ -186,15 +204,15 @@ def tasks(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def room():
-    with Room(sandbox.Sandbox(LIMITS)) as made:
+def session():
+    with Session(sandbox.Sandbox(LIMITS)) as made:
         yield made
 
 
-def judged(tasks, answer, room=None, files=None, **others):
+def judged(tasks, answer, session=None, files=None, **others):
     notebook = small.notebook({**small.ANSWERS, "softmax": answer, **others})
     given = frozenset(cell.source for cell in small.notebook().cells)
-    found = Judge(notebook, tasks, sandbox.Sandbox(LIMITS), files, given).judge(room)
+    found = Judge(notebook, tasks, sandbox.Sandbox(LIMITS), files, given).judge(session)
     shown = [output for outputs in found.outputs.values() for output in outputs]
     return found, "".join(
         str(output.get("text", "")) + str(output.get("data", "")) for output in shown
@@ -202,15 +220,15 @@ def judged(tasks, answer, room=None, files=None, **others):
 
 
 @pytest.mark.parametrize("name", [*CHEATS, *ENDS])
-def test_an_attack_gains_nothing_and_costs_only_its_own_task(name, tasks, room):
-    found, _ = judged(tasks, {**CHEATS, **ENDS}[name], room)
+def test_an_attack_gains_nothing_and_costs_only_its_own_task(name, tasks, session):
+    found, _ = judged(tasks, {**CHEATS, **ENDS}[name], session)
     assert found.points("softmax-test") == 0
     assert found.points("plus-test") == 2 and found.points("total-test") == 2, found
-    assert not room.processes(), "nothing of it goes on"
+    assert not session.processes(), "nothing of it goes on"
 
 
-def test_right_answers_stay_right_after_all_that(tasks, room):
-    found, _ = judged(tasks, RIGHT, room)
+def test_right_answers_stay_right_after_all_that(tasks, session):
+    found, _ = judged(tasks, RIGHT, session)
     assert [found.points(name) for name in tasks] == [2, 2, 2]
 
 
@@ -224,26 +242,26 @@ def test_right_answers_stay_right_after_all_that(tasks, room):
     ],
     ids=["warns", "logs", "tqdm", "prints"],
 )
-def test_a_right_answer_that_is_loud_loses_no_point(answer, tasks, room):
-    found, _ = judged(tasks, answer, room)
+def test_a_right_answer_that_is_loud_loses_no_point(answer, tasks, session):
+    found, _ = judged(tasks, answer, session)
     assert [found.points(name) for name in tasks] == [2, 2, 2]
 
 
-def test_hidden_inputs_are_never_shown(tasks, room):
+def test_hidden_inputs_are_never_shown(tasks, session):
     """Neither by an exception's text, nor by a cell that prints what an earlier call was given."""
     found, shown = judged(
         tasks,
         "class Seen(Exception): pass\ndef softmax(x):\n    global kept\n    kept = x\n    print('SEEN', x)\n"
         "    raise Seen(f'INPUT {x}')",
-        room,
+        session,
         total=small.ANSWERS["total"] + "\nprint('KEPT', globals().get('kept'))",
     )
-    [mark] = found.marks["softmax-test"]
+    [mark] = found.tasks["softmax-test"]
     assert mark.message == "your code raised Seen." and "INPUT" not in str(found.as_json())
     assert "KEPT None" in shown and "SEEN" not in shown
 
 
-def test_nothing_of_the_machine_can_be_seen_or_changed(tasks, room, tmp_path):
+def test_nothing_of_the_machine_can_be_seen_or_changed(tasks, session, tmp_path):
     """The gradebook, another student's answer, the checks, the system's secrets, the network."""
     secret = tmp_path / "course" / "gradebook.db"
     secret.parent.mkdir()
@@ -285,21 +303,22 @@ for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
     except OSError: pass
 libc = ctypes.CDLL(None)
 for name, call in (("user namespace", lambda: libc.unshare(0x10000000)), ("ptrace", lambda: libc.ptrace(16, 2, 0, 0)),
+                   ("clone", lambda: -1 if (pid := libc.syscall(56, 0x10000000 | 17, 0, 0, 0, 0)) < 0 else os._exit(0) if pid == 0 else 0),
                    ("mount", lambda: libc.mount(b"none", b"/tmp", b"tmpfs", 0, 0)), ("memfd", lambda: -1 if libc.memfd_create(b"m", 0) < 0 else 0),
                    ("root", lambda: libc.setuid(0) if os.getuid() else 0)):
     if call() == 0: seen.append(name)
-print("SEEN", seen, "UID", os.getuid(), "CHECKS", 
+print("SEEN", seen, "UID", os.getuid(), "CHECKS",
       [path for top in ("/course", "/submission", "/student", "/tmp", {str(Path(__file__).parents[1] / "assignments")!r})
        for path in glob.glob(top + "/**/checks.py", recursive=True)])
 """
         + WRONG
     )
-    found, shown = judged(tasks, answer, room)
+    found, shown = judged(tasks, answer, session)
     assert "SEEN []" in shown, shown
     assert "CHECKS ['/course/vlmgrader/checks.py']" in shown, (
         "the course's public module, no assignment's checks"
     )
-    assert f"UID {os.geteuid() if not ROOT else 61}" in shown
+    assert f"UID {os.geteuid() if not ROOT else 20}" in shown
     assert before == {
         path: hashlib.sha256(path.read_bytes()).hexdigest() for path in secret.parent.iterdir()
     }
@@ -322,7 +341,7 @@ def test_modules_beside_the_notebook_shadow_nothing(tasks, tmp_path):
     assert [found.points(name) for name in tasks] == [2, 2, 2] and "DATA 17" in shown
 
 
-def test_what_is_shown_has_nothing_in_it_that_acts(tasks, room):
+def test_what_is_shown_has_nothing_in_it_that_acts(tasks, session):
     _, shown = judged(
         tasks,
         RIGHT
@@ -331,7 +350,7 @@ from IPython.display import HTML, Javascript, SVG, Markdown, display
 display(HTML("<b>kept</b><script>alert(1)</script><img src=x onerror=alert(1)><a href='javascript:alert(1)'>x</a><iframe src='//x'></iframe>"))
 display(Javascript("alert(1)"), SVG("<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>"))
 display({"image/png": "<script>alert(1)</script>", "application/json": {}}, raw=True)""",
-        room,
+        session,
     )
     assert "<b>kept</b>" in shown
     assert not any(
@@ -342,8 +361,8 @@ display({"image/png": "<script>alert(1)</script>", "application/json": {}}, raw=
 
 def test_a_killed_grader_leaves_no_process(tasks):
     code = (
-        "import sys, time\nfrom vlmgrader.room import Room\nfrom vlmgrader.kernel import Kernel\n"
-        "from vlmgrader.sandbox import Sandbox\nwith Room(Sandbox()) as room:\n    with Kernel(room) as kernel:\n"
+        "import sys, time\nfrom vlmgrader.session import Session\nfrom vlmgrader.kernel import Kernel\n"
+        "from vlmgrader.sandbox import Sandbox\nwith Session(Sandbox()) as session:\n    with Kernel(session) as kernel:\n"
         '        kernel.run(\'import subprocess; subprocess.Popen(["sleep", "300"], start_new_session=True)\', 30)\n'
         "        print('ready', flush=True)\n        time.sleep(300)\n"
     )

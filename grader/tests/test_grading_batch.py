@@ -259,7 +259,7 @@ def test_gradescope_gets_results_and_an_autograder(graded, tmp_path):
         "setup.sh",
         "run_autograder",
         "requirements.lock",
-        "packages/vlmgrader/inside.py",
+        "packages/vlmgrader/kernel_server.py",
     } <= set(names)
     assert "--unsafe-no-sandbox" not in (tmp_path / "source" / "run_autograder").read_text()
     told = CliRunner().invoke(

@@ -62,26 +62,24 @@ def page():
         browser.close()
 
 
-def jupyter(folder: Path):
-    """A Jupyter server as `vlmgrader manual` starts it, in this folder. Gives its address."""
-    command = [
-        sys.executable,
-        "-m",
-        "vlmgrader",
-        "manual",
-        "--no-browser",
-        "--port",
-        "PORT",
-        "--course",
-        str(folder),
-    ]
+ROOT = ["--allow-root"] if os.geteuid() == 0 else []
+
+
+def jupyter(folder: Path, *command: str):
+    """A Jupyter server in this folder. Gives its address."""
     return serving(
-        command,
+        [sys.executable, "-m", *command],
         folder,
         JUPYTER_TOKEN="letmein",
         JUPYTER_DATA_DIR=str(folder / ".data"),
         PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     )
+
+
+def formgrader(folder: Path):
+    """As `vlmgrader manual` starts it."""
+    manual = ("vlmgrader", "manual", "--no-browser", "--port", "PORT", "--course", str(folder))
+    return jupyter(folder, *manual, "--assignments", str(folder.parent / "assignments"))
 
 
 def unharmed(page) -> bool:
@@ -92,7 +90,7 @@ def unharmed(page) -> bool:
 def test_a_human_grades_in_formgrader_and_a_hostile_answer_does_nothing(graded, page):
     from vlmgrader.gradebook import scores
 
-    with jupyter(graded.course.folder) as address:
+    with formgrader(graded.course.folder) as address:
         page.goto(f"{address}/formgrader/gradebook/{small.NAME}/{small.NAME}?token=letmein")
         page.get_by_role("link", name="Submission #1").click()
         page.wait_for_selector("input.score")
@@ -110,6 +108,24 @@ def test_a_human_grades_in_formgrader_and_a_hostile_answer_does_nothing(graded, 
         "late_penalty": 0,
         "needs_manual_grade": False,
     }
+
+
+def test_formgraders_autograde_button_runs_in_our_sandbox(graded, page):
+    """Clicked in a real browser for a failed submission: nothing of it runs with the instructor's rights."""
+    harm = graded.course.folder.parent / "HARM"
+    small.hand_in(graded, "anna", small.notebook({"plus": f"open({str(harm)!r}, 'w')"}))
+    with formgrader(graded.course.folder) as address:
+        page.goto(f"{address}/formgrader/manage_submissions/{small.NAME}?token=letmein")
+        page.locator(".autograde a").first.click()
+        page.get_by_text("Success").first.wait_for()
+    assert not harm.exists()
+    small.hand_in(
+        graded,
+        "anna",
+        small.notebook({**small.ANSWERS, "plus": SHOWS + small.ANSWERS["plus"]}, why=EVIL),
+    )
+    [outcome] = batch.run(batch.Plan(graded), ["anna"])
+    assert outcome["status"] == "graded"
 
 
 def test_feedback_and_class_report_show_scores_and_do_nothing(graded, page):
@@ -131,7 +147,7 @@ def test_a_students_notebook_opens_and_checks_itself_in_jupyterlab(graded, page)
     folder = graded.course.folder
     handout = nbformat.read(graded.course.place("release", small.NAME) / f"{small.NAME}.ipynb", 4)
     nbformat.write(handout, folder / "mine.ipynb")
-    with jupyter(folder) as address:
+    with jupyter(folder, "jupyterlab", "--no-browser", "--port=PORT", *ROOT) as address:
         page.goto(f"{address}/lab/tree/mine.ipynb?reset&token=letmein")
         page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell")
         page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()

@@ -22,8 +22,8 @@ from pathlib import Path
 
 from vlmgrader import course as courses
 from vlmgrader.course import Assignment, Course
-from vlmgrader.room import KernelEnded, clear_leftovers
 from vlmgrader.sandbox import Limits, NoSandbox, Sandbox
+from vlmgrader.session import clear_leftovers
 
 GRACE = 120.0  # seconds beyond a submission's limit until the grader gives up on its own worker
 
@@ -35,11 +35,12 @@ class Plan:
     assignment: Assignment
     limits: Limits = field(default_factory=Limits)
     safe: bool = True
+    seed: str | None = None  # of the hidden inputs; None: a fresh one for each submission
 
-    def sandbox(self, slot: int = 0) -> Sandbox:
-        """The sandbox of the worker with this number."""
+    def sandbox(self) -> Sandbox:
+        """The sandbox of this plan's submissions."""
         settings = self.assignment.course.settings
-        return Sandbox(self.limits, self.safe, slot, settings.packages, settings.variables)
+        return Sandbox(self.limits, self.safe, settings.packages, settings.variables)
 
 
 def outcome_file(assignment: Assignment, student: str) -> Path:
@@ -68,7 +69,7 @@ def state(plan: Plan, student: str) -> str:
     )
 
 
-def grade(plan: Plan, student: str, slot: int = 0) -> dict:
+def grade(plan: Plan, student: str) -> dict:
     """One submission, from its folder to the gradebook. Never raises for what a student did."""
     from vlmgrader.gradebook import forget
 
@@ -83,7 +84,7 @@ def grade(plan: Plan, student: str, slot: int = 0) -> dict:
         "reason": "",
     }
     try:
-        outcome.update(_grade(plan, student, slot))
+        outcome.update(_grade(plan, student))
     except NoSandbox:
         raise
     except Exception as error:  # the next student must not pay for this one
@@ -99,9 +100,9 @@ def grade(plan: Plan, student: str, slot: int = 0) -> dict:
     return outcome
 
 
-def _grade(plan: Plan, student: str, slot: int) -> dict:
+def _grade(plan: Plan, student: str) -> dict:
     from vlmgrader import gradebook, preflight
-    from vlmgrader.bridge import Judge
+    from vlmgrader.judge import Judge
 
     assignment = plan.assignment
     folder = assignment.course.place("submitted", assignment.name, student)
@@ -115,19 +116,25 @@ def _grade(plan: Plan, student: str, slot: int) -> dict:
     with tempfile.TemporaryDirectory(prefix=f"vlm-{os.getpid()}-") as staged:
         _stage(looked.files, folder, Path(staged), assignment)
         judge = Judge(
-            looked.notebook, assignment.tasks, plan.sandbox(slot), Path(staged), assignment.given
+            looked.notebook,
+            assignment.tasks,
+            plan.sandbox(),
+            Path(staged),
+            assignment.given,
+            plan.seed,
         )
-        judged = judge.judge()
-    if not judged.kernels:
-        raise KernelEnded("; ".join(judged.notes))
-    notes = looked.notes + judged.notes
+        result = judge.judge()
+    notes = looked.notes + result.notes
+    if result.unfinished:  # an empty state: the next run tries again
+        reason = f"not judged to the end: {result.unfinished}"
+        return {"status": "failed", "state": "", "reason": reason, "notes": notes, "retry": True}
     if not plan.safe:
         notes.insert(
             0, "graded WITHOUT a sandbox (--unsafe-no-sandbox): this code could have changed grades"
         )
-    notebook = gradebook.results(looked.notebook, judged, notes)
+    notebook = gradebook.results(looked.notebook, result, notes)
     found = gradebook.record(assignment, student, notebook, gradebook.submitted_at(folder))
-    return {"status": "graded", **judged.as_json(), "notes": notes, **found}
+    return {"status": "graded", **result.as_json(), "notes": notes, **found}
 
 
 def _stage(files: list[Path], folder: Path, staged: Path, assignment: Assignment) -> None:
@@ -149,7 +156,7 @@ def _stage(files: list[Path], folder: Path, staged: Path, assignment: Assignment
 # Workers
 
 
-def work(wire, plan: Plan, slot: int) -> None:
+def work(wire, plan: Plan) -> None:
     """A worker's life: a student's id comes, an outcome goes. It dies with the process that started it."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0) if sys.platform == "linux" else None
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -161,7 +168,7 @@ def work(wire, plan: Plan, slot: int) -> None:
         if student is None:
             return
         try:
-            wire.send(grade(plan, student, slot))
+            wire.send(grade(plan, student))
         except NoSandbox as error:
             wire.send({"no_sandbox": str(error)})
 
@@ -169,17 +176,16 @@ def work(wire, plan: Plan, slot: int) -> None:
 class Worker:
     """A process that grades, and what it is at."""
 
-    def __init__(self, plan: Plan, slot: int) -> None:
+    def __init__(self, plan: Plan) -> None:
         context = multiprocessing.get_context("spawn")
         self.wire, theirs = context.Pipe()
         plan = replace(
             plan, assignment=replace(plan.assignment)
         )  # what it has read so far stays here: checks can't travel
-        self.process = context.Process(target=work, args=(theirs, plan, slot), daemon=True)
+        self.process = context.Process(target=work, args=(theirs, plan), daemon=True)
         self.process.start()
         theirs.close()
         self.student: str | None = None
-        self.slot = slot
 
     def give(self, student: str, seconds: float) -> None:
         self.student, self.until = student, time.monotonic() + seconds
@@ -197,6 +203,7 @@ def run(plan: Plan, students: list[str], workers: int = 1, force: bool = False) 
     assert plan.assignment.tasks
     with _alone(plan.assignment.course):
         clear_leftovers()
+        plan.assignment.course.add_students()
         todo = []
         for student in students:
             known = courses.read_json(outcome_file(plan.assignment, student))
@@ -205,7 +212,7 @@ def run(plan: Plan, students: list[str], workers: int = 1, force: bool = False) 
             else:
                 outcome_file(plan.assignment, student).unlink(missing_ok=True)
                 todo.append(student)
-        for outcome in _crew(plan, todo, min(workers, max(1, len(todo)))):
+        for outcome in _with_second_tries(plan, todo, min(workers, max(1, len(todo)))):
             courses.write(
                 outcome_file(plan.assignment, outcome["student"]),
                 courses.json.dumps(outcome, indent=1),
@@ -213,9 +220,22 @@ def run(plan: Plan, students: list[str], workers: int = 1, force: bool = False) 
             yield {**outcome, "again": True}
 
 
+def _with_second_tries(plan: Plan, todo: list[str], workers: int) -> Iterator[dict]:
+    """What the machine didn't let finish is tried again at the end, alone."""
+    again = []
+    for outcome in _crew(plan, todo, workers):
+        if outcome.pop("retry", False):
+            again.append(outcome["student"])
+        else:
+            yield outcome
+    for outcome in _crew(plan, again, 1):
+        outcome.pop("retry", None)
+        yield outcome
+
+
 def _crew(plan: Plan, todo: list[str], workers: int) -> Iterator[dict]:
     waiting, tried = list(todo)[::-1], {}
-    crew = [Worker(plan, slot) for slot in range(workers)] if todo else []
+    crew = [Worker(plan) for _ in range(workers)] if todo else []
     try:
         while waiting or any(worker.student for worker in crew):
             for worker in crew:
@@ -238,7 +258,7 @@ def _crew(plan: Plan, todo: list[str], workers: int) -> Iterator[dict]:
                     continue
                 if outcome is None:
                     worker.end()
-                    crew[crew.index(worker)] = Worker(plan, worker.slot)
+                    crew[crew.index(worker)] = Worker(plan)
                     tried[student] = tried.get(student, 0) + 1
                     if tried[student] < 2 and lost.startswith("ended"):
                         waiting.append(student)

@@ -33,7 +33,7 @@ def sections(cells: list[NotebookNode], tasks) -> dict[int, str]:
     """Each cell's task: the first test cell after it. Test cells that follow each other share a section."""
     found, current, answered = {}, "", False
     following = [index for index, cell in enumerate(cells) if grade_id(cell) in tasks]
-    for index, cell in enumerate(cells):
+    for index in range(len(cells)):
         if not current or (index not in following and answered):
             current = next((grade_id(cells[place]) for place in following if place >= index), "")
             answered = False

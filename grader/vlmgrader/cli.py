@@ -6,7 +6,7 @@ Nothing heavy is imported until a command runs.
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -23,7 +23,7 @@ Where = Annotated[
     ),
 ]
 Ours = Annotated[
-    Optional[Path],
+    Path | None,
     typer.Option(
         "--assignments",
         envvar="VLMGRADER_ASSIGNMENTS",
@@ -31,12 +31,12 @@ Ours = Annotated[
     ),
 ]
 Students = Annotated[
-    Optional[list[str]], typer.Option("--student", help="Only this one; may be repeated.")
+    list[str] | None, typer.Option("--student", help="Only this one; may be repeated.")
 ]
 HERE = Path(".")
 
 
-def _home(given: Optional[Path]) -> Path:
+def _home(given: Path | None) -> Path:
     """The folder of the assignments: the one given, else assignments/ here or in a folder above."""
     if given:
         return given
@@ -48,7 +48,7 @@ def _home(given: Optional[Path]) -> Path:
     )
 
 
-def _assignment(name: str, course: Path, assignments: Optional[Path]):
+def _assignment(name: str, course: Path, assignments: Path | None):
     """The assignment, or one sentence on what is to be installed first."""
     from importlib.util import find_spec
 
@@ -63,10 +63,38 @@ def _assignment(name: str, course: Path, assignments: Optional[Path]):
 
 
 @app.command()
-def release(name: Name, course: Where = HERE, assignments: Ours = None) -> None:
+def release(
+    name: Name,
+    due: Annotated[
+        str | None, typer.Option(help="When it is due: '2026-09-14 23:59', local time.")
+    ] = None,
+    course: Where = HERE,
+    assignments: Ours = None,
+) -> None:
     """Make the students' notebook in release/, and tell the gradebook about the assignment and roster.csv."""
+    from vlmgrader import late
+
     found = _assignment(name, course, assignments)
     print(f"Hand this out: {found.release()}")
+    if due:
+        print(f"Due {late.due(found, due):%Y-%m-%d %H:%M} UTC")
+
+
+@app.command()
+def extend(
+    name: Name,
+    student: Annotated[str, typer.Argument(help="Who gets more time.")],
+    days: Annotated[float, typer.Argument(help="How many days in all; 0 takes it back.")],
+    course: Where = HERE,
+    assignments: Ours = None,
+) -> None:
+    """Give a student more time. Grades that are there already change with the next `run` of this student."""
+    from vlmgrader import late
+
+    found = _assignment(name, course, assignments)
+    late.extend(found, student, days)
+    late.assign(found, student)
+    print(f"{student} has {days:g} days more for {found.name}.")
 
 
 @app.command()
@@ -74,7 +102,7 @@ def collect(
     name: Name,
     downloads: Annotated[Path, typer.Argument(help="A zip or folder from your learning platform")],
     matching: Annotated[
-        Optional[str],
+        str | None,
         typer.Option(
             help="Where ids aren't words of the file names: a regular expression with (?P<student>...)"
         ),
@@ -180,25 +208,26 @@ def manual(
     course: Where = HERE,
     port: Annotated[int, typer.Option(help="Port to serve on.")] = 8889,
     browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
+    assignments: Ours = None,
 ) -> None:
     """Open formgrader, for the answers that a human reads and for comments."""
+    from vlmgrader.course import Course
+
     folder = course.resolve()
-    if not (folder / "nbgrader_config.py").exists():
-        raise ValueError(
-            f"{folder} is no course yet (no nbgrader_config.py). Run: vlmgrader release"
-        )
+    if not (folder / "gradebook.db").exists():
+        raise ValueError(f"{folder} is no course yet (no gradebook.db). Run: vlmgrader release")
+    Course(folder, _home(assignments).resolve()).prepare()
     command = [
         sys.executable,
         "-m",
         "jupyterlab",
         f"--port={port}",
         "--LabApp.default_url=/formgrader",
+        "--ServerApp.kernel_manager_class=vlmgrader.stock_nbgrader.NoKernels",
     ]
     command += [] if browser else ["--no-browser"]
     command += ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-    print(
-        "formgrader shows what students wrote, cleaned. Don't open their notebooks as notebooks: there their code would run."
-    )
+    print("formgrader shows what students wrote, cleaned. No notebook can be run on this server.")
     sys.stdout.flush()
     os.chdir(folder)
     os.execv(sys.executable, command)
@@ -231,18 +260,16 @@ def feedback(
 def export(
     name: Name,
     to_csv: Annotated[
-        Optional[Path], typer.Option("--csv", help="A table for any other system.")
+        Path | None, typer.Option("--csv", help="A table for any other system.")
     ] = None,
-    canvas: Annotated[
-        Optional[Path], typer.Option(help="Canvas' own export, to be filled.")
-    ] = None,
-    column: Annotated[Optional[str], typer.Option(help="Its column for this assignment.")] = None,
+    canvas: Annotated[Path | None, typer.Option(help="Canvas' own export, to be filled.")] = None,
+    column: Annotated[str | None, typer.Option(help="Its column for this assignment.")] = None,
     to: Annotated[Path, typer.Option(help="Where the filled export goes.")] = Path("canvas.csv"),
     gradescope: Annotated[
-        Optional[Path], typer.Option(help="A zip of results.json, one per student.")
+        Path | None, typer.Option(help="A zip of results.json, one per student.")
     ] = None,
     autograder: Annotated[
-        Optional[Path], typer.Option(help="The zip for Gradescope's autograder.")
+        Path | None, typer.Option(help="The zip for Gradescope's autograder.")
     ] = None,
     unsafe: Annotated[
         bool, typer.Option("--unsafe-no-sandbox", help="That autograder runs without a sandbox.")

@@ -11,8 +11,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-BYTES = 64 * 2**20
-HEADER_BYTES = 4 * 2**20
+BYTES = 16 * 2**20
+HEADER_BYTES = 2**20
 NODES = 10_000
 DEPTH = 16
 SCALARS = (bool, int, float, str, type(None))

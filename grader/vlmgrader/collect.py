@@ -8,7 +8,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from vlmgrader.course import Assignment, write
@@ -94,7 +94,7 @@ def _unpacked(
             with archive.open(member) as packed, open(path, "wb") as file:
                 file.write(packed.read(ALL_BYTES + 1)[:ALL_BYTES])
             when = (
-                datetime(*member.date_time, tzinfo=timezone.utc).timestamp()
+                datetime(*member.date_time, tzinfo=UTC).timestamp()
                 if member.date_time[0] > 1980
                 else None
             )
@@ -132,7 +132,7 @@ def _keep(
     if newest:
         write(
             fresh / "timestamp.txt",
-            datetime.fromtimestamp(newest, timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC"),
+            datetime.fromtimestamp(newest, UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
         )
     shutil.rmtree(target, ignore_errors=True)
     fresh.rename(target)

@@ -19,37 +19,24 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-from vlmgrader.bridge import Task
 from vlmgrader.cells import grade_id
+from vlmgrader.results import Task
+from vlmgrader.settings import Settings
+from vlmgrader.settings import read as read_settings
 
 STUDENT = re.compile(r"[A-Za-z0-9_@][A-Za-z0-9_.@-]{0,63}")
-CONFIG = """# For nbgrader and formgrader. Start `vlmgrader manual` here, so that this file is read.
+CONFIG = """# For nbgrader and formgrader.
+c = get_config()
+c.ExportApp.plugin_class = "nbgrader.plugins.CsvExportPlugin"
+"""
+PROTECTION = """
+# Keep this last: no stock command then runs a student's code outside the sandbox.
 from pathlib import Path
 
-from vlmgrader.authoring import STUB
-from vlmgrader.feedback import safe_markdown
+from vlmgrader.stock_nbgrader import protect
 
-c = get_config()
-c.CourseDirectory.root = str(Path(__file__).parent)
-c.CourseDirectory.db_url = f"sqlite:///{Path(__file__).parent / 'gradebook.db'}?timeout=60"
-c.ClearSolutions.code_stub = {"python": STUB}
-c.ExportApp.plugin_class = "nbgrader.plugins.CsvExportPlugin"
-# What students write is shown in an instructor's browser: nothing in it may act there.
-c.HTMLExporter.sanitize_html = True
-c.HTMLExporter.filters = {"markdown2html": safe_markdown}
+protect(get_config(), Path(__file__).resolve().parent, {assignments!r})
 """
-
-
-@dataclass(frozen=True)
-class Settings:
-    """`grader.toml` in the folder of the assignments: what the grader must know of a course.
-
-    packages   students' code may import these, also where they are not installed
-    variables  of the sandbox's environment; {tmp} is its temporary folder
-    """
-
-    packages: tuple[str, ...] = ()
-    variables: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,17 +57,7 @@ class Course:
     @cached_property
     def settings(self) -> Settings:
         """Those of grader.toml; where there is none, the defaults."""
-        path = self.assignments / "grader.toml"
-        if not path.exists():
-            return Settings()
-        import tomllib
-
-        read = tomllib.loads(path.read_text(encoding="utf-8"))
-        if unknown := set(read) - {"packages", "environment"}:
-            raise ValueError(
-                f"{path}: unknown: {', '.join(sorted(unknown))}; expected packages, environment"
-            )
-        return Settings(tuple(read.get("packages", ())), tuple(read.get("environment", {}).items()))
+        return read_settings(self.assignments / "grader.toml")
 
     def place(self, step: str, assignment: str, student: str | None = None) -> Path:
         return (
@@ -134,12 +111,28 @@ class Course:
                 )
         return students
 
+    def add_students(self) -> None:
+        """Everybody on the roster into the gradebook, also who came after the release."""
+        from nbgrader.api import Gradebook
+
+        with Gradebook(self.db_url) as book:
+            there = {student.id: student for student in book.students}
+            for student in self.roster().values():
+                known = there.get(student.id)
+                names = (student.first_name, student.last_name, student.email)
+                if not known or (known.first_name, known.last_name, known.email) != names:
+                    first, last, email = names
+                    book.update_or_create_student(
+                        student.id, first_name=first, last_name=last, email=email
+                    )
+
     def prepare(self) -> None:
-        """The folders and nbgrader's configuration, if they aren't there yet."""
+        """The folder and nbgrader's configuration, if they aren't there yet; a stock one is protected."""
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self.folder / "nbgrader_config.py"
-        if not config.exists():
-            write(config, CONFIG)
+        text = config.read_text(encoding="utf-8") if config.exists() else CONFIG
+        if "vlmgrader.stock_nbgrader" not in text:
+            write(config, text + PROTECTION.format(assignments=str(self.assignments)))
 
     def nbgrader(self):
         """nbgrader's own API on this course."""
@@ -213,10 +206,8 @@ class Assignment:
 
     def release(self) -> Path:
         """Makes the students' notebook with nbgrader, and tells the gradebook about assignment and roster."""
-        import nbgrader.api
-
         course = self.course
-        roster = course.roster()
+        course.roster()
         source = course.place("source", self.name)
         source.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(self.home / "source" / f"{self.name}.ipynb", source / f"{self.name}.ipynb")
@@ -225,14 +216,7 @@ class Assignment:
             raise RuntimeError(
                 f"nbgrader could not release {self.name}: {(done.get('log') or done.get('error', ''))[-1500:]}"
             )
-        with nbgrader.api.Gradebook(course.db_url) as book:
-            for student in roster.values():
-                book.update_or_create_student(
-                    student.id,
-                    first_name=student.first_name,
-                    last_name=student.last_name,
-                    email=student.email,
-                )
+        course.add_students()
         assert self.tasks  # the checks fit what was just released
         return course.place("release", self.name) / f"{self.name}.ipynb"
 

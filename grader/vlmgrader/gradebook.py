@@ -3,26 +3,27 @@
 import os
 import shutil
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
 
-from vlmgrader.bridge import Judged
+from vlmgrader import late
 from vlmgrader.cells import grade_id
 from vlmgrader.course import Assignment, write
+from vlmgrader.results import NotebookResult
 
 TRIES = 5
 
 
-def results(notebook: NotebookNode, judged: Judged, notes: list[str]) -> NotebookNode:
+def results(notebook: NotebookNode, judged: NotebookResult, notes: list[str]) -> NotebookNode:
     """Puts outputs into the cells: what the student's showed, and PASS and FAIL with points in the test cells."""
     for index, cell in enumerate(notebook.cells):
         if cell.cell_type != "code":
             continue
         cell.outputs, cell.execution_count = judged.outputs.get(index, []), None
-        marks = judged.marks.get(grade_id(cell) or "")
+        marks = judged.tasks.get(grade_id(cell) or "")
         if marks is not None:
             lines = [
                 f"{'PASS' if mark.points >= mark.of else 'PART' if mark.points else 'FAIL'}  "
@@ -73,7 +74,7 @@ def _save(
     assignment: Assignment, student: str, notebook: NotebookNode, submitted: datetime | None
 ) -> dict:
     from nbgrader.api import Gradebook
-    from nbgrader.preprocessors import AssignLatePenalties, SaveAutoGrades
+    from nbgrader.preprocessors import SaveAutoGrades
 
     course = assignment.course
     with Gradebook(course.db_url) as book:
@@ -88,8 +89,8 @@ def _save(
             "db_url": course.db_url,
         }
     }
-    for step in (SaveAutoGrades(), AssignLatePenalties()):
-        step.preprocess(notebook, resources)
+    SaveAutoGrades().preprocess(notebook, resources)
+    late.assign(assignment, student)
     return scores(assignment, student)
 
 
@@ -102,11 +103,11 @@ def scores(assignment: Assignment, student: str) -> dict | None:
             found = book.find_submission(assignment.name, student)
         except MissingEntry:
             return None
-        late = sum(one.late_submission_penalty or 0 for one in found.notebooks)
+        penalty = sum(one.late_submission_penalty or 0 for one in found.notebooks)
         return {
-            "score": float(found.score) - late,
+            "score": max(0.0, float(found.score) - penalty),
             "max_score": float(found.max_score),
-            "late_penalty": late,
+            "late_penalty": penalty,
             "needs_manual_grade": bool(found.needs_manual_grade),
         }
 
@@ -140,4 +141,4 @@ def submitted_at(folder: Path) -> datetime | None:
         found = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return found.astimezone(timezone.utc).replace(tzinfo=None) if found.tzinfo else found
+    return found.astimezone(UTC).replace(tzinfo=None) if found.tzinfo else found

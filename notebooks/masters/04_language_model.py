@@ -872,7 +872,7 @@ formulas = {
 }
 counts = [count_trainable(one) for one in (tuned, biased, adapted)]
 assert counts == list(formulas.values())
-print("formulas == count_trainable()")  # NBVAL_CHECK_OUTPUT
+print("formulas == count_count_trainable()")  # NBVAL_CHECK_OUTPUT
 
 # %%
 whole = sum(parameter.numel() for parameter in lm.parameters())

@@ -552,7 +552,7 @@ print(
 # How the gates opened, layer by layer (tanh of α; the sign means nothing):
 
 # %%
-trace = trained.model.gates()
+trace = trained.model.gates_by_step()
 every = max(1, len(trained.history) // 40)
 plots.show(
     plots.curves(

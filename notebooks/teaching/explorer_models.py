@@ -333,7 +333,7 @@ def gate_trace(
     model = trained.model.model
     every = max(1, len(trained.history) // records)
     chosen = [step for step in trained.history if step.step % every == 0 or step.step == step.steps]
-    opened = trained.model.gates()
+    opened = trained.model.gates_by_step()
     with eval_mode(model):
         ids = batch["ids"]
         said = logits(

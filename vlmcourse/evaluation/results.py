@@ -50,7 +50,7 @@ def save_results(name: str, rows: list[dict], **facts) -> Path:
     """Keeps measured rows in benchmarks/results/NAME.json, with the machines they were measured on: this one, and those of
     the rows that were there before."""
     path = _results_folder() / f"{name}.json"
-    before = json.loads(path.read_text()) if path.exists() else {"machines": [], "rows": []}
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"machines": [], "rows": []}
     machines = before["machines"] if any(row in rows for row in before["rows"]) else []
     machine = {
         "python": platform.python_version(),
@@ -71,7 +71,7 @@ def load_results(name: str) -> dict:
             f"no results {path.name}. Measure them with the command of that name in benchmarks/: "
             f"{', '.join(sorted(file.stem for file in _results_folder().parent.glob('[a-z]*.py')))}."
         )
-    return json.loads(path.read_text())
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def load_matching_results(name: str, **facts) -> dict:
@@ -89,7 +89,7 @@ def _processor() -> str:
     names = (
         [
             line.split(":")[1].strip()
-            for line in cpuinfo.read_text().splitlines()
+            for line in cpuinfo.read_text(encoding="utf-8").splitlines()
             if line.startswith("model name")
         ]
         if cpuinfo.exists()

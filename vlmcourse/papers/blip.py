@@ -23,8 +23,14 @@ from torch.nn.functional import cross_entropy, normalize
 
 from vlmcourse.parts import masks
 from vlmcourse.parts.bert import Context, TextTransformer, MLMHead, rows
-from vlmcourse.parts.losses import caption_groups, clip_loss, hard_negatives, itm_loss
-from vlmcourse.parts.momentum import MomentumEncoders, momentum_itc_loss
+from vlmcourse.parts.losses import (
+    MomentumTargets,
+    caption_groups,
+    clip_loss,
+    hard_negatives,
+    itm_loss,
+)
+from vlmcourse.parts.momentum import MomentumEncoders
 from vlmcourse.parts.vision import PatchEmbedding, ViT, check_pixels
 
 SELF_ATTENTION, CROSS_ATTENTION = ("attention", "norm1"), ("cross", "norm_cross")
@@ -262,11 +268,10 @@ class BLIP(nn.Module):
             else caption_groups(ids, self.config.pad)
         )
         image, text = normalize(self.image_projection(states[:, 0]), dim=-1), self.encode_text(ids)
-        loss = (
-            clip_loss(image, text, 1 / self.temperature, positive_groups)
-            if self.momentum_encoders is None
-            else self._soft_contrast(batch["pixel_values"], ids, image, text, positive_groups)
-        )
+        targets = self._momentum_targets(batch["pixel_values"], ids)
+        loss = clip_loss(image, text, 1 / self.temperature, positive_groups, momentum=targets)
+        if self.training and targets is not None:
+            self.momentum_encoders.enqueue(targets.image, targets.text)
         return loss, image.detach() @ text.detach().T / self.temperature.detach(), positive_groups
 
     def itc_itm_losses(
@@ -315,34 +320,16 @@ class BLIP(nn.Module):
             else (ids != self.config.pad) & (torch.arange(ids.shape[1], device=ids.device) > 0)
         )
 
-    def _soft_contrast(
-        self,
-        pixel_values: Tensor,
-        ids: Tensor,
-        image: Tensor,
-        text: Tensor,
-        positive_groups: Tensor,
-    ) -> Tensor:
-        slow = self.momentum_encoders
-        with torch.no_grad():
-            slow_image = normalize(slow.image_projection(slow.vision(pixel_values)), dim=-1)
-            slow_text = normalize(
-                slow.text_projection(slow.encoder.first(*self.role_inputs(ids, self.config.cls))),
-                dim=-1,
-            )
-        loss = momentum_itc_loss(
-            image,
-            text,
-            slow_image,
-            slow_text,
-            slow.images.clone(),
-            slow.texts.clone(),
-            1 / self.temperature,
-            self.config.alpha,
-        )
-        if self.training:
-            slow.enqueue(slow_image, slow_text)
-        return loss
+    @torch.no_grad()
+    def _momentum_targets(self, pixel_values: Tensor, ids: Tensor) -> MomentumTargets | None:
+        """The momentum encoders' vectors of the batch and of their queue; None without momentum encoders."""
+        m = self.momentum_encoders
+        if m is None:
+            return None
+        image = normalize(m.image_projection(m.vision(pixel_values)), dim=-1)
+        text = m.encoder.first(*self.role_inputs(ids, self.config.cls))
+        text = normalize(m.text_projection(text), dim=-1)
+        return MomentumTargets(image, text, m.image_queue, m.text_queue, self.config.alpha)
 
     @torch.no_grad()
     def after_step(self) -> None:

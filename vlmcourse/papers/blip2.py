@@ -21,7 +21,7 @@ from torch.nn.functional import cross_entropy, normalize
 from vlmcourse.papers.qformer import Image, QFormer, patch_features
 from vlmcourse.parts.bert import MLMHead
 from vlmcourse.parts.language import SoftPromptModel, check_decoder, freeze, next_token_loss, width
-from vlmcourse.parts.losses import gather, hard_negatives, itm_loss
+from vlmcourse.parts.losses import clip_loss, hard_negatives, itm_loss, similarity
 
 SMOOTHING = 0.1  # of labels in contrast and generation (the paper's code)
 
@@ -91,10 +91,7 @@ class Stage1(nn.Module):
             self.text_projection(self.qformer.text_states(ids, mask, first=1)[:, 0]), dim=-1
         )
 
-    @staticmethod
-    def similarity(image: Tensor, text: Tensor) -> Tensor:
-        """The best query speaks for the image: (N, R, E), (M, E) -> (N, M)."""
-        return (image @ text.T).amax(1)
+    similarity = staticmethod(similarity)
 
     def itm_logits(self, image: Image, ids: Tensor) -> Tensor:
         """Do they belong together? Every query votes, (B, P, C) or its `project_kv`, (B, T) -> (B, 2)."""
@@ -116,19 +113,8 @@ class Stage1(nn.Module):
         self, image: Tensor, text: Tensor, positive_groups: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Unit vectors (B, R, E) and (B, E) -> loss, and the logits (B, B) for hard negatives."""
-        with torch.autocast(image.device.type, enabled=False):
-            whole = self.similarity(gather(image).float(), gather(text).float()) / self.temperature
-            own = self.similarity(image.float(), text.float()).detach() / self.temperature.detach()
-        numbers = (
-            torch.arange(len(whole), device=whole.device)
-            if positive_groups is None
-            else gather(positive_groups)
-        )
-        right = (numbers[:, None] == numbers[None, :]).float()
-        right = right / right.sum(1, keepdim=True)
-        return sum(
-            cross_entropy(way, right, label_smoothing=SMOOTHING) for way in (whole, whole.T)
-        ) / 2, own
+        loss = clip_loss(image, text, 1 / self.temperature, positive_groups, SMOOTHING)
+        return loss, similarity(image.detach(), text.detach()) / self.temperature.detach()
 
     def _match(
         self, image: Image, ids: Tensor, own: Tensor, positive_groups: Tensor | None

@@ -1,13 +1,15 @@
-"""What the models are trained to do: contrast, with negatives from every process; match, with the hardest of them."""
+"""Losses on pairs of images and texts: contrastive (ITC) and matching (ITM), with negatives from all processes."""
+
+from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.nn.functional import cross_entropy, log_softmax
+from torch.nn.functional import cross_entropy, pad
 
 
 class _Gather(torch.autograd.Function):
-    """all_gather whose gradient flows back to every process: the sum of what each process sends for my rows."""
+    """all_gather with a gradient: each process receives the sum of all processes' gradients for its own rows."""
 
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:
@@ -23,121 +25,166 @@ class _Gather(torch.autograd.Function):
 
 
 def gather(x: Tensor) -> Tensor:
-    """Rows of all processes, in rank order: (B, ...) -> (processes * B, ...). Alone, x itself.
+    """Rows of all processes, in rank order: (B, ...) -> (processes * B, ...); x itself in a single process.
 
-    Gradients cross the processes, so a loss over all pairs, averaged over processes as data parallelism does, has the
-    gradient it would have in one process. Every process must bring the same number of rows.
+    Gradients cross processes: a loss over all pairs, averaged over processes as data parallelism does, has the gradient
+    that it would have in one process. Every process must bring the same number of rows.
     """
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return x
     return _Gather.apply(x) if x.is_floating_point() else _Gather.forward(None, x)
 
 
-def caption_groups(ids: Tensor, pad: int) -> Tensor:
-    """Numbers (B,) that are equal where texts (B, T) are, the first token and padding aside: for `same`.
+def similarity(image: Tensor, text: Tensor) -> Tensor:
+    """Dot products of N images and M texts: image (N, D) or (N, R, D), text (M, D) -> (N, M), in float32.
 
-    They hang on the text alone, so they agree between processes, and between batches that are padded to other lengths.
+    Of an image with R vectors the most similar one counts (BLIP-2, Sec. 3.1). Autocast is off: cosines times a scale of
+    up to 100 would be wrong by whole units in bfloat16.
     """
-    numbers = ids.new_zeros(len(ids))
+    with torch.autocast(image.device.type, enabled=False):
+        scores = image.float() @ text.float().T
+    return scores if image.dim() == 2 else scores.amax(1)
+
+
+def caption_groups(ids: Tensor, pad: int) -> Tensor:
+    """One integer per text that is equal for equal texts: ids (B, T) -> (B,). First token and padding are ignored.
+
+    It depends on the text alone (a polynomial hash, integers wrap around), so processes and batches of other lengths agree.
+    """
+    groups = ids.new_zeros(len(ids))
     for column in ids[:, 1:].T:
-        numbers = torch.where(
-            column == pad, numbers, numbers * 1_000_003 + column + 1
-        )  # integers wrap around
-    return numbers
+        groups = torch.where(column == pad, groups, groups * 1_000_003 + column + 1)
+    return groups
+
+
+def _positive_targets(
+    batch: int, total: int, positive_groups: Tensor | None, like: Tensor
+) -> Tensor:
+    """Target probabilities (batch, total): uniform over the positives of each of this process's rows."""
+    if positive_groups is None:
+        groups = torch.arange(total, device=like.device)
+    else:
+        groups = gather(positive_groups)
+    first = dist.get_rank() * batch if total > batch else 0
+    positives = (groups[first : first + batch, None] == groups[None, :]).float()
+    return positives / positives.sum(1, keepdim=True)
+
+
+@dataclass(frozen=True)
+class MomentumTargets:
+    """What momentum encoders add to `clip_loss` (ALBEF, Li et al. 2021, arXiv 2107.07651, Eq. 6).
+
+    image, text               (B, D) unit vectors of the batch by the momentum encoders
+    image_queue, text_queue   (Q, D) their vectors of earlier batches: more negatives; Q may be 0
+    alpha                     share of the targets that is the momentum encoders' own softmax; paper: 0.4
+    """
+
+    image: Tensor
+    text: Tensor
+    image_queue: Tensor
+    text_queue: Tensor
+    alpha: float
 
 
 def clip_loss(
-    image: Tensor, text: Tensor, scale: Tensor | float, positive_groups: Tensor | None = None
+    image: Tensor,
+    text: Tensor,
+    scale: Tensor | float,
+    positive_groups: Tensor | None = None,
+    label_smoothing: float = 0.0,
+    momentum: MomentumTargets | None = None,
 ) -> Tensor:
-    """Symmetric cross-entropy of matching each image to its text and back (CLIP, Fig. 3). A scalar.
+    """Image-text contrastive loss: symmetric cross-entropy over scaled cosines (CLIP, Fig. 3) -> scalar.
 
-    image, text   (B, D) unit vectors; row i of one belongs to row i of the other
-    scale         what cosines are multiplied by: exp of the learned log-temperature
-    same          (B,) integers, optional: rows with equal numbers are all right answers for each other. Use it where
-                  captions repeat; without it a second 'a dog' in the batch counts as wrong.
+    image            (B, D) unit vectors, or (B, R, D) of which the most similar counts (BLIP-2)
+    text             (B, D) unit vectors; row i belongs to row i of image
+    scale            1 / temperature
+    positive_groups  (B,) integers: rows with equal integers are positives of each other, for repeated captions
+    label_smoothing  share of the targets spread evenly over all candidates (BLIP-2: 0.1)
+    momentum         momentum encoders' vectors as candidates and as soft targets (ALBEF, BLIP)
 
-    All-equal embeddings give ln(batch) exactly, a batch of one gives 0. With several processes the negatives come from
-    all of them: average the losses (and gradients) of the processes to get those of one.
+    Equal embeddings give ln(B); a batch of one gives 0. With several processes the candidates come from all of them: the
+    mean of the processes' losses (and gradients) is that of one process. Raises ValueError unless there is one text per image.
     """
-    if image.shape != text.shape or image.dim() != 2:
+    if len(image) != len(text) or image.shape[-1] != text.shape[-1] or text.dim() != 2:
         raise ValueError(
-            f"contrast needs as many images as texts, both (batch, width); "
+            f"clip_loss needs one text for each image, both (batch, width); "
             f"found {tuple(image.shape)} and {tuple(text.shape)}."
         )
-    B, images, texts = len(image), gather(image), gather(text)
-    first = dist.get_rank() * B if len(images) > B else 0
-    mine = torch.arange(first, first + B, device=image.device)
-    numbers = (
-        torch.arange(len(images), device=image.device)
-        if positive_groups is None
-        else gather(positive_groups)
-    )
-    right = (numbers[mine, None] == numbers[None, :]).float()  # (B, all)
-    right = right / right.sum(1, keepdim=True)
-    # Cosines times a scale of up to 100: in bfloat16 they would be off by whole nats.
-    with torch.autocast(image.device.type, enabled=False):
-        image_logits = scale * image.float() @ texts.float().T  # (B, all)
-        text_logits = scale * text.float() @ images.float().T
-    image_loss = -(right * log_softmax(image_logits, dim=-1)).sum(1).mean()
-    text_loss = -(right * log_softmax(text_logits, dim=-1)).sum(1).mean()
-    return (image_loss + text_loss) / 2
+    images, texts = (image, text) if momentum is None else (momentum.image, momentum.text)
+    images, texts = gather(images), gather(texts)
+    targets = _positive_targets(len(image), len(texts), positive_groups, text)
+    if momentum is not None:
+        images = torch.cat([images, momentum.image_queue])
+        texts = torch.cat([texts, momentum.text_queue])
+        targets = pad(targets, (0, len(momentum.text_queue)))
+    logits = scale * similarity(image, texts), scale * similarity(images, text).T  # (B, all + Q)
+    target_pair = (targets, targets)
+    if momentum is not None:
+        with torch.no_grad():
+            soft = (
+                (scale * similarity(momentum.image, texts)).softmax(-1),
+                (scale * similarity(momentum.text, images)).softmax(-1),
+            )
+            target_pair = tuple(momentum.alpha * s + (1 - momentum.alpha) * targets for s in soft)
+    losses = [
+        cross_entropy(rows, target, label_smoothing=label_smoothing)
+        for rows, target in zip(logits, target_pair)
+    ]
+    return (losses[0] + losses[1]) / 2
 
 
-FLOOR = 1e-4  # added to every weight: where the softmax has saturated on the right pair, all others would have none
+MINIMUM_WEIGHT = (
+    1e-4  # without it nothing is left to draw where the softmax is 1 on the positive pair
+)
 
 
 @torch.no_grad()
 def hard_negatives(
-    similarity: Tensor,
+    similarities: Tensor,
     positive_groups: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """A wrong text for each image and a wrong image for each text, likelier the more alike they seem (ALBEF, Sec. 3.2).
+    """Samples a negative text per image and a negative image per text, similar ones more often (ALBEF, Sec. 3.2).
 
-    similarity  (B, B), images x texts, as large as the contrastive logits: cosines times their scale
-    same        (B,) integers, optional: rows with equal numbers are never each other's negative; see `clip_loss`
-    generator   on any device; default: torch's own
-    Returns (B,) numbers of texts and (B,) numbers of images. Drawn with probability softmax(similarity) + 1e-4, among all
-    but the right ones. Raises ValueError where nothing wrong is left to draw.
+    similarities     (B, B), images x texts, scaled as the contrastive logits
+    positive_groups  (B,) integers: rows with equal integers are never negatives of each other
+    generator        on any device; default: torch's own
+    Returns indices of texts (B,) and of images (B,), drawn with probability softmax(similarities) + 1e-4 among the negatives.
+    Raises ValueError for other shapes, and where a pair has no negative.
     """
-    B = len(similarity)
-    if similarity.shape != (B, B):
+    B = len(similarities)
+    if similarities.shape != (B, B):
         raise ValueError(
-            f"similarities are {tuple(similarity.shape)}; expected as many images as texts, (batch, batch)."
+            f"similarities are {tuple(similarities.shape)}; expected as many images as texts, (batch, batch)."
         )
-    numbers = (
-        torch.arange(B, device=similarity.device) if positive_groups is None else positive_groups
-    )
-    if len(numbers) != B:
+    groups = positive_groups
+    groups = torch.arange(B, device=similarities.device) if groups is None else groups
+    if len(groups) != B:
         raise ValueError(
-            f"same has {len(numbers)} numbers for {B} pairs; expected one for each pair."
+            f"positive_groups has {len(groups)} numbers for {B} pairs; expected one for each pair."
         )
-    right = numbers[:, None] == numbers[None, :]
-    if alone := right.all(1).nonzero()[:, 0].tolist():
+    positive = groups[:, None] == groups[None, :]
+    if alone := positive.all(1).nonzero()[:, 0].tolist():
         raise ValueError(
-            f"pair {alone[0]} of the batch of {B} has no negative: every other pair counts as the same. "
-            "Match needs at least two different pairs in a batch."
+            f"pair {alone[0]} of the batch of {B} has no negative: all other pairs are in its positive group. "
+            "Image-text matching needs at least two different pairs in a batch."
         )
-    place = similarity.device if generator is None else generator.device
+    device = similarities.device if generator is None else generator.device
 
-    def draw(rows: Tensor) -> Tensor:
-        weights = (rows.float().softmax(-1) + FLOOR).masked_fill(right, 0)
-        return torch.multinomial(weights.to(place), 1, generator=generator)[:, 0].to(
-            similarity.device
-        )
+    def sample(rows: Tensor) -> Tensor:
+        weights = (rows.float().softmax(-1) + MINIMUM_WEIGHT).masked_fill(positive, 0)
+        return torch.multinomial(weights.to(device), 1, generator=generator)[:, 0].to(rows.device)
 
-    return draw(similarity), draw(similarity.T)
+    return sample(similarities), sample(similarities.T)
 
 
-def itm_loss(right: Tensor, wrong: Tensor) -> Tensor:
-    """Cross-entropy of "do this image and this text belong together?": logits (M, 2) of right pairs, (N, 2) of wrong ones.
+def itm_loss(positive_logits: Tensor, negative_logits: Tensor) -> Tensor:
+    """Image-text matching loss: cross-entropy of logits (M, 2) of positive and (N, 2) of negative pairs -> scalar.
 
-    Class 1 is yes. With twice as many wrong as right pairs, answering 1/3 to all scores 0.637, a coin ln 2 = 0.693.
+    Class 1 is "match". With twice as many negatives as positives, a constant 1/3 gives 0.637, a constant 1/2 gives ln 2 = 0.693.
     """
-    labels = torch.cat(
-        [
-            right.new_ones(len(right), dtype=torch.long),
-            wrong.new_zeros(len(wrong), dtype=torch.long),
-        ]
+    labels = torch.tensor(
+        [1] * len(positive_logits) + [0] * len(negative_logits), device=positive_logits.device
     )
-    return cross_entropy(torch.cat([right, wrong]).float(), labels)
+    return cross_entropy(torch.cat([positive_logits, negative_logits]).float(), labels)

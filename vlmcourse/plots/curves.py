@@ -119,7 +119,7 @@ class LiveCurve:
         """The picture as it stands."""
         step = self.history[-1]
         made = loss(self.history, self.chance, self.chance_name)
-        left = "done" if step.step == step.steps else f"about {step.left:.0f} s left"
+        left = "done" if step.step == step.steps else f"about {step.seconds_left:.0f} s left"
         subtitle(
             made.axes[0],
             f"step {step.step} of {step.steps}   loss {step.loss:.3f}   "

@@ -194,7 +194,7 @@ def flamingo(
     parts: Mapping[str, Callable] | None = None,
     **changes,
 ) -> TrainedStage:
-    """Flamingo on the world, trained or loaded. Its model is Mixed: `.model.model` is the Flamingo, `.model.gates()` their way.
+    """Flamingo on the world, trained or loaded. Its model is WeightedLosses: `.model.model` is the Flamingo, `.model.gates_by_step()` their way.
 
     lm, tower  default: the tiny language model and CLIP's tower, frozen. What is not frozen learns too (a copy of it does)
     kept       for several runs with the same tower: what it has seen already

@@ -116,7 +116,7 @@ def check(folder: Path) -> list[str]:
     for path in folder.rglob("*.css"):
         faults += [
             f"{path.name}: loads something: {line.strip()[:60]}"
-            for line in path.read_text().splitlines()
+            for line in path.read_text(encoding="utf-8").splitlines()
             if FETCHED.search(line)
         ]
     return faults

@@ -1,12 +1,4 @@
-"""Training: a loop that yields.
-
-    for step in fit(model, batches, steps=1000):
-        plot(step.losses)                       # the notebook is the consumer: it plots, evaluates, breaks
-
-A model is anything with `losses(batch) -> dict of scalars`, summed here; `after_step()` is called if it has one.
-Accelerate underneath brings device and data parallelism: `accelerate launch` runs the same code in many processes.
-Step n draws its data and its randomness from (seed, n) alone, so a run that was killed resumes to the very same weights.
-"""
+"""Devices, processes and random numbers of a training run."""
 
 from __future__ import annotations
 
@@ -20,7 +12,7 @@ from torch import Tensor
 
 
 def processes():
-    """accelerate's PartialState: which of how many processes is this, on which device?
+    """accelerate's PartialState: which of how many processes this is, and its device.
 
     On a machine without GPU accelerate must be told so, or processes that torchrun started would not join.
     """
@@ -30,16 +22,27 @@ def processes():
     return PartialState(cpu=not gpu or os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true")
 
 
+def new_accelerator():
+    """accelerate's Accelerator on the device of `processes()`."""
+    from accelerate import Accelerator
+
+    return Accelerator(cpu=processes().device.type == "cpu")
+
+
 @contextmanager
-def rng_keyed_by(device: torch.device, *of: int) -> Iterator[None]:
-    """Random numbers that depend on nothing but `of`; the notebook's own are left alone."""
+def rng_keyed_by(device: torch.device, *key: int) -> Iterator[None]:
+    """Inside, random numbers depend on `key` alone; the caller's own generator is left as it was."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(int.from_bytes(hashlib.sha256(repr(of).encode()).digest()[:6], "big"))
+        torch.manual_seed(int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:6], "big"))
         yield
 
 
 def to_device(device: torch.device, batch: dict) -> dict:
-    return {
-        name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
-        for name, value in batch.items()
-    }
+    """The batch with its tensors, also those of nested dicts, on `device`."""
+
+    def moved(value):
+        if isinstance(value, Tensor):
+            return value.to(device, non_blocking=True)
+        return to_device(device, value) if isinstance(value, dict) else value
+
+    return {name: moved(value) for name, value in batch.items()}

@@ -1,38 +1,34 @@
 """Training: a loop that yields.
 
     for step in fit(model, batches, steps=1000):
-        plot(step.losses)                       # the notebook is the consumer: it plots, evaluates, breaks
+        plot(step.losses)                       # the caller plots, evaluates, breaks
 
-A model is anything with `losses(batch) -> dict of scalars`, summed here; `after_step()` is called if it has one.
-Accelerate underneath brings device and data parallelism: `accelerate launch` runs the same code in many processes.
-Step n draws its data and its randomness from (seed, n) alone, so a run that was killed resumes to the very same weights.
+A model is anything with `losses(batch) -> dict of scalars`, which are summed; `after_step()` is called if it has one.
+`accelerate launch` runs the same code in several processes. Step n draws its data and its random numbers from (seed, n)
+alone, so a run that was killed resumes to the very same weights.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import time
 from collections.abc import Iterator
-from copy import deepcopy
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from vlmcourse.training.batches import prefetch
-from vlmcourse.training.devices import processes, rng_keyed_by, to_device
+from vlmcourse.training.devices import new_accelerator, rng_keyed_by, to_device
 from vlmcourse.training.optimisation import Optimisation
-from vlmcourse.training.precision import device_precision, faster_precision
-from vlmcourse.training.resume import restore_state, save_state
+from vlmcourse.training.precision import choose_precision
+from vlmcourse.training.resume import RunFile
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one step of training did. `step` counts from 1; seconds are since the start of this run."""
+    """One training step. `step` counts from 1; `seconds` since the start of this run; `seconds_left` at the speed so far."""
 
     step: int
     steps: int
@@ -40,7 +36,7 @@ class Step:
     learning_rate: float
     gradient_norm: float
     seconds: float
-    left: float  # seconds still to go, at the speed so far
+    seconds_left: float
 
     @property
     def loss(self) -> float:
@@ -48,7 +44,7 @@ class Step:
 
 
 class _Losses(nn.Module):
-    """Data parallelism wraps a forward; this one is `model.losses`."""
+    """`model.losses` as the forward that data parallelism wraps."""
 
     def __init__(self, model: nn.Module):
         super().__init__()
@@ -70,102 +66,55 @@ def fit(
     checkpoint_every: int = 100,
     fingerprint: dict | None = None,
 ) -> Iterator[Step]:
-    """Trains `model` in place, yielding a `Step` after each step; at the end it is back on the device it came from.
+    """Trains `model` in place and yields a `Step` after each step; at the end the model is back on its own device.
 
-    batches     has `from_step(step, part)`: see Batches
-    precision   torch.float32 or torch.bfloat16 (autocast); None: that in which this model's first step takes less time here
-    checkpoint_path  a file: training is saved there every `checkpoint_every` steps and at the end; if it exists, training goes on from it.
-                `fingerprint` (anything JSON can hold) must be what the file was made of, else ValueError.
-    Raises FloatingPointError, naming the step, if the loss is no longer finite.
+    batches          has `from_step(step, (rank, processes))`: see Batches
+    precision        torch.float32 or torch.bfloat16 (autocast); None: the faster one for this model on this machine
+    checkpoint_path  the run is saved here every `checkpoint_every` steps and at the end, and resumed from here
+    fingerprint      what the run is made of (JSON); a checkpoint with another one is refused
+
+    Raises FloatingPointError (the loss is not finite; names the step), ValueError (a checkpoint of another run),
+    RunLocked (another process trains there), OSError (the last checkpoint could not be written).
     """
-    from accelerate import Accelerator
-
-    accelerator = Accelerator(cpu=processes().device.type == "cpu")
+    accelerator = new_accelerator()
     home, device = next(model.parameters()).device, accelerator.device
     model.to(device)
     optimiser = optimisation.optimiser(model, device)
-    first, fingerprint = 0, json.loads(json.dumps({"steps": steps, **(fingerprint or {})}))
-    if checkpoint_path and checkpoint_path.exists():
-        first, precision = restore_state(checkpoint_path, model, optimiser, fingerprint)
-    precision = precision or _precision(model, batches, steps, accelerator)
-    prepared = (
-        accelerator.prepare(_Losses(model)) if accelerator.num_processes > 1 else _Losses(model)
-    )
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    model.train()
-    start = time.perf_counter()
-    upcoming = batches.from_step(first, (accelerator.process_index, accelerator.num_processes))
-    for step, batch in zip(
-        range(first, steps), prefetch(upcoming) if device.type == "cuda" else upcoming
-    ):
-        for group in optimiser.param_groups:
-            group["lr"] = optimisation.at(step, steps)
-        with rng_keyed_by(device, seed, step, accelerator.process_index):
-            with torch.autocast(device.type, torch.bfloat16, enabled=precision == torch.bfloat16):
-                losses = prepared(to_device(device, batch))
-            shown = {
-                name: float(accelerator.reduce(value.detach(), "mean"))
-                for name, value in losses.items()
-            }
-            if not math.isfinite(sum(shown.values())):
-                raise FloatingPointError(
-                    f"the loss is {sum(shown.values())} at step {step + 1}. Lower the learning rate "
-                    f"({optimisation.learning_rate:g}) or look at that batch: batches[{step}]."
-                )
-            sum(losses.values()).backward()
-        norm = nn.utils.clip_grad_norm_(
-            parameters, optimisation.max_norm, foreach=device.type == "cuda"
-        )
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-        if hasattr(model, "after_step"):
-            model.after_step()
-        done, seconds = step + 1, time.perf_counter() - start
-        if (
-            checkpoint_path
-            and accelerator.is_main_process
-            and (done % checkpoint_every == 0 or done == steps)
-        ):
-            save_state(
-                checkpoint_path,
-                model,
-                optimiser,
-                {"step": done, "precision": str(precision), "fingerprint": fingerprint},
+    ranks = accelerator.process_index, accelerator.num_processes
+    with RunFile(checkpoint_path, {"steps": steps, **(fingerprint or {})}, ranks[0] == 0) as run:
+        start, precision = run.restore(model, optimiser, precision)
+        precision = precision or choose_precision(model, batches, steps, accelerator)
+        parallel = accelerator.prepare(_Losses(model)) if ranks[1] > 1 else _Losses(model)
+        parameters = [p for p in model.parameters() if p.requires_grad]
+        upcoming = batches.from_step(start, ranks)
+        upcoming = prefetch(upcoming) if device.type == "cuda" else upcoming
+        model.train()
+        began = time.perf_counter()
+        for step, batch in zip(range(start, steps), upcoming):
+            rate = optimisation.set_learning_rate(optimiser, step, steps)
+            with rng_keyed_by(device, seed, step, ranks[0]):
+                with torch.autocast(device.type, torch.bfloat16, precision == torch.bfloat16):
+                    losses = parallel(to_device(device, batch))
+                values = {
+                    name: float(accelerator.reduce(value.detach(), "mean"))
+                    for name, value in losses.items()
+                }
+                if not math.isfinite(sum(values.values())):
+                    raise FloatingPointError(
+                        f"the loss is {sum(values.values())} at step {step + 1}. Lower the learning rate "
+                        f"({optimisation.learning_rate:g}) or look at that batch: batches[{step}]."
+                    )
+                sum(losses.values()).backward()
+            norm = nn.utils.clip_grad_norm_(
+                parameters, optimisation.max_norm, foreach=device.type == "cuda"
             )
-        yield Step(
-            done,
-            steps,
-            shown,
-            optimiser.param_groups[0]["lr"],
-            float(norm),
-            seconds,
-            seconds / (done - first) * (steps - done),
-        )
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+            if hasattr(model, "after_step"):
+                model.after_step()
+            done, seconds = step + 1, time.perf_counter() - began
+            if done % checkpoint_every == 0 or done == steps:
+                run.save(model, optimiser, done, precision)
+            left = seconds / (done - start) * (steps - done)
+            yield Step(done, steps, values, rate, float(norm), seconds, left)
     model.eval().to(home)
-
-
-def _precision(model: nn.Module, batches, steps: int, accelerator) -> torch.dtype:
-    """What this model trains faster in. Not measured in short runs, which don't pay for it, nor in several processes, whose
-    losses wait for each other: these take what the first one's products are faster in."""
-    device = accelerator.device
-    if accelerator.num_processes > 1:
-        vote = torch.tensor(
-            float(accelerator.is_main_process and device_precision(device) == torch.bfloat16),
-            device=device,
-        )
-        return torch.bfloat16 if accelerator.reduce(vote, "sum") > 0 else torch.float32
-    if steps < 100 and not os.environ.get("VLMCOURSE_PRECISION"):
-        return torch.float32
-
-    @cache  # made when it is first asked for: where nothing is measured, nothing is copied
-    def trial() -> tuple[nn.Module, dict]:
-        return deepcopy(model).train(), to_device(
-            device, next(iter(batches.from_step(0)))
-        )  # losses may keep something, such as a queue
-
-    def step() -> Tensor:
-        copy, batch = trial()
-        return sum(copy.losses(batch).values())
-
-    with rng_keyed_by(device):
-        return faster_precision(step, device)

@@ -1,7 +1,6 @@
 """Several data sets at once: their gradients added in each step, or each in its turn (Flamingo, Sec. 2.4).
 
-A data set is anything with `batch(indices)`. `WeightedLosses` is what `fit` trains: the model, the weight of each data set, and, for
-who looks at it afterwards, how far each gate was open after each step.
+A data set is anything with `batch(indices)`. `WeightedLosses` is what `fit` trains.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ from vlmcourse.introspection import gate_values
 
 @dataclass(frozen=True)
 class JointDatasets:
-    """Each step takes a batch of every data set: {name: batch}. In the sum of their losses their gradients accumulate.
+    """Each step takes a batch of every data set, {name: batch}; their gradients add up.
 
-    sources  {name: (data set, pages for each unit of the batch)}
+    sources  {name: (data set, its examples for each index of the batch)}
     """
 
     sources: Mapping[str, tuple[object, int]]
@@ -33,7 +32,7 @@ class JointDatasets:
 
 @dataclass(frozen=True)
 class RoundRobinDatasets:
-    """Each step takes a batch of one data set, in turns. units: size of the batch over all processes"""
+    """Each step takes a batch of one data set, in turns. batch_size: over all processes."""
 
     sources: Mapping[str, tuple[object, int]]
     batch_size: int
@@ -47,43 +46,37 @@ class RoundRobinDatasets:
 
 
 class WeightedLosses(nn.Module):
-    """losses({name: batch}) -> {name: weight * loss}. `weights` must name every data set that comes."""
+    """losses({name: batch}) -> {name: weight * loss}, and the gates' values after each step.
+
+    weights  one for every data set that comes, else ValueError
+    """
 
     def __init__(self, model: nn.Module, weights: Mapping[str, float], steps: int):
         super().__init__()
         self.model, self.weights = model, dict(weights)
-        self.register_buffer(
-            "trace", torch.zeros(steps, len(gate_values(model)))
-        )  # of the gates, (steps, gates)
-        self.register_buffer("done", torch.zeros((), dtype=torch.long))
+        self.register_buffer("gate_history", torch.zeros(steps, len(gate_values(model))))
+        self.register_buffer("steps_done", torch.zeros((), dtype=torch.long))
 
     def losses(self, batch: Mapping[str, Mapping]) -> dict[str, Tensor]:
         if unknown := [name for name in batch if name not in self.weights]:
             raise ValueError(
                 f"data sets {', '.join(unknown)} have no weight; expected some of {', '.join(self.weights)}."
             )
-        device = self.done.device
         return {
-            name: self.weights[name] * sum(self.model.losses(_to(device, part)).values())
+            name: self.weights[name] * sum(self.model.losses(part).values())
             for name, part in batch.items()
         }
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """Notes the gates: they are few, and their way says when a layer began to look."""
-        if self.trace.shape[1] and self.done < len(self.trace):
-            self.trace[self.done] = torch.tensor(list(gate_values(self.model).values()))
-        self.done += 1
+        """Records the gates; then the model's own `after_step`, if it has one."""
+        if self.gate_history.shape[1] and self.steps_done < len(self.gate_history):
+            values = list(gate_values(self.model).values())
+            self.gate_history[self.steps_done] = torch.tensor(values)
+        self.steps_done += 1
         if hasattr(self.model, "after_step"):
             self.model.after_step()
 
-    def gate_values(self) -> dict[str, list[float]]:
-        """{name of a gate: how far open after each step}"""
-        return dict(zip(gate_values(self.model), self.trace.T.tolist()))
-
-
-def _to(device: torch.device, part: Mapping) -> dict:
-    return {
-        name: value.to(device) if isinstance(value, Tensor) else value
-        for name, value in part.items()
-    }
+    def gates_by_step(self) -> dict[str, list[float]]:
+        """{name of a gate: its value in (-1, 1) after each step}."""
+        return dict(zip(gate_values(self.model), self.gate_history.T.tolist()))

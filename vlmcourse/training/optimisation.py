@@ -1,12 +1,4 @@
-"""Training: a loop that yields.
-
-    for step in fit(model, batches, steps=1000):
-        plot(step.losses)                       # the notebook is the consumer: it plots, evaluates, breaks
-
-A model is anything with `losses(batch) -> dict of scalars`, summed here; `after_step()` is called if it has one.
-Accelerate underneath brings device and data parallelism: `accelerate launch` runs the same code in many processes.
-Step n draws its data and its randomness from (seed, n) alone, so a run that was killed resumes to the very same weights.
-"""
+"""AdamW with warm-up and a cosine schedule."""
 
 from __future__ import annotations
 
@@ -32,19 +24,24 @@ class Optimisation:
         warm = max(1, round(self.warmup * steps))
         if step < warm:
             return self.learning_rate * (step + 1) / warm
-        return (
-            self.learning_rate * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm))) / 2
-        )
+        progress = (step - warm) / max(1, steps - warm)
+        return self.learning_rate * (1 + math.cos(math.pi * progress)) / 2
+
+    def set_learning_rate(self, optimiser: torch.optim.Optimizer, step: int, steps: int) -> float:
+        """Sets and returns the learning rate of step 0 ... steps - 1."""
+        for group in optimiser.param_groups:
+            group["lr"] = self.at(step, steps)
+        return self.at(step, steps)
 
     def optimiser(self, model: nn.Module, device: torch.device) -> torch.optim.AdamW:
+        """AdamW over the parameters that learn; vectors and scalars are not decayed."""
         trainable = [p for p in model.parameters() if p.requires_grad]
+        decayed = [p for p in trainable if p.dim() >= 2]
+        others = [p for p in trainable if p.dim() < 2]
         return torch.optim.AdamW(
             [
-                {
-                    "params": [p for p in trainable if p.dim() >= 2],
-                    "weight_decay": self.weight_decay,
-                },
-                {"params": [p for p in trainable if p.dim() < 2], "weight_decay": 0.0},
+                {"params": decayed, "weight_decay": self.weight_decay},
+                {"params": others, "weight_decay": 0.0},
             ],
             lr=self.learning_rate,
             betas=self.betas,

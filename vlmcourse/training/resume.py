@@ -1,15 +1,9 @@
-"""Training: a loop that yields.
-
-    for step in fit(model, batches, steps=1000):
-        plot(step.losses)                       # the notebook is the consumer: it plots, evaluates, breaks
-
-A model is anything with `losses(batch) -> dict of scalars`, summed here; `after_step()` is called if it has one.
-Accelerate underneath brings device and data parallelism: `accelerate launch` runs the same code in many processes.
-Step n draws its data and its randomness from (seed, n) alone, so a run that was killed resumes to the very same weights.
-"""
+"""The file of a training run: saved on the way, resumed after a break, written by one process at a time."""
 
 from __future__ import annotations
 
+import json
+import warnings
 from pathlib import Path
 
 import torch
@@ -18,52 +12,100 @@ from torch import Tensor, nn
 from vlmcourse.training import checkpoint
 
 
-def save_state(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, notes: dict) -> None:
-    state = optimiser.state_dict()["state"]
-    checkpoint.save(
-        path,
-        {
-            **{f"model.{name}": value for name, value in model.state_dict().items()},
-            **{
-                f"optimiser.{index}.{name}": value
-                for index, values in state.items()
-                for name, value in values.items()
-            },
-        },
-        notes,
-    )
+class RunLocked(RuntimeError):
+    """Another process is training into this file."""
 
 
-def restore_state(
-    path: Path, model: nn.Module, optimiser: torch.optim.Optimizer, fingerprint: dict
-) -> tuple[int, torch.dtype]:
-    tensors, notes = checkpoint.load(path)
-    if differing := [
-        name
-        for name in {**fingerprint, **notes["fingerprint"]}
-        if fingerprint.get(name) != notes["fingerprint"].get(name)
-    ]:
-        was, now = (
-            {name: side.get(name) for name in sorted(differing)}
-            for side in (notes["fingerprint"], fingerprint)
-        )
-        raise ValueError(
-            f"{path} holds another run: it was made with {was}, this run asks for {now}. "
-            "Use the same settings, or another place for the new run."
-        )
-    model.load_state_dict(
-        {
-            name.removeprefix("model."): value
-            for name, value in tensors.items()
-            if name.startswith("model.")
-        }
-    )
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        if name.startswith("optimiser."):
-            _, index, entry = name.split(".")
+class RunFile:
+    """A context manager around one run's checkpoint; with path None it does nothing.
+
+    path         the file: weights, optimiser state and step
+    fingerprint  what the run is made of (JSON): a file with another one is refused
+    writes       whether this process saves (of several, the first)
+
+    Entering raises RunLocked if another process has entered it. The lock ends with its process, also if that is killed.
+    """
+
+    def __init__(self, path: Path | None, fingerprint: dict, writes: bool = True):
+        self.path, self.writes = path, writes
+        self.fingerprint = json.loads(json.dumps(fingerprint))
+        self.lock = None
+
+    def __enter__(self) -> RunFile:
+        from filelock import FileLock, Timeout
+
+        if self.path and self.writes:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(f"{self.path}.lock", is_singleton=True)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                raise RunLocked(
+                    f"another process is training into {self.path}. Wait for it, or choose another folder."
+                ) from None
+            self.lock = lock
+            checkpoint.remove_unfinished(self.path)
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self.lock:
+            self.lock.release()
+
+    def restore(
+        self, model: nn.Module, optimiser: torch.optim.Optimizer, precision: torch.dtype | None
+    ) -> tuple[int, torch.dtype | None]:
+        """Loads the file into model and optimiser, if it exists: (steps done, its precision), else (0, `precision`).
+
+        Raises ValueError, naming what differs, for the file of another run; DamagedCheckpoint for a damaged one.
+        """
+        if not self.path or not self.path.exists():
+            return 0, precision
+        tensors, notes = checkpoint.load(self.path)
+        saved = notes["fingerprint"]
+        names = sorted({**self.fingerprint, **saved})
+        if differing := [name for name in names if self.fingerprint.get(name) != saved.get(name)]:
+            was, now = (
+                {name: side.get(name) for name in differing} for side in (saved, self.fingerprint)
+            )
+            raise ValueError(
+                f"{self.path} holds another run: it was made with {was}, this run asks for {now}. "
+                "Use the same settings, or another place for the new run."
+            )
+        model.load_state_dict(_with_prefix(tensors, "model."))
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, value in _with_prefix(tensors, "optimiser.").items():
+            index, entry = name.split(".")
             state.setdefault(int(index), {})[entry] = value
-    optimiser.load_state_dict(
-        {"state": state, "param_groups": optimiser.state_dict()["param_groups"]}
-    )
-    return notes["step"], getattr(torch, notes["precision"].removeprefix("torch."))
+        groups = optimiser.state_dict()["param_groups"]
+        optimiser.load_state_dict({"state": state, "param_groups": groups})
+        return notes["step"], getattr(torch, notes["precision"].removeprefix("torch."))
+
+    def save(
+        self,
+        model: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        step: int,
+        precision: torch.dtype,
+    ) -> None:
+        """Saves the run after `step` steps. If the disk is full on the way, it warns, and the older checkpoint stays;
+        after the last step it raises OSError."""
+        if not self.path or not self.writes:
+            return
+        tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+        for index, values in optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{index}.{name}": value for name, value in values.items()}
+        notes = {"step": step, "precision": str(precision), "fingerprint": self.fingerprint}
+        try:
+            checkpoint.save(self.path, tensors, notes)
+        except OSError as error:
+            if step == self.fingerprint.get("steps"):
+                raise
+            warnings.warn(f"step {step} is not saved: {error}", stacklevel=2)
+
+
+def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }

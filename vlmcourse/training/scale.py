@@ -1,12 +1,4 @@
-"""Training: a loop that yields.
-
-    for step in fit(model, batches, steps=1000):
-        plot(step.losses)                       # the notebook is the consumer: it plots, evaluates, breaks
-
-A model is anything with `losses(batch) -> dict of scalars`, summed here; `after_step()` is called if it has one.
-Accelerate underneath brings device and data parallelism: `accelerate launch` runs the same code in many processes.
-Step n draws its data and its randomness from (seed, n) alone, so a run that was killed resumes to the very same weights.
-"""
+"""How large: smoke, laptop or gpu."""
 
 from __future__ import annotations
 
@@ -42,6 +34,8 @@ class Scale:
     @classmethod
     def of(cls, name: Scale | str | None = None) -> Scale:
         """smoke (seconds, for tests), laptop (2 cores, minutes) or gpu; default: VLMCOURSE_SCALE, else laptop."""
+        if isinstance(name, Scale):
+            return name
         if isinstance(name, Scale):
             return name
         name = name or os.environ.get("VLMCOURSE_SCALE", "laptop")

@@ -1,6 +1,6 @@
-"""Trained stages, kept: each lesson finds what earlier ones trained, or trains it itself.
+"""Trained stages on disk: each lesson loads what earlier ones trained, or trains it itself.
 
-A stage that many lessons need and that takes long to train comes with the course, in the folder `shipped` beside this file.
+Stages that take long to train come with the course, in the package's folder `shipped`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -29,7 +30,7 @@ SHIPPED = PACKAGE / "shipped"
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """What is made in here depends on the seed alone, and the caller's own random numbers go on as if it had not been."""
+    """Inside, random numbers depend on the seed alone; the caller's own generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
@@ -37,7 +38,7 @@ def seeded(seed: int) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class TrainedStage:
-    """A trained stage: the model, the losses on the way, and whether it was found (in the cache, or shipped)."""
+    """A trained model, its training steps, whether it was loaded (from the cache, or shipped), and its file."""
 
     model: nn.Module
     history: list[Step] = field(repr=False)
@@ -63,9 +64,12 @@ def train_or_load(
 ) -> TrainedStage:
     """The trained model from the cache, or trained now and put there, so that each lesson starts alone.
 
-    The file's name carries a hash of everything that made it: `fingerprint`, the step count, the optimisation, the seed and
-    the code. A shipped stage of the same recipe (all of these but the code) is as good. A damaged file is reported and
-    trained anew. `on_step` sees each Step, also those replayed from a file. `retrain`: train although it is there.
+    fingerprint  what makes the stage, beside its name, steps, optimisation and seed (JSON)
+    on_step      called with each Step, also with those of a loaded stage
+    retrain      train although it is there
+
+    The cache's key is a hash of all that and of the code; a shipped stage needs the same recipe, whatever the code. A
+    damaged file is reported and trained anew. If the cache cannot be written, it warns and returns the trained model.
     """
     recipe = {
         **fingerprint,
@@ -81,27 +85,29 @@ def train_or_load(
     }
     path, recipe = cache_folder() / f"{name}-{_digest(ingredients)}.safetensors", _digest(recipe)
     on_step = on_step or (lambda step: None)
-    for found in () if retrain else (path, SHIPPED / f"{name}.safetensors"):
-        if not found.exists():
+    for candidate in () if retrain else (path, SHIPPED / f"{name}.safetensors"):
+        if not candidate.exists():
             continue
         try:
-            tensors, notes = checkpoint.load(found)
+            tensors, notes = checkpoint.load(candidate)
         except checkpoint.DamagedCheckpoint as error:
             print(f"{error} It is trained again.")
             continue
-        if found == path or notes["recipe"] == recipe:
+        if candidate == path or notes["recipe"] == recipe:
             model.load_state_dict(tensors)
             history = [Step(**step) for step in notes["history"]]
             for step in history:
                 on_step(step)
-            return TrainedStage(model.eval(), history, True, found)
+            return TrainedStage(model.eval(), history, True, candidate)
     history = []
     for step in fit(model, batches, steps, optimisation, seed=seed):
         history.append(step)
         on_step(step)
-    checkpoint.save(
-        path, model.state_dict(), {"history": [asdict(step) for step in history], "recipe": recipe}
-    )
+    notes = {"history": [asdict(step) for step in history], "recipe": recipe}
+    try:
+        checkpoint.save(path, model.state_dict(), notes)
+    except OSError as error:
+        warnings.warn(f"the trained stage '{name}' is not kept: {error}", stacklevel=2)
     return TrainedStage(model, history, False, path)
 
 
@@ -110,16 +116,16 @@ def _digest(of: dict) -> str:
 
 
 def ship(name: str, trained: TrainedStage) -> Path:
-    """Puts a trained stage into the package, for everyone who uses the same recipe."""
+    """Copies a trained stage into the package, for everyone who uses the same recipe."""
     SHIPPED.mkdir(exist_ok=True)
     return Path(shutil.copyfile(trained.path, SHIPPED / f"{name}.safetensors"))
 
 
 def _code(*things: object) -> str:
-    """Hash of the package's sources that decide what a stage is: the modules that define these things, whatever those
-    import from the package, and the data beside them. A change elsewhere leaves trained stages valid.
+    """Hash of the package's sources that decide what a stage is: the modules that define these things, what those import
+    from the package, and the data beside them. A change elsewhere leaves trained stages valid.
 
-    What a module imports is read in its source: its namespace also holds submodules that somebody else imported.
+    Imports are read from the source: a module's namespace also holds submodules that somebody else imported.
     """
     todo = {__name__, *(thing.__module__ for thing in things)}
     files: dict[str, Path] = {}
@@ -127,33 +133,30 @@ def _code(*things: object) -> str:
         if (name := todo.pop()) not in files and (file := _source(name)):
             files[name] = file
             todo |= _imports(file)
-    found = {
-        *files.values(),
-        *(data for file in files.values() for data in file.parent.glob("*.csv")),
-    }
-    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(found))).hexdigest()
+    tables = {table for file in files.values() for table in file.parent.glob("*.csv")}
+    return hashlib.sha256(
+        b"".join(file.read_bytes() for file in sorted({*files.values(), *tables}))
+    ).hexdigest()
 
 
 def _source(name: str) -> Path | None:
-    """The file of a module of this package; None for what is no module of it."""
+    """The file of a module of this package, else None."""
     package, *path = name.split(".")
     if package != PACKAGE.name:
         return None
     base = PACKAGE.joinpath(*path)
-    return next(
-        (file for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()), None
-    )
+    candidates = (base.with_suffix(".py"), base / "__init__.py")
+    return next((file for file in candidates if file.is_file()), None)
 
 
 @cache
 def _imports(file: Path) -> frozenset[str]:
-    """Names of modules: of `from a import b` a.b where that is a module, else a."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text())):
+    """Names of imported modules: of `from a import b` a.b where that is a module, else a."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {one.name for one in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            for one in node.names:
-                inner = f"{node.module}.{one.name}"
-                found.add(inner if _source(inner) else node.module)
-    return frozenset(found)
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= {name if _source(name) else node.module for name in inner}
+    return frozenset(names)

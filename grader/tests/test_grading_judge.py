@@ -212,8 +212,9 @@ def test_where_user_namespaces_are_forbidden_it_says_how_to_allow_them(monkeypat
 )
 def test_names_are_as_they_were_at_the_test_cell(tmp_path):
     """A later cell reuses a name that an earlier answer reads: the earlier answer isn't judged by it."""
-    from vlmgrader.bridge import Judge, Task
     from vlmgrader.checks import load
+    from vlmgrader.judge import Judge
+    from vlmgrader.results import Task
 
     checks = load(small.write(tmp_path, 20) / small.NAME)
     tasks = {name: Task(name, 2.0, found) for name, found in checks.items()}
@@ -225,4 +226,4 @@ def test_names_are_as_they_were_at_the_test_cell(tmp_path):
     }
     found = Judge(small.notebook(answers), tasks, sandbox.Sandbox()).judge()
     assert [found.points(name) for name in tasks] == [2, 2, 0]
-    assert found.marks["total-test"][0].message == "your code raised ValueError."
+    assert found.tasks["total-test"][0].message == "your code raised ValueError."

@@ -1,4 +1,4 @@
-"""What runs inside the sandbox: a nursery that forks kernels, and the kernel, which also answers the grader's calls.
+"""What runs inside the sandbox: a fork server that forks kernels, and the kernel, which also answers the grader's calls.
 
 Started as a script by `python -I`; nothing in here is trusted by the grader, which knows the right answers and keeps them.
 The kernels' sockets are opened by the grader and passed on, so that no folder of the machine is writable in here.
@@ -42,6 +42,7 @@ DENIED = {
     "io_uring_setup": (425, 425),
     "perf_event_open": (298, 241),
 }
+CLONE = (56, 220)
 MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 
 
@@ -77,6 +78,11 @@ def deny() -> None:
         (at_least, 0, 1, 0x40000000),
         (answer, 0, 0, refuse),
     ]
+    clone, clone3, new_user = CLONE[column], 435, 0x10000000
+    any_bit, no_such_call = 0x45, 0x00050026  # glibc then uses clone, whose flags can be read here
+    program += [(equal, 0, 1, clone3), (answer, 0, 0, no_such_call), (equal, 0, 4, clone)]
+    program += [(load, 0, 0, 16), (any_bit, 0, 1, new_user), (answer, 0, 0, refuse)]
+    program += [(answer, 0, 0, allow)]
     for number in numbers:
         program += [(equal, 0, 1, number), (answer, 0, 0, refuse)]
     program += [(answer, 0, 0, allow)]
@@ -92,11 +98,16 @@ def deny() -> None:
         raise OSError(ctypes.get_errno(), "the kernel refused the seccomp filter")
 
 
-class Bridge:
-    """Calls the student's functions with the names as they were at each test cell."""
+class StudentFunctions:
+    """Calls the student's functions with the names as they were at each test cell.
+
+    A check's driver runs in a namespace of its own, with Python's built-in names as they were before any of the student's
+    code: what the notebook calls `sorted` or `bool` means nothing to it. Nothing is judged in here.
+    """
 
     def __init__(self, shell) -> None:
         self.shell, self.names, self.word = shell, {}, ""
+        self.built_in = dict(vars(builtins))
 
     def remember(self, task: str) -> None:
         self.names[task] = dict(self.shell.user_ns)
@@ -120,9 +131,8 @@ class Bridge:
             space.clear()
             space.update(before)
             known = asked["call"] in space
-            message = codec.encode(
-                {"value": self._answer(space, asked)} if known else {"missing": asked["call"]}
-            )
+            answer = {"value": self._answer(space, asked)} if known else {"missing": asked["call"]}
+            message = codec.encode(answer)
         except codec.Unsendable as error:
             message = codec.encode({"refused": str(error)})
         except BaseException as error:  # whatever a student raises, SystemExit too, is an answer
@@ -132,12 +142,12 @@ class Bridge:
             space.update(now)
         return base64.b64encode(message).decode()
 
-    @staticmethod
-    def _answer(space: dict, asked: dict):
+    def _answer(self, space: dict, asked: dict):
         target = space[asked["call"]]
         if asked["driver"]:
-            exec(compile(asked["driver"], "<driver>", "exec"), space)
-            return space["run"](target, *asked["args"], **asked["kwargs"])
+            own = {"__builtins__": dict(self.built_in), "__name__": "driver"}
+            exec(compile(asked["driver"], "<driver>", "exec"), own)
+            return own["run"](target, *asked["args"], **asked["kwargs"])
         return target(*asked["args"], **asked["kwargs"])
 
 
@@ -178,7 +188,7 @@ def serve(sockets: dict[str, int], key: str) -> None:
             "--IPKernelApp.parent_handle=0",
         ]
     )
-    builtins.__vlm__ = Bridge(app.shell)
+    builtins.__grader__ = StudentFunctions(app.shell)
     app.start()
 
 
@@ -206,6 +216,7 @@ def empty(folders: list[str]) -> None:
 def kernel(settings: dict, asked: dict, descriptors: list[int]) -> None:
     """In a fresh process: no rights, clean folders with what was handed in, then the kernel until it is ended."""
     os.setsid()
+    os.nice(5)  # the grader and the fork server come first
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if asked["user"] is not None:
         become(asked["user"])
@@ -245,7 +256,7 @@ def main(settings: dict) -> None:
         while child_ended():
             pass
         if settings["sandboxed"]:
-            empty(["/tmp", "/student", "/submission", "/dev/shm"])
+            empty(settings["writable"])
         if os.fork() == 0:
             control.close()
             kernel(settings, json.loads(message), descriptors)

@@ -1,0 +1,48 @@
+"""The papers' numbers: tables are whole, cells are found by name, and spot checks hold what the papers print."""
+
+import pytest
+
+from vlmcourse.evaluation.published import published, published_tables
+
+
+@pytest.mark.parametrize("table", published_tables().values(), ids=lambda table: table.name)
+def test_rows_are_as_wide_as_the_columns_and_the_source_is_named(table):
+    assert {len(cells) for cells in table.rows} == {len(table.columns)}
+    assert len(set(table.columns)) == len(table.columns) and len(table.rows) >= 3
+    assert table.source.startswith(("Table", "Sec.")) and len(table.arxiv) == 10
+    lines = table.markdown().splitlines()
+    assert len(lines) == len(table.rows) + 4 and f"arXiv {table.arxiv}" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    "name, row, column, value",
+    [
+        ("frozen-table-2", "Frozen VQA-blind", "0 shots", 12.5),
+        ("blip-table-1", "14M, ViT-B/16, C (B), -", "CIDEr COCO fine-tuned", 128.9),
+        ("blip-table-2", "Nucleus", "noise ratio in %", 25),
+        ("blip-table-3", "All except self", "million parameters", 252),
+        ("blip2-table-1", "BLIP-2", "trainable parameters", "188M"),
+        ("flamingo-table-1", "Flamingo (80B)", "shots", None),
+        ("flamingo-table-3", "(iv) cross-attention, grafting", "OKVQA", 36.1),
+        ("chinchilla-mmlu", "Chinchilla", "accuracy", 67.6),
+        ("clip-facts", "the same with", "value", 8.7),
+    ],
+)
+def test_cells_are_found_by_name(name, row, column, value):
+    if value is None:  # three rows of that model: which one is not said
+        with pytest.raises(KeyError, match="3 rows of flamingo-table-1"):
+            published(name).value(row, column)
+    else:
+        assert published(name).value(row, column) == value
+
+
+def test_unknown_names_are_answered_with_those_there_are():
+    with pytest.raises(KeyError, match="no published table 'frozen'; there are clip-facts"):
+        published("frozen")
+    with pytest.raises(KeyError, match="no column 'accuracy' in frozen-table-2; it has system"):
+        published("frozen-table-2").value("Frozen VQA", "accuracy")
+
+
+def test_a_table_can_show_some_of_its_columns():
+    text = published("flamingo-table-3").markdown(["changed to", "overall"])
+    assert "| grafting | 63.1 |" in text and "VATEX of the ablated rows" in text
