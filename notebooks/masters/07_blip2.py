@@ -734,7 +734,7 @@ attempt(checks.prefix_only, my_handed_over)
 #
 # ```python
 # def my_handed_over(parameters):
-#     text = (".words", ".positions", "feed_text", "norm_text")
+#     text = (".words", ".positions", "feedforward_text", "norm_text")
 #     return {
 #         name: value
 #         for name, value in parameters.items()

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from teaching.exercises import Exercise, Quiz, number, rule
+from teaching.exercises import Exercise, number, rule
 from vlmcourse.parts import masks
 from vlmcourse.plots import mask as draw_mask
 from vlmcourse.widgets.interactive import interactive
@@ -107,39 +107,6 @@ EXERCISES = {
     ),
 }
 
-QUIZZES = {
-    "memory": Quiz(
-        "From length 512 to 1024, forward and backward together: how much more memory does the explicit attention need?",
-        "four times",
-        {
-            "the same": "The explicit computation keeps a table of scores, and that grows with the length.",
-            "twice": "That is the fused kernel, which keeps only sums of rows. The table of scores has two lengths.",
-            "four times": "The table of scores has length x length entries. The fused kernel keeps only its rows' sums: twice.",
-            "eight times": "The table has two lengths, not three: its third factor, the width, stays as it is.",
-        },
-    ),
-    "same_pattern": Quiz(
-        "Two of these nine pictures show the same pattern although the papers give them different names. Which?",
-        "prefix LM and BLIP-2 ITG",
-        {
-            "causal and packed": "Packed documents are causal within a document only: the second cannot see the first.",
-            "prefix LM and BLIP-2 ITG": "Queries that all have level 0 and text that counts up from 1 are a prefix LM.",
-            "uni-modal and last image only": "Uni-modal is square, two groups; last image only has text as rows and images as columns.",
-            "bi-directional and padding": "Padding closes whole columns; bi-directional closes nothing.",
-        },
-    ),
-    "leak": Quiz(
-        "Row 0 may attend to nothing, and it attends to everything. Why?",
-        "a row with nothing to attend to attends to everything",
-        {
-            "the scores are not scaled": "The scores are scaled correctly. Look at the rows: which has no dark cell in the declared mask?",
-            "softmax gave NaN": "A NaN would show as a missing value everywhere. These numbers are finite: that is the danger.",
-            "a row with nothing to attend to attends to everything": "Adding the most negative number to *every* score of a row "
-            "shifts them all alike, and softmax ignores a shift: the row attends to everything, evenly.",
-            "True and False are exchanged": "The mask's polarity is right: rows 1 to 6 see exactly what they should.",
-        },
-    ),
-}
 
 COMPARISONS = {
     "level(key) <= level(query)": masks.less_equal_mask,

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from teaching.exercises import Exercise, FailureLab, Quiz, normal, number, rule
+from teaching.exercises import Exercise, normal, number, rule
 from vlmgrader.checks import driver_source
 
 FLOOR = 1e-4
@@ -271,54 +271,4 @@ EXERCISES = {
             ),
         ),
     ),
-}
-
-QUIZZES = {
-    "sharing": Quiz(
-        "Encoder and decoder 'share' their feed-forward layers. What does that mean?",
-        "they are one object: a step of either changes both",
-        {
-            "they start with the same weights": "Then they would differ after the first step. Shared parameters never do.",
-            "they are one object: a step of either changes both": "Tied for good, not copied once. Only self-attention and its "
-            "LayerNorm exist twice: attending both ways and attending back want different things from it.",
-            "their weights are averaged": "There is nothing to average: there is one set of weights.",
-        },
-    ),
-    "blind_match": Quiz(
-        "A match model that never looks at the picture: which loss does it reach, if one pair in three is right?",
-        "0.637",
-        {
-            "ln 2 = 0.693": "That is a coin toss. Knowing that one in three is right, it can do better: answer 1/3.",
-            "0.637": "It answers 1/3 to everything: -(ln(1/3) + 2 ln(2/3)) / 3 = 0.637. A match loss that stays there sees "
-            "nothing.",
-            "0": "Only a model that knows each pair gets there.",
-        },
-    ),
-    "who_is_where": Quiz(
-        "ITM compares each word with each patch. ITC compares one vector of the picture with one of the text. Which of them "
-        "learns first who is where?",
-        "ITC: one vector each",
-        {
-            "ITM: it attends to patches": "It has the means, but its loss asks for it late: look at the order in the figure.",
-            "ITC: one vector each": "That contrast can't bind is no law. In an ordinary batch nothing asks it to: things and "
-            "background tell all pairs apart. Here each picture's minimal pair is in the batch, and contrast must tell 64 of "
-            "them apart in every step. What this teaches the image tower about places, ITM finds ready.",
-            "both at once": "The figure shows one well before the other.",
-        },
-    ),
-}
-
-FAILURES = {
-    "matching": FailureLab(
-        {"A": "easy", "B": "blind", "C": "own"},
-        {
-            "A": "its match loss is the lowest of all from the first steps on, but it tells backgrounds apart hardly better "
-            "than the healthy one. What was it asked to tell apart?",
-            "B": "its answer to a caption is the same whatever the picture. Which loss has a model that only knows that one "
-            "in three pairs is right?",
-            "C": "it looks at pictures, but the better the contrast gets, the worse the match. Which pairs does it call wrong?",
-        },
-        "Easy negatives make a low loss, whatever is learnt; a blind encoder stays at 0.637; and a right pair must never "
-        "be a negative.",
-    )
 }

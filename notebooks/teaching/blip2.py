@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from teaching.exercises import Exercise, FailureLab, Quiz, normal, number, rule
+from teaching.exercises import Exercise, normal, number, rule
+from vlmcourse.papers.qformer import QFormer, QFormerConfig
 from vlmcourse.plots import picture_and_bars
 from vlmcourse.widgets.interactive import interactive
 
@@ -136,16 +137,11 @@ NEEDED = {
 
 
 def parameter_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    parts = "attention.query norm feed_queries.0 norm_queries feed_text.0 norm_text".split()
-    names = [
-        *"qformer.queries former.norm.weight former.norm_image.weight former.words.weight".split(),
-        "qformer.positions",
-        *(f"qformer.layers.{layer}.{part}.weight" for layer in (0, 1) for part in parts),
-        *"qformer.layers.0.cross_attention.query.weight former.layers.0.norm_cross_attention.weight".split(),
-        *"image_projection.weight text_projection.weight match_head.weight".split(),
-        *"head.dense.weight temperature vision.stem.weight".split(),
-    ]
-    return [{name: normal(generator, 2) for name in names}], {}
+    sizes = {"vision_width": 4, "vocabulary": 9, "queries": 2, "width": 4, "depth": 2, "heads": 2}
+    former = QFormer(QFormerConfig(**sizes)).state_dict()
+    heads = "image_projection text_projection match_head head.dense vision.stem".split()
+    names = [*(f"qformer.{name}" for name in former), *(f"{name}.weight" for name in heads)]
+    return [{name: normal(generator, 2) for name in [*names, "temperature"]}], {}
 
 
 def taken_over(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -221,46 +217,6 @@ EXERCISES = {
         "Queries, shared attention, cross-attention and the queries' feed-forward go on; all that was the text's stays behind.",
         (rule("my_handed_over", parameter_inputs, taken_over, explain=explain_names),),
     ),
-}
-
-QUIZZES = {
-    "same_outputs": Quiz(
-        "Of the queries' outputs under the three masks, which are the same?",
-        "contrast and generate",
-        {
-            "all three": "Under the matching mask queries attend to the text; under the others they don't.",
-            "contrast and generate": "In both, the queries see only queries and the image. So they need to be computed once, "
-            "not twice: the text of the second objective can use the keys they leave behind.",
-            "match and generate": "In matching the queries see the text, in generation they must not.",
-            "none": "Compare the rows of the queries in the three masks: two are the same.",
-        },
-    ),
-    "max_gradient": Quiz(
-        "Contrast takes the maximum over queries. For one image and one text, how many of the queries' outputs get a "
-        "gradient from it?",
-        "exactly one",
-        {
-            "all of them": "That would be a mean. A maximum depends on the largest value alone.",
-            "exactly one": "The maximum passes its gradient to the winner alone. So nothing in the contrast asks the others to "
-            "be useful: matching, where all queries vote, and generation, where all are read, do.",
-            "none": "The maximum changes with its largest value, so that one has a gradient.",
-            "half of them": "Only one query is the largest.",
-        },
-    ),
-}
-
-FAILURES = {
-    "stage1": FailureLab(
-        {"A": "leak", "B": "alike", "C": "easy"},
-        {
-            "A": "its generation loss is below the others', yet what it writes is nonsense. How can a word be predicted "
-            "better in training, and not at all when it isn't there yet?",
-            "B": "look at how much its queries differ from each other.",
-            "C": "its match loss is by far the lowest, and it tells captions apart no better than the others. Which "
-            "negatives did it train with?",
-        },
-        "A mask that leaks, queries that stay equal, negatives that teach nothing.",
-    )
 }
 
 

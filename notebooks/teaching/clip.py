@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
-from teaching.exercises import Exercise, FailureLab, Quiz, gradient_rule, normal, number, rule
+from teaching.exercises import Exercise, gradient_rule, normal, number, rule
 from vlmcourse.plots import bars, picture_and_bars
 from vlmcourse.widgets.explorers.clip import classify
 from vlmcourse.widgets.interactive import interactive, row
@@ -152,67 +152,6 @@ EXERCISES = {
             ),
         ),
     ),
-}
-
-QUIZZES = {
-    "blind_loss": Quiz(
-        "A model that gives every picture and every text the very same vector, in a batch of 64: what is its loss?",
-        "ln 64 = 4.16",
-        {
-            "0": "A loss of 0 means that the right text has probability 1. This model cannot prefer any.",
-            "1/64": "That is the probability of the right text. The loss is minus its logarithm.",
-            "ln 64 = 4.16": "All 64 answers look equally likely, and -ln(1/64) = ln 64, at any temperature. Random unit "
-            "vectors at scale 14.3 do worse: they are confident in wrong answers.",
-            "64": "That is the number of texts. Their probabilities are 1/64 each; take minus the logarithm.",
-        },
-    ),
-    "blind_retrieval": Quiz(
-        "Among 256 held-out pairs, how often does a blind CLIP find the right text first?",
-        "about 0.4 %",
-        {
-            "about 50 %": "That would be chance with two texts. There are 256.",
-            "about 6 %": "That is one in sixteen, or about R@16 of a blind model.",
-            "about 0.4 %": "A blind model gives all pictures one vector, so it chooses one text for all of them: right "
-            "once in 256. (We count ties as wrong.)",
-            "never": "It chooses some text for all pictures, and for one picture that text is the right one.",
-        },
-    ),
-    "missing_classes": Quiz(
-        "We leave eight animals out of the list of classes and show their pictures. What does zero-shot CLIP answer?",
-        "some other class, whichever is nearest",
-        {
-            "'none of these'": "Only listed texts can be chosen, and nobody listed this one.",
-            "some other class, whichever is nearest": "There is no 'none of these'. The list of classes is part of the "
-            "classifier: adding or leaving out a class changes the errors (the paper, Sec. 7.1, saw this with people's "
-            "pictures).",
-            "it is unsure: all probabilities are equal": "Some text is always nearer than others, and the scale turns small "
-            "differences of cosines into large ones of probabilities.",
-            "an error": "A picture has a cosine with any text. Nothing notices that the right text is missing.",
-        },
-    ),
-    "robustness": Quiz(
-        "Which of the two keeps more of its accuracy on grey, rotated and sketched pictures, in our world?",
-        "the supervised classifier",
-        {
-            "CLIP, clearly": "That is the paper's claim, for 400 million pictures in all styles. Look at the bars of ours.",
-            "the supervised classifier": "In our world the paper's claim does not hold: look at the bars. The paper's "
-            "robustness comes from 400 million pictures in all styles. Our captions describe one style only, and "
-            "contrast alone gives no robustness.",
-            "about the same": "The bars differ by more than the seeds do.",
-        },
-    ),
-}
-
-FAILURES = {
-    "training": FailureLab(
-        {"A": "pairs", "B": "one", "C": "end"},
-        {
-            "A": "which run stays at ln B and can do no better, however long it trains? Its right answers are unknowable.",
-            "B": "what is the logarithm of one? With a single pair there is nothing to tell apart.",
-            "C": "which fault leaves images and pairs intact, but makes many different texts look alike?",
-        },
-        "ln B is the signature of wrong pairs, zero that of a batch of one, a plateau that of text that cannot be read.",
-    )
 }
 
 

@@ -1,15 +1,17 @@
 """Exercises, quizzes and failure labs of the lessons, found by their id: check(...), quiz(...), diagnose(...).
 
-An id is "module.name", such as "clip.loss": the module of this package that holds it, and its key in EXERCISES, QUIZZES
-or FAILURES there. What a right answer is, and which mistakes have a name, is data in those modules.
+An id is "module.name", such as "clip.loss". Exercises are EXERCISES["loss"] of clip.py: Checks, which know what is right and
+which mistakes have a name. Quizzes and failure labs are texts, [quizzes.NAME] and [failures.NAME] of clip.toml.
 """
 
 from __future__ import annotations
 
 import html
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -28,24 +30,6 @@ class Exercise:
 
     praise: str
     checks: tuple[Check, ...]
-
-
-@dataclass(frozen=True)
-class Quiz:
-    """A question; options: {option: why it is right, or what is wrong with it}."""
-
-    question: str
-    answer: str
-    options: dict[str, str]
-
-
-@dataclass(frozen=True)
-class FailureLab:
-    """Faulty runs to be diagnosed. causes: {run: its cause}; hints: {run: what to look at}."""
-
-    causes: dict[str, str]
-    hints: dict[str, str]
-    praise: str
 
 
 def rule(
@@ -139,7 +123,7 @@ def pure_rule(
 
 def normal(generator: torch.Generator, *shape: int, scale: float = 1.0, **kind) -> Tensor:
     """Normal numbers of this shape."""
-    return scale * torch.randn(*shape, generator=generator, **kind)
+    return scale * torch.randn(shape, generator=generator, **kind)
 
 
 def number(generator: torch.Generator, low: int, high: int) -> int:
@@ -147,22 +131,33 @@ def number(generator: torch.Generator, low: int, high: int) -> int:
     return int(torch.randint(low, high + 1, (), generator=generator))
 
 
-def find(table: str, id: str) -> object:
-    """The entry of EXERCISES, QUIZZES or FAILURES that has this id. Raises ValueError if there is none."""
-    module, _, key = id.partition(".")
+def exercise(id: str) -> Exercise:
+    """The exercise of this id. Raises ValueError if there is none."""
+    module, _, name = id.partition(".")
     try:
-        entries = getattr(import_module(f"teaching.{module}"), table)
-        return entries[key]
+        return import_module(f"teaching.{module}").EXERCISES[name]
     except (ImportError, AttributeError, KeyError):
         raise ValueError(
-            f"there is no {id!r} among {table}; expected 'module.name', such as 'clip.loss'."
+            f"there is no exercise {id!r}; expected 'module.name', as 'clip.loss'."
         ) from None
+
+
+def question(kind: str, id: str) -> dict:
+    """The entry of this id among the `quizzes` or `failures` (kind) of a lesson. Raises ValueError if there is none."""
+    module, _, name = id.partition(".")
+    path = Path(__file__).with_name(f"{module}.toml")
+    entries = tomllib.loads(path.read_text("utf-8")).get(kind, {}) if path.is_file() else {}
+    if name not in entries:
+        raise ValueError(
+            f"there is no {id!r} among the {kind}; expected 'module.name', as 'clip.training'."
+        )
+    return entries[name]
 
 
 def verdict(id: str, answer: Callable) -> tuple[Verdict, tuple | None]:
     """The first verdict that is not right, else the last, on fresh inputs; and (got, wanted) where a value is wrong."""
     generator = torch.Generator().manual_seed(torch.seed() % 2**31)
-    for one in find("EXERCISES", id).checks:
+    for one in exercise(id).checks:
         found, values = attempt_fresh(one, answer, generator)
         if not found.passed:
             break
@@ -173,9 +168,10 @@ def check(id: str, answer: Callable) -> None:
     """Tries an answer to an exercise on fresh inputs and says what it found: right, not begun, or the likely mistake."""
     found, values = verdict(id, answer)
     if found.passed:
-        print(f"Right. {find('EXERCISES', id).praise}")
+        print(f"Right. {exercise(id).praise}")
         return
-    print(f"Not yet: {found.message}")
+    begun = not found.message.startswith("not begun yet")
+    print(f"Not yet: {found.message}" if begun else "Not begun yet: your code goes there.")
     if values:
         show_difference(*values)
 
@@ -211,52 +207,64 @@ def show_difference(got: object, wanted: object) -> None:
     plots.show(compare(tables[0][first], tables[1][first]))
 
 
-def quiz(id: str, *facts: object) -> None:
+def quiz(
+    id: str,
+    answer: str | None = None,
+    options: Mapping[str, float] | Sequence[str] | None = None,
+    **facts: object,
+) -> None:
     """A question with options. With a kernel each option answers for itself; without, a fold holds the answer.
 
-    facts  what this quiz's question or options depend on, for those that are functions of it
+    answer, options  only for a quiz whose answer was measured in this notebook: {option: its value}, or the options
+    facts            what stands in braces in the quiz's texts
     """
     import ipywidgets
 
-    found = find("QUIZZES", id)
-    found = found if isinstance(found, Quiz) else found(*facts)
+    entry = question("quizzes", id)
+    values = options if isinstance(options, Mapping) else dict.fromkeys(options or ())
+    explanations = entry.get("options") or dict.fromkeys(values, entry.get("explanation"))
+    explanations = {
+        option.format(**facts): text.format(option=option, value=values.get(option), **facts)
+        for option, text in explanations.items()
+    }
+    right = answer or entry["answer"].format(**facts)
+    if right not in explanations:
+        raise ValueError(f"{id}: the answer {right!r} is not among {', '.join(explanations)}.")
+    asked = html.escape(entry["question"].format(**facts))
     choice = ipywidgets.RadioButtons(
-        options=list(found.options), value=None, layout={"width": "max-content"}
+        options=list(explanations), value=None, layout={"width": "max-content"}
     )
-    reply, question = ipywidgets.HTML(), html.escape(found.question)
+    reply = ipywidgets.HTML()
 
     def respond(change: dict) -> None:
-        right = "Yes." if change["new"] == found.answer else "Not quite."
-        reply.value = f"<b>{right}</b> {html.escape(found.options[change['new']])}"
+        verdict = "Yes." if change["new"] == right else "Not quite."
+        reply.value = f"<b>{verdict}</b> {html.escape(explanations[change['new']])}"
 
     choice.observe(respond, "value")
-    listed = "".join(f"<li>{html.escape(option)}</li>" for option in found.options)
-    answer = f"<b>{html.escape(found.answer)}</b>. {html.escape(found.options[found.answer])}"
+    listed = "".join(f"<li>{html.escape(option)}</li>" for option in explanations)
+    fold = f"<b>{html.escape(right)}</b>. {html.escape(explanations[right])}"
     display_widget(
-        column(ipywidgets.HTML(f"<b>Quiz:</b> {question}"), choice, reply),
+        column(ipywidgets.HTML(f"<b>Quiz:</b> {asked}"), choice, reply),
         {
-            "text/html": f"<p><b>Quiz:</b> {question}</p><ul>{listed}</ul>"
-            f"<details><summary>Answer</summary>{answer}</details>",
-            "text/plain": f"Quiz: {found.question} Options: {'; '.join(found.options)}",
+            "text/html": f"<p><b>Quiz:</b> {asked}</p><ul>{listed}</ul>"
+            f"<details><summary>Answer</summary>{fold}</details>",
+            "text/plain": f"Quiz: {asked} Options: {'; '.join(explanations)}",
         },
     )
 
 
 def diagnose(id: str, answer: Mapping[str, str | None]) -> None:
     """Compares {run: cause} with the causes of a failure lab; the first wrong run gets a hint."""
-    lab = find("FAILURES", id)
-    causes = sorted(lab.causes.values())
+    lab = question("failures", id)
+    right, causes = lab["causes"], sorted(lab["causes"].values())
     listed = f"{', '.join(map(repr, causes[:-1]))} or {causes[-1]!r}"
-    if (
-        not isinstance(answer, Mapping)
-        or set(answer) != set(lab.causes)
-        or not set(answer.values()) <= {*causes, None}
-    ):
-        runs = ", ".join(f"{run!r}: ..." for run in lab.causes)
+    valid = isinstance(answer, Mapping) and set(answer) == set(right)
+    if not valid or not set(answer.values()) <= {*causes, None}:
+        runs = ", ".join(f"{run!r}: ..." for run in right)
         print(f"Not yet: expected {{{runs}}} with values {listed}.")
     elif None in answer.values():
-        print(f"Not yet: not begun. Replace each None by {listed}.")
-    elif wrong := [run for run in lab.causes if answer[run] != lab.causes[run]]:
-        print(f"Not yet: run {wrong[0]}: {lab.hints[wrong[0]]}")
+        print(f"Not begun yet: replace each None by {listed}.")
+    elif wrong := [run for run in right if answer[run] != right[run]]:
+        print(f"Not yet: run {wrong[0]}: {lab['hints'][wrong[0]]}")
     else:
-        print(f"Right. {lab.praise}")
+        print(f"Right. {lab['explanation']}")

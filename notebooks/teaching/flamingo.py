@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from teaching.exercises import Exercise, FailureLab, Quiz, normal, number, rule
+from teaching.exercises import Exercise, normal, number, rule
 from vlmcourse.plots import image_index_strip
 from vlmcourse.widgets.interactive import interactive
 from vlmgrader.checks import driver_source
@@ -62,6 +62,11 @@ def block(y, A, F, a, b, gate=torch.tanh):
     return y + gate(b) * F(y)
 
 
+def gated_residual(y, A, F, a, b):
+    y = a.tanh() * (y + A(y))
+    return b.tanh() * (y + F(y))
+
+
 def gate_inputs(generator: torch.Generator, closed: bool = False) -> tuple[list, dict]:
     width = number(generator, 4, 6)
     shapes = (2, 3, width), (width,), (width,), (), ()
@@ -70,9 +75,9 @@ def gate_inputs(generator: torch.Generator, closed: bool = False) -> tuple[list,
     return [y, one, other, scale * (a.abs() + 0.4), scale * (-b.abs() - 0.6)], {}
 
 
-def resample(latents, features, query, key, value, keys=None, residual=True, scale=None):
+def resample(latents, features, query, key, value, context=None, residual=True, scale=None):
     """Latents (M, R, D) attend to features (M, K, D) and to themselves, and are added to what they find."""
-    both = torch.cat([features, latents], 1) if keys is None else padding_mask(latents, features)
+    both = torch.cat([features, latents], 1) if context is None else context(latents, features)
     scale = latents.shape[-1] ** -0.5 if scale is None else scale
     found = ((latents @ query) @ (both @ key).mT * scale).softmax(-1) @ (both @ value)
     return latents + found if residual else found
@@ -81,7 +86,7 @@ def resample(latents, features, query, key, value, keys=None, residual=True, sca
 def mixed(latents, features, *maps):
     both = torch.cat([features, latents], 1)
     flat = (x.flatten(0, 1)[None] for x in (latents, both))
-    return resample(*flat, *maps, keys=lambda latents, both: both).reshape(latents.shape)
+    return resample(*flat, *maps, context=lambda latents, both: both).reshape(latents.shape)
 
 
 def run_resampled(target, latents, features, query, key, value):
@@ -163,9 +168,7 @@ EXERCISES = {
                         "the second residual is missing.": lambda y, A, F, a, b: (
                             b.tanh() * F(y + a.tanh() * A(y))
                         ),
-                        "the gate closes the residual, too: only what is added is multiplied.": lambda y, A, F, a, b: (
-                            b.tanh() * ((x := a.tanh() * (y + A(y))) + F(x))
-                        ),
+                        "the gate closes the residual, too: only what is added is multiplied.": gated_residual,
                         "a and b are exchanged: a belongs to the attention.": lambda y, A, F, a, b: (
                             block(y, A, F, b, a)
                         ),
@@ -206,7 +209,7 @@ EXERCISES = {
                 resample,
                 {
                     "keys and values are of the features alone; in Flamingo they are of features and latents, joined.": partial(
-                        resample, keys=lambda latents, features: features
+                        resample, context=lambda latents, features: features
                     ),
                     "the residual is missing: latents + what they found.": partial(
                         resample, residual=False
@@ -215,7 +218,7 @@ EXERCISES = {
                         resample, scale=1.0
                     ),
                     "keys and values are of the latents alone: nothing of the picture comes in.": partial(
-                        resample, keys=lambda latents, features: latents
+                        resample, context=lambda latents, features: latents
                     ),
                     "the latents of all pictures are mixed: keep the first axis apart.": mixed,
                     "the scale is missing, and so is the residual.": partial(
@@ -229,86 +232,6 @@ EXERCISES = {
             ),
         ),
     ),
-}
-
-QUIZZES = {
-    "film": lambda R: Quiz(
-        f"One picture gives {R} latents. How many does a film of eight frames give, each frame with as many features as the "
-        "picture?",
-        f"{R}: as many as a picture",
-        {
-            f"8 x {R}: each frame its own": "Frames add keys and values, not queries.",
-            f"{R}: as many as a picture": "All frames' features are keys and values side by side. The number of questions, the "
-            "latents, doesn't depend on how much there is to read. That is why text pays the same for a film as for a "
-            "picture.",
-            f"{R} for the first frame, and one for each later one": "The number of latents is a parameter of the model: it is "
-            "the same for any input.",
-        },
-    ),
-    "first_step": Quiz(
-        "All gates are at zero. Which of the new tensors have a gradient at the very first step?",
-        "the gates alone",
-        {
-            "all of them": "What lies behind a gate is multiplied by tanh(0) = 0, and so is its gradient.",
-            "the gates alone": "What a gate multiplies is not zero, so the loss does change with the gate. But everything behind "
-            "the gate is multiplied by tanh(0) = 0, and so is its gradient. In the second step the gates are slightly open, "
-            "and the rest begins to learn. (The input row of the new word <EOC> is not behind a gate: it learns from the "
-            "beginning.)",
-            "none: everything is multiplied by zero": "The gate itself is not: its gradient is what it multiplies, which is "
-            "not zero.",
-        },
-    ),
-    "first_picture": Quiz(
-        "Words after the third picture see only the third picture. If the FIRST picture changes, does the model's "
-        "prediction after the last word change?",
-        "yes: through the language model's own attention",
-        {
-            "no: it cannot see it": "Not directly. But earlier words saw it, and later words attend to those.",
-            "yes: through the language model's own attention": "The mask forbids the direct way only. The first picture moved "
-            "the words after it, and the frozen model lets later words attend to those. This is the most-asked question "
-            "about Flamingo, and the reason why examples in a prompt can help.",
-            "only if the gates are closed": "With closed gates no picture changes anything.",
-        },
-    ),
-    "wrong_pictures": Quiz(
-        "Now let the examples show the pictures of another prompt's examples: same names, same order, wrong pictures. What "
-        "happens?",
-        "it falls to chance",
-        {
-            "it falls to chance": "Then nothing in the prompt says what the question's picture is called. If a score stayed up "
-            "here, the examples would only have told the model what kind of answer is wanted: locating a task, not "
-            "learning it.",
-            "it stays as it was: the format is what helps": "The names are invented: no format tells which of them belongs "
-            "to which thing.",
-            "it falls a little": "Which name is right can now only be guessed.",
-        },
-    ),
-    "first_gate": Quiz(
-        "The gate of the attention before the FIRST layer is closed, all others stay. What is lost?",
-        "new names",
-        {
-            "naming": "To name a thing is to write its word: that can be added at the very end.",
-            "new names": "To name a thing is to write its word: that can be added at the very end. To bind a name, what was seen "
-            "must be there before the layers that compare one position of the text with another. It has to come in early.",
-            "both": "Naming survives: the later gates are still open.",
-            "neither: the other layers look, too": "They look too late for the layers that compare positions.",
-        },
-    ),
-}
-
-FAILURES = {
-    "gates": FailureLab(
-        {"A": "ungated", "B": "stuck", "C": "shifted"},
-        {
-            "A": "its first loss is far above that of the others, before anything was learnt. What did the frozen model read?",
-            "B": "its loss is that of the language model that sees nothing, and it stays there. Which gradients are zero "
-            "while the gates are closed?",
-            "C": "its gates open, its loss falls late, and the words after the first picture move with another picture. With "
-            "which?",
-        },
-        "A frozen model disturbed by untrained layers, gates that could never open, and words that attend to another text's "
-        "picture.",
-    )
 }
 
 

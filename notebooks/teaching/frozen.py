@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from teaching.exercises import Exercise, FailureLab, Quiz, normal, number, pure_rule, rule
+from teaching.exercises import Exercise, normal, number, pure_rule, rule
 from vlmcourse.plots import picture_and_bars
 from vlmcourse.widgets.interactive import interactive
 from vlmcourse.world import tokenizer
@@ -192,46 +192,6 @@ EXERCISES = {
             ),
         ),
     ),
-}
-
-QUIZZES = {
-    "gradient": Quiz(
-        "The language model is frozen. Does the loss still have a gradient with respect to the picture's two vectors?",
-        "yes: gradients pass through it to what it read",
-        {
-            "no: frozen means no gradients": "Frozen parameters have none. The computation is still differentiated.",
-            "yes: gradients pass through it to what it read": "Freezing means that no weight is changed. The chain rule still "
-            "crosses every layer, as it crosses a fixed function such as a sine. Only torch.no_grad() around the model "
-            "would cut it.",
-            "only if dropout is on": "Dropout multiplies some activations by zero; it does not decide about gradients.",
-        },
-    ),
-    "transfer": Quiz(
-        "The encoder names things rightly in captions. Will the frozen language model also answer 'what kind of thing is "
-        "the thing?' about a picture, which no caption ever answered?",
-        "it depends on whether the vectors are like those of words",
-        {
-            "yes, surely: it knows that a cat is an animal": "It knows that of the *word* cat. A picture's vectors need not "
-            "be treated like that word.",
-            "no: it never trained on such questions with pictures": "If its vectors act like the word cat, no training on "
-            "pictures is needed for the rest.",
-            "it depends on whether the vectors are like those of words": "The encoder is trained on captions alone, and any "
-            "vectors that bring the caption out will do. Whether those also bring out the rest is a question to measure, "
-            "not to assume. Section 6 does so.",
-        },
-    ),
-}
-
-FAILURES = {
-    "training": FailureLab(
-        {"A": "blind", "B": "thawed", "C": "prompt"},
-        {
-            "A": "its captions are fluent, and have nothing to do with what it is shown. What did it see in training?",
-            "B": "its loss is the lowest. What of it was to stay as it was, and did not?",
-            "C": "its loss is far above the others', from the first step on. Which words does it count that no picture can predict?",
-        },
-        "Captions that ignore the picture, a language model that drifted, a loss that counts what is given.",
-    )
 }
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, gelu
 
-from teaching.exercises import Exercise, FailureLab, Quiz, gradient_rule, normal, number, rule
+from teaching.exercises import Exercise, gradient_rule, normal, number, rule
 from vlmcourse.plots import probability_bars
 from vlmcourse.widgets.interactive import interactive, row
 from vlmgrader.checks import driver_source
@@ -70,7 +70,7 @@ def nucleus(
     probabilities: Tensor, p: float, descending=True, inclusive=False, strict=True, back="scatter"
 ) -> Tensor:
     """(B, V) booleans: words whose likelier ones hold less than p together. The options are ways to get it wrong."""
-    ordered, order = probabilities.sort(-1, descending=descending, stable=True)
+    ordered, order = probabilities.sort(dim=-1, descending=descending, stable=True)
     sums = ordered.cumsum(-1) - (0 if inclusive else ordered)
     stays = sums < p if strict else sums <= p
     if back == "sorted":
@@ -341,75 +341,6 @@ EXERCISES = {
             ),
         ),
     ),
-}
-
-LATER = {"at less than half the step": 0, "at about the same step": 0.5, "later": 2}
-QUIZZES = {
-    "floor": Quiz(
-        "A huge model is trained on these texts for ever. How low can its loss on new texts get?",
-        "not to 0, but to some floor",
-        {
-            "down to 0": "A loss of 0 means that every next word is certain. Which noun comes first is random.",
-            "not to 0, but to some floor": "Which noun opens a sentence is random, and nobody can predict it. What is left "
-            "is called the entropy of the text. In section 6 it is the E of Chinchilla's formula.",
-            "it rises again without end": "That is overfitting, with few texts. These texts are drawn anew for ever.",
-        },
-    ),
-    "cache": Quiz(
-        "How many positions are computed in all, without and with a cache?",
-        "444 without, 30 with",
-        {
-            "444 without, 30 with": "Without: 7 + 8 + ... + 30 = 444. With: the 7 of the prompt once, then one for each of "
-            "the other 23 words. (The last word is written, never read.)",
-            "168 without, 24 with": "That leaves the prompt out. Its 7 positions are computed, too, with a cache once.",
-            "444 without, 444 with, but faster": "The cache leaves work out; it does not only speed it up.",
-        },
-    ),
-    "binding_step": lambda half: Quiz(
-        "Loss has made half of its way at some step. When has binding made half of its way?",
-        [name for name, least in LATER.items() if half["binding"] / half["loss"] >= least][-1],
-        dict.fromkeys(
-            LATER,
-            f"Loss has fallen by half of its whole fall at step {half['loss']}, binding has risen by half of its rise at "
-            f"step {half['binding']}.",
-        ),
-    ),
-    "compute": Quiz(
-        "Chinchilla's answer: computing grows tenfold. What should it buy?",
-        "about 3.2 times the parameters, 3.2 times the tokens",
-        {
-            "all of it: ten times the parameters": "Kaplan et al. (2020, arXiv 2001.08361) went far in this direction. "
-            "Chinchilla, four times smaller than Gopher and trained on more text, beat it.",
-            "about 3.2 times the parameters, 3.2 times the tokens": "Both grow alike, each by the square root of ten. Kaplan et al. "
-            "(2020, arXiv 2001.08361) had advised to put most of it into size, and GPT-3 and Gopher followed: too large, "
-            "trained too briefly. Chinchilla, four times smaller than Gopher, beat it.",
-            "all of it: ten times the tokens": "A model that is too small soon has nothing left to learn from more text.",
-        },
-    ),
-    "forgetting": lambda facts, untouched: Quiz(
-        "Which of these ways costs the model most of the facts it knew?",
-        min(facts, key=facts.get),
-        {
-            name: f"It still knows {value:.2f} of them; untouched it knew {untouched:.2f}. Facts are asked with the adapters "
-            "or the prompt in place; take those away, and the old model is back, to the last bit. After training all "
-            "weights nothing can be taken away."
-            for name, value in facts.items()
-        },
-    ),
-}
-
-FAILURES = {
-    "training": FailureLab(
-        {"A": "padding", "B": "shift", "C": "rate"},
-        {
-            "A": "its training loss is well below the healthy one's, yet on real words it is no better. What is easy to "
-            "predict, and fills most of a batch of texts of different lengths?",
-            "B": "a loss near zero means that each answer was known beforehand. No text is so predictable. When does the "
-            "model already see the answer?",
-            "C": "it does what the healthy run does, only hardly moves. Which fault changes neither the texts nor the question?",
-        },
-        "A loss is only as good as its question: too easy, already answered, or with a learning rate too small to learn it.",
-    )
 }
 
 

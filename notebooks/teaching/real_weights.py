@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from teaching.exercises import Exercise, FailureLab, Quiz, normal, number, rule
+from teaching.exercises import Exercise, normal, number, rule
 from vlmgrader.checks import driver_source
 
 PARTS = {
@@ -196,41 +196,4 @@ EXERCISES = {
             ),
         ),
     ),
-}
-
-QUIZZES = {
-    "activation": Quiz(
-        "CLIP was trained with 'QuickGELU', x * sigmoid(1.702 x). Somebody loads its weights into a model with ordinary GELU. "
-        "What happens?",
-        "no error, every output slightly wrong",
-        {
-            "an error: the activation is part of the checkpoint": "A checkpoint holds tensors by name. An activation has none.",
-            "no error, every output slightly wrong": "An activation has no tensors, so no name is missing. It has happened to "
-            "published evaluations more than once: the model works, a few points worse, and everybody believes it.",
-            "no error, and nothing changes": "The two functions differ by up to 0.02, in every feed-forward layer.",
-        },
-    ),
-    "style": Quiz(
-        "Our CLIP was trained on drawings. Which of these changes of style will hurt it most?",
-        "only the outlines",
-        {
-            "grey": "Shapes stay, and most of our things can be told by shape.",
-            "noise": "Areas keep their mean colour, which a patch embedding averages.",
-            "only the outlines": "Outlines alone leave out nearly all that told things apart in training. The published CLIP "
-            "learnt from photos, sketches and logos alike: that is where its robustness comes from, and why yours ends "
-            "where your pictures end.",
-        },
-    ),
-}
-
-FAILURES = {
-    "checkpoints": FailureLab(
-        {"A": "activation", "B": "end", "C": "pixel_values"},
-        {
-            "A": "pictures and texts are both a little wrong, every one of them. What do both towers use in every block?",
-            "B": "one kind of text is exactly right. Which, and what is different about the others?",
-            "C": "the texts are exactly right, so the weights are in their places. What comes in at the other side?",
-        },
-        "Nothing was raised in any of the three: names and shapes were right. Only numbers beside numbers show it.",
-    )
 }

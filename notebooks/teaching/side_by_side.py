@@ -7,9 +7,8 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from teaching.exercises import Exercise, FailureLab, Quiz, normal, number, pure_rule, rule
+from teaching.exercises import Exercise, normal, number, pure_rule, rule
 from vlmcourse import world
 from vlmcourse.evaluation.prompting import Answer
 from vlmcourse.plots import picture_and_bars
@@ -214,71 +213,6 @@ EXERCISES = {
             ),
         ),
     ),
-}
-
-QUIZZES = {
-    "linear_map": Quiz(
-        "CLIP's tower names 98 of 100 such things by comparing (zero-shot, lesson 02). The linear map reads the very same "
-        "vector. How often will its caption name the thing?",
-        "far less often",
-        {
-            "as often: the information is there": "It is there, for who compares with a list of names. To be *written*, a vector "
-            "must act on the language model like the right word.",
-            "far less often": "To compare, the right name only has to be nearer than the others. To write it, the vector must "
-            "be so much like the right word that a language model which never saw a vector takes it for one, out of a "
-            "summary that also holds position, size and background.",
-            "more often: a language model helps": "It knows which words are likely, not what is on the picture.",
-        },
-    ),
-    "always_yes": Quiz(
-        "A model that always says yes: what are its accuracy and its F1?",
-        "0.5 and 0.67",
-        {
-            "0.5 and 0.5": "Its accuracy is 0.5. But it misses nothing: its recall is 1, and F1 gains by that.",
-            "0.5 and 0.67": "Half of the questions have the answer yes: precision 0.5. It misses none: recall 1. F1 = 2 x 0.5 "
-            "x 1 / 1.5. A table of F1 alone makes it look better than many a model that tries.",
-            "0 and 0": "Half of the questions have the answer yes, and those it answers rightly.",
-        },
-    ),
-    "digits": Quiz(
-        "The language model of this course never read a digit before it was frozen. Which bridge can teach it to say one?",
-        "none",
-        {
-            "Flamingo: it changes what every layer reads": "It changes what the layers read, not which words the last matrix can "
-            "prefer.",
-            "any, with enough pictures of signs": "The rows of digits in the last matrix are frozen, and were never trained to "
-            "differ.",
-            "none": "What it can say is decided by its last matrix, which is frozen. Digits never occurred, so their rows were "
-            "only ever pushed away from what was right, all alike: it has no way to prefer one. A bridge brings pictures to a "
-            "language model; it doesn't teach it words. BLIP's decoder learns its words itself: it alone could.",
-        },
-    ),
-    "wrong_answers": Quiz(
-        "A model has learnt to recognise, from the form of the examples, which of its known tasks is wanted. Now all "
-        "examples have wrong answers, of the right kind ('what kind of thing is it? animal' of a hammer). What happens to "
-        "its score?",
-        "hardly anything",
-        {
-            "it falls to chance": "That happens to a task that must be learnt from the examples. This one is known already.",
-            "hardly anything": "It needed the examples for the form alone, and the form is intact. That is what Min et al. found "
-            "for many tasks and large language models. A task that must be learnt from the examples, such as names nobody "
-            "can know, falls to chance.",
-            "it rises": "Wrong answers hold no more about the task than right ones.",
-        },
-    ),
-}
-
-FAILURES = {
-    "pope": FailureLab(
-        {"A": "habit", "B": "leak", "C": "yes"},
-        {
-            "A": "it is good at two of the three kinds of questions. What is special about the things it invents?",
-            "B": "look at its score when every picture is grey. Where else could it know the answers from?",
-            "C": "how often does it say yes? Which of its scores suffers from that, and which doesn't?",
-        },
-        "A system that expects companions, a test that gives its answers away, and one that agrees with whoever asks. "
-        "Accuracy on random questions alone told none of them.",
-    )
 }
 
 

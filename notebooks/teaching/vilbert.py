@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from teaching.exercises import Exercise, FailureLab, Quiz, gradient_rule, normal, number, rule
+from teaching.exercises import Exercise, gradient_rule, normal, number, rule
 from vlmcourse.plots import picture_and_bars
 from vlmcourse.widgets.interactive import interactive
 
@@ -238,56 +238,6 @@ EXERCISES = {
             ),
         ),
     ),
-}
-
-QUIZZES = {
-    "values_zero": Quiz(
-        "In one co-attention layer we set the values (V) that come from the words to zero. Whose output changes in this layer?",
-        "the regions'",
-        {
-            "the words'": "Words attend to the regions' values, which are untouched.",
-            "the regions'": "Regions ask, words answer: the regions now receive nothing, and keep only their residual. "
-            "Words attend to the regions' values, which are untouched.",
-            "both": "Each stream's values go to the other stream only.",
-            "nobody's": "The regions' attention output is a mean of these values, now zero.",
-        },
-    ),
-    "hidden_region": Quiz(
-        "A picture has one region, and it is hidden. Its features are zeros. The picture's own token is the mean of all "
-        "regions' features. What can go wrong?",
-        "the mean, if it was taken before hiding, is the region",
-        {
-            "nothing: the region is hidden": "Its features may have gone into another token before they were hidden.",
-            "the mean, if it was taken before hiding, is the region": "With one region the mean is that region; with two, "
-            "the mean and the visible one give the hidden one. So the mean must be taken over what is visible. Training "
-            "looks wonderful if you forget it: see exercise 1 and the failure lab.",
-            "the box gives the class away": "A box says where and how large, in our world nearly independent of the class.",
-        },
-    ),
-    "zero_norm": Quiz(
-        "Through a LayerNorm whose weight is zero nothing gets in. At the first training step, what gets a gradient?",
-        "the LayerNorm's weight, but nothing behind it",
-        {
-            "nothing behind it, and not the LayerNorm either": "The weight multiplies the normalised feature, which is not zero.",
-            "the LayerNorm's weight, but nothing behind it": "The weight is multiplied with the normalised feature, which is "
-            "not zero, so the weight has a gradient. What lies behind is multiplied with the weight: zero. It begins to "
-            "learn at the second step.",
-            "everything, as always": "The gradient of what lies behind is multiplied by the weight, which is zero.",
-        },
-    ),
-}
-
-FAILURES = {
-    "training": FailureLab(
-        {"A": "mean", "B": "apart", "C": "all words"},
-        {
-            "A": "its regions are named nearly without loss in training, and hardly at all in the test. What told it?",
-            "B": "nothing here is better than guessing from one's own kind. What could have passed between words and regions?",
-            "C": "its loss on words is the lowest of all. Which words is it so good at?",
-        },
-        "A leak shows as a low loss and a poor test, a blocked path as a loss that stays, an easy question as a reward "
-        "for copying.",
-    )
 }
 
 
