@@ -33,9 +33,9 @@ from vlmcourse.recipes.blip_tasks import (
     Statements,
     answer_report,
     compare_report,
-    film_report,
+    video_report,
     talk_report,
-    tuned,
+    finetune,
 )
 from vlmcourse.training.scale import Scale
 
@@ -44,7 +44,7 @@ app = typer.Typer(add_completion=False)
 
 def shorter(size: Scale) -> Scale:
     """As many steps as CapFilt's models take, 2 in 5 of the lesson's: some forty models are trained here."""
-    return replace(size, blip_steps=cleaning.steps_of(size))
+    return replace(size, blip_steps=cleaning.pretraining_steps(size))
 
 
 def sharing(size: Scale, name: str, seed: int) -> dict:
@@ -72,7 +72,7 @@ def capfilt(size: Scale, name: str, seed: int) -> dict:
     """One row of Table 1: a model from scratch on one of the data sets."""
     torch.set_num_threads(1)
     made = cleaning.capfilt(size, seed)
-    report = cleaning.again(made.rows[name], size, seed)[1]
+    report = cleaning.train_on(made.rows[name], size, seed)[1]
     return _said(
         {"row": name, "seed": seed, "pairs": len(made.rows[name]), **report, "filter": made.report}
     )
@@ -82,7 +82,7 @@ def writing(size: Scale, name: str, seed: int) -> dict:
     """One row of Table 2: how the captioner writes."""
     torch.set_num_threads(1)
     made = cleaning.capfilt(size, seed, beams=3 if name == "beam" else None)
-    report = cleaning.again(made.rows["C and F"], size, seed)[1]
+    report = cleaning.train_on(made.rows["C and F"], size, seed)[1]
     different = len({text for _, text in made.synthetic.rows}) / len(made.synthetic)
     return _said(
         {
@@ -102,13 +102,13 @@ def tasks(size: Scale, name: str, seed: int) -> dict:
     blip = recipes.blip(size, seed, vision=recipes.clip(size).model.vision).model
     pixel_values = size.image_size
     if name == "answers":
-        model = tuned(name, BLIPForVQA(blip), Questions(size=pixel_values, seed=seed), size, seed)
+        model = finetune(name, BLIPForVQA(blip), Questions(size=pixel_values, seed=seed), size, seed)
         found = {kind: asdict(one) for kind, one in answer_report(model).items()} | {
-            "films": film_report(blip, model)
+            "films": video_report(blip, model)
         }
     elif name == "two pictures":
         found = compare_report(
-            tuned(
+            finetune(
                 "comparing",
                 BLIPForNLVR2(blip),
                 Statements(size=pixel_values, seed=seed),
@@ -118,7 +118,7 @@ def tasks(size: Scale, name: str, seed: int) -> dict:
         )
     else:
         found = talk_report(
-            tuned(
+            finetune(
                 "talking", BLIPForVisDial(blip), Dialogues(size=pixel_values, seed=seed), size, seed
             )
         )
@@ -128,7 +128,7 @@ def tasks(size: Scale, name: str, seed: int) -> dict:
 def closely(size: Scale, name: str, seed: int) -> dict:
     """Exchanged things told apart."""
     torch.set_num_threads(1)
-    made = looking.closely(size, seed, contrast=name == "with contrast")
+    made = looking.train_on_minimal_pairs(size, seed, contrast=name == "with contrast")
     return _said(
         {
             "row": name,
@@ -165,7 +165,7 @@ def main(
     size, name = Scale.of(scale), "twins_blip" + ("_smoke" if scale == "smoke" else "")
     if {"sharing", "tasks", "closely"} & set(only):
         recipes.clip(size)  # once, before the workers ask for it
-    facts = {"scale": scale, "steps": cleaning.steps_of(size)}
+    facts = {"scale": scale, "steps": cleaning.pretraining_steps(size)}
     before = load_matching_results(name, **facts)
     measured: dict[str, list[dict]] = {
         part: []

@@ -30,7 +30,7 @@ from vlmcourse.evaluation import (
 from vlmcourse.parts.language import freeze
 from vlmcourse.parts.tuning import count_trainable
 from vlmcourse.recipes import blip2 as recipe
-from vlmcourse.recipes.frozen import ALONE, asked, caption_report, sentence, solved
+from vlmcourse.recipes.frozen import ONE_THING, vqa_episodes, caption_report, descriptive_caption, episode_accuracy
 from vlmcourse.training.scale import Scale
 from vlmcourse.world.prompts import swap_pictures, blank_images
 
@@ -62,7 +62,7 @@ def said(model, size: Scale, count: int) -> dict:
     }
     for name, options in CONTROLS:
         found[name] = {
-            kind: recipe.answered_rightly(model, size.image_size, kind, count, **options)
+            kind: recipe.question_accuracy(model, size.image_size, kind, count, **options)
             for kind in SEEING + KNOWING
         }
     return found
@@ -88,7 +88,7 @@ def row(
             "learns": count_trainable(first.model),
             **recipe.stage1_report(first.model, size.image_size, count),
             **{
-                f"told apart, {swap.__name__}": recipe.told_apart(
+                f"told apart, {swap.__name__}": recipe.caption_pair_accuracy(
                     first.model, size.image_size, swap, count
                 )
                 for swap in (
@@ -98,7 +98,7 @@ def row(
             },
         }
     else:
-        former = recipe.new_former(recipe.former_config(size, **changes), seed)
+        former = recipe.new_qformer(recipe.qformer_config(size, **changes), seed)
     second = recipe.blip2(size, seed, vision=vision, former=former)
     found |= {
         **learnt(second.history),
@@ -126,7 +126,7 @@ def frozen(size: Scale, seed: int, count: int) -> dict:
     }
     for name, options in CONTROLS:
         found[name] = {
-            kind: solved(made.model, asked(kind, 0, count), **options) for kind in SEEING + KNOWING
+            kind: episode_accuracy(made.model, vqa_episodes(kind, 0, count), **options) for kind in SEEING + KNOWING
         }
     print(found, flush=True)
     return found
@@ -134,7 +134,7 @@ def frozen(size: Scale, seed: int, count: int) -> dict:
 
 def blip(size: Scale, seed: int, count: int) -> dict:
     """BLIP, trained as stage 2 is, with all its three losses."""
-    pairs = world.Pairs("train", size.image_size, seed, ALONE, sentence)
+    pairs = world.Pairs("train", size.image_size, seed, ONE_THING, descriptive_caption)
     made = recipes.blip(
         size,
         seed,
@@ -144,7 +144,7 @@ def blip(size: Scale, seed: int, count: int) -> dict:
     )
     asks, scenes = (
         Alone("BLIP", made.model, size.image_size),
-        [world.sample("test", index, 0, ALONE) for index in range(count)],
+        [world.sample("test", index, 0, ONE_THING) for index in range(count)],
     )
 
     def right(episodes: list, view=world.to_pixels, shuffled: bool = False) -> float:
@@ -164,7 +164,7 @@ def blip(size: Scale, seed: int, count: int) -> dict:
         ),
     }
     for name, options in CONTROLS:
-        found[name] = {kind: right(asked(kind, 0, count), **options) for kind in SEEING + KNOWING}
+        found[name] = {kind: right(vqa_episodes(kind, 0, count), **options) for kind in SEEING + KNOWING}
     print(found, flush=True)
     return found
 
@@ -211,7 +211,7 @@ def main(
         "scale": scale,
         "count": count,
         "chance": {
-            kind: sum(1 / len(one.choices) for one in asked(kind, 0, 32)) / 32
+            kind: sum(1 / len(one.choices) for one in vqa_episodes(kind, 0, 32)) / 32
             for kind in SEEING + KNOWING
         },
     }

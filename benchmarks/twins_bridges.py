@@ -191,7 +191,7 @@ def clip_alone(size: Scale, count: int) -> dict:
 
 
 def row(
-    name: str, size: Scale, seed: int, count: int, made: Callable[[], connectors.Banks]
+    name: str, size: Scale, seed: int, count: int, made: Callable[[], connectors.FrozenParts]
 ) -> dict:
     """Trains (or finds) and measures one row."""
     start = time.perf_counter()
@@ -248,7 +248,7 @@ def main(
     facts = {"scale": scale, "count": count, "budget": asdict(connectors.BUDGETS[size.name])}
     kept = [] if fresh else load_matching_results(name, **facts).get("rows", [])
     for seed in range(seeds or (1 if scale == "smoke" else size.seeds)):
-        made = cache(partial(connectors.banks, size, seed))
+        made = cache(partial(connectors.frozen_parts, size, seed))
         for title in ROWS:
             once = title in ("CLIP alone", "Flamingo, on pages")
             if (

@@ -27,16 +27,16 @@ from vlmcourse.parts.language import freeze, insert_cross_attention, decoder_lay
 from vlmcourse.parts.layers import Transformer
 from vlmcourse.parts.masks import causal
 from vlmcourse.recipes.flamingo import (
-    LOOKING,
-    REACH,
-    WEIGHTS,
-    Kept,
-    Tower,
-    answered_rightly,
-    captioned_rightly,
+    FLAMINGO_OPTIMISATION,
+    RESIDUAL_SCALE,
+    DATASET_WEIGHTS,
+    FeatureCache,
+    FrozenTower,
+    episode_accuracy,
+    caption_accuracy,
     flamingo_config,
-    sources,
-    stream,
+    page_datasets,
+    residual_rms,
 )
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import fit
@@ -248,13 +248,13 @@ ROWS = (
 
 def towers(size: Scale) -> dict[str, nn.Module]:
     clip = recipes.clip(size).model
-    early = Tower(clip.vision)
+    early = FrozenTower(clip.vision)
     early.vit.transformer.blocks = early.vit.transformer.blocks[:1]
-    untrained = Tower(recipes.new_clip(recipes.clip_config(size)).vision)
+    untrained = FrozenTower(recipes.new_clip(recipes.clip_config(size)).vision)
     return {
         name: Remembered(freeze(tower))
         for name, tower in (
-            ("CLIP", Tower(clip.vision)),
+            ("CLIP", FrozenTower(clip.vision)),
             ("first block", early),
             ("untrained", untrained),
         )
@@ -266,7 +266,7 @@ def asked(model: Flamingo, kinds: tuple[str, ...], examples: int, size: int, cou
     return float(
         np.mean(
             [
-                answered_rightly(
+                episode_accuracy(
                     model,
                     [
                         few_shot.question_episode(TEST, index, kind, examples)
@@ -283,12 +283,12 @@ def asked(model: Flamingo, kinds: tuple[str, ...], examples: int, size: int, cou
 def measured(model: Flamingo, size: int, count: int) -> dict[str, float]:
     """As the paper's five columns: captions, questions that need knowledge or not (after four examples), films, new names."""
     found = {
-        "captions, noun": captioned_rightly(model, size, count, web=TEST)["noun"],
+        "captions, noun": caption_accuracy(model, size, count, web=TEST)["noun"],
         **{task: asked(model, kinds, 4, size, count) for task, kinds in TASKS.items()},
-        "films, which way": answered_rightly(
+        "films, which way": episode_accuracy(
             model, [one for _, one in few_shot.motion_episodes(TEST, count)], size
         ),
-        "a new name, 8 shots": answered_rightly(
+        "a new name, 8 shots": episode_accuracy(
             model,
             [few_shot.binding_episode("test", index, 8, among=WORDS) for index in range(count)],
             size,
@@ -300,10 +300,10 @@ def measured(model: Flamingo, size: int, count: int) -> dict[str, float]:
 def run(row: Row, size: Scale, tower: nn.Module, seed: int, count: int) -> dict:
     """Trains and measures one row."""
     steps, web = STEPS[size.name], WebPages(seed=seed, pool=POOL[size.name], words=WORDS)
-    see = Kept(tower, size.image_size)
+    see = FeatureCache(tower, size.image_size)
     data = {
         name: source
-        for name, source in sources(size, see, web, share=2).items()
+        for name, source in page_datasets(size, see, web, share=2).items()
         if name not in row.without
     }
     if row.noise:
@@ -314,7 +314,7 @@ def run(row: Row, size: Scale, tower: nn.Module, seed: int, count: int) -> dict:
         else recipes.new_language(size, seed).lm
     )
     lm = freeze(deepcopy(lm)) if row.lm == "frozen" else deepcopy(lm).requires_grad_(True)
-    residual_scale = tuple(REACH * one for one in stream(lm))[
+    residual_scale = tuple(RESIDUAL_SCALE * one for one in residual_rms(lm))[
         row.changes.get("every", 1) - 1 :: row.changes.get("every", 1)
     ]
     with seeded(seed):
@@ -327,11 +327,11 @@ def run(row: Row, size: Scale, tower: nn.Module, seed: int, count: int) -> dict:
         model.resampler(
             see([(web.single(0),)])["features"]
         )  # sizes that are known at the first use
-    mixed = WeightedLosses(model, WEIGHTS, steps)
+    mixed = WeightedLosses(model, DATASET_WEIGHTS, steps)
     mixture = RoundRobinDatasets(data, 1) if row.turns else JointDatasets(data)
     taken, losses, before = [], [], time.perf_counter()
     for step in fit(
-        mixed, Batches(mixture.batch, 1), steps, LOOKING, seed=seed, precision=torch.float32
+        mixed, Batches(mixture.batch, 1), steps, FLAMINGO_OPTIMISATION, seed=seed, precision=torch.float32
     ):
         taken.append(time.perf_counter() - before)
         losses.append(step.losses)
@@ -376,7 +376,7 @@ def main(
         "scale": scale,
         "count": count,
         "steps": STEPS[scale],
-        "weights": WEIGHTS,
+        "weights": DATASET_WEIGHTS,
         "words": len(WORDS),
         "chance": {
             "captions, noun": 1 / len(WORDS),

@@ -25,15 +25,15 @@ from vlmcourse import recipes, world
 from vlmcourse.evaluation import load_results, noun_and_background_accuracy, save_results
 from vlmcourse.parts.language import freeze
 from vlmcourse.recipes.frozen import (
-    ALONE,
+    ONE_THING,
     STOP,
-    asked,
-    average_words,
+    vqa_episodes,
+    mean_noun_and_background,
     caption_report,
-    named,
-    sentence,
-    solved,
-    solved_in_words,
+    naming_episodes,
+    descriptive_caption,
+    episode_accuracy,
+    text_only_accuracy,
 )
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import tokenizer
@@ -77,9 +77,9 @@ def trained(name: str, size: Scale, seed: int):
         "scratch": lambda: recipes.new_language(size, seed).lm,
     }.get(name)
     data = (
-        recipes.answered(size, SEEING_KINDS, seed, view)
+        recipes.vqa_data(size, SEEING_KINDS, seed, view)
         if "VQA" in name
-        else recipes.captioned(size, seed, view)
+        else recipes.caption_data(size, seed, view)
     )
     return recipes.frozen(size, seed, lm=lm and lm(), data=data, steps=steps(size)), view
 
@@ -98,30 +98,30 @@ def row(name: str, size: Scale, seed: int, count: int) -> dict:
     if "VQA" not in name:
         found["captions"] = caption_report(model, count, view)
     found["questions"] = {
-        kind: {shots: solved(model, asked(kind, shots, count), view) for shots in SHOTS}
+        kind: {shots: episode_accuracy(model, vqa_episodes(kind, shots, count), view) for shots in SHOTS}
         for kind in SEEING_KINDS + KNOWING
     }
     found["questions, written"] = {
         kind: {
-            shots: solved(model, asked(kind, shots, count), view, written=True) for shots in (0, 4)
+            shots: episode_accuracy(model, vqa_episodes(kind, shots, count), view, written=True) for shots in (0, 4)
         }
         for kind in SEEING_KINDS + KNOWING
     }
     found["naming"] = {
-        how: solved(model, named(count=count, **options), view) for how, options in NAMING.items()
+        how: episode_accuracy(model, naming_episodes(count=count, **options), view) for how, options in NAMING.items()
     }
     if name == "Frozen":
         found["blind"] = {
-            kind: solved(model, asked(kind, 0, count), blank_images)
+            kind: episode_accuracy(model, vqa_episodes(kind, 0, count), blank_images)
             for kind in SEEING_KINDS + KNOWING
         }
         found["shuffled"] = {
-            kind: solved(model, asked(kind, 0, count), shuffled=True)
+            kind: episode_accuracy(model, vqa_episodes(kind, 0, count), shuffled=True)
             for kind in SEEING_KINDS + KNOWING
         }
         found["blind"]["naming"], found["shuffled"]["naming"] = (
-            solved(model, named(1, count), blank_images),
-            solved(model, named(1, count), shuffled=True),
+            episode_accuracy(model, naming_episodes(1, count), blank_images),
+            episode_accuracy(model, naming_episodes(1, count), shuffled=True),
         )
     print(found, flush=True)
     return found
@@ -132,11 +132,11 @@ def in_words(size: Scale, count: int) -> dict:
     lm = recipes.language(size).model
     return {
         "questions": {
-            kind: {shots: solved_in_words(lm, asked(kind, shots, count)) for shots in SHOTS}
+            kind: {shots: text_only_accuracy(lm, vqa_episodes(kind, shots, count)) for shots in SHOTS}
             for kind in SEEING_KINDS + KNOWING
         },
         "naming": {
-            how: solved_in_words(lm, named(count=count, **options))
+            how: text_only_accuracy(lm, naming_episodes(count=count, **options))
             for how, options in NAMING.items()
         },
     }
@@ -152,9 +152,9 @@ def one_form(scene: world.Scene, draws: world.scenes.SeededRandom) -> str:
 
 
 CONDITIONS = {
-    "as in this course": (average_words, sentence),
-    "start nowhere": (nowhere, sentence),
-    "full captions only": (average_words, one_form),
+    "as in this course": (mean_noun_and_background, descriptive_caption),
+    "start nowhere": (nowhere, descriptive_caption),
+    "full captions only": (mean_noun_and_background, one_form),
 }
 """Where the vectors start, and which captions they are trained on."""
 
@@ -164,10 +164,10 @@ def lending(condition: str, size: Scale, seed: int, count: int) -> dict:
     torch.set_num_threads(1)
     start, caption = CONDITIONS[condition]
     data = CaptionDataset(
-        world.Pairs("train", size.image_size, seed, ALONE, caption), recipes.PLACE
+        world.Pairs("train", size.image_size, seed, ONE_THING, caption), recipes.IMAGE_PREFIX
     )
     model = recipes.frozen(size, seed, data=data, start=start, steps=steps(size)).model
-    scenes = [world.sample("test", index, 0, ALONE) for index in range(count)]
+    scenes = [world.sample("test", index, 0, ONE_THING) for index in range(count)]
     words = model.lm.get_input_embeddings().weight
     with torch.no_grad():
         written = model.encode(
@@ -179,9 +179,9 @@ def lending(condition: str, size: Scale, seed: int, count: int) -> dict:
         "condition": condition,
         "seed": seed,
         "noun": caption_report(model, count)["noun"],
-        **{kind: solved(model, asked(kind, 0, count)) for kind in SEEING_KINDS + KNOWING},
-        "naming": solved(model, named(1, count)),
-        "naming, no induction": solved(model, named(1, count, induction=False)),
+        **{kind: episode_accuracy(model, vqa_episodes(kind, 0, count)) for kind in SEEING_KINDS + KNOWING},
+        "naming": episode_accuracy(model, naming_episodes(1, count)),
+        "naming, no induction": episode_accuracy(model, naming_episodes(1, count, induction=False)),
         "own word nearest": (nearest == own[:, None]).any(-1).float().mean().item(),
         "length, in words": (written.norm(dim=-1).mean() / words.norm(dim=-1).mean()).item(),
     }
@@ -193,29 +193,29 @@ def real(size: Scale, count: int) -> dict:
     """SmolLM2 with the encoder of teaching.smollm2.train(): what a real language model changes. One seed."""
     lm, read = smollm2.smollm2()
     model = smollm2.trained(lm, read, size)
-    scenes = [world.sample("test", index, 0, ALONE) for index in range(count)]
-    eye, pairs = recipes.frozen(size).model, world.Pairs("train", size.image_size, 0, ALONE)
-    before = smollm2.taught(smollm2.new_encoder(lm, read, size), eye, read, pairs).eval()
+    scenes = [world.sample("test", index, 0, ONE_THING) for index in range(count)]
+    eye, pairs = recipes.frozen(size).model, world.Pairs("train", size.image_size, 0, ONE_THING)
+    before = smollm2.initialise_from(smollm2.new_encoder(lm, read, size), eye, read, pairs).eval()
     found = {
-        "captions": noun_and_background_accuracy(smollm2.captions(model, read, scenes), scenes),
+        "captions": noun_and_background_accuracy(smollm2.generate_captions(model, read, scenes), scenes),
         "captions, before training": noun_and_background_accuracy(
-            smollm2.captions(before, read, scenes), scenes
+            smollm2.generate_captions(before, read, scenes), scenes
         ),
         "captions, blind": noun_and_background_accuracy(
-            smollm2.captions(model, read, scenes, blank_images), scenes
+            smollm2.generate_captions(model, read, scenes, blank_images), scenes
         ),
         "answers": {},
     }
-    names = {how: named(count=2 * count, **NAMING[how]) for how in ("1 shot", "4 shots")}
+    names = {how: naming_episodes(count=2 * count, **NAMING[how]) for how in ("1 shot", "4 shots")}
     asks = {
         **{
-            f"{kind}, {shots} shots": (asked(kind, shots, count), smollm2.PLACE)
+            f"{kind}, {shots} shots": (vqa_episodes(kind, shots, count), smollm2.IMAGE_PREFIX)
             for kind, shots in (("colour", 0), ("presence", 0), ("presence", 4), ("category", 0))
         },
-        "naming, 4 shots": (names["4 shots"], smollm2.PLACE),
+        "naming, 4 shots": (names["4 shots"], smollm2.IMAGE_PREFIX),
         **{
             f"naming in plain English, {how}": (
-                [smollm2.plainly(one) for one in those],
+                [smollm2.in_plain_english(one) for one in those],
                 smollm2.CALLED,
             )
             for how, those in names.items()
@@ -223,10 +223,10 @@ def real(size: Scale, count: int) -> dict:
     }
     for name, (those, place) in asks.items():
         found["answers"][name] = {
-            "SmolLM2": smollm2.solved(model, read, those, place=place),
-            "shown grey": smollm2.solved(model, read, those, blank_images, place=place),
-            "shuffled pictures": smollm2.solved(model, read, those, shuffled=True, place=place),
-            "described in words": smollm2.solved_in_words(model, read, those, place),
+            "SmolLM2": smollm2.episode_accuracy(model, read, those, place=place),
+            "shown grey": smollm2.episode_accuracy(model, read, those, blank_images, place=place),
+            "shuffled pictures": smollm2.episode_accuracy(model, read, those, shuffled=True, place=place),
+            "described in words": smollm2.text_only_accuracy(model, read, those, place),
             "chance": sum(1 / len(one.choices) for one in those) / len(those),
         }
         print(name, found["answers"][name], flush=True)
@@ -262,7 +262,7 @@ def main(
     if "real" in only:
         measured["real"] = real(size, count // 3)  # each choice is read by itself
     chance = {
-        kind: sum(1 / len(one.choices) for one in asked(kind, 0, 32)) / 32
+        kind: sum(1 / len(one.choices) for one in vqa_episodes(kind, 0, 32)) / 32
         for kind in SEEING_KINDS + KNOWING
     }
     kept = save_results(

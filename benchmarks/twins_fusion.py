@@ -125,7 +125,7 @@ def trained(name: str, size: Scale, seed: int):
     if name.startswith("VL-BERT"):
         data, half = recipes.region_pairs(size, seed), max(1, size.vilbert_steps // 2)
         config = recipes.vlbert_config(size, visual_scale=float(name[-1]))
-        reader = recipes.fill_in(
+        reader = recipes.train_masked(
             "vlbert-captions",
             recipes.new_vlbert(replace(config, visual_scale=0.0), seed, data.region_classifier),
             Captions(data.pairs, data.cut, data.region_classifier),
@@ -140,7 +140,7 @@ def trained(name: str, size: Scale, seed: int):
             if "visual" in key or "appearance" in key
         }
         model.load_state_dict(reader.state_dict() | new)
-        return recipes.fill_in("vlbert-fusion", model, data, size, seed, half, start=name)
+        return recipes.train_masked("vlbert-fusion", model, data, size, seed, half, start=name)
     false = mismatched if name == "easy negatives" else hard_or_mismatched
     data = recipes.region_pairs(
         size, seed, false=false, **({"cut": grid_boxes} if name == "grid" else {})
@@ -150,7 +150,7 @@ def trained(name: str, size: Scale, seed: int):
     config = recipes.vilbert_config(size)
     with seeded(seed):
         model = ViLBERT(config, ENCODERS[name](config))
-    return recipes.fill_in("vilbert-fusion", model, Kept(data), size, seed, encoder=name)
+    return recipes.train_masked("vilbert-fusion", model, Kept(data), size, seed, encoder=name)
 
 
 def row(name: str, size: Scale, seed: int, count: int) -> dict[str, float]:
@@ -160,7 +160,7 @@ def row(name: str, size: Scale, seed: int, count: int) -> dict[str, float]:
     data = recipes.region_pairs(
         size, split="test", **({"cut": grid_boxes} if name == "grid" else {})
     )
-    report = recipes.filling_report(model, data, count)
+    report = recipes.masked_report(model, data, count)
     if isinstance(model, ViLBERT):
         report |= recipes.alignment_report(model, data, count) | recipes.retrieval_report(
             model, data, min(48, count)

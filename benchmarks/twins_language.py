@@ -24,7 +24,7 @@ from vlmcourse import recipes, world
 from vlmcourse.evaluation import load_results, eval_mode, choose_next_token, save_results
 from vlmcourse.parts.language import LanguageModel, tiny
 from vlmcourse.parts.tuning import Adapters, BitFit, PromptTuning, count_trainable
-from vlmcourse.recipes.language import READING, in_words
+from vlmcourse.recipes.language import LANGUAGE_OPTIMISATION, text_prompts
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import Step, fit
 from vlmcourse.training.optimisation import Optimisation
@@ -84,7 +84,7 @@ def at_equal_compute(
     size = sum(p.numel() for p in model.parameters())
     steps = round(flops / (6 * size * batch * length))
     batches = Batches(Documents(length=length).batch, batch)
-    list(fit(model, batches, steps, READING, precision=torch.float32))
+    list(fit(model, batches, steps, LANGUAGE_OPTIMISATION, precision=torch.float32))
     test = Documents(split="test", length=length).batch(range(64))
     with torch.no_grad():
         row = {
@@ -136,7 +136,7 @@ def right(model: nn.Module, task: CategoryTask, words: list[str]) -> float:
     """Share of these nouns sorted rightly: the likeliest of the invented words of the task."""
     choices = list(task.meaning.values())
     said = choose_next_token(
-        model, in_words([task.question(word) for word in words]), [choices] * len(words)
+        model, text_prompts([task.question(word) for word in words]), [choices] * len(words)
     )
     return sum(map(eq, said, map(task.answer, words))) / len(words)
 

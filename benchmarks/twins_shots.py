@@ -27,13 +27,13 @@ from vlmcourse.evaluation import load_matching_results, save_results
 from vlmcourse.papers.flamingo import Flamingo
 from vlmcourse.parts.language import freeze
 from vlmcourse.recipes.flamingo import (
-    LOOKING,
+    FLAMINGO_OPTIMISATION,
     SIZES,
-    WEIGHTS,
-    Kept,
-    Tower,
-    answered_rightly,
-    sources,
+    DATASET_WEIGHTS,
+    FeatureCache,
+    FrozenTower,
+    episode_accuracy,
+    page_datasets,
 )
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import fit
@@ -76,8 +76,8 @@ def curves(model: Flamingo, size: int, count: int) -> dict[str, dict[int, float]
         episodes = [
             few_shot.binding_episode("test", index, number, among=WORDS) for index in range(count)
         ]
-        found.setdefault("new names", {})[number] = answered_rightly(model, episodes, size)
-        found.setdefault("new names, exchanged pictures", {})[number] = answered_rightly(
+        found.setdefault("new names", {})[number] = episode_accuracy(model, episodes, size)
+        found.setdefault("new names, exchanged pictures", {})[number] = episode_accuracy(
             model, few_shot.other_pictures(episodes), size
         )
     return found
@@ -95,7 +95,7 @@ def questions(web: WebPages):
     return page
 
 
-def tuned(model: Flamingo, web: WebPages, see: Kept, steps: int, seed: int) -> Flamingo:
+def tuned(model: Flamingo, web: WebPages, see: FeatureCache, steps: int, seed: int) -> Flamingo:
     """A copy that goes on learning, from questions alone."""
     mixed = WeightedLosses(deepcopy(model), {"questions": 1.0}, steps)
     source = JointDatasets({"questions": (PageDataset(questions(web), see), 32)})
@@ -103,7 +103,7 @@ def tuned(model: Flamingo, web: WebPages, see: Kept, steps: int, seed: int) -> F
         mixed,
         Batches(source.batch, 1),
         steps,
-        replace(LOOKING, learning_rate=LOOKING.learning_rate / 2),
+        replace(FLAMINGO_OPTIMISATION, learning_rate=FLAMINGO_OPTIMISATION.learning_rate / 2),
         seed=seed,
         precision=torch.float32,
     ):
@@ -111,11 +111,11 @@ def tuned(model: Flamingo, web: WebPages, see: Kept, steps: int, seed: int) -> F
     return mixed.model.eval()
 
 
-def lesson(name: str, size: Scale, tower: Tower, seed: int, count: int) -> dict:
+def lesson(name: str, size: Scale, tower: FrozenTower, seed: int, count: int) -> dict:
     """Lesson 08's Flamingo from any seed, or the same with fewer different scenes, or other weights."""
-    weights = WEIGHTS | WHOLE[name]
+    weights = DATASET_WEIGHTS | WHOLE[name]
     pool = round(SIZES[size.name].pool * weights.pop("scenes", 1))
-    data = sources(size, Kept(tower, size.image_size), WebPages(seed=seed, pool=pool))
+    data = page_datasets(size, FeatureCache(tower, size.image_size), WebPages(seed=seed, pool=pool))
     trained = recipes.flamingo(size, seed, tower=tower, data=data, weights=weights)
     return {
         "row": name,
@@ -127,13 +127,13 @@ def lesson(name: str, size: Scale, tower: Tower, seed: int, count: int) -> dict:
     }
 
 
-def run(name: str, size: Scale, tower: Tower, seed: int, count: int) -> dict:
+def run(name: str, size: Scale, tower: FrozenTower, seed: int, count: int) -> dict:
     """One language model: Flamingo trained between it and the tower, asked, tuned, asked again."""
     reader = recipes.language(sized(size, name)).model
     lm, steps = freeze(deepcopy(reader.lm)), STEPS[size.name]
-    web, see = WebPages(seed=seed, pool=POOL[size.name], words=WORDS), Kept(tower, size.image_size)
+    web, see = WebPages(seed=seed, pool=POOL[size.name], words=WORDS), FeatureCache(tower, size.image_size)
     model = recipes.flamingo(
-        size, seed, lm=lm, tower=tower, data=sources(size, see, web, share=2), steps=steps
+        size, seed, lm=lm, tower=tower, data=page_datasets(size, see, web, share=2), steps=steps
     ).model.model
     after = tuned(model, web, see, max(1, steps // 4), seed)
     config = lm.config
@@ -179,7 +179,7 @@ def main(
         "steps": {"all nouns": SIZES[scale].steps, "the small world": STEPS[scale]},
     }
     kept = [] if fresh else load_matching_results(name, **facts).get("rows", [])
-    tower = freeze(Tower(recipes.clip(size).model.vision))
+    tower = freeze(FrozenTower(recipes.clip(size).model.vision))
     for seed in range(seeds):
         for row in only:
             if any(one["row"] == row and one["seed"] == seed for one in kept):

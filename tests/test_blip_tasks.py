@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from teaching.minimal_pairs import Closely, close_report, closely, nouns
+from teaching.minimal_pairs import MinimalPairsBLIP, close_report, train_on_minimal_pairs, nouns
 from vlmcourse import world
 from vlmcourse.papers.blip_tasks import (
     BLIPForVQA,
@@ -21,20 +21,20 @@ from vlmcourse.recipes import capfilt as recipe
 from vlmcourse.recipes.blip import (
     PROMPT,
     blip_config,
-    captions_of,
-    matcher,
+    generate_captions,
+    match_scorer,
     new_blip,
     references,
-    told_apart,
+    caption_pair_accuracy,
 )
 from vlmcourse.recipes.blip_tasks import (
     Dialogues,
     Questions,
     Statements,
-    chosen,
-    film_report,
+    rank_answers,
+    video_report,
     talk_report,
-    written,
+    generate_answers,
 )
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import tokenizer
@@ -48,7 +48,7 @@ def blip():
 
 
 def test_captioner_and_filter_tune_copies_by_their_own_losses(blip):
-    batch = recipe.people(SMALL, 8).batch(range(8))
+    batch = recipe.annotated_pairs(SMALL, 8).batch(range(8))
     before = {name: value.clone() for name, value in blip.state_dict().items()}
     assert set(Captioner(blip).losses(batch)) == {"caption"} and set(
         Filter(blip).losses(batch)
@@ -75,7 +75,7 @@ def test_captioner_and_filter_tune_copies_by_their_own_losses(blip):
 
 
 def test_the_prompt_is_not_learnt():
-    batch = recipe.people(SMALL, 8).batch(range(8))
+    batch = recipe.annotated_pairs(SMALL, 8).batch(range(8))
     learnt = [
         tokenizer.decode(ids[loss_mask][None])[0]
         for ids, loss_mask in zip(batch["ids"], batch["loss_mask"])
@@ -84,23 +84,23 @@ def test_the_prompt_is_not_learnt():
 
 
 def test_a_filter_is_idempotent_and_its_threshold_is_on_the_probability(blip):
-    filter, data = Filter(blip).eval(), recipe.web(SMALL, 24)
-    keep = recipe.kept(filter, data)
+    filter, data = Filter(blip).eval(), recipe.web_pairs(SMALL, 24)
+    keep = recipe.keep_mask(filter, data)
     made = data.batch(range(24))
     with torch.no_grad():
         probability = blip.itm_logits(
             made["ids"], **blip.vision_context(made["pixel_values"])
         ).softmax(-1)[:, 1]
     middle = probability.median().item()
-    keep = recipe.kept(filter, data, middle)
+    keep = recipe.keep_mask(filter, data, middle)
     assert 0 < keep.sum() < 24 and torch.equal(keep, probability >= middle)
-    assert recipe.kept(filter, recipe.left(data, keep), middle).all()
-    assert recipe.kept(filter, data, 0.0).all() and not recipe.kept(filter, data, 1.0).any()
+    assert recipe.keep_mask(filter, recipe.select_rows(data, keep), middle).all()
+    assert recipe.keep_mask(filter, data, 0.0).all() and not recipe.keep_mask(filter, data, 1.0).any()
 
 
 def test_what_filtering_found_is_exact():
     noisy, keep = torch.tensor([1, 1, 0, 0, 0]).bool(), torch.tensor([0, 1, 1, 1, 0]).bool()
-    found = recipe.filtering(keep, noisy)
+    found = recipe.filter_report(keep, noisy)
     assert found == {
         "thrown out": pytest.approx(0.4),
         "precision": 0.5,
@@ -112,13 +112,13 @@ def test_what_filtering_found_is_exact():
 
 def test_planted_noise_is_what_captions_wrongly_state():
     """The truth by construction (whose caption was replaced) and by content (what the scene shows) agree."""
-    data = recipe.web(SMALL, 300)
+    data = recipe.web_pairs(SMALL, 300)
     planted = torch.tensor(
         [data.pairs.noise.is_noisy(number, data.pairs.seed) for number, _ in data.rows]
     )
     assert 0.22 < planted.float().mean() < 0.38
-    assert (recipe.wrong(data) == planted).float().mean() > 0.99
-    assert not recipe.wrong(recipe.people(SMALL, 40)).any()
+    assert (recipe.false_captions(data) == planted).float().mean() > 0.99
+    assert not recipe.false_captions(recipe.annotated_pairs(SMALL, 40)).any()
 
 
 def test_capfilt_end_to_end_keeps_a_subset(blip):
@@ -135,29 +135,29 @@ def test_capfilt_end_to_end_keeps_a_subset(blip):
     assert found.report["web"]["thrown out"] == pytest.approx(1 - len(kept_web) / 48)
     assert not torch.equal(found.captioner.blip.head.bias, found.base.head.bias)
     assert torch.equal(found.captioner.blip.itm_head.weight, found.base.itm_head.weight)
-    model, report = recipe.again(found.rows["C"], SMALL, steps=2)
+    model, report = recipe.train_on(found.rows["C"], SMALL, steps=2)
     assert len(found.rows["C"]) == 104 and 0 <= report["CIDEr"] <= 10
 
 
 def test_the_same_seed_writes_the_same_captions_and_beams_another_way(blip):
-    data = recipe.web(SMALL, 4)
-    one, again, other = (recipe.captioned(blip, data, seed=seed).rows for seed in (1, 1, 2))
+    data = recipe.web_pairs(SMALL, 4)
+    one, again, other = (recipe.synthetic_captions(blip, data, seed=seed).rows for seed in (1, 1, 2))
     assert one == again != other
-    beams = recipe.captioned(blip, data, beams=2).rows
+    beams = recipe.synthetic_captions(blip, data, beams=2).rows
     assert [number for number, _ in beams] == [0, 1, 2, 3]
 
 
 def test_captions_go_on_after_the_prompt(blip):
     pixel_values = world.to_pixels(world.Pairs("test", 32).images(range(3)))
-    said = captions_of(blip, pixel_values, most=5)
+    said = generate_captions(blip, pixel_values, most=5)
     assert len(said) == 3 and all(len(tokenizer.split_words(text)) <= 5 for text in said)
-    assert captions_of(blip, pixel_values, nucleus(1e-6), most=5) == said
+    assert generate_captions(blip, pixel_values, nucleus(1e-6), most=5) == said
     scene = world.sample("test", 1)
     assert references(scene) and all(text.endswith(scene.background) for text in references(scene))
 
 
 def test_a_stage_that_has_learnt_nothing_cannot_tell_swaps_apart(blip):
-    found = told_apart(blip, world.minimal_pairs.swap_positions, count=64)
+    found = caption_pair_accuracy(blip, world.minimal_pairs.swap_positions, count=64)
     assert set(found) == {"match", "contrast"} and all(
         0.2 < value < 0.8 for value in found.values()
     )
@@ -184,7 +184,7 @@ def test_siblings_differ_in_one_attribute():
 
 def test_matcher_is_the_model_pair_by_pair(blip):
     made = world.Pairs("test", 32).batch(range(4))
-    found = matcher(blip, made["pixel_values"], made["ids"])(
+    found = match_scorer(blip, made["pixel_values"], made["ids"])(
         torch.tensor([0, 3]), torch.tensor([2, 1])
     )
     with torch.no_grad():
@@ -232,10 +232,10 @@ def test_answers_are_written_and_ranked(blip):
         model.losses(batch)["answer"].backward()
         optimiser.step()
     options = [world.questions.answers("colour")] * 8
-    assert written(model, batch["pixel_values"], batch["question"]) == batch["answer"]
-    assert chosen(model, batch["pixel_values"], batch["question"], options) == batch["answer"]
+    assert generate_answers(model, batch["pixel_values"], batch["question"]) == batch["answer"]
+    assert rank_answers(model, batch["pixel_values"], batch["question"], options) == batch["answer"]
     with pytest.raises(ValueError, match="question 1 has no candidate answers"):
-        chosen(model, batch["pixel_values"], batch["question"], [["red"], []])
+        rank_answers(model, batch["pixel_values"], batch["question"], [["red"], []])
 
 
 @torch.no_grad()
@@ -283,12 +283,12 @@ def test_films_are_sets_of_frames(blip):
         blip.itm_logits(ids, **seen), blip.itm_logits(ids, **turned), atol=1e-5, rtol=1e-4
     )
     torch.testing.assert_close(encode_video(blip, frames[:, :1]), blip.encode_image(frames[:, 0]))
-    report = film_report(blip, BLIPForVQA(blip), count=8, frames=2)
+    report = video_report(blip, BLIPForVQA(blip), count=8, frames=2)
     assert report["R@1, chance"] == 1 / 8 and "which way, films" in report
 
 
 def test_a_closer_look_has_each_sibling_s_text_as_the_wrong_one():
-    made = closely("smoke")
+    made = train_on_minimal_pairs("smoke")
     model, pairs = (
         made.model,
         world.minimal_pairs.MinimalPairs(
@@ -317,7 +317,7 @@ def test_a_closer_look_has_each_sibling_s_text_as_the_wrong_one():
     assert found["match"].item() == pytest.approx(
         -torch.cat([said[:8, 1], said[8:, 0]]).mean().item(), abs=1e-5
     )
-    assert Closely(model.blip, contrast=True).losses(batch).keys() == {
+    assert MinimalPairsBLIP(model.blip, contrast=True).losses(batch).keys() == {
         "match",
         "caption",
         "contrast",

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from teaching.minimal_pairs import Closely, nouns
+from teaching.minimal_pairs import MinimalPairsBLIP, nouns
 from vlmcourse import recipes
 from vlmcourse.parts.generation import beam_search, greedy, generate
 from vlmcourse.recipes import blip2
-from vlmcourse.recipes.flamingo import Seen, Tower, sources
+from vlmcourse.recipes.flamingo import PixelSource, FrozenTower, page_datasets
 from vlmcourse.training.scale import Scale
 from vlmcourse.world.minimal_pairs import MinimalPairs, swap_positions
 
@@ -45,51 +45,51 @@ def vlbert():
 
 def frozen():
     lm = recipes.language(SMOKE).model.lm
-    return recipes.new_frozen(recipes.frozen_config(SMOKE), lm), recipes.captioned(SMOKE).batch(
+    return recipes.new_frozen(recipes.frozen_config(SMOKE), lm), recipes.caption_data(SMOKE).batch(
         range(6)
     )
 
 
 def blip():
-    return recipes.new_blip(recipes.blip_config(SMOKE)), recipes.siblings(SMOKE).batch(range(6))
+    return recipes.new_blip(recipes.blip_config(SMOKE)), recipes.minimal_pairs_data(SMOKE).batch(range(6))
 
 
 def blip_momentum():
     return recipes.new_blip(
         recipes.blip_config(SMOKE, momentum=0.9, queue_size=12, alpha=0.4)
-    ), recipes.siblings(SMOKE).batch(range(6))
+    ), recipes.minimal_pairs_data(SMOKE).batch(range(6))
 
 
 def looking_closely():
     pairs = MinimalPairs(
         "train", SMOKE.image_size, things=(2, 2), swap=swap_positions, among=nouns()
     )
-    return Closely(recipes.new_blip(recipes.blip_config(SMOKE)), contrast=True), pairs.batch(
+    return MinimalPairsBLIP(recipes.new_blip(recipes.blip_config(SMOKE)), contrast=True), pairs.batch(
         range(6)
     )
 
 
 def blip2_stage1():
     vision = recipes.new_clip(recipes.clip_config(SMOKE)).vision
-    model = blip2.Stage1(blip2.new_former(blip2.former_config(SMOKE)), vision, 32)
-    return model, blip2.Looked(recipes.training_pairs(SMOKE), vision, 6).batch(range(6))
+    model = blip2.Stage1(blip2.new_qformer(blip2.qformer_config(SMOKE)), vision, 32)
+    return model, blip2.CachedFeatures(recipes.training_pairs(SMOKE), vision, 6).batch(range(6))
 
 
 def blip2_stage2():
     vision, former = (
         recipes.new_clip(recipes.clip_config(SMOKE)).vision,
-        blip2.new_former(blip2.former_config(SMOKE)),
+        blip2.new_qformer(blip2.qformer_config(SMOKE)),
     )
     model = blip2.new_blip2(former, vision, recipes.language(SMOKE).model.lm)
-    return model, blip2.described(SMOKE, vision, former.config.queries).batch(range(6))
+    return model, blip2.caption_data(SMOKE, vision, former.config.queries).batch(range(6))
 
 
 def looking_aside():
     tower, lm = (
-        Tower(recipes.new_clip(recipes.clip_config(SMOKE)).vision),
+        FrozenTower(recipes.new_clip(recipes.clip_config(SMOKE)).vision),
         recipes.language(SMOKE).model.lm,
     )
-    (data, per), *_ = sources(SMOKE, Seen(SMOKE.image_size)).values()
+    (data, per), *_ = page_datasets(SMOKE, PixelSource(SMOKE.image_size)).values()
     return recipes.new_flamingo(recipes.flamingo_config(SMOKE), tower, lm), data.batch(range(per))
 
 

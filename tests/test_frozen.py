@@ -209,7 +209,7 @@ def test_the_recipe_starts_at_average_words():
     from vlmcourse.world import tokenizer
 
     lm = recipes.new_language(Scale.of("smoke")).lm
-    start = recipes.average_words(lm)
+    start = recipes.mean_noun_and_background(lm)
     backgrounds = tokenizer.encode([" ".join(world.BACKGROUNDS)])[0, 1:-1]
     torch.testing.assert_close(start[1], lm.get_input_embeddings().weight[backgrounds].mean(0))
     trained = recipes.frozen("smoke", lm=language.freeze(lm), steps=2)
@@ -239,5 +239,5 @@ def test_reports_of_an_untrained_model_are_near_chance():
     report = recipes.caption_report(model, 16)
     assert report["noun"] < 0.3 and report["noun, chance"] == pytest.approx(1 / 113, rel=0.05)
     for options in ({}, {"view": blank_images}, {"shuffled": True}):
-        assert 0.2 <= recipes.solved(model, recipes.named(1, 64), **options) <= 0.8
-    assert recipes.solved(model, recipes.named(1, 4), written=True) <= 0.5
+        assert 0.2 <= recipes.episode_accuracy(model, recipes.naming_episodes(1, 64), **options) <= 0.8
+    assert recipes.episode_accuracy(model, recipes.naming_episodes(1, 4), written=True) <= 0.5

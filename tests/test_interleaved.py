@@ -9,7 +9,7 @@ from torch import nn
 from vlmcourse import recipes, world
 from vlmcourse.evaluation import rank_choices, choose_next_token
 from vlmcourse.parts.layers import TanhGate
-from vlmcourse.recipes.flamingo import SIZES, Kept
+from vlmcourse.recipes.flamingo import SIZES, FeatureCache
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import fit
 from vlmcourse.training.mixture import JointDatasets, WeightedLosses, RoundRobinDatasets
@@ -253,7 +253,7 @@ def test_what_a_tower_saw_is_kept():
             calls.append(len(pixel_values))
             return pixel_values.flatten(2).transpose(1, 2)[:, :4]
 
-    kept = Kept(Counting(), 16)
+    kept = FeatureCache(Counting(), 16)
     one, two = world.sample("train", 0), world.sample("train", 1)
     first = kept([(one,), (two,), (one,)])["features"]
     assert first.shape == (3, 1, 4, 3) and calls == [2] and torch.equal(first[0], first[2])

@@ -31,7 +31,7 @@ def first(vision):
 
 def test_kept_features_are_the_encoder_s_and_texts_go_with_their_pictures(vision):
     pairs = world.Pairs("train", 32, caption=lambda scene, draws: scene.words[0])
-    made = blip2.Looked(pairs, vision, 20).batch([3, 7, 3, 19])
+    made = blip2.CachedFeatures(pairs, vision, 20).batch([3, 7, 3, 19])
     with torch.no_grad():
         fresh = patch_features(vision, world.to_pixels(pairs.images([3, 7, 3, 19])))
     torch.testing.assert_close(
@@ -39,7 +39,7 @@ def test_kept_features_are_the_encoder_s_and_texts_go_with_their_pictures(vision
     )  # kept in half precision
     assert made["positive_groups"].tolist()[2] == made["positive_groups"].tolist()[0]
     assert tokenizer.decode(made["ids"]) == [pairs.text(index) for index in (3, 7, 3, 19)]
-    told = blip2.Looked(pairs, vision, 20, blip2.place(3)).batch([3, 7])
+    told = blip2.CachedFeatures(pairs, vision, 20, blip2.image_prefix(3)).batch([3, 7])
     image_token_id = tokenizer.world_tokenizer().convert_tokens_to_ids("<image>")
     assert (told["ids"] == image_token_id).sum(1).tolist() == [3, 3] and "pixel_values" not in told
     said = [
@@ -63,14 +63,14 @@ def test_both_stages_are_found_again_and_depend_on_what_made_them(vision, lm, fi
             found.model.language_projection.weight, made.model.language_projection.weight
         )
     )
-    fresh = blip2.new_former(blip2.former_config(SMOKE))
+    fresh = blip2.new_qformer(blip2.qformer_config(SMOKE))
     assert not blip2.blip2(SMOKE, vision=vision, former=fresh, lm=lm, steps=2).loaded
     assert not torch.equal(made.model.qformer.queries, first.model.qformer.queries)  # a copy learnt
 
 
 def test_what_queries_say_starts_near_an_average_word(vision, lm, first):
     model = blip2.new_blip2(first.model.qformer, vision, lm)
-    start = blip2.average_word(lm)
+    start = blip2.mean_word_embedding(lm)
     said = model.vision_context(torch.randn(16, 3, 32, 32))["prefix"]
     word = lm.get_input_embeddings().weight.square().mean().sqrt().item()
     assert (said - start).square().mean().sqrt().item() == pytest.approx(0.15 * word, rel=0.5)
@@ -92,7 +92,7 @@ def test_reports_of_untrained_models_are_near_chance(vision, lm, first):
         "chance",
     }
     assert report["image to text R@1"] < 0.4 and report["image to text R@1, blind"] <= 1 / 24 + 1e-6
-    apart = blip2.told_apart(model, 32, world.minimal_pairs.swap_positions, count=32)
+    apart = blip2.caption_pair_accuracy(model, 32, world.minimal_pairs.swap_positions, count=32)
     assert all(0.1 <= value <= 0.9 for value in apart.values())
     second = blip2.new_blip2(model.qformer, vision, lm)
     scores = blip2.caption_scores(second, 32, 16)
@@ -102,7 +102,7 @@ def test_reports_of_untrained_models_are_near_chance(vision, lm, first):
         and scores["CIDEr"] < 5
     )
     for options in ({}, {"view": world.prompts.blank_images}, {"shuffled": True}):
-        assert 0.2 <= blip2.answered_rightly(second, 32, "presence", 32, **options) <= 0.8
+        assert 0.2 <= blip2.question_accuracy(second, 32, "presence", 32, **options) <= 0.8
 
 
 def test_the_matcher_s_log_odds_are_the_model_s(vision, first):
@@ -112,7 +112,7 @@ def test_the_matcher_s_log_odds_are_the_model_s(vision, first):
         world.Pairs("test", 32),
         world.Pairs("test", 32).batch(world.Pairs("test", 32).distinct(12))["ids"],
     )
-    log_odds = blip2.matcher(
+    log_odds = blip2.match_scorer(
         model, patch_features(vision, world.to_pixels(pairs.images(pairs.distinct(12)))), texts
     )
     numbers = torch.arange(12)

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 @pytest.fixture(scope="module")
 def banks():
     vision, lm = recipes.new_clip(recipes.clip_config(SMOKE)).vision, recipes.new_language(SMOKE).lm
-    return connectors.banks(SMOKE, vision=vision, lm=lm, steps=4)
+    return connectors.frozen_parts(SMOKE, vision=vision, lm=lm, steps=4)
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +32,8 @@ def five(banks):
 
 def test_everyone_learns_from_the_same_pictures_and_captions(banks):
     looks = "<image> <image> ."
-    told, paired = connectors.Told(banks.pictures), connectors.Paired(banks.pictures)
-    looked, aside = banks.looked(looks), connectors.Aside(banks.looked("<image>"))
+    told, paired = connectors.CaptionDataset(banks.pictures), connectors.ContrastiveDataset(banks.pictures)
+    looked, aside = banks.looked(looks), connectors.GatedBridgeDataset(banks.looked("<image>"))
     numbers = [3, 7, 3, 60]
     said = [banks.pictures.text(number) for number in numbers]
     for data in (told, looked, aside):
@@ -59,7 +59,7 @@ def test_everyone_learns_from_the_same_pictures_and_captions(banks):
 
 
 def test_banks_stay_what_they_were_and_bridges_learn(banks, five):
-    fresh = connectors.banks(
+    fresh = connectors.frozen_parts(
         SMOKE,
         vision=recipes.new_clip(recipes.clip_config(SMOKE)).vision,
         lm=recipes.new_language(SMOKE).lm,
@@ -202,7 +202,7 @@ def test_the_benchmark_keeps_rows_and_goes_on(five, tmp_path, monkeypatch, capsy
     monkeypatch.setattr(
         twins_bridges.connectors,
         "banks",
-        lambda size, seed: connectors.Banks(size, seed, *made, 4, connectors.BUDGETS["smoke"]),
+        lambda size, seed: connectors.FrozenParts(size, seed, *made, 4, connectors.BUDGETS["smoke"]),
     )
     tower = connectors.Tower(recipes.new_clip(recipes.clip_config(SMOKE)).vision)
     made = (

@@ -7,7 +7,7 @@ from benchmarks import twins_shots
 from benchmarks.twins_flamingo import WORDS, Early, EarlyAndOpen
 from vlmcourse import recipes
 from vlmcourse.parts.language import freeze
-from vlmcourse.recipes.flamingo import Seen, Tower, sources
+from vlmcourse.recipes.flamingo import PixelSource, FrozenTower, page_datasets
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import tokenizer
 from vlmcourse.world.interleaved import PageDataset, WebPages
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 
 @pytest.fixture(scope="module")
 def banks():
-    return freeze(Tower(recipes.new_clip(recipes.clip_config(SMOKE)).vision)), freeze(
+    return freeze(FrozenTower(recipes.new_clip(recipes.clip_config(SMOKE)).vision)), freeze(
         recipes.new_language(SMOKE).lm
     )
 
@@ -29,7 +29,7 @@ def test_a_stage_is_found_again_and_another_world_is_another_stage(banks, tmp_pa
     tower, lm = banks
 
     def trained(**world):
-        data = {"pairs": (PageDataset(WebPages(**world).pairs, Seen(SMOKE.image_size)), 2)}
+        data = {"pairs": (PageDataset(WebPages(**world).pairs, PixelSource(SMOKE.image_size)), 2)}
         return recipes.flamingo(SMOKE, lm=lm, tower=tower, data=data, steps=2)
 
     assert not trained(pool=64).loaded and trained(pool=64).loaded
@@ -39,7 +39,7 @@ def test_a_stage_is_found_again_and_another_world_is_another_stage(banks, tmp_pa
 
 def test_the_lesson_s_pages_come_from_many_scenes():
     assert len({WebPages(pool=8192).single(index) for index in range(4096)}) == 4096
-    assert sources(SMOKE, Seen(SMOKE.image_size))["films"][0].page.__self__.pool == 64
+    assert page_datasets(SMOKE, PixelSource(SMOKE.image_size))["films"][0].page.__self__.pool == 64
 
 
 @pytest.mark.parametrize("kind, opening", [(Early, 0.0), (EarlyAndOpen, 0.7616)])

@@ -6,7 +6,7 @@ import torch
 from teaching import smollm2
 from vlmcourse import world
 from vlmcourse.parts.language import freeze, tiny
-from vlmcourse.recipes import frozen, named
+from vlmcourse.recipes import frozen, naming_episodes
 from vlmcourse.training import checkpoint, stages
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import tokenizer
@@ -41,8 +41,8 @@ def test_the_encoder_alone_is_kept_and_comes_back(stand_in):
         for name, tensor in trained.lm.state_dict().items()
     )
     assert (
-        smollm2.kept().stat().st_size
-        < 4 * sum(tensor.numel() for tensor in smollm2.learnt(trained).values()) + 20_000
+        smollm2.encoder_path().stat().st_size
+        < 4 * sum(tensor.numel() for tensor in smollm2.trainable_tensors(trained).values()) + 20_000
     )
 
 
@@ -53,7 +53,7 @@ def test_the_first_matrix_writes_what_a_frozen_that_sees_would_call_it(stand_in)
     torch.nn.init.zeros_(seen.language_projection.weight)
     seen.language_projection.bias.data.zero_()
     seen.start[0] = seen.lm.get_input_embeddings().weight[word]
-    model = smollm2.taught(
+    model = smollm2.initialise_from(
         smollm2.new_encoder(lm, read, SMOKE), seen, read, world.Pairs("train", 32, 0, (1, 1)), 64
     ).eval()
     assert all(
@@ -68,7 +68,7 @@ def test_the_first_matrix_writes_what_a_frozen_that_sees_would_call_it(stand_in)
 
 def test_only_the_caption_is_asked_for(stand_in):
     lm, read = stand_in()
-    batch = smollm2.described(SMOKE, read)(range(2))
+    batch = smollm2.caption_batches(SMOKE, read)(range(2))
     asked = [
         tokenizer.decode(ids[loss_mask][None])[0]
         for ids, loss_mask in zip(batch["ids"], batch["loss_mask"])
@@ -92,7 +92,7 @@ def test_the_course_brings_an_encoder_of_laptop_scale():
     path = stages.SHIPPED / smollm2.ENCODER
     tensors, notes = checkpoint.load(path)
     lm, read = tiny(len(tokenizer.world_tokenizer()), 576, 1, 9), tokenizer.world_tokenizer()
-    wanted = smollm2.learnt(smollm2.new_encoder(lm, read, Scale.of("laptop")))
+    wanted = smollm2.trainable_tensors(smollm2.new_encoder(lm, read, Scale.of("laptop")))
     assert {name: tensor.shape for name, tensor in tensors.items()} == {
         name: tensor.shape for name, tensor in wanted.items()
     }
@@ -104,8 +104,8 @@ def test_the_course_brings_an_encoder_of_laptop_scale():
 
 
 def test_names_in_plain_english_keep_pictures_and_names():
-    episode = named(2, 1)[0]
-    plain = smollm2.plainly(episode)
+    episode = naming_episodes(2, 1)[0]
+    plain = smollm2.in_plain_english(episode)
     pictures = [part for part in episode.prompt if not isinstance(part, str)]
     called = [
         part.split()[-2] for part in episode.prompt[2:-1:2]
@@ -121,15 +121,15 @@ def test_answers_are_chosen_among_those_of_the_episode(stand_in):
     smollm2.train(SMOKE, steps=1)
     lm, read = stand_in()
     model = smollm2.trained(lm, read, SMOKE)
-    episodes = named(1, 4)
+    episodes = naming_episodes(1, 4)
     found = [
-        smollm2.solved(model, read, episodes),
-        smollm2.solved(model, read, episodes, shuffled=True),
-        smollm2.solved_in_words(model, read, episodes),
+        smollm2.episode_accuracy(model, read, episodes),
+        smollm2.episode_accuracy(model, read, episodes, shuffled=True),
+        smollm2.text_only_accuracy(model, read, episodes),
     ]
     assert all(score in (0, 0.25, 0.5, 0.75, 1) for score in found)
     scenes = [world.sample("test", index, 0, (1, 1)) for index in range(2)]
     assert all(
         isinstance(text, str) and "<image>" not in text
-        for text in smollm2.captions(model, read, scenes)
+        for text in smollm2.generate_captions(model, read, scenes)
     )

@@ -51,7 +51,7 @@ def test_a_report_has_every_score_beside_its_controls():
     report = recipes.vilbert_report(model, recipes.region_pairs(SMOKE, split="test"), 12)
     for kind in ("nouns", "places", "backgrounds"):
         assert {kind, f"{kind}, blind", f"{kind}, shuffled"} <= set(report)
-    for kind in recipes.FALSE:
+    for kind in recipes.FALSE_CAPTIONS:
         assert {f"{kind}, of two", f"{kind}, yes or no, blind", f"{kind}, of two, shuffled"} <= set(
             report
         )

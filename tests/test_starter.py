@@ -10,7 +10,7 @@ import nbformat
 import pytest
 from typer.testing import CliRunner
 
-from teaching.connectors import banks
+from teaching.connectors import frozen_parts
 from vlmcourse.cli import app
 from vlmcourse.starter import TEMPLATES, start
 from vlmcourse.training.scale import Scale
@@ -60,7 +60,7 @@ def test_its_script_trains_and_goes_on(project, monkeypatch, capsys):
 
 
 def test_its_tests_pass_and_can_fail(project, tmp_path, monkeypatch):
-    tests, shore = module(project / "test_project.py"), banks(Scale.of("smoke"))
+    tests, shore = module(project / "test_project.py"), frozen_parts(Scale.of("smoke"))
     tests.test_pictures_reach_the_words_and_the_banks_stay(shore)
     tests.test_text_alone_reads_as_ever(shore)
     tests.test_a_run_is_kept_and_reported_beside_its_controls(tmp_path)

@@ -253,7 +253,7 @@ predict(
 
 # %%
 scene = next(i for i in range(100) if len(held_out.pairs.scene(i).things) == 2)
-for name, false in recipes.FALSE.items():
+for name, false in recipes.FALSE_CAPTIONS.items():
     print(f"{name:20} {false(scene, held_out.pairs)}")
 print(f"{'true':20} {held_out.pairs.truth(scene)}")
 
@@ -338,7 +338,7 @@ exercises.hiding_player(guess_word, held_out.pairs.images(few), player_words, fi
 # **True or false?** Each held-out picture with its caption and a false one: which scores higher? Ties count as wrong, guessing gives one half. *Places swapped* is what lesson 02's CLIP is bad at: "a cat left of a dog" and "a dog left of a cat" hold the same words. Here every word may look at every region, and each region knows its box. Before you run the cell: is that enough?
 
 # %%
-lies = list(recipes.FALSE)
+lies = list(recipes.FALSE_CAPTIONS)
 plots.show(
     plots.bars(
         {

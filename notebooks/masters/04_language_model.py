@@ -27,7 +27,7 @@ from teaching.exercises import attempt, predict
 from vlmcourse import evaluation, plots, recipes, world
 from vlmcourse.parts import generation, language
 from vlmcourse.parts.tuning import Adapters, BitFit, Adapter, PromptTuning, count_trainable
-from vlmcourse.recipes.language import in_words
+from vlmcourse.recipes.language import text_prompts
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import fit
 from vlmcourse.training.optimisation import Optimisation
@@ -318,7 +318,7 @@ Markdown("\n".join(rows))
 # %%
 def says(model, questions, choices):
     """The likeliest of the choices after each question."""
-    return evaluation.choose_next_token(model, in_words(questions), choices)
+    return evaluation.choose_next_token(model, text_prompts(questions), choices)
 
 
 def knows(model):

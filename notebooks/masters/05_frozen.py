@@ -26,15 +26,15 @@ from teaching.exercises import attempt, predict
 from vlmcourse import evaluation, plots, recipes, world
 from vlmcourse.parts import language, masks
 from vlmcourse.recipes.frozen import (
-    ALONE,
-    PLACE,
-    SEEING,
-    asked,
-    captions,
-    named,
-    sentence,
-    solved,
-    solved_in_words,
+    ONE_THING,
+    IMAGE_PREFIX,
+    FROZEN_OPTIMISATION,
+    vqa_episodes,
+    generate_captions,
+    naming_episodes,
+    descriptive_caption,
+    episode_accuracy,
+    text_only_accuracy,
 )
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import fit
@@ -71,10 +71,10 @@ print("read from words or from their vectors: the same?", same)  # NBVAL_CHECK_O
 
 # %%
 model = recipes.new_frozen(recipes.frozen_config(scale), lm).eval()
-scenes = [world.sample("test", index, 0, ALONE) for index in range(4)]
+scenes = [world.sample("test", index, 0, ONE_THING) for index in range(4)]
 pixel_values = world.to_pixels(np.stack([world.render(scene, size) for scene in scenes]))
 pages = [(scene, "a picture of") for scene in scenes]
-batch = prompts.prompt_batch(pages, size, PLACE)
+batch = prompts.prompt_batch(pages, size, IMAGE_PREFIX)
 print(
     tokenizer.world_tokenizer().convert_ids_to_tokens(batch["ids"][0].tolist())
 )  # NBVAL_CHECK_OUTPUT
@@ -114,7 +114,7 @@ plots.show(plots.mask(masks.causal(len(shown)), shown, shown, "what each positio
 # The model is asked for the words *after* the picture (Eq. 1 of the paper), not for the picture's own places, nor for padding. By hand:
 
 # %%
-train = recipes.captioned(scale)
+train = recipes.caption_data(scale)
 learn = train.batch(range(4))
 
 
@@ -200,8 +200,8 @@ print(
 # What it says of things on backgrounds that training never combined:
 
 # %%
-some = [world.sample("test", index, 0, ALONE) for index in range(12)]
-said = captions(model, some)
+some = [world.sample("test", index, 0, ONE_THING) for index in range(12)]
+said = generate_captions(model, some)
 right = [
     scene.words[0] in text.split() and scene.background in text.split()
     for scene, text in zip(some, said)
@@ -246,7 +246,7 @@ print({name: round(value, 3) for name, value in report.items()})
 # An interleaved prompt is nothing but text with more places. The encoder was trained with **one** picture a text; several work because the language model's positions are relative (rotary): a picture reads alike wherever it stands.
 
 # %%
-episode = named(1, 1)[0]
+episode = naming_episodes(1, 1)[0]
 page = " ".join(part if isinstance(part, str) else "[picture]" for part in episode.prompt)
 print(page, "->", episode.answer)
 plots.show(
@@ -275,21 +275,21 @@ predict(
 kinds = ("what", "colour", "presence", "category", "place", "purpose")
 table = {}
 for kind in kinds:
-    episodes = asked(kind, 0, count)
+    episodes = vqa_episodes(kind, 0, count)
     table[kind] = {
-        "Frozen": solved(model, episodes),
-        "shown grey": solved(model, episodes, prompts.blank_images),
-        "shuffled pictures": solved(model, episodes, shuffled=True),
+        "Frozen": episode_accuracy(model, episodes),
+        "shown grey": episode_accuracy(model, episodes, prompts.blank_images),
+        "shuffled pictures": episode_accuracy(model, episodes, shuffled=True),
         "chance": sum(1 / len(one.choices) for one in episodes) / len(episodes),
-        "two right words": solved_in_words(bare, episodes),
+        "two right words": text_only_accuracy(bare, episodes),
     }
-episodes = named(1, count)
+episodes = naming_episodes(1, count)
 table["a new name\n(2 ways, 1 shot)"] = {
-    "Frozen": solved(model, episodes),
-    "shown grey": solved(model, episodes, prompts.blank_images),
-    "shuffled pictures": solved(model, episodes, shuffled=True),
+    "Frozen": episode_accuracy(model, episodes),
+    "shown grey": episode_accuracy(model, episodes, prompts.blank_images),
+    "shuffled pictures": episode_accuracy(model, episodes, shuffled=True),
     "chance": 0.5,
-    "two right words": solved_in_words(bare, episodes),
+    "two right words": text_only_accuracy(bare, episodes),
 }
 plots.show(plots.bars(table, "right answers", sideways=True))
 
@@ -299,12 +299,12 @@ plots.show(plots.bars(table, "right answers", sideways=True))
 # Ask it yourself: choose a picture, and any text to go on with.
 
 # %%
-pictures = [world.sample("test", 100 + index, 0, ALONE) for index in range(8)]
+pictures = [world.sample("test", 100 + index, 0, ONE_THING) for index in range(8)]
 
 
 def after(number, text):
     return evaluation.next_token_probabilities(
-        model, prompts.Prompts([(pictures[number], text)], size, PLACE)
+        model, prompts.Prompts([(pictures[number], text)], size, IMAGE_PREFIX)
     )[0]
 
 
@@ -398,7 +398,7 @@ plots.show(
 
 # %%
 words = model.lm.get_input_embeddings().weight.detach()
-held_out = [world.sample("test", index, 0, ALONE) for index in range(count)]
+held_out = [world.sample("test", index, 0, ONE_THING) for index in range(count)]
 with torch.no_grad():
     pixel_values = world.to_pixels(np.stack([world.render(scene, size) for scene in held_out]))
     written = model.encode(pixel_values).reshape(len(held_out), 2, -1)  # (N, n, D)
@@ -428,8 +428,8 @@ print(
 # %%
 def at_right_words(caption, end):
     """Loss of a caption and length of the gradient at the picture's places, when the right words stand there."""
-    pairs = world.Pairs("train", size, 0, ALONE, caption)
-    batch = prompts.CaptionDataset(pairs, PLACE).batch(range(count))
+    pairs = world.Pairs("train", size, 0, ONE_THING, caption)
+    batch = prompts.CaptionDataset(pairs, IMAGE_PREFIX).batch(range(count))
     if end:
         batch["loss_mask"] = batch["loss_mask"] | (batch["ids"] == tokenizer.EOS)
     own = tokenizer.encode(
@@ -453,7 +453,7 @@ def at_right_words(caption, end):
 plots.show(
     plots.bars(
         {
-            "captions as in this course": at_right_words(sentence, False),
+            "captions as in this course": at_right_words(descriptive_caption, False),
             "full captions that end the text": at_right_words(world.captions.detailed, True),
         },
         "nats, nats a unit of length",
@@ -524,7 +524,7 @@ few = held_out[:64]
 
 def said_by(eye, view=world.to_pixels):
     """Twelve captions beside their pictures, and how often 64 of them are right."""
-    told = smollm2.captions(eye, read, few, view)
+    told = smollm2.generate_captions(eye, read, few, view)
     print(
         {
             name: round(value, 2)
@@ -537,8 +537,8 @@ def said_by(eye, view=world.to_pixels):
 
 
 if real is not None:
-    handed = smollm2.taught(
-        smollm2.new_encoder(real, read, scale), model, read, world.Pairs("train", size, 0, ALONE)
+    handed = smollm2.initialise_from(
+        smollm2.new_encoder(real, read, scale), model, read, world.Pairs("train", size, 0, ONE_THING)
     ).eval()
     said_by(handed)
 
@@ -625,7 +625,7 @@ attempt(checks.interleave, my_interleave)
 # The picture that the right answer gives: how long the vector at each position is, for one prompt; picture places are marked.
 
 # %%
-one = prompts.prompt_batch([named(1, 1)[0].prompt], size, PLACE)
+one = prompts.prompt_batch([naming_episodes(1, 1)[0].prompt], size, IMAGE_PREFIX)
 with torch.no_grad():
     x = model.embeddings(one["ids"], model.encode(one["pixel_values"]))[0].norm(dim=-1)
 is_slot = (one["ids"][0] == model.config.image_token_id).tolist()
@@ -676,7 +676,7 @@ attempt(checks.loss_mask, my_scored)
 # The picture that the right answer gives: the loss of each caption word, averaged over held-out captions. Which words are hard before the picture is understood, which are easy for anyone who speaks the language?
 
 # %%
-test = prompts.CaptionDataset(world.Pairs("test", size, 0, ALONE), PLACE).batch(range(count))
+test = prompts.CaptionDataset(world.Pairs("test", size, 0, ONE_THING), IMAGE_PREFIX).batch(range(count))
 with torch.no_grad():
     said = model(test["ids"], prefix=model.encode(test["pixel_values"]))[:, :-1].log_softmax(-1)
 each = -said.gather(2, test["ids"][:, 1:, None])[..., 0]
@@ -773,30 +773,30 @@ class Counted:
         )
         said = [f"{opening} {pairs.text(index)}" for index in indices]
         return prompts.training_batch(
-            [(pairs.scene(index),) for index in indices], said, size, PLACE
+            [(pairs.scene(index),) for index in indices], said, size, IMAGE_PREFIX
         )
 
 
 steps = 20 if scale.name == "smoke" else 400
 faulty_systems = {
     "healthy": (train, True),
-    "A": (recipes.captioned(scale, view=prompts.blank_images), True),
+    "A": (recipes.caption_data(scale, view=prompts.blank_images), True),
     "B": (train, False),
     "C": (Counted(), True),
 }
 curves, rows = {}, []
 probe = world.documents.Documents(split="test").batch(range(8))
-two = [world.sample("test", index, 0, ALONE) for index in (3, 4)]
+two = [world.sample("test", index, 0, ONE_THING) for index in (3, 4)]
 for name, (data, is_frozen) in faulty_systems.items():
     patient_lm = copy.deepcopy(bare.lm)
     patient_lm = language.freeze(patient_lm) if is_frozen else patient_lm.requires_grad_(True)
     faulty_model = recipes.new_frozen(
-        recipes.frozen_config(scale), patient_lm, 0, recipes.average_words(patient_lm)
+        recipes.frozen_config(scale), patient_lm, 0, recipes.mean_noun_and_background(patient_lm)
     )
-    curves[name] = list(fit(faulty_model, Batches(data.batch, 32), steps, SEEING))
+    curves[name] = list(fit(faulty_model, Batches(data.batch, 32), steps, FROZEN_OPTIMISATION))
     with torch.no_grad():
         reading = language.LanguageModel(faulty_model.lm).losses(probe)["next"].item()
-    told = captions(faulty_model, two)
+    told = generate_captions(faulty_model, two)
     rows.append(f"| {name} | {reading:.2f} | {told[0]} | {told[1]} |")
 plots.show(plots.loss(curves))
 told = [f"{scene.words[0]} on {scene.background}" for scene in two]

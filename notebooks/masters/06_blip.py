@@ -20,13 +20,13 @@ from torch.nn.functional import cross_entropy, normalize
 
 from teaching import blip as checks
 from teaching.exercises import attempt, predict
-from teaching.minimal_pairs import close_report, closely
+from teaching.minimal_pairs import close_report, train_on_minimal_pairs
 from vlmcourse import evaluation, introspection, plots, recipes, world
 from vlmcourse.papers.blip import PARAMETER_SHARING
 from vlmcourse.parts import generation, masks
 from vlmcourse.parts.losses import hard_negatives
 from vlmcourse.recipes import capfilt as cleaning
-from vlmcourse.recipes.blip import LEARNING, THINGS, caption_report, retrieval_report, told_apart
+from vlmcourse.recipes.blip import BLIP_OPTIMISATION, THINGS, caption_report, retrieval_report, caption_pair_accuracy
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import fit
 from vlmcourse.training.scale import Scale
@@ -54,7 +54,7 @@ _ = torch.manual_seed(0)
 
 # %%
 model = recipes.new_blip(recipes.blip_config(scale)).eval()
-pairs = recipes.siblings(scale)
+pairs = recipes.minimal_pairs_data(scale)
 batch = pairs.batch(range(6))
 longest = batch["ids"][(batch["ids"] != tokenizer.PAD).sum(1).argmax()]
 words = tokenizer.world_tokenizer().convert_ids_to_tokens(
@@ -232,7 +232,7 @@ print({name: round(value, 3) for name, value in trained.history[-1].losses.items
 
 # %%
 swaps = {
-    swap.__name__: told_apart(model, swap, count)
+    swap.__name__: caption_pair_accuracy(model, swap, count)
     for swap in (world.minimal_pairs.swap_positions, world.minimal_pairs.change_background)
 }
 plots.show(plots.bars(swaps, "the right caption preferred", chance=0.5))
@@ -243,7 +243,7 @@ plots.show(plots.bars(swaps, "the right caption preferred", chance=0.5))
 # It is not the size. Here is the same model with the same three losses, in a smaller world (every tenth noun, always two things, siblings always exchanged, captions that always name place and background), at a third of the learning rate and for 2,400 steps; each text's wrong picture is its sibling's, without a draw. (So several things change at once; what each is worth we have not measured.)
 
 # %%
-closer = closely(scale, contrast=True, on_step=plots.LiveCurve())
+closer = train_on_minimal_pairs(scale, contrast=True, on_step=plots.LiveCurve())
 report = close_report(closer.model, 512 if count > 16 else 16)
 print({name: round(value, 2) for name, value in report.items()})
 
@@ -328,9 +328,9 @@ plots.show(
 some = world.Pairs("test", size, things=THINGS)
 pixel_values = world.to_pixels(some.images(range(6)))
 ways = {
-    "greedy": recipes.captions_of(model, pixel_values),
-    "beam 3": recipes.captions_of(model, pixel_values, beams=3),
-    "nucleus": recipes.captions_of(
+    "greedy": recipes.generate_captions(model, pixel_values),
+    "beam 3": recipes.generate_captions(model, pixel_values, beams=3),
+    "nucleus": recipes.generate_captions(
         model, pixel_values, generation.nucleus(0.9, generator=torch.Generator().manual_seed(0))
     ),
 }
@@ -565,7 +565,7 @@ planted = torch.tensor(
 )
 over = {"precision": {}, "recall": {}}
 for threshold in np.linspace(0.1, 0.9, 9):
-    one = cleaning.filtering(probability >= threshold, planted)
+    one = cleaning.filter_report(probability >= threshold, planted)
     for name in over:
         over[name][round(float(threshold), 2)] = one[name]
 plots.show(
@@ -624,7 +624,7 @@ chosen = world.minimal_pairs.caption_choices(
 seen = world.to_pixels(np.stack([world.render(scene, size) for scene, _, _ in chosen]))
 for name, fault in faulty_systems.items():
     faulty_model = FaultyModel(fault)
-    history = list(fit(faulty_model, Batches(pairs.batch, 32), steps, LEARNING))
+    history = list(fit(faulty_model, Batches(pairs.batch, 32), steps, BLIP_OPTIMISATION))
     with torch.no_grad():
         looked = faulty_model.blip.vision_context(seen)["states"]
         right, wrong = (

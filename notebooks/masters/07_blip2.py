@@ -29,7 +29,7 @@ from vlmcourse.parts import generation
 from vlmcourse.parts.losses import hard_negatives, itm_loss
 from vlmcourse.parts.tuning import count_trainable
 from vlmcourse.recipes import blip2 as recipe
-from vlmcourse.recipes.frozen import ALONE
+from vlmcourse.recipes.frozen import ONE_THING
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import fit
 from vlmcourse.training.optimisation import Optimisation
@@ -54,7 +54,7 @@ _ = torch.manual_seed(0)
 
 # %%
 vision = recipe.tower(scale)
-small = recipe.new_former(recipe.former_config(scale, queries=3)).eval()
+small = recipe.new_qformer(recipe.qformer_config(scale, queries=3)).eval()
 one = world.Pairs("test", size, things=(1, 1))
 image = patch_features(vision, world.to_pixels(one.images([0])))  # (1, P, C)
 ids = tokenizer.encode(["cat on blue"])[:, :-1]  # <bos> and three words
@@ -170,7 +170,7 @@ print("by hand == vlmcourse.papers.qformer.QFormer, under all three masks")  # N
 # **Contrast.** Each query is projected and normalised; the text's vector is the state of its first token, [CLS]. The similarity of an image and a text is that of the **best query**. Labels are smoothed (0.1).
 
 # %%
-stage = Stage1(recipe.new_former(recipe.former_config(scale)), vision, scale.width // 2).eval()
+stage = Stage1(recipe.new_qformer(recipe.qformer_config(scale)), vision, scale.width // 2).eval()
 R = stage.qformer.config.queries
 pairs = recipe.training_pairs(scale)
 some = pairs.batch(range(6))
@@ -299,10 +299,10 @@ print({name: round(value, 3) for name, value in report.items()})
 
 # %%
 apart = {
-    "two things\ntraded places": recipe.told_apart(
+    "two things\ntraded places": recipe.caption_pair_accuracy(
         first, size, world.minimal_pairs.swap_positions, count
     ),
-    "another\nbackground": recipe.told_apart(
+    "another\nbackground": recipe.caption_pair_accuracy(
         first, size, world.minimal_pairs.change_background, count
     ),
 }
@@ -432,8 +432,8 @@ print(
 print(f"{count_trainable(second):,} parameters learnt")
 
 # %%
-alone = [world.sample("test", index, 0, ALONE) for index in range(12)]
-said = recipe.captions(second, size, alone)
+alone = [world.sample("test", index, 0, ONE_THING) for index in range(12)]
+said = recipe.generate_captions(second, size, alone)
 right = [
     scene.words[0] in text.split() and scene.background in text.split()
     for scene, text in zip(alone, said)
@@ -466,9 +466,9 @@ plots.show(
 kinds = ("what", "colour", "presence", "category", "place", "purpose")
 answers = {
     kind: {
-        "BLIP-2": recipe.answered_rightly(second, size, kind, count),
-        "shown grey": recipe.answered_rightly(second, size, kind, count, prompts.blank_images),
-        "shuffled pictures": recipe.answered_rightly(second, size, kind, count, shuffled=True),
+        "BLIP-2": recipe.question_accuracy(second, size, kind, count),
+        "shown grey": recipe.question_accuracy(second, size, kind, count, prompts.blank_images),
+        "shuffled pictures": recipe.question_accuracy(second, size, kind, count, shuffled=True),
     }
     for kind in kinds
 }
@@ -768,7 +768,7 @@ plots.show(
 
 # %%
 steps = 10 if scale.name == "smoke" else 300
-kept_scenes = recipe.Looked(
+kept_scenes = recipe.CachedFeatures(
     world.minimal_pairs.MinimalPairs("train", size, caption=world.captions.annotated),
     vision,
     64 if scale.name == "smoke" else 4096,
@@ -778,7 +778,7 @@ kept_scenes = recipe.Looked(
 def make_faulty_model(fault):
     torch.manual_seed(0)
     faulty_model = Stage1(
-        recipe.new_former(recipe.former_config(scale, queries=4, width=64, depth=2, heads=2)),
+        recipe.new_qformer(recipe.qformer_config(scale, queries=4, width=64, depth=2, heads=2)),
         vision,
     )
     former = faulty_model.qformer
@@ -804,7 +804,7 @@ def make_faulty_model(fault):
 
 
 runs, lines = {}, []
-two = [world.sample("test", index, 0, ALONE) for index in (3, 4)]
+two = [world.sample("test", index, 0, ONE_THING) for index in (3, 4)]
 shown = patch_features(
     vision, world.to_pixels(np.stack([world.render(scene, size) for scene in two]))
 )
@@ -827,7 +827,7 @@ for name, fault in (("healthy", None), ("A", "leak"), ("B", "alike"), ("C", "eas
             )
         )
     apart = [
-        recipe.told_apart(faulty_model, size, swap, count)["match"]
+        recipe.caption_pair_accuracy(faulty_model, size, swap, count)["match"]
         for swap in (world.minimal_pairs.swap_positions, world.minimal_pairs.change_background)
     ]
     ends = {

@@ -30,18 +30,18 @@ from vlmcourse.papers.flamingo import GatedBlock
 from vlmcourse.papers.perceiver import Perceiver, PerceiverConfig, PerceiverIO, from_points
 from vlmcourse.parts import generation, language, masks
 from vlmcourse.recipes.flamingo import (
-    LOOKING,
-    PAPERS_WEIGHTS,
-    REACH,
-    WEIGHTS,
-    Kept,
-    Tower,
-    answered_rightly,
-    captioned_rightly,
+    FLAMINGO_OPTIMISATION,
+    PAPER_DATASET_WEIGHTS,
+    RESIDUAL_SCALE,
+    DATASET_WEIGHTS,
+    FeatureCache,
+    FrozenTower,
+    episode_accuracy,
+    caption_accuracy,
     motion_report,
     shot_curve,
-    sources,
-    stream,
+    page_datasets,
+    residual_rms,
 )
 from vlmcourse.training.fit import Batches, Scale, fit
 from vlmcourse.training.mixture import JointDatasets, WeightedLosses
@@ -190,7 +190,7 @@ print(
 
 # %%
 clip = recipes.clip(scale).model
-tower = language.freeze(Tower(clip.vision))
+tower = language.freeze(FrozenTower(clip.vision))
 lm = language.freeze(copy.deepcopy(recipes.language(scale).model.lm))
 fresh = recipes.new_flamingo(recipes.flamingo_config(scale), tower, lm).eval()
 R = fresh.config.latents
@@ -509,7 +509,7 @@ Markdown(
         ["| data set | the paper's weight | ours | pages in a step |", "|---|---|---|---|"]
         + [
             f"| {name} | {PAPERS_WEIGHTS[name]} | {WEIGHTS[name]} | {per} |"
-            for name, (_, per) in sources(scale, None).items()
+            for name, (_, per) in page_datasets(scale, None).items()
         ]
     )
 )
@@ -520,7 +520,7 @@ Markdown(
 # What runs through a language model can grow from layer to layer. In ours:
 
 # %%
-sizes = stream(recipes.language(scale).model.lm)
+sizes = residual_rms(recipes.language(scale).model.lm)
 plots.show(
     plots.bars(
         {
@@ -585,8 +585,8 @@ plots.show(
 )
 
 # %%
-report = captioned_rightly(model, size, count)
-blind = captioned_rightly(model, size, count, world.prompts.blank_images)
+report = caption_accuracy(model, size, count)
+blind = caption_accuracy(model, size, count, world.prompts.blank_images)
 plots.show(
     plots.bars(
         {"noun": {"Flamingo": report["noun"], "shown grey": blind["noun"]}},
@@ -777,7 +777,7 @@ predict(
 # %%
 def named_and_bound():
     return {
-        "captions: the right noun": captioned_rightly(model, size, count)["noun"],
+        "captions: the right noun": caption_accuracy(model, size, count)["noun"],
         "new names, 8 examples": shot_curve(model, size, (8,), fewer)[8],
     }
 
@@ -832,7 +832,7 @@ def most_alike(draws, query, pool):
 
 
 picked = {
-    name: answered_rightly(model, [with_examples(index, chosen) for index in range(fewer)], size)
+    name: episode_accuracy(model, [with_examples(index, chosen) for index in range(fewer)], size)
     for name, chosen in (("four at random", at_random), ("the four most alike", most_alike))
 }
 plots.show(
@@ -987,7 +987,7 @@ attempt(checks.gated, my_gated)
 
 # %%
 opened = recipes.new_flamingo(
-    recipes.flamingo_config(scale, residual_scale=tuple(REACH * one for one in sizes)),
+    recipes.flamingo_config(scale, residual_scale=tuple(RESIDUAL_SCALE * one for one in sizes)),
     tower,
     language.freeze(copy.deepcopy(recipes.language(scale).model.lm)),
 )
@@ -1077,7 +1077,7 @@ class Ungated(GatedBlock):
 
 
 six = world.known_nouns()[:6]
-kept = Kept(tower, size)
+kept = FeatureCache(tower, size)
 
 
 def two_pictures(index):
@@ -1092,7 +1092,7 @@ def two_pictures(index):
 
 
 def make_faulty_model(**options):
-    residual_scale = tuple(REACH * one for one in sizes)
+    residual_scale = tuple(RESIDUAL_SCALE * one for one in sizes)
     parts = {name: options.pop(name) for name in ("block",) if name in options}
     config = recipes.flamingo_config(scale, residual_scale=residual_scale, **options)
     return recipes.new_flamingo(
@@ -1120,7 +1120,7 @@ for name, system in faulty_systems.items():
             mixed,
             Batches(JointDatasets({"pages": (source, 16)}).batch, 1),
             4 if small_run else 80,
-            LOOKING,
+            FLAMINGO_OPTIMISATION,
             precision=torch.float32,
         )
     )

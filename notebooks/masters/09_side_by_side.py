@@ -55,7 +55,7 @@ _ = torch.manual_seed(0)
 # The table is a claim. Let the systems say it themselves: parameters that learn, and places that a picture takes in the text.
 
 # %%
-shore = connectors.banks(
+shore = connectors.frozen_parts(
     scale
 )  # CLIP's tower and the language model, both frozen: trained now, or found
 pictures = shore.pictures
@@ -128,7 +128,7 @@ class ByHand(nn.Module):
 package = connectors.new_prefix(shore).eval()
 mine = ByHand(shore.vision, shore.lm, package.start, package.residual_scale).eval()
 mine.map.load_state_dict(package.language_projection.state_dict())
-made = connectors.Told(pictures).batch(range(4))
+made = connectors.CaptionDataset(pictures).batch(range(4))
 with torch.no_grad():
     text = tokenizer.encode(["a picture of a cat"])[:, 1:-1].expand(4, -1)
     whole = tokenizer.encode(["<image> <image> . a picture of a cat"])[:, :-1].expand(4, -1)

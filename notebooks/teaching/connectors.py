@@ -27,27 +27,27 @@ from vlmcourse import world
 from vlmcourse.papers.blip2 import Stage1
 from vlmcourse.papers.frozen import Frozen
 from vlmcourse.parts.language import freeze
-from vlmcourse.recipes.blip import LEARNING, blip_config, new_blip
+from vlmcourse.recipes.blip import BLIP_OPTIMISATION, blip_config, new_blip
 from vlmcourse.recipes.blip2 import (
-    COMPARING,
-    SAYING,
-    Looked,
-    former_config,
+    STAGE1_OPTIMISATION,
+    STAGE2_OPTIMISATION,
+    CachedFeatures,
+    qformer_config,
     new_blip2,
-    new_former,
-    place,
+    new_qformer,
+    image_prefix,
 )
 from vlmcourse.recipes.clip import clip
 from vlmcourse.recipes.flamingo import (
-    LOOKING,
-    REACH,
-    Tower,
+    FLAMINGO_OPTIMISATION,
+    RESIDUAL_SCALE,
+    FrozenTower,
     flamingo,
     flamingo_config,
     new_flamingo,
-    stream,
+    residual_rms,
 )
-from vlmcourse.recipes.frozen import PLACE, SEEING, average_words, frozen_config, new_frozen
+from vlmcourse.recipes.frozen import IMAGE_PREFIX, FROZEN_OPTIMISATION, mean_noun_and_background, frozen_config, new_frozen
 from vlmcourse.recipes.language import language
 from vlmcourse.training import checkpoint
 from vlmcourse.training.batches import Batches
@@ -59,9 +59,9 @@ from vlmcourse.world import tokenizer
 from vlmcourse.world.co_occurrence import BiasedPairs
 from vlmcourse.world.prompts import training_batch
 
-MAPPING = Optimisation(5e-3, weight_decay=0.05, betas=(0.9, 0.95))
+MLP_OPTIMISATION = Optimisation(5e-3, weight_decay=0.05, betas=(0.9, 0.95))
 """Of the MLP behind CLIP: it has little to lose."""
-STRAIGHT = Optimisation(3e-2, weight_decay=0.05, betas=(0.9, 0.95))
+LINEAR_OPTIMISATION = Optimisation(3e-2, weight_decay=0.05, betas=(0.9, 0.95))
 """Of the linear map, which has less. Rates between 0.02 and 0.08 end alike, 0.005 names half as many nouns."""
 
 
@@ -85,11 +85,11 @@ BUDGETS = {
 
 
 @dataclass(frozen=True)
-class Told:
+class CaptionDataset:
     """Captions after the place of their picture, and pixels: what a prefix learns from."""
 
     pictures: BiasedPairs
-    place: str = PLACE
+    place: str = IMAGE_PREFIX
 
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
         said = [self.pictures.text(index) for index in indices]
@@ -98,7 +98,7 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Paired:
+class ContrastiveDataset:
     """Pixels and captions, with equal captions marked: what BLIP learns from."""
 
     pictures: BiasedPairs
@@ -113,10 +113,10 @@ class Paired:
 
 
 @dataclass(frozen=True)
-class Aside:
+class GatedBridgeDataset:
     """Captions after an image tag, and what the frozen tower sees, each picture a film of one frame: for Flamingo."""
 
-    looked: Looked
+    looked: CachedFeatures
 
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
         made = self.looked.batch(indices)
@@ -127,7 +127,7 @@ class Aside:
 
 
 @dataclass(frozen=True)
-class Banks:
+class FrozenParts:
     """What stands on both sides of every bridge, and the data: made once, shared by all.
 
     steps  default: the budget's
@@ -136,7 +136,7 @@ class Banks:
     scale: Scale
     seed: int
     vision: nn.Module = field(repr=False)  # CLIP's image tower, frozen, whole
-    tower: Tower = field(
+    tower: FrozenTower = field(
         repr=False
     )  # the same without its last block, normalised: for those who look at patches
     lm: nn.Module = field(repr=False)  # the tiny language model, frozen
@@ -147,8 +147,8 @@ class Banks:
     def pictures(self) -> BiasedPairs:
         return BiasedPairs(self.scale.image_size, self.seed)
 
-    def looked(self, place: str | None) -> Looked:
-        return Looked(self.pictures, self.tower.vit, self.budget.pictures, place)
+    def looked(self, place: str | None) -> CachedFeatures:
+        return CachedFeatures(self.pictures, self.tower.vit, self.budget.pictures, place)
 
     def train(
         self,
@@ -179,34 +179,34 @@ class Banks:
         )
 
 
-def banks(
+def frozen_parts(
     scale: Scale | str | None = None,
     seed: int = 0,
     *,
     vision: nn.Module | None = None,
     lm: nn.Module | None = None,
     steps: int | None = None,
-) -> Banks:
+) -> FrozenParts:
     """vision, lm: default: the course's CLIP and tiny language model, trained or loaded."""
     size = Scale.of(scale)
     vision = clip(size).model.vision if vision is None else vision
     lm = language(size).model.lm if lm is None else lm
     budget = BUDGETS[size.name]
-    return Banks(
+    return FrozenParts(
         size,
         seed,
         freeze(deepcopy(vision)),
-        freeze(Tower(vision)),
+        freeze(FrozenTower(vision)),
         freeze(deepcopy(lm)),
         steps or budget.steps,
         budget,
     )
 
 
-def new_prefix(banks: Banks, hidden: int = 0) -> Frozen:
+def new_prefix(banks: FrozenParts, hidden: int = 0) -> Frozen:
     """Frozen with a tower that has learnt and stays: only `language_projection` learns. hidden: width of a hidden layer in it, if any."""
     config = frozen_config(banks.scale, vision_depth=1)
-    model = new_frozen(config, banks.lm, banks.seed, average_words(banks.lm))
+    model = new_frozen(config, banks.lm, banks.seed, mean_noun_and_background(banks.lm))
     model.vision = banks.vision
     if hidden:
         with seeded(banks.seed):
@@ -218,55 +218,55 @@ def new_prefix(banks: Banks, hidden: int = 0) -> Frozen:
     return model
 
 
-def linear(banks: Banks, on_step: Callable[[Step], None] | None = None) -> Bridge:
+def linear(banks: FrozenParts, on_step: Callable[[Step], None] | None = None) -> Bridge:
     trained = banks.train(
-        "bridge-linear", new_prefix(banks), Told(banks.pictures), STRAIGHT, on_step=on_step
+        "bridge-linear", new_prefix(banks), CaptionDataset(banks.pictures), LINEAR_OPTIMISATION, on_step=on_step
     )
     return Bridge("CLIP + linear map", trained.model, banks.scale.image_size, steps=trained.history)
 
 
-def mapped(banks: Banks, on_step: Callable[[Step], None] | None = None) -> Bridge:
+def mlp(banks: FrozenParts, on_step: Callable[[Step], None] | None = None) -> Bridge:
     model = new_prefix(banks, 4 * banks.vision.width)
-    trained = banks.train("bridge-mapped", model, Told(banks.pictures), MAPPING, on_step=on_step)
+    trained = banks.train("bridge-mapped", model, CaptionDataset(banks.pictures), MLP_OPTIMISATION, on_step=on_step)
     return Bridge("CLIP + MLP", trained.model, banks.scale.image_size, steps=trained.history)
 
 
-def frozen(banks: Banks, on_step: Callable[[Step], None] | None = None) -> Bridge:
-    model = new_frozen(frozen_config(banks.scale), banks.lm, banks.seed, average_words(banks.lm))
-    trained = banks.train("bridge-frozen", model, Told(banks.pictures), SEEING, on_step=on_step)
+def frozen(banks: FrozenParts, on_step: Callable[[Step], None] | None = None) -> Bridge:
+    model = new_frozen(frozen_config(banks.scale), banks.lm, banks.seed, mean_noun_and_background(banks.lm))
+    trained = banks.train("bridge-frozen", model, CaptionDataset(banks.pictures), FROZEN_OPTIMISATION, on_step=on_step)
     return Bridge("Frozen", trained.model, banks.scale.image_size, steps=trained.history)
 
 
-def blip(banks: Banks, on_step: Callable[[Step], None] | None = None) -> Alone:
+def blip(banks: FrozenParts, on_step: Callable[[Step], None] | None = None) -> Alone:
     model = new_blip(blip_config(banks.scale), deepcopy(banks.vision), banks.seed)
-    model.vision = _thawed(model.vision)
-    trained = banks.train("bridge-blip", model, Paired(banks.pictures), LEARNING, on_step=on_step)
+    model.vision = _unfreeze(model.vision)
+    trained = banks.train("bridge-blip", model, ContrastiveDataset(banks.pictures), BLIP_OPTIMISATION, on_step=on_step)
     return Alone("BLIP", trained.model, banks.scale.image_size, "<image>", steps=trained.history)
 
 
-def _thawed(module: nn.Module) -> nn.Module:
+def _unfreeze(module: nn.Module) -> nn.Module:
     """Undoes `freeze` on a copy."""
     for part in module.modules():
         part.__dict__.pop("train", None)
     return module.requires_grad_(True).train()
 
 
-def blip2(banks: Banks, on_step: Callable[[Step], None] | None = None) -> Bridge:
+def blip2(banks: FrozenParts, on_step: Callable[[Step], None] | None = None) -> Bridge:
     """Half of the steps are stage 1, on the same pictures; both stages count."""
     on_step = on_step or (lambda step: None)
     with seeded(banks.seed):
         start = Stage1(
-            new_former(former_config(banks.scale), banks.seed),
+            new_qformer(qformer_config(banks.scale), banks.seed),
             banks.tower.vit,
             banks.scale.width // 2,
         )
     half = banks.steps // 2
-    first = banks.train("bridge-blip2-stage1", start, banks.looked(None), COMPARING, half)
+    first = banks.train("bridge-blip2-stage1", start, banks.looked(None), STAGE1_OPTIMISATION, half)
     former = first.model.qformer
     model = new_blip2(former, banks.tower.vit, banks.lm, banks.seed)
-    looks = place(former.config.queries)
+    looks = image_prefix(former.config.queries)
     trained = banks.train(
-        "bridge-blip2", model, banks.looked(looks), SAYING, banks.steps - half, on_step
+        "bridge-blip2", model, banks.looked(looks), STAGE2_OPTIMISATION, banks.steps - half, on_step
     )
     return Bridge(
         "BLIP-2",
@@ -277,9 +277,9 @@ def blip2(banks: Banks, on_step: Callable[[Step], None] | None = None) -> Bridge
     )
 
 
-def new_aside(banks: Banks):
+def new_gated(banks: FrozenParts):
     """An untrained Flamingo between the banks."""
-    residual_scale = tuple(REACH * one for one in stream(banks.lm))
+    residual_scale = tuple(RESIDUAL_SCALE * one for one in residual_rms(banks.lm))
     return new_flamingo(
         flamingo_config(banks.scale, residual_scale=residual_scale),
         banks.tower,
@@ -288,13 +288,13 @@ def new_aside(banks: Banks):
     )
 
 
-def aside(banks: Banks, on_step: Callable[[Step], None] | None = None) -> Bridge:
+def gated(banks: FrozenParts, on_step: Callable[[Step], None] | None = None) -> Bridge:
     """Flamingo on single pictures."""
     trained = banks.train(
         "bridge-flamingo",
-        new_aside(banks),
-        Aside(banks.looked("<image>")),
-        LOOKING,
+        new_gated(banks),
+        GatedBridgeDataset(banks.looked("<image>")),
+        FLAMINGO_OPTIMISATION,
         on_step=on_step,
     )
     return Bridge(
@@ -319,9 +319,9 @@ def pages(scale: Scale | str | None = None) -> Bridge:
 
 ALL: dict[str, Callable[..., Bridge]] = {
     "linear": linear,
-    "mapped": mapped,
+    "mapped": mlp,
     "frozen": frozen,
     "blip": blip,
     "blip2": blip2,
-    "flamingo": aside,
+    "flamingo": gated,
 }

@@ -20,11 +20,11 @@ from vlmcourse.papers.flamingo import Flamingo
 from vlmcourse.papers.qformer import patch_features
 from vlmcourse.parts.language import logits, next_token_loss
 from vlmcourse.recipes.blip import blip
-from vlmcourse.recipes.blip2 import blip2, place, stage1
+from vlmcourse.recipes.blip2 import blip2, image_prefix, stage1
 from vlmcourse.recipes.capfilt import CapFilt
 from vlmcourse.recipes.clip import clip
-from vlmcourse.recipes.flamingo import WEIGHTS, Kept, flamingo
-from vlmcourse.recipes.frozen import PLACE, frozen, sentences
+from vlmcourse.recipes.flamingo import DATASET_WEIGHTS, FeatureCache, flamingo
+from vlmcourse.recipes.frozen import IMAGE_PREFIX, frozen, generate_sentences
 from vlmcourse.training.scale import Scale
 from vlmcourse.training.stages import TrainedStage
 from vlmcourse.world import interleaved, prompts, tokenizer
@@ -138,7 +138,7 @@ def look_frozen(model) -> Look:
 
     def look(pixel_values: Tensor, text: str) -> AttentionMaps:
         words = _words(text)
-        ids = tokenizer.encode([f"{PLACE} {text}"])[:, :-1]
+        ids = tokenizer.encode([f"{IMAGE_PREFIX} {text}"])[:, :-1]
         first = ids.shape[1] - len(words)
 
         def score(views: Tensor) -> Tensor:
@@ -286,8 +286,10 @@ def askers(scale: Scale | str | None = None) -> dict[str, Ask]:
     second = blip2(size).model
     return {
         "BLIP": ask_blip(seeing_blip(size)),
-        "Frozen": ask_prefixed(frozen(size).model, size.image_size, PLACE),
-        "BLIP-2": ask_prefixed(second, size.image_size, place(second.qformer.config.queries)),
+        "Frozen": ask_prefixed(frozen(size).model, size.image_size, IMAGE_PREFIX),
+        "BLIP-2": ask_prefixed(
+            second, size.image_size, image_prefix(second.qformer.config.queries)
+        ),
         "Flamingo": ask_flamingo(flamingo(size).model.model, size.image_size),
         "CLIP": ask_clip(clip(size).model),
     }
@@ -317,7 +319,9 @@ def going_on(model: Flamingo, scenes: Sequence[world.Scene], size: int, most: in
 
     def ask(number: int, text: str) -> tuple[dict[str, float], str]:
         asked = interleaved.Prompts([(scenes[number], " ".join(tokenizer.split_words(text)))], size)
-        return next_token_probabilities(model, asked, MOST)[0], sentences(model, asked, most)[0]
+        return next_token_probabilities(model, asked, MOST)[0], generate_sentences(
+            model, asked, most
+        )[0]
 
     return ask
 
@@ -345,14 +349,14 @@ def gate_trace(
         "gates": {
             name: tuple(values[step.step - 1] for step in chosen) for name, values in opened.items()
         },
-        "loss": tuple(step.losses[source] / WEIGHTS[source] for step in chosen),
+        "loss": tuple(step.losses[source] / DATASET_WEIGHTS[source] for step in chosen),
         "blind": blind,
     }
 
 
 def gate_pages(trained: TrainedStage, scale: Scale, split: str = "test", count: int = 16) -> dict:
     """A batch of held-out descriptions as the model reads them: `ids`, `loss_mask`, `features`."""
-    see = Kept(trained.model.model.vision, scale.image_size)
+    see = FeatureCache(trained.model.model.vision, scale.image_size)
     web = interleaved.WebPages(split)
     return interleaved.PageDataset(web.described, see).batch(range(count))
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from vlmcourse import world
 from vlmcourse.evaluation import choose_next_token, eval_mode, rank_choices
 from vlmcourse.parts.generation import sequence_log_prob
-from vlmcourse.recipes.blip import captions_of
-from vlmcourse.recipes.frozen import PLACE, STOP, sentences
+from vlmcourse.recipes.blip import generate_captions
+from vlmcourse.recipes.frozen import IMAGE_PREFIX, STOP, generate_sentences
 from vlmcourse.training.fit import Step
 from vlmcourse.world import tokenizer
 from vlmcourse.world.corruptions import OpenPrompts
@@ -33,7 +33,7 @@ class Bridge:
     name: str
     model: nn.Module
     size: int
-    place: str = PLACE
+    image_prefix: str = IMAGE_PREFIX
     end: str = ""
     steps: Sequence[Step] = field(default=(), repr=False)
 
@@ -45,7 +45,7 @@ class Bridge:
         )
 
     def read(self, pages: Sequence, view: View = world.to_pixels) -> OpenPrompts:
-        return OpenPrompts(pages, self.size, self.place, view, self.end)
+        return OpenPrompts(pages, self.size, self.image_prefix, view, self.end)
 
     def choose(
         self, episodes: Sequence[Episode], view: View = world.to_pixels, batch: int = 64
@@ -64,7 +64,7 @@ class Bridge:
 
     def captions(self, scenes: Sequence, view: View = world.to_pixels) -> list[str]:
         """What it writes after "a picture of", up to the full stop, greedily."""
-        return sentences(
+        return generate_sentences(
             self.model, self.read([(scene, PROMPT) for scene in scenes], view), most=14
         )
 
@@ -111,7 +111,7 @@ class Alone(Bridge):
         ]
         return [
             text.split(STOP)[0].strip()
-            for text in captions_of(self.model, pixel_values, prompt=PROMPT, most=14)
+            for text in generate_captions(self.model, pixel_values, prompt=PROMPT, most=14)
         ]
 
 
@@ -155,5 +155,9 @@ class Matching(Alone):
 def matching(bridge: Alone) -> Matching:
     """The same BLIP, asked through its matching head."""
     return Matching(
-        f"{bridge.name}, by match", bridge.model, bridge.size, bridge.place, steps=bridge.steps
+        f"{bridge.name}, by match",
+        bridge.model,
+        bridge.size,
+        bridge.image_prefix,
+        steps=bridge.steps,
     )

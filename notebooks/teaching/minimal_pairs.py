@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from vlmcourse import world
 from vlmcourse.papers.blip import BLIP
 from vlmcourse.parts.losses import itm_loss
-from vlmcourse.recipes.blip import blip_config, new_blip, preferred
+from vlmcourse.recipes.blip import blip_config, new_blip, prefers_right_caption
 from vlmcourse.recipes.clip import clip
 from vlmcourse.training import checkpoint
 from vlmcourse.training.batches import Batches
@@ -27,12 +27,12 @@ from vlmcourse.world.minimal_pairs import MinimalPairs, caption_choices, swap_po
 
 EVERY = 10  # of the known nouns, every tenth, as in lesson 03
 TWO = (2, 2)
-LOOKING_CLOSELY = Optimisation(5e-4, weight_decay=0.05, betas=(0.9, 0.98), warmup=0.1)
+MINIMAL_PAIRS_OPTIMISATION = Optimisation(5e-4, weight_decay=0.05, betas=(0.9, 0.98), warmup=0.1)
 """At twice this rate the plateau lasted longer, and left and right stayed at chance (seed 0, 2,400 steps without contrast)."""
 STEPS = {"smoke": 20, "laptop": 2400, "gpu": 10_000}
 
 
-class Closely(nn.Module):
+class MinimalPairsBLIP(nn.Module):
     """BLIP on siblings: each text's wrong picture is its sibling's, drawn without a draw. contrast: learnt too."""
 
     def __init__(self, blip: BLIP, contrast: bool = False):
@@ -63,7 +63,7 @@ def nouns() -> tuple[str, ...]:
     return world.known_nouns()[::EVERY]
 
 
-def closely(
+def train_on_minimal_pairs(
     scale: Scale | str | None = None,
     seed: int = 0,
     contrast: bool = False,
@@ -92,21 +92,21 @@ def closely(
     }
     return train_or_load(
         "blip-closely",
-        Closely(new_blip(config, vision, seed), contrast),
+        MinimalPairsBLIP(new_blip(config, vision, seed), contrast),
         Batches(pairs.batch, size.blip_batch),
         steps or STEPS[size.name],
-        LOOKING_CLOSELY,
+        MINIMAL_PAIRS_OPTIMISATION,
         fingerprint=fingerprint,
         seed=seed,
         on_step=on_step,
     )
 
 
-def close_report(model: Closely, count: int = 512) -> dict[str, float]:
+def close_report(model: MinimalPairsBLIP, count: int = 512) -> dict[str, float]:
     """Of two held-out captions of the same words, is the right one preferred? By match, and by contrast; chance 0.5. And match
     by what the captions say: one above the other, or beside it."""
     chosen = caption_choices(swap_positions, count=count, things=TWO, among=nouns())
-    found = preferred(model.blip, chosen)
+    found = prefers_right_caption(model.blip, chosen)
     beside = torch.tensor([bool({"left", "right"} & set(right.split())) for _, right, _ in chosen])
     return {judge: right.float().mean().item() for judge, right in found.items()} | {
         "match, above or below": found["match"][~beside].float().mean().item(),

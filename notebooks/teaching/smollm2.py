@@ -19,7 +19,7 @@ from vlmcourse import world
 from vlmcourse.evaluation import exact_match, generate_texts, rank_choices
 from vlmcourse.papers.frozen import Frozen
 from vlmcourse.parts.language import freeze, load
-from vlmcourse.recipes.frozen import ALONE, STOP, frozen, frozen_config, new_frozen
+from vlmcourse.recipes.frozen import ONE_THING, STOP, frozen, frozen_config, new_frozen
 from vlmcourse.training import checkpoint
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import Step, fit
@@ -31,23 +31,23 @@ from vlmcourse.world.nouns import article
 
 GROUPS = ([one.word for one in world.nouns()], list(world.BACKGROUNDS))
 """What the two vectors of a picture may stand for."""
-LOOKING = Optimisation(2e-3, weight_decay=0.05, betas=(0.9, 0.95))
+SMOLLM2_OPTIMISATION = Optimisation(2e-3, weight_decay=0.05, betas=(0.9, 0.95))
 
-PLACE = "a drawing of <image><image> ."
+IMAGE_PREFIX = "a drawing of <image><image> ."
 """What stands in a text for a picture. With two right words there, SmolLM2 itself goes on with the noun after ASK most of the
 time; of ours, "<image><image> .", it makes nothing, for it was not trained on pages that begin so."""
 ASK = "it is a drawing of"
 CALLED = "the <image><image>"
 """What stands for a picture on a page of names, see `plainly`."""
 BATCH = 32
-TEACHING = 4096
+INITIALISATION_PICTURES = 4096
 """Pictures of which the tiny Frozen says its words, before the first step."""
 
 
 ENCODER = "smollm2_encoder.safetensors"
 
 
-def kept() -> Path:
+def encoder_path() -> Path:
     """Where the trained encoder is: in the cache if one was trained here, else with the course."""
     own = cache_folder() / ENCODER
     return own if own.exists() else SHIPPED / ENCODER
@@ -77,7 +77,9 @@ def new_encoder(lm: nn.Module, read, scale: Scale, seed: int = 0) -> Frozen:
 
 
 @torch.no_grad()
-def taught(model: Frozen, seen: Frozen, read, pairs: world.Pairs, count: int = TEACHING) -> Frozen:
+def initialise_from(
+    model: Frozen, seen: Frozen, read, pairs: world.Pairs, count: int = INITIALISATION_PICTURES
+) -> Frozen:
     """The encoder, with the tower of a Frozen that sees before another language model, and a first matrix by least squares.
 
     seen  says two words of each picture: the noun and the background whose embeddings are nearest to what it writes. The
@@ -111,23 +113,25 @@ def taught(model: Frozen, seen: Frozen, read, pairs: world.Pairs, count: int = T
     return model
 
 
-def learnt(model: Frozen) -> dict[str, Tensor]:
+def trainable_tensors(model: Frozen) -> dict[str, Tensor]:
     """What training may change, and its running averages: all tensors but the language model's."""
     return {
         name: tensor for name, tensor in model.state_dict().items() if not name.startswith("lm.")
     }
 
 
-def described(scale: Scale, read, seed: int = 0) -> Callable[[Sequence[int]], dict[str, Tensor]]:
+def caption_batches(
+    scale: Scale, read, seed: int = 0
+) -> Callable[[Sequence[int]], dict[str, Tensor]]:
     """Batches of things alone: after PLACE and ASK comes "a cat on blue", in English that any language model has read."""
-    pairs = world.Pairs("train", scale.image_size, seed, ALONE, in_english)
+    pairs = world.Pairs("train", scale.image_size, seed, ONE_THING, in_english)
 
     def batch(indices: Sequence[int]) -> dict[str, Tensor]:
         return prompts.training_batch(
             [(pairs.scene(index), ASK) for index in indices],
             [pairs.text(index) for index in indices],
             pairs.size,
-            PLACE,
+            IMAGE_PREFIX,
             using=read,
         )
 
@@ -147,20 +151,26 @@ def train(
 ) -> Frozen:
     """Trains the encoder before SmolLM2 on captions of things alone, and keeps it in the cache."""
     lm, read = smollm2()
-    model = taught(
+    model = initialise_from(
         new_encoder(lm, read, scale, seed),
         frozen(scale, seed).model,
         read,
-        world.Pairs("train", scale.image_size, seed, ALONE),
-        min(TEACHING, 32 * scale.frozen_batch),
+        world.Pairs("train", scale.image_size, seed, ONE_THING),
+        min(INITIALISATION_PICTURES, 32 * scale.frozen_batch),
     )
     history = []
-    for step in fit(model, Batches(described(scale, read, seed), BATCH), steps, LOOKING, seed=seed):
+    for step in fit(
+        model,
+        Batches(caption_batches(scale, read, seed), BATCH),
+        steps,
+        SMOLLM2_OPTIMISATION,
+        seed=seed,
+    ):
         history.append(step.loss)
         on_step(step)
     checkpoint.save(
         cache_folder() / ENCODER,
-        learnt(model),
+        trainable_tensors(model),
         {"scale": scale.name, "steps": steps, "batch": BATCH, "seed": seed, "losses": history},
     )
     return model.eval()
@@ -171,27 +181,27 @@ def trained(lm: nn.Module, read, scale: Scale) -> Frozen:
 
     Raises ValueError, with what to do, if there is none of this scale.
     """
-    if not kept().exists():
+    if not encoder_path().exists():
         raise ValueError(
-            f"no encoder for SmolLM2 at {kept()}. Train one, which takes about ten minutes on a quiet core: "
+            f"no encoder for SmolLM2 at {encoder_path()}. Train one, which takes about ten minutes on a quiet core: "
             f"teaching.smollm2.train(Scale.of({scale.name!r}))."
         )
-    model, (tensors, notes) = new_encoder(lm, read, scale), checkpoint.load(kept())
-    if any(tensors[name].shape != own.shape for name, own in learnt(model).items()):
+    model, (tensors, notes) = new_encoder(lm, read, scale), checkpoint.load(encoder_path())
+    if any(tensors[name].shape != own.shape for name, own in trainable_tensors(model).items()):
         raise ValueError(
-            f"the encoder in {kept()} is of scale '{notes['scale']}', not '{scale.name}'. "
+            f"the encoder in {encoder_path()} is of scale '{notes['scale']}', not '{scale.name}'. "
             "Train one: teaching.smollm2.train(scale)."
         )
     model.load_state_dict(tensors, strict=False)
     return model.eval()
 
 
-def captions(
+def generate_captions(
     model: Frozen, read, scenes: Sequence[world.Scene], view: prompts.View = world.to_pixels
 ) -> list[str]:
     """What it says of each scene after ASK, up to the full stop. Greedy."""
     asked = prompts.Prompts(
-        [(scene, ASK) for scene in scenes], model.config.image_size, PLACE, view, read
+        [(scene, ASK) for scene in scenes], model.config.image_size, IMAGE_PREFIX, view, read
     )
     stop = tokenizer.encode([f"a {STOP}"], using=read)[0, 2].item()
     return [
@@ -200,7 +210,7 @@ def captions(
     ]
 
 
-def plainly(episode: world.pages.Episode) -> world.pages.Episode:
+def in_plain_english(episode: world.pages.Episode) -> world.pages.Episode:
     """An episode of naming in plain English, with CALLED for its pictures: "the ... is called vem . the ... is called".
 
     On the world's pages ("this is a vem .") SmolLM2 doesn't bind names even where right words stand for the pictures.
@@ -213,41 +223,41 @@ def plainly(episode: world.pages.Episode) -> world.pages.Episode:
     return replace(episode, prompt=(*said, "is called"))
 
 
-def solved(
+def episode_accuracy(
     model: Frozen,
     read,
     episodes: Sequence[world.pages.Episode],
     view: prompts.View = world.to_pixels,
     shuffled: bool = False,
-    place: str = PLACE,
+    image_prefix: str = IMAGE_PREFIX,
 ) -> float:
     """Share of episodes whose right answer is the likeliest of the choices: recipes.frozen.solved, in SmolLM2's tokens."""
     pages = [episode.prompt for episode in episodes]
     data = prompts.Prompts(
         prompts.swap_pictures(pages) if shuffled else pages,
         model.config.image_size,
-        place,
+        image_prefix,
         view,
         read,
     )
     return _right(model, data, episodes)
 
 
-def solved_in_words(
-    model: Frozen, read, episodes: Sequence[world.pages.Episode], place: str = PLACE
+def text_only_accuracy(
+    model: Frozen, read, episodes: Sequence[world.pages.Episode], image_prefix: str = IMAGE_PREFIX
 ) -> float:
     """The same with a right description in the place of each picture: what this language model could lend at best."""
     said = [
         [
             part
             if isinstance(part, str)
-            else place.replace("<image><image>", f"{part.words[0]} {part.background}")
+            else image_prefix.replace("<image><image>", f"{part.words[0]} {part.background}")
             for part in episode.prompt
         ]
         for episode in episodes
     ]
     return _right(
-        model, prompts.Prompts(said, model.config.image_size, place, using=read), episodes
+        model, prompts.Prompts(said, model.config.image_size, image_prefix, using=read), episodes
     )
 
 

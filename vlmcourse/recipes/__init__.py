@@ -14,7 +14,7 @@ stand_ins  lesson 10: checkpoints to practise with, offline, a module of its own
 explored  all of them as plain functions for widgets.explorers, a module of its own
 """
 
-from vlmcourse.recipes.blip import blip, blip_config, blip_report, captions_of, new_blip, siblings
+from vlmcourse.recipes.blip import blip, blip_config, blip_report, generate_captions, new_blip, minimal_pairs_data
 from vlmcourse.recipes.clip import (
     clip,
     clip_config,
@@ -27,24 +27,24 @@ from vlmcourse.recipes.clip import (
 )
 from vlmcourse.recipes.flamingo import flamingo, flamingo_config, flamingo_report, new_flamingo
 from vlmcourse.recipes.frozen import (
-    PLACE,
-    answered,
-    average_words,
+    IMAGE_PREFIX,
+    vqa_data,
+    mean_noun_and_background,
     caption_report,
-    captioned,
+    caption_data,
     frozen,
     frozen_config,
-    named,
+    naming_episodes,
     new_frozen,
-    solved,
-    solved_in_words,
+    episode_accuracy,
+    text_only_accuracy,
 )
 from vlmcourse.recipes.language import language, language_report, new_language, train_language
 from vlmcourse.recipes.vilbert import (
-    FALSE,
+    FALSE_CAPTIONS,
     alignment_report,
-    fill_in,
-    filling_report,
+    train_masked,
+    masked_report,
     region_classifier,
     new_vilbert,
     new_vlbert,
@@ -58,22 +58,22 @@ from vlmcourse.recipes.vilbert import (
 )
 
 __all__ = [
-    "FALSE",
-    "PLACE",
+    "FALSE_CAPTIONS",
+    "IMAGE_PREFIX",
     "alignment_report",
-    "answered",
-    "average_words",
+    "vqa_data",
+    "mean_noun_and_background",
     "blip",
     "blip_config",
     "blip_report",
     "caption_report",
-    "captioned",
-    "captions_of",
+    "caption_data",
+    "generate_captions",
     "clip",
     "clip_config",
     "clip_report",
-    "fill_in",
-    "filling_report",
+    "train_masked",
+    "masked_report",
     "flamingo",
     "flamingo_config",
     "flamingo_report",
@@ -81,7 +81,7 @@ __all__ = [
     "frozen_config",
     "language",
     "language_report",
-    "named",
+    "naming_episodes",
     "region_classifier",
     "new_blip",
     "new_clip",
@@ -93,10 +93,10 @@ __all__ = [
     "noun_classes",
     "region_pairs",
     "retrieval_report",
-    "siblings",
+    "minimal_pairs_data",
     "singles",
-    "solved",
-    "solved_in_words",
+    "episode_accuracy",
+    "text_only_accuracy",
     "train_clip",
     "train_language",
     "training_pairs",

@@ -36,7 +36,7 @@ THINGS = (
     1,
     2,
 )  # in a scene: all that left, right, above and below need, and short captions train faster
-LEARNING = Optimisation(
+BLIP_OPTIMISATION = Optimisation(
     1.5e-3, weight_decay=0.05, betas=(0.9, 0.98), warmup=0.1
 )  # paper: 3e-4, 0.05, 3,000 steps
 
@@ -73,7 +73,7 @@ def new_blip(config: BLIPConfig, vision: nn.Module | None = None, seed: int = 0)
         return BLIP(config, deepcopy(vision))
 
 
-def siblings(scale: Scale, seed: int = 0, **changes) -> MinimalPairs:
+def minimal_pairs_data(scale: Scale, seed: int = 0, **changes) -> MinimalPairs:
     """Training pairs in twos that differ in one attribute: negatives that only a close look tells apart."""
     return MinimalPairs(
         **{
@@ -104,7 +104,7 @@ def blip(
     changes  of BLIPConfig
     """
     size = Scale.of(scale)
-    pairs, config = pairs or siblings(size, seed), blip_config(size, **changes)
+    pairs, config = pairs or minimal_pairs_data(size, seed), blip_config(size, **changes)
     data = [
         pairs.split,
         pairs.size,
@@ -126,7 +126,7 @@ def blip(
         new_blip(config, vision, seed),
         Batches(pairs.batch, size.blip_batch),
         steps or size.blip_steps,
-        LEARNING,
+        BLIP_OPTIMISATION,
         fingerprint=fingerprint,
         seed=seed,
         on_step=on_step,
@@ -136,18 +136,18 @@ def blip(
 # What it is tested on.
 
 
-def told_apart(
+def caption_pair_accuracy(
     model: BLIP,
     swap: world.minimal_pairs.SceneChange,
     count: int = 256,
     things: tuple[int, int] = THINGS,
 ) -> dict[str, float]:
     """Of a scene's caption and the caption of the swapped scene, which one fits better? By match and by contrast; chance 0.5."""
-    found = preferred(model, world.minimal_pairs.caption_choices(swap, count=count, things=things))
+    found = prefers_right_caption(model, world.minimal_pairs.caption_choices(swap, count=count, things=things))
     return {judge: right.float().mean().item() for judge, right in found.items()}
 
 
-def preferred(model: BLIP, chosen: Sequence[tuple[world.Scene, str, str]]) -> dict[str, Tensor]:
+def prefers_right_caption(model: BLIP, chosen: Sequence[tuple[world.Scene, str, str]]) -> dict[str, Tensor]:
     """Is the right caption (the first) preferred? (N,) booleans of each judge, match and contrast. Ties count as wrong."""
     pixel_values = world.to_pixels(
         np.stack([world.render(scene, model.config.image_size) for scene, _, _ in chosen])
@@ -165,7 +165,7 @@ def preferred(model: BLIP, chosen: Sequence[tuple[world.Scene, str, str]]) -> di
     }
 
 
-def matcher(model: BLIP, pixel_values: Tensor, ids: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+def match_scorer(model: BLIP, pixel_values: Tensor, ids: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
     """(numbers of images, numbers of texts) -> log-odds that they belong together, for evaluate.rerank."""
     with eval_mode(model):
         states = torch.cat(
@@ -184,7 +184,7 @@ def matcher(model: BLIP, pixel_values: Tensor, ids: Tensor) -> Callable[[Tensor,
     return log_odds
 
 
-def captions_of(
+def generate_captions(
     model: BLIP,
     pixel_values: Tensor,
     sampler: Sampler = greedy,
@@ -238,10 +238,10 @@ def caption_report(
     given = [references(scene) for scene in scenes]
 
     def loss_mask(pixel_values: Tensor) -> float:
-        return sum(cider(captions_of(model, pixel_values), given)) / count
+        return sum(cider(generate_captions(model, pixel_values), given)) / count
 
     seen = measure_controls(loss_mask, pixel_values, 0.0)
-    exact = scene_graph_f1(captions_of(model, pixel_values), scenes)
+    exact = scene_graph_f1(generate_captions(model, pixel_values), scenes)
     return {
         "CIDEr": seen.model,
         "CIDEr, blind": seen.blind,
@@ -261,7 +261,7 @@ def retrieval_report(
     made = pairs.batch(indices)
     images, texts = embed(model, pairs, indices)
     return bidirectional_retrieval(
-        images @ texts.T, matcher(model, made["pixel_values"], made["ids"]), k
+        images @ texts.T, match_scorer(model, made["pixel_values"], made["ids"]), k
     )
 
 
@@ -270,7 +270,7 @@ def blip_report(model: BLIP) -> dict[str, float]:
     swaps = {
         f"told apart, {swap.__name__}, by {judge}": value
         for swap in (world.minimal_pairs.swap_positions, world.minimal_pairs.change_background)
-        for judge, value in told_apart(model, swap).items()
+        for judge, value in caption_pair_accuracy(model, swap).items()
     }
     gallery = MinimalPairs("test", model.config.image_size, things=THINGS)
     return swaps | retrieval_report(model, gallery) | caption_report(model)

@@ -28,7 +28,7 @@ from vlmcourse.papers.blip2 import BLIP2, Stage1
 from vlmcourse.papers.qformer import QFormer, QFormerConfig, patch_features, without_last_block
 from vlmcourse.parts.language import freeze, embedding_rms
 from vlmcourse.recipes.clip import HELD_OUT, clip, training_pairs
-from vlmcourse.recipes.frozen import ALONE, asked, mean_embedding, sentence, sentences
+from vlmcourse.recipes.frozen import ONE_THING, vqa_episodes, mean_embedding, descriptive_caption, generate_sentences
 from vlmcourse.recipes.language import language
 from vlmcourse.training import checkpoint
 from vlmcourse.training.batches import Batches
@@ -69,8 +69,8 @@ SIZES = {
         language_steps=10_000,
     ),
 }
-COMPARING = Optimisation(1.5e-3, weight_decay=0.05, warmup=0.1)  # the paper: 1e-4 at width 768
-SAYING = Optimisation(1.5e-3, weight_decay=0.05, betas=(0.9, 0.95))
+STAGE1_OPTIMISATION = Optimisation(1.5e-3, weight_decay=0.05, warmup=0.1)  # the paper: 1e-4 at width 768
+STAGE2_OPTIMISATION = Optimisation(1.5e-3, weight_decay=0.05, betas=(0.9, 0.95))
 
 
 def tower(scale: Scale | str | None = None) -> nn.Module:
@@ -81,7 +81,7 @@ def tower(scale: Scale | str | None = None) -> nn.Module:
 
 
 @lru_cache(4)
-def _look(vision: nn.Module, pairs: world.Pairs, count: int) -> Tensor:
+def _encode_scenes(vision: nn.Module, pairs: world.Pairs, count: int) -> Tensor:
     """Features of the first `count` scenes, (N, P, C), in half the memory: the encoder works on them once."""
     device = next(vision.parameters()).device
     with torch.no_grad():
@@ -99,7 +99,7 @@ def _look(vision: nn.Module, pairs: world.Pairs, count: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Looked:
+class CachedFeatures:
     """The first `count` of `pairs`, their pictures as the frozen encoder sees them.
 
     place  what stands for a picture in a text to go on with; None: pairs to compare, for stage 1
@@ -121,10 +121,10 @@ class Looked:
         else:
             made = prompts.training_batch([(self.place,)] * len(said), said, self.pairs.size)
             del made["pixel_values"]
-        return made | {"features": _look(self.vision, self.pairs, self.count)[indices].float()}
+        return made | {"features": _encode_scenes(self.vision, self.pairs, self.count)[indices].float()}
 
 
-def former_config(scale: Scale, **changes) -> QFormerConfig:
+def qformer_config(scale: Scale, **changes) -> QFormerConfig:
     """The Q-Former's sizes at a scale; `changes` replace fields of QFormerConfig."""
     words, size = tokenizer.world_tokenizer(), SIZES[scale.name]
     return QFormerConfig(
@@ -143,7 +143,7 @@ def former_config(scale: Scale, **changes) -> QFormerConfig:
     )
 
 
-def new_former(config: QFormerConfig, seed: int = 0) -> QFormer:
+def new_qformer(config: QFormerConfig, seed: int = 0) -> QFormer:
     """An untrained Q-Former whose weights depend on the seed alone."""
     with seeded(seed):
         return QFormer(config)
@@ -160,8 +160,8 @@ def stage1(
 ) -> TrainedStage:
     """Stage 1 on the world, trained or loaded. vision: default `tower(scale)`; changes: of QFormerConfig."""
     size = Scale.of(scale)
-    vision, sizes, config = vision or tower(size), SIZES[size.name], former_config(size, **changes)
-    data = Looked(training_pairs(size, seed), vision, sizes.scenes)
+    vision, sizes, config = vision or tower(size), SIZES[size.name], qformer_config(size, **changes)
+    data = CachedFeatures(training_pairs(size, seed), vision, sizes.scenes)
     with seeded(seed):
         model = Stage1(QFormer(config), vision, size.width // 2)
     fingerprint = {
@@ -176,24 +176,24 @@ def stage1(
         model,
         Batches(data.batch, sizes.batch, data.count, seed),
         steps or sizes.steps,
-        COMPARING,
+        STAGE1_OPTIMISATION,
         fingerprint=fingerprint,
         seed=seed,
         on_step=on_step,
     )
 
 
-def place(queries: int) -> str:
+def image_prefix(queries: int) -> str:
     """What stands in a text for a picture: its queries and a full stop, as descriptions have in the language model's texts."""
     return " ".join(["<image>"] * queries + ["."])
 
 
-def average_word(lm: nn.Module) -> Tensor:
+def mean_word_embedding(lm: nn.Module) -> Tensor:
     """The mean of all nouns' and backgrounds' embeddings, (D,): where what a query says may start."""
     return mean_embedding(lm, [*(one.word for one in world.nouns()), *world.BACKGROUNDS])
 
 
-def near(
+def projection_near(
     start: Tensor, queries_width: int, lm: nn.Module, residual_scale: float = 0.15
 ) -> nn.Linear:
     """A projection whose outputs start near `start` (D,), as far from it as `residual_scale` lengths of a word.
@@ -214,14 +214,14 @@ def new_blip2(former: QFormer, vision: nn.Module, lm: nn.Module, seed: int = 0) 
     image_token_id = tokenizer.world_tokenizer().convert_tokens_to_ids("<image>")
     with seeded(seed):
         return BLIP2(
-            former, vision, lm, image_token_id, near(average_word(lm), former.config.width, lm)
+            former, vision, lm, image_token_id, projection_near(mean_word_embedding(lm), former.config.width, lm)
         )
 
 
-def described(scale: Scale, vision: nn.Module, queries: int, seed: int = 0) -> Looked:
+def caption_data(scale: Scale, vision: nn.Module, queries: int, seed: int = 0) -> CachedFeatures:
     """Things alone with captions of many forms: what Frozen is trained on, too."""
-    pairs = world.Pairs("train", scale.image_size, seed, ALONE, sentence)
-    return Looked(pairs, vision, SIZES[scale.name].scenes, place(queries))
+    pairs = world.Pairs("train", scale.image_size, seed, ONE_THING, descriptive_caption)
+    return CachedFeatures(pairs, vision, SIZES[scale.name].scenes, image_prefix(queries))
 
 
 def blip2(
@@ -244,7 +244,7 @@ def blip2(
     vision = vision or tower(size)
     former = former or stage1(size, seed, vision=vision).model.qformer
     lm = lm or freeze(language(size).model.lm)
-    data = described(size, vision, former.config.queries, seed)
+    data = caption_data(size, vision, former.config.queries, seed)
     fingerprint = {
         "config": str(former.config),
         "former": checkpoint.checksum(former.without_text().state_dict()),
@@ -259,14 +259,14 @@ def blip2(
         new_blip2(former, vision, lm, seed),
         Batches(data.batch, sizes.language_batch, data.count, seed),
         steps or sizes.language_steps,
-        SAYING,
+        STAGE2_OPTIMISATION,
         fingerprint=fingerprint,
         seed=seed,
         on_step=on_step,
     )
 
 
-def compared(
+def similarities(
     model: Stage1, pairs: world.Pairs, count: int = HELD_OUT, view: prompts.View = world.to_pixels
 ) -> Tensor:
     """Similarities (images, texts) of held-out pairs whose captions all differ."""
@@ -278,7 +278,7 @@ def compared(
         )
 
 
-def matcher(model: Stage1, image: Tensor, ids: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+def match_scorer(model: Stage1, image: Tensor, ids: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
     """(numbers of images, numbers of texts) -> log-odds that they belong together, for evaluate.rerank."""
 
     def log_odds(images: Tensor, captions: Tensor) -> Tensor:
@@ -301,16 +301,16 @@ def stage1_report(
     made = pairs.batch(pairs.distinct(count))
     with eval_mode(model):
         image = patch_features(model.vision, made["pixel_values"])
-    closer, cosines = matcher(model, image, made["ids"]), compared(model, pairs, count)
+    closer, cosines = match_scorer(model, image, made["ids"]), similarities(model, pairs, count)
     scale = (
         1 / model.temperature.item()
     )  # log-odds of a match, and logits of the contrast: the same unit
     report = bidirectional_retrieval(cosines * scale, closer, min(among, count))
-    blind = recall_at_1(compared(model, pairs, count, prompts.blank_images), torch.arange(count))
+    blind = recall_at_1(similarities(model, pairs, count, prompts.blank_images), torch.arange(count))
     return report | {"image to text R@1, blind": blind, "chance": 1 / count}
 
 
-def told_apart(
+def caption_pair_accuracy(
     model: Stage1, size: int, swap: world.minimal_pairs.SceneChange, count: int = 256
 ) -> dict[str, float]:
     """Of a scene's caption and the caption of the swapped scene, which one fits better? By match and by contrast; chance 0.5."""
@@ -332,24 +332,24 @@ def told_apart(
     }
 
 
-def captions(
+def generate_captions(
     model: BLIP2, size: int, scenes: Sequence[world.Scene], view: prompts.View = world.to_pixels
 ) -> list[str]:
     """What the model says of each scene after "a picture of", up to the full stop. Greedy."""
     asked_for = prompts.Prompts(
         [(scene, "a picture of") for scene in scenes],
         size,
-        place(model.qformer.config.queries),
+        image_prefix(model.qformer.config.queries),
         view,
     )
-    return sentences(model, asked_for, most=8)
+    return generate_sentences(model, asked_for, most=8)
 
 
 def caption_scores(
     model: BLIP2, size: int, count: int = 256, view: prompts.View = world.to_pixels
 ) -> dict[str, float]:
     """Captions of held-out scenes of one thing: the right noun, the right background, CIDEr-D (0 to 10)."""
-    scenes = [world.sample("test", index, 0, ALONE) for index in range(count)]
+    scenes = [world.sample("test", index, 0, ONE_THING) for index in range(count)]
     given = [
         sorted(
             {
@@ -359,11 +359,11 @@ def caption_scores(
         )
         for scene in scenes
     ]
-    said = captions(model, size, scenes, view)
+    said = generate_captions(model, size, scenes, view)
     return noun_and_background_accuracy(said, scenes) | {"CIDEr": sum(cider(said, given)) / count}
 
 
-def answered_rightly(
+def question_accuracy(
     model: BLIP2,
     size: int,
     kind: str,
@@ -372,12 +372,12 @@ def answered_rightly(
     shuffled: bool = False,
 ) -> float:
     """Share of held-out questions of a kind about things alone, never trained on, answered by the likeliest of its answers."""
-    episodes = asked(kind, 0, count)
+    episodes = vqa_episodes(kind, 0, count)
     pages = [episode.prompt for episode in episodes]
     data = prompts.Prompts(
         prompts.swap_pictures(pages) if shuffled else pages,
         size,
-        place(model.qformer.config.queries),
+        image_prefix(model.qformer.config.queries),
         view,
     )
     said = choose_next_token(model, data, [episode.choices for episode in episodes])

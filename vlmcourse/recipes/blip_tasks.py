@@ -36,10 +36,10 @@ from vlmcourse.training.scale import Scale
 from vlmcourse.training.stages import train_or_load
 from vlmcourse.world import tokenizer
 
-TUNING = Optimisation(7e-4, weight_decay=0.05, warmup=0.1)  # paper: 2e-5 to 3e-5
+FINETUNING_OPTIMISATION = Optimisation(7e-4, weight_decay=0.05, warmup=0.1)  # paper: 2e-5 to 3e-5
 
 
-def tuned(
+def finetune(
     name: str,
     model: nn.Module,
     data,
@@ -60,7 +60,7 @@ def tuned(
         model,
         Batches(data.batch, size.blip_batch),
         steps or size.blip_steps // 2,
-        TUNING,
+        FINETUNING_OPTIMISATION,
         fingerprint=fingerprint,
         seed=seed,
         on_step=on_step,
@@ -89,7 +89,7 @@ class Questions:
         }
 
 
-def written(model: BLIPForVQA, pixel_values: Tensor, question: Tensor, most: int = 4) -> list[str]:
+def generate_answers(model: BLIPForVQA, pixel_values: Tensor, question: Tensor, most: int = 4) -> list[str]:
     """Answers as the decoder writes them, greedily."""
     with eval_mode(model):
         start = torch.full((len(pixel_values), 1), tokenizer.BOS, device=pixel_values.device)
@@ -105,7 +105,7 @@ def written(model: BLIPForVQA, pixel_values: Tensor, question: Tensor, most: int
         )
 
 
-def chosen(
+def rank_answers(
     model: BLIPForVQA, pixel_values: Tensor, question: Tensor, choices: Sequence[Sequence[str]]
 ) -> list[str]:
     """The likeliest of each question's choices, with its end: VQA as the paper evaluates it, by ranking (Sec. 5.3).
@@ -150,8 +150,8 @@ def answer_report(
 
         chance = 1 / len(options[0])
         ways = {
-            "written": lambda pixel_values: written(model, pixel_values, made["question"]),
-            "ranked": lambda pixel_values: chosen(model, pixel_values, made["question"], options),
+            "written": lambda pixel_values: generate_answers(model, pixel_values, made["question"]),
+            "ranked": lambda pixel_values: rank_answers(model, pixel_values, made["question"], options),
         }
         report |= {
             f"{kind}, {way}": measure_controls(right(say), made["pixel_values"], chance)
@@ -278,7 +278,7 @@ def _talked(model: BLIPForVisDial, count: int, view: world.prompts.View) -> dict
     return ranking_metrics(scores, numbers, nn.functional.one_hot(numbers, scores.shape[1]))
 
 
-def film_report(
+def video_report(
     blip: BLIP, model: BLIPForVQA | None = None, count: int = 64, frames: int = 4
 ) -> dict[str, float]:
     """Zero-shot on short films, by concatenated frames (Sec. 5.6): text-to-film R@1, by contrast and by match, of captions

@@ -24,12 +24,12 @@ from vlmcourse.papers.blip import BLIP
 from vlmcourse.papers.blip_tasks import Captioner, Filter
 from vlmcourse.parts.generation import Sampler, nucleus
 from vlmcourse.recipes.blip import (
-    LEARNING,
+    BLIP_OPTIMISATION,
     PROMPT,
     THINGS,
     blip_config,
     caption_report,
-    captions_of,
+    generate_captions,
     new_blip,
     retrieval_report,
 )
@@ -42,14 +42,14 @@ from vlmcourse.training.scale import Scale
 from vlmcourse.training.stages import train_or_load
 from vlmcourse.world import tokenizer
 
-TUNING = Optimisation(5e-5, weight_decay=0.05, warmup=0.1)
+FINETUNING_OPTIMISATION = Optimisation(5e-5, weight_decay=0.05, warmup=0.1)
 """A thirtieth of the first training's rate, as in the paper (3e-4 and 1e-5). With six times as much the filter takes to the
 annotators' way of writing so much that it throws out most of what the web says rightly."""
 WEB, PEOPLE = 100, 200  # seeds: no picture of one is in the other
 
 
 @dataclass(frozen=True)
-class Listed:
+class CaptionTable:
     """A finite data set: pictures by their number in `pairs`, each with a text. The same picture may be there twice.
 
     prompt  of how many tokens the texts begin with, that nobody should learn to say (with <bos>)
@@ -62,26 +62,26 @@ class Listed:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __add__(self, other: Listed) -> Several:
-        return Several((self, other))
+    def __add__(self, other: CaptionTable) -> ConcatDataset:
+        return ConcatDataset((self, other))
 
     def batch(self, indices: Sequence[int]) -> dict:
-        return Several((self,)).batch(indices)
+        return ConcatDataset((self,)).batch(indices)
 
 
 @dataclass(frozen=True)
-class Several:
+class ConcatDataset:
     """Data sets one after the other."""
 
-    parts: tuple[Listed, ...]
+    parts: tuple[CaptionTable, ...]
 
     def __len__(self) -> int:
         return sum(map(len, self.parts))
 
-    def __add__(self, other: Listed) -> Several:
-        return Several((*self.parts, other))
+    def __add__(self, other: CaptionTable) -> ConcatDataset:
+        return ConcatDataset((*self.parts, other))
 
-    def _at(self, index: int) -> tuple[Listed, int, str]:
+    def _at(self, index: int) -> tuple[CaptionTable, int, str]:
         """Row `index`: whose it is, the number of its picture there, its text."""
         for part in self.parts:
             if index < len(part):
@@ -103,7 +103,7 @@ class Several:
         }
 
 
-def web(scale: Scale, count: int, seed: int = 0, share: float = 0.3) -> Listed:
+def web_pairs(scale: Scale, count: int, seed: int = 0, share: float = 0.3) -> CaptionTable:
     """Alt-texts: `share` of them belong to another picture."""
     pairs = world.Pairs(
         "train",
@@ -113,20 +113,20 @@ def web(scale: Scale, count: int, seed: int = 0, share: float = 0.3) -> Listed:
         world.captions.varied,
         world.noise.Noise(share),
     )
-    return Listed(pairs, tuple((index, pairs.text(index)) for index in range(count)))
+    return CaptionTable(pairs, tuple((index, pairs.text(index)) for index in range(count)))
 
 
-def people(scale: Scale, count: int, seed: int = 0) -> Listed:
+def annotated_pairs(scale: Scale, count: int, seed: int = 0) -> CaptionTable:
     """What annotators wrote: 'a picture of ...', always right. The prompt is not learnt."""
     pairs = world.Pairs("train", scale.image_size, PEOPLE + seed, THINGS, world.captions.annotated)
-    return Listed(
+    return CaptionTable(
         pairs,
         tuple((index, pairs.true_caption(index)) for index in range(count)),
         1 + len(PROMPT.split()),
     )
 
 
-def wrong(data: Listed) -> Tensor:
+def false_captions(data: CaptionTable) -> Tensor:
     """The truth about captions: does one state anything that its picture doesn't show? (N,) booleans."""
     return torch.tensor(
         [
@@ -137,13 +137,13 @@ def wrong(data: Listed) -> Tensor:
     )
 
 
-def captioned(
+def synthetic_captions(
     model: BLIP,
-    data: Listed,
+    data: CaptionTable,
     sampler: Sampler | None = None,
     beams: int | None = None,
     seed: int = 0,
-) -> Listed:
+) -> CaptionTable:
     """The same pictures with synthetic captions: nucleus sampling with p = 0.9, as the paper's choice, or `sampler`, or beams."""
     sampler = sampler or nucleus(0.9, generator=torch.Generator().manual_seed(seed))
     said: list[str] = []
@@ -151,14 +151,14 @@ def captioned(
         pixel_values = world.to_pixels(
             data.pairs.images([number for number, _ in data.rows[start : start + 256]])
         )
-        said += captions_of(model, pixel_values, sampler, beams=beams)
-    return Listed(
+        said += generate_captions(model, pixel_values, sampler, beams=beams)
+    return CaptionTable(
         data.pairs,
         tuple((number, f"{PROMPT} {text}") for (number, _), text in zip(data.rows, said)),
     )
 
 
-def kept(model: Filter, data: Listed, threshold: float = 0.5) -> Tensor:
+def keep_mask(model: Filter, data: CaptionTable, threshold: float = 0.5) -> Tensor:
     """Which captions the filter keeps: (N,) booleans. Filtering what was kept again changes nothing."""
     with eval_mode(model):
         parts = [
@@ -170,14 +170,14 @@ def kept(model: Filter, data: Listed, threshold: float = 0.5) -> Tensor:
         )
 
 
-def left(data: Listed, keep: Tensor) -> Listed:
+def select_rows(data: CaptionTable, keep: Tensor) -> CaptionTable:
     """The rows where keep is True."""
-    return Listed(
+    return CaptionTable(
         data.pairs, tuple(row for row, one in zip(data.rows, keep.tolist()) if one), data.prompt
     )
 
 
-def filtering(keep: Tensor, noisy: Tensor) -> dict[str, float]:
+def filter_report(keep: Tensor, noisy: Tensor) -> dict[str, float]:
     """Precision and recall of finding noise: of what was thrown out, how much is noise; of the noise, how much went out."""
     out = ~keep
     caught = (out & noisy).sum().item()
@@ -197,34 +197,34 @@ class CapFilt:
     base: BLIP
     captioner: Captioner
     filter: Filter
-    web: Listed
-    synthetic: Listed
-    rows: dict[str, Listed | Several]
+    web: CaptionTable
+    synthetic: CaptionTable
+    rows: dict[str, CaptionTable | ConcatDataset]
     report: dict[str, dict[str, float]]
 
 
-def hash_of(data: Listed | Several) -> int:
+def rows_checksum(data: CaptionTable | ConcatDataset) -> int:
     """Of all rows: a stage depends on each caption."""
-    parts = data.parts if isinstance(data, Several) else (data,)
+    parts = data.parts if isinstance(data, ConcatDataset) else (data,)
     rows = [
         (one.pairs.size, one.pairs.seed, one.pairs.things, one.rows, one.prompt) for one in parts
     ]
     return crc32(repr(rows).encode())
 
 
-def trained(
+def train_stage(
     name: str,
     model: nn.Module,
-    data: Listed | Several,
+    data: CaptionTable | ConcatDataset,
     scale: Scale,
     steps: int,
     seed: int,
-    optimisation: Optimisation = LEARNING,
+    optimisation: Optimisation = BLIP_OPTIMISATION,
     on_step: Callable[[Step], None] | None = None,
 ) -> nn.Module:
     """A stage of its own: `model`, from the weights it has, on a finite data set."""
     what = {
-        "data": str(hash_of(data)),
+        "data": str(rows_checksum(data)),
         "scale": str(scale),
         "start": checkpoint.checksum(model.state_dict()),
         "model": type(model).__name__,
@@ -235,12 +235,12 @@ def trained(
     ).model
 
 
-def started(scale: Scale, seed: int) -> BLIP:
+def new_start(scale: Scale, seed: int) -> BLIP:
     """BLIP whose text begins from nothing and whose image tower as the CLIP stage's, as the paper's begins with ImageNet's."""
     return new_blip(blip_config(scale), clip(scale).model.vision, seed)
 
 
-def steps_of(scale: Scale) -> int:
+def pretraining_steps(scale: Scale) -> int:
     """Of each training from scratch: 2 in 5 of BLIP's own, for there are several, and a web that small is soon read."""
     return max(2, 2 * scale.blip_steps // 5)
 
@@ -265,18 +265,18 @@ def capfilt(
     steps      of the first training, default `steps_of(scale)`; tuning takes a third as many
     """
     size = Scale.of(scale)
-    images, steps = images or 60 * size.blip_batch, steps or steps_of(size)
-    noisy, clean = web(size, images, seed, share), people(size, images // 6, seed)
-    base = trained(
-        "capfilt", started(size, seed), noisy + clean, size, steps, seed, on_step=on_step
+    images, steps = images or 60 * size.blip_batch, steps or pretraining_steps(size)
+    noisy, clean = web_pairs(size, images, seed, share), annotated_pairs(size, images // 6, seed)
+    base = train_stage(
+        "capfilt", new_start(size, seed), noisy + clean, size, steps, seed, on_step=on_step
     )
     captioner, filter = (
-        trained(name, kind(base), clean, size, max(1, steps // 3), seed, TUNING, on_step)
+        train_stage(name, kind(base), clean, size, max(1, steps // 3), seed, FINETUNING_OPTIMISATION, on_step)
         for name, kind in (("captioner", Captioner), ("filter", Filter))
     )
-    synthetic = captioned(captioner.blip, noisy, sampler, beams, seed)
+    synthetic = synthetic_captions(captioner.blip, noisy, sampler, beams, seed)
     keep = {
-        name: kept(filter, data, threshold)
+        name: keep_mask(filter, data, threshold)
         for name, data in (("web", noisy), ("synthetic", synthetic))
     }
     planted = torch.tensor(
@@ -284,19 +284,19 @@ def capfilt(
     )
     rows = {
         "noisy": noisy + clean,
-        "F": left(noisy, keep["web"]) + clean,
+        "F": select_rows(noisy, keep["web"]) + clean,
         "C": noisy + clean + synthetic,
-        "C and F": left(noisy, keep["web"]) + clean + left(synthetic, keep["synthetic"]),
+        "C and F": select_rows(noisy, keep["web"]) + clean + select_rows(synthetic, keep["synthetic"]),
     }
     report = {
-        "web": filtering(keep["web"], planted),
-        "synthetic": filtering(keep["synthetic"], wrong(synthetic)),
+        "web": filter_report(keep["web"], planted),
+        "synthetic": filter_report(keep["synthetic"], false_captions(synthetic)),
     }
     return CapFilt(base, captioner, filter, noisy, synthetic, rows, report)
 
 
-def again(
-    data: Listed | Several,
+def train_on(
+    data: CaptionTable | ConcatDataset,
     scale: Scale | str | None = None,
     seed: int = 0,
     steps: int | None = None,
@@ -304,13 +304,13 @@ def again(
 ) -> tuple[BLIP, dict[str, float]]:
     """A new model on a data set, as the first one began (continuing does not help, says Table 13), and what it is worth."""
     size = Scale.of(scale)
-    model = trained(
-        "capfilt", started(size, seed), data, size, steps or steps_of(size), seed, on_step=on_step
+    model = train_stage(
+        "capfilt", new_start(size, seed), data, size, steps or pretraining_steps(size), seed, on_step=on_step
     )
-    return model, worth(model)
+    return model, blip_scores(model)
 
 
-def worth(model: BLIP, count: int = 256) -> dict[str, float]:
+def blip_scores(model: BLIP, count: int = 256) -> dict[str, float]:
     """Retrieval and captions on held-out scenes."""
     pairs = world.Pairs("test", model.config.image_size, things=THINGS)
     return retrieval_report(model, pairs, count) | caption_report(model, count)

@@ -18,7 +18,7 @@ from vlmcourse.papers.flamingo import Flamingo, FlamingoConfig
 from vlmcourse.parts.language import freeze
 from vlmcourse.parts.vision import ViT
 from vlmcourse.recipes.clip import clip
-from vlmcourse.recipes.frozen import sentences
+from vlmcourse.recipes.frozen import generate_sentences
 from vlmcourse.recipes.language import language
 from vlmcourse.training import checkpoint
 from vlmcourse.training.batches import Batches
@@ -31,13 +31,13 @@ from vlmcourse.world import few_shot as few
 from vlmcourse.world import interleaved, tokenizer
 from vlmcourse.world.interleaved import Frames, Prompts, PageDataset, WebPages
 
-LOOKING = Optimisation(2e-3, weight_decay=0.05, betas=(0.9, 0.95))
+FLAMINGO_OPTIMISATION = Optimisation(2e-3, weight_decay=0.05, betas=(0.9, 0.95))
 """The paper: AdamW, 1e-4 after 5,000 steps of warm-up, weight decay 0.1 (none on the resampler), 500,000 steps."""
-PAPERS_WEIGHTS = {"pages": 1.0, "pairs": 0.2, "described": 0.2, "films": 0.03}
+PAPER_DATASET_WEIGHTS = {"pages": 1.0, "pairs": 0.2, "described": 0.2, "films": 0.03}
 """Of M3W, ALIGN, LTIP and VTP (Sec. B.1.1)."""
-WEIGHTS = {"pages": 1.0, "pairs": 0.3, "described": 1.0, "films": 1.0}
+DATASET_WEIGHTS = {"pages": 1.0, "pairs": 0.3, "described": 1.0, "films": 1.0}
 """Ours: no tower and no language model here knows as much as the paper's, and clean descriptions teach most in few steps."""
-REACH = 2.0
+RESIDUAL_SCALE = 2.0
 """What an open gate adds, in sizes of what its layer reads (`stream`). With the paper's plain sum our few steps are not enough:
 the gates of the first layer stay shut against noise, those of the last have to bring up thirty times as much."""
 GATE_LR_SCALE = 10.0
@@ -63,7 +63,7 @@ SIZES = {
 }
 
 
-class Tower(nn.Module):
+class FrozenTower(nn.Module):
     """CLIP's image tower as Flamingo reads it: the states before its last block, normalised: (M, 3, S, S) -> (M, 1 + P, D).
 
     CLIP is trained through its class token alone. What the last block makes of the patches was never asked for.
@@ -80,7 +80,7 @@ class Tower(nn.Module):
         return self.vit.tokens(pixel_values)
 
 
-class Kept:
+class FeatureCache:
     """What a frozen tower makes of scenes, computed once each: films -> {"features": (M, T, P, D)} (a list if T differs)."""
 
     def __init__(self, tower: nn.Module, size: int):
@@ -104,7 +104,7 @@ class Kept:
         return {"features": torch.stack(stacked) if alike else stacked}
 
 
-class Seen:
+class PixelSource:
     """In the place of Kept, for a tower that learns: films -> {"pixels": ...}."""
 
     def __init__(self, size: int):
@@ -134,7 +134,7 @@ def flamingo_config(scale: Scale, **changes) -> FlamingoConfig:
     )
 
 
-def stream(lm: nn.Module, rows: int = 8) -> tuple[float, ...]:
+def residual_rms(lm: nn.Module, rows: int = 8) -> tuple[float, ...]:
     """How large what each layer reads is (root mean square), on texts of the world."""
     with torch.no_grad():
         states = lm(
@@ -154,7 +154,7 @@ def new_flamingo(
         return Flamingo(config, tower, lm, **parts)
 
 
-def sources(
+def page_datasets(
     scale: Scale, see: Callable[[list[Frames]], dict], web: WebPages | None = None, share: int = 1
 ) -> dict[str, tuple[PageDataset, int]]:
     """The four data sets, with how many pages of each a step takes.
@@ -186,9 +186,9 @@ def flamingo(
     *,
     lm: nn.Module | None = None,
     tower: nn.Module | None = None,
-    kept: Kept | None = None,
+    kept: FeatureCache | None = None,
     data=None,
-    weights: Mapping[str, float] = WEIGHTS,
+    weights: Mapping[str, float] = DATASET_WEIGHTS,
     steps: int | None = None,
     on_step: Callable[[Step], None] | None = None,
     parts: Mapping[str, Callable] | None = None,
@@ -204,20 +204,20 @@ def flamingo(
     size = Scale.of(scale)
     steps = steps or SIZES[size.name].steps
     lm = freeze(deepcopy(language(size).model.lm)) if lm is None else deepcopy(lm)
-    tower = freeze(Tower(clip(size).model.vision)) if tower is None else tower
+    tower = freeze(FrozenTower(clip(size).model.vision)) if tower is None else tower
     learns = [
         name
         for name, model in (("tower", tower), ("language model", lm))
         if any(parameter.requires_grad for parameter in model.parameters())
     ]
-    see = Seen(size.image_size) if "tower" in learns else kept or Kept(tower, size.image_size)
-    data = data or sources(size, see, WebPages(seed=seed, pool=SIZES[size.name].pool))
+    see = PixelSource(size.image_size) if "tower" in learns else kept or FeatureCache(tower, size.image_size)
+    data = data or page_datasets(size, see, WebPages(seed=seed, pool=SIZES[size.name].pool))
     mixture = JointDatasets(data) if isinstance(data, Mapping) else data
     every = changes.get("every", 1)
     config = flamingo_config(
         size,
         **{
-            "residual_scale": tuple(REACH * one for one in stream(lm)[every - 1 :: every]),
+            "residual_scale": tuple(RESIDUAL_SCALE * one for one in residual_rms(lm)[every - 1 :: every]),
             **changes,
         },
     )
@@ -241,7 +241,7 @@ def flamingo(
         model,
         Batches(mixture.batch, 1),
         steps,
-        LOOKING,
+        FLAMINGO_OPTIMISATION,
         fingerprint=fingerprint,
         seed=seed,
         on_step=on_step,
@@ -253,7 +253,7 @@ def flamingo(
 TEST = WebPages("test")
 
 
-def captioned_rightly(
+def caption_accuracy(
     model: Flamingo,
     size: int,
     count: int = 256,
@@ -262,7 +262,7 @@ def captioned_rightly(
 ) -> dict[str, float]:
     """What the model writes under held-out scenes of one thing, greedily: is it the right noun, the right background?"""
     scenes = [web.single(index) for index in range(count)]
-    said = sentences(
+    said = generate_sentences(
         model, Prompts([(scene, "a picture of") for scene in scenes], size, view), most=12
     )
     named = [
@@ -279,7 +279,7 @@ def captioned_rightly(
     }
 
 
-def answered_rightly(
+def episode_accuracy(
     model: Flamingo,
     episodes: Sequence[world.pages.Episode],
     size: int,
@@ -307,7 +307,7 @@ def shot_curve(
         episodes = [
             few.binding_episode("test", index, number, ways, seed) for index in range(count)
         ]
-        curve[number] = answered_rightly(
+        curve[number] = episode_accuracy(
             model, few.other_pictures(episodes) if exchanged else episodes, size
         )
     return curve
@@ -318,7 +318,7 @@ def motion_report(model: Flamingo, size: int, count: int = 256) -> dict[str, flo
     made = few.motion_episodes(TEST, count)
 
     def score(change: Callable[[world.videos.Video], Frames]) -> float:
-        return answered_rightly(
+        return episode_accuracy(
             model,
             [
                 replace(episode, prompt=(replace(film, frames=change(film)), *episode.prompt[1:]))
@@ -339,7 +339,7 @@ def motion_report(model: Flamingo, size: int, count: int = 256) -> dict[str, flo
 def flamingo_report(model: Flamingo, size: int, count: int = 256) -> dict:
     """All of it."""
     return {
-        "captions": captioned_rightly(model, size, count),
+        "captions": caption_accuracy(model, size, count),
         "shots": shot_curve(model, size, count=count),
         "shots, exchanged pictures": shot_curve(model, size, count=count, exchanged=True),
         "motion": motion_report(model, size, count),

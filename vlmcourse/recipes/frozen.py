@@ -21,7 +21,7 @@ from vlmcourse.evaluation import (
 )
 from vlmcourse.papers.frozen import Frozen, FrozenConfig
 from vlmcourse.parts.language import freeze
-from vlmcourse.recipes.language import in_words, language
+from vlmcourse.recipes.language import text_prompts, language
 from vlmcourse.training import checkpoint
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import Step
@@ -30,10 +30,10 @@ from vlmcourse.training.scale import Scale
 from vlmcourse.training.stages import TrainedStage, seeded, train_or_load
 from vlmcourse.world import prompts, tokenizer
 
-PLACE = "<image> <image> ."
+IMAGE_PREFIX = "<image> <image> ."
 """What stands in a text for a picture: two vectors and a full stop, as descriptions have in the language model's texts."""
-ALONE = (1, 1)
-SEEING = Optimisation(2e-3, weight_decay=0.05, betas=(0.9, 0.95))
+ONE_THING = (1, 1)
+FROZEN_OPTIMISATION = Optimisation(2e-3, weight_decay=0.05, betas=(0.9, 0.95))
 STOP = "."
 
 
@@ -65,7 +65,7 @@ def mean_embedding(lm: nn.Module, words: Sequence[str]) -> Tensor:
     return lm.get_input_embeddings().weight.detach()[tokenizer.encode(words)[:, 1]].mean(0)
 
 
-def average_words(lm: nn.Module) -> Tensor:
+def mean_noun_and_background(lm: nn.Module) -> Tensor:
     """The mean of all nouns' embeddings, and of all backgrounds': (2, D). Where the two vectors of a picture start."""
     return torch.stack(
         [
@@ -75,7 +75,7 @@ def average_words(lm: nn.Module) -> Tensor:
     )
 
 
-def sentence(scene: world.Scene, draws: world.scenes.SeededRandom) -> str:
+def descriptive_caption(scene: world.Scene, draws: world.scenes.SeededRandom) -> str:
     """A caption as the language model's texts go on after a description: in any of their forms, then a full stop.
 
     So, were the vectors of a picture the right words, they would predict its captions as well as anything can. With captions
@@ -84,20 +84,20 @@ def sentence(scene: world.Scene, draws: world.scenes.SeededRandom) -> str:
     return f"{world.documents.describe(scene, draws)} {STOP}"
 
 
-def captioned(
+def caption_data(
     scale: Scale, seed: int = 0, view: prompts.View = world.to_pixels
 ) -> prompts.CaptionDataset:
     """Things alone with captions of many forms, such as the language model's texts have after a description."""
-    pairs = world.Pairs("train", scale.image_size, seed, ALONE, sentence)
-    return prompts.CaptionDataset(pairs, PLACE, view)
+    pairs = world.Pairs("train", scale.image_size, seed, ONE_THING, descriptive_caption)
+    return prompts.CaptionDataset(pairs, IMAGE_PREFIX, view)
 
 
-def answered(
+def vqa_data(
     scale: Scale, kinds: Sequence[str], seed: int = 0, view: prompts.View = world.to_pixels
 ) -> prompts.VQADataset:
     """Things alone with questions of these kinds, to train on questions in the place of captions."""
-    pairs = world.Pairs("train", scale.image_size, seed, ALONE)
-    return prompts.VQADataset(world.questions.VQAPairs(pairs, tuple(kinds)), PLACE, view)
+    pairs = world.Pairs("train", scale.image_size, seed, ONE_THING)
+    return prompts.VQADataset(world.questions.VQAPairs(pairs, tuple(kinds)), IMAGE_PREFIX, view)
 
 
 def frozen(
@@ -106,7 +106,7 @@ def frozen(
     *,
     lm: nn.Module | None = None,
     data=None,
-    start: Callable[[nn.Module], Tensor | None] = average_words,
+    start: Callable[[nn.Module], Tensor | None] = mean_noun_and_background,
     steps: int | None = None,
     on_step: Callable[[Step], None] | None = None,
     **changes,
@@ -120,7 +120,7 @@ def frozen(
     """
     size = Scale.of(scale)
     lm = freeze(language(size).model.lm) if lm is None else deepcopy(lm)
-    data, config = data or captioned(size, seed), frozen_config(size, **changes)
+    data, config = data or caption_data(size, seed), frozen_config(size, **changes)
     learns = any(parameter.requires_grad for parameter in lm.parameters())
     asked_of = getattr(data, "asked", None)  # questions, or captions of pairs
     pairs = asked_of.pairs if asked_of else data.pairs
@@ -141,14 +141,14 @@ def frozen(
         new_frozen(config, lm, seed, start(lm)),
         Batches(data.batch, size.frozen_batch),
         steps or size.frozen_steps,
-        SEEING,
+        FROZEN_OPTIMISATION,
         fingerprint=fingerprint,
         seed=seed,
         on_step=on_step,
     )
 
 
-def sentences(model: nn.Module, asked, most: int) -> list[str]:
+def generate_sentences(model: nn.Module, asked, most: int) -> list[str]:
     """What a model goes on with after each prompt, up to the full stop. Greedy. asked: prompts as evaluate.texts takes them."""
     stop = tokenizer.encode([STOP])[0, 1].item()
     return [
@@ -157,14 +157,14 @@ def sentences(model: nn.Module, asked, most: int) -> list[str]:
     ]
 
 
-def captions(
+def generate_captions(
     model: Frozen, scenes: Sequence[world.Scene], view: prompts.View = world.to_pixels
 ) -> list[str]:
     """What the model says of each scene after "a picture of", up to the full stop. Greedy."""
     asked = prompts.Prompts(
-        [(scene, "a picture of") for scene in scenes], model.config.image_size, PLACE, view
+        [(scene, "a picture of") for scene in scenes], model.config.image_size, IMAGE_PREFIX, view
     )
-    return sentences(model, asked, most=8)
+    return generate_sentences(model, asked, most=8)
 
 
 def caption_report(
@@ -172,25 +172,25 @@ def caption_report(
 ) -> dict[str, float]:
     """What the model says of held-out scenes of one thing after "a picture of": is it the right noun, the right background?
     Greedy, exact."""
-    scenes = [world.sample("test", index, 0, ALONE) for index in range(count)]
-    return noun_and_background_accuracy(captions(model, scenes, view), scenes)
+    scenes = [world.sample("test", index, 0, ONE_THING) for index in range(count)]
+    return noun_and_background_accuracy(generate_captions(model, scenes, view), scenes)
 
 
-def named(shots: int, count: int = 256, **options) -> list[world.pages.Episode]:
+def naming_episodes(shots: int, count: int = 256, **options) -> list[world.pages.Episode]:
     """Fast binding of invented names: `count` held-out episodes. options: ways, repeats, induction of pages.naming."""
     return [
         world.pages.naming_episode("test", index, shots=shots, **options) for index in range(count)
     ]
 
 
-def asked(kind: str, shots: int, count: int = 256) -> list[world.pages.Episode]:
+def vqa_episodes(kind: str, shots: int, count: int = 256) -> list[world.pages.Episode]:
     """Questions of a kind about held-out things alone, after so many solved ones."""
     return [
-        world.pages.vqa_episode("test", index, kind, shots, things=ALONE) for index in range(count)
+        world.pages.vqa_episode("test", index, kind, shots, things=ONE_THING) for index in range(count)
     ]
 
 
-def solved(
+def episode_accuracy(
     model: Frozen,
     episodes: Sequence[world.pages.Episode],
     view: prompts.View = world.to_pixels,
@@ -203,16 +203,16 @@ def solved(
     """
     pages = [episode.prompt for episode in episodes]
     data = prompts.Prompts(
-        prompts.swap_pictures(pages) if shuffled else pages, model.config.image_size, PLACE, view
+        prompts.swap_pictures(pages) if shuffled else pages, model.config.image_size, IMAGE_PREFIX, view
     )
     if written:
-        said = sentences(model, data, most=4)
+        said = generate_sentences(model, data, most=4)
     else:
         said = choose_next_token(model, data, [episode.choices for episode in episodes])
     return exact_match(said, [one.answer for one in episodes])
 
 
-def solved_in_words(lm: nn.Module, episodes: Sequence[world.pages.Episode]) -> float:
+def text_only_accuracy(lm: nn.Module, episodes: Sequence[world.pages.Episode]) -> float:
     """The same with two right words, thing and background, in the place of each picture: what the language model would
     answer if it saw perfectly. lm: recipes.language().model."""
     texts_ = [
@@ -223,6 +223,6 @@ def solved_in_words(lm: nn.Module, episodes: Sequence[world.pages.Episode]) -> f
         for one in episodes
     ]
     return exact_match(
-        choose_next_token(lm, in_words(texts_), [one.choices for one in episodes]),
+        choose_next_token(lm, text_prompts(texts_), [one.choices for one in episodes]),
         [one.answer for one in episodes],
     )

@@ -15,7 +15,7 @@ from vlmcourse.training.scale import Scale
 from vlmcourse.training.stages import TrainedStage, seeded, train_or_load
 from vlmcourse.world import tokenizer
 
-READING = Optimisation(3e-3, weight_decay=0.05, betas=(0.9, 0.95))
+LANGUAGE_OPTIMISATION = Optimisation(3e-3, weight_decay=0.05, betas=(0.9, 0.95))
 """Twice the learning rate that pictures take: with less, binding stays at chance for thousands of steps."""
 
 
@@ -48,7 +48,7 @@ def language(
         model,
         Batches(documents.batch, size.language_batch),
         steps or size.language_steps,
-        READING,
+        LANGUAGE_OPTIMISATION,
         fingerprint={
             "length": documents.length,
             "batch": size.language_batch,
@@ -65,17 +65,17 @@ def language_report(model: LanguageModel, count: int = 512) -> dict[str, float]:
     texts, answers, episodes = zip(
         *(world.documents.binding_episode(index) for index in range(count))
     )
-    bound = choose_next_token(model, in_words(texts), [episode.choices for episode in episodes])
+    bound = choose_next_token(model, text_prompts(texts), [episode.choices for episode in episodes])
     report = {"binding": exact_match(bound, answers), "binding, chance": 0.5}
     questions, facts, choices = zip(*world.documents.known_facts())
-    known = choose_next_token(model, in_words(questions), choices)
+    known = choose_next_token(model, text_prompts(questions), choices)
     return report | {
         "facts": exact_match(known, facts),
         "facts, chance": sum(1 / len(options) for options in choices) / len(choices),
     }
 
 
-def in_words(texts: Sequence[str]) -> world.prompts.Prompts:
+def text_prompts(texts: Sequence[str]) -> world.prompts.Prompts:
     """Prompts without pictures."""
     return world.prompts.Prompts([(text,) for text in texts], size=1)
 

@@ -21,16 +21,16 @@ from vlmcourse.training.stages import TrainedStage, seeded, train_or_load
 from vlmcourse.world import regions, tokenizer
 from vlmcourse.world.noise import Noise, mismatched
 
-FILLING = Optimisation(2e-3, weight_decay=0.05, betas=(0.9, 0.98), warmup=0.1)
-NAMING = Optimisation(2e-3, weight_decay=0.01)
+MASKED_OPTIMISATION = Optimisation(2e-3, weight_decay=0.05, betas=(0.9, 0.98), warmup=0.1)
+CLASSIFIER_OPTIMISATION = Optimisation(2e-3, weight_decay=0.01)
 SIDE = 12  # pixels of a region, each way
 THINGS = (1, 2)  # in a scene
 EVERY = 10  # of the known nouns, every tenth
 MASKED = 0.3  # part of words and regions; the papers' 0.15 would leave most of our short captions as they are
-ASKED = 256  # held-out pairs that each test asks about
+HELD_OUT = 256  # held-out pairs that each test asks about
 
 
-def few(
+def few_nouns(
     split: str, scale: Scale, seed: int = 0, noise: Noise | None = None
 ) -> regions.SubsetOfNouns:
     """Scenes of one or two things out of every tenth known noun, with captions that name thing, place and background."""
@@ -54,7 +54,7 @@ def region_classifier(
     """What stands in the place of the papers' detector, trained on the true classes and backgrounds of boxes of this kind,
     then frozen."""
     size = Scale.of(scale)
-    data = regions.RegionDataset(few("train", size, seed), cut)
+    data = regions.RegionDataset(few_nouns("train", size, seed), cut)
     with seeded(seed):
         model = RegionClassifier(
             SIDE, size.vilbert_width, len(regions.class_names()), len(world.BACKGROUNDS)
@@ -64,7 +64,7 @@ def region_classifier(
         model,
         Batches(data.batch, size.vilbert_batch),
         20 if size.name == "smoke" else 250,
-        NAMING,
+        CLASSIFIER_OPTIMISATION,
         fingerprint={
             "batch": size.vilbert_batch,
             "width": size.vilbert_width,
@@ -91,7 +91,7 @@ def region_pairs(
     false  if given, half of the captions are false, and this says how: see world.Noise
     """
     return regions.RegionDataset(
-        few(split, scale, seed, false and Noise(0.5, false)),
+        few_nouns(split, scale, seed, false and Noise(0.5, false)),
         cut,
         region_classifier(scale, cut=cut).model,
     )
@@ -155,7 +155,7 @@ def new_vlbert(config: VLBERTConfig, seed: int = 0, eyes: RegionClassifier | Non
         return VLBERT(config, eyes)
 
 
-def fill_in(
+def train_masked(
     name: str,
     model: nn.Module,
     data: regions.RegionDataset,
@@ -184,7 +184,7 @@ def fill_in(
         model,
         Batches(data.batch, scale.vilbert_batch),
         steps,
-        FILLING,
+        MASKED_OPTIMISATION,
         fingerprint=fingerprint,
         seed=seed,
         on_step=on_step,
@@ -206,7 +206,7 @@ def vilbert(
     """
     size = Scale.of(scale)
     data = data or region_pairs(size, seed, false=regions.hard_or_mismatched)
-    return fill_in(
+    return train_masked(
         "vilbert",
         new_vilbert(vilbert_config(size, **changes), seed),
         data,
@@ -229,7 +229,7 @@ def vlbert(
     """VL-BERT on the world, trained or loaded; it is never asked about false captions. changes: of VLBERTConfig."""
     size = Scale.of(scale)
     data = data or region_pairs(size, seed)
-    return fill_in(
+    return train_masked(
         "vlbert",
         new_vlbert(vlbert_config(size, **changes), seed, data.region_classifier),
         data,
@@ -240,8 +240,8 @@ def vlbert(
     )
 
 
-def filling_report(
-    model: nn.Module, data: regions.RegionDataset, count: int = ASKED
+def masked_report(
+    model: nn.Module, data: regions.RegionDataset, count: int = HELD_OUT
 ) -> dict[str, float]:
     """Masked words by kind, and masked regions, on held-out pairs: with the picture, without, and with another's."""
     indices, report = range(count), {}
@@ -259,7 +259,7 @@ def filling_report(
     return report
 
 
-FALSE = {
+FALSE_CAPTIONS = {
     "another picture's": mismatched,
     "places swapped": lambda index, pairs: regions.false_caption(
         index, pairs, regions.swap_across_rows
@@ -271,11 +271,11 @@ FALSE = {
 
 
 def alignment_report(
-    model: ViLBERT, data: regions.RegionDataset, count: int = ASKED
+    model: ViLBERT, data: regions.RegionDataset, count: int = HELD_OUT
 ) -> dict[str, float]:
     """True captions against false ones, by kind of falsehood, with the blind and shuffled controls."""
     report = {}
-    for kind, false in FALSE.items():
+    for kind, false in FALSE_CAPTIONS.items():
         for name, view in (
             ("", masked.unchanged),
             (", blind", masked.without_image),
@@ -304,11 +304,11 @@ def retrieval_report(
 
 
 def vilbert_report(
-    model: ViLBERT, data: regions.RegionDataset, count: int = ASKED
+    model: ViLBERT, data: regions.RegionDataset, count: int = HELD_OUT
 ) -> dict[str, float]:
     """Everything ViLBERT is tested on."""
     return (
-        filling_report(model, data, count)
+        masked_report(model, data, count)
         | alignment_report(model, data, count)
         | retrieval_report(model, data, min(64, count))
     )
