@@ -1,6 +1,6 @@
-"""BLIP's tables at reduced scale, with seeds and controls. Writes benchmarks/results/twins_blip.json.
+"""BLIP's tables at reduced scale, with seeds and controls. Writes benchmarks/results/replicate_blip.json.
 
-    python -m benchmarks.twins_blip [--scale smoke|laptop|gpu] [--only sharing|capfilt|writing|tasks|closely] [--fresh]
+    python -m benchmarks.replicate_blip [--scale smoke|laptop|gpu] [--only sharing|capfilt|writing|tasks|closely] [--fresh]
 
 sharing  Table 3: what encoder and decoder share; retrieval with and without re-ranking, attribute swaps, captions
 capfilt  Table 1: captioner and filter, alone and together, on pairs of which 3 in 10 are noise
@@ -102,7 +102,9 @@ def tasks(size: Scale, name: str, seed: int) -> dict:
     blip = recipes.blip(size, seed, vision=recipes.clip(size).model.vision).model
     pixel_values = size.image_size
     if name == "answers":
-        model = finetune(name, BLIPForVQA(blip), Questions(size=pixel_values, seed=seed), size, seed)
+        model = finetune(
+            name, BLIPForVQA(blip), Questions(size=pixel_values, seed=seed), size, seed
+        )
         found = {kind: asdict(one) for kind, one in answer_report(model).items()} | {
             "films": video_report(blip, model)
         }
@@ -162,7 +164,7 @@ def main(
     fresh: bool = False,
 ) -> None:
     """Trains and measures what isn't measured yet (of the parts asked for: all, if `fresh`); writes after each row."""
-    size, name = Scale.of(scale), "twins_blip" + ("_smoke" if scale == "smoke" else "")
+    size, name = Scale.of(scale), "replicate_blip" + ("_smoke" if scale == "smoke" else "")
     if {"sharing", "tasks", "closely"} & set(only):
         recipes.clip(size)  # once, before the workers ask for it
     facts = {"scale": scale, "steps": cleaning.pretraining_steps(size)}

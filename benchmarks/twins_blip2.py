@@ -1,6 +1,6 @@
-"""BLIP-2's comparisons at reduced scale, several seeds, controls. Writes benchmarks/results/twins_blip2.json.
+"""BLIP-2's comparisons at reduced scale, several seeds, controls. Writes benchmarks/results/replicate_blip2.json.
 
-    python -m benchmarks.twins_blip2 [--scale smoke|laptop|gpu] [--only rows|beside|queries] [--fresh]
+    python -m benchmarks.replicate_blip2 [--scale smoke|laptop|gpu] [--only rows|beside|queries] [--fresh]
 
 rows     stage 2 with and without stage 1, and stage 1 by itself (Sec. 4 and Fig. 5 of the paper)
 queries  1, 2 and 4 queries in the place of 8, both stages
@@ -30,7 +30,13 @@ from vlmcourse.evaluation import (
 from vlmcourse.parts.language import freeze
 from vlmcourse.parts.tuning import count_trainable
 from vlmcourse.recipes import blip2 as recipe
-from vlmcourse.recipes.frozen import ONE_THING, vqa_episodes, caption_report, descriptive_caption, episode_accuracy
+from vlmcourse.recipes.frozen import (
+    ONE_THING,
+    vqa_episodes,
+    caption_report,
+    descriptive_caption,
+    episode_accuracy,
+)
 from vlmcourse.training.scale import Scale
 from vlmcourse.world.prompts import swap_pictures, blank_images
 
@@ -126,7 +132,8 @@ def frozen(size: Scale, seed: int, count: int) -> dict:
     }
     for name, options in CONTROLS:
         found[name] = {
-            kind: episode_accuracy(made.model, vqa_episodes(kind, 0, count), **options) for kind in SEEING + KNOWING
+            kind: episode_accuracy(made.model, vqa_episodes(kind, 0, count), **options)
+            for kind in SEEING + KNOWING
         }
     print(found, flush=True)
     return found
@@ -164,7 +171,9 @@ def blip(size: Scale, seed: int, count: int) -> dict:
         ),
     }
     for name, options in CONTROLS:
-        found[name] = {kind: right(vqa_episodes(kind, 0, count), **options) for kind in SEEING + KNOWING}
+        found[name] = {
+            kind: right(vqa_episodes(kind, 0, count), **options) for kind in SEEING + KNOWING
+        }
     print(found, flush=True)
     return found
 
@@ -206,7 +215,7 @@ def main(
 ) -> None:
     """Trains and measures what isn't measured yet; writes after each row."""
     torch.set_num_threads(threads)
-    size, name = Scale.of(scale), "twins_blip2" + ("_smoke" if scale == "smoke" else "")
+    size, name = Scale.of(scale), "replicate_blip2" + ("_smoke" if scale == "smoke" else "")
     facts = {
         "scale": scale,
         "count": count,

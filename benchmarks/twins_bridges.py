@@ -1,6 +1,6 @@
-"""All bridges side by side, and what they can't do, several seeds. Writes benchmarks/results/twins_bridges.json.
+"""All bridges side by side, and what they can't do, several seeds. Writes benchmarks/results/replicate_bridges.json.
 
-    python -m benchmarks.twins_bridges [--scale smoke|laptop|gpu] [--seeds 3] [--only Frozen] [--count 128] [--fresh]
+    python -m benchmarks.replicate_bridges [--scale smoke|laptop|gpu] [--seeds 3] [--only Frozen] [--count 128] [--fresh]
 
 Rows: the bridges on the same pictures, captions, language model, steps, batches (notebooks/teaching/connectors.py), BLIP asked through its
 matching head as well, and, on seed 0, lesson 08's Flamingo, whose pages hold several pictures. CLIP alone, the same tower without
@@ -243,7 +243,7 @@ def main(
     torch.set_num_threads(1)
     if unknown := set(only) - set(ROWS):
         raise ValueError(f"no row '{sorted(unknown)[0]}'; there are {', '.join(ROWS)}.")
-    size, name = Scale.of(scale), "twins_bridges" + ("_smoke" if scale == "smoke" else "")
+    size, name = Scale.of(scale), "replicate_bridges" + ("_smoke" if scale == "smoke" else "")
     count = count or (8 if scale == "smoke" else 128)
     facts = {"scale": scale, "count": count, "budget": asdict(connectors.BUDGETS[size.name])}
     kept = [] if fresh else load_matching_results(name, **facts).get("rows", [])

@@ -1,6 +1,6 @@
-"""Flamingo's ablation table (its Table 3) at reduced scale, row by row. Writes benchmarks/results/twins_flamingo.json.
+"""Flamingo's ablation table (its Table 3) at reduced scale, row by row. Writes benchmarks/results/replicate_flamingo.json.
 
-    python -m benchmarks.twins_flamingo [--scale smoke|laptop|gpu] [--seeds 1] [--only "w/o pages"] [--fresh]
+    python -m benchmarks.replicate_flamingo [--scale smoke|laptop|gpu] [--seeds 1] [--only "w/o pages"] [--fresh]
 
 Every row changes one thing of the first row, in a world of 24 nouns. All take the same number of steps with the same
 pages in each step; rows that are measured already are kept. At laptop scale one core takes about two minutes a row. Our
@@ -331,7 +331,12 @@ def run(row: Row, size: Scale, tower: nn.Module, seed: int, count: int) -> dict:
     mixture = RoundRobinDatasets(data, 1) if row.turns else JointDatasets(data)
     taken, losses, before = [], [], time.perf_counter()
     for step in fit(
-        mixed, Batches(mixture.batch, 1), steps, FLAMINGO_OPTIMISATION, seed=seed, precision=torch.float32
+        mixed,
+        Batches(mixture.batch, 1),
+        steps,
+        FLAMINGO_OPTIMISATION,
+        seed=seed,
+        precision=torch.float32,
     ):
         taken.append(time.perf_counter() - before)
         losses.append(step.losses)
@@ -371,7 +376,7 @@ def main(
 ) -> None:
     """Trains and measures what isn't measured yet; writes after each row."""
     torch.set_num_threads(1)
-    size, name = Scale.of(scale), "twins_flamingo" + ("_smoke" if scale == "smoke" else "")
+    size, name = Scale.of(scale), "replicate_flamingo" + ("_smoke" if scale == "smoke" else "")
     facts = {
         "scale": scale,
         "count": count,

@@ -1,6 +1,6 @@
-"""Frozen's tables at reduced scale: all rows, three seeds, controls. Writes benchmarks/results/twins_frozen.json.
+"""Frozen's tables at reduced scale: all rows, three seeds, controls. Writes benchmarks/results/replicate_frozen.json.
 
-    python -m benchmarks.twins_frozen [--scale smoke|laptop|gpu] [--only rows|lending|real]
+    python -m benchmarks.replicate_frozen [--scale smoke|laptop|gpu] [--only rows|lending|real]
 
 rows     the paper's systems                                             about 35 minutes at laptop scale on 2 cores
 lending  when does a frozen model lend its abilities to a picture?       about 10 minutes
@@ -98,17 +98,22 @@ def row(name: str, size: Scale, seed: int, count: int) -> dict:
     if "VQA" not in name:
         found["captions"] = caption_report(model, count, view)
     found["questions"] = {
-        kind: {shots: episode_accuracy(model, vqa_episodes(kind, shots, count), view) for shots in SHOTS}
+        kind: {
+            shots: episode_accuracy(model, vqa_episodes(kind, shots, count), view)
+            for shots in SHOTS
+        }
         for kind in SEEING_KINDS + KNOWING
     }
     found["questions, written"] = {
         kind: {
-            shots: episode_accuracy(model, vqa_episodes(kind, shots, count), view, written=True) for shots in (0, 4)
+            shots: episode_accuracy(model, vqa_episodes(kind, shots, count), view, written=True)
+            for shots in (0, 4)
         }
         for kind in SEEING_KINDS + KNOWING
     }
     found["naming"] = {
-        how: episode_accuracy(model, naming_episodes(count=count, **options), view) for how, options in NAMING.items()
+        how: episode_accuracy(model, naming_episodes(count=count, **options), view)
+        for how, options in NAMING.items()
     }
     if name == "Frozen":
         found["blind"] = {
@@ -132,7 +137,9 @@ def in_words(size: Scale, count: int) -> dict:
     lm = recipes.language(size).model
     return {
         "questions": {
-            kind: {shots: text_only_accuracy(lm, vqa_episodes(kind, shots, count)) for shots in SHOTS}
+            kind: {
+                shots: text_only_accuracy(lm, vqa_episodes(kind, shots, count)) for shots in SHOTS
+            }
             for kind in SEEING_KINDS + KNOWING
         },
         "naming": {
@@ -179,7 +186,10 @@ def lending(condition: str, size: Scale, seed: int, count: int) -> dict:
         "condition": condition,
         "seed": seed,
         "noun": caption_report(model, count)["noun"],
-        **{kind: episode_accuracy(model, vqa_episodes(kind, 0, count)) for kind in SEEING_KINDS + KNOWING},
+        **{
+            kind: episode_accuracy(model, vqa_episodes(kind, 0, count))
+            for kind in SEEING_KINDS + KNOWING
+        },
         "naming": episode_accuracy(model, naming_episodes(1, count)),
         "naming, no induction": episode_accuracy(model, naming_episodes(1, count, induction=False)),
         "own word nearest": (nearest == own[:, None]).any(-1).float().mean().item(),
@@ -197,7 +207,9 @@ def real(size: Scale, count: int) -> dict:
     eye, pairs = recipes.frozen(size).model, world.Pairs("train", size.image_size, 0, ONE_THING)
     before = smollm2.initialise_from(smollm2.new_encoder(lm, read, size), eye, read, pairs).eval()
     found = {
-        "captions": noun_and_background_accuracy(smollm2.generate_captions(model, read, scenes), scenes),
+        "captions": noun_and_background_accuracy(
+            smollm2.generate_captions(model, read, scenes), scenes
+        ),
         "captions, before training": noun_and_background_accuracy(
             smollm2.generate_captions(before, read, scenes), scenes
         ),
@@ -225,7 +237,9 @@ def real(size: Scale, count: int) -> dict:
         found["answers"][name] = {
             "SmolLM2": smollm2.episode_accuracy(model, read, those, place=place),
             "shown grey": smollm2.episode_accuracy(model, read, those, blank_images, place=place),
-            "shuffled pictures": smollm2.episode_accuracy(model, read, those, shuffled=True, place=place),
+            "shuffled pictures": smollm2.episode_accuracy(
+                model, read, those, shuffled=True, place=place
+            ),
             "described in words": smollm2.text_only_accuracy(model, read, those, place),
             "chance": sum(1 / len(one.choices) for one in those) / len(those),
         }
@@ -243,8 +257,8 @@ def main(
     count: int = 96,
     workers: int = 2,
 ) -> None:
-    """Trains what is not in the cache, measures, writes results/twins_frozen.json."""
-    size, name = Scale.of(scale), "twins_frozen" + ("_smoke" if scale == "smoke" else "")
+    """Trains what is not in the cache, measures, writes results/replicate_frozen.json."""
+    size, name = Scale.of(scale), "replicate_frozen" + ("_smoke" if scale == "smoke" else "")
     for one in (size, small(size)):
         recipes.language(one)  # once, before the workers ask for it
     measured = {} if {"rows", "lending"} <= set(only) else load_results(name)

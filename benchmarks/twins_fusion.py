@@ -1,8 +1,8 @@
 """How should words and regions be fused? ViLBERT's and VL-BERT's choices at reduced scale: three seeds, spread, controls.
 
-    python -m benchmarks.twins_fusion [--scale smoke|laptop|gpu]     about 40 minutes of one core at laptop scale
+    python -m benchmarks.replicate_fusion [--scale smoke|laptop|gpu]     about 40 minutes of one core at laptop scale
 
-Writes benchmarks/results/twins_fusion.json at the end; --workers 2 trains two rows at a time, each on one core. Trained stages are
+Writes benchmarks/results/replicate_fusion.json at the end; --workers 2 trains two rows at a time, each on one core. Trained stages are
 cached: a run that was stopped goes on.
 
     two streams         ViLBERT as in lesson 03: co-attention, regions, false captions of both kinds
@@ -199,7 +199,7 @@ def main(
     """seeds, steps: fewer of them than the scale has; 0: as many. only: which rows (the others stay as they were kept)."""
     size = Scale.of(scale)
     size = replace(size, vilbert_steps=steps or size.vilbert_steps, seeds=seeds or size.seeds)
-    name, count = ("twins_fusion", 128) if scale != "smoke" else ("twins_fusion_smoke", 16)
+    name, count = ("replicate_fusion", 128) if scale != "smoke" else ("replicate_fusion_smoke", 16)
     kept = {}
     if set(only) != set(ROWS):
         with suppress(FileNotFoundError):  # nothing was kept yet

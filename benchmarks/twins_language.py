@@ -1,6 +1,6 @@
-"""What the tiny language model learns, when, and at what price. Writes benchmarks/results/twins_language.json.
+"""What the tiny language model learns, when, and at what price. Writes benchmarks/results/replicate_language.json.
 
-    python -m benchmarks.twins_language [--scale smoke|laptop|gpu] [--only phase|flops|tuning]
+    python -m benchmarks.replicate_language [--scale smoke|laptop|gpu] [--only phase|flops|tuning]
 
 phase   binding, facts and repeats over pretraining: three seeds         about 25 minutes at laptop scale on 2 cores
 flops   loss at equal compute for models of different sizes (isoFLOP)    about 10 minutes
@@ -169,10 +169,10 @@ def main(
     seeds: int = typer.Option(3, help="Pretraining runs of the part phase."),
     workers: int = 2,
 ) -> None:
-    """Measures, one thread a worker, and writes results/twins_language.json."""
+    """Measures, one thread a worker, and writes results/replicate_language.json."""
     size, name, small = (
         Scale.of(scale),
-        "twins_language" + ("_smoke" if scale == "smoke" else ""),
+        "replicate_language" + ("_smoke" if scale == "smoke" else ""),
         scale == "smoke",
     )
     measured = load_results(name)["rows"][0] if set(only) != set(PARTS) else {}

@@ -1,12 +1,12 @@
 """Flamingo's few-shot curves with three sizes of language model, fine-tuned beside few-shot (its Figure 2 and Table 1, reduced).
-Writes benchmarks/results/twins_shots.json.
+Writes benchmarks/results/replicate_shots.json.
 
-    python -m benchmarks.twins_shots [--scale smoke|laptop|gpu] [--seeds 1] [--only small] [--fresh]
+    python -m benchmarks.replicate_shots [--scale smoke|laptop|gpu] [--seeds 1] [--only small] [--fresh]
 
 Row "lesson": lesson 08's own Flamingo, on all nouns, with all that it is tested on. Training is chaotic (what comes in one seed
 may not come in another), so the lesson shows its run beside this row's seeds. "a quarter of the scenes": the same, with less to
 see; "descriptions weigh three times": the same, with another weight. Rows "small", "medium", "large": the world of 24 nouns and
-the steps of twins_flamingo; only the language model between the same blocks is smaller. These are asked the same held-out
+the steps of replicate_flamingo; only the language model between the same blocks is smaller. These are asked the same held-out
 questions after 0 to 8 solved ones, and the names of new things, with the examples' own pictures and with another prompt's. Fine-tuned: what learns in Flamingo learns on for a quarter of
 the steps, on such questions alone, and is asked without examples. At laptop scale one core takes ten minutes for the lesson's,
 four for each smaller language model, and three for a Flamingo of the small world.
@@ -21,7 +21,7 @@ import numpy as np
 import torch
 import typer
 
-from benchmarks.twins_flamingo import POOL, STEPS, TASKS, TEST, WORDS, asked
+from benchmarks.replicate_flamingo import POOL, STEPS, TASKS, TEST, WORDS, asked
 from vlmcourse import recipes
 from vlmcourse.evaluation import load_matching_results, save_results
 from vlmcourse.papers.flamingo import Flamingo
@@ -131,7 +131,10 @@ def run(name: str, size: Scale, tower: FrozenTower, seed: int, count: int) -> di
     """One language model: Flamingo trained between it and the tower, asked, tuned, asked again."""
     reader = recipes.language(sized(size, name)).model
     lm, steps = freeze(deepcopy(reader.lm)), STEPS[size.name]
-    web, see = WebPages(seed=seed, pool=POOL[size.name], words=WORDS), FeatureCache(tower, size.image_size)
+    web, see = (
+        WebPages(seed=seed, pool=POOL[size.name], words=WORDS),
+        FeatureCache(tower, size.image_size),
+    )
     model = recipes.flamingo(
         size, seed, lm=lm, tower=tower, data=page_datasets(size, see, web, share=2), steps=steps
     ).model.model
@@ -163,7 +166,7 @@ def main(
 ) -> None:
     """Trains and measures what isn't measured yet; writes after each row."""
     torch.set_num_threads(1)
-    size, name = Scale.of(scale), "twins_shots" + ("_smoke" if scale == "smoke" else "")
+    size, name = Scale.of(scale), "replicate_shots" + ("_smoke" if scale == "smoke" else "")
     facts = {
         "scale": scale,
         "count": count,

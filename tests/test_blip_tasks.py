@@ -95,7 +95,9 @@ def test_a_filter_is_idempotent_and_its_threshold_is_on_the_probability(blip):
     keep = recipe.keep_mask(filter, data, middle)
     assert 0 < keep.sum() < 24 and torch.equal(keep, probability >= middle)
     assert recipe.keep_mask(filter, recipe.select_rows(data, keep), middle).all()
-    assert recipe.keep_mask(filter, data, 0.0).all() and not recipe.keep_mask(filter, data, 1.0).any()
+    assert (
+        recipe.keep_mask(filter, data, 0.0).all() and not recipe.keep_mask(filter, data, 1.0).any()
+    )
 
 
 def test_what_filtering_found_is_exact():
@@ -141,7 +143,9 @@ def test_capfilt_end_to_end_keeps_a_subset(blip):
 
 def test_the_same_seed_writes_the_same_captions_and_beams_another_way(blip):
     data = recipe.web_pairs(SMALL, 4)
-    one, again, other = (recipe.synthetic_captions(blip, data, seed=seed).rows for seed in (1, 1, 2))
+    one, again, other = (
+        recipe.synthetic_captions(blip, data, seed=seed).rows for seed in (1, 1, 2)
+    )
     assert one == again != other
     beams = recipe.synthetic_captions(blip, data, beams=2).rows
     assert [number for number, _ in beams] == [0, 1, 2, 3]

@@ -51,7 +51,9 @@ def frozen():
 
 
 def blip():
-    return recipes.new_blip(recipes.blip_config(SMOKE)), recipes.minimal_pairs_data(SMOKE).batch(range(6))
+    return recipes.new_blip(recipes.blip_config(SMOKE)), recipes.minimal_pairs_data(SMOKE).batch(
+        range(6)
+    )
 
 
 def blip_momentum():
@@ -64,9 +66,9 @@ def looking_closely():
     pairs = MinimalPairs(
         "train", SMOKE.image_size, things=(2, 2), swap=swap_positions, among=nouns()
     )
-    return MinimalPairsBLIP(recipes.new_blip(recipes.blip_config(SMOKE)), contrast=True), pairs.batch(
-        range(6)
-    )
+    return MinimalPairsBLIP(
+        recipes.new_blip(recipes.blip_config(SMOKE)), contrast=True
+    ), pairs.batch(range(6))
 
 
 def blip2_stage1():

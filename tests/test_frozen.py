@@ -239,5 +239,7 @@ def test_reports_of_an_untrained_model_are_near_chance():
     report = recipes.caption_report(model, 16)
     assert report["noun"] < 0.3 and report["noun, chance"] == pytest.approx(1 / 113, rel=0.05)
     for options in ({}, {"view": blank_images}, {"shuffled": True}):
-        assert 0.2 <= recipes.episode_accuracy(model, recipes.naming_episodes(1, 64), **options) <= 0.8
+        assert (
+            0.2 <= recipes.episode_accuracy(model, recipes.naming_episodes(1, 64), **options) <= 0.8
+        )
     assert recipes.episode_accuracy(model, recipes.naming_episodes(1, 4), written=True) <= 0.5

@@ -270,7 +270,11 @@ def test_what_a_tower_saw_is_kept():
 def test_the_recipe_trains_keeps_and_reports_near_chance():
     made = recipes.flamingo("smoke")
     again = recipes.flamingo("smoke")
-    assert not made.loaded and again.loaded and again.model.gates_by_step() == made.model.gates_by_step()
+    assert (
+        not made.loaded
+        and again.loaded
+        and again.model.gates_by_step() == made.model.gates_by_step()
+    )
     assert len(next(iter(made.model.gates_by_step().values()))) == SIZES["smoke"].steps
     assert {"pages", "pairs", "described", "films"} == set(made.history[0].losses)
     model, size = made.model.model, Scale.of("smoke").image_size

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import twins_bridges
+from benchmarks import replicate_bridges
 from teaching import connectors, interface
 from vlmcourse import recipes, world
 from vlmcourse.evaluation import prompting
@@ -32,7 +32,10 @@ def five(banks):
 
 def test_everyone_learns_from_the_same_pictures_and_captions(banks):
     looks = "<image> <image> ."
-    told, paired = connectors.CaptionDataset(banks.pictures), connectors.ContrastiveDataset(banks.pictures)
+    told, paired = (
+        connectors.CaptionDataset(banks.pictures),
+        connectors.ContrastiveDataset(banks.pictures),
+    )
     looked, aside = banks.looked(looks), connectors.GatedBridgeDataset(banks.looked("<image>"))
     numbers = [3, 7, 3, 60]
     said = [banks.pictures.text(number) for number in numbers]
@@ -200,9 +203,11 @@ def test_the_benchmark_keeps_rows_and_goes_on(five, tmp_path, monkeypatch, capsy
     (tmp_path / "benchmarks" / "results").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
-        twins_bridges.connectors,
+        replicate_bridges.connectors,
         "banks",
-        lambda size, seed: connectors.FrozenParts(size, seed, *made, 4, connectors.BUDGETS["smoke"]),
+        lambda size, seed: connectors.FrozenParts(
+            size, seed, *made, 4, connectors.BUDGETS["smoke"]
+        ),
     )
     tower = connectors.Tower(recipes.new_clip(recipes.clip_config(SMOKE)).vision)
     made = (
@@ -211,8 +216,8 @@ def test_the_benchmark_keeps_rows_and_goes_on(five, tmp_path, monkeypatch, capsy
         freeze(recipes.new_language(SMOKE).lm),
     )
     run = {"scale": "smoke", "seeds": 1, "count": 4, "fresh": False}
-    twins_bridges.main(only=["Frozen"], **run)
-    path = tmp_path / "benchmarks" / "results" / "twins_bridges_smoke.json"
+    replicate_bridges.main(only=["Frozen"], **run)
+    path = tmp_path / "benchmarks" / "results" / "replicate_bridges_smoke.json"
     first = json.loads(path.read_text())["rows"]
     assert [one["row"] for one in first] == ["Frozen"]
     assert {
@@ -226,16 +231,16 @@ def test_the_benchmark_keeps_rows_and_goes_on(five, tmp_path, monkeypatch, capsy
         "sums",
     } <= set(first[0])
     assert first[0]["questions"]["how many"]["chance"] == 0.25 and first[0]["sums"]["chance"] == 0.1
-    twins_bridges.main(only=["Frozen", "BLIP", "BLIP, by match"], **run)
+    replicate_bridges.main(only=["Frozen", "BLIP", "BLIP, by match"], **run)
     rows = json.loads(path.read_text())["rows"]
     assert [one["row"] for one in rows] == ["Frozen", "BLIP", "BLIP, by match"] and rows[
         0
     ] == first[0]
     assert "shots" not in rows[1] and "hallucination" in rows[2]
     assert capsys.readouterr().out.count("Frozen, seed 0") == 1
-    twins_bridges.main(
+    replicate_bridges.main(
         only=["Frozen"], **{**run, "count": 5}
     )  # other questions: what was measured is no longer comparable
     assert [one["row"] for one in json.loads(path.read_text())["rows"]] == ["Frozen"]
     with pytest.raises(ValueError, match="no row 'Nothing'"):
-        twins_bridges.main(only=["Nothing"], **run)
+        replicate_bridges.main(only=["Nothing"], **run)

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from benchmarks import twins_shots
-from benchmarks.twins_flamingo import WORDS, Early, EarlyAndOpen
+from benchmarks import replicate_shots
+from benchmarks.replicate_flamingo import WORDS, Early, EarlyAndOpen
 from vlmcourse import recipes
 from vlmcourse.parts.language import freeze
 from vlmcourse.recipes.flamingo import PixelSource, FrozenTower, page_datasets
@@ -65,13 +65,13 @@ def test_the_small_world_has_many_categories():
 
 def test_language_models_of_three_sizes_are_asked_the_same(banks):
     small, medium, large = (
-        twins_shots.sized(Scale.of("laptop"), name) for name in twins_shots.MODELS
+        replicate_shots.sized(Scale.of("laptop"), name) for name in replicate_shots.MODELS
     )
     assert [(one.language_width, one.language_depth) for one in (small, medium, large)] == [
         (32, 2),
         (64, 2),
         (96, 3),
     ]
-    found = twins_shots.run("small", SMOKE, banks[0], seed=0, count=4)
-    assert found["fine-tuned"].keys() == twins_shots.TASKS.keys() < found["curves"].keys()
-    assert all(tuple(curve) == twins_shots.NUMBERS for curve in found["curves"].values())
+    found = replicate_shots.run("small", SMOKE, banks[0], seed=0, count=4)
+    assert found["fine-tuned"].keys() == replicate_shots.TASKS.keys() < found["curves"].keys()
+    assert all(tuple(curve) == replicate_shots.NUMBERS for curve in found["curves"].values())

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks.twins_fusion import NeverMeet, OneStream, trained
+from benchmarks.replicate_fusion import NeverMeet, OneStream, trained
 from vlmcourse import recipes
 from vlmcourse.papers.vilbert import TwoStreams, ViLBERT
 from vlmcourse.training.scale import Scale

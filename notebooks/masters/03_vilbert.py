@@ -358,10 +358,10 @@ print({name: round(value, 3) for name, value in report.items() if "R@1" in name}
 # %% [markdown]
 # It is not. Things and backgrounds are found nearly always; **who is where stays a coin's throw**, in hidden words ("places", above) and in false captions alike. Nothing in the model forbids it. To put "left" into a gap it must find the region of the noun before the gap, that of the noun after it, and compare two boxes: three steps, of which each is of use only when the others are there. Until then no small change of a weight lowers the loss. Such abilities come late and suddenly if they come (lesson 04 shows one arriving), and 2,000 steps in which one caption in sixteen is false *in this point* are too few. Lesson 06 meets the question again, with more to learn it from.
 #
-# One run is an anecdote. Several seeds, made by `python -m benchmarks.twins_fusion`:
+# One run is an anecdote. Several seeds, made by `python -m benchmarks.replicate_fusion`:
 
 # %%
-kept = evaluation.load_results("twins_fusion")
+kept = evaluation.load_results("replicate_fusion")
 (twin,) = kept["rows"]
 
 

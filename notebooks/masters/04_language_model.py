@@ -665,10 +665,10 @@ print(f"foretold: one layer {shallow:.2f}, two {deep:.2f}, crossing off {crossin
 #
 # ### When does binding appear?
 #
-# Back to the real model. The course's benchmark (`python -m benchmarks.twins_language`) pretrained it and looked in now and then. Loss falls fastest at the very beginning. And binding?
+# Back to the real model. The course's benchmark (`python -m benchmarks.replicate_language`) pretrained it and looked in now and then. Loss falls fastest at the very beginning. And binding?
 
 # %%
-(twin,) = evaluation.load_results("twins_language")["rows"]
+(twin,) = evaluation.load_results("replicate_language")["rows"]
 
 
 def over_steps(name):

@@ -170,7 +170,7 @@ print(
 # %%
 blind_loss = {
     run["seed"]: run["training loss"]
-    for run in evaluation.load_results("twins_frozen")["rows"]
+    for run in evaluation.load_results("replicate_frozen")["rows"]
     if run["row"] == "train-blind"
 }
 trained = recipes.frozen(
@@ -322,10 +322,10 @@ checks.ask_player(
 # %% [markdown]
 # ## 5. The paper's table, all rows
 #
-# Seven systems, three seeds each, same steps and batches (made by `python -m benchmarks.twins_frozen`). The rows differ in the language model (frozen; **finetuned** together with the encoder; **scratch**: never pretrained; **smaller**), in what is seen (**train-blind**: grey in training and test), and in what is read (**VQA**: questions in the place of captions; they never ask for knowledge; **VQA-blind**).
+# Seven systems, three seeds each, same steps and batches (made by `python -m benchmarks.replicate_frozen`). The rows differ in the language model (frozen; **finetuned** together with the encoder; **scratch**: never pretrained; **smaller**), in what is seen (**train-blind**: grey in training and test), and in what is read (**VQA**: questions in the place of captions; they never ask for knowledge; **VQA-blind**).
 
 # %%
-kept = evaluation.load_results("twins_frozen")
+kept = evaluation.load_results("replicate_frozen")
 systems = list(dict.fromkeys(run["row"] for run in kept["rows"]))
 runs, SEE, KNOW = kept["rows"], ("what", "colour", "presence"), ("category", "place", "purpose")
 
@@ -464,7 +464,7 @@ plots.show(
 # %% [markdown]
 # With the second kind of captions even the right words are pulled away hard: not because they name the wrong thing, but because the vectors must also make the language model expect *this kind of text*. That is prompt tuning (lesson 04) in disguise, it is the same for all pictures, and it drives the vectors away from words. The larger a language model, the more kinds of text it finds natural, and the weaker this pull.
 #
-# An experiment: the same language model and the same steps, but another start for the vectors, or other captions. Does the picture then stand for its words in *other* sentences, too? (`benchmarks/twins_frozen.py`, part *lending*.)
+# An experiment: the same language model and the same steps, but another start for the vectors, or other captions. Does the picture then stand for its words in *other* sentences, too? (`benchmarks/replicate_frozen.py`, part *lending*.)
 
 # %%
 lending = kept["lending"]
@@ -538,7 +538,10 @@ def said_by(eye, view=world.to_pixels):
 
 if real is not None:
     handed = smollm2.initialise_from(
-        smollm2.new_encoder(real, read, scale), model, read, world.Pairs("train", size, 0, ONE_THING)
+        smollm2.new_encoder(real, read, scale),
+        model,
+        read,
+        world.Pairs("train", size, 0, ONE_THING),
     ).eval()
     said_by(handed)
 
@@ -552,7 +555,7 @@ if real is not None:
     said_by(practised, prompts.blank_images)
 
 # %% [markdown]
-# On more pictures, and asked, after examples, or for names that nobody can know (`python -m benchmarks.twins_frozen --only real`; one seed, 32 questions a bar, so a bar may be off by a tenth). *Described in words*: two right words stand in the place of each picture; no encoder could lend more.
+# On more pictures, and asked, after examples, or for names that nobody can know (`python -m benchmarks.replicate_frozen --only real`; one seed, 32 questions a bar, so a bar may be off by a tenth). *Described in words*: two right words stand in the place of each picture; no encoder could lend more.
 
 # %%
 real_kept = kept["real"]
@@ -676,7 +679,9 @@ attempt(checks.loss_mask, my_scored)
 # The picture that the right answer gives: the loss of each caption word, averaged over held-out captions. Which words are hard before the picture is understood, which are easy for anyone who speaks the language?
 
 # %%
-test = prompts.CaptionDataset(world.Pairs("test", size, 0, ONE_THING), IMAGE_PREFIX).batch(range(count))
+test = prompts.CaptionDataset(world.Pairs("test", size, 0, ONE_THING), IMAGE_PREFIX).batch(
+    range(count)
+)
 with torch.no_grad():
     said = model(test["ids"], prefix=model.encode(test["pixel_values"]))[:, :-1].log_softmax(-1)
 each = -said.gather(2, test["ids"][:, 1:, None])[..., 0]

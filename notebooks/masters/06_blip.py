@@ -26,7 +26,13 @@ from vlmcourse.papers.blip import PARAMETER_SHARING
 from vlmcourse.parts import generation, masks
 from vlmcourse.parts.losses import hard_negatives
 from vlmcourse.recipes import capfilt as cleaning
-from vlmcourse.recipes.blip import BLIP_OPTIMISATION, THINGS, caption_report, retrieval_report, caption_pair_accuracy
+from vlmcourse.recipes.blip import (
+    BLIP_OPTIMISATION,
+    THINGS,
+    caption_report,
+    retrieval_report,
+    caption_pair_accuracy,
+)
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import fit
 from vlmcourse.training.scale import Scale
@@ -275,10 +281,10 @@ plots.show(
 # %% [markdown]
 # For six hundred steps nothing happens: contrast tells all pairs apart but siblings, match not even these. Then first contrast falls, and match after it, within some two hundred steps each. The same plateau and the same sudden end as binding in lesson 04: three things are needed (which patch is the noun, where is it, which word says that), and none of them is of use without the others.
 #
-# With and without contrast, several seeds (`python -m benchmarks.twins_blip --only closely`):
+# With and without contrast, several seeds (`python -m benchmarks.replicate_blip --only closely`):
 
 # %%
-runs = evaluation.load_results("twins_blip")["closely"]
+runs = evaluation.load_results("replicate_blip")["closely"]
 plots.show(
     plots.bars(
         {
@@ -661,10 +667,10 @@ attempt(checks.diagnosis, {"A": None, "B": None, "C": None})
 # %% [markdown]
 # ## The paper beside ours
 #
-# Reduced-scale twins (`python -m benchmarks.twins_blip`): what encoder and decoder share (Table 3), CapFilt (Table 1), how captions are written (Table 2), what else can be asked (Section 5). Every row with 2 in 5 of the steps of this lesson's model, several seeds where there was time (the ± says how many). Compare *directions*; **no** is an answer, too.
+# Reduced-scale twins (`python -m benchmarks.replicate_blip`): what encoder and decoder share (Table 3), CapFilt (Table 1), how captions are written (Table 2), what else can be asked (Section 5). Every row with 2 in 5 of the steps of this lesson's model, several seeds where there was time (the ± says how many). Compare *directions*; **no** is an answer, too.
 
 # %%
-kept = evaluation.load_results("twins_blip")
+kept = evaluation.load_results("replicate_blip")
 R1 = ("image to text, re-ranked R@1", "text to image, re-ranked R@1")
 TOLD = {judge: f"told apart, repainted, by {judge}" for judge in ("match", "contrast")}
 

@@ -558,10 +558,10 @@ checks.queries_player(
 # %% [markdown]
 # ## 8. What is each part worth?
 #
-# Stage 2 from a trained Q-Former and from an untrained one, same steps, data and language model (made by `python -m benchmarks.twins_blip2`; seeds and machine are in the file). The paper's Figure 5 is this comparison: without stage 1, its models fall far behind, and OPT's even get worse with training.
+# Stage 2 from a trained Q-Former and from an untrained one, same steps, data and language model (made by `python -m benchmarks.replicate_blip2`; seeds and machine are in the file). The paper's Figure 5 is this comparison: without stage 1, its models fall far behind, and OPT's even get worse with training.
 
 # %%
-kept = evaluation.load_results("twins_blip2")
+kept = evaluation.load_results("replicate_blip2")
 SEE, KNOW = ("what", "colour", "presence"), ("category", "place", "purpose")
 everyone = {run["row"]: kept["rows"] for run in kept["rows"]}
 everyone |= {run["row"]: kept[part] for part in ("queries", "beside") for run in kept[part]}

@@ -595,7 +595,7 @@ plots.show(
     )
 )
 print({name: round(value, 3) for name, value in report.items()})
-several = evaluation.load_results("twins_shots")
+several = evaluation.load_results("replicate_shots")
 seeds = several["rows"]
 print(
     "noun, three seeds of this training:",
@@ -619,7 +619,7 @@ plots.show(
 )
 
 # %% [markdown]
-# One run is one draw. The same training from three seeds (`python -m benchmarks.twins_shots`):
+# One run is one draw. The same training from three seeds (`python -m benchmarks.replicate_shots`):
 
 # %%
 views = ("film", "one frame", "one frame, repeated", "frames backwards")
@@ -1166,10 +1166,10 @@ attempt(checks.diagnosis, {"A": None, "B": None, "C": None})
 # %% [markdown]
 # ## The paper beside ours
 #
-# The ablation table (Table 3), row by row, at reduced scale: a world of 24 nouns of ten kinds, every row with the same number of steps, made by `python -m benchmarks.twins_flamingo`, and two rows of ours. The paper's overall score is a mean of five, normalised by the best published; ours is the plain mean of captions, questions that need knowledge, questions that don't, films, and new names. Compare *directions* against the first row, and remember how few the seeds are: a row that was still waiting for its gates when the steps ran out says nothing about what it would become.
+# The ablation table (Table 3), row by row, at reduced scale: a world of 24 nouns of ten kinds, every row with the same number of steps, made by `python -m benchmarks.replicate_flamingo`, and two rows of ours. The paper's overall score is a mean of five, normalised by the best published; ours is the plain mean of captions, questions that need knowledge, questions that don't, films, and new names. Compare *directions* against the first row, and remember how few the seeds are: a row that was still waiting for its gates when the steps ran out says nothing about what it would become.
 
 # %%
-kept_rows = evaluation.load_results("twins_flamingo")
+kept_rows = evaluation.load_results("replicate_flamingo")
 rows, columns = (
     kept_rows["rows"],
     (
@@ -1213,7 +1213,7 @@ Markdown("\n".join(lines))
 #
 # ### Few examples, or fine-tuning? Three sizes of language model
 #
-# The paper's first figure: more parameters and more examples, better answers, with fine-tuned rivals beside them. Here the language model between the same blocks is the course's own or a smaller one (`python -m benchmarks.twins_shots`, the same small world and steps). Level lines: Flamingo's own new parts fine-tuned on such questions for a quarter of the steps, and asked *without* examples.
+# The paper's first figure: more parameters and more examples, better answers, with fine-tuned rivals beside them. Here the language model between the same blocks is the course's own or a smaller one (`python -m benchmarks.replicate_shots`, the same small world and steps). Level lines: Flamingo's own new parts fine-tuned on such questions for a quarter of the steps, and asked *without* examples.
 
 # %%
 sized = [run for run in seeds if "curves" in run]

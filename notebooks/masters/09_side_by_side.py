@@ -889,10 +889,10 @@ attempt(checks.diagnosis, {"A": None, "B": None, "C": None})
 # %% [markdown]
 # ## The paper beside ours
 #
-# All rows from `python -m benchmarks.twins_bridges`: the same six systems, several seeds, the same probes on more questions. Compare *directions*; **no** is an answer, too.
+# All rows from `python -m benchmarks.replicate_bridges`: the same six systems, several seeds, the same probes on more questions. Compare *directions*; **no** is an answer, too.
 
 # %%
-kept = evaluation.load_results("twins_bridges")
+kept = evaluation.load_results("replicate_bridges")
 by_row = dict.fromkeys(run["row"] for run in kept["rows"])
 
 

@@ -47,7 +47,13 @@ from vlmcourse.recipes.flamingo import (
     new_flamingo,
     residual_rms,
 )
-from vlmcourse.recipes.frozen import IMAGE_PREFIX, FROZEN_OPTIMISATION, mean_noun_and_background, frozen_config, new_frozen
+from vlmcourse.recipes.frozen import (
+    IMAGE_PREFIX,
+    FROZEN_OPTIMISATION,
+    mean_noun_and_background,
+    frozen_config,
+    new_frozen,
+)
 from vlmcourse.recipes.language import language
 from vlmcourse.training import checkpoint
 from vlmcourse.training.batches import Batches
@@ -220,27 +226,39 @@ def new_prefix(banks: FrozenParts, hidden: int = 0) -> Frozen:
 
 def linear(banks: FrozenParts, on_step: Callable[[Step], None] | None = None) -> Bridge:
     trained = banks.train(
-        "bridge-linear", new_prefix(banks), CaptionDataset(banks.pictures), LINEAR_OPTIMISATION, on_step=on_step
+        "bridge-linear",
+        new_prefix(banks),
+        CaptionDataset(banks.pictures),
+        LINEAR_OPTIMISATION,
+        on_step=on_step,
     )
     return Bridge("CLIP + linear map", trained.model, banks.scale.image_size, steps=trained.history)
 
 
 def mlp(banks: FrozenParts, on_step: Callable[[Step], None] | None = None) -> Bridge:
     model = new_prefix(banks, 4 * banks.vision.width)
-    trained = banks.train("bridge-mapped", model, CaptionDataset(banks.pictures), MLP_OPTIMISATION, on_step=on_step)
+    trained = banks.train(
+        "bridge-mapped", model, CaptionDataset(banks.pictures), MLP_OPTIMISATION, on_step=on_step
+    )
     return Bridge("CLIP + MLP", trained.model, banks.scale.image_size, steps=trained.history)
 
 
 def frozen(banks: FrozenParts, on_step: Callable[[Step], None] | None = None) -> Bridge:
-    model = new_frozen(frozen_config(banks.scale), banks.lm, banks.seed, mean_noun_and_background(banks.lm))
-    trained = banks.train("bridge-frozen", model, CaptionDataset(banks.pictures), FROZEN_OPTIMISATION, on_step=on_step)
+    model = new_frozen(
+        frozen_config(banks.scale), banks.lm, banks.seed, mean_noun_and_background(banks.lm)
+    )
+    trained = banks.train(
+        "bridge-frozen", model, CaptionDataset(banks.pictures), FROZEN_OPTIMISATION, on_step=on_step
+    )
     return Bridge("Frozen", trained.model, banks.scale.image_size, steps=trained.history)
 
 
 def blip(banks: FrozenParts, on_step: Callable[[Step], None] | None = None) -> Alone:
     model = new_blip(blip_config(banks.scale), deepcopy(banks.vision), banks.seed)
     model.vision = _unfreeze(model.vision)
-    trained = banks.train("bridge-blip", model, ContrastiveDataset(banks.pictures), BLIP_OPTIMISATION, on_step=on_step)
+    trained = banks.train(
+        "bridge-blip", model, ContrastiveDataset(banks.pictures), BLIP_OPTIMISATION, on_step=on_step
+    )
     return Alone("BLIP", trained.model, banks.scale.image_size, "<image>", steps=trained.history)
 
 

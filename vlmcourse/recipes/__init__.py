@@ -14,7 +14,14 @@ stand_ins  lesson 10: checkpoints to practise with, offline, a module of its own
 explored  all of them as plain functions for widgets.explorers, a module of its own
 """
 
-from vlmcourse.recipes.blip import blip, blip_config, blip_report, generate_captions, new_blip, minimal_pairs_data
+from vlmcourse.recipes.blip import (
+    blip,
+    blip_config,
+    blip_report,
+    generate_captions,
+    new_blip,
+    minimal_pairs_data,
+)
 from vlmcourse.recipes.clip import (
     clip,
     clip_config,

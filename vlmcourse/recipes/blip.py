@@ -143,11 +143,15 @@ def caption_pair_accuracy(
     things: tuple[int, int] = THINGS,
 ) -> dict[str, float]:
     """Of a scene's caption and the caption of the swapped scene, which one fits better? By match and by contrast; chance 0.5."""
-    found = prefers_right_caption(model, world.minimal_pairs.caption_choices(swap, count=count, things=things))
+    found = prefers_right_caption(
+        model, world.minimal_pairs.caption_choices(swap, count=count, things=things)
+    )
     return {judge: right.float().mean().item() for judge, right in found.items()}
 
 
-def prefers_right_caption(model: BLIP, chosen: Sequence[tuple[world.Scene, str, str]]) -> dict[str, Tensor]:
+def prefers_right_caption(
+    model: BLIP, chosen: Sequence[tuple[world.Scene, str, str]]
+) -> dict[str, Tensor]:
     """Is the right caption (the first) preferred? (N,) booleans of each judge, match and contrast. Ties count as wrong."""
     pixel_values = world.to_pixels(
         np.stack([world.render(scene, model.config.image_size) for scene, _, _ in chosen])
@@ -165,7 +169,9 @@ def prefers_right_caption(model: BLIP, chosen: Sequence[tuple[world.Scene, str, 
     }
 
 
-def match_scorer(model: BLIP, pixel_values: Tensor, ids: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+def match_scorer(
+    model: BLIP, pixel_values: Tensor, ids: Tensor
+) -> Callable[[Tensor, Tensor], Tensor]:
     """(numbers of images, numbers of texts) -> log-odds that they belong together, for evaluate.rerank."""
     with eval_mode(model):
         states = torch.cat(

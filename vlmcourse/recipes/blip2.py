@@ -28,7 +28,13 @@ from vlmcourse.papers.blip2 import BLIP2, Stage1
 from vlmcourse.papers.qformer import QFormer, QFormerConfig, patch_features, without_last_block
 from vlmcourse.parts.language import freeze, embedding_rms
 from vlmcourse.recipes.clip import HELD_OUT, clip, training_pairs
-from vlmcourse.recipes.frozen import ONE_THING, vqa_episodes, mean_embedding, descriptive_caption, generate_sentences
+from vlmcourse.recipes.frozen import (
+    ONE_THING,
+    vqa_episodes,
+    mean_embedding,
+    descriptive_caption,
+    generate_sentences,
+)
 from vlmcourse.recipes.language import language
 from vlmcourse.training import checkpoint
 from vlmcourse.training.batches import Batches
@@ -69,7 +75,9 @@ SIZES = {
         language_steps=10_000,
     ),
 }
-STAGE1_OPTIMISATION = Optimisation(1.5e-3, weight_decay=0.05, warmup=0.1)  # the paper: 1e-4 at width 768
+STAGE1_OPTIMISATION = Optimisation(
+    1.5e-3, weight_decay=0.05, warmup=0.1
+)  # the paper: 1e-4 at width 768
 STAGE2_OPTIMISATION = Optimisation(1.5e-3, weight_decay=0.05, betas=(0.9, 0.95))
 
 
@@ -121,7 +129,9 @@ class CachedFeatures:
         else:
             made = prompts.training_batch([(self.place,)] * len(said), said, self.pairs.size)
             del made["pixel_values"]
-        return made | {"features": _encode_scenes(self.vision, self.pairs, self.count)[indices].float()}
+        return made | {
+            "features": _encode_scenes(self.vision, self.pairs, self.count)[indices].float()
+        }
 
 
 def qformer_config(scale: Scale, **changes) -> QFormerConfig:
@@ -214,7 +224,11 @@ def new_blip2(former: QFormer, vision: nn.Module, lm: nn.Module, seed: int = 0) 
     image_token_id = tokenizer.world_tokenizer().convert_tokens_to_ids("<image>")
     with seeded(seed):
         return BLIP2(
-            former, vision, lm, image_token_id, projection_near(mean_word_embedding(lm), former.config.width, lm)
+            former,
+            vision,
+            lm,
+            image_token_id,
+            projection_near(mean_word_embedding(lm), former.config.width, lm),
         )
 
 
@@ -306,7 +320,9 @@ def stage1_report(
         1 / model.temperature.item()
     )  # log-odds of a match, and logits of the contrast: the same unit
     report = bidirectional_retrieval(cosines * scale, closer, min(among, count))
-    blind = recall_at_1(similarities(model, pairs, count, prompts.blank_images), torch.arange(count))
+    blind = recall_at_1(
+        similarities(model, pairs, count, prompts.blank_images), torch.arange(count)
+    )
     return report | {"image to text R@1, blind": blind, "chance": 1 / count}
 
 

@@ -89,7 +89,9 @@ class Questions:
         }
 
 
-def generate_answers(model: BLIPForVQA, pixel_values: Tensor, question: Tensor, most: int = 4) -> list[str]:
+def generate_answers(
+    model: BLIPForVQA, pixel_values: Tensor, question: Tensor, most: int = 4
+) -> list[str]:
     """Answers as the decoder writes them, greedily."""
     with eval_mode(model):
         start = torch.full((len(pixel_values), 1), tokenizer.BOS, device=pixel_values.device)
@@ -151,7 +153,9 @@ def answer_report(
         chance = 1 / len(options[0])
         ways = {
             "written": lambda pixel_values: generate_answers(model, pixel_values, made["question"]),
-            "ranked": lambda pixel_values: rank_answers(model, pixel_values, made["question"], options),
+            "ranked": lambda pixel_values: rank_answers(
+                model, pixel_values, made["question"], options
+            ),
         }
         report |= {
             f"{kind}, {way}": measure_controls(right(say), made["pixel_values"], chance)

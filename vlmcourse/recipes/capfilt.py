@@ -271,7 +271,16 @@ def capfilt(
         "capfilt", new_start(size, seed), noisy + clean, size, steps, seed, on_step=on_step
     )
     captioner, filter = (
-        train_stage(name, kind(base), clean, size, max(1, steps // 3), seed, FINETUNING_OPTIMISATION, on_step)
+        train_stage(
+            name,
+            kind(base),
+            clean,
+            size,
+            max(1, steps // 3),
+            seed,
+            FINETUNING_OPTIMISATION,
+            on_step,
+        )
         for name, kind in (("captioner", Captioner), ("filter", Filter))
     )
     synthetic = synthetic_captions(captioner.blip, noisy, sampler, beams, seed)
@@ -286,7 +295,9 @@ def capfilt(
         "noisy": noisy + clean,
         "F": select_rows(noisy, keep["web"]) + clean,
         "C": noisy + clean + synthetic,
-        "C and F": select_rows(noisy, keep["web"]) + clean + select_rows(synthetic, keep["synthetic"]),
+        "C and F": select_rows(noisy, keep["web"])
+        + clean
+        + select_rows(synthetic, keep["synthetic"]),
     }
     report = {
         "web": filter_report(keep["web"], planted),
@@ -305,7 +316,13 @@ def train_on(
     """A new model on a data set, as the first one began (continuing does not help, says Table 13), and what it is worth."""
     size = Scale.of(scale)
     model = train_stage(
-        "capfilt", new_start(size, seed), data, size, steps or pretraining_steps(size), seed, on_step=on_step
+        "capfilt",
+        new_start(size, seed),
+        data,
+        size,
+        steps or pretraining_steps(size),
+        seed,
+        on_step=on_step,
     )
     return model, blip_scores(model)
 

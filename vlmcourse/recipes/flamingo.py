@@ -210,14 +210,20 @@ def flamingo(
         for name, model in (("tower", tower), ("language model", lm))
         if any(parameter.requires_grad for parameter in model.parameters())
     ]
-    see = PixelSource(size.image_size) if "tower" in learns else kept or FeatureCache(tower, size.image_size)
+    see = (
+        PixelSource(size.image_size)
+        if "tower" in learns
+        else kept or FeatureCache(tower, size.image_size)
+    )
     data = data or page_datasets(size, see, WebPages(seed=seed, pool=SIZES[size.name].pool))
     mixture = JointDatasets(data) if isinstance(data, Mapping) else data
     every = changes.get("every", 1)
     config = flamingo_config(
         size,
         **{
-            "residual_scale": tuple(RESIDUAL_SCALE * one for one in residual_rms(lm)[every - 1 :: every]),
+            "residual_scale": tuple(
+                RESIDUAL_SCALE * one for one in residual_rms(lm)[every - 1 :: every]
+            ),
             **changes,
         },
     )

@@ -186,7 +186,8 @@ def naming_episodes(shots: int, count: int = 256, **options) -> list[world.pages
 def vqa_episodes(kind: str, shots: int, count: int = 256) -> list[world.pages.Episode]:
     """Questions of a kind about held-out things alone, after so many solved ones."""
     return [
-        world.pages.vqa_episode("test", index, kind, shots, things=ONE_THING) for index in range(count)
+        world.pages.vqa_episode("test", index, kind, shots, things=ONE_THING)
+        for index in range(count)
     ]
 
 
@@ -203,7 +204,10 @@ def episode_accuracy(
     """
     pages = [episode.prompt for episode in episodes]
     data = prompts.Prompts(
-        prompts.swap_pictures(pages) if shuffled else pages, model.config.image_size, IMAGE_PREFIX, view
+        prompts.swap_pictures(pages) if shuffled else pages,
+        model.config.image_size,
+        IMAGE_PREFIX,
+        view,
     )
     if written:
         said = generate_sentences(model, data, most=4)
