@@ -246,14 +246,16 @@ def ribbon_player(texts: Sequence[str]) -> None:
     which = ipywidgets.ToggleButtons(
         options=["last picture", "all pictures so far"], description="sees"
     )
-    tag_sees = ipywidgets.Checkbox(value=True, description="the tag sees its own picture")
+    image_token_attends = ipywidgets.Checkbox(
+        value=True, description="the tag sees its own picture"
+    )
 
     def draw():
         words = text.value.replace("<EOC>", " <EOC> ").replace("<image>", " <image> ").split()
         if not words:
             raise ValueError("an empty text; expected words and tags <image>.")
         tags = torch.tensor([word == "<image>" for word in words]).long()
-        phi = tags.cumsum(-1) - (0 if tag_sees.value else tags)
+        phi = tags.cumsum(-1) - (0 if image_token_attends.value else tags)
         return image_index_strip(words, phi.tolist(), so_far=which.value != "last picture")
 
-    interactive([text, which, tag_sees], draw)
+    interactive([text, which, image_token_attends], draw)
