@@ -177,7 +177,7 @@ def lending(condition: str, size: Scale, seed: int, count: int) -> dict:
     scenes = [world.sample("test", index, 0, ONE_THING) for index in range(count)]
     words = model.lm.get_input_embeddings().weight
     with torch.no_grad():
-        written = model.encode(
+        written = model.encode_prefix(
             page_pixels([(scene,) for scene in scenes], size.image_size)
         ).reshape(count, 2, -1)
         nearest = (normalize(written, dim=-1) @ normalize(words, dim=-1).T).argmax(-1)  # (N, n)

@@ -105,7 +105,7 @@ def test_the_prefix_is_the_explicit_formula(banks, five):
         wanted = model.start + model.residual_scale * (
             seen @ model.language_projection.weight.T + model.language_projection.bias
         ).reshape(6, 2, -1)
-        torch.testing.assert_close(model.encode(pixel_values), wanted.flatten(0, 1))
+        torch.testing.assert_close(model.encode_prefix(pixel_values), wanted.flatten(0, 1))
 
 
 def test_stages_are_found_again_and_budget_is_the_same_for_all(banks, five):

@@ -92,7 +92,7 @@ def logits_by_hand(model, ids, pixel_values):
 
 with torch.no_grad():
     by_hand = logits_by_hand(model, batch["ids"], batch["pixel_values"])
-    packaged = model(batch["ids"], prefix=model.encode(batch["pixel_values"]))
+    packaged = model(batch["ids"], prefix=model.encode_prefix(batch["pixel_values"]))
 assert torch.allclose(by_hand, packaged, atol=1e-5)
 print("by hand == vlmcourse.papers.frozen.Frozen")  # NBVAL_CHECK_OUTPUT
 
@@ -119,7 +119,7 @@ learn = train.batch(range(4))
 
 
 def loss_by_hand(model, batch):
-    said = model(batch["ids"], prefix=model.encode(batch["pixel_values"]))  # (B, T, V)
+    said = model(batch["ids"], prefix=model.encode_prefix(batch["pixel_values"]))  # (B, T, V)
     total, words = 0.0, 0
     for row in range(len(batch["ids"])):
         for place in range(1, batch["ids"].shape[1]):
@@ -151,7 +151,7 @@ predict(
 )
 
 # %%
-prefix = model.encode(learn["pixel_values"]).detach().requires_grad_()
+prefix = model.encode_prefix(learn["pixel_values"]).detach().requires_grad_()
 said = model(learn["ids"], prefix=prefix)[:, :-1]
 target = learn["ids"][:, 1:].masked_fill(~learn["loss_mask"][:, 1:], -100)
 cross_entropy(said.flatten(0, 1), target.flatten()).backward()
@@ -401,7 +401,7 @@ words = model.lm.get_input_embeddings().weight.detach()
 held_out = [world.sample("test", index, 0, ONE_THING) for index in range(count)]
 with torch.no_grad():
     pixel_values = world.to_pixels(np.stack([world.render(scene, size) for scene in held_out]))
-    written = model.encode(pixel_values).reshape(len(held_out), 2, -1)  # (N, n, D)
+    written = model.encode_prefix(pixel_values).reshape(len(held_out), 2, -1)  # (N, n, D)
 print(
     f"length of picture vectors {written.norm(dim=-1).mean():.2f} ± {written.norm(dim=-1).std():.2f}"
 )
@@ -630,7 +630,7 @@ attempt(checks.interleave, my_interleave)
 # %%
 one = prompts.prompt_batch([naming_episodes(1, 1)[0].prompt], size, IMAGE_PREFIX)
 with torch.no_grad():
-    x = model.embeddings(one["ids"], model.encode(one["pixel_values"]))[0].norm(dim=-1)
+    x = model.embeddings(one["ids"], model.encode_prefix(one["pixel_values"]))[0].norm(dim=-1)
 is_slot = (one["ids"][0] == model.config.image_token_id).tolist()
 plots.show(
     plots.curves(
@@ -683,7 +683,9 @@ test = prompts.CaptionDataset(world.Pairs("test", size, 0, ONE_THING), IMAGE_PRE
     range(count)
 )
 with torch.no_grad():
-    said = model(test["ids"], prefix=model.encode(test["pixel_values"]))[:, :-1].log_softmax(-1)
+    said = model(test["ids"], prefix=model.encode_prefix(test["pixel_values"]))[:, :-1].log_softmax(
+        -1
+    )
 each = -said.gather(2, test["ids"][:, 1:, None])[..., 0]
 nouns = {noun.word for noun in world.nouns()}
 
@@ -739,7 +741,7 @@ attempt(checks.frozen, my_freeze)
 
 # %%
 x = (
-    model.embeddings(learn["ids"][:1], model.encode(learn["pixel_values"][:1]))
+    model.embeddings(learn["ids"][:1], model.encode_prefix(learn["pixel_values"][:1]))
     .detach()
     .requires_grad_()
 )
@@ -918,5 +920,5 @@ Markdown(
 #
 # - Limits: two vectors hold one thing and its background; a scene of four things does not fit. Lesson 07's Q-Former asks 32 questions of a picture; lesson 08's Flamingo lets every word look back at it.
 # - Read: the paper's Sections 3 and 4, and its appendix on the controls; *LiMBeR* (2209.15162), which trains the matrix alone; *ClipCap* (2111.09734), which is often called Frozen and isn't: it tunes the language model, too.
-# - Try: `recipes.frozen(scale, vectors=1)` or `vectors=4`; another language model, `language.load(...)`.
+# - Try: `recipes.frozen(scale, prefix_length=1)` or `prefix_length=4`; another language model, `language.load(...)`.
 # - Next: **lesson 06**, where one transformer plays three roles (BLIP).

@@ -52,7 +52,7 @@ def classify(
     texts = class_embeddings(model, [world.article(name) for name in names], (template,), encode)
     with torch.no_grad():
         cosines = model.encode_image(world.to_pixels(image[None])) @ texts.T
-        probabilities = ((scale or model.log_scale.exp()) * cosines).softmax(-1)[0]
+        probabilities = ((scale or model.logit_scale.exp()) * cosines).softmax(-1)[0]
     return dict(zip(names, probabilities.tolist()))
 
 
@@ -157,7 +157,7 @@ def clip_playground(
         text_field(what, value)
         for what, value in (("classes", classes), ("prompt", template), ("query", query))
     )
-    scale = log_slider("scale", min(100.0, model.log_scale.exp().item()))
+    scale = log_slider("scale", min(100.0, model.logit_scale.exp().item()))
     share = slider("close gap", 0, 0, 1, 0.1)
 
     def draw_classes():
