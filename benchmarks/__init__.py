@@ -1,1 +1,1 @@
-"""Speed beside the peers (speed) and the papers' tables at reduced scale (twins_*). Results are kept in results/."""
+"""Speed beside the peers (speed) and the papers' tables at reduced scale (replicate_*). Results are kept in results/."""

@@ -301,8 +301,8 @@ def test_a_closer_look_has_each_sibling_s_text_as_the_wrong_one():
             0,
             (2, 2),
             world.captions.detailed,
-            swap=world.minimal_pairs.swap_positions,
-            among=nouns(),
+            change=world.minimal_pairs.swap_positions,
+            noun_subset=nouns(),
         ),
     )
     batch = pairs.batch(range(8))

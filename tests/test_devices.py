@@ -64,7 +64,7 @@ def blip_momentum():
 
 def looking_closely():
     pairs = MinimalPairs(
-        "train", SMOKE.image_size, things=(2, 2), swap=swap_positions, among=nouns()
+        "train", SMOKE.image_size, things=(2, 2), change=swap_positions, noun_subset=nouns()
     )
     return MinimalPairsBLIP(
         recipes.new_blip(recipes.blip_config(SMOKE)), contrast=True

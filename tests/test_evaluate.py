@@ -234,7 +234,7 @@ def test_results_are_kept_and_missing_ones_say_how_to_make_them(tmp_path, monkey
         and json.loads(path.read_text())["machines"][0]["threads"] >= 1
     )
     with pytest.raises(FileNotFoundError, match="no results twins_toy.json"):
-        load_results("twins_toy")
+        load_results("replicate_toy")
 
 
 def test_rows_from_before_count_under_the_same_facts_and_their_machine_is_remembered(

@@ -25,7 +25,7 @@ def see(films):
     return {"pixel_values": interleaved.frame_pixels(films, 16)}
 
 
-@pytest.mark.parametrize("name", ["pages", "pairs", "described", "films"])
+@pytest.mark.parametrize("name", ["pages", "pairs", "described", "videos"])
 def test_each_page_has_a_tag_for_each_picture_and_closes_its_chunks(name):
     batch = PageDataset(getattr(WEB, name), see).batch(range(24))
     assert int((batch["ids"] == TAG).sum()) == len(batch["pixel_values"])
@@ -49,9 +49,9 @@ def test_words_are_scored_and_tags_padding_and_the_beginning_are_not():
 
 
 def test_the_four_sources_are_what_they_say():
-    films = [WEB.films(index) for index in range(16)]
+    films = [WEB.videos(index) for index in range(16)]
     assert all(len(film.frames) == 8 and film.mover in said for film, said in films)
-    batch = PageDataset(WEB.films, see).batch(range(3))
+    batch = PageDataset(WEB.videos, see).batch(range(3))
     assert batch["pixel_values"].shape == (3, 8, 3, 16, 16)
     described = [WEB.described(index) for index in range(32)]
     assert sum(len(text.split()) for _, text in described) > 1.3 * sum(
@@ -69,7 +69,7 @@ def test_the_four_sources_are_what_they_say():
 def test_names_mean_the_same_on_a_page_and_nothing_beyond_it():
     meanings = set()
     for index in range(60):
-        page = WEB.names(index, WEB.draws("pages", index))
+        page = WEB.names(index, WEB.rng("pages", index))
         named = {}
         for scene, text in zip(page[::2], page[1::2]):
             name = next(word for word in text.split() if word in tokenizer.INVENTED)
@@ -84,13 +84,13 @@ def test_a_smaller_world_shows_its_words_alone():
     small, test = WebPages(pool=64, words=words), WebPages("test", pool=64, words=words)
     for web in (small, test):
         for index in range(24):
-            for name in ("pages", "pairs", "described", "films"):
+            for name in ("pages", "pairs", "described", "videos"):
                 for frames in interleaved.pictures_of(getattr(web, name)(index)):
                     assert set(frames[0].words) <= set(words)
-                    if name != "films":
+                    if name != "videos":
                         assert world.split_of(frames[0].words, frames[0].background) == web.split
     assert set(
-        pages.scenes(few_shot.binding_episode("test", 0, 4, among=words).prompt)[0].words
+        pages.scenes(few_shot.binding_episode("test", 0, 4, noun_subset=words).prompt)[0].words
     ) <= set(words)
 
 
@@ -276,7 +276,7 @@ def test_the_recipe_trains_keeps_and_reports_near_chance():
         and again.model.gates_by_step() == made.model.gates_by_step()
     )
     assert len(next(iter(made.model.gates_by_step().values()))) == SIZES["smoke"].steps
-    assert {"pages", "pairs", "described", "films"} == set(made.history[0].losses)
+    assert {"pages", "pairs", "described", "videos"} == set(made.history[0].losses)
     model, size = made.model.model, Scale.of("smoke").image_size
     lm = recipes.language("smoke").model.lm
     assert all(

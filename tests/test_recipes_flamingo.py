@@ -38,8 +38,8 @@ def test_a_stage_is_found_again_and_another_world_is_another_stage(banks, tmp_pa
 
 
 def test_the_lesson_s_pages_come_from_many_scenes():
-    assert len({WebPages(pool=8192).single(index) for index in range(4096)}) == 4096
-    assert page_datasets(SMOKE, PixelSource(SMOKE.image_size))["films"][0].page.__self__.pool == 64
+    assert len({WebPages(pool=8192).single_thing(index) for index in range(4096)}) == 4096
+    assert page_datasets(SMOKE, PixelSource(SMOKE.image_size))["videos"][0].page.__self__.pool == 64
 
 
 @pytest.mark.parametrize("kind, opening", [(Early, 0.0), (EarlyAndOpen, 0.7616)])

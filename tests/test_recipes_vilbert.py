@@ -43,7 +43,9 @@ def test_training_and_test_share_no_composition():
         }
         for pairs in (train, test)
     )
-    assert not seen & asked and all(set(words) <= set(train.among) for words, _ in seen | asked)
+    assert not seen & asked and all(
+        set(words) <= set(train.noun_subset) for words, _ in seen | asked
+    )
 
 
 def test_a_report_has_every_score_beside_its_controls():

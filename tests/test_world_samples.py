@@ -95,7 +95,7 @@ SAMPLES = (
         "answers": lambda: [questions.answers(kind) for kind in questions.KINDS],
         "asked": lambda: questions.VQAPairs(SCENE_PAIRS).batch(range(20)),
         "pairs": pairs,
-        "single pairs": lambda: pairs(alone=1 / 3, caption=captions.prompted),
+        "single pairs": lambda: pairs(single_share=1 / 3, caption=captions.prompted),
         "mismatched pairs": lambda: pairs(noise=noise.Noise(0.5)),
         "generic pairs": lambda: pairs(noise=noise.Noise(0.5, noise.generic)),
         "duplicated pairs": lambda: pairs(noise=noise.Noise(0.5, noise.duplicated)),
@@ -136,10 +136,10 @@ SAMPLES = (
         "other pictures": lambda: prompts.swap_pictures([one.prompt for one in SHOTS]),
         "web pairs": lambda: [web.pairs(i) for web in (WEB, SMALL_WEB) for i in range(30)],
         "web described": lambda: [web.described(i) for web in (WEB, SMALL_WEB) for i in range(30)],
-        "web films": lambda: [web.films(i) for web in (WEB, SMALL_WEB) for i in range(20)],
+        "web films": lambda: [web.videos(i) for web in (WEB, SMALL_WEB) for i in range(20)],
         "web pages": lambda: [web.pages(i) for web in (WEB, SMALL_WEB) for i in range(60)],
         "web batch": lambda: interleaved.PageDataset(
-            WEB.pages, lambda films: {"films": films}
+            WEB.pages, lambda films: {"videos": films}
         ).batch(range(9)),
         "web prompts": lambda: interleaved.Prompts([e.prompt for e in SHOTS], 16).batch(range(10)),
         "binding": lambda: [

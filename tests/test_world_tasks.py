@@ -358,7 +358,7 @@ def test_prompts_end_where_the_model_goes_on_and_answers_are_all_that_is_scored(
         (one, "what is the thing ?"),
         ("a cat .", two, "this is a dax . the second question is larger ?"),
     ]
-    made = prompts.prompt_batch(pages_, 16, place="<image> <image> .")
+    made = prompts.prompt_batch(pages_, 16, image_prefix="<image> <image> .")
     image = tokenizer.world_tokenizer().convert_tokens_to_ids("<image>")
     assert made["pixel_values"].shape == (2, 3, 16, 16) and (made["ids"] == image).sum(
         1

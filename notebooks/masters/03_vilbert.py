@@ -48,7 +48,7 @@ _ = torch.manual_seed(0)
 # %%
 data = recipes.region_pairs(scale, false=regions.hard_or_mismatched)
 held_out = recipes.region_pairs(scale, split="test")
-print(len(data.pairs.among), "nouns:", *data.pairs.among)
+print(len(data.pairs.noun_subset), "nouns:", *data.pairs.noun_subset)
 
 
 def classes_of(batch, row):
@@ -337,7 +337,7 @@ def guess_word(number, place):
     return dict(zip(words, found.tolist())), player_words[number][place]
 
 
-a_noun = next(place for place, word in enumerate(player_words[0]) if word in data.pairs.among)
+a_noun = next(place for place, word in enumerate(player_words[0]) if word in data.pairs.noun_subset)
 exercises.hiding_player(guess_word, held_out.pairs.images(few), player_words, first=(0, a_noun))
 
 # %% [markdown]
@@ -418,7 +418,7 @@ plots.show(
 # %%
 row = next(r for r in few if player_batch["region_mask"][r].sum() == 2)
 one_row = masked.select_rows(player_batch, torch.tensor([row]))
-gap = next(p for p, word in enumerate(player_words[row]) if word in data.pairs.among) + 1
+gap = next(p for p, word in enumerate(player_words[row]) if word in data.pairs.noun_subset) + 1
 was = one_row["ids"][0, gap].item()
 one_row["ids"] = one_row["ids"].clone()
 one_row["ids"][0, gap] = tokenizer.world_tokenizer().mask_token_id
@@ -747,7 +747,7 @@ class AllWords(ViLBERT):
         return {**super().losses(batch), "words": words}
 
 
-twelve = data.pairs.among[:12]
+twelve = data.pairs.noun_subset[:12]
 
 
 def alone(split):

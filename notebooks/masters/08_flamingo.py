@@ -496,7 +496,7 @@ plots.show(
 
 # %%
 web = WebPages()
-for name in ("pages", "pairs", "described", "films"):
+for name in ("pages", "pairs", "described", "videos"):
     for index in range(3 if name == "pages" else 1):
         print(f"{name:10}", interleaved.interleaved_text(getattr(web, name)(index))[:150])
 
@@ -510,7 +510,11 @@ Markdown(
     "\n".join(
         ["| data set | the paper's weight | ours | pages in a step |", "|---|---|---|---|"]
         + [
+<<<<<<< HEAD
             f"| {name} | {PAPERS_WEIGHTS[name]} | {WEIGHTS[name]} | {per} |"
+=======
+            f"| {name} | {PAPER_DATASET_WEIGHTS[name]} | {DATASET_WEIGHTS[name]} | {per} |"
+>>>>>>> main
             for name, (_, per) in page_datasets(scale, None).items()
         ]
     )
@@ -648,7 +652,7 @@ def frozen_ends(split, number):
     """A film's first frame and its last, in the frozen features: two of (films, P * D); and the directions."""
     web = WebPages(split)
     made = [
-        world.videos.make_video(web.single(index), web.draws("difference", index))
+        world.videos.make_video(web.single_thing(index), web.rng("difference", index))
         for index in range(number)
     ]
     with torch.no_grad():

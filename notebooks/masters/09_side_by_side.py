@@ -152,7 +152,8 @@ speak = {
     name: bridge for name, bridge in systems.items() if not isinstance(bridge, interface.Alone)
 }  # to a language model
 looks = {
-    name: bridge.place.count("<image>") if name != "BLIP" else 0 for name, bridge in systems.items()
+    name: bridge.image_prefix.count("<image>") if name != "BLIP" else 0
+    for name, bridge in systems.items()
 }
 Markdown(
     "\n".join(
@@ -392,7 +393,7 @@ answer = f"a picture of {world.article(scene.words[0])}"
 
 def noun_log_prob(bridge):
     """pixels (K, 3, S, S) -> log-probability of the scene's noun after 'a picture of a', (K,)."""
-    first = answer if isinstance(bridge, interface.Alone) else f"{bridge.place} {answer}"
+    first = answer if isinstance(bridge, interface.Alone) else f"{bridge.image_prefix} {answer}"
     ids = tokenizer.encode([first])[:, :-1]
 
     def score(views):

@@ -112,8 +112,8 @@ def blip(
         pairs.things,
         pairs.caption.__qualname__,
         pairs.noise and [pairs.noise.share, pairs.noise.kind.__name__],
-        pairs.swap.__qualname__ if isinstance(pairs, MinimalPairs) else None,
-        *getattr(pairs, "among", ()),
+        pairs.change.__qualname__ if isinstance(pairs, MinimalPairs) else None,
+        *getattr(pairs, "noun_subset", ()),
     ]
     fingerprint = {
         "config": str(config),

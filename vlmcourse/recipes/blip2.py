@@ -116,18 +116,18 @@ class CachedFeatures:
     pairs: world.Pairs
     vision: nn.Module
     count: int
-    place: str | None = None
+    image_prefix: str | None = None
 
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
         """`features` (B, P, C), and `ids`, `same` to compare, or `ids`, `loss_mask` to go on with."""
         said = [self.pairs.text(index) for index in indices]
-        if self.place is None:
+        if self.image_prefix is None:
             made = {
                 "ids": tokenizer.encode(said),
                 "positive_groups": torch.tensor([said.index(text) for text in said]),
             }
         else:
-            made = prompts.training_batch([(self.place,)] * len(said), said, self.pairs.size)
+            made = prompts.training_batch([(self.image_prefix,)] * len(said), said, self.pairs.size)
             del made["pixel_values"]
         return made | {
             "features": _encode_scenes(self.vision, self.pairs, self.count)[indices].float()

@@ -64,7 +64,7 @@ def training_pairs(scale: Scale, seed: int = 0, **changes) -> world.Pairs:
             "split": "train",
             "size": scale.image_size,
             "seed": seed,
-            "alone": 1 / 3,
+            "single_share": 1 / 3,
             "caption": world.captions.prompted,
             **changes,
         }
@@ -95,7 +95,7 @@ def clip(
         "split": pairs.split,
         "data seed": pairs.seed,
         "things": pairs.things,
-        "alone": pairs.alone,
+        "alone": pairs.single_share,
         "caption": pairs.caption.__qualname__,
         "noise": pairs.noise and [pairs.noise.share, pairs.noise.kind.__name__],
         "batch": size.batch,

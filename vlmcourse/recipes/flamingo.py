@@ -33,9 +33,9 @@ from vlmcourse.world.interleaved import Frames, Prompts, PageDataset, WebPages
 
 FLAMINGO_OPTIMISATION = Optimisation(2e-3, weight_decay=0.05, betas=(0.9, 0.95))
 """The paper: AdamW, 1e-4 after 5,000 steps of warm-up, weight decay 0.1 (none on the resampler), 500,000 steps."""
-PAPER_DATASET_WEIGHTS = {"pages": 1.0, "pairs": 0.2, "described": 0.2, "films": 0.03}
+PAPER_DATASET_WEIGHTS = {"pages": 1.0, "pairs": 0.2, "described": 0.2, "videos": 0.03}
 """Of M3W, ALIGN, LTIP and VTP (Sec. B.1.1)."""
-DATASET_WEIGHTS = {"pages": 1.0, "pairs": 0.3, "described": 1.0, "films": 1.0}
+DATASET_WEIGHTS = {"pages": 1.0, "pairs": 0.3, "described": 1.0, "videos": 1.0}
 """Ours: no tower and no language model here knows as much as the paper's, and clean descriptions teach most in few steps."""
 RESIDUAL_SCALE = 2.0
 """What an open gate adds, in sizes of what its layer reads (`stream`). With the paper's plain sum our few steps are not enough:
@@ -57,9 +57,11 @@ class Size:
 
 
 SIZES = {
-    "smoke": Size(8, {"pages": 2, "pairs": 4, "described": 4, "films": 2}, 64, 4, 1),
-    "laptop": Size(1600, {"pages": 6, "pairs": 12, "described": 40, "films": 8}, 8192, 8, 2),
-    "gpu": Size(20_000, {"pages": 128, "pairs": 256, "described": 256, "films": 64}, 65_536, 64, 6),
+    "smoke": Size(8, {"pages": 2, "pairs": 4, "described": 4, "videos": 2}, 64, 4, 1),
+    "laptop": Size(1600, {"pages": 6, "pairs": 12, "described": 40, "videos": 8}, 8192, 8, 2),
+    "gpu": Size(
+        20_000, {"pages": 128, "pairs": 256, "described": 256, "videos": 64}, 65_536, 64, 6
+    ),
 }
 
 
@@ -267,7 +269,7 @@ def caption_accuracy(
     web: WebPages = TEST,
 ) -> dict[str, float]:
     """What the model writes under held-out scenes of one thing, greedily: is it the right noun, the right background?"""
-    scenes = [web.single(index) for index in range(count)]
+    scenes = [web.single_thing(index) for index in range(count)]
     said = generate_sentences(
         model, Prompts([(scene, "a picture of") for scene in scenes], size, view), most=12
     )

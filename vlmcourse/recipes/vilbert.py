@@ -48,13 +48,13 @@ def few_nouns(
 def region_classifier(
     scale: Scale | str | None = None,
     seed: int = 0,
-    cut: Callable = regions.thing_boxes,
+    region_boxes: Callable = regions.thing_boxes,
     on_step: Callable[[Step], None] | None = None,
 ) -> TrainedStage:
     """What stands in the place of the papers' detector, trained on the true classes and backgrounds of boxes of this kind,
     then frozen."""
     size = Scale.of(scale)
-    data = regions.RegionDataset(few_nouns("train", size, seed), cut)
+    data = regions.RegionDataset(few_nouns("train", size, seed), region_boxes)
     with seeded(seed):
         model = RegionClassifier(
             SIDE, size.vilbert_width, len(regions.class_names()), len(world.BACKGROUNDS)
@@ -70,7 +70,7 @@ def region_classifier(
             "width": size.vilbert_width,
             "things": THINGS,
             "every": EVERY,
-            "cut": cut.__name__,
+            "cut": region_boxes.__name__,
         },
         seed=seed,
         on_step=on_step,
@@ -84,7 +84,7 @@ def region_pairs(
     seed: int = 0,
     split: str = "train",
     false: Callable | None = None,
-    cut: Callable = regions.thing_boxes,
+    region_boxes: Callable = regions.thing_boxes,
 ) -> regions.RegionDataset:
     """A split as regions described by the namer, with its captions.
 
@@ -92,8 +92,8 @@ def region_pairs(
     """
     return regions.RegionDataset(
         few_nouns(split, scale, seed, false and Noise(0.5, false)),
-        cut,
-        region_classifier(scale, cut=cut).model,
+        region_boxes,
+        region_classifier(scale, region_boxes=region_boxes).model,
     )
 
 
@@ -170,10 +170,10 @@ def train_masked(
     fingerprint = {
         "config": str(model.config),
         "batch": scale.vilbert_batch,
-        "cut": data.cut.__name__,
+        "cut": data.region_boxes.__name__,
         "region_classifier": checkpoint.checksum(data.region_classifier.state_dict()),
         "things": data.pairs.things,
-        "among": data.pairs.among,
+        "among": data.pairs.noun_subset,
         "caption": data.pairs.caption.__qualname__,
         "data seed": data.pairs.seed,
         "false": noise and [noise.share, noise.kind.__name__],

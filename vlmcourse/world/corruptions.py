@@ -40,7 +40,7 @@ class OpenPrompts:
 
     pages: Sequence[Sequence[Part]]
     size: int
-    place: str = "<image>"
+    image_prefix: str = "<image>"
     view: View = to_pixels
     end: str = ""
 
@@ -50,7 +50,11 @@ class OpenPrompts:
     def written(self, page: Sequence[Part]) -> str:
         told: list[str] = []
         for part in page:
-            told += [part] if isinstance(part, str) else [*([self.end] if told else []), self.place]
+            told += (
+                [part]
+                if isinstance(part, str)
+                else [*([self.end] if told else []), self.image_prefix]
+            )
         return " ".join(filter(None, told))
 
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
@@ -125,10 +129,10 @@ def presence_questions(
 
 
 def caption_questions(
-    swap: SceneChange, count: int, things: tuple[int, int] = (2, 2)
+    change: SceneChange, count: int, things: tuple[int, int] = (2, 2)
 ) -> list[Episode]:
     """Which caption fits: the scene's, or the one of the scene after `swap`? Same words in both, if swap exchanges things."""
-    found = caption_choices(swap, count=count, things=things)
+    found = caption_choices(change, count=count, things=things)
     return [
         Episode((scene,), right, tuple(SeededRandom("which", index).sample((right, wrong), 2)))
         for index, (scene, right, wrong) in enumerate(found)

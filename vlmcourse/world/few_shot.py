@@ -18,7 +18,12 @@ from vlmcourse.world.videos import Video, make_video
 
 
 def binding_episode(
-    split: str, index: int, count: int, ways: int = 4, seed: int = 0, among: tuple[str, ...] = ()
+    split: str,
+    index: int,
+    count: int,
+    ways: int = 4,
+    seed: int = 0,
+    noun_subset: tuple[str, ...] = (),
 ) -> Episode:
     """Fast binding with `count` solved examples of `ways` things: every name once, then every name again, and so on.
 
@@ -27,7 +32,7 @@ def binding_episode(
     """
     draws = SeededRandom("shots", seed, split, index, ways)
     words, names = (
-        draws.sample(nouns_of_split(split, among), ways),
+        draws.sample(nouns_of_split(split, noun_subset), ways),
         draws.sample(tokenizer.INVENTED, ways),
     )
     asked = int(draws.random() * ways)
@@ -69,8 +74,8 @@ def other_pictures(episodes: Sequence[Episode]) -> list[Episode]:
 
 def question_episode(web: WebPages, index: int, kind: str, count: int) -> Episode:
     """A question of a kind about a thing alone, after `count` solved ones of the same kind about others."""
-    draws = web.draws(f"solved {kind}", index)
-    things = [web.single(index * (count + 1) + number) for number in range(count + 1)]
+    draws = web.rng(f"solved {kind}", index)
+    things = [web.single_thing(index * (count + 1) + number) for number in range(count + 1)]
     asked = [ask(scene, draws, (kind,)) for scene in things]
     parts: list[Part] = []
     for scene, one in zip(things[:-1], asked):
@@ -84,7 +89,7 @@ def motion_episodes(web: WebPages, count: int) -> list[tuple[Video, Episode]]:
     """Films of one thing with the question which way it moves, to go on with: 'a dog moves' -> left."""
     made = []
     for index in range(count):
-        one = make_video(web.single(index), web.draws("motion", index), web.frames)
+        one = make_video(web.single_thing(index), web.rng("motion", index), web.frames)
         made.append(
             (
                 one,

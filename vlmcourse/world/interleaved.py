@@ -154,35 +154,35 @@ class WebPages:
     frames: int = NUM_FRAMES
     words: tuple[str, ...] = ()
 
-    def draws(self, kind: str, index: int) -> SeededRandom:
+    def rng(self, kind: str, index: int) -> SeededRandom:
         return SeededRandom(kind, self.seed, self.split, index)
 
     def scene(self, index: int, most: int, part: int = 0) -> Scene:
         """Scene number `index` with 1 to `most` things; `part` keeps the scenes of different uses apart."""
         return sample(self.split, index % self.pool, self.seed + part, (1, most), self.words)
 
-    def single(self, index: int) -> Scene:
+    def single_thing(self, index: int) -> Scene:
         return self.scene(index, 1)
 
-    def several(self, index: int) -> Scene:
+    def several_things(self, index: int) -> Scene:
         return self.scene(index, 3, part=1)
 
-    def film(self, index: int) -> Video:
+    def video(self, index: int) -> Video:
         return _video(self, index % (self.pool // 4))  # eight pictures each
 
     # Each of these is a `page` of a Source.
 
     def pairs(self, index: int) -> tuple[Part, ...]:
         """ALIGN: a picture and a short text; one in ten belongs to another picture."""
-        draws = self.draws("pairs", index)
-        scene = self.several(index)
-        said = self.several(index + 1) if draws.random() < 0.1 else scene
+        draws = self.rng("pairs", index)
+        scene = self.several_things(index)
+        said = self.several_things(index + 1) if draws.random() < 0.1 else scene
         return scene, f"{captions.varied(said, draws)} ."
 
     def described(self, index: int) -> tuple[Part, ...]:
         """LTIP: a picture and all that can be seen on it."""
-        draws = self.draws("described", index)
-        scene = self.single(index) if draws.random() < 0.6 else self.several(index)
+        draws = self.rng("described", index)
+        scene = self.single_thing(index) if draws.random() < 0.6 else self.several_things(index)
         details = [
             f"the {one.word} is {f'in the {quarter(one)}' if draws.random() < 0.5 else one.noun.colour} ."
             for one in scene.things
@@ -191,9 +191,9 @@ class WebPages:
             [f"{captions.detailed(scene, draws)} .", *draws.sample(details, len(details))]
         )
 
-    def films(self, index: int) -> tuple[Part, ...]:
+    def videos(self, index: int) -> tuple[Part, ...]:
         """VTP: a film and a sentence, or a question with its answer."""
-        draws, one = self.draws("films", index), self.film(index)
+        draws, one = self.rng("films", index), self.video(index)
         question = draws.choice(one.questions())
         return one, draws.choice(
             (f"{one.caption} .", f"{question_prompt(question)} {question.answer} .")
@@ -205,7 +205,7 @@ class WebPages:
         On half of the articles the text about a picture stands before it, and half of all pages are read as if it did: their
         pictures move before the text that precedes them (p_next = 1/2, Sec. A.3.2). Neither knows of the other.
         """
-        draws = self.draws("pages", index)
+        draws = self.rng("pages", index)
         kind = draws.choice((self.article, self.names, self.questions))
         return kind(index, draws)
 
@@ -213,7 +213,8 @@ class WebPages:
         parts = page(self.split, index % (self.pool // 4), self.seed, (1, 4))
         if self.words:
             shown = [
-                self.several(4 * index + number) for number in range(1 + int(draws.random() * 4))
+                self.several_things(4 * index + number)
+                for number in range(1 + int(draws.random() * 4))
             ]
             parts = tuple(
                 part for scene in shown for part in (scene, f"{captions.detailed(scene, draws)} .")
@@ -245,7 +246,7 @@ class WebPages:
         parts: list[Part] = []
         kind = draws.choice(("what", "what", "colour", "presence", "category", "place"))
         for number in range(2 + int(draws.random() * 3)):
-            scene = self.single(4 * index + number)
+            scene = self.single_thing(4 * index + number)
             one = ask(scene, draws, (kind,))
             parts += [scene, f"{question_prompt(one)} {one.answer} ."]
         return tuple(parts)
@@ -262,7 +263,7 @@ def pictures_first(parts: Sequence[Part]) -> tuple[Part, ...]:
 
 @lru_cache(8192)
 def _video(web: WebPages, index: int) -> Video:
-    draws = web.draws("film", index)
+    draws = web.rng("film", index)
     return make_video(web.scene(index, 2, part=2), draws, web.frames)
 
 

@@ -51,14 +51,14 @@ class MinimalPairs(Pairs):
     among  a smaller world: only these nouns are shown. Default: all
     """
 
-    swap: SceneChange = swap_or_change
-    among: tuple[str, ...] = ()
+    change: SceneChange = swap_or_change
+    noun_subset: tuple[str, ...] = ()
 
     def scene(self, index: int) -> Scene:
-        scene = sample(self.split, index // 2, self.seed, self.things, self.among)
+        scene = sample(self.split, index // 2, self.seed, self.things, self.noun_subset)
         if index % 2 == 0:
             return scene
-        return self.swap(scene, SeededRandom("swap", self.seed, self.split, index // 2)) or scene
+        return self.change(scene, SeededRandom("swap", self.seed, self.split, index // 2)) or scene
 
     def true_caption(self, index: int) -> str:
         return self.caption(
@@ -67,21 +67,21 @@ class MinimalPairs(Pairs):
 
 
 def caption_choices(
-    swap: SceneChange,
+    change: SceneChange,
     split: str = "test",
     count: int = 256,
     seed: int = 0,
     things: tuple[int, int] = (1, 4),
     caption: Callable[[Scene, SeededRandom], str] = detailed,
-    among: tuple[str, ...] = (),
+    noun_subset: tuple[str, ...] = (),
 ) -> list[tuple[Scene, str, str]]:
     """(scene, the right caption, the caption of the swapped scene in the same form), of `count` scenes that can be swapped.
     among: see Siblings."""
     found: list[tuple[Scene, str, str]] = []
     index = 0
     while len(found) < count:
-        scene = sample(split, index, seed, things, among)
-        other = swap(scene, SeededRandom("swap", seed, split, index))
+        scene = sample(split, index, seed, things, noun_subset)
+        other = change(scene, SeededRandom("swap", seed, split, index))
         if other:
             right, wrong = (
                 caption(one, SeededRandom("caption", seed, split, index)) for one in (scene, other)

@@ -30,11 +30,12 @@ class Pairs:
     things: tuple[int, int] = (1, 4)
     caption: Callable[[Scene, SeededRandom], str] = detailed
     noise: Callable[[int, "Pairs"], str] | None = None
-    alone: float = field(default=0.0, kw_only=True)
+    single_share: float = field(default=0.0, kw_only=True)
 
     def scene(self, index: int) -> Scene:
         single = (
-            self.alone and SeededRandom("alone", self.seed, self.split, index).random() < self.alone
+            self.single_share
+            and SeededRandom("alone", self.seed, self.split, index).random() < self.single_share
         )
         return sample(self.split, index, self.seed, (1, 1) if single else self.things)
 

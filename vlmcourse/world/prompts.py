@@ -1,6 +1,6 @@
 """Pages as a model reads them: ids with places for pictures, and the pixels of those pictures.
 
-A page is a sequence of texts and Scenes (see pages.py). `place` is what stands in the text for a picture: one image tag
+A page is a sequence of texts and Scenes (see pages.py). `image_prefix` is what stands in the text for a picture: one image tag
 for models that look aside (Flamingo), several for models that read a picture as several words (Frozen).
 """
 
@@ -52,13 +52,17 @@ def page_pixels(pages: Sequence[Page], size: int, view: View = to_pixels) -> Ten
 
 
 def prompt_batch(
-    pages: Sequence[Page], size: int, place: str = "<image>", view: View = to_pixels, using=None
+    pages: Sequence[Page],
+    size: int,
+    image_prefix: str = "<image>",
+    view: View = to_pixels,
+    using=None,
 ) -> dict[str, Tensor]:
     """Open pages, for a model to go on with: `ids` (B, T) padded on the left, `padding_mask` (B, T), `pixel_values` (M, 3, size, size).
 
     using  another tokenizer than the world's: see tokens.encode
     """
-    texts = tokenizer.encode([page_text(page, place, end="") for page in pages], using=using)
+    texts = tokenizer.encode([page_text(page, image_prefix, end="") for page in pages], using=using)
     return {**pad_left(texts), "pixel_values": page_pixels(pages, size, view)}
 
 
@@ -78,7 +82,7 @@ def training_batch(
     pages: Sequence[Page],
     answers: Sequence[str],
     size: int,
-    place: str = "<image>",
+    image_prefix: str = "<image>",
     view: View = to_pixels,
     using=None,
 ) -> dict[str, Tensor]:
@@ -88,7 +92,7 @@ def training_batch(
     The end token is not asked for. In the texts a language model has read, more follows a caption; a picture that had to
     announce an end there would be pulled away from the words it stands for.
     """
-    given = [page_text(page, place, end="") for page in pages]
+    given = [page_text(page, image_prefix, end="") for page in pages]
     ids = tokenizer.encode(
         [f"{text} {answer}" for text, answer in zip(given, answers, strict=True)], using=using
     )
@@ -114,7 +118,7 @@ class Prompts:
 
     pages: Sequence[Page]
     size: int
-    place: str = "<image>"
+    image_prefix: str = "<image>"
     view: View = to_pixels
     using: object = None  # another tokenizer than the world's
 
@@ -123,7 +127,11 @@ class Prompts:
 
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
         return prompt_batch(
-            [self.pages[index] for index in indices], self.size, self.place, self.view, self.using
+            [self.pages[index] for index in indices],
+            self.size,
+            self.image_prefix,
+            self.view,
+            self.using,
         )
 
 
@@ -132,7 +140,7 @@ class CaptionDataset:
     """Pictures and what is said of them, to learn from: pair number i of `pairs`, the caption after its picture."""
 
     pairs: Pairs
-    place: str = "<image>"
+    image_prefix: str = "<image>"
     view: View = to_pixels
     using: object = None
 
@@ -141,7 +149,7 @@ class CaptionDataset:
             [(self.pairs.scene(index),) for index in indices],
             [self.pairs.text(index) for index in indices],
             self.pairs.size,
-            self.place,
+            self.image_prefix,
             self.view,
             self.using,
         )
@@ -152,7 +160,7 @@ class VQADataset:
     """Pictures, questions and answers, to learn from: visual question answering as a text to go on with."""
 
     asked: VQAPairs
-    place: str = "<image>"
+    image_prefix: str = "<image>"
     view: View = to_pixels
 
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
@@ -164,6 +172,6 @@ class VQADataset:
             ],
             [one.answer for one in questions],
             self.asked.pairs.size,
-            self.place,
+            self.image_prefix,
             self.view,
         )

@@ -60,12 +60,12 @@ def box_classes(scene: Scene, boxes: Sequence[Box]) -> Tensor:
 
 @dataclass(frozen=True)
 class SubsetOfNouns(Pairs):
-    """Pairs whose scenes show only the nouns `among`, so that each is met often: a small model learns them in a minute."""
+    """Pairs whose scenes show only the nouns `noun_subset`, so that each is met often: a small model learns them in a minute."""
 
-    among: tuple[str, ...] = ()
+    noun_subset: tuple[str, ...] = ()
 
     def scene(self, index: int) -> Scene:
-        return sample(self.split, index, self.seed, self.things, self.among)
+        return sample(self.split, index, self.seed, self.things, self.noun_subset)
 
 
 def swap_across_rows(scene: Scene, draws: SeededRandom) -> Scene | None:
@@ -148,7 +148,7 @@ class RegionDataset:
     """
 
     pairs: Pairs
-    cut: Callable[[Scene], list[Box]] = thing_boxes
+    region_boxes: Callable[[Scene], list[Box]] = thing_boxes
     region_classifier: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None
 
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor | list[str]]:
@@ -160,13 +160,13 @@ class RegionDataset:
             self.pairs.scenes(indices),
             self.pairs.noise,
         )
-        cut = [self.cut(scene) for scene in scenes]
-        most = max(map(len, cut))
+        region_boxes = [self.region_boxes(scene) for scene in scenes]
+        most = max(map(len, region_boxes))
         boxes = torch.tensor(
-            [found + [(0.0, 0.0, 1.0, 1.0)] * (most - len(found)) for found in cut]
+            [found + [(0.0, 0.0, 1.0, 1.0)] * (most - len(found)) for found in region_boxes]
         )  # (B, R, 4)
         region_mask = (
-            torch.arange(most) < torch.tensor([len(found) for found in cut])[:, None]
+            torch.arange(most) < torch.tensor([len(found) for found in region_boxes])[:, None]
         )  # (B, R)
         made |= {
             "boxes": boxes,
@@ -177,7 +177,7 @@ class RegionDataset:
         }
         if self.region_classifier is None:
             told = torch.zeros(*region_mask.shape, len(class_names()))
-            for row, (scene, found) in enumerate(zip(scenes, cut)):
+            for row, (scene, found) in enumerate(zip(scenes, region_boxes)):
                 told[row, : len(found)] = box_classes(scene, found)
             backgrounds = torch.tensor(
                 [list(BACKGROUNDS).index(scene.background) for scene in scenes]

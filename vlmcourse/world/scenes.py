@@ -133,7 +133,7 @@ def sample(
     index: int,
     seed: int = 0,
     things: tuple[int, int] = (1, 4),
-    among: tuple[str, ...] = (),
+    noun_subset: tuple[str, ...] = (),
 ) -> Scene:
     """Scene number `index` of a split, with things[0] to things[1] different things.
 
@@ -143,9 +143,13 @@ def sample(
         raise ValueError(f"no split '{split}'; expected one of {', '.join(SPLITS)}.")
     if not 1 <= things[0] <= things[1] <= 4:
         raise ValueError(f"scenes of {things[0]} to {things[1]} things; expected between 1 and 4.")
-    draws = SeededRandom("among", seed, split, index) if among else SeededRandom(seed, split, index)
+    draws = (
+        SeededRandom("among", seed, split, index)
+        if noun_subset
+        else SeededRandom(seed, split, index)
+    )
     count = things[0] + int(draws.random() * (things[1] - things[0] + 1))
-    pool = among or (_all_words() if split == "novel" else known_nouns())
+    pool = noun_subset or (_all_words() if split == "novel" else known_nouns())
     while True:  # about one try in three succeeds
         words, background = tuple(draws.sample(pool, count)), draws.choice(tuple(BACKGROUNDS))
         if split_of(words, background) == split:

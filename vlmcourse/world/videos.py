@@ -47,8 +47,8 @@ class Video:
         )
 
 
-def make_video(scene: Scene, draws: SeededRandom, frames: int = 8, way: float = 0.3) -> Video:
-    """A thing of the scene crosses `way` of the picture, at even speed, around the place it has in the scene.
+def make_video(scene: Scene, draws: SeededRandom, frames: int = 8, distance: float = 0.3) -> Video:
+    """A thing of the scene crosses `distance` of the picture, at even speed, around the place it has in the scene.
 
     Around, and not from: so that on average over films every frame looks alike, and only their order tells the direction.
     """
@@ -61,7 +61,7 @@ def make_video(scene: Scene, draws: SeededRandom, frames: int = 8, way: float = 
     dx, dy = DIRECTIONS[direction]
     moments = []
     for frame in range(frames):
-        gone = way * (frame / (frames - 1) - 0.5)
+        gone = distance * (frame / (frames - 1) - 0.5)
         moved = replace(
             scene.things[number],
             x=scene.things[number].x + dx * gone,

@@ -1,6 +1,6 @@
-"""CLIP's tables and figures at reduced scale: three seeds, spread, controls. Writes benchmarks/results/twins_clip.json.
+"""CLIP's tables and figures at reduced scale: three seeds, spread, controls. Writes benchmarks/results/replicate_clip.json.
 
-    python -m benchmarks.twins_clip [--scale smoke|laptop|gpu]     about an hour at laptop scale on 2 cores
+    python -m benchmarks.replicate_clip [--scale smoke|laptop|gpu]     about an hour at laptop scale on 2 cores
 
 Trained stages are cached, so a run that was stopped goes on where it was; --only noise (or tables, scaling) measures
 that part again and keeps the others as they were.
@@ -273,14 +273,14 @@ def main(
     scale: str = "laptop",
     only: list[str] = typer.Option(list(PARTS), help="Which parts to measure."),
 ) -> None:
-    """Trains what is not in the cache, measures, writes results/twins_clip.json."""
+    """Trains what is not in the cache, measures, writes results/replicate_clip.json."""
     size = Scale.of(scale)
     small = (
         replace(size, width=64, heads=2, text_depth=2, batch=128, steps=900)
         if scale != "smoke"
         else size
     )
-    name = "twins_clip" if scale != "smoke" else "twins_clip_smoke"
+    name = "replicate_clip" if scale != "smoke" else "replicate_clip_smoke"
     kept = load_results(name)["rows"][0] if set(only) != set(PARTS) else {}
     measured = main_rows(size) if "tables" in only else {}
     if "noise" in only:

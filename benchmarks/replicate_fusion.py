@@ -114,15 +114,15 @@ class Kept:
     made: dict[tuple, dict] = {}
 
     def __init__(self, data: RegionDataset):
-        self.data, self.pairs, self.cut, self.region_classifier = (
+        self.data, self.pairs, self.region_boxes, self.region_classifier = (
             data,
             data.pairs,
-            data.cut,
+            data.region_boxes,
             data.region_classifier,
         )
 
     def batch(self, indices: Sequence[int]) -> dict:
-        key = (self.pairs.noise.kind, self.pairs.seed, self.cut, tuple(indices))
+        key = (self.pairs.noise.kind, self.pairs.seed, self.region_boxes, tuple(indices))
         if key not in self.made:
             self.made[key] = {
                 name: value
@@ -140,7 +140,7 @@ def trained(name: str, size: Scale, seed: int):
         reader = recipes.train_masked(
             "vlbert-captions",
             recipes.new_vlbert(replace(config, visual_scale=0.0), seed, data.region_classifier),
-            Captions(data.pairs, data.cut, data.region_classifier),
+            Captions(data.pairs, data.region_boxes, data.region_classifier),
             size,
             seed,
             half,
@@ -216,8 +216,8 @@ def main(
     if set(only) != set(ROWS):
         with suppress(FileNotFoundError):  # nothing was kept yet
             kept = load_results(name)["rows"][0]
-    for cut in (thing_boxes, grid_boxes):  # once, before the workers ask for them
-        recipes.region_classifier(size, cut=cut)
+    for region_boxes in (thing_boxes, grid_boxes):  # once, before the workers ask for them
+        recipes.region_classifier(size, region_boxes=region_boxes)
     with ProcessPoolExecutor(workers) as pool:
         jobs = {row_name: [] for row_name in only}
         for seed, row_name in product(range(size.seeds), only):

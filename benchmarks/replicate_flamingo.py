@@ -201,9 +201,9 @@ def noisy(web: WebPages) -> Callable[[int], tuple]:
     """Pairs -> LAION: short captions of which four in ten belong to another picture."""
 
     def page(index: int) -> tuple:
-        draws = web.draws("noisy", index)
-        said = web.several(index + 1) if draws.random() < 0.4 else web.several(index)
-        return web.several(index), f"{captions.short(said, draws)} ."
+        draws = web.rng("noisy", index)
+        said = web.several_things(index + 1) if draws.random() < 0.4 else web.several_things(index)
+        return web.several_things(index), f"{captions.short(said, draws)} ."
 
     return page
 
@@ -227,7 +227,7 @@ class Row:
 
 ROWS = (
     Row("", "Flamingo", 70.7),
-    Row("data", "w/o films", 67.3, without=("films",)),
+    Row("data", "w/o films", 67.3, without=("videos",)),
     Row("data", "w/o image-text pairs", 60.9, without=("pairs", "described")),
     Row("data", "pairs -> noisy pairs", 66.4, noise=True),
     Row("data", "w/o pages", 53.4, without=("pages",)),
@@ -294,7 +294,10 @@ def measured(model: Flamingo, size: int, count: int) -> dict[str, float]:
         ),
         "a new name, 8 shots": episode_accuracy(
             model,
-            [few_shot.binding_episode("test", index, 8, among=WORDS) for index in range(count)],
+            [
+                few_shot.binding_episode("test", index, 8, noun_subset=WORDS)
+                for index in range(count)
+            ],
             size,
         ),
     }
@@ -331,7 +334,7 @@ def run(row: Row, size: Scale, tower: nn.Module, seed: int, count: int) -> dict:
             **row.parts,
         )
         model.resampler(
-            see([(web.single(0),)])["features"]
+            see([(web.single_thing(0),)])["features"]
         )  # sizes that are known at the first use
     mixed = WeightedLosses(model, DATASET_WEIGHTS, steps)
     mixture = RoundRobinDatasets(data, 1) if row.turns else JointDatasets(data)

@@ -74,7 +74,8 @@ def curves(model: Flamingo, size: int, count: int) -> dict[str, dict[int, float]
     }
     for number in NUMBERS:
         episodes = [
-            few_shot.binding_episode("test", index, number, among=WORDS) for index in range(count)
+            few_shot.binding_episode("test", index, number, noun_subset=WORDS)
+            for index in range(count)
         ]
         found.setdefault("new names", {})[number] = episode_accuracy(model, episodes, size)
         found.setdefault("new names, exchanged pictures", {})[number] = episode_accuracy(
@@ -88,7 +89,7 @@ def questions(web: WebPages):
     kinds = tuple(kind for kinds in TASKS.values() for kind in kinds)
 
     def page(index: int) -> tuple[Part, ...]:
-        draws, scene = web.draws("tuning", index), web.single(index)
+        draws, scene = web.rng("tuning", index), web.single_thing(index)
         one = ask(scene, draws, (draws.choice(kinds),))
         return scene, f"{question_prompt(one)} {one.answer} ."
 

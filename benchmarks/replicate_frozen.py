@@ -233,14 +233,16 @@ def real(size: Scale, count: int) -> dict:
             for how, those in names.items()
         },
     }
-    for name, (those, place) in asks.items():
+    for name, (those, image_prefix) in asks.items():
         found["answers"][name] = {
-            "SmolLM2": smollm2.episode_accuracy(model, read, those, place=place),
-            "shown grey": smollm2.episode_accuracy(model, read, those, blank_images, place=place),
-            "shuffled pictures": smollm2.episode_accuracy(
-                model, read, those, shuffled=True, place=place
+            "SmolLM2": smollm2.episode_accuracy(model, read, those, image_prefix=image_prefix),
+            "shown grey": smollm2.episode_accuracy(
+                model, read, those, blank_images, image_prefix=image_prefix
             ),
-            "described in words": smollm2.text_only_accuracy(model, read, those, place),
+            "shuffled pictures": smollm2.episode_accuracy(
+                model, read, those, shuffled=True, image_prefix=image_prefix
+            ),
+            "described in words": smollm2.text_only_accuracy(model, read, those, image_prefix),
             "chance": sum(1 / len(one.choices) for one in those) / len(those),
         }
         print(name, found["answers"][name], flush=True)
