@@ -10,7 +10,7 @@ from torch import Tensor
 from teaching.exercises import Exercise, number, rule
 from vlmcourse.parts import masks
 from vlmcourse.plots import mask as draw_mask
-from vlmcourse.widgets.interactive import interactive
+from vlmcourse.widgets.interactive import buttons, dropdown, interactive, text_field
 
 
 def prefix(seen: int, length: int) -> Tensor:
@@ -20,8 +20,8 @@ def prefix(seen: int, length: int) -> Tensor:
 
 
 def prefix_inputs(generator: torch.Generator, edge: bool = False) -> tuple[list, dict]:
-    length = number(generator, 4, 7)
-    inside = number(generator, 2, length - 1)
+    length = number(generator, 5, 7)
+    inside = number(generator, 3, length - 2)
     return [(0, length)[number(generator, 0, 1)] if edge else inside, length], {}
 
 
@@ -131,15 +131,9 @@ def mask_of(comparison: str, integers: str) -> masks.Mask:
 
 def mask_player() -> None:
     """Displays a rule and integers to choose, and the mask that they make."""
-    import ipywidgets
-
-    example = ipywidgets.Dropdown(options=list(EXAMPLES), description="start from")
-    comparison = ipywidgets.ToggleButtons(
-        options=list(COMPARISONS), description="rule", style={"button_width": "18em"}
-    )
-    integers = ipywidgets.Text(
-        value=EXAMPLES["causal"][1], description="integers", continuous_update=False
-    )
+    example = dropdown("start from", list(EXAMPLES))
+    comparison = buttons("rule", list(COMPARISONS), width="18em")
+    integers = text_field("integers", EXAMPLES["causal"][1])
 
     def start(change: dict) -> None:
         index, numbers = EXAMPLES[change["new"]]

@@ -32,30 +32,24 @@ def weight_inputs(generator: torch.Generator) -> tuple[list, dict]:
     size = number(generator, 5, 7)
     same = torch.arange(size)
     same[2] = same[0]  # two equal texts
-    return [normal(generator, size, size, scale=2), same], {}
+    return [normal(generator, size, size, scale=6, dtype=torch.float64), same], {}
 
 
 def run_weights(target, similarity, same):
-    """Driver: weights as shares of their rows, because torch.multinomial does not mind a factor."""
+    """Driver: weights as shares of their rows, for torch.multinomial does not mind a factor; is there always one to draw?"""
     import torch
 
+    size = len(same)
     got = target(similarity, same)
     if isinstance(got, torch.Tensor) and got.dim() == 2 and bool((got.sum(1) > 0).all()):
-        return got / got.sum(1, keepdim=True)
-    return got
+        got = got.double() / got.double().sum(1, keepdim=True)
+    saturated = target(1000 * torch.eye(size, dtype=similarity.dtype), torch.arange(size))
+    return [got, not isinstance(saturated, torch.Tensor) or bool((saturated.sum(-1) > 0).all())]
 
 
 def shares(formula):
-    """The formula's weights as shares of their rows."""
-    return lambda *args: (lambda w: w / w.sum(1, keepdim=True))(formula(*args).float())
-
-
-def run_saturated(target, size):
-    """Driver: is there something to draw in every row, where the right pair takes all the probability?"""
-    import torch
-
-    weights = target(1000 * torch.eye(size), torch.arange(size))
-    return bool((weights.sum(1) > 0).all())
+    """What run_weights makes of a formula."""
+    return lambda *args: run_weights(formula, *args)
 
 
 WEIGHT_MISTAKES = {
@@ -71,7 +65,7 @@ WEIGHT_MISTAKES = {
     "there is no floor, and texts that are equal to the own one are not excluded: use `same`.": partial(
         negative_weights, own=True, floor=0
     ),
-    "there is no floor: once the softmax saturates, all other weights are 0 and multinomial stops.": partial(
+    "there is no floor: where the right pair takes all the probability, all other weights are 0 and multinomial stops.": partial(
         negative_weights, floor=0
     ),
     "that is clamp_min(1e-4); the paper's code *adds* 1e-4 to every weight, then sets right texts to 0.": lambda s, same: (
@@ -91,6 +85,7 @@ WEIGHT_MISTAKES = {
     ),
     "right texts are taken out before the softmax, so that others share what they had: a good idea, and another one. "
     "Here it is softmax, plus 1e-4, then 0 where `same` is equal.": (
+        partial(masked_before, value=-torch.inf, floor=0),
         partial(masked_before, value=-torch.inf, floor=FLOOR),
         lambda s, same: masked_before(s, same, -torch.inf, FLOOR).masked_fill(
             same[:, None] == same[None, :], 0
@@ -214,17 +209,7 @@ EXERCISES = {
                     for message, each in WEIGHT_MISTAKES.items()
                 },
                 driver=driver_source(run_weights),
-            ),
-            rule(
-                "my_weights",
-                lambda generator: ([number(generator, 4, 6)], {}),
-                lambda size: True,
-                {
-                    "where the right pair takes all the probability nothing is left to draw: multinomial stops. Add a floor.": (
-                        lambda size: False
-                    )
-                },
-                driver=driver_source(run_saturated),
+                tolerance=1e-6,
             ),
         ),
     ),

@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from teaching.exercises import Exercise, normal, number, rule
 from vlmcourse.papers.qformer import QFormer, QFormerConfig
 from vlmcourse.plots import picture_and_bars
-from vlmcourse.widgets.interactive import interactive
+from vlmcourse.widgets.interactive import interactive, slider
 
 unit = partial(normalize, dim=-1)
 
@@ -123,7 +123,7 @@ STAYS_BEHIND = {
     "words": "the language model has words of its own",
     "positions": "only text has positions here",
     "projection": "there is nothing to contrast in stage 2",
-    "match_head": "there is nothing to match in stage 2",
+    "itm_head": "there is nothing to match in stage 2",
     "head": "the language model writes the text",
     "temperature": "the temperature belongs to the contrast",
     "vision": "the image encoder is no part of the Q-Former: it stays where it is, frozen",
@@ -139,7 +139,7 @@ NEEDED = {
 def parameter_inputs(generator: torch.Generator) -> tuple[list, dict]:
     sizes = {"vision_width": 4, "vocabulary": 9, "queries": 2, "width": 4, "depth": 2, "heads": 2}
     former = QFormer(QFormerConfig(**sizes)).state_dict()
-    heads = "image_projection text_projection match_head head.dense vision.stem".split()
+    heads = "image_projection text_projection itm_head head.dense vision.stem".split()
     names = [*(f"qformer.{name}" for name in former), *(f"{name}.weight" for name in heads)]
     return [{name: normal(generator, 2) for name in [*names, "temperature"]}], {}
 
@@ -232,9 +232,7 @@ def queries_player(
     """
     import ipywidgets
 
-    picture = ipywidgets.IntSlider(
-        value=0, min=0, max=len(images) - 1, description="picture", continuous_update=False
-    )
+    picture = slider("picture", 0, 0, len(images) - 1)
     kept = ipywidgets.SelectMultiple(
         options=range(queries), value=tuple(first), description="queries", rows=min(queries, 8)
     )

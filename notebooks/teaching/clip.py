@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
 from teaching.exercises import Exercise, gradient_rule, normal, number, rule
-from vlmcourse.plots import bars, picture_and_bars
-from vlmcourse.widgets.explorers.clip import classify
-from vlmcourse.widgets.interactive import interactive, row
+from vlmcourse.plots import bars
+from vlmcourse.widgets.explorers.clip import class_figure
+from vlmcourse.widgets.interactive import interactive, log_slider, row, slider, text_field
 
 unit = partial(normalize, dim=-1)
 
@@ -177,37 +177,22 @@ def temperature_player(cosines: Tensor, names: list[str], learned: float) -> Non
     """Displays a slider for the scale, which starts at the learned one. cosines (texts,), the right text first."""
     import ipywidgets
 
-    slider = ipywidgets.FloatLogSlider(
-        value=learned, base=10, min=0, max=2, step=0.05, description="scale"
+    scale, reset = (
+        log_slider("scale", learned),
+        ipywidgets.Button(description=f"learned: {learned:.1f}"),
     )
-    slider.continuous_update, slider.readout_format = False, ".1f"
-    reset = ipywidgets.Button(description=f"learned: {learned:.1f}")
     start = min(100.0, max(1.0, math.floor(learned * 100) / 100))
-    reset.on_click(lambda _: setattr(slider, "value", start))
-    interactive([row(slider, reset)], lambda: at_scale(cosines, slider.value, names))
+    reset.on_click(lambda _: setattr(scale, "value", start))
+    interactive([row(scale, reset)], lambda: at_scale(cosines, scale.value, names))
 
 
 def zero_shot_player(
     model, images: np.ndarray, classes: Sequence[str], template: str = "a picture of {}"
 ) -> None:
     """Displays pictures (N, S, S, 3) uint8 to choose from, with fields for classes and template."""
-    import ipywidgets
-
-    number = ipywidgets.IntSlider(
-        value=0, min=0, max=len(images) - 1, description="picture", continuous_update=False
+    picture = slider("picture", 0, 0, len(images) - 1)
+    names, prompt = text_field("classes", ", ".join(classes)), text_field("prompt", template)
+    interactive(
+        [picture, names, prompt],
+        lambda: class_figure(model, images[picture.value], names.value, prompt.value),
     )
-    names, prompt = (
-        ipywidgets.Text(
-            value=value, description=what, continuous_update=False, layout={"width": "42em"}
-        )
-        for value, what in ((", ".join(classes), "classes"), (template, "prompt"))
-    )
-
-    def draw():
-        wanted = [name.strip().lower() for name in names.value.split(",") if name.strip()]
-        found = classify(model, images[number.value], wanted, prompt.value)
-        return picture_and_bars(
-            images[number.value], found, "probability of the class", chance=1 / len(found)
-        )
-
-    interactive([number, names, prompt], draw)

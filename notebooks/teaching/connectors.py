@@ -32,10 +32,10 @@ from vlmcourse.recipes.blip2 import (
     STAGE1_OPTIMISATION,
     STAGE2_OPTIMISATION,
     CachedFeatures,
-    qformer_config,
+    image_prefix,
     new_blip2,
     new_qformer,
-    image_prefix,
+    qformer_config,
 )
 from vlmcourse.recipes.clip import clip
 from vlmcourse.recipes.flamingo import (
@@ -48,10 +48,10 @@ from vlmcourse.recipes.flamingo import (
     residual_rms,
 )
 from vlmcourse.recipes.frozen import (
-    IMAGE_PREFIX,
     FROZEN_OPTIMISATION,
-    mean_noun_and_background,
+    IMAGE_PREFIX,
     frozen_config,
+    mean_noun_and_background,
     new_frozen,
 )
 from vlmcourse.recipes.language import language

@@ -100,9 +100,17 @@ def gradient_rule(
 
 
 def pure_rule(
-    call: str, inputs: Formula, expected: Formula, mistakes: Mistakes, changed: str, **options
+    call: str,
+    inputs: Formula,
+    expected: Formula,
+    mistakes: Mistakes,
+    changed: str,
+    explain: Formula = lambda *_: None,
 ) -> Check:
-    """A Check of the value, and that the inputs are left as they were; changed: what to say if they are not."""
+    """A Check of the value, and that the inputs are left as they were.
+
+    changed  what to say if they are not;  explain  (got, wanted, *args) -> the mistake in words, or None
+    """
 
     def untouched(formula: Formula) -> Formula:
         return lambda *args: [formula(*args), True]
@@ -116,8 +124,7 @@ def pure_rule(
         untouched(expected),
         {message: tuple(map(untouched, listed(each))) for message, each in mistakes.items()},
         driver=driver_source(run_and_watch_inputs),
-        explain=lambda got, *_: changed if got[1] is False else None,
-        **options,
+        explain=lambda got, wanted, *args: explain(got[0], wanted[0], *args) if got[1] else changed,
     )
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from teaching.exercises import Exercise, normal, number, rule
 from vlmcourse.plots import image_index_strip
-from vlmcourse.widgets.interactive import interactive
+from vlmcourse.widgets.interactive import buttons, interactive, text_field
 from vlmgrader.checks import driver_source
 
 
@@ -239,13 +239,8 @@ def ribbon_player(texts: Sequence[str]) -> None:
     """Displays a text to change, and which picture each of its words sees; `texts` to begin with."""
     import ipywidgets
 
-    text = ipywidgets.Combobox(
-        value=texts[0], options=list(texts), description="text", layout={"width": "46em"}
-    )
-    text.continuous_update = False
-    which = ipywidgets.ToggleButtons(
-        options=["last picture", "all pictures so far"], description="sees"
-    )
+    text = text_field("text", texts[0], texts)
+    which = buttons("sees", ["last picture", "all pictures so far"], width="")
     image_token_attends = ipywidgets.Checkbox(
         value=True, description="the tag sees its own picture"
     )

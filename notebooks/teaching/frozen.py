@@ -10,7 +10,7 @@ from torch import Tensor
 
 from teaching.exercises import Exercise, normal, number, pure_rule, rule
 from vlmcourse.plots import picture_and_bars
-from vlmcourse.widgets.interactive import interactive
+from vlmcourse.widgets.interactive import interactive, slider, text_field
 from vlmcourse.world import tokenizer
 from vlmgrader.checks import driver_source
 
@@ -202,15 +202,7 @@ def ask_player(
 
     after  (picture number, text) -> {word: probability}, the likeliest first
     """
-    import ipywidgets
-
-    picture = ipywidgets.IntSlider(
-        value=0, min=0, max=len(images) - 1, description="picture", continuous_update=False
-    )
-    text = ipywidgets.Combobox(
-        value=texts[0], options=list(texts), description="text", layout={"width": "42em"}
-    )
-    text.continuous_update = False
+    picture, text = slider("picture", 0, 0, len(images) - 1), text_field("text", texts[0], texts)
 
     def draw():
         likely = after(picture.value, " ".join(tokenizer.split_words(text.value)))

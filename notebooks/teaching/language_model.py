@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, gelu
 
 from teaching.exercises import Exercise, gradient_rule, normal, number, rule
-from vlmcourse.plots import probability_bars
-from vlmcourse.widgets.interactive import interactive, row
+from vlmcourse.widgets.explorers.sampling import Decoding, next_word_bars
+from vlmcourse.widgets.interactive import interactive, row, slider
 from vlmgrader.checks import driver_source
 
 
@@ -344,52 +344,12 @@ EXERCISES = {
 }
 
 
-def nucleus_bars(
-    logits: Tensor,
-    names: Sequence[str],
-    p: float,
-    temperature: float,
-    above: str = "",
-    most: int = 8,
-):
-    """Bars of the likeliest next words, before and after all but the nucleus are left out.
-
-    logits (V,), names of all V words; above: lines of a title; most: words that are drawn
-    """
-    probabilities = (logits / temperature).softmax(-1)
-    stays = nucleus(probabilities[None], p)[0]
-    sampled = probabilities.where(stays, 0) / probabilities[stays].sum()
-    state = f"p {p:.2f}, temperature {temperature:.1f}"
-    share = f"{probabilities[stays].sum():.2f} of the probability"
-    figure = probability_bars(
-        {
-            names[index]: {
-                "model": probabilities[index].item(),
-                "nucleus": sampled[index].item(),
-            }
-            for index in probabilities.argsort(descending=True, stable=True)[:most].tolist()
-        },
-        "probability",
-        title=f"{above}{state}: {int(stays.sum())} of {len(logits)} words stay, {share}",
-    )
-    figure.description = f"{state}: {int(stays.sum())} words stay. {figure.description}"
-    return figure
-
-
 def nucleus_player(logits: Tensor, names: Sequence[str], p: float = 0.9) -> None:
     """Displays sliders for p and the temperature over the next word's logits (V,); `names` are the V words."""
-    import ipywidgets
-
-    share, temperature = (
-        ipywidgets.FloatSlider(
-            value=value, min=low, max=high, step=step, description=what, continuous_update=False
-        )
-        for what, value, low, high, step in (
-            ("p", p, 0.05, 1, 0.05),
-            ("temperature", 1, 0.2, 3, 0.2),
-        )
-    )
+    share, temperature = slider("p", p, 0.05, 1, 0.05), slider("temperature", 1, 0.2, 3, 0.2)
     interactive(
         [row(share, temperature)],
-        lambda: nucleus_bars(logits, names, share.value, temperature.value),
+        lambda: next_word_bars(
+            logits, names, Decoding("nucleus", share.value, temperature.value), most=8
+        ),
     )

@@ -12,7 +12,7 @@ from teaching.exercises import Exercise, normal, number, pure_rule, rule
 from vlmcourse import world
 from vlmcourse.evaluation.prompting import Answer
 from vlmcourse.plots import picture_and_bars
-from vlmcourse.widgets.interactive import interactive
+from vlmcourse.widgets.interactive import dropdown, interactive, slider
 from vlmcourse.world import pages
 from vlmcourse.world.co_occurrence import companion
 from vlmcourse.world.pages import Episode
@@ -111,8 +111,8 @@ def prompt_inputs(generator: torch.Generator) -> tuple[list, dict]:
     return [list(pages.vqa_episode("test", index, "what", 3, things=(1, 1)).prompt)], {}
 
 
-def explain_prompt(got: list, wanted: list, prompt: list) -> str | None:
-    made, pictures = got[0], prompt[::2]
+def explain_prompt(made: object, wanted: list, prompt: list) -> str | None:
+    pictures = prompt[::2]
     if not isinstance(made, list):
         return None
     if list(map(type, made)) != list(map(type, prompt)):
@@ -177,6 +177,7 @@ EXERCISES = {
                     ),
                 },
                 "you changed the prompt you were given: other controls need it as it was. Work on a copy, list(prompt).",
+                explain_prompt,
             ),
         ),
     ),
@@ -264,14 +265,8 @@ def presence_player(
 
     ask  {model: (scene, noun) -> probability of "yes"}
     """
-    import ipywidgets
-
-    picture = ipywidgets.IntSlider(
-        value=0, min=0, max=len(scenes) - 1, description="picture", continuous_update=False
-    )
-    word = ipywidgets.Dropdown(
-        options=sorted(world.known_nouns()), value=scenes[0].words[0], description="is there a"
-    )
+    picture = slider("picture", 0, 0, len(scenes) - 1)
+    word = dropdown("is there a", sorted(world.known_nouns()), scenes[0].words[0])
 
     def draw():
         scene = scenes[picture.value]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from teaching.exercises import Exercise, gradient_rule, normal, number, rule
 from vlmcourse.plots import picture_and_bars
-from vlmcourse.widgets.interactive import interactive
+from vlmcourse.widgets.interactive import interactive, slider
 
 
 def mean_of(features: Tensor, which: Tensor, by: Tensor | None = None, least: int = 1) -> Tensor:
@@ -252,17 +252,8 @@ def hiding_player(
     guess  (picture number, word number) -> {word: probability}, the likeliest first, and the word that was hidden
     first  what is shown at the beginning: picture number, word number
     """
-    import ipywidgets
-
-    picture, position = (
-        ipywidgets.IntSlider(
-            value=value, min=0, max=most, description=what, continuous_update=False
-        )
-        for value, most, what in (
-            (first[0], len(images) - 1, "picture"),
-            (first[1], max(map(len, texts)) - 1, "hide word"),
-        )
-    )
+    picture = slider("picture", first[0], 0, len(images) - 1)
+    position = slider("hide word", first[1], 0, max(map(len, texts)) - 1)
 
     def draw():
         words = list(texts[picture.value])
