@@ -27,9 +27,9 @@ def blocks(R: int, T: int, queries_text: bool, text_queries: bool, causal: bool)
 
 
 MASKS = {
-    "contrast": partial(blocks, queries_text=False, text_queries=False, causal=False),
-    "match": partial(blocks, queries_text=True, text_queries=True, causal=False),
-    "generate": partial(blocks, queries_text=False, text_queries=True, causal=True),
+    "itc": partial(blocks, queries_text=False, text_queries=False, causal=False),
+    "itm": partial(blocks, queries_text=True, text_queries=True, causal=False),
+    "itg": partial(blocks, queries_text=False, text_queries=True, causal=True),
 }
 
 
@@ -42,7 +42,7 @@ def causal_mask(R: int, T: int) -> Tensor:
 
 
 WRONG_MASKS = {
-    "generate": {
+    "itg": {
         "the queries see the text: they would carry the words to be predicted to every position that attends to them. The "
         "loss would be perfect, and the model useless.": partial(
             blocks, queries_text=True, text_queries=True, causal=True
@@ -55,8 +55,8 @@ WRONG_MASKS = {
             blocks, queries_text=False, text_queries=False, causal=True
         ),
     },
-    "contrast": {
-        "queries and text see each other: each side would know the answer already.": MASKS["match"],
+    "itc": {
+        "queries and text see each other: each side would know the answer already.": MASKS["itm"],
         "the text is causal here; only generation needs that.": partial(
             blocks, queries_text=False, text_queries=False, causal=True
         ),
@@ -67,12 +67,12 @@ WRONG_MASKS = {
             blocks, queries_text=False, text_queries=True, causal=False
         ),
     },
-    "match": {
-        "image and text can't meet: for matching everybody sees everybody.": MASKS["contrast"],
+    "itm": {
+        "image and text can't meet: for matching everybody sees everybody.": MASKS["itc"],
         "the queries don't see the text, but it is their votes that are counted.": partial(
             blocks, queries_text=False, text_queries=True, causal=False
         ),
-        "that is the mask of generation.": MASKS["generate"],
+        "that is the mask of generation.": MASKS["itg"],
         "only the diagonal is True: each position would see itself alone.": lambda R, T: torch.eye(
             R + T
         ).bool(),
