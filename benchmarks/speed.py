@@ -74,7 +74,7 @@ def ours(scale: Scale) -> tuple[nn.Module, Loss]:
         )
     )
     pixel_values, ids = batch(scale)
-    return model, lambda: model.losses({"pixel_values": pixel_values, "ids": ids})["contrast"]
+    return model, lambda: model.losses({"pixel_values": pixel_values, "ids": ids})["clip"]
 
 
 def hugging_face(scale: Scale) -> tuple[nn.Module, Loss]:

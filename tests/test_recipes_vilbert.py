@@ -17,13 +17,13 @@ def test_a_stage_is_found_again_and_depends_on_data_and_config():
     assert (
         not first.loaded
         and again.loaded
-        and set(first.history[0].losses) == {"words", "regions", "alignment"}
+        and set(first.history[0].losses) == {"mlm", "mrc", "alignment"}
     )
     other = recipes.vilbert(
         "smoke", steps=2, data=recipes.region_pairs(SMOKE, false=regions.mismatched)
     )
     assert len({first.path, other.path, recipes.vilbert("smoke", steps=2, mask_prob=0.2).path}) == 3
-    assert set(recipes.vlbert("smoke", steps=2).history[0].losses) == {"words", "regions"}
+    assert set(recipes.vlbert("smoke", steps=2).history[0].losses) == {"mlm", "mrc"}
 
 
 def test_the_namer_is_frozen_and_vlbert_trains_a_copy_of_its_eyes():

@@ -282,6 +282,15 @@ def train_clip(
             help="Your pictures: a folder with metadata.jsonl or .csv, or a data set of save_to_disk()."
         ),
     ] = None,
+    image_column: Annotated[
+        str | None, typer.Option(help="Its column of pictures. Default: file_name, or image.")
+    ] = None,
+    text_column: Annotated[
+        str | None, typer.Option(help="Its column of captions. Default: text.")
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(help="Captions in a batch. Default: what the scale says.")
+    ] = None,
     steps: Annotated[
         int | None, typer.Option(help="Steps of training. Default: what the scale says.")
     ] = None,
@@ -321,10 +330,16 @@ def train_clip(
             precision and getattr(torch, precision.value),
             on_step,
             say,
+            batch=batch,
+            image_column=image_column,
+            text_column=text_column,
         )
     _tell(report)
     if report:
-        print(f"Kept {out / 'clip.safetensors'} and {out / 'report.json'}")
+        print(
+            f"Kept in {out}: model.safetensors (vlmcourse.load, vlmcourse search), report.json, "
+            "clip.safetensors (to go on from)"
+        )
 
 
 @train.command("language")
@@ -342,6 +357,25 @@ def train_language(
     with _progress() as on_step:
         report = recipe(scale and scale.value, seed, ship, on_step)
     _tell(report)
+
+
+@app.command("search")
+def search(
+    query: Annotated[str, typer.Argument(help='What to look for: "a red bicycle".')],
+    pictures: Annotated[Path, typer.Argument(help="A folder of pictures.")],
+    model: Annotated[Path, typer.Option(help="A folder that train clip wrote.")] = Path(
+        "runs/clip"
+    ),
+    count: Annotated[int, typer.Option(help="How many pictures to name.", min=1)] = 5,
+) -> None:
+    """Find the pictures of a folder that fit a text best, with a CLIP that you trained."""
+    from vlmcourse import load
+
+    nearest, faults = load(model).search(query, pictures, count)
+    for path, cosine in nearest:
+        print(f"{cosine:6.3f}  {path}")
+    for fault in faults:
+        print(f"not read: {fault}", file=sys.stderr)
 
 
 @contextmanager

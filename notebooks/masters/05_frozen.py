@@ -781,7 +781,7 @@ for name, (data, is_frozen) in faulty_systems.items():
     )
     curves[name] = list(fit(faulty_model, Batches(data.batch, 32), steps, FROZEN_OPTIMISATION))
     with torch.no_grad():
-        reading = language.LanguageModel(faulty_model.lm).losses(probe)["next"].item()
+        reading = language.LanguageModel(faulty_model.lm).losses(probe)["lm"].item()
     told = generate_captions(faulty_model, two)
     rows.append(f"| {name} | {reading:.2f} | {told[0]} | {told[1]} |")
 plots.show(plots.loss(curves))

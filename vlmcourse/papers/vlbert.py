@@ -23,12 +23,11 @@ from vlmcourse.parts.bert import (
     WordEmbedding,
     sample_mask,
     copy_bert_layer,
-    init_weights,
     maskable,
     mask_tokens,
     masked_cross_entropy,
 )
-from vlmcourse.parts.layers import PostNormBlock
+from vlmcourse.parts.layers import PostNormBlock, init_weights
 from vlmcourse.parts.masks import padding_mask
 from vlmcourse.parts.vision import RegionClassifier, check_boxes, check_pixels, crop_regions
 
@@ -211,10 +210,10 @@ class VLBERT(nn.Module):
         }
         text, regions = self(read, masked_regions=region)
         return {
-            "words": masked_cross_entropy(
+            "mlm": masked_cross_entropy(
                 self.mlm_head(text[word], self.embed_word.weight), ids[word]
             ),
-            "regions": masked_cross_entropy(
+            "mrc": masked_cross_entropy(
                 self.region_head(regions[region]), batch["classes"][region].argmax(-1)
             ),
         }

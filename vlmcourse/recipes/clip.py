@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -11,16 +10,17 @@ from pathlib import Path
 import torch
 
 from vlmcourse import world
-from vlmcourse.data.folders import read_folder, CaptionedPictures, read_dataset
 from vlmcourse.evaluation import (
     accuracy,
     class_embeddings,
     embed,
     measure_controls,
+    relevance,
     retrieval_recall,
     zero_shot,
 )
 from vlmcourse.papers.clip import CLIP, CLIPConfig
+from vlmcourse.recipes.own_pictures import read_own_pictures, save_model
 from vlmcourse.training import checkpoint
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.devices import processes
@@ -136,24 +136,25 @@ def clip_report(model: CLIP, data=None) -> dict[str, float]:
     size = model.config.image_size
     pairs = data or world.Pairs("test", size)
     indices = pairs.distinct(HELD_OUT)
+    batch = pairs.batch(indices)
+    first, relevant = relevance(batch)
+    images, texts = embed(model, pairs, indices)
     report: dict[str, float] = {
+        "held-out pictures": len(first),
         "held-out pairs": len(indices),
-        **retrieval_recall(*embed(model, pairs, indices)),
+        **retrieval_recall(images[first], texts, relevant=relevant),
     }
     device = next(model.parameters()).device
-    batch = pairs.batch(indices)
     with torch.no_grad():
         texts = model.encode_text(batch["ids"].to(device)).cpu()
 
         def image_to_text(pixel_values: torch.Tensor) -> float:
-            return retrieval_recall(model.encode_image(pixel_values.to(device)).cpu(), texts)[
-                "image to text R@1"
-            ]
+            embedded = model.encode_image(pixel_values.to(device)).cpu()
+            return retrieval_recall(embedded, texts, relevant=relevant)["image to text R@1"]
 
-        report |= _named(
-            "image to text R@1",
-            measure_controls(image_to_text, batch["pixel_values"], 1 / len(indices)),
-        )
+        chance = relevant.float().mean().item()
+        pictures = batch["pixel_values"][first]
+        report |= _named("image to text R@1", measure_controls(image_to_text, pictures, chance))
         if data is None:
             _, pixel_values, labels = singles(size)
             classes = noun_classes(model)
@@ -186,31 +187,45 @@ def train_clip(
     precision: torch.dtype | None = None,
     on_step: Callable[[Step], None] = lambda step: None,
     say: Callable[[str], None] = print,
+    *,
+    batch: int | None = None,
+    image_column: str | None = None,
+    text_column: str | None = None,
 ) -> dict[str, float]:
-    """The command `vlmcourse train clip`: trains, checkpoints every 50 steps, evaluates, writes report.json.
+    """The command `vlmcourse train clip`: trains, checkpoints every 50 steps, evaluates, writes report.json and the model.
 
-    out        folder for clip.safetensors (weights, optimiser, step) and report.json
+    out        folder for clip.safetensors (the run: weights, optimiser, step), model.safetensors (to be loaded) and report.json
     data       your own pictures in the place of the world: see folders.read_folder, or a data set saved by save_to_disk()
     resume     go on from out's checkpoint; without it a folder that already holds one is refused, so nothing is lost
     precision  see fit()
+    batch      rows in a batch, over all processes; default: the scale's, or all there are, as a multiple of the processes
     """
     size, checkpoint_path, state = Scale.of(scale), out / "clip.safetensors", processes()
     steps = size.steps if steps is None else steps
     if steps < 1:
         raise ValueError(f"{steps} steps; expected at least 1.")
+    if batch is not None and batch < 2:
+        raise ValueError(f"a batch of {batch}; expected at least 2 pictures to contrast.")
     with state.main_process_first():
         _make_way(checkpoint_path, resume, say)
     if data is None:
-        held_out, config = None, clip_config(size)
-        batches = Batches(training_pairs(size, seed).batch, size.batch)
+        held_out, config, words = None, clip_config(size), tokenizer.world_tokenizer()
+        batches = Batches(training_pairs(size, seed).batch, batch or size.batch)
+        content = None
     else:
-        train, held_out, config = _own_pictures(data, size, say)
-        batches = Batches(train.batch, min(size.batch, len(train)), len(train), seed)
+        train, held_out = read_own_pictures(data, size.image_size, image_column, text_column, say)
+        words = train.tokenizer
+        longest = max(train.encode(part.texts).shape[1] for part in (train, held_out))
+        config = clip_config(size, len(words), context=max(CONTEXT, longest))
+        fitting = min(size.batch, len(train)) // state.num_processes * state.num_processes
+        batches = Batches(train.batch, batch or max(1, fitting), len(train), seed)
+        content = [train.fingerprint(), held_out.fingerprint()]
     model = new_clip(config, seed)
     fingerprint = {
         "scale": size.name,
         "seed": seed,
-        "data": data and str(data.resolve()),
+        "data": content,
+        "batch": batches.size,
         "config": str(config),
     }
     for step in fit(
@@ -226,6 +241,7 @@ def train_clip(
         on_step(step)
     if not state.is_main_process:
         return {}
+    save_model(out, model, words)
     report = clip_report(model, held_out)
     (out / "report.json").write_text(json.dumps(report, indent=1) + "\n")
     return report
@@ -243,29 +259,3 @@ def _make_way(checkpoint_path: Path, resume: bool, say: Callable[[str], None]) -
         except checkpoint.DamagedCheckpoint as error:
             aside = checkpoint_path.rename(checkpoint_path.with_suffix(".damaged"))
             say(f"{error} It is put aside as {aside.name}, and training starts again from step 1.")
-
-
-def _own_pictures(
-    folder: Path, size: Scale, say: Callable[[str], None]
-) -> tuple[CaptionedPictures, CaptionedPictures, CLIPConfig]:
-    """Training part, held-out part, and a CLIP for their words. What had to be left out is said."""
-    with warnings.catch_warnings(record=True) as left_out:
-        warnings.simplefilter("always")
-        saved = any(
-            (folder / name).is_file() for name in ("dataset_info.json", "dataset_dict.json")
-        )
-        rows = (
-            read_dataset(str(folder), size=size.image_size)
-            if saved
-            else read_folder(folder, size.image_size)
-        )
-    for warning in left_out:
-        say(str(warning.message))
-    train, held_out = rows.split()
-    if len(train) < 2 or not len(held_out):
-        raise ValueError(
-            f"{len(rows)} readable pictures in {folder}: a batch contrasts pictures with each other, and a "
-            "tenth is held out for the test. Expected at least 20, better hundreds."
-        )
-    longest = max(len(tokenizer.split_words(text)) for text in rows.texts) + 2  # <bos>, <eos>
-    return train, held_out, clip_config(size, len(rows.tokenizer), context=max(CONTEXT, longest))
