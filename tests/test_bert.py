@@ -18,6 +18,7 @@ from vlmcourse.parts.bert import (
     maskable,
     masked_cross_entropy,
     sample_mask,
+    with_first_token,
 )
 from vlmcourse.parts.layers import PostNormBlock
 from vlmcourse.parts.masks import causal, padding_mask
@@ -157,7 +158,7 @@ def test_the_first_state_is_that_of_the_whole_and_padding_of_the_context_is_hidd
     model, ids, states = decoder(), torch.randint(1, 30, (2, 6)), torch.randn(2, 5, 12)
     is_token = torch.tensor([[True] * 6, [True] * 4 + [False] * 2])
     mask = padding_mask(is_token).to_bool()
-    context_mask = padding_mask(torch.tensor([[True] * 5, [True, True] + [False] * 3]), 1).to_bool()
+    context_mask = torch.tensor([[True] * 5, [True, True] + [False] * 3])
     first = model.first_state(ids, mask, states, context_mask)
     whole = model(ids, mask, states, context_mask)
     torch.testing.assert_close(first, whole[:, 0], atol=1e-5, rtol=1e-4)
@@ -180,3 +181,18 @@ def test_ids_outside_the_vocabulary_are_refused(token):
     with pytest.raises(ValueError, match=f"token id {token} is outside the vocabulary of 30"):
         embedding(torch.tensor([[1, token, 2]]))
     assert embedding(torch.tensor([[0, 29]])).shape == (1, 2, 16)
+
+
+def test_a_first_token_is_replaced_after_padding_on_the_left():
+    ids = torch.tensor([[0, 0, 5, 6], [5, 6, 7, 8]])
+    assert with_first_token(ids, 9).tolist() == [[9, 0, 5, 6], [9, 6, 7, 8]]
+    replaced = with_first_token(ids, 9, ids != 0)
+    assert replaced.tolist() == [[0, 0, 9, 6], [9, 6, 7, 8]] and ids[1, 0] == 5
+
+
+def test_positions_can_be_given_to_each_token():
+    model, ids = decoder(), torch.tensor([[0, 0, 5, 6]])
+    positions = torch.tensor([[0, 0, 0, 1]])
+    is_token = padding_mask(ids != 0).to_bool()
+    padded = model(ids, is_token, position_ids=positions)[:, 2:]
+    torch.testing.assert_close(padded, model(ids[:, 2:], None), atol=1e-5, rtol=1e-4)
