@@ -323,7 +323,9 @@ TWO = """
 import json, sys
 import torch
 from vlmcourse import recipes
-from vlmcourse.training.fit import Batches, Scale, fit
+from vlmcourse.training.batches import Batches
+from vlmcourse.training.fit import fit
+from vlmcourse.training.scale import Scale
 size = Scale.of("smoke")
 model = recipes.new_clip(recipes.clip_config(size))
 batches = Batches(recipes.training_pairs(size).batch, 32)

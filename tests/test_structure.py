@@ -28,7 +28,6 @@ MAY_IMPORT = {
 
 TOO_LONG = {  # to be shortened; nothing may be added
     "papers/blip2.py",
-    "papers/blip.py",
     "papers/flamingo.py",
     "papers/qformer.py",
     "recipes/capfilt.py",
