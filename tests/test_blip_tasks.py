@@ -220,9 +220,9 @@ def test_both_pictures_teach_their_own_attention(blip):
     model = BLIPForNLVR2(blip)
     model.losses(Statements("train", 32).batch(range(6)))["nlvr2"].backward()
     for block in model.blocks:
-        assert block.other.query.weight is not block.block.cross.query.weight
+        assert block.right_cross.query.weight is not block.block.cross.query.weight
         assert (
-            block.other.query.weight.grad.abs().sum() > 0
+            block.right_cross.query.weight.grad.abs().sum() > 0
             and block.block.cross.query.weight.grad.abs().sum() > 0
         )
 
