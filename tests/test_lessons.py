@@ -64,7 +64,7 @@ class TestLesson:
             "| Time | about",
             "arXiv",
             "## The question",
-            "predict(",
+            "quiz(",
             "NBVAL_CHECK_OUTPUT",
             "## Exercise 1",
             "## Exercise 2",
@@ -78,7 +78,7 @@ class TestLesson:
             "Limits:",
         ):
             assert part in text, part
-        assert text.count("predict(") >= 2
+        assert text.count("quiz(") >= 2
 
 
 def test_a_changed_master_is_noticed(tmp_path):

@@ -323,10 +323,15 @@ TWO = """
 import json, sys
 import torch
 from vlmcourse import recipes
-from vlmcourse.training.fit import Batches, Scale, fit
+from vlmcourse.training.batches import Batches
+from vlmcourse.training.fit import fit
+from vlmcourse.training.scale import Scale
 size = Scale.of("smoke")
 model = recipes.new_clip(recipes.clip_config(size))
-batches = Batches(recipes.training_pairs(size).batch, 32)
+pairs = recipes.training_pairs(size)
+def make(indices):  # three captions of a picture, also where the processes' parts meet
+    return {**pairs.batch(indices), "positive_groups": torch.tensor(indices) // 3}
+batches = Batches(make, 32)
 steps = [[step.loss, step.gradient_norm] for step in fit(model, batches, 4, precision=torch.float32)]
 from accelerate import PartialState
 state = PartialState()

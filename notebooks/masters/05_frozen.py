@@ -20,9 +20,9 @@ import torch
 from IPython.display import Markdown
 from torch.nn.functional import cross_entropy, normalize
 
-from teaching import frozen as checks
 from teaching import smollm2
-from teaching.exercises import attempt, predict
+from teaching.exercises import check, diagnose, quiz
+from teaching.frozen import ask_player
 from vlmcourse import evaluation, plots, recipes, world
 from vlmcourse.parts import language, masks
 from vlmcourse.recipes.frozen import (
@@ -138,17 +138,7 @@ for ids, loss_mask in zip(learn["ids"][:2], learn["loss_mask"]):
     print(" ".join(f"[{t}]" if s else t for t, s in zip(told, loss_mask)), "   [asked for]")
 
 # %%
-predict(
-    "The language model is frozen. Does the loss still have a gradient with respect to the picture's two vectors?",
-    [
-        "no: frozen means no gradients",
-        "yes: gradients pass through it to what it read",
-        "only if dropout is on",
-    ],
-    "yes: gradients pass through it to what it read",
-    "Freezing means that no weight is changed. The chain rule still crosses every layer, as it crosses a fixed function "
-    "such as a sine. Only torch.no_grad() around the model would cut it.",
-)
+quiz("frozen.gradient")
 
 # %%
 prefix = model.encode_prefix(learn["pixel_values"]).detach().requires_grad_()
@@ -258,18 +248,7 @@ plots.show(
 )
 
 # %%
-predict(
-    "The encoder names things rightly in captions. Will the frozen language model also answer 'what kind of thing is the "
-    "thing?' about a picture, which no caption ever answered?",
-    [
-        "yes, surely: it knows that a cat is an animal",
-        "no: it never trained on such questions with pictures",
-        "it depends on whether the vectors are like those of words",
-    ],
-    "it depends on whether the vectors are like those of words",
-    "The encoder is paid for captions alone, and any vectors that bring the caption out will do. Whether those also bring "
-    "out the rest is a question to measure, not to assume. Section 6 takes it apart.",
-)
+quiz("frozen.transfer")
 
 # %%
 kinds = ("what", "colour", "presence", "category", "place", "purpose")
@@ -308,7 +287,7 @@ def after(number, text):
     )[0]
 
 
-checks.ask_player(
+ask_player(
     after,
     np.stack([world.render(scene, size) for scene in pictures]),
     [
@@ -608,7 +587,7 @@ def my_interleave(words: torch.Tensor, slots: torch.Tensor, vectors: torch.Tenso
     raise NotImplementedError("return a copy of words whose slots hold the vectors.")
 
 
-attempt(checks.interleave, my_interleave)
+check("frozen.interleave", my_interleave)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>A boolean mask can be an index: <code>made[slots]</code> is all vectors at slots, in reading order.</details>
@@ -658,7 +637,7 @@ def my_scored(ids: torch.Tensor, image_token_id: int, end: int, pad: int) -> tor
     raise NotImplementedError("return booleans: the caption with its full stop, nothing else.")
 
 
-attempt(checks.loss_mask, my_scored)
+check("frozen.loss_mask", my_scored)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>Everything after the first full stop counts, up to the end token. Where is that full stop, seen from the last slot?</details>
@@ -721,7 +700,7 @@ def my_freeze(lm: torch.nn.Module) -> None:
     )
 
 
-attempt(checks.frozen, my_freeze)
+check("frozen.freeze", my_freeze)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary><code>requires_grad_(False)</code> and <code>eval()</code> are two of three steps. The third is about <code>train</code>.</details>
@@ -818,7 +797,7 @@ Markdown(
 )
 
 # %%
-attempt(checks.diagnosis, {"A": None, "B": None, "C": None})
+diagnose("frozen.training", {"A": None, "B": None, "C": None})
 
 # %% [markdown]
 # <details><summary>Solution</summary>

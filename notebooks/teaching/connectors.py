@@ -32,10 +32,10 @@ from vlmcourse.recipes.blip2 import (
     STAGE1_OPTIMISATION,
     STAGE2_OPTIMISATION,
     CachedFeatures,
-    qformer_config,
+    image_prefix,
     new_blip2,
     new_qformer,
-    image_prefix,
+    qformer_config,
 )
 from vlmcourse.recipes.clip import clip
 from vlmcourse.recipes.flamingo import (
@@ -48,10 +48,10 @@ from vlmcourse.recipes.flamingo import (
     residual_rms,
 )
 from vlmcourse.recipes.frozen import (
-    IMAGE_PREFIX,
     FROZEN_OPTIMISATION,
-    mean_noun_and_background,
+    IMAGE_PREFIX,
     frozen_config,
+    mean_noun_and_background,
     new_frozen,
 )
 from vlmcourse.recipes.language import language
@@ -95,11 +95,11 @@ class CaptionDataset:
     """Captions after the place of their picture, and pixels: what a prefix learns from."""
 
     pictures: BiasedPairs
-    image_prefix: str = IMAGE_PREFIX
+    place: str = IMAGE_PREFIX
 
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
         said = [self.pictures.text(index) for index in indices]
-        made = training_batch([(self.image_prefix,)] * len(said), said, self.pictures.size)
+        made = training_batch([(self.place,)] * len(said), said, self.pictures.size)
         return made | {"pixel_values": world.to_pixels(self.pictures.images(indices))}
 
 
@@ -153,8 +153,8 @@ class FrozenParts:
     def pictures(self) -> BiasedPairs:
         return BiasedPairs(self.scale.image_size, self.seed)
 
-    def looked(self, image_prefix: str | None) -> CachedFeatures:
-        return CachedFeatures(self.pictures, self.tower.vit, self.budget.pictures, image_prefix)
+    def looked(self, place: str | None) -> CachedFeatures:
+        return CachedFeatures(self.pictures, self.tower.vit, self.budget.pictures, place)
 
     def train(
         self,

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from vlmcourse import introspection, world
-from vlmcourse.evaluation import next_token_probabilities, eval_mode
+from vlmcourse.evaluation import eval_mode, next_token_probabilities
 from vlmcourse.introspection import AttentionMaps
 from vlmcourse.papers.blip import BLIP
 from vlmcourse.papers.flamingo import Flamingo
