@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from vlmcourse.papers import checkpoints
+from vlmcourse.papers import checkpoint_formats, checkpoints
 from vlmcourse.parts import masks
 from vlmcourse.parts.attention import KeyValues, KVCache, cached_length
 from vlmcourse.parts.bert import (
@@ -293,6 +293,6 @@ class BLIP(nn.Module, checkpoints.FromTransformers):
         """
         enc = cls_token_id if enc_token_id is None else enc_token_id
         unshared = PARAMETER_SHARING["none" if len(checkpoints.blip_roles(model)) == 2 else "all"]
-        sizes = checkpoints.blip_sizes(model.config)
+        sizes = checkpoint_formats.blip_sizes(model.config)
         config = BLIPConfig(cls=cls_token_id, enc=enc, unshared=unshared, **sizes)
         return checkpoints.copy_blip(cls(config), model).eval()
