@@ -145,7 +145,8 @@ def copy_weights(
     tied    their parameters that must equal another of theirs, because ours are one
     Raises ValueError with the list of missing, unexpected and mismatched weights, and for untied ones.
     """
-    values, used, missing, mismatched = model.state_dict(), set(), set(), []
+    values, used, missing = model.state_dict(), set(), set()
+    mismatched: list[str] = []
     for ours, value in values.items():
         theirs = source_names(names, ours)
         absent = [name for name in theirs if name not in source] if theirs else [ours]
