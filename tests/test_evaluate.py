@@ -12,24 +12,24 @@ from torch.nn.functional import normalize
 from vlmcourse import evaluation, world
 from vlmcourse.evaluation import (
     accuracy,
+    choose_next_token,
     class_embeddings,
     confusion,
     embed,
     features,
+    generate_texts,
     k_shot_probe,
     linear_probe,
+    load_matching_results,
     load_results,
     measure_controls,
-    load_matching_results,
-    choose_next_token,
-    spread_over_seeds,
     near_duplicates,
     results,
     retrieval_recall,
     save_results,
     shift_curve,
     spread,
-    generate_texts,
+    spread_over_seeds,
     zero_shot,
 )
 from vlmcourse.parts.language import LanguageModel, tiny

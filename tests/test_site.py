@@ -22,6 +22,7 @@ def site(tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_it_has_every_page_and_no_fault(site):
     assert check(site) == []
     for path in (*lessons.notebooks(), ROOT / "SYLLABUS.md", ROOT / "docs" / "INSTRUCTORS.md"):

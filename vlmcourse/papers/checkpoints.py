@@ -146,7 +146,10 @@ def copy_weights(
     tied    their parameters that must equal another of theirs, because ours are one
     Raises ValueError with the list of missing, unexpected and mismatched weights, and for untied ones.
     """
-    values, used, missing, mismatched = model.state_dict(), set(), set(), set()
+    values = model.state_dict()
+    used: set[str] = set()
+    missing: set[str] = set()
+    mismatched: set[str] = set()
     for ours, value in values.items():
         theirs = source_names(names, ours)
         absent = [name for name in theirs if name not in source] if theirs else [ours]

