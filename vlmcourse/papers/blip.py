@@ -5,11 +5,10 @@ One text transformer in three roles, selected by the first token and the attenti
     [CLS]  bidirectional, text only               encode_text   image-text contrastive loss (ITC)
     [ENC]  bidirectional, cross-attends to image  itm_logits    image-text matching loss (ITM)
     [DEC]  causal, cross-attends to image         forward       language modelling loss (LM)
-
 Encoder ([CLS], [ENC]) and decoder share all modules except self-attention and its LayerNorm.
 Scaled down here: sizes (the paper's in the margin), 64-pixel images, a word-level vocabulary. Kept: pre-norm image encoder,
-post-norm text blocks with cross-attention in each, tied word embeddings, the three losses with equal weights, hard negatives,
-label smoothing, momentum encoders and queue as options.
+post-norm text blocks with cross-attention, tied word embeddings, three losses of equal weight, hard negatives, label
+smoothing, momentum encoders and queue as options.
 """
 
 from __future__ import annotations
@@ -282,7 +281,7 @@ class BLIP(nn.Module, checkpoints.FromTransformers):
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """Clamps the temperature and updates the momentum encoders."""
+        """Clamps the temperature, updates the momentum encoders."""
         self.temperature.clamp_(0.001, 0.5)
         if self.momentum_encoders is not None:
             self.momentum_encoders.update(self._encoders())
