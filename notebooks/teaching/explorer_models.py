@@ -17,7 +17,7 @@ from vlmcourse.evaluation import eval_mode, next_token_probabilities
 from vlmcourse.introspection import AttentionMaps
 from vlmcourse.papers.blip import BLIP
 from vlmcourse.papers.flamingo import Flamingo
-from vlmcourse.papers.qformer import patch_features
+from vlmcourse.parts.image_features import patch_features
 from vlmcourse.parts.language import logits, next_token_loss
 from vlmcourse.recipes.blip import blip
 from vlmcourse.recipes.blip2 import blip2, image_prefix, stage1

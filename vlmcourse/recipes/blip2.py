@@ -25,7 +25,8 @@ from vlmcourse.evaluation import (
     choose_next_token,
 )
 from vlmcourse.papers.blip2 import BLIP2, Stage1
-from vlmcourse.papers.qformer import QFormer, QFormerConfig, patch_features, without_last_block
+from vlmcourse.papers.qformer import QFormer, QFormerConfig
+from vlmcourse.parts.image_features import ImageFeatures, patch_features
 from vlmcourse.parts.language import freeze, embedding_rms
 from vlmcourse.recipes.clip import HELD_OUT, clip, training_pairs
 from vlmcourse.recipes.frozen import (
@@ -85,7 +86,7 @@ def tower(scale: Scale | str | None = None) -> nn.Module:
     """The frozen image encoder: CLIP's image tower, read at its second-last block (at scale smoke it has a single one)."""
     size = Scale.of(scale)
     vision = clip(size).model.vision
-    return without_last_block(vision) if size.vision_depth > 1 else freeze(vision)
+    return ImageFeatures(vision) if size.vision_depth > 1 else freeze(vision)
 
 
 @lru_cache(4)
