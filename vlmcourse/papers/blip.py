@@ -298,4 +298,6 @@ class BLIP(nn.Module, checkpoints.FromTransformers):
         unshared = PARAMETER_SHARING["none" if len(checkpoints.blip_roles(model)) == 2 else "all"]
         sizes = checkpoints.blip_sizes(model.config)
         config = BLIPConfig(cls=cls_token_id, enc=enc, unshared=unshared, **sizes)
-        return checkpoints.copy_blip(cls(config), model).eval()
+        blip = cls(config)
+        checkpoints.copy_blip(blip, model)
+        return blip.eval()

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -180,7 +180,7 @@ def split_qkv(source: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return result
 
 
-def same_setting(*values: object, what: str, allowed: tuple) -> object:
+def same_setting(*values: Any, what: str, allowed: tuple) -> Any:
     """The value that all are equal to. Raises ValueError if they differ or it is not allowed."""
     if len(set(values)) > 1 or values[0] not in allowed:
         found = " and ".join(f"'{value}'" for value in values)
