@@ -44,6 +44,7 @@ def test_sdpa_is_the_formula_forward_and_backward(name):
         torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(bool(TROUBLE), reason=f"FlexAttention compiles with C++: {TROUBLE}")
 @pytest.mark.parametrize("name", GALLERY)
 def test_flex_is_sdpa(name):

@@ -11,9 +11,9 @@ import torch
 
 from teaching.minimal_pairs import MinimalPairsBLIP, nouns
 from vlmcourse import recipes
-from vlmcourse.parts.generation import beam_search, greedy, generate
+from vlmcourse.parts.generation import beam_search, generate, greedy
 from vlmcourse.recipes import blip2
-from vlmcourse.recipes.flamingo import PixelSource, FrozenTower, page_datasets
+from vlmcourse.recipes.flamingo import FrozenTower, PixelSource, page_datasets
 from vlmcourse.training.scale import Scale
 from vlmcourse.world.minimal_pairs import MinimalPairs, swap_positions
 

@@ -10,7 +10,7 @@ import torch
 from vlmcourse import plots, world
 from vlmcourse.evaluation import spread
 from vlmcourse.parts import masks
-from vlmcourse.plots.style import COLOURS, text_colour, png
+from vlmcourse.plots.style import COLOURS, png, text_colour
 from vlmcourse.training.fit import Step
 
 IMAGES = world.Pairs("test", 32).images(range(4))

@@ -12,24 +12,24 @@ from torch.nn.functional import normalize
 from vlmcourse import evaluation, world
 from vlmcourse.evaluation import (
     accuracy,
+    choose_next_token,
     class_embeddings,
     confusion,
     embed,
     features,
+    generate_texts,
     k_shot_probe,
     linear_probe,
+    load_matching_results,
     load_results,
     measure_controls,
-    load_matching_results,
-    choose_next_token,
-    spread_over_seeds,
     near_duplicates,
     results,
     retrieval_recall,
     save_results,
     shift_curve,
     spread,
-    generate_texts,
+    spread_over_seeds,
     zero_shot,
 )
 from vlmcourse.parts.language import LanguageModel, tiny
@@ -232,7 +232,7 @@ def test_results_are_kept_and_missing_ones_say_how_to_make_them(tmp_path, monkey
         load_results("toy")["rows"] == [{"score": 0.5}]
         and json.loads(path.read_text())["machines"][0]["threads"] >= 1
     )
-    with pytest.raises(FileNotFoundError, match="no results twins_toy.json"):
+    with pytest.raises(FileNotFoundError, match="no results replicate_toy.json"):
         load_results("replicate_toy")
 
 

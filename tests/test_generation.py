@@ -48,6 +48,7 @@ def test_greedy_is_transformers_greedy_with_and_without_cache(seed):
         assert generation.generate(model, PROMPT, 12, end=END, cache=cache)[0].tolist() == wanted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "seed, beams, penalty", list(itertools.product(range(6), (1, 3, 5), (-1.0, 0.0, 1.0)))
 )

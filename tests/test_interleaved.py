@@ -7,15 +7,15 @@ import torch
 from torch import nn
 
 from vlmcourse import recipes, world
-from vlmcourse.evaluation import rank_choices, choose_next_token
+from vlmcourse.evaluation import choose_next_token, rank_choices
 from vlmcourse.parts.layers import TanhGate
 from vlmcourse.recipes.flamingo import SIZES, FeatureCache
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import fit
-from vlmcourse.training.mixture import JointDatasets, WeightedLosses, RoundRobinDatasets
+from vlmcourse.training.mixture import JointDatasets, RoundRobinDatasets, WeightedLosses
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import few_shot, interleaved, pages, tokenizer
-from vlmcourse.world.interleaved import Prompts, PageDataset, WebPages
+from vlmcourse.world.interleaved import PageDataset, Prompts, WebPages
 
 TAG, CLOSE = tokenizer.world_tokenizer().convert_tokens_to_ids(["<image>", "<EOC>"])
 WEB = WebPages(pool=64)

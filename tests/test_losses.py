@@ -135,6 +135,7 @@ def _one_of_two_processes(rank, folder, x, weights, results):
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_losses_and_gradients_of_one(tmp_path):
     torch.manual_seed(3)
     x, weights = torch.randn(6, 5), [torch.randn(8, 5) for _ in range(2)]

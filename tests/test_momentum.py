@@ -61,6 +61,7 @@ def _enqueue_in_one_of_two_processes(rank, folder, results):
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_the_queues_of_two_processes_hold_the_vectors_of_both(tmp_path):
     with torch.multiprocessing.Manager() as manager:
         results = manager.dict()

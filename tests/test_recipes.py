@@ -97,6 +97,7 @@ def test_the_shipped_language_model_has_read_these_texts():
     assert hashlib.sha256(read.numpy().tobytes()).hexdigest()[:16] == "57b0a21060ce1865"
 
 
+@pytest.mark.slow
 def test_the_shipped_language_model_binds_and_knows():
     from vlmcourse.training import stages
 
@@ -137,6 +138,7 @@ def test_a_truncated_checkpoint_is_said_and_trained_anew(tmp_path):
     assert torch.equal(model_weights(tmp_path)[0], good)
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_is_as_if_unbroken(tmp_path):
     out = tmp_path / "killed"
     process = subprocess.Popen(
@@ -228,6 +230,7 @@ def test_the_batch_is_an_option(tmp_path):
         train(tmp_path / "other", data=folder, steps=1, batch=1)
 
 
+@pytest.mark.slow
 def test_your_own_pictures_train_and_broken_ones_are_named(tmp_path):
     folder = make_folder(tmp_path / "mine")
     (folder / "3.png").write_bytes(b"not a picture")
@@ -280,6 +283,7 @@ def all_missing(folder):
     (folder / "metadata.csv").write_text("file_name,text\nnothing.png,a cat\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make, message",
     [
@@ -348,6 +352,7 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_loss_and_gradient_of_one(tmp_path):
     script = tmp_path / "two.py"
     script.write_text(TWO)
@@ -367,6 +372,7 @@ def test_two_processes_have_the_loss_and_gradient_of_one(tmp_path):
 
 
 # accelerate 1.15 starts one process on a CPU, whatever --num_processes says (two need MPI); torchrun starts two with gloo.
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", [TORCHRUN, ACCELERATE], ids=["torchrun", "accelerate"])
 def test_launchers_run_the_command_and_one_process_reports(tmp_path, launcher):
     done = subprocess.run(

@@ -36,10 +36,12 @@ def entries(kind):
     }
 
 
+@pytest.mark.slow
 def test_every_exercise_has_a_stub_and_a_solution():
     assert set(solutions()) == set(stubs()) == set(IDS.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("id", IDS)
 def test_the_folded_solution_is_right_and_the_stub_not_begun(id, capsys):
     name = IDS[id]

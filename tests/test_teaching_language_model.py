@@ -201,6 +201,7 @@ WRONG = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("id, words, answer", each(WRONG))
 def test_each_mistake_is_named(id, words, answer):
     for _ in range(2):

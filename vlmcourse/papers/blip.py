@@ -112,21 +112,24 @@ class BLIP(nn.Module, checkpoints.FromTransformers):
             )
         if vision is None:
             stem = PatchEmbedding(c.patch, c.vision_width, bias=True)
-            sizes = (c.image_size, c.patch, c.vision_width, c.vision_depth, c.vision_heads)
-            vision = ViT(*sizes, c.vision_hidden, eps=c.vision_eps, stem=stem)
+            image_sizes = (c.image_size, c.patch, c.vision_width, c.vision_depth, c.vision_heads)
+            vision = ViT(*image_sizes, c.vision_hidden, eps=c.vision_eps, stem=stem)
             vision.norm_in = nn.Identity()  # only CLIP has it
         self.vision = vision
-        sizes = (c.vocabulary, c.context, c.text_width, c.text_depth, c.text_heads, c.text_hidden)
-        self.encoder = TextTransformer(*sizes, c.text_eps, c.vision_width)
-        self.decoder = TextTransformer(*sizes, c.text_eps, c.vision_width)
+        text_sizes = (c.vocabulary, c.context, c.text_width, c.text_depth, c.text_heads)
+        self.encoder = TextTransformer(*text_sizes, c.text_hidden, c.text_eps, c.vision_width)
+        self.decoder = TextTransformer(*text_sizes, c.text_hidden, c.text_eps, c.vision_width)
         share_parameters(self.decoder, self.encoder, c.unshared)
         self.head = MLMHead(c.text_width, c.vocabulary, c.text_eps)
         self.image_projection = nn.Linear(c.vision_width, c.embedding)
         self.text_projection = nn.Linear(c.text_width, c.embedding)
         self.itm_head = nn.Linear(c.text_width, 2)
         self.temperature = nn.Parameter(torch.tensor(0.07))  # cosines are divided by it
-        momentum = (self._encoders(), c.embedding, c.queue_size, c.momentum)
-        self.momentum_encoders = None if c.momentum is None else MomentumEncoders(*momentum)
+        self.momentum_encoders = (
+            None
+            if c.momentum is None
+            else MomentumEncoders(self._encoders(), c.embedding, c.queue_size, c.momentum)
+        )
 
     def _encoders(self) -> dict[str, nn.Module]:
         names = ("vision", "encoder", "image_projection", "text_projection")
@@ -189,8 +192,8 @@ class BLIP(nn.Module, checkpoints.FromTransformers):
             mask = mask & masks.padding_mask(padding_mask)
             positions = position_ids(padding_mask)[:, start:]
         ids = with_first_token(ids, self.config.dec, padding_mask)[:, start:]
-        mask = mask.query_slice(start).to_bool()
-        return self.decoder(ids, mask, states, context_mask, cache, start, positions)
+        allowed = mask.query_slice(start).to_bool()
+        return self.decoder(ids, allowed, states, context_mask, cache, start, positions)
 
     def forward(
         self,
@@ -226,7 +229,7 @@ class BLIP(nn.Module, checkpoints.FromTransformers):
         text = self.encode_text(ids)
         targets = self._momentum_targets(batch["pixel_values"], ids)
         loss = clip_loss(image, text, 1 / self.temperature, groups, momentum=targets)
-        if self.training and targets is not None:
+        if self.training and targets is not None and self.momentum_encoders is not None:
             self.momentum_encoders.enqueue(targets.image, targets.text)
         return loss, (similarity(image, text) / self.temperature).detach(), groups
 
@@ -295,4 +298,6 @@ class BLIP(nn.Module, checkpoints.FromTransformers):
         unshared = PARAMETER_SHARING["none" if len(checkpoints.blip_roles(model)) == 2 else "all"]
         sizes = checkpoints.blip_sizes(model.config)
         config = BLIPConfig(cls=cls_token_id, enc=enc, unshared=unshared, **sizes)
-        return checkpoints.copy_blip(cls(config), model).eval()
+        blip = cls(config)
+        checkpoints.copy_blip(blip, model)
+        return blip.eval()

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -145,7 +145,8 @@ def copy_weights(
     tied    their parameters that must equal another of theirs, because ours are one
     Raises ValueError with the list of missing, unexpected and mismatched weights, and for untied ones.
     """
-    values, used, missing, mismatched = model.state_dict(), set(), set(), []
+    values, used, missing = model.state_dict(), set(), set()
+    mismatched: list[str] = []
     for ours, value in values.items():
         theirs = source_names(names, ours)
         absent = [name for name in theirs if name not in source] if theirs else [ours]
@@ -179,7 +180,7 @@ def split_qkv(source: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return result
 
 
-def same_setting(*values: object, what: str, allowed: tuple) -> object:
+def same_setting(*values: Any, what: str, allowed: tuple) -> Any:
     """The value that all are equal to. Raises ValueError if they differ or it is not allowed."""
     if len(set(values)) > 1 or values[0] not in allowed:
         found = " and ".join(f"'{value}'" for value in values)

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from vlmcourse.parts.language import (
     SoftPromptModel,
     check_decoder,
+    embedding_rms,
     next_token_loss,
     width,
-    embedding_rms,
 )
 from vlmcourse.parts.vision import ViT, check_pixels
 

@@ -197,8 +197,8 @@ def masked_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def copy_bert_layer(block: PostNormBlock, layer: nn.Module) -> None:
-    """Copies the weights of a transformers.BertLayer into a block of the same sizes."""
+def copy_bert_layer(block: nn.Module, layer: nn.Module) -> None:
+    """Copies the weights of a transformers.BertLayer into a PostNormBlock of the same sizes."""
     attention = layer.attention.self
     pairs = (
         (block.attention.query, (attention.query,)),

@@ -140,11 +140,11 @@ def qformer_config(scale: Scale, **changes) -> QFormerConfig:
     words, size = tokenizer.world_tokenizer(), SIZES[scale.name]
     return QFormerConfig(
         **{
-            "features": scale.width,
+            "vision_width": scale.width,
             "vocabulary": len(words),
-            "read": words.convert_tokens_to_ids("[CLS]"),
-            "write": words.convert_tokens_to_ids("[DEC]"),
-            "padding": tokenizer.PAD,
+            "cls_token_id": words.convert_tokens_to_ids("[CLS]"),
+            "dec_token_id": words.convert_tokens_to_ids("[DEC]"),
+            "pad_token_id": tokenizer.PAD,
             "queries": size.queries,
             "width": scale.width,
             "depth": size.depth,

@@ -83,7 +83,7 @@ def train_or_load(
         "code": _code(*model.modules(), batches.make),
         "torch": torch.__version__,
     }
-    path, recipe = cache_folder() / f"{name}-{_digest(ingredients)}.safetensors", _digest(recipe)
+    path, key = cache_folder() / f"{name}-{_digest(ingredients)}.safetensors", _digest(recipe)
     on_step = on_step or (lambda step: None)
     for candidate in () if retrain else (path, SHIPPED / f"{name}.safetensors"):
         if not candidate.exists():
@@ -93,7 +93,7 @@ def train_or_load(
         except checkpoint.DamagedCheckpoint as error:
             print(f"{error} It is trained again.")
             continue
-        if candidate == path or notes["recipe"] == recipe:
+        if candidate == path or notes["recipe"] == key:
             model.load_state_dict(tensors)
             history = [Step(**step) for step in notes["history"]]
             for step in history:
@@ -103,7 +103,7 @@ def train_or_load(
     for step in fit(model, batches, steps, optimisation, seed=seed):
         history.append(step)
         on_step(step)
-    notes = {"history": [asdict(step) for step in history], "recipe": recipe}
+    notes = {"history": [asdict(step) for step in history], "recipe": key}
     try:
         checkpoint.save(path, model.state_dict(), notes)
     except OSError as error:
