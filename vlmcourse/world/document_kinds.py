@@ -7,13 +7,12 @@ All texts are words separated by single spaces, so that they can be split quickl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 
-from vlmcourse.lab.tokens import INVENTED
-from vlmcourse.lab.world.motion import DIRECTIONS
-from vlmcourse.lab.world.nouns import Noun, article, nouns
-from vlmcourse.lab.world.scenes import BACKGROUNDS, Draws, novel_nouns, split_of
+from vlmcourse.world.nouns import Noun, article, nouns
+from vlmcourse.world.scenes import BACKGROUNDS, SeededRandom, novel_nouns, split_of
+from vlmcourse.world.tokenizer import INVENTED
 
 TAG, CLOSE = "<image>", "<EOC>"
 COLOURS = tuple(BACKGROUNDS)
@@ -31,88 +30,130 @@ def _backgrounds() -> dict[str, tuple[str, ...]]:
     }
 
 
-def background(one: Noun, draws: Draws) -> str:
-    return draws.pick(_backgrounds()[one.word])
+def background(one: Noun, draws: SeededRandom) -> str:
+    return draws.choice(_backgrounds()[one.word])
 
 
-def describe(one: Noun, colour: str, draws: Draws) -> str:
+def describe(one: Noun, colour: str, draws: SeededRandom) -> str:
     """One thing on a background in one of eleven forms, from a caption down to a word."""
     word, name = one.word, article(one.word)
-    return draws.pick((
-        f"{word} {colour}", f"{word} {colour}", f"{word} {colour}", word, word, name,
-        f"{name} on {colour}", f"{name} on a {colour} background", f"on {colour} {name}",
-        f"a picture of {name} on {colour}", f"a picture of {name}", f"a photo of {name}", f"a drawing of {name}"))
+    return draws.choice(
+        (
+            f"{word} {colour}",
+            f"{word} {colour}",
+            f"{word} {colour}",
+            word,
+            word,
+            name,
+            f"{name} on {colour}",
+            f"{name} on a {colour} background",
+            f"on {colour} {name}",
+            f"a picture of {name} on {colour}",
+            f"a picture of {name}",
+            f"a photo of {name}",
+            f"a drawing of {name}",
+        )
+    )
 
 
 # Slots: what stands in a text for a picture. One layout holds for a whole document.
 
 PLAIN_SLOT, BARE_SLOT = ("", "{} .", ""), ("", "{}", "")
 LAYOUTS: tuple[tuple[str, str, str], ...] = (
-    *(PLAIN_SLOT,) * 4, BARE_SLOT, ("", "{} .", CLOSE), *(("", f"{TAG} {{}} .", CLOSE),) * 3,
-    *(("", f"{TAG} . {{}} .", CLOSE),) * 3, ("", f"{TAG} {{}} .", ""), ("", f"{{}} {TAG} .", CLOSE))
+    *(PLAIN_SLOT,) * 4,
+    BARE_SLOT,
+    ("", "{} .", CLOSE),
+    *(("", f"{TAG} {{}} .", CLOSE),) * 3,
+    *(("", f"{TAG} . {{}} .", CLOSE),) * 3,
+    ("", f"{TAG} {{}} .", ""),
+    ("", f"{{}} {TAG} .", CLOSE),
+)
 """(before the first, a slot, between what was said and the next slot)."""
 
 
-def page(items: Sequence[tuple[str, str]], draws: Draws) -> str:
+def page(items: Sequence[tuple[str, str]], draws: SeededRandom) -> str:
     """(description, what is said of it) one after the other, in one layout."""
-    _, slot, close = draws.pick(LAYOUTS)
+    _, slot, close = draws.choice(LAYOUTS)
     between = f" {close} " if close else " "
-    return between.join(f"{slot.format(description)} {said}" for description, said in items) + (f" {close}" if close else "")
+    return between.join(f"{slot.format(description)} {said}" for description, said in items) + (
+        f" {close}" if close else ""
+    )
 
 
 # Names.
 
 NAMINGS = ("this is {1} .",) * 6 + (
-    "{0} .", "{0} .", "{1} .", "it is {1} .", "name : {0} .", "this is called {1} .", "question : what is this ? answer : {0} .",
-    "question : what is this ? answer : this is {1} .", "the name is {0} .", "caption : {1} .")
+    "{0} .",
+    "{0} .",
+    "{1} .",
+    "it is {1} .",
+    "name : {0} .",
+    "this is called {1} .",
+    "question : what is this ? answer : {0} .",
+    "question : what is this ? answer : this is {1} .",
+    "the name is {0} .",
+    "caption : {1} .",
+)
 
 
-def named_pages(draws: Draws) -> str:
-    """Two to five things with invented names on a page; each is described anew, or always in the same words."""
-    count = 2 + int(draws.random() * 4)
-    things, names = draws.several(nouns(), count), draws.several(INVENTED, count)
-    form, same = draws.pick(NAMINGS), draws.random() < 0.4
+def named_pages(draws: SeededRandom) -> str:
+    """One to five things with invented names on a page; each is described anew, or always in the same words."""
+    count = draws.choice((1, 2, 2, 3, 3, 4, 4, 5))
+    things, names = draws.sample(nouns(), count), draws.sample(INVENTED, count)
+    form, same = draws.choice(NAMINGS), draws.random() < 0.4
     fixed = [describe(one, background(one, draws), draws) for one in things]
-    last = draws.pick((form, form, "question : what is this ? answer : this is {1} ."))
-    first = draws.several(range(count), count)
+    last = draws.choice((form, form, "question : what is this ? answer : this is {1} ."))
+    first = draws.sample(range(count), count)
     order = [*first, *(int(draws.random() * count) for _ in range(1 + int(draws.random() * 14)))]
     items = []
     for place, number in enumerate(order):
         one = things[number]
-        said = (form if place < len(order) - 1 else last).format(names[number], article(names[number]))
-        items.append((fixed[number] if same else describe(one, background(one, draws), draws), said))
-    start = f"answer with {' or '.join(draws.several(names, count))} . " if draws.random() < 0.15 else ""
+        said = (form if place < len(order) - 1 else last).format(
+            names[number], article(names[number])
+        )
+        items.append(
+            (fixed[number] if same else describe(one, background(one, draws), draws), said)
+        )
+    start = (
+        f"answer with {' or '.join(draws.sample(names, count))} . " if draws.random() < 0.15 else ""
+    )
     return start + page(items, draws)
 
 
-def short_names(draws: Draws) -> str:
+def short_names(draws: SeededRandom) -> str:
     """Two to five things and their invented names, again and again, in one short form."""
     count = 2 + int(draws.random() * 4)
-    pairs = list(zip(draws.several(nouns(), count), draws.several(INVENTED, count)))
-    form = draws.pick(("{0} {1}", "{0} {1}", "{0} {1} .", "{2} is a {1} .", "{2} . this is a {1} ."))
-    shown = [draws.pick(pairs) for _ in range(9 + int(draws.random() * 8))]
+    pairs = list(zip(draws.sample(nouns(), count), draws.sample(INVENTED, count)))
+    form = draws.choice(
+        ("{0} {1}", "{0} {1}", "{0} {1} .", "{2} is a {1} .", "{2} . this is a {1} .")
+    )
+    shown = [draws.choice(pairs) for _ in range(9 + int(draws.random() * 8))]
     return " ".join(form.format(one.word, name, article(one.word)) for one, name in shown)
 
 
-def repeats(draws: Draws) -> str:
+def repeats(draws: SeededRandom) -> str:
     """Random words, repeated with a random period."""
-    words = [draws.pick(nouns()).word for _ in range(4 + int(draws.random() * 12))]
+    words = [draws.choice(nouns()).word for _ in range(4 + int(draws.random() * 12))]
     return " ".join((words * 16)[:60])
 
 
 # Facts and questions.
 
 FACT_QUESTIONS: dict[str, tuple[str, str]] = {
-    "category": ("what kind of thing is {} ?", "{} is {} ."), "place": ("where can you find {} ?", "you can find {} in the {} ."),
-    "purpose": ("what is {} for ?", "{} is for {} ."), "size": ("is {} large or small ?", "{} is {} ."),
-    "origin": ("is {} from nature or craft ?", "{} is from {} ."), "colour": ("what colour is {} ?", "{} is {} .")}
+    "category": ("what kind of thing is {} ?", "{} is {} ."),
+    "place": ("where can you find {} ?", "you can find {} in the {} ."),
+    "purpose": ("what is {} for ?", "{} is for {} ."),
+    "size": ("is {} large or small ?", "{} is {} ."),
+    "origin": ("is {} from nature or craft ?", "{} is from {} ."),
+    "colour": ("what colour is {} ?", "{} is {} ."),
+}
 KNOWN = ("category", "place", "purpose")
 _OFTEN = KNOWN * 3 + ("size", "origin", "colour")
 
 
-def fact(draws: Draws) -> str:
+def fact(draws: SeededRandom) -> str:
     """One thing that is known about a noun, as a sentence or as a question with its answer."""
-    one, kind = draws.pick(nouns()), draws.pick(_OFTEN)
+    one, kind = draws.choice(nouns()), draws.choice(_OFTEN)
     name, value = article(one.word), getattr(one, kind)
     question, sentence = FACT_QUESTIONS[kind]
     if draws.random() < 0.4:
@@ -121,31 +162,37 @@ def fact(draws: Draws) -> str:
     return f"{prefix}{question.format(name)}{middle} {value} ."
 
 
-def facts(draws: Draws) -> str:
+def facts(draws: SeededRandom) -> str:
     return " ".join(fact(draws) for _ in range(8))
 
 
-def _asked(one: Noun, colour: str, kind: str, draws: Draws) -> tuple[str, str]:
+def _asked(one: Noun, colour: str, kind: str, draws: SeededRandom) -> tuple[str, str]:
     """A question of a kind about the thing that is described, and its answer."""
     if kind == "what":
-        return draws.pick(("what is the thing ?", "what is the thing ?", "what is this ?")), one.word
+        return draws.choice(
+            ("what is the thing ?", "what is the thing ?", "what is this ?")
+        ), one.word
     if kind == "background":
         return "what colour is the background ?", colour
     if kind == "presence":
         there = draws.random() < 0.5
-        word = one.word if there else draws.pick(nouns()).word
+        word = one.word if there else draws.choice(nouns()).word
         return f"is there {article(word)} ?", "yes" if word == one.word else "no"
     subject = f"the {one.word}" if kind == "colour" else "the thing"
     return FACT_QUESTIONS[kind][0].format(subject), getattr(one, kind)
 
 
 ASKED = KNOWN * 3 + ("what", "what", "size", "origin", "colour", "background", "presence")
-FORMS = ("question : {} answer : {} .",) * 6 + ("{} {} .", "question : {} answer : {}", "question : {} {} .")
+FORMS = ("question : {} answer : {} .",) * 6 + (
+    "{} {} .",
+    "question : {} answer : {}",
+    "question : {} {} .",
+)
 
 
-def _described_with(kinds: Sequence[str], form: str, draws: Draws) -> tuple[str, str]:
+def _described_with(kinds: Sequence[str], form: str, draws: SeededRandom) -> tuple[str, str]:
     """A description with a colour wherever the colour is asked for, and questions of these kinds."""
-    one = draws.pick(nouns())
+    one = draws.choice(nouns())
     colour = background(one, draws)
     description = describe(one, colour, draws)
     if "background" in kinds and colour not in description.split():
@@ -153,89 +200,51 @@ def _described_with(kinds: Sequence[str], form: str, draws: Draws) -> tuple[str,
     return description, " ".join(form.format(*_asked(one, colour, kind, draws)) for kind in kinds)
 
 
-def questions(draws: Draws) -> str:
+def questions(draws: SeededRandom) -> str:
     """Two to five descriptions, each with one or two questions, of one kind or mixed."""
-    form, one_kind, kind = draws.pick(FORMS), draws.random() < 0.5, draws.pick(ASKED)
+    form, one_kind, kind = draws.choice(FORMS), draws.random() < 0.5, draws.choice(ASKED)
     items = []
     for _ in range(2 + int(draws.random() * 4)):
-        kinds = [kind] if one_kind else [draws.pick(ASKED) for _ in range(1 + int(draws.random() * 2))]
+        kinds = (
+            [kind]
+            if one_kind
+            else [draws.choice(ASKED) for _ in range(1 + int(draws.random() * 2))]
+        )
         items.append(_described_with(kinds, form, draws))
     return page(items, draws)
 
 
-def series(draws: Draws) -> str:
+def series(draws: SeededRandom) -> str:
     """One to sixteen solved questions of one kind, as few-shot prompts have them."""
-    kind, form = draws.pick(ASKED), draws.pick(FORMS[:7])
-    return page([_described_with([kind], form, draws) for _ in range(1 + int(draws.random() ** 1.5 * 16))], draws)
+    kind, form = draws.choice(ASKED), draws.choice(FORMS[:7])
+    return page(
+        [_described_with([kind], form, draws) for _ in range(1 + int(draws.random() ** 1.5 * 16))],
+        draws,
+    )
 
 
 WHICH = ("category", "place", "purpose", "what", "size", "origin", "background")
 
 
-def which(draws: Draws) -> str:
+def which(draws: SeededRandom) -> str:
     """'which ?', where only the examples tell what is asked: a kind of fact, or a word invented for each category."""
-    form = draws.pick(("question : which ? answer : {} .", "question : which ? answer : {} .", "{} ."))
+    form = draws.choice(
+        ("question : which ? answer : {} .", "question : which ? answer : {} .", "{} .")
+    )
     kinds = sorted({one.category for one in nouns()})
-    sorting, kind = draws.random() < 0.4, draws.pick(WHICH)
-    few = draws.several(kinds, 2 + int(draws.random() * 2))
-    words = dict(zip(few, draws.several(INVENTED, len(few))))
+    sorting, kind = draws.random() < 0.4, draws.choice(WHICH)
+    few = draws.sample(kinds, 2 + int(draws.random() * 2))
+    words = dict(zip(few, draws.sample(INVENTED, len(few))))
     among = [one for one in nouns() if one.category in few] if sorting else nouns()
     items = []
     for _ in range(6 + int(draws.random() * 10)):
-        one = draws.pick(among)
+        one = draws.choice(among)
         colour = background(one, draws)
-        description = f"{one.word} {colour}" if kind == "background" and not sorting else describe(one, colour, draws)
+        description = (
+            f"{one.word} {colour}"
+            if kind == "background" and not sorting
+            else describe(one, colour, draws)
+        )
         answer = words[one.category] if sorting else _asked(one, colour, kind, draws)[1]
         items.append((description, form.format(answer)))
     return page(items, draws)
-
-
-# Scenes of two things, motion and numbers.
-
-RELATIONS = (("left of", "right of"), ("right of", "left of"), ("above", "below"), ("below", "above"))
-
-
-def relations(draws: Draws) -> str:
-    """Who is left of, right of, above or below whom: said again, also with the order exchanged, and asked."""
-    items, asks = [], draws.random() < 0.5
-    for _ in range(3 + int(draws.random() * 3)):
-        one, other = (thing.word for thing in draws.several(nouns(), 2))
-        relation, back = draws.pick(RELATIONS)
-        a, b = article(one), article(other)
-        straight, turned = f"{a} {relation} {b}", f"{b} {back} {a}"
-        if asks:
-            said, true = draws.pick(((f"is the {one} {relation} the {other} ?", "yes"), (f"is the {other} {back} the {one} ?", "yes"),
-                                     (f"is the {one} {back} the {other} ?", "no"), (f"is the {other} {relation} the {one} ?", "no")))
-            again = f"question : {said} answer : {true} ."
-        else:
-            again = f"{draws.pick((straight, turned, turned))} ."
-        items.append((draws.pick((straight, straight + f" on {draws.pick(COLOURS)}")), again))
-    return page(items, draws)
-
-
-def motion(draws: Draws) -> str:
-    """Things that move left, right, up or down: said again, and asked."""
-    items = []
-    for _ in range(3 + int(draws.random() * 4)):
-        word, way = draws.pick(nouns()).word, draws.pick(tuple(DIRECTIONS))
-        sentence = f"{article(word)} moves {way}"
-        items.append((draws.pick((sentence, f"{word} {way}", sentence)), draws.pick((
-            f"{sentence} .", f"question : where does the {word} move ? answer : {way} .", f"question : what moves ? answer : {word} ."))))
-    return page(items, draws)
-
-
-def numbers(draws: Draws) -> str:
-    """Digits: read again, and sums below ten."""
-    if draws.random() < 0.5:
-        pairs = [(a := int(draws.random() * 10), int(draws.random() * (10 - a))) for _ in range(8)]
-        form = draws.pick(("{} + {} = {} .", "{} {} . = {} ."))
-        return " ".join(form.format(a, b, a + b) for a, b in pairs)
-    items = []
-    for _ in range(3 + int(draws.random() * 4)):
-        number = " ".join(str(int(draws.random() * 10)) for _ in range(1 + int(draws.random() * 3)))
-        items.append((draws.pick((number, f"the number {number} on {draws.pick(COLOURS)}")), draws.pick((
-            f"the number {number} .", f"question : what number can you see ? answer : {number} ."))))
-    return page(items, draws)
-
-
-Kind = Callable[[Draws], str]

@@ -5,15 +5,19 @@ Each test is a list of (prompt, answer), both texts; the answer is one word. Sce
 
 from __future__ import annotations
 
-from vlmcourse.lab.world.document_kinds import CLOSE, FACT_QUESTIONS, KNOWN, RELATIONS, TAG
-from vlmcourse.lab.world.nouns import article, nouns
-from vlmcourse.lab.world.pages import Episode, few_shot, naming
-from vlmcourse.lab.world.scenes import Draws, Scene
-from vlmcourse.lab.world.shots import binding
+from vlmcourse.world.document_kinds import CLOSE, FACT_QUESTIONS, KNOWN, TAG
+from vlmcourse.world.document_scenes import RELATIONS
+from vlmcourse.world.few_shot import binding_episode
+from vlmcourse.world.nouns import article, nouns
+from vlmcourse.world.pages import Episode, naming_episode, vqa_episode
+from vlmcourse.world.scenes import Scene, SeededRandom
 
 Test = list[tuple[str, str]]
 SLOTS: dict[str, tuple[str, str]] = {
-    "no tags": ("{} .", ""), "tags": (f"{TAG} {{}} .", CLOSE), "tags and stops": (f"{TAG} . {{}} .", CLOSE)}
+    "no tags": ("{} .", ""),
+    "tags": (f"{TAG} {{}} .", CLOSE),
+    "tags and stops": (f"{TAG} . {{}} .", CLOSE),
+}
 """{name: (what stands for a picture, what closes the text before the next picture)}."""
 NAMES_SHOTS, FACT_SHOTS = (1, 2, 4, 8, 16), (0, 4)
 
@@ -35,10 +39,13 @@ def names(shots: int, slots: str, count: int = 128) -> Test:
     slot, close = SLOTS[slots]
     ways = min(4, shots)
     if ways == 1:
-        episodes = [naming("test", index, ways=2, shots=1, induction=False) for index in range(count)]
+        episodes = [
+            naming_episode("test", index, ways=2, shots=1, induction=False)
+            for index in range(count)
+        ]
         episodes = [Episode(_only_asked(one), one.answer, one.choices) for one in episodes]
     else:
-        episodes = [binding("test", index, shots, ways) for index in range(count)]
+        episodes = [binding_episode("test", index, shots, ways) for index in range(count)]
     return [(written(one, slot, close), one.answer) for one in episodes]
 
 
@@ -52,22 +59,26 @@ def _only_asked(one: Episode) -> tuple:
 def about(kind: str, shots: int, slots: str, count: int = 128) -> Test:
     """A question of a kind (category, place, ...) about a described thing, after so many solved ones."""
     slot, close = SLOTS[slots]
-    episodes = [few_shot("test", index, kind, shots, things=(1, 1)) for index in range(count)]
+    episodes = [vqa_episode("test", index, kind, shots, things=(1, 1)) for index in range(count)]
     return [(written(one, slot, close), one.answer) for one in episodes]
 
 
 def known_facts() -> Test:
     """What a model knows of every noun when it is asked by name."""
-    return [(FACT_QUESTIONS[kind][0].format(article(one.word)), getattr(one, kind)) for kind in KNOWN for one in nouns()]
+    return [
+        (FACT_QUESTIONS[kind][0].format(article(one.word)), getattr(one, kind))
+        for kind in KNOWN
+        for one in nouns()
+    ]
 
 
 def copied_relations(turned: bool, count: int = 128) -> Test:
     """'a cat left of a dog . a cat' -> left; turned: 'a cat left of a dog . a dog' -> right."""
     made = []
     for index in range(count):
-        draws = Draws("copied relation", turned, index)
-        one, other = (article(thing.word) for thing in draws.several(nouns(), 2))
-        relation, back = draws.pick(RELATIONS)
+        draws = SeededRandom("copied relation", turned, index)
+        one, other = (article(thing.word) for thing in draws.sample(nouns(), 2))
+        relation, back = draws.choice(RELATIONS)
         asked, answer = (other, back) if turned else (one, relation)
         made.append((f"{one} {relation} {other} . {asked}", answer.split()[0]))
     return made
@@ -75,8 +86,19 @@ def copied_relations(turned: bool, count: int = 128) -> Test:
 
 def all_tests(count: int = 128) -> dict[str, Test]:
     """{name: test}: names and knowledge with and without tags, facts by name, relations copied and turned."""
-    tests = {f"names, {shots} shots, {slots}": names(shots, slots, count) for slots in SLOTS for shots in NAMES_SHOTS}
-    tests |= {f"{kind}, {shots} shots, {slots}": about(kind, shots, slots, count)
-              for slots in SLOTS for kind in KNOWN for shots in FACT_SHOTS}
-    return tests | {"facts": known_facts(), "relation": copied_relations(False, count),
-                    "relation, turned": copied_relations(True, count)}
+    tests = {
+        f"names, {shots} shots, {slots}": names(shots, slots, count)
+        for slots in SLOTS
+        for shots in NAMES_SHOTS
+    }
+    tests |= {
+        f"{kind}, {shots} shots, {slots}": about(kind, shots, slots, count)
+        for slots in SLOTS
+        for kind in KNOWN
+        for shots in FACT_SHOTS
+    }
+    return tests | {
+        "facts": known_facts(),
+        "relation": copied_relations(False, count),
+        "relation, turned": copied_relations(True, count),
+    }
