@@ -136,14 +136,16 @@ def word_report(model: LanguageModel, count: int = 128, batch: int = 64) -> dict
     for name, test in word_tests.all_tests(count).items():
         # Prompts of like length stand together, so that little is padded.
         test = sorted(test, key=lambda one: len(one[0]))
-        found = next_token_probabilities(model, in_words([prompt for prompt, _ in test]), 1, batch)
+        found = next_token_probabilities(
+            model, text_prompts([prompt for prompt, _ in test]), 1, batch
+        )
         report[name] = exact_match(
             [next(iter(one)) for one in found], [answer for _, answer in test]
         )
     return report
 
 
-def in_words(texts: Sequence[str]) -> world.prompts.Prompts:
+def text_prompts(texts: Sequence[str]) -> world.prompts.Prompts:
     """Prompts without pictures."""
     return world.prompts.Prompts([(text,) for text in texts], size=1)
 
