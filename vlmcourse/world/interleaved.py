@@ -146,7 +146,8 @@ class Prompts:
 class WebPages:
     """Where pages come from: `split`, `seed`, how many different scenes (and films) there are.
 
-    words  a smaller world: only these nouns are shown. Models learn it in fewer steps. Default: all known nouns
+    words     a smaller world: only these nouns are shown. Models learn it in fewer steps. Default: all known nouns
+    invented  the names that pages of names give to things
     """
 
     split: str = "train"
@@ -154,6 +155,7 @@ class WebPages:
     pool: int = 8192
     frames: int = NUM_FRAMES
     words: tuple[str, ...] = ()
+    invented: tuple[str, ...] = tuple(tokenizer.INVENTED)
 
     def rng(self, kind: str, index: int) -> SeededRandom:
         return SeededRandom(kind, self.seed, self.split, index)
@@ -225,7 +227,7 @@ class WebPages:
     def names(self, index: int, draws: SeededRandom) -> tuple[Part, ...]:
         """'this is a dax .' of several pictures of two to four things; the names mean nothing on any other page."""
         count = 2 + int(draws.random() * 3)
-        words, names = self._things(index, draws, count), draws.sample(tokenizer.INVENTED, count)
+        words, names = self._things(index, draws, count), draws.sample(self.invented, count)
         order = [int(draws.random() * count) for _ in range(9 - count)]
         form = draws.choice(
             ("this is {} .", "this is {} .", "question : what is this ? answer : this is {} .")
