@@ -62,8 +62,11 @@ class NamedThings(WebPages):
     invented: tuple[str, ...] = NAMES
 
     def captions(self, index: int) -> tuple[interleaved.Part, ...]:
-        scene, draws = self.single_thing(index), self.rng("captions", index)
-        return scene, f"{world.documents.describe(scene, draws)} ."
+        """'this is a cat .' or 'a cat on blue .'"""
+        scene = self.single_thing(index)
+        name = world.article(scene.words[0])
+        said = (f"this is {name}", f"{name} on {scene.background}")
+        return scene, f"{self.rng('captions', index).choice(said)} ."
 
     def name_pages(self, index: int) -> tuple[interleaved.Part, ...]:
         return self.names(index, self.rng("names", index))
