@@ -20,6 +20,7 @@ import typer
 
 from vlmcourse.recipes import in_context
 from vlmcourse.recipes.frozen import word_hull
+from vlmcourse.training.fit import Step
 from vlmcourse.training.scale import Scale
 from vlmcourse.world.prompts import blank_images
 
@@ -28,16 +29,25 @@ RESULTS = Path(__file__).parent / "results"
 MODELS = ("flamingo", "frozen", "frozen_linear")
 
 
+def shown(step: Step) -> None:
+    """A line every hundred steps."""
+    if step.step % 100 == 0:
+        print(
+            f"step {step.step} of {step.steps}, loss {step.loss:.2f}, {step.seconds:.0f} s",
+            flush=True,
+        )
+
+
 def measured(name: str, scale: Scale, seed: int, count: int) -> dict:
     """One trained model and its tests."""
     start = time.perf_counter()
     if name == "flamingo":
-        model = in_context.flamingo(scale, seed).model.model
+        model = in_context.flamingo(scale, seed, on_step=shown).model.model
         score = in_context.flamingo_score(model, scale.image_size)
         blind = in_context.flamingo_score(model, scale.image_size, blank_images)
     else:
         ending = word_hull if name == "frozen" else None
-        model = in_context.frozen(scale, seed, ending=ending).model
+        model = in_context.frozen(scale, seed, ending=ending, on_step=shown).model
         score, blind = in_context.frozen_score(model), in_context.frozen_score(model, blank_images)
     row = {"seed": seed, "seconds": round(time.perf_counter() - start)}
     row |= in_context.binding_report(score, blind, count)
@@ -56,7 +66,7 @@ def main(
 ) -> None:
     """Trains (or loads from the cache) and tests each model with each seed; keeps results after each."""
     torch.set_num_threads(1)
-    size, name = Scale.named(scale), "in_context" + ("_smoke" if scale == "smoke" else "")
+    size, name = Scale.of(scale), "in_context" + ("_smoke" if scale == "smoke" else "")
     in_context.tower(size)
     for model in only:
         for seed in range(first, seeds):
