@@ -66,7 +66,7 @@ def language(
     }
 
     def prepare() -> None:
-        on_short_texts(size, seed, model, on_step)
+        on_short_texts(size, seed, model, on_step, retrain)
         start_tags(model.lm)
 
     return train_or_load(
@@ -88,6 +88,7 @@ def on_short_texts(
     seed: int,
     model: LanguageModel,
     on_step: Callable[[Step], None] | None = None,
+    retrain: bool = False,
 ) -> TrainedStage:
     """The first stage: short texts without image tags. Names are bound at its end."""
     documents = world.documents.Documents(seed=seed)
@@ -104,6 +105,7 @@ def on_short_texts(
         },
         seed=seed,
         on_step=on_step,
+        retrain=retrain,
     )
 
 
