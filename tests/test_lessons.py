@@ -115,7 +115,7 @@ def test_execution_tells_each_cell_and_keeps_what_ran_before_a_failure(tmp_path)
         )
     assert told == [(2, 3, "print('first')")]
     assert lessons.read(tmp_path / "failed.ipynb").cells[1].outputs[0].text == "first\n"
-    assert "first" in lessons.page(tmp_path / "failed.ipynb").read_text()
+    assert "first" in lessons.site().notebook_page(tmp_path / "failed.ipynb").read_text()
 
 
 def test_lessons_are_found_by_number_or_name():

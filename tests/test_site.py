@@ -7,10 +7,10 @@ import shutil
 import nbformat
 import pytest
 
+from docs.site import build, check
+from docs.site.maths import mathml
+from docs.site.pages import markdown, notebook, page, slug
 from vlmcourse import lessons
-from vlmcourse.site import build, check
-from vlmcourse.site.maths import mathml
-from vlmcourse.site.pages import markdown, notebook, page, slug
 
 ROOT = lessons.repository()
 

@@ -124,10 +124,9 @@ class BLIP(nn.Module, checkpoints.FromTransformers):
         self.text_projection = nn.Linear(c.text_width, c.embedding)
         self.itm_head = nn.Linear(c.text_width, 2)
         self.temperature = nn.Parameter(torch.tensor(0.07))  # cosines are divided by it
+        encoders, m = self._encoders(), c.momentum
         self.momentum_encoders = (
-            None
-            if c.momentum is None
-            else MomentumEncoders(self._encoders(), c.embedding, c.queue_size, c.momentum)
+            None if m is None else MomentumEncoders(encoders, c.embedding, c.queue_size, m)
         )
 
     def _encoders(self) -> dict[str, nn.Module]:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from vlmcourse.papers.blip import BLIP
-from vlmcourse.parts.layers import PostNormBlock, check_batch_sizes
+from vlmcourse.parts.layers import check_batch_sizes
 from vlmcourse.parts.losses import itm_loss
 
 
@@ -89,7 +89,7 @@ class TwoImageBlock(nn.Module):
     learned_merge  a linear layer over both, which starts as their mean; False: the mean
     """
 
-    def __init__(self, block: PostNormBlock, learned_merge: bool):
+    def __init__(self, block: nn.Module, learned_merge: bool):
         super().__init__()
         self.block, self.right_cross = block, deepcopy(block.cross)
         self.merge = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
 from vlmcourse.parts.layers import QuickGELU
@@ -160,7 +162,7 @@ OPEN_FLAMINGO: Names = {
 """The gated block before layer n is called blocks.n here; the files call it after the language model's modules."""
 
 
-def same_setting(*values: object, what: str, allowed: tuple) -> object:
+def same_setting(*values: Any, what: str, allowed: tuple) -> Any:
     """The value that all are equal to. Raises ValueError if they differ or it is not allowed."""
     if len(set(values)) > 1 or values[0] not in allowed:
         found = " and ".join(f"'{value}'" for value in values)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,6 @@ CLASS_FOR = {
     "bert": "VLBERT.load_bert (of BertModel)",
 }
 """Who takes checkpoints of a model type of transformers."""
-
 
 UNREADABLE = (OSError, EOFError, KeyError, RuntimeError, UnpicklingError)
 """What torch and transformers raise for missing and damaged files."""
@@ -201,7 +200,7 @@ def blip_roles(model: nn.Module) -> list[str]:
     return roles
 
 
-def copy_blip(blip: nn.Module, model: nn.Module) -> nn.Module:
+def copy_blip(blip: Any, model: nn.Module) -> Any:
     """The weights of one of BLIP_CLASSES into our BLIP of the same sizes; a single text transformer serves as encoder and decoder."""
     roles = blip_roles(model)
     encoder = "text_encoder." if "text_encoder" in roles else "text_decoder.bert."

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from copy import deepcopy
 
-import torch
 from torch import Tensor, nn
 
 from vlmcourse.parts.language import freeze
@@ -44,7 +43,7 @@ class ImageFeatures(nn.Module):
             vision.image_size if hasattr(vision, "tokens") else vision.config.image_size
         )
         lists = [part for part in self.vision.modules() if isinstance(part, nn.ModuleList)]
-        blocks = max(lists, key=len, default=())
+        blocks = max(lists, key=len, default=nn.ModuleList())
         if skip_blocks and len(blocks) <= skip_blocks:
             raise ValueError(
                 f"{type(vision).__name__} has {len(blocks)} blocks, so {skip_blocks} can't be left out; expected at "
