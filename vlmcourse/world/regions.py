@@ -103,10 +103,6 @@ SEEDS = {swap_across_rows: "places_swapped", recolour_background: "recoloured"}
 """What seeds the choices of a change; others are seeded by their names."""
 
 
-SEEDS = {swap_across_rows: "places_swapped", recolour_background: "recoloured"}
-"""What seeds the choices of a change; others are seeded by their names."""
-
-
 def false_caption(
     index: int, pairs: Pairs, change: Callable[[Scene, SeededRandom], Scene | None]
 ) -> str | None:
