@@ -14,6 +14,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from itertools import count
 from operator import eq
 
 import torch
@@ -21,7 +22,7 @@ import typer
 from torch import nn
 
 from vlmcourse import recipes, world
-from vlmcourse.evaluation import load_results, eval_mode, choose_next_token, save_results
+from vlmcourse.evaluation import choose_next_token, eval_mode, load_results, save_results
 from vlmcourse.parts.language import LanguageModel, tiny
 from vlmcourse.parts.tuning import Adapters, BitFit, PromptTuning, count_trainable
 from vlmcourse.recipes.language import LANGUAGE_OPTIMISATION, text_prompts
@@ -30,7 +31,7 @@ from vlmcourse.training.fit import Step, fit
 from vlmcourse.training.optimisation import Optimisation
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import tokenizer
-from vlmcourse.world.documents import Documents, CategoryTask
+from vlmcourse.world.documents import CategoryTask, Documents
 
 app = typer.Typer(add_completion=False)
 PARTS = ("phase", "flops", "tuning")
@@ -39,15 +40,16 @@ PARTS = ("phase", "flops", "tuning")
 def phase(scale: Scale, seed: int) -> list[dict]:
     """Rows over the steps of one pretraining run."""
     torch.set_num_threads(1)
-    model, rows = recipes.new_language(scale, seed), []
+    model, rows, numbers = recipes.new_language(scale, seed), [], count(1)
 
     def look(step: Step) -> None:
-        if step.step == 1 or step.step % max(1, scale.language_steps // 30) == 0:
+        number = next(numbers)  # over both stages
+        if number == 1 or number % max(1, scale.language_steps // 30) == 0:
             report = recipes.language_report(model, 256)
             rows.append(
                 {
                     "seed": seed,
-                    "step": step.step,
+                    "step": number,
                     "loss": step.loss,
                     "binding": report["binding"],
                     "facts": report["facts"],

@@ -27,9 +27,9 @@ from vlmcourse.papers.qformer import (
     QFormer,
     QFormerConfig,
 )
-from vlmcourse.parts.image_features import ImageFeatures, patch_features
 from vlmcourse.parts import generation, language
 from vlmcourse.parts.attention import Attention
+from vlmcourse.parts.image_features import ImageFeatures, patch_features
 from vlmcourse.parts.vision import ResNet, ViT
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import fit

@@ -76,7 +76,7 @@ class TestMasks:
         ]
         assert [bar.get_width() > 0 for bar in figure.axes[2].patches] == [False] * 4 + [True] * 4
         assert (
-            "may look at: a, b, c, d, e, f." in figure.description
+            "may attend to: a, b, c, d, e, f." in figure.description
             and "none that the mask forbids" in figure.description
         )
 
@@ -90,7 +90,7 @@ class TestMasks:
         figure = masks.mask_figure(made, 0, wrong[1], changed=True, faulty=True, compared=True)
         assert f"moved although the mask forbids it: {wrong[0]}" in figure.description
         assert (
-            "measured beside declared: 1 cells look but must not, 0 must look but don't"
+            "measured beside declared: 1 cells attend but must not, 0 must attend but don't"
             in figure.description
         )
 

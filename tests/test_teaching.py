@@ -75,7 +75,7 @@ def test_got_is_shown_beside_wanted(capsys, monkeypatch):
     shown = []
     monkeypatch.setattr("vlmcourse.plots.show", shown.append)
     exercises.check("attention.prefix", lambda seen, length: torch.ones(length, length).bool())
-    assert "yours beside wanted" in shown[0].description
+    assert "yours beside expected" in shown[0].description
     exercises.check("clip.ensemble", lambda e: e.mean(0))
     assert "numbers. The largest difference" in shown[1].description
     capsys.readouterr()

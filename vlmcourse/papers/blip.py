@@ -125,10 +125,9 @@ class BLIP(nn.Module, checkpoints.FromTransformers):
         self.text_projection = nn.Linear(c.text_width, c.embedding)
         self.itm_head = nn.Linear(c.text_width, 2)
         self.temperature = nn.Parameter(torch.tensor(0.07))  # cosines are divided by it
+        encoders, m = self._encoders(), c.momentum
         self.momentum_encoders = (
-            None
-            if c.momentum is None
-            else MomentumEncoders(self._encoders(), c.embedding, c.queue_size, c.momentum)
+            None if m is None else MomentumEncoders(encoders, c.embedding, c.queue_size, m)
         )
 
     def _encoders(self) -> dict[str, nn.Module]:
@@ -298,6 +297,4 @@ class BLIP(nn.Module, checkpoints.FromTransformers):
         unshared = PARAMETER_SHARING["none" if len(checkpoints.blip_roles(model)) == 2 else "all"]
         sizes = checkpoints.blip_sizes(model.config)
         config = BLIPConfig(cls=cls_token_id, enc=enc, unshared=unshared, **sizes)
-        blip = cls(config)
-        checkpoints.copy_blip(blip, model)
-        return blip.eval()
+        return checkpoints.copy_blip(cls(config), model).eval()

@@ -23,7 +23,6 @@ CLASS_FOR = {
 }
 """Who takes checkpoints of a model type of transformers."""
 
-
 UNREADABLE = (OSError, EOFError, KeyError, RuntimeError, UnpicklingError)
 """What torch and transformers raise for missing and damaged files."""
 
@@ -145,8 +144,7 @@ def copy_weights(
     tied    their parameters that must equal another of theirs, because ours are one
     Raises ValueError with the list of missing, unexpected and mismatched weights, and for untied ones.
     """
-    values, used, missing = model.state_dict(), set(), set()
-    mismatched: list[str] = []
+    values, used, missing, mismatched = model.state_dict(), set(), set(), list[str]()
     for ours, value in values.items():
         theirs = source_names(names, ours)
         absent = [name for name in theirs if name not in source] if theirs else [ours]
@@ -265,7 +263,7 @@ def blip_roles(model: nn.Module) -> list[str]:
     return roles
 
 
-def copy_blip(blip: nn.Module, model: nn.Module) -> nn.Module:
+def copy_blip(blip: Any, model: nn.Module) -> Any:
     """The weights of one of BLIP_CLASSES into our BLIP of the same sizes; a single text transformer serves as encoder and decoder."""
     roles = blip_roles(model)
     encoder = "text_encoder." if "text_encoder" in roles else "text_decoder.bert."

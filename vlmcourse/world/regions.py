@@ -16,7 +16,7 @@ from torch import Tensor
 from vlmcourse.world.noise import mismatched
 from vlmcourse.world.nouns import nouns
 from vlmcourse.world.pairs import Pairs
-from vlmcourse.world.scenes import BACKGROUNDS, SeededRandom, Scene, sample
+from vlmcourse.world.scenes import BACKGROUNDS, Scene, SeededRandom, sample
 
 Box = tuple[float, float, float, float]
 
