@@ -22,7 +22,7 @@ import typer
 from torch import nn
 
 from vlmcourse import recipes, world
-from vlmcourse.evaluation import load_results, eval_mode, choose_next_token, save_results
+from vlmcourse.evaluation import choose_next_token, eval_mode, load_results, save_results
 from vlmcourse.parts.language import LanguageModel, tiny
 from vlmcourse.parts.tuning import Adapters, BitFit, PromptTuning, count_trainable
 from vlmcourse.recipes.language import LANGUAGE_OPTIMISATION, text_prompts
@@ -31,7 +31,7 @@ from vlmcourse.training.fit import Step, fit
 from vlmcourse.training.optimisation import Optimisation
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import tokenizer
-from vlmcourse.world.documents import Documents, CategoryTask
+from vlmcourse.world.documents import CategoryTask, Documents
 
 app = typer.Typer(add_completion=False)
 PARTS = ("phase", "flops", "tuning")

@@ -718,5 +718,5 @@ Markdown(
 #
 # - Limits: published numbers (zero-shot accuracies, CIDEr) are not reproduced here: that takes their data and a GPU. OpenFlamingo's checkpoints before version 2 have other names. MPT, which some of them stand on, needs code from the hub.
 # - Read: the model card before the model: what it was trained on, what it is not for, and its licence. OpenFlamingo's Section 4, on what went wrong.
-# - Try: the explorers of `notebooks/explorers.ipynb` with a published CLIP; `teaching.explorer_models.look_clip(real)`; lesson 09's probes on a real model: anything with `vision_context` and `forward` fits `answering.Bridge`.
+# - Try: the explorers of `notebooks/explorers.ipynb` with a published CLIP; `teaching.explorer_models.clip_maps(real)`; lesson 09's probes on a real model: anything with `vision_context` and `forward` fits `answering.Bridge`.
 # - You have built them all. What's missing is yours: `vlmcourse start my_project`.

@@ -19,8 +19,8 @@ from vlmcourse.recipes.blip import (
     blip_config,
     blip_report,
     generate_captions,
-    new_blip,
     minimal_pairs_data,
+    new_blip,
 )
 from vlmcourse.recipes.clip import (
     clip,
@@ -35,28 +35,28 @@ from vlmcourse.recipes.clip import (
 from vlmcourse.recipes.flamingo import flamingo, flamingo_config, flamingo_report, new_flamingo
 from vlmcourse.recipes.frozen import (
     IMAGE_PREFIX,
-    vqa_data,
-    mean_noun_and_background,
-    caption_report,
     caption_data,
+    caption_report,
+    episode_accuracy,
     frozen,
     frozen_config,
+    mean_noun_and_background,
     naming_episodes,
     new_frozen,
-    episode_accuracy,
     text_only_accuracy,
+    vqa_data,
 )
 from vlmcourse.recipes.language import language, language_report, new_language, train_language
 from vlmcourse.recipes.vilbert import (
     FALSE_CAPTIONS,
     alignment_report,
-    train_masked,
     masked_report,
-    region_classifier,
     new_vilbert,
     new_vlbert,
+    region_classifier,
     region_pairs,
     retrieval_report,
+    train_masked,
     vilbert,
     vilbert_config,
     vilbert_report,

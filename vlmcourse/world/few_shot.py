@@ -11,9 +11,9 @@ from torch.nn.functional import normalize
 from vlmcourse.world import tokenizer
 from vlmcourse.world.interleaved import Part, WebPages, nouns_of_split
 from vlmcourse.world.nouns import article
-from vlmcourse.world.pages import Episode, single_thing, question_prompt, scenes
+from vlmcourse.world.pages import Episode, question_prompt, scenes, single_thing
 from vlmcourse.world.questions import answers, ask
-from vlmcourse.world.scenes import SeededRandom, Scene
+from vlmcourse.world.scenes import Scene, SeededRandom
 from vlmcourse.world.videos import Video, make_video
 
 

@@ -19,11 +19,11 @@ from torch import Tensor
 
 from vlmcourse.world import captions, tokenizer
 from vlmcourse.world.nouns import article
-from vlmcourse.world.pages import single_thing, question_prompt, page, page_text
+from vlmcourse.world.pages import page, page_text, question_prompt, single_thing
 from vlmcourse.world.prompts import pad_left
 from vlmcourse.world.questions import ask, quarter
 from vlmcourse.world.rendering import render, to_pixels
-from vlmcourse.world.scenes import SeededRandom, Scene, known_nouns, sample
+from vlmcourse.world.scenes import Scene, SeededRandom, known_nouns, sample
 from vlmcourse.world.videos import Video, make_video
 
 Part = str | Scene | Video
