@@ -33,7 +33,6 @@ TOO_LONG = {  # to be shortened; nothing may be added
     "recipes/blip2.py",
     "cli.py",
     "world/corruptions.py",
-    "plots/masks.py",
 }
 
 
