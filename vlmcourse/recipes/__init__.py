@@ -46,7 +46,6 @@ from vlmcourse.recipes.frozen import (
     text_only_accuracy,
     vqa_data,
 )
-from vlmcourse.recipes.language import language, language_report, new_language, train_language
 from vlmcourse.recipes.vilbert import (
     FALSE_CAPTIONS,
     alignment_report,
@@ -112,4 +111,5 @@ __all__ = [
     "vilbert_report",
     "vlbert",
     "vlbert_config",
+    "word_report",
 ]
