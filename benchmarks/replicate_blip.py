@@ -25,7 +25,7 @@ from teaching import minimal_pairs as looking
 from vlmcourse import recipes
 from vlmcourse.evaluation import load_matching_results, save_results
 from vlmcourse.papers.blip import PARAMETER_SHARING
-from vlmcourse.papers.blip_tasks import BLIPForVQA, BLIPForNLVR2, BLIPForVisDial
+from vlmcourse.papers.blip_tasks import BLIPForNLVR2, BLIPForVisDial, BLIPForVQA
 from vlmcourse.recipes import capfilt as cleaning
 from vlmcourse.recipes.blip_tasks import (
     Dialogues,
@@ -33,9 +33,9 @@ from vlmcourse.recipes.blip_tasks import (
     Statements,
     answer_report,
     compare_report,
-    video_report,
-    talk_report,
     finetune,
+    talk_report,
+    video_report,
 )
 from vlmcourse.training.scale import Scale
 

@@ -27,17 +27,17 @@ from vlmcourse.parts.language import freeze
 from vlmcourse.recipes.frozen import (
     ONE_THING,
     STOP,
-    vqa_episodes,
-    mean_noun_and_background,
     caption_report,
-    naming_episodes,
     descriptive_caption,
     episode_accuracy,
+    mean_noun_and_background,
+    naming_episodes,
     text_only_accuracy,
+    vqa_episodes,
 )
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import tokenizer
-from vlmcourse.world.prompts import CaptionDataset, page_pixels, blank_images
+from vlmcourse.world.prompts import CaptionDataset, blank_images, page_pixels
 
 app = typer.Typer(add_completion=False)
 SHOTS = (0, 1, 2, 4, 8)

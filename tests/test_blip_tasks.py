@@ -178,7 +178,7 @@ def test_siblings_differ_in_one_attribute():
         assert (moved, one.background == other.background) in ((2, True), (0, False), (0, True))
         assert (pairs.text(index) == pairs.text(index + 1)) == (one == other)
         assert world.split_of(other.words, other.background) == "train"
-    for scene, right, wrong in world.minimal_pairs.caption_choices(
+    for _, right, wrong in world.minimal_pairs.caption_choices(
         world.minimal_pairs.swap_positions, count=20
     ):
         assert (

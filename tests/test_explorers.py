@@ -1,5 +1,7 @@
 """Explorers: what is drawn is what the models say, every state has a description, and one faulty mask is always found."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -22,6 +24,7 @@ from vlmcourse.widgets.explorers import (
     sampling,
     scene,
 )
+from vlmcourse.world import tokenizer
 
 SCALE = Scale.of("smoke")
 TEXTS = {"packed documents": "a cat | a dog", "ViLBERT, VL-BERT: padding only": "a cat <pad> <pad>"}
@@ -205,7 +208,7 @@ class TestGates:
         explorers.gate_explorer(
             model,
             gates.Replay(**explorer_models.gate_trace(flamingo, batch)),
-            explorer_models.going_on(model, scenes, SCALE.image_size),
+            explorer_models.continuation_function(model, scenes, SCALE.image_size),
             images,
             ["a picture of"],
             batch,
@@ -222,9 +225,35 @@ class TestGates:
         assert "the others as trained" in said.value
 
 
+class Stripes(torch.nn.Module):
+    """A model that nobody knows: it says 'cat' in so far as the picture's left half is bright."""
+
+    config = SimpleNamespace(image_size=32)
+
+    def vision_context(self, pixel_values):
+        return {"brightness": pixel_values[..., :16].mean((1, 2, 3))}
+
+    def forward(self, ids, cache=None, padding_mask=None, brightness=None):
+        logits = torch.zeros(*ids.shape, 500)
+        logits[..., tokenizer.encode(["cat"])[0, 1]] = brightness[:, None]
+        return logits
+
+
+def test_a_new_model_is_one_row_and_every_explorer_finds_it(monkeypatch):
+    row = explorer_models.ExploredModel(lambda scale: Stripes())
+    monkeypatch.setattr(explorer_models, "MODELS", {"Stripes": row})
+    (maps_of,) = explorer_models.attention_functions(SCALE).values()
+    (ask,) = explorer_models.answer_functions(SCALE).values()
+    maps = maps_of(torch.ones(3, 32, 32), "a cat")
+    assert maps.rows == ("a", "cat") and maps.maps.shape == (1, 1, 2, 16)
+    assert maps.maps[0, 0, 1].reshape(4, 4).gt(0).tolist() == [[True, True, False, False]] * 4
+    white = scene.compose([("cat", "middle")], "yellow")
+    assert ask(white, "a")["cat"] == max(ask(white, "a").values())
+
+
 def test_attention_rows_are_probabilities_over_patches_for_all_five():
     pixel_values = world.Pairs("test", SCALE.image_size).batch([0])["pixel_values"][0]
-    for name, look in explorer_models.lookers(SCALE).items():
+    for name, look in explorer_models.attention_functions(SCALE).items():
         looked = look(pixel_values, "a picture of a cat")
         layers, heads, rows, patches = looked.maps.shape
         assert rows == len(looked.rows) and patches in (4, 16) and (looked.maps >= 0).all(), name
@@ -316,7 +345,9 @@ def test_maps_that_point_at_the_thing_and_maps_that_know_nothing():
         )
         return AttentionMaps(rows, (changes / changes.sum()).expand(2, 3, len(rows), 16), "weights")
 
-    dull, clever = (explorer_models.on_the_thing(look, scenes, 32) for look in (evenly, cleverly))
+    dull, clever = (
+        explorer_models.pointing_scores(look, scenes, 32) for look in (evenly, cleverly)
+    )
     assert (
         dull["weight on it"] == pytest.approx(dull["its squares"], abs=1e-5)
         and 0 < dull["its squares"] < 0.7
@@ -334,7 +365,7 @@ def test_few_shot_prompts_say_which_picture_is_whose_and_lose_their_support(flam
     assert [part.words[0] for part in made if not isinstance(part, str)] == ["cat", "car", "cat"]
     bare = few_shot.without_support(made)
     assert sum(not isinstance(part, str) for part in bare) == 1 and bare[-2] == made[-2]
-    answer = explorer_models.naming(flamingo.model.model, SCALE.image_size)
+    answer = explorer_models.naming_function(flamingo.model.model, SCALE.image_size)
     shown = few_shot.few_shot_figure(answer, [("cat", "dax"), ("car", "blicket")], "cat")
     assert [len(one.axes[0].images) for one in shown.figures] == [3, 0, 0]
     widths = [bar.get_width() for bar in shown.figures[2].axes[0].patches]
@@ -380,7 +411,7 @@ def test_a_scene_is_what_was_put_together_and_models_are_asked_about_it(shown):
     ):
         with pytest.raises(ValueError, match=why):
             scene.compose(things, "blue")
-    models = explorer_models.askers(SCALE)
+    models = explorer_models.answer_functions(SCALE)
     for name, ask in models.items():
         text = "a cat, a car" if name == "CLIP" else "a picture of a"
         found = ask(made, text)

@@ -1,6 +1,7 @@
 """The recipes and `vlmcourse train clip`: bad input, damage, kill -9, and what two processes do."""
 
 import hashlib
+import importlib
 import json
 import signal
 import subprocess
@@ -14,9 +15,10 @@ from PIL import Image
 
 import vlmcourse
 from vlmcourse import recipes, world
-from vlmcourse.training import checkpoint
+from vlmcourse.training import checkpoint, stages
 from vlmcourse.training.scale import Scale
 
+language_recipe = importlib.import_module("vlmcourse.recipes.language")
 QUIET = [
     sys.executable,
     "-m",
@@ -99,8 +101,6 @@ def test_the_shipped_language_model_has_read_these_texts():
 
 @pytest.mark.slow
 def test_the_shipped_language_model_binds_and_knows():
-    from vlmcourse.training import stages
-
     trained = recipes.language("laptop")
     assert (
         trained.loaded
@@ -108,11 +108,27 @@ def test_the_shipped_language_model_binds_and_knows():
         and trained.path.stat().st_size < 8e6
     )
     assert (
-        len(trained.history) == Scale.of("laptop").language_steps
+        len(trained.history) == language_recipe.PAGE_STEPS["laptop"]
         and trained.history[-1].loss < trained.history[0].loss
     )
     report = recipes.language_report(trained.model, 256)
     assert report["binding"] >= 0.95 and report["facts"] >= 0.95
+
+
+def test_the_shipped_language_model_binds_and_knows_in_pages_with_tags():
+    """Before any picture: what it can't do in words, no picture can do."""
+    report = language_recipe.word_report(recipes.language("laptop").model, 64)
+    for slots in ("tags", "tags and stops"):
+        names = [report[f"names, {shots} shots, {slots}"] for shots in (2, 4, 8, 16)]
+        known = [
+            report[f"{kind}, {shots} shots, {slots}"]
+            for kind in ("category", "place", "purpose")
+            for shots in (0, 4)
+        ]
+        assert min(names) >= 0.95 and min(known) >= 0.9
+        # In its texts the second thing of a page is always another one than the first.
+        assert report[f"names, 1 shots, {slots}"] >= 0.75
+    assert report["facts"] >= 0.95
 
 
 def test_a_run_is_not_overwritten_and_another_not_continued(tmp_path):

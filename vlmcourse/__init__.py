@@ -20,6 +20,8 @@ __version__ = "0.3.0"
 def load(folder):
     """A model that `vlmcourse train clip --out FOLDER` has saved, with its words: `.search(query, pictures)`, `.embed_texts`,
     `.embed_pictures`, `.model`. Raises FileNotFoundError, ValueError, DamagedCheckpoint."""
-    from vlmcourse.recipes.own_pictures import load_model  # here, so that importing the package stays quick
+    from vlmcourse.recipes.own_pictures import (
+        load_model,  # here, so that importing the package stays quick
+    )
 
     return load_model(folder)

@@ -63,6 +63,7 @@ from vlmcourse.training.scale import Scale
 from vlmcourse.training.stages import TrainedStage, seeded, train_or_load
 from vlmcourse.world import tokenizer
 from vlmcourse.world.co_occurrence import BiasedPairs
+from vlmcourse.world.interleaved import END_OF_CHUNK, IMAGE_TEXT
 from vlmcourse.world.prompts import training_batch
 
 MLP_OPTIMISATION = Optimisation(5e-3, weight_decay=0.05, betas=(0.9, 0.95))
@@ -329,8 +330,8 @@ def pages(scale: Scale | str | None = None) -> Bridge:
         "Flamingo, on pages",
         trained.model.model,
         size.image_size,
-        "<image>",
-        "<EOC>",
+        IMAGE_TEXT,
+        END_OF_CHUNK,
         trained.history,
     )
 

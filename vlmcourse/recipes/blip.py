@@ -20,7 +20,7 @@ from vlmcourse.evaluation import (
 )
 from vlmcourse.papers.blip import BLIP, BLIPConfig
 from vlmcourse.parts.attention import KVCache
-from vlmcourse.parts.generation import Sampler, beam_search, greedy, generate
+from vlmcourse.parts.generation import Sampler, beam_search, generate, greedy
 from vlmcourse.training import checkpoint
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import Step

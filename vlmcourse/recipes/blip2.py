@@ -17,24 +17,25 @@ from torch import Tensor, nn
 from vlmcourse import world
 from vlmcourse.evaluation import (
     bidirectional_retrieval,
-    cider,
-    exact_match,
-    recall_at_1,
-    eval_mode,
-    noun_and_background_accuracy,
     choose_next_token,
+    cider,
+    eval_mode,
+    exact_match,
+    noun_and_background_accuracy,
+    recall_at_1,
 )
 from vlmcourse.papers.blip2 import BLIP2, Stage1
 from vlmcourse.papers.qformer import QFormer, QFormerConfig
 from vlmcourse.parts.image_features import ImageFeatures, patch_features
-from vlmcourse.parts.language import freeze, embedding_rms
+from vlmcourse.parts.language import embedding_rms, freeze
+from vlmcourse.parts.losses import similarity
 from vlmcourse.recipes.clip import HELD_OUT, clip, training_pairs
 from vlmcourse.recipes.frozen import (
     ONE_THING,
-    vqa_episodes,
-    mean_embedding,
     descriptive_caption,
     generate_sentences,
+    mean_embedding,
+    vqa_episodes,
 )
 from vlmcourse.recipes.language import language
 from vlmcourse.training import checkpoint
@@ -288,9 +289,7 @@ def similarities(
     chosen = pairs.distinct(count)
     with eval_mode(model):
         image = patch_features(model.vision, view(pairs.images(chosen)))
-        return model.similarity(
-            model.encode_image(image), model.encode_text(pairs.batch(chosen)["ids"])
-        )
+        return similarity(model.encode_image(image), model.encode_text(pairs.batch(chosen)["ids"]))
 
 
 def match_scorer(model: Stage1, image: Tensor, ids: Tensor) -> Callable[[Tensor, Tensor], Tensor]:

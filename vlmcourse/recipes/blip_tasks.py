@@ -12,22 +12,22 @@ from torch import Tensor, nn
 from vlmcourse import world
 from vlmcourse.evaluation import (
     Controls,
-    exact_match,
-    recall_at_1,
     eval_mode,
+    exact_match,
     measure_controls,
     ranking_metrics,
+    recall_at_1,
 )
 from vlmcourse.papers.blip import BLIP
 from vlmcourse.papers.blip_tasks import (
-    BLIPForVQA,
     BLIPForNLVR2,
     BLIPForVisDial,
+    BLIPForVQA,
     encode_video,
     video_context,
 )
 from vlmcourse.parts.attention import KVCache
-from vlmcourse.parts.generation import sequence_log_prob, generate
+from vlmcourse.parts.generation import generate, sequence_log_prob
 from vlmcourse.training import checkpoint
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import Step

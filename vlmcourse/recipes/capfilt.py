@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from vlmcourse import world
-from vlmcourse.evaluation import eval_mode, scene_facts, caption_facts
+from vlmcourse.evaluation import caption_facts, eval_mode, scene_facts
 from vlmcourse.papers.blip import BLIP
 from vlmcourse.papers.blip_tasks import Captioner, Filter
 from vlmcourse.parts.generation import Sampler, nucleus

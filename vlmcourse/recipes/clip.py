@@ -100,6 +100,8 @@ def clip(
         "noise": pairs.noise and [pairs.noise.share, pairs.noise.kind.__name__],
         "batch": size.batch,
     }
+    if nouns := getattr(pairs, "noun_subset", ()):
+        fingerprint["nouns"] = nouns
     return train_or_load(
         "clip",
         new_clip(config, seed),

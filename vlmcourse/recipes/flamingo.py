@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from vlmcourse import world
-from vlmcourse.evaluation import exact_match, choose_next_token, noun_accuracy
+from vlmcourse.evaluation import choose_next_token, exact_match, noun_accuracy
 from vlmcourse.papers.flamingo import Flamingo, FlamingoConfig
 from vlmcourse.parts.language import freeze
 from vlmcourse.parts.vision import ViT
 from vlmcourse.recipes.clip import clip
-from vlmcourse.recipes.frozen import generate_sentences
+from vlmcourse.recipes.frozen import generate_sentences, mean_embedding
 from vlmcourse.recipes.language import language
 from vlmcourse.training import checkpoint
 from vlmcourse.training.batches import Batches
@@ -29,7 +29,7 @@ from vlmcourse.training.scale import Scale
 from vlmcourse.training.stages import TrainedStage, seeded, train_or_load
 from vlmcourse.world import few_shot as few
 from vlmcourse.world import interleaved, tokenizer
-from vlmcourse.world.interleaved import Frames, Prompts, PageDataset, WebPages
+from vlmcourse.world.interleaved import Frames, PageDataset, Prompts, WebPages
 
 FLAMINGO_OPTIMISATION = Optimisation(2e-3, weight_decay=0.05, betas=(0.9, 0.95))
 """The paper: AdamW, 1e-4 after 5,000 steps of warm-up, weight decay 0.1 (none on the resampler), 500,000 steps."""
@@ -128,7 +128,7 @@ def flamingo_config(scale: Scale, **changes) -> FlamingoConfig:
             "vision_width": scale.width,
             "latents": size.latents,
             "resampler_depth": size.depth,
-            "trainable_token_ids": (close,),
+            "trainable_token_ids": (close, image_token_id),
             "frames": interleaved.NUM_FRAMES,
             "gate_lr_scale": GATE_LR_SCALE,
             **changes,
@@ -154,6 +154,21 @@ def new_flamingo(
     """An untrained Flamingo, which depends on the seed alone, between these two. parts: block, resampler of Flamingo."""
     with seeded(seed):
         return Flamingo(config, tower, lm, **parts)
+
+
+@torch.no_grad()
+def start_tags_at_words(model: Flamingo) -> None:
+    """The learnt input rows of <image> and <EOC> start at the mean noun and at the full stop: a picture stands where a noun
+    stands in the language model's texts. From rows that are like no word, no name is bound to a picture in as many steps."""
+    starts = {
+        interleaved.IMAGE_TOKEN: [one.word for one in world.nouns()],
+        interleaved.END_OF_CHUNK: ["."],
+    }
+    ids = tokenizer.world_tokenizer().convert_tokens_to_ids(list(starts))
+    for number, words in zip(ids, starts.values()):
+        if number in model.config.trainable_token_ids:
+            row = model.config.trainable_token_ids.index(number)
+            model.rows[row] = mean_embedding(model.lm, words)
 
 
 def page_datasets(
@@ -241,9 +256,9 @@ def flamingo(
         "weights": dict(weights),
         "parts": {name: part.__name__ for name, part in (parts or {}).items()},
     }
-    model = WeightedLosses(
-        new_flamingo(config, deepcopy(tower), lm, seed, **(parts or {})), weights, steps
-    )
+    network = new_flamingo(config, deepcopy(tower), lm, seed, **(parts or {}))
+    start_tags_at_words(network)
+    model = WeightedLosses(network, weights, steps)
     return train_or_load(
         "flamingo",
         model,

@@ -14,14 +14,15 @@ from torch import Tensor, nn
 
 from vlmcourse import world
 from vlmcourse.evaluation import (
-    exact_match,
-    noun_and_background_accuracy,
     choose_next_token,
+    exact_match,
     generate_texts,
+    noun_and_background_accuracy,
 )
 from vlmcourse.papers.frozen import Frozen, FrozenConfig
 from vlmcourse.parts.language import freeze
-from vlmcourse.recipes.language import text_prompts, language
+from vlmcourse.parts.word_hull import WordHull
+from vlmcourse.recipes.language import language, text_prompts
 from vlmcourse.training import checkpoint
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import Step
@@ -53,11 +54,15 @@ def frozen_config(scale: Scale, **changes) -> FrozenConfig:
 
 
 def new_frozen(
-    config: FrozenConfig, lm: nn.Module, seed: int = 0, start: Tensor | None = None
+    config: FrozenConfig,
+    lm: nn.Module,
+    seed: int = 0,
+    start: Tensor | None = None,
+    ending: nn.Module | None = None,
 ) -> Frozen:
-    """An untrained image encoder, which depends on the seed alone, before this language model. start: see Frozen."""
+    """An untrained image encoder, which depends on the seed alone, before this language model. start, ending: see Frozen."""
     with seeded(seed):
-        return Frozen(config, lm, start)
+        return Frozen(config, lm, start, ending)
 
 
 def mean_embedding(lm: nn.Module, words: Sequence[str]) -> Tensor:
@@ -73,6 +78,12 @@ def mean_noun_and_background(lm: nn.Module) -> Tensor:
             for words in ([one.word for one in world.nouns()], list(world.BACKGROUNDS))
         ]
     )
+
+
+def word_hull(lm: nn.Module, steps: int) -> WordHull:
+    """The prefix ends in the hull of all words, an addition of the course: see WordHull."""
+    rows = lm.get_input_embeddings().weight
+    return WordHull(rows[len(tokenizer.SPECIAL) :], steps)
 
 
 def descriptive_caption(scene: world.Scene, draws: world.scenes.SeededRandom) -> str:
@@ -107,6 +118,7 @@ def frozen(
     lm: nn.Module | None = None,
     data=None,
     start: Callable[[nn.Module], Tensor | None] = mean_noun_and_background,
+    ending: Callable[[nn.Module, int], nn.Module] | None = None,
     steps: int | None = None,
     on_step: Callable[[Step], None] | None = None,
     **changes,
@@ -116,9 +128,11 @@ def frozen(
     lm       default: the tiny language model, frozen. A model that is not frozen learns too (a copy of it does).
     data     of captioned() or answered(); default: captioned(scale, seed)
     start    lm -> where the vectors of a picture start, or None: see Frozen
+    ending   (lm, steps) -> what becomes of the vectors at last, such as word_hull: see Frozen
     changes  of FrozenConfig
     """
     size = Scale.of(scale)
+    steps = steps or size.frozen_steps
     lm = freeze(language(size).model.lm) if lm is None else deepcopy(lm)
     data, config = data or caption_data(size, seed), frozen_config(size, **changes)
     learns = any(parameter.requires_grad for parameter in lm.parameters())
@@ -135,12 +149,14 @@ def frozen(
         "kinds": asked_of and asked_of.kinds,
         "caption": pairs.caption.__qualname__,
         "data seed": pairs.seed,
+        "nouns": getattr(pairs, "noun_subset", ()),
+        "ending": ending and ending.__name__,
     }
     return train_or_load(
         "frozen",
-        new_frozen(config, lm, seed, start(lm)),
+        new_frozen(config, lm, seed, start(lm), ending and ending(lm, steps)),
         Batches(data.batch, size.frozen_batch),
-        steps or size.frozen_steps,
+        steps,
         FROZEN_OPTIMISATION,
         fingerprint=fingerprint,
         seed=seed,

@@ -61,12 +61,14 @@ def train_or_load(
     seed: int = 0,
     on_step: Callable[[Step], None] | None = None,
     retrain: bool = False,
+    prepare: Callable[[], None] | None = None,
 ) -> TrainedStage:
     """The trained model from the cache, or trained now and put there, so that each lesson starts alone.
 
     fingerprint  what makes the stage, beside its name, steps, optimisation and seed (JSON)
     on_step      called with each Step, also with those of a loaded stage
     retrain      train although it is there
+    prepare      called before training, and only then: for a stage that goes on from another one
 
     The cache's key is a hash of all that and of the code; a shipped stage needs the same recipe, whatever the code. A
     damaged file is reported and trained anew. If the cache cannot be written, it warns and returns the trained model.
@@ -99,6 +101,8 @@ def train_or_load(
             for step in history:
                 on_step(step)
             return TrainedStage(model.eval(), history, True, candidate)
+    if prepare:
+        prepare()
     history = []
     for step in fit(model, batches, steps, optimisation, seed=seed):
         history.append(step)

@@ -15,8 +15,8 @@ from vlmcourse.world.documents import describe
 from vlmcourse.world.rendering import render
 from vlmcourse.world.scenes import (
     BACKGROUNDS,
-    SeededRandom,
     Scene,
+    SeededRandom,
     arrange,
     held_out,
     known_nouns,

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from vlmcourse.world import tokenizer
-from vlmcourse.world.co_occurrence import Picture, companion, render_picture, popular_nouns
+from vlmcourse.world.co_occurrence import Picture, companion, popular_nouns, render_picture
 from vlmcourse.world.digits import Sign, sign
 from vlmcourse.world.few_shot import other_pictures
 from vlmcourse.world.minimal_pairs import SceneChange, caption_choices
@@ -24,7 +24,7 @@ from vlmcourse.world.nouns import article
 from vlmcourse.world.pages import Episode
 from vlmcourse.world.prompts import View, pad_left
 from vlmcourse.world.rendering import to_pixels
-from vlmcourse.world.scenes import SeededRandom, Scene, known_nouns, sample
+from vlmcourse.world.scenes import Scene, SeededRandom, known_nouns, sample
 
 Part = str | Picture
 BLANK = Scene((), "grey")

@@ -11,9 +11,9 @@ from torch.nn.functional import normalize
 from vlmcourse.world import tokenizer
 from vlmcourse.world.interleaved import Part, WebPages, nouns_of_split
 from vlmcourse.world.nouns import article
-from vlmcourse.world.pages import Episode, single_thing, question_prompt, scenes
+from vlmcourse.world.pages import Episode, question_prompt, scenes, single_thing
 from vlmcourse.world.questions import answers, ask
-from vlmcourse.world.scenes import SeededRandom, Scene
+from vlmcourse.world.scenes import Scene, SeededRandom
 from vlmcourse.world.videos import Video, make_video
 
 
@@ -24,6 +24,7 @@ def binding_episode(
     ways: int = 4,
     seed: int = 0,
     noun_subset: tuple[str, ...] = (),
+    invented: Sequence[str] = tokenizer.INVENTED,
 ) -> Episode:
     """Fast binding with `count` solved examples of `ways` things: every name once, then every name again, and so on.
 
@@ -33,7 +34,7 @@ def binding_episode(
     draws = SeededRandom("shots", seed, split, index, ways)
     words, names = (
         draws.sample(nouns_of_split(split, noun_subset), ways),
-        draws.sample(tokenizer.INVENTED, ways),
+        draws.sample(invented, ways),
     )
     asked = int(draws.random() * ways)
     query = single_thing(words[asked], split, draws)

@@ -19,26 +19,29 @@ from torch import Tensor
 
 from vlmcourse.world import captions, tokenizer
 from vlmcourse.world.nouns import article
-from vlmcourse.world.pages import single_thing, question_prompt, page, page_text
+from vlmcourse.world.pages import page, page_text, question_prompt, single_thing
 from vlmcourse.world.prompts import pad_left
 from vlmcourse.world.questions import ask, quarter
 from vlmcourse.world.rendering import render, to_pixels
-from vlmcourse.world.scenes import SeededRandom, Scene, known_nouns, sample
+from vlmcourse.world.scenes import Scene, SeededRandom, known_nouns, sample
 from vlmcourse.world.videos import Video, make_video
 
 Part = str | Scene | Video
 Frames = tuple[Scene, ...]
 View = Callable[[np.ndarray], Tensor]
 IMAGE_TOKEN, END_OF_CHUNK = "<image>", "<EOC>"
+IMAGE_TEXT = f"{IMAGE_TOKEN} ."
+"""What stands in a text for a picture: a full stop follows the tag, as one follows descriptions in the language model's texts.
+Without it, and with rows of the tags that no text has trained, no name is bound to a picture in as many steps."""
 NUM_FRAMES = 8
 """Frames of a film."""
 
 
 def interleaved_text(parts: Sequence[Part]) -> str:
-    """A page as text: <image> for each picture or film, <EOC> before each but a first one, and at the end."""
+    """A page as text: "<image> ." for each picture or film, <EOC> before each but a first one, and at the end."""
     return page_text(
         [part.frames[0] if isinstance(part, Video) else part for part in parts],
-        IMAGE_TOKEN,
+        IMAGE_TEXT,
         END_OF_CHUNK,
     )
 
@@ -53,7 +56,7 @@ def pictures_of(parts: Sequence[Part]) -> list[Frames]:
 
 
 def parse_page(text: str, pictures: Sequence[Scene | Video]) -> tuple[Part, ...]:
-    """A page from a text with tags and its pictures: how one writes a prompt by hand.
+    """A page from a text with tags ("<image>" or "<image> .") and its pictures: how one writes a prompt by hand.
 
     Raises ValueError for more tags than pictures or fewer, and for a tag in the middle of a word.
     """
@@ -66,7 +69,8 @@ def parse_page(text: str, pictures: Sequence[Scene | Video]) -> tuple[Part, ...]
             f"{count} times {IMAGE_TOKEN} in the text, and {len(pictures)} pictures; expected one tag for each, where it "
             "belongs."
         )
-    pieces, given = re.split(f"({IMAGE_TOKEN})", text.replace(END_OF_CHUNK, " ")), iter(pictures)
+    text = re.sub(rf"{IMAGE_TOKEN}\s*\.(?=\s|$)", IMAGE_TOKEN, text.replace(END_OF_CHUNK, " "))
+    pieces, given = re.split(f"({IMAGE_TOKEN})", text), iter(pictures)
     return tuple(
         next(given) if piece == IMAGE_TOKEN else piece.strip() for piece in pieces if piece.strip()
     )
@@ -88,8 +92,7 @@ def frame_pixels(
 class PageDataset:
     """Pages to learn from. `batch(indices)`: `ids` (B, T) padded on the right, `loss_mask` (B, T), True at words, and pictures.
 
-    <EOC> is read and not asked for. (The paper's model says it, with an output row that learns. The course's language model met
-    none of its special tokens in training, so their rows became alike: asked for one, it must give each the same share.)
+    <EOC> is read and not asked for. (The paper's model says it, with an output row that learns.)
 
     page  index -> parts
     see   pictures and films -> what the batch says of them: {"pixels": ...}, or {"features": ...} of a tower
@@ -101,15 +104,13 @@ class PageDataset:
     def batch(self, indices: Sequence[int]) -> dict:
         pages = [self.page(index) for index in indices]
         ids = tokenizer.encode([interleaved_text(parts) for parts in pages])
-        given = (
-            tokenizer.PAD,
-            tokenizer.BOS,
-            tokenizer.EOS,
-            *tokenizer.world_tokenizer().convert_tokens_to_ids([IMAGE_TOKEN, END_OF_CHUNK]),
-        )
+        image, end = tokenizer.world_tokenizer().convert_tokens_to_ids([IMAGE_TOKEN, END_OF_CHUNK])
+        given = (tokenizer.PAD, tokenizer.BOS, tokenizer.EOS, image, end)
+        words = ~torch.isin(ids, torch.tensor(given))
+        words[:, 1:] &= ids[:, :-1] != image  # the full stop after a tag is given, too
         return {
             "ids": ids,
-            "loss_mask": ~torch.isin(ids, torch.tensor(given)),
+            "loss_mask": words,
             **self.see([frames for parts in pages for frames in pictures_of(parts)]),
         }
 
@@ -145,7 +146,8 @@ class Prompts:
 class WebPages:
     """Where pages come from: `split`, `seed`, how many different scenes (and films) there are.
 
-    words  a smaller world: only these nouns are shown. Models learn it in fewer steps. Default: all known nouns
+    words     a smaller world: only these nouns are shown. Models learn it in fewer steps. Default: all known nouns
+    invented  the names that pages of names give to things
     """
 
     split: str = "train"
@@ -153,6 +155,7 @@ class WebPages:
     pool: int = 8192
     frames: int = NUM_FRAMES
     words: tuple[str, ...] = ()
+    invented: tuple[str, ...] = tuple(tokenizer.INVENTED)
 
     def rng(self, kind: str, index: int) -> SeededRandom:
         return SeededRandom(kind, self.seed, self.split, index)
@@ -224,7 +227,7 @@ class WebPages:
     def names(self, index: int, draws: SeededRandom) -> tuple[Part, ...]:
         """'this is a dax .' of several pictures of two to four things; the names mean nothing on any other page."""
         count = 2 + int(draws.random() * 3)
-        words, names = self._things(index, draws, count), draws.sample(tokenizer.INVENTED, count)
+        words, names = self._things(index, draws, count), draws.sample(self.invented, count)
         order = [int(draws.random() * count) for _ in range(9 - count)]
         form = draws.choice(
             ("this is {} .", "this is {} .", "question : what is this ? answer : this is {} .")

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vlmcourse.world import tokenizer
-from vlmcourse.world.pages import Part, question_prompt, scenes, page_text
+from vlmcourse.world.pages import Part, page_text, question_prompt, scenes
 from vlmcourse.world.pairs import Pairs
 from vlmcourse.world.questions import VQAPairs
 from vlmcourse.world.rendering import render, to_pixels
