@@ -9,6 +9,7 @@ frozen    the stage of lesson 05, its rows and its tests; smollm2, a module of i
 blip2     both stages of lesson 07 and what they are tested on: `from vlmcourse.recipes import blip2`, then blip2.stage1()
 blip      the stage of lesson 06 and its tests; capfilt, blip_tasks and closely, modules of their own, go on from there
 flamingo  the stage of lesson 08, its data and its tests
+in_context  names bound by examples in the prompt, by Flamingo and Frozen, a module of its own
 bridges   lesson 09: all ways from pictures to words side by side, a module of its own; answering asks them in one way
 stand_ins  lesson 10: checkpoints to practise with, offline, a module of its own
 explored  all of them as plain functions for widgets.explorers, a module of its own
@@ -46,7 +47,13 @@ from vlmcourse.recipes.frozen import (
     text_only_accuracy,
     vqa_data,
 )
-from vlmcourse.recipes.language import language, language_report, new_language, train_language
+from vlmcourse.recipes.language import (
+    language,
+    language_report,
+    new_language,
+    train_language,
+    word_report,
+)
 from vlmcourse.recipes.vilbert import (
     FALSE_CAPTIONS,
     alignment_report,
@@ -112,4 +119,5 @@ __all__ = [
     "vilbert_report",
     "vlbert",
     "vlbert_config",
+    "word_report",
 ]
