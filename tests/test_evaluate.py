@@ -233,7 +233,7 @@ def test_results_are_kept_and_missing_ones_say_how_to_make_them(tmp_path, monkey
         load_results("toy")["rows"] == [{"score": 0.5}]
         and json.loads(path.read_text())["machines"][0]["threads"] >= 1
     )
-    with pytest.raises(FileNotFoundError, match="no results twins_toy.json"):
+    with pytest.raises(FileNotFoundError, match="no results replicate_toy.json"):
         load_results("replicate_toy")
 
 
