@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from vlmcourse import recipes, world
 from vlmcourse.evaluation import load_matching_results, save_results
-from vlmcourse.papers.flamingo import Flamingo, FlamingoConfig, GatedBlock, Resampler
+from vlmcourse.papers.flamingo import Flamingo, FlamingoConfig, GatedXattnDense, PerceiverResampler
 from vlmcourse.parts.language import freeze, insert_cross_attention, decoder_layers
 from vlmcourse.parts.layers import Transformer
 from vlmcourse.parts.masks import causal
@@ -60,7 +60,7 @@ TASKS = {"knowledge questions": ("category", "place"), "seeing questions": ("wha
 # What other rows have in the place of Flamingo's parts.
 
 
-class Ungated(GatedBlock):
+class Ungated(GatedXattnDense):
     """Tanh gating: no. The same block with its gates taken out."""
 
     def __init__(self, width: int, config: FlamingoConfig):
@@ -68,7 +68,7 @@ class Ungated(GatedBlock):
         self.gate, self.gate_feedforward = nn.Identity(), nn.Identity()
 
 
-class Vanilla(GatedBlock):
+class Vanilla(GatedXattnDense):
     """VANILLA XATTN: cross-attention as in the first Transformer's decoder; no gate, no feed-forward of its own."""
 
     def __init__(self, width: int, config: FlamingoConfig):
@@ -98,7 +98,7 @@ class Grafted(Flamingo):
         padding_mask: Tensor | None = None,
     ) -> Tensor:
         media = torch.empty(0, 1, self.config.vision_width) if media is None else media
-        self.agree(ids, len(media))
+        self.validate(ids, len(media))
         padding_mask = (
             torch.ones_like(ids, dtype=torch.bool) if padding_mask is None else padding_mask
         )
@@ -114,7 +114,7 @@ class Grafted(Flamingo):
         ).last_hidden_state
         mask = causal(ids.shape[1]).to_bool() & padding_mask[:, None, None, :]
         for block, layer in zip(self.blocks.values(), self.graft.blocks):
-            x = layer(block(x, *self.visible(ids, media)), mask)
+            x = layer(block(x, *self.media_mask(ids, media)), mask)
         return self.lm.lm_head(self.norm(x))
 
 
@@ -143,7 +143,7 @@ class MLPResampler(nn.Module):
 
     def __init__(self, config: FlamingoConfig):
         super().__init__()
-        self.times = nn.Parameter(0.1 * torch.randn(config.frames, config.vision_width))
+        self.time_embeddings = nn.Parameter(0.1 * torch.randn(config.frames, config.vision_width))
         self.layers = nn.Sequential(
             nn.LazyLinear(4 * config.vision_width),
             nn.GELU(),
@@ -154,7 +154,7 @@ class MLPResampler(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         M, T, P, D = features.shape
         flat = (
-            (features + self.times[:T, None]).mean(1).flatten(1)
+            (features + self.time_embeddings[:T, None]).mean(1).flatten(1)
         )  # the order of frames is lost with the mean
         return self.norm(self.layers(flat).reshape(M, -1, D))
 
@@ -164,7 +164,7 @@ class TransformerResampler(nn.Module):
 
     def __init__(self, config: FlamingoConfig):
         super().__init__()
-        self.start = Resampler(config)
+        self.start = PerceiverResampler(config)
         self.layers = Transformer(
             config.resampler_depth, config.vision_width, config.resampler_heads
         )
@@ -172,7 +172,9 @@ class TransformerResampler(nn.Module):
         del self.start.layers, self.start.norm
 
     def forward(self, features: Tensor) -> Tensor:
-        features = (features + self.start.moments(features.shape[1])[:, None]).flatten(1, 2)
+        features = (features + self.start.frame_embeddings(features.shape[1])[:, None]).flatten(
+            1, 2
+        )
         x = torch.cat([self.start.latents.expand(len(features), -1, -1), features], dim=1)
         return self.norm(self.layers(x)[:, : self.latents])
 
@@ -233,8 +235,10 @@ ROWS = (
     Row("gating", "no tanh gates", 66.5, parts={"block": Ungated}),
     Row("cross-attention", "vanilla", 66.9, parts={"block": Vanilla}),
     Row("cross-attention", "grafting", 63.1, model=Grafted),
-    Row("frequency", "single in the middle (every 2nd)", 59.8, changes={"every": 2}),
-    Row("frequency", "every 3rd (paper: every 4th)", 68.8, changes={"every": 3}),
+    Row(
+        "frequency", "single in the middle (every 2nd)", 59.8, changes={"cross_attention_every": 2}
+    ),
+    Row("frequency", "every 3rd (paper: every 4th)", 68.8, changes={"cross_attention_every": 3}),
     Row("frequency", "first layer only", None, model=Early),
     Row("frequency", "first layer only, gates open", None, model=EarlyAndOpen),
     Row("resampler", "MLP", 66.6, parts={"resampler": MLPResampler}),
@@ -318,7 +322,9 @@ def run(row: Row, size: Scale, tower: nn.Module, seed: int, count: int) -> dict:
     )
     lm = freeze(deepcopy(lm)) if row.lm == "frozen" else deepcopy(lm).requires_grad_(True)
     residual_scale = tuple(RESIDUAL_SCALE * one for one in residual_rms(lm))[
-        row.changes.get("every", 1) - 1 :: row.changes.get("every", 1)
+        row.changes.get("cross_attention_every", 1) - 1 :: row.changes.get(
+            "cross_attention_every", 1
+        )
     ]
     with seeded(seed):
         model = row.model(
@@ -400,7 +406,7 @@ def main(
                 one["row"] == row.name and one["seed"] == seed for one in kept
             ):
                 continue
-            if row.changes.get("every", 1) > depth:
+            if row.changes.get("cross_attention_every", 1) > depth:
                 print(f"left out: {row.name}; this language model has {depth} layers.")
                 continue
             kept.append(run(row, size, seen[row.tower], seed, count))

@@ -18,7 +18,7 @@ from torch import nn
 from benchmarks.speed import in_turns, peak_memory
 from vlmcourse import plots
 from vlmcourse.evaluation import save_results
-from vlmcourse.papers.flamingo import Flamingo, FlamingoConfig, GatedBlock, Resampler
+from vlmcourse.papers.flamingo import Flamingo, FlamingoConfig, GatedXattnDense, PerceiverResampler
 from vlmcourse.parts.generation import generate
 from vlmcourse.parts.language import freeze, new_cache, tiny
 from vlmcourse.parts.masks import last_image, phi
@@ -93,7 +93,7 @@ def block_steps(width: int, batch: int) -> dict[str, Step]:
     y, latents, tags, _ = inputs(width, batch)
     y.requires_grad_()
     latents.requires_grad_()
-    ours = GatedBlock(width, config(width))
+    ours = GatedXattnDense(width, config(width))
     numbers = torch.arange(1, IMAGES + 1)
 
     def run() -> torch.Tensor:
@@ -117,7 +117,7 @@ def block_steps(width: int, batch: int) -> dict[str, Step]:
 def resampler_steps(width: int, batch: int) -> dict[str, Step]:
     *_, features = inputs(width, batch)
     features.requires_grad_()
-    ours = Resampler(config(width))
+    ours = PerceiverResampler(config(width))
     steps = {"ours": trained(ours, lambda: ours(features.flatten(0, 1)[:, None]))}
     for name, module in peers().items():
         theirs = module.PerceiverResampler(

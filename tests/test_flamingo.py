@@ -10,7 +10,7 @@ from test_language import MODELS
 from torch import nn
 
 from vlmcourse.introspection import influence, attention_weights
-from vlmcourse.papers.flamingo import Flamingo, FlamingoConfig, GatedBlock, Resampler
+from vlmcourse.papers.flamingo import Flamingo, FlamingoConfig, GatedXattnDense, PerceiverResampler
 from vlmcourse.parts import generation, language
 from vlmcourse.parts.attention import Attention
 from vlmcourse.parts.grouped import GroupedAttention, dense
@@ -171,7 +171,7 @@ def test_blocks_stand_before_every_kth_layer_and_an_explicit_loop_agrees():
     config = MODELS["llama"]().config
     config.num_hidden_layers = 4
     lm = language.freeze(type(MODELS["llama"]())(config))
-    model = opened(Flamingo(replace(CONFIG, every=2), Tower(), lm))
+    model = opened(Flamingo(replace(CONFIG, cross_attention_every=2), Tower(), lm))
     assert list(model.blocks) == ["1", "3"]
     ids = page(3, 4)
     media = model.vision_context(pictures())["media"]
@@ -180,7 +180,7 @@ def test_blocks_stand_before_every_kth_layer_and_an_explicit_loop_agrees():
     causal = torch.ones(ids.shape[1], ids.shape[1], dtype=torch.bool).tril()[None, None]
     for number, layer in enumerate(lm.model.layers):
         if str(number) in model.blocks:
-            x = model.blocks[str(number)](x, *model.visible(ids, media))
+            x = model.blocks[str(number)](x, *model.media_mask(ids, media))
         x = layer(
             x, attention_mask=causal, position_embeddings=turns, media=None
         )  # the hook takes media out; none is there
@@ -189,7 +189,7 @@ def test_blocks_stand_before_every_kth_layer_and_an_explicit_loop_agrees():
         lm.lm_head(lm.model.norm(x)), model(ids, media=media), atol=1e-5, rtol=1e-5
     )
     with pytest.raises(ValueError, match="every 5th layer of 4 is none"):
-        Flamingo(replace(CONFIG, every=5), Tower(), type(lm)(config))
+        Flamingo(replace(CONFIG, cross_attention_every=5), Tower(), type(lm)(config))
 
 
 def test_a_copy_has_blocks_of_its_own_and_a_fused_model_is_not_fused_twice(model):
@@ -207,8 +207,8 @@ def test_a_copy_has_blocks_of_its_own_and_a_fused_model_is_not_fused_twice(model
 
 def test_phi_counts_tags_and_the_tag_may_or_may_not_see_its_picture():
     ids = page(2, 1)
-    assert build().numbers(ids)[0].tolist() == [0, 0, 0, 1, 1, 1, 2, 2]
-    assert build(config=replace(CONFIG, tag_sees=False)).numbers(ids)[0].tolist() == [
+    assert build().text_time(ids)[0].tolist() == [0, 0, 0, 1, 1, 1, 2, 2]
+    assert build(config=replace(CONFIG, image_token_attends=False)).text_time(ids)[0].tolist() == [
         0,
         0,
         0,
@@ -221,18 +221,20 @@ def test_phi_counts_tags_and_the_tag_may_or_may_not_see_its_picture():
 
 
 @pytest.mark.parametrize("rule", [last_image, images_so_far])
-@pytest.mark.parametrize("tag_sees", [True, False])
-def test_one_block_measured_is_the_mask_declared(rule, tag_sees):
-    model = opened(build(config=replace(CONFIG, sees=rule, tag_sees=tag_sees)))
+@pytest.mark.parametrize("image_token_attends", [True, False])
+def test_one_block_measured_is_the_mask_declared(rule, image_token_attends):
+    model = opened(
+        build(config=replace(CONFIG, media_rule=rule, image_token_attends=image_token_attends))
+    )
     ids = page(2, 3, 1)
     media = model.vision_context(pictures(3))["media"]
     y = torch.randn(1, ids.shape[1], 32)
 
     def block(latents):  # (1, N * R, D) -> (1, T, D)
-        return model.blocks["0"](y, *model.visible(ids, latents.reshape(3, 3, 24)))
+        return model.blocks["0"](y, *model.media_mask(ids, latents.reshape(3, 3, 24)))
 
     measured = influence(block, media.detach().reshape(1, 9, 24)) > 0
-    declared = rule(model.numbers(ids), torch.arange(1, 4).repeat_interleave(3)).to_bool()[0, 0]
+    declared = rule(model.text_time(ids), torch.arange(1, 4).repeat_interleave(3)).to_bool()[0, 0]
     assert torch.equal(measured, declared) and not declared[:3].any()
 
 
@@ -241,7 +243,7 @@ def test_before_the_first_picture_the_attention_is_exactly_zero_and_the_feed_for
 ):
     block, ids = opened(model).blocks["0"], page(3)
     y = torch.randn(1, ids.shape[1], 32, requires_grad=True)
-    latents, sees = model.visible(ids, model.vision_context(pictures(1))["media"])
+    latents, sees = model.media_mask(ids, model.vision_context(pictures(1))["media"])
     term = block.attention(block.norm(y), latents, sees)
     assert not term[:, :3].any() and term[:, 3:].abs().amin() > 0
     assert not torch.autograd.grad(term[:, :3].sum(), y)[0].any()
@@ -258,7 +260,7 @@ def test_a_picture_moves_its_own_tokens_directly_later_ones_through_the_language
     """Only in the last layer's block there is nothing behind that could carry a picture to later words."""
     ids, one, other = page(3, 3, 3), pictures(3), pictures(3)
     other[1] = pictures(1, seed=9)[0]
-    own = model.numbers(ids)[0] == 2
+    own = model.text_time(ids)[0] == 2
 
     def moved(model):
         with torch.no_grad():
@@ -367,7 +369,9 @@ def test_patches_have_no_order_and_frames_have_one_by_their_embeddings_alone():
     )
     assert not torch.allclose(resampler(features), resampler(features.flip(1)), atol=1e-3)
     with torch.no_grad():
-        resampler.times.copy_(resampler.times[:1].expand_as(resampler.times))
+        resampler.time_embeddings.copy_(
+            resampler.time_embeddings[:1].expand_as(resampler.time_embeddings)
+        )
     torch.testing.assert_close(
         resampler(features), resampler(features.flip(1)), atol=1e-5, rtol=1e-5
     )
@@ -375,10 +379,12 @@ def test_patches_have_no_order_and_frames_have_one_by_their_embeddings_alone():
 
 def test_longer_films_stretch_the_time_embeddings():
     resampler = build().resampler
-    assert torch.equal(resampler.moments(3), resampler.times[:3])
-    seven = resampler.moments(7)
-    torch.testing.assert_close(seven[::2], resampler.times)
-    torch.testing.assert_close(seven[1], (resampler.times[0] + resampler.times[1]) / 2)
+    assert torch.equal(resampler.frame_embeddings(3), resampler.time_embeddings[:3])
+    seven = resampler.frame_embeddings(7)
+    torch.testing.assert_close(seven[::2], resampler.time_embeddings)
+    torch.testing.assert_close(
+        seven[1], (resampler.time_embeddings[0] + resampler.time_embeddings[1]) / 2
+    )
 
 
 def test_pictures_and_films_stand_on_one_page_in_their_order(model):
@@ -435,7 +441,7 @@ def test_the_gates_reach_is_a_factor_and_changes_nothing_while_they_are_shut():
     media = model.vision_context(pictures())["media"]
     assert torch.equal(model(ids, media=media), model.lm(ids).logits)
     block, y = opened(model).blocks["1"], torch.randn(1, ids.shape[1], 32)
-    latents, sees = model.visible(ids, media)
+    latents, sees = model.media_mask(ids, media)
     looked = y + 5 * block.gate(block.attention(block.norm(y), latents, sees))
     wanted = looked + 5 * block.gate_feedforward(block.feedforward(block.norm_feedforward(looked)))
     torch.testing.assert_close(block(y, latents, sees), wanted, atol=1e-4, rtol=1e-4)
@@ -458,9 +464,9 @@ def test_a_quicker_gate_starts_shut_and_opens_as_far_as_its_pace_says():
 
 @pytest.mark.parametrize("rule", [last_image, images_so_far])
 def test_a_cached_word_pays_for_the_pictures_it_sees(rule):
-    model = opened(build(config=replace(CONFIG, sees=rule)))
+    model = opened(build(config=replace(CONFIG, media_rule=rule)))
     ids, media = page(3, 4, 2), model.vision_context(pictures(3))["media"]
-    latents, sees = model.visible(ids, media, start=ids.shape[1] - 1)
+    latents, sees = model.media_mask(ids, media, start=ids.shape[1] - 1)
     assert latents.shape[1] == sees.shape[-1] == (1 if rule is last_image else 3) and sees.all()
     cache = language.new_cache(model.lm)
     parts = [
@@ -473,7 +479,7 @@ def test_a_cached_word_pays_for_the_pictures_it_sees(rule):
 
 
 def test_new_words_start_as_they_were_and_their_rows_alone_learn():
-    model = build(config=replace(CONFIG, new_words=(END,)))
+    model = build(config=replace(CONFIG, trainable_token_ids=(END,)))
     ids = page(3, 3)
     ids[0, 6] = END
     assert torch.equal(model(ids, **model.vision_context(pictures())), model.lm(ids).logits)
@@ -484,7 +490,7 @@ def test_new_words_start_as_they_were_and_their_rows_alone_learn():
 def test_losses_take_kept_features_and_score_what_they_are_told():
     model, batch = opened(build()), learnable()
     loss = model.losses(batch)["text"]
-    features = torch.stack(model.see(batch["pixel_values"]))
+    features = torch.stack(model.encode_images(batch["pixel_values"]))
     torch.testing.assert_close(model.losses({**batch, "features": features})["text"], loss)
     said = model(batch["ids"], **model.vision_context(batch["pixel_values"])).log_softmax(-1)
     chosen = batch["loss_mask"].nonzero().tolist()
@@ -538,23 +544,24 @@ def copy_block(ours, theirs):
     reason="needs flamingo-pytorch: make bench",
 )
 def test_parity_with_flamingo_pytorch():
-    from flamingo_pytorch import GatedCrossAttentionBlock, PerceiverResampler
+    from flamingo_pytorch import GatedCrossAttentionBlock
+    from flamingo_pytorch import PerceiverResampler as PeerResampler
 
     torch.manual_seed(0)
     config = replace(CONFIG, activation=nn.GELU)
     ours, theirs = (
-        Resampler(config),
-        PerceiverResampler(dim=24, depth=2, dim_head=8, heads=2, num_latents=3, num_media_embeds=5),
+        PerceiverResampler(config),
+        PeerResampler(dim=24, depth=2, dim_head=8, heads=2, num_latents=3, num_media_embeds=5),
     )
     copy_resampler(ours, theirs)
     features = torch.randn(5, 1, 7, 24)
     with torch.no_grad():
-        ours.times[0] = 0  # theirs counts pictures where the paper counts frames
+        ours.time_embeddings[0] = 0  # theirs counts pictures where the paper counts frames
         theirs.media_pos_emb.zero_()
         torch.testing.assert_close(
             ours(features), theirs(features[:, 0][None])[0], atol=1e-4, rtol=1e-4
         )
-    block, peer = GatedBlock(24, config), GatedCrossAttentionBlock(dim=24, dim_head=8, heads=2)
+    block, peer = GatedXattnDense(24, config), GatedCrossAttentionBlock(dim=24, dim_head=8, heads=2)
     copy_block(block, peer)
     tags = torch.tensor([[False, True, False, False, True, False]])
     latents, y = torch.randn(1, 2, 3, 24), torch.randn(1, 6, 24)
@@ -572,7 +579,7 @@ def test_parity_of_the_resampler_with_idefics():
     theirs = IdeficsPerceiverResampler(
         IdeficsConfig(vision_config={"embed_dim": 24}), 24, 2, 2, 8, 3
     )
-    ours = Resampler(replace(CONFIG, activation=nn.ReLU))
+    ours = PerceiverResampler(replace(CONFIG, activation=nn.ReLU))
     for layer, (attention, forward) in zip(ours.layers, theirs.blocks):
         for mine, other in (
             (layer.norm_features, attention.context_layer_norm),
@@ -592,7 +599,7 @@ def test_parity_of_the_resampler_with_idefics():
     features = torch.randn(4, 1, 7, 24)
     with torch.no_grad():
         ours.latents.copy_(theirs.latents)
-        ours.times.zero_()
+        ours.time_embeddings.zero_()
         torch.testing.assert_close(ours(features), theirs(features[:, 0]), atol=1e-4, rtol=1e-4)
 
 
@@ -612,7 +619,7 @@ def test_parity_of_the_gated_block_with_idefics():
     )
     config._attn_implementation = "eager"
     theirs = IdeficsGatedCrossAttentionLayer(config, layer_idx=0).eval()
-    ours = GatedBlock(24, replace(CONFIG, head_width=12))
+    ours = GatedXattnDense(24, replace(CONFIG, head_width=12))
     ours.norm, ours.norm_feedforward, ours.feedforward = (
         theirs.input_layernorm,
         theirs.post_attention_layernorm,

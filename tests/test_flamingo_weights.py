@@ -137,7 +137,7 @@ def ours():
         latents=5,
         resampler_depth=2,
         resampler_heads=1,
-        every=2,
+        cross_attention_every=2,
         resampler_head_width=64,
         frames=3,
         heads=2,

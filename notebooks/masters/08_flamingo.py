@@ -26,7 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from teaching import flamingo as checks
 from vlmcourse import evaluation, introspection, plots, recipes, world
-from vlmcourse.papers.flamingo import GatedBlock
+from vlmcourse.papers.flamingo import GatedXattnDense
 from vlmcourse.papers.perceiver import Perceiver, PerceiverConfig, PerceiverIO, from_points
 from vlmcourse.parts import generation, language, masks
 from vlmcourse.recipes.flamingo import (
@@ -199,7 +199,7 @@ R = fresh.config.latents
 def resampler_by_hand(resampler, x_f):
     """[T, S, d] features of one picture or film -> [R, d]."""
     T = len(x_f)
-    x_f = (x_f + resampler.times[:T, None]).flatten(0, 1)  # [T * S, d]
+    x_f = (x_f + resampler.time_embeddings[:T, None]).flatten(0, 1)  # [T * S, d]
     x = resampler.latents  # [R, d]
     for layer in resampler.layers:
         q_in = layer.norm_latents(x)
@@ -220,7 +220,7 @@ film, _ = shots.motions(WebPages("test"), 1)[0]
 picture = world.to_pixels(world.render(film.frames[0], size)[None])[0]
 movie = world.to_pixels(film.render(size))
 with torch.no_grad():
-    seen = fresh.see([picture, movie])
+    seen = fresh.encode_images([picture, movie])
     print(
         "features of a picture and a film:", *(list(one.shape[:1]) for one in seen), "frames"
     )  # NBVAL_CHECK_OUTPUT
@@ -277,7 +277,7 @@ ids = batch["ids"]
 words = tokenizer.world_tokenizer().convert_ids_to_tokens(ids[0].tolist())
 with torch.no_grad():
     y = language.embed(lm, ids)
-    latents, sees = fresh.visible(ids, media)
+    latents, sees = fresh.media_mask(ids, media)
     assert torch.allclose(
         block_by_hand(fresh.blocks["0"], y, latents, sees), fresh.blocks["0"](y, latents, sees)
     )
@@ -366,7 +366,7 @@ with torch.no_grad():
 
 def loop_by_hand(model, ids, media):
     x = model.embed(ids)
-    latents, sees = model.visible(ids, media)
+    latents, sees = model.media_mask(ids, media)
     turns = model.lm.model.rotary_emb(x, torch.arange(ids.shape[1])[None])
     past = masks.causal(ids.shape[1]).to_bool()
     for number, layer in enumerate(model.lm.model.layers):
@@ -409,7 +409,7 @@ checks.ribbon_player(
 )
 
 # %% [markdown]
-# Two things to notice. Words before the first picture have φ = 0 and see nothing: their row of the mask is empty, and attention over nothing must be **exactly zero**. (Only the attention. Once its gate is open, the feed-forward changes these words, too: a trained Flamingo reads even a text without pictures otherwise than its language model does.) (An additive mask with a huge negative number would give them the *average of all pictures*; a public re-implementation shipped that.) And may the tag itself look? The paper leaves it open; all public code lets it, because a cumulative sum counts the tag. Here it is an option, `tag_sees`.
+# Two things to notice. Words before the first picture have φ = 0 and see nothing: their row of the mask is empty, and attention over nothing must be **exactly zero**. (Only the attention. Once its gate is open, the feed-forward changes these words, too: a trained Flamingo reads even a text without pictures otherwise than its language model does.) (An additive mask with a huge negative number would give them the *average of all pictures*; a public re-implementation shipped that.) And may the tag itself look? The paper leaves it open; all public code lets it, because a cumulative sum counts the tag. Here it is an option, `image_token_attends`.
 #
 # The mask is a claim. So measure it: how much does each word's block output move when each picture's latents move (automatic differentiation; no mask is read)?
 
@@ -436,11 +436,11 @@ y = language.embed(model.lm, ids)
 
 
 def one_block(latents):  # (1, N * R, D) -> (1, T, D)
-    return model.blocks["0"](y, *model.visible(ids, latents.reshape(media.shape)))
+    return model.blocks["0"](y, *model.media_mask(ids, latents.reshape(media.shape)))
 
 
 measured = introspection.influence(one_block, media.reshape(1, -1, media.shape[-1])) > 0
-declared = masks.last_image(model.numbers(ids), torch.arange(1, 4).repeat_interleave(R))
+declared = masks.last_image(model.text_time(ids), torch.arange(1, 4).repeat_interleave(R))
 plots.show(
     plots.compare_masks(
         measured.reshape(len(words), 3, R).any(-1),
@@ -677,7 +677,7 @@ for what, of in {
 # %% [markdown]
 # It is all there, and most of it even in the exact place of the first frame. The resampler can't subtract: it has attention, and must build one from two latents that read early and late frames. In a world of 24 nouns, with time embeddings ten times as large, films alone, 24 a step, and 1,600 steps more, it stayed at the line (.51, backwards .51), and so it did at a quarter of the learning rate (.50). This is as far as we came.
 #
-# (Time reaches the resampler through its time embeddings alone. To see whether they are used: what becomes of the answers if `model.resampler.times` is set to zero?)
+# (Time reaches the resampler through its time embeddings alone. To see whether they are used: what becomes of the answers if `model.resampler.time_embeddings` is set to zero?)
 
 # %% [markdown]
 # ## 8. Few-shot: examples in the prompt
@@ -873,7 +873,7 @@ for number, scene in enumerate(pair):
     places = [
         place
         for place, word in enumerate(words)
-        if int(model.numbers(batch["ids"])[0, place]) == number + 1
+        if int(model.text_time(batch["ids"])[0, place]) == number + 1
     ]
     maps = {}
     for place in places[-3:]:
@@ -1068,7 +1068,7 @@ plots.show(
 
 
 # %%
-class Ungated(GatedBlock):
+class Ungated(GatedXattnDense):
     """The block without its gates."""
 
     def __init__(self, width, config):
@@ -1104,7 +1104,7 @@ faulty_systems = {
     "healthy": make_faulty_model(),
     "A": make_faulty_model(block=Ungated),
     "B": make_faulty_model(),
-    "C": make_faulty_model(sees=lambda numbers, keys: masks.last_image(numbers + 1, keys)),
+    "C": make_faulty_model(media_rule=lambda numbers, keys: masks.last_image(numbers + 1, keys)),
 }
 for block in faulty_systems["B"].blocks.values():
     block.gate.requires_grad_(False)
@@ -1128,7 +1128,7 @@ for name, system in faulty_systems.items():
         media = system.resample(probe["features"])
         here = system(probe["ids"], media=media)
         first = (
-            system.numbers(probe["ids"])
+            system.text_time(probe["ids"])
             if name != "C"
             else masks.phi(probe["ids"] == system.config.image_token_id)
         ) == 1
@@ -1248,5 +1248,5 @@ for task, chance in several["chance"].items():
 #
 # - Limits: our pages hold few-shot prompts among others, so "few-shot emerges from web pages" is *not* shown here. One thing alone in a picture; four directions; a language model a hundred thousand times smaller than Chinchilla.
 # - Read: Flamingo's Section 2 and Appendix A; *OpenFlamingo* (2308.01390), an open re-implementation with its own surprises; *Idefics* (2306.16527), with the web pages published; Perceiver IO's Section 3 on output queries.
-# - Try: `recipes.flamingo(scale, every=2)`; `recipes.flamingo(scale, sees=masks.images_so_far)`: do examples help more when every word sees them all? `recipes.flamingo(scale, tag_sees=False)`: the lecture's open question.
+# - Try: `recipes.flamingo(scale, cross_attention_every=2)`; `recipes.flamingo(scale, media_rule=masks.images_so_far)`: do examples help more when every word sees them all? `recipes.flamingo(scale, image_token_attends=False)`: the lecture's open question.
 # - Next: **lesson 09**, all bridges side by side, and what they can't do.

@@ -134,7 +134,7 @@ def as_open_flamingo(
     """
     made = {
         "perceiver.latents": model.resampler.latents,
-        "perceiver.frame_embs": model.resampler.times,
+        "perceiver.frame_embs": model.resampler.time_embeddings,
     }
     for name, value in model.state_dict().items():
         if name.startswith("resampler.norm."):

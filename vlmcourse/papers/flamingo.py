@@ -7,7 +7,7 @@ Read with Figures 3 (the whole), 5 (resampler), 4 (gated cross-attention) and 7 
 Scaled down here: the sizes, the vision tower (CLIP's small ViT in the place of an NFNet-F6), the language model, which is
 whatever decoder one gives. Kept: resampler with time embeddings, gates, phi, the interleaving, frozen models left and right.
 
-The rows of the paper's ablations are this model with other parts: `Flamingo(..., block=..., resampler=...)`, `every`, `sees`,
+The rows of the paper's ablations are this model with other parts: `Flamingo(..., block=..., resampler=...)`, `cross_attention_every`, `media_rule`,
 a language model that isn't frozen.
 """
 
@@ -54,26 +54,28 @@ class FlamingoConfig:
     resampler_heads: int = 4  # paper: 16
     resampler_head_width: int = 32  # paper: 96
     frames: int = 8  # time embeddings; longer films stretch them. paper: 8
-    every: int = 1  # a block before each k-th layer. paper: 1 (9B: 4, 80B: 7)
+    cross_attention_every: int = 1  # a block before each k-th layer. paper: 1 (9B: 4, 80B: 7)
     heads: int = 4  # paper: 16
     head_width: int = 32  # paper: 128
-    growth: int = 4  # of the feed-forwards. paper: 4
+    feedforward_multiplier: int = 4  # of the feed-forwards. paper: 4
     activation: type[nn.Module] = SquaredReLU  # paper: squared ReLU
-    sees: Callable[[Tensor, Tensor], Mask] = last_image  # paper's ablation: images_so_far
-    tag_sees: bool = True  # may <image> itself look at its picture? The paper leaves it open; all public code says yes
-    new_words: tuple[int, ...] = ()  # ids whose input rows learn. paper: <EOC>
+    media_rule: Callable[[Tensor, Tensor], Mask] = last_image  # paper's ablation: images_so_far
+    image_token_attends: bool = True  # may <image> itself look at its picture? The paper leaves it open; all public code says yes
+    trainable_token_ids: tuple[int, ...] = ()  # ids whose input rows learn. paper: <EOC>
     gate_lr_scale: float = 1.0  # of the gates, see TanhGate. paper: 1
     residual_scale: tuple[
         float, ...
     ] = ()  # of each block: what an open gate adds is multiplied by this. Not in the paper, where it is 1
 
 
-def feedforward(width: int, growth: int, activation: type[nn.Module]) -> nn.Sequential:
+def feedforward(
+    width: int, feedforward_multiplier: int, activation: type[nn.Module]
+) -> nn.Sequential:
     """As all attention here, without biases."""
     return nn.Sequential(
-        nn.Linear(width, growth * width, False),
+        nn.Linear(width, feedforward_multiplier * width, False),
         activation(),
-        nn.Linear(growth * width, width, False),
+        nn.Linear(feedforward_multiplier * width, width, False),
     )
 
 
@@ -83,16 +85,21 @@ def initialise(module: nn.Module) -> None:
         nn.init.normal_(linear.weight, std=linear.in_features**-0.5)
 
 
-class Resample(nn.Module):
+class ResamplerLayer(nn.Module):
     """One layer of the resampler: latents ask the features and each other, at once (Fig. 5)."""
 
     def __init__(
-        self, width: int, heads: int, head_width: int, growth: int, activation: type[nn.Module]
+        self,
+        width: int,
+        heads: int,
+        head_width: int,
+        feedforward_multiplier: int,
+        activation: type[nn.Module],
     ):
         super().__init__()
         self.norm_features, self.norm_latents, self.norm = (nn.LayerNorm(width) for _ in range(3))
         self.attention = Attention(width, heads, head_width=head_width, bias=False)
-        self.feedforward = feedforward(width, growth, activation)
+        self.feedforward = feedforward(width, feedforward_multiplier, activation)
 
     def forward(self, latents: Tensor, features: Tensor) -> Tensor:
         """(M, R, D), (M, K, D) -> (M, R, D). Keys and values of features *and* latents: no self-attention is needed."""
@@ -101,7 +108,7 @@ class Resample(nn.Module):
         return latents + self.feedforward(self.norm(latents))
 
 
-class Resampler(nn.Module):
+class PerceiverResampler(nn.Module):
     """Features of a picture or a film, any number of them, become R latents: (M, T, P, D) -> (M, R, D) (Sec. 3.1).
 
     Each of the M by itself. Time has embeddings, space has none: the features know their places from the vision tower.
@@ -112,21 +119,27 @@ class Resampler(nn.Module):
         c = config
         # Small: latents that start as large as the features stay in the way of what they find (public code has a deviation of 1).
         self.latents = nn.Parameter(0.02 * torch.randn(c.latents, c.vision_width))
-        self.times = nn.Parameter(0.1 * torch.randn(c.frames, c.vision_width))
+        self.time_embeddings = nn.Parameter(0.1 * torch.randn(c.frames, c.vision_width))
         self.layers = nn.ModuleList(
-            Resample(
-                c.vision_width, c.resampler_heads, c.resampler_head_width, c.growth, c.activation
+            ResamplerLayer(
+                c.vision_width,
+                c.resampler_heads,
+                c.resampler_head_width,
+                c.feedforward_multiplier,
+                c.activation,
             )
             for _ in range(c.resampler_depth)
         )
         self.norm = nn.LayerNorm(c.vision_width)
         initialise(self)
 
-    def moments(self, count: int) -> Tensor:
+    def frame_embeddings(self, count: int) -> Tensor:
         """Embeddings of `count` frames: the first ones, or, for a longer film, all, stretched: (T, D)."""
-        if count <= len(self.times):
-            return self.times[:count]
-        return interpolate(self.times.T[None], count, mode="linear", align_corners=True)[0].T
+        if count <= len(self.time_embeddings):
+            return self.time_embeddings[:count]
+        return interpolate(self.time_embeddings.T[None], count, mode="linear", align_corners=True)[
+            0
+        ].T
 
     def forward(self, features: Tensor) -> Tensor:
         if features.dim() != 4 or not features.shape[1] or not features.shape[2]:
@@ -134,7 +147,7 @@ class Resampler(nn.Module):
                 f"features are {tuple(features.shape)}; expected (pictures, frames, patches, width) with at least "
                 "one frame and one patch. A picture is a film of one frame."
             )
-        features = (features + self.moments(features.shape[1])[:, None]).flatten(
+        features = (features + self.frame_embeddings(features.shape[1])[:, None]).flatten(
             1, 2
         )  # (M, T * P, D)
         latents = self.latents.expand(len(features), -1, -1)
@@ -143,7 +156,7 @@ class Resampler(nn.Module):
         return self.norm(latents)
 
 
-class GatedBlock(nn.Module):
+class GatedXattnDense(nn.Module):
     """GATED XATTN-DENSE (Fig. 4): y + tanh(a) attention(y, latents), then y + tanh(b) feed-forward(y); a = b = 0 at first.
 
     What runs through a language model may grow from layer to layer: thirty-fold in the course's tiny one. What a block adds is
@@ -157,7 +170,7 @@ class GatedBlock(nn.Module):
         c = config
         self.norm, self.norm_feedforward = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention = GroupedAttention(width, c.heads, c.vision_width, c.head_width, bias=False)
-        self.feedforward = feedforward(width, c.growth, c.activation)
+        self.feedforward = feedforward(width, c.feedforward_multiplier, c.activation)
         self.gate, self.gate_feedforward = TanhGate(c.gate_lr_scale), TanhGate(c.gate_lr_scale)
         initialise(self)
 
@@ -186,32 +199,34 @@ class Flamingo(nn.Module):
         config: FlamingoConfig,
         vision: nn.Module,
         lm: nn.Module,
-        block: Callable[[int, FlamingoConfig], nn.Module] = GatedBlock,
-        resampler: Callable[[FlamingoConfig], nn.Module] = Resampler,
+        block: Callable[[int, FlamingoConfig], nn.Module] = GatedXattnDense,
+        resampler: Callable[[FlamingoConfig], nn.Module] = PerceiverResampler,
     ):
         super().__init__()
         self.config, self.vision, self.lm = config, vision, check_decoder(lm)
         numbers = [
-            number for number in range(len(decoder_layers(lm))) if (number + 1) % config.every == 0
+            number
+            for number in range(len(decoder_layers(lm)))
+            if (number + 1) % config.cross_attention_every == 0
         ]
         if not numbers:
             raise ValueError(
-                f"a block before every {config.every}th layer of {len(decoder_layers(lm))} is none; expected `every` from 1 "
+                f"a block before every {config.cross_attention_every}th layer of {len(decoder_layers(lm))} is none; expected `cross_attention_every` from 1 "
                 f"to {len(decoder_layers(lm))}."
             )
         self.resampler = resampler(config)
         self.blocks = nn.ModuleDict({str(number): block(width(lm), config) for number in numbers})
         for module, residual_scale in zip(self.blocks.values(), config.residual_scale):
             module.residual_scale = residual_scale
-        rows = lm.get_input_embeddings().weight[list(config.new_words)]
+        rows = lm.get_input_embeddings().weight[list(config.trainable_token_ids)]
         self.rows = (
-            nn.Parameter(rows.detach().clone()) if config.new_words else None
+            nn.Parameter(rows.detach().clone()) if config.trainable_token_ids else None
         )  # they start as the model has them
         self.handles = insert_cross_attention(
             lm, {int(number): module for number, module in self.blocks.items()}
         )
 
-    def see(self, pictures: Tensor | Sequence[Tensor]) -> list[Tensor]:
+    def encode_images(self, pictures: Tensor | Sequence[Tensor]) -> list[Tensor]:
         """Pictures (3, S, S) and films (T, 3, S, S), in any mixture -> features (T, P, D) of each, T = 1 for a picture."""
         films = [picture if picture.dim() == 4 else picture[None] for picture in pictures]
         if empty := [number for number, film in enumerate(films) if not len(film)]:
@@ -244,14 +259,14 @@ class Flamingo(nn.Module):
 
     def vision_context(self, pictures: Tensor | Sequence[Tensor]) -> dict[str, Tensor]:
         """What `forward` needs to know of pictures (M, 3, S, S), or of a list of pictures and films."""
-        return {"media": self.resample(self.see(pictures))} if len(pictures) else {}
+        return {"media": self.resample(self.encode_images(pictures))} if len(pictures) else {}
 
-    def numbers(self, ids: Tensor) -> Tensor:
+    def text_time(self, ids: Tensor) -> Tensor:
         """phi: which picture each token of ids (B, T) belongs to, counted from 1; 0 before the first (Sec. 3.2)."""
         tags = ids == self.config.image_token_id
-        return phi(tags) if self.config.tag_sees else phi(tags) - tags.long()
+        return phi(tags) if self.config.image_token_attends else phi(tags) - tags.long()
 
-    def visible(self, ids: Tensor, media: Tensor, start: int = 0) -> tuple[Tensor, Tensor]:
+    def media_mask(self, ids: Tensor, media: Tensor, start: int = 0) -> tuple[Tensor, Tensor]:
         """Latents (B, N, R, D) of each page, and who may look: booleans (B, T - start, N), for the tokens from `start` on.
 
         Pages with fewer pictures are filled up with latents whose numbers no token has. Pictures that none of these tokens
@@ -264,13 +279,13 @@ class Flamingo(nn.Module):
         latents[torch.arange(most, device=ids.device) < counts] = media  # (B, N, R, D)
         number = torch.arange(1, most + 1, device=ids.device)
         sees = (
-            self.config.sees(self.numbers(ids), number).query_slice(start).to_bool()[:, 0]
+            self.config.media_rule(self.text_time(ids), number).query_slice(start).to_bool()[:, 0]
         )  # (B, T - start, N)
         seen = sees.any(dim=(0, 1)).nonzero()[:, 0].tolist()
         kept = slice(seen[0], seen[-1] + 1) if seen else slice(0, 0)
         return latents[:, kept], sees[..., kept]
 
-    def agree(self, ids: Tensor, pictures: int) -> None:
+    def validate(self, ids: Tensor, pictures: int) -> None:
         """Raises ValueError, before anything is computed, unless pages and pictures fit each other and the language model."""
         if (tags := int((ids == self.config.image_token_id).sum())) != pictures:
             raise ValueError(
@@ -301,20 +316,22 @@ class Flamingo(nn.Module):
             if media is None
             else media
         )
-        self.agree(ids, len(media))
+        self.validate(ids, len(media))
         start = cache.get_seq_length() if cache is not None else 0
         return logits(
             self.lm,
             self.embed(ids[:, start:]),
             extend_padding_mask(padding_mask, ids),
             cache,
-            media=self.visible(ids, media, start),
+            media=self.media_mask(ids, media, start),
         )
 
     def embed(self, ids: Tensor) -> Tensor:
-        """Word embeddings: the language model's, but for `new_words`: (B, T) -> (B, T, D)."""
+        """Word embeddings: the language model's, but for `trainable_token_ids`: (B, T) -> (B, T, D)."""
         words = embed(self.lm, ids)
-        for number, row in zip(self.config.new_words, () if self.rows is None else self.rows):
+        for number, row in zip(
+            self.config.trainable_token_ids, () if self.rows is None else self.rows
+        ):
             words = torch.where((ids == number)[..., None], row, words)
         return words
 
@@ -322,7 +339,7 @@ class Flamingo(nn.Module):
         """batch: `ids` (B, T), `loss_mask` (B, T) True at tokens to predict, and `pixel_values` (as for `vision_context`) or, where the tower's
         work is kept, `features` (as for `resample`) -> {"text": scalar}. Eq. 1: each word given the pictures before it."""
         pictures = batch["features"] if "features" in batch else batch["pixel_values"]
-        self.agree(batch["ids"], len(pictures))
+        self.validate(batch["ids"], len(pictures))
         if (
             batch["loss_mask"][:, 0].any()
             or (batch["loss_mask"] & (batch["ids"] == self.config.image_token_id)).any()

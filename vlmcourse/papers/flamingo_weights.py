@@ -106,14 +106,16 @@ def _numbered(blocks: Mapping[int, object], depth: int) -> int:
         raise ValueError(
             "the checkpoint has no gated blocks; expected names with gated_cross_attn_layer."
         )
-    every = min(blocks) + 1
-    if set(blocks) != {number for number in range(depth) if (number + 1) % every == 0}:
+    cross_attention_every = min(blocks) + 1
+    if set(blocks) != {
+        number for number in range(depth) if (number + 1) % cross_attention_every == 0
+    }:
         raise ValueError(
             f"the checkpoint has blocks before layers {sorted(blocks)}, this language model {depth} layers; "
-            f"expected a block before every {every}. of them. Is it the language model that the checkpoint was "
+            f"expected a block before every {cross_attention_every}. of them. Is it the language model that the checkpoint was "
             "trained with?"
         )
-    return every
+    return cross_attention_every
 
 
 def _with_words(lm: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
@@ -174,11 +176,11 @@ def from_open_flamingo(
         + max(int(name.split(".")[2]) for name in tensors if name.startswith("perceiver.layers.")),
         resampler_heads=inner // HEAD_WIDTH,
         resampler_head_width=HEAD_WIDTH,
-        every=_numbered(blocks, len(decoder_layers(lm))),
+        cross_attention_every=_numbered(blocks, len(decoder_layers(lm))),
         heads=next(iter(blocks.values()))["attn.to_q.weight"].shape[0] // HEAD_WIDTH,
     )
     model = Flamingo(config, freeze(vision), lm)
-    own = {"resampler.latents": tensors["perceiver.latents"], "resampler.times": frames}
+    own = {"resampler.latents": tensors["perceiver.latents"], "resampler.time_embeddings": frames}
     names = {"resampler.norm": "perceiver.norm"}
     for number in range(config.resampler_depth):
         names |= {

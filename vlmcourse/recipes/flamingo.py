@@ -128,7 +128,7 @@ def flamingo_config(scale: Scale, **changes) -> FlamingoConfig:
             "vision_width": scale.width,
             "latents": size.latents,
             "resampler_depth": size.depth,
-            "new_words": (close,),
+            "trainable_token_ids": (close,),
             "frames": interleaved.NUM_FRAMES,
             "gate_lr_scale": GATE_LR_SCALE,
             **changes,
@@ -219,7 +219,7 @@ def flamingo(
     )
     data = data or page_datasets(size, see, WebPages(seed=seed, pool=SIZES[size.name].pool))
     mixture = JointDatasets(data) if isinstance(data, Mapping) else data
-    every = changes.get("every", 1)
+    every = changes.get("cross_attention_every", 1)
     config = flamingo_config(
         size,
         **{
