@@ -51,12 +51,17 @@ class NeverMeet(TwoStreams):
     """The weights that would look across look at their own stream. (The streams must be equally wide.)"""
 
     def forward(
-        self, image: Tensor, text: Tensor, is_region: Tensor, is_word: Tensor, meet=None
+        self,
+        image: Tensor,
+        text: Tensor,
+        is_region: Tensor,
+        is_word: Tensor,
+        co_attention_mask=None,
     ) -> tuple[Tensor, Tensor]:
         regions, words = padding_mask(is_region, 1).to_bool(), padding_mask(is_word, 1).to_bool()
-        for block in self.text_first:
+        for block in self.text_only:
             text = block(text, words)
-        for across, image_block, text_block in zip(self.meetings, self.image, self.text):
+        for across, image_block, text_block in zip(self.co_attention, self.image, self.text):
             image, text = across.image(image, image, regions), across.text(text, text, words)
             image, text = image_block(image, regions), text_block(text, words)
         return image, text
@@ -67,14 +72,21 @@ class OneStream(nn.Module):
 
     def __init__(self, config):
         super().__init__()
-        depth = config.text_first + 2 * config.meetings  # as many as a word passes in two streams
+        depth = (
+            config.num_text_only_layers + 2 * config.num_co_attention_layers
+        )  # as many as a word passes in two streams
         self.blocks = nn.ModuleList(
             PostNormBlock(config.text_width, config.text_heads, config.text_hidden, eps=config.eps)
             for _ in range(depth)
         )
 
     def forward(
-        self, image: Tensor, text: Tensor, is_region: Tensor, is_word: Tensor, meet=None
+        self,
+        image: Tensor,
+        text: Tensor,
+        is_region: Tensor,
+        is_word: Tensor,
+        co_attention_mask=None,
     ) -> tuple[Tensor, Tensor]:
         x, mask = (
             torch.cat([image, text], dim=1),

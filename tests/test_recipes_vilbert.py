@@ -22,7 +22,7 @@ def test_a_stage_is_found_again_and_depends_on_data_and_config():
     other = recipes.vilbert(
         "smoke", steps=2, data=recipes.region_pairs(SMOKE, false=regions.mismatched)
     )
-    assert len({first.path, other.path, recipes.vilbert("smoke", steps=2, masked=0.2).path}) == 3
+    assert len({first.path, other.path, recipes.vilbert("smoke", steps=2, mask_prob=0.2).path}) == 3
     assert set(recipes.vlbert("smoke", steps=2).history[0].losses) == {"words", "regions"}
 
 
@@ -70,8 +70,8 @@ def test_streams_that_never_meet_have_the_same_weights_and_no_picture_reaches_a_
     apart, together = ViLBERT(config, NeverMeet(config)).eval(), ViLBERT(config).eval()
     assert [p.shape for p in apart.parameters()] == [p.shape for p in together.parameters()]
     other = {**one, "features": one["features"] + 1}
-    assert torch.equal(apart.words(one), apart.words(other))
-    assert not torch.allclose(together.words(one), together.words(other), atol=1e-3)
+    assert torch.equal(apart.mlm_logits(one), apart.mlm_logits(other))
+    assert not torch.allclose(together.mlm_logits(one), together.mlm_logits(other), atol=1e-3)
     assert isinstance(apart.encoder, TwoStreams)
 
 
@@ -79,14 +79,17 @@ def test_one_stream_is_as_deep_as_the_texts_and_mixes():
     config, one = recipes.vilbert_config(SMOKE), one_batch()
     torch.manual_seed(0)
     model = ViLBERT(config, OneStream(config)).eval()
-    assert len(model.encoder.blocks) == config.text_first + 2 * config.meetings
+    assert (
+        len(model.encoder.blocks)
+        == config.num_text_only_layers + 2 * config.num_co_attention_layers
+    )
     assert not torch.allclose(
-        model.words(one), model.words({**one, "features": one["features"] + 1}), atol=1e-3
+        model.mlm_logits(one), model.mlm_logits({**one, "features": one["features"] + 1}), atol=1e-3
     )
     longer = {**one, "ids": torch.cat([one["ids"], torch.zeros(6, 2, dtype=torch.long)], 1)}
     torch.testing.assert_close(
-        model.regions(longer)[one["region_mask"]],
-        model.regions(one)[one["region_mask"]],
+        model.region_logits(longer)[one["region_mask"]],
+        model.region_logits(one)[one["region_mask"]],
         atol=1e-4,
         rtol=1e-4,
     )

@@ -167,18 +167,20 @@ class Knows:
     def train(self, mode=True):
         return self
 
-    def words(self, batch):
+    def mlm_logits(self, batch):
         logits = torch.zeros(*batch["ids"].shape, len(tokenizer.world_tokenizer()))
         for row, found in enumerate(batch["features"].argmax(-1)):
             for region, region_mask in zip(found, batch["region_mask"][row]):
                 logits[row, :, self.names[region]] += region_mask
         return logits
 
-    def regions(self, batch, hidden):
-        assert (hidden.sum(1) == 1).all() and not (hidden & ~batch["region_mask"]).any()
+    def region_logits(self, batch, masked_regions):
+        assert (masked_regions.sum(1) == 1).all() and not (
+            masked_regions & ~batch["region_mask"]
+        ).any()
         return batch["features"]
 
-    def score(self, batch):
+    def alignment_logits(self, batch):
         said = torch.stack([(batch["ids"] == name).any(1) for name in self.names], dim=1)  # (B, C)
         seen = (batch["features"] * batch["region_mask"][..., None]).amax(1).bool()
         return (said & seen).sum(1).float() - 0.5

@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 from vlmcourse.papers import vilbert
-from vlmcourse.papers.vilbert import CoAttention, TwoStreams, ViLBERT, ViLBERTConfig, hide
+from vlmcourse.papers.vilbert import (
+    CoAttention,
+    TwoStreams,
+    ViLBERT,
+    ViLBERTConfig,
+    sample_zeroed_regions,
+)
 from vlmcourse.parts.layers import PostNormBlock
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import fit
@@ -17,7 +23,7 @@ from vlmcourse.training.optimisation import Optimisation
 
 CONFIG = ViLBERTConfig(
     vocabulary=40,
-    mask=9,
+    mask_token_id=9,
     features=12,
     classes=6,
     context=12,
@@ -25,8 +31,8 @@ CONFIG = ViLBERTConfig(
     text_heads=2,
     image_width=24,
     image_heads=3,
-    joint=12,
-    joint_heads=2,
+    co_attention_width=12,
+    co_attention_heads=2,
 )
 
 
@@ -133,31 +139,43 @@ def test_permuted_regions_come_out_permuted_and_change_no_word(order):
     model, one = ViLBERT(CONFIG).eval(), batch()
     order = torch.tensor(order)
     other = {**one, **{name: one[name][:, order] for name in ("features", "boxes", "region_mask")}}
-    torch.testing.assert_close(model.words(other), model.words(one), atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(model.score(other), model.score(one), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(model.mlm_logits(other), model.mlm_logits(one), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        model.alignment_logits(other), model.alignment_logits(one), atol=1e-4, rtol=1e-4
+    )
     kept = other["region_mask"]
     torch.testing.assert_close(
-        model.regions(other)[kept], model.regions(one)[:, order][kept], atol=1e-4, rtol=1e-4
+        model.region_logits(other)[kept],
+        model.region_logits(one)[:, order][kept],
+        atol=1e-4,
+        rtol=1e-4,
     )
 
 
 def test_a_box_moved_without_its_region_changes_the_picture(model):
     one = batch()
     swapped = {**one, "boxes": one["boxes"][:, [1, 0, 2, 3]]}
-    assert not torch.allclose(model.words(swapped), model.words(one), atol=1e-3)
+    assert not torch.allclose(model.mlm_logits(swapped), model.mlm_logits(one), atol=1e-3)
 
 
 def test_what_is_padding_changes_nothing(model):
     one, other = batch(), batch()
     other["features"] = other["features"].masked_fill(~one["region_mask"][..., None], 7.0)
     longer = {**other, "ids": torch.cat([other["ids"], torch.zeros(3, 2, dtype=torch.long)], 1)}
-    torch.testing.assert_close(model.score(longer), model.score(one), atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(model.words(longer)[:, :8], model.words(one), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        model.alignment_logits(longer), model.alignment_logits(one), atol=1e-5, rtol=1e-5
+    )
+    torch.testing.assert_close(
+        model.mlm_logits(longer)[:, :8], model.mlm_logits(one), atol=1e-4, rtol=1e-4
+    )
 
 
 def test_a_picture_without_regions_and_without_padding_trouble(model):
     blind = {**batch(), "region_mask": torch.zeros(3, 4, dtype=torch.bool)}
-    assert torch.isfinite(model.words(blind)).all() and torch.isfinite(model.score(blind)).all()
+    assert (
+        torch.isfinite(model.mlm_logits(blind)).all()
+        and torch.isfinite(model.alignment_logits(blind)).all()
+    )
 
 
 def test_the_pictures_own_token_is_the_mean_of_what_is_visible_with_the_whole_box(model):
@@ -169,7 +187,7 @@ def test_the_pictures_own_token_is_the_mean_of_what_is_visible_with_the_whole_bo
     ]
     hidden = torch.zeros(3, 4, dtype=torch.bool)
     hidden[0, 1] = True
-    model(one, hidden=hidden)
+    model(one, masked_regions=hidden)
     for handle in handles:
         handle.remove()
     features, boxes = seen
@@ -188,14 +206,17 @@ def test_a_hidden_region_cannot_be_told_from_what_it_showed(model):
     hidden[0, 1] = True
     other = {**one, "features": one["features"].clone()}
     other["features"][0, 1] = 5.0
-    assert torch.equal(model.regions(one, hidden=hidden), model.regions(other, hidden=hidden))
-    assert not torch.allclose(model.regions(one), model.regions(other), atol=1e-3)
+    assert torch.equal(
+        model.region_logits(one, masked_regions=hidden),
+        model.region_logits(other, masked_regions=hidden),
+    )
+    assert not torch.allclose(model.region_logits(one), model.region_logits(other), atol=1e-3)
 
 
 def test_masked_regions_are_empty_nine_times_in_ten():
     torch.manual_seed(0)
     chosen = torch.rand(300, 100) < 0.15
-    gone = hide(chosen)
+    gone = sample_zeroed_regions(chosen)
     assert not gone[~chosen].any() and gone[chosen].float().mean().item() == pytest.approx(
         0.9, abs=0.015
     )
@@ -207,7 +228,7 @@ def test_losses_ask_at_masked_slots_of_true_pairs_alone_by_the_formulas(model, m
     word[0, 2] = word[1, 5] = word[2, 1] = region[0, 3] = region[1, 0] = region[2, 1] = True
     choices = iter([word, region])
     monkeypatch.setattr(vilbert, "sample_mask", lambda may, share: next(choices))
-    monkeypatch.setattr(vilbert, "hide", lambda chosen: chosen)
+    monkeypatch.setattr(vilbert, "sample_zeroed_regions", lambda chosen: chosen)
     monkeypatch.setattr(
         vilbert, "mask_tokens", lambda ids, chosen, mask, vocabulary: ids.masked_fill(chosen, mask)
     )
@@ -215,7 +236,10 @@ def test_losses_ask_at_masked_slots_of_true_pairs_alone_by_the_formulas(model, m
     read = {**one, "ids": one["ids"].masked_fill(word, 9)}
     said, named = (
         part.log_softmax(-1)
-        for part in (model.words(read, hidden=region), model.regions(read, hidden=region))
+        for part in (
+            model.mlm_logits(read, masked_regions=region),
+            model.region_logits(read, masked_regions=region),
+        )
     )
     torch.testing.assert_close(
         losses["words"], -(said[0, 2, one["ids"][0, 2]] + said[1, 5, one["ids"][1, 5]]) / 2
@@ -226,7 +250,7 @@ def test_losses_ask_at_masked_slots_of_true_pairs_alone_by_the_formulas(model, m
         / 2
     )
     torch.testing.assert_close(losses["regions"], divergence)
-    p = model.score(read, hidden=region).sigmoid()
+    p = model.alignment_logits(read, masked_regions=region).sigmoid()
     torch.testing.assert_close(
         losses["alignment"], -(p[0].log() + p[1].log() + (1 - p[2]).log()) / 3
     )
@@ -234,7 +258,7 @@ def test_losses_ask_at_masked_slots_of_true_pairs_alone_by_the_formulas(model, m
 
 def test_no_word_and_no_region_chosen_costs_nothing():
     torch.manual_seed(0)
-    model = ViLBERT(CONFIG.__class__(**{**vars(CONFIG), "masked": 0.0}))
+    model = ViLBERT(CONFIG.__class__(**{**vars(CONFIG), "mask_prob": 0.0}))
     losses = model.losses(batch())
     assert losses["words"] == losses["regions"] == 0
     sum(losses.values()).backward()
@@ -243,18 +267,31 @@ def test_no_word_and_no_region_chosen_costs_nothing():
 
 def test_the_judge_sees_a_product(model):
     image, text = torch.randn(5, 12), torch.randn(5, 12)
-    torch.testing.assert_close(model.aligned(-image, -text), model.aligned(image, text))
-    assert not torch.allclose(model.aligned(-image, text), model.aligned(image, text), atol=1e-3)
-    torch.testing.assert_close(model.aligned(image, text * 0), model.judge.bias.expand(5))
+    torch.testing.assert_close(
+        model.alignment_head_logits(-image, -text), model.alignment_head_logits(image, text)
+    )
+    assert not torch.allclose(
+        model.alignment_head_logits(-image, text),
+        model.alignment_head_logits(image, text),
+        atol=1e-3,
+    )
+    torch.testing.assert_close(
+        model.alignment_head_logits(image, text * 0), model.alignment_head.bias.expand(5)
+    )
 
 
 def test_flow_across_can_be_blocked_and_then_pictures_change_no_word(model):
     never = torch.zeros(1, 1, 5, 8, dtype=torch.bool)
     one, other = batch(), batch(seed=1)
     other = {**other, "ids": one["ids"]}
-    assert torch.equal(model.words(one, meet=never), model.words(other, meet=never))
-    assert not torch.allclose(model.words(one), model.words(other), atol=1e-3)
-    assert not torch.allclose(model.words(one, meet=never), model.words(one), atol=1e-3)
+    assert torch.equal(
+        model.mlm_logits(one, co_attention_mask=never),
+        model.mlm_logits(other, co_attention_mask=never),
+    )
+    assert not torch.allclose(model.mlm_logits(one), model.mlm_logits(other), atol=1e-3)
+    assert not torch.allclose(
+        model.mlm_logits(one, co_attention_mask=never), model.mlm_logits(one), atol=1e-3
+    )
 
 
 def test_one_word_that_no_region_may_meet_reaches_none(model):
@@ -262,17 +299,17 @@ def test_one_word_that_no_region_may_meet_reaches_none(model):
     other["ids"] = one["ids"].clone()
     other["ids"][0, 3] = 11 if one["ids"][0, 3] != 11 else 12
     encoder = copy.deepcopy(model.encoder)
-    encoder.text_first, encoder.text, encoder.meetings = (
+    encoder.text_only, encoder.text, encoder.co_attention = (
         nn.ModuleList(),
         encoder.text[:1],
-        encoder.meetings[:1],
+        encoder.co_attention[:1],
     )
-    meet = torch.ones(1, 1, 5, 8, dtype=torch.bool)
-    meet[..., 3] = False
-    image = model.see(one["features"], one["boxes"], one["region_mask"])
+    co_attention_mask = torch.ones(1, 1, 5, 8, dtype=torch.bool)
+    co_attention_mask[..., 3] = False
+    image = model.embed_regions(one["features"], one["boxes"], one["region_mask"])
     is_region, is_word = torch.ones(3, 5).bool(), one["ids"] != 0
     first, second = (
-        encoder(image, model.read(ids), is_region, is_word, meet)[0]
+        encoder(image, model.embed_text(ids), is_region, is_word, co_attention_mask)[0]
         for ids in (one["ids"], other["ids"])
     )
     assert torch.equal(first, second)
@@ -289,11 +326,11 @@ def test_one_stream_with_a_block_diagonal_mask_is_two_berts():
 
 def test_another_encoder_takes_the_streams_place():
     class Apart(nn.Module):
-        def forward(self, image, text, is_region, is_word, meet=None):
+        def forward(self, image, text, is_region, is_word, co_attention_mask=None):
             return image, text
 
     model = ViLBERT(CONFIG, Apart())
-    assert torch.equal(model(batch())[1], model.read(batch()["ids"])) and isinstance(
+    assert torch.equal(model(batch())[1], model.embed_text(batch()["ids"])) and isinstance(
         ViLBERT(CONFIG).encoder, TwoStreams
     )
 
@@ -314,14 +351,16 @@ def test_it_learns_what_is_in_a_hidden_region_from_the_words():
         }
 
     torch.manual_seed(0)
-    model = ViLBERT(ViLBERTConfig(**{**vars(CONFIG), "masked": 0.5}))
+    model = ViLBERT(ViLBERTConfig(**{**vars(CONFIG), "mask_prob": 0.5}))
     for _ in fit(model, Batches(made, 24), 120, Optimisation(5e-3), precision=torch.float32):
         pass
     one = made(range(6))
     hidden = torch.ones(6, 1, dtype=torch.bool)
-    assert model.regions(one, hidden=hidden)[:, 0].argmax(-1).tolist() == list(range(6))
+    assert model.region_logits(one, masked_regions=hidden)[:, 0].argmax(-1).tolist() == list(
+        range(6)
+    )
     masked = {**one, "ids": one["ids"].masked_fill(torch.tensor([[False, True, False]]), 9)}
-    assert model.words(masked)[:, 1].argmax(-1).tolist() == [10, 11, 12, 13, 14, 15]
+    assert model.mlm_logits(masked)[:, 1].argmax(-1).tolist() == [10, 11, 12, 13, 14, 15]
 
 
 @pytest.mark.parametrize(

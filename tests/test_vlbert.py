@@ -6,7 +6,7 @@ from test_bert import tiny_bert
 from torch import nn
 
 from vlmcourse.papers import vlbert
-from vlmcourse.papers.vlbert import VLBERT, VLBERTConfig, paint_out, waves
+from vlmcourse.papers.vlbert import VLBERT, VLBERTConfig, mask_pixels, waves
 from vlmcourse.parts.vision import crop_regions
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import fit
@@ -14,7 +14,7 @@ from vlmcourse.training.optimisation import Optimisation
 
 CONFIG = VLBERTConfig(
     vocabulary=50,
-    mask=9,
+    mask_token_id=9,
     image=4,
     end=10,
     classes=6,
@@ -58,7 +58,7 @@ def batch(B=3, R=3, T=7, seed=0):
 
 def test_at_the_start_it_is_transformers_bert_on_the_words_then_img_then_end():
     bert = tiny_bert()
-    model, one = make(CONFIG).start_from(bert), batch()
+    model, one = make(CONFIG).load_bert(bert), batch()
     one["ids"][2, 3:] = torch.tensor([2, 0, 0, 0])
     ids = torch.cat([one["ids"], torch.full((3, 3), 4), torch.full((3, 1), 10)], 1)
     region_mask = torch.cat([one["ids"] != 0, one["region_mask"], torch.ones(3, 1).bool()], 1)
@@ -81,11 +81,11 @@ def test_at_the_start_no_picture_changes_anything_and_once_the_norms_weigh_it_do
     one = batch()
     other = {**one, "pixel_values": -one["pixel_values"]}
     model = make(CONFIG)
-    assert torch.equal(model.words(one), model.words(other)) and torch.equal(
-        model.regions(one), model.regions(other)
+    assert torch.equal(model.mlm_logits(one), model.mlm_logits(other)) and torch.equal(
+        model.region_logits(one), model.region_logits(other)
     )
     seeing = make(SEEING)
-    assert not torch.allclose(seeing.words(one), seeing.words(other), atol=1e-3)
+    assert not torch.allclose(seeing.mlm_logits(one), seeing.mlm_logits(other), atol=1e-3)
 
 
 def test_the_zero_norms_alone_wake_first_then_what_is_behind_them():
@@ -108,10 +108,12 @@ def test_words_carry_the_whole_picture_and_see_it_without_any_region():
     model, one = make(SEEING), batch()
     lone = {**one, "region_mask": torch.zeros(3, 3, dtype=torch.bool)}
     assert not torch.allclose(
-        model.words(lone), model.words({**lone, "pixel_values": -one["pixel_values"]}), atol=1e-3
+        model.mlm_logits(lone),
+        model.mlm_logits({**lone, "pixel_values": -one["pixel_values"]}),
+        atol=1e-3,
     )
     moved = {**lone, "boxes": one["boxes"][:, [2, 1, 0]]}
-    assert torch.equal(model.words(lone)[:, :4], model.words(moved)[:, :4])
+    assert torch.equal(model.mlm_logits(lone)[:, :4], model.mlm_logits(moved)[:, :4])
 
 
 def test_permuted_regions_come_out_permuted_and_change_no_word():
@@ -119,10 +121,13 @@ def test_permuted_regions_come_out_permuted_and_change_no_word():
     model, one = make(SEEING), batch()
     order = torch.tensor([2, 0, 1])
     other = {**one, "boxes": one["boxes"][:, order], "region_mask": one["region_mask"][:, order]}
-    torch.testing.assert_close(model.words(other), model.words(one), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(model.mlm_logits(other), model.mlm_logits(one), atol=1e-4, rtol=1e-4)
     kept = other["region_mask"]
     torch.testing.assert_close(
-        model.regions(other)[kept], model.regions(one)[:, order][kept], atol=1e-4, rtol=1e-4
+        model.region_logits(other)[kept],
+        model.region_logits(one)[:, order][kept],
+        atol=1e-4,
+        rtol=1e-4,
     )
 
 
@@ -130,14 +135,14 @@ def test_padding_among_words_and_regions_changes_nothing():
     model, one = make(SEEING), batch()
     longer = {**one, "ids": torch.cat([one["ids"], torch.zeros(3, 2, dtype=torch.long)], 1)}
     torch.testing.assert_close(
-        model.regions(longer)[one["region_mask"]],
-        model.regions(one)[one["region_mask"]],
+        model.region_logits(longer)[one["region_mask"]],
+        model.region_logits(one)[one["region_mask"]],
         atol=1e-4,
         rtol=1e-4,
     )
     other = {**one, "boxes": one["boxes"].clone()}
     other["boxes"][-1, 1:] = torch.tensor([0.3, 0.3, 0.6, 0.6])
-    torch.testing.assert_close(model.words(other), model.words(one), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(model.mlm_logits(other), model.mlm_logits(one), atol=1e-5, rtol=1e-5)
 
 
 def test_one_row_with_a_block_diagonal_mask_is_two_berts():
@@ -155,21 +160,21 @@ def test_a_hidden_region_is_gone_from_the_picture_itself():
     hidden = torch.tensor([[True, False, False]] * 3)
     other = {**one, "pixel_values": one["pixel_values"].clone()}
     other["pixel_values"][:, :, :8, :8] = 0.7  # whatever stood in the first box
-    assert torch.equal(model.words(one, hidden), model.words(other, hidden))
-    assert torch.equal(model.regions(one, hidden), model.regions(other, hidden))
-    assert not torch.allclose(model.words(one), model.words(other), atol=1e-3)
+    assert torch.equal(model.mlm_logits(one, hidden), model.mlm_logits(other, hidden))
+    assert torch.equal(model.region_logits(one, hidden), model.region_logits(other, hidden))
+    assert not torch.allclose(model.mlm_logits(one), model.mlm_logits(other), atol=1e-3)
 
 
 def test_painting_out_covers_the_box_and_little_else():
     pixel_values, box = torch.ones(1, 3, 16, 16), torch.tensor([[[0.26, 0.0, 0.74, 0.49]]])
-    gone = paint_out(pixel_values, box, torch.tensor([[True]]))[0, 0] == 0
+    gone = mask_pixels(pixel_values, box, torch.tensor([[True]]))[0, 0] == 0
     assert (
         gone[:8, 4:12].all()
         and not gone[9:].any()
         and not gone[:, :3].any()
         and not gone[:, 13:].any()
     )
-    assert torch.equal(paint_out(pixel_values, box, torch.tensor([[False]])), pixel_values)
+    assert torch.equal(mask_pixels(pixel_values, box, torch.tensor([[False]])), pixel_values)
 
 
 def test_losses_ask_at_masked_slots_alone_by_the_formula(monkeypatch):
@@ -184,7 +189,8 @@ def test_losses_ask_at_masked_slots_alone_by_the_formula(monkeypatch):
     losses = model.losses(one)
     read = {**one, "ids": one["ids"].masked_fill(word, 9)}
     said, named = (
-        part.log_softmax(-1) for part in (model.words(read, region), model.regions(read, region))
+        part.log_softmax(-1)
+        for part in (model.mlm_logits(read, region), model.region_logits(read, region))
     )
     torch.testing.assert_close(
         losses["words"], -(said[0, 2, one["ids"][0, 2]] + said[1, 4, one["ids"][1, 4]]) / 2
@@ -241,12 +247,12 @@ def test_it_learns_a_word_that_only_the_picture_tells():
         }
 
     torch.manual_seed(0)
-    model = VLBERT(VLBERTConfig(**{**vars(CONFIG), "masked": 0.5}))
+    model = VLBERT(VLBERTConfig(**{**vars(CONFIG), "mask_prob": 0.5}))
     for _ in fit(model, Batches(made, 16), 60, Optimisation(3e-3), precision=torch.float32):
         pass
     one = made(range(2))
     masked = {**one, "ids": one["ids"].masked_fill(torch.tensor([[False, False, True, False]]), 9)}
-    assert model.words(masked)[:, 2].argmax(-1).tolist() == [11, 12]
+    assert model.mlm_logits(masked)[:, 2].argmax(-1).tolist() == [11, 12]
     assert (model.norm_visual_text.weight.abs() > 1e-3).any()
 
 
@@ -254,7 +260,7 @@ def test_other_sizes_than_berts_are_explained():
     with pytest.raises(
         ValueError, match=r"this BERT has \(50, 32\) word embeddings, this model \(60, 32\)"
     ):
-        VLBERT(VLBERTConfig(**{**vars(CONFIG), "vocabulary": 60})).start_from(tiny_bert())
+        VLBERT(VLBERTConfig(**{**vars(CONFIG), "vocabulary": 60})).load_bert(tiny_bert())
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from teaching import vilbert as exercises
 from teaching.exercises import attempt, predict
 from vlmcourse import evaluation, introspection, plots, recipes, world
 from vlmcourse.evaluation import masked
-from vlmcourse.papers.vilbert import CoAttention, ViLBERT, hide
+from vlmcourse.papers.vilbert import CoAttention, ViLBERT, sample_zeroed_regions
 from vlmcourse.parts.bert import sample_mask, maskable, mask_tokens
 from vlmcourse.parts.layers import PostNormBlock
 from vlmcourse.training.batches import Batches
@@ -88,9 +88,9 @@ untrained = recipes.new_vilbert(recipes.vilbert_config(scale)).eval()
 two = next(row for row in shown if batch["region_mask"][row].sum() == 2)
 features, boxes = batch["features"][two], batch["boxes"][two]
 with torch.no_grad():
-    seen = untrained.see(features[None], boxes[None], torch.ones(1, 2).bool())[0]
+    seen = untrained.embed_regions(features[None], boxes[None], torch.ones(1, 2).bool())[0]
     assert torch.allclose(see_by_hand(untrained, features, boxes), seen, atol=1e-5)
-print("regions by hand == ViLBERT.see")  # NBVAL_CHECK_OUTPUT
+print("regions by hand == ViLBERT.embed_regions")  # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
 # ## 2. Co-attention by hand
@@ -157,7 +157,7 @@ predict(
 )
 
 # %%
-wide = config.joint
+wide = config.co_attention_width
 silent = CoAttention(config)
 silent.load_state_dict(layer.state_dict())
 with torch.no_grad():
@@ -176,17 +176,21 @@ names = ["picture", *(f"region {n + 1}" for n in range(2))] + held_out.batch([tw
 ].split()
 one_row = masked.select_rows(batch, torch.tensor([two]))
 length = int((one_row["ids"] != 0).sum())
-words_in = untrained.read(one_row["ids"][:, :length]).detach()
-seen = untrained.see(one_row["features"], one_row["boxes"], one_row["region_mask"]).detach()
+words_in = untrained.embed_text(one_row["ids"][:, :length]).detach()
+seen = untrained.embed_regions(
+    one_row["features"], one_row["boxes"], one_row["region_mask"]
+).detach()
 R = seen.shape[1]
 
 
-def reach(meet):
+def reach(co_attention_mask):
     """Who moves whom, (R + T, R + T), through the whole encoder."""
 
     def run(x):
         is_region, is_word = torch.ones(1, R).bool(), torch.ones(1, length).bool()
-        return torch.cat(untrained.encoder(x[:, :R], x[:, R:], is_region, is_word, meet), dim=1)
+        return torch.cat(
+            untrained.encoder(x[:, :R], x[:, R:], is_region, is_word, co_attention_mask), dim=1
+        )
 
     return introspection.influence(run, torch.cat([seen, words_in], dim=1)) > 1e-6
 
@@ -203,7 +207,7 @@ plots.show(
 )
 
 # %% [markdown]
-# (Rows and columns: first the picture and its regions, then the words.) `meet` is a mask that says which region and which word may look at each other. The authors' own code takes such a mask and never uses it; ours does, so that "never meet" can be an experiment.
+# (Rows and columns: first the picture and its regions, then the words.) `co_attention_mask` is a mask that says which region and which word may look at each other. The authors' own code takes such a mask and never uses it; ours does, so that "never meet" can be an experiment.
 #
 # ## 3. What is hidden, and what must not leak
 #
@@ -219,7 +223,9 @@ became = read[chosen]
 print(f"chosen: {chosen.sum() / maskable(many['ids']).sum():.2f} of the words")
 print(f"[MASK]: {(became == tokenizer.world_tokenizer().mask_token_id).float().mean():.2f}")
 print(f"as they were: {(became == many['ids'][chosen]).float().mean():.2f}")
-print(f"regions hidden, of those chosen: {hide(torch.ones(10_000).bool()).float().mean():.2f}")
+print(
+    f"regions hidden, of those chosen: {sample_zeroed_regions(torch.ones(10_000).bool()).float().mean():.2f}"
+)
 
 # %% [markdown]
 # What is asked: for a word, the word (cross-entropy over the vocabulary). For a region, **the detector's whole distribution**, not its best guess: the loss is the Kullback-Leibler divergence. By hand, and as the model computes it:
@@ -326,7 +332,7 @@ def guess_word(number, place):
     row = masked.select_rows(player_batch, torch.tensor([number]))
     row["ids"] = row["ids"].clone()
     row["ids"][0, place + 1] = tokenizer.world_tokenizer().mask_token_id  # + 1 for <bos>
-    found, ids = model.words(row)[0, place + 1].softmax(-1).topk(5)
+    found, ids = model.mlm_logits(row)[0, place + 1].softmax(-1).topk(5)
     words = tokenizer.world_tokenizer().convert_ids_to_tokens(ids.tolist())
     return dict(zip(words, found.tolist())), player_words[number][place]
 
@@ -416,8 +422,8 @@ gap = next(p for p, word in enumerate(player_words[row]) if word in data.pairs.n
 was = one_row["ids"][0, gap].item()
 one_row["ids"] = one_row["ids"].clone()
 one_row["ids"][0, gap] = tokenizer.world_tokenizer().mask_token_id
-maps = introspection.attention_weights(model, lambda: model.words(one_row))
-last = f"encoder.meetings.{len(model.encoder.meetings) - 1}.text.attention"
+maps = introspection.attention_weights(model, lambda: model.mlm_logits(one_row))
+last = f"encoder.co_attention.{len(model.encoder.co_attention) - 1}.text.attention"
 looks = maps[last][0][:, gap : gap + 1]  # (H, 1, 1 + R)
 region_names = ["picture", *held_out.pairs.scene(row).words]
 made = plots.attention_heads(looks, ["the gap"], region_names)
@@ -428,7 +434,7 @@ plots.show(made)
 
 # %%
 with torch.no_grad():
-    whole = model.words(one_row)[0, gap].softmax(-1)[was].item()
+    whole = model.mlm_logits(one_row)[0, gap].softmax(-1)[was].item()
     rows_of = [
         "| taken away | probability of the hidden word |",
         "|---|---|",
@@ -437,7 +443,7 @@ with torch.no_grad():
     for n, name in enumerate(region_names[1:]):
         hidden = torch.zeros(1, 2).bool()
         hidden[0, n] = True
-        left = model.words(one_row, hidden=hidden)[0, gap].softmax(-1)[was].item()
+        left = model.mlm_logits(one_row, masked_regions=hidden)[0, gap].softmax(-1)[was].item()
         rows_of.append(f"| the {name} | {left:.2f} |")
 Markdown("\n".join(rows_of))
 
@@ -452,7 +458,7 @@ Markdown("\n".join(rows_of))
 vlbert = recipes.new_vlbert(recipes.vlbert_config(scale)).eval()
 opposite = {**batch, "pixel_values": -batch["pixel_values"]}
 with torch.no_grad():
-    same = torch.equal(vlbert.words(batch), vlbert.words(opposite))
+    same = torch.equal(vlbert.mlm_logits(batch), vlbert.mlm_logits(opposite))
 print("at the start, does another picture change a word?", not same)  # NBVAL_CHECK_OUTPUT
 
 # %%
@@ -703,34 +709,40 @@ plots.show(
 
 # %%
 class Leaky(ViLBERT):
-    def see(self, features, boxes, visible):
-        return super().see(features, boxes, torch.ones_like(visible))
+    def embed_regions(self, features, boxes, visible):
+        return super().embed_regions(features, boxes, torch.ones_like(visible))
 
-    def forward(self, batch, hidden=None, meet=None):
-        if not self.training or hidden is None:
-            return super().forward(batch, hidden, meet)
-        image = self.see(batch["features"], batch["boxes"], batch["region_mask"])
-        zeroed = batch["features"].masked_fill(hidden[..., None], 0)
+    def forward(self, batch, masked_regions=None, co_attention_mask=None):
+        if not self.training or masked_regions is None:
+            return super().forward(batch, masked_regions, co_attention_mask)
+        image = self.embed_regions(batch["features"], batch["boxes"], batch["region_mask"])
+        zeroed = batch["features"].masked_fill(masked_regions[..., None], 0)
         image = torch.cat(
-            [image[:, :1], super().see(zeroed, batch["boxes"], batch["region_mask"])[:, 1:]], 1
+            [
+                image[:, :1],
+                super().embed_regions(zeroed, batch["boxes"], batch["region_mask"])[:, 1:],
+            ],
+            1,
         )
         is_region = torch.ones(image.shape[:2]).bool()
-        return self.encoder(image, self.read(batch["ids"]), is_region, batch["ids"] != 0, meet)
+        return self.encoder(
+            image, self.embed_text(batch["ids"]), is_region, batch["ids"] != 0, co_attention_mask
+        )
 
 
 class Apart(ViLBERT):
-    def forward(self, batch, hidden=None, meet=None):
+    def forward(self, batch, masked_regions=None, co_attention_mask=None):
         T, R = batch["ids"].shape[1], batch["region_mask"].shape[1]
-        return super().forward(batch, hidden, torch.zeros(1, 1, 1 + R, T).bool())
+        return super().forward(batch, masked_regions, torch.zeros(1, 1, 1 + R, T).bool())
 
 
 class AllWords(ViLBERT):
     def losses(self, batch):
         every = maskable(batch["ids"])
-        masked = sample_mask(every, self.config.masked)
-        read = mask_tokens(batch["ids"], masked, self.config.mask, self.config.vocabulary)
+        masked = sample_mask(every, self.config.mask_prob)
+        read = mask_tokens(batch["ids"], masked, self.config.mask_token_id, self.config.vocabulary)
         _, text = self({**batch, "ids": read})
-        said = self.name_word(text[every], self.embed_word.weight)
+        said = self.mlm_head(text[every], self.embed_word.weight)
         words = torch.nn.functional.cross_entropy(said, batch["ids"][every])
         return {**super().losses(batch), "words": words}
 
@@ -746,8 +758,8 @@ def alone(split):
 
 
 tiny = recipes.vilbert_config(
-    scale, text_width=32, image_width=32, joint=32, text_heads=1, image_heads=1, joint_heads=1,
-    text_first=1, meetings=1,
+    scale, text_width=32, image_width=32, co_attention_width=32, text_heads=1, image_heads=1, co_attention_heads=1,
+    num_text_only_layers=1, num_co_attention_layers=1,
 )  # fmt: skip
 steps = 20 if small_run else 300
 histories, honest = {}, {}

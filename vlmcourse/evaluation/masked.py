@@ -1,6 +1,6 @@
 """What a model can fill in, and whether it notices a false caption: masked words, masked regions, alignment.
 
-Models are anything with `words(batch)`, `regions(batch, hidden)` and, for alignment, `score(batch)`; data is world.Regions.
+Models are anything with `mlm_logits(batch)`, `region_logits(batch, hidden)` and, for alignment, `alignment_logits(batch)`; data is world.Regions.
 Each test takes a `view`, batch -> batch, so that the controls are the same test of another batch: `without_image` and `shuffled_images`.
 """
 
@@ -76,7 +76,7 @@ def masked_word_accuracy(
                 one["ids"] = one["ids"].clone()
                 one["ids"][numbers, place] = mask
                 right[name].append(
-                    _on_device(model, model.words, one)[numbers, place].argmax(-1) == was
+                    _on_device(model, model.mlm_logits, one)[numbers, place].argmax(-1) == was
                 )
     return {name: torch.cat(found).float().mean().item() for name, found in right.items() if found}
 
@@ -95,7 +95,7 @@ def masked_region_accuracy(
                 torch.zeros(len(row), made["region_mask"].shape[1], dtype=torch.bool),
             )
             hidden[torch.arange(len(row)), region] = True
-            named = _on_device(model, model.regions, one, hidden=hidden)[
+            named = _on_device(model, model.region_logits, one, masked_regions=hidden)[
                 torch.arange(len(row)), region
             ]
             right.append(
@@ -105,9 +105,9 @@ def masked_region_accuracy(
 
 
 def alignment_scores(model, batch: dict) -> Tensor:
-    """model.score of a batch, (B,)."""
+    """model.alignment_logits of a batch, (B,)."""
     with eval_mode(model):
-        return _on_device(model, model.score, batch)
+        return _on_device(model, model.alignment_logits, batch)
 
 
 def pair_accuracy(

@@ -39,23 +39,23 @@ class ViLBERTConfig:
     """Sizes. In the margin: the paper's Sec. 3.1, and the configuration its authors released."""
 
     vocabulary: int  # paper: 30,522 (WordPiece)
-    mask: int  # id of [MASK]
+    mask_token_id: int  # id of [MASK]
     features: int  # numbers that describe a region. paper: 2,048, a detector's
     classes: int  # that a masked region may have. paper: 1,601
     context: int = 32  # paper: 36 words
     text_width: int = 128  # paper: 768
     text_heads: int = 4  # paper: 12
     text_hidden: int | None = None  # of the feed-forward; 4 * text_width. paper: 3,072
-    text_first: int = 1  # text blocks before the streams meet. paper: 6
+    num_text_only_layers: int = 1  # text blocks before the streams meet. paper: 6
     image_width: int = 128  # paper: 1,024
     image_heads: int = 4  # paper: 8
     image_hidden: int | None = None  # 4 * image_width. paper: 1,024
-    meetings: int = (
+    num_co_attention_layers: int = (
         2  # co-attention layers, each with a block of self-attention per stream after it. paper: 6
     )
-    joint: int = 128  # width of what is compared across streams. paper: 1,024
-    joint_heads: int = 4  # paper: 8
-    masked: float = 0.15  # part of the words, and of the regions, that is to be filled in
+    co_attention_width: int = 128  # width of what is compared across streams. paper: 1,024
+    co_attention_heads: int = 4  # paper: 8
+    mask_prob: float = 0.15  # part of the words, and of the regions, that is to be filled in
     eps: float = 1e-12
 
 
@@ -70,18 +70,18 @@ class CoAttention(nn.Module):
         c = config
         self.image = CrossAttentionBlock(
             c.image_width,
-            c.joint_heads,
+            c.co_attention_heads,
             c.image_hidden,
             c.text_width,
-            c.joint // c.joint_heads,
+            c.co_attention_width // c.co_attention_heads,
             c.eps,
         )
         self.text = CrossAttentionBlock(
             c.text_width,
-            c.joint_heads,
+            c.co_attention_heads,
             c.text_hidden,
             c.image_width,
-            c.joint // c.joint_heads,
+            c.co_attention_width // c.co_attention_heads,
             c.eps,
         )
 
@@ -108,12 +108,12 @@ class TwoStreams(nn.Module):
                 for _ in range(count)
             )
 
-        self.text_first = text_blocks(c.text_first)
-        self.meetings = nn.ModuleList(CoAttention(c) for _ in range(c.meetings))
-        self.text = text_blocks(c.meetings)
+        self.text_only = text_blocks(c.num_text_only_layers)
+        self.co_attention = nn.ModuleList(CoAttention(c) for _ in range(c.num_co_attention_layers))
+        self.text = text_blocks(c.num_co_attention_layers)
         self.image = nn.ModuleList(
             PostNormBlock(c.image_width, c.image_heads, c.image_hidden, eps=c.eps)
-            for _ in range(c.meetings)
+            for _ in range(c.num_co_attention_layers)
         )
 
     def forward(
@@ -122,7 +122,7 @@ class TwoStreams(nn.Module):
         text: Tensor,
         is_region: Tensor,
         is_word: Tensor,
-        meet: Tensor | None = None,
+        co_attention_mask: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """image (B, R, D), text (B, T, E), booleans (B, R), (B, T), False at padding -> the same shapes.
 
@@ -132,16 +132,20 @@ class TwoStreams(nn.Module):
             padding_mask(is_region, 1).to_bool(),
             padding_mask(is_word, 1).to_bool(),
         )  # (B, 1, 1, R), (B, 1, 1, T)
-        to_text, to_image = (words, regions) if meet is None else (words & meet, regions & meet.mT)
-        for block in self.text_first:
+        to_text, to_image = (
+            (words, regions)
+            if co_attention_mask is None
+            else (words & co_attention_mask, regions & co_attention_mask.mT)
+        )
+        for block in self.text_only:
             text = block(text, words)
-        for co_attention, image_block, text_block in zip(self.meetings, self.image, self.text):
+        for co_attention, image_block, text_block in zip(self.co_attention, self.image, self.text):
             image, text = co_attention(image, text, to_text, to_image)
             image, text = image_block(image, regions), text_block(text, words)
         return image, text
 
 
-def hide(chosen: Tensor) -> Tensor:
+def sample_zeroed_regions(chosen: Tensor) -> Tensor:
     """Which of the chosen regions lose their features: 9 in 10. The others keep them; none gets another's (Sec. 3.2)."""
     return chosen & (torch.rand(chosen.shape, device=chosen.device) < 0.9)
 
@@ -163,22 +167,22 @@ class ViLBERT(nn.Module):
         self.embed_box = nn.Linear(5, c.image_width)
         self.norm_image = nn.LayerNorm(c.image_width, c.eps)
         self.encoder = encoder or TwoStreams(c)
-        self.name_word = MLMHead(c.text_width, c.vocabulary, c.eps)
-        self.name_region = nn.Sequential(
+        self.mlm_head = MLMHead(c.text_width, c.vocabulary, c.eps)
+        self.region_head = nn.Sequential(
             nn.Linear(c.image_width, c.image_width),
             nn.GELU(),
             nn.LayerNorm(c.image_width, c.eps),
             nn.Linear(c.image_width, c.classes),
         )
-        self.pool_image = nn.Linear(c.image_width, c.joint)
-        self.pool_text = nn.Linear(c.text_width, c.joint)
-        self.judge = nn.Linear(c.joint, 1)
+        self.pool_image = nn.Linear(c.image_width, c.co_attention_width)
+        self.pool_text = nn.Linear(c.text_width, c.co_attention_width)
+        self.alignment_head = nn.Linear(c.co_attention_width, 1)
         init_weights(self)
         nn.init.normal_(
             self.embed_box.weight
         )  # boxes differ by tenths, features by ones: a small weight would drown them
 
-    def see(self, features: Tensor, boxes: Tensor, visible: Tensor) -> Tensor:
+    def embed_regions(self, features: Tensor, boxes: Tensor, visible: Tensor) -> Tensor:
         """What the image stream reads: the picture's own token, then its regions, (B, 1 + R, D) (Sec. 3.1).
 
         visible  (B, R): regions that count in the mean. A masked region must not, or the mean would give it away.
@@ -199,16 +203,19 @@ class ViLBERT(nn.Module):
             + self.embed_box(torch.cat([boxes, area[..., None]], dim=-1))
         )
 
-    def read(self, ids: Tensor) -> Tensor:
+    def embed_text(self, ids: Tensor) -> Tensor:
         """What the text stream reads: (B, T) -> (B, T, D)."""
         return self.norm_text(self.embed_word(ids) + self.embed_position.weight[: ids.shape[1]])
 
     def forward(
-        self, batch: dict[str, Tensor], hidden: Tensor | None = None, meet: Tensor | None = None
+        self,
+        batch: dict[str, Tensor],
+        masked_regions: Tensor | None = None,
+        co_attention_mask: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """States of the picture and its regions (B, 1 + R, D), and of the words (B, T, E).
 
-        hidden  (B, R) booleans, optional: regions that are masked
+        masked_regions  (B, R) booleans, optional: regions that are masked
         meet    (B or 1, 1, 1 + R, T), optional: see TwoStreams
         """
         if len(batch["ids"]) != len(batch["features"]):
@@ -217,33 +224,39 @@ class ViLBERT(nn.Module):
                 "the other, row by row."
             )
         region_mask, features = batch["region_mask"], batch["features"]
-        if hidden is not None:
-            features = features.masked_fill(hidden[..., None], 0)
-        image = self.see(
-            features, batch["boxes"], region_mask if hidden is None else region_mask & ~hidden
+        if masked_regions is not None:
+            features = features.masked_fill(masked_regions[..., None], 0)
+        image = self.embed_regions(
+            features,
+            batch["boxes"],
+            region_mask if masked_regions is None else region_mask & ~masked_regions,
         )
         is_region = torch.cat([region_mask.new_ones(len(region_mask), 1), region_mask], dim=1)
-        return self.encoder(image, self.read(batch["ids"]), is_region, batch["ids"] != 0, meet)
+        return self.encoder(
+            image, self.embed_text(batch["ids"]), is_region, batch["ids"] != 0, co_attention_mask
+        )
 
-    def words(self, batch: dict[str, Tensor], **looks) -> Tensor:
+    def mlm_logits(self, batch: dict[str, Tensor], **looks) -> Tensor:
         """Which word stands at each place? (B, T, V) logits."""
-        return self.name_word(self(batch, **looks)[1], self.embed_word.weight)
+        return self.mlm_head(self(batch, **looks)[1], self.embed_word.weight)
 
-    def regions(self, batch: dict[str, Tensor], **looks) -> Tensor:
+    def region_logits(self, batch: dict[str, Tensor], **looks) -> Tensor:
         """What is in each region? (B, R, C) logits."""
-        return self.name_region(self(batch, **looks)[0][:, 1:])
+        return self.region_head(self(batch, **looks)[0][:, 1:])
 
-    def aligned(self, image: Tensor, text: Tensor) -> Tensor:
+    def alignment_head_logits(self, image: Tensor, text: Tensor) -> Tensor:
         """Do they belong together? From the pooled states of picture and text, (B, joint) each -> (B,) logits (Sec. 3.2)."""
-        return self.judge(image * text)[:, 0]
+        return self.alignment_head(image * text)[:, 0]
 
-    def _aligned(self, image: Tensor, text: Tensor) -> Tensor:
+    def _alignment_logits(self, image: Tensor, text: Tensor) -> Tensor:
         # BERT's tanh. (The authors' code has a ReLU here; in our first runs nearly all pairs then had the same score.)
-        return self.aligned(self.pool_image(image[:, 0]).tanh(), self.pool_text(text[:, 0]).tanh())
+        return self.alignment_head_logits(
+            self.pool_image(image[:, 0]).tanh(), self.pool_text(text[:, 0]).tanh()
+        )
 
-    def score(self, batch: dict[str, Tensor], **looks) -> Tensor:
+    def alignment_logits(self, batch: dict[str, Tensor], **looks) -> Tensor:
         """How well picture and text of each row go together: (B,) logits, to retrieve by."""
-        return self._aligned(*self(batch, **looks))
+        return self._alignment_logits(*self(batch, **looks))
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """A batch with `aligned` (B,), False where the text is not the picture's, and `classes` (B, R, C), what a detector
@@ -253,21 +266,24 @@ class ViLBERT(nn.Module):
         """
         ids, together = batch["ids"], batch["aligned"]
         word, region = (
-            sample_mask(maskable(ids), self.config.masked),
-            sample_mask(batch["region_mask"], self.config.masked),
+            sample_mask(maskable(ids), self.config.mask_prob),
+            sample_mask(batch["region_mask"], self.config.mask_prob),
         )
-        read = {**batch, "ids": mask_tokens(ids, word, self.config.mask, self.config.vocabulary)}
-        image, text = self(read, hidden=hide(region))
+        read = {
+            **batch,
+            "ids": mask_tokens(ids, word, self.config.mask_token_id, self.config.vocabulary),
+        }
+        image, text = self(read, masked_regions=sample_zeroed_regions(region))
         word, region = word & together[:, None], region & together[:, None]
-        said = self.name_word(text[word], self.embed_word.weight)  # (masked words, V)
+        said = self.mlm_head(text[word], self.embed_word.weight)  # (masked words, V)
         named = (
-            self.name_region(image[:, 1:][region]).float().log_softmax(-1)
+            self.region_head(image[:, 1:][region]).float().log_softmax(-1)
         )  # (masked regions, C)
         return {
             "words": masked_cross_entropy(said, ids[word]),
             "regions": kl_div(named, batch["classes"][region], reduction="sum")
             / max(1, len(named)),
             "alignment": binary_cross_entropy_with_logits(
-                self._aligned(image, text).float(), together.float()
+                self._alignment_logits(image, text).float(), together.float()
             ),
         }

@@ -40,7 +40,7 @@ class VLBERTConfig:
     """Sizes. In the margin: VL-BERT-base, the paper's Sec. 3.2 and the configuration its authors released."""
 
     vocabulary: int  # paper: 30,522 (WordPiece)
-    mask: int  # id of [MASK]
+    mask_token_id: int  # id of [MASK]
     image: int  # id of [IMG], the word that stands at every region
     end: int  # id of [END], after the regions
     classes: int  # that a masked region may have. paper: 1,601
@@ -53,7 +53,7 @@ class VLBERTConfig:
     depth: int = 4  # paper: 12
     heads: int = 4  # paper: 12
     hidden: int | None = None  # paper: 4 * width
-    masked: float = 0.15  # part of the words, and of the regions, that is to be filled in
+    mask_prob: float = 0.15  # part of the words, and of the regions, that is to be filled in
     visual_scale: float = 0.0  # weight that the visual LayerNorms start with. paper's code: 0
     eps: float = 1e-12
 
@@ -67,7 +67,7 @@ def waves(boxes: Tensor, count: int) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=-1).flatten(2)
 
 
-def paint_out(pixel_values: Tensor, boxes: Tensor, chosen: Tensor) -> Tensor:
+def mask_pixels(pixel_values: Tensor, boxes: Tensor, chosen: Tensor) -> Tensor:
     """The pictures with grey in the place of the chosen boxes: (B, 3, S, S), (B, R, 4), (B, R) booleans."""
     S = pixel_values.shape[-1]
     middle = (torch.arange(S, device=pixel_values.device) + 0.5) / S
@@ -101,8 +101,8 @@ class VLBERT(nn.Module):
         self.blocks = nn.ModuleList(
             PostNormBlock(c.width, c.heads, c.hidden, eps=c.eps) for _ in range(c.depth)
         )
-        self.name_word = MLMHead(c.width, c.vocabulary, c.eps)
-        self.name_region = nn.Sequential(
+        self.mlm_head = MLMHead(c.width, c.vocabulary, c.eps)
+        self.region_head = nn.Sequential(
             nn.Linear(c.width, c.width),
             nn.GELU(),
             nn.LayerNorm(c.width, c.eps),
@@ -115,7 +115,7 @@ class VLBERT(nn.Module):
         for norm in (self.norm_visual_text, self.norm_visual_region):
             nn.init.constant_(norm.weight, c.visual_scale)
 
-    def see(self, pixel_values: Tensor, boxes: Tensor) -> Tensor:
+    def embed_visual_features(self, pixel_values: Tensor, boxes: Tensor) -> Tensor:
         """The visual feature of each box, from its pixels and its place: (B, 3, S, S), (B, R, 4) -> (B, R, D)."""
         look = self.appearance(
             crop_regions(pixel_values, boxes, self.config.side).flatten(2)
@@ -123,11 +123,11 @@ class VLBERT(nn.Module):
         return self.embed_visual(torch.cat([look, waves(boxes, self.config.waves)], dim=-1))
 
     def embed(
-        self, batch: dict[str, Tensor], hidden: Tensor | None = None
+        self, batch: dict[str, Tensor], masked_regions: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """What the blocks read: words, then regions, then [END], (B, T + R + 1, D), and which of them are real (Sec. 3.2).
 
-        hidden  (B, R) booleans, optional: regions that are masked. They are painted out of the picture itself, so that neither
+        masked_regions  (B, R) booleans, optional: regions that are masked. They are painted out of the picture itself, so that neither
                 the whole picture's feature nor another box shows them.
         """
         c, ids, boxes, pixel_values = (
@@ -143,13 +143,15 @@ class VLBERT(nn.Module):
                 f"{len(ids)} texts for {len(boxes)} pictures; expected as many of one as of the other, row by row."
             )
         (B, T), R = ids.shape, boxes.shape[1]
-        if hidden is not None:
-            pixel_values = paint_out(pixel_values, boxes, hidden)
-        whole = self.see(pixel_values, boxes.new_tensor([0, 0, 1, 1]).expand(B, 1, 4))  # (B, 1, D)
+        if masked_regions is not None:
+            pixel_values = mask_pixels(pixel_values, boxes, masked_regions)
+        whole = self.embed_visual_features(
+            pixel_values, boxes.new_tensor([0, 0, 1, 1]).expand(B, 1, 4)
+        )  # (B, 1, D)
         visual = torch.cat(
             [
                 self.norm_visual_text(whole).expand(B, T, -1),
-                self.norm_visual_region(self.see(pixel_values, boxes)),
+                self.norm_visual_region(self.embed_visual_features(pixel_values, boxes)),
                 self.norm_visual_text(whole),
             ],
             dim=1,
@@ -174,10 +176,10 @@ class VLBERT(nn.Module):
         return x, torch.cat([region_mask, batch["region_mask"], region_mask.new_ones(B, 1)], dim=1)
 
     def forward(
-        self, batch: dict[str, Tensor], hidden: Tensor | None = None
+        self, batch: dict[str, Tensor], masked_regions: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """States of the words (B, T, D) and of the regions (B, R, D). hidden: see `embed`."""
-        x, region_mask = self.embed(batch, hidden)
+        x, region_mask = self.embed(batch, masked_regions)
         mask, T = (
             padding_mask(region_mask, 1).to_bool(),
             batch["ids"].shape[1],
@@ -186,34 +188,39 @@ class VLBERT(nn.Module):
             x = block(x, mask)
         return x[:, :T], x[:, T:-1]
 
-    def words(self, batch: dict[str, Tensor], hidden: Tensor | None = None) -> Tensor:
+    def mlm_logits(self, batch: dict[str, Tensor], masked_regions: Tensor | None = None) -> Tensor:
         """Which word stands at each place? (B, T, V) logits."""
-        return self.name_word(self(batch, hidden)[0], self.embed_word.weight)
+        return self.mlm_head(self(batch, masked_regions)[0], self.embed_word.weight)
 
-    def regions(self, batch: dict[str, Tensor], hidden: Tensor | None = None) -> Tensor:
+    def region_logits(
+        self, batch: dict[str, Tensor], masked_regions: Tensor | None = None
+    ) -> Tensor:
         """What is in each region? (B, R, C) logits."""
-        return self.name_region(self(batch, hidden)[1])
+        return self.region_head(self(batch, masked_regions)[1])
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """A batch with `classes` (B, R, C), of which the likeliest is asked for -> {"words", "regions"}: scalars (Sec. 3.3)."""
         ids = batch["ids"]
         word, region = (
-            sample_mask(maskable(ids), self.config.masked),
-            sample_mask(batch["region_mask"], self.config.masked),
+            sample_mask(maskable(ids), self.config.mask_prob),
+            sample_mask(batch["region_mask"], self.config.mask_prob),
         )
-        read = {**batch, "ids": mask_tokens(ids, word, self.config.mask, self.config.vocabulary)}
-        text, regions = self(read, hidden=region)
+        read = {
+            **batch,
+            "ids": mask_tokens(ids, word, self.config.mask_token_id, self.config.vocabulary),
+        }
+        text, regions = self(read, masked_regions=region)
         return {
             "words": masked_cross_entropy(
-                self.name_word(text[word], self.embed_word.weight), ids[word]
+                self.mlm_head(text[word], self.embed_word.weight), ids[word]
             ),
             "regions": masked_cross_entropy(
-                self.name_region(regions[region]), batch["classes"][region].argmax(-1)
+                self.region_head(regions[region]), batch["classes"][region].argmax(-1)
             ),
         }
 
     @torch.no_grad()
-    def start_from(self, bert: nn.Module) -> VLBERT:
+    def load_bert(self, bert: nn.Module) -> VLBERT:
         """Takes the weights of a transformers.BertModel of the same sizes, as the paper starts from BERT. Returns self.
 
         [IMG], [MASK] and [END] are words of its vocabulary; its segments are two or more, the third is a copy of the second.

@@ -103,18 +103,18 @@ def vilbert_config(scale: Scale, **changes) -> ViLBERTConfig:
     return ViLBERTConfig(
         **{
             "vocabulary": len(tokenizer.world_tokenizer()),
-            "mask": tokenizer.world_tokenizer().mask_token_id,
+            "mask_token_id": tokenizer.world_tokenizer().mask_token_id,
             "features": width,
             "classes": len(regions.class_names()),
             "text_width": width,
             "text_heads": width // 32,
-            "text_first": max(1, depth // 2),
+            "num_text_only_layers": max(1, depth // 2),
             "image_width": width,
             "image_heads": width // 32,
-            "meetings": depth,
-            "joint": width,
-            "joint_heads": width // 32,
-            "masked": MASKED,
+            "num_co_attention_layers": depth,
+            "co_attention_width": width,
+            "co_attention_heads": width // 32,
+            "mask_prob": MASKED,
             **changes,
         }
     )
@@ -127,7 +127,7 @@ def vlbert_config(scale: Scale, **changes) -> VLBERTConfig:
     return VLBERTConfig(
         **{
             "vocabulary": len(tokenizer.world_tokenizer()),
-            "mask": tokenizer.world_tokenizer().mask_token_id,
+            "mask_token_id": tokenizer.world_tokenizer().mask_token_id,
             "image": image,
             "end": end,
             "classes": len(regions.class_names()),
@@ -137,7 +137,7 @@ def vlbert_config(scale: Scale, **changes) -> VLBERTConfig:
             "width": width,
             "depth": max(2, scale.vision_depth),
             "heads": width // 32,
-            "masked": MASKED,
+            "mask_prob": MASKED,
             **changes,
         }
     )
