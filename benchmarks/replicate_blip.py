@@ -26,8 +26,8 @@ from vlmcourse import recipes
 from vlmcourse.evaluation import load_matching_results, save_results
 from vlmcourse.papers.blip import PARAMETER_SHARING
 from vlmcourse.papers.blip_tasks import BLIPForVQA, BLIPForNLVR2, BLIPForVisDial
-from vlmcourse.recipes import capfilt as cleaning
-from vlmcourse.recipes.blip_tasks import (
+from teaching import capfilt as cleaning
+from teaching.blip_tasks import (
     Dialogues,
     Questions,
     Statements,
@@ -50,8 +50,8 @@ def shorter(size: Scale) -> Scale:
 def sharing(size: Scale, name: str, seed: int) -> dict:
     torch.set_num_threads(1)
     size = shorter(size)
-    model = recipes.blip(
-        size, seed, vision=recipes.clip(size).model.vision, unshared=PARAMETER_SHARING[name]
+    model = recipes.get("blip").train_or_load(
+        size, seed, vision=recipes.get("clip").train_or_load(size).model.vision, unshared=PARAMETER_SHARING[name]
     ).model
     text = {
         id(p): p.numel()
@@ -63,7 +63,7 @@ def sharing(size: Scale, name: str, seed: int) -> dict:
             "row": name,
             "seed": seed,
             "text parameters": sum(text.values()),
-            **recipes.blip_report(model),
+            **recipes.blip.blip_report(model),
         }
     )
 
@@ -99,7 +99,7 @@ def writing(size: Scale, name: str, seed: int) -> dict:
 def tasks(size: Scale, name: str, seed: int) -> dict:
     torch.set_num_threads(1)
     size = shorter(size)
-    blip = recipes.blip(size, seed, vision=recipes.clip(size).model.vision).model
+    blip = recipes.get("blip").train_or_load(size, seed, vision=recipes.get("clip").train_or_load(size).model.vision).model
     pixel_values = size.image_size
     if name == "answers":
         model = finetune(
@@ -166,7 +166,7 @@ def main(
     """Trains and measures what isn't measured yet (of the parts asked for: all, if `fresh`); writes after each row."""
     size, name = Scale.of(scale), "replicate_blip" + ("_smoke" if scale == "smoke" else "")
     if {"sharing", "tasks", "closely"} & set(only):
-        recipes.clip(size)  # once, before the workers ask for it
+        recipes.get("clip").train_or_load(size)  # once, before the workers ask for it
     facts = {"scale": scale, "steps": cleaning.pretraining_steps(size)}
     before = load_matching_results(name, **facts)
     measured: dict[str, list[dict]] = {

@@ -72,7 +72,7 @@ def supervised(size: Scale, seed: int) -> Supervised:
             ),
         }
 
-    config = recipes.clip_config(size)
+    config = recipes.clip.clip_config(size)
     return train_or_load(
         "supervised",
         Supervised(config, len(names), seed),
@@ -95,8 +95,8 @@ def to_probe(model: CLIP, size: Scale, count: int) -> tuple[Labelled, Labelled]:
     """(features, labels) of `count` single things, to train a probe, and of others to test it."""
     count = count if size.name != "smoke" else 256
     parts = (
-        recipes.singles(size.image_size, count, "train"),
-        recipes.singles(size.image_size, min(count, 1024)),
+        recipes.clip.single_things(size.image_size, count, "train"),
+        recipes.clip.single_things(size.image_size, min(count, 1024)),
     )
     train, test = (
         (features(model.vision, model, pixel_values), labels) for _, pixel_values, labels in parts
@@ -111,9 +111,9 @@ def linear(model: CLIP, size: Scale) -> float:
 def probes(model: CLIP, size: Scale) -> dict[str, float]:
     """Zero-shot, k-shot and linear probe on single things (CLIP, Fig. 6)."""
     train, test = to_probe(model, size, 6144)
-    _, pixel_values, labels = recipes.singles(size.image_size, len(test[1]))
+    _, pixel_values, labels = recipes.clip.single_things(size.image_size, len(test[1]))
     with torch.no_grad():
-        guessed = zero_shot(model.encode_image(pixel_values), recipes.noun_classes(model))
+        guessed = zero_shot(model.encode_image(pixel_values), recipes.clip.noun_classes(model))
     found = {
         "zero-shot": accuracy(guessed, labels),
         "linear probe": linear_probe(train, test, STRENGTHS),
@@ -126,7 +126,7 @@ def probes(model: CLIP, size: Scale) -> dict[str, float]:
 
 def prompts(model: CLIP, size: Scale) -> dict[str, float]:
     """Accuracy by the wording of the prompt (Sec. 3.1.4)."""
-    _, pixel_values, labels = recipes.singles(size.image_size)
+    _, pixel_values, labels = recipes.clip.single_things(size.image_size)
     with torch.no_grad():
         images = model.encode_image(pixel_values)
     wordings = {
@@ -139,7 +139,7 @@ def prompts(model: CLIP, size: Scale) -> dict[str, float]:
         classes = (
             class_embeddings(model, world.known_nouns(), ("{}",), tokenizer.encode)
             if templates is None
-            else recipes.noun_classes(model, templates)
+            else recipes.clip.noun_classes(model, templates)
         )
         scores[name] = accuracy(zero_shot(images, classes), labels)
     return scores
@@ -147,7 +147,7 @@ def prompts(model: CLIP, size: Scale) -> dict[str, float]:
 
 def shifts(predictors: dict, size: Scale) -> dict[str, float]:
     """Accuracy in styles that training never showed (Fig. 13): {'CLIP zero-shot, grey': ...}."""
-    pairs, _, labels = recipes.singles(size.image_size)
+    pairs, _, labels = recipes.clip.single_things(size.image_size)
     images = pairs.images(range(len(labels)))
     return {
         f"{name}, {style}": value
@@ -158,7 +158,7 @@ def shifts(predictors: dict, size: Scale) -> dict[str, float]:
 
 def duplicates(model: CLIP, size: Scale) -> dict[str, float]:
     """Which test scenes have a near-duplicate in training, and what they are worth (Sec. 5)."""
-    pairs, train = world.Pairs("test", size.image_size), recipes.training_pairs(size)
+    pairs, train = world.Pairs("test", size.image_size), recipes.clip.training_pairs(size)
     indices = pairs.distinct(HELD_OUT)
     seen = range(4096 if size.name != "smoke" else 256)
     images, texts = embed(model, pairs, indices)
@@ -196,8 +196,8 @@ def noise_rows(small: Scale) -> list[dict]:
                 spread(
                     [
                         retrieval_of(
-                            recipes.clip(
-                                small, seed, pairs=recipes.training_pairs(small, seed, noise=noise)
+                            recipes.get("clip").train_or_load(
+                                small, seed, pairs=recipes.clip.training_pairs(small, seed, noise=noise)
                             ).model,
                             small,
                         )
@@ -220,7 +220,7 @@ def scaling_rows(small: Scale) -> list[dict]:
         for width in widths:
             found, parameters = [], 0
             for seed in range(small.seeds):
-                model = recipes.clip(small, seed, vision_width=width, **changes).model
+                model = recipes.get("clip").train_or_load(small, seed, vision_width=width, **changes).model
                 found.append(
                     {"linear probe": linear(model, small), "mean R@1": retrieval_of(model, small)}
                 )
@@ -234,10 +234,10 @@ def scaling_rows(small: Scale) -> list[dict]:
 
 def tables(size: Scale, seed: int) -> dict[str, dict[str, float]]:
     """Every table that needs only the model of the lesson and its control trained on labels: one seed's column of each."""
-    model, labels = recipes.clip(size, seed).model, supervised(size, seed)
-    classes = recipes.noun_classes(model)
+    model, labels = recipes.get("clip").train_or_load(size, seed).model, supervised(size, seed)
+    classes = recipes.clip.noun_classes(model)
     found = {
-        "retrieval": recipes.clip_report(model),
+        "retrieval": recipes.clip.clip_report(model),
         "probes": probes(model, size),
         "prompts": prompts(model, size),
         "overlap": duplicates(model, size),
@@ -259,7 +259,7 @@ def tables(size: Scale, seed: int) -> dict[str, dict[str, float]]:
 def main_rows(size: Scale) -> dict:
     """The tables over the seeds, and what an untrained tower's features are worth."""
     columns = [tables(size, seed) for seed in range(size.seeds)]
-    random = recipes.new_clip(recipes.clip_config(size), 0).eval()
+    random = recipes.clip.new_clip(recipes.clip.clip_config(size), 0).eval()
     return {name: together([column[name] for column in columns]) for name in columns[0]} | {
         "untrained linear probe": linear(random, size)
     }

@@ -135,46 +135,46 @@ class Kept:
 def trained(name: str, size: Scale, seed: int):
     """The model of a row, trained, and its history."""
     if name.startswith("VL-BERT"):
-        data, half = recipes.region_pairs(size, seed), max(1, size.vilbert_steps // 2)
-        config = recipes.vlbert_config(size, visual_scale=float(name[-1]))
-        reader = recipes.train_masked(
+        data, half = recipes.vilbert.region_pairs(size, seed), max(1, size.vilbert_steps // 2)
+        config = recipes.vilbert.vlbert_config(size, visual_scale=float(name[-1]))
+        reader = recipes.vilbert.train_masked(
             "vlbert-captions",
-            recipes.new_vlbert(replace(config, visual_scale=0.0), seed, data.region_classifier),
+            recipes.vilbert.new_vlbert(replace(config, visual_scale=0.0), seed, data.region_classifier),
             Captions(data.pairs, data.region_boxes, data.region_classifier),
             size,
             seed,
             half,
         ).model
-        model = recipes.new_vlbert(config, seed, data.region_classifier)
+        model = recipes.vilbert.new_vlbert(config, seed, data.region_classifier)
         new = {
             key: value
             for key, value in model.state_dict().items()
             if "visual" in key or "appearance" in key
         }
         model.load_state_dict(reader.state_dict() | new)
-        return recipes.train_masked("vlbert-fusion", model, data, size, seed, half, start=name)
+        return recipes.vilbert.train_masked("vlbert-fusion", model, data, size, seed, half, start=name)
     false = mismatched if name == "easy negatives" else hard_or_mismatched
-    data = recipes.region_pairs(
+    data = recipes.vilbert.region_pairs(
         size, seed, false=false, **({"cut": grid_boxes} if name == "grid" else {})
     )
     if name not in ENCODERS:
-        return recipes.vilbert(size, seed, data=Kept(data))
-    config = recipes.vilbert_config(size)
+        return recipes.get("vilbert").train_or_load(size, seed, data=Kept(data))
+    config = recipes.vilbert.vilbert_config(size)
     with seeded(seed):
         model = ViLBERT(config, ENCODERS[name](config))
-    return recipes.train_masked("vilbert-fusion", model, Kept(data), size, seed, encoder=name)
+    return recipes.vilbert.train_masked("vilbert-fusion", model, Kept(data), size, seed, encoder=name)
 
 
 def row(name: str, size: Scale, seed: int, count: int) -> dict[str, float]:
     """Everything that is measured of one row with one seed."""
     made = trained(name, size, seed)
     model = made.model
-    data = recipes.region_pairs(
+    data = recipes.vilbert.region_pairs(
         size, split="test", **({"cut": grid_boxes} if name == "grid" else {})
     )
-    report = recipes.masked_report(model, data, count)
+    report = recipes.vilbert.masked_report(model, data, count)
     if isinstance(model, ViLBERT):
-        report |= recipes.alignment_report(model, data, count) | recipes.retrieval_report(
+        report |= recipes.vilbert.alignment_report(model, data, count) | recipes.vilbert.retrieval_report(
             model, data, min(48, count)
         )
     first = made.history[: max(1, len(made.history) // 20)]
@@ -217,7 +217,7 @@ def main(
         with suppress(FileNotFoundError):  # nothing was kept yet
             kept = load_results(name)["rows"][0]
     for region_boxes in (thing_boxes, grid_boxes):  # once, before the workers ask for them
-        recipes.region_classifier(size, region_boxes=region_boxes)
+        recipes.get("region_classifier").train_or_load(size, region_boxes=region_boxes)
     with ProcessPoolExecutor(workers) as pool:
         jobs = {row_name: [] for row_name in only}
         for seed, row_name in product(range(size.seeds), only):

@@ -39,11 +39,11 @@ PARTS = ("phase", "flops", "tuning")
 def phase(scale: Scale, seed: int) -> list[dict]:
     """Rows over the steps of one pretraining run."""
     torch.set_num_threads(1)
-    model, rows = recipes.new_language(scale, seed), []
+    model, rows = recipes.language.new_language(scale, seed), []
 
     def look(step: Step) -> None:
         if step.step == 1 or step.step % max(1, scale.language_steps // 30) == 0:
-            report = recipes.language_report(model, 256)
+            report = recipes.language.language_report(model, 256)
             rows.append(
                 {
                     "seed": seed,
@@ -56,7 +56,7 @@ def phase(scale: Scale, seed: int) -> list[dict]:
             )
             print(rows[-1], flush=True)
 
-    recipes.language(scale, seed, model=model, on_step=look, retrain=True)
+    recipes.get("language").train_or_load(scale, seed, model=model, on_step=look, retrain=True)
     return rows
 
 
@@ -103,7 +103,7 @@ def tuned(name: str, seed: int, scale: Scale, steps: int) -> dict:
     """One way of learning the task Sorting; scores on held-out nouns, and what the model still knows of its facts."""
     torch.set_num_threads(1)
     task = CategoryTask(seed)
-    lm = copy.deepcopy(recipes.language(scale).model.lm)
+    lm = copy.deepcopy(recipes.get("language").train_or_load(scale).model.lm)
     model: nn.Module = WAYS[name](lm, scale)
     if steps and count_trainable(model):
         rate = 3e-2 if name.startswith("prompt") else 3e-3
@@ -118,7 +118,7 @@ def tuned(name: str, seed: int, scale: Scale, steps: int) -> dict:
             )
         )
     learnt, held_out = task.split()
-    facts = recipes.language_report(model, 2)["facts"]
+    facts = recipes.language.language_report(model, 2)["facts"]
     row = {
         "way": name,
         "seed": seed,
@@ -146,7 +146,7 @@ def _untouched(lm: nn.Module, scale: Scale) -> LanguageModel:
 
 
 def _untrained(lm: nn.Module, scale: Scale) -> LanguageModel:
-    return recipes.new_language(scale, seed=7)
+    return recipes.language.new_language(scale, seed=7)
 
 
 WAYS: dict[str, Callable[[nn.Module, Scale], nn.Module]] = {
@@ -177,7 +177,7 @@ def main(
     )
     measured = load_results(name)["rows"][0] if set(only) != set(PARTS) else {}
     known = measured.get("phase", [])
-    recipes.language(size)  # once, before the workers ask for it
+    recipes.get("language").train_or_load(size)  # once, before the workers ask for it
     budgets, widths = (
         ((1e9,), (16, 32)) if small else ((3e11, 1e12, 3e12), (16, 24, 32, 48, 64, 96, 128))
     )

@@ -17,7 +17,7 @@ from vlmcourse.papers.blip_tasks import (
     video_context,
 )
 from vlmcourse.parts.generation import nucleus
-from vlmcourse.recipes import capfilt as recipe
+from teaching import capfilt as recipe
 from vlmcourse.recipes.blip import (
     PROMPT,
     blip_config,
@@ -27,7 +27,7 @@ from vlmcourse.recipes.blip import (
     references,
     caption_pair_accuracy,
 )
-from vlmcourse.recipes.blip_tasks import (
+from teaching.blip_tasks import (
     Dialogues,
     Questions,
     Statements,

@@ -21,45 +21,45 @@ SMOKE = Scale.of("smoke")
 
 
 def clip():
-    return recipes.new_clip(recipes.clip_config(SMOKE)), recipes.training_pairs(SMOKE).batch(
+    return recipes.clip.new_clip(recipes.clip.clip_config(SMOKE)), recipes.clip.training_pairs(SMOKE).batch(
         range(6)
     )
 
 
 def resnet():
-    model = recipes.new_clip(recipes.clip_config(SMOKE, resnet=(1, 1)))
-    return model, recipes.training_pairs(SMOKE).batch(range(6))
+    model = recipes.clip.new_clip(recipes.clip.clip_config(SMOKE, resnet=(1, 1)))
+    return model, recipes.clip.training_pairs(SMOKE).batch(range(6))
 
 
 def vilbert():
-    return recipes.new_vilbert(recipes.vilbert_config(SMOKE)), recipes.region_pairs(SMOKE).batch(
+    return recipes.vilbert.new_vilbert(recipes.vilbert.vilbert_config(SMOKE)), recipes.vilbert.region_pairs(SMOKE).batch(
         range(6)
     )
 
 
 def vlbert():
-    return recipes.new_vlbert(recipes.vlbert_config(SMOKE)), recipes.region_pairs(SMOKE).batch(
+    return recipes.vilbert.new_vlbert(recipes.vilbert.vlbert_config(SMOKE)), recipes.vilbert.region_pairs(SMOKE).batch(
         range(6)
     )
 
 
 def frozen():
-    lm = recipes.language(SMOKE).model.lm
-    return recipes.new_frozen(recipes.frozen_config(SMOKE), lm), recipes.caption_data(SMOKE).batch(
+    lm = recipes.get("language").train_or_load(SMOKE).model.lm
+    return recipes.frozen.new_frozen(recipes.frozen.frozen_config(SMOKE), lm), recipes.frozen.caption_data(SMOKE).batch(
         range(6)
     )
 
 
 def blip():
-    return recipes.new_blip(recipes.blip_config(SMOKE)), recipes.minimal_pairs_data(SMOKE).batch(
+    return recipes.blip.new_blip(recipes.blip.blip_config(SMOKE)), recipes.blip.minimal_pairs_data(SMOKE).batch(
         range(6)
     )
 
 
 def blip_momentum():
-    return recipes.new_blip(
-        recipes.blip_config(SMOKE, momentum=0.9, queue_size=12, alpha=0.4)
-    ), recipes.minimal_pairs_data(SMOKE).batch(range(6))
+    return recipes.blip.new_blip(
+        recipes.blip.blip_config(SMOKE, momentum=0.9, queue_size=12, alpha=0.4)
+    ), recipes.blip.minimal_pairs_data(SMOKE).batch(range(6))
 
 
 def looking_closely():
@@ -67,32 +67,32 @@ def looking_closely():
         "train", SMOKE.image_size, things=(2, 2), change=swap_positions, noun_subset=nouns()
     )
     return MinimalPairsBLIP(
-        recipes.new_blip(recipes.blip_config(SMOKE)), contrast=True
+        recipes.blip.new_blip(recipes.blip.blip_config(SMOKE)), contrast=True
     ), pairs.batch(range(6))
 
 
 def blip2_stage1():
-    vision = recipes.new_clip(recipes.clip_config(SMOKE)).vision
+    vision = recipes.clip.new_clip(recipes.clip.clip_config(SMOKE)).vision
     model = blip2.Stage1(blip2.new_qformer(blip2.qformer_config(SMOKE)), vision, 32)
-    return model, blip2.CachedFeatures(recipes.training_pairs(SMOKE), vision, 6).batch(range(6))
+    return model, blip2.CachedFeatures(recipes.clip.training_pairs(SMOKE), vision, 6).batch(range(6))
 
 
 def blip2_stage2():
     vision, former = (
-        recipes.new_clip(recipes.clip_config(SMOKE)).vision,
+        recipes.clip.new_clip(recipes.clip.clip_config(SMOKE)).vision,
         blip2.new_qformer(blip2.qformer_config(SMOKE)),
     )
-    model = blip2.new_blip2(former, vision, recipes.language(SMOKE).model.lm)
+    model = blip2.new_blip2(former, vision, recipes.get("language").train_or_load(SMOKE).model.lm)
     return model, blip2.caption_data(SMOKE, vision, former.config.queries).batch(range(6))
 
 
 def looking_aside():
     tower, lm = (
-        FrozenTower(recipes.new_clip(recipes.clip_config(SMOKE)).vision),
-        recipes.language(SMOKE).model.lm,
+        FrozenTower(recipes.clip.new_clip(recipes.clip.clip_config(SMOKE)).vision),
+        recipes.get("language").train_or_load(SMOKE).model.lm,
     )
     (data, per), *_ = page_datasets(SMOKE, PixelSource(SMOKE.image_size)).values()
-    return recipes.new_flamingo(recipes.flamingo_config(SMOKE), tower, lm), data.batch(range(per))
+    return recipes.flamingo.new_flamingo(recipes.flamingo.flamingo_config(SMOKE), tower, lm), data.batch(range(per))
 
 
 MODELS = (

@@ -143,15 +143,15 @@ def test_each_way_to_spoil_a_prompt_changes_what_it_says_and_nothing_else():
             assert kept == (name not in ("wrong answers", "no examples")), name
     assert all(len(one.prompt) == 2 for one in spoilt["no examples"])
     for old, new in zip(before, spoilt["pictures swapped"]):
-        assert sorted(map(str, pages.scenes(old.prompt))) == sorted(
-            map(str, pages.scenes(new.prompt))
+        assert sorted(map(str, pages.pictures_of(old.prompt))) == sorted(
+            map(str, pages.pictures_of(new.prompt))
         )
     for old, new in zip(before, spoilt["wrong answers"]):
         assert all(
             mine.split()[-2] != his.split()[-2]
             for mine, his in zip(texts(new)[:-1], texts(old)[:-1])
         )
-        assert pages.scenes(old.prompt) == pages.scenes(new.prompt)
+        assert pages.pictures_of(old.prompt) == pages.pictures_of(new.prompt)
     assert all(
         one.prompt[0] == corruptions.BLANK and one.prompt[-2] != corruptions.BLANK
         for one in spoilt["grey pictures"]

@@ -78,14 +78,14 @@ def test_evaluation_pictures_are_held_out():
         world.split_of(scene.words, scene.background) == "test"
         for scene in pairs.scenes(pairs.distinct(256))
     )
-    _, _, labels = recipes.singles(32, 50)
+    _, _, labels = recipes.clip.single_things(32, 50)
     assert len({world.known_nouns()[label] for label in labels}) > 20
 
 
 def test_the_language_model_is_a_stage_and_an_untrained_one_knows_nothing():
-    first, again = recipes.language("smoke", steps=3), recipes.language("smoke", steps=3)
+    first, again = recipes.get("language").train_or_load("smoke", steps=3), recipes.get("language").train_or_load("smoke", steps=3)
     assert not first.loaded and again.loaded
-    report = recipes.language_report(first.model, 64)
+    report = recipes.language.language_report(first.model, 64)
     assert abs(report["binding"] - 0.5) < 0.25 and report["facts"] < 0.3
     assert report["facts, chance"] == pytest.approx(0.06, abs=0.03)
 
@@ -99,7 +99,7 @@ def test_the_shipped_language_model_has_read_these_texts():
 def test_the_shipped_language_model_binds_and_knows():
     from vlmcourse.training import stages
 
-    trained = recipes.language("laptop")
+    trained = recipes.get("language").train_or_load("laptop")
     assert (
         trained.loaded
         and trained.path.parent == stages.SHIPPED
@@ -109,7 +109,7 @@ def test_the_shipped_language_model_binds_and_knows():
         len(trained.history) == Scale.of("laptop").language_steps
         and trained.history[-1].loss < trained.history[0].loss
     )
-    report = recipes.language_report(trained.model, 256)
+    report = recipes.language.language_report(trained.model, 256)
     assert report["binding"] >= 0.95 and report["facts"] >= 0.95
 
 
@@ -248,7 +248,7 @@ def test_bad_folders_get_one_message_and_no_traceback(tmp_path, make, message):
 )
 def test_wrong_pixels_are_explained(pixel_values, message):
     with pytest.raises(ValueError, match=message):
-        recipes.new_clip(recipes.clip_config(Scale.of("smoke"))).encode_image(pixel_values)
+        recipes.clip.new_clip(recipes.clip.clip_config(Scale.of("smoke"))).encode_image(pixel_values)
 
 
 TWO = """
@@ -257,8 +257,8 @@ import torch
 from vlmcourse import recipes
 from vlmcourse.training.fit import Batches, Scale, fit
 size = Scale.of("smoke")
-model = recipes.new_clip(recipes.clip_config(size))
-batches = Batches(recipes.training_pairs(size).batch, 32)
+model = recipes.clip.new_clip(recipes.clip.clip_config(size))
+batches = Batches(recipes.clip.training_pairs(size).batch, 32)
 steps = [[step.loss, step.gradient_norm] for step in fit(model, batches, 4, precision=torch.float32)]
 from accelerate import PartialState
 state = PartialState()

@@ -16,12 +16,12 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 
 @pytest.fixture(scope="module")
 def vision():
-    return freeze(recipes.new_clip(recipes.clip_config(SMOKE)).vision)
+    return freeze(recipes.clip.new_clip(recipes.clip.clip_config(SMOKE)).vision)
 
 
 @pytest.fixture(scope="module")
 def lm():
-    return freeze(recipes.new_language(SMOKE).lm)
+    return freeze(recipes.language.new_language(SMOKE).lm)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 
 @pytest.fixture(scope="module")
 def banks():
-    vision, lm = recipes.new_clip(recipes.clip_config(SMOKE)).vision, recipes.new_language(SMOKE).lm
+    vision, lm = recipes.clip.new_clip(recipes.clip.clip_config(SMOKE)).vision, recipes.language.new_language(SMOKE).lm
     return connectors.frozen_parts(SMOKE, vision=vision, lm=lm, steps=4)
 
 
@@ -64,8 +64,8 @@ def test_everyone_learns_from_the_same_pictures_and_captions(banks):
 def test_banks_stay_what_they_were_and_bridges_learn(banks, five):
     fresh = connectors.frozen_parts(
         SMOKE,
-        vision=recipes.new_clip(recipes.clip_config(SMOKE)).vision,
-        lm=recipes.new_language(SMOKE).lm,
+        vision=recipes.clip.new_clip(recipes.clip.clip_config(SMOKE)).vision,
+        lm=recipes.language.new_language(SMOKE).lm,
     )
     for mine, other in ((banks.vision, fresh.vision), (banks.lm, fresh.lm)):
         assert all(
@@ -209,11 +209,11 @@ def test_the_benchmark_keeps_rows_and_goes_on(five, tmp_path, monkeypatch, capsy
             size, seed, *made, 4, connectors.BUDGETS["smoke"]
         ),
     )
-    tower = connectors.Tower(recipes.new_clip(recipes.clip_config(SMOKE)).vision)
+    tower = connectors.Tower(recipes.clip.new_clip(recipes.clip.clip_config(SMOKE)).vision)
     made = (
-        freeze(recipes.new_clip(recipes.clip_config(SMOKE)).vision),
+        freeze(recipes.clip.new_clip(recipes.clip.clip_config(SMOKE)).vision),
         freeze(tower),
-        freeze(recipes.new_language(SMOKE).lm),
+        freeze(recipes.language.new_language(SMOKE).lm),
     )
     run = {"scale": "smoke", "seeds": 1, "count": 4, "fresh": False}
     replicate_bridges.main(only=["Frozen"], **run)

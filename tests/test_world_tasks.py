@@ -199,8 +199,8 @@ def test_pages_are_tagged_as_flamingo_reads_them():
     assert all(isinstance(page[0], str) for page in made)  # text before the first picture
     before = np.mean([page[2] == page[-1] or isinstance(page[2], Scene) for page in made])
     assert 0.3 < before < 0.7
-    assert {len(pages.scenes(page)) for page in made} == {1, 2, 3, 4, 5}
-    assert all(pages.page_text(page).count("<image>") == len(pages.scenes(page)) for page in made)
+    assert {len(pages.pictures_of(page)) for page in made} == {1, 2, 3, 4, 5}
+    assert all(pages.page_text(page).count("<image>") == len(pages.pictures_of(page)) for page in made)
     readable([pages.page_text(page) for page in made])
 
 
@@ -219,11 +219,11 @@ def test_naming_binds_each_name_to_one_thing(split):
         if split != "novel":
             assert all(
                 held_out(scene.words, scene.background) == (split == "test")
-                for scene in pages.scenes(one.prompt)
+                for scene in pages.pictures_of(one.prompt)
             )
     assert one.prompt[-2] not in one.prompt[:-2]
     readable([pages.page_text(one.prompt)])
-    assert pages.naming_episode("train", 0, induction=False).prompt[0] in pages.scenes(
+    assert pages.naming_episode("train", 0, induction=False).prompt[0] in pages.pictures_of(
         pages.naming_episode("train", 0, induction=False).prompt
     )
     with pytest.raises(ValueError, match="1 ways, 1 shots"):
@@ -247,8 +247,8 @@ def test_more_examples_stand_before_the_same_question_and_the_same_examples():
         and two.prompt == four.prompt[4:]
         and none.prompt == two.prompt[4:]
     )
-    assert len(pages.scenes(four.prompt)) == 5 and all(
-        len(scene.things) == 1 for scene in pages.scenes(four.prompt)
+    assert len(pages.pictures_of(four.prompt)) == 5 and all(
+        len(scene.things) == 1 for scene in pages.pictures_of(four.prompt)
     )
 
 
@@ -275,7 +275,7 @@ def test_what_is_learnt_from_is_a_picture_then_words():
 def test_few_shot_questions_end_open():
     one = pages.vqa_episode("test", 3, "colour", shots=4)
     assert (
-        len(pages.scenes(one.prompt)) == 5
+        len(pages.pictures_of(one.prompt)) == 5
         and one.prompt[-1].endswith("answer :")
         and one.answer in one.choices
     )

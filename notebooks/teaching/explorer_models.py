@@ -12,19 +12,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from vlmcourse import introspection, world
+from vlmcourse import introspection, recipes, world
 from vlmcourse.evaluation import next_token_probabilities, eval_mode
 from vlmcourse.introspection import AttentionMaps
 from vlmcourse.papers.blip import BLIP
 from vlmcourse.papers.flamingo import Flamingo
 from vlmcourse.papers.qformer import patch_features
 from vlmcourse.parts.language import logits, next_token_loss
-from vlmcourse.recipes.blip import blip
-from vlmcourse.recipes.blip2 import blip2, image_prefix, stage1
-from vlmcourse.recipes.capfilt import CapFilt
-from vlmcourse.recipes.clip import clip
-from vlmcourse.recipes.flamingo import DATASET_WEIGHTS, FeatureCache, flamingo
-from vlmcourse.recipes.frozen import IMAGE_PREFIX, frozen, generate_sentences
+from vlmcourse.recipes.blip2 import image_prefix
+from teaching.capfilt import CapFilt
+from vlmcourse.recipes.flamingo import DATASET_WEIGHTS, FeatureCache
+from vlmcourse.recipes.frozen import IMAGE_PREFIX, generate_sentences
 from vlmcourse.training.scale import Scale
 from vlmcourse.training.stages import TrainedStage
 from vlmcourse.world import interleaved, prompts, tokenizer
@@ -157,18 +155,22 @@ def look_frozen(model) -> Look:
 
 def seeing_blip(size: Scale) -> BLIP:
     """Lesson 06's, whose image tower began as the CLIP stage's."""
-    return blip(size, vision=clip(size).model.vision).model
+    return (
+        recipes.get("blip")
+        .train_or_load(size, vision=recipes.get("clip").train_or_load(size).model.vision)
+        .model
+    )
 
 
 def lookers(scale: Scale | str | None = None) -> dict[str, Look]:
     """{model: (pixel_values (3, S, S), text) -> Looked}, of five papers."""
     size = Scale.of(scale)
     return {
-        "Flamingo: gated": look_flamingo(flamingo(size).model.model),
-        "Q-Former: queries": look_queries(stage1(size).model),
+        "Flamingo: gated": look_flamingo(recipes.get("flamingo").train_or_load(size).model.model),
+        "Q-Former: queries": look_queries(recipes.get("blip2_stage1").train_or_load(size).model),
         "BLIP: cross-attention": look_blip(seeing_blip(size)),
-        "Frozen: prefix": look_frozen(frozen(size).model),
-        "CLIP: similarity": look_clip(clip(size).model),
+        "Frozen: prefix": look_frozen(recipes.get("frozen").train_or_load(size).model),
+        "CLIP: similarity": look_clip(recipes.get("clip").train_or_load(size).model),
     }
 
 
@@ -274,7 +276,9 @@ def ask_flamingo(model: Flamingo, size: int) -> Ask:
 
     def ask(scene: world.Scene, text: str) -> dict[str, float]:
         return next_token_probabilities(
-            model, interleaved.Prompts([(scene, " ".join(tokenizer.split_words(text)))], size), MOST
+            model,
+            interleaved.chunked_prompts([(scene, " ".join(tokenizer.split_words(text)))], size),
+            MOST,
         )[0]
 
     return ask
@@ -283,15 +287,19 @@ def ask_flamingo(model: Flamingo, size: int) -> Ask:
 def askers(scale: Scale | str | None = None) -> dict[str, Ask]:
     """{model: (scene, text) -> {answer: probability}}. Four go on with the text, CLIP chooses among texts with commas between."""
     size = Scale.of(scale)
-    second = blip2(size).model
+    second = recipes.get("blip2").train_or_load(size).model
     return {
         "BLIP": ask_blip(seeing_blip(size)),
-        "Frozen": ask_prefixed(frozen(size).model, size.image_size, IMAGE_PREFIX),
+        "Frozen": ask_prefixed(
+            recipes.get("frozen").train_or_load(size).model, size.image_size, IMAGE_PREFIX
+        ),
         "BLIP-2": ask_prefixed(
             second, size.image_size, image_prefix(second.qformer.config.queries)
         ),
-        "Flamingo": ask_flamingo(flamingo(size).model.model, size.image_size),
-        "CLIP": ask_clip(clip(size).model),
+        "Flamingo": ask_flamingo(
+            recipes.get("flamingo").train_or_load(size).model.model, size.image_size
+        ),
+        "CLIP": ask_clip(recipes.get("clip").train_or_load(size).model),
     }
 
 
@@ -301,7 +309,7 @@ def naming(
     """(prompts, names) -> for each prompt {name: probability among these names} of the next word."""
 
     def answer(asked: Sequence[Sequence[Part]], names: Sequence[str]) -> list[dict[str, float]]:
-        made = interleaved.Prompts(asked, size).batch(range(len(asked)))
+        made = interleaved.chunked_prompts(asked, size).batch(range(len(asked)))
         with eval_mode(model):
             said = model(
                 made["ids"],
@@ -318,7 +326,9 @@ def going_on(model: Flamingo, scenes: Sequence[world.Scene], size: int, most: in
     """(number of a scene, text) -> ({next word: probability}, what the model writes, greedily)."""
 
     def ask(number: int, text: str) -> tuple[dict[str, float], str]:
-        asked = interleaved.Prompts([(scenes[number], " ".join(tokenizer.split_words(text)))], size)
+        asked = interleaved.chunked_prompts(
+            [(scenes[number], " ".join(tokenizer.split_words(text)))], size
+        )
         return next_token_probabilities(model, asked, MOST)[0], generate_sentences(
             model, asked, most
         )[0]

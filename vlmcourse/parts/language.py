@@ -223,7 +223,7 @@ def load(name: str) -> tuple[nn.Module, object]:
     """A pretrained decoder and its tokenizer, for `freeze`.
 
     name  'smollm2' (real weights without a network, after `make pretrained`), a folder or .gguf file on this machine, or a
-          name on the Hugging Face hub such as 'gpt2'. (The course's own tiny model is recipes.language().)
+          name on the Hugging Face hub such as 'gpt2'. (The course's own tiny model is recipes.get("language").train_or_load().)
     Raises ValueError, with what can be used, if there is no such model or it can't be read from vectors.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -238,7 +238,7 @@ def load(name: str) -> tuple[nn.Module, object]:
         raise ValueError(
             f"no language model could be loaded from '{name}' ({reason}). Expected 'smollm2', a folder of "
             "save_pretrained() or a .gguf file on this machine, or a decoder on the hub, such as 'gpt2' (needs "
-            "the network once). The course's own is recipes.language()."
+            "the network once). The course's own: recipes.get('language')."
         ) from error
     return check_decoder(lm), tokenizer
 

@@ -2,74 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from vlmcourse import world
-from vlmcourse.evaluation import exact_match, choose_next_token
+from vlmcourse.evaluation import choose_next_token, exact_match
 from vlmcourse.parts.language import LanguageModel, tiny
-from vlmcourse.training import stages
-from vlmcourse.training.batches import Batches
-from vlmcourse.training.fit import Step
+from vlmcourse.recipes import recipe as registry
+from vlmcourse.recipes.recipe import Recipe, Run
 from vlmcourse.training.optimisation import Optimisation
 from vlmcourse.training.scale import Scale
-from vlmcourse.training.stages import TrainedStage, seeded, train_or_load
+from vlmcourse.training.stages import seeded
 from vlmcourse.world import tokenizer
 
 LANGUAGE_OPTIMISATION = Optimisation(3e-3, weight_decay=0.05, betas=(0.9, 0.95))
 """Twice the learning rate that pictures take: with less, binding stays at chance for thousands of steps."""
 
 
-def new_language(scale: Scale, seed: int = 0) -> LanguageModel:
+@dataclass(frozen=True)
+class Sizes(registry.Sizes):
+    """Beside batch (rows of documents) and steps: the model's width, in heads of 32, and depth."""
+
+    width: int
+    depth: int
+
+
+SIZES = {
+    "smoke": Sizes(16, 20, width=64, depth=1),
+    "laptop": Sizes(32, 3000, width=96, depth=3),
+    "gpu": Sizes(256, 20_000, width=512, depth=12),
+}
+
+
+def new_language(scale: Scale | str | None = None, seed: int = 0) -> LanguageModel:
     """An untrained tiny language model whose weights depend on the seed alone."""
+    sizes = SIZES[Scale.of(scale).name]
     with seeded(seed):
-        width = scale.language_width
-        return LanguageModel(
-            tiny(len(tokenizer.world_tokenizer()), width, scale.language_depth, width // 32)
-        )
+        vocabulary = len(tokenizer.world_tokenizer())
+        return LanguageModel(tiny(vocabulary, sizes.width, sizes.depth, sizes.width // 32))
 
 
-def language(
-    scale: Scale | str | None = None,
-    seed: int = 0,
-    *,
-    model: LanguageModel | None = None,
-    steps: int | None = None,
-    on_step: Callable[[Step], None] | None = None,
-    retrain: bool = False,
-) -> TrainedStage:
-    """The tiny language model, pretrained on the world's texts: shipped with the course at laptop scale, else trained.
-
-    model  the untrained one, new_language(scale, seed), for callers who look at it on the way (on_step); retrain: see stages
-    """
-    size = Scale.of(scale)
-    model, documents = model or new_language(size, seed), world.documents.Documents(seed=seed)
-    return train_or_load(
-        "language",
-        model,
-        Batches(documents.batch, size.language_batch),
-        steps or size.language_steps,
-        LANGUAGE_OPTIMISATION,
-        fingerprint={
-            "length": documents.length,
-            "batch": size.language_batch,
-            "config": model.lm.config.to_json_string(),
-        },
-        seed=seed,
-        on_step=on_step,
-        retrain=retrain,
-    )
+def setup(scale: Scale, sizes: Sizes, seed: int, stage, *, model=None, data=None) -> Run:
+    """model: an untrained one to train in place, for those who look at it on the way; data: other documents."""
+    model = model or new_language(scale, seed)
+    data = data or world.documents.Documents(seed=seed)
+    made = model.lm.config
+    config = made.vocab_size, made.hidden_size, made.num_hidden_layers, made.num_attention_heads
+    return Run(model, data, config)
 
 
-def language_report(model: LanguageModel, count: int = 512) -> dict[str, float]:
+def language_report(
+    model: LanguageModel, scale: Scale | None = None, count: int = 512
+) -> dict[str, float]:
     """What the language model binds (two invented names, in words, on held-out episodes) and what it knows (facts)."""
     texts, answers, episodes = zip(
         *(world.documents.binding_episode(index) for index in range(count))
     )
-    bound = choose_next_token(model, text_prompts(texts), [episode.choices for episode in episodes])
-    report = {"binding": exact_match(bound, answers), "binding, chance": 0.5}
+    bound = choose_next_token(model, text_prompts(texts), [one.choices for one in episodes])
     questions, facts, choices = zip(*world.documents.known_facts())
     known = choose_next_token(model, text_prompts(questions), choices)
-    return report | {
+    return {
+        "binding": exact_match(bound, answers),
+        "binding, chance": 0.5,
         "facts": exact_match(known, facts),
         "facts, chance": sum(1 / len(options) for options in choices) / len(choices),
     }
@@ -80,17 +74,4 @@ def text_prompts(texts: Sequence[str]) -> world.prompts.Prompts:
     return world.prompts.Prompts([(text,) for text in texts], size=1)
 
 
-def train_language(
-    scale: str | None = None,
-    seed: int = 0,
-    ship: bool = False,
-    on_step: Callable[[Step], None] = lambda step: None,
-) -> dict[str, float]:
-    """The command `vlmcourse train language`: trains (or finds) the model, tests it.
-
-    ship  train it anew and put it into the package
-    """
-    trained = language(scale, seed, on_step=on_step, retrain=ship)
-    if ship:
-        stages.ship("language", trained)
-    return language_report(trained.model)
+recipe = Recipe("language", SIZES, setup, LANGUAGE_OPTIMISATION, language_report)
