@@ -73,7 +73,9 @@ def trained(name: str, size: Scale, seed: int):
     view = blank_images if "blind" in name else world.to_pixels
     lm = {
         "smaller LM": lambda: freeze(recipes.get("language").train_or_load(small(size)).model.lm),
-        "finetuned": lambda: recipes.get("language").train_or_load(size).model.lm.requires_grad_(True),
+        "finetuned": lambda: (
+            recipes.get("language").train_or_load(size).model.lm.requires_grad_(True)
+        ),
         "scratch": lambda: recipes.language.new_language(size, seed).lm,
     }.get(name)
     data = (
@@ -81,7 +83,9 @@ def trained(name: str, size: Scale, seed: int):
         if "VQA" in name
         else recipes.frozen.caption_data(size, seed, view)
     )
-    return recipes.get("frozen").train_or_load(size, seed, lm=lm and lm(), data=data, steps=steps(size)), view
+    return recipes.get("frozen").train_or_load(
+        size, seed, lm=lm and lm(), data=data, steps=steps(size)
+    ), view
 
 
 def row(name: str, size: Scale, seed: int, count: int) -> dict:
@@ -173,11 +177,15 @@ def lending(condition: str, size: Scale, seed: int, count: int) -> dict:
     data = CaptionDataset(
         world.Pairs("train", size.image_size, seed, ONE_THING, caption), recipes.frozen.IMAGE_PREFIX
     )
-    model = recipes.get("frozen").train_or_load(size, seed, data=data, start=start, steps=steps(size)).model
+    model = (
+        recipes.get("frozen")
+        .train_or_load(size, seed, data=data, start=start, steps=steps(size))
+        .model
+    )
     scenes = [world.sample("test", index, 0, ONE_THING) for index in range(count)]
     words = model.lm.get_input_embeddings().weight
     with torch.no_grad():
-        written = model.encode(
+        written = model.encode_prefix(
             page_pixels([(scene,) for scene in scenes], size.image_size)
         ).reshape(count, 2, -1)
         nearest = (normalize(written, dim=-1) @ normalize(words, dim=-1).T).argmax(-1)  # (N, n)
@@ -204,7 +212,10 @@ def real(size: Scale, count: int) -> dict:
     lm, read = smollm2.smollm2()
     model = smollm2.trained(lm, read, size)
     scenes = [world.sample("test", index, 0, ONE_THING) for index in range(count)]
-    eye, pairs = recipes.get("frozen").train_or_load(size).model, world.Pairs("train", size.image_size, 0, ONE_THING)
+    eye, pairs = (
+        recipes.get("frozen").train_or_load(size).model,
+        world.Pairs("train", size.image_size, 0, ONE_THING),
+    )
     before = smollm2.initialise_from(smollm2.new_encoder(lm, read, size), eye, read, pairs).eval()
     found = {
         "captions": noun_and_background_accuracy(

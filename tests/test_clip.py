@@ -105,7 +105,7 @@ def test_parity_of_loss_and_gradients():
     loss = ours.losses({"pixel_values": pixel_values, "ids": ids})["contrast"]
     torch.testing.assert_close(loss, expected)
     for mine, their in (
-        (ours.log_scale, model.logit_scale),
+        (ours.logit_scale, model.logit_scale),
         (ours.text.tokens.weight, model.text_model.embeddings.token_embedding.weight),
         (ours.vision.class_token, model.vision_model.embeddings.class_embedding),
     ):
@@ -130,9 +130,9 @@ def test_from_pretrained_reads_a_local_folder(tmp_path):
 def test_from_hf_copies():
     model = theirs()
     ours = CLIP.from_hf(model)
-    before = ours.log_scale.clone()
+    before = ours.logit_scale.clone()
     model.logit_scale.data += 1
-    assert torch.equal(ours.log_scale, before)
+    assert torch.equal(ours.logit_scale, before)
 
 
 def test_an_unknown_activation_is_named():
@@ -166,22 +166,22 @@ def test_embeddings_are_unit_vectors_and_logits_bounded_by_the_scale(small):
     pixel_values, ids = batch()
     for embedding in (small.encode_image(pixel_values), small.encode_text(ids)):
         torch.testing.assert_close(embedding.norm(dim=-1), torch.ones(5))
-    assert small.logits(pixel_values, ids).abs().max() <= small.log_scale.exp() + 1e-4
+    assert small.logits(pixel_values, ids).abs().max() <= small.logit_scale.exp() + 1e-4
 
 
 def test_temperature_starts_where_the_paper_says_and_stays_in_bounds(small):
-    assert small.log_scale.item() == pytest.approx(math.log(1 / 0.07), abs=1e-6)
+    assert small.logit_scale.item() == pytest.approx(math.log(1 / 0.07), abs=1e-6)
     clip = CLIP(small.config)
     for value, kept in ((9.0, math.log(100)), (-3.0, 0.0), (2.0, 2.0)):
-        clip.log_scale.data.fill_(value)
+        clip.logit_scale.data.fill_(value)
         clip.after_step()
-        assert clip.log_scale.item() == pytest.approx(kept)
-    clip.log_scale.data.fill_(
+        assert clip.logit_scale.item() == pytest.approx(kept)
+    clip.logit_scale.data.fill_(
         5.0
     )  # beyond the bound there must still be a gradient to come back by
     pixel_values, ids = batch()
     clip.losses({"pixel_values": pixel_values, "ids": ids})["contrast"].backward()
-    assert clip.log_scale.grad.abs() > 0
+    assert clip.logit_scale.grad.abs() > 0
 
 
 @torch.no_grad()

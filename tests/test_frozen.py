@@ -70,7 +70,7 @@ def test_the_language_model_is_bit_identical_after_training(model):
 
 
 def test_gradients_cross_the_language_model_and_leave_nothing_there(model):
-    prefix = model.encode(batch()["pixel_values"]).detach().requires_grad_()
+    prefix = model.encode_prefix(batch()["pixel_values"]).detach().requires_grad_()
     model(batch()["ids"], prefix=prefix)[:, 3:].logsumexp(-1).sum().backward()
     assert (prefix.grad.norm(dim=-1) > 0).all() and all(
         p.grad is None for p in model.lm.parameters()
@@ -90,16 +90,18 @@ def test_text_without_pictures_is_the_bare_model_bit_for_bit(model):
 
 def test_another_picture_changes_the_caption_and_a_blind_model_has_none(model):
     ids = batch()["ids"]
-    one, other = (model(ids, prefix=model.encode(pixel_values(2, seed)))[:, 3:] for seed in (0, 1))
+    one, other = (
+        model(ids, prefix=model.encode_prefix(pixel_values(2, seed)))[:, 3:] for seed in (0, 1)
+    )
     assert not torch.allclose(one, other, atol=1e-3)
-    grey = [model(ids, prefix=model.encode(pixel_values(2, seed) * 0)) for seed in (0, 1)]
+    grey = [model(ids, prefix=model.encode_prefix(pixel_values(2, seed) * 0)) for seed in (0, 1)]
     assert torch.equal(*grey)
 
 
 def test_only_caption_tokens_are_scored(model):
     one = batch()
     loss = model.losses(one)["caption"]
-    said = model(one["ids"], prefix=model.encode(one["pixel_values"])).log_softmax(-1)
+    said = model(one["ids"], prefix=model.encode_prefix(one["pixel_values"])).log_softmax(-1)
     chosen = one["loss_mask"].nonzero().tolist()
     by_hand = -sum(said[row, place - 1, one["ids"][row, place]] for row, place in chosen) / len(
         chosen
@@ -120,9 +122,9 @@ def prompt(pictures):
 
 def test_several_pictures_in_their_order(model):
     ids, images = prompt(3), pixel_values(3)
-    assert model.encode(images).shape == (6, 32)
-    here = model(ids, prefix=model.encode(images))
-    swapped = model(ids, prefix=model.encode(images[[1, 0, 2]]))
+    assert model.encode_prefix(images).shape == (6, 32)
+    here = model(ids, prefix=model.encode_prefix(images))
+    swapped = model(ids, prefix=model.encode_prefix(images[[1, 0, 2]]))
     assert torch.allclose(here[:, :1], swapped[:, :1], atol=1e-4) and not torch.allclose(
         here[:, -1], swapped[:, -1], atol=1e-3
     )
@@ -134,14 +136,14 @@ def test_more_pictures_than_places_or_fewer_are_explained(model, pictures):
         ValueError,
         match=f"{2 * pictures} vectors for 6 slots.*as many pictures as the text has places",
     ):
-        model(prompt(3), prefix=model.encode(pixel_values(pictures)))
+        model(prompt(3), prefix=model.encode_prefix(pixel_values(pictures)))
     with pytest.raises(ValueError, match="0 vectors for 6 slots"):
         model(prompt(3))
 
 
 def test_captions_are_written_alike_with_and_without_cache_and_padding(model):
     ids, images = prompt(2), pixel_values(2)
-    prefix = model.encode(images)
+    prefix = model.encode_prefix(images)
     plain = generation.generate(model, ids, 6, prefix=prefix)
     cached = generation.generate(model, ids, 6, cache=language.new_cache(model.lm), prefix=prefix)
     assert torch.equal(plain, cached)
@@ -167,7 +169,7 @@ def test_captions_are_written_alike_with_and_without_cache_and_padding(model):
 
 def test_relative_positions_let_a_picture_stand_anywhere(model, name):
     """With relative positions a prompt reads the same wherever it starts; with learned ones position itself is a word."""
-    x = model.embeddings(prompt(2), model.encode(pixel_values(2)))
+    x = model.embeddings(prompt(2), model.encode_prefix(pixel_values(2)))
     start, later = (
         model.lm(inputs_embeds=x, position_ids=torch.arange(at, at + x.shape[1])[None]).logits
         for at in (0, 9)
@@ -187,7 +189,7 @@ def test_vectors_start_where_they_are_told_and_nowhere_by_default():
     torch.manual_seed(0)
     lm = language.freeze(MODELS["llama"]())
     start = lm.get_input_embeddings().weight[[7, 9]]
-    near = Frozen(CONFIG, lm, start).encode(pixel_values(8)).reshape(8, 2, -1)
+    near = Frozen(CONFIG, lm, start).encode_prefix(pixel_values(8)).reshape(8, 2, -1)
     word = lm.get_input_embeddings().weight.square().mean().sqrt().item()
     assert (near - start).square().mean().sqrt().item() == pytest.approx(
         CONFIG.residual_scale * word, rel=0.35
@@ -196,7 +198,7 @@ def test_vectors_start_where_they_are_told_and_nowhere_by_default():
     torch.testing.assert_close(near.mean(0), start)  # pictures differ, on average nothing is added
     plain = Frozen(CONFIG, lm)
     torch.testing.assert_close(
-        plain.encode(pixel_values()),
+        plain.encode_prefix(pixel_values()),
         plain.language_projection(plain.vision(pixel_values())).reshape(4, -1),
     )
     assert set(dict(Frozen(CONFIG, lm, start).named_parameters())) == set(
@@ -233,13 +235,26 @@ def test_reports_of_an_untrained_model_are_near_chance():
     from vlmcourse import recipes
     from vlmcourse.world.prompts import blank_images
 
-    model = recipes.get("frozen").train_or_load(
-        "smoke", lm=language.freeze(recipes.language.new_language(Scale.of("smoke")).lm), steps=1
-    ).model
+    model = (
+        recipes.get("frozen")
+        .train_or_load(
+            "smoke",
+            lm=language.freeze(recipes.language.new_language(Scale.of("smoke")).lm),
+            steps=1,
+        )
+        .model
+    )
     report = recipes.frozen.caption_report(model, 16)
     assert report["noun"] < 0.3 and report["noun, chance"] == pytest.approx(1 / 113, rel=0.05)
     for options in ({}, {"view": blank_images}, {"shuffled": True}):
         assert (
-            0.2 <= recipes.frozen.episode_accuracy(model, recipes.frozen.naming_episodes(1, 64), **options) <= 0.8
+            0.2
+            <= recipes.frozen.episode_accuracy(
+                model, recipes.frozen.naming_episodes(1, 64), **options
+            )
+            <= 0.8
         )
-    assert recipes.frozen.episode_accuracy(model, recipes.frozen.naming_episodes(1, 4), written=True) <= 0.5
+    assert (
+        recipes.frozen.episode_accuracy(model, recipes.frozen.naming_episodes(1, 4), written=True)
+        <= 0.5
+    )

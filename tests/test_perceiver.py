@@ -6,18 +6,18 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from vlmcourse.papers.perceiver import (
-    FromText,
+    TextInput,
     Perceiver,
     PerceiverConfig,
     PerceiverIO,
-    Read,
-    fourier,
-    from_pixels,
-    from_points,
+    CrossAttend,
+    fourier_features,
+    pixel_input,
+    point_input,
 )
 
 CONFIG = PerceiverConfig(
-    input_width=10, latents=6, width=16, reads=3, depth=2, read_heads=2, heads=4
+    input_width=10, latents=6, width=16, num_cross_attends=3, depth=2, cross_attend_heads=2, heads=4
 )
 
 
@@ -105,20 +105,22 @@ def test_parity_with_transformers(repeats):
     ours = PerceiverIO(CONFIG, 12, 7, repeats).eval()
     with torch.no_grad():
         ours.latents.copy_(theirs.embeddings.latents)
-    copied(ours.first, theirs.encoder.cross_attention, cross=True)
-    for block, layer in zip(ours.process.blocks, theirs.encoder.self_attends):
+    copied(ours.cross_attend, theirs.encoder.cross_attention, cross=True)
+    for block, layer in zip(ours.self_attends.blocks, theirs.encoder.self_attends):
         copied(block, layer, cross=False)
     copied(ours.decoder, decoder.decoding_cross_attention, cross=True)
     ours.head.load_state_dict(decoder.final_layer.state_dict())
-    inputs, real = torch.randn(2, 9, 10), torch.ones(2, 9, dtype=torch.bool)
-    real[1, 5:] = False
+    inputs, input_mask = torch.randn(2, 9, 10), torch.ones(2, 9, dtype=torch.bool)
+    input_mask[1, 5:] = False
     with torch.no_grad():
-        wanted = theirs(inputs, attention_mask=real.long())
+        wanted = theirs(inputs, attention_mask=input_mask.long())
         queries = decoder.output_position_encodings.position_embeddings.expand(2, -1, -1)
         torch.testing.assert_close(
-            ours.encode(inputs, real), wanted.last_hidden_state, atol=1e-4, rtol=1e-4
+            ours.encode(inputs, input_mask), wanted.last_hidden_state, atol=1e-4, rtol=1e-4
         )
-        torch.testing.assert_close(ours(inputs, queries, real), wanted.logits, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(
+            ours(inputs, queries, input_mask), wanted.logits, atol=1e-4, rtol=1e-4
+        )
 
 
 @pytest.mark.parametrize("make", [lambda: Perceiver(CONFIG, 5), lambda: PerceiverIO(CONFIG, 10, 5)])
@@ -136,7 +138,7 @@ def test_the_order_of_the_inputs_is_nothing_and_the_output_has_its_own_size(make
 
 
 def test_positions_make_order_matter():
-    model, read = loud(Perceiver(PerceiverConfig(4 + 13, width=16), 5)), FromText(30, 4, 8)
+    model, read = loud(Perceiver(PerceiverConfig(4 + 13, width=16), 5)), TextInput(30, 4, 8)
     ids = torch.randint(30, (2, 8))
     assert not torch.allclose(model(read(ids)), model(read(ids.flip(1))), atol=1e-3)
     without = read(ids).clone()
@@ -146,11 +148,11 @@ def test_positions_make_order_matter():
 
 def test_padding_changes_nothing():
     model, inputs = loud(Perceiver(CONFIG, 5)), torch.randn(1, 7, 10)
-    padded, real = (
+    padded, input_mask = (
         torch.cat([inputs, torch.randn(1, 4, 10)], 1),
         torch.tensor([[True] * 7 + [False] * 4]),
     )
-    torch.testing.assert_close(model(padded, real), model(inputs), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(model(padded, input_mask), model(inputs), atol=1e-5, rtol=1e-5)
 
 
 def test_cost_grows_with_the_length_of_the_input_and_not_with_its_square():
@@ -167,22 +169,25 @@ def test_cost_grows_with_the_length_of_the_input_and_not_with_its_square():
 
 def test_repeats_share_their_weights_except_for_the_first_read():
     def count(reads):
-        return sum(p.numel() for p in Perceiver(PerceiverConfig(10, reads=reads), 5).parameters())
+        return sum(
+            p.numel()
+            for p in Perceiver(PerceiverConfig(10, num_cross_attends=reads), 5).parameters()
+        )
 
     assert count(2) == count(8)
     model = Perceiver(CONFIG, 5)
-    assert model.first is not model.again and not torch.equal(
-        model.first.attention.query.weight, model.again.attention.query.weight
+    assert model.cross_attend is not model.cross_attend_again and not torch.equal(
+        model.cross_attend.attention.query.weight, model.cross_attend_again.attention.query.weight
     )
     uses = []
-    for read in (model.first, model.again):
+    for read in (model.cross_attend, model.cross_attend_again):
         read.register_forward_hook(lambda module, *_: uses.append(module))
     model(torch.randn(1, 4, 10))
-    assert uses == [model.first, model.again, model.again]
+    assert uses == [model.cross_attend, model.cross_attend_again, model.cross_attend_again]
 
 
 def test_one_latent_that_asks_evenly_gets_the_mean_of_the_values():
-    read = Read(8, 10, 1)
+    read = CrossAttend(8, 10, 1)
     nn.init.zeros_(read.attention.query.weight)
     nn.init.zeros_(read.attention.query.bias)
     inputs = torch.randn(1, 7, 10)
@@ -213,14 +218,16 @@ def test_one_model_learns_from_each_kind_of_input():
     pixel_values.flatten(2)[torch.arange(64), :, where] = 1
     ids = torch.randint(2, 9, (64, 6), generator=generator)
     points = torch.rand(64, 1, 2, generator=generator) * 2 - 1
-    text = FromText(9, 8, 6)
+    text = TextInput(9, 8, 6)
     kinds = {
-        "pixel_values": (lambda: from_pixels(pixel_values), where // 8),
+        "pixel_values": (lambda: pixel_input(pixel_values), where // 8),
         "text": (lambda: text(ids), (ids[:, 2] > 4).long()),
-        "points": (lambda: from_points(points), (points[:, 0, 1] > points[:, 0, 0]).long()),
+        "points": (lambda: point_input(points), (points[:, 0, 1] > points[:, 0, 0]).long()),
     }
     for name, (inputs, labels) in kinds.items():
-        model = Perceiver(PerceiverConfig(inputs().shape[-1], 4, 16, reads=2, depth=1, heads=2), 2)
+        model = Perceiver(
+            PerceiverConfig(inputs().shape[-1], 4, 16, num_cross_attends=2, depth=1, heads=2), 2
+        )
         optimiser = torch.optim.AdamW([*model.parameters(), *text.parameters()], 1e-2)
         for _ in range(80):
             loss = nn.functional.cross_entropy(model(inputs()), labels)
@@ -232,7 +239,7 @@ def test_one_model_learns_from_each_kind_of_input():
 
 def test_fourier_features_are_what_the_paper_says():
     x = torch.tensor([[0.5, -1.0]])
-    made = fourier(x, 3, 8)
+    made = fourier_features(x, 3, 8)
     assert made.shape == (1, 14) and torch.equal(made[:, -2:], x)
     frequencies = torch.tensor([1.0, 2.5, 4.0])
     torch.testing.assert_close(made[0, :3], (torch.pi * 0.5 * frequencies).sin())
@@ -245,4 +252,4 @@ def test_inputs_of_the_wrong_width_and_none_at_all_are_explained():
     with pytest.raises(ValueError, match="any number from 1"):
         Perceiver(CONFIG, 5)(torch.randn(2, 0, 10))
     with pytest.raises(ValueError, match="9 tokens.*at most 8"):
-        FromText(30, 4, 8)(torch.zeros(1, 9, dtype=torch.long))
+        TextInput(30, 4, 8)(torch.zeros(1, 9, dtype=torch.long))

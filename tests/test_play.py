@@ -108,8 +108,8 @@ def phi(is_tag):
     return is_tag.long().cumsum(0)
 
 
-def logits(image, text, log_scale):
-    return log_scale.exp() * normalize(image, dim=-1) @ normalize(text, dim=-1).T
+def logits(image, text, logit_scale):
+    return logit_scale.exp() * normalize(image, dim=-1) @ normalize(text, dim=-1).T
 
 
 def labels(image):

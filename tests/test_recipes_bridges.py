@@ -21,7 +21,10 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 
 @pytest.fixture(scope="module")
 def banks():
-    vision, lm = recipes.clip.new_clip(recipes.clip.clip_config(SMOKE)).vision, recipes.language.new_language(SMOKE).lm
+    vision, lm = (
+        recipes.clip.new_clip(recipes.clip.clip_config(SMOKE)).vision,
+        recipes.language.new_language(SMOKE).lm,
+    )
     return connectors.frozen_parts(SMOKE, vision=vision, lm=lm, steps=4)
 
 
@@ -105,7 +108,7 @@ def test_the_prefix_is_the_explicit_formula(banks, five):
         wanted = model.start + model.residual_scale * (
             seen @ model.language_projection.weight.T + model.language_projection.bias
         ).reshape(6, 2, -1)
-        torch.testing.assert_close(model.encode(pixel_values), wanted.flatten(0, 1))
+        torch.testing.assert_close(model.encode_prefix(pixel_values), wanted.flatten(0, 1))
 
 
 def test_stages_are_found_again_and_budget_is_the_same_for_all(banks, five):

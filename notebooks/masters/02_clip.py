@@ -544,7 +544,7 @@ row = cosines(model)[0]
 temperature_player(
     row,
     [f"{'right' if number == 0 else 'wrong'}: {text}" for number, text in enumerate(six["text"])],
-    model.log_scale.exp().item(),
+    model.logit_scale.exp().item(),
 )
 
 # %%
@@ -559,7 +559,7 @@ plots.show(
         xlog=True,
         lines={
             f"learned scale {model.log_scale.exp():.1f}": clip_loss(
-                images, texts, model.log_scale.exp()
+                images, texts, model.logit_scale.exp()
             ).item()
         },
     )
@@ -600,11 +600,11 @@ plots.show(plots.top_confusions(evaluation.confusion(guessed, single_labels, len
 # |---|---|---|---|
 # | write CLIP's loss from raw vectors | ●●○○○ | ●●●●● | 15 |
 #
-# `image` and `text` are (B, E), row by row pairs, of *any length*; `log_scale` is the learned logarithm. Return one number.
+# `image` and `text` are (B, E), row by row pairs, of *any length*; `logit_scale` is the learned logarithm. Return one number.
 
 
 # %%
-def my_loss(image: torch.Tensor, text: torch.Tensor, log_scale: torch.Tensor) -> torch.Tensor:
+def my_loss(image: torch.Tensor, text: torch.Tensor, logit_scale: torch.Tensor) -> torch.Tensor:
     raise NotImplementedError(
         "return the mean of two cross-entropies, over the rows and over the columns of the logits."
     )

@@ -988,13 +988,13 @@ from vlmcourse.papers.frozen import Frozen, FrozenConfig
 
 image_token_id = tokenizer.world_tokenizer().convert_tokens_to_ids("<image>")
 config = FrozenConfig(
-    image_token_id, vectors=2, image_size=32, vision_width=32, vision_depth=1, vision_heads=2
+    image_token_id, prefix_length=2, image_size=32, vision_width=32, vision_depth=1, vision_heads=2
 )
 frozen = Frozen(config, language.freeze(copy.deepcopy(lm))).eval()
 grey = torch.zeros(1, 3, 32, 32)
 prompted = PromptTuning(copy.deepcopy(lm), 2)
 with torch.no_grad():
-    prompted.prompt.copy_(frozen.encode(grey))
+    prompted.prompt.copy_(frozen.encode_prefix(grey))
     with_picture = torch.cat([torch.tensor([[image_token_id, image_token_id]]), ids], dim=1)
     seen = frozen(with_picture, **frozen.vision_context(grey))[:, 2:]
     assert torch.allclose(seen, prompted(ids), atol=1e-4)

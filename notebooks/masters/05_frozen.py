@@ -92,7 +92,7 @@ def logits_by_hand(model, ids, pixel_values):
 
 with torch.no_grad():
     by_hand = logits_by_hand(model, batch["ids"], batch["pixel_values"])
-    packaged = model(batch["ids"], prefix=model.encode(batch["pixel_values"]))
+    packaged = model(batch["ids"], prefix=model.encode_prefix(batch["pixel_values"]))
 assert torch.allclose(by_hand, packaged, atol=1e-5)
 print("by hand == vlmcourse.papers.frozen.Frozen")  # NBVAL_CHECK_OUTPUT
 
@@ -119,7 +119,7 @@ learn = train.batch(range(4))
 
 
 def loss_by_hand(model, batch):
-    said = model(batch["ids"], prefix=model.encode(batch["pixel_values"]))  # (B, T, V)
+    said = model(batch["ids"], prefix=model.encode_prefix(batch["pixel_values"]))  # (B, T, V)
     total, words = 0.0, 0
     for row in range(len(batch["ids"])):
         for place in range(1, batch["ids"].shape[1]):
@@ -151,7 +151,7 @@ predict(
 )
 
 # %%
-prefix = model.encode(learn["pixel_values"]).detach().requires_grad_()
+prefix = model.encode_prefix(learn["pixel_values"]).detach().requires_grad_()
 said = model(learn["ids"], prefix=prefix)[:, :-1]
 target = learn["ids"][:, 1:].masked_fill(~learn["loss_mask"][:, 1:], -100)
 cross_entropy(said.flatten(0, 1), target.flatten()).backward()
@@ -401,7 +401,7 @@ words = model.lm.get_input_embeddings().weight.detach()
 held_out = [world.sample("test", index, 0, ONE_THING) for index in range(count)]
 with torch.no_grad():
     pixel_values = world.to_pixels(np.stack([world.render(scene, size) for scene in held_out]))
-    written = model.encode(pixel_values).reshape(len(held_out), 2, -1)  # (N, n, D)
+    written = model.encode_prefix(pixel_values).reshape(len(held_out), 2, -1)  # (N, n, D)
 print(
     f"length of picture vectors {written.norm(dim=-1).mean():.2f} ± {written.norm(dim=-1).std():.2f}"
 )
@@ -628,9 +628,11 @@ attempt(checks.interleave, my_interleave)
 # The picture that the right answer gives: how long the vector at each position is, for one prompt; picture places are marked.
 
 # %%
-one = prompts.Prompts([naming_episodes(1, 1)[0].prompt], size, IMAGE_PREFIX).batch(range(len([naming_episodes(1, 1)[0].prompt])))
+one = prompts.Prompts([naming_episodes(1, 1)[0].prompt], size, IMAGE_PREFIX).batch(
+    range(len([naming_episodes(1, 1)[0].prompt]))
+)
 with torch.no_grad():
-    x = model.embeddings(one["ids"], model.encode(one["pixel_values"]))[0].norm(dim=-1)
+    x = model.embeddings(one["ids"], model.encode_prefix(one["pixel_values"]))[0].norm(dim=-1)
 is_slot = (one["ids"][0] == model.config.image_token_id).tolist()
 plots.show(
     plots.curves(
@@ -683,7 +685,9 @@ test = prompts.CaptionDataset(world.Pairs("test", size, 0, ONE_THING), IMAGE_PRE
     range(count)
 )
 with torch.no_grad():
-    said = model(test["ids"], prefix=model.encode(test["pixel_values"]))[:, :-1].log_softmax(-1)
+    said = model(test["ids"], prefix=model.encode_prefix(test["pixel_values"]))[:, :-1].log_softmax(
+        -1
+    )
 each = -said.gather(2, test["ids"][:, 1:, None])[..., 0]
 nouns = {noun.word for noun in world.nouns()}
 
@@ -739,7 +743,7 @@ attempt(checks.frozen, my_freeze)
 
 # %%
 x = (
-    model.embeddings(learn["ids"][:1], model.encode(learn["pixel_values"][:1]))
+    model.embeddings(learn["ids"][:1], model.encode_prefix(learn["pixel_values"][:1]))
     .detach()
     .requires_grad_()
 )
@@ -796,7 +800,10 @@ for name, (data, is_frozen) in faulty_systems.items():
     patient_lm = copy.deepcopy(bare.lm)
     patient_lm = language.freeze(patient_lm) if is_frozen else patient_lm.requires_grad_(True)
     faulty_model = recipes.frozen.new_frozen(
-        recipes.frozen.frozen_config(scale), patient_lm, 0, recipes.frozen.mean_noun_and_background(patient_lm)
+        recipes.frozen.frozen_config(scale),
+        patient_lm,
+        0,
+        recipes.frozen.mean_noun_and_background(patient_lm),
     )
     curves[name] = list(fit(faulty_model, Batches(data.batch, 32), steps, FROZEN_OPTIMISATION))
     with torch.no_grad():
@@ -918,5 +925,5 @@ Markdown(
 #
 # - Limits: two vectors hold one thing and its background; a scene of four things does not fit. Lesson 07's Q-Former asks 32 questions of a picture; lesson 08's Flamingo lets every word look back at it.
 # - Read: the paper's Sections 3 and 4, and its appendix on the controls; *LiMBeR* (2209.15162), which trains the matrix alone; *ClipCap* (2111.09734), which is often called Frozen and isn't: it tunes the language model, too.
-# - Try: `recipes.get("frozen").train_or_load(scale, vectors=1)` or `vectors=4`; another language model, `language.load(...)`.
+# - Try: `recipes.get("frozen").train_or_load(scale, prefix_length=1)` or `prefix_length=4`; another language model, `language.load(...)`.
 # - Next: **lesson 06**, where one transformer plays three roles (BLIP).

@@ -27,7 +27,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from teaching import flamingo as checks
 from vlmcourse import evaluation, introspection, plots, recipes, world
 from vlmcourse.papers.flamingo import GatedXattnDense
-from vlmcourse.papers.perceiver import Perceiver, PerceiverConfig, PerceiverIO, from_points
+from vlmcourse.papers.perceiver import Perceiver, PerceiverConfig, PerceiverIO, point_input
 from vlmcourse.parts import generation, language, masks
 from vlmcourse.recipes.flamingo import (
     FLAMINGO_OPTIMISATION,
@@ -68,7 +68,7 @@ _ = torch.manual_seed(0)
 # Self-attention over M inputs costs M². A 64 x 64 picture has 4,096 pixels. The Perceiver's way out: a few learnt vectors, the **latents**, ask the inputs (M times R), and all depth is spent among the latents. By hand:
 
 # %%
-config = PerceiverConfig(input_width=26, latents=6, width=32, reads=3, depth=2)
+config = PerceiverConfig(input_width=26, latents=6, width=32, num_cross_attends=3, depth=2)
 perceiver = Perceiver(config, outputs=3).eval()
 
 
@@ -88,9 +88,11 @@ def read_by_hand(read, latents, inputs):
 
 def perceiver_by_hand(model, inputs):
     x = model.latents.expand(len(inputs), -1, -1)
-    x = model.process(read_by_hand(model.first, x, inputs))  # read, then think
-    for _ in range(model.config.reads - 1):
-        x = model.process(read_by_hand(model.again, x, inputs))  # the same weights again and again
+    x = model.self_attends(read_by_hand(model.cross_attend, x, inputs))  # read, then think
+    for _ in range(model.config.num_cross_attends - 1):
+        x = model.self_attends(
+            read_by_hand(model.cross_attend_again, x, inputs)
+        )  # the same weights again and again
     return model.head(model.norm_out(x.mean(1)))
 
 
@@ -132,7 +134,7 @@ plots.show(
 )
 
 # %% [markdown]
-# On these logarithmic axes a line that rises twice as steeply is a square. Because inputs are only a *list of vectors*, anything goes that carries its position with it: `from_pixels`, `FromText` and `from_points` do that for three kinds. Here, clouds of points: a ring, a square's outline, or a line, of any number of points, in any order.
+# On these logarithmic axes a line that rises twice as steeply is a square. Because inputs are only a *list of vectors*, anything goes that carries its position with it: `pixel_input`, `TextInput` and `point_input` do that for three kinds. Here, clouds of points: a ring, a square's outline, or a line, of any number of points, in any order.
 
 
 # %%
@@ -152,7 +154,7 @@ reader = Perceiver(config, outputs=3)
 optimiser = torch.optim.AdamW(reader.parameters(), 3e-3)
 for step in range(3 if small_run else 120):
     points, kind = clouds(64, 24, step)
-    loss = cross_entropy(reader(from_points(points)), kind)
+    loss = cross_entropy(reader(point_input(points)), kind)
     optimiser.zero_grad()
     loss.backward()
     optimiser.step()
@@ -160,7 +162,7 @@ reached = {}
 for number in (6, 12, 24, 48, 96):
     points, kind = clouds(256, number, 10**6)
     with torch.no_grad():
-        reached[number] = (reader(from_points(points)).argmax(-1) == kind).float().mean().item()
+        reached[number] = (reader(point_input(points)).argmax(-1) == kind).float().mean().item()
 plots.show(
     plots.curves(
         {"trained on 24 points": reached}, "points in the cloud", "right shape", chance=1 / 3
@@ -355,7 +357,9 @@ print(
 
 # %%
 fresh = recipes.flamingo.new_flamingo(
-    recipes.flamingo.flamingo_config(scale), tower, copy.deepcopy(recipes.get("language").train_or_load(scale).model.lm)
+    recipes.flamingo.flamingo_config(scale),
+    tower,
+    copy.deepcopy(recipes.get("language").train_or_load(scale).model.lm),
 ).eval()
 lm = language.freeze(fresh.lm)
 with torch.no_grad():
@@ -542,7 +546,10 @@ model = trained.model.model
 learnt = sum(p.numel() for p in model.parameters() if p.requires_grad)
 stays = sum(p.numel() for p in model.parameters() if not p.requires_grad)
 print(f"{learnt:,} parameters learnt, {stays:,} stayed as they were")
-before, after = recipes.get("language").train_or_load(scale).model.lm.state_dict(), model.lm.state_dict()
+before, after = (
+    recipes.get("language").train_or_load(scale).model.lm.state_dict(),
+    model.lm.state_dict(),
+)
 print(
     "language model bit-identical after training:",
     all(torch.equal(before[k], after[k]) for k in after),
@@ -987,7 +994,9 @@ attempt(checks.gated, my_gated)
 
 # %%
 opened = recipes.flamingo.new_flamingo(
-    recipes.flamingo.flamingo_config(scale, residual_scale=tuple(RESIDUAL_SCALE * one for one in sizes)),
+    recipes.flamingo.flamingo_config(
+        scale, residual_scale=tuple(RESIDUAL_SCALE * one for one in sizes)
+    ),
     tower,
     language.freeze(copy.deepcopy(recipes.get("language").train_or_load(scale).model.lm)),
 )
@@ -1096,7 +1105,10 @@ def make_faulty_model(**options):
     parts = {name: options.pop(name) for name in ("block",) if name in options}
     config = recipes.flamingo.flamingo_config(scale, residual_scale=residual_scale, **options)
     return recipes.flamingo.new_flamingo(
-        config, tower, language.freeze(copy.deepcopy(recipes.get("language").train_or_load(scale).model.lm)), **parts
+        config,
+        tower,
+        language.freeze(copy.deepcopy(recipes.get("language").train_or_load(scale).model.lm)),
+        **parts,
     )
 
 

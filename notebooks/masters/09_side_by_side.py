@@ -132,7 +132,7 @@ made = connectors.CaptionDataset(pictures).batch(range(4))
 with torch.no_grad():
     text = tokenizer.encode(["a picture of a cat"])[:, 1:-1].expand(4, -1)
     whole = tokenizer.encode(["<image> <image> . a picture of a cat"])[:, :-1].expand(4, -1)
-    theirs = package(whole, prefix=package.encode(made["pixel_values"]))
+    theirs = package(whole, prefix=package.encode_prefix(made["pixel_values"]))
     assert torch.allclose(mine(made["pixel_values"], text), theirs, atol=1e-4)
 print("by hand == Frozen with a tower that stays")  # NBVAL_CHECK_OUTPUT
 learns = sum(p.numel() for p in package.parameters() if p.requires_grad)
@@ -213,7 +213,8 @@ clip = recipes.get("clip").train_or_load(scale).model
 _, pixel_values, labels = recipes.clip.single_things(size, count)
 with torch.no_grad():
     by_comparing = evaluation.accuracy(
-        evaluation.zero_shot(clip.encode_image(pixel_values), recipes.clip.noun_classes(clip)), labels
+        evaluation.zero_shot(clip.encode_image(pixel_values), recipes.clip.noun_classes(clip)),
+        labels,
     )
 named = {
     "CLIP alone, by comparing": {

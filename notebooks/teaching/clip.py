@@ -33,16 +33,16 @@ def symmetric_loss(answer: Callable[[Tensor, Tensor, float], Tensor]) -> str:
     """Lesson 02, exercise 1: loss(image (B, D) any length, text (B, D), log_scale) -> scalar."""
     generator = torch.Generator().manual_seed(torch.seed() % 2**31)
     image, text = (3 * torch.randn(6, 8, generator=generator) for _ in range(2))
-    log_scale = torch.tensor(1.3)
+    logit_scale = torch.tensor(1.3)
     a, b, scale, labels = (
         normalize(image, dim=-1),
         normalize(text, dim=-1),
-        log_scale.exp(),
+        logit_scale.exp(),
         torch.arange(6),
     )
     logits = scale * a @ b.T
     wanted = clip_loss(a, b, scale)
-    got = answer(image, text, log_scale)
+    got = answer(image, text, logit_scale)
     if got is None:
         raise Mistake("loss() returned None. Did you forget the return?")
     if not isinstance(got, Tensor) or got.dim() != 0:
@@ -59,7 +59,9 @@ def symmetric_loss(answer: Callable[[Tensor, Tensor, float], Tensor]) -> str:
             logits.T, labels
         ),
         "that is the sum of both directions: the paper takes their mean.": 2 * wanted,
-        "the log-scale is used as it is: multiply by its exponential.": clip_loss(a, b, log_scale),
+        "the log-scale is used as it is: multiply by its exponential.": clip_loss(
+            a, b, logit_scale
+        ),
         "the cosines are divided by the scale: it multiplies.": clip_loss(a, b, 1 / scale),
         "there is no temperature: multiply the cosines by exp(log_scale).": clip_loss(a, b, 1.0),
         "the vectors are not normalised: these are dot products, not cosines.": clip_loss(

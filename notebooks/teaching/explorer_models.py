@@ -58,7 +58,7 @@ def look_clip(model) -> Look:
                 model.image_projection(model.vision.tokens(pixel_values[None])[0, 1:]), dim=-1
             )
             said = model.encode_text(tokenizer.encode(words))
-            maps = (model.log_scale.exp() * said @ patches.T).softmax(-1)
+            maps = (model.logit_scale.exp() * said @ patches.T).softmax(-1)
         return AttentionMaps(
             words, maps[None, None], "softmax over patches of scaled cosines with the word"
         )

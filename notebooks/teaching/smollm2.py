@@ -96,7 +96,10 @@ def initialise_from(
         [seen.norm(seen.vision(pixel_values)) for pixel_values in shown]
     )  # (count, width)
     written = torch.cat(
-        [seen.encode(pixel_values).unflatten(0, (len(pixel_values), -1)) for pixel_values in shown]
+        [
+            seen.encode_prefix(pixel_values).unflatten(0, (len(pixel_values), -1))
+            for pixel_values in shown
+        ]
     )  # (count, n, D)
     wanted = []
     for mine, group in zip(written.unbind(1), GROUPS):

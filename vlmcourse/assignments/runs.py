@@ -34,12 +34,14 @@ def clip_run(run: str, steps: int = 200, batch: int = 32, seed: int = 0) -> dict
     vision, language = nn.Linear(24, 16, bias=False), nn.Linear(20, 16, bias=False)
     for tower in (vision, language):
         nn.init.normal_(tower.weight, std=0.2, generator=generator)
-    log_scale = nn.Parameter(torch.tensor(6.0 if run == "C" else math.log(1 / 0.07)))
-    optimiser = torch.optim.Adam([*vision.parameters(), *language.parameters(), log_scale], lr=0.01)
+    logit_scale = nn.Parameter(torch.tensor(6.0 if run == "C" else math.log(1 / 0.07)))
+    optimiser = torch.optim.Adam(
+        [*vision.parameters(), *language.parameters(), logit_scale], lr=0.01
+    )
     losses, scales = [], []
     for _ in range(steps):
         chosen = torch.randperm(512, generator=generator)[:size]
-        bounded = log_scale.clamp(0, math.log(100)) if run == "C" else log_scale
+        bounded = logit_scale.clamp(0, math.log(100)) if run == "C" else logit_scale
         logits = (
             bounded.exp()
             * normalize(vision(images[chosen]), dim=-1)
@@ -52,9 +54,9 @@ def clip_run(run: str, steps: int = 200, batch: int = 32, seed: int = 0) -> dict
         optimiser.step()
         if run != "C":
             with torch.no_grad():
-                log_scale.clamp_(0, math.log(100))
+                logit_scale.clamp_(0, math.log(100))
         losses.append(loss.item())
-        scales.append(log_scale.exp().item())
+        scales.append(logit_scale.exp().item())
     new_images, new_texts = pairs(64)
     if run == "D":
         new_images = (

@@ -246,13 +246,13 @@ class BLIP2(SoftPromptModel):
                 "model needs a projection of its own."
             )
 
-    def encode(self, image: Tensor) -> Tensor:
+    def encode_prefix(self, image: Tensor) -> Tensor:
         """Features (M, P, C) of pictures in the order of their slots -> (M * R, D)."""
         return self.language_projection(self.qformer.query_states(image)).flatten(0, 1)
 
     def vision_context(self, pixel_values: Tensor) -> dict[str, Tensor]:
         """What `forward` needs to know of pictures (M, 3, S, S)."""
-        return {"prefix": self.encode(patch_features(self.vision, pixel_values))}
+        return {"prefix": self.encode_prefix(patch_features(self.vision, pixel_values))}
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """batch: `pixel_values` or `features`, `ids` (B, T) with slots, `loss_mask` (B, T), True at words to say -> {"language": .}."""
@@ -261,7 +261,7 @@ class BLIP2(SoftPromptModel):
             or (batch["loss_mask"] & (batch["ids"] == self.image_token_id)).any()
         ):
             raise ValueError("scored holds a first token or a slot; expected words to say only.")
-        said = self(batch["ids"], prefix=self.encode(_seen(self.vision, batch)))  # (B, T, V)
+        said = self(batch["ids"], prefix=self.encode_prefix(_seen(self.vision, batch)))  # (B, T, V)
         return {"language": next_token_loss(said, batch["ids"], batch["loss_mask"])}
 
     @classmethod
@@ -304,7 +304,7 @@ class BLIP2EncoderDecoder(BLIP2):
         said = self(
             batch["ids"][:, :-1],
             None,
-            self.encode(_seen(self.vision, batch)),
+            self.encode_prefix(_seen(self.vision, batch)),
             batch.get("padding_mask"),
             batch["read"],
         )

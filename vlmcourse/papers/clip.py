@@ -22,7 +22,9 @@ from vlmcourse.parts.losses import clip_loss
 from vlmcourse.parts.masks import causal
 from vlmcourse.parts.vision import ConvStem, ResNet, ViT, check_pixels
 
-MAX_LOG_SCALE = math.log(100)  # "clipped to prevent scaling the logits by more than 100" (Sec. 2.5)
+MAX_LOGIT_SCALE = math.log(
+    100
+)  # "clipped to prevent scaling the logits by more than 100" (Sec. 2.5)
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ class CLIP(nn.Module):
         self.text_projection = nn.Linear(config.text_width, config.embedding, bias=False)
         for projection in (self.image_projection, self.text_projection):
             nn.init.normal_(projection.weight, std=projection.in_features**-0.5)
-        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))  # Sec. 2.5
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))  # Sec. 2.5
 
     def encode_image(self, pixel_values: Tensor) -> Tensor:
         """(B, 3, S, S) normalised float pixels -> (B, E) unit vectors."""
@@ -137,7 +139,7 @@ class CLIP(nn.Module):
 
     def logits(self, pixel_values: Tensor, ids: Tensor) -> Tensor:
         """Scaled cosines (images, texts)."""
-        return self.log_scale.exp() * self.encode_image(pixel_values) @ self.encode_text(ids).T
+        return self.logit_scale.exp() * self.encode_image(pixel_values) @ self.encode_text(ids).T
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """batch: `pixel_values` (B, 3, S, S), `ids` (B, T), optionally `same` (B,), see `clip_loss` -> {"contrast": scalar}.
@@ -146,7 +148,7 @@ class CLIP(nn.Module):
         """
         image, text = self.encode_image(batch["pixel_values"]), self.encode_text(batch["ids"])
         return {
-            "contrast": clip_loss(image, text, self.log_scale.exp(), batch.get("positive_groups"))
+            "contrast": clip_loss(image, text, self.logit_scale.exp(), batch.get("positive_groups"))
         }
 
     forward = losses  # data parallelism calls forward
@@ -155,7 +157,7 @@ class CLIP(nn.Module):
     def after_step(self) -> None:
         """Keeps the temperature in bounds. On the parameter, after the step: a clamp in the forward pass has no gradient
         beyond its bound, so the scale could never come back."""
-        self.log_scale.clamp_(0, MAX_LOG_SCALE)
+        self.logit_scale.clamp_(0, MAX_LOGIT_SCALE)
 
     @classmethod
     def from_pretrained(cls, name_or_folder: str) -> CLIP:
@@ -220,7 +222,7 @@ class CLIP(nn.Module):
 def _hf_names(clip: CLIP) -> dict[str, list[str]]:
     """Our parameter -> transformers' (several where ours holds them as one matrix)."""
     names = {
-        "log_scale": ["logit_scale"],
+        "logit_scale": ["logit_scale"],
         "image_projection.weight": ["visual_projection.weight"],
         "text_projection.weight": ["text_projection.weight"],
         "vision.stem.project.weight": ["vision_model.embeddings.patch_embedding.weight"],

@@ -33,7 +33,7 @@ class FrozenConfig:
     """Sizes of the image encoder. In the margin: the paper's Sec. 3."""
 
     image_token_id: int  # id of the token that keeps a place for one prefix vector
-    vectors: int = 2  # per picture. paper: 2, the best of 1, 2 and 4
+    prefix_length: int = 2  # per picture. paper: 2, the best of 1, 2 and 4
     image_size: int = 64  # paper: 224
     patch: int = 16
     vision_width: int = 128  # paper: 2048, NF-ResNet-50's summary
@@ -43,7 +43,7 @@ class FrozenConfig:
 
 
 class Frozen(SoftPromptModel):
-    """`encode` writes prefix vectors; `forward` (Prefixed) reads them where the text has slots; `losses` trains on captions.
+    """`encode_prefix` writes prefix vectors; `forward` (Prefixed) reads them where the text has slots; `losses` trains on captions.
 
     lm     a decoder of transformers; pass it through `parts.language.freeze` first, or it learns too
     start  (n, D) where the vectors begin, such as the mean of words that might stand there. What the encoder adds is small at
@@ -64,14 +64,16 @@ class Frozen(SoftPromptModel):
             config.vision_heads,
         )
         self.language_projection = nn.Linear(
-            config.vision_width, config.vectors * width(lm)
+            config.vision_width, config.prefix_length * width(lm)
         )  # Sec. 3.1, "visual prefix"
         self.norm = (
             nn.Identity() if start is None else nn.BatchNorm1d(config.vision_width, affine=False)
         )
         self.register_buffer(
             "start",
-            torch.zeros(config.vectors, width(lm)) if start is None else start.detach().clone(),
+            torch.zeros(config.prefix_length, width(lm))
+            if start is None
+            else start.detach().clone(),
         )
         if start is not None:
             # The normalised summary has a root mean square of 1, so what is added to `start` is a fraction of a word.
@@ -81,7 +83,7 @@ class Frozen(SoftPromptModel):
         else:
             self.residual_scale = 1.0
 
-    def encode(self, pixel_values: Tensor) -> Tensor:
+    def encode_prefix(self, pixel_values: Tensor) -> Tensor:
         """Pictures (M, 3, S, S), normalised, in the order of their slots -> prefix vectors (M * n, D)."""
         check_pixels(pixel_values, self.config.image_size)
         written = self.language_projection(self.norm(self.vision(pixel_values))).reshape(
@@ -91,7 +93,7 @@ class Frozen(SoftPromptModel):
 
     def vision_context(self, pixel_values: Tensor) -> dict[str, Tensor]:
         """What `forward` needs to know of the pictures."""
-        return {"prefix": self.encode(pixel_values)}
+        return {"prefix": self.encode_prefix(pixel_values)}
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """batch: `pixel_values` (M, 3, S, S), `ids` (B, T), `loss_mask` (B, T) True at caption tokens -> {"caption": scalar}.
@@ -103,5 +105,5 @@ class Frozen(SoftPromptModel):
             or (batch["loss_mask"] & (batch["ids"] == self.image_token_id)).any()
         ):
             raise ValueError("scored holds a first token or a slot; expected caption tokens only.")
-        said = self(batch["ids"], prefix=self.encode(batch["pixel_values"]))  # (B, T, V)
+        said = self(batch["ids"], prefix=self.encode_prefix(batch["pixel_values"]))  # (B, T, V)
         return {"caption": next_token_loss(said, batch["ids"], batch["loss_mask"])}

@@ -30,14 +30,14 @@ class PerceiverConfig:
     )
     latents: int = 16  # paper: 512
     width: int = 64  # of a latent. paper: 1024
-    reads: int = 2  # cross-attends of Perceiver (Perceiver IO: one). paper: 8
+    num_cross_attends: int = 2  # cross-attends of Perceiver (Perceiver IO: one). paper: 8
     depth: int = 2  # self-attends after each read. paper: 6
-    read_heads: int = 1  # paper: 1
+    cross_attend_heads: int = 1  # paper: 1
     heads: int = 4  # paper: 8
     hidden: int | None = None  # of the feed-forwards; default 4 * width. paper: width
 
 
-class Read(nn.Module):
+class CrossAttend(nn.Module):
     """A cross-attend: x asks `inputs`, then a feed-forward. (B, R, D), (B, M, C) -> (B, R, D).
 
     Decoders leave out the first residual (Perceiver IO, Sec. E.2): a query says what is asked, not what the answer begins with.
@@ -67,7 +67,7 @@ class Read(nn.Module):
         return x + self.feedforward(self.norm(x))
 
 
-class Latents(nn.Module):
+class LatentArray(nn.Module):
     """What both papers share: learnt latents, a first read, and a stack of self-attends."""
 
     def __init__(self, config: PerceiverConfig):
@@ -76,10 +76,12 @@ class Latents(nn.Module):
         self.latents = nn.Parameter(
             nn.init.trunc_normal_(torch.empty(c.latents, c.width), std=0.02, a=-2, b=2)
         )
-        self.first = Read(c.width, c.input_width, c.read_heads, c.hidden)
-        self.process = Transformer(c.depth, c.width, c.heads, c.hidden)
+        self.cross_attend = CrossAttend(c.width, c.input_width, c.cross_attend_heads, c.hidden)
+        self.self_attends = Transformer(c.depth, c.width, c.heads, c.hidden)
 
-    def begin(self, inputs: Tensor, real: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def first_cross_attend(
+        self, inputs: Tensor, input_mask: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
         """The latents after the first read, and the mask of later ones. inputs (B, M, C); real (B, M), False at padding."""
         if inputs.dim() != 3 or inputs.shape[-1] != self.config.input_width or not inputs.shape[1]:
             raise ValueError(
@@ -87,12 +89,12 @@ class Latents(nn.Module):
                 "one vector for each pixel, word or point, with its position."
             )
         mask = (
-            None if real is None else real[:, None, None, :]
+            None if input_mask is None else input_mask[:, None, None, :]
         )  # the same for all latents and heads
-        return self.first(self.latents.expand(len(inputs), -1, -1), inputs, mask), mask
+        return self.cross_attend(self.latents.expand(len(inputs), -1, -1), inputs, mask), mask
 
 
-class Perceiver(Latents):
+class Perceiver(LatentArray):
     """Reads again and again (Fig. 1): latents (B, R, D) of inputs (B, M, C), and their mean, mapped to `outputs` numbers.
 
     The stack of self-attends is one, used after each read; so is the second cross-attend, used for all reads but the first.
@@ -100,23 +102,25 @@ class Perceiver(Latents):
 
     def __init__(self, config: PerceiverConfig, outputs: int):
         super().__init__(config)
-        self.again = Read(config.width, config.input_width, config.read_heads, config.hidden)
+        self.cross_attend_again = CrossAttend(
+            config.width, config.input_width, config.cross_attend_heads, config.hidden
+        )
         self.norm_out, self.head = nn.LayerNorm(config.width), nn.Linear(config.width, outputs)
 
-    def encode(self, inputs: Tensor, real: Tensor | None = None) -> Tensor:
+    def encode(self, inputs: Tensor, input_mask: Tensor | None = None) -> Tensor:
         """(B, M, C) -> (B, R, D)."""
-        x, mask = self.begin(inputs, real)
-        x = self.process(x)
-        for _ in range(self.config.reads - 1):
-            x = self.process(self.again(x, inputs, mask))
+        x, mask = self.first_cross_attend(inputs, input_mask)
+        x = self.self_attends(x)
+        for _ in range(self.config.num_cross_attends - 1):
+            x = self.self_attends(self.cross_attend_again(x, inputs, mask))
         return x
 
-    def forward(self, inputs: Tensor, real: Tensor | None = None) -> Tensor:
+    def forward(self, inputs: Tensor, input_mask: Tensor | None = None) -> Tensor:
         """(B, M, C) -> (B, outputs)."""
-        return self.head(self.norm_out(self.encode(inputs, real).mean(1)))
+        return self.head(self.norm_out(self.encode(inputs, input_mask).mean(1)))
 
 
-class PerceiverIO(Latents):
+class PerceiverIO(LatentArray):
     """Encode, process, decode (Perceiver IO, Fig. 2): inputs (B, M, C) and queries (B, O, Q) -> answers (B, O, outputs).
 
     query_width  of the output queries: a position to fill in, a task to answer
@@ -126,51 +130,55 @@ class PerceiverIO(Latents):
     def __init__(self, config: PerceiverConfig, query_width: int, outputs: int, repeats: int = 1):
         super().__init__(config)
         self.repeats = repeats
-        self.decoder = Read(query_width, config.width, config.read_heads, residual=False)
+        self.decoder = CrossAttend(
+            query_width, config.width, config.cross_attend_heads, residual=False
+        )
         self.head = nn.Linear(query_width, outputs)
 
-    def encode(self, inputs: Tensor, real: Tensor | None = None) -> Tensor:
+    def encode(self, inputs: Tensor, input_mask: Tensor | None = None) -> Tensor:
         """One read, then all the depth: (B, M, C) -> (B, R, D)."""
-        x, _ = self.begin(inputs, real)
+        x, _ = self.first_cross_attend(inputs, input_mask)
         for _ in range(self.repeats):
-            x = self.process(x)
+            x = self.self_attends(x)
         return x
 
     def decode(self, latents: Tensor, queries: Tensor) -> Tensor:
         """Each query is answered by itself: (B, R, D), (B, O, Q) -> (B, O, outputs)."""
         return self.head(self.decoder(queries, latents))
 
-    def forward(self, inputs: Tensor, queries: Tensor, real: Tensor | None = None) -> Tensor:
-        return self.decode(self.encode(inputs, real), queries)
+    def forward(self, inputs: Tensor, queries: Tensor, input_mask: Tensor | None = None) -> Tensor:
+        return self.decode(self.encode(inputs, input_mask), queries)
 
 
 # Three kinds of input, each a list of vectors that carry their positions with them.
 
 
-def fourier(positions: Tensor, bands: int, largest: float) -> Tensor:
+def fourier_features(positions: Tensor, bands: int, resolution: float) -> Tensor:
     """Positions (..., K) in [-1, 1] as sines and cosines of `bands` frequencies from 1 to largest / 2, and themselves:
     (..., K) -> (..., K * (2 * bands + 1)) (Perceiver, Sec. 3.2). largest: how many positions there are along an axis."""
-    frequencies = torch.linspace(1, largest / 2, bands, device=positions.device)
+    frequencies = torch.linspace(1, resolution / 2, bands, device=positions.device)
     turns = math.pi * positions[..., None] * frequencies  # (..., K, bands)
     return torch.cat([turns.sin().flatten(-2), turns.cos().flatten(-2), positions], dim=-1)
 
 
-def from_pixels(pixel_values: Tensor, bands: int = 6) -> Tensor:
+def pixel_input(pixel_values: Tensor, bands: int = 6) -> Tensor:
     """Every pixel is an input: (B, 3, S, S) -> (B, S * S, 3 + 2 * (2 * bands + 1)). No patches, no convolution."""
     S = pixel_values.shape[-1]
     axis = torch.linspace(-1, 1, S, device=pixel_values.device)
-    places = fourier(torch.cartesian_prod(axis, axis), bands, S)  # (S * S, ...), row by row
+    places = fourier_features(
+        torch.cartesian_prod(axis, axis), bands, S
+    )  # (S * S, ...), row by row
     return torch.cat(
         [pixel_values.flatten(2).transpose(1, 2), places.expand(len(pixel_values), -1, -1)], dim=-1
     )
 
 
-def from_points(points: Tensor, bands: int = 6, largest: float = 16) -> Tensor:
+def point_input(points: Tensor, bands: int = 6, resolution: float = 16) -> Tensor:
     """A point is its coordinates (..., K) in [-1, 1]: (B, M, K) -> (B, M, K * (2 * bands + 1))."""
-    return fourier(points, bands, largest)
+    return fourier_features(points, bands, resolution)
 
 
-class FromText(nn.Module):
+class TextInput(nn.Module):
     """Words with learnt embeddings, joined to their positions: (B, T) ids -> (B, T, width + 2 * bands + 1)."""
 
     def __init__(self, vocabulary: int, width: int, context: int, bands: int = 6):
@@ -186,6 +194,9 @@ class FromText(nn.Module):
             :, None
         ]
         return torch.cat(
-            [self.words(ids), fourier(places, self.bands, self.context).expand(len(ids), -1, -1)],
+            [
+                self.words(ids),
+                fourier_features(places, self.bands, self.context).expand(len(ids), -1, -1),
+            ],
             dim=-1,
         )

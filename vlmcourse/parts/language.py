@@ -288,7 +288,7 @@ class SoftPromptModel(nn.Module):
     ) -> Tensor:
         """Logits of the part of ids (B, T) that the cache doesn't hold yet: (B, new, V).
 
-        prefix  of `encode`, for all slots of ids in reading order
+        prefix  of `encode_prefix`, for all slots of ids in reading order
         real    (B, T) booleans, False at padding (on the left, when writing)
         """
         seen = cache.get_seq_length() if cache is not None else 0

@@ -34,7 +34,7 @@ def classify(
     texts = class_embeddings(model, [article(word) for word in classes], (template,), encode)
     with torch.no_grad():
         cosines = model.encode_image(to_pixels(image[None])) @ texts.T
-        found = ((scale or model.log_scale.exp()) * cosines).softmax(-1)[0]
+        found = ((scale or model.logit_scale.exp()) * cosines).softmax(-1)[0]
     return dict(zip(classes, found.tolist()))
 
 

@@ -148,7 +148,7 @@ def clip_playground(
     import ipywidgets
 
     wide = {"width": "min(34em, 100%)"}
-    learned = min(100.0, model.log_scale.exp().item())
+    learned = min(100.0, model.logit_scale.exp().item())
     view = ipywidgets.ToggleButtons(
         options=VIEWS, description="show", style={"button_width": "11em"}
     )
