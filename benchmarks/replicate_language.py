@@ -93,7 +93,7 @@ def at_equal_compute(
             "parameters": size,
             "steps": steps,
             "tokens": steps * batch * length,
-            "loss": model.losses(test)["next"].item(),
+            "loss": model.losses(test)["lm"].item(),
         }
     print(row, flush=True)
     return row

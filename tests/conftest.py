@@ -1,7 +1,48 @@
-"""All tests: few threads, scale smoke, a cache of their own."""
+"""All tests: few threads, scale smoke, a cache of their own; which tests are slow; what may be skipped in CI."""
+
+import os
+import re
+from pathlib import Path
 
 import pytest
 import torch
+
+SLOW = Path(__file__).parent / "slow"
+# With VLMCOURSE_NO_SKIPS=1 (.ci/run) a session fails if it skips for any other reason: what isn't run isn't tested.
+MAY_BE_SKIPPED = (
+    r"needs (open-flamingo|flamingo-pytorch)",  # peers of the benchmarks, installed by make bench
+    r"need cosmic-ray",  # a tool of developers
+    r"this is the ordinary user already",
+    r"python\.exe",  # Windows
+)
+WITHOUT_BROWSER = (r"no playwright", r"no browser", r"no axe")  # where none could be installed
+
+
+def pytest_collection_modifyitems(items):
+    """Whatever lies in tests/slow is slow."""
+    for item in items:
+        if SLOW in item.path.parents:
+            item.add_marker(pytest.mark.slow)
+
+
+def unexpected(reasons, environment=os.environ):
+    """Those of the reasons for skipping that the list above doesn't hold."""
+    allowed = MAY_BE_SKIPPED + (() if environment.get("VLMCOURSE_BROWSER") else WITHOUT_BROWSER)
+    return sorted({reason for reason in reasons if not re.search("|".join(allowed), reason)})
+
+
+def pytest_sessionfinish(session, exitstatus):
+    """In CI: fail if something was skipped that should have run."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    is_worker = hasattr(session.config, "workerinput")
+    if is_worker or reporter is None or not os.environ.get("VLMCOURSE_NO_SKIPS"):
+        return
+    reasons = [
+        report.longrepr[2].removeprefix("Skipped: ") for report in reporter.stats.get("skipped", [])
+    ]
+    if unknown := unexpected(reasons):
+        reporter.write_line("skipped, though it should have run: " + "; ".join(unknown), red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -84,7 +84,7 @@ def test_weights_are_the_ones_the_fused_kernel_used(name):
         torch.randn(mask.batch or 2, mask.keys, 16),
     )
     weights = attention.weights(x, context, mask.to_bool())
-    values = attention._split(attention.key_value(context).chunk(2, -1)[1])
+    values = attention.split_heads(attention.key_value(context).chunk(2, -1)[1])
     rebuilt = attention.out((weights @ values).transpose(1, 2).flatten(2))
     torch.testing.assert_close(rebuilt, attention(x, context, mask.to_bool()), atol=1e-6, rtol=1e-5)
     sums = weights.sum(-1)

@@ -85,7 +85,7 @@ def test_words_are_masked_in_the_papers_shares():
     ids = torch.randint(10, 10_000, (400, 100))
     chosen = sample_mask(torch.ones_like(ids, dtype=torch.bool), 0.15)
     assert chosen.float().mean().item() == pytest.approx(0.15, abs=0.01)
-    read = mask_tokens(ids, chosen, mask=9, vocabulary=10_000)
+    read = mask_tokens(ids, chosen, mask_id=9, vocabulary=10_000)
     assert torch.equal(read[~chosen], ids[~chosen])
     was, now = ids[chosen], read[chosen]
     assert (now == 9).float().mean().item() == pytest.approx(0.8, abs=0.02)
@@ -133,4 +133,4 @@ def test_the_word_head_reads_the_table_it_is_given():
 )
 def test_ids_that_cannot_be_read_are_explained(ids, message):
     with pytest.raises(ValueError, match=message):
-        WordEmbedding(30, 16, context=8)(ids)
+        WordEmbedding(30, 16, context_length=8)(ids)

@@ -326,7 +326,7 @@ def test_the_last_block_at_its_first_token_is_the_whole_block_there():
     model, (pixel_values, ids) = new(), batch()
     states, (text, mask) = model.vision_context(pixel_values)["states"], model.role_inputs(ids, ENC)
     torch.testing.assert_close(
-        model.encoder.first(text, mask, states),
+        model.encoder.first_state(text, mask, states),
         model.encoder(text, mask, states)[:, 0],
         atol=1e-6,
         rtol=1e-5,

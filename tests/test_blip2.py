@@ -719,7 +719,7 @@ def test_the_second_last_layer_s_features_are_read_and_the_original_stays():
     torch.manual_seed(0)
     vit = ViT(image_size=16, patch=8, width=24, depth=3, heads=2)
     cut, pixel_values = without_last_block(vit), random(2, 3, 16, 16)
-    x = vit._cut(pixel_values)
+    x = vit.embed(pixel_values)
     for block in vit.transformer.blocks[:2]:
         x = block(x)
     torch.testing.assert_close(patch_features(cut, pixel_values), x)
@@ -760,7 +760,7 @@ def test_towers_of_transformers_and_residual_networks_work_too(former):
             texts(2),
             r"\(2, 6, 20\); expected \(batch, patches, 24\).*encoder of width 24",
         ),
-        (random(2, 6, 24), texts(2, 9), "texts of 9 tokens; this Q-Former has positions for 8"),
+        (random(2, 6, 24), texts(2, 9), "texts of 9 tokens; this model reads at most 8"),
         (random(3, 6, 24), texts(2), "3 images and 2 texts; expected one text for each image"),
         (random(2, 6, 24), texts(2) + 30, "outside the vocabulary of 50.*another tokenizer"),
         (random(2, 6, 24), texts(2).float(), "expected integers"),

@@ -26,7 +26,7 @@ except SystemExit:
 def test_help_names_the_commands_and_loads_nothing_heavy():
     """How long that takes is measured by `python -m benchmarks.startup`."""
     output = subprocess.run(
-        [sys.executable, "-c", LOADED], capture_output=True, text=True, timeout=600, check=True
+        [sys.executable, "-c", LOADED], capture_output=True, text=True, timeout=6000, check=True
     ).stdout
     for name in ("setup", "doctor", "lab", "run", "test", "build", "train"):
         assert name in output
@@ -35,7 +35,7 @@ def test_help_names_the_commands_and_loads_nothing_heavy():
 
 def test_it_says_its_version():
     output = subprocess.run(
-        [*VLMCOURSE, "--version"], capture_output=True, text=True, timeout=600, check=True
+        [*VLMCOURSE, "--version"], capture_output=True, text=True, timeout=6000, check=True
     ).stdout
     assert output == f"vlmcourse {vlmcourse.__version__}\n"
 
@@ -53,14 +53,14 @@ def test_it_says_its_version():
 )
 def test_each_command_explains_itself(name, words):
     output = subprocess.run(
-        [*VLMCOURSE, name, "--help"], capture_output=True, text=True, timeout=60, check=True
+        [*VLMCOURSE, name, "--help"], capture_output=True, text=True, timeout=600, check=True
     ).stdout
     assert all(word in output for word in words)
 
 
 def test_mistakes_get_one_message(tmp_path):
     done = subprocess.run(
-        [*VLMCOURSE, "run", "nothing"], capture_output=True, text=True, timeout=60
+        [*VLMCOURSE, "run", "nothing"], capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 2
     assert (
@@ -68,7 +68,7 @@ def test_mistakes_get_one_message(tmp_path):
         == "vlmcourse: no lesson 'nothing'; there are 01_attention_and_masks, 02_clip, 03_vilbert, 04_language_model, 05_frozen, 06_blip, 07_blip2, 08_flamingo, 09_side_by_side, 10_real_weights.\n"
     )
     done = subprocess.run(
-        [*VLMCOURSE, "train", "clip", "--scale", "huge"], capture_output=True, text=True, timeout=60
+        [*VLMCOURSE, "train", "clip", "--scale", "huge"], capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 2 and "laptop" in done.stderr and "Traceback" not in done.stderr
 

@@ -13,7 +13,7 @@ from vlmcourse.introspection import influence, attention_weights
 from vlmcourse.papers.flamingo import Flamingo, FlamingoConfig, GatedXattnDense, PerceiverResampler
 from vlmcourse.parts import generation, language
 from vlmcourse.parts.attention import Attention
-from vlmcourse.parts.grouped import GroupedAttention, dense
+from vlmcourse.parts.grouped import GroupedAttention, expand_groups
 from vlmcourse.parts.masks import images_so_far, last_image, phi
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import fit
@@ -198,7 +198,9 @@ def test_a_copy_has_blocks_of_its_own_and_a_fused_model_is_not_fused_twice(model
     opened(twin)
     assert torch.equal(model(ids, **model.vision_context(pictures())), before)
     assert not torch.equal(twin(ids, **twin.vision_context(pictures())), before)
-    with pytest.raises(ValueError, match="fused already; remove its handles first"):
+    with pytest.raises(
+        ValueError, match="has cross-attention blocks already; remove their handles first"
+    ):
         Flamingo(CONFIG, Tower(), model.lm)
 
 
@@ -337,7 +339,7 @@ def test_words_sorted_by_picture_are_attention_with_a_mask(case):
     )
     direction, inputs = torch.randn(2, 12, 8), [x, groups, *attention.parameters()]
     made = attention(x, groups, sees)
-    wanted = Attention.forward(attention, x, groups.flatten(1, 2), dense(sees, 5))
+    wanted = Attention.forward(attention, x, groups.flatten(1, 2), expand_groups(sees, 5))
     torch.testing.assert_close(made, wanted)
     assert not made[~sees.any(-1)].any()
     for got, right in zip(
@@ -637,7 +639,7 @@ def test_parity_of_the_gated_block_with_idefics():
         ours.gate_feedforward.alpha.copy_(theirs.alpha_dense[0])
         tags = torch.tensor([[False, True, False, False, True, False]])
         sees = last_image(phi(tags), torch.tensor([1, 2])).to_bool()[:, 0]
-        mask = dense(sees, 3)
+        mask = expand_groups(sees, 3)
         y, latents = torch.randn(1, 6, 24), torch.randn(1, 2, 3, 24)
         added = torch.zeros(mask.shape).masked_fill(~mask, torch.finfo(torch.float32).min)
         wanted = theirs(

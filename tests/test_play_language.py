@@ -22,7 +22,7 @@ def test_what_is_taught_is_what_the_package_does():
     taught = defined(solutions()["my_next_word_loss"], "my_next_word_loss")
     torch.testing.assert_close(
         taught(model(ids), ids, loss_mask),
-        model.losses({"ids": ids, "loss_mask": loss_mask})["next"],
+        model.losses({"ids": ids, "loss_mask": loss_mask})["lm"],
     )
 
     kept, probabilities = defined(solutions()["my_kept"], "my_kept"), torch.randn(1, 6).softmax(-1)

@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+import vlmcourse
 from vlmcourse import recipes, world
 from vlmcourse.training import checkpoint
 from vlmcourse.training.scale import Scale
@@ -160,6 +161,73 @@ def test_killed_and_resumed_is_as_if_unbroken(tmp_path):
     )
 
 
+def test_what_is_trained_on_your_pictures_can_be_loaded_and_searched_with(tmp_path):
+    folder = make_folder(tmp_path / "mine")
+    lines = [json.loads(line) for line in (folder / "metadata.jsonl").read_text().splitlines()]
+    for line in lines:
+        line["text"] = [line["text"], line["text"].upper(), f"<PERSON> sees {line['text']}"]
+    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    out = tmp_path / "out"
+    report = train(out, data=folder, steps=3)
+    assert report["held-out pairs"] == 3 * report["held-out pictures"]
+    saved = vlmcourse.load(out)
+    tensors, _ = checkpoint.load(out / "clip.safetensors")
+    weights = saved.model.state_dict()
+    assert all(torch.equal(tensors[f"model.{name}"], value) for name, value in weights.items())
+    texts = [lines[0]["text"][0], lines[0]["text"][1]]
+    torch.testing.assert_close(*saved.embed_texts(texts))  # upper case is the same to the model
+    (folder / "broken.png").write_bytes(b"no picture")
+    nearest, faults = saved.search(texts[0], folder, 4)
+    paths = sorted(folder.glob("[0-9]*.png"))
+    cosines = saved.embed_pictures(paths) @ saved.embed_texts(texts[:1]).T
+    assert [path for path, _ in nearest] == [paths[i] for i in cosines[:, 0].topk(4).indices]
+    assert len(faults) == 1 and "broken.png: not a picture" in faults[0]
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "vlmcourse",
+            "search",
+            texts[0],
+            folder,
+            "--model",
+            out,
+            "--count",
+            "2",
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.split()[1::2] == [str(path) for path, _ in nearest[:2]], done.stderr
+    with pytest.raises(ValueError, match="unknown word 'zebras'"):
+        saved.search("zebras", folder)
+    with pytest.raises(FileNotFoundError, match="no pictures"):
+        saved.search(texts[0], out)
+    (out / "model.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match="isn't finished: go on with --resume"):
+        vlmcourse.load(out)
+
+
+def test_a_run_goes_on_with_the_same_pictures_only(tmp_path):
+    folder = make_folder(tmp_path / "mine")
+    train(tmp_path / "out", data=folder, steps=2)
+    folder = folder.rename(tmp_path / "moved")
+    train(tmp_path / "out", data=folder, steps=2, resume=True)  # a place is not the data
+    metadata = folder / "metadata.jsonl"
+    word = json.loads(metadata.read_text().splitlines()[0])["text"].split()[-1]
+    metadata.write_text(metadata.read_text().replace(word, "ant"))
+    with pytest.raises(ValueError, match="holds another run.*data"):
+        train(tmp_path / "out", data=folder, steps=2, resume=True)
+
+
+def test_the_batch_is_an_option(tmp_path):
+    folder = make_folder(tmp_path / "mine", 12)
+    train(tmp_path / "out", data=folder, steps=1, batch=5)
+    assert model_weights(tmp_path / "out")[1]["fingerprint"]["batch"] == 5
+    with pytest.raises(ValueError, match="a batch of 1; expected at least 2"):
+        train(tmp_path / "other", data=folder, steps=1, batch=1)
+
+
 def test_your_own_pictures_train_and_broken_ones_are_named(tmp_path):
     folder = make_folder(tmp_path / "mine")
     (folder / "3.png").write_bytes(b"not a picture")
@@ -217,8 +285,8 @@ def all_missing(folder):
     [
         (lambda folder: None, "no folder"),
         (empty, "has no metadata.jsonl or metadata.csv: it is empty"),
-        (one_picture, "Expected at least 20"),
-        (no_caption, "entry 1: found file_name; expected the columns file_name and text"),
+        (one_picture, "Expected at least 3"),
+        (no_caption, "line 1: found file_name; expected the columns file_name and text"),
         (not_json, "line 1 is not JSON"),
         (all_missing, "none of the 1 pictures"),
     ],

@@ -31,8 +31,6 @@ TOO_LONG = {  # to be shortened; nothing may be added
     "papers/blip.py",
     "papers/flamingo.py",
     "papers/qformer.py",
-    "parts/vision.py",
-    "parts/language.py",
     "recipes/capfilt.py",
     "recipes/blip_tasks.py",
     "recipes/flamingo.py",

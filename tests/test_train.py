@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from itertools import islice
 
 import pytest
@@ -339,15 +338,41 @@ def test_scale_comes_from_the_environment(monkeypatch):
         Scale.of("huge")
 
 
-def test_precision_is_measured_unless_it_is_said(monkeypatch):
-    measure = device_precision.__wrapped__  # it is measured once a process
+class Clock:
+    """A clock that stands still but for what each measurement is to take, or for what `pass_by` adds."""
+
+    def __init__(self, *durations: float):
+        self.durations, self.now, self.started, self.measured = list(durations), 0.0, False, 0
+
+    def perf_counter(self) -> float:
+        if self.started and self.durations:
+            self.now += self.durations[self.measured]
+            self.measured += 1
+        self.started = not self.started
+        return self.now
+
+    def pass_by(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.mark.parametrize(
+    "bfloat16, chosen, rounds",
+    [(1 / 2, torch.bfloat16, 8), (1 / 1.4, torch.float32, 8), (100, torch.float32, 2)],
+    ids=["twice as fast", "hardly faster", "imitated: given up after two rounds"],
+)
+def test_precision_is_what_multiplies_faster(monkeypatch, bfloat16, chosen, rounds):
     monkeypatch.delenv("VLMCOURSE_PRECISION", raising=False)
-    start = time.perf_counter()
-    assert measure() in (torch.float32, torch.bfloat16)
-    assert time.perf_counter() - start < 5
-    for said in ("float32", "bfloat16"):
-        monkeypatch.setenv("VLMCOURSE_PRECISION", said)
-        assert measure() == getattr(torch, said)
+    clock = Clock(*[1.0] * 8, *[bfloat16] * 8)
+    monkeypatch.setattr(precision, "time", clock)
+    assert device_precision.__wrapped__() == chosen  # without the memory of earlier calls
+    assert clock.measured == 8 + rounds
+
+
+def test_precision_is_what_the_environment_says(monkeypatch):
+    measure = device_precision.__wrapped__
+    for name in ("float32", "bfloat16"):
+        monkeypatch.setenv("VLMCOURSE_PRECISION", name)
+        assert measure() == getattr(torch, name)
     monkeypatch.setenv("VLMCOURSE_PRECISION", "half")
     with pytest.raises(ValueError, match="'half'; expected float32 or bfloat16"):
         measure()
@@ -359,19 +384,20 @@ def test_precision_is_measured_unless_it_is_said(monkeypatch):
 def test_the_model_itself_decides_the_precision(monkeypatch, slow, chosen):
     monkeypatch.delenv("VLMCOURSE_PRECISION", raising=False)
     monkeypatch.setattr(precision, "device_precision", lambda device: torch.bfloat16)
+    clock = Clock()
+    monkeypatch.setattr(precision, "time", clock)
     w = torch.ones(4, 4, requires_grad=True)
 
     def step():
-        now = (w @ w).dtype
-        time.sleep(0.02 * (now == slow))
+        clock.pass_by(2 if (w @ w).dtype == slow else 1)
         return (w @ w).sum()
 
     assert precision.faster_precision(step, torch.device("cpu")) == chosen
     monkeypatch.setenv("VLMCOURSE_PRECISION", "bfloat16")  # what is said isn't measured
-    assert (
-        precision.faster_precision(lambda: pytest.fail("it was measured"), torch.device("cpu"))
-        == torch.bfloat16
+    unmeasured = precision.faster_precision(
+        lambda: pytest.fail("it was measured"), torch.device("cpu")
     )
+    assert unmeasured == torch.bfloat16
 
 
 def test_measuring_the_precision_leaves_the_model_as_it_was(monkeypatch):

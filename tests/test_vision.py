@@ -26,15 +26,12 @@ def test_patches_are_a_strided_convolution():
     )
 
 
-@pytest.mark.parametrize(
-    "pool", [None, lambda: AttentionPool(9, 16, 2)], ids=["class token", "attention pool"]
-)
 @pytest.mark.parametrize("stem", [None, lambda: ConvStem(8, 16)], ids=["patches", "conv stem"])
-def test_vit_summarises_all_of_the_picture(pool, stem):
+def test_vit_summarises_all_of_the_picture(stem):
     torch.manual_seed(0)
-    vit = ViT(24, 8, 16, 1, 2, stem=stem and stem(), pool=pool and pool()).eval()
+    vit = ViT(24, 8, 16, 1, 2, stem=stem and stem()).eval()
     pixel_values = torch.randn(1, 3, 24, 24, requires_grad=True)
-    assert vit.tokens(pixel_values).shape[1] == 9 + (pool is None)
+    assert vit.tokens(pixel_values).shape[1] == 10
     (gradient,) = torch.autograd.grad(vit(pixel_values).square().sum(), pixel_values)
     per_patch = gradient.abs().reshape(3, 3, 8, 3, 8).sum((0, 2, 4))
     assert (per_patch > 0).all()
@@ -53,7 +50,7 @@ def test_vit_without_positions_sees_a_bag_of_patches():
 
 def test_resnet_blocks_start_as_their_shortcut():
     torch.manual_seed(0)
-    resnet = ResNet(32, (1, 1), inner=8, heads=2).eval()
+    resnet = ResNet(32, (1, 1), channels=8, heads=2).eval()
     pixel_values = torch.randn(2, 3, 32, 32)
     x = resnet.stem(pixel_values)
     for block in resnet.stages:

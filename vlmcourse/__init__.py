@@ -15,3 +15,11 @@ cli         the command line
 """
 
 __version__ = "0.3.0"
+
+
+def load(folder):
+    """A model that `vlmcourse train PAPER --out FOLDER` has saved: `.model`, `.tokenizer`; of CLIP and BLIP `.embed_texts`,
+    `.embed_pictures`, `.search(query, pictures)`. Raises FileNotFoundError, ValueError, DamagedCheckpoint."""
+    from vlmcourse.recipes.own_pictures import load_model  # here, so that importing the package stays quick
+
+    return load_model(folder)

@@ -281,6 +281,15 @@ def train(
             help="Your pictures: a folder with metadata.jsonl or .csv, or a data set of save_to_disk()."
         ),
     ] = None,
+    image_column: Annotated[
+        str | None, typer.Option(help="Its column of pictures. Default: file_name, or image.")
+    ] = None,
+    text_column: Annotated[
+        str | None, typer.Option(help="Its column of captions. Default: text.")
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(help="Examples in a batch. Default: what the scale says.")
+    ] = None,
     steps: Annotated[
         int | None, typer.Option(help="Steps of training. Default: what the scale says.")
     ] = None,
@@ -326,11 +335,44 @@ def train(
             stage = recipe.train_or_load(name, seed, steps=steps, on_step=on_step, retrain=True)
             report, kept = recipe.evaluate(stage.model, name), stages.ship(recipe.name, stage)
         else:
-            report = recipes.train(paper, out, name, data, steps, seed, resume, kind, on_step, log)
-            kept = f"{out / paper}.safetensors and {out / 'report.json'}"
+            report = recipes.train(
+                paper,
+                out,
+                name,
+                data,
+                steps,
+                seed,
+                resume,
+                kind,
+                on_step,
+                log,
+                batch=batch,
+                image_column=image_column,
+                text_column=text_column,
+            )
+            kept = f"in {out}: model.safetensors (vlmcourse.load), report.json, {paper}.safetensors (to go on from)"
     if report:
         _tell(report)
         print(f"Kept {kept}")
+
+
+@app.command("search")
+def search(
+    query: Annotated[str, typer.Argument(help='What to look for: "a red bicycle".')],
+    pictures: Annotated[Path, typer.Argument(help="A folder of pictures.")],
+    model: Annotated[Path, typer.Option(help="A folder that train wrote.")] = Path(
+        "runs/clip"
+    ),
+    count: Annotated[int, typer.Option(help="How many pictures to name.", min=1)] = 5,
+) -> None:
+    """Find the pictures of a folder that fit a text best, with a CLIP or BLIP that you trained."""
+    from vlmcourse import load
+
+    nearest, faults = load(model).search(query, pictures, count)
+    for path, cosine in nearest:
+        print(f"{cosine:6.3f}  {path}")
+    for fault in faults:
+        print(f"not read: {fault}", file=sys.stderr)
 
 
 @contextmanager

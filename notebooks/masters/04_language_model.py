@@ -86,7 +86,7 @@ def loss_by_hand(model, ids, loss_mask):
 new_texts = world.documents.Documents("test").batch(range(4))  # never read in training
 by_hand = loss_by_hand(model, new_texts["ids"], new_texts["loss_mask"])
 with torch.no_grad():
-    assert torch.allclose(by_hand, model.losses(new_texts)["next"], atol=1e-4)
+    assert torch.allclose(by_hand, model.losses(new_texts)["lm"], atol=1e-4)
 print("loss by hand == LanguageModel.losses")  # NBVAL_CHECK_OUTPUT
 
 # %%
@@ -1049,8 +1049,8 @@ def of_kind(kind, count=16):
 with torch.no_grad():
     by_kind = {
         kind.__name__: {
-            "trained": model.losses(of_kind(kind))["next"].item(),
-            "untrained": untrained.losses(of_kind(kind))["next"].item(),
+            "trained": model.losses(of_kind(kind))["lm"].item(),
+            "untrained": untrained.losses(of_kind(kind))["lm"].item(),
         }
         for kind in world.documents.KINDS
     }
@@ -1208,7 +1208,7 @@ class Unshifted(language.LanguageModel):
     def losses(self, batch):
         said, loss_mask = self(batch["ids"]), batch["loss_mask"]
         loss = torch.nn.functional.cross_entropy(said[loss_mask], batch["ids"][loss_mask])
-        return {"next": loss}
+        return {"lm": loss}
 
 
 unseen = short_texts(range(10**6, 10**6 + 64))
@@ -1229,7 +1229,7 @@ for name, (kind, make, rate) in runs.items():
     )
     histories[name] = list(training)
     with torch.no_grad():
-        honest[name] = language.LanguageModel.losses(faulty_model, unseen)["next"].item()
+        honest[name] = language.LanguageModel.losses(faulty_model, unseen)["lm"].item()
     written = generation.generate(faulty_model, open_text("a cat is"), 8, end=tokenizer.EOS)
     print(f"{name} writes: a cat is", *tokenizer.decode(written))
 plots.show(plots.loss(histories, chance=math.log(V), chance_name=f"ln {V}"))

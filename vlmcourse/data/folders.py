@@ -1,211 +1,151 @@
-"""Your own pictures: a folder with captions, a Hugging Face dataset, or a stream too large to hold.
-
-`read_folder` and `CaptionedPictures` have the protocol of world.Pairs (`batch(indices)`), and a length; `Stream` is read in order. All of
-them turn any picture PIL can open (grey, RGBA, palette, CMYK, 16 bit, turned by EXIF) into the models' pixels.
-"""
+"""Your own pictures with captions: a folder, or a Hugging Face data set. For one too large to hold see streams."""
 
 from __future__ import annotations
 
-import csv
-import json
+import hashlib
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from zlib import crc32
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from vlmcourse.data.images import _readable, load_picture
-from vlmcourse.world import tokenizer
+from vlmcourse.data.images import content_hash, load_picture, readable
+from vlmcourse.data.metadata import read_metadata
+from vlmcourse.world import tokenizer as words
 from vlmcourse.world.rendering import to_pixels
-
-METADATA = ("metadata.jsonl", "metadata.csv")
 
 
 @dataclass(frozen=True)
 class CaptionedPictures:
-    """Pictures and captions, by number. See `read_folder` and `read_dataset`, which make them.
+    """Pictures with one caption or more; a row is a caption with its picture. Made by `read_folder` and `read_dataset`.
 
-    read      number -> uint8 (size, size, 3)
-    texts     one caption for each
-    names     what messages call each
-    encode    texts -> ids (B, T); default: a word-level tokenizer of these captions
+    pictures    uint8 (N, size, size, 3)
+    hashes      of each picture's content: equal pictures are one picture, under whatever names
+    names       of each picture, for messages
+    texts       of each row, its caption
+    picture_of  of each row, the number of its picture
+    tokenizer   word-level, of these captions' own words
+    encoder     texts -> ids (B, T), if not `tokenizer`'s
     """
 
-    read: Callable[[int], np.ndarray]
-    texts: tuple[str, ...]
+    pictures: np.ndarray
+    hashes: tuple[str, ...]
     names: tuple[str, ...]
+    texts: tuple[str, ...]
+    picture_of: tuple[int, ...]
+    tokenizer: object
     encoder: Callable[[Sequence[str]], Tensor] | None = None
-    kept: dict[int, np.ndarray] = field(
-        default_factory=dict, repr=False, compare=False
-    )  # pictures already read
 
     def __len__(self) -> int:
         return len(self.texts)
 
-    @cached_property
-    def tokenizer(self):
-        """A word-level tokenizer of the captions' own words."""
-        return tokenizer.build_tokenizer(
-            word for text in self.texts for word in tokenizer.split_words(text)
-        )
-
     def encode(self, texts: Sequence[str]) -> Tensor:
-        return (
-            self.encoder(texts) if self.encoder else tokenizer.encode(texts, using=self.tokenizer)
-        )
+        """(B, T) ids; ValueError for an unknown word."""
+        return self.encoder(texts) if self.encoder else words.encode(texts, using=self.tokenizer)
 
-    def text(self, index: int) -> str:
-        return self.texts[index]
+    def text(self, row: int) -> str:
+        return self.texts[row]
 
-    def images(self, indices: Sequence[int]) -> np.ndarray:
-        """uint8 (B, size, size, 3); each picture is read once."""
-        for index in indices:
-            if index not in self.kept:
-                self.kept[index] = self.read(index)
-        return np.stack([self.kept[index] for index in indices])
+    def images(self, rows: Sequence[int]) -> np.ndarray:
+        """uint8 (B, size, size, 3)."""
+        return self.pictures[[self.picture_of[row] for row in rows]]
 
-    def batch(self, indices: Sequence[int]) -> dict[str, Tensor | list[str]]:
-        """`pixel_values` (B, 3, size, size) in [-1, 1], `ids` (B, T), `text`."""
-        text = [self.texts[index] for index in indices]
+    def batch(self, rows: Sequence[int]) -> dict[str, Tensor | list[str]]:
+        """`pixel_values` (B, 3, size, size) in [-1, 1], `ids` (B, T), `text`, and `positive_groups` (B,): the pictures' numbers,
+        so that captions of one picture are not negatives of each other."""
+        text = [self.texts[row] for row in rows]
         return {
-            "pixel_values": to_pixels(self.images(indices)),
+            "pixel_values": to_pixels(self.images(rows)),
             "ids": self.encode(text),
             "text": text,
+            "positive_groups": torch.tensor([self.picture_of[row] for row in rows]),
         }
 
-    def choose(self, numbers: Sequence[int]) -> CaptionedPictures:
-        """Only these, in this order, with the same words known."""
-        read = self.read
+    def select(self, numbers: Sequence[int]) -> CaptionedPictures:
+        """Only these pictures, in this order, with all their captions; the same words stay known."""
+        rows = [(row, n) for n, old in enumerate(numbers) for row in self._rows[old]]
         return replace(
             self,
-            read=lambda index: read(numbers[index]),
-            texts=tuple(self.texts[n] for n in numbers),
+            pictures=self.pictures[list(numbers)],
+            hashes=tuple(self.hashes[n] for n in numbers),
             names=tuple(self.names[n] for n in numbers),
-            encoder=self.encode,
-            kept={place: self.kept[n] for place, n in enumerate(numbers) if n in self.kept},
+            texts=tuple(self.texts[row] for row, _ in rows),
+            picture_of=tuple(n for _, n in rows),
         )
 
+    @cached_property
+    def _rows(self) -> list[list[int]]:
+        rows: list[list[int]] = [[] for _ in self.hashes]
+        for row, picture in enumerate(self.picture_of):
+            rows[picture].append(row)
+        return rows
+
     def split(self, held_out: float = 0.1) -> tuple[CaptionedPictures, CaptionedPictures]:
-        """(training, held out), decided by each name alone, so that adding pictures moves none across."""
-        out = [crc32(name.encode()) % 1000 < 1000 * held_out for name in self.names]
+        """(training, held out), decided by each picture's content: neither new names nor new pictures move one across.
+
+        Where that would leave one part empty, it gets one picture.
+        """
+        order = sorted(range(len(self.hashes)), key=lambda n: self.hashes[n])
+        few = sum(int(self.hashes[n][:8], 16) < held_out * 16**8 for n in order)
+        out = set(order[: min(max(1, few), len(order) - 1)])
         return tuple(
-            self.choose([n for n, is_out in enumerate(out) if is_out == wanted])
-            for wanted in (False, True)
+            self.select([n for n in range(len(order)) if (n in out) == side])
+            for side in (False, True)
         )
 
     def distinct(self, number: int) -> list[int]:
-        """Up to `number` indices whose captions all differ."""
-        first = {text: index for index, text in reversed(list(enumerate(self.texts)))}
-        return sorted(first.values())[:number]
+        """All rows of the first `number` pictures."""
+        return [row for rows in self._rows[:number] for row in rows]
+
+    def fingerprint(self) -> str:
+        """Changes if a picture, a caption or their order changes; names and places do not count."""
+        parts = [*self.hashes, *self.texts, *map(str, self.picture_of)]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def read_folder(
-    path: str | Path, size: int = 64, encode: Callable | None = None, strict: bool = False
+    path: str | Path,
+    size: int = 64,
+    encode: Callable | None = None,
+    strict: bool = False,
+    image_column: str = "file_name",
+    text_column: str = "text",
 ) -> CaptionedPictures:
-    """Pictures in `path` with captions in its metadata.jsonl or metadata.csv: columns file_name and text.
+    """Pictures in `path` with captions in its metadata.jsonl or metadata.csv.
 
-    Pictures that are missing or broken are left out, named in one warning; with strict=True the first is an error.
+    Pictures that are missing or broken, and empty captions, are left out, named in one warning; with strict=True the first
+    is an error. Raises FileNotFoundError, and ValueError with file and line, as `read_metadata` does.
     """
     folder = Path(path)
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"no folder {folder}. Expected a folder with pictures and {' or '.join(METADATA)}."
+            f"no folder {folder}. Expected a folder with pictures and metadata.jsonl or metadata.csv."
         )
-    rows, kept, bad = _metadata(folder), [], []
-    for name, text in rows:
-        found = (
-            _readable(lambda: load_picture(folder / name, size))
-            if (folder / name).is_file()
-            else "there is no such file"
-        )
-        if isinstance(found, str):
-            bad.append(f"{name}: {found}")
-            if strict:
-                raise ValueError(
-                    f"{folder / name}: {found}. Mend or remove it, or read the folder with strict=False."
-                )
-        else:
-            kept.append((name, text, found))
-    if bad:
-        shown = "; ".join(bad[:5]) + (f"; and {len(bad) - 5} more" if len(bad) > 5 else "")
-        warnings.warn(
-            f"{len(bad)} of {len(rows)} pictures in {folder} are left out: {shown}", stacklevel=2
-        )
-    if not kept:
-        raise ValueError(
-            f"none of the {len(rows)} pictures that {folder}'s metadata names can be read."
-        )
-    names, texts, pictures = zip(*kept)
-    return CaptionedPictures(lambda index: pictures[index], texts, names, encode)
-
-
-def _metadata(folder: Path) -> list[tuple[str, str]]:
-    """(file name, caption) of each line of the folder's metadata."""
-    path = next((folder / name for name in METADATA if (folder / name).is_file()), None)
-    if path is None:
-        there = sorted(entry.name for entry in folder.iterdir())
-        found = (
-            f"it holds {', '.join(there[:4])}{', ...' if len(there) > 4 else ''}"
-            if there
-            else "it is empty"
-        )
-        raise FileNotFoundError(
-            f"{folder} has no {' or '.join(METADATA)}: {found}. Add one line for each picture: "
-            '{"file_name": "cat.png", "text": "a cat on a sofa"}'
-        )
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        entries = list(csv.DictReader(file) if path.suffix == ".csv" else _json_lines(file, path))
-    if not entries:
-        raise ValueError(f"{path} has no lines; expected one for each picture.")
-    rows = []
-    for number, entry in enumerate(entries, 1):
-        if not isinstance(entry, dict) or not {"file_name", "text"} <= set(entry):
-            found = ", ".join(map(str, entry)) if isinstance(entry, dict) else type(entry).__name__
-            raise ValueError(
-                f"{path}, entry {number}: found {found}; expected the columns file_name and text."
-            )
-        texts = entry["text"] if isinstance(entry["text"], list) else [entry["text"]]
-        for text in texts:
-            if not isinstance(text, str) or not text.strip():
-                raise ValueError(
-                    f"{path}, entry {number} ({entry['file_name']}): the caption is empty."
-                )
-            rows.append((str(entry["file_name"]), text.strip()))
-    return rows
-
-
-def _json_lines(file: Iterable[str], path: Path) -> Iterator[dict]:
-    for number, line in enumerate(file, 1):
-        if line.strip():
-            try:
-                yield json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ValueError(
-                    f"{path}, line {number} is not JSON ({error.msg}): {line.strip()[:60]!r}."
-                ) from error
-
-
-def _columns(row: dict, image: str, text: str) -> None:
-    if missing := {image, text} - set(row):
-        raise ValueError(
-            f"no column {' or '.join(sorted(missing))} in the dataset; it has {', '.join(row)}. "
-            "Name them: image=..., text=..."
-        )
+    metadata, entries = read_metadata(folder, image_column, text_column)
+    sources = (
+        (name, folder / name, texts, f"{metadata.name}, line {line}")
+        for line, name, texts in entries
+    )
+    return _collect(sources, str(folder), size, encode, strict)
 
 
 def read_dataset(
     name: str,
     split: str = "train",
     size: int = 64,
-    image: str = "image",
-    text: str = "text",
     encode: Callable | None = None,
+    strict: bool = False,
+    image_column: str = "image",
+    text_column: str = "text",
 ) -> CaptionedPictures:
-    """A Hugging Face dataset: saved on disk (a folder of `save_to_disk`) or named on the hub."""
+    """A Hugging Face data set: saved on disk (a folder of `save_to_disk`) or named on the hub. Broken rows: see `read_folder`.
+
+    Raises FileNotFoundError for a data set that isn't to be had, ValueError for a split or a column that isn't there.
+    """
     import datasets
 
     try:
@@ -223,16 +163,94 @@ def read_dataset(
         if split not in loaded:
             raise ValueError(f"no split '{split}' in {name}; it has {', '.join(loaded)}.")
         loaded = loaded[split]
-    _columns(dict.fromkeys(loaded.column_names), image, text)
-
-    def read(index: int) -> np.ndarray:
-        found = _readable(lambda: load_picture(loaded[index][image], size))
-        if isinstance(found, str):
-            raise ValueError(
-                f"picture {index} of {name}: {found}. Leave it out: dataset.select(...), saved anew."
-            )
-        return found
-
-    return CaptionedPictures(
-        read, tuple(loaded[text]), tuple(f"{name}[{index}]" for index in range(len(loaded))), encode
+    check_columns(loaded.column_names, image_column, text_column)
+    loaded = undecoded(loaded, image_column)
+    sources = (
+        (f"row {row}", values[image_column], values[text_column], f"row {row}")
+        for row, values in enumerate(loaded)
     )
+    return _collect(sources, name, size, encode, strict)
+
+
+def check_columns(found: Iterable[str], image: str, text: str) -> None:
+    """Raises ValueError, naming the columns there are, unless both are among them."""
+    if missing := {image, text} - set(found):
+        raise ValueError(
+            f"no column {' or '.join(sorted(missing))} in the dataset; it has {', '.join(found)}. Name them: "
+            "--image-column, --text-column (image_column=..., text_column=...)."
+        )
+
+
+def undecoded(loaded, image_column: str):
+    """The same data set with pictures as bytes: decoded one by one, a broken one can be passed over."""
+    import datasets
+
+    if isinstance((loaded.features or {}).get(image_column), datasets.Image):
+        return loaded.cast_column(image_column, datasets.Image(decode=False))
+    return loaded
+
+
+def _collect(
+    sources: Iterable[tuple[str, object, object, str]],
+    where: str,
+    size: int,
+    encode: Callable | None,
+    strict: bool,
+) -> CaptionedPictures:
+    """sources: (name, picture, caption or captions, place for messages). Each picture is read once."""
+    numbers: dict[str, int] = {}  # content -> number
+    pictures, names, texts, picture_of, faults = [], [], [], [], []
+    seen: dict[str, int | str] = {}  # name -> number, or what is wrong with it
+    total = 0
+    for name, source, captions, place in sources:
+        total += 1
+        captions = captions if isinstance(captions, (list, tuple)) else [captions]
+        good = [text.strip() for text in captions if isinstance(text, str) and text.strip()]
+        if len(good) < max(1, len(captions)):
+            wrong = next((text for text in captions if not isinstance(text, str)), "")
+            reason = (
+                f"the caption is {wrong!r:.40}, not a text"
+                if wrong != ""
+                else "the caption is empty"
+            )
+            faults.append(f"{name} ({place}): {reason}")
+        if good and name not in seen:
+            picture = readable(lambda source=source: load_picture(source, size))
+            if isinstance(picture, str):
+                seen[name] = picture
+                faults.append(f"{name}: {picture}")
+            else:
+                digest = content_hash(source)
+                if digest not in numbers:
+                    numbers[digest] = len(pictures)
+                    pictures.append(picture)
+                    names.append(name)
+                seen[name] = numbers[digest]
+        if strict and faults:
+            raise ValueError(
+                f"{where}: {faults[0]}. Mend or remove it, or read the rest with strict=False."
+            )
+        if good and isinstance(seen[name], int):
+            texts += good
+            picture_of += [seen[name]] * len(good)
+    if faults:
+        first = "; ".join(faults[:5]) + (f"; and {len(faults) - 5} more" if len(faults) > 5 else "")
+        warnings.warn(
+            f"{len(faults)} of {total} pictures in {where} are left out: {first}", stacklevel=3
+        )
+    if not texts:
+        raise ValueError(f"none of the {total} pictures of {where} can be read.")
+    own = words.build_caption_tokenizer(texts)
+    rows = CaptionedPictures(
+        np.stack(pictures),
+        tuple(numbers),
+        tuple(names),
+        tuple(texts),
+        tuple(picture_of),
+        own,
+        encode,
+    )
+    rows.encode(
+        texts
+    )  # a caption that cannot be read is found now, not at some step of the training
+    return rows

@@ -51,7 +51,7 @@ from vlmcourse.evaluation.results import (
     spread_over_seeds,
     save_results,
 )
-from vlmcourse.evaluation.retrieval import embed, near_duplicates, retrieval_recall
+from vlmcourse.evaluation.retrieval import embed, near_duplicates, relevance, retrieval_recall
 from vlmcourse.evaluation.vqa import exact_match, vqa_accuracy
 
 __all__ = [
@@ -85,6 +85,7 @@ __all__ = [
     "ranking_metrics",
     "ranks",
     "rerank",
+    "relevance",
     "retrieval_recall",
     "save_results",
     "scene_graph_f1",

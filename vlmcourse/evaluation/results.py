@@ -50,7 +50,11 @@ def save_results(name: str, rows: list[dict], **facts) -> Path:
     """Keeps measured rows in benchmarks/results/NAME.json, with the machines they were measured on: this one, and those of
     the rows that were there before."""
     path = _results_folder() / f"{name}.json"
-    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"machines": [], "rows": []}
+    before = (
+        json.loads(path.read_text(encoding="utf-8"))
+        if path.exists()
+        else {"machines": [], "rows": []}
+    )
     machines = before["machines"] if any(row in rows for row in before["rows"]) else []
     machine = {
         "python": platform.python_version(),

@@ -1,7 +1,7 @@
-"""What an image-text model sees: retrieval, zero-shot classification, probes, distribution shift, overlap.
+"""Image-text retrieval, and near-duplicates between training and test.
 
 Models are anything with `encode_image(pixel_values)` and `encode_text(ids)` -> unit vectors; data is anything with
-`batch(indices)`, like world.Pairs.
+`batch(indices)`, like world.Pairs and data.folders.CaptionedPictures.
 """
 
 from __future__ import annotations
@@ -26,24 +26,47 @@ def embed(model, data, indices: Sequence[int], batch: int = 256) -> tuple[Tensor
     return torch.cat(images), torch.cat(texts)
 
 
-def retrieval_recall(
-    images: Tensor, texts: Tensor, ks: Sequence[int] = (1, 5, 10)
-) -> dict[str, float]:
-    """R@k both ways of N pairs of unit vectors: is the right one among the k nearest?
+def relevance(batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Which texts of a batch are right for which of its distinct pictures: (N,) first row of each picture, (N, B) booleans.
 
-    Ties count against the model, so constant embeddings score 0, not 1. Keys: 'image to text R@1', 'text to image R@1', ...
+    `positive_groups` says which rows show the same picture (default: none do). A text is right for a picture if it is one
+    of its captions, or the same words as one of them.
     """
-    similarity = images @ texts.T  # (images, texts)
-    right = similarity.diagonal()
-    found = {}
-    # "not less", rather than "at least": so that NaN counts against the model too
-    for way, ranks in (
-        ("image to text", (~(similarity < right[:, None])).sum(1)),
-        ("text to image", (~(similarity < right[None, :])).sum(0)),
+    groups = batch.get("positive_groups", torch.arange(len(batch["ids"])))
+    same_picture = groups[:, None] == groups
+    same_words = (batch["ids"][:, None] == batch["ids"]).all(-1)
+    first = same_picture.int().argmax(1).unique()
+    return first, (same_picture[first].int() @ same_words.int()).bool()
+
+
+def retrieval_recall(
+    images: Tensor, texts: Tensor, ks: Sequence[int] = (1, 5, 10), relevant: Tensor | None = None
+) -> dict[str, float]:
+    """R@k both ways: is a right one among the k nearest? Over distinct pictures; any of a picture's captions is right.
+
+    images    (N, E) unit vectors; texts: (M, E)
+    relevant  (N, M) booleans, see `relevance`; default: N = M pairs in the same order
+    Keys: 'image to text R@1', 'text to image R@1', ... Ties with wrong ones count against the model, so constant (or NaN)
+    embeddings score 0.
+    """
+    similarity = images @ texts.T
+    if relevant is None:
+        relevant = torch.eye(len(images), dtype=torch.bool)
+    if relevant.shape != similarity.shape:
+        raise ValueError(
+            f"relevant is {tuple(relevant.shape)}; expected {tuple(similarity.shape)}, (images, texts)."
+        )
+    report = {}
+    for direction, scores, right in (
+        ("image to text", similarity, relevant),
+        ("text to image", similarity.T, relevant.T),
     ):
+        best = scores.masked_fill(~right, -torch.inf).amax(1, keepdim=True)
+        # "not less", rather than "at least": so that NaN counts against the model too
+        ranks = 1 + (~(scores < best) & ~right).sum(1) + best.isnan()[:, 0] * scores.shape[1]
         for k in ks:
-            found[f"{way} R@{k}"] = (ranks <= k).float().mean().item()
-    return found
+            report[f"{direction} R@{k}"] = (ranks <= k).float().mean().item()
+    return report
 
 
 def near_duplicates(test: Tensor, train: Tensor, threshold: float = 0.98) -> Tensor:

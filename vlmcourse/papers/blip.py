@@ -22,7 +22,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from vlmcourse.parts import masks
-from vlmcourse.parts.bert import Context, TextTransformer, MLMHead, rows
+from vlmcourse.parts.attention import cached_length
+from vlmcourse.parts.bert import Context, MLMHead, TextTransformer, context_batch_size
+from vlmcourse.parts.layers import check_ids
 from vlmcourse.parts.losses import (
     MomentumTargets,
     caption_groups,
@@ -152,15 +154,7 @@ class BLIP(nn.Module):
 
     def role_inputs(self, ids: Tensor, first: int) -> tuple[Tensor, Tensor]:
         """ids with their first token replaced, and the mask that hides padding."""
-        if ids.dim() != 2 or ids.is_floating_point():
-            raise ValueError(
-                f"text ids are {tuple(ids.shape)} of {ids.dtype}; expected integers (batch, tokens)."
-            )
-        if ids.numel() and int(ids.max()) >= self.config.vocabulary:
-            raise ValueError(
-                f"token id {int(ids.max())} is outside the vocabulary of {self.config.vocabulary}: "
-                "these ids were made by another tokenizer."
-            )
+        check_ids(ids, self.config.vocabulary, self.config.context)
         return self._as(ids, first), masks.padding_mask(ids != self.config.pad).to_bool()
 
     @staticmethod
@@ -182,7 +176,7 @@ class BLIP(nn.Module):
     def encode_text(self, ids: Tensor) -> Tensor:
         """(B, T) -> (B, E) unit vectors, of [CLS]. No picture is looked at."""
         return normalize(
-            self.text_projection(self.encoder.first(*self.role_inputs(ids, self.config.cls))),
+            self.text_projection(self.encoder.first_state(*self.role_inputs(ids, self.config.cls))),
             dim=-1,
         )
 
@@ -190,13 +184,13 @@ class BLIP(nn.Module):
         self, ids: Tensor, states: Context, context_mask: Tensor | None = None
     ) -> Tensor:
         """ids (B, T), states (B, P, C) of `vision_context`, real (B, P) where some are padding -> (B, 2) logits of [ENC]: no, yes."""
-        if (pictures := rows(states)) != len(ids):
+        if (pictures := context_batch_size(states)) != len(ids):
             raise ValueError(
                 f"{pictures} pictures and {len(ids)} texts to match; expected one text for each picture. "
                 "Repeat the pictures for several texts each."
             )
         return self.itm_head(
-            self.encoder.first(
+            self.encoder.first_state(
                 *self.role_inputs(ids, self.config.enc), states, self._seen(context_mask)
             )
         )
@@ -217,7 +211,7 @@ class BLIP(nn.Module):
         cache: dict | None = None,
     ) -> Tensor:
         """As forward, but states of the last block: (B, new, D)."""
-        start = cache.length if cache else 0
+        start = cached_length(cache)
         mask = masks.causal(ids.shape[1], ids.device).query_slice(start).to_bool()
         return self.decoder(
             self._as(ids, self.config.dec)[:, start:],
@@ -327,7 +321,7 @@ class BLIP(nn.Module):
         if m is None:
             return None
         image = normalize(m.image_projection(m.vision(pixel_values)), dim=-1)
-        text = m.encoder.first(*self.role_inputs(ids, self.config.cls))
+        text = m.encoder.first_state(*self.role_inputs(ids, self.config.cls))
         text = normalize(m.text_projection(text), dim=-1)
         return MomentumTargets(image, text, m.image_queue, m.text_queue, self.config.alpha)
 

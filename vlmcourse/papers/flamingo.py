@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from vlmcourse.parts.attention import Attention
+from vlmcourse.parts.attention import Attention, cached_length
 from vlmcourse.parts.grouped import GroupedAttention
 from vlmcourse.parts.language import (
     check_decoder,
@@ -32,7 +32,7 @@ from vlmcourse.parts.language import (
     next_token_loss,
     width,
 )
-from vlmcourse.parts.layers import TanhGate
+from vlmcourse.parts.layers import TanhGate, init_weights
 from vlmcourse.parts.masks import Mask, last_image, phi
 
 
@@ -77,12 +77,6 @@ def feedforward(
         activation(),
         nn.Linear(feedforward_multiplier * width, width, False),
     )
-
-
-def initialise(module: nn.Module) -> None:
-    """Standard deviation fan-in ** -0.5: small widths learn nothing from a fixed 0.02."""
-    for linear in (part for part in module.modules() if isinstance(part, nn.Linear)):
-        nn.init.normal_(linear.weight, std=linear.in_features**-0.5)
 
 
 class ResamplerLayer(nn.Module):
@@ -131,7 +125,7 @@ class PerceiverResampler(nn.Module):
             for _ in range(c.resampler_depth)
         )
         self.norm = nn.LayerNorm(c.vision_width)
-        initialise(self)
+        init_weights(self)
 
     def frame_embeddings(self, count: int) -> Tensor:
         """Embeddings of `count` frames: the first ones, or, for a longer film, all, stretched: (T, D)."""
@@ -172,7 +166,7 @@ class GatedXattnDense(nn.Module):
         self.attention = GroupedAttention(width, c.heads, c.vision_width, c.head_width, bias=False)
         self.feedforward = feedforward(width, c.feedforward_multiplier, c.activation)
         self.gate, self.gate_feedforward = TanhGate(c.gate_lr_scale), TanhGate(c.gate_lr_scale)
-        initialise(self)
+        init_weights(self)
 
     def forward(self, y: Tensor, latents: Tensor, sees: Tensor) -> Tensor:
         """y (B, T, D), latents (B, N, R, C), sees (B, T, N): may this word look at that picture? -> (B, T, D).
@@ -317,7 +311,7 @@ class Flamingo(nn.Module):
             else media
         )
         self.validate(ids, len(media))
-        start = cache.get_seq_length() if cache is not None else 0
+        start = cached_length(cache)
         return logits(
             self.lm,
             self.embed(ids[:, start:]),

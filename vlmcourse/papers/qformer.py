@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from vlmcourse.parts.attention import Attention
 from vlmcourse.parts.language import freeze
-from vlmcourse.parts.layers import FeedForward
+from vlmcourse.parts.layers import FeedForward, check_ids, init_weights
 from vlmcourse.parts.masks import Mask, bidirectional, padding_mask, multimodal_causal, unimodal
 from vlmcourse.parts.vision import check_pixels
 
@@ -154,10 +154,7 @@ class QFormer(nn.Module):
         self.layers = nn.ModuleList(
             QFormerLayer(c, layer % c.cross_attention_every == 0) for layer in range(c.depth)
         )
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=module.in_features**-0.5)
-                nn.init.zeros_(module.bias)
+        init_weights(self)
         if c.vocabulary is not None:
             self.words = nn.Embedding(c.vocabulary, c.width)
             self.positions = nn.Parameter(0.02 * torch.randn(c.context, c.width))
@@ -179,20 +176,7 @@ class QFormer(nn.Module):
             raise ValueError(
                 "this Q-Former has no text side: stage 2 leaves it behind. Give texts to the language model."
             )
-        if ids.dim() != 2 or ids.is_floating_point():
-            raise ValueError(
-                f"text ids are {tuple(ids.shape)} of {ids.dtype}; expected integers (batch, tokens)."
-            )
-        if ids.shape[1] > c.context:
-            raise ValueError(
-                f"texts of {ids.shape[1]} tokens; this Q-Former has positions for {c.context}. Shorten the texts, "
-                "or make it with a larger QFormerConfig.context."
-            )
-        if ids.numel() and int(ids.max()) >= c.vocabulary:
-            raise ValueError(
-                f"token id {int(ids.max())} is outside the vocabulary of {c.vocabulary}: "
-                "these ids were made by another tokenizer."
-            )
+        check_ids(ids, c.vocabulary, c.context)
         if image is not None and (
             images := len(image if isinstance(image, Tensor) else image[0][0])
         ) != len(ids):

@@ -24,12 +24,11 @@ from vlmcourse.parts.bert import (
     MLMHead,
     WordEmbedding,
     sample_mask,
-    init_weights,
     maskable,
     mask_tokens,
     masked_cross_entropy,
 )
-from vlmcourse.parts.layers import PostNormBlock
+from vlmcourse.parts.layers import PostNormBlock, init_weights
 from vlmcourse.parts.masks import padding_mask
 from vlmcourse.parts.vision import check_boxes
 

@@ -23,12 +23,11 @@ from vlmcourse.parts.bert import (
     WordEmbedding,
     sample_mask,
     copy_bert_layer,
-    init_weights,
     maskable,
     mask_tokens,
     masked_cross_entropy,
 )
-from vlmcourse.parts.layers import PostNormBlock
+from vlmcourse.parts.layers import PostNormBlock, init_weights
 from vlmcourse.parts.masks import padding_mask
 from vlmcourse.parts.vision import RegionClassifier, check_boxes, check_pixels, crop_regions
 

@@ -1,48 +1,66 @@
-"""The residual block every paper of the course builds on, and the gate that lets one in quietly."""
+"""Transformer blocks (pre-norm and post-norm), their initialisation, the tanh gate, and the check of token ids."""
+
+from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from vlmcourse.parts.attention import Attention
+from vlmcourse.parts.attention import Attention, KeyValues, KVCache
 
 
-def check_ids(ids: Tensor, vocabulary: int, context: int) -> None:
-    """Raises ValueError, with what to do, unless ids are (B, T) integers below `vocabulary`, at most `context` in a text."""
+def check_ids(ids: Tensor, vocabulary: int, context_length: int, start: int = 0) -> None:
+    """Raises ValueError unless ids are integers (B, T), 0 to vocabulary - 1, that end before position `context_length`.
+
+    start  position of the first column, where earlier tokens are cached
+    """
     if ids.dim() != 2 or ids.is_floating_point():
         raise ValueError(
             f"text ids are {tuple(ids.shape)} of {ids.dtype}; expected integers (batch, tokens)."
         )
-    if ids.shape[1] > context:
+    if (length := start + ids.shape[1]) > context_length:
         raise ValueError(
-            f"texts of {ids.shape[1]} tokens; this model reads at most {context}. Shorten them."
+            f"texts of {length} tokens; this model reads at most {context_length}. Shorten them."
         )
-    if ids.numel() and int(ids.max()) >= vocabulary:
+    lowest, highest = torch.stack(ids.aminmax()).tolist() if ids.numel() else (0, 0)
+    if lowest < 0 or highest >= vocabulary:
         raise ValueError(
-            f"token id {int(ids.max())} is outside the vocabulary of {vocabulary}: "
-            "these ids were made by another tokenizer."
+            f"token id {lowest if lowest < 0 else highest} is outside the vocabulary of {vocabulary} "
+            "(ids from 0): these ids were made by another tokenizer."
         )
+
+
+def init_weights(module: nn.Module, std: float | None = None) -> None:
+    """Initialises linear layers and embeddings from a normal distribution, biases with zero.
+
+    std  default: input width ** -0.5. BERT's 0.02 is about that for width 768; at width 128 a model hardly learns from 0.02.
+    """
+    for part in module.modules():
+        if isinstance(part, nn.Linear | nn.Embedding):
+            nn.init.normal_(part.weight, std=std or part.weight.shape[1] ** -0.5)
+        if isinstance(part, nn.Linear) and part.bias is not None:
+            nn.init.zeros_(part.bias)
 
 
 class QuickGELU(nn.Module):
-    """x * sigmoid(1.702 x): the approximation OpenAI's CLIP was trained with. Not interchangeable with GELU."""
+    """x * sigmoid(1.702 x), the approximation that OpenAI's CLIP was trained with; not interchangeable with GELU."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return silu(1.702 * x) / 1.702  # the same function, by one fused kernel
+        return silu(1.702 * x) / 1.702  # the same function in one fused kernel
 
 
 class FeedForward(nn.Sequential):
-    """Two linear maps with a non-linearity between: (..., D) -> (..., hidden) -> (..., D)."""
+    """Two linear layers with an activation between: (..., D) -> (..., hidden) -> (..., D)."""
 
     def __init__(self, width: int, hidden: int, activation: type[nn.Module] = nn.GELU):
         super().__init__(nn.Linear(width, hidden), activation(), nn.Linear(hidden, width))
 
 
 class TanhGate(nn.Module):
-    """tanh(pace * alpha) * x with alpha starting at zero: what comes through grows from nothing (Flamingo, Sec. 2.2).
+    """tanh(gate_lr_scale * alpha) * x, with a learned scalar alpha that starts at 0 (Flamingo, Sec. 2.2).
 
-    Adam moves every number by about one learning rate a step; a gate, which has a single number, opens slowly then, and until it
-    is open nothing behind it learns. The paper has steps enough: its pace is 1.
+    gate_lr_scale  multiplies the effective learning rate of alpha. Adam changes each parameter by about one learning rate a
+                   step, so a gate opens slowly, and until then nothing behind it learns. paper: 1, with many more steps
     """
 
     def __init__(self, gate_lr_scale: float = 1.0):
@@ -51,14 +69,28 @@ class TanhGate(nn.Module):
 
     @property
     def value(self) -> Tensor:
+        """The factor, a scalar in (-1, 1)."""
         return (self.gate_lr_scale * self.alpha).tanh()
 
     def forward(self, x: Tensor) -> Tensor:
         return self.value * x
 
 
+def rows_at(x: Tensor, positions: Tensor) -> Tensor:
+    """One position of each sequence: x (B, L, ...), positions (B,) -> (B, 1, ...)."""
+    return x[torch.arange(len(x), device=x.device), positions][:, None]
+
+
+def mask_at(mask: Tensor | None, positions: Tensor, length: int) -> Tensor | None:
+    """The mask of one query of each sequence: (B or 1, H or 1, L or 1, K), positions (B,) -> (B, H or 1, 1, K)."""
+    if mask is None:
+        return None
+    mask = mask.expand(len(positions), -1, length, -1).transpose(1, 2)  # (B, L, H or 1, K)
+    return rows_at(mask, positions).transpose(1, 2)
+
+
 class Block(nn.Module):
-    """One pre-norm transformer block: x + attention(norm x), then x + feed-forward(norm x)."""
+    """Pre-norm transformer block: x + attention(norm x), then x + feed-forward(norm x)."""
 
     def __init__(
         self,
@@ -74,24 +106,20 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(width, eps)
         self.feedforward = FeedForward(width, hidden or 4 * width, activation)
 
-    def forward(self, x: Tensor, mask=None, cache: dict | None = None) -> Tensor:
+    def forward(self, x: Tensor, mask=None, cache: KVCache | dict | None = None) -> Tensor:
+        """x (B, L, D), mask and cache of `Attention.forward` -> (B, L, D)."""
         x = x + self.attention(self.norm1(x), mask=mask, cache=cache)
         return x + self.feedforward(self.norm2(x))
 
     def forward_at(self, x: Tensor, positions: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Row i of forward(x, mask) at positions[i] alone: (B, L, D), (B,) -> (B, D). The others are only looked at."""
-        rows = torch.arange(len(x), device=x.device)
-        if mask is not None:
-            mask = mask.expand(len(x), -1, -1, -1)[rows, :, positions][
-                :, :, None
-            ]  # (B, H or 1, 1, L)
-        normed, here = self.norm1(x), x[rows, positions][:, None]  # (B, L, D), (B, 1, D)
-        here = here + self.attention(normed[rows, positions][:, None], context=normed, mask=mask)
-        return (here + self.feedforward(self.norm2(here)))[:, 0]
+        """`forward` at one position of each sequence only: x (B, L, D), positions (B,) -> (B, D)."""
+        context, mask = self.norm1(x), mask_at(mask, positions, x.shape[1])
+        x = rows_at(x, positions) + self.attention(rows_at(context, positions), context, mask)
+        return (x + self.feedforward(self.norm2(x)))[:, 0]
 
 
 class Transformer(nn.Module):
-    """`depth` blocks, one after the other: (B, L, D) -> (B, L, D). The mask is made once and passed down."""
+    """A stack of `depth` pre-norm blocks: (B, L, D) -> (B, L, D)."""
 
     def __init__(
         self,
@@ -106,37 +134,25 @@ class Transformer(nn.Module):
         self.blocks = nn.ModuleList(
             Block(width, heads, hidden, activation, eps) for _ in range(depth)
         )
-        self.initialise()
-
-    def initialise(self) -> None:
-        """Weights as in OpenAI's CLIP: std width**-0.5, and (2 depth)**-0.5 less into the residual stream.
-
-        A fixed std of 0.02, as in GPT-2, is right for widths near 2,500 and learns nothing at width 128.
-        """
+        # As OpenAI's CLIP: layers that write to the residual stream get a standard deviation smaller by sqrt(2 depth).
+        residual_std = width**-0.5 * (2 * depth) ** -0.5
         for block in self.blocks:
-            narrow = (width := block.norm1.normalized_shape[0]) ** -0.5 * (
-                2 * len(self.blocks)
-            ) ** -0.5
-            for linear, std in (
-                (block.attention.query, width**-0.5),
-                (block.attention.key_value, width**-0.5),
-                (block.attention.out, narrow),
-                (block.feedforward[0], (2 * width) ** -0.5),
-                (block.feedforward[2], narrow),
-            ):
-                nn.init.normal_(linear.weight, std=std)
-                nn.init.zeros_(linear.bias)
+            init_weights(block.attention.query, width**-0.5)
+            init_weights(block.attention.key_value, width**-0.5)
+            init_weights(block.attention.out, residual_std)
+            init_weights(block.feedforward[0], (2 * width) ** -0.5)
+            init_weights(block.feedforward[2], residual_std)
 
-    def forward(self, x: Tensor, mask=None, cache: dict | None = None) -> Tensor:
+    def forward(self, x: Tensor, mask=None, cache: KVCache | dict | None = None) -> Tensor:
+        """x (B, L, D), mask and cache of `Attention.forward` -> (B, L, D)."""
         for block in self.blocks:
             x = block(x, mask, cache)
         return x
 
     def forward_at(self, x: Tensor, positions: Tensor, mask: Tensor | None = None) -> Tensor:
-        """What forward(x, mask) gives at one position of each row, (B, L, D), (B,) -> (B, D), without computing the rest.
+        """`forward` at one position of each sequence: x (B, L, D), positions (B,) -> (B, D).
 
-        An encoder that is read at one token needs its last block for that token only: five sixths of the block's work, a
-        quarter of all that CLIP does here, would be thrown away.
+        The last block computes these positions only, which saves five sixths of it, a quarter of this course's CLIP.
         """
         for block in self.blocks[:-1]:
             x = block(x, mask)
@@ -144,10 +160,9 @@ class Transformer(nn.Module):
 
 
 class PostNormBlock(nn.Module):
-    """One block with the norms after the sums, as in BERT: norm(x + attention(x)), then norm(x + feed-forward(x)).
+    """Post-norm transformer block, as BERT's: norm(x + attention(x)), then norm(x + feed-forward(x)).
 
-    With `context_width` there is cross-attention between the two, norm(x + cross(x, context)), left out where no context
-    is given.
+    context_width  of a context: adds cross-attention between the two, norm(x + cross(x, context)), skipped without a context
     """
 
     def __init__(
@@ -167,37 +182,35 @@ class PostNormBlock(nn.Module):
             self.norm_cross = nn.LayerNorm(width, eps)
         self.feedforward = FeedForward(width, hidden or 4 * width, activation)
         self.norm2 = nn.LayerNorm(width, eps)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=width**-0.5)
-                nn.init.zeros_(module.bias)
+        init_weights(self, width**-0.5)
 
     def forward(
         self,
         x: Tensor,
         mask=None,
-        context: Tensor | tuple[Tensor, Tensor] | None = None,
+        context: Tensor | KeyValues | None = None,
         context_mask=None,
-        cache: dict | None = None,
+        cache: KVCache | dict | None = None,
     ) -> Tensor:
-        """x (B, L, D), context (B, K, C), what `cross.read` made of it, or None -> (B, L, D)."""
-        return self._rest(
-            self.norm1(x + self.attention(x, mask=mask, cache=cache)), context, context_mask
-        )
+        """x (B, L, D), context (B, K, C), its `cross.project_kv`, or None -> (B, L, D)."""
+        x = self.norm1(x + self.attention(x, mask=mask, cache=cache))
+        return self._after_self_attention(x, context, context_mask)
 
-    def first(
+    def forward_at(
         self,
         x: Tensor,
+        positions: Tensor,
         mask: Tensor | None = None,
-        context: Tensor | tuple[Tensor, Tensor] | None = None,
+        context: Tensor | KeyValues | None = None,
         context_mask=None,
     ) -> Tensor:
-        """forward at the first position alone, (B, D): what a block read at its [CLS] needs. The others are looked at."""
-        here = self.attention(x[:, :1], context=x, mask=None if mask is None else mask[:, :, :1])
-        return self._rest(self.norm1(x[:, :1] + here), context, context_mask)[:, 0]
+        """`forward` at one position of each sequence only: x (B, L, D), positions (B,) -> (B, D)."""
+        row, mask = rows_at(x, positions), mask_at(mask, positions, x.shape[1])
+        row = self.norm1(row + self.attention(row, x, mask))
+        return self._after_self_attention(row, context, context_mask)[:, 0]
 
-    def _rest(
-        self, x: Tensor, context: Tensor | tuple[Tensor, Tensor] | None, context_mask
+    def _after_self_attention(
+        self, x: Tensor, context: Tensor | KeyValues | None, context_mask
     ) -> Tensor:
         if context is not None:
             x = self.norm_cross(x + self.cross(x, context, context_mask))

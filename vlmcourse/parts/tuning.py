@@ -1,11 +1,10 @@
-"""Small changes to a large language model: what may learn when nearly everything stays frozen.
+"""Parameter-efficient tuning of a frozen language model.
 
-    biases alone (BitFit)        Ben Zaken et al. 2022, arXiv 2106.10199
-    bottlenecks in each layer    adapters, Houlsby et al. 2019, arXiv 1902.00751
-    vectors before the text      prompt tuning, Lester et al. 2021, arXiv 2104.08691
+    BitFit           biases only                  Ben Zaken et al. 2022, arXiv 2106.10199
+    adapters         bottlenecks in each layer    Houlsby et al. 2019, arXiv 1902.00751
+    prompt tuning    vectors before the text      Lester et al. 2021, arXiv 2104.08691
 
-Each takes a language model, freezes it (for good: give it a copy to keep the original), and is a model itself:
-`model(ids, cache)`, `losses(batch)`. `Frozen` with one constant picture would be prompt tuning.
+Each freezes the language model that it is given (pass a copy to keep the original) and is a `LanguageModel`.
 """
 
 from __future__ import annotations
@@ -13,11 +12,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from vlmcourse.parts.attention import cached_length
 from vlmcourse.parts.language import LanguageModel, embed, freeze, logits, width
 
 
 class BitFit(LanguageModel):
-    """Only biases learn. Raises ValueError for a model that has none (most Llamas)."""
+    """Trains the biases of a language model. Raises ValueError if it has none (most Llamas)."""
 
     def __init__(self, lm: nn.Module):
         super().__init__(freeze(lm))
@@ -32,11 +32,11 @@ class BitFit(LanguageModel):
 
 
 class Adapter(nn.Module):
-    """x + up(gelu(down(x))): (..., D) -> (..., D). `up` starts at zero, so at first x passes unchanged (Houlsby, Sec. 2.1)."""
+    """x + up(gelu(down(x))): (..., D) -> (..., D). `up` starts at zero, so at first x is unchanged (Houlsby, Sec. 2.1)."""
 
-    def __init__(self, width: int, inner: int):
+    def __init__(self, width: int, bottleneck: int):
         super().__init__()
-        self.down, self.up = nn.Linear(width, inner), nn.Linear(inner, width)
+        self.down, self.up = nn.Linear(width, bottleneck), nn.Linear(bottleneck, width)
         nn.init.zeros_(self.up.weight)
         nn.init.zeros_(self.up.bias)
 
@@ -44,66 +44,61 @@ class Adapter(nn.Module):
         return x + self.up(nn.functional.gelu(self.down(x)))
 
 
-PARTS = ("self_attn", "attn", "attention", "mlp")
-"""What decoders of transformers call the attention and the feed-forward of a layer."""
+SUBLAYERS = ("self_attn", "attn", "attention", "mlp")
+"""Names of the attention and the feed-forward of a layer in decoders of transformers."""
 
 
 class Adapters(LanguageModel):
-    """Two bottlenecks per layer, after attention and after the feed-forward, before each is added to the stream.
+    """Trains two adapters per layer, on the outputs of attention and feed-forward: 2 L (2 D bottleneck + bottleneck + D) parameters.
 
-    The untouched layers run; hooks pass on what each bottleneck makes of their parts' outputs. Raises ValueError for a
-    decoder whose layers don't name these parts as in PARTS. 2 L (2 D inner + inner + D) parameters learn.
+    The layers stay as they are; forward hooks apply the adapters. Raises ValueError for a decoder without SUBLAYERS.
     """
 
-    def __init__(self, lm: nn.Module, inner: int):
+    def __init__(self, lm: nn.Module, bottleneck: int):
         super().__init__(freeze(lm))
-        parts = [module for name, module in lm.named_modules() if name.split(".")[-1] in PARTS]
-        if not parts:
+        sublayers = [part for name, part in lm.named_modules() if name.split(".")[-1] in SUBLAYERS]
+        if not sublayers:
             raise ValueError(
-                f"none of {', '.join(PARTS)} among the modules of {type(lm).__name__}, so there is no place for "
+                f"none of {', '.join(SUBLAYERS)} among the modules of {type(lm).__name__}, so there is no place for "
                 "adapters. Expected a decoder such as Llama, Qwen2, GPT-2 or GPT-NeoX."
             )
-        self.adapters = nn.ModuleList(Adapter(width(lm), inner) for _ in parts)
-        for part, bottleneck in zip(parts, self.adapters):
-            part.register_forward_hook(_through(bottleneck))
+        self.adapters = nn.ModuleList(Adapter(width(lm), bottleneck) for _ in sublayers)
+        for sublayer, adapter in zip(sublayers, self.adapters):
+            sublayer.register_forward_hook(_adapter_hook(adapter))
 
 
-def _through(bottleneck: Adapter):
-    """A forward hook. Attention returns a tuple whose first entry is its output, a feed-forward the output itself."""
+def _adapter_hook(adapter: Adapter):
+    """Attention returns a tuple whose first entry is its output, a feed-forward returns the output itself."""
 
     def hook(module, inputs, output):
-        return (
-            (bottleneck(output[0]), *output[1:])
-            if isinstance(output, tuple)
-            else bottleneck(output)
-        )
+        if isinstance(output, tuple):
+            return (adapter(output[0]), *output[1:])
+        return adapter(output)
 
     return hook
 
 
 class PromptTuning(LanguageModel):
-    """`length` learnt vectors stand before every text. They start as the embeddings of words drawn from the vocabulary,
-    which the paper found better than random vectors (Sec. 3.2)."""
+    """Trains `length` vectors before every text, which start as random word embeddings (Lester et al., Sec. 3.2: best)."""
 
     def __init__(self, lm: nn.Module, length: int):
         super().__init__(freeze(lm))
-        rows = lm.get_input_embeddings().weight
-        drawn = torch.randint(len(rows), (length,), generator=torch.Generator().manual_seed(0))
-        self.prompt = nn.Parameter(rows[drawn].detach().clone())  # (length, D)
+        words = lm.get_input_embeddings().weight
+        chosen = torch.randint(len(words), (length,), generator=torch.Generator().manual_seed(0))
+        self.prompt = nn.Parameter(words[chosen].detach().clone())  # (length, D)
 
     def forward(self, ids: Tensor, cache=None, padding_mask: Tensor | None = None) -> Tensor:
-        """Logits of the part of ids (B, T) that the cache doesn't hold yet: (B, new, V). real (B, T): False at padding."""
-        length, seen = len(self.prompt), cache.get_seq_length() if cache is not None else 0
-        prompt = self.prompt.to(ids.device).expand(len(ids), -1, -1)
+        """As `LanguageModel.forward`: ids (B, T) -> logits (B, new, V). The cache also holds the prompt."""
+        length, start = len(self.prompt), cached_length(cache)
         if padding_mask is not None:
             padding_mask = torch.cat([padding_mask.new_ones(len(ids), length), padding_mask], dim=1)
-        if seen:
-            return logits(self.lm, embed(self.lm, ids[:, seen - length :]), padding_mask, cache)
-        return logits(
-            self.lm, torch.cat([prompt, embed(self.lm, ids)], dim=1), padding_mask, cache
-        )[:, length:]
+        if start:
+            return logits(self.lm, embed(self.lm, ids[:, start - length :]), padding_mask, cache)
+        prompt = self.prompt.to(ids.device).expand(len(ids), -1, -1)
+        x = torch.cat([prompt, embed(self.lm, ids)], dim=1)
+        return logits(self.lm, x, padding_mask, cache)[:, length:]
 
 
 def count_trainable(model: nn.Module) -> int:
-    """How many numbers learn."""
+    """Number of parameters with a gradient."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

@@ -1,7 +1,6 @@
 """What the course trains, one file a paper.
 
     recipes.get("clip").train_or_load("laptop").model       trained now, found in the cache, or shipped with the course
-    recipes.load("runs/clip").model                         what `vlmcourse train clip` wrote
 
 A recipe is one object: name, sizes at each scale, data, optimisation, report. A new file here with a `Recipe` in it is found by
 `recipes.get`, by the command line and by the tests.
@@ -11,9 +10,9 @@ from importlib import import_module
 from types import ModuleType
 
 from vlmcourse.recipes.recipe import Recipe, Run, Sizes, get, names
-from vlmcourse.recipes.runs import SavedRun, load, train
+from vlmcourse.recipes.runs import train
 
-__all__ = ["get", "load", "names", "Recipe", "Run", "SavedRun", "Sizes", "train"]
+__all__ = ["get", "names", "Recipe", "Run", "Sizes", "train"]
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -233,11 +233,9 @@ def blip_report(model: BLIP, scale: Scale | None = None, count: int = 256) -> di
     return pairs | retrieval_report(model, gallery, count) | caption_report(model, count)
 
 
-def own_pictures(pictures: CaptionedPictures, scale: Scale) -> dict:
-    """Options of `setup` for pictures of your own: their vocabulary, and room for their longest caption."""
-    longest = max(len(tokenizer.split_words(text)) for text in pictures.texts) + 2  # <bos>, <eos>
-    vocabulary = len(pictures.tokenizer)
-    return {"data": pictures, "vocabulary": vocabulary, "context": max(CONTEXT, longest)}
+def own_pictures(pictures: CaptionedPictures, longest: int, scale: Scale) -> dict:
+    """Options of `setup` for pictures of your own: their vocabulary, and room for their longest caption (in tokens)."""
+    return {"vocabulary": len(pictures.tokenizer), "context": max(CONTEXT, longest)}
 
 
 recipe = Recipe(

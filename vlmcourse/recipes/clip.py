@@ -14,6 +14,7 @@ from vlmcourse.evaluation import (
     class_embeddings,
     embed,
     measure_controls,
+    relevance,
     retrieval_recall,
     zero_shot,
 )
@@ -95,23 +96,28 @@ def noun_classes(model: CLIP, templates: tuple[str, ...] = world.captions.PROMPT
 
 
 def retrieval_report(model: CLIP, data, count: int = 256) -> dict[str, float]:
-    """Retrieval in both directions among `count` held-out pairs with different captions, beside blind controls.
+    """Retrieval in both directions among held-out pictures and their captions, beside blind controls.
 
-    data: world.Pairs, or pictures of your own (data.folders.CaptionedPictures)
+    data: world.Pairs (`count` with different captions), or your own (the first `count` CaptionedPictures)
     """
     indices = data.distinct(count)
     batch, device = data.batch(indices), next(model.parameters()).device
-    with torch.no_grad():
-        texts = model.encode_text(batch["ids"].to(device)).cpu()
+    first, relevant = relevance(batch)
+    images, texts = embed(model, data, indices)
 
     def image_to_text(pixel_values: Tensor) -> float:
-        images = model.encode_image(pixel_values.to(device)).cpu()
-        return retrieval_recall(images, texts)["image to text R@1"]
+        with torch.no_grad():
+            images = model.encode_image(pixel_values.to(device)).cpu()
+        return retrieval_recall(images, texts, relevant=relevant)["image to text R@1"]
 
-    report = {"held-out pairs": len(indices), **retrieval_recall(*embed(model, data, indices))}
-    with torch.no_grad():
-        controls = measure_controls(image_to_text, batch["pixel_values"], 1 / len(indices))
-    return report | _controls("image to text R@1", controls)
+    chance = relevant.float().mean().item()
+    controls = measure_controls(image_to_text, batch["pixel_values"][first], chance)
+    return {
+        "held-out pictures": len(first),
+        "held-out pairs": len(indices),
+        **retrieval_recall(images[first], texts, relevant=relevant),
+        **_controls("image to text R@1", controls),
+    }
 
 
 def zero_shot_report(model: CLIP, count: int = 512) -> dict[str, float]:
@@ -140,11 +146,9 @@ def _controls(name: str, found) -> dict[str, float]:
     return {f"{name}, {control}": value for control, value in controls if control != "model"}
 
 
-def own_pictures(pictures: CaptionedPictures, scale: Scale) -> dict:
-    """Options of `setup` for pictures of your own: their vocabulary, and room for their longest caption."""
-    longest = max(len(tokenizer.split_words(text)) for text in pictures.texts) + 2  # <bos>, <eos>
-    vocabulary = len(pictures.tokenizer)
-    return {"data": pictures, "vocabulary": vocabulary, "context": max(CONTEXT, longest)}
+def own_pictures(pictures: CaptionedPictures, longest: int, scale: Scale) -> dict:
+    """Options of `setup` for pictures of your own: their vocabulary, and room for their longest caption (in tokens)."""
+    return {"vocabulary": len(pictures.tokenizer), "context": max(CONTEXT, longest)}
 
 
 recipe = Recipe(

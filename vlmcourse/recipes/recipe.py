@@ -72,7 +72,8 @@ class Recipe:
                   the model's configuration
     optimisation  AdamW's settings
     report        (model, scale, examples) -> {name: score} on held-out data, with that many examples
-    own_pictures  (pictures with captions, scale) -> options of `setup`, so that it trains on them; None: it cannot
+    own_pictures  (pictures with captions, tokens of the longest, scale) -> options of `setup` for them; None: it cannot
+                  train on them
     own_report    (model, held-out pictures with captions) -> {name: score}
     """
 

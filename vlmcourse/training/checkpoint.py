@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 
-class DamagedCheckpoint(Exception):
+class DamagedCheckpoint(ValueError):
     """A checkpoint that cannot be trusted: truncated, altered, or not a checkpoint at all."""
 
 

@@ -76,6 +76,25 @@ def build_tokenizer(vocabulary: Iterable[str]):
     )
 
 
+def words_of(text: str, using) -> list[str]:
+    """The words and marks that a tokenizer's own backend cuts a text into, before it looks them up."""
+    backend = using.backend_tokenizer
+    return [
+        word
+        for word, _ in backend.pre_tokenizer.pre_tokenize_str(
+            backend.normalizer.normalize_str(text)
+        )
+    ]
+
+
+def build_caption_tokenizer(texts: Iterable[str]):
+    """A word-level tokenizer of all words of these texts, in any script. Special tokens in a text are words like others."""
+    splitter = build_tokenizer(())
+    built = build_tokenizer({word for text in texts for word in words_of(text, splitter)})
+    built.split_special_tokens = True
+    return built
+
+
 @cache
 def world_tokenizer():
     """The world's: all nouns, their synonyms and facts, and the words that hold sentences together."""
@@ -127,7 +146,7 @@ def encode(texts: Sequence[str], context: int | None = None, using=None) -> Tens
 
 def _unknown(text: str, using) -> str:
     known = using.get_vocab()
-    word = next((word for word in split_words(text) if word not in known), "<unk>")
+    word = next((word for word in words_of(text, using) if word not in known), "<unk>")
     near = get_close_matches(word, known, n=3, cutoff=0.6)
     return (
         f"unknown word '{word}' in {text!r}"
