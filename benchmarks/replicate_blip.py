@@ -16,7 +16,7 @@ steps, 2 in 5 of lesson 06's. Trained stages are cached: a run that was stopped 
 from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import torch
 import typer
@@ -42,17 +42,16 @@ from vlmcourse.training.scale import Scale
 app = typer.Typer(add_completion=False)
 
 
-def shorter(size: Scale) -> Scale:
-    """As many steps as CapFilt's models take, 2 in 5 of the lesson's: some forty models are trained here."""
-    return replace(size, blip_steps=cleaning.pretraining_steps(size))
+def pretrained(size: Scale, seed: int, **changes):
+    """The BLIP stage with as many steps as CapFilt's models take, 2 in 5 of the lesson's: some forty are trained here."""
+    vision = recipes.get("clip").train_or_load(size).model.vision
+    steps = cleaning.pretraining_steps(size)
+    return recipes.get("blip").train_or_load(size, seed, vision=vision, steps=steps, **changes)
 
 
 def sharing(size: Scale, name: str, seed: int) -> dict:
     torch.set_num_threads(1)
-    size = shorter(size)
-    model = recipes.get("blip").train_or_load(
-        size, seed, vision=recipes.get("clip").train_or_load(size).model.vision, unshared=PARAMETER_SHARING[name]
-    ).model
+    model = pretrained(size, seed, unshared=PARAMETER_SHARING[name]).model
     text = {
         id(p): p.numel()
         for part in (model.encoder, model.decoder, model.head)
@@ -98,8 +97,7 @@ def writing(size: Scale, name: str, seed: int) -> dict:
 
 def tasks(size: Scale, name: str, seed: int) -> dict:
     torch.set_num_threads(1)
-    size = shorter(size)
-    blip = recipes.get("blip").train_or_load(size, seed, vision=recipes.get("clip").train_or_load(size).model.vision).model
+    blip = pretrained(size, seed).model
     pixel_values = size.image_size
     if name == "answers":
         model = finetune(

@@ -85,7 +85,11 @@ def row(
 ) -> dict:
     """One row with one seed: both stages, or the second from an untrained Q-Former."""
     changes = {} if queries is None else {"queries": queries}
-    found: dict = {"row": name, "seed": seed, "queries": queries or recipe.SIZES[size.name].queries}
+    found: dict = {
+        "row": name,
+        "seed": seed,
+        "queries": queries or recipe.STAGE1_SIZES[size.name].queries,
+    }
     if with_stage1:
         first = recipes.get("blip2_stage1").train_or_load(size, seed, vision=vision, **changes)
         former = first.model.qformer
@@ -105,7 +109,7 @@ def row(
         }
     else:
         former = recipe.new_qformer(recipe.qformer_config(size, **changes), seed)
-    second = recipes.get("blip2").train_or_load(size, seed, vision=vision, former=former)
+    second = recipes.get("blip2").train_or_load(size, seed, vision=vision, qformer=former)
     found |= {
         **learnt(second.history),
         "learns": count_trainable(second.model),
@@ -118,9 +122,12 @@ def row(
 
 def frozen(size: Scale, seed: int, count: int) -> dict:
     """Frozen, trained as stage 2 is."""
-    sizes = recipe.SIZES[size.name]
+    sizes = recipe.STAGE2_SIZES[size.name]
     made = recipes.get("frozen").train_or_load(
-        size, seed, lm=freeze(recipes.get("language").train_or_load(size).model.lm), steps=sizes.language_steps
+        size,
+        seed,
+        lm=freeze(recipes.get("language").train_or_load(size).model.lm),
+        steps=sizes.steps,
     )
     found = {
         "row": "Frozen",
@@ -146,8 +153,8 @@ def blip(size: Scale, seed: int, count: int) -> dict:
         size,
         seed,
         vision=recipes.get("clip").train_or_load(size).model.vision,
-        pairs=pairs,
-        steps=recipe.SIZES[size.name].language_steps,
+        data=pairs,
+        steps=recipe.STAGE2_SIZES[size.name].steps,
     )
     asks, scenes = (
         Alone("BLIP", made.model, size.image_size),

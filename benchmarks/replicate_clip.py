@@ -32,7 +32,7 @@ from vlmcourse.evaluation import (
     zero_shot,
 )
 from vlmcourse.papers.clip import CLIP, image_tower
-from vlmcourse.recipes.clip import HELD_OUT
+from vlmcourse.recipes.recipe import describe
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.scale import Scale
 from vlmcourse.training.stages import train_or_load
@@ -42,6 +42,8 @@ from vlmcourse.world.noise import Noise, duplicated, generic, mismatched
 SHOTS = (1, 2, 4, 8, 16)
 STRENGTHS = (0.1, 1.0)  # L2 of the probes: 0.01 was far worse
 app = typer.Typer(add_completion=False, help=__doc__)
+SMALL_RUN = {"batch": 128, "steps": 900}
+"""Of the rows with a smaller CLIP."""
 
 
 class Supervised(nn.Module):
@@ -72,13 +74,13 @@ def supervised(size: Scale, seed: int) -> Supervised:
             ),
         }
 
-    config = recipes.clip.clip_config(size)
+    config, sizes = recipes.clip.clip_config(size), recipes.get("clip").sizes[size.name]
     return train_or_load(
         "supervised",
         Supervised(config, len(names), seed),
-        Batches(labelled, size.batch),
-        size.steps,
-        fingerprint={"config": str(config), "batch": size.batch},
+        Batches(labelled, sizes.batch),
+        sizes.steps,
+        fingerprint={"config": describe(config), "batch": sizes.batch},
         seed=seed,
     ).model
 
@@ -159,7 +161,7 @@ def shifts(predictors: dict, size: Scale) -> dict[str, float]:
 def duplicates(model: CLIP, size: Scale) -> dict[str, float]:
     """Which test scenes have a near-duplicate in training, and what they are worth (Sec. 5)."""
     pairs, train = world.Pairs("test", size.image_size), recipes.clip.training_pairs(size)
-    indices = pairs.distinct(HELD_OUT)
+    indices = pairs.distinct(256)
     seen = range(4096 if size.name != "smoke" else 256)
     images, texts = embed(model, pairs, indices)
     near = near_duplicates(images, embed(model, train, seen)[0], 0.95)
@@ -177,7 +179,7 @@ def duplicates(model: CLIP, size: Scale) -> dict[str, float]:
 def retrieval_of(model: CLIP, size: Scale) -> float:
     """Mean R@1 of both directions among held-out scenes."""
     pairs = world.Pairs("test", size.image_size)
-    found = retrieval_recall(*embed(model, pairs, pairs.distinct(HELD_OUT)))
+    found = retrieval_recall(*embed(model, pairs, pairs.distinct(256)))
     return (found["image to text R@1"] + found["text to image R@1"]) / 2
 
 
@@ -196,9 +198,14 @@ def noise_rows(small: Scale) -> list[dict]:
                 spread(
                     [
                         retrieval_of(
-                            recipes.get("clip").train_or_load(
-                                small, seed, pairs=recipes.clip.training_pairs(small, seed, noise=noise)
-                            ).model,
+                            recipes.get("clip")
+                            .train_or_load(
+                                small,
+                                seed,
+                                data=recipes.clip.training_pairs(small, seed, noise=noise),
+                                **SMALL_RUN,
+                            )
+                            .model,
                             small,
                         )
                         for seed in range(small.seeds)
@@ -220,7 +227,11 @@ def scaling_rows(small: Scale) -> list[dict]:
         for width in widths:
             found, parameters = [], 0
             for seed in range(small.seeds):
-                model = recipes.get("clip").train_or_load(small, seed, vision_width=width, **changes).model
+                model = (
+                    recipes.get("clip")
+                    .train_or_load(small, seed, vision_width=width, **SMALL_RUN, **changes)
+                    .model
+                )
                 found.append(
                     {"linear probe": linear(model, small), "mean R@1": retrieval_of(model, small)}
                 )
@@ -275,11 +286,7 @@ def main(
 ) -> None:
     """Trains what is not in the cache, measures, writes results/replicate_clip.json."""
     size = Scale.of(scale)
-    small = (
-        replace(size, width=64, heads=2, text_depth=2, batch=128, steps=900)
-        if scale != "smoke"
-        else size
-    )
+    small = replace(size, width=64, heads=2, text_depth=2) if scale != "smoke" else size
     name = "replicate_clip" if scale != "smoke" else "replicate_clip_smoke"
     kept = load_results(name)["rows"][0] if set(only) != set(PARTS) else {}
     measured = main_rows(size) if "tables" in only else {}
@@ -292,8 +299,8 @@ def main(
         [kept | measured],
         scale=scale,
         seeds=list(range(size.seeds)),
-        steps=size.steps,
-        small={"width": small.width, "steps": small.steps},
+        steps=recipes.get("clip").sizes[scale].steps,
+        small={"width": small.width, "steps": SMALL_RUN["steps"]},
     )
     print(f"Kept {path}")
 

@@ -52,7 +52,7 @@ POOL = {"smoke": 32, "laptop": 4096, "gpu": 32_768}
 """Different scenes there are."""
 WORDS = world.known_nouns()[::4][:24]
 """A smaller world. Nouns are listed by category: of the first 24, who says "animal" to every picture knows nine in ten."""
-TEST = WebPages("test", words=WORDS)
+TEST = WebPages("test", noun_subset=WORDS)
 TASKS = {"knowledge questions": ("category", "place"), "seeing questions": ("what", "colour")}
 """What the picture does not show, and what it does."""
 
@@ -306,7 +306,7 @@ def measured(model: Flamingo, size: int, count: int) -> dict[str, float]:
 
 def run(row: Row, size: Scale, tower: nn.Module, seed: int, count: int) -> dict:
     """Trains and measures one row."""
-    steps, web = STEPS[size.name], WebPages(seed=seed, pool=POOL[size.name], words=WORDS)
+    steps, web = STEPS[size.name], WebPages(seed=seed, pool=POOL[size.name], noun_subset=WORDS)
     see = FeatureCache(tower, size.image_size)
     data = {
         name: source
@@ -399,7 +399,10 @@ def main(
         },
     }
     kept = [] if fresh else load_matching_results(name, **facts).get("rows", [])
-    seen, depth = towers(size), len(decoder_layers(recipes.get("language").train_or_load(size).model.lm))
+    seen, depth = (
+        towers(size),
+        len(decoder_layers(recipes.get("language").train_or_load(size).model.lm)),
+    )
     for seed in range(seeds):
         for row in ROWS:
             if (only and row.name not in only) or any(

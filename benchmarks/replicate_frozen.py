@@ -14,7 +14,6 @@ and test) and in what is read (captions, or questions with answers). Trained sta
 from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 
 import torch
 import typer
@@ -37,7 +36,7 @@ from vlmcourse.recipes.frozen import (
 )
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import tokenizer
-from vlmcourse.world.prompts import CaptionDataset, page_pixels, blank_images
+from vlmcourse.world.prompts import CaptionDataset, blank_images, frame_pixels
 
 app = typer.Typer(add_completion=False)
 SHOTS = (0, 1, 2, 4, 8)
@@ -56,23 +55,22 @@ ROWS = ("Frozen", "smaller LM", "finetuned", "scratch", "train-blind", "VQA", "V
 
 def steps(size: Scale) -> int:
     """Fewer than the lesson takes, so that all rows get as many within the hour."""
-    return size.frozen_steps * 3 // 5
+    return recipes.get("frozen").sizes[size.name].steps * 3 // 5
 
 
-def small(size: Scale) -> Scale:
+def small(size: Scale) -> dict[str, int]:
     """A language model a third as wide, with one layer less."""
-    return replace(
-        size,
-        language_width=max(32, size.language_width // 3),
-        language_depth=max(1, size.language_depth - 1),
-    )
+    sizes = recipes.get("language").sizes[size.name]
+    return {"width": max(32, sizes.width // 3), "depth": max(1, sizes.depth - 1)}
 
 
 def trained(name: str, size: Scale, seed: int):
     """The model of a row, and what it sees."""
     view = blank_images if "blind" in name else world.to_pixels
     lm = {
-        "smaller LM": lambda: freeze(recipes.get("language").train_or_load(small(size)).model.lm),
+        "smaller LM": lambda: freeze(
+            recipes.get("language").train_or_load(size, **small(size)).model.lm
+        ),
         "finetuned": lambda: (
             recipes.get("language").train_or_load(size).model.lm.requires_grad_(True)
         ),
@@ -186,7 +184,7 @@ def lending(condition: str, size: Scale, seed: int, count: int) -> dict:
     words = model.lm.get_input_embeddings().weight
     with torch.no_grad():
         written = model.encode_prefix(
-            page_pixels([(scene,) for scene in scenes], size.image_size)
+            frame_pixels([(scene,) for scene in scenes], size.image_size)
         ).reshape(count, 2, -1)
         nearest = (normalize(written, dim=-1) @ normalize(words, dim=-1).T).argmax(-1)  # (N, n)
     own = torch.tensor([tokenizer.encode([scene.words[0]])[0, 1] for scene in scenes])
@@ -272,8 +270,10 @@ def main(
 ) -> None:
     """Trains what is not in the cache, measures, writes results/replicate_frozen.json."""
     size, name = Scale.of(scale), "replicate_frozen" + ("_smoke" if scale == "smoke" else "")
-    for one in (size, small(size)):
-        recipes.get("language").train_or_load(one)  # once, before the workers ask for it
+    for changes in ({}, small(size)):
+        recipes.get("language").train_or_load(
+            size, **changes
+        )  # once, before the workers ask for it
     measured = {} if {"rows", "lending"} <= set(only) else load_results(name)
     with ProcessPoolExecutor(workers) as pool:
         running = {

@@ -42,7 +42,10 @@ def phase(scale: Scale, seed: int) -> list[dict]:
     model, rows = recipes.language.new_language(scale, seed), []
 
     def look(step: Step) -> None:
-        if step.step == 1 or step.step % max(1, scale.language_steps // 30) == 0:
+        if (
+            step.step == 1
+            or step.step % max(1, recipes.get("language").sizes[scale.name].steps // 30) == 0
+        ):
             report = recipes.language.language_report(model, 256)
             rows.append(
                 {
@@ -203,7 +206,8 @@ def main(
         measured |= {part: [one.result() for one in jobs] for part, jobs in running.items()}
     if "phase" in only:
         measured["phase"] = known + [row for rows in measured["phase"] for row in rows]
-    print(f"Kept {save_results(name, [measured], scale=scale, steps=size.language_steps)}")
+    steps = recipes.get("language").sizes[size.name].steps
+    print(f"Kept {save_results(name, [measured], scale=scale, steps=steps)}")
 
 
 if __name__ == "__main__":

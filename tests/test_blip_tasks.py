@@ -39,7 +39,7 @@ from teaching.blip_tasks import (
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import tokenizer
 
-SMALL = replace(Scale.of("smoke"), width=32, blip_batch=8, blip_steps=6)
+SMALL = replace(Scale.of("smoke"), width=32)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_planted_noise_is_what_captions_wrongly_state():
 
 
 def test_capfilt_end_to_end_keeps_a_subset(blip):
-    found = recipe.capfilt(SMALL, images=48, steps=4)
+    found = recipe.capfilt(SMALL, images=48, steps=4, batch=8)
     noisy, synthetic = set(found.web.rows), set(found.synthetic.rows)
     assert [number for number, _ in found.synthetic.rows] == list(range(48))
     assert all(text.startswith(PROMPT) for _, text in found.synthetic.rows)

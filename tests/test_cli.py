@@ -68,7 +68,10 @@ def test_mistakes_get_one_message(tmp_path):
         == "vlmcourse: no lesson 'nothing'; there are 01_attention_and_masks, 02_clip, 03_vilbert, 04_language_model, 05_frozen, 06_blip, 07_blip2, 08_flamingo, 09_side_by_side, 10_real_weights.\n"
     )
     done = subprocess.run(
-        [*VLMCOURSE, "train", "clip", "--scale", "huge"], capture_output=True, text=True, timeout=600
+        [*VLMCOURSE, "train", "clip", "--scale", "huge"],
+        capture_output=True,
+        text=True,
+        timeout=600,
     )
     assert done.returncode == 2 and "laptop" in done.stderr and "Traceback" not in done.stderr
 

@@ -62,7 +62,7 @@ def test_the_four_sources_are_what_they_say():
         not any(word in text for word in scene.words) for scene, text in map(WEB.pairs, range(400))
     )
     assert 10 <= wrong <= 70  # one in ten belongs elsewhere
-    pictures = Counter(len(interleaved.pictures_of(WEB.pages(index))) for index in range(200))
+    pictures = Counter(len(world.pages.pictures_of(WEB.pages(index))) for index in range(200))
     assert max(pictures) >= 4 and min(pictures) >= 1
 
 
@@ -81,11 +81,11 @@ def test_names_mean_the_same_on_a_page_and_nothing_beyond_it():
 
 def test_a_smaller_world_shows_its_words_alone():
     words = world.known_nouns()[:8]
-    small, test = WebPages(pool=64, words=words), WebPages("test", pool=64, words=words)
+    small, test = WebPages(pool=64, noun_subset=words), WebPages("test", pool=64, noun_subset=words)
     for web in (small, test):
         for index in range(24):
             for name in ("pages", "pairs", "described", "videos"):
-                for frames in interleaved.pictures_of(getattr(web, name)(index)):
+                for frames in world.prompts.frames_of([getattr(web, name)(index)]):
                     assert set(frames[0].words) <= set(words)
                     if name != "videos":
                         assert world.split_of(frames[0].words, frames[0].background) == web.split
@@ -115,7 +115,9 @@ def test_pictures_move_before_the_text_that_precedes_them():
 
 def test_prompts_stay_open_and_are_padded_on_the_left():
     scene = world.sample("test", 0)
-    batch = chunked_prompts([(scene, "a picture of"), (scene, "a cat .", scene, "a")], 16).batch([0, 1])
+    batch = chunked_prompts([(scene, "a picture of"), (scene, "a cat .", scene, "a")], 16).batch(
+        [0, 1]
+    )
     assert (
         not batch["padding_mask"][0, 0]
         and batch["padding_mask"][1].all()
@@ -300,6 +302,6 @@ def test_films_of_different_lengths_can_be_asked_about():
     films = [
         episode.prompt for _, episode in few_shot.motion_episodes(WebPages("test"), 2)
     ]  # ranked by likelihood, one word each: the same
-    assert rank_choices(model, chunked_prompts(films, 32), [episode.choices] * 2) == choose_next_token(
+    assert rank_choices(
         model, chunked_prompts(films, 32), [episode.choices] * 2
-    )
+    ) == choose_next_token(model, chunked_prompts(films, 32), [episode.choices] * 2)

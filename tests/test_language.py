@@ -158,9 +158,7 @@ def test_a_language_model_is_scored_where_it_is_asked(lm):
     loss_mask[0, 3] = loss_mask[1, 5] = True
     said = lm(words).logits.log_softmax(-1)
     by_hand = -(said[0, 2, words[0, 3]] + said[1, 4, words[1, 5]]) / 2
-    torch.testing.assert_close(
-        model.losses({"ids": words, "loss_mask": loss_mask})["lm"], by_hand
-    )
+    torch.testing.assert_close(model.losses({"ids": words, "loss_mask": loss_mask})["lm"], by_hand)
 
 
 def test_the_tiny_model_starts_as_wide_as_its_width_asks():

@@ -49,8 +49,8 @@ def make_folder(folder, count=60):
 
 
 def train(out, **options):
-    return recipes.train_clip(
-        out, "smoke", precision=torch.float32, say=lambda text: None, **options
+    return recipes.train(
+        "clip", out, "smoke", precision=torch.float32, log=lambda text: None, **options
     )
 
 
@@ -84,7 +84,10 @@ def test_evaluation_pictures_are_held_out():
 
 
 def test_the_language_model_is_a_stage_and_an_untrained_one_knows_nothing():
-    first, again = recipes.get("language").train_or_load("smoke", steps=3), recipes.get("language").train_or_load("smoke", steps=3)
+    first, again = (
+        recipes.get("language").train_or_load("smoke", steps=3),
+        recipes.get("language").train_or_load("smoke", steps=3),
+    )
     assert not first.loaded and again.loaded
     report = recipes.language.language_report(first.model, 64)
     assert abs(report["binding"] - 0.5) < 0.25 and report["facts"] < 0.3
@@ -130,8 +133,8 @@ def test_a_truncated_checkpoint_is_said_and_trained_anew(tmp_path):
     path = tmp_path / "clip.safetensors"
     path.write_bytes(path.read_bytes()[:5000])
     said = []
-    recipes.train_clip(
-        tmp_path, "smoke", steps=2, resume=True, precision=torch.float32, say=said.append
+    recipes.train(
+        "clip", tmp_path, "smoke", steps=2, resume=True, precision=torch.float32, log=said.append
     )
     assert "damaged" in said[0] and (tmp_path / "clip.damaged").exists()
     assert torch.equal(model_weights(tmp_path)[0], good)
@@ -316,7 +319,9 @@ def test_bad_folders_get_one_message_and_no_traceback(tmp_path, make, message):
 )
 def test_wrong_pixels_are_explained(pixel_values, message):
     with pytest.raises(ValueError, match=message):
-        recipes.clip.new_clip(recipes.clip.clip_config(Scale.of("smoke"))).encode_image(pixel_values)
+        recipes.clip.new_clip(recipes.clip.clip_config(Scale.of("smoke"))).encode_image(
+            pixel_values
+        )
 
 
 TWO = """

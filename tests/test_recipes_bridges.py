@@ -14,6 +14,7 @@ from vlmcourse.parts.generation import sequence_log_prob
 from vlmcourse.parts.language import freeze
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import corruptions, few_shot, tokenizer
+from vlmcourse.world.prompts import CaptionDataset
 
 SMOKE = Scale.of("smoke")
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -36,7 +37,7 @@ def five(banks):
 def test_everyone_learns_from_the_same_pictures_and_captions(banks):
     looks = "<image> <image> ."
     told, paired = (
-        connectors.CaptionDataset(banks.pictures),
+        CaptionDataset(banks.pictures, looks),
         connectors.ContrastiveDataset(banks.pictures),
     )
     looked, aside = banks.looked(looks), connectors.GatedBridgeDataset(banks.looked("<image>"))
@@ -207,12 +208,12 @@ def test_the_benchmark_keeps_rows_and_goes_on(five, tmp_path, monkeypatch, capsy
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
         replicate_bridges.connectors,
-        "banks",
+        "frozen_parts",
         lambda size, seed: connectors.FrozenParts(
             size, seed, *made, 4, connectors.BUDGETS["smoke"]
         ),
     )
-    tower = connectors.Tower(recipes.clip.new_clip(recipes.clip.clip_config(SMOKE)).vision)
+    tower = connectors.FrozenTower(recipes.clip.new_clip(recipes.clip.clip_config(SMOKE)).vision)
     made = (
         freeze(recipes.clip.new_clip(recipes.clip.clip_config(SMOKE)).vision),
         freeze(tower),

@@ -13,7 +13,10 @@ SMOKE = Scale.of("smoke")
 
 
 def test_a_stage_is_found_again_and_depends_on_data_and_config():
-    first, again = recipes.get("vilbert").train_or_load("smoke", steps=2), recipes.get("vilbert").train_or_load("smoke", steps=2)
+    first, again = (
+        recipes.get("vilbert").train_or_load("smoke", steps=2),
+        recipes.get("vilbert").train_or_load("smoke", steps=2),
+    )
     assert (
         not first.loaded
         and again.loaded
@@ -22,20 +25,36 @@ def test_a_stage_is_found_again_and_depends_on_data_and_config():
     other = recipes.get("vilbert").train_or_load(
         "smoke", steps=2, data=recipes.vilbert.region_pairs(SMOKE, false=regions.mismatched)
     )
-    assert len({first.path, other.path, recipes.get("vilbert").train_or_load("smoke", steps=2, mask_prob=0.2).path}) == 3
-    assert set(recipes.get("vlbert").train_or_load("smoke", steps=2).history[0].losses) == {"words", "regions"}
+    assert (
+        len(
+            {
+                first.path,
+                other.path,
+                recipes.get("vilbert").train_or_load("smoke", steps=2, mask_prob=0.2).path,
+            }
+        )
+        == 3
+    )
+    assert set(recipes.get("vlbert").train_or_load("smoke", steps=2).history[0].losses) == {
+        "words",
+        "regions",
+    }
 
 
 def test_the_namer_is_frozen_and_vlbert_trains_a_copy_of_its_eyes():
     data = recipes.vilbert.region_pairs(SMOKE)
     assert not any(p.requires_grad for p in data.region_classifier.parameters())
-    model = recipes.vilbert.new_vlbert(recipes.vilbert.vlbert_config(SMOKE), 0, data.region_classifier)
+    model = recipes.vilbert.new_vlbert(
+        recipes.vilbert.vlbert_config(SMOKE), 0, data.region_classifier
+    )
     mine, theirs = model.appearance[0].weight, data.region_classifier.appearance[0].weight
     assert torch.equal(mine, theirs) and mine.requires_grad and mine.data_ptr() != theirs.data_ptr()
 
 
 def test_training_and_test_share_no_composition():
-    train, test = (recipes.vilbert.region_pairs(SMOKE, split=split).pairs for split in ("train", "test"))
+    train, test = (
+        recipes.vilbert.region_pairs(SMOKE, split=split).pairs for split in ("train", "test")
+    )
     seen, asked = (
         {
             (frozenset(s.words), s.background if len(s.words) == 1 else "")
@@ -50,7 +69,9 @@ def test_training_and_test_share_no_composition():
 
 def test_a_report_has_every_score_beside_its_controls():
     model = recipes.vilbert.new_vilbert(recipes.vilbert.vilbert_config(SMOKE)).eval()
-    report = recipes.vilbert.vilbert_report(model, recipes.vilbert.region_pairs(SMOKE, split="test"), 12)
+    report = recipes.vilbert.vilbert_report(
+        model, recipes.vilbert.region_pairs(SMOKE, split="test"), 12
+    )
     for kind in ("nouns", "places", "backgrounds"):
         assert {kind, f"{kind}, blind", f"{kind}, shuffled"} <= set(report)
     for kind in recipes.vilbert.FALSE_CAPTIONS:

@@ -230,7 +230,8 @@ def test_a_stage_depends_on_the_code_it_is_made_of_and_on_no_other(monkeypatch):
     monkeypatch.setattr(stages.Path, "read_bytes", lambda path: read.append(path.name) or b"")
     size = Scale.of("smoke")
     stages._code(
-        *recipes.clip.new_clip(recipes.clip.clip_config(size)).modules(), recipes.clip.training_pairs(size).batch
+        *recipes.clip.new_clip(recipes.clip.clip_config(size)).modules(),
+        recipes.clip.training_pairs(size).batch,
     )
     assert {
         "clip.py",

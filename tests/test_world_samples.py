@@ -141,7 +141,9 @@ SAMPLES = (
         "web batch": lambda: interleaved.PageDataset(
             WEB.pages, lambda videos: {"videos": videos}
         ).batch(range(9)),
-        "web prompts": lambda: interleaved.chunked_prompts([e.prompt for e in SHOTS], 16).batch(range(10)),
+        "web prompts": lambda: interleaved.chunked_prompts([e.prompt for e in SHOTS], 16).batch(
+            range(10)
+        ),
         "binding": lambda: [
             few_shot.binding_episode("test", i, n) for n in (0, 2, 5) for i in range(5)
         ],

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from vlmcourse import world
 from vlmcourse.world import (
+    interleaved,
     dialogues,
     digits,
     documents,
@@ -191,16 +192,18 @@ def test_a_film_moves_one_thing_and_no_frame_tells_where():
 def test_pages_are_tagged_as_flamingo_reads_them():
     scene = two_things()
     assert (
-        pages.page_text(("hello .", scene, "a cat .", scene))
+        interleaved.interleaved_text(("hello .", scene, "a cat .", scene))
         == "hello . <EOC> <image> a cat . <EOC> <image> <EOC>"
     )
-    assert pages.page_text((scene, "a cat ."), end="") == "<image> a cat ."
+    assert pages.page_text((scene, "a cat .")) == "<image> a cat ."
     made = [pages.page("train", index) for index in range(200)]
     assert all(isinstance(page[0], str) for page in made)  # text before the first picture
     before = np.mean([page[2] == page[-1] or isinstance(page[2], Scene) for page in made])
     assert 0.3 < before < 0.7
     assert {len(pages.pictures_of(page)) for page in made} == {1, 2, 3, 4, 5}
-    assert all(pages.page_text(page).count("<image>") == len(pages.pictures_of(page)) for page in made)
+    assert all(
+        pages.page_text(page).count("<image>") == len(pages.pictures_of(page)) for page in made
+    )
     readable([pages.page_text(page) for page in made])
 
 
@@ -358,7 +361,7 @@ def test_prompts_end_where_the_model_goes_on_and_answers_are_all_that_is_scored(
         (one, "what is the thing ?"),
         ("a cat .", two, "this is a dax . the second question is larger ?"),
     ]
-    made = prompts.prompt_batch(pages_, 16, image_prefix="<image> <image> .")
+    made = prompts.Prompts(pages_, 16, "<image> <image> .").batch(range(len(pages_)))
     image = tokenizer.world_tokenizer().convert_tokens_to_ids("<image>")
     assert made["pixel_values"].shape == (2, 3, 16, 16) and (made["ids"] == image).sum(
         1
@@ -394,12 +397,14 @@ def test_prompts_end_where_the_model_goes_on_and_answers_are_all_that_is_scored(
 def test_prompts_can_be_blind_or_show_other_pictures():
     pages_ = [(sample("test", index), "what is this ?") for index in range(3)]
     seen, blind = (
-        prompts.prompt_batch(pages_, 16, view=view)["pixel_values"]
+        prompts.Prompts(pages_, 16, view=view).batch(range(len(pages_)))["pixel_values"]
         for view in (world.to_pixels, prompts.blank_images)
     )
     assert not blind.any() and seen.any()
-    swapped = prompts.prompt_batch(prompts.swap_pictures(pages_), 16)["pixel_values"]
+    swapped = prompts.Prompts(prompts.swap_pictures(pages_), 16).batch(range(len(pages_)))[
+        "pixel_values"
+    ]
     assert torch.equal(swapped, seen.roll(-1, 0))
     with pytest.raises(ValueError, match="same number"):
         prompts.swap_pictures([pages_[0], ("no picture",)])
-    assert prompts.prompt_batch([("a cat",)], 16)["pixel_values"].shape == (0, 3, 16, 16)
+    assert prompts.Prompts([("a cat",)], 16).batch([0])["pixel_values"].shape == (0, 3, 16, 16)

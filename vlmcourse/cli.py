@@ -360,9 +360,7 @@ def train(
 def search(
     query: Annotated[str, typer.Argument(help='What to look for: "a red bicycle".')],
     pictures: Annotated[Path, typer.Argument(help="A folder of pictures.")],
-    model: Annotated[Path, typer.Option(help="A folder that train wrote.")] = Path(
-        "runs/clip"
-    ),
+    model: Annotated[Path, typer.Option(help="A folder that train wrote.")] = Path("runs/clip"),
     count: Annotated[int, typer.Option(help="How many pictures to name.", min=1)] = 5,
 ) -> None:
     """Find the pictures of a folder that fit a text best, with a CLIP or BLIP that you trained."""

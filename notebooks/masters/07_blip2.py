@@ -172,7 +172,7 @@ print("by hand == vlmcourse.papers.qformer.QFormer, under all three masks")  # N
 # %%
 stage = Stage1(recipe.new_qformer(recipe.qformer_config(scale)), vision, scale.width // 2).eval()
 R = stage.qformer.config.queries
-pairs = recipe.training_pairs(scale)
+pairs = recipes.clip.training_pairs(scale)
 some = pairs.batch(range(6))
 pictures_seen = patch_features(vision, some["pixel_values"])
 
@@ -420,7 +420,7 @@ print(
 # The prompt has a place for each query. Only words after it are asked for. The whole Q-Former goes on learning, not the matrix alone. Captions of things alone, as Frozen was trained on:
 
 # %%
-trained2 = recipes.get("blip2").train_or_load(scale, vision=vision, former=first.qformer, on_step=plots.LiveCurve())
+trained2 = recipes.get("blip2").train_or_load(scale, vision=vision, qformer=first.qformer, on_step=plots.LiveCurve())
 second = trained2.model
 untouched = [
     all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values()))

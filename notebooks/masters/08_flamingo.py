@@ -722,7 +722,7 @@ def over_draws(**options):
     return {k: evaluation.spread([one[k] for one in each]) for k in numbers}
 
 
-curve, exchanged = over_draws(), over_draws(exchanged=True)
+curve, exchanged = over_draws(), over_draws(shuffled=True)
 plots.show(
     plots.curves(
         {

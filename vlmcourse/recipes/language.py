@@ -34,17 +34,35 @@ SIZES = {
 }
 
 
-def new_language(scale: Scale | str | None = None, seed: int = 0) -> LanguageModel:
-    """An untrained tiny language model whose weights depend on the seed alone."""
+def new_language(
+    scale: Scale | str | None = None,
+    seed: int = 0,
+    width: int | None = None,
+    depth: int | None = None,
+) -> LanguageModel:
+    """An untrained tiny language model whose weights depend on the seed alone. width, depth: default, the scale's"""
     sizes = SIZES[Scale.of(scale).name]
+    width, depth = width or sizes.width, depth or sizes.depth
     with seeded(seed):
         vocabulary = len(tokenizer.world_tokenizer())
-        return LanguageModel(tiny(vocabulary, sizes.width, sizes.depth, sizes.width // 32))
+        return LanguageModel(tiny(vocabulary, width, depth, max(1, width // 32)))
 
 
-def setup(scale: Scale, sizes: Sizes, seed: int, stage, *, model=None, data=None) -> Run:
-    """model: an untrained one to train in place, for those who look at it on the way; data: other documents."""
-    model = model or new_language(scale, seed)
+def setup(
+    scale: Scale,
+    sizes: Sizes,
+    seed: int,
+    stage,
+    *,
+    model: LanguageModel | None = None,
+    data=None,
+    **changes,
+) -> Run:
+    """model    an untrained one to train in place, for those who look at it on the way
+    data     other documents
+    changes  width, depth of the model
+    """
+    model = model or new_language(scale, seed, **changes)
     data = data or world.documents.Documents(seed=seed)
     made = model.lm.config
     config = made.vocab_size, made.hidden_size, made.num_hidden_layers, made.num_attention_heads
