@@ -33,7 +33,7 @@ def test_a_stage_is_found_again_and_another_world_is_another_stage(banks, tmp_pa
         return recipes.get("flamingo").train_or_load(SMOKE, lm=lm, tower=tower, data=data, steps=2)
 
     assert not trained(pool=64).loaded and trained(pool=64).loaded
-    for other in ({"pool": 32}, {"pool": 64, "words": WORDS}, {"pool": 64, "seed": 1}):
+    for other in ({"pool": 32}, {"pool": 64, "noun_subset": WORDS}, {"pool": 64, "seed": 1}):
         assert not trained(**other).loaded, other
 
 

@@ -120,6 +120,6 @@ def test_one_stream_is_as_deep_as_the_texts_and_mixes():
 def test_vlbert_goes_on_from_captions_alone(start):
     from dataclasses import replace
 
-    made = trained(f"VL-BERT from {start:.0f}", replace(SMOKE, vilbert_steps=4), 0)
+    made = trained(f"VL-BERT from {start:.0f}", SMOKE, 0, 4)
     assert len(made.history) == 2
     assert abs(made.model.norm_visual_text.weight.mean().item() - start) < 0.05

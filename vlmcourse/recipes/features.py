@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from vlmcourse import world
 from vlmcourse.papers.qformer import patch_features
-from vlmcourse.world import interleaved, prompts, tokenizer
-from vlmcourse.world.co_occurrence import Picture
-from vlmcourse.world.interleaved import Frames
+from vlmcourse.world import prompts, tokenizer
+from vlmcourse.world.digits import Picture
+from vlmcourse.world.prompts import Frames, frame_pixels
 
 
 @dataclass(frozen=True)
@@ -32,17 +32,18 @@ class FeatureCache:
     def pictures(self, pictures: Sequence[Picture]) -> Tensor:
         """(N, P, D)"""
         new = [one for one in dict.fromkeys(pictures) if one not in self.features]
-        device = next(self.encoder.parameters()).device
+        device = next((one.device for one in self.encoder.parameters()), None)
         for start in range(0, len(new), 256):
             part = new[start : start + 256]
-            pixel_values = interleaved.frame_pixels([(one,) for one in part], self.size)
+            pixel_values = frame_pixels([(one,) for one in part], self.size)
             found = _encode(self.encoder, pixel_values.to(device)).half().cpu()
             self.features.update(zip(part, found))
         return torch.stack([self.features[one] for one in pictures]).float()
 
     def __call__(self, videos: Sequence[Frames]) -> dict:
         """{"features": (M, T, P, D)} of pictures (T = 1) and videos; a list of (T, P, D) if they differ in length."""
-        found = [self.pictures(frames) for frames in videos]
+        features = self.pictures([picture for frames in videos for picture in frames])
+        found = features.split([len(frames) for frames in videos])
         alike = len({one.shape for one in found}) == 1
         return {"features": torch.stack(found) if alike else found}
 
@@ -59,7 +60,7 @@ class PixelSource:
     size: int
 
     def __call__(self, videos: Sequence[Frames]) -> dict:
-        return {"pixel_values": interleaved.frame_pixels(videos, self.size)}
+        return {"pixel_values": frame_pixels(videos, self.size)}
 
 
 @lru_cache(4)
