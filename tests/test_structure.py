@@ -31,12 +31,7 @@ TOO_LONG = {  # to be shortened; nothing may be added
     "papers/blip.py",
     "papers/flamingo.py",
     "papers/qformer.py",
-    "recipes/capfilt.py",
-    "recipes/blip_tasks.py",
-    "recipes/flamingo.py",
-    "recipes/blip2.py",
     "cli.py",
-    "world/corruptions.py",
     "plots/masks.py",
 }
 

@@ -273,7 +273,7 @@ def start_project(
 
 @app.command()
 def train(
-    paper: Annotated[str, typer.Argument(help="clip, blip, flamingo, ...; `list` names all.")],
+    paper: Annotated[str, typer.Argument(help="clip, language, flamingo, ...; `list` names all.")],
     scale: Scale = None,
     data: Annotated[
         Path | None,
