@@ -179,8 +179,8 @@ def row(name: str, size: Scale, seed: int, count: int, steps: int) -> dict[str, 
     first = made.history[: max(1, len(made.history) // 20)]
     return report | {
         "parameters": sum(p.numel() for p in model.parameters()),
-        "words, first step": made.history[0].losses["words"],
-        "words, first twentieth": sum(step.losses["words"] for step in first) / len(first),
+        "words, first step": made.history[0].losses["mlm"],
+        "words, first twentieth": sum(step.losses["mlm"] for step in first) / len(first),
     }
 
 

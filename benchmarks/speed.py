@@ -73,7 +73,7 @@ def ours(scale: Scale, count: int) -> tuple[nn.Module, Loss]:
         )
     )
     pixel_values, ids = batch(scale, count)
-    return model, lambda: model.losses({"pixel_values": pixel_values, "ids": ids})["contrast"]
+    return model, lambda: model.losses({"pixel_values": pixel_values, "ids": ids})["clip"]
 
 
 def hugging_face(scale: Scale, count: int) -> tuple[nn.Module, Loss]:

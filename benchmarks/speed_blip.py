@@ -113,9 +113,9 @@ class Theirs(nn.Module):
             labels=starting(DEC).masked_fill(padding_mask == 0, -100),
         ).loss
         return {
-            "contrast": clip_loss(image, text, 1 / self.temperature),
-            "match": itm_loss(belongs[: len(ids)], belongs[len(ids) :]),
-            "caption": caption,
+            "itc": clip_loss(image, text, 1 / self.temperature),
+            "itm": itm_loss(belongs[: len(ids)], belongs[len(ids) :]),
+            "lm": caption,
         }
 
 

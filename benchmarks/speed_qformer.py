@@ -155,7 +155,7 @@ class Theirs(nn.Module):
             label_smoothing=SMOOTHING,
             ignore_index=self.c.padding,
         )
-        return {"contrast": contrast, "match": itm_loss(said[:B], said[B:]), "generate": generate}
+        return {"itc": contrast, "itm": itm_loss(said[:B], said[B:]), "itg": generate}
 
 
 def models(scale: Scale) -> tuple[Stage1, Theirs]:

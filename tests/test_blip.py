@@ -274,7 +274,7 @@ def test_shared_stays_shared_while_training():
     before = model.decoder.blocks[0].feedforward[0].weight.clone()
     optimiser = torch.optim.SGD(model.parameters(), 0.1)
     model.losses({"pixel_values": pixel_values, "ids": ids})[
-        "match"
+        "itm"
     ].backward()  # the encoder's loss alone
     optimiser.step()
     assert not torch.equal(model.decoder.blocks[0].feedforward[0].weight, before)
@@ -377,15 +377,15 @@ def test_losses_are_what_the_paper_says():
     torch.manual_seed(3)
     states = model.vision_context(pixel_values)["states"]
     image, text = normalize(model.image_projection(states[:, 0]), dim=-1), model.encode_text(ids)
-    torch.testing.assert_close(losses["contrast"], clip_loss(image, text, 1 / 0.07))
+    torch.testing.assert_close(losses["itc"], clip_loss(image, text, 1 / 0.07))
     logits = model(ids, states=states)
     smooth = cross_entropy(
         logits[:, :-1].flatten(0, 1),
         ids[:, 1:].masked_fill(ids[:, 1:] == PAD, -100).flatten(),
         label_smoothing=0.1,
     )
-    torch.testing.assert_close(losses["caption"], smooth)
-    assert losses["match"].item() == pytest.approx(math.log(2), abs=0.3)
+    torch.testing.assert_close(losses["lm"], smooth)
+    assert losses["itm"].item() == pytest.approx(math.log(2), abs=0.3)
 
 
 def test_smoothed_captions_never_cost_nothing():
@@ -447,7 +447,7 @@ def test_without_soft_targets_and_queue_momentum_is_clips_loss_against_the_slow_
     """At the start the copies are the model itself, so the loss is exactly CLIP's; soft targets then change it."""
     pixel_values, ids = batch()
     plain, slow, alpha = (
-        new(**options).losses({"pixel_values": pixel_values, "ids": ids})["contrast"]
+        new(**options).losses({"pixel_values": pixel_values, "ids": ids})["itc"]
         for options in ({}, {"momentum": 0.995}, {"momentum": 0.995, "alpha": 0.4})
     )
     torch.testing.assert_close(slow, plain)
@@ -467,7 +467,7 @@ def test_soft_contrast_with_a_queue_is_the_explicit_formula():
         targets = 0.4 * logits.softmax(1).detach() + 0.6 * right
         loss = loss - (targets * logits.log_softmax(1)).sum() / 5 / 2
     torch.testing.assert_close(
-        model.losses({"pixel_values": pixel_values, "ids": ids})["contrast"], loss
+        model.losses({"pixel_values": pixel_values, "ids": ids})["itc"], loss
     )
 
 
@@ -489,7 +489,7 @@ def test_a_few_steps_learn_a_batch_by_heart():
         sum(losses.values()).backward()
         optimiser.step()
         model.after_step()
-    assert losses["contrast"] < 0.05 and losses["match"] < 0.2 and losses["caption"] < 2.2
+    assert losses["itc"] < 0.05 and losses["itm"] < 0.2 and losses["lm"] < 2.2
 
 
 @pytest.mark.parametrize(

@@ -91,9 +91,9 @@ def declared(objective):
     """The mask table of the paper, written out by hand: (R + T, R + T)."""
     may = torch.zeros(R + T, R + T, dtype=torch.bool)
     may[:R, :R] = True
-    may[:R, R:] = objective == "match"
-    may[R:, :R] = objective != "contrast"
-    may[R:, R:] = torch.ones(T, T).tril().bool() if objective == "generate" else True
+    may[:R, R:] = objective == "itm"
+    may[R:, :R] = objective != "itc"
+    may[R:, R:] = torch.ones(T, T).tril().bool() if objective == "itg" else True
     return may
 
 
@@ -142,7 +142,7 @@ def test_queries_come_out_alike_for_contrast_and_generation_and_otherwise_for_ma
 
 def test_text_that_reuses_the_queries_keys_is_text_of_one_masked_pass(former):
     image, ids = random(4, 6, 24), texts()
-    mask = former.mask("generate", ids)
+    mask = former.mask("itg", ids)
     former.query_states(image, cache := {})
     torch.testing.assert_close(
         former.text_states(ids, mask[:, :, R:], cache),
@@ -150,15 +150,15 @@ def test_text_that_reuses_the_queries_keys_is_text_of_one_masked_pass(former):
         atol=1e-5,
         rtol=1e-5,
     )
-    alone = former.text_states(ids, former.mask("contrast", ids)[:, :, R:, R:])
+    alone = former.text_states(ids, former.mask("itc", ids)[:, :, R:, R:])
     torch.testing.assert_close(
-        alone, former(image, ids, former.mask("contrast", ids))[1], atol=1e-5, rtol=1e-5
+        alone, former(image, ids, former.mask("itc", ids))[1], atol=1e-5, rtol=1e-5
     )
 
 
 def test_only_the_first_rows_are_computed_and_come_out_the_same(former):
     image, ids = random(4, 6, 24), texts()
-    mask = former.mask("match", ids)
+    mask = former.mask("itm", ids)
     whole, (first, rest) = former(image, ids, mask)[0], former(image, ids, mask, first=R)
     torch.testing.assert_close(first, whole, atol=1e-5, rtol=1e-5)
     assert rest.shape[1] == 0
@@ -166,7 +166,7 @@ def test_only_the_first_rows_are_computed_and_come_out_the_same(former):
 
 def test_an_image_projected_once_is_looked_at_alike(former):
     image, ids = random(4, 6, 24), texts()
-    projected, mask = former.project_kv(image), former.mask("match", ids)
+    projected, mask = former.project_kv(image), former.mask("itm", ids)
     assert [seen is None for seen in projected] == [False, True]
     assert torch.equal(former.query_states(projected), former.query_states(image))
     assert torch.equal(former(projected, ids, mask)[0], former(image, ids, mask)[0])
@@ -205,7 +205,7 @@ def test_queries_alone_look_at_the_image_in_every_second_layer(former):
 def test_one_can_look_at_who_looks_where(former):
     """Attention weights from outside: queries over patches, and who looks at whom is what the mask says."""
     image, ids = random(1, 6, 24), texts(1)
-    mask = former.mask("generate", ids)
+    mask = former.mask("itg", ids)
     seen = introspection.attention_weights(former, lambda: former(image, ids, mask))
     assert set(seen) == {"layers.0.attention", "layers.0.cross_attention", "layers.1.attention"}
     assert seen["layers.0.cross_attention"].shape == (1, 4, R, 6)
@@ -225,7 +225,7 @@ def test_text_and_queries_have_feed_forwards_of_their_own_alike_at_first():
         and layer.feedforward_queries is not layer.feedforward_text
     )
     ids = texts()
-    former.text_states(ids, former.mask("contrast", ids)[:, :, R:, R:]).square().sum().backward()
+    former.text_states(ids, former.mask("itc", ids)[:, :, R:, R:]).square().sum().backward()
     assert (
         layer.feedforward_queries[0].weight.grad is None
         and layer.feedforward_text[0].weight.grad.abs().sum() > 0
@@ -265,7 +265,7 @@ def test_the_image_s_score_is_its_best_query_s_and_only_that_query_learns_from_i
 def test_every_query_votes_on_a_match(stage1):
     image, ids = random(4, 6, 24), texts()
     read = stage1.cls_ids(ids)
-    queries, _ = stage1.qformer(image, read, stage1.qformer.mask("match", read))
+    queries, _ = stage1.qformer(image, read, stage1.qformer.mask("itm", read))
     votes = torch.stack([stage1.itm_head(queries[:, r]) for r in range(R)])
     torch.testing.assert_close(stage1.itm_logits(image, ids), votes.mean(0), atol=1e-5, rtol=1e-5)
 
@@ -301,7 +301,7 @@ def test_keys_used_again_give_the_three_losses_and_gradients_of_three_masked_pas
                 },
             )
         )
-    assert set(found[0][0]) == {"contrast", "match", "generate"}
+    assert set(found[0][0]) == {"itc", "itm", "itg"}
     for (values, gradients), (others, theirs) in [found]:
         for name in values:
             torch.testing.assert_close(values[name], others[name], atol=1e-5, rtol=1e-5)
@@ -338,7 +338,7 @@ def test_generation_scores_each_word_given_the_words_before_it_and_never_padding
         if write[row, place]
     ]
     torch.testing.assert_close(
-        stage1.losses(one)["generate"], torch.stack(losses).mean(), atol=1e-5, rtol=1e-5
+        stage1.losses(one)["itg"], torch.stack(losses).mean(), atol=1e-5, rtol=1e-5
     )
     assert len(losses) == 4 * (T - 1) - 1
 
@@ -573,11 +573,7 @@ def test_tower_and_language_model_are_bit_identical_after_both_stages(stage1, na
             precision=torch.float32,
         )
     ]
-    assert (
-        one[-1]["contrast"] < one[0]["contrast"]
-        and one[-1]["generate"] < one[0]["generate"]
-        and two[-1] < two[0]
-    )
+    assert one[-1]["itc"] < one[0]["itc"] and one[-1]["itg"] < one[0]["itg"] and two[-1] < two[0]
     assert not torch.equal(queries, learnt) and not torch.equal(model.qformer.queries, learnt)
     assert torch.equal(stage1.qformer.queries, learnt)  # stage 1's model stays as it was
     for module, kept in zip((model.vision, model.lm), before):
@@ -608,7 +604,7 @@ def test_stage_2_has_no_text_side_left_and_all_the_rest_of_the_q_former_learns(s
         assert torch.equal(
             model.get_parameter(f"qformer.{name}"), stage1.qformer.get_parameter(name)
         )
-    model.losses(prompt())["language"].backward()
+    model.losses(prompt())["lm"].backward()
     assert all(model.get_parameter(name).grad is not None for name in names)
     assert all(p.grad is None for p in model.lm.parameters())
     with pytest.raises(ValueError, match="no text side: stage 2 leaves it behind"):
@@ -643,7 +639,7 @@ def test_only_words_to_say_are_scored(former, vision):
     by_hand = -sum(said[row, place - 1, one["ids"][row, place]] for row, place in chosen) / len(
         chosen
     )
-    torch.testing.assert_close(model.losses(one)["language"], by_hand)
+    torch.testing.assert_close(model.losses(one)["lm"], by_hand)
     with pytest.raises(ValueError, match="expected words to say only"):
         model.losses({**one, "loss_mask": torch.ones_like(one["loss_mask"])})
 
@@ -684,7 +680,7 @@ def test_an_encoder_decoder_reads_prefix_and_queries_and_learns_the_suffix(forme
     )
     chosen = given["loss_mask"].nonzero().tolist()
     by_hand = -sum(said[row, place - 1, suffix[row, place]] for row, place in chosen) / len(chosen)
-    torch.testing.assert_close(model.losses(given)["language"], by_hand)
+    torch.testing.assert_close(model.losses(given)["lm"], by_hand)
     losses = [
         step.loss
         for step in fit(
@@ -744,9 +740,9 @@ def test_towers_of_transformers_and_residual_networks_work_too(former):
     cut, pixel_values = without_last_block(theirs), random(2, 3, 16, 16)
     expected = theirs(pixel_values, output_hidden_states=True).hidden_states[-2]
     torch.testing.assert_close(patch_features(cut, pixel_values), expected)
-    assert Stage1(former, cut).losses(batch())["contrast"] > 0
+    assert Stage1(former, cut).losses(batch())["itc"] > 0
     resnet = language.freeze(ResNet(16, (1,), 6, 2))
-    assert resnet.width == 24 and Stage1(former, resnet).losses(batch())["contrast"] > 0
+    assert resnet.width == 24 and Stage1(former, resnet).losses(batch())["itc"] > 0
 
 
 # What goes wrong, and what is said about it.

@@ -50,9 +50,10 @@ def blip():
 def test_captioner_and_filter_tune_copies_by_their_own_losses(blip):
     batch = recipe.annotated_pairs(SMALL, 8).batch(range(8))
     before = {name: value.clone() for name, value in blip.state_dict().items()}
-    assert set(Captioner(blip).losses(batch)) == {"caption"} and set(
-        Filter(blip).losses(batch)
-    ) == {"contrast", "match"}
+    assert set(Captioner(blip).losses(batch)) == {"lm"} and set(Filter(blip).losses(batch)) == {
+        "itc",
+        "itm",
+    }
     captioner, filter = Captioner(blip), Filter(blip)
     for model, learns, rests in (
         (captioner, "decoder", "itm_head"),
@@ -217,7 +218,7 @@ def test_two_equal_pictures_are_one_at_the_start(blip):
 
 def test_both_pictures_teach_their_own_attention(blip):
     model = BLIPForNLVR2(blip)
-    model.losses(Statements("train", 32).batch(range(6)))["true"].backward()
+    model.losses(Statements("train", 32).batch(range(6)))["nlvr2"].backward()
     for block in model.blocks:
         assert block.other.query.weight is not block.block.cross.query.weight
         assert (
@@ -233,7 +234,7 @@ def test_answers_are_written_and_ranked(blip):
     optimiser = torch.optim.AdamW(model.parameters(), 2e-3)
     for _ in range(160):  # eight answers by heart
         optimiser.zero_grad()
-        model.losses(batch)["answer"].backward()
+        model.losses(batch)["lm"].backward()
         optimiser.step()
     options = [world.questions.answers("colour")] * 8
     assert generate_answers(model, batch["pixel_values"], batch["question"]) == batch["answer"]
@@ -317,14 +318,14 @@ def test_a_closer_look_has_each_sibling_s_text_as_the_wrong_one():
             for ids in (batch["ids"], batch["ids"][[1, 0, 3, 2, 5, 4, 7, 6]])
         )
         said = torch.cat([right, wrong]).log_softmax(-1)
-    assert found.keys() == {"match", "caption"}
-    assert found["match"].item() == pytest.approx(
+    assert found.keys() == {"itm", "lm"}
+    assert found["itm"].item() == pytest.approx(
         -torch.cat([said[:8, 1], said[8:, 0]]).mean().item(), abs=1e-5
     )
     assert MinimalPairsBLIP(model.blip, contrast=True).losses(batch).keys() == {
-        "match",
-        "caption",
-        "contrast",
+        "itm",
+        "lm",
+        "itc",
     }
     report = close_report(model, 16)
     assert report.keys() == {"match", "contrast", "match, above or below", "match, left or right"}

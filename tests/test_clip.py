@@ -102,7 +102,7 @@ def test_parity_of_loss_and_gradients():
     model = theirs()
     ours, (pixel_values, ids) = CLIP.from_hf(model), batch()
     expected = model(input_ids=ids, pixel_values=pixel_values, return_loss=True).loss
-    loss = ours.losses({"pixel_values": pixel_values, "ids": ids})["contrast"]
+    loss = ours.losses({"pixel_values": pixel_values, "ids": ids})["clip"]
     torch.testing.assert_close(loss, expected)
     for mine, their in (
         (ours.logit_scale, model.logit_scale),
@@ -180,7 +180,7 @@ def test_temperature_starts_where_the_paper_says_and_stays_in_bounds(small):
         5.0
     )  # beyond the bound there must still be a gradient to come back by
     pixel_values, ids = batch()
-    clip.losses({"pixel_values": pixel_values, "ids": ids})["contrast"].backward()
+    clip.losses({"pixel_values": pixel_values, "ids": ids})["clip"].backward()
     assert clip.logit_scale.grad.abs() > 0
 
 
@@ -227,7 +227,7 @@ def test_a_resnet_tower_has_the_same_interface():
         )
     )
     _, ids = batch()
-    clip.losses({"pixel_values": torch.randn(5, 3, 32, 32), "ids": ids})["contrast"].backward()
+    clip.losses({"pixel_values": torch.randn(5, 3, 32, 32), "ids": ids})["clip"].backward()
     assert clip.vision.stem[0].weight.grad.abs().sum() > 0
 
 
@@ -237,7 +237,7 @@ def test_a_few_steps_learn_a_batch_by_heart(small):
     losses = []
     for _ in range(30):
         optimiser.zero_grad()
-        loss = clip.losses({"pixel_values": pixel_values, "ids": ids})["contrast"]
+        loss = clip.losses({"pixel_values": pixel_values, "ids": ids})["clip"]
         loss.backward()
         optimiser.step()
         clip.after_step()

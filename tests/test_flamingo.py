@@ -485,15 +485,15 @@ def test_new_words_start_as_they_were_and_their_rows_alone_learn():
     ids = page(3, 3)
     ids[0, 6] = END
     assert torch.equal(model(ids, **model.vision_context(pictures())), model.lm(ids).logits)
-    model.losses({"ids": ids, "loss_mask": ids > 9, "pixel_values": pictures()})["text"].backward()
+    model.losses({"ids": ids, "loss_mask": ids > 9, "pixel_values": pictures()})["lm"].backward()
     assert model.rows.grad.abs().sum() > 0 and all(p.grad is None for p in model.lm.parameters())
 
 
 def test_losses_take_kept_features_and_score_what_they_are_told():
     model, batch = opened(build()), learnable()
-    loss = model.losses(batch)["text"]
+    loss = model.losses(batch)["lm"]
     features = torch.stack(model.encode_images(batch["pixel_values"]))
-    torch.testing.assert_close(model.losses({**batch, "features": features})["text"], loss)
+    torch.testing.assert_close(model.losses({**batch, "features": features})["lm"], loss)
     said = model(batch["ids"], **model.vision_context(batch["pixel_values"])).log_softmax(-1)
     chosen = batch["loss_mask"].nonzero().tolist()
     by_hand = -sum(said[row, place - 1, batch["ids"][row, place]] for row, place in chosen) / len(

@@ -100,7 +100,7 @@ def test_another_picture_changes_the_caption_and_a_blind_model_has_none(model):
 
 def test_only_caption_tokens_are_scored(model):
     one = batch()
-    loss = model.losses(one)["caption"]
+    loss = model.losses(one)["lm"]
     said = model(one["ids"], prefix=model.encode_prefix(one["pixel_values"])).log_softmax(-1)
     chosen = one["loss_mask"].nonzero().tolist()
     by_hand = -sum(said[row, place - 1, one["ids"][row, place]] for row, place in chosen) / len(
@@ -109,7 +109,7 @@ def test_only_caption_tokens_are_scored(model):
     torch.testing.assert_close(loss, by_hand)
     padded = {**one, "ids": one["ids"].clone()}
     padded["ids"][1, -1] = 9  # what stands in the padding
-    torch.testing.assert_close(model.losses(padded)["caption"], loss)
+    torch.testing.assert_close(model.losses(padded)["lm"], loss)
     with pytest.raises(ValueError, match="expected caption tokens only"):
         model.losses({**one, "loss_mask": torch.ones(2, 8, dtype=torch.bool)})
 

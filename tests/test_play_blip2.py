@@ -13,9 +13,9 @@ from vlmcourse.parts import masks
 def three_masks(objective, queries, text):
     is_text = torch.arange(queries + text) >= queries
     same = is_text[:, None] == is_text[None, :]
-    if objective == "contrast":
+    if objective == "itc":
         return same
-    if objective == "match":
+    if objective == "itm":
         return torch.ones_like(same)
     return ~is_text[None, :] | (is_text[:, None] & torch.ones_like(same).tril())
 
@@ -35,40 +35,38 @@ def where_text(R, T):
 
 MASKS = {
     "expected booleans": lambda o, R, T: three_masks(o, R, T).float(),
-    "contrast: it is upside down": lambda o, R, T: ~three_masks(o, R, T),
-    "generate: that is the transpose": other("generate", lambda o, R, T: three_masks(o, R, T).T),
-    "generate: the queries see the text: they would carry": other(
-        "generate", lambda o, R, T: three_masks(o, R, T) | ~where_text(R, T)[:, None]
+    "itc: it is upside down": lambda o, R, T: ~three_masks(o, R, T),
+    "itg: that is the transpose": other("itg", lambda o, R, T: three_masks(o, R, T).T),
+    "itg: the queries see the text: they would carry": other(
+        "itg", lambda o, R, T: three_masks(o, R, T) | ~where_text(R, T)[:, None]
     ),
-    "causal everywhere": other("generate", lambda o, R, T: torch.ones(R + T, R + T).tril().bool()),
+    "causal everywhere": other("itg", lambda o, R, T: torch.ones(R + T, R + T).tril().bool()),
     "sees its own future": other(
-        "generate", lambda o, R, T: three_masks(o, R, T) | where_text(R, T)[:, None]
+        "itg", lambda o, R, T: three_masks(o, R, T) | where_text(R, T)[:, None]
     ),
     "no longer sees the queries": other(
-        "generate", lambda o, R, T: three_masks(o, R, T) & three_masks("contrast", R, T)
+        "itg", lambda o, R, T: three_masks(o, R, T) & three_masks("itc", R, T)
     ),
-    "each side would know the answer already": other("contrast", full),
+    "each side would know the answer already": other("itc", full),
     "the text is causal here": other(
-        "contrast",
+        "itc",
         lambda o, R, T: (
             three_masks(o, R, T)
             & (torch.ones(R + T, R + T).tril().bool() | ~where_text(R, T)[:, None])
         ),
     ),
-    "contrast: the queries see the text.": other(
-        "contrast", lambda o, R, T: three_masks(o, R, T) | ~where_text(R, T)[:, None]
+    "itc: the queries see the text.": other(
+        "itc", lambda o, R, T: three_masks(o, R, T) | ~where_text(R, T)[:, None]
     ),
-    "contrast: the text sees the queries.": other(
-        "contrast", lambda o, R, T: three_masks(o, R, T) | where_text(R, T)[:, None]
+    "itc: the text sees the queries.": other(
+        "itc", lambda o, R, T: three_masks(o, R, T) | where_text(R, T)[:, None]
     ),
-    "can't meet": other("match", lambda o, R, T: three_masks("contrast", R, T)),
+    "can't meet": other("itm", lambda o, R, T: three_masks("itc", R, T)),
     "their votes": other(
-        "match", lambda o, R, T: three_masks("generate", R, T) | where_text(R, T)[:, None]
+        "itm", lambda o, R, T: three_masks("itg", R, T) | where_text(R, T)[:, None]
     ),
-    "that is the mask of generation": other("match", lambda o, R, T: three_masks("generate", R, T)),
-    "the dark cells are not the right ones": other(
-        "match", lambda o, R, T: torch.eye(R + T).bool()
-    ),
+    "that is the mask of generation": other("itm", lambda o, R, T: three_masks("itg", R, T)),
+    "the dark cells are not the right ones": other("itm", lambda o, R, T: torch.eye(R + T).bool()),
 }
 
 
@@ -183,9 +181,9 @@ def test_each_mistake_is_named(check, wrong, words):
 
 def test_a_mask_of_the_package_passes():
     rules = {
-        "contrast": masks.unimodal,
-        "generate": masks.multimodal_causal,
-        "match": lambda R, T: masks.bidirectional(R + T),
+        "itc": masks.unimodal,
+        "itg": masks.multimodal_causal,
+        "itm": lambda R, T: masks.bidirectional(R + T),
     }
     assert checks.three_masks(
         lambda objective, R, T: rules[objective](R, T).to_bool()[0, 0]

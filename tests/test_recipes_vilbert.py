@@ -20,7 +20,7 @@ def test_a_stage_is_found_again_and_depends_on_data_and_config():
     assert (
         not first.loaded
         and again.loaded
-        and set(first.history[0].losses) == {"words", "regions", "alignment"}
+        and set(first.history[0].losses) == {"mlm", "mrc", "alignment"}
     )
     other = recipes.get("vilbert").train_or_load(
         "smoke", steps=2, data=recipes.vilbert.region_pairs(SMOKE, false=regions.mismatched)

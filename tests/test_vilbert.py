@@ -242,14 +242,14 @@ def test_losses_ask_at_masked_slots_of_true_pairs_alone_by_the_formulas(model, m
         )
     )
     torch.testing.assert_close(
-        losses["words"], -(said[0, 2, one["ids"][0, 2]] + said[1, 5, one["ids"][1, 5]]) / 2
+        losses["mlm"], -(said[0, 2, one["ids"][0, 2]] + said[1, 5, one["ids"][1, 5]]) / 2
     )
     truth = one["classes"]
     divergence = (
         sum((truth[b, r] * (truth[b, r].log() - named[b, r])).sum() for b, r in ((0, 3), (1, 0)))
         / 2
     )
-    torch.testing.assert_close(losses["regions"], divergence)
+    torch.testing.assert_close(losses["mrc"], divergence)
     p = model.alignment_logits(read, masked_regions=region).sigmoid()
     torch.testing.assert_close(
         losses["alignment"], -(p[0].log() + p[1].log() + (1 - p[2]).log()) / 3
@@ -260,7 +260,7 @@ def test_no_word_and_no_region_chosen_costs_nothing():
     torch.manual_seed(0)
     model = ViLBERT(CONFIG.__class__(**{**vars(CONFIG), "mask_prob": 0.0}))
     losses = model.losses(batch())
-    assert losses["words"] == losses["regions"] == 0
+    assert losses["mlm"] == losses["mrc"] == 0
     sum(losses.values()).backward()
     assert all(p.grad is None or torch.isfinite(p.grad).all() for p in model.parameters())
 

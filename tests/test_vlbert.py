@@ -193,15 +193,15 @@ def test_losses_ask_at_masked_slots_alone_by_the_formula(monkeypatch):
         for part in (model.mlm_logits(read, region), model.region_logits(read, region))
     )
     torch.testing.assert_close(
-        losses["words"], -(said[0, 2, one["ids"][0, 2]] + said[1, 4, one["ids"][1, 4]]) / 2
+        losses["mlm"], -(said[0, 2, one["ids"][0, 2]] + said[1, 4, one["ids"][1, 4]]) / 2
     )
     likeliest = one["classes"].argmax(-1)
     torch.testing.assert_close(
-        losses["regions"], -(named[0, 1, likeliest[0, 1]] + named[2, 0, likeliest[2, 0]]) / 2
+        losses["mrc"], -(named[0, 1, likeliest[0, 1]] + named[2, 0, likeliest[2, 0]]) / 2
     )
     assert set(losses) == {
-        "words",
-        "regions",
+        "mlm",
+        "mrc",
     }  # no loss on whether picture and text belong together
 
 

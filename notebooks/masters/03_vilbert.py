@@ -744,7 +744,7 @@ class AllWords(ViLBERT):
         _, text = self({**batch, "ids": read})
         said = self.mlm_head(text[every], self.embed_word.weight)
         words = torch.nn.functional.cross_entropy(said, batch["ids"][every])
-        return {**super().losses(batch), "words": words}
+        return {**super().losses(batch), "mlm": words}
 
 
 twelve = data.pairs.noun_subset[:12]
@@ -786,7 +786,7 @@ plots.show(
         {
             name: {
                 loss: sum(step.losses[loss] for step in history) / len(history)
-                for loss in ("words", "regions")
+                for loss in ("mlm", "mrc")
             }
             for name, history in last_steps.items()
         },

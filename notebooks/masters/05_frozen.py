@@ -131,7 +131,7 @@ def loss_by_hand(model, batch):
 
 
 with torch.no_grad():
-    assert torch.isclose(loss_by_hand(model, learn), model.losses(learn)["caption"], atol=1e-4)
+    assert torch.isclose(loss_by_hand(model, learn), model.losses(learn)["lm"], atol=1e-4)
 print("loss by hand == Frozen.losses")  # NBVAL_CHECK_OUTPUT
 for ids, loss_mask in zip(learn["ids"][:2], learn["loss_mask"]):
     told = tokenizer.world_tokenizer().convert_ids_to_tokens(ids.tolist())

@@ -183,7 +183,7 @@ def losses_by_hand(model, pixel_values, ids, negatives):
         ids[:, 1:].masked_fill(ids[:, 1:] == tokenizer.PAD, -100),
     )
     caption = cross_entropy(said.flatten(0, 1), target.flatten(), label_smoothing=0.1)
-    return {"contrast": contrast, "match": match, "caption": caption}
+    return {"itc": contrast, "itm": match, "lm": caption}
 
 
 distinct = world.Pairs("train", size).batch(range(6))
@@ -227,7 +227,9 @@ plots.show(
 )
 
 # %%
-trained = recipes.get("blip").train_or_load(scale, vision=recipes.get("clip").train_or_load(scale).model.vision, on_step=plots.LiveCurve())
+trained = recipes.get("blip").train_or_load(
+    scale, vision=recipes.get("clip").train_or_load(scale).model.vision, on_step=plots.LiveCurve()
+)
 model = trained.model
 print({name: round(value, 3) for name, value in trained.history[-1].losses.items()})
 
@@ -268,10 +270,7 @@ predict(
 # %%
 plots.show(
     plots.curves(
-        {
-            name: plots.interval_means(closer.history, name)
-            for name in ("match", "contrast", "caption")
-        },
+        {name: plots.interval_means(closer.history, name) for name in ("itm", "itc", "lm")},
         "step",
         "loss",
         lines={"a coin between siblings: ln 2": float(np.log(2))},
@@ -596,7 +595,9 @@ class FaultyModel(torch.nn.Module):
 
     def __init__(self, fault):
         super().__init__()
-        self.blip = recipes.blip.new_blip(recipes.blip.blip_config(scale), recipes.get("clip").train_or_load(scale).model.vision)
+        self.blip = recipes.blip.new_blip(
+            recipes.blip.blip_config(scale), recipes.get("clip").train_or_load(scale).model.vision
+        )
         self.fault = fault
 
     def itm_logits(self, ids, states):
@@ -618,7 +619,7 @@ class FaultyModel(torch.nn.Module):
             torch.cat([ids, ids[texts], ids]), torch.cat([states, states, states[images]])
         )
         labels = torch.tensor([1] * len(ids) + [0] * 2 * len(ids))
-        return {"contrast": losses["contrast"], "match": cross_entropy(belongs, labels)}
+        return {"itc": losses["itc"], "itm": cross_entropy(belongs, labels)}
 
 
 steps = 20 if scale.name == "smoke" else 300
@@ -641,7 +642,7 @@ for name, fault in faulty_systems.items():
             faulty_model.itm_logits(probe["ids"], faulty_model.blip.vision_context(p)["states"])
             for p in (probe["pixel_values"], probe["pixel_values"].flip(0))
         )
-    last = np.mean([step.losses["match"] for step in history[-20:]])
+    last = np.mean([step.losses["itm"] for step in history[-20:]])
     rows.append(
         f"| {name} | {last:.3f} | {(right > wrong).float().mean():.2f} | {(one - other).abs().mean():.3f} |"
     )

@@ -105,10 +105,10 @@ predict(
 with torch.no_grad():
     outputs = {name: small(image, ids, small.mask(name, ids))[0] for name in MASKS}
 print(
-    "contrast == generate:", torch.allclose(outputs["contrast"], outputs["generate"], atol=1e-5)
+    "itc == itg:", torch.allclose(outputs["itc"], outputs["itg"], atol=1e-5)
 )  # NBVAL_CHECK_OUTPUT
 print(
-    "contrast == match:", torch.allclose(outputs["contrast"], outputs["match"], atol=1e-5)
+    "itc == itm:", torch.allclose(outputs["itc"], outputs["itm"], atol=1e-5)
 )  # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
@@ -201,13 +201,13 @@ def contrast_by_hand(queries, text, temperature):
 def match_by_hand(stage, image, ids):
     """-> (B, 2): the mean of the queries' votes."""
     read = stage.cls_ids(ids)  # begins with [CLS]
-    queries, _ = stage.qformer(image, read, stage.qformer.mask("match", read))
+    queries, _ = stage.qformer(image, read, stage.qformer.mask("itm", read))
     return torch.stack([stage.itm_head(queries[:, r]) for r in range(queries.shape[1])]).mean(0)
 
 
 def generate_by_hand(stage, image, ids):
     write = stage.dec_ids(ids)  # begins with [DEC]
-    _, text = stage.qformer(image, write, stage.qformer.mask("generate", write))
+    _, text = stage.qformer(image, write, stage.qformer.mask("itg", write))
     said, words = stage.head(text, stage.qformer.words.weight), []
     for row in range(len(write)):
         for place in range(1, write.shape[1]):
@@ -231,9 +231,9 @@ with torch.no_grad():
         ]
     )
     by_hand = {
-        "contrast": contrast,
-        "match": itm_loss(match_by_hand(stage, pictures_seen, some["ids"]), wrong),
-        "generate": generate_by_hand(stage, pictures_seen, some["ids"]),
+        "itc": contrast,
+        "itm": itm_loss(match_by_hand(stage, pictures_seen, some["ids"]), wrong),
+        "itg": generate_by_hand(stage, pictures_seen, some["ids"]),
     }
     torch.manual_seed(0)  # the same negatives are drawn
     packaged = stage.losses({"pixel_values": some["pixel_values"], "ids": some["ids"]})
@@ -420,7 +420,9 @@ print(
 # The prompt has a place for each query. Only words after it are asked for. The whole Q-Former goes on learning, not the matrix alone. Captions of things alone, as Frozen was trained on:
 
 # %%
-trained2 = recipes.get("blip2").train_or_load(scale, vision=vision, qformer=first.qformer, on_step=plots.LiveCurve())
+trained2 = recipes.get("blip2").train_or_load(
+    scale, vision=vision, qformer=first.qformer, on_step=plots.LiveCurve()
+)
 second = trained2.model
 untouched = [
     all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values()))
@@ -628,7 +630,7 @@ Markdown(
 # |---|---|---|---|
 # | write Figure 2's masks as two comparisons | ●●○○○ | ●●●●● | 15 |
 #
-# Return booleans (queries + text, queries + text): rows look at columns, queries first, `True` = may look. `objective` is `"contrast"`, `"match"` or `"generate"`.
+# Return booleans (queries + text, queries + text): rows look at columns, queries first, `True` = may look. `objective` is `"itc"`, `"itm"` or `"itg"`.
 
 
 # %%
@@ -651,9 +653,9 @@ attempt(checks.three_masks, my_masks)
 #     place = torch.arange(queries + text)
 #     group, level = place >= queries, (place - queries + 1).clamp(min=0)
 #     return {
-#         "contrast": group[None, :] == group[:, None],
-#         "match": torch.ones(queries + text, queries + text, dtype=torch.bool),
-#         "generate": level[None, :] <= level[:, None],
+#         "itc": group[None, :] == group[:, None],
+#         "itm": torch.ones(queries + text, queries + text, dtype=torch.bool),
+#         "itg": level[None, :] <= level[:, None],
 #     }[objective]
 # ```
 # </details>
@@ -787,8 +789,8 @@ def make_faulty_model(fault):
 
         def leaking(objective, ids):
             mask = declared(objective, ids).clone()
-            if objective == "generate":
-                mask[:, :, 4:] = declared("match", ids)[
+            if objective == "itg":
+                mask[:, :, 4:] = declared("itm", ids)[
                     :, :, 4:
                 ]  # rows of the text: everybody sees everybody
             return mask
@@ -832,14 +834,14 @@ for name, fault in (("healthy", None), ("A", "leak"), ("B", "alike"), ("C", "eas
     ]
     ends = {
         part: np.mean([step.losses[part] for step in runs[name][-30:]])
-        for part in ("contrast", "match", "generate")
+        for part in ("itc", "itm", "itg")
     }
     lines.append(
-        f"| {name} | {ends['contrast']:.2f} | {ends['match']:.2f} | {ends['generate']:.2f} | {np.mean(apart):.2f} "
+        f"| {name} | {ends['itc']:.2f} | {ends['itm']:.2f} | {ends['itg']:.2f} | {np.mean(apart):.2f} "
         f"| {spread:.2f} | {told[0]} | {told[1]} |"
     )
 every = max(1, steps // 20)
-for part in ("match", "generate"):
+for part in ("itm", "itg"):
     curves = {
         name: {
             run[at].step: np.mean([step.losses[part] for step in run[at : at + every]])

@@ -171,7 +171,7 @@ Markdown(
 
 # %%
 words_lost = {
-    name: [step for step in bridge.steps if not {"contrast", "match"} & set(step.losses)]
+    name: [step for step in bridge.steps if not {"itc", "itm"} & set(step.losses)]
     for name, bridge in systems.items()
 }
 plots.show(plots.loss({name: steps for name, steps in words_lost.items() if steps}))

@@ -14,7 +14,7 @@ from vlmcourse.parts import masks
 from vlmcourse.plots import compare_masks, picture_and_bars
 from vlmcourse.widgets.interactive import play
 
-OBJECTIVES = ("contrast", "match", "generate")
+OBJECTIVES = ("itc", "itm", "itg")
 
 
 def three_masks(answer: Callable[[str, int, int], Tensor]) -> str:
@@ -24,9 +24,9 @@ def three_masks(answer: Callable[[str, int, int], Tensor]) -> str:
         is_text = torch.arange(L) >= R
         full, causal = torch.ones(L, L).bool(), torch.ones(L, L).tril().bool()
         wanted = {
-            "contrast": masks.unimodal(R, T).to_bool()[0, 0],
-            "match": full,
-            "generate": masks.multimodal_causal(R, T).to_bool()[0, 0],
+            "itc": masks.unimodal(R, T).to_bool()[0, 0],
+            "itm": full,
+            "itg": masks.multimodal_causal(R, T).to_bool()[0, 0],
         }
         for objective in OBJECTIVES:
             got, right = answer(objective, R, T), wanted[objective]
@@ -45,7 +45,7 @@ def three_masks(answer: Callable[[str, int, int], Tensor]) -> str:
             likely = {
                 "it is upside down: True must mean 'may look'.": ~right,
                 "that is the transpose: rows are who looks, columns are who is looked at.": right.T,
-                "generate": {
+                "itg": {
                     "the queries see the text: they would carry the words to be foretold to every place that looks at them. "
                     "The loss would be perfect, and the model useless.": right | ~is_text[:, None],
                     "that is causal everywhere: the queries must see each other, too.": causal,
@@ -54,22 +54,22 @@ def three_masks(answer: Callable[[str, int, int], Tensor]) -> str:
                     "the text no longer sees the queries: it would know nothing of the image.": right
                     & (is_text[:, None] == is_text[None, :]),
                 },
-                "contrast": {
+                "itc": {
                     "queries and text see each other: each side would know the answer already.": full,
                     "the text is causal here; only generation needs that.": right
                     & (causal | ~is_text[:, None]),
                     "the queries see the text.": right | ~is_text[:, None],
                     "the text sees the queries.": right | is_text[:, None],
                 },
-                "match": {
+                "itm": {
                     "image and text can't meet: for matching everybody sees everybody.": wanted[
-                        "contrast"
+                        "itc"
                     ],
                     "the queries don't see the text, but it is their votes that are counted.": wanted[
-                        "generate"
+                        "itg"
                     ]
                     | is_text[:, None],
-                    "that is the mask of generation.": wanted["generate"],
+                    "that is the mask of generation.": wanted["itg"],
                 },
             }
             named = {

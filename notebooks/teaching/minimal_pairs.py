@@ -39,7 +39,7 @@ class MinimalPairsBLIP(nn.Module):
         self.blip, self.contrast = deepcopy(blip), contrast
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """A batch of Siblings, rows 2i and 2i + 1 belonging together -> {"match", "caption"} and, if asked for, "contrast"."""
+        """A batch of Siblings, rows 2i and 2i + 1 belonging together -> {"itm", "lm"} and, if asked for, "itc"."""
         ids, blip = batch["ids"], self.blip
         states = blip.vision_context(batch["pixel_values"])["states"]
         read = blip.encoder.project_kv(states)
@@ -49,10 +49,10 @@ class MinimalPairsBLIP(nn.Module):
         ]  # each picture beside its own text and its sibling's
         belongs = blip.itm_logits(torch.cat([ids, ids[sibling]]), twice)
         losses = {
-            "match": itm_loss(belongs[: len(ids)], belongs[len(ids) :]),
-            "caption": blip.lm_loss(ids, blip.loss_mask(batch), read),
+            "itm": itm_loss(belongs[: len(ids)], belongs[len(ids) :]),
+            "lm": blip.lm_loss(ids, blip.loss_mask(batch), read),
         }
-        return {**losses, "contrast": blip.itc_loss(batch, states)[0]} if self.contrast else losses
+        return {**losses, "itc": blip.itc_loss(batch, states)[0]} if self.contrast else losses
 
     def after_step(self) -> None:
         self.blip.after_step()

@@ -283,7 +283,7 @@ class BLIP(nn.Module):
             for k, v in read or self.encoder.project_kv(states)
         ]
         belongs = self.itm_logits(torch.cat([ids, ids[texts], ids]), read)
-        return {"contrast": loss, "match": itm_loss(belongs[: len(ids)], belongs[len(ids) :])}
+        return {"itc": loss, "itm": itm_loss(belongs[: len(ids)], belongs[len(ids) :])}
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """batch: `pixel_values` (B, 3, S, S), `ids` (B, T) with a first token to replace -> {"contrast", "match", "caption"}.
@@ -302,7 +302,7 @@ class BLIP(nn.Module):
         shared = self.encoder.blocks[0].cross is self.decoder.blocks[0].cross
         return {
             **self.itc_itm_losses(batch, states, read),
-            "caption": self.lm_loss(ids, self.loss_mask(batch), read if shared else states),
+            "lm": self.lm_loss(ids, self.loss_mask(batch), read if shared else states),
         }
 
     def loss_mask(self, batch: dict[str, Tensor]) -> Tensor:

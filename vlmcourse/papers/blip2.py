@@ -97,7 +97,7 @@ class Stage1(nn.Module):
         """Do they belong together? Every query votes, (B, P, C) or its `project_kv`, (B, T) -> (B, 2)."""
         ids = self.cls_ids(ids)
         queries, _ = self.qformer(
-            image, ids, self.qformer.mask("match", ids), first=self.qformer.config.queries
+            image, ids, self.qformer.mask("itm", ids), first=self.qformer.config.queries
         )
         return self.itm_head(queries).mean(1)
 
@@ -105,7 +105,7 @@ class Stage1(nn.Module):
         """What the Q-Former itself would write next: ids (B, T), features (B, P, C) -> logits (B, T, V). No cache."""
         ids = self.dec_ids(ids)
         return self.head(
-            self.qformer(image, ids, self.qformer.mask("generate", ids))[1],
+            self.qformer(image, ids, self.qformer.mask("itg", ids))[1],
             self.qformer.words.weight,
         )
 
@@ -145,17 +145,17 @@ class Stage1(nn.Module):
             batch.get("positive_groups"),
         )
         read, write = self.cls_ids(ids), self.dec_ids(ids)
-        queries, text = self.qformer(image, read, self.qformer.mask("contrast", read))
+        queries, text = self.qformer(image, read, self.qformer.mask("itc", read))
         contrast, own = self._contrast(
             normalize(self.image_projection(queries), dim=-1),
             normalize(self.text_projection(text[:, 0]), dim=-1),
             positive_groups,
         )
-        _, text = self.qformer(image, write, self.qformer.mask("generate", write))
+        _, text = self.qformer(image, write, self.qformer.mask("itg", write))
         return {
-            "contrast": contrast,
-            "match": self._match(image, ids, own, positive_groups),
-            "generate": self._generate(text, write),
+            "itc": contrast,
+            "itm": self._match(image, ids, own, positive_groups),
+            "itg": self._generate(text, write),
         }
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -179,12 +179,12 @@ class Stage1(nn.Module):
         )
         write = self.dec_ids(ids)
         text = self.qformer.text_states(
-            write, self.qformer.mask("generate", write)[:, :, self.qformer.config.queries :], cache
+            write, self.qformer.mask("itg", write)[:, :, self.qformer.config.queries :], cache
         )
         return {
-            "contrast": contrast,
-            "match": self._match(image, ids, own, positive_groups),
-            "generate": self._generate(text, write),
+            "itc": contrast,
+            "itm": self._match(image, ids, own, positive_groups),
+            "itg": self._generate(text, write),
         }
 
     @torch.no_grad()
@@ -262,7 +262,7 @@ class BLIP2(SoftPromptModel):
         ):
             raise ValueError("scored holds a first token or a slot; expected words to say only.")
         said = self(batch["ids"], prefix=self.encode_prefix(_seen(self.vision, batch)))  # (B, T, V)
-        return {"language": next_token_loss(said, batch["ids"], batch["loss_mask"])}
+        return {"lm": next_token_loss(said, batch["ids"], batch["loss_mask"])}
 
     @classmethod
     def from_hf(cls, model) -> BLIP2:
@@ -308,7 +308,7 @@ class BLIP2EncoderDecoder(BLIP2):
             batch.get("padding_mask"),
             batch["read"],
         )
-        return {"language": next_token_loss(said, batch["ids"], batch["loss_mask"])}
+        return {"lm": next_token_loss(said, batch["ids"], batch["loss_mask"])}
 
 
 def _hf_vision(model) -> nn.Module:

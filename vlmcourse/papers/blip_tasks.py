@@ -40,7 +40,7 @@ class Captioner(nn.Module):
         """batch as BLIP's; `loss_mask` leaves out the prompt."""
         check_batch_sizes(pictures=batch["pixel_values"], texts=batch["ids"])
         return {
-            "caption": self.blip.lm_loss(
+            "lm": self.blip.lm_loss(
                 batch["ids"],
                 self.blip.loss_mask(batch),
                 **self.blip.vision_context(batch["pixel_values"]),
@@ -93,7 +93,7 @@ class BLIPForVQA(nn.Module):
             pictures=batch["pixel_values"], questions=batch["question"], answers=batch["ids"]
         )
         read = self.question_context(batch["pixel_values"], batch["question"])
-        return {"answer": self.blip.lm_loss(batch["ids"], self.blip.loss_mask(batch), **read)}
+        return {"lm": self.blip.lm_loss(batch["ids"], self.blip.loss_mask(batch), **read)}
 
 
 class TwoImageBlock(nn.Module):
@@ -150,7 +150,7 @@ class BLIPForNLVR2(nn.Module):
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """batch: `left`, `right`, `ids`, `true` (B,) integers 0 or 1."""
         return {
-            "true": cross_entropy(
+            "nlvr2": cross_entropy(
                 self(batch["left"], batch["right"], batch["ids"]).float(), batch["true"]
             )
         }
@@ -197,7 +197,7 @@ class BLIPForVisDial(nn.Module):
             }
         )
         seen = self.vision_context(batch["pixel_values"], batch["caption"])
-        return {"match": itm_loss(self(batch["right"], **seen), self(batch["wrong"], **seen))}
+        return {"itm": itm_loss(self(batch["right"], **seen), self(batch["wrong"], **seen))}
 
 
 def check_video(frames: Tensor) -> None:

@@ -148,7 +148,7 @@ class CLIP(nn.Module):
         """
         image, text = self.encode_image(batch["pixel_values"]), self.encode_text(batch["ids"])
         return {
-            "contrast": clip_loss(image, text, self.logit_scale.exp(), batch.get("positive_groups"))
+            "clip": clip_loss(image, text, self.logit_scale.exp(), batch.get("positive_groups"))
         }
 
     forward = losses  # data parallelism calls forward

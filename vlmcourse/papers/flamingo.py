@@ -347,7 +347,5 @@ class Flamingo(nn.Module):
             else self.vision_context(pictures).get("media")
         )
         return {
-            "text": next_token_loss(
-                self(batch["ids"], media=media), batch["ids"], batch["loss_mask"]
-            )
+            "lm": next_token_loss(self(batch["ids"], media=media), batch["ids"], batch["loss_mask"])
         }

@@ -106,4 +106,4 @@ class Frozen(SoftPromptModel):
         ):
             raise ValueError("scored holds a first token or a slot; expected caption tokens only.")
         said = self(batch["ids"], prefix=self.encode_prefix(batch["pixel_values"]))  # (B, T, V)
-        return {"caption": next_token_loss(said, batch["ids"], batch["loss_mask"])}
+        return {"lm": next_token_loss(said, batch["ids"], batch["loss_mask"])}

@@ -30,7 +30,7 @@ def matching(queries: int, text: int, device: torch.device | str | None = None) 
 Image = Tensor | list[tuple[Tensor, Tensor] | None]
 """What queries look at: features (B, P, C), or the keys and values that `QFormer.project_kv` made of them."""
 
-MASKS = {"contrast": unimodal, "match": matching, "generate": multimodal_causal}
+MASKS = {"itc": unimodal, "itm": matching, "itg": multimodal_causal}
 """Fig. 2, right: the rule (queries, text, device) -> Mask of each objective."""
 
 

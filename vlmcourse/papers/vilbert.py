@@ -279,9 +279,8 @@ class ViLBERT(nn.Module):
             self.region_head(image[:, 1:][region]).float().log_softmax(-1)
         )  # (masked regions, C)
         return {
-            "words": masked_cross_entropy(said, ids[word]),
-            "regions": kl_div(named, batch["classes"][region], reduction="sum")
-            / max(1, len(named)),
+            "mlm": masked_cross_entropy(said, ids[word]),
+            "mrc": kl_div(named, batch["classes"][region], reduction="sum") / max(1, len(named)),
             "alignment": binary_cross_entropy_with_logits(
                 self._alignment_logits(image, text).float(), together.float()
             ),

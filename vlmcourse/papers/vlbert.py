@@ -210,10 +210,10 @@ class VLBERT(nn.Module):
         }
         text, regions = self(read, masked_regions=region)
         return {
-            "words": masked_cross_entropy(
+            "mlm": masked_cross_entropy(
                 self.mlm_head(text[word], self.embed_word.weight), ids[word]
             ),
-            "regions": masked_cross_entropy(
+            "mrc": masked_cross_entropy(
                 self.region_head(regions[region]), batch["classes"][region].argmax(-1)
             ),
         }
