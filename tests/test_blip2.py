@@ -26,9 +26,8 @@ from vlmcourse.papers.qformer import (
     MASKS,
     QFormer,
     QFormerConfig,
-    patch_features,
-    without_last_block,
 )
+from vlmcourse.parts.image_features import ImageFeatures, patch_features
 from vlmcourse.parts import generation, language
 from vlmcourse.parts.attention import Attention
 from vlmcourse.parts.vision import ResNet, ViT
@@ -71,7 +70,7 @@ def former():
 @pytest.fixture
 def vision():
     torch.manual_seed(0)
-    return without_last_block(ViT(image_size=16, patch=8, width=24, depth=2, heads=2))
+    return ImageFeatures(ViT(image_size=16, patch=8, width=24, depth=2, heads=2))
 
 
 @pytest.fixture
@@ -491,7 +490,7 @@ def test_stage_2_is_transformers_conditional_generation(text):
         if text is T5:
             said = texts(2, 4, seed=9)
             expected = theirs(pixel_values, ids, decoder_input_ids=said).logits
-            found = ours(said, read=ids, **ours.vision_context(pixel_values))
+            found = ours(said, encoder_ids=ids, **ours.vision_context(pixel_values))
         else:
             expected, found = (
                 theirs(pixel_values, ids).logits,
@@ -615,7 +614,7 @@ def test_stage_2_has_no_text_side_left_and_all_the_rest_of_the_q_former_learns(s
 
 @pytest.mark.parametrize("size, patches", [(16, 5), (64, 65)])
 def test_the_prefix_is_as_long_for_a_small_image_as_for_a_large_one(former, size, patches):
-    vision = without_last_block(ViT(image_size=size, patch=8, width=24, depth=2, heads=2))
+    vision = ImageFeatures(ViT(image_size=size, patch=8, width=24, depth=2, heads=2))
     model = BLIP2(former, vision, frozen_lm(), SLOT)
     pixel_values = random(2, 3, size, size)
     assert patch_features(vision, pixel_values).shape == (2, patches, 24)
@@ -670,14 +669,14 @@ def test_an_encoder_decoder_reads_prefix_and_queries_and_learns_the_suffix(forme
     suffix[:, 0] = 0
     given = {
         "pixel_values": one["pixel_values"],
-        "read": one["ids"],
+        "encoder_ids": one["ids"],
         "ids": suffix,
         "loss_mask": suffix != 0,
     }
     before = copy.deepcopy(lm.state_dict())
-    said = model(suffix, read=one["ids"], **model.vision_context(one["pixel_values"])).log_softmax(
-        -1
-    )
+    said = model(
+        suffix, encoder_ids=one["ids"], **model.vision_context(one["pixel_values"])
+    ).log_softmax(-1)
     chosen = given["loss_mask"].nonzero().tolist()
     by_hand = -sum(said[row, place - 1, suffix[row, place]] for row, place in chosen) / len(chosen)
     torch.testing.assert_close(model.losses(given)["lm"], by_hand)
@@ -695,16 +694,16 @@ def test_an_encoder_decoder_reads_prefix_and_queries_and_learns_the_suffix(forme
         torch.equal(value, before[key]) for key, value in lm.state_dict().items()
     )
     other = model(
-        suffix, read=one["ids"], **model.vision_context(random(2, 3, 16, 16, seed=7))
+        suffix, encoder_ids=one["ids"], **model.vision_context(random(2, 3, 16, 16, seed=7))
     ).log_softmax(-1)
     assert (
         other
-        - model(suffix, read=one["ids"], **model.vision_context(one["pixel_values"])).log_softmax(
-            -1
-        )
+        - model(
+            suffix, encoder_ids=one["ids"], **model.vision_context(one["pixel_values"])
+        ).log_softmax(-1)
     ).abs().max() > 1e-4
     assert generation.generate(
-        model, suffix[:, :1], 3, read=one["ids"], **model.vision_context(one["pixel_values"])
+        model, suffix[:, :1], 3, encoder_ids=one["ids"], **model.vision_context(one["pixel_values"])
     ).shape == (2, 3)
 
 
@@ -714,7 +713,7 @@ def test_an_encoder_decoder_reads_prefix_and_queries_and_learns_the_suffix(forme
 def test_the_second_last_layer_s_features_are_read_and_the_original_stays():
     torch.manual_seed(0)
     vit = ViT(image_size=16, patch=8, width=24, depth=3, heads=2)
-    cut, pixel_values = without_last_block(vit), random(2, 3, 16, 16)
+    cut, pixel_values = ImageFeatures(vit), random(2, 3, 16, 16)
     x = vit.embed(pixel_values)
     for block in vit.transformer.blocks[:2]:
         x = block(x)
@@ -722,7 +721,7 @@ def test_the_second_last_layer_s_features_are_read_and_the_original_stays():
     assert len(vit.transformer.blocks) == 3 and all(p.requires_grad for p in vit.parameters())
     assert not any(p.requires_grad for p in cut.parameters())
     with pytest.raises(ValueError, match="has 1 blocks.*expected at least 2"):
-        without_last_block(ViT(image_size=16, patch=8, width=24, depth=1, heads=2))
+        ImageFeatures(ViT(image_size=16, patch=8, width=24, depth=1, heads=2))
 
 
 def test_towers_of_transformers_and_residual_networks_work_too(former):
@@ -737,7 +736,7 @@ def test_towers_of_transformers_and_residual_networks_work_too(former):
             patch_size=8,
         )
     ).eval()
-    cut, pixel_values = without_last_block(theirs), random(2, 3, 16, 16)
+    cut, pixel_values = ImageFeatures(theirs), random(2, 3, 16, 16)
     expected = theirs(pixel_values, output_hidden_states=True).hidden_states[-2]
     torch.testing.assert_close(patch_features(cut, pixel_values), expected)
     assert Stage1(former, cut).losses(batch())["itc"] > 0

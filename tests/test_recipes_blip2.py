@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vlmcourse import recipes, world
-from vlmcourse.papers.qformer import patch_features
+from vlmcourse.parts.image_features import patch_features
 from vlmcourse.parts.language import freeze
 from vlmcourse.recipes import blip2
 from vlmcourse.training.scale import Scale

@@ -24,7 +24,8 @@ from teaching import blip2 as checks
 from teaching.exercises import attempt, predict
 from vlmcourse import evaluation, introspection, plots, recipes, world
 from vlmcourse.papers.blip2 import Stage1
-from vlmcourse.papers.qformer import MASKS, patch_features
+from vlmcourse.papers.qformer import MASKS
+from vlmcourse.parts.image_features import patch_features
 from vlmcourse.parts import generation
 from vlmcourse.parts.losses import hard_negatives, itm_loss
 from vlmcourse.parts.tuning import count_trainable

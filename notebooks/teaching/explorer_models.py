@@ -17,7 +17,7 @@ from vlmcourse.evaluation import next_token_probabilities, eval_mode
 from vlmcourse.introspection import AttentionMaps
 from vlmcourse.papers.blip import BLIP
 from vlmcourse.papers.flamingo import Flamingo
-from vlmcourse.papers.qformer import patch_features
+from vlmcourse.parts.image_features import patch_features
 from vlmcourse.parts.language import logits, next_token_loss
 from vlmcourse.recipes.blip2 import image_prefix
 from teaching.capfilt import CapFilt

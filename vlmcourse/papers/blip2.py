@@ -47,7 +47,7 @@ class Stage1(nn.Module):
     """Representation learning (Sec. 3.2): three losses on the same pairs, each with its mask.
 
     former  a QFormer with a text side
-    vision  of `without_last_block`, or any image encoder; pass it through parts.language.freeze, or it learns too
+    vision  of `ImageFeatures`, or any image encoder; pass it through parts.language.freeze, or it learns too
     """
 
     def __init__(self, qformer: QFormer, vision: nn.Module, embedding: int = 64):  # paper: 256

@@ -21,7 +21,8 @@ from vlmcourse.evaluation import (
     recall_at_1,
 )
 from vlmcourse.papers.blip2 import BLIP2, Stage1
-from vlmcourse.papers.qformer import QFormer, QFormerConfig, patch_features, without_last_block
+from vlmcourse.papers.qformer import QFormer, QFormerConfig
+from vlmcourse.parts.image_features import ImageFeatures, patch_features
 from vlmcourse.parts.language import embedding_rms, freeze
 from vlmcourse.recipes import frozen
 from vlmcourse.recipes import recipe as registry
@@ -62,7 +63,7 @@ STAGE2_OPTIMISATION = Optimisation(1.5e-3, weight_decay=0.05, betas=(0.9, 0.95))
 
 def image_encoder(vision: nn.Module) -> nn.Module:
     """The frozen image encoder: CLIP's image tower without its last block, unless it has a single one (at scale smoke)."""
-    return without_last_block(vision) if len(vision.transformer.blocks) > 1 else freeze(vision)
+    return ImageFeatures(vision) if len(vision.transformer.blocks) > 1 else freeze(vision)
 
 
 def tower(scale: Scale | str | None = None) -> nn.Module:

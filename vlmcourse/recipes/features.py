@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vlmcourse import world
-from vlmcourse.papers.qformer import patch_features
+from vlmcourse.parts.image_features import patch_features
 from vlmcourse.world import prompts, tokenizer
 from vlmcourse.world.digits import Picture
 from vlmcourse.world.prompts import Frames, frame_pixels
