@@ -34,7 +34,10 @@ def notebook_cells() -> list[str]:
 def explorers() -> dict[str, object]:
     """{name: widget} of every explorer, made by the notebook's own cells."""
     made, space, found = {}, {}, []
-    kept, interactive.playable = interactive.playable, lambda widget, *_: found.append(widget)
+    display, interactive.display_widget = (
+        interactive.display_widget,
+        lambda widget, *_: found.append(widget),
+    )
     try:
         for source in notebook_cells():
             exec(source, space)
@@ -48,7 +51,7 @@ def explorers() -> dict[str, object]:
                     )
                 ] = found.pop()
     finally:
-        interactive.playable = kept
+        interactive.display_widget = display
     return made
 
 

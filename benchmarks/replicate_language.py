@@ -14,6 +14,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from itertools import count
 from operator import eq
 
 import torch
@@ -24,7 +25,7 @@ from vlmcourse import recipes, world
 from vlmcourse.evaluation import load_results, eval_mode, choose_next_token, save_results
 from vlmcourse.parts.language import LanguageModel, tiny
 from vlmcourse.parts.tuning import Adapters, BitFit, PromptTuning, count_trainable
-from vlmcourse.recipes.language import LANGUAGE_OPTIMISATION, text_prompts
+from vlmcourse.recipes.language import SHORT_OPTIMISATION, text_prompts
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import Step, fit
 from vlmcourse.training.optimisation import Optimisation
@@ -39,18 +40,18 @@ PARTS = ("phase", "flops", "tuning")
 def phase(scale: Scale, seed: int) -> list[dict]:
     """Rows over the steps of one pretraining run."""
     torch.set_num_threads(1)
-    model, rows = recipes.language.new_language(scale, seed), []
+    model, rows, numbers = recipes.language.new_language(scale, seed), [], count(1)
+
+    steps = recipes.get("language_short").sizes[scale.name].steps
 
     def look(step: Step) -> None:
-        if (
-            step.step == 1
-            or step.step % max(1, recipes.get("language").sizes[scale.name].steps // 30) == 0
-        ):
+        number = next(numbers)  # over both stages
+        if number == 1 or number % max(1, steps // 30) == 0:
             report = recipes.language.language_report(model, 256)
             rows.append(
                 {
                     "seed": seed,
-                    "step": step.step,
+                    "step": number,
                     "loss": step.loss,
                     "binding": report["binding"],
                     "facts": report["facts"],
@@ -87,7 +88,7 @@ def at_equal_compute(
     size = sum(p.numel() for p in model.parameters())
     steps = round(flops / (6 * size * batch * length))
     batches = Batches(Documents(length=length).batch, batch)
-    list(fit(model, batches, steps, LANGUAGE_OPTIMISATION, precision=torch.float32))
+    list(fit(model, batches, steps, SHORT_OPTIMISATION, precision=torch.float32))
     test = Documents(split="test", length=length).batch(range(64))
     with torch.no_grad():
         row = {

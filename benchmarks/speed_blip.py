@@ -18,7 +18,7 @@ from benchmarks.speed import in_turns, peak_memory, stepper
 from vlmcourse import recipes
 from vlmcourse.evaluation import save_results
 from vlmcourse.papers.blip import BLIP, BLIPConfig
-from vlmcourse.papers.blip_weights import weights_of
+from vlmcourse.papers.checkpoints import copy_blip
 from vlmcourse.parts.losses import clip_loss, hard_negatives, itm_loss
 from vlmcourse.training.scale import Scale
 
@@ -145,7 +145,7 @@ def pair(scale: Scale, count: int) -> dict[str, tuple[nn.Module, object]]:
             text_eps=theirs.text_encoder.config.layer_norm_eps,
         )
     )
-    ours.load_state_dict(weights_of(theirs, ours))
+    copy_blip(ours, theirs)
     found = [
         (torch.manual_seed(1), model())[1]
         for model in (

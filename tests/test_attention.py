@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from vlmcourse.doctor import compiler_trouble
+from vlmcourse.parts import attention as attention_module
 from vlmcourse.parts import masks
-from vlmcourse.parts.attention import Attention, attend
+from vlmcourse.parts.attention import Attention, KVCache, attend, cached_length
 from vlmcourse.parts.layers import Transformer
 
 GALLERY = masks.gallery()
@@ -43,6 +44,7 @@ def test_sdpa_is_the_formula_forward_and_backward(name):
         torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(bool(TROUBLE), reason=f"FlexAttention compiles with C++: {TROUBLE}")
 @pytest.mark.parametrize("name", GALLERY)
 def test_flex_is_sdpa(name):
@@ -160,3 +162,56 @@ def test_it_is_pytorchs_multi_head_attention():
 def test_a_width_that_does_not_split_is_named():
     with pytest.raises(ValueError, match="width 10 cannot be split into 4 heads"):
         Attention(10, 4)
+
+
+def leaky_attention(q, k, v, attn_mask):
+    """A fused kernel that gives the mean of the values where nothing may be attended to, as some backends do."""
+    everywhere = attn_mask | ~attn_mask.any(-1, keepdim=True)
+    return explicit(q, k, v, everywhere)
+
+
+def test_rows_without_a_key_are_zero_whatever_the_kernel_gives_there(monkeypatch):
+    monkeypatch.setattr(attention_module, "scaled_dot_product_attention", leaky_attention)
+    mask = GALLERY["Flamingo: last image only"].to_bool()
+    q, k, v = projections(GALLERY["Flamingo: last image only"])
+    out, empty = attend(q, k, v, mask), ~mask[0, 0].any(-1)
+    assert (out[:, :, empty] == 0).all() and (out[:, :, ~empty] != 0).any()
+    gradients = torch.autograd.grad(out[:, :, empty].sum(), (q, k, v))
+    assert all((gradient == 0).all() for gradient in gradients)
+
+
+def test_a_context_is_not_cached():
+    """Cross-attention gets its context anew at each call: with a cache it neither reads nor writes it."""
+    torch.manual_seed(5)
+    attention, cache = Attention(16, 4), KVCache()
+    x, context = torch.randn(2, 3, 16), torch.randn(2, 5, 16)
+    for _ in range(2):
+        assert torch.equal(attention(x, context, cache=cache), attention(x, context))
+    assert not cache and cache.get_seq_length() == 0
+
+
+def test_a_context_projected_once_is_attended_to_alike():
+    torch.manual_seed(6)
+    attention, mask = Attention(16, 4, context_width=8), masks.causal(5).to_bool()[:, :, :3]
+    x, context = torch.randn(2, 3, 16), torch.randn(2, 5, 8)
+    projected = attention.project_kv(context)
+    assert torch.equal(attention(x, projected, mask), attention(x, context, mask))
+    assert torch.equal(attention.weights(x, projected, mask), attention.weights(x, context, mask))
+
+
+def test_a_cache_knows_its_length_and_can_be_reordered():
+    attention, cache, x = Attention(16, 4), KVCache(), torch.randn(3, 4, 16)
+    assert cached_length(None) == cached_length(cache) == 0
+    attention(x, cache=cache)
+    assert cached_length(cache) == 4
+    order = torch.tensor([2, 2, 0])
+    cache.reorder_cache(order)
+    for found, expected in zip(cache[attention], attention.project_kv(x)):
+        assert torch.equal(found, expected[order])
+
+
+def test_heads_can_have_another_width_and_no_biases():
+    attention = Attention(10, 4, context_width=6, head_width=3, bias=False)
+    assert attention(torch.randn(2, 5, 10), torch.randn(2, 7, 6)).shape == (2, 5, 10)
+    assert not [name for name, _ in attention.named_parameters() if name.endswith("bias")]
+    assert attention.weights(torch.randn(2, 5, 10), torch.randn(2, 7, 6)).shape == (2, 4, 5, 7)

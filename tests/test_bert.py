@@ -6,18 +6,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import BertConfig, BertModel
 
+from vlmcourse.parts.attention import KVCache
 from vlmcourse.parts.bert import (
     CrossAttentionBlock,
     MLMHead,
+    TextTransformer,
     WordEmbedding,
-    sample_mask,
+    context_batch_size,
     copy_bert_layer,
-    maskable,
     mask_tokens,
+    maskable,
     masked_cross_entropy,
+    sample_mask,
+    with_first_token,
 )
 from vlmcourse.parts.layers import PostNormBlock
-from vlmcourse.parts.masks import padding_mask
+from vlmcourse.parts.masks import causal, padding_mask
 
 
 def tiny_bert(segments=3):
@@ -87,11 +91,19 @@ def test_words_are_masked_in_the_papers_shares():
     assert chosen.float().mean().item() == pytest.approx(0.15, abs=0.01)
     read = mask_tokens(ids, chosen, mask_id=9, vocabulary=10_000)
     assert torch.equal(read[~chosen], ids[~chosen])
-    was, now = ids[chosen], read[chosen]
-    assert (now == 9).float().mean().item() == pytest.approx(0.8, abs=0.02)
-    assert (now == was).float().mean().item() == pytest.approx(0.1, abs=0.02)
-    assert ((now != 9) & (now != was)).float().mean().item() == pytest.approx(0.1, abs=0.02)
-    assert (now != 0).all()  # a word never turns into padding
+    before, after = ids[chosen], read[chosen]
+    unchanged, masked = after == before, after == 9
+    assert masked.float().mean().item() == pytest.approx(0.8, abs=0.02)
+    assert unchanged.float().mean().item() == pytest.approx(0.1, abs=0.02)
+    assert (~masked & ~unchanged).float().mean().item() == pytest.approx(0.1, abs=0.02)
+
+
+def test_a_random_word_is_any_word_but_never_padding():
+    torch.manual_seed(0)
+    ids = torch.ones(400, 100, dtype=torch.long)
+    read = mask_tokens(ids, torch.ones_like(ids, dtype=torch.bool), mask_id=3, vocabulary=3)
+    assert set(read.unique().tolist()) == {1, 2, 3}
+    assert (read == 2).float().mean().item() == pytest.approx(0.05, abs=0.005)
 
 
 @settings(max_examples=20, deadline=None)
@@ -100,18 +112,19 @@ def test_first_last_and_padding_are_never_masked(lengths):
     ids = torch.zeros(len(lengths), 10, dtype=torch.long)
     for row, length in enumerate(lengths):
         ids[row, :length] = torch.arange(1, length + 1)
-    may = maskable(ids)
-    assert may.sum(1).tolist() == [length - 2 for length in lengths]
-    assert not may[:, 0].any() and not may[ids == 0].any()
-    assert sample_mask(may, 1.0).equal(may) and not sample_mask(may, 0.0).any()
+    candidates = maskable(ids)
+    assert candidates.sum(1).tolist() == [length - 2 for length in lengths]
+    assert not candidates[:, 0].any() and not candidates[ids == 0].any()
+    assert sample_mask(candidates, 1.0).equal(candidates) and not sample_mask(candidates, 0.0).any()
 
 
-def test_surprise_is_the_mean_over_masked_slots_and_nothing_without_them():
-    said, was = torch.randn(3, 7), torch.tensor([1, 4, 6])
+def test_the_loss_is_the_mean_over_masked_positions_and_zero_without_any():
+    logits, targets = torch.randn(3, 7), torch.tensor([1, 4, 6])
     torch.testing.assert_close(
-        masked_cross_entropy(said, was), -said.log_softmax(-1)[torch.arange(3), was].mean()
+        masked_cross_entropy(logits, targets),
+        -logits.log_softmax(-1)[torch.arange(3), targets].mean(),
     )
-    assert masked_cross_entropy(said[:0], was[:0]) == 0
+    assert masked_cross_entropy(logits[:0], targets[:0]) == 0
 
 
 def test_the_word_head_reads_the_table_it_is_given():
@@ -123,14 +136,63 @@ def test_the_word_head_reads_the_table_it_is_given():
     )
 
 
-@pytest.mark.parametrize(
-    "ids, message",
-    [
-        (torch.zeros(2, 9, dtype=torch.long), "texts of 9 tokens; this model reads at most 8"),
-        (torch.full((1, 4), 30), "token id 30 is outside the vocabulary of 30"),
-        (torch.zeros(2, 3), "expected integers"),
-    ],
-)
-def test_ids_that_cannot_be_read_are_explained(ids, message):
-    with pytest.raises(ValueError, match=message):
-        WordEmbedding(30, 16, context_length=8)(ids)
+def decoder():
+    torch.manual_seed(2)
+    return TextTransformer(30, 8, 16, 2, 4, None, 1e-12, context_width=12)
+
+
+def test_a_text_transformer_can_go_on_from_a_cache_and_from_projected_states():
+    model, ids, states = decoder(), torch.randint(1, 30, (2, 6)), torch.randn(2, 5, 12)
+    mask, cache = causal(6), KVCache()
+    whole = model(ids, mask.to_bool(), states)
+    pieces = [model(ids[:, :4], causal(4).to_bool(), states, cache=cache)]
+    projected = model.project_kv(states)
+    rest = mask.query_slice(4).to_bool()
+    pieces.append(model(ids[:, 4:], rest, projected, cache=cache, start=4))
+    torch.testing.assert_close(torch.cat(pieces, dim=1), whole, atol=1e-5, rtol=1e-4)
+    assert context_batch_size(states) == context_batch_size(projected) == 2
+    assert not torch.allclose(model(ids, mask.to_bool()), whole, atol=1e-2)
+
+
+def test_the_first_state_is_that_of_the_whole_and_padding_of_the_context_is_hidden():
+    model, ids, states = decoder(), torch.randint(1, 30, (2, 6)), torch.randn(2, 5, 12)
+    is_token = torch.tensor([[True] * 6, [True] * 4 + [False] * 2])
+    mask = padding_mask(is_token).to_bool()
+    context_mask = torch.tensor([[True] * 5, [True, True] + [False] * 3])
+    first = model.first_state(ids, mask, states, context_mask)
+    whole = model(ids, mask, states, context_mask)
+    torch.testing.assert_close(first, whole[:, 0], atol=1e-5, rtol=1e-4)
+    changed = states.clone()
+    changed[1, 2:] += 1
+    assert torch.equal(model.first_state(ids, mask, changed, context_mask), first)
+
+
+def test_texts_longer_than_the_positions_are_refused_with_and_without_a_cache():
+    model, ids = decoder(), torch.ones(1, 9, dtype=torch.long)
+    for tokens, start in ((ids, 0), (ids[:, :1], 8)):
+        with pytest.raises(ValueError, match="texts of 9 tokens; this model reads at most 8"):
+            model(tokens, None, start=start)
+    assert model(ids[:, :8], None).shape == (1, 8, 16)
+
+
+@pytest.mark.parametrize("token", [-1, 30])
+def test_ids_outside_the_vocabulary_are_refused(token):
+    embedding = WordEmbedding(30, 16, context_length=8)
+    with pytest.raises(ValueError, match=f"token id {token} is outside the vocabulary of 30"):
+        embedding(torch.tensor([[1, token, 2]]))
+    assert embedding(torch.tensor([[0, 29]])).shape == (1, 2, 16)
+
+
+def test_a_first_token_is_replaced_after_padding_on_the_left():
+    ids = torch.tensor([[0, 0, 5, 6], [5, 6, 7, 8]])
+    assert with_first_token(ids, 9).tolist() == [[9, 0, 5, 6], [9, 6, 7, 8]]
+    replaced = with_first_token(ids, 9, ids != 0)
+    assert replaced.tolist() == [[0, 0, 9, 6], [9, 6, 7, 8]] and ids[1, 0] == 5
+
+
+def test_positions_can_be_given_to_each_token():
+    model, ids = decoder(), torch.tensor([[0, 0, 5, 6]])
+    positions = torch.tensor([[0, 0, 0, 1]])
+    is_token = padding_mask(ids != 0).to_bool()
+    padded = model(ids, is_token, position_ids=positions)[:, 2:]
+    torch.testing.assert_close(padded, model(ids[:, 2:], None), atol=1e-5, rtol=1e-4)

@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from vlmcourse.papers.blip import BLIP, PARAMETER_SHARING, BLIPConfig
 from vlmcourse.parts.attention import KVCache
-from vlmcourse.parts.generation import beam_search, greedy, nucleus, generate
+from vlmcourse.parts.generation import beam_search, generate, greedy, nucleus
 from vlmcourse.parts.losses import clip_loss
 
 CLS, ENC, DEC, END, PAD = 94, 95, 96, 97, 0

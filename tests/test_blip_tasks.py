@@ -5,14 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from teaching.minimal_pairs import MinimalPairsBLIP, close_report, train_on_minimal_pairs, nouns
+from teaching.minimal_pairs import MinimalPairsBLIP, close_report, nouns, train_on_minimal_pairs
 from vlmcourse import world
 from vlmcourse.papers.blip_tasks import (
+    BLIPForNLVR2,
+    BLIPForVisDial,
     BLIPForVQA,
     Captioner,
-    BLIPForNLVR2,
     Filter,
-    BLIPForVisDial,
     encode_video,
     video_context,
 )
@@ -21,20 +21,20 @@ from teaching import capfilt as recipe
 from vlmcourse.recipes.blip import (
     PROMPT,
     blip_config,
+    caption_pair_accuracy,
     generate_captions,
     match_scorer,
     new_blip,
     references,
-    caption_pair_accuracy,
 )
 from teaching.blip_tasks import (
     Dialogues,
     Questions,
     Statements,
-    rank_answers,
-    video_report,
-    talk_report,
     generate_answers,
+    rank_answers,
+    talk_report,
+    video_report,
 )
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import tokenizer
@@ -124,6 +124,7 @@ def test_planted_noise_is_what_captions_wrongly_state():
     assert not recipe.false_captions(recipe.annotated_pairs(SMALL, 40)).any()
 
 
+@pytest.mark.slow
 def test_capfilt_end_to_end_keeps_a_subset(blip):
     found = recipe.capfilt(SMALL, images=48, steps=4, batch=8)
     noisy, synthetic = set(found.web.rows), set(found.synthetic.rows)
@@ -220,13 +221,14 @@ def test_both_pictures_teach_their_own_attention(blip):
     model = BLIPForNLVR2(blip)
     model.losses(Statements("train", 32).batch(range(6)))["nlvr2"].backward()
     for block in model.blocks:
-        assert block.other.query.weight is not block.block.cross.query.weight
+        assert block.right_cross.query.weight is not block.block.cross.query.weight
         assert (
-            block.other.query.weight.grad.abs().sum() > 0
+            block.right_cross.query.weight.grad.abs().sum() > 0
             and block.block.cross.query.weight.grad.abs().sum() > 0
         )
 
 
+@pytest.mark.slow
 def test_answers_are_written_and_ranked(blip):
     data, model = Questions("train", 32, kinds=("colour",)), BLIPForVQA(blip)
     batch = data.batch(range(8))

@@ -14,7 +14,7 @@ from vlmcourse.lessons import repository
 def test_tables_are_compared_in_a_picture():
     figure = plots.compare_values(torch.eye(3), torch.zeros(3, 3))
     assert "row 0, column 0: 1 for 0" in figure.description
-    with pytest.raises(ValueError, match=r"yours \(2, 3\), wanted \(3, 2\)"):
+    with pytest.raises(ValueError, match=r"yours \(2, 3\), expected \(3, 2\)"):
         plots.compare_values(torch.ones(2, 3), torch.ones(3, 2))
 
 

@@ -8,12 +8,12 @@ import pytest
 from vlmcourse import world
 from vlmcourse.evaluation import (
     bleu4,
+    caption_facts,
     cider,
     noun_accuracy,
-    scene_graph_f1,
     scene_facts,
+    scene_graph_f1,
     spread,
-    caption_facts,
 )
 from vlmcourse.world import SeededRandom
 

@@ -1,6 +1,7 @@
 """Pictures show the tensors they were given, and say so in words."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 from vlmcourse import plots, world
 from vlmcourse.evaluation import spread
 from vlmcourse.parts import masks
-from vlmcourse.plots.style import COLOURS, text_colour, png
+from vlmcourse.plots.style import COLOURS, png, text_colour
 from vlmcourse.training.fit import Step
 
 IMAGES = world.Pairs("test", 32).images(range(4))
@@ -63,7 +64,7 @@ def test_masks_are_drawn_from_their_booleans():
     assert (drawn == masks.prefix(2, 4).to_bool()[0, 0].numpy()).all()
     assert "query 0 sees 0, 1; query 1 sees 0, 1; query 2 sees 0, 1, 2;" in made.description
     assert (
-        "1 cells look but must not, 0 must"
+        "1 cells attend but must not, 0 must"
         in plots.compare_masks(masks.prefix(2, 4), masks.causal(4)).description
     )
     assert "no difference" in plots.compare_masks(masks.causal(4), masks.causal(4)).description
@@ -145,7 +146,7 @@ def test_in_a_notebook_the_curve_grows_with_time_left_and_samples(monkeypatch):
 
     shown, levels = [], iter(range(9))
     handle = type("Handle", (), {"update": lambda self, data, **_: shown.append(data)})()
-    monkeypatch.setitem(plots.curves.__globals__, "_in_notebook", lambda: True)
+    monkeypatch.setattr(sys.modules["vlmcourse.plots.curves"], "_in_notebook", lambda: True)
     monkeypatch.setattr(IPython.display, "display", lambda data, **_: shown.append(data) or handle)
     live = plots.LiveCurve(
         every=0, samples=lambda: plots.bars({"cat": {"a": next(levels)}}, "probability of cat")

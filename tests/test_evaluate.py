@@ -12,25 +12,24 @@ from torch.nn.functional import normalize
 from vlmcourse import evaluation, world
 from vlmcourse.evaluation import (
     accuracy,
+    choose_next_token,
     class_embeddings,
     confusion,
     embed,
     features,
+    generate_texts,
     k_shot_probe,
     linear_probe,
+    load_matching_results,
     load_results,
     measure_controls,
-    load_matching_results,
-    choose_next_token,
-    spread_over_seeds,
     near_duplicates,
     results,
     retrieval_recall,
     save_results,
     shift_curve,
     spread,
-    generate_texts,
-    vqa_accuracy,
+    spread_over_seeds,
     zero_shot,
 )
 from vlmcourse.parts.language import LanguageModel, tiny
@@ -331,12 +330,3 @@ def test_texts_are_written_up_to_the_end_whatever_the_length_of_the_prompt():
     assert generate_texts(model, asked(sentences[0]), most=5, stop=stop) == [
         " ".join(together[0].split()[:2])
     ]
-
-
-def test_vqa_accuracy_is_that_of_ten_people():
-    ten = ["dog"] * 3 + ["cat"] * 7
-    assert vqa_accuracy("a Dog.", ten) == pytest.approx(
-        0.9
-    )  # 3 sets of nine leave out a dog: 2/3; 7 hold all three: 1
-    assert vqa_accuracy("cat", ten) == 1 and vqa_accuracy("bird", ten) == 0
-    assert vqa_accuracy("dog", ["dog"] + ["cat"] * 9) == pytest.approx(0.3)

@@ -1,8 +1,11 @@
-"""Explorers: what is drawn is what the models say, every state has a description, and one lying mask is always caught."""
+"""Explorers: what is drawn is what the models say, every state has a description, and one faulty mask is always found."""
+
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from exercise_answers import displayed
 
 from teaching import explorer_models
 from vlmcourse import introspection, recipes, world
@@ -21,6 +24,7 @@ from vlmcourse.widgets.explorers import (
     sampling,
     scene,
 )
+from vlmcourse.world import tokenizer
 
 SCALE = Scale.of("smoke")
 TEXTS = {"packed documents": "a cat | a dog", "ViLBERT, VL-BERT: padding only": "a cat <pad> <pad>"}
@@ -30,7 +34,7 @@ TEXTS = {"packed documents": "a cat | a dog", "ViLBERT, VL-BERT: padding only": 
 def shown(monkeypatch):
     """What was displayed: (widget, still, metadata), ..."""
     seen = []
-    monkeypatch.setattr(interactive, "playable", lambda *given: seen.append(given))
+    monkeypatch.setattr(interactive, "display_widget", lambda *given: seen.append(given))
     return seen
 
 
@@ -52,7 +56,7 @@ class TestMasks:
         assert set(masks.PATTERNS) == set(parts.gallery())
 
     @pytest.mark.parametrize("name", masks.PATTERNS)
-    def test_declared_is_measured_and_a_lie_is_caught_in_one_cell(self, name):
+    def test_declared_is_measured_and_a_fault_is_found_in_one_cell(self, name):
         made = masks.pattern(name, TEXTS.get(name, masks.TEXT), 2)
         declared = made.mask.to_bool()[0, 0]
         assert declared.shape == (len(made.queries), len(made.keys))
@@ -63,7 +67,7 @@ class TestMasks:
 
     def test_the_picture_is_the_mask_its_blocks_and_what_moved(self):
         made = masks.pattern("prefix LM", "a b c d e f g h", 4)
-        figure = masks.explored(made, 5, 4, changed=True)
+        figure = masks.mask_figure(made, 5, 4, changed=True)
         drawn = np.asarray(figure.axes[0].collections[0].get_array()).reshape(8, 8).astype(bool)
         assert (drawn == made.mask.to_bool()[0, 0].numpy()).all()
         assert np.asarray(figure.axes[1].collections[0].get_array()).reshape(2, 2).tolist() == [
@@ -72,7 +76,7 @@ class TestMasks:
         ]
         assert [bar.get_width() > 0 for bar in figure.axes[2].patches] == [False] * 4 + [True] * 4
         assert (
-            "may look at: a, b, c, d, e, f." in figure.description
+            "may attend to: a, b, c, d, e, f." in figure.description
             and "none that the mask forbids" in figure.description
         )
 
@@ -83,10 +87,10 @@ class TestMasks:
             .nonzero()[0]
             .tolist()
         )
-        figure = masks.explored(made, 0, wrong[1], changed=True, suspect=True, seen=True)
+        figure = masks.mask_figure(made, 0, wrong[1], changed=True, faulty=True, compared=True)
         assert f"moved although the mask forbids it: {wrong[0]}" in figure.description
         assert (
-            "measured beside declared: 1 cells look but must not, 0 must look but don't"
+            "measured beside declared: 1 cells attend but must not, 0 must attend but don't"
             in figure.description
         )
 
@@ -169,12 +173,12 @@ class TestGates:
                 flamingo, explorer_models.gate_pages(flamingo, SCALE, count=4)
             )
         )
-        made = gates.replayed(replay, len(replay.steps) - 1)
+        made = gates.training_figure(replay, len(replay.steps) - 1)
         name, values = next(iter(flamingo.model.gates_by_step().items()))
         drawn = made.axes[0].lines[0].get_ydata().tolist()
         assert drawn == pytest.approx([values[step - 1] for step in replay.steps])
         assert replay.steps[-1] == len(flamingo.history) and "Step 8 of 8" in made.description
-        early = gates.replayed(replay, 2)
+        early = gates.training_figure(replay, 2)
         assert (
             len(early.axes[0].lines[0].get_ydata()) == 3
             and early.axes[1].get_ylim() == made.axes[1].get_ylim()
@@ -204,7 +208,7 @@ class TestGates:
         explorers.gate_explorer(
             model,
             gates.Replay(**explorer_models.gate_trace(flamingo, batch)),
-            explorer_models.going_on(model, scenes, SCALE.image_size),
+            explorer_models.continuation_function(model, scenes, SCALE.image_size),
             images,
             ["a picture of"],
             batch,
@@ -221,9 +225,35 @@ class TestGates:
         assert "the others as trained" in said.value
 
 
+class Stripes(torch.nn.Module):
+    """A model that nobody knows: it says 'cat' in so far as the picture's left half is bright."""
+
+    config = SimpleNamespace(image_size=32)
+
+    def vision_context(self, pixel_values):
+        return {"brightness": pixel_values[..., :16].mean((1, 2, 3))}
+
+    def forward(self, ids, cache=None, padding_mask=None, brightness=None):
+        logits = torch.zeros(*ids.shape, 500)
+        logits[..., tokenizer.encode(["cat"])[0, 1]] = brightness[:, None]
+        return logits
+
+
+def test_a_new_model_is_one_row_and_every_explorer_finds_it(monkeypatch):
+    row = explorer_models.ExploredModel(lambda scale: Stripes())
+    monkeypatch.setattr(explorer_models, "MODELS", {"Stripes": row})
+    (maps_of,) = explorer_models.attention_functions(SCALE).values()
+    (ask,) = explorer_models.answer_functions(SCALE).values()
+    maps = maps_of(torch.ones(3, 32, 32), "a cat")
+    assert maps.rows == ("a", "cat") and maps.maps.shape == (1, 1, 2, 16)
+    assert maps.maps[0, 0, 1].reshape(4, 4).gt(0).tolist() == [[True, True, False, False]] * 4
+    white = scene.compose([("cat", "middle")], "yellow")
+    assert ask(white, "a")["cat"] == max(ask(white, "a").values())
+
+
 def test_attention_rows_are_probabilities_over_patches_for_all_five():
     pixel_values = world.Pairs("test", SCALE.image_size).batch([0])["pixel_values"][0]
-    for name, look in explorer_models.lookers(SCALE).items():
+    for name, look in explorer_models.attention_functions(SCALE).items():
         looked = look(pixel_values, "a picture of a cat")
         layers, heads, rows, patches = looked.maps.shape
         assert rows == len(looked.rows) and patches in (4, 16) and (looked.maps >= 0).all(), name
@@ -236,19 +266,19 @@ def test_attention_rows_are_probabilities_over_patches_for_all_five():
 def test_the_chosen_layer_head_and_word_are_drawn():
     maps = torch.arange(2 * 3 * 2 * 4).reshape(2, 3, 2, 4).float()
     looked = AttentionMaps(("a", "cat"), maps, "test")
-    made = attention.overlaid(np.zeros((8, 8, 3), np.uint8), "model", looked, 1, 2, 3)
+    made = attention.attention_figure(np.zeros((8, 8, 3), np.uint8), "model", looked, 1, 2, 3)
     assert (
         np.asarray(made.axes[1].images[1].get_array()).flatten().tolist() == maps[1, 2, 1].tolist()
     )
-    assert attention.part(looked, 9, 0, 0)[1].tolist() == maps[:, :, 1].mean((0, 1)).tolist()
+    assert attention.select(looked, 9, 0, 0)[1].tolist() == maps[:, :, 1].mean((0, 1)).tolist()
     assert "'cat', layer 2, head 3" in made.description
 
 
-def test_clip_at_a_scale_and_a_gap_that_closes():
+def test_clip_at_a_scale_and_a_gap_that_closes(monkeypatch):
     model = recipes.clip.new_clip(recipes.clip.clip_config(SCALE)).eval()
     shown = clip.gallery(model, world.Pairs("test", SCALE.image_size), 12)
     sharp, flat = (
-        clip.played(model, shown, "classes", 0, "cat, dog", "a picture of {}", scale, "a cat", 0)
+        clip.class_figure(model, shown.images[0], "cat, dog", "a picture of {}", scale)
         for scale in (100, 1)
     )
     widths = [[bar.get_width() for bar in made.axes[0].patches] for made in (sharp, flat)]
@@ -256,35 +286,45 @@ def test_clip_at_a_scale_and_a_gap_that_closes():
         sum(one) == pytest.approx(1, abs=1e-4) for one in widths
     )
     apart = [
-        (shown.image.mean(0) - clip.moved(shown, share).mean(0)).norm().item()
+        (shown.image.mean(0) - clip.close_gap(shown, share).mean(0)).norm().item()
         for share in (0, 0.5, 1)
     ]
-    assert apart[0] > apart[1] > apart[2] and torch.allclose(clip.moved(shown, 0), shown.text)
-    for view in clip.VIEWS:
-        assert (
-            len(clip.played(model, shown, view, 1, "cat, dog", "{}", 10, "a cat", 0.5).description)
-            > 40
-        )
+    assert apart[0] > apart[1] > apart[2] and torch.allclose(clip.close_gap(shown, 0), shown.text)
+    found = displayed(monkeypatch)
+    clip.clip_playground(model, shown)
+    widget = found[0][0]
+    view, text = fields(widget)["show"], widget.children[-1]
+    for name, words in zip(clip.VIEWS, ("probability", "Pictures nearest", "its own", "R@1")):
+        view.value = name
+        assert words in text.value
 
 
 def test_sampling_writes_what_its_way_says():
     model = recipes.language.new_language(SCALE).eval()
-    greedy = sampling.written(model, "a picture of a", sampling.Way("greedy"))
-    assert sampling.written(model, "a picture of a", sampling.Way("nucleus", p=0.01)) == greedy
-    assert sampling.written(model, "a picture of a", sampling.Way("beam", beams=1)) == greedy
+    greedy = sampling.continuation(model, "a picture of a", sampling.Decoding("greedy"))
+    assert (
+        sampling.continuation(model, "a picture of a", sampling.Decoding("nucleus", p=0.01))
+        == greedy
+    )
+    assert (
+        sampling.continuation(model, "a picture of a", sampling.Decoding("beam", beams=1)) == greedy
+    )
     drawn = {
-        tuple(sampling.written(model, "a", sampling.Way(seed=seed, p=1.0))) for seed in range(3)
+        tuple(sampling.continuation(model, "a", sampling.Decoding(seed=seed, p=1.0)))
+        for seed in range(3)
     }
     assert len(drawn) > 1
-    made = sampling.sampled(model, "a picture of a", sampling.Way("greedy"), word=2)
+    made = sampling.sampling_figure(model, "a picture of a", sampling.Decoding("greedy"), greedy, 2)
     assert f"after 'a picture of a {greedy[0]} {greedy[1]}'" in made.description
     logits, names = torch.tensor([0.0, 2.0, 1.0]), ["a", "b", "c"]
     for way in ("greedy", "nucleus"):
-        bars = sampling.left(logits, names, sampling.Way(way, p=0.5)).axes[0].patches
+        bars = sampling.next_word_bars(logits, names, sampling.Decoding(way, p=0.5)).axes[0].patches
         assert [bar.get_width() for bar in bars[3:]] == pytest.approx([1, 0, 0])
-    assert len(sampling.left(logits, names, sampling.Way("beam")).axes[0].patches) == 3
-    with pytest.raises(ValueError, match="no way 'best'"):
-        sampling.written(model, "a", sampling.Way("best"))
+    assert (
+        len(sampling.next_word_bars(logits, names, sampling.Decoding("beam")).axes[0].patches) == 3
+    )
+    with pytest.raises(ValueError, match="no method 'best'"):
+        sampling.continuation(model, "a", sampling.Decoding("best"))
 
 
 def test_maps_that_point_at_the_thing_and_maps_that_know_nothing():
@@ -305,7 +345,9 @@ def test_maps_that_point_at_the_thing_and_maps_that_know_nothing():
         )
         return AttentionMaps(rows, (changes / changes.sum()).expand(2, 3, len(rows), 16), "weights")
 
-    dull, clever = (explorer_models.on_the_thing(look, scenes, 32) for look in (evenly, cleverly))
+    dull, clever = (
+        explorer_models.pointing_scores(look, scenes, 32) for look in (evenly, cleverly)
+    )
     assert (
         dull["weight on it"] == pytest.approx(dull["its squares"], abs=1e-5)
         and 0 < dull["its squares"] < 0.7
@@ -323,15 +365,15 @@ def test_few_shot_prompts_say_which_picture_is_whose_and_lose_their_support(flam
     assert [part.words[0] for part in made if not isinstance(part, str)] == ["cat", "car", "cat"]
     bare = few_shot.without_support(made)
     assert sum(not isinstance(part, str) for part in bare) == 1 and bare[-2] == made[-2]
-    answer = explorer_models.naming(flamingo.model.model, SCALE.image_size)
-    shown = few_shot.built(answer, [("cat", "dax"), ("car", "blicket")], "cat")
+    answer = explorer_models.naming_function(flamingo.model.model, SCALE.image_size)
+    shown = few_shot.few_shot_figure(answer, [("cat", "dax"), ("car", "blicket")], "cat")
     assert [len(one.axes[0].images) for one in shown.figures] == [3, 0, 0]
     widths = [bar.get_width() for bar in shown.figures[2].axes[0].patches]
     assert (
         sum(widths) == pytest.approx(2, abs=1e-3)
         and "<image>(3) this(3) is(3) a(3)" in shown.description
     )
-    assert few_shot.built(answer, [], "cat").description
+    assert few_shot.few_shot_figure(answer, [], "cat").description
     with pytest.raises(ValueError, match="2 words; expected one"):
         few_shot.prompt([("cat", "big dax")], "cat")
 
@@ -341,11 +383,11 @@ def test_a_threshold_counts_exactly():
         torch.tensor([0.1, 0.2, 0.6, 0.9]),
         torch.tensor([True, False, True, False]),
     )
-    assert capfilt.at_threshold(probability, noisy, 0.5) == capfilt.Caught(2, 1, 2)
+    assert capfilt.at_threshold(probability, noisy, 0.5) == capfilt.Filtered(2, 1, 2)
     assert capfilt.at_threshold(probability, noisy, 0.0).precision is None
     assert capfilt.at_threshold(probability, noisy, 1.0).recall == 1
     images = world.Pairs("test", 32).images(range(2))
-    made = capfilt.filtered(images, list("abcd"), probability, noisy, 0.5)
+    made = capfilt.threshold_figure(images, list("abcd"), probability, noisy, 0.5)
     recall = dict(
         zip(
             made.figures[0].axes[0].lines[1].get_xdata(),
@@ -359,7 +401,7 @@ def test_a_threshold_counts_exactly():
 
 
 def test_a_scene_is_what_was_put_together_and_models_are_asked_about_it(shown):
-    made = scene.composed(
+    made = scene.compose(
         [("cat", "top left"), ("nothing", "middle"), ("car", "bottom right")], "blue"
     )
     assert made.words == ("cat", "car") and made.things[0].x < 0.5 < made.things[1].x
@@ -368,8 +410,8 @@ def test_a_scene_is_what_was_put_together_and_models_are_asked_about_it(shown):
         ([("cat", "middle"), ("car", "middle")], "both middle"),
     ):
         with pytest.raises(ValueError, match=why):
-            scene.composed(things, "blue")
-    models = explorer_models.askers(SCALE)
+            scene.compose(things, "blue")
+    models = explorer_models.answer_functions(SCALE)
     for name, ask in models.items():
         text = "a cat, a car" if name == "CLIP" else "a picture of a"
         found = ask(made, text)
@@ -394,7 +436,7 @@ def test_a_page_is_as_high_as_its_figures_together():
     from PIL import Image
 
     one, other = (
-        masks.explored(masks.pattern("packed documents", "a | b", 1), 0, 0) for _ in range(2)
+        masks.mask_figure(masks.pattern("packed documents", "a | b", 1), 0, 0) for _ in range(2)
     )
     both = Image.open(BytesIO(png(FigureStack((one, other), "both"))))
     assert both.height == 2 * Image.open(BytesIO(png(one))).height

@@ -9,7 +9,7 @@ import torch
 from test_language import MODELS
 from torch import nn
 
-from vlmcourse.introspection import influence, attention_weights
+from vlmcourse.introspection import attention_weights, influence
 from vlmcourse.papers.flamingo import Flamingo, FlamingoConfig, GatedXattnDense, PerceiverResampler
 from vlmcourse.parts import generation, language
 from vlmcourse.parts.attention import Attention

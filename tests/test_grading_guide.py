@@ -37,6 +37,7 @@ def test_there_are_ten_steps():
     assert re.findall(r"^# (\d+)", block, re.M) == [str(number) for number in range(1, 11)]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     sandbox.trouble() is not None, reason=f"no sandbox can be made here: {sandbox.trouble()}"
 )

@@ -7,12 +7,12 @@ import torch
 from torch import nn
 
 from vlmcourse import recipes, world
-from vlmcourse.evaluation import rank_choices, choose_next_token
+from vlmcourse.evaluation import choose_next_token, rank_choices
 from vlmcourse.parts.layers import TanhGate
 from vlmcourse.recipes.flamingo import SIZES, FeatureCache
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import fit
-from vlmcourse.training.mixture import JointDatasets, WeightedLosses, RoundRobinDatasets
+from vlmcourse.training.mixture import JointDatasets, RoundRobinDatasets, WeightedLosses
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import few_shot, interleaved, pages, tokenizer
 from vlmcourse.world.interleaved import chunked_prompts, PageDataset, WebPages
@@ -45,6 +45,10 @@ def test_each_page_has_a_tag_for_each_picture_and_closes_its_chunks(name):
 def test_words_are_scored_and_tags_padding_and_the_beginning_are_not():
     batch = PageDataset(WEB.pages, see).batch(range(8))
     given = (batch["ids"] == TAG) | (batch["ids"] == CLOSE) | (batch["ids"] <= tokenizer.EOS)
+    stops = torch.zeros_like(given)
+    stops[:, 1:] = batch["ids"][:, :-1] == TAG
+    assert set(batch["ids"][stops].tolist()) == {tokenizer.encode(["."])[0, 1].item()}
+    given |= stops
     assert torch.equal(batch["loss_mask"], ~given) and batch["loss_mask"].any(1).all()
 
 
@@ -139,6 +143,7 @@ def test_a_prompt_by_hand_needs_a_picture_for_each_tag_outside_of_words():
         two,
         "a",
     )
+    assert interleaved.parse_page(interleaved.interleaved_text((one, "a")), [one]) == (one, "a")
     for text, count in (("<image> a", 2), ("<image> <image> a", 1)):
         with pytest.raises(
             ValueError,

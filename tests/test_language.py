@@ -91,6 +91,15 @@ def test_frozen_stays_frozen_while_its_input_learns(lm):
     assert all(torch.equal(value, before[key]) for key, value in lm.state_dict().items())
 
 
+def test_parts_of_a_frozen_module_stay_frozen_in_another_parent(lm):
+    """A model may be built from parts of a frozen one, such as its layers: they stay in eval mode there, too."""
+    parts = nn.ModuleList([language.decoder_layers(lm), nn.Dropout()]).train()
+    assert parts[1].training and not any(part.training for part in parts[0].modules())
+    for part in lm.modules():
+        part.train()
+    assert not any(part.training for part in lm.modules())
+
+
 def test_a_frozen_copy_is_frozen_too(lm):
     twin = copy.deepcopy(lm)
     nn.ModuleList([twin]).train()
@@ -217,3 +226,42 @@ def test_an_encoder_with_a_decoder_is_refused():
         language.decoder_layers(t5)
     with pytest.raises(ValueError, match="no list of decoder layers among the modules of Linear"):
         language.decoder_layers(nn.Linear(2, 2))
+
+
+def test_cross_attention_is_inserted_once_and_only_before_layers_that_exist(lm):
+    for blocks in ({}, {2: nn.Identity()}, {-1: nn.Identity()}):
+        with pytest.raises(ValueError, match=r"blocks before layers .*; expected some of 0 to 1"):
+            language.insert_cross_attention(lm, blocks)
+    handles = language.insert_cross_attention(lm, {1: nn.Identity()})
+    with pytest.raises(ValueError, match="has cross-attention blocks already"):
+        language.insert_cross_attention(lm, {0: nn.Identity()})
+    for handle in handles:
+        handle.remove()
+    language.insert_cross_attention(lm, {0: nn.Identity()})
+
+
+def test_a_padding_mask_grows_with_the_text():
+    padding_mask = torch.tensor([[False, True], [True, True]])
+    longer = language.extend_padding_mask(padding_mask, torch.zeros(2, 4))
+    assert longer.tolist() == [[False, True, True, True], [True] * 4]
+    assert language.extend_padding_mask(longer, torch.zeros(2, 4)) is longer
+    assert language.extend_padding_mask(None, torch.zeros(2, 4)) is None
+    assert language.position_ids(longer).tolist() == [[0, 0, 1, 2], [0, 1, 2, 3]]
+
+
+def test_the_loss_takes_logits_with_or_without_those_after_the_last_token():
+    torch.manual_seed(0)
+    logits, tokens = torch.randn(2, 5, 9), torch.randint(0, 9, (2, 5))
+    loss_mask = torch.tensor([[False, True, False, True, True], [False, False, True, False, False]])
+    rows, columns = loss_mask.nonzero(as_tuple=True)
+    by_hand = -logits.log_softmax(-1)[rows, columns - 1, tokens[rows, columns]].mean()
+    for given in (logits, logits[:, :-1]):
+        torch.testing.assert_close(language.next_token_loss(given, tokens, loss_mask), by_hand)
+
+
+def test_the_size_of_word_embeddings_is_measured(lm):
+    weight = lm.get_input_embeddings().weight
+    assert language.width(lm) == 32
+    assert language.embedding_rms(lm) == pytest.approx(
+        (weight.square().sum() / weight.numel()).sqrt().item()
+    )

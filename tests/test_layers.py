@@ -4,7 +4,15 @@ import pytest
 import torch
 from torch import nn
 
-from vlmcourse.parts.layers import FeedForward, QuickGELU, TanhGate, Transformer
+from vlmcourse.parts.layers import (
+    FeedForward,
+    PostNormBlock,
+    QuickGELU,
+    TanhGate,
+    Transformer,
+    check_ids,
+    init_weights,
+)
 from vlmcourse.parts.masks import causal, padding_mask
 
 
@@ -103,3 +111,75 @@ def test_one_position_read_alone_is_that_of_the_whole_with_the_same_gradients(ma
         gradients.append([out.detach(), *(parameter.grad for parameter in model.parameters())])
     for whole, alone in zip(*gradients):
         torch.testing.assert_close(alone, whole, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "mask", [None, padding_mask(torch.tensor([[True] * 4 + [False] * 2] * 3), 1).to_bool()]
+)
+@pytest.mark.parametrize("context", [None, torch.randn(3, 5, 8)], ids=["alone", "cross-attention"])
+def test_one_position_of_a_post_norm_block_is_that_of_the_whole(mask, context):
+    torch.manual_seed(0)
+    block, x = PostNormBlock(16, 4, context_width=8), torch.randn(3, 6, 16)
+    context_mask = padding_mask(torch.tensor([[True] * 3 + [False] * 2] * 3), 1).to_bool()
+    positions, rows = torch.tensor([5, 0, 2]), torch.arange(3)
+    whole = block(x, mask, context, context_mask)
+    alone = block.forward_at(x, positions, mask, context, context_mask)
+    torch.testing.assert_close(alone, whole[rows, positions], atol=1e-5, rtol=1e-4)
+    if context is not None:
+        unmasked = block.forward_at(x, positions, mask, context)
+        assert not torch.allclose(alone, unmasked, atol=1e-3)
+
+
+def test_a_gate_s_learning_rate_scale_multiplies_its_gradient_at_zero():
+    gates = [TanhGate(), TanhGate(10.0)]
+    for gate in gates:
+        gate(torch.ones(3)).sum().backward()
+    assert gates[1].alpha.grad == 10 * gates[0].alpha.grad == 30
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [torch.zeros(2, 8, dtype=torch.long), torch.tensor([[29, 0]]), torch.zeros(0, 3).long()],
+    ids=["as long as allowed", "first and last id", "none"],
+)
+def test_ids_within_bounds_are_accepted(ids):
+    check_ids(ids, vocabulary=30, context_length=8)
+    check_ids(ids[:, :3], vocabulary=30, context_length=8, start=5)
+
+
+@pytest.mark.parametrize(
+    "ids, start, message",
+    [
+        (torch.zeros(2, 9).long(), 0, "texts of 9 tokens; this model reads at most 8"),
+        (torch.zeros(2, 3).long(), 6, "texts of 9 tokens; this model reads at most 8"),
+        (torch.tensor([[1, 30, 2]]), 0, "token id 30 is outside the vocabulary of 30"),
+        (torch.tensor([[1, -3, 2]]), 0, "token id -3 is outside the vocabulary of 30"),
+        (torch.zeros(2, 3), 0, r"\(2, 3\) of torch.float32; expected integers \(batch, tokens\)"),
+        (torch.zeros(3).long(), 0, r"\(3,\) of torch.int64; expected integers \(batch, tokens\)"),
+    ],
+)
+def test_ids_that_cannot_be_read_are_explained(ids, start, message):
+    with pytest.raises(ValueError, match=message):
+        check_ids(ids, vocabulary=30, context_length=8, start=start)
+
+
+def test_weights_start_with_a_deviation_of_the_input_width_or_the_one_given():
+    torch.manual_seed(0)
+    module = nn.Sequential(
+        nn.Linear(100, 400), nn.Embedding(500, 64), nn.Linear(100, 400, bias=False)
+    )
+    init_weights(module)
+    for part, width in zip(module, (100, 64, 100)):
+        assert part.weight.std().item() == pytest.approx(width**-0.5, rel=0.05)
+    assert (module[0].bias == 0).all()
+    init_weights(module, 0.5)
+    assert all(part.weight.std().item() == pytest.approx(0.5, rel=0.05) for part in module)
+
+
+def test_a_post_norm_block_starts_with_one_deviation_for_all_of_its_layers():
+    torch.manual_seed(0)
+    block = PostNormBlock(64, 4, context_width=32)
+    linears = [module for module in block.modules() if isinstance(module, nn.Linear)]
+    assert len(linears) == 8 and all((linear.bias == 0).all() for linear in linears)
+    for linear in linears:
+        assert linear.weight.std().item() == pytest.approx(1 / 8, rel=0.1)

@@ -64,7 +64,7 @@ class TestLesson:
             "| Time | about",
             "arXiv",
             "## The question",
-            "predict(",
+            "quiz(",
             "NBVAL_CHECK_OUTPUT",
             "## Exercise 1",
             "## Exercise 2",
@@ -78,7 +78,7 @@ class TestLesson:
             "Limits:",
         ):
             assert part in text, part
-        assert text.count("predict(") >= 2
+        assert text.count("quiz(") >= 2
 
 
 def test_a_changed_master_is_noticed(tmp_path):
@@ -115,7 +115,7 @@ def test_execution_tells_each_cell_and_keeps_what_ran_before_a_failure(tmp_path)
         )
     assert told == [(2, 3, "print('first')")]
     assert lessons.read(tmp_path / "failed.ipynb").cells[1].outputs[0].text == "first\n"
-    assert "first" in lessons.page(tmp_path / "failed.ipynb").read_text()
+    assert "first" in lessons.site().notebook_page(tmp_path / "failed.ipynb").read_text()
 
 
 def test_lessons_are_found_by_number_or_name():

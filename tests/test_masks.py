@@ -76,10 +76,14 @@ def test_rows_are_the_rows(values, start):
 
 def test_per_sequence_masks_broadcast_with_shared_ones():
     valid = torch.tensor([[True, True, False], [True, True, True]])
-    mask = masks.padding_mask(valid) & masks.causal(3)
-    assert mask.to_bool().shape == (2, 1, 3, 3)
-    assert torch.equal(mask.to_bool()[1], masks.causal(3).to_bool()[0])
-    assert not mask.to_bool()[0, 0, :, 2].any()
+    padding, causal = masks.padding_mask(valid), masks.causal(3)
+    for mask in (padding & causal, causal & padding):
+        assert mask.to_bool().shape == (2, 1, 3, 3)
+        assert torch.equal(mask.to_bool()[1], causal.to_bool()[0])
+        assert not mask.to_bool()[0, 0, :, 2].any()
+    assert torch.equal((padding | causal).to_bool(), padding.to_bool() | causal.to_bool())
+    assert (padding & ~causal).name == "padding and not causal"
+    assert (causal | padding).name == "causal or padding"
 
 
 def test_a_mask_lives_where_its_numbers_live():
@@ -146,3 +150,28 @@ def test_messages_say_what_was_found_and_expected(make, words):
     with pytest.raises(ValueError) as error:
         make()
     assert all(word in str(error.value) for word in words), str(error.value)
+
+
+def test_integers_of_each_sequence_are_compared_with_integers_of_all():
+    per_sequence, shared = torch.tensor([[0, 1, 2], [2, 1, 0]]), torch.tensor([0, 1, 2, 3])
+    mask = masks.less_equal_mask(per_sequence, shared)
+    assert torch.equal(mask.to_bool()[:, 0], shared[None, None] <= per_sequence[:, :, None])
+    mask = masks.less_equal_mask(shared, per_sequence)
+    assert torch.equal(mask.to_bool()[:, 0], per_sequence[:, None] <= shared[None, :, None])
+    with pytest.raises(ValueError, match=r"query_slice\(-1\)"):
+        mask.query_slice(-1)
+
+
+def test_padding_can_have_another_number_of_queries():
+    is_token = torch.tensor([[True, False, True]])
+    assert masks.padding_mask(is_token, queries=2).to_bool().tolist() == [
+        [[[True, False, True]] * 2]
+    ]
+
+
+def test_small_blocks_are_the_same_mask_in_blocks():
+    mask = masks.packed(torch.tensor([1] * 4 + [2] * 4))
+    blocks = mask.to_block_mask(4)
+    computed = blocks.to_dense()[0, 0].bool()
+    expected = mask.to_bool()[0, 0].unflatten(0, (2, 4)).unflatten(2, (2, 4)).any(3).any(1)
+    assert torch.equal(computed, expected)

@@ -73,6 +73,7 @@ def test_a_module_is_asked_by_the_tests_that_carry_its_name_and_then_by_those_th
     assert "tests/test_blip.py" not in named and importing and not set(named) & set(importing)
 
 
+@pytest.mark.slow
 def test_killed_and_living_mutants_are_told_apart(tmp_path, monkeypatch):
     monkeypatch.setattr(mutants, "ROOT", tmp_path)
     (tmp_path / "tests").mkdir()

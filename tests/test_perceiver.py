@@ -6,11 +6,11 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from vlmcourse.papers.perceiver import (
-    TextInput,
+    CrossAttend,
     Perceiver,
     PerceiverConfig,
     PerceiverIO,
-    CrossAttend,
+    TextInput,
     fourier_features,
     pixel_input,
     point_input,
@@ -210,6 +210,7 @@ def test_an_answer_depends_on_its_own_query_and_nothing_passes_the_query_through
     torch.testing.assert_close(answers, answers[:, :1].expand_as(answers))
 
 
+@pytest.mark.slow
 def test_one_model_learns_from_each_kind_of_input():
     """Which quarter is the bright pixel in, which word comes twice, is the point above the line? The same class for all."""
     generator = torch.Generator().manual_seed(1)

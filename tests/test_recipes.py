@@ -14,7 +14,7 @@ from PIL import Image
 
 import vlmcourse
 from vlmcourse import recipes, world
-from vlmcourse.training import checkpoint
+from vlmcourse.training import checkpoint, stages
 from vlmcourse.training.scale import Scale
 
 QUIET = [
@@ -100,8 +100,8 @@ def test_the_shipped_language_model_has_read_these_texts():
     assert hashlib.sha256(read.numpy().tobytes()).hexdigest()[:16] == "57b0a21060ce1865"
 
 
+@pytest.mark.slow
 def test_the_shipped_language_model_binds_and_knows():
-    from vlmcourse.training import stages
 
     trained = recipes.get("language").train_or_load("laptop")
     assert (
@@ -110,11 +110,27 @@ def test_the_shipped_language_model_binds_and_knows():
         and trained.path.stat().st_size < 8e6
     )
     assert (
-        len(trained.history) == Scale.of("laptop").language_steps
+        len(trained.history) == recipes.get("language").sizes["laptop"].steps
         and trained.history[-1].loss < trained.history[0].loss
     )
     report = recipes.language.language_report(trained.model, 256)
     assert report["binding"] >= 0.95 and report["facts"] >= 0.95
+
+
+def test_the_shipped_language_model_binds_and_knows_in_pages_with_tags():
+    """Before any picture: what it can't do in words, no picture can do."""
+    report = recipes.language.word_report(recipes.get("language").train_or_load("laptop").model, 64)
+    for slots in ("tags", "tags and stops"):
+        names = [report[f"names, {shots} shots, {slots}"] for shots in (2, 4, 8, 16)]
+        known = [
+            report[f"{kind}, {shots} shots, {slots}"]
+            for kind in ("category", "place", "purpose")
+            for shots in (0, 4)
+        ]
+        assert min(names) >= 0.95 and min(known) >= 0.9
+        # In its texts the second thing of a page is always another one than the first.
+        assert report[f"names, 1 shots, {slots}"] >= 0.75
+    assert report["facts"] >= 0.95
 
 
 def test_a_run_is_not_overwritten_and_another_not_continued(tmp_path):
@@ -140,6 +156,7 @@ def test_a_truncated_checkpoint_is_said_and_trained_anew(tmp_path):
     assert torch.equal(model_weights(tmp_path)[0], good)
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_is_as_if_unbroken(tmp_path):
     out = tmp_path / "killed"
     process = subprocess.Popen(
@@ -231,6 +248,7 @@ def test_the_batch_is_an_option(tmp_path):
         train(tmp_path / "other", data=folder, steps=1, batch=1)
 
 
+@pytest.mark.slow
 def test_your_own_pictures_train_and_broken_ones_are_named(tmp_path):
     folder = make_folder(tmp_path / "mine")
     (folder / "3.png").write_bytes(b"not a picture")
@@ -283,6 +301,7 @@ def all_missing(folder):
     (folder / "metadata.csv").write_text("file_name,text\nnothing.png,a cat\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make, message",
     [
@@ -328,7 +347,9 @@ TWO = """
 import json, sys
 import torch
 from vlmcourse import recipes
-from vlmcourse.training.fit import Batches, Scale, fit
+from vlmcourse.training.batches import Batches
+from vlmcourse.training.fit import fit
+from vlmcourse.training.scale import Scale
 size = Scale.of("smoke")
 model = recipes.clip.new_clip(recipes.clip.clip_config(size))
 batches = Batches(recipes.clip.training_pairs(size).batch, 32)
@@ -348,6 +369,7 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_loss_and_gradient_of_one(tmp_path):
     script = tmp_path / "two.py"
     script.write_text(TWO)
@@ -367,6 +389,7 @@ def test_two_processes_have_the_loss_and_gradient_of_one(tmp_path):
 
 
 # accelerate 1.15 starts one process on a CPU, whatever --num_processes says (two need MPI); torchrun starts two with gloo.
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", [TORCHRUN, ACCELERATE], ids=["torchrun", "accelerate"])
 def test_launchers_run_the_command_and_one_process_reports(tmp_path, launcher):
     done = subprocess.run(

@@ -203,6 +203,7 @@ def test_a_match_answers_what_is_a_statement(five, banks):
         judge.choose([world.pages.vqa_episode("test", 0, "position", 0)])
 
 
+@pytest.mark.slow
 def test_the_benchmark_keeps_rows_and_goes_on(five, tmp_path, monkeypatch, capsys):
     (tmp_path / "benchmarks" / "results").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)

@@ -7,7 +7,7 @@ from benchmarks import replicate_shots
 from benchmarks.replicate_flamingo import WORDS, Early, EarlyAndOpen
 from vlmcourse import recipes
 from vlmcourse.parts.language import freeze
-from vlmcourse.recipes.flamingo import PixelSource, FrozenTower, page_datasets
+from vlmcourse.recipes.flamingo import FrozenTower, PixelSource, page_datasets
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import tokenizer
 from vlmcourse.world.interleaved import PageDataset, WebPages

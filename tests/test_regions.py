@@ -13,7 +13,7 @@ from vlmcourse.training.fit import fit
 from vlmcourse.training.optimisation import Optimisation
 from vlmcourse.world import regions, tokenizer
 from vlmcourse.world.noise import Noise
-from vlmcourse.world.scenes import SeededRandom, Scene, Thing, sample
+from vlmcourse.world.scenes import Scene, SeededRandom, Thing, sample
 
 indices = st.integers(0, 10**6)
 PAIRS = world.Pairs("train", 32)

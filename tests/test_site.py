@@ -7,10 +7,10 @@ import shutil
 import nbformat
 import pytest
 
+from docs.site import build, check
+from docs.site.maths import mathml
+from docs.site.pages import markdown, notebook, page, slug
 from vlmcourse import lessons
-from vlmcourse.site import build, check
-from vlmcourse.site.maths import mathml
-from vlmcourse.site.pages import markdown, notebook, page, slug
 
 ROOT = lessons.repository()
 
@@ -22,6 +22,7 @@ def site(tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_it_has_every_page_and_no_fault(site):
     assert check(site) == []
     for path in (*lessons.notebooks(), ROOT / "SYLLABUS.md", ROOT / "docs" / "INSTRUCTORS.md"):

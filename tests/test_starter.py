@@ -41,7 +41,7 @@ def test_it_writes_files_of_its_name_that_parse(project):
     for path in project.glob("*.py"):
         ast.parse(text := path.read_text())
         assert "PROJECT" not in text and "owls" in text
-        assert all(len(line) <= 130 for line in text.splitlines())
+        assert all(len(line) <= 120 for line in text.splitlines())
     assert (project / "README.md").read_text().startswith("# owls")
     notebook = nbformat.read(project / "explore.ipynb", as_version=4)
     nbformat.validate(notebook)
@@ -60,17 +60,16 @@ def test_its_script_trains_and_goes_on(project, monkeypatch, capsys):
 
 
 def test_its_tests_pass_and_can_fail(project, tmp_path, monkeypatch):
-    tests, shore = module(project / "test_project.py"), frozen_parts(Scale.of("smoke"))
-    tests.test_pictures_reach_the_words_and_the_banks_stay(shore)
-    tests.test_text_alone_reads_as_ever(shore)
+    tests, parts = module(project / "test_project.py"), frozen_parts(Scale.of("smoke"))
+    tests.test_pictures_reach_the_words_and_frozen_parts_stay(parts)
+    tests.test_text_alone_reads_as_ever(parts)
     tests.test_a_run_is_kept_and_reported_beside_its_controls(tmp_path)
-    tests.test_the_same_seed_gives_the_same_model(shore)
-    sees = tests.train.Bridge.look
-    monkeypatch.setattr(
-        tests.train.Bridge, "look", lambda model, pixel_values: sees(model, pixel_values * 0)
-    )
+    tests.test_the_same_seed_gives_the_same_model(parts)
+    right = tests.train.Bridge.vision_context
+    blind = lambda model, pixel_values: right(model, pixel_values * 0)  # noqa: E731
+    monkeypatch.setattr(tests.train.Bridge, "vision_context", blind)
     with pytest.raises(AssertionError):
-        tests.test_pictures_reach_the_words_and_the_banks_stay(shore)
+        tests.test_pictures_reach_the_words_and_frozen_parts_stay(parts)
 
 
 def test_its_notebook_runs(project, capsys):
@@ -78,7 +77,7 @@ def test_its_notebook_runs(project, capsys):
 
     train.train(project / "runs" / "first", "smoke", steps=4)
     runpy.run_path("explore.py")
-    assert "shown grey:" in capsys.readouterr().out
+    assert "with a blank image:" in capsys.readouterr().out
 
 
 def test_nothing_is_overwritten_and_names_are_names(project, tmp_path):

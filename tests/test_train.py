@@ -20,7 +20,6 @@ from vlmcourse.training.resume import RunLocked
 from vlmcourse.training.scale import Scale
 from vlmcourse.training.stages import train_or_load
 
-
 W = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
 
 
@@ -103,6 +102,7 @@ def test_resumed_is_unbroken_to_the_bit(tmp_path):
     assert not nothing and torch.equal(weights(done), weights(unbroken))
 
 
+@pytest.mark.slow
 def test_kill_minus_nine_then_resume(tmp_path):
     """A real process, really killed while it trains and writes."""
     script = textwrap.dedent(f"""
@@ -257,6 +257,7 @@ def test_a_stage_depends_on_the_code_it_is_made_of_and_on_no_other(monkeypatch):
     } & set(read)
 
 
+@pytest.mark.slow
 def test_a_stage_has_one_name_whatever_else_was_imported():
     name = "from vlmcourse import recipes\nfrom vlmcourse.training import stages\nprint(stages._code(recipes.flamingo.setup))"
     first, other = (

@@ -335,6 +335,7 @@ def test_another_encoder_takes_the_streams_place():
     )
 
 
+@pytest.mark.slow
 def test_it_learns_what_is_in_a_hidden_region_from_the_words():
     """A word names the class of the only region; nothing else does."""
 

@@ -20,6 +20,7 @@ from vlmcourse.world.scenes import SPLITS, held_out
 MANY = range(1500)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", SPLITS)
 def test_the_same_scene_in_another_process(split):
     """Python's hash() differs from process to process; nothing here may depend on it."""

@@ -21,7 +21,7 @@ from vlmcourse.world import (
     tokenizer,
     videos,
 )
-from vlmcourse.world.scenes import SeededRandom, Scene, Thing, held_out, novel_nouns, sample
+from vlmcourse.world.scenes import Scene, SeededRandom, Thing, held_out, novel_nouns, sample
 
 indices = st.integers(0, 10**6)
 

@@ -188,7 +188,7 @@ def run(
         on_failure=folder / f"{notebook.stem}-{name}-failed.ipynb",
     )
     kept = lessons.keep(executed, folder / f"{notebook.stem}-{name}.ipynb")
-    print(f"Kept {kept} and {lessons.page(kept)}")
+    print(f"Kept {kept} and {lessons.site().notebook_page(kept)}")
 
 
 def _tell_cell(number: int, cells: int, title: str, seconds: float) -> None:
@@ -248,8 +248,8 @@ def site(
 ) -> None:
     """Build the course as static pages: lessons, syllabus, instructor's guide, reference. Links and figures are checked."""
     from vlmcourse import lessons
-    from vlmcourse import site as pages
 
+    pages = lessons.site()
     wrote = pages.build(lessons.repository(), out)
     if faults := pages.check(out):
         raise ValueError(f"{len(faults)} faults in the pages of {out}:\n  " + "\n  ".join(faults))

@@ -1,7 +1,9 @@
-"""Lessons: text masters (py:percent) -> notebooks -> executed notebooks -> pages."""
+"""Lessons: text masters (py:percent) -> notebooks -> executed notebooks."""
 
 import hashlib
+import importlib
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -149,11 +151,9 @@ def keep(notebook, path: Path) -> Path:
     return path
 
 
-def page(path: Path) -> Path:
-    """An HTML page of an executed notebook, beside it."""
-    from nbconvert import HTMLExporter
-
-    body, _ = HTMLExporter(template_name="lab").from_filename(str(path))
-    target = path.with_suffix(".html")
-    target.write_text(body, encoding="utf-8")
-    return target
+def site():
+    """The clone's docs.site, which makes HTML of notebooks and of the whole course: a tool of the repository, not of the package."""
+    root = str(repository())
+    if root not in sys.path:
+        sys.path.insert(0, root)
+    return importlib.import_module("docs.site")

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from vlmgrader.checks import Check
+from vlmgrader.checks import Check, with_hidden
 
 
 def number(generator, low, high):
@@ -24,7 +24,9 @@ def probabilities(q, k, may_look, scale=None, axis=-1):
     weights = torch.einsum("bhqd,bhkd->bhqk", q, k) * (
         q.shape[-1] ** -0.5 if scale is None else scale
     )
-    weights = weights.exp() * may_look
+    weights = weights.masked_fill(~may_look, -math.inf)
+    largest = weights.amax(axis, keepdim=True).detach().nan_to_num(neginf=0.0)
+    weights = (weights - largest).exp()
     return weights / weights.sum(axis, keepdim=True).clamp(min=1e-30)
 
 
@@ -59,7 +61,7 @@ def qkv(generator, empty):
         number(generator, 1, 3),
         number(generator, 3, 5),
         number(generator, 4, 6),
-        4,
+        number(generator, 3, 7),
     )
     may_look = torch.rand(B, 1, Q, K, generator=generator) < 0.5
     rows = torch.arange(Q) % 2 == 0
@@ -72,6 +74,23 @@ def qkv(generator, empty):
         normal(generator, B, H, K, D),
         may_look,
     ], {}
+
+
+def large(generator):
+    """Scores above 88, whose exponentials are infinite; a mask of two axes; rows that may look at nothing."""
+    (q, k, v, may_look), _ = qkv(generator, True)
+    q[..., 0] = 16 + 2 * torch.rand(q.shape[:3], generator=generator)
+    k[..., 0] = 16 + 2 * torch.rand(k.shape[:3], generator=generator)
+    return [q, k, v, may_look[0, 0]], {}
+
+
+def low(generator):
+    """What may be seen has far lower scores than what may not."""
+    (q, k, v, may_look), _ = qkv(generator, False)
+    may_look = may_look[:, :, :1].expand_as(may_look).clone()
+    q[..., 0] = 20
+    k[..., 0] = torch.where(may_look[:, :, 0], -20.0, 20.0)
+    return [q, k, v, may_look], {}
 
 
 def everything(generator):
@@ -131,7 +150,11 @@ import torch
 def run(attention, q, k, v, may_look):
     q, k, v = (x.requires_grad_() for x in (q, k, v))
     attention(q, k, v, may_look).square().sum().backward()
-    sent = [torch.zeros_like(x) if x.grad is None else x.grad for x in (q, k, v)]
+    return [torch.zeros_like(x) if x.grad is None else x.grad for x in (q, k, v)]
+"""
+FINITE = """
+import torch
+def read(sent, q, k, v, may_look):
     finite = all(bool(g.isfinite().all()) for g in sent)
     return [finite, *[g if finite else torch.zeros_like(g) for g in sent]]
 """
@@ -344,6 +367,13 @@ def pack_inputs(generator):
     return [lengths, sum(lengths) + number(generator, 2, 3)], {}
 
 
+def alike(generator):
+    """Documents of one length, one of a single token, no padding."""
+    length = number(generator, 2, 4)
+    lengths = [length, length, 1, length][: number(generator, 3, 4)]
+    return [lengths, sum(lengths)], {}
+
+
 def part(index):
     """A driver that looks at one of the three tensors."""
     return f"def run(pack, lengths, total):\n    return pack(lengths, total)[{index}]\n"
@@ -456,7 +486,15 @@ def page_inputs(generator):
     is_tag[0, [1, 4]] = True  # text, image, text, image, text
     is_tag[1, number(generator, 2, 3)] = True  # one image: the second is padding
     is_tag[1, 0] = number(generator, 0, 1) == 1
-    return [is_tag, 3, per_image], {}
+    return [is_tag, number(generator, 3, 4), per_image], {}
+
+
+def crowded(generator):
+    """Tags side by side, more images than a page has, a page without any, one token an image."""
+    is_tag = torch.zeros(3, number(generator, 5, 9), dtype=torch.bool)
+    is_tag[0, [0, 1, 2]] = True
+    is_tag[1, [1, -1]] = True
+    return [is_tag, number(generator, 3, 5), number(generator, 1, 4)], {}
 
 
 def by_column(is_tag, images, per_image):
@@ -568,15 +606,16 @@ def many(x, context, query, key, value, out, heads, may_look, scale=None, split=
 
 def head_inputs(generator):
     heads, B, L = number(generator, 2, 3), 2, number(generator, 4, 5)
-    return [normal(generator, B, L, 4 * heads), heads], {}
+    return [normal(generator, B, L, number(generator, 3, 5) * heads), heads], {}
 
 
 def many_inputs(generator):
-    heads, Q, K = 2, number(generator, 3, 4), number(generator, 5, 6)
+    heads, Q, K = number(generator, 2, 3), number(generator, 3, 4), number(generator, 5, 6)
+    D = heads * number(generator, 3, 5)
     may_look = torch.rand(2, 1, Q, K, generator=generator) < 0.6
     may_look[:, :, 0] = False
-    weights = [normal(generator, 8, 8) / 2 for _ in range(4)]
-    return [normal(generator, 2, Q, 8), normal(generator, 2, K, 8), *weights, heads, may_look], {}
+    weights = [normal(generator, D, D) / 2 for _ in range(4)]
+    return [normal(generator, 2, Q, D), normal(generator, 2, K, D), *weights, heads, may_look], {}
 
 
 HEADS = [
@@ -648,7 +687,7 @@ HEADS = [
                 "the scores are divided by the square root of the whole width: each head has its own, D / H.",
             ),
             (
-                lambda x, c, q, k, v, o, h, m: many(x, c, q, k, v, torch.eye(8), h, m),
+                lambda x, c, q, k, v, o, h, m: many(x, c, q, k, v, torch.eye(len(q)), h, m),
                 "the last matrix, `out`, is missing.",
             ),
             (
@@ -691,10 +730,10 @@ def chunk_mask(T, first, chunk):
     return grid(T, T, may_look) if chunk else causal(T)
 
 
-def stream_inputs(generator):
+def stream_inputs(generator, B=3, D=4):
     return [
-        normal(generator, 3, number(generator, 5, 6), 4),
-        *[normal(generator, 4, 4) for _ in range(3)],
+        normal(generator, B, number(generator, 5, 6), D),
+        *[normal(generator, D, D) for _ in range(3)],
     ], {}
 
 
@@ -724,8 +763,13 @@ def run(step, x, query, key, value):
     stream(x.flip(1))
     one = stream(x)
     stream(x.neg())
-    two = stream(x)
-    same = one.shape == two.shape and bool(torch.allclose(one, two, atol=1e-5))
+    return [one, stream(x)]
+"""
+SAME = """
+import torch
+def read(streams, x, *matrices):
+    one, two = streams
+    same = one.shape == two.shape and bool(torch.allclose(one, two, atol=1e-4))
     return [same, two if same else torch.zeros_like(x)]
 """
 
@@ -799,6 +843,7 @@ CACHE = [
             (lambda *a: [True, self_only(*a)], CACHE_MISTAKES[0][1]),
         ],
         driver=TWO_STREAMS,
+        reading=SAME,
     ),
 ]
 
@@ -814,22 +859,21 @@ def reach(mask, depth):
     return seen
 
 
+# A layer moves its outputs by its inputs as `undo` and `mix` say together. Neither of them shows which outputs move with
+# which inputs: their product has zeros, they have none. So the answer doesn't stand in what the function holds.
 LAYER = """
 import torch
-def layer(may_look, mix, residual):
+def layer(undo, mix, residual):
     def function(x):
-        normed = torch.nn.functional.layer_norm(x, x.shape[-1:])
-        scores = (normed @ mix @ normed.transpose(-1, -2)).masked_fill(~may_look, -torch.inf)
-        weights = scores.softmax(-1).where(may_look.any(-1, keepdim=True), 0)
-        return residual * x + weights @ normed
+        normed = torch.nn.functional.layer_norm(x, x.shape[-1:]).double()
+        return residual * x + (undo @ (mix @ normed.tanh())).to(x.dtype)
     return function
 """
-# Only values look at the keys through `may_look`; a query that looks at nothing must not move by its own scores.
 MEASURE = (
     LAYER
     + """
-def run(measure, x, mix, may_look, depth):
-    one = layer(may_look, mix, float(depth > 1))
+def run(measure, x, undo, mix, depth):
+    one = layer(undo, mix, float(depth > 1))
     def function(x):
         for _ in range(depth):
             x = one(x)
@@ -839,8 +883,8 @@ def run(measure, x, mix, may_look, depth):
 )
 
 
-def declared(generator):
-    length = number(generator, 4, 6)
+def declared(generator, length=None):
+    length = length or number(generator, 4, 6)
     may_look = torch.rand(length, length, generator=generator) < 0.4
     may_look |= torch.eye(length, dtype=torch.bool)
     may_look[0] = False
@@ -849,16 +893,28 @@ def declared(generator):
     return may_look
 
 
-def measure_inputs(generator):
+def hide(generator, may_look):
+    """Two full matrices whose product is zero exactly where one may not look."""
+    size = len(may_look)
+    strength = 0.5 + torch.rand(size, size, generator=generator, dtype=torch.float64)
+    mix = torch.linalg.qr(torch.randn(size, size, generator=generator, dtype=torch.float64))[0]
+    return [(may_look * strength) @ mix.T, mix]
+
+
+def looks(undo, mix):
+    return (undo @ mix).abs() > 1e-9
+
+
+def measure_inputs(generator, width=8):
     may_look = declared(generator)
-    return [normal(generator, 1, len(may_look), 8), normal(generator, 8, 8) / 8, may_look, 1], {}
+    return [normal(generator, 1, len(may_look), width), *hide(generator, may_look), 1], {}
 
 
 def deep_inputs(generator):
-    (x, mix, may_look, _), _ = measure_inputs(generator)
-    chain = torch.eye(len(may_look), dtype=torch.bool)
-    chain[1:, :-1] |= torch.eye(len(may_look) - 1, dtype=torch.bool)
-    return [x, mix, chain, 2], {}
+    (x, *_), _ = measure_inputs(generator)
+    chain = torch.eye(x.shape[1], dtype=torch.bool)
+    chain[1:, :-1] |= torch.eye(x.shape[1] - 1, dtype=torch.bool)
+    return [x, *hide(generator, chain), 2], {}
 
 
 MEASURES = [
@@ -867,28 +923,28 @@ MEASURES = [
         2,
         "measure",
         measure_inputs,
-        lambda x, mix, m, depth: m,
+        lambda x, u, mix, depth: looks(u, mix),
         [
             (
-                lambda x, mix, m, d: m.T.contiguous(),
+                lambda x, u, mix, d: looks(u, mix).T.contiguous(),
                 "that is the transpose: row q, column k says whether output q moves with input k.",
             ),
             (
-                lambda x, mix, m, d: torch.zeros_like(m),
+                lambda x, u, mix, d: torch.zeros_like(looks(u, mix)),
                 "nothing moves. Adding the same number to all features of a token is erased by "
                 "LayerNorm: move it at random. And compare with the output of the unmoved input.",
             ),
             (
-                lambda x, mix, m, d: torch.ones_like(m),
+                lambda x, u, mix, d: torch.ones_like(looks(u, mix)),
                 "everything moves: change one token only, and undo it before the next.",
             ),
-            (lambda x, mix, m, d: ~m, "upside down: True where the output moves."),
+            (lambda x, u, mix, d: ~looks(u, mix), "upside down: True where the output moves."),
             (
-                lambda x, mix, m, d: m.long().cumsum(1) > 0,
+                lambda x, u, mix, d: looks(u, mix).long().cumsum(1) > 0,
                 "changes pile up: restore the token before you move the next.",
             ),
             (
-                lambda x, mix, m, d: torch.eye(len(m), dtype=torch.bool),
+                lambda x, u, mix, d: torch.eye(len(looks(u, mix)), dtype=torch.bool),
                 "only a token's own output is compared.",
             ),
         ],
@@ -899,18 +955,18 @@ MEASURES = [
         1,
         "measure",
         deep_inputs,
-        lambda x, mix, m, depth: reach(m, depth),
+        lambda x, u, mix, depth: reach(looks(u, mix), depth),
         [
             (
-                lambda x, mix, m, d: m,
+                lambda x, u, mix, d: looks(u, mix),
                 "only one layer's reach: measure the function as it is, don't read off a mask.",
             ),
             (
-                lambda x, mix, m, d: reach(m, d).T.contiguous(),
+                lambda x, u, mix, d: reach(looks(u, mix), d).T.contiguous(),
                 "that is the transpose: row q, column k says whether output q moves with input k.",
             ),
             (
-                lambda x, mix, m, d: torch.zeros_like(m),
+                lambda x, u, mix, d: torch.zeros_like(looks(u, mix)),
                 "nothing moves: move a token at random, not by one number for all features.",
             ),
         ],
@@ -921,26 +977,31 @@ MEASURES = [
 LIARS = (
     LAYER
     + """
-def run(liars, x, mix, declared, real):
-    return liars([layer(mask, mix, 0.0) for mask in real], list(declared), x)
+def run(liars, x, undo, mix, declared):
+    return liars([layer(u, m, 0.0) for u, m in zip(undo, mix)], list(declared), x)
 """
 )
 
 
-def liar_inputs(generator):
-    first = declared(generator)
-    x, real, claims = normal(generator, 1, len(first), 8), [], []
-    lies = [0, 1, 2, 0] if number(generator, 0, 1) else [1, 0, 0, 2]
+def liar_inputs(generator, lies=None):
+    length = number(generator, 4, 6)
+    x, hidden, claims = normal(generator, 1, length, 8), [], []
+    lies = lies or ([0, 1, 2, 0] if number(generator, 0, 1) else [1, 0, 0, 2])
     for lie in lies:  # 0 honest, 1 looks where it must not, 2 doesn't look where it may
-        claim = torch.rand(first.shape, generator=generator) < 0.5
-        claim |= torch.eye(len(first), dtype=torch.bool)
+        claim = torch.rand(length, length, generator=generator) < 0.5
+        claim |= torch.eye(length, dtype=torch.bool)
         claim[3, 1], claim[2, 0] = False, True
         obeyed = claim.clone()
         obeyed[3, 1] |= lie == 1
         obeyed[2, 0] &= lie != 2
         claims.append(claim)
-        real.append(obeyed)
-    return [x, normal(generator, 8, 8) / 8, torch.stack(claims), torch.stack(real)], {}
+        hidden.append(hide(generator, obeyed))
+    undo, mix = (torch.stack(parts) for parts in zip(*hidden))
+    return [x, undo, mix, torch.stack(claims)], {}
+
+
+def looks_of(undo, mix):
+    return [looks(u, m) for u, m in zip(undo, mix)]
 
 
 def lying(declared, real, more=True, fewer=True):
@@ -957,23 +1018,26 @@ MEASURES.append(
         1,
         "liars",
         liar_inputs,
-        lambda x, mix, d, r: lying(d, r),
+        lambda x, u, m, d: lying(d, looks_of(u, m)),
         [
             (
-                lambda x, mix, d, r: lying(d, r, fewer=False),
+                lambda x, u, m, d: lying(d, looks_of(u, m), fewer=False),
                 "layers that don't look where they may are missing: both kinds are lies.",
             ),
             (
-                lambda x, mix, d, r: lying(d, r, more=False),
+                lambda x, u, m, d: lying(d, looks_of(u, m), more=False),
                 "layers that look where they must not are missing: both kinds are lies.",
             ),
             (
-                lambda x, mix, d, r: [i for i in range(len(d)) if i not in lying(d, r)],
+                lambda x, u, m, d: [i for i in range(len(d)) if i not in lying(d, looks_of(u, m))],
                 "these are the honest ones.",
             ),
-            (lambda x, mix, d, r: [i + 1 for i in lying(d, r)], "count the layers from 0."),
             (
-                lambda x, mix, d, r: list(range(len(d))),
+                lambda x, u, m, d: [i + 1 for i in lying(d, looks_of(u, m))],
+                "count the layers from 0.",
+            ),
+            (
+                lambda x, u, m, d: list(range(len(d))),
                 "every layer is called a liar: compare in the same orientation, (queries, keys).",
             ),
         ],
@@ -1002,6 +1066,8 @@ CHECKS = {
             gradient,
             GRADIENTS,
             driver=GRADIENT,
+            reading=FINITE,
+            tolerance=1e-3,
         ),
     ],
     "a1-levels-test": MASKS,
@@ -1011,3 +1077,44 @@ CHECKS = {
     "a1-cache-test": CACHE,
     "a1-measure-test": MEASURES,
 }
+
+
+HIDDEN = {
+    "a1-attention-test": {
+        "the formula": [lambda g: ([*large(g)[0][:3], torch.ones(1, 1, 1, 1).bool()], {})],
+        "the mask": [low],
+        "rows that may look at nothing": [large],
+        "its gradient, with such rows": [large],
+    },
+    "a1-levels-test": {
+        "causal(length)": [lambda g: ([1], {}), lambda g: ([number(g, 9, 15)], {})],
+        "prefix(seen, length)": [lambda g: ([number(g, 1, 2), number(g, 6, 9)], {})],
+        "unimodal(queries, text)": [lambda g: ([number(g, 4, 6), number(g, 1, 3)], {})],
+        "multimodal_causal(queries, text)": [lambda g: ([number(g, 4, 6), number(g, 1, 3)], {})],
+    },
+    "a1-pack-test": {
+        name: [alike, lambda g: ([[number(g, 1, 5)], number(g, 6, 8)], {})]
+        for name in ("who may look at whom", "positions", "which tokens are scored")
+    },
+    "a1-image-test": {
+        "the mask of a batch of pages": [crowded],
+        "text before the first image": [crowded],
+    },
+    "a1-heads-test": {
+        "split_heads(x, heads)": [lambda g: ([normal(g, 3, 4, 5), 1], {})],
+        "multi_head(...)": [many_inputs, many_inputs],
+    },
+    "a1-cache-test": {
+        "a second text knows nothing of the first": [
+            lambda g: stream_inputs(g, 1, number(g, 5, 7))
+        ],
+    },
+    "a1-measure-test": {
+        "one layer": [lambda g: measure_inputs(g, 3)],
+        "liars(layers, declared, x)": [
+            lambda g: liar_inputs(g, [0, 0, 0]),
+            lambda g: liar_inputs(g, [2, 1, 2, 1, 1]),
+        ],
+    },
+}
+CHECKS = with_hidden(CHECKS, HIDDEN)

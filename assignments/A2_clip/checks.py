@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from vlmgrader.checks import Check
+from vlmgrader.checks import Check, with_hidden
 
 
 def number(generator, low, high):
@@ -38,12 +38,25 @@ def loss(image, text, log_scale):
 
 
 def pairs(generator):
-    B = number(generator, 4, 6)
+    B, D = number(generator, 4, 6), number(generator, 6, 9)
     return [
-        3 * normal(generator, B, 8),
-        3 * normal(generator, B, 8),
+        3 * normal(generator, B, D),
+        3 * normal(generator, B, D),
         torch.rand((), generator=generator) + 1.0,
     ], {}
+
+
+def certain(generator):
+    """CLIP's own largest scale, and pairs that are nearly alike: exp of a logit is infinite."""
+    (image, _, _), _ = pairs(generator)
+    return [image, image + 0.05 * normal(generator, *image.shape), torch.tensor(math.log(100))], {}
+
+
+def beyond(generator):
+    """A log-scale outside its bounds: it is the optimiser's step that brings it back, not the loss."""
+    (image, text, _), _ = pairs(generator)
+    outside = [math.log(100) + 0.2, -0.4][number(generator, 0, 1)]
+    return [image, text, torch.tensor(outside)], {}
 
 
 def limits(generator):
@@ -218,23 +231,39 @@ def texts(generator):
     return [normal(generator, B, T, 5), ids, end], {}
 
 
-def without_end(generator):
+def just_fits(generator):
+    """The end token in the last place of a text, and in the first."""
     (states, ids, end), _ = texts(generator)
-    ids[number(generator, 0, 3)] = 7
+    ids[0, :] = 5
+    ids[0, -1] = end
+    ids[2, 0] = end
     return [states, ids, end], {}
 
 
+def without_end(generator):
+    (states, ids, end), _ = texts(generator)
+    cut = ids.clone()
+    cut[number(generator, 0, 3)] = 7
+    return [states, ids, cut, end], {}
+
+
+# First a batch that is right: who always raises an error has read nothing.
 RAISES = """
-def run(read_end, states, ids, end):
+def run(read_end, states, ids, cut, end):
+    found = read_end(states, ids, end)
     try:
-        read_end(states, ids, end)
-    except ValueError:
-        return "ValueError"
+        read_end(states, cut, end)
     except NotImplementedError:
         raise
     except Exception as error:
-        return type(error).__name__
-    return "nothing"
+        return [found, type(error).__name__, str(error)]
+    return [found, "nothing", ""]
+"""
+BY_ACCIDENT = """
+def read(got, *inputs):
+    found, kind, message = got
+    accident = any(words in message for words in ("is not in list", "not in tuple", "substring", "max() ", "min() "))
+    return [found, "by accident" if accident else kind]
 """
 READ_MISTAKES = [
     (lambda s, i, e: s[:, -1], "that is the last position: after the end token comes padding."),
@@ -417,34 +446,44 @@ class Model(torch.nn.Module):
         return self.drop(pixels.flatten(1) @ self.weight)
     def encode_image(self, pixels):
         return torch.nn.functional.normalize(self.image_projection(self.vision(pixels)), dim=-1)
-def run(features, weight, projection, pixels, what):
+def run(features, weight, projection, pixels, batch, mode):
     model = Model(weight, projection)
-    model.train(what != "eval")
-    found = features(model, pixels, 4)
-    if what == "values":
-        return found
-    return {"found requires grad": found.requires_grad, "model trains": model.training, "largest batch": model.largest}
+    model.train(mode == "train")
+    found = features(model, pixels, batch)
+    return [found, found.requires_grad, model.training, model.drop.training, model.largest]
+"""
+VALUES = "def read(got, *inputs): return got[0]\n"
+STATE_OF = """
+def read(got, weight, projection, pixels, batch, mode):
+    found, grad, trains, part_trains, largest = got
+    fits = found.shape == (len(pixels), weight.shape[1]) and bool((found - pixels.flatten(1) @ weight).abs().max() < 1e-2)
+    return {"features": fits, "found requires grad": grad, "model trains": trains and part_trains, "largest batch": largest}
 """
 
 
-def pictures(what):
+def pictures(mode):
     def inputs(generator):
+        width, kept = number(generator, 4, 6), 12
+        pixels = normal(generator, number(generator, 9, 11), 3, 2, 2)
+        batch = number(generator, 3, 5)
         return [
-            normal(generator, 12, 5),
-            normal(generator, 3, 5),
-            normal(generator, number(generator, 9, 11), 3, 2, 2),
-            what,
+            normal(generator, kept, width),
+            normal(generator, 3, width),
+            pixels,
+            batch,
+            mode,
         ], {}
 
     return inputs
 
 
-def looked(grad=False, trains=None, largest=4):
-    def state(weight, projection, pixels, what):
+def looked(grad=False, trains=None, whole=False, right=True):
+    def state(weight, projection, pixels, batch, mode):
         return {
+            "features": right,
             "found requires grad": grad,
-            "model trains": (what != "eval") if trains is None else trains,
-            "largest batch": largest or len(pixels),
+            "model trains": (mode == "train") if trains is None else trains,
+            "largest batch": len(pixels) if whole else batch,
         }
 
     return state
@@ -464,13 +503,14 @@ STATE = [
         "the features carry a graph: nothing is trained here, so use torch.no_grad().",
     ),
     (
-        looked(largest=0),
+        looked(whole=True),
         "all pictures went through at once: take `batch` at a time, or memory runs out.",
     ),
     (
         looked(grad=True, trains=False),
         "no torch.no_grad(), and the model stays in evaluation mode.",
     ),
+    (looked(right=False), "these aren't the features: see the line above."),
 ]
 
 
@@ -515,8 +555,7 @@ def cause(letter):
 
 FORM = """
 CAUSES = {"wrong pairs", "batch of one", "clamp in the forward pass", "other pictures in the test", "learning rate zero", "no normalisation"}
-def run(diagnosis):
-    found = diagnosis()
+def read(found):
     return isinstance(found, dict) and set(found) == {"A", "B", "C", "D"} and set(found.values()) <= CAUSES
 """
 
@@ -592,22 +631,27 @@ CHECKS = {
             1,
             "read_end",
             without_end,
-            lambda *a: "ValueError",
+            lambda s, i, cut, e: [read_end(s, i, e), "ValueError"],
             [
                 (
-                    lambda *a: "nothing",
+                    lambda s, i, cut, e: [read_end(s, i, e), "nothing"],
                     "no error for a text without an end token: it would silently get some other state. Raise ValueError.",
                 ),
                 (
-                    lambda *a: "IndexError",
+                    lambda s, i, cut, e: [read_end(s, i, e), "by accident"],
+                    "it fails, but by accident, in a search of Python's: raise a ValueError that says what is wrong.",
+                ),
+                (
+                    lambda s, i, cut, e: [read_end(s, i, e), "IndexError"],
                     "it fails, but by accident (IndexError): raise a ValueError that says what is wrong.",
                 ),
                 (
-                    lambda *a: "AssertionError",
+                    lambda s, i, cut, e: [read_end(s, i, e), "AssertionError"],
                     "an assert is switched off by python -O: raise a ValueError.",
                 ),
             ],
             driver=RAISES,
+            reading=BY_ACCIDENT,
         ),
     ],
     "a2-zero-shot-test": [
@@ -819,39 +863,40 @@ CHECKS = {
             "the features",
             2,
             "features",
-            pictures("values"),
-            lambda w, p, x, what: x.flatten(1) @ w,
+            pictures("train"),
+            lambda w, p, x, b, mode: x.flatten(1) @ w,
             [
                 (
-                    lambda w, p, x, what: x.flatten(1) @ w @ p.T,
+                    lambda w, p, x, b, mode: x.flatten(1) @ w @ p.T,
                     "these are features after the projection: the paper's probes read those before it.",
                 ),
                 (
-                    lambda w, p, x, what: unit(x.flatten(1) @ w @ p.T),
+                    lambda w, p, x, b, mode: unit(x.flatten(1) @ w @ p.T),
                     "that is encode_image: the paper's probes read the features before the joint projection.",
                 ),
                 (
-                    lambda w, p, x, what: unit(x.flatten(1) @ w),
+                    lambda w, p, x, b, mode: unit(x.flatten(1) @ w),
                     "the features are normalised: a probe reads them as they are.",
                 ),
                 (
-                    lambda w, p, x, what: 2 * x.flatten(1) @ w,
+                    lambda w, p, x, b, mode: 2 * x.flatten(1) @ w,
                     "the model was in training mode, with dropout on: put it into evaluation mode first.",
                 ),
                 (
-                    lambda w, p, x, what: (x.flatten(1) @ w)[:4],
+                    lambda w, p, x, b, mode: (x.flatten(1) @ w)[:b],
                     "only the first batch is returned: concatenate all of them.",
                 ),
                 (
-                    lambda w, p, x, what: (x.flatten(1) @ w)[: len(x) // 4 * 4],
+                    lambda w, p, x, b, mode: (x.flatten(1) @ w)[: len(x) // b * b],
                     "the last, smaller batch is missing.",
                 ),
                 (
-                    lambda w, p, x, what: (x.flatten(1) @ w)[-((len(x) - 1) % 4 + 1) :],
+                    lambda w, p, x, b, mode: (x.flatten(1) @ w)[-((len(x) - 1) % b + 1) :],
                     "only the last batch is returned: collect all of them.",
                 ),
             ],
             driver=TOWER,
+            reading=VALUES,
         ),
         Check(
             "the model is left as it was",
@@ -861,6 +906,7 @@ CHECKS = {
             looked(),
             STATE,
             driver=TOWER,
+            reading=STATE_OF,
         ),
         Check(
             "also if it was in evaluation mode",
@@ -870,6 +916,7 @@ CHECKS = {
             looked(),
             STATE,
             driver=TOWER,
+            reading=STATE_OF,
         ),
     ],
     "a2-runs-test": [
@@ -885,9 +932,61 @@ CHECKS = {
                     "expected {'A': cause, 'B': cause, 'C': cause, 'D': cause}, with causes out of the list.",
                 )
             ],
-            driver=FORM,
+            reading=FORM,
             rounds=1,
         ),
         *[cause(letter) for letter in REASONS],
     ],
 }
+
+
+def own_table(generator):
+    """Unequal numbers of captions, real cosines, and rivals that are nearly as similar."""
+    N = number(generator, 3, 6)
+    each = [number(generator, 1, 3) for _ in range(N - 1)] + [1]
+    image_of = torch.tensor([image for image, count in enumerate(each) for _ in range(count)])
+    image_of = image_of[torch.randperm(len(image_of), generator=generator)]
+    similarity = 0.3 * normal(generator, N, len(image_of))
+    right = similarity[image_of, torch.arange(len(image_of))]
+    nearly = torch.rand(similarity.shape, generator=generator) < 0.4
+    similarity = torch.where(
+        nearly, right - 0.01 - 0.02 * torch.rand(similarity.shape, generator=generator), similarity
+    )
+    similarity[image_of, torch.arange(len(image_of))] = right
+    return [similarity, image_of], {}
+
+
+def sure(generator):
+    """Images that are a class each, at CLIP's own scale: exp of a logit is infinite."""
+    classes = unit(normal(generator, number(generator, 3, 6), 6))
+    return [3 * classes, classes, 100.0], {}
+
+
+def sure_repeats(generator):
+    (image, text, _, same), _ = repeats(generator)
+    return [image, image.roll(1, 0), 100.0, same], {}
+
+
+HIDDEN = {
+    "a2-loss-test": {
+        "the loss": [certain, beyond, beyond],
+        "its gradient, that of the scale too": [beyond, certain],
+    },
+    "a2-end-test": {"the state at the end token": [just_fits, just_fits]},
+    "a2-zero-shot-test": {
+        "class_vectors(embeddings)": [lambda g: ([normal(g, 1, number(g, 2, 5), 7)], {})],
+        "zero_shot(images, classes, scale)": [sure],
+    },
+    "a2-ranks-test": {
+        "ranks(similarity, image_of)": [own_table] * 5,
+        "recall(ranks, k)": [
+            lambda g: ([torch.randint(1, 30, (7,), generator=g), number(g, 5, 20)], {})
+        ],
+    },
+    "a2-same-test": {
+        "targets(same)": [lambda g: ([torch.randint(0, 3, (number(g, 3, 9),), generator=g)], {})],
+        "contrast(image, text, scale, same)": [sure_repeats],
+    },
+    "a2-features-test": {"the model is left as it was": [pictures("eval")]},
+}
+CHECKS = with_hidden(CHECKS, HIDDEN)

@@ -2,7 +2,7 @@
 
 import torch
 
-from vlmgrader.checks import Check
+from vlmgrader.checks import Check, with_hidden
 
 
 def number(generator, low, high):
@@ -34,7 +34,7 @@ def to_words(summary, weight, bias, vectors):
 
 
 def summaries(generator):
-    M, V, n, D = number(generator, 2, 4), 5, number(generator, 2, 3), 4
+    M, V, n, D = number(generator, 2, 4), 5, number(generator, 2, 3), number(generator, 4, 6)
     return [normal(generator, M, V), normal(generator, n * D, V), normal(generator, n * D), n], {}
 
 
@@ -60,32 +60,45 @@ def slotted(generator):
     return [normal(generator, 3, T, 4), is_slot, normal(generator, 4, n, 4)], {}
 
 
+def one_vector(generator):
+    """One vector a picture, a text without any, slots at both ends."""
+    is_slot = torch.zeros(3, number(generator, 5, 7), dtype=torch.bool)
+    is_slot[0, [0, -1]] = True
+    is_slot[2, 2] = True
+    return [normal(generator, *is_slot.shape, 6), is_slot, normal(generator, 3, 1, 6)], {}
+
+
 def too_few(generator):
     (embeddings, is_slot, prefix), _ = slotted(generator)
     return [
         embeddings,
         is_slot,
+        prefix,
         prefix[:-1] if number(generator, 0, 1) else torch.cat([prefix, prefix[:1]]),
     ], {}
 
 
+# First a batch that is right: who always raises an error has put nothing in.
 RAISES = """
-def run(put_in, embeddings, is_slot, prefix):
+def run(put_in, embeddings, is_slot, prefix, wrong):
+    found = put_in(embeddings, is_slot, prefix)
     try:
-        put_in(embeddings, is_slot, prefix)
-    except ValueError:
-        return "ValueError"
+        put_in(embeddings, is_slot, wrong)
     except NotImplementedError:
         raise
     except Exception as error:
-        return type(error).__name__
-    return "nothing"
+        return [found, type(error).__name__]
+    return [found, "nothing"]
 """
 UNTOUCHED = """
 def run(put_in, embeddings, is_slot, prefix):
-    before = embeddings.clone()
-    out = put_in(embeddings, is_slot, prefix)
-    return [out.shape == before.shape and bool((out != before).any()), bool((embeddings == before).all())]
+    return [put_in(embeddings, is_slot, prefix), embeddings, prefix]
+"""
+AS_BEFORE = """
+def read(got, embeddings, is_slot, prefix):
+    out, words, vectors = got
+    put = out.shape == embeddings.shape and bool((out != embeddings).any())
+    return [put, bool((words == embeddings).all()) and bool((vectors == prefix).all())]
 """
 
 
@@ -98,6 +111,7 @@ def column_by_column(embeddings, is_slot, prefix):
 
 def surprises(logits, ids, scored, ahead=1):
     """Minus the log-probability of each scored token, said `ahead` positions before: a list per text."""
+    logits = logits - logits.amax(-1, keepdim=True)
     logp = logits - logits.exp().sum(-1, keepdim=True).log()
     return [
         [
@@ -173,10 +187,15 @@ NOTHING_LEARNS = (
 def run(freeze, first, second, x):
     lm = Model(first, second)
     freeze(lm)
-    same = bool((lm.first.weight == first).all() and (lm.second.weight == second).all())
-    return {"parameters": len(list(lm.parameters())), "that learn": sum(p.requires_grad for p in lm.parameters()), "weights as they were": same}
+    return [[p.requires_grad for p in lm.parameters()], lm.first.weight, lm.second.weight]
 """
 )
+LEARNERS = """
+def read(got, first, second, x):
+    learn, one, other = got
+    same = bool((one == first).all() and (other == second).all())
+    return {"parameters": len(learn), "that learn": sum(learn), "weights as they were": same}
+"""
 PASSES = (
     LM
     + """
@@ -301,7 +320,11 @@ def mean_likelihoods(logits, ids, scored):
 VALID = """
 import torch
 def run(others, labels):
-    found = torch.as_tensor(others(labels))
+    return torch.as_tensor(others(labels))
+"""
+PERMUTED = """
+import torch
+def read(found, labels):
     N = len(labels)
     if found.shape != (N,):
         return {"shape": list(found.shape)}
@@ -450,22 +473,22 @@ CHECKS = {
             1,
             "put_in",
             too_few,
-            lambda *a: "ValueError",
+            lambda e, s, p, wrong: [put_in(e, s, p), "ValueError"],
             [
                 (
-                    lambda *a: "nothing",
+                    lambda e, s, p, wrong: [put_in(e, s, p), "nothing"],
                     "no error for a wrong number of pictures: some would silently be left out, or land in other texts. Raise ValueError.",
                 ),
                 (
-                    lambda *a: "RuntimeError",
+                    lambda e, s, p, wrong: [put_in(e, s, p), "RuntimeError"],
                     "it fails, but by accident (RuntimeError): raise a ValueError that says what is wrong.",
                 ),
                 (
-                    lambda *a: "IndexError",
+                    lambda e, s, p, wrong: [put_in(e, s, p), "IndexError"],
                     "it fails, but by accident (IndexError): raise a ValueError that says what is wrong.",
                 ),
                 (
-                    lambda *a: "AssertionError",
+                    lambda e, s, p, wrong: [put_in(e, s, p), "AssertionError"],
                     "an assert is switched off by python -O: raise a ValueError.",
                 ),
             ],
@@ -489,6 +512,7 @@ CHECKS = {
                 ),
             ],
             driver=UNTOUCHED,
+            reading=AS_BEFORE,
         ),
     ],
     "a3-loss-test": [
@@ -589,6 +613,7 @@ CHECKS = {
                 ),
             ],
             driver=NOTHING_LEARNS,
+            reading=LEARNERS,
         ),
         Check(
             "gradients pass through it",
@@ -819,7 +844,7 @@ CHECKS = {
         ),
     ],
     "a3-others-test": [
-        Check("four kinds", 2, "others", kinds, state(), VALIDITY, driver=VALID),
+        Check("four kinds", 2, "others", kinds, state(), VALIDITY, driver=VALID, reading=PERMUTED),
         Check(
             "half of one kind, half of the other",
             1,
@@ -828,6 +853,70 @@ CHECKS = {
             state(),
             VALIDITY,
             driver=VALID,
+            reading=PERMUTED,
         ),
     ],
 }
+
+
+def loud_captions(generator):
+    """Logits whose exponentials are infinite, and zero probabilities; one text of which nothing is scored."""
+    (logits, ids, scored), _ = captions(generator)
+    scored[2] = False
+    return [100 * logits, ids, scored], {}
+
+
+def loud_answers(generator):
+    """The same, with other numbers of answers and lengths."""
+    A, T, V = number(generator, 2, 6), number(generator, 5, 8), number(generator, 4, 9)
+    scored = torch.zeros(A, T, dtype=torch.bool)
+    for row in range(A):
+        start = number(generator, 1, 3)
+        scored[row, start : start + number(generator, 1, T - start)] = True
+    return [
+        60 * normal(generator, A, T, V),
+        torch.randint(0, V, (A, T), generator=generator),
+        scored,
+    ], {}
+
+
+def texts_with_pads(generator):
+    """The padding's id is also a word of the texts; some are equally long."""
+    pad = number(generator, 3, 9)
+    texts = [[pad, 5, pad, 7], [4, pad], [6, 8, 11, pad], [pad]][: number(generator, 2, 4)]
+    return [texts, pad], {}
+
+
+def no_shots(generator):
+    """No example at all, one vector a picture, other ids."""
+    question = torch.randint(3, 20, (2,), generator=generator).tolist()
+    return [[], question, number(generator, 30, 40), 1, number(generator, 50, 60)], {}
+
+
+def many_kinds(generator):
+    """As many kinds as the most frequent one allows, in any order and with gaps in their numbers."""
+    most = number(generator, 2, 5)
+    rest = [number(generator, 1, most) for _ in range(number(generator, 1, 4))]
+    rest[0] = most
+    labels = [kind * 3 for kind, count in enumerate([most, *rest]) for _ in range(count)]
+    return [torch.tensor(labels)[torch.randperm(len(labels), generator=generator)]], {}
+
+
+HIDDEN = {
+    "a3-words-test": {
+        "the vectors": [lambda g: ([normal(g, 1, 7), normal(g, 12, 7), normal(g, 12), 1], {})]
+    },
+    "a3-slots-test": {
+        "vectors in the slots": [one_vector],
+        "the words given are left as they are": [one_vector],
+    },
+    "a3-loss-test": {"the loss": [loud_captions], "its gradient": [loud_captions]},
+    "a3-pad-test": {name: [texts_with_pads] * 2 for name in ("ids", "real", "positions")},
+    "a3-episode-test": {"the page": [no_shots]},
+    "a3-answers-test": {
+        "likelihoods(logits, ids, scored)": [loud_answers, loud_answers],
+        "choose(likelihoods)": [lambda g: ([-500 * torch.rand(number(g, 1, 7), generator=g)], {})],
+    },
+    "a3-others-test": {"four kinds": [many_kinds] * 3},
+}
+CHECKS = with_hidden(CHECKS, HIDDEN)

@@ -2,7 +2,7 @@
 
 import torch
 
-from vlmgrader.checks import Check
+from vlmgrader.checks import Check, with_hidden
 
 
 def number(generator, low, high):
@@ -37,8 +37,9 @@ def softmax_of_rest(similarity, same):
 
 
 def batch(generator):
-    same = torch.tensor([0, 1, 0, 2, 3, 4])[torch.randperm(6, generator=generator)]
-    return [4 * normal(generator, 6, 6) + 6 * torch.eye(6), same], {}
+    B = number(generator, 6, 8)
+    same = torch.tensor([0, 1, 0, 2, 3, 4, 5, 6])[:B][torch.randperm(B, generator=generator)]
+    return [4 * normal(generator, B, B) + 6 * torch.eye(B), same], {}
 
 
 def saturated(generator):
@@ -66,8 +67,12 @@ def drawn(generator):
 AS_SET = """
 import torch
 def run(matching, negative_image, negative_text):
-    image, text, label = (torch.as_tensor(x).long() for x in matching(negative_image, negative_text))
-    return torch.tensor(sorted(zip(image.tolist(), text.tolist(), label.tolist())))
+    return [torch.as_tensor(x).long() for x in matching(negative_image, negative_text)]
+"""
+SORTED = """
+import torch
+def read(got, negative_image, negative_text):
+    return torch.tensor(sorted(zip(*(x.tolist() for x in got))))
 """
 
 
@@ -93,7 +98,9 @@ def crossed(i, t):
 
 
 def lm_loss(logits, ids, scored, smoothing, ahead=1, others=None):
-    logp, total, V = softmax(logits).log(), [], logits.shape[-1]
+    logits = logits - logits.amax(-1, keepdim=True)
+    logp = logits - logits.exp().sum(-1, keepdim=True).log()
+    total, V = [], logits.shape[-1]
     for b in range(len(ids)):
         for t in range(ids.shape[1]):
             if scored[b, t] and 0 <= t - ahead < ids.shape[1]:
@@ -131,8 +138,9 @@ def run(follow, slow, fast, momentum):
     slow = [torch.nn.Parameter(x.clone(), requires_grad=False) for x in slow]
     fast = [torch.nn.Parameter(x.clone()) for x in fast]
     follow(list(slow), list(fast), momentum)
-    return [torch.stack([x.detach() for x in slow]), torch.stack([x.detach() for x in fast]), any(x.requires_grad for x in slow)]
+    return [torch.stack([x.detach() for x in slow]), torch.stack([x.detach() for x in fast]), [x.requires_grad for x in slow]]
 """
+ANY_GRAPH = "def read(got, *inputs): return [got[0], got[1], any(got[2])]\n"
 QUEUE = """
 import torch
 def run(enqueue, queue, parts):
@@ -385,9 +393,9 @@ def found(generator):
     return [scores, source], {}
 
 
-CAPTIONS = """
-def run(keep, scores, source):
-    return [int(place) for place in keep(scores, source)]
+PLACES = """
+def read(got, scores, source):
+    return [int(place) for place in got]
 """
 
 
@@ -535,6 +543,7 @@ CHECKS = {
                 ),
             ],
             driver=AS_SET,
+            reading=SORTED,
         ),
     ],
     "a4-lm-test": [
@@ -620,6 +629,7 @@ CHECKS = {
                 ),
             ],
             driver=FOLLOW,
+            reading=ANY_GRAPH,
         ),
         Check(
             "enqueue(queue, place, new)",
@@ -828,7 +838,7 @@ CHECKS = {
                 (lambda s, k: keep(s, k, threshold=0.9), "the threshold is 0.5."),
                 (lambda s, k: list(range(len(k))), "everything is kept."),
             ],
-            driver=CAPTIONS,
+            reading=PLACES,
         ),
         Check(
             "quality(kept, good)",
@@ -858,3 +868,74 @@ CHECKS = {
         ),
     ],
 }
+
+
+def confident(generator):
+    """Similarities at a trained model's scale, where a softmax by hand overflows; several repeats."""
+    B = number(generator, 4, 7)
+    same = torch.randint(0, 3, (B,), generator=generator)
+    same[0], same[1] = 0, 1  # everybody has a negative
+    return [60 * normal(generator, B, B) + 100, same], {}
+
+
+def loud_captions(generator):
+    (logits, ids, scored, smoothing), _ = captions(generator)
+    return [80 * logits, ids, scored, smoothing * number(generator, 0, 1)], {}
+
+
+def other_queue(generator):
+    """A queue of another size, filled in other portions."""
+    portion = number(generator, 1, 3)
+    parts = [normal(generator, portion, 4) for _ in range(number(generator, 5, 7))]
+    return [normal(generator, portion * number(generator, 3, 4), 4), parts], {}
+
+
+def sure_similarity(generator):
+    B = number(generator, 2, 5)
+    return [100 * normal(generator, B, B + number(generator, 0, 9)), 0.9], {}
+
+
+def few_words(generator):
+    """Texts of one real token, of none, and a whole one; one query."""
+    T = number(generator, 3, 6)
+    real = torch.arange(T)[None, :] < torch.tensor([[1], [T], [number(generator, 2, 3)]])
+    return [1, real], {}
+
+
+def negative_best(generator):
+    """Cosines that are all negative: the best of them isn't 0."""
+    (queries, text, temperature), _ = outputs(generator)
+    base = normal(generator, 6)
+    queries, text = 0.3 * queries - base, 0.3 * text + base
+    return [queries, text, temperature / 2], {}
+
+
+def any_source(generator):
+    """Captions of any source in any order; logits whose exponentials are infinite."""
+    N = number(generator, 5, 15)
+    kinds = torch.randint(0, 3, (N,), generator=generator).tolist()
+    scores = 4 * normal(generator, N, 2) + 100 * torch.randint(-1, 2, (N, 1), generator=generator)
+    return [scores, [["web", "synthetic", "human"][kind] for kind in kinds]], {}
+
+
+HIDDEN = {
+    "a4-negatives-test": {"probabilities of the negatives": [confident, confident]},
+    "a4-matching-test": {
+        "the three groups": [lambda g: ([torch.tensor([1, 2, 0]), torch.tensor([2, 0, 1])], {})]
+    },
+    "a4-lm-test": {"the loss": [loud_captions, loud_captions]},
+    "a4-momentum-test": {
+        "follow(slow, fast, momentum)": [lambda g: ([normal(g, 1, 2), normal(g, 1, 2), 0.995], {})],
+        "enqueue(queue, place, new)": [other_queue, other_queue],
+    },
+    "a4-soft-test": {"the targets": [sure_similarity, sure_similarity]},
+    "a4-masks-test": {
+        f"mask of '{task}'": [few_words] for task in ("contrast", "match", "generate")
+    },
+    "a4-scores-test": {
+        "contrast_logits(queries, text, temperature)": [negative_best],
+        "match_logits(states, weight, bias)": [states],
+    },
+    "a4-capfilt-test": {"keep(scores, source)": [any_source, any_source]},
+}
+CHECKS = with_hidden(CHECKS, HIDDEN)

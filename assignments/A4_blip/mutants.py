@@ -86,7 +86,7 @@ MUTANTS = {
             "return image, text, label",
             "return image, text",
             "the three groups",
-            "raised ValueError",
+            "; expected (",
         ),
     ],
     "a4-lm-test": [

@@ -2,7 +2,7 @@
 
 import torch
 
-from vlmgrader.checks import Check
+from vlmgrader.checks import Check, with_hidden
 
 
 def number(generator, low, high):
@@ -15,7 +15,8 @@ def normal(generator, *shape):
 
 
 def attention(q, k, v, scale=None):
-    weights = (q @ k.transpose(-1, -2) * (q.shape[-1] ** -0.5 if scale is None else scale)).exp()
+    weights = q @ k.transpose(-1, -2) * (q.shape[-1] ** -0.5 if scale is None else scale)
+    weights = (weights - weights.amax(-1, keepdim=True)).exp()
     return weights / weights.sum(-1, keepdim=True) @ v
 
 
@@ -24,13 +25,13 @@ def attention(q, k, v, scale=None):
 BLOCK = """
 import torch
 def run(gated, y, look, think, alpha_look, alpha_think, what):
-    weights = [x.clone().requires_grad_() for x in (look, think, alpha_look, alpha_think)]
-    look, think, alpha_look, alpha_think = weights
+    inputs = [x.clone().requires_grad_() for x in (y, look, think, alpha_look, alpha_think)]
+    y, look, think, alpha_look, alpha_think = inputs
     out = gated(y, lambda y: y.tanh() @ look, lambda y: y.square() @ think, alpha_look, alpha_think)
     if what == "value":
         return out
     out.square().sum().backward()
-    return [torch.zeros_like(x) if x.grad is None else x.grad for x in weights]
+    return [torch.zeros_like(x) if x.grad is None else x.grad for x in inputs]
 """
 
 
@@ -43,10 +44,11 @@ def gated(y, look, think, a, b, gate=torch.tanh, late=False, residual=True, same
 
 
 def block(generator, shut=False):
+    D = number(generator, 4, 6)
     y, look, think = (
-        normal(generator, 2, 4, 5),
-        normal(generator, 5, 5),
-        normal(generator, 5, 5) / 4,
+        normal(generator, 2, 4, D),
+        normal(generator, D, D),
+        normal(generator, D, D) / 4,
     )
     alphas = (
         [torch.zeros(()), torch.zeros(())]
@@ -56,9 +58,9 @@ def block(generator, shut=False):
     return [y, look, think, *alphas]
 
 
-def gradients(y, *weights, **options):
-    weights = [x.clone().requires_grad_() for x in weights]
-    return list(torch.autograd.grad(gated(y, *weights, **options).square().sum(), weights))
+def gradients(*inputs, **options):
+    inputs = [x.clone().requires_grad_() for x in inputs]
+    return list(torch.autograd.grad(gated(*inputs, **options).square().sum(), inputs))
 
 
 GATE_MISTAKES = [
@@ -138,11 +140,19 @@ PIECES = """
 import torch
 def run(count, is_tag, first):
     seen = torch.zeros(len(is_tag), dtype=torch.long)
-    found = []
+    found, before, after = [], [], []
     for part in (is_tag[:, :first], *is_tag[:, first:].split(1, dim=1)):
-        phi, seen = count(part, seen)
+        given = seen.clone()
+        before.append(given.clone())
+        phi, seen = count(part, given)
+        after.append(given)
         found.append(phi)
-    return [torch.cat(found, dim=1), seen]
+    return [torch.cat(found, dim=1), seen, torch.stack(before), torch.stack(after)]
+"""
+KEPT = """
+def read(got, is_tag, first):
+    phi, seen, before, after = got
+    return [phi, seen] if bool((before == after).all()) else [phi, seen, "seen was changed"]
 """
 
 
@@ -248,9 +258,21 @@ MIXTURE = """
 import torch
 def run(accumulate, start, targets, weights, before):
     x = torch.nn.Parameter(start.clone())
-    x.grad = torch.full_like(start, before)
-    accumulate([x], [lambda t=t: (x - t).square().mean() + (x * t).sin().mean() for t in targets], weights)
-    return [x.grad, x.detach().clone()]
+    x.grad = None if before is None else torch.full_like(start, before)
+    done, at_each = [], []
+    def loss(target):
+        at_each.append(len(done))
+        value = (x - target).square().mean() + (x * target).sin().mean()
+        value.register_hook(lambda gradient: done.append(target))
+        return value
+    accumulate([x], [lambda t=t: loss(t) for t in targets], weights)
+    return [torch.zeros_like(start) if x.grad is None else x.grad, x.detach().clone(), at_each]
+"""
+ONE_GRAPH = """
+def read(got, *inputs):
+    gradient, x, at_each = got
+    one_by_one = at_each == list(range(len(at_each)))
+    return [gradient, x] if one_by_one else [gradient, x, "all graphs at once"]
 """
 
 
@@ -295,8 +317,8 @@ def supports(generator):
 
 
 PLAIN = """
-def run(similar, query, support, k):
-    return [int(place) for place in similar(query, support, k)]
+def read(got, query, support, k):
+    return [int(place) for place in got]
 """
 
 
@@ -374,7 +396,7 @@ CHECKS = {
             lambda *a: gradients(*a[:-1]),
             [
                 (
-                    lambda *a: [torch.zeros_like(x) for x in a[1:-1]],
+                    lambda *a: [2 * a[0], *(torch.zeros_like(x) for x in a[1:-1])],
                     "no gradient reaches the gates: keep them tensors (no .item(), no float()), and add to y.",
                 ),
                 *[
@@ -443,9 +465,13 @@ CHECKS = {
             driver="""
 import torch
 def run(resample, features, *rest):
-    def same(a, b):
-        return bool(torch.allclose(resample(a, *rest), resample(b, *rest), atol=1e-4))
-    return [same(features, features.flip(2)), same(features, features.flip(1))]
+    return [resample(x, *rest) for x in (features, features.flip(2), features.flip(1))]
+""",
+            reading="""
+import torch
+def read(got, *inputs):
+    plain, places, frames = got
+    return [bool(torch.allclose(plain, other, atol=1e-3)) for other in (places, frames)]
 """,
         ),
     ],
@@ -457,6 +483,10 @@ def run(resample, features, *rest):
             tags,
             lambda t, first: count(t),
             [
+                (
+                    lambda t, first: [*count(t), "seen was changed"],
+                    "the numbers given were changed in place: another beam may still need them. Make new ones.",
+                ),
                 (
                     lambda t, first: [forgetful(t, first)[0], forgetful(t, first)[1][-1]],
                     "each piece counts from 0: begin at `seen`.",
@@ -487,6 +517,7 @@ def run(resample, features, *rest):
                 ),
             ],
             driver=PIECES,
+            reading=KEPT,
         ),
     ],
     "a5-page-test": [
@@ -632,6 +663,10 @@ def run(resample, features, *rest):
             mixture,
             [
                 (
+                    lambda *a: [*mixture(*a), "all graphs at once"],
+                    "one sum and one backward keep all graphs in memory: call backward for each loss, the gradients add up.",
+                ),
+                (
                     lambda *a: mixture(*a, left=a[3]),
                     "gradients of the step before are still in it: start from none.",
                 ),
@@ -683,6 +718,7 @@ def run(resample, features, *rest):
                 ),
             ],
             driver=MIXTURE,
+            reading=ONE_GRAPH,
         ),
     ],
     "a5-similar-test": [
@@ -721,7 +757,7 @@ def run(resample, features, *rest):
                 ),
                 (lambda q, s, k: rices(q, s, 1) * k, "the best one k times."),
             ],
-            driver=PLAIN,
+            reading=PLAIN,
         ),
     ],
     "a5-hears-test": [
@@ -774,3 +810,98 @@ def run(resample, features, *rest):
         ),
     ],
 }
+
+
+def loud_films(generator):
+    """Features whose scores have infinite exponentials; one frame, one place."""
+    B, T, S, R, D = number(generator, 1, 3), 1, number(generator, 1, 2), number(generator, 1, 5), 6
+    sizes = [(B, T, S, D), (T, D), (R, D), (D, D), (D, D)]
+    features, time, latents, query, key = (8 * normal(generator, *size) for size in sizes)
+    return [features, time, latents, query, key, normal(generator, D, D) / 2], {}
+
+
+def other_tags(generator):
+    is_tag = torch.rand(number(generator, 1, 4), number(generator, 3, 9), generator=generator) < 0.6
+    return [is_tag, number(generator, 1, 2)], {}
+
+
+def other_pages(generator):
+    """Other ids; images side by side; an image first, or no image at all."""
+
+    def words():
+        return [
+            "text",
+            torch.randint(60, 90, (number(generator, 1, 3),), generator=generator).tolist(),
+        ]
+
+    kinds = [
+        [["image", []], ["image", []], words()],
+        [words(), ["image", []], ["image", []], words()],
+        [words(), words()],
+    ]
+    page = kinds[number(generator, 0, 2)]
+    return [page, number(generator, 40, 49), number(generator, 50, 59)], {}
+
+
+def other_names(generator):
+    """Names of another model, some of them only nearly those that learn."""
+    layer = number(generator, 2, 30)
+    made = [
+        f"lm.layers.{layer}.gated.attention.key.bias",
+        f"lm.layers.{layer}.gated.alpha_mlp",
+        f"lm.layers.{layer}.attention.key.bias",
+        f"lm.layers.{layer}.ungated.weight",
+        "lm.delegated.weight",
+        f"resampler.layers.{layer}.norm.bias",
+        "vision.resampled.weight",
+        f"vision.blocks.{layer}.alpha",
+        "lm.new_rows",
+        "lm.rows",
+    ]
+    return [[made[i] for i in torch.randperm(len(made), generator=generator)]], {}
+
+
+def first_step(generator):
+    (start, _, _, _), _ = data_sets(generator)
+    n = number(generator, 2, 4)
+    weights = [0.1 + float(x) for x in torch.rand(n, generator=generator)]
+    return [start, normal(generator, n, 4), weights, None], {}
+
+
+def other_supports(generator):
+    N = number(generator, 6, 9)
+    return [
+        100 * normal(generator, 3),
+        normal(generator, N, 3),
+        [1, N][number(generator, 0, 1)],
+    ], {}
+
+
+def heard_ahead(generator):
+    """Text that also listens to what comes later, as a prefix does; other sizes."""
+    T, N = number(generator, 4, 8), number(generator, 1, 4)
+    sees = torch.rand(T, N, generator=generator) < 0.25
+    listens = torch.rand(T, T, generator=generator) < 0.2
+    listens[0, T - 1], sees[T - 1, 0] = True, True
+    return [sees, listens, number(generator, 1, 3)], {}
+
+
+HIDDEN = {
+    "a5-gates-test": {
+        "the block": [lambda g: ([*block(g, shut=True), "value"], {})],
+        "shut gates: nothing passes, only the gates learn": [
+            lambda g: ([*block(g), "gradient"], {}),
+        ],
+    },
+    "a5-resampler-test": {"one layer": [loud_films, loud_films]},
+    "a5-count-test": {"piece by piece == all at once": [other_tags]},
+    "a5-page-test": {name: [other_pages] * 6 for name in ("ids", "which tokens are scored")},
+    "a5-learns-test": {"names of what learns": [other_names]},
+    "a5-mixture-test": {"accumulated gradients": [first_step, first_step]},
+    "a5-similar-test": {"the k most similar, best last": [other_supports] * 5},
+    "a5-hears-test": {
+        "after two layers": [heard_ahead] * 3,
+        "after one layer": [lambda g: ([*heard_ahead(g)[0][:2], 1], {})] * 3,
+    },
+}
+CHECKS = with_hidden(CHECKS, HIDDEN)

@@ -219,6 +219,7 @@ def judged(tasks, answer, session=None, files=None, **others):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*CHEATS, *ENDS])
 def test_an_attack_gains_nothing_and_costs_only_its_own_task(name, tasks, session):
     found, _ = judged(tasks, {**CHEATS, **ENDS}[name], session)
@@ -359,6 +360,7 @@ display({"image/png": "<script>alert(1)</script>", "application/json": {}}, raw=
     )
 
 
+@pytest.mark.slow
 def test_a_killed_grader_leaves_no_process(tasks):
     code = (
         "import sys, time\nfrom vlmgrader.session import Session\nfrom vlmgrader.kernel import Kernel\n"
@@ -388,6 +390,7 @@ def test_a_killed_grader_leaves_no_process(tasks):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not ROOT, reason="this is the ordinary user already")
 @pytest.mark.skipif(
     shutil.which("setpriv") is None,

@@ -208,6 +208,7 @@ def _shown(task: str, check: Check) -> dict:
         "points": check.points,
         "call": check.call,
         "driver": check.driver,
+        **({"reading": check.reading} if check.reading else {}),
         "tolerance": check.tolerance,
         "cases": cases,
     }

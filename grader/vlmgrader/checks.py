@@ -10,7 +10,7 @@ import importlib.util
 import inspect
 import math
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -71,7 +71,9 @@ class Check:
     explain   (got, wanted, *args, **kwargs) -> the mistake in words, or None: for what no list of wrong values can name.
               Only where the check itself judges; public cases, which are data, know the mistakes alone
     driver    source text of `run(target, *args, **kwargs)`, run on the student's side in the place of a plain call: for
-              classes, and for functions of functions. target: what is called `call`
+              classes, and for functions of functions. target: what is called `call`. It gives raw values and judges none
+    reading   source text of `read(got, *args, **kwargs)`, run on the trusted side: what of the answer is compared
+    hidden    more kinds of inputs, a round each, that are never shown: large numbers, unequal sizes, other options
     public    shown in the student's notebook too, on inputs that never change
     """
 
@@ -87,18 +89,43 @@ class Check:
     tolerance: float = 1e-4
     seconds: float = 10.0
     public: bool = True
+    reading: str | None = None
+    hidden: Sequence[Inputs] = ()
+
+    def draws(self) -> list[Inputs]:
+        """What makes the inputs of each round."""
+        return [self.inputs] * self.rounds + list(self.hidden)
 
     def judge(self, got: object, args: list, kwargs: dict) -> Verdict:
         """Is `got` the right answer for these inputs? If not, what is wrong with it?"""
         wanted = self.expected(*args, **kwargs)
-        wrong = [(mistake(*args, **kwargs), message) for mistake, message in self.mistakes]
-        verdict = self.compare(got, wanted, wrong)
+        got = self.read(got, args, kwargs)
+        verdict = self.compare(got, wanted, self._wrong(args, kwargs))
         if self.explain and not (verdict.passed or verdict.diagnosed):
             if reason := self.explain(got, wanted, *args, **kwargs):
                 return replace(verdict, message=reason, diagnosed=True)
         return verdict
 
-    def compare(self, got: object, wanted: object, wrong: Sequence[tuple[object, str]]) -> Verdict:
+    def read(self, got: object, args: list, kwargs: dict) -> object:
+        """What of an answer is compared; an answer that can't be read is compared as it is."""
+        if self.reading is None:
+            return got
+        space: dict = {}
+        exec(self.reading, space)
+        try:
+            return space["read"](got, *args, **kwargs)
+        except (TypeError, ValueError, LookupError, AttributeError, RuntimeError, ArithmeticError):
+            return got
+
+    def _wrong(self, args: list, kwargs: dict) -> Iterator[tuple[object, str]]:
+        """What each known mistake gives for these inputs."""
+        for mistake, message in self.mistakes:
+            try:
+                yield mistake(*args, **kwargs), message
+            except (TypeError, ValueError, LookupError, RuntimeError, ArithmeticError):
+                continue  # it can't be made with inputs of these sizes
+
+    def compare(self, got: object, wanted: object, wrong: Iterable[tuple[object, str]]) -> Verdict:
         """The same with the values at hand, without `explain`."""
         complaint = differs(got, wanted, self.tolerance)
         if complaint is None:
@@ -120,8 +147,8 @@ def score(
     """A verdict for each check. ask(check, args, kwargs) brings the student's answer, or raises Failed."""
     verdicts = []
     for check in checks:
-        for _ in range(check.rounds):
-            args, kwargs = check.inputs(generator)
+        for draw in check.draws():
+            args, kwargs = draw(generator)
             try:
                 verdict = check.judge(ask(check, args, kwargs), args, kwargs)
             except Failed as failure:
@@ -135,6 +162,22 @@ def score(
 def driver_source(run: Callable) -> str:
     """A function `run(target, *args, **kwargs)` as the source text of a driver. It imports what it needs in its body."""
     return f"{textwrap.dedent(inspect.getsource(run))}\nrun = {run.__name__}\n"
+
+
+def with_hidden(
+    checks: dict[str, list[Check]], hidden: dict[str, dict[str, Sequence[Inputs]]]
+) -> dict[str, list[Check]]:
+    """The checks with hidden inputs: task -> name of a check -> more kinds of inputs. Raises KeyError for an unknown name."""
+    for task, by_name in hidden.items():
+        if unknown := set(by_name) - {check.name for check in checks[task]}:
+            raise KeyError(f"{task} has no check {sorted(unknown)[0]!r}")
+    return {
+        task: [
+            replace(check, hidden=tuple(hidden.get(task, {}).get(check.name, check.hidden)))
+            for check in rows
+        ]
+        for task, rows in checks.items()
+    }
 
 
 def load(folder: Path) -> dict[str, list[Check]]:

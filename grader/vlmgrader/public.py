@@ -158,7 +158,7 @@ def attempt_fresh(
     def judge(_: int, got: object, args: list, kwargs: dict) -> tuple[Verdict, object]:
         return check.judge(got, args, kwargs), check.expected(*args, **kwargs)
 
-    return attempt(check, target, (check.inputs(generator) for _ in range(check.rounds)), judge)
+    return attempt(check, target, (draw(generator) for draw in check.draws()), judge)
 
 
 def _try(known: dict, named: dict[str, Callable]) -> tuple[Verdict, tuple | None]:
@@ -171,12 +171,14 @@ def _try(known: dict, named: dict[str, Callable]) -> tuple[Verdict, tuple | None
         None,
         driver=known["driver"],
         tolerance=known["tolerance"],
+        reading=known.get("reading"),
     )
     if rule.call not in named:
         return rule.failed(Failed("missing", f"{rule.call}() given to this check")), None
 
-    def judge(number: int, got: object, *_) -> tuple[Verdict, object]:
+    def judge(number: int, got: object, args: list, kwargs: dict) -> tuple[Verdict, object]:
         case = known["cases"][number]
+        got = rule.read(got, args, kwargs)
         wanted = unpack(case["wanted"])
         mistakes = [(unpack(value), message) for value, message in case["mistakes"]]
         return rule.compare(got, wanted, mistakes), wanted

@@ -52,8 +52,8 @@ class TaskJudge:
 
     def _verdict(self, kernel: Kernel, task: Task, check: Check, until: float) -> Verdict:
         """The first wrong round's, else the last's. Raises Failed where there is no answer to judge."""
-        for turn in range(check.rounds):
-            inputs, keywords = check.inputs(generator(self.seed, task.name, check.name, turn))
+        for turn, draw in enumerate(check.draws()):
+            inputs, keywords = draw(generator(self.seed, task.name, check.name, turn))
             question = codec.encode(
                 {
                     "task": task.name,

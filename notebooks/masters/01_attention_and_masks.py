@@ -20,13 +20,12 @@ import time
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from teaching import attention
-from teaching.exercises import attempt, predict
+from teaching.attention import mask_player
+from teaching.exercises import check, quiz
 from vlmcourse import introspection, plots
 from vlmcourse.parts import masks
 from vlmcourse.parts.attention import Attention, attend
 from vlmcourse.training.scale import Scale
-from vlmcourse.widgets.mask_player import mask_player
 
 scale = Scale.of()
 _ = torch.manual_seed(0)
@@ -87,14 +86,7 @@ plots.show(
 # By hand, the whole table of Q × K scores is written to memory, read, exponentiated, written, read. A **fused** kernel computes it in small tiles that stay in the processor's cache and never stores the table. Same numbers, other cost. Guess before you measure:
 
 # %%
-predict(
-    "From length 512 to 1024, forward and backward together: how much more memory does "
-    "attention by hand need?",
-    ["the same", "twice", "four times", "eight times"],
-    "four times",
-    "The table of scores has length x length entries. The fused kernel keeps only its rows'"
-    " sums: twice.",
-)
+quiz("attention.memory")
 
 
 # %%
@@ -211,18 +203,7 @@ gallery = masks.gallery()
 plots.show(plots.mask_gallery(gallery))
 
 # %%
-predict(
-    "Two of these nine pictures show the same pattern although the papers give them "
-    "different names. Which?",
-    [
-        "causal and packed",
-        "prefix LM and BLIP-2 ITG",
-        "uni-modal and last image only",
-        "bi-directional and padding",
-    ],
-    "prefix LM and BLIP-2 ITG",
-    "Queries that all have level 0 and text that counts up from 1 are a prefix LM.",
-)
+quiz("attention.same_pattern")
 
 # %%
 same = torch.equal(
@@ -445,7 +426,7 @@ def my_prefix(seen: int, length: int) -> torch.Tensor:
     )
 
 
-attempt(attention.prefix, my_prefix)
+check("attention.prefix", my_prefix)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>Who shares a level sees each other. Which level do the first <code>seen</code> positions share?</details>
@@ -484,7 +465,7 @@ def my_last_image(is_tag: torch.Tensor, image_of_key: torch.Tensor) -> torch.Ten
     )
 
 
-attempt(attention.last_image, my_last_image)
+check("attention.last_image", my_last_image)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>The paper calls it φ: the number of image tags up to and including each token. A running count is a cumulative sum.</details>
@@ -538,10 +519,10 @@ measured = (
 plots.show(plots.compare_masks(measured, declared, ("measured", "declared")))
 
 # %% [markdown]
-# Your diagnosis: **a** the scores are not scaled; **b** softmax gave NaN; **c** a row with nothing to look at looks at everything; **d** the polarity of the mask is flipped.
+# Your diagnosis:
 
 # %%
-attempt(attention.leak, "a")
+quiz("attention.leak")
 
 # %% [markdown]
 # <details><summary>What to do about it</summary>

@@ -21,8 +21,8 @@ import torch
 from IPython.display import Markdown
 from torch.nn.functional import cross_entropy, normalize
 
-from teaching import clip as checks
-from teaching.exercises import attempt, predict
+from teaching.clip import temperature_player, zero_shot_player
+from teaching.exercises import check, diagnose, quiz
 from vlmcourse import evaluation, introspection, plots, recipes, world
 from vlmcourse.parts.losses import clip_loss
 from vlmcourse.parts.vision import PatchEmbedding
@@ -30,8 +30,6 @@ from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import fit
 from vlmcourse.training.optimisation import Optimisation
 from vlmcourse.training.scale import Scale
-from vlmcourse.widgets.temperature_player import temperature_player
-from vlmcourse.widgets.zero_shot_player import zero_shot_player
 from vlmcourse.world import tokenizer
 
 scale = Scale.of()
@@ -154,14 +152,7 @@ print("both directions by hand == vlmcourse.parts.losses.clip_loss")  # NBVAL_CH
 # > **A trap in the lecture's pseudo-code.** `loss_i = cross_entropy(logits, labels, axis=0)`: with logits of shape [images, texts], axis 0 normalises over *images*, so `loss_i` is the text-to-image direction. Harmless, since both are averaged; confusing, if you debug one of them.
 
 # %%
-predict(
-    "A model that gives every picture and every text the very same vector, in a batch of "
-    "64: what is its loss?",
-    ["0", "1/64", "ln 64 = 4.16", "64"],
-    "ln 64 = 4.16",
-    "All 64 answers look equally likely, and -ln(1/64) = ln 64, at any temperature. Random "
-    "unit vectors at scale 14.3 do worse: they are sure of wrong answers.",
-)
+quiz("clip.blind_loss")
 
 # %%
 same_vector = normalize(torch.ones(64, 16), dim=-1)
@@ -238,13 +229,7 @@ plots.show(
 # A number alone proves nothing. Three lines to compare with: **chance**; **blind**, where every picture is the same grey; **shuffled**, where each text meets another pair's picture. A model that scores the same blind has learnt about captions, not about pictures.
 
 # %%
-predict(
-    "Among 256 held-out pairs, how often does a blind CLIP find the right text first?",
-    ["about 50 %", "about 6 %", "about 0.4 %", "never"],
-    "about 0.4 %",
-    "A blind model gives all pictures one vector, so it picks one text for all of them: "
-    "right once in 256. (We count ties as wrong.)",
-)
+quiz("clip.blind_retrieval")
 
 # %%
 report = recipes.clip.clip_report(model)
@@ -327,20 +312,7 @@ plots.show(
 )
 
 # %%
-predict(
-    "We leave eight animals out of the list of classes and show their pictures. What does "
-    "zero-shot CLIP answer?",
-    [
-        "'none of these'",
-        "some other class, whichever is nearest",
-        "it is unsure: all probabilities are equal",
-        "an error",
-    ],
-    "some other class, whichever is nearest",
-    "There is no 'none of these'. The list of classes is part of the classifier: adding or "
-    "leaving out a class changes the errors (the paper, Sec. 7.1, saw this with people's "
-    "pictures).",
-)
+quiz("clip.missing_classes")
 
 # %%
 _, pixel_values, labels = recipes.clip.single_things(size)
@@ -456,15 +428,7 @@ plots.show(
 # The paper's most cited claim is robustness: zero-shot CLIP loses less than a supervised classifier when the style of pictures changes (Fig. 13). Here is our shift, and a control: the *same image tower*, trained for as many steps on pictures of single things with their labels.
 
 # %%
-predict(
-    "Which of the two keeps more of its accuracy on grey, rotated and sketched pictures, in"
-    " our world?",
-    ["CLIP, clearly", "the supervised classifier", "about the same"],
-    "the supervised classifier",
-    "In our world the paper's claim does not hold: look at the bars. The paper's robustness"
-    " comes from 400 million pictures in all styles. Our captions describe one style only, "
-    "and contrast alone gives no robustness.",
-)
+quiz("clip.robustness")
 
 # %%
 styles = list(world.STYLES)
@@ -610,7 +574,7 @@ def my_loss(image: torch.Tensor, text: torch.Tensor, logit_scale: torch.Tensor) 
     )
 
 
-attempt(checks.symmetric_loss, my_loss)
+check("clip.loss", my_loss)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>Four steps: unit vectors, table of cosines, scale, two cross-entropies with labels 0, 1, 2, ...</details>
@@ -662,7 +626,7 @@ def my_ensemble(embeddings: torch.Tensor) -> torch.Tensor:
     raise NotImplementedError("return (classes, E): normalise, average over templates, normalise.")
 
 
-attempt(checks.ensemble, my_ensemble)
+check("clip.ensemble", my_ensemble)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>A long vector in an average outvotes short ones. When is that decided?</details>
@@ -749,7 +713,7 @@ plots.show(plots.loss(curves, chance=math.log(32), chance_name="ln 32"))
 # Your diagnosis, in place of each `None`:
 
 # %%
-attempt(checks.diagnosis, {"A": None, "B": None, "C": None})
+diagnose("clip.training", {"A": None, "B": None, "C": None})
 
 # %% [markdown]
 # <details><summary>Solution</summary>

@@ -17,8 +17,8 @@ import torch
 from IPython.display import Markdown
 from torch.nn.functional import kl_div, layer_norm, softmax
 
-from teaching import vilbert as exercises
-from teaching.exercises import attempt, predict
+from teaching.exercises import check, diagnose, quiz
+from teaching.vilbert import hiding_player
 from vlmcourse import evaluation, introspection, plots, recipes, world
 from vlmcourse.evaluation import masked
 from vlmcourse.papers.vilbert import CoAttention, ViLBERT, sample_zeroed_regions
@@ -147,14 +147,7 @@ print(
 # > **Which map does one plot?** There are two, (heads, R, T): what regions look at, and (heads, T, R): what words look at. The row is who *asks*. They are not each other's transposes: words ask with their own queries, and each row sums to one by itself. Mixing them up is the most frequent question about this model.
 
 # %%
-predict(
-    "In one co-attention layer we set the values (V) that come from the words to zero. "
-    "Whose output changes in this layer?",
-    ["the words'", "the regions'", "both", "nobody's"],
-    "the regions'",
-    "Regions ask, words answer: it is the regions that now hear nothing, and keep only "
-    "their residual. Words listen to the regions' values, which are untouched.",
-)
+quiz("vilbert.values_zero")
 
 # %%
 wide = config.co_attention_width
@@ -238,19 +231,7 @@ assert torch.allclose(by_hand, kl_div(guess, detector_says, reduction="sum") / 2
 print("divergence by hand == kl_div")  # NBVAL_CHECK_OUTPUT
 
 # %%
-predict(
-    "A picture has one region, and it is hidden. Its features are zeros. The picture's own "
-    "token is the mean of all regions' features. What can go wrong?",
-    [
-        "nothing: the region is hidden",
-        "the mean, if it was taken before hiding, is the region",
-        "the box gives the class away",
-    ],
-    "the mean, if it was taken before hiding, is the region",
-    "With one region the mean is that region; with two, the mean and the visible one give "
-    "the hidden one. So the mean must be taken over what is visible. Training looks "
-    "wonderful if you forget it: see exercise 1 and the failure lab.",
-)
+quiz("vilbert.hidden_region")
 
 # %% [markdown]
 # VL-BERT goes further: it paints the region out of the *pixels* before anything looks at the picture, because a feature map computed from the whole picture would show it too.
@@ -338,7 +319,7 @@ def guess_word(number, place):
 
 
 a_noun = next(place for place, word in enumerate(player_words[0]) if word in data.pairs.noun_subset)
-exercises.hiding_player(guess_word, held_out.pairs.images(few), player_words, first=(0, a_noun))
+hiding_player(guess_word, held_out.pairs.images(few), player_words, first=(0, a_noun))
 
 # %% [markdown]
 # **True or false?** Each held-out picture with its caption and a false one: which scores higher? Ties count as wrong, guessing gives one half. *Places swapped* is what lesson 02's CLIP is bad at: "a cat left of a dog" and "a dog left of a cat" hold the same words. Here every word may look at every region, and each region knows its box. Before you run the cell: is that enough?
@@ -462,19 +443,7 @@ with torch.no_grad():
 print("at the start, does another picture change a word?", not same)  # NBVAL_CHECK_OUTPUT
 
 # %%
-predict(
-    "Through a LayerNorm whose weight is zero nothing gets in. At the first training step, "
-    "what gets a gradient?",
-    [
-        "nothing behind it, and not the LayerNorm either",
-        "the LayerNorm's weight, but nothing behind it",
-        "everything, as always",
-    ],
-    "the LayerNorm's weight, but nothing behind it",
-    "The weight is multiplied with the normalised feature, which is not zero, so the weight "
-    "feels something. What lies behind is multiplied with the weight: zero. It wakes at the "
-    "second step.",
-)
+quiz("vilbert.zero_norm")
 
 # %%
 _ = torch.manual_seed(0)
@@ -563,7 +532,7 @@ def picture_token(
     raise NotImplementedError("return (B, F): the mean over regions that are real and not hidden.")
 
 
-attempt(exercises.picture_token, picture_token)
+check("vilbert.picture_token", picture_token)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>Two lists of rows must be left out. Combine both booleans with <code>&</code> and <code>~</code>.</details>
@@ -616,7 +585,7 @@ def co_attention(image_qkv: tuple, text_qkv: tuple) -> tuple[torch.Tensor, torch
     )
 
 
-attempt(exercises.co_attention, co_attention)
+check("vilbert.co_attention", co_attention)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>Write one function <code>look(q, k, v)</code> and call it twice.</details>
@@ -663,7 +632,7 @@ def region_loss(logits: torch.Tensor, classes: torch.Tensor, hidden: torch.Tenso
     )
 
 
-attempt(exercises.region_loss, region_loss)
+check("vilbert.region_loss", region_loss)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>The distribution that weighs (p) is the detector's; q is the model's guess, a softmax of the logits.</details>
@@ -799,7 +768,7 @@ plots.show(plots.bars(honest, "found, honestly hidden", chance=1 / 12))
 # Your diagnosis, in place of each `None`:
 
 # %%
-attempt(exercises.diagnosis, {"A": None, "B": None, "C": None})
+diagnose("vilbert.training", {"A": None, "B": None, "C": None})
 
 # %% [markdown]
 # <details><summary>Solution</summary>

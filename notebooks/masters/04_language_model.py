@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from IPython.display import Markdown, display
 
-from teaching import language_model as exercises
-from teaching.exercises import attempt, predict
+from teaching.exercises import check, diagnose, quiz
+from teaching.language_model import nucleus_player
 from vlmcourse import evaluation, plots, recipes, world
 from vlmcourse.parts import generation, language
 from vlmcourse.parts.tuning import Adapters, BitFit, Adapter, PromptTuning, count_trainable
@@ -93,13 +93,7 @@ print("loss by hand == LanguageModel.losses")  # NBVAL_CHECK_OUTPUT
 print(f"on new texts: {by_hand:.2f}; a model that knows nothing: ln {V} = {math.log(V):.2f}")
 
 # %%
-predict(
-    "A huge model is trained on these texts for ever. How low can its loss on new texts get?",
-    ["down to 0", "not to 0, but to some floor", "it rises again without end"],
-    "not to 0, but to some floor",
-    "Which noun opens a sentence is drawn by lot, and nobody can foretell a lot. What is left "
-    "is called the entropy of the text. In section 6 it is the E of Chinchilla's formula.",
-)
+quiz("language_model.floor")
 
 # %% [markdown]
 # The mean hides the interesting part. Here is the surprise at each word of one small text. Two things get invented names; then the same pairs come again:
@@ -162,13 +156,7 @@ print("what is a cat for ?", *tokenizer.decode(written))
 # **The cache.** Each new word asks the model to read the whole text again, although the mask is causal: what stands at position 5 never depends on position 6. So keep the keys and values of all positions (lesson 01) and compute only the new one. The prompt has 7 tokens, and we write 24 words.
 
 # %%
-predict(
-    "How many positions are computed in all, without and with a cache?",
-    ["444 without, 30 with", "168 without, 24 with", "444 without, 444 with, but faster"],
-    "444 without, 30 with",
-    "Without: 7 + 8 + ... + 30 = 444. With: the 7 of the prompt once, then one for each of "
-    "the other 23 words. (The last word is written, never read.)",
-)
+quiz("language_model.cache")
 
 
 # %%
@@ -221,7 +209,7 @@ print("generate.nucleus draws exactly the words kept by hand")  # NBVAL_CHECK_OU
 vocabulary = tokenizer.world_tokenizer().convert_ids_to_tokens(range(V))
 with torch.no_grad():
     expected = model(open_text("you can find a cat in the"))[0, -1]  # (V,)
-exercises.nucleus_player(expected, vocabulary)
+nucleus_player(expected, vocabulary)
 
 # %%
 for p in (0.5, 0.9, 1.0):
@@ -691,12 +679,11 @@ phase = {name: over_steps(name) for name in ("loss", "binding", "repeats", "fact
 half = {name: way(points, 0.5) for name, points in phase.items()}
 later = half["binding"] / half["loss"]
 when = {"at less than half the step": 0, "at about the same step": 0.5, "later": 2}
-predict(
-    "Loss has made half of its way at some step. When has binding made half of its way?",
-    list(when),
+quiz(
+    "language_model.binding_step",
     [name for name, least in when.items() if later >= least][-1],
-    f"Loss has fallen by half of its whole fall at step {half['loss']}, binding has risen by "
-    f"half of its rise at step {half['binding']}.",
+    list(when),
+    **half,
 )
 
 # %%
@@ -726,19 +713,7 @@ for name in ("binding", "repeats", "facts"):
 # Hoffmann et al. answered with **isoFLOP curves**: fix C, train models of many sizes, each as long as C allows, and see which ends lowest.
 
 # %%
-ways = [
-    "all of it: ten times the parameters",
-    "about 3.2 times the parameters, 3.2 times the tokens",
-    "all of it: ten times the tokens",
-]
-predict(
-    "Chinchilla's answer: computing grows tenfold. What should it buy?",
-    ways,
-    ways[1],
-    "Both grow alike, each by the square root of ten. Kaplan et al. (2020, arXiv 2001.08361) "
-    "had advised to put most of it into size, and GPT-3 and Gopher followed: too large, "
-    "trained too briefly. Chinchilla, four times smaller than Gopher, beat it.",
-)
+quiz("language_model.compute")
 
 
 # %%
@@ -923,15 +898,12 @@ def of(way, name):
 
 
 changing = [name for name in tuning if name != "untouched" and "never" not in name]
-most_forgotten = min(changing, key=lambda name: of(name, "facts").mean)
-predict(
-    "Which of these ways costs the model most of the facts it knew?",
-    changing,
-    most_forgotten,
-    f"It still knows {of(most_forgotten, 'facts').mean:.2f} of them; untouched it knew "
-    f"{of('untouched', 'facts').mean:.2f}. Facts are asked with the adapters or the prompt in "
-    "place; take those away, and the old model is back, to the last bit. After training all "
-    "weights nothing can be taken away.",
+facts = {name: of(name, "facts").mean for name in changing}
+quiz(
+    "language_model.forgetting",
+    min(facts, key=facts.get),
+    facts,
+    untouched=of("untouched", "facts").mean,
 )
 
 # %%
@@ -1019,7 +991,7 @@ def my_next_word_loss(
     )
 
 
-attempt(exercises.next_token_loss, my_next_word_loss)
+check("language_model.next_word_loss", my_next_word_loss)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>The last position foretells a word that isn't there; the first word was foretold by nobody. So the one loses its last entry, the other two lose their first.</details>
@@ -1073,7 +1045,7 @@ def my_kept(probabilities: torch.Tensor, p: float) -> torch.Tensor:
     )
 
 
-attempt(exercises.kept, my_kept)
+check("language_model.kept", my_kept)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>A word stays if the words that are likelier than it hold <em>less</em> than p. Their share is the running sum minus the word's own probability.</details>
@@ -1127,7 +1099,7 @@ class MyAdapter(torch.nn.Module):
         )
 
 
-attempt(exercises.adapter, MyAdapter)
+check("language_model.adapter", MyAdapter)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>"Plus" is the residual: without it, a bottleneck of 8 numbers would throw most of x away.</details>
@@ -1251,7 +1223,7 @@ plots.show(
 # Your diagnosis, in place of each `None`:
 
 # %%
-attempt(exercises.diagnosis, {"A": None, "B": None, "C": None})
+diagnose("language_model.training", {"A": None, "B": None, "C": None})
 
 # %% [markdown]
 # <details><summary>Solution</summary>

@@ -20,9 +20,9 @@ import torch
 from IPython.display import Markdown
 from torch.nn.functional import cross_entropy, normalize
 
-from teaching import frozen as checks
 from teaching import smollm2
-from teaching.exercises import attempt, predict
+from teaching.exercises import check, diagnose, quiz
+from teaching.frozen import ask_player
 from vlmcourse import evaluation, plots, recipes, world
 from vlmcourse.parts import language, masks
 from vlmcourse.recipes.frozen import (
@@ -58,7 +58,7 @@ _ = torch.manual_seed(0)
 # A language model never sees words. It sees one vector per word, looked up in a table. So nothing stops us from handing it vectors that no word has. First, the bare model from lesson 04, frozen for good:
 
 # %%
-bare = recipes.language(scale).model
+bare = recipes.get("language").train_or_load(scale).model
 lm = language.freeze(copy.deepcopy(bare.lm))
 text = tokenizer.encode(["a picture of a cat on blue"])
 vectors = lm.get_input_embeddings()(text)  # (1, T, D): the lookup, done outside
@@ -70,11 +70,11 @@ print("read from words or from their vectors: the same?", same)  # NBVAL_CHECK_O
 # Now the picture. An image tower gives one vector a picture; one matrix makes it **n = 2** vectors as wide as the model's words (the paper tried 1, 2 and 4); they go where the text keeps places for them:
 
 # %%
-model = recipes.new_frozen(recipes.frozen_config(scale), lm).eval()
+model = recipes.frozen.new_frozen(recipes.frozen.frozen_config(scale), lm).eval()
 scenes = [world.sample("test", index, 0, ONE_THING) for index in range(4)]
 pixel_values = world.to_pixels(np.stack([world.render(scene, size) for scene in scenes]))
 pages = [(scene, "a picture of") for scene in scenes]
-batch = prompts.prompt_batch(pages, size, IMAGE_PREFIX)
+batch = prompts.Prompts(pages, size, IMAGE_PREFIX).batch(range(len(pages)))
 print(
     tokenizer.world_tokenizer().convert_ids_to_tokens(batch["ids"][0].tolist())
 )  # NBVAL_CHECK_OUTPUT
@@ -114,7 +114,7 @@ plots.show(plots.mask(masks.causal(len(shown)), shown, shown, "what each positio
 # The model is asked for the words *after* the picture (Eq. 1 of the paper), not for the picture's own places, nor for padding. By hand:
 
 # %%
-train = recipes.caption_data(scale)
+train = recipes.frozen.caption_data(scale)
 learn = train.batch(range(4))
 
 
@@ -138,17 +138,7 @@ for ids, loss_mask in zip(learn["ids"][:2], learn["loss_mask"]):
     print(" ".join(f"[{t}]" if s else t for t, s in zip(told, loss_mask)), "   [asked for]")
 
 # %%
-predict(
-    "The language model is frozen. Does the loss still have a gradient with respect to the picture's two vectors?",
-    [
-        "no: frozen means no gradients",
-        "yes: gradients pass through it to what it read",
-        "only if dropout is on",
-    ],
-    "yes: gradients pass through it to what it read",
-    "Freezing means that no weight is changed. The chain rule still crosses every layer, as it crosses a fixed function "
-    "such as a sine. Only torch.no_grad() around the model would cut it.",
-)
+quiz("frozen.gradient")
 
 # %%
 prefix = model.encode_prefix(learn["pixel_values"]).detach().requires_grad_()
@@ -173,7 +163,7 @@ blind_loss = {
     for run in evaluation.load_results("replicate_frozen")["rows"]
     if run["row"] == "train-blind"
 }
-trained = recipes.frozen(
+trained = recipes.get("frozen").train_or_load(
     scale,
     on_step=plots.LiveCurve(
         chance=float(np.mean(list(blind_loss.values()))), chance_name="trained blind"
@@ -217,8 +207,8 @@ plots.show(
 # **Blind**: every picture grey. **Shuffled**: each question meets the picture of another one. A model that scores as well on these has learnt captions, not pictures.
 
 # %%
-report = recipes.caption_report(model, count)
-blind_report = recipes.caption_report(model, count, prompts.blank_images)
+report = recipes.frozen.caption_report(model, count)
+blind_report = recipes.frozen.caption_report(model, count, prompts.blank_images)
 plots.show(
     plots.bars(
         {
@@ -251,25 +241,14 @@ page = " ".join(part if isinstance(part, str) else "[picture]" for part in episo
 print(page, "->", episode.answer)
 plots.show(
     plots.pictures(
-        np.stack([world.render(scene, size) for scene in world.pages.scenes(episode.prompt)]),
+        np.stack([world.render(scene, size) for scene in world.pages.pictures_of(episode.prompt)]),
         ["first support", "second support", "which one is this?"],
     ),
     credit=world.ATTRIBUTION,
 )
 
 # %%
-predict(
-    "The encoder names things rightly in captions. Will the frozen language model also answer 'what kind of thing is the "
-    "thing?' about a picture, which no caption ever answered?",
-    [
-        "yes, surely: it knows that a cat is an animal",
-        "no: it never trained on such questions with pictures",
-        "it depends on whether the vectors are like those of words",
-    ],
-    "it depends on whether the vectors are like those of words",
-    "The encoder is paid for captions alone, and any vectors that bring the caption out will do. Whether those also bring "
-    "out the rest is a question to measure, not to assume. Section 6 takes it apart.",
-)
+quiz("frozen.transfer")
 
 # %%
 kinds = ("what", "colour", "presence", "category", "place", "purpose")
@@ -308,7 +287,7 @@ def after(number, text):
     )[0]
 
 
-checks.ask_player(
+ask_player(
     after,
     np.stack([world.render(scene, size) for scene in pictures]),
     [
@@ -608,7 +587,7 @@ def my_interleave(words: torch.Tensor, slots: torch.Tensor, vectors: torch.Tenso
     raise NotImplementedError("return a copy of words whose slots hold the vectors.")
 
 
-attempt(checks.interleave, my_interleave)
+check("frozen.interleave", my_interleave)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>A boolean mask can be an index: <code>made[slots]</code> is all vectors at slots, in reading order.</details>
@@ -628,7 +607,7 @@ attempt(checks.interleave, my_interleave)
 # The picture that the right answer gives: how long the vector at each position is, for one prompt; picture places are marked.
 
 # %%
-one = prompts.prompt_batch([naming_episodes(1, 1)[0].prompt], size, IMAGE_PREFIX)
+one = prompts.Prompts([naming_episodes(1, 1)[0].prompt], size, IMAGE_PREFIX).batch(range(len([naming_episodes(1, 1)[0].prompt])))
 with torch.no_grad():
     x = model.embeddings(one["ids"], model.encode_prefix(one["pixel_values"]))[0].norm(dim=-1)
 is_slot = (one["ids"][0] == model.config.image_token_id).tolist()
@@ -658,7 +637,7 @@ def my_scored(ids: torch.Tensor, image_token_id: int, end: int, pad: int) -> tor
     raise NotImplementedError("return booleans: the caption with its full stop, nothing else.")
 
 
-attempt(checks.loss_mask, my_scored)
+check("frozen.loss_mask", my_scored)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>Everything after the first full stop counts, up to the end token. Where is that full stop, seen from the last slot?</details>
@@ -721,7 +700,7 @@ def my_freeze(lm: torch.nn.Module) -> None:
     )
 
 
-attempt(checks.frozen, my_freeze)
+check("frozen.freeze", my_freeze)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary><code>requires_grad_(False)</code> and <code>eval()</code> are two of three steps. The third is about <code>train</code>.</details>
@@ -787,7 +766,7 @@ class Counted:
 steps = 20 if scale.name == "smoke" else 400
 faulty_systems = {
     "healthy": (train, True),
-    "A": (recipes.caption_data(scale, view=prompts.blank_images), True),
+    "A": (recipes.frozen.caption_data(scale, view=prompts.blank_images), True),
     "B": (train, False),
     "C": (Counted(), True),
 }
@@ -797,8 +776,8 @@ two = [world.sample("test", index, 0, ONE_THING) for index in (3, 4)]
 for name, (data, is_frozen) in faulty_systems.items():
     patient_lm = copy.deepcopy(bare.lm)
     patient_lm = language.freeze(patient_lm) if is_frozen else patient_lm.requires_grad_(True)
-    faulty_model = recipes.new_frozen(
-        recipes.frozen_config(scale), patient_lm, 0, recipes.mean_noun_and_background(patient_lm)
+    faulty_model = recipes.frozen.new_frozen(
+        recipes.frozen.frozen_config(scale), patient_lm, 0, recipes.frozen.mean_noun_and_background(patient_lm)
     )
     curves[name] = list(fit(faulty_model, Batches(data.batch, 32), steps, FROZEN_OPTIMISATION))
     with torch.no_grad():
@@ -818,7 +797,7 @@ Markdown(
 )
 
 # %%
-attempt(checks.diagnosis, {"A": None, "B": None, "C": None})
+diagnose("frozen.training", {"A": None, "B": None, "C": None})
 
 # %% [markdown]
 # <details><summary>Solution</summary>

@@ -18,8 +18,7 @@ import torch
 from IPython.display import Markdown
 from torch.nn.functional import cross_entropy, normalize
 
-from teaching import blip as checks
-from teaching.exercises import attempt, predict
+from teaching.exercises import check, diagnose, quiz
 from teaching.minimal_pairs import close_report, train_on_minimal_pairs
 from vlmcourse import evaluation, introspection, plots, recipes, world
 from vlmcourse.papers.blip import PARAMETER_SHARING
@@ -36,6 +35,7 @@ from vlmcourse.recipes.blip import (
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import fit
 from vlmcourse.training.scale import Scale
+from vlmcourse.widgets.explorers import threshold_explorer
 from vlmcourse.world import tokenizer
 
 scale = Scale.of()
@@ -122,17 +122,7 @@ with torch.no_grad():
 print("three roles by hand == vlmcourse.papers.blip.BLIP")  # NBVAL_CHECK_OUTPUT
 
 # %%
-predict(
-    "Encoder and decoder 'share' their feed-forward layers. What does that mean?",
-    [
-        "they start with the same weights",
-        "they are one object: a step of either changes both",
-        "their weights are averaged",
-    ],
-    "they are one object: a step of either changes both",
-    "Tied for good, not copied once. Only self-attention and its LayerNorm exist twice: looking both ways and looking back "
-    "want different things from it.",
-)
+quiz("blip.sharing")
 
 # %%
 for name in ("attention", "norm1", "cross", "norm_cross", "feedforward", "norm2"):
@@ -203,12 +193,7 @@ assert all(torch.isclose(by_hand[name], packaged[name], atol=1e-4) for name in p
 print("losses by hand == BLIP.losses")  # NBVAL_CHECK_OUTPUT
 
 # %%
-predict(
-    "A match model that never looks at the picture: which loss does it reach, if one pair in three is right?",
-    ["ln 2 = 0.693", "0.637", "0"],
-    "0.637",
-    "It answers 1/3 to everything: -(ln(1/3) + 2 ln(2/3)) / 3 = 0.637. A match loss that stays there sees nothing.",
-)
+quiz("blip.blind_match")
 
 # %% [markdown]
 # ## 3. Train it
@@ -256,15 +241,7 @@ report = close_report(closer.model, 512 if count > 16 else 16)
 print({name: round(value, 2) for name, value in report.items()})
 
 # %%
-predict(
-    "Match looks with each word at each patch. Contrast compares one vector of the picture with one of the text. Which of them "
-    "finds out first who is where?",
-    ["match: it looks closely", "contrast", "both at once"],
-    "contrast",
-    "That contrast can't bind is no law. In an ordinary batch nothing asks it to: things and background tell all pairs apart. Here "
-    "each picture's sibling is in the batch, and contrast must tell 64 of them apart in every step. What this teaches the image "
-    "tower about places, match finds ready. Look at the order in the next figure.",
-)
+quiz("blip.who_is_where")
 
 
 # %%
@@ -417,7 +394,7 @@ with torch.no_grad():
 planted = torch.tensor(
     [made.web.pairs.noise.is_noisy(index, made.web.pairs.seed) for index in range(12)]
 )
-checks.filter_player(made.web.pairs.images(range(12)), first["text"], probability, planted)
+threshold_explorer(made.web.pairs.images(range(12)), first["text"], probability, planted)
 
 # %% [markdown]
 # ## Exercise 1 · Hard negatives
@@ -436,7 +413,7 @@ def my_weights(similarity: torch.Tensor, same: torch.Tensor) -> torch.Tensor:
     )
 
 
-attempt(checks.negative_weights, my_weights)
+check("blip.negative_weights", my_weights)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>Which texts are right for image i? Those with the same number: compare <code>same</code> with itself, as a column and as a row.</details>
@@ -489,7 +466,7 @@ def my_share(encoder: torch.nn.ModuleList, decoder: torch.nn.ModuleList) -> None
     )
 
 
-attempt(checks.sharing, my_share)
+check("blip.sharing", my_share)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary><code>copy</code> and <code>load_state_dict</code> make equals, not one. What does an assignment make?</details>
@@ -536,7 +513,7 @@ def my_filtering(
     raise NotImplementedError("return (precision, recall) of what is thrown out.")
 
 
-attempt(checks.filtering, my_filtering)
+check("blip.filtering", my_filtering)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>What is <em>found</em> here is noise: thrown out. Count thrown out, noisy, and both.</details>
@@ -657,7 +634,7 @@ Markdown(
 )
 
 # %%
-attempt(checks.diagnosis, {"A": None, "B": None, "C": None})
+diagnose("blip.matching", {"A": None, "B": None, "C": None})
 
 # %% [markdown]
 # <details><summary>Solution</summary>

@@ -20,8 +20,8 @@ import torch
 from IPython.display import Markdown
 from torch.nn.functional import cross_entropy, layer_norm, normalize
 
-from teaching import blip2 as checks
-from teaching.exercises import attempt, predict
+from teaching.blip2 import queries_player
+from teaching.exercises import check, diagnose, quiz
 from vlmcourse import evaluation, introspection, plots, recipes, world
 from vlmcourse.papers.blip2 import Stage1
 from vlmcourse.papers.qformer import MASKS
@@ -94,13 +94,7 @@ plots.show(
 print("declared == measured, for all three masks")  # NBVAL_CHECK_OUTPUT
 
 # %%
-predict(
-    "Of the queries' outputs under the three masks, which are the same?",
-    ["all three", "contrast and generate", "match and generate", "none"],
-    "contrast and generate",
-    "In both, the queries see only queries and the image. So they need to be computed once, not twice: the text of the second "
-    "objective can use the keys they leave behind.",
-)
+quiz("blip2.same_outputs")
 
 # %%
 with torch.no_grad():
@@ -373,13 +367,7 @@ others = alike[~torch.eye(R).bool()]
 print(f"mean cosine between two queries of an image: {others.mean():.2f}" if R > 1 else "one query")
 
 # %%
-predict(
-    "Contrast takes the maximum over queries. For one image and one text, how many of the queries' outputs get a gradient from it?",
-    ["all of them", "exactly one", "none", "half of them"],
-    "exactly one",
-    "The maximum passes its gradient to the winner alone. So nothing in the contrast asks the others to be useful: matching, "
-    "where all queries vote, and generation, where all are read, do.",
-)
+quiz("blip2.max_gradient")
 
 # %%
 given = queries[:1].clone().requires_grad_()
@@ -551,7 +539,7 @@ plots.show(
 # Listen yourself: choose a picture, and which queries may speak.
 
 # %%
-checks.queries_player(
+queries_player(
     lambda number, kept: after(alone[number], kept),
     np.stack([world.render(scene, size) for scene in alone[:8]]),
     R,
@@ -641,7 +629,7 @@ def my_masks(objective: str, queries: int, text: int) -> torch.Tensor:
     )
 
 
-attempt(checks.three_masks, my_masks)
+check("blip2.masks", my_masks)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>Contrast compares <i>groups</i> (query or text) for equality. Generation compares <i>levels</i>: queries 0, text 1, 2, 3, ...</details>
@@ -685,7 +673,7 @@ def my_similarity(image: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
     raise NotImplementedError("unit vectors, all cosines, the best of each image's queries.")
 
 
-attempt(checks.best_query, my_similarity)
+check("blip2.similarity", my_similarity)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>(N, R, E) @ (E, M) is (N, R, M): one cosine for every query and text.</details>
@@ -727,7 +715,7 @@ def my_handed_over(parameters: dict) -> dict:
     )
 
 
-attempt(checks.prefix_only, my_handed_over)
+check("blip2.taken_over", my_handed_over)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>Go through the layer of section 2, line by line: which lines run when there is no text?</details>
@@ -737,7 +725,7 @@ attempt(checks.prefix_only, my_handed_over)
 #
 # ```python
 # def my_handed_over(parameters):
-#     text = (".words", ".positions", "feed_text", "norm_text")
+#     text = (".words", ".positions", "feedforward_text", "norm_text")
 #     return {
 #         name: value
 #         for name, value in parameters.items()
@@ -866,7 +854,7 @@ Markdown(
 # Your diagnosis, in place of each `None`:
 
 # %%
-attempt(checks.diagnosis, {"A": None, "B": None, "C": None})
+diagnose("blip2.stage1", {"A": None, "B": None, "C": None})
 
 # %% [markdown]
 # <details><summary>Solution</summary>

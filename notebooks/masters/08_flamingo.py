@@ -24,7 +24,8 @@ from torch import nn
 from torch.nn.functional import cross_entropy, layer_norm
 from torch.utils.flop_counter import FlopCounterMode
 
-from teaching import flamingo as checks
+from teaching.exercises import check, diagnose, quiz
+from teaching.flamingo import ribbon_player
 from vlmcourse import evaluation, introspection, plots, recipes, world
 from vlmcourse.papers.flamingo import GatedXattnDense
 from vlmcourse.papers.perceiver import Perceiver, PerceiverConfig, PerceiverIO, point_input
@@ -46,7 +47,6 @@ from vlmcourse.recipes.flamingo import (
 from vlmcourse.training.fit import Batches, Scale, fit
 from vlmcourse.training.mixture import JointDatasets, WeightedLosses
 from vlmcourse.widgets.explorers.gates import gates_at
-from vlmcourse.widgets.interactive import attempt, predict
 from vlmcourse.world import interleaved, shots, tokenizer
 from vlmcourse.world.interleaved import chunked_prompts, PageDataset, WebPages
 
@@ -238,17 +238,7 @@ plots.show(
 )
 
 # %%
-predict(
-    f"One picture gives {R} latents. How many does a film of eight frames give, each frame with as many features as the picture?",
-    [
-        f"8 x {R}: each frame its own",
-        f"{R}: as many as a picture",
-        f"{R} for the first frame, and one for each later one",
-    ],
-    f"{R}: as many as a picture",
-    "All frames' features are keys and values side by side. The number of questions, the latents, doesn't depend on how "
-    "much there is to read. That is why text pays the same for a film as for a picture.",
-)
+quiz("flamingo.film", R=R)
 
 # %%
 print(
@@ -290,14 +280,7 @@ print("gates closed: the language model's own answer, bit for bit:", closed)  # 
 # A picture and a film stood on that page, and changed nothing. Now let us take one step of training, and look at who gets a gradient.
 
 # %%
-predict(
-    "All gates are at zero. Which of the new tensors have a gradient at the very first step?",
-    ["all of them", "the gates alone", "none: everything is multiplied by zero"],
-    "the gates alone",
-    "What a gate multiplies is not zero, so the loss does change with the gate. But everything behind the gate is multiplied "
-    "by tanh(0) = 0, and so is its gradient. In the second step the gates are open by a hair, and the rest begins to learn. "
-    "(The input row of the new word <EOC> is not behind a gate: it learns from the beginning.)",
-)
+quiz("flamingo.first_step")
 
 
 # %%
@@ -404,7 +387,7 @@ with torch.no_grad():
 # φ(word) is the number of `<image>` tags up to the word. A word sees the picture with its number: `group(picture) == group(word)`, one of the two comparisons of lesson 01. Play with the text:
 
 # %%
-checks.ribbon_player(
+ribbon_player(
     [
         "you can find a cat in the house . <image> a cat . <EOC> <image> a dog on blue . <EOC>",
         "<image> this is a dax . <EOC> <image> this is a wug . <EOC> <image> this is a",
@@ -457,18 +440,7 @@ print(
 )  # NBVAL_CHECK_OUTPUT
 
 # %%
-predict(
-    "Words after the third picture see only the third picture. If the FIRST picture changes, does the model's prediction after "
-    "the last word change?",
-    [
-        "no: it cannot see it",
-        "yes: through the language model's own attention",
-        "only if the gates are shut",
-    ],
-    "yes: through the language model's own attention",
-    "The mask forbids the direct way only. The first picture moved the words after it, and the frozen model lets later "
-    "words look back at those. This is the most-asked question about Flamingo, and the reason why examples in a prompt can help.",
-)
+quiz("flamingo.first_picture")
 
 # %%
 changed = media.clone()
@@ -703,13 +675,7 @@ plots.show(
 print("right:", episode.answer)
 
 # %%
-predict(
-    "Now let the examples show the pictures of another prompt's examples: same names, same order, wrong pictures. What happens?",
-    ["it falls to chance", "it stays as it was: the format is what helps", "it falls a little"],
-    "it falls to chance",
-    "Then nothing in the prompt says what the question's picture is called. If a score stayed up here, the examples would "
-    "only have told the model what kind of answer is wanted: locating a task, not learning it.",
-)
+quiz("flamingo.wrong_pictures")
 
 # %%
 draws = range(1 if small_run else 3)
@@ -772,13 +738,7 @@ plots.show(
 # Shut one gate of the trained model at a time (tanh α = 0), and ask again: for captions, and for new names after eight examples.
 
 # %%
-predict(
-    "The gate of the attention before the FIRST layer is shut, all others stay. What is lost?",
-    ["naming", "new names", "both", "neither: the other layers look, too"],
-    "new names",
-    "To name a thing is to say its word: that can be added at the very end. To bind a name, what was seen must be there before the "
-    "layers that compare one place of the text with another. It has to come in early.",
-)
+quiz("flamingo.first_gate")
 
 
 # %%
@@ -932,7 +892,7 @@ def my_sees(tags: torch.Tensor, pictures: int) -> torch.Tensor:
     )
 
 
-attempt(checks.sees, my_sees)
+check("flamingo.media_mask", my_sees)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>How many tags are there up to a token? <code>cumsum</code> counts.</details>
@@ -975,7 +935,7 @@ def my_gated(y, attention, feedforward, a, b):
     raise NotImplementedError("return y after both gated sums; leave y itself as it is.")
 
 
-attempt(checks.gated, my_gated)
+check("flamingo.gated", my_gated)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>Two residuals. In each, only what is added is multiplied.</details>
@@ -1030,7 +990,7 @@ def my_resampled(latents, features, query, key, value):
     )
 
 
-attempt(checks.resampled, my_resampled)
+check("flamingo.resampled", my_resampled)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>Join features and latents along the second axis; keys and values are of both.</details>
@@ -1167,7 +1127,7 @@ Markdown(
 )
 
 # %%
-attempt(checks.diagnosis, {"A": None, "B": None, "C": None})
+diagnose("flamingo.gates", {"A": None, "B": None, "C": None})
 
 # %% [markdown]
 # <details><summary>Solution</summary>

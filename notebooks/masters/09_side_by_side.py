@@ -19,8 +19,8 @@ from IPython.display import Markdown
 from torch import nn
 
 from teaching import connectors, interface
-from teaching import side_by_side as checks
-from teaching.exercises import attempt, predict
+from teaching.exercises import check, diagnose, quiz
+from teaching.side_by_side import faulty_systems, presence_player
 from vlmcourse import evaluation, introspection, plots, recipes, world
 from vlmcourse.evaluation import hallucination, prompting
 from vlmcourse.parts import language
@@ -198,15 +198,7 @@ for scene in (one[0], two[0]):
     )
 
 # %%
-predict(
-    "CLIP's tower names 98 of 100 such things by comparing (zero-shot, lesson 02). The linear map reads the very same vector. "
-    "How often will its caption name the thing?",
-    ["as often: the information is there", "far less often", "more often: a language model helps"],
-    "far less often",
-    "To compare, the right name only has to be nearer than the others. To speak, the vector must be so much like the right "
-    "word that a language model which never saw a vector takes it for one, out of a summary that also holds place, size and "
-    "background.",
-)
+quiz("side_by_side.linear_map")
 
 # %%
 clip = recipes.get("clip").train_or_load(scale).model
@@ -303,12 +295,7 @@ for name, episodes in asked.items():
     )
 
 # %%
-predict(
-    "A model that always says yes: what are its accuracy and its F1?",
-    ["0.5 and 0.5", "0.5 and 0.67", "0 and 0"],
-    "0.5 and 0.67",
-    "Half of the questions have the answer yes: precision 0.5. It misses none: recall 1. F1 = 2 x 0.5 x 1 / 1.5. A table of F1 alone makes it look better than many a model that tries.",
-)
+quiz("side_by_side.always_yes")
 
 # %%
 asked_systems = {**systems, "BLIP, by match": interface.matching(systems["BLIP"])}
@@ -377,9 +364,7 @@ def probability_of_yes(bridge):
     return of
 
 
-checks.presence_player(
-    {name: probability_of_yes(bridge) for name, bridge in systems.items()}, two[:6]
-)
+presence_player({name: probability_of_yes(bridge) for name, bridge in systems.items()}, two[:6])
 
 # %% [markdown]
 # ## 5. Where does the answer come from?
@@ -494,14 +479,7 @@ plots.show(
 print(f"whoever always says the commonest sum is right in {prompting.majority_accuracy(sums):.2f}")
 
 # %%
-predict(
-    "The language model of this course never read a digit before it was frozen. Which bridge can teach it to say one?",
-    ["Flamingo: it changes what every layer reads", "any, with enough pictures of signs", "none"],
-    "none",
-    "What it can say is decided by its last matrix, which is frozen. Digits never occurred, so their rows were only ever "
-    "pushed away from what was right, all alike: it has no way to prefer one. A bridge brings pictures to a language model; it "
-    "doesn't teach it words. BLIP's decoder learns its words itself: it alone could.",
-)
+quiz("side_by_side.digits")
 
 # %%
 number = [world.digits.sign("train", index, 0, (1, 1)) for index in range(count)]
@@ -633,14 +611,7 @@ for name in ("as they are", "pictures swapped", "wrong answers", "grey pictures"
 plots.show(plots.stack_figures(*sheets), credit=world.ATTRIBUTION)
 
 # %%
-predict(
-    "A model has learnt to recognise, from the form of the examples, which of its known tasks is wanted. Now all examples have "
-    "wrong answers, of the right kind ('what kind of thing is it? animal' of a hammer). What happens to its score?",
-    ["it falls to chance", "hardly anything", "it rises"],
-    "hardly anything",
-    "It needed the examples for the form alone, and the form is intact. That is what Min et al. found for many tasks and "
-    "large language models. A task that must be learnt from the examples, such as names nobody can know, falls to chance.",
-)
+quiz("side_by_side.wrong_answers")
 
 # %%
 located = {
@@ -694,7 +665,7 @@ def my_pope(said: list[str], answers: list[str]) -> dict[str, float]:
     raise NotImplementedError("return accuracy, precision, recall, f1 and yes.")
 
 
-attempt(checks.pope, my_pope)
+check("side_by_side.pope", my_pope)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>Count four things: yeses given, yeses that are right answers, both at once, and answers that agree.</details>
@@ -755,7 +726,7 @@ def my_spoil(prompt: list) -> list:
     )
 
 
-attempt(checks.spoil, my_spoil)
+check("side_by_side.mismatched_pictures", my_spoil)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>The examples' pictures are <code>prompt[:-2:2]</code>.</details>
@@ -806,7 +777,7 @@ def my_calibrated(seen: torch.Tensor, blind: torch.Tensor) -> torch.Tensor:
     raise NotImplementedError("return the number of one choice for each question.")
 
 
-attempt(checks.calibrated, my_calibrated)
+check("side_by_side.calibrated", my_calibrated)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>By Bayes, what the picture adds is a ratio of two probabilities.</details>
@@ -870,7 +841,7 @@ lines = [
     "| system | random | popular | adversarial | F1, random | yes-ratio | random, all pictures grey |",
     "|---|---|---|---|---|---|---|",
 ]
-for name, system in checks.faulty_systems().items():
+for name, system in faulty_systems().items():
     found = hallucination.hallucination_scores(system, 60)
     lines.append(
         f"| {name} | "
@@ -880,7 +851,7 @@ for name, system in checks.faulty_systems().items():
 Markdown("\n".join(lines))
 
 # %%
-attempt(checks.diagnosis, {"A": None, "B": None, "C": None})
+diagnose("side_by_side.pope", {"A": None, "B": None, "C": None})
 
 # %% [markdown]
 # <details><summary>Solution</summary>

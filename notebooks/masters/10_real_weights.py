@@ -29,9 +29,9 @@ import transformers
 from IPython.display import Markdown
 from PIL import Image
 
-from teaching import real_weights as checks
 from teaching import tiny_checkpoints
-from teaching.exercises import attempt, predict
+from teaching.exercises import check, diagnose, quiz
+from teaching.real_weights import PARTS
 from vlmcourse import evaluation, plots, recipes, world
 from vlmcourse.data import folders
 from vlmcourse.papers import flamingo_weights
@@ -89,7 +89,7 @@ here = {
     if name.startswith("vision_model.encoder.layers.1.")
 }
 mine = {}
-for theirs_name, our_name in checks.PARTS.items():
+for theirs_name, our_name in PARTS.items():
     for kind in ("weight", "bias"):
         mine[f"{our_name}.{kind}"] = here[f"{theirs_name}.{kind}"]
 for kind in ("weight", "bias"):
@@ -121,17 +121,7 @@ if real is not None:
     print(f"{sum(p.numel() for p in real.parameters()):,} parameters, in the classes of lesson 02")
 
 # %%
-predict(
-    "CLIP was trained with 'QuickGELU', x * sigmoid(1.702 x). Somebody loads its weights into a model with ordinary GELU. What happens?",
-    [
-        "an error: the activation is part of the checkpoint",
-        "no error, every output slightly wrong",
-        "no error, and nothing changes",
-    ],
-    "no error, every output slightly wrong",
-    "An activation has no tensors, so no name is missing. It has happened to published evaluations more than once: the "
-    "model works, a few points worse, and everybody believes it.",
-)
+quiz("real_weights.activation")
 
 
 # %%
@@ -422,13 +412,7 @@ plots.show(
 )
 
 # %%
-predict(
-    "Our CLIP was trained on drawings. Which of these changes of style will hurt it most?",
-    ["grey", "noise", "only the outlines"],
-    "only the outlines",
-    "Outlines alone leave out nearly all that told things apart in training. The published CLIP learnt from photos, sketches and "
-    "logos alike: that is where its robustness comes from, and why yours ends where your pictures end.",
-)
+quiz("real_weights.style")
 
 # %%
 with torch.no_grad():
@@ -491,7 +475,7 @@ def my_renamed(name: str) -> str:
     raise NotImplementedError("return our name of this parameter.")
 
 
-attempt(checks.renamed, my_renamed)
+check("real_weights.renamed", my_renamed)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>A table of pieces and <code>str.replace</code> will do, if no piece is part of another.</details>
@@ -545,7 +529,7 @@ def my_parted(qkv: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     raise NotImplementedError("return query and key_value.")
 
 
-attempt(checks.parted, my_parted)
+check("real_weights.split", my_parted)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>D is the number of columns.</details>
@@ -601,7 +585,7 @@ def my_prepared(picture: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) ->
     raise NotImplementedError("return float pixels (3, H, W).")
 
 
-attempt(checks.prepared, my_prepared)
+check("real_weights.prepared", my_prepared)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>Axes first: <code>permute(2, 0, 1)</code>, not <code>reshape</code>.</details>
@@ -669,7 +653,7 @@ Markdown(
 )
 
 # %%
-attempt(checks.diagnosis, {"A": None, "B": None, "C": None})
+diagnose("real_weights.checkpoints", {"A": None, "B": None, "C": None})
 
 # %% [markdown]
 # <details><summary>Solution</summary>

@@ -1,264 +1,259 @@
-"""Instant checks of lesson 06's exercises, and a player that moves CapFilt's threshold."""
+"""Lesson 06, BLIP: exercises, quizzes and the failure lab."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from functools import partial
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from teaching.exercises import Mistake, diagnosed
-from vlmcourse.parts.layers import PostNormBlock
-from vlmcourse.plots import pictures
-from vlmcourse.widgets.interactive import play
+from teaching.exercises import Exercise, normal, number, rule
+from vlmgrader.checks import driver_source
 
 FLOOR = 1e-4
 
 
-def negative_weights(answer: Callable[[Tensor, Tensor], Tensor]) -> str:
-    """Exercise 1: weights(similarity (B, B), same (B,)) -> (B, B): row i, how likely each text becomes image i's negative."""
-    generator = torch.Generator().manual_seed(torch.seed() % 2**31)
-    similarity, same = 2 * torch.randn(5, 5, generator=generator), torch.tensor([0, 1, 0, 2, 3])
-    right, own = same[:, None] == same[None, :], torch.eye(5).bool()
-    likely, got = similarity.softmax(-1), answer(similarity.clone(), same)
-    if got is None:
-        raise Mistake("weights() returned None. Did you forget the return?")
-    if not isinstance(got, Tensor) or got.shape != (5, 5):
-        shape = tuple(got.shape) if isinstance(got, Tensor) else type(got).__name__
-        raise Mistake(
-            f"found {shape}; expected (5, 5): for each image (row) a weight for each text (column)."
-        )
-    wanted = (likely + FLOOR).masked_fill(right, 0)
+def negative_weights(similarity: Tensor, same: Tensor, floor=FLOOR, axis=-1, own=False) -> Tensor:
+    """(B, B): softmax of each row, plus the floor, then 0 where the texts are the same (own: at the own text only)."""
+    right = torch.eye(len(same)).bool() if own else same[:, None] == same[None, :]
+    return (similarity.softmax(axis) + floor).masked_fill(right, 0)
 
-    def is_(values: Tensor) -> bool:
-        """Up to a factor for each row: multinomial doesn't mind."""
-        return torch.allclose(
-            got / got.sum(1, keepdim=True), values / values.sum(1, keepdim=True), atol=1e-6
-        )
 
-    def stops() -> bool:
-        """Where the right pair takes all the probability."""
-        return not (answer(1000 * torch.eye(5), torch.arange(5)).sum(1) > 0).all()
+def unmasked(similarity: Tensor, same: Tensor, floor: float) -> Tensor:
+    return similarity.softmax(-1) + floor
 
-    if is_(wanted):
-        if stops():
-            raise Mistake(
-                "where the right pair takes all the probability nothing is left to draw: multinomial stops. Add a floor."
-            )
-        return (
-            "Alike texts are drawn often, right ones never, and there is always something to draw."
-        )
-    if is_(likely.masked_fill(right, 0)) and not stops():
-        raise Mistake(
-            "right texts are taken out before the softmax, so that others share what they had: a good idea, and another "
-            "one. Here it is softmax, plus 1e-4, then 0 where `same` is equal."
-        )
-    early = similarity.masked_fill(right, 0).softmax(-1)
-    mistakes = {
-        "this is the softmax alone: the floor of 1e-4 is missing, and right texts can be drawn (use `same`).": likely,
-        "there is no floor, and texts that are equal to the own one are not excluded: use `same`.": likely.masked_fill(
-            own, 0
+
+def masked_before(similarity: Tensor, same: Tensor, value: float, floor: float) -> Tensor:
+    right = same[:, None] == same[None, :]
+    return similarity.masked_fill(right, value).softmax(-1) + floor
+
+
+def weight_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    size = number(generator, 5, 7)
+    same = torch.arange(size)
+    same[2] = same[0]  # two equal texts
+    return [normal(generator, size, size, scale=6, dtype=torch.float64), same], {}
+
+
+def run_weights(target, similarity, same):
+    """Driver: weights as shares of their rows, for torch.multinomial does not mind a factor; is there always one to draw?"""
+    import torch
+
+    size = len(same)
+    got = target(similarity, same)
+    if isinstance(got, torch.Tensor) and got.dim() == 2 and bool((got.sum(1) > 0).all()):
+        got = got.double() / got.double().sum(1, keepdim=True)
+    saturated = target(1000 * torch.eye(size, dtype=similarity.dtype), torch.arange(size))
+    return [got, not isinstance(saturated, torch.Tensor) or bool((saturated.sum(-1) > 0).all())]
+
+
+def shares(formula):
+    """What run_weights makes of a formula."""
+    return lambda *args: run_weights(formula, *args)
+
+
+WEIGHT_MISTAKES = {
+    "this is the softmax alone: the floor of 1e-4 is missing, and right texts can be drawn (use `same`).": partial(
+        unmasked, floor=0
+    ),
+    "the image's own text can be drawn: then a right pair is called wrong.": partial(
+        unmasked, floor=FLOOR
+    ),
+    "the own text is excluded, but texts that are equal to it are not: use `same`.": partial(
+        negative_weights, own=True
+    ),
+    "there is no floor, and texts that are equal to the own one are not excluded: use `same`.": partial(
+        negative_weights, own=True, floor=0
+    ),
+    "there is no floor: where the right pair takes all the probability, all other weights are 0 and multinomial stops.": partial(
+        negative_weights, floor=0
+    ),
+    "that is clamp_min(1e-4); the paper's code *adds* 1e-4 to every weight, then sets right texts to 0.": lambda s, same: (
+        s.softmax(-1).clamp_min(FLOOR).masked_fill(same[:, None] == same[None, :], 0)
+    ),
+    "the floor was added last, so the right texts have weight 1e-4: rare, but drawn.": lambda s, same: (
+        negative_weights(s, same, floor=0) + FLOOR
+    ),
+    "the mask is upside down: right texts are kept, all others are 0.": lambda s, same: (
+        s.softmax(-1) + FLOOR
+    ).masked_fill(same[:, None] != same[None, :], 0),
+    "a similarity of 0 is not a weight of 0: e to the 0 is 1. Take right texts out after the softmax.": partial(
+        masked_before, value=0, floor=0
+    ),
+    "a similarity of 0 isn't a weight of 0: e to the 0 is 1. Take right texts out after the softmax, and the floor.": (
+        partial(masked_before, value=0, floor=FLOOR)
+    ),
+    "right texts are taken out before the softmax, so that others share what they had: a good idea, and another one. "
+    "Here it is softmax, plus 1e-4, then 0 where `same` is equal.": (
+        partial(masked_before, value=-torch.inf, floor=0),
+        partial(masked_before, value=-torch.inf, floor=FLOOR),
+        lambda s, same: masked_before(s, same, -torch.inf, FLOOR).masked_fill(
+            same[:, None] == same[None, :], 0
         ),
-        "the mask is upside down: right texts are kept, all others are 0.": (
-            likely + FLOOR
-        ).masked_fill(~right, 0),
-        "a similarity of 0 is not a weight of 0: e to the 0 is 1. Take right texts out after the softmax.": early,
-        "a similarity of 0 isn't a weight of 0: e to the 0 is 1. Take right texts out after the softmax, and the floor.": early
-        + FLOOR,
-        "the image's own text can be drawn: then a right pair is called wrong.": likely + FLOOR,
-        "the own text is excluded, but texts that are equal to it are not: use `same`.": (
-            likely + FLOOR
-        ).masked_fill(own, 0),
-        "there is no floor: once the softmax saturates, all other weights are 0 and multinomial stops.": likely.masked_fill(
-            right, 0
-        ),
-        "the floor was added last, so the right texts have weight 1e-4: rare, but drawn.": likely.masked_fill(
-            right, 0
-        )
-        + FLOOR,
-        "the softmax runs over images (columns): each image's weights are a row.": (
-            similarity.softmax(0) + FLOOR
-        ).masked_fill(right, 0),
-        "all wrong texts are equally likely: those are easy negatives. Where is the similarity?": (
-            ~right
-        ).float(),
-        "the least similar are preferred: these are the easiest negatives.": (
-            (-similarity).softmax(-1) + FLOOR
-        ).masked_fill(right, 0),
-    }
-    positive = bool(torch.isfinite(got).all() and (got >= 0).all() and (got.sum(1) > 0).all())
-    raise Mistake(
-        next(
-            (name for name, values in mistakes.items() if positive and is_(values)),
-            "these are not the weights: softmax of each row, plus 1e-4, then 0 where `same` is equal.",
-        )
-    )
+    ),
+    "the softmax runs over images (columns): each image's weights are a row.": partial(
+        negative_weights, axis=0
+    ),
+    "all wrong texts are equally likely: those are easy negatives. Where is the similarity?": lambda s, same: (
+        same[:, None] != same[None, :]
+    ),
+    "the least similar are preferred: these are the easiest negatives.": lambda s, same: (
+        negative_weights(-s, same)
+    ),
+}
 
 
-def sharing(answer: Callable[[nn.ModuleList, nn.ModuleList], None]) -> str:
-    """Exercise 2: share(encoder blocks, decoder blocks) ties, in place, all but self-attention and its LayerNorm."""
-    torch.manual_seed(torch.seed() % 2**31)
+def run_share(target, width):
+    """Driver: how each part of the decoder's blocks stands to the encoder's after sharing."""
+    import torch
+    from torch import nn
+
+    from vlmcourse.parts.layers import PostNormBlock
+
     encoder, decoder = (
-        nn.ModuleList(PostNormBlock(8, 2, context_width=8) for _ in range(2)) for _ in range(2)
+        nn.ModuleList(PostNormBlock(width, 2, context_width=width) for _ in range(2))
+        for _ in range(2)
     )
     with (
         torch.no_grad()
-    ):  # fresh LayerNorms are all alike: what is shared and what only looks like it
+    ):  # new LayerNorms are all equal: what is shared must not be guessed from values
         for parameter in (*encoder.parameters(), *decoder.parameters()):
             parameter.normal_()
     encoders = list(map(id, encoder.parameters()))
-    own = {name: value.clone() for name, value in decoder.state_dict().items()}
-    answer(encoder, decoder)
-    if list(map(id, encoder.parameters())) != encoders:
-        raise Mistake(
-            "the encoder's modules were replaced: it is the decoder that takes the encoder's."
-        )
-    for mine, theirs in zip(decoder, encoder):
-        for name in ("cross", "norm_cross", "feedforward", "norm2"):
-            for one, other in zip(
-                getattr(mine, name).parameters(), getattr(theirs, name).parameters()
-            ):
-                if one is not other:
-                    if torch.equal(one, other):
-                        raise Mistake(
-                            f"{name} is a copy: equal now, but each goes its own way at the first step. Both must hold "
-                            "the same object."
-                        )
-                    raise Mistake(
-                        f"{name} is not shared: all but self-attention and its LayerNorm is."
-                    )
-        if any(
-            one is other
-            for one, other in zip(mine.attention.parameters(), theirs.attention.parameters())
-        ):
-            raise Mistake(
-                "self-attention is shared, too: that is the row 'all'. Looking both ways and looking back conflict there."
+    before = [{k: v.clone() for k, v in block.state_dict().items()} for block in decoder]
+    target(encoder, decoder)
+    found = {"encoder": "kept" if encoders == list(map(id, encoder.parameters())) else "replaced"}
+    for one, other, old in zip(decoder, encoder, before):
+        for name, part in one.named_children():
+            theirs = list(other.get_submodule(name).parameters())
+            pairs = list(zip(part.parameters(), theirs))
+            if not pairs:
+                continue
+            state = {f"{name}.{key}": value for key, value in part.state_dict().items()}
+            how = (
+                "shared"
+                if all(a is b for a, b in pairs)
+                else "partly shared"
+                if any(a is b for a, b in pairs)
+                else "copied"
+                if all(torch.equal(a, b) for a, b in pairs)
+                else "own"
+                if all(torch.equal(value, old[key]) for key, value in state.items())
+                else "changed"
             )
-        if mine.norm1.weight is theirs.norm1.weight:
-            raise Mistake(
-                "norm1 is shared: the LayerNorm after self-attention belongs to it, and stays apart."
-            )
-    if any(
-        not torch.equal(value, own[name])
-        for name, value in decoder.state_dict().items()
-        if ".attention." in name or ".norm1." in name
-    ):
-        raise Mistake(
-            "the decoder's self-attention, or the LayerNorm after it, was changed: leave both as they are."
-        )
-    return "One object in two places: whatever either learns, both know."
+            found[name] = how if found.get(name, how) == how else "partly shared"
+    return found
 
 
-def filtering(answer: Callable[[Tensor, Tensor, float], tuple[float, float]]) -> str:
-    """Exercise 3: filtering(probability (N,), noisy (N,) booleans, threshold) -> (precision, recall) of finding noise."""
-    generator = torch.Generator().manual_seed(torch.seed() % 2**31)
-    noisy = torch.arange(40) < 12
-    probability = torch.rand(40, generator=generator)
-    probability[:5], probability[5:12] = (
-        probability[:5] / 2,
-        0.5 + probability[5:12] / 2,
-    )  # of 12, 5 are found: recall 0.42
-    probability[12:15], probability[15:] = (
-        probability[12:15] / 2,
-        0.5 + probability[15:] / 2,
-    )  # 8 go out: precision 0.62
-    order = torch.randperm(40, generator=generator)
-    probability, noisy = probability[order], noisy[order]
-    out = probability < 0.5
+SHARED = {"cross": "shared", "norm_cross": "shared", "feedforward": "shared", "norm2": "shared"}
+SHARING = {"encoder": "kept", "attention": "own", "norm1": "own", **SHARED}
 
-    def pair(found: Tensor, truth: Tensor) -> tuple[float, float]:
-        both = (found & truth).sum().item()
-        return both / found.sum().item(), both / truth.sum().item()
 
-    wanted, got = pair(out, noisy), answer(probability, noisy, 0.5)
-    if not isinstance(got, (tuple, list, Tensor)) or len(got) != 2:
-        raise Mistake(f"found {type(got).__name__}; expected two numbers, precision and recall.")
-    got = tuple(map(float, got))
-
-    def near(values: tuple[float, float]) -> bool:
-        return max(abs(one - other) for one, other in zip(got, values)) < 1e-5
-
-    if near(wanted):
+def explain_sharing(got: dict, wanted: dict, *_) -> str | None:
+    if got.get("encoder") == "replaced":
+        return "the encoder's modules were replaced: it is the decoder that takes the encoder's."
+    for name in SHARED:
+        if got.get(name) == "copied":
+            return f"{name} is a copy: equal now, but each goes its own way at the first step. Both must hold the same object."
+        if got.get(name) != "shared":
+            return f"{name} is not shared (it is {got.get(name)}): all but self-attention and its LayerNorm is."
+    if "shared" in got.get("attention", ""):
+        return "self-attention is shared, too: that is the row 'all'. Attending both ways and attending back conflict there."
+    if "shared" in got.get("norm1", ""):
         return (
-            "Precision: how much of what went out is noise. Recall: how much of the noise went out."
+            "norm1 is shared: the LayerNorm after self-attention belongs to it, and stays separate."
         )
-    likely = {
-        "precision and recall are exchanged.": wanted[::-1],
-        "that is the precision and recall of *keeping clean* captions; noise is what the filter finds.": pair(
-            ~out, ~noisy
-        ),
-        "a caption is thrown out where the match is improbable: the comparison is upside down.": pair(
-            ~out, noisy
-        ),
-        "these are the right captions that are thrown out: `noisy` is upside down.": pair(
-            out, ~noisy
-        ),
-        "both are divided by the number of all captions.": ((out & noisy).float().mean().item(),)
-        * 2,
-    }
-    for place, name, by in ((0, "precision", "was thrown out"), (1, "recall", "is noise")):
+    return "the decoder's self-attention, or the LayerNorm after it, was changed: leave both as they are."
+
+
+def precision_recall(out: Tensor, noisy: Tensor) -> list[float]:
+    both = (out & noisy).sum().item()
+    return [both / out.sum().item(), both / noisy.sum().item()]
+
+
+def filter_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    noisy = torch.arange(40) < 12
+    threshold = (0.3, 0.4, 0.6, 0.7)[number(generator, 0, 3)]
+    out = torch.zeros(40, dtype=torch.bool)
+    found = number(generator, 4, 6)
+    out[:found], out[12:15] = True, True  # of 12, a few are found; 3 right captions go out, too
+    u = torch.rand(40, generator=generator)
+    probability = torch.where(out, u * threshold, threshold + 1e-3 + u * (0.999 - threshold))
+    order = torch.randperm(40, generator=generator)
+    return [probability[order], noisy[order], threshold], {}
+
+
+def half_right(got: object, wanted: list, *_) -> str | None:
+    if not isinstance(got, list) or len(got) != 2 or not all(isinstance(x, float) for x in got):
+        return None
+    names, by = ("precision", "recall"), ("was thrown out", "is noise")
+    for place in (0, 1):
         if abs(got[1 - place] - wanted[1 - place]) < 1e-5:
-            other = ("recall", "precision")[place]
-            likely[
-                f"{other} is right, {name} isn't: divide noise that was thrown out by all that {by}."
-            ] = got
-    raise Mistake(
-        next(
-            (name for name, values in likely.items() if near(values)),
-            f"expected precision {wanted[0]:.3f} and recall {wanted[1]:.3f}; yours: {got[0]:.3f} and {got[1]:.3f}.",
-        )
-    )
+            return (
+                f"{names[1 - place]} is right, {names[place]} isn't: divide noise that was thrown out by all that "
+                f"{by[place]}."
+            )
+    return None
 
 
-def diagnosis(answer: dict[str, str]) -> str:
-    """Failure lab: {'A': cause, 'B': ..., 'C': ...} for three sick systems."""
-    truth = {"A": "easy", "B": "blind", "C": "own"}
-    hints = {
-        "A": "its match loss is the lowest of all from the first steps on, but it tells backgrounds apart hardly better than "
-        "the healthy one. What was it asked to tell apart?",
-        "B": "its answer to a caption is the same whatever the picture. Which loss has somebody who only knows that one in "
-        "three pairs is right?",
-        "C": "it looks at pictures, but the better the contrast gets, the worse the match. Which pairs does it call wrong?",
-    }
-    return diagnosed(
-        answer,
-        truth,
-        hints,
-        "Easy negatives make a low loss, whatever is learnt; a blind encoder sits at 0.637; and a right pair must never be "
-        "a negative.",
-    )
-
-
-def filter_player(
-    images: np.ndarray,
-    texts: Sequence[str],
-    probability: Tensor,
-    noisy: Tensor,
-    threshold: float = 0.5,
-) -> None:
-    """Displays pictures with captions, a slider for the threshold, what is kept, and precision and recall.
-
-    images (N, S, S, 3), texts N, probability (N,) of a match by the filter, noisy (N,) the truth
-    """
-    import ipywidgets
-
-    slider = ipywidgets.FloatSlider(
-        value=threshold, min=0, max=1, step=0.05, description="threshold", continuous_update=False
-    )
-
-    def drawn():
-        keep = probability >= slider.value
-        captions = [
-            f"{'kept' if one else 'out'} ({value:.2f}): {text}"
-            for one, value, text in zip(keep, probability, texts)
-        ]
-        made = pictures(images, captions, (keep == ~noisy).tolist())
-        caught, out, all_noise = (keep.logical_not() & noisy).sum(), (~keep).sum(), noisy.sum()
-        made.description += (
-            f" At threshold {slider.value:.2f}, {int(out)} of {len(texts)} are thrown out; precision "
-            f"{int(caught)}/{int(out)}, recall {int(caught)}/{int(all_noise)}."
-        )
-        return made
-
-    play([slider], drawn)
+EXERCISES = {
+    "negative_weights": Exercise(
+        "Similar texts are drawn often, right ones never, and there is always something to draw.",
+        (
+            rule(
+                "my_weights",
+                weight_inputs,
+                shares(negative_weights),
+                {
+                    message: tuple(map(shares, each if isinstance(each, tuple) else (each,)))
+                    for message, each in WEIGHT_MISTAKES.items()
+                },
+                driver=driver_source(run_weights),
+                tolerance=1e-6,
+            ),
+        ),
+    ),
+    "sharing": Exercise(
+        "One object in two places: whatever either learns, both know.",
+        (
+            rule(
+                "my_share",
+                lambda generator: ([2 * number(generator, 3, 5)], {}),
+                lambda width: SHARING,
+                driver=driver_source(run_share),
+                explain=explain_sharing,
+            ),
+        ),
+    ),
+    "filtering": Exercise(
+        "Precision: how much of what went out is noise. Recall: how much of the noise went out.",
+        (
+            rule(
+                "my_filtering",
+                filter_inputs,
+                lambda q, noisy, t: precision_recall(q < t, noisy),
+                {
+                    "precision and recall are exchanged.": lambda q, noisy, t: precision_recall(
+                        q < t, noisy
+                    )[::-1],
+                    "the threshold is not used: 0.5 is only its usual value.": lambda q, noisy, t: (
+                        precision_recall(q < 0.5, noisy)
+                    ),
+                    "that is the precision and recall of *keeping clean* captions; noise is what the filter finds.": (
+                        lambda q, noisy, t: precision_recall(q >= t, ~noisy)
+                    ),
+                    "a caption is thrown out where the match is improbable: the comparison is upside down.": (
+                        lambda q, noisy, t: precision_recall(q >= t, noisy)
+                    ),
+                    "these are the right captions that are thrown out: `noisy` is upside down.": lambda q, noisy, t: (
+                        precision_recall(q < t, ~noisy)
+                    ),
+                    "both are divided by the number of all captions.": lambda q, noisy, t: (
+                        [((q < t) & noisy).float().mean().item()] * 2
+                    ),
+                },
+                explain=half_right,
+            ),
+        ),
+    ),
+}

@@ -1,125 +1,198 @@
-"""Instant checks of the lessons' exercises. Each tries the answer on fresh random inputs and names the likely mistake."""
+"""Lesson 02, CLIP: exercises, quizzes, the failure lab, and players for the temperature and for zero-shot classes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+import textwrap
+from collections.abc import Sequence
+from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
-from teaching.exercises import Mistake, diagnosed, likeliest_mistake
-from vlmcourse.parts.losses import clip_loss
+from teaching.exercises import Exercise, gradient_rule, normal, number, rule
+from vlmcourse.plots import bars
+from vlmcourse.widgets.explorers.clip import class_figure
+from vlmcourse.widgets.interactive import interactive, log_slider, row, slider, text_field
+
+unit = partial(normalize, dim=-1)
 
 
-def _matrix(got: object, wanted: Tensor, what: str) -> Tensor:
-    """The answer as booleans of the wanted shape, or the mistake that prevents it."""
-    if got is None:
-        raise Mistake(f"{what} returned None. Did you forget the return?")
-    if not isinstance(got, Tensor):
-        raise Mistake(f"{what} returned a {type(got).__name__}; expected a tensor.")
-    if got.shape != wanted.shape:
-        raise Mistake(
-            f"{what} returned shape {tuple(got.shape)}; expected {tuple(wanted.shape)}, (queries, keys)."
-        )
-    if got.dtype != torch.bool:
-        raise Mistake(
-            f"{what} returned {got.dtype}; expected booleans: compare integers, and you get them."
-        )
-    return got
+def same(x: Tensor) -> Tensor:
+    return x
 
 
-def symmetric_loss(answer: Callable[[Tensor, Tensor, float], Tensor]) -> str:
-    """Lesson 02, exercise 1: loss(image (B, D) any length, text (B, D), log_scale) -> scalar."""
-    generator = torch.Generator().manual_seed(torch.seed() % 2**31)
-    image, text = (3 * torch.randn(6, 8, generator=generator) for _ in range(2))
-    logit_scale = torch.tensor(1.3)
-    a, b, scale, labels = (
-        normalize(image, dim=-1),
-        normalize(text, dim=-1),
-        logit_scale.exp(),
-        torch.arange(6),
+def loss(
+    image: Tensor,
+    text: Tensor,
+    logit_scale: Tensor,
+    rows: float = 0.5,
+    columns: float = 0.5,
+    scale=torch.exp,
+    units=(unit, unit),
+    logits_of=(same, same),
+) -> Tensor:
+    """CLIP's loss of image (B, D) and text (B, D) vectors: rows and columns weigh its two directions."""
+    logits = scale(logit_scale) * units[0](image) @ units[1](text).T
+    by_image = -logits_of[0](logits).log_softmax(1).diagonal().mean()
+    by_text = -logits_of[1](logits).log_softmax(0).diagonal().mean()
+    return rows * by_image + columns * by_text
+
+
+def as_float(**changes):
+    return lambda *args: loss(*args, **changes).item()
+
+
+def loss_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    size, width = number(generator, 4, 8), number(generator, 5, 9)
+    image, text = (normal(generator, size, width, scale=3) for _ in range(2))
+    return [image, text, 1 + torch.rand((), generator=generator)], {}
+
+
+def ensemble(embeddings: Tensor, before=unit, after=unit) -> Tensor:
+    """(templates, classes, E) -> (classes, E): the mean of unit vectors, made a unit vector."""
+    return after(before(embeddings).mean(0))
+
+
+def ensemble_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    templates, classes = number(generator, 4, 6), number(generator, 2, 3)
+    lengths = 5 * torch.rand(templates, classes, 1, generator=generator) + 0.1
+    return [normal(generator, templates, classes, 8) * lengths], {}
+
+
+softmax_rows, softmax_columns = partial(torch.softmax, dim=1), partial(torch.softmax, dim=0)
+over_batch = partial(normalize, dim=0)
+EXERCISES = {
+    "loss": Exercise(
+        "Both directions, unit vectors, the exponential of the logit scale, and a gradient for all three.",
+        (
+            rule(
+                "my_loss",
+                loss_inputs,
+                as_float(),
+                {
+                    "that is only image to text: add the loss of the columns (the transpose) and halve.": as_float(
+                        rows=1, columns=0
+                    ),
+                    "that is only text to image: add the loss of the rows and halve.": as_float(
+                        rows=0, columns=1
+                    ),
+                    "that is the sum of both directions: the paper takes their mean.": as_float(
+                        rows=1, columns=1
+                    ),
+                    "the logit scale is used as it is: multiply by its exponential.": as_float(
+                        scale=same
+                    ),
+                    "the cosines are divided by the scale: it multiplies.": as_float(
+                        scale=lambda s: 1 / s.exp()
+                    ),
+                    "there is no temperature: multiply the cosines by exp(logit_scale).": as_float(
+                        scale=torch.ones_like
+                    ),
+                    "the vectors are not normalised: these are dot products, not cosines.": as_float(
+                        units=(same, same)
+                    ),
+                    "only the images are normalised: the length of a text must not count either.": as_float(
+                        units=(unit, same)
+                    ),
+                    "only the texts are normalised: the length of an image vector must not count either.": as_float(
+                        units=(same, unit)
+                    ),
+                    "normalised over the batch (dim 0): each *vector* gets length 1, so dim=-1.": (
+                        as_float(units=(over_batch, over_batch))
+                    ),
+                    "cross_entropy was given probabilities: it takes logits, and does the softmax itself.": (
+                        as_float(logits_of=(softmax_rows, softmax_columns)),
+                        as_float(logits_of=(softmax_rows, softmax_rows)),
+                    ),
+                    "the rows are summed: cross-entropy takes the mean over the batch.": lambda *args: (
+                        len(args[0]) * loss(*args).item()
+                    ),
+                    "the sign is wrong: a loss is minus the log-probability.": lambda *args: (
+                        -loss(*args).item()
+                    ),
+                },
+            ),
+            gradient_rule(
+                "my_loss",
+                loss_inputs,
+                loss,
+                3,
+                "the number is right, but it has no gradient, so nothing can learn from it: keep tensors, "
+                "without .item(), torch.tensor(...) or detach().",
+            ),
+        ),
+    ),
+    "ensemble": Exercise(
+        "Normalise, average, normalise again: each template has one vote, and cosines stay cosines.",
+        (
+            rule(
+                "my_ensemble",
+                ensemble_inputs,
+                ensemble,
+                {
+                    "the mean is not normalised: its length would depend on how much the templates agree.": partial(
+                        ensemble, after=same
+                    ),
+                    "normalise each embedding before the mean, or long vectors outvote short ones.": partial(
+                        ensemble, before=same
+                    ),
+                    "nothing is normalised.": partial(ensemble, before=same, after=same),
+                    "that is one template, not the mean over all.": lambda e: unit(e)[0],
+                    "that is the sum over templates: take the mean, and normalise it.": lambda e: (
+                        unit(e).sum(0)
+                    ),
+                    "averaged over classes: one vector for each class is wanted, averaged over templates (axis 0).": (
+                        lambda e: unit(unit(e).mean(1)),
+                        lambda e: unit(e).mean(1),
+                    ),
+                },
+            ),
+        ),
+    ),
+}
+
+
+def at_scale(cosines: Tensor, scale: float, names: list[str]):
+    """Softmax of scale * cosines (texts,) of one picture, as bars; names label the texts, the right one first."""
+    probabilities = (scale * cosines).softmax(-1)
+    value = cross_entropy((scale * cosines)[None], torch.tensor([0])).item()
+    labels = ["\n".join(textwrap.wrap(name, 32)) for name in names]
+    figure = bars(
+        {label: {"probability": float(p)} for label, p in zip(labels, probabilities)},
+        "probability",
+        chance=1 / len(names),
+        sideways=True,
     )
-    logits = scale * a @ b.T
-    wanted = clip_loss(a, b, scale)
-    got = answer(image, text, logit_scale)
-    if got is None:
-        raise Mistake("loss() returned None. Did you forget the return?")
-    if not isinstance(got, Tensor) or got.dim() != 0:
-        raise Mistake(
-            f"loss() returned {type(got).__name__} of shape {tuple(getattr(got, 'shape', ()))}; expected one number."
-        )
-    if torch.isclose(got, wanted, rtol=1e-5):
-        return "Both directions, unit vectors, the exponential of the log-scale."
-    likely = {
-        "that is only image to text: add the loss of the columns (the transpose) and halve.": cross_entropy(
-            logits, labels
-        ),
-        "that is only text to image: add the loss of the rows and halve.": cross_entropy(
-            logits.T, labels
-        ),
-        "that is the sum of both directions: the paper takes their mean.": 2 * wanted,
-        "the log-scale is used as it is: multiply by its exponential.": clip_loss(
-            a, b, logit_scale
-        ),
-        "the cosines are divided by the scale: it multiplies.": clip_loss(a, b, 1 / scale),
-        "there is no temperature: multiply the cosines by exp(log_scale).": clip_loss(a, b, 1.0),
-        "the vectors are not normalised: these are dot products, not cosines.": clip_loss(
-            image, text, scale
-        ),
-        "the rows are summed: cross-entropy takes the mean over the batch.": 6 * wanted,
-        "the sign is wrong: a loss is minus the log-probability.": -wanted,
-    }
-    raise likeliest_mistake(
-        got,
-        {name: [value] for name, value in likely.items()},
-        f"for this batch the loss is {wanted:.4f}; yours is {got:.4f}.",
+    title = f"scale {scale:.1f}, temperature {1 / scale:.3f}, loss {value:.3f}"
+    figure.axes[0].set_title(title, loc="left", fontsize=10)
+    figure.axes[0].set_xlim(0, 1)
+    figure.description = f"Scale {scale:.1f}, loss {value:.3f}. {figure.description}"
+    return figure
+
+
+def temperature_player(cosines: Tensor, names: list[str], learned: float) -> None:
+    """Displays a slider for the scale, which starts at the learned one. cosines (texts,), the right text first."""
+    import ipywidgets
+
+    scale, reset = (
+        log_slider("scale", learned),
+        ipywidgets.Button(description=f"learned: {learned:.1f}"),
     )
+    start = min(100.0, max(1.0, math.floor(learned * 100) / 100))
+    reset.on_click(lambda _: setattr(scale, "value", start))
+    interactive([row(scale, reset)], lambda: at_scale(cosines, scale.value, names))
 
 
-def ensemble(answer: Callable[[Tensor], Tensor]) -> str:
-    """Lesson 02, exercise 2: ensemble(embeddings (templates, classes, E), not normalised) -> (classes, E)."""
-    generator = torch.Generator().manual_seed(torch.seed() % 2**31)
-    found = torch.randn(5, 3, 8, generator=generator) * torch.rand(5, 3, 1, generator=generator) * 5
-    unit = normalize(found, dim=-1)
-    wanted = normalize(unit.mean(0), dim=-1)
-    got = answer(found)
-    if not isinstance(got, Tensor) or got.shape != wanted.shape:
-        shape = tuple(got.shape) if isinstance(got, Tensor) else type(got).__name__
-        raise Mistake(
-            f"found {shape}; expected {tuple(wanted.shape)}: one vector per class, averaged over templates (axis 0)."
-        )
-    if torch.allclose(got, wanted, atol=1e-5):
-        return "Normalise, average, normalise again: each template has one vote, and cosines stay cosines."
-    likely = {
-        "the mean is not normalised: its length would depend on how much the templates agree.": unit.mean(
-            0
-        ),
-        "normalise each embedding before the mean, or long vectors outvote short ones.": normalize(
-            found.mean(0), dim=-1
-        ),
-        "nothing is normalised.": found.mean(0),
-        "that is one template, not the mean over all.": unit[0],
-    }
-    raise Mistake(
-        next(
-            (name for name, value in likely.items() if torch.allclose(got, value, atol=1e-5)),
-            "these are not the means of the unit vectors.",
-        )
-    )
-
-
-def diagnosis(answer: dict[str, str]) -> str:
-    """Lesson 02, failure lab: {'A': cause, ...} for three broken runs."""
-    truth = {"A": "pairs", "B": "one", "C": "end"}
-    hints = {
-        "A": "which run stays at ln B and can do no better, however long it trains? Its right answers are unknowable.",
-        "B": "what is the logarithm of one? With a single pair there is nothing to tell apart.",
-        "C": "which fault leaves images and pairs intact, but makes many different texts look alike?",
-    }
-    return diagnosed(
-        answer,
-        truth,
-        hints,
-        "ln B is the signature of wrong pairs, zero that of a batch of one, a plateau that of text that cannot be read.",
+def zero_shot_player(
+    model, images: np.ndarray, classes: Sequence[str], template: str = "a picture of {}"
+) -> None:
+    """Displays pictures (N, S, S, 3) uint8 to choose from, with fields for classes and template."""
+    picture = slider("picture", 0, 0, len(images) - 1)
+    names, prompt = text_field("classes", ", ".join(classes)), text_field("prompt", template)
+    interactive(
+        [picture, names, prompt],
+        lambda: class_figure(model, images[picture.value], names.value, prompt.value),
     )

@@ -31,10 +31,10 @@ from vlmcourse.recipes.blip import BLIP_OPTIMISATION, blip_config, new_blip
 from vlmcourse.recipes.blip2 import (
     STAGE1_OPTIMISATION,
     STAGE2_OPTIMISATION,
-    qformer_config,
+    image_prefix,
     new_blip2,
     new_qformer,
-    image_prefix,
+    qformer_config,
 )
 from vlmcourse.recipes.features import CachedFeatures
 from vlmcourse.recipes.flamingo import (
@@ -46,10 +46,10 @@ from vlmcourse.recipes.flamingo import (
     residual_rms,
 )
 from vlmcourse.recipes.frozen import (
-    IMAGE_PREFIX,
     FROZEN_OPTIMISATION,
-    mean_noun_and_background,
+    IMAGE_PREFIX,
     frozen_config,
+    mean_noun_and_background,
     new_frozen,
 )
 from vlmcourse.recipes.recipe import describe
@@ -60,6 +60,7 @@ from vlmcourse.training.scale import Scale
 from vlmcourse.training.stages import TrainedStage, seeded, train_or_load
 from vlmcourse.world import tokenizer
 from vlmcourse.world.co_occurrence import BiasedPairs
+from vlmcourse.world.interleaved import END_OF_CHUNK, IMAGE_TEXT
 from vlmcourse.world.prompts import CaptionDataset
 
 MLP_OPTIMISATION = Optimisation(5e-3, weight_decay=0.05, betas=(0.9, 0.95))
@@ -321,8 +322,8 @@ def pages(scale: Scale | str | None = None) -> Bridge:
         "Flamingo, on pages",
         trained.model.model,
         size.image_size,
-        "<image>",
-        "<EOC>",
+        IMAGE_TEXT,
+        END_OF_CHUNK,
         trained.history,
     )
 

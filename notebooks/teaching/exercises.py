@@ -1,98 +1,277 @@
-"""The pieces lessons share: predictions, attempts, widgets that leave something behind when the kernel is gone."""
+"""Exercises, quizzes and failure labs of the lessons, found by their id: check(...), quiz(...), diagnose(...).
+
+An id is "module.name", such as "clip.loss". Exercises are EXERCISES["loss"] of clip.py: Checks, which know what is right and
+which mistakes have a name. Quizzes and failure labs are texts, [quizzes.NAME] and [failures.NAME] of clip.toml.
+"""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Sequence
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
 
-from vlmcourse.widgets.interactive import column, playable
+import torch
+from torch import Tensor
+
+from vlmcourse.widgets.interactive import column, display_widget
+from vlmgrader.checks import Check, Verdict, driver_source
+from vlmgrader.public import attempt_fresh
+
+Formula = Callable[..., object]
+Mistakes = Mapping[str, Formula | Sequence[Formula]]
 
 
-class Mistake(Exception):
-    """What an answer got wrong, in words that help. `picture`: a Figure that shows it, if there is one."""
+@dataclass(frozen=True)
+class Exercise:
+    """Checks that an answer must pass one after the other, and what is said when it has."""
 
-    def __init__(self, message: str, picture=None):
-        super().__init__(message)
-        self.picture = picture
+    praise: str
+    checks: tuple[Check, ...]
 
 
-def likeliest_mistake(got, likely: dict[str, Sequence], otherwise: str) -> Mistake:
-    """The mistake, out of {message: numbers it leads to}, that leads to the number `got`; else `otherwise`.
+def rule(
+    call: str, inputs: Formula, expected: Formula, mistakes: Mistakes | None = None, **options
+) -> Check:
+    """A Check of the student's `call`. mistakes: {what to say: formula, or formulas, that give this wrong value}."""
+    named = [
+        (formula, message)
+        for message, formulas in (mistakes or {}).items()
+        for formula in (formulas if isinstance(formulas, Sequence) else (formulas,))
+    ]
+    return Check(call, 1, call, inputs, expected, named, **options)
 
-    Random inputs bring some numbers near each other, so the nearest one is taken, if it is near enough.
+
+def run_with_gradients(target, first, *args):
+    """Driver: gradients of target(*args), summed, with respect to the `first` of its arguments; zeros if there is none."""
+    import torch
+
+    learns = [one.detach().clone().requires_grad_() for one in args[:first]]
+    value = target(*learns, *args[first:])
+    if not isinstance(value, torch.Tensor) or not value.requires_grad:
+        return [torch.zeros_like(one) for one in learns]
+    found = torch.autograd.grad(value.sum(), learns, allow_unused=True)
+    return [torch.zeros_like(one) if grad is None else grad for one, grad in zip(learns, found)]
+
+
+def run_and_watch_inputs(target, *args):
+    """Driver: [target(*args), are the inputs as they were?]"""
+    import copy
+
+    import torch
+
+    def same(one, other):
+        if isinstance(one, torch.Tensor):
+            return torch.equal(one, other)
+        if isinstance(one, (list, tuple)):
+            return len(one) == len(other) and all(map(same, one, other))
+        return one == other
+
+    before = copy.deepcopy(args)
+    value = target(*args)
+    return [value, same(before, args)]
+
+
+def gradient_rule(
+    call: str, inputs: Formula, formula: Formula, first: int, no_gradient: str
+) -> Check:
+    """A Check that the student's function has the gradient of `formula` with respect to its `first` arguments.
+
+    no_gradient  what to say if it has none
     """
-    distance, name = min(
-        (abs(float(got) - float(value)), name)
-        for name, values in likely.items()
-        for value in values
+
+    def counted(generator):
+        args, _ = inputs(generator)
+        return [first, *args], {}
+
+    def zeros(*args):
+        return [torch.zeros_like(one) for one in run_with_gradients(formula, *args)]
+
+    return rule(
+        call,
+        counted,
+        lambda *args: run_with_gradients(formula, *args),
+        {no_gradient: zeros},
+        driver=driver_source(run_with_gradients),
+        tolerance=1e-3,
     )
-    return Mistake(name if distance <= 1e-4 * max(1e-3, abs(float(got))) else otherwise)
 
 
-def diagnosed(answer: object, truth: dict[str, str], hints: dict[str, str], praise: str) -> str:
-    """Checks a failure lab's {run: cause} against `true_caption`; the first wrong run gets its hint."""
-    causes = list(truth.values())
-    listed = ", ".join(map(repr, causes[:-1])) + f" or {causes[-1]!r}"
-    if (
-        not isinstance(answer, dict)
-        or set(answer) != set(truth)
-        or not set(answer.values()) <= {*causes, None}
-    ):
-        raise Mistake(f"expected {{'A': ..., 'B': ..., 'C': ...}} with values {listed}.")
-    if None in answer.values():
-        raise NotImplementedError(f"replace each None by {listed}.")
-    if wrong := [run for run in truth if answer[run] != truth[run]]:
-        raise Mistake(f"run {wrong[0]}: {hints[wrong[0]]}")
-    return praise
+def pure_rule(
+    call: str,
+    inputs: Formula,
+    expected: Formula,
+    mistakes: Mistakes,
+    changed: str,
+    explain: Formula = lambda *_: None,
+) -> Check:
+    """A Check of the value, and that the inputs are left as they were.
+
+    changed  what to say if they are not;  explain  (got, wanted, *args) -> the mistake in words, or None
+    """
+
+    def untouched(formula: Formula) -> Formula:
+        return lambda *args: [formula(*args), True]
+
+    def listed(formulas) -> Sequence[Formula]:
+        return formulas if isinstance(formulas, Sequence) else (formulas,)
+
+    return rule(
+        call,
+        inputs,
+        untouched(expected),
+        {message: tuple(map(untouched, listed(each))) for message, each in mistakes.items()},
+        driver=driver_source(run_and_watch_inputs),
+        explain=lambda got, wanted, *args: explain(got[0], wanted[0], *args) if got[1] else changed,
+    )
 
 
-def predict(question: str, options: Sequence[str], answer: str, why: str) -> None:
-    """A question to answer before the next cell runs. With a kernel: a choice with feedback; without: a fold."""
+def normal(generator: torch.Generator, *shape: int, scale: float = 1.0, **kind) -> Tensor:
+    """Normal numbers of this shape."""
+    return scale * torch.randn(shape, generator=generator, **kind)
+
+
+def number(generator: torch.Generator, low: int, high: int) -> int:
+    """A whole number from low to high, both included."""
+    return int(torch.randint(low, high + 1, (), generator=generator))
+
+
+def exercise(id: str) -> Exercise:
+    """The exercise of this id. Raises ValueError if there is none."""
+    module, _, name = id.partition(".")
+    try:
+        return import_module(f"teaching.{module}").EXERCISES[name]
+    except (ImportError, AttributeError, KeyError):
+        raise ValueError(
+            f"there is no exercise {id!r}; expected 'module.name', as 'clip.loss'."
+        ) from None
+
+
+def question(kind: str, id: str) -> dict:
+    """The entry of this id among the `quizzes` or `failures` (kind) of a lesson. Raises ValueError if there is none."""
+    module, _, name = id.partition(".")
+    path = Path(__file__).with_name(f"{module}.toml")
+    entries = tomllib.loads(path.read_text("utf-8")).get(kind, {}) if path.is_file() else {}
+    if name not in entries:
+        raise ValueError(
+            f"there is no {id!r} among the {kind}; expected 'module.name', as 'clip.training'."
+        )
+    return entries[name]
+
+
+def verdict(id: str, answer: Callable) -> tuple[Verdict, tuple | None]:
+    """The first verdict that is not right, else the last, on fresh inputs; and (got, wanted) where a value is wrong."""
+    generator = torch.Generator().manual_seed(torch.seed() % 2**31)
+    for one in exercise(id).checks:
+        found, values = attempt_fresh(one, answer, generator)
+        if not found.passed:
+            break
+    return found, values
+
+
+def check(id: str, answer: Callable) -> None:
+    """Tries an answer to an exercise on fresh inputs and says what it found: right, not begun, or the likely mistake."""
+    found, values = verdict(id, answer)
+    if found.passed:
+        print(f"Right. {exercise(id).praise}")
+        return
+    begun = not found.message.startswith("not begun yet")
+    print(f"Not yet: {found.message}" if begun else "Not begun yet: your code goes there.")
+    if values:
+        show_difference(*values)
+
+
+def checked(id: str, answer: Callable, reference: Callable) -> Callable:
+    """The answer if it passes its exercise, else the reference: so later cells can use what the student wrote."""
+    return answer if verdict(id, answer)[0].passed else reference
+
+
+def show_difference(got: object, wanted: object) -> None:
+    """What was got beside what was wanted: numbers in words, tables as a picture, anything else not at all."""
+    from vlmcourse import plots
+
+    if isinstance(got, (list, tuple)) and isinstance(wanted, list) and len(got) == len(wanted):
+        pairs = [pair for pair in zip(got, wanted) if isinstance(pair[1], (Tensor, float))]
+        got, wanted = pairs[0] if pairs else (None, None)
+    if isinstance(wanted, float) and isinstance(got, (int, float, Tensor)):
+        got = float(got) if not isinstance(got, Tensor) or got.numel() == 1 else None
+        if got is not None:
+            print(f"For these inputs yours is {got:.4f}; wanted {wanted:.4f}.")
+        return
+    if not isinstance(wanted, Tensor) or type(got) is not Tensor:
+        return
+    if got.shape != wanted.shape or got.dtype != wanted.dtype or not got.isfinite().all():
+        return
+    if wanted.dim() < 2 or min(wanted.shape[-2:]) < 2:
+        return
+    tables = [value.reshape(-1, *value.shape[-2:]) for value in (got, wanted)]
+    first = next(
+        (i for i, (one, other) in enumerate(zip(*tables)) if not torch.equal(one, other)), 0
+    )
+    compare = plots.compare_masks if wanted.dtype == torch.bool else plots.compare_values
+    plots.show(compare(tables[0][first], tables[1][first]))
+
+
+def quiz(
+    id: str,
+    answer: str | None = None,
+    options: Mapping[str, float] | Sequence[str] | None = None,
+    **facts: object,
+) -> None:
+    """A question with options. With a kernel each option answers for itself; without, a fold holds the answer.
+
+    answer, options  only for a quiz whose answer was measured in this notebook: {option: its value}, or the options
+    facts            what stands in braces in the quiz's texts
+    """
     import ipywidgets
 
-    if answer not in options:
-        raise ValueError(f"the answer {answer!r} is not among the options {list(options)}.")
-    choice = ipywidgets.RadioButtons(options=options, value=None, layout={"width": "max-content"})
-    said = ipywidgets.HTML()
+    entry = question("quizzes", id)
+    values = options if isinstance(options, Mapping) else dict.fromkeys(options or ())
+    explanations = entry.get("options") or dict.fromkeys(values, entry.get("explanation"))
+    explanations = {
+        option.format(**facts): text.format(option=option, value=values.get(option), **facts)
+        for option, text in explanations.items()
+    }
+    right = answer or entry["answer"].format(**facts)
+    if right not in explanations:
+        raise ValueError(f"{id}: the answer {right!r} is not among {', '.join(explanations)}.")
+    asked = html.escape(entry["question"].format(**facts))
+    choice = ipywidgets.RadioButtons(
+        options=list(explanations), value=None, layout={"width": "max-content"}
+    )
+    reply = ipywidgets.HTML()
 
     def respond(change: dict) -> None:
-        good = change["new"] == answer
-        said.value = (
-            f"<b>Yes.</b> {html.escape(why)}"
-            if good
-            else "<b>Not quite.</b> Think again, or run on and see."
-        )
+        verdict = "Yes." if change["new"] == right else "Not quite."
+        reply.value = f"<b>{verdict}</b> {html.escape(explanations[change['new']])}"
 
     choice.observe(respond, "value")
-    listed = "".join(f"<li>{html.escape(option)}</li>" for option in options)
-    still = (
-        f"<p><b>Predict:</b> {html.escape(question)}</p><ul>{listed}</ul>"
-        f"<details><summary>Answer</summary><b>{html.escape(answer)}</b>. {html.escape(why)}</details>"
+    listed = "".join(f"<li>{html.escape(option)}</li>" for option in explanations)
+    fold = f"<b>{html.escape(right)}</b>. {html.escape(explanations[right])}"
+    display_widget(
+        column(ipywidgets.HTML(f"<b>Quiz:</b> {asked}"), choice, reply),
+        {
+            "text/html": f"<p><b>Quiz:</b> {asked}</p><ul>{listed}</ul>"
+            f"<details><summary>Answer</summary>{fold}</details>",
+            "text/plain": f"Quiz: {asked} Options: {'; '.join(explanations)}",
+        },
     )
-    playable(
-        column(ipywidgets.HTML(f"<b>Predict:</b> {html.escape(question)}"), choice, said),
-        {"text/html": still, "text/plain": f"Predict: {question} Options: {'; '.join(options)}"},
-    )
 
 
-def attempt(check: Callable[[object], str], answer: object) -> bool:
-    """Checks an answer to an exercise and says what it found: right, not begun, or the likely mistake."""
-    from vlmcourse.plots import show
-
-    try:
-        praise = check(answer)
-    except NotImplementedError as error:
-        print(f"Not begun yet: {error}")
-        return False
-    except Mistake as mistake:
-        print(f"Not yet: {mistake}")
-        if mistake.picture is not None:
-            show(mistake.picture)
-        return False
-    except (
-        Exception
-    ) as error:  # the learner's code may raise anything; here that is an answer, not a failure
-        print(f"Your code raised {type(error).__name__}: {error}")
-        return False
-    print(f"Right. {praise}")
-    return True
+def diagnose(id: str, answer: Mapping[str, str | None]) -> None:
+    """Compares {run: cause} with the causes of a failure lab; the first wrong run gets a hint."""
+    lab = question("failures", id)
+    right, causes = lab["causes"], sorted(lab["causes"].values())
+    listed = f"{', '.join(map(repr, causes[:-1]))} or {causes[-1]!r}"
+    valid = isinstance(answer, Mapping) and set(answer) == set(right)
+    if not valid or not set(answer.values()) <= {*causes, None}:
+        runs = ", ".join(f"{run!r}: ..." for run in right)
+        print(f"Not yet: expected {{{runs}}} with values {listed}.")
+    elif None in answer.values():
+        print(f"Not begun yet: replace each None by {listed}.")
+    elif wrong := [run for run in right if answer[run] != right[run]]:
+        print(f"Not yet: run {wrong[0]}: {lab['hints'][wrong[0]]}")
+    else:
+        print(f"Right. {lab['explanation']}")

@@ -1,35 +1,36 @@
-"""What the explorers play with: the course's trained stages as plain functions, and what each of them looked at.
+"""What the explorers show: the course's trained stages as plain functions, one row of MODELS each.
 
 Every stage is trained now, or found in the cache: at scale smoke that takes seconds, at laptop as long as the lessons that
-train them. `widgets.explorers` shows them; it knows of functions only.
+train them. Any model with `vision_context(pixel_values)` and `model(ids, **context)` can be a row: it is asked for the next
+word, and its use of the picture is measured by covering squares of it, unless its row knows a better way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from vlmcourse import introspection, recipes, world
-from vlmcourse.evaluation import next_token_probabilities, eval_mode
+from vlmcourse.evaluation import eval_mode, next_token_probabilities
 from vlmcourse.introspection import AttentionMaps
-from vlmcourse.papers.blip import BLIP
 from vlmcourse.papers.flamingo import Flamingo
 from vlmcourse.parts.image_features import patch_features
 from vlmcourse.parts.language import logits, next_token_loss
-from vlmcourse.recipes.blip2 import image_prefix
+from vlmcourse.recipes import blip2
 from teaching.capfilt import CapFilt
 from vlmcourse.recipes.flamingo import DATASET_WEIGHTS, FeatureCache
 from vlmcourse.recipes.frozen import IMAGE_PREFIX, generate_sentences
 from vlmcourse.training.scale import Scale
 from vlmcourse.training.stages import TrainedStage
-from vlmcourse.world import interleaved, prompts, tokenizer
+from vlmcourse.widgets.explorers.attention import AttentionFunction
+from vlmcourse.widgets.explorers.scene import Ask
+from vlmcourse.world import interleaved, tokenizer
 from vlmcourse.world.pages import Part
 
-Look = Callable[[Tensor, str], AttentionMaps]
-Ask = Callable[[world.Scene, str], Mapping[str, float]]
 MOST = 8
 """Answers that are shown."""
 
@@ -40,298 +41,248 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(tokenizer.split_words(text))
 
 
-def _grids(found: Mapping[str, Tensor], ending: str) -> Tensor:
+def _ids(text: str) -> Tensor:
+    """<bos> and the words of a text that goes on, (1, T)."""
+    return tokenizer.encode([text.strip()])[:, :-1]
+
+
+def _patch_maps(weights: Mapping[str, Tensor], ending: str) -> Tensor:
     """The maps of all layers whose name ends so, over patches alone: {name: (1, H, Q, 1 + P)} -> (L, H, Q, P)."""
-    return torch.cat([weights[..., 1:] for name, weights in found.items() if name.endswith(ending)])
+    return torch.cat([maps[..., 1:] for name, maps in weights.items() if name.endswith(ending)])
 
 
-def look_clip(model) -> Look:
-    """Similarity: of each word alone to each patch, as a softmax over patches at the learned scale. One layer, one head.
-
-    CLIP is trained through its class token; that patches answer too is a by-product, and a weak one.
-    """
-
-    def look(pixel_values: Tensor, text: str) -> AttentionMaps:
-        words = _words(text)
-        with eval_mode(model):
-            patches = normalize(
-                model.image_projection(model.vision.tokens(pixel_values[None])[0, 1:]), dim=-1
-            )
-            said = model.encode_text(tokenizer.encode(words))
-            maps = (model.logit_scale.exp() * said @ patches.T).softmax(-1)
-        return AttentionMaps(
-            words, maps[None, None], "softmax over patches of scaled cosines with the word"
-        )
-
-    return look
-
-
-def look_blip(model) -> Look:
-    """Cross-attention of each word of a caption, in every layer and head."""
-
-    def look(pixel_values: Tensor, text: str) -> AttentionMaps:
-        words = _words(text)
-        with eval_mode(model):
-            seen = model.vision_context(pixel_values[None])
-        found = introspection.attention_weights(
-            model, lambda: model(tokenizer.encode([text])[:, :-1], **seen)
-        )
-        return AttentionMaps(
-            ("[DEC]", *words), _grids(found, ".cross"), "cross-attention of the decoder's words"
-        )
-
-    return look
-
-
-def look_queries(model) -> Look:
-    """Cross-attention of each query of a Q-Former; the text plays no part: the queries look before they hear of any."""
-
-    def look(pixel_values: Tensor, text: str) -> AttentionMaps:
-        _words(text)
-        with eval_mode(model):
-            seen = patch_features(model.vision, pixel_values[None])
-        found = introspection.attention_weights(model, lambda: model.qformer.query_states(seen))
-        maps = _grids(found, ".cross_attention")
-        return AttentionMaps(
-            tuple(f"query {number + 1}" for number in range(maps.shape[2])),
-            maps,
-            "cross-attention of the queries",
-        )
-
-    return look
-
-
-def look_flamingo(model: Flamingo) -> Look:
-    """Gated attention of each word to the latents, times what the latents looked at in the resampler's last layer."""
-
-    def look(pixel_values: Tensor, text: str) -> AttentionMaps:
-        words = ("<image>", *_words(text))
-        ids = tokenizer.encode([f"<image> {text}"])[:, :-1]
-        found = introspection.attention_weights(
-            model, lambda: model(ids, **model.vision_context(pixel_values[None]))
-        )
-        last = list(weights for name, weights in found.items() if name.startswith("resampler"))[-1]
-        patches = (
-            last.shape[-1] - last.shape[-2] - 1
-        )  # keys: class token, patches, then the latents themselves
-        latents = last.mean(1)[:, None, :, 1 : 1 + patches]  # (1, 1, R, P)
-        asked = torch.cat(
-            [weights for name, weights in found.items() if name.startswith("blocks")]
-        )  # (L, H, T, R)
-        return AttentionMaps(
-            words,
-            (asked @ latents)[:, :, 1:],
-            "gated attention to latents, times the latents' to patches",
-        )
-
-    return look
-
-
-def look_frozen(model) -> Look:
-    """Occlusion: how much each word's log-probability falls when a square of the picture is grey.
-
-    A prefix has no patches to look at: what was a picture is two vectors by then. So the cause is measured instead.
-    """
+def occlusion_maps(model, image_prefix: str = "") -> AttentionFunction:
+    """How much each word's log-probability falls when a square of the picture is grey: for any model with a vision_context."""
     side = model.config.image_size // 4
 
-    def look(pixel_values: Tensor, text: str) -> AttentionMaps:
-        words = _words(text)
-        ids = tokenizer.encode([f"{IMAGE_PREFIX} {text}"])[:, :-1]
+    def maps_of(pixel_values: Tensor, text: str) -> AttentionMaps:
+        words, ids = _words(text), _ids(f"{image_prefix} {text}")
         first = ids.shape[1] - len(words)
 
         def score(views: Tensor) -> Tensor:
             many = ids.expand(len(views), -1)
-            said = model(many, **model.vision_context(views)).log_softmax(-1)
-            return said[:, first - 1 : -1].gather(-1, many[:, first:, None])[..., 0]  # (N, T)
+            log_probs = model(many, **model.vision_context(views)).log_softmax(-1)
+            return log_probs[:, first - 1 : -1].gather(-1, many[:, first:, None])[..., 0]  # (N, T)
 
         with eval_mode(model):
             maps = introspection.occlusion(score, pixel_values, side, side).clamp(min=0).T  # (T, P)
+        what = "fall of the word's log-probability when a square is covered"
+        return AttentionMaps(words, maps[None, None], what)
+
+    return maps_of
+
+
+def clip_maps(model, image_prefix: str = "") -> AttentionFunction:
+    """Similarity of each word alone to each patch, as a softmax over patches at the learned scale. One layer, one head.
+
+    CLIP is trained through its class token; that patches answer too is a by-product, and a weak one.
+    """
+
+    def maps_of(pixel_values: Tensor, text: str) -> AttentionMaps:
+        words = _words(text)
+        with eval_mode(model):
+            tokens = model.vision.tokens(pixel_values[None])[0, 1:]
+            patches = normalize(model.image_projection(tokens), dim=-1)
+            vectors = model.encode_text(tokenizer.encode(words))
+            maps = (model.logit_scale.exp() * vectors @ patches.T).softmax(-1)
+        what = "softmax over patches of scaled cosines with the word"
+        return AttentionMaps(words, maps[None, None], what)
+
+    return maps_of
+
+
+def blip_maps(model, image_prefix: str = "") -> AttentionFunction:
+    """Cross-attention of each word of a caption, in every layer and head."""
+
+    def maps_of(pixel_values: Tensor, text: str) -> AttentionMaps:
+        with eval_mode(model):
+            context = model.vision_context(pixel_values[None])
+        weights = introspection.attention_weights(model, lambda: model(_ids(text), **context))
+        maps = _patch_maps(weights, ".cross")
         return AttentionMaps(
-            words, maps[None, None], "fall of the word's log-probability when a square is covered"
+            ("[DEC]", *_words(text)), maps, "cross-attention of the decoder's words"
         )
 
-    return look
+    return maps_of
 
 
-def seeing_blip(size: Scale) -> BLIP:
-    """Lesson 06's, whose image tower began as the CLIP stage's."""
-    return (
-        recipes.get("blip")
-        .train_or_load(size, vision=recipes.get("clip").train_or_load(size).model.vision)
-        .model
-    )
+def query_maps(model, image_prefix: str = "") -> AttentionFunction:
+    """Cross-attention of each query of a Q-Former; the text plays no part: no query attends to it here."""
+
+    def maps_of(pixel_values: Tensor, text: str) -> AttentionMaps:
+        _words(text)
+        with eval_mode(model):
+            features = patch_features(model.vision, pixel_values[None])
+        weights = introspection.attention_weights(
+            model, lambda: model.qformer.query_states(features)
+        )
+        maps = _patch_maps(weights, ".cross_attention")
+        names = tuple(f"query {index + 1}" for index in range(maps.shape[2]))
+        return AttentionMaps(names, maps, "cross-attention of the queries")
+
+    return maps_of
 
 
-def lookers(scale: Scale | str | None = None) -> dict[str, Look]:
-    """{model: (pixel_values (3, S, S), text) -> Looked}, of five papers."""
+def flamingo_maps(model, image_prefix: str = "<image>") -> AttentionFunction:
+    """Gated attention of each word to the latents, times the latents' attention in the resampler's last layer."""
+
+    def maps_of(pixel_values: Tensor, text: str) -> AttentionMaps:
+        words, ids = (image_prefix, *_words(text)), _ids(f"{image_prefix} {text}")
+        weights = introspection.attention_weights(
+            model, lambda: model(ids, **model.vision_context(pixel_values[None]))
+        )
+        last = [maps for name, maps in weights.items() if name.startswith("resampler")][-1]
+        patches = last.shape[-1] - last.shape[-2] - 1  # keys: class token, patches, the latents
+        latents = last.mean(1)[:, None, :, 1 : 1 + patches]  # (1, 1, R, P)
+        to_latents = [maps for name, maps in weights.items() if name.startswith("blocks")]
+        maps = (torch.cat(to_latents) @ latents)[:, :, 1:]  # (L, H, T, P)
+        return AttentionMaps(
+            words, maps, "gated attention to latents, times the latents' to patches"
+        )
+
+    return maps_of
+
+
+@dataclass(frozen=True)
+class ExploredModel:
+    """A trained stage for the explorers.
+
+    load          the model at a scale;  image_prefix  what stands in its text for a picture
+    maps          (model, image_prefix) -> how each word uses the patches of a picture
+    """
+
+    load: Callable[[Scale], nn.Module]
+    image_prefix: Callable[[nn.Module], str] = lambda model: ""
+    maps: Callable[[nn.Module, str], AttentionFunction] = occlusion_maps
+
+
+MODELS: dict[str, ExploredModel] = {
+    "Flamingo": ExploredModel(
+        lambda scale: recipes.get("flamingo").train_or_load(scale).model.model,
+        lambda model: "<image>",
+        flamingo_maps,
+    ),
+    "BLIP-2": ExploredModel(
+        lambda scale: recipes.get("blip2").train_or_load(scale).model,
+        lambda model: blip2.image_prefix(model.qformer.config.queries),
+        query_maps,
+    ),
+    "BLIP": ExploredModel(
+        lambda scale: (
+            recipes.get("blip")
+            .train_or_load(scale, vision=recipes.get("clip").train_or_load(scale).model.vision)
+            .model
+        ),
+        maps=blip_maps,
+    ),
+    "Frozen": ExploredModel(
+        lambda scale: recipes.get("frozen").train_or_load(scale).model, lambda model: IMAGE_PREFIX
+    ),
+    "CLIP": ExploredModel(
+        lambda scale: recipes.get("clip").train_or_load(scale).model, maps=clip_maps
+    ),
+}
+
+
+def attention_functions(scale: Scale | str | None = None) -> dict[str, AttentionFunction]:
+    """{model: (pixel_values (3, S, S), text) -> AttentionMaps} of every row of MODELS."""
+    models = {name: (row, row.load(Scale.of(scale))) for name, row in MODELS.items()}
+    return {name: row.maps(model, row.image_prefix(model)) for name, (row, model) in models.items()}
+
+
+def answer_function(model, size: int, image_prefix: str = "") -> Ask:
+    """(scene, text) -> {answer: probability}: the likeliest next words, of a model with a vision_context.
+
+    Another, such as CLIP, chooses among texts with commas between; a single one is compared with a generic text.
+    """
+
+    def next_word(scene: world.Scene, text: str) -> dict[str, float]:
+        pixel_values = world.to_pixels([world.render(scene, size)])
+        with eval_mode(model):
+            context = model.vision_context(pixel_values)
+            row = model(_ids(f"{image_prefix} {text}"), **context)[0, -1].softmax(-1)
+        values, ids = row.topk(MOST)
+        words = tokenizer.world_tokenizer().convert_ids_to_tokens(ids.tolist())
+        return dict(zip(words, values.tolist()))
+
+    def which_text(scene: world.Scene, text: str) -> dict[str, float]:
+        texts = [part.strip() for part in text.split(",") if part.strip()]
+        texts = texts if len(texts) > 1 else [*texts, "a picture of a thing"]
+        pixel_values = world.to_pixels([world.render(scene, size)])
+        with eval_mode(model):
+            ids = tokenizer.encode(texts, model.config.context)
+            return dict(zip(texts, model.logits(pixel_values, ids).softmax(-1)[0].tolist()))
+
+    return next_word if hasattr(model, "vision_context") else which_text
+
+
+def answer_functions(scale: Scale | str | None = None) -> dict[str, Ask]:
+    """{model: (scene, text) -> {answer: probability}} of every row of MODELS."""
     size = Scale.of(scale)
+    models = {name: (row, row.load(size)) for name, row in MODELS.items()}
     return {
-        "Flamingo: gated": look_flamingo(recipes.get("flamingo").train_or_load(size).model.model),
-        "Q-Former: queries": look_queries(recipes.get("blip2_stage1").train_or_load(size).model),
-        "BLIP: cross-attention": look_blip(seeing_blip(size)),
-        "Frozen: prefix": look_frozen(recipes.get("frozen").train_or_load(size).model),
-        "CLIP: similarity": look_clip(recipes.get("clip").train_or_load(size).model),
+        name: answer_function(model, size.image_size, row.image_prefix(model))
+        for name, (row, model) in models.items()
     }
 
 
-def on_the_thing(look: Look, scenes: Sequence[world.Scene], size: int) -> dict[str, float]:
+def pointing_scores(
+    maps_of: AttentionFunction, scenes: Sequence[world.Scene], size: int
+) -> dict[str, float]:
     """Do maps point at the thing? Of scenes of one thing, the mean over layers and heads at its noun (of queries: over all).
 
     weight on it     share of the map on squares of which the thing's box covers a quarter or more
     brightest on it  share of scenes whose brightest square is one of these
     its squares      share of squares that these are: what a map that knows nothing would have
     """
-    found = []
+    scores = []
     for scene in scenes:
         pixel_values = world.to_pixels([world.render(scene, size)])[0]
-        looked = look(
-            pixel_values, f"a picture of {world.article(scene.words[0])} on {scene.background}"
-        )
-        maps = looked.maps.float().mean((0, 1)).clamp(min=0)  # (rows, P)
-        seen = (
-            maps[looked.rows.index(scene.words[0])]
-            if scene.words[0] in looked.rows
-            else maps.mean(0)
-        )
-        side = round(len(seen) ** 0.5)
-        edges = torch.arange(side + 1) / side
+        noun = scene.words[0]
+        found = maps_of(pixel_values, f"a picture of {world.article(noun)} on {scene.background}")
+        maps = found.maps.float().mean((0, 1)).clamp(min=0)  # (rows, P)
+        values = maps[found.rows.index(noun)] if noun in found.rows else maps.mean(0)
+        side = round(len(values) ** 0.5)
         x1, y1, x2, y2 = scene.things[0].box
-
-        def covered(low: float, high: float) -> Tensor:
-            return (edges[1:].clamp(max=high) - edges[:-1].clamp(min=low)).clamp(
-                min=0
-            ) * side  # (side,)
-
-        its = (covered(y1, y2)[:, None] * covered(x1, x2) >= 0.25).flatten()
-        found.append(
-            [
-                (seen[its].sum() / seen.sum().clamp(min=1e-9)).item(),
-                float(its[seen.argmax()]),
-                its.float().mean().item(),
-            ]
-        )
-    return dict(
-        zip(
-            ("weight on it", "brightest on it", "its squares"), torch.tensor(found).mean(0).tolist()
-        )
-    )
+        its = (_covered(y1, y2, side)[:, None] * _covered(x1, x2, side) >= 0.25).flatten()
+        weight = (values[its].sum() / values.sum().clamp(min=1e-9)).item()
+        scores.append([weight, float(its[values.argmax()]), its.float().mean().item()])
+    names = ("weight on it", "brightest on it", "its squares")
+    return dict(zip(names, torch.tensor(scores).mean(0).tolist()))
 
 
-def _top(found: Tensor) -> dict[str, float]:
-    """The likeliest words of logits (V,)."""
-    values, numbers = found.softmax(-1).topk(MOST)
-    return dict(
-        zip(tokenizer.world_tokenizer().convert_ids_to_tokens(numbers.tolist()), values.tolist())
-    )
+def _covered(low: float, high: float, side: int) -> Tensor:
+    """The share of each of `side` equal stretches of 0 to 1 that low to high covers, (side,)."""
+    edges = torch.arange(side + 1) / side
+    return (edges[1:].clamp(max=high) - edges[:-1].clamp(min=low)).clamp(min=0) * side
 
 
-def ask_clip(model) -> Ask:
-    """Texts with commas between: which one fits? A single one is compared with a generic text."""
-
-    def ask(scene: world.Scene, text: str) -> dict[str, float]:
-        texts = [one.strip() for one in text.split(",") if one.strip()]
-        texts = texts if len(texts) > 1 else [*texts, "a picture of a thing"]
-        pixel_values = world.to_pixels([world.render(scene, model.config.image_size)])
-        with eval_mode(model):
-            return dict(
-                zip(
-                    texts,
-                    model.logits(pixel_values, tokenizer.encode(texts, model.config.context))
-                    .softmax(-1)[0]
-                    .tolist(),
-                )
-            )
-
-    return ask
-
-
-def ask_blip(model) -> Ask:
-    """The next word of a caption."""
-
-    def ask(scene: world.Scene, text: str) -> dict[str, float]:
-        pixel_values = world.to_pixels([world.render(scene, model.config.image_size)])
-        with eval_mode(model):
-            return _top(
-                model(tokenizer.encode([text])[:, :-1], **model.vision_context(pixel_values))[0, -1]
-            )
-
-    return ask
-
-
-def ask_prefixed(model, size: int, stands: str) -> Ask:
-    """The next word after a picture and a text. stands: what stands in the text for a picture."""
-
-    def ask(scene: world.Scene, text: str) -> dict[str, float]:
-        return next_token_probabilities(
-            model,
-            prompts.Prompts([(scene, " ".join(tokenizer.split_words(text)))], size, stands),
-            MOST,
-        )[0]
-
-    return ask
-
-
-def ask_flamingo(model: Flamingo, size: int) -> Ask:
-    """The next word after a picture and a text."""
-
-    def ask(scene: world.Scene, text: str) -> dict[str, float]:
-        return next_token_probabilities(
-            model,
-            interleaved.chunked_prompts([(scene, " ".join(tokenizer.split_words(text)))], size),
-            MOST,
-        )[0]
-
-    return ask
-
-
-def askers(scale: Scale | str | None = None) -> dict[str, Ask]:
-    """{model: (scene, text) -> {answer: probability}}. Four go on with the text, CLIP chooses among texts with commas between."""
-    size = Scale.of(scale)
-    second = recipes.get("blip2").train_or_load(size).model
-    return {
-        "BLIP": ask_blip(seeing_blip(size)),
-        "Frozen": ask_prefixed(
-            recipes.get("frozen").train_or_load(size).model, size.image_size, IMAGE_PREFIX
-        ),
-        "BLIP-2": ask_prefixed(
-            second, size.image_size, image_prefix(second.qformer.config.queries)
-        ),
-        "Flamingo": ask_flamingo(
-            recipes.get("flamingo").train_or_load(size).model.model, size.image_size
-        ),
-        "CLIP": ask_clip(recipes.get("clip").train_or_load(size).model),
-    }
-
-
-def naming(
+def naming_function(
     model: Flamingo, size: int
 ) -> Callable[[Sequence[Sequence[Part]], Sequence[str]], list[dict[str, float]]]:
     """(prompts, names) -> for each prompt {name: probability among these names} of the next word."""
 
-    def answer(asked: Sequence[Sequence[Part]], names: Sequence[str]) -> list[dict[str, float]]:
-        made = interleaved.chunked_prompts(asked, size).batch(range(len(asked)))
+    def answer(pages: Sequence[Sequence[Part]], names: Sequence[str]) -> list[dict[str, float]]:
+        batch = interleaved.chunked_prompts(pages, size).batch(range(len(pages)))
         with eval_mode(model):
-            said = model(
-                made["ids"],
-                padding_mask=made["padding_mask"],
-                **model.vision_context(made["pixel_values"]),
-            )[:, -1]
-        found = said[:, tokenizer.encode(names)[:, 1]].softmax(-1)
-        return [dict(zip(names, row)) for row in found.tolist()]
+            context = model.vision_context(batch["pixel_values"])
+            last = model(batch["ids"], padding_mask=batch["padding_mask"], **context)[:, -1]
+        rows = last[:, tokenizer.encode(names)[:, 1]].softmax(-1)
+        return [dict(zip(names, row)) for row in rows.tolist()]
 
     return answer
 
 
-def going_on(model: Flamingo, scenes: Sequence[world.Scene], size: int, most: int = 10):
+def continuation_function(
+    model: Flamingo, scenes: Sequence[world.Scene], size: int, most: int = 10
+):
     """(number of a scene, text) -> ({next word: probability}, what the model writes, greedily)."""
 
     def ask(number: int, text: str) -> tuple[dict[str, float], str]:
-        asked = interleaved.chunked_prompts(
-            [(scenes[number], " ".join(tokenizer.split_words(text)))], size
-        )
-        return next_token_probabilities(model, asked, MOST)[0], generate_sentences(
-            model, asked, most
-        )[0]
+        page = scenes[number], " ".join(_words(text))
+        prompt = interleaved.chunked_prompts([page], size)
+        likely = next_token_probabilities(model, prompt, MOST)[0]
+        return likely, generate_sentences(model, prompt, most)[0]
 
     return ask
 
@@ -339,9 +290,9 @@ def going_on(model: Flamingo, scenes: Sequence[world.Scene], size: int, most: in
 def gate_trace(
     trained: TrainedStage, batch: dict, source: str = "described", records: int = 60
 ) -> dict:
-    """What a Flamingo stage noted while it trained: `steps`, `gates`, `loss` of one data set, and `blind`, for play's Replay.
+    """What a Flamingo stage noted while it trained: `steps`, `gates`, `loss` of one data set, and `blind`, for the gate explorer's Replay.
 
-    batch    held-out pages of that data set, for the loss with the gates shut
+    batch    held-out pages of that data set, for the loss with the gates closed
     records  at most so many steps, evenly spaced, with the last one
     """
     model = trained.model.model

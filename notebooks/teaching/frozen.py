@@ -1,4 +1,4 @@
-"""Instant checks of lesson 05's exercises, and a player that asks a model about pictures."""
+"""Lesson 05, Frozen: exercises, quizzes, the failure lab, and a player that asks a model about pictures."""
 
 from __future__ import annotations
 
@@ -6,152 +6,193 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from teaching.exercises import Mistake, diagnosed
+from teaching.exercises import Exercise, normal, number, pure_rule, rule
 from vlmcourse.plots import picture_and_bars
-from vlmcourse.widgets.interactive import play
+from vlmcourse.widgets.interactive import interactive, slider, text_field
 from vlmcourse.world import tokenizer
+from vlmgrader.checks import driver_source
 
 
-def interleave(answer: Callable[[Tensor, Tensor, Tensor], Tensor]) -> str:
-    """Exercise 1: interleave(words (B, T, D), slots (B, T) booleans, vectors (slots, D)) -> (B, T, D)."""
-    generator = torch.Generator().manual_seed(torch.seed() % 2**31)
-    words = torch.randn(2, 5, 3, generator=generator)
-    slots = torch.tensor([[False, True, True, False, False], [False, False, True, False, True]])
-    vectors = torch.randn(4, 3, generator=generator)
-    before, got = words.clone(), answer(words, slots, vectors)
-    if got is None:
-        raise Mistake("interleave() returned None. Did you forget the return?")
-    if not isinstance(got, Tensor) or got.shape != words.shape:
-        shape = tuple(got.shape) if isinstance(got, Tensor) else type(got).__name__
-        raise Mistake(
-            f"found {shape}; expected {tuple(words.shape)}: as many positions as before, only other vectors at slots."
-        )
+def filled(words: Tensor, slots: Tensor, vectors: Tensor) -> Tensor:
+    """words (B, T, D) with vectors (N, D) at slots (B, T), in reading order."""
+    result = words.clone()
+    result[slots] = vectors
+    return result
 
-    def filled(with_: Tensor, where: Tensor = slots) -> Tensor:
-        made = before.clone()
-        made[where] = with_
-        return made
 
-    wanted = filled(vectors)
-    if torch.equal(got, wanted):
-        if not torch.equal(words, before):
-            raise Mistake(
-                "the right vectors, but you wrote them into `words` itself: those may be rows of the frozen language "
-                "model. Work on a copy: words.clone(), or masked_scatter."
+def interleave_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    batch, length, width = 2, number(generator, 5, 7), number(generator, 3, 5)
+    slots = torch.zeros(batch, length, dtype=torch.bool)
+    for row in slots:  # as many slots as rows of vectors, another number in each text
+        row[torch.randperm(length, generator=generator)[: number(generator, 1, 3)]] = True
+    slots[0, 1:3] = True
+    words = normal(generator, batch, length, width)
+    return [words, slots, normal(generator, int(slots.sum()), width)], {}
+
+
+def loss_mask(
+    ids: Tensor,
+    image_token_id: int,
+    end: int,
+    pad: int,
+    stop=False,
+    ends=False,
+    pads=False,
+    slots=False,
+) -> Tensor:
+    """(B, T): the caption, after the slots and the full stop behind them. The options also score other tokens."""
+    result = torch.zeros_like(ids, dtype=torch.bool)
+    for row, out in zip(ids.tolist(), result):
+        last = max(place for place, token in enumerate(row) if token == image_token_id)
+        for place, token in enumerate(row):
+            out[place] = (
+                (token not in (image_token_id, end, pad) and place > last + 1)
+                or (stop and place == last + 1)
+                or (ends and token == end)
+                or (pads and token in (end, pad))
+                or (slots and token == image_token_id)
             )
-        return "Words stay, and slots take the vectors in reading order."
-    likely = {
-        "nothing was filled in: did you work on a copy and return the original?": before,
-        "the vectors are added to what stood there: the slot's own embedding must go.": filled(
-            before[slots] + vectors
-        ),
-        "the order is wrong: slots are filled in reading order, first picture first.": filled(
-            vectors.flip(0)
-        ),
-        "every slot has the first picture's vector: use each vector once.": filled(
-            vectors[:1].expand(4, -1)
-        ),
-        "the words were replaced, and the slots stayed: the mask is upside down.": torch.where(
-            slots[..., None], before, got
-        ),
-    }
-    raise Mistake(
-        next(
-            (name for name, made in likely.items() if torch.equal(got, made)),
-            "some positions hold neither their word nor their vector. Draw slots and result side by side.",
-        )
-    )
+    return result
 
 
-def loss_mask(answer: Callable[[Tensor, int, int, int], Tensor]) -> str:
-    """Exercise 2: scored(ids (B, T), slot, end, pad) -> (B, T) booleans: which tokens does the caption loss ask for?"""
-    image_token_id, pad = 4, 0
-    ids = torch.tensor([[1, 4, 4, 9, 17, 23, 9, 2, 0, 0], [1, 4, 4, 9, 31, 12, 8, 6, 9, 2]])
-    past = (torch.arange(10) > 3).expand(2, 10)  # after the full stop that closes the picture
-    wanted = past & (ids != pad) & (ids != 2)
-    got = answer(ids, image_token_id, 2, pad)
-    if not isinstance(got, Tensor) or got.shape != ids.shape or got.dtype != torch.bool:
-        found = (
-            f"{tuple(got.shape)} of {got.dtype}" if isinstance(got, Tensor) else type(got).__name__
-        )
-        raise Mistake(
-            f"found {found}; expected booleans of shape {tuple(ids.shape)}, True where a word is asked for."
-        )
-    if torch.equal(got, wanted):
-        return "The caption, nothing else: no slot, no full stop of the prompt, no end, no padding."
-    padding_mask = ids != pad
-    likely = {
-        "it is upside down: True must mean 'asked for'.": ~wanted,
-        "padding is asked for: the model would learn to write <pad>, and short captions would count twice.": past,
-        "the end token is asked for: a language model that has read on after many captions finds it unlikely, and the "
-        "picture's vectors would have to make up for that.": past & padding_mask,
-        "the slots are asked for: there is no word to say in the place of a picture.": (
-            torch.arange(10) > 0
-        )
-        & padding_mask
-        & (ids != 2),
-        "everything is asked for, <bos> included, which nothing precedes.": padding_mask
-        & (ids != 2),
-        "the full stop of the prompt is asked for: it is the same for all pictures, and is given when the model is used.": (
-            torch.arange(10) > 2
-        )
-        & padding_mask
-        & (ids != 2),
-        "the first word of the caption is not asked for: it may be the word that names the thing.": wanted
-        & (torch.arange(10) > 4),
-    }
-    raise Mistake(
-        next(
-            (name for name, made in likely.items() if torch.equal(got, made.expand(2, 10))),
-            f"for {ids[0].tolist()} (slot 4, pad 0) expected True at {wanted[0].nonzero()[:, 0].tolist()}; "
-            f"yours: {got[0].nonzero()[:, 0].tolist()}.",
-        )
-    )
+def scored_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    image_token_id, stop, end, pad = (torch.randperm(9, generator=generator) + 1)[:4].tolist()
+    rows = []
+    for slots in torch.randperm(4, generator=generator)[:3].tolist():
+        caption = torch.randint(10, 40, (number(generator, 3, 5),), generator=generator)
+        rows.append([50, *[image_token_id] * (slots + 1), stop, *caption.tolist(), stop, end])
+    length = max(map(len, rows)) + 1
+    return [
+        torch.tensor([row + [pad] * (length - len(row)) for row in rows]),
+        image_token_id,
+        end,
+        pad,
+    ], {}
 
 
-def frozen(answer: Callable[[nn.Module], object]) -> str:
-    """Exercise 3: make(lm) -> whatever; afterwards lm is frozen, yet gradients pass through it to what it reads."""
-    torch.manual_seed(torch.seed() % 2**31)
-    lm = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5), nn.Linear(4, 2))
+def first_word_left_out(ids: Tensor, image_token_id: int, end: int, pad: int) -> Tensor:
+    found = loss_mask(ids, image_token_id, end, pad)
+    return found & found.roll(1, 1)
+
+
+def run_freeze(target, *_):
+    """Driver: is a module that the student froze frozen, does it pass gradients on, and does it stay in eval mode?"""
+    import torch
+    from torch import nn
+
+    lm = nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.Dropout(0.5), nn.Linear(4, 2)))
     parent = nn.ModuleList([lm])
-    answer(lm)
+    target(lm)
     parent.train()
     x = torch.randn(3, 4, requires_grad=True)
-    out = lm(x)
-    if not out.requires_grad:
-        raise Mistake(
-            "nothing behind the language model gets a gradient: it runs without one (no_grad, inference_mode, detach). "
-            "Freeze its parameters, not its computation."
-        )
-    out.sum().backward()
-    if any(parameter.grad is not None or parameter.requires_grad for parameter in lm.parameters()):
-        raise Mistake(
-            "its parameters still collect gradients: requires_grad must be False for each of them."
-        )
-    if any(part.training for part in lm.modules()):
-        raise Mistake(
-            "after `system.train()` its dropout is on again: eval() alone does not last. What does a parent's train() "
-            "call on its children, and how could the child answer?"
-        )
-    return "Parameters frozen, gradients pass, and evaluation mode outlives the parent's train()."
-
-
-def diagnosis(answer: dict[str, str]) -> str:
-    """Failure lab: {'A': cause, 'B': ..., 'C': ...} for three systems."""
-    truth = {"A": "blind", "B": "thawed", "C": "prompt"}
-    hints = {
-        "A": "its captions are fluent, and have nothing to do with what it is shown. What did it see in training?",
-        "B": "its loss is the lowest. What of it was to stay as it was, and did not?",
-        "C": "its loss is far above the others', from the first step on. Which words is it asked for that no picture can foretell?",
+    y = lm(x)
+    if y.requires_grad:
+        y.sum().backward()
+    return {
+        "passes gradients": bool(x.grad is not None and x.grad.abs().sum() > 0),
+        "learns nothing": not any(p.requires_grad or p.grad is not None for p in lm.parameters()),
+        "itself in eval mode": not lm.training,
+        "parts in eval mode": not any(part.training for part in lm.modules()),
     }
-    return diagnosed(
-        answer,
-        truth,
-        hints,
-        "Captions that ignore the picture, a language model that drifted, a loss that counts what is given.",
-    )
+
+
+FREEZING = {
+    "passes gradients": "nothing behind the language model gets a gradient: it runs without one (no_grad, "
+    "inference_mode, detach). Freeze its parameters, not its computation.",
+    "learns nothing": "its parameters still collect gradients: requires_grad must be False for each of them.",
+    "itself in eval mode": "after `system.train()` its dropout is on again: eval() alone does not last. What does a "
+    "parent's train() call on its children, and how could the child answer?",
+    "parts in eval mode": "after `system.train()` the module itself stays in eval mode, but a part of it does not: its "
+    "dropout is on again. Every part must refuse train().",
+}
+
+EXERCISES = {
+    "interleave": Exercise(
+        "Words stay, and slots take the vectors in reading order.",
+        (
+            pure_rule(
+                "my_interleave",
+                interleave_inputs,
+                filled,
+                {
+                    "nothing was filled in: did you work on a copy and return the original?": lambda w, s, v: (
+                        w
+                    ),
+                    "the vectors are added to what stood there: the slot's own embedding must go.": lambda w, s, v: (
+                        filled(w, s, w[s] + v)
+                    ),
+                    "the order is wrong: slots are filled in reading order, first picture first.": lambda w, s, v: (
+                        filled(w, s, v.flip(0))
+                    ),
+                    "every slot has the first picture's vector: use each vector once.": lambda w, s, v: (
+                        filled(w, s, v[:1].expand(len(v), -1))
+                    ),
+                    "the words were replaced, and the slots stayed: the mask is upside down.": lambda w, s, v: (
+                        w.where(s[..., None], 0)
+                    ),
+                    "the slots are empty: fill them with the vectors.": lambda w, s, v: w.where(
+                        ~s[..., None], 0
+                    ),
+                },
+                "you wrote into `words` itself: those may be rows of the frozen language model. Work on a copy: "
+                "words.clone(), or masked_scatter.",
+            ),
+        ),
+    ),
+    "loss_mask": Exercise(
+        "The caption, nothing else: no slot, no full stop of the prompt, no end, no padding.",
+        (
+            rule(
+                "my_scored",
+                scored_inputs,
+                loss_mask,
+                {
+                    "it is upside down: True must mean that the loss counts the token.": lambda *a: (
+                        ~loss_mask(*a)
+                    ),
+                    "padding is counted: the model would learn to write <pad>, and short captions would count twice.": (
+                        lambda *a: loss_mask(*a, pads=True),
+                        lambda i, *a: loss_mask(i, *a, pads=True, stop=True),
+                    ),
+                    "the end token is counted: a language model that has read on after many captions finds it unlikely, "
+                    "and the picture's vectors would have to make up for that.": lambda *a: (
+                        loss_mask(*a, ends=True)
+                    ),
+                    "the slots are counted: there is no word to say in the place of a picture.": lambda *a: (
+                        loss_mask(*a, slots=True, stop=True)
+                    ),
+                    "everything is counted, <bos> included, which nothing precedes.": lambda i, s, e, p: (
+                        (i != p) & (i != e)
+                    ),
+                    "the full stop of the prompt is counted: it is the same for all pictures, and is given when the "
+                    "model is used.": lambda *a: loss_mask(*a, stop=True),
+                    "the full stop of the prompt and the end token are counted, as in the paper; here the loss counts "
+                    "the caption alone.": lambda *a: loss_mask(*a, stop=True, ends=True),
+                    "the first word of the caption is not counted: it may be the word that names the thing.": first_word_left_out,
+                    "the caption is taken to begin at a fixed position: there can be one slot or many. Look for the last one.": tuple(
+                        lambda i, s, e, p, n=n: (torch.arange(i.shape[1]) > n) & (i != p) & (i != e)
+                        for n in range(2, 6)
+                    ),
+                },
+                rounds=5,
+            ),
+        ),
+    ),
+    "freeze": Exercise(
+        "Parameters frozen, gradients pass, and evaluation mode outlives the parent's train().",
+        (
+            rule(
+                "my_freeze",
+                lambda generator: ([], {}),
+                lambda: dict.fromkeys(FREEZING, True),
+                driver=driver_source(run_freeze),
+                explain=lambda got, *_: next(FREEZING[name] for name in FREEZING if not got[name]),
+            ),
+        ),
+    ),
+}
 
 
 def ask_player(
@@ -161,21 +202,10 @@ def ask_player(
 
     after  (picture number, text) -> {word: probability}, the likeliest first
     """
-    import ipywidgets
+    picture, text = slider("picture", 0, 0, len(images) - 1), text_field("text", texts[0], texts)
 
-    number = ipywidgets.IntSlider(
-        value=0, min=0, max=len(images) - 1, description="picture", continuous_update=False
-    )
-    text = ipywidgets.Combobox(
-        value=texts[0],
-        options=list(texts),
-        description="text",
-        continuous_update=False,
-        layout={"width": "42em"},
-    )
+    def draw():
+        likely = after(picture.value, " ".join(tokenizer.split_words(text.value)))
+        return picture_and_bars(images[picture.value], likely, "probability of the next word")
 
-    def drawn():
-        likely = after(number.value, " ".join(tokenizer.split_words(text.value)))
-        return picture_and_bars(images[number.value], likely, "probability of the next word")
-
-    play([number, text], drawn)
+    interactive([picture, text], draw)

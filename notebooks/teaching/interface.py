@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vlmcourse import world
-from vlmcourse.evaluation import rank_choices, eval_mode, choose_next_token
+from vlmcourse.evaluation import choose_next_token, eval_mode, rank_choices
 from vlmcourse.parts.generation import sequence_log_prob
 from vlmcourse.recipes.blip import generate_captions
 from vlmcourse.recipes.frozen import IMAGE_PREFIX, STOP, generate_sentences

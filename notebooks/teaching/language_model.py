@@ -1,323 +1,355 @@
-"""Lesson 04: instant checks of its exercises, each of which names the likely mistake; and the nucleus player."""
+"""Lesson 04, a language model: exercises, quizzes, the failure lab, and a player for nucleus sampling."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy, gelu
 
-from teaching.exercises import Mistake, diagnosed, likeliest_mistake
-from vlmcourse.plots import compare_masks, probability_bars
-from vlmcourse.widgets.interactive import play, row
+from teaching.exercises import Exercise, gradient_rule, normal, number, rule
+from vlmcourse.widgets.explorers.sampling import Decoding, next_word_bars
+from vlmcourse.widgets.interactive import interactive, row, slider
+from vlmgrader.checks import driver_source
 
 
-def _fresh() -> torch.Generator:
-    """Random inputs that are new each time."""
-    return torch.Generator().manual_seed(torch.seed() % 2**31)
+def losses(logits: Tensor, ids: Tensor) -> Tensor:
+    """-log p of ids (B, T) by logits (B, T, V) at the same position, (B, T)."""
+    return cross_entropy(logits.transpose(1, 2), ids, reduction="none")
 
 
-def _returned(got: object, what: str) -> Tensor:
-    if got is None:
-        raise Mistake(f"{what} returned None. Did you forget the return?")
-    if not isinstance(got, Tensor):
-        raise Mistake(f"{what} returned a {type(got).__name__}; expected a tensor.")
-    return got
+def shifted(logits: Tensor, ids: Tensor) -> Tensor:
+    return losses(logits[:, :-1], ids[:, 1:])
 
 
-def next_token_loss(answer: Callable[[Tensor, Tensor, Tensor], Tensor]) -> str:
-    """Exercise 1: loss(logits (B, T, V), ids (B, T), scored (B, T)) -> scalar."""
-    generator = _fresh()
-    logits = 2 * torch.randn(3, 8, 11, generator=generator, dtype=torch.float64)
-    ids = torch.randint(11, (3, 8), generator=generator)
-    lengths = torch.tensor([8, 5, 3])[torch.randperm(3, generator=generator)]
-    at = torch.arange(8)
-    loss_mask = (at >= 1) & (
-        at < lengths[:, None]
-    )  # no word precedes the first; padding follows the last
+def backwards(logits: Tensor, ids: Tensor) -> Tensor:
+    return losses(logits[:, 1:], ids[:, :-1])
 
-    def each(said: Tensor, meant: Tensor) -> Tensor:
-        return cross_entropy(said.transpose(1, 2), meant, reduction="none")
 
-    right, counted = each(logits[:, :-1], ids[:, 1:]), loss_mask[:, 1:]
-    wanted = right[counted].mean()
-    got = _returned(answer(logits, ids, loss_mask), "the loss")
-    if got.dim() != 0:
-        raise Mistake(
-            f"the loss has shape {tuple(got.shape)}; expected one number: the mean over the scored words."
-        )
-    if torch.isclose(got.double(), wanted, rtol=2e-6):
-        return (
-            "Position t foretells word t + 1; only scored words count, and all of them count alike."
-        )
-    backwards = each(logits[:, 1:], ids[:, :-1])
-    likely = {
-        "each position is scored on its own word, which it has just read: there is no shift. logits[:, t] speak of "
-        "ids[:, t + 1].": [each(logits, ids)[loss_mask].mean(), each(logits, ids).mean()],
-        "the shift goes the wrong way: position t is asked for the word *before* it. Drop the last logits and the first id.": [
-            backwards[loss_mask[:, :-1]].mean(),
-            backwards[counted].mean(),
-            backwards.mean(),
-        ],
-        "padding is counted: leave out the words where scored is False.": [right.mean()],
-        "that is a sum: divide by the number of scored words, or long texts seem harder.": [
-            right[counted].sum()
-        ],
-        "the sum over scored words is divided by the number of *all* words. Divide by the number of scored ones.": [
-            right[counted].sum() / right.numel(),
-            right[counted].sum() / ids.numel(),
-        ],
-        "cross_entropy was given probabilities: it takes logits, and does the softmax itself.": [
-            each(logits[:, :-1].softmax(-1), ids[:, 1:])[counted].mean(),
-            each(logits[:, :-1].softmax(-1), ids[:, 1:]).mean(),
-        ],
-        "scored is not shifted with the words: ids[:, 1:] go with scored[:, 1:].": [
-            right[loss_mask[:, :-1]].mean()
-        ],
-        "each text is averaged first, so words of short texts count more. Take one mean over all scored words.": [
-            ((right * counted).sum(1) / counted.sum(1)).mean()
-        ],
-        "the mean of the probabilities is taken, not of their logarithms.": [
-            (-right).exp()[counted].mean(),
-            -(-right).exp()[counted].mean(),
-            1 - (-right).exp()[counted].mean(),
-        ],
-        "the sign is wrong: a loss is *minus* the log-probability.": [-wanted],
-    }
-    raise likeliest_mistake(
-        got, likely, f"for this batch the loss is {wanted:.4f}; yours is {got:.4f}."
+def next_word_loss(logits: Tensor, ids: Tensor, loss_mask: Tensor) -> Tensor:
+    return shifted(logits, ids)[loss_mask[:, 1:]].mean()
+
+
+def reduced(each, reduce):
+    """A loss whose positions are `each`(logits, ids), reduced with the mask at the words that are predicted."""
+    return lambda logits, ids, loss_mask: reduce(each(logits, ids), loss_mask[:, 1:]).item()
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    return values[mask].mean()
+
+
+def whole_mean(values: Tensor, mask: Tensor) -> Tensor:
+    return values.mean()
+
+
+def masked_sum(values: Tensor, mask: Tensor) -> Tensor:
+    return values[mask].sum()
+
+
+def probabilities_of(logits: Tensor, ids: Tensor) -> Tensor:
+    return shifted(logits.softmax(-1), ids)
+
+
+def loss_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    batch, length, words = 3, number(generator, 7, 9), number(generator, 9, 12)
+    lengths = torch.tensor([length, 5, 3])[torch.randperm(batch, generator=generator)]
+    position = torch.arange(length)
+    loss_mask = (position >= 1) & (position < lengths[:, None])  # no word precedes the first
+    ids = torch.randint(words, (batch, length), generator=generator)
+    return [
+        normal(generator, batch, length, words, scale=2, dtype=torch.float64),
+        ids,
+        loss_mask,
+    ], {}
+
+
+def nucleus(
+    probabilities: Tensor, p: float, descending=True, inclusive=False, strict=True, back="scatter"
+) -> Tensor:
+    """(B, V) booleans: words whose likelier ones hold less than p together. The options are ways to get it wrong."""
+    ordered, order = probabilities.sort(dim=-1, descending=descending, stable=True)
+    sums = ordered.cumsum(-1) - (0 if inclusive else ordered)
+    stays = sums < p if strict else sums <= p
+    if back == "sorted":
+        return stays
+    if back == "gather":
+        return stays.gather(-1, order)
+    return torch.zeros_like(stays).scatter(-1, order, stays)
+
+
+def top_k(probabilities: Tensor, p: float, k: int) -> Tensor:
+    return torch.zeros_like(probabilities, dtype=torch.bool).scatter(
+        -1, probabilities.topk(k).indices, True
     )
 
 
-def _kept(probabilities: Tensor, p: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The kept words in the order of the vocabulary; and the sorted probabilities, their order, and which of *those* stay."""
-    ordered, order = probabilities.sort(dim=-1, descending=True, stable=True)
-    stay = ordered.cumsum(-1) - ordered < p
-    return torch.zeros_like(stay).scatter(-1, order, stay), ordered, order, stay
+def spread_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    sharpness = torch.tensor([0.3, 1, 2, 4])[:, None]
+    words = number(generator, 8, 11)
+    return [
+        (sharpness * normal(generator, 4, words)).softmax(-1),
+        (0.6, 0.75, 0.9)[number(generator, 0, 2)],
+    ], {}
 
 
-def kept(answer: Callable[[Tensor, float], Tensor]) -> str:
-    """Exercise 2: kept(probabilities (B, V), p) -> booleans (B, V), True for the fewest words that hold a share p."""
-    generator = _fresh()
-    uneven = torch.tensor([0.25, 0.0625, 0.5, 0.0625, 0.125])  # sums that are exact in binary
-    spread = torch.stack(
-        [
-            (sharpness * torch.randn(9, generator=generator)).softmax(-1)
-            for sharpness in (0.3, 1, 2, 4)
-        ]
-    )
-    for probabilities, p in (
-        (spread, 0.6),
-        (spread, 0.9),
-        (spread, 0.05),
-        (uneven.roll(1)[None], 0.75),
-    ):
-        wanted, ordered, order, stay = _kept(probabilities, p)
-        got = _returned(answer(probabilities.clone(), p), "kept()")
-        if got.shape != wanted.shape:
-            raise Mistake(
-                f"kept() returned shape {tuple(got.shape)}; expected {tuple(wanted.shape)}: one yes or no for every "
-                "word of the vocabulary, kept or not."
-            )
-        if got.dtype != torch.bool:
-            raise Mistake(
-                f"kept() returned {got.dtype}; expected booleans, True where a word stays."
-            )
-        if torch.equal(got, wanted):
-            continue
-        sums, numbers = ordered.cumsum(-1), got.sum(-1)
-        places = torch.zeros_like(stay)
-        rising, from_below = probabilities.sort(-1)
-        likely = {
-            "it is upside down: True must mean 'stays'.": [~wanted],
-            "the word that crosses p is left out, so what is kept holds less than p. Look at the sum *before* each word.": [
-                places.scatter(-1, order, sums < p),
-                places.scatter(-1, order, sums <= p),
-            ],
-            "one word too many: where the words before it hold exactly p, nothing more is needed. Compare with <, not <=.": [
-                places.scatter(-1, order, sums - ordered <= p)
-            ],
-            "you start from the rarest words: sort with descending=True.": [
-                places.scatter(-1, from_below, rising.cumsum(-1) - rising < p),
-                places.scatter(-1, from_below, rising.cumsum(-1) < p),
-                places.scatter(-1, from_below, rising.cumsum(-1) <= p),
-            ],
-            "the answers are in sorted order, likeliest first: put each back where its word stands in the vocabulary.": [
-                stay
-            ],
-            "the answers are put back wrongly: `order` says where each word came *from*. Use scatter, or sort the order again.": [
-                stay.gather(-1, order)
-            ],
-            "the words were not sorted: the sum must run from the likeliest word down.": [
-                probabilities.cumsum(-1) - probabilities < p,
-                probabilities.cumsum(-1) <= p,
-                probabilities.cumsum(-1) < p,
-            ],
-            "each word is compared with a fixed level: what counts is the *sum* of the likelier ones.": [
-                probabilities > p,
-                probabilities >= p,
-                probabilities > 1 - p,
-                probabilities >= 1 - p,
-            ],
-        }
-        named = next(
-            (
-                name
-                for name, masks in likely.items()
-                if any(torch.equal(got, mask) for mask in masks)
-            ),
-            None,
-        )
-        in_order = got.gather(-1, order)
-        likeliest = torch.equal(in_order, torch.arange(got.shape[1]) < numbers[:, None])
-        if named is None and likeliest and len(set(numbers.tolist())) == 1:
-            named = (
-                f"every row keeps {int(numbers[0])} words: that is top-k. A sure model needs fewer words to reach p than "
-                "an unsure one."
-            )
-        raise Mistake(
-            named or f"for p = {p:g} these are not the fewest words that hold a share p.",
-            compare_masks(got, wanted),
-        )
-    return "Sure models keep few words, unsure ones many, and the kept share is never below p."
+def exact_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    row = torch.tensor([0.25, 0.0625, 0.5, 0.0625, 0.125])  # sums that are exact in binary
+    return [row[torch.randperm(5, generator=generator)][None], 0.75], {}
 
 
-def adapter(answer: type[nn.Module]) -> str:
-    """Exercise 3: a class Adapter(width, inner), Linear layers `down` and `up` inside: x (..., D) -> (..., D)."""
-    generator = _fresh()
-    made, x = answer(6, 3), torch.randn(2, 5, 6, generator=generator)
-    if not isinstance(made, nn.Module) or not all(
-        isinstance(getattr(made, name, None), nn.Linear) for name in ("down", "up")
-    ):
-        raise Mistake(
-            "expected a torch.nn.Module with two torch.nn.Linear layers, self.down and self.up."
-        )
-    shapes = tuple(tuple(layer.weight.shape) for layer in (made.down, made.up))
-    if shapes != ((3, 6), (6, 3)):
-        raise Mistake(
-            f"for width 6 and inner 3, down.weight and up.weight have shapes {shapes[0]} and {shapes[1]}; expected "
-            "(3, 6) and (6, 3): narrow in the middle."
-        )
+def tiny_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    return [spread_inputs(generator)[0][0], 0.03], {}
+
+
+KEPT_MISTAKES = {
+    "it is upside down: True must mean 'stays'.": lambda q, p: ~nucleus(q, p),
+    "the word that crosses p is left out, so what is kept holds less than p. Look at the sum *before* each word.": (
+        partial(nucleus, inclusive=True),
+        partial(nucleus, inclusive=True, strict=False),
+    ),
+    "one word too many: where the words before it hold exactly p, nothing more is needed. Compare with <, not <=.": partial(
+        nucleus, strict=False
+    ),
+    "you start from the rarest words: sort with descending=True.": (
+        partial(nucleus, descending=False),
+        partial(nucleus, descending=False, inclusive=True),
+        partial(nucleus, descending=False, inclusive=True, strict=False),
+    ),
+    "the answers are in sorted order, likeliest first: put each back where its word stands in the vocabulary.": partial(
+        nucleus, back="sorted"
+    ),
+    "the answers are put back wrongly: `order` says where each word came *from*. Use scatter, or sort the order again.": (
+        partial(nucleus, back="gather")
+    ),
+    "the words were not sorted: the sum must run from the likeliest word down.": (
+        lambda q, p: q.cumsum(-1) - q < p,
+        lambda q, p: q.cumsum(-1) <= p,
+        lambda q, p: q.cumsum(-1) < p,
+    ),
+    "each word is compared with a fixed level: what counts is the *sum* of the likelier ones.": (
+        lambda q, p: q > p,
+        lambda q, p: q >= p,
+        lambda q, p: q > 1 - p,
+        lambda q, p: q >= 1 - p,
+    ),
+    "every row keeps equally many words: that is top-k. A confident model needs fewer words to reach p.": tuple(
+        partial(top_k, k=k) for k in range(1, 6)
+    ),
+}
+
+
+def run_layers(target, width, inner, *_):
+    """Driver: shapes of an adapter's two layers."""
+    from torch import nn
+
+    adapter = target(width, inner)
+    layers = [getattr(adapter, name, None) for name in ("down", "up")]
+    if not isinstance(adapter, nn.Module) or not all(isinstance(one, nn.Linear) for one in layers):
+        return "no layers"
+    return [list(one.weight.shape) for one in layers]
+
+
+def run_adapter(target, width, inner, x, down, up, bias_down, bias_up):
+    """Driver: what an adapter with these weights makes of x."""
+    import torch
+
+    adapter = target(width, inner)
+    values = (down, bias_down, up, bias_up)
     with torch.no_grad():
-        fresh = _returned(made(x), "forward()")
-        if fresh.shape != x.shape:
-            raise Mistake(
-                f"forward() returned shape {tuple(fresh.shape)} for x {tuple(x.shape)}; expected the same shape."
-            )
-        starts = {
-            name: any(bool((p != 0).any()) for p in getattr(made, name).parameters())
-            for name in ("down", "up")
+        parameters = (*adapter.down.parameters(), *adapter.up.parameters())
+        for parameter, value in zip(parameters, values):
+            parameter.copy_(value)
+        return adapter(x)
+
+
+def run_new_adapter(target, width, inner, x, *_):
+    """Driver: which parts of a new adapter are zero."""
+    import torch
+
+    adapter = target(width, inner)
+    named = dict(adapter.named_parameters())
+    with torch.no_grad():
+        zero = {name: bool((value == 0).all()) for name, value in named.items()}
+        return {"up": zero["up.weight"] and zero["up.bias"], "down": zero["down.weight"]} | {
+            "positive_groups": bool(torch.equal(adapter(x), x))
         }
-        for parameter in (*made.down.parameters(), *made.up.parameters()):
-            parameter.normal_(generator=generator)
-        got, down, up = made(x), made.down, made.up
-        wanted = x + up(gelu(down(x)))
-        likely = {
-            "x itself is lost: there is no residual. Return x *plus* what the bottleneck makes of it.": [
-                up(gelu(down(x))),
-                gelu(up(down(x))),
-                up(down(x)),
-            ],
-            "there is no nonlinearity: two linear layers in a row are one linear layer. gelu stands between them.": [
-                x + up(down(x))
-            ],
-            "the nonlinearity comes after up: it stands between down and up.": [
-                x + gelu(up(down(x)))
-            ],
-            "the sum goes through the nonlinearity, so x can't pass unchanged: add x last.": [
-                gelu(x + up(down(x)))
-            ],
-            "there is a second gelu, after up: what is added to x must be free to be negative.": [
-                x + gelu(up(gelu(down(x))))
-            ],
-            "that is relu; the course's bottleneck uses gelu.": [x + up(down(x).relu())],
-            "x is multiplied where it should be added to.": [x * up(gelu(down(x)))],
-            "the bottleneck is not used: x comes out as it went in, even when up is no longer zero.": [
-                x
-            ],
-            "down is not used.": [x + up(gelu(x[..., :3])), x + up(x[..., :3])],
-        }
-        if not torch.allclose(got, wanted, atol=1e-4):
-            raise Mistake(
-                next(
-                    (
-                        name
-                        for name, values in likely.items()
-                        if any(torch.allclose(got, value, atol=1e-4) for value in values)
-                    ),
-                    "with random weights this is not x + up(gelu(down(x))).",
-                )
-            )
-    if starts["up"]:
-        raise Mistake(
+
+
+def adapter_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    width, inner = number(generator, 5, 8), number(generator, 2, 4)
+    shapes = (2, 5, width), (inner, width), (width, inner), (inner,), (width,)
+    return [width, inner, *(normal(generator, *shape) for shape in shapes)], {}
+
+
+def bottleneck(formula):
+    """formula(x, down, up) of an adapter's inputs, with down and up as functions."""
+    return lambda width, inner, x, d, u, bd, bu: formula(
+        x, lambda y: y @ d.T + bd, lambda y: y @ u.T + bu
+    )
+
+
+ADAPTER_MISTAKES = {
+    "x itself is lost: there is no residual. Return x *plus* what the bottleneck makes of it.": (
+        bottleneck(lambda x, down, up: up(gelu(down(x)))),
+        bottleneck(lambda x, down, up: up(down(x))),
+    ),
+    "there is no nonlinearity: two linear layers in a row are one linear layer. gelu stands between them.": bottleneck(
+        lambda x, down, up: x + up(down(x))
+    ),
+    "the nonlinearity comes after up: it stands between down and up.": bottleneck(
+        lambda x, down, up: x + gelu(up(down(x)))
+    ),
+    "the sum goes through the nonlinearity, so x can't pass unchanged: add x last.": bottleneck(
+        lambda x, down, up: gelu(x + up(down(x)))
+    ),
+    "there is a second gelu, after up: what is added to x must be free to be negative.": bottleneck(
+        lambda x, down, up: x + gelu(up(gelu(down(x))))
+    ),
+    "that is relu; the course's bottleneck uses gelu.": bottleneck(
+        lambda x, down, up: x + up(down(x).relu())
+    ),
+    "x is multiplied where it should be added to.": bottleneck(
+        lambda x, down, up: x * up(gelu(down(x)))
+    ),
+    "the bottleneck is not used: x comes out as it went in, even when up is no longer zero.": bottleneck(
+        lambda x, down, up: x
+    ),
+    "down is not used.": lambda width, inner, x, d, u, bd, bu: x + gelu(x[..., :inner]) @ u.T + bu,
+}
+
+
+def not_new(got: Mapping, wanted: Mapping, *_) -> str | None:
+    if not got["up"] or not got["positive_groups"]:
+        return (
             "a new adapter changes its input: start up at zero, weight *and* bias, so that training begins with the "
             "language model as it is."
         )
-    if not starts["down"]:
-        raise Mistake(
-            "down starts at zero, too. Then up's weight gets no gradient, because all it sees is zero, and down gets "
-            "none, because up is zero: they would never learn. Only up starts at zero."
-        )
     return (
-        "A new adapter changes nothing, and yet it can learn: up gets a gradient first, then down."
+        "down starts at zero, too. Then up's weight gets no gradient, because all it sees is zero, and down gets none, "
+        "because up is zero: they would never learn. Only up starts at zero."
     )
 
 
-def diagnosis(answer: dict[str, str]) -> str:
-    """The failure lab: {'A': cause, ...} for three broken runs."""
-    truth = {"A": "padding", "B": "shift", "C": "rate"}
-    hints = {
-        "A": "its training loss is well below the healthy one's, yet on real words it is no better. What is easy to "
-        "foretell, and fills most of a batch of texts of different lengths?",
-        "B": "a loss near zero means that each answer was known beforehand. No text is so predictable. When is the answer "
-        "lying in front of the model?",
-        "C": "it does what the healthy run does, only hardly moves. Which fault changes neither the texts nor the question?",
-    }
-    return diagnosed(
-        answer,
-        truth,
-        hints,
-        "A loss is only as good as its question: too easy, already answered, or asked so softly that nobody hears it.",
-    )
-
-
-def at_share(
-    logits: Tensor,
-    names: Sequence[str],
-    p: float,
-    temperature: float,
-    above: str = "",
-    most: int = 8,
-):
-    """The likeliest next words, before and after all but the nucleus are left out.
-
-    logits (V,), names of all V words; above: lines of a title; most: words that are drawn
-    """
-    found = (logits / temperature).softmax(-1)
-    stays, _, order, _ = _kept(found[None], p)
-    drawn = found.where(stays[0], 0) / found[stays[0]].sum()
-    made = probability_bars(
-        {
-            names[index]: {"model": found[index].item(), "nucleus": drawn[index].item()}
-            for index in order[0, :most].tolist()
-        },
-        "probability",
-        title=f"{above}p {p:.2f}, temperature {temperature:.1f}: {int(stays.sum())} of {len(found)} words "
-        f"stay, {found[stays[0]].sum():.2f} of the probability",
-    )
-    made.description = f"p {p:.2f}, temperature {temperature:.1f}: {int(stays.sum())} words stay. {made.description}"
-    return made
+EXERCISES = {
+    "next_word_loss": Exercise(
+        "Position t predicts word t + 1; only scored words count, and all of them count alike.",
+        (
+            rule(
+                "my_next_word_loss",
+                loss_inputs,
+                lambda *args: next_word_loss(*args).item(),
+                {
+                    "each position is scored on its own word, which it has just read: there is no shift. logits[:, t] "
+                    "speak of ids[:, t + 1].": (
+                        lambda g, i, s: losses(g, i)[s].mean().item(),
+                        lambda g, i, s: losses(g, i).mean().item(),
+                        lambda g, i, s: losses(g, i)[s].sum().item(),
+                    ),
+                    "the shift goes the wrong way: position t is asked for the word *before* it. Drop the last logits "
+                    "and the first id.": (
+                        reduced(backwards, masked_mean),
+                        reduced(backwards, whole_mean),
+                        lambda g, i, s: backwards(g, i)[s[:, :-1]].mean().item(),
+                    ),
+                    "padding is counted: leave out the words where scored is False.": reduced(
+                        shifted, whole_mean
+                    ),
+                    "padding is counted, and the words are summed: one mean over the scored words is wanted.": reduced(
+                        shifted, lambda values, mask: values.sum()
+                    ),
+                    "that is a sum: divide by the number of scored words, or long texts seem harder.": reduced(
+                        shifted, masked_sum
+                    ),
+                    "the sum over scored words is divided by the number of *all* words. Divide by the number of scored ones.": (
+                        reduced(shifted, lambda values, mask: (values * mask).mean()),
+                        lambda g, i, s: shifted(g, i)[s[:, 1:]].sum().item() / i.numel(),
+                    ),
+                    "cross_entropy was given probabilities: it takes logits, and does the softmax itself.": (
+                        reduced(probabilities_of, masked_mean),
+                        reduced(probabilities_of, whole_mean),
+                    ),
+                    "scored is not shifted with the words: ids[:, 1:] go with scored[:, 1:].": lambda g, i, s: (
+                        shifted(g, i)[s[:, :-1]].mean().item()
+                    ),
+                    "each text is averaged first, so words of short texts count more. Take one mean over all scored words.": (
+                        reduced(
+                            shifted,
+                            lambda values, mask: ((values * mask).sum(1) / mask.sum(1)).mean(),
+                        )
+                    ),
+                    "the mean of the probabilities is taken, not of their logarithms.": (
+                        reduced(lambda g, i: (-shifted(g, i)).exp(), masked_mean),
+                        reduced(lambda g, i: -(-shifted(g, i)).exp(), masked_mean),
+                        reduced(lambda g, i: 1 - (-shifted(g, i)).exp(), masked_mean),
+                    ),
+                    "the sign is wrong: a loss is *minus* the log-probability.": lambda *args: (
+                        -next_word_loss(*args).item()
+                    ),
+                },
+                tolerance=1e-5,
+            ),
+            gradient_rule(
+                "my_next_word_loss",
+                loss_inputs,
+                next_word_loss,
+                1,
+                "the number is right, but it has no gradient: keep tensors, without .item() or torch.tensor(...).",
+            ),
+        ),
+    ),
+    "kept": Exercise(
+        "Confident models keep few words, unsure ones many, and the kept share is never below p.",
+        tuple(
+            rule("my_kept", inputs, nucleus, KEPT_MISTAKES)
+            for inputs in (spread_inputs, exact_inputs, tiny_inputs)
+        ),
+    ),
+    "adapter": Exercise(
+        "A new adapter changes nothing, and yet it can learn: up gets a gradient first, then down.",
+        (
+            rule(
+                "MyAdapter",
+                adapter_inputs,
+                lambda width, inner, *_: [[inner, width], [width, inner]],
+                {
+                    "expected a torch.nn.Module with two torch.nn.Linear layers, self.down and self.up.": lambda *_: (
+                        "no layers"
+                    )
+                },
+                driver=driver_source(run_layers),
+                explain=lambda got, wanted, *_: (
+                    f"down.weight and up.weight have shapes {got[0]} and {got[1]}; expected {wanted[0]} and "
+                    f"{wanted[1]}: narrow in the middle."
+                ),
+            ),
+            rule(
+                "MyAdapter",
+                adapter_inputs,
+                bottleneck(lambda x, down, up: x + up(gelu(down(x)))),
+                ADAPTER_MISTAKES,
+                driver=driver_source(run_adapter),
+            ),
+            rule(
+                "MyAdapter",
+                adapter_inputs,
+                lambda *_: {"up": True, "down": False, "positive_groups": True},
+                driver=driver_source(run_new_adapter),
+                explain=not_new,
+            ),
+        ),
+    ),
+}
 
 
 def nucleus_player(logits: Tensor, names: Sequence[str], p: float = 0.9) -> None:
     """Displays sliders for p and the temperature over the next word's logits (V,); `names` are the V words."""
-    import ipywidgets
-
-    share = ipywidgets.FloatSlider(
-        value=p, min=0.05, max=1, step=0.05, description="p", continuous_update=False
+    share, temperature = slider("p", p, 0.05, 1, 0.05), slider("temperature", 1, 0.2, 3, 0.2)
+    interactive(
+        [row(share, temperature)],
+        lambda: next_word_bars(
+            logits, names, Decoding("nucleus", share.value, temperature.value), most=8
+        ),
     )
-    warmth = ipywidgets.FloatSlider(
-        value=1, min=0.2, max=3, step=0.2, description="temperature", continuous_update=False
-    )
-    play([row(share, warmth)], lambda: at_share(logits, names, share.value, warmth.value))

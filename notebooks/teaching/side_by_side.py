@@ -1,249 +1,259 @@
-"""Instant checks of lesson 09's exercises, simulated patients for its failure lab, and a player that asks all bridges at once."""
+"""Lesson 09, side by side: exercises, quizzes, the failure lab with its simulated systems, and a player that asks them all."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
+import numpy as np
 import torch
-from torch import Tensor
 
-from teaching.exercises import Mistake, diagnosed
+from teaching.exercises import Exercise, normal, number, pure_rule, rule
 from vlmcourse import world
-from vlmcourse.evaluation.hallucination import yes_no_scores
 from vlmcourse.evaluation.prompting import Answer
 from vlmcourse.plots import picture_and_bars
-from vlmcourse.widgets.interactive import play
-from vlmcourse.world import corruptions, pages
+from vlmcourse.widgets.interactive import dropdown, interactive, slider
+from vlmcourse.world import pages
 from vlmcourse.world.co_occurrence import companion
 from vlmcourse.world.pages import Episode
+from vlmgrader.checks import driver_source
 
 SCORES = ("accuracy", "precision", "recall", "f1", "yes")
 
 
-def pope(answer: Callable[[list[str], list[str]], dict[str, float]]) -> str:
-    """Exercise 1: pope(said, answers) -> {"accuracy", "precision", "recall", "f1", "yes"}."""
-    draws = world.SeededRandom("pope", torch.seed())
+def pope(said: Sequence[str], answers: Sequence[str], positive: str = "yes") -> dict[str, float]:
+    """POPE's five scores of answers said; what is `positive` is found."""
+    said, truth = (np.array([one == positive for one in words]) for words in (said, answers))
+    hits = (said & truth).sum()
+    precision, recall = hits / max(1, said.sum()), hits / truth.sum()
+    f1 = 2 * precision * recall / (precision + recall) if hits else 0.0
+    yes = said.mean() if positive == "yes" else 1 - said.mean()
+    return dict(zip(SCORES, map(float, ((said == truth).mean(), precision, recall, f1, yes))))
+
+
+def answer_inputs(generator: torch.Generator, always: bool = False) -> tuple[list, dict]:
     answers = ["yes"] * 14 + ["no"] * 6
+    if always:
+        return [[("yes", "no")[number(generator, 0, 1)]] * 20, answers], {}
+    u = torch.rand(20, generator=generator).tolist()
     said = [
-        "yes" if draws.random() < (0.65 if truth == "yes" else 0.45) else "no" for truth in answers
+        "yes" if x < (0.65 if truth == "yes" else 0.45) else "no" for x, truth in zip(u, answers)
     ]
-    said[0], said[1], said[14], said[15], said[16] = (
-        "yes",
-        "no",
-        "yes",
-        "no",
-        "no",
-    )  # all four cases, unequal
-    for given in (said, ["yes"] * 20, ["no"] * 20):
-        wanted = vars(yes_no_scores(given, answers))
-        try:
-            got = answer(list(given), list(answers))
-        except ZeroDivisionError:
-            raise Mistake(
-                "a division by zero, for a model that always says no: nothing was claimed, so call its precision (and "
-                "F1) 0. Such models exist; the probe's public code breaks on them."
-            ) from None
-        if not isinstance(got, dict) or set(got) != set(SCORES):
-            found = sorted(got) if isinstance(got, dict) else type(got).__name__
-            raise Mistake(f"found {found}; expected a dictionary with {', '.join(SCORES)}.")
-        if wrong := [name for name in SCORES if abs(float(got[name]) - wanted[name]) > 1e-6]:
-            raise Mistake(_why(wrong, got, wanted, given, answers))
-    return "And you know the number to beat: always saying yes gets an F1 above 0.6 on balanced questions."
+    said[0], said[1], said[14:17] = "yes", "no", ["yes", "no", "no"]  # all four cases, unequal
+    order = torch.randperm(20, generator=generator).tolist()
+    return [[said[i] for i in order], [answers[i] for i in order]], {}
 
 
-def _why(wrong: list[str], got: dict, wanted: dict, said: list[str], answers: list[str]) -> str:
-    flipped = vars(
-        yes_no_scores(
-            *(["no" if word == "yes" else "yes" for word in words] for words in (said, answers))
-        )
-    )
-    hits = sum(mine == truth == "yes" for mine, truth in zip(said, answers))
-    likely = {
-        "precision and recall are exchanged: precision divides by what was claimed, recall by what is there.": {
-            "precision": wanted["recall"],
-            "recall": wanted["precision"],
-        },
-        "'no' is taken for the thing to find: here 'yes' is, a claim that something is there.": {
-            "precision": flipped["precision"],
-            "recall": flipped["recall"],
-        },
-        "`yes` is the share of questions whose right answer is yes; it should be the share of answers the model gives.": {
-            "yes": answers.count("yes") / len(answers)
-        },
-        "recall is divided by the number of all questions; divide by those whose answer is yes.": {
-            "recall": hits / len(answers)
-        },
-        "accuracy counts only right yeses; a right no is right, too.": {
-            "accuracy": hits / len(answers)
-        },
-        "F1 is the plain mean of precision and recall; it is their harmonic mean, 2 P R / (P + R), which is small if either is.": {
-            "f1": (wanted["precision"] + wanted["recall"]) / 2
-        },
-    }
-    for message, values in likely.items():
+def run_pope(target, said, answers):
+    """Driver: a division by zero is an answer, too."""
+    try:
+        return target(said, answers)
+    except ZeroDivisionError:
+        return "ZeroDivisionError"
+
+
+def hits(said: Sequence[str], answers: Sequence[str]) -> int:
+    return sum(one == truth == "yes" for one, truth in zip(said, answers))
+
+
+WRONG_SCORES: dict[str, Callable[[dict, Sequence[str], Sequence[str]], dict[str, float]]] = {
+    "precision and recall are exchanged: precision divides by what was claimed, recall by what is there.": lambda s, said, answers: {
+        "precision": s["recall"],
+        "recall": s["precision"],
+    },
+    "'no' is taken for the thing to find: here 'yes' is, a claim that something is there.": lambda s, said, answers: {
+        key: pope(said, answers, "no")[key] for key in ("precision", "recall")
+    },
+    "`yes` is the share of questions whose right answer is yes; it should be the share of answers the model gives.": (
+        lambda s, said, answers: {"yes": answers.count("yes") / len(answers)}
+    ),
+    "recall is divided by the number of all questions; divide by those whose answer is yes.": lambda s, said, answers: {
+        "recall": hits(said, answers) / len(answers)
+    },
+    "precision is divided by the number of all questions; divide by those where the model said yes.": (
+        lambda s, said, answers: {"precision": hits(said, answers) / len(answers)}
+    ),
+    "accuracy counts only right yeses; a right no is right, too.": lambda s, said, answers: {
+        "accuracy": hits(said, answers) / len(answers)
+    },
+    "F1 is the plain mean of precision and recall; it is their harmonic mean, 2 P R / (P + R), which is small if either is.": (
+        lambda s, said, answers: {"f1": (s["precision"] + s["recall"]) / 2}
+    ),
+}
+
+
+def explain_scores(got: object, wanted: dict, said: Sequence[str], answers: Sequence[str]):
+    """The first wrong score by its cause; several may be wrong at once."""
+    if not isinstance(got, dict) or set(got) != set(SCORES):
+        return None
+    wrong = [name for name in SCORES if abs(float(got[name]) - wanted[name]) > 1e-6]
+    for message, formula in WRONG_SCORES.items():
+        values = formula(wanted, said, answers)
         if set(values) & set(wrong) and all(
             abs(float(got[name]) - value) < 1e-6 for name, value in values.items()
         ):
             return message
-    name = wrong[0]
     return (
-        f"{name} should be {wanted[name]:.3f} for {said.count('yes')} yeses in {len(said)} answers; yours is "
-        f"{float(got[name]):.3f}."
+        f"{wrong[0]} should be {wanted[wrong[0]]:.3f} for {said.count('yes')} yeses in {len(said)} answers; yours is "
+        f"{float(got[wrong[0]]):.3f}."
     )
 
 
-def spoil(answer: Callable[[list], list]) -> str:
-    """Exercise 2: spoil(prompt) -> prompt in which every example shows the picture of the example before it."""
-    made = pages.vqa_episode("test", int(torch.seed() % 10**6), "what", 3, things=(1, 1))
-    before, wanted = list(made.prompt), list(corruptions.rotated([made])[0].prompt)
-    given = list(before)
-    got = answer(given)
-    if got is None:
-        raise Mistake("spoil() returned None. Did you forget the return?")
-    if given != before:
-        raise Mistake(
-            "you changed the prompt you were given: other controls need it as it was. Work on a copy, list(prompt)."
+def rotate(prompt: list, by: int = 1, parts: int = 2, last: int = -2) -> list:
+    """The examples' pictures (parts=1: with their texts) moved on by one example, the question left as it is."""
+    result, moved = list(prompt), prompt[:last:parts]
+    result[:last:parts] = moved[-by:] + moved[:-by]
+    return result
+
+
+def prompt_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    index = number(generator, 0, 10**6)
+    return [list(pages.vqa_episode("test", index, "what", 3, things=(1, 1)).prompt)], {}
+
+
+def explain_prompt(made: object, wanted: list, prompt: list) -> str | None:
+    pictures = prompt[::2]
+    if not isinstance(made, list):
+        return None
+    if list(map(type, made)) != list(map(type, prompt)):
+        return (
+            f"{len(made)} parts, in another order of pictures and texts; expected {len(prompt)}: picture, text, picture, "
+            "..."
         )
-    got = list(got)
-    if len(got) != len(before) or [isinstance(part, str) for part in got] != [
-        isinstance(part, str) for part in before
-    ]:
-        raise Mistake(
-            f"{len(got)} parts, in another order of pictures and texts; expected {len(before)}: picture, text, "
-            "picture, ..."
-        )
-    if got == wanted:
-        return "The same pictures, the same texts, the same question: only what belongs together is torn apart."
-    pictures = before[::2]
-    if got == before:
-        raise Mistake("nothing changed: the examples still show what they say.")
-    if got[-2] != before[-2]:
-        raise Mistake(
-            "the question's own picture moved. Then a wrong answer says nothing about the examples: only they may "
-            "change."
-        )
-    if got[1::2] != before[1::2]:
-        raise Mistake(
+    if made[-2] != prompt[-2]:
+        return "the question's own picture moved. Then a wrong answer says nothing about the examples: only they may change."
+    if made[1::2] != prompt[1::2]:
+        return (
             "the texts moved, too (or instead): if picture and text move together, only the order changes, and every "
             "example is still right."
         )
-    if got[:-2:2] == pictures[1:-1] + pictures[:1]:
-        raise Mistake(
-            "nearly: every example shows the picture of the example after it; asked for was the one before it."
-        )
-    if any(part not in pictures for part in got[::2]):
-        raise Mistake(
-            "there are new pictures in the prompt: this control keeps all pictures and tears them from their texts."
-        )
-    raise Mistake(
-        "some examples still show what they say; each should show the picture of the one before, the first that of "
-        "the last."
+    if any(part not in pictures for part in made[::2]):
+        return "there are new pictures in the prompt: this control keeps all pictures and separates them from their texts."
+    return (
+        "some examples still show what they say; each should show the picture of the one before, the first that of the "
+        "last."
     )
 
 
-def calibrated(answer: Callable[[Tensor, Tensor], Tensor]) -> str:
-    """Exercise 3: calibrated(seen (N, C), blind (N, C)) -> (N,): the choice whose log-likelihood the picture raised most."""
-    generator = torch.Generator().manual_seed(torch.seed() % 2**31)
-    blind = torch.randn(40, 4, generator=generator).mul(2).log_softmax(-1)
-    seen = (blind + 1.5 * torch.randn(40, 4, generator=generator)).log_softmax(-1)
-    got, wanted = answer(seen.clone(), blind.clone()), (seen - blind).argmax(-1)
-    if not isinstance(got, Tensor) or got.shape != wanted.shape:
-        found = tuple(got.shape) if isinstance(got, Tensor) else type(got).__name__
-        raise Mistake(
-            f"found {found}; expected {tuple(wanted.shape)}: the number of one choice for each question."
-        )
-    if torch.equal(got, wanted):
-        return "What the picture adds, not what the words expect: log p(answer | picture) - log p(answer | grey)."
-    likely = {
-        "that is the likeliest answer as it is: what the words alone expect is still in it.": seen.argmax(
-            -1
+def choice_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    shape = number(generator, 30, 40), number(generator, 3, 5)
+    blind = normal(generator, *shape, scale=2).log_softmax(-1)
+    return [(blind + normal(generator, *shape, scale=1.5)).log_softmax(-1), blind], {}
+
+
+EXERCISES = {
+    "pope": Exercise(
+        "And you know the number to beat: always saying yes gets an F1 above 0.6 on balanced questions.",
+        tuple(
+            rule(
+                "my_pope",
+                inputs,
+                pope,
+                {
+                    "a division by zero, for a model that always says no: nothing was claimed, so call its precision "
+                    "(and F1) 0. Such models exist; POPE's public code fails on them.": lambda *_: (
+                        "ZeroDivisionError"
+                    )
+                },
+                driver=driver_source(run_pope),
+                explain=explain_scores,
+                tolerance=1e-6,
+                rounds=4,
+            )
+            for inputs in (answer_inputs, partial(answer_inputs, always=True))
         ),
-        "that is what the model says without the picture.": blind.argmax(-1),
-        "the sign is wrong: the blind log-likelihood is taken away, not added.": (
-            seen + blind
-        ).argmax(-1),
-        "that is the answer the picture lowers most: blind - seen. Turn it round.": (
-            blind - seen
-        ).argmax(-1),
-        "logarithms are divided; a ratio of probabilities is a difference of logarithms.": (
-            seen / blind
-        ).argmax(-1),
-        "probabilities are subtracted; then a likely answer can still win by a small relative rise. Subtract logarithms.": (
-            seen.exp() - blind.exp()
-        ).argmax(-1),
-        "the choices are the columns: argmax over the last axis.": (seen - blind).argmax(0),
-    }
-    raise Mistake(
-        next(
-            (
-                name
-                for name, made in likely.items()
-                if made.shape == got.shape and torch.equal(got, made)
+    ),
+    "mismatched_pictures": Exercise(
+        "The same pictures, the same texts, the same question: only what belongs together is separated.",
+        (
+            pure_rule(
+                "my_spoil",
+                prompt_inputs,
+                rotate,
+                {
+                    "nothing changed: the examples still show what they say.": list,
+                    "nearly: every example shows the picture of the example after it; asked for was the one before it.": partial(
+                        rotate, by=-1
+                    ),
+                },
+                "you changed the prompt you were given: other controls need it as it was. Work on a copy, list(prompt).",
+                explain_prompt,
             ),
-            "expected, for each question, the choice with the largest difference of log-likelihoods.",
-        )
-    )
-
-
-# The failure lab's patients know the world's truth and get it wrong in one way each.
+        ),
+    ),
+    "calibrated": Exercise(
+        "What the picture adds, not what the words expect: log p(answer | picture) - log p(answer | grey).",
+        (
+            rule(
+                "my_calibrated",
+                choice_inputs,
+                lambda seen, blind: (seen - blind).argmax(-1),
+                {
+                    "that is the likeliest answer as it is: what the words alone expect is still in it.": lambda s, b: (
+                        s.argmax(-1)
+                    ),
+                    "that is what the model says without the picture.": lambda s, b: b.argmax(-1),
+                    "the sign is wrong: the blind log-likelihood is subtracted, not added.": lambda s, b: (
+                        (s + b).argmax(-1)
+                    ),
+                    "that is the answer the picture lowers most: blind - seen. Turn it round.": lambda s, b: (
+                        (b - s).argmax(-1)
+                    ),
+                    "logarithms are divided; a ratio of probabilities is a difference of logarithms.": lambda s, b: (
+                        (s / b).argmax(-1)
+                    ),
+                    "probabilities are subtracted; then a likely answer can still win by a small relative rise. Subtract "
+                    "logarithms.": lambda s, b: (s.exp() - b.exp()).argmax(-1),
+                    "the choices are the columns: argmax over the last axis.": lambda s, b: (
+                        s - b
+                    ).argmax(0),
+                    "these are the differences; wanted is the number of the largest in each row.": lambda s, b: (
+                        s - b
+                    ),
+                },
+            ),
+        ),
+    ),
+}
 
 
 def _word(episode: Episode) -> str:
     return episode.prompt[-1].split(" ?")[0].split()[-1]
 
 
-def _noisy(error: float, says: Callable[[Episode], str], name: str) -> Answer:
+def _with_errors(error: float, answer_of: Callable[[Episode], str], name: str) -> Answer:
+    """A system that gives answer_of(episode), and the opposite in a share `error` of episodes."""
+
     def answer(episodes: Sequence[Episode]) -> list[str]:
         wrong = {"yes": "no", "no": "yes"}
         return [
-            wrong[said] if world.SeededRandom(name, number).random() < error else said
-            for number, said in enumerate(map(says, episodes))
+            wrong[word] if world.SeededRandom(name, index).random() < error else word
+            for index, word in enumerate(map(answer_of, episodes))
         ]
 
     return answer
 
 
 def faulty_systems() -> dict[str, Answer]:
-    """A healthy system and three sick ones, for questions of presence (probes.presence)."""
+    """A healthy system and three with one fault each, for questions of presence. All know what is in the picture."""
 
-    def sees(one: Episode) -> str:
-        return "yes" if _word(one) in one.prompt[-2].words else "no"
+    def sees(episode: Episode) -> str:
+        return "yes" if _word(episode) in episode.prompt[-2].words else "no"
 
-    def agrees(one: Episode) -> str:
-        return (
-            "yes"
-            if sees(one) == "yes"
-            or world.SeededRandom("agrees", one.prompt[-1], one.prompt[-2]).random() < 0.8
-            else "no"
-        )
+    def agrees(episode: Episode) -> str:
+        draw = world.SeededRandom("agrees", episode.prompt[-1], episode.prompt[-2])
+        return "yes" if sees(episode) == "yes" or draw.random() < 0.8 else "no"
 
-    def expects(one: Episode) -> str:
-        there = one.prompt[-2].words
-        return "yes" if _word(one) in {*there, *map(companion, there)} else "no"
+    def expects(episode: Episode) -> str:
+        there = episode.prompt[-2].words
+        return "yes" if _word(episode) in {*there, *map(companion, there)} else "no"
 
     return {
-        "healthy": _noisy(0.1, sees, "healthy"),
-        "A": _noisy(0.03, expects, "A"),
-        "B": _noisy(0.08, lambda one: one.answer, "B"),
-        "C": _noisy(0.05, agrees, "C"),
+        "healthy": _with_errors(0.1, sees, "healthy"),
+        "A": _with_errors(0.03, expects, "A"),
+        "B": _with_errors(0.08, lambda episode: episode.answer, "B"),
+        "C": _with_errors(0.05, agrees, "C"),
     }
-
-
-def diagnosis(answer: dict[str, str]) -> str:
-    """Failure lab: {'A': cause, 'B': ..., 'C': ...} for three systems."""
-    truth = {"A": "habit", "B": "leak", "C": "yes"}
-    hints = {
-        "A": "it is good at two of the three kinds of questions. What is special about the things it invents?",
-        "B": "look at its score when every picture is grey. Where else could it know the answers from?",
-        "C": "how often does it say yes? Which of its scores suffers from that, and which doesn't?",
-    }
-    return diagnosed(
-        answer,
-        truth,
-        hints,
-        "A system that expects companions, a test that gives its answers away, and one that "
-        "agrees with whoever asks. Accuracy on random questions alone told none of them.",
-    )
 
 
 def presence_player(
@@ -255,31 +265,26 @@ def presence_player(
 
     ask  {model: (scene, noun) -> probability of "yes"}
     """
-    import ipywidgets
+    picture = slider("picture", 0, 0, len(scenes) - 1)
+    word = dropdown("is there a", sorted(world.known_nouns()), scenes[0].words[0])
 
-    number = ipywidgets.IntSlider(
-        value=0, min=0, max=len(scenes) - 1, description="picture", continuous_update=False
-    )
-    word = ipywidgets.Dropdown(
-        options=sorted(world.known_nouns()), value=scenes[0].words[0], description="is there a"
-    )
-
-    def drawn():
-        scene = scenes[number.value]
-        made = picture_and_bars(
+    def draw():
+        scene = scenes[picture.value]
+        figure = picture_and_bars(
             world.render(scene, size),
-            {name: one(scene, word.value) for name, one in ask.items()},
+            {name: probability(scene, word.value) for name, probability in ask.items()},
             "probability of yes",
             chance=0.5,
         )
-        kind = (
+        companions = {companion(noun) for noun in scene.words}
+        there = (
             "is there"
             if word.value in scene.words
             else "is not there, but a companion of what is"
-            if word.value in {companion(one) for one in scene.words}
+            if word.value in companions
             else "is not there"
         )
-        made.description = f"{world.article(word.value)} {kind}. {made.description}"
-        return made
+        figure.description = f"{world.article(word.value)} {there}. {figure.description}"
+        return figure
 
-    play([number, word], drawn)
+    interactive([picture, word], draw)

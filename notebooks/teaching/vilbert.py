@@ -1,208 +1,244 @@
-"""Instant checks of lesson 03's exercises, and a player that hides a word and shows where its place looks."""
+"""Lesson 03, ViLBERT: exercises, quizzes, the failure lab, and a player that hides a word of a caption."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from teaching.exercises import Mistake, diagnosed, likeliest_mistake
+from teaching.exercises import Exercise, gradient_rule, normal, number, rule
 from vlmcourse.plots import picture_and_bars
-from vlmcourse.widgets.interactive import play
+from vlmcourse.widgets.interactive import interactive, slider
 
 
-def _like(got: object, wanted: Tensor, what: str) -> Tensor:
-    """The answer, if it is a tensor of the wanted shape."""
-    if got is None:
-        raise Mistake(f"{what} returned None. Did you forget the return?")
-    if not isinstance(got, Tensor) or got.shape != wanted.shape:
-        shape = tuple(got.shape) if isinstance(got, Tensor) else type(got).__name__
-        raise Mistake(f"{what} returned {shape}; expected {tuple(wanted.shape)}.")
-    return got
+def mean_of(features: Tensor, which: Tensor, by: Tensor | None = None, least: int = 1) -> Tensor:
+    """(B, F): the rows of features (B, R, F) at `which` (B, R), summed, by the number of rows at `by`."""
+    count = (which if by is None else by).sum(1, keepdim=True).clamp(min=least)
+    return (features * which[..., None]).sum(1) / count
 
 
-def _near(got: Tensor, likely: dict[str, Tensor], otherwise: str) -> Mistake:
-    """The mistake that leads to this very tensor."""
-    return Mistake(
-        next(
-            (name for name, made in likely.items() if torch.allclose(got, made, atol=1e-5)),
-            otherwise,
-        )
+def visible_mean(features: Tensor, region_mask: Tensor, hidden: Tensor) -> Tensor:
+    return mean_of(features, region_mask & ~hidden)
+
+
+def region_inputs(generator: torch.Generator, all_hidden: bool = False) -> tuple[list, dict]:
+    batch, regions = number(generator, 3, 4), number(generator, 5, 6)
+    region_mask = (
+        torch.arange(regions) < torch.tensor([regions] * (batch - 1) + [regions - 2])[:, None]
     )
+    hidden = torch.zeros(batch, regions, dtype=torch.bool)
+    hidden[:, number(generator, 0, 1)] = True
+    hidden[0] |= torch.tensor(all_hidden)
+    return [normal(generator, batch, regions, 4), region_mask, hidden & region_mask], {}
 
 
-def picture_token(answer: Callable[[Tensor, Tensor, Tensor], Tensor]) -> str:
-    """Exercise 1: picture_token(features (B, R, F), real (B, R), hidden (B, R)) -> (B, F), the mean of what may be seen."""
-    generator = torch.Generator().manual_seed(torch.seed() % 2**31)
-    features = torch.randn(3, 4, 5, generator=generator)
-    region_mask = torch.tensor([[True] * 4, [True] * 4, [True, True, False, False]])
-    hidden = torch.tensor([[False] * 4, [False, True, False, False], [True, False, False, False]])
+TOKEN_MISTAKES = {
+    "hidden regions still count: whoever reads the mean can work out what was hidden.": lambda f, r, h: (
+        mean_of(f, r)
+    ),
+    "padding counts: those rows are no regions.": lambda f, r, h: mean_of(f, ~h),
+    "all rows count, padding and hidden ones.": lambda f, r, h: f.mean(1),
+    "the right rows are summed, but divided by the number of all rows, padding too.": lambda f, r, h: (
+        mean_of(f, r & ~h, torch.ones_like(r))
+    ),
+    "the right rows are summed, but divided by the number of all real regions.": lambda f, r, h: (
+        mean_of(f, r & ~h, r)
+    ),
+    "that is the sum; divide by how many there are.": lambda f, r, h: (f * (r & ~h)[..., None]).sum(
+        1
+    ),
+    "that is the mean of the hidden ones: the mask is upside down.": (
+        lambda f, r, h: mean_of(f, ~(r & ~h)),
+        lambda f, r, h: mean_of(f, r & h),
+    ),
+}
 
-    def mean(which: Tensor, by: Tensor | None = None) -> Tensor:
-        return (features * which[..., None]).sum(1) / (which if by is None else by).sum(
-            1, keepdim=True
-        ).clamp(min=1)
 
-    seen, everything = region_mask & ~hidden, torch.ones_like(region_mask)
-    wanted, got = (
-        mean(seen),
-        _like(answer(features.clone(), region_mask, hidden), mean(seen), "picture_token()"),
+def fill_empty(value: float, f: Tensor, r: Tensor, h: Tensor) -> Tensor:
+    empty = ~(r & ~h).any(1, keepdim=True)
+    return visible_mean(f, r, h).masked_fill(empty, value)
+
+
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, scale: float | None = None, axis: int = -1, scores=None
+) -> Tensor:
+    """Attention of (H, Q, D) to (H, K, D); scores: instead of those of q and k."""
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    return ((q @ k.mT if scores is None else scores) * scale).softmax(axis) @ v
+
+
+def co_attention(image: Sequence[Tensor], text: Sequence[Tensor], **options) -> list[Tensor]:
+    """What regions get from words (H, R, D), and words from regions (H, T, D)."""
+    (q, k, v), (Q, K, V) = image, text
+    return [attend(q, K, V, **options), attend(Q, k, v, **options)]
+
+
+def self_attention(image: Sequence[Tensor], text: Sequence[Tensor], **options) -> list[Tensor]:
+    return [attend(*image, **options), attend(*text, **options)]
+
+
+def one_map(image: Sequence[Tensor], text: Sequence[Tensor], before: bool) -> list[Tensor]:
+    """The regions' map serves the words too, transposed before or after its softmax."""
+    scores = image[0] @ text[1].mT * image[0].shape[-1] ** -0.5
+    back = scores.mT.softmax(-1) if before else scores.softmax(-1).mT
+    return [scores.softmax(-1) @ text[2], back @ image[2]]
+
+
+def co_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    regions, words, width = (
+        number(generator, 3, 4),
+        number(generator, 5, 6),
+        number(generator, 6, 9),
     )
-    if not torch.allclose(got, wanted, atol=1e-5):
-        raise _near(
-            got,
-            {
-                "hidden regions still count: whoever reads the mean can work out what was hidden.": mean(
-                    region_mask
-                ),
-                "padding counts: those rows are no regions.": mean(~hidden),
-                "all rows count, padding and hidden ones.": mean(everything),
-                "the right rows are summed, but divided by the number of all rows, padding too.": mean(
-                    seen, everything
-                ),
-                "the right rows are summed, but divided by the number of all real regions.": mean(
-                    seen, region_mask
-                ),
-                "that is the sum; divide by how many there are.": mean(seen)
-                * seen.sum(1, keepdim=True),
-                "that is the mean of the hidden ones: the mask is upside down.": mean(~seen),
-            },
-            "this is not the mean of the rows that are real and not hidden.",
-        )
-    nothing = answer(features.clone(), region_mask, region_mask)
-    if not isinstance(nothing, Tensor) or not torch.isfinite(nothing).all():
-        raise Mistake(
-            "when every region is hidden you divide by zero: let the count be at least 1."
-        )
-    return "Real and visible, nothing else, and a picture of which nothing is visible gives zeros."
+    streams = (
+        tuple(normal(generator, 2, length, width) for _ in range(3)) for length in (regions, words)
+    )
+    return list(streams), {}
 
 
-def co_attention(answer: Callable[..., tuple[Tensor, Tensor]]) -> str:
-    """Exercise 2: co_attention(image_qkv, text_qkv), three tensors each (H, R or T, D) -> what regions hear (H, R, D), what
-    words hear (H, T, D)."""
-    generator = torch.Generator().manual_seed(torch.seed() % 2**31)
-    q, k, v = torch.randn(3, 2, 3, 8, generator=generator).unbind()
-    Q, K, V = torch.randn(3, 2, 5, 8, generator=generator).unbind()
+def region_loss(logits: Tensor, classes: Tensor, hidden: Tensor) -> Tensor:
+    """The divergence of softmax(logits) (B, R, C) from the detector's classes (B, R, C), mean over hidden regions."""
+    per_region = (classes * (classes.log() - logits.log_softmax(-1))).sum(-1)
+    return per_region[hidden].mean()
 
-    def look(query: Tensor, key: Tensor, value: Tensor, scale: float = 8**-0.5) -> Tensor:
-        return (query @ key.mT * scale).softmax(-1) @ value
 
-    wanted, got = (look(q, K, V), look(Q, k, v)), answer((q, k, v), (Q, K, V))
-    if got is None:
-        raise Mistake("co_attention() returned None. Did you forget the return?")
-    if (
-        not isinstance(got, tuple | list)
-        or len(got) != 2
-        or not all(isinstance(part, Tensor) for part in got)
-    ):
-        raise Mistake("expected two tensors: what the regions hear, and what the words hear.")
-    if all(
-        part.shape == right.shape and torch.allclose(part, right, atol=1e-5)
-        for part, right in zip(got, wanted)
-    ):
-        return "Queries from one stream, keys and values from the other, two maps with softmaxes of their own."
-    shared = (q @ K.mT * 8**-0.5).softmax(-1)
-    likely = {
-        "that is self-attention, twice: each stream's keys and values must come from the other.": (
-            look(q, k, v),
-            look(Q, K, V),
-        ),
-        "the two results are exchanged: first what regions hear.": wanted[::-1],
-        "the scores are not divided by the square root of the width.": (
-            look(q, K, V, 1.0),
-            look(Q, k, v, 1.0),
-        ),
-        "one map serves both directions, transposed: its rows then no longer sum to one. Words ask with their own queries.": (
-            shared @ V,
-            shared.mT @ v,
-        ),
-        "the words' map is the regions' map, transposed before its softmax: words ask with their own queries.": (
-            shared @ V,
-            (q @ K.mT * 8**-0.5).mT.softmax(-1) @ v,
-        ),
-        "the softmax runs over the queries: each *query* shares its attention out, so dim=-1.": (
-            (q @ K.mT * 8**-0.5).softmax(-2) @ V,
-            (Q @ k.mT * 8**-0.5).softmax(-2) @ v,
-        ),
-    }
-    raise Mistake(
-        next(
-            (
-                name
-                for name, made in likely.items()
-                if all(
-                    part.shape == one.shape and torch.allclose(part, one, atol=1e-5)
-                    for part, one in zip(got, made)
-                )
+def at_regions(per_region: Callable[[Tensor, Tensor], Tensor], reduce=None):
+    """A loss of (logits, classes) -> (B, R), over hidden regions; reduce: another way than their mean."""
+    reduce = reduce or (lambda values, hidden: values[hidden].mean())
+    return lambda logits, classes, hidden: reduce(per_region(logits, classes), hidden).item()
+
+
+def kl(guess: Callable[[Tensor], Tensor]):
+    """torch's kl_div(guess(logits), classes), summed over classes."""
+    return lambda logits, classes: (classes * (classes.log() - guess(logits))).sum(-1)
+
+
+right_kl = kl(lambda logits: logits.log_softmax(-1))
+
+
+def loss_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    shape = 2, number(generator, 4, 6), number(generator, 5, 7)
+    hidden = torch.zeros(shape[:2], dtype=torch.bool)
+    hidden[0, 0], hidden[0, 2], hidden[1, -1] = True, True, True
+    return [normal(generator, *shape), normal(generator, *shape, scale=2).softmax(-1), hidden], {}
+
+
+EXERCISES = {
+    "picture_token": Exercise(
+        "Real and visible, nothing else, and a picture of which nothing is visible gives zeros.",
+        (
+            rule("picture_token", region_inputs, visible_mean, TOKEN_MISTAKES),
+            rule(
+                "picture_token",
+                partial(region_inputs, all_hidden=True),
+                visible_mean,
+                {
+                    "when every region is hidden you divide by zero: let the count be at least 1.": partial(
+                        fill_empty, torch.nan
+                    ),
+                    "a picture of which nothing is visible gives ones; it should give zeros: nothing is known.": partial(
+                        fill_empty, 1.0
+                    ),
+                    "when every region is hidden the mean of all regions comes out: that gives them all away.": (
+                        lambda f, r, h: torch.where(
+                            (r & ~h).any(1, keepdim=True), visible_mean(f, r, h), mean_of(f, r)
+                        )
+                    ),
+                },
             ),
-            f"shapes {[tuple(part.shape) for part in got]}; expected {[tuple(part.shape) for part in wanted]}, and each row a mean "
-            "of the other stream's values.",
-        )
-    )
-
-
-def region_loss(answer: Callable[[Tensor, Tensor, Tensor], Tensor]) -> str:
-    """Exercise 3: region_loss(logits (B, R, C), classes (B, R, C), hidden (B, R)) -> scalar."""
-    generator = torch.Generator().manual_seed(torch.seed() % 2**31)
-    logits, other = torch.randn(2, 2, 4, 6, generator=generator)
-    classes, hidden = (
-        (2 * other).softmax(-1),
-        torch.tensor([[True, False, True, False], [False, False, False, True]]),
-    )
-
-    def divergence(p: Tensor, q: Tensor) -> Tensor:
-        return (p * (p.log() - q.log())).sum(-1)  # (B, R)
-
-    said, likely_class = logits.softmax(-1), classes.argmax(-1, keepdim=True)
-    right = divergence(classes, said)
-    wanted, got = right[hidden].mean(), answer(logits, classes, hidden)
-    if not isinstance(got, Tensor) or got.dim() != 0:
-        found = tuple(got.shape) if isinstance(got, Tensor) else type(got).__name__
-        raise Mistake(f"region_loss() returned {found}; expected one number.")
-    if torch.isclose(got, wanted, rtol=1e-4):
-        return "The divergence of the guess from what the detector said, at hidden regions, and their mean."
-    surprise = -said.log()
-    raise likeliest_mistake(
-        got,
-        {
-            "visible regions count too: there the answer is in the input.": [right.mean()],
-            "that is the mean over classes too: one region's divergence is a sum over them.": [
-                right[hidden].mean() / 6
-            ],
-            "that is the sum over the hidden regions; take their mean.": [right[hidden].sum()],
-            "the visible regions count instead of the hidden ones.": [right[~hidden].mean()],
-            "the two distributions are exchanged: the detector's is the one that weighs.": [
-                divergence(said, classes)[hidden].mean()
-            ],
-            "that is the cross-entropy with the whole distribution: right in its gradient, but it lacks the detector's own entropy.": [
-                (classes * surprise).sum(-1)[hidden].mean()
-            ],
-            "that is the surprise at the likeliest class alone, VL-BERT's loss: the rest of the distribution is lost.": [
-                surprise.gather(-1, likely_class)[..., 0][hidden].mean()
-            ],
-            "the sign is wrong.": [-wanted],
-        },
-        f"for this batch the loss is {wanted:.4f}; yours is {got:.4f}.",
-    )
-
-
-def diagnosis(answer: dict[str, str]) -> str:
-    """Failure lab: {'A': cause, 'B': ..., 'C': ...} for three sick runs."""
-    truth = {"A": "mean", "B": "apart", "C": "all words"}
-    hints = {
-        "A": "its regions are named nearly without loss in training, and hardly at all in the honest test. What told it?",
-        "B": "nothing here is better than guessing from one's own kind. What could have passed between words and regions?",
-        "C": "its loss on words is the lowest of all. Which words is it so good at?",
-    }
-    return diagnosed(
-        answer,
-        truth,
-        hints,
-        "A leak shows as a low loss and a poor test, a blocked path as a loss that stays, an easy question as praise "
-        "for copying.",
-    )
+        ),
+    ),
+    "co_attention": Exercise(
+        "Queries from one stream, keys and values from the other, two maps with softmaxes of their own.",
+        (
+            rule(
+                "co_attention",
+                co_inputs,
+                co_attention,
+                {
+                    "that is self-attention, twice: each stream's keys and values must come from the other.": self_attention,
+                    "that is self-attention, twice, and unscaled: take the other stream's keys and values, and divide "
+                    "the scores by the square root of the width.": partial(self_attention, scale=1),
+                    "the two results are exchanged: first what regions get.": lambda i, t: (
+                        co_attention(i, t)[::-1]
+                    ),
+                    "the two results are exchanged, and the scores are not divided by the square root of the width.": (
+                        lambda i, t: co_attention(i, t, scale=1)[::-1]
+                    ),
+                    "the scores are not divided by the square root of the width.": partial(
+                        co_attention, scale=1
+                    ),
+                    "one map serves both directions, transposed: its rows then no longer sum to one. Words ask with "
+                    "their own queries.": partial(one_map, before=False),
+                    "the words' map is the regions' map, transposed before its softmax: words ask with their own queries.": (
+                        partial(one_map, before=True)
+                    ),
+                    "the softmax runs over the queries: each *query* shares its attention out, so dim=-1.": partial(
+                        co_attention, axis=-2
+                    ),
+                },
+            ),
+        ),
+    ),
+    "region_loss": Exercise(
+        "The divergence of the guess from the detector's distribution, at hidden regions, and their mean.",
+        (
+            rule(
+                "region_loss",
+                loss_inputs,
+                lambda *args: region_loss(*args).item(),
+                {
+                    "visible regions count too: there the answer is in the input.": at_regions(
+                        right_kl, lambda values, hidden: values.mean()
+                    ),
+                    "that is the mean over classes too: one region's divergence is a sum over them.": lambda g, c, h: (
+                        region_loss(g, c, h).item() / g.shape[-1]
+                    ),
+                    "that is the sum over the hidden regions; take their mean.": at_regions(
+                        right_kl, lambda values, hidden: values[hidden].sum()
+                    ),
+                    "the visible regions count instead of the hidden ones.": at_regions(
+                        right_kl, lambda values, hidden: values[~hidden].mean()
+                    ),
+                    "the two distributions are exchanged: the detector's is the one that weighs.": lambda g, c, h: (
+                        at_regions(right_kl)(c.log(), g.softmax(-1), h)
+                    ),
+                    "that is the cross-entropy with the whole distribution: right in its gradient, but it lacks the "
+                    "detector's own entropy.": at_regions(
+                        lambda g, c: -(c * g.log_softmax(-1)).sum(-1)
+                    ),
+                    "that is the cross-entropy at the likeliest class alone, VL-BERT's loss: the rest of the "
+                    "distribution is lost.": at_regions(
+                        lambda g, c: (
+                            -g.log_softmax(-1).gather(-1, c.argmax(-1, keepdim=True))[..., 0]
+                        )
+                    ),
+                    "kl_div was given raw logits: its first argument is log-probabilities, log_softmax of the logits.": (
+                        at_regions(kl(lambda g: g)),
+                        lambda g, c, h: at_regions(kl(lambda g: g))(g, c, h) / g.shape[-1],
+                    ),
+                    "kl_div was given probabilities: its first argument is *log*-probabilities, log_softmax of the logits.": (
+                        at_regions(kl(lambda g: g.softmax(-1))),
+                        lambda g, c, h: (
+                            at_regions(kl(lambda g: g.softmax(-1)))(g, c, h) / g.shape[-1]
+                        ),
+                    ),
+                    "the sign is wrong.": lambda *args: -region_loss(*args).item(),
+                },
+            ),
+            gradient_rule(
+                "region_loss",
+                loss_inputs,
+                region_loss,
+                1,
+                "the number is right, but it has no gradient with respect to the logits: nothing can learn from it.",
+            ),
+        ),
+    ),
+}
 
 
 def hiding_player(
@@ -216,31 +252,22 @@ def hiding_player(
     guess  (picture number, word number) -> {word: probability}, the likeliest first, and the word that was hidden
     first  what is shown at the beginning: picture number, word number
     """
-    import ipywidgets
+    picture = slider("picture", first[0], 0, len(images) - 1)
+    position = slider("hide word", first[1], 0, max(map(len, texts)) - 1)
 
-    number = ipywidgets.IntSlider(
-        value=first[0], min=0, max=len(images) - 1, description="picture", continuous_update=False
-    )
-    place = ipywidgets.IntSlider(
-        value=first[1],
-        min=0,
-        max=max(map(len, texts)) - 1,
-        description="hide word",
-        continuous_update=False,
-    )
-
-    def drawn():
-        words = list(texts[number.value])
-        hidden = min(place.value, len(words) - 1)
-        likely, was = guess(number.value, hidden)
+    def draw():
+        words = list(texts[picture.value])
+        hidden = min(position.value, len(words) - 1)
+        likely, hidden_word = guess(picture.value, hidden)
         words[hidden] = "____"
-        made = picture_and_bars(
-            images[number.value],
+        title = " ".join(words)
+        figure = picture_and_bars(
+            images[picture.value],
             likely,
-            f"probability in the gap (was: {was})",
-            title=" ".join(words),
+            f"probability in the gap (was: {hidden_word})",
+            title=title,
         )
-        made.description = f"'{' '.join(words)}', hidden word '{was}'. {made.description}"
-        return made
+        figure.description = f"'{title}', hidden word '{hidden_word}'. {figure.description}"
+        return figure
 
-    play([number, place], drawn)
+    interactive([picture, position], draw)

@@ -12,12 +12,12 @@ evidence    blind and shuffled pictures, chance, spread over seeds; results that
 from vlmcourse.evaluation.captioning import (
     F1,
     bleu4,
-    cider,
-    noun_and_background_accuracy,
-    noun_accuracy,
-    scene_graph_f1,
-    scene_facts,
     caption_facts,
+    cider,
+    noun_accuracy,
+    noun_and_background_accuracy,
+    scene_facts,
+    scene_graph_f1,
 )
 from vlmcourse.evaluation.classification import (
     accuracy,
@@ -31,25 +31,25 @@ from vlmcourse.evaluation.classification import (
 )
 from vlmcourse.evaluation.controls import Controls, Spread, eval_mode, measure_controls, spread
 from vlmcourse.evaluation.generation import (
-    rank_choices,
-    next_token_probabilities,
     choose_next_token,
     generate_texts,
+    next_token_probabilities,
+    rank_choices,
 )
 from vlmcourse.evaluation.ranking import (
     bidirectional_retrieval,
-    recall_at_1,
     mrr,
     ndcg,
     ranking_metrics,
     ranks,
+    recall_at_1,
     rerank,
 )
 from vlmcourse.evaluation.results import (
-    load_results,
     load_matching_results,
-    spread_over_seeds,
+    load_results,
     save_results,
+    spread_over_seeds,
 )
 from vlmcourse.evaluation.retrieval import embed, near_duplicates, relevance, retrieval_recall
 from vlmcourse.evaluation.vqa import exact_match, vqa_accuracy

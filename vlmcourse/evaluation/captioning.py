@@ -53,7 +53,8 @@ def bleu4(said: Sequence[str], references: Sequence[Sequence[str]]) -> float:
         length += len(words)
         wanted += min((abs(len(other) - len(words)), len(other)) for other in others)[1]
         for n in range(4):
-            mine, most = _grams(words, n + 1), Counter()
+            mine = _grams(words, n + 1)
+            most: Counter[tuple[str, ...]] = Counter()
             for other in others:
                 most |= _grams(other, n + 1)
             right[n] += (mine & most).total()
@@ -147,7 +148,8 @@ def scene_facts(scene: Scene) -> set[tuple[str, ...]]:
 
 def caption_facts(text: str) -> set[tuple[str, ...]]:
     """The same of a text, read by the grammar of world.captions. What the world doesn't know is left out."""
-    things, sides, found, relation = {one.word for one in nouns()}, ([], []), set(), None
+    things, found, relation = {one.word for one in nouns()}, set(), None
+    sides: tuple[list[str], list[str]] = ([], [])
     words = tokenizer.split_words(text)
     for place, word in enumerate(words):
         if word in ("above", "below") or (

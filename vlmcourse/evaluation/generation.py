@@ -7,6 +7,7 @@ Models are anything with `model(ids, cache=None, **context) -> logits`; a model 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ def _read(model, prompts, batch: int) -> Iterator[tuple[range, Tensor, Tensor, d
     device = next(model.parameters()).device
     for start in range(0, len(prompts), batch):
         rows = range(start, min(start + batch, len(prompts)))
-        made = {
+        made: dict[str, Any] = {
             name: value.to(device)
             if isinstance(value, Tensor)
             else [one.to(device) for one in value]

@@ -28,7 +28,9 @@ def spread_over_seeds(rows: Sequence[Mapping], name: str, *path: str | tuple[str
 
 
 def _inside(values: Mapping | float, path: Sequence[str | tuple[str, ...]]) -> float:
-    if not path:
+    if not isinstance(values, Mapping):
+        if path:
+            raise ValueError(f"no measurement '{path[0]}': there is a number, {values}, already.")
         return values
     keys = path[0] if isinstance(path[0], tuple) else path[:1]
     if missing := [key for key in keys if key not in values]:

@@ -170,8 +170,9 @@ class Stage1(nn.Module):
             batch.get("positive_groups"),
         )
         self.qformer.check(image, ids)
-        image = self.qformer.project_kv(image)
-        queries = self.qformer.query_states(image, cache := {})
+        projected = self.qformer.project_kv(image)
+        cache: dict = {}
+        queries = self.qformer.query_states(projected, cache)
         contrast, own = self._contrast(
             normalize(self.image_projection(queries), dim=-1),
             self.encode_text(ids),
@@ -183,7 +184,7 @@ class Stage1(nn.Module):
         )
         return {
             "itc": contrast,
-            "itm": self._match(image, ids, own, positive_groups),
+            "itm": self._match(projected, ids, own, positive_groups),
             "itg": self._generate(text, write),
         }
 
@@ -291,6 +292,10 @@ class BLIP2EncoderDecoder(BLIP2):
     ) -> Tensor:
         """ids (B, S) of the decoder, from its start token on; read (B, T), the encoder's, with slots, of which real (B, T) are no
         padding -> logits (B, S, V). Nothing is cached."""
+        if read is None:
+            raise ValueError(
+                "an encoder-decoder reads a prompt: expected `read`, ids (B, T) with image tokens"
+            )
         padding_mask = read.new_ones(read.shape) if padding_mask is None else padding_mask.long()
         return self.lm(
             inputs_embeds=self.embeddings(read, prefix),

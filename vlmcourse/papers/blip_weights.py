@@ -125,7 +125,7 @@ def _names(blip: BLIP, prefix: dict[str, str]) -> dict[str, list[str]]:
                 ]
                 for name, others in LAYER.items()
             }
-    for ours, theirs in modules.items():
+    for ours, others in modules.items():
         for kind in ("weight", "bias"):
-            names[f"{ours}.{kind}"] = [f"{name}.{kind}" for name in theirs]
+            names[f"{ours}.{kind}"] = [f"{name}.{kind}" for name in others]
     return names

@@ -24,10 +24,10 @@ from vlmcourse.parts.attention import Attention, cached_length
 from vlmcourse.parts.grouped import GroupedAttention
 from vlmcourse.parts.language import (
     check_decoder,
-    embed,
-    insert_cross_attention,
-    extend_padding_mask,
     decoder_layers,
+    embed,
+    extend_padding_mask,
+    insert_cross_attention,
     logits,
     next_token_loss,
     width,
@@ -211,7 +211,7 @@ class Flamingo(nn.Module):
         self.resampler = resampler(config)
         self.blocks = nn.ModuleDict({str(number): block(width(lm), config) for number in numbers})
         for module, residual_scale in zip(self.blocks.values(), config.residual_scale):
-            module.residual_scale = residual_scale
+            setattr(module, "residual_scale", residual_scale)  # noqa: B010 - declared by GatedXattnDense
         rows = lm.get_input_embeddings().weight[list(config.trainable_token_ids)]
         self.rows = (
             nn.Parameter(rows.detach().clone()) if config.trainable_token_ids else None

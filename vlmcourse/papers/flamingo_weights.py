@@ -15,12 +15,13 @@ import re
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vlmcourse.papers.flamingo import Flamingo, FlamingoConfig
-from vlmcourse.parts.language import freeze, decoder_layers, width
+from vlmcourse.parts.language import decoder_layers, freeze, width
 from vlmcourse.parts.vision import ViT
 
 HEAD_WIDTH = (
@@ -79,9 +80,10 @@ def read(source: str | Path | Mapping[str, Tensor]) -> dict[str, Tensor]:
                 "'checkpoint.pt')."
             )
         source = torch.load(source, map_location="cpu", weights_only=True)
+    loaded: Any = source
     tensors = {
         name.removeprefix("module."): value
-        for name, value in source.get("model_state_dict", source).items()
+        for name, value in loaded.get("model_state_dict", loaded).items()
     }
     if "perceiver.latents" not in tensors:
         raise ValueError(

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from vlmcourse.parts.language import (
     SoftPromptModel,
     check_decoder,
+    embedding_rms,
     next_token_loss,
     width,
-    embedding_rms,
 )
 from vlmcourse.parts.vision import ViT, check_pixels
 
@@ -50,12 +50,20 @@ class Frozen(SoftPromptModel):
            first, and normalised over the batch, so that pictures differ from the first step on. Default: nowhere, as in the
            paper. From an average word, captions alone lead to vectors that are like words; from nowhere they lead to others,
            to which the language model lends little (lesson 05 compares).
+    ending what becomes of the vectors at last, such as parts.word_hull.WordHull. Default: nothing, as in the paper
     """
 
-    def __init__(self, config: FrozenConfig, lm: nn.Module, start: Tensor | None = None):
+    def __init__(
+        self,
+        config: FrozenConfig,
+        lm: nn.Module,
+        start: Tensor | None = None,
+        ending: nn.Module | None = None,
+    ):
         super().__init__()
         self.config, self.image_token_id = config, config.image_token_id
         self.lm = check_decoder(lm)
+        self.ending = ending or nn.Identity()
         self.vision = ViT(
             config.image_size,
             config.patch,
@@ -89,7 +97,11 @@ class Frozen(SoftPromptModel):
         written = self.language_projection(self.norm(self.vision(pixel_values))).reshape(
             len(pixel_values), *self.start.shape
         )  # (M, n, D)
-        return (self.start + self.residual_scale * written).flatten(0, 1)
+        return self.ending((self.start + self.residual_scale * written).flatten(0, 1))
+
+    def after_step(self) -> None:
+        if hasattr(self.ending, "after_step"):
+            self.ending.after_step()
 
     def vision_context(self, pixel_values: Tensor) -> dict[str, Tensor]:
         """What `forward` needs to know of the pictures."""

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from vlmcourse.parts.attention import Attention
 from vlmcourse.parts.language import freeze
 from vlmcourse.parts.layers import FeedForward, check_ids, init_weights
-from vlmcourse.parts.masks import Mask, bidirectional, padding_mask, multimodal_causal, unimodal
+from vlmcourse.parts.masks import Mask, bidirectional, multimodal_causal, padding_mask, unimodal
 from vlmcourse.parts.vision import check_pixels
 
 
@@ -29,6 +29,14 @@ def matching(queries: int, text: int, device: torch.device | str | None = None) 
 
 Image = Tensor | list[tuple[Tensor, Tensor] | None]
 """What queries look at: features (B, P, C), or the keys and values that `QFormer.project_kv` made of them."""
+
+
+def _number(image: Image) -> int:
+    """How many images there are."""
+    if isinstance(image, Tensor):
+        return len(image)
+    return next(len(projected[0]) for projected in image if projected is not None)
+
 
 MASKS = {"itc": unimodal, "itm": matching, "itg": multimodal_causal}
 """Fig. 2, right: the rule (queries, text, device) -> Mask of each objective."""
@@ -44,7 +52,7 @@ def without_last_block(vision: nn.Module) -> nn.Module:
     blocks = max(
         (module for module in vision.modules() if isinstance(module, nn.ModuleList)),
         key=len,
-        default=(),
+        default=nn.ModuleList(),
     )
     if len(blocks) < 2:
         raise ValueError(
@@ -126,7 +134,7 @@ class QFormerLayer(nn.Module):
         asking, text = x[:, :queries], x[:, queries:]
         parts = []
         if queries:
-            if self.cross_attention is not None:
+            if self.cross_attention is not None and self.norm_cross_attention is not None:
                 asking = self.norm_cross_attention(
                     asking + self.cross_attention(asking, image)
                 )  # queries alone look at the image
@@ -146,7 +154,9 @@ class QFormer(nn.Module):
     def __init__(self, config: QFormerConfig):
         super().__init__()
         c = self.config = config
-        self.norm_image = nn.LayerNorm(c.vision_width)  # learns, though the image encoder doesn't
+        self.norm_image: nn.Module = nn.LayerNorm(
+            c.vision_width
+        )  # learns, though the image encoder doesn't
         self.queries = nn.Parameter(
             0.02 * torch.randn(c.queries, c.width)
         )  # all zero, they would stay alike for long
@@ -177,9 +187,7 @@ class QFormer(nn.Module):
                 "this Q-Former has no text side: stage 2 leaves it behind. Give texts to the language model."
             )
         check_ids(ids, c.vocabulary, c.context)
-        if image is not None and (
-            images := len(image if isinstance(image, Tensor) else image[0][0])
-        ) != len(ids):
+        if image is not None and (images := _number(image)) != len(ids):
             raise ValueError(
                 f"{images} images and {len(ids)} texts; expected one text for each image, in the same order."
             )
@@ -239,7 +247,7 @@ class QFormer(nn.Module):
         """The queries alone: (B, P, C) or its `project_kv` -> (B, R, D). Their keys stay in `cache`, if there is one."""
         image = self.project_kv(image) if isinstance(image, Tensor) else image
         return self._run(
-            self.queries.expand(len(image[0][0]), -1, -1), self.config.queries, image, cache=cache
+            self.queries.expand(_number(image), -1, -1), self.config.queries, image, cache=cache
         )
 
     def text_states(

@@ -23,10 +23,10 @@ from vlmcourse.parts.bert import (
     CrossAttentionBlock,
     MLMHead,
     WordEmbedding,
-    sample_mask,
-    maskable,
     mask_tokens,
+    maskable,
     masked_cross_entropy,
+    sample_mask,
 )
 from vlmcourse.parts.layers import PostNormBlock, init_weights
 from vlmcourse.parts.masks import padding_mask

@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from vlmcourse.parts.bert import (
     MLMHead,
     WordEmbedding,
-    sample_mask,
     copy_bert_layer,
-    maskable,
     mask_tokens,
+    maskable,
     masked_cross_entropy,
+    sample_mask,
 )
 from vlmcourse.parts.layers import PostNormBlock, init_weights
 from vlmcourse.parts.masks import padding_mask

@@ -8,6 +8,7 @@ from torch.nn.functional import cross_entropy, gelu, linear
 
 from vlmcourse.parts.attention import Attention, KeyValues, KVCache
 from vlmcourse.parts.layers import FeedForward, PostNormBlock, check_ids
+from vlmcourse.parts.masks import padding_mask
 
 Context = Tensor | list[KeyValues]
 """States to attend to (B, K, C), or `TextTransformer.project_kv` of them."""
@@ -53,7 +54,7 @@ class WordEmbedding(nn.Embedding):
 
 
 class TextEmbedding(nn.Module):
-    """LayerNorm(word + position): ids (B, T), the first at position `start` -> (B, T, D)."""
+    """LayerNorm(word + position): ids (B, T), the first at position `start`, or all at position_ids (B, T) -> (B, T, D)."""
 
     def __init__(self, vocabulary: int, context_length: int, width: int, eps: float):
         super().__init__()
@@ -63,14 +64,27 @@ class TextEmbedding(nn.Module):
         nn.init.normal_(self.words.weight, std=0.02)
         nn.init.normal_(self.positions, std=0.02)
 
-    def forward(self, ids: Tensor, start: int = 0) -> Tensor:
-        positions = self.positions[start : start + ids.shape[1]]
-        return self.norm(self.words(ids, start) + positions)
+    def forward(self, ids: Tensor, start: int = 0, position_ids: Tensor | None = None) -> Tensor:
+        words, rows = self.words(ids, start), slice(start, start + ids.shape[1])
+        return self.norm(words + self.positions[rows if position_ids is None else position_ids])
+
+
+def with_first_token(ids: Tensor, token: int, padding_mask: Tensor | None = None) -> Tensor:
+    """ids (B, T) with the first token of each row, after padding on the left (False in padding_mask), replaced by `token`."""
+    if padding_mask is None:
+        first = torch.zeros_like(ids[:, :1])
+    else:
+        first = padding_mask.int().argmax(1, keepdim=True)
+    return ids.scatter(1, first, token)
 
 
 def context_batch_size(context: Context) -> int:
     """B of a context."""
     return len(context if isinstance(context, Tensor) else context[0][0])
+
+
+def _key_mask(is_key: Tensor | None) -> Tensor | None:
+    return None if is_key is None else padding_mask(is_key, queries=1).to_bool()
 
 
 class TextTransformer(nn.Module):
@@ -112,14 +126,16 @@ class TextTransformer(nn.Module):
         context_mask: Tensor | None = None,
         cache: KVCache | None = None,
         start: int = 0,
+        position_ids: Tensor | None = None,
     ) -> Tensor:
-        """States (B, T, D) of ids (B, T), the first at position `start`. Raises ValueError for ids that it can't read.
+        """States (B, T, D) of ids (B, T), with positions as in `TextEmbedding`. Raises ValueError for ids that it can't read.
 
-        mask          booleans (B or 1, 1, T or 1, tokens so far); context_mask (B or 1, 1, T or 1, K)
+        mask          booleans (B or 1, 1, T or 1, tokens so far)
+        context_mask  booleans (B, K), False at padding of the context
         """
-        x = self.embeddings(ids, start)
+        x, keys = self.embeddings(ids, start, position_ids), _key_mask(context_mask)
         for block, block_context in zip(self.blocks, self._context_per_block(context)):
-            x = block(x, mask, block_context, context_mask, cache)
+            x = block(x, mask, block_context, keys, cache)
         return x
 
     def first_state(
@@ -131,10 +147,11 @@ class TextTransformer(nn.Module):
     ) -> Tensor:
         """`forward` at the first token, such as [CLS], only: (B, D). The last block computes no other."""
         x, contexts = self.embeddings(ids), self._context_per_block(context)
+        keys = _key_mask(context_mask)
         for block, block_context in zip(self.blocks[:-1], contexts):
-            x = block(x, mask, block_context, context_mask)
+            x = block(x, mask, block_context, keys)
         first = torch.zeros(len(x), dtype=torch.long, device=x.device)
-        return self.blocks[-1].forward_at(x, first, mask, contexts[-1], context_mask)
+        return self.blocks[-1].forward_at(x, first, mask, contexts[-1], keys)
 
 
 class MLMHead(nn.Module):
@@ -180,8 +197,8 @@ def masked_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def copy_bert_layer(block: PostNormBlock, layer: nn.Module) -> None:
-    """Copies the weights of a transformers.BertLayer into a block of the same sizes."""
+def copy_bert_layer(block: nn.Module, layer: nn.Module) -> None:
+    """Copies the weights of a transformers.BertLayer into a PostNormBlock of the same sizes."""
     attention = layer.attention.self
     pairs = (
         (block.attention.query, (attention.query,)),

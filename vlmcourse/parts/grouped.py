@@ -15,7 +15,7 @@ from vlmcourse.parts.attention import Attention, attend
 class GroupedAttention(Attention):
     """x (B, T, D), groups (B, N, R, C), mask (B, T, N) booleans -> (B, T, D). Tokens with no group get exactly zero (+ bias)."""
 
-    def forward(self, x: Tensor, groups: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, groups: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
         B, N, R, _ = groups.shape
         most = int(mask.sum(1).max())  # queries of the largest group
         if (
@@ -30,7 +30,7 @@ class GroupedAttention(Attention):
         attended = attend(self.split_heads(sorted_q), k, v).transpose(1, 2).flatten(2)
         return self.out(torch.zeros_like(q).index_put((b, t), attended[group, slot]))
 
-    def weights(self, x: Tensor, groups: Tensor, mask: Tensor) -> Tensor:
+    def weights(self, x: Tensor, groups: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
         """Attention probabilities (B, H, T, N * R) of `forward`."""
         return super().weights(x, groups.flatten(1, 2), expand_groups(mask, groups.shape[2]))
 

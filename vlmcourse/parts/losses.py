@@ -122,11 +122,12 @@ def clip_loss(
     target_pair = (targets, targets)
     if momentum is not None:
         with torch.no_grad():
-            soft = (
+            soft_image, soft_text = (
                 (scale * similarity(momentum.image, texts)).softmax(-1),
                 (scale * similarity(momentum.text, images)).softmax(-1),
             )
-            target_pair = tuple(momentum.alpha * s + (1 - momentum.alpha) * targets for s in soft)
+            hard = (1 - momentum.alpha) * targets
+            target_pair = (momentum.alpha * soft_image + hard, momentum.alpha * soft_text + hard)
     losses = [
         cross_entropy(rows, target, label_smoothing=label_smoothing)
         for rows, target in zip(logits, target_pair)

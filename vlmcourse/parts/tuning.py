@@ -67,7 +67,7 @@ class Adapters(LanguageModel):
             sublayer.register_forward_hook(_adapter_hook(adapter))
 
 
-def _adapter_hook(adapter: Adapter):
+def _adapter_hook(adapter: nn.Module):
     """Attention returns a tuple whose first entry is its output, a feed-forward returns the output itself."""
 
     def hook(module, inputs, output):

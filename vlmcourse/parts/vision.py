@@ -205,9 +205,9 @@ class ViT(nn.Module):
         self.stem = stem or PatchEmbedding(patch, width)
         self.class_token = nn.Parameter(torch.randn(width) * width**-0.5)
         self.positions = nn.Parameter(torch.randn(1 + self.grid**2, width) * width**-0.5)
-        self.norm_in = nn.LayerNorm(width, eps)
+        self.norm_in: nn.Module = nn.LayerNorm(width, eps)
         self.transformer = Transformer(depth, width, heads, hidden, activation, eps)
-        self.norm_out = nn.LayerNorm(width, eps)
+        self.norm_out: nn.Module = nn.LayerNorm(width, eps)
 
     def embed(self, pixel_values: Tensor) -> Tensor:
         """Input of the blocks: (B, 3, S, S) -> (B, 1 + P, D)."""

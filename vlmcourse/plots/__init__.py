@@ -1,11 +1,10 @@
-"""Every picture of the course. Each function returns a matplotlib Figure whose `.description` says in words what it shows.
+"""Every figure of the course: matplotlib Figures whose `.description` says in words what they show.
 
-style   one palette (Okabe-Ito, safe for colour-blind readers), one look; show(figure) displays it with its description;
-        page(figures) makes one of several
-masks   who may look at whom: one mask, its blocks, the gallery, got beside wanted, attention weights
-curves  training, live too; scores over something, with spread; bars with a chance line
+style          one palette (Okabe-Ito, safe for colour-blind readers); show(figure) displays it with its description
+masks          masks, blocks, actual beside expected, attention weights
+curves         training, live too; scores over something, with spread; bars with a chance line
 probabilities  probabilities as bars with their numbers, beside a picture or alone
-images  pictures with captions, similarity matrices, retrieval, attention over a picture, confusions, embeddings
+images         pictures with captions, similarity, retrieval, attention over an image, confusions, embeddings
 """
 
 from vlmcourse.plots.curves import LiveCurve, bars, curves, loss, interval_means

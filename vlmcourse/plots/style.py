@@ -1,4 +1,4 @@
-"""One look for all pictures."""
+"""One style for all figures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 GREY, PALE, DARK = "#767676", "#E8E8E8", "#0B3C5D"
 SEQUENTIAL = "viridis"
 
-_LOOK = {
+_STYLE = {
     "font.size": 10,
     "axes.titlesize": 10.5,
     "axes.labelsize": 10,
@@ -34,57 +34,77 @@ _LOOK = {
 
 @contextmanager
 def course_style() -> Iterator[None]:
-    """The course's look for the figures made inside; global settings stay as they were."""
+    """The course's style for figures made inside, or by a function that it decorates; global settings stay as they were."""
     import matplotlib as mpl
 
-    with mpl.rc_context(_LOOK):
+    with mpl.rc_context(_STYLE):
         yield
 
 
 def figure(width: float, height: float, rows: int = 1, columns: int = 1, **options):
-    """A Figure that no window system knows of, and its axes as a flat list."""
+    """A Figure (inches) that no window system knows of, and its axes as a flat list."""
     from matplotlib.figure import Figure
 
-    made = Figure(figsize=(width, height), layout="constrained")
-    return made, list(made.subplots(rows, columns, squeeze=False, **options).flat)
+    drawn = Figure(figsize=(width, height), layout="constrained")
+    return drawn, list(drawn.subplots(rows, columns, squeeze=False, **options).flat)
 
 
 def blank_figure(width: float, height: float):
-    """A Figure and axes that cover all of it, without frame or ticks: nothing has to be laid out, so it is drawn in half the time."""
+    """A Figure (inches) and axes that cover it, without frame or ticks: nothing is laid out, so it is drawn twice as fast."""
     from matplotlib.figure import Figure
 
-    made = Figure(figsize=(width, height), layout="none")
-    axes = made.add_axes((0, 0, 1, 1))
+    drawn = Figure(figsize=(width, height), layout="none")
+    axes = drawn.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
-    return made, axes
+    return drawn, axes
 
 
 def set_margins(
-    made,
+    drawn,
     left: float = 0.75,
     right: float = 0.15,
     top: float = 0.35,
     bottom: float = 0.6,
     between: float = 0.2,
 ):
-    """The same figure with margins in inches, instead of measuring all its words to find them: for what is drawn at each key press.
+    """The figure with margins in inches, instead of measuring its words to find them: for figures redrawn at each key press.
 
     between  axes under or beside each other, as a share of one
     """
     import matplotlib as mpl
 
-    wide, high = made.get_size_inches()
+    wide, high = drawn.get_size_inches()
     with mpl.rc_context({"figure.constrained_layout.use": False}):
-        made.set_layout_engine(None)
-    made.subplots_adjust(
+        drawn.set_layout_engine(None)
+    drawn.subplots_adjust(
         left / wide, bottom / high, 1 - right / wide, 1 - top / high, between, between
     )
-    return made
+    return drawn
 
 
 def subtitle(axes, text: str) -> None:
-    """What axes show, in a line or two above them, lighter than a title."""
+    """A line or two above axes, lighter than a title."""
     axes.set_title(text, loc="left", fontsize=9.5, fontweight="normal")
+
+
+def outline(axes, x1: float, y1: float, x2: float, y2: float, **style) -> None:
+    """A rectangle's outline between two corners."""
+    axes.plot([x1, x2, x2, x1, x1], [y1, y1, y2, y2, y1], clip_on=False, **style)
+
+
+def hide_axes(axes) -> None:
+    """Neither ticks nor frame."""
+    axes.set(xticks=[], yticks=[])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def chance_line(axes, chance: float | None, label: str = "", vertical: bool = False) -> None:
+    """A dashed line, if there is a chance level."""
+    if chance is not None:
+        style = {"color": GREY, "linestyle": "--", "linewidth": 1.2}
+        label = label or f"chance = {chance:.3g}"
+        (axes.axvline if vertical else axes.axhline)(chance, label=label, **style)
 
 
 def text_colour(colour: str) -> str:
@@ -93,67 +113,74 @@ def text_colour(colour: str) -> str:
     return "white" if 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.18 else "black"
 
 
-def describe(made, text: str):
-    """Attaches the description; returns the figure."""
-    made.description = " ".join(text.split())
-    return made
+def describe(drawn, text: str, chance: float | None = None):
+    """Attaches the description (with the chance level, if there is one); returns the figure."""
+    level = "" if chance is None else f" Chance: {chance:.3g}."
+    drawn.description = " ".join((text + level).split())
+    return drawn
 
 
 @dataclass(frozen=True)
 class FigureStack:
-    """Figures under each other, to be shown as one picture with one description."""
+    """Figures under each other, shown as one picture with one description."""
 
     figures: tuple
     description: str
 
 
 def stack_figures(*figures) -> FigureStack:
-    """Several figures as one picture, top to bottom; what it shows is what they show."""
-    return FigureStack(figures, " ".join(one.description for one in figures))
+    """Several figures as one picture, top to bottom; its description is theirs."""
+    return FigureStack(figures, " ".join(drawn.description for drawn in figures))
 
 
-def _pixels(made):
-    """A figure as RGB pixels, drawn once: a PNG on the way would cost as much again."""
+def _pixels(drawn):
+    """A figure as an RGB image, drawn once: a PNG on the way would cost as much again."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
-    canvas = FigureCanvasAgg(made)
-    made.set_facecolor("white")
+    canvas = FigureCanvasAgg(drawn)
+    drawn.set_facecolor("white")
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
-def png(made, small: bool = True) -> bytes:
-    """A figure, or a page of them, as a PNG.
+def png(drawn, small: bool = True) -> bytes:
+    """A figure, or a stack of them, as a PNG.
 
     small  of at most 256 colours: a third of the size, and the eye sees no difference. False: as it is, in a third of the time,
            for pictures that are gone with the next key press
     """
     from PIL import Image
 
-    drawn = [_pixels(one) for one in (made.figures if isinstance(made, FigureStack) else (made,))]
-    sheet = Image.new(
-        "RGB", (max(one.width for one in drawn), sum(one.height for one in drawn)), "white"
-    )
-    top, buffer = 0, io.BytesIO()
-    for one in drawn:
-        sheet.paste(one, (0, top))
-        top += one.height
-    if not small:
-        sheet.save(buffer, format="png", compress_level=1)
-        return buffer.getvalue()
-    sheet.quantize(256, dither=Image.Dither.NONE).save(buffer, format="png", optimize=True)
+    images = [
+        _pixels(part) for part in (drawn.figures if isinstance(drawn, FigureStack) else (drawn,))
+    ]
+    size = max(image.width for image in images), sum(image.height for image in images)
+    whole, top, buffer = Image.new("RGB", size, "white"), 0, io.BytesIO()
+    for image in images:
+        whole.paste(image, (0, top))
+        top += image.height
+    if small:
+        quantized = whole.quantize(256, dither=Image.Dither.NONE)
+        quantized.save(buffer, format="png", optimize=True)
+    else:
+        whole.save(buffer, format="png", compress_level=1)
     return buffer.getvalue()
 
 
-def show(made, credit: str = "") -> None:
-    """Displays a figure in a notebook as a PNG whose alt text is its description; `credit` goes below it."""
+def bundle(drawn) -> tuple[dict, dict]:
+    """A figure for IPython's display: data and metadata, with the description as alternative text."""
+    return (
+        {"image/png": png(drawn), "text/plain": drawn.description},
+        {"image/png": {"alt": drawn.description}},
+    )
+
+
+def show(drawn, credit: str = "") -> None:
+    """Displays a figure in a notebook as a PNG whose alternative text is its description; `credit` goes below it."""
     from IPython.display import HTML, display
 
-    display(
-        {"image/png": png(made), "text/plain": made.description},
-        raw=True,
-        metadata={"image/png": {"alt": made.description}},
-    )
+    data, metadata = bundle(drawn)
+    display(data, raw=True, metadata=metadata)
     if credit:
         display(HTML(f"<small>{html.escape(credit)}</small>"))

@@ -16,7 +16,7 @@ from vlmcourse.parts.language import freeze
 from vlmcourse.parts.vision import ViT
 from vlmcourse.recipes import recipe as registry
 from vlmcourse.recipes.features import FeatureCache, PixelSource
-from vlmcourse.recipes.frozen import generate_sentences
+from vlmcourse.recipes.frozen import generate_sentences, mean_embedding
 from vlmcourse.recipes.recipe import Recipe, Run
 from vlmcourse.training.mixture import JointDatasets, WeightedLosses
 from vlmcourse.training.optimisation import Optimisation
@@ -95,7 +95,7 @@ def flamingo_config(scale: Scale, **changes) -> FlamingoConfig:
             "vision_width": scale.width,
             "latents": sizes.latents,
             "resampler_depth": sizes.resampler_depth,
-            "trainable_token_ids": (end_of_chunk,),
+            "trainable_token_ids": (end_of_chunk, image_token_id),
             "frames": NUM_FRAMES,
             "gate_lr_scale": GATE_LR_SCALE,
             **changes,
@@ -118,6 +118,18 @@ def new_flamingo(
     """An untrained Flamingo, which depends on the seed alone, between these two. parts: block, resampler of Flamingo."""
     with seeded(seed):
         return Flamingo(config, tower, lm, **parts)
+
+
+@torch.no_grad()
+def start_tags_at_words(model: Flamingo) -> None:
+    """The trainable input rows of <image> and <EOC> start at the mean noun and at the full stop: a picture stands where a noun
+    stands in the language model's texts. From rows that are like no word, no name is bound to a picture in as many steps."""
+    starts = {IMAGE_TOKEN: [noun.word for noun in world.nouns()], END_OF_CHUNK: ["."]}
+    ids = tokenizer.world_tokenizer().convert_tokens_to_ids(list(starts))
+    for number, words in zip(ids, starts.values()):
+        if number in model.config.trainable_token_ids:
+            row = model.config.trainable_token_ids.index(number)
+            model.rows[row] = mean_embedding(model.lm, words)
 
 
 def page_datasets(
@@ -173,6 +185,7 @@ def setup(
     changes = {"residual_scale": tuple(RESIDUAL_SCALE * value for value in rms), **changes}
     config, parts = flamingo_config(scale, **changes), parts or {}
     model = new_flamingo(config, deepcopy(tower), lm, seed, **parts)
+    start_tags_at_words(model)
     mixed = WeightedLosses(model, weights, sizes.steps)
     return Run(mixed, data, config, (lm, tower, dict(weights), parts, type(data)))
 

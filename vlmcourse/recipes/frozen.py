@@ -18,6 +18,7 @@ from vlmcourse.evaluation import (
 )
 from vlmcourse.papers.frozen import Frozen, FrozenConfig
 from vlmcourse.parts.language import freeze
+from vlmcourse.parts.word_hull import WordHull
 from vlmcourse.recipes.recipe import Recipe, Run, Sizes
 from vlmcourse.training.optimisation import Optimisation
 from vlmcourse.training.scale import Scale
@@ -48,11 +49,15 @@ def frozen_config(scale: Scale, **changes) -> FrozenConfig:
 
 
 def new_frozen(
-    config: FrozenConfig, lm: nn.Module, seed: int = 0, start: Tensor | None = None
+    config: FrozenConfig,
+    lm: nn.Module,
+    seed: int = 0,
+    start: Tensor | None = None,
+    ending: nn.Module | None = None,
 ) -> Frozen:
-    """An untrained image encoder, which depends on the seed alone, before this language model. start: see Frozen."""
+    """An untrained image encoder, which depends on the seed alone, before this language model. start, ending: see Frozen."""
     with seeded(seed):
-        return Frozen(config, lm, start)
+        return Frozen(config, lm, start, ending)
 
 
 def mean_embedding(lm: nn.Module, words: Sequence[str]) -> Tensor:
@@ -64,6 +69,12 @@ def mean_noun_and_background(lm: nn.Module) -> Tensor:
     """The mean embedding of all nouns, and of all backgrounds, (2, D): where the two vectors of a picture start."""
     groups = [noun.word for noun in world.nouns()], list(world.BACKGROUNDS)
     return torch.stack([mean_embedding(lm, words) for words in groups])
+
+
+def word_hull(lm: nn.Module, steps: int) -> WordHull:
+    """The prefix ends in the hull of all words, an addition of the course: see WordHull."""
+    rows = lm.get_input_embeddings().weight
+    return WordHull(rows[len(tokenizer.SPECIAL) :], steps)
 
 
 def descriptive_caption(scene: world.Scene, rng: world.SeededRandom) -> str:
@@ -100,16 +111,19 @@ def setup(
     lm: nn.Module | None = None,
     data=None,
     start: Callable[[nn.Module], Tensor | None] = mean_noun_and_background,
+    ending: Callable[[nn.Module, int], nn.Module] | None = None,
     **changes,
 ) -> Run:
     """lm       default: the tiny language model, frozen. Of a model that is not frozen a copy is trained, too
     data     of caption_data or vqa_data; default: caption_data(scale, seed)
     start    lm -> where the vectors of a picture start, or None: see Frozen
+    ending   (lm, steps) -> what becomes of the vectors at last, such as word_hull: see Frozen
     changes  of FrozenConfig
     """
     lm = freeze(stage("language").lm) if lm is None else deepcopy(lm)
     data, config = data or caption_data(scale, seed), frozen_config(scale, **changes)
-    return Run(new_frozen(config, lm, seed, start(lm)), data, config, (lm, start))
+    model = new_frozen(config, lm, seed, start(lm), ending and ending(lm, sizes.steps))
+    return Run(model, data, config, (lm, start, ending))
 
 
 def generate_sentences(model: nn.Module, data, most: int) -> list[str]:

@@ -44,6 +44,7 @@ class Run:
     config    the model's configuration
     parts     trained models and whatever else the model is made of
     examples  how many different ones the data have; None: endless
+    before    (on_step, retrain): called before training, and only then, for a model that goes on from another stage
     """
 
     model: nn.Module
@@ -51,6 +52,7 @@ class Run:
     config: Any = None
     parts: tuple = ()
     examples: int | None = None
+    before: Callable[..., None] | None = None
 
     @property
     def fingerprint(self) -> dict:
@@ -132,6 +134,7 @@ class Recipe:
             seed=seed,
             on_step=on_step,
             retrain=retrain,
+            prepare=run.before and partial(run.before, on_step=on_step, retrain=retrain),
         )
 
     def evaluate(self, model: nn.Module, scale: Scale | str | None = None) -> dict:
@@ -145,6 +148,8 @@ def describe(value: Any) -> Any:
     if isinstance(value, nn.Module):
         learns = [name for name, tensor in value.named_parameters() if tensor.requires_grad]
         return [checkpoint.checksum(value.state_dict()), len(learns)]
+    if hasattr(value, "fingerprint"):
+        return value.fingerprint()
     if isinstance(value, Tensor):
         return checkpoint.checksum({"": value})
     if is_dataclass(value) and not isinstance(value, type):

@@ -67,6 +67,8 @@ def train(
         words, options = own.tokenizer, recipe.own_pictures(own, longest, scale)
     run = recipe.prepare(scale, seed, sizes=sizes, **options, **({"data": own} if own else {}))
     examples = len(own) if own else run.examples
+    if run.before and not path.exists():
+        run.before(on_step=on_step)
     fitting = min(sizes.batch, examples or sizes.batch) // state.num_processes * state.num_processes
     batches = Batches(run.data.batch, batch or max(1, fitting), examples, seed)
     made_of = {"recipe": recipe.name, "scale": scale.name, "seed": seed, "options": options}

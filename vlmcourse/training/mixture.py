@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ class JointDatasets:
     sources  {name: (data set, its examples for each index of the batch)}
     """
 
-    sources: Mapping[str, tuple[object, int]]
+    sources: Mapping[str, tuple[Any, int]]
 
     def batch(self, indices: Sequence[int]) -> dict[str, dict]:
         return {

@@ -47,3 +47,16 @@ class Optimisation:
             betas=self.betas,
             fused=device.type in ("cpu", "cuda"),
         )
+
+
+@dataclass(frozen=True)
+class HeldOptimisation(Optimisation):
+    """As Optimisation, but the learning rate stays constant up to `hold` of all steps before the cosine begins."""
+
+    hold: float = 0.5
+
+    def at(self, step: int, steps: int) -> float:
+        held = round(self.hold * steps)
+        if step < held:
+            return self.learning_rate * min(1.0, (step + 1) / max(1, round(self.warmup * steps)))
+        return self.learning_rate * (1 + math.cos(math.pi * (step - held) / (steps - held))) / 2

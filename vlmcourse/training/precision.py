@@ -38,7 +38,7 @@ def device_precision(device: torch.device | str = "cpu") -> torch.dtype:
     device = torch.device(device)
     if device.type == "mps":
         return torch.float32
-    seconds = {}
+    seconds: dict[torch.dtype, float] = {}
     for dtype in (torch.float32, torch.bfloat16):
         x, w = (torch.randn(shape, device=device).to(dtype) for shape in ((2048, 256), (256, 1024)))
         times = []
@@ -71,7 +71,7 @@ def faster_precision(step: Callable[[], Tensor], device: torch.device) -> torch.
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             seconds[dtype] = min(seconds[dtype], time.perf_counter() - start)
-    return min(seconds, key=seconds.get)
+    return min(seconds, key=lambda dtype: seconds[dtype])
 
 
 def choose_precision(model: nn.Module, batches, steps: int, accelerator) -> torch.dtype:

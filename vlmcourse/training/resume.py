@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from vlmcourse.training import checkpoint
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 
 class RunLocked(RuntimeError):
@@ -29,7 +33,7 @@ class RunFile:
     def __init__(self, path: Path | None, fingerprint: dict, writes: bool = True):
         self.path, self.writes = path, writes
         self.fingerprint = json.loads(json.dumps(fingerprint))
-        self.lock = None
+        self.lock: BaseFileLock | None = None
 
     def __enter__(self) -> RunFile:
         from filelock import FileLock, Timeout

@@ -61,12 +61,14 @@ def train_or_load(
     seed: int = 0,
     on_step: Callable[[Step], None] | None = None,
     retrain: bool = False,
+    prepare: Callable[[], None] | None = None,
 ) -> TrainedStage:
     """The trained model from the cache, or trained now and put there, so that each lesson starts alone.
 
     fingerprint  what makes the stage, beside its name, steps, optimisation and seed (JSON)
     on_step      called with each Step, also with those of a loaded stage
     retrain      train although it is there
+    prepare      called before training, and only then: for a stage that goes on from another one
 
     The cache's key is a hash of all that and of the code; a shipped stage needs the same recipe, whatever the code. A
     damaged file is reported and trained anew. If the cache cannot be written, it warns and returns the trained model.
@@ -83,7 +85,7 @@ def train_or_load(
         "code": _code(*model.modules(), batches.make),
         "torch": torch.__version__,
     }
-    path, recipe = cache_folder() / f"{name}-{_digest(ingredients)}.safetensors", _digest(recipe)
+    path, key = cache_folder() / f"{name}-{_digest(ingredients)}.safetensors", _digest(recipe)
     on_step = on_step or (lambda step: None)
     for candidate in () if retrain else (path, SHIPPED / f"{name}.safetensors"):
         if not candidate.exists():
@@ -93,17 +95,19 @@ def train_or_load(
         except checkpoint.DamagedCheckpoint as error:
             print(f"{error} It is trained again.")
             continue
-        if candidate == path or notes["recipe"] == recipe:
+        if candidate == path or notes["recipe"] == key:
             model.load_state_dict(tensors)
             history = [Step(**step) for step in notes["history"]]
             for step in history:
                 on_step(step)
             return TrainedStage(model.eval(), history, True, candidate)
+    if prepare:
+        prepare()
     history = []
     for step in fit(model, batches, steps, optimisation, seed=seed):
         history.append(step)
         on_step(step)
-    notes = {"history": [asdict(step) for step in history], "recipe": recipe}
+    notes = {"history": [asdict(step) for step in history], "recipe": key}
     try:
         checkpoint.save(path, model.state_dict(), notes)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The pieces lessons share: predictions, attempts, widgets that leave something behind when the kernel is gone."""
+"""Fields over a picture that is drawn anew when one of them changes, and a static picture for pages without a kernel."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ import html
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-SAID = "font-size: 90%; line-height: 1.45; max-width: 52em; margin-top: 0.3em"
-
-
-"""How the description below a picture looks: lines of a length that can be read."""
+DESCRIPTION_STYLE = "font-size: 90%; line-height: 1.45; max-width: 52em; margin-top: 0.3em"
+WIDE, NARROW = {"width": "min(34em, 100%)"}, {"width": "15em"}
 
 
 def column(*widgets):
@@ -21,33 +19,6 @@ def column(*widgets):
     return ipywidgets.VBox(widgets, layout={"align_items": "flex-start"})
 
 
-def playable(widget, still: dict[str, object], metadata: dict | None = None) -> None:
-    """Displays a widget; `still` (mime type -> data) is what remains of it in a page without a kernel."""
-    from IPython.display import display
-
-    display(
-        {
-            **still,
-            **{
-                mime: data
-                for mime, data in widget._repr_mimebundle_().items()
-                if mime != "text/plain"
-            },
-        },
-        raw=True,
-        metadata=metadata or {},
-    )
-
-
-def controls(widgets: Sequence) -> list:
-    """The widgets that hold a value: those given, and those inside boxes."""
-    return [
-        one
-        for widget in widgets
-        for one in (controls(widget.children) if hasattr(widget, "children") else [widget])
-    ]
-
-
 def row(*widgets):
     """Widgets beside each other, wrapped where the page is narrow."""
     import ipywidgets
@@ -55,25 +26,105 @@ def row(*widgets):
     return ipywidgets.HBox(widgets, layout={"flex_flow": "row wrap"})
 
 
-def worded(*widgets):
-    """The same for sliders that stand at words, with room for them: ipywidgets alone shows seven letters.
+def row_with_labels(*widgets):
+    """The same for sliders whose values are words, with room for them: ipywidgets alone shows seven letters.
 
-    The style is said once: a style that came with each new picture would have the browser look at the whole page again.
+    The style is sent once: a style that came with each new picture would have the browser lay out the whole page again.
     """
     import ipywidgets
 
-    made = row(
-        *widgets,
-        ipywidgets.HTML(
-            "<style>.vlmcourse .widget-readout { max-width: 9em !important; overflow: visible }</style>"
-        ),
+    style = ".vlmcourse .widget-readout { max-width: 9em !important; overflow: visible }"
+    box = row(*widgets, ipywidgets.HTML(f"<style>{style}</style>"))
+    box.add_class("vlmcourse")
+    return box
+
+
+def slider(description: str, value: float, low: float, high: float, step: float | None = None):
+    """A slider of whole numbers, or of numbers in steps."""
+    import ipywidgets
+
+    kind = ipywidgets.IntSlider if step is None else ipywidgets.FloatSlider
+    options = {} if step is None else {"step": step}
+    return kind(
+        value=value, min=low, max=high, description=description, continuous_update=False, **options
     )
-    made.add_class("vlmcourse")
-    return made
 
 
-def offer(field, options: Sequence[tuple[str, object]]) -> None:
-    """Gives a choice other options, (label, value), and leaves it where it stands; or at the last one, if that is gone."""
+def log_slider(description: str, value: float):
+    """A slider from 1 to 100 in steps of equal ratio."""
+    import ipywidgets
+
+    return ipywidgets.FloatLogSlider(
+        value=value,
+        base=10,
+        min=0,
+        max=2,
+        step=0.05,
+        description=description,
+        continuous_update=False,
+        readout_format=".1f",
+    )
+
+
+def option_slider(description: str, options: Sequence, value: object):
+    """A slider over options, or over (label, value)."""
+    import ipywidgets
+
+    return ipywidgets.SelectionSlider(
+        options=options, value=value, description=description, continuous_update=False
+    )
+
+
+def dropdown(description: str, options: Sequence, value: object = None, layout: dict = NARROW):
+    """A choice of one of the options, the first if no value is given."""
+    import ipywidgets
+
+    chosen = {} if value is None else {"value": value}
+    return ipywidgets.Dropdown(options=options, description=description, layout=layout, **chosen)
+
+
+def text_field(description: str, value: str, suggestions: Sequence[str] = (), layout: dict = WIDE):
+    """A line of text; suggestions: texts that can be chosen, too."""
+    import ipywidgets
+
+    options = {"options": list(suggestions)} if suggestions else {}
+    kind = ipywidgets.Combobox if suggestions else ipywidgets.Text
+    return kind(
+        value=value, description=description, continuous_update=False, layout=layout, **options
+    )
+
+
+def buttons(description: str, options: Sequence[str], value: str | None = None, width: str = "9em"):
+    """One button of several is pressed."""
+    import ipywidgets
+
+    return ipywidgets.ToggleButtons(
+        options=options,
+        value=value or options[0],
+        description=description,
+        style={"button_width": width},
+    )
+
+
+def display_widget(widget, static: dict[str, object], metadata: dict | None = None) -> None:
+    """Displays a widget; `static` (mime type -> data) is what remains of it in a page without a kernel."""
+    from IPython.display import display
+
+    live = {mime: data for mime, data in widget._repr_mimebundle_().items() if mime != "text/plain"}
+    display({**static, **live}, raw=True, metadata=metadata or {})
+
+
+def controls(widgets: Sequence) -> list:
+    """The widgets that hold a value: those given, and those inside boxes."""
+    return [
+        control
+        for widget in widgets
+        for control in (controls(widget.children) if hasattr(widget, "children") else [widget])
+    ]
+
+
+def set_options(field, options: Sequence[tuple[str, object]]) -> None:
+    """Gives a choice other options, (label, value), and keeps its value; the last option's, if that is gone."""
     options = tuple(options)
     if field.options != options:
         before = field.value
@@ -81,77 +132,83 @@ def offer(field, options: Sequence[tuple[str, object]]) -> None:
         field.value = before if before in [value for _, value in options] else options[-1][1]
 
 
-def only(fields: Sequence, wanted: Sequence) -> None:
-    """Of the fields only those that are wanted are seen: one that changes nothing would only puzzle."""
+def show_only(fields: Sequence, wanted: Sequence) -> None:
+    """Hides the fields that are not wanted: one that changes nothing would only puzzle."""
     for field in fields:
         field.layout.display = None if field in wanted else "none"
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
-    """No garbage is looked for in here: among a trained model's objects that takes half a second. What was left goes afterwards."""
-    was = gc.isenabled()
+def without_garbage_collection() -> Iterator[None]:
+    """No garbage is collected in here: among a trained model's objects that takes half a second. It is done afterwards."""
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if was:
+        if was_enabled:
             gc.enable()
             gc.collect(0)
 
 
-def play(fields: Sequence, drawn: Callable, prepared: Callable[[], None] = lambda: None) -> None:
-    """Displays fields over a picture that is drawn anew when one of them changes; a still of it stays without a kernel.
+def interactive(
+    fields: Sequence, draw: Callable, prepare: Callable[[], None] = lambda: None
+) -> None:
+    """Displays fields over a picture that is drawn anew when one of them changes; the first stays without a kernel.
 
-    fields    widgets, or boxes of them
-    drawn     () -> Figure, or draw.page of several, with a description; a ValueError that it raises is shown instead of a picture
-    prepared  called before: it may `offer` other options, or show `only` the fields that matter
+    fields   widgets, or boxes of them
+    draw     () -> Figure, or plots.stack_figures of several, with a description; a ValueError that it raises is shown in its place
+    prepare  called before: it may `set_options`, or `show_only` the fields that matter
     """
     import ipywidgets
 
     from vlmcourse.plots.style import png
 
     # An Image widget has no alternative text, so the picture is an element of HTML that has one.
-    picture, said = ipywidgets.HTML(), ipywidgets.HTML()
+    picture, message = ipywidgets.HTML(), ipywidgets.HTML()
     live = [
         field
         for field in controls(fields)
         if hasattr(field, "value") and not isinstance(field, ipywidgets.Play)
     ]
-    last, still, preparing = [], {}, []
+    last, static, preparing = [], {}, []
 
-    def redraw(*_) -> None:
-        if (
-            preparing or [field.value for field in live] == last
-        ):  # a field that set another one, which drew already
-            return
+    def redraw() -> None:
+        if preparing or [field.value for field in live] == last:
+            return  # a field that set another one, which drew already
         try:
             preparing.append(True)
             try:
-                prepared()
+                prepare()
             finally:
                 preparing.clear()
             last[:] = [field.value for field in live]
-            made = drawn()
+            figure = draw()
         except ValueError as error:
             last[:] = [field.value for field in live]
-            said.value = f'<b role="alert">{html.escape(str(error), quote=False)}</b>'
+            message.value = f'<b role="alert">{html.escape(str(error), quote=False)}</b>'
             return
-        drawing, told = png(made, small=not still), made.description  # the first one is kept
+        image, description = png(figure, small=not static), figure.description
         picture.value = (
-            f'<img alt="{html.escape(told)}" style="max-width: 100%" '
-            f'src="data:image/png;base64,{base64.b64encode(drawing).decode()}">'
+            f'<img alt="{html.escape(description)}" style="max-width: 100%" '
+            f'src="data:image/png;base64,{base64.b64encode(image).decode()}">'
         )
-        said.value = f'<div role="status" style="{SAID}">{html.escape(told, quote=False)}</div>'
-        still.update({"image/png": drawing, "text/plain": told} if not still else {})
+        message.value = (
+            f'<div role="status" style="{DESCRIPTION_STYLE}">'
+            f"{html.escape(description, quote=False)}</div>"
+        )
+        if not static:
+            static.update({"image/png": image, "text/plain": description})
 
-    def answer(*_) -> None:
-        with uncollected():
+    def changed(_: dict) -> None:
+        with without_garbage_collection():
             redraw()
 
     for field in live:
-        field.observe(answer, "value")
+        field.observe(changed, "value")
     redraw()
-    if not still:
-        drawn()  # a first picture that fails is the author's mistake: let the error be seen
-    playable(column(*fields, picture, said), still, {"image/png": {"alt": still["text/plain"]}})
+    if not static:
+        draw()  # a first picture that fails is the author's mistake: let the error be seen
+    display_widget(
+        column(*fields, picture, message), static, {"image/png": {"alt": static["text/plain"]}}
+    )

@@ -31,6 +31,7 @@ def binding_episode(
     ways: int = 4,
     seed: int = 0,
     noun_subset: tuple[str, ...] = (),
+    invented: Sequence[str] = tokenizer.INVENTED,
 ) -> Episode:
     """Fast binding with `count` solved examples of `ways` things: every name once, then every name again, and so on.
 
@@ -40,7 +41,7 @@ def binding_episode(
     rng = SeededRandom("shots", seed, split, index, ways)
     words, names = (
         rng.sample(nouns_of_split(split, noun_subset), ways),
-        rng.sample(tokenizer.INVENTED, ways),
+        rng.sample(invented, ways),
     )
     asked = int(rng.random() * ways)
     query = single_thing(words[asked], split, rng)

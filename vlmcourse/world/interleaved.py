@@ -34,22 +34,25 @@ from vlmcourse.world.scenes import Scene, SeededRandom, sample
 from vlmcourse.world.videos import Video, make_video
 
 IMAGE_TOKEN, END_OF_CHUNK = "<image>", "<EOC>"
+IMAGE_TEXT = f"{IMAGE_TOKEN} ."
+"""What stands in a text for a picture: a full stop follows the tag, as one follows descriptions in the language model's texts.
+Without it, and with rows of the tags that no text has trained, no name is bound to a picture in as many steps."""
 NUM_FRAMES = 8
 """Frames of a video."""
 
 
 def interleaved_text(page: Page) -> str:
-    """A page as text: <image> for each picture or video, <EOC> before each but a first one, and at the end."""
-    return f"{page_text(page, IMAGE_TOKEN, END_OF_CHUNK)} {END_OF_CHUNK}"
+    """A page as text: "<image> ." for each picture or video, <EOC> before each but a first one, and at the end."""
+    return f"{page_text(page, IMAGE_TEXT, END_OF_CHUNK)} {END_OF_CHUNK}"
 
 
 def chunked_prompts(pages: Sequence[Page], size: int, view: View = to_pixels) -> Prompts:
     """Open pages for Flamingo to continue, with <EOC> before each picture but a first one."""
-    return Prompts(pages, size, IMAGE_TOKEN, view, end_of_chunk=END_OF_CHUNK)
+    return Prompts(pages, size, IMAGE_TEXT, view, end_of_chunk=END_OF_CHUNK)
 
 
 def parse_page(text: str, pictures: Sequence[Picture | Video]) -> tuple[Part, ...]:
-    """A page from a text with image tokens and its pictures: how one writes a prompt by hand.
+    """A page from a text with image tokens ("<image>" or "<image> .") and its pictures: how one writes a prompt by hand.
 
     Raises ValueError for more tokens than pictures or fewer, and for a token in the middle of a word.
     """
@@ -62,7 +65,8 @@ def parse_page(text: str, pictures: Sequence[Picture | Video]) -> tuple[Part, ..
             f"{count} times {IMAGE_TOKEN} in the text, and {len(pictures)} pictures; expected one tag for each, where it "
             "belongs."
         )
-    pieces, given = re.split(f"({IMAGE_TOKEN})", text.replace(END_OF_CHUNK, " ")), iter(pictures)
+    text = re.sub(rf"{IMAGE_TOKEN}\s*\.(?=\s|$)", IMAGE_TOKEN, text.replace(END_OF_CHUNK, " "))
+    pieces, given = re.split(f"({IMAGE_TOKEN})", text), iter(pictures)
     return tuple(
         next(given) if piece == IMAGE_TOKEN else piece.strip() for piece in pieces if piece.strip()
     )
@@ -72,8 +76,7 @@ def parse_page(text: str, pictures: Sequence[Picture | Video]) -> tuple[Part, ..
 class PageDataset:
     """Pages to learn from: `ids` (B, T) padded on the right, `loss_mask` (B, T), True at words, and the pictures.
 
-    <EOC> is read, but is no target. (The paper's model learns to write it, with an output row that learns. Our language model met
-    none of its special tokens in pretraining, so their rows became alike: it cannot give one of them a share of its own.)
+    <EOC> is read, but is no target. (The paper's model learns to write it, with an output row that learns.)
 
     page         index -> page
     to_features  pictures and videos -> what a batch holds of them: {"pixel_values": ...}, or {"features": ...} of a tower
@@ -85,9 +88,10 @@ class PageDataset:
     def batch(self, indices: Sequence[int]) -> dict:
         pages = [self.page(index) for index in indices]
         ids = tokenizer.encode([interleaved_text(page) for page in pages])
-        special = tokenizer.world_tokenizer().convert_tokens_to_ids([IMAGE_TOKEN, END_OF_CHUNK])
-        no_targets = torch.tensor([tokenizer.PAD, tokenizer.BOS, tokenizer.EOS, *special])
+        image, end = tokenizer.world_tokenizer().convert_tokens_to_ids([IMAGE_TOKEN, END_OF_CHUNK])
+        no_targets = torch.tensor([tokenizer.PAD, tokenizer.BOS, tokenizer.EOS, image, end])
         loss_mask = ~torch.isin(ids, no_targets)
+        loss_mask[:, 1:] &= ids[:, :-1] != image  # the full stop after a tag is given, too
         return {"ids": ids, "loss_mask": loss_mask, **self.to_features(frames_of(pages))}
 
 
@@ -98,7 +102,8 @@ class PageDataset:
 class WebPages:
     """Where pages come from: `split`, `seed`, how many different scenes (and films) there are.
 
-    words  a smaller world: only these nouns are shown. Models learn it in fewer steps. Default: all known nouns
+    words     a smaller world: only these nouns are shown. Models learn it in fewer steps. Default: all known nouns
+    invented  the names that pages of names give to things
     """
 
     split: str = "train"
@@ -106,6 +111,7 @@ class WebPages:
     pool: int = 8192
     frames: int = NUM_FRAMES
     noun_subset: tuple[str, ...] = ()
+    invented: tuple[str, ...] = tuple(tokenizer.INVENTED)
 
     def rng(self, kind: str, index: int) -> SeededRandom:
         return SeededRandom(kind, self.seed, self.split, index)
@@ -177,7 +183,7 @@ class WebPages:
     def names(self, index: int, rng: SeededRandom) -> tuple[Part, ...]:
         """'this is a dax .' of several pictures of two to four things; the names mean nothing on any other page."""
         count = 2 + int(rng.random() * 3)
-        words, names = self._things(index, rng, count), rng.sample(tokenizer.INVENTED, count)
+        words, names = self._things(index, rng, count), rng.sample(self.invented, count)
         order = [int(rng.random() * count) for _ in range(9 - count)]
         form = rng.choice(
             ("this is {} .", "this is {} .", "question : what is this ? answer : this is {} .")

@@ -1,6 +1,6 @@
 """Explorers: one widget each to play with, and the pure functions (state -> figure) behind it.
 
-masks      every row of the mask table on your own words; change a hidden value; catch a mask that lies
+masks      every row of the mask table on your own words; change a hidden value; find a faulty mask
 gates      Flamingo's gates over training and by hand; which parameters get a gradient
 attention  for a word or a query, a layer and a head: the patches that were used
 clip       classes, prompts, temperature, neighbours, the gap between the modalities

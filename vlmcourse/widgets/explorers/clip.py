@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,14 +12,56 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from vlmcourse import world
-from vlmcourse.evaluation import retrieval_recall
+from vlmcourse.evaluation import class_embeddings, retrieval_recall
 from vlmcourse.plots import bars, embeddings, picture_and_bars, pictures
-from vlmcourse.plots.style import subtitle, set_margins
-from vlmcourse.widgets.interactive import only, play, row
-from vlmcourse.widgets.zero_shot_player import classify
+from vlmcourse.plots.style import set_margins, subtitle
+from vlmcourse.widgets.interactive import (
+    buttons,
+    interactive,
+    log_slider,
+    row,
+    show_only,
+    slider,
+    text_field,
+)
 from vlmcourse.world import tokenizer
 
 VIEWS = ("classes", "nearest pictures", "nearest captions", "modality gap")
+MOST = 6
+"""Neighbours that are shown."""
+
+
+def classify(
+    model,
+    image: np.ndarray,
+    classes: str,
+    template: str,
+    encode: Callable[[list[str]], Tensor] = tokenizer.encode,
+    scale: float | None = None,
+) -> dict[str, float]:
+    """{class: probability} of a picture (S, S, 3) uint8. classes: with commas between.
+
+    scale  another than the learned one, 1 / temperature
+    Raises ValueError for unknown words, a template without {}, and fewer than two different classes.
+    """
+    names = [name.strip().lower() for name in classes.split(",") if name.strip()]
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise ValueError(
+            f"classes {', '.join(names) or '(none)'}: expected at least two different ones, with commas between."
+        )
+    texts = class_embeddings(model, [world.article(name) for name in names], (template,), encode)
+    with torch.no_grad():
+        cosines = model.encode_image(world.to_pixels(image[None])) @ texts.T
+        probabilities = ((scale or model.logit_scale.exp()) * cosines).softmax(-1)[0]
+    return dict(zip(names, probabilities.tolist()))
+
+
+def class_figure(
+    model, image: np.ndarray, classes: str, template: str, scale: float | None = None, title=""
+):
+    """The picture beside the probability of each class."""
+    found = classify(model, image, classes, template, scale=scale)
+    return picture_and_bars(image, found, "probability of the class", 1 / len(found), title)
 
 
 @dataclass(frozen=True)
@@ -35,106 +78,69 @@ class Gallery:
 def gallery(model, pairs: world.Pairs, count: int = 48) -> Gallery:
     """The first `count` pairs with different captions."""
     chosen = pairs.distinct(count)
-    made = pairs.batch(chosen)
+    batch = pairs.batch(chosen)
     return Gallery(
         pairs.images(chosen),
-        made["text"],
-        model.encode_image(made["pixel_values"]),
-        model.encode_text(made["ids"]),
+        batch["text"],
+        model.encode_image(batch["pixel_values"]),
+        model.encode_text(batch["ids"]),
     )
 
 
-def moved(shown: Gallery, share: float) -> Tensor:
+def close_gap(shown: Gallery, share: float) -> Tensor:
     """The texts' vectors (N, E) after `share` of the gap between the centres is taken away, and made unit vectors again."""
     return normalize(shown.text + share * (shown.image.mean(0) - shown.text.mean(0)), dim=-1)
 
 
-def gap(shown: Gallery, share: float):
+def gap_figure(shown: Gallery, share: float):
     """Images and texts in the plane of their main axes, the texts moved over a share of the gap; does retrieval change?"""
-    text = moved(shown, share)
-    found = retrieval_recall(shown.image, text)
-    made = set_margins(embeddings(shown.image, text))
-    told = (
-        f"gap closed {share:.0%}: image to text R@1 {found['image to text R@1']:.2f}, text to image "
-        f"{found['text to image R@1']:.2f}, of {len(text)}"
+    text = close_gap(shown, share)
+    recall = retrieval_recall(shown.image, text)
+    figure = set_margins(embeddings(shown.image, text))
+    title = (
+        f"gap closed {share:.0%}: image to text R@1 {recall['image to text R@1']:.2f}, text to image "
+        f"{recall['text to image R@1']:.2f}, of {len(text)}"
     )
-    subtitle(made.axes[0], told)
-    made.description = f"{told}. {made.description}"
-    return made
+    subtitle(figure.axes[0], title)
+    figure.description = f"{title}. {figure.description}"
+    return figure
 
 
 @torch.no_grad()
-def nearest_captions(shown: Gallery, number: int, most: int = 6):
+def nearest_captions(shown: Gallery, number: int):
     """The captions that fit a picture best, by cosine; its own is marked."""
     cosines = shown.text @ shown.image[number]
-    values, order = cosines.topk(min(most, len(cosines)))
-    made = bars(
+    values, order = cosines.topk(min(MOST, len(cosines)))
+    labels = [
+        ("its own: " if index == number else "") + shown.texts[index] for index in order.tolist()
+    ]
+    figure = bars(
         {
-            "\n".join(
-                textwrap.wrap(("its own: " if index == number else "") + shown.texts[index], 40)
-            ): {"cosine": value}
-            for index, value in zip(order.tolist(), values.tolist())
+            "\n".join(textwrap.wrap(label, 40)): {"cosine": value}
+            for label, value in zip(labels, values.tolist())
         },
         "cosine",
         sideways=True,
     )
     rank = int((cosines > cosines[number]).sum()) + 1
-    subtitle(
-        set_margins(made, left=3.4).axes[0], f"its own caption is number {rank} of {len(cosines)}"
-    )
-    made.description = (
-        f"Picture {number}; its own caption is number {rank} of {len(cosines)}. {made.description}"
-    )
-    return made
+    title = f"its own caption is number {rank} of {len(cosines)}"
+    subtitle(set_margins(figure, left=3.4).axes[0], title)
+    figure.description = f"Picture {number}; {title}. {figure.description}"
+    return figure
 
 
 @torch.no_grad()
-def nearest_pictures(model, shown: Gallery, query: str, most: int = 6):
-    """The pictures that fit a text best. Raises ValueError for words that nobody knows."""
-    cosines = (model.encode_text(tokenizer.encode([query], model.config.context)) @ shown.image.T)[
-        0
-    ]
-    values, order = cosines.topk(min(most, len(cosines)))
+def nearest_pictures(model, shown: Gallery, query: str):
+    """The pictures that fit a text best. Raises ValueError for unknown words."""
+    text = model.encode_text(tokenizer.encode([query], model.config.context))
+    values, order = (text @ shown.image.T)[0].topk(min(MOST, len(shown.image)))
     captions = [
         f"{value:.2f}: {shown.texts[index]}"
         for index, value in zip(order.tolist(), values.tolist())
     ]
-    made = pictures(shown.images[order.numpy()], captions)
-    made.description = f"Pictures nearest to '{query}' by cosine, best first, with their own captions: {'; '.join(captions)}."
-    return made
-
-
-def played(
-    model,
-    shown: Gallery,
-    view: str,
-    number: int,
-    classes: str,
-    template: str,
-    scale: float,
-    query: str,
-    share: float,
-):
-    """The picture of a state; view: one of VIEWS."""
-    if view == "modality gap":
-        return gap(shown, share)
-    if view == "nearest captions":
-        return nearest_captions(shown, number)
-    if view == "nearest pictures":
-        return nearest_pictures(model, shown, query)
-    names = [name.strip().lower() for name in classes.split(",") if name.strip()]
-    found = classify(model, shown.images[number], names, template, scale=scale)
-    made = picture_and_bars(
-        shown.images[number],
-        found,
-        "probability of the class",
-        1 / len(found),
-        f"scale {scale:.1f}, temperature {1 / scale:.3f}",
-    )
-    made.description = (
-        f"'{shown.texts[number]}', scale {scale:.1f}, prompt '{template}'. {made.description}"
-    )
-    return made
+    figure = pictures(shown.images[order.numpy()], captions)
+    figure.description = f"Pictures nearest to '{query}' by cosine, best first, with their own captions: {'; '.join(captions)}."
+    return figure
 
 
 def clip_playground(
@@ -145,49 +151,34 @@ def clip_playground(
     query: str = "a cat above a car",
 ) -> None:
     """Displays the playground. shown: of `gallery`."""
-    import ipywidgets
+    view = buttons("show", VIEWS, width="11em")
+    number = slider("picture", 0, 0, len(shown.images) - 1)
+    names, prompt, text = (
+        text_field(what, value)
+        for what, value in (("classes", classes), ("prompt", template), ("query", query))
+    )
+    scale = log_slider("scale", min(100.0, model.logit_scale.exp().item()))
+    share = slider("close gap", 0, 0, 1, 0.1)
 
-    wide = {"width": "min(34em, 100%)"}
-    learned = min(100.0, model.logit_scale.exp().item())
-    view = ipywidgets.ToggleButtons(
-        options=VIEWS, description="show", style={"button_width": "11em"}
-    )
-    number = ipywidgets.IntSlider(
-        value=0, min=0, max=len(shown.images) - 1, description="picture", continuous_update=False
-    )
-    names = ipywidgets.Text(
-        value=classes, description="classes", continuous_update=False, layout=wide
-    )
-    prompt = ipywidgets.Text(
-        value=template, description="prompt", continuous_update=False, layout=wide
-    )
-    scale = ipywidgets.FloatLogSlider(
-        value=learned,
-        base=10,
-        min=0,
-        max=2,
-        step=0.05,
-        description="scale",
-        continuous_update=False,
-        readout_format=".1f",
-    )
-    text = ipywidgets.Text(value=query, description="query", continuous_update=False, layout=wide)
-    share = ipywidgets.FloatSlider(
-        value=0, min=0, max=1, step=0.1, description="close gap", continuous_update=False
-    )
-    wanted = dict(zip(VIEWS, ([number, scale, names, prompt], [text], [number], [share])))
-    play(
+    def draw_classes():
+        title = f"scale {scale.value:.1f}, temperature {1 / scale.value:.3f}"
+        figure = class_figure(
+            model, shown.images[number.value], names.value, prompt.value, scale.value, title
+        )
+        figure.description = (
+            f"'{shown.texts[number.value]}', scale {scale.value:.1f}, prompt '{prompt.value}'. "
+            f"{figure.description}"
+        )
+        return figure
+
+    views: dict[str, tuple[Sequence, Callable]] = {
+        "classes": ([number, scale, names, prompt], draw_classes),
+        "nearest pictures": ([text], lambda: nearest_pictures(model, shown, text.value)),
+        "nearest captions": ([number], lambda: nearest_captions(shown, number.value)),
+        "modality gap": ([share], lambda: gap_figure(shown, share.value)),
+    }
+    interactive(
         [view, row(number, scale, share), names, prompt, text],
-        lambda: played(
-            model,
-            shown,
-            view.value,
-            number.value,
-            names.value,
-            prompt.value,
-            scale.value,
-            text.value,
-            share.value,
-        ),
-        lambda: only([number, scale, share, names, prompt, text], wanted[view.value]),
+        lambda: views[view.value][1](),
+        lambda: show_only([number, scale, share, names, prompt, text], views[view.value][0]),
     )

@@ -9,8 +9,16 @@ import torch
 
 from vlmcourse import world
 from vlmcourse.parts.masks import phi
-from vlmcourse.plots import stack_figures, pictures, probability_bars, image_index_strip
-from vlmcourse.widgets.interactive import only, play, row
+from vlmcourse.plots import image_index_strip, pictures, probability_bars, stack_figures
+from vlmcourse.widgets.interactive import (
+    NARROW,
+    dropdown,
+    interactive,
+    row,
+    show_only,
+    slider,
+    text_field,
+)
 from vlmcourse.world import tokenizer
 from vlmcourse.world.pages import Part, page_text
 from vlmcourse.world.scenes import SeededRandom
@@ -20,7 +28,7 @@ MOST = 4
 
 
 def portrait(word: str, number: int) -> world.Scene:
-    """A thing alone somewhere; another place and background for each number."""
+    """A thing alone somewhere; another position and background for each number."""
     draws = SeededRandom("portrait", word, number)
     return world.scenes.arrange((word,), draws.choice(tuple(world.BACKGROUNDS)), draws)
 
@@ -43,12 +51,14 @@ def prompt(examples: Sequence[tuple[str, str]], query: str) -> tuple[Part, ...]:
 
 def without_support(parts: Sequence[Part]) -> tuple[Part, ...]:
     """The same prompt with the examples' pictures taken out, their words left in."""
-    last = max(place for place, part in enumerate(parts) if not isinstance(part, str))
-    return tuple(part for place, part in enumerate(parts) if isinstance(part, str) or place == last)
+    last = max(index for index, part in enumerate(parts) if not isinstance(part, str))
+    return tuple(part for index, part in enumerate(parts) if isinstance(part, str) or index == last)
 
 
-def built(answer: Answer, examples: Sequence[tuple[str, str]], query: str, size: int = 64):
-    """The prompt's pictures, its ribbon of phi, and the answer with and without the support's pictures."""
+def few_shot_figure(
+    answer: Answer, examples: Sequence[tuple[str, str]], query: str, size: int = 64
+):
+    """The prompt's pictures, the image that each word sees, and the answer with and without the support's pictures."""
     parts = prompt(examples, query)
     shown = [part for part in parts if not isinstance(part, str)]
     words = page_text(parts, end_of_chunk="<EOC>").split()
@@ -57,16 +67,9 @@ def built(answer: Answer, examples: Sequence[tuple[str, str]], query: str, size:
     if len(choices) < 2:
         choices.append(next(word for word in tokenizer.INVENTED if word not in choices))
     given, blind = answer([parts, without_support(parts)], choices)
-    first = pictures(
-        np.stack([world.render(scene, size) for scene in shown]),
-        [
-            *(
-                f"{number + 1}: this is {world.article(name)}"
-                for number, (_, name) in enumerate(examples)
-            ),
-            f"{len(shown)}: this is a ?",
-        ],
-    )
+    captions = [f"{i + 1}: this is {world.article(name)}" for i, (_, name) in enumerate(examples)]
+    captions.append(f"{len(shown)}: this is a ?")
+    first = pictures(np.stack([world.render(scene, size) for scene in shown]), captions)
     last = probability_bars(
         {
             name: {"with the examples' pictures": given[name], "without them": blind[name]}
@@ -84,40 +87,24 @@ def few_shot_builder(
     query: str = "cat",
 ) -> None:
     """Displays the builder. answer: (prompts, names) -> [{name: probability}], such as teaching.explorer_models.naming()."""
-    import ipywidgets
-
     nouns = sorted(world.known_nouns())
-    given = [
-        *examples,
-        *(
-            (nouns[number], name)
-            for number, name in enumerate(tokenizer.INVENTED[len(examples) : MOST])
-        ),
-    ][:MOST]
-    count = ipywidgets.IntSlider(
-        value=len(examples), min=0, max=MOST, description="examples", continuous_update=False
-    )
-    narrow = {"width": "15em"}
+    more = enumerate(tokenizer.INVENTED[len(examples) : MOST])
+    given = [*examples, *((nouns[index], name) for index, name in more)][:MOST]
+    count, asked = slider("examples", len(examples), 0, MOST), dropdown("asked", nouns, query)
     lines = [
         (
-            ipywidgets.Dropdown(
-                options=nouns, value=word, description=f"picture {number + 1}", layout=narrow
-            ),
-            ipywidgets.Combobox(
-                value=name,
-                options=tokenizer.INVENTED,
-                description="this is a",
-                continuous_update=False,
-                layout=narrow,
-            ),
+            dropdown(f"picture {index + 1}", nouns, word),
+            text_field("this is a", name, tokenizer.INVENTED, NARROW),
         )
-        for number, (word, name) in enumerate(given)
+        for index, (word, name) in enumerate(given)
     ]
-    asked = ipywidgets.Dropdown(options=nouns, value=query, description="asked", layout=narrow)
-    play(
+
+    def draw():
+        chosen = [(word.value, name.value) for word, name in lines[: count.value]]
+        return few_shot_figure(answer, chosen, asked.value)
+
+    interactive(
         [count, *(row(*line) for line in lines), asked],
-        lambda: built(
-            answer, [(word.value, name.value) for word, name in lines[: count.value]], asked.value
-        ),
-        lambda: only(sum(lines, ()), sum(lines[: count.value], ())),
+        draw,
+        lambda: show_only(sum(lines, ()), sum(lines[: count.value], ())),
     )

@@ -16,13 +16,22 @@ from vlmcourse.plots import bars, picture_and_bars
 from vlmcourse.plots.style import (
     COLOURS,
     MARKERS,
+    course_style,
     describe,
     figure,
-    subtitle,
-    course_style,
     set_margins,
+    subtitle,
 )
-from vlmcourse.widgets.interactive import only, play, row
+from vlmcourse.widgets.interactive import (
+    buttons,
+    dropdown,
+    interactive,
+    option_slider,
+    row,
+    show_only,
+    slider,
+    text_field,
+)
 
 VIEWS = ("over training", "by hand", "gradients")
 WIDEST = 0.999
@@ -33,7 +42,7 @@ WIDEST = 0.999
 class Replay:
     """What was noted while a model trained, at K steps.
 
-    gates  {name: K values};  loss (K,) with pictures;  blind  the trained model's loss when its gates are shut: the language
+    gates  {name: K values};  loss (K,) with pictures;  blind  the trained model's loss when its gates are closed: the language
            model alone
     """
 
@@ -112,19 +121,19 @@ def gradients(model: nn.Module, batch: dict) -> dict[str, float]:
     return {group: square**0.5 for group, square in squares.items()}
 
 
-def _short(name: str) -> str:
+def short_name(name: str) -> str:
     """'blocks.0.gate_feedforward' -> 'layer 0, feed-forward'."""
     layer = next((piece for piece in name.split(".") if piece.isdigit()), "?")
     return f"layer {layer}, {'feed-forward' if name.endswith('feedforward') else 'attention'}"
 
 
-def replayed(replay: Replay, number: int):
+def training_figure(replay: Replay, number: int):
     """Gates and losses over training up to record `number`, counted from 0; what is to come is pale."""
     shown = slice(number + 1)
     with course_style():
-        made, (gates, loss) = figure(7.6, 5, 2, 1, sharex=True)
+        drawn, (gates, loss) = figure(7.6, 5, 2, 1, sharex=True)
         for axes, lines in (
-            (gates, {_short(name): values for name, values in replay.gates.items()}),
+            (gates, {short_name(name): values for name, values in replay.gates.items()}),
             (loss, {"with pictures": replay.loss}),
         ):
             for (name, values), colour, marker in zip(lines.items(), COLOURS, MARKERS):
@@ -144,24 +153,26 @@ def replayed(replay: Replay, number: int):
             color=COLOURS[3],
             linestyle="-.",
             linewidth=1.5,
-            label="gates shut:\nlanguage model alone",
+            label="gates closed:\nlanguage model alone",
         )
         gates.set(ylabel="gate, tanh(α)", xlim=(0, replay.steps[-1] + 1))
         loss.set(ylabel="loss", xlabel="step")
         for axes in (gates, loss):
             axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
             axes.locator_params(nbins=5)
-    now = ", ".join(f"{_short(name)} {values[number]:.3f}" for name, values in replay.gates.items())
+    now = ", ".join(
+        f"{short_name(name)} {values[number]:.3f}" for name, values in replay.gates.items()
+    )
     return describe(
-        set_margins(made, left=0.95, right=2.2, top=0.1),
+        set_margins(drawn, left=0.95, right=2.2, top=0.1),
         f"Step {replay.steps[number]} of {replay.steps[-1]}. Gates: {now}. Loss {replay.loss[number]:.3f}; with all "
-        f"gates shut the trained model's loss is {replay.blind:.3f}.",
+        f"gates closed the trained model's loss is {replay.blind:.3f}.",
     )
 
 
 @contextmanager
-def _opened(model: nn.Module, value: float | None, name: str) -> Iterator[str]:
-    """Gates as `by_hand` and `heard` want them, and how one says that."""
+def _gates_set(model: nn.Module, value: float | None, name: str) -> Iterator[str]:
+    """Gates set for a figure, and that in words."""
     if value is None:
         yield "gates as trained"
     else:
@@ -169,11 +180,11 @@ def _opened(model: nn.Module, value: float | None, name: str) -> Iterator[str]:
             yield (
                 f"all gates at {value:.2f}"
                 if not name
-                else f"gate of {_short(name)} at {value:.2f}, the others as trained"
+                else f"gate of {short_name(name)} at {value:.2f}, the others as trained"
             )
 
 
-def by_hand(
+def answer_figure(
     model: nn.Module,
     image: np.ndarray,
     ask: Callable[[], tuple[Mapping[str, float], str]],
@@ -184,21 +195,21 @@ def by_hand(
 
     name  of the only gate that is moved
     """
-    with _opened(model, value, name) as where:
-        found, said = ask()
-    said = said or "(nothing: it stops at once)"
-    made = picture_and_bars(
-        image, found, "probability of the next word", title=f"{where}\nit writes: {said}"
+    with _gates_set(model, value, name) as where:
+        found, text = ask()
+    text = text or "(nothing: it stops at once)"
+    drawn = picture_and_bars(
+        image, found, "probability of the next word", title=f"{where}\nit writes: {text}"
     )
-    made.description = f"{where}; the model writes '{said}'. {made.description}"
-    return made
+    drawn.description = f"{where}; the model writes '{text}'. {drawn.description}"
+    return drawn
 
 
-def heard(model: nn.Module, batch: dict, value: float | None, name: str = ""):
+def gradient_figure(model: nn.Module, batch: dict, value: float | None, name: str = ""):
     """Which parameters get a gradient, with all gates, or the one of this name, at `value` (None: as they were trained)."""
-    with _opened(model, value, name) as where:
+    with _gates_set(model, value, name) as where:
         found = gradients(model, batch)
-    made = bars(
+    drawn = bars(
         {
             f"{part}{'' if norm else ': none'}": {"norm of the gradient": norm}
             for part, norm in found.items()
@@ -208,11 +219,11 @@ def heard(model: nn.Module, batch: dict, value: float | None, name: str = ""):
     )
     silent = ", ".join(part for part, norm in found.items() if norm == 0) or "nobody"
     subtitle(
-        set_margins(made, left=2.6, top=0.5).axes[0], f"{where}; no gradient at all:\n{silent}"
+        set_margins(drawn, left=2.6, top=0.5).axes[0], f"{where}; no gradient at all:\n{silent}"
     )
     told = ", ".join(f"{part} {norm:.3g}" for part, norm in found.items())
-    made.description = f"Norm of the gradient by group of parameters, {where}: {told}. Without any gradient: {silent}."
-    return made
+    drawn.description = f"Norm of the gradient by group of parameters, {where}: {told}. Without any gradient: {silent}."
+    return drawn
 
 
 def gate_explorer(
@@ -231,59 +242,31 @@ def gate_explorer(
     import ipywidgets
 
     last = len(replay.steps) - 1
-    view = ipywidgets.ToggleButtons(
-        options=VIEWS, description="show", style={"button_width": "9em"}
-    )
-    when = ipywidgets.SelectionSlider(
-        options=[(str(step), place) for place, step in enumerate(replay.steps)],
-        value=last,
-        description="step",
-        continuous_update=False,
-    )
-    again = ipywidgets.Play(min=0, max=last, value=0, interval=400)
-    hand = ipywidgets.Checkbox(value=False, description="set them by hand")
-    which = ipywidgets.Dropdown(
-        options=[
-            ("all gates", ""),
-            *((_short(name), name) for name in introspection.gate_values(model)),
-        ],
-        description="which",
-    )
-    value = ipywidgets.FloatSlider(
-        value=0, min=0, max=1, step=0.05, description="open by", continuous_update=False
-    )
-    number = ipywidgets.IntSlider(
-        value=0, min=0, max=len(images) - 1, description="picture", continuous_update=False
-    )
-    typed = ipywidgets.Combobox(
-        value=texts[0],
-        options=list(texts),
-        description="text",
-        continuous_update=False,
-        layout={"width": "min(34em, 100%)"},
-    )
+    view = buttons("show", VIEWS)
+    step = option_slider("step", [(str(one), i) for i, one in enumerate(replay.steps)], last)
+    play = ipywidgets.Play(min=0, max=last, value=0, interval=400)
+    by_hand = ipywidgets.Checkbox(value=False, description="set them by hand")
+    names = [(short_name(name), name) for name in introspection.gate_values(model)]
+    which = dropdown("which", [("all gates", ""), *names], layout={})
+    value, number = slider("open by", 0, 0, 1, 0.05), slider("picture", 0, 0, len(images) - 1)
+    typed = text_field("text", texts[0], texts)
+    gates = [by_hand, which, value]
+    wanted = {VIEWS[0]: [play, step], VIEWS[1]: [*gates, number, typed], VIEWS[2]: gates}
 
-    def prepared() -> None:
-        only(
-            [again, when, hand, which, value, number, typed],
-            {
-                VIEWS[0]: [again, when],
-                VIEWS[1]: [hand, which, value, number, typed],
-                VIEWS[2]: [hand, which, value],
-            }[view.value],
-        )
+    def draw():
+        at = value.value if by_hand.value else None
+        if view.value == VIEWS[0]:
+            return training_figure(replay, step.value)
+        if view.value == VIEWS[2]:
+            return gradient_figure(model, batch, at, which.value)
+        image = images[number.value]
+        return answer_figure(model, image, lambda: ask(number.value, typed.value), at, which.value)
 
-    def drawn():
-        at = value.value if hand.value else None
-        if view.value == "over training":
-            return replayed(replay, when.value)
-        if view.value == "gradients":
-            return heard(model, batch, at, which.value)
-        return by_hand(
-            model, images[number.value], lambda: ask(number.value, typed.value), at, which.value
-        )
-
-    ipywidgets.jslink((again, "value"), (when, "index"))
+    ipywidgets.jslink((play, "value"), (step, "index"))
     for field in (value, which):  # who moves a gate wants it by hand
-        field.observe(lambda change: setattr(hand, "value", True), "value")
-    play([view, row(when, again), hand, row(which, value), row(number, typed)], drawn, prepared)
+        field.observe(lambda change: setattr(by_hand, "value", True), "value")
+    interactive(
+        [view, row(step, play), by_hand, row(which, value), row(number, typed)],
+        draw,
+        lambda: show_only([play, step, *gates, number, typed], wanted[view.value]),
+    )

@@ -1,4 +1,4 @@
-"""The mask explorer: every row of the mask table, on words of your own; declared, measured, and one mask that lies."""
+"""The mask explorer: every row of the mask table, on words of your own; declared, measured, and one faulty mask."""
 
 from __future__ import annotations
 
@@ -12,7 +12,18 @@ from vlmcourse import introspection
 from vlmcourse.parts import masks
 from vlmcourse.parts.attention import attend
 from vlmcourse.plots import compare_masks, mask_and_blocks, stack_figures
-from vlmcourse.widgets.interactive import offer, only, play, row, worded
+from vlmcourse.widgets.interactive import (
+    WIDE,
+    dropdown,
+    interactive,
+    option_slider,
+    row,
+    row_with_labels,
+    set_options,
+    show_only,
+    slider,
+    text_field,
+)
 from vlmcourse.world import SeededRandom
 
 IMAGE, PAD, DOCUMENT = "<image>", "<pad>", "|"
@@ -38,17 +49,17 @@ def _text(make: Callable[[int, int], masks.Mask]):
 def _queries(make: Callable[[int, int], masks.Mask]):
     """Queries and text in one row, as in the Q-Former: make(queries, words) -> mask."""
 
-    def made(words: tuple[str, ...], number: int) -> Pattern:
+    def drawn(words: tuple[str, ...], number: int) -> Pattern:
         names = (*(f"q{one + 1}" for one in range(number)), *words)
         return Pattern(make(number, len(words)), names, names)
 
-    return made
+    return drawn
 
 
 def _flamingo(make: Callable[[Tensor, Tensor], masks.Mask]):
     """Text looks at `number` latents of each of its pictures."""
 
-    def made(words: tuple[str, ...], number: int) -> Pattern:
+    def drawn(words: tuple[str, ...], number: int) -> Pattern:
         tags = torch.tensor([word == IMAGE for word in words])
         if not (pictures := int(tags.sum())):
             raise ValueError(
@@ -65,7 +76,7 @@ def _flamingo(make: Callable[[Tensor, Tensor], masks.Mask]):
             keys,
         )
 
-    return made
+    return drawn
 
 
 def _packed(words: tuple[str, ...], number: int) -> Pattern:
@@ -146,7 +157,7 @@ def moved(mask: masks.Mask, key: int) -> Tensor:
 
 
 def measured(mask: masks.Mask) -> Tensor:
-    """Who moves whom, by differentiating attend(): booleans (Q, K). No mask is read off, so this can find one that lies."""
+    """Who moves whom, by differentiating attend(): booleans (Q, K). No mask is read off, so this can find a faulty one."""
     q, k, v = _vectors(mask)
     return (
         introspection.influence(
@@ -156,22 +167,22 @@ def measured(mask: masks.Mask) -> Tensor:
     )
 
 
-def explored(
+def mask_figure(
     shown: Pattern,
     query: int,
     key: int,
     changed: bool = False,
-    suspect: bool = False,
-    seen: bool = False,
+    faulty: bool = False,
+    compared: bool = False,
 ):
     """The picture of a state. query, key: numbers, taken back into the range that this mask has.
 
     changed  what stands at `key` is changed, and what moves is drawn
-    suspect  attend() is given another mask than the one that is drawn: broken(mask)
-    seen     declared beside measured, which gives the liar away
+    faulty  attend() is given another mask than the one that is drawn: broken(mask)
+    compared declared beside measured, which shows the faulty cell
     """
     query, key = min(query, shown.mask.queries - 1), min(key, shown.mask.keys - 1)
-    used = broken(shown.mask) if suspect else shown.mask
+    used = broken(shown.mask) if faulty else shown.mask
     first = mask_and_blocks(
         shown.mask,
         shown.queries,
@@ -180,7 +191,7 @@ def explored(
         key=key,
         moved=moved(used, key) if changed else None,
     )
-    if not seen:
+    if not compared:
         return first
     return stack_figures(
         first,
@@ -198,43 +209,30 @@ def mask_explorer(text: str = TEXT, names: Sequence[str] = tuple(PATTERNS)) -> N
     """Displays the explorer. names: the rows of the table to choose from."""
     import ipywidgets
 
-    wide = {"width": "min(34em, 100%)"}
-    name = ipywidgets.Dropdown(options=list(names), description="pattern", layout=wide)
-    typed = ipywidgets.Text(
-        value=text,
-        description="text",
-        continuous_update=False,
-        layout=wide,
-        placeholder=f"words; {IMAGE}, {PAD} and {DOCUMENT} have a meaning",
+    name, typed = dropdown("pattern", list(names), layout=WIDE), text_field("text", text)
+    typed.placeholder = f"words; {IMAGE}, {PAD} and {DOCUMENT} have a meaning"
+    number = slider("number", 2, 1, 4)
+    positions = [(str(position), position) for position in range(MOST)]
+    query, key = option_slider("query", positions, 3), option_slider("key", positions, 4)
+    changed, faulty, compared = (
+        ipywidgets.ToggleButton(description=what, layout={"width": "16em"})
+        for what in ("change what the key holds", "use a faulty mask", "declared = measured?")
     )
-    number = ipywidgets.IntSlider(
-        value=2, min=1, max=4, description="number", continuous_update=False
-    )
-    query, key = (
-        ipywidgets.SelectionSlider(
-            options=[(str(place), place) for place in range(MOST)],
-            value=at,
-            description=of,
-            continuous_update=False,
-        )
-        for of, at in (("query", 3), ("key", 4))
-    )
-    changed = ipywidgets.ToggleButton(
-        description="change what the key holds", layout={"width": "16em"}
-    )
-    suspect = ipywidgets.ToggleButton(description="use a mask that lies", layout={"width": "16em"})
-    seen = ipywidgets.ToggleButton(description="declared = measured?", layout={"width": "16em"})
     now: list[Pattern] = []
 
-    def prepared() -> None:
+    def prepare() -> None:
         now[:] = [pattern(name.value, typed.value, number.value)]
         for field, words in ((query, now[0].queries), (key, now[0].keys)):
-            offer(field, [(f"{place}: {word}", place) for place, word in enumerate(words)])
-        only([number], [number] if name.value in NUMBERED else [])
+            set_options(field, [(f"{i}: {word}", i) for i, word in enumerate(words)])
+        show_only([number], [number] if name.value in NUMBERED else [])
         number.description = NUMBERED.get(name.value, "number")
 
-    play(
-        [name, typed, worded(query, key, number), row(changed, suspect, seen)],
-        lambda: explored(now[0], query.value, key.value, changed.value, suspect.value, seen.value),
-        prepared,
+    def draw():
+        toggles = (field.value for field in (changed, faulty, compared))
+        return mask_figure(now[0], query.value, key.value, *toggles)
+
+    interactive(
+        [name, typed, row_with_labels(query, key, number), row(changed, faulty, compared)],
+        draw,
+        prepare,
     )

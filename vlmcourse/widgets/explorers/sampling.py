@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from teaching.language_model import at_share
-from vlmcourse.parts.generation import beam_search, greedy, nucleus, generate
+from vlmcourse.parts.generation import beam_search, generate, greedy, nucleus
 from vlmcourse.plots import probability_bars
-from vlmcourse.widgets.interactive import offer, only, play, row, worded
+from vlmcourse.widgets.interactive import (
+    buttons,
+    interactive,
+    option_slider,
+    row,
+    row_with_labels,
+    set_options,
+    show_only,
+    slider,
+    text_field,
+)
 from vlmcourse.world import tokenizer
 
-WAYS = ("greedy", "beam", "nucleus")
-MOST = 6
-"""Words whose probabilities are drawn."""
+METHODS = ("greedy", "beam", "nucleus")
 
 
 @dataclass(frozen=True)
-class Way:
-    """How the next word is picked. p, temperature: of nucleus; beams: of beam; seed: of the draws."""
+class Decoding:
+    """How the next word is chosen. p, temperature: of nucleus; beams: of beam; seed: of the random draws."""
 
-    name: str = "nucleus"
+    method: str = "nucleus"
     p: float = 0.9
     temperature: float = 1.0
     beams: int = 3
@@ -35,136 +43,114 @@ def _start(prompt: str) -> Tensor:
     return tokenizer.encode([prompt])[:, :-1]
 
 
-def written(model, prompt: str, way: Way, most: int = 12, **context) -> list[str]:
-    """The words that a model goes on with, at most `most`. Raises ValueError for an unknown word or way."""
-    if way.name not in WAYS:
-        raise ValueError(f"no way '{way.name}'; expected one of {', '.join(WAYS)}.")
+def continuation(
+    model, prompt: str, decoding: Decoding, max_new_tokens: int = 12, **context
+) -> list[str]:
+    """The words that a model goes on with. Raises ValueError for an unknown word or method."""
+    if decoding.method not in METHODS:
+        raise ValueError(f"no method '{decoding.method}'; expected one of {', '.join(METHODS)}.")
     ids = _start(prompt)
-    if way.name == "beam":
-        wide = {name: value.expand(way.beams, *value.shape[1:]) for name, value in context.items()}
-        said = beam_search(model, ids, most, way.beams, tokenizer.EOS, **wide)
+    if decoding.method == "beam":
+        beams = decoding.beams
+        wide = {name: value.expand(beams, *value.shape[1:]) for name, value in context.items()}
+        tokens = beam_search(model, ids, max_new_tokens, beams, tokenizer.EOS, **wide)
     else:
-        generator = torch.Generator().manual_seed(way.seed)
-        sampler = greedy if way.name == "greedy" else nucleus(way.p, way.temperature, generator)
-        said = generate(model, ids, most, sampler, tokenizer.EOS, **context)[0]
-    return tokenizer.world_tokenizer().convert_ids_to_tokens(said.tolist())
+        generator = torch.Generator().manual_seed(decoding.seed)
+        sampler = nucleus(decoding.p, decoding.temperature, generator)
+        sampler = greedy if decoding.method == "greedy" else sampler
+        tokens = generate(model, ids, max_new_tokens, sampler, tokenizer.EOS, **context)[0]
+    return tokenizer.world_tokenizer().convert_ids_to_tokens(tokens.tolist())
 
 
-def left(logits: Tensor, names: list[str], way: Way, above: str = ""):
-    """The likeliest next words, and what a way leaves of them to draw from. logits (V,), names of all V words; above: a title."""
-    if way.name == "nucleus":
-        return at_share(logits, names, way.p, way.temperature, above, MOST)
-    found, order = logits.softmax(-1), logits.argsort(descending=True)[:MOST].tolist()
-    kept = {"greedy": {"greedy": 1.0}}.get(way.name, {})
-    told = (
-        "greedy takes the likeliest word, always"
-        if kept
-        else f"beam search draws nothing: it keeps the {way.beams} likeliest rows of words"
+def next_word_bars(
+    logits: Tensor, names: Sequence[str], decoding: Decoding, above: str = "", most: int = 6
+):
+    """Bars of the likeliest next words, and what a method leaves of them to draw from.
+
+    logits (V,), names of all V words; above: lines of a title; most: words that are drawn
+    """
+    nucleus_only = decoding.method == "nucleus"
+    probabilities = (logits / (decoding.temperature if nucleus_only else 1)).softmax(-1)
+    ordered, order = probabilities.sort(descending=True, stable=True)
+    if nucleus_only:
+        kept = torch.zeros_like(probabilities, dtype=torch.bool)
+        kept[order[ordered.cumsum(-1) - ordered < decoding.p]] = True
+        state = f"p {decoding.p:.2f}, temperature {decoding.temperature:.1f}: {int(kept.sum())}"
+        title = f"{state} of {len(logits)} words stay, {probabilities[kept].sum():.2f} of the probability"
+        sentence = f"{state} words stay."
+    else:
+        kept = probabilities == probabilities[order[0]]
+        title = (
+            "greedy takes the likeliest word, always"
+            if decoding.method == "greedy"
+            else f"beam search draws nothing: it keeps the {decoding.beams} likeliest rows of words"
+        )
+        sentence = f"{title[0].upper()}{title[1:]}."
+    left = probabilities.where(kept, 0) / probabilities[kept].sum()
+    columns = {"model": probabilities} | (
+        {} if decoding.method == "beam" else {decoding.method: left}
     )
-    made = probability_bars(
+    figure = probability_bars(
         {
-            names[index]: {
-                "model": found[index].item(),
-                **{name: share * (index == order[0]) for name, share in kept.items()},
-            }
-            for index in order
+            names[index]: {name: values[index].item() for name, values in columns.items()}
+            for index in order[:most].tolist()
         },
         "probability",
-        title=f"{above}{told}",
+        title=f"{above}{title}",
     )
-    made.description = f"{told[0].upper()}{told[1:]}. {made.description}"
-    return made
+    figure.description = f"{sentence} {figure.description}"
+    return figure
 
 
 @torch.no_grad()
-def sampled(
-    model,
-    prompt: str,
-    way: Way,
-    word: int = 0,
-    most: int = 12,
-    said: list[str] | None = None,
-    **context,
+def sampling_figure(
+    model, prompt: str, decoding: Decoding, words: Sequence[str], position: int = 0, **context
 ):
-    """What was written, over the probabilities of its word number `word`: the model's, and what is left of them to draw from.
-
-    said  what `written` wrote, if that is known
-    """
-    said = said or written(model, prompt, way, most, **context)
-    word = min(word, len(said) - 1)
-    before = " ".join([prompt, *said[:word]])
-    so_far = torch.tensor(
-        [tokenizer.world_tokenizer().convert_tokens_to_ids(said[:word])], dtype=torch.long
+    """The continuation `words`, over the probabilities of the word at `position`, before and after decoding's choice."""
+    convert = tokenizer.world_tokenizer()
+    position = min(position, len(words) - 1)
+    before = torch.tensor([convert.convert_tokens_to_ids(list(words[:position]))], dtype=torch.long)
+    logits = model(torch.cat([_start(prompt), before], dim=1), **context)[0, -1]
+    names = convert.convert_ids_to_tokens(range(len(logits)))
+    marked = [f"[{word}]" if i == position else word for i, word in enumerate(words)]
+    whole, word = " ".join([prompt, "→", *marked]), words[position]
+    taken = f"'{word}' was taken ({logits.softmax(-1)[names.index(word)]:.3f} by the model)"
+    above = "\n".join([*textwrap.wrap(f"{decoding.method}: {whole}", 84), taken, ""])
+    figure = next_word_bars(logits, names, decoding, above)
+    figure.description = (
+        f"Written by {decoding.method}: '{whole}'. Probabilities of the next word after "
+        f"'{' '.join([prompt, *words[:position]])}', where {taken}. {figure.description}"
     )
-    ids = torch.cat([_start(prompt), so_far], dim=1)
-    logits = model(ids, **context)[0, -1]
-    names = tokenizer.world_tokenizer().convert_ids_to_tokens(range(len(logits)))
-    whole = " ".join(
-        [prompt, "→", *(f"[{one}]" if place == word else one for place, one in enumerate(said))]
-    )
-    taken = (
-        f"'{said[word]}' was taken ({logits.softmax(-1)[names.index(said[word])]:.3f} by the model)"
-    )
-    made = left(
-        logits, names, way, "\n".join([*textwrap.wrap(f"{way.name}: {whole}", 84), taken, ""])
-    )
-    made.description = (
-        f"Written by {way.name}: '{whole}'. Probabilities of the next word after '{before}', where {taken}. "
-        f"{made.description}"
-    )
-    return made
+    return figure
 
 
-def sampling_explorer(model, prompt: str = "a picture of a", most: int = 12, **context) -> None:
+def sampling_explorer(
+    model, prompt: str = "a picture of a", max_new_tokens: int = 12, **context
+) -> None:
     """Displays the explorer. model(ids, **context) -> logits; prompt: to begin with."""
-    import ipywidgets
+    typed, method = text_field("prompt", prompt), buttons("method", METHODS, "nucleus", "6em")
+    p, temperature = slider("p", 0.9, 0.05, 1, 0.05), slider("temperature", 1, 0.2, 3, 0.2)
+    temperature.style = {"description_width": "initial"}
+    beams, seed = slider("beams", 3, 1, 8), slider("draw", 0, 0, 20)
+    word = option_slider("word", range(max_new_tokens), 0)
+    written: dict[tuple, list[str]] = {}  # another word of the same text needs no new one
 
-    typed = ipywidgets.Text(
-        value=prompt,
-        description="prompt",
-        continuous_update=False,
-        layout={"width": "min(34em, 100%)"},
-    )
-    name = ipywidgets.ToggleButtons(
-        options=WAYS, value="nucleus", description="way", style={"button_width": "6em"}
-    )
-    p = ipywidgets.FloatSlider(
-        value=0.9, min=0.05, max=1, step=0.05, description="p", continuous_update=False
-    )
-    warmth = ipywidgets.FloatSlider(
-        value=1,
-        min=0.2,
-        max=3,
-        step=0.2,
-        description="temperature",
-        continuous_update=False,
-        style={"description_width": "initial"},
-    )
-    beams = ipywidgets.IntSlider(
-        value=3, min=1, max=8, description="beams", continuous_update=False
-    )
-    seed = ipywidgets.IntSlider(value=0, min=0, max=20, description="draw", continuous_update=False)
-    word = ipywidgets.SelectionSlider(
-        options=range(most), value=0, description="word", continuous_update=False
-    )
-    kept: dict[tuple, list[str]] = {}  # another word of what is written already needs no writing
-
-    def state() -> tuple[str, Way]:
-        return typed.value, Way(name.value, p.value, warmth.value, beams.value, seed.value)
-
-    def prepared() -> None:
-        if state() not in kept:
-            said = written(model, *state(), most, **context)
-            kept.clear()
-            kept[state()] = said
-        offer(word, [(f"{place + 1}: {one}", place) for place, one in enumerate(kept[state()])])
-        only(
-            [p, warmth, seed, beams],
-            {"nucleus": [p, warmth, seed], "beam": [beams]}.get(name.value, []),
+    def state() -> tuple[str, Decoding]:
+        return typed.value, Decoding(
+            method.value, p.value, temperature.value, beams.value, seed.value
         )
 
-    play(
-        [typed, name, row(p, warmth, seed, beams), worded(word)],
-        lambda: sampled(model, *state(), word.value, most, kept[state()], **context),
-        prepared,
+    def prepare() -> None:
+        if state() not in written:
+            words = continuation(model, *state(), max_new_tokens, **context)
+            written.clear()
+            written[state()] = words
+        set_options(word, [(f"{i + 1}: {text}", i) for i, text in enumerate(written[state()])])
+        wanted = {"nucleus": [p, temperature, seed], "beam": [beams]}
+        show_only([p, temperature, seed, beams], wanted.get(method.value, []))
+
+    interactive(
+        [typed, method, row(p, temperature, seed, beams), row_with_labels(word)],
+        lambda: sampling_figure(model, *state(), written[state()], word.value, **context),
+        prepare,
     )

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vlmcourse.site.maths import mathml
+from docs.site.maths import mathml
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -197,3 +197,13 @@ def page(title: str, body: str, nav: str, top: str) -> str:
     if "<h1" not in body:
         body = f"<h1>{html.escape(title)}</h1>\n{body}"
     return TEMPLATE.format(title=html.escape(title), body=body, nav=nav, top=top)
+
+
+def notebook_page(path: Path) -> Path:
+    """One executed notebook as a page of its own beside it, its style inside. Returns the page."""
+    style = Path(__file__).with_name("style.css").read_text(encoding="utf-8")
+    text = page(path.stem, notebook(path, lambda address: address), "", "")
+    text = text.replace('<link rel="stylesheet" href="style.css">', f"<style>{style}</style>")
+    target = path.with_suffix(".html")
+    target.write_text(text, encoding="utf-8")
+    return target

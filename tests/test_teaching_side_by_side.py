@@ -4,9 +4,9 @@ import html
 
 import pytest
 import torch
+from exercise_answers import displayed, each, message
 
-from teaching import side_by_side as checks
-from teaching.exercises import Mistake, attempt
+from teaching.side_by_side import faulty_systems, presence_player
 from vlmcourse import world
 from vlmcourse.evaluation import hallucination, prompting
 from vlmcourse.world import corruptions
@@ -29,8 +29,8 @@ def pope(said, answers, positive="yes", safe=True, **changes):
 
 
 POPE = {
-    "found NoneType": lambda *given: None,
-    "found ['accuracy']": lambda *given: {"accuracy": 0.5},
+    "found None": lambda *given: None,
+    "found keys ['accuracy']": lambda *given: {"accuracy": 0.5},
     "division by zero": lambda *given: pope(*given, safe=False),
     "precision and recall are exchanged": lambda *given: pope(
         *given, precision=lambda m, h: m["recall"], recall=lambda m, h: m["precision"]
@@ -69,7 +69,7 @@ def all_turned(prompt):
 
 
 SPOIL = {
-    "returned None": lambda prompt: None,
+    "Did you forget the return?": lambda prompt: None,
     "you changed the prompt": in_place,
     "4 parts": lambda prompt: prompt[:4],
     "nothing changed": lambda prompt: list(prompt),
@@ -81,38 +81,45 @@ SPOIL = {
 }
 
 CALIBRATED = {
-    "expected (40,)": lambda seen, blind: seen - blind,
+    "these are the differences": lambda seen, blind: seen - blind,
     "what the words alone expect": lambda seen, blind: seen.argmax(-1),
     "without the picture": lambda seen, blind: blind.argmax(-1),
     "the sign is wrong": lambda seen, blind: (seen + blind).argmax(-1),
     "Turn it round": lambda seen, blind: (blind - seen).argmax(-1),
     "logarithms are divided": lambda seen, blind: (seen / blind).argmax(-1),
     "probabilities are subtracted": lambda seen, blind: (seen.exp() - blind.exp()).argmax(-1),
-    "found (4,)": lambda seen, blind: (seen - blind).argmax(0),
-    "the largest difference": lambda seen, blind: torch.zeros(40).long(),
-}
-CASES = {
-    "pope": (checks.pope, pope, POPE),
-    "spoil": (checks.spoil, spoil, SPOIL),
-    "calibrated": (checks.calibrated, lambda seen, blind: (seen - blind).argmax(-1), CALIBRATED),
+    "the choices are the columns": lambda seen, blind: (seen - blind).argmax(0),
+    "values are not right": lambda seen, blind: torch.zeros(len(seen)).long(),
 }
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_right_answers_pass_and_each_mistake_is_named(name, capsys):
-    check, right, wrong = CASES[name]
-    for _ in range(5):
-        assert attempt(check, right), capsys.readouterr().out
-    for message, answer in wrong.items():
-        with pytest.raises(Mistake) as caught:
-            check(answer)
-        assert message in str(caught.value), (message, str(caught.value))
+WRONG = {
+    "side_by_side.pope": POPE,
+    "side_by_side.mismatched_pictures": SPOIL,
+    "side_by_side.calibrated": CALIBRATED,
+}
+RIGHT = {
+    "side_by_side.pope": pope,
+    "side_by_side.mismatched_pictures": spoil,
+    "side_by_side.calibrated": lambda seen, blind: (seen - blind).argmax(-1),
+}
+
+
+@pytest.mark.parametrize("id", RIGHT)
+def test_right_answers_pass(id):
+    assert [message(id, RIGHT[id]) for _ in range(3)] == [""] * 3
+
+
+@pytest.mark.parametrize("id, words, answer", each(WRONG))
+def test_each_mistake_is_named(id, words, answer):
+    for _ in range(2):
+        assert words in message(id, answer)
 
 
 def test_the_patients_have_the_faults_they_should():
     found = {
         name: hallucination.hallucination_scores(system, 60)
-        for name, system in checks.faulty_systems().items()
+        for name, system in faulty_systems().items()
     }
     healthy, habit, leak, yes = (found[name] for name in ("healthy", "A", "B", "C"))
     assert all(0.8 < one.accuracy < 0.98 and 0.4 < one.yes < 0.6 for one in healthy.values())
@@ -121,41 +128,26 @@ def test_the_patients_have_the_faults_they_should():
     asked = corruptions.presence_questions(corruptions.random_noun, 60)
     grey = {
         name: prompting.episode_accuracy(system, corruptions.blank_query(asked))
-        for name, system in checks.faulty_systems().items()
+        for name, system in faulty_systems().items()
     }
     assert grey["B"] > 0.85 and all(0.4 < grey[name] < 0.6 for name in ("healthy", "A", "C"))
     assert all(one.accuracy > 0.85 for one in leak.values())
 
 
-def test_the_diagnosis_waits_hints_and_praises():
-    right = {"A": "habit", "B": "leak", "C": "yes"}
-    assert checks.diagnosis(right).startswith("A system that expects companions")
-    with pytest.raises(NotImplementedError):
-        checks.diagnosis({"A": None, "B": None, "C": None})
-    for run in right:
-        with pytest.raises(Mistake, match=f"run {run}:"):
-            checks.diagnosis({**right, run: "leak" if right[run] != "leak" else "yes"})
-
-
 def test_the_player_asks_every_model_and_says_what_is_there(monkeypatch):
-    from vlmcourse.widgets import interactive
-
-    shown, calls = [], []
-    monkeypatch.setattr(
-        interactive, "playable", lambda widget, still, metadata: shown.append((widget, still))
-    )
+    shown, calls = displayed(monkeypatch), []
     scenes = [world.sample("test", index, 0, (1, 1)) for index in range(3)]
 
     def certain(scene, word):
         calls.append((scene, word))
         return float(word in scene.words)
 
-    checks.presence_player({"sure": certain, "unsure": lambda scene, word: 0.5}, scenes)
-    widget, still = shown[0]
+    presence_player({"sure": certain, "unsure": lambda scene, word: 0.5}, scenes)
+    widget, static = shown[0]
     number, word, picture, said = widget.children
     assert (
-        f"{world.article(scenes[0].words[0])} is there." in still["text/plain"]
-        and "sure 1" in still["text/plain"]
+        f"{world.article(scenes[0].words[0])} is there." in static["text/plain"]
+        and "sure 1" in static["text/plain"]
     )
     word.value = corruptions.companion(scenes[0].words[0])
     assert "is not there, but a companion" in html.unescape(said.value) and calls[-1] == (

@@ -3,10 +3,10 @@
 import pytest
 import torch
 import transformers
+from exercise_answers import each, message
 
-from teaching import real_weights as checks
 from teaching import tiny_checkpoints
-from teaching.exercises import Mistake, attempt
+from teaching.real_weights import PARTS, our_name
 from vlmcourse.papers.blip import BLIP
 from vlmcourse.papers.blip2 import BLIP2
 from vlmcourse.papers.clip import CLIP
@@ -17,7 +17,7 @@ from vlmcourse.parts.vision import ViT
 
 
 def renamed(name):
-    for theirs, mine in {"_model.encoder.layers": ".transformer.blocks", **checks.PARTS}.items():
+    for theirs, mine in {"_model.encoder.layers": ".transformer.blocks", **PARTS}.items():
         name = name.replace(theirs, mine)
     return name
 
@@ -31,23 +31,31 @@ RENAMED = {
     "still has '_model'": lambda name: "x" + renamed(name),
     "another block's number": lambda name: renamed(name).replace("10.", "1."),
     "the part in it is not": lambda name: renamed(name).replace("norm2", "norm1"),
+    "the part between tower and block": lambda name: renamed(name).replace(
+        "transformer", "encoder"
+    ),
 }
 
 
 def parted(qkv):
-    return qkv[:4], qkv[4:]
+    width = qkv.shape[1]
+    return qkv[:width], qkv[width:]
 
 
 PARTED = {
-    "found 3": lambda qkv: qkv.chunk(3),
-    "found Tensor": lambda qkv: qkv,
-    "transposed": lambda qkv: (qkv[:4].T, qkv[4:].T),
-    "the query is the last third": lambda qkv: (qkv[8:], qkv[:8]),
-    "value and key are exchanged": lambda qkv: (qkv[:4], torch.cat([qkv[8:], qkv[4:8]])),
+    "these are three matrices": lambda qkv: qkv.chunk(3),
+    "expected 2 values": lambda qkv: qkv,
+    "transposed": lambda qkv: tuple(part.T for part in parted(qkv)),
+    "the query is the last third": lambda qkv: parted(qkv.roll(len(qkv) // 3, 0)),
+    "value and key are exchanged": lambda qkv: parted(
+        torch.cat([qkv.chunk(3)[part] for part in (0, 2, 1)])
+    ),
     "in turns": lambda qkv: (qkv[::3], torch.cat([qkv[1::3], qkv[2::3]])),
-    "below each other": lambda qkv: (qkv[:4], torch.cat([qkv[4:8], qkv[8:]], 1)),
-    "two thirds": lambda qkv: (qkv[:8], qkv[8:]),
-    "expected (4, 4) and (8, 4)": lambda qkv: (qkv[:5], qkv[5:]),
+    "below each other": lambda qkv: (qkv.chunk(3)[0], torch.cat(qkv.chunk(3)[1:], 1)),
+    "two thirds": lambda qkv: qkv.split([2 * qkv.shape[1], qkv.shape[1]]),
+    "these are key and value": lambda qkv: qkv.chunk(3)[1:],
+    "at a fixed number": lambda qkv: (qkv[:4], qkv[4:]),
+    "found shape": lambda qkv: (qkv[:1], qkv[1:]),
 }
 
 
@@ -60,46 +68,43 @@ def first(picture):
 
 
 PREPARED = {
-    "found torch.uint8": lambda picture, mean, std: picture,
+    "found shape": lambda picture, mean, std: picture,
     "channels come first": lambda picture, mean, std: (picture / 255 - mean) / std,
     "divide by 255 first": lambda picture, mean, std: prepared(picture * 255.0, mean, std),
     "the course's way": lambda picture, mean, std: first(picture) / 127.5 - 1,
     "nothing is divided": lambda picture, mean, std: first(picture) / 255 - mean[:, None, None],
-    "without taking the mean away": lambda picture, mean, std: prepared(picture, mean * 0, std),
+    "without subtracting the mean": lambda picture, mean, std: prepared(picture, mean * 0, std),
     "multiplied by the deviation": lambda picture, mean, std: prepared(picture, mean, 1 / std),
     "red and blue": lambda picture, mean, std: prepared(picture, mean, std).flip(0),
     "each other's mean": lambda picture, mean, std: prepared(picture, mean.flip(0), std.flip(0)),
     "scrambled": lambda picture, mean, std: (
-        (picture.reshape(3, 5, 6) / 255 - mean[:, None, None]) / std[:, None, None]
+        (picture.reshape(3, *picture.shape[:2]) / 255 - mean[:, None, None]) / std[:, None, None]
     ),
-    "expected (picture / 255": lambda picture, mean, std: first(picture) * 0.0,
-}
-CASES = {
-    "renamed": (checks.renamed, renamed, RENAMED),
-    "parted": (checks.parted, parted, PARTED),
-    "prepared": (checks.prepared, prepared, PREPARED),
+    "values are not right": lambda picture, mean, std: first(picture) * 0.0,
 }
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_right_answers_pass_and_each_mistake_is_named(name, capsys):
-    check, right, wrong = CASES[name]
-    for _ in range(3):
-        assert attempt(check, right), capsys.readouterr().out
-    for message, answer in wrong.items():
-        with pytest.raises(Mistake) as caught:
-            check(answer)
-        assert message in str(caught.value), (message, str(caught.value))
+WRONG = {
+    "real_weights.renamed": RENAMED,
+    "real_weights.split": PARTED,
+    "real_weights.prepared": PREPARED,
+}
+RIGHT = {
+    "real_weights.renamed": renamed,
+    "real_weights.split": parted,
+    "real_weights.prepared": prepared,
+}
 
 
-def test_the_diagnosis_waits_hints_and_praises():
-    right = {"A": "activation", "B": "end", "C": "pixel_values"}
-    assert checks.diagnosis(right).startswith("Nothing was raised")
-    with pytest.raises(NotImplementedError):
-        checks.diagnosis({"A": None, "B": None, "C": None})
-    for run in right:
-        with pytest.raises(Mistake, match=f"run {run}:"):
-            checks.diagnosis({**right, run: "end" if right[run] != "end" else "pixel_values"})
+@pytest.mark.parametrize("id", RIGHT)
+def test_right_answers_pass(id):
+    assert [message(id, RIGHT[id]) for _ in range(3)] == [""] * 3
+
+
+@pytest.mark.parametrize("id, words, answer", each(WRONG))
+def test_each_mistake_is_named(id, words, answer):
+    for _ in range(2):
+        assert words in message(id, answer)
 
 
 def test_names_taught_are_the_names_that_load(tmp_path):
@@ -107,9 +112,7 @@ def test_names_taught_are_the_names_that_load(tmp_path):
     mine = CLIP.from_pretrained(str(tmp_path)).state_dict()
     for name, value in theirs.state_dict().items():
         if "encoder.layers" in name and "k_proj" not in name and "v_proj" not in name:
-            assert torch.equal(mine[checks.ours(name)], value) and checks.ours(name) == renamed(
-                name
-            )
+            assert torch.equal(mine[our_name(name)], value) and our_name(name) == renamed(name)
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ import html
 import re
 from pathlib import Path
 
-from vlmcourse.site.pages import code
+from docs.site.pages import code
 
 
 def modules(package: Path) -> dict[str, Path]:

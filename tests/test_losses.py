@@ -1,13 +1,20 @@
-"""The contrastive loss: what the paper and its arithmetic promise, and two processes against one. Hard negatives, match."""
+"""Contrastive loss: the formulas of the papers, autocast, two processes against one. Hard negatives, matching loss."""
 
 import math
 
 import pytest
 import torch
 import torch.multiprocessing as multiprocessing
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import cross_entropy, normalize, pad
 
-from vlmcourse.parts.losses import caption_groups, clip_loss, hard_negatives, itm_loss
+from vlmcourse.parts.losses import (
+    MomentumTargets,
+    caption_groups,
+    clip_loss,
+    hard_negatives,
+    itm_loss,
+    similarity,
+)
 
 
 def pairs(count=6, width=8, seed=0):
@@ -78,69 +85,131 @@ def test_different_numbers_of_images_and_texts_are_refused():
         clip_loss(torch.randn(3, 8), torch.randn(2, 8), 1.0)
 
 
-def _one_of_two(rank, folder, x, weights, positive_groups, results):
+GROUPS = torch.tensor([0, 1, 2, 0, 4, 4])
+CASES = ("one vector each", "positive groups", "queries and label smoothing", "momentum and queue")
+
+
+def momentum_targets(rows=slice(None), alpha=0.4):
+    """Unit vectors of momentum encoders for six pairs (or some rows), and queues of three."""
+    generator = torch.Generator().manual_seed(7)
+    image, text, image_queue, text_queue = (
+        normalize(torch.randn(count, 8, generator=generator), dim=-1) for count in (6, 6, 3, 3)
+    )
+    return MomentumTargets(image[rows], text[rows], image_queue, text_queue, alpha)
+
+
+def loss_of_case(case, image, text, scale, rows=slice(None)):
+    """clip_loss of (some rows of) six pairs of 8 numbers, in one of its uses."""
+    if case == "queries and label smoothing":
+        return clip_loss(image.unflatten(1, (2, 4)), text[:, 4:], scale, label_smoothing=0.1)
+    if case == "momentum and queue":
+        return clip_loss(image, text, scale, GROUPS[rows], momentum=momentum_targets(rows))
+    return clip_loss(image, text, scale, GROUPS[rows] if case == "positive groups" else None)
+
+
+def losses_and_gradients(x, weights, rows=slice(None)):
+    """{case: [loss, and its gradients with respect to both encoders' weights and the scale]} of rows of x."""
+    results = {}
+    for case in CASES:
+        image_weight, text_weight = (weight.clone().requires_grad_() for weight in weights)
+        scale = torch.tensor(10.0, requires_grad=True)
+        image = normalize(x[rows] @ image_weight.T, dim=-1)
+        text = normalize(x[rows] ** 2 @ text_weight.T, dim=-1)
+        loss = loss_of_case(case, image, text, scale, rows)
+        gradients = torch.autograd.grad(loss, (image_weight, text_weight, scale))
+        results[case] = [loss.detach(), *gradients]
+    return results
+
+
+def _one_of_two_processes(rank, folder, x, weights, results):
     import torch.distributed as dist
 
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    image_tower, text_tower = (torch.nn.Linear(5, 8, bias=False) for _ in range(2))
-    for tower, weight in zip((image_tower, text_tower), weights):
-        tower.weight.data.copy_(weight)
-    scale = torch.tensor(10.0, requires_grad=True)
-    mine = slice(rank * 3, rank * 3 + 3)
-    loss = clip_loss(
-        normalize(image_tower(x[mine]), dim=-1),
-        normalize(text_tower(x[mine] ** 2), dim=-1),
-        scale,
-        None if positive_groups is None else positive_groups[mine],
-    )
-    loss.backward()
-    for value in (loss.detach(), image_tower.weight.grad, text_tower.weight.grad, scale.grad):
+    values = losses_and_gradients(x, weights, slice(rank * 3, rank * 3 + 3))
+    for value in (value for case in values.values() for value in case):
         dist.all_reduce(value)
         value /= 2  # what data parallelism does
     if rank == 0:
-        results.update(
-            loss=loss.detach(),
-            image=image_tower.weight.grad,
-            text=text_tower.weight.grad,
-            scale=scale.grad,
-        )
+        results.update(values)
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("positive_groups", [None, torch.tensor([0, 1, 2, 0, 4, 4])])
-def test_two_processes_have_the_loss_and_gradients_of_one(tmp_path, positive_groups):
+@pytest.mark.slow
+def test_two_processes_have_the_losses_and_gradients_of_one(tmp_path):
     torch.manual_seed(3)
     x, weights = torch.randn(6, 5), [torch.randn(8, 5) for _ in range(2)]
     with multiprocessing.Manager() as manager:
         results = manager.dict()
-        multiprocessing.spawn(
-            _one_of_two, (str(tmp_path), x, weights, positive_groups, results), nprocs=2
-        )
+        multiprocessing.spawn(_one_of_two_processes, (str(tmp_path), x, weights, results), nprocs=2)
         two = dict(results)
-    image, text = (weight.clone().requires_grad_() for weight in weights)
-    scale = torch.tensor(10.0, requires_grad=True)
-    loss = clip_loss(
-        normalize(x @ image.T, dim=-1), normalize(x**2 @ text.T, dim=-1), scale, positive_groups
-    )
-    loss.backward()
-    for name, one in (
-        ("loss", loss.detach()),
-        ("image", image.grad),
-        ("text", text.grad),
-        ("scale", scale.grad),
+    one = losses_and_gradients(x, weights)
+    assert len({round(values[0].item(), 4) for values in one.values()}) == len(CASES)
+    for case in CASES:
+        for from_two, from_one in zip(two[case], one[case], strict=True):
+            torch.testing.assert_close(from_two, from_one, atol=1e-5, rtol=1e-5, msg=case)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_autocast_changes_nothing_and_bfloat16_vectors_are_compared_in_float32(case):
+    """Cosines times a scale of 100: in bfloat16 the logits would be off by whole units."""
+    image, text = (x.bfloat16() for x in pairs())
+    expected = loss_of_case(case, image.float(), text.float(), 100.0)
+    with torch.autocast("cpu", torch.bfloat16):
+        in_autocast = loss_of_case(case, image.float(), text.float(), 100.0)
+    assert torch.equal(in_autocast, expected)
+    assert torch.equal(loss_of_case(case, image, text, 100.0), expected)
+
+
+def test_of_several_vectors_of_an_image_the_most_similar_counts():
+    torch.manual_seed(6)
+    image, text = torch.randn(3, 4, 8), torch.randn(3, 8)
+    by_hand = torch.stack([(vectors @ text.T).amax(0) for vectors in image])
+    torch.testing.assert_close(similarity(image, text), by_hand)
+    positives = 0.9 * torch.eye(3) + 0.1 / 3
+    expected = [-(positives * s.log_softmax(1)).sum(1).mean() for s in (by_hand, by_hand.T)]
+    loss = clip_loss(image, text, 1.0, label_smoothing=0.1)
+    torch.testing.assert_close(loss, sum(expected) / 2)
+
+
+def test_momentum_targets_are_the_paper_s_formula_and_constant():
+    """ALBEF, Eq. 6: targets alpha * softmax of the momentum encoders + (1 - alpha) * positives, without a gradient."""
+    image, text = pairs()
+    momentum, scale = momentum_targets(), torch.tensor(5.0, requires_grad=True)
+    expected = 0
+    for own, slow, others in (
+        (image, momentum.image, torch.cat([momentum.text, momentum.text_queue])),
+        (text, momentum.text, torch.cat([momentum.image, momentum.image_queue])),
     ):
-        torch.testing.assert_close(
-            two[name], one, atol=1e-5, rtol=1e-5, msg=lambda m, name=name: f"{name}: {m}"
-        )
+        soft = (scale * slow @ others.T).softmax(1).detach()
+        targets = 0.4 * soft + 0.6 * torch.eye(6, 9)
+        expected -= (targets * (scale * own @ others.T).log_softmax(1)).sum(1).mean() / 2
+    loss = clip_loss(image, text, scale, momentum=momentum)
+    torch.testing.assert_close(loss, expected)
+    inputs = (image, text, scale)
+    for found, wanted in zip(
+        torch.autograd.grad(loss, inputs), torch.autograd.grad(expected, inputs)
+    ):
+        torch.testing.assert_close(found, wanted)
 
 
-def counted(similarity, positive_groups=None, draws=4000):
+def test_with_momentum_pairs_of_a_positive_group_share_the_target_and_the_queue_has_none():
+    image, text = pairs()
+    momentum = momentum_targets(alpha=0.0)
+    positives = (GROUPS[:, None] == GROUPS).float()
+    targets = pad(positives / positives.sum(1, keepdim=True), (0, 3))
+    logits = image @ torch.cat([momentum.text, momentum.text_queue]).T
+    back = text @ torch.cat([momentum.image, momentum.image_queue]).T
+    expected = -sum((targets * s.log_softmax(1)).sum(1).mean() for s in (logits, back)) / 2
+    torch.testing.assert_close(clip_loss(image, text, 1.0, GROUPS, momentum=momentum), expected)
+
+
+def counted(similarities, positive_groups=None, draws=4000):
     """How often each text was drawn for each image, and each image for each text: two (B, B) of shares."""
-    B, generator = len(similarity), torch.Generator().manual_seed(0)
+    B, generator = len(similarities), torch.Generator().manual_seed(0)
     found = [torch.zeros(B, B), torch.zeros(B, B)]
     for _ in range(draws):
-        for table, drawn in zip(found, hard_negatives(similarity, positive_groups, generator)):
+        for table, drawn in zip(found, hard_negatives(similarities, positive_groups, generator)):
             table[torch.arange(B), drawn] += 1 / draws
     return found
 
@@ -148,8 +217,8 @@ def counted(similarity, positive_groups=None, draws=4000):
 def test_hard_negatives_are_drawn_in_proportion_to_their_weights():
     """Chi-square of 4,000 draws for each image and each text, far beyond what chance allows if the weights were wrong."""
     torch.manual_seed(4)
-    similarity = 2 * torch.randn(5, 5)
-    for found, rows in zip(counted(similarity), (similarity, similarity.T)):
+    similarities = 2 * torch.randn(5, 5)
+    for found, rows in zip(counted(similarities), (similarities, similarities.T)):
         expected = (rows.softmax(-1) + 1e-4).masked_fill(torch.eye(5).bool(), 0)
         expected = expected / expected.sum(1, keepdim=True)
         assert (found.diagonal() == 0).all()
@@ -159,8 +228,8 @@ def test_hard_negatives_are_drawn_in_proportion_to_their_weights():
 
 
 def test_repeated_pairs_are_never_negatives():
-    similarity = torch.tensor([[9.0, 9, 0, 0], [9, 9, 0, 0], [0, 0, 9, 0], [0, 0, 0, 9]])
-    texts, images = counted(similarity, torch.tensor([7, 7, 1, 2]), 200)
+    similarities = torch.tensor([[9.0, 9, 0, 0], [9, 9, 0, 0], [0, 0, 9, 0], [0, 0, 0, 9]])
+    texts, images = counted(similarities, torch.tensor([7, 7, 1, 2]), 200)
     for found in (texts, images):
         assert found[0, 1] == found[1, 0] == found.diagonal().sum() == 0
 
@@ -172,16 +241,16 @@ def test_a_saturated_softmax_still_leaves_something_to_draw():
 
 
 def test_a_generator_decides_the_negatives():
-    similarity = torch.zeros(32, 32)
+    similarities = torch.zeros(32, 32)
     one, again, other = (
-        hard_negatives(similarity, generator=torch.Generator().manual_seed(seed))[0]
+        hard_negatives(similarities, generator=torch.Generator().manual_seed(seed))[0]
         for seed in (1, 1, 2)
     )
     assert torch.equal(one, again) and not torch.equal(one, other)
 
 
 @pytest.mark.parametrize(
-    "similarity, positive_groups, words",
+    "similarities, positive_groups, words",
     [
         (torch.zeros(3, 2), None, r"\(3, 2\); expected as many images as texts"),
         (torch.zeros(1, 1), None, "pair 0 of the batch of 1 has no negative"),
@@ -189,9 +258,9 @@ def test_a_generator_decides_the_negatives():
         (torch.zeros(3, 3), torch.tensor([5, 5]), "2 numbers for 3 pairs"),
     ],
 )
-def test_where_no_negative_can_be_drawn_it_is_said(similarity, positive_groups, words):
+def test_where_no_negative_can_be_drawn_it_is_said(similarities, positive_groups, words):
     with pytest.raises(ValueError, match=words):
-        hard_negatives(similarity, positive_groups)
+        hard_negatives(similarities, positive_groups)
 
 
 def test_match_is_cross_entropy_with_twice_as_many_wrong_pairs():

@@ -7,7 +7,8 @@ build      which pages there are, and the links between them
 check      links, alternative texts, headings, and that nothing is loaded from elsewhere
 """
 
-from vlmcourse.site.build import build
-from vlmcourse.site.check import check
+from docs.site.build import build
+from docs.site.check import check
+from docs.site.pages import notebook_page
 
-__all__ = ["build", "check"]
+__all__ = ["build", "check", "notebook_page"]

@@ -135,7 +135,7 @@ class _Reader:
         raise ValueError(
             f"the command {token} in {self.tex!r} is not known here; expected one of the lessons' own: "
             f"{', '.join(sorted((*SYMBOLS, *OPERATORS, *NAMES, 'text', 'frac', 'sqrt', 'left', 'right')))}. "
-            "Add it to vlmcourse/site/maths.py."
+            "Add it to docs/site/maths.py."
         )
 
 

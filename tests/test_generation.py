@@ -48,6 +48,7 @@ def test_greedy_is_transformers_greedy_with_and_without_cache(seed):
         assert generation.generate(model, PROMPT, 12, end=END, cache=cache)[0].tolist() == wanted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "seed, beams, penalty", list(itertools.product(range(6), (1, 3, 5), (-1.0, 0.0, 1.0)))
 )
@@ -145,3 +146,49 @@ def test_an_empty_prompt_is_refused(ids):
         next(generation.stream_tokens(bigram([[1.0]]), ids, 3))
     with pytest.raises(ValueError, match="at least one token"):
         generation.beam_search(bigram([[1.0]]), ids, 3, 2, 0)
+
+
+def test_a_token_that_begins_where_the_nucleus_is_full_is_left_out():
+    """Two tokens of one half each: the first alone has a probability of 0.5."""
+    logits = torch.tensor([[0.0, 0.0, -torch.inf]]).repeat(200, 1)
+    assert len(generation.nucleus(0.5)(logits).unique()) == 1
+    assert set(generation.nucleus(0.51)(logits).tolist()) == {0, 1}
+
+
+def test_beam_search_goes_on_while_a_beam_may_beat_the_worst_finished_one():
+    """0 -> end (0.31) and 0 -> 3 -> end (0.29) have ended; 0 -> 1 -> 4 -> end (0.25) is longer and better per token."""
+    table = [
+        [0, 0.4, 0.31, 0.29, 0, 0],
+        [0, 0, 0, 0, 0.625, 0.375],
+        [1, 0, 0, 0, 0, 0],
+        [0, 0, 1, 0, 0, 0],
+        [0, 0, 1, 0, 0, 0],
+        [0, 0, 0, 0, 0, 1],
+    ]
+    found = generation.beam_search(bigram(table), torch.tensor([[0]]), 6, 2, end=2)
+    assert found.tolist() == [1, 4, 2]
+
+
+def test_beam_search_stops_when_no_beam_can_win():
+    lengths = []
+
+    def model(ids, cache=None):
+        lengths.append(ids.shape[1])
+        return bigram([[0.0, 0.1, 0.9], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])(ids)
+
+    assert generation.beam_search(model, torch.tensor([[0]]), 9, 1, end=2).tolist() == [2]
+    assert lengths == [1]
+
+
+def test_beam_search_takes_one_prompt_and_some_beams():
+    for prompts, beams in ((2, 3), (1, 0)):
+        with pytest.raises(ValueError, match=f"{prompts} prompts and {beams} beams; expected one"):
+            generation.beam_search(bigram([[1.0]]), torch.zeros(prompts, 1).long(), 3, beams, 0)
+
+
+def test_generation_leaves_no_gradients():
+    lm = llama()
+    lm.requires_grad_(True)
+    model, loss_mask = language.LanguageModel(lm), torch.tensor([[False, True, True]])
+    assert not next(generation.stream_tokens(model, PROMPT, 1)).requires_grad
+    assert not generation.sequence_log_prob(model, PROMPT, loss_mask).requires_grad

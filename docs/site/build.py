@@ -9,8 +9,8 @@ import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from vlmcourse.site import reference
-from vlmcourse.site.pages import markdown, notebook, page
+from docs.site import reference
+from docs.site.pages import markdown, notebook, page
 
 STYLE = Path(__file__).with_name("style.css")
 ROOTS = ("README.md", "SYLLABUS.md", "docs/INSTRUCTORS.md")

@@ -1,0 +1,94 @@
+"""In-context learning in every seed: names bound to pictures by Flamingo and Frozen. Writes benchmarks/results/in_context.json.
+
+    python -m benchmarks.in_context [--scale smoke|laptop|gpu] [--seeds 3] [--only flamingo|frozen|frozen_linear]
+
+flamingo       Flamingo, and with pages of questions
+frozen         its prefix ends in the hull of words (an addition of the course)
+frozen_linear  its prefix is linear, as the paper's
+
+A run keeps what the file has of other models and seeds. About 3 minutes a seed and model on one quiet core.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import torch
+import typer
+
+from vlmcourse.recipes import in_context
+from vlmcourse.recipes.frozen import word_hull
+from vlmcourse.training.fit import Step
+from vlmcourse.training.scale import Scale
+from vlmcourse.world.prompts import blank_images
+
+app = typer.Typer(add_completion=False)
+RESULTS = Path(__file__).parent / "results"
+MODELS = ("flamingo", "frozen", "frozen_linear")
+
+
+def shown(step: Step) -> None:
+    """A line every hundred steps."""
+    if step.step % 100 == 0:
+        print(
+            f"step {step.step} of {step.steps}, loss {step.loss:.2f}, {step.seconds:.0f} s",
+            flush=True,
+        )
+
+
+def measured(name: str, scale: Scale, seed: int, count: int) -> dict:
+    """One trained model and its tests."""
+    start = time.perf_counter()
+    if name == "flamingo":
+        model = in_context.flamingo(scale, seed, on_step=shown).model.model
+        score = in_context.flamingo_score(model, scale.image_size)
+        blind = in_context.flamingo_score(model, scale.image_size, blank_images)
+    else:
+        ending = word_hull if name == "frozen" else None
+        model = in_context.frozen(scale, seed, ending=ending, on_step=shown).model
+        score, blind = in_context.frozen_score(model), in_context.frozen_score(model, blank_images)
+    row = {"seed": seed, "seconds": round(time.perf_counter() - start)}
+    row |= in_context.binding_report(score, blind, count)
+    row["knowledge"] = in_context.knowledge_report(score, count)
+    print(name, json.dumps(row), flush=True)
+    return row
+
+
+@app.command()
+def main(
+    scale: str = "laptop",
+    seeds: int = 3,
+    first: int = 0,
+    only: list[str] = typer.Option(list(MODELS), help="Which models."),  # noqa: B008
+    count: int = typer.Option(128, help="Questions of each test."),
+) -> None:
+    """Trains (or loads from the cache) and tests each model with each seed; keeps results after each."""
+    torch.set_num_threads(1)
+    size, name = Scale.of(scale), "in_context" + ("_smoke" if scale == "smoke" else "")
+    in_context.tower(size)
+    for model in only:
+        for seed in range(first, seeds):
+            keep(name, model, measured(model, size, seed, count), count)
+
+
+def keep(name: str, model: str, row: dict, count: int) -> None:
+    """Puts one row into the file, in the place of an older one of this model and seed."""
+    try:
+        known = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        known = {}
+    rows = [one for one in known.get(model, []) if one["seed"] != row["seed"]] + [row]
+    known |= {
+        "command": "python -m benchmarks.in_context",
+        "chance": 0.25,
+        "questions": count,
+        model: sorted(rows, key=lambda one: one["seed"]),
+    }
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,230 @@
+"""Wrong answers that tame inputs would let pass: each loses points on every draw of the hidden inputs."""
+
+import pytest
+from test_assignments import MUTANTS, code, verdicts
+
+ATTENTION = """    scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])  # (B, H, Q, K)
+    sees = may_look.any(-1, keepdim=True)
+    weights = scores.masked_fill(~may_look & sees, -math.inf).softmax(-1)
+    return weights.where(sees, 0) @ v"""
+BY_HAND = """    weights = (q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])).exp() * may_look
+    return weights / weights.sum(-1, keepdim=True).clamp(min=1e-9) @ v"""
+CROSS = """    return (cross_entropy(logits, labels) + cross_entropy(logits.T, labels)) / 2"""
+SOFTMAX = """    e, n = logits.exp(), labels
+    return -((e / e.sum(1, keepdim=True)).diagonal().log().mean() + (e / e.sum(0)).diagonal().log().mean()) / 2"""
+SEARCH = """    is_end = ids == end
+    if not is_end.any(1).all():
+        raise ValueError(f"a text has no end token (id {end}): it was cut off, or made by another tokenizer.")
+    place = is_end.int().argmax(1)"""
+FOUND = "    place = torch.tensor([row.index(end) for row in ids.tolist()])"
+ONCE = """    for loss, weight in zip(losses, weights):
+        (weight * loss()).backward()"""
+DOCUMENT = (
+    "[n for n, length in enumerate(lengths) for _ in range(length)]",
+    "[length for length in lengths for _ in range(length)]",
+)
+WRONG = {
+    "attention by hand, without the maximum": ("A1_masks", "a1-attention", ATTENTION, BY_HAND),
+    "forbidden scores -20": ("A1_masks", "a1-attention", "-math.inf", "-20.0"),
+    "forbidden scores -100": ("A1_masks", "a1-attention", "-math.inf", "-60.0"),
+    "a width of four": ("A1_masks", "a1-attention", "math.sqrt(q.shape[-1])", "2.0"),
+    "documents told by their length": ("A1_masks", "a1-pack", *DOCUMENT),
+    "four features a head": (
+        "A1_masks",
+        "a1-heads",
+        "x.unflatten(-1, (heads, -1))",
+        "x.unflatten(-1, (-1, 4))",
+    ),
+    "three images": (
+        "A1_masks",
+        "a1-image",
+        "torch.arange(images * per_image)",
+        "torch.arange(3 * per_image)",
+    ),
+    "as many queries as text": (
+        "A1_masks",
+        "a1-levels",
+        "group = torch.tensor([0] * queries + [1] * text)",
+        "group = torch.tensor([0] * min(queries, text) + [1] * max(queries, text))",
+    ),
+    "clip loss by hand, without the maximum": ("A2_clip", "a2-loss", CROSS, SOFTMAX),
+    "clamp inside the forward pass": (
+        "A2_clip",
+        "a2-loss",
+        "log_scale.exp() *",
+        "log_scale.clamp(0, math.log(100)).exp() *",
+    ),
+    "zero-shot by hand": (
+        "A2_clip",
+        "a2-zero-shot",
+        "return (scale * cosines).softmax(dim=1)",
+        "e = (scale * cosines).exp()\n    return e / e.sum(1, keepdim=True)",
+    ),
+    "an end in the last place is none": (
+        "A2_clip",
+        "a2-end",
+        "is_end.any(1).all()",
+        "is_end[:, :-1].any(1).all()",
+    ),
+    "an error by accident": ("A2_clip", "a2-end", SEARCH, FOUND),
+    "always an error": (
+        "A2_clip",
+        "a2-end",
+        "    is_end = ids == end\n",
+        "    is_end = ids == -1\n",
+    ),
+    "two captions a picture": (
+        "A2_clip",
+        "a2-ranks",
+        "best = similarity.masked_fill(~own, -math.inf).amax(1)",
+        "best = similarity.gather(1, own.int().topk(2).indices).amax(1)",
+    ),
+    "a tolerance": (
+        "A2_clip",
+        "a2-ranks",
+        "(similarity >= right[None, :])",
+        "(similarity >= right[None, :] - 0.1)",
+    ),
+    "softmax, then log": (
+        "A2_clip",
+        "a2-same",
+        "(right * logits.log_softmax(dim=1))",
+        "(right * logits.softmax(dim=1).log())",
+    ),
+    "batches of four": ("A2_clip", "a2-features", "pixels.split(batch)", "pixels.split(4)"),
+    "left in training mode": ("A2_clip", "a2-features", "model.train(before)", "model.train()"),
+    "words of four features": (
+        "A3_frozen",
+        "a3-words",
+        "(len(summary), vectors, -1)",
+        "(len(summary), -1, 4)",
+    ),
+    "caption loss by softmax and log": (
+        "A3_frozen",
+        "a3-loss",
+        "return cross_entropy(said.flatten(0, 1), target.flatten())",
+        "p = said.flatten(0, 1).softmax(-1).log()\n    return torch.nn.functional.nll_loss(p, target.flatten())",
+    ),
+    "what isn't padding is real": (
+        "A3_frozen",
+        "a3-pad",
+        "real = torch.tensor([[False] * (longest - len(text)) + [True] * len(text) for text in texts])",
+        "real = ids != pad",
+    ),
+    "always an error, Frozen": ("A3_frozen", "a3-slots", "!= len(vectors)", "!= -1"),
+    "prefix of two vectors": (
+        "A3_frozen",
+        "a3-slots",
+        "prefix.flatten(0, 1)",
+        "prefix.reshape(len(prefix) * 2, -1)",
+    ),
+    "the loss of a sure captioner": (
+        "A4_blip",
+        "a4-lm",
+        "return cross_entropy(said, target.flatten(), label_smoothing=smoothing)",
+        "p = said.softmax(-1).log()\n    ok = target.flatten() >= 0\n    own = p[ok].gather(1, target.flatten()[ok][:, None])[:, 0]\n"
+        "    return -((1 - smoothing) * own + smoothing * p[ok].mean(1)).mean()",
+    ),
+    "negatives by hand": (
+        "A4_blip",
+        "a4-negatives",
+        "similarity.softmax(dim=1) + 1e-4",
+        "similarity.exp() / similarity.exp().sum(1, keepdim=True) + 1e-4",
+    ),
+    "cosines from zero": (
+        "A4_blip",
+        "a4-scores",
+        "cosines.amax(dim=-1)",
+        "cosines.clamp(min=0).amax(dim=-1)",
+    ),
+    "an input of a gate detached": ("A5_flamingo", "a5-gates", "attend(y)", "attend(y.detach())"),
+    "the other input detached": (
+        "A5_flamingo",
+        "a5-gates",
+        "feedforward(y)",
+        "feedforward(y.detach())",
+    ),
+    "resampler by hand": (
+        "A5_flamingo",
+        "a5-resampler",
+        "scores.softmax(-1)",
+        "(scores.exp() / scores.exp().sum(-1, keepdim=True))",
+    ),
+    "seen changed in place": (
+        "A5_flamingo",
+        "a5-count",
+        "phi = seen[:, None] + is_tag.long().cumsum(1)\n    return phi, phi[:, -1]",
+        "phi = seen[:, None] + is_tag.long().cumsum(1)\n    seen += is_tag.sum(1)\n    return phi, seen",
+    ),
+    "ids written into the code": (
+        "A5_flamingo",
+        "a5-page",
+        "[chunk, image] if ids else [image]",
+        "[chunk, 3] if ids else [3]",
+    ),
+    "images side by side": (
+        "A5_flamingo",
+        "a5-page",
+        "[chunk, image] if ids else [image]",
+        "[chunk, image] if ids and ids[-1] != image else [image]",
+    ),
+    "names from the public check": (
+        "A5_flamingo",
+        "a5-learns",
+        '".gated." in name',
+        '".0.gated." in name or ".1.gated." in name',
+    ),
+    "loose names": ("A5_flamingo", "a5-learns", '".gated." in name', '"gated" in name'),
+    "a gradient must be there": (
+        "A5_flamingo",
+        "a5-mixture",
+        "parameter.grad = None",
+        "parameter.grad.zero_()",
+    ),
+    "one sum": (
+        "A5_flamingo",
+        "a5-mixture",
+        ONCE,
+        "    sum(w * loss() for loss, w in zip(losses, weights)).backward()",
+    ),
+    "listening taken as causal": (
+        "A5_flamingo",
+        "a5-hears",
+        "listens.float()",
+        "listens.tril().float()",
+    ),
+    "the best first where all are wanted": ("A5_flamingo", "a5-similar", "[-k:]", "[-min(k, 4) :]"),
+}
+RUNS = 10
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_answer_never_gets_full_marks(name):
+    folder, answer, old, new = WRONG[name]
+    source = code(folder, mutant=(answer, old, new))
+    task = f"{answer}-test"
+    for seed in range(RUNS):
+        found = verdicts(folder, task, source, seed)
+        assert not all(verdict.passed for verdict in found.values() if verdict.worth), seed
+
+
+def test_what_a_function_holds_doesnt_show_what_it_looks_at():
+    """The answer of `measure` can't be read off the closure of the function that it is given."""
+    reads = """
+def measure(function, x):
+    def tensors(function):
+        for cell in function.__closure__ or ():
+            value = cell.cell_contents
+            if isinstance(value, torch.Tensor):
+                yield value
+            elif callable(value):
+                yield from tensors(value)
+    found = [t for t in tensors(function) if t.shape == (x.shape[1], x.shape[1])]
+    return next((t for t in found if t.dtype == torch.bool), found[0].abs() > 1e-6)
+"""
+    found = verdicts("A1_masks", "a1-measure-test", code("A1_masks") + reads)
+    assert not found["one layer"].passed
+
+
+def test_every_assignment_is_here():
+    assert {folder for folder, *_ in WRONG.values()} == set(MUTANTS)

@@ -1,0 +1,92 @@
+"""Names bound in context: texts with image tags, tests in words, the hull of words, pages of names."""
+
+import pytest
+import torch
+
+from vlmcourse import world
+from vlmcourse.parts.word_hull import WordHull
+from vlmcourse.recipes import in_context
+from vlmcourse.world import document_kinds, documents, few_shot, tokenizer, word_tests
+from vlmcourse.world.interleaved import interleaved_text
+
+
+def test_pages_in_words_hold_tags_series_and_every_word_is_known():
+    rows = documents.Documents(length=256, kinds=documents.repeated(documents.PAGE_KINDS))
+    texts = [rows.text(index) for index in range(400)]
+    known = set(tokenizer.world_tokenizer().get_vocab())
+    assert all(set(text.split(" ")) <= known for text in texts)
+    assert 0.3 < sum("<image>" in text for text in texts) / len(texts) < 0.7
+    assert max(text.count("answer :") for text in texts) >= 12  # a series of solved questions
+    assert rows.batch(range(3))["ids"].shape == (3, 256)
+    assert torch.equal(rows.batch([2])["ids"], rows.batch(range(3))["ids"][2:])
+
+
+def test_a_name_means_one_thing_in_a_document():
+    for index in range(100):
+        text = document_kinds.short_names(world.scenes.SeededRandom("names", index))
+        words = [
+            word for word in text.split() if word not in ("is", "a", "an", "some", "this", ".")
+        ]
+        pairs = set(zip(words[::2], words[1::2]))
+        assert len({thing for thing, _ in pairs}) == len({name for _, name in pairs}) == len(pairs)
+
+
+def test_descriptions_in_words_keep_to_compositions_of_training():
+    assert all(
+        colour in world.BACKGROUNDS and world.scenes.split_of((word,), colour) in ("train", "novel")
+        for word, colours in document_kinds._backgrounds().items()
+        for colour in colours
+    )
+
+
+@pytest.mark.parametrize("shots", word_tests.NAMES_SHOTS)
+def test_the_asked_name_was_said_of_the_asked_thing(shots):
+    for prompt, answer in word_tests.names(shots, "tags", 20):
+        *examples, asked = prompt.split("<image> ")[1:]
+        assert len(examples) == shots and asked.endswith("this is a")
+        mine = [one for one in examples if one.split()[0] == asked.split()[0]]
+        assert mine and all(f" {answer} ." in one for one in mine)
+
+
+def test_a_hull_is_the_identity_first_and_a_weighted_mean_of_words_at_last():
+    words = torch.eye(6)
+    hull, vectors = WordHull(words, 100), torch.randn(5, 6)
+    assert torch.equal(hull(vectors), vectors)
+    for _ in range(50):
+        hull.after_step()
+    assert hull.share == pytest.approx(0.5)
+    for _ in range(50):
+        hull.after_step()
+    assert hull(vectors).min() >= 0 and torch.allclose(hull(vectors).sum(-1), torch.ones(5))
+    assert torch.equal(hull(vectors).argmax(-1), vectors.argmax(-1))
+
+
+def test_held_out_names_and_new_nouns_are_on_no_training_page():
+    pages = in_context.NamedThings()
+    said = {
+        word
+        for index in range(300)
+        for page in (pages.captions(index), pages.name_pages(index))
+        for word in interleaved_text(page).split()
+    }
+    assert not said & {*in_context.HELD_OUT_NAMES, *in_context.NEW_NOUNS}
+    assert len(said & set(in_context.NAMES)) == len(in_context.NAMES)
+    held_out = in_context.binding(8, 4, invented=in_context.HELD_OUT_NAMES)
+    assert all(set(one.choices) <= set(in_context.HELD_OUT_NAMES) for one in held_out)
+
+
+def test_a_score_that_knows_gets_full_marks_and_the_control_does_not():
+    def by_picture(episodes):
+        """Answers with the name that the examples give to the thing that is asked."""
+        right = 0
+        for one in episodes:
+            *shown, asked, _ = one.prompt
+            names = {scene.words: said.split()[3] for scene, said in zip(shown[::2], shown[1::2])}
+            right += names.get(asked.words) == one.answer
+        return right / len(episodes)
+
+    report = in_context.binding_report(by_picture, lambda episodes: 0.25, 40)
+    assert report["shots"]["0"] == 0 and report["shots"]["8"] == report["novel_nouns"]["8"] == 1
+    assert report["shots"]["1"] < report["shots"]["2"] < report["shots"]["4"] == 1
+    assert report["swapped"]["8"] < 0.3 and report["blind"]["8"] == 0.25
+    assert few_shot.other_pictures(in_context.binding(4, 4))

@@ -1,0 +1,193 @@
+"""Exercises, quizzes and failure labs of all lessons: solutions pass, stubs are 'not begun', mistakes have a name."""
+
+import importlib
+import tomllib
+from pathlib import Path
+
+import ipywidgets
+import pytest
+import torch
+from exercise_answers import defined, solutions, stubs
+
+import teaching
+from teaching import exercises
+
+FOLDER = Path(teaching.__file__).parent
+LESSONS = sorted(path.stem for path in FOLDER.glob("*.toml"))
+IDS = {
+    f"{lesson}.{name}": exercise.checks[0].call
+    for lesson in LESSONS
+    for name, exercise in importlib.import_module(f"teaching.{lesson}").EXERCISES.items()
+}
+WRONG = {
+    id: answers
+    for lesson in LESSONS
+    for id, answers in importlib.import_module(f"test_teaching_{lesson}").WRONG.items()
+}
+
+
+def entries(kind):
+    return {
+        f"{lesson}.{name}": entry
+        for lesson in LESSONS
+        for name, entry in tomllib.loads((FOLDER / f"{lesson}.toml").read_text())
+        .get(kind, {})
+        .items()
+    }
+
+
+@pytest.mark.slow
+def test_every_exercise_has_a_stub_and_a_solution():
+    assert set(solutions()) == set(stubs()) == set(IDS.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("id", IDS)
+def test_the_folded_solution_is_right_and_the_stub_not_begun(id, capsys):
+    name = IDS[id]
+    for _ in range(3):  # inputs are fresh each time
+        assert exercises.check(id, defined(solutions()[name], name)) is None
+        assert capsys.readouterr().out == f"Right. {exercises.exercise(id).praise}\n"
+    exercises.check(id, defined(stubs()[name], name))
+    assert capsys.readouterr().out == "Not begun yet: your code goes there.\n"
+
+
+@pytest.mark.parametrize("id", IDS)
+def test_at_least_five_wrong_answers_get_a_message_of_their_own(id):
+    least = (
+        4 if id == "frozen.freeze" else 5
+    )  # a function that returns nothing can be wrong in four ways
+    found = {exercises.verdict(id, answer)[0] for answer in WRONG[id].values()}
+    assert not any(verdict.passed for verdict in found)
+    assert len({verdict.message for verdict in found if verdict.diagnosed}) >= least
+
+
+def test_code_that_crashes_is_an_answer_with_its_line(capsys):
+    def answer(e):
+        return e @ e
+
+    exercises.check("clip.ensemble", answer)
+    out = capsys.readouterr().out
+    assert out.startswith("Not yet: your code raised RuntimeError") and "return e @ e" in out
+
+
+def test_got_is_shown_beside_wanted(capsys, monkeypatch):
+    shown = []
+    monkeypatch.setattr("vlmcourse.plots.show", shown.append)
+    exercises.check("attention.prefix", lambda seen, length: torch.ones(length, length).bool())
+    assert "yours beside expected" in shown[0].description
+    exercises.check("clip.ensemble", lambda e: e.mean(0))
+    assert "numbers. The largest difference" in shown[1].description
+    capsys.readouterr()
+    exercises.check("clip.loss", lambda image, text, scale: (image.sum() * 0 + 7).item())
+    assert "For these inputs yours is 7.0000; wanted " in capsys.readouterr().out
+
+
+def test_what_passed_is_used_later_and_else_the_reference():
+    def right(e):
+        return torch.nn.functional.normalize(
+            torch.nn.functional.normalize(e, dim=-1).mean(0), dim=-1
+        )
+
+    assert exercises.checked("clip.ensemble", right, None) is right
+    assert exercises.checked("clip.ensemble", lambda e: e[0], right) is right
+
+
+def test_ids_that_are_not_there_are_said():
+    for call in (exercises.exercise, lambda id: exercises.question("quizzes", id)):
+        for id in ("clip.nothing", "nowhere.loss", "clip"):
+            with pytest.raises(ValueError, match="there is no"):
+                call(id)
+
+
+@pytest.mark.parametrize("id, lab", entries("failures").items(), ids=list(entries("failures")))
+def test_a_failure_lab_waits_hints_and_explains(id, lab, capsys):
+    def said(answer):
+        exercises.diagnose(id, answer)
+        return capsys.readouterr().out
+
+    right = lab["causes"]
+    assert said(right) == f"Right. {lab['explanation']}\n"
+    assert said(dict.fromkeys(right)).startswith("Not begun yet: replace each None by '")
+    for run in right:
+        other = next(cause for cause in right.values() if cause != right[run])
+        assert said({**right, run: other}) == f"Not yet: run {run}: {lab['hints'][run]}\n"
+    assert len(set(lab["hints"].values())) == len(right)
+    for strange in ({"A": "no idea"}, "A", {**right, "A": "no idea"}):
+        listed = said(strange)
+        assert "expected {'A': ..., 'B': ..., 'C': ...} with values" in listed
+        assert sorted(right.values(), key=listed.index) == sorted(
+            right.values()
+        )  # no order to copy
+
+
+@pytest.mark.parametrize("id, quiz", entries("quizzes").items(), ids=list(entries("quizzes")))
+def test_each_option_of_a_quiz_is_explained(id, quiz):
+    if "options" in quiz:
+        assert quiz["answer"] in quiz["options"] and len(quiz["options"]) >= 3
+        assert len(set(quiz["options"].values())) == len(quiz["options"])
+        assert all(len(text) > 20 for text in quiz["options"].values())
+    else:  # its options were measured in the lesson
+        assert len(quiz["explanation"]) > 20
+
+
+def test_no_master_holds_the_answer_of_a_quiz():
+    from vlmcourse import lessons
+
+    for master in lessons.masters():
+        text = " ".join(master.read_text().replace("\n# ", " ").split())
+        for id, quiz in entries("quizzes").items():
+            for explanation in quiz.get("options", {}).values():
+                assert explanation[:60] not in text, (master.name, id)
+        assert "quiz(" in text and "predict(" not in text
+
+
+@pytest.fixture
+def displayed(monkeypatch):
+    """What display() was given: (bundle, metadata), ..."""
+    seen = []
+    monkeypatch.setattr(
+        "IPython.display.display", lambda data, **named: seen.append((data, named.get("metadata")))
+    )
+    return seen
+
+
+def inside(bundle, kind):
+    """All widgets of a kind, of the widget that a bundle shows."""
+    view = bundle["application/vnd.jupyter.widget-view+json"]["model_id"]
+
+    def walk(widget):
+        yield widget
+        for child in getattr(widget, "children", ()):
+            yield from walk(child)
+
+    root = ipywidgets.widgets.widget._instances[view]
+    return [widget for widget in walk(root) if isinstance(widget, kind)]
+
+
+def test_a_quiz_answers_each_option_and_folds_without_a_kernel(displayed):
+    exercises.quiz("flamingo.film", R=8)
+    ((bundle, _),) = displayed
+    assert (
+        "One picture gives 8 latents" in bundle["text/html"] and "<details>" in bundle["text/html"]
+    )
+    (choice,), reply = inside(bundle, ipywidgets.RadioButtons), inside(bundle, ipywidgets.HTML)[-1]
+    assert choice.value is None and reply.value == ""
+    choice.value = "8 x 8: each frame its own"
+    assert "Not quite." in reply.value and "Frames add keys and values" in reply.value
+    choice.value = "8: as many as a picture"
+    assert "Yes." in reply.value and "All frames" in reply.value
+
+
+def test_a_quiz_may_ask_what_was_measured(displayed):
+    facts = {"adapters": 0.9, "all weights": 0.2}
+    exercises.quiz("language_model.forgetting", "all weights", facts, untouched=0.95)
+    (choice,) = inside(displayed[0][0], ipywidgets.RadioButtons)
+    choice.value = "adapters"
+    reply = inside(displayed[0][0], ipywidgets.HTML)[-1].value
+    assert (
+        "Not quite." in reply
+        and "adapters still knows 0.90 of them; untouched it knew 0.95" in reply
+    )
+    with pytest.raises(ValueError, match="not among"):
+        exercises.quiz("language_model.forgetting", "none", facts, untouched=0.95)

@@ -1,0 +1,300 @@
+"""Public weights in this course's models, in float32: loading that refuses what does not fit (names: checkpoint_names.py)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from vlmcourse.papers import checkpoint_names as names
+from vlmcourse.papers.checkpoint_names import Names
+from vlmcourse.parts.layers import QuickGELU
+
+CLASS_FOR = {
+    "clip": "CLIP (of transformers.CLIPModel)",
+    "blip": "BLIP (of BlipForImageTextRetrieval, BlipForConditionalGeneration or BlipForQuestionAnswering)",
+    "blip-2": "BLIP2 (of Blip2ForConditionalGeneration) or Stage1 (of Blip2ForImageTextRetrieval)",
+    "bert": "VLBERT.load_bert (of BertModel)",
+}
+"""Who takes checkpoints of a model type of transformers."""
+
+UNREADABLE = (OSError, EOFError, KeyError, RuntimeError, UnpicklingError)
+"""What torch and transformers raise for missing and damaged files."""
+
+
+def _listed(names: Iterable[str]) -> str:
+    names = sorted(names)
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _refuse(
+    where: str, missing: Iterable[str], unexpected: Iterable[str], mismatched: Iterable[str]
+) -> None:
+    """Raises ValueError with the list, if anything is in it."""
+    kinds = {"missing": missing, "unexpected": unexpected, "of another size": mismatched}
+    if found := [f"{kind}: {_listed(names)}" for kind, names in kinds.items() if names]:
+        raise ValueError(f"{where} does not fit: weights {'; '.join(found)}.")
+
+
+def read_tensors(file: Path) -> Mapping[str, object]:
+    """What is in a file of torch.save, on the CPU. Raises ValueError, in one sentence, for a damaged or missing file."""
+    try:
+        start = file.open("rb").read(40)
+        if start.startswith(b"version https://git-lfs"):
+            raise ValueError(
+                f"{file} is a pointer of Git LFS, not the weights: run `git lfs pull`."
+            )
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except UNREADABLE as error:
+        raise ValueError(
+            f"{file} can't be read as weights of torch.save ({type(error).__name__}): it is damaged, cut off or "
+            "something else. Download it again."
+        ) from error
+
+
+def load_transformers(name_or_folder: str, ours: str, model_type: str, classes: tuple[str, ...]):
+    """A model of transformers in float32, of one of `classes`, from the hub or a folder, for our class named `ours`.
+
+    Raises ValueError for another model type, unreadable files, and missing, unexpected or mismatched weights.
+    """
+    import transformers
+    from safetensors import SafetensorError
+
+    try:
+        config = transformers.AutoConfig.from_pretrained(name_or_folder)
+        kinds = [kind for kind in config.architectures or classes if kind in classes]
+        if config.model_type != model_type or not kinds:
+            found = ", ".join(config.architectures or [f"model type {config.model_type}"])
+            advice = CLASS_FOR.get(config.model_type, "none of the papers' classes")
+            raise ValueError(
+                f"it holds {found}; {ours} takes {', '.join(classes)}. The class for it: {advice}"
+            )
+        model, report = getattr(transformers, kinds[0]).from_pretrained(
+            name_or_folder,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )
+    except (*UNREADABLE, ValueError, SafetensorError) as error:
+        folder = Path(name_or_folder)
+        for file in [*folder.glob("*.safetensors"), *folder.glob("*.bin")]:
+            if file.open("rb").read(40).startswith(b"version https://git-lfs"):
+                raise ValueError(
+                    f"{file} is a pointer of Git LFS, not the weights: run `git lfs pull`."
+                ) from error
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(f"'{name_or_folder}' could not be loaded: {reason}.") from error
+    mismatched = [name if isinstance(name, str) else name[0] for name in report["mismatched_keys"]]
+    _refuse(
+        f"'{name_or_folder}'",
+        report["missing_keys"],
+        [name for name in report["unexpected_keys"] if not name.endswith("position_ids")],
+        mismatched,
+    )
+    return model
+
+
+class FromTransformers:
+    """Mixin of models whose class has `from_hf`: adds `from_pretrained`."""
+
+    hf_model_type: ClassVar[str]
+    hf_classes: ClassVar[tuple[str, ...]]
+
+    @classmethod
+    def from_pretrained(cls, name_or_folder: str):
+        """A checkpoint of the Hugging Face hub, or of a folder, in this class, in float32. Raises ValueError for what does not fit.
+
+        Pixels are normalised by its own processor: `transformers.AutoImageProcessor.from_pretrained(name_or_folder)`.
+        """
+        return cls.from_hf(  # type: ignore[attr-defined]
+            load_transformers(name_or_folder, cls.__name__, cls.hf_model_type, cls.hf_classes)
+        )
+
+
+def source_names(names: Names, ours: str) -> tuple[str, ...]:
+    """Their names for our parameter, in the order in which they are stacked; () where the map has none."""
+    number = re.search(r"(?<=blocks\.|layers\.)\d+(?=\.)", ours)
+    pattern = ours if number is None else f"{ours[: number.start()]}*{ours[number.end() :]}"
+    module, _, kind = pattern.rpartition(".")
+    theirs = names.get(pattern) or names.get(module) or ()
+    theirs = (theirs,) if isinstance(theirs, str) else theirs
+    if pattern not in names:
+        theirs = tuple(f"{name}.{kind}" for name in theirs)
+    return tuple(name.replace("*", number[0]) if number else name for name in theirs)
+
+
+@torch.no_grad()
+def copy_weights(
+    model: nn.Module,
+    source: Mapping[str, Tensor],
+    names: Names,
+    *,
+    fresh: tuple[str, ...] = (),
+    tied: Mapping[str, str] | None = None,
+) -> nn.Module:
+    """Copies the tensors of `source` into `model`, as float32; returns the model.
+
+    names   our parameter or module -> theirs
+    fresh   beginnings of our names that may keep their values if the source lacks them
+    tied    their parameters that must equal another of theirs, because ours are one
+    Raises ValueError with the list of missing, unexpected and mismatched weights, and for untied ones.
+    """
+    values, used, missing, mismatched = model.state_dict(), set(), set(), list[str]()
+    for ours, value in values.items():
+        theirs = source_names(names, ours)
+        absent = [name for name in theirs if name not in source] if theirs else [ours]
+        if absent:
+            missing |= set() if ours.startswith(fresh) else set(absent)
+            continue
+        used |= set(theirs)
+        tensor = torch.cat([source[name] for name in theirs]) if theirs[1:] else source[theirs[0]]
+        if tensor.numel() != value.numel():
+            mismatched += theirs
+            continue
+        values[ours] = tensor.detach().reshape(value.shape)
+    for name, partner in (tied or {}).items():
+        if name in source and not torch.equal(source[name], source[partner]):
+            raise ValueError(f"{name} is not tied to {partner}; expected equal weights, as here.")
+    left_over = {name for name in source if name not in used and name not in (tied or {})}
+    _refuse("the checkpoint", missing, left_over, mismatched)
+    model.load_state_dict(values)
+    return model
+
+
+def split_qkv(source: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Fused matrices `...qkv.weight` (3 D, D) and biases as those of q_proj, k_proj and v_proj."""
+    result = {}
+    for name, tensor in source.items():
+        if re.search(r"\.qkv\.(weight|bias)$", name):
+            for part, value in zip("qkv", tensor.chunk(3)):
+                result[name.replace(".qkv.", f".{part}_proj.")] = value
+        else:
+            result[name] = tensor
+    return result
+
+
+def same_setting(*values: Any, what: str, allowed: tuple) -> Any:
+    """The value that all are equal to. Raises ValueError if they differ or it is not allowed."""
+    if len(set(values)) > 1 or values[0] not in allowed:
+        found = " and ".join(f"'{value}'" for value in values)
+        raise ValueError(
+            f"{what} {found}; expected the same everywhere, one of {', '.join(map(str, allowed))}."
+        )
+    return values[0]
+
+
+def tower_sizes(config, prefix: str) -> dict[str, int]:
+    """Width, depth, heads and feed-forward width of a transformer of transformers, as our configs call them."""
+    return {
+        f"{prefix}width": config.hidden_size,
+        f"{prefix}depth": config.num_hidden_layers,
+        f"{prefix}heads": config.num_attention_heads,
+        f"{prefix}hidden": config.intermediate_size,
+    }
+
+
+def clip_sizes(config) -> dict:
+    """Fields of CLIPConfig of a transformers.CLIPConfig. Raises ValueError for what our CLIP has not."""
+    vision, text = config.vision_config, config.text_config
+    activations = {"quick_gelu": QuickGELU, "gelu": nn.GELU}
+    activation = same_setting(
+        vision.hidden_act, text.hidden_act, what="activations", allowed=tuple(activations)
+    )
+    return {
+        "vocabulary": text.vocab_size,
+        "end": None if text.eos_token_id == 2 else text.eos_token_id,  # 2 marks old checkpoints
+        "context": text.max_position_embeddings,
+        "embedding": config.projection_dim,
+        "image_size": vision.image_size,
+        "patch": vision.patch_size,
+        "activation": activations[activation],
+        "eps": same_setting(
+            vision.layer_norm_eps,
+            text.layer_norm_eps,
+            what="LayerNorm eps",
+            allowed=(vision.layer_norm_eps,),
+        ),
+        **tower_sizes(vision, "vision_"),
+        **tower_sizes(text, "text_"),
+    }
+
+
+def blip_sizes(config) -> dict:
+    """Fields of BLIPConfig of a transformers.BlipConfig, without the ids of [CLS] and [ENC]. Raises ValueError for other activations than gelu."""
+    vision, text = config.vision_config, config.text_config
+    same_setting(vision.hidden_act, text.hidden_act, what="activations", allowed=("gelu",))
+    return {
+        "vocabulary": text.vocab_size,
+        "dec": text.bos_token_id,
+        "end": text.sep_token_id,
+        "pad": text.pad_token_id,
+        "context": text.max_position_embeddings,
+        "embedding": config.image_text_hidden_size,
+        "image_size": vision.image_size,
+        "patch": vision.patch_size,
+        "vision_eps": vision.layer_norm_eps,
+        "text_eps": text.layer_norm_eps,
+        "label_smoothing": text.label_smoothing,
+        **tower_sizes(vision, "vision_"),
+        **tower_sizes(text, "text_"),
+    }
+
+
+BLIP_CLASSES = (
+    "BlipForImageTextRetrieval",
+    "BlipForConditionalGeneration",
+    "BlipForQuestionAnswering",
+)
+
+
+def blip_roles(model: nn.Module) -> list[str]:
+    """Which of text_encoder and text_decoder a model of transformers has. Raises ValueError if it has neither."""
+    roles = [role for role in ("text_encoder", "text_decoder") if hasattr(model, role)]
+    if not roles:
+        raise ValueError(
+            f"{type(model).__name__} has neither text_encoder nor text_decoder; "
+            f"expected one of {', '.join(BLIP_CLASSES)}."
+        )
+    return roles
+
+
+def copy_blip(blip: Any, model: nn.Module) -> Any:
+    """The weights of one of BLIP_CLASSES into our BLIP of the same sizes; a single text transformer serves as encoder and decoder."""
+    roles = blip_roles(model)
+    encoder = "text_encoder." if "text_encoder" in roles else "text_decoder.bert."
+    decoder = "text_decoder.bert." if "text_decoder" in roles else "text_encoder."
+    head = "text_decoder.cls.predictions."
+    return copy_weights(
+        blip,
+        split_qkv(model.state_dict()),
+        {
+            **names.BLIP_HEADS,
+            **names.under("vision.", "vision_model.", names.BLIP_VISION),
+            **names.under("encoder.", encoder, names.BLIP_TEXT),
+            **names.under("decoder.", decoder, names.BLIP_TEXT),
+        },
+        fresh=("head.", "itm_head.", "image_projection.", "text_projection.", "temperature"),
+        tied={
+            f"{head}decoder.weight": "text_decoder.bert.embeddings.word_embeddings.weight",
+            f"{head}decoder.bias": f"{head}bias",
+        },
+    )
+
+
+def qformer_sizes(config) -> dict:
+    """Fields of QFormerConfig of a transformers.Blip2QFormerConfig, without the number of queries."""
+    same_setting(config.hidden_act, what="activation", allowed=("gelu",))
+    return {
+        "vision_width": config.encoder_hidden_size,
+        "vocabulary": config.vocab_size if config.use_qformer_text_input else None,
+        "pad_token_id": config.pad_token_id or 0,
+        "context": config.max_position_embeddings,
+        "cross_attention_every": config.cross_attention_frequency,
+        "eps": config.layer_norm_eps,
+        **tower_sizes(config, ""),
+    }
