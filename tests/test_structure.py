@@ -31,7 +31,6 @@ TOO_LONG = {  # to be shortened; nothing may be added
     "papers/flamingo.py",
     "papers/qformer.py",
     "cli.py",
-    "plots/masks.py",
 }
 
 
