@@ -25,17 +25,23 @@ from teaching import minimal_pairs as looking
 from vlmcourse import recipes
 from vlmcourse.evaluation import load_matching_results, save_results
 from vlmcourse.papers.blip import PARAMETER_SHARING
+<<<<<<< HEAD
 from vlmcourse.papers.blip_tasks import BLIPForVQA, BLIPForNLVR2, BLIPForVisDial
 from teaching import capfilt as cleaning
 from teaching.blip_tasks import (
+=======
+from vlmcourse.papers.blip_tasks import BLIPForNLVR2, BLIPForVisDial, BLIPForVQA
+from teaching import capfilt as cleaning
+from teaching.blip_tasks import (
+>>>>>>> main
     Dialogues,
     Questions,
     Statements,
     answer_report,
     compare_report,
-    video_report,
-    talk_report,
     finetune,
+    talk_report,
+    video_report,
 )
 from vlmcourse.training.scale import Scale
 

@@ -32,13 +32,13 @@ from vlmcourse.parts.tuning import count_trainable
 from vlmcourse.recipes import blip2 as recipe
 from vlmcourse.recipes.frozen import (
     ONE_THING,
-    vqa_episodes,
     caption_report,
     descriptive_caption,
     episode_accuracy,
+    vqa_episodes,
 )
 from vlmcourse.training.scale import Scale
-from vlmcourse.world.prompts import swap_pictures, blank_images
+from vlmcourse.world.prompts import blank_images, swap_pictures
 
 app = typer.Typer(add_completion=False)
 SEEING, KNOWING = ("what", "colour", "presence"), ("category", "place", "purpose")

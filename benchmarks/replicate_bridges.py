@@ -26,20 +26,20 @@ from vlmcourse import recipes, world
 from vlmcourse.evaluation import (
     accuracy,
     load_matching_results,
-    noun_and_background_accuracy,
     noun_accuracy,
+    noun_and_background_accuracy,
     save_results,
     scene_graph_f1,
     zero_shot,
 )
-from vlmcourse.evaluation.hallucination import hallucination_scores, hallucinated_nouns
+from vlmcourse.evaluation.hallucination import hallucinated_nouns, hallucination_scores
 from vlmcourse.evaluation.prompting import (
-    chance_accuracy,
-    majority_accuracy,
-    episode_accuracy,
-    sensitivity,
     accuracy_by_shots,
+    chance_accuracy,
     corrupted_example_accuracy,
+    episode_accuracy,
+    majority_accuracy,
+    sensitivity,
 )
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import corruptions, few_shot, pages, tokenizer

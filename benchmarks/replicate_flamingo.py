@@ -23,24 +23,24 @@ from torch import Tensor, nn
 from vlmcourse import recipes, world
 from vlmcourse.evaluation import load_matching_results, save_results
 from vlmcourse.papers.flamingo import Flamingo, FlamingoConfig, GatedXattnDense, PerceiverResampler
-from vlmcourse.parts.language import freeze, insert_cross_attention, decoder_layers
+from vlmcourse.parts.language import decoder_layers, freeze, insert_cross_attention
 from vlmcourse.parts.layers import Transformer
 from vlmcourse.parts.masks import causal
 from vlmcourse.recipes.flamingo import (
+    DATASET_WEIGHTS,
     FLAMINGO_OPTIMISATION,
     RESIDUAL_SCALE,
-    DATASET_WEIGHTS,
     FeatureCache,
     FrozenTower,
-    episode_accuracy,
     caption_accuracy,
+    episode_accuracy,
     flamingo_config,
     page_datasets,
     residual_rms,
 )
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import fit
-from vlmcourse.training.mixture import JointDatasets, WeightedLosses, RoundRobinDatasets
+from vlmcourse.training.mixture import JointDatasets, RoundRobinDatasets, WeightedLosses
 from vlmcourse.training.scale import Scale
 from vlmcourse.training.stages import seeded
 from vlmcourse.world import captions, few_shot

@@ -26,17 +26,21 @@ from vlmcourse.parts.language import freeze
 from vlmcourse.recipes.frozen import (
     ONE_THING,
     STOP,
-    vqa_episodes,
-    mean_noun_and_background,
     caption_report,
-    naming_episodes,
     descriptive_caption,
     episode_accuracy,
+    mean_noun_and_background,
+    naming_episodes,
     text_only_accuracy,
+    vqa_episodes,
 )
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import tokenizer
+<<<<<<< HEAD
 from vlmcourse.world.prompts import CaptionDataset, blank_images, frame_pixels
+=======
+from vlmcourse.world.prompts import CaptionDataset, blank_images, page_pixels
+>>>>>>> main
 
 app = typer.Typer(add_completion=False)
 SHOTS = (0, 1, 2, 4, 8)

@@ -1,10 +1,11 @@
 """What the tiny language model learns, when, and at what price. Writes benchmarks/results/replicate_language.json.
 
-    python -m benchmarks.replicate_language [--scale smoke|laptop|gpu] [--only phase|flops|tuning]
+    python -m benchmarks.replicate_language [--scale smoke|laptop|gpu] [--only phase|flops|tuning|words]
 
 phase   binding, facts and repeats over pretraining: three seeds         about 25 minutes at laptop scale on 2 cores
 flops   loss at equal compute for models of different sizes (isoFLOP)    about 10 minutes
 tuning  adapters, BitFit, prompt tuning and all weights on a new task    about 5 minutes
+words   what the shipped model binds and knows in words, with image tags about 1 minute
 
 A run of one part keeps what the file has: all of the other parts, and the seeds of `phase` that are there.
 """
@@ -22,7 +23,7 @@ import typer
 from torch import nn
 
 from vlmcourse import recipes, world
-from vlmcourse.evaluation import load_results, eval_mode, choose_next_token, save_results
+from vlmcourse.evaluation import choose_next_token, eval_mode, load_results, save_results
 from vlmcourse.parts.language import LanguageModel, tiny
 from vlmcourse.parts.tuning import Adapters, BitFit, PromptTuning, count_trainable
 from vlmcourse.recipes.language import SHORT_OPTIMISATION, text_prompts
@@ -31,10 +32,10 @@ from vlmcourse.training.fit import Step, fit
 from vlmcourse.training.optimisation import Optimisation
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import tokenizer
-from vlmcourse.world.documents import Documents, CategoryTask
+from vlmcourse.world.documents import CategoryTask, Documents
 
 app = typer.Typer(add_completion=False)
-PARTS = ("phase", "flops", "tuning")
+PARTS = ("phase", "flops", "tuning", "words")
 
 
 def phase(scale: Scale, seed: int) -> list[dict]:
@@ -145,6 +146,14 @@ def right(model: nn.Module, task: CategoryTask, words: list[str]) -> float:
     return sum(map(eq, said, map(task.answer, words))) / len(words)
 
 
+def tested_in_words(scale: Scale) -> dict[str, float]:
+    """Names, knowledge and relations in words: see world.word_tests."""
+    torch.set_num_threads(1)
+    return recipes.word_report(
+        recipes.get("language").train_or_load(scale).model, 4 if scale.name == "smoke" else 128
+    )
+
+
 def _untouched(lm: nn.Module, scale: Scale) -> LanguageModel:
     return LanguageModel(lm.requires_grad_(False))
 
@@ -199,6 +208,7 @@ def main(
             for way in WAYS
             for seed in range(size.seeds)
         ],
+        "words": [(tested_in_words, size)],
     }
     with ProcessPoolExecutor(workers) as pool:
         running = {

@@ -27,9 +27,9 @@ from vlmcourse.evaluation import load_matching_results, save_results
 from vlmcourse.papers.flamingo import Flamingo
 from vlmcourse.parts.language import freeze
 from vlmcourse.recipes.flamingo import (
+    DATASET_WEIGHTS,
     FLAMINGO_OPTIMISATION,
     SIZES,
-    DATASET_WEIGHTS,
     FeatureCache,
     FrozenTower,
     episode_accuracy,
@@ -40,7 +40,7 @@ from vlmcourse.training.fit import fit
 from vlmcourse.training.mixture import JointDatasets, WeightedLosses
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import few_shot
-from vlmcourse.world.interleaved import Part, PageDataset, WebPages
+from vlmcourse.world.interleaved import PageDataset, Part, WebPages
 from vlmcourse.world.pages import question_prompt
 from vlmcourse.world.questions import ask
 

@@ -403,7 +403,7 @@ def blip(scale: str = "laptop", rounds: int = 15) -> None:
 
 
 @app.command()
-def flamingo(widths: list[int] = [128, 256, 512], batch: int = 4, rounds: int = 20) -> None:
+def flamingo(widths: list[int] = [128, 256, 512], batch: int = 4, rounds: int = 20) -> None:  # noqa: B006 - typer copies it
     """Forward and backward at 256 words, 5 pictures, 64 latents, beside the peers; and writing with and without a cache."""
     from benchmarks.speed_flamingo import measure
 

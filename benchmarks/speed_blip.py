@@ -7,7 +7,6 @@ pass of the picture, three of the text. Both have the same weights; before any c
 
 from __future__ import annotations
 
-
 import torch
 from rich.console import Console
 from rich.table import Table

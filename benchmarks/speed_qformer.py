@@ -18,7 +18,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from benchmarks.speed import LENGTH, VOCABULARY, in_turns, peak_memory, stepper
 from vlmcourse.evaluation import save_results
-from vlmcourse.papers.blip2 import SMOOTHING, Stage1
+from vlmcourse.papers.blip2 import LABEL_SMOOTHING, Stage1
 from vlmcourse.papers.qformer import QFormer, QFormerConfig
 from vlmcourse.parts.bert import MLMHead
 from vlmcourse.parts.losses import hard_negatives, itm_loss
@@ -123,7 +123,7 @@ class Theirs(nn.Module):
         right = torch.arange(B)
         contrast = (
             sum(
-                cross_entropy(way, right, label_smoothing=SMOOTHING)
+                cross_entropy(way, right, label_smoothing=LABEL_SMOOTHING)
                 for way in (similarity, similarity.T)
             )
             / 2
@@ -152,7 +152,7 @@ class Theirs(nn.Module):
         generate = cross_entropy(
             words.flatten(0, 1).float(),
             write[:, 1:].flatten(),
-            label_smoothing=SMOOTHING,
+            label_smoothing=LABEL_SMOOTHING,
             ignore_index=self.c.padding,
         )
         return {"itc": contrast, "itm": itm_loss(said[:B], said[B:]), "itg": generate}

@@ -5,7 +5,7 @@
 
 Lines are drawn at random, and for each line one of the changes that cosmic-ray (and three operators of
 `mutation_operators.py`) can make there. Each mutant runs in a copy of the repository, first against the test files
-that carry the module's name, then, if it lives, against those that import it (without tests marked slow). One that
+whose names begin with the module's, then, if it lives, against those that import it (without tests marked slow). One that
 lives through both is a survivor: write a test that fails with it, or delete the code that it changes.
 Needs cosmic-ray (`pip install -e .[dev]`); writes build/mutants.json.
 """
@@ -36,6 +36,7 @@ PACKAGES = (
     "grader/vlmgrader",
 )
 TEST_FOLDERS = ("tests", "grader/tests")
+FAST = ("-m", "not slow")
 COPIED = ("vlmcourse", "grader", "tests", "notebooks", "assignments", "benchmarks", "docs")
 
 
@@ -55,11 +56,7 @@ def tests_of(path: str) -> tuple[list[str], list[str]]:
     """Test files that carry a module's name; other test files that import it (or its package, if there are none)."""
     module = Path(path)
     files = [file for folder in TEST_FOLDERS for file in sorted((ROOT / folder).rglob("test_*.py"))]
-    named = [
-        file
-        for file in files
-        if file.stem == f"test_{module.stem}" or f"_{module.stem}_" in f"_{file.stem}_"
-    ]
+    named = [file for file in files if f"{file.stem}_".startswith(f"test_{module.stem}_")]
     dotted = (
         ".".join(module.with_suffix("").parts).removeprefix("grader.").removesuffix(".__init__")
     )
@@ -118,8 +115,8 @@ class Copy:
         named, importing = tests_of(mutant.path)
         try:
             path.write_text(text, encoding="utf-8")
-            killer = self.failing(named, timeout)
-            return killer or self.failing(importing, timeout, "-m", "not slow")
+            killer = self.failing(named, timeout, *FAST)
+            return killer or self.failing(importing, timeout, *FAST)
         finally:
             path.write_text(original, encoding="utf-8")
 

@@ -27,9 +27,10 @@ from vlmcourse.papers.qformer import (
     QFormer,
     QFormerConfig,
 )
-from vlmcourse.parts.image_features import ImageFeatures, patch_features
 from vlmcourse.parts import generation, language
 from vlmcourse.parts.attention import Attention
+from vlmcourse.parts.image_features import ImageFeatures, patch_features
+from vlmcourse.parts.losses import similarity
 from vlmcourse.parts.vision import ResNet, ViT
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import fit
@@ -247,16 +248,16 @@ def test_the_image_s_score_is_its_best_query_s_and_only_that_query_learns_from_i
     assert queries.norm(dim=-1).allclose(torch.ones(4, R)) and text.norm(dim=-1).allclose(
         torch.ones(4)
     )
-    scores = stage1.similarity(queries, text).detach()
+    scores = similarity(queries, text).detach()
     queries, text = queries.detach(), text.detach()
     for i in range(4):
         for j in range(4):
             assert scores[i, j].item() == pytest.approx(
                 max(float(queries[i, r] @ text[j]) for r in range(R)), abs=1e-6
             )
-    torch.testing.assert_close(stage1.similarity(queries[:, [2, 0, 1]], text), scores)
+    torch.testing.assert_close(similarity(queries[:, [2, 0, 1]], text), scores)
     queries.requires_grad_()
-    stage1.similarity(queries, text)[2, 3].backward()
+    similarity(queries, text)[2, 3].backward()
     best = (queries[2] @ text[3]).argmax()
     assert queries.grad.abs().sum(-1).nonzero().tolist() == [[2, int(best)]]
 
@@ -313,7 +314,7 @@ def test_keys_used_again_give_the_three_losses_and_gradients_of_three_masked_pas
 
 def test_contrast_is_smoothed_cross_entropy_both_ways(stage1):
     image, text = normalize(random(4, R, 8), dim=-1), normalize(random(4, 8, seed=1), dim=-1)
-    loss, own = stage1._contrast(image, text, None)
+    loss, own = stage1._itc_loss(image, text, None)
     scores = torch.stack([(image[i] @ text.T).amax(0) for i in range(4)]) / 0.07
     torch.testing.assert_close(own, scores)
     target = 0.9 * torch.eye(4) + 0.1 / 4
@@ -322,7 +323,7 @@ def test_contrast_is_smoothed_cross_entropy_both_ways(stage1):
         - (target * scores.T.log_softmax(-1)).sum(1).mean() / 2
     )
     torch.testing.assert_close(loss, by_hand)
-    repeated, _ = stage1._contrast(image, text, torch.tensor([1, 1, 2, 3]))
+    repeated, _ = stage1._itc_loss(image, text, torch.tensor([1, 1, 2, 3]))
     assert not torch.allclose(repeated, loss)
 
 
@@ -439,7 +440,7 @@ def test_contrast_and_match_are_transformers_image_text_retrieval():
     options = dict(pixel_values=pixel_values, input_ids=read, attention_mask=(read != 0).long())
     with torch.no_grad():
         expected = theirs(**options).logits_per_image
-        found = ours.similarity(ours.encode_image(image), ours.encode_text(ids))
+        found = similarity(ours.encode_image(image), ours.encode_text(ids))
         torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
         assert expected.std() > 0.01
         expected = theirs(**options, use_image_text_matching_head=True).logits_per_image
@@ -639,7 +640,7 @@ def test_only_words_to_say_are_scored(former, vision):
         chosen
     )
     torch.testing.assert_close(model.losses(one)["lm"], by_hand)
-    with pytest.raises(ValueError, match="expected words to say only"):
+    with pytest.raises(ValueError, match="expected words only"):
         model.losses({**one, "loss_mask": torch.ones_like(one["loss_mask"])})
 
 
@@ -756,7 +757,7 @@ def test_towers_of_transformers_and_residual_networks_work_too(former):
             r"\(2, 6, 20\); expected \(batch, patches, 24\).*encoder of width 24",
         ),
         (random(2, 6, 24), texts(2, 9), "texts of 9 tokens; this model reads at most 8"),
-        (random(3, 6, 24), texts(2), "3 images and 2 texts; expected one text for each image"),
+        (random(3, 6, 24), texts(2), "3 images and 2 texts; expected as many of each"),
         (random(2, 6, 24), texts(2) + 30, "outside the vocabulary of 50.*another tokenizer"),
         (random(2, 6, 24), texts(2).float(), "expected integers"),
     ],

@@ -5,6 +5,16 @@ from dataclasses import replace
 import pytest
 import torch
 
+from teaching import capfilt as recipe
+from teaching.blip_tasks import (
+    Dialogues,
+    Questions,
+    Statements,
+    generate_answers,
+    rank_answers,
+    talk_report,
+    video_report,
+)
 from teaching.minimal_pairs import MinimalPairsBLIP, close_report, nouns, train_on_minimal_pairs
 from vlmcourse import world
 from vlmcourse.papers.blip_tasks import (
@@ -17,7 +27,6 @@ from vlmcourse.papers.blip_tasks import (
     video_context,
 )
 from vlmcourse.parts.generation import nucleus
-from teaching import capfilt as recipe
 from vlmcourse.recipes.blip import (
     PROMPT,
     blip_config,
@@ -26,15 +35,6 @@ from vlmcourse.recipes.blip import (
     match_scorer,
     new_blip,
     references,
-)
-from teaching.blip_tasks import (
-    Dialogues,
-    Questions,
-    Statements,
-    generate_answers,
-    rank_answers,
-    talk_report,
-    video_report,
 )
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import tokenizer
@@ -178,7 +178,7 @@ def test_siblings_differ_in_one_attribute():
         assert (moved, one.background == other.background) in ((2, True), (0, False), (0, True))
         assert (pairs.text(index) == pairs.text(index + 1)) == (one == other)
         assert world.split_of(other.words, other.background) == "train"
-    for scene, right, wrong in world.minimal_pairs.caption_choices(
+    for _, right, wrong in world.minimal_pairs.caption_choices(
         world.minimal_pairs.swap_positions, count=20
     ):
         assert (

@@ -12,7 +12,7 @@ import torch
 
 from teaching.minimal_pairs import MinimalPairsBLIP, nouns
 from vlmcourse import recipes
-from vlmcourse.parts.generation import beam_search, greedy, generate
+from vlmcourse.parts.generation import beam_search, generate, greedy
 from vlmcourse.recipes.features import PixelSource
 from vlmcourse.recipes.flamingo import page_datasets
 from vlmcourse.training.scale import Scale

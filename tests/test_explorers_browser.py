@@ -10,8 +10,8 @@ import pytest
 pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
 
 from benchmarks import browser  # noqa: E402
-from vlmcourse import lessons  # noqa: E402
 from docs.site import build  # noqa: E402
+from vlmcourse import lessons  # noqa: E402
 
 pytestmark = pytest.mark.skipif(
     browser.CHROMIUM is None, reason="no browser: apt-get install chromium"

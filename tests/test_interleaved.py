@@ -15,7 +15,7 @@ from vlmcourse.training.fit import fit
 from vlmcourse.training.mixture import JointDatasets, RoundRobinDatasets, WeightedLosses
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import few_shot, interleaved, pages, tokenizer
-from vlmcourse.world.interleaved import chunked_prompts, PageDataset, WebPages
+from vlmcourse.world.interleaved import PageDataset, WebPages, chunked_prompts
 
 TAG, CLOSE = tokenizer.world_tokenizer().convert_tokens_to_ids(["<image>", "<EOC>"])
 WEB = WebPages(pool=64)

@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from teaching import smollm2
-from vlmcourse import world
+from vlmcourse import recipes, world
 from vlmcourse.parts.language import freeze, tiny
-from vlmcourse import recipes
 from vlmcourse.recipes.frozen import naming_episodes
 from vlmcourse.training import checkpoint, stages
 from vlmcourse.training.scale import Scale

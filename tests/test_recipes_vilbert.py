@@ -118,7 +118,6 @@ def test_one_stream_is_as_deep_as_the_texts_and_mixes():
 
 @pytest.mark.parametrize("start", [0.0, 1.0])
 def test_vlbert_goes_on_from_captions_alone(start):
-    from dataclasses import replace
 
     made = trained(f"VL-BERT from {start:.0f}", SMOKE, 0, 4)
     assert len(made.history) == 2

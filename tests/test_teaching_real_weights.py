@@ -10,7 +10,7 @@ from teaching.real_weights import PARTS, our_name
 from vlmcourse.papers.blip import BLIP
 from vlmcourse.papers.blip2 import BLIP2
 from vlmcourse.papers.clip import CLIP
-from vlmcourse.papers.flamingo_weights import PatchTower, from_open_flamingo
+from vlmcourse.papers.flamingo_weights import from_open_flamingo, open_flamingo_vision
 from vlmcourse.parts import language
 from vlmcourse.parts.language import tiny
 from vlmcourse.parts.vision import ViT
@@ -158,7 +158,7 @@ def test_an_open_flamingo_and_a_language_model_stand_in_too(tmp_path):
     assert not any(
         layer._forward_pre_hooks for layer in language.decoder_layers(lm)
     )  # the language model is given back as it was
-    model = from_open_flamingo(file, PatchTower(vit), lm, 5)
+    model = from_open_flamingo(file, open_flamingo_vision(vit), lm, 5)
     pixel_values, ids = torch.randn(2, 3, 16, 16), torch.tensor([[1, 5, 9, 5, 7]])
     with torch.no_grad():
         one, other = (

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from vlmcourse import world
 from vlmcourse.world import (
-    interleaved,
     dialogues,
     digits,
     documents,
+    interleaved,
     pages,
     prompts,
     questions,

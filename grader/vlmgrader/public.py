@@ -89,7 +89,10 @@ class PublicChecks:
     @cached_property
     def tasks(self) -> dict[str, list[dict]]:
         """The public cases by the id of their test cell."""
-        read = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(self.folder.glob("*.json"))]
+        read = [
+            json.loads(path.read_text(encoding="utf-8"))
+            for path in sorted(self.folder.glob("*.json"))
+        ]
         return {task: checks for file in read for task, checks in file.items()}
 
     def __call__(self, task: str, *answers: Callable) -> bool:

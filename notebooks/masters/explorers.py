@@ -66,7 +66,7 @@ pages = explorer_models.gate_pages(trained, scale)
 explorers.gate_explorer(
     flamingo,
     Replay(**explorer_models.gate_trace(trained, pages)),
-    explorer_models.going_on(flamingo, scenes, size),
+    explorer_models.continuation_function(flamingo, scenes, size),
     images,
     ["a picture of", "this is", "question : what is this ? answer :"],
     pages,
@@ -78,7 +78,7 @@ explorers.gate_explorer(
 # Give things new names, then ask. The ribbon says which picture each word sees. The second bar is the control: the same words without the examples' pictures. Lesson 08's Flamingo binds names to pictures in two runs of three. Does this one? How few examples does it need, and how alike may the things be?
 
 # %%
-explorers.few_shot_builder(explorer_models.naming(flamingo, size))
+explorers.few_shot_builder(explorer_models.naming_function(flamingo, size))
 
 # %% [markdown]
 # ## Attention over the image
@@ -86,15 +86,15 @@ explorers.few_shot_builder(explorer_models.naming(flamingo, size))
 # One word (or query), one layer, one head, or the mean of all. For Frozen, whose picture is two vectors by then, the map is a cause: how much the word's probability falls when a square is covered. Where does each model look for the noun? The bars below the explorer count it.
 
 # %%
-lookers = explorer_models.lookers(scale)
-explorers.attention_explorer(lookers, images, captions)
+attention = explorer_models.attention_functions(scale)
+explorers.attention_explorer(attention, images, captions)
 
 # %%
 points = {
-    name: explorer_models.on_the_thing(
-        look, [world.sample("test", index, 0, (1, 1)) for index in range(24)], size
+    name: explorer_models.pointing_scores(
+        maps_of, [world.sample("test", index, 0, (1, 1)) for index in range(24)], size
     )
-    for name, look in lookers.items()
+    for name, maps_of in attention.items()
 }
 plots.show(plots.bars(points, "share (24 held-out pictures)", sideways=True))
 
@@ -113,7 +113,9 @@ explorers.threshold_explorer(web_images[:6], texts, probability, noisy)
 # Put things where you like, and ask. BLIP, Frozen, BLIP-2 and Flamingo go on with your words; CLIP chooses among texts with commas between.
 
 # %%
-explorers.scene_maker(explorer_models.askers(scale), texts={"CLIP": "a cat, a car, a dog"})
+explorers.scene_maker(
+    explorer_models.answer_functions(scale), texts={"CLIP": "a cat, a car, a dog"}
+)
 
 # %% [markdown]
 # ## Watch a model learn

@@ -12,23 +12,28 @@ from torch import Tensor, nn
 from vlmcourse import recipes, world
 from vlmcourse.evaluation import (
     Controls,
-    exact_match,
-    recall_at_1,
     eval_mode,
+    exact_match,
     measure_controls,
     ranking_metrics,
+    recall_at_1,
 )
 from vlmcourse.papers.blip import BLIP
 from vlmcourse.papers.blip_tasks import (
-    BLIPForVQA,
     BLIPForNLVR2,
     BLIPForVisDial,
+    BLIPForVQA,
     encode_video,
     video_context,
 )
 from vlmcourse.parts.attention import KVCache
+<<<<<<< HEAD:notebooks/teaching/blip_tasks.py
 from vlmcourse.parts.generation import sequence_log_prob, generate
 from vlmcourse.recipes.recipe import describe
+=======
+from vlmcourse.parts.generation import generate, sequence_log_prob
+from vlmcourse.training import checkpoint
+>>>>>>> main:vlmcourse/recipes/blip_tasks.py
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import Step
 from vlmcourse.training.optimisation import Optimisation

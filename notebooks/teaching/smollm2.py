@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from vlmcourse import recipes, world
-from vlmcourse.evaluation import exact_match, rank_choices, generate_texts
+from vlmcourse.evaluation import exact_match, generate_texts, rank_choices
 from vlmcourse.papers.frozen import Frozen
 from vlmcourse.parts.language import freeze, load
 from vlmcourse.recipes.frozen import ONE_THING, STOP, frozen_config, new_frozen

@@ -12,9 +12,10 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from vlmcourse.papers.checkpoint_formats import OPEN_FLAMINGO
+from vlmcourse.papers.checkpoints import source_names
 from vlmcourse.papers.flamingo import Flamingo, FlamingoConfig
-from vlmcourse.papers.flamingo_weights import BLOCK, GATES, HEAD_WIDTH, RESAMPLER, PatchTower
-from vlmcourse.parts.language import freeze
+from vlmcourse.papers.flamingo_weights import HEAD_WIDTH, open_flamingo_vision
 from vlmcourse.world import tokenizer
 
 Model = TypeVar("Model")
@@ -132,25 +133,14 @@ def as_open_flamingo(
 
     layers, words  where its language model has them
     """
-    made = {
-        "perceiver.latents": model.resampler.latents,
-        "perceiver.frame_embs": model.resampler.time_embeddings,
-    }
+    made = {}
     for name, value in model.state_dict().items():
-        if name.startswith("resampler.norm."):
-            made[name.replace("resampler", "perceiver")] = value
-        elif name.startswith("resampler.layers."):
-            _, _, number, rest = name.split(".", 3)
-            part, kind = rest.rsplit(".", 1)
-            made[f"perceiver.layers.{number}.{RESAMPLER[part]}.{kind}"] = value
-        elif name.startswith("blocks."):
-            _, number, rest = name.split(".", 2)
-            there = f"lang_encoder.{layers}.{number}.gated_cross_attn_layer"
-            if rest in GATES:
-                made[f"{there}.{GATES[rest]}"] = value.reshape(1)
-            else:
-                part, kind = rest.rsplit(".", 1)
-                made[f"{there}.{BLOCK[part]}.{kind}"] = value
+        if name.startswith(("resampler.", "blocks.")):
+            (theirs,) = source_names(OPEN_FLAMINGO, name)
+            number, _, rest = theirs.removeprefix("blocks.").partition(".")
+            if theirs.startswith("blocks."):
+                theirs = f"lang_encoder.{layers}.{number}.gated_cross_attn_layer.{rest}"
+            made[theirs] = value.reshape(1) if theirs.endswith("_gate") else value
     made[f"lang_encoder.{words}.weight"] = model.lm.get_input_embeddings().weight
     return {name: value.detach().clone() for name, value in made.items()}
 
@@ -170,7 +160,7 @@ def open_flamingo(file: Path, vision: nn.Module, lm: nn.Module, image_token_id: 
         activation=nn.GELU,
     )
     torch.manual_seed(0)
-    model = Flamingo(config, freeze(PatchTower(vision)), lm)
+    model = Flamingo(config, open_flamingo_vision(vision), lm)
     with torch.no_grad():
         for block in model.blocks.values():
             block.gate.alpha.fill_(0.5)

@@ -5,11 +5,10 @@ One text transformer in three roles, selected by the first token and the attenti
     [CLS]  bidirectional, text only               encode_text   image-text contrastive loss (ITC)
     [ENC]  bidirectional, cross-attends to image  itm_logits    image-text matching loss (ITM)
     [DEC]  causal, cross-attends to image         forward       language modelling loss (LM)
-
 Encoder ([CLS], [ENC]) and decoder share all modules except self-attention and its LayerNorm.
 Scaled down here: sizes (the paper's in the margin), 64-pixel images, a word-level vocabulary. Kept: pre-norm image encoder,
-post-norm text blocks with cross-attention in each, tied word embeddings, the three losses with equal weights, hard negatives,
-label smoothing, momentum encoders and queue as options.
+post-norm text blocks with cross-attention, tied word embeddings, three losses of equal weight, hard negatives, label
+smoothing, momentum encoders and queue as options.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from vlmcourse.papers import checkpoints
+from vlmcourse.papers import checkpoint_formats, checkpoints
 from vlmcourse.parts import masks
 from vlmcourse.parts.attention import KeyValues, KVCache, cached_length
 from vlmcourse.parts.bert import (
@@ -281,7 +280,7 @@ class BLIP(nn.Module, checkpoints.FromTransformers):
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """Clamps the temperature and updates the momentum encoders."""
+        """Clamps the temperature, updates the momentum encoders."""
         self.temperature.clamp_(0.001, 0.5)
         if self.momentum_encoders is not None:
             self.momentum_encoders.update(self._encoders())
@@ -295,6 +294,6 @@ class BLIP(nn.Module, checkpoints.FromTransformers):
         """
         enc = cls_token_id if enc_token_id is None else enc_token_id
         unshared = PARAMETER_SHARING["none" if len(checkpoints.blip_roles(model)) == 2 else "all"]
-        sizes = checkpoints.blip_sizes(model.config)
+        sizes = checkpoint_formats.blip_sizes(model.config)
         config = BLIPConfig(cls=cls_token_id, enc=enc, unshared=unshared, **sizes)
         return checkpoints.copy_blip(cls(config), model).eval()

@@ -1,13 +1,12 @@
 """BLIP-2. Bootstrapping Language-Image Pre-training with Frozen Image Encoders and Large Language Models
 (Li et al. 2023, arXiv 2301.12597).
 
-Between an image encoder and a language model, both frozen, stands the Q-Former (qformer.py). Stage 1 teaches its queries what
-to fetch from an image, by three objectives that differ in who may look at whom (Fig. 2); stage 2 teaches them to say it to
-the language model (Fig. 3).
+The Q-Former (qformer.py) connects a frozen image encoder with a frozen language model. Stage 1 trains its queries by three
+objectives that differ in their attention masks (Fig. 2); stage 2 trains it to prompt the language model (Fig. 3).
 
-Scaled down here: see qformer.py; and any image encoder, any language model. Kept: the features of the second-last layer, with
-a LayerNorm that learns; contrast by the best query, matching by all of them; smoothed labels; the whole Q-Former trains in
-stage 2, without its text side.
+Scaled down here: see qformer.py; any image encoder and any language model. Kept: features of the second-last layer, with a
+LayerNorm that is trained; ITC by the most similar query, ITM by all; label smoothing; in stage 2 all of the Q-Former is
+trained, without its text side.
 """
 
 from __future__ import annotations
@@ -18,15 +17,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from vlmcourse.papers.qformer import Image, QFormer, patch_features
-from vlmcourse.parts.bert import MLMHead
-from vlmcourse.parts.language import SoftPromptModel, check_decoder, freeze, next_token_loss, width
+from vlmcourse.papers import checkpoint_formats, checkpoints
+from vlmcourse.papers.qformer import Image, QFormer, QFormerConfig
+from vlmcourse.parts import language
+from vlmcourse.parts.bert import MLMHead, with_first_token
+from vlmcourse.parts.image_features import patch_features
 from vlmcourse.parts.losses import clip_loss, hard_negatives, itm_loss, similarity
 
-SMOOTHING = 0.1  # of labels in contrast and generation (the paper's code)
+LABEL_SMOOTHING = 0.1  # of ITC and ITG (the paper's code)
 
 
-def _check_width(qformer: QFormer, vision: nn.Module) -> nn.Module:
+def check_width(qformer: QFormer, vision: nn.Module) -> nn.Module:
+    """Returns the image encoder. Raises ValueError unless its features are as wide as the Q-Former expects."""
     found = vision.width if hasattr(vision, "tokens") else vision.config.hidden_size
     if found != qformer.config.vision_width:
         raise ValueError(
@@ -36,189 +38,167 @@ def _check_width(qformer: QFormer, vision: nn.Module) -> nn.Module:
     return vision
 
 
-def _seen(vision: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-    """An encoder that is frozen says the same at every step: a batch may bring its `features` in the place of `pixel_values`."""
-    return (
-        batch["features"] if "features" in batch else patch_features(vision, batch["pixel_values"])
-    )
+def batch_features(vision: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    """`features` (B, P, C) of a batch, cached ones of a frozen encoder, or those of its `pixel_values`."""
+    if "features" in batch:
+        return batch["features"]
+    return patch_features(vision, batch["pixel_values"])
 
 
-class Stage1(nn.Module):
-    """Representation learning (Sec. 3.2): three losses on the same pairs, each with its mask.
+class Stage1(nn.Module, checkpoints.FromTransformers):
+    """Representation learning (Sec. 3.2): `losses` on image-text pairs, each with its mask.
 
-    former  a QFormer with a text side
-    vision  of `ImageFeatures`, or any image encoder; pass it through parts.language.freeze, or it learns too
+    qformer  with a text side
+    vision   image encoder, such as `ImageFeatures`; trained, unless it is frozen
+    Raises ValueError for a Q-Former without a text side, or of another width.
     """
+
+    hf_model_type, hf_classes = "blip-2", ("Blip2ForImageTextRetrieval",)
 
     def __init__(self, qformer: QFormer, vision: nn.Module, embedding: int = 64):  # paper: 256
         super().__init__()
-        self.qformer, self.vision, D = qformer, _check_width(qformer, vision), qformer.config.width
+        self.qformer, self.vision, D = qformer, check_width(qformer, vision), qformer.config.width
         if qformer.config.vocabulary is None:
             raise ValueError(
                 "this Q-Former has no text side (vocabulary=None), so there is nothing to compare images with."
             )
-        self.image_projection, self.text_projection = (
-            nn.Linear(D, embedding),
-            nn.Linear(D, embedding),
-        )
+        self.image_projection, self.text_projection = (nn.Linear(D, embedding) for _ in range(2))
         self.itm_head = nn.Linear(D, 2)
         self.temperature = nn.Parameter(torch.tensor(0.07))
         self.head = MLMHead(D, qformer.config.vocabulary, qformer.config.eps)
 
     def cls_ids(self, ids: Tensor) -> Tensor:
-        """The same texts with [CLS] as first token."""
-        return torch.cat(
-            [torch.full_like(ids[:, :1], self.qformer.config.cls_token_id), ids[:, 1:]], dim=1
-        )
+        """ids (B, T) with [CLS] as first token."""
+        return with_first_token(ids, self.qformer.config.cls_token_id)
 
-    def dec_ids(self, ids: Tensor) -> Tensor:
-        """The same texts with [DEC] as first token: "to signal the decoding task"."""
-        return torch.cat(
-            [torch.full_like(ids[:, :1], self.qformer.config.dec_token_id), ids[:, 1:]], dim=1
-        )
+    def dec_ids(self, ids: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+        """ids (B, T) with [DEC] as first token, "to signal the decoding task"; padding_mask: see `with_first_token`."""
+        return with_first_token(ids, self.qformer.config.dec_token_id, padding_mask)
 
-    def encode_image(self, image: Tensor) -> Tensor:
+    def vision_context(self, pixel_values: Tensor) -> dict[str, Tensor]:
+        """Context of `forward`: {"image": (B, P, C)}."""
+        return {"image": patch_features(self.vision, pixel_values)}
+
+    def encode_image(self, image: Image) -> Tensor:
         """Features (B, P, C) -> one unit vector per query (B, R, E)."""
         return normalize(self.image_projection(self.qformer.query_states(image)), dim=-1)
 
     def encode_text(self, ids: Tensor) -> Tensor:
-        """(B, T) ids -> unit vectors (B, E)."""
-        ids = self.cls_ids(ids)
-        mask = (ids != self.qformer.config.pad_token_id)[:, None, None].expand(
-            -1, -1, ids.shape[1], -1
-        )
-        return normalize(
-            self.text_projection(self.qformer.text_states(ids, mask, first=1)[:, 0]), dim=-1
-        )
-
-    similarity = staticmethod(similarity)
+        """(B, T) ids -> unit vectors (B, E), of [CLS]."""
+        R, ids = self.qformer.config.queries, self.cls_ids(ids)
+        mask = self.qformer.mask("itc", ids)[:, :, R:, R:]
+        state = self.qformer.text_states(ids, mask, first=1)[:, 0]
+        return normalize(self.text_projection(state), dim=-1)
 
     def itm_logits(self, image: Image, ids: Tensor) -> Tensor:
-        """Do they belong together? Every query votes, (B, P, C) or its `project_kv`, (B, T) -> (B, 2)."""
-        ids = self.cls_ids(ids)
-        queries, _ = self.qformer(
-            image, ids, self.qformer.mask("itm", ids), first=self.qformer.config.queries
-        )
+        """Logits (B, 2) of "no match" and "match", the mean over queries: image (B, P, C) or its `project_kv`, ids (B, T)."""
+        ids, R = self.cls_ids(ids), self.qformer.config.queries
+        queries, _ = self.qformer(image, ids, self.qformer.mask("itm", ids), first=R)
         return self.itm_head(queries).mean(1)
 
-    def forward(self, ids: Tensor, cache=None, image: Tensor | None = None) -> Tensor:
-        """What the Q-Former itself would write next: ids (B, T), features (B, P, C) -> logits (B, T, V). No cache."""
-        ids = self.dec_ids(ids)
-        return self.head(
-            self.qformer(image, ids, self.qformer.mask("itg", ids))[1],
-            self.qformer.words.weight,
-        )
+    def forward(
+        self, ids: Tensor, cache=None, padding_mask: Tensor | None = None, *, image: Image
+    ) -> Tensor:
+        """Logits (B, T, V) of the next tokens of ids (B, T), by the Q-Former itself (ITG); image of `vision_context`.
 
-    def _contrast(
+        padding_mask (B, T): False at padding. Nothing is cached; all T logits are computed.
+        """
+        padding_mask, positions = language.extend_padding_mask(padding_mask, ids), None
+        if padding_mask is not None:
+            positions = language.position_ids(padding_mask)
+        ids = self.dec_ids(ids, padding_mask)
+        mask = self.qformer.mask("itg", ids, padding_mask)
+        _, text = self.qformer(image, ids, mask, position_ids=positions)
+        return self.head(text, self.qformer.words.weight)
+
+    def _itc_loss(
         self, image: Tensor, text: Tensor, positive_groups: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Unit vectors (B, R, E) and (B, E) -> loss, and the logits (B, B) for hard negatives."""
-        loss = clip_loss(image, text, 1 / self.temperature, positive_groups, SMOOTHING)
-        return loss, similarity(image.detach(), text.detach()) / self.temperature.detach()
+        """Unit vectors (B, R, E) and (B, E) -> loss, and scaled similarities (B, B) without gradient."""
+        loss = clip_loss(image, text, 1 / self.temperature, positive_groups, LABEL_SMOOTHING)
+        return loss, (similarity(image, text) / self.temperature).detach()
 
-    def _match(
-        self, image: Image, ids: Tensor, own: Tensor, positive_groups: Tensor | None
+    def _itm_loss(
+        self, image: Image, ids: Tensor, similarities: Tensor, positive_groups: Tensor | None
     ) -> Tensor:
-        """Each image with its text, with a wrong text, and its text with a wrong image."""
-        texts, images = hard_negatives(own, positive_groups)
-        each = torch.arange(len(ids), device=ids.device)
-        again = torch.cat([each, each, images])
-        image = (
-            image[again]
-            if isinstance(image, Tensor)
-            else [seen and (seen[0][again], seen[1][again]) for seen in image]
-        )
-        said = self.itm_logits(image, torch.cat([ids, ids[texts], ids]))
-        return itm_loss(said[: len(ids)], said[len(ids) :])
+        """Pairs: each image with its text, each image with a wrong text, each text with a wrong image."""
+        texts, images = hard_negatives(similarities, positive_groups)
+        own = torch.arange(len(ids), device=ids.device)
+        rows = torch.cat([own, own, images])
+        if isinstance(image, Tensor):
+            image = image[rows]
+        else:
+            image = [kv and (kv[0][rows], kv[1][rows]) for kv in image]
+        logits = self.itm_logits(image, torch.cat([ids, ids[texts], ids]))
+        return itm_loss(logits[: len(ids)], logits[len(ids) :])
 
-    def _generate(self, text: Tensor, ids: Tensor) -> Tensor:
-        """States (B, T, D) of a text to write -> the loss of every next word."""
-        padding_mask = ids[:, 1:] != self.qformer.config.pad_token_id
-        said = self.head(text[:, :-1][padding_mask], self.qformer.words.weight)  # (real words, V)
-        return cross_entropy(said.float(), ids[:, 1:][padding_mask], label_smoothing=SMOOTHING)
+    def _itg_loss(self, text: Tensor, ids: Tensor) -> Tensor:
+        """States (B, T, D) of ids (B, T) -> cross-entropy of all next tokens that are not padding."""
+        is_token = ids[:, 1:] != self.qformer.config.pad_token_id
+        logits = self.head(text[:, :-1][is_token], self.qformer.words.weight)  # (tokens, V)
+        return cross_entropy(logits.float(), ids[:, 1:][is_token], label_smoothing=LABEL_SMOOTHING)
 
     def losses_unfused(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The three losses as they are defined: each objective is one pass of queries and text under its mask (Fig. 2)."""
-        image, ids, positive_groups = (
-            _seen(self.vision, batch),
-            batch["ids"],
+        """The three losses as they are defined, one pass per objective under its mask (Fig. 2); batch as in `losses`."""
+        image, ids = batch_features(self.vision, batch), batch["ids"]
+        groups, cls_ids, dec_ids = (
             batch.get("positive_groups"),
+            self.cls_ids(ids),
+            self.dec_ids(ids),
         )
-        read, write = self.cls_ids(ids), self.dec_ids(ids)
-        queries, text = self.qformer(image, read, self.qformer.mask("itc", read))
-        contrast, own = self._contrast(
+        queries, text = self.qformer(image, cls_ids, self.qformer.mask("itc", cls_ids))
+        itc, similarities = self._itc_loss(
             normalize(self.image_projection(queries), dim=-1),
             normalize(self.text_projection(text[:, 0]), dim=-1),
-            positive_groups,
+            groups,
         )
-        _, text = self.qformer(image, write, self.qformer.mask("itg", write))
-        return {
-            "itc": contrast,
-            "itm": self._match(image, ids, own, positive_groups),
-            "itg": self._generate(text, write),
-        }
+        _, text = self.qformer(image, dec_ids, self.qformer.mask("itg", dec_ids))
+        itm = self._itm_loss(image, ids, similarities, groups)
+        return {"itc": itc, "itm": itm, "itg": self._itg_loss(text, dec_ids)}
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The same, with the queries computed once: neither contrast nor generation shows them the text, so they come out
-        alike, and the text to write needs only their keys. Each image is projected once, and looked at four times.
+        """{"itc", "itm", "itg"}: `losses_unfused` with the queries of ITC and ITG, which don't attend to text, computed once.
 
-        batch: `pixel_values` (B, 3, S, S) or `features` (B, P, C); `ids` (B, T); `same` (B,), optional, see parts.losses.clip_loss.
+        batch: `pixel_values` (B, 3, S, S) or `features` (B, P, C); `ids` (B, T); optionally `positive_groups` (B,), see `clip_loss`.
         """
-        image, ids, positive_groups = (
-            _seen(self.vision, batch),
-            batch["ids"],
-            batch.get("positive_groups"),
-        )
+        image, ids = batch_features(self.vision, batch), batch["ids"]
         self.qformer.check(image, ids)
-        projected = self.qformer.project_kv(image)
-        cache: dict = {}
-        queries = self.qformer.query_states(projected, cache)
-        contrast, own = self._contrast(
-            normalize(self.image_projection(queries), dim=-1),
-            self.encode_text(ids),
-            positive_groups,
+        groups, dec_ids = batch.get("positive_groups"), self.dec_ids(ids)
+        image = self.qformer.project_kv(image)
+        queries = self.qformer.query_states(image, cache := {})
+        itc, similarities = self._itc_loss(
+            normalize(self.image_projection(queries), dim=-1), self.encode_text(ids), groups
         )
-        write = self.dec_ids(ids)
-        text = self.qformer.text_states(
-            write, self.qformer.mask("itg", write)[:, :, self.qformer.config.queries :], cache
-        )
-        return {
-            "itc": contrast,
-            "itm": self._match(projected, ids, own, positive_groups),
-            "itg": self._generate(text, write),
-        }
+        mask = self.qformer.mask("itg", dec_ids)[:, :, self.qformer.config.queries :]
+        text = self.qformer.text_states(dec_ids, mask, cache)
+        itm = self._itm_loss(image, ids, similarities, groups)
+        return {"itc": itc, "itm": itm, "itg": self._itg_loss(text, dec_ids)}
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """BLIP's bounds of the temperature. The authors' code needs none at its learning rates; ours are ten times as high."""
+        """Clamps the temperature as BLIP does; the paper's code needs no bounds at a tenth of our learning rates."""
         self.temperature.clamp_(0.001, 0.5)
 
     @classmethod
     def from_hf(cls, model) -> Stage1:
-        """A `transformers.Blip2ForImageTextRetrieval` (contrast and matching; it has no head to write with, ours is fresh)."""
-        qformer = _hf_former(model)
-        stage = cls(qformer, _hf_vision(model), model.vision_projection.out_features)
-        with torch.no_grad():
-            qformer.words.weight.copy_(model.embeddings.word_embeddings.weight)
-            qformer.positions.copy_(model.embeddings.position_embeddings.weight)
-        for ours, theirs in (
-            (stage.image_projection, model.vision_projection),
-            (stage.text_projection, model.text_projection),
-            (stage.itm_head, model.itm_head),
-        ):
-            ours.load_state_dict(theirs.state_dict())
-        return stage.eval()
+        """A `transformers.Blip2ForImageTextRetrieval` (ITC and ITM), weights copied; it has no ITG head, ours is untrained."""
+        vision, sizes = checkpoints.blip2_vision(model), checkpoint_formats.blip2_sizes(model)
+        stage = cls(QFormer(QFormerConfig(**sizes)), vision, model.vision_projection.out_features)
+        return checkpoints.copy_blip2(stage, model, fresh=("head.", "temperature")).eval()
 
 
-class BLIP2(SoftPromptModel):
-    """Generative learning (Sec. 3.3): the queries, mapped linearly to words' width, stand in the text where its slots are.
+class BLIP2(language.SoftPromptModel, checkpoints.FromTransformers):
+    """Generative learning (Sec. 3.3): the queries, projected to the width of words, are the language model's soft prompt.
 
-    former    of stage 1 (or untrained): a copy without its text side is taken, and all of it learns
-    vision    as in stage 1
-    lm        a decoder of transformers; pass it through parts.language.freeze first, or it learns too
-    slot      id of the token that keeps a place for one query
-    to_words  the projection, if it is to start from somewhere
+    qformer              of stage 1, or untrained; a copy without its text side is trained
+    vision               as in stage 1
+    lm                   a decoder of transformers; trained, unless it is frozen (parts.language.freeze)
+    image_token_id       placeholder of one query in the text
+    language_projection  its initial value, if any
+    Raises ValueError for parts of other widths.
     """
+
+    hf_model_type, hf_classes = "blip-2", ("Blip2ForConditionalGeneration",)
 
     def __init__(
         self,
@@ -229,101 +209,89 @@ class BLIP2(SoftPromptModel):
         language_projection: nn.Linear | None = None,
     ):
         super().__init__()
-        self.qformer, self.vision, self.lm, self.image_token_id = (
-            qformer.without_text(),
-            _check_width(qformer, vision),
-            check_decoder(lm),
-            image_token_id,
-        )
-        self.language_projection = language_projection or nn.Linear(qformer.config.width, width(lm))
-        wanted, found = (
-            (qformer.config.width, width(lm)),
-            (self.language_projection.in_features, self.language_projection.out_features),
-        )
-        if found != wanted:
+        self.qformer, self.vision = qformer.without_text(), check_width(qformer, vision)
+        self.lm, self.image_token_id = language.check_decoder(lm), image_token_id
+        sizes = qformer.config.width, language.width(lm)
+        self.language_projection = language_projection or nn.Linear(*sizes)
+        found = self.language_projection.in_features, self.language_projection.out_features
+        if found != sizes:
             raise ValueError(
-                f"the projection maps {found[0]} to {found[1]} numbers; this Q-Former's queries are {wanted[0]} "
-                f"wide and this language model's words {wanted[1]}. Expected nn.Linear{wanted}: another language "
+                f"the projection maps {found[0]} to {found[1]} numbers; this Q-Former's queries are {sizes[0]} "
+                f"wide and this language model's words {sizes[1]}. Expected nn.Linear{sizes}: another language "
                 "model needs a projection of its own."
             )
 
     def encode_prefix(self, image: Tensor) -> Tensor:
-        """Features (M, P, C) of pictures in the order of their slots -> (M * R, D)."""
+        """Features (M, P, C) of images in the order of their placeholders -> soft prompt (M * R, D)."""
         return self.language_projection(self.qformer.query_states(image)).flatten(0, 1)
 
     def vision_context(self, pixel_values: Tensor) -> dict[str, Tensor]:
-        """What `forward` needs to know of pictures (M, 3, S, S)."""
+        """Context of `forward`, of images (M, 3, S, S): {"prefix": (M * R, D)}."""
         return {"prefix": self.encode_prefix(patch_features(self.vision, pixel_values))}
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """batch: `pixel_values` or `features`, `ids` (B, T) with slots, `loss_mask` (B, T), True at words to say -> {"language": .}."""
-        if (
-            batch["loss_mask"][:, 0].any()
-            or (batch["loss_mask"] & (batch["ids"] == self.image_token_id)).any()
-        ):
-            raise ValueError("scored holds a first token or a slot; expected words to say only.")
-        said = self(batch["ids"], prefix=self.encode_prefix(_seen(self.vision, batch)))  # (B, T, V)
-        return {"lm": next_token_loss(said, batch["ids"], batch["loss_mask"])}
+        """batch: `pixel_values` or `features`; `ids` and `loss_mask` (B, T), True at tokens to predict -> {"lm": scalar}."""
+        language.check_loss_mask(batch["ids"], batch["loss_mask"], self.image_token_id)
+        prefix = self.encode_prefix(batch_features(self.vision, batch))
+        logits = self(batch["ids"], prefix=prefix)  # (B, T, V)
+        return {"lm": language.next_token_loss(logits, batch["ids"], batch["loss_mask"])}
 
     @classmethod
     def from_hf(cls, model) -> BLIP2:
-        """A `transformers.Blip2ForConditionalGeneration`, before a decoder (OPT) or an encoder-decoder (T5)."""
-        kind = BLIP2 if model.config.use_decoder_only_language_model else BLIP2EncoderDecoder
-        language_projection = deepcopy(model.language_projection)
-        return kind(
-            _hf_former(model),
-            _hf_vision(model),
-            freeze(deepcopy(model.language_model)),
-            model.config.image_token_id,
-            language_projection,
-        ).eval()
+        """A `transformers.Blip2ForConditionalGeneration` with a decoder (OPT) or an encoder-decoder (T5), weights copied.
+
+        Raises ValueError for a checkpoint without an image token.
+        """
+        decoder_only = model.config.use_decoder_only_language_model
+        if (image_token_id := model.config.image_token_id) is None:
+            raise ValueError(
+                "this checkpoint names no image token (image_token_id is None), so there is no place for the queries; "
+                "set model.config.image_token_id to the id of its <image>."
+            )
+        blip2 = (BLIP2 if decoder_only else BLIP2EncoderDecoder)(
+            QFormer(QFormerConfig(**checkpoint_formats.blip2_sizes(model))),
+            checkpoints.blip2_vision(model),
+            language.freeze(deepcopy(model.language_model).float()),
+            image_token_id,
+        )
+        return checkpoints.copy_blip2(blip2, model).eval()
 
 
 class BLIP2EncoderDecoder(BLIP2):
-    """Before an encoder-decoder such as T5 (Fig. 3, below): its encoder reads queries and prefix, its decoder says the suffix."""
+    """With an encoder-decoder such as T5 (Fig. 3, bottom): its encoder reads soft prompt and prefix, its decoder generates."""
 
     def forward(
         self,
         ids: Tensor,
         cache=None,
-        prefix: Tensor | None = None,
         padding_mask: Tensor | None = None,
-        read: Tensor | None = None,
+        *,
+        prefix: Tensor | None = None,
+        encoder_ids: Tensor,
+        encoder_padding_mask: Tensor | None = None,
     ) -> Tensor:
-        """ids (B, S) of the decoder, from its start token on; read (B, T), the encoder's, with slots, of which real (B, T) are no
-        padding -> logits (B, S, V). Nothing is cached."""
-        if read is None:
-            raise ValueError(
-                "an encoder-decoder reads a prompt: expected `read`, ids (B, T) with image tokens"
-            )
-        padding_mask = read.new_ones(read.shape) if padding_mask is None else padding_mask.long()
+        """Logits (B, S, V) of the decoder's ids (B, S), from its start token on. Nothing is cached.
+
+        padding_mask                       (B, S) booleans, about `ids`, False at padding
+        encoder_ids, encoder_padding_mask  (B, T) of the encoder's text, with placeholders for prefix (slots, D)
+        """
+        if encoder_padding_mask is None:
+            encoder_padding_mask = torch.ones_like(encoder_ids, dtype=torch.bool)
+        padding_mask = language.extend_padding_mask(padding_mask, ids)
         return self.lm(
-            inputs_embeds=self.embeddings(read, prefix),
-            attention_mask=padding_mask,
+            inputs_embeds=self.embeddings(encoder_ids, prefix),
+            attention_mask=encoder_padding_mask.long(),
             decoder_input_ids=ids,
+            decoder_attention_mask=None if padding_mask is None else padding_mask.long(),
         ).logits
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """batch: `pixel_values` or `features`, `read` (B, T) with slots, `padding_mask` (B, T), optional, `ids` (B, S) from the decoder's start
-        token on, `loss_mask` (B, S) True at words to say -> {"language": scalar}."""
-        said = self(
+        """batch: `pixel_values` or `features`; `encoder_ids` (B, T), optionally `encoder_padding_mask`; `ids` and `loss_mask` (B, S)
+        of the decoder, from its start token on -> {"lm": scalar}."""
+        logits = self(
             batch["ids"][:, :-1],
-            None,
-            self.encode_prefix(_seen(self.vision, batch)),
-            batch.get("padding_mask"),
-            batch["read"],
+            prefix=self.encode_prefix(batch_features(self.vision, batch)),
+            encoder_ids=batch["encoder_ids"],
+            encoder_padding_mask=batch.get("encoder_padding_mask"),
         )
-        return {"lm": next_token_loss(said, batch["ids"], batch["loss_mask"])}
-
-
-def _hf_vision(model) -> nn.Module:
-    """Their image encoder, already without its last block. Its last LayerNorm is the one that learns: see `_hf_former`."""
-    vision = deepcopy(model.vision_model)
-    vision.post_layernorm = nn.Identity()
-    return freeze(vision)
-
-
-def _hf_former(model) -> QFormer:
-    qformer = QFormer.from_hf(model.qformer, model.query_tokens[0])
-    qformer.norm_image = deepcopy(model.vision_model.post_layernorm)
-    return qformer
+        return {"lm": language.next_token_loss(logits, batch["ids"], batch["loss_mask"])}

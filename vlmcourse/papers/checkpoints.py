@@ -1,4 +1,4 @@
-"""Public weights in this course's models, in float32: loading that refuses what does not fit (names: checkpoint_names.py)."""
+"""Public weights in this course's models, in float32: loading that refuses what does not fit (formats: checkpoint_formats.py)."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from vlmcourse.papers import checkpoint_names as names
-from vlmcourse.papers.checkpoint_names import Names
-from vlmcourse.parts.layers import QuickGELU
+from vlmcourse.papers import checkpoint_formats as formats
+from vlmcourse.papers.checkpoint_formats import Names
+from vlmcourse.parts.image_features import ImageFeatures
 
 CLASS_FOR = {
     "clip": "CLIP (of transformers.CLIPModel)",
@@ -41,14 +41,16 @@ def _refuse(
         raise ValueError(f"{where} does not fit: weights {'; '.join(found)}.")
 
 
+def check_pointer(file: Path) -> None:
+    """Raises ValueError for a pointer of Git LFS, which stands where the weights were not downloaded."""
+    if file.open("rb").read(30).startswith(b"version https://git-lfs"):
+        raise ValueError(f"{file} is a pointer of Git LFS, not the weights: run `git lfs pull`.")
+
+
 def read_tensors(file: Path) -> Mapping[str, object]:
     """What is in a file of torch.save, on the CPU. Raises ValueError, in one sentence, for a damaged or missing file."""
     try:
-        start = file.open("rb").read(40)
-        if start.startswith(b"version https://git-lfs"):
-            raise ValueError(
-                f"{file} is a pointer of Git LFS, not the weights: run `git lfs pull`."
-            )
+        check_pointer(file)
         return torch.load(file, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
         raise ValueError(
@@ -81,12 +83,11 @@ def load_transformers(name_or_folder: str, ours: str, model_type: str, classes: 
             ignore_mismatched_sizes=True,
         )
     except (*UNREADABLE, ValueError, SafetensorError) as error:
-        folder = Path(name_or_folder)
-        for file in [*folder.glob("*.safetensors"), *folder.glob("*.bin")]:
-            if file.open("rb").read(40).startswith(b"version https://git-lfs"):
-                raise ValueError(
-                    f"{file} is a pointer of Git LFS, not the weights: run `git lfs pull`."
-                ) from error
+        for file in [
+            *Path(name_or_folder).glob("*.safetensors"),
+            *Path(name_or_folder).glob("*.bin"),
+        ]:
+            check_pointer(file)
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(f"'{name_or_folder}' could not be loaded: {reason}.") from error
     mismatched = [name if isinstance(name, str) else name[0] for name in report["mismatched_keys"]]
@@ -144,7 +145,10 @@ def copy_weights(
     tied    their parameters that must equal another of theirs, because ours are one
     Raises ValueError with the list of missing, unexpected and mismatched weights, and for untied ones.
     """
-    values, used, missing, mismatched = model.state_dict(), set(), set(), list[str]()
+    values = model.state_dict()
+    used: set[str] = set()
+    missing: set[str] = set()
+    mismatched: set[str] = set()
     for ours, value in values.items():
         theirs = source_names(names, ours)
         absent = [name for name in theirs if name not in source] if theirs else [ours]
@@ -154,7 +158,7 @@ def copy_weights(
         used |= set(theirs)
         tensor = torch.cat([source[name] for name in theirs]) if theirs[1:] else source[theirs[0]]
         if tensor.numel() != value.numel():
-            mismatched += theirs
+            mismatched |= set(theirs)
             continue
         values[ours] = tensor.detach().reshape(value.shape)
     for name, partner in (tied or {}).items():
@@ -176,73 +180,6 @@ def split_qkv(source: Mapping[str, Tensor]) -> dict[str, Tensor]:
         else:
             result[name] = tensor
     return result
-
-
-def same_setting(*values: Any, what: str, allowed: tuple) -> Any:
-    """The value that all are equal to. Raises ValueError if they differ or it is not allowed."""
-    if len(set(values)) > 1 or values[0] not in allowed:
-        found = " and ".join(f"'{value}'" for value in values)
-        raise ValueError(
-            f"{what} {found}; expected the same everywhere, one of {', '.join(map(str, allowed))}."
-        )
-    return values[0]
-
-
-def tower_sizes(config, prefix: str) -> dict[str, int]:
-    """Width, depth, heads and feed-forward width of a transformer of transformers, as our configs call them."""
-    return {
-        f"{prefix}width": config.hidden_size,
-        f"{prefix}depth": config.num_hidden_layers,
-        f"{prefix}heads": config.num_attention_heads,
-        f"{prefix}hidden": config.intermediate_size,
-    }
-
-
-def clip_sizes(config) -> dict:
-    """Fields of CLIPConfig of a transformers.CLIPConfig. Raises ValueError for what our CLIP has not."""
-    vision, text = config.vision_config, config.text_config
-    activations = {"quick_gelu": QuickGELU, "gelu": nn.GELU}
-    activation = same_setting(
-        vision.hidden_act, text.hidden_act, what="activations", allowed=tuple(activations)
-    )
-    return {
-        "vocabulary": text.vocab_size,
-        "end": None if text.eos_token_id == 2 else text.eos_token_id,  # 2 marks old checkpoints
-        "context": text.max_position_embeddings,
-        "embedding": config.projection_dim,
-        "image_size": vision.image_size,
-        "patch": vision.patch_size,
-        "activation": activations[activation],
-        "eps": same_setting(
-            vision.layer_norm_eps,
-            text.layer_norm_eps,
-            what="LayerNorm eps",
-            allowed=(vision.layer_norm_eps,),
-        ),
-        **tower_sizes(vision, "vision_"),
-        **tower_sizes(text, "text_"),
-    }
-
-
-def blip_sizes(config) -> dict:
-    """Fields of BLIPConfig of a transformers.BlipConfig, without the ids of [CLS] and [ENC]. Raises ValueError for other activations than gelu."""
-    vision, text = config.vision_config, config.text_config
-    same_setting(vision.hidden_act, text.hidden_act, what="activations", allowed=("gelu",))
-    return {
-        "vocabulary": text.vocab_size,
-        "dec": text.bos_token_id,
-        "end": text.sep_token_id,
-        "pad": text.pad_token_id,
-        "context": text.max_position_embeddings,
-        "embedding": config.image_text_hidden_size,
-        "image_size": vision.image_size,
-        "patch": vision.patch_size,
-        "vision_eps": vision.layer_norm_eps,
-        "text_eps": text.layer_norm_eps,
-        "label_smoothing": text.label_smoothing,
-        **tower_sizes(vision, "vision_"),
-        **tower_sizes(text, "text_"),
-    }
 
 
 BLIP_CLASSES = (
@@ -273,10 +210,10 @@ def copy_blip(blip: Any, model: nn.Module) -> Any:
         blip,
         split_qkv(model.state_dict()),
         {
-            **names.BLIP_HEADS,
-            **names.under("vision.", "vision_model.", names.BLIP_VISION),
-            **names.under("encoder.", encoder, names.BLIP_TEXT),
-            **names.under("decoder.", decoder, names.BLIP_TEXT),
+            **formats.BLIP_HEADS,
+            **formats.under("vision.", "vision_model.", formats.BLIP_VISION),
+            **formats.under("encoder.", encoder, formats.BLIP_TEXT),
+            **formats.under("decoder.", decoder, formats.BLIP_TEXT),
         },
         fresh=("head.", "itm_head.", "image_projection.", "text_projection.", "temperature"),
         tied={
@@ -286,15 +223,20 @@ def copy_blip(blip: Any, model: nn.Module) -> Any:
     )
 
 
-def qformer_sizes(config) -> dict:
-    """Fields of QFormerConfig of a transformers.Blip2QFormerConfig, without the number of queries."""
-    same_setting(config.hidden_act, what="activation", allowed=("gelu",))
-    return {
-        "vision_width": config.encoder_hidden_size,
-        "vocabulary": config.vocab_size if config.use_qformer_text_input else None,
-        "pad_token_id": config.pad_token_id or 0,
-        "context": config.max_position_embeddings,
-        "cross_attention_every": config.cross_attention_frequency,
-        "eps": config.layer_norm_eps,
-        **tower_sizes(config, ""),
+def blip2_vision(model: nn.Module) -> ImageFeatures:
+    """The image encoder of a BLIP-2 model of transformers, which lacks its last block already."""
+    return ImageFeatures(model.vision_model, skip_blocks=0).float()
+
+
+def copy_blip2(ours: nn.Module, model: nn.Module, fresh: tuple[str, ...] = ()) -> nn.Module:
+    """The weights of a BLIP-2 model of transformers, except those of image encoder and language model, into ours.
+
+    The last LayerNorm of its image encoder is the trained LayerNorm of our Q-Former.
+    """
+    norm = "vision_model.post_layernorm."
+    source = {
+        name: tensor
+        for name, tensor in model.state_dict().items()
+        if name.startswith(norm) or not name.startswith(("vision_model.", "language_model."))
     }
+    return copy_weights(ours, source, formats.BLIP2, fresh=("vision.", "lm.", *fresh))

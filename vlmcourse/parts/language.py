@@ -115,6 +115,12 @@ def next_token_loss(logits: Tensor, ids: Tensor, loss_mask: Tensor) -> Tensor:
     return cross_entropy(logits[:, : targets.shape[1]].flatten(0, 1).float(), targets.flatten())
 
 
+def check_loss_mask(ids: Tensor, loss_mask: Tensor, image_token_id: int) -> None:
+    """Raises ValueError if a first token, which nothing precedes, or an image token is to be predicted; ids and loss_mask (B, T)."""
+    if loss_mask[:, 0].any() or (loss_mask & (ids == image_token_id)).any():
+        raise ValueError("loss_mask holds a first token or an image token; expected words only.")
+
+
 def decoder_layers(lm: nn.Module) -> nn.ModuleList:
     """The decoder layers of a model of transformers. Raises ValueError if they can't be found."""
     config: Any = getattr(lm, "config", None)
@@ -205,7 +211,6 @@ def _locate(name: str) -> tuple[str, str | None]:
 
 def load(name: str) -> tuple[nn.Module, object]:
     """A pretrained decoder and its tokenizer.
-
     name  'smollm2' (after `make pretrained`), a folder or .gguf file, or a name on the Hugging Face hub such as 'gpt2'
     Raises ValueError, with what can be used, if there is no such model or it accepts no inputs_embeds.
     """
@@ -269,10 +274,7 @@ class LanguageModel(nn.Module):
 
 
 class SoftPromptModel(nn.Module):
-    """A language model that reads vectors at the image tokens of a text (Frozen, BLIP-2); subclasses set both attributes.
-
-    image_token_id  id of the placeholder for one vector
-    """
+    """A language model that reads a vector at each image token of a text (Frozen, BLIP-2); subclasses set both attributes."""
 
     lm: nn.Module
     image_token_id: int
@@ -287,14 +289,12 @@ class SoftPromptModel(nn.Module):
         self,
         ids: Tensor,
         cache=None,
-        prefix: Tensor | None = None,
         padding_mask: Tensor | None = None,
+        prefix: Tensor | None = None,
     ) -> Tensor:
-        """Logits (B, new, V) of the tokens of ids (B, T) that the cache lacks.
+        """Logits (B, new, V) of the tokens of ids (B, T) that the cache lacks. padding_mask (B, T): False at padding.
 
-        prefix        (slots, D) vectors for all image tokens of ids, in reading order
-        padding_mask  (B, T) booleans, False at padding (on the left when generating)
-        Raises ValueError unless there is one vector for each image token.
+        prefix (slots, D): a vector for each image token, in reading order. Raises ValueError for another number.
         """
         x = self.embeddings(ids, prefix)[:, cached_length(cache) :]
         return logits(self.lm, x, extend_padding_mask(padding_mask, ids), cache)

@@ -7,27 +7,27 @@ probabilities  probabilities as bars with their numbers, beside a picture or alo
 images         pictures with captions, similarity, retrieval, attention over an image, confusions, embeddings
 """
 
-from vlmcourse.plots.curves import LiveCurve, bars, curves, loss, interval_means
+from vlmcourse.plots.curves import LiveCurve, bars, curves, interval_means, loss
 from vlmcourse.plots.images import (
     attention_over_image,
-    pictures_with_boxes,
-    top_confusions,
     embeddings,
     nearest_images,
     pictures,
+    pictures_with_boxes,
     similarity,
+    top_confusions,
 )
 from vlmcourse.plots.masks import (
+    attention_heads,
     compare_masks,
     compare_values,
-    mask_gallery,
+    image_index_strip,
     mask,
     mask_and_blocks,
-    image_index_strip,
-    attention_heads,
+    mask_gallery,
 )
 from vlmcourse.plots.probabilities import picture_and_bars, probability_bars
-from vlmcourse.plots.style import COLOURS, stack_figures, show
+from vlmcourse.plots.style import COLOURS, show, stack_figures
 
 __all__ = [
     "COLOURS",

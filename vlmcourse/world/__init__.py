@@ -36,8 +36,8 @@ from vlmcourse.world.pairs import Pairs
 from vlmcourse.world.rendering import ATTRIBUTION, STYLES, render, restyle, to_images, to_pixels
 from vlmcourse.world.scenes import (
     BACKGROUNDS,
-    SeededRandom,
     Scene,
+    SeededRandom,
     Thing,
     known_nouns,
     novel_nouns,

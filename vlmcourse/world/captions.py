@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from vlmcourse.world.nouns import article
-from vlmcourse.world.scenes import SeededRandom, Scene
+from vlmcourse.world.scenes import Scene, SeededRandom
 
 PROMPTS = (
     "a picture of {}",

@@ -8,7 +8,7 @@ from functools import cache
 
 from vlmcourse.world.captions import short
 from vlmcourse.world.questions import KINDS, Question, answers, ask, quarter
-from vlmcourse.world.scenes import SeededRandom, Scene
+from vlmcourse.world.scenes import Scene, SeededRandom
 
 CANDIDATES = 100
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from zlib import crc32
 from functools import cache
+from zlib import crc32
 
 import torch
 from torch import Tensor

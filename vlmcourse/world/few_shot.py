@@ -11,6 +11,7 @@ from torch.nn.functional import normalize
 from vlmcourse.world import tokenizer
 from vlmcourse.world.interleaved import WebPages
 from vlmcourse.world.nouns import article
+<<<<<<< HEAD
 from vlmcourse.world.pages import (
     Episode,
     single_thing,
@@ -19,8 +20,11 @@ from vlmcourse.world.pages import (
     Part,
     pictures_of,
 )
+=======
+from vlmcourse.world.pages import Episode, question_prompt, scenes, single_thing
+>>>>>>> main
 from vlmcourse.world.questions import answers, ask
-from vlmcourse.world.scenes import SeededRandom, Scene
+from vlmcourse.world.scenes import Scene, SeededRandom
 from vlmcourse.world.videos import Video, make_video
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from vlmcourse.world.captions import detailed
 from vlmcourse.world.pairs import Pairs
-from vlmcourse.world.scenes import BACKGROUNDS, SeededRandom, Scene, sample, split_of
+from vlmcourse.world.scenes import BACKGROUNDS, Scene, SeededRandom, sample, split_of
 
 SceneChange = Callable[[Scene, SeededRandom], Scene | None]
 

@@ -15,8 +15,8 @@ from vlmcourse.world.nouns import article, noun, nouns
 from vlmcourse.world.questions import Question, answers, ask
 from vlmcourse.world.scenes import (
     BACKGROUNDS,
-    SeededRandom,
     Scene,
+    SeededRandom,
     arrange,
     known_nouns,
     novel_nouns,

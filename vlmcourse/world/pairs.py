@@ -10,7 +10,7 @@ from torch import Tensor
 from vlmcourse.world import tokenizer
 from vlmcourse.world.captions import detailed
 from vlmcourse.world.rendering import render, to_pixels
-from vlmcourse.world.scenes import SeededRandom, Scene, sample
+from vlmcourse.world.scenes import Scene, SeededRandom, sample
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from vlmcourse.world.nouns import article, noun
 from vlmcourse.world.pairs import Pairs
 from vlmcourse.world.rendering import to_pixels
-from vlmcourse.world.scenes import SeededRandom, Scene, Thing, known_nouns
+from vlmcourse.world.scenes import Scene, SeededRandom, Thing, known_nouns
 
 NUMBERS = ("zero", "one", "two", "three", "four")
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from vlmcourse.world.noise import mismatched
 from vlmcourse.world.nouns import nouns
 from vlmcourse.world.pairs import Pairs
-from vlmcourse.world.scenes import BACKGROUNDS, SeededRandom, Scene, sample
+from vlmcourse.world.scenes import BACKGROUNDS, Scene, SeededRandom, sample
 
 Box = tuple[float, float, float, float]
 
@@ -97,10 +97,6 @@ def recolour_background(scene: Scene, rng: SeededRandom) -> Scene:
         scene,
         background=rng.choice([colour for colour in BACKGROUNDS if colour != scene.background]),
     )
-
-
-SEEDS = {swap_across_rows: "places_swapped", recolour_background: "recoloured"}
-"""What seeds the choices of a change; others are seeded by their names."""
 
 
 SEEDS = {swap_across_rows: "places_swapped", recolour_background: "recoloured"}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vlmcourse.world.nouns import noun
-from vlmcourse.world.scenes import BACKGROUNDS, SeededRandom, Scene
+from vlmcourse.world.scenes import BACKGROUNDS, Scene, SeededRandom
 
 ATTRIBUTION = "Artwork: OpenMoji, CC BY-SA 4.0"
 

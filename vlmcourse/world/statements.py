@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from vlmcourse.world.nouns import article
 from vlmcourse.world.questions import NUMBERS
-from vlmcourse.world.scenes import SeededRandom, Scene, sample
+from vlmcourse.world.scenes import Scene, SeededRandom, sample
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 from vlmcourse.world.nouns import article
 from vlmcourse.world.questions import Question
 from vlmcourse.world.rendering import render
-from vlmcourse.world.scenes import SeededRandom, Scene
+from vlmcourse.world.scenes import Scene, SeededRandom
 
 DIRECTIONS = {
     "left": (-1, 0),

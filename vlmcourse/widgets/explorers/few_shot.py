@@ -86,7 +86,7 @@ def few_shot_builder(
     examples: Sequence[tuple[str, str]] = (("cat", "dax"), ("car", "blicket")),
     query: str = "cat",
 ) -> None:
-    """Displays the builder. answer: (prompts, names) -> [{name: probability}], such as teaching.explorer_models.naming()."""
+    """Displays the builder. answer: (prompts, names) -> [{name: probability}], such as teaching.explorer_models.naming_function()."""
     nouns = sorted(world.known_nouns())
     more = enumerate(tokenizer.INVENTED[len(examples) : MOST])
     given = [*examples, *((nouns[index], name) for index, name in more)][:MOST]

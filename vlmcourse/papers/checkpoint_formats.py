@@ -1,6 +1,12 @@
-"""Which parameter of transformers' and OpenFlamingo's checkpoints is which of ours (see `checkpoints.copy_weights`)."""
+"""Formats of public checkpoints: which of their parameters is which of ours (see `checkpoints.copy_weights`), and their sizes."""
 
 from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from vlmcourse.parts.layers import QuickGELU
 
 Names = dict[str, "str | tuple[str, ...]"]
 """Our parameter, or module, -> theirs; `*` is the number of a layer; several of theirs are stacked in one of ours."""
@@ -101,6 +107,17 @@ QFORMER: Names = {
     "layers.*.feedforward_text.2": "encoder.layer.*.output.dense",
     "layers.*.norm_text": "encoder.layer.*.output.LayerNorm",
 }
+BLIP2: Names = {
+    **under("qformer.", "qformer.", QFORMER),
+    "qformer.queries": "query_tokens",
+    "qformer.norm_image": "vision_model.post_layernorm",
+    "qformer.words": "embeddings.word_embeddings",
+    "qformer.positions": "embeddings.position_embeddings.weight",
+    "image_projection": "vision_projection",
+    "text_projection": "text_projection",
+    "itm_head": "itm_head",
+    "language_projection": "language_projection",
+}
 BERT: Names = {
     "embed_word": "embeddings.word_embeddings",
     "embed_position": "embeddings.position_embeddings",
@@ -143,3 +160,85 @@ OPEN_FLAMINGO: Names = {
     ),
 }
 """The gated block before layer n is called blocks.n here; the files call it after the language model's modules."""
+
+
+def same_setting(*values: Any, what: str, allowed: tuple) -> Any:
+    """The value that all are equal to. Raises ValueError if they differ or it is not allowed."""
+    if len(set(values)) > 1 or values[0] not in allowed:
+        found = " and ".join(f"'{value}'" for value in values)
+        raise ValueError(
+            f"{what} {found}; expected the same everywhere, one of {', '.join(map(str, allowed))}."
+        )
+    return values[0]
+
+
+def tower_sizes(config, prefix: str) -> dict[str, int]:
+    """Width, depth, heads and feed-forward width, as our configs call them."""
+    return {
+        f"{prefix}width": config.hidden_size,
+        f"{prefix}depth": config.num_hidden_layers,
+        f"{prefix}heads": config.num_attention_heads,
+        f"{prefix}hidden": config.intermediate_size,
+    }
+
+
+def clip_sizes(config) -> dict:
+    """Fields of CLIPConfig of a transformers.CLIPConfig. Raises ValueError for what our CLIP has not."""
+    vision, text = config.vision_config, config.text_config
+    activations = {"quick_gelu": QuickGELU, "gelu": nn.GELU}
+    eps = vision.layer_norm_eps, text.layer_norm_eps
+    activation = same_setting(
+        vision.hidden_act, text.hidden_act, what="activations", allowed=tuple(activations)
+    )
+    return {
+        "vocabulary": text.vocab_size,
+        "end": None if text.eos_token_id == 2 else text.eos_token_id,  # 2 marks old checkpoints
+        "context": text.max_position_embeddings,
+        "embedding": config.projection_dim,
+        "image_size": vision.image_size,
+        "patch": vision.patch_size,
+        "activation": activations[activation],
+        "eps": same_setting(*eps, what="LayerNorm eps", allowed=eps),
+        **tower_sizes(vision, "vision_"),
+        **tower_sizes(text, "text_"),
+    }
+
+
+def blip_sizes(config) -> dict:
+    """Fields of BLIPConfig of a transformers.BlipConfig, without the ids of [CLS] and [ENC]. Raises ValueError for other activations than gelu."""
+    vision, text = config.vision_config, config.text_config
+    same_setting(vision.hidden_act, text.hidden_act, what="activations", allowed=("gelu",))
+    return {
+        "vocabulary": text.vocab_size,
+        "dec": text.bos_token_id,
+        "end": text.sep_token_id,
+        "pad": text.pad_token_id,
+        "context": text.max_position_embeddings,
+        "embedding": config.image_text_hidden_size,
+        "image_size": vision.image_size,
+        "patch": vision.patch_size,
+        "vision_eps": vision.layer_norm_eps,
+        "text_eps": text.layer_norm_eps,
+        "label_smoothing": text.label_smoothing,
+        **tower_sizes(vision, "vision_"),
+        **tower_sizes(text, "text_"),
+    }
+
+
+def qformer_sizes(config) -> dict:
+    """Fields of QFormerConfig of a transformers.Blip2QFormerConfig, without the number of queries."""
+    same_setting(config.hidden_act, what="activation", allowed=("gelu",))
+    return {
+        "vision_width": config.encoder_hidden_size,
+        "vocabulary": config.vocab_size if config.use_qformer_text_input else None,
+        "pad_token_id": config.pad_token_id or 0,
+        "context": config.max_position_embeddings,
+        "cross_attention_every": config.cross_attention_frequency,
+        "eps": config.layer_norm_eps,
+        **tower_sizes(config, ""),
+    }
+
+
+def blip2_sizes(model: nn.Module) -> dict:
+    """Fields of QFormerConfig of a BLIP-2 model of transformers."""
+    return qformer_sizes(model.config.qformer_config) | {"queries": model.query_tokens.shape[1]}
