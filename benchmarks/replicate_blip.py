@@ -21,19 +21,9 @@ from dataclasses import asdict
 import torch
 import typer
 
+from teaching import capfilt as cleaning
 from teaching import minimal_pairs as looking
-from vlmcourse import recipes
-from vlmcourse.evaluation import load_matching_results, save_results
-from vlmcourse.papers.blip import PARAMETER_SHARING
-<<<<<<< HEAD
-from vlmcourse.papers.blip_tasks import BLIPForVQA, BLIPForNLVR2, BLIPForVisDial
-from teaching import capfilt as cleaning
 from teaching.blip_tasks import (
-=======
-from vlmcourse.papers.blip_tasks import BLIPForNLVR2, BLIPForVisDial, BLIPForVQA
-from teaching import capfilt as cleaning
-from teaching.blip_tasks import (
->>>>>>> main
     Dialogues,
     Questions,
     Statements,
@@ -43,6 +33,10 @@ from teaching.blip_tasks import (
     talk_report,
     video_report,
 )
+from vlmcourse import recipes
+from vlmcourse.evaluation import load_matching_results, save_results
+from vlmcourse.papers.blip import PARAMETER_SHARING
+from vlmcourse.papers.blip_tasks import BLIPForNLVR2, BLIPForVisDial, BLIPForVQA
 from vlmcourse.training.scale import Scale
 
 app = typer.Typer(add_completion=False)

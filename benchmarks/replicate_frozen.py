@@ -36,11 +36,7 @@ from vlmcourse.recipes.frozen import (
 )
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import tokenizer
-<<<<<<< HEAD
 from vlmcourse.world.prompts import CaptionDataset, blank_images, frame_pixels
-=======
-from vlmcourse.world.prompts import CaptionDataset, blank_images, page_pixels
->>>>>>> main
 
 app = typer.Typer(add_completion=False)
 SHOTS = (0, 1, 2, 4, 8)

@@ -27,13 +27,8 @@ from vlmcourse.papers.blip_tasks import (
     video_context,
 )
 from vlmcourse.parts.attention import KVCache
-<<<<<<< HEAD:notebooks/teaching/blip_tasks.py
-from vlmcourse.parts.generation import sequence_log_prob, generate
-from vlmcourse.recipes.recipe import describe
-=======
 from vlmcourse.parts.generation import generate, sequence_log_prob
-from vlmcourse.training import checkpoint
->>>>>>> main:vlmcourse/recipes/blip_tasks.py
+from vlmcourse.recipes.recipe import describe
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import Step
 from vlmcourse.training.optimisation import Optimisation

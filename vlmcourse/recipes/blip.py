@@ -22,13 +22,7 @@ from vlmcourse.evaluation import (
 from vlmcourse.papers.blip import BLIP, BLIPConfig
 from vlmcourse.parts.attention import KVCache
 from vlmcourse.parts.generation import Sampler, beam_search, generate, greedy
-<<<<<<< HEAD
 from vlmcourse.recipes.recipe import Recipe, Run, Sizes
-=======
-from vlmcourse.training import checkpoint
-from vlmcourse.training.batches import Batches
-from vlmcourse.training.fit import Step
->>>>>>> main
 from vlmcourse.training.optimisation import Optimisation
 from vlmcourse.training.scale import Scale
 from vlmcourse.training.stages import seeded

@@ -15,15 +15,8 @@ from torch import Tensor, nn
 from vlmcourse import world
 from vlmcourse.evaluation import (
     bidirectional_retrieval,
-<<<<<<< HEAD
     cider,
     eval_mode,
-=======
-    choose_next_token,
-    cider,
-    eval_mode,
-    exact_match,
->>>>>>> main
     noun_and_background_accuracy,
     recall_at_1,
 )
@@ -32,28 +25,12 @@ from vlmcourse.papers.qformer import QFormer, QFormerConfig
 from vlmcourse.parts.image_features import ImageFeatures, patch_features
 from vlmcourse.parts.language import embedding_rms, freeze
 from vlmcourse.parts.losses import similarity
-<<<<<<< HEAD
 from vlmcourse.recipes import frozen
 from vlmcourse.recipes import recipe as registry
 from vlmcourse.recipes.clip import training_pairs
 from vlmcourse.recipes.features import CachedFeatures
 from vlmcourse.recipes.frozen import ONE_THING, descriptive_caption, mean_embedding
 from vlmcourse.recipes.recipe import Recipe, Run, Stage
-=======
-from vlmcourse.parts.losses import similarity
-from vlmcourse.recipes.clip import HELD_OUT, clip, training_pairs
-from vlmcourse.recipes.frozen import (
-    ONE_THING,
-    descriptive_caption,
-    generate_sentences,
-    mean_embedding,
-    vqa_episodes,
-)
-from vlmcourse.recipes.language import language
-from vlmcourse.training import checkpoint
-from vlmcourse.training.batches import Batches
-from vlmcourse.training.fit import Step
->>>>>>> main
 from vlmcourse.training.optimisation import Optimisation
 from vlmcourse.training.scale import Scale
 from vlmcourse.training.stages import seeded
@@ -202,18 +179,7 @@ def setup_stage2(
     return Run(new_blip2(qformer, vision, lm, seed), data, qformer.config, parts, data.count)
 
 
-<<<<<<< HEAD
 # What they are tested on.
-=======
-def similarities(
-    model: Stage1, pairs: world.Pairs, count: int = HELD_OUT, view: prompts.View = world.to_pixels
-) -> Tensor:
-    """Similarities (images, texts) of held-out pairs whose captions all differ."""
-    chosen = pairs.distinct(count)
-    with eval_mode(model):
-        image = patch_features(model.vision, view(pairs.images(chosen)))
-        return similarity(model.encode_image(image), model.encode_text(pairs.batch(chosen)["ids"]))
->>>>>>> main
 
 
 def match_scorer(model: Stage1, image: Tensor, ids: Tensor) -> Callable[[Tensor, Tensor], Tensor]:

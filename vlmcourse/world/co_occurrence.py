@@ -14,10 +14,6 @@ from vlmcourse.world.digits import Picture, Sign, render_picture, sign
 from vlmcourse.world.documents import describe
 from vlmcourse.world.scenes import (
     BACKGROUNDS,
-<<<<<<< HEAD
-=======
-    Scene,
->>>>>>> main
     SeededRandom,
     arrange,
     held_out,

@@ -10,28 +10,12 @@ from dataclasses import replace
 from itertools import permutations
 from math import factorial
 
-<<<<<<< HEAD
 from vlmcourse.world.co_occurrence import companion, popular_nouns
 from vlmcourse.world.digits import Picture, Sign, sign
 from vlmcourse.world.few_shot import other_pictures
 from vlmcourse.world.minimal_pairs import SceneChange, caption_choices
 from vlmcourse.world.nouns import article
 from vlmcourse.world.pages import Episode, Part
-=======
-import numpy as np
-import torch
-from torch import Tensor
-
-from vlmcourse.world import tokenizer
-from vlmcourse.world.co_occurrence import Picture, companion, popular_nouns, render_picture
-from vlmcourse.world.digits import Sign, sign
-from vlmcourse.world.few_shot import other_pictures
-from vlmcourse.world.minimal_pairs import SceneChange, caption_choices
-from vlmcourse.world.nouns import article
-from vlmcourse.world.pages import Episode
-from vlmcourse.world.prompts import View, pad_left
-from vlmcourse.world.rendering import to_pixels
->>>>>>> main
 from vlmcourse.world.scenes import Scene, SeededRandom, known_nouns, sample
 
 BLANK = Scene((), "grey")

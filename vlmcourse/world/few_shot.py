@@ -11,18 +11,14 @@ from torch.nn.functional import normalize
 from vlmcourse.world import tokenizer
 from vlmcourse.world.interleaved import WebPages
 from vlmcourse.world.nouns import article
-<<<<<<< HEAD
 from vlmcourse.world.pages import (
     Episode,
-    single_thing,
-    question_prompt,
-    nouns_of_split,
     Part,
+    nouns_of_split,
     pictures_of,
+    question_prompt,
+    single_thing,
 )
-=======
-from vlmcourse.world.pages import Episode, question_prompt, scenes, single_thing
->>>>>>> main
 from vlmcourse.world.questions import answers, ask
 from vlmcourse.world.scenes import Scene, SeededRandom
 from vlmcourse.world.videos import Video, make_video

@@ -18,7 +18,6 @@ import torch
 from vlmcourse.world import captions, tokenizer
 from vlmcourse.world.digits import Picture
 from vlmcourse.world.nouns import article
-<<<<<<< HEAD
 from vlmcourse.world.pages import (
     Page,
     Part,
@@ -32,13 +31,6 @@ from vlmcourse.world.prompts import Frames, Prompts, View, frames_of
 from vlmcourse.world.questions import ask, quarter
 from vlmcourse.world.rendering import to_pixels
 from vlmcourse.world.scenes import Scene, SeededRandom, sample
-=======
-from vlmcourse.world.pages import page, page_text, question_prompt, single_thing
-from vlmcourse.world.prompts import pad_left
-from vlmcourse.world.questions import ask, quarter
-from vlmcourse.world.rendering import render, to_pixels
-from vlmcourse.world.scenes import Scene, SeededRandom, known_nouns, sample
->>>>>>> main
 from vlmcourse.world.videos import Video, make_video
 
 IMAGE_TOKEN, END_OF_CHUNK = "<image>", "<EOC>"

@@ -15,12 +15,8 @@ import torch
 from torch import Tensor
 
 from vlmcourse.world import tokenizer
-<<<<<<< HEAD
 from vlmcourse.world.co_occurrence import Picture, render_picture
 from vlmcourse.world.pages import Page, page_text, pictures_of, question_prompt
-=======
-from vlmcourse.world.pages import Part, page_text, question_prompt, scenes
->>>>>>> main
 from vlmcourse.world.pairs import Pairs
 from vlmcourse.world.questions import VQAPairs
 from vlmcourse.world.rendering import to_pixels
