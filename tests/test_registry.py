@@ -113,7 +113,7 @@ def test_names_are_unique_and_unknown_ones_are_explained():
     with pytest.raises(ValueError, match="no recipe 'clop'; there are .*clip"):
         recipes.get("clop")
     with pytest.raises(AttributeError, match="no attribute 'clop'"):
-        recipes.clop
+        _ = recipes.clop
 
 
 @pytest.mark.parametrize("name", recipes.names())
