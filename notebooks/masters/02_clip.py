@@ -206,7 +206,11 @@ for name, numbering in (("counted as wrong", None), ("counted as right", numbers
 
 # %%
 trained = recipes.get("clip").train_or_load(
-    scale, on_step=plots.LiveCurve(chance=math.log(recipes.get("clip").sizes[scale.name].batch), chance_name="knows nothing: ln B")
+    scale,
+    on_step=plots.LiveCurve(
+        chance=math.log(recipes.get("clip").sizes[scale.name].batch),
+        chance_name="knows nothing: ln B",
+    ),
 )
 model = trained.model
 print(

@@ -607,7 +607,9 @@ check("frozen.interleave", my_interleave)
 # The picture that the right answer gives: how long the vector at each position is, for one prompt; picture places are marked.
 
 # %%
-one = prompts.Prompts([naming_episodes(1, 1)[0].prompt], size, IMAGE_PREFIX).batch(range(len([naming_episodes(1, 1)[0].prompt])))
+one = prompts.Prompts([naming_episodes(1, 1)[0].prompt], size, IMAGE_PREFIX).batch(
+    range(len([naming_episodes(1, 1)[0].prompt]))
+)
 with torch.no_grad():
     x = model.embeddings(one["ids"], model.encode_prefix(one["pixel_values"]))[0].norm(dim=-1)
 is_slot = (one["ids"][0] == model.config.image_token_id).tolist()
@@ -777,7 +779,10 @@ for name, (data, is_frozen) in faulty_systems.items():
     patient_lm = copy.deepcopy(bare.lm)
     patient_lm = language.freeze(patient_lm) if is_frozen else patient_lm.requires_grad_(True)
     faulty_model = recipes.frozen.new_frozen(
-        recipes.frozen.frozen_config(scale), patient_lm, 0, recipes.frozen.mean_noun_and_background(patient_lm)
+        recipes.frozen.frozen_config(scale),
+        patient_lm,
+        0,
+        recipes.frozen.mean_noun_and_background(patient_lm),
     )
     curves[name] = list(fit(faulty_model, Batches(data.batch, 32), steps, FROZEN_OPTIMISATION))
     with torch.no_grad():

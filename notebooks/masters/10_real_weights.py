@@ -274,7 +274,10 @@ print(
 # %%
 try:
     flamingo_weights.from_open_flamingo(
-        file, flamingo_weights.open_flamingo_vision(vision), language.tiny(40, 32, 2, 1), image_token_id
+        file,
+        flamingo_weights.open_flamingo_vision(vision),
+        language.tiny(40, 32, 2, 1),
+        image_token_id,
     )
 except ValueError as error:
     print(error)
