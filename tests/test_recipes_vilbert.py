@@ -36,8 +36,8 @@ def test_a_stage_is_found_again_and_depends_on_data_and_config():
         == 3
     )
     assert set(recipes.get("vlbert").train_or_load("smoke", steps=2).history[0].losses) == {
-        "words",
-        "regions",
+        "mlm",
+        "mrc",
     }
 
 

@@ -13,7 +13,6 @@ from vlmcourse.world import (
     dialogues,
     digits,
     documents,
-    interleaved,
     pages,
     prompts,
     questions,
@@ -192,7 +191,7 @@ def test_a_film_moves_one_thing_and_no_frame_tells_where():
 def test_pages_are_tagged_as_flamingo_reads_them():
     scene = two_things()
     assert (
-        interleaved.interleaved_text(("hello .", scene, "a cat .", scene))
+        pages.page_text(("hello .", scene, "a cat .", scene), end_of_chunk="<EOC>") + " <EOC>"
         == "hello . <EOC> <image> a cat . <EOC> <image> <EOC>"
     )
     assert pages.page_text((scene, "a cat .")) == "<image> a cat ."
