@@ -36,8 +36,6 @@ class Scale:
         """smoke (seconds, for tests), laptop (2 cores, minutes) or gpu; default: VLMCOURSE_SCALE, else laptop."""
         if isinstance(name, Scale):
             return name
-        if isinstance(name, Scale):
-            return name
         name = name or os.environ.get("VLMCOURSE_SCALE", "laptop")
         if name not in (known := {scale.name: scale for scale in SCALES}):
             raise ValueError(f"scale '{name}' is unknown; expected one of {', '.join(known)}.")
