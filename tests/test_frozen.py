@@ -110,7 +110,7 @@ def test_only_caption_tokens_are_scored(model):
     padded = {**one, "ids": one["ids"].clone()}
     padded["ids"][1, -1] = 9  # what stands in the padding
     torch.testing.assert_close(model.losses(padded)["lm"], loss)
-    with pytest.raises(ValueError, match="expected caption tokens only"):
+    with pytest.raises(ValueError, match="expected words only"):
         model.losses({**one, "loss_mask": torch.ones(2, 8, dtype=torch.bool)})
 
 

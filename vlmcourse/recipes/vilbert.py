@@ -133,7 +133,7 @@ def vlbert_config(scale: Scale, **changes) -> VLBERTConfig:
             "classes": len(regions.class_names()),
             "image_size": scale.image_size,
             "side": SIDE,
-            "visual": width,
+            "appearance": width,
             "width": width,
             "depth": max(2, scale.vision_depth),
             "heads": width // 32,
