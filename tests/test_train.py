@@ -248,7 +248,6 @@ def test_a_stage_depends_on_the_code_it_is_made_of_and_on_no_other(monkeypatch):
     } <= set(read)
     assert not {
         "frozen.py",
-        "language.py",
         "generation.py",
         "recipes.py",
         "plots.py",
