@@ -75,7 +75,7 @@ print(
 # On the web forks come with knives, and there are more dogs than accordions. Whoever learns from such pictures can *guess*. So that guessing can be caught, these pictures have co_occurrence that we know: one noun in nine is shown far more often than the rest, everything has a **companion** that stands beside it three times in five when two things are shown, and one picture in twenty is a sign with digits. The test has no such co_occurrence.
 
 # %%
-shown = [pictures.picture(index) for index in range(12)]
+shown = [pictures.scene(index) for index in range(12)]
 plots.show(
     plots.pictures(
         np.stack([co_occurrence.render_picture(one, size) for one in shown]),
@@ -201,11 +201,12 @@ for scene in (one[0], two[0]):
 quiz("side_by_side.linear_map")
 
 # %%
-clip = recipes.clip(scale).model
-_, pixel_values, labels = recipes.singles(size, count)
+clip = recipes.get("clip").train_or_load(scale).model
+_, pixel_values, labels = recipes.clip.single_things(size, count)
 with torch.no_grad():
     by_comparing = evaluation.accuracy(
-        evaluation.zero_shot(clip.encode_image(pixel_values), recipes.noun_classes(clip)), labels
+        evaluation.zero_shot(clip.encode_image(pixel_values), recipes.clip.noun_classes(clip)),
+        labels,
     )
 named = {
     "CLIP alone, by comparing": {
