@@ -44,8 +44,10 @@ from vlmcourse.recipes.flamingo import (
     page_datasets,
     residual_rms,
 )
-from vlmcourse.training.fit import Batches, Scale, fit
+from vlmcourse.training.batches import Batches
+from vlmcourse.training.fit import fit
 from vlmcourse.training.mixture import JointDatasets, WeightedLosses
+from vlmcourse.training.scale import Scale
 from vlmcourse.widgets.explorers.gates import gates_at
 from vlmcourse.world import interleaved, shots, tokenizer
 from vlmcourse.world.interleaved import Prompts, PageDataset, WebPages

@@ -433,7 +433,7 @@ lines = [
 for task, episodes in tasks.items():
     scores = [
         f"{prompting.episode_accuracy(bridge.choose, episodes):.2f} "
-        f"({prompting.episode_accuracy(lambda these, bridge=bridge: bridge.choose(these, prompts.unseen), episodes):.2f})"
+        f"({prompting.episode_accuracy(lambda these, bridge=bridge: bridge.choose(these, prompts.blank_images), episodes):.2f})"
         for bridge in systems.values()
     ]
     lines.append(

@@ -79,7 +79,7 @@ def train_on_minimal_pairs(
         seed,
         TWO,
         world.captions.detailed,
-        swap=swap_positions,
+        change=swap_positions,
         among=nouns(),
     )
     fingerprint = {
