@@ -15,6 +15,7 @@ from vlmcourse.evaluation import (
     scene_graph_f1,
     spread,
 )
+from vlmcourse.evaluation.captioning import split_caption
 from vlmcourse.world import SeededRandom
 
 SAID = [
@@ -204,3 +205,17 @@ def test_two_nouns_may_come_in_either_order():
     ]
     assert noun_accuracy(said, scenes) == 1
     assert noun_accuracy(said[1:] + said[:1], scenes) < 0.2
+
+
+def test_words_of_any_script_keep_their_vowel_signs():
+    assert split_caption("नमस्ते, दुनिया!") == ["नमस्ते", "दुनिया"]
+    assert split_caption("A na\u00efve cafe\u0301; x-ray") == [
+        "a",
+        "na\u00efve",
+        "cafe\u0301",
+        "x",
+        "ray",
+    ]
+    captions, references = ["नमस्ते दुनिया"], [["नमस्ता दुनिया"]]  # another vowel sign: another word
+    assert bleu4(captions * 4, references * 4) == 0
+    assert cider([captions[0], "कुत्ता"], [references[0], ["कुत्ता"]])[0] < 5

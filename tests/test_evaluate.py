@@ -14,6 +14,7 @@ from vlmcourse.evaluation import (
     accuracy,
     choose_next_token,
     class_embeddings,
+    classification,
     confusion,
     embed,
     features,
@@ -31,6 +32,7 @@ from vlmcourse.evaluation import (
     spread,
     spread_over_seeds,
     zero_shot,
+    verdict,
 )
 from vlmcourse.parts.language import LanguageModel, tiny
 from vlmcourse.world import tokenizer
@@ -330,3 +332,65 @@ def test_texts_are_written_up_to_the_end_whatever_the_length_of_the_prompt():
     assert generate_texts(model, asked(sentences[0]), most=5, stop=stop) == [
         " ".join(together[0].split()[:2])
     ]
+
+
+def test_few_shot_draws_differ_and_hold_each_example_once(monkeypatch):
+    chosen = []
+    probe = classification._probe
+
+    def recorded(strength, x, y):
+        chosen.append(x[:, 0].astype(int).tolist())
+        return probe(strength, x, y)
+
+    monkeypatch.setattr(classification, "_probe", recorded)
+    x = torch.arange(40.0)[:, None].repeat(1, 2)
+    labels = torch.arange(40) % 2
+    k_shot_probe((x, labels), (x, labels), 15, draws=3)
+    assert all(len(set(rows)) == len(rows) == 30 for rows in chosen)
+    assert len({tuple(rows) for rows in chosen}) == 3
+
+
+def test_a_linear_probe_chooses_on_a_held_out_part_and_then_learns_from_all(monkeypatch):
+    seen = []
+
+    class Probe:
+        """Best on what it has learnt with little regularisation, elsewhere with much."""
+
+        def __init__(self, strength, x, y):
+            self.strength, self.rows = strength, set(x[:, 0].tolist())
+            seen.append((strength, len(x)))
+
+        def score(self, x, y):
+            learnt = set(x[:, 0].tolist()) <= self.rows
+            return self.strength if learnt else -self.strength
+
+    monkeypatch.setattr(classification, "_probe", Probe)
+    x = torch.arange(100.0)[:, None]
+    labels = torch.arange(100) % 2
+    test = (x + 1000, labels)
+    assert linear_probe((x, labels), test, strengths=(0.01, 1.0)) == -0.01
+    assert seen == [(0.01, 80), (1.0, 80), (0.01, 100)]
+
+
+@pytest.mark.parametrize(
+    "higher, lower, expected",
+    [
+        ([0.9, 0.91, 0.89], [0.5, 0.52, 0.49], "agrees"),
+        ([0.5, 0.52, 0.49], [0.9, 0.91, 0.89], "disagrees"),
+        ([0.9, 0.4, 0.7], [0.5, 0.52, 0.49], "within noise"),  # not in every seed
+        ([0.9, 0.7, 0.52], [0.5, 0.5, 0.5], "within noise"),  # in every seed, below two deviations
+        ([0.9], [0.1], "within noise"),  # one seed says nothing
+        ([0.5, 0.5], [0.5, 0.5], "within noise"),
+    ],
+)
+def test_verdicts_follow_the_stated_rule(higher, lower, expected):
+    assert verdict(higher, lower) == expected
+
+
+def test_the_rule_is_two_pooled_deviations():
+    lower = [0.0, 0.2]  # deviation 0.1414, as the other's
+    assert (
+        verdict([0.29, 0.49], lower) == "agrees" and verdict([0.28, 0.48], lower) == "within noise"
+    )
+    with pytest.raises(ValueError, match="one of each"):
+        verdict([1.0], [])

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vlmcourse.evaluation import mrr, ndcg, ranking_metrics, ranks, rerank
+from vlmcourse.evaluation import bidirectional_retrieval, mrr, ndcg, ranking_metrics, ranks, rerank
 
 
 def test_ranks_count_ties_against_the_model():
@@ -91,3 +91,20 @@ def test_a_closer_look_reorders_the_candidates_and_nothing_else():
 def test_what_cannot_be_ranked_is_named(make, words):
     with pytest.raises(ValueError, match=words):
         make()
+
+
+def test_both_directions_ask_the_judge_about_images_and_texts_in_that_order():
+    """The judge knows that text i belongs to image i; asked about (text, image) it would say otherwise."""
+    similarity = torch.eye(5).roll(1, 0) * 0.5 + torch.eye(5) * 0.4  # R@1 0 without the judge
+    asked = []
+
+    def judge(images, texts):
+        asked.extend(zip(images.tolist(), texts.tolist()))
+        return torch.where(images == texts, 10.0, 0.0) + 5.0 * (texts - images > 0)
+
+    report = bidirectional_retrieval(similarity, judge, 2)
+    assert report["image to text R@1"] == report["text to image R@1"] == 0
+    assert report["image to text, re-ranked R@1"] == report["text to image, re-ranked R@1"] == 1
+    expected = {(i, j) for i in range(5) for j in similarity[i].topk(2).indices.tolist()}
+    expected |= {(i, j) for j in range(5) for i in similarity[:, j].topk(2).indices.tolist()}
+    assert set(asked) == expected

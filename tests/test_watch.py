@@ -81,3 +81,9 @@ def test_occlusion_measures_the_square_that_the_score_reads():
     assert introspection.occlusion(
         lambda x: x.mean((1, 2, 3)), pixel_values, window=4, stride=2
     ).shape == (9,)
+
+
+def test_influence_is_a_norm_not_a_sum_that_cancels():
+    function = lambda x: x @ torch.tensor([[1.0], [-1.0]])  # noqa: E731
+    measured = introspection.influence(function, torch.randn(1, 3, 2))
+    assert (measured.diagonal() > 0.01).all() and (measured - measured.diag().diag() == 0).all()

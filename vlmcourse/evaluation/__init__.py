@@ -1,12 +1,17 @@
-"""What a model is worth: measured, beside the controls that could refute it. Scores are fractions.
+"""Metrics, each beside the controls that could refute it. Scores are fractions.
 
-seeing      retrieval, zero-shot classification, probes, shift, overlap
-saying      the next word among choices, open answers, VQA accuracy
-describing  captions: BLEU-4, CIDEr-D, exact F1 of what is said
-ranking     MRR, NDCG, ranks, re-ranking
-filling     masked words and regions, true captions beside false ones
-probing     hallucination, order and choice of examples, spoilt examples: a module of its own
-evidence    blind and shuffled pictures, chance, spread over seeds; results that are kept
+retrieval       R@k, near-duplicates
+classification  zero-shot, probes, distribution shift
+generation      the best of given choices, generated answers
+vqa             exact match, VQA accuracy with the official normalisation
+captioning      BLEU-4, CIDEr-D, exact scene-graph F1
+ranking         MRR, NDCG, re-ranking
+masked          masked words and regions, true captions beside false ones
+prompting       solved examples: their number, order and truth
+hallucination   POPE, nouns that the picture doesn't show
+controls        blind and shuffled pictures, spread over seeds, verdicts
+results         measured results in files
+published       the papers' own numbers
 """
 
 from vlmcourse.evaluation.captioning import (
@@ -29,7 +34,14 @@ from vlmcourse.evaluation.classification import (
     shift_curve,
     zero_shot,
 )
-from vlmcourse.evaluation.controls import Controls, Spread, eval_mode, measure_controls, spread
+from vlmcourse.evaluation.controls import (
+    Controls,
+    Spread,
+    eval_mode,
+    measure_controls,
+    spread,
+    verdict,
+)
 from vlmcourse.evaluation.generation import (
     choose_next_token,
     generate_texts,
@@ -95,6 +107,7 @@ __all__ = [
     "spread",
     "caption_facts",
     "generate_texts",
+    "verdict",
     "vqa_accuracy",
     "zero_shot",
 ]

@@ -1,12 +1,13 @@
-"""What a caption is worth: BLEU-4, CIDEr-D, and, since the world knows its scenes, an exact F1 of what is said.
+"""Scores of captions: BLEU-4, CIDEr-D, and, since the world knows its scenes, an exact scene-graph F1.
 
-Texts are cut into words by the course's tokenizer (lower case, no punctuation); official scores use PTB's. Scores are
-fractions: papers print BLEU x 100 and CIDEr x 100 (BLIP's 1.331 is their 133.1).
+Texts are cut into runs of letters, digits and their marks, in any script, in lower case, without punctuation; the official
+scores use PTB's cutter. Scores are fractions: papers print BLEU x 100 and CIDEr x 100 (BLIP's 1.331 is their 133.1).
 """
 
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,103 +16,101 @@ from vlmcourse.world import tokenizer
 from vlmcourse.world.nouns import nouns
 from vlmcourse.world.scenes import BACKGROUNDS, Scene, known_nouns
 
-Grams = Counter[tuple[str, ...]]
+Ngrams = Counter[tuple[str, ...]]
+Fact = tuple[str, ...]
+JOINERS = "\u200c\u200d"  # they hold letters together, in Persian and in Indian scripts
 
 
-def _words(text: str) -> list[str]:
-    return [word for word in tokenizer.split_words(text) if word.isalnum()]
+def split_caption(text: str) -> list[str]:
+    """Lower-case words of any script; vowel signs and accents stay with their letters, punctuation goes."""
+
+    def belongs(letter: str) -> bool:
+        return unicodedata.category(letter)[0] in "LMN" or letter in JOINERS
+
+    return "".join(letter if belongs(letter) else " " for letter in text.lower()).split()
 
 
-def _grams(words: Sequence[str], n: int) -> Grams:
+def _ngrams(words: Sequence[str], n: int) -> Ngrams:
     return Counter(tuple(words[start : start + n]) for start in range(len(words) - n + 1))
 
 
-def _check(said: Sequence[str], references: Sequence[Sequence[str]]) -> None:
-    if len(said) != len(references) or not said:
+def _check(captions: Sequence[str], references: Sequence[Sequence[str]]) -> None:
+    if len(captions) != len(references) or not captions:
         raise ValueError(
-            f"{len(said)} captions and references for {len(references)}; expected as many, and at least one."
+            f"{len(captions)} captions and references for {len(references)}; expected as many, and at least one."
         )
-    if missing := [
-        index for index, given in enumerate(references) if not given or isinstance(given, str)
-    ]:
-        raise ValueError(
-            f"caption {missing[0]} has no list of references; expected at least one text in it."
-        )
+    for index, texts in enumerate(references):
+        if not texts or isinstance(texts, str):
+            raise ValueError(
+                f"caption {index} has no list of references; expected at least one text in it."
+            )
 
 
-def bleu4(said: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+def bleu4(captions: Sequence[str], references: Sequence[Sequence[str]]) -> float:
     """BLEU of n-grams up to 4 over the whole set (Papineni et al. 2002): counts are summed before they are divided.
 
-    A caption's n-gram counts at most as often as in the reference that has it most. Too short a set is punished; each
-    caption's reference length is the nearest one's, of two equally near the shorter.
+    An n-gram counts at most as often as in the reference that has it most. The brevity penalty takes, of each caption, the
+    nearest reference length, of two equally near the shorter. Raises ValueError for missing references.
     """
-    _check(said, references)
-    right, all_of = [0] * 4, [0] * 4
-    length = wanted = 0
-    for text, given in zip(said, references):
-        words, others = _words(text), [_words(one) for one in given]
+    _check(captions, references)
+    matched, total = [0] * 4, [0] * 4
+    length = reference_length = 0
+    for caption, texts in zip(captions, references):
+        words, given = split_caption(caption), [split_caption(text) for text in texts]
         length += len(words)
-        wanted += min((abs(len(other) - len(words)), len(other)) for other in others)[1]
+        reference_length += min((abs(len(text) - len(words)), len(text)) for text in given)[1]
         for n in range(4):
-            mine = _grams(words, n + 1)
-            most: Counter[tuple[str, ...]] = Counter()
-            for other in others:
-                most |= _grams(other, n + 1)
-            right[n] += (mine & most).total()
-            all_of[n] += mine.total()
-    if min(right) == 0:
+            counts, most = _ngrams(words, n + 1), Counter()
+            for text in given:
+                most |= _ngrams(text, n + 1)
+            matched[n] += (counts & most).total()
+            total[n] += counts.total()
+    if min(matched) == 0:
         return 0.0
-    return math.exp(
-        min(0.0, 1 - wanted / length) + sum(math.log(r / a) for r, a in zip(right, all_of)) / 4
-    )
+    precision = sum(math.log(hit / all_) for hit, all_ in zip(matched, total)) / 4
+    return math.exp(min(0.0, 1 - reference_length / length) + precision)
 
 
-def cider(said: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
+def cider(captions: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
     """CIDEr-D of each caption, 0 to 10 (Vedantam et al. 2015, Sec. 3 and 6): their mean is the set's score.
 
-    Cosine of n-gram counts, n = 1 to 4, weighted by how few pictures' references hold the n-gram; a caption's count is cut
-    to the reference's, and another length than the reference's is punished. Of a single picture every weight is ln(1) = 0,
-    and so is the score.
+    Cosine of n-gram counts, n = 1 to 4, weighted by how few pictures' references hold the n-gram; a caption's count is
+    clipped to the reference's, and another length than the reference's is penalised. Of a single picture every weight is
+    ln(1) = 0, and so is the score. Raises ValueError for missing references.
     """
-    _check(said, references)
-    given = [
-        [[_grams(_words(one), n) for n in range(1, 5)] for one in texts] for texts in references
-    ]
-    rows = [[_grams(_words(text), n) for n in range(1, 5)] for text in said]
+    _check(captions, references)
+
+    def counted(text: str) -> list[Ngrams]:
+        words = split_caption(text)
+        return [_ngrams(words, n) for n in range(1, 5)]
+
+    given = [[counted(text) for text in texts] for texts in references]
     pictures_with = Counter(
         gram
         for texts in given
-        for gram in {gram for one in texts for grams in one for gram in grams}
+        for gram in {gram for counts in texts for ngrams in counts for gram in ngrams}
     )
 
-    def weighted(grams: Grams) -> dict[tuple[str, ...], float]:
+    def weighted(counts: Ngrams) -> dict[tuple[str, ...], float]:
         return {
-            gram: count * (math.log(len(said)) - math.log(max(1, pictures_with[gram])))
-            for gram, count in grams.items()
+            gram: count * (math.log(len(captions)) - math.log(max(1, pictures_with[gram])))
+            for gram, count in counts.items()
         }
 
-    def similarity(mine: list[Grams], theirs: list[Grams]) -> float:
-        apart = (
-            mine[1].total() - theirs[1].total()
-        )  # length is the number of bigrams, as in the official code
-        score = 0.0
-        for one, other in zip(map(weighted, mine), map(weighted, theirs)):
-            norm = math.sqrt(sum(w * w for w in one.values()) * sum(w * w for w in other.values()))
-            if norm:
-                score += (
-                    sum(
-                        min(w, other[gram]) * other[gram]
-                        for gram, w in one.items()
-                        if gram in other
-                    )
-                    / norm
-                    / 4
+    def similarity(caption: list[Ngrams], reference: list[Ngrams]) -> float:
+        # the length is the number of bigrams, as in the official code
+        difference = caption[1].total() - reference[1].total()
+        cosines = 0.0
+        for a, b in zip(map(weighted, caption), map(weighted, reference)):
+            if norm := math.sqrt(sum(w * w for w in a.values()) * sum(w * w for w in b.values())):
+                cosines += (
+                    sum(min(w, b[gram]) * b[gram] for gram, w in a.items() if gram in b) / norm
                 )
-        return score * math.exp(-(apart**2) / (2 * 6**2))
+        return cosines / 4 * math.exp(-(difference**2) / (2 * 6**2))
 
     return [
-        10 * sum(similarity(row, one) for one in texts) / len(texts)
-        for row, texts in zip(rows, given)
+        10 * sum(similarity(counted(caption), reference) for reference in texts) / len(texts)
+        for caption, texts in zip(captions, given)
     ]
 
 
@@ -122,11 +121,12 @@ class F1:
 
     @property
     def f1(self) -> float:
+        """Their harmonic mean."""
         both = self.precision + self.recall
         return 2 * self.precision * self.recall / both if both else 0.0
 
 
-def scene_facts(scene: Scene) -> set[tuple[str, ...]]:
+def scene_facts(scene: Scene) -> set[Fact]:
     """What a full caption says of a scene: its things, its background, who is above whom, or, in one row, left of whom."""
     top, bottom = (
         [thing.word for thing in scene.things if (thing.y < 0.5) == upper]
@@ -137,65 +137,63 @@ def scene_facts(scene: Scene) -> set[tuple[str, ...]]:
     else:
         row = [thing.word for thing in sorted(scene.things, key=lambda thing: thing.x)]
         relations = {
-            ("left of", row[one], row[other])
-            for one in range(len(row))
-            for other in range(one + 1, len(row))
+            ("left of", word, other) for place, word in enumerate(row) for other in row[place + 1 :]
         }
-    return (
-        {("thing", word) for word in scene.words} | {("background", scene.background)} | relations
-    )
+    things = {("thing", word) for word in scene.words}
+    return things | {("background", scene.background)} | relations
 
 
-def caption_facts(text: str) -> set[tuple[str, ...]]:
-    """The same of a text, read by the grammar of world.captions. What the world doesn't know is left out."""
-    things, found, relation = {one.word for one in nouns()}, set(), None
-    sides: tuple[list[str], list[str]] = ([], [])
-    words = tokenizer.split_words(text)
+def caption_facts(text: str) -> set[Fact]:
+    """The same of a text, parsed by the grammar of world.captions. What the world doesn't know is left out."""
+    known, sides, relation = {noun.word for noun in nouns()}, ([], []), None
+    words, facts = tokenizer.split_words(text), set()
     for place, word in enumerate(words):
-        if word in ("above", "below") or (
-            word in ("left", "right") and words[place + 1 : place + 2] == ["of"]
-        ):
+        side_of = word in ("left", "right") and words[place + 1 : place + 2] == ["of"]
+        if word in ("above", "below") or side_of:
             relation = word
-        elif word in things:
+        elif word in known:
             sides[relation is not None].append(word)
-            found.add(("thing", word))
+            facts.add(("thing", word))
         elif word in BACKGROUNDS:
-            found.add(("background", word))
+            facts.add(("background", word))
     first, second = sides if relation in ("above", "left") else sides[::-1]
     name = "above" if relation in ("above", "below") else "left of"
-    return found | {(name, one, other) for one in first for other in second if relation}
+    return facts | {(name, a, b) for a in first for b in second if relation}
 
 
-def noun_accuracy(said: Sequence[str], scenes: Sequence[Scene]) -> float:
-    """Share of captions whose nouns are exactly the scene's things, in any order: captions go from left to right, or down."""
-    known = {one.word for one in nouns()}
-    return sum(
-        sorted(word for word in tokenizer.split_words(text) if word in known) == sorted(scene.words)
-        for text, scene in zip(said, scenes)
-    ) / len(scenes)
+def noun_accuracy(captions: Sequence[str], scenes: Sequence[Scene]) -> float:
+    """Share of captions whose nouns are exactly the scene's things, in any order."""
+    known = {noun.word for noun in nouns()}
+    named = ([word for word in tokenizer.split_words(text) if word in known] for text in captions)
+    right = sum(sorted(words) == sorted(scene.words) for words, scene in zip(named, scenes))
+    return right / len(scenes)
 
 
-def noun_and_background_accuracy(said: Sequence[str], scenes: Sequence[Scene]) -> dict[str, float]:
+def noun_and_background_accuracy(
+    captions: Sequence[str], scenes: Sequence[Scene]
+) -> dict[str, float]:
     """Share of captions with the right nouns, and with the right background, beside chance."""
-    background = sum(
-        scene.background in tokenizer.split_words(text) for text, scene in zip(said, scenes)
-    )
+    pairs = zip(captions, scenes)
+    right = sum(scene.background in tokenizer.split_words(text) for text, scene in pairs)
     return {
-        "noun": noun_accuracy(said, scenes),
+        "noun": noun_accuracy(captions, scenes),
         "noun, chance": 1 / len(known_nouns()),
-        "background": background / len(scenes),
+        "background": right / len(scenes),
         "background, chance": 1 / len(BACKGROUNDS),
     }
 
 
-def scene_graph_f1(said: Sequence[str], scenes: Sequence[Scene]) -> F1:
-    """Exact precision and recall of things, relations and backgrounds, over all captions. Like SPICE (Anderson et al. 2016)
-    in what it counts, but it knows the scene and needs neither parser nor references."""
-    if len(said) != len(scenes) or not said:
+def scene_graph_f1(captions: Sequence[str], scenes: Sequence[Scene]) -> F1:
+    """Exact precision and recall of things, relations and backgrounds, over all captions.
+
+    Like SPICE (Anderson et al. 2016) in what it counts, but not SPICE: it knows the scene and needs neither parser nor
+    references. Raises ValueError unless there is one scene for each caption, and one caption at least.
+    """
+    if len(captions) != len(scenes) or not captions:
         raise ValueError(
-            f"{len(said)} captions for {len(scenes)} scenes; expected as many, and at least one."
+            f"{len(captions)} captions for {len(scenes)} scenes; expected as many, and at least one."
         )
-    pairs = [(caption_facts(text), scene_facts(scene)) for text, scene in zip(said, scenes)]
-    right = sum(len(mine & truth) for mine, truth in pairs)
+    pairs = [(caption_facts(text), scene_facts(scene)) for text, scene in zip(captions, scenes)]
+    right = sum(len(claimed & true) for claimed, true in pairs)
     claimed, true = (sum(len(pair[side]) for pair in pairs) for side in (0, 1))
     return F1(right / claimed if claimed else 0.0, right / true)

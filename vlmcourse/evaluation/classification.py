@@ -1,7 +1,6 @@
-"""What an image-text model sees: retrieval, zero-shot classification, probes, distribution shift, overlap.
+"""Image classification: zero-shot, linear and few-shot probes, accuracy under distribution shift.
 
-Models are anything with `encode_image(pixel_values)` and `encode_text(ids)` -> unit vectors; data is anything with
-`batch(indices)`, like world.Pairs.
+Models are anything with `encode_image(pixel_values)` and `encode_text(ids)` -> unit vectors.
 """
 
 from __future__ import annotations
@@ -15,18 +14,21 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from vlmcourse.evaluation.controls import Spread, eval_mode, spread
+from vlmcourse.world.rendering import restyle, to_pixels
+
+Labelled = tuple[Tensor, Tensor]
+"""Features (N, D) and classes (N,)."""
 
 
 def features(
     encode: Callable[[Tensor], Tensor], model: nn.Module, pixel_values: Tensor, batch: int = 256
 ) -> Tensor:
-    """encode(pixels), batch by batch, for probes: (N, 3, S, S) -> (N, D). CLIP's probes take `model.vision`, the features
-    before the joint projection (Sec. 3.2)."""
+    """encode(pixel_values), batch by batch, for probes: (N, 3, S, S) -> (N, D). CLIP's probes take `model.vision`, the
+    features before the joint projection (Sec. 3.2)."""
     device = next(model.parameters()).device
     with eval_mode(model):
-        return torch.cat(
-            [encode(part.to(device)).float().cpu() for part in pixel_values.split(batch)]
-        )
+        parts = pixel_values.split(batch)
+        return torch.cat([encode(part.to(device)).float().cpu() for part in parts])
 
 
 def class_embeddings(
@@ -34,7 +36,8 @@ def class_embeddings(
 ) -> Tensor:
     """One unit vector per class name, (C, E): the mean over templates, taken in embedding space (CLIP, Sec. 3.1.4).
 
-    templates hold one {} for the name; encode: texts -> ids. Each text is normalised, then averaged, then normalised again.
+    templates hold one {} for the name, else ValueError; encode: texts -> ids. Each text is normalised, then averaged, then
+    normalised again.
     """
     if bad := [template for template in templates if template.count("{}") != 1]:
         raise ValueError(
@@ -55,22 +58,23 @@ def zero_shot(images: Tensor, classes: Tensor) -> Tensor:
 
 
 def accuracy(predicted: Tensor, labels: Tensor) -> float:
+    """Share of equal classes, (N,) and (N,)."""
     return (torch.as_tensor(predicted) == torch.as_tensor(labels)).float().mean().item()
 
 
 def confusion(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """(true class, predicted class) counts."""
-    return torch.bincount(
-        torch.as_tensor(labels) * classes + torch.as_tensor(predicted), minlength=classes**2
-    ).reshape(classes, classes)
+    """Counts (true class, predicted class): scikit-learn's confusion_matrix."""
+    from sklearn.metrics import confusion_matrix
+
+    return torch.from_numpy(confusion_matrix(labels, predicted, labels=range(classes)))
 
 
 def linear_probe(
-    train: tuple[Tensor, Tensor],
-    test: tuple[Tensor, Tensor],
-    strengths: Sequence[float] = (1e-3, 1e-2, 1e-1, 1, 10, 100, 1_000, 10_000),
+    train: Labelled,
+    test: Labelled,
+    strengths: Sequence[float] = tuple(10.0**power for power in range(-3, 5)),
 ) -> float:
-    """Accuracy of logistic regression on features: (features, labels) to train and to test (CLIP, Sec. 3.2).
+    """Accuracy of logistic regression on features (CLIP, Sec. 3.2).
 
     L-BFGS, at most 1,000 iterations; the L2 strength is chosen on a fifth of the training part, then all of it is used.
     The paper sweeps 96 values; every tenfold step is enough here.
@@ -78,14 +82,11 @@ def linear_probe(
     from sklearn.model_selection import train_test_split
 
     x, y = (np.asarray(part) for part in train)
-    to_fit, to_choose, fit_labels, choose_labels = train_test_split(
-        x, y, test_size=0.2, random_state=0
-    )
+    x_fit, x_choose, y_fit, y_choose = train_test_split(x, y, test_size=0.2, random_state=0)
     best = max(
-        strengths,
-        key=lambda strength: _probe(strength, to_fit, fit_labels).score(to_choose, choose_labels),
+        strengths, key=lambda strength: _probe(strength, x_fit, y_fit).score(x_choose, y_choose)
     )
-    return float(_probe(best, x, y).score(*(np.asarray(part) for part in test)))
+    return _score(_probe(best, x, y), test)
 
 
 def _probe(strength: float, x: np.ndarray, y: np.ndarray):
@@ -96,35 +97,29 @@ def _probe(strength: float, x: np.ndarray, y: np.ndarray):
     return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=1000)).fit(x, y)
 
 
+def _score(probe, test: Labelled) -> float:
+    return float(probe.score(*(np.asarray(part) for part in test)))
+
+
 def k_shot_probe(
-    train: tuple[Tensor, Tensor],
-    test: tuple[Tensor, Tensor],
-    k: int,
-    draws: int = 3,
-    strength: float = 1.0,
+    train: Labelled, test: Labelled, k: int, draws: int = 3, strength: float = 1.0
 ) -> Spread:
-    """Logistic regression on k examples per class, drawn `draws` times."""
+    """Accuracy of logistic regression on k different examples of each class, drawn `draws` times.
+
+    Raises ValueError if a class has fewer than k.
+    """
     x, y = (np.asarray(part) for part in train)
+    members = [np.flatnonzero(y == label) for label in np.unique(y)]
+    if (fewest := min(map(len, members))) < k:
+        raise ValueError(f"{k} shots, but a class has only {fewest} examples.")
     scores = []
     for draw in range(draws):
         generator = np.random.default_rng(draw)
-        of_class = [np.flatnonzero(y == label) for label in np.unique(y)]
-        if (fewest := min(map(len, of_class))) < k:
-            raise ValueError(f"{k} shots, but a class has only {fewest} examples.")
-        chosen = np.concatenate(
-            [generator.choice(members, k, replace=False) for members in of_class]
-        )
-        with (
-            warnings.catch_warnings()
-        ):  # scikit-learn suspects a regression where classes are many and examples few
+        rows = np.concatenate([generator.choice(part, k, replace=False) for part in members])
+        with warnings.catch_warnings():
+            # scikit-learn suspects a regression where classes are many and examples few
             warnings.filterwarnings("ignore", "The number of unique classes")
-            scores.append(
-                float(
-                    _probe(strength, x[chosen], y[chosen]).score(
-                        *(np.asarray(part) for part in test)
-                    )
-                )
-            )
+            scores.append(_score(_probe(strength, x[rows], y[rows]), test))
     return spread(scores)
 
 
@@ -132,6 +127,4 @@ def shift_curve(
     predict: Callable[[Tensor], Tensor], images: np.ndarray, labels: Tensor, styles: Sequence[str]
 ) -> dict[str, float]:
     """Accuracy in each style of world.STYLES. images (N, S, S, 3) uint8; predict: pixels -> classes (N,)."""
-    from vlmcourse.world import restyle, to_pixels
-
     return {style: accuracy(predict(to_pixels(restyle(images, style))), labels) for style in styles}

@@ -1,7 +1,8 @@
-"""The controls that could refute a score, the spread over seeds, and the files in which measurements are kept."""
+"""The controls that could refute a score, the spread over seeds, and verdicts by a stated rule."""
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
@@ -39,17 +40,17 @@ class Controls:
 def measure_controls(
     score: Callable[[Tensor], float], pixel_values: Tensor, chance: float
 ) -> Controls:
-    """score(pixels) with the right images, with grey ones, and with each image replaced by another pair's.
+    """score(pixel_values) with the right images, with grey ones, and with each image replaced by another pair's.
 
     The shuffle is one big cycle in random order, so no image stays where it belongs.
     """
     order = torch.randperm(len(pixel_values), generator=torch.Generator().manual_seed(0))
-    other = torch.empty_like(order)
-    other[order] = order.roll(1)
+    shuffled = torch.empty_like(order)
+    shuffled[order] = order.roll(1)
     return Controls(
         score(pixel_values),
         score(torch.zeros_like(pixel_values)),
-        score(pixel_values[other]),
+        score(pixel_values[shuffled]),
         chance,
     )
 
@@ -67,9 +68,29 @@ class Spread:
 
 
 def spread(values: Sequence[float]) -> Spread:
+    """Mean and standard deviation (0 for a single value). Raises ValueError without values."""
     values = tuple(map(float, values))
     if not values:
         raise ValueError("a spread of no values; expected at least one.")
     return Spread(
         statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0, values
     )
+
+
+def verdict(higher: Sequence[float], lower: Sequence[float]) -> str:
+    """Does a measurement repeat a paper's claim that the first is higher than the second? One value of each for each seed.
+
+    "agrees": it is in every seed, and the mean gap is above two pooled standard deviations; "disagrees": so the other way round;
+    "within noise": neither. A single seed is within noise. Raises ValueError for unequal or no numbers of seeds.
+    """
+    if len(higher) != len(lower) or not higher:
+        raise ValueError(
+            f"{len(higher)} and {len(lower)} values; expected one of each for each seed."
+        )
+    gaps = [a - b for a, b in zip(higher, lower)]
+    pooled = math.sqrt((spread(higher).std ** 2 + spread(lower).std ** 2) / 2)
+    if len(gaps) < 2 or abs(statistics.fmean(gaps)) <= 2 * pooled:
+        return "within noise"
+    if all(gap > 0 for gap in gaps):
+        return "agrees"
+    return "disagrees" if all(gap < 0 for gap in gaps) else "within noise"

@@ -1,13 +1,13 @@
-"""What a language model says, with or without pictures: the next word among choices, open answers, and their scores.
+"""Answers of language models, with or without pictures: the best of given choices, or generated text.
 
-Models are anything with `model(ids, cache=None, **context) -> logits`; a model that looks at pictures says with
-`vision_context(pixel_values)` which context they become. Prompts are anything like world.prompts.Prompts.
+Models are anything with `model(ids, cache=None, padding_mask=None, **context) -> logits (B, T, V)`, and, for pictures,
+`vision_context(pixel_values) -> context`. Prompts are anything like world.prompts.Prompts: a length, and `batch(rows)`
+with `ids` (B, T), `padding_mask` (B, T) and `pixel_values`; `using`, if not the world's tokenizer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,60 +17,59 @@ from vlmcourse.parts import generation, language
 from vlmcourse.world import tokenizer
 
 
-def _read(model, prompts, batch: int) -> Iterator[tuple[range, Tensor, Tensor, dict]]:
+def _batches(model, prompts, batch: int) -> Iterator[tuple[range, Tensor, Tensor, dict]]:
     """Row numbers, ids, pixels and the rest, batch by batch, where the model is."""
     device = next(model.parameters()).device
+
+    def moved(value):
+        return (
+            value.to(device) if isinstance(value, Tensor) else [part.to(device) for part in value]
+        )
+
     for start in range(0, len(prompts), batch):
         rows = range(start, min(start + batch, len(prompts)))
-        made: dict[str, Any] = {
-            name: value.to(device)
-            if isinstance(value, Tensor)
-            else [one.to(device) for one in value]
-            for name, value in prompts.batch(rows).items()
-        }
-        yield rows, made.pop("ids"), made.pop("pixel_values"), made
+        inputs = {name: moved(value) for name, value in prompts.batch(rows).items()}
+        yield rows, inputs.pop("ids"), inputs.pop("pixel_values"), inputs
 
 
-def _asked(model, prompts, batch: int) -> Iterator[tuple[range, Tensor, dict]]:
-    """Row numbers, ids and context, batch by batch."""
-    for rows, ids, pixel_values, rest in _read(model, prompts, batch):
-        yield rows, ids, rest | (model.vision_context(pixel_values) if len(pixel_values) else {})
+def _context(model, pixel_values) -> dict:
+    return model.vision_context(pixel_values) if len(pixel_values) else {}
+
+
+def _next_logits(model, prompts, batch: int) -> Iterator[tuple[range, Tensor]]:
+    """Row numbers and the logits after each prompt, (B, V)."""
+    for rows, ids, pixel_values, inputs in _batches(model, prompts, batch):
+        yield rows, model(ids, **inputs, **_context(model, pixel_values))[:, -1].float().cpu()
 
 
 def choose_next_token(
     model, prompts, choices: Sequence[Sequence[str]], batch: int = 256
 ) -> list[str]:
-    """After each prompt, the likeliest of its choices, each one token of the world's.
-
-    Raises ValueError for a choice of more than one token.
-    """
-    said = []
+    """After each prompt, the likeliest of its choices, each one token of the world's, else ValueError."""
+    chosen = []
     with eval_mode(model):
-        for rows, ids, context in _asked(model, prompts, batch):
-            after = model(ids, **context)[:, -1].cpu()  # (B, V)
-            for scores, options in zip(after, choices[rows.start : rows.stop]):
-                numbers = tokenizer.encode(options)
-                if numbers.shape[1] != 3:
+        for rows, logits in _next_logits(model, prompts, batch):
+            for scores, options in zip(logits, choices[rows.start : rows.stop]):
+                ids = tokenizer.encode(options)
+                if ids.shape[1] != 3:
                     raise ValueError(
                         f"choices {', '.join(options)}: expected single words, known to the tokenizer."
                     )
-                said.append(options[int(scores[numbers[:, 1]].argmax())])
-    return said
+                chosen.append(options[int(scores[ids[:, 1]].argmax())])
+    return chosen
 
 
 def next_token_probabilities(
     model, prompts, most: int = 8, batch: int = 256
 ) -> list[dict[str, float]]:
     """After each prompt, the `most` likeliest next words with their probabilities, the likeliest first."""
-    said = []
+    to_words, rows = tokenizer.world_tokenizer().convert_ids_to_tokens, []
     with eval_mode(model):
-        for _, ids, context in _asked(model, prompts, batch):
-            found, numbers = model(ids, **context)[:, -1].float().softmax(-1).cpu().topk(most)
-            words = [
-                tokenizer.world_tokenizer().convert_ids_to_tokens(row) for row in numbers.tolist()
-            ]
-            said += [dict(zip(row, values)) for row, values in zip(words, found.tolist())]
-    return said
+        for _, logits in _next_logits(model, prompts, batch):
+            best = logits.softmax(-1).topk(most)
+            for ids, values in zip(best.indices.tolist(), best.values.tolist()):
+                rows.append(dict(zip(to_words(ids), values)))
+    return rows
 
 
 def rank_choices(model, prompts, choices: Sequence[Sequence[str]], batch: int = 16) -> list[str]:
@@ -78,30 +77,23 @@ def rank_choices(model, prompts, choices: Sequence[Sequence[str]], batch: int = 
 
     Each prompt is read once for each of its choices, so `choose_next_token` is faster where all choices are single words.
     """
-    said, own = [], getattr(prompts, "using", None)
+    chosen, using = [], getattr(prompts, "using", None)
     with eval_mode(model):
-        for rows, ids, pixel_values, rest in _read(model, prompts, batch):
-            per_row = len(pixel_values) // len(rows)
-            for row, options in zip(range(len(rows)), choices[rows.start : rows.stop]):
-                answers = tokenizer.encode(options, using=own)[:, 1:].to(ids.device)
-                answers = answers.masked_fill(
-                    answers == tokenizer.EOS, tokenizer.PAD
-                )  # what follows an answer is not judged
-                prompt = ids[row][rest["padding_mask"][row]].expand(len(options), -1)
-                whole = torch.cat([prompt, answers], dim=1)
-                loss_mask = torch.cat(
-                    [torch.zeros_like(prompt, dtype=torch.bool), answers != tokenizer.PAD], dim=1
+        for rows, ids, pixel_values, inputs in _batches(model, prompts, batch):
+            per_row = len(pixel_values) // len(rows)  # pictures, or films
+            for row, options in enumerate(choices[rows.start : rows.stop]):
+                answers = tokenizer.encode(options, using=using)[:, 1:].to(ids.device)
+                # what follows an answer does not count
+                answers = answers.masked_fill(answers == tokenizer.EOS, tokenizer.PAD)
+                prompt = ids[row][inputs["padding_mask"][row]].expand(len(options), -1)
+                loss_mask = torch.cat([torch.zeros_like(prompt), answers != tokenizer.PAD], 1)
+                pictures = pixel_values[row * per_row : (row + 1) * per_row]
+                context = _context(model, torch.cat([pictures] * len(options)))
+                log_probs = generation.sequence_log_prob(
+                    model, torch.cat([prompt, answers], 1), loss_mask.bool(), **context
                 )
-                mine = torch.cat(
-                    [pixel_values[row * per_row : (row + 1) * per_row]] * len(options)
-                )  # pictures, or films
-                seen = model.vision_context(mine) if len(mine) else {}
-                said.append(
-                    options[
-                        int(generation.sequence_log_prob(model, whole, loss_mask, **seen).argmax())
-                    ]
-                )
-    return said
+                chosen.append(options[int(log_probs.argmax())])
+    return chosen
 
 
 def generate_texts(
@@ -112,14 +104,12 @@ def generate_texts(
     sampler: generation.Sampler = generation.greedy,
     stop: int = tokenizer.EOS,
 ) -> list[str]:
-    """What the model goes on with after each prompt, up to the token `stop` or `most` tokens, without special tokens."""
-    said = []
+    """What the model generates after each prompt, up to the token `stop` or `most` tokens, without special tokens."""
+    texts, using = [], getattr(prompts, "using", None)
     with eval_mode(model):
-        for _, ids, context in _asked(model, prompts, batch):
-            written = generation.generate(
-                model, ids, most, sampler, stop, language.new_cache(model.lm), **context
-            ).cpu()
-            said += tokenizer.decode(
-                written.where(written != stop, tokenizer.PAD), getattr(prompts, "using", None)
-            )
-    return said
+        for _, ids, pixel_values, inputs in _batches(model, prompts, batch):
+            context = inputs | _context(model, pixel_values)
+            cache = language.new_cache(model.lm)
+            written = generation.generate(model, ids, most, sampler, stop, cache, **context).cpu()
+            texts += tokenizer.decode(written.where(written != stop, tokenizer.PAD), using)
+    return texts

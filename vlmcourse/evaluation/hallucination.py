@@ -1,4 +1,4 @@
-"""What a model can't do, measured: hallucination, examples and their order, what the examples are good for.
+"""Hallucination: POPE's yes-or-no questions, and nouns in captions that the picture doesn't show.
 
 A model is a function from episodes to answers (`Answer`), so models of any kind are asked the same questions; the questions are
 in world.corruptions.
@@ -18,7 +18,7 @@ from vlmcourse.world.scenes import Scene
 
 @dataclass(frozen=True)
 class YesNoScores:
-    """Scores of yes-or-no answers, "yes" being what is looked for; `yes` is the share of answers that say so."""
+    """Scores of yes-or-no answers, "yes" being the positive class; `yes` is the share of answers that say so."""
 
     accuracy: float
     precision: float
@@ -27,18 +27,27 @@ class YesNoScores:
     yes: float
 
 
-def yes_no_scores(said: Sequence[str], answers: Sequence[str]) -> YesNoScores:
-    """POPE's scores. Where nothing was answered with yes, precision is 0 (upstream divides by zero there)."""
-    if len(said) != len(answers) or not said or not set(answers) <= {"yes", "no"}:
+def yes_no_scores(answers: Sequence[str], targets: Sequence[str]) -> YesNoScores:
+    """POPE's scores. Where nothing was answered with yes, precision is 0 (upstream divides by zero there).
+
+    Raises ValueError unless there is one answer for each target, and targets are yes or no.
+    """
+    from sklearn.metrics import precision_recall_fscore_support
+
+    if len(answers) != len(targets) or not answers or not set(targets) <= {"yes", "no"}:
         raise ValueError(
-            f"{len(said)} answers to {len(answers)} questions, whose answers are {sorted(set(answers))[:4]}; "
+            f"{len(answers)} answers to {len(targets)} questions, whose answers are {sorted(set(targets))[:4]}; "
             "expected as many, at least one, and yes or no as right answers."
         )
-    both = sum(mine == truth == "yes" for mine, truth in zip(said, answers))
-    claimed, true = sum(mine == "yes" for mine in said), sum(truth == "yes" for truth in answers)
-    precision, recall = both / claimed if claimed else 0.0, both / true if true else 0.0
-    f1 = 2 * precision * recall / (precision + recall) if both else 0.0
-    return YesNoScores(exact_match(said, answers), precision, recall, f1, claimed / len(said))
+    claimed = [answer == "yes" for answer in answers]
+    true = [target == "yes" for target in targets]
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        true, claimed, average="binary", zero_division=0
+    )
+    share = sum(claimed) / len(answers)
+    return YesNoScores(
+        exact_match(answers, targets), float(precision), float(recall), float(f1), share
+    )
 
 
 def parse_yes_no(text: str) -> str:
@@ -48,18 +57,21 @@ def parse_yes_no(text: str) -> str:
 
 
 def hallucination_scores(answer: Answer, count: int = 128) -> dict[str, YesNoScores]:
-    """POPE on held-out scenes of one or two things, for each way of finding what is not there."""
-    found = {}
+    """POPE on held-out scenes of one or two things, for each way of choosing what is not there."""
+    scores = {}
     for name, absent in corruptions.ABSENT.items():
-        asked = corruptions.presence_questions(absent, count)
-        found[name] = yes_no_scores(answer(asked), [one.answer for one in asked])
-    return found
+        episodes = corruptions.presence_questions(absent, count)
+        targets = [episode.answer for episode in episodes]
+        scores[name] = yes_no_scores(answer(episodes), targets)
+    return scores
 
 
-def hallucinated_nouns(said: Sequence[str], scenes: Sequence[Scene]) -> dict[str, float]:
-    """Things that captions name and pictures don't show, exactly (Rohrbach et al. 2018, CHAIR, arXiv 1809.02156, need a list of
-    synonyms): the share of mentioned things, and the share of captions with one."""
-    named = [[claim[1] for claim in caption_facts(text) if claim[0] == "thing"] for text in said]
+def hallucinated_nouns(captions: Sequence[str], scenes: Sequence[Scene]) -> dict[str, float]:
+    """Nouns in captions that the picture doesn't show: their share of all nouns, and the share of captions with one.
+
+    As CHAIR (Rohrbach et al. 2018, arXiv 1809.02156), but exact: no list of synonyms is needed.
+    """
+    named = [[fact[1] for fact in caption_facts(text) if fact[0] == "thing"] for text in captions]
     wrong = [sum(word not in scene.words for word in words) for words, scene in zip(named, scenes)]
     return {
         "of things named": sum(wrong) / max(1, sum(map(len, named))),

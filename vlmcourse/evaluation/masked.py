@@ -1,12 +1,13 @@
-"""What a model can fill in, and whether it notices a false caption: masked words, masked regions, alignment.
+"""Masked words, masked regions, and alignment: true captions beside false ones.
 
-Models are anything with `mlm_logits(batch)`, `region_logits(batch, hidden)` and, for alignment, `alignment_logits(batch)`; data is world.Regions.
-Each test takes a `view`, batch -> batch, so that the controls are the same test of another batch: `without_image` and `shuffled_images`.
+Models are anything with `mlm_logits(batch)`, `region_logits(batch, hidden)` and, for alignment, `alignment_logits(batch)`;
+data is world.regions.Regions. Each test takes a `view`, batch -> batch, so that the controls are the same test of another batch:
+`without_image` and `shuffled_images`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -16,27 +17,25 @@ from vlmcourse.evaluation.controls import eval_mode
 from vlmcourse.evaluation.ranking import recall_at_1
 from vlmcourse.world import tokenizer
 
-View = Callable[[dict], dict]
-PICTURE = ("pixel_values", "features", "boxes", "region_mask", "classes")
+BatchChange = Callable[[dict], dict]
+IMAGE_INPUTS = ("pixel_values", "features", "boxes", "region_mask", "classes")
 PLACES = ("left", "right", "above", "below")
 
 
 def unchanged(batch: dict) -> dict:
-    """Nothing is changed."""
+    """The batch as it is."""
     return batch
 
 
 def without_image(batch: dict) -> dict:
-    """The blind control: a grey picture without regions. Not even their number is left."""
-    nothing = {
-        name: torch.zeros_like(batch[name]) for name in ("pixel_values", "features", "region_mask")
-    }
-    return {**batch, **nothing}
+    """The blind control: a grey picture without regions, whose number is hidden too."""
+    blank = ("pixel_values", "features", "region_mask")
+    return {**batch, **{name: torch.zeros_like(batch[name]) for name in blank}}
 
 
 def shuffled_images(batch: dict) -> dict:
     """Each text with the picture of the row before."""
-    return {**batch, **{name: batch[name].roll(1, 0) for name in PICTURE}}
+    return {**batch, **{name: batch[name].roll(1, 0) for name in IMAGE_INPUTS}}
 
 
 def select_rows(batch: dict, numbers: Tensor) -> dict[str, Tensor]:
@@ -47,60 +46,55 @@ def select_rows(batch: dict, numbers: Tensor) -> dict[str, Tensor]:
 def word_kinds() -> dict[str, Tensor]:
     """Ids of the words that only a picture can tell: things, places, backgrounds."""
     kinds = {
-        "nouns": [one.word for one in world.nouns()],
+        "nouns": [noun.word for noun in world.nouns()],
         "places": list(PLACES),
         "backgrounds": list(world.BACKGROUNDS),
     }
     return {name: tokenizer.encode(words)[:, 1] for name, words in kinds.items()}
 
 
+def _batches(data, indices: Sequence[int], view: BatchChange, batch: int) -> Iterator[dict]:
+    for start in range(0, len(indices), batch):
+        yield view(data.batch(indices[start : start + batch]))
+
+
 def masked_word_accuracy(
-    model, data, indices: Sequence[int], view: View = unchanged, batch: int = 64
+    model, data, indices: Sequence[int], view: BatchChange = unchanged, batch: int = 64
 ) -> dict[str, float]:
-    """Masks each noun, place and background of these pairs' captions, one at a time: how often is the word found?
+    """Masks each noun, place and background of these pairs' captions, one at a time: how often is the word predicted?
 
     A kind of word that none of the captions has is left out.
     """
-    mask = tokenizer.world_tokenizer().mask_token_id
-    right: dict[str, list[Tensor]] = {name: [] for name in word_kinds()}
+    mask_id, kinds = tokenizer.world_tokenizer().mask_token_id, word_kinds()
+    right: dict[str, list[Tensor]] = {name: [] for name in kinds}
     with eval_mode(model):
-        for start in range(0, len(indices), batch):
-            made = view(data.batch(indices[start : start + batch]))
-            for name, ids in word_kinds().items():
-                row, place = torch.isin(made["ids"], ids).nonzero(as_tuple=True)
+        for inputs in _batches(data, indices, view, batch):
+            for name, ids in kinds.items():
+                row, place = torch.isin(inputs["ids"], ids).nonzero(as_tuple=True)
                 if not len(row):
                     continue
-                one = select_rows(made, row)
-                numbers = torch.arange(len(row))
-                was = one["ids"][numbers, place]
-                one["ids"] = one["ids"].clone()
-                one["ids"][numbers, place] = mask
-                right[name].append(
-                    _on_device(model, model.mlm_logits, one)[numbers, place].argmax(-1) == was
-                )
-    return {name: torch.cat(found).float().mean().item() for name, found in right.items() if found}
+                masked, at = select_rows(inputs, row), (torch.arange(len(row)), place)
+                targets = masked["ids"][at]
+                masked["ids"] = masked["ids"].index_put(at, torch.tensor(mask_id))
+                logits = _on_device(model, model.mlm_logits, masked)
+                right[name].append(logits[at].argmax(-1) == targets)
+    return {name: torch.cat(hits).float().mean().item() for name, hits in right.items() if hits}
 
 
 def masked_region_accuracy(
-    model, data, indices: Sequence[int], view: View = unchanged, batch: int = 64
+    model, data, indices: Sequence[int], view: BatchChange = unchanged, batch: int = 64
 ) -> float:
-    """Hides each region of these pairs, one at a time: how often is its likeliest class found? Shuffled: from a wrong text."""
+    """Masks each region of these pairs, one at a time: how often is its likeliest class predicted? With `shuffled_images`,
+    from a wrong text."""
     right = []
     with eval_mode(model):
-        for start in range(0, len(indices), batch):
-            made = view(data.batch(indices[start : start + batch]))
-            row, region = made["region_mask"].nonzero(as_tuple=True)
-            one, hidden = (
-                select_rows(made, row),
-                torch.zeros(len(row), made["region_mask"].shape[1], dtype=torch.bool),
-            )
-            hidden[torch.arange(len(row)), region] = True
-            named = _on_device(model, model.region_logits, one, masked_regions=hidden)[
-                torch.arange(len(row)), region
-            ]
-            right.append(
-                named.argmax(-1) == one["classes"][torch.arange(len(row)), region].argmax(-1)
-            )
+        for inputs in _batches(data, indices, view, batch):
+            row, region = inputs["region_mask"].nonzero(as_tuple=True)
+            repeated, at = select_rows(inputs, row), (torch.arange(len(row)), region)
+            masked = torch.zeros_like(repeated["region_mask"], dtype=torch.bool)
+            masked[at] = True
+            logits = _on_device(model, model.region_logits, repeated, masked_regions=masked)
+            right.append(logits[at].argmax(-1) == repeated["classes"][at].argmax(-1))
     return torch.cat(right).float().mean().item()
 
 
@@ -111,54 +105,45 @@ def alignment_scores(model, batch: dict) -> Tensor:
 
 
 def pair_accuracy(
-    model, data, indices: Sequence[int], false: Callable[[int], str | None], view: View = unchanged
+    model,
+    data,
+    indices: Sequence[int],
+    false: Callable[[int], str | None],
+    view: BatchChange = unchanged,
 ) -> dict[str, float]:
-    """True captions beside false ones, false(index), None where there is none.
+    """True captions beside false ones, false(index); None where there is none.
 
-    "of two": how often the true one scores higher; ties count as wrong. "yes or no": how often each is judged rightly by itself.
+    "of two": how often the true one scores higher; ties count as wrong. "yes or no": how often each is judged correctly by itself.
     """
-    lies = {index: text for index in indices if (text := false(index)) is not None}
-    made = view(data.batch(list(lies)))
-    true = alignment_scores(model, select_rows(made, torch.arange(len(lies))))
-    lie = alignment_scores(
-        model,
-        {
-            **select_rows(made, torch.arange(len(lies))),
-            "ids": tokenizer.encode(list(lies.values())),
-        },
-    )
-    return {
-        "of two": (true > lie).float().mean().item(),
-        "yes or no": ((true > 0).float().mean().item() + (lie <= 0).float().mean().item()) / 2,
-    }
+    texts = {index: text for index in indices if (text := false(index)) is not None}
+    batch = view(data.batch(list(texts)))
+    inputs = select_rows(batch, torch.arange(len(texts)))
+    true = alignment_scores(model, inputs)
+    wrong = alignment_scores(model, {**inputs, "ids": tokenizer.encode(list(texts.values()))})
+    judged = (true > 0).float().mean() + (wrong <= 0).float().mean()
+    return {"of two": (true > wrong).float().mean().item(), "yes or no": judged.item() / 2}
 
 
-def score_all_pairs(model, data, indices: Sequence[int], view: View = unchanged) -> Tensor:
-    """The score of each picture with each text: (pictures, texts). As many forward passes as there are cells."""
-    made = view(data.batch(indices))
-    texts = made["ids"]
+def score_all_pairs(model, data, indices: Sequence[int], view: BatchChange = unchanged) -> Tensor:
+    """The score of each picture with each text: (pictures, texts). A forward pass for each picture."""
+    batch = view(data.batch(indices))
+
+    def with_all_texts(picture: int) -> dict:
+        return {**select_rows(batch, torch.full((len(indices),), picture)), "ids": batch["ids"]}
+
     return torch.stack(
-        [
-            alignment_scores(
-                model, {**select_rows(made, torch.full((len(indices),), picture)), "ids": texts}
-            )
-            for picture in range(len(indices))
-        ]
+        [alignment_scores(model, with_all_texts(picture)) for picture in range(len(indices))]
     )
 
 
 def mean_recall_at_1(table: Tensor) -> float:
     """Mean R@1 of both directions of a square table of scores whose diagonal is right; ties count as wrong."""
-    return sum(recall_at_1(way, torch.arange(len(table))) for way in (table.T, table)) / 2
+    return sum(recall_at_1(scores, torch.arange(len(table))) for scores in (table.T, table)) / 2
 
 
-def _on_device(model, function: Callable, batch: dict, **named: Tensor) -> Tensor:
+def _on_device(model, function: Callable, batch: dict, **more: Tensor) -> Tensor:
     device = next(model.parameters()).device
+    inputs = {name: value.to(device) for name, value in batch.items()}
     return (
-        function(
-            {name: value.to(device) for name, value in batch.items()},
-            **{name: value.to(device) for name, value in named.items()},
-        )
-        .float()
-        .cpu()
+        function(inputs, **{name: value.to(device) for name, value in more.items()}).float().cpu()
     )

@@ -1,7 +1,6 @@
-"""What a model can't do, measured: hallucination, examples and their order, what the examples are good for.
+"""Prompts with solved examples: accuracy by their number, and how it depends on which they are, their order, and their truth.
 
-A model is a function from episodes to answers (`Answer`), so models of any kind are asked the same questions; the questions are
-in world.corruptions.
+A model is a function from episodes to answers (`Answer`), so models of any kind are asked the same questions.
 """
 
 from __future__ import annotations
@@ -18,29 +17,28 @@ Answer = Callable[[Sequence[Episode]], list[str]]
 
 
 def episode_accuracy(answer: Answer, episodes: Sequence[Episode]) -> float:
-    """Share of episodes answered rightly."""
-    return exact_match(answer(episodes), [one.answer for one in episodes])
+    """Share of episodes answered correctly."""
+    return exact_match(answer(episodes), [episode.answer for episode in episodes])
 
 
 def chance_accuracy(episodes: Sequence[Episode]) -> float:
-    """What guessing among the choices gets."""
-    return statistics.fmean(1 / len(one.choices) for one in episodes)
+    """Accuracy of guessing among the choices."""
+    return statistics.fmean(1 / len(episode.choices) for episode in episodes)
 
 
 def majority_accuracy(episodes: Sequence[Episode]) -> float:
-    """What always giving the most frequent answer gets: a bar above chance that needs no picture. Chance, where every question
-    has choices of its own."""
-    if len({frozenset(one.choices) for one in episodes}) > 1:
+    """Accuracy of always giving the most frequent answer; that of chance, where every question has choices of its own."""
+    if len({frozenset(episode.choices) for episode in episodes}) > 1:
         return chance_accuracy(episodes)
-    given = [one.answer for one in episodes]
-    return max(map(given.count, given)) / len(given)
+    targets = [episode.answer for episode in episodes]
+    return max(map(targets.count, targets)) / len(targets)
 
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """The same questions, asked with other examples or another order of them.
+    """The same questions, asked with other examples or in another order.
 
-    scores  accuracy of each way to ask;  flips: share of questions that some ways get right and others wrong
+    scores  accuracy of each variant;  flips: share of questions that some variants get right and others wrong
     """
 
     scores: tuple[float, ...]
@@ -52,22 +50,22 @@ class Sensitivity:
 
     @property
     def spread(self) -> float:
-        """Between the luckiest and the unluckiest way."""
+        """Between the best and the worst variant."""
         return max(self.scores) - min(self.scores)
 
 
-def sensitivity(answer: Answer, ways: Sequence[Sequence[Episode]]) -> Sensitivity:
-    """ways: the same questions in every list, in the same order, as probes.orders and probes.lent make them."""
-    judged = []
-    for episodes in ways:
-        said = answer(episodes)
-        judged.append([mine == one.answer for mine, one in zip(said, episodes)])
-    flips = sum(0 < sum(column) < len(judged) for column in zip(*judged)) / len(judged[0])
-    return Sensitivity(tuple(statistics.fmean(row) for row in judged), flips)
+def sensitivity(answer: Answer, variants: Sequence[Sequence[Episode]]) -> Sensitivity:
+    """variants: the same questions in every list, in the same order, from world.corruptions."""
+    right = [
+        [given == episode.answer for given, episode in zip(answer(episodes), episodes)]
+        for episodes in variants
+    ]
+    flips = statistics.fmean(0 < sum(column) < len(right) for column in zip(*right))
+    return Sensitivity(tuple(map(statistics.fmean, right)), flips)
 
 
 def corrupted_example_accuracy(answer: Answer, episodes: Sequence[Episode]) -> dict[str, float]:
-    """Accuracy with the examples as they are, and spoilt in each way of probes.SUPPORTS."""
+    """Accuracy with the examples as they are, and corrupted in each way of corruptions.CORRUPTIONS."""
     return {
         name: episode_accuracy(answer, change(episodes))
         for name, change in corruptions.CORRUPTIONS.items()

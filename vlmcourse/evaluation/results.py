@@ -1,4 +1,4 @@
-"""The controls that could refute a score, the spread over seeds, and the files in which measurements are kept."""
+"""Measured results in benchmarks/results, with the machines they were measured on."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from vlmcourse.evaluation.controls import Spread, spread
 
 
 def spread_over_seeds(rows: Sequence[Mapping], name: str, *path: str | tuple[str, ...]) -> Spread:
-    """Spread over seeds of one measurement: of the kept rows whose "row" is `name`, one for each seed.
+    """Spread over seeds of one measurement: of the rows whose "row" is `name`, one for each seed.
 
     path  keys into a row; a tuple of keys is their mean: over_seeds(rows, "Frozen", "questions", ("what", "colour"))
 
     Raises ValueError, with what is there, if no row has this name or a key is missing.
     """
-    if not (mine := [row for row in rows if row["row"] == name]):
+    if not (measured := [row for row in rows if row["row"] == name]):
         raise ValueError(
             f"no row '{name}' was measured; expected one of: {', '.join(sorted({row['row'] for row in rows}))}."
         )
-    return spread([_inside(row, path) for row in mine])
+    return spread([_inside(row, path) for row in measured])
 
 
 def _inside(values: Mapping | float, path: Sequence[str | tuple[str, ...]]) -> float:

@@ -1,12 +1,13 @@
-"""What papers are made of.
+"""Parts that the papers' models are made of.
 
-masks       who may look at whom: levels, groups, keys
-attention   attend(): one call, fused kernels behind it; Attention: self or cross, cached or not
-grouped     attention over groups of keys, of which each query sees one at most
-layers      FeedForward, TanhGate, Block, Transformer
-vision      patches, ViT, small ResNet, attention pooling
-language    any decoder of transformers: loaded, frozen for good, read from vectors
+masks       attention masks as one comparison of integers
+attention   multi-head attention on fused kernels, key-value caches; grouped: over groups of keys
+layers      transformer blocks, initialisation, tanh gate, check of token ids
+bert        text transformer with cross-attention, MLM head, masking of tokens
+vision      ViT, CLIP's ResNet, features of regions
+language    decoders of transformers: loading, freezing, vectors as input, inserted cross-attention
 tuning      adapters, BitFit, prompt tuning
-objectives  contrast, with a gather that lets gradients through
-generate    greedy, nucleus, beam, with or without a cache; likelihood of answers
+losses      contrastive and matching losses, hard negatives, gathering across processes
+momentum    momentum encoders and their queue
+generation  greedy, nucleus and beam search, log-probability of given tokens
 """

@@ -197,7 +197,7 @@ def masked_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def copy_bert_layer(block: nn.Module, layer: nn.Module) -> None:
+def copy_bert_layer(block, layer) -> None:
     """Copies the weights of a transformers.BertLayer into a PostNormBlock of the same sizes."""
     attention = layer.attention.self
     pairs = (

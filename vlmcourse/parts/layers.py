@@ -138,12 +138,11 @@ class Transformer(nn.Module):
         eps: float = 1e-5,
     ):
         super().__init__()
-        self.blocks = nn.ModuleList(
-            Block(width, heads, hidden, activation, eps) for _ in range(depth)
-        )
+        blocks = [Block(width, heads, hidden, activation, eps) for _ in range(depth)]
+        self.blocks = nn.ModuleList(blocks)
         # As OpenAI's CLIP: layers that write to the residual stream get a standard deviation smaller by sqrt(2 depth).
         residual_std = width**-0.5 * (2 * depth) ** -0.5
-        for block in self.blocks:
+        for block in blocks:
             init_weights(block.attention.query, width**-0.5)
             init_weights(block.attention.key_value, width**-0.5)
             init_weights(block.attention.out, residual_std)

@@ -119,20 +119,18 @@ def clip_loss(
         texts = torch.cat([texts, momentum.text_queue])
         targets = pad(targets, (0, len(momentum.text_queue)))
     logits = scale * similarity(image, texts), scale * similarity(images, text).T  # (B, all + Q)
-    target_pair = (targets, targets)
+    target_pair = [targets, targets]
     if momentum is not None:
         with torch.no_grad():
-            soft_image, soft_text = (
-                (scale * similarity(momentum.image, texts)).softmax(-1),
-                (scale * similarity(momentum.text, images)).softmax(-1),
-            )
-            hard = (1 - momentum.alpha) * targets
-            target_pair = (momentum.alpha * soft_image + hard, momentum.alpha * soft_text + hard)
-    losses = [
+            soft = similarity(momentum.image, texts), similarity(momentum.text, images)
+            target_pair = [
+                torch.lerp(targets, (scale * s).softmax(-1), momentum.alpha) for s in soft
+            ]
+    image_loss, text_loss = (
         cross_entropy(rows, target, label_smoothing=label_smoothing)
         for rows, target in zip(logits, target_pair)
-    ]
-    return (losses[0] + losses[1]) / 2
+    )
+    return (image_loss + text_loss) / 2
 
 
 MINIMUM_WEIGHT = (

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from vlmcourse.parts.attention import cached_length
-from vlmcourse.parts.language import LanguageModel, embed, freeze, logits, width
+from vlmcourse.parts.language import Decoder, LanguageModel, embed, freeze, logits, width
 
 
 class BitFit(LanguageModel):
     """Trains the biases of a language model. Raises ValueError if it has none (most Llamas)."""
 
-    def __init__(self, lm: nn.Module):
+    def __init__(self, lm: Decoder):
         super().__init__(freeze(lm))
         biases = [parameter for name, parameter in lm.named_parameters() if name.endswith(".bias")]
         if not biases:
@@ -54,7 +54,7 @@ class Adapters(LanguageModel):
     The layers stay as they are; forward hooks apply the adapters. Raises ValueError for a decoder without SUBLAYERS.
     """
 
-    def __init__(self, lm: nn.Module, bottleneck: int):
+    def __init__(self, lm: Decoder, bottleneck: int):
         super().__init__(freeze(lm))
         sublayers = [part for name, part in lm.named_modules() if name.split(".")[-1] in SUBLAYERS]
         if not sublayers:
@@ -62,8 +62,9 @@ class Adapters(LanguageModel):
                 f"none of {', '.join(SUBLAYERS)} among the modules of {type(lm).__name__}, so there is no place for "
                 "adapters. Expected a decoder such as Llama, Qwen2, GPT-2 or GPT-NeoX."
             )
-        self.adapters = nn.ModuleList(Adapter(width(lm), bottleneck) for _ in sublayers)
-        for sublayer, adapter in zip(sublayers, self.adapters):
+        adapters = [Adapter(width(lm), bottleneck) for _ in sublayers]
+        self.adapters = nn.ModuleList(adapters)
+        for sublayer, adapter in zip(sublayers, adapters):
             sublayer.register_forward_hook(_adapter_hook(adapter))
 
 
@@ -81,7 +82,7 @@ def _adapter_hook(adapter: nn.Module):
 class PromptTuning(LanguageModel):
     """Trains `length` vectors before every text, which start as random word embeddings (Lester et al., Sec. 3.2: best)."""
 
-    def __init__(self, lm: nn.Module, length: int):
+    def __init__(self, lm: Decoder, length: int):
         super().__init__(freeze(lm))
         words = lm.get_input_embeddings().weight
         chosen = torch.randint(len(words), (length,), generator=torch.Generator().manual_seed(0))

@@ -231,15 +231,16 @@ class Bottleneck(nn.Module):
     def __init__(self, in_channels: int, channels: int, stride: int):
         super().__init__()
         out_channels = 4 * channels
+        last_norm = nn.BatchNorm2d(out_channels)
+        nn.init.zeros_(last_norm.weight)  # each block starts as its shortcut
         pool = nn.AvgPool2d(stride) if stride > 1 else nn.Identity()
         self.residual = nn.Sequential(
             *_conv_bn_relu(in_channels, channels, 1),
             *_conv_bn_relu(channels, channels, 3),
             pool,
             nn.Conv2d(channels, out_channels, 1, bias=False),
-            nn.BatchNorm2d(out_channels),
+            last_norm,
         )
-        nn.init.zeros_(self.residual[-1].weight)  # each block starts as its shortcut
         self.shortcut: nn.Module = nn.Identity()
         if stride > 1 or in_channels != out_channels:
             projection = nn.Conv2d(in_channels, out_channels, 1, bias=False)
