@@ -80,13 +80,13 @@ def train_on_minimal_pairs(
         TWO,
         world.captions.detailed,
         change=swap_positions,
-        among=nouns(),
+        noun_subset=nouns(),
     )
     fingerprint = {
         "config": str(config),
         "batch": size.blip_batch,
         "contrast": contrast,
-        "among": pairs.among,
+        "among": pairs.noun_subset,
         "data seed": seed,
         "vision": checkpoint.checksum(vision.state_dict()),
     }
@@ -105,7 +105,7 @@ def train_on_minimal_pairs(
 def close_report(model: MinimalPairsBLIP, count: int = 512) -> dict[str, float]:
     """Of two held-out captions of the same words, is the right one preferred? By match, and by contrast; chance 0.5. And match
     by what the captions say: one above the other, or beside it."""
-    chosen = caption_choices(swap_positions, count=count, things=TWO, among=nouns())
+    chosen = caption_choices(swap_positions, count=count, things=TWO, noun_subset=nouns())
     found = prefers_right_caption(model.blip, chosen)
     beside = torch.tensor([bool({"left", "right"} & set(right.split())) for _, right, _ in chosen])
     return {judge: right.float().mean().item() for judge, right in found.items()} | {

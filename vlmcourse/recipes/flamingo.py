@@ -168,7 +168,7 @@ def start_tags_at_words(model: Flamingo) -> None:
     for number, words in zip(ids, starts.values()):
         if number in model.config.trainable_token_ids:
             row = model.config.trainable_token_ids.index(number)
-            model.rows[row] = mean_embedding(model.lm, words)
+            model.new_embeddings[row] = mean_embedding(model.lm, words)
 
 
 def page_datasets(
