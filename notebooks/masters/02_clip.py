@@ -48,7 +48,7 @@ _ = torch.manual_seed(0)
 # Our web is a small world: one to four drawings on a coloured background, with captions that vary as people's do. Everything about it is known, so every claim below can be checked. Training never shows some *compositions* (pairs of things) and some *things*; tests are made of those.
 
 # %%
-train_pairs = recipes.training_pairs(scale)
+train_pairs = recipes.clip.training_pairs(scale)
 first = range(6)
 plots.show(
     plots.pictures(train_pairs.images(first), [train_pairs.text(index) for index in first]),
@@ -86,7 +86,7 @@ print("patches by hand == vlmcourse.parts.vision.PatchEmbedding")  # NBVAL_CHECK
 # **The text tower** is a causal transformer, like a language model, and the text's vector is its state **at the end token**: the only position that has seen every word. Two consequences people trip over: words *after* the end token (padding) cannot change the vector, so padding needs no mask; and a text without an end token has no vector at all.
 
 # %%
-model = recipes.new_clip(recipes.clip_config(scale)).eval()
+model = recipes.clip.new_clip(recipes.clip.clip_config(scale)).eval()
 texts = ["a cat on blue", "a picture of a dog left of an apple on green"]
 ids = tokenizer.encode(texts)
 print(ids.tolist())
@@ -205,8 +205,12 @@ for name, numbering in (("counted as wrong", None), ("counted as right", numbers
 # The whole model is `vlmcourse/papers/clip.py`; open it beside the paper's Figure 3. Training needs nothing but pairs. (The first time this takes a few minutes on two cores; then it comes from the cache, and the curve is replayed.) The dashed line is ln B: a model that knows nothing.
 
 # %%
-trained = recipes.clip(
-    scale, on_step=plots.LiveCurve(chance=math.log(scale.batch), chance_name="knows nothing: ln B")
+trained = recipes.get("clip").train_or_load(
+    scale,
+    on_step=plots.LiveCurve(
+        chance=math.log(recipes.get("clip").sizes[scale.name].batch),
+        chance_name="knows nothing: ln B",
+    ),
 )
 model = trained.model
 print(
@@ -232,7 +236,7 @@ plots.show(
 quiz("clip.blind_retrieval")
 
 # %%
-report = recipes.clip_report(model)
+report = recipes.clip.clip_report(model)
 plots.show(
     plots.bars(
         {
@@ -315,11 +319,11 @@ plots.show(
 quiz("clip.missing_classes")
 
 # %%
-_, pixel_values, labels = recipes.singles(size)
+_, pixel_values, labels = recipes.clip.single_things(size)
 known = list(world.known_nouns())
 with torch.no_grad():
     images = model.encode_image(pixel_values)
-everything = recipes.noun_classes(model)
+everything = recipes.clip.noun_classes(model)
 left_out = [word for word in known if world.noun(word).category == "animal"][:8]
 allowed = torch.tensor([word not in left_out for word in known])
 cosine = images @ everything.T
@@ -396,7 +400,7 @@ plots.show(
 
 # %%
 noise = world.noise.Noise(0.4)
-dirty = recipes.training_pairs(scale, seed=7, noise=noise)
+dirty = recipes.clip.training_pairs(scale, seed=7, noise=noise)
 count = 96 if scale.name == "smoke" else 1024
 agreement = (lambda embedded: (embedded[0] * embedded[1]).sum(-1))(
     evaluation.embed(model, dirty, range(count))
@@ -552,7 +556,7 @@ plots.show(
 # Which *single things* does it get wrong, and for what does it take them?
 
 # %%
-_, single_pixels, single_labels = recipes.singles(size)
+_, single_pixels, single_labels = recipes.clip.single_things(size)
 with torch.no_grad():
     guessed = evaluation.zero_shot(model.encode_image(single_pixels), everything)
 plots.show(plots.top_confusions(evaluation.confusion(guessed, single_labels, len(known)), known))
@@ -679,7 +683,7 @@ plots.show(
 # %%
 small = replace(Scale.of("smoke"), width=64)
 steps = 30 if scale.name == "smoke" else 500
-clean = recipes.training_pairs(small, caption=world.captions.detailed)
+clean = recipes.clip.training_pairs(small, caption=world.captions.detailed)
 
 
 def mispaired(indices):
@@ -703,7 +707,7 @@ for name, make, batch_size, read in (
     ("B", clean.batch, 1, None),
     ("C", clean.batch, 32, fifth_token),
 ):
-    faulty_model = recipes.new_clip(recipes.clip_config(small))
+    faulty_model = recipes.clip.new_clip(recipes.clip.clip_config(small))
     if read:
         faulty_model.text.end_positions = read
     curves[name] = list(fit(faulty_model, Batches(make, batch_size), steps, Optimisation(2e-3)))
@@ -816,5 +820,5 @@ Markdown(
 #
 # - Limits: CLIP compares whole pictures with whole texts; it cannot *say* anything. Lesson 05 lets a frozen language model look at pictures.
 # - Read: the paper's Sections 2.3-2.5, 3.1.4 and 7; *LAION-5B* (2210.08402) for filtering by cosine; *SigLIP* (2303.15343), which replaces the softmax; *Mind the Gap* (2203.02053) on the modality gap.
-# - Try: your own pictures, `vlmcourse train clip --data FOLDER` (README); a ResNet tower, `recipes.clip(scale, resnet=(1, 1, 1))`.
+# - Try: your own pictures, `vlmcourse train clip --data FOLDER` (README); a ResNet tower, `recipes.get("clip").train_or_load(scale, resnet=(1, 1, 1))`.
 # - Next: **lesson 03**, where the two streams meet before the end: ViLBERT and VL-BERT.

@@ -46,8 +46,8 @@ _ = torch.manual_seed(0)
 # What is the "word" of a picture? In 2019: a **region**, a box in which a detector had found something. The detector (Faster R-CNN) describes each box by 2,048 numbers and gives a distribution over 1,601 classes. Our world knows where its things are, so the boxes here are the *true* ones; what is in them is said by a small network that was trained on labels (of the thing, and of the background around it) and is now frozen, as the detector was. To see learning in minutes, we keep to twelve nouns and one or two things in a picture.
 
 # %%
-data = recipes.region_pairs(scale, false=regions.hard_or_mismatched)
-held_out = recipes.region_pairs(scale, split="test")
+data = recipes.vilbert.region_pairs(scale, false=regions.hard_or_mismatched)
+held_out = recipes.vilbert.region_pairs(scale, split="test")
 print(len(data.pairs.noun_subset), "nouns:", *data.pairs.noun_subset)
 
 
@@ -84,7 +84,7 @@ def see_by_hand(model, features, boxes):
     return model.norm_image(model.embed_features(features) + model.embed_box(five))
 
 
-untrained = recipes.new_vilbert(recipes.vilbert_config(scale)).eval()
+untrained = recipes.vilbert.new_vilbert(recipes.vilbert.vilbert_config(scale)).eval()
 two = next(row for row in shown if batch["region_mask"][row].sum() == 2)
 features, boxes = batch["features"][two], batch["boxes"][two]
 with torch.no_grad():
@@ -131,7 +131,7 @@ def co_attention_by_hand(layer, image, text):
     return new_image, new_text, image_looks, text_looks
 
 
-config = recipes.vilbert_config(scale)
+config = recipes.vilbert.vilbert_config(scale)
 layer = CoAttention(config)
 image, text = torch.randn(1, 3, config.image_width), torch.randn(1, 7, config.text_width)
 everybody = torch.ones(1, 1, 1, 1).bool()
@@ -240,7 +240,7 @@ quiz("vilbert.hidden_region")
 
 # %%
 scene = next(i for i in range(100) if len(held_out.pairs.scene(i).things) == 2)
-for name, false in recipes.FALSE_CAPTIONS.items():
+for name, false in recipes.vilbert.FALSE_CAPTIONS.items():
     print(f"{name:20} {false(scene, held_out.pairs)}")
 print(f"{'true':20} {held_out.pairs.true_caption(scene)}")
 
@@ -252,7 +252,7 @@ print(f"{'true':20} {held_out.pairs.true_caption(scene)}")
 # The whole model is `vlmcourse/papers/vilbert.py`; open it beside Figures 1 to 3. (The first time this takes some minutes; then it comes from the cache, and the curve is replayed.)
 
 # %%
-trained = recipes.vilbert(scale, on_step=plots.LiveCurve())
+trained = recipes.get("vilbert").train_or_load(scale, on_step=plots.LiveCurve())
 model = trained.model
 print(f"{sum(p.numel() for p in model.parameters()):,} parameters")
 
@@ -279,7 +279,7 @@ plots.show(
 # We hide one word at a time in captions of held-out compositions, and ask. **Blind**: the same captions with an empty picture; **another's**: with the picture of another caption. Three kinds of words, each of which only a picture can tell.
 
 # %%
-report = recipes.vilbert_report(model, held_out, 32 if small_run else 256)
+report = recipes.vilbert.vilbert_report(model, held_out, 32 if small_run else 256)
 kinds = ("nouns", "places", "backgrounds")
 plots.show(
     plots.bars(
@@ -325,7 +325,7 @@ hiding_player(guess_word, held_out.pairs.images(few), player_words, first=(0, a_
 # **True or false?** Each held-out picture with its caption and a false one: which scores higher? Ties count as wrong, guessing gives one half. *Places swapped* is what lesson 02's CLIP is bad at: "a cat left of a dog" and "a dog left of a cat" hold the same words. Here every word may look at every region, and each region knows its box. Before you run the cell: is that enough?
 
 # %%
-lies = list(recipes.FALSE_CAPTIONS)
+lies = list(recipes.vilbert.FALSE_CAPTIONS)
 plots.show(
     plots.bars(
         {
@@ -436,7 +436,7 @@ Markdown("\n".join(rows_of))
 # It starts from a trained BERT, which has never seen a visual feature. Would adding one spoil it? So the LayerNorm through which visual features come in starts with **weight zero**: at the first step, the model *is* BERT. (Flamingo's gate of 2022 is the same idea; lesson 08.)
 
 # %%
-vlbert = recipes.new_vlbert(recipes.vlbert_config(scale)).eval()
+vlbert = recipes.vilbert.new_vlbert(recipes.vilbert.vlbert_config(scale)).eval()
 opposite = {**batch, "pixel_values": -batch["pixel_values"]}
 with torch.no_grad():
     same = torch.equal(vlbert.mlm_logits(batch), vlbert.mlm_logits(opposite))
@@ -726,7 +726,7 @@ def alone(split):
     return regions.RegionDataset(pairs, region_classifier=data.region_classifier)
 
 
-tiny = recipes.vilbert_config(
+tiny = recipes.vilbert.vilbert_config(
     scale, text_width=32, image_width=32, co_attention_width=32, text_heads=1, image_heads=1, co_attention_heads=1,
     num_text_only_layers=1, num_co_attention_layers=1,
 )  # fmt: skip

@@ -50,7 +50,7 @@ from vlmcourse.training.mixture import JointDatasets, WeightedLosses
 from vlmcourse.training.scale import Scale
 from vlmcourse.widgets.explorers.gates import gates_at
 from vlmcourse.world import few_shot, interleaved, tokenizer
-from vlmcourse.world.interleaved import Prompts, PageDataset, WebPages
+from vlmcourse.world.interleaved import chunked_prompts, PageDataset, WebPages
 
 scale = Scale.of()
 size = scale.image_size
@@ -193,10 +193,10 @@ print(
 # The paper's pseudo-code has arguments `x_f` [T, S, d], `time_embeddings` [T, 1, d], `x` [R, d]. The same in torch, on the package's weights:
 
 # %%
-clip = recipes.clip(scale).model
+clip = recipes.get("clip").train_or_load(scale).model
 tower = language.freeze(FrozenTower(clip.vision))
-lm = language.freeze(copy.deepcopy(recipes.language(scale).model.lm))
-fresh = recipes.new_flamingo(recipes.flamingo_config(scale), tower, lm).eval()
+lm = language.freeze(copy.deepcopy(recipes.get("language").train_or_load(scale).model.lm))
+fresh = recipes.flamingo.new_flamingo(recipes.flamingo.flamingo_config(scale), tower, lm).eval()
 R = fresh.config.latents
 
 
@@ -265,7 +265,7 @@ def block_by_hand(block, y, latents, sees):
 
 page = ("a cat is small .", film.frames[0], "a picture of a cat .", film, "a dog moves left .")
 batch = PageDataset(
-    lambda index: page, lambda films: {"pixel_values": interleaved.frame_pixels(films, size)}
+    lambda index: page, lambda films: {"pixel_values": world.prompts.frame_pixels(films, size)}
 ).batch([0])
 ids = batch["ids"]
 words = tokenizer.world_tokenizer().convert_ids_to_tokens(ids[0].tolist())
@@ -341,8 +341,10 @@ print(
 # Where do the blocks stand? Before the frozen layers (each of them here; every 4th or 7th in the larger Flamingos). As an explicit loop over the layers of our tiny Llama:
 
 # %%
-fresh = recipes.new_flamingo(
-    recipes.flamingo_config(scale), tower, copy.deepcopy(recipes.language(scale).model.lm)
+fresh = recipes.flamingo.new_flamingo(
+    recipes.flamingo.flamingo_config(scale),
+    tower,
+    copy.deepcopy(recipes.get("language").train_or_load(scale).model.lm),
 ).eval()
 lm = language.freeze(fresh.lm)
 with torch.no_grad():
@@ -372,7 +374,7 @@ print("the loop by hand == Flamingo.forward")  # NBVAL_CHECK_OUTPUT
 
 # %%
 with torch.no_grad():
-    bare = recipes.language(scale).model.lm(ids).logits
+    bare = recipes.get("language").train_or_load(scale).model.lm(ids).logits
     print("fused, no media: as ever:", torch.equal(lm(ids).logits, bare))  # NBVAL_CHECK_OUTPUT
     for handle in fresh.handles:
         handle.remove()
@@ -401,10 +403,10 @@ ribbon_player(
 # The mask is a claim. So measure it: how much does each word's block output move when each picture's latents move (automatic differentiation; no mask is read)?
 
 # %%
-model = recipes.new_flamingo(
-    recipes.flamingo_config(scale),
+model = recipes.flamingo.new_flamingo(
+    recipes.flamingo.flamingo_config(scale),
     tower,
-    language.freeze(copy.deepcopy(recipes.language(scale).model.lm)),
+    language.freeze(copy.deepcopy(recipes.get("language").train_or_load(scale).model.lm)),
 )
 with torch.no_grad():
     for block in model.blocks.values():
@@ -413,7 +415,7 @@ example = interleaved.parse_page(
     "a cat is small . <image> a cat . <EOC> <image> a dog . <EOC> <image> a",
     [world.sample("test", n, 0, (1, 1)) for n in range(3)],
 )
-batch = Prompts([example], size).batch([0])
+batch = chunked_prompts([example], size).batch([0])
 ids, words = (
     batch["ids"],
     tokenizer.world_tokenizer().convert_ids_to_tokens(batch["ids"][0].tolist()),
@@ -496,7 +498,7 @@ Markdown(
 # What runs through a language model can grow from layer to layer. In ours:
 
 # %%
-sizes = residual_rms(recipes.language(scale).model.lm)
+sizes = residual_rms(recipes.get("language").train_or_load(scale).model.lm)
 plots.show(
     plots.bars(
         {
@@ -513,12 +515,15 @@ plots.show(
 # Train (or load) it. Only the resampler, the blocks and the row of `<EOC>` learn.
 
 # %%
-trained = recipes.flamingo(scale, on_step=plots.LiveCurve())
+trained = recipes.get("flamingo").train_or_load(scale, on_step=plots.LiveCurve())
 model = trained.model.model
 learnt = sum(p.numel() for p in model.parameters() if p.requires_grad)
 stays = sum(p.numel() for p in model.parameters() if not p.requires_grad)
 print(f"{learnt:,} parameters learnt, {stays:,} stayed as they were")
-before, after = recipes.language(scale).model.lm.state_dict(), model.lm.state_dict()
+before, after = (
+    recipes.get("language").train_or_load(scale).model.lm.state_dict(),
+    model.lm.state_dict(),
+)
 print(
     "language model bit-identical after training:",
     all(torch.equal(before[k], after[k]) for k in after),
@@ -552,7 +557,7 @@ plots.show(
 some = [world.sample("test", index, 0, (1, 1)) for index in range(12)]
 stop = tokenizer.encode(["."])[0, 1].item()
 said = evaluation.generate_texts(
-    model, Prompts([(scene, "a picture of") for scene in some], size), most=12, stop=stop
+    model, chunked_prompts([(scene, "a picture of") for scene in some], size), most=12, stop=stop
 )
 right = [scene.words[0] in text.split() for scene, text in zip(some, said)]
 plots.show(
@@ -630,7 +635,7 @@ def frozen_ends(split, number):
             torch.cat(
                 [
                     tower(part)
-                    for part in interleaved.frame_pixels(
+                    for part in world.prompts.frame_pixels(
                         [(one.frames[end],) for one in made], size
                     ).split(256)
                 ]
@@ -664,7 +669,7 @@ for what, of in {
 episode = few_shot.binding_episode("test", 0, 4)
 plots.show(
     plots.pictures(
-        np.stack([world.render(scene, size) for scene in world.pages.scenes(episode.prompt)]),
+        np.stack([world.render(scene, size) for scene in world.pages.pictures_of(episode.prompt)]),
         [part for part in episode.prompt if isinstance(part, str)],
     ),
     credit=world.ATTRIBUTION,
@@ -685,7 +690,7 @@ def over_draws(**options):
     return {k: evaluation.spread([one[k] for one in each]) for k in numbers}
 
 
-curve, exchanged = over_draws(), over_draws(exchanged=True)
+curve, exchanged = over_draws(), over_draws(shuffled=True)
 plots.show(
     plots.curves(
         {
@@ -822,7 +827,7 @@ prompt = interleaved.parse_page(
     f"<image> a picture of {world.article(asked_words[0])} <image> a picture of {world.article(asked_words[1])}",
     pair,
 )
-batch = Prompts([prompt], size).batch([0])
+batch = chunked_prompts([prompt], size).batch([0])
 noted = introspection.attention_weights(
     model, lambda: model(batch["ids"], **model.vision_context(batch["pixel_values"]))
 )
@@ -864,7 +869,7 @@ plots.show(plots.attention_heads(share[None], words, ["picture 1", "picture 2"])
 # φ is a count over the *whole* text. With a cache the model computes only the newest word, and a cumulative sum over that one word alone would say φ = 0: a known bug. Here the ids are always the whole text, and the mask's last row is taken. A new word then pays for the one picture it sees.
 
 # %%
-batch = Prompts([(pair[0], "a picture of")], size).batch([0])
+batch = chunked_prompts([(pair[0], "a picture of")], size).batch([0])
 media = model.vision_context(batch["pixel_values"])["media"]
 plain = generation.generate(model, batch["ids"], 8, media=media)
 cached = generation.generate(
@@ -950,10 +955,12 @@ check("flamingo.gated", my_gated)
 # The picture that the right answer gives: how far the language model's predictions move as all gates are opened together, from nothing.
 
 # %%
-opened = recipes.new_flamingo(
-    recipes.flamingo_config(scale, residual_scale=tuple(RESIDUAL_SCALE * one for one in sizes)),
+opened = recipes.flamingo.new_flamingo(
+    recipes.flamingo.flamingo_config(
+        scale, residual_scale=tuple(RESIDUAL_SCALE * one for one in sizes)
+    ),
     tower,
-    language.freeze(copy.deepcopy(recipes.language(scale).model.lm)),
+    language.freeze(copy.deepcopy(recipes.get("language").train_or_load(scale).model.lm)),
 )
 distance = {}
 with torch.no_grad():
@@ -1058,9 +1065,12 @@ def two_pictures(index):
 def make_faulty_model(**options):
     residual_scale = tuple(RESIDUAL_SCALE * one for one in sizes)
     parts = {name: options.pop(name) for name in ("block",) if name in options}
-    config = recipes.flamingo_config(scale, residual_scale=residual_scale, **options)
-    return recipes.new_flamingo(
-        config, tower, language.freeze(copy.deepcopy(recipes.language(scale).model.lm)), **parts
+    config = recipes.flamingo.flamingo_config(scale, residual_scale=residual_scale, **options)
+    return recipes.flamingo.new_flamingo(
+        config,
+        tower,
+        language.freeze(copy.deepcopy(recipes.get("language").train_or_load(scale).model.lm)),
+        **parts,
     )
 
 
@@ -1212,5 +1222,5 @@ for task, chance in several["chance"].items():
 #
 # - Limits: our pages hold few-shot prompts among others, so "few-shot emerges from web pages" is *not* shown here. One thing alone in a picture; four directions; a language model a hundred thousand times smaller than Chinchilla.
 # - Read: Flamingo's Section 2 and Appendix A; *OpenFlamingo* (2308.01390), an open re-implementation with its own surprises; *Idefics* (2306.16527), with the web pages published; Perceiver IO's Section 3 on output queries.
-# - Try: `recipes.flamingo(scale, cross_attention_every=2)`; `recipes.flamingo(scale, media_rule=masks.images_so_far)`: do examples help more when every word sees them all? `recipes.flamingo(scale, image_token_attends=False)`: the lecture's open question.
+# - Try: `recipes.get("flamingo").train_or_load(scale, cross_attention_every=2)`; `recipes.get("flamingo").train_or_load(scale, media_rule=masks.images_so_far)`: do examples help more when every word sees them all? `recipes.get("flamingo").train_or_load(scale, image_token_attends=False)`: the lecture's open question.
 # - Next: **lesson 09**, all bridges side by side, and what they can't do.

@@ -201,11 +201,12 @@ for scene in (one[0], two[0]):
 quiz("side_by_side.linear_map")
 
 # %%
-clip = recipes.clip(scale).model
-_, pixel_values, labels = recipes.singles(size, count)
+clip = recipes.get("clip").train_or_load(scale).model
+_, pixel_values, labels = recipes.clip.single_things(size, count)
 with torch.no_grad():
     by_comparing = evaluation.accuracy(
-        evaluation.zero_shot(clip.encode_image(pixel_values), recipes.noun_classes(clip)), labels
+        evaluation.zero_shot(clip.encode_image(pixel_values), recipes.clip.noun_classes(clip)),
+        labels,
     )
 named = {
     "CLIP alone, by comparing": {

@@ -237,8 +237,8 @@ Markdown(
 )
 
 # %%
-vision = recipes.clip(scale).model.vision
-lm = recipes.language(scale).model.lm
+vision = recipes.get("clip").train_or_load(scale).model.vision
+lm = recipes.get("language").train_or_load(scale).model.lm
 image_token_id = tokenizer.world_tokenizer().convert_tokens_to_ids("<image>")
 file = tiny_checkpoints.open_flamingo(
     place / "openflamingo" / "checkpoint.pt", vision, lm, image_token_id
@@ -286,9 +286,9 @@ except ValueError as error:
 # Each checkpoint was trained with pictures prepared in one way: size, cropping, mean and deviation of each colour. `transformers.CLIPImageProcessor.from_pretrained(name)` knows the numbers of a published model; this course's own models take -1 to 1. A wrong preparation raises nothing. What does it cost? On the CLIP of lesson 02, whose truth we know:
 
 # %%
-clip = recipes.clip(scale).model
-pairs, own, labels = recipes.singles(size, 64 if small_run else 512)
-classes = recipes.noun_classes(clip)
+clip = recipes.get("clip").train_or_load(scale).model
+pairs, own, labels = recipes.clip.single_things(size, 64 if small_run else 512)
+classes = recipes.clip.noun_classes(clip)
 as_bytes = torch.from_numpy(pairs.images(range(len(own)))).permute(0, 3, 1, 2).float()
 mean, deviation = (
     torch.tensor([0.4815, 0.4578, 0.4082])[:, None, None],
