@@ -12,13 +12,14 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import repeat
 
 import torch
 import typer
 from torch import Tensor
 
+from vlmcourse import recipes
 from vlmcourse.evaluation import save_results
 from vlmcourse.parts.attention import attend
 from vlmcourse.parts.masks import Mask, causal, last_image, phi
@@ -135,8 +136,8 @@ class Same:
 
 def steps(device: torch.device, size: Scale) -> Iterator[dict]:
     """CLIP's step by precision. 'making a batch' is one core's time for the pictures."""
-    start = time.perf_counter()
-    batch = training_pairs(size).batch(range(size.batch))
+    start, count = time.perf_counter(), recipes.get("clip").sizes[size.name].batch
+    batch = training_pairs(size).batch(range(count))
     making = time.perf_counter() - start
     for precision in (torch.float32, torch.bfloat16):
         model, times, losses = new_clip(clip_config(size)), [0.0], []
@@ -150,7 +151,7 @@ def steps(device: torch.device, size: Scale) -> Iterator[dict]:
             "part": "steps",
             "scale": size.name,
             "precision": str(precision),
-            "batch": size.batch,
+            "batch": count,
             "ms": 1e3 * taken,
             "parameters": sum(p.numel() for p in model.parameters()),
             "making a batch, ms": 1e3 * making,
@@ -162,19 +163,21 @@ def steps(device: torch.device, size: Scale) -> Iterator[dict]:
         }
 
 
-def training(size: Scale, count: int, precision: torch.dtype) -> dict:
-    """A model from scratch on fresh pictures, and what lesson 02 measures of it."""
+def training(size: Scale, count: int | None, precision: torch.dtype, note: str = "") -> dict:
+    """A model from scratch on fresh pictures, and what lesson 02 measures of it. count: steps; default: the scale's"""
+    sizes = recipes.get("clip").sizes[size.name]
+    count = count or sizes.steps
     model, history = new_clip(clip_config(size)), []
     for step in fit(
-        model, Batches(training_pairs(size).batch, size.batch), count, precision=precision
+        model, Batches(training_pairs(size).batch, sizes.batch), count, precision=precision
     ):
         history.append(step)
     return {
         "part": "training",
-        "scale": size.name,
+        "scale": size.name + note,
         "precision": str(precision),
         "steps": count,
-        "batch": size.batch,
+        "batch": sizes.batch,
         "seconds": history[-1].seconds,
         "last loss": statistics.mean(step.loss for step in history[-20:]),
         **clip_report(model),
@@ -206,8 +209,8 @@ def main(
     for row in attention(where, longest):
         keep(row)
     for precision in (torch.float32, torch.bfloat16):
-        keep(training(small, small.steps, precision))
-    keep(training(replace(size, name=f"{size.name}, short"), steps_, torch.bfloat16))
+        keep(training(small, None, precision))
+    keep(training(size, steps_, torch.bfloat16, ", short"))
 
 
 if __name__ == "__main__":

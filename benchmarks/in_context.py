@@ -2,7 +2,7 @@
 
     python -m benchmarks.in_context [--scale smoke|laptop|gpu] [--seeds 3] [--only flamingo|frozen|frozen_linear]
 
-flamingo       Flamingo, and with pages of questions
+flamingo       on captions and pages of names
 frozen         its prefix ends in the hull of words (an addition of the course)
 frozen_linear  its prefix is linear, as the paper's
 

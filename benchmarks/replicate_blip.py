@@ -16,18 +16,14 @@ steps, 2 in 5 of lesson 06's. Trained stages are cached: a run that was stopped 
 from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import torch
 import typer
 
+from teaching import capfilt as cleaning
 from teaching import minimal_pairs as looking
-from vlmcourse import recipes
-from vlmcourse.evaluation import load_matching_results, save_results
-from vlmcourse.papers.blip import PARAMETER_SHARING
-from vlmcourse.papers.blip_tasks import BLIPForNLVR2, BLIPForVisDial, BLIPForVQA
-from vlmcourse.recipes import capfilt as cleaning
-from vlmcourse.recipes.blip_tasks import (
+from teaching.blip_tasks import (
     Dialogues,
     Questions,
     Statements,
@@ -37,22 +33,25 @@ from vlmcourse.recipes.blip_tasks import (
     talk_report,
     video_report,
 )
+from vlmcourse import recipes
+from vlmcourse.evaluation import load_matching_results, save_results
+from vlmcourse.papers.blip import PARAMETER_SHARING
+from vlmcourse.papers.blip_tasks import BLIPForNLVR2, BLIPForVisDial, BLIPForVQA
 from vlmcourse.training.scale import Scale
 
 app = typer.Typer(add_completion=False)
 
 
-def shorter(size: Scale) -> Scale:
-    """As many steps as CapFilt's models take, 2 in 5 of the lesson's: some forty models are trained here."""
-    return replace(size, blip_steps=cleaning.pretraining_steps(size))
+def pretrained(size: Scale, seed: int, **changes):
+    """The BLIP stage with as many steps as CapFilt's models take, 2 in 5 of the lesson's: some forty are trained here."""
+    vision = recipes.get("clip").train_or_load(size).model.vision
+    steps = cleaning.pretraining_steps(size)
+    return recipes.get("blip").train_or_load(size, seed, vision=vision, steps=steps, **changes)
 
 
 def sharing(size: Scale, name: str, seed: int) -> dict:
     torch.set_num_threads(1)
-    size = shorter(size)
-    model = recipes.blip(
-        size, seed, vision=recipes.clip(size).model.vision, unshared=PARAMETER_SHARING[name]
-    ).model
+    model = pretrained(size, seed, unshared=PARAMETER_SHARING[name]).model
     text = {
         id(p): p.numel()
         for part in (model.encoder, model.decoder, model.head)
@@ -63,7 +62,7 @@ def sharing(size: Scale, name: str, seed: int) -> dict:
             "row": name,
             "seed": seed,
             "text parameters": sum(text.values()),
-            **recipes.blip_report(model),
+            **recipes.blip.blip_report(model),
         }
     )
 
@@ -98,8 +97,7 @@ def writing(size: Scale, name: str, seed: int) -> dict:
 
 def tasks(size: Scale, name: str, seed: int) -> dict:
     torch.set_num_threads(1)
-    size = shorter(size)
-    blip = recipes.blip(size, seed, vision=recipes.clip(size).model.vision).model
+    blip = pretrained(size, seed).model
     pixel_values = size.image_size
     if name == "answers":
         model = finetune(
@@ -166,7 +164,7 @@ def main(
     """Trains and measures what isn't measured yet (of the parts asked for: all, if `fresh`); writes after each row."""
     size, name = Scale.of(scale), "replicate_blip" + ("_smoke" if scale == "smoke" else "")
     if {"sharing", "tasks", "closely"} & set(only):
-        recipes.clip(size)  # once, before the workers ask for it
+        recipes.get("clip").train_or_load(size)  # once, before the workers ask for it
     facts = {"scale": scale, "steps": cleaning.pretraining_steps(size)}
     before = load_matching_results(name, **facts)
     measured: dict[str, list[dict]] = {

@@ -85,9 +85,13 @@ def row(
 ) -> dict:
     """One row with one seed: both stages, or the second from an untrained Q-Former."""
     changes = {} if queries is None else {"queries": queries}
-    found: dict = {"row": name, "seed": seed, "queries": queries or recipe.SIZES[size.name].queries}
+    found: dict = {
+        "row": name,
+        "seed": seed,
+        "queries": queries or recipe.STAGE1_SIZES[size.name].queries,
+    }
     if with_stage1:
-        first = recipe.stage1(size, seed, vision=vision, **changes)
+        first = recipes.get("blip2_stage1").train_or_load(size, seed, vision=vision, **changes)
         former = first.model.qformer
         found["stage 1"] = {
             **learnt(first.history),
@@ -105,7 +109,7 @@ def row(
         }
     else:
         former = recipe.new_qformer(recipe.qformer_config(size, **changes), seed)
-    second = recipe.blip2(size, seed, vision=vision, former=former)
+    second = recipes.get("blip2").train_or_load(size, seed, vision=vision, qformer=former)
     found |= {
         **learnt(second.history),
         "learns": count_trainable(second.model),
@@ -118,9 +122,12 @@ def row(
 
 def frozen(size: Scale, seed: int, count: int) -> dict:
     """Frozen, trained as stage 2 is."""
-    sizes = recipe.SIZES[size.name]
-    made = recipes.frozen(
-        size, seed, lm=freeze(recipes.language(size).model.lm), steps=sizes.language_steps
+    sizes = recipe.STAGE2_SIZES[size.name]
+    made = recipes.get("frozen").train_or_load(
+        size,
+        seed,
+        lm=freeze(recipes.get("language").train_or_load(size).model.lm),
+        steps=sizes.steps,
     )
     found = {
         "row": "Frozen",
@@ -142,12 +149,12 @@ def frozen(size: Scale, seed: int, count: int) -> dict:
 def blip(size: Scale, seed: int, count: int) -> dict:
     """BLIP, trained as stage 2 is, with all its three losses."""
     pairs = world.Pairs("train", size.image_size, seed, ONE_THING, descriptive_caption)
-    made = recipes.blip(
+    made = recipes.get("blip").train_or_load(
         size,
         seed,
-        vision=recipes.clip(size).model.vision,
-        pairs=pairs,
-        steps=recipe.SIZES[size.name].language_steps,
+        vision=recipes.get("clip").train_or_load(size).model.vision,
+        data=pairs,
+        steps=recipe.STAGE2_SIZES[size.name].steps,
     )
     asks, scenes = (
         Alone("BLIP", made.model, size.image_size),

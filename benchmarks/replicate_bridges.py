@@ -157,11 +157,11 @@ def with_examples(model: Bridge, count: int) -> dict:
 
 def clip_alone(size: Scale, count: int) -> dict:
     """Naming by cosine, and the same choices among captions as the bridges have."""
-    model = recipes.clip(size).model
-    _, pixel_values, labels = recipes.singles(size.image_size, count)
+    model = recipes.get("clip").train_or_load(size).model
+    _, pixel_values, labels = recipes.clip.single_things(size.image_size, count)
     with torch.no_grad():
         found = accuracy(
-            zero_shot(model.encode_image(pixel_values), recipes.noun_classes(model)), labels
+            zero_shot(model.encode_image(pixel_values), recipes.clip.noun_classes(model)), labels
         )
 
     def choose(episodes: list[Episode]) -> list[str]:

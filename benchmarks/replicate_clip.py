@@ -32,7 +32,7 @@ from vlmcourse.evaluation import (
     zero_shot,
 )
 from vlmcourse.papers.clip import CLIP, image_tower
-from vlmcourse.recipes.clip import HELD_OUT
+from vlmcourse.recipes.recipe import describe
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.scale import Scale
 from vlmcourse.training.stages import train_or_load
@@ -42,6 +42,8 @@ from vlmcourse.world.noise import Noise, duplicated, generic, mismatched
 SHOTS = (1, 2, 4, 8, 16)
 STRENGTHS = (0.1, 1.0)  # L2 of the probes: 0.01 was far worse
 app = typer.Typer(add_completion=False, help=__doc__)
+SMALL_RUN = {"batch": 128, "steps": 900}
+"""Of the rows with a smaller CLIP."""
 
 
 class Supervised(nn.Module):
@@ -72,13 +74,13 @@ def supervised(size: Scale, seed: int) -> Supervised:
             ),
         }
 
-    config = recipes.clip_config(size)
+    config, sizes = recipes.clip.clip_config(size), recipes.get("clip").sizes[size.name]
     return train_or_load(
         "supervised",
         Supervised(config, len(names), seed),
-        Batches(labelled, size.batch),
-        size.steps,
-        fingerprint={"config": str(config), "batch": size.batch},
+        Batches(labelled, sizes.batch),
+        sizes.steps,
+        fingerprint={"config": describe(config), "batch": sizes.batch},
         seed=seed,
     ).model
 
@@ -95,8 +97,8 @@ def to_probe(model: CLIP, size: Scale, count: int) -> tuple[Labelled, Labelled]:
     """(features, labels) of `count` single things, to train a probe, and of others to test it."""
     count = count if size.name != "smoke" else 256
     parts = (
-        recipes.singles(size.image_size, count, "train"),
-        recipes.singles(size.image_size, min(count, 1024)),
+        recipes.clip.single_things(size.image_size, count, "train"),
+        recipes.clip.single_things(size.image_size, min(count, 1024)),
     )
     train, test = (
         (features(model.vision, model, pixel_values), labels) for _, pixel_values, labels in parts
@@ -111,9 +113,9 @@ def linear(model: CLIP, size: Scale) -> float:
 def probes(model: CLIP, size: Scale) -> dict[str, float]:
     """Zero-shot, k-shot and linear probe on single things (CLIP, Fig. 6)."""
     train, test = to_probe(model, size, 6144)
-    _, pixel_values, labels = recipes.singles(size.image_size, len(test[1]))
+    _, pixel_values, labels = recipes.clip.single_things(size.image_size, len(test[1]))
     with torch.no_grad():
-        guessed = zero_shot(model.encode_image(pixel_values), recipes.noun_classes(model))
+        guessed = zero_shot(model.encode_image(pixel_values), recipes.clip.noun_classes(model))
     found = {
         "zero-shot": accuracy(guessed, labels),
         "linear probe": linear_probe(train, test, STRENGTHS),
@@ -126,7 +128,7 @@ def probes(model: CLIP, size: Scale) -> dict[str, float]:
 
 def prompts(model: CLIP, size: Scale) -> dict[str, float]:
     """Accuracy by the wording of the prompt (Sec. 3.1.4)."""
-    _, pixel_values, labels = recipes.singles(size.image_size)
+    _, pixel_values, labels = recipes.clip.single_things(size.image_size)
     with torch.no_grad():
         images = model.encode_image(pixel_values)
     wordings = {
@@ -139,7 +141,7 @@ def prompts(model: CLIP, size: Scale) -> dict[str, float]:
         classes = (
             class_embeddings(model, world.known_nouns(), ("{}",), tokenizer.encode)
             if templates is None
-            else recipes.noun_classes(model, templates)
+            else recipes.clip.noun_classes(model, templates)
         )
         scores[name] = accuracy(zero_shot(images, classes), labels)
     return scores
@@ -147,7 +149,7 @@ def prompts(model: CLIP, size: Scale) -> dict[str, float]:
 
 def shifts(predictors: dict, size: Scale) -> dict[str, float]:
     """Accuracy in styles that training never showed (Fig. 13): {'CLIP zero-shot, grey': ...}."""
-    pairs, _, labels = recipes.singles(size.image_size)
+    pairs, _, labels = recipes.clip.single_things(size.image_size)
     images = pairs.images(range(len(labels)))
     return {
         f"{name}, {style}": value
@@ -158,8 +160,8 @@ def shifts(predictors: dict, size: Scale) -> dict[str, float]:
 
 def duplicates(model: CLIP, size: Scale) -> dict[str, float]:
     """Which test scenes have a near-duplicate in training, and what they are worth (Sec. 5)."""
-    pairs, train = world.Pairs("test", size.image_size), recipes.training_pairs(size)
-    indices = pairs.distinct(HELD_OUT)
+    pairs, train = world.Pairs("test", size.image_size), recipes.clip.training_pairs(size)
+    indices = pairs.distinct(256)
     seen = range(4096 if size.name != "smoke" else 256)
     images, texts = embed(model, pairs, indices)
     near = near_duplicates(images, embed(model, train, seen)[0], 0.95)
@@ -177,7 +179,7 @@ def duplicates(model: CLIP, size: Scale) -> dict[str, float]:
 def retrieval_of(model: CLIP, size: Scale) -> float:
     """Mean R@1 of both directions among held-out scenes."""
     pairs = world.Pairs("test", size.image_size)
-    found = retrieval_recall(*embed(model, pairs, pairs.distinct(HELD_OUT)))
+    found = retrieval_recall(*embed(model, pairs, pairs.distinct(256)))
     return (found["image to text R@1"] + found["text to image R@1"]) / 2
 
 
@@ -196,9 +198,14 @@ def noise_rows(small: Scale) -> list[dict]:
                 spread(
                     [
                         retrieval_of(
-                            recipes.clip(
-                                small, seed, pairs=recipes.training_pairs(small, seed, noise=noise)
-                            ).model,
+                            recipes.get("clip")
+                            .train_or_load(
+                                small,
+                                seed,
+                                data=recipes.clip.training_pairs(small, seed, noise=noise),
+                                **SMALL_RUN,
+                            )
+                            .model,
                             small,
                         )
                         for seed in range(small.seeds)
@@ -220,7 +227,11 @@ def scaling_rows(small: Scale) -> list[dict]:
         for width in widths:
             found, parameters = [], 0
             for seed in range(small.seeds):
-                model = recipes.clip(small, seed, vision_width=width, **changes).model
+                model = (
+                    recipes.get("clip")
+                    .train_or_load(small, seed, vision_width=width, **SMALL_RUN, **changes)
+                    .model
+                )
                 found.append(
                     {"linear probe": linear(model, small), "mean R@1": retrieval_of(model, small)}
                 )
@@ -234,10 +245,10 @@ def scaling_rows(small: Scale) -> list[dict]:
 
 def tables(size: Scale, seed: int) -> dict[str, dict[str, float]]:
     """Every table that needs only the model of the lesson and its control trained on labels: one seed's column of each."""
-    model, labels = recipes.clip(size, seed).model, supervised(size, seed)
-    classes = recipes.noun_classes(model)
+    model, labels = recipes.get("clip").train_or_load(size, seed).model, supervised(size, seed)
+    classes = recipes.clip.noun_classes(model)
     found = {
-        "retrieval": recipes.clip_report(model),
+        "retrieval": recipes.clip.clip_report(model),
         "probes": probes(model, size),
         "prompts": prompts(model, size),
         "overlap": duplicates(model, size),
@@ -259,7 +270,7 @@ def tables(size: Scale, seed: int) -> dict[str, dict[str, float]]:
 def main_rows(size: Scale) -> dict:
     """The tables over the seeds, and what an untrained tower's features are worth."""
     columns = [tables(size, seed) for seed in range(size.seeds)]
-    random = recipes.new_clip(recipes.clip_config(size), 0).eval()
+    random = recipes.clip.new_clip(recipes.clip.clip_config(size), 0).eval()
     return {name: together([column[name] for column in columns]) for name in columns[0]} | {
         "untrained linear probe": linear(random, size)
     }
@@ -275,11 +286,7 @@ def main(
 ) -> None:
     """Trains what is not in the cache, measures, writes results/replicate_clip.json."""
     size = Scale.of(scale)
-    small = (
-        replace(size, width=64, heads=2, text_depth=2, batch=128, steps=900)
-        if scale != "smoke"
-        else size
-    )
+    small = replace(size, width=64, heads=2, text_depth=2) if scale != "smoke" else size
     name = "replicate_clip" if scale != "smoke" else "replicate_clip_smoke"
     kept = load_results(name)["rows"][0] if set(only) != set(PARTS) else {}
     measured = main_rows(size) if "tables" in only else {}
@@ -292,8 +299,8 @@ def main(
         [kept | measured],
         scale=scale,
         seeds=list(range(size.seeds)),
-        steps=size.steps,
-        small={"width": small.width, "steps": small.steps},
+        steps=recipes.get("clip").sizes[scale].steps,
+        small={"width": small.width, "steps": SMALL_RUN["steps"]},
     )
     print(f"Kept {path}")
 

@@ -52,7 +52,7 @@ POOL = {"smoke": 32, "laptop": 4096, "gpu": 32_768}
 """Different scenes there are."""
 WORDS = world.known_nouns()[::4][:24]
 """A smaller world. Nouns are listed by category: of the first 24, who says "animal" to every picture knows nine in ten."""
-TEST = WebPages("test", words=WORDS)
+TEST = WebPages("test", noun_subset=WORDS)
 TASKS = {"knowledge questions": ("category", "place"), "seeing questions": ("what", "colour")}
 """What the picture does not show, and what it does."""
 
@@ -251,10 +251,10 @@ ROWS = (
 
 
 def towers(size: Scale) -> dict[str, nn.Module]:
-    clip = recipes.clip(size).model
+    clip = recipes.get("clip").train_or_load(size).model
     early = FrozenTower(clip.vision)
     early.vit.transformer.blocks = early.vit.transformer.blocks[:1]
-    untrained = FrozenTower(recipes.new_clip(recipes.clip_config(size)).vision)
+    untrained = FrozenTower(recipes.clip.new_clip(recipes.clip.clip_config(size)).vision)
     return {
         name: Remembered(freeze(tower))
         for name, tower in (
@@ -306,7 +306,7 @@ def measured(model: Flamingo, size: int, count: int) -> dict[str, float]:
 
 def run(row: Row, size: Scale, tower: nn.Module, seed: int, count: int) -> dict:
     """Trains and measures one row."""
-    steps, web = STEPS[size.name], WebPages(seed=seed, pool=POOL[size.name], words=WORDS)
+    steps, web = STEPS[size.name], WebPages(seed=seed, pool=POOL[size.name], noun_subset=WORDS)
     see = FeatureCache(tower, size.image_size)
     data = {
         name: source
@@ -316,9 +316,9 @@ def run(row: Row, size: Scale, tower: nn.Module, seed: int, count: int) -> dict:
     if row.noise:
         data["pairs"] = (PageDataset(noisy(web), see), data["pairs"][1])
     lm = (
-        recipes.language(size).model.lm
+        recipes.get("language").train_or_load(size).model.lm
         if row.lm != "scratch"
-        else recipes.new_language(size, seed).lm
+        else recipes.language.new_language(size, seed).lm
     )
     lm = freeze(deepcopy(lm)) if row.lm == "frozen" else deepcopy(lm).requires_grad_(True)
     residual_scale = tuple(RESIDUAL_SCALE * one for one in residual_rms(lm))[
@@ -399,7 +399,10 @@ def main(
         },
     }
     kept = [] if fresh else load_matching_results(name, **facts).get("rows", [])
-    seen, depth = towers(size), len(decoder_layers(recipes.language(size).model.lm))
+    seen, depth = (
+        towers(size),
+        len(decoder_layers(recipes.get("language").train_or_load(size).model.lm)),
+    )
     for seed in range(seeds):
         for row in ROWS:
             if (only and row.name not in only) or any(

@@ -14,7 +14,6 @@ and test) and in what is read (captions, or questions with answers). Trained sta
 from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 
 import torch
 import typer
@@ -37,7 +36,7 @@ from vlmcourse.recipes.frozen import (
 )
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import tokenizer
-from vlmcourse.world.prompts import CaptionDataset, blank_images, page_pixels
+from vlmcourse.world.prompts import CaptionDataset, blank_images, frame_pixels
 
 app = typer.Typer(add_completion=False)
 SHOTS = (0, 1, 2, 4, 8)
@@ -56,32 +55,35 @@ ROWS = ("Frozen", "smaller LM", "finetuned", "scratch", "train-blind", "VQA", "V
 
 def steps(size: Scale) -> int:
     """Fewer than the lesson takes, so that all rows get as many within the hour."""
-    return size.frozen_steps * 3 // 5
+    return recipes.get("frozen").sizes[size.name].steps * 3 // 5
 
 
-def small(size: Scale) -> Scale:
+def small(size: Scale) -> dict[str, int]:
     """A language model a third as wide, with one layer less."""
-    return replace(
-        size,
-        language_width=max(32, size.language_width // 3),
-        language_depth=max(1, size.language_depth - 1),
-    )
+    sizes = recipes.get("language").sizes[size.name]
+    return {"width": max(32, sizes.width // 3), "depth": max(1, sizes.depth - 1)}
 
 
 def trained(name: str, size: Scale, seed: int):
     """The model of a row, and what it sees."""
     view = blank_images if "blind" in name else world.to_pixels
     lm = {
-        "smaller LM": lambda: freeze(recipes.language(small(size)).model.lm),
-        "finetuned": lambda: recipes.language(size).model.lm.requires_grad_(True),
-        "scratch": lambda: recipes.new_language(size, seed).lm,
+        "smaller LM": lambda: freeze(
+            recipes.get("language").train_or_load(size, **small(size)).model.lm
+        ),
+        "finetuned": lambda: (
+            recipes.get("language").train_or_load(size).model.lm.requires_grad_(True)
+        ),
+        "scratch": lambda: recipes.language.new_language(size, seed).lm,
     }.get(name)
     data = (
-        recipes.vqa_data(size, SEEING_KINDS, seed, view)
+        recipes.frozen.vqa_data(size, SEEING_KINDS, seed, view)
         if "VQA" in name
-        else recipes.caption_data(size, seed, view)
+        else recipes.frozen.caption_data(size, seed, view)
     )
-    return recipes.frozen(size, seed, lm=lm and lm(), data=data, steps=steps(size)), view
+    return recipes.get("frozen").train_or_load(
+        size, seed, lm=lm and lm(), data=data, steps=steps(size)
+    ), view
 
 
 def row(name: str, size: Scale, seed: int, count: int) -> dict:
@@ -134,7 +136,7 @@ def row(name: str, size: Scale, seed: int, count: int) -> dict:
 
 def in_words(size: Scale, count: int) -> dict:
     """What the language model answers when it reads two right words in the place of each picture: nobody can lend more."""
-    lm = recipes.language(size).model
+    lm = recipes.get("language").train_or_load(size).model
     return {
         "questions": {
             kind: {
@@ -171,14 +173,18 @@ def lending(condition: str, size: Scale, seed: int, count: int) -> dict:
     torch.set_num_threads(1)
     start, caption = CONDITIONS[condition]
     data = CaptionDataset(
-        world.Pairs("train", size.image_size, seed, ONE_THING, caption), recipes.IMAGE_PREFIX
+        world.Pairs("train", size.image_size, seed, ONE_THING, caption), recipes.frozen.IMAGE_PREFIX
     )
-    model = recipes.frozen(size, seed, data=data, start=start, steps=steps(size)).model
+    model = (
+        recipes.get("frozen")
+        .train_or_load(size, seed, data=data, start=start, steps=steps(size))
+        .model
+    )
     scenes = [world.sample("test", index, 0, ONE_THING) for index in range(count)]
     words = model.lm.get_input_embeddings().weight
     with torch.no_grad():
         written = model.encode_prefix(
-            page_pixels([(scene,) for scene in scenes], size.image_size)
+            frame_pixels([(scene,) for scene in scenes], size.image_size)
         ).reshape(count, 2, -1)
         nearest = (normalize(written, dim=-1) @ normalize(words, dim=-1).T).argmax(-1)  # (N, n)
     own = torch.tensor([tokenizer.encode([scene.words[0]])[0, 1] for scene in scenes])
@@ -204,7 +210,10 @@ def real(size: Scale, count: int) -> dict:
     lm, read = smollm2.smollm2()
     model = smollm2.trained(lm, read, size)
     scenes = [world.sample("test", index, 0, ONE_THING) for index in range(count)]
-    eye, pairs = recipes.frozen(size).model, world.Pairs("train", size.image_size, 0, ONE_THING)
+    eye, pairs = (
+        recipes.get("frozen").train_or_load(size).model,
+        world.Pairs("train", size.image_size, 0, ONE_THING),
+    )
     before = smollm2.initialise_from(smollm2.new_encoder(lm, read, size), eye, read, pairs).eval()
     found = {
         "captions": noun_and_background_accuracy(
@@ -261,8 +270,10 @@ def main(
 ) -> None:
     """Trains what is not in the cache, measures, writes results/replicate_frozen.json."""
     size, name = Scale.of(scale), "replicate_frozen" + ("_smoke" if scale == "smoke" else "")
-    for one in (size, small(size)):
-        recipes.language(one)  # once, before the workers ask for it
+    for changes in ({}, small(size)):
+        recipes.get("language").train_or_load(
+            size, **changes
+        )  # once, before the workers ask for it
     measured = {} if {"rows", "lending"} <= set(only) else load_results(name)
     with ProcessPoolExecutor(workers) as pool:
         running = {

@@ -108,75 +108,74 @@ class Captions(RegionDataset):
         return masked.without_image(super().batch(indices))
 
 
-class Kept:
+CACHE: dict[tuple, dict] = {}
+
+
+@dataclass(frozen=True)
+class CachedBatches(RegionDataset):
     """Batches without pixels, made once and used by all rows of a seed."""
-
-    made: dict[tuple, dict] = {}
-
-    def __init__(self, data: RegionDataset):
-        self.data, self.pairs, self.region_boxes, self.region_classifier = (
-            data,
-            data.pairs,
-            data.region_boxes,
-            data.region_classifier,
-        )
 
     def batch(self, indices: Sequence[int]) -> dict:
         key = (self.pairs.noise.kind, self.pairs.seed, self.region_boxes, tuple(indices))
-        if key not in self.made:
-            self.made[key] = {
-                name: value
-                for name, value in self.data.batch(indices).items()
-                if name not in ("pixel_values", "text")
+        if key not in CACHE:
+            batch = super().batch(indices).items()
+            CACHE[key] = {
+                name: value for name, value in batch if name not in ("pixel_values", "text")
             }
-        return self.made[key]
+        return CACHE[key]
 
 
-def trained(name: str, size: Scale, seed: int):
+def cached(data: RegionDataset) -> CachedBatches:
+    return CachedBatches(data.pairs, data.region_boxes, data.region_classifier)
+
+
+def trained(name: str, size: Scale, seed: int, steps: int):
     """The model of a row, trained, and its history."""
     if name.startswith("VL-BERT"):
-        data, half = recipes.region_pairs(size, seed), max(1, size.vilbert_steps // 2)
-        config = recipes.vlbert_config(size, visual_scale=float(name[-1]))
-        reader = recipes.train_masked(
-            "vlbert-captions",
-            recipes.new_vlbert(replace(config, visual_scale=0.0), seed, data.region_classifier),
-            Captions(data.pairs, data.region_boxes, data.region_classifier),
-            size,
-            seed,
-            half,
-        ).model
-        model = recipes.new_vlbert(config, seed, data.region_classifier)
+        data, half = recipes.vilbert.region_pairs(size, seed), max(1, steps // 2)
+        config, vlbert = (
+            recipes.vilbert.vlbert_config(size, visual_scale=float(name[-1])),
+            recipes.get("vlbert"),
+        )
+        start = recipes.vilbert.new_vlbert(
+            replace(config, visual_scale=0.0), seed, data.region_classifier
+        )
+        captions = Captions(data.pairs, data.region_boxes, data.region_classifier)
+        reader = vlbert.train_or_load(size, seed, data=captions, model=start, steps=half).model
+        model = recipes.vilbert.new_vlbert(config, seed, data.region_classifier)
         new = {
             key: value
             for key, value in model.state_dict().items()
             if "visual" in key or "appearance" in key
         }
         model.load_state_dict(reader.state_dict() | new)
-        return recipes.train_masked("vlbert-fusion", model, data, size, seed, half, start=name)
+        return vlbert.train_or_load(size, seed, data=data, model=model, steps=half)
     false = mismatched if name == "easy negatives" else hard_or_mismatched
-    data = recipes.region_pairs(
-        size, seed, false=false, **({"cut": grid_boxes} if name == "grid" else {})
+    data = recipes.vilbert.region_pairs(
+        size, seed, false=false, region_boxes=grid_boxes if name == "grid" else thing_boxes
     )
     if name not in ENCODERS:
-        return recipes.vilbert(size, seed, data=Kept(data))
-    config = recipes.vilbert_config(size)
+        return recipes.get("vilbert").train_or_load(size, seed, data=cached(data), steps=steps)
+    config = recipes.vilbert.vilbert_config(size)
     with seeded(seed):
         model = ViLBERT(config, ENCODERS[name](config))
-    return recipes.train_masked("vilbert-fusion", model, Kept(data), size, seed, encoder=name)
-
-
-def row(name: str, size: Scale, seed: int, count: int) -> dict[str, float]:
-    """Everything that is measured of one row with one seed."""
-    made = trained(name, size, seed)
-    model = made.model
-    data = recipes.region_pairs(
-        size, split="test", **({"cut": grid_boxes} if name == "grid" else {})
+    return recipes.get("vilbert").train_or_load(
+        size, seed, data=cached(data), model=model, steps=steps
     )
-    report = recipes.masked_report(model, data, count)
+
+
+def row(name: str, size: Scale, seed: int, count: int, steps: int) -> dict[str, float]:
+    """Everything that is measured of one row with one seed."""
+    made = trained(name, size, seed, steps)
+    model = made.model
+    data = recipes.vilbert.region_pairs(
+        size, split="test", region_boxes=grid_boxes if name == "grid" else thing_boxes
+    )
+    report = recipes.vilbert.masked_report(model, data, count)
     if isinstance(model, ViLBERT):
-        report |= recipes.alignment_report(model, data, count) | recipes.retrieval_report(
-            model, data, min(48, count)
-        )
+        report |= recipes.vilbert.alignment_report(
+            model, data, count
+        ) | recipes.vilbert.retrieval_report(model, data, min(48, count))
     first = made.history[: max(1, len(made.history) // 20)]
     return report | {
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -190,12 +189,12 @@ def together(rows: list[dict[str, float]]) -> dict[str, dict]:
     return {name: asdict(spread([one[name] for one in rows])) for name in rows[0]}
 
 
-def one(name: str, size: Scale, seed: int, count: int) -> dict[str, float]:
+def one(name: str, size: Scale, seed: int, count: int, steps: int) -> dict[str, float]:
     """A row in a worker of its own, on one core."""
     torch.set_num_threads(1)
-    if any(key[1] != seed for key in Kept.made):
-        Kept.made.clear()
-    found = row(name, size, seed, count)
+    if any(key[1] != seed for key in CACHE):
+        CACHE.clear()
+    found = row(name, size, seed, count, steps)
     print(seed, name, {key: round(value, 3) for key, value in found.items()}, flush=True)
     return found
 
@@ -210,18 +209,19 @@ def main(
 ) -> None:
     """seeds, steps: fewer of them than the scale has; 0: as many. only: which rows (the others stay as they were kept)."""
     size = Scale.of(scale)
-    size = replace(size, vilbert_steps=steps or size.vilbert_steps, seeds=seeds or size.seeds)
+    sizes = recipes.get("vilbert").sizes[size.name]
+    size, steps = replace(size, seeds=seeds or size.seeds), steps or sizes.steps
     name, count = ("replicate_fusion", 128) if scale != "smoke" else ("replicate_fusion_smoke", 16)
     kept = {}
     if set(only) != set(ROWS):
         with suppress(FileNotFoundError):  # nothing was kept yet
             kept = load_results(name)["rows"][0]
     for region_boxes in (thing_boxes, grid_boxes):  # once, before the workers ask for them
-        recipes.region_classifier(size, region_boxes=region_boxes)
+        recipes.get("region_classifier").train_or_load(size, region_boxes=region_boxes)
     with ProcessPoolExecutor(workers) as pool:
         jobs = {row_name: [] for row_name in only}
         for seed, row_name in product(range(size.seeds), only):
-            jobs[row_name].append(pool.submit(one, row_name, size, seed, count))
+            jobs[row_name].append(pool.submit(one, row_name, size, seed, count, steps))
         found = {
             row_name: together([job.result() for job in running])
             for row_name, running in jobs.items()
@@ -231,8 +231,8 @@ def main(
         [kept | found],
         scale=scale,
         seeds=list(range(size.seeds)),
-        steps=size.vilbert_steps,
-        width=size.vilbert_width,
+        steps=steps,
+        width=sizes.width,
     )
     print(f"Kept {path}")
 

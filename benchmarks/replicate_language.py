@@ -26,7 +26,7 @@ from vlmcourse import recipes, world
 from vlmcourse.evaluation import choose_next_token, eval_mode, load_results, save_results
 from vlmcourse.parts.language import LanguageModel, tiny
 from vlmcourse.parts.tuning import Adapters, BitFit, PromptTuning, count_trainable
-from vlmcourse.recipes.language import LANGUAGE_OPTIMISATION, text_prompts
+from vlmcourse.recipes.language import SHORT_OPTIMISATION, text_prompts
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import Step, fit
 from vlmcourse.training.optimisation import Optimisation
@@ -41,12 +41,14 @@ PARTS = ("phase", "flops", "tuning", "words")
 def phase(scale: Scale, seed: int) -> list[dict]:
     """Rows over the steps of one pretraining run."""
     torch.set_num_threads(1)
-    model, rows, numbers = recipes.new_language(scale, seed), [], count(1)
+    model, rows, numbers = recipes.language.new_language(scale, seed), [], count(1)
+
+    steps = recipes.get("language_short").sizes[scale.name].steps
 
     def look(step: Step) -> None:
         number = next(numbers)  # over both stages
-        if number == 1 or number % max(1, scale.language_steps // 30) == 0:
-            report = recipes.language_report(model, 256)
+        if number == 1 or number % max(1, steps // 30) == 0:
+            report = recipes.language.language_report(model, 256)
             rows.append(
                 {
                     "seed": seed,
@@ -59,7 +61,7 @@ def phase(scale: Scale, seed: int) -> list[dict]:
             )
             print(rows[-1], flush=True)
 
-    recipes.language(scale, seed, model=model, on_step=look, retrain=True)
+    recipes.get("language").train_or_load(scale, seed, model=model, on_step=look, retrain=True)
     return rows
 
 
@@ -87,7 +89,7 @@ def at_equal_compute(
     size = sum(p.numel() for p in model.parameters())
     steps = round(flops / (6 * size * batch * length))
     batches = Batches(Documents(length=length).batch, batch)
-    list(fit(model, batches, steps, LANGUAGE_OPTIMISATION, precision=torch.float32))
+    list(fit(model, batches, steps, SHORT_OPTIMISATION, precision=torch.float32))
     test = Documents(split="test", length=length).batch(range(64))
     with torch.no_grad():
         row = {
@@ -106,7 +108,7 @@ def tuned(name: str, seed: int, scale: Scale, steps: int) -> dict:
     """One way of learning the task Sorting; scores on held-out nouns, and what the model still knows of its facts."""
     torch.set_num_threads(1)
     task = CategoryTask(seed)
-    lm = copy.deepcopy(recipes.language(scale).model.lm)
+    lm = copy.deepcopy(recipes.get("language").train_or_load(scale).model.lm)
     model: nn.Module = WAYS[name](lm, scale)
     if steps and count_trainable(model):
         rate = 3e-2 if name.startswith("prompt") else 3e-3
@@ -121,7 +123,7 @@ def tuned(name: str, seed: int, scale: Scale, steps: int) -> dict:
             )
         )
     learnt, held_out = task.split()
-    facts = recipes.language_report(model, 2)["facts"]
+    facts = recipes.language.language_report(model, 2)["facts"]
     row = {
         "way": name,
         "seed": seed,
@@ -147,7 +149,9 @@ def right(model: nn.Module, task: CategoryTask, words: list[str]) -> float:
 def tested_in_words(scale: Scale) -> dict[str, float]:
     """Names, knowledge and relations in words: see world.word_tests."""
     torch.set_num_threads(1)
-    return recipes.word_report(recipes.language(scale).model, 4 if scale.name == "smoke" else 128)
+    return recipes.word_report(
+        recipes.get("language").train_or_load(scale).model, 4 if scale.name == "smoke" else 128
+    )
 
 
 def _untouched(lm: nn.Module, scale: Scale) -> LanguageModel:
@@ -155,7 +159,7 @@ def _untouched(lm: nn.Module, scale: Scale) -> LanguageModel:
 
 
 def _untrained(lm: nn.Module, scale: Scale) -> LanguageModel:
-    return recipes.new_language(scale, seed=7)
+    return recipes.language.new_language(scale, seed=7)
 
 
 WAYS: dict[str, Callable[[nn.Module, Scale], nn.Module]] = {
@@ -186,7 +190,7 @@ def main(
     )
     measured = load_results(name)["rows"][0] if set(only) != set(PARTS) else {}
     known = measured.get("phase", [])
-    recipes.language(size)  # once, before the workers ask for it
+    recipes.get("language").train_or_load(size)  # once, before the workers ask for it
     budgets, widths = (
         ((1e9,), (16, 32)) if small else ((3e11, 1e12, 3e12), (16, 24, 32, 48, 64, 96, 128))
     )
@@ -213,7 +217,8 @@ def main(
         measured |= {part: [one.result() for one in jobs] for part, jobs in running.items()}
     if "phase" in only:
         measured["phase"] = known + [row for rows in measured["phase"] for row in rows]
-    print(f"Kept {save_results(name, [measured], scale=scale, steps=size.language_steps)}")
+    steps = recipes.get("language").sizes[size.name].steps
+    print(f"Kept {save_results(name, [measured], scale=scale, steps=steps)}")
 
 
 if __name__ == "__main__":

@@ -56,14 +56,11 @@ WHOLE = {
 NUMBERS = (0, 1, 2, 4, 8)
 
 
-def sized(size: Scale, name: str) -> Scale:
-    """The scale with that language model: heads are 32 wide, and there is at least one layer."""
-    times, more = MODELS[name]
-    return replace(
-        size,
-        language_width=max(32, round(size.language_width * times / 32) * 32),
-        language_depth=max(1, size.language_depth + more),
-    )
+def sized(size: Scale, name: str) -> dict[str, int]:
+    """Width and depth of that language model: heads are 32 wide, and there is at least one layer."""
+    (times, more), sizes = MODELS[name], recipes.get("language").sizes[size.name]
+    width = max(32, round(sizes.width * times / 32) * 32)
+    return {"width": width, "depth": max(1, sizes.depth + more)}
 
 
 def curves(model: Flamingo, size: int, count: int) -> dict[str, dict[int, float]]:
@@ -115,30 +112,36 @@ def tuned(model: Flamingo, web: WebPages, see: FeatureCache, steps: int, seed: i
 def lesson(name: str, size: Scale, tower: FrozenTower, seed: int, count: int) -> dict:
     """Lesson 08's Flamingo from any seed, or the same with fewer different scenes, or other weights."""
     weights = DATASET_WEIGHTS | WHOLE[name]
-    pool = round(SIZES[size.name].pool * weights.pop("scenes", 1))
+    pool = round(SIZES[size.name].scenes * weights.pop("scenes", 1))
     data = page_datasets(size, FeatureCache(tower, size.image_size), WebPages(seed=seed, pool=pool))
-    trained = recipes.flamingo(size, seed, tower=tower, data=data, weights=weights)
+    trained = recipes.get("flamingo").train_or_load(
+        size, seed, tower=tower, data=data, weights=weights
+    )
     return {
         "row": name,
         "scenes": pool,
         "seed": seed,
         "steps": len(trained.history),
         "seconds": trained.history[-1].seconds,
-        **recipes.flamingo_report(trained.model.model, size.image_size, count),
+        **recipes.flamingo.flamingo_report(trained.model.model, size.image_size, count),
     }
 
 
 def run(name: str, size: Scale, tower: FrozenTower, seed: int, count: int) -> dict:
     """One language model: Flamingo trained between it and the tower, asked, tuned, asked again."""
-    reader = recipes.language(sized(size, name)).model
+    reader = recipes.get("language").train_or_load(size, **sized(size, name)).model
     lm, steps = freeze(deepcopy(reader.lm)), STEPS[size.name]
     web, see = (
-        WebPages(seed=seed, pool=POOL[size.name], words=WORDS),
+        WebPages(seed=seed, pool=POOL[size.name], noun_subset=WORDS),
         FeatureCache(tower, size.image_size),
     )
-    model = recipes.flamingo(
-        size, seed, lm=lm, tower=tower, data=page_datasets(size, see, web, share=2), steps=steps
-    ).model.model
+    model = (
+        recipes.get("flamingo")
+        .train_or_load(
+            size, seed, lm=lm, tower=tower, data=page_datasets(size, see, web, share=2), steps=steps
+        )
+        .model.model
+    )
     after = tuned(model, web, see, max(1, steps // 4), seed)
     config = lm.config
     return {
@@ -149,7 +152,7 @@ def run(name: str, size: Scale, tower: FrozenTower, seed: int, count: int) -> di
         "layers": config.num_hidden_layers,
         "parameters": sum(p.numel() for p in lm.parameters()),
         "learnt": sum(p.numel() for p in model.parameters() if p.requires_grad),
-        "language model": recipes.language_report(reader),
+        "language model": recipes.language.language_report(reader),
         "curves": curves(model, size.image_size, count),
         "fine-tuned": {
             task: asked(after, kinds, 0, size.image_size, count) for task, kinds in TASKS.items()
@@ -183,7 +186,7 @@ def main(
         "steps": {"all nouns": SIZES[scale].steps, "the small world": STEPS[scale]},
     }
     kept = [] if fresh else load_matching_results(name, **facts).get("rows", [])
-    tower = freeze(FrozenTower(recipes.clip(size).model.vision))
+    tower = freeze(FrozenTower(recipes.get("clip").train_or_load(size).model.vision))
     for seed in range(seeds):
         for row in only:
             if any(one["row"] == row and one["seed"] == seed for one in kept):

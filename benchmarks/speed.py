@@ -20,7 +20,6 @@ import sys
 import time
 import types
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -31,7 +30,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
-from vlmcourse import plots
+from vlmcourse import plots, recipes
 from vlmcourse.evaluation import save_results
 from vlmcourse.papers.clip import CLIP, CLIPConfig
 from vlmcourse.parts.attention import attend
@@ -47,14 +46,14 @@ app = typer.Typer(add_completion=False, help=__doc__)
 Loss = Callable[[], torch.Tensor]
 
 
-def batch(scale: Scale) -> tuple[torch.Tensor, torch.Tensor]:
+def batch(scale: Scale, count: int) -> tuple[torch.Tensor, torch.Tensor]:
     torch.manual_seed(0)
-    ids = torch.randint(1, VOCABULARY - 1, (scale.batch, LENGTH))
+    ids = torch.randint(1, VOCABULARY - 1, (count, LENGTH))
     ids[:, -1] = VOCABULARY - 1
-    return torch.randn(scale.batch, 3, scale.image_size, scale.image_size), ids
+    return torch.randn(count, 3, scale.image_size, scale.image_size), ids
 
 
-def ours(scale: Scale) -> tuple[nn.Module, Loss]:
+def ours(scale: Scale, count: int) -> tuple[nn.Module, Loss]:
     model = CLIP(
         CLIPConfig(
             VOCABULARY,
@@ -73,11 +72,11 @@ def ours(scale: Scale) -> tuple[nn.Module, Loss]:
             conv_stem=False,
         )
     )
-    pixel_values, ids = batch(scale)
+    pixel_values, ids = batch(scale, count)
     return model, lambda: model.losses({"pixel_values": pixel_values, "ids": ids})["clip"]
 
 
-def hugging_face(scale: Scale) -> tuple[nn.Module, Loss]:
+def hugging_face(scale: Scale, count: int) -> tuple[nn.Module, Loss]:
     from transformers import CLIPConfig as Config
     from transformers import CLIPModel
 
@@ -103,11 +102,11 @@ def hugging_face(scale: Scale) -> tuple[nn.Module, Loss]:
         projection_dim=scale.width,
     )
     config._attn_implementation = "sdpa"
-    model, (pixel_values, ids) = CLIPModel(config), batch(scale)
+    model, (pixel_values, ids) = CLIPModel(config), batch(scale, count)
     return model, lambda: model(input_ids=ids, pixel_values=pixel_values, return_loss=True).loss
 
 
-def openai(scale: Scale) -> tuple[nn.Module, Loss]:
+def openai(scale: Scale, count: int) -> tuple[nn.Module, Loss]:
     """OpenAI's own model file. The package around it needs torchvision, so only the module `clip.model` is loaded."""
     if "clip" not in sys.modules:
         spec = importlib.util.find_spec("clip")
@@ -130,7 +129,7 @@ def openai(scale: Scale) -> tuple[nn.Module, Loss]:
         scale.heads,
         scale.text_depth,
     )
-    (pixel_values, ids), labels = batch(scale), torch.arange(scale.batch)
+    (pixel_values, ids), labels = batch(scale, count), torch.arange(count)
 
     def loss() -> torch.Tensor:
         by_image, by_text = model(pixel_values, ids)
@@ -209,7 +208,8 @@ def peak_memory(work: Callable[..., None], *arguments) -> float:
 
 def three_steps(name: str, scale: str, precision: torch.dtype, warm: bool = False) -> None:
     size = Scale.of(scale)
-    step = stepper(*CONTENDERS[name](replace(size, batch=2) if warm else size), precision)
+    count = 2 if warm else recipes.get("clip").sizes[size.name].batch
+    step = stepper(*CONTENDERS[name](size, count), precision)
     for _ in range(3):
         step()
 
@@ -218,14 +218,17 @@ def three_steps(name: str, scale: str, precision: torch.dtype, warm: bool = Fals
 def clip(scale: str = "laptop", rounds: int = 15) -> None:
     """One training step of CLIP beside its peers, in float32 and, where it is fast here, in bfloat16."""
     size, console = Scale.of(scale), Console()
+    count = recipes.get("clip").sizes[size.name].batch
     precisions = {"float32": torch.float32}
     if (
         device_precision() == torch.bfloat16
     ):  # a processor that only imitates it takes minutes for one step
         precisions["bfloat16"] = torch.bfloat16
-    runs = {(name, word): CONTENDERS[name](size) for name in CONTENDERS for word in precisions}
+    runs = {
+        (name, word): CONTENDERS[name](size, count) for name in CONTENDERS for word in precisions
+    }
     with FlopCounterMode(display=False) as flops:
-        stepper(*ours(size), torch.float32)()
+        stepper(*ours(size, count), torch.float32)()
     seconds = in_turns(
         {run: stepper(*made, precisions[run[1]]) for run, made in runs.items()}, rounds
     )
@@ -237,7 +240,7 @@ def clip(scale: str = "laptop", rounds: int = 15) -> None:
             "model": name,
             "precision": word,
             "ms": 1e3 * value,
-            "pairs/s": size.batch / value,
+            "pairs/s": count / value,
             "peak MiB": peak_memory(three_steps, name, scale, precisions[word]),
             "of matmul": flops.get_total_flops() / value / ceiling[word],
             "parameters": sum(p.numel() for p in runs[name, word][0].parameters()),
@@ -246,7 +249,7 @@ def clip(scale: str = "laptop", rounds: int = 15) -> None:
         for (name, word), value in seconds.items()
     ]
     table = Table(
-        title=f"CLIP training step, scale {scale}: batch {size.batch}, {torch.get_num_threads()} threads"
+        title=f"CLIP training step, scale {scale}: batch {count}, {torch.get_num_threads()} threads"
     )
     columns = {
         "model": ("model", ""),
@@ -332,9 +335,8 @@ def generation_speed(longest: int = 256, rounds: int = 5, scale: str = "laptop")
     """Time to write by number of tokens: ours with and without a cache, beside transformers' generate. Batch 1, greedy."""
     size = Scale.of(scale)
     torch.manual_seed(0)
-    model = LanguageModel(
-        tiny(VOCABULARY, size.language_width, size.language_depth, size.language_width // 32)
-    ).eval()
+    sizes = recipes.get("language").sizes[size.name]
+    model = LanguageModel(tiny(VOCABULARY, sizes.width, sizes.depth, sizes.width // 32)).eval()
     prompt = torch.randint(1, VOCABULARY, (1, 8))
     rows = []
     for length in (2**power for power in range(4, int(math.log2(longest)) + 1)):

@@ -7,8 +7,6 @@ pass of the picture, three of the text. Both have the same weights; before any c
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -16,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from benchmarks.speed import in_turns, peak_memory, stepper
+from vlmcourse import recipes
 from vlmcourse.evaluation import save_results
 from vlmcourse.papers.blip import BLIP, BLIPConfig
 from vlmcourse.papers.checkpoints import copy_blip
@@ -26,14 +25,14 @@ TEXT_DEPTH = 2
 VOCABULARY, LENGTH, CLS, ENC, DEC, END, PAD = 512, 16, 508, 509, 510, 511, 0
 
 
-def batch(scale: Scale) -> tuple[Tensor, Tensor]:
+def batch(scale: Scale, count: int) -> tuple[Tensor, Tensor]:
     """Pictures and texts of 8 to 16 tokens."""
     torch.manual_seed(0)
-    ids = torch.randint(1, CLS, (scale.blip_batch, LENGTH))
-    ends = torch.randint(7, LENGTH, (scale.blip_batch, 1))
+    ids = torch.randint(1, CLS, (count, LENGTH))
+    ends = torch.randint(7, LENGTH, (count, 1))
     place = torch.arange(LENGTH)
     ids = ids.masked_fill(place == ends, END).masked_fill(place > ends, PAD)
-    return torch.randn(scale.blip_batch, 3, scale.image_size, scale.image_size), ids
+    return torch.randn(count, 3, scale.image_size, scale.image_size), ids
 
 
 class Theirs(nn.Module):
@@ -119,10 +118,10 @@ class Theirs(nn.Module):
         }
 
 
-def pair(scale: Scale) -> dict[str, tuple[nn.Module, object]]:
+def pair(scale: Scale, count: int) -> dict[str, tuple[nn.Module, object]]:
     """Both models with the same weights, and their losses as functions without arguments."""
     torch.manual_seed(0)
-    theirs, (pixel_values, ids) = Theirs(scale), batch(scale)
+    theirs, (pixel_values, ids) = Theirs(scale), batch(scale, count)
     ours = BLIP(
         BLIPConfig(
             VOCABULARY,
@@ -168,14 +167,16 @@ def pair(scale: Scale) -> dict[str, tuple[nn.Module, object]]:
 
 def three_steps(name: str, scale: str, warm: bool = False) -> None:
     size = Scale.of(scale)
-    step = stepper(*pair(replace(size, blip_batch=4) if warm else size)[name], torch.float32)
+    count = 4 if warm else recipes.get("blip").sizes[size.name].batch
+    step = stepper(*pair(size, count)[name], torch.float32)
     for _ in range(3):
         step()
 
 
 def measure(scale: str, rounds: int) -> None:
     size, console = Scale.of(scale), Console()
-    models = pair(size)
+    count = recipes.get("blip").sizes[size.name].batch
+    models = pair(size, count)
     seconds = in_turns(
         {name: stepper(model, loss, torch.float32) for name, (model, loss) in models.items()},
         rounds,
@@ -185,7 +186,7 @@ def measure(scale: str, rounds: int) -> None:
             "model": name,
             "precision": "float32",
             "ms": 1e3 * value,
-            "pairs/s": size.blip_batch / value,
+            "pairs/s": count / value,
             "peak MiB": peak_memory(three_steps, name, scale),
             "parameters": sum(p.numel() for p in models[name][0].parameters()),
             "times transformers": seconds["transformers"] / value,
@@ -193,7 +194,7 @@ def measure(scale: str, rounds: int) -> None:
         for name, value in seconds.items()
     ]
     table = Table(
-        title=f"BLIP step of three losses, scale {scale}: batch {size.blip_batch}, {torch.get_num_threads()} threads"
+        title=f"BLIP step of three losses, scale {scale}: batch {count}, {torch.get_num_threads()} threads"
     )
     for heading in ("model", "ms", "pairs/s", "MiB", "parameters", "speed-up"):
         table.add_column(heading, justify="left" if heading == "model" else "right", no_wrap=True)

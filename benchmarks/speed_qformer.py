@@ -23,7 +23,7 @@ from vlmcourse.papers.qformer import QFormer, QFormerConfig
 from vlmcourse.parts.bert import MLMHead
 from vlmcourse.parts.losses import hard_negatives, itm_loss
 from vlmcourse.parts.masks import multimodal_causal
-from vlmcourse.recipes.blip2 import SIZES
+from vlmcourse.recipes.blip2 import STAGE1_SIZES
 from vlmcourse.training.precision import device_precision
 from vlmcourse.training.scale import Scale
 
@@ -40,7 +40,7 @@ class Seen(nn.Module):
 
 
 def config(scale: Scale) -> QFormerConfig:
-    sizes = SIZES[scale.name]
+    sizes = STAGE1_SIZES[scale.name]
     return QFormerConfig(
         scale.width,
         VOCABULARY,
@@ -218,7 +218,7 @@ def three_steps(
 
 
 def measure(scale: str, rounds: int) -> None:
-    named, size = Scale.of(scale), SIZES[scale].batch
+    named, size = Scale.of(scale), STAGE1_SIZES[scale].batch
     agree(named)
     precisions = {"float32": torch.float32}
     if device_precision() == torch.bfloat16:

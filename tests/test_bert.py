@@ -6,6 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import BertConfig, BertModel
 
+from vlmcourse.papers.checkpoint_formats import BERT_LAYER
+from vlmcourse.papers.checkpoints import copy_weights
 from vlmcourse.parts.attention import KVCache
 from vlmcourse.parts.bert import (
     CrossAttentionBlock,
@@ -13,7 +15,6 @@ from vlmcourse.parts.bert import (
     TextTransformer,
     WordEmbedding,
     context_batch_size,
-    copy_bert_layer,
     mask_tokens,
     maskable,
     masked_cross_entropy,
@@ -49,7 +50,7 @@ def tiny_bert(segments=3):
 def test_a_block_is_berts_layer_with_padding():
     bert = tiny_bert()
     layer, block = bert.encoder.layer[0], PostNormBlock(32, 4, 64)
-    copy_bert_layer(block, layer)
+    copy_weights(block, layer.state_dict(), BERT_LAYER)
     x, is_token = torch.randn(2, 5, 32), torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
     theirs = layer(x, attention_mask=padding_mask(is_token).to_bool())
     torch.testing.assert_close(

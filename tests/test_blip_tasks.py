@@ -5,6 +5,16 @@ from dataclasses import replace
 import pytest
 import torch
 
+from teaching import capfilt as recipe
+from teaching.blip_tasks import (
+    Dialogues,
+    Questions,
+    Statements,
+    generate_answers,
+    rank_answers,
+    talk_report,
+    video_report,
+)
 from teaching.minimal_pairs import MinimalPairsBLIP, close_report, nouns, train_on_minimal_pairs
 from vlmcourse import world
 from vlmcourse.papers.blip_tasks import (
@@ -17,7 +27,6 @@ from vlmcourse.papers.blip_tasks import (
     video_context,
 )
 from vlmcourse.parts.generation import nucleus
-from vlmcourse.recipes import capfilt as recipe
 from vlmcourse.recipes.blip import (
     PROMPT,
     blip_config,
@@ -27,19 +36,10 @@ from vlmcourse.recipes.blip import (
     new_blip,
     references,
 )
-from vlmcourse.recipes.blip_tasks import (
-    Dialogues,
-    Questions,
-    Statements,
-    generate_answers,
-    rank_answers,
-    talk_report,
-    video_report,
-)
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import tokenizer
 
-SMALL = replace(Scale.of("smoke"), width=32, blip_batch=8, blip_steps=6)
+SMALL = replace(Scale.of("smoke"), width=32)
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,7 @@ def test_planted_noise_is_what_captions_wrongly_state():
 
 @pytest.mark.slow
 def test_capfilt_end_to_end_keeps_a_subset(blip):
-    found = recipe.capfilt(SMALL, images=48, steps=4)
+    found = recipe.capfilt(SMALL, images=48, steps=4, batch=8)
     noisy, synthetic = set(found.web.rows), set(found.synthetic.rows)
     assert [number for number, _ in found.synthetic.rows] == list(range(48))
     assert all(text.startswith(PROMPT) for _, text in found.synthetic.rows)

@@ -5,6 +5,7 @@ the model were on a GPU. Any of them that meets the others is an error.
 """
 
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 import torch
@@ -12,102 +13,39 @@ import torch
 from teaching.minimal_pairs import MinimalPairsBLIP, nouns
 from vlmcourse import recipes
 from vlmcourse.parts.generation import beam_search, generate, greedy
-from vlmcourse.recipes import blip2
-from vlmcourse.recipes.flamingo import FrozenTower, PixelSource, page_datasets
+from vlmcourse.recipes.features import PixelSource
+from vlmcourse.recipes.flamingo import page_datasets
 from vlmcourse.training.scale import Scale
 from vlmcourse.world.minimal_pairs import MinimalPairs, swap_positions
 
 SMOKE = Scale.of("smoke")
 
 
-def clip():
-    return recipes.new_clip(recipes.clip_config(SMOKE)), recipes.training_pairs(SMOKE).batch(
-        range(6)
-    )
+def of_recipe(name, **options):
+    run = recipes.get(name).prepare(SMOKE, trained=False, **options)
+    return run.model, run.data.batch(range(6))
 
 
-def resnet():
-    model = recipes.new_clip(recipes.clip_config(SMOKE, resnet=(1, 1)))
-    return model, recipes.training_pairs(SMOKE).batch(range(6))
-
-
-def vilbert():
-    return recipes.new_vilbert(recipes.vilbert_config(SMOKE)), recipes.region_pairs(SMOKE).batch(
-        range(6)
-    )
-
-
-def vlbert():
-    return recipes.new_vlbert(recipes.vlbert_config(SMOKE)), recipes.region_pairs(SMOKE).batch(
-        range(6)
-    )
-
-
-def frozen():
-    lm = recipes.language(SMOKE).model.lm
-    return recipes.new_frozen(recipes.frozen_config(SMOKE), lm), recipes.caption_data(SMOKE).batch(
-        range(6)
-    )
-
-
-def blip():
-    return recipes.new_blip(recipes.blip_config(SMOKE)), recipes.minimal_pairs_data(SMOKE).batch(
-        range(6)
-    )
-
-
-def blip_momentum():
-    return recipes.new_blip(
-        recipes.blip_config(SMOKE, momentum=0.9, queue_size=12, alpha=0.4)
-    ), recipes.minimal_pairs_data(SMOKE).batch(range(6))
-
-
-def looking_closely():
+def minimal_pairs():
     pairs = MinimalPairs(
         "train", SMOKE.image_size, things=(2, 2), change=swap_positions, noun_subset=nouns()
     )
-    return MinimalPairsBLIP(
-        recipes.new_blip(recipes.blip_config(SMOKE)), contrast=True
-    ), pairs.batch(range(6))
+    blip = recipes.blip.new_blip(recipes.blip.blip_config(SMOKE))
+    return MinimalPairsBLIP(blip, contrast=True), pairs.batch(range(6))
 
 
-def blip2_stage1():
-    vision = recipes.new_clip(recipes.clip_config(SMOKE)).vision
-    model = blip2.Stage1(blip2.new_qformer(blip2.qformer_config(SMOKE)), vision, 32)
-    return model, blip2.CachedFeatures(recipes.training_pairs(SMOKE), vision, 6).batch(range(6))
+def flamingo_on_pixels():
+    data = page_datasets(SMOKE, PixelSource(SMOKE.image_size))
+    return of_recipe("flamingo", data=data)
 
 
-def blip2_stage2():
-    vision, former = (
-        recipes.new_clip(recipes.clip_config(SMOKE)).vision,
-        blip2.new_qformer(blip2.qformer_config(SMOKE)),
-    )
-    model = blip2.new_blip2(former, vision, recipes.language(SMOKE).model.lm)
-    return model, blip2.caption_data(SMOKE, vision, former.config.queries).batch(range(6))
-
-
-def looking_aside():
-    tower, lm = (
-        FrozenTower(recipes.new_clip(recipes.clip_config(SMOKE)).vision),
-        recipes.language(SMOKE).model.lm,
-    )
-    (data, per), *_ = page_datasets(SMOKE, PixelSource(SMOKE.image_size)).values()
-    return recipes.new_flamingo(recipes.flamingo_config(SMOKE), tower, lm), data.batch(range(per))
-
-
-MODELS = (
-    clip,
-    resnet,
-    vilbert,
-    vlbert,
-    frozen,
-    blip,
-    blip_momentum,
-    looking_closely,
-    blip2_stage1,
-    blip2_stage2,
-    looking_aside,
-)
+MODELS = {
+    **{name: partial(of_recipe, name) for name in recipes.names()},
+    "clip, resnet": partial(of_recipe, "clip", resnet=(1, 1)),
+    "blip, momentum": partial(of_recipe, "blip", momentum=0.9, queue_size=12, alpha=0.4),
+    "blip, minimal pairs": minimal_pairs,
+    "flamingo, pixels": flamingo_on_pixels,
+}
 
 
 @contextmanager
@@ -120,9 +58,9 @@ def nothing_left_to_chance():
         torch.use_deterministic_algorithms(False)
 
 
-@pytest.mark.parametrize("made", MODELS, ids=lambda made: made.__name__)
-def test_a_training_step_stays_on_its_device(made):
-    model, batch = made()
+@pytest.mark.parametrize("name", MODELS)
+def test_a_training_step_stays_on_its_device(name):
+    model, batch = MODELS[name]()
     with torch.device("meta"), nothing_left_to_chance():
         losses = model.train().losses(batch)
         sum(losses.values()).backward()
@@ -133,7 +71,7 @@ def test_a_training_step_stays_on_its_device(made):
 
 @pytest.mark.parametrize("how", ["greedy", "beam"])
 def test_writing_stays_on_its_device(how):
-    model, batch = blip()
+    model, batch = of_recipe("blip")
     start = batch["ids"][:1, :2]
     with torch.device("meta"), torch.no_grad():
         states = model.eval().vision_context(batch["pixel_values"][:1])["states"]

@@ -31,8 +31,8 @@ from vlmcourse.evaluation import (
     shift_curve,
     spread,
     spread_over_seeds,
-    zero_shot,
     verdict,
+    zero_shot,
 )
 from vlmcourse.parts.language import LanguageModel, tiny
 from vlmcourse.world import tokenizer

@@ -40,7 +40,7 @@ def shown(monkeypatch):
 
 @pytest.fixture(scope="module")
 def flamingo():
-    return recipes.flamingo(SCALE)
+    return recipes.get("flamingo").train_or_load(SCALE)
 
 
 def fields(widget):
@@ -275,7 +275,7 @@ def test_the_chosen_layer_head_and_word_are_drawn():
 
 
 def test_clip_at_a_scale_and_a_gap_that_closes(monkeypatch):
-    model = recipes.new_clip(recipes.clip_config(SCALE)).eval()
+    model = recipes.clip.new_clip(recipes.clip.clip_config(SCALE)).eval()
     shown = clip.gallery(model, world.Pairs("test", SCALE.image_size), 12)
     sharp, flat = (
         clip.class_figure(model, shown.images[0], "cat, dog", "a picture of {}", scale)
@@ -300,7 +300,7 @@ def test_clip_at_a_scale_and_a_gap_that_closes(monkeypatch):
 
 
 def test_sampling_writes_what_its_way_says():
-    model = recipes.new_language(SCALE).eval()
+    model = recipes.language.new_language(SCALE).eval()
     greedy = sampling.continuation(model, "a picture of a", sampling.Decoding("greedy"))
     assert (
         sampling.continuation(model, "a picture of a", sampling.Decoding("nucleus", p=0.01))

@@ -486,7 +486,9 @@ def test_new_words_start_as_they_were_and_their_rows_alone_learn():
     ids[0, 6] = END
     assert torch.equal(model(ids, **model.vision_context(pictures())), model.lm(ids).logits)
     model.losses({"ids": ids, "loss_mask": ids > 9, "pixel_values": pictures()})["lm"].backward()
-    assert model.new_embeddings.grad.abs().sum() > 0 and all(p.grad is None for p in model.lm.parameters())
+    assert model.new_embeddings.grad.abs().sum() > 0 and all(
+        p.grad is None for p in model.lm.parameters()
+    )
 
 
 def test_losses_take_kept_features_and_score_what_they_are_told():

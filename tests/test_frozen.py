@@ -110,7 +110,7 @@ def test_only_caption_tokens_are_scored(model):
     padded = {**one, "ids": one["ids"].clone()}
     padded["ids"][1, -1] = 9  # what stands in the padding
     torch.testing.assert_close(model.losses(padded)["lm"], loss)
-    with pytest.raises(ValueError, match="expected caption tokens only"):
+    with pytest.raises(ValueError, match="expected words only"):
         model.losses({**one, "loss_mask": torch.ones(2, 8, dtype=torch.bool)})
 
 
@@ -210,13 +210,13 @@ def test_the_recipe_starts_at_average_words():
     from vlmcourse import recipes, world
     from vlmcourse.world import tokenizer
 
-    lm = recipes.new_language(Scale.of("smoke")).lm
-    start = recipes.mean_noun_and_background(lm)
+    lm = recipes.language.new_language(Scale.of("smoke")).lm
+    start = recipes.frozen.mean_noun_and_background(lm)
     backgrounds = tokenizer.encode([" ".join(world.BACKGROUNDS)])[0, 1:-1]
     torch.testing.assert_close(start[1], lm.get_input_embeddings().weight[backgrounds].mean(0))
-    trained = recipes.frozen("smoke", lm=language.freeze(lm), steps=2)
+    trained = recipes.get("frozen").train_or_load("smoke", lm=language.freeze(lm), steps=2)
     torch.testing.assert_close(trained.model.start, start)
-    found = recipes.frozen("smoke", lm=language.freeze(lm), steps=2)
+    found = recipes.get("frozen").train_or_load("smoke", lm=language.freeze(lm), steps=2)
     assert (
         not trained.loaded
         and found.loaded
@@ -224,7 +224,7 @@ def test_the_recipe_starts_at_average_words():
             found.model.language_projection.weight, trained.model.language_projection.weight
         )
     )
-    again = recipes.frozen("smoke", lm=lm.requires_grad_(True), steps=2)
+    again = recipes.get("frozen").train_or_load("smoke", lm=lm.requires_grad_(True), steps=2)
     assert not again.loaded and not torch.equal(
         again.model.lm.lm_head.weight, lm.lm_head.weight
     )  # a copy learnt
@@ -235,13 +235,26 @@ def test_reports_of_an_untrained_model_are_near_chance():
     from vlmcourse import recipes
     from vlmcourse.world.prompts import blank_images
 
-    model = recipes.frozen(
-        "smoke", lm=language.freeze(recipes.new_language(Scale.of("smoke")).lm), steps=1
-    ).model
-    report = recipes.caption_report(model, 16)
+    model = (
+        recipes.get("frozen")
+        .train_or_load(
+            "smoke",
+            lm=language.freeze(recipes.language.new_language(Scale.of("smoke")).lm),
+            steps=1,
+        )
+        .model
+    )
+    report = recipes.frozen.caption_report(model, 16)
     assert report["noun"] < 0.3 and report["noun, chance"] == pytest.approx(1 / 113, rel=0.05)
     for options in ({}, {"view": blank_images}, {"shuffled": True}):
         assert (
-            0.2 <= recipes.episode_accuracy(model, recipes.naming_episodes(1, 64), **options) <= 0.8
+            0.2
+            <= recipes.frozen.episode_accuracy(
+                model, recipes.frozen.naming_episodes(1, 64), **options
+            )
+            <= 0.8
         )
-    assert recipes.episode_accuracy(model, recipes.naming_episodes(1, 4), written=True) <= 0.5
+    assert (
+        recipes.frozen.episode_accuracy(model, recipes.frozen.naming_episodes(1, 4), written=True)
+        <= 0.5
+    )

@@ -15,14 +15,14 @@ from vlmcourse.training.fit import fit
 from vlmcourse.training.mixture import JointDatasets, RoundRobinDatasets, WeightedLosses
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import few_shot, interleaved, pages, tokenizer
-from vlmcourse.world.interleaved import PageDataset, Prompts, WebPages
+from vlmcourse.world.interleaved import PageDataset, WebPages, chunked_prompts
 
 TAG, CLOSE = tokenizer.world_tokenizer().convert_tokens_to_ids(["<image>", "<EOC>"])
 WEB = WebPages(pool=64)
 
 
 def see(films):
-    return {"pixel_values": interleaved.frame_pixels(films, 16)}
+    return {"pixel_values": world.prompts.frame_pixels(films, 16)}
 
 
 @pytest.mark.parametrize("name", ["pages", "pairs", "described", "videos"])
@@ -66,7 +66,7 @@ def test_the_four_sources_are_what_they_say():
         not any(word in text for word in scene.words) for scene, text in map(WEB.pairs, range(400))
     )
     assert 10 <= wrong <= 70  # one in ten belongs elsewhere
-    pictures = Counter(len(interleaved.pictures_of(WEB.pages(index))) for index in range(200))
+    pictures = Counter(len(world.pages.pictures_of(WEB.pages(index))) for index in range(200))
     assert max(pictures) >= 4 and min(pictures) >= 1
 
 
@@ -85,23 +85,23 @@ def test_names_mean_the_same_on_a_page_and_nothing_beyond_it():
 
 def test_a_smaller_world_shows_its_words_alone():
     words = world.known_nouns()[:8]
-    small, test = WebPages(pool=64, words=words), WebPages("test", pool=64, words=words)
+    small, test = WebPages(pool=64, noun_subset=words), WebPages("test", pool=64, noun_subset=words)
     for web in (small, test):
         for index in range(24):
             for name in ("pages", "pairs", "described", "videos"):
-                for frames in interleaved.pictures_of(getattr(web, name)(index)):
+                for frames in world.prompts.frames_of([getattr(web, name)(index)]):
                     assert set(frames[0].words) <= set(words)
                     if name != "videos":
                         assert world.split_of(frames[0].words, frames[0].background) == web.split
     assert set(
-        pages.scenes(few_shot.binding_episode("test", 0, 4, noun_subset=words).prompt)[0].words
+        pages.pictures_of(few_shot.binding_episode("test", 0, 4, noun_subset=words).prompt)[0].words
     ) <= set(words)
 
 
 def test_solved_questions_are_of_one_kind_and_end_open():
     one = few_shot.question_episode(WebPages("test"), 3, "category", 4)
     assert (
-        len(pages.scenes(one.prompt)) == 5
+        len(pages.pictures_of(one.prompt)) == 5
         and one.answer in one.choices
         and one.prompt[-1].endswith("answer :")
     )
@@ -119,7 +119,9 @@ def test_pictures_move_before_the_text_that_precedes_them():
 
 def test_prompts_stay_open_and_are_padded_on_the_left():
     scene = world.sample("test", 0)
-    batch = Prompts([(scene, "a picture of"), (scene, "a cat .", scene, "a")], 16).batch([0, 1])
+    batch = chunked_prompts([(scene, "a picture of"), (scene, "a cat .", scene, "a")], 16).batch(
+        [0, 1]
+    )
     assert (
         not batch["padding_mask"][0, 0]
         and batch["padding_mask"][1].all()
@@ -266,15 +268,15 @@ def test_what_a_tower_saw_is_kept():
     assert calls == [2] and [len(film) for film in mixed] == [1, 2]
     torch.testing.assert_close(
         first[:2, 0],
-        Counting()(interleaved.frame_pixels([(one,), (two,)], 16)),
+        Counting()(world.prompts.frame_pixels([(one,), (two,)], 16)),
         atol=1e-3,
         rtol=1e-3,
     )
 
 
 def test_the_recipe_trains_keeps_and_reports_near_chance():
-    made = recipes.flamingo("smoke")
-    again = recipes.flamingo("smoke")
+    made = recipes.get("flamingo").train_or_load("smoke")
+    again = recipes.get("flamingo").train_or_load("smoke")
     assert (
         not made.loaded
         and again.loaded
@@ -283,11 +285,11 @@ def test_the_recipe_trains_keeps_and_reports_near_chance():
     assert len(next(iter(made.model.gates_by_step().values()))) == SIZES["smoke"].steps
     assert {"pages", "pairs", "described", "videos"} == set(made.history[0].losses)
     model, size = made.model.model, Scale.of("smoke").image_size
-    lm = recipes.language("smoke").model.lm
+    lm = recipes.get("language").train_or_load("smoke").model.lm
     assert all(
         torch.equal(value, lm.state_dict()[name]) for name, value in model.lm.state_dict().items()
     )
-    report = recipes.flamingo_report(model, size, 16)
+    report = recipes.flamingo.flamingo_report(model, size, 16)
     assert report["captions"]["noun"] < 0.4 and set(report["shots"]) == {0, 1, 2, 4, 8}
     assert report["motion"]["chance"] == 0.25 and all(
         0 <= value <= 1 for value in report["motion"].values()
@@ -295,16 +297,16 @@ def test_the_recipe_trains_keeps_and_reports_near_chance():
 
 
 def test_films_of_different_lengths_can_be_asked_about():
-    model = recipes.flamingo("smoke").model.model
+    model = recipes.get("flamingo").train_or_load("smoke").model.model
     film, episode = few_shot.motion_episodes(WebPages("test"), 1)[0]
     pages = [episode.prompt, (world.sample("test", 0), *episode.prompt[1:])]
     assert all(
         word in episode.choices
-        for word in choose_next_token(model, Prompts(pages, 32), [episode.choices] * 2)
+        for word in choose_next_token(model, chunked_prompts(pages, 32), [episode.choices] * 2)
     )
     films = [
         episode.prompt for _, episode in few_shot.motion_episodes(WebPages("test"), 2)
     ]  # ranked by likelihood, one word each: the same
-    assert rank_choices(model, Prompts(films, 32), [episode.choices] * 2) == choose_next_token(
-        model, Prompts(films, 32), [episode.choices] * 2
-    )
+    assert rank_choices(
+        model, chunked_prompts(films, 32), [episode.choices] * 2
+    ) == choose_next_token(model, chunked_prompts(films, 32), [episode.choices] * 2)

@@ -118,6 +118,28 @@ def test_execution_tells_each_cell_and_keeps_what_ran_before_a_failure(tmp_path)
     assert "first" in lessons.site().notebook_page(tmp_path / "failed.ipynb").read_text()
 
 
+@pytest.mark.slow
+def test_a_dead_kernel_is_told_with_its_cell_and_what_ran_is_kept(tmp_path):
+    cells = ["print('first')", "import os; os._exit(1)"]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in cells])
+    expected = r"cell 2 of 2 \(import os.*\) ended with its Python process\. .*memory"
+    with pytest.raises(lessons.LessonFailed, match=expected):
+        lessons.execute(notebook, tmp_path, lambda *event: None, tmp_path / "failed.ipynb")
+    assert lessons.read(tmp_path / "failed.ipynb").cells[0].outputs[0].text == "first\n"
+
+
+def test_an_interrupted_lesson_says_where(tmp_path, monkeypatch):
+    from nbclient import NotebookClient
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(NotebookClient, "execute_cell", interrupt)
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1 + 1")])
+    with pytest.raises(lessons.LessonFailed, match=r"cell 1 of 1 \(1 \+ 1\) was interrupted"):
+        lessons.execute(notebook, tmp_path, lambda *event: None)
+
+
 def test_lessons_are_found_by_number_or_name():
     assert lessons.find("2") == lessons.find("02") == lessons.find("CLIP") == NOTEBOOKS[1]
     with pytest.raises(

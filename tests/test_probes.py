@@ -7,7 +7,7 @@ import torch
 
 from vlmcourse import world
 from vlmcourse.evaluation import hallucination, prompting
-from vlmcourse.world import co_occurrence, corruptions, few_shot, pages, tokenizer
+from vlmcourse.world import co_occurrence, corruptions, few_shot, pages, prompts, tokenizer
 from vlmcourse.world.digits import Sign
 from vlmcourse.world.scenes import Scene, held_out, split_of
 
@@ -25,7 +25,7 @@ def texts(episode):
 
 
 def test_habits_are_habits_and_show_nothing_that_is_held_out():
-    pictures = [DATA.picture(index) for index in range(3000)]
+    pictures = [DATA.scene(index) for index in range(3000)]
     scenes = [one for one in pictures if isinstance(one, Scene)]
     assert all(split_of(one.words, one.background) == "train" for one in scenes)
     counts = Counter(word for one in scenes for word in one.words)
@@ -46,16 +46,16 @@ def test_habits_are_habits_and_show_nothing_that_is_held_out():
     )
     assert 0.03 < (3000 - len(scenes)) / 3000 < 0.07
     assert (
-        DATA.picture(7)
-        == co_occurrence.BiasedPairs(32, 0).picture(7)
-        != co_occurrence.BiasedPairs(32, 1).picture(7)
+        DATA.scene(7)
+        == co_occurrence.BiasedPairs(32, 0).scene(7)
+        != co_occurrence.BiasedPairs(32, 1).scene(7)
     )
 
 
 def test_captions_tell_their_pictures_and_are_known_words():
     assert (tokenizer.encode([DATA.text(index) for index in range(300)]) != tokenizer.UNKNOWN).all()
     for index in range(300):
-        picture, said = DATA.picture(index), DATA.text(index).split()
+        picture, said = DATA.scene(index), DATA.text(index).split()
         if isinstance(picture, Sign):
             assert " ".join(said).startswith(f"the number {picture.number} on")
         else:
@@ -69,12 +69,15 @@ def test_open_pages_are_written_with_places_and_ends_and_shown_in_order():
     sign = world.digits.sign("test", 3)
     one, page = world.sample("test", 0), None
     page = (one, "a cat .", sign, "the number")
-    data = corruptions.OpenPrompts([page, ("a cat",)], 32, "<image> <image> .", end="<EOC>")
-    assert data.written(page) == "<image> <image> . a cat . <EOC> <image> <image> . the number"
+    data = prompts.Prompts([page, ("a cat",)], 32, "<image> <image> .", end_of_chunk="<EOC>")
+    assert (
+        pages.page_text(page, data.image_prefix, "<EOC>")
+        == "<image> <image> . a cat . <EOC> <image> <image> . the number"
+    )
     made = data.batch([0, 1])
     assert made["pixel_values"].shape[0] == 2 and made["padding_mask"].sum(1).tolist() == [13, 3]
     torch.testing.assert_close(made["pixel_values"][1:], world.to_pixels(sign.render(32)[None]))
-    assert corruptions.OpenPrompts([("a cat",)], 32).batch([0])["pixel_values"].shape == (
+    assert prompts.Prompts([("a cat",)], 32).batch([0])["pixel_values"].shape == (
         0,
         3,
         32,
@@ -143,15 +146,15 @@ def test_each_way_to_spoil_a_prompt_changes_what_it_says_and_nothing_else():
             assert kept == (name not in ("wrong answers", "no examples")), name
     assert all(len(one.prompt) == 2 for one in spoilt["no examples"])
     for old, new in zip(before, spoilt["pictures swapped"]):
-        assert sorted(map(str, pages.scenes(old.prompt))) == sorted(
-            map(str, pages.scenes(new.prompt))
+        assert sorted(map(str, pages.pictures_of(old.prompt))) == sorted(
+            map(str, pages.pictures_of(new.prompt))
         )
     for old, new in zip(before, spoilt["wrong answers"]):
         assert all(
             mine.split()[-2] != his.split()[-2]
             for mine, his in zip(texts(new)[:-1], texts(old)[:-1])
         )
-        assert pages.scenes(old.prompt) == pages.scenes(new.prompt)
+        assert pages.pictures_of(old.prompt) == pages.pictures_of(new.prompt)
     assert all(
         one.prompt[0] == corruptions.BLANK and one.prompt[-2] != corruptions.BLANK
         for one in spoilt["grey pictures"]

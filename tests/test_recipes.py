@@ -1,7 +1,6 @@
 """The recipes and `vlmcourse train clip`: bad input, damage, kill -9, and what two processes do."""
 
 import hashlib
-import importlib
 import json
 import signal
 import subprocess
@@ -18,7 +17,6 @@ from vlmcourse import recipes, world
 from vlmcourse.training import checkpoint, stages
 from vlmcourse.training.scale import Scale
 
-language_recipe = importlib.import_module("vlmcourse.recipes.language")
 QUIET = [
     sys.executable,
     "-m",
@@ -51,8 +49,8 @@ def make_folder(folder, count=60):
 
 
 def train(out, **options):
-    return recipes.train_clip(
-        out, "smoke", precision=torch.float32, say=lambda text: None, **options
+    return recipes.train(
+        "clip", out, "smoke", precision=torch.float32, log=lambda text: None, **options
     )
 
 
@@ -81,14 +79,17 @@ def test_evaluation_pictures_are_held_out():
         world.split_of(scene.words, scene.background) == "test"
         for scene in pairs.scenes(pairs.distinct(256))
     )
-    _, _, labels = recipes.singles(32, 50)
+    _, _, labels = recipes.clip.single_things(32, 50)
     assert len({world.known_nouns()[label] for label in labels}) > 20
 
 
 def test_the_language_model_is_a_stage_and_an_untrained_one_knows_nothing():
-    first, again = recipes.language("smoke", steps=3), recipes.language("smoke", steps=3)
+    first, again = (
+        recipes.get("language").train_or_load("smoke", steps=3),
+        recipes.get("language").train_or_load("smoke", steps=3),
+    )
     assert not first.loaded and again.loaded
-    report = recipes.language_report(first.model, 64)
+    report = recipes.language.language_report(first.model, 64)
     assert abs(report["binding"] - 0.5) < 0.25 and report["facts"] < 0.3
     assert report["facts, chance"] == pytest.approx(0.06, abs=0.03)
 
@@ -101,23 +102,24 @@ def test_the_shipped_language_model_has_read_these_texts():
 
 @pytest.mark.slow
 def test_the_shipped_language_model_binds_and_knows():
-    trained = recipes.language("laptop")
+
+    trained = recipes.get("language").train_or_load("laptop")
     assert (
         trained.loaded
         and trained.path.parent == stages.SHIPPED
         and trained.path.stat().st_size < 8e6
     )
     assert (
-        len(trained.history) == language_recipe.PAGE_STEPS["laptop"]
+        len(trained.history) == recipes.get("language").sizes["laptop"].steps
         and trained.history[-1].loss < trained.history[0].loss
     )
-    report = recipes.language_report(trained.model, 256)
+    report = recipes.language.language_report(trained.model, 256)
     assert report["binding"] >= 0.95 and report["facts"] >= 0.95
 
 
 def test_the_shipped_language_model_binds_and_knows_in_pages_with_tags():
     """Before any picture: what it can't do in words, no picture can do."""
-    report = language_recipe.word_report(recipes.language("laptop").model, 64)
+    report = recipes.language.word_report(recipes.get("language").train_or_load("laptop").model, 64)
     for slots in ("tags", "tags and stops"):
         names = [report[f"names, {shots} shots, {slots}"] for shots in (2, 4, 8, 16)]
         known = [
@@ -147,8 +149,8 @@ def test_a_truncated_checkpoint_is_said_and_trained_anew(tmp_path):
     path = tmp_path / "clip.safetensors"
     path.write_bytes(path.read_bytes()[:5000])
     said = []
-    recipes.train_clip(
-        tmp_path, "smoke", steps=2, resume=True, precision=torch.float32, say=said.append
+    recipes.train(
+        "clip", tmp_path, "smoke", steps=2, resume=True, precision=torch.float32, log=said.append
     )
     assert "damaged" in said[0] and (tmp_path / "clip.damaged").exists()
     assert torch.equal(model_weights(tmp_path)[0], good)
@@ -336,7 +338,9 @@ def test_bad_folders_get_one_message_and_no_traceback(tmp_path, make, message):
 )
 def test_wrong_pixels_are_explained(pixel_values, message):
     with pytest.raises(ValueError, match=message):
-        recipes.new_clip(recipes.clip_config(Scale.of("smoke"))).encode_image(pixel_values)
+        recipes.clip.new_clip(recipes.clip.clip_config(Scale.of("smoke"))).encode_image(
+            pixel_values
+        )
 
 
 TWO = """
@@ -347,11 +351,8 @@ from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import fit
 from vlmcourse.training.scale import Scale
 size = Scale.of("smoke")
-model = recipes.new_clip(recipes.clip_config(size))
-pairs = recipes.training_pairs(size)
-def make(indices):  # three captions of a picture, also where the processes' parts meet
-    return {**pairs.batch(indices), "positive_groups": torch.tensor(indices) // 3}
-batches = Batches(make, 32)
+model = recipes.clip.new_clip(recipes.clip.clip_config(size))
+batches = Batches(recipes.clip.training_pairs(size).batch, 32)
 steps = [[step.loss, step.gradient_norm] for step in fit(model, batches, 4, precision=torch.float32)]
 from accelerate import PartialState
 state = PartialState()

@@ -16,17 +16,17 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 
 @pytest.fixture(scope="module")
 def vision():
-    return freeze(recipes.new_clip(recipes.clip_config(SMOKE)).vision)
+    return freeze(recipes.clip.new_clip(recipes.clip.clip_config(SMOKE)).vision)
 
 
 @pytest.fixture(scope="module")
 def lm():
-    return freeze(recipes.new_language(SMOKE).lm)
+    return freeze(recipes.language.new_language(SMOKE).lm)
 
 
 @pytest.fixture(scope="module")
 def first(vision):
-    return blip2.stage1(SMOKE, vision=vision, steps=3)
+    return recipes.get("blip2_stage1").train_or_load(SMOKE, vision=vision, steps=3)
 
 
 def test_kept_features_are_the_encoder_s_and_texts_go_with_their_pictures(vision):
@@ -50,12 +50,20 @@ def test_kept_features_are_the_encoder_s_and_texts_go_with_their_pictures(vision
 
 
 def test_both_stages_are_found_again_and_depend_on_what_made_them(vision, lm, first):
-    again = blip2.stage1(SMOKE, vision=vision, steps=3)
+    again = recipes.get("blip2_stage1").train_or_load(SMOKE, vision=vision, steps=3)
     assert not first.loaded and again.loaded
     assert torch.equal(again.model.qformer.queries, first.model.qformer.queries)
-    assert not blip2.stage1(SMOKE, vision=vision, steps=3, queries=2).loaded
-    made = blip2.blip2(SMOKE, vision=vision, former=first.model.qformer, lm=lm, steps=2)
-    found = blip2.blip2(SMOKE, vision=vision, former=again.model.qformer, lm=lm, steps=2)
+    assert (
+        not recipes.get("blip2_stage1")
+        .train_or_load(SMOKE, vision=vision, steps=3, queries=2)
+        .loaded
+    )
+    made = recipes.get("blip2").train_or_load(
+        SMOKE, vision=vision, qformer=first.model.qformer, lm=lm, steps=2
+    )
+    found = recipes.get("blip2").train_or_load(
+        SMOKE, vision=vision, qformer=again.model.qformer, lm=lm, steps=2
+    )
     assert (
         not made.loaded
         and found.loaded
@@ -64,7 +72,11 @@ def test_both_stages_are_found_again_and_depend_on_what_made_them(vision, lm, fi
         )
     )
     fresh = blip2.new_qformer(blip2.qformer_config(SMOKE))
-    assert not blip2.blip2(SMOKE, vision=vision, former=fresh, lm=lm, steps=2).loaded
+    assert (
+        not recipes.get("blip2")
+        .train_or_load(SMOKE, vision=vision, qformer=fresh, lm=lm, steps=2)
+        .loaded
+    )
     assert not torch.equal(made.model.qformer.queries, first.model.qformer.queries)  # a copy learnt
 
 
@@ -82,7 +94,7 @@ def test_what_queries_say_starts_near_an_average_word(vision, lm, first):
 
 def test_reports_of_untrained_models_are_near_chance(vision, lm, first):
     model = first.model
-    report = blip2.stage1_report(model, 32, count=24, among=4)
+    report = blip2.stage1_report(model, 32, count=24, k=4)
     assert set(report) == {
         "image to text R@1",
         "image to text, re-ranked R@1",

@@ -14,6 +14,7 @@ from vlmcourse.parts.generation import sequence_log_prob
 from vlmcourse.parts.language import freeze
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import corruptions, few_shot, tokenizer
+from vlmcourse.world.prompts import CaptionDataset
 
 SMOKE = Scale.of("smoke")
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -21,7 +22,10 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 
 @pytest.fixture(scope="module")
 def banks():
-    vision, lm = recipes.new_clip(recipes.clip_config(SMOKE)).vision, recipes.new_language(SMOKE).lm
+    vision, lm = (
+        recipes.clip.new_clip(recipes.clip.clip_config(SMOKE)).vision,
+        recipes.language.new_language(SMOKE).lm,
+    )
     return connectors.frozen_parts(SMOKE, vision=vision, lm=lm, steps=4)
 
 
@@ -33,7 +37,7 @@ def five(banks):
 def test_everyone_learns_from_the_same_pictures_and_captions(banks):
     looks = "<image> <image> ."
     told, paired = (
-        connectors.CaptionDataset(banks.pictures),
+        CaptionDataset(banks.pictures, looks),
         connectors.ContrastiveDataset(banks.pictures),
     )
     looked, aside = banks.looked(looks), connectors.GatedBridgeDataset(banks.looked("<image>"))
@@ -64,8 +68,8 @@ def test_everyone_learns_from_the_same_pictures_and_captions(banks):
 def test_banks_stay_what_they_were_and_bridges_learn(banks, five):
     fresh = connectors.frozen_parts(
         SMOKE,
-        vision=recipes.new_clip(recipes.clip_config(SMOKE)).vision,
-        lm=recipes.new_language(SMOKE).lm,
+        vision=recipes.clip.new_clip(recipes.clip.clip_config(SMOKE)).vision,
+        lm=recipes.language.new_language(SMOKE).lm,
     )
     for mine, other in ((banks.vision, fresh.vision), (banks.lm, fresh.lm)):
         assert all(
@@ -205,16 +209,16 @@ def test_the_benchmark_keeps_rows_and_goes_on(five, tmp_path, monkeypatch, capsy
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
         replicate_bridges.connectors,
-        "banks",
+        "frozen_parts",
         lambda size, seed: connectors.FrozenParts(
             size, seed, *made, 4, connectors.BUDGETS["smoke"]
         ),
     )
-    tower = connectors.Tower(recipes.new_clip(recipes.clip_config(SMOKE)).vision)
+    tower = connectors.FrozenTower(recipes.clip.new_clip(recipes.clip.clip_config(SMOKE)).vision)
     made = (
-        freeze(recipes.new_clip(recipes.clip_config(SMOKE)).vision),
+        freeze(recipes.clip.new_clip(recipes.clip.clip_config(SMOKE)).vision),
         freeze(tower),
-        freeze(recipes.new_language(SMOKE).lm),
+        freeze(recipes.language.new_language(SMOKE).lm),
     )
     run = {"scale": "smoke", "seeds": 1, "count": 4, "fresh": False}
     replicate_bridges.main(only=["Frozen"], **run)

@@ -19,9 +19,9 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 
 @pytest.fixture(scope="module")
 def banks():
-    return freeze(FrozenTower(recipes.new_clip(recipes.clip_config(SMOKE)).vision)), freeze(
-        recipes.new_language(SMOKE).lm
-    )
+    return freeze(
+        FrozenTower(recipes.clip.new_clip(recipes.clip.clip_config(SMOKE)).vision)
+    ), freeze(recipes.language.new_language(SMOKE).lm)
 
 
 def test_a_stage_is_found_again_and_another_world_is_another_stage(banks, tmp_path, monkeypatch):
@@ -30,10 +30,10 @@ def test_a_stage_is_found_again_and_another_world_is_another_stage(banks, tmp_pa
 
     def trained(**world):
         data = {"pairs": (PageDataset(WebPages(**world).pairs, PixelSource(SMOKE.image_size)), 2)}
-        return recipes.flamingo(SMOKE, lm=lm, tower=tower, data=data, steps=2)
+        return recipes.get("flamingo").train_or_load(SMOKE, lm=lm, tower=tower, data=data, steps=2)
 
     assert not trained(pool=64).loaded and trained(pool=64).loaded
-    for other in ({"pool": 32}, {"pool": 64, "words": WORDS}, {"pool": 64, "seed": 1}):
+    for other in ({"pool": 32}, {"pool": 64, "noun_subset": WORDS}, {"pool": 64, "seed": 1}):
         assert not trained(**other).loaded, other
 
 
@@ -46,7 +46,9 @@ def test_the_lesson_s_pages_come_from_many_scenes():
 def test_a_block_before_the_first_layer_alone(banks, kind, opening):
     tower, lm = banks
     ids = tokenizer.encode(["<image> a cat ."])
-    model = kind(recipes.flamingo_config(SMOKE), tower, recipes.new_language(SMOKE).lm).eval()
+    model = kind(
+        recipes.flamingo.flamingo_config(SMOKE), tower, recipes.language.new_language(SMOKE).lm
+    ).eval()
     assert list(model.blocks) == ["0"] and model.blocks["0"].gate.value.item() == pytest.approx(
         opening, abs=1e-4
     )
@@ -67,7 +69,7 @@ def test_language_models_of_three_sizes_are_asked_the_same(banks):
     small, medium, large = (
         replicate_shots.sized(Scale.of("laptop"), name) for name in replicate_shots.MODELS
     )
-    assert [(one.language_width, one.language_depth) for one in (small, medium, large)] == [
+    assert [(one["width"], one["depth"]) for one in (small, medium, large)] == [
         (32, 2),
         (64, 2),
         (96, 3),

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from teaching import smollm2
-from vlmcourse import world
+from vlmcourse import recipes, world
 from vlmcourse.parts.language import freeze, tiny
-from vlmcourse.recipes import frozen, naming_episodes
+from vlmcourse.recipes.frozen import naming_episodes
 from vlmcourse.training import checkpoint, stages
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import tokenizer
@@ -48,7 +48,7 @@ def test_the_encoder_alone_is_kept_and_comes_back(stand_in):
 
 def test_the_first_matrix_writes_what_a_frozen_that_sees_would_call_it(stand_in):
     """Taught by an encoder that writes one noun's own embedding for every picture, it writes that noun, too."""
-    seen, (lm, read) = frozen(SMOKE).model, stand_in()
+    seen, (lm, read) = recipes.get("frozen").train_or_load(SMOKE).model, stand_in()
     word, words = tokenizer.encode(["pizza"])[0, 1], lm.get_input_embeddings().weight
     torch.nn.init.zeros_(seen.language_projection.weight)
     seen.language_projection.bias.data.zero_()

@@ -93,7 +93,7 @@ def test_the_temperature_player_computes_the_softmax_it_shows(monkeypatch):
 
 def test_the_zero_shot_player_classifies_what_is_typed(monkeypatch):
     shown = displayed(monkeypatch)
-    model = recipes.new_clip(recipes.clip_config(Scale.of("smoke"))).eval()
+    model = recipes.clip.new_clip(recipes.clip.clip_config(Scale.of("smoke"))).eval()
     images = world.Pairs("test", 32).images(range(3))
     found = classify(model, images[0], "cat, apple", "a picture of {}")
     assert sum(found.values()) == pytest.approx(1, abs=1e-5) and list(found) == ["cat", "apple"]

@@ -10,7 +10,7 @@ from teaching.real_weights import PARTS, our_name
 from vlmcourse.papers.blip import BLIP
 from vlmcourse.papers.blip2 import BLIP2
 from vlmcourse.papers.clip import CLIP
-from vlmcourse.papers.flamingo_weights import open_flamingo_vision, from_open_flamingo
+from vlmcourse.papers.flamingo_weights import from_open_flamingo, open_flamingo_vision
 from vlmcourse.parts import language
 from vlmcourse.parts.language import tiny
 from vlmcourse.parts.vision import ViT

@@ -230,7 +230,8 @@ def test_a_stage_depends_on_the_code_it_is_made_of_and_on_no_other(monkeypatch):
     monkeypatch.setattr(stages.Path, "read_bytes", lambda path: read.append(path.name) or b"")
     size = Scale.of("smoke")
     stages._code(
-        *recipes.new_clip(recipes.clip_config(size)).modules(), recipes.training_pairs(size).batch
+        *recipes.clip.new_clip(recipes.clip.clip_config(size)).modules(),
+        recipes.clip.training_pairs(size).batch,
     )
     assert {
         "clip.py",
@@ -247,7 +248,6 @@ def test_a_stage_depends_on_the_code_it_is_made_of_and_on_no_other(monkeypatch):
     } <= set(read)
     assert not {
         "frozen.py",
-        "language.py",
         "generation.py",
         "recipes.py",
         "plots.py",
@@ -258,7 +258,7 @@ def test_a_stage_depends_on_the_code_it_is_made_of_and_on_no_other(monkeypatch):
 
 @pytest.mark.slow
 def test_a_stage_has_one_name_whatever_else_was_imported():
-    name = "from vlmcourse import recipes\nfrom vlmcourse.training import stages\nprint(stages._code(recipes.flamingo))"
+    name = "from vlmcourse import recipes\nfrom vlmcourse.training import stages\nprint(stages._code(recipes.flamingo.setup))"
     first, other = (
         subprocess.run(
             [sys.executable, "-c", before + name], capture_output=True, text=True, check=True
@@ -334,7 +334,7 @@ def test_batches_larger_than_the_data_are_refused():
 
 def test_scale_comes_from_the_environment(monkeypatch):
     monkeypatch.setenv("VLMCOURSE_SCALE", "gpu")
-    assert Scale.of().name == "gpu" and Scale.of("smoke").steps < Scale.of("laptop").steps
+    assert Scale.of().name == "gpu" and Scale.of("smoke").width < Scale.of("laptop").width
     with pytest.raises(ValueError, match="'huge'.*smoke, laptop, gpu"):
         Scale.of("huge")
 

@@ -379,7 +379,7 @@ def test_it_learns_what_is_in_a_hidden_region_from_the_words():
             r"features are \(3, 4, 7\).*\(3, 4, 12\): one row of numbers for each box",
         ),
         ({"features": torch.zeros(3, 2, 12)}, "one row of numbers for each box"),
-        ({"ids": torch.ones(2, 5, dtype=torch.long)}, "2 texts for 3 pictures; expected as many"),
+        ({"ids": torch.ones(2, 5, dtype=torch.long)}, "2 texts and 3 pictures; expected as many"),
         (
             {"ids": torch.ones(3, 20, dtype=torch.long)},
             "texts of 20 tokens; this model reads at most 12",

@@ -6,7 +6,7 @@ from test_bert import tiny_bert
 from torch import nn
 
 from vlmcourse.papers import vlbert
-from vlmcourse.papers.vlbert import VLBERT, VLBERTConfig, mask_pixels, waves
+from vlmcourse.papers.vlbert import VLBERT, VLBERTConfig, geometry_embedding, mask_pixels
 from vlmcourse.parts.vision import crop_regions
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import fit
@@ -20,8 +20,8 @@ CONFIG = VLBERTConfig(
     classes=6,
     image_size=16,
     side=4,
-    waves=2,
-    visual=16,
+    wavelengths=2,
+    appearance=16,
     context=12,
     width=32,
     depth=2,
@@ -206,7 +206,7 @@ def test_losses_ask_at_masked_slots_alone_by_the_formula(monkeypatch):
 
 
 def test_boxes_as_waves_tell_places_apart():
-    found = waves(torch.tensor([[[0.0, 0.0, 0.5, 0.5], [0.01, 0.0, 0.5, 0.5]]]), 4)
+    found = geometry_embedding(torch.tensor([[[0.0, 0.0, 0.5, 0.5], [0.01, 0.0, 0.5, 0.5]]]), 4)
     assert found.shape == (1, 2, 32) and found.abs().max() <= 1
     torch.testing.assert_close(found[0, 0, :8], torch.tensor([0.0] * 4 + [1.0] * 4))
     assert (found[0, 0, :8] - found[0, 1, :8]).abs().max() > 0.3 and torch.equal(
@@ -258,7 +258,7 @@ def test_it_learns_a_word_that_only_the_picture_tells():
 
 def test_other_sizes_than_berts_are_explained():
     with pytest.raises(
-        ValueError, match=r"this BERT has \(50, 32\) word embeddings, this model \(60, 32\)"
+        ValueError, match=r"word_embeddings.weight \(50, 32\) for \(60, 32\)"
     ):
         VLBERT(VLBERTConfig(**{**vars(CONFIG), "vocabulary": 60})).load_bert(tiny_bert())
 
@@ -272,7 +272,7 @@ def test_other_sizes_than_berts_are_explained():
         ),
         ({"pixel_values": torch.full((3, 3, 16, 16), 200.0)}, "seem to be 0..255"),
         ({"pixel_values": torch.zeros(3, 3, 8, 8)}, "pixels have shape"),
-        ({"ids": torch.ones(2, 5, dtype=torch.long)}, "2 texts for 3 pictures"),
+        ({"ids": torch.ones(2, 5, dtype=torch.long)}, "2 texts and 3 pictures"),
     ],
 )
 def test_bad_input_is_explained(change, message):

@@ -80,7 +80,7 @@ SCENE_PAIRS = world.Pairs("train", 16)
 NAMED = [pages.naming_episode("test", index, ways=2, shots=2) for index in range(10)]
 SHOTS = [pages.vqa_episode("test", index, "what", 2) for index in range(10)]
 WEB = interleaved.WebPages(pool=64)
-SMALL_WEB = interleaved.WebPages("test", 1, 64, words=world.known_nouns()[:40])
+SMALL_WEB = interleaved.WebPages("test", 1, 64, noun_subset=world.known_nouns()[:40])
 SAMPLES = (
     {
         "scenes": scenes,
@@ -127,7 +127,7 @@ SAMPLES = (
         "pages": lambda: [pages.page(split, index) for split in SPLITS for index in range(10)],
         "naming": lambda: NAMED,
         "shots": lambda: SHOTS,
-        "prompts": lambda: prompts.prompt_batch([one.prompt for one in SHOTS], 16),
+        "prompts": lambda: prompts.Prompts([one.prompt for one in SHOTS], 16).batch(range(10)),
         "learning": lambda: prompts.training_batch(
             [e.prompt for e in SHOTS], [e.answer for e in SHOTS], 16
         ),
@@ -139,9 +139,11 @@ SAMPLES = (
         "web films": lambda: [web.videos(i) for web in (WEB, SMALL_WEB) for i in range(20)],
         "web pages": lambda: [web.pages(i) for web in (WEB, SMALL_WEB) for i in range(60)],
         "web batch": lambda: interleaved.PageDataset(
-            WEB.pages, lambda films: {"videos": films}
+            WEB.pages, lambda videos: {"videos": videos}
         ).batch(range(9)),
-        "web prompts": lambda: interleaved.Prompts([e.prompt for e in SHOTS], 16).batch(range(10)),
+        "web prompts": lambda: interleaved.chunked_prompts([e.prompt for e in SHOTS], 16).batch(
+            range(10)
+        ),
         "binding": lambda: [
             few_shot.binding_episode("test", i, n) for n in (0, 2, 5) for i in range(5)
         ],
@@ -161,7 +163,7 @@ SAMPLES = (
             documents.CategoryTask(1).split(),
         ],
         "habits": lambda: [
-            [made.picture(index), made.text(index)]
+            [made.scene(index), made.text(index)]
             for made in (co_occurrence.BiasedPairs(16), co_occurrence.BiasedPairs(16, 2, 0.5))
             for index in range(40)
         ],
@@ -181,7 +183,7 @@ SAMPLES = (
         ),
         "orders": lambda: [corruptions.example_orders(SHOTS), corruptions.other_examples(SHOTS, 3)],
         "written": lambda: [
-            corruptions.OpenPrompts([one.prompt for one in SHOTS], 16, "<image> .", end=end).batch(
+            prompts.Prompts([one.prompt for one in SHOTS], 16, "<image> .", end_of_chunk=end).batch(
                 range(10)
             )
             for end in ("", "<EOC>")

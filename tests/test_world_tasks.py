@@ -191,16 +191,18 @@ def test_a_film_moves_one_thing_and_no_frame_tells_where():
 def test_pages_are_tagged_as_flamingo_reads_them():
     scene = two_things()
     assert (
-        pages.page_text(("hello .", scene, "a cat .", scene))
+        pages.page_text(("hello .", scene, "a cat .", scene), end_of_chunk="<EOC>") + " <EOC>"
         == "hello . <EOC> <image> a cat . <EOC> <image> <EOC>"
     )
-    assert pages.page_text((scene, "a cat ."), end="") == "<image> a cat ."
+    assert pages.page_text((scene, "a cat .")) == "<image> a cat ."
     made = [pages.page("train", index) for index in range(200)]
     assert all(isinstance(page[0], str) for page in made)  # text before the first picture
     before = np.mean([page[2] == page[-1] or isinstance(page[2], Scene) for page in made])
     assert 0.3 < before < 0.7
-    assert {len(pages.scenes(page)) for page in made} == {1, 2, 3, 4, 5}
-    assert all(pages.page_text(page).count("<image>") == len(pages.scenes(page)) for page in made)
+    assert {len(pages.pictures_of(page)) for page in made} == {1, 2, 3, 4, 5}
+    assert all(
+        pages.page_text(page).count("<image>") == len(pages.pictures_of(page)) for page in made
+    )
     readable([pages.page_text(page) for page in made])
 
 
@@ -219,11 +221,11 @@ def test_naming_binds_each_name_to_one_thing(split):
         if split != "novel":
             assert all(
                 held_out(scene.words, scene.background) == (split == "test")
-                for scene in pages.scenes(one.prompt)
+                for scene in pages.pictures_of(one.prompt)
             )
     assert one.prompt[-2] not in one.prompt[:-2]
     readable([pages.page_text(one.prompt)])
-    assert pages.naming_episode("train", 0, induction=False).prompt[0] in pages.scenes(
+    assert pages.naming_episode("train", 0, induction=False).prompt[0] in pages.pictures_of(
         pages.naming_episode("train", 0, induction=False).prompt
     )
     with pytest.raises(ValueError, match="1 ways, 1 shots"):
@@ -247,8 +249,8 @@ def test_more_examples_stand_before_the_same_question_and_the_same_examples():
         and two.prompt == four.prompt[4:]
         and none.prompt == two.prompt[4:]
     )
-    assert len(pages.scenes(four.prompt)) == 5 and all(
-        len(scene.things) == 1 for scene in pages.scenes(four.prompt)
+    assert len(pages.pictures_of(four.prompt)) == 5 and all(
+        len(scene.things) == 1 for scene in pages.pictures_of(four.prompt)
     )
 
 
@@ -275,7 +277,7 @@ def test_what_is_learnt_from_is_a_picture_then_words():
 def test_few_shot_questions_end_open():
     one = pages.vqa_episode("test", 3, "colour", shots=4)
     assert (
-        len(pages.scenes(one.prompt)) == 5
+        len(pages.pictures_of(one.prompt)) == 5
         and one.prompt[-1].endswith("answer :")
         and one.answer in one.choices
     )
@@ -358,7 +360,7 @@ def test_prompts_end_where_the_model_goes_on_and_answers_are_all_that_is_scored(
         (one, "what is the thing ?"),
         ("a cat .", two, "this is a dax . the second question is larger ?"),
     ]
-    made = prompts.prompt_batch(pages_, 16, image_prefix="<image> <image> .")
+    made = prompts.Prompts(pages_, 16, "<image> <image> .").batch(range(len(pages_)))
     image = tokenizer.world_tokenizer().convert_tokens_to_ids("<image>")
     assert made["pixel_values"].shape == (2, 3, 16, 16) and (made["ids"] == image).sum(
         1
@@ -394,12 +396,14 @@ def test_prompts_end_where_the_model_goes_on_and_answers_are_all_that_is_scored(
 def test_prompts_can_be_blind_or_show_other_pictures():
     pages_ = [(sample("test", index), "what is this ?") for index in range(3)]
     seen, blind = (
-        prompts.prompt_batch(pages_, 16, view=view)["pixel_values"]
+        prompts.Prompts(pages_, 16, view=view).batch(range(len(pages_)))["pixel_values"]
         for view in (world.to_pixels, prompts.blank_images)
     )
     assert not blind.any() and seen.any()
-    swapped = prompts.prompt_batch(prompts.swap_pictures(pages_), 16)["pixel_values"]
+    swapped = prompts.Prompts(prompts.swap_pictures(pages_), 16).batch(range(len(pages_)))[
+        "pixel_values"
+    ]
     assert torch.equal(swapped, seen.roll(-1, 0))
     with pytest.raises(ValueError, match="same number"):
         prompts.swap_pictures([pages_[0], ("no picture",)])
-    assert prompts.prompt_batch([("a cat",)], 16)["pixel_values"].shape == (0, 3, 16, 16)
+    assert prompts.Prompts([("a cat",)], 16).batch([0])["pixel_values"].shape == (0, 3, 16, 16)

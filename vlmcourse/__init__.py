@@ -18,8 +18,8 @@ __version__ = "0.3.0"
 
 
 def load(folder):
-    """A model that `vlmcourse train clip --out FOLDER` has saved, with its words: `.search(query, pictures)`, `.embed_texts`,
-    `.embed_pictures`, `.model`. Raises FileNotFoundError, ValueError, DamagedCheckpoint."""
+    """A model that `vlmcourse train PAPER --out FOLDER` has saved: `.model`, `.tokenizer`; of CLIP and BLIP `.embed_texts`,
+    `.embed_pictures`, `.search(query, pictures)`. Raises FileNotFoundError, ValueError, DamagedCheckpoint."""
     from vlmcourse.recipes.own_pictures import (
         load_model,  # here, so that importing the package stays quick
     )

@@ -27,8 +27,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-train = typer.Typer(no_args_is_help=True, help="Train a model of the course from the command line.")
-app.add_typer(train, name="train")
 
 
 def _find_assignments() -> None:
@@ -273,8 +271,9 @@ def start_project(
     print(f"Begin: cd {folder} && python train.py --scale smoke --out runs/smoke")
 
 
-@train.command("clip")
-def train_clip(
+@app.command()
+def train(
+    paper: Annotated[str, typer.Argument(help="clip, language, flamingo, ...; `list` names all.")],
     scale: Scale = None,
     data: Annotated[
         Path | None,
@@ -289,86 +288,82 @@ def train_clip(
         str | None, typer.Option(help="Its column of captions. Default: text.")
     ] = None,
     batch: Annotated[
-        int | None, typer.Option(help="Captions in a batch. Default: what the scale says.")
+        int | None, typer.Option(help="Examples in a batch. Default: what the scale says.")
     ] = None,
     steps: Annotated[
         int | None, typer.Option(help="Steps of training. Default: what the scale says.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Decides initial weights, data and order.")] = 0,
-    out: Annotated[Path, typer.Option(help="Where checkpoint and report go.")] = Path("runs/clip"),
+    out: Annotated[
+        Path | None, typer.Option(help="Where checkpoint and report go. Default: runs/PAPER.")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")
     ] = False,
     precision: Annotated[
         Precision | None, typer.Option(help="Default: whichever is faster here.")
     ] = None,
+    ship: Annotated[
+        bool, typer.Option("--ship", help="For the course's makers: put it into the package.")
+    ] = False,
 ) -> None:
-    """Train CLIP on the course's world or on your own pictures, and test it on what it never saw."""
+    """Train a paper's model on the course's world, or on your own pictures, and test it on what it never saw."""
     import torch
 
-    from vlmcourse.recipes import train_clip as recipe
+    from vlmcourse import recipes
+    from vlmcourse.training import stages
     from vlmcourse.training.devices import processes
 
+    if paper == "list":
+        return print(*recipes.names(), sep="\n")
     main_process = processes().is_main_process
     if "MASTER_ADDR" in os.environ and "LOCAL_RANK" not in os.environ:
         print(
             "accelerate launch starts one process on a CPU. For two: torchrun --nproc_per_node 2 -m vlmcourse ..."
         )
 
-    def say(text: str) -> None:
+    def log(text: str) -> None:
         if main_process:
             print(text, flush=True)
 
+    name = scale and scale.value
+    out = out or Path("runs") / paper
+    kind = precision and getattr(torch, precision.value)
     with _progress(main_process) as on_step:
-        report = recipe(
-            out,
-            scale and scale.value,
-            data,
-            steps,
-            seed,
-            resume,
-            precision and getattr(torch, precision.value),
-            on_step,
-            say,
-            batch=batch,
-            image_column=image_column,
-            text_column=text_column,
-        )
-    _tell(report)
+        if ship:
+            recipe = recipes.get(paper)
+            stage = recipe.train_or_load(name, seed, steps=steps, on_step=on_step, retrain=True)
+            report, kept = recipe.evaluate(stage.model, name), stages.ship(recipe.name, stage)
+        else:
+            report = recipes.train(
+                paper,
+                out,
+                name,
+                data,
+                steps,
+                seed,
+                resume,
+                kind,
+                on_step,
+                log,
+                batch=batch,
+                image_column=image_column,
+                text_column=text_column,
+            )
+            kept = f"in {out}: model.safetensors (vlmcourse.load), report.json, {paper}.safetensors (to go on from)"
     if report:
-        print(
-            f"Kept in {out}: model.safetensors (vlmcourse.load, vlmcourse search), report.json, "
-            "clip.safetensors (to go on from)"
-        )
-
-
-@train.command("language")
-def train_language(
-    scale: Scale = None,
-    seed: Annotated[int, typer.Option(help="Decides initial weights and texts.")] = 0,
-    ship: Annotated[
-        bool,
-        typer.Option("--ship", help="For the course's makers: put the model into the package."),
-    ] = False,
-) -> None:
-    """Pretrain the tiny language model on the world's texts; tests what it binds and knows. (At laptop scale it is shipped.)"""
-    from vlmcourse.recipes import train_language as recipe
-
-    with _progress() as on_step:
-        report = recipe(scale and scale.value, seed, ship, on_step)
-    _tell(report)
+        _tell(report)
+        print(f"Kept {kept}")
 
 
 @app.command("search")
 def search(
     query: Annotated[str, typer.Argument(help='What to look for: "a red bicycle".')],
     pictures: Annotated[Path, typer.Argument(help="A folder of pictures.")],
-    model: Annotated[Path, typer.Option(help="A folder that train clip wrote.")] = Path(
-        "runs/clip"
-    ),
+    model: Annotated[Path, typer.Option(help="A folder that train wrote.")] = Path("runs/clip"),
     count: Annotated[int, typer.Option(help="How many pictures to name.", min=1)] = 5,
 ) -> None:
-    """Find the pictures of a folder that fit a text best, with a CLIP that you trained."""
+    """Find the pictures of a folder that fit a text best, with a CLIP or BLIP that you trained."""
     from vlmcourse import load
 
     nearest, faults = load(model).search(query, pictures, count)
@@ -403,9 +398,16 @@ def _progress(shown: bool = True) -> Iterator[Callable]:
         yield on_step
 
 
-def _tell(report: dict) -> None:
+def _tell(report: dict, group: str = "") -> None:
     for name, value in report.items():
-        print(f"{name:45} {value:.3f}" if isinstance(value, float) else f"{name:45} {value}")
+        if isinstance(value, dict):
+            _tell(value, f"{group}{name}, ")
+        else:
+            print(
+                f"{f'{group}{name}':45} {value:.3f}"
+                if isinstance(value, float)
+                else f"{group}{name:45} {value}"
+            )
 
 
 def main() -> None:

@@ -100,10 +100,11 @@ def execute(
 ):
     """Runs all cells in `folder`, telling (cell number, cells, title, seconds) of each code cell. Returns the notebook.
 
-    Raises LessonFailed with the cell and its error; what ran until then is kept at `on_failure`.
+    Raises LessonFailed with the cell and what ended it (an error, a dead kernel, Ctrl-C); what ran until then is kept at
+    `on_failure`.
     """
     from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError
+    from nbclient.exceptions import CellExecutionError, DeadKernelError
 
     os.environ.setdefault("PYDEVD_DISABLE_FILE_VALIDATION", "1")
     client = NotebookClient(
@@ -120,19 +121,30 @@ def execute(
             start = time.perf_counter()
             try:
                 client.execute_cell(cell, number)
-            except CellExecutionError as error:
+            except (CellExecutionError, DeadKernelError, KeyboardInterrupt) as error:
                 where = (
-                    f" What ran until then is kept in {keep(notebook, on_failure)}."
+                    f" What ran until then is in {keep(notebook, on_failure)}."
                     if on_failure
                     else ""
                 )
                 raise LessonFailed(
-                    f"cell {number + 1} of {len(notebook.cells)} ({title(cell)}) failed: "
-                    f"{error.ename}: {error.evalue.rstrip('.')}.{where}"
+                    f"cell {number + 1} of {len(notebook.cells)} ({title(cell)}) {_reason(error)}.{where}"
                 ) from error
             if cell.cell_type == "code":
                 tell(number + 1, len(notebook.cells), title(cell), time.perf_counter() - start)
     return notebook
+
+
+def _reason(error: BaseException) -> str:
+    """What ended a lesson, as the rest of a sentence about a cell."""
+    if isinstance(error, KeyboardInterrupt):
+        return "was interrupted"
+    if hasattr(error, "ename"):
+        return f"failed: {error.ename}: {error.evalue.rstrip('.')}"
+    return (
+        "ended with its Python process. Most often the memory was used up: close other programs, "
+        "or try --scale smoke"
+    )
 
 
 def keep(notebook, path: Path) -> Path:

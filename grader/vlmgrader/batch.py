@@ -5,7 +5,6 @@ whole or not at all: what has one is done, what has none is graded again.
 """
 
 import ctypes
-import fcntl
 import multiprocessing
 import os
 import shutil
@@ -291,6 +290,8 @@ def _given_up(plan: Plan, student: str, why: str) -> dict:
 @contextmanager
 def _alone(course: Course) -> Iterator[None]:
     """Two runs at once would do the same work twice."""
+    import fcntl  # not on Windows, where sandbox.trouble() has already said so
+
     with open(course.folder / ".grading.lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -3,7 +3,6 @@
 The limit on processes is one per user: with shared ids one student's processes would count against another's.
 """
 
-import fcntl
 import os
 import secrets
 import tempfile
@@ -20,6 +19,8 @@ class UserIds:
     """A range of ids that is this process's own until `release()`, held by a lock on a file."""
 
     def __init__(self) -> None:
+        import fcntl  # not on Windows, where there is no sandbox either
+
         first, ranges = FAR if _is_mapped(FAR[0] + EACH * FAR[1]) else NEAR
         folder = _folder()
         start = secrets.randbelow(ranges)

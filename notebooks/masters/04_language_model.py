@@ -49,11 +49,11 @@ _ = torch.manual_seed(0)
 
 # %%
 V = len(tokenizer.world_tokenizer())
-trained = recipes.language(
+trained = recipes.get("language").train_or_load(
     scale, on_step=plots.LiveCurve(chance=math.log(V), chance_name=f"knows nothing: ln {V}")
 )
 model = trained.model
-untrained = recipes.new_language(scale, seed=1).eval()
+untrained = recipes.language.new_language(scale, seed=1).eval()
 print(
     f"{sum(p.numel() for p in model.parameters()):,} parameters, "
     f"{model.lm.config.num_hidden_layers} layers, width {language.width(model.lm)}"

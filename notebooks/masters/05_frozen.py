@@ -58,7 +58,7 @@ _ = torch.manual_seed(0)
 # A language model never sees words. It sees one vector per word, looked up in a table. So nothing stops us from handing it vectors that no word has. First, the bare model from lesson 04, frozen for good:
 
 # %%
-bare = recipes.language(scale).model
+bare = recipes.get("language").train_or_load(scale).model
 lm = language.freeze(copy.deepcopy(bare.lm))
 text = tokenizer.encode(["a picture of a cat on blue"])
 vectors = lm.get_input_embeddings()(text)  # (1, T, D): the lookup, done outside
@@ -70,11 +70,11 @@ print("read from words or from their vectors: the same?", same)  # NBVAL_CHECK_O
 # Now the picture. An image tower gives one vector a picture; one matrix makes it **n = 2** vectors as wide as the model's words (the paper tried 1, 2 and 4); they go where the text keeps places for them:
 
 # %%
-model = recipes.new_frozen(recipes.frozen_config(scale), lm).eval()
+model = recipes.frozen.new_frozen(recipes.frozen.frozen_config(scale), lm).eval()
 scenes = [world.sample("test", index, 0, ONE_THING) for index in range(4)]
 pixel_values = world.to_pixels(np.stack([world.render(scene, size) for scene in scenes]))
 pages = [(scene, "a picture of") for scene in scenes]
-batch = prompts.prompt_batch(pages, size, IMAGE_PREFIX)
+batch = prompts.Prompts(pages, size, IMAGE_PREFIX).batch(range(len(pages)))
 print(
     tokenizer.world_tokenizer().convert_ids_to_tokens(batch["ids"][0].tolist())
 )  # NBVAL_CHECK_OUTPUT
@@ -114,7 +114,7 @@ plots.show(plots.mask(masks.causal(len(shown)), shown, shown, "what each positio
 # The model is asked for the words *after* the picture (Eq. 1 of the paper), not for the picture's own places, nor for padding. By hand:
 
 # %%
-train = recipes.caption_data(scale)
+train = recipes.frozen.caption_data(scale)
 learn = train.batch(range(4))
 
 
@@ -163,7 +163,7 @@ blind_loss = {
     for run in evaluation.load_results("replicate_frozen")["rows"]
     if run["row"] == "train-blind"
 }
-trained = recipes.frozen(
+trained = recipes.get("frozen").train_or_load(
     scale,
     on_step=plots.LiveCurve(
         chance=float(np.mean(list(blind_loss.values()))), chance_name="trained blind"
@@ -207,8 +207,8 @@ plots.show(
 # **Blind**: every picture grey. **Shuffled**: each question meets the picture of another one. A model that scores as well on these has learnt captions, not pictures.
 
 # %%
-report = recipes.caption_report(model, count)
-blind_report = recipes.caption_report(model, count, prompts.blank_images)
+report = recipes.frozen.caption_report(model, count)
+blind_report = recipes.frozen.caption_report(model, count, prompts.blank_images)
 plots.show(
     plots.bars(
         {
@@ -241,7 +241,7 @@ page = " ".join(part if isinstance(part, str) else "[picture]" for part in episo
 print(page, "->", episode.answer)
 plots.show(
     plots.pictures(
-        np.stack([world.render(scene, size) for scene in world.pages.scenes(episode.prompt)]),
+        np.stack([world.render(scene, size) for scene in world.pages.pictures_of(episode.prompt)]),
         ["first support", "second support", "which one is this?"],
     ),
     credit=world.ATTRIBUTION,
@@ -607,7 +607,9 @@ check("frozen.interleave", my_interleave)
 # The picture that the right answer gives: how long the vector at each position is, for one prompt; picture places are marked.
 
 # %%
-one = prompts.prompt_batch([naming_episodes(1, 1)[0].prompt], size, IMAGE_PREFIX)
+one = prompts.Prompts([naming_episodes(1, 1)[0].prompt], size, IMAGE_PREFIX).batch(
+    range(len([naming_episodes(1, 1)[0].prompt]))
+)
 with torch.no_grad():
     x = model.embeddings(one["ids"], model.encode_prefix(one["pixel_values"]))[0].norm(dim=-1)
 is_slot = (one["ids"][0] == model.config.image_token_id).tolist()
@@ -766,7 +768,7 @@ class Counted:
 steps = 20 if scale.name == "smoke" else 400
 faulty_systems = {
     "healthy": (train, True),
-    "A": (recipes.caption_data(scale, view=prompts.blank_images), True),
+    "A": (recipes.frozen.caption_data(scale, view=prompts.blank_images), True),
     "B": (train, False),
     "C": (Counted(), True),
 }
@@ -776,8 +778,11 @@ two = [world.sample("test", index, 0, ONE_THING) for index in (3, 4)]
 for name, (data, is_frozen) in faulty_systems.items():
     patient_lm = copy.deepcopy(bare.lm)
     patient_lm = language.freeze(patient_lm) if is_frozen else patient_lm.requires_grad_(True)
-    faulty_model = recipes.new_frozen(
-        recipes.frozen_config(scale), patient_lm, 0, recipes.mean_noun_and_background(patient_lm)
+    faulty_model = recipes.frozen.new_frozen(
+        recipes.frozen.frozen_config(scale),
+        patient_lm,
+        0,
+        recipes.frozen.mean_noun_and_background(patient_lm),
     )
     curves[name] = list(fit(faulty_model, Batches(data.batch, 32), steps, FROZEN_OPTIMISATION))
     with torch.no_grad():
@@ -899,5 +904,5 @@ Markdown(
 #
 # - Limits: two vectors hold one thing and its background; a scene of four things does not fit. Lesson 07's Q-Former asks 32 questions of a picture; lesson 08's Flamingo lets every word look back at it.
 # - Read: the paper's Sections 3 and 4, and its appendix on the controls; *LiMBeR* (2209.15162), which trains the matrix alone; *ClipCap* (2111.09734), which is often called Frozen and isn't: it tunes the language model, too.
-# - Try: `recipes.frozen(scale, prefix_length=1)` or `prefix_length=4`; another language model, `language.load(...)`.
+# - Try: `recipes.get("frozen").train_or_load(scale, prefix_length=1)` or `prefix_length=4`; another language model, `language.load(...)`.
 # - Next: **lesson 06**, where one transformer plays three roles (BLIP).

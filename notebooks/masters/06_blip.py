@@ -24,7 +24,7 @@ from vlmcourse import evaluation, introspection, plots, recipes, world
 from vlmcourse.papers.blip import PARAMETER_SHARING
 from vlmcourse.parts import generation, masks
 from vlmcourse.parts.losses import hard_negatives
-from vlmcourse.recipes import capfilt as cleaning
+from teaching import capfilt as cleaning
 from vlmcourse.recipes.blip import (
     BLIP_OPTIMISATION,
     THINGS,
@@ -59,8 +59,8 @@ _ = torch.manual_seed(0)
 # | image-grounded decoder | [DEC] | backwards only | yes | caption (LM) |
 
 # %%
-model = recipes.new_blip(recipes.blip_config(scale)).eval()
-pairs = recipes.minimal_pairs_data(scale)
+model = recipes.blip.new_blip(recipes.blip.blip_config(scale)).eval()
+pairs = recipes.blip.minimal_pairs_data(scale)
 batch = pairs.batch(range(6))
 longest = batch["ids"][(batch["ids"] != tokenizer.PAD).sum(1).argmax()]
 words = tokenizer.world_tokenizer().convert_ids_to_tokens(
@@ -135,7 +135,7 @@ for name in ("attention", "norm1", "cross", "norm_cross", "feedforward", "norm2"
 # %%
 sizes = {}
 for name, apart in PARAMETER_SHARING.items():
-    one = recipes.new_blip(recipes.blip_config(scale, unshared=apart))
+    one = recipes.blip.new_blip(recipes.blip.blip_config(scale, unshared=apart))
     text_parameters = {
         id(p): p.numel() for part in (one.encoder, one.decoder, one.head) for p in part.parameters()
     }
@@ -212,7 +212,9 @@ plots.show(
 )
 
 # %%
-trained = recipes.blip(scale, vision=recipes.clip(scale).model.vision, on_step=plots.LiveCurve())
+trained = recipes.get("blip").train_or_load(
+    scale, vision=recipes.get("clip").train_or_load(scale).model.vision, on_step=plots.LiveCurve()
+)
 model = trained.model
 print({name: round(value, 3) for name, value in trained.history[-1].losses.items()})
 
@@ -308,9 +310,9 @@ plots.show(
 some = world.Pairs("test", size, things=THINGS)
 pixel_values = world.to_pixels(some.images(range(6)))
 ways = {
-    "greedy": recipes.generate_captions(model, pixel_values),
-    "beam 3": recipes.generate_captions(model, pixel_values, beams=3),
-    "nucleus": recipes.generate_captions(
+    "greedy": recipes.blip.generate_captions(model, pixel_values),
+    "beam 3": recipes.blip.generate_captions(model, pixel_values, beams=3),
+    "nucleus": recipes.blip.generate_captions(
         model, pixel_values, generation.nucleus(0.9, generator=torch.Generator().manual_seed(0))
     ),
 }
@@ -570,7 +572,9 @@ class FaultyModel(torch.nn.Module):
 
     def __init__(self, fault):
         super().__init__()
-        self.blip = recipes.new_blip(recipes.blip_config(scale), recipes.clip(scale).model.vision)
+        self.blip = recipes.blip.new_blip(
+            recipes.blip.blip_config(scale), recipes.get("clip").train_or_load(scale).model.vision
+        )
         self.fault = fault
 
     def itm_logits(self, ids, states):
@@ -830,5 +834,5 @@ Markdown(
 #
 # - Limits: match is slow, one pass for each pair; captions are as varied as what annotators wrote; the filter keeps what it was tuned to find plausible.
 # - Read: *ALBEF* (2107.07651), from which hard negatives, momentum and queue come; the BLIP paper's Section 5 and Tables 12 to 14.
-# - Try: `recipes.blip(scale, momentum=0.995, queue_size=512, alpha=0.4)`; `cleaning.capfilt(scale, threshold=0.3)`; `BLIP.from_pretrained(...)` of a real checkpoint.
+# - Try: `recipes.get("blip").train_or_load(scale, momentum=0.995, queue_size=512, alpha=0.4)`; `cleaning.capfilt(scale, threshold=0.3)`; `BLIP.from_pretrained(...)` of a real checkpoint.
 # - Next: **lesson 07**, where the large image encoder and the large language model stay as they are, and a small transformer asks 32 questions between them (BLIP-2).

@@ -167,7 +167,7 @@ print("by hand == vlmcourse.papers.qformer.QFormer, under all three masks")  # N
 # %%
 stage = Stage1(recipe.new_qformer(recipe.qformer_config(scale)), vision, scale.width // 2).eval()
 R = stage.qformer.config.queries
-pairs = recipe.training_pairs(scale)
+pairs = recipes.clip.training_pairs(scale)
 some = pairs.batch(range(6))
 pictures_seen = patch_features(vision, some["pixel_values"])
 
@@ -260,7 +260,7 @@ Markdown(
 # The image encoder is CLIP's tower from lesson 02, frozen and read at its **second-last** block: its last block has learnt to serve the one class token, the block before still says something of every patch. Because it never changes, it looks at each training picture once and its features are kept. The dashed line is ln 2 for scale: what a coin scores at matching.
 
 # %%
-trained = recipe.stage1(
+trained = recipes.get("blip2_stage1").train_or_load(
     scale, vision=vision, on_step=plots.LiveCurve(chance=float(np.log(2)), chance_name="ln 2")
 )
 first = trained.model
@@ -380,7 +380,7 @@ print("queries with a gradient:", int((given.grad.abs().sum(-1) > 0).sum()))  # 
 # Now the language model of lesson 04 joins, frozen. One matrix maps each query's output to the width of a word, and the queries stand in the text as words do. What was there for text alone stays behind:
 
 # %%
-lm = recipes.language(scale).model.lm
+lm = recipes.get("language").train_or_load(scale).model.lm
 model = recipe.new_blip2(first.qformer, vision, copy.deepcopy(lm).requires_grad_(False))
 stays = [name for name, _ in first.named_parameters() if not name.startswith("vision")]
 goes = {f"qformer.{name}" for name, _ in model.qformer.named_parameters()}
@@ -409,7 +409,9 @@ print(
 # The prompt has a place for each query. Only words after it are asked for. The whole Q-Former goes on learning, not the matrix alone. Captions of things alone, as Frozen was trained on:
 
 # %%
-trained2 = recipe.blip2(scale, vision=vision, former=first.qformer, on_step=plots.LiveCurve())
+trained2 = recipes.get("blip2").train_or_load(
+    scale, vision=vision, qformer=first.qformer, on_step=plots.LiveCurve()
+)
 second = trained2.model
 untouched = [
     all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values()))
@@ -944,5 +946,5 @@ Markdown(
 #
 # - Limits: a question never reaches the Q-Former in stage 2, so its queries can't look for what is asked (InstructBLIP changed that); a frozen language model of this size knows little, and what it knows it lends only to vectors that are like its words; several pictures in one prompt were never trained.
 # - Read: the paper's Sections 3.1 to 3.3 and its Figure 5; *InstructBLIP* (2305.06500); *LLaVA* (2304.08485), which leaves the Q-Former out and maps every patch by a small network.
-# - Try: `recipe.stage1(scale, queries=16)`; a real language model, `language.load("smollm2")`; trained weights, `BLIP2.from_hf(...)`.
+# - Try: `recipes.get("blip2_stage1").train_or_load(scale, queries=16)`; a real language model, `language.load("smollm2")`; trained weights, `BLIP2.from_hf(...)`.
 # - Next: **lesson 08**, where the language model itself looks back at the picture at every word: Perceiver and Flamingo.

@@ -75,7 +75,7 @@ print(
 # On the web forks come with knives, and there are more dogs than accordions. Whoever learns from such pictures can *guess*. So that guessing can be caught, these pictures have co_occurrence that we know: one noun in nine is shown far more often than the rest, everything has a **companion** that stands beside it three times in five when two things are shown, and one picture in twenty is a sign with digits. The test has no such co_occurrence.
 
 # %%
-shown = [pictures.picture(index) for index in range(12)]
+shown = [pictures.scene(index) for index in range(12)]
 plots.show(
     plots.pictures(
         np.stack([co_occurrence.render_picture(one, size) for one in shown]),

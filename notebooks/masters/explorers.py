@@ -10,7 +10,7 @@ import math
 
 from teaching import explorer_models
 from vlmcourse import evaluation, plots, recipes, world
-from vlmcourse.recipes.capfilt import capfilt
+from teaching.capfilt import capfilt
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import fit
 from vlmcourse.training.optimisation import Optimisation
@@ -41,7 +41,7 @@ explorers.mask_explorer()
 # Classes with commas between, a prompt with `{}`, the scale (1 / temperature). Then neighbours both ways, and the gap between pictures and texts: does closing it help retrieval?
 
 # %%
-clip = recipes.clip(scale).model
+clip = recipes.get("clip").train_or_load(scale).model
 shown = world.Pairs("test", size, things=(1, 2))
 classes = ", ".join(dict.fromkeys([shown.scene(0).words[0], "cat", "dog", "car"]))
 explorers.clip_playground(clip, explorers.gallery(clip, shown), classes)
@@ -52,7 +52,7 @@ explorers.clip_playground(clip, explorers.gallery(clip, shown), classes)
 # The bars are the next word's probabilities at the word in brackets: the model's, and what the way you chose leaves to draw from.
 
 # %%
-explorers.sampling_explorer(recipes.language(scale).model)
+explorers.sampling_explorer(recipes.get("language").train_or_load(scale).model)
 
 # %% [markdown]
 # ## Gates
@@ -60,7 +60,7 @@ explorers.sampling_explorer(recipes.language(scale).model)
 # How Flamingo's gates opened while it trained (press ▶); what the same model says with its gates, or one of them, where you put them; and who hears of the loss. Before you look: with all gates at 0, which parameters get a gradient? And which single gate must be open to name a thing (lesson 08)?
 
 # %%
-trained = recipes.flamingo(scale)
+trained = recipes.get("flamingo").train_or_load(scale)
 flamingo = trained.model.model
 pages = explorer_models.gate_pages(trained, scale)
 explorers.gate_explorer(
@@ -124,7 +124,7 @@ explorers.scene_maker(
 
 # %%
 small = Scale.of("smoke")
-learner = recipes.new_clip(recipes.clip_config(small))
+learner = recipes.clip.new_clip(recipes.clip.clip_config(small))
 held_out = world.Pairs("test", 32, things=(1, 1))
 backgrounds = [scene.background for scene in held_out.scenes(range(99))]
 six = [backgrounds.index(colour) for colour in list(world.BACKGROUNDS)[:6]]
@@ -138,7 +138,7 @@ def samples():
     return plots.similarity(held_out.images(six), new["text"], logits, "logit")
 
 
-batches = Batches(recipes.training_pairs(small).batch, 64)
+batches = Batches(recipes.clip.training_pairs(small).batch, 64)
 live = plots.LiveCurve(chance=math.log(64), chance_name="knows nothing: ln 64", samples=samples)
 for step in fit(learner, batches, steps=120, optimisation=Optimisation(2e-3)):
     live(step)

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from teaching.interface import Alone, Bridge
-from vlmcourse import world
+from vlmcourse import recipes, world
 from vlmcourse.papers.blip2 import Stage1
 from vlmcourse.papers.frozen import Frozen
 from vlmcourse.parts.language import freeze
@@ -31,18 +31,16 @@ from vlmcourse.recipes.blip import BLIP_OPTIMISATION, blip_config, new_blip
 from vlmcourse.recipes.blip2 import (
     STAGE1_OPTIMISATION,
     STAGE2_OPTIMISATION,
-    CachedFeatures,
     image_prefix,
     new_blip2,
     new_qformer,
     qformer_config,
 )
-from vlmcourse.recipes.clip import clip
+from vlmcourse.recipes.features import CachedFeatures
 from vlmcourse.recipes.flamingo import (
     FLAMINGO_OPTIMISATION,
     RESIDUAL_SCALE,
     FrozenTower,
-    flamingo,
     flamingo_config,
     new_flamingo,
     residual_rms,
@@ -54,8 +52,7 @@ from vlmcourse.recipes.frozen import (
     mean_noun_and_background,
     new_frozen,
 )
-from vlmcourse.recipes.language import language
-from vlmcourse.training import checkpoint
+from vlmcourse.recipes.recipe import describe
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import Step
 from vlmcourse.training.optimisation import Optimisation
@@ -64,7 +61,7 @@ from vlmcourse.training.stages import TrainedStage, seeded, train_or_load
 from vlmcourse.world import tokenizer
 from vlmcourse.world.co_occurrence import BiasedPairs
 from vlmcourse.world.interleaved import END_OF_CHUNK, IMAGE_TEXT
-from vlmcourse.world.prompts import training_batch
+from vlmcourse.world.prompts import CaptionDataset
 
 MLP_OPTIMISATION = Optimisation(5e-3, weight_decay=0.05, betas=(0.9, 0.95))
 """Of the MLP behind CLIP: it has little to lose."""
@@ -89,19 +86,6 @@ BUDGETS = {
 
 
 # The data: one picture and its caption, in each model's form.
-
-
-@dataclass(frozen=True)
-class CaptionDataset:
-    """Captions after the place of their picture, and pixels: what a prefix learns from."""
-
-    pictures: BiasedPairs
-    place: str = IMAGE_PREFIX
-
-    def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        said = [self.pictures.text(index) for index in indices]
-        made = training_batch([(self.place,)] * len(said), said, self.pictures.size)
-        return made | {"pixel_values": world.to_pixels(self.pictures.images(indices))}
 
 
 @dataclass(frozen=True)
@@ -154,8 +138,8 @@ class FrozenParts:
     def pictures(self) -> BiasedPairs:
         return BiasedPairs(self.scale.image_size, self.seed)
 
-    def looked(self, place: str | None) -> CachedFeatures:
-        return CachedFeatures(self.pictures, self.tower.vit, self.budget.pictures, place)
+    def looked(self, image_prefix: str | None) -> CachedFeatures:
+        return CachedFeatures(self.pictures, self.tower.vit, self.budget.pictures, image_prefix)
 
     def train(
         self,
@@ -170,9 +154,9 @@ class FrozenParts:
         """train_or_load: everyone sees the same pictures in the same order."""
         batches = Batches(data.batch, self.budget.batch, self.budget.pictures, self.seed)
         fingerprint |= {
-            "start": checkpoint.checksum(model.state_dict()),
-            "data": str(self.pictures),
-            "budget": str(self.budget),
+            "start": describe(model),
+            "data": describe(self.pictures),
+            "budget": describe(self.budget),
         }
         return train_or_load(
             name,
@@ -196,8 +180,8 @@ def frozen_parts(
 ) -> FrozenParts:
     """vision, lm: default: the course's CLIP and tiny language model, trained or loaded."""
     size = Scale.of(scale)
-    vision = clip(size).model.vision if vision is None else vision
-    lm = language(size).model.lm if lm is None else lm
+    vision = recipes.get("clip").train_or_load(size).model.vision if vision is None else vision
+    lm = recipes.get("language").train_or_load(size).model.lm if lm is None else lm
     budget = BUDGETS[size.name]
     return FrozenParts(
         size,
@@ -210,57 +194,65 @@ def frozen_parts(
     )
 
 
-def new_prefix(banks: FrozenParts, hidden: int = 0) -> Frozen:
+def new_prefix(parts: FrozenParts, hidden: int = 0) -> Frozen:
     """Frozen with a tower that has learnt and stays: only `language_projection` learns. hidden: width of a hidden layer in it, if any."""
-    config = frozen_config(banks.scale, vision_depth=1)
-    model = new_frozen(config, banks.lm, banks.seed, mean_noun_and_background(banks.lm))
-    model.vision = banks.vision
+    config = frozen_config(parts.scale, vision_depth=1)
+    model = new_frozen(config, parts.lm, parts.seed, mean_noun_and_background(parts.lm))
+    model.vision = parts.vision
     if hidden:
-        with seeded(banks.seed):
+        with seeded(parts.seed):
             model.language_projection = nn.Sequential(
-                nn.Linear(banks.vision.width, hidden),
+                nn.Linear(parts.vision.width, hidden),
                 nn.GELU(),
                 nn.Linear(hidden, model.language_projection.out_features),
             )
     return model
 
 
-def linear(banks: FrozenParts, on_step: Callable[[Step], None] | None = None) -> Bridge:
-    trained = banks.train(
+def linear(parts: FrozenParts, on_step: Callable[[Step], None] | None = None) -> Bridge:
+    trained = parts.train(
         "bridge-linear",
-        new_prefix(banks),
-        CaptionDataset(banks.pictures),
+        new_prefix(parts),
+        CaptionDataset(parts.pictures, IMAGE_PREFIX),
         LINEAR_OPTIMISATION,
         on_step=on_step,
     )
-    return Bridge("CLIP + linear map", trained.model, banks.scale.image_size, steps=trained.history)
+    return Bridge("CLIP + linear map", trained.model, parts.scale.image_size, steps=trained.history)
 
 
-def mlp(banks: FrozenParts, on_step: Callable[[Step], None] | None = None) -> Bridge:
-    model = new_prefix(banks, 4 * banks.vision.width)
-    trained = banks.train(
-        "bridge-mapped", model, CaptionDataset(banks.pictures), MLP_OPTIMISATION, on_step=on_step
+def mlp(parts: FrozenParts, on_step: Callable[[Step], None] | None = None) -> Bridge:
+    model = new_prefix(parts, 4 * parts.vision.width)
+    trained = parts.train(
+        "bridge-mapped",
+        model,
+        CaptionDataset(parts.pictures, IMAGE_PREFIX),
+        MLP_OPTIMISATION,
+        on_step=on_step,
     )
-    return Bridge("CLIP + MLP", trained.model, banks.scale.image_size, steps=trained.history)
+    return Bridge("CLIP + MLP", trained.model, parts.scale.image_size, steps=trained.history)
 
 
-def frozen(banks: FrozenParts, on_step: Callable[[Step], None] | None = None) -> Bridge:
+def frozen(parts: FrozenParts, on_step: Callable[[Step], None] | None = None) -> Bridge:
     model = new_frozen(
-        frozen_config(banks.scale), banks.lm, banks.seed, mean_noun_and_background(banks.lm)
+        frozen_config(parts.scale), parts.lm, parts.seed, mean_noun_and_background(parts.lm)
     )
-    trained = banks.train(
-        "bridge-frozen", model, CaptionDataset(banks.pictures), FROZEN_OPTIMISATION, on_step=on_step
+    trained = parts.train(
+        "bridge-frozen",
+        model,
+        CaptionDataset(parts.pictures, IMAGE_PREFIX),
+        FROZEN_OPTIMISATION,
+        on_step=on_step,
     )
-    return Bridge("Frozen", trained.model, banks.scale.image_size, steps=trained.history)
+    return Bridge("Frozen", trained.model, parts.scale.image_size, steps=trained.history)
 
 
-def blip(banks: FrozenParts, on_step: Callable[[Step], None] | None = None) -> Alone:
-    model = new_blip(blip_config(banks.scale), deepcopy(banks.vision), banks.seed)
+def blip(parts: FrozenParts, on_step: Callable[[Step], None] | None = None) -> Alone:
+    model = new_blip(blip_config(parts.scale), deepcopy(parts.vision), parts.seed)
     model.vision = _unfreeze(model.vision)
-    trained = banks.train(
-        "bridge-blip", model, ContrastiveDataset(banks.pictures), BLIP_OPTIMISATION, on_step=on_step
+    trained = parts.train(
+        "bridge-blip", model, ContrastiveDataset(parts.pictures), BLIP_OPTIMISATION, on_step=on_step
     )
-    return Alone("BLIP", trained.model, banks.scale.image_size, "<image>", steps=trained.history)
+    return Alone("BLIP", trained.model, parts.scale.image_size, "<image>", steps=trained.history)
 
 
 def _unfreeze(module: nn.Module) -> nn.Module:
@@ -270,54 +262,54 @@ def _unfreeze(module: nn.Module) -> nn.Module:
     return module.requires_grad_(True).train()
 
 
-def blip2(banks: FrozenParts, on_step: Callable[[Step], None] | None = None) -> Bridge:
+def blip2(parts: FrozenParts, on_step: Callable[[Step], None] | None = None) -> Bridge:
     """Half of the steps are stage 1, on the same pictures; both stages count."""
     on_step = on_step or (lambda step: None)
-    with seeded(banks.seed):
+    with seeded(parts.seed):
         start = Stage1(
-            new_qformer(qformer_config(banks.scale), banks.seed),
-            banks.tower.vit,
-            banks.scale.width // 2,
+            new_qformer(qformer_config(parts.scale), parts.seed),
+            parts.tower.vit,
+            parts.scale.width // 2,
         )
-    half = banks.steps // 2
-    first = banks.train("bridge-blip2-stage1", start, banks.looked(None), STAGE1_OPTIMISATION, half)
+    half = parts.steps // 2
+    first = parts.train("bridge-blip2-stage1", start, parts.looked(None), STAGE1_OPTIMISATION, half)
     former = first.model.qformer
-    model = new_blip2(former, banks.tower.vit, banks.lm, banks.seed)
+    model = new_blip2(former, parts.tower.vit, parts.lm, parts.seed)
     looks = image_prefix(former.config.queries)
-    trained = banks.train(
-        "bridge-blip2", model, banks.looked(looks), STAGE2_OPTIMISATION, banks.steps - half, on_step
+    trained = parts.train(
+        "bridge-blip2", model, parts.looked(looks), STAGE2_OPTIMISATION, parts.steps - half, on_step
     )
     return Bridge(
         "BLIP-2",
         trained.model,
-        banks.scale.image_size,
+        parts.scale.image_size,
         looks,
         steps=[*first.history, *trained.history],
     )
 
 
-def new_gated(banks: FrozenParts):
-    """An untrained Flamingo between the banks."""
-    residual_scale = tuple(RESIDUAL_SCALE * one for one in residual_rms(banks.lm))
+def new_gated(parts: FrozenParts):
+    """An untrained Flamingo between the parts."""
+    residual_scale = tuple(RESIDUAL_SCALE * one for one in residual_rms(parts.lm))
     return new_flamingo(
-        flamingo_config(banks.scale, residual_scale=residual_scale),
-        banks.tower,
-        deepcopy(banks.lm),
-        banks.seed,
+        flamingo_config(parts.scale, residual_scale=residual_scale),
+        parts.tower,
+        deepcopy(parts.lm),
+        parts.seed,
     )
 
 
-def gated(banks: FrozenParts, on_step: Callable[[Step], None] | None = None) -> Bridge:
+def gated(parts: FrozenParts, on_step: Callable[[Step], None] | None = None) -> Bridge:
     """Flamingo on single pictures."""
-    trained = banks.train(
+    trained = parts.train(
         "bridge-flamingo",
-        new_gated(banks),
-        GatedBridgeDataset(banks.looked("<image>")),
+        new_gated(parts),
+        GatedBridgeDataset(parts.looked("<image>")),
         FLAMINGO_OPTIMISATION,
         on_step=on_step,
     )
     return Bridge(
-        "Flamingo", trained.model, banks.scale.image_size, "<image>", steps=trained.history
+        "Flamingo", trained.model, parts.scale.image_size, "<image>", steps=trained.history
     )
 
 
@@ -325,7 +317,7 @@ def pages(scale: Scale | str | None = None) -> Bridge:
     """Lesson 08's Flamingo: other data (pages of several pictures, films, descriptions), more steps. No part of the comparison,
     but what the same model becomes with them."""
     size = Scale.of(scale)
-    trained = flamingo(size)
+    trained = recipes.get("flamingo").train_or_load(size)
     return Bridge(
         "Flamingo, on pages",
         trained.model.model,

@@ -14,18 +14,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from vlmcourse import introspection, world
+from teaching.capfilt import CapFilt
+from vlmcourse import introspection, recipes, world
 from vlmcourse.evaluation import eval_mode, next_token_probabilities
 from vlmcourse.introspection import AttentionMaps
 from vlmcourse.papers.flamingo import Flamingo
 from vlmcourse.parts.image_features import patch_features
 from vlmcourse.parts.language import logits, next_token_loss
 from vlmcourse.recipes import blip2
-from vlmcourse.recipes.blip import blip
-from vlmcourse.recipes.capfilt import CapFilt
-from vlmcourse.recipes.clip import clip
-from vlmcourse.recipes.flamingo import DATASET_WEIGHTS, FeatureCache, flamingo
-from vlmcourse.recipes.frozen import IMAGE_PREFIX, frozen, generate_sentences
+from vlmcourse.recipes.flamingo import DATASET_WEIGHTS, FeatureCache
+from vlmcourse.recipes.frozen import IMAGE_PREFIX, generate_sentences
 from vlmcourse.training.scale import Scale
 from vlmcourse.training.stages import TrainedStage
 from vlmcourse.widgets.explorers.attention import AttentionFunction
@@ -160,18 +158,29 @@ class ExploredModel:
 
 MODELS: dict[str, ExploredModel] = {
     "Flamingo": ExploredModel(
-        lambda scale: flamingo(scale).model.model, lambda model: "<image>", flamingo_maps
+        lambda scale: recipes.get("flamingo").train_or_load(scale).model.model,
+        lambda model: "<image>",
+        flamingo_maps,
     ),
     "BLIP-2": ExploredModel(
-        lambda scale: blip2.blip2(scale).model,
+        lambda scale: recipes.get("blip2").train_or_load(scale).model,
         lambda model: blip2.image_prefix(model.qformer.config.queries),
         query_maps,
     ),
     "BLIP": ExploredModel(
-        lambda scale: blip(scale, vision=clip(scale).model.vision).model, maps=blip_maps
+        lambda scale: (
+            recipes.get("blip")
+            .train_or_load(scale, vision=recipes.get("clip").train_or_load(scale).model.vision)
+            .model
+        ),
+        maps=blip_maps,
     ),
-    "Frozen": ExploredModel(lambda scale: frozen(scale).model, lambda model: IMAGE_PREFIX),
-    "CLIP": ExploredModel(lambda scale: clip(scale).model, maps=clip_maps),
+    "Frozen": ExploredModel(
+        lambda scale: recipes.get("frozen").train_or_load(scale).model, lambda model: IMAGE_PREFIX
+    ),
+    "CLIP": ExploredModel(
+        lambda scale: recipes.get("clip").train_or_load(scale).model, maps=clip_maps
+    ),
 }
 
 
@@ -254,7 +263,7 @@ def naming_function(
     """(prompts, names) -> for each prompt {name: probability among these names} of the next word."""
 
     def answer(pages: Sequence[Sequence[Part]], names: Sequence[str]) -> list[dict[str, float]]:
-        batch = interleaved.Prompts(pages, size).batch(range(len(pages)))
+        batch = interleaved.chunked_prompts(pages, size).batch(range(len(pages)))
         with eval_mode(model):
             context = model.vision_context(batch["pixel_values"])
             last = model(batch["ids"], padding_mask=batch["padding_mask"], **context)[:, -1]
@@ -271,7 +280,7 @@ def continuation_function(
 
     def ask(number: int, text: str) -> tuple[dict[str, float], str]:
         page = scenes[number], " ".join(_words(text))
-        prompt = interleaved.Prompts([page], size)
+        prompt = interleaved.chunked_prompts([page], size)
         likely = next_token_probabilities(model, prompt, MOST)[0]
         return likely, generate_sentences(model, prompt, most)[0]
 

@@ -15,9 +15,8 @@ from vlmcourse.recipes.blip import generate_captions
 from vlmcourse.recipes.frozen import IMAGE_PREFIX, STOP, generate_sentences
 from vlmcourse.training.fit import Step
 from vlmcourse.world import tokenizer
-from vlmcourse.world.corruptions import OpenPrompts
 from vlmcourse.world.pages import Episode
-from vlmcourse.world.prompts import View
+from vlmcourse.world.prompts import Prompts, View
 
 PROMPT = "a picture of"
 
@@ -44,8 +43,8 @@ class Bridge:
             parameter.numel() for parameter in self.model.parameters() if parameter.requires_grad
         )
 
-    def read(self, pages: Sequence, view: View = world.to_pixels) -> OpenPrompts:
-        return OpenPrompts(pages, self.size, self.image_prefix, view, self.end)
+    def read(self, pages: Sequence, view: View = world.to_pixels) -> Prompts:
+        return Prompts(pages, self.size, self.image_prefix, view, end_of_chunk=self.end)
 
     def choose(
         self, episodes: Sequence[Episode], view: View = world.to_pixels, batch: int = 64

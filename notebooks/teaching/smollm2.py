@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from vlmcourse import world
+from vlmcourse import recipes, world
 from vlmcourse.evaluation import exact_match, generate_texts, rank_choices
 from vlmcourse.papers.frozen import Frozen
 from vlmcourse.parts.language import freeze, load
-from vlmcourse.recipes.frozen import ONE_THING, STOP, frozen, frozen_config, new_frozen
+from vlmcourse.recipes.frozen import ONE_THING, STOP, frozen_config, new_frozen
 from vlmcourse.training import checkpoint
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import Step, fit
@@ -156,10 +156,10 @@ def train(
     lm, read = smollm2()
     model = initialise_from(
         new_encoder(lm, read, scale, seed),
-        frozen(scale, seed).model,
+        recipes.get("frozen").train_or_load(scale, seed).model,
         read,
         world.Pairs("train", scale.image_size, seed, ONE_THING),
-        min(INITIALISATION_PICTURES, 32 * scale.frozen_batch),
+        min(INITIALISATION_PICTURES, 32 * recipes.get("frozen").sizes[scale.name].batch),
     )
     history = []
     for step in fit(

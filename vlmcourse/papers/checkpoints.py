@@ -158,7 +158,7 @@ def copy_weights(
         used |= set(theirs)
         tensor = torch.cat([source[name] for name in theirs]) if theirs[1:] else source[theirs[0]]
         if tensor.numel() != value.numel():
-            mismatched |= set(theirs)
+            mismatched.add(f"{theirs[0]} {tuple(tensor.shape)} for {tuple(value.shape)}")
             continue
         values[ours] = tensor.detach().reshape(value.shape)
     for name, partner in (tied or {}).items():

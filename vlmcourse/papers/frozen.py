@@ -1,14 +1,14 @@
 """Frozen. Multimodal Few-Shot Learning with Frozen Language Models (Tsimpoukelli et al. 2021, arXiv 2106.13884).
 
-A picture becomes n vectors that stand in the text like words. An image encoder learns to write them, by gradients that
-cross a language model which itself never changes. Read with Figures 2 and 3 of the paper.
+An image becomes n vectors in the place of words (the visual prefix). The image encoder is trained by gradients through a
+frozen language model. Read with Figures 2 and 3.
 
-Scaled down here: the encoder is a small Vision Transformer in the place of an NF-ResNet-50, and the language model is
-whatever decoder one gives it (the paper's has 7 billion parameters). Kept: the encoder is trained from scratch, the whole of it; its
-summary is mapped linearly to n vectors; the loss is on caption tokens only; several pictures at inference after training on one.
+Scaled down here: a small Vision Transformer instead of an NF-ResNet-50; any decoder as language model (the paper's has 7
+billion parameters). Kept: the encoder is trained from scratch, all of it; a linear map from its output to n vectors; a loss
+on caption tokens only; several images at inference after training on one.
 
-The rows of the paper's tables are this model with other parts, not other models: *finetuned* is Frozen(config, lm) without
-`freeze(lm)`; *scratch* the same with an untrained lm; *train-blind* trains on grey pictures (batch["pixels"] * 0).
+The paper's ablations are this model with other parts: *finetuned* is Frozen(config, lm) without `freeze(lm)`; *scratch* the
+same with an untrained lm; *train-blind* trains on blank images (batch["pixel_values"] * 0).
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ from torch import Tensor, nn
 from vlmcourse.parts.language import (
     SoftPromptModel,
     check_decoder,
+    check_loss_mask,
     embedding_rms,
     next_token_loss,
     width,
 )
+from vlmcourse.parts.layers import init_weights
 from vlmcourse.parts.vision import ViT, check_pixels
 
 
@@ -43,14 +45,12 @@ class FrozenConfig:
 
 
 class Frozen(SoftPromptModel):
-    """`encode_prefix` writes prefix vectors; `forward` (Prefixed) reads them where the text has slots; `losses` trains on captions.
+    """A frozen language model with a trained image encoder.
 
-    lm     a decoder of transformers; pass it through `parts.language.freeze` first, or it learns too
-    start  (n, D) where the vectors begin, such as the mean of words that might stand there. What the encoder adds is small at
-           first, and normalised over the batch, so that pictures differ from the first step on. Default: nowhere, as in the
-           paper. From an average word, captions alone lead to vectors that are like words; from nowhere they lead to others,
-           to which the language model lends little (lesson 05 compares).
-    ending what becomes of the vectors at last, such as parts.word_hull.WordHull. Default: nothing, as in the paper
+    lm      a decoder of transformers; trained, unless it is frozen (parts.language.freeze)
+    start   (n, D) initial prefix, such as a mean of word embeddings. The encoder then adds little at first, normalised over
+            the batch so that images differ from the first step on. Default: no initial prefix, as in the paper
+    ending  module applied to the prefix, such as parts.word_hull.WordHull; default: none, as in the paper
     """
 
     def __init__(
@@ -61,61 +61,39 @@ class Frozen(SoftPromptModel):
         ending: nn.Module | None = None,
     ):
         super().__init__()
-        self.config, self.image_token_id = config, config.image_token_id
-        self.lm = check_decoder(lm)
-        self.ending = ending or nn.Identity()
-        self.vision = ViT(
-            config.image_size,
-            config.patch,
-            config.vision_width,
-            config.vision_depth,
-            config.vision_heads,
-        )
-        self.language_projection = nn.Linear(
-            config.vision_width, config.prefix_length * width(lm)
-        )  # Sec. 3.1, "visual prefix"
-        self.norm = (
-            nn.Identity() if start is None else nn.BatchNorm1d(config.vision_width, affine=False)
-        )
-        self.register_buffer(
-            "start",
-            torch.zeros(config.prefix_length, width(lm))
-            if start is None
-            else start.detach().clone(),
-        )
+        self.config = c = config
+        self.image_token_id = c.image_token_id
+        self.lm, self.ending = check_decoder(lm), ending or nn.Identity()
+        sizes = (c.image_size, c.patch, c.vision_width, c.vision_depth, c.vision_heads)
+        self.vision = ViT(*sizes)
+        self.language_projection = nn.Linear(c.vision_width, c.prefix_length * width(lm))
+        self.norm, self.residual_scale = nn.Identity(), 1.0
         if start is not None:
-            # The normalised summary has a root mean square of 1, so what is added to `start` is a fraction of a word.
-            self.residual_scale = config.residual_scale * embedding_rms(lm)
-            nn.init.normal_(self.language_projection.weight, std=config.vision_width**-0.5)
-            nn.init.zeros_(self.language_projection.bias)
-        else:
-            self.residual_scale = 1.0
+            # The normalised output has a root mean square of 1: what is added to `start` is a fraction of a word.
+            self.norm = nn.BatchNorm1d(c.vision_width, affine=False)
+            self.residual_scale = c.residual_scale * embedding_rms(lm)
+            init_weights(self.language_projection)
+        start = torch.zeros(c.prefix_length, width(lm)) if start is None else start.detach().clone()
+        self.register_buffer("start", start)
 
     def encode_prefix(self, pixel_values: Tensor) -> Tensor:
-        """Pictures (M, 3, S, S), normalised, in the order of their slots -> prefix vectors (M * n, D)."""
+        """Images (M, 3, S, S) in the order of their placeholders -> prefix (M * n, D) (Sec. 3.1). Raises ValueError for other pixels."""
         check_pixels(pixel_values, self.config.image_size)
-        written = self.language_projection(self.norm(self.vision(pixel_values))).reshape(
-            len(pixel_values), *self.start.shape
-        )  # (M, n, D)
-        return self.ending((self.start + self.residual_scale * written).flatten(0, 1))
+        output = self.language_projection(self.norm(self.vision(pixel_values)))  # (M, n * D)
+        output = output.reshape(len(output), *self.start.shape)
+        return self.ending((self.start + self.residual_scale * output).flatten(0, 1))
 
     def after_step(self) -> None:
+        """As the ending's."""
         if hasattr(self.ending, "after_step"):
             self.ending.after_step()
 
     def vision_context(self, pixel_values: Tensor) -> dict[str, Tensor]:
-        """What `forward` needs to know of the pictures."""
+        """Context of `forward`, of images (M, 3, S, S): {"prefix": (M * n, D)}."""
         return {"prefix": self.encode_prefix(pixel_values)}
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """batch: `pixel_values` (M, 3, S, S), `ids` (B, T), `loss_mask` (B, T) True at caption tokens -> {"caption": scalar}.
-
-        Eq. 1: the log-likelihood of the caption given the picture; slots, prompts and padding are not scored.
-        """
-        if (
-            batch["loss_mask"][:, 0].any()
-            or (batch["loss_mask"] & (batch["ids"] == self.image_token_id)).any()
-        ):
-            raise ValueError("scored holds a first token or a slot; expected caption tokens only.")
-        said = self(batch["ids"], prefix=self.encode_prefix(batch["pixel_values"]))  # (B, T, V)
-        return {"lm": next_token_loss(said, batch["ids"], batch["loss_mask"])}
+        """batch: `pixel_values` (M, 3, S, S), `ids` and `loss_mask` (B, T), True at caption tokens -> {"lm": scalar} (Eq. 1)."""
+        check_loss_mask(batch["ids"], batch["loss_mask"], self.image_token_id)
+        logits = self(batch["ids"], prefix=self.encode_prefix(batch["pixel_values"]))  # (B, T, V)
+        return {"lm": next_token_loss(logits, batch["ids"], batch["loss_mask"])}

@@ -1,12 +1,12 @@
 """Perceiver: General Perception with Iterative Attention (Jaegle et al. 2021, arXiv 2103.03206), and
 Perceiver IO: A General Architecture for Structured Inputs & Outputs (Jaegle et al. 2021, arXiv 2107.14795).
 
-A few learnt vectors, the latents, ask the input; all depth is spent among the latents. So an input of M vectors costs M
-times R, not M squared, and anything that can be written as a list of vectors can be an input: pixels, words, points.
-Perceiver reads several times and averages its latents; Perceiver IO reads once, and answers as many questions as one asks.
+A latent array of R vectors cross-attends to M inputs, then to itself: the cost is M * R instead of M squared, and any list of
+vectors can be an input (pixels, words, points). Perceiver cross-attends several times and averages its latents; Perceiver IO
+cross-attends once, and decodes one output for each output query.
 
 Scaled down here: the sizes. Kept: pre-norm attention, weights shared between the repeats of Perceiver except for its first
-cross-attend, Fourier features joined to the input (not added), output queries that are not passed through to the output.
+cross-attend, Fourier features concatenated to the input, no residual from output queries to outputs.
 """
 
 from __future__ import annotations
@@ -23,24 +23,22 @@ from vlmcourse.parts.layers import FeedForward, Transformer
 
 @dataclass(frozen=True)
 class PerceiverConfig:
-    """Sizes of the latents and of what they read. In the margin: the ImageNet model of the first paper."""
+    """In the margin: the ImageNet model of the first paper."""
 
-    input_width: (
-        int  # of one input vector, positions included. paper: 3 colours + 258 Fourier features
-    )
+    input_width: int  # of an input vector with its position. paper: 3 + 258 Fourier features
     latents: int = 16  # paper: 512
     width: int = 64  # of a latent. paper: 1024
-    num_cross_attends: int = 2  # cross-attends of Perceiver (Perceiver IO: one). paper: 8
-    depth: int = 2  # self-attends after each read. paper: 6
+    num_cross_attends: int = 2  # of Perceiver (Perceiver IO: one). paper: 8
+    depth: int = 2  # self-attends after each cross-attend. paper: 6
     cross_attend_heads: int = 1  # paper: 1
     heads: int = 4  # paper: 8
     hidden: int | None = None  # of the feed-forwards; default 4 * width. paper: width
 
 
 class CrossAttend(nn.Module):
-    """A cross-attend: x asks `inputs`, then a feed-forward. (B, R, D), (B, M, C) -> (B, R, D).
+    """Cross-attention of x to inputs, then a feed-forward: (B, R, D), (B, M, C) -> (B, R, D).
 
-    Decoders leave out the first residual (Perceiver IO, Sec. E.2): a query says what is asked, not what the answer begins with.
+    residual  False: without the first residual connection, as in the decoder of Perceiver IO (Sec. E.2)
     """
 
     def __init__(
@@ -62,13 +60,13 @@ class CrossAttend(nn.Module):
         self.residual = residual
 
     def forward(self, x: Tensor, inputs: Tensor, mask: Tensor | None = None) -> Tensor:
-        read = self.attention(self.norm_x(x), self.norm_inputs(inputs), mask)
-        x = x + read if self.residual else read
+        attended = self.attention(self.norm_x(x), self.norm_inputs(inputs), mask)
+        x = x + attended if self.residual else attended
         return x + self.feedforward(self.norm(x))
 
 
 class LatentArray(nn.Module):
-    """What both papers share: learnt latents, a first read, and a stack of self-attends."""
+    """What both papers share: the latent array, its first cross-attend, and a stack of self-attends."""
 
     def __init__(self, config: PerceiverConfig):
         super().__init__()
@@ -82,7 +80,10 @@ class LatentArray(nn.Module):
     def first_cross_attend(
         self, inputs: Tensor, input_mask: Tensor | None
     ) -> tuple[Tensor, Tensor | None]:
-        """The latents after the first read, and the mask of later ones. inputs (B, M, C); real (B, M), False at padding."""
+        """Latents (B, R, D) after the first cross-attend, and the mask of later ones. Raises ValueError for other inputs.
+
+        inputs (B, M, C); input_mask (B, M) booleans, False at padding
+        """
         if inputs.dim() != 3 or inputs.shape[-1] != self.config.input_width or not inputs.shape[1]:
             raise ValueError(
                 f"inputs are {tuple(inputs.shape)}; expected (batch, any number from 1, {self.config.input_width}): "
@@ -95,9 +96,9 @@ class LatentArray(nn.Module):
 
 
 class Perceiver(LatentArray):
-    """Reads again and again (Fig. 1): latents (B, R, D) of inputs (B, M, C), and their mean, mapped to `outputs` numbers.
+    """Perceiver (Fig. 1): `outputs` logits from the mean of its latents.
 
-    The stack of self-attends is one, used after each read; so is the second cross-attend, used for all reads but the first.
+    The self-attends are shared by all repeats, the second cross-attend by all but the first.
     """
 
     def __init__(self, config: PerceiverConfig, outputs: int):
@@ -121,9 +122,9 @@ class Perceiver(LatentArray):
 
 
 class PerceiverIO(LatentArray):
-    """Encode, process, decode (Perceiver IO, Fig. 2): inputs (B, M, C) and queries (B, O, Q) -> answers (B, O, outputs).
+    """Perceiver IO (Fig. 2): inputs (B, M, C) and output queries (B, O, Q) -> outputs (B, O, outputs).
 
-    query_width  of the output queries: a position to fill in, a task to answer
+    query_width  of the output queries, such as positions or tasks
     repeats      how often the stack of self-attends is used. paper: 8 blocks of 6 for ImageNet, 1 of 26 for language
     """
 
@@ -136,50 +137,49 @@ class PerceiverIO(LatentArray):
         self.head = nn.Linear(query_width, outputs)
 
     def encode(self, inputs: Tensor, input_mask: Tensor | None = None) -> Tensor:
-        """One read, then all the depth: (B, M, C) -> (B, R, D)."""
+        """One cross-attend, then the self-attends: (B, M, C) -> (B, R, D)."""
         x, _ = self.first_cross_attend(inputs, input_mask)
         for _ in range(self.repeats):
             x = self.self_attends(x)
         return x
 
     def decode(self, latents: Tensor, queries: Tensor) -> Tensor:
-        """Each query is answered by itself: (B, R, D), (B, O, Q) -> (B, O, outputs)."""
+        """One output per query, independent of the others: (B, R, D), (B, O, Q) -> (B, O, outputs)."""
         return self.head(self.decoder(queries, latents))
 
     def forward(self, inputs: Tensor, queries: Tensor, input_mask: Tensor | None = None) -> Tensor:
         return self.decode(self.encode(inputs, input_mask), queries)
 
 
-# Three kinds of input, each a list of vectors that carry their positions with them.
+# Three kinds of inputs.
 
 
 def fourier_features(positions: Tensor, bands: int, resolution: float) -> Tensor:
-    """Positions (..., K) in [-1, 1] as sines and cosines of `bands` frequencies from 1 to largest / 2, and themselves:
-    (..., K) -> (..., K * (2 * bands + 1)) (Perceiver, Sec. 3.2). largest: how many positions there are along an axis."""
+    """Positions (..., K) in [-1, 1] with their sines and cosines -> (..., K * (2 * bands + 1)) (Perceiver, Sec. 3.2).
+
+    The frequencies are `bands` from 1 to resolution / 2; resolution: number of positions along an axis.
+    """
     frequencies = torch.linspace(1, resolution / 2, bands, device=positions.device)
-    turns = math.pi * positions[..., None] * frequencies  # (..., K, bands)
-    return torch.cat([turns.sin().flatten(-2), turns.cos().flatten(-2), positions], dim=-1)
+    angles = math.pi * positions[..., None] * frequencies  # (..., K, bands)
+    return torch.cat([angles.sin().flatten(-2), angles.cos().flatten(-2), positions], dim=-1)
 
 
 def pixel_input(pixel_values: Tensor, bands: int = 6) -> Tensor:
-    """Every pixel is an input: (B, 3, S, S) -> (B, S * S, 3 + 2 * (2 * bands + 1)). No patches, no convolution."""
+    """One input per pixel: (B, 3, S, S) -> (B, S * S, 3 + 2 * (2 * bands + 1))."""
     S = pixel_values.shape[-1]
     axis = torch.linspace(-1, 1, S, device=pixel_values.device)
-    places = fourier_features(
-        torch.cartesian_prod(axis, axis), bands, S
-    )  # (S * S, ...), row by row
-    return torch.cat(
-        [pixel_values.flatten(2).transpose(1, 2), places.expand(len(pixel_values), -1, -1)], dim=-1
-    )
+    positions = fourier_features(torch.cartesian_prod(axis, axis), bands, S)  # (S * S, ...)
+    colours = pixel_values.flatten(2).transpose(1, 2)
+    return torch.cat([colours, positions.expand(len(pixel_values), -1, -1)], dim=-1)
 
 
 def point_input(points: Tensor, bands: int = 6, resolution: float = 16) -> Tensor:
-    """A point is its coordinates (..., K) in [-1, 1]: (B, M, K) -> (B, M, K * (2 * bands + 1))."""
+    """One input per point, coordinates in [-1, 1]: (B, M, K) -> (B, M, K * (2 * bands + 1))."""
     return fourier_features(points, bands, resolution)
 
 
 class TextInput(nn.Module):
-    """Words with learnt embeddings, joined to their positions: (B, T) ids -> (B, T, width + 2 * bands + 1)."""
+    """One input per token: (B, T) ids -> (B, T, width + 2 * bands + 1). Raises ValueError for longer texts than `context`."""
 
     def __init__(self, vocabulary: int, width: int, context: int, bands: int = 6):
         super().__init__()
@@ -190,13 +190,7 @@ class TextInput(nn.Module):
             raise ValueError(
                 f"texts of {ids.shape[1]} tokens; this input was made for at most {self.context}."
             )
-        places = (torch.arange(ids.shape[1], device=ids.device) / max(1, self.context - 1) * 2 - 1)[
-            :, None
-        ]
-        return torch.cat(
-            [
-                self.words(ids),
-                fourier_features(places, self.bands, self.context).expand(len(ids), -1, -1),
-            ],
-            dim=-1,
-        )
+        steps = torch.arange(ids.shape[1], device=ids.device)[:, None]
+        positions = 2 * steps / max(1, self.context - 1) - 1  # (T, 1), in [-1, 1]
+        positions = fourier_features(positions, self.bands, self.context)
+        return torch.cat([self.words(ids), positions.expand(len(ids), -1, -1)], dim=-1)

@@ -1,14 +1,12 @@
 """ViLBERT: Pretraining Task-Agnostic Visiolinguistic Representations (Lu et al. 2019, arXiv 1908.02265).
 
-Two BERTs, one for regions of a picture and one for words, that look at each other in co-attention layers. They learn from
-captioned pictures by filling in what was hidden (words and regions), and by telling whether picture and caption belong
-together. Read with Figures 1 to 3 of the paper.
+Two BERTs, one for image regions and one for words, joined by co-attention. They are trained on captioned images by masked
+word and region modelling, and by alignment prediction. Read with Figures 1 to 3.
 
-Scaled down here: the sizes (the paper's are in the margin). Regions come with their true boxes, and what is in them is said
-by a small frozen network (parts/vision.RegionClassifier), in the place of Faster R-CNN; <bos> serves as [CLS], <eos> as [SEP]. Kept:
-post-norm blocks; text blocks before the streams meet, then pairs of co-attention and self-attention; separate weights for each
-direction; a region is its features plus its box, and has no position; the picture's own token is the mean of the visible
-features; all three losses.
+Scaled down here: the sizes (the paper's are in the margin). Regions have their true boxes, and their features come from a
+small frozen network (parts.vision.RegionClassifier) instead of Faster R-CNN; <bos> serves as [CLS], <eos> as [SEP]. Kept:
+post-norm blocks; text-only blocks, then pairs of co-attention and self-attention; separate weights for each direction;
+regions are embedded by features and box, without position; the image token is the mean of the visible features; all losses.
 """
 
 from __future__ import annotations
@@ -28,92 +26,75 @@ from vlmcourse.parts.bert import (
     masked_cross_entropy,
     sample_mask,
 )
-from vlmcourse.parts.layers import PostNormBlock, init_weights
+from vlmcourse.parts.layers import PostNormBlock, check_batch_sizes, init_weights
 from vlmcourse.parts.masks import padding_mask
 from vlmcourse.parts.vision import check_boxes
 
 
 @dataclass(frozen=True)
 class ViLBERTConfig:
-    """Sizes. In the margin: the paper's Sec. 3.1, and the configuration its authors released."""
+    """In the margin: the paper's Sec. 3.1, and the configuration its authors released."""
 
     vocabulary: int  # paper: 30,522 (WordPiece)
-    mask_token_id: int  # id of [MASK]
-    features: int  # numbers that describe a region. paper: 2,048, a detector's
-    classes: int  # that a masked region may have. paper: 1,601
-    context: int = 32  # paper: 36 words
+    mask_token_id: int  # of [MASK]
+    features: int  # width of a region's features. paper: 2,048, a detector's
+    classes: int  # of regions. paper: 1,601
+    context: int = 32  # paper: 36 tokens
     text_width: int = 128  # paper: 768
     text_heads: int = 4  # paper: 12
-    text_hidden: int | None = None  # of the feed-forward; 4 * text_width. paper: 3,072
-    num_text_only_layers: int = 1  # text blocks before the streams meet. paper: 6
+    text_hidden: int | None = None  # 4 * text_width. paper: 3,072
+    num_text_only_layers: int = 1  # before co-attention. paper: 6
     image_width: int = 128  # paper: 1,024
     image_heads: int = 4  # paper: 8
     image_hidden: int | None = None  # 4 * image_width. paper: 1,024
-    num_co_attention_layers: int = (
-        2  # co-attention layers, each with a block of self-attention per stream after it. paper: 6
-    )
-    co_attention_width: int = 128  # width of what is compared across streams. paper: 1,024
+    num_co_attention_layers: int = 2  # each followed by self-attention in both streams. paper: 6
+    co_attention_width: int = 128  # of both directions, and of the pooled outputs. paper: 1,024
     co_attention_heads: int = 4  # paper: 8
-    mask_prob: float = 0.15  # part of the words, and of the regions, that is to be filled in
+    mask_prob: float = 0.15  # of words, and of regions
     eps: float = 1e-12
 
 
 class CoAttention(nn.Module):
-    """Each stream asks, the other answers: queries from one, keys and values from the other (Fig. 2b).
-
-    Two blocks with weights of their own, so what words look for in regions is learnt apart from what regions look for in words.
-    """
+    """Each stream has queries, the other the keys and values (Fig. 2b); both directions have weights of their own."""
 
     def __init__(self, config: ViLBERTConfig):
         super().__init__()
-        c = config
-        self.image = CrossAttentionBlock(
-            c.image_width,
-            c.co_attention_heads,
-            c.image_hidden,
-            c.text_width,
-            c.co_attention_width // c.co_attention_heads,
-            c.eps,
-        )
-        self.text = CrossAttentionBlock(
-            c.text_width,
-            c.co_attention_heads,
-            c.text_hidden,
-            c.image_width,
-            c.co_attention_width // c.co_attention_heads,
-            c.eps,
-        )
+        c, heads = config, config.co_attention_heads
+        shared = {"head_width": c.co_attention_width // heads, "eps": c.eps}
+        image, text = (c.image_width, heads, c.image_hidden), (c.text_width, heads, c.text_hidden)
+        self.image = CrossAttentionBlock(*image, context_width=c.text_width, **shared)
+        self.text = CrossAttentionBlock(*text, context_width=c.image_width, **shared)
 
     def forward(
-        self, image: Tensor, text: Tensor, to_text: Tensor, to_image: Tensor
+        self, image: Tensor, text: Tensor, text_mask: Tensor, image_mask: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """image (B, R, D), text (B, T, E), masks of the regions' and the words' looks -> the same shapes.
+        """image (B, R, D), text (B, T, E) -> the same shapes. Both directions read the states before this layer.
 
-        Both directions read the states from before this layer.
+        text_mask   (B, 1, R or 1, T) booleans: region attends to word
+        image_mask  (B, 1, T or 1, R) booleans: word attends to region
         """
-        return self.image(image, text, to_text), self.text(text, image, to_image)
+        return self.image(image, text, text_mask), self.text(text, image, image_mask)
 
 
 class TwoStreams(nn.Module):
-    """Blocks for the text alone, then meetings: co-attention, and a block of self-attention for each stream (Fig. 1)."""
+    """Text-only blocks, then pairs of co-attention and self-attention in each stream (Fig. 1)."""
 
     def __init__(self, config: ViLBERTConfig):
         super().__init__()
-        c = config
+        c, pairs = config, config.num_co_attention_layers
 
-        def text_blocks(count: int) -> nn.ModuleList:
+        def blocks(width: int, heads: int, hidden: int | None, count: int) -> nn.ModuleList:
             return nn.ModuleList(
-                PostNormBlock(c.text_width, c.text_heads, c.text_hidden, eps=c.eps)
-                for _ in range(count)
+                PostNormBlock(width, heads, hidden, eps=c.eps) for _ in range(count)
             )
 
-        self.text_only = text_blocks(c.num_text_only_layers)
-        self.co_attention = nn.ModuleList(CoAttention(c) for _ in range(c.num_co_attention_layers))
-        self.text = text_blocks(c.num_co_attention_layers)
-        self.image = nn.ModuleList(
-            PostNormBlock(c.image_width, c.image_heads, c.image_hidden, eps=c.eps)
-            for _ in range(c.num_co_attention_layers)
+        text, image = (
+            (c.text_width, c.text_heads, c.text_hidden),
+            (c.image_width, c.image_heads, c.image_hidden),
         )
+        self.text_only = blocks(*text, c.num_text_only_layers)
+        self.co_attention = nn.ModuleList(CoAttention(c) for _ in range(pairs))
+        self.text, self.image = blocks(*text, pairs), blocks(*image, pairs)
 
     def forward(
         self,
@@ -125,35 +106,31 @@ class TwoStreams(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """image (B, R, D), text (B, T, E), booleans (B, R), (B, T), False at padding -> the same shapes.
 
-        meet  (B or 1, 1, R, T) booleans, optional: may this region and this word look at each other?
+        co_attention_mask  (B or 1, 1, R, T) booleans: region and word attend to each other; default: all do
         """
-        regions, words = (
-            padding_mask(is_region, 1).to_bool(),
-            padding_mask(is_word, 1).to_bool(),
-        )  # (B, 1, 1, R), (B, 1, 1, T)
-        to_text, to_image = (
-            (words, regions)
-            if co_attention_mask is None
-            else (words & co_attention_mask, regions & co_attention_mask.mT)
-        )
+        regions = padding_mask(is_region, 1).to_bool()  # (B, 1, 1, R)
+        words = padding_mask(is_word, 1).to_bool()  # (B, 1, 1, T)
+        text_mask, image_mask = words, regions
+        if co_attention_mask is not None:
+            text_mask, image_mask = words & co_attention_mask, regions & co_attention_mask.mT
         for block in self.text_only:
             text = block(text, words)
         for co_attention, image_block, text_block in zip(self.co_attention, self.image, self.text):
-            image, text = co_attention(image, text, to_text, to_image)
+            image, text = co_attention(image, text, text_mask, image_mask)
             image, text = image_block(image, regions), text_block(text, words)
         return image, text
 
 
-def sample_zeroed_regions(chosen: Tensor) -> Tensor:
-    """Which of the chosen regions lose their features: 9 in 10. The others keep them; none gets another's (Sec. 3.2)."""
-    return chosen & (torch.rand(chosen.shape, device=chosen.device) < 0.9)
+def sample_zeroed_regions(masked: Tensor) -> Tensor:
+    """Which of the masked regions (B, R) have their features set to zero: 90 %, the others keep them (Sec. 3.2)."""
+    return sample_mask(masked, 0.9)
 
 
 class ViLBERT(nn.Module):
-    """`words`, `regions` and `score` fill in and judge; `losses` trains all three.
+    """Logits of masked words, masked regions and alignment; `losses` trains all three.
 
     A batch: `ids` (B, T), 0 at padding; `features` (B, R, F), `boxes` (B, R, 4) and `region_mask` (B, R), False at padding.
-    encoder  anything with TwoStreams' forward, in its place: the paper's baseline has a single stream there
+    encoder  module like TwoStreams; default: TwoStreams. The paper's baseline has a single stream
     """
 
     def __init__(self, config: ViLBERTConfig, encoder: nn.Module | None = None):
@@ -177,14 +154,14 @@ class ViLBERT(nn.Module):
         self.pool_text = nn.Linear(c.text_width, c.co_attention_width)
         self.alignment_head = nn.Linear(c.co_attention_width, 1)
         init_weights(self)
-        nn.init.normal_(
-            self.embed_box.weight
-        )  # boxes differ by tenths, features by ones: a small weight would drown them
+        # Boxes differ by tenths, features by ones: with smaller weights boxes would hardly count.
+        nn.init.normal_(self.embed_box.weight)
 
     def embed_regions(self, features: Tensor, boxes: Tensor, visible: Tensor) -> Tensor:
-        """What the image stream reads: the picture's own token, then its regions, (B, 1 + R, D) (Sec. 3.1).
+        """Input of the image stream: the image token, then regions, (B, 1 + R, D) (Sec. 3.1).
 
-        visible  (B, R): regions that count in the mean. A masked region must not, or the mean would give it away.
+        features (B, R, F), boxes (B, R, 4); visible (B, R): regions in the image token's mean, without masked ones, which
+        it would reveal. Raises ValueError for other boxes or features.
         """
         check_boxes(boxes)
         if features.shape != (*boxes.shape[:2], self.config.features):
@@ -197,13 +174,11 @@ class ViLBERT(nn.Module):
         whole = boxes.new_tensor([0, 0, 1, 1]).expand(len(boxes), 1, 4)
         features, boxes = torch.cat([mean, features], dim=1), torch.cat([whole, boxes], dim=1)
         area = (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
-        return self.norm_image(
-            self.embed_features(features)
-            + self.embed_box(torch.cat([boxes, area[..., None]], dim=-1))
-        )
+        boxes = torch.cat([boxes, area[..., None]], dim=-1)  # (B, 1 + R, 5)
+        return self.norm_image(self.embed_features(features) + self.embed_box(boxes))
 
     def embed_text(self, ids: Tensor) -> Tensor:
-        """What the text stream reads: (B, T) -> (B, T, D)."""
+        """Input of the text stream: (B, T) -> (B, T, E)."""
         return self.norm_text(self.embed_word(ids) + self.embed_position.weight[: ids.shape[1]])
 
     def forward(
@@ -212,76 +187,61 @@ class ViLBERT(nn.Module):
         masked_regions: Tensor | None = None,
         co_attention_mask: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """States of the picture and its regions (B, 1 + R, D), and of the words (B, T, E).
+        """States of the image token and regions (B, 1 + R, D), and of the words (B, T, E).
 
-        masked_regions  (B, R) booleans, optional: regions that are masked
-        meet    (B or 1, 1, 1 + R, T), optional: see TwoStreams
+        masked_regions     (B, R) booleans: regions without features
+        co_attention_mask  (B or 1, 1, 1 + R, T), see TwoStreams
+        Raises ValueError unless there is one text per image.
         """
-        if len(batch["ids"]) != len(batch["features"]):
-            raise ValueError(
-                f"{len(batch['ids'])} texts for {len(batch['features'])} pictures; expected as many of one as of "
-                "the other, row by row."
-            )
-        region_mask, features = batch["region_mask"], batch["features"]
+        check_batch_sizes(texts=batch["ids"], pictures=batch["features"])
+        visible, features = batch["region_mask"], batch["features"]
+        is_region = torch.cat([visible.new_ones(len(visible), 1), visible], dim=1)
         if masked_regions is not None:
+            visible = visible & ~masked_regions
             features = features.masked_fill(masked_regions[..., None], 0)
-        image = self.embed_regions(
-            features,
-            batch["boxes"],
-            region_mask if masked_regions is None else region_mask & ~masked_regions,
-        )
-        is_region = torch.cat([region_mask.new_ones(len(region_mask), 1), region_mask], dim=1)
-        return self.encoder(
-            image, self.embed_text(batch["ids"]), is_region, batch["ids"] != 0, co_attention_mask
-        )
+        image = self.embed_regions(features, batch["boxes"], visible)
+        text, is_word = self.embed_text(batch["ids"]), batch["ids"] != 0
+        return self.encoder(image, text, is_region, is_word, co_attention_mask)
 
-    def mlm_logits(self, batch: dict[str, Tensor], **looks) -> Tensor:
-        """Which word stands at each place? (B, T, V) logits."""
-        return self.mlm_head(self(batch, **looks)[1], self.embed_word.weight)
+    def mlm_logits(self, batch: dict[str, Tensor], **masks) -> Tensor:
+        """Logits (B, T, V) over words at each position; masks: see `forward`."""
+        return self.mlm_head(self(batch, **masks)[1], self.embed_word.weight)
 
-    def region_logits(self, batch: dict[str, Tensor], **looks) -> Tensor:
-        """What is in each region? (B, R, C) logits."""
-        return self.region_head(self(batch, **looks)[0][:, 1:])
+    def region_logits(self, batch: dict[str, Tensor], **masks) -> Tensor:
+        """Logits (B, R, C) over classes of each region; masks: see `forward`."""
+        return self.region_head(self(batch, **masks)[0][:, 1:])
 
     def alignment_head_logits(self, image: Tensor, text: Tensor) -> Tensor:
-        """Do they belong together? From the pooled states of picture and text, (B, joint) each -> (B,) logits (Sec. 3.2)."""
+        """Logits (B,) of "aligned" from pooled states of image and text, (B, W) each: their product (Sec. 3.2)."""
         return self.alignment_head(image * text)[:, 0]
 
     def _alignment_logits(self, image: Tensor, text: Tensor) -> Tensor:
-        # BERT's tanh. (The authors' code has a ReLU here; in our first runs nearly all pairs then had the same score.)
-        return self.alignment_head_logits(
-            self.pool_image(image[:, 0]).tanh(), self.pool_text(text[:, 0]).tanh()
-        )
+        # BERT's tanh. With the ReLU of the authors' code nearly all pairs had the same score in our first runs.
+        pooled = self.pool_image(image[:, 0]).tanh(), self.pool_text(text[:, 0]).tanh()
+        return self.alignment_head_logits(*pooled)
 
-    def alignment_logits(self, batch: dict[str, Tensor], **looks) -> Tensor:
-        """How well picture and text of each row go together: (B,) logits, to retrieve by."""
-        return self._alignment_logits(*self(batch, **looks))
+    def alignment_logits(self, batch: dict[str, Tensor], **masks) -> Tensor:
+        """Logits (B,) of "image and text are aligned", for retrieval; masks: see `forward`."""
+        return self._alignment_logits(*self(batch, **masks))
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """A batch with `aligned` (B,), False where the text is not the picture's, and `classes` (B, R, C), what a detector
-        would say of each region -> {"words", "regions", "alignment"}: scalars (Fig. 3).
+        """{"mlm", "mrc", "alignment"}: masked words, masked regions' classes, alignment (Fig. 3).
 
-        Only aligned pairs are filled in: of a picture that is not the text's own, nothing can be inferred.
+        batch: as above, with `aligned` (B,) booleans, and `classes` (B, R, C), the detector's distribution for each region.
+        Only aligned pairs count in "mlm" and "mrc".
         """
-        ids, together = batch["ids"], batch["aligned"]
-        word, region = (
-            sample_mask(maskable(ids), self.config.mask_prob),
-            sample_mask(batch["region_mask"], self.config.mask_prob),
-        )
-        read = {
-            **batch,
-            "ids": mask_tokens(ids, word, self.config.mask_token_id, self.config.vocabulary),
-        }
-        image, text = self(read, masked_regions=sample_zeroed_regions(region))
-        word, region = word & together[:, None], region & together[:, None]
-        said = self.mlm_head(text[word], self.embed_word.weight)  # (masked words, V)
-        named = (
-            self.region_head(image[:, 1:][region]).float().log_softmax(-1)
-        )  # (masked regions, C)
+        c, ids, aligned = self.config, batch["ids"], batch["aligned"]
+        words = sample_mask(maskable(ids), c.mask_prob)
+        regions = sample_mask(batch["region_mask"], c.mask_prob)
+        inputs = {**batch, "ids": mask_tokens(ids, words, c.mask_token_id, c.vocabulary)}
+        image, text = self(inputs, masked_regions=sample_zeroed_regions(regions))
+        words, regions = words & aligned[:, None], regions & aligned[:, None]
+        word_logits = self.mlm_head(text[words], self.embed_word.weight)  # (masked words, V)
+        log_probs = self.region_head(image[:, 1:][regions]).float().log_softmax(-1)
+        divergence = kl_div(log_probs, batch["classes"][regions], reduction="sum")
+        logits = self._alignment_logits(image, text).float()
         return {
-            "mlm": masked_cross_entropy(said, ids[word]),
-            "mrc": kl_div(named, batch["classes"][region], reduction="sum") / max(1, len(named)),
-            "alignment": binary_cross_entropy_with_logits(
-                self._alignment_logits(image, text).float(), together.float()
-            ),
+            "mlm": masked_cross_entropy(word_logits, ids[words]),
+            "mrc": divergence / max(1, len(log_probs)),
+            "alignment": binary_cross_entropy_with_logits(logits, aligned.float()),
         }

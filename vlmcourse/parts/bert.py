@@ -194,21 +194,3 @@ def mask_tokens(ids: Tensor, selected: Tensor, mask_id: int, vocabulary: int) ->
 def masked_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Mean cross-entropy of logits (M, V) and targets (M,) of the masked positions; 0 if there are none."""
     return cross_entropy(logits.float(), targets, reduction="sum") / max(1, len(targets))
-
-
-@torch.no_grad()
-def copy_bert_layer(block, layer) -> None:
-    """Copies the weights of a transformers.BertLayer into a PostNormBlock of the same sizes."""
-    attention = layer.attention.self
-    pairs = (
-        (block.attention.query, (attention.query,)),
-        (block.attention.key_value, (attention.key, attention.value)),
-        (block.attention.out, (layer.attention.output.dense,)),
-        (block.norm1, (layer.attention.output.LayerNorm,)),
-        (block.feedforward[0], (layer.intermediate.dense,)),
-        (block.feedforward[2], (layer.output.dense,)),
-        (block.norm2, (layer.output.LayerNorm,)),
-    )
-    for target, sources in pairs:
-        target.weight.copy_(torch.cat([source.weight for source in sources]))
-        target.bias.copy_(torch.cat([source.bias for source in sources]))

@@ -219,7 +219,7 @@ def load(name: str) -> tuple[nn.Module, object]:
         raise ValueError(
             f"no language model could be loaded from '{name}' ({reason}). Expected 'smollm2', a folder of "
             "save_pretrained() or a .gguf file on this machine, or a decoder on the hub, such as 'gpt2' (needs "
-            "the network once). The course's own is recipes.language()."
+            "the network once). The course's own: recipes.get('language')."
         ) from error
     return check_decoder(lm), tokenizer
 

@@ -18,13 +18,11 @@ from vlmcourse.papers.flamingo import Flamingo
 from vlmcourse.papers.frozen import Frozen
 from vlmcourse.parts.language import freeze
 from vlmcourse.parts.vision import ViT
-from vlmcourse.recipes.clip import clip
-from vlmcourse.recipes.flamingo import FeatureCache
+from vlmcourse.recipes.features import FeatureCache
 from vlmcourse.recipes.flamingo import episode_accuracy as flamingo_accuracy
-from vlmcourse.recipes.flamingo import flamingo as train_flamingo
 from vlmcourse.recipes.frozen import IMAGE_PREFIX, descriptive_caption
 from vlmcourse.recipes.frozen import episode_accuracy as frozen_accuracy
-from vlmcourse.recipes.frozen import frozen as train_frozen
+from vlmcourse.recipes.recipe import get
 from vlmcourse.training.scale import Scale
 from vlmcourse.training.stages import TrainedStage
 from vlmcourse.world import few_shot, interleaved, prompts, tokenizer
@@ -58,7 +56,7 @@ class NamedThings(WebPages):
     """Two sources of pages with one thing on each picture: captions, and pages of names."""
 
     pool: int = 1920
-    words: tuple[str, ...] = NOUNS
+    noun_subset: tuple[str, ...] = NOUNS
     invented: tuple[str, ...] = NAMES
 
     def captions(self, index: int) -> tuple[interleaved.Part, ...]:
@@ -78,19 +76,20 @@ def tower(scale: Scale | str | None = None) -> nn.Module:
     pairs = SubsetOfNouns(
         "train", size.image_size, 0, (1, 1), world.captions.prompted, noun_subset=NOUNS
     )
-    return freeze(ClassToken(clip(size, pairs=pairs, steps=STEPS[size.name][0]).model.vision))
+    clip = get("clip").train_or_load(size, data=pairs, steps=STEPS[size.name][0]).model
+    return freeze(ClassToken(clip.vision))
 
 
 def flamingo(scale: Scale | str | None = None, seed: int = 0, **options) -> TrainedStage:
-    """Flamingo on captions and pages of names. Its model is WeightedLosses, as that of recipes.flamingo; options: of that."""
+    """Flamingo on captions and pages of names. Its model is WeightedLosses, as that of the recipe "flamingo"; options: of that."""
     size, vision = Scale.of(scale), tower(scale)
     see = FeatureCache(vision, size.image_size)
     pages = NamedThings(seed=seed)
-    return train_flamingo(
+    return get("flamingo").train_or_load(
         size,
         seed,
         tower=vision,
-        kept=see,
+        features=see,
         data={
             "names": (PageDataset(pages.name_pages, see), 8),
             "captions": (PageDataset(pages.captions, see), 24),
@@ -101,13 +100,15 @@ def flamingo(scale: Scale | str | None = None, seed: int = 0, **options) -> Trai
 
 
 def frozen(scale: Scale | str | None = None, seed: int = 0, **options) -> TrainedStage:
-    """Frozen on captions, its encoder trained from scratch. options: of recipes.frozen, such as ending=word_hull."""
+    """Frozen on captions, its encoder trained from scratch. options: of the recipe "frozen", such as ending=word_hull."""
     size = Scale.of(scale)
     pairs = SubsetOfNouns(
         "train", size.image_size, seed, (1, 1), descriptive_caption, noun_subset=NOUNS
     )
     data = prompts.CaptionDataset(pairs, IMAGE_PREFIX)
-    return train_frozen(size, seed, data=data, **{"steps": STEPS[size.name][2], **options})
+    return get("frozen").train_or_load(
+        size, seed, data=data, **{"steps": STEPS[size.name][2], **options}
+    )
 
 
 def flamingo_score(model: Flamingo, size: int, view=world.to_pixels) -> Score:
@@ -149,7 +150,7 @@ def binding_report(score: Score, blind: Score, count: int = 128) -> dict[str, di
 
 def knowledge_report(score: Score, count: int = 128, shots: Sequence[int] = (0, 4)) -> dict:
     """What is known of a thing on a picture: share of right answers among all answers of that kind, by number of examples."""
-    web = WebPages("test", words=NOUNS)
+    web = WebPages("test", noun_subset=NOUNS)
     return {
         kind: {
             str(n): round(

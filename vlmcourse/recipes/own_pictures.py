@@ -1,21 +1,22 @@
-"""Your own pictures: read for training, and a trained CLIP with its words in one file: saved, loaded, searched with."""
+"""Your own pictures: read for training; and a trained model with its words in one file: saved, loaded, searched with."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vlmcourse.data.folders import CaptionedPictures, read_dataset, read_folder
 from vlmcourse.data.images import load_picture, readable
 from vlmcourse.evaluation import eval_mode
-from vlmcourse.papers.clip import CLIP, CLIPConfig
+from vlmcourse.recipes.recipe import Recipe, get
 from vlmcourse.training import checkpoint
+from vlmcourse.training.scale import Scale
 from vlmcourse.world import tokenizer as words
 from vlmcourse.world.rendering import to_pixels
 
@@ -57,20 +58,31 @@ def read_own_pictures(
 
 @dataclass(frozen=True)
 class SavedModel:
-    """A trained CLIP and the words it knows. Pictures are read as in training."""
+    """A trained model, the words it knows, and the recipe and scale it was trained by. Pictures are read as in training.
 
-    model: CLIP
+    Searching and embedding need a model with encode_image and encode_text: CLIP or BLIP.
+    """
+
+    model: nn.Module
     tokenizer: object
+    recipe: Recipe
+    scale: Scale
+
+    @property
+    def _config(self):
+        if not hasattr(self.model, "encode_text"):
+            raise ValueError(f"'{self.recipe}' has no embeddings of texts; expected CLIP or BLIP.")
+        return self.model.config
 
     def embed_texts(self, texts: list[str]) -> Tensor:
         """(N, E) unit vectors. Raises ValueError for a word that was in no caption."""
         with eval_mode(self.model):
-            ids = words.encode(texts, self.model.config.context, using=self.tokenizer)
+            ids = words.encode(texts, self._config.context, using=self.tokenizer)
             return self.model.encode_text(ids)
 
     def embed_pictures(self, pictures: Iterable) -> Tensor:
         """(N, E) unit vectors of what `load_picture` can read."""
-        size = self.model.config.image_size
+        size = self._config.image_size
         arrays = [load_picture(picture, size) for picture in pictures]
         with eval_mode(self.model):
             parts = to_pixels(np.stack(arrays)).split(64)
@@ -89,7 +101,7 @@ class SavedModel:
         paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in ENDINGS)
         if not paths:
             raise FileNotFoundError(f"no pictures ({', '.join(ENDINGS)}) in {folder} or below it.")
-        size = self.model.config.image_size
+        size = self._config.image_size
         read = {path: readable(lambda path=path: load_picture(path, size)) for path in paths}
         faults = [f"{path}: {reason}" for path, reason in read.items() if isinstance(reason, str)]
         good = [path for path in paths if isinstance(read[path], np.ndarray)]
@@ -103,16 +115,14 @@ class SavedModel:
         ], faults
 
 
-def save_model(folder: Path, model: CLIP, tokenizer) -> Path:
-    """Model, words and preprocessing in folder/model.safetensors. Raises OSError if it cannot be written."""
+def save_model(folder: Path, model: nn.Module, tokenizer, made_of: dict) -> Path:
+    """Model and words in folder/model.safetensors. Raises OSError if it cannot be written.
+
+    made_of  `recipe`, `scale`, `seed`, `steps`, and the `options` of the recipe's `setup`: what `load_model` builds it by
+    """
     vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
     notes = {
-        "paper": "clip",
-        "config": {
-            field.name: getattr(model.config, field.name)
-            for field in fields(model.config)
-            if getattr(model.config, field.name) != field.default
-        },
+        **made_of,
         "vocabulary": [word for word, _ in vocabulary],
         "split_special_tokens": bool(tokenizer.split_special_tokens),
         "preprocessing": "vlmcourse.data.images.load_picture, then -1 to 1",
@@ -122,26 +132,28 @@ def save_model(folder: Path, model: CLIP, tokenizer) -> Path:
 
 
 def load_model(folder: str | Path) -> SavedModel:
-    """What `vlmcourse train clip --out FOLDER` has saved, ready to use.
+    """What `vlmcourse train PAPER --out FOLDER` has saved, ready to use.
 
     Raises FileNotFoundError, ValueError for another kind of checkpoint, DamagedCheckpoint.
     """
     path = Path(folder) / FILE
     if not path.is_file():
-        unfinished = (Path(folder) / "clip.safetensors").is_file()
+        unfinished = any(Path(folder).glob("*.safetensors"))
         raise FileNotFoundError(
             f"no {FILE} in {folder}. "
             + (
                 "Its training isn't finished: go on with --resume."
                 if unfinished
-                else "Expected a folder that `vlmcourse train clip --out FOLDER` wrote."
+                else "Expected a folder that `vlmcourse train PAPER --out FOLDER` wrote."
             )
         )
     tensors, notes = checkpoint.load(path)
-    if notes.get("paper") != "clip":
-        raise ValueError(f"{path} holds {notes.get('paper')!r}; expected a trained CLIP.")
-    model = CLIP(CLIPConfig(**notes["config"]))
+    if "recipe" not in notes or "options" not in notes:
+        raise ValueError(f"{path} was not written by `vlmcourse train`.")
+    recipe, scale = get(notes["recipe"]), Scale.of(notes["scale"])
+    sizes = replace(recipe.sizes[scale.name], steps=notes["steps"])
+    model = recipe.prepare(scale, notes["seed"], False, sizes, **notes["options"]).model
     model.load_state_dict(tensors)
     tokenizer = words.build_tokenizer(notes["vocabulary"])
     tokenizer.split_special_tokens = notes["split_special_tokens"]
-    return SavedModel(model.eval(), tokenizer)
+    return SavedModel(model.eval(), tokenizer, recipe, scale)

@@ -1,8 +1,10 @@
-"""ViLBERT and VL-BERT: the stages of lesson 03, and what they are tested on."""
+"""ViLBERT and VL-BERT on the world's regions, and the region classifier in the place of the papers' detector."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 from torch import nn
 
@@ -12,14 +14,14 @@ from vlmcourse.papers.vilbert import ViLBERT, ViLBERTConfig
 from vlmcourse.papers.vlbert import VLBERT, VLBERTConfig
 from vlmcourse.parts.language import freeze
 from vlmcourse.parts.vision import RegionClassifier
-from vlmcourse.training import checkpoint
-from vlmcourse.training.batches import Batches
-from vlmcourse.training.fit import Step
+from vlmcourse.recipes import recipe as registry
+from vlmcourse.recipes.recipe import Recipe, Run, Stage
 from vlmcourse.training.optimisation import Optimisation
 from vlmcourse.training.scale import Scale
-from vlmcourse.training.stages import TrainedStage, seeded, train_or_load
+from vlmcourse.training.stages import seeded
 from vlmcourse.world import regions, tokenizer
 from vlmcourse.world.noise import Noise, mismatched
+from vlmcourse.world.regions import RegionDataset, SubsetOfNouns, thing_boxes
 
 MASKED_OPTIMISATION = Optimisation(2e-3, weight_decay=0.05, betas=(0.9, 0.98), warmup=0.1)
 CLASSIFIER_OPTIMISATION = Optimisation(2e-3, weight_decay=0.01)
@@ -27,56 +29,57 @@ SIDE = 12  # pixels of a region, each way
 THINGS = (1, 2)  # in a scene
 EVERY = 10  # of the known nouns, every tenth
 MASKED = 0.3  # part of words and regions; the papers' 0.15 would leave most of our short captions as they are
-HELD_OUT = 256  # held-out pairs that each test asks about
+HELD_OUT = 256  # held-out pairs in each test
+VIEWS = {
+    "": masked.unchanged,
+    ", blind": masked.without_image,
+    ", shuffled": masked.shuffled_images,
+}
 
 
-def few_nouns(
-    split: str, scale: Scale, seed: int = 0, noise: Noise | None = None
-) -> regions.SubsetOfNouns:
-    """Scenes of one or two things out of every tenth known noun, with captions that name thing, place and background."""
-    return regions.SubsetOfNouns(
-        split,
-        scale.image_size,
-        seed,
-        THINGS,
-        world.captions.detailed,
-        noise,
-        world.known_nouns()[::EVERY],
-    )
+@dataclass(frozen=True)
+class Sizes(registry.Sizes):
+    """Beside batch (pairs of regions and captions) and steps: the width, in heads of 32."""
+
+    width: int
+
+
+SIZES = {"smoke": Sizes(16, 20, 32), "laptop": Sizes(64, 2000, 64), "gpu": Sizes(512, 20_000, 512)}
+CLASSIFIER_SIZES = {
+    "smoke": Sizes(16, 20, 32),
+    "laptop": Sizes(64, 250, 64),
+    "gpu": Sizes(512, 250, 512),
+}
+
+
+def few_nouns(split: str, scale: Scale, seed: int = 0, noise: Noise | None = None) -> SubsetOfNouns:
+    """Scenes of one or two things out of every tenth known noun, with captions that name thing, position and background."""
+    caption, nouns = world.captions.detailed, world.known_nouns()[::EVERY]
+    return SubsetOfNouns(split, scale.image_size, seed, THINGS, caption, noise, nouns)
+
+
+def setup_classifier(
+    scale: Scale, sizes: Sizes, seed: int, stage: Stage, *, region_boxes: Callable = thing_boxes
+) -> Run:
+    """region_boxes: thing_boxes or grid_boxes of world.regions."""
+    classes, backgrounds = len(regions.class_names()), len(world.BACKGROUNDS)
+    with seeded(seed):
+        model = RegionClassifier(SIDE, sizes.width, classes, backgrounds)
+    return Run(model, RegionDataset(few_nouns("train", scale, seed), region_boxes))
+
+
+def classifier_report(model: RegionClassifier, scale: Scale, count: int = HELD_OUT) -> dict:
+    """The losses on held-out regions."""
+    batch = RegionDataset(few_nouns("test", scale)).batch(range(count))
+    return {name: float(value) for name, value in model.losses(batch).items()}
 
 
 def region_classifier(
-    scale: Scale | str | None = None,
-    seed: int = 0,
-    region_boxes: Callable = regions.thing_boxes,
-    on_step: Callable[[Step], None] | None = None,
-) -> TrainedStage:
-    """What stands in the place of the papers' detector, trained on the true classes and backgrounds of boxes of this kind,
-    then frozen."""
-    size = Scale.of(scale)
-    data = regions.RegionDataset(few_nouns("train", size, seed), region_boxes)
-    with seeded(seed):
-        model = RegionClassifier(
-            SIDE, size.vilbert_width, len(regions.class_names()), len(world.BACKGROUNDS)
-        )
-    found = train_or_load(
-        "region_classifier",
-        model,
-        Batches(data.batch, size.vilbert_batch),
-        20 if size.name == "smoke" else 250,
-        CLASSIFIER_OPTIMISATION,
-        fingerprint={
-            "batch": size.vilbert_batch,
-            "width": size.vilbert_width,
-            "things": THINGS,
-            "every": EVERY,
-            "cut": region_boxes.__name__,
-        },
-        seed=seed,
-        on_step=on_step,
-    )
-    freeze(found.model)
-    return found
+    scale: Scale | str | None = None, region_boxes: Callable = thing_boxes
+) -> RegionClassifier:
+    """The trained region classifier, frozen."""
+    stage = registry.get("region_classifier").train_or_load(scale, region_boxes=region_boxes)
+    return freeze(stage.model)
 
 
 def region_pairs(
@@ -84,22 +87,21 @@ def region_pairs(
     seed: int = 0,
     split: str = "train",
     false: Callable | None = None,
-    region_boxes: Callable = regions.thing_boxes,
-) -> regions.RegionDataset:
-    """A split as regions described by the namer, with its captions.
+    region_boxes: Callable = thing_boxes,
+    classifier: RegionClassifier | None = None,
+) -> RegionDataset:
+    """A split as regions described by the region classifier, with its captions.
 
-    false  if given, half of the captions are false, and this says how: see world.Noise
+    false       if given, half of the captions are false, and this says how: see world.noise.Noise
+    classifier  default: the trained one
     """
-    return regions.RegionDataset(
-        few_nouns(split, scale, seed, false and Noise(0.5, false)),
-        region_boxes,
-        region_classifier(scale, region_boxes=region_boxes).model,
-    )
+    pairs = few_nouns(split, scale, seed, false and Noise(0.5, false))
+    return RegionDataset(pairs, region_boxes, classifier or region_classifier(scale, region_boxes))
 
 
 def vilbert_config(scale: Scale, **changes) -> ViLBERTConfig:
     """ViLBERT's sizes at a scale; `changes` replace fields of ViLBERTConfig."""
-    width, depth = scale.vilbert_width, max(1, scale.vision_depth // 2)
+    width, depth = SIZES[scale.name].width, max(1, scale.vision_depth // 2)
     return ViLBERTConfig(
         **{
             "vocabulary": len(tokenizer.world_tokenizer()),
@@ -122,7 +124,7 @@ def vilbert_config(scale: Scale, **changes) -> ViLBERTConfig:
 
 def vlbert_config(scale: Scale, **changes) -> VLBERTConfig:
     """VL-BERT's sizes at a scale; `changes` replace fields of VLBERTConfig."""
-    width = scale.vilbert_width
+    width = SIZES[scale.name].width
     image, end = tokenizer.world_tokenizer().convert_tokens_to_ids(["<image>", "[SEP]"])
     return VLBERTConfig(
         **{
@@ -133,7 +135,7 @@ def vlbert_config(scale: Scale, **changes) -> VLBERTConfig:
             "classes": len(regions.class_names()),
             "image_size": scale.image_size,
             "side": SIDE,
-            "visual": width,
+            "appearance": width,
             "width": width,
             "depth": max(2, scale.vision_depth),
             "heads": width // 32,
@@ -149,138 +151,66 @@ def new_vilbert(config: ViLBERTConfig, seed: int = 0) -> ViLBERT:
         return ViLBERT(config)
 
 
-def new_vlbert(config: VLBERTConfig, seed: int = 0, eyes: RegionClassifier | None = None) -> VLBERT:
-    """An untrained VL-BERT whose weights depend on the seed alone. eyes: a namer whose appearance network it starts from."""
+def new_vlbert(
+    config: VLBERTConfig, seed: int = 0, classifier: RegionClassifier | None = None
+) -> VLBERT:
+    """An untrained VL-BERT whose weights depend on the seed alone. classifier: its appearance network is the start."""
     with seeded(seed):
-        return VLBERT(config, eyes)
+        return VLBERT(config, classifier)
 
 
-def train_masked(
+def setup(
     name: str,
-    model: nn.Module,
-    data: regions.RegionDataset,
     scale: Scale,
-    seed: int = 0,
-    steps: int | None = None,
-    on_step: Callable[[Step], None] | None = None,
-    **fingerprint,
-) -> TrainedStage:
-    """Trains a model of this file on regions, or loads it. `fingerprint`: what else tells this run from others."""
-    noise, steps = data.pairs.noise, steps or scale.vilbert_steps
-    fingerprint = {
-        "config": str(model.config),
-        "batch": scale.vilbert_batch,
-        "cut": data.region_boxes.__name__,
-        "region_classifier": checkpoint.checksum(data.region_classifier.state_dict()),
-        "things": data.pairs.things,
-        "among": data.pairs.noun_subset,
-        "caption": data.pairs.caption.__qualname__,
-        "data seed": data.pairs.seed,
-        "false": noise and [noise.share, noise.kind.__name__],
-        **fingerprint,
-    }
-    return train_or_load(
-        name,
-        model,
-        Batches(data.batch, scale.vilbert_batch),
-        steps,
-        MASKED_OPTIMISATION,
-        fingerprint=fingerprint,
-        seed=seed,
-        on_step=on_step,
-    )
-
-
-def vilbert(
-    scale: Scale | str | None = None,
-    seed: int = 0,
+    sizes: Sizes,
+    seed: int,
+    stage: Stage,
     *,
-    data: regions.RegionDataset | None = None,
-    steps: int | None = None,
-    on_step: Callable[[Step], None] | None = None,
+    data: RegionDataset | None = None,
+    model: nn.Module | None = None,
     **changes,
-) -> TrainedStage:
-    """ViLBERT on the world, trained or loaded. changes: of ViLBERTConfig.
-
-    data  default: region_pairs with false captions of both kinds, other pictures' and nearly right ones
+) -> Run:
+    """data     default: region_pairs; for ViLBERT half of the captions are false (other pictures', or wrong in one point)
+    model    another untrained one;  changes: of ViLBERTConfig or VLBERTConfig
     """
-    size = Scale.of(scale)
-    data = data or region_pairs(size, seed, false=regions.hard_or_mismatched)
-    return train_masked(
-        "vilbert",
-        new_vilbert(vilbert_config(size, **changes), seed),
-        data,
-        size,
-        seed,
-        steps,
-        on_step,
-    )
+    if data is None:
+        false = regions.hard_or_mismatched if name == "vilbert" else None
+        classifier = freeze(stage("region_classifier"))
+        data = region_pairs(scale, seed, false=false, classifier=classifier)
+    given = model
+    if model is None and name == "vilbert":
+        model = new_vilbert(vilbert_config(scale, **changes), seed)
+    elif model is None:
+        model = new_vlbert(vlbert_config(scale, **changes), seed, data.region_classifier)
+    return Run(model, data, model.config, (given,))
 
 
-def vlbert(
-    scale: Scale | str | None = None,
-    seed: int = 0,
-    *,
-    data: regions.RegionDataset | None = None,
-    steps: int | None = None,
-    on_step: Callable[[Step], None] | None = None,
-    **changes,
-) -> TrainedStage:
-    """VL-BERT on the world, trained or loaded; it is never asked about false captions. changes: of VLBERTConfig."""
-    size = Scale.of(scale)
-    data = data or region_pairs(size, seed)
-    return train_masked(
-        "vlbert",
-        new_vlbert(vlbert_config(size, **changes), seed, data.region_classifier),
-        data,
-        size,
-        seed,
-        steps,
-        on_step,
-    )
-
-
-def masked_report(
-    model: nn.Module, data: regions.RegionDataset, count: int = HELD_OUT
-) -> dict[str, float]:
+def masked_report(model: nn.Module, data: RegionDataset, count: int = HELD_OUT) -> dict[str, float]:
     """Masked words by kind, and masked regions, on held-out pairs: with the picture, without, and with another's."""
-    indices, report = range(count), {}
-    for name, view in (
-        ("", masked.unchanged),
-        (", blind", masked.without_image),
-        (", shuffled", masked.shuffled_images),
-    ):
-        report |= {
-            f"{kind}{name}": value
-            for kind, value in masked.masked_word_accuracy(model, data, indices, view).items()
-        }
-    for name, view in (("", masked.unchanged), (", shuffled", masked.shuffled_images)):
-        report[f"regions{name}"] = masked.masked_region_accuracy(model, data, indices, view)
+    report = {}
+    for name, view in VIEWS.items():
+        words = masked.masked_word_accuracy(model, data, range(count), view)
+        report |= {f"{kind}{name}": value for kind, value in words.items()}
+    for name in ("", ", shuffled"):
+        accuracy = masked.masked_region_accuracy(model, data, range(count), VIEWS[name])
+        report[f"regions{name}"] = accuracy
     return report
 
 
 FALSE_CAPTIONS = {
     "another picture's": mismatched,
-    "places swapped": lambda index, pairs: regions.false_caption(
-        index, pairs, regions.swap_across_rows
-    ),
-    "background changed": lambda index, pairs: regions.false_caption(
-        index, pairs, regions.recolour_background
-    ),
+    "places swapped": partial(regions.false_caption, change=regions.swap_across_rows),
+    "background changed": partial(regions.false_caption, change=regions.recolour_background),
 }
 
 
 def alignment_report(
-    model: ViLBERT, data: regions.RegionDataset, count: int = HELD_OUT
+    model: ViLBERT, data: RegionDataset, count: int = HELD_OUT
 ) -> dict[str, float]:
     """True captions against false ones, by kind of falsehood, with the blind and shuffled controls."""
     report = {}
     for kind, false in FALSE_CAPTIONS.items():
-        for name, view in (
-            ("", masked.unchanged),
-            (", blind", masked.without_image),
-            (", shuffled", masked.shuffled_images),
-        ):
+        for name, view in VIEWS.items():
             found = masked.pair_accuracy(
                 model, data, range(count), lambda index: false(index, data.pairs), view
             )
@@ -288,27 +218,43 @@ def alignment_report(
     return report
 
 
-def retrieval_report(
-    model: ViLBERT, data: regions.RegionDataset, count: int = 64
-) -> dict[str, float]:
+def retrieval_report(model: ViLBERT, data: RegionDataset, count: int = 64) -> dict[str, float]:
     """Mean R@1 of both directions among `count` held-out pairs with different captions, by alignment score."""
     indices = data.pairs.distinct(count)
-    return {
-        f"R@1{name}": masked.mean_recall_at_1(masked.score_all_pairs(model, data, indices, view))
-        for name, view in (
-            ("", masked.unchanged),
-            (", blind", masked.without_image),
-            (", shuffled", masked.shuffled_images),
-        )
-    } | {"R@1, chance": 1 / count}
+    scores = {
+        name: masked.score_all_pairs(model, data, indices, view) for name, view in VIEWS.items()
+    }
+    report = {f"R@1{name}": masked.mean_recall_at_1(found) for name, found in scores.items()}
+    return report | {"R@1, chance": 1 / count}
 
 
-def vilbert_report(
-    model: ViLBERT, data: regions.RegionDataset, count: int = HELD_OUT
-) -> dict[str, float]:
-    """Everything ViLBERT is tested on."""
+def vilbert_report(model: ViLBERT, data: RegionDataset, count: int = HELD_OUT) -> dict[str, float]:
+    """Masked words and regions, alignment, retrieval."""
     return (
         masked_report(model, data, count)
         | alignment_report(model, data, count)
         | retrieval_report(model, data, min(64, count))
     )
+
+
+classifier = Recipe(
+    "region_classifier",
+    CLASSIFIER_SIZES,
+    setup_classifier,
+    CLASSIFIER_OPTIMISATION,
+    classifier_report,
+)
+vilbert = Recipe(
+    "vilbert",
+    SIZES,
+    partial(setup, "vilbert"),
+    MASKED_OPTIMISATION,
+    lambda model, scale, count: vilbert_report(model, region_pairs(scale, split="test"), count),
+)
+vlbert = Recipe(
+    "vlbert",
+    SIZES,
+    partial(setup, "vlbert"),
+    MASKED_OPTIMISATION,
+    lambda model, scale, count: masked_report(model, region_pairs(scale, split="test"), count),
+)

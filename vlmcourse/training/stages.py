@@ -13,7 +13,7 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -78,7 +78,7 @@ def train_or_load(
         "name": name,
         "steps": steps,
         "seed": seed,
-        "optimisation": asdict(optimisation),
+        "optimisation": astuple(optimisation),
     }
     ingredients = {
         **recipe,

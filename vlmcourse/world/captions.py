@@ -1,4 +1,4 @@
-"""What people might write under a scene. A caption is a function (scene, draws) -> text."""
+"""What people might write under a scene. A caption is a function (scene, rng) -> text."""
 
 from collections.abc import Sequence
 
@@ -23,7 +23,7 @@ def _row(things, name) -> str:
     return " and ".join(article(name(thing)) for thing in things)
 
 
-def _arrangement(scene: Scene, draws: SeededRandom, name) -> str:
+def _arrangement(scene: Scene, rng: SeededRandom, name) -> str:
     """Who is above, below, left or right of whom."""
     ordered = sorted(scene.things, key=lambda thing: thing.x)
     top = [thing for thing in ordered if thing.y < 0.5]
@@ -31,20 +31,20 @@ def _arrangement(scene: Scene, draws: SeededRandom, name) -> str:
     if len(ordered) == 1:
         return article(name(ordered[0]))
     if top and bottom:
-        return draws.choice(
+        return rng.choice(
             (
                 f"{_row(top, name)} above {_row(bottom, name)}",
                 f"{_row(bottom, name)} below {_row(top, name)}",
             )
         )
     left, right = (article(name(thing)) for thing in ordered)
-    return draws.choice((f"{left} left of {right}", f"{right} right of {left}"))
+    return rng.choice((f"{left} left of {right}", f"{right} right of {left}"))
 
 
-def detailed(scene: Scene, draws: SeededRandom) -> str:
+def detailed(scene: Scene, rng: SeededRandom) -> str:
     """Every thing, how they are arranged, and the background."""
-    what = _arrangement(scene, draws, lambda thing: thing.word)
-    return draws.choice(
+    what = _arrangement(scene, rng, lambda thing: thing.word)
+    return rng.choice(
         (
             f"{what} on {scene.background}",
             f"{what} on a {scene.background} background",
@@ -54,46 +54,44 @@ def detailed(scene: Scene, draws: SeededRandom) -> str:
     )
 
 
-def varied(scene: Scene, draws: SeededRandom, frames: Sequence[str] = TEMPLATES) -> str:
+def varied(scene: Scene, rng: SeededRandom, frames: Sequence[str] = TEMPLATES) -> str:
     """Detailed three times in ten, else without the background, as people do.
 
     If every caption named its background, prompts such as 'a photo of a cat' would be unlike anything in training.
     """
-    if draws.random() < 0.3:
-        return detailed(scene, draws)
-    return draws.choice(frames).format(_arrangement(scene, draws, lambda thing: thing.word))
+    if rng.random() < 0.3:
+        return detailed(scene, rng)
+    return rng.choice(frames).format(_arrangement(scene, rng, lambda thing: thing.word))
 
 
-def prompted(scene: Scene, draws: SeededRandom) -> str:
+def prompted(scene: Scene, rng: SeededRandom) -> str:
     """Varied, and in the frames 'there is' and 'this is' as well: what CLIP trains on, which is prompted in all of them."""
-    return varied(scene, draws, (*TEMPLATES, "there is {}", "this is {}"))
+    return varied(scene, rng, (*TEMPLATES, "there is {}", "this is {}"))
 
 
-def annotated(scene: Scene, draws: SeededRandom) -> str:
+def annotated(scene: Scene, rng: SeededRandom) -> str:
     """As BLIP's captioner learns and is prompted: 'a picture of', then every thing, how they are arranged, the background."""
     return (
-        f"a picture of {_arrangement(scene, draws, lambda thing: thing.word)} on {scene.background}"
+        f"a picture of {_arrangement(scene, rng, lambda thing: thing.word)} on {scene.background}"
     )
 
 
-def annotated_or_varied(scene: Scene, draws: SeededRandom) -> str:
+def annotated_or_varied(scene: Scene, rng: SeededRandom) -> str:
     """From two sources, as BLIP's: four in ten as annotators write (pictured), the others as people do (varied)."""
-    return annotated(scene, draws) if draws.random() < 0.4 else varied(scene, draws)
+    return annotated(scene, rng) if rng.random() < 0.4 else varied(scene, rng)
 
 
-def synonyms(scene: Scene, draws: SeededRandom) -> str:
+def synonyms(scene: Scene, rng: SeededRandom) -> str:
     """As detailed, in the words another person would take."""
-    what = _arrangement(
-        scene, draws, lambda thing: draws.choice((thing.word, *thing.noun.synonyms))
-    )
+    what = _arrangement(scene, rng, lambda thing: rng.choice((thing.word, *thing.noun.synonyms)))
     return f"{what} on {scene.background}"
 
 
-def short(scene: Scene, draws: SeededRandom) -> str:
+def short(scene: Scene, rng: SeededRandom) -> str:
     """One or two of the things, and nothing else: what most of the web writes."""
-    return _row(draws.sample(scene.things, min(2, len(scene.things))), lambda thing: thing.word)
+    return _row(rng.sample(scene.things, min(2, len(scene.things))), lambda thing: thing.word)
 
 
 def templated(template: str):
     """A caption of one template of PROMPTS, naming the first thing: templated('a picture of {}')."""
-    return lambda scene, draws: template.format(article(scene.things[0].word))
+    return lambda scene, rng: template.format(article(scene.things[0].word))

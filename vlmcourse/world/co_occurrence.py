@@ -10,20 +10,16 @@ from functools import cache, lru_cache
 import numpy as np
 
 from vlmcourse.world.captions import detailed
-from vlmcourse.world.digits import Sign, sign
+from vlmcourse.world.digits import Picture, Sign, render_picture, sign
 from vlmcourse.world.documents import describe
-from vlmcourse.world.rendering import render
 from vlmcourse.world.scenes import (
     BACKGROUNDS,
-    Scene,
     SeededRandom,
     arrange,
     held_out,
     known_nouns,
     split_of,
 )
-
-Picture = Scene | Sign
 
 
 @cache
@@ -40,23 +36,18 @@ def companion(word: str) -> str:
     return next(other for other in after if not held_out((word, other), "white"))
 
 
-def render_picture(picture: Picture, size: int) -> np.ndarray:
-    """(size, size, 3) uint8."""
-    return picture.render(size) if isinstance(picture, Sign) else render(picture, size)
-
-
 @lru_cache(65536)
 def _picture(seed: int, index: int, signs: float) -> Picture:
-    draws = SeededRandom("habits", seed, index)
-    if draws.random() < signs:
+    rng = SeededRandom("habits", seed, index)
+    if rng.random() < signs:
         return sign("train", index, seed, (1, 2))
-    alone = draws.random() < 0.75
+    alone = rng.random() < 0.75
     while True:
-        first = draws.choice(popular_nouns() if draws.random() < 1 / 3 else known_nouns())
-        other = companion(first) if draws.random() < 0.6 else draws.choice(known_nouns())
-        words, background = (first,) if alone else (first, other), draws.choice(tuple(BACKGROUNDS))
+        first = rng.choice(popular_nouns() if rng.random() < 1 / 3 else known_nouns())
+        other = companion(first) if rng.random() < 0.6 else rng.choice(known_nouns())
+        words, background = (first,) if alone else (first, other), rng.choice(tuple(BACKGROUNDS))
         if len(set(words)) == len(words) and split_of(words, background) == "train":
-            return arrange(tuple(draws.sample(words, len(words))), background, draws)
+            return arrange(tuple(rng.sample(words, len(words))), background, rng)
 
 
 @dataclass(frozen=True)
@@ -72,16 +63,16 @@ class BiasedPairs:
     seed: int = 0
     signs: float = 0.05
 
-    def picture(self, index: int) -> Picture:
+    def scene(self, index: int) -> Picture:
         return _picture(self.seed, index, self.signs)
 
     def text(self, index: int) -> str:
         """The caption of picture `index`, with a full stop."""
-        picture, draws = self.picture(index), SeededRandom("habits caption", self.seed, index)
+        picture, rng = self.scene(index), SeededRandom("habits caption", self.seed, index)
         if isinstance(picture, Sign):
             return f"{picture.caption} ."
-        return f"{describe(picture, draws) if len(picture.things) == 1 else detailed(picture, draws)} ."
+        return f"{describe(picture, rng) if len(picture.things) == 1 else detailed(picture, rng)} ."
 
     def images(self, indices: Sequence[int]) -> np.ndarray:
         """uint8 (B, size, size, 3)."""
-        return np.stack([render_picture(self.picture(index), self.size) for index in indices])
+        return np.stack([render_picture(self.scene(index), self.size) for index in indices])

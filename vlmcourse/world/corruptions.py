@@ -1,5 +1,4 @@
-"""Questions made to find out what a model can't do, and what its prompts are good for: presence of what is not there, captions
-with two things exchanged, sums on signs, and prompts whose examples are spoilt in one way.
+"""Questions that show what a model cannot do, and prompts whose examples are corrupted in one way, to see what they are good for.
 
 All are Episodes (see pages.py): a prompt, the right answer, and the answers to choose among. A picture may be a Sign.
 """
@@ -7,92 +6,41 @@ All are Episodes (see pages.py): a prompt, the right answer, and the answers to 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import permutations
 from math import factorial
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from vlmcourse.world import tokenizer
-from vlmcourse.world.co_occurrence import Picture, companion, popular_nouns, render_picture
-from vlmcourse.world.digits import Sign, sign
+from vlmcourse.world.co_occurrence import companion, popular_nouns
+from vlmcourse.world.digits import Picture, Sign, sign
 from vlmcourse.world.few_shot import other_pictures
 from vlmcourse.world.minimal_pairs import SceneChange, caption_choices
 from vlmcourse.world.nouns import article
-from vlmcourse.world.pages import Episode
-from vlmcourse.world.prompts import View, pad_left
-from vlmcourse.world.rendering import to_pixels
+from vlmcourse.world.pages import Episode, Part
 from vlmcourse.world.scenes import Scene, SeededRandom, known_nouns, sample
 
-Part = str | Picture
 BLANK = Scene((), "grey")
-"""A grey card: in the place of a picture, so that the text keeps its places."""
+"""A grey card in the place of a picture, so that the text keeps its positions."""
+Example = tuple[Picture, str]
 
 
-@dataclass(frozen=True)
-class OpenPrompts:
-    """Prompts for a model to go on with: `batch(indices)` has `ids` (B, T) padded on the left, `padding_mask` (B, T), `pixel_values`.
-
-    place  what stands in the text for a picture;  end  what closes the text before a picture, such as Flamingo's <EOC>
-    """
-
-    pages: Sequence[Sequence[Part]]
-    size: int
-    image_prefix: str = "<image>"
-    view: View = to_pixels
-    end: str = ""
-
-    def __len__(self) -> int:
-        return len(self.pages)
-
-    def written(self, page: Sequence[Part]) -> str:
-        told: list[str] = []
-        for part in page:
-            told += (
-                [part]
-                if isinstance(part, str)
-                else [*([self.end] if told else []), self.image_prefix]
-            )
-        return " ".join(filter(None, told))
-
-    def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        pages = [self.pages[index] for index in indices]
-        images = [
-            render_picture(part, self.size)
-            for page in pages
-            for part in page
-            if not isinstance(part, str)
-        ]
-        return {
-            **pad_left(tokenizer.encode([self.written(page) for page in pages])),
-            "pixel_values": self.view(np.stack(images))
-            if images
-            else torch.empty(0, 3, self.size, self.size),
-        }
+# Presence, after POPE (Li et al. 2023, arXiv 2305.10355): as many questions with yes as with no, and three ways to choose what is
+# absent, each a function (scene, rng) -> absent word.
 
 
-# Is it there? After POPE (Li et al. 2023, arXiv 2305.10355): as many questions with yes as with no, and three ways to find what
-# is not there. Each way is a function (scene, draws) -> absent word.
+def random_noun(scene: Scene, rng: SeededRandom) -> str:
+    """Any noun that is absent."""
+    return rng.choice([word for word in known_nouns() if word not in scene.words])
 
 
-def random_noun(scene: Scene, draws: SeededRandom) -> str:
-    """Anything that is not there."""
-    return draws.choice([word for word in known_nouns() if word not in scene.words])
+def popular_noun(scene: Scene, rng: SeededRandom) -> str:
+    """An absent noun that training showed often."""
+    return rng.choice([word for word in popular_nouns() if word not in scene.words])
 
 
-def popular_noun(scene: Scene, draws: SeededRandom) -> str:
-    """Something that training showed often."""
-    return draws.choice([word for word in popular_nouns() if word not in scene.words])
-
-
-def adversarial_noun(scene: Scene, draws: SeededRandom) -> str:
-    """What training showed beside one of the things that are there."""
-    return draws.choice(
-        [companion(word) for word in scene.words if companion(word) not in scene.words]
-        or [popular_noun(scene, draws)]
-    )
+def adversarial_noun(scene: Scene, rng: SeededRandom) -> str:
+    """An absent noun that training showed beside one that is present."""
+    companions = [companion(word) for word in scene.words if companion(word) not in scene.words]
+    return rng.choice(companions or [popular_noun(scene, rng)])
 
 
 ABSENT: dict[str, Callable[[Scene, SeededRandom], str]] = {
@@ -105,61 +53,56 @@ ABSENT: dict[str, Callable[[Scene, SeededRandom], str]] = {
 def presence_questions(
     absent: Callable[[Scene, SeededRandom], str], count: int, things: tuple[int, int] = (1, 2)
 ) -> list[Episode]:
-    """Two questions about each of `count` held-out scenes: is there something that is there, and something that is not?
+    """Two questions about each of `count` held-out scenes: one about something present, one about something absent.
 
-    The first questions are the same whatever `absent` is.
+    The questions about present things are the same whatever `absent` is.
     """
-    made = []
+    episodes = []
     for index in range(count):
         scene = sample("test", index, 0, things)
-        asked = {
-            "yes": SeededRandom("there", index).choice(scene.words),
-            "no": absent(scene, SeededRandom("absent", index)),
-        }
-        made += [
-            Episode(
-                (scene, f"question : is there {article(word)} ? answer :"), answer, ("yes", "no")
-            )
-            for answer, word in asked.items()
-        ]
-    return made
+        present = SeededRandom("there", index).choice(scene.words)
+        for answer, word in (
+            ("yes", present),
+            ("no", absent(scene, SeededRandom("absent", index))),
+        ):
+            prompt = scene, f"question : is there {article(word)} ? answer :"
+            episodes.append(Episode(prompt, answer, ("yes", "no")))
+    return episodes
 
 
-# What is where? And what is written there?
+# Positions and digits.
 
 
 def caption_questions(
     change: SceneChange, count: int, things: tuple[int, int] = (2, 2)
 ) -> list[Episode]:
-    """Which caption fits: the scene's, or the one of the scene after `swap`? Same words in both, if swap exchanges things."""
-    found = caption_choices(change, count=count, things=things)
+    """Which caption fits: the scene's, or that of the changed scene? Both have the same words if `change` is swap_positions."""
     return [
         Episode((scene,), right, tuple(SeededRandom("which", index).sample((right, wrong), 2)))
-        for index, (scene, right, wrong) in enumerate(found)
+        for index, (scene, right, wrong) in enumerate(
+            caption_choices(change, count=count, things=things)
+        )
     ]
 
 
 def digit_sums(count: int, shots: int = 2) -> list[Episode]:
-    """Signs of two digits to be added, after solved ones ('= 3 .'): numbers of the test split, examples of the training split."""
+    """Signs of two digits to add, after solved ones ('= 3 .'): numbers of the test split, examples of the training split."""
     digits = tuple(map(str, range(10)))
 
     def small(split: str, start: int) -> Sign:
         """The first sign from number `start` on whose digits' sum is one digit."""
-        return next(
-            one
-            for number in range(start, start + 1000)
-            if _sum(one := sign(split, number, 0, (2, 2))) <= 9
-        )
+        signs = (sign(split, number, 0, (2, 2)) for number in range(start, start + 1000))
+        return next(one for one in signs if _sum(one) <= 9)
 
-    made = []
+    episodes = []
     for index in range(count):
         parts: list[Part] = []
         for shot in range(shots):
-            solved = small("train", 1000 * (index * shots + shot))
-            parts += [solved, f"= {_sum(solved)} ."]
-        asked = small("test", 1000 * index)
-        made.append(Episode((*parts, asked, "="), str(_sum(asked)), digits))
-    return made
+            example = small("train", 1000 * (index * shots + shot))
+            parts += [example, f"= {_sum(example)} ."]
+        question = small("test", 1000 * index)
+        episodes.append(Episode((*parts, question, "="), str(_sum(question)), digits))
+    return episodes
 
 
 def _sum(one: Sign) -> int:
@@ -167,105 +110,87 @@ def _sum(one: Sign) -> int:
 
 
 def sums_as_text(episodes: Sequence[Episode]) -> list[Episode]:
-    """The same sums, written: '2 + 1' in the place of the sign. Whoever fails here can't add, whatever it sees."""
-    return [
-        replace(
-            one,
-            prompt=(
-                " ".join(
-                    " + ".join(part.number.split()) if isinstance(part, Sign) else part
-                    for part in one.prompt
-                ),
-            ),
-        )
-        for one in episodes
-    ]
+    """The same sums as text, '2 + 1' in the place of the sign: can the language model add at all?"""
+
+    def as_text(part: Part) -> str:
+        return " + ".join(part.number.split()) if isinstance(part, Sign) else part
+
+    return [replace(one, prompt=(" ".join(map(as_text, one.prompt)),)) for one in episodes]
 
 
-# Prompts with examples, spoilt.
+# Prompts with examples, corrupted.
 
 
-def split_prompt(episode: Episode) -> tuple[list[tuple[Picture, str]], tuple[Picture, str]]:
-    """The solved examples, and what is asked. Raises ValueError unless pictures and texts take turns."""
+def split_prompt(episode: Episode) -> tuple[list[Example], Example]:
+    """The solved examples, and the question. Raises ValueError unless pictures and texts alternate."""
     parts = episode.prompt
-    if len(parts) % 2 or any(
-        isinstance(part, str) != bool(place % 2) for place, part in enumerate(parts)
-    ):
+    alternate = all(isinstance(part, str) == bool(index % 2) for index, part in enumerate(parts))
+    if len(parts) % 2 or not alternate:
         raise ValueError(
             "a prompt in which pictures and texts don't take turns; expected picture, text, picture, text, ... as "
-            "pages.few_shot and shots.binding make them."
+            "pages.vqa_episode and few_shot.binding_episode make them."
         )
     pairs = list(zip(parts[::2], parts[1::2]))
     return pairs[:-1], pairs[-1]
 
 
 def _with(
-    episode: Episode,
-    examples: Sequence[tuple[Picture, str]],
-    asked: tuple[Picture, str] | None = None,
+    episode: Episode, examples: Sequence[Example], question: Example | None = None
 ) -> Episode:
-    asked = asked or split_prompt(episode)[1]
-    return replace(episode, prompt=tuple(part for pair in (*examples, asked) for part in pair))
+    question = question or split_prompt(episode)[1]
+    return replace(episode, prompt=tuple(part for pair in (*examples, question) for part in pair))
 
 
 def rotated(episodes: Sequence[Episode]) -> list[Episode]:
-    """Each example's text with the picture of the example before it (the first with the last's): the same parts, mismatched."""
+    """Each example's text with the picture of the example before it (the first with the last's)."""
     made = []
     for one in episodes:
         examples, _ = split_prompt(one)
-        pictures = [picture for picture, _ in examples]
-        made.append(
-            _with(one, list(zip(pictures[-1:] + pictures[:-1], (text for _, text in examples))))
-        )
+        pictures, texts = [picture for picture, _ in examples], [text for _, text in examples]
+        made.append(_with(one, list(zip(pictures[-1:] + pictures[:-1], texts))))
     return made
 
 
 def blank_examples(episodes: Sequence[Episode]) -> list[Episode]:
-    """The examples' pictures are grey cards; the question keeps its picture."""
+    """The examples' pictures are blank; the question keeps its picture."""
     return [_with(one, [(BLANK, text) for _, text in split_prompt(one)[0]]) for one in episodes]
 
 
 def wrong_labels(episodes: Sequence[Episode]) -> list[Episode]:
-    """The examples' answers are others of the possible ones, at random (Min et al. 2022, arXiv 2202.12837).
+    """The examples' answers are replaced by other choices at random (Min et al. 2022, arXiv 2202.12837).
 
     Raises ValueError if an example doesn't end with one of the choices and a full stop.
     """
     made = []
     for index, one in enumerate(episodes):
-        draws, examples = SeededRandom("relabelled", index), []
-        for picture, text in split_prompt(one)[0]:
-            *before, answer, stop = text.split()
-            if answer not in one.choices or stop != ".":
-                raise ValueError(
-                    f"the example {text!r} ends with none of the answers {', '.join(one.choices[:4])}, ..."
-                )
-            wrong = draws.choice([choice for choice in one.choices if choice != answer])
-            article_first = (
-                before and before[-1] in ("a", "an") and before[:-1][-2:] == ["this", "is"]
-            )
-            examples.append(
-                (
-                    picture,
-                    " ".join(
-                        [
-                            *(before[:-1] if article_first else before),
-                            article(wrong) if article_first else wrong,
-                            stop,
-                        ]
-                    ),
-                )
-            )
+        rng = SeededRandom("relabelled", index)
+        examples = [
+            (picture, _relabel(text, one.choices, rng)) for picture, text in split_prompt(one)[0]
+        ]
         made.append(_with(one, examples))
     return made
 
 
+def _relabel(text: str, choices: Sequence[str], rng: SeededRandom) -> str:
+    *before, answer, stop = text.split()
+    if answer not in choices or stop != ".":
+        raise ValueError(
+            f"the example {text!r} ends with none of the answers {', '.join(choices[:4])}, ..."
+        )
+    wrong = rng.choice([choice for choice in choices if choice != answer])
+    if before[-3:] in (["this", "is", "a"], ["this", "is", "an"]):
+        return " ".join([*before[:-1], article(wrong), stop])
+    return " ".join([*before, wrong, stop])
+
+
 def blank_query(episodes: Sequence[Episode]) -> list[Episode]:
-    """What is asked about is a grey card; the examples keep their pictures."""
-    return [_with(one, split_prompt(one)[0], (BLANK, split_prompt(one)[1][1])) for one in episodes]
+    """The question's picture is blank; the examples keep their pictures."""
+    split = [(one, *split_prompt(one)) for one in episodes]
+    return [_with(one, examples, (BLANK, text)) for one, examples, (_, text) in split]
 
 
 def no_examples(episodes: Sequence[Episode]) -> list[Episode]:
-    """No examples."""
+    """The question alone."""
     return [_with(one, ()) for one in episodes]
 
 
@@ -279,7 +204,7 @@ CORRUPTIONS: dict[str, Callable[[Sequence[Episode]], list[Episode]]] = {
     "the question's picture grey": blank_query,
 }
 """What may be done to the examples of a prompt. A model that learns the task from them needs all of it right; one that only
-recognises which task it is will not mind wrong answers and swapped pictures."""
+recognises which task it is does not mind wrong answers and swapped pictures."""
 
 
 def example_orders(episodes: Sequence[Episode], most: int = 24) -> list[list[Episode]]:
@@ -290,33 +215,30 @@ def example_orders(episodes: Sequence[Episode], most: int = 24) -> list[list[Epi
         )
     (number,) = counts
     if factorial(number) <= most:
-        chosen = list(permutations(range(number)))
+        orders = list(permutations(range(number)))
     else:
-        draws = SeededRandom("orders", number)
-        chosen = list(
-            dict.fromkeys(
-                [
-                    tuple(range(number)),
-                    *(tuple(draws.sample(range(number), number)) for _ in range(4 * most)),
-                ]
-            )
-        )[:most]
+        rng = SeededRandom("orders", number)
+        shuffled = [tuple(rng.sample(range(number), number)) for _ in range(4 * most)]
+        orders = list(dict.fromkeys([tuple(range(number)), *shuffled]))[:most]
     return [
-        [_with(one, [split_prompt(one)[0][place] for place in order]) for one in episodes]
-        for order in chosen
+        [_with(one, [split_prompt(one)[0][index] for index in order]) for one in episodes]
+        for order in orders
     ]
 
 
-def other_examples(episodes: Sequence[Episode], draws: int) -> list[list[Episode]]:
-    """The same questions with the examples of other episodes, `draws` times. For tasks whose answers don't hang on a context."""
-    if draws >= len(episodes):
+def other_examples(episodes: Sequence[Episode], count: int) -> list[list[Episode]]:
+    """The same questions with the examples of other episodes, `count` times. For tasks whose answers don't depend on a context.
+
+    Raises ValueError unless there are more episodes than `count`.
+    """
+    if count >= len(episodes):
         raise ValueError(
-            f"{draws} choices of examples from {len(episodes)} episodes; expected fewer choices than episodes."
+            f"{count} choices of examples from {len(episodes)} episodes; expected fewer choices than episodes."
         )
     return [
         [
             _with(one, split_prompt(episodes[(number + away) % len(episodes)])[0])
             for number, one in enumerate(episodes)
         ]
-        for away in range(draws)
+        for away in range(count)
     ]

@@ -33,33 +33,31 @@ class Dialogue:
         return " . ".join((self.caption, *said))
 
 
-def dialogue(scene: Scene, draws: SeededRandom, rounds: int = 5) -> Dialogue:
+def dialogue(scene: Scene, rng: SeededRandom, rounds: int = 5) -> Dialogue:
     """A dialogue of so many rounds; about a third of the questions can only be understood with the one before."""
     spoken: list[Round] = []
     before: str | None = None
     while len(spoken) < rounds:
         question = (
-            _about_it(scene, before, draws)
-            if before and draws.random() < 0.4
-            else ask(scene, draws)
+            _about_it(scene, before, rng) if before and rng.random() < 0.4 else ask(scene, rng)
         )
         if any(
             question.text == one.question.text and "it" not in question.text.split()
             for one in spoken
         ):
             if (
-                draws.random() < 0.9
+                rng.random() < 0.9
             ):  # people seldom ask twice; a scene of one thing leaves little else
                 continue
-        spoken.append(_with_candidates(question, draws))
+        spoken.append(_with_candidates(question, rng))
         before = question.about
-    return Dialogue(short(scene, draws), tuple(spoken))
+    return Dialogue(short(scene, rng), tuple(spoken))
 
 
-def _about_it(scene: Scene, word: str, draws: SeededRandom) -> Question:
+def _about_it(scene: Scene, word: str, rng: SeededRandom) -> Question:
     """A question about the thing that was just spoken of."""
     thing = next(thing for thing in scene.things if thing.word == word)
-    text, answer, kind = draws.choice(
+    text, answer, kind = rng.choice(
         (
             ("what colour is it ?", thing.noun.colour, "colour"),
             ("where is it ?", quarter(thing), "where"),
@@ -76,11 +74,11 @@ def _every_answer() -> tuple[str, ...]:
     return tuple(dict.fromkeys(answer for kind in KINDS for answer in answers(kind)))
 
 
-def _with_candidates(question: Question, draws: SeededRandom) -> Round:
+def _with_candidates(question: Question, rng: SeededRandom) -> Round:
     """The true answer, other answers that such a question could have, then any others, in random order."""
     plausible = [answer for answer in answers(question.kind) if answer != question.answer]
-    chosen = [question.answer, *draws.sample(plausible, min(len(plausible), CANDIDATES // 2))]
+    chosen = [question.answer, *rng.sample(plausible, min(len(plausible), CANDIDATES // 2))]
     others = [answer for answer in _every_answer() if answer not in set(chosen)]
-    chosen += draws.sample(others, CANDIDATES - len(chosen))
-    order = draws.sample(chosen, CANDIDATES)
+    chosen += rng.sample(others, CANDIDATES - len(chosen))
+    order = rng.sample(chosen, CANDIDATES)
     return Round(question, tuple(order), order.index(question.answer))

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from vlmcourse.world.questions import Question
-from vlmcourse.world.rendering import paint
-from vlmcourse.world.scenes import BACKGROUNDS, SeededRandom
+from vlmcourse.world.rendering import paint, render
+from vlmcourse.world.scenes import BACKGROUNDS, Scene, SeededRandom
 
 _SPLITS = {"train": range(0, 8), "test": range(8, 10)}  # one number in five is never trained on
 
@@ -56,13 +56,21 @@ def sign(split: str, index: int, seed: int = 0, digits: tuple[int, int] = (1, 3)
     """Sign number `index` of a split: train, or test (numbers that training never shows)."""
     if split not in _SPLITS:
         raise ValueError(f"no split '{split}' of signs; expected one of {', '.join(_SPLITS)}.")
-    draws = SeededRandom("sign", seed, split, index)
-    length = digits[0] + int(draws.random() * (digits[1] - digits[0] + 1))
+    rng = SeededRandom("sign", seed, split, index)
+    length = digits[0] + int(rng.random() * (digits[1] - digits[0] + 1))
     while True:
-        value = int(draws.random() * 10**length)
+        value = int(rng.random() * 10**length)
         if value * 7 % 10 in _SPLITS[split]:
             return Sign(
                 " ".join(f"{value:0{length}}"),
-                draws.choice(tuple(BACKGROUNDS)),
-                0.3 + 0.4 * draws.random(),
+                rng.choice(tuple(BACKGROUNDS)),
+                0.3 + 0.4 * rng.random(),
             )
+
+
+Picture = Scene | Sign
+
+
+def render_picture(picture: Picture, size: int) -> np.ndarray:
+    """(size, size, 3) uint8."""
+    return picture.render(size) if isinstance(picture, Sign) else render(picture, size)

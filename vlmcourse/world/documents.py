@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from zlib import crc32
 
 import torch
 from torch import Tensor
@@ -175,6 +176,11 @@ class Documents:
     length: int = 128
     seed: int = 0
     kinds: tuple[Callable[[SeededRandom], str], ...] = repeated(KINDS)
+
+    def fingerprint(self) -> list:
+        """Changes if a text changes; names of kinds do not count."""
+        texts = "\n".join(text for index in range(8) for text in self.row(index))
+        return [self.split, self.length, self.seed, crc32(texts.encode())]
 
     def text(self, index: int) -> str:
         draws = SeededRandom("text", self.seed, self.split, index)

@@ -9,9 +9,16 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from vlmcourse.world import tokenizer
-from vlmcourse.world.interleaved import Part, WebPages, nouns_of_split
+from vlmcourse.world.interleaved import WebPages
 from vlmcourse.world.nouns import article
-from vlmcourse.world.pages import Episode, question_prompt, scenes, single_thing
+from vlmcourse.world.pages import (
+    Episode,
+    Part,
+    nouns_of_split,
+    pictures_of,
+    question_prompt,
+    single_thing,
+)
 from vlmcourse.world.questions import answers, ask
 from vlmcourse.world.scenes import Scene, SeededRandom
 from vlmcourse.world.videos import Video, make_video
@@ -31,18 +38,18 @@ def binding_episode(
     The question is the same for every count, and so are the examples that were there (the later ones stand first). With
     fewer examples than ways the right name may not have been said: then one can only exclude.
     """
-    draws = SeededRandom("shots", seed, split, index, ways)
+    rng = SeededRandom("shots", seed, split, index, ways)
     words, names = (
-        draws.sample(nouns_of_split(split, noun_subset), ways),
-        draws.sample(invented, ways),
+        rng.sample(nouns_of_split(split, noun_subset), ways),
+        rng.sample(invented, ways),
     )
-    asked = int(draws.random() * ways)
-    query = single_thing(words[asked], split, draws)
+    asked = int(rng.random() * ways)
+    query = single_thing(words[asked], split, rng)
     examples: list[tuple[Scene, str]] = []
     while len(examples) < count:
         examples += [
-            (single_thing(words[way], split, draws), names[way])
-            for way in draws.sample(range(ways), ways)
+            (single_thing(words[way], split, rng), names[way])
+            for way in rng.sample(range(ways), ways)
         ]
     parts: list[Part] = []
     for scene, name in reversed(examples[:count]):
@@ -63,7 +70,7 @@ def other_pictures(episodes: Sequence[Episode]) -> list[Episode]:
     """Each question's examples show the pictures of another episode's examples: names say nothing about what is asked."""
     made = []
     for one, other in zip(episodes, [*episodes[1:], episodes[0]]):
-        given = iter([*scenes(other.prompt)[:-1], scenes(one.prompt)[-1]])
+        given = iter([*pictures_of(other.prompt)[:-1], pictures_of(one.prompt)[-1]])
         made.append(
             replace(
                 one,
@@ -75,9 +82,9 @@ def other_pictures(episodes: Sequence[Episode]) -> list[Episode]:
 
 def question_episode(web: WebPages, index: int, kind: str, count: int) -> Episode:
     """A question of a kind about a thing alone, after `count` solved ones of the same kind about others."""
-    draws = web.rng(f"solved {kind}", index)
+    rng = web.rng(f"solved {kind}", index)
     things = [web.single_thing(index * (count + 1) + number) for number in range(count + 1)]
-    asked = [ask(scene, draws, (kind,)) for scene in things]
+    asked = [ask(scene, rng, (kind,)) for scene in things]
     parts: list[Part] = []
     for scene, one in zip(things[:-1], asked):
         parts += [scene, f"{question_prompt(one)} {one.answer} ."]

@@ -1,9 +1,9 @@
-"""Pages with pictures and films in the text, as Flamingo trains on them, and prompts of the same form.
+"""Pages with pictures and videos in the text, as Flamingo trains on them.
 
     <image> a cat on blue . <EOC> <image> a dog moves left . <EOC>
 
-Four sources, as in the paper (Sec. 2.4): pages with several pictures (M3W), pictures with what the web writes under them
-(ALIGN), pictures with longer descriptions (LTIP), films (VTP). Page number i of a source is a pure function of (seed, split, i).
+Four data sets, as in the paper (Sec. 2.4): pages with several pictures (M3W), pictures with alternative texts of the web (ALIGN),
+pictures with longer descriptions (LTIP), videos (VTP). Page number i of each is a pure function of (seed, split, i).
 """
 
 from __future__ import annotations
@@ -13,52 +13,48 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from vlmcourse.world import captions, tokenizer
+from vlmcourse.world.digits import Picture
 from vlmcourse.world.nouns import article
-from vlmcourse.world.pages import page, page_text, question_prompt, single_thing
-from vlmcourse.world.prompts import pad_left
+from vlmcourse.world.pages import (
+    Page,
+    Part,
+    nouns_of_split,
+    page,
+    page_text,
+    question_prompt,
+    single_thing,
+)
+from vlmcourse.world.prompts import Frames, Prompts, View, frames_of
 from vlmcourse.world.questions import ask, quarter
-from vlmcourse.world.rendering import render, to_pixels
-from vlmcourse.world.scenes import Scene, SeededRandom, known_nouns, sample
+from vlmcourse.world.rendering import to_pixels
+from vlmcourse.world.scenes import Scene, SeededRandom, sample
 from vlmcourse.world.videos import Video, make_video
 
-Part = str | Scene | Video
-Frames = tuple[Scene, ...]
-View = Callable[[np.ndarray], Tensor]
 IMAGE_TOKEN, END_OF_CHUNK = "<image>", "<EOC>"
 IMAGE_TEXT = f"{IMAGE_TOKEN} ."
 """What stands in a text for a picture: a full stop follows the tag, as one follows descriptions in the language model's texts.
 Without it, and with rows of the tags that no text has trained, no name is bound to a picture in as many steps."""
 NUM_FRAMES = 8
-"""Frames of a film."""
+"""Frames of a video."""
 
 
-def interleaved_text(parts: Sequence[Part]) -> str:
-    """A page as text: "<image> ." for each picture or film, <EOC> before each but a first one, and at the end."""
-    return page_text(
-        [part.frames[0] if isinstance(part, Video) else part for part in parts],
-        IMAGE_TEXT,
-        END_OF_CHUNK,
-    )
+def interleaved_text(page: Page) -> str:
+    """A page as text: "<image> ." for each picture or video, <EOC> before each but a first one, and at the end."""
+    return f"{page_text(page, IMAGE_TEXT, END_OF_CHUNK)} {END_OF_CHUNK}"
 
 
-def pictures_of(parts: Sequence[Part]) -> list[Frames]:
-    """The pictures (one frame) and films (several), in the order of their tags."""
-    return [
-        part.frames if isinstance(part, Video) else (part,)
-        for part in parts
-        if not isinstance(part, str)
-    ]
+def chunked_prompts(pages: Sequence[Page], size: int, view: View = to_pixels) -> Prompts:
+    """Open pages for Flamingo to continue, with <EOC> before each picture but a first one."""
+    return Prompts(pages, size, IMAGE_TEXT, view, end_of_chunk=END_OF_CHUNK)
 
 
-def parse_page(text: str, pictures: Sequence[Scene | Video]) -> tuple[Part, ...]:
-    """A page from a text with tags ("<image>" or "<image> .") and its pictures: how one writes a prompt by hand.
+def parse_page(text: str, pictures: Sequence[Picture | Video]) -> tuple[Part, ...]:
+    """A page from a text with image tokens ("<image>" or "<image> .") and its pictures: how one writes a prompt by hand.
 
-    Raises ValueError for more tags than pictures or fewer, and for a tag in the middle of a word.
+    Raises ValueError for more tokens than pictures or fewer, and for a token in the middle of a word.
     """
     if inside := re.search(rf"\S*\w{IMAGE_TOKEN}\w\S*", text):
         raise ValueError(
@@ -76,67 +72,27 @@ def parse_page(text: str, pictures: Sequence[Scene | Video]) -> tuple[Part, ...]
     )
 
 
-def frame_pixels(
-    films: Sequence[Frames], size: int, view: View = to_pixels
-) -> Tensor | list[Tensor]:
-    """Pictures (M, 3, size, size); where there are films, (M, T, 3, size, size), or a list if they differ in length."""
-    made = [view(np.stack([render(scene, size) for scene in frames])) for frames in films]
-    if len({len(one) for one in made}) > 1:
-        return made
-    if not made:
-        return torch.empty(0, 3, size, size)
-    return torch.cat(made) if len(made[0]) == 1 else torch.stack(made)
-
-
 @dataclass(frozen=True)
 class PageDataset:
-    """Pages to learn from. `batch(indices)`: `ids` (B, T) padded on the right, `loss_mask` (B, T), True at words, and pictures.
+    """Pages to learn from: `ids` (B, T) padded on the right, `loss_mask` (B, T), True at words, and the pictures.
 
-    <EOC> is read and not asked for. (The paper's model says it, with an output row that learns.)
+    <EOC> is read, but is no target. (The paper's model learns to write it, with an output row that learns.)
 
-    page  index -> parts
-    see   pictures and films -> what the batch says of them: {"pixels": ...}, or {"features": ...} of a tower
+    page         index -> page
+    to_features  pictures and videos -> what a batch holds of them: {"pixel_values": ...}, or {"features": ...} of a tower
     """
 
-    page: Callable[[int], Sequence[Part]]
-    see: Callable[[list[Frames]], dict]
+    page: Callable[[int], Page]
+    to_features: Callable[[Sequence[Frames]], dict]
 
     def batch(self, indices: Sequence[int]) -> dict:
         pages = [self.page(index) for index in indices]
-        ids = tokenizer.encode([interleaved_text(parts) for parts in pages])
+        ids = tokenizer.encode([interleaved_text(page) for page in pages])
         image, end = tokenizer.world_tokenizer().convert_tokens_to_ids([IMAGE_TOKEN, END_OF_CHUNK])
-        given = (tokenizer.PAD, tokenizer.BOS, tokenizer.EOS, image, end)
-        words = ~torch.isin(ids, torch.tensor(given))
-        words[:, 1:] &= ids[:, :-1] != image  # the full stop after a tag is given, too
-        return {
-            "ids": ids,
-            "loss_mask": words,
-            **self.see([frames for parts in pages for frames in pictures_of(parts)]),
-        }
-
-
-@dataclass(frozen=True)
-class Prompts:
-    """Open pages, for a model to go on with: `batch(indices)` has `ids` (B, T) padded on the left, `padding_mask` (B, T), `pixel_values`."""
-
-    pages: Sequence[Sequence[Part]]
-    size: int
-    view: View = to_pixels
-
-    def __len__(self) -> int:
-        return len(self.pages)
-
-    def batch(self, indices: Sequence[int]) -> dict:
-        pages = [self.pages[index] for index in indices]
-        texts = tokenizer.encode(
-            [interleaved_text(parts).removesuffix(END_OF_CHUNK) for parts in pages]
-        )
-        return {
-            **pad_left(texts),
-            "pixel_values": frame_pixels(
-                [frames for parts in pages for frames in pictures_of(parts)], self.size, self.view
-            ),
-        }
+        no_targets = torch.tensor([tokenizer.PAD, tokenizer.BOS, tokenizer.EOS, image, end])
+        loss_mask = ~torch.isin(ids, no_targets)
+        loss_mask[:, 1:] &= ids[:, :-1] != image  # the full stop after a tag is given, too
+        return {"ids": ids, "loss_mask": loss_mask, **self.to_features(frames_of(pages))}
 
 
 # The four sources. Scenes come from a pool of `pool` numbers, so that what a frozen tower makes of them can be kept.
@@ -154,7 +110,7 @@ class WebPages:
     seed: int = 0
     pool: int = 8192
     frames: int = NUM_FRAMES
-    words: tuple[str, ...] = ()
+    noun_subset: tuple[str, ...] = ()
     invented: tuple[str, ...] = tuple(tokenizer.INVENTED)
 
     def rng(self, kind: str, index: int) -> SeededRandom:
@@ -162,7 +118,7 @@ class WebPages:
 
     def scene(self, index: int, most: int, part: int = 0) -> Scene:
         """Scene number `index` with 1 to `most` things; `part` keeps the scenes of different uses apart."""
-        return sample(self.split, index % self.pool, self.seed + part, (1, most), self.words)
+        return sample(self.split, index % self.pool, self.seed + part, (1, most), self.noun_subset)
 
     def single_thing(self, index: int) -> Scene:
         return self.scene(index, 1)
@@ -173,32 +129,32 @@ class WebPages:
     def video(self, index: int) -> Video:
         return _video(self, index % (self.pool // 4))  # eight pictures each
 
-    # Each of these is a `page` of a Source.
+    # Each of these is a `page` of a PageDataset.
 
     def pairs(self, index: int) -> tuple[Part, ...]:
         """ALIGN: a picture and a short text; one in ten belongs to another picture."""
-        draws = self.rng("pairs", index)
+        rng = self.rng("pairs", index)
         scene = self.several_things(index)
-        said = self.several_things(index + 1) if draws.random() < 0.1 else scene
-        return scene, f"{captions.varied(said, draws)} ."
+        said = self.several_things(index + 1) if rng.random() < 0.1 else scene
+        return scene, f"{captions.varied(said, rng)} ."
 
     def described(self, index: int) -> tuple[Part, ...]:
-        """LTIP: a picture and all that can be seen on it."""
-        draws = self.rng("described", index)
-        scene = self.single_thing(index) if draws.random() < 0.6 else self.several_things(index)
+        """LTIP: a picture and a full description."""
+        rng = self.rng("described", index)
+        scene = self.single_thing(index) if rng.random() < 0.6 else self.several_things(index)
         details = [
-            f"the {one.word} is {f'in the {quarter(one)}' if draws.random() < 0.5 else one.noun.colour} ."
+            f"the {one.word} is {f'in the {quarter(one)}' if rng.random() < 0.5 else one.noun.colour} ."
             for one in scene.things
         ]
         return scene, " ".join(
-            [f"{captions.detailed(scene, draws)} .", *draws.sample(details, len(details))]
+            [f"{captions.detailed(scene, rng)} .", *rng.sample(details, len(details))]
         )
 
     def videos(self, index: int) -> tuple[Part, ...]:
-        """VTP: a film and a sentence, or a question with its answer."""
-        draws, one = self.rng("films", index), self.video(index)
-        question = draws.choice(one.questions())
-        return one, draws.choice(
+        """VTP: a video and a sentence, or a question with its answer."""
+        rng, one = self.rng("films", index), self.video(index)
+        question = rng.choice(one.questions())
+        return one, rng.choice(
             (f"{one.caption} .", f"{question_prompt(question)} {question.answer} .")
         )
 
@@ -208,49 +164,49 @@ class WebPages:
         On half of the articles the text about a picture stands before it, and half of all pages are read as if it did: their
         pictures move before the text that precedes them (p_next = 1/2, Sec. A.3.2). Neither knows of the other.
         """
-        draws = self.rng("pages", index)
-        kind = draws.choice((self.article, self.names, self.questions))
-        return kind(index, draws)
+        rng = self.rng("pages", index)
+        kind = rng.choice((self.article, self.names, self.questions))
+        return kind(index, rng)
 
-    def article(self, index: int, draws: SeededRandom) -> tuple[Part, ...]:
+    def article(self, index: int, rng: SeededRandom) -> tuple[Part, ...]:
         parts = page(self.split, index % (self.pool // 4), self.seed, (1, 4))
-        if self.words:
+        if self.noun_subset:
             shown = [
                 self.several_things(4 * index + number)
-                for number in range(1 + int(draws.random() * 4))
+                for number in range(1 + int(rng.random() * 4))
             ]
             parts = tuple(
-                part for scene in shown for part in (scene, f"{captions.detailed(scene, draws)} .")
+                part for scene in shown for part in (scene, f"{captions.detailed(scene, rng)} .")
             )
-        return pictures_first(parts) if draws.random() < 0.5 else parts
+        return pictures_first(parts) if rng.random() < 0.5 else parts
 
-    def names(self, index: int, draws: SeededRandom) -> tuple[Part, ...]:
+    def names(self, index: int, rng: SeededRandom) -> tuple[Part, ...]:
         """'this is a dax .' of several pictures of two to four things; the names mean nothing on any other page."""
-        count = 2 + int(draws.random() * 3)
-        words, names = self._things(index, draws, count), draws.sample(self.invented, count)
-        order = [int(draws.random() * count) for _ in range(9 - count)]
-        form = draws.choice(
+        count = 2 + int(rng.random() * 3)
+        words, names = self._things(index, rng, count), rng.sample(self.invented, count)
+        order = [int(rng.random() * count) for _ in range(9 - count)]
+        form = rng.choice(
             ("this is {} .", "this is {} .", "question : what is this ? answer : this is {} .")
         )
         parts: list[Part] = []
         for number in (*range(count), *order):
             scenes = words[number]
-            parts += [draws.choice(scenes), form.format(article(names[number]))]
+            parts += [rng.choice(scenes), form.format(article(names[number]))]
         return tuple(parts)
 
-    def _things(self, index: int, draws: SeededRandom, count: int) -> list[list[Scene]]:
+    def _things(self, index: int, rng: SeededRandom, count: int) -> list[list[Scene]]:
         """Pictures of `count` different things, several of each, out of one pool."""
         return [
             single_thing_scenes(self.split, word, self.seed)
-            for word in draws.sample(nouns_of_split(self.split, self.words), count)
+            for word in rng.sample(nouns_of_split(self.split, self.noun_subset), count)
         ]
 
-    def questions(self, index: int, draws: SeededRandom) -> tuple[Part, ...]:
+    def questions(self, index: int, rng: SeededRandom) -> tuple[Part, ...]:
         parts: list[Part] = []
-        kind = draws.choice(("what", "what", "colour", "presence", "category", "place"))
-        for number in range(2 + int(draws.random() * 3)):
+        kind = rng.choice(("what", "what", "colour", "presence", "category", "place"))
+        for number in range(2 + int(rng.random() * 3)):
             scene = self.single_thing(4 * index + number)
-            one = ask(scene, draws, (kind,))
+            one = ask(scene, rng, (kind,))
             parts += [scene, f"{question_prompt(one)} {one.answer} ."]
         return tuple(parts)
 
@@ -266,21 +222,14 @@ def pictures_first(parts: Sequence[Part]) -> tuple[Part, ...]:
 
 @lru_cache(8192)
 def _video(web: WebPages, index: int) -> Video:
-    draws = web.rng("film", index)
-    return make_video(web.scene(index, 2, part=2), draws, web.frames)
-
-
-@lru_cache(8)
-def nouns_of_split(split: str, words: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """The nouns (out of `words`, or all known ones) that can be alone on a picture of a split."""
-    return tuple(word for word in words or known_nouns() if single_thing_scenes(split, word, 0))
+    rng = web.rng("film", index)
+    return make_video(web.scene(index, 2, part=2), rng, web.frames)
 
 
 @lru_cache(1024)
 def single_thing_scenes(split: str, word: str, seed: int, count: int = 16) -> list[Scene]:
-    """Pictures of a thing alone; none if the split has none."""
-    draws = SeededRandom("portrait", seed, split, word)
-    try:
-        return [single_thing(word, split, draws) for _ in range(count)]
-    except ValueError:
+    """Pictures of a single thing; none if the split has none."""
+    if word not in nouns_of_split(split):
         return []
+    rng = SeededRandom("portrait", seed, split, word)
+    return [single_thing(word, split, rng) for _ in range(count)]

@@ -13,18 +13,18 @@ from vlmcourse.world.scenes import BACKGROUNDS, Scene, SeededRandom, sample, spl
 SceneChange = Callable[[Scene, SeededRandom], Scene | None]
 
 
-def swap_positions(scene: Scene, draws: SeededRandom) -> Scene | None:
+def swap_positions(scene: Scene, rng: SeededRandom) -> Scene | None:
     """Two things trade places: what was left is right. None for a thing alone."""
     if len(scene.things) < 2:
         return None
-    one, other = sorted(draws.sample(range(len(scene.things)), 2))
+    one, other = sorted(rng.sample(range(len(scene.things)), 2))
     things = list(scene.things)
     for here, there in ((one, other), (other, one)):
         things[here] = replace(scene.things[here], word=scene.things[there].word)
     return replace(scene, things=tuple(things))
 
 
-def change_background(scene: Scene, draws: SeededRandom) -> Scene | None:
+def change_background(scene: Scene, rng: SeededRandom) -> Scene | None:
     """The same things on a background of another colour, in the same split. None if the split has no other."""
     split = split_of(scene.words, scene.background)
     others = [
@@ -32,14 +32,12 @@ def change_background(scene: Scene, draws: SeededRandom) -> Scene | None:
         for one in BACKGROUNDS
         if one != scene.background and split_of(scene.words, one) == split
     ]
-    return replace(scene, background=draws.choice(others)) if others else None
+    return replace(scene, background=rng.choice(others)) if others else None
 
 
-def swap_or_change(scene: Scene, draws: SeededRandom) -> Scene | None:
+def swap_or_change(scene: Scene, rng: SeededRandom) -> Scene | None:
     """Exchanged three times in four where there is something to exchange (places are harder to learn), else repainted."""
-    return (draws.random() < 0.75 and swap_positions(scene, draws)) or change_background(
-        scene, draws
-    )
+    return (rng.random() < 0.75 and swap_positions(scene, rng)) or change_background(scene, rng)
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class MinimalPairs(Pairs):
     """Pairs in twos: scene 2i, and as 2i + 1 the same scene with one thing changed; captions of one form. Where a caption
     doesn't say what was changed, both are equal, and the losses know that equal captions are the same.
 
-    swap   (scene, draws) -> the other scene, or None, which leaves the scene as it is
+    swap   (scene, rng) -> the other scene, or None, which leaves the scene as it is
     among  a smaller world: only these nouns are shown. Default: all
     """
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from vlmcourse.world.captions import detailed
+from vlmcourse.world.digits import Picture
 from vlmcourse.world.nouns import article, noun, nouns
 from vlmcourse.world.questions import Question, answers, ask
 from vlmcourse.world.scenes import (
@@ -23,27 +24,27 @@ from vlmcourse.world.scenes import (
     split_of,
 )
 from vlmcourse.world.tokenizer import INVENTED
+from vlmcourse.world.videos import Video
 
-Part = str | Scene
+Part = str | Picture | Video
+Page = Sequence[Part]
 
 
-def page_text(parts: Sequence[Part], image: str = "<image>", end: str = "<EOC>") -> str:
-    """One text: each scene becomes `image`; `end` closes what was said before each picture, and the whole.
-
-    (Flamingo, Sec. A.3.1.) With end="" there are only image tags.
-    """
-    written: list[str] = []
-    for part in parts:
-        if isinstance(part, Scene):
-            written += ([end] if written and end else []) + [image]
+def page_text(page: Page, image_prefix: str = "<image>", end_of_chunk: str = "") -> str:
+    """One text: each picture becomes `image_prefix`; `end_of_chunk` closes what was said before each picture but a first one
+    (Flamingo's <EOC>, Sec. A.3.1)."""
+    words: list[str] = []
+    for part in page:
+        if isinstance(part, str):
+            words.append(part)
         else:
-            written.append(part)
-    return " ".join((*written, end)) if end else " ".join(written)
+            words += [*([end_of_chunk] if words and end_of_chunk else []), image_prefix]
+    return " ".join(filter(None, words))
 
 
-def scenes(parts: Sequence[Part]) -> tuple[Scene, ...]:
-    """The pictures, in the order of their tags."""
-    return tuple(part for part in parts if isinstance(part, Scene))
+def pictures_of(page: Page) -> tuple[Picture | Video, ...]:
+    """The pictures, in the order of their image tokens."""
+    return tuple(part for part in page if not isinstance(part, str))
 
 
 def page(
@@ -53,22 +54,22 @@ def page(
 
     Which pages is not said anywhere, as on the web: a model must cope (Flamingo draws p_next = 1/2 for that).
     """
-    draws = SeededRandom("page", seed, split, index)
-    caption_first = draws.random() < 0.5
-    parts: list[Part] = [_fact(draws)]
-    for number in range(pictures[0] + int(draws.random() * (pictures[1] - pictures[0] + 1))):
+    rng = SeededRandom("page", seed, split, index)
+    caption_first = rng.random() < 0.5
+    parts: list[Part] = [_fact(rng)]
+    for number in range(pictures[0] + int(rng.random() * (pictures[1] - pictures[0] + 1))):
         scene = sample(split, 1000 * index + number, seed)
-        said = f"{detailed(scene, draws)} ."
+        said = f"{detailed(scene, rng)} ."
         parts += [said, scene] if caption_first else [scene, said]
-        if draws.random() < 0.3:
-            parts.append(_fact(draws))
+        if rng.random() < 0.3:
+            parts.append(_fact(rng))
     return tuple(parts)
 
 
-def _fact(draws: SeededRandom) -> str:
+def _fact(rng: SeededRandom) -> str:
     """A sentence about a noun that need not be on any picture."""
-    one = noun(draws.choice(known_nouns()))
-    return draws.choice(
+    one = noun(rng.choice(known_nouns()))
+    return rng.choice(
         (
             f"{article(one.word)} is {article(one.category)} .",
             f"you can find {article(one.word)} in the {one.place} .",
@@ -86,11 +87,11 @@ class Episode:
     choices: tuple[str, ...]
 
 
-def single_thing(word: str, split: str, draws: SeededRandom) -> Scene:
+def single_thing(word: str, split: str, rng: SeededRandom) -> Scene:
     """A scene of one thing that belongs to the split. Raises ValueError if there is none."""
     if not (fitting := _backgrounds(word, split)):
         raise ValueError(f"'{word}' alone is in no scene of split '{split}'.")
-    return arrange((word,), draws.choice(fitting), draws)
+    return arrange((word,), rng.choice(fitting), rng)
 
 
 def _backgrounds(word: str, split: str) -> list[str]:
@@ -98,8 +99,10 @@ def _backgrounds(word: str, split: str) -> list[str]:
 
 
 @cache
-def _can_be_alone(split: str) -> tuple[str, ...]:
-    return tuple(one.word for one in nouns() if _backgrounds(one.word, split))
+def nouns_of_split(split: str, noun_subset: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """The nouns (of a subset, or all) that can be alone in a scene of the split."""
+    words = noun_subset or tuple(one.word for one in nouns())
+    return tuple(word for word in words if _backgrounds(word, split))
 
 
 def naming_episode(
@@ -124,21 +127,21 @@ def naming_episode(
             f"{ways} ways, {shots} shots, {repeats} repeats; expected 2 to "
             f"{min(len(INVENTED), len(novel_nouns()))} ways, at least 1 shot, and repeats from 0."
         )
-    draws = SeededRandom("naming", seed, split, index, ways, shots, repeats)
-    words = draws.sample(_can_be_alone(split), ways)
-    names = draws.sample(INVENTED, ways)
+    rng = SeededRandom("naming", seed, split, index, ways, shots, repeats)
+    words = rng.sample(nouns_of_split(split), ways)
+    names = rng.sample(INVENTED, ways)
     shown = [
-        (single_thing(word, split, draws), name)
+        (single_thing(word, split, rng), name)
         for _ in range(shots)
         for word, name in zip(words, names)
     ]
-    shown = [one for _ in range(1 + repeats) for one in draws.sample(shown, len(shown))]
+    shown = [one for _ in range(1 + repeats) for one in rng.sample(shown, len(shown))]
     parts: list[Part] = [f"answer with {' or '.join(names)} ."] if induction else []
     for scene, name in shown:
         parts += [scene, f"this is {article(name)} ."]
-    asked = int(draws.random() * ways)
+    asked = int(rng.random() * ways)
     parts += [
-        single_thing(words[asked], split, draws),
+        single_thing(words[asked], split, rng),
         "question : what is this ? answer : this is a",
     ]
     return Episode(tuple(parts), names[asked], tuple(names))
@@ -157,9 +160,9 @@ def vqa_episode(
     With more shots the question itself stays the same, and so do the examples that were there: scores of different
     numbers of shots are of the same questions.
     """
-    draws = SeededRandom("few-shot", seed, split, index, kind)
+    rng = SeededRandom("few-shot", seed, split, index, kind)
     asked = [
-        (scene := sample(split, 1000 * index + number, seed, things), ask(scene, draws, (kind,)))
+        (scene := sample(split, 1000 * index + number, seed, things), ask(scene, rng, (kind,)))
         for number in range(shots + 1)
     ]
     (scene, question), *examples = asked

@@ -19,7 +19,7 @@ class Pairs:
 
     size     of the pictures, in pixels
     things   fewest and most things in a scene
-    caption  (scene, draws) -> text; see captions.py
+    caption  (scene, rng) -> text; see captions.py
     noise    what the web does to pairs, see noise.py: (index, pairs) -> text in place of the right caption
     alone    share of scenes with a single thing, whatever `things` says of the others
     """

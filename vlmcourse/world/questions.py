@@ -1,4 +1,4 @@
-"""Questions about a scene, with exact answers. A kind of question is a function (scene, draws) -> Question.
+"""Questions about a scene, with exact answers. A kind of question is a function (scene, rng) -> Question.
 
 Some kinds need the picture alone; the kinds in KNOWLEDGE need the picture and a fact that no picture shows.
 """
@@ -38,47 +38,47 @@ def _the_thing(scene: Scene, thing: Thing) -> str:
     return "the thing" if len(scene.things) == 1 else f"the thing in the {quarter(thing)}"
 
 
-def what(scene: Scene, draws: SeededRandom) -> Question:
-    thing = draws.choice(scene.things)
+def what(scene: Scene, rng: SeededRandom) -> Question:
+    thing = rng.choice(scene.things)
     return Question(f"what is {_the_thing(scene, thing)} ?", thing.word, "what", thing.word)
 
 
-def where(scene: Scene, draws: SeededRandom) -> Question:
-    thing = draws.choice(scene.things)
+def where(scene: Scene, rng: SeededRandom) -> Question:
+    thing = rng.choice(scene.things)
     return Question(f"where is the {thing.word} ?", quarter(thing), "where", thing.word)
 
 
-def how_many(scene: Scene, draws: SeededRandom) -> Question:
+def how_many(scene: Scene, rng: SeededRandom) -> Question:
     return Question("how many things are there ?", NUMBERS[len(scene.things)], "how many")
 
 
-def colour(scene: Scene, draws: SeededRandom) -> Question:
+def colour(scene: Scene, rng: SeededRandom) -> Question:
     """Of the artwork, or of the background."""
-    if draws.random() < 0.3:
+    if rng.random() < 0.3:
         return Question("what colour is the background ?", scene.background, "colour")
-    thing = draws.choice(scene.things)
+    thing = rng.choice(scene.things)
     return Question(f"what colour is the {thing.word} ?", thing.noun.colour, "colour", thing.word)
 
 
-def presence(scene: Scene, draws: SeededRandom) -> Question:
+def presence(scene: Scene, rng: SeededRandom) -> Question:
     """Yes as often as no; the absent thing is a known noun."""
-    if draws.random() < 0.5:
-        thing = draws.choice(scene.things)
+    if rng.random() < 0.5:
+        thing = rng.choice(scene.things)
         return Question(f"is there {article(thing.word)} ?", "yes", "presence", thing.word)
-    absent = draws.choice([word for word in known_nouns() if word not in scene.words])
+    absent = rng.choice([word for word in known_nouns() if word not in scene.words])
     return Question(f"is there {article(absent)} ?", "no", "presence")
 
 
-def position(scene: Scene, draws: SeededRandom) -> Question:
+def position(scene: Scene, rng: SeededRandom) -> Question:
     """Is one thing left of, or above, another? With one thing alone: is it in the left half?"""
-    thing = draws.choice(scene.things)
-    side = draws.choice(("left", "right", "top", "bottom"))
+    thing = rng.choice(scene.things)
+    side = rng.choice(("left", "right", "top", "bottom"))
     axis, first = ("x" if side in ("left", "right") else "y"), side in ("left", "top")
     others = [
         other for other in scene.things if abs(getattr(other, axis) - getattr(thing, axis)) > 0.2
     ]
     if others:
-        other = draws.choice(others)
+        other = rng.choice(others)
         yes = (getattr(thing, axis) < getattr(other, axis)) == first
         relation = {"left": "left of", "right": "right of", "top": "above", "bottom": "below"}[side]
         text = f"is the {thing.word} {relation} the {other.word} ?"
@@ -88,8 +88,8 @@ def position(scene: Scene, draws: SeededRandom) -> Question:
     return Question(text, "yes" if yes else "no", "position", thing.word)
 
 
-def category(scene: Scene, draws: SeededRandom) -> Question:
-    thing = draws.choice(scene.things)
+def category(scene: Scene, rng: SeededRandom) -> Question:
+    thing = rng.choice(scene.things)
     return Question(
         f"what kind of thing is {_the_thing(scene, thing)} ?",
         thing.noun.category,
@@ -98,23 +98,23 @@ def category(scene: Scene, draws: SeededRandom) -> Question:
     )
 
 
-def place(scene: Scene, draws: SeededRandom) -> Question:
-    thing = draws.choice(scene.things)
+def place(scene: Scene, rng: SeededRandom) -> Question:
+    thing = rng.choice(scene.things)
     return Question(
         f"where can you find {_the_thing(scene, thing)} ?", thing.noun.place, "place", thing.word
     )
 
 
-def purpose(scene: Scene, draws: SeededRandom) -> Question:
-    thing = draws.choice(scene.things)
+def purpose(scene: Scene, rng: SeededRandom) -> Question:
+    thing = rng.choice(scene.things)
     return Question(
         f"what is {_the_thing(scene, thing)} for ?", thing.noun.purpose, "purpose", thing.word
     )
 
 
-def compare(scene: Scene, draws: SeededRandom) -> Question:
+def compare(scene: Scene, rng: SeededRandom) -> Question:
     """Two things by a fact: as large in life, from nature both? With one thing alone: what of it is true?"""
-    fact = draws.choice(("size", "origin"))
+    fact = rng.choice(("size", "origin"))
     if len(scene.things) == 1:
         thing = scene.things[0]
         text = (
@@ -123,7 +123,7 @@ def compare(scene: Scene, draws: SeededRandom) -> Question:
             else "is the thing from nature or craft ?"
         )
         return Question(text, getattr(thing.noun, fact), "compare", thing.word)
-    one, other = draws.sample(scene.things, 2)
+    one, other = rng.sample(scene.things, 2)
     same = getattr(one.noun, fact) == getattr(other.noun, fact)
     return Question(
         f"are {_the_thing(scene, one)} and {_the_thing(scene, other)} of the same {fact} ?",
@@ -149,13 +149,13 @@ KNOWLEDGE_KINDS: dict[str, Callable[[Scene, SeededRandom], Question]] = {
 KINDS = VISUAL_KINDS | KNOWLEDGE_KINDS
 
 
-def ask(scene: Scene, draws: SeededRandom, kinds: Sequence[str] = tuple(KINDS)) -> Question:
+def ask(scene: Scene, rng: SeededRandom, kinds: Sequence[str] = tuple(KINDS)) -> Question:
     """A question of one of these kinds."""
     if unknown := [kind for kind in kinds if kind not in KINDS]:
         raise ValueError(
             f"no kind of question '{unknown[0]}'; expected some of {', '.join(KINDS)}."
         )
-    return KINDS[draws.choice(kinds)](scene, draws)
+    return KINDS[rng.choice(kinds)](scene, rng)
 
 
 def answers(kind: str) -> tuple[str, ...]:

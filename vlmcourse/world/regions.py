@@ -68,7 +68,7 @@ class SubsetOfNouns(Pairs):
         return sample(self.split, index, self.seed, self.things, self.noun_subset)
 
 
-def swap_across_rows(scene: Scene, draws: SeededRandom) -> Scene | None:
+def swap_across_rows(scene: Scene, rng: SeededRandom) -> Scene | None:
     """Two things have exchanged places, so that what a caption says of who is where becomes false; None for one thing alone.
 
     They come from different rows where there are two rows: within a row, captions name things without saying where.
@@ -80,9 +80,9 @@ def swap_across_rows(scene: Scene, draws: SeededRandom) -> Scene | None:
     if len(scene.things) < 2:
         return None
     first, second = (
-        (draws.choice(top), draws.choice(bottom))
+        (rng.choice(top), rng.choice(bottom))
         if top and bottom
-        else draws.sample(range(len(scene.things)), 2)
+        else rng.sample(range(len(scene.things)), 2)
     )
     words = list(scene.words)
     words[first], words[second] = words[second], words[first]
@@ -91,11 +91,11 @@ def swap_across_rows(scene: Scene, draws: SeededRandom) -> Scene | None:
     )
 
 
-def recolour_background(scene: Scene, draws: SeededRandom) -> Scene:
+def recolour_background(scene: Scene, rng: SeededRandom) -> Scene:
     """The same things on another background."""
     return replace(
         scene,
-        background=draws.choice([colour for colour in BACKGROUNDS if colour != scene.background]),
+        background=rng.choice([colour for colour in BACKGROUNDS if colour != scene.background]),
     )
 
 
@@ -122,10 +122,10 @@ def false_caption(
 
 def hard_or_mismatched(index: int, pairs: Pairs) -> str:
     """For Noise: every second time the caption of another picture, else one that is wrong in one point."""
-    draws = SeededRandom("nearly right", pairs.seed, index)
-    if draws.random() < 0.5:
+    rng = SeededRandom("nearly right", pairs.seed, index)
+    if rng.random() < 0.5:
         return mismatched(index, pairs)
-    first, second = draws.sample((swap_across_rows, recolour_background), 2)
+    first, second = rng.sample((swap_across_rows, recolour_background), 2)
     return (
         false_caption(index, pairs, first)
         or false_caption(index, pairs, second)

@@ -143,33 +143,33 @@ def sample(
         raise ValueError(f"no split '{split}'; expected one of {', '.join(SPLITS)}.")
     if not 1 <= things[0] <= things[1] <= 4:
         raise ValueError(f"scenes of {things[0]} to {things[1]} things; expected between 1 and 4.")
-    draws = (
+    rng = (
         SeededRandom("among", seed, split, index)
         if noun_subset
         else SeededRandom(seed, split, index)
     )
-    count = things[0] + int(draws.random() * (things[1] - things[0] + 1))
+    count = things[0] + int(rng.random() * (things[1] - things[0] + 1))
     pool = noun_subset or (_all_words() if split == "novel" else known_nouns())
     while True:  # about one try in three succeeds
-        words, background = tuple(draws.sample(pool, count)), draws.choice(tuple(BACKGROUNDS))
+        words, background = tuple(rng.sample(pool, count)), rng.choice(tuple(BACKGROUNDS))
         if split_of(words, background) == split:
-            return arrange(words, background, draws)
+            return arrange(words, background, rng)
 
 
-def arrange(words: tuple[str, ...], background: str, draws: SeededRandom) -> Scene:
+def arrange(words: tuple[str, ...], background: str, rng: SeededRandom) -> Scene:
     """Puts words somewhere: one thing in a quarter or the middle, several in different quarters."""
     places = (
-        draws.sample(QUARTERS, len(words))
+        rng.sample(QUARTERS, len(words))
         if len(words) > 1
-        else [draws.choice((*QUARTERS, (0.5, 0.5)))]
+        else [rng.choice((*QUARTERS, (0.5, 0.5)))]
     )
     return Scene(
         tuple(
             Thing(
                 word,
-                x + 0.06 * (draws.random() - 0.5),
-                y + 0.06 * (draws.random() - 0.5),
-                0.36 + 0.1 * draws.random(),
+                x + 0.06 * (rng.random() - 0.5),
+                y + 0.06 * (rng.random() - 0.5),
+                0.36 + 0.1 * rng.random(),
             )
             for word, (x, y) in zip(words, places)
         ),

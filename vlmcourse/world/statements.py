@@ -22,50 +22,50 @@ def statement(split: str, index: int, seed: int = 0) -> Statement:
 
     The text names a thing, or compares counts; the truth is drawn first, then pictures are drawn until they fit.
     """
-    draws = SeededRandom("statement", seed, split, index)
-    kind, true = draws.choice((_both, _only, _more, _as_many)), draws.random() < 0.5
+    rng = SeededRandom("statement", seed, split, index)
+    kind, true = rng.choice((_both, _only, _more, _as_many)), rng.random() < 0.5
     for attempt in range(10_000):
         left, right = (
             sample(split, 2 * (10_000 * index + attempt) + side, seed) for side in (0, 1)
         )
-        text = kind(left, right, true, draws)
+        text = kind(left, right, true, rng)
         if text is not None:
             return Statement(left, right, text, true)
     raise AssertionError(f"no pictures for {kind.__name__} of truth {true}")
 
 
-def _both(left: Scene, right: Scene, true: bool, draws: SeededRandom) -> str | None:
+def _both(left: Scene, right: Scene, true: bool, rng: SeededRandom) -> str | None:
     """True: a common thing of a category; false: a category only one of them has."""
     here, there = ({thing.noun.category for thing in scene.things} for scene in (left, right))
     options = sorted(here & there if true else here ^ there)
-    return f"both pictures have a thing of kind {draws.choice(options)}" if options else None
+    return f"both pictures have a thing of kind {rng.choice(options)}" if options else None
 
 
-def _only(left: Scene, right: Scene, true: bool, draws: SeededRandom) -> str | None:
+def _only(left: Scene, right: Scene, true: bool, rng: SeededRandom) -> str | None:
     """Names a thing of the left picture (true) or of the right one (false): only one look at both can tell."""
-    side = draws.choice((("left", left, right), ("right", right, left)))
+    side = rng.choice((("left", left, right), ("right", right, left)))
     name, said, other = side
     options = [
         word
         for word in (said if true else other).words
         if word not in (other if true else said).words
     ]
-    return f"there is {article(draws.choice(options))} in the {name} picture" if options else None
+    return f"there is {article(rng.choice(options))} in the {name} picture" if options else None
 
 
-def _more(left: Scene, right: Scene, true: bool, draws: SeededRandom) -> str | None:
-    said = draws.choice(("left", "right"))
+def _more(left: Scene, right: Scene, true: bool, rng: SeededRandom) -> str | None:
+    said = rng.choice(("left", "right"))
     more, fewer = (left, right) if (said == "left") == true else (right, left)
     other = "right" if said == "left" else "left"
     fits = len(more.things) > len(fewer.things)
     return f"the {said} picture has more things than the {other} picture" if fits else None
 
 
-def _as_many(left: Scene, right: Scene, true: bool, draws: SeededRandom) -> str | None:
+def _as_many(left: Scene, right: Scene, true: bool, rng: SeededRandom) -> str | None:
     number = len(left.things) + len(right.things)
     if true:
         return f"there are {_number(number)} things in the two pictures"
-    wrong = draws.choice([other for other in range(2, 9) if other != number])
+    wrong = rng.choice([other for other in range(2, 9) if other != number])
     return f"there are {_number(wrong)} things in the two pictures"
 
 

@@ -47,7 +47,7 @@ class Video:
         )
 
 
-def make_video(scene: Scene, draws: SeededRandom, frames: int = 8, distance: float = 0.3) -> Video:
+def make_video(scene: Scene, rng: SeededRandom, frames: int = 8, distance: float = 0.3) -> Video:
     """A thing of the scene crosses `distance` of the picture, at even speed, around the place it has in the scene.
 
     Around, and not from: so that on average over films every frame looks alike, and only their order tells the direction.
@@ -56,8 +56,8 @@ def make_video(scene: Scene, draws: SeededRandom, frames: int = 8, distance: flo
         raise ValueError(
             f"a film of {frames} frames; expected at least 2: one frame shows no motion."
         )
-    number = int(draws.random() * len(scene.things))
-    direction = draws.choice(tuple(DIRECTIONS))
+    number = int(rng.random() * len(scene.things))
+    direction = rng.choice(tuple(DIRECTIONS))
     dx, dy = DIRECTIONS[direction]
     moments = []
     for frame in range(frames):

@@ -61,7 +61,7 @@ def few_shot_figure(
     """The prompt's pictures, the image that each word sees, and the answer with and without the support's pictures."""
     parts = prompt(examples, query)
     shown = [part for part in parts if not isinstance(part, str)]
-    words = page_text(parts).removesuffix("<EOC>").split()
+    words = page_text(parts, end_of_chunk="<EOC>").split()
     numbers = phi(torch.tensor([word == "<image>" for word in words])).tolist()
     choices = list(dict.fromkeys([name for _, name in examples] or tokenizer.INVENTED[:2]))
     if len(choices) < 2:

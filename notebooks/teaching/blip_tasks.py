@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vlmcourse import world
+from vlmcourse import recipes, world
 from vlmcourse.evaluation import (
     Controls,
     eval_mode,
@@ -28,7 +28,7 @@ from vlmcourse.papers.blip_tasks import (
 )
 from vlmcourse.parts.attention import KVCache
 from vlmcourse.parts.generation import generate, sequence_log_prob
-from vlmcourse.training import checkpoint
+from vlmcourse.recipes.recipe import describe
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import Step
 from vlmcourse.training.optimisation import Optimisation
@@ -47,21 +47,21 @@ def finetune(
     seed: int = 0,
     steps: int | None = None,
     on_step: Callable[[Step], None] | None = None,
+    batch: int | None = None,
 ) -> nn.Module:
-    """A downstream model, which holds its own copy of the pre-trained weights, trained or loaded. data: has `batch`."""
-    size = Scale.of(scale)
-    fingerprint = {
-        "start": checkpoint.checksum(model.state_dict()),
-        "data": str(data),
-        "batch": size.blip_batch,
-    }
+    """A downstream model, which holds its own copy of the pretrained weights, trained or loaded.
+
+    data  has `batch(indices)`;  steps, batch: default, half of BLIP's steps at this scale, and its batch
+    """
+    sizes = recipes.get("blip").sizes[Scale.of(scale).name]
+    batch = batch or sizes.batch
     return train_or_load(
         name,
         model,
-        Batches(data.batch, size.blip_batch),
-        steps or size.blip_steps // 2,
+        Batches(data.batch, batch),
+        steps or sizes.steps // 2,
         FINETUNING_OPTIMISATION,
-        fingerprint=fingerprint,
+        fingerprint={"start": describe(model), "data": describe(data), "batch": batch},
         seed=seed,
         on_step=on_step,
     ).model
