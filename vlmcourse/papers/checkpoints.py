@@ -9,6 +9,7 @@ from pickle import UnpicklingError
 from typing import Any, ClassVar
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from vlmcourse.papers import checkpoint_formats as formats
@@ -23,7 +24,7 @@ CLASS_FOR = {
 }
 """Who takes checkpoints of a model type of transformers."""
 
-UNREADABLE = (OSError, EOFError, KeyError, RuntimeError, UnpicklingError)
+UNREADABLE = (OSError, EOFError, KeyError, RuntimeError, UnpicklingError, SafetensorError)
 """What torch and transformers raise for missing and damaged files."""
 
 
@@ -65,7 +66,6 @@ def load_transformers(name_or_folder: str, ours: str, model_type: str, classes: 
     Raises ValueError for another model type, unreadable files, and missing, unexpected or mismatched weights.
     """
     import transformers
-    from safetensors import SafetensorError
 
     try:
         config = transformers.AutoConfig.from_pretrained(name_or_folder)
@@ -82,7 +82,7 @@ def load_transformers(name_or_folder: str, ours: str, model_type: str, classes: 
             output_loading_info=True,
             ignore_mismatched_sizes=True,
         )
-    except (*UNREADABLE, ValueError, SafetensorError) as error:
+    except (*UNREADABLE, ValueError) as error:
         for file in [
             *Path(name_or_folder).glob("*.safetensors"),
             *Path(name_or_folder).glob("*.bin"),
