@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vlmgrader import backup
 from vlmgrader import course as courses
 from vlmgrader.cells import uses
 from vlmgrader.course import Assignment, Course
@@ -165,21 +166,42 @@ def run(plan: Plan, students: list[str], workers: int = 1, force: bool = False) 
     assert plan.assignment.tasks
     with _alone(plan.assignment.course):
         clear_leftovers()
-        plan.assignment.course.add_students()
-        todo = []
+        book = course.folder / "gradebook.db"
+        backup.check(book)
+        course.add_students()
+        todo, earlier = [], {}
         for student in students:
             known = courses.read_json(outcome_file(plan.assignment, student))
-            if not force and known and known.get("state") == state(plan, student):
+            if known and not force and _is_done(plan, known):
                 yield {**known, "again": False}
             else:
                 outcome_file(plan.assignment, student).unlink(missing_ok=True)
+                earlier[student] = _earlier(known)
                 todo.append(student)
         for outcome in grade_all(plan, todo, min(workers, max(1, len(todo)))):
-            courses.write(
-                outcome_file(plan.assignment, outcome["student"]),
-                courses.json.dumps(outcome, indent=1),
-            )
+            outcome["earlier"] = earlier[outcome["student"]]
+            path = outcome_file(plan.assignment, outcome["student"])
+            courses.write(path, courses.json.dumps(outcome, indent=1))
             yield {**outcome, "again": True}
+        if todo:
+            backup.keep(book)
+
+
+def _is_done(plan: Plan, known: dict) -> bool:
+    """Nothing that the outcome depends on has changed, and the gradebook knows of it."""
+    from vlmgrader.gradebook import scores
+
+    if known.get("state") != state(plan, known["student"]):
+        return False
+    return known["status"] != "graded" or scores(plan.assignment, known["student"]) is not None
+
+
+def _earlier(known: dict | None) -> list[dict]:
+    """What is remembered of gradings before this one: a mark can be made again from its seed, a gamble is seen."""
+    if not known:
+        return []
+    kept = {name: known.get(name) for name in ("state", "status", "seed", "score")}
+    return [*known.get("earlier", []), kept][-20:]
 
 
 @contextmanager
