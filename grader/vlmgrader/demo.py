@@ -64,9 +64,15 @@ def _submission(assignment: Assignment, answers: dict[str, str], number: int) ->
         return nbformat.writes(assignment.released)[:4000]  # an upload that broke off
     made = nbformat.from_dict(assignment.released)
     names = list(answers)
-    written = {0: len(names), 1: len(names), 2: len(names) - 1, 3: len(names) // 2, 4: 1, 5: 0, 8: len(names)}.get(
-        number, len(names) - number % 3
-    )
+    written = {
+        0: len(names),
+        1: len(names),
+        2: len(names) - 1,
+        3: len(names) // 2,
+        4: 1,
+        5: 0,
+        8: len(names),
+    }.get(number, len(names) - number % 3)
     for name in names[:written]:
         _fill(made, name, answers[name])
     if number in (6, 7):  # one of them copied, and gave everything another name
