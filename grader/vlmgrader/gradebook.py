@@ -49,6 +49,19 @@ def results(notebook: NotebookNode, judged: NotebookResult, notes: list[str]) ->
     return notebook
 
 
+def with_mark_schemes(notebook: NotebookNode, source: NotebookNode) -> NotebookNode:
+    """The questions for a human as in nbgrader's source: whoever marks sees the mark scheme beside the answer."""
+    schemes = {
+        cell.metadata.nbgrader.grade_id: cell.source
+        for cell in source.cells
+        if cell.metadata.get("nbgrader", {}).get("task")
+    }
+    for cell in notebook.cells:
+        name = cell.metadata.get("nbgrader", {}).get("grade_id")
+        cell.source = schemes.get(name, cell.source)
+    return notebook
+
+
 def record(
     assignment: Assignment, student: str, notebook: NotebookNode, submitted: datetime | None
 ) -> dict:
@@ -110,6 +123,48 @@ def scores(assignment: Assignment, student: str) -> dict | None:
             "late_penalty": penalty,
             "needs_manual_grade": bool(found.needs_manual_grade),
         }
+
+
+def grade_cells(assignment: Assignment) -> list[str]:
+    """Names of all that is worth points, open questions too, in the notebook's order."""
+    return [
+        cell.metadata.nbgrader.grade_id
+        for cell in assignment.released.cells
+        if cell.metadata.get("nbgrader", {}).get("points")
+    ]
+
+
+def cell_scores(assignment: Assignment, student: str) -> dict[str, dict]:
+    """Of each of them: score, max, auto (what a grader gave), and whether it waits for a human."""
+    from nbgrader.api import Gradebook
+
+    with Gradebook(assignment.course.db_url) as book:
+        found = book.find_submission(assignment.name, student)
+        return {
+            grade.name: {
+                "score": float(grade.score),
+                "max": float(grade.max_score),
+                "auto": float(grade.auto_score or 0.0),
+                "waiting": bool(grade.needs_manual_grade),
+            }
+            for notebook in found.notebooks
+            for grade in notebook.grades
+        }
+
+
+def comments(assignment: Assignment, student: str) -> str:
+    """What humans wrote to a student, with the cells' names."""
+    from nbgrader.api import Gradebook
+
+    with Gradebook(assignment.course.db_url) as book:
+        found = book.find_submission(assignment.name, student)
+        said = [
+            f"{comment.name}: {comment.manual_comment}"
+            for notebook in found.notebooks
+            for comment in notebook.comments
+            if comment.manual_comment
+        ]
+    return "; ".join(said)
 
 
 def forget(assignment: Assignment, student: str) -> None:

@@ -46,7 +46,7 @@ def look(folder: Path, release: NotebookNode, name: str) -> Look:
             if (folder / parent).is_symlink()
         ):
             seen.notes.append(
-                f"{_shown(path.name)} is no ordinary file (a link or a device) and was left out"
+                f"{shown(path.name)} is no ordinary file (a link or a device) and was left out"
             )
             continue
         total += status.st_size
@@ -72,7 +72,7 @@ def look_at(path: Path, release: NotebookNode) -> Look:
     seen = Look()
     if path.is_symlink() or not path.is_file():
         return seen.refuse(
-            f"{_shown(path.name)} is no ordinary file. Hand in the notebook itself, not a link to it."
+            f"{shown(path.name)} is no ordinary file. Hand in the notebook itself, not a link to it."
         )
     size = path.stat().st_size
     if size == 0:
@@ -91,11 +91,19 @@ def look_at(path: Path, release: NotebookNode) -> Look:
     if type(data) is not dict or data.get("nbformat") != 4 or type(data.get("cells")) is not list:
         found = data.get("nbformat") if type(data) is dict else None
         return seen.refuse(
-            f"this is no notebook of format 4 (found {_shown(found)}). Open it in JupyterLab and save it."
+            f"this is no notebook of format 4 (found {shown(found)}). Open it in JupyterLab and save it."
         )
     try:
+        graded = {
+            cell.metadata.nbgrader.grade_id for cell in release.cells if "nbgrader" in cell.metadata
+        }
         data["nbformat_minor"] = 5
         for number, cell in enumerate(data["cells"]):
+            known = cell.get("id") if type(cell.get("id")) is str else None
+            if known in graded and "nbgrader" not in cell.get(
+                "metadata", {}
+            ):  # some tool took its metadata away
+                cell.setdefault("metadata", {})["nbgrader"] = {"grade_id": known}
             cell["id"] = f"c{number}"
             cell["metadata"] = (
                 {"nbgrader": cell["metadata"]["nbgrader"]}
@@ -115,6 +123,9 @@ def look_at(path: Path, release: NotebookNode) -> Look:
         )
         for cell in notebook.cells:
             cell.source = "".join(cell.source) if type(cell.source) is list else cell.source
+            cell.source = cell.source.encode(
+                "utf-8", "replace"
+            ).decode()  # half of a surrogate pair is no text
         nbformat.validate(notebook)
     except (
         nbformat.ValidationError,
@@ -126,7 +137,7 @@ def look_at(path: Path, release: NotebookNode) -> Look:
     ) as error:
         place = re.sub(r"\s+", " ", str(error))[:100]
         return seen.refuse(
-            f"a cell isn't as Jupyter writes it ({_shown(place)}). Open the notebook in JupyterLab and save it."
+            f"a cell isn't as Jupyter writes it ({shown(place)}). Open the notebook in JupyterLab and save it."
         )
     if len(notebook.cells) > CELLS or any(
         len(cell.source) > CELL_CHARACTERS for cell in notebook.cells
@@ -152,10 +163,10 @@ def _find(seen: Look, folder: Path, release: NotebookNode, name: str) -> Path | 
         return None
     chosen = max(found, key=lambda path: (-len(path.parts), path.stat().st_mtime))
     if chosen.name != f"{name}.ipynb":
-        seen.notes.append(f"taken as {name}.ipynb: {_shown(chosen.name)}")
+        seen.notes.append(f"taken as {name}.ipynb: {shown(chosen.name)}")
     if len(found) > 1:
         seen.notes.append(
-            f"{len(found)} notebooks could be meant; {_shown(str(chosen.relative_to(folder)))} was taken"
+            f"{len(found)} notebooks could be meant; {shown(str(chosen.relative_to(folder)))} was taken"
         )
     return chosen
 
@@ -240,6 +251,6 @@ def _restore(
         before = data.grade_id
 
 
-def _shown(text) -> str:
+def shown(text) -> str:
     """Somebody else's words, made harmless for a message."""
     return re.sub(r"[^\w .,:()+=/-]", "?", str(text))[:120]
