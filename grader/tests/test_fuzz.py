@@ -109,7 +109,7 @@ def test_two_thousand_mutated_notebooks_end_in_words(part, tmp_path):
     refused = 0
     for number in range(500):
         path.write_bytes(mutated(draw))
-        found = preflight.look(tmp_path, RELEASE, small.NAME)
+        found = preflight.inspect_submission(tmp_path, RELEASE, small.NAME)
         refused += found.refused is not None
         if found.refused is not None:
             assert found.refused.isprintable(), number
@@ -130,7 +130,7 @@ def test_metadata_that_a_tool_took_away_is_found_again_by_the_cells_ids(tmp_path
     for cell in made.cells:
         cell.metadata = {}
     (tmp_path / f"{small.NAME}.ipynb").write_text(nbformat.writes(made))
-    found = preflight.look(tmp_path, RELEASE, small.NAME)
+    found = preflight.inspect_submission(tmp_path, RELEASE, small.NAME)
     assert found.refused is None
     kept = {cell.id: cell.source for cell in found.notebook.cells}
     assert kept["softmax"] == small.ANSWERS["softmax"]

@@ -22,7 +22,7 @@ RELEASE = small.notebook()
 def looked(folder, made=None, name=f"{small.NAME}.ipynb"):
     if made is not None:
         (folder / name).write_text(made if isinstance(made, str) else nbformat.writes(made))
-    return preflight.look(folder, RELEASE, small.NAME)
+    return preflight.inspect_submission(folder, RELEASE, small.NAME)
 
 
 def test_an_honest_notebook_passes_without_a_word(tmp_path):

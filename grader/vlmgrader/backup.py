@@ -16,18 +16,20 @@ def check(gradebook: Path) -> None:
         with closing(
             sqlite3.connect(f"file:{gradebook}?mode=ro", uri=True, timeout=60)
         ) as database:
-            [(said,)] = database.execute("PRAGMA quick_check(1)").fetchall()
+            [(problem,)] = database.execute("PRAGMA quick_check(1)").fetchall()
     except sqlite3.DatabaseError as error:
-        said = str(error)
-    if said != "ok":
-        said = " ".join(said.split())
+        problem = str(error)
+    if problem != "ok":
+        problem = " ".join(problem.split())
         copies = sorted((gradebook.parent / "backups").glob("gradebook-*.db"))
         way = (
             f"copy {copies[-1]} over it"
             if copies
             else "remove it and run: vlmgrader release, then run --force"
         )
-        raise ValueError(f"{gradebook} is damaged ({said}). Nothing was graded. To go on, {way}.")
+        raise ValueError(
+            f"{gradebook} is damaged ({problem}). Nothing was graded. To go on, {way}."
+        )
 
 
 def keep(gradebook: Path) -> Path:

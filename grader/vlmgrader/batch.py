@@ -104,13 +104,13 @@ def _grade(plan: Plan, student: str) -> dict:
         return {"status": "missing", "reason": "nothing was handed in"}
     if student not in assignment.course.roster():
         return {"status": "failed", "reason": "this student is not on the roster"}
-    looked = preflight.look(folder, assignment.released, assignment.name)
-    if looked.refused:
-        return {"status": "failed", "reason": looked.refused, "notes": looked.notes}
+    inspection = preflight.inspect_submission(folder, assignment.released, assignment.name)
+    if inspection.refused:
+        return {"status": "failed", "reason": inspection.refused, "notes": inspection.notes}
     with tempfile.TemporaryDirectory(prefix=f"vlm-{os.getpid()}-") as staged:
-        _stage(looked.files, folder, Path(staged), assignment)
+        _stage(inspection.files, folder, Path(staged), assignment)
         judge = Judge(
-            looked.notebook,
+            inspection.notebook,
             assignment.tasks,
             plan.sandbox(),
             Path(staged),
@@ -118,7 +118,7 @@ def _grade(plan: Plan, student: str) -> dict:
             plan.seed,
         )
         result = judge.judge()
-    notes = looked.notes + result.notes + _watched(looked.notebook.cells, assignment)
+    notes = inspection.notes + result.notes + _watched(inspection.notebook.cells, assignment)
     if result.unfinished:  # an empty state: the next run tries again
         reason = f"not judged to the end: {result.unfinished}"
         return {"status": "failed", "state": "", "reason": reason, "notes": notes, "retry": True}
@@ -126,7 +126,7 @@ def _grade(plan: Plan, student: str) -> dict:
         notes.insert(
             0, "graded WITHOUT a sandbox (--unsafe-no-sandbox): this code could have changed grades"
         )
-    notebook = gradebook.results(looked.notebook, result, notes)
+    notebook = gradebook.results(inspection.notebook, result, notes)
     gradebook.with_mark_schemes(notebook, assignment.source)
     found = gradebook.record(assignment, student, notebook, gradebook.submitted_at(folder))
     return {"status": "graded", **result.as_json(), "notes": notes, **found}

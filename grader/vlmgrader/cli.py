@@ -97,7 +97,7 @@ def check(
     """For students, before handing in: is the notebook one that can be graded? (The same look as when it is graded.)"""
     import nbformat
 
-    from vlmgrader.preflight import look_at
+    from vlmgrader.preflight import inspect_notebook
 
     place = assignments_home(assignments)
     if not notebook.exists():
@@ -110,11 +110,11 @@ def check(
             f"'{notebook.name}' is no assignment's file name; assignments here: {names}. "
             "Hand it in under its own name."
         )
-    looked = look_at(notebook, nbformat.read(release, 4))
-    for note in looked.notes:
+    inspection = inspect_notebook(notebook, nbformat.read(release, 4))
+    for note in inspection.notes:
         print(f"note: {note}")
-    if looked.refused:
-        print(f"can't be graded: {looked.refused}")
+    if inspection.refused:
+        print(f"can't be graded: {inspection.refused}")
         raise typer.Exit(1)
     print(f"{notebook.name} can be graded.")
 
@@ -154,14 +154,14 @@ def run(
     chosen, count = student or everyone, Counter()
     for number, outcome in enumerate(batch.run(plan, chosen, workers, force), 1):
         count[outcome["status"]] += 1
-        told = (
+        text = (
             f"{outcome['score']:g} of {outcome['max_score']:g}"
             if outcome["status"] == "graded"
             else outcome["reason"]
         )
         mark = "" if outcome["again"] else " (already done)"
         print(
-            f"[{number:4}/{len(chosen)}] {outcome['student']:24} {outcome['status']:8} {told}{mark}",
+            f"[{number:4}/{len(chosen)}] {outcome['student']:24} {outcome['status']:8} {text}{mark}",
             flush=True,
         )
     print(f"{count['graded']} graded, {count['failed']} failed, {count['missing']} missing.")
@@ -207,12 +207,12 @@ def feedback(
     from vlmgrader.similar import similar
 
     found = find_assignment(name, course, assignments)
-    said = write_pages(found, student)
-    for one, wrong in said.items():
+    errors = write_pages(found, student)
+    for one, wrong in errors.items():
         if wrong:
             print(f"{one}: no feedback: {wrong}")
     print(
-        f"{sum(not wrong for wrong in said.values())} pages in {found.course.folder / 'feedback'}"
+        f"{sum(not wrong for wrong in errors.values())} pages in {found.course.folder / 'feedback'}"
     )
     place, alike = similar(found)
     print(

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from vlmgrader.course import Assignment, write
 from vlmgrader.matching import Matcher
-from vlmgrader.preflight import ALL_BYTES, FILES, shown
+from vlmgrader.preflight import ALL_BYTES, FILES, harmless
 
 MEMBERS = 20_000
 
@@ -37,7 +37,7 @@ class Collected:
     left_out: list[str] = field(default_factory=list)
 
     def leave_out(self, name: object, why: str) -> None:
-        self.left_out.append(f"{shown(name)} ({why})")
+        self.left_out.append(f"{harmless(name)} ({why})")
 
 
 def collect(assignment: Assignment, downloads: Path, matching: str | None = None) -> Collected:
@@ -64,12 +64,12 @@ def _sort_in(assignment: Assignment, matcher: Matcher, entries: Callable) -> Col
     for entry in entries(found):
         claim = matcher.find(entry.name)
         if claim is None:
-            found.unmatched.append(shown(entry.name))
+            found.unmatched.append(harmless(entry.name))
         else:
             claims.setdefault(claim.student, {}).setdefault(claim.by, []).append(entry)
     for student, by in claims.items():
         if len(by) > 1:
-            names = " and ".join(shown(name) for name in by)
+            names = " and ".join(harmless(name) for name in by)
             found.leave_out(student, f"two people could be meant: {names}; see --matching")
             continue
         [files] = by.values()

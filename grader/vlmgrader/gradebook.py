@@ -17,20 +17,20 @@ from vlmgrader.results import NotebookResult
 TRIES = 5
 
 
-def results(notebook: NotebookNode, judged: NotebookResult, notes: list[str]) -> NotebookNode:
+def results(notebook: NotebookNode, result: NotebookResult, notes: list[str]) -> NotebookNode:
     """Puts outputs into the cells: what the student's showed, and PASS and FAIL with points in the test cells."""
     for index, cell in enumerate(notebook.cells):
         if cell.cell_type != "code":
             continue
-        cell.outputs, cell.execution_count = judged.outputs.get(index, []), None
-        marks = judged.tasks.get(grade_id(cell) or "")
-        if marks is not None:
+        cell.outputs, cell.execution_count = result.outputs.get(index, []), None
+        checks = result.tasks.get(grade_id(cell) or "")
+        if checks is not None:
             lines = [
                 f"{'PASS' if mark.points >= mark.of else 'PART' if mark.points else 'FAIL'}  "
                 f"{mark.points:g} of {mark.of:g}  {mark.check}: {mark.message}"
-                for mark in marks
+                for mark in checks
             ]
-            points = sum(mark.points for mark in marks)
+            points = sum(mark.points for mark in checks)
             cell.outputs = [
                 nbformat.v4.new_output("stream", name="stdout", text="\n".join(lines) + "\n"),
                 nbformat.v4.new_output(
@@ -41,9 +41,9 @@ def results(notebook: NotebookNode, judged: NotebookResult, notes: list[str]) ->
                 ),
             ]
     if notes:
-        said = "\n".join(f"- {note}" for note in notes)
+        text = "\n".join(f"- {note}" for note in notes)
         cell = nbformat.v4.new_markdown_cell(
-            f"**Notes of the grader**\n\n```\n{said.replace('`', '')}\n```", id="grader-notes"
+            f"**Notes of the grader**\n\n```\n{text.replace('`', '')}\n```", id="grader-notes"
         )
         notebook.cells.insert(0, cell)
     return notebook
@@ -158,13 +158,13 @@ def comments(assignment: Assignment, student: str) -> str:
 
     with Gradebook(assignment.course.db_url) as book:
         found = book.find_submission(assignment.name, student)
-        said = [
+        texts = [
             f"{comment.name}: {comment.manual_comment}"
             for notebook in found.notebooks
             for comment in notebook.comments
             if comment.manual_comment
         ]
-    return "; ".join(said)
+    return "; ".join(texts)
 
 
 def forget(assignment: Assignment, student: str) -> None:

@@ -43,7 +43,7 @@ def _summary(assignment: Assignment, kept: dict, now: dict) -> str:
     count = Counter(outcome["status"] for outcome in kept.values())
     waiting = sum(bool(found and found["needs_manual_grade"]) for found in now.values())
     unsafe = sum(bool(outcome.get("unsafe")) for outcome in kept.values())
-    said = (
+    summary = (
         f"{len(everyone(assignment))} students: {count['graded']} graded, {count['failed']} failed, "
         f"{count['missing']} missing. {waiting} still have answers to be read by a human."
     )
@@ -52,7 +52,7 @@ def _summary(assignment: Assignment, kept: dict, now: dict) -> str:
         if unsafe
         else ""
     )
-    return f"<p>{said}</p>{warning}"
+    return f"<p>{summary}</p>{warning}"
 
 
 def _exceptions(kept: dict) -> str:

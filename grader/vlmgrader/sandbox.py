@@ -199,9 +199,9 @@ def trouble() -> str | None:
         return str(error)
     if tried.stdout.strip() == "fine":
         return None
-    said = tried.stderr.strip().splitlines()[-1:] or [f"exit status {tried.returncode}"]
+    last_line = tried.stderr.strip().splitlines()[-1:] or [f"exit status {tried.returncode}"]
     return (
-        f"bubblewrap can't make a sandbox here: {said[0]}. On Ubuntu 24.04 and later allow user namespaces "
+        f"bubblewrap can't make a sandbox here: {last_line[0]}. On Ubuntu 24.04 and later allow user namespaces "
         "(sysctl kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile for bwrap); "
         "inside docker start the container with --security-opt seccomp=unconfined --security-opt apparmor=unconfined."
     )

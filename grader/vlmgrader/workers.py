@@ -37,13 +37,13 @@ class Worker:
 
     def __init__(self, plan: Plan) -> None:
         context = multiprocessing.get_context("spawn")
-        self.wire, theirs = context.Pipe()
+        self.wire, inner_end = context.Pipe()
         plan = replace(
             plan, assignment=replace(plan.assignment)
         )  # what it has read so far stays here: checks can't travel
-        self.process = context.Process(target=work, args=(theirs, plan), daemon=True)
+        self.process = context.Process(target=work, args=(inner_end, plan), daemon=True)
         self.process.start()
-        theirs.close()
+        inner_end.close()
         self.student: str | None = None
 
     def give(self, student: str, seconds: float) -> None:
