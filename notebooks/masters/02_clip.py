@@ -214,7 +214,7 @@ trained = recipes.get("clip").train_or_load(
 )
 model = trained.model
 print(
-    f"{sum(p.numel() for p in model.parameters()):,} parameters, learned scale {model.log_scale.exp():.1f} "
+    f"{sum(p.numel() for p in model.parameters()):,} parameters, learned scale {model.logit_scale.exp():.1f} "
     f"(start 14.3, bound 100)"
 )
 
@@ -526,7 +526,7 @@ plots.show(
         "loss",
         xlog=True,
         lines={
-            f"learned scale {model.log_scale.exp():.1f}": clip_loss(
+            f"learned scale {model.logit_scale.exp():.1f}": clip_loss(
                 images, texts, model.logit_scale.exp()
             ).item()
         },

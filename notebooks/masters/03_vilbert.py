@@ -242,7 +242,7 @@ quiz("vilbert.hidden_region")
 scene = next(i for i in range(100) if len(held_out.pairs.scene(i).things) == 2)
 for name, false in recipes.vilbert.FALSE_CAPTIONS.items():
     print(f"{name:20} {false(scene, held_out.pairs)}")
-print(f"{'true':20} {held_out.pairs.truth(scene)}")
+print(f"{'true':20} {held_out.pairs.true_caption(scene)}")
 
 # %% [markdown]
 # > **A trap in the lecture's slide.** "Training: masked prediction + alignment" stands under both models. Only ViLBERT trains alignment. VL-BERT's first version listed such a task; the published one dropped it as of no use.

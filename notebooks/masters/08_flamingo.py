@@ -44,8 +44,10 @@ from vlmcourse.recipes.flamingo import (
     page_datasets,
     residual_rms,
 )
-from vlmcourse.training.fit import Batches, Scale, fit
+from vlmcourse.training.batches import Batches
+from vlmcourse.training.fit import fit
 from vlmcourse.training.mixture import JointDatasets, WeightedLosses
+from vlmcourse.training.scale import Scale
 from vlmcourse.widgets.explorers.gates import gates_at
 from vlmcourse.world import interleaved, shots, tokenizer
 from vlmcourse.world.interleaved import chunked_prompts, PageDataset, WebPages
@@ -218,7 +220,7 @@ def resampler_by_hand(resampler, x_f):
     return resampler.norm(x)
 
 
-film, _ = shots.motions(WebPages("test"), 1)[0]
+film, _ = few_shot.motion_episodes(WebPages("test"), 1)[0]
 picture = world.to_pixels(world.render(film.frames[0], size)[None])[0]
 movie = world.to_pixels(film.render(size))
 with torch.no_grad():
@@ -664,7 +666,7 @@ for what, of in {
 # Four things get invented names: *this is a dax*. The question shows another picture of one of them, on a background training never combined with it: *this is a* ... Names are drawn anew for every prompt, so they can't be known, only bound.
 
 # %%
-episode = shots.binding("test", 0, 4)
+episode = few_shot.binding_episode("test", 0, 4)
 plots.show(
     plots.pictures(
         np.stack([world.render(scene, size) for scene in world.pages.pictures_of(episode.prompt)]),
@@ -795,7 +797,7 @@ def most_alike(draws, query, pool):
                 np.stack([world.render(scene, size) for scene in [query, *(s for s, _ in pool)]])
             )
         )
-    return shots.nearest(vectors[:1], vectors[1:], 4)[0].tolist()
+    return few_shot.retrieve_nearest(vectors[:1], vectors[1:], 4)[0].tolist()
 
 
 picked = {

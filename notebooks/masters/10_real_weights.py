@@ -35,6 +35,7 @@ from teaching.real_weights import PARTS
 from vlmcourse import evaluation, plots, recipes, world
 from vlmcourse.data import folders
 from vlmcourse.papers import flamingo_weights
+from vlmcourse.papers.checkpoint_formats import OPEN_FLAMINGO
 from vlmcourse.papers.blip import BLIP
 from vlmcourse.papers.blip2 import BLIP2
 from vlmcourse.papers.clip import CLIP
@@ -221,19 +222,16 @@ plots.show(
 # %% [markdown]
 # ## 3. OpenFlamingo
 #
-# Flamingo's weights were never published; *OpenFlamingo* is an open re-implementation, with checkpoints of 3 to 9 billion parameters. They hold only what was trained: resampler, gated blocks, and the rows of words. CLIP and the language model come from where they always come. `flamingo_weights` knows the names, and the conventions in which their code differs from the paper: GELU for squared ReLU, `<image>` sees its own picture, patches *before* CLIP's last LayerNorm, no film embeddings.
+# Flamingo's weights were never published; *OpenFlamingo* is an open re-implementation, with checkpoints of 3 to 9 billion parameters. They hold only what was trained: resampler, gated blocks, and the rows of words. CLIP and the language model come from where they always come. `checkpoint_formats` holds the names, `flamingo_weights` and the conventions in which their code differs from the paper: GELU for squared ReLU, `<image>` sees its own picture, patches *before* CLIP's last LayerNorm, no film embeddings.
 
 # %%
 Markdown(
     "\n".join(
         ["| OpenFlamingo | ours |", "|---|---|"]
         + [
-            f"| `perceiver.layers.N.{theirs}` | `resampler.layers.N.{ours}` |"
-            for ours, theirs in flamingo_weights.RESAMPLER.items()
-        ]
-        + [
-            f"| `...N.gated_cross_attn_layer.{theirs}` | `blocks.N.{ours}` |"
-            for ours, theirs in {**flamingo_weights.BLOCK, **flamingo_weights.GATES}.items()
+            f"| `{theirs}` | `{ours}` |".replace("*", "N")
+            for ours, theirs in OPEN_FLAMINGO.items()
+            if isinstance(theirs, str)
         ]
     )
 )

@@ -12,11 +12,12 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from vlmcourse import recipes, world
+from vlmcourse import world
 from vlmcourse.papers.blip import BLIP
 from vlmcourse.parts.losses import itm_loss
 from vlmcourse.recipes.blip import blip_config, new_blip, prefers_right_caption
-from vlmcourse.recipes.recipe import describe
+from vlmcourse.recipes.clip import clip
+from vlmcourse.training import checkpoint
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import Step
 from vlmcourse.training.optimisation import Optimisation
@@ -71,7 +72,7 @@ def train_on_minimal_pairs(
 ) -> TrainedStage:
     """From CLIP's tower and an untrained text transformer, trained or loaded. Its model is Closely: `.model.blip` is the BLIP."""
     size = Scale.of(scale)
-    vision, config = recipes.get("clip").train_or_load(size).model.vision, blip_config(size)
+    vision, config = clip(size).model.vision, blip_config(size)
     pairs = MinimalPairs(
         "train",
         size.image_size,
@@ -81,14 +82,21 @@ def train_on_minimal_pairs(
         change=swap_positions,
         noun_subset=nouns(),
     )
-    batch = recipes.get("blip").sizes[size.name].batch
+    fingerprint = {
+        "config": str(config),
+        "batch": size.blip_batch,
+        "contrast": contrast,
+        "among": pairs.noun_subset,
+        "data seed": seed,
+        "vision": checkpoint.checksum(vision.state_dict()),
+    }
     return train_or_load(
-        "blip-minimal-pairs",
+        "blip-closely",
         MinimalPairsBLIP(new_blip(config, vision, seed), contrast),
-        Batches(pairs.batch, batch),
+        Batches(pairs.batch, size.blip_batch),
         steps or STEPS[size.name],
         MINIMAL_PAIRS_OPTIMISATION,
-        fingerprint=describe({"parts": [config, vision, contrast], "data": pairs, "batch": batch}),
+        fingerprint=fingerprint,
         seed=seed,
         on_step=on_step,
     )
