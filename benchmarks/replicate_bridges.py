@@ -22,9 +22,9 @@ import typer
 
 from teaching import connectors
 from vlmcourse import recipes, world
-from vlmcourse.evaluation import interface
 from vlmcourse.evaluation import (
     accuracy,
+    interface,
     load_matching_results,
     noun_accuracy,
     noun_and_background_accuracy,
