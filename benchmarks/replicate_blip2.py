@@ -98,13 +98,10 @@ def row(
             "learns": count_trainable(first.model),
             **recipe.stage1_report(first.model, size.image_size, count),
             **{
-                f"told apart, {swap.__name__}": recipe.caption_pair_accuracy(
-                    first.model, size.image_size, swap, count
+                f"told apart, {name}": recipe.caption_pair_accuracy(
+                    first.model, size.image_size, change, count
                 )
-                for swap in (
-                    world.minimal_pairs.swap_positions,
-                    world.minimal_pairs.change_background,
-                )
+                for name, change in recipes.blip.CHANGES.items()
             },
         }
     else:

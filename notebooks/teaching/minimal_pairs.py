@@ -12,12 +12,11 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from vlmcourse import world
+from vlmcourse import recipes, world
 from vlmcourse.papers.blip import BLIP
 from vlmcourse.parts.losses import itm_loss
 from vlmcourse.recipes.blip import blip_config, new_blip, prefers_right_caption
-from vlmcourse.recipes.clip import clip
-from vlmcourse.training import checkpoint
+from vlmcourse.recipes.recipe import describe
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import Step
 from vlmcourse.training.optimisation import Optimisation
@@ -70,9 +69,9 @@ def train_on_minimal_pairs(
     steps: int | None = None,
     on_step: Callable[[Step], None] | None = None,
 ) -> TrainedStage:
-    """From CLIP's tower and an untrained text transformer, trained or loaded. Its model is Closely: `.model.blip` is the BLIP."""
+    """From CLIP's tower and an untrained text transformer, trained or loaded. Its model is MinimalPairsBLIP: `.model.blip` is the BLIP."""
     size = Scale.of(scale)
-    vision, config = clip(size).model.vision, blip_config(size)
+    vision, config = recipes.get("clip").train_or_load(size).model.vision, blip_config(size)
     pairs = MinimalPairs(
         "train",
         size.image_size,
@@ -82,21 +81,14 @@ def train_on_minimal_pairs(
         change=swap_positions,
         noun_subset=nouns(),
     )
-    fingerprint = {
-        "config": str(config),
-        "batch": size.blip_batch,
-        "contrast": contrast,
-        "among": pairs.noun_subset,
-        "data seed": seed,
-        "vision": checkpoint.checksum(vision.state_dict()),
-    }
+    batch = recipes.get("blip").sizes[size.name].batch
     return train_or_load(
-        "blip-closely",
+        "blip-minimal-pairs",
         MinimalPairsBLIP(new_blip(config, vision, seed), contrast),
-        Batches(pairs.batch, size.blip_batch),
+        Batches(pairs.batch, batch),
         steps or STEPS[size.name],
         MINIMAL_PAIRS_OPTIMISATION,
-        fingerprint=fingerprint,
+        fingerprint=describe({"parts": [config, vision, contrast], "data": pairs, "batch": batch}),
         seed=seed,
         on_step=on_step,
     )

@@ -109,6 +109,9 @@ def setup(
 
 # What it is tested on.
 
+CHANGES = {"exchanged": swap_positions, "repainted": change_background}
+"""Changes of a scene, by their names in saved results."""
+
 
 def prefers_right_caption(
     model: BLIP, choices: Sequence[tuple[world.Scene, str, str]]
@@ -225,8 +228,8 @@ def retrieval_report(model: BLIP, data, count: int = 256, k: int = 16) -> dict[s
 def blip_report(model: BLIP, scale: Scale | None = None, count: int = 256) -> dict[str, float]:
     """Minimal pairs, retrieval and captions of held-out scenes."""
     pairs = {
-        f"told apart, {change.__name__}, by {head}": value
-        for change in (swap_positions, change_background)
+        f"told apart, {name}, by {head}": value
+        for name, change in CHANGES.items()
         for head, value in caption_pair_accuracy(model, change, count).items()
     }
     gallery = MinimalPairs("test", model.config.image_size, things=THINGS)

@@ -264,7 +264,7 @@ def motion_report(model: Flamingo, size: int, count: int = 256) -> dict[str, flo
         return episode_accuracy(model, episodes, size)
 
     return {
-        "video": score(lambda video: video.frames),
+        "film": score(lambda video: video.frames),
         "one frame": score(lambda video: video.frames[:1]),
         "one frame, repeated": score(lambda video: video.frames[:1] * len(video.frames)),
         "frames backwards": score(lambda video: video.frames[::-1]),
@@ -273,11 +273,11 @@ def motion_report(model: Flamingo, size: int, count: int = 256) -> dict[str, flo
 
 
 def flamingo_report(model: Flamingo, size: int, count: int = 256) -> dict:
-    """Captions, binding by number of examples, and motion."""
+    """Captions, binding by number of examples, and motion. Names are those of saved results."""
     return {
         "captions": caption_accuracy(model, size, count),
         "shots": shot_curve(model, size, count=count),
-        "shots, shuffled pictures": shot_curve(model, size, count=count, shuffled=True),
+        "shots, exchanged pictures": shot_curve(model, size, count=count, shuffled=True),
         "motion": motion_report(model, size, count),
     }
 

@@ -36,7 +36,7 @@ def change_background(scene: Scene, rng: SeededRandom) -> Scene | None:
 
 
 def swap_or_change(scene: Scene, rng: SeededRandom) -> Scene | None:
-    """Exchanged three times in four where there is something to exchange (places are harder to learn), else repainted."""
+    """swap_positions three times in four where it can be done (positions are harder to learn), else change_background."""
     return (rng.random() < 0.75 and swap_positions(scene, rng)) or change_background(scene, rng)
 
 
@@ -45,8 +45,8 @@ class MinimalPairs(Pairs):
     """Pairs in twos: scene 2i, and as 2i + 1 the same scene with one thing changed; captions of one form. Where a caption
     doesn't say what was changed, both are equal, and the losses know that equal captions are the same.
 
-    swap   (scene, rng) -> the other scene, or None, which leaves the scene as it is
-    among  a smaller world: only these nouns are shown. Default: all
+    change       (scene, rng) -> the other scene, or None, which leaves the scene as it is
+    noun_subset  only these nouns are shown. Default: all
     """
 
     change: SceneChange = swap_or_change
@@ -74,7 +74,7 @@ def caption_choices(
     noun_subset: tuple[str, ...] = (),
 ) -> list[tuple[Scene, str, str]]:
     """(scene, the right caption, the caption of the swapped scene in the same form), of `count` scenes that can be swapped.
-    among: see Siblings."""
+    noun_subset: see MinimalPairs."""
     found: list[tuple[Scene, str, str]] = []
     index = 0
     while len(found) < count:
