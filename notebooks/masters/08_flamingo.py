@@ -49,7 +49,7 @@ from vlmcourse.training.fit import fit
 from vlmcourse.training.mixture import JointDatasets, WeightedLosses
 from vlmcourse.training.scale import Scale
 from vlmcourse.widgets.explorers.gates import gates_at
-from vlmcourse.world import interleaved, shots, tokenizer
+from vlmcourse.world import few_shot, interleaved, tokenizer
 from vlmcourse.world.interleaved import chunked_prompts, PageDataset, WebPages
 
 scale = Scale.of()
