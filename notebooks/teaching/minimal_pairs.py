@@ -12,11 +12,10 @@ from copy import deepcopy
 import torch
 from torch import Tensor, nn
 
-from vlmcourse import world
+from vlmcourse import recipes, world
 from vlmcourse.papers.blip import BLIP
 from vlmcourse.parts.losses import itm_loss
-from vlmcourse.recipes.blip import blip_config, new_blip, prefers_right_caption
-from vlmcourse.recipes.clip import clip
+from vlmcourse.recipes.blip import SIZES, blip_config, new_blip, prefers_right_caption
 from vlmcourse.training import checkpoint
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import Step
@@ -72,7 +71,7 @@ def train_on_minimal_pairs(
 ) -> TrainedStage:
     """From CLIP's tower and an untrained text transformer, trained or loaded. Its model is Closely: `.model.blip` is the BLIP."""
     size = Scale.of(scale)
-    vision, config = clip(size).model.vision, blip_config(size)
+    vision, config = recipes.get("clip").train_or_load(size).model.vision, blip_config(size)
     pairs = MinimalPairs(
         "train",
         size.image_size,
@@ -84,7 +83,7 @@ def train_on_minimal_pairs(
     )
     fingerprint = {
         "config": str(config),
-        "batch": size.blip_batch,
+        "batch": SIZES[size.name].batch,
         "contrast": contrast,
         "among": pairs.noun_subset,
         "data seed": seed,
@@ -93,7 +92,7 @@ def train_on_minimal_pairs(
     return train_or_load(
         "blip-closely",
         MinimalPairsBLIP(new_blip(config, vision, seed), contrast),
-        Batches(pairs.batch, size.blip_batch),
+        Batches(pairs.batch, SIZES[size.name].batch),
         steps or STEPS[size.name],
         MINIMAL_PAIRS_OPTIMISATION,
         fingerprint=fingerprint,
