@@ -19,7 +19,6 @@ from functools import partial
 import torch
 import typer
 
-from teaching.interface import Alone
 from vlmcourse import recipes, world
 from vlmcourse.evaluation import (
     exact_match,
@@ -27,6 +26,7 @@ from vlmcourse.evaluation import (
     noun_and_background_accuracy,
     save_results,
 )
+from vlmcourse.evaluation.interface import SinglePictureModel
 from vlmcourse.parts.language import freeze
 from vlmcourse.parts.tuning import count_trainable
 from vlmcourse.recipes import blip2 as recipe
@@ -157,7 +157,7 @@ def blip(size: Scale, seed: int, count: int) -> dict:
         steps=recipe.STAGE2_SIZES[size.name].steps,
     )
     asks, scenes = (
-        Alone("BLIP", made.model, size.image_size),
+        SinglePictureModel("BLIP", made.model, size.image_size),
         [world.sample("test", index, 0, ONE_THING) for index in range(count)],
     )
 

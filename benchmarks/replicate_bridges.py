@@ -20,11 +20,11 @@ import numpy as np
 import torch
 import typer
 
-from teaching import connectors, interface
-from teaching.interface import Bridge
+from teaching import connectors
 from vlmcourse import recipes, world
 from vlmcourse.evaluation import (
     accuracy,
+    interface,
     load_matching_results,
     noun_accuracy,
     noun_and_background_accuracy,
@@ -72,7 +72,7 @@ def named(examples: int, count: int) -> list[Episode]:
     return [few_shot.binding_episode("test", index, examples) for index in range(count)]
 
 
-def with_controls(model: Bridge, episodes: list[Episode]) -> dict[str, float]:
+def with_controls(model: interface.PromptedModel, episodes: list[Episode]) -> dict[str, float]:
     """Accuracy, blind, and the two bars that need no picture: chance, and the commonest answer."""
     return {
         "model": episode_accuracy(model.choose, episodes),
@@ -82,7 +82,7 @@ def with_controls(model: Bridge, episodes: list[Episode]) -> dict[str, float]:
     }
 
 
-def captions(model: Bridge, count: int) -> dict:
+def captions(model: interface.PromptedModel, count: int) -> dict:
     found = {}
     for name, things in (("one thing", (1, 1)), ("two things", (2, 2))):
         scenes = [world.sample("test", index, 0, things) for index in range(count)]
@@ -96,7 +96,7 @@ def captions(model: Bridge, count: int) -> dict:
     return found
 
 
-def without_examples(model: Bridge, count: int) -> dict:
+def without_examples(model: interface.PromptedModel, count: int) -> dict:
     """What every model can be asked, BLIP too."""
     found = {kind: with_controls(model, asked(kind, 0, count)) for kind in (*SEEING, *KNOWING)}
     found |= {
@@ -118,7 +118,7 @@ def without_examples(model: Bridge, count: int) -> dict:
     }
 
 
-def with_examples(model: Bridge, count: int) -> dict:
+def with_examples(model: interface.PromptedModel, count: int) -> dict:
     """Prompts of several pictures: for bridges to a language model."""
     few, tasks = max(8, count // 4), {"category": "category", "a new name": ""}
 
@@ -203,14 +203,16 @@ def row(
             connectors.pages(size)
             if name == "Flamingo, on pages"
             else (
-                connectors.ALL[key](made()) if key else interface.matching(connectors.blip(made()))
+                connectors.ALL[key](made())
+                if key
+                else interface.matching_model(connectors.blip(made()))
             )
         )
         found = {
-            "learnt": model.learnt,
+            "learnt": model.trained_parameters,
             "seconds": sum(step.seconds for step in model.steps if step.step == step.steps),
         }
-        if isinstance(model, interface.Matching):
+        if isinstance(model, interface.MatchingModel):
             found["hallucination"] = {
                 kind: asdict(one) for kind, one in hallucination_scores(model.choose, count).items()
             }
@@ -225,7 +227,7 @@ def row(
             }
         else:
             found |= without_examples(model, count)
-            if not isinstance(model, interface.Alone):
+            if not isinstance(model, interface.SinglePictureModel):
                 found |= with_examples(model, count)
     print(f"{name}, seed {seed}: {time.perf_counter() - start:.0f} s", flush=True)
     return {"row": name, "seed": seed, **found}

@@ -13,6 +13,7 @@ MAY_BE_SKIPPED = (
     r"needs (open-flamingo|flamingo-pytorch)",  # peers of the benchmarks, installed by make bench
     r"need cosmic-ray",  # a tool of developers
     r"this is the ordinary user already",
+    r"only root chooses user ids",
     r"python\.exe",  # Windows
 )
 WITHOUT_BROWSER = (r"no playwright", r"no browser", r"no axe")  # where none could be installed

@@ -1,6 +1,7 @@
 """The assignments' pictures and runs; policy, syllabus and forms agree."""
 
 import re
+import zipfile
 
 import pytest
 import torch
@@ -9,6 +10,9 @@ from vlmcourse import plots
 from vlmcourse.assignments import look
 from vlmcourse.assignments.runs import clip_run
 from vlmcourse.lessons import repository
+from vlmgrader import package
+from vlmgrader.checks import python_file
+from vlmgrader.course import Course
 
 
 def test_tables_are_compared_in_a_picture():
@@ -19,18 +23,48 @@ def test_tables_are_compared_in_a_picture():
 
 
 def test_broken_runs_show_what_one_can_tell_them_by():
-    runs = {name: clip_run(name, steps=60) for name in ("healthy", "A", "B", "C", "D")}
+    runs = {name: clip_run(name) for name in ("healthy", "A", "B", "C", "D")}
     assert runs["healthy"]["loss"][-1] < 0.7 and runs["healthy"]["R@1, held-out pairs"] > 0.6
     assert runs["A"]["loss"][-1] > 2.5 and runs["A"]["R@1, held-out pairs"] < 0.2
     assert set(runs["B"]["loss"]) == {0.0}
-    assert (
-        len(set(runs["C"]["scale"])) == 1
-        and runs["C"]["scale"][0] > 100
-        and runs["C"]["loss"][-1] < 3
-    )
+    assert len(set(runs["C"]["scale"])) == 1 and runs["C"]["scale"][0] > 100
+    assert runs["C"]["loss"][-1] < 3
     assert runs["D"]["loss"] == runs["healthy"]["loss"] and runs["D"]["R@1, held-out pairs"] < 0.3
     with pytest.raises(ValueError, match="no run 'E'"):
         clip_run("E")
+
+
+def test_the_curves_are_those_of_the_runs():
+    made = python_file(repository() / "assignments" / "A2_clip" / "runs.py").clip_run("A")
+    shown = clip_run("A")
+    assert shown["loss"][:20] == pytest.approx(made["loss"][:20], rel=1e-3)
+    assert shown["batch"] == made["batch"]
+
+
+def test_students_get_no_solution_check_or_mark_scheme(tmp_path):
+    """What README sends students to: it holds the lessons, the package and the notebooks, and nothing of ours."""
+    course = Course(tmp_path, repository() / "assignments")
+    found = {str(path) for path in package.write(course, tmp_path / "students.zip")}
+    assert "assignments/A1_masks/student/A1_masks.ipynb" in found
+    assert {"pyproject.toml", "vlmcourse/cli.py", "grader/vlmgrader/checks.py"} <= found
+    assert not [
+        name
+        for name in found
+        if name.startswith("assignments/")
+        and re.search(r"checks\.py|mutants|master\.py|/solution/|/source/", name)
+    ]
+    assert "assignments/A2_clip/runs.py" not in found
+    with zipfile.ZipFile(tmp_path / "students.zip") as archive:
+        text = b"".join(
+            archive.read(name) for name in archive.namelist() if "/assignments/" in name
+        )
+    for secret in (
+        b"BEGIN SOLUTION",
+        b"BEGIN MARK SCHEME",
+        b"REASONS =",
+        b"abs()  # read in another way",
+    ):
+        assert secret not in text
 
 
 def test_the_syllabus_says_what_the_policy_says():

@@ -265,3 +265,10 @@ def test_the_size_of_word_embeddings_is_measured(lm):
     assert language.embedding_rms(lm) == pytest.approx(
         (weight.square().sum() / weight.numel()).sqrt().item()
     )
+
+
+@pytest.mark.parametrize("token", [-1, 50])
+def test_ids_outside_the_vocabulary_are_refused(lm, token):
+    with pytest.raises(ValueError, match=f"token id {token} is outside the vocabulary of 50"):
+        language.LanguageModel(lm)(torch.tensor([[3, token]]))
+    assert language.LanguageModel(lm)(torch.tensor([[0, 49]])).shape == (1, 2, 50)

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from benchmarks import replicate_bridges
-from teaching import connectors, interface
+from teaching import connectors
 from vlmcourse import recipes, world
-from vlmcourse.evaluation import prompting
+from vlmcourse.evaluation import interface, prompting
 from vlmcourse.parts.generation import sequence_log_prob
 from vlmcourse.parts.language import freeze
 from vlmcourse.training.scale import Scale
@@ -83,7 +83,7 @@ def test_banks_stay_what_they_were_and_bridges_learn(banks, five):
             for key, value in lm.items()
             if key in fresh.lm.state_dict()
         )
-    learnt = {name: bridge.learnt for name, bridge in five.items()}
+    learnt = {name: bridge.trained_parameters for name, bridge in five.items()}
     assert learnt["linear"] == 64 * 2 * 64 + 2 * 64  # one linear map with its bias
     assert all(
         learnt["linear"] < learnt[name] < learnt["blip"] for name in ("mapped", "blip2", "flamingo")
@@ -127,7 +127,7 @@ def test_every_bridge_chooses_among_the_choices_and_writes(five):
         corruptions.presence_questions(corruptions.random_noun, 4),
         corruptions.caption_questions(world.minimal_pairs.swap_positions, 4),
     )
-    for bridge in (*five.values(), interface.matching(five["blip"])):
+    for bridge in (*five.values(), interface.matching_model(five["blip"])):
         for episodes in (asked, told):
             said = bridge.choose(episodes)
             assert len(said) == len(episodes) and all(
@@ -150,11 +150,11 @@ def test_answers_depend_on_the_picture_only_where_it_is_shown(five):
     """A model's likelihoods move with its picture; with grey for all they are those of the text."""
     one = corruptions.presence_questions(corruptions.random_noun, 8)
     for bridge in five.values():
-        grey = bridge.read([episode.prompt for episode in one], world.prompts.blank_images).batch(
-            range(len(one))
-        )["pixel_values"]
+        grey = bridge.prompts(
+            [episode.prompt for episode in one], world.prompts.blank_images
+        ).batch(range(len(one)))["pixel_values"]
         assert not grey.any()
-        seen = bridge.read([episode.prompt for episode in one]).batch(range(len(one)))[
+        seen = bridge.prompts([episode.prompt for episode in one]).batch(range(len(one)))[
             "pixel_values"
         ]
         assert len(seen) == len(one) and seen.abs().max() > 0
@@ -183,7 +183,7 @@ def test_blip_takes_one_picture_and_scores_only_the_answer(five):
 
 
 def test_a_match_answers_what_is_a_statement(five, banks):
-    judge = interface.matching(five["blip"])
+    judge = interface.matching_model(five["blip"])
     one = corruptions.presence_questions(corruptions.random_noun, 2)
     with torch.no_grad():
         word = one[0].prompt[1].split(" ?")[0].split("there ")[1]

@@ -257,9 +257,7 @@ def test_it_learns_a_word_that_only_the_picture_tells():
 
 
 def test_other_sizes_than_berts_are_explained():
-    with pytest.raises(
-        ValueError, match=r"word_embeddings.weight \(50, 32\) for \(60, 32\)"
-    ):
+    with pytest.raises(ValueError, match=r"word_embeddings.weight \(50, 32\) for \(60, 32\)"):
         VLBERT(VLBERTConfig(**{**vars(CONFIG), "vocabulary": 60})).load_bert(tiny_bert())
 
 

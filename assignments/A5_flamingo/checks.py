@@ -813,11 +813,20 @@ def read(got, *inputs):
 
 
 def loud_films(generator):
-    """Features whose scores have infinite exponentials; one frame, one place."""
+    """Scores beyond 88, whose exponentials are infinite; one frame, one or two places."""
     B, T, S, R, D = number(generator, 1, 3), 1, number(generator, 1, 2), number(generator, 1, 5), 6
-    sizes = [(B, T, S, D), (T, D), (R, D), (D, D), (D, D)]
-    features, time, latents, query, key = (8 * normal(generator, *size) for size in sizes)
-    return [features, time, latents, query, key, normal(generator, D, D) / 2], {}
+    features, latents = normal(generator, B, T, S, D), normal(generator, R, D)
+    features[..., 0], latents[:, 0] = 18, 18  # 18 * 18 / sqrt(6) = 132, for all alike
+    turns = [
+        torch.eye(D)[[0, *(1 + torch.randperm(D - 1, generator=generator)).tolist()]] for _ in "qk"
+    ]
+    return [
+        features,
+        0.1 * normal(generator, T, D),
+        latents,
+        *turns,
+        normal(generator, D, D) / 2,
+    ], {}
 
 
 def other_tags(generator):

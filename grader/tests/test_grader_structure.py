@@ -72,3 +72,12 @@ def test_heavy_imports_wait(tmp_path):
     )
     heavy = {"nbgrader", "matplotlib", "IPython", "nbconvert", "sqlalchemy", "zmq"}
     assert not heavy & set(re.split(r"\s", loaded.stdout))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_files_are_short_and_names_are_the_fields_own(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 300
+    names = {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
+    private = {"room", "nursery", "look", "looked", "said", "told", "mine", "theirs", "came"}
+    assert not names & private, f"say what these hold: {names & private}"

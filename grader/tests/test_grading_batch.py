@@ -19,7 +19,17 @@ sys.path.insert(0, str(Path(__file__).parent))
 import small_course as small  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
-from vlmgrader import batch, course, export, gradebook, sandbox, similar  # noqa: E402
+from vlmgrader import (  # noqa: E402
+    batch,
+    course,
+    export,
+    gradebook,
+    gradescope,
+    platforms,
+    sandbox,
+    similar,
+    workers,
+)
 from vlmgrader.cli import app  # noqa: E402
 from vlmgrader.feedback import feedback  # noqa: E402
 from vlmgrader.report import report  # noqa: E402
@@ -187,46 +197,21 @@ def test_renamed_copies_are_found_and_honest_answers_are_not(graded):
 
 
 def test_canvas_gets_its_own_export_back_with_one_column_filled(graded, tmp_path):
-    template = tmp_path / "canvas.csv"
-    heading = [
-        "Student",
-        "ID",
-        "SIS User ID",
-        "SIS Login ID",
-        "Section",
-        "A0_small (98765)",
-        "Essay (1)",
-    ]
-    rows = [
-        ["    Points Possible", "", "", "", "", "9", "10"],
-        ['O"Neil, Anna', "11", "", "anna", "S", "", "8"],
-        ["Bob", "12", "bob", "", "S", "", ""],
-        ["Dan", "13", "", "dan", "S", "2", ""],
-        ["Zoe", "14", "", "zoe", "S", "1", ""],
-    ]
-    with open(template, "w", newline="") as file:
-        csv.writer(file).writerows([heading, *rows])
-    assignment = graded[0]
+    """From the gradebook to the file; the platforms' rules are in test_platforms.py."""
     from nbgrader.api import Gradebook
 
+    assignment = graded[0]
+    template = tmp_path / "canvas.csv"
+    template.write_text("Student,ID,SIS Login ID,A0_small (98765)\nAnna,11,anna,\nDan,13,dan,2\n")
     with Gradebook(assignment.course.db_url) as book:
         for student in ("anna", "bob"):
             grade = book.find_grade("why", small.NAME, small.NAME, student)
             grade.manual_score, grade.needs_manual_grade = 1.5, False
         book.db.commit()
-    kept, said = export.to_canvas(assignment, template, tmp_path / "filled.csv")
+    kept, notes = platforms.fill(assignment, platforms.CANVAS, template, tmp_path / "filled.csv")
     with open(kept, newline="") as file:
         filled = list(csv.reader(file))
-    assert filled[0] == heading and filled[1] == rows[0]
-    assert (
-        filled[2] == ['O"Neil, Anna', "11", "", "anna", "S", "7.5", "8"] and filled[3][5] == "5.5"
-    )
-    assert filled[4] == rows[3] and filled[5] == rows[4], (
-        "missing and unknown students stay as they were"
-    )
-    assert any("Zoe" in line for line in said) and any("dan: missing" in line for line in said)
-    with pytest.raises(ValueError, match="0 columns.*the headings are"):
-        export.to_canvas(assignment, template, tmp_path / "x.csv", "Other")
+    assert filled[1][3] == "7.5" and filled[2][3] == "2" and "dan: missing; left as it was" in notes
 
 
 def test_the_plain_table_quotes_and_defuses(graded, tmp_path):
@@ -237,6 +222,7 @@ def test_the_plain_table_quotes_and_defuses(graded, tmp_path):
     with open(export.to_csv(assignment, tmp_path / "grades.csv"), newline="") as file:
         table = {row["id"]: row for row in csv.DictReader(file)}
     roster.write_text(before)
+    assert table["anna"]["why"] == "1.5", "the open question"
     assert table["anna"]["first_name"] == 'O"Neil, A' and table["anna"]["last_name"] == "'=cmd|x"
     assert (
         table["dan"]["score"] == ""
@@ -247,11 +233,11 @@ def test_the_plain_table_quotes_and_defuses(graded, tmp_path):
 
 def test_gradescope_gets_results_and_an_autograder(graded, tmp_path):
     assignment = graded[0]
-    with zipfile.ZipFile(export.to_gradescope(assignment, tmp_path / "results.zip")) as archive:
-        results = json.loads(archive.read("eve/results.json"))
+    outcome = json.loads(batch.outcome_file(assignment, "eve").read_text())
+    results = gradescope.results(outcome, {name: 2.0 for name in assignment.tasks})
     assert results["score"] == 0 and [test["max_score"] for test in results["tests"]] == [2, 2, 2]
     (assignment.course.assignments / "requirements.txt").write_text("torch\n")
-    place = export.autograder(assignment, tmp_path / "autograder.zip")
+    place = gradescope.autograder(assignment, tmp_path / "autograder.zip")
     with zipfile.ZipFile(place) as archive:
         names = archive.namelist()
         archive.extractall(tmp_path / "source")
@@ -307,14 +293,14 @@ def test_a_worker_that_dies_costs_no_submission(graded, monkeypatch):
     assignment = graded[0]
     killed = []
 
-    class Fragile(batch.Worker):
+    class Fragile(workers.Worker):
         def give(self, student, seconds):
             super().give(student, seconds)
             if student == "anna" or (student == "eve" and not killed):
                 killed.append(student)
                 os.kill(self.process.pid, signal.SIGKILL)
 
-    monkeypatch.setattr(batch, "Worker", Fragile)
+    monkeypatch.setattr(workers, "Worker", Fragile)
     found = {
         outcome["student"]: outcome
         for outcome in batch.run(batch.Plan(assignment), ["eve", "anna"], force=True)

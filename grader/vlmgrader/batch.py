@@ -4,27 +4,22 @@ Each submission ends as graded, failed (with the reason) or missing, in one file
 whole or not at all: what has one is done, what has none is graded again.
 """
 
-import ctypes
-import multiprocessing
 import os
 import shutil
-import signal
-import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from multiprocessing.connection import wait
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from vlmgrader import backup
 from vlmgrader import course as courses
+from vlmgrader.cells import uses
 from vlmgrader.course import Assignment, Course
 from vlmgrader.sandbox import Limits, NoSandbox, Sandbox
 from vlmgrader.session import clear_leftovers
-
-GRACE = 120.0  # seconds beyond a submission's limit until the grader gives up on its own worker
 
 
 @dataclass(frozen=True)
@@ -109,13 +104,13 @@ def _grade(plan: Plan, student: str) -> dict:
         return {"status": "missing", "reason": "nothing was handed in"}
     if student not in assignment.course.roster():
         return {"status": "failed", "reason": "this student is not on the roster"}
-    looked = preflight.look(folder, assignment.released, assignment.name)
-    if looked.refused:
-        return {"status": "failed", "reason": looked.refused, "notes": looked.notes}
+    inspection = preflight.inspect_submission(folder, assignment.released, assignment.name)
+    if inspection.refused:
+        return {"status": "failed", "reason": inspection.refused, "notes": inspection.notes}
     with tempfile.TemporaryDirectory(prefix=f"vlm-{os.getpid()}-") as staged:
-        _stage(looked.files, folder, Path(staged), assignment)
+        _stage(inspection.files, folder, Path(staged), assignment)
         judge = Judge(
-            looked.notebook,
+            inspection.notebook,
             assignment.tasks,
             plan.sandbox(),
             Path(staged),
@@ -123,7 +118,7 @@ def _grade(plan: Plan, student: str) -> dict:
             plan.seed,
         )
         result = judge.judge()
-    notes = looked.notes + result.notes
+    notes = inspection.notes + result.notes + _watched(inspection.notebook.cells, assignment)
     if result.unfinished:  # an empty state: the next run tries again
         reason = f"not judged to the end: {result.unfinished}"
         return {"status": "failed", "state": "", "reason": reason, "notes": notes, "retry": True}
@@ -131,9 +126,19 @@ def _grade(plan: Plan, student: str) -> dict:
         notes.insert(
             0, "graded WITHOUT a sandbox (--unsafe-no-sandbox): this code could have changed grades"
         )
-    notebook = gradebook.results(looked.notebook, result, notes)
+    notebook = gradebook.results(inspection.notebook, result, notes)
+    gradebook.with_mark_schemes(notebook, assignment.source)
     found = gradebook.record(assignment, student, notebook, gradebook.submitted_at(folder))
     return {"status": "graded", **result.as_json(), "notes": notes, **found}
+
+
+def _watched(cells: list, assignment: Assignment) -> list[str]:
+    watched = assignment.course.settings.watched
+    return [
+        f"cell {index + 1} uses {name}: is that what the task allows?"
+        for index, cell in enumerate(cells)
+        if cell.source not in assignment.given and (name := uses(cell, watched))
+    ]
 
 
 def _stage(files: list[Path], folder: Path, staged: Path, assignment: Assignment) -> None:
@@ -152,139 +157,51 @@ def _stage(files: list[Path], folder: Path, staged: Path, assignment: Assignment
         path.chmod(0o755 if path.is_dir() else 0o644)
 
 
-# Workers
-
-
-def work(wire, plan: Plan) -> None:
-    """A worker's life: a student's id comes, an outcome goes. It dies with the process that started it."""
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0) if sys.platform == "linux" else None
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    import torch
-
-    torch.set_num_threads(1)
-    while True:
-        student = wire.recv()
-        if student is None:
-            return
-        try:
-            wire.send(grade(plan, student))
-        except NoSandbox as error:
-            wire.send({"no_sandbox": str(error)})
-
-
-class Worker:
-    """A process that grades, and what it is at."""
-
-    def __init__(self, plan: Plan) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.wire, theirs = context.Pipe()
-        plan = replace(
-            plan, assignment=replace(plan.assignment)
-        )  # what it has read so far stays here: checks can't travel
-        self.process = context.Process(target=work, args=(theirs, plan), daemon=True)
-        self.process.start()
-        theirs.close()
-        self.student: str | None = None
-
-    def give(self, student: str, seconds: float) -> None:
-        self.student, self.until = student, time.monotonic() + seconds
-        self.wire.send(student)
-
-    def end(self) -> None:
-        self.process.kill()
-        self.process.join()
-        self.wire.close()
-
-
 def run(plan: Plan, students: list[str], workers: int = 1, force: bool = False) -> Iterator[dict]:
     """Grades what isn't graded yet (force: all) and yields each outcome as it is kept. One run at a time per course."""
-    plan.sandbox().check()
+    from vlmgrader.workers import grade_all
+
+    course = plan.assignment.course
+    plan.sandbox().check((course.folder, course.assignments))
     assert plan.assignment.tasks
     with _alone(plan.assignment.course):
         clear_leftovers()
-        plan.assignment.course.add_students()
-        todo = []
+        book = course.folder / "gradebook.db"
+        backup.check(book)
+        course.add_students()
+        todo, earlier = [], {}
         for student in students:
             known = courses.read_json(outcome_file(plan.assignment, student))
-            if not force and known and known.get("state") == state(plan, student):
+            if known and not force and _is_done(plan, known):
                 yield {**known, "again": False}
             else:
                 outcome_file(plan.assignment, student).unlink(missing_ok=True)
+                earlier[student] = _earlier(known)
                 todo.append(student)
-        for outcome in _with_second_tries(plan, todo, min(workers, max(1, len(todo)))):
-            courses.write(
-                outcome_file(plan.assignment, outcome["student"]),
-                courses.json.dumps(outcome, indent=1),
-            )
+        for outcome in grade_all(plan, todo, min(workers, max(1, len(todo)))):
+            outcome["earlier"] = earlier[outcome["student"]]
+            path = outcome_file(plan.assignment, outcome["student"])
+            courses.write(path, courses.json.dumps(outcome, indent=1))
             yield {**outcome, "again": True}
+        if todo:
+            backup.keep(book)
 
 
-def _with_second_tries(plan: Plan, todo: list[str], workers: int) -> Iterator[dict]:
-    """What the machine didn't let finish is tried again at the end, alone."""
-    again = []
-    for outcome in _crew(plan, todo, workers):
-        if outcome.pop("retry", False):
-            again.append(outcome["student"])
-        else:
-            yield outcome
-    for outcome in _crew(plan, again, 1):
-        outcome.pop("retry", None)
-        yield outcome
+def _is_done(plan: Plan, known: dict) -> bool:
+    """Nothing that the outcome depends on has changed, and the gradebook knows of it."""
+    from vlmgrader.gradebook import scores
+
+    if known.get("state") != state(plan, known["student"]):
+        return False
+    return known["status"] != "graded" or scores(plan.assignment, known["student"]) is not None
 
 
-def _crew(plan: Plan, todo: list[str], workers: int) -> Iterator[dict]:
-    waiting, tried = list(todo)[::-1], {}
-    crew = [Worker(plan) for _ in range(workers)] if todo else []
-    try:
-        while waiting or any(worker.student for worker in crew):
-            for worker in crew:
-                if worker.student is None and waiting:
-                    worker.give(waiting.pop(), plan.limits.submission + GRACE)
-            busy = [worker for worker in crew if worker.student]
-            ready = wait([worker.wire for worker in busy], timeout=1.0)
-            for worker in busy:
-                student, outcome, lost = (
-                    worker.student,
-                    None,
-                    "took far longer than a submission may",
-                )
-                if worker.wire in ready:
-                    try:
-                        outcome = worker.wire.recv()
-                    except (EOFError, OSError):
-                        lost = "ended while grading it"
-                elif time.monotonic() < worker.until:
-                    continue
-                if outcome is None:
-                    worker.end()
-                    crew[crew.index(worker)] = Worker(plan)
-                    tried[student] = tried.get(student, 0) + 1
-                    if tried[student] < 2 and lost.startswith("ended"):
-                        waiting.append(student)
-                    else:
-                        yield _given_up(plan, student, lost)
-                    continue
-                worker.student = None
-                if "no_sandbox" in outcome:
-                    raise NoSandbox(outcome["no_sandbox"])
-                yield outcome
-    finally:
-        for worker in crew:
-            worker.end()
-
-
-def _given_up(plan: Plan, student: str, why: str) -> dict:
-    return {
-        "student": student,
-        "assignment": plan.assignment.name,
-        "state": "",
-        "unsafe": not plan.safe,
-        "status": "failed",
-        "reason": f"the grader's worker {why}",
-        "marks": {},
-        "notes": [],
-        "seconds": 0.0,
-    }
+def _earlier(known: dict | None) -> list[dict]:
+    """What is remembered of gradings before this one: a mark can be made again from its seed, a gamble is seen."""
+    if not known:
+        return []
+    kept = {name: known.get(name) for name in ("state", "status", "seed", "score")}
+    return [*known.get("earlier", []), kept][-20:]
 
 
 @contextmanager

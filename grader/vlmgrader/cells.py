@@ -42,6 +42,27 @@ def sections(cells: list[NotebookNode], tasks) -> dict[int, str]:
     return found
 
 
+def uses(cell: NotebookNode, packages: tuple[str, ...]) -> str | None:
+    """The first of these packages' modules that a code cell imports. Advice for a human: answers may not need them."""
+    if cell.cell_type != "code":
+        return None
+    try:
+        tree = ast.parse(cell.source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            if any(name == package or name.startswith(f"{package}.") for package in packages):
+                return name
+    return None
+
+
 def reaches(cell: NotebookNode) -> str | None:
     """A word on how a code cell may change what is not its own: libraries, the interpreter. Advice, no proof."""
     if cell.cell_type != "code":
@@ -71,7 +92,7 @@ def reaches(cell: NotebookNode) -> str | None:
                 and isinstance(root, ast.Name)
                 and root.id not in own
             ):
-                return f"sets {ast.unparse(target)}"
+                return f"sets {root.id}.{'...' if target.value is not root else ''}{target.attr}"
         if isinstance(node, ast.Name) and node.id in REACHING:
             return f"uses {node.id}"
         named = (

@@ -229,8 +229,8 @@ def differs(got: object, wanted: object, tolerance: float, where: str = "") -> s
             found = f"{len(got)} values" if isinstance(got, (list, tuple)) else _called(got)
             return f"{at}found {found}; expected {len(wanted)} values."
         parts = (
-            differs(mine, theirs, tolerance, f"{where}[{place}]")
-            for place, (mine, theirs) in enumerate(zip(got, wanted))
+            differs(part, expected_part, tolerance, f"{where}[{place}]")
+            for place, (part, expected_part) in enumerate(zip(got, wanted))
         )
         return next((part for part in parts if part), None)
     if isinstance(wanted, dict):

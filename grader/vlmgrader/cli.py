@@ -1,65 +1,23 @@
-"""vlmgrader release | collect | check | run | manual | feedback | export: a class, from its roster to its grades.
+"""vlmgrader release | extend | collect | check | run | manual | feedback | export | package: a class, from its roster to its grades.
 
 Nothing heavy is imported until a command runs.
 """
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from vlmgrader.cli_export import app as exports
+from vlmgrader.options import HERE, Name, Ours, Students, Where, assignments_home, find_assignment
+
 app = typer.Typer(
     no_args_is_help=True,
     help="Grade assignments: students' code runs in a sandbox, scores are made outside it.",
 )
-
-Name = Annotated[str, typer.Argument(help="The assignment: A1 or A1_masks")]
-Where = Annotated[
-    Path,
-    typer.Option(
-        "--course", help="The folder of your course. It must not lie where students can write."
-    ),
-]
-Ours = Annotated[
-    Path | None,
-    typer.Option(
-        "--assignments",
-        envvar="VLMGRADER_ASSIGNMENTS",
-        help="The folder of the built assignments. Default: assignments/ here, or in a folder above.",
-    ),
-]
-Students = Annotated[
-    list[str] | None, typer.Option("--student", help="Only this one; may be repeated.")
-]
-HERE = Path(".")
-
-
-def _home(given: Path | None) -> Path:
-    """The folder of the assignments: the one given, else assignments/ here or in a folder above."""
-    if given:
-        return given
-    for folder in (Path.cwd(), *Path.cwd().parents):
-        if next((folder / "assignments").glob("*/source/*.ipynb"), None):
-            return folder / "assignments"
-    raise ValueError(
-        f"no assignments/*/source/*.ipynb in {Path.cwd()} or above it. Say where: --assignments FOLDER"
-    )
-
-
-def _assignment(name: str, course: Path, assignments: Path | None):
-    """The assignment, or one sentence on what is to be installed first."""
-    from importlib.util import find_spec
-
-    missing = [package for package in ("nbgrader", "nh3") if not find_spec(package)]
-    if missing:
-        raise ValueError(
-            f"grading needs {' and '.join(missing)}. Install: pip install 'vlmgrader[grading]'"
-        )
-    from vlmgrader.course import Course
-
-    return Course(course.resolve(), _home(assignments).resolve()).find(name)
 
 
 @app.command()
@@ -74,7 +32,7 @@ def release(
     """Make the students' notebook in release/, and tell the gradebook about the assignment and roster.csv."""
     from vlmgrader import late
 
-    found = _assignment(name, course, assignments)
+    found = find_assignment(name, course, assignments)
     print(f"Hand this out: {found.release()}")
     if due:
         print(f"Due {late.due(found, due):%Y-%m-%d %H:%M} UTC")
@@ -91,7 +49,7 @@ def extend(
     """Give a student more time. Grades that are there already change with the next `run` of this student."""
     from vlmgrader import late
 
-    found = _assignment(name, course, assignments)
+    found = find_assignment(name, course, assignments)
     late.extend(found, student, days)
     late.assign(found, student)
     print(f"{student} has {days:g} days more for {found.name}.")
@@ -113,13 +71,18 @@ def collect(
     """Sort a download into submitted/, by the ids of the roster."""
     from vlmgrader.collect import collect as sort_in
 
-    found = sort_in(_assignment(name, course, assignments), downloads, matching)
+    found = sort_in(find_assignment(name, course, assignments), downloads, matching)
     for label, names in (
         ("no student of the roster", found.unmatched),
         ("left out", found.left_out),
     ):
         for one in names:
             print(f"{label}: {one}")
+    if found.unmatched:
+        print(
+            "Names are compared with first_name and last_name of the roster, the platform's own ids with its column "
+            "platform_id; otherwise: --matching '(?P<student>...)'"
+        )
     print(
         f"Collected {len(found.students)} submissions; {len(found.unmatched)} files fit nobody, "
         f"{len(found.left_out)} were left out."
@@ -134,23 +97,24 @@ def check(
     """For students, before handing in: is the notebook one that can be graded? (The same look as when it is graded.)"""
     import nbformat
 
-    from vlmgrader.preflight import look_at
+    from vlmgrader.preflight import inspect_notebook
 
-    place = _home(assignments)
+    place = assignments_home(assignments)
     if not notebook.exists():
         raise ValueError(f"There is no {notebook}. Give the path of your notebook.")
-    release = place / notebook.stem / "student" / f"{notebook.stem}.ipynb"
+    stem = re.sub(r"[ _-]*(\(\d+\)|copy\d*|-\d+)$", "", notebook.stem, flags=re.I)
+    release = place / stem / "student" / f"{stem}.ipynb"
     if not release.exists():
         names = ", ".join(sorted(path.stem for path in place.glob("*/student/*.ipynb"))) or "none"
         raise ValueError(
             f"'{notebook.name}' is no assignment's file name; assignments here: {names}. "
             "Hand it in under its own name."
         )
-    looked = look_at(notebook, nbformat.read(release, 4))
-    for note in looked.notes:
+    inspection = inspect_notebook(notebook, nbformat.read(release, 4))
+    for note in inspection.notes:
         print(f"note: {note}")
-    if looked.refused:
-        print(f"can't be graded: {looked.refused}")
+    if inspection.refused:
+        print(f"can't be graded: {inspection.refused}")
         raise typer.Exit(1)
     print(f"{notebook.name} can be graded.")
 
@@ -177,7 +141,7 @@ def run(
     from vlmgrader import batch
     from vlmgrader.sandbox import Limits
 
-    found = _assignment(name, course, assignments)
+    found = find_assignment(name, course, assignments)
     plan = batch.Plan(found, Limits(cell=cell_seconds, submission=seconds), not unsafe)
     if unsafe:
         print(
@@ -190,14 +154,14 @@ def run(
     chosen, count = student or everyone, Counter()
     for number, outcome in enumerate(batch.run(plan, chosen, workers, force), 1):
         count[outcome["status"]] += 1
-        told = (
+        text = (
             f"{outcome['score']:g} of {outcome['max_score']:g}"
             if outcome["status"] == "graded"
             else outcome["reason"]
         )
         mark = "" if outcome["again"] else " (already done)"
         print(
-            f"[{number:4}/{len(chosen)}] {outcome['student']:24} {outcome['status']:8} {told}{mark}",
+            f"[{number:4}/{len(chosen)}] {outcome['student']:24} {outcome['status']:8} {text}{mark}",
             flush=True,
         )
     print(f"{count['graded']} graded, {count['failed']} failed, {count['missing']} missing.")
@@ -216,7 +180,7 @@ def manual(
     folder = course.resolve()
     if not (folder / "gradebook.db").exists():
         raise ValueError(f"{folder} is no course yet (no gradebook.db). Run: vlmgrader release")
-    Course(folder, _home(assignments).resolve()).prepare()
+    Course(folder, assignments_home(assignments).resolve()).prepare()
     command = [
         sys.executable,
         "-m",
@@ -242,13 +206,13 @@ def feedback(
     from vlmgrader.report import report
     from vlmgrader.similar import similar
 
-    found = _assignment(name, course, assignments)
-    said = write_pages(found, student)
-    for one, wrong in said.items():
+    found = find_assignment(name, course, assignments)
+    errors = write_pages(found, student)
+    for one, wrong in errors.items():
         if wrong:
             print(f"{one}: no feedback: {wrong}")
     print(
-        f"{sum(not wrong for wrong in said.values())} pages in {found.course.folder / 'feedback'}"
+        f"{sum(not wrong for wrong in errors.values())} pages in {found.course.folder / 'feedback'}"
     )
     place, alike = similar(found)
     print(
@@ -257,70 +221,36 @@ def feedback(
 
 
 @app.command()
-def export(
-    name: Name,
-    to_csv: Annotated[
-        Path | None, typer.Option("--csv", help="A table for any other system.")
-    ] = None,
-    canvas: Annotated[Path | None, typer.Option(help="Canvas' own export, to be filled.")] = None,
-    column: Annotated[str | None, typer.Option(help="Its column for this assignment.")] = None,
-    to: Annotated[Path, typer.Option(help="Where the filled export goes.")] = Path("canvas.csv"),
-    gradescope: Annotated[
-        Path | None, typer.Option(help="A zip of results.json, one per student.")
-    ] = None,
-    autograder: Annotated[
-        Path | None, typer.Option(help="The zip for Gradescope's autograder.")
-    ] = None,
-    unsafe: Annotated[
-        bool, typer.Option("--unsafe-no-sandbox", help="That autograder runs without a sandbox.")
-    ] = False,
-    course: Where = HERE,
+def demo(
+    folder: Annotated[Path, typer.Argument(help="A new folder.")],
+    name: Annotated[str | None, typer.Argument(help="The assignment. Default: the first.")] = None,
+    workers: Annotated[int, typer.Option(min=1, max=64)] = 2,
     assignments: Ours = None,
 ) -> None:
-    """Grades for other systems, with manual scores and late penalties as the gradebook has them now."""
-    from vlmgrader import export as out
+    """Make a class of twelve invented students and grade it, in about two minutes: see everything before the first real one."""
+    from vlmgrader import batch
+    from vlmgrader import demo as classes
+    from vlmgrader.export import to_csv
+    from vlmgrader.feedback import feedback as write_pages
+    from vlmgrader.report import report
+    from vlmgrader.similar import similar
 
-    found = _assignment(name, course, assignments)
-    if not (to_csv or canvas or gradescope or autograder):
-        raise ValueError(
-            "export where? --csv FILE, --canvas TEMPLATE, --gradescope ZIP or --autograder ZIP"
+    found = classes.make(folder, assignments_home(assignments).resolve(), name)
+    for outcome in batch.run(batch.Plan(found), batch.everyone(found), workers):
+        score = f"{outcome['score']:g} of {outcome['max_score']:g}" if "score" in outcome else ""
+        print(
+            f"{outcome['student']:10} {outcome['status']:8} {score or outcome['reason']}",
+            flush=True,
         )
-    if to_csv:
-        print(f"Kept {out.to_csv(found, to_csv)}")
-    if canvas:
-        kept, said = out.to_canvas(found, canvas, to, column)
-        print("\n".join([*said, f"Kept {kept}"]))
-    if gradescope:
-        print(f"Kept {out.to_gradescope(found, gradescope)}")
-    if autograder:
-        print(f"Kept {out.autograder(found, autograder, not unsafe)}")
+    write_pages(found)
+    place, _ = similar(found)
+    print(f"Class report: {report(found)}\nSimilar submissions: {place}")
+    print(f"Students' pages: {found.course.folder / 'feedback'}")
+    print(f"Grades: {to_csv(found, found.course.folder / 'grades.csv')}")
+    print(f"Read the open questions: vlmgrader manual --course {found.course.folder}")
 
 
-@app.command(hidden=True, name="gradescope")
-def in_gradescope(
-    name: Name,
-    submission: Annotated[Path, typer.Option()],
-    results: Annotated[Path, typer.Option()],
-    unsafe: Annotated[bool, typer.Option("--unsafe-no-sandbox")] = False,
-    course: Where = HERE,
-    assignments: Ours = None,
-) -> None:
-    """Inside Gradescope's container: grades the one submission and writes its results.json."""
-    import json
-    import shutil
-
-    from vlmgrader import batch, export
-
-    found = _assignment(name, course, assignments)
-    (found.course.folder / "roster.csv").write_text("id\nstudent\n")
-    target = found.course.place("submitted", found.name, "student")
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(submission, target, symlinks=True)
-    found.release()
-    [outcome] = batch.run(batch.Plan(found, safe=not unsafe), ["student"], force=True)
-    results.parent.mkdir(parents=True, exist_ok=True)
-    worth = {task: one.points for task, one in found.tasks.items()}
-    results.write_text(json.dumps(export.gradescope(outcome, worth), indent=1))
+app.registered_commands += exports.registered_commands
 
 
 def main() -> None:

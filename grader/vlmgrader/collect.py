@@ -4,103 +4,120 @@ import os
 import re
 import shutil
 import stat
-import tempfile
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from vlmgrader.course import Assignment, write
-from vlmgrader.preflight import ALL_BYTES, FILES
+from vlmgrader.matching import Matcher
+from vlmgrader.preflight import ALL_BYTES, FILES, harmless
 
 MEMBERS = 20_000
 
 
+@dataclass(frozen=True)
+class Entry:
+    """A file of a download: its name there, its size, when it was changed (0: unknown), and how it is read."""
+
+    name: PurePosixPath
+    size: int
+    changed: float
+    read: Callable[[], bytes]
+
+
 @dataclass
 class Collected:
+    """students: who got which files; unmatched: files that fit nobody; left_out: what was not taken, and why."""
+
     students: dict[str, list[str]] = field(default_factory=dict)
     unmatched: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
 
+    def leave_out(self, name: object, why: str) -> None:
+        self.left_out.append(f"{harmless(name)} ({why})")
+
 
 def collect(assignment: Assignment, downloads: Path, matching: str | None = None) -> Collected:
-    """A folder or a zip. Student ids are looked for in folder names, then in file names; `matching` is a regular expression
-    with a group named student where that isn't enough. What was submitted before is replaced, whole."""
-    roster = assignment.course.roster()
-    pattern = re.compile(matching) if matching else None
-    if pattern and "student" not in pattern.groupindex:
-        raise ValueError("--matching needs a group named student: (?P<student>...)")
+    """Sorts a folder or a zip into submitted/. What a student had submitted before is replaced, whole.
+
+    matching  a regular expression with a group named student, where the names of files say it in another way
+    """
+    matcher = Matcher(assignment.course.roster(), matching)
     if not downloads.exists():
         raise ValueError(
             f"There is no {downloads}. Give the folder or the zip that the learning platform lets you download."
         )
-    found, parts = Collected(), {}
-    with tempfile.TemporaryDirectory() as scratch:
-        for name, path in _unpacked(downloads, Path(scratch), found):
-            student = _student(name, roster, pattern)
-            if student is None:
-                found.unmatched.append(str(name))
-            else:
-                parts.setdefault(student, []).append((name, path))
-        for student, files in parts.items():
-            _keep(assignment, student, files, found)
-    return found
-
-
-def _student(name: PurePosixPath, roster: dict, pattern: re.Pattern | None) -> str | None:
-    """The one student of the roster whose id stands in the path as a word of its own."""
-    if pattern:
-        match = pattern.search(str(name))
-        return match["student"] if match and match["student"] in roster else None
-    for part in (*name.parts[:-1], name.stem):
-        if part in roster:
-            return part
-        words = [
-            word
-            for word in roster
-            if re.search(rf"(?<![A-Za-z0-9]){re.escape(word)}(?![A-Za-z0-9])", part)
-        ]
-        if len(words) == 1:
-            return words[0]
-    return None
-
-
-def _unpacked(
-    downloads: Path, scratch: Path, found: Collected
-) -> Iterator[tuple[PurePosixPath, Path]]:
-    """(name in the download, ordinary file), from a folder or a zip; links and devices are named and left out."""
     if downloads.is_dir():
-        for path in sorted(downloads.rglob("*")):
-            name = PurePosixPath(path.relative_to(downloads).as_posix())
-            mode = path.lstat().st_mode
-            if stat.S_ISREG(mode) and not _through_link(path, downloads):
-                yield name, path
-            elif not stat.S_ISDIR(mode):
-                found.left_out.append(f"{name} (no ordinary file)")
-        return
+        return _sort_in(assignment, matcher, lambda found: _in_folder(downloads, found))
     if not zipfile.is_zipfile(downloads):
         raise ValueError(f"{downloads} is neither a folder nor a zip.")
     with zipfile.ZipFile(downloads) as archive:
-        for number, member in enumerate(archive.infolist()[:MEMBERS]):
-            name = PurePosixPath(member.filename.replace("\\", "/"))
-            if member.is_dir():
-                continue
-            linked = stat.S_ISLNK(member.external_attr >> 16)
-            if name.is_absolute() or ".." in name.parts or linked or member.file_size > ALL_BYTES:
-                found.left_out.append(f"{name} (outside its folder, a link, or too large)")
-                continue
-            path = scratch / str(number)
-            with archive.open(member) as packed, open(path, "wb") as file:
-                file.write(packed.read(ALL_BYTES + 1)[:ALL_BYTES])
-            when = (
-                datetime(*member.date_time, tzinfo=UTC).timestamp()
-                if member.date_time[0] > 1980
-                else None
-            )
-            if when:
-                os.utime(path, (when, when))
-            yield name, path
+        return _sort_in(assignment, matcher, lambda found: _in_zip(archive, found))
+
+
+def _sort_in(assignment: Assignment, matcher: Matcher, entries: Callable) -> Collected:
+    found = Collected()
+    claims: dict[str, dict[str, list[Entry]]] = {}
+    for entry in entries(found):
+        claim = matcher.find(entry.name)
+        if claim is None:
+            found.unmatched.append(harmless(entry.name))
+        else:
+            claims.setdefault(claim.student, {}).setdefault(claim.by, []).append(entry)
+    for student, by in claims.items():
+        if len(by) > 1:
+            names = " and ".join(harmless(name) for name in by)
+            found.leave_out(student, f"two people could be meant: {names}; see --matching")
+            continue
+        [files] = by.values()
+        _keep(assignment, student, files, found)
+    return found
+
+
+def _in_folder(folder: Path, found: Collected) -> Iterator[Entry]:
+    """Ordinary files; links and devices are named and left out."""
+    for path in sorted(folder.rglob("*")):
+        name = PurePosixPath(path.relative_to(folder).as_posix())
+        status = path.lstat()
+        if stat.S_ISREG(status.st_mode) and not _through_link(path, folder):
+            yield Entry(name, status.st_size, status.st_mtime, path.read_bytes)
+        elif not stat.S_ISDIR(status.st_mode):
+            found.leave_out(name, "no ordinary file")
+
+
+def _in_zip(archive: zipfile.ZipFile, found: Collected) -> Iterator[Entry]:
+    members = archive.infolist()
+    if len(members) > MEMBERS:
+        found.leave_out(archive.filename, f"its last {len(members) - MEMBERS:,} files: too many")
+    for member in members[:MEMBERS]:
+        name = PurePosixPath(member.filename.replace("\\", "/"))
+        if member.is_dir():
+            continue
+        if name.is_absolute() or ".." in name.parts or stat.S_ISLNK(member.external_attr >> 16):
+            found.leave_out(name, "outside its folder, or a link")
+        elif member.file_size > ALL_BYTES:
+            found.leave_out(name, f"{member.file_size / 2**20:.0f} MB")
+        else:
+            yield Entry(name, member.file_size, _changed(member), _reader(archive, member))
+
+
+def _changed(member: zipfile.ZipInfo) -> float:
+    """A zip has local times without a zone: taken as this machine's."""
+    try:
+        return datetime(*member.date_time).timestamp() if member.date_time[0] > 1980 else 0.0
+    except (ValueError, OverflowError):
+        return 0.0
+
+
+def _reader(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Callable[[], bytes]:
+    def read() -> bytes:
+        with archive.open(member) as packed:
+            return packed.read(ALL_BYTES + 1)[:ALL_BYTES]
+
+    return read
 
 
 def _through_link(path: Path, top: Path) -> bool:
@@ -111,29 +128,41 @@ def _through_link(path: Path, top: Path) -> bool:
     )
 
 
-def _keep(
-    assignment: Assignment, student: str, files: list[tuple[PurePosixPath, Path]], found: Collected
-) -> None:
-    target = assignment.course.place("submitted", assignment.name, student)
-    if len(files) > FILES or sum(path.stat().st_size for _, path in files) > ALL_BYTES:
-        found.left_out.append(
-            f"{student}: {len(files)} files, or more than {ALL_BYTES // 2**20} MB"
+def _keep(assignment: Assignment, student: str, files: list[Entry], found: Collected) -> None:
+    size = sum(entry.size for entry in files)
+    if len(files) > FILES or size > ALL_BYTES:
+        found.leave_out(
+            student, f"{len(files)} files of {size / 2**20:.0f} MB; see the guide's limits"
         )
-        files = files[:0]
+        files = []
+    target = assignment.course.place("submitted", assignment.name, student)
     fresh = target.with_name(f".{target.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
-    newest = max((path.stat().st_mtime for _, path in files), default=0.0)
-    for name, path in sorted(files, key=lambda pair: pair[1].stat().st_mtime):
-        kept = _name(name, student, assignment.name)
-        shutil.copyfile(path, fresh / kept)
-        shutil.copystat(path, fresh / kept)
+    newest = 0.0
+    for entry in sorted(files, key=lambda entry: entry.changed):
+        try:
+            content = entry.read()
+        except (
+            OSError,
+            RuntimeError,
+            zipfile.BadZipFile,
+            zlib.error,
+            NotImplementedError,
+        ) as error:
+            found.leave_out(
+                entry.name, f"can't be read: {type(error).__name__}, damaged or encrypted"
+            )
+            continue
+        kept = _name(entry.name, student, assignment.name)
+        (fresh / kept).write_bytes(content)
+        if entry.changed:
+            os.utime(fresh / kept, (entry.changed, entry.changed))
+        newest = max(newest, entry.changed)
         found.students.setdefault(student, []).append(kept)
     if newest:
-        write(
-            fresh / "timestamp.txt",
-            datetime.fromtimestamp(newest, UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
-        )
+        moment = datetime.fromtimestamp(newest, UTC)
+        write(fresh / "timestamp.txt", moment.strftime("%Y-%m-%d %H:%M:%S UTC"))
     shutil.rmtree(target, ignore_errors=True)
     fresh.rename(target)
 

@@ -45,6 +45,7 @@ class Student:
     first_name: str = ""
     last_name: str = ""
     email: str = ""
+    platform_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,10 @@ class Course:
                     raise ValueError(f"{path}, line {number}: '{name}' is there twice")
                 students[name] = Student(
                     name,
-                    *((row.get(key) or "").strip() for key in ("first_name", "last_name", "email")),
+                    *(
+                        (row.get(key) or "").strip()
+                        for key in ("first_name", "last_name", "email", "platform_id")
+                    ),
                 )
         return students
 
@@ -120,7 +124,10 @@ class Course:
             for student in self.roster().values():
                 known = there.get(student.id)
                 names = (student.first_name, student.last_name, student.email)
-                if not known or (known.first_name, known.last_name, known.email) != names:
+                there_now = known and [
+                    getattr(known, name) or "" for name in ("first_name", "last_name", "email")
+                ]
+                if there_now != list(names):
                     first, last, email = names
                     book.update_or_create_student(
                         student.id, first_name=first, last_name=last, email=email
@@ -169,6 +176,11 @@ class Assignment:
                 f"{self.name} isn't released in {self.course.folder}. Run: vlmgrader release {self.name}"
             )
         return nbformat.read(path, 4)
+
+    @cached_property
+    def source(self) -> NotebookNode:
+        """nbgrader's source: with solutions and mark schemes."""
+        return nbformat.read(self.home / "source" / f"{self.name}.ipynb", 4)
 
     @cached_property
     def tasks(self) -> dict[str, Task]:

@@ -33,14 +33,14 @@ def page(title: str, body: str) -> str:
 
 def feedback(assignment: Assignment, students: list[str] | None = None) -> dict[str, str]:
     """Writes feedback/<student>/<assignment>/<assignment>.html. Gives, by student, "" or what went wrong."""
-    api, said = assignment.course.nbgrader(), {}
+    api, errors = assignment.course.nbgrader(), {}
     for student, outcome in outcomes(assignment).items():
         if students and student not in students:
             continue
         folder = assignment.course.place("feedback", assignment.name, student)
         if outcome["status"] == "graded":
             done = api.generate_feedback(assignment.name, student, force=True)
-            said[student] = (
+            errors[student] = (
                 ""
                 if done["success"]
                 else (done.get("error") or done.get("log", "nbgrader gave no reason"))[-500:]
@@ -56,5 +56,5 @@ def feedback(assignment: Assignment, students: list[str] | None = None) -> dict[
                     f"<ul>{notes}</ul><p>Before you hand in again: <code>vlmgrader check {assignment.name}.ipynb</code></p>",
                 ),
             )
-            said[student] = ""
-    return said
+            errors[student] = ""
+    return errors

@@ -17,20 +17,20 @@ from vlmgrader.results import NotebookResult
 TRIES = 5
 
 
-def results(notebook: NotebookNode, judged: NotebookResult, notes: list[str]) -> NotebookNode:
+def results(notebook: NotebookNode, result: NotebookResult, notes: list[str]) -> NotebookNode:
     """Puts outputs into the cells: what the student's showed, and PASS and FAIL with points in the test cells."""
     for index, cell in enumerate(notebook.cells):
         if cell.cell_type != "code":
             continue
-        cell.outputs, cell.execution_count = judged.outputs.get(index, []), None
-        marks = judged.tasks.get(grade_id(cell) or "")
-        if marks is not None:
+        cell.outputs, cell.execution_count = result.outputs.get(index, []), None
+        checks = result.tasks.get(grade_id(cell) or "")
+        if checks is not None:
             lines = [
                 f"{'PASS' if mark.points >= mark.of else 'PART' if mark.points else 'FAIL'}  "
                 f"{mark.points:g} of {mark.of:g}  {mark.check}: {mark.message}"
-                for mark in marks
+                for mark in checks
             ]
-            points = sum(mark.points for mark in marks)
+            points = sum(mark.points for mark in checks)
             cell.outputs = [
                 nbformat.v4.new_output("stream", name="stdout", text="\n".join(lines) + "\n"),
                 nbformat.v4.new_output(
@@ -41,11 +41,24 @@ def results(notebook: NotebookNode, judged: NotebookResult, notes: list[str]) ->
                 ),
             ]
     if notes:
-        said = "\n".join(f"- {note}" for note in notes)
+        text = "\n".join(f"- {note}" for note in notes)
         cell = nbformat.v4.new_markdown_cell(
-            f"**Notes of the grader**\n\n```\n{said.replace('`', '')}\n```", id="grader-notes"
+            f"**Notes of the grader**\n\n```\n{text.replace('`', '')}\n```", id="grader-notes"
         )
         notebook.cells.insert(0, cell)
+    return notebook
+
+
+def with_mark_schemes(notebook: NotebookNode, source: NotebookNode) -> NotebookNode:
+    """The questions for a human as in nbgrader's source: whoever marks sees the mark scheme beside the answer."""
+    schemes = {
+        cell.metadata.nbgrader.grade_id: cell.source
+        for cell in source.cells
+        if cell.metadata.get("nbgrader", {}).get("task")
+    }
+    for cell in notebook.cells:
+        name = cell.metadata.get("nbgrader", {}).get("grade_id")
+        cell.source = schemes.get(name, cell.source)
     return notebook
 
 
@@ -110,6 +123,48 @@ def scores(assignment: Assignment, student: str) -> dict | None:
             "late_penalty": penalty,
             "needs_manual_grade": bool(found.needs_manual_grade),
         }
+
+
+def grade_cells(assignment: Assignment) -> list[str]:
+    """Names of all that is worth points, open questions too, in the notebook's order."""
+    return [
+        cell.metadata.nbgrader.grade_id
+        for cell in assignment.released.cells
+        if cell.metadata.get("nbgrader", {}).get("points")
+    ]
+
+
+def cell_scores(assignment: Assignment, student: str) -> dict[str, dict]:
+    """Of each of them: score, max, auto (what a grader gave), and whether it waits for a human."""
+    from nbgrader.api import Gradebook
+
+    with Gradebook(assignment.course.db_url) as book:
+        found = book.find_submission(assignment.name, student)
+        return {
+            grade.name: {
+                "score": float(grade.score),
+                "max": float(grade.max_score),
+                "auto": float(grade.auto_score or 0.0),
+                "waiting": bool(grade.needs_manual_grade),
+            }
+            for notebook in found.notebooks
+            for grade in notebook.grades
+        }
+
+
+def comments(assignment: Assignment, student: str) -> str:
+    """What humans wrote to a student, with the cells' names."""
+    from nbgrader.api import Gradebook
+
+    with Gradebook(assignment.course.db_url) as book:
+        found = book.find_submission(assignment.name, student)
+        texts = [
+            f"{comment.name}: {comment.manual_comment}"
+            for notebook in found.notebooks
+            for comment in notebook.comments
+            if comment.manual_comment
+        ]
+    return "; ".join(texts)
 
 
 def forget(assignment: Assignment, student: str) -> None:

@@ -103,4 +103,15 @@ def clean(html: str) -> str:
     """HTML without scripts, handlers, frames, forms, styles and addresses that act."""
     import nh3
 
-    return nh3.clean(html, url_schemes={"http", "https", "mailto"})
+    return nh3.clean(
+        html, url_schemes={"http", "https", "mailto", "data"}, attribute_filter=_kept_attribute
+    )
+
+
+def _kept_attribute(tag: str, name: str, value: str) -> str | None:
+    """A picture is shown where it is in the page itself: one from elsewhere would tell its owner who reads this, and when."""
+    if name in ("src", "srcset") and not value.startswith(("data:image/png;", "data:image/jpeg;")):
+        return None
+    return (
+        None if name in ("href", "cite") and value.lstrip().lower().startswith("data:") else value
+    )

@@ -145,8 +145,8 @@ def attempt(
             return check.failed(Failed("raised", "NotImplementedError")), None
         except Exception as error:  # the student's code may raise anything: that is an answer
             line = failing_line(error, target)
-            said = f"your code raised {type(error).__name__}: {error}{line}"
-            return Verdict(check.name, False, 0, check.points, said), None
+            message = f"your code raised {type(error).__name__}: {error}{line}"
+            return Verdict(check.name, False, 0, check.points, message), None
         verdict, wanted = judge(number, got, args, kwargs)
         if not verdict.passed:
             return verdict, (got, wanted)

@@ -5,11 +5,11 @@ import html
 from collections import Counter
 from pathlib import Path
 
-from vlmgrader import charts
+from vlmgrader import charts, statistics
 from vlmgrader.batch import everyone, outcomes
 from vlmgrader.course import Assignment, write
 from vlmgrader.feedback import page
-from vlmgrader.gradebook import scores
+from vlmgrader.gradebook import cell_scores, grade_cells, scores
 
 MISTAKES = 12
 
@@ -32,7 +32,7 @@ def report(assignment: Assignment) -> Path:
                 ),
             )
         ]
-        parts += [_picture("Tasks, hardest first", *_tasks(graded)), *_mistakes(graded)]
+        parts += [*_tasks(assignment, graded), *_mistakes(graded)]
     parts.append(_exceptions(kept))
     target = assignment.course.folder / "reports" / assignment.name / "class.html"
     write(target, page(f"{assignment.name}: the class", "\n".join(parts)))
@@ -43,7 +43,7 @@ def _summary(assignment: Assignment, kept: dict, now: dict) -> str:
     count = Counter(outcome["status"] for outcome in kept.values())
     waiting = sum(bool(found and found["needs_manual_grade"]) for found in now.values())
     unsafe = sum(bool(outcome.get("unsafe")) for outcome in kept.values())
-    said = (
+    summary = (
         f"{len(everyone(assignment))} students: {count['graded']} graded, {count['failed']} failed, "
         f"{count['missing']} missing. {waiting} still have answers to be read by a human."
     )
@@ -52,7 +52,7 @@ def _summary(assignment: Assignment, kept: dict, now: dict) -> str:
         if unsafe
         else ""
     )
-    return f"<p>{said}</p>{warning}"
+    return f"<p>{summary}</p>{warning}"
 
 
 def _exceptions(kept: dict) -> str:
@@ -97,26 +97,48 @@ def _mistakes(graded: dict) -> list[str]:
     ]
 
 
-def _tasks(graded: dict) -> tuple[bytes, str]:
-    shares: dict[str, list[float]] = {}
-    for outcome in graded.values():
-        for task, marks in outcome["marks"].items():
-            worth = sum(mark["of"] for mark in marks) or 1.0
-            shares.setdefault(task, []).append(sum(mark["points"] for mark in marks) / worth)
-    means = sorted(((sum(got) / len(got), task) for task, got in shares.items()))
-    described = "; ".join(f"{task} {100 * mean:.0f} %" for mean, task in means)
-    return _bars(
-        [task for _, task in means],
-        [100 * mean for mean, _ in means],
+def _tasks(assignment: Assignment, graded: dict) -> list[str]:
+    """A chart and a table: how hard each task is, open questions too, and whether it tells strong students from weak ones."""
+    scores, worth = [], {}
+    for student in graded:
+        cells = cell_scores(assignment, student)
+        worth |= {name: cell["max"] for name, cell in cells.items()}
+        scores.append(
+            {name: None if cell["waiting"] else cell["score"] for name, cell in cells.items()}
+        )
+    order = [name for name in grade_cells(assignment) if name in worth]
+    found = statistics.of_tasks(scores, {name: worth[name] for name in order})
+    hardest = sorted(found, key=lambda task: task.difficulty)
+    described = "; ".join(f"{task.task} {100 * task.difficulty:.0f} %" for task in hardest)
+    drawn = _bars(
+        [task.task for task in hardest],
+        [100 * task.difficulty for task in hardest],
         "mean share of the points, %",
-    ), described
+    )
+    rows = [
+        (
+            task.task,
+            f"{100 * task.difficulty:.0f} %",
+            f"{100 * task.full:.0f} %",
+            f"{100 * task.none:.0f} %",
+            "" if task.discrimination is None else f"{task.discrimination:.2f}",
+            task.students,
+        )
+        for task in found
+    ]
+    heading = ("task", "mean", "all points", "none", "discrimination", "students")
+    note = (
+        "<p>Discrimination is the correlation of a task's points with those of the rest: near 0, or below, it measures "
+        "something else than the other tasks.</p>"
+    )
+    return [_picture("Tasks, hardest first", drawn, described), _table(heading, rows), note]
 
 
 def _distribution(points: list[float], best: float) -> tuple[bytes, str]:
     made, axes = charts.figure(7.5, 3)
     axes.hist(points, bins=20, range=(0, best or 1), color=charts.COLOURS[0], edgecolor="white")
     axes.set(xlabel=f"points of {best:g}", ylabel="students")
-    middle = sorted(points)[len(points) // 2]
+    middle = statistics.median(points)
     described = f"lowest {min(points):g}, median {middle:g}, highest {max(points):g}"
     return charts.png(made), f"Scores of {len(points)} students: {described}."
 

@@ -95,7 +95,7 @@ class Sandbox:
         seen: set[str] = set()
         command += _folder("/etc", seen) + _system()
         bound = [Path("/usr")]
-        for place in [sys.prefix, sys.base_prefix, *_libraries()]:
+        for place in map(str, bound_folders()):
             if not any(Path(place).is_relative_to(above) for above in bound):
                 command += _folder(str(Path(place).parent), seen) + ["--ro-bind", place, place]
                 bound.append(Path(place))
@@ -136,10 +136,10 @@ class Sandbox:
             command += ["--setenv", name, value]
         return [*command, "--", *program]
 
-    def check(self) -> None:
-        """Raises NoSandbox where this machine can't make one."""
+    def check(self, secret: tuple[Path, ...] = ()) -> None:
+        """Raises NoSandbox where this machine can't make one, or where one of the folders `secret` would be seen in it."""
         if self.safe:
-            reason = trouble()
+            reason = trouble() or shown(secret)
             if reason:
                 raise NoSandbox(
                     f"{reason} No submission is run without a sandbox. "
@@ -199,12 +199,29 @@ def trouble() -> str | None:
         return str(error)
     if tried.stdout.strip() == "fine":
         return None
-    said = tried.stderr.strip().splitlines()[-1:] or [f"exit status {tried.returncode}"]
+    last_line = tried.stderr.strip().splitlines()[-1:] or [f"exit status {tried.returncode}"]
     return (
-        f"bubblewrap can't make a sandbox here: {said[0]}. On Ubuntu 24.04 and later allow user namespaces "
+        f"bubblewrap can't make a sandbox here: {last_line[0]}. On Ubuntu 24.04 and later allow user namespaces "
         "(sysctl kernel.apparmor_restrict_unprivileged_userns=0, or an AppArmor profile for bwrap); "
         "inside docker start the container with --security-opt seccomp=unconfined --security-opt apparmor=unconfined."
     )
+
+
+def bound_folders() -> list[Path]:
+    """The machine's folders that a sandbox shows: the system's and those of Python."""
+    return [Path("/usr"), *map(Path, dict.fromkeys([sys.prefix, sys.base_prefix, *_libraries()]))]
+
+
+def shown(secret: tuple[Path, ...]) -> str | None:
+    """None, or which of these folders a student's code could read."""
+    for folder in secret:
+        for bound in bound_folders():
+            if folder.resolve().is_relative_to(bound.resolve()):
+                return (
+                    f"{folder} lies in {bound}, the folder of Python's environment, which every sandbox shows: "
+                    "students' code could read checks, solutions and grades. Move the one or the other."
+                )
+    return None
 
 
 def package_folders(names: tuple[str, ...]) -> dict[str, Path]:

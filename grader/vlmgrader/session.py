@@ -85,7 +85,7 @@ class Session:
             "data": limits.data,
             "nproc": limits.processes,
         }
-        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.control, inner_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         packages = package_folders(self.sandbox.packages)
         path = ["/course"] if safe else [str(folder.parent) for folder in packages.values()]
         settings = {
@@ -93,7 +93,7 @@ class Session:
             "sandboxed": safe,
             "path": path,
             "files": str("/handed_in" if safe else self.files) if self.files else None,
-            "control": theirs.fileno(),
+            "control": inner_end.fileno(),
             "fonts": str("/course/fonts.json" if safe else fonts) if fonts else None,
             "fonts_name": fonts.name if fonts else None,
             "writable": WRITABLE,
@@ -113,11 +113,11 @@ class Session:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            pass_fds=[theirs.fileno()],
+            pass_fds=[inner_end.fileno()],
             start_new_session=True,
             **outside,
         )
-        theirs.close()
+        inner_end.close()
         self.output, self.too_much, self._over = b"", None, threading.Event()
         self.fork_server = psutil.Process(self.process.pid)
         self._watcher = threading.Thread(target=self._watch, daemon=True)

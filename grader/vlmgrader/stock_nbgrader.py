@@ -38,8 +38,8 @@ class GradeInSandbox(NbGraderPreprocessor):
         path = course / "outcomes" / name / f"{student}.json"
         outcome = json.loads(path.read_text()) if path.exists() else {}
         if ran.returncode or outcome.get("status") != "graded":
-            said = outcome.get("reason") or (ran.stderr.strip().splitlines() or ["no reason"])[-1]
-            raise Refused(f"vlmgrader didn't grade {student}: {said}")
+            reason = outcome.get("reason") or (ran.stderr.strip().splitlines() or ["no reason"])[-1]
+            raise Refused(f"vlmgrader didn't grade {student}: {reason}")
         graded = course / "autograded" / student / name / f"{name}.ipynb"
         return nbformat.read(graded, 4), resources
 

@@ -18,11 +18,11 @@ import torch
 from IPython.display import Markdown
 from torch import nn
 
-from teaching import connectors, interface
+from teaching import connectors
 from teaching.exercises import check, diagnose, quiz
 from teaching.side_by_side import faulty_systems, presence_player
 from vlmcourse import evaluation, introspection, plots, recipes, world
-from vlmcourse.evaluation import hallucination, prompting
+from vlmcourse.evaluation import hallucination, interface, prompting
 from vlmcourse.parts import language
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import co_occurrence, corruptions, few_shot, pages, prompts, tokenizer
@@ -149,7 +149,9 @@ for name, make in connectors.ALL.items():
     bridge = make(shore)
     systems[bridge.name] = bridge
 speak = {
-    name: bridge for name, bridge in systems.items() if not isinstance(bridge, interface.Alone)
+    name: bridge
+    for name, bridge in systems.items()
+    if not isinstance(bridge, interface.SinglePictureModel)
 }  # to a language model
 looks = {
     name: bridge.image_prefix.count("<image>") if name != "BLIP" else 0
@@ -162,7 +164,7 @@ Markdown(
             "|---|---|---|---|",
         ]
         + [
-            f"| {name} | {bridge.learnt / 1e3:,.0f} k | {looks[name]} | "
+            f"| {name} | {bridge.trained_parameters / 1e3:,.0f} k | {looks[name]} | "
             f"{sum(step.seconds for step in bridge.steps if step.step == step.steps):.0f} |"
             for name, bridge in systems.items()
         ]
@@ -298,7 +300,7 @@ for name, episodes in asked.items():
 quiz("side_by_side.always_yes")
 
 # %%
-asked_systems = {**systems, "BLIP, by match": interface.matching(systems["BLIP"])}
+asked_systems = {**systems, "BLIP, by match": interface.matching_model(systems["BLIP"])}
 pope_scores = {
     name: hallucination.hallucination_scores(bridge.choose, count)
     for name, bridge in asked_systems.items()
@@ -339,14 +341,14 @@ def probability_of_yes(bridge):
     two_ids = tokenizer.encode(["yes", "no"])[:, 1]
 
     def of(scene, word):
-        made = bridge.read(
+        made = bridge.prompts(
             [(scene, f"question : is there {world.article(word)} ? answer :")]
         ).batch([0])
         with evaluation.eval_mode(bridge.model):
             ids, real = (
                 made["ids"],
                 {}
-                if isinstance(bridge, interface.Alone)
+                if isinstance(bridge, interface.SinglePictureModel)
                 else {"padding_mask": made["padding_mask"]},
             )
             ids = (
@@ -379,7 +381,11 @@ answer = f"a picture of {world.article(scene.words[0])}"
 
 def noun_log_prob(bridge):
     """pixels (K, 3, S, S) -> log-probability of the scene's noun after 'a picture of a', (K,)."""
-    first = answer if isinstance(bridge, interface.Alone) else f"{bridge.image_prefix} {answer}"
+    first = (
+        answer
+        if isinstance(bridge, interface.SinglePictureModel)
+        else f"{bridge.image_prefix} {answer}"
+    )
     ids = tokenizer.encode([first])[:, :-1]
 
     def score(views):
@@ -541,7 +547,8 @@ plots.show(
     )
 )
 longest = max(
-    int(bridge.read([names(16)[0].prompt]).batch([0])["ids"].shape[1]) for bridge in speak.values()
+    int(bridge.prompts([names(16)[0].prompt]).batch([0])["ids"].shape[1])
+    for bridge in speak.values()
 )
 print(
     f"16 examples are up to {longest} tokens; the language model was trained on texts of {world.documents.Documents().length}"
@@ -798,7 +805,7 @@ check("side_by_side.calibrated", my_calibrated)
 def two_words(bridge, episodes, view=world.to_pixels):
     """Log-probabilities of yes and no, (N, 2)."""
     data, ids = (
-        bridge.read([one.prompt for one in episodes], view),
+        bridge.prompts([one.prompt for one in episodes], view),
         tokenizer.encode(["yes", "no"])[:, 1],
     )
     with evaluation.eval_mode(bridge.model):

@@ -10,7 +10,7 @@ steps, batches and seeds.
     flamingo   words look aside, through gates, between the language model's layers. Trained on single pictures here, like all of
                them; lesson 08's own, trained on pages, is `pages()`
 
-Each has the learning rate of its lesson, the maps their own. Bridge, Alone, Matching: how they are asked (answering.py).
+Each has the learning rate of its lesson, the maps their own. How they are asked: evaluation/interface.py.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from teaching.interface import Alone, Bridge
 from vlmcourse import recipes, world
+from vlmcourse.evaluation.interface import PromptedModel, SinglePictureModel
 from vlmcourse.papers.blip2 import Stage1
 from vlmcourse.papers.frozen import Frozen
 from vlmcourse.parts.language import freeze
@@ -209,7 +209,7 @@ def new_prefix(parts: FrozenParts, hidden: int = 0) -> Frozen:
     return model
 
 
-def linear(parts: FrozenParts, on_step: Callable[[Step], None] | None = None) -> Bridge:
+def linear(parts: FrozenParts, on_step: Callable[[Step], None] | None = None) -> PromptedModel:
     trained = parts.train(
         "bridge-linear",
         new_prefix(parts),
@@ -217,10 +217,16 @@ def linear(parts: FrozenParts, on_step: Callable[[Step], None] | None = None) ->
         LINEAR_OPTIMISATION,
         on_step=on_step,
     )
-    return Bridge("CLIP + linear map", trained.model, parts.scale.image_size, steps=trained.history)
+    return PromptedModel(
+        "CLIP + linear map",
+        trained.model,
+        parts.scale.image_size,
+        IMAGE_PREFIX,
+        steps=trained.history,
+    )
 
 
-def mlp(parts: FrozenParts, on_step: Callable[[Step], None] | None = None) -> Bridge:
+def mlp(parts: FrozenParts, on_step: Callable[[Step], None] | None = None) -> PromptedModel:
     model = new_prefix(parts, 4 * parts.vision.width)
     trained = parts.train(
         "bridge-mapped",
@@ -229,10 +235,12 @@ def mlp(parts: FrozenParts, on_step: Callable[[Step], None] | None = None) -> Br
         MLP_OPTIMISATION,
         on_step=on_step,
     )
-    return Bridge("CLIP + MLP", trained.model, parts.scale.image_size, steps=trained.history)
+    return PromptedModel(
+        "CLIP + MLP", trained.model, parts.scale.image_size, IMAGE_PREFIX, steps=trained.history
+    )
 
 
-def frozen(parts: FrozenParts, on_step: Callable[[Step], None] | None = None) -> Bridge:
+def frozen(parts: FrozenParts, on_step: Callable[[Step], None] | None = None) -> PromptedModel:
     model = new_frozen(
         frozen_config(parts.scale), parts.lm, parts.seed, mean_noun_and_background(parts.lm)
     )
@@ -243,16 +251,20 @@ def frozen(parts: FrozenParts, on_step: Callable[[Step], None] | None = None) ->
         FROZEN_OPTIMISATION,
         on_step=on_step,
     )
-    return Bridge("Frozen", trained.model, parts.scale.image_size, steps=trained.history)
+    return PromptedModel(
+        "Frozen", trained.model, parts.scale.image_size, IMAGE_PREFIX, steps=trained.history
+    )
 
 
-def blip(parts: FrozenParts, on_step: Callable[[Step], None] | None = None) -> Alone:
+def blip(parts: FrozenParts, on_step: Callable[[Step], None] | None = None) -> SinglePictureModel:
     model = new_blip(blip_config(parts.scale), deepcopy(parts.vision), parts.seed)
     model.vision = _unfreeze(model.vision)
     trained = parts.train(
         "bridge-blip", model, ContrastiveDataset(parts.pictures), BLIP_OPTIMISATION, on_step=on_step
     )
-    return Alone("BLIP", trained.model, parts.scale.image_size, "<image>", steps=trained.history)
+    return SinglePictureModel(
+        "BLIP", trained.model, parts.scale.image_size, "<image>", steps=trained.history
+    )
 
 
 def _unfreeze(module: nn.Module) -> nn.Module:
@@ -262,7 +274,7 @@ def _unfreeze(module: nn.Module) -> nn.Module:
     return module.requires_grad_(True).train()
 
 
-def blip2(parts: FrozenParts, on_step: Callable[[Step], None] | None = None) -> Bridge:
+def blip2(parts: FrozenParts, on_step: Callable[[Step], None] | None = None) -> PromptedModel:
     """Half of the steps are stage 1, on the same pictures; both stages count."""
     on_step = on_step or (lambda step: None)
     with seeded(parts.seed):
@@ -279,7 +291,7 @@ def blip2(parts: FrozenParts, on_step: Callable[[Step], None] | None = None) -> 
     trained = parts.train(
         "bridge-blip2", model, parts.looked(looks), STAGE2_OPTIMISATION, parts.steps - half, on_step
     )
-    return Bridge(
+    return PromptedModel(
         "BLIP-2",
         trained.model,
         parts.scale.image_size,
@@ -299,7 +311,7 @@ def new_gated(parts: FrozenParts):
     )
 
 
-def gated(parts: FrozenParts, on_step: Callable[[Step], None] | None = None) -> Bridge:
+def gated(parts: FrozenParts, on_step: Callable[[Step], None] | None = None) -> PromptedModel:
     """Flamingo on single pictures."""
     trained = parts.train(
         "bridge-flamingo",
@@ -308,17 +320,17 @@ def gated(parts: FrozenParts, on_step: Callable[[Step], None] | None = None) -> 
         FLAMINGO_OPTIMISATION,
         on_step=on_step,
     )
-    return Bridge(
+    return PromptedModel(
         "Flamingo", trained.model, parts.scale.image_size, "<image>", steps=trained.history
     )
 
 
-def pages(scale: Scale | str | None = None) -> Bridge:
+def pages(scale: Scale | str | None = None) -> PromptedModel:
     """Lesson 08's Flamingo: other data (pages of several pictures, films, descriptions), more steps. No part of the comparison,
     but what the same model becomes with them."""
     size = Scale.of(scale)
     trained = recipes.get("flamingo").train_or_load(size)
-    return Bridge(
+    return PromptedModel(
         "Flamingo, on pages",
         trained.model.model,
         size.image_size,
@@ -328,7 +340,7 @@ def pages(scale: Scale | str | None = None) -> Bridge:
     )
 
 
-ALL: dict[str, Callable[..., Bridge]] = {
+ALL: dict[str, Callable[..., PromptedModel]] = {
     "linear": linear,
     "mapped": mlp,
     "frozen": frozen,

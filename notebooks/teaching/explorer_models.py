@@ -17,13 +17,14 @@ from torch.nn.functional import normalize
 from teaching.capfilt import CapFilt
 from vlmcourse import introspection, recipes, world
 from vlmcourse.evaluation import eval_mode, next_token_probabilities
+from vlmcourse.evaluation.generation import generate_sentences
 from vlmcourse.introspection import AttentionMaps
 from vlmcourse.papers.flamingo import Flamingo
 from vlmcourse.parts.image_features import patch_features
 from vlmcourse.parts.language import logits, next_token_loss
 from vlmcourse.recipes import blip2
 from vlmcourse.recipes.flamingo import DATASET_WEIGHTS, FeatureCache
-from vlmcourse.recipes.frozen import IMAGE_PREFIX, generate_sentences
+from vlmcourse.recipes.frozen import IMAGE_PREFIX
 from vlmcourse.training.scale import Scale
 from vlmcourse.training.stages import TrainedStage
 from vlmcourse.widgets.explorers.attention import AttentionFunction

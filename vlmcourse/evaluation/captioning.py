@@ -60,7 +60,7 @@ def bleu4(captions: Sequence[str], references: Sequence[Sequence[str]]) -> float
         length += len(words)
         reference_length += min((abs(len(text) - len(words)), len(text)) for text in given)[1]
         for n in range(4):
-            counts, most = _ngrams(words, n + 1), Counter()
+            counts, most = _ngrams(words, n + 1), Counter[tuple[str, ...]]()
             for text in given:
                 most |= _ngrams(text, n + 1)
             matched[n] += (counts & most).total()
@@ -145,7 +145,8 @@ def scene_facts(scene: Scene) -> set[Fact]:
 
 def caption_facts(text: str) -> set[Fact]:
     """The same of a text, parsed by the grammar of world.captions. What the world doesn't know is left out."""
-    known, sides, relation = {noun.word for noun in nouns()}, ([], []), None
+    known, relation = {noun.word for noun in nouns()}, None
+    sides: tuple[list[str], list[str]] = ([], [])
     words, facts = tokenizer.split_words(text), set()
     for place, word in enumerate(words):
         side_of = word in ("left", "right") and words[place + 1 : place + 2] == ["of"]

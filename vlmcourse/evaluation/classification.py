@@ -72,7 +72,7 @@ def confusion(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
 def linear_probe(
     train: Labelled,
     test: Labelled,
-    strengths: Sequence[float] = tuple(10.0**power for power in range(-3, 5)),
+    strengths: Sequence[float] = (1e-3, 1e-2, 1e-1, 1, 10, 100, 1_000, 10_000),
 ) -> float:
     """Accuracy of logistic regression on features (CLIP, Sec. 3.2).
 

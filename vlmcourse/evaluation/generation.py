@@ -16,6 +16,8 @@ from vlmcourse.evaluation.controls import eval_mode
 from vlmcourse.parts import generation, language
 from vlmcourse.world import tokenizer
 
+STOP = "."  # what ends a sentence
+
 
 def _batches(model, prompts, batch: int) -> Iterator[tuple[range, Tensor, Tensor, dict]]:
     """Row numbers, ids, pixels and the rest, batch by batch, where the model is."""
@@ -113,3 +115,10 @@ def generate_texts(
             written = generation.generate(model, ids, most, sampler, stop, cache, **context).cpu()
             texts += tokenizer.decode(written.where(written != stop, tokenizer.PAD), using)
     return texts
+
+
+def generate_sentences(model, prompts, most: int) -> list[str]:
+    """What the model generates after each prompt, greedily, up to the full stop or `most` tokens."""
+    stop = tokenizer.encode([STOP])[0, 1].item()
+    texts = generate_texts(model, prompts, most=most, stop=stop)
+    return [text.removesuffix(STOP).strip() for text in texts]

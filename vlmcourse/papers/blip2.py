@@ -164,14 +164,15 @@ class Stage1(nn.Module, checkpoints.FromTransformers):
         image, ids = batch_features(self.vision, batch), batch["ids"]
         self.qformer.check(image, ids)
         groups, dec_ids = batch.get("positive_groups"), self.dec_ids(ids)
-        image = self.qformer.project_kv(image)
-        queries = self.qformer.query_states(image, cache := {})
+        projected = self.qformer.project_kv(image)
+        cache: dict = {}
+        queries = self.qformer.query_states(projected, cache)
         itc, similarities = self._itc_loss(
             normalize(self.image_projection(queries), dim=-1), self.encode_text(ids), groups
         )
         mask = self.qformer.mask("itg", dec_ids)[:, :, self.qformer.config.queries :]
         text = self.qformer.text_states(dec_ids, mask, cache)
-        itm = self._itm_loss(image, ids, similarities, groups)
+        itm = self._itm_loss(projected, ids, similarities, groups)
         return {"itc": itc, "itm": itm, "itg": self._itg_loss(text, dec_ids)}
 
     @torch.no_grad()
@@ -260,7 +261,7 @@ class BLIP2(language.SoftPromptModel, checkpoints.FromTransformers):
 class BLIP2EncoderDecoder(BLIP2):
     """With an encoder-decoder such as T5 (Fig. 3, bottom): its encoder reads soft prompt and prefix, its decoder generates."""
 
-    def forward(
+    def forward(  # type: ignore[override]  # it needs `encoder_ids`
         self,
         ids: Tensor,
         cache=None,

@@ -137,7 +137,7 @@ def copy_weights(
     *,
     fresh: tuple[str, ...] = (),
     tied: Mapping[str, str] | None = None,
-) -> nn.Module:
+) -> Any:
     """Copies the tensors of `source` into `model`, as float32; returns the model.
 
     names   our parameter or module -> theirs
@@ -228,7 +228,7 @@ def blip2_vision(model: nn.Module) -> ImageFeatures:
     return ImageFeatures(model.vision_model, skip_blocks=0).float()
 
 
-def copy_blip2(ours: nn.Module, model: nn.Module, fresh: tuple[str, ...] = ()) -> nn.Module:
+def copy_blip2(ours: nn.Module, model: nn.Module, fresh: tuple[str, ...] = ()) -> Any:
     """The weights of a BLIP-2 model of transformers, except those of image encoder and language model, into ours.
 
     The last LayerNorm of its image encoder is the trained LayerNorm of our Q-Former.

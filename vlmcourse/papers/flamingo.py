@@ -181,7 +181,7 @@ class Flamingo(nn.Module):
         width = language.width(lm)
         self.blocks = nn.ModuleDict({str(layer): block(width, config) for layer in layers})
         for module, scale in zip(self.blocks.values(), config.residual_scale):
-            module.residual_scale = scale
+            module.residual_scale = scale  # type: ignore[assignment]
         self.new_embeddings = None  # initialised from the language model's
         if config.trainable_token_ids:
             words = lm.get_input_embeddings().weight[list(config.trainable_token_ids)]
@@ -291,7 +291,7 @@ class Flamingo(nn.Module):
     def losses(self, batch: dict) -> dict[str, Tensor]:
         """batch: `ids` and `loss_mask` (B, T), True at tokens to predict; `pixel_values` (see `vision_context`) or `features`
         (see `resample`) -> {"lm": scalar} (Eq. 1). Raises ValueError for pages that `validate` refuses."""
-        ids, media = batch["ids"], batch.get("features", batch.get("pixel_values"))
+        ids, media = batch["ids"], batch["features" if "features" in batch else "pixel_values"]
         self.validate(ids, len(media))
         language.check_loss_mask(ids, batch["loss_mask"], self.config.image_token_id)
         cached = "features" in batch

@@ -15,6 +15,7 @@ import re
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -49,9 +50,10 @@ def read(source: str | Path | Mapping[str, Tensor]) -> dict[str, Tensor]:
                 "a network: huggingface_hub.hf_hub_download('openflamingo/OpenFlamingo-4B-vitl-rpj3b', "
                 "'checkpoint.pt')."
             )
-        source = read_tensors(Path(source))
-    source = source.get("model_state_dict", source)
-    tensors = {name.removeprefix("module."): value for name, value in source.items()}
+        source = read_tensors(Path(source))  # type: ignore[assignment]
+    loaded: Any = source
+    loaded = loaded.get("model_state_dict", loaded)
+    tensors = {name.removeprefix("module."): value for name, value in loaded.items()}
     if "perceiver.latents" not in tensors:
         raise ValueError(
             f"no checkpoint of OpenFlamingo: it holds {', '.join(list(tensors)[:3]) or 'nothing'}, ...; expected "

@@ -67,7 +67,8 @@ class Frozen(SoftPromptModel):
         sizes = (c.image_size, c.patch, c.vision_width, c.vision_depth, c.vision_heads)
         self.vision = ViT(*sizes)
         self.language_projection = nn.Linear(c.vision_width, c.prefix_length * width(lm))
-        self.norm, self.residual_scale = nn.Identity(), 1.0
+        self.residual_scale = 1.0
+        self.norm: nn.Module = nn.Identity()
         if start is not None:
             # The normalised output has a root mean square of 1: what is added to `start` is a fraction of a word.
             self.norm = nn.BatchNorm1d(c.vision_width, affine=False)

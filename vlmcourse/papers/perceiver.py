@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from vlmcourse.parts.attention import Attention
+from vlmcourse.parts.bert import WordEmbedding
 from vlmcourse.parts.layers import FeedForward, Transformer
 
 
@@ -183,13 +184,10 @@ class TextInput(nn.Module):
 
     def __init__(self, vocabulary: int, width: int, context: int, bands: int = 6):
         super().__init__()
-        self.words, self.context, self.bands = nn.Embedding(vocabulary, width), context, bands
+        self.words = WordEmbedding(vocabulary, width, context)
+        self.context, self.bands = context, bands
 
     def forward(self, ids: Tensor) -> Tensor:
-        if ids.shape[1] > self.context:
-            raise ValueError(
-                f"texts of {ids.shape[1]} tokens; this input was made for at most {self.context}."
-            )
         steps = torch.arange(ids.shape[1], device=ids.device)[:, None]
         positions = 2 * steps / max(1, self.context - 1) - 1  # (T, 1), in [-1, 1]
         positions = fourier_features(positions, self.bands, self.context)

@@ -24,6 +24,11 @@ Image = Tensor | list[KeyValues | None]
 """Image features (B, P, C), or their keys and values for each layer (`QFormer.project_kv`)."""
 
 
+def _first(image: Image) -> Tensor:
+    """Something with a row for each image: the features, or the keys of the first layer that attends to them."""
+    return image if isinstance(image, Tensor) else next(kv[0] for kv in image if kv is not None)
+
+
 def matching(queries: int, text: int, device: torch.device | str | None = None) -> Mask:
     """Mask of image-text matching: all positions attend to all."""
     return bidirectional(queries + text, device)
@@ -89,7 +94,7 @@ class QFormerLayer(nn.Module):
         x = self.norm(rows + self.attention(rows, context=context, mask=mask, cache=cache))
         query_part, text_part, parts = x[:, :queries], x[:, queries:], []
         if queries:
-            if self.cross_attention is not None:
+            if self.cross_attention is not None and self.norm_cross_attention is not None:
                 attended = self.cross_attention(query_part, image)
                 query_part = self.norm_cross_attention(query_part + attended)
             parts.append(self.norm_queries(query_part + self.feedforward_queries(query_part)))
@@ -108,7 +113,9 @@ class QFormer(nn.Module):
     def __init__(self, config: QFormerConfig):
         super().__init__()
         c = self.config = config
-        self.norm_image = nn.LayerNorm(c.vision_width)  # trained, unlike the image encoder
+        self.norm_image: nn.Module = nn.LayerNorm(
+            c.vision_width
+        )  # trained, unlike the image encoder
         # All zero, as in transformers, queries would get equal gradients and stay equal.
         self.queries = nn.Parameter(0.02 * torch.randn(c.queries, c.width))
         self.norm = nn.LayerNorm(c.width, c.eps)
@@ -139,8 +146,7 @@ class QFormer(nn.Module):
             )
         check_ids(ids, c.vocabulary, c.context)
         if image is not None:
-            images = image if isinstance(image, Tensor) else image[0][0]
-            check_batch_sizes(images=images, texts=ids)
+            check_batch_sizes(images=_first(image), texts=ids)
 
     def project_kv(self, image: Tensor) -> list[KeyValues | None]:
         """Keys and values of features (B, P, C) for each layer with cross-attention, to share them between passes."""
@@ -203,7 +209,7 @@ class QFormer(nn.Module):
     def query_states(self, image: Image, cache: dict | None = None) -> Tensor:
         """The queries without text: image -> (B, R, D). Their keys and values are put into `cache`, if any."""
         image = self.project_kv(image) if isinstance(image, Tensor) else image
-        queries = self.queries.expand(len(image[0][0]), -1, -1)
+        queries = self.queries.expand(len(_first(image)), -1, -1)
         return self._run(queries, self.config.queries, image, cache=cache)
 
     def text_states(

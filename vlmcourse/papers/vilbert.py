@@ -12,6 +12,7 @@ regions are embedded by features and box, without position; the image token is t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -60,7 +61,7 @@ class CoAttention(nn.Module):
     def __init__(self, config: ViLBERTConfig):
         super().__init__()
         c, heads = config, config.co_attention_heads
-        shared = {"head_width": c.co_attention_width // heads, "eps": c.eps}
+        shared: dict[str, Any] = {"head_width": c.co_attention_width // heads, "eps": c.eps}
         image, text = (c.image_width, heads, c.image_hidden), (c.text_width, heads, c.text_hidden)
         self.image = CrossAttentionBlock(*image, context_width=c.text_width, **shared)
         self.text = CrossAttentionBlock(*text, context_width=c.image_width, **shared)

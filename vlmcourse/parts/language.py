@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from vlmcourse.parts.attention import cached_length
+from vlmcourse.parts.layers import check_ids
 
 Decoder = Any  # a PreTrainedModel of transformers
 
@@ -53,8 +54,10 @@ def embedding_rms(lm: Decoder) -> float:
 
 
 def embed(lm: Decoder, ids: Tensor) -> Tensor:
-    """Word embeddings of ids, as the model itself computes them (some scale them): (B, T) -> (B, T, D)."""
-    return lm.get_input_embeddings()(ids)
+    """Word embeddings of ids, as the model itself computes them (some scale them): (B, T) -> (B, T, D). Raises ValueError for others."""
+    table = lm.get_input_embeddings()
+    check_ids(ids, len(table.weight))
+    return table(ids)
 
 
 def insert_vectors(embeddings: Tensor, slots: Tensor, vectors: Tensor) -> Tensor:

@@ -9,8 +9,10 @@ from torch.nn.functional import silu
 from vlmcourse.parts.attention import Attention, KeyValues, KVCache
 
 
-def check_ids(ids: Tensor, vocabulary: int, context_length: int, start: int = 0) -> None:
-    """Raises ValueError unless ids are integers (B, T), 0 to vocabulary - 1, that end before position `context_length`.
+def check_ids(
+    ids: Tensor, vocabulary: int, context_length: int | None = None, start: int = 0
+) -> None:
+    """Raises ValueError unless ids are integers (B, T), 0 to vocabulary - 1, that end before position `context_length`, if any.
 
     start  position of the first column, where earlier tokens are cached
     """
@@ -18,7 +20,8 @@ def check_ids(ids: Tensor, vocabulary: int, context_length: int, start: int = 0)
         raise ValueError(
             f"text ids are {tuple(ids.shape)} of {ids.dtype}; expected integers (batch, tokens)."
         )
-    if (length := start + ids.shape[1]) > context_length:
+    length = start + ids.shape[1]
+    if context_length is not None and length > context_length:
         raise ValueError(
             f"texts of {length} tokens; this model reads at most {context_length}. Shorten them."
         )

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from vlmcourse import world
 from vlmcourse.evaluation import choose_next_token, exact_match, noun_accuracy
+from vlmcourse.evaluation.generation import generate_sentences
 from vlmcourse.papers.flamingo import Flamingo, FlamingoConfig
 from vlmcourse.parts.language import freeze
 from vlmcourse.parts.vision import ViT
 from vlmcourse.recipes import recipe as registry
 from vlmcourse.recipes.features import FeatureCache, PixelSource
-from vlmcourse.recipes.frozen import generate_sentences, mean_embedding
+from vlmcourse.recipes.frozen import mean_embedding
 from vlmcourse.recipes.recipe import Recipe, Run
 from vlmcourse.training.mixture import JointDatasets, WeightedLosses
 from vlmcourse.training.optimisation import Optimisation

@@ -13,9 +13,9 @@ from vlmcourse import world
 from vlmcourse.evaluation import (
     choose_next_token,
     exact_match,
-    generate_texts,
     noun_and_background_accuracy,
 )
+from vlmcourse.evaluation.generation import STOP, generate_sentences
 from vlmcourse.papers.frozen import Frozen, FrozenConfig
 from vlmcourse.parts.language import freeze
 from vlmcourse.parts.word_hull import WordHull
@@ -29,7 +29,6 @@ from vlmcourse.world.pages import Episode
 IMAGE_PREFIX = "<image> <image> ."
 """What stands in a text for a picture: two vectors and a full stop, as after descriptions in the language model's texts."""
 ONE_THING = (1, 1)
-STOP = "."
 SIZES = {"smoke": Sizes(16, 20), "laptop": Sizes(64, 2400), "gpu": Sizes(512, 10_000)}
 FROZEN_OPTIMISATION = Optimisation(2e-3, weight_decay=0.05, betas=(0.9, 0.95))
 
@@ -124,13 +123,6 @@ def setup(
     data, config = data or caption_data(scale, seed), frozen_config(scale, **changes)
     model = new_frozen(config, lm, seed, start(lm), ending and ending(lm, sizes.steps))
     return Run(model, data, config, (lm, start, ending))
-
-
-def generate_sentences(model: nn.Module, data, most: int) -> list[str]:
-    """What a model goes on with after each prompt, greedily, up to the full stop. data: see evaluation.generate_texts."""
-    stop = tokenizer.encode([STOP])[0, 1].item()
-    texts = generate_texts(model, data, most=most, stop=stop)
-    return [text.removesuffix(STOP).strip() for text in texts]
 
 
 def generate_captions(

@@ -73,7 +73,9 @@ class WeightedLosses(nn.Module):
         """Records the gates; then the model's own `after_step`, if it has one."""
         if self.gate_history.shape[1] and self.steps_done < len(self.gate_history):
             values = list(gate_values(self.model).values())
-            self.gate_history[self.steps_done] = torch.tensor(values, device=self.gate_history.device)
+            self.gate_history[self.steps_done] = torch.tensor(
+                values, device=self.gate_history.device
+            )
         self.steps_done += 1
         if hasattr(self.model, "after_step"):
             self.model.after_step()
