@@ -748,7 +748,7 @@ claims = [
     ),
     (
         "sharing all but self-attention beats sharing all (Table 3)",
-        f"{shared['all but SA']}, all {shared['all']}",
+        f"{shared['all except SA']}, all {shared['all']}",
         shared["all except SA"].mean > shared["all"].mean,
     ),
     (
