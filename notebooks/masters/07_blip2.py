@@ -776,8 +776,8 @@ def make_faulty_model(fault):
     if fault == "leak":
         declared = former.mask
 
-        def leaking(objective, ids):
-            mask = declared(objective, ids).clone()
+        def leaking(objective, ids, is_token=None):
+            mask = declared(objective, ids, is_token).clone()
             if objective == "itg":
                 mask[:, :, 4:] = declared("itm", ids)[
                     :, :, 4:

@@ -251,7 +251,7 @@ def summaries(scenes):
 
 told = [
     scene
-    for scene in map(pictures.picture, range(200 if small_run else 6000))
+    for scene in map(pictures.scene, range(200 if small_run else 6000))
     if isinstance(scene, world.Scene) and len(scene.words) == 1
 ]
 wanted = torch.stack([word(scene) for scene in told])
