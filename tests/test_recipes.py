@@ -68,8 +68,8 @@ def model_weights(out):
 def test_a_report_has_scores_beside_their_controls(tmp_path):
     report = train(tmp_path, steps=3)
     assert json.loads((tmp_path / "report.json").read_text()) == report
-    assert report["held-out pairs"] == 256 and report["image to text R@1, chance"] == 1 / 256
-    assert report["image to text R@1, blind"] <= 2 / 256
+    assert report["held-out pairs"] == 16 and report["image to text R@1, chance"] == 1 / 16  # smoke
+    assert report["image to text R@1, blind"] <= 2 / 16
     assert {"text to image R@10", "zero-shot nouns", "zero-shot nouns, shuffled"} <= set(report)
 
 

@@ -27,7 +27,10 @@ def test_it_has_every_page_and_no_fault(site):
     assert check(site) == []
     for path in (*lessons.notebooks(), ROOT / "SYLLABUS.md", ROOT / "docs" / "INSTRUCTORS.md"):
         assert (site / path.relative_to(ROOT)).with_suffix(".html").is_file()
-    assert "Who may look at whom" in (site / "reference" / "vlmcourse.parts.masks.html").read_text()
+    assert (
+        "Attention masks as one comparison"
+        in (site / "reference" / "vlmcourse.parts.masks.html").read_text()
+    )
     assert "<math" in (site / "notebooks" / "01_attention_and_masks.html").read_text()
 
 

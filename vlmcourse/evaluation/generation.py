@@ -119,6 +119,6 @@ def generate_texts(
 
 def generate_sentences(model, prompts, most: int) -> list[str]:
     """What the model generates after each prompt, greedily, up to the full stop or `most` tokens."""
-    stop = tokenizer.encode([STOP])[0, 1].item()
+    stop = int(tokenizer.encode([STOP])[0, 1])
     texts = generate_texts(model, prompts, most=most, stop=stop)
     return [text.removesuffix(STOP).strip() for text in texts]
