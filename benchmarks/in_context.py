@@ -49,7 +49,7 @@ def measured(name: str, scale: Scale, seed: int, count: int) -> dict:
         ending = word_hull if name == "frozen" else None
         model = in_context.frozen(scale, seed, ending=ending, on_step=shown).model
         score, blind = in_context.frozen_score(model), in_context.frozen_score(model, blank_images)
-    row = {"seed": seed, "seconds": round(time.perf_counter() - start)}
+    row = {"seed": seed, "questions": count, "seconds": round(time.perf_counter() - start)}
     row |= in_context.binding_report(score, blind, count)
     row["knowledge"] = in_context.knowledge_report(score, count)
     print(name, json.dumps(row), flush=True)
@@ -70,10 +70,10 @@ def main(
     in_context.tower(size)
     for model in only:
         for seed in range(first, seeds):
-            keep(name, model, measured(model, size, seed, count), count)
+            keep(name, model, measured(model, size, seed, count))
 
 
-def keep(name: str, model: str, row: dict, count: int) -> None:
+def keep(name: str, model: str, row: dict) -> None:
     """Puts one row into the file, in the place of an older one of this model and seed."""
     try:
         known = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
@@ -83,7 +83,6 @@ def keep(name: str, model: str, row: dict, count: int) -> None:
     known |= {
         "command": "python -m benchmarks.in_context",
         "chance": 0.25,
-        "questions": count,
         model: sorted(rows, key=lambda one: one["seed"]),
     }
     path = RESULTS / f"{name}.json"
