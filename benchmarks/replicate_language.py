@@ -149,7 +149,7 @@ def right(model: nn.Module, task: CategoryTask, words: list[str]) -> float:
 def tested_in_words(scale: Scale) -> dict[str, float]:
     """Names, knowledge and relations in words: see world.word_tests."""
     torch.set_num_threads(1)
-    return recipes.word_report(
+    return recipes.language.word_report(
         recipes.get("language").train_or_load(scale).model, 4 if scale.name == "smoke" else 128
     )
 
