@@ -10,7 +10,7 @@ closely  not in the paper: who is where, learnt from siblings in a smaller world
 
 The image tower begins as the CLIP stage's, as the paper's begins with ImageNet's weights. Careful: that tower has read clean
 captions of this world, ImageNet's has read none, so CapFilt has it easier here. Every row of a table takes the same number of
-steps, 2 in 5 of lesson 06's. Trained stages are cached: a run that was stopped goes on.
+steps, 2 in 5 of lesson 08's. Trained stages are cached: a run that was stopped goes on.
 """
 
 from __future__ import annotations

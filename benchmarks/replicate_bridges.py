@@ -3,7 +3,7 @@
     python -m benchmarks.replicate_bridges [--scale smoke|laptop|gpu] [--seeds 3] [--only Frozen] [--count 128] [--fresh]
 
 Rows: the bridges on the same pictures, captions, language model, steps, batches (notebooks/teaching/connectors.py), BLIP asked through its
-matching head as well, and, on seed 0, lesson 08's Flamingo, whose pages hold several pictures. CLIP alone, the same tower without
+matching head as well, and, on seed 0, lesson 11's Flamingo, whose pages hold several pictures. CLIP alone, the same tower without
 any bridge, is a row of its own: it names things, and cannot write. Trained stages are cached, and rows that are measured already
 are kept. Minutes a row at laptop scale on one core, training first: the two maps 4 each, Frozen 4, BLIP 12, BLIP-2 6, Flamingo 4;
 measuring takes about two more.

@@ -6,7 +6,7 @@ rows     the paper's systems                                             about 3
 lending  when does a frozen model lend its abilities to a picture?       about 10 minutes
 real     SmolLM2 (`make pretrained`) in the place of the tiny one        about 10 minutes
 
-Every row is an encoder before a language model, trained with the same batches and 3 in 5 of the steps of lesson 05; rows differ in the language model
+Every row is an encoder before a language model, trained with the same batches and 3 in 5 of the steps of lesson 07; rows differ in the language model
 (frozen, finetuned with the encoder, scratch: never pretrained, smaller), in what is seen (blind: grey pictures, in training
 and test) and in what is read (captions, or questions with answers). Trained stages are cached: a run that was stopped goes on.
 """

@@ -5,7 +5,7 @@
 Writes benchmarks/results/replicate_fusion.json at the end; --workers 2 trains two rows at a time, each on one core. Trained stages are
 cached: a run that was stopped goes on.
 
-    two streams         ViLBERT as in lesson 03: co-attention, regions, false captions of both kinds
+    two streams         ViLBERT as in lesson 04: co-attention, regions, false captions of both kinds
     never meet          the same weights and losses, but where streams would meet each looks at itself
     one stream          the paper's own baseline: one BERT as deep as the text stream, over regions and words in one row
     easy negatives      two streams that were only ever shown other pictures' captions as false ones, as in the paper

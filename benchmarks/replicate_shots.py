@@ -3,7 +3,7 @@ Writes benchmarks/results/replicate_shots.json.
 
     python -m benchmarks.replicate_shots [--scale smoke|laptop|gpu] [--seeds 1] [--only small] [--fresh]
 
-Row "lesson": lesson 08's own Flamingo, on all nouns, with all that it is tested on. Training is chaotic (what comes in one seed
+Row "lesson": lesson 11's own Flamingo, on all nouns, with all that it is tested on. Training is chaotic (what comes in one seed
 may not come in another), so the lesson shows its run beside this row's seeds. "a quarter of the scenes": the same, with less to
 see; "descriptions weigh three times": the same, with another weight. Rows "small", "medium", "large": the world of 24 nouns and
 the steps of replicate_flamingo; only the language model between the same blocks is smaller. These are asked the same held-out
@@ -52,7 +52,7 @@ WHOLE = {
     "a quarter of the scenes": {"scenes": 1 / 4},
     "descriptions weigh three times": {"described": 3.0},
 }
-"""What is other than in lesson 08: so many different scenes, and weights of the data sets."""
+"""What is other than in lesson 11: so many different scenes, and weights of the data sets."""
 NUMBERS = (0, 1, 2, 4, 8)
 
 
@@ -110,7 +110,7 @@ def tuned(model: Flamingo, web: WebPages, see: FeatureCache, steps: int, seed: i
 
 
 def lesson(name: str, size: Scale, tower: FrozenTower, seed: int, count: int) -> dict:
-    """Lesson 08's Flamingo from any seed, or the same with fewer different scenes, or other weights."""
+    """Lesson 11's Flamingo from any seed, or the same with fewer different scenes, or other weights."""
     weights = DATASET_WEIGHTS | WHOLE[name]
     pool = round(SIZES[size.name].scenes * weights.pop("scenes", 1))
     data = page_datasets(size, FeatureCache(tower, size.image_size), WebPages(seed=seed, pool=pool))

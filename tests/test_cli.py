@@ -65,7 +65,7 @@ def test_mistakes_get_one_message(tmp_path):
     assert done.returncode == 2
     assert (
         done.stderr
-        == "vlmcourse: no lesson 'nothing'; there are 01_attention_and_masks, 02_clip, 03_vilbert, 04_language_model, 05_frozen, 06_blip, 07_blip2, 08_flamingo, 09_side_by_side, 10_real_weights.\n"
+        == "vlmcourse: no lesson 'nothing'; there are 01_attention_and_masks, 02_clip, 04_vilbert_and_vlbert, 05_language_model, 07_frozen, 08_blip, 10_blip2, 11_flamingo, 13_side_by_side, 15_real_weights.\n"
     )
     done = subprocess.run(
         [*VLMCOURSE, "train", "clip", "--scale", "huge"],

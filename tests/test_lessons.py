@@ -144,6 +144,6 @@ def test_lessons_are_found_by_number_or_name():
     assert lessons.find("2") == lessons.find("02") == lessons.find("CLIP") == NOTEBOOKS[1]
     with pytest.raises(
         ValueError,
-        match="no lesson 'nothing'; there are 01_attention_and_masks, 02_clip, 03_vilbert, 04_language_model, 05_frozen, 06_blip, 07_blip2, 08_flamingo, 09_side_by_side, 10_real_weights",
+        match="no lesson 'nothing'; there are 01_attention_and_masks, 02_clip, 04_vilbert_and_vlbert, 05_language_model, 07_frozen, 08_blip, 10_blip2, 11_flamingo, 13_side_by_side, 15_real_weights",
     ):
         lessons.find("nothing")

@@ -1,4 +1,4 @@
-"""Lesson 08's stage: found again only where it is the same, and the twins' own rows are what they say."""
+"""Lesson 11's stage: found again only where it is the same, and the twins' own rows are what they say."""
 
 import pytest
 import torch

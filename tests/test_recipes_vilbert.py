@@ -1,4 +1,4 @@
-"""Lesson 03's stages and reports, and the encoders its benchmark compares."""
+"""Lesson 04's stages and reports, and the encoders its benchmark compares."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Lesson 06's exercises: right answers pass, and each plausible mistake is named."""
+"""Lesson 08's exercises: right answers pass, and each plausible mistake is named."""
 
 import copy
 

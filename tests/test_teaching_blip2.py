@@ -1,4 +1,4 @@
-"""Lesson 07's exercises: right answers pass, and each plausible mistake is named."""
+"""Lesson 10's exercises: right answers pass, and each plausible mistake is named."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Lesson 08's exercises: right answers pass, and each plausible mistake is named."""
+"""Lesson 11's exercises: right answers pass, and each plausible mistake is named."""
 
 import html
 

@@ -1,4 +1,4 @@
-"""Lesson 05's exercises: right answers pass, and each plausible mistake is named."""
+"""Lesson 07's exercises: right answers pass, and each plausible mistake is named."""
 
 import pytest
 import torch

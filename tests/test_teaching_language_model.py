@@ -1,4 +1,4 @@
-"""Lesson 04's exercises: each plausible mistake is called by its name; what is taught is what the package does."""
+"""Lesson 05's exercises: each plausible mistake is called by its name; what is taught is what the package does."""
 
 import pytest
 import torch

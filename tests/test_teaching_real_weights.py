@@ -1,4 +1,4 @@
-"""Lesson 10's exercises: right answers pass, and each plausible mistake is named; its stand-ins load as real checkpoints do."""
+"""Lesson 15's exercises: right answers pass, and each plausible mistake is named; its stand-ins load as real checkpoints do."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Lesson 09's exercises: right answers pass, and each plausible mistake is named; its patients have the faults they should."""
+"""Lesson 13's exercises: right answers pass, and each plausible mistake is named; its patients have the faults they should."""
 
 import html
 

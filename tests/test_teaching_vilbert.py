@@ -1,4 +1,4 @@
-"""Lesson 03's exercises: right answers pass, and each plausible mistake is named."""
+"""Lesson 04's exercises: right answers pass, and each plausible mistake is named."""
 
 import numpy as np
 import pytest

@@ -5,7 +5,7 @@
 #
 # | | |
 # |---|---|
-# | You need | lessons 04 and 05; embeddings, cross-entropy, what `requires_grad` does |
+# | You need | lessons 05 and 07; embeddings, cross-entropy, what `requires_grad` does |
 # | Time | about two and a half hours: eight tasks of 10 to 20 minutes, one question in words. Tasks don't build on each other |
 # | Points | 30: the tests give 26, one question is read by a human |
 # | Machine | any laptop; each cell runs in seconds |

@@ -5,7 +5,7 @@
 #
 # | | |
 # |---|---|
-# | You need | lessons 06 and 07; softmax, cross-entropy, boolean masks |
+# | You need | lessons 08 and 10; softmax, cross-entropy, boolean masks |
 # | Time | about two and a half hours: eight tasks of 10 to 25 minutes, one question in words. Tasks don't build on each other |
 # | Points | 30: the tests give 26, one question is read by a human |
 # | Machine | any laptop; each cell runs in seconds |

@@ -5,7 +5,7 @@
 #
 # | | |
 # |---|---|
-# | You need | lesson 08, assignment 1's task 4 (φ); gradients |
+# | You need | lesson 11, assignment 1's task 4 (φ); gradients |
 # | Time | about two and a half hours: eight tasks of 10 to 25 minutes, one question in words. Tasks don't build on each other |
 # | Points | 30: the tests give 26, one question is read by a human |
 # | Machine | any laptop; each cell runs in seconds |

@@ -395,7 +395,7 @@ plots.show(plots.bars({"right colour, unseen sequences": right}, "accuracy", cha
 print({name: round(value, 2) for name, value in right.items()})
 
 # %% [markdown]
-# And how does it do it? Look at the last word's attention in the second layer, for one sequence. A good look-up shows up as one bright cell on the colour that follows the asked name. (If you see none, look at layer 1: the name may have been moved onto its colour first. Two steps, two layers: that trick is called an *induction head*, and it returns in lesson 04.)
+# And how does it do it? Look at the last word's attention in the second layer, for one sequence. A good look-up shows up as one bright cell on the colour that follows the asked name. (If you see none, look at layer 1: the name may have been moved onto its colour first. Two steps, two layers: that trick is called an *induction head*, and it returns in lesson 05.)
 
 # %%
 ids = test["ids"][:1]

@@ -818,7 +818,7 @@ Markdown(
 #
 # ## Going on
 #
-# - Limits: CLIP compares whole pictures with whole texts; it cannot *say* anything. Lesson 05 lets a frozen language model look at pictures.
+# - Limits: CLIP compares whole pictures with whole texts; it cannot *say* anything. Lesson 07 lets a frozen language model look at pictures.
 # - Read: the paper's Sections 2.3-2.5, 3.1.4 and 7; *LAION-5B* (2210.08402) for filtering by cosine; *SigLIP* (2303.15343), which replaces the softmax; *Mind the Gap* (2203.02053) on the modality gap.
 # - Try: your own pictures, `vlmcourse train clip --data FOLDER` (README); a ResNet tower, `recipes.get("clip").train_or_load(scale, resnet=(1, 1, 1))`.
-# - Next: **lesson 03**, where the two streams meet before the end: ViLBERT and VL-BERT.
+# - Next: **lesson 04**, where the two streams meet before the end: ViLBERT and VL-BERT.

@@ -57,7 +57,7 @@ explorers.sampling_explorer(recipes.get("language").train_or_load(scale).model)
 # %% [markdown]
 # ## Gates
 #
-# How Flamingo's gates opened while it trained (press ▶); what the same model says with its gates, or one of them, where you put them; and who hears of the loss. Before you look: with all gates at 0, which parameters get a gradient? And which single gate must be open to name a thing (lesson 08)?
+# How Flamingo's gates opened while it trained (press ▶); what the same model says with its gates, or one of them, where you put them; and who hears of the loss. Before you look: with all gates at 0, which parameters get a gradient? And which single gate must be open to name a thing (lesson 11)?
 
 # %%
 trained = recipes.get("flamingo").train_or_load(scale)
@@ -75,7 +75,7 @@ explorers.gate_explorer(
 # %% [markdown]
 # ## Few shots
 #
-# Give things new names, then ask. The ribbon says which picture each word sees. The second bar is the control: the same words without the examples' pictures. Lesson 08's Flamingo binds names to pictures in two runs of three. Does this one? How few examples does it need, and how alike may the things be?
+# Give things new names, then ask. The ribbon says which picture each word sees. The second bar is the control: the same words without the examples' pictures. Lesson 11's Flamingo binds names to pictures in two runs of three. Does this one? How few examples does it need, and how alike may the things be?
 
 # %%
 explorers.few_shot_builder(explorer_models.naming_function(flamingo, size))

@@ -1,4 +1,4 @@
-"""Lesson 06, BLIP: exercises, quizzes and the failure lab."""
+"""Lesson 08, BLIP: exercises, quizzes and the failure lab."""
 
 from __future__ import annotations
 

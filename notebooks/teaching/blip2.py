@@ -1,4 +1,4 @@
-"""Lesson 07, BLIP-2: exercises, quizzes, the failure lab, and a player that keeps some of the queries alone."""
+"""Lesson 10, BLIP-2: exercises, quizzes, the failure lab, and a player that keeps some of the queries alone."""
 
 from __future__ import annotations
 

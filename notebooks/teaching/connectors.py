@@ -1,4 +1,4 @@
-"""Lesson 09: the ways from pictures to words side by side, on the same pictures and captions, with the same language model,
+"""Lesson 13: the ways from pictures to words side by side, on the same pictures and captions, with the same language model,
 steps, batches and seeds.
 
     linear     CLIP's class token, frozen; one linear map writes two words of it. The smallest bridge there is (LiMBeR)
@@ -8,7 +8,7 @@ steps, batches and seeds.
                picture, and no language model knows anything for it
     blip2      a Q-Former's queries stand in the text as words; half of the steps are stage 1
     flamingo   words look aside, through gates, between the language model's layers. Trained on single pictures here, like all of
-               them; lesson 08's own, trained on pages, is `pages()`
+               them; lesson 11's own, trained on pages, is `pages()`
 
 Each has the learning rate of its lesson, the maps their own. How they are asked: evaluation/interface.py.
 """
@@ -326,7 +326,7 @@ def gated(parts: FrozenParts, on_step: Callable[[Step], None] | None = None) -> 
 
 
 def pages(scale: Scale | str | None = None) -> PromptedModel:
-    """Lesson 08's Flamingo: other data (pages of several pictures, films, descriptions), more steps. No part of the comparison,
+    """Lesson 11's Flamingo: other data (pages of several pictures, films, descriptions), more steps. No part of the comparison,
     but what the same model becomes with them."""
     size = Scale.of(scale)
     trained = recipes.get("flamingo").train_or_load(size)

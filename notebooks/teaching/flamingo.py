@@ -1,4 +1,4 @@
-"""Lesson 08, Flamingo: exercises, quizzes, the failure lab, and a player that shows which picture each word sees."""
+"""Lesson 11, Flamingo: exercises, quizzes, the failure lab, and a player that shows which picture each word sees."""
 
 from __future__ import annotations
 

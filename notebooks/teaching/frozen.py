@@ -1,4 +1,4 @@
-"""Lesson 05, Frozen: exercises, quizzes, the failure lab, and a player that asks a model about pictures."""
+"""Lesson 07, Frozen: exercises, quizzes, the failure lab, and a player that asks a model about pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lesson 04, a language model: exercises, quizzes, the failure lab, and a player for nucleus sampling."""
+"""Lesson 05, a language model: exercises, quizzes, the failure lab, and a player for nucleus sampling."""
 
 from __future__ import annotations
 

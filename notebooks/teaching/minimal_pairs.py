@@ -1,4 +1,4 @@
-"""Who is where? Match on the hardest negatives there are, with and without BLIP's contrast beside it (lesson 06).
+"""Who is where? Match on the hardest negatives there are, with and without BLIP's contrast beside it (lesson 08).
 
 BLIP's recipe leaves "a cat left of a dog" and "a dog left of a cat" at chance. Here is the same model in a smaller world, at a
 third of the learning rate, and each text's wrong picture is its sibling's: it breaks through, with contrast beside it and without.
@@ -24,7 +24,7 @@ from vlmcourse.training.scale import Scale
 from vlmcourse.training.stages import TrainedStage, train_or_load
 from vlmcourse.world.minimal_pairs import MinimalPairs, caption_choices, swap_positions
 
-EVERY = 10  # of the known nouns, every tenth, as in lesson 03
+EVERY = 10  # of the known nouns, every tenth, as in lesson 04
 TWO = (2, 2)
 MINIMAL_PAIRS_OPTIMISATION = Optimisation(5e-4, weight_decay=0.05, betas=(0.9, 0.98), warmup=0.1)
 """At twice this rate the plateau lasted longer, and left and right stayed at chance (seed 0, 2,400 steps without contrast)."""

@@ -1,4 +1,4 @@
-"""Lesson 10, real weights: exercises (names, joined matrices, pixels), quizzes and the failure lab."""
+"""Lesson 15, real weights: exercises (names, joined matrices, pixels), quizzes and the failure lab."""
 
 from __future__ import annotations
 

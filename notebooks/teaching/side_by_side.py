@@ -1,4 +1,4 @@
-"""Lesson 09, side by side: exercises, quizzes, the failure lab with its simulated systems, and a player that asks them all."""
+"""Lesson 13, side by side: exercises, quizzes, the failure lab with its simulated systems, and a player that asks them all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frozen with a real language model: the encoder of lesson 05 learns to write words of SmolLM2's (135 million parameters).
+"""Frozen with a real language model: the encoder of lesson 07 learns to write words of SmolLM2's (135 million parameters).
 
 A step of 32 pictures takes about 5 seconds on one core, so the encoder does not start from nothing: it takes the tower of
 the Frozen before the tiny language model, and what that one calls things (`taught`). What is trained comes with the course,

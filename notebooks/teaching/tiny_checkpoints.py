@@ -1,4 +1,4 @@
-"""Checkpoints of the papers' kinds, tiny and random, in a folder as the hub would give them: lesson 10 practises with them.
+"""Checkpoints of the papers' kinds, tiny and random, in a folder as the hub would give them: lesson 15 practises with them.
 
 `real` asks for the real ones, and says what to do where there is no network.
 """

@@ -1,4 +1,4 @@
-"""Lesson 03, ViLBERT: exercises, quizzes, the failure lab, and a player that hides a word of a caption."""
+"""Lesson 04, ViLBERT: exercises, quizzes, the failure lab, and a player that hides a word of a caption."""
 
 from __future__ import annotations
 

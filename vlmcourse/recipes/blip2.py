@@ -130,7 +130,7 @@ def projection_near(
 ) -> nn.Linear:
     """A projection whose outputs start near `start` (D,): at a distance of `residual_scale` word embeddings.
 
-    The paper starts anywhere. So small a language model transfers more to vectors that begin where its words are (lesson 05).
+    The paper starts anywhere. So small a language model transfers more to vectors that begin where its words are (lesson 07).
     """
     projection = nn.Linear(queries_width, len(start))
     # queries have a root mean square of 1

@@ -80,7 +80,7 @@ def descriptive_caption(scene: world.Scene, rng: world.SeededRandom) -> str:
     """A caption in any form that descriptions have in the language model's texts, and a full stop.
 
     So, if the vectors of a picture were the right words, they would predict its captions as well as anything can. For captions
-    of another kind they would have to announce that kind too, and would end as no words at all (lesson 05 compares).
+    of another kind they would have to announce that kind too, and would end as no words at all (lesson 07 compares).
     """
     return f"{world.documents.describe(scene, rng)} {STOP}"
 

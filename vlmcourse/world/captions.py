@@ -16,7 +16,7 @@ PROMPTS = (
 )
 """Templates of zero-shot prompts; {} takes 'a cat', 'an apple', 'some grapes'."""
 TEMPLATES = ("{}", "a picture of {}", "a photo of {}", "a drawing of {}")
-"""Those in which the tiny language model has read captions. One that it has not would be unlike its texts (lesson 05)."""
+"""Those in which the tiny language model has read captions. One that it has not would be unlike its texts (lesson 07)."""
 
 
 def _row(things, name) -> str:

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 03 · ViLBERT and VL-BERT: words and regions look at each other
+# # 04 · ViLBERT and VL-BERT: words and regions look at each other
 #
 # **After this lesson you can** build co-attention from two attentions, mask words and regions without giving the answer away, train a model that fills in what was hidden and tells true captions from false ones, and say what a second stream buys, with the controls that could refute it.
 #
@@ -343,7 +343,7 @@ plots.show(
 print({name: round(value, 3) for name, value in report.items() if "R@1" in name})
 
 # %% [markdown]
-# It is not. Things and backgrounds are found nearly always; **who is where stays a coin's throw**, in hidden words ("places", above) and in false captions alike. Nothing in the model forbids it. To put "left" into a gap it must find the region of the noun before the gap, that of the noun after it, and compare two boxes: three steps, of which each is of use only when the others are there. Until then no small change of a weight lowers the loss. Such abilities come late and suddenly if they come (lesson 04 shows one arriving), and 2,000 steps in which one caption in sixteen is false *in this point* are too few. Lesson 06 meets the question again, with more to learn it from.
+# It is not. Things and backgrounds are found nearly always; **who is where stays a coin's throw**, in hidden words ("places", above) and in false captions alike. Nothing in the model forbids it. To put "left" into a gap it must find the region of the noun before the gap, that of the noun after it, and compare two boxes: three steps, of which each is of use only when the others are there. Until then no small change of a weight lowers the loss. Such abilities come late and suddenly if they come (lesson 05 shows one arriving), and 2,000 steps in which one caption in sixteen is false *in this point* are too few. Lesson 08 meets the question again, with more to learn it from.
 #
 # One run is an anecdote. Several seeds, made by `python -m benchmarks.replicate_fusion`:
 
@@ -394,7 +394,7 @@ plots.show(
 #
 # ## 6. See inside: what does a gap look at?
 #
-# Hide a noun. In the last meeting, the gap asks and the regions answer: one row of the words' map. (The picture's own token is the first column.) A caution from lesson 04: attention is not a cause. So beside it stands what happens to the probability of the right word when a region's features are taken away.
+# Hide a noun. In the last meeting, the gap asks and the regions answer: one row of the words' map. (The picture's own token is the first column.) A caution from lesson 05: attention is not a cause. So beside it stands what happens to the probability of the right word when a region's features are taken away.
 
 # %%
 row = next(r for r in few if player_batch["region_mask"][r].sum() == 2)
@@ -433,7 +433,7 @@ Markdown("\n".join(rows_of))
 #
 # VL-BERT has no second stream and no co-attention: `papers/vlbert.py` is one BERT. What makes a slot a word or a region is only what is added up in it: a word (regions have the word `[IMG]`), a visual feature (**words have one too, that of the whole picture**), a segment, a position (all regions share one).
 #
-# It starts from a trained BERT, which has never seen a visual feature. Would adding one spoil it? So the LayerNorm through which visual features come in starts with **weight zero**: at the first step, the model *is* BERT. (Flamingo's gate of 2022 is the same idea; lesson 08.)
+# It starts from a trained BERT, which has never seen a visual feature. Would adding one spoil it? So the LayerNorm through which visual features come in starts with **weight zero**: at the first step, the model *is* BERT. (Flamingo's gate of 2022 is the same idea; lesson 11.)
 
 # %%
 vlbert = recipes.vilbert.new_vlbert(recipes.vilbert.vlbert_config(scale)).eval()
@@ -844,4 +844,4 @@ Markdown(
 # - Limits: true boxes instead of a detector's; one or two things in a picture; a few dozen nouns; no BERT to start from; no fine-tuning on a task (VQA, grounding), where both papers report their numbers. A model of this kind must read every pair together: retrieval among N pictures takes N passes for each text, where CLIP takes one product.
 # - Read: ViLBERT, Sec. 2.2 and 3; VL-BERT, Sec. 3 and its ablations; Bugliarello et al. for a fair comparison; *LXMERT* (1908.07490) for a third design, in which one module serves both directions.
 # - Try: set `hidden` for a region while asking for its word: how often does the model still know, and from what? Give the alignment head a sum instead of a product.
-# - Next: **lesson 04**, a language model. It speaks, which nothing in this lesson can. Lesson 06 (BLIP) brings both together: CLIP's towers, this lesson's cross-attention with false captions that are hard, and a decoder.
+# - Next: **lesson 05**, a language model. It speaks, which nothing in this lesson can. Lesson 08 (BLIP) brings both together: CLIP's towers, this lesson's cross-attention with false captions that are hard, and a decoder.

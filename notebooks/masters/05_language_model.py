@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 04 · A language model: what it knows, what it binds, how to change it a little
+# # 05 · A language model: what it knows, what it binds, how to change it a little
 #
 # **After this lesson you can** write the loss of a language model and make it write, four ways; test what it *knows* and what it merely *reads off the context*; find the attention head that does the reading; say how large a model a given amount of computing should buy; and adapt a frozen model by learning a few thousand numbers.
 #
@@ -43,7 +43,7 @@ _ = torch.manual_seed(0)
 #
 # A system that talks about pictures must speak, must know things no picture shows (a cat is an animal, one finds it at home), and must guess from two or three examples what is wanted of it. None of this has to do with pictures. So Frozen, BLIP-2 and Flamingo take a language model that can do it already, leave it **frozen**, and teach pictures to reach it.
 #
-# Before we lend its abilities to pictures (lesson 05), we ask: *which* abilities are these, when do they appear in training, what do they cost, and how can one change such a model a little without spoiling it?
+# Before we lend its abilities to pictures (lesson 07), we ask: *which* abilities are these, when do they appear in training, what do they cost, and how can one change such a model a little without spoiling it?
 #
 # A language model does one thing: it reads the beginning of a text and gives every word of its vocabulary a probability of being the next. Ours is tiny, is built like Llama, and has read nothing but texts about our small world. It comes with the course (elsewhere than at scale `laptop` it is trained here); the curve shows how it learnt.
 
@@ -293,7 +293,7 @@ print("right would be:", answer)
 drawn_in_all = sum(world.documents.KINDS.values())
 rows = ["| kind | share | the beginning of one |", "|---|---|---|"]
 for kind, often in world.documents.KINDS.items():
-    shown = kind(world.SeededRandom("shown in lesson 04", kind.__name__)).split()[:26]
+    shown = kind(world.SeededRandom("shown in lesson 05", kind.__name__)).split()[:26]
     rows.append(f"| {kind.__name__} | {often / drawn_in_all:.0%} | {' '.join(shown)} ... |")
 Markdown("\n".join(rows))
 
@@ -361,7 +361,7 @@ for word in generation.stream_tokens(model, prompt, 20, sampler, tokenizer.EOS, 
 # %% [markdown]
 # ## 5. What it binds
 #
-# *Binding* is the opposite of knowing: what is true in this text only. An episode shows things in words, gives each an invented name, shows one of them again and asks. Lesson 05 asks the very same with pictures in the place of the descriptions.
+# *Binding* is the opposite of knowing: what is true in this text only. An episode shows things in words, gives each an invented name, shows one of them again and asks. Lesson 07 asks the very same with pictures in the place of the descriptions.
 
 # %%
 episode, answer, _ = world.documents.binding_episode(0)
@@ -423,7 +423,7 @@ WAYS = 3
 
 def pairs_text(index):
     """Three things with names, then one of them again; and which one."""
-    draws = world.SeededRandom("pairs in lesson 04", index)
+    draws = world.SeededRandom("pairs in lesson 05", index)
     things = draws.sample(world.documents.NOUN_WORDS, WAYS)
     names = draws.sample(tokenizer.INVENTED, WAYS)
     asked = int(draws.random() * WAYS)
@@ -951,7 +951,7 @@ print(
 )
 
 # %% [markdown]
-# ### The bridge to lesson 05
+# ### The bridge to lesson 07
 #
 # **Frozen** (the next lesson) also puts learnt vectors before the text and also leaves the language model alone. Only, its vectors are written by an image encoder. Give it the *same* picture every time, and its vectors are constants: prompt tuning.
 
@@ -1082,7 +1082,7 @@ plots.show(plots.curves(curves, "p", f"words that stay, of {V}", ylog=True))
 # |---|---|---|---|
 # | a small change that starts as no change | ●●○○○ | ●●●●○ | 10 |
 #
-# Complete the class. A new adapter must pass `x` (..., D) on unchanged, and still be able to learn. Between down and up stands `torch.nn.functional.gelu`. The same trick returns in lesson 08 as Flamingo's gate.
+# Complete the class. A new adapter must pass `x` (..., D) on unchanged, and still be able to learn. Between down and up stands `torch.nn.functional.gelu`. The same trick returns in lesson 11 as Flamingo's gate.
 
 
 # %%
@@ -1356,7 +1356,7 @@ Markdown(
 # ## Going on
 #
 # - Limits: our facts are single words, our episodes are short and of one form, and our model speaks a language of a few hundred words. That an ablated head hurts shows that it *takes part*; it doesn't show that it alone does it. And *binding* here means finding a name again, not reasoning with it.
-# - Not measured here: *task location* versus learning (does an example teach, or only say which known task is meant? Lesson 09), LoRA (arXiv 2106.09685), prefix tuning (arXiv 2101.00190), what becomes of these abilities at real size.
+# - Not measured here: *task location* versus learning (does an example teach, or only say which known task is meant? Lesson 13), LoRA (arXiv 2106.09685), prefix tuning (arXiv 2101.00190), what becomes of these abilities at real size.
 # - Read: Olsson et al., the sections with Arguments 1 to 3; Hoffmann et al., Sec. 3; Houlsby et al., Sec. 2.1; Lester et al., Sec. 2 and 3.2; *GPT-3* (2005.14165) for in-context learning at size; the re-fit (2404.10102) as an example of reading a paper with pencil in hand.
 # - Try: the real one. After `make pretrained`, `language.load("smollm2")` gives a model of 135 million parameters and its tokenizer; run section 5's `attention` on it, with texts in plain English.
-# - Next: **lesson 05**, Frozen: a picture becomes two vectors that stand where two words could stand, and the model of this lesson, unchanged, talks about it.
+# - Next: **lesson 07**, Frozen: a picture becomes two vectors that stand where two words could stand, and the model of this lesson, unchanged, talks about it.

@@ -1,11 +1,11 @@
 # %% [markdown]
-# # 07 · BLIP-2: a few queries between an eye and a mouth
+# # 10 · BLIP-2: a few queries between an eye and a mouth
 #
 # **After this lesson you can** draw the three masks of the Q-Former and prove that a model obeys them, train it with three objectives at once, say what its queries look at and what each of them says, put it before a frozen language model, and tell what each stage is worth.
 #
 # | | |
 # |---|---|
-# | You need | lesson 01 (masks), lesson 02 (CLIP), lesson 05 (vectors that stand in the text like words) |
+# | You need | lesson 01 (masks), lesson 02 (CLIP), lesson 07 (vectors that stand in the text like words) |
 # | Time | about 90 minutes to work through; running all cells takes about 3 minutes when both stages are in the cache, 3 more for training them (and lesson 02's CLIP, if it isn't there), 2 GB of memory |
 # | Paper | Li et al. 2023, *BLIP-2: Bootstrapping Language-Image Pre-training with Frozen Image Encoders and Large Language Models*, [arXiv 2301.12597](https://arxiv.org/abs/2301.12597) |
 # | Course code | `vlmcourse/papers/qformer.py`, `vlmcourse/papers/blip2.py`, `vlmcourse/recipes/blip2.py` |
@@ -47,7 +47,7 @@ _ = torch.manual_seed(0)
 #
 # By 2023 there were excellent image encoders and excellent language models, each too large to train together. Both stay frozen. What is the *smallest thing to train between them* that lets the one speak of what the other sees?
 #
-# Frozen (lesson 05) trained an eye through the mouth: everything it learnt about pictures came back through a language model that had never seen one. BLIP-2's answer: put a small **Querying Transformer** between them. A few learnt vectors, the *queries*, look at the image and carry away what a text would say of it. First they learn **what to fetch** (stage 1, without any language model), then **how to say it** (stage 2).
+# Frozen (lesson 07) trained an eye through the mouth: everything it learnt about pictures came back through a language model that had never seen one. BLIP-2's answer: put a small **Querying Transformer** between them. A few learnt vectors, the *queries*, look at the image and carry away what a text would say of it. First they learn **what to fetch** (stage 1, without any language model), then **how to say it** (stage 2).
 #
 # ## 1. One model, three masks
 #
@@ -377,7 +377,7 @@ print("queries with a gradient:", int((given.grad.abs().sum(-1) > 0).sum()))  # 
 # %% [markdown]
 # ## 6. Stage 2: how to say it
 #
-# Now the language model of lesson 04 joins, frozen. One matrix maps each query's output to the width of a word, and the queries stand in the text as words do. What was there for text alone stays behind:
+# Now the language model of lesson 05 joins, frozen. One matrix maps each query's output to the width of a word, and the queries stand in the text as words do. What was there for text alone stays behind:
 
 # %%
 lm = recipes.get("language").train_or_load(scale).model.lm
@@ -938,13 +938,13 @@ Markdown(
 #
 # - *Stage 1 and where stage 2 ends.* Look at the curves: with stage 1 the captions come in half as many steps, and after a few hundred both runs are at the same loss; nouns and answers end two points apart. The paper's runs end far apart. Our image encoder already says what each thing is (lesson 02: zero-shot 0.98), and there is one thing to fetch; whoever stops stage 2 after 150 steps sees the paper's figure.
 # - *Match.* In 400 steps it learns to tell other pictures' captions from the right one and no more: things that traded places stay at chance, and another background it notices less often than contrast does. The paper's Q-Former starts from BERT, which can read, and practises for 250,000 steps. So re-ranking has nothing to add to a contrast that is right 19 times in 20.
-# - *Frozen beside it.* It gets 800 steps here, as stage 2 does, and its tower starts from nothing; given 2,400, it names 0.96 of the nouns (lesson 05). One seed had not left its plateau.
+# - *Frozen beside it.* It gets 800 steps here, as stage 2 does, and its tower starts from nothing; given 2,400, it names 0.96 of the nouns (lesson 07). One seed had not left its plateau.
 # - *BLIP beside it.* It names best of all, 0.98: CLIP's tower learns on, and a decoder of its own learns to write about pictures and nothing else. Asked, it is at the level of a grey picture. Nobody showed it a question (the paper tunes it on them), and no language model that has read some stands behind it. To name is the picture's part; to answer is the language model's.
-# - *What is known.* More than a grey picture brings, far less than the words themselves would (lesson 05's *two right words*): eight vectors near words are still not words.
+# - *What is known.* More than a grey picture brings, far less than the words themselves would (lesson 07's *two right words*): eight vectors near words are still not words.
 #
 # ## Going on
 #
 # - Limits: a question never reaches the Q-Former in stage 2, so its queries can't look for what is asked (InstructBLIP changed that); a frozen language model of this size knows little, and what it knows it lends only to vectors that are like its words; several pictures in one prompt were never trained.
 # - Read: the paper's Sections 3.1 to 3.3 and its Figure 5; *InstructBLIP* (2305.06500); *LLaVA* (2304.08485), which leaves the Q-Former out and maps every patch by a small network.
 # - Try: `recipes.get("blip2_stage1").train_or_load(scale, queries=16)`; a real language model, `language.load("smollm2")`; trained weights, `BLIP2.from_hf(...)`.
-# - Next: **lesson 08**, where the language model itself looks back at the picture at every word: Perceiver and Flamingo.
+# - Next: **lesson 11**, where the language model itself looks back at the picture at every word: Perceiver and Flamingo.

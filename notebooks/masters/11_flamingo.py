@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 08 · Perceiver and Flamingo: a frozen language model that looks aside
+# # 11 · Perceiver and Flamingo: a frozen language model that looks aside
 #
 # **After this lesson you can** turn any number of pixels, words or points into a few latents; open a frozen language model to pictures without changing a single number of it, through gates that start shut; say of each word of a page which picture it sees, and prove it; and tell, with controls, whether examples in a prompt are used or only sit there.
 #
@@ -61,7 +61,7 @@ _ = torch.manual_seed(0)
 # %% [markdown]
 # ## The question
 #
-# Frozen (lesson 05) writes a picture into the text as two words. That is all the language model will ever know of it, and five pictures of 64 vectors each would fill its context. Flamingo asks: can the text stay text, and **every word look aside at a picture** whenever it needs to, without disturbing a language model that must stay as it is? And can one system take pictures and films, one or many, in between the words, so that **a few examples in the prompt** are enough to explain a new task?
+# Frozen (lesson 07) writes a picture into the text as two words. That is all the language model will ever know of it, and five pictures of 64 vectors each would fill its context. Flamingo asks: can the text stay text, and **every word look aside at a picture** whenever it needs to, without disturbing a language model that must stay as it is? And can one system take pictures and films, one or many, in between the words, so that **a few examples in the prompt** are enough to explain a new task?
 #
 # Three answers, which we build one after the other: a *resampler* that makes few latents of any picture or film; *gated cross-attention* that starts shut; and a *mask* that lets each word see one picture, the last before it.
 #
@@ -729,7 +729,7 @@ plots.show(
 )
 
 # %% [markdown]
-# **It comes, or it doesn't.** Two of three seeds bind (.81 and .84 after eight examples), one doesn't (.29), and nothing lies between: the wide band is two kinds of runs, not one kind that varies. Lesson 04 has seen the same sudden step in words. The run without it names things as well as the others, and its loss on most pages is no higher; whoever had trained once could have reported either as *what Flamingo does*. (Your own run may be of the other kind: sums in another order, on another processor, are enough.)
+# **It comes, or it doesn't.** Two of three seeds bind (.81 and .84 after eight examples), one doesn't (.29), and nothing lies between: the wide band is two kinds of runs, not one kind that varies. Lesson 05 has seen the same sudden step in words. The run without it names things as well as the others, and its loss on most pages is no higher; whoever had trained once could have reported either as *what Flamingo does*. (Your own run may be of the other kind: sums in another order, on another processor, are enough.)
 #
 # What made it possible? An earlier version of this lesson had a quarter of the different scenes, other weights for the films and other lengths, and none of its three runs bound (.26, .26, .27). So the number of scenes seemed to be the cause, and there is a fine paper to cite for it: models learn to read their context where things are many and each is rare (Chan et al. 2022, [2205.05055](https://arxiv.org/abs/2205.05055)). Then we ran the control: today's recipe with a quarter of the scenes **binds as well** (.90, one seed), and only names worse (.80 for .91). The explanation fitted, and is wrong. What is left: three of these four runs bind, none of the three before did, and we don't know why.
 
@@ -1223,4 +1223,4 @@ for task, chance in several["chance"].items():
 # - Limits: our pages hold few-shot prompts among others, so "few-shot emerges from web pages" is *not* shown here. One thing alone in a picture; four directions; a language model a hundred thousand times smaller than Chinchilla.
 # - Read: Flamingo's Section 2 and Appendix A; *OpenFlamingo* (2308.01390), an open re-implementation with its own surprises; *Idefics* (2306.16527), with the web pages published; Perceiver IO's Section 3 on output queries.
 # - Try: `recipes.get("flamingo").train_or_load(scale, cross_attention_every=2)`; `recipes.get("flamingo").train_or_load(scale, media_rule=masks.images_so_far)`: do examples help more when every word sees them all? `recipes.get("flamingo").train_or_load(scale, image_token_attends=False)`: the lecture's open question.
-# - Next: **lesson 09**, all bridges side by side, and what they can't do.
+# - Next: **lesson 13**, all bridges side by side, and what they can't do.

@@ -1,11 +1,11 @@
 # %% [markdown]
-# # 05 · Frozen: a picture as two words
+# # 07 · Frozen: a picture as two words
 #
 # **After this lesson you can** put pictures into the prompt of a language model that never changes, train an encoder through it, tell from three controls whether it sees, teach it a new name with one picture, and say when a frozen model lends its abilities to a picture and when it doesn't.
 #
 # | | |
 # |---|---|
-# | You need | lesson 04 (a language model: what it knows, what it binds); lesson 02 (the image tower) |
+# | You need | lesson 05 (a language model: what it knows, what it binds); lesson 02 (the image tower) |
 # | Time | about 90 minutes to work through; running all cells takes about 9 minutes on 2 cores the first time, 4 when the encoder is in the cache, 2 GB of memory |
 # | Paper | Tsimpoukelli et al. 2021, *Multimodal Few-Shot Learning with Frozen Language Models*, [arXiv 2106.13884](https://arxiv.org/abs/2106.13884) |
 # | Course code | `vlmcourse/papers/frozen.py`, `vlmcourse/parts/language.py`, `vlmcourse/recipes/frozen.py` |
@@ -55,7 +55,7 @@ _ = torch.manual_seed(0)
 #
 # ## 1. A picture as two words, by hand
 #
-# A language model never sees words. It sees one vector per word, looked up in a table. So nothing stops us from handing it vectors that no word has. First, the bare model from lesson 04, frozen for good:
+# A language model never sees words. It sees one vector per word, looked up in a table. So nothing stops us from handing it vectors that no word has. First, the bare model from lesson 05, frozen for good:
 
 # %%
 bare = recipes.get("language").train_or_load(scale).model
@@ -441,7 +441,7 @@ plots.show(
 )
 
 # %% [markdown]
-# With the second kind of captions even the right words are pulled away hard: not because they name the wrong thing, but because the vectors must also make the language model expect *this kind of text*. That is prompt tuning (lesson 04) in disguise, it is the same for all pictures, and it drives the vectors away from words. The larger a language model, the more kinds of text it finds natural, and the weaker this pull.
+# With the second kind of captions even the right words are pulled away hard: not because they name the wrong thing, but because the vectors must also make the language model expect *this kind of text*. That is prompt tuning (lesson 05) in disguise, it is the same for all pictures, and it drives the vectors away from words. The larger a language model, the more kinds of text it finds natural, and the weaker this pull.
 #
 # An experiment: the same language model and the same steps, but another start for the vectors, or other captions. Does the picture then stand for its words in *other* sentences, too? (`benchmarks/replicate_frozen.py`, part *lending*.)
 
@@ -902,7 +902,7 @@ Markdown(
 #
 # ## Going on
 #
-# - Limits: two vectors hold one thing and its background; a scene of four things does not fit. Lesson 07's Q-Former asks 32 questions of a picture; lesson 08's Flamingo lets every word look back at it.
+# - Limits: two vectors hold one thing and its background; a scene of four things does not fit. Lesson 10's Q-Former asks 32 questions of a picture; lesson 11's Flamingo lets every word look back at it.
 # - Read: the paper's Sections 3 and 4, and its appendix on the controls; *LiMBeR* (2209.15162), which trains the matrix alone; *ClipCap* (2111.09734), which is often called Frozen and isn't: it tunes the language model, too.
 # - Try: `recipes.get("frozen").train_or_load(scale, prefix_length=1)` or `prefix_length=4`; another language model, `language.load(...)`.
-# - Next: **lesson 06**, where one transformer plays three roles (BLIP).
+# - Next: **lesson 08**, where one transformer plays three roles (BLIP).

@@ -1,11 +1,11 @@
 # %% [markdown]
-# # 06 · BLIP: one transformer, three roles; and captions that clean themselves
+# # 08 · BLIP: one transformer, three roles; and captions that clean themselves
 #
 # **After this lesson you can** build an encoder, a grounded encoder and a decoder out of one set of weights, say what is shared and prove it, draw hard negatives, re-rank a search by a closer look, write captions greedily, by beam and by nucleus, and run CapFilt on noise whose truth you know.
 #
 # | | |
 # |---|---|
-# | You need | lesson 01 (masks), lesson 02 (contrast), lesson 04 (writing) |
+# | You need | lesson 01 (masks), lesson 02 (contrast), lesson 05 (writing) |
 # | Time | about 90 minutes to work through; running all cells takes about 25 minutes on 2 cores the first time (when CLIP is in the cache), 3 when all is; 2 GB of memory |
 # | Paper | Li et al. 2022, *BLIP: Bootstrapping Language-Image Pre-training for Unified Vision-Language Understanding and Generation*, [arXiv 2201.12086](https://arxiv.org/abs/2201.12086) |
 # | Course code | `vlmcourse/papers/blip.py`, `vlmcourse/papers/blip_tasks.py`, `vlmcourse/recipes/blip.py`, `vlmcourse/recipes/capfilt.py` |
@@ -231,7 +231,7 @@ swaps = {
 plots.show(plots.bars(swaps, "the right caption preferred", chance=0.5))
 
 # %% [markdown]
-# A background that changed is told by both. Who stands where is told by **neither**: a coin's throw, although every word may look at every patch, and although hard negatives put the sibling before the match's eyes again and again. Is the model too small for it, or the time too short? Lesson 03 met the same wall.
+# A background that changed is told by both. Who stands where is told by **neither**: a coin's throw, although every word may look at every patch, and although hard negatives put the sibling before the match's eyes again and again. Is the model too small for it, or the time too short? Lesson 04 met the same wall.
 #
 # It is not the size. Here is the same model with the same three losses, in a smaller world (every tenth noun, always two things, siblings always exchanged, captions that always name place and background), at a third of the learning rate and for 2,400 steps; each text's wrong picture is its sibling's, without a draw. (So several things change at once; what each is worth we have not measured.)
 
@@ -255,7 +255,7 @@ plots.show(
 )
 
 # %% [markdown]
-# For six hundred steps nothing happens: contrast tells all pairs apart but siblings, match not even these. Then first contrast falls, and match after it, within some two hundred steps each. The same plateau and the same sudden end as binding in lesson 04: three things are needed (which patch is the noun, where is it, which word says that), and none of them is of use without the others.
+# For six hundred steps nothing happens: contrast tells all pairs apart but siblings, match not even these. Then first contrast falls, and match after it, within some two hundred steps each. The same plateau and the same sudden end as binding in lesson 05: three things are needed (which patch is the noun, where is it, which word says that), and none of them is of use without the others.
 #
 # With and without contrast, several seeds (`python -m benchmarks.replicate_blip --only closely`):
 
@@ -835,4 +835,4 @@ Markdown(
 # - Limits: match is slow, one pass for each pair; captions are as varied as what annotators wrote; the filter keeps what it was tuned to find plausible.
 # - Read: *ALBEF* (2107.07651), from which hard negatives, momentum and queue come; the BLIP paper's Section 5 and Tables 12 to 14.
 # - Try: `recipes.get("blip").train_or_load(scale, momentum=0.995, queue_size=512, alpha=0.4)`; `cleaning.capfilt(scale, threshold=0.3)`; `BLIP.from_pretrained(...)` of a real checkpoint.
-# - Next: **lesson 07**, where the large image encoder and the large language model stay as they are, and a small transformer asks 32 questions between them (BLIP-2).
+# - Next: **lesson 10**, where the large image encoder and the large language model stay as they are, and a small transformer asks 32 questions between them (BLIP-2).

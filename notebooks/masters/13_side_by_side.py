@@ -1,12 +1,12 @@
 # %% [markdown]
-# # 09 · Side by side, and what they can't do
+# # 13 · Side by side, and what they can't do
 #
 # **After this lesson you can** build the smallest bridge from a picture to a language model in ten lines; compare five ways of bridging on equal terms, and say what is not equal; measure hallucination so that a model which always says yes doesn't win; spoil a prompt in six ways to find out whether its examples teach a task or only name it; and say, of each failure, which part of the system is to blame.
 #
 # | | |
 # |---|---|
 # | You need | lessons 02 (CLIP), 04 (the language model), 05 to 08 (Frozen, BLIP, BLIP-2, Flamingo); 01 and 03 help |
-# | Time | about 100 minutes to work through; running all cells takes about 20 minutes on 2 cores the first time (when CLIP, the language model and lesson 08's Flamingo are in the cache), most of it training six systems; then 4; 2 GB of memory |
+# | Time | about 100 minutes to work through; running all cells takes about 20 minutes on 2 cores the first time (when CLIP, the language model and lesson 11's Flamingo are in the cache), most of it training six systems; then 4; 2 GB of memory |
 # | Papers | POPE: Li et al. 2023, *Evaluating Object Hallucination in Large Vision-Language Models*, [arXiv 2305.10355](https://arxiv.org/abs/2305.10355). Min et al. 2022, *Rethinking the Role of Demonstrations*, [2202.12837](https://arxiv.org/abs/2202.12837). ClipCap: Mokady et al. 2021, [2111.09734](https://arxiv.org/abs/2111.09734). LiMBeR: Merullo et al. 2022, [2209.15162](https://arxiv.org/abs/2209.15162) |
 # | Course code | `notebooks/teaching/connectors.py`, `evaluation/interface.py`, `lab/world/co_occurrence.py`, `world/corruptions.py`, `lab/evaluate/few_shot_eval.py` |
 #
@@ -37,7 +37,7 @@ _ = torch.manual_seed(0)
 # %% [markdown]
 # ## The question
 #
-# Every paper of lessons 05 to 08 compares itself with the others by its own pictures, its own language model, its own budget. Then a table shows who is better, and nobody knows why. So first: **what does the bridge itself contribute**, when pictures, captions, language model, steps, batches and seeds are the same? And second, the question that the lecture ends with: a system that answers well from a few examples, **has it learnt a task from them, or only found one it knew? Does it look at the pictures at all?** Both are questions about *controls*, not about scores.
+# Every paper of lessons 07 to 11 compares itself with the others by its own pictures, its own language model, its own budget. Then a table shows who is better, and nobody knows why. So first: **what does the bridge itself contribute**, when pictures, captions, language model, steps, batches and seeds are the same? And second, the question that the lecture ends with: a system that answers well from a few examples, **has it learnt a task from them, or only found one it knew? Does it look at the pictures at all?** Both are questions about *controls*, not about scores.
 #
 # ## 1. What stands between
 #
@@ -47,10 +47,10 @@ _ = torch.manual_seed(0)
 # |---|---|---|---|
 # | CLIP + linear map | two vectors in the place of two words | one matrix behind CLIP's frozen summary | LiMBeR |
 # | CLIP + MLP | the same | the same with one hidden layer | ClipCap (which by default tunes the language model, too) |
-# | Frozen | the same | a whole image tower, from nothing | lesson 05 |
-# | BLIP | nothing: there is no language model | a decoder of its own, from nothing, and CLIP's tower, which learns on | lesson 06 |
-# | BLIP-2 | several vectors, of queries that looked at all patches | a Q-Former and a matrix, in two stages | lesson 07 |
-# | Flamingo | nothing in the text; every word may look aside, in each layer | resampler, gated blocks | lesson 08 |
+# | Frozen | the same | a whole image tower, from nothing | lesson 07 |
+# | BLIP | nothing: there is no language model | a decoder of its own, from nothing, and CLIP's tower, which learns on | lesson 08 |
+# | BLIP-2 | several vectors, of queries that looked at all patches | a Q-Former and a matrix, in two stages | lesson 10 |
+# | Flamingo | nothing in the text; every word may look aside, in each layer | resampler, gated blocks | lesson 11 |
 #
 # The table is a claim. Let the systems say it themselves: parameters that learn, and places that a picture takes in the text.
 
@@ -451,7 +451,7 @@ Markdown("\n".join(lines))
 # %% [markdown]
 # *How many things?* has a trap: in 4,000 of the language model's texts *two* is an answer 51 times, *one*, *three* and *four* never are. A model that can't say a number can't be asked for it, however well it sees.
 #
-# The third row is the hard one: both captions have the same words, only bound otherwise, *a cat left of a dog* or *a dog left of a cat*. A bag of words can't tell them apart (lesson 06's matching head was trained on such pairs, these were not).
+# The third row is the hard one: both captions have the same words, only bound otherwise, *a cat left of a dog* or *a dog left of a cat*. A bag of words can't tell them apart (lesson 08's matching head was trained on such pairs, these were not).
 #
 # **Sums on signs** look like magic in Flamingo's paper: a picture with 2 + 1, the answer 3. When it fails here, who is to blame? Three things are needed: reading the digits, adding, and saying a digit. So ask for the same sums **in words**, without any picture.
 
@@ -555,7 +555,7 @@ print(
 )
 
 # %% [markdown]
-# *Flamingo, on pages* is lesson 08's: the same model, trained on pages with several pictures, some of which bind names. It is no part of the equal comparison; it shows what **data** bring, where the others show what the bridge brings: pages that bind names make it bind clearly better than any bridge that never met such a page (this run of it; others don't bind at all, lesson 08). With so few questions a point may be .07 off (one standard error): the table at the end has more. Notice also who binds names without ever having seen two pictures at once, and ask yourself why those and not others.
+# *Flamingo, on pages* is lesson 11's: the same model, trained on pages with several pictures, some of which bind names. It is no part of the equal comparison; it shows what **data** bring, where the others show what the bridge brings: pages that bind names make it bind clearly better than any bridge that never met such a page (this run of it; others don't bind at all, lesson 11). With so few questions a point may be .07 off (one standard error): the table at the end has more. Notice also who binds names without ever having seen two pictures at once, and ask yourself why those and not others.
 #
 # ## 8. Which examples, in which order?
 #
@@ -1016,15 +1016,15 @@ Markdown(
 #
 # **What the table says that no single paper could.**
 #
-# - *Naming is not knowing.* Flamingo names things best and can't say what kind of thing they are; so can't BLIP, which has no language model. Trained on captions alone, Flamingo's gated layers change what every word reads until the language model goes on as captions do. Where a picture stands in the text as words stand (the maps, Frozen, BLIP-2), the rest of the language model is as it was, and lends what it knows of the word. Lesson 08's Flamingo, whose pages ask questions too, keeps more of it (*Flamingo, on pages*, in section 9).
-# - *Binding needs less than naming.* The linear map names one thing in four, and gives new names to things as well as the bridge that names nine in ten: to bind, the same thing only has to look the same twice. This is learnt from the examples: swap their pictures, and it is gone. Nobody trained for it; the language model had it (lesson 04).
+# - *Naming is not knowing.* Flamingo names things best and can't say what kind of thing they are; so can't BLIP, which has no language model. Trained on captions alone, Flamingo's gated layers change what every word reads until the language model goes on as captions do. Where a picture stands in the text as words stand (the maps, Frozen, BLIP-2), the rest of the language model is as it was, and lends what it knows of the word. Lesson 11's Flamingo, whose pages ask questions too, keeps more of it (*Flamingo, on pages*, in section 9).
+# - *Binding needs less than naming.* The linear map names one thing in four, and gives new names to things as well as the bridge that names nine in ten: to bind, the same thing only has to look the same twice. This is learnt from the examples: swap their pictures, and it is gone. Nobody trained for it; the language model had it (lesson 05).
 # - *Long places cost.* BLIP-2's eight vectors a picture say more of it, and make a prompt of examples nearly twice as long; it binds less than bridges with two. Whether length is the reason was not tested.
 #
-# **What is not equal.** Frozen's tower and BLIP's decoder start from nothing, the others stand on a CLIP that was trained before: that is what these papers are, so it stays; but "same budget" means from here on. BLIP has no language model, so nothing that only texts tell (kinds, places, purposes) can be asked of it. All learn from single pictures; Flamingo is made for pages, and lesson 08's shows what it does with them.
+# **What is not equal.** Frozen's tower and BLIP's decoder start from nothing, the others stand on a CLIP that was trained before: that is what these papers are, so it stays; but "same budget" means from here on. BLIP has no language model, so nothing that only texts tell (kinds, places, purposes) can be asked of it. All learn from single pictures; Flamingo is made for pages, and lesson 11's shows what it does with them.
 #
 # ## Going on
 #
 # - Limits: one tiny language model; one budget (with ten times the steps the order may change, so try); co_occurrence that we planted, at a strength that we chose; yes-or-no questions in one wording.
 # - Read: POPE's Sections 3 and 4; Min et al.'s Section 4, then Section 5 on what *does* matter; Flamingo's Section 6 and Appendix on limits; *Winoground* ([2204.03162](https://arxiv.org/abs/2204.03162)), real pictures with exchanged captions.
 # - Try: `co_occurrence.Habits(size, signs=0.5)`; a bridge of your own: anything with `vision_context(pixel_values)` and `forward(ids, **context)` fits `answering.Bridge`.
-# - Next: **lesson 10**, real weights, your own photos, and a project of your own.
+# - Next: **lesson 15**, real weights, your own photos, and a project of your own.
