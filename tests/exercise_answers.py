@@ -1,16 +1,17 @@
 """What the tests of exercises share: verdicts on answers, and solutions and stubs as the masters have them."""
 
 import re
+from functools import cache
 
 import pytest
-import torch
-from torch.nn.functional import cross_entropy, normalize
 
 from teaching import exercises
 from vlmcourse import lessons
 from vlmcourse.widgets import interactive
 
-NAME = re.compile(r"^(?:def|class) (\w+)", re.M)
+CHECK = re.compile(r'check\(\s*"([\w.]+)",\s*(\w+)')
+IMPORT = re.compile(r"^(?:import [\w., ]+|from [\w.]+ import (?:\([^)]*\)|[\w., ]+))$", re.M)
+SOLUTION = re.compile(r"<summary>Solution</summary>\s*```python\n(.*?)```", re.S)
 
 
 def message(id, answer):
@@ -28,32 +29,42 @@ def each(wrong):
     ]
 
 
-def solutions():
-    """{function or class: code} of every folded solution in the masters."""
-    found = {}
-    for master in lessons.masters():
-        text = re.sub(r"^# ?", "", master.read_text(), flags=re.M)
-        for code in re.findall(r"<summary>Solution</summary>\s*```python\n(.*?)```", text, re.S):
-            found[NAME.search(code).group(1)] = code
+def exercises_of(master):
+    """[(id, function or class, stub, folded solution)] of a lesson, in its order."""
+    found, waiting = [], []
+    for cell in lessons.from_master(master).cells:
+        if cell.cell_type == "code" and "raise NotImplementedError" in cell.source:
+            id, name = CHECK.search(cell.source).groups()
+            waiting.append((id, name, cell.source[: cell.source.index("\n\n\n")]))
+        elif waiting and (code := SOLUTION.search(cell.source)):
+            found.append((*waiting.pop(), code.group(1)))
+    assert not waiting, f"{master.stem}: no folded solution of {waiting[0][0]}"
     return found
 
 
-def stubs():
-    """{function or class: code} of every cell that is to be written."""
+@cache
+def taught():
+    """{id: (function or class as the student finds it, as the folded solution has it)} of all lessons.
+
+    A solution may use what the lesson imports, and what earlier exercises made.
+    """
     found = {}
     for master in lessons.masters():
-        for cell in lessons.from_master(master).cells:
-            if cell.cell_type == "code" and "raise NotImplementedError" in cell.source:
-                code = cell.source.split("\n\n\n")[0]
-                found[NAME.search(code).group(1)] = code
+        code = [c.source for c in lessons.from_master(master).cells if c.cell_type == "code"]
+        imports = IMPORT.findall("\n".join(code))
+        space = {}
+        exec("\n".join(imports), space)
+        for id, name, stub, solution in exercises_of(master):
+            begun = dict(space)
+            exec(stub, begun)
+            exec(solution, space)
+            found[id] = begun[name], space[name]
     return found
 
 
-def defined(code, name):
-    """The function or class `name` of this code."""
-    space = {"torch": torch, "normalize": normalize, "cross_entropy": cross_entropy}
-    exec(code, space)
-    return space[name]
+def solution(id):
+    """The folded solution of an exercise."""
+    return taught()[id][1]
 
 
 def displayed(monkeypatch):

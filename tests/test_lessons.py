@@ -5,6 +5,8 @@ import re
 import nbformat
 import pytest
 
+from test_lesson_standard import FIRST_EDITION
+
 from vlmcourse import lessons
 
 MASTERS, NOTEBOOKS = lessons.masters(), lessons.notebooks()
@@ -56,7 +58,9 @@ class TestLesson:
         text = master.read_text()
         assert not re.search(r"!\[|<img", text)
 
-    def test_it_has_what_a_lesson_has(self, master):
+    def test_it_has_what_a_lesson_of_the_first_edition_has(self, master):
+        if master.stem not in FIRST_EDITION:
+            pytest.skip("held by test_lesson_standard.py")
         text = master.read_text()
         for part in (
             "**After this lesson you can**",

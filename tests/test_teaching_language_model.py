@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from exercise_answers import defined, displayed, each, message, solutions
+from exercise_answers import displayed, each, message, solution
 from torch import nn
 from torch.nn.functional import cross_entropy, gelu, relu
 
@@ -17,19 +17,19 @@ def test_what_is_taught_is_what_the_package_does():
     model = LanguageModel(tiny(20, width=16, depth=1, heads=2)).eval()
     ids, loss_mask = torch.randint(20, (3, 9)), torch.rand(3, 9) > 0.4
     loss_mask[:, 0] = False
-    taught = defined(solutions()["my_next_word_loss"], "my_next_word_loss")
+    taught = solution("language_model.next_word_loss")
     torch.testing.assert_close(
         taught(model(ids), ids, loss_mask),
         model.losses({"ids": ids, "loss_mask": loss_mask})["lm"],
     )
 
-    kept, probabilities = defined(solutions()["my_kept"], "my_kept"), torch.randn(1, 6).softmax(-1)
+    kept, probabilities = solution("language_model.kept"), torch.randn(1, 6).softmax(-1)
     drawn = generation.nucleus(0.7)(probabilities.log().expand(5000, -1))
     stays = kept(probabilities, 0.7)[0]
     assert set(drawn.tolist()) == set(stays.nonzero()[:, 0].tolist()) and 0 < stays.sum() < 6
 
     mine, theirs, x = (
-        defined(solutions()["MyAdapter"], "MyAdapter")(8, 2),
+        solution("language_model.adapter")(8, 2),
         Adapter(8, 2),
         torch.randn(4, 8),
     )

@@ -26,10 +26,15 @@ Mistakes = Mapping[str, Formula | Sequence[Formula]]
 
 @dataclass(frozen=True)
 class Exercise:
-    """Checks that an answer must pass one after the other, and what is said when it has."""
+    """Checks that an answer must pass one after the other.
+
+    praise     what is said when it has
+    reference  the course's own function or class, which later cells of the lesson use until the student's is right
+    """
 
     praise: str
     checks: tuple[Check, ...]
+    reference: Callable | None = None
 
 
 def rule(
@@ -171,21 +176,23 @@ def verdict(id: str, answer: Callable) -> tuple[Verdict, tuple | None]:
     return found, values
 
 
-def check(id: str, answer: Callable) -> None:
-    """Tries an answer to an exercise on fresh inputs and says what it found: right, not begun, or the likely mistake."""
+def check(id: str, answer: Callable) -> Callable | None:
+    """Tries an answer to an exercise on fresh inputs and says what it found: right, not begun, or the likely mistake.
+
+    Returns what later cells use: the answer if it is right, else the exercise's reference.
+    """
     found, values = verdict(id, answer)
+    reference = exercise(id).reference
     if found.passed:
         print(f"Right. {exercise(id).praise}")
-        return
+        return answer if reference else None
     begun = not found.message.startswith("not begun yet")
     print(f"Not yet: {found.message}" if begun else "Not begun yet: your code goes there.")
     if values:
         show_difference(*values)
-
-
-def checked(id: str, answer: Callable, reference: Callable) -> Callable:
-    """The answer if it passes its exercise, else the reference: so later cells can use what the student wrote."""
-    return answer if verdict(id, answer)[0].passed else reference
+    if reference:
+        print("Until yours is right, later cells use the course's.")
+    return reference
 
 
 def show_difference(got: object, wanted: object) -> None:

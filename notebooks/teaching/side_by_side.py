@@ -31,10 +31,10 @@ def pope(said: Sequence[str], answers: Sequence[str], positive: str = "yes") -> 
     return dict(zip(SCORES, map(float, ((said == truth).mean(), precision, recall, f1, yes))))
 
 
-def answer_inputs(generator: torch.Generator, always: bool = False) -> tuple[list, dict]:
+def answer_inputs(generator: torch.Generator, never: bool = False) -> tuple[list, dict]:
     answers = ["yes"] * 14 + ["no"] * 6
-    if always:
-        return [[("yes", "no")[number(generator, 0, 1)]] * 20, answers], {}
+    if never:
+        return [["no"] * 20, answers], {}
     u = torch.rand(20, generator=generator).tolist()
     said = [
         "yes" if x < (0.65 if truth == "yes" else 0.45) else "no" for x, truth in zip(u, answers)
@@ -160,7 +160,7 @@ EXERCISES = {
                 tolerance=1e-6,
                 rounds=4,
             )
-            for inputs in (answer_inputs, partial(answer_inputs, always=True))
+            for inputs in (answer_inputs, partial(answer_inputs, never=True))
         ),
     ),
     "mismatched_pictures": Exercise(

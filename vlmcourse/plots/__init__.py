@@ -4,10 +4,12 @@ style          one palette (Okabe-Ito, safe for colour-blind readers); show(figu
 masks          masks, blocks, actual beside expected, attention weights
 curves         training, live too; scores over something, with spread; bars with a chance line
 probabilities  probabilities as bars with their numbers, beside a picture or alone
+diagrams       architecture diagrams as SVG: boxes, arrows, shapes, what is frozen and what is trained
 images         pictures with captions, similarity, retrieval, attention over an image, confusions, embeddings
 """
 
 from vlmcourse.plots.curves import LiveCurve, bars, curves, interval_means, loss
+from vlmcourse.plots.diagrams import Diagram
 from vlmcourse.plots.images import (
     attention_over_image,
     embeddings,
@@ -31,6 +33,7 @@ from vlmcourse.plots.style import COLOURS, show, stack_figures
 
 __all__ = [
     "COLOURS",
+    "Diagram",
     "LiveCurve",
     "attention_over_image",
     "bars",

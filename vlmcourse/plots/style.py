@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import io
 from collections.abc import Iterator
@@ -169,18 +170,35 @@ def png(drawn, small: bool = True) -> bytes:
 
 
 def bundle(drawn) -> tuple[dict, dict]:
-    """A figure for IPython's display: data and metadata, with the description as alternative text."""
+    """A figure or diagram for IPython's display: data and metadata, with the description as alternative text.
+
+    A diagram is an SVG image inside HTML: JupyterLab shows that also in a notebook that it does not trust yet.
+    """
+    if hasattr(drawn, "svg"):
+        source = base64.b64encode(drawn.svg.encode()).decode()
+        image = (
+            f'<img alt="{html.escape(drawn.description)}" src="data:image/svg+xml;base64,{source}">'
+        )
+        return {"text/html": image, "text/plain": drawn.description}, {}
     return (
         {"image/png": png(drawn), "text/plain": drawn.description},
         {"image/png": {"alt": drawn.description}},
     )
 
 
-def show(drawn, credit: str = "") -> None:
-    """Displays a figure in a notebook as a PNG whose alternative text is its description; `credit` goes below it."""
+def show(drawn, caption: str = "", credit: str = "") -> None:
+    """Displays a figure or a diagram in a notebook, with its description as alternative text.
+
+    caption  goes below it: "Figure 1. What is shown, in which units, and what to see."
+    credit   whose artwork it is; goes below that
+    """
     from IPython.display import HTML, display
 
     data, metadata = bundle(drawn)
     display(data, raw=True, metadata=metadata)
+    if caption:
+        number, point, text = caption.partition(". ")
+        words = f"<b>{html.escape(number + point)}</b>{html.escape(text)}"
+        display(HTML(f"<p>{words}</p>"))
     if credit:
         display(HTML(f"<small>{html.escape(credit)}</small>"))
