@@ -4,7 +4,6 @@ import re
 
 import nbformat
 import pytest
-
 from test_lesson_standard import FIRST_EDITION
 
 from vlmcourse import lessons
