@@ -1,6 +1,8 @@
 """Captions' scores: against sacrebleu, against the explicit formula, against scenes about which all is known."""
 
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from vlmcourse.evaluation import (
     caption_facts,
     cider,
     noun_accuracy,
+    rouge_l,
     scene_facts,
     scene_graph_f1,
     spread,
@@ -219,3 +222,29 @@ def test_words_of_any_script_keep_their_vowel_signs():
     captions, references = ["नमस्ते दुनिया"], [["नमस्ता दुनिया"]]  # another vowel sign: another word
     assert bleu4(captions * 4, references * 4) == 0
     assert cider([captions[0], "कुत्ता"], [references[0], ["कुत्ता"]])[0] < 5
+
+
+OFFICIAL = json.loads(
+    (Path(__file__).parents[1] / "benchmarks/results/captioning_metrics.json").read_text()
+)
+
+
+def test_scores_are_those_of_the_official_code():
+    captions = [case["caption"] for case in OFFICIAL["cases"]]
+    references = [case["references"] for case in OFFICIAL["cases"]]
+    assert len(captions) == 60
+    assert bleu4(captions, references) == pytest.approx(OFFICIAL["bleu4"], abs=1e-9)
+    assert cider(captions, references) == pytest.approx([c["cider"] for c in OFFICIAL["cases"]])
+    assert rouge_l(captions, references) == pytest.approx([c["rouge_l"] for c in OFFICIAL["cases"]])
+
+
+def test_exceptions_to_the_official_splitting_are_named():
+    for case in OFFICIAL["exceptions"]:
+        assert split_caption(case["text"]) == case["ours"] != case["official"]
+
+
+def test_rouge_of_nothing_in_common_is_zero_and_of_the_same_words_one():
+    assert rouge_l(["a cat", "", "a b c"], [["the dog"], ["the dog"], ["x", "a b c"]]) == [0, 0, 1]
+    assert rouge_l(["b a"], [["a b"]])[0] == pytest.approx(0.5)
+    with pytest.raises(ValueError, match="no list of references"):
+        rouge_l(["a cat"], [[]])

@@ -21,6 +21,7 @@ from vlmcourse.evaluation.captioning import (
     cider,
     noun_accuracy,
     noun_and_background_accuracy,
+    rouge_l,
     scene_facts,
     scene_graph_f1,
 )
@@ -102,6 +103,7 @@ __all__ = [
     "save_results",
     "scene_graph_f1",
     "shift_curve",
+    "rouge_l",
     "scene_facts",
     "Spread",
     "spread",
