@@ -148,6 +148,14 @@ def test_an_empty_prompt_is_refused(ids):
         generation.beam_search(bigram([[1.0]]), ids, 3, 2, 0)
 
 
+def test_no_new_tokens_are_refused():
+    prompt = torch.zeros(1, 1, dtype=torch.long)
+    with pytest.raises(ValueError, match="max_new_tokens is 0; expected at least 1"):
+        generation.generate(bigram([[1.0]]), prompt, 0)
+    with pytest.raises(ValueError, match="max_new_tokens is 0; expected at least 1"):
+        generation.beam_search(bigram([[1.0]]), prompt, 0, 2, 0)
+
+
 def test_a_token_that_begins_where_the_nucleus_is_full_is_left_out():
     """Two tokens of one half each: the first alone has a probability of 0.5."""
     logits = torch.tensor([[0.0, 0.0, -torch.inf]]).repeat(200, 1)

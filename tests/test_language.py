@@ -22,6 +22,8 @@ from transformers import (
 
 from vlmcourse.parts import language
 from vlmcourse.parts.generation import generate
+from vlmcourse.parts.language import LanguageModel
+from vlmcourse.parts.soft_prompts import insert_vectors
 from vlmcourse.world import tokenizer
 
 SIZES = dict(
@@ -148,11 +150,11 @@ def test_vectors_fill_their_slots_in_reading_order(lm):
     slots = torch.zeros(2, 7, dtype=torch.bool)
     slots[0, 2] = slots[0, 5] = slots[1, 0] = True
     vectors = torch.randn(3, language.width(lm))
-    filled = language.insert_vectors(x, slots, vectors)
+    filled = insert_vectors(x, slots, vectors)
     assert torch.equal(filled[slots], vectors) and torch.equal(filled[~slots], x[~slots])
     for wrong in (2, 4):
         with pytest.raises(ValueError, match=f"{wrong} vectors for 3 slots in the text"):
-            language.insert_vectors(x, slots, torch.randn(wrong, language.width(lm)))
+            insert_vectors(x, slots, torch.randn(wrong, language.width(lm)))
 
 
 def test_a_model_that_cannot_read_vectors_is_refused(lm):
@@ -272,3 +274,23 @@ def test_ids_outside_the_vocabulary_are_refused(lm, token):
     with pytest.raises(ValueError, match=f"token id {token} is outside the vocabulary of 50"):
         language.LanguageModel(lm)(torch.tensor([[3, token]]))
     assert language.LanguageModel(lm)(torch.tensor([[0, 49]])).shape == (1, 2, 50)
+
+
+def test_positions_that_end_are_named_and_rotary_ones_go_on():
+    gpt2 = LanguageModel(MODELS["gpt2"]())
+    assert gpt2(torch.ones(1, 64, dtype=torch.long)).shape[1] == 64
+    with pytest.raises(ValueError, match="65 tokens, .* this gpt2 has 64 positions"):
+        gpt2(torch.ones(1, 65, dtype=torch.long))
+    with pytest.raises(ValueError, match="65 tokens"):
+        generate(
+            gpt2,
+            torch.ones(1, 60, dtype=torch.long),
+            10,
+            cache=language.new_cache(gpt2.lm),
+        )
+    opt = LanguageModel(MODELS["opt"]())
+    with pytest.raises(ValueError, match="positions"):
+        opt(torch.ones(1, opt.lm.config.max_position_embeddings + 1, dtype=torch.long))
+    llama = LanguageModel(MODELS["llama"]())
+    llama.lm.config.max_position_embeddings = 8
+    assert llama(torch.ones(1, 9, dtype=torch.long)).isfinite().all()

@@ -23,6 +23,7 @@ from vlmcourse.parts import language
 from vlmcourse.parts.bert import MLMHead, with_first_token
 from vlmcourse.parts.image_features import patch_features
 from vlmcourse.parts.losses import clip_loss, hard_negatives, itm_loss, similarity
+from vlmcourse.parts.soft_prompts import SoftPromptModel
 
 LABEL_SMOOTHING = 0.1  # of ITC and ITG (the paper's code)
 
@@ -188,7 +189,7 @@ class Stage1(nn.Module, checkpoints.FromTransformers):
         return checkpoints.copy_blip2(stage, model, fresh=("head.", "temperature")).eval()
 
 
-class BLIP2(language.SoftPromptModel, checkpoints.FromTransformers):
+class BLIP2(SoftPromptModel, checkpoints.FromTransformers):
     """Generative learning (Sec. 3.3): the queries, projected to the width of words, are the language model's soft prompt.
 
     qformer              of stage 1, or untrained; a copy without its text side is trained

@@ -19,7 +19,6 @@ import torch
 from torch import Tensor, nn
 
 from vlmcourse.parts.language import (
-    SoftPromptModel,
     check_decoder,
     check_loss_mask,
     embedding_rms,
@@ -27,6 +26,7 @@ from vlmcourse.parts.language import (
     width,
 )
 from vlmcourse.parts.layers import init_weights
+from vlmcourse.parts.soft_prompts import SoftPromptModel
 from vlmcourse.parts.vision import ViT, check_pixels
 
 

@@ -44,7 +44,9 @@ def nucleus(
     return sample
 
 
-def _check_prompt(ids: Tensor) -> None:
+def _check(ids: Tensor, max_new_tokens: int) -> None:
+    if max_new_tokens < 1:
+        raise ValueError(f"max_new_tokens is {max_new_tokens}; expected at least 1.")
     if ids.dim() != 2 or ids.shape[1] == 0 or ids.is_floating_point():
         raise ValueError(
             f"the prompt is {tuple(ids.shape)} of {ids.dtype}; expected integers (batch, tokens), at least one "
@@ -66,9 +68,9 @@ def stream_tokens(
 
     end    id of the end token; a sequence that has ended repeats it
     cache  an empty cache of the model's kind; None: everything is recomputed at each step
-    Raises ValueError for an empty prompt.
+    Raises ValueError for an empty prompt, or no new tokens.
     """
-    _check_prompt(ids)
+    _check(ids, max_new_tokens)
     ended = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
     for _ in range(max_new_tokens):
         token = sampler(model(ids, cache=cache, **context)[:, -1])
@@ -110,9 +112,9 @@ def beam_search(
 
     Finished sequences are ranked by log-probability / length ** length_penalty; a negative penalty prefers short ones (BLIP-2's
     answers). Tensors in `context` have one row per beam; the cache needs `reorder_cache(order)`. Raises ValueError for several
-    prompts or no beam.
+    prompts, no beam or no new tokens.
     """
-    _check_prompt(ids)
+    _check(ids, max_new_tokens)
     if len(ids) != 1 or beams < 1:
         raise ValueError(
             f"{len(ids)} prompts and {beams} beams; expected one prompt and at least one beam."

@@ -60,16 +60,6 @@ def embed(lm: Decoder, ids: Tensor) -> Tensor:
     return table(ids)
 
 
-def insert_vectors(embeddings: Tensor, slots: Tensor, vectors: Tensor) -> Tensor:
-    """Embeddings (B, T, D) with vectors (M, D) at the M slots (B, T) that are True, in reading order. Raises ValueError for another M."""
-    if (expected := int(slots.sum())) != len(vectors):
-        raise ValueError(
-            f"{len(vectors)} vectors for {expected} slots in the text; expected one for each. "
-            "Give as many pictures as the text has places for."
-        )
-    return embeddings.masked_scatter(slots[..., None], vectors.to(embeddings.dtype))
-
-
 def position_ids(padding_mask: Tensor) -> Tensor:
     """Position of each token among those that are not padding: (B, T) booleans -> (B, T), 0 at padding on the left."""
     return (padding_mask.long().cumsum(1) - 1).clamp(min=0)
@@ -90,6 +80,20 @@ def new_cache(lm: Decoder):
     return DynamicCache(config=lm.config)
 
 
+def _check_length(lm: Decoder, length: int) -> None:
+    """Raises ValueError where positions are a table (GPT-2, OPT) that ends before `length`; rotary positions have no end."""
+    limit = getattr(lm.config, "max_position_embeddings", None)
+    if limit is None or length <= limit:
+        return
+    words = lm.get_input_embeddings()
+    tables = (part for part in lm.modules() if isinstance(part, nn.Embedding) and part is not words)
+    if any(limit <= table.num_embeddings <= limit + 2 for table in tables):
+        raise ValueError(
+            f"{length} tokens, pictures' vectors included; this {lm.config.model_type} has {limit} positions. "
+            "Shorten the prompt, or show fewer examples."
+        )
+
+
 def logits(
     lm: Decoder, embeddings: Tensor, padding_mask: Tensor | None = None, cache=None, **keywords
 ) -> Tensor:
@@ -97,7 +101,10 @@ def logits(
 
     padding_mask  (B, past + T) booleans, False at padding; cache: of `new_cache`, these tokens are added to it
     keywords      for the language model's forward, such as `media` after `insert_cross_attention`
+
+    Raises ValueError for more tokens than the model has learned positions for.
     """
+    _check_length(lm, embeddings.shape[1] + cached_length(cache))
     accepted = inspect.signature(lm.forward).parameters
     arguments: dict = {"inputs_embeds": embeddings, "use_cache": cache is not None, **keywords}
     if cache is not None:  # "cache" is its name in some models of transformers from 5.2 on
@@ -267,30 +274,3 @@ class LanguageModel(nn.Module):
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """batch: `ids` (B, T), `loss_mask` (B, T) True at tokens to predict -> {"lm": scalar}."""
         return {"lm": next_token_loss(self(batch["ids"]), batch["ids"], batch["loss_mask"])}
-
-
-class SoftPromptModel(nn.Module):
-    """A language model that reads a vector at each image token of a text (Frozen, BLIP-2); subclasses set both attributes."""
-
-    lm: Decoder
-    image_token_id: int
-
-    def embeddings(self, ids: Tensor, prefix: Tensor | None = None) -> Tensor:
-        """Word embeddings of ids (B, T) with the vectors of prefix (slots, D), if any, at image tokens -> (B, T, D)."""
-        slots = ids == self.image_token_id
-        words = embed(self.lm, ids.masked_fill(slots, 0))
-        return insert_vectors(words, slots, words[:0, 0] if prefix is None else prefix)
-
-    def forward(
-        self,
-        ids: Tensor,
-        cache=None,
-        padding_mask: Tensor | None = None,
-        prefix: Tensor | None = None,
-    ) -> Tensor:
-        """Logits (B, new, V) of the tokens of ids (B, T) that the cache lacks. padding_mask (B, T): False at padding.
-
-        prefix (slots, D): a vector for each image token, in reading order. Raises ValueError for another number.
-        """
-        x = self.embeddings(ids, prefix)[:, cached_length(cache) :]
-        return logits(self.lm, x, extend_padding_mask(padding_mask, ids), cache)
