@@ -1,10 +1,14 @@
 """The course's tests, as CI runs them: `python tests/run.py` (all) or `python tests/run.py --fast` (minutes).
 
 All: every test, then every notebook at scale smoke. Fast: the tests that aren't marked `slow`.
+
+Notebooks run as a user has them who has no clone: each a file by itself in an empty folder, beside the course as a wheel
+installs it.
 """
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,17 +25,37 @@ SETTINGS = {
 }
 
 
-def commands(fast: bool, arguments: list[str]) -> list[list[str]]:
-    """What is run, one after the other; `arguments` go to pytest."""
-    if fast:
-        return [[*PYTEST, "--dist", "worksteal", "-m", "not slow", *(arguments or TESTS)]]
+def install(folder: Path) -> None:
+    """Installs the course's wheel into a folder, without what it depends on. It is built from a copy: nothing old is in it."""
+    ignored = shutil.ignore_patterns(".*", "build", "runs", "my_work", "*.egg-info", "__pycache__")
+    with tempfile.TemporaryDirectory() as place:
+        shutil.copytree(ROOT, Path(place, "course"), ignore=ignored)
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        alone = ["--no-deps", "--no-build-isolation", "--target", str(folder)]
+        subprocess.run([*pip, *alone, str(Path(place, "course"))], check=True)
+
+
+def run_tests(environment: dict[str, str], fast: bool, arguments: list[str]) -> int:
+    """The tests, or only the fast ones; `arguments` go to pytest. Returns the exit status."""
+    chosen = ["-m", "not slow"] if fast else []
+    command = [*PYTEST, "--dist", "worksteal", *chosen, *(arguments or TESTS)]
+    return subprocess.run(command, cwd=ROOT, env=environment).returncode
+
+
+def run_notebooks(environment: dict[str, str]) -> int:
+    """Every lesson and every assignment's solution, alone in a folder beside an installed wheel. Returns the exit status."""
     notebooks = [*ROOT.glob("notebooks/*.ipynb"), *ROOT.glob("assignments/*/solution/*.ipynb")]
-    names = sorted(str(path.relative_to(ROOT)) for path in notebooks)
-    nbval = ["--nbval-lax", "--nbval-cell-timeout=600", "--dist", "loadfile"]
-    return [
-        [*PYTEST, "--dist", "worksteal", *(arguments or TESTS)],
-        [*PYTEST, *nbval, *names],
-    ]
+    with tempfile.TemporaryDirectory() as wheel, tempfile.TemporaryDirectory() as folder:
+        install(Path(wheel))
+        names = sorted(shutil.copy(path, folder) for path in notebooks)
+        nbval = ["--nbval-lax", "--nbval-cell-timeout=600", "--dist", "loadfile"]
+        environment = {**environment, "PYTHONPATH": wheel}
+        where = [sys.executable, "-c", "import vlmcourse; print(vlmcourse.__file__)"]
+        found = subprocess.run(where, cwd=folder, env=environment, capture_output=True, text=True)
+        if not found.stdout.startswith(wheel):
+            print(f"The notebooks would import {found.stdout}{found.stderr}, not the wheel.")
+            return 1
+        return subprocess.run([*PYTEST, *nbval, *names], cwd=folder, env=environment).returncode
 
 
 def main() -> int:
@@ -41,11 +65,8 @@ def main() -> int:
     known, arguments = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as cache:
         environment = {**os.environ, **SETTINGS, "VLMCOURSE_CACHE": cache}
-        for command in commands(known.fast, arguments):
-            status = subprocess.run(command, cwd=ROOT, env=environment).returncode
-            if status:
-                return status
-    return 0
+        status = run_tests(environment, known.fast, arguments)
+        return status if status or known.fast else run_notebooks(environment)
 
 
 if __name__ == "__main__":

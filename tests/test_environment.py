@@ -1,6 +1,8 @@
 """One list of packages: pyproject.toml. The lock fits its ranges on every system, and conda installs the same package."""
 
+import json
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -89,3 +91,32 @@ def test_this_python_is_one_we_claim():
 def test_every_file_names_the_same_oldest_python(name):
     text = (ROOT / name).read_text(encoding="utf-8")
     assert "3.11" in text and not re.search(r"3\.10\b|\(3, 10\)", text)
+
+
+def test_the_course_starts_without_the_extras():
+    """An installed wheel has neither nbgrader nor the tests' packages; students need none of them."""
+    absent = ("nbgrader", "nh3", "psutil", "pytest", "nbval", "sacrebleu", "gguf")
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({absent}))
+import teaching.exercises, vlmcourse.assignments, vlmcourse.cli, vlmcourse.recipes
+vlmcourse.cli.app(["--help"], standalone_mode=False)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_containers_use_a_python_of_ours_and_the_lock_s_torch():
+    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    assert len(re.findall(r"^torch==[0-9.]+", lines, re.M)) == 1
+    command = r"sed -n 's/^\(torch==[0-9.]*\).*/\1/p'"
+    for name in ("Dockerfile", "binder/postBuild"):
+        assert command in (ROOT / name).read_text(encoding="utf-8"), name
+    container = json.loads((ROOT / ".devcontainer/devcontainer.json").read_text(encoding="utf-8"))
+    texts = (
+        container["image"],
+        *((ROOT / name).read_text() for name in ("Dockerfile", "binder/environment.yml")),
+    )
+    for text in texts:
+        assert re.search(r"python[:=](\d\.\d+)", text)[1] in PYTHONS
+    assert container["postCreateCommand"] == "python3 -m vlmcourse setup"

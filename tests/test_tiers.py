@@ -77,11 +77,69 @@ def test_the_fast_tier_leaves_out_what_is_slow_and_ci_fails_where_something_is_s
     assert done.returncode == 1 and f"it should have run: {reason}\n" in done.stdout
 
 
-def test_all_tests_and_all_notebooks_are_run_and_the_fast_tier_runs_neither_slow_ones_nor_notebooks():
-    (fast,) = run.commands(fast=True, arguments=[])
-    everything, notebooks = run.commands(fast=False, arguments=[])
+@pytest.fixture
+def called(monkeypatch):
+    """Commands that were to be run; asked where the course is, Python says: in the folder of the wheel."""
+    commands = []
+
+    def record(command, **options):
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 0, options.get("env", {}).get("PYTHONPATH"), "")
+
+    monkeypatch.setattr(subprocess, "run", record)
+    return commands
+
+
+def test_all_tests_are_run_and_the_fast_tier_leaves_out_slow_ones(called):
+    assert run.run_tests({}, fast=True, arguments=[]) == 0
+    assert run.run_tests({}, fast=False, arguments=[]) == 0
+    fast, everything = called
     assert "not slow" in fast and "not slow" not in everything
     assert {"tests", "grader/tests"} <= set(fast) & set(everything)
-    assert {f"notebooks/{path.name}" for path in (run.ROOT / "notebooks").glob("*.ipynb")} <= set(
-        notebooks
-    )
+
+
+def test_all_notebooks_are_run_by_themselves_beside_the_wheel(called, monkeypatch):
+    monkeypatch.setattr(run, "install", lambda folder: called.append(folder))
+    assert run.run_notebooks({}) == 0
+    names = {Path(name).name for name in called[-1] if name.endswith(".ipynb")}
+    assert {path.name for path in (run.ROOT / "notebooks").glob("*.ipynb")} <= names
+    assert {path.name for path in run.ROOT.glob("assignments/*/solution/*.ipynb")} <= names
+    assert not any(str(run.ROOT) in name for name in called[-1] if name.endswith(".ipynb"))
+
+
+def test_notebooks_that_would_import_the_clone_are_not_run(called, monkeypatch, capsys):
+    monkeypatch.setattr(run, "install", lambda folder: None)
+    clone = subprocess.CompletedProcess([], 0, "clone/vlmcourse/__init__.py", "")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: clone)
+    assert run.run_notebooks({}) == 1
+    assert "would import clone/vlmcourse" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_wheel_carries_the_lessons_and_no_answer(tmp_path):
+    run.install(tmp_path / "wheel")
+    settings = {**os.environ, "PYTHONPATH": str(tmp_path / "wheel")}
+    command = [sys.executable, "-m", "vlmcourse"]
+    (tmp_path / "student").mkdir()
+
+    def output(*arguments):
+        done = subprocess.run(
+            [*command, *arguments],
+            cwd=tmp_path / "student",
+            env=settings,
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout + done.stderr
+
+    assert "new " in output("update") and "01_attention" in output("run", "no such lesson")
+    work = tmp_path / "student" / "my_work"
+    lessons = {path.name for path in (run.ROOT / "notebooks").glob("*.ipynb")}
+    assert lessons <= {path.name for path in work.glob("*.ipynb")}
+    assert (work / "assignments" / "A1_masks" / "A1_masks.ipynb").exists()
+    wheel = tmp_path / "wheel" / "vlmcourse"
+    assert list(wheel.glob("shipped/*.safetensors")) and list(wheel.glob("jupyter/**/*.json"))
+    material = {path.name for path in (wheel / "material" / "assignments").rglob("*")}
+    assert not material & {"master.py", "checks.py", "mutants.py", "solution", "source"}
+    size = sum(path.stat().st_size for path in (tmp_path / "wheel").rglob("*") if path.is_file())
+    assert size < 60e6

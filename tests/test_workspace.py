@@ -34,7 +34,10 @@ def course(tmp_path):
 
 
 def outcome(course: Path, update: bool = False) -> dict[str, str]:
-    return {copied.path.name: copied.what for copied in workspace.prepare(course, update=update)}
+    return {
+        copied.path.name: copied.what
+        for copied in workspace.prepare(course, course / "my_work", update=update)
+    }
 
 
 def test_the_first_time_everything_is_copied_and_the_start_page_links_it(course):
@@ -111,7 +114,7 @@ def test_jupyterlab_serves_lessons_and_assignments_with_our_settings(tmp_path):
         free.bind(("127.0.0.1", 0))
         port, token = free.getsockname()[1], "test"
     command = [
-        *workspace.jupyterlab(ROOT, workspace.START, port, browser=False),
+        *workspace.jupyterlab(ROOT / "my_work", workspace.START, port, browser=False),
         f"--IdentityProvider.token={token}",
     ]
     settings = {**os.environ, **workspace.environment(ROOT), "HOME": str(tmp_path)}

@@ -31,12 +31,9 @@ app = typer.Typer(
 
 def _find_assignments() -> None:
     """The grader's default: this course's assignments."""
-    from vlmcourse.lessons import repository
+    from vlmcourse.lessons import course_folder
 
-    try:
-        os.environ.setdefault("VLMGRADER_ASSIGNMENTS", str(repository() / "assignments"))
-    except FileNotFoundError:  # not in a clone: then --assignments says where they are
-        return
+    os.environ.setdefault("VLMGRADER_ASSIGNMENTS", str(course_folder() / "assignments"))
 
 
 app.add_typer(grade, name="grade", callback=_find_assignments)
@@ -146,11 +143,11 @@ def lab(
     """Open JupyterLab on your own copies of the lessons and assignments (folder my_work)."""
     from vlmcourse import lessons, workspace
 
-    root = lessons.repository()
-    workspace.prepare(root)
+    root, folder = lessons.course_folder(), workspace.student_folder()
+    workspace.prepare(root, folder)
     name = lessons.find(lesson).name if lesson else workspace.START
-    command = workspace.jupyterlab(root, name, port, browser)
-    print(f"Lessons: {root / workspace.NAME}. Stop with Ctrl-C.", flush=True)
+    command = workspace.jupyterlab(folder, name, port, browser)
+    print(f"Lessons: {folder}. Stop with Ctrl-C.", flush=True)
     os.environ.update(workspace.environment(root))
     if os.name == "nt":  # exec on Windows detaches from the console
         raise typer.Exit(subprocess.run(command).returncode)
@@ -162,7 +159,8 @@ def update() -> None:
     """Bring new and changed lessons and assignments into my_work; what you changed stays."""
     from vlmcourse import lessons, workspace
 
-    for copied in workspace.prepare(lessons.repository(), update=True):
+    root, folder = lessons.course_folder(), workspace.student_folder()
+    for copied in workspace.prepare(root, folder, update=True):
         if copied.what == "kept":
             print(f"kept     {copied.path} (you changed it; the course's is beside it, as .new)")
         elif copied.what != "same":
@@ -181,14 +179,15 @@ def run(
     name = os.environ.get("VLMCOURSE_SCALE", "laptop")
     notebook = lessons.find(lesson)
     folder = Path("runs")
+    in_clone = lessons.course_folder() != lessons.MATERIAL
     executed = lessons.execute(
         lessons.read(notebook),
-        notebook.parent,
+        notebook.parent if in_clone else Path.cwd(),
         _tell_cell,
         on_failure=folder / f"{notebook.stem}-{name}-failed.ipynb",
     )
     kept = lessons.keep(executed, folder / f"{notebook.stem}-{name}.ipynb")
-    print(f"Kept {kept} and {lessons.site().notebook_page(kept)}")
+    print(f"Kept {kept} and {lessons.site().notebook_page(kept)}" if in_clone else f"Kept {kept}")
 
 
 def _tell_cell(number: int, cells: int, title: str, seconds: float) -> None:

@@ -8,33 +8,45 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+MATERIAL = Path(__file__).parent / "material"
+"""The course's lessons, assignments and results in an installed wheel."""
+
 
 class LessonFailed(RuntimeError):
     """A cell of a lesson raised an error; the message says which and what."""
 
 
+def _clone() -> Path | None:
+    places = (Path.cwd(), *Path.cwd().parents, Path(__file__).parents[1])
+    return next((one for one in places if (one / "notebooks" / "masters").is_dir()), None)
+
+
 def repository() -> Path:
-    """The clone of the course that we are in, or that this package was installed from."""
-    for place in (Path.cwd(), *Path.cwd().parents, Path(__file__).parents[1]):
-        if (place / "notebooks" / "masters").is_dir():
-            return place
-    raise FileNotFoundError(
-        f"no lessons in {Path.cwd()} or above it: expected a folder notebooks/ of the course. "
-        "Run this inside a clone of the course's repository."
-    )
+    """The clone of the course that we are in, or that this package was installed from. Raises FileNotFoundError without one."""
+    if (clone := _clone()) is None:
+        raise FileNotFoundError(
+            f"no lessons in {Path.cwd()} or above it: expected a folder notebooks/ of the course. "
+            "Run this inside a clone of the course's repository."
+        )
+    return clone
+
+
+def course_folder() -> Path:
+    """Where lessons and assignments are: the clone, else what the installed wheel carries."""
+    return _clone() or MATERIAL
 
 
 def masters() -> list[Path]:
-    return sorted((repository() / "notebooks" / "masters").glob("[0-9][0-9]_*.py"))
+    return sorted((course_folder() / "notebooks" / "masters").glob("[0-9][0-9]_*.py"))
 
 
 def notebooks() -> list[Path]:
-    return sorted((repository() / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    return sorted((course_folder() / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 
 
 def companions() -> list[Path]:
     """Masters of notebooks that are no lessons: the explorers."""
-    return sorted(set((repository() / "notebooks" / "masters").glob("*.py")) - set(masters()))
+    return sorted(set((course_folder() / "notebooks" / "masters").glob("*.py")) - set(masters()))
 
 
 def notebook_of(master: Path) -> Path:

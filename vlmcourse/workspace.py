@@ -11,6 +11,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from vlmcourse import lessons
+
 NAME = "my_work"
 RECORD = ".copied.json"
 START = "Start_here.ipynb"
@@ -26,9 +28,9 @@ class Copied:
 
 def originals(root: Path) -> dict[str, Path]:
     """The files that students work on: where each goes in their folder, and where it comes from."""
-    lessons = sorted((root / "notebooks").glob("*.ipynb"))
+    copies = sorted((root / "notebooks").glob("*.ipynb"))
     tasks = sorted((root / "assignments").glob("*/student/*"))
-    found = {path.name: path for path in lessons}
+    found = {path.name: path for path in copies}
     found |= {
         f"assignments/{path.parents[1].name}/{path.name}": path for path in tasks if path.is_file()
     }
@@ -44,12 +46,17 @@ def content(path: Path) -> str:
     return json.dumps([[cell["cell_type"], "".join(cell["source"])] for cell in cells])
 
 
-def prepare(root: Path, folder: Path | None = None, update: bool = False) -> list[Copied]:
-    """Copies what is missing into the student's folder; with `update`, what is newer in the course too.
+def student_folder() -> Path:
+    """The student's folder: in the clone, or, of an installed wheel, where the command is given."""
+    course = lessons.course_folder()
+    return (Path.cwd() if course == lessons.MATERIAL else course) / NAME
+
+
+def prepare(root: Path, folder: Path, update: bool = False) -> list[Copied]:
+    """Copies what is missing from the course's `root` into the student's folder; with `update`, what is newer there too.
 
     A file that both sides changed stays as the student's; the course's comes beside it, as `NAME.new.ipynb`.
     """
-    folder = folder or root / NAME
     folder.mkdir(parents=True, exist_ok=True)
     record_file = folder / RECORD
     record = json.loads(record_file.read_text(encoding="utf-8")) if record_file.exists() else {}
@@ -77,10 +84,10 @@ def prepare(root: Path, folder: Path | None = None, update: bool = False) -> lis
     return done
 
 
-def jupyterlab(root: Path, name: str, port: int, browser: bool = True) -> list[str]:
-    """The command that opens a file of the student's folder; the course's root is its root, so all is reachable."""
-    command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={root}", f"--port={port}"]
-    command += [f"--LabApp.default_url=/lab/tree/{NAME}/{name}"]
+def jupyterlab(folder: Path, name: str, port: int, browser: bool = True) -> list[str]:
+    """The command that opens a file of the student's folder; the folder around it is JupyterLab's root: in a clone, all of it."""
+    command = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={folder.parent}"]
+    command += [f"--port={port}", f"--LabApp.default_url=/lab/tree/{folder.name}/{name}"]
     command += [] if browser else ["--no-browser"]
     return command + (["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else [])
 
@@ -108,13 +115,13 @@ def write_start(folder: Path) -> Path:
     """Writes the page that JupyterLab opens: links to all lessons and assignments of the folder."""
     import nbformat
 
-    lessons = [path for path in sorted(folder.glob("*.ipynb")) if path.name != START]
+    copies = [path for path in sorted(folder.glob("*.ipynb")) if path.name != START]
     tasks = sorted(folder.glob("assignments/*/*.ipynb"))
     parts = [
         "# Start here",
         "These are your own copies: change them as you like. `vlmcourse update` brings newer ones.",
     ]
-    for heading, paths in (("Lessons", lessons), ("Assignments", tasks)):
+    for heading, paths in (("Lessons", copies), ("Assignments", tasks)):
         links = [f"- [{title(path)}]({path.relative_to(folder).as_posix()})" for path in paths]
         parts += [f"## {heading}", "\n".join(links)]
     notebook = nbformat.v4.new_notebook(

@@ -39,7 +39,8 @@ def _inside(values: Mapping | float, path: Sequence[str | tuple[str, ...]]) -> f
 
 
 def _results_folder() -> Path:
-    for place in (Path.cwd(), *Path.cwd().parents, Path(__file__).parents[2]):
+    package = Path(__file__).parents[1]  # of an installed wheel, which carries the results
+    for place in (Path.cwd(), *Path.cwd().parents, package.parent, package / "material"):
         if (place / "benchmarks" / "results").is_dir():
             return place / "benchmarks" / "results"
     raise FileNotFoundError(
