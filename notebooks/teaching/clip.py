@@ -1,198 +1,160 @@
-"""Lesson 02, CLIP: exercises, quizzes, the failure lab, and players for the temperature and for zero-shot classes."""
+"""Lesson 02, CLIP's two towers: its exercises. What each likely mistake would give is in clip_images, clip_texts, clip_objective."""
 
 from __future__ import annotations
 
-import math
-import textwrap
-from collections.abc import Sequence
 from functools import partial
 
-import numpy as np
-import torch
-from torch import Tensor
-from torch.nn.functional import cross_entropy, normalize
+from teaching import clip_images as images
+from teaching import clip_objective as objective
+from teaching import clip_texts as texts
+from teaching.exercises import Exercise, gradient_rule, rule
+from vlmgrader.checks import driver_source
 
-from teaching.exercises import Exercise, gradient_rule, normal, number, rule
-from vlmcourse.plots import bars
-from vlmcourse.widgets.explorers.clip import class_figure
-from vlmcourse.widgets.interactive import interactive, log_slider, row, slider, text_field
+NO_GRADIENT = (
+    "the values are right, but they have no gradient, so nothing can be trained through them: "
+    "no .item(), .detach(), .numpy() or torch.tensor(...)."
+)
 
-unit = partial(normalize, dim=-1)
-
-
-def same(x: Tensor) -> Tensor:
-    return x
-
-
-def loss(
-    image: Tensor,
-    text: Tensor,
-    logit_scale: Tensor,
-    rows: float = 0.5,
-    columns: float = 0.5,
-    scale=torch.exp,
-    units=(unit, unit),
-    logits_of=(same, same),
-) -> Tensor:
-    """CLIP's loss of image (B, D) and text (B, D) vectors: rows and columns weigh its two directions."""
-    logits = scale(logit_scale) * units[0](image) @ units[1](text).T
-    by_image = -logits_of[0](logits).log_softmax(1).diagonal().mean()
-    by_text = -logits_of[1](logits).log_softmax(0).diagonal().mean()
-    return rows * by_image + columns * by_text
-
-
-def as_float(**changes):
-    return lambda *args: loss(*args, **changes).item()
-
-
-def loss_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    size, width = number(generator, 4, 8), number(generator, 5, 9)
-    image, text = (normal(generator, size, width, scale=3) for _ in range(2))
-    return [image, text, 1 + torch.rand((), generator=generator)], {}
-
-
-def ensemble(embeddings: Tensor, before=unit, after=unit) -> Tensor:
-    """(templates, classes, E) -> (classes, E): the mean of unit vectors, made a unit vector."""
-    return after(before(embeddings).mean(0))
-
-
-def ensemble_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    templates, classes = number(generator, 4, 6), number(generator, 2, 3)
-    lengths = 5 * torch.rand(templates, classes, 1, generator=generator) + 0.1
-    return [normal(generator, templates, classes, 8) * lengths], {}
-
-
-softmax_rows, softmax_columns = partial(torch.softmax, dim=1), partial(torch.softmax, dim=0)
-over_batch = partial(normalize, dim=0)
 EXERCISES = {
-    "loss": Exercise(
+    "collect": Exercise(
+        "Each pair once, at most so many of a query, most relevant first.",
+        (rule("collect", images.candidates_inputs, images.collect, images.COLLECT, rounds=6),),
+        reference=images.collect,
+    ),
+    "patchify": Exercise(
+        "Row by row, channel by channel: the input of ViT's linear projection.",
+        (
+            rule("patchify", images.pixels_inputs, images.patchify, images.PATCHIFY),
+            gradient_rule("patchify", images.pixels_inputs, images.patchify, 1, NO_GRADIENT),
+        ),
+        reference=images.patchify,
+    ),
+    "image_tokens": Exercise(
+        "One class token, P patches, and a position for each of them.",
+        (
+            rule("image_tokens", images.tokens_inputs, images.image_tokens, images.TOKENS),
+            gradient_rule(
+                "image_tokens", images.tokens_inputs, images.image_tokens, 4, NO_GRADIENT
+            ),
+        ),
+        reference=images.image_tokens,
+    ),
+    "attention_pool": Exercise(
+        "The mean token asks, all tokens answer, head by head.",
+        (
+            rule("attention_pool", images.pool_inputs, images.attention_pool, images.POOL),
+            gradient_rule(
+                "attention_pool", images.pool_inputs, images.attention_pool, 6, NO_GRADIENT
+            ),
+        ),
+        reference=images.attention_pool,
+    ),
+    "text_features": Exercise(
+        "The first end token's state, and an error for a text without one.",
+        (
+            rule("text_features", texts.texts_inputs, texts.text_features, texts.END),
+            rule(
+                "text_features",
+                texts.cut_inputs,
+                lambda s, ids, cut, end: [texts.text_features(s, ids, end), "ValueError"],
+                {
+                    f"a text without an end token gives {happened}: raise a ValueError that says so.": (
+                        lambda s, ids, cut, end, kind=kind: [
+                            texts.text_features(s, ids, end),
+                            kind,
+                        ]
+                    )
+                    for happened, kind in (
+                        ("some state and no error", "no error"),
+                        ("an IndexError", "IndexError"),
+                        ("a RuntimeError", "RuntimeError"),
+                        ("an AssertionError", "AssertionError"),
+                    )
+                },
+                driver=driver_source(texts.run_without_end),
+            ),
+            gradient_rule("text_features", texts.texts_inputs, texts.text_features, 1, NO_GRADIENT),
+        ),
+        reference=texts.text_features,
+    ),
+    "text_parameters": Exercise(
+        "Embeddings, positions, blocks, and one LayerNorm more.",
+        (
+            rule(
+                "text_parameters",
+                texts.sizes_inputs,
+                texts.text_parameters,
+                texts.PARAMETERS,
+            ),
+        ),
+        reference=texts.text_parameters,
+    ),
+    "symmetric_loss": Exercise(
         "Both directions, unit vectors, the exponential of the logit scale, and a gradient for all three.",
         (
             rule(
-                "my_loss",
-                loss_inputs,
-                as_float(),
-                {
-                    "that is only image to text: add the loss of the columns (the transpose) and halve.": as_float(
-                        rows=1, columns=0
-                    ),
-                    "that is only text to image: add the loss of the rows and halve.": as_float(
-                        rows=0, columns=1
-                    ),
-                    "that is the sum of both directions: the paper takes their mean.": as_float(
-                        rows=1, columns=1
-                    ),
-                    "the logit scale is used as it is: multiply by its exponential.": as_float(
-                        scale=same
-                    ),
-                    "the cosines are divided by the scale: it multiplies.": as_float(
-                        scale=lambda s: 1 / s.exp()
-                    ),
-                    "there is no temperature: multiply the cosines by exp(logit_scale).": as_float(
-                        scale=torch.ones_like
-                    ),
-                    "the vectors are not normalised: these are dot products, not cosines.": as_float(
-                        units=(same, same)
-                    ),
-                    "only the images are normalised: the length of a text must not count either.": as_float(
-                        units=(unit, same)
-                    ),
-                    "only the texts are normalised: the length of an image vector must not count either.": as_float(
-                        units=(same, unit)
-                    ),
-                    "normalised over the batch (dim 0): each *vector* gets length 1, so dim=-1.": (
-                        as_float(units=(over_batch, over_batch))
-                    ),
-                    "cross_entropy was given probabilities: it takes logits, and does the softmax itself.": (
-                        as_float(logits_of=(softmax_rows, softmax_columns)),
-                        as_float(logits_of=(softmax_rows, softmax_rows)),
-                    ),
-                    "the rows are summed: cross-entropy takes the mean over the batch.": lambda *args: (
-                        len(args[0]) * loss(*args).item()
-                    ),
-                    "the sign is wrong: a loss is minus the log-probability.": lambda *args: (
-                        -loss(*args).item()
-                    ),
-                },
+                "symmetric_loss",
+                objective.loss_inputs,
+                objective.as_float(),
+                objective.LOSS,
+                hidden=(
+                    partial(objective.loss_inputs, size=3),
+                    partial(objective.loss_inputs, size=11),
+                ),
             ),
             gradient_rule(
-                "my_loss",
-                loss_inputs,
-                loss,
-                3,
-                "the number is right, but it has no gradient, so nothing can learn from it: keep tensors, "
-                "without .item(), torch.tensor(...) or detach().",
+                "symmetric_loss", objective.loss_inputs, objective.symmetric_loss, 3, NO_GRADIENT
             ),
         ),
+        reference=objective.symmetric_loss,
     ),
-    "ensemble": Exercise(
-        "Normalise, average, normalise again: each template has one vote, and cosines stay cosines.",
+    "train_step": Exercise(
+        "Gradients of this batch alone, and a scale between 1 and 100 after each step.",
         (
             rule(
-                "my_ensemble",
-                ensemble_inputs,
-                ensemble,
+                "train_step",
+                objective.step_inputs,
+                objective.steps_by(),
+                objective.STEP,
+                driver=driver_source(objective.run_train_steps),
+            ),
+        ),
+        reference=objective.train_step,
+    ),
+    "recall_at_k": Exercise(
+        "A model that finds all texts equally similar scores 0, as it should.",
+        (
+            rule(
+                "recall_at_k",
+                objective.recall_inputs,
+                objective.recall_at_k,
+                objective.RECALL,
+                rounds=6,
+            ),
+            rule(
+                "recall_at_k",
+                objective.constant_inputs,
+                objective.recall_at_k,
                 {
-                    "the mean is not normalised: its length would depend on how much the templates agree.": partial(
-                        ensemble, after=same
-                    ),
-                    "normalise each embedding before the mean, or long vectors outvote short ones.": partial(
-                        ensemble, before=same
-                    ),
-                    "nothing is normalised.": partial(ensemble, before=same, after=same),
-                    "that is one template, not the mean over all.": lambda e: unit(e)[0],
-                    "that is the sum over templates: take the mean, and normalise it.": lambda e: (
-                        unit(e).sum(0)
-                    ),
-                    "averaged over classes: one vector for each class is wanted, averaged over templates (axis 0).": (
-                        lambda e: unit(unit(e).mean(1)),
-                        lambda e: unit(e).mean(1),
-                    ),
+                    "all similarities are equal here, and ties count against the model.": lambda s, k: (
+                        1.0
+                    )
                 },
             ),
         ),
+        reference=objective.recall_at_k,
+    ),
+    "zero_shot": Exercise(
+        "The class names, written as captions, are the weights of the classifier.",
+        (
+            rule(
+                "zero_shot",
+                texts.classes_inputs,
+                texts.classified_by(),
+                texts.ZERO_SHOT,
+                driver=driver_source(texts.run_zero_shot),
+            ),
+        ),
+        reference=texts.zero_shot,
     ),
 }
-
-
-def at_scale(cosines: Tensor, scale: float, names: list[str]):
-    """Softmax of scale * cosines (texts,) of one picture, as bars; names label the texts, the right one first."""
-    probabilities = (scale * cosines).softmax(-1)
-    value = cross_entropy((scale * cosines)[None], torch.tensor([0])).item()
-    labels = ["\n".join(textwrap.wrap(name, 32)) for name in names]
-    figure = bars(
-        {label: {"probability": float(p)} for label, p in zip(labels, probabilities)},
-        "probability",
-        chance=1 / len(names),
-        sideways=True,
-    )
-    title = f"scale {scale:.1f}, temperature {1 / scale:.3f}, loss {value:.3f}"
-    figure.axes[0].set_title(title, loc="left", fontsize=10)
-    figure.axes[0].set_xlim(0, 1)
-    figure.description = f"Scale {scale:.1f}, loss {value:.3f}. {figure.description}"
-    return figure
-
-
-def temperature_player(cosines: Tensor, names: list[str], learned: float) -> None:
-    """Displays a slider for the scale, which starts at the learned one. cosines (texts,), the right text first."""
-    import ipywidgets
-
-    scale, reset = (
-        log_slider("scale", learned),
-        ipywidgets.Button(description=f"learned: {learned:.1f}"),
-    )
-    start = min(100.0, max(1.0, math.floor(learned * 100) / 100))
-    reset.on_click(lambda _: setattr(scale, "value", start))
-    interactive([row(scale, reset)], lambda: at_scale(cosines, scale.value, names))
-
-
-def zero_shot_player(
-    model, images: np.ndarray, classes: Sequence[str], template: str = "a picture of {}"
-) -> None:
-    """Displays pictures (N, S, S, 3) uint8 to choose from, with fields for classes and template."""
-    picture = slider("picture", 0, 0, len(images) - 1)
-    names, prompt = text_field("classes", ", ".join(classes)), text_field("prompt", template)
-    interactive(
-        [picture, names, prompt],
-        lambda: class_figure(model, images[picture.value], names.value, prompt.value),
-    )

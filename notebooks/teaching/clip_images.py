@@ -1,0 +1,258 @@
+"""Lesson 02: formulas of the exercises on data and the image tower, and what each likely mistake would give."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from teaching.exercises import normal, number
+
+
+def unchanged(x: Tensor) -> Tensor:
+    return x
+
+
+# 1. Data collection.
+
+
+def collect(
+    candidates: Sequence[tuple],
+    most: int,
+    key: Callable = lambda pair: pair[1:],
+    group: Callable = lambda pair: pair[0],
+    duplicates_count: bool = False,
+    remember_all: bool = False,
+) -> list[tuple]:
+    """(query, image, text) candidates, in order, without repeated pairs and at most `most` of a query."""
+    collected, known, counts = [], set(), Counter()
+    for pair in candidates:
+        new, room = key(pair) not in known, counts[group(pair)] < most
+        if new and room:
+            collected.append(pair)
+        if (new and room) or remember_all:
+            known.add(key(pair))
+        counts[group(pair)] += (new and room) or (duplicates_count and not new)
+    return collected
+
+
+def candidates_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    queries, texts = ("dog", "red dog", "boat"), ("my dog", "IMG_001", "for sale")
+    rows = [
+        (queries[number(generator, 0, 2)], number(generator, 1, 6), texts[number(generator, 0, 2)])
+        for _ in range(90)
+    ]
+    return [[rows[0], *rows], number(generator, 4, 6)], {}
+
+
+COLLECT = {
+    "no query is cut off: count the pairs taken from each, and stop at `most`.": lambda c, m: (
+        collect(c, 10**9)
+    ),
+    "a pair that two queries find is in it twice: the query is no part of the pair.": lambda c, m: (
+        collect(c, m, key=lambda pair: pair)
+    ),
+    "a pair is in it more than once: compare each with those already taken.": lambda c, m: collect(
+        c, m, key=lambda pair: object()
+    ),
+    "only the image decides what is a repeat: the same image with another text is another pair.": (
+        lambda c, m: collect(c, m, key=lambda pair: pair[1])
+    ),
+    "only the text decides what is a repeat: the same text with another image is another pair.": (
+        lambda c, m: collect(c, m, key=lambda pair: pair[2])
+    ),
+    "`most` is applied to all queries together: each query has its own limit.": lambda c, m: (
+        collect(c, m, group=lambda pair: None)
+    ),
+    "a pair that one query had no room for is refused to a later query, too.": lambda c, m: collect(
+        c, m, remember_all=True
+    ),
+    "a repeat takes one of its query's places: only pairs that are taken count.": lambda c, m: (
+        collect(c, m, duplicates_count=True)
+    ),
+    "the last candidates are taken: they come most relevant first.": (
+        lambda c, m: collect(c[::-1], m)[::-1],
+        lambda c, m: collect(c[::-1], m),
+    ),
+    "the order has changed: go through the candidates once, and append.": (
+        lambda c, m: sorted(collect(c, m)),
+    ),
+    "one pair of each query is missing: `most` pairs are allowed.": lambda c, m: collect(c, m - 1),
+    "there is one pair of a query too many.": lambda c, m: collect(c, m + 1),
+}
+
+
+# 2. and 3. The image tower's input.
+
+
+def patchify(pixel_values: Tensor, p: int, order: tuple[int, ...] = (0, 2, 4, 1, 3, 5)) -> Tensor:
+    """(B, C, S, S) -> (B, P, C * p * p): patches row by row, each flattened channel by channel."""
+    B, C, S, _ = pixel_values.shape
+    grid = S // p
+    x = pixel_values.reshape(B, C, grid, p, grid, p).permute(order)
+    return x.reshape(B, grid * grid, C * p * p)
+
+
+def pixels_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    p = number(generator, 2, 3)
+    grid = p + number(generator, 1, 2)
+    return [normal(generator, number(generator, 2, 3), 3, p * grid, p * grid), p], {}
+
+
+PATCHIFY = {
+    "the patches come column by column: go along a row of patches first.": partial(
+        patchify, order=(0, 4, 2, 1, 3, 5)
+    ),
+    "each patch is flattened pixel by pixel: all of channel 0 comes first, then channel 1, then 2.": (
+        partial(patchify, order=(0, 2, 4, 3, 5, 1))
+    ),
+    "each patch is transposed: within a channel, pixels go row by row.": partial(
+        patchify, order=(0, 2, 4, 1, 5, 3)
+    ),
+    "reshape alone mixes pixels of different patches: the axes must change their order in between.": (
+        lambda x, p: x.reshape(len(x), (x.shape[2] // p) ** 2, -1)
+    ),
+    "the channels come before the patches in the order of the axes.": partial(
+        patchify, order=(0, 1, 2, 4, 3, 5)
+    ),
+    "the last two axes are exchanged: (batch, patches, values) is wanted.": lambda x, p: patchify(
+        x, p
+    ).transpose(1, 2),
+    "these patches overlap: the next one starts `patch` pixels further.": lambda x, p: (
+        torch.nn.functional.unfold(x, p).transpose(1, 2)
+    ),
+    "the patch's size and the number of patches in a row are exchanged.": lambda x, p: patchify(
+        x, x.shape[2] // p
+    ),
+}
+
+
+def image_tokens(
+    patches: Tensor,
+    weight: Tensor,
+    class_token: Tensor,
+    positions: Tensor,
+    join: Callable = lambda first, x: [first, x],
+    start: Callable = lambda token, x: token,
+) -> Tensor:
+    """(B, P, K), (D, K), (D,), (1 + P, D) -> (B, 1 + P, D)."""
+    x = patches @ weight.T
+    first = start(class_token, x).expand(len(x), 1, -1)
+    return torch.cat(join(first, x), dim=1) + positions
+
+
+def tokens_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    P, width = number(generator, 4, 6), number(generator, 7, 9)
+    shapes = (3, P, 5), (width, 5), (width,), (1 + P, width)
+    return [normal(generator, *shape) for shape in shapes], {}
+
+
+def only_patches_have_positions(patches, weight, class_token, positions):
+    without = torch.cat([torch.zeros(1, positions.shape[1]), positions[1:]])
+    return image_tokens(patches, weight, class_token, without)
+
+
+TOKENS = {
+    "the class token is at the end: it comes first.": partial(
+        image_tokens, join=lambda first, x: [x, first]
+    ),
+    "the class token has no position: it has a row of `positions` too, the first.": (
+        only_patches_have_positions,
+        lambda x, w, c, p: only_patches_have_positions(x, w, c, p.roll(1, 0)),
+    ),
+    "there are no positions: add them.": lambda x, w, c, p: image_tokens(x, w, c, 0 * p),
+    "the positions are shifted: row 0 belongs to the class token, row 1 to the first patch.": (
+        lambda x, w, c, p: image_tokens(x, w, c, p.roll(1, 0)),
+        lambda x, w, c, p: image_tokens(x, w, c, p.roll(-1, 0)),
+    ),
+    "the first token is the mean of the patches: CLIP's ViT has a learned one.": partial(
+        image_tokens, start=lambda token, x: x.mean(1, keepdim=True)
+    ),
+    "the class token is missing: 1 + P tokens are wanted.": lambda x, w, c, p: (
+        x @ w.T + p[1:],
+        x @ w.T + p[:-1],
+    )[0],
+    "the positions are multiplied: add them.": lambda x, w, c, p: image_tokens(x, w, c, 0 * p) * p,
+}
+
+
+# 4. Attention pooling.
+
+
+def attention_pool(
+    tokens: Tensor,
+    positions: Tensor,
+    w_query: Tensor,
+    w_key: Tensor,
+    w_value: Tensor,
+    w_out: Tensor,
+    heads: int,
+    query_of: Callable = lambda x: x[:, :1],
+    keys_of: Callable = unchanged,
+    axis: int = -1,
+    scale: Callable = lambda width, heads: (width / heads) ** -0.5,
+    split: Callable = lambda x, heads: x.unflatten(-1, (heads, -1)).transpose(1, 2),
+) -> Tensor:
+    """Mean token as query: (B, P, D), positions (1 + P, D), four (D, D) matrices -> (B, D)."""
+    x = torch.cat([tokens.mean(1, keepdim=True), tokens], dim=1) + positions
+    queries, x = query_of(x), keys_of(x)
+    q, k, v = (split(a @ w.T, heads) for a, w in ((queries, w_query), (x, w_key), (x, w_value)))
+    weights = (scale(tokens.shape[-1], heads) * q @ k.transpose(-2, -1)).softmax(axis)
+    pooled = (weights @ v).transpose(1, 2).flatten(2).mean(1)
+    return pooled @ w_out.T
+
+
+def pool_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    heads, P = number(generator, 2, 3), number(generator, 4, 6)
+    width = 4 * heads
+    matrices = [normal(generator, width, width, scale=0.5) for _ in range(4)]
+    tokens = normal(generator, 2, P, width)
+    return [tokens, normal(generator, 1 + P, width), *matrices, heads], {}
+
+
+def mean_after_positions(tokens, positions, *rest):
+    later = tokens + positions[1:]
+    first = later.mean(1, keepdim=True) - tokens.mean(1, keepdim=True)
+    shifted = torch.cat([first.mean(0), positions[1:]])
+    return attention_pool(tokens, shifted, *rest)
+
+
+POOL = {
+    "there are no positions: add them to the mean and to the tokens.": lambda t, p, *rest: (
+        attention_pool(t, 0 * p, *rest)
+    ),
+    "the query is the first patch: it is the mean of all, at row 0.": partial(
+        attention_pool, query_of=lambda x: x[:, 1:2]
+    ),
+    "every token is a query, and the results are averaged: the mean token alone is the query.": (
+        partial(attention_pool, query_of=unchanged),
+        partial(attention_pool, query_of=lambda x: x[:, 1:]),
+    ),
+    "the mean token is not among the keys: it attends to itself as well.": partial(
+        attention_pool, keys_of=lambda x: x[:, 1:]
+    ),
+    "divided by the root of the whole width: each head has width / heads numbers.": partial(
+        attention_pool, scale=lambda width, heads: width**-0.5
+    ),
+    "the scores are not divided by the root of a head's width.": partial(
+        attention_pool, scale=lambda width, heads: 1.0
+    ),
+    "that is one head: split the width into `heads` parts.": lambda *a: attention_pool(*a[:-1], 1),
+    "the heads are split wrongly: neighbouring numbers belong to one head.": partial(
+        attention_pool, split=lambda x, heads: x.unflatten(-1, (-1, heads)).permute(0, 3, 1, 2)
+    ),
+    "the softmax runs over the wrong axis: over the keys, the last.": (
+        partial(attention_pool, axis=1),
+        partial(attention_pool, axis=2),
+    ),
+    "the output matrix is missing.": lambda t, p, q, k, v, o, heads: attention_pool(
+        t, p, q, k, v, torch.eye(len(o)), heads
+    ),
+    "the mean is taken after the positions were added: first the mean, then positions for all.": (
+        mean_after_positions
+    ),
+    "that is the mean of the tokens: nothing attends.": lambda t, *_: t.mean(1),
+}
