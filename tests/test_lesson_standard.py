@@ -12,7 +12,6 @@ from vlmcourse import lessons
 
 FIRST_EDITION = {  # to be written anew; nothing may be added
     "01_attention_and_masks",
-    "02_clip",
     "04_vilbert_and_vlbert",
     "05_language_model",
     "07_frozen",
@@ -139,4 +138,4 @@ class TestStandard:
 
 def test_the_list_of_the_first_edition_only_shrinks():
     assert FIRST_EDITION <= {master.stem for master in lessons.masters()}
-    assert len(FIRST_EDITION) <= 10
+    assert len(FIRST_EDITION) <= 9

@@ -64,12 +64,15 @@ def test_at_least_five_wrong_answers_get_a_message_of_their_own(id):
 
 
 def test_code_that_crashes_is_an_answer_with_its_line(capsys):
-    def answer(e):
-        return e @ e
+    def answer(similarity, k):
+        return similarity @ similarity[:2]
 
-    exercises.check("clip.ensemble", answer)
+    exercises.check("clip.recall_at_k", answer)
     out = capsys.readouterr().out
-    assert out.startswith("Not yet: your code raised RuntimeError") and "return e @ e" in out
+    assert (
+        out.startswith("Not yet: your code raised RuntimeError")
+        and "return similarity @ similarity[:2]" in out
+    )
 
 
 def test_got_is_shown_beside_wanted(capsys, monkeypatch):
@@ -77,16 +80,16 @@ def test_got_is_shown_beside_wanted(capsys, monkeypatch):
     monkeypatch.setattr("vlmcourse.plots.show", shown.append)
     exercises.check("attention.prefix", lambda seen, length: torch.ones(length, length).bool())
     assert "yours beside expected" in shown[0].description
-    exercises.check("clip.ensemble", lambda e: e.mean(0))
+    exercises.check("clip.attention_pool", lambda tokens, *_: tokens.mean(1))
     assert "numbers. The largest difference" in shown[1].description
     capsys.readouterr()
-    exercises.check("clip.loss", lambda image, text, scale: (image.sum() * 0 + 7).item())
+    exercises.check("clip.symmetric_loss", lambda image, text, scale: (image.sum() * 0 + 7).item())
     assert "For these inputs yours is 7.0000; wanted " in capsys.readouterr().out
 
 
 def test_what_passed_is_used_later_and_else_the_reference(capsys, monkeypatch):
-    id = "clip.ensemble"
-    right, wrong = taught()[id][1], lambda e: e[0]
+    id = "clip.recall_at_k"
+    right, wrong = taught()[id][1], lambda similarity, k: 1.0
     with_reference = replace(exercises.exercise(id), reference=right)
     monkeypatch.setattr(exercises, "exercise", lambda id: with_reference)
     assert exercises.check(id, right) is right

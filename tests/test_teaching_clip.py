@@ -1,14 +1,77 @@
-"""Lesson 02's exercises: each plausible mistake is called by its name; and its players."""
+"""Lesson 02's exercises: each plausible mistake is called by its name; its failure lab, figures and players."""
+
+import math
 
 import pytest
 import torch
-from exercise_answers import displayed, each, message
-from torch.nn.functional import cross_entropy, normalize
+from exercise_answers import displayed, each, message, solution
+from torch.nn.functional import cross_entropy, normalize, unfold
 
-from teaching.clip import at_scale, temperature_player, zero_shot_player
+from teaching import clip_figures, clip_tables, clip_texts, clip_training
+from teaching.clip import EXERCISES
 from vlmcourse import recipes, world
+from vlmcourse.parts.layers import check_ids
+from vlmcourse.parts.vision import AttentionPool, PatchEmbedding, ViT
 from vlmcourse.training.scale import Scale
 from vlmcourse.widgets.explorers.clip import classify
+
+
+def collect(keep, count_always=False):
+    def answer(candidates, most):
+        collected, taken, counts = [], set(), {}
+        for query, image, text in candidates:
+            key = keep(query, image, text)
+            if count_always:
+                counts[query] = counts.get(query, 0) + 1
+            if key not in taken and counts.get(query, 0) < most + count_always:
+                collected.append((query, image, text))
+                taken.add(key)
+                counts[query] = counts.get(query, 0) + (not count_always)
+        return collected
+
+    return answer
+
+
+def patches(order):
+    def answer(x, p):
+        B, C, S, _ = x.shape
+        x = x.reshape(B, C, S // p, p, S // p, p).permute(order)
+        return x.reshape(B, (S // p) ** 2, C * p * p)
+
+    return answer
+
+
+def pooled(query=lambda x: x[:, :1], keys=lambda x: x, root=None, positions=1, heads_of=None):
+    def answer(tokens, e, wq, wk, wv, wo, heads):
+        heads = heads_of or heads
+        x = torch.cat([tokens.mean(1, keepdim=True), tokens], 1) + positions * e
+        q, k, v = query(x) @ wq.T, keys(x) @ wk.T, keys(x) @ wv.T
+        q, k, v = (y.unflatten(-1, (heads, -1)).transpose(1, 2) for y in (q, k, v))
+        scale = (root or q.shape[-1]) if root != "D" else tokens.shape[-1]
+        weights = (q @ k.transpose(-2, -1) / scale**0.5).softmax(-1)
+        return (weights @ v).transpose(1, 2).flatten(2)[:, 0] @ wo.T
+
+    return answer
+
+
+def read_at(position):
+    def answer(states, ids, end):
+        if not (ids == end).any(1).all():
+            raise ValueError("no end token")
+        return states[torch.arange(len(states)), position(ids, end)]
+
+    return answer
+
+
+def first_end(ids, end):
+    return (ids == end).int().argmax(1)
+
+
+def parameters(block=lambda d: 12 * d * d + 13 * d, rest=lambda d: 2 * d, positions=1):
+    def answer(vocabulary, context, width, depth):
+        return (vocabulary + positions * context) * width + depth * block(width) + rest(width)
+
+    return answer
 
 
 def logits(image, text, logit_scale):
@@ -19,15 +82,122 @@ def labels(image):
     return torch.arange(len(image))
 
 
-def symmetric(table):
-    return (
-        cross_entropy(table, torch.arange(len(table)))
-        + cross_entropy(table.T, torch.arange(len(table)))
-    ) / 2
+def symmetric(table, rows=None):
+    rows = torch.arange(len(table)) if rows is None else rows
+    return (cross_entropy(table, rows) + cross_entropy(table.T, rows)) / 2
 
 
+HIGHEST = math.log(100)
+
+
+def step(*actions, low=0.0, high=HIGHEST):
+    def answer(model, batch, optimiser):
+        loss = model.losses(batch)["clip"]
+        for action in actions:
+            if action == "clamp":
+                with torch.no_grad():
+                    model.logit_scale.clamp_(low, high)
+            else:
+                {"zero": optimiser.zero_grad, "back": loss.backward, "step": optimiser.step}[
+                    action
+                ]()
+        return loss.item()
+
+    return answer
+
+
+def clamped_by_replacing(model, batch, optimiser):
+    loss = step("zero", "back", "step")(model, batch, optimiser)
+    model.logit_scale = torch.nn.Parameter(model.logit_scale.detach().clamp(0, HIGHEST))
+    return loss
+
+
+def share(rank):
+    return rank.float().mean().item()
+
+
+def texts_of(names, template):
+    return [template.format(name) for name in names]
+
+
+FULL = ("zero", "back", "step", "clamp")
 WRONG = {
-    "clip.loss": {
+    "clip.collect": {
+        "no query is cut off": lambda c, most: collect(lambda q, i, t: (i, t))(c, 10**6),
+        "more than once": lambda c, most: [
+            row for n, row in enumerate(c) if [r[0] for r in c[:n]].count(row[0]) < most
+        ],
+        "the query is no part of the pair": collect(lambda q, i, t: (q, i, t)),
+        "only the image decides": collect(lambda q, i, t: i),
+        "only the text decides": collect(lambda q, i, t: t),
+        "all queries together": lambda c, most: collect(lambda q, i, t: (i, t))(c, 10**6)[:most],
+        "one pair of each query is missing": lambda c, most: collect(lambda q, i, t: (i, t))(
+            c, most - 1
+        ),
+        "the order has changed": lambda c, most: sorted(collect(lambda q, i, t: (i, t))(c, most)),
+        "found None": lambda c, most: None,
+    },
+    "clip.patchify": {
+        "column by column": patches((0, 4, 2, 1, 3, 5)),
+        "pixel by pixel": patches((0, 2, 4, 3, 5, 1)),
+        "transposed": patches((0, 2, 4, 1, 5, 3)),
+        "reshape alone": lambda x, p: x.reshape(len(x), -1, 3 * p * p),
+        "channels come before the patches": patches((0, 1, 2, 4, 3, 5)),
+        "last two axes are exchanged": lambda x, p: patches((0, 2, 4, 1, 3, 5))(x, p).mT,
+        "overlap": lambda x, p: unfold(x, p).mT,
+        "no gradient": lambda x, p: torch.tensor(patches((0, 2, 4, 1, 3, 5))(x, p).tolist()),
+    },
+    "clip.image_tokens": {
+        "at the end": lambda x, w, c, p: torch.cat([x @ w.T, c.expand(len(x), 1, -1)], 1) + p,
+        "no position": lambda x, w, c, p: torch.cat([c.expand(len(x), 1, -1), x @ w.T + p[1:]], 1),
+        "there are no positions": lambda x, w, c, p: torch.cat(
+            [c.expand(len(x), 1, -1), x @ w.T], 1
+        ),
+        "the mean of the patches": lambda x, w, c, p: (
+            torch.cat([(x @ w.T).mean(1, keepdim=True), x @ w.T], 1) + p
+        ),
+        "class token is missing": lambda x, w, c, p: x @ w.T + p[1:],
+        "no gradient": lambda x, w, c, p: (
+            torch.cat([c.expand(len(x), 1, -1), x @ w.T], 1) + p
+        ).detach(),
+        "your code raised RuntimeError": lambda x, w, c, p: torch.cat([c, x @ w.T], 1) + p,
+    },
+    "clip.attention_pool": {
+        "there are no positions": pooled(positions=0),
+        "the query is the first patch": pooled(query=lambda x: x[:, 1:2]),
+        "not among the keys": pooled(keys=lambda x: x[:, 1:]),
+        "the root of the whole width": pooled(root="D"),
+        "not divided by the root": pooled(root=1),
+        "that is one head": pooled(heads_of=1),
+        "output matrix is missing": lambda t, e, q, k, v, o, heads: pooled()(
+            t, e, q, k, v, torch.eye(len(o)), heads
+        ),
+        "nothing attends": lambda t, *rest: t.mean(1),
+        "no gradient": lambda *a: pooled()(*a).detach(),
+    },
+    "clip.text_features": {
+        "the last position": read_at(lambda ids, end: -1),
+        "the largest id": read_at(lambda ids, end: ids.argmax(1)),
+        "the last end token": read_at(
+            lambda ids, end: ids.shape[1] - 1 - (ids == end).flip(1).int().argmax(1)
+        ),
+        "the mean over all positions": lambda s, ids, end: s.mean(1),
+        "token before the end token": read_at(lambda ids, end: first_end(ids, end) - 1),
+        "some state and no error": lambda s, ids, end: s[torch.arange(len(s)), first_end(ids, end)],
+        "one for each text is wanted": lambda s, ids, end: s[ids == end],
+        "no gradient": lambda s, ids, end: read_at(first_end)(s.detach(), ids, end),
+    },
+    "clip.text_parameters": {
+        "the biases are missing": parameters(lambda d: 12 * d * d + 4 * d),
+        "the positions are missing": parameters(positions=0),
+        "each block has two LayerNorms": parameters(lambda d: 12 * d * d + 11 * d),
+        "after the last block": parameters(rest=lambda d: 0),
+        "a fourth matrix": parameters(lambda d: 11 * d * d + 12 * d),
+        "4 * width wide": parameters(lambda d: 6 * d * d + 10 * d),
+        "counted once": lambda v, c, d, n: parameters()(v, c, d, 1),
+        "found a float": lambda v, c, d, n: float(parameters()(v, c, d, n)),
+    },
+    "clip.symmetric_loss": {
         "only image to text": lambda i, t, s: cross_entropy(logits(i, t, s), labels(i)),
         "only text to image": lambda i, t, s: cross_entropy(logits(i, t, s).T, labels(i)),
         "sum of both": lambda i, t, s: (
@@ -50,23 +220,49 @@ WRONG = {
             s.exp() * normalize(i, dim=0) @ normalize(t, dim=0).T
         ),
         "was given probabilities": lambda i, t, s: symmetric(logits(i, t, s).softmax(-1)),
-        "it has no gradient": lambda i, t, s: torch.tensor(symmetric(logits(i, t, s)).item()),
-        "Expected input batch_size": lambda i, t, s: (
-            cross_entropy(logits(i, t, s), torch.arange(3)) + symmetric(logits(i, t, s))
-        ),
+        "no gradient": lambda i, t, s: torch.tensor(symmetric(logits(i, t, s)).item()),
+        "Expected input batch_size": lambda i, t, s: symmetric(logits(i, t, s), torch.arange(6)),
         "the vectors are not normalised": lambda i, t, s: symmetric(s.exp() * i @ t.T),
         "summed": lambda i, t, s: len(i) * symmetric(logits(i, t, s)),
         "sign": lambda i, t, s: -symmetric(logits(i, t, s)),
         "not the right value": lambda i, t, s: symmetric(logits(i, t, s)) + 1,
         "Did you forget the return?": lambda i, t, s: None,
     },
-    "clip.ensemble": {
-        "mean is not normalised": lambda e: normalize(e, dim=-1).mean(0),
-        "before the mean": lambda e: normalize(e.mean(0), dim=-1),
-        "nothing is normalised": lambda e: e.mean(0),
-        "one template": lambda e: normalize(e, dim=-1)[0],
-        "averaged over templates": lambda e: normalize(e, dim=-1).mean(1),
-        "found None": lambda e: None,
+    "clip.train_step": {
+        "old gradients": step("back", "step", "clamp"),
+        "nothing is learned": step("zero", "back", "clamp"),
+        "not kept in its bounds": step("zero", "back", "step"),
+        "clamped before": step("zero", "back", "clamp", "step"),
+        "but the parameter is a logarithm": step(*FULL, high=100),
+        "natural": step(*FULL, high=2),
+        "no lower bound": step(*FULL, low=-99),
+        "before backward()": step("step", "zero", "back", "clamp"),
+        "replaced by another": clamped_by_replacing,
+        "found None": lambda model, batch, optimiser: step(*FULL)(model, batch, optimiser) and None,
+    },
+    "clip.recall_at_k": {
+        "ties count for the model": lambda s, k: share((s > s.diagonal()[:, None]).sum(1) + 1 <= k),
+        "that is text to image": lambda s, k: share((s >= s.diagonal()).sum(0) <= k),
+        "k is one too large": lambda s, k: share((s >= s.diagonal()[:, None]).sum(1) - 1 <= k),
+        "Does the right text count": lambda s, k: share((s >= s.diagonal()[:, None]).sum(1) < k),
+        "that is recall at 1": lambda s, k: share((s >= s.diagonal()[:, None]).sum(1) <= 1),
+        "the share of failures": lambda s, k: share((s >= s.diagonal()[:, None]).sum(1) > k),
+        "the number of images": lambda s, k: float(
+            ((s >= s.diagonal()[:, None]).sum(1) <= k).sum()
+        ),
+    },
+    "clip.zero_shot": {
+        "over the images": lambda i, e, n, t, s: (s.exp() * i @ e(texts_of(n, t)).T).softmax(0),
+        "the names are encoded alone": lambda i, e, n, t, s: (s.exp() * i @ e(n).T).softmax(-1),
+        "after the template": lambda i, e, n, t, s: (
+            s.exp() * i @ e([f"{t} {name}" for name in n]).T
+        ).softmax(-1),
+        "used as it is": lambda i, e, n, t, s: (s * i @ e(texts_of(n, t)).T).softmax(-1),
+        "no temperature": lambda i, e, n, t, s: (i @ e(texts_of(n, t)).T).softmax(-1),
+        "these are cosines": lambda i, e, n, t, s: i @ e(texts_of(n, t)).T,
+        "these are logits": lambda i, e, n, t, s: s.exp() * i @ e(texts_of(n, t)).T,
+        "numbers of classes": lambda i, e, n, t, s: (i @ e(texts_of(n, t)).T).argmax(-1),
+        "takes a list of texts": lambda i, e, n, t, s: i @ e(t.format(n[0])).T,
     },
 }
 
@@ -77,12 +273,101 @@ def test_each_mistake_is_named(id, words, answer):
         assert words in message(id, answer)
 
 
+def test_all_exercises_have_at_least_five_wrong_answers():
+    assert {f"clip.{name}" for name in EXERCISES} == set(WRONG)
+    assert all(len(answers) >= 5 for answers in WRONG.values())
+
+
+def test_the_references_compute_what_the_course_s_models_do():
+    images = torch.randn(2, 3, 8, 8)
+    patchify, tokens = solution("clip.patchify"), solution("clip.image_tokens")
+    layer = PatchEmbedding(4, 16)
+    assert torch.allclose(patchify(images, 4) @ layer.project.weight.T, layer(images), atol=1e-5)
+    vit = ViT(8, 4, 16, depth=1, heads=2)
+    inputs = vit.stem.project.weight, vit.class_token, vit.positions
+    made = vit.norm_in(tokens(patchify(images, 4), *inputs))
+    assert torch.allclose(made, vit.embed(images), atol=1e-5)
+    pool = AttentionPool(9, 16, heads=4)
+    query, (key, value) = pool.attention.query, pool.attention.key_value.weight.chunk(2)
+    matrices = query.weight, key, value, pool.attention.out.weight
+    for bias in (query.bias, pool.attention.key_value.bias, pool.attention.out.bias):
+        torch.nn.init.zeros_(bias)
+    x = torch.randn(3, 9, 16)
+    made = solution("clip.attention_pool")(x, pool.positions, *matrices, 4)
+    assert torch.allclose(made, pool(x), atol=1e-5)
+
+
+def test_the_text_encoder_has_as_many_parameters_as_are_counted():
+    text = recipes.clip.new_clip(recipes.clip.clip_config(Scale.of("smoke"), text_depth=3)).text
+    counted = sum(parameter.numel() for parameter in text.parameters())
+    size = text.vocabulary, text.context, text.tokens.weight.shape[1], 3
+    assert clip_texts.text_parameters(*size) == counted
+    assert round(clip_texts.text_parameters(49_152, 76, 512, 12) / 1e6) == 63
+
+
+def test_the_search_finds_popular_queries_more_often_and_repeats_itself():
+    found = clip_training.web_search()
+    counts = [sum(query == noun for query, *_ in found) for noun in world.known_nouns()[:12]]
+    assert counts == sorted(counts, reverse=True) and counts[0] > 10 * counts[-1]
+    assert len({pair[1:] for pair in found}) < len(found)
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    return clip_training.live_pairs(Scale.of("smoke"))
+
+
+def test_the_healthy_run_of_the_failure_lab_is_the_best(pairs):
+    runs = clip_training.failure_lab("clip.training", pairs, 60)
+    best = max(runs, key=lambda letter: runs[letter].recall)
+    assert best == "B" and len(runs) == 4
+    assert all(step.loss == pytest.approx(0, abs=1e-6) for step in runs["C"].history)
+    last = [step.loss for step in runs["D"].history[-20:]]
+    assert sum(last) / len(last) > math.log(32) - 0.4
+    assert "Run" not in clip_figures.failure_figure(runs, 1 / 16).description
+
+
+def test_training_uses_the_given_step_and_shows_that_it_learns(pairs, capsys):
+    model = recipes.clip.new_clip(recipes.clip.clip_config(Scale.of("smoke")))
+    calls = []
+
+    def counted(*inputs):
+        calls.append(inputs)
+        return solution("clip.train_step")(*inputs)
+
+    history = clip_training.train(model, pairs.batches(32), 12, counted)
+    assert len(calls) == len(history) == 12 and history[-1].loss < history[0].loss
+    assert not model.training and history[-1].seconds_left == 0
+    check_ids(pairs.held_out["ids"], model.config.vocabulary)
+
+
+def test_the_tables_show_the_paper_s_numbers_and_the_verdicts():
+    text = clip_tables.paper_table().data
+    for number in ("76.2 %", "88.0 %", "68.7 %", "0.1 %"):
+        assert number in text
+    assert text.count("| agrees |") == 2 and "| within noise | Flickr30K has five texts" in text
+    facts = clip_tables.facts_table().data
+    for number in ("400 million", "500,000 queries", "20,000 pairs", "63 million", "2.6 percent"):
+        assert number in facts
+    model = recipes.clip.new_clip(recipes.clip.clip_config(Scale.of("smoke")))
+    assert "192,000" in clip_tables.sizes_table(model, 64, 3000).data
+
+
+def test_the_diagrams_hold_the_shapes_of_the_model():
+    config = recipes.clip.clip_config(Scale.of("smoke"))
+    drawn = clip_figures.towers_diagram(recipes.clip.new_clip(config), 32)
+    assert "(32, 3, 32, 32)" in drawn.description and "(32, 32)" in drawn.description
+    tower = recipes.clip.new_clip(recipes.clip.clip_config(Scale.of("smoke"), resnet=(1, 1))).vision
+    assert "keys, values: (17, 64)" in clip_figures.pooling_diagram(tower).description
+
+
 def test_the_temperature_player_computes_the_softmax_it_shows(monkeypatch):
     shown = displayed(monkeypatch)
     cosines = torch.tensor([0.5, 0.3, 0.1])
     wanted = (20 * cosines).softmax(0)
-    assert f"{wanted[0]:.3g}" in at_scale(cosines, 20.0, ["a", "b", "c"]).description
-    temperature_player(cosines, ["a", "b", "c"], 20.0)
+    figure = clip_figures.at_scale(cosines, 20.0, ["a", "b", "c"])
+    assert f"{wanted[0]:.3g}" in figure.description
+    clip_figures.temperature_player(cosines, ["a", "b", "c"], 20.0)
     fields, _, text = shown[0][0].children
     slider, reset, *_ = fields.children
     slider.value = 1.0
@@ -97,7 +382,7 @@ def test_the_zero_shot_player_classifies_what_is_typed(monkeypatch):
     images = world.Pairs("test", 32).images(range(3))
     found = classify(model, images[0], "cat, apple", "a picture of {}")
     assert sum(found.values()) == pytest.approx(1, abs=1e-5) and list(found) == ["cat", "apple"]
-    zero_shot_player(model, images, ["cat", "apple"])
+    clip_figures.zero_shot_player(model, images, ["cat", "apple"])
     _, classes, template, _, text = shown[0][0].children
     assert "the class: cat 0." in text.value
     classes.value = "dog, banana, car"

@@ -147,9 +147,13 @@ def pairs_per_query_figure(candidates: Sequence[tuple], collected: Sequence[tupl
 
 
 def patches_figure(patches: Tensor, p: int):
-    """The patches (P, 3 * p * p) of one image, in their order, each as a small picture."""
+    """The patches (P, 3 * p * p) of one image, in their order, each as a small picture, in rows as long as the image's."""
     images = world.to_images(patches.reshape(-1, 3, p, p))
-    return plots.pictures(images, [str(number) for number in range(len(images))], columns=8)
+    return plots.pictures(
+        images,
+        [str(number) for number in range(1, 1 + len(images))],
+        columns=math.isqrt(len(images)),
+    )
 
 
 def temperature_figure(images: Tensor, texts: Tensor, learned: float):
@@ -177,20 +181,18 @@ def temperature_figure(images: Tensor, texts: Tensor, learned: float):
 
 def controls_figure(report: Mapping[str, float]):
     """Retrieval and zero-shot accuracy beside their controls."""
-    groups = {"image to text R@1": "retrieval,\nR@1", "zero-shot nouns": "zero-shot\naccuracy"}
+    groups = {"image to text R@1": "retrieval, R@1", "zero-shot nouns": "zero-shot accuracy"}
     controls = {
         "CLIP": "",
         "blank images": ", blind",
         "shuffled images": ", shuffled",
         "chance": ", chance",
     }
-    return plots.bars(
-        {
-            label: {name: report[f"{key}{suffix}"] for name, suffix in controls.items()}
-            for key, label in groups.items()
-        },
-        "share right",
-    )
+    groups = {
+        label: {name: report[f"{key}{suffix}"] for name, suffix in controls.items()}
+        for key, label in groups.items()
+    }
+    return plots.probability_bars(groups, "share right")
 
 
 def failure_figure(runs: Mapping[str, BrokenRun], chance: float):
@@ -199,7 +201,7 @@ def failure_figure(runs: Mapping[str, BrokenRun], chance: float):
     bars = {f"run {letter}": {"R@1": run.recall} for letter, run in runs.items()}
     return plots.stack_figures(
         plots.loss(curves, chance=math.log(32), chance_name="ln 32"),
-        plots.bars(bars, "image to text R@1", chance=chance),
+        plots.probability_bars(bars, "image-to-text R@1", chance),
     )
 
 
