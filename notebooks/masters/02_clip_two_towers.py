@@ -62,7 +62,7 @@ plots.show(
 plots.show(
     figures.towers_diagram(model, recipe.sizes[scale.name].batch),
     "Figure 2. CLIP as this lesson builds it, with the shapes of the model above. What to "
-    "see: image and text meet only in one table of cosines, at the very end.",
+    "see: image and text meet only in one table of cosines. exp(s) is a learned scale (section 5).",
 )
 
 # %% [markdown]
@@ -83,7 +83,7 @@ plots.show(
 # |---|---|---|---|
 # | build a balanced data set from search results | ●●○○○ | ●●●○○ | 8 |
 #
-# `candidates` are tuples (query, image, text), most relevant first. The image is a number; the same number is the same image. Two candidates are the same **pair** if image and text are the same, whichever query found them. Return the collected candidates in their order. Each pair occurs once, and each query contributes at most `most` pairs. A candidate that is left out does not count.
+# `candidates` are tuples (query, image, text), most relevant first. The image is a number; the same number is the same image. Two candidates are the same **pair** if image and text are the same, whichever query found them. Return the collected candidates in their order. Each pair occurs once, and each query contributes at most `most` pairs. A candidate that is left out does not count towards this limit.
 
 
 # %%
@@ -192,7 +192,7 @@ plots.show(
 )
 
 # %% [markdown]
-# Each patch is projected to the width $D$ by one matrix $\mathbf{E}$. A learned vector, the **class token**, comes first; its state after the last layer will stand for the whole image. A transformer does not know the order of its inputs, so a learned **position** $\mathbf{E}_\text{pos}$ is added to each of the $1 + P$ vectors (ViT, Equation 1):
+# Each patch is projected to the width $D$ by one matrix $\mathbf{E}$. A learned vector, the **class token**, comes first. Its state, the vector at its position after the last layer, stands for the whole image. A transformer does not know the order of its inputs, so a learned **position** $\mathbf{E}_\text{pos}$ is added to each of the $1 + P$ vectors (ViT, Equation 1):
 #
 # $$\mathbf{z}_0 = [\mathbf{x}_\text{class};\; \mathbf{x}_1\mathbf{E};\; \mathbf{x}_2\mathbf{E};\; \dots;\; \mathbf{x}_P\mathbf{E}] + \mathbf{E}_\text{pos}$$
 
@@ -263,7 +263,7 @@ print(tuple(SmallViT()(torch.zeros(2, 3, 32, 32)).shape))
 # The paper trained two families of image encoders and compared them. The second is a convolutional **ResNet** with three changes (Section 2.4; Figure 6):
 #
 # 1. The **stem**, the first layers, has three 3 x 3 convolutions instead of one of 7 x 7.
-# 2. A convolution with stride 2 skips every second pixel, which causes aliasing. CLIP's ResNet averages neighbouring pixels instead (average pooling).
+# 2. A convolution with stride 2 skips every second position, which causes aliasing. CLIP's ResNet convolves at every position and then averages neighbours (average pooling).
 # 3. The last feature map becomes one vector by **attention pooling** instead of a mean over all positions.
 
 # %%
@@ -539,7 +539,7 @@ print(f"a batch of one:   {abs(symmetric_loss(equal[:1], equal[:1], s)):.4f}")
 # %% [markdown]
 # ## 6. Training
 #
-# A model that is sure of every answer could lower its loss by raising the scale without end. The paper keeps the scale at 100 or below, because larger ones made training unstable. We keep $1 \le e^s \le 100$.
+# A model that ranks all training pairs rightly can lower its loss by raising the scale, without end. The paper keeps the scale at 100 or below, because larger ones made training unstable. We keep $1 \le e^s \le 100$.
 
 # %%
 quiz("clip.clamp")
@@ -898,7 +898,7 @@ tables.facts_table()
 #
 # ## Discussion
 #
-# <details><summary>Q: The lecture lists as strengths: zero-shot transfer, many tasks, scaling with compute. Which of them comes from the two towers?</summary>
+# <details><summary>Q: The lecture (CS 8803-VLM) lists as strengths: zero-shot transfer, many tasks, scaling with compute. Which of them comes from the two towers?</summary>
 #
 # Zero-shot transfer does. The text encoder turns any class name into a vector without an image, so a new task needs no training. Two towers also make search cheap: image vectors are computed once, and a query costs one dot product per image. Scaling is a property of data and compute more than of this architecture.
 #

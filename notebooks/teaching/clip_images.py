@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -9,6 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from teaching.clip_objective import listed
 from teaching.exercises import normal, number
 
 
@@ -40,12 +42,21 @@ def collect(
 
 
 def candidates_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    """Candidates for which the answer and all mistakes give different lists."""
     queries, texts = ("dog", "red dog", "boat"), ("my dog", "IMG_001", "for sale")
-    rows = [
-        (queries[number(generator, 0, 2)], number(generator, 1, 6), texts[number(generator, 0, 2)])
-        for _ in range(90)
-    ]
-    return [[rows[0], *rows], number(generator, 4, 6)], {}
+    while True:
+        rows = [
+            (
+                queries[number(generator, 0, 2)],
+                number(generator, 1, 6),
+                texts[number(generator, 0, 2)],
+            )
+            for _ in range(90)
+        ]
+        rows, most = [rows[0], *rows], number(generator, 4, 6)
+        formulas = [collect, *itertools.chain(*map(listed, COLLECT.values()))]
+        if len({tuple(formula(rows, most)) for formula in formulas}) == len(formulas):
+            return [rows, most], {}
 
 
 COLLECT = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from functools import partial
@@ -194,11 +195,20 @@ def recall_at_k(
 
 
 def recall_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    N = number(generator, 60, 80)
-    table = torch.randint(0, 60, (N, N), generator=generator).float()
-    table.fill_diagonal_(0)
-    table += torch.diag(torch.randint(50, 60, (N,), generator=generator).float())
-    return [table, number(generator, 4, 8)], {}
+    """Similarities for which the answer and all mistakes give different numbers."""
+    while True:
+        N, k = number(generator, 60, 80), number(generator, 4, 8)
+        table = torch.randint(0, 60, (N, N), generator=generator).float()
+        table.fill_diagonal_(0)
+        table += torch.diag(torch.randint(50, 60, (N,), generator=generator).float())
+        formulas = [recall_at_k, *itertools.chain(*map(listed, RECALL.values()))]
+        if len({round(formula(table, k), 6) for formula in formulas}) == len(formulas):
+            return [table, k], {}
+
+
+def listed(formulas: Callable | tuple[Callable, ...]) -> tuple[Callable, ...]:
+    """One formula as a tuple, a tuple as it is."""
+    return formulas if isinstance(formulas, tuple) else (formulas,)
 
 
 def constant_inputs(generator: torch.Generator) -> tuple[list, dict]:

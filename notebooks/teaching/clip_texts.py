@@ -99,8 +99,13 @@ def text_parameters(
 
 
 def sizes_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    vocabulary, half = number(generator, 300, 399), number(generator, 4, 8)
-    return [vocabulary, 2 * half + 1, number(generator, 4, 9), number(generator, 2, 4)], {}
+    """Sizes for which the answer and all mistakes give different numbers."""
+    ranges = (300, 399), (9, 17), (9, 15), (2, 4)
+    while True:
+        sizes = [number(generator, *limits) for limits in ranges]
+        formulas = [text_parameters, *PARAMETERS.values()]
+        if len({formula(*sizes) for formula in formulas}) == len(formulas):
+            return sizes, {}
 
 
 PARAMETERS = {
