@@ -78,7 +78,7 @@ def test_code_that_crashes_is_an_answer_with_its_line(capsys):
 def test_got_is_shown_beside_wanted(capsys, monkeypatch):
     shown = []
     monkeypatch.setattr("vlmcourse.plots.show", shown.append)
-    exercises.check("attention.prefix", lambda seen, length: torch.ones(length, length).bool())
+    exercises.check("attention.prefix_mask", lambda seen, length: torch.ones(length, length).bool())
     assert "yours beside expected" in shown[0].description
     exercises.check("clip.attention_pool", lambda tokens, *_: tokens.mean(1))
     assert "numbers. The largest difference" in shown[1].description

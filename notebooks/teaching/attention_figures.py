@@ -1,0 +1,274 @@
+"""Lesson 01's measurements and figures: cost of attention, kernels beside each other, faulty layers, a layer inside CLIP."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from IPython.display import Markdown
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from teaching.exercises import question
+from vlmcourse import plots, recipes, world
+from vlmcourse.doctor import compiler_trouble
+from vlmcourse.papers.clip import CLIP
+from vlmcourse.parts.attention import Attention, attend
+from vlmcourse.parts.layers import Transformer
+from vlmcourse.parts.masks import Mask
+from vlmcourse.plots.diagrams import Diagram
+from vlmcourse.training.scale import Scale
+
+SEQUENTIAL_WIDTHS = (4, 16, 64, 256)
+FLEX_MASK = "packed documents"
+"""The one that is also run with FlexAttention, which compiles for many seconds."""
+
+
+def block_diagram(length: int, width: int, heads: int) -> Diagram:
+    """A pre-norm block with multi-head attention, with the shapes of a batch of one."""
+    x, split = f"(1, {length}, {width})", f"(1, {heads}, {length}, {width // heads})"
+    diagram = Diagram("A pre-norm block with multi-head attention")
+    diagram.box("x", "residual stream x", x, column=0, row=0, kind="data")
+    diagram.box("norm1", "LayerNorm", x, column=1, row=2, kind="trained")
+    for row, name in enumerate(("query", "key", "value"), start=1):
+        diagram.box(name, f"Linear: {name}", split, column=2, row=row, kind="trained")
+        diagram.arrow("norm1", name)
+    diagram.box("mask", "mask", f"(1, 1, {length}, {length})", column=2, row=4, kind="data")
+    diagram.box("attention", "masked attention", split, column=3, row=2)
+    diagram.box("output", "Linear: output", x, column=4, row=2, kind="trained")
+    diagram.box("sum1", "sum", x, column=5, row=0)
+    diagram.box("feedforward", "LayerNorm, feed-forward", x, column=6, row=2, kind="trained")
+    diagram.box("sum2", "sum", x, column=7, row=0)
+    for start, end in (
+        ("x", "norm1"),
+        ("query", "attention"),
+        ("key", "attention"),
+        ("value", "attention"),
+        ("mask", "attention"),
+        ("attention", "output"),
+        ("output", "sum1"),
+        ("x", "sum1"),
+        ("sum1", "feedforward"),
+        ("feedforward", "sum2"),
+        ("sum1", "sum2"),
+    ):
+        diagram.arrow(start, end)
+    return diagram
+
+
+def cache_diagram(heads: int, head_width: int, cached: int) -> Diagram:
+    """One step of generation with a cache of keys and values."""
+    old, new = f"(1, {heads}, {cached}, {head_width})", f"(1, {heads}, 1, {head_width})"
+    diagram = Diagram("One generation step with a cache")
+    diagram.box("x", "new token", f"(1, 1, {heads * head_width})", column=0, row=1, kind="data")
+    diagram.box("q", "query", new, column=1, row=0, kind="trained")
+    diagram.box("kv", "key and value", new, column=1, row=1, kind="trained")
+    diagram.box("cache", "cached keys, values", old, column=1, row=2, kind="data")
+    longer = f"(1, {heads}, {cached + 1}, {head_width})"
+    diagram.box("all", "all keys, values", longer, column=2, row=1, kind="data")
+    diagram.box("attention", "attention", new, column=3, row=0, kind="operation")
+    diagram.box("out", "output", f"(1, 1, {heads * head_width})", column=4, row=0, kind="trained")
+    diagram.arrow("x", "q")
+    diagram.arrow("x", "kv")
+    diagram.arrow("kv", "all", "appended")
+    diagram.arrow("cache", "all")
+    diagram.arrow("all", "cache", "replaces")
+    diagram.arrow("q", "attention")
+    diagram.arrow("all", "attention")
+    diagram.arrow("attention", "out")
+    return diagram
+
+
+def named_pictures(model: CLIP, scale: Scale, count: int = 3) -> tuple:
+    """Test pictures of one thing, named by a CLIP: images, pixels (N, 3, S, S), "wanted: predicted (probability)", right or not."""
+    pairs, pixel_values, labels = recipes.clip.single_things(scale.image_size, count)
+    names = world.known_nouns()
+    with torch.no_grad():
+        cosines = model.encode_image(pixel_values) @ recipes.clip.noun_classes(model).T
+    probabilities = (model.logit_scale.exp() * cosines).softmax(-1)
+    best = probabilities.argmax(-1)
+    captions = [
+        f"{names[label]}: CLIP says {names[noun]} ({row[noun]:.0%})"
+        for label, noun, row in zip(labels.tolist(), best.tolist(), probabilities.detach())
+    ]
+    return pairs.images(range(count)), pixel_values, captions, (best == labels).tolist()
+
+
+class StudentLayer(nn.Module):
+    """A layer called with (x, allowed), in the place of the package's Attention and with its weights."""
+
+    def __init__(self, layer: nn.Module, attention: Attention):
+        super().__init__()
+        self.layer = layer
+        key, value = attention.key_value.weight.chunk(2)
+        key_bias, value_bias = attention.key_value.bias.chunk(2)
+        weights = {
+            "query.weight": attention.query.weight,
+            "query.bias": attention.query.bias,
+            "key.weight": key,
+            "key.bias": key_bias,
+            "value.weight": value,
+            "value.bias": value_bias,
+            "output.weight": attention.out.weight,
+            "output.bias": attention.out.bias,
+        }
+        layer.load_state_dict(weights)
+
+    def forward(
+        self, x: Tensor, context: None = None, mask: Tensor | None = None, cache: None = None
+    ) -> Tensor:
+        length = x.shape[1]
+        allowed = torch.ones(1, 1, length, length).bool() if mask is None else mask
+        return self.layer(x, allowed)
+
+
+def with_attention(model: CLIP, layer: Callable[[int, int], nn.Module]) -> CLIP:
+    """A copy of a CLIP in which every attention layer is `layer(width, heads)`, with CLIP's weights."""
+    copied = copy.deepcopy(model)
+    for transformer in (part for part in copied.modules() if isinstance(part, Transformer)):
+        for block in transformer.blocks:
+            width = block.attention.out.out_features
+            block.attention = StudentLayer(layer(width, block.attention.heads), block.attention)
+        transformer.forward_at = _at_positions(transformer)  # every position, then those asked for
+    return copied.eval()
+
+
+def _at_positions(transformer: Transformer) -> Callable[..., Tensor]:
+    def forward_at(x: Tensor, positions: Tensor, mask: Tensor | None = None) -> Tensor:
+        return transformer(x, mask)[torch.arange(len(x)), positions]
+
+    return forward_at
+
+
+def saturation(attention: Callable) -> dict[str, dict[str, dict[int, float]]]:
+    """By the width of a head, for 64 random keys: the largest weight, and the mean derivative of a weight by its score."""
+    largest, slope = ({"divided by √D": {}, "not divided": {}} for _ in range(2))
+    generator = torch.Generator().manual_seed(0)
+    for width in SEQUENTIAL_WIDTHS:
+        q, k = torch.randn(2, 1, 1, 64, width, generator=generator)
+        for name, factor in (("divided by √D", 1.0), ("not divided", math.sqrt(width))):
+            weights = attention(q * factor, k, k)[1]
+            largest[name][width] = weights.amax(-1).mean().item()
+            slope[name][width] = (weights * (1 - weights)).sum(-1).mean().item()
+    return {"largest of 64 weights": largest, "sum of the derivatives": slope}
+
+
+def cost(function: Callable, length: int) -> tuple[float, float]:
+    """Milliseconds of forward and backward, and MiB that forward stores for backward, for 4 heads of width 32."""
+    stored: list[int] = []
+    inputs = [torch.randn(1, 4, length, 32, requires_grad=True) for _ in range(3)]
+
+    def pack(tensor: Tensor) -> Tensor:
+        stored.append(tensor.untyped_storage().nbytes())
+        return tensor
+
+    best = math.inf
+    for _ in range(3):
+        stored.clear()
+        start = time.perf_counter()
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            out = function(*inputs)
+        out.sum().backward()
+        best = min(best, time.perf_counter() - start)
+    return 1e3 * best, sum(stored) / 2**20
+
+
+def costs(attention: Callable, lengths: Sequence[int]) -> dict[str, dict[str, dict[int, float]]]:
+    """{"milliseconds": {"explicit": {length: ...}, "fused": ...}, "MiB stored for backward": ...}."""
+    functions = {
+        "explicit": lambda q, k, v: attention(q, k, v)[0],
+        "fused": scaled_dot_product_attention,
+    }
+    measured = {
+        name: {length: cost(function, length) for length in lengths}
+        for name, function in functions.items()
+    }
+    return {
+        what: {
+            name: {length: pair[place] for length, pair in points.items()}
+            for name, points in measured.items()
+        }
+        for place, what in enumerate(("milliseconds", "MiB stored for backward"))
+    }
+
+
+def cost_figure(measured: Mapping[str, Mapping], xlabel: str, ylog: bool = True):
+    """One panel of curves for each quantity, under each other."""
+    panels = (
+        plots.curves(series, xlabel, what, xlog=True, ylog=ylog)
+        for what, series in measured.items()
+    )
+    return plots.stack_figures(*panels)
+
+
+def kernels(masked_attention: Callable, masks: Mapping[str, Mask], scale: Scale) -> Markdown:
+    """The largest difference between explicit attention and each fused kernel, for each mask, as a table."""
+    trouble = "not at scale smoke" if scale.name == "smoke" else compiler_trouble()
+    lines = ["| mask | explicit − SDPA | explicit − FlexAttention |", "|---|---|---|"]
+    for name, mask in masks.items():
+        q, k, v = (torch.randn(1, 2, length, 16) for length in (mask.queries, mask.keys, mask.keys))
+        explicit = masked_attention(q, k, v, mask.to_bool())
+        difference = (explicit - attend(q, k, v, mask.to_bool())).abs().max().item()
+        flex = "not run"
+        if not trouble and name == FLEX_MASK:
+            flex = f"{(explicit - attend(q, k, v, mask.to_block_mask())).abs().max().item():.0e}"
+        lines.append(f"| {name} | {difference:.0e} | {flex} |")
+    if trouble and scale.name != "smoke":
+        lines.append(
+            "\nFlexAttention was skipped: it is compiled when first used, which needs a C++ compiler and Python's "
+            f"headers. Here: {trouble} On Debian and Ubuntu: `sudo apt install g++ python3-dev`. Nothing else needs it."
+        )
+    return Markdown("\n".join(lines))
+
+
+def _softmax_over_queries(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor) -> Tensor:
+    scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
+    weights = scores.masked_fill(~allowed, -torch.inf).softmax(-2)
+    return weights.masked_fill(~allowed, 0) @ v
+
+
+def _additive(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor) -> Tensor:
+    scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
+    smallest = torch.finfo(scores.dtype).min
+    return (scores + torch.zeros(allowed.shape).masked_fill(~allowed, smallest)).softmax(-1) @ v
+
+
+FAULTS = {
+    "no fault": attend,
+    "the softmax runs over the queries": _softmax_over_queries,
+    "the smallest number is added to forbidden scores": _additive,
+}
+
+
+def runs(id: str) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
+    """The layers of a failure lab by their letters: each maps x (1, L, D) and a mask (1, 1, L, L) to (1, L, D)."""
+    causes = question("failures", id)["causes"]
+
+    def layer(function: Callable) -> Callable[[Tensor, Tensor], Tensor]:
+        return lambda x, allowed: function(x[:, None], x[:, None], x[:, None], allowed)[:, 0]
+
+    return {letter: layer(FAULTS[cause]) for letter, cause in causes.items()}
+
+
+def generation_times(
+    layer: nn.Module, step: Callable, lengths: Sequence[int]
+) -> dict[str, dict[int, float]]:
+    """Milliseconds to run a layer over a sequence token by token: with a cache, and computing everything again each time."""
+    width = layer.query.in_features
+    times: dict[str, dict[int, float]] = {"with the cache": {}, "everything again": {}}
+    for length in lengths:
+        x, cache = torch.randn(1, length, width), {}
+        causal = torch.ones(length, length).tril().bool()[None, None]
+        with torch.no_grad():
+            start = time.perf_counter()
+            for token in x.split(1, dim=1):
+                step(layer, token, cache)
+            times["with the cache"][length] = 1e3 * (time.perf_counter() - start)
+            start = time.perf_counter()
+            for end in range(1, length + 1):
+                layer(x[:, :end], causal[:, :, :end, :end])
+            times["everything again"][length] = 1e3 * (time.perf_counter() - start)
+    return times

@@ -1,0 +1,282 @@
+"""Lesson 01's checks of masks and of what is measured: inputs, and the mistakes that have a name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn.functional import layer_norm
+
+from teaching import attention_answers as answers
+from teaching.exercises import Exercise, number, rule
+
+prefix_mask, reachable = answers.prefix_mask, answers.reachable
+
+
+def prefix_inputs(generator: torch.Generator, edge: bool = False) -> tuple[list, dict]:
+    """A prefix inside the sequence; edge: empty, or all of it."""
+    length = number(generator, 5, 7)
+    inside = number(generator, 3, length - 2)
+    return [(0, length)[number(generator, 0, 1)] if edge else inside, length], {}
+
+
+PREFIX_MISTAKES = {
+    "it is upside down: True must mean 'may attend'.": lambda p, n: ~prefix_mask(p, n),
+    "that is the transpose: rows are queries, columns are keys.": lambda p, n: prefix_mask(p, n).T,
+    "that is causal: the prefix must also attend to its own later tokens. Which level do they all share?": (
+        lambda p, n: prefix_mask(0, n)
+    ),
+    "every position attends to the prefix, but the text no longer to its own past.": lambda p, n: (
+        torch.arange(n) < p
+    ).expand(n, n),
+    "the text attends to the whole text, future included: its levels must grow.": lambda p, n: (
+        prefix_mask(n, n)
+    ),
+    "one position too many belongs to the prefix: the first text token has a level of its own.": (
+        lambda p, n: prefix_mask(p + 1, n)
+    ),
+    "one position too few belongs to the prefix: it is the positions 0 to prefix_length - 1.": (
+        lambda p, n: prefix_mask(max(0, p - 1), n)
+    ),
+}
+
+
+def packed_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    """Two or three documents in each row, with padding at either end that carries a document's number."""
+    rows, T = [], number(generator, 7, 9)
+    for row in range(2):
+        cuts = 2 + torch.randperm(T - 4, generator=generator)[: 1 + row].sort().values
+        rows.append(torch.bucketize(torch.arange(T), cuts, right=True) + 1)
+    is_token = torch.ones(2, T).bool()
+    is_token[0, : number(generator, 1, 2)] = False
+    is_token[1, -number(generator, 1, 2) :] = False
+    return [torch.stack(rows), is_token], {}
+
+
+def packed_result(document, is_token, parts=("document", "causal", "padding"), **changes) -> Tensor:
+    """packed_mask as the intersection of its parts; other arguments make mistakes."""
+    T = document.shape[1]
+    masks = {
+        "document": document[:, :, None] == document[:, None, :],
+        "causal": torch.ones(T, T).tril().bool().expand(len(document), T, T),
+        "future": torch.ones(T, T).triu().bool().expand(len(document), T, T),
+        "padding": is_token[:, None, :].expand(-1, T, -1),
+        "padded queries": is_token[:, :, None].expand(-1, -1, T),
+        "pads": ~is_token[:, None, :].expand(-1, T, -1),
+        "earlier documents": document[:, :, None] >= document[:, None, :],
+    }
+    allowed = torch.stack([masks[part] for part in parts])
+    return (allowed.any(0) if changes.get("union") else allowed.all(0))[:, None]
+
+
+packed = partial(partial, packed_result)
+PACKED_MISTAKES = {
+    "padding is still attended to: columns of padding must be False.": packed(
+        parts=("document", "causal")
+    ),
+    "texts attend to the future: the mask is not causal.": packed(parts=("document", "padding")),
+    "texts attend to earlier documents: two documents in one row must not see each other.": (
+        packed(parts=("causal", "padding")),
+        packed(parts=("earlier documents", "causal", "padding")),
+    ),
+    "padding must be closed as keys (columns); yours closes it as queries (rows).": packed(
+        parts=("document", "causal", "padded queries")
+    ),
+    "the three conditions must hold together (&); yours asks for any of them (|).": packed(
+        union=True
+    ),
+    "is_token is used upside down: it is True where a token is real.": packed(
+        parts=("document", "causal", "pads")
+    ),
+    "texts attend to the future instead of the past: rows are queries, columns are keys.": packed(
+        parts=("document", "future", "padding")
+    ),
+    "the axis of the heads is missing: expected (B, 1, T, T).": lambda *args: packed_result(*args)[
+        :, 0
+    ],
+    "it is upside down: True must mean 'may attend'.": lambda *args: ~packed_result(*args),
+}
+
+
+def last_image(is_tag: Tensor, image: Tensor, shift: int = 0, include: bool = True) -> Tensor:
+    """(T, K): a token attends to keys of image number phi, the image tokens up to and including it."""
+    phi = is_tag.long().cumsum(0) - (0 if include else is_tag.long())
+    return phi[:, None] + shift == image[None, :]
+
+
+def at_least(is_tag: Tensor, image: Tensor, sign: int) -> Tensor:
+    """All images so far (sign 1), or the last one and all that follow (-1)."""
+    return sign * is_tag.long().cumsum(0)[:, None] >= sign * image[None, :]
+
+
+def tags_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    """A text that starts with a word, two or three image tokens in it, and their visual tokens."""
+    length, images = number(generator, 6, 9), number(generator, 2, 3)
+    is_tag = torch.zeros(length, dtype=torch.bool)
+    is_tag[1 + torch.randperm(length - 1, generator=generator)[:images]] = True
+    image = torch.arange(1, images + 1).repeat_interleave(number(generator, 1, 2))
+    return [is_tag, image], {}
+
+
+LAST_IMAGE_MISTAKES = {
+    "it is upside down: True must mean 'may attend'.": lambda t, i: ~last_image(t, i),
+    "that is the transpose: rows are tokens, columns are keys.": lambda t, i: last_image(t, i).T,
+    "tokens attend to every image so far: == is wanted where you have <= or >=.": lambda t, i: (
+        at_least(t, i, 1)
+    ),
+    "tokens attend to images still to come: compare for equality.": lambda t, i: at_least(t, i, -1),
+    "an image token doesn't attend to its own image: count the image tokens up to *and including* it.": (
+        lambda t, i: last_image(t, i, include=False)
+    ),
+    "text before the first image attends to image 1: with no image yet the count is 0, and 0 matches nothing.": (
+        lambda t, i: t.long().cumsum(0).clamp(min=1)[:, None] == i[None, :]
+    ),
+    "every token attends to the next image: the count starts at 0, and images are numbered from 1.": (
+        lambda t, i: last_image(t, i, shift=1)
+    ),
+}
+
+
+class MaskedMix:
+    """(1, K, D) -> (1, Q, D): each output mixes the normalised inputs that a mask allows, nonlinearly."""
+
+    def __init__(self, allowed: Tensor, weights: Tensor):
+        self.allowed, self.weights = allowed, weights * allowed
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return torch.tanh(self.weights @ layer_norm(x, x.shape[-1:]))
+
+
+def dependency_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    """A function with a hidden random mask, not square, and an input."""
+    Q, K, D = number(generator, 3, 4), number(generator, 5, 6), number(generator, 6, 8)
+    allowed = torch.rand(Q, K, generator=generator) < 0.5
+    allowed[0, 0], allowed[1, 0], allowed[0, 1], allowed[:, 2] = True, False, False, False
+    weights = 0.5 + torch.rand(Q, K, generator=generator)
+    return [MaskedMix(allowed, weights), torch.randn(1, K, D, generator=generator)], {}
+
+
+def perturbed(function: Callable, x: Tensor, change: Callable, restore: bool = True) -> Tensor:
+    """`dependency` with another change of the input; restore: each change starts from x."""
+    columns, before, changed = [], function(x), x.clone()
+    for k in range(x.shape[1]):
+        changed = x.clone() if restore else changed
+        changed[:, k] = change(x, k)
+        columns.append((function(changed) - before).abs().amax(dim=(0, 2)) > 1e-6)
+    return torch.stack(columns, dim=1)
+
+
+def _noise(x: Tensor, k: int) -> Tensor:
+    return torch.randn_like(x[:, k])
+
+
+DEPENDENCY_MISTAKES = {
+    "that is the transpose: rows are outputs, columns are inputs.": lambda f, x: (
+        answers.dependency(f, x).T
+    ),
+    "it is upside down: True means that the output changes.": lambda f, x: (
+        ~answers.dependency(f, x)
+    ),
+    "nothing changes: a constant added to all numbers of a token, or a factor, is removed by a LayerNorm. Replace "
+    "the token by random numbers.": lambda f, x: torch.zeros_like(answers.dependency(f, x)),
+    "earlier inputs stay changed: start from the original x for each key.": lambda f, x: perturbed(
+        f, x, _noise, restore=False
+    ),
+    "every output depends on every input: change one position at a time, and compare one output at a time.": (
+        lambda f, x: torch.ones_like(answers.dependency(f, x))
+    ),
+    "all outputs of a column are equal: compare each output position for itself, not all at once.": (
+        lambda f, x: answers.dependency(f, x).any(0, keepdim=True).expand(*f.allowed.shape)
+    ),
+    "return booleans: does the output change at all?": lambda f, x: answers.dependency(
+        f, x
+    ).float(),
+}
+
+
+def _size_alone(got: object, wanted: Tensor, *_) -> str | None:
+    """What to say to a table of sizes instead of booleans."""
+    if isinstance(got, Tensor) and got.is_floating_point() and got.shape == wanted.shape:
+        return "return booleans: does the output change at all?"
+    return None
+
+
+def reachable_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    """A sparse mask that is not symmetric and lacks some of its diagonal, and a depth of 3 or 4."""
+    length = number(generator, 8, 10)
+    allowed = torch.zeros(length, length).bool()
+    order = torch.randperm(length, generator=generator)
+    allowed[order[1:], order[:-1]] = True  # a chain in random order, and one more connection
+    allowed[order[-1], order[0]] = True
+    allowed[order[0], order[0]] = True
+    return [allowed, number(generator, 3, 4)], {}
+
+
+def _powers(allowed: Tensor, depth: int) -> Tensor:
+    """Without the residual connections."""
+    reach = torch.eye(len(allowed)).bool()
+    for _ in range(depth):
+        reach = (allowed.float() @ reach.float()) > 0
+    return reach
+
+
+def _paths(allowed: Tensor, depth: int) -> Tensor:
+    return torch.matrix_power((allowed | torch.eye(len(allowed)).bool()).float(), depth)
+
+
+REACHABLE_MISTAKES = {
+    "the residual connections are missing: every position also keeps what it has.": _powers,
+    "that is one layer less than asked for.": lambda a, depth: reachable(a, depth - 1),
+    "that is one layer more than asked for.": lambda a, depth: reachable(a, depth + 1),
+    "that is the transpose: rows are outputs, columns are inputs.": lambda a, depth: (
+        reachable(a, depth).T
+    ),
+    "the first layer alone: the depth is not used.": lambda a, depth: reachable(a, 1),
+    "the number of layers is without effect in the end: the result has everything that any depth could reach.": (
+        lambda a, depth: reachable(a, 50)
+    ),
+    "return booleans: is there any path at all?": _paths,
+    "it is upside down: True means that the input can change the output.": lambda a, depth: (
+        ~reachable(a, depth)
+    ),
+}
+
+
+PREFIX = Exercise(
+    "The prefix shares level 0, then levels count up.",
+    (
+        rule("prefix_mask", prefix_inputs, prefix_mask, PREFIX_MISTAKES),
+        rule("prefix_mask", partial(prefix_inputs, edge=True), prefix_mask, PREFIX_MISTAKES),
+    ),
+    reference=prefix_mask,
+)
+PACKED = Exercise(
+    "Groups, levels and padding are three conditions that hold together.",
+    (rule("packed_mask", packed_inputs, answers.packed_mask, PACKED_MISTAKES),),
+    reference=answers.packed_mask,
+)
+LAST_IMAGE = Exercise(
+    "The count of image tokens is the group of a token, and its keys are those of the same group.",
+    (rule("last_image_mask", tags_inputs, answers.last_image_mask, LAST_IMAGE_MISTAKES),),
+    reference=answers.last_image_mask,
+)
+DEPENDENCY = Exercise(
+    "Your function measures who attends to whom without reading any mask.",
+    (
+        rule(
+            "dependency",
+            dependency_inputs,
+            answers.dependency,
+            DEPENDENCY_MISTAKES,
+            explain=_size_alone,
+        ),
+    ),
+    reference=answers.dependency,
+)
+REACHABLE = Exercise(
+    "Depth extends a mask along paths, and residual connections let information wait.",
+    (rule("reachable", reachable_inputs, reachable, REACHABLE_MISTAKES),),
+    reference=reachable,
+)

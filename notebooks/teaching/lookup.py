@@ -1,0 +1,195 @@
+"""The look-up task of lesson 01: (name, colour) pairs, then a name; which colour belongs to it? And the model that learns it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from IPython.display import Markdown
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from vlmcourse.evaluation import spread, verdict
+from vlmcourse.evaluation.published import PublishedTable
+from vlmcourse.training.batches import Batches
+from vlmcourse.training.fit import Step, fit
+from vlmcourse.training.optimisation import Optimisation
+from vlmcourse.training.scale import Scale
+from vlmcourse.training.stages import seeded
+
+TEST_EXAMPLES = range(10_000_000, 10_000_512)
+"""Numbers of examples that no training reaches."""
+COLOURS = ("red", "blue", "green", "white", "black", "pink")
+BASE = "4 heads, sinusoids, causal"
+NAMES = ("ana", "bob", "cem", "dia", "eli", "fay", "gus", "hal", "ivy", "jon", "kim", "lou")
+
+
+@dataclass(frozen=True)
+class LookUpTask:
+    """Sequences of `pairs` pairs and a question: ids (B, 2 pairs + 1). Names and colours are random in each example."""
+
+    pairs: int = 4
+
+    @property
+    def length(self) -> int:
+        return 2 * self.pairs + 1
+
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        return NAMES + COLOURS
+
+    def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
+        """`ids` (B, T), `answers` (B,): which of COLOURS, `asked` (B,): the number of the pair that is asked for."""
+        generator = torch.Generator().manual_seed(indices[0])
+        size, pairs = len(indices), self.pairs
+        names, colours = (
+            torch.rand(size, len(words), generator=generator).argsort(dim=1)[:, :pairs]
+            for words in (NAMES, COLOURS)
+        )
+        asked = torch.randint(pairs, (size, 1), generator=generator)
+        text = torch.stack([names, len(NAMES) + colours], dim=2).flatten(1)
+        return {
+            "ids": torch.cat([text, names.gather(1, asked)], dim=1),
+            "answers": colours.gather(1, asked)[:, 0],
+            "asked": asked[:, 0],
+        }
+
+    def words(self, ids: Tensor) -> list[str]:
+        """One sequence (T,) as words."""
+        return [self.vocabulary[token] for token in ids.tolist()]
+
+
+class LookUp(nn.Module):
+    """Embeddings + positions -> blocks -> LayerNorm -> which colour? The answer is read at the last position.
+
+    allowed    attention mask (T, T) booleans
+    attention  (width, heads) -> a layer called with (x, allowed);  block: (width, attention layer) -> a block, likewise
+    positions  (T, width) vectors that are added to the embeddings; None: learned ones
+    """
+
+    def __init__(
+        self,
+        task: LookUpTask,
+        allowed: Tensor,
+        attention: Callable[[int, int], nn.Module],
+        block: Callable[[int, nn.Module], nn.Module],
+        positions: Tensor | None,
+        width: int = 64,
+        heads: int = 4,
+        depth: int = 2,
+        seed: int = 0,
+    ):
+        super().__init__()
+        with seeded(seed):
+            self.embedding = nn.Embedding(len(task.vocabulary), width)
+            learned = nn.Parameter(torch.randn(task.length, width))
+            self.positions = learned if positions is None else nn.Buffer(positions)
+            self.blocks = nn.ModuleList(block(width, attention(width, heads)) for _ in range(depth))
+            self.norm = nn.LayerNorm(width)
+            self.classify = nn.Linear(width, len(COLOURS))
+        self.allowed = nn.Buffer(allowed.reshape(1, 1, *allowed.shape[-2:]))
+
+    def inputs_of_blocks(self, ids: Tensor) -> list[Tensor]:
+        """What each block reads, and what the last one writes: depth + 1 tensors (B, T, D)."""
+        states = [self.embedding(ids) + self.positions]
+        for block in self.blocks:
+            states.append(block(states[-1], self.allowed))
+        return states
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """(B, T) -> logits of the colours (B, C)."""
+        return self.classify(self.norm(self.inputs_of_blocks(ids)[-1][:, -1]))
+
+    def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Cross-entropy of the colour that is asked for."""
+        return {"colour": cross_entropy(self(batch["ids"]), batch["answers"])}
+
+
+def steps_at(scale: Scale) -> int:
+    """How many steps the task is trained for."""
+    return 20 if scale.name == "smoke" else 400
+
+
+def train(
+    model: LookUp,
+    task: LookUpTask,
+    steps: int,
+    on_step: Callable[[Step], None] = lambda step: None,
+    learning_rate: float = 2e-3,
+    seed: int = 0,
+) -> LookUp:
+    """Trains in place, batches of 64, and calls on_step with each step."""
+    batches = Batches(lambda indices: task.batch([seed * 1_000_000 + i for i in indices]), 64)
+    optimisation = Optimisation(learning_rate)
+    for step in fit(model, batches, steps, optimisation, seed=seed, precision=torch.float32):
+        on_step(step)
+    return model
+
+
+@torch.no_grad()
+def accuracy(model: LookUp, task: LookUpTask) -> float:
+    """Share of right colours on 512 sequences that were not trained on."""
+    batch = task.batch(TEST_EXAMPLES)
+    return (model(batch["ids"]).argmax(-1) == batch["answers"]).float().mean().item()
+
+
+@torch.no_grad()
+def weights_of_question(model: LookUp, ids: Tensor) -> list[Tensor]:
+    """For each block, the weights (heads, T) with which the last position of one sequence (T,) attends, recomputed."""
+    rows = []
+    for block, x in zip(model.blocks, model.inputs_of_blocks(ids[None])):
+        layer, x = block.attention, block.norm1(x)
+        q, k = (
+            part(x).unflatten(-1, (layer.heads, -1)).transpose(1, 2)
+            for part in (layer.query, layer.key)
+        )
+        scores = q[:, :, -1:] @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+        rows.append(scores.masked_fill(~model.allowed[:, :, -1:], -torch.inf).softmax(-1)[0, :, 0])
+    return rows
+
+
+CLAIMS = (
+    ("several heads beat a single one", "base", "(A) 1 head", BASE, "1 head"),
+    ("too many heads are worse again", "base", "(A) 32 heads", BASE, "32 heads"),
+    ("sinusoids are about as good as learned positions", "base", "(E)", BASE, "learned positions"),
+    ("without the scaling, wide heads train badly", "", "", "1 head", "1 head, not scaled"),
+)
+"""(claim, the paper's rows: better, worse; our rows: better, worse); better means fewer steps to learn."""
+CONTROLS = ("no positions", "no mask (bidirectional)", "blind")
+
+
+def table_beside_ours(paper: PublishedTable, results: dict) -> Markdown:
+    """The paper's claims with its BLEU, our steps to learn, and the verdict; below, our own controls."""
+    measured = {
+        row: [one["steps to learn"] for one in results["rows"] if one["row"] == row]
+        for row in dict.fromkeys(one["row"] for one in results["rows"])
+    }
+
+    def steps(row: str) -> str:
+        values = spread(measured[row])
+        return f"{values.mean:.0f} ± {values.std:.0f}"
+
+    seeds = len(measured[BASE])
+    lines = [
+        f"| claim | paper: BLEU | ours: steps to learn (mean ± sd, {seeds} seeds) | verdict |",
+        "|---|---|---|---|",
+    ]
+    for claim, better, worse, ours, ours_worse in CLAIMS:
+        numbers = "no number (Sec. 3.2.1)"
+        if better:
+            bleu = [paper.value(row, "BLEU") for row in (better, worse)]
+            numbers = f"{bleu[0]} against {bleu[1]}"
+        word = verdict(measured[ours_worse], measured[ours])
+        lines.append(
+            f"| {claim} | {numbers} | {ours}: {steps(ours)}; {ours_worse}: {steps(ours_worse)} | {word} |"
+        )
+    lines += [
+        "",
+        "| our controls | steps to learn | accuracy after training |",
+        "|---|---|---|",
+    ]
+    for row in (BASE, *CONTROLS):
+        scores = spread([one["accuracy"] for one in results["rows"] if one["row"] == row])
+        lines.append(f"| {row} | {steps(row)} | {scores.mean:.2f} ± {scores.std:.2f} |")
+    return Markdown("\n".join(lines))
