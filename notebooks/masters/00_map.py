@@ -1,0 +1,622 @@
+# %% [markdown]
+# # 00 · The map
+#
+# **After this lesson you can:**
+#
+# - say what a vision-language model is, and name six flavours of it;
+# - recognise images with a trained CLIP, from class names alone;
+# - judge a score beside blank and shuffled images;
+# - read the table of systems: what is frozen, what is trained, how image and text meet;
+# - count trained and frozen parameters.
+#
+# | | |
+# |---|---|
+# | Prerequisites | Python; a first look at PyTorch tensors |
+# | Time | about 45 minutes to work through; Run All takes about 40 seconds on 2 cores |
+# | Papers | Radford et al. 2021, *CLIP*, [arXiv 2103.00020](https://arxiv.org/abs/2103.00020); Yin et al. 2023, *A Survey on Multimodal Large Language Models*, [arXiv 2306.13549](https://arxiv.org/abs/2306.13549); every system of the table below |
+#
+# This is the first lesson, so there is nothing to recall. The course follows a lecture on early vision-language models, Georgia Tech's CS 8803-VLM by Zsolt Kira. "The lecture" always means this one. Each exercise below is a function of a few lines. Its check tells you what is wrong; two hints and the solution are folded below it.
+#
+# Letters for axes: **N** images, **M** texts, **C** classes, **E** width of a vector.
+
+# %% tags=["hide-input"]
+import torch
+from IPython.display import Markdown
+from torch import Tensor, nn
+
+from teaching import course_map_figures as figures
+from teaching.course_map_answers import systems
+from teaching.exercises import check, quiz
+from vlmcourse import evaluation, plots, recipes, world
+from vlmcourse.evaluation.published import published
+from vlmcourse.training.scale import Scale
+
+scale = Scale.of()
+_ = torch.manual_seed(0)
+
+# %% [markdown]
+# ## The whole first
+#
+# A **vision-language model** (VLM) works on images and text together. Here is one: CLIP, small enough to be trained on a laptop. It comes trained with this course, and lesson 02 builds it. It was trained on images of a small synthetic world with their captions. It never got a class label.
+#
+# You type texts, CLIP says which one fits an image best. **Change the texts** and run the cell again. This CLIP knows only the words of its world; if you use an unknown word, the error message suggests known ones.
+
+# %%
+model = recipes.get("clip").train_or_load(scale).model
+texts = [
+    "an umbrella on brown",
+    "a hammer on brown",
+    "a hammer on green",
+    "a tree on purple",
+    "a cat",
+]
+pairs, pixel_values, _ = recipes.clip.single_things(scale.image_size, 3)
+chosen = figures.best_texts(model, pixel_values, texts)
+caption = "Figure 1. Three test images, each with the text that CLIP finds most similar."
+plots.show(
+    plots.pictures(pairs.images(range(3)), chosen), caption=caption, credit=world.ATTRIBUTION
+)
+
+# %% [markdown]
+# With a free choice of texts, CLIP becomes a classifier for any list of classes. How does it work? Each image and each text becomes a vector, and CLIP compares the directions of two vectors.
+
+# %%
+caption = (
+    "Figure 2. CLIP with three images and five texts. What to see: image and text meet only "
+    "at the end, in one table of numbers."
+)
+plots.show(figures.clip_diagram(model), caption=caption)
+
+# %% [markdown]
+# ## 1. Compare images with texts
+#
+# The **cosine** of two vectors is their dot product, divided by both lengths: $\cos(a, b) = \frac{a \cdot b}{\lVert a \rVert \lVert b \rVert}$. It is 1 for equal directions, 0 for perpendicular ones, and -1 for opposite ones.
+
+# %% [markdown]
+# ### Exercise 1 · Cosines of all pairs
+#
+# | Objective | Difficulty | Importance | Minutes |
+# |---|---|---|---|
+# | compare every vector of one list with every vector of another | ●○○○○ | ●●●●● | 4 |
+#
+# Return a table with a row for each vector of `a` and a column for each vector of `b`.
+
+
+# %%
+def cosine_similarity(a: Tensor, b: Tensor) -> Tensor:
+    """a (N, E), b (M, E) -> cosines of all pairs (N, M)."""
+    raise NotImplementedError("your code here")
+
+
+cosine_similarity = check("course_map.cosine", cosine_similarity)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>First give every vector the length 1. Then a matrix product computes all dot products.</details>
+# <details><summary>Hint 2</summary><code>a.norm(dim=-1, keepdim=True)</code> has the shape (N, 1). <code>b.T</code> has the vectors of b as columns.</details>
+# <details><summary>If you see "mat1 and mat2 shapes cannot be multiplied"</summary>The inner sizes must agree: (N, E) times (E, M).</details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def cosine_similarity(a, b):
+#     a = a / a.norm(dim=-1, keepdim=True)
+#     b = b / b.norm(dim=-1, keepdim=True)
+#     return a @ b.T
+# ```
+# </details>
+
+# %%
+images, pixel_values, captions = figures.matching_pairs(scale.image_size, 6)
+similarity = cosine_similarity(
+    figures.image_vectors(model, pixel_values), figures.text_vectors(model, captions)
+)
+caption = (
+    "Figure 3. Your cosines for six test images (columns) and their captions (rows). What "
+    "to see: the diagonal, where image and caption belong together, is highest."
+)
+table = plots.similarity(images, captions, similarity)
+plots.show(table, caption=caption, credit=world.ATTRIBUTION)
+
+# %% [markdown]
+# Cosines lie close together. To get probabilities, divide them by a small number, the **temperature** $\tau$, and apply a **softmax** over the classes: $p_c = \exp(s_c / \tau) / \sum_j \exp(s_j / \tau)$, where $s_c$ is the cosine with class $c$. CLIP learns its temperature in training.
+
+# %% [markdown]
+# ### Exercise 2 · Probabilities of classes
+#
+# | Objective | Difficulty | Importance | Minutes |
+# |---|---|---|---|
+# | turn cosines into probabilities | ●○○○○ | ●●●●● | 3 |
+#
+# Each row of the result belongs to one image and sums to 1.
+
+
+# %%
+def class_probabilities(cosines: Tensor, temperature: float) -> Tensor:
+    """cosines (N, C) of images and classes -> probabilities (N, C)."""
+    raise NotImplementedError("your code here")
+
+
+class_probabilities = check("course_map.probabilities", class_probabilities)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>PyTorch tensors have a method for the softmax. Which axis are the classes?</details>
+# <details><summary>Hint 2</summary>Divide first, then <code>softmax(dim=-1)</code>.</details>
+# <details><summary>If you see "softmax() received an invalid combination of arguments"</summary>It needs the axis: <code>x.softmax(dim=-1)</code>.</details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def class_probabilities(cosines, temperature):
+#     logits = cosines / temperature
+#     logits = logits - logits.amax(dim=-1, keepdim=True)  # so that exp can't overflow
+#     exponentials = logits.exp()
+#     return exponentials / exponentials.sum(dim=-1, keepdim=True)  # or: logits.softmax(dim=-1)
+# ```
+# </details>
+
+# %%
+quiz("course_map.temperature")
+
+# %% [markdown]
+# Classification without any labelled example is called **zero-shot**. The classes are given by their names alone.
+
+# %% [markdown]
+# ### Exercise 3 · A zero-shot classifier
+#
+# | Objective | Difficulty | Importance | Minutes |
+# |---|---|---|---|
+# | classify images from class vectors | ●●○○○ | ●●●●● | 5 |
+#
+# Return for each image the name of the class with the highest cosine. The vectors may have any length.
+
+
+# %%
+def zero_shot(image_vectors: Tensor, class_vectors: Tensor, names: list[str]) -> list[str]:
+    """image_vectors (N, E), class_vectors (C, E), names of the C classes -> N names."""
+    raise NotImplementedError("your code here")
+
+
+zero_shot = check("course_map.zero_shot", zero_shot)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>You have a function for the table of cosines. Which column is the largest in each row?</details>
+# <details><summary>Hint 2</summary><code>argmax(dim=-1).tolist()</code> gives the numbers of the classes.</details>
+# <details><summary>If you see "list indices must be integers or slices, not Tensor"</summary>Turn the tensor into a list first: <code>.tolist()</code>.</details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def zero_shot(image_vectors, class_vectors, names):
+#     cosines = cosine_similarity(image_vectors, class_vectors)
+#     best = cosines.argmax(dim=-1)
+#     return [names[index] for index in best.tolist()]
+# ```
+# </details>
+
+# %%
+count = 64 if scale.name == "smoke" else 256
+pairs, pixel_values, labels = recipes.clip.single_things(scale.image_size, count)
+class_vectors = figures.text_vectors(model, figures.class_prompts())
+words = world.known_nouns()
+wanted = [words[label] for label in labels.tolist()]
+
+
+def zero_shot_accuracy(pixel_values: Tensor) -> float:
+    """Share of the test images, in the order of `wanted`, that your classifier names correctly."""
+    vectors = figures.image_vectors(model, pixel_values)
+    named = zero_shot(vectors, class_vectors, words)
+    return sum(map(str.__eq__, named, wanted)) / len(wanted)
+
+
+accuracy = zero_shot_accuracy(pixel_values)
+print(f"{accuracy:.0%} of {count} images are right, among {len(words)} classes.")
+
+# %%
+quiz("course_map.closed_list")
+
+# %% [markdown]
+# ### Retrieval
+#
+# The same table serves for search. **Retrieval** asks: which text belongs to this image, among many? It is judged by the **rank** of the right text: 1 if it has the highest cosine, 2 if one text is more similar, and so on. The share of images with rank 1 is called **recall at 1**, R@1.
+
+# %% [markdown]
+# ### Exercise 4 · Rank of the right text
+#
+# | Objective | Difficulty | Importance | Minutes |
+# |---|---|---|---|
+# | evaluate a search by ranks | ●●○○○ | ●●●●○ | 6 |
+#
+# Text number n belongs to image number n. No two entries of a row are equal.
+
+
+# %%
+def ranks_of_matches(similarity: Tensor) -> Tensor:
+    """similarity (N, N), rows are images, columns are texts -> ranks (N,), integers from 1."""
+    raise NotImplementedError("your code here")
+
+
+ranks_of_matches = check("course_map.ranks", ranks_of_matches)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>The rank is 1 plus the number of texts that are more similar than the right one.</details>
+# <details><summary>Hint 2</summary><code>similarity.diagonal()[:, None]</code> is a column that you can compare with all entries.</details>
+# <details><summary>If you see "ranks are whole numbers" or a wrong dtype</summary>The sum of booleans is an integer. Don't convert it.</details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def ranks_of_matches(similarity):
+#     right = similarity.diagonal()[:, None]  # (N, 1)
+#     better = similarity > right
+#     return 1 + better.sum(dim=1)
+# ```
+# </details>
+
+# %% [markdown]
+# ### Exercise 5 · Recall at k
+#
+# | Objective | Difficulty | Importance | Minutes |
+# |---|---|---|---|
+# | turn ranks into the usual score of retrieval | ●○○○○ | ●●●●○ | 3 |
+#
+# R@k is the share of images whose right text is among the first k. Return it for each k, as a number from 0 to 1.
+
+
+# %%
+def recall_at(ranks: Tensor, ks: list[int]) -> dict[int, float]:
+    """ranks (N,) from 1, ks such as [1, 5, 10] -> {1: R@1, 5: R@5, 10: R@10}."""
+    raise NotImplementedError("your code here")
+
+
+recall_at = check("course_map.recall", recall_at)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>For a given k: which ranks count as a success?</details>
+# <details><summary>Hint 2</summary>The mean of booleans needs floats: <code>(ranks &lt;= k).float().mean().item()</code>.</details>
+# <details><summary>If you see "mean(): could not infer output dtype"</summary>Booleans have no mean. Turn them into floats first.</details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def recall_at(ranks, ks):
+#     recalls = {}
+#     for k in ks:
+#         success = ranks <= k
+#         recalls[k] = success.float().mean().item()
+#     return recalls
+# ```
+# </details>
+
+# %%
+_, pixels, texts = figures.matching_pairs(scale.image_size, count // 2)
+vectors = figures.image_vectors(model, pixels), figures.text_vectors(model, texts)
+ranks = ranks_of_matches(cosine_similarity(*vectors))
+print({f"R@{k}": round(recall, 2) for k, recall in recall_at(ranks, [1, 5, 10]).items()})
+print(f"{len(texts)} texts to choose from; the worst rank is {ranks.max()}")
+
+# %% [markdown]
+# ### Controls
+#
+# Is such a score good? That depends on what is possible *without* the image. This course shows every score beside controls:
+#
+# - **chance**: what guessing gives;
+# - **blank**: all images are replaced by the same blank one;
+# - **shuffled**: each image is replaced by another one of the test.
+
+# %%
+quiz("course_map.blank")
+
+# %% [markdown]
+# ### Exercise 6 · A score beside its controls
+#
+# | Objective | Difficulty | Importance | Minutes |
+# |---|---|---|---|
+# | measure what a score is without the right image | ●●○○○ | ●●●●● | 6 |
+#
+# `accuracy` is a function that maps images to a score. Call it with the images, with blank ones (all zeros), and with shuffled ones. For the shuffle, move image 0 to place 1, image 1 to place 2, and so on; the last one comes to place 0.
+
+
+# %%
+def compare_with_controls(accuracy, pixel_values: Tensor) -> dict[str, float]:
+    """pixel_values (N, 3, S, S) -> {"model": ..., "blank": ..., "shuffled": ...}."""
+    raise NotImplementedError("your code here")
+
+
+compare_with_controls = check("course_map.controls", compare_with_controls)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Make the two other batches first. PyTorch has functions for zeros of the same shape, and for a cyclic shift.</details>
+# <details><summary>Hint 2</summary><code>torch.zeros_like(x)</code>; <code>x.roll(1, dims=0)</code>. Without <code>dims</code>, roll shifts all pixels.</details>
+# <details><summary>If you see "found keys ...; expected a dict with keys"</summary>The names must be "model", "blank" and "shuffled".</details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def compare_with_controls(accuracy, pixel_values):
+#     blank = torch.zeros_like(pixel_values)
+#     shuffled = pixel_values.roll(1, dims=0)
+#     return {
+#         "model": accuracy(pixel_values),
+#         "blank": accuracy(blank),
+#         "shuffled": accuracy(shuffled),
+#     }
+# ```
+# </details>
+
+# %%
+scores = compare_with_controls(zero_shot_accuracy, pixel_values)
+caption = (
+    "Figure 4. Zero-shot accuracy beside its controls; the line is chance. What to see: "
+    "without the right image nothing is left, so the score comes from the image."
+)
+bars = {name: {"share": score} for name, score in scores.items()}
+plots.show(
+    plots.probability_bars(bars, "share of right names", chance=1 / len(words)), caption=caption
+)
+
+# %% [markdown]
+# ## 2. Flavours of vision-language models
+#
+# CLIP compares; it writes no text and draws no image. The lecture sorts models by what goes in and what comes out:
+#
+# 1. **Aligned encoders**: image and text become vectors in one space (CLIP).
+# 2. **Image generation from text**. Four ways to train it: a **VAE** learns a code of images and reconstructs them from it; a **GAN** trains a generator against a discriminator; **diffusion** learns to remove noise step by step; **flow** learns a direction in which noise moves to become an image.
+# 3. **Image-conditioned text**: captions and answers about an image (Frozen, BLIP, BLIP-2).
+# 4. **Task-specific models**: built for captioning or visual question answering (VQA), on engineered encoders such as an object detector (ViLBERT, VL-BERT).
+# 5. **Any input to text**: texts with images or videos in any order go in, text comes out (Flamingo, LLaVA).
+# 6. **Any to any**: images and texts go in and come out. The lecture names these as its hope.
+
+# %%
+caption = (
+    "Figure 5. The systems of this lesson by year and flavour. What to see: after 2020 the "
+    "detectors disappear, and language models become the larger part."
+)
+plots.show(figures.timeline(), caption=caption)
+
+# %% [markdown]
+# One table has all that you need to compare them. **Frozen** parts keep their weights, **trained** parts change. *Meet* says where image and text exchange information. The **objective** is what the training loss asks for.
+
+# %%
+figures.systems_table()
+
+# %% [markdown]
+# ### Exercise 7 · Sort the systems
+#
+# | Objective | Difficulty | Importance | Minutes |
+# |---|---|---|---|
+# | recognise a flavour from the columns of the table | ●●○○○ | ●●●●○ | 6 |
+#
+# Complete the function. The flavours are called "aligned encoders", "image generation", "image-conditioned text", "task-specific", "any input to text" and "any to any". Cover the second column of the table while you write.
+
+
+# %%
+def flavour_of(name: str) -> str:
+    """The flavour of a system of the table, by its name: "CLIP" -> "aligned encoders"."""
+    raise NotImplementedError("your code here")
+
+
+flavour_of = check("course_map.flavour", flavour_of)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Write a dictionary from flavours to names, or from names to flavours.</details>
+# <details><summary>Hint 2</summary>Ask three questions. What comes out: vectors, images or text? Does a detector deliver regions? May several images stand between the words?</details>
+# <details><summary>If you see "KeyError"</summary>A name is missing or written in another way. Copy the names from the table, without the year.</details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def flavour_of(name):
+#     return {
+#         "Bottom-up and top-down": "task-specific",
+#         "AttnGAN": "image generation",
+#         "ViLBERT": "task-specific",
+#         "VL-BERT": "task-specific",
+#         "CLIP": "aligned encoders",
+#         "DALL·E": "image generation",
+#         "Frozen": "image-conditioned text",
+#         "Stable Diffusion": "image generation",
+#         "BLIP": "image-conditioned text",
+#         "Flamingo": "any input to text",
+#         "BLIP-2": "image-conditioned text",
+#         "LLaVA": "any input to text",
+#         "Stable Diffusion 3": "image generation",
+#         "Chameleon": "any to any",
+#     }[name]
+# ```
+# </details>
+#
+# The borders are not sharp. Frozen and BLIP-2 are trained on one image and its text, but Frozen reads several images at test time. The table follows what each paper mainly shows.
+
+# %%
+quiz("course_map.generation")
+
+# %% [markdown]
+# ### Exercise 8 · Which system can do it?
+#
+# | Objective | Difficulty | Importance | Minutes |
+# |---|---|---|---|
+# | find a system by what goes in and what comes out | ●●○○○ | ●●●○○ | 5 |
+#
+# Return the names of the systems that accept at least the kinds in `inputs` and can produce at least the kinds in `outputs`. Keep the order.
+
+
+# %%
+def systems_for(systems: list[dict], inputs: set[str], outputs: set[str]) -> list[str]:
+    """A system is {"name": "CLIP", "inputs": ["image", "text"], "outputs": [...], ...}."""
+    raise NotImplementedError("your code here")
+
+
+systems_for = check("course_map.query", systems_for)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Everything that is asked for must be among what the system has. That is a subset.</details>
+# <details><summary>Hint 2</summary>For sets, <code>a &lt;= b</code> asks whether a is a subset of b. The entries of the dictionary are lists: <code>set(system["inputs"])</code>.</details>
+# <details><summary>If you see "'&lt;=' not supported between instances of 'set' and 'list'"</summary>Turn the list into a set.</details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def systems_for(systems, inputs, outputs):
+#     names = []
+#     for system in systems:
+#         accepts = inputs <= set(system["inputs"])
+#         produces = outputs <= set(system["outputs"])
+#         if accepts and produces:
+#             names.append(system["name"])
+#     return names
+# ```
+# </details>
+
+# %% tags=["nbval-check-output"]
+for inputs, outputs in (({"text"}, {"image"}), ({"video"}, {"text"}), ({"image"}, {"image"})):
+    print(*inputs, "to", *outputs, ":", ", ".join(systems_for(systems(), inputs, outputs)))
+
+# %% [markdown]
+# ## 3. Frozen and trained
+#
+# Half of the table's systems build on parts that were trained before. Image encoders and language models are expensive, so they are kept, and only a **bridge** between them is trained. Lessons 07 to 12 are about such bridges.
+
+# %%
+caption = (
+    "Figure 6. A frozen language model that reads an image. What to see: the gradient of "
+    "the loss (dashed) passes through the frozen language model and changes the bridge "
+    "only."
+)
+plots.show(figures.bridge_diagram(model, scale), caption=caption)
+
+# %%
+quiz("course_map.modularity")
+
+# %% [markdown]
+# ### Exercise 9 · Count parameters
+#
+# | Objective | Difficulty | Importance | Minutes |
+# |---|---|---|---|
+# | find out what a training will change | ●●○○○ | ●●●●○ | 5 |
+#
+# A **parameter** is a tensor of weights; count the numbers in it. A parameter is frozen if it gets no gradient. Layers can share a tensor; count it once.
+
+
+# %%
+def count_parameters(model: nn.Module) -> dict[str, int]:
+    """{"trained": numbers in parameters with gradient, "frozen": in those without}."""
+    raise NotImplementedError("your code here")
+
+
+count_parameters = check("course_map.count", count_parameters)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary><code>model.parameters()</code> lists each tensor once, even if several layers share it.</details>
+# <details><summary>Hint 2</summary><code>p.requires_grad</code> says whether p is trained; <code>p.numel()</code> is how many numbers it holds.</details>
+# <details><summary>If you see "found a tensor" instead of a number</summary><code>numel()</code> is an int; <code>p.sum()</code> adds up the weights themselves.</details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def count_parameters(model):
+#     counts = {"trained": 0, "frozen": 0}
+#     for parameter in model.parameters():
+#         kind = "trained" if parameter.requires_grad else "frozen"
+#         counts[kind] += parameter.numel()
+#     return counts
+# ```
+# </details>
+#
+# Here is a first bridge, trained in a few seconds. CLIP's image encoder is frozen, and so are the text vectors of the classes. A new linear layer between them is trained on a few hundred labelled images. The loss is made of *your* cosines and *your* probabilities: $-\log p$ of the right class.
+
+# %%
+bridge = figures.Projection(model, cosine_similarity, class_probabilities)
+print(count_parameters(bridge))
+count = 128 if scale.name == "smoke" else 512
+features, classes = figures.labelled_features(model, scale.image_size, count, "train")
+live = plots.LiveCurve()
+steps = 20 if scale.name == "smoke" else 100
+figures.train_projection(bridge, features, classes, steps, live)
+
+# %%
+test_features, test_labels = figures.labelled_features(model, scale.image_size, 256, "test")
+with torch.no_grad():
+    right = (bridge(test_features).argmax(-1) == test_labels).float().mean().item()
+    untrained = figures.Projection(model, cosine_similarity, class_probabilities)(test_features)
+    before = (untrained.argmax(-1) == test_labels).float().mean().item()
+by_name = {"zero-shot": accuracy, "bridge, trained": right, "bridge, untrained": before}
+caption = (
+    f"Figure 7. Accuracy on test images; the bridge was trained on {count} labelled ones. "
+    "What to see: a small trained bridge between frozen parts works; zero-shot needed no "
+    "label at all."
+)
+bars = {name: {"share": score} for name, score in by_name.items()}
+plots.show(
+    plots.probability_bars(bars, "share of right names", chance=1 / len(words)), caption=caption
+)
+
+# %% [markdown]
+# ## 4. What multimodal large language models can do
+#
+# A large language model with an image input is called a **multimodal large language model** (MLLM). The field has developed fast since 2022. The lecture names four abilities:
+#
+# | ability | what it means | an example |
+# |---|---|---|
+# | stories from images | a text goes beyond a caption: characters, plot, style | MiniGPT-4, [arXiv 2304.10592](https://arxiv.org/abs/2304.10592) |
+# | mathematics without OCR | the model reads a formula or a diagram from the pixels and solves the task; no program for character recognition (OCR) is in between | the survey above, Sec. 1 |
+# | decisions | the image is a situation, the text is the next action | GPT-4V, the lecture's demonstration |
+# | embodied tasks | the model plans or controls a robot from camera images | PaLM-E, [arXiv 2303.03378](https://arxiv.org/abs/2303.03378) |
+#
+# None of these was trained as a task of its own. They come from the language model, once it can use images. How well it really *looks* is a question of lesson 13.
+#
+# ## The paper beside ours
+#
+# BLIP-2's Table 1 makes a claim about frozen and trained parts. It trains far fewer parameters than Flamingo, and answers questions better. Ours are the small bridges of lessons 10 and 11.
+
+# %%
+paper = published("blip2-table-1")
+figures.beside_ours(paper, evaluation.load_results("replicate_bridges"))
+
+# %% [markdown]
+# At our size both bridges answer nearly all of these easy questions, so their difference is within noise. The number of parameters agrees with the paper in direction only: our Flamingo is much smaller than the paper's. Here is the paper's whole table; lesson 10 explains its columns.
+
+# %%
+Markdown(paper.markdown())
+
+# %% [markdown]
+# ## Discussion
+#
+# **Strengths of frozen parts.** Training is cheap, and what a language model knows is kept. **Weaknesses.** The bridge must produce what the frozen model can use, and faults of the frozen parts stay.
+#
+# **Q1. CLIP, BLIP and Flamingo can all say which of five captions fits an image. What can CLIP not do?**
+# <details><summary>One answer</summary>
+# CLIP can only compare texts that somebody gives it. It can't write a caption or answer a question with a text of its own. Within a fixed list of texts, it answers at the cost of one dot product each.
+# </details>
+#
+# **Q2. The lecture hopes for any-to-any models. What could be gained by one model for all directions, and what speaks against it?**
+# <details><summary>One answer</summary>
+# One model could use what it learns in one direction for the others, and mix images and text in its answers. Against it: images as tokens lose detail, the objectives compete, and everything is trained together, so no part can be exchanged.
+# </details>
+#
+# **Q3. Why did object detectors disappear from these models?**
+# <details><summary>One answer</summary>
+# A detector knows a fixed list of classes, needs labelled boxes, and is slow. What it doesn't detect is lost to the model. Patches or grid features keep everything, and web pairs replace the labels.
+# </details>
+#
+# **Q4. Which column of the table would you change to make Frozen answer better, and why?**
+# <details><summary>One answer</summary>
+# Several changes were made later: more data (Flamingo), more than two vectors for an image (BLIP-2, LLaVA), other places to meet (Flamingo), and a trained language model (LLaVA). The papers change several columns at once, so a comparison of papers can't tell which one mattered. Lesson 13 changes them one at a time.
+# </details>
+#
+# ## Limits
+#
+# - The table has 14 systems of several hundred, chosen because the lecture or a later lesson needs them.
+# - This course trains no image generator. They stand in the table to complete the picture.
+# - All images are drawings of a small synthetic world. Lesson 15 uses real photographs.
+#
+# ## Reading
+#
+# - Radford et al. 2021, *CLIP*, Section 1 and Figure 1.
+# - Yin et al. 2023, the survey of multimodal large language models, Sections 1 and 2.
+# - Chameleon, [arXiv 2405.09818](https://arxiv.org/abs/2405.09818), Figure 1: what any-to-any looks like.
+#
+# ## Key ideas
+#
+# > - A vision-language model is described by five things: frozen parts, trained parts, the place where image and text meet, data, objective.
+# > - Aligned encoders make a classifier from names alone.
+# > - Read every score beside its blank and shuffled controls.
+# > - A small trained bridge can connect large frozen parts.
+#
+# ## Glossary
+#
+# [vision-language model, multimodal large language model](../docs/GLOSSARY.md#models) · [aligned encoders, any-to-any](../docs/GLOSSARY.md#models) · [bridge, frozen, trained](../docs/GLOSSARY.md#training) · [cosine, temperature](../docs/GLOSSARY.md#losses-and-scores) · [zero-shot classification, retrieval, rank, recall at k](../docs/GLOSSARY.md#evaluation) · [blank, shuffled, chance](../docs/GLOSSARY.md#evaluation) · [VAE, GAN, diffusion, flow](../docs/GLOSSARY.md#models)
+#
+# ## Next
+#
+# **Lesson 01** builds the layer in which image and text meet in nearly all of these models: attention, and the masks that say who may attend to whom.

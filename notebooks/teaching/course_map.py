@@ -1,0 +1,111 @@
+"""Lesson 00, the map: its exercises, and what its cells draw and train."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from teaching import course_map_answers as answers
+from teaching import course_map_checks as checks
+from teaching import course_map_table_checks as table_checks
+from teaching.exercises import Exercise, rule
+from vlmgrader.checks import driver_source
+
+EXERCISES = {
+    "cosine": Exercise(
+        "Cosines compare directions: the lengths of the vectors have no effect.",
+        (
+            rule(
+                "cosine_similarity",
+                checks.vectors_inputs,
+                answers.cosine_similarity,
+                checks.COSINE_MISTAKES,
+            ),
+        ),
+        reference=answers.cosine_similarity,
+    ),
+    "probabilities": Exercise(
+        "A small temperature makes the distribution sharp.",
+        (
+            rule(
+                "class_probabilities",
+                checks.cosines_inputs,
+                answers.class_probabilities,
+                checks.PROBABILITY_MISTAKES,
+            ),
+        ),
+        reference=answers.class_probabilities,
+    ),
+    "zero_shot": Exercise(
+        "That is a classifier without a single labelled image.",
+        (rule("zero_shot", checks.zero_shot_inputs, answers.zero_shot, checks.ZERO_SHOT_MISTAKES),),
+        reference=answers.zero_shot,
+    ),
+    "ranks": Exercise(
+        "Retrieval is judged by these ranks.",
+        (
+            rule(
+                "ranks_of_matches",
+                checks.similarity_inputs,
+                answers.ranks_of_matches,
+                checks.RANK_MISTAKES,
+            ),
+        ),
+        reference=answers.ranks_of_matches,
+    ),
+    "recall": Exercise(
+        "These are the numbers that papers print for retrieval.",
+        (rule("recall_at", checks.ranks_inputs, answers.recall_at, checks.RECALL_MISTAKES),),
+        reference=answers.recall_at,
+    ),
+    "controls": Exercise(
+        "A score means something only beside these controls.",
+        (
+            rule(
+                "compare_with_controls",
+                checks.controls_inputs,
+                answers.compare_with_controls,
+                checks.CONTROLS_MISTAKES,
+            ),
+        ),
+        reference=answers.compare_with_controls,
+    ),
+    "count": Exercise(
+        "Shared tensors count once, and frozen ones are told by requires_grad.",
+        (
+            rule(
+                "count_parameters",
+                table_checks.model_inputs,
+                answers.count_parameters,
+                table_checks.COUNT_MISTAKES,
+            ),
+        ),
+        reference=answers.count_parameters,
+    ),
+    "query": Exercise(
+        "The table answers questions now.",
+        tuple(
+            rule(
+                "systems_for",
+                partial(table_checks.query_inputs, queries),
+                answers.systems_for,
+                table_checks.QUERY_MISTAKES,
+                rounds=6,
+            )
+            for queries in (table_checks.WIDE_QUERIES, table_checks.NARROW_QUERIES)
+        ),
+        reference=answers.systems_for,
+    ),
+    "flavour": Exercise(
+        "All systems of the table are sorted as in the lecture.",
+        (
+            rule(
+                "flavour_of",
+                table_checks.names_inputs,
+                lambda names: [answers.flavour_of(name) for name in names],
+                driver=driver_source(table_checks.run_on_each),
+                explain=table_checks.explain_flavour,
+            ),
+        ),
+        reference=answers.flavour_of,
+    ),
+}
