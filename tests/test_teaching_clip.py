@@ -172,6 +172,9 @@ WRONG = {
         "output matrix is missing": lambda t, e, q, k, v, o, heads: pooled()(
             t, e, q, k, v, torch.eye(len(o)), heads
         ),
+        "multiply by their transpose": lambda t, e, q, k, v, o, heads: pooled()(
+            t, e, q.T, k.T, v.T, o.T, heads
+        ),
         "nothing attends": lambda t, *rest: t.mean(1),
         "no gradient": lambda *a: pooled()(*a).detach(),
     },
@@ -200,6 +203,7 @@ WRONG = {
     "clip.symmetric_loss": {
         "only image to text": lambda i, t, s: cross_entropy(logits(i, t, s), labels(i)),
         "only text to image": lambda i, t, s: cross_entropy(logits(i, t, s).T, labels(i)),
+        "the same direction twice": lambda i, t, s: 2 * cross_entropy(logits(i, t, s), labels(i)),
         "sum of both": lambda i, t, s: (
             cross_entropy(logits(i, t, s), labels(i)) + cross_entropy(logits(i, t, s).T, labels(i))
         ),
@@ -242,6 +246,9 @@ WRONG = {
     },
     "clip.recall_at_k": {
         "ties count for the model": lambda s, k: share((s > s.diagonal()[:, None]).sum(1) + 1 <= k),
+        "as the sorting happens to leave": lambda s, k: (
+            share(s.topk(k).indices == torch.arange(len(s))[:, None]) * k
+        ),
         "that is text to image": lambda s, k: share((s >= s.diagonal()).sum(0) <= k),
         "k is one too large": lambda s, k: share((s >= s.diagonal()[:, None]).sum(1) - 1 <= k),
         "Does the right text count": lambda s, k: share((s >= s.diagonal()[:, None]).sum(1) < k),
@@ -346,6 +353,8 @@ def test_the_tables_show_the_paper_s_numbers_and_the_verdicts():
     for number in ("76.2 %", "88.0 %", "68.7 %", "0.1 %"):
         assert number in text
     assert text.count("| agrees |") == 2 and "| within noise | Flickr30K has five texts" in text
+    controls = clip_tables.controls_table().data
+    assert "| image to text R@1 | 0.980 ± 0.004 | 0.004 ± 0.000 |" in controls
     facts = clip_tables.facts_table().data
     for number in ("400 million", "500,000 queries", "20,000 pairs", "63 million", "2.6 percent"):
         assert number in facts
@@ -374,6 +383,8 @@ def test_the_temperature_player_computes_the_softmax_it_shows(monkeypatch):
     assert "Scale 1.0" in text.value
     reset.click()
     assert slider.value == pytest.approx(20.0) and "Scale 20.0" in text.value
+    clip_figures.temperature_player(cosines, ["a", "b", "c"], 20.0, start=5.0)
+    assert "Scale 5.0" in shown[1][0].children[2].value
 
 
 def test_the_zero_shot_player_classifies_what_is_typed(monkeypatch):

@@ -704,7 +704,7 @@ plots.show(
 )
 
 # %% [markdown]
-# The course's model of Figure 1 has the same parts. It is larger, and it was trained for 3,000 steps on 192,000 different pairs of 64 x 64 pixels. Its table for the six pairs of Figure 7:
+# The course's model of Figure 1 has the same parts. It is larger, sees larger images, and was trained on many more pairs; section "The paper beside ours" has the numbers. Its table for the six pairs of Figure 7:
 
 # %%
 plots.show(
@@ -755,13 +755,13 @@ plots.show(
 # %% [markdown]
 # ## 8. What the temperature does
 #
-# The scale decides how peaked the softmax over the texts is. Move it for the fifth image of Figure 10. At scale 1 all texts are almost equally probable. At 100 the model is nearly certain, whether it is right or wrong.
+# The scale decides how peaked the softmax over the texts is. Move it for the fifth image of Figure 10; the button sets the learned scale. At scale 1 all texts are almost equally probable. At 100 the model is nearly certain, whether it is right or wrong.
 
 # %%
 order = [4, 0, 1, 2, 3, 5]  # the fifth image; its own text first
 names = [f"{'right' if i == 4 else 'wrong'}: {six['text'][i]}" for i in order]
 learned = model.logit_scale.exp().item()
-figures.temperature_player(training.similarity(model, six)[4, order], names, learned)
+figures.temperature_player(training.similarity(model, six)[4, order], names, learned, start=5.0)
 
 # %%
 plots.show(
@@ -888,7 +888,13 @@ tables.sizes_table(model, *tables.batch_and_steps(recipe, scale))
 tables.paper_table()
 
 # %% [markdown]
-# Blank and shuffled images are our own controls; the paper does not report them. Which of the paper's numbers you should know from this lesson:
+# Blank and shuffled images are our own controls; the paper does not report them. Over the same seeds:
+
+# %%
+tables.controls_table()
+
+# %% [markdown]
+# The paper's numbers that you should know from this lesson:
 
 # %%
 tables.facts_table()

@@ -129,6 +129,7 @@ EXERCISES = {
                 objective.recall_inputs,
                 objective.recall_at_k,
                 objective.RECALL,
+                explain=objective.ties_by_accident,
                 rounds=6,
             ),
             rule(

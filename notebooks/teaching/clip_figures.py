@@ -223,16 +223,19 @@ def at_scale(cosines: Tensor, scale: float, names: list[str]):
     return figure
 
 
-def temperature_player(cosines: Tensor, names: list[str], learned: float) -> None:
-    """Displays a slider for the scale, which starts at the learned one. cosines (texts,), the right text first."""
+def temperature_player(
+    cosines: Tensor, names: list[str], learned: float, start: float | None = None
+) -> None:
+    """Displays a slider for the scale, and a button for the learned one. cosines (texts,), the right text first.
+
+    start  where the slider stands at first; default: at the learned scale
+    """
     import ipywidgets
 
-    scale, reset = (
-        log_slider("scale", learned),
-        ipywidgets.Button(description=f"learned: {learned:.1f}"),
-    )
-    start = min(100.0, max(1.0, math.floor(learned * 100) / 100))
-    reset.on_click(lambda _: setattr(scale, "value", start))
+    scale = log_slider("scale", learned if start is None else start)
+    reset = ipywidgets.Button(description=f"learned: {learned:.1f}")
+    rounded = min(100.0, max(1.0, math.floor(learned * 100) / 100))
+    reset.on_click(lambda _: setattr(scale, "value", rounded))
     interactive([row(scale, reset)], lambda: at_scale(cosines, scale.value, names))
 
 

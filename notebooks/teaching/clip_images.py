@@ -265,5 +265,8 @@ POOL = {
     "the mean is taken after the positions were added: first the mean, then positions for all.": (
         mean_after_positions
     ),
+    "the matrices are stored as in nn.Linear: multiply by their transpose.": (
+        lambda t, p, q, k, v, o, heads: attention_pool(t, p, q.T, k.T, v.T, o.T, heads)
+    ),
     "that is the mean of the tokens: nothing attends.": lambda t, *_: t.mean(1),
 }

@@ -56,6 +56,10 @@ LOSS = {
         rows=1, columns=0
     ),
     "that is only text to image: add the loss of the rows and halve.": as_float(rows=0, columns=1),
+    "that is the same direction twice: one of the two needs the transpose of the table.": (
+        as_float(rows=2, columns=0),
+        as_float(rows=0, columns=2),
+    ),
     "that is the sum of both directions: the paper takes their mean.": as_float(rows=1, columns=1),
     "the logit scale is used as it is: multiply by its exponential.": as_float(scale=unchanged),
     "the cosines are divided by the scale: it multiplies.": as_float(scale=lambda s: 1 / s.exp()),
@@ -201,9 +205,15 @@ def recall_inputs(generator: torch.Generator) -> tuple[list, dict]:
         table = torch.randint(0, 60, (N, N), generator=generator).float()
         table.fill_diagonal_(0)
         table += torch.diag(torch.randint(50, 60, (N,), generator=generator).float())
-        formulas = [recall_at_k, *itertools.chain(*map(listed, RECALL.values()))]
+        formulas = [recall_at_k, _recall_by_topk, *itertools.chain(*map(listed, RECALL.values()))]
         if len({round(formula(table, k), 6) for formula in formulas}) == len(formulas):
             return [table, k], {}
+
+
+def _recall_by_topk(table: Tensor, k: int) -> float:
+    """With ties as they happen to be sorted."""
+    own = torch.arange(len(table))[:, None]
+    return (table.topk(k).indices == own).any(1).float().mean().item()
 
 
 def listed(formulas: Callable | tuple[Callable, ...]) -> tuple[Callable, ...]:
@@ -236,3 +246,13 @@ RECALL = {
     ),
     "that is the share of failures.": lambda s, k: 1 - recall_at_k(s, k),
 }
+
+
+def ties_by_accident(got: object, wanted: float, table: Tensor, k: int) -> str | None:
+    """What sorting leaves to chance lies between ties that all count against the model and ties that all count for it."""
+    if isinstance(got, (float, Tensor)) and wanted < float(got) < recall_at_k(table, k, torch.gt):
+        return (
+            "texts as similar as the right one come before or after it as the sorting happens to leave "
+            "them: all of them must count as before it."
+        )
+    return None

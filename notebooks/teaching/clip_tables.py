@@ -46,8 +46,7 @@ def sizes_table(model, batch: int, steps: int) -> Markdown:
 
 def paper_table() -> Markdown:
     """The paper's claims that this lesson repeats: its numbers, ours, and the verdict by the course's rule."""
-    measured = evaluation.load_results("replicate_clip")["rows"][0]["retrieval"]
-    ours = {name: evaluation.spread(values["values"]) for name, values in measured.items()}
+    ours = _measured()
     retrieval, flickr = published("clip-retrieval"), "Flickr30K, {}"
     to_text = retrieval.value(flickr.format("image to text"), "R@1")
     to_image = retrieval.value(flickr.format("text to image"), "R@1")
@@ -87,6 +86,22 @@ def paper_table() -> Markdown:
             f"| {claim} | {paper} | {numbers} | {len(first.values)} | {verdict} | {reason} |"
         )
     return Markdown("\n".join(lines))
+
+
+def controls_table() -> Markdown:
+    """Our own controls, over seeds: the model with the right images, with blank and with shuffled ones, and chance."""
+    ours = _measured()
+    lines = ["| score | CLIP | blank images | shuffled images | chance |", "|---|---|---|---|---|"]
+    for name in ("image to text R@1", "zero-shot nouns"):
+        controls = ("", ", blind", ", shuffled")
+        values = [_plain(ours[f"{name}{control}"]) for control in controls]
+        lines.append(f"| {name} | {' | '.join(values)} | {ours[f'{name}, chance'].mean:.3f} |")
+    return Markdown("\n".join(lines))
+
+
+def _measured() -> dict[str, evaluation.Spread]:
+    rows = evaluation.load_results("replicate_clip")["rows"][0]["retrieval"]
+    return {name: evaluation.spread(values["values"]) for name, values in rows.items()}
 
 
 def _name(key: str) -> str:
