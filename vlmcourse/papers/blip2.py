@@ -21,7 +21,7 @@ from vlmcourse.papers import checkpoint_formats, checkpoints
 from vlmcourse.papers.qformer import Image, QFormer, QFormerConfig
 from vlmcourse.parts import language
 from vlmcourse.parts.bert import MLMHead, with_first_token
-from vlmcourse.parts.image_features import patch_features
+from vlmcourse.parts.image_features import batch_features, patch_features
 from vlmcourse.parts.losses import clip_loss, hard_negatives, itm_loss, similarity
 from vlmcourse.parts.soft_prompts import SoftPromptModel
 
@@ -37,13 +37,6 @@ def check_width(qformer: QFormer, vision: nn.Module) -> nn.Module:
             f"Make it with QFormerConfig(vision_width={found}, ...)."
         )
     return vision
-
-
-def batch_features(vision: nn.Module, batch: dict[str, Tensor]) -> Tensor:
-    """`features` (B, P, C) of a batch, cached ones of a frozen encoder, or those of its `pixel_values`."""
-    if "features" in batch:
-        return batch["features"]
-    return patch_features(vision, batch["pixel_values"])
 
 
 class Stage1(nn.Module, checkpoints.FromTransformers):

@@ -242,3 +242,19 @@ def qformer_sizes(config) -> dict:
 def blip2_sizes(model: nn.Module) -> dict:
     """Fields of QFormerConfig of a BLIP-2 model of transformers."""
     return qformer_sizes(model.config.qformer_config) | {"queries": model.query_tokens.shape[1]}
+
+
+LLAVA_PROJECTOR: Names = {"0": "linear_1", "2": "linear_2"}
+
+
+def llava_features(config) -> tuple[int, bool]:
+    """Arguments skip_blocks and class_token of ImageFeatures, of a transformers.LlavaConfig.
+
+    Raises ValueError for features of several layers, and for another activation of the projector.
+    """
+    same_setting(config.projector_hidden_act, what="activation", allowed=("gelu",))
+    layer, depth = config.vision_feature_layer, config.vision_config.num_hidden_layers
+    if not isinstance(layer, int):
+        raise ValueError(f"features of the layers {layer}; expected those of one layer.")
+    skip = -1 - layer if layer < 0 else depth - layer
+    return skip, config.vision_feature_select_strategy == "full"

@@ -20,6 +20,7 @@ CLASS_FOR = {
     "clip": "CLIP (of transformers.CLIPModel)",
     "blip": "BLIP (of BlipForImageTextRetrieval, BlipForConditionalGeneration or BlipForQuestionAnswering)",
     "blip-2": "BLIP2 (of Blip2ForConditionalGeneration) or Stage1 (of Blip2ForImageTextRetrieval)",
+    "llava": "LLaVA (of LlavaForConditionalGeneration)",
     "bert": "VLBERT.load_bert (of BertModel)",
 }
 """Who takes checkpoints of a model type of transformers."""
@@ -240,3 +241,14 @@ def copy_blip2(ours: nn.Module, model: nn.Module, fresh: tuple[str, ...] = ()) -
         if name.startswith(norm) or not name.startswith(("vision_model.", "language_model."))
     }
     return copy_weights(ours, source, formats.BLIP2, fresh=("vision.", "lm.", *fresh))
+
+
+def llava_language_model(model: nn.Module) -> nn.Module:
+    """The language model of a LLaVA of transformers, with its head, as a decoder by itself (weights copied)."""
+    import transformers
+
+    inner: Any = model.model
+    decoder = transformers.AutoModelForCausalLM.from_config(model.config.text_config).float()
+    decoder.base_model.load_state_dict(inner.language_model.state_dict())
+    decoder.get_output_embeddings().load_state_dict(model.lm_head.state_dict())
+    return decoder

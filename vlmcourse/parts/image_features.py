@@ -1,4 +1,4 @@
-"""Patch features of a frozen image encoder, as BLIP-2, Flamingo and OpenFlamingo read them."""
+"""Patch features of a frozen image encoder, as BLIP-2, Flamingo, OpenFlamingo and LLaVA read them."""
 
 from __future__ import annotations
 
@@ -16,6 +16,13 @@ def patch_features(vision: nn.Module, pixel_values: Tensor) -> Tensor:
         check_pixels(pixel_values, vision.image_size)
         return vision.tokens(pixel_values)
     return vision(pixel_values=pixel_values).last_hidden_state
+
+
+def batch_features(vision: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    """`features` (B, P, C) of a batch, cached ones of a frozen encoder, or those of its `pixel_values`."""
+    if "features" in batch:
+        return batch["features"]
+    return patch_features(vision, batch["pixel_values"])
 
 
 class ImageFeatures(nn.Module):
