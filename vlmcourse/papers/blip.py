@@ -222,14 +222,14 @@ class BLIP(nn.Module, checkpoints.FromTransformers):
     def itc_loss(self, batch: dict[str, Tensor], states: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """ITC loss, scaled similarities (B, B) without gradient, and positive groups (B,). While training, the batch joins the queue."""
         ids = batch["ids"]
-        groups = batch.get("positive_groups", caption_groups(ids, self.config.pad))
+        positive_groups = batch.get("positive_groups", caption_groups(ids, self.config.pad))
         image = normalize(self.image_projection(states[:, 0]), dim=-1)
         text = self.encode_text(ids)
         targets = self._momentum_targets(batch["pixel_values"], ids)
-        loss = clip_loss(image, text, 1 / self.temperature, groups, momentum=targets)
+        loss = clip_loss(image, text, 1 / self.temperature, positive_groups, momentum=targets)
         if self.training and targets is not None and self.momentum_encoders is not None:
             self.momentum_encoders.enqueue(targets.image, targets.text)
-        return loss, (similarity(image, text) / self.temperature).detach(), groups
+        return loss, (similarity(image, text) / self.temperature).detach(), positive_groups
 
     @torch.no_grad()
     def _momentum_targets(self, pixel_values: Tensor, ids: Tensor) -> MomentumTargets | None:
@@ -247,8 +247,8 @@ class BLIP(nn.Module, checkpoints.FromTransformers):
     ) -> dict[str, Tensor]:
         """The losses of the encoder, "itc" and "itm"; batch as in `losses`. key_values: the encoder's, of the states."""
         ids = batch["ids"]
-        itc, similarities, groups = self.itc_loss(batch, states)
-        texts, images = hard_negatives(similarities, groups)
+        itc, similarities, positive_groups = self.itc_loss(batch, states)
+        texts, images = hard_negatives(similarities, positive_groups)
         # Projected once for three pairs: an image with its text and with a wrong text, a wrong image with the text.
         context = [
             (torch.cat([k, k, k[images]]), torch.cat([v, v, v[images]]))

@@ -30,11 +30,11 @@ LABEL_SMOOTHING = 0.1  # of ITC and ITG (the paper's code)
 
 def check_width(qformer: QFormer, vision: nn.Module) -> nn.Module:
     """Returns the image encoder. Raises ValueError unless its features are as wide as the Q-Former expects."""
-    found = vision.width if hasattr(vision, "tokens") else vision.config.hidden_size
-    if found != qformer.config.vision_width:
+    width = vision.width if hasattr(vision, "tokens") else vision.config.hidden_size
+    if width != qformer.config.vision_width:
         raise ValueError(
-            f"the image encoder's features are {found} wide; this Q-Former expects {qformer.config.vision_width}. "
-            f"Make it with QFormerConfig(vision_width={found}, ...)."
+            f"the image encoder's features are {width} wide; this Q-Former expects {qformer.config.vision_width}. "
+            f"Make it with QFormerConfig(vision_width={width}, ...)."
         )
     return vision
 
@@ -135,7 +135,7 @@ class Stage1(nn.Module, checkpoints.FromTransformers):
     def losses_unfused(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The three losses as they are defined, one pass per objective under its mask (Fig. 2); batch as in `losses`."""
         image, ids = batch_features(self.vision, batch), batch["ids"]
-        groups, cls_ids, dec_ids = (
+        positives, cls_ids, dec_ids = (
             batch.get("positive_groups"),
             self.cls_ids(ids),
             self.dec_ids(ids),
@@ -144,10 +144,10 @@ class Stage1(nn.Module, checkpoints.FromTransformers):
         itc, similarities = self._itc_loss(
             normalize(self.image_projection(queries), dim=-1),
             normalize(self.text_projection(text[:, 0]), dim=-1),
-            groups,
+            positives,
         )
         _, text = self.qformer(image, dec_ids, self.qformer.mask("itg", dec_ids))
-        itm = self._itm_loss(image, ids, similarities, groups)
+        itm = self._itm_loss(image, ids, similarities, positives)
         return {"itc": itc, "itm": itm, "itg": self._itg_loss(text, dec_ids)}
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -157,16 +157,16 @@ class Stage1(nn.Module, checkpoints.FromTransformers):
         """
         image, ids = batch_features(self.vision, batch), batch["ids"]
         self.qformer.check(image, ids)
-        groups, dec_ids = batch.get("positive_groups"), self.dec_ids(ids)
+        positives, dec_ids = batch.get("positive_groups"), self.dec_ids(ids)
         projected = self.qformer.project_kv(image)
         cache: dict = {}
         queries = self.qformer.query_states(projected, cache)
         itc, similarities = self._itc_loss(
-            normalize(self.image_projection(queries), dim=-1), self.encode_text(ids), groups
+            normalize(self.image_projection(queries), dim=-1), self.encode_text(ids), positives
         )
         mask = self.qformer.mask("itg", dec_ids)[:, :, self.qformer.config.queries :]
         text = self.qformer.text_states(dec_ids, mask, cache)
-        itm = self._itm_loss(projected, ids, similarities, groups)
+        itm = self._itm_loss(projected, ids, similarities, positives)
         return {"itc": itc, "itm": itm, "itg": self._itg_loss(text, dec_ids)}
 
     @torch.no_grad()
@@ -208,10 +208,10 @@ class BLIP2(SoftPromptModel, checkpoints.FromTransformers):
         self.lm, self.image_token_id = language.check_decoder(lm), image_token_id
         sizes = qformer.config.width, language.width(lm)
         self.language_projection = language_projection or nn.Linear(*sizes)
-        found = self.language_projection.in_features, self.language_projection.out_features
-        if found != sizes:
+        given = self.language_projection.in_features, self.language_projection.out_features
+        if given != sizes:
             raise ValueError(
-                f"the projection maps {found[0]} to {found[1]} numbers; this Q-Former's queries are {sizes[0]} "
+                f"the projection maps {given[0]} to {given[1]} numbers; this Q-Former's queries are {sizes[0]} "
                 f"wide and this language model's words {sizes[1]}. Expected nn.Linear{sizes}: another language "
                 "model needs a projection of its own."
             )

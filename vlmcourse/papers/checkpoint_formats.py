@@ -12,10 +12,10 @@ Names = dict[str, "str | tuple[str, ...]"]
 """Our parameter, or module, -> theirs; `*` is the number of a layer; several of theirs are stacked in one of ours."""
 
 
-def under(ours: str, theirs: str, names: Names) -> Names:
+def under(prefix: str, source_prefix: str, names: Names) -> Names:
     """The same map with a prefix on both sides."""
     pairs = ((key, (value,) if isinstance(value, str) else value) for key, value in names.items())
-    return {ours + key: tuple(theirs + name for name in value) for key, value in pairs}
+    return {prefix + key: tuple(source_prefix + name for name in value) for key, value in pairs}
 
 
 BERT_LAYER: Names = {
@@ -165,9 +165,9 @@ OPEN_FLAMINGO: Names = {
 def same_setting(*values: Any, what: str, allowed: tuple) -> Any:
     """The value that all are equal to. Raises ValueError if they differ or it is not allowed."""
     if len(set(values)) > 1 or values[0] not in allowed:
-        found = " and ".join(f"'{value}'" for value in values)
+        listed = " and ".join(f"'{value}'" for value in values)
         raise ValueError(
-            f"{what} {found}; expected the same everywhere, one of {', '.join(map(str, allowed))}."
+            f"{what} {listed}; expected the same everywhere, one of {', '.join(map(str, allowed))}."
         )
     return values[0]
 

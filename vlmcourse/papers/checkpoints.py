@@ -39,8 +39,8 @@ def _refuse(
 ) -> None:
     """Raises ValueError with the list, if anything is in it."""
     kinds = {"missing": missing, "unexpected": unexpected, "of another size": mismatched}
-    if found := [f"{kind}: {_listed(names)}" for kind, names in kinds.items() if names]:
-        raise ValueError(f"{where} does not fit: weights {'; '.join(found)}.")
+    if problems := [f"{kind}: {_listed(names)}" for kind, names in kinds.items() if names]:
+        raise ValueError(f"{where} does not fit: weights {'; '.join(problems)}.")
 
 
 def check_pointer(file: Path) -> None:
@@ -72,10 +72,10 @@ def load_transformers(name_or_folder: str, ours: str, model_type: str, classes: 
         config = transformers.AutoConfig.from_pretrained(name_or_folder)
         kinds = [kind for kind in config.architectures or classes if kind in classes]
         if config.model_type != model_type or not kinds:
-            found = ", ".join(config.architectures or [f"model type {config.model_type}"])
+            architectures = ", ".join(config.architectures or [f"model type {config.model_type}"])
             advice = CLASS_FOR.get(config.model_type, "none of the papers' classes")
             raise ValueError(
-                f"it holds {found}; {ours} takes {', '.join(classes)}. The class for it: {advice}"
+                f"it holds {architectures}; {ours} takes {', '.join(classes)}. The class for it: {advice}"
             )
         model, report = getattr(transformers, kinds[0]).from_pretrained(
             name_or_folder,
@@ -123,11 +123,11 @@ def source_names(names: Names, ours: str) -> tuple[str, ...]:
     number = re.search(r"(?<=blocks\.|layers\.)\d+(?=\.)", ours)
     pattern = ours if number is None else f"{ours[: number.start()]}*{ours[number.end() :]}"
     module, _, kind = pattern.rpartition(".")
-    theirs = names.get(pattern) or names.get(module) or ()
-    theirs = (theirs,) if isinstance(theirs, str) else theirs
+    sources = names.get(pattern) or names.get(module) or ()
+    sources = (sources,) if isinstance(sources, str) else sources
     if pattern not in names:
-        theirs = tuple(f"{name}.{kind}" for name in theirs)
-    return tuple(name.replace("*", number[0]) if number else name for name in theirs)
+        sources = tuple(f"{name}.{kind}" for name in sources)
+    return tuple(name.replace("*", number[0]) if number else name for name in sources)
 
 
 @torch.no_grad()
@@ -151,15 +151,17 @@ def copy_weights(
     missing: set[str] = set()
     mismatched: set[str] = set()
     for ours, value in values.items():
-        theirs = source_names(names, ours)
-        absent = [name for name in theirs if name not in source] if theirs else [ours]
+        sources = source_names(names, ours)
+        absent = [name for name in sources if name not in source] if sources else [ours]
         if absent:
             missing |= set() if ours.startswith(fresh) else set(absent)
             continue
-        used |= set(theirs)
-        tensor = torch.cat([source[name] for name in theirs]) if theirs[1:] else source[theirs[0]]
+        used |= set(sources)
+        tensor = (
+            torch.cat([source[name] for name in sources]) if sources[1:] else source[sources[0]]
+        )
         if tensor.numel() != value.numel():
-            mismatched.add(f"{theirs[0]} {tuple(tensor.shape)} for {tuple(value.shape)}")
+            mismatched.add(f"{sources[0]} {tuple(tensor.shape)} for {tuple(value.shape)}")
             continue
         values[ours] = tensor.detach().reshape(value.shape)
     for name, partner in (tied or {}).items():

@@ -171,10 +171,10 @@ class Flamingo(nn.Module):
     ):
         super().__init__()
         self.config, self.vision, self.lm = config, vision, language.check_decoder(lm)
-        depth, every = len(language.decoder_layers(lm)), config.cross_attention_every
-        if not (layers := [layer for layer in range(depth) if (layer + 1) % every == 0]):
+        depth, interval = len(language.decoder_layers(lm)), config.cross_attention_every
+        if not (layers := [layer for layer in range(depth) if (layer + 1) % interval == 0]):
             raise ValueError(
-                f"a block before every {every}th layer of {depth} is none; expected `cross_attention_every` from 1 "
+                f"a block before every {interval}th layer of {depth} is none; expected `cross_attention_every` from 1 "
                 f"to {depth}."
             )
         self.resampler = resampler(config)
@@ -209,11 +209,11 @@ class Flamingo(nn.Module):
         if isinstance(features, Tensor):
             return self.resampler(features)
         by_shape: dict[torch.Size, list[int]] = {}
-        for number, one in enumerate(features):
-            by_shape.setdefault(one.shape, []).append(number)
-        groups = by_shape.values()
-        latents = [self.resampler(torch.stack([features[n] for n in group])) for group in groups]
-        order = torch.tensor([n for group in groups for n in group], device=latents[0].device)
+        for number, frames in enumerate(features):
+            by_shape.setdefault(frames.shape, []).append(number)
+        batches = by_shape.values()
+        latents = [self.resampler(torch.stack([features[n] for n in batch])) for batch in batches]
+        order = torch.tensor([n for batch in batches for n in batch], device=latents[0].device)
         return torch.cat(latents)[order.argsort()]
 
     def vision_context(self, media: Tensor | Sequence[Tensor]) -> dict[str, Tensor]:

@@ -68,21 +68,21 @@ def _interval(layers: set[int], depth: int) -> int:
         raise ValueError(
             "the checkpoint has no gated blocks; expected names with gated_cross_attn_layer."
         )
-    every = min(layers) + 1
-    if layers != {layer for layer in range(depth) if (layer + 1) % every == 0}:
+    interval = min(layers) + 1
+    if layers != {layer for layer in range(depth) if (layer + 1) % interval == 0}:
         raise ValueError(
             f"the checkpoint has blocks before layers {sorted(layers)}, this language model {depth} layers; "
-            f"expected a block before every {every}. of them. Is it the language model that the checkpoint was "
+            f"expected a block before every {interval}. of them. Is it the language model that the checkpoint was "
             "trained with?"
         )
-    return every
+    return interval
 
 
 def _with_words(lm: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
     """A frozen copy of the language model with the checkpoint's word embeddings. Raises ValueError for another width."""
     lm = deepcopy(lm).requires_grad_(False)
     for name, value in tensors.items():
-        if found := WORDS.match(name):
+        if match := WORDS.match(name):
             if value.shape[1] != width(lm):
                 raise ValueError(
                     f"the checkpoint's words are {value.shape[1]} wide, this language model's {width(lm)}; "
@@ -90,7 +90,7 @@ def _with_words(lm: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
                 )
             if lm.get_input_embeddings().num_embeddings != len(value):
                 lm.resize_token_embeddings(len(value), mean_resizing=False)
-            is_output = found[1] in ("lm_head", "embed_out")
+            is_output = match[1] in ("lm_head", "embed_out")
             table = lm.get_output_embeddings() if is_output else lm.get_input_embeddings()
             with torch.no_grad():
                 table.weight.copy_(value)
@@ -113,8 +113,8 @@ def from_open_flamingo(
     lm = _with_words(lm, tensors)
     weights = {name: value for name, value in tensors.items() if name.startswith("perceiver.")}
     for name, value in tensors.items():  # a file may hold every block under two names
-        if found := IN_LAYER.match(name):
-            weights[f"blocks.{found[1] or found[2]}.{found[3]}"] = value
+        if match := IN_LAYER.match(name):
+            weights[f"blocks.{match[1] or match[2]}.{match[3]}"] = value
     (latents, vision_width) = tensors["perceiver.latents"].shape
     if getattr(vision, "width", vision_width) != vision_width:
         raise ValueError(
@@ -130,7 +130,7 @@ def from_open_flamingo(
     frames = weights.setdefault("perceiver.frame_embs", torch.zeros(1, vision_width))
     layers = {int(name.split(".")[1]) for name in weights if name.startswith("blocks.")}
     depth = {int(name.split(".")[2]) for name in weights if name.startswith("perceiver.layers.")}
-    every = _interval(layers, len(decoder_layers(lm)))
+    interval = _interval(layers, len(decoder_layers(lm)))
     config = FlamingoConfig(
         image_token_id=image_token_id,
         vision_width=vision_width,
@@ -141,8 +141,8 @@ def from_open_flamingo(
         resampler_depth=len(depth),
         resampler_heads=len(weights["perceiver.layers.0.0.to_q.weight"]) // HEAD_WIDTH,
         resampler_head_width=HEAD_WIDTH,
-        cross_attention_every=every,
-        heads=len(weights[f"blocks.{every - 1}.attn.to_q.weight"]) // HEAD_WIDTH,
+        cross_attention_every=interval,
+        heads=len(weights[f"blocks.{interval - 1}.attn.to_q.weight"]) // HEAD_WIDTH,
     )
     model = Flamingo(config, freeze(vision), lm)
     return copy_weights(model, weights, OPEN_FLAMINGO, fresh=("vision.", "lm.")).eval()

@@ -1,6 +1,6 @@
 """Frozen. Multimodal Few-Shot Learning with Frozen Language Models (Tsimpoukelli et al. 2021, arXiv 2106.13884).
 
-An image becomes n vectors in the place of words (the visual prefix). The image encoder is trained by gradients through a
+An image becomes n vectors that stand where words would (the visual prefix). The image encoder is trained by gradients through a
 frozen language model. Read with Figures 2 and 3.
 
 Scaled down here: a small Vision Transformer instead of an NF-ResNet-50; any decoder as language model (the paper's has 7

@@ -226,8 +226,8 @@ class QFormer(nn.Module):
         """A copy without word embeddings, positions and the feed-forward for text, for stage 2."""
         copy = QFormer(replace(self.config, vocabulary=None))
         copy.norm_image = deepcopy(self.norm_image)  # after `from_hf` it may be an identity
-        kept, own = self.state_dict(), copy.state_dict()
-        copy.load_state_dict({name: kept[name] for name in own})
+        weights, own = self.state_dict(), copy.state_dict()
+        copy.load_state_dict({name: weights[name] for name in own})
         return copy
 
     @classmethod

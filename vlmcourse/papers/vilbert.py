@@ -158,10 +158,10 @@ class ViLBERT(nn.Module):
         # Boxes differ by tenths, features by ones: with smaller weights boxes would hardly count.
         nn.init.normal_(self.embed_box.weight)
 
-    def embed_regions(self, features: Tensor, boxes: Tensor, visible: Tensor) -> Tensor:
+    def embed_regions(self, features: Tensor, boxes: Tensor, unmasked: Tensor) -> Tensor:
         """Input of the image stream: the image token, then regions, (B, 1 + R, D) (Sec. 3.1).
 
-        features (B, R, F), boxes (B, R, 4); visible (B, R): regions in the image token's mean, without masked ones, which
+        features (B, R, F), boxes (B, R, 4); unmasked (B, R): regions in the image token's mean, without masked ones, which
         it would reveal. Raises ValueError for other boxes or features.
         """
         check_boxes(boxes)
@@ -170,8 +170,10 @@ class ViLBERT(nn.Module):
                 f"features are {tuple(features.shape)} for boxes {tuple(boxes.shape)}; expected "
                 f"{(*boxes.shape[:2], self.config.features)}: one row of numbers for each box."
             )
-        visible = visible[..., None].to(features.dtype)
-        mean = (features * visible).sum(1, keepdim=True) / visible.sum(1, keepdim=True).clamp(min=1)
+        unmasked = unmasked[..., None].to(features.dtype)
+        mean = (features * unmasked).sum(1, keepdim=True) / unmasked.sum(1, keepdim=True).clamp(
+            min=1
+        )
         whole = boxes.new_tensor([0, 0, 1, 1]).expand(len(boxes), 1, 4)
         features, boxes = torch.cat([mean, features], dim=1), torch.cat([whole, boxes], dim=1)
         area = (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
@@ -195,12 +197,12 @@ class ViLBERT(nn.Module):
         Raises ValueError unless there is one text per image.
         """
         check_batch_sizes(texts=batch["ids"], pictures=batch["features"])
-        visible, features = batch["region_mask"], batch["features"]
-        is_region = torch.cat([visible.new_ones(len(visible), 1), visible], dim=1)
+        unmasked, features = batch["region_mask"], batch["features"]
+        is_region = torch.cat([unmasked.new_ones(len(unmasked), 1), unmasked], dim=1)
         if masked_regions is not None:
-            visible = visible & ~masked_regions
+            unmasked = unmasked & ~masked_regions
             features = features.masked_fill(masked_regions[..., None], 0)
-        image = self.embed_regions(features, batch["boxes"], visible)
+        image = self.embed_regions(features, batch["boxes"], unmasked)
         text, is_word = self.embed_text(batch["ids"]), batch["ids"] != 0
         return self.encoder(image, text, is_region, is_word, co_attention_mask)
 

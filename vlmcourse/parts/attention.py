@@ -99,7 +99,7 @@ class Attention(nn.Module):
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
     def project_kv(self, context: Tensor) -> KeyValues:
-        """Keys and values of a context (B, K, C), to pass to `forward` in its place when it is attended to several times."""
+        """Keys and values of a context (B, K, C), to pass to `forward` instead of it when it is attended to several times."""
         k, v = self.key_value(context).chunk(2, dim=-1)
         return self.split_heads(k), self.split_heads(v)
 

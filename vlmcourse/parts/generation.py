@@ -126,7 +126,7 @@ def beam_search(
 
     def finish(tokens: Tensor, log_prob: Tensor) -> None:
         finished.append((float(log_prob) / len(tokens) ** length_penalty, tokens))
-        finished.sort(key=lambda scored: -scored[0])
+        finished.sort(key=lambda hypothesis: -hypothesis[0])
         del finished[beams:]
 
     for length in range(1, max_new_tokens + 1):
@@ -165,7 +165,7 @@ def sequence_log_prob(model, ids: Tensor, loss_mask: Tensor, **context) -> Tenso
             f"loss_mask is {tuple(loss_mask.shape)} for ids {tuple(ids.shape)}; expected the same shape, and False for "
             "the first token, which nothing precedes."
         )
-    logits, scored = model(ids, **context)[:, :-1].float(), loss_mask[:, 1:]
-    targets = ids[:, 1:].where(scored, 0)  # elsewhere may stand image tokens that have no logit
+    logits, is_answer = model(ids, **context)[:, :-1].float(), loss_mask[:, 1:]
+    targets = ids[:, 1:].where(is_answer, 0)  # elsewhere may stand image tokens that have no logit
     log_probs = -cross_entropy(logits.transpose(1, 2), targets, reduction="none")  # (B, T - 1)
-    return log_probs.where(scored, 0).sum(1)
+    return log_probs.where(is_answer, 0).sum(1)

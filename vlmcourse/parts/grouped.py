@@ -13,26 +13,26 @@ from vlmcourse.parts.attention import Attention, attend
 
 
 class GroupedAttention(Attention):
-    """x (B, T, D), groups (B, N, R, C), mask (B, T, N) booleans -> (B, T, D). Tokens with no group get exactly zero (+ bias)."""
+    """x (B, T, D), context (B, N, R, C), mask (B, T, N) booleans -> (B, T, D). Tokens with no group get exactly zero (+ bias)."""
 
-    def forward(self, x: Tensor, groups: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
-        B, N, R, _ = groups.shape
-        most = int(mask.sum(1).max())  # queries of the largest group
+    def forward(self, x: Tensor, context: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
+        B, N, R, _ = context.shape
+        largest = int(mask.sum(1).max())  # queries of the largest group
         if (
-            N * most > 2 * x.shape[1] or (mask.sum(-1) > 1).any()
+            N * largest > 2 * x.shape[1] or (mask.sum(-1) > 1).any()
         ):  # sorting costs more, or is impossible
-            return super().forward(x, groups.flatten(1, 2), expand_groups(mask, R))
+            return super().forward(x, context.flatten(1, 2), expand_groups(mask, R))
         b, t, n = mask.nonzero(as_tuple=True)
-        slot, group = mask.long().cumsum(1)[b, t, n] - 1, b * N + n
+        position, group = mask.long().cumsum(1)[b, t, n] - 1, b * N + n
         q = self.query(x)  # (B, T, I)
-        sorted_q = q.new_zeros(B * N, most, q.shape[-1]).index_put((group, slot), q[b, t])
-        k, v = self.project_kv(groups.flatten(0, 1))  # (B * N, H, R, I / H)
+        sorted_q = q.new_zeros(B * N, largest, q.shape[-1]).index_put((group, position), q[b, t])
+        k, v = self.project_kv(context.flatten(0, 1))  # (B * N, H, R, I / H)
         attended = attend(self.split_heads(sorted_q), k, v).transpose(1, 2).flatten(2)
-        return self.out(torch.zeros_like(q).index_put((b, t), attended[group, slot]))
+        return self.out(torch.zeros_like(q).index_put((b, t), attended[group, position]))
 
-    def weights(self, x: Tensor, groups: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
+    def weights(self, x: Tensor, context: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
         """Attention probabilities (B, H, T, N * R) of `forward`."""
-        return super().weights(x, groups.flatten(1, 2), expand_groups(mask, groups.shape[2]))
+        return super().weights(x, context.flatten(1, 2), expand_groups(mask, context.shape[2]))
 
 
 def expand_groups(mask: Tensor, size: int) -> Tensor:

@@ -36,8 +36,8 @@ def check_ids(
 def check_batch_sizes(**parts: Tensor) -> None:
     """Raises ValueError unless all parts of a batch, by name, have as many rows: a single one would be broadcast."""
     if len({len(part) for part in parts.values()}) > 1:
-        found = " and ".join(f"{len(part)} {name}" for name, part in parts.items())
-        raise ValueError(f"a batch of {found}; expected as many of each, row by row.")
+        lengths = " and ".join(f"{len(part)} {name}" for name, part in parts.items())
+        raise ValueError(f"a batch of {lengths}; expected as many of each, row by row.")
 
 
 def init_weights(module: nn.Module, std: float | None = None) -> None:

@@ -51,10 +51,10 @@ def caption_groups(ids: Tensor, pad: int) -> Tensor:
 
     It depends on the text alone (a polynomial hash, integers wrap around), so processes and batches of other lengths agree.
     """
-    groups = ids.new_zeros(len(ids))
+    hashes = ids.new_zeros(len(ids))
     for column in ids[:, 1:].T:
-        groups = torch.where(column == pad, groups, groups * 1_000_003 + column + 1)
-    return groups
+        hashes = torch.where(column == pad, hashes, hashes * 1_000_003 + column + 1)
+    return hashes
 
 
 def _positive_targets(
@@ -62,11 +62,11 @@ def _positive_targets(
 ) -> Tensor:
     """Target probabilities (batch, total): uniform over the positives of each of this process's rows."""
     if positive_groups is None:
-        groups = torch.arange(total, device=like.device)
+        group_ids = torch.arange(total, device=like.device)
     else:
-        groups = gather(positive_groups)
+        group_ids = gather(positive_groups)
     first = dist.get_rank() * batch if total > batch else 0
-    positives = (groups[first : first + batch, None] == groups[None, :]).float()
+    positives = (group_ids[first : first + batch, None] == group_ids[None, :]).float()
     return positives / positives.sum(1, keepdim=True)
 
 
@@ -157,13 +157,13 @@ def hard_negatives(
         raise ValueError(
             f"similarities are {tuple(similarities.shape)}; expected as many images as texts, (batch, batch)."
         )
-    groups = positive_groups
-    groups = torch.arange(B, device=similarities.device) if groups is None else groups
-    if len(groups) != B:
+    group_ids = positive_groups
+    group_ids = torch.arange(B, device=similarities.device) if group_ids is None else group_ids
+    if len(group_ids) != B:
         raise ValueError(
-            f"positive_groups has {len(groups)} numbers for {B} pairs; expected one for each pair."
+            f"positive_groups has {len(group_ids)} numbers for {B} pairs; expected one for each pair."
         )
-    positive = groups[:, None] == groups[None, :]
+    positive = group_ids[:, None] == group_ids[None, :]
     if alone := positive.all(1).nonzero()[:, 0].tolist():
         raise ValueError(
             f"pair {alone[0]} of the batch of {B} has no negative: all other pairs are in its positive group. "

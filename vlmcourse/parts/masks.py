@@ -183,8 +183,8 @@ def causal(length: int, device: Device = None) -> Mask:
 
 def prefix(prefix_length: int, length: int, device: Device = None) -> Mask:
     """Prefix LM: the first `prefix_length` positions attend to each other, the rest is causal."""
-    levels = (torch.arange(length, device=device) - prefix_length + 1).clamp(min=0)
-    return less_equal_mask(levels, name="prefix")
+    order = (torch.arange(length, device=device) - prefix_length + 1).clamp(min=0)
+    return less_equal_mask(order, name="prefix")
 
 
 def bidirectional(length: int, device: Device = None) -> Mask:
@@ -196,8 +196,8 @@ def bidirectional(length: int, device: Device = None) -> Mask:
 
 def unimodal(queries: int, text: int, device: Device = None) -> Mask:
     """BLIP-2's image-text contrast: queries attend to queries, text to text (Li et al. 2023, Fig. 2)."""
-    groups = torch.tensor([0] * queries + [1] * text, device=device)
-    return same_group_mask(groups, name="uni-modal")
+    modality = torch.tensor([0] * queries + [1] * text, device=device)
+    return same_group_mask(modality, name="uni-modal")
 
 
 def multimodal_causal(queries: int, text: int, device: Device = None) -> Mask:
@@ -234,7 +234,7 @@ def packed(document: Tensor) -> Mask:
 
 
 def gallery() -> dict[str, Mask]:
-    """An example of each mask of these papers, small enough to look at."""
+    """An example of each mask of these papers, small enough to print."""
     is_image_token = torch.tensor([0, 1, 0, 0, 1, 0, 0]).bool()
     image_of_key = torch.tensor([1, 1, 2, 2])  # two images of two visual tokens each
     return {
