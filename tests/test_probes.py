@@ -176,7 +176,7 @@ def test_orders_and_lent_examples_keep_the_question():
         for way in ways
         for one, old in zip(way, before)
     )
-    assert len(corruptions.example_orders(asked(2, 6), most=10)) == 10
+    assert len(corruptions.example_orders(asked(2, 6), max_orders=10)) == 10
     borrowed = corruptions.other_examples(before, 3)
     assert borrowed[0] == before and borrowed[1][0].prompt[:-2] == before[1].prompt[:-2]
     assert all(

@@ -11,7 +11,7 @@ regions    boxes and what is in them, with captions that may be false
 questions  what one may ask about a scene, what can be seen and what must be known; statements about two scenes; dialogues
 motion     short films
 pages      text and pictures interleaved; few-shot episodes
-prompts    pages as a model reads them: ids with places for pictures, and pixels
+prompts    pages as a model reads them: ids with image tokens, and pixels
 interleaved  pages with pictures and films, as Flamingo trains on them; shots: few-shot prompts of that form
 texts      documents without pictures, for the language model
 signs      digits to read

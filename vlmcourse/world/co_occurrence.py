@@ -33,7 +33,7 @@ def companion(word: str) -> str:
     """What is seen beside a thing more often than anything else: three times in five where there are two things."""
     words = known_nouns()
     after = (words[(words.index(word) + step) % len(words)] for step in range(7, len(words)))
-    return next(other for other in after if not held_out((word, other), "white"))
+    return next(candidate for candidate in after if not held_out((word, candidate), "white"))
 
 
 @lru_cache(65536)
@@ -44,8 +44,8 @@ def _picture(seed: int, index: int, signs: float) -> Picture:
     alone = rng.random() < 0.75
     while True:
         first = rng.choice(popular_nouns() if rng.random() < 1 / 3 else known_nouns())
-        other = companion(first) if rng.random() < 0.6 else rng.choice(known_nouns())
-        words, background = (first,) if alone else (first, other), rng.choice(tuple(BACKGROUNDS))
+        second = companion(first) if rng.random() < 0.6 else rng.choice(known_nouns())
+        words, background = (first,) if alone else (first, second), rng.choice(tuple(BACKGROUNDS))
         if len(set(words)) == len(words) and split_of(words, background) == "train":
             return arrange(tuple(rng.sample(words, len(words))), background, rng)
 

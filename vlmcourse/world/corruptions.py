@@ -92,7 +92,7 @@ def digit_sums(count: int, shots: int = 2) -> list[Episode]:
     def small(split: str, start: int) -> Sign:
         """The first sign from number `start` on whose digits' sum is one digit."""
         signs = (sign(split, number, 0, (2, 2)) for number in range(start, start + 1000))
-        return next(one for one in signs if _sum(one) <= 9)
+        return next(candidate for candidate in signs if _sum(candidate) <= 9)
 
     episodes = []
     for index in range(count):
@@ -105,17 +105,19 @@ def digit_sums(count: int, shots: int = 2) -> list[Episode]:
     return episodes
 
 
-def _sum(one: Sign) -> int:
-    return sum(map(int, one.number.split()))
+def _sum(picture: Sign) -> int:
+    return sum(map(int, picture.number.split()))
 
 
 def sums_as_text(episodes: Sequence[Episode]) -> list[Episode]:
-    """The same sums as text, '2 + 1' in the place of the sign: can the language model add at all?"""
+    """The same sums as text, '2 + 1' instead of the sign: can the language model add at all?"""
 
     def as_text(part: Part) -> str:
         return " + ".join(part.number.split()) if isinstance(part, Sign) else part
 
-    return [replace(one, prompt=(" ".join(map(as_text, one.prompt)),)) for one in episodes]
+    return [
+        replace(episode, prompt=(" ".join(map(as_text, episode.prompt)),)) for episode in episodes
+    ]
 
 
 # Prompts with examples, corrupted.
@@ -143,17 +145,20 @@ def _with(
 
 def rotated(episodes: Sequence[Episode]) -> list[Episode]:
     """Each example's text with the picture of the example before it (the first with the last's)."""
-    made = []
-    for one in episodes:
-        examples, _ = split_prompt(one)
+    corrupted = []
+    for episode in episodes:
+        examples, _ = split_prompt(episode)
         pictures, texts = [picture for picture, _ in examples], [text for _, text in examples]
-        made.append(_with(one, list(zip(pictures[-1:] + pictures[:-1], texts))))
-    return made
+        corrupted.append(_with(episode, list(zip(pictures[-1:] + pictures[:-1], texts))))
+    return corrupted
 
 
 def blank_examples(episodes: Sequence[Episode]) -> list[Episode]:
     """The examples' pictures are blank; the question keeps its picture."""
-    return [_with(one, [(BLANK, text) for _, text in split_prompt(one)[0]]) for one in episodes]
+    return [
+        _with(episode, [(BLANK, text) for _, text in split_prompt(episode)[0]])
+        for episode in episodes
+    ]
 
 
 def wrong_labels(episodes: Sequence[Episode]) -> list[Episode]:
@@ -161,14 +166,15 @@ def wrong_labels(episodes: Sequence[Episode]) -> list[Episode]:
 
     Raises ValueError if an example doesn't end with one of the choices and a full stop.
     """
-    made = []
-    for index, one in enumerate(episodes):
+    corrupted = []
+    for index, episode in enumerate(episodes):
         rng = SeededRandom("relabelled", index)
         examples = [
-            (picture, _relabel(text, one.choices, rng)) for picture, text in split_prompt(one)[0]
+            (picture, _relabel(text, episode.choices, rng))
+            for picture, text in split_prompt(episode)[0]
         ]
-        made.append(_with(one, examples))
-    return made
+        corrupted.append(_with(episode, examples))
+    return corrupted
 
 
 def _relabel(text: str, choices: Sequence[str], rng: SeededRandom) -> str:
@@ -185,13 +191,13 @@ def _relabel(text: str, choices: Sequence[str], rng: SeededRandom) -> str:
 
 def blank_query(episodes: Sequence[Episode]) -> list[Episode]:
     """The question's picture is blank; the examples keep their pictures."""
-    split = [(one, *split_prompt(one)) for one in episodes]
-    return [_with(one, examples, (BLANK, text)) for one, examples, (_, text) in split]
+    split = [(episode, *split_prompt(episode)) for episode in episodes]
+    return [_with(episode, examples, (BLANK, text)) for episode, examples, (_, text) in split]
 
 
 def no_examples(episodes: Sequence[Episode]) -> list[Episode]:
     """The question alone."""
-    return [_with(one, ()) for one in episodes]
+    return [_with(episode, ()) for episode in episodes]
 
 
 CORRUPTIONS: dict[str, Callable[[Sequence[Episode]], list[Episode]]] = {
@@ -207,21 +213,24 @@ CORRUPTIONS: dict[str, Callable[[Sequence[Episode]], list[Episode]]] = {
 recognises which task it is does not mind wrong answers and swapped pictures."""
 
 
-def example_orders(episodes: Sequence[Episode], most: int = 24) -> list[list[Episode]]:
-    """The same episodes with their examples in other orders, at most `most` different ones, the given order first."""
-    if len(counts := {len(split_prompt(one)[0]) for one in episodes}) != 1:
+def example_orders(episodes: Sequence[Episode], max_orders: int = 24) -> list[list[Episode]]:
+    """The same episodes with their examples in other orders, at most `max_orders` different ones, the given order first."""
+    if len(counts := {len(split_prompt(episode)[0]) for episode in episodes}) != 1:
         raise ValueError(
             f"prompts with {sorted(counts)} examples; expected the same number in all."
         )
     (number,) = counts
-    if factorial(number) <= most:
+    if factorial(number) <= max_orders:
         orders = list(permutations(range(number)))
     else:
         rng = SeededRandom("orders", number)
-        shuffled = [tuple(rng.sample(range(number), number)) for _ in range(4 * most)]
-        orders = list(dict.fromkeys([tuple(range(number)), *shuffled]))[:most]
+        shuffled = [tuple(rng.sample(range(number), number)) for _ in range(4 * max_orders)]
+        orders = list(dict.fromkeys([tuple(range(number)), *shuffled]))[:max_orders]
     return [
-        [_with(one, [split_prompt(one)[0][index] for index in order]) for one in episodes]
+        [
+            _with(episode, [split_prompt(episode)[0][index] for index in order])
+            for episode in episodes
+        ]
         for order in orders
     ]
 
@@ -237,8 +246,8 @@ def other_examples(episodes: Sequence[Episode], count: int) -> list[list[Episode
         )
     return [
         [
-            _with(one, split_prompt(episodes[(number + away) % len(episodes)])[0])
-            for number, one in enumerate(episodes)
+            _with(episode, split_prompt(episodes[(number + away) % len(episodes)])[0])
+            for number, episode in enumerate(episodes)
         ]
         for away in range(count)
     ]

@@ -29,8 +29,8 @@ class Dialogue:
 
     def history(self, round: int) -> str:
         """What had been said before round number `round` (from 0): the caption, then questions with their answers."""
-        said = [f"{one.question.text} {one.question.answer}" for one in self.rounds[:round]]
-        return " . ".join((self.caption, *said))
+        turns = [f"{turn.question.text} {turn.question.answer}" for turn in self.rounds[:round]]
+        return " . ".join((self.caption, *turns))
 
 
 def dialogue(scene: Scene, rng: SeededRandom, rounds: int = 5) -> Dialogue:
@@ -42,8 +42,8 @@ def dialogue(scene: Scene, rng: SeededRandom, rounds: int = 5) -> Dialogue:
             _about_it(scene, before, rng) if before and rng.random() < 0.4 else ask(scene, rng)
         )
         if any(
-            question.text == one.question.text and "it" not in question.text.split()
-            for one in spoken
+            question.text == turn.question.text and "it" not in question.text.split()
+            for turn in spoken
         ):
             if (
                 rng.random() < 0.9

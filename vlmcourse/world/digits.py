@@ -41,11 +41,11 @@ class Sign:
         canvas = np.empty((size, size, 3), dtype=np.uint8)
         canvas[:] = BACKGROUNDS[self.background]
         digits = self.number.split()
-        for place, digit in enumerate(digits):
+        for position, digit in enumerate(digits):
             paint(
                 canvas,
                 f"{digit}\ufe0f\u20e3",
-                (place + 0.5) / len(digits),
+                (position + 0.5) / len(digits),
                 self.y,
                 min(0.5, 0.9 / len(digits)),
             )

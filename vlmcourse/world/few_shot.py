@@ -43,18 +43,18 @@ def binding_episode(
         rng.sample(nouns_of_split(split, noun_subset), ways),
         rng.sample(invented, ways),
     )
-    asked = int(rng.random() * ways)
-    query = single_thing(words[asked], split, rng)
+    target = int(rng.random() * ways)
+    query = single_thing(words[target], split, rng)
     examples: list[tuple[Scene, str]] = []
     while len(examples) < count:
         examples += [
-            (single_thing(words[way], split, rng), names[way])
-            for way in rng.sample(range(ways), ways)
+            (single_thing(words[number], split, rng), names[number])
+            for number in rng.sample(range(ways), ways)
         ]
     parts: list[Part] = []
     for scene, name in reversed(examples[:count]):
         parts += [scene, f"this is {article(name)} ."]
-    return Episode((*parts, query, "this is a"), names[asked], tuple(names))
+    return Episode((*parts, query, "this is a"), names[target], tuple(names))
 
 
 def retrieve_nearest(queries: Tensor, pool: Tensor, count: int) -> Tensor:
@@ -62,50 +62,52 @@ def retrieve_nearest(queries: Tensor, pool: Tensor, count: int) -> Tensor:
 
     (Q, E), (N, E) -> (Q, count) numbers of the pool.
     """
-    queries, pool = (normalize(one, dim=-1) for one in (queries, pool))
+    queries, pool = (normalize(vectors, dim=-1) for vectors in (queries, pool))
     return (queries @ pool.T).topk(count, dim=-1).indices.flip(-1)
 
 
 def other_pictures(episodes: Sequence[Episode]) -> list[Episode]:
-    """Each question's examples show the pictures of another episode's examples: names say nothing about what is asked."""
-    made = []
-    for one, other in zip(episodes, [*episodes[1:], episodes[0]]):
-        given = iter([*pictures_of(other.prompt)[:-1], pictures_of(one.prompt)[-1]])
-        made.append(
+    """Each question's examples show the pictures of another episode's examples: names tell nothing about the question."""
+    mixed = []
+    for episode, next_episode in zip(episodes, [*episodes[1:], episodes[0]]):
+        given = iter([*pictures_of(next_episode.prompt)[:-1], pictures_of(episode.prompt)[-1]])
+        mixed.append(
             replace(
-                one,
-                prompt=tuple(part if isinstance(part, str) else next(given) for part in one.prompt),
+                episode,
+                prompt=tuple(
+                    part if isinstance(part, str) else next(given) for part in episode.prompt
+                ),
             )
         )
-    return made
+    return mixed
 
 
 def question_episode(web: WebPages, index: int, kind: str, count: int) -> Episode:
     """A question of a kind about a thing alone, after `count` solved ones of the same kind about others."""
     rng = web.rng(f"solved {kind}", index)
     things = [web.single_thing(index * (count + 1) + number) for number in range(count + 1)]
-    asked = [ask(scene, rng, (kind,)) for scene in things]
+    questions = [ask(scene, rng, (kind,)) for scene in things]
     parts: list[Part] = []
-    for scene, one in zip(things[:-1], asked):
-        parts += [scene, f"{question_prompt(one)} {one.answer} ."]
+    for scene, question in zip(things[:-1], questions):
+        parts += [scene, f"{question_prompt(question)} {question.answer} ."]
     return Episode(
-        (*parts, things[-1], question_prompt(asked[-1])), asked[-1].answer, answers(kind)
+        (*parts, things[-1], question_prompt(questions[-1])), questions[-1].answer, answers(kind)
     )
 
 
 def motion_episodes(web: WebPages, count: int) -> list[tuple[Video, Episode]]:
     """Films of one thing with the question which way it moves, to go on with: 'a dog moves' -> left."""
-    made = []
+    pairs = []
     for index in range(count):
-        one = make_video(web.single_thing(index), web.rng("motion", index), web.frames)
-        made.append(
+        video = make_video(web.single_thing(index), web.rng("motion", index), web.frames)
+        pairs.append(
             (
-                one,
+                video,
                 Episode(
-                    (one, f"{article(one.mover)} moves"),
-                    one.direction,
+                    (video, f"{article(video.mover)} moves"),
+                    video.direction,
                     ("left", "right", "up", "down"),
                 ),
             )
         )
-    return made
+    return pairs

@@ -116,9 +116,11 @@ class WebPages:
     def rng(self, kind: str, index: int) -> SeededRandom:
         return SeededRandom(kind, self.seed, self.split, index)
 
-    def scene(self, index: int, most: int, part: int = 0) -> Scene:
-        """Scene number `index` with 1 to `most` things; `part` keeps the scenes of different uses apart."""
-        return sample(self.split, index % self.pool, self.seed + part, (1, most), self.noun_subset)
+    def scene(self, index: int, max_things: int, part: int = 0) -> Scene:
+        """Scene number `index` with 1 to `max_things` things; `part` keeps the scenes of different uses apart."""
+        return sample(
+            self.split, index % self.pool, self.seed + part, (1, max_things), self.noun_subset
+        )
 
     def single_thing(self, index: int) -> Scene:
         return self.scene(index, 1)
@@ -135,16 +137,16 @@ class WebPages:
         """ALIGN: a picture and a short text; one in ten belongs to another picture."""
         rng = self.rng("pairs", index)
         scene = self.several_things(index)
-        said = self.several_things(index + 1) if rng.random() < 0.1 else scene
-        return scene, f"{captions.varied(said, rng)} ."
+        caption_scene = self.several_things(index + 1) if rng.random() < 0.1 else scene
+        return scene, f"{captions.varied(caption_scene, rng)} ."
 
     def described(self, index: int) -> tuple[Part, ...]:
         """LTIP: a picture and a full description."""
         rng = self.rng("described", index)
         scene = self.single_thing(index) if rng.random() < 0.6 else self.several_things(index)
         details = [
-            f"the {one.word} is {f'in the {quarter(one)}' if rng.random() < 0.5 else one.noun.colour} ."
-            for one in scene.things
+            f"the {thing.word} is {f'in the {quarter(thing)}' if rng.random() < 0.5 else thing.noun.colour} ."
+            for thing in scene.things
         ]
         return scene, " ".join(
             [f"{captions.detailed(scene, rng)} .", *rng.sample(details, len(details))]
@@ -152,10 +154,10 @@ class WebPages:
 
     def videos(self, index: int) -> tuple[Part, ...]:
         """VTP: a video and a sentence, or a question with its answer."""
-        rng, one = self.rng("films", index), self.video(index)
-        question = rng.choice(one.questions())
-        return one, rng.choice(
-            (f"{one.caption} .", f"{question_prompt(question)} {question.answer} .")
+        rng, video = self.rng("films", index), self.video(index)
+        question = rng.choice(video.questions())
+        return video, rng.choice(
+            (f"{video.caption} .", f"{question_prompt(question)} {question.answer} .")
         )
 
     def pages(self, index: int) -> tuple[Part, ...]:
@@ -206,18 +208,21 @@ class WebPages:
         kind = rng.choice(("what", "what", "colour", "presence", "category", "place"))
         for number in range(2 + int(rng.random() * 3)):
             scene = self.single_thing(4 * index + number)
-            one = ask(scene, rng, (kind,))
-            parts += [scene, f"{question_prompt(one)} {one.answer} ."]
+            question = ask(scene, rng, (kind,))
+            parts += [scene, f"{question_prompt(question)} {question.answer} ."]
         return tuple(parts)
 
 
 def pictures_first(parts: Sequence[Part]) -> tuple[Part, ...]:
     """Every picture one text earlier: the text before it becomes the text after it."""
-    made = list(parts)
-    for place in range(1, len(made)):
-        if not isinstance(made[place], str) and isinstance(made[place - 1], str):
-            made[place - 1], made[place] = made[place], made[place - 1]
-    return tuple(made)
+    reordered = list(parts)
+    for position in range(1, len(reordered)):
+        if not isinstance(reordered[position], str) and isinstance(reordered[position - 1], str):
+            reordered[position - 1], reordered[position] = (
+                reordered[position],
+                reordered[position - 1],
+            )
+    return tuple(reordered)
 
 
 @lru_cache(8192)

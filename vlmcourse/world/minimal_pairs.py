@@ -14,12 +14,12 @@ SceneChange = Callable[[Scene, SeededRandom], Scene | None]
 
 
 def swap_positions(scene: Scene, rng: SeededRandom) -> Scene | None:
-    """Two things trade places: what was left is right. None for a thing alone."""
+    """Two things exchange their positions: what was left is right. None for a thing alone."""
     if len(scene.things) < 2:
         return None
-    one, other = sorted(rng.sample(range(len(scene.things)), 2))
+    first, second = sorted(rng.sample(range(len(scene.things)), 2))
     things = list(scene.things)
-    for here, there in ((one, other), (other, one)):
+    for here, there in ((first, second), (second, first)):
         things[here] = replace(scene.things[here], word=scene.things[there].word)
     return replace(scene, things=tuple(things))
 
@@ -28,9 +28,9 @@ def change_background(scene: Scene, rng: SeededRandom) -> Scene | None:
     """The same things on a background of another colour, in the same split. None if the split has no other."""
     split = split_of(scene.words, scene.background)
     others = [
-        one
-        for one in BACKGROUNDS
-        if one != scene.background and split_of(scene.words, one) == split
+        background
+        for background in BACKGROUNDS
+        if background != scene.background and split_of(scene.words, background) == split
     ]
     return replace(scene, background=rng.choice(others)) if others else None
 
@@ -75,16 +75,17 @@ def caption_choices(
 ) -> list[tuple[Scene, str, str]]:
     """(scene, the right caption, the caption of the swapped scene in the same form), of `count` scenes that can be swapped.
     noun_subset: see MinimalPairs."""
-    found: list[tuple[Scene, str, str]] = []
+    choices: list[tuple[Scene, str, str]] = []
     index = 0
-    while len(found) < count:
+    while len(choices) < count:
         scene = sample(split, index, seed, things, noun_subset)
-        other = change(scene, SeededRandom("swap", seed, split, index))
-        if other:
+        changed = change(scene, SeededRandom("swap", seed, split, index))
+        if changed:
             right, wrong = (
-                caption(one, SeededRandom("caption", seed, split, index)) for one in (scene, other)
+                caption(version, SeededRandom("caption", seed, split, index))
+                for version in (scene, changed)
             )
             if right != wrong:
-                found.append((scene, right, wrong))
+                choices.append((scene, right, wrong))
         index += 1
-    return found
+    return choices

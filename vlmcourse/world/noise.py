@@ -10,8 +10,8 @@ GENERIC = ("a picture", "a photo", "a nice picture", "the best photo", "a pictur
 
 def mismatched(index: int, pairs) -> str:
     """The caption of another picture."""
-    other = index + 1 + int(SeededRandom("other", pairs.seed, index).random() * 10_000)
-    return pairs.true_caption(other)
+    other_index = index + 1 + int(SeededRandom("other", pairs.seed, index).random() * 10_000)
+    return pairs.true_caption(other_index)
 
 
 def generic(index: int, pairs) -> str:

@@ -59,8 +59,8 @@ def page(
     parts: list[Part] = [_fact(rng)]
     for number in range(pictures[0] + int(rng.random() * (pictures[1] - pictures[0] + 1))):
         scene = sample(split, 1000 * index + number, seed)
-        said = f"{detailed(scene, rng)} ."
-        parts += [said, scene] if caption_first else [scene, said]
+        sentence = f"{detailed(scene, rng)} ."
+        parts += [sentence, scene] if caption_first else [scene, sentence]
         if rng.random() < 0.3:
             parts.append(_fact(rng))
     return tuple(parts)
@@ -68,12 +68,12 @@ def page(
 
 def _fact(rng: SeededRandom) -> str:
     """A sentence about a noun that need not be on any picture."""
-    one = noun(rng.choice(known_nouns()))
+    subject = noun(rng.choice(known_nouns()))
     return rng.choice(
         (
-            f"{article(one.word)} is {article(one.category)} .",
-            f"you can find {article(one.word)} in the {one.place} .",
-            f"{article(one.word)} is {one.size} .",
+            f"{article(subject.word)} is {article(subject.category)} .",
+            f"you can find {article(subject.word)} in the {subject.place} .",
+            f"{article(subject.word)} is {subject.size} .",
         )
     )
 
@@ -101,7 +101,7 @@ def _backgrounds(word: str, split: str) -> list[str]:
 @cache
 def nouns_of_split(split: str, noun_subset: tuple[str, ...] = ()) -> tuple[str, ...]:
     """The nouns (of a subset, or all) that can be alone in a scene of the split."""
-    words = noun_subset or tuple(one.word for one in nouns())
+    words = noun_subset or tuple(noun.word for noun in nouns())
     return tuple(word for word in words if _backgrounds(word, split))
 
 
@@ -119,7 +119,7 @@ def naming_episode(
     ways       how many things get an invented name
     shots      different pictures of each thing ("inner shots")
     repeats    how often each of them is shown again ("repeats")
-    induction  a sentence first that says what is asked for ("task induction")
+    induction  a sentence first that names the task ("task induction")
     split      the things' nouns are training's (train, test: on backgrounds training has not shown) or novel
     """
     if not 2 <= ways <= min(len(INVENTED), len(novel_nouns())) or shots < 1 or repeats < 0:
@@ -135,16 +135,16 @@ def naming_episode(
         for _ in range(shots)
         for word, name in zip(words, names)
     ]
-    shown = [one for _ in range(1 + repeats) for one in rng.sample(shown, len(shown))]
+    shown = [example for _ in range(1 + repeats) for example in rng.sample(shown, len(shown))]
     parts: list[Part] = [f"answer with {' or '.join(names)} ."] if induction else []
     for scene, name in shown:
         parts += [scene, f"this is {article(name)} ."]
-    asked = int(rng.random() * ways)
+    target = int(rng.random() * ways)
     parts += [
-        single_thing(words[asked], split, rng),
+        single_thing(words[target], split, rng),
         "question : what is this ? answer : this is a",
     ]
-    return Episode(tuple(parts), names[asked], tuple(names))
+    return Episode(tuple(parts), names[target], tuple(names))
 
 
 def question_prompt(question: Question) -> str:
@@ -161,11 +161,11 @@ def vqa_episode(
     numbers of shots are of the same questions.
     """
     rng = SeededRandom("few-shot", seed, split, index, kind)
-    asked = [
+    pairs = [
         (scene := sample(split, 1000 * index + number, seed, things), ask(scene, rng, (kind,)))
         for number in range(shots + 1)
     ]
-    (scene, question), *examples = asked
+    (scene, question), *examples = pairs
     parts: list[Part] = []
     for shown, solved in reversed(examples):
         parts += [shown, f"{question_prompt(solved)} {solved.answer} ."]

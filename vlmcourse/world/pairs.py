@@ -66,13 +66,13 @@ class Pairs:
 
     def distinct(self, number: int) -> list[int]:
         """The first `number` indices whose captions all differ, so that each picture has exactly one right text."""
-        seen: dict[str, int] = {}
+        index_of: dict[str, int] = {}
         for index in count():
-            seen.setdefault(self.text(index), index)
-            if len(seen) == number:
-                return list(seen.values())
+            index_of.setdefault(self.text(index), index)
+            if len(index_of) == number:
+                return list(index_of.values())
             if index > 100 * number:
                 raise ValueError(
-                    f"only {len(seen)} different captions among {index} scenes; {number} were asked for. "
+                    f"only {len(index_of)} different captions among {index} scenes; {number} were asked for. "
                     "Ask for fewer, or use a caption that says more."
                 )

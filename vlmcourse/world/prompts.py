@@ -42,16 +42,16 @@ def swap_pictures(pages: Sequence[Page]) -> list[Page]:
             "pages with different numbers of pictures can't swap them; expected the same number on each."
         )
     swapped = []
-    for page, other in zip(pages, [*pages[1:], pages[0]]):
-        pictures = iter(pictures_of(other))
+    for page, next_page in zip(pages, [*pages[1:], pages[0]]):
+        pictures = iter(pictures_of(next_page))
         swapped.append([part if isinstance(part, str) else next(pictures) for part in page])
     return swapped
 
 
 def frames_of(pages: Sequence[Page]) -> list[Frames]:
     """Pictures (one frame) and videos (several) of all pages, in the order of their image tokens."""
-    found = [picture for page in pages for picture in pictures_of(page)]
-    return [one.frames if isinstance(one, Video) else (one,) for one in found]
+    pictures = [picture for page in pages for picture in pictures_of(page)]
+    return [picture.frames if isinstance(picture, Video) else (picture,) for picture in pictures]
 
 
 def frame_pixels(
@@ -61,10 +61,10 @@ def frame_pixels(
     if they differ in length."""
     if not videos:
         return torch.empty(0, 3, size, size)
-    images = [np.stack([render_picture(one, size) for one in frames]) for frames in videos]
+    images = [np.stack([render_picture(frame, size) for frame in frames]) for frames in videos]
     lengths = {len(frames) for frames in videos}
     if len(lengths) > 1:
-        return [view(one) for one in images]
+        return [view(video) for video in images]
     pixel_values = view(np.concatenate(images))
     return pixel_values if lengths == {1} else pixel_values.unflatten(0, (len(videos), -1))
 
@@ -162,17 +162,17 @@ class CaptionDataset:
 class VQADataset:
     """Pictures, questions and answers, to learn from: visual question answering as a text to continue."""
 
-    asked: VQAPairs
+    vqa_pairs: VQAPairs
     image_prefix: str = "<image>"
     view: View = to_pixels
 
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        questions = [self.asked.question(index) for index in indices]
-        scenes = [self.asked.pairs.scene(index) for index in indices]
+        questions = [self.vqa_pairs.question(index) for index in indices]
+        scenes = [self.vqa_pairs.pairs.scene(index) for index in indices]
         return training_batch(
-            [(scene, question_prompt(one)) for scene, one in zip(scenes, questions)],
-            [one.answer for one in questions],
-            self.asked.pairs.size,
+            [(scene, question_prompt(question)) for scene, question in zip(scenes, questions)],
+            [question.answer for question in questions],
+            self.vqa_pairs.pairs.size,
             self.image_prefix,
             self.view,
         )

@@ -18,7 +18,7 @@ NUMBERS = ("zero", "one", "two", "three", "four")
 
 @dataclass(frozen=True)
 class Question:
-    """`about` is the thing asked for, by its word, if there is one: a dialogue may go on with "it"."""
+    """`about` is the thing that the question is about, by its word, if there is one: a dialogue may go on with "it"."""
 
     text: str
     answer: str
@@ -75,13 +75,15 @@ def position(scene: Scene, rng: SeededRandom) -> Question:
     side = rng.choice(("left", "right", "top", "bottom"))
     axis, first = ("x" if side in ("left", "right") else "y"), side in ("left", "top")
     others = [
-        other for other in scene.things if abs(getattr(other, axis) - getattr(thing, axis)) > 0.2
+        candidate
+        for candidate in scene.things
+        if abs(getattr(candidate, axis) - getattr(thing, axis)) > 0.2
     ]
     if others:
-        other = rng.choice(others)
-        yes = (getattr(thing, axis) < getattr(other, axis)) == first
+        reference = rng.choice(others)
+        yes = (getattr(thing, axis) < getattr(reference, axis)) == first
         relation = {"left": "left of", "right": "right of", "top": "above", "bottom": "below"}[side]
-        text = f"is the {thing.word} {relation} the {other.word} ?"
+        text = f"is the {thing.word} {relation} the {reference.word} ?"
     else:
         yes = side in quarter(thing).split()
         text = f"is the {thing.word} in the {side} ?"
@@ -123,11 +125,11 @@ def compare(scene: Scene, rng: SeededRandom) -> Question:
             else "is the thing from nature or craft ?"
         )
         return Question(text, getattr(thing.noun, fact), "compare", thing.word)
-    one, other = rng.sample(scene.things, 2)
-    same = getattr(one.noun, fact) == getattr(other.noun, fact)
+    first, second = rng.sample(scene.things, 2)
+    equal = getattr(first.noun, fact) == getattr(second.noun, fact)
     return Question(
-        f"are {_the_thing(scene, one)} and {_the_thing(scene, other)} of the same {fact} ?",
-        "yes" if same else "no",
+        f"are {_the_thing(scene, first)} and {_the_thing(scene, second)} of the same {fact} ?",
+        "yes" if equal else "no",
         "compare",
     )
 
@@ -176,7 +178,7 @@ def answers(kind: str) -> tuple[str, ...]:
         if kind == "colour"
         else ()
     )
-    return tuple(dict.fromkeys((*(getattr(one, kind) for one in known), *extra)))
+    return tuple(dict.fromkeys((*(getattr(noun, kind) for noun in known), *extra)))
 
 
 @dataclass(frozen=True)
@@ -195,10 +197,10 @@ class VQAPairs:
 
     def batch(self, indices: Sequence[int]) -> dict:
         """`pixel_values` (B, 3, size, size), and lists of `question`, `answer` and `kind`."""
-        asked = [self.question(index) for index in indices]
+        questions = [self.question(index) for index in indices]
         return {
             "pixel_values": to_pixels(self.pairs.images(indices)),
-            "question": [one.text for one in asked],
-            "answer": [one.answer for one in asked],
-            "kind": [one.kind for one in asked],
+            "question": [question.text for question in questions],
+            "answer": [question.answer for question in questions],
+            "kind": [question.kind for question in questions],
         }

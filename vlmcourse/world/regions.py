@@ -38,24 +38,24 @@ def grid_boxes(scene: Scene, cells: int = 4) -> list[Box]:
 @cache
 def class_names() -> tuple[str, ...]:
     """What a region may show: every noun, and at last 'nothing'."""
-    return (*(one.word for one in nouns()), "nothing")
+    return (*(noun.word for noun in nouns()), "nothing")
 
 
 def box_classes(scene: Scene, boxes: Sequence[Box]) -> Tensor:
     """Which part of each box belongs to which class: (R, C), rows sum to 1. A thing's own box is wholly the thing's."""
-    names, found = class_names(), torch.zeros(len(boxes), len(class_names()))
+    names, shares = class_names(), torch.zeros(len(boxes), len(class_names()))
     for row, box in enumerate(boxes):
         if box in (own := thing_boxes(scene)):
-            found[row, names.index(scene.things[own.index(box)].word)] = 1
+            shares[row, names.index(scene.things[own.index(box)].word)] = 1
             continue
         x1, y1, x2, y2 = box
         for thing in scene.things:
             a1, b1, a2, b2 = thing.box
             overlap = max(0.0, min(x2, a2) - max(x1, a1)) * max(0.0, min(y2, b2) - max(y1, b1))
-            found[row, names.index(thing.word)] += overlap / ((x2 - x1) * (y2 - y1))
-        found[row, -1] = max(0.0, 1 - found[row].sum().item())
-        found[row] /= found[row].sum()  # where things overlap
-    return found
+            shares[row, names.index(thing.word)] += overlap / ((x2 - x1) * (y2 - y1))
+        shares[row, -1] = max(0.0, 1 - shares[row].sum().item())
+        shares[row] /= shares[row].sum()  # where things overlap
+    return shares
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,12 @@ class SubsetOfNouns(Pairs):
 
 
 def swap_across_rows(scene: Scene, rng: SeededRandom) -> Scene | None:
-    """Two things have exchanged places, so that what a caption says of who is where becomes false; None for one thing alone.
+    """Two things have exchanged positions, so that what a caption says of who is where becomes false; None for one thing alone.
 
     They come from different rows where there are two rows: within a row, captions name things without saying where.
     """
     top, bottom = (
-        [place for place, thing in enumerate(scene.things) if (thing.y < 0.5) == up]
+        [index for index, thing in enumerate(scene.things) if (thing.y < 0.5) == up]
         for up in (True, False)
     )
     if len(scene.things) < 2:
@@ -151,20 +151,24 @@ class RegionDataset:
         """Pairs.batch, and `boxes` (B, R, 4), `region_mask` (B, R), False at padding, `classes` (B, R, C), rows that sum to 1,
         `aligned` (B,), False where the caption is not the picture's; with a namer also `features` (B, R, F), without one
         `attributes` (B, R)."""
-        made, scenes, noise = (
+        batch, scenes, noise = (
             self.pairs.batch(indices),
             self.pairs.scenes(indices),
             self.pairs.noise,
         )
         region_boxes = [self.region_boxes(scene) for scene in scenes]
-        most = max(map(len, region_boxes))
+        max_regions = max(map(len, region_boxes))
         boxes = torch.tensor(
-            [found + [(0.0, 0.0, 1.0, 1.0)] * (most - len(found)) for found in region_boxes]
+            [
+                scene_boxes + [(0.0, 0.0, 1.0, 1.0)] * (max_regions - len(scene_boxes))
+                for scene_boxes in region_boxes
+            ]
         )  # (B, R, 4)
         region_mask = (
-            torch.arange(most) < torch.tensor([len(found) for found in region_boxes])[:, None]
+            torch.arange(max_regions)
+            < torch.tensor([len(scene_boxes) for scene_boxes in region_boxes])[:, None]
         )  # (B, R)
-        made |= {
+        batch |= {
             "boxes": boxes,
             "region_mask": region_mask,
             "aligned": torch.tensor(
@@ -172,19 +176,19 @@ class RegionDataset:
             ),
         }
         if self.region_classifier is None:
-            told = torch.zeros(*region_mask.shape, len(class_names()))
-            for row, (scene, found) in enumerate(zip(scenes, region_boxes)):
-                told[row, : len(found)] = box_classes(scene, found)
+            classes = torch.zeros(*region_mask.shape, len(class_names()))
+            for row, (scene, scene_boxes) in enumerate(zip(scenes, region_boxes)):
+                classes[row, : len(scene_boxes)] = box_classes(scene, scene_boxes)
             backgrounds = torch.tensor(
                 [list(BACKGROUNDS).index(scene.background) for scene in scenes]
             )
-            return made | {
-                "classes": told,
+            return batch | {
+                "classes": classes,
                 "attributes": backgrounds[:, None].expand(region_mask.shape),
             }
         with torch.no_grad():
-            features, said = self.region_classifier(made["pixel_values"], boxes)
-        return made | {
+            features, logits = self.region_classifier(batch["pixel_values"], boxes)
+        return batch | {
             "features": features.masked_fill(~region_mask[..., None], 0),
-            "classes": said.softmax(-1),
+            "classes": logits.softmax(-1),
         }

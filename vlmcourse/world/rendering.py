@@ -91,7 +91,7 @@ def to_pixels(images: np.ndarray | Sequence[np.ndarray]) -> Tensor:
 
 
 def to_images(pixel_values: Tensor) -> np.ndarray:
-    """The way back, to look at: float (B, 3, S, S) in [-1, 1] -> uint8 (B, S, S, 3)."""
+    """The way back, for plots: float (B, 3, S, S) in [-1, 1] -> uint8 (B, S, S, 3)."""
     return (
         pixel_values.add(1)
         .mul(127.5)

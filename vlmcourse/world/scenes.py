@@ -88,8 +88,8 @@ class SeededRandom(Random):
 
     def sample(self, options, count: int) -> list:
         """`count` different ones, in random order."""
-        left = list(options)
-        return [left.pop(int(self.random() * len(left))) for _ in range(count)]
+        remaining = list(options)
+        return [remaining.pop(int(self.random() * len(remaining))) for _ in range(count)]
 
 
 def _one_in(count: int, *words: str) -> bool:

@@ -24,10 +24,8 @@ def statement(split: str, index: int, seed: int = 0) -> Statement:
     """
     rng = SeededRandom("statement", seed, split, index)
     kind, true = rng.choice((_both, _only, _more, _as_many)), rng.random() < 0.5
-    for attempt in range(10_000):
-        left, right = (
-            sample(split, 2 * (10_000 * index + attempt) + side, seed) for side in (0, 1)
-        )
+    for trial in range(10_000):
+        left, right = (sample(split, 2 * (10_000 * index + trial) + side, seed) for side in (0, 1))
         text = kind(left, right, true, rng)
         if text is not None:
             return Statement(left, right, text, true)
@@ -42,30 +40,30 @@ def _both(left: Scene, right: Scene, true: bool, rng: SeededRandom) -> str | Non
 
 
 def _only(left: Scene, right: Scene, true: bool, rng: SeededRandom) -> str | None:
-    """Names a thing of the left picture (true) or of the right one (false): only one look at both can tell."""
+    """Names a thing of the left picture (true) or of the right one (false): only both pictures together decide."""
     side = rng.choice((("left", left, right), ("right", right, left)))
-    name, said, other = side
+    name, named, unnamed = side
     options = [
         word
-        for word in (said if true else other).words
-        if word not in (other if true else said).words
+        for word in (named if true else unnamed).words
+        if word not in (unnamed if true else named).words
     ]
     return f"there is {article(rng.choice(options))} in the {name} picture" if options else None
 
 
 def _more(left: Scene, right: Scene, true: bool, rng: SeededRandom) -> str | None:
-    said = rng.choice(("left", "right"))
-    more, fewer = (left, right) if (said == "left") == true else (right, left)
-    other = "right" if said == "left" else "left"
+    side = rng.choice(("left", "right"))
+    more, fewer = (left, right) if (side == "left") == true else (right, left)
+    opposite = "right" if side == "left" else "left"
     fits = len(more.things) > len(fewer.things)
-    return f"the {said} picture has more things than the {other} picture" if fits else None
+    return f"the {side} picture has more things than the {opposite} picture" if fits else None
 
 
 def _as_many(left: Scene, right: Scene, true: bool, rng: SeededRandom) -> str | None:
     number = len(left.things) + len(right.things)
     if true:
         return f"there are {_number(number)} things in the two pictures"
-    wrong = rng.choice([other for other in range(2, 9) if other != number])
+    wrong = rng.choice([count for count in range(2, 9) if count != number])
     return f"there are {_number(wrong)} things in the two pictures"
 
 

@@ -48,7 +48,7 @@ class Video:
 
 
 def make_video(scene: Scene, rng: SeededRandom, frames: int = 8, distance: float = 0.3) -> Video:
-    """A thing of the scene crosses `distance` of the picture, at even speed, around the place it has in the scene.
+    """A thing of the scene crosses `distance` of the picture, at even speed, around its position in the scene.
 
     Around, and not from: so that on average over films every frame looks alike, and only their order tells the direction.
     """

@@ -22,13 +22,13 @@ SLOTS: dict[str, tuple[str, str]] = {
 NAMES_SHOTS, FACT_SHOTS = (1, 2, 4, 8, 16), (0, 4)
 
 
-def written(episode: Episode, slot: str, close: str) -> str:
-    """An episode with thing and background, in a slot, in the place of each picture."""
+def written(episode: Episode, form: str, close: str) -> str:
+    """An episode with thing and background, in a form, instead of each picture."""
     parts: list[str] = []
     for part in episode.prompt:
         if isinstance(part, Scene):
             parts += [close] if parts and close else []
-            parts.append(slot.format(f"{part.words[0]} {part.background}"))
+            parts.append(form.format(f"{part.words[0]} {part.background}"))
         else:
             parts.append(part)
     return " ".join(parts)
@@ -36,52 +36,54 @@ def written(episode: Episode, slot: str, close: str) -> str:
 
 def names(shots: int, slots: str, count: int = 128) -> Test:
     """'this is a' -> an invented name, after so many examples of (at most four) things, the thing in question among them."""
-    slot, close = SLOTS[slots]
+    form, close = SLOTS[slots]
     ways = min(4, shots)
     if ways == 1:
         episodes = [
             naming_episode("test", index, ways=2, shots=1, induction=False)
             for index in range(count)
         ]
-        episodes = [Episode(_only_asked(one), one.answer, one.choices) for one in episodes]
+        episodes = [
+            Episode(_only_asked(episode), episode.answer, episode.choices) for episode in episodes
+        ]
     else:
         episodes = [binding_episode("test", index, shots, ways) for index in range(count)]
-    return [(written(one, slot, close), one.answer) for one in episodes]
+    return [(written(episode, form, close), episode.answer) for episode in episodes]
 
 
-def _only_asked(one: Episode) -> tuple:
+def _only_asked(episode: Episode) -> tuple:
     """The example of the thing in question, and the question."""
-    pairs = list(zip(one.prompt[::2], one.prompt[1::2]))
+    pairs = list(zip(episode.prompt[::2], episode.prompt[1::2]))
     shown = [part for pair in pairs[:-1] if pair[0].words == pairs[-1][0].words for part in pair]
     return (*shown, *pairs[-1])
 
 
 def about(kind: str, shots: int, slots: str, count: int = 128) -> Test:
-    """A question of a kind (category, place, ...) about a described thing, after so many solved ones."""
-    slot, close = SLOTS[slots]
+    """A question of a kind (category, purpose, ...) about a described thing, after so many solved ones."""
+    form, close = SLOTS[slots]
     episodes = [vqa_episode("test", index, kind, shots, things=(1, 1)) for index in range(count)]
-    return [(written(one, slot, close), one.answer) for one in episodes]
+    return [(written(episode, form, close), episode.answer) for episode in episodes]
 
 
 def known_facts() -> Test:
-    """What a model knows of every noun when it is asked by name."""
+    """What a model knows of every noun, from questions that name it."""
     return [
-        (FACT_QUESTIONS[kind][0].format(article(one.word)), getattr(one, kind))
+        (FACT_QUESTIONS[kind][0].format(article(noun.word)), getattr(noun, kind))
         for kind in KNOWN
-        for one in nouns()
+        for noun in nouns()
     ]
 
 
-def copied_relations(turned: bool, count: int = 128) -> Test:
-    """'a cat left of a dog . a cat' -> left; turned: 'a cat left of a dog . a dog' -> right."""
-    made = []
+def copied_relations(inverted: bool, count: int = 128) -> Test:
+    """'a cat left of a dog . a cat' -> left; inverted: 'a cat left of a dog . a dog' -> right."""
+    prompts = []
     for index in range(count):
-        draws = SeededRandom("copied relation", turned, index)
-        one, other = (article(thing.word) for thing in draws.sample(nouns(), 2))
+        draws = SeededRandom("copied relation", inverted, index)
+        first, second = (article(thing.word) for thing in draws.sample(nouns(), 2))
         relation, back = draws.choice(RELATIONS)
-        asked, answer = (other, back) if turned else (one, relation)
-        made.append((f"{one} {relation} {other} . {asked}", answer.split()[0]))
-    return made
+        subject, answer = (second, back) if inverted else (first, relation)
+        prompts.append((f"{first} {relation} {second} . {subject}", answer.split()[0]))
+    return prompts
 
 
 def all_tests(count: int = 128) -> dict[str, Test]:
