@@ -316,7 +316,7 @@ def test_answers_of_several_words_are_ranked_by_their_likelihood():
 
 
 def test_the_likeliest_next_words_come_with_their_probabilities():
-    (found,) = evaluation.next_token_probabilities(Echo(), asked("a dog"), most=3)
+    (found,) = evaluation.next_token_probabilities(Echo(), asked("a dog"), k=3)
     words = len(tokenizer.world_tokenizer())
     assert list(found)[0] == "dog" and found["dog"] == pytest.approx(math.e / (math.e + words - 1))
     assert list(found.values()) == sorted(found.values(), reverse=True) and len(found) == 3
@@ -326,10 +326,12 @@ def test_texts_are_written_up_to_the_end_whatever_the_length_of_the_prompt():
     torch.manual_seed(0)
     model = LanguageModel(tiny(len(tokenizer.world_tokenizer()), width=32, depth=1, heads=2))
     sentences = ["a cat on blue . this is a", "a dog", "some grapes left of a cat"]
-    together = generate_texts(model, asked(*sentences), most=5)
-    assert together == [generate_texts(model, asked(sentence), most=5)[0] for sentence in sentences]
+    together = generate_texts(model, asked(*sentences), max_new_tokens=5)
+    assert together == [
+        generate_texts(model, asked(sentence), max_new_tokens=5)[0] for sentence in sentences
+    ]
     stop = tokenizer.encode([together[0].split()[2]])[0, 1].item()
-    assert generate_texts(model, asked(sentences[0]), most=5, stop=stop) == [
+    assert generate_texts(model, asked(sentences[0]), max_new_tokens=5, stop=stop) == [
         " ".join(together[0].split()[:2])
     ]
 

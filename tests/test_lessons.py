@@ -29,7 +29,7 @@ def test_there_are_lessons():
 @pytest.mark.parametrize("master", MASTERS, ids=lambda path: path.stem)
 class TestLesson:
     def test_master_and_notebook_have_the_same_cells(self, master):
-        assert lessons.agree(master), f"run: vlmcourse build {master.stem[:2]}"
+        assert lessons.is_up_to_date(master), f"run: vlmcourse build {master.stem[:2]}"
 
     def test_it_was_executed_whole_and_is_light(self, master):
         path = lessons.notebook_of(master)
@@ -89,12 +89,12 @@ def test_a_changed_master_is_noticed(tmp_path):
     folder.mkdir(parents=True)
     master = folder / "09_toy.py"
     master.write_text("# %% [markdown]\n# # Toy\n\n# %%\nprint(1 + 1)\n")
-    assert not lessons.agree(master)  # no notebook yet
+    assert not lessons.is_up_to_date(master)  # no notebook yet
     lessons.keep(lessons.from_master(master), lessons.notebook_of(master))
-    assert lessons.agree(master)
+    assert lessons.is_up_to_date(master)
     assert lessons.from_master(master).cells[1].id == lessons.from_master(master).cells[1].id
     master.write_text(master.read_text().replace("1 + 1", "1 + 2"))
-    assert not lessons.agree(master)
+    assert not lessons.is_up_to_date(master)
 
 
 def test_execution_tells_each_cell_and_keeps_what_ran_before_a_failure(tmp_path):

@@ -162,7 +162,7 @@ def test_a_wrong_link_stops_the_build_and_a_folder_with_other_files_is_kept(tmp_
 
 @pytest.mark.parametrize("master", lessons.companions(), ids=lambda path: path.stem)
 def test_companions_are_built_and_light(master):
-    assert lessons.agree(master), f"run: vlmcourse build {master.stem}"
+    assert lessons.is_up_to_date(master), f"run: vlmcourse build {master.stem}"
     path = lessons.notebook_of(master)
     assert path.stat().st_size < 1_000_000
     assert not [

@@ -37,62 +37,82 @@ PROSE = {
     "apart": r"(told|tells?) apart|told from|tells .* from",
     "ask": r"asked for|is asked|are asked",
     "grey": r"shown grey",
-    "place": r"\bplaces?\b",
+    "place": r"(?<!\bin )\bplaces?\b",  # PyTorch changes tensors in place
     "what it is worth": r"\bis worth\b",
     "house": r"\bhouse\b",
+}
+# Where a counted word is the field's own term, or Python's: beginnings of the paths that may use it.
+ALLOWED = {
+    "name blocks": (  # of a transformer
+        "vlmcourse/parts/",
+        "vlmcourse/papers/",
+        "vlmcourse/recipes/flamingo.py",
+    ),
+    "name dense": ("vlmcourse/parts/bert.py",),  # a layer of BERT's MLM head, as in its checkpoints
+    "name other": ("vlmcourse/parts/masks.py",),  # the second operand of `__and__`
+    "name match": (  # of a regular expression
+        "vlmcourse/papers/flamingo_weights.py",
+        "grader/vlmgrader/matching.py",
+    ),
+    "name left": (  # a side: of two images, of a margin, of a box
+        "vlmcourse/papers/blip_tasks.py",
+        "vlmcourse/introspection.py",
+        "vlmcourse/plots/",
+        "vlmcourse/world/captions.py",
+        "vlmcourse/world/rendering.py",
+        "vlmcourse/world/statements.py",
+    ),
+    "name place": (  # a fact of the world's nouns
+        "vlmcourse/world/nouns.py",
+        "vlmcourse/world/questions.py",
+    ),
+    "text place": ("vlmcourse/evaluation/masked.py",),  # a kind of masked words in the results
 }
 ROOM = 10  # while names are being changed
 REMAINING: Counter[str] = Counter(
     {
-        "name agree": 3,
         "name aside": 1,
-        "name asked": 14,
-        "name attempt": 2,
-        "name blocks": 14,
-        "name dense": 2,
-        "name every": 7,
+        "name asked": 7,
+        "name attempt": 1,
+        "name blocks": 2,
+        "name dense": 1,
+        "name every": 4,
         "name extend": 2,
-        "name few": 4,
-        "name found": 100,
-        "name groups": 21,
+        "name few": 3,
+        "name found": 76,
+        "name groups": 5,
         "name hear": 1,
-        "name hits": 3,
-        "name kept": 21,
-        "name left": 27,
-        "name levels": 2,
-        "name look": 3,
-        "name looked": 2,
-        "name made": 36,
+        "name hits": 2,
+        "name kept": 17,
+        "name left": 9,
+        "name levels": 1,
+        "name look": 1,
+        "name made": 25,
         "name made_of": 2,
-        "name match": 3,
-        "name mine": 1,
-        "name most": 19,
+        "name most": 9,
         "name often": 2,
-        "name one": 99,
-        "name other": 27,
-        "name place": 43,
+        "name one": 53,
+        "name other": 8,
+        "name place": 27,
         "name play": 1,
         "name room": 1,
-        "name said": 25,
-        "name same": 3,
+        "name said": 7,
+        "name same": 2,
         "name say": 1,
-        "name scored": 2,
         "name see": 1,
-        "name seen": 12,
-        "name slot": 5,
+        "name seen": 4,
+        "name slot": 1,
         "name stream": 1,
         "name tag": 2,
-        "name theirs": 9,
-        "name told": 3,
-        "name turned": 2,
+        "name told": 1,
+        "name turned": 1,
         "name twice": 1,
-        "name visible": 4,
-        "name way": 3,
+        "name way": 2,
         "name write": 2,
-        "text apart": 3,
-        "text ask": 8,
-        "text look": 20,
-        "text place": 37,
+        "text apart": 2,
+        "text ask": 2,
+        "text look": 14,
+        "text place": 14,
         "text spoil": 1,
         "text what it is worth": 2,
     }
@@ -136,9 +156,11 @@ def counted() -> tuple[Counter[str], dict[str, list[str]]]:
     where: dict[str, list[str]] = {}
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):
+            file = path.relative_to(ROOT).as_posix()
             for word, number in house_words(path.read_text(encoding="utf-8")).items():
-                total[word] += number
-                where.setdefault(word, []).append(f"{path.relative_to(ROOT)} ({number})")
+                if not file.startswith(ALLOWED.get(word, ())):
+                    total[word] += number
+                    where.setdefault(word, []).append(f"{file} ({number})")
     return total, where
 
 

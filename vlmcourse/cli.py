@@ -82,7 +82,7 @@ def doctor() -> None:
             else "[yellow]NOTE[/]"
         )
         advice = "" if check.fine else f"\n{'':24}{check.advice}"
-        console.print(f"{mark} [bold]{check.name:18}[/] {check.found}{advice}", highlight=False)
+        console.print(f"{mark} [bold]{check.name:18}[/] {check.finding}{advice}", highlight=False)
     raise typer.Exit(1 if missing else 0)
 
 
@@ -172,7 +172,7 @@ def run(
     lesson: Annotated[str, typer.Argument(help="Its number or a part of its name: 2, 02, clip")],
     scale: Scale = None,
 ) -> None:
-    """Execute a lesson without a browser and keep the result, with a page to look at, in runs/."""
+    """Execute a lesson without a browser and save the notebook, with a web page of it, in runs/."""
     from vlmcourse import lessons
 
     _use(scale)
@@ -186,8 +186,10 @@ def run(
         _tell_cell,
         on_failure=folder / f"{notebook.stem}-{name}-failed.ipynb",
     )
-    kept = lessons.keep(executed, folder / f"{notebook.stem}-{name}.ipynb")
-    print(f"Kept {kept} and {lessons.site().notebook_page(kept)}" if in_clone else f"Kept {kept}")
+    saved = lessons.keep(executed, folder / f"{notebook.stem}-{name}.ipynb")
+    print(
+        f"Kept {saved} and {lessons.site().notebook_page(saved)}" if in_clone else f"Kept {saved}"
+    )
 
 
 def _tell_cell(number: int, cells: int, title: str, seconds: float) -> None:
@@ -223,8 +225,12 @@ def build(
         if lesson
         else (lessons.masters() + lessons.companions())
     )
-    different = [master.stem for master in masters if not lessons.agree(master)] if check else []
-    different += [folder.name for folder in folders if not authoring.agree(folder)] if check else []
+    different = (
+        [master.stem for master in masters if not lessons.is_up_to_date(master)] if check else []
+    )
+    different += (
+        [folder.name for folder in folders if not authoring.is_up_to_date(folder)] if check else []
+    )
     if different:
         raise ValueError(
             f"master and notebook have different cells: {', '.join(different)}. Run: vlmcourse build"
@@ -332,7 +338,7 @@ def train(
         if ship:
             recipe = recipes.get(paper)
             stage = recipe.train_or_load(name, seed, steps=steps, on_step=on_step, retrain=True)
-            report, kept = recipe.evaluate(stage.model, name), stages.ship(recipe.name, stage)
+            report, saved = recipe.evaluate(stage.model, name), stages.ship(recipe.name, stage)
         else:
             report = recipes.train(
                 paper,
@@ -349,10 +355,10 @@ def train(
                 image_column=image_column,
                 text_column=text_column,
             )
-            kept = f"in {out}: model.safetensors (vlmcourse.load), report.json, {paper}.safetensors (to go on from)"
+            saved = f"in {out}: model.safetensors (vlmcourse.load), report.json, {paper}.safetensors (to go on from)"
     if report:
         _tell(report)
-        print(f"Kept {kept}")
+        print(f"Kept {saved}")
 
 
 @app.command("search")

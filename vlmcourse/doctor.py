@@ -1,4 +1,4 @@
-"""What `vlmcourse doctor` looks at: each check says what it found and, if that is not fine, what to do."""
+"""The checks of `vlmcourse doctor`: each says what it found and, if that is not fine, what to do."""
 
 import importlib.metadata
 import importlib.util
@@ -19,7 +19,7 @@ class Check:
 
     name: str
     fine: bool
-    found: str
+    finding: str
     advice: str
     needed: bool = True
 
@@ -32,9 +32,13 @@ def version(package: str) -> str | None:
 
 
 def package(name: str, needed: bool = True) -> Check:
-    found = version(name)
+    installed = version(name)
     return Check(
-        name, found is not None, found or "not installed", f"Install it: pip install {name}", needed
+        name,
+        installed is not None,
+        installed or "not installed",
+        f"Install it: pip install {name}",
+        needed,
     )
 
 
@@ -93,14 +97,14 @@ def bf16() -> Check:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     fast = device_precision(device) == torch.bfloat16
     if os.environ.get("VLMCOURSE_PRECISION"):
-        found = f"{'used' if fast else 'not used'} in training: VLMCOURSE_PRECISION says so"
+        finding = f"{'used' if fast else 'not used'} in training: VLMCOURSE_PRECISION says so"
     else:
-        found = (
+        finding = (
             "multiplies faster: used for models that gain by it"
             if fast
             else "not faster here: float32 is used"
         )
-    return Check("bfloat16", True, found, "")
+    return Check("bfloat16", True, finding, "")
 
 
 def compiler() -> Check:
@@ -135,8 +139,8 @@ def compiler_trouble() -> str:
             done = subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=120)
         except (OSError, subprocess.TimeoutExpired) as error:
             return f"{chosen} can't be run: {error}"
-    said = (done.stderr or done.stdout).strip().splitlines() or ["no message"]
-    return f"{chosen} fails: {said[0]}" if done.returncode else ""
+    messages = (done.stderr or done.stdout).strip().splitlines() or ["no message"]
+    return f"{chosen} fails: {messages[0]}" if done.returncode else ""
 
 
 def memory() -> Check:

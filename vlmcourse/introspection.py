@@ -14,9 +14,9 @@ from vlmcourse.parts.layers import TanhGate
 
 @dataclass(frozen=True)
 class AttentionMaps:
-    """What was looked at: maps (layers, heads, rows, P) over the patches of one picture.
+    """Maps (layers, heads, rows, P) over the patches of one picture.
 
-    rows  names of the words or queries that looked;  what: which quantity the maps are
+    rows  names of the words or queries;  what: which quantity the maps are
     """
 
     rows: tuple[str, ...]

@@ -18,7 +18,7 @@ class LessonFailed(RuntimeError):
 
 def _clone() -> Path | None:
     places = (Path.cwd(), *Path.cwd().parents, Path(__file__).parents[1])
-    return next((one for one in places if (one / "notebooks" / "masters").is_dir()), None)
+    return next((folder for folder in places if (folder / "notebooks" / "masters").is_dir()), None)
 
 
 def repository() -> Path:
@@ -56,15 +56,15 @@ def notebook_of(master: Path) -> Path:
 def find(name: str, among: list[Path] | None = None) -> Path:
     """The lesson whose number is `name` ('2', '02') or whose name contains it ('clip')."""
     among = notebooks() if among is None else among
-    found = [path for path in among if path.stem[:2] == name.zfill(2)] or [
+    matches = [path for path in among if path.stem[:2] == name.zfill(2)] or [
         path for path in among if name.lower() in path.stem
     ]
-    if len(found) != 1:
+    if len(matches) != 1:
         raise ValueError(
-            f"{'no lesson' if not found else 'more than one lesson'} '{name}'; "
+            f"{'no lesson' if not matches else 'more than one lesson'} '{name}'; "
             f"there are {', '.join(path.stem for path in among)}."
         )
-    return found[0]
+    return matches[0]
 
 
 def read(path: Path):
@@ -74,7 +74,7 @@ def read(path: Path):
 
 
 def from_master(master: Path):
-    """The notebook of a master, without outputs; cell ids are made of the cells' places and texts, so they are stable."""
+    """The notebook of a master, without outputs; cell ids are made of the cells' positions and texts, so they are stable."""
     import jupytext
 
     notebook = jupytext.read(master)
@@ -82,12 +82,12 @@ def from_master(master: Path):
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
     }
-    for place, cell in enumerate(notebook.cells):
-        cell["id"] = hashlib.sha256(f"{place} {cell.source}".encode()).hexdigest()[:8]
+    for position, cell in enumerate(notebook.cells):
+        cell["id"] = hashlib.sha256(f"{position} {cell.source}".encode()).hexdigest()[:8]
     return notebook
 
 
-def agree(master: Path) -> bool:
+def is_up_to_date(master: Path) -> bool:
     """Do the master and its notebook have the same cells?"""
 
     def cells(notebook):

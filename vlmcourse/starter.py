@@ -31,7 +31,7 @@ def start(folder: str | Path, name: str | None = None) -> list[Path]:
             f"{folder} is there already and not empty. Choose another folder, so that nothing is overwritten."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    made = []
+    written = []
     for template in TEMPLATES:
         text = (
             files(__package__)
@@ -39,13 +39,13 @@ def start(folder: str | Path, name: str | None = None) -> list[Path]:
             .read_text(encoding="utf-8")
             .replace("PROJECT", name)
         )
-        made.append(folder / template)
-        made[-1].write_text(text, encoding="utf-8")
+        written.append(folder / template)
+        written[-1].write_text(text, encoding="utf-8")
     notebook = jupytext.read(folder / "explore.py")
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}
     }
-    made += [folder / "explore.ipynb", folder / ".gitignore"]
-    nbformat.write(notebook, made[-2])
-    made[-1].write_text(IGNORED, encoding="utf-8")
-    return made
+    written += [folder / "explore.ipynb", folder / ".gitignore"]
+    nbformat.write(notebook, written[-2])
+    written[-1].write_text(IGNORED, encoding="utf-8")
+    return written

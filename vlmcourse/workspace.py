@@ -30,11 +30,11 @@ def originals(root: Path) -> dict[str, Path]:
     """The files that students work on: where each goes in their folder, and where it comes from."""
     copies = sorted((root / "notebooks").glob("*.ipynb"))
     tasks = sorted((root / "assignments").glob("*/student/*"))
-    found = {path.name: path for path in copies}
-    found |= {
+    sources = {path.name: path for path in copies}
+    sources |= {
         f"assignments/{path.parents[1].name}/{path.name}": path for path in tasks if path.is_file()
     }
-    return found
+    return sources
 
 
 def content(path: Path) -> str:

@@ -75,7 +75,9 @@ def by_id(path) -> dict:
 def test_three_notebooks_and_each_rebuild_is_the_same_byte_for_byte(folder):
     paths = build(folder)
     first = [path.read_bytes() for path in paths]
-    assert authoring.agree(folder) and [path.read_bytes() for path in build(folder)] == first
+    assert (
+        authoring.is_up_to_date(folder) and [path.read_bytes() for path in build(folder)] == first
+    )
     student, solution, source = (by_id(path) for path in paths[:3])
     assert (
         authoring.STUB.splitlines()[1] in student["toy-double"].source
@@ -90,7 +92,7 @@ def test_three_notebooks_and_each_rebuild_is_the_same_byte_for_byte(folder):
         cell for cell in (*student.values(), *source.values()) if "A model answer." in cell.source
     ]
     (folder / "master.py").write_text(MASTER.replace("# Toy", "# Another toy"))
-    assert not authoring.agree(folder)
+    assert not authoring.is_up_to_date(folder)
 
 
 def test_nbgrader_s_metadata(folder):

@@ -237,7 +237,7 @@ def build(folder: Path, public: Path) -> list[Path]:
     return list(made)
 
 
-def agree(folder: Path) -> bool:
+def is_up_to_date(folder: Path) -> bool:
     """Are the notebooks those that the master makes?"""
     return all(
         path.is_file() and path.read_text(encoding="utf-8") == text

@@ -557,7 +557,10 @@ plots.show(
 some = [world.sample("test", index, 0, (1, 1)) for index in range(12)]
 stop = tokenizer.encode(["."])[0, 1].item()
 said = evaluation.generate_texts(
-    model, chunked_prompts([(scene, "a picture of") for scene in some], size), most=12, stop=stop
+    model,
+    chunked_prompts([(scene, "a picture of") for scene in some], size),
+    max_new_tokens=12,
+    stop=stop,
 )
 right = [scene.words[0] in text.split() for scene, text in zip(some, said)]
 plots.show(

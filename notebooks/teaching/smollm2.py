@@ -209,7 +209,7 @@ def generate_captions(
     stop = tokenizer.encode([f"a {STOP}"], using=read)[0, 2].item()
     return [
         text.removesuffix(STOP).strip()
-        for text in generate_texts(model, asked, most=8, batch=32, stop=stop)
+        for text in generate_texts(model, asked, max_new_tokens=8, batch=32, stop=stop)
     ]
 
 

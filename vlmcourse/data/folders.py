@@ -90,8 +90,8 @@ class CaptionedPictures:
         Where that would leave one part empty, it gets one picture.
         """
         order = sorted(range(len(self.hashes)), key=lambda n: self.hashes[n])
-        few = sum(int(self.hashes[n][:8], 16) < held_out * 16**8 for n in order)
-        out = set(order[: min(max(1, few), len(order) - 1)])
+        held_out_count = sum(int(self.hashes[n][:8], 16) < held_out * 16**8 for n in order)
+        out = set(order[: min(max(1, held_out_count), len(order) - 1)])
         return tuple(
             self.select([n for n in range(len(order)) if (n in out) == side])
             for side in (False, True)
@@ -102,7 +102,7 @@ class CaptionedPictures:
         return [row for rows in self._rows[:number] for row in rows]
 
     def fingerprint(self) -> str:
-        """Changes if a picture, a caption or their order changes; names and places do not count."""
+        """Changes if a picture, a caption or their order changes; names and folders do not count."""
         parts = [*self.hashes, *self.texts, *map(str, self.picture_of)]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
@@ -172,11 +172,11 @@ def read_dataset(
     return _collect(sources, name, size, encode, strict)
 
 
-def check_columns(found: Iterable[str], image: str, text: str) -> None:
+def check_columns(columns: Iterable[str], image: str, text: str) -> None:
     """Raises ValueError, naming the columns there are, unless both are among them."""
-    if missing := {image, text} - set(found):
+    if missing := {image, text} - set(columns):
         raise ValueError(
-            f"no column {' or '.join(sorted(missing))} in the dataset; it has {', '.join(found)}. Name them: "
+            f"no column {' or '.join(sorted(missing))} in the dataset; it has {', '.join(columns)}. Name them: "
             "--image-column, --text-column (image_column=..., text_column=...)."
         )
 
@@ -197,12 +197,12 @@ def _collect(
     encode: Callable | None,
     strict: bool,
 ) -> CaptionedPictures:
-    """sources: (name, picture, caption or captions, place for messages). Each picture is read once."""
+    """sources: (name, picture, caption or captions, origin for messages). Each picture is read once."""
     numbers: dict[str, int] = {}  # content -> number
     pictures, names, texts, picture_of, faults = [], [], [], [], []
-    seen: dict[str, int | str] = {}  # name -> number, or what is wrong with it
+    known: dict[str, int | str] = {}  # name -> number, or what is wrong with it
     total = 0
-    for name, source, captions, place in sources:
+    for name, source, captions, origin in sources:
         total += 1
         captions = captions if isinstance(captions, (list, tuple)) else [captions]
         good = [text.strip() for text in captions if isinstance(text, str) and text.strip()]
@@ -213,11 +213,11 @@ def _collect(
                 if wrong != ""
                 else "the caption is empty"
             )
-            faults.append(f"{name} ({place}): {reason}")
-        if good and name not in seen:
+            faults.append(f"{name} ({origin}): {reason}")
+        if good and name not in known:
             picture = readable(lambda source=source: load_picture(source, size))
             if isinstance(picture, str):
-                seen[name] = picture
+                known[name] = picture
                 faults.append(f"{name}: {picture}")
             else:
                 digest = content_hash(source)
@@ -225,14 +225,14 @@ def _collect(
                     numbers[digest] = len(pictures)
                     pictures.append(picture)
                     names.append(name)
-                seen[name] = numbers[digest]
+                known[name] = numbers[digest]
         if strict and faults:
             raise ValueError(
                 f"{where}: {faults[0]}. Mend or remove it, or read the rest with strict=False."
             )
-        if good and isinstance(seen[name], int):
+        if good and isinstance(known[name], int):
             texts += good
-            picture_of += [seen[name]] * len(good)
+            picture_of += [known[name]] * len(good)
     if faults:
         first = "; ".join(faults[:5]) + (f"; and {len(faults) - 5} more" if len(faults) > 5 else "")
         warnings.warn(

@@ -18,7 +18,7 @@ def read_metadata(
 ) -> tuple[Path, list[Entry]]:
     """The metadata file of a folder, and its entries. Captions may be empty: who reads them decides.
 
-    In JSON the text may be a list of captions. A CSV file's separator (comma, semicolon or tab) is told from its header.
+    In JSON the text may be a list of captions. A CSV file's separator (comma, semicolon or tab) is recognised by its header.
     Encodings: UTF-8, and UTF-16 with a byte order mark.
 
     Raises FileNotFoundError if there is none, ValueError with file and line for anything that is not as it should be.
@@ -54,9 +54,9 @@ def _text(path: Path) -> str:
         ) from None
 
 
-def _columns_missing(where: str, found: list[str], columns: tuple[str, str]) -> ValueError:
+def _columns_missing(where: str, present: list[str], columns: tuple[str, str]) -> ValueError:
     return ValueError(
-        f"{where}: found {', '.join(found) or 'nothing'}; expected the columns {' and '.join(columns)}. "
+        f"{where}: found {', '.join(present) or 'nothing'}; expected the columns {' and '.join(columns)}. "
         "Other names: --image-column, --text-column (image_column=..., text_column=...)."
     )
 

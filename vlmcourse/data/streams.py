@@ -16,7 +16,7 @@ from vlmcourse.world.rendering import to_pixels
 
 @dataclass(frozen=True)
 class PictureStream:
-    """A data set too large to hold: read in order, `batch_size` pairs a batch. Give it to fit() in the place of Batches.
+    """A data set too large to hold: read in order, `batch_size` pairs a batch. Give it to fit() instead of Batches.
 
     rows      a Hugging Face IterableDataset: load_dataset(..., streaming=True), also of WebDataset shards; or any dicts
     encode    texts -> ids (B, T)

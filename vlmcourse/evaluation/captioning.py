@@ -60,10 +60,10 @@ def bleu4(captions: Sequence[str], references: Sequence[Sequence[str]]) -> float
         length += len(words)
         reference_length += min((abs(len(text) - len(words)), len(text)) for text in given)[1]
         for n in range(4):
-            counts, most = _ngrams(words, n + 1), Counter[tuple[str, ...]]()
+            counts, max_counts = _ngrams(words, n + 1), Counter[tuple[str, ...]]()
             for text in given:
-                most |= _ngrams(text, n + 1)
-            matched[n] += (counts & most).total()
+                max_counts |= _ngrams(text, n + 1)
+            matched[n] += (counts & max_counts).total()
             total[n] += counts.total()
     if min(matched) == 0:
         return 0.0
@@ -122,11 +122,11 @@ def rouge_l(captions: Sequence[str], references: Sequence[Sequence[str]]) -> lis
     """
     _check(captions, references)
 
-    def common(one: list[str], other: list[str]) -> int:
-        row = [0] * (len(other) + 1)
-        for word in one:
+    def common(words: list[str], reference: list[str]) -> int:
+        row = [0] * (len(reference) + 1)
+        for word in words:
             row, above = [0], row
-            for column, candidate in enumerate(other):
+            for column, candidate in enumerate(reference):
                 longer = max(row[column], above[column + 1])
                 row.append(above[column] + 1 if word == candidate else longer)
         return row[-1]
@@ -167,7 +167,9 @@ def scene_facts(scene: Scene) -> set[Fact]:
     else:
         row = [thing.word for thing in sorted(scene.things, key=lambda thing: thing.x)]
         relations = {
-            ("left of", word, other) for place, word in enumerate(row) for other in row[place + 1 :]
+            ("left of", word, right)
+            for position, word in enumerate(row)
+            for right in row[position + 1 :]
         }
     things = {("thing", word) for word in scene.words}
     return things | {("background", scene.background)} | relations
@@ -178,8 +180,8 @@ def caption_facts(text: str) -> set[Fact]:
     known, relation = {noun.word for noun in nouns()}, None
     sides: tuple[list[str], list[str]] = ([], [])
     words, facts = tokenizer.split_words(text), set()
-    for place, word in enumerate(words):
-        side_of = word in ("left", "right") and words[place + 1 : place + 2] == ["of"]
+    for position, word in enumerate(words):
+        side_of = word in ("left", "right") and words[position + 1 : position + 2] == ["of"]
         if word in ("above", "below") or side_of:
             relation = word
         elif word in known:

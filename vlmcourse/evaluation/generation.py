@@ -62,13 +62,13 @@ def choose_next_token(
 
 
 def next_token_probabilities(
-    model, prompts, most: int = 8, batch: int = 256
+    model, prompts, k: int = 8, batch: int = 256
 ) -> list[dict[str, float]]:
-    """After each prompt, the `most` likeliest next words with their probabilities, the likeliest first."""
+    """After each prompt, the `k` likeliest next words with their probabilities, the likeliest first."""
     to_words, rows = tokenizer.world_tokenizer().convert_ids_to_tokens, []
     with eval_mode(model):
         for _, logits in _next_logits(model, prompts, batch):
-            best = logits.softmax(-1).topk(most)
+            best = logits.softmax(-1).topk(k)
             for ids, values in zip(best.indices.tolist(), best.values.tolist()):
                 rows.append(dict(zip(to_words(ids), values)))
     return rows
@@ -101,24 +101,26 @@ def rank_choices(model, prompts, choices: Sequence[Sequence[str]], batch: int = 
 def generate_texts(
     model,
     prompts,
-    most: int = 16,
+    max_new_tokens: int = 16,
     batch: int = 256,
     sampler: generation.Sampler = generation.greedy,
     stop: int = tokenizer.EOS,
 ) -> list[str]:
-    """What the model generates after each prompt, up to the token `stop` or `most` tokens, without special tokens."""
+    """What the model generates after each prompt, up to the token `stop` or `max_new_tokens` tokens, without special tokens."""
     texts, using = [], getattr(prompts, "using", None)
     with eval_mode(model):
         for _, ids, pixel_values, inputs in _batches(model, prompts, batch):
             context = inputs | _context(model, pixel_values)
             cache = language.new_cache(model.lm)
-            written = generation.generate(model, ids, most, sampler, stop, cache, **context).cpu()
+            written = generation.generate(
+                model, ids, max_new_tokens, sampler, stop, cache, **context
+            ).cpu()
             texts += tokenizer.decode(written.where(written != stop, tokenizer.PAD), using)
     return texts
 
 
-def generate_sentences(model, prompts, most: int) -> list[str]:
-    """What the model generates after each prompt, greedily, up to the full stop or `most` tokens."""
+def generate_sentences(model, prompts, max_new_tokens: int) -> list[str]:
+    """What the model generates after each prompt, greedily, up to the full stop or `max_new_tokens` tokens."""
     stop = int(tokenizer.encode([STOP])[0, 1])
-    texts = generate_texts(model, prompts, most=most, stop=stop)
+    texts = generate_texts(model, prompts, max_new_tokens=max_new_tokens, stop=stop)
     return [text.removesuffix(STOP).strip() for text in texts]

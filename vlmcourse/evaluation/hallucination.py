@@ -1,6 +1,6 @@
 """Hallucination: POPE's yes-or-no questions, and nouns in captions that the picture doesn't show.
 
-A model is a function from episodes to answers (`Answer`), so models of any kind are asked the same questions; the questions are
+A model is a function from episodes to answers (`Answer`), so models of any kind get the same questions; the questions are
 in world.corruptions.
 """
 

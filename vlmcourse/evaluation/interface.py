@@ -27,7 +27,7 @@ from vlmcourse.world.prompts import Prompts, View
 from vlmcourse.world.rendering import to_pixels
 
 PROMPT = "a picture of"
-MOST = 14  # tokens of a caption
+MAX_NEW_TOKENS = 14  # tokens of a caption
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class PromptedModel:
     def captions(self, scenes: Sequence, view: View = to_pixels) -> list[str]:
         """What it generates after "a picture of", up to the full stop, greedily."""
         data = self.prompts([(scene, PROMPT) for scene in scenes], view)
-        return generate_sentences(self.model, data, MOST)
+        return generate_sentences(self.model, data, MAX_NEW_TOKENS)
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class SinglePictureModel(PromptedModel):
             states = self._states([(scene,) for scene in scenes], view)
             ids = start.expand(len(states), -1)
             end, cache = tokenizer.EOS, KVCache()
-            written = generate(self.model, ids, MOST, greedy, end, cache, states=states)
+            written = generate(self.model, ids, MAX_NEW_TOKENS, greedy, end, cache, states=states)
         return [text.split(STOP)[0].strip() for text in tokenizer.decode(written)]
 
 

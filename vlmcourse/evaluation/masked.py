@@ -70,15 +70,19 @@ def masked_word_accuracy(
     with eval_mode(model):
         for inputs in _batches(data, indices, view, batch):
             for name, ids in kinds.items():
-                row, place = torch.isin(inputs["ids"], ids).nonzero(as_tuple=True)
+                row, column = torch.isin(inputs["ids"], ids).nonzero(as_tuple=True)
                 if not len(row):
                     continue
-                masked, at = select_rows(inputs, row), (torch.arange(len(row)), place)
+                masked, at = select_rows(inputs, row), (torch.arange(len(row)), column)
                 targets = masked["ids"][at]
                 masked["ids"] = masked["ids"].index_put(at, torch.tensor(mask_id))
                 logits = _on_device(model, model.mlm_logits, masked)
                 right[name].append(logits[at].argmax(-1) == targets)
-    return {name: torch.cat(hits).float().mean().item() for name, hits in right.items() if hits}
+    return {
+        name: torch.cat(is_right).float().mean().item()
+        for name, is_right in right.items()
+        if is_right
+    }
 
 
 def masked_region_accuracy(

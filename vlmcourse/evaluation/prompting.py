@@ -1,6 +1,6 @@
 """Prompts with solved examples: accuracy by their number, and how it depends on which they are, their order, and their truth.
 
-A model is a function from episodes to answers (`Answer`), so models of any kind are asked the same questions.
+A model is a function from episodes to answers (`Answer`), so models of any kind get the same questions.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ Cell = str | float | None  # None: the paper gives no number
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """One table of a paper. `source` is its place there, such as "Table 2"; rows are as wide as `columns`."""
+    """One table of a paper. `source` is its number there, such as "Table 2"; rows are as wide as `columns`."""
 
     name: str
     paper: str
@@ -36,19 +36,19 @@ class PublishedTable:
         labels = [
             ", ".join(str(cell) for cell in cells if isinstance(cell, str)) for cells in self.rows
         ]
-        found = [number for number, label in enumerate(labels) if label.startswith(row)]
-        if len(found) != 1:
+        matching = [number for number, label in enumerate(labels) if label.startswith(row)]
+        if len(matching) != 1:
             raise KeyError(
-                f"{len(found)} rows of {self.name} begin with '{row}': {'; '.join(labels)}."
+                f"{len(matching)} rows of {self.name} begin with '{row}': {'; '.join(labels)}."
             )
-        return self.rows[found[0]][self.columns.index(column)]
+        return self.rows[matching[0]][self.columns.index(column)]
 
     def markdown(self, columns: Sequence[str] | None = None) -> str:
         """A Markdown table with its source below; columns: those to show, default all."""
         shown = [self.columns.index(column) for column in columns or self.columns]
-        lines = [[self.columns[place] for place in shown], ["---"] * len(shown)]
+        lines = [[self.columns[index] for index in shown], ["---"] * len(shown)]
         lines += [
-            ["–" if cells[place] is None else str(cells[place]) for place in shown]
+            ["–" if cells[index] is None else str(cells[index]) for index in shown]
             for cells in self.rows
         ]
         body = "\n".join(f"| {' | '.join(line)} |" for line in lines)

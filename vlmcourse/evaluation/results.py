@@ -40,9 +40,9 @@ def _inside(values: Mapping | float, path: Sequence[str | tuple[str, ...]]) -> f
 
 def _results_folder() -> Path:
     package = Path(__file__).parents[1]  # of an installed wheel, which carries the results
-    for place in (Path.cwd(), *Path.cwd().parents, package.parent, package / "material"):
-        if (place / "benchmarks" / "results").is_dir():
-            return place / "benchmarks" / "results"
+    for folder in (Path.cwd(), *Path.cwd().parents, package.parent, package / "material"):
+        if (folder / "benchmarks" / "results").is_dir():
+            return folder / "benchmarks" / "results"
     raise FileNotFoundError(
         f"no folder benchmarks/results in {Path.cwd()} or above it. "
         "Run this from a clone of the course's repository."

@@ -20,9 +20,9 @@ def embed(model, data, indices: Sequence[int], batch: int = 256) -> tuple[Tensor
     images, texts = [], []
     with eval_mode(model):
         for start in range(0, len(indices), batch):
-            made = data.batch(indices[start : start + batch])
-            images.append(model.encode_image(made["pixel_values"].to(device)).cpu())
-            texts.append(model.encode_text(made["ids"].to(device)).cpu())
+            pairs = data.batch(indices[start : start + batch])
+            images.append(model.encode_image(pairs["pixel_values"].to(device)).cpu())
+            texts.append(model.encode_text(pairs["ids"].to(device)).cpu())
     return torch.cat(images), torch.cat(texts)
 
 
@@ -32,8 +32,8 @@ def relevance(batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     `positive_groups` says which rows show the same picture (default: none do). A text is right for a picture if it is one
     of its captions, or the same words as one of them.
     """
-    groups = batch.get("positive_groups", torch.arange(len(batch["ids"])))
-    same_picture = groups[:, None] == groups
+    positive_groups = batch.get("positive_groups", torch.arange(len(batch["ids"])))
+    same_picture = positive_groups[:, None] == positive_groups
     same_words = (batch["ids"][:, None] == batch["ids"]).all(-1)
     first = same_picture.int().argmax(1).unique()
     return first, (same_picture[first].int() @ same_words.int()).bool()

@@ -22,9 +22,9 @@ you'd you'd've you'll you're you've""".split()
 """What the official code mends: a word of these in which one apostrophe is left out."""
 
 _MENDED = {
-    form[:place] + form[place + 1 :]: form
+    form[:index] + form[index + 1 :]: form
     for form in CONTRACTIONS
-    for place, letter in enumerate(form)
+    for index, letter in enumerate(form)
     if letter == "'"
 } | {"somebody'd": "somebodyd"}  # as the official table has it
 
@@ -44,8 +44,10 @@ def vqa_accuracy(answer: str, human_answers: Sequence[str]) -> float:
     if not human_answers or isinstance(human_answers, str):
         raise ValueError(f"human answers are {human_answers!r}; expected a list of at least one.")
     answer = normalise_answer(answer)
-    agree = [normalise_answer(other) == answer for other in human_answers]
-    return sum(min(1.0, (sum(agree) - one) / 3) for one in agree) / len(agree)
+    agreements = [normalise_answer(human_answer) == answer for human_answer in human_answers]
+    return sum(min(1.0, (sum(agreements) - agreement) / 3) for agreement in agreements) / len(
+        agreements
+    )
 
 
 def normalise_answer(text: str) -> str:

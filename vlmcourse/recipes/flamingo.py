@@ -207,7 +207,7 @@ def caption_accuracy(
     those, the share with the right one."""
     scenes = [web.single_thing(index) for index in range(count)]
     data = chunked_prompts([(scene, "a picture of") for scene in scenes], size, view)
-    captions = generate_sentences(model, data, most=12)
+    captions = generate_sentences(model, data, max_new_tokens=12)
     words = [set(tokenizer.split_words(caption)) for caption in captions]
     with_background = [bool(said & set(world.BACKGROUNDS)) for said in words]
     right = sum(scene.background in said for scene, said in zip(scenes, words))

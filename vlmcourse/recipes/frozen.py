@@ -135,7 +135,7 @@ def generate_captions(
     """What a model says of each scene after "a picture of", greedily, up to the full stop. size: default, of its config."""
     pages = [(scene, "a picture of") for scene in scenes]
     data = prompts.Prompts(pages, size or model.config.image_size, image_prefix, view)
-    return generate_sentences(model, data, most=8)
+    return generate_sentences(model, data, max_new_tokens=8)
 
 
 def caption_report(
@@ -178,7 +178,7 @@ def episode_accuracy(
     pages = prompts.swap_pictures(pages) if shuffled else pages
     data = prompts.Prompts(pages, size or model.config.image_size, image_prefix, view)
     if written:
-        answers = generate_sentences(model, data, most=4)
+        answers = generate_sentences(model, data, max_new_tokens=4)
     else:
         answers = choose_next_token(model, data, [episode.choices for episode in episodes])
     return exact_match(answers, [episode.answer for episode in episodes])

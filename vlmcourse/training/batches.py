@@ -35,11 +35,11 @@ class Batches:
         if self.examples is None:
             return list(range(step * self.size, (step + 1) * self.size))
         per_epoch = self.examples // self.size
-        epoch, place = divmod(step, per_epoch)
+        epoch, position = divmod(step, per_epoch)
         order = torch.randperm(
             self.examples, generator=torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         )
-        return order[place * self.size : (place + 1) * self.size].tolist()
+        return order[position * self.size : (position + 1) * self.size].tolist()
 
     def __getitem__(self, step: int) -> dict:
         return self.make(self.indices(step))

@@ -1,7 +1,7 @@
 """Tensors on disk that are either whole or not there.
 
-One safetensors file holds the tensors, notes about them, and a checksum of both. It is written beside its place and moved
-there in one step, so a killed process leaves the old file or the new one, never half of one.
+One safetensors file holds the tensors, notes about them, and a checksum of both. It is written under another
+name and renamed in one step, so a killed process leaves the old file or the new one, never half of one.
 """
 
 import hashlib

@@ -115,6 +115,6 @@ def fit(
             done, seconds = step + 1, time.perf_counter() - began
             if done % checkpoint_every == 0 or done == steps:
                 run.save(model, optimiser, done, precision)
-            left = seconds / (done - start) * (steps - done)
-            yield Step(done, steps, values, rate, float(norm), seconds, left)
+            seconds_left = seconds / (done - start) * (steps - done)
+            yield Step(done, steps, values, rate, float(norm), seconds, seconds_left)
     model.eval().to(home)

@@ -80,8 +80,8 @@ class RunFile:
         for name, value in _with_prefix(tensors, "optimiser.").items():
             index, entry = name.split(".")
             state.setdefault(int(index), {})[entry] = value
-        groups = optimiser.state_dict()["param_groups"]
-        optimiser.load_state_dict({"state": state, "param_groups": groups})
+        param_groups = optimiser.state_dict()["param_groups"]
+        optimiser.load_state_dict({"state": state, "param_groups": param_groups})
         return notes["step"], getattr(torch, notes["precision"].removeprefix("torch."))
 
     def save(
