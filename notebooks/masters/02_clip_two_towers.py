@@ -12,7 +12,7 @@
 # | | |
 # |---|---|
 # | Prerequisites | lesson 01 (multi-head attention, causal mask, LayerNorm); softmax and cross-entropy |
-# | Time | about 75 minutes to work through; Run All takes about 80 seconds on two cores |
+# | Time | about 75 minutes to work through; Run All takes about 45 seconds on two cores |
 # | Papers | Radford et al. 2021, *Learning Transferable Visual Models From Natural Language Supervision* (CLIP), [arXiv 2103.00020](https://arxiv.org/abs/2103.00020); Dosovitskiy et al. 2021, *An Image is Worth 16x16 Words* (ViT), [arXiv 2010.11929](https://arxiv.org/abs/2010.11929) |
 #
 # Lesson 01 built attention, masks and a transformer block. This lesson puts two transformers side by side. One reads images, the other reads texts, and both are trained so that an image and its text get similar vectors.
@@ -609,7 +609,7 @@ class TwoTowers(nn.Module):
 
 
 # %% [markdown]
-# We train it twice, once with your ViT and once with your ResNet. The data are 2,048 pairs of 32 x 32 pixels, drawn once. **This cell takes about 40 seconds.**
+# We train it twice, once with your ViT and once with your ResNet. The data are 2,048 pairs of 32 x 32 pixels, drawn once. **This cell takes about 20 seconds.**
 
 # %%
 steps = 10 if scale.name == "smoke" else 300
@@ -733,7 +733,6 @@ plots.show(
     "Figure 11. Share of right answers: retrieval among held-out pairs, zero-shot "
     "classification of 113 nouns. What to see: all three controls are near 0.",
 )
-print({name: round(value, 3) for name, value in report.items() if "R@" in name or "zero" in name})
 
 # %% [markdown]
 # Retrieval can be looked at directly. For three texts, the five most similar images:
@@ -847,7 +846,7 @@ figures.zero_shot_player(model, single.images(range(8)), first)
 # - `"one"`: each batch holds one pair;
 # - `"position"`: the text's vector is the state at its third token instead of the end token.
 #
-# **This cell takes about 15 seconds.**
+# **This cell takes about 8 seconds.**
 
 # %%
 runs = training.failure_lab("clip.training", pairs, 10 if scale.name == "smoke" else 200)
