@@ -97,6 +97,9 @@ def test_formulas_are_mathml_and_an_unknown_command_is_named():
         and "<msubsup>" in made
         and 'display="block"' in made
     )
+    assert '<mstyle style="font-weight: bold"><mi>z</mi></mstyle>' in mathml(
+        r"\mathbf{z}_0"
+    ).replace("<mrow>", "").replace("</mrow>", "")
     with pytest.raises(ValueError, match=r"\\wizardry"):
         mathml(r"\wizardry{x}")
     with pytest.raises(ValueError, match="ends too early"):

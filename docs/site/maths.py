@@ -126,6 +126,8 @@ class _Reader:
             return f"<mi>{name}</mi>"
         if name in ("text", "mathrm", "operatorname"):
             return f"<mtext>{html.escape(self.words())}</mtext>"
+        if name == "mathbf":
+            return f'<mstyle style="font-weight: bold">{self.one()}</mstyle>'
         if name == "frac":
             return f"<mfrac>{self.one()}{self.one()}</mfrac>"
         if name == "sqrt":
@@ -134,7 +136,7 @@ class _Reader:
             return f'<mo stretchy="true">{html.escape(self.next().lstrip(chr(92)))}</mo>'
         raise ValueError(
             f"the command {token} in {self.tex!r} is not known here; expected one of the lessons' own: "
-            f"{', '.join(sorted((*SYMBOLS, *OPERATORS, *NAMES, 'text', 'frac', 'sqrt', 'left', 'right')))}. "
+            f"{', '.join(sorted((*SYMBOLS, *OPERATORS, *NAMES, 'text', 'mathbf', 'frac', 'sqrt', 'left', 'right')))}. "
             "Add it to docs/site/maths.py."
         )
 
