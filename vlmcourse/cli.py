@@ -206,7 +206,7 @@ def build(
         bool, typer.Option("--check", help="Only compare cells of masters and notebooks.")
     ] = False,
 ) -> None:
-    """Turn masters into notebooks: lessons (02, clip), executed, and assignments (A1, A2), as students and nbgrader get them."""
+    """Turn masters into notebooks: lessons (02, frozen), executed, and assignments (A1, A2), as students and nbgrader get them."""
     from vlmcourse import lessons
     from vlmcourse.assignments import FOLDER as public
     from vlmgrader import authoring

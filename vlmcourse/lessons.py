@@ -54,7 +54,7 @@ def notebook_of(master: Path) -> Path:
 
 
 def find(name: str, among: list[Path] | None = None) -> Path:
-    """The lesson whose number is `name` ('2', '02') or whose name contains it ('clip')."""
+    """The lesson whose number is `name` ('2', '02') or whose name contains it ('frozen')."""
     among = notebooks() if among is None else among
     matches = [path for path in among if path.stem[:2] == name.zfill(2)] or [
         path for path in among if name.lower() in path.stem
