@@ -12,7 +12,7 @@
 # | | |
 # |---|---|
 # | Prerequisites | Python; a first look at PyTorch tensors |
-# | Time | about 45 minutes to work through; Run All takes about 40 seconds on 2 cores |
+# | Time | about 45 minutes to work through; Run All takes about 20 seconds on 2 cores |
 # | Papers | Radford et al. 2021, *CLIP*, [arXiv 2103.00020](https://arxiv.org/abs/2103.00020); Yin et al. 2023, *A Survey on Multimodal Large Language Models*, [arXiv 2306.13549](https://arxiv.org/abs/2306.13549); every system of the table below |
 #
 # This is the first lesson, so there is nothing to recall. The course follows a lecture on early vision-language models, Georgia Tech's CS 8803-VLM by Zsolt Kira. "The lecture" always means this one. Each exercise below is a function of a few lines. Its check tells you what is wrong; two hints and the solution are folded below it.
@@ -354,7 +354,7 @@ plots.show(
 # CLIP compares; it writes no text and draws no image. The lecture sorts models by what goes in and what comes out:
 #
 # 1. **Aligned encoders**: image and text become vectors in one space (CLIP).
-# 2. **Image generation from text**. Four ways to train it: a **VAE** learns a code of images and reconstructs them from it; a **GAN** trains a generator against a discriminator; **diffusion** learns to remove noise step by step; **flow** learns a direction in which noise moves to become an image.
+# 2. **Image generation from text**. It is trained in four ways. A **VAE** learns a code of images and reconstructs them from it. A **GAN** trains a generator against a discriminator. **Diffusion** learns to remove noise step by step. **Flow** learns a direction in which noise moves to become an image.
 # 3. **Image-conditioned text**: captions and answers about an image (Frozen, BLIP, BLIP-2).
 # 4. **Task-specific models**: built for captioning or visual question answering (VQA), on engineered encoders such as an object detector (ViLBERT, VL-BERT).
 # 5. **Any input to text**: texts with images or videos in any order go in, text comes out (Flamingo, LLaVA).
@@ -362,8 +362,8 @@ plots.show(
 
 # %%
 caption = (
-    "Figure 5. The systems of this lesson by year and flavour. What to see: after 2020 the "
-    "detectors disappear, and language models become the larger part."
+    "Figure 5. The systems of this lesson by year and flavour. What to see: the "
+    "task-specific models of this list end in 2019, and any to any comes last."
 )
 plots.show(figures.timeline(), caption=caption)
 

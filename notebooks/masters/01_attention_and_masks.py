@@ -11,7 +11,7 @@
 # | | |
 # |---|---|
 # | Prerequisites | Python; PyTorch tensors, broadcasting, `nn.Module`; softmax |
-# | Time | about 75 minutes to work through; Run All takes about 60 seconds on 2 cores |
+# | Time | about 75 minutes to work through; Run All takes about 70 seconds on 2 cores |
 # | Papers | Vaswani et al. 2017, *Attention Is All You Need*, [arXiv 1706.03762](https://arxiv.org/abs/1706.03762); Xiong et al. 2020, *On Layer Normalization in the Transformer Architecture*, [arXiv 2002.04745](https://arxiv.org/abs/2002.04745); Dao et al. 2022, *FlashAttention*, [arXiv 2205.14135](https://arxiv.org/abs/2205.14135) |
 #
 # Lesson 00 sorted vision-language models by how images and text meet. In nearly all of them they meet in attention layers. The models differ in which positions may attend to which: that is the mask. This lesson builds both, and the rest of the course uses them.
@@ -51,7 +51,7 @@ caption = (
 plots.show(plots.pictures(images, captions, right), caption=caption, credit=world.ATTRIBUTION)
 
 # %% [markdown]
-# Attention is how the patches of a picture exchange information. The next figure shows, for the first picture, where an extra position attends whose final vector represents the whole picture. It attends to the patches four times side by side; each of the four is called a *head*.
+# Attention is how the patches of a picture exchange information. The next figure shows, for the first picture, where one extra position attends: the position whose final vector represents the whole picture. It attends to the patches four times side by side; each of the four is called a *head*.
 
 # %%
 weights = introspection.attention_weights(clip.vision, lambda: clip.vision(pixel_values[:1]))
@@ -132,8 +132,7 @@ quiz("attention.scaling")
 # %%
 caption = (
     "Figure 4. Attention of random vectors, with and without the division by √D. What to "
-    "see: without it, wide heads put all weight on one key, and the derivative goes to "
-    "zero."
+    "see: without it, wide heads put most weight on one key, and the derivative falls."
 )
 plots.show(
     figures.cost_figure(figures.saturation(attention), "width D of a head", ylog=False),
@@ -141,7 +140,7 @@ plots.show(
 )
 
 # %% [markdown]
-# Without the division, one key gets nearly all the weight from the start. The derivative of the softmax is then close to zero, so training is slow to change it.
+# Without the division, one key gets most of the weight before any training, at large widths. The derivative of the softmax is then small, so training changes the weights slowly.
 #
 # ## 2. Masks
 #
@@ -329,7 +328,7 @@ masked_attention = check("attention.masked_attention", masked_attention)
 # - *SDPA*, PyTorch's `scaled_dot_product_attention`, for boolean masks;
 # - *FlexAttention*, for **block masks**: it skips tiles in which no query may attend to any key. It is compiled when it is first used.
 #
-# All must agree for every mask. FlexAttention is tried with one mask only, because each needs a compilation of its own. It takes about 20 seconds, and a C++ compiler.
+# All must agree for every mask. FlexAttention is tried with one mask only, because each needs a compilation of its own. This takes about 20 seconds and needs a C++ compiler; without one, the cell says so and goes on.
 
 # %%
 figures.kernels(masked_attention, gallery, scale)
@@ -515,7 +514,7 @@ dependency = check("attention.dependency", dependency)
 # ```
 # </details>
 #
-# The course's own `introspection.influence` uses derivatives instead, and gives sizes. With your layer, your mask and your measurement, all three must agree:
+# The course's own `introspection.influence` uses derivatives instead, and gives sizes. For your layer, the declared mask and both measurements must agree:
 
 # %% tags=["nbval-check-output"]
 layer, x = MultiHeadAttention(16, 2), torch.randn(1, 8, 16)
@@ -739,7 +738,7 @@ live = plots.LiveCurve(math.log(task.pairs), "ln 4: one of the four colours show
 lookup.train(model, task, lookup.steps_at(scale), live)
 
 # %% [markdown]
-# The curve shows the training loss in nats. The dashed line is $\ln 4$: the loss of a model that knows which four colours occur, but not which one belongs to the name. The loss stays near this line for a while, then falls fast.
+# The curve shows the training loss in nats (the unit of a natural logarithm). The dashed line is $\ln 4$: the loss of a model that knows which four colours occur, but not which one belongs to the name. Only a model that uses the names can get below this line; soon after that the loss falls to zero.
 #
 # As a control we close the path that the task needs. In the **blind** model the last position is a document of its own, so it can't attend to the pairs. It sees a name only.
 
@@ -772,7 +771,7 @@ both = torch.stack([first, second], dim=1)  # (heads, blocks, T)
 plots.show(plots.attention_heads(both, ["block 1", "block 2"], words), caption=caption)
 
 # %% [markdown]
-# A usual solution takes two steps. In block 1 each colour attends to the name before it, and so learns whose colour it is. In block 2 the question attends to the colour that carries its name. Such a pair of heads is called an *induction head*; lesson 05 returns to it. Attention weights alone don't prove this: see the discussion.
+# A usual solution takes two steps. In block 1 each colour attends to the name before it, and so learns whose colour it is. In block 2 the question attends to the colour that carries its name. A head that does this second step is called an *induction head*; lesson 05 returns to it. Attention weights alone don't prove this: see the discussion.
 #
 # ## 9. One token at a time: the cache
 #
@@ -865,7 +864,7 @@ print("same names:", figures.named_pictures(yours, scale)[3] == right)
 # %% [markdown]
 # ## Failure lab · Which layer breaks its mask?
 #
-# Three attention layers got the same mask, the left one of Figure 7. One layer is right. In the others, forbidden scores are handled wrongly, or the softmax is. All give finite numbers without any error message. Your `dependency` measures what they do.
+# Three attention layers got the same mask, the left one of Figure 7. One layer is right, the others have a bug. All give finite numbers without any error message. Your `dependency` measures what they do.
 
 # %%
 runs = figures.runs("attention.leaks")

@@ -119,11 +119,18 @@ def train(
     learning_rate: float = 2e-3,
     seed: int = 0,
 ) -> LookUp:
-    """Trains in place, batches of 64, and calls on_step with each step."""
+    """Trains in place, batches of 64, and calls on_step with each step.
+
+    With one thread: the model is so small that a second one costs more than it gains.
+    """
     batches = Batches(lambda indices: task.batch([seed * 1_000_000 + i for i in indices]), 64)
-    optimisation = Optimisation(learning_rate)
-    for step in fit(model, batches, steps, optimisation, seed=seed, precision=torch.float32):
-        on_step(step)
+    optimisation, threads = Optimisation(learning_rate), torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for step in fit(model, batches, steps, optimisation, seed=seed, precision=torch.float32):
+            on_step(step)
+    finally:
+        torch.set_num_threads(threads)
     return model
 
 
