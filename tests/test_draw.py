@@ -129,7 +129,7 @@ def test_matches_rank_by_similarity():
 
 
 def test_a_live_curve_ends_with_what_happened(capsys):
-    live = plots.LiveCurve(chance=math.log(8), every=0)
+    live = plots.LiveCurve(chance=math.log(8), redraw_seconds=0)
     for step in steps([2.0, 1.5, 1.0]):
         live(step)
     assert (
@@ -149,7 +149,8 @@ def test_in_a_notebook_the_curve_grows_with_time_left_and_samples(monkeypatch):
     monkeypatch.setattr(sys.modules["vlmcourse.plots.curves"], "_in_notebook", lambda: True)
     monkeypatch.setattr(IPython.display, "display", lambda data, **_: shown.append(data) or handle)
     live = plots.LiveCurve(
-        every=0, samples=lambda: plots.bars({"cat": {"a": next(levels)}}, "probability of cat")
+        redraw_seconds=0,
+        samples=lambda: plots.bars({"cat": {"a": next(levels)}}, "probability of cat"),
     )
     for step in steps([2.0, 1.0]):
         live(step)

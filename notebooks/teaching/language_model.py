@@ -350,6 +350,6 @@ def nucleus_player(logits: Tensor, names: Sequence[str], p: float = 0.9) -> None
     interactive(
         [row(share, temperature)],
         lambda: next_word_bars(
-            logits, names, Decoding("nucleus", share.value, temperature.value), most=8
+            logits, names, Decoding("nucleus", share.value, temperature.value), max_words=8
         ),
     )

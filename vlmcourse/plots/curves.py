@@ -75,7 +75,7 @@ def _in_notebook() -> bool:
 class LiveCurve:
     """A training curve that grows in the notebook, with the time left; give it to `on_step=`, or call it with each Step.
 
-    Redrawn every `every` seconds, and at the end, so that the last picture stays. In a terminal it is a progress bar.
+    Redrawn every `redraw_seconds` seconds, and at the end, so that the last picture stays. In a terminal it is a progress bar.
 
     samples  () -> Figure of what the model makes of something just now, drawn below the curve
     """
@@ -84,19 +84,19 @@ class LiveCurve:
         self,
         chance: float | None = None,
         chance_name: str = "chance",
-        every: float = 1.5,
+        redraw_seconds: float = 1.5,
         samples: Callable[[], object] | None = None,
     ):
         self.history: list = []
         self.chance, self.chance_name = chance, chance_name
-        self.every, self.samples = every, samples
+        self.redraw_seconds, self.samples = redraw_seconds, samples
         self._display, self._bar, self._drawn_at = None, None, -math.inf
 
     def __call__(self, step) -> None:
         self.history.append(step)
         if not _in_notebook():
             self._progress(step)
-        elif step.step == step.steps or time.perf_counter() - self._drawn_at > self.every:
+        elif step.step == step.steps or time.perf_counter() - self._drawn_at > self.redraw_seconds:
             self._draw()
             self._drawn_at = time.perf_counter()
 
@@ -104,11 +104,11 @@ class LiveCurve:
         """The figure as it stands."""
         step = self.history[-1]
         drawn = loss(self.history, self.chance, self.chance_name)
-        left = "done" if step.step == step.steps else f"about {step.seconds_left:.0f} s left"
+        time_left = "done" if step.step == step.steps else f"about {step.seconds_left:.0f} s left"
         subtitle(
             drawn.axes[0],
             f"step {step.step} of {step.steps}   loss {step.loss:.3f}   "
-            f"learning rate {step.learning_rate:.1e}   {step.seconds:.0f} s, {left}",
+            f"learning rate {step.learning_rate:.1e}   {step.seconds:.0f} s, {time_left}",
         )
         return drawn if self.samples is None else stack_figures(drawn, self.samples())
 
@@ -145,9 +145,9 @@ def _in_words(value: Score) -> str:
 def _ticks(values: Sequence[float]) -> list[float]:
     """Those of the increasing values that leave room for their labels on a logarithmic axis."""
     ticks: list[float] = []
-    room = (values[-1] / values[0]) ** (1 / 14)
+    ratio = (values[-1] / values[0]) ** (1 / 14)
     for value in values:
-        if not ticks or value >= ticks[-1] * room:
+        if not ticks or value >= ticks[-1] * ratio:
             ticks.append(value)
     return ticks
 
@@ -194,8 +194,8 @@ def curves(
         f"{name}: " + ", ".join(f"{x:g} → {_parts(point)[0]:.3g}" for x, point in points.items())
         for name, points in series.items()
     )
-    levels = "".join(f" Line {name}: {level:.3g}." for name, level in lines.items())
-    return describe(drawn, f"{ylabel} over {xlabel}. {values}.{levels}", chance)
+    line_values = "".join(f" Line {name}: {level:.3g}." for name, level in lines.items())
+    return describe(drawn, f"{ylabel} over {xlabel}. {values}.{line_values}", chance)
 
 
 @course_style()
@@ -215,9 +215,9 @@ def bars(
     size = (7.2, 1 + max(0.14 * len(groups) + 0.2 * count, 0.22 * lines))
     size = size if sideways else (max(5, 1.2 + 0.5 * count + 0.6 * len(groups)), 3.6)
     drawn, (axes,) = figure(*size)
-    for place, name in enumerate(names):
+    for position, name in enumerate(names):
         centres = [
-            index + (place - (len(names) - 1) / 2) * width
+            index + (position - (len(names) - 1) / 2) * width
             for index, group in enumerate(groups.values())
             if name in group
         ]
@@ -229,7 +229,7 @@ def bars(
             means,
             width * 0.92,
             label=name if len(names) > 1 else None,
-            color=COLOURS[place],
+            color=COLOURS[position],
             alpha=0.85,
             capsize=3,
             **{"xerr" if sideways else "yerr": stds if any(stds) else None},

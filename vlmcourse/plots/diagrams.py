@@ -22,7 +22,7 @@ GAP = 36  # between columns and between rows, at least
 
 @dataclass(frozen=True)
 class Box:
-    """A named part. `lines` stand below the name; column and row are places on the grid, halves allowed in rows."""
+    """A named part. `lines` stand below the name; column and row are positions on the grid, halves allowed in rows."""
 
     name: str
     lines: tuple[str, ...]
@@ -63,7 +63,7 @@ class Diagram:
     def box(
         self, id: str, name: str, *lines: str, column: int, row: float = 0, kind: str = "operation"
     ) -> None:
-        """Adds a box. lines: shapes or sizes, below the name. Raises ValueError for an unknown kind or a used id or place."""
+        """Adds a box. lines: shapes or sizes, below the name. Raises ValueError for an unknown kind or a used id or position."""
         if kind not in KINDS:
             raise ValueError(f"kind '{kind}'; expected one of {', '.join(KINDS)}.")
         if id in self.boxes:

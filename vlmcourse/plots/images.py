@@ -67,14 +67,14 @@ def pictures_with_boxes(
 ):
     """Pictures (N, S, S, 3) with the boxes of their regions, x1, y1, x2, y2 as fractions, and a name at each box."""
     drawn, axes = figure(2.1 * len(images), 2.7, 1, len(images))
-    for place, image, corners, labels, caption in zip(axes, images, boxes, names, captions):
-        hide_axes(place)
-        place.imshow(image, extent=(0, 1, 1, 0), interpolation="nearest")
-        place.set_xlabel(_wrapped(caption, 26), fontsize=8.5)
+    for panel, image, corners, labels, caption in zip(axes, images, boxes, names, captions):
+        hide_axes(panel)
+        panel.imshow(image, extent=(0, 1, 1, 0), interpolation="nearest")
+        panel.set_xlabel(_wrapped(caption, 26), fontsize=8.5)
         for (x1, y1, x2, y2), name, colour in zip(corners, labels, COLOURS):
-            outline(place, x1, y1, x2, y2, color=colour, linewidth=2)
+            outline(panel, x1, y1, x2, y2, color=colour, linewidth=2)
             style = {"facecolor": colour, "edgecolor": "none", "pad": 1}
-            place.text(
+            panel.text(
                 x1 + 0.01, y1 + 0.01, name, fontsize=7.5, va="top", color="white", bbox=style
             )
     words = "; ".join(
@@ -126,11 +126,11 @@ def nearest_images(
     drawn, axes = figure(2.6 + 1.25 * k, 1.32 * len(queries), len(queries), k)
     ranks = []
     for row, (query, answer) in enumerate(zip(queries, answers)):
-        for place, number in zip(axes[row * k : (row + 1) * k], order[row]):
-            hide_axes(place)
-            place.imshow(images[number])
+        for panel, number in zip(axes[row * k : (row + 1) * k], order[row]):
+            hide_axes(panel)
+            panel.imshow(images[number])
             if number == answer:
-                for spine in place.spines.values():
+                for spine in panel.spines.values():
                     spine.set(visible=True, color=COLOURS[2], linewidth=3.5)
         style = {"rotation": 0, "ha": "right", "va": "center", "fontsize": 9}
         axes[row * k].set_ylabel(_wrapped(query, 24), **style)
@@ -151,13 +151,13 @@ def attention_over_image(image: np.ndarray, maps: dict[str, Tensor]):
     axes[0].set_title("picture", **style)
     words, highest = [], max(float(values.max()) for values in maps.values())
     side = len(image)
-    for place, (name, values) in zip(axes[1:], maps.items()):
+    for panel, (name, values) in zip(axes[1:], maps.items()):
         grid = int(len(values) ** 0.5)
         weights = np.asarray(values.detach()).reshape(grid, grid)
-        place.imshow(image, alpha=0.45)
+        panel.imshow(image, alpha=0.45)
         extent = (-0.5, side - 0.5, side - 0.5, -0.5)
-        cells = place.imshow(weights, cmap="magma", alpha=0.6, extent=extent, vmin=0, vmax=highest)
-        place.set_title(_wrapped(name, 24), **style)
+        cells = panel.imshow(weights, cmap="magma", alpha=0.6, extent=extent, vmin=0, vmax=highest)
+        panel.set_title(_wrapped(name, 24), **style)
         row, column = np.unravel_index(weights.argmax(), weights.shape)
         share = weights.max() / weights.sum()
         words.append(f"{name}: most at row {row + 1}, column {column + 1} of {grid} ({share:.0%})")
@@ -165,18 +165,20 @@ def attention_over_image(image: np.ndarray, maps: dict[str, Tensor]):
     bar = drawn.add_axes((1 - 0.7 / wide, 0.1, 0.12 / wide, 0.55))
     drawn.colorbar(cells, cax=bar, label="weight")
     set_margins(drawn, left=0.05, right=0.8, top=0.75, bottom=0.05, between=0.05)
-    for place in axes:
-        hide_axes(place)
+    for panel in axes:
+        hide_axes(panel)
     return describe(drawn, f"Weights over the patches of a picture. {'; '.join(words)}.")
 
 
 @course_style()
-def top_confusions(counts: Tensor, names: Sequence[str], most: int = 8):
+def top_confusions(counts: Tensor, names: Sequence[str], max_pairs: int = 8):
     """The pairs of classes confused most often, as bars; counts (true, predicted), see sklearn's confusion_matrix."""
     table = np.asarray(counts).copy()
     total = int(table.sum())
     np.fill_diagonal(table, 0)
-    order = [np.unravel_index(place, table.shape) for place in table.ravel().argsort()[::-1][:most]]
+    order = [
+        np.unravel_index(cell, table.shape) for cell in table.ravel().argsort()[::-1][:max_pairs]
+    ]
     worst = {
         f"{names[true]} taken for {names[predicted]}": int(table[true, predicted])
         for true, predicted in order

@@ -27,8 +27,8 @@ Names = Sequence[str] | None
 
 def _grid(values: Mask | Tensor) -> np.ndarray:
     """(Q, K) booleans of a mask, or of its first sequence and head."""
-    dense = values.to_bool() if isinstance(values, Mask) else values
-    return dense.reshape(-1, *dense.shape[-2:])[0].numpy().astype(bool)
+    allowed = values.to_bool() if isinstance(values, Mask) else values
+    return allowed.reshape(-1, *allowed.shape[-2:])[0].numpy().astype(bool)
 
 
 def _rows(grid: np.ndarray) -> str:
@@ -86,10 +86,10 @@ def mask_gallery(masks: Mapping[str, Mask | Tensor], columns: int = 3):
     grids = {name: _grid(values) for name, values in masks.items()}
     rows = -(-len(grids) // columns)
     drawn, axes = figure(3.1 * columns, 2.9 * rows, rows, columns)
-    for place, (name, grid) in zip(axes, grids.items()):
-        _mask(place, grid, title=name.replace(": ", ":\n"))
-    for place in axes[len(grids) :]:
-        place.set_visible(False)
+    for panel, (name, grid) in zip(axes, grids.items()):
+        _mask(panel, grid, title=name.replace(": ", ":\n"))
+    for panel in axes[len(grids) :]:
+        panel.set_visible(False)
     return describe(
         drawn,
         f"{len(grids)} attention masks; dark cells mean that the row's query may attend to the column's key. "
@@ -97,13 +97,13 @@ def mask_gallery(masks: Mapping[str, Mask | Tensor], columns: int = 3):
     )
 
 
-def _blocks(values: Mask, size: int) -> np.ndarray:
+def _block_kinds(values: Mask, size: int) -> np.ndarray:
     """What FlexAttention's BlockMask says of each block: 0 skipped, 1 computed with the rule, 2 computed without it."""
-    blocks = values.to_block_mask(size=size)
+    block_mask = values.to_block_mask(size=size)
     table = np.zeros((-(-values.queries // size), -(-values.keys // size)), dtype=int)
     for kind, counts, indices in (
-        (1, blocks.kv_num_blocks, blocks.kv_indices),
-        (2, blocks.full_kv_num_blocks, blocks.full_kv_indices),
+        (1, block_mask.kv_num_blocks, block_mask.kv_indices),
+        (2, block_mask.full_kv_num_blocks, block_mask.full_kv_indices),
     ):
         for row, count in enumerate(counts[0, 0].tolist()):
             table[row, indices[0, 0, row, :count].tolist()] = kind
@@ -124,7 +124,7 @@ def mask_and_blocks(
 
     moved  (Q,) how far each output moved when the input at `key` was changed; drawn at the right
     """
-    grid, table = _grid(values), _blocks(values, size)
+    grid, table = _grid(values), _block_kinds(values, size)
     ratios = [grid.shape[1], max(2, table.shape[1] * 1.6), *([] if moved is None else [5])]
     wide, high = 2.8 + 0.32 * sum(ratios), 2.1 + 0.32 * len(grid)
     drawn, axes = figure(wide, high, 1, len(ratios), width_ratios=ratios)
@@ -145,12 +145,12 @@ def mask_and_blocks(
     if moved is not None:
         axes[0].set_aspect("auto")  # so that its rows are level with the bars
         words += _moved(axes[2], np.asarray(moved), grid, queries, keys, key)
-    seen = ", ".join(str(keys[place]) for place in np.flatnonzero(grid[query])) or "nothing"
+    attended = ", ".join(str(keys[index]) for index in np.flatnonzero(grid[query])) or "nothing"
     skipped, partial, whole = (int((table == kind).sum()) for kind in range(3))
     return describe(
         drawn,
         f"Mask {values.name}, {len(grid)} queries by {grid.shape[1]} keys. Query {query} ('{queries[query]}') may "
-        f"attend to: {seen}. In blocks of {size}: {skipped} skipped, {partial} computed with the rule, {whole} "
+        f"attend to: {attended}. In blocks of {size}: {skipped} skipped, {partial} computed with the rule, {whole} "
         f"without.{words}",
     )
 
@@ -219,9 +219,9 @@ def compare_values(
     scale = {"vmin": min(first.min(), second.min()), "vmax": max(first.max(), second.max())}
     largest = float(np.abs(difference).max())
     drawn, axes = figure(9, 1.6 + 0.3 * len(first), 1, 3)
-    for place, values, title in zip(axes, (first, second), titles):
-        cells = place.pcolormesh(values, cmap=SEQUENTIAL, **scale)
-        _labels(place, values.shape, None, None, title)
+    for panel, values, title in zip(axes, (first, second), titles):
+        cells = panel.pcolormesh(values, cmap=SEQUENTIAL, **scale)
+        _labels(panel, values.shape, None, None, title)
     drawn.colorbar(cells, ax=axes[1], shrink=0.8)
     cells = axes[2].pcolormesh(difference, cmap="PuOr", vmin=-(largest or 1), vmax=largest or 1)
     _labels(axes[2], first.shape, None, None, f"{titles[0]} − {titles[1]}")
@@ -240,10 +240,10 @@ def attention_heads(probabilities: Tensor, queries: Names = None, keys: Names = 
     values = np.asarray(probabilities.detach())
     heads, rows = values.shape[:2]
     drawn, axes = figure(min(11, 1.2 + 2.6 * heads), 3.2, 1, heads)
-    for head, place in enumerate(axes):
-        cells = place.pcolormesh(values[head], cmap=SEQUENTIAL, vmin=0, vmax=1)
+    for head, panel in enumerate(axes):
+        cells = panel.pcolormesh(values[head], cmap=SEQUENTIAL, vmin=0, vmax=1)
         named = [""] * rows if head else queries
-        _labels(place, values[head].shape, named, keys, f"head {head}")
+        _labels(panel, values[head].shape, named, keys, f"head {head}")
     drawn.colorbar(cells, ax=axes, label="attention", shrink=0.8)
     strongest = "; ".join(
         f"head {head}: " + ", ".join(f"{row}→{key}" for row, key in enumerate(table.argmax(-1)))

@@ -1,6 +1,6 @@
 """Probabilities, or other shares: lying bars from 0 to 1 with their numbers, drawn in half the time of `bars`.
 
-Explorers draw them after each key press: every place is known beforehand, so nothing has to be laid out.
+Explorers draw them after each key press: every position is known beforehand, so nothing has to be laid out.
 """
 
 from __future__ import annotations
@@ -57,18 +57,18 @@ def probability_bars(
     axes.text(0.5, bottom + 0.27, label, ha="center", va="top")
     for number, group in enumerate(groups):
         axes.text(-0.08 / across, top + each * (number + 0.5), group, ha="right", va="center")
-    for place, name in enumerate(names):
+    for position, name in enumerate(names):
         for number, values in enumerate(groups.values()):
             if name in values:
-                centre = top + each * number + GAP / 2 + thick * (place + 0.5)
-                _bar(axes, values[name], centre, thick * 0.9, COLOURS[place])
+                centre = top + each * number + GAP / 2 + thick * (position + 0.5)
+                _bar(axes, values[name], centre, thick * 0.9, COLOURS[position])
     if chance is not None:
         axes.plot([chance, chance], [top, bottom], color=GREY, linestyle="--", linewidth=1.2)
     x, y = 0.0, top - 0.6 * LINE
-    for place, name in enumerate(legend):
+    for position, name in enumerate(legend):
         dashed, solid = (
             {"linestyle": "--", "color": GREY},
-            {"linewidth": 8, "color": COLOURS[place]},
+            {"linewidth": 8, "color": COLOURS[position]},
         )
         style = solid if name in names else dashed
         axes.plot([x, x + 0.2 / across], [y, y], solid_capstyle="butt", **style)

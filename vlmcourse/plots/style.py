@@ -110,7 +110,7 @@ def chance_line(axes, chance: float | None, label: str = "", vertical: bool = Fa
 
 def text_colour(colour: str) -> str:
     """Black or white, whichever is easier to read on a colour of the palette: a contrast of 4.5 and more."""
-    red, green, blue = ((int(colour[place : place + 2], 16) / 255) ** 2.2 for place in (1, 3, 5))
+    red, green, blue = ((int(colour[start : start + 2], 16) / 255) ** 2.2 for start in (1, 3, 5))
     return "white" if 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.18 else "black"
 
 
@@ -148,7 +148,7 @@ def _pixels(drawn):
 def png(drawn, small: bool = True) -> bytes:
     """A figure, or a stack of them, as a PNG.
 
-    small  of at most 256 colours: a third of the size, and the eye sees no difference. False: as it is, in a third of the time,
+    small  of at most 256 colours: a third of the size, with no visible difference. False: as it is, in a third of the time,
            for pictures that are gone with the next key press
     """
     from PIL import Image

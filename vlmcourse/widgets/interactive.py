@@ -157,7 +157,7 @@ def interactive(
     """Displays fields over a picture that is drawn anew when one of them changes; the first stays without a kernel.
 
     fields   widgets, or boxes of them
-    draw     () -> Figure, or plots.stack_figures of several, with a description; a ValueError that it raises is shown in its place
+    draw     () -> Figure, or plots.stack_figures of several, with a description; a ValueError that it raises is shown instead
     prepare  called before: it may `set_options`, or `show_only` the fields that matter
     """
     import ipywidgets

@@ -20,18 +20,18 @@ class Filtered:
     """What a threshold does: captions thrown out, how many of them are noise, how much noise there is."""
 
     out: int
-    hits: int
+    noisy_out: int
     noise: int
 
     @property
     def precision(self) -> float | None:
         """Of what was thrown out, how much is noise? None if nothing was."""
-        return self.hits / self.out if self.out else None
+        return self.noisy_out / self.out if self.out else None
 
     @property
     def recall(self) -> float | None:
         """Of the noise, how much was thrown out? None if there is no noise."""
-        return self.hits / self.noise if self.noise else None
+        return self.noisy_out / self.noise if self.noise else None
 
 
 def at_threshold(probability: Tensor, noisy: Tensor, threshold: float) -> Filtered:
@@ -44,8 +44,8 @@ def at_threshold(probability: Tensor, noisy: Tensor, threshold: float) -> Filter
     return Filtered(int(out.sum()), int((out & noisy).sum()), int(noisy.sum()))
 
 
-def _share(hits: int, count: int) -> str:
-    return f"{hits} of {count} ({hits / count:.2f})" if count else "none to count"
+def _share(part: int, count: int) -> str:
+    return f"{part} of {count} ({part / count:.2f})" if count else "none to count"
 
 
 def threshold_figure(
@@ -75,8 +75,8 @@ def threshold_figure(
     first.axes[0].set(xlim=(-0.01, 1.01), ylim=(-0.03, 1.03))
     now = at_threshold(probability, noisy, threshold)
     title = (
-        f"threshold {threshold:.2f}: {now.out} of {len(texts)} out; precision {_share(now.hits, now.out)}, "
-        f"recall {_share(now.hits, now.noise)}"
+        f"threshold {threshold:.2f}: {now.out} of {len(texts)} out; precision {_share(now.noisy_out, now.out)}, "
+        f"recall {_share(now.noisy_out, now.noise)}"
     )
     subtitle(set_margins(first).axes[0], title)
     keep = (probability >= threshold)[:count]

@@ -27,7 +27,7 @@ from vlmcourse.widgets.interactive import (
 from vlmcourse.world import tokenizer
 
 VIEWS = ("classes", "nearest pictures", "nearest captions", "modality gap")
-MOST = 6
+MAX_SHOWN = 6
 """Neighbours that are shown."""
 
 
@@ -60,8 +60,10 @@ def class_figure(
     model, image: np.ndarray, classes: str, template: str, scale: float | None = None, title=""
 ):
     """The picture beside the probability of each class."""
-    found = classify(model, image, classes, template, scale=scale)
-    return picture_and_bars(image, found, "probability of the class", 1 / len(found), title)
+    probabilities = classify(model, image, classes, template, scale=scale)
+    return picture_and_bars(
+        image, probabilities, "probability of the class", 1 / len(probabilities), title
+    )
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def gap_figure(shown: Gallery, share: float):
 def nearest_captions(shown: Gallery, number: int):
     """The captions that fit a picture best, by cosine; its own is marked."""
     cosines = shown.text @ shown.image[number]
-    values, order = cosines.topk(min(MOST, len(cosines)))
+    values, order = cosines.topk(min(MAX_SHOWN, len(cosines)))
     labels = [
         ("its own: " if index == number else "") + shown.texts[index] for index in order.tolist()
     ]
@@ -133,7 +135,7 @@ def nearest_captions(shown: Gallery, number: int):
 def nearest_pictures(model, shown: Gallery, query: str):
     """The pictures that fit a text best. Raises ValueError for unknown words."""
     text = model.encode_text(tokenizer.encode([query], model.config.context))
-    values, order = (text @ shown.image.T)[0].topk(min(MOST, len(shown.image)))
+    values, order = (text @ shown.image.T)[0].topk(min(MAX_SHOWN, len(shown.image)))
     captions = [
         f"{value:.2f}: {shown.texts[index]}"
         for index, value in zip(order.tolist(), values.tolist())

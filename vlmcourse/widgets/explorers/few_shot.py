@@ -1,4 +1,4 @@
-"""The few-shot builder: a prompt of pictures and names, who sees which picture, and what the pictures are worth."""
+"""The few-shot builder: a prompt of pictures and names, the picture that each word attends to, and what the pictures contribute."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from vlmcourse.world.pages import Part, page_text
 from vlmcourse.world.scenes import SeededRandom
 
 Answer = Callable[[Sequence[Sequence[Part]], Sequence[str]], Sequence[Mapping[str, float]]]
-MOST = 4
+MAX_EXAMPLES = 4
 
 
 def portrait(word: str, number: int) -> world.Scene:
@@ -58,7 +58,7 @@ def without_support(parts: Sequence[Part]) -> tuple[Part, ...]:
 def few_shot_figure(
     answer: Answer, examples: Sequence[tuple[str, str]], query: str, size: int = 64
 ):
-    """The prompt's pictures, the image that each word sees, and the answer with and without the support's pictures."""
+    """The prompt's pictures, the image that each word attends to, and the answer with and without the support's pictures."""
     parts = prompt(examples, query)
     shown = [part for part in parts if not isinstance(part, str)]
     words = page_text(parts, end_of_chunk="<EOC>").split()
@@ -88,9 +88,12 @@ def few_shot_builder(
 ) -> None:
     """Displays the builder. answer: (prompts, names) -> [{name: probability}], such as teaching.explorer_models.naming_function()."""
     nouns = sorted(world.known_nouns())
-    more = enumerate(tokenizer.INVENTED[len(examples) : MOST])
-    given = [*examples, *((nouns[index], name) for index, name in more)][:MOST]
-    count, asked = slider("examples", len(examples), 0, MOST), dropdown("asked", nouns, query)
+    more = enumerate(tokenizer.INVENTED[len(examples) : MAX_EXAMPLES])
+    given = [*examples, *((nouns[index], name) for index, name in more)][:MAX_EXAMPLES]
+    count, query_noun = (
+        slider("examples", len(examples), 0, MAX_EXAMPLES),
+        dropdown("asked", nouns, query),
+    )
     lines = [
         (
             dropdown(f"picture {index + 1}", nouns, word),
@@ -101,10 +104,10 @@ def few_shot_builder(
 
     def draw():
         chosen = [(word.value, name.value) for word, name in lines[: count.value]]
-        return few_shot_figure(answer, chosen, asked.value)
+        return few_shot_figure(answer, chosen, query_noun.value)
 
     interactive(
-        [count, *(row(*line) for line in lines), asked],
+        [count, *(row(*line) for line in lines), query_noun],
         draw,
         lambda: show_only(sum(lines, ()), sum(lines[: count.value], ())),
     )

@@ -104,9 +104,9 @@ def gradients(model: nn.Module, batch: dict) -> dict[str, float]:
     ]
     with torch.enable_grad():
         loss = sum(model.losses(batch).values())
-        found = torch.autograd.grad(loss, [parameter for _, parameter in learns], allow_unused=True)
+        grads = torch.autograd.grad(loss, [parameter for _, parameter in learns], allow_unused=True)
     squares = dict.fromkeys(PARTS, 0.0)
-    for (name, _), gradient in zip(learns, found):
+    for (name, _), gradient in zip(learns, grads):
         pieces = name.replace("_feedforward.alpha", ".alpha").split(".")
         group = next(
             (
@@ -196,10 +196,10 @@ def answer_figure(
     name  of the only gate that is moved
     """
     with _gates_set(model, value, name) as where:
-        found, text = ask()
+        probabilities, text = ask()
     text = text or "(nothing: it stops at once)"
     drawn = picture_and_bars(
-        image, found, "probability of the next word", title=f"{where}\nit writes: {text}"
+        image, probabilities, "probability of the next word", title=f"{where}\nit writes: {text}"
     )
     drawn.description = f"{where}; the model writes '{text}'. {drawn.description}"
     return drawn
@@ -208,21 +208,21 @@ def answer_figure(
 def gradient_figure(model: nn.Module, batch: dict, value: float | None, name: str = ""):
     """Which parameters get a gradient, with all gates, or the one of this name, at `value` (None: as they were trained)."""
     with _gates_set(model, value, name) as where:
-        found = gradients(model, batch)
+        norms = gradients(model, batch)
     drawn = bars(
         {
             f"{part}{'' if norm else ': none'}": {"norm of the gradient": norm}
-            for part, norm in found.items()
+            for part, norm in norms.items()
         },
         "norm of the gradient",
         sideways=True,
     )
-    silent = ", ".join(part for part, norm in found.items() if norm == 0) or "nobody"
+    silent = ", ".join(part for part, norm in norms.items() if norm == 0) or "nobody"
     subtitle(
         set_margins(drawn, left=2.6, top=0.5).axes[0], f"{where}; no gradient at all:\n{silent}"
     )
-    told = ", ".join(f"{part} {norm:.3g}" for part, norm in found.items())
-    drawn.description = f"Norm of the gradient by group of parameters, {where}: {told}. Without any gradient: {silent}."
+    listed = ", ".join(f"{part} {norm:.3g}" for part, norm in norms.items())
+    drawn.description = f"Norm of the gradient by group of parameters, {where}: {listed}. Without any gradient: {silent}."
     return drawn
 
 
@@ -243,15 +243,17 @@ def gate_explorer(
 
     last = len(replay.steps) - 1
     view = buttons("show", VIEWS)
-    step = option_slider("step", [(str(one), i) for i, one in enumerate(replay.steps)], last)
-    play = ipywidgets.Play(min=0, max=last, value=0, interval=400)
+    step = option_slider(
+        "step", [(str(training_step), i) for i, training_step in enumerate(replay.steps)], last
+    )
+    player = ipywidgets.Play(min=0, max=last, value=0, interval=400)
     by_hand = ipywidgets.Checkbox(value=False, description="set them by hand")
     names = [(short_name(name), name) for name in introspection.gate_values(model)]
     which = dropdown("which", [("all gates", ""), *names], layout={})
     value, number = slider("open by", 0, 0, 1, 0.05), slider("picture", 0, 0, len(images) - 1)
     typed = text_field("text", texts[0], texts)
     gates = [by_hand, which, value]
-    wanted = {VIEWS[0]: [play, step], VIEWS[1]: [*gates, number, typed], VIEWS[2]: gates}
+    wanted = {VIEWS[0]: [player, step], VIEWS[1]: [*gates, number, typed], VIEWS[2]: gates}
 
     def draw():
         at = value.value if by_hand.value else None
@@ -262,11 +264,11 @@ def gate_explorer(
         image = images[number.value]
         return answer_figure(model, image, lambda: ask(number.value, typed.value), at, which.value)
 
-    ipywidgets.jslink((play, "value"), (step, "index"))
+    ipywidgets.jslink((player, "value"), (step, "index"))
     for field in (value, which):  # who moves a gate wants it by hand
         field.observe(lambda change: setattr(by_hand, "value", True), "value")
     interactive(
-        [view, row(step, play), by_hand, row(which, value), row(number, typed)],
+        [view, row(step, player), by_hand, row(which, value), row(number, typed)],
         draw,
-        lambda: show_only([play, step, *gates, number, typed], wanted[view.value]),
+        lambda: show_only([player, step, *gates, number, typed], wanted[view.value]),
     )

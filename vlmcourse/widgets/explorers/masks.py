@@ -28,7 +28,7 @@ from vlmcourse.world import SeededRandom
 
 IMAGE, PAD, DOCUMENT = "<image>", "<pad>", "|"
 TEXT = "the <image> cat sat <image> a dog"
-MOST = 14
+MAX_WORDS = 14
 """Words that fit into a picture one can read."""
 
 
@@ -42,7 +42,7 @@ class Pattern:
 
 
 def _text(make: Callable[[int, int], masks.Mask]):
-    """Text looks at text: make(words, the number) -> mask."""
+    """Text attends to text: make(words, the number) -> mask."""
     return lambda words, number: Pattern(make(len(words), number), words, words)
 
 
@@ -50,14 +50,14 @@ def _queries(make: Callable[[int, int], masks.Mask]):
     """Queries and text in one row, as in the Q-Former: make(queries, words) -> mask."""
 
     def drawn(words: tuple[str, ...], number: int) -> Pattern:
-        names = (*(f"q{one + 1}" for one in range(number)), *words)
+        names = (*(f"q{index + 1}" for index in range(number)), *words)
         return Pattern(make(number, len(words)), names, names)
 
     return drawn
 
 
 def _flamingo(make: Callable[[Tensor, Tensor], masks.Mask]):
-    """Text looks at `number` latents of each of its pictures."""
+    """Text attends to `number` latents of each of its pictures."""
 
     def drawn(words: tuple[str, ...], number: int) -> Pattern:
         tags = torch.tensor([word == IMAGE for word in words])
@@ -66,8 +66,8 @@ def _flamingo(make: Callable[[Tensor, Tensor], masks.Mask]):
                 f"no {IMAGE} in the text, so there is nothing to look at. Write {IMAGE} where a picture belongs."
             )
         keys = tuple(
-            f"{IMAGE[1:-1]} {one + 1}.{latent + 1}"
-            for one in range(pictures)
+            f"{IMAGE[1:-1]} {picture + 1}.{latent + 1}"
+            for picture in range(pictures)
             for latent in range(number)
         )
         return Pattern(
@@ -115,9 +115,9 @@ NUMBERED = {
 def pattern(name: str, text: str, number: int) -> Pattern:
     """The mask of a row of the table (a key of PATTERNS) for a text. Raises ValueError for a text that it can't be drawn for."""
     words = tuple(text.replace(IMAGE, f" {IMAGE} ").split())
-    if not 1 <= len(words) <= MOST:
+    if not 1 <= len(words) <= MAX_WORDS:
         raise ValueError(
-            f"{len(words)} words; expected 1 to {MOST}, so that rows and columns can be read."
+            f"{len(words)} words; expected 1 to {MAX_WORDS}, so that rows and columns can be read."
         )
     return PATTERNS[name](words, number)
 
@@ -212,7 +212,7 @@ def mask_explorer(text: str = TEXT, names: Sequence[str] = tuple(PATTERNS)) -> N
     name, typed = dropdown("pattern", list(names), layout=WIDE), text_field("text", text)
     typed.placeholder = f"words; {IMAGE}, {PAD} and {DOCUMENT} have a meaning"
     number = slider("number", 2, 1, 4)
-    positions = [(str(position), position) for position in range(MOST)]
+    positions = [(str(position), position) for position in range(MAX_WORDS)]
     query, key = option_slider("query", positions, 3), option_slider("key", positions, 4)
     changed, faulty, compared = (
         ipywidgets.ToggleButton(description=what, layout={"width": "16em"})

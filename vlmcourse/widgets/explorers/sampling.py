@@ -63,37 +63,39 @@ def continuation(
 
 
 def next_word_bars(
-    logits: Tensor, names: Sequence[str], decoding: Decoding, above: str = "", most: int = 6
+    logits: Tensor, names: Sequence[str], decoding: Decoding, above: str = "", max_words: int = 6
 ):
     """Bars of the likeliest next words, and what a method leaves of them to draw from.
 
-    logits (V,), names of all V words; above: lines of a title; most: words that are drawn
+    logits (V,), names of all V words; above: lines of a title; max_words: as many are drawn
     """
     nucleus_only = decoding.method == "nucleus"
     probabilities = (logits / (decoding.temperature if nucleus_only else 1)).softmax(-1)
     ordered, order = probabilities.sort(descending=True, stable=True)
     if nucleus_only:
-        kept = torch.zeros_like(probabilities, dtype=torch.bool)
-        kept[order[ordered.cumsum(-1) - ordered < decoding.p]] = True
-        state = f"p {decoding.p:.2f}, temperature {decoding.temperature:.1f}: {int(kept.sum())}"
-        title = f"{state} of {len(logits)} words stay, {probabilities[kept].sum():.2f} of the probability"
+        candidates = torch.zeros_like(probabilities, dtype=torch.bool)
+        candidates[order[ordered.cumsum(-1) - ordered < decoding.p]] = True
+        state = (
+            f"p {decoding.p:.2f}, temperature {decoding.temperature:.1f}: {int(candidates.sum())}"
+        )
+        title = f"{state} of {len(logits)} words stay, {probabilities[candidates].sum():.2f} of the probability"
         sentence = f"{state} words stay."
     else:
-        kept = probabilities == probabilities[order[0]]
+        candidates = probabilities == probabilities[order[0]]
         title = (
             "greedy takes the likeliest word, always"
             if decoding.method == "greedy"
             else f"beam search draws nothing: it keeps the {decoding.beams} likeliest rows of words"
         )
         sentence = f"{title[0].upper()}{title[1:]}."
-    left = probabilities.where(kept, 0) / probabilities[kept].sum()
+    renormalised = probabilities.where(candidates, 0) / probabilities[candidates].sum()
     columns = {"model": probabilities} | (
-        {} if decoding.method == "beam" else {decoding.method: left}
+        {} if decoding.method == "beam" else {decoding.method: renormalised}
     )
     figure = probability_bars(
         {
             names[index]: {name: values[index].item() for name, values in columns.items()}
-            for index in order[:most].tolist()
+            for index in order[:max_words].tolist()
         },
         "probability",
         title=f"{above}{title}",
