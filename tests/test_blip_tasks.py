@@ -155,9 +155,9 @@ def test_the_same_seed_writes_the_same_captions_and_beams_another_way(blip):
 
 def test_captions_go_on_after_the_prompt(blip):
     pixel_values = world.to_pixels(world.Pairs("test", 32).images(range(3)))
-    said = generate_captions(blip, pixel_values, most=5)
+    said = generate_captions(blip, pixel_values, max_new_tokens=5)
     assert len(said) == 3 and all(len(tokenizer.split_words(text)) <= 5 for text in said)
-    assert generate_captions(blip, pixel_values, nucleus(1e-6), most=5) == said
+    assert generate_captions(blip, pixel_values, nucleus(1e-6), max_new_tokens=5) == said
     scene = world.sample("test", 1)
     assert references(scene) and all(text.endswith(scene.background) for text in references(scene))
 

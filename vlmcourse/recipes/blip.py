@@ -119,7 +119,7 @@ def prefers_right_caption(
     """Is the right caption (the first) preferred to the wrong one? (N,) booleans by ITM and by ITC. Ties count as wrong."""
     size = model.config.image_size
     pixel_values = world.to_pixels(np.stack([world.render(scene, size) for scene, *_ in choices]))
-    right, wrong = (tokenizer.encode([one[which] for one in choices]) for which in (1, 2))
+    right, wrong = (tokenizer.encode([choice[which] for choice in choices]) for which in (1, 2))
     with eval_mode(model):
         states = model.vision_context(pixel_values)["states"]
         image = model.encode_image(pixel_values)
@@ -160,13 +160,13 @@ def generate_captions(
     pixel_values: Tensor,
     sampler: Sampler = greedy,
     prompt: str = PROMPT,
-    most: int = 24,
+    max_new_tokens: int = 24,
     beams: int | None = None,
     batch: int = 256,
 ) -> list[str]:
     """What the decoder says of pictures (B, 3, S, S) after the prompt, which is not repeated.
 
-    most   tokens;  beams: beam search instead of `sampler`
+    max_new_tokens  without the prompt;  beams: beam search instead of `sampler`
     """
     start, captions = tokenizer.encode([prompt])[:, :-1], []  # <bos> prompt, without <eos>
     with eval_mode(model):
@@ -175,11 +175,19 @@ def generate_captions(
             if beams:
                 states = context["states"].expand(beams, -1, -1)
                 ids = beam_search(
-                    model, start, most, beams, tokenizer.EOS, cache=KVCache(), states=states
+                    model,
+                    start,
+                    max_new_tokens,
+                    beams,
+                    tokenizer.EOS,
+                    cache=KVCache(),
+                    states=states,
                 )[None]
             else:
                 prompts = start.expand(len(part), -1)
-                ids = generate(model, prompts, most, sampler, tokenizer.EOS, KVCache(), **context)
+                ids = generate(
+                    model, prompts, max_new_tokens, sampler, tokenizer.EOS, KVCache(), **context
+                )
             captions += tokenizer.decode(ids)
     return captions
 
@@ -204,11 +212,11 @@ def caption_report(
     def mean_cider(pixel_values: Tensor) -> float:
         return sum(cider(generate_captions(model, pixel_values), given)) / count
 
-    found = measure_controls(mean_cider, pixel_values, 0.0)
+    controls = measure_controls(mean_cider, pixel_values, 0.0)
     return {
-        "CIDEr": found.model,
-        "CIDEr, blind": found.blind,
-        "CIDEr, shuffled": found.shuffled,
+        "CIDEr": controls.model,
+        "CIDEr, blind": controls.blind,
+        "CIDEr, shuffled": controls.shuffled,
         "F1": scene_graph_f1(generate_captions(model, pixel_values), scenes).f1,
     }
 

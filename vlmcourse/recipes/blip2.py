@@ -188,8 +188,8 @@ def match_scorer(model: Stage1, image: Tensor, ids: Tensor) -> Callable[[Tensor,
     def log_odds(images: Tensor, texts: Tensor) -> Tensor:
         with eval_mode(model):
             logits = [
-                model.itm_logits(image[one], ids[other])
-                for one, other in zip(images.split(512), texts.split(512))
+                model.itm_logits(image[image_rows], ids[text_rows])
+                for image_rows, text_rows in zip(images.split(512), texts.split(512))
             ]
         return torch.cat(logits).diff(dim=1)[:, 0]
 
@@ -206,11 +206,11 @@ def stage1_report(model: Stage1, size: int, count: int = 256, k: int = 16) -> di
             patch_features(model.vision, view) for view in (pixel_values, pixel_values * 0)
         )
         text = model.encode_text(ids)
-        seen, blind = (
+        with_image, blind = (
             similarity(model.encode_image(features), text) for features in (image, blank)
         )
     # log-odds of a match, and logits of the contrast: the same unit
-    logits = seen / model.temperature.item()
+    logits = with_image / model.temperature.item()
     report = bidirectional_retrieval(logits, match_scorer(model, image, ids), min(k, count))
     blind_recall = recall_at_1(blind, torch.arange(count))
     return report | {"image to text R@1, blind": blind_recall, "chance": 1 / count}
@@ -222,7 +222,7 @@ def caption_pair_accuracy(
     """Share of scenes whose caption is preferred to the caption of the changed scene, by match and by contrast; chance 0.5."""
     choices = caption_choices(change, count=count)
     pictures = world.to_pixels(np.stack([world.render(scene, size) for scene, *_ in choices]))
-    right, wrong = (tokenizer.encode([one[which] for one in choices]) for which in (1, 2))
+    right, wrong = (tokenizer.encode([choice[which] for choice in choices]) for which in (1, 2))
     with eval_mode(model):
         image = patch_features(model.vision, pictures)
         queries = model.encode_image(image)

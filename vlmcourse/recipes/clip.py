@@ -131,8 +131,8 @@ def zero_shot_report(model: CLIP, count: int = 512) -> dict[str, float]:
         return accuracy(zero_shot(images, classes), labels)
 
     with torch.no_grad():
-        found = measure_controls(nouns_right, pixel_values, 1 / len(classes))
-    return {"zero-shot nouns": found.model} | _controls("zero-shot nouns", found)
+        measured = measure_controls(nouns_right, pixel_values, 1 / len(classes))
+    return {"zero-shot nouns": measured.model} | _controls("zero-shot nouns", measured)
 
 
 def clip_report(model: CLIP, scale: Scale | None = None, count: int = 256) -> dict[str, float]:
@@ -141,8 +141,8 @@ def clip_report(model: CLIP, scale: Scale | None = None, count: int = 256) -> di
     return retrieval_report(model, pairs, count) | zero_shot_report(model, 2 * count)
 
 
-def _controls(name: str, found) -> dict[str, float]:
-    controls = asdict(found).items()
+def _controls(name: str, measured) -> dict[str, float]:
+    controls = asdict(measured).items()
     return {f"{name}, {control}": value for control, value in controls if control != "model"}
 
 

@@ -31,21 +31,21 @@ class FeatureCache:
     @torch.no_grad()
     def pictures(self, pictures: Sequence[Picture]) -> Tensor:
         """(N, P, D)"""
-        new = [one for one in dict.fromkeys(pictures) if one not in self.features]
-        device = next((one.device for one in self.encoder.parameters()), None)
+        new = [picture for picture in dict.fromkeys(pictures) if picture not in self.features]
+        device = next((parameter.device for parameter in self.encoder.parameters()), None)
         for start in range(0, len(new), 256):
             part = new[start : start + 256]
-            pixel_values = frame_pixels([(one,) for one in part], self.size)
-            found = _encode(self.encoder, pixel_values.to(device)).half().cpu()
-            self.features.update(zip(part, found))
-        return torch.stack([self.features[one] for one in pictures]).float()
+            pixel_values = frame_pixels([(picture,) for picture in part], self.size)
+            encoded = _encode(self.encoder, pixel_values.to(device)).half().cpu()
+            self.features.update(zip(part, encoded))
+        return torch.stack([self.features[picture] for picture in pictures]).float()
 
     def __call__(self, videos: Sequence[Frames]) -> dict:
         """{"features": (M, T, P, D)} of pictures (T = 1) and videos; a list of (T, P, D) if they differ in length."""
         features = self.pictures([picture for frames in videos for picture in frames])
-        found = features.split([len(frames) for frames in videos])
-        alike = len({one.shape for one in found}) == 1
-        return {"features": torch.stack(found) if alike else found}
+        per_video = features.split([len(frames) for frames in videos])
+        alike = len({video_features.shape for video_features in per_video}) == 1
+        return {"features": torch.stack(per_video) if alike else per_video}
 
 
 def _encode(encoder: nn.Module, pixel_values: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ def _encode(encoder: nn.Module, pixel_values: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class PixelSource:
-    """In the place of FeatureCache, for an encoder that learns: videos -> {"pixel_values": ...}. size: in pixels"""
+    """Instead of FeatureCache, for an encoder that learns: videos -> {"pixel_values": ...}. size: in pixels"""
 
     size: int
 
@@ -71,7 +71,7 @@ def feature_cache(encoder: nn.Module, size: int) -> FeatureCache:
 
 @dataclass(frozen=True)
 class CachedFeatures:
-    """The first `count` of `pairs` as batches, with features in the place of pixels.
+    """The first `count` of `pairs` as batches, with features instead of pixels.
 
     pairs         world.Pairs, or anything with `text(index)`, `size` and `scene(index)` or `picture(index)`
     image_prefix  what stands for a picture in a text to continue; None: pairs for a contrastive loss
@@ -90,12 +90,12 @@ class CachedFeatures:
             [picture(index) for index in indices]
         )
         if self.image_prefix is None:
-            groups = torch.tensor([texts.index(text) for text in texts])
+            positive_groups = torch.tensor([texts.index(text) for text in texts])
             return {
                 "features": features,
                 "ids": tokenizer.encode(texts),
-                "positive_groups": groups,
+                "positive_groups": positive_groups,
             }
-        made = prompts.training_batch([(self.image_prefix,)] * len(texts), texts, self.pairs.size)
-        del made["pixel_values"]
-        return {"features": features, **made}
+        batch = prompts.training_batch([(self.image_prefix,)] * len(texts), texts, self.pairs.size)
+        del batch["pixel_values"]
+        return {"features": features, **batch}

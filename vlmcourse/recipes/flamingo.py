@@ -181,8 +181,8 @@ def setup(
     web = WebPages(seed=seed, pool=sizes.scenes)
     data = data or page_datasets(scale, PixelSource(scale.image_size) if learns else cache, web)
     data = JointDatasets(data) if isinstance(data, Mapping) else data
-    every = changes.get("cross_attention_every", 1)
-    rms = residual_rms(lm)[every - 1 :: every]
+    interval = changes.get("cross_attention_every", 1)
+    rms = residual_rms(lm)[interval - 1 :: interval]
     changes = {"residual_scale": tuple(RESIDUAL_SCALE * value for value in rms), **changes}
     config, parts = flamingo_config(scale, **changes), parts or {}
     model = new_flamingo(config, deepcopy(tower), lm, seed, **parts)
@@ -209,8 +209,8 @@ def caption_accuracy(
     data = chunked_prompts([(scene, "a picture of") for scene in scenes], size, view)
     captions = generate_sentences(model, data, max_new_tokens=12)
     words = [set(tokenizer.split_words(caption)) for caption in captions]
-    with_background = [bool(said & set(world.BACKGROUNDS)) for said in words]
-    right = sum(scene.background in said for scene, said in zip(scenes, words))
+    with_background = [bool(caption_words & set(world.BACKGROUNDS)) for caption_words in words]
+    right = sum(scene.background in caption_words for scene, caption_words in zip(scenes, words))
     return {
         "noun": noun_accuracy(captions, scenes),
         "noun, chance": 1 / len(web.noun_subset or world.known_nouns()),
@@ -254,12 +254,12 @@ def shot_curve(
 
 def motion_report(model: Flamingo, size: int, count: int = 256) -> dict[str, float]:
     """Which direction did it move? Of the video, of its first frame, of that frame repeated, and of the frames backwards."""
-    made = few_shot.motion_episodes(TEST, count)
+    motions = few_shot.motion_episodes(TEST, count)
 
     def score(change: Callable[[Video], Frames]) -> float:
         episodes = [
             replace(episode, prompt=(replace(video, frames=change(video)), *episode.prompt[1:]))
-            for video, episode in made
+            for video, episode in motions
         ]
         return episode_accuracy(model, episodes, size)
 

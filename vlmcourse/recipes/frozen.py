@@ -66,8 +66,8 @@ def mean_embedding(lm: nn.Module, words: Sequence[str]) -> Tensor:
 
 def mean_noun_and_background(lm: nn.Module) -> Tensor:
     """The mean embedding of all nouns, and of all backgrounds, (2, D): where the two vectors of a picture start."""
-    groups = [noun.word for noun in world.nouns()], list(world.BACKGROUNDS)
-    return torch.stack([mean_embedding(lm, words) for words in groups])
+    word_sets = [noun.word for noun in world.nouns()], list(world.BACKGROUNDS)
+    return torch.stack([mean_embedding(lm, words) for words in word_sets])
 
 
 def word_hull(lm: nn.Module, steps: int) -> WordHull:
@@ -185,13 +185,15 @@ def episode_accuracy(
 
 
 def text_only_accuracy(lm: nn.Module, episodes: Sequence[Episode]) -> float:
-    """The same with the right words, thing and background, in the place of each picture: what the language model would answer
+    """The same with the right words, thing and background, instead of each picture: what the language model would answer
     if it saw perfectly. lm: a LanguageModel."""
 
     def in_words(part) -> str:
         return part if isinstance(part, str) else f"{part.words[0]} {part.background} {STOP}"
 
-    data = prompts.Prompts([(" ".join(map(in_words, one.prompt)),) for one in episodes], size=1)
+    data = prompts.Prompts(
+        [(" ".join(map(in_words, episode.prompt)),) for episode in episodes], size=1
+    )
     answers = choose_next_token(lm, data, [episode.choices for episode in episodes])
     return exact_match(answers, [episode.answer for episode in episodes])
 

@@ -32,7 +32,7 @@ from vlmcourse.world.regions import SubsetOfNouns
 
 NOUNS = world.known_nouns()[:96:2]
 """The 48 nouns of this world."""
-NEW_NOUNS = tuple(one.word for one in world.nouns() if one.word not in NOUNS)
+NEW_NOUNS = tuple(noun.word for noun in world.nouns() if noun.word not in NOUNS)
 NAMES, HELD_OUT_NAMES = tuple(tokenizer.INVENTED[:-6]), tuple(tokenizer.INVENTED[-6:])
 SHOTS = (0, 1, 2, 4, 8)
 STEPS = {"smoke": (4, 4, 4), "laptop": (700, 300, 900), "gpu": (3000, 3000, 3000)}
@@ -63,8 +63,8 @@ class NamedThings(WebPages):
         """'this is a cat .' or 'a cat on blue .'"""
         scene = self.single_thing(index)
         name = world.article(scene.words[0])
-        said = (f"this is {name}", f"{name} on {scene.background}")
-        return scene, f"{self.rng('captions', index).choice(said)} ."
+        forms = (f"this is {name}", f"{name} on {scene.background}")
+        return scene, f"{self.rng('captions', index).choice(forms)} ."
 
     def name_pages(self, index: int) -> tuple[interleaved.Part, ...]:
         return self.names(index, self.rng("names", index))
@@ -83,16 +83,16 @@ def tower(scale: Scale | str | None = None) -> nn.Module:
 def flamingo(scale: Scale | str | None = None, seed: int = 0, **options) -> TrainedStage:
     """Flamingo on captions and pages of names. Its model is WeightedLosses, as that of the recipe "flamingo"; options: of that."""
     size, vision = Scale.of(scale), tower(scale)
-    see = FeatureCache(vision, size.image_size)
+    cache = FeatureCache(vision, size.image_size)
     pages = NamedThings(seed=seed)
     return get("flamingo").train_or_load(
         size,
         seed,
         tower=vision,
-        features=see,
+        features=cache,
         data={
-            "names": (PageDataset(pages.name_pages, see), 8),
-            "captions": (PageDataset(pages.captions, see), 24),
+            "names": (PageDataset(pages.name_pages, cache), 8),
+            "captions": (PageDataset(pages.captions, cache), 24),
         },
         weights={"names": 1.0, "captions": 1.0},
         **{"steps": STEPS[size.name][1], "latents": 4, **options},
@@ -134,17 +134,17 @@ def binding_report(score: Score, blind: Score, count: int = 128) -> dict[str, di
     score, blind  with the pictures, and with every picture grey
     swapped: the examples' pictures are another episode's. held_out_names, novel_nouns: never in training.
     """
-    few = SHOTS[-2:]
+    last_shots = SHOTS[-2:]
 
     def curve(rate: Score, shots: Sequence[int], change=list, **options) -> dict[str, float]:
         return {str(n): round(rate(change(binding(count, n, **options))), 4) for n in shots}
 
     return {
         "shots": curve(score, SHOTS),
-        "swapped": curve(score, few, few_shot.other_pictures),
-        "blind": curve(blind, few),
-        "held_out_names": curve(score, few, invented=HELD_OUT_NAMES),
-        "novel_nouns": curve(score, few, noun_subset=NEW_NOUNS),
+        "swapped": curve(score, last_shots, few_shot.other_pictures),
+        "blind": curve(blind, last_shots),
+        "held_out_names": curve(score, last_shots, invented=HELD_OUT_NAMES),
+        "novel_nouns": curve(score, last_shots, noun_subset=NEW_NOUNS),
     }
 
 

@@ -29,9 +29,9 @@ def read_own_pictures(
     size: int,
     image_column: str | None = None,
     text_column: str | None = None,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> tuple[CaptionedPictures, CaptionedPictures]:
-    """(training part, held-out part) of a folder with metadata, or of a data set of save_to_disk(). `say` is told what was
+    """(training part, held-out part) of a folder with metadata, or of a data set of save_to_disk(). `log` gets what was
     left out.
 
     Raises ValueError for fewer than three distinct pictures, beside what read_folder and read_dataset raise.
@@ -47,7 +47,7 @@ def read_own_pictures(
             else read_folder(folder, size, **columns)
         )
     for warning in left_out:
-        say(str(warning.message))
+        log(str(warning.message))
     if len(data.hashes) < 3:
         raise ValueError(
             f"{len(data.hashes)} different readable pictures in {folder}: a batch contrasts pictures with each other, and "
@@ -115,14 +115,14 @@ class SavedModel:
         ], faults
 
 
-def save_model(folder: Path, model: nn.Module, tokenizer, made_of: dict) -> Path:
+def save_model(folder: Path, model: nn.Module, tokenizer, settings: dict) -> Path:
     """Model and words in folder/model.safetensors. Raises OSError if it cannot be written.
 
-    made_of  `recipe`, `scale`, `seed`, `steps`, and the `options` of the recipe's `setup`: what `load_model` builds it by
+    settings  `recipe`, `scale`, `seed`, `steps`, and the `options` of the recipe's `setup`: what `load_model` builds it by
     """
     vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
     notes = {
-        **made_of,
+        **settings,
         "vocabulary": [word for word, _ in vocabulary],
         "split_special_tokens": bool(tokenizer.split_special_tokens),
         "preprocessing": "vlmcourse.data.images.load_picture, then -1 to 1",

@@ -56,7 +56,7 @@ class Run:
 
     @property
     def fingerprint(self) -> dict:
-        """What tells this run from others, as JSON."""
+        """What distinguishes this run from others, as JSON."""
         return {
             "config": describe(self.config),
             "data": describe(self.data),
@@ -153,7 +153,7 @@ def describe(value: Any) -> Any:
     if isinstance(value, Tensor):
         return checkpoint.checksum({"": value})
     if is_dataclass(value) and not isinstance(value, type):
-        return [describe(getattr(value, one.name)) for one in fields(value) if one.compare]
+        return [describe(getattr(value, field.name)) for field in fields(value) if field.compare]
     if isinstance(value, Mapping):
         return {str(key): describe(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
@@ -177,8 +177,10 @@ def _all() -> dict[str, Recipe]:
     modules = [
         import_module(f"{__package__}.{file.stem}") for file in files if file.stem != "__init__"
     ]
-    found = [one for module in modules for one in vars(module).values() if isinstance(one, Recipe)]
-    return {recipe.name: recipe for recipe in found}
+    recipes = [
+        value for module in modules for value in vars(module).values() if isinstance(value, Recipe)
+    ]
+    return {recipe.name: recipe for recipe in recipes}
 
 
 def names() -> list[str]:

@@ -71,7 +71,7 @@ def train(
         run.before(on_step=on_step)
     fitting = min(sizes.batch, examples or sizes.batch) // state.num_processes * state.num_processes
     batches = Batches(run.data.batch, batch or max(1, fitting), examples, seed)
-    made_of = {"recipe": recipe.name, "scale": scale.name, "seed": seed, "options": options}
+    settings = {"recipe": recipe.name, "scale": scale.name, "seed": seed, "options": options}
     for step in fit(
         run.model,
         batches,
@@ -82,7 +82,7 @@ def train(
         checkpoint_path=path,
         checkpoint_every=50,
         fingerprint={
-            **made_of,
+            **settings,
             "batch": batches.size,
             "data": [own.fingerprint(), held_out.fingerprint()] if own else None,
         },
@@ -90,7 +90,7 @@ def train(
         on_step(step)
     if not state.is_main_process:
         return {}
-    save_model(folder, run.model, words, {**made_of, "steps": sizes.steps})
+    save_model(folder, run.model, words, {**settings, "steps": sizes.steps})
     report = recipe.own_report(run.model, held_out) if own else recipe.evaluate(run.model, scale)
     (folder / "report.json").write_text(json.dumps(report, indent=1) + "\n")
     return report
@@ -106,5 +106,7 @@ def _check_folder(path: Path, resume: bool, log: Callable[[str], None]) -> None:
         try:
             checkpoint.load(path)
         except checkpoint.DamagedCheckpoint as error:
-            aside = path.rename(path.with_suffix(".damaged"))
-            log(f"{error} It is put aside as {aside.name}, and training starts again from step 1.")
+            damaged = path.rename(path.with_suffix(".damaged"))
+            log(
+                f"{error} It is put aside as {damaged.name}, and training starts again from step 1."
+            )

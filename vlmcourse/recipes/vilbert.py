@@ -1,4 +1,4 @@
-"""ViLBERT and VL-BERT on the world's regions, and the region classifier in the place of the papers' detector."""
+"""ViLBERT and VL-BERT on the world's regions, and the region classifier instead of the papers' detector."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MASKED_OPTIMISATION = Optimisation(2e-3, weight_decay=0.05, betas=(0.9, 0.98), w
 CLASSIFIER_OPTIMISATION = Optimisation(2e-3, weight_decay=0.01)
 SIDE = 12  # pixels of a region, each way
 THINGS = (1, 2)  # in a scene
-EVERY = 10  # of the known nouns, every tenth
+NOUN_STEP = 10  # of the known nouns, every tenth
 MASKED = 0.3  # part of words and regions; the papers' 0.15 would leave most of our short captions as they are
 HELD_OUT = 256  # held-out pairs in each test
 VIEWS = {
@@ -54,7 +54,7 @@ CLASSIFIER_SIZES = {
 
 def few_nouns(split: str, scale: Scale, seed: int = 0, noise: Noise | None = None) -> SubsetOfNouns:
     """Scenes of one or two things out of every tenth known noun, with captions that name thing, position and background."""
-    caption, nouns = world.captions.detailed, world.known_nouns()[::EVERY]
+    caption, nouns = world.captions.detailed, world.known_nouns()[::NOUN_STEP]
     return SubsetOfNouns(split, scale.image_size, seed, THINGS, caption, noise, nouns)
 
 
@@ -211,10 +211,10 @@ def alignment_report(
     report = {}
     for kind, false in FALSE_CAPTIONS.items():
         for name, view in VIEWS.items():
-            found = masked.pair_accuracy(
+            accuracies = masked.pair_accuracy(
                 model, data, range(count), lambda index: false(index, data.pairs), view
             )
-            report |= {f"{kind}, {how}{name}": value for how, value in found.items()}
+            report |= {f"{kind}, {how}{name}": value for how, value in accuracies.items()}
     return report
 
 
@@ -224,7 +224,9 @@ def retrieval_report(model: ViLBERT, data: RegionDataset, count: int = 64) -> di
     scores = {
         name: masked.score_all_pairs(model, data, indices, view) for name, view in VIEWS.items()
     }
-    report = {f"R@1{name}": masked.mean_recall_at_1(found) for name, found in scores.items()}
+    report = {
+        f"R@1{name}": masked.mean_recall_at_1(similarities) for name, similarities in scores.items()
+    }
     return report | {"R@1, chance": 1 / count}
 
 
