@@ -133,7 +133,7 @@ def again(assignment):
 
 def hand_in(assignment, student: str, made, name: str = f"{NAME}.ipynb"):
     """A notebook (or any text) into submitted/."""
-    folder = assignment.course.place("submitted", NAME, student)
+    folder = assignment.course.folder_for("submitted", NAME, student)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_text(made if isinstance(made, str) else nbformat.writes(made))
     return folder

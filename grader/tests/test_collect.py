@@ -74,7 +74,7 @@ def assignment(tmp_path):
 
 
 def submitted(assignment, student):
-    return assignment.course.place("submitted", small.NAME, student)
+    return assignment.course.folder_for("submitted", small.NAME, student)
 
 
 def test_nobody_hands_in_as_another_and_two_who_could_be_one_are_reported(assignment, tmp_path):

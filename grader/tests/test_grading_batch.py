@@ -168,14 +168,14 @@ def test_feedback_holds_points_and_reasons_and_nothing_that_acts(graded):
     assignment = graded[0]
     assert set(feedback(assignment, ["bob", "cleo"]).values()) == {""}
     page = (
-        assignment.course.place("feedback", small.NAME, "bob") / f"{small.NAME}.html"
+        assignment.course.folder_for("feedback", small.NAME, "bob") / f"{small.NAME}.html"
     ).read_text()
     assert "columns add up to one" in page and "because" in page
     assert not any(word in page for word in ("<script>alert", "javascript:alert", "onerror"))
     assert (
         "no JSON"
         in (
-            assignment.course.place("feedback", small.NAME, "cleo") / f"{small.NAME}.html"
+            assignment.course.folder_for("feedback", small.NAME, "cleo") / f"{small.NAME}.html"
         ).read_text()
     )
 
@@ -193,7 +193,7 @@ def test_the_class_report_has_pictures_with_descriptions(graded):
 
 def test_renamed_copies_are_found_and_honest_answers_are_not(graded):
     _, pairs = similar.similar(graded[0])
-    assert [(pair.one, pair.other) for pair in pairs] == [("fay", "gus")]
+    assert [(pair.first, pair.second) for pair in pairs] == [("fay", "gus")]
 
 
 def test_canvas_gets_its_own_export_back_with_one_column_filled(graded, tmp_path):
@@ -258,7 +258,7 @@ def test_gradescope_gets_results_and_an_autograder(graded, tmp_path):
             "--assignments",
             str(tmp_path / "source" / "assignments"),
             "--submission",
-            str(assignment.course.place("submitted", small.NAME, "bob")),
+            str(assignment.course.folder_for("submitted", small.NAME, "bob")),
             "--results",
             str(tmp_path / "results.json"),
         ],
@@ -281,7 +281,7 @@ def test_without_a_sandbox_every_grade_is_marked(graded, tmp_path):
     assert (
         "WITHOUT a sandbox"
         in (
-            assignment.course.place("autograded", small.NAME, "anna") / f"{small.NAME}.ipynb"
+            assignment.course.folder_for("autograded", small.NAME, "anna") / f"{small.NAME}.ipynb"
         ).read_text()
     )
     [outcome] = batch.run(batch.Plan(assignment), ["anna"])
@@ -340,7 +340,7 @@ def test_points_of_cells_and_checks_must_agree(tmp_path):
 
 def test_the_released_notebook_is_nbgraders(graded):
     released = nbformat.read(
-        graded[0].course.place("release", small.NAME) / f"{small.NAME}.ipynb", 4
+        graded[0].course.folder_for("release", small.NAME) / f"{small.NAME}.ipynb", 4
     )
     assert "NotImplementedError" in "".join(cell.source for cell in released.cells)
     assert all(

@@ -130,7 +130,9 @@ def test_formgraders_autograde_button_runs_in_our_sandbox(graded, page):
 
 def test_feedback_and_class_report_show_scores_and_do_nothing(graded, page):
     assert feedback(graded) == {"anna": ""}
-    page.goto((graded.course.place("feedback", small.NAME, "anna") / f"{small.NAME}.html").as_uri())
+    page.goto(
+        (graded.course.folder_for("feedback", small.NAME, "anna") / f"{small.NAME}.html").as_uri()
+    )
     assert unharmed(page)
     text = page.inner_text("body")
     assert (
@@ -145,7 +147,9 @@ def test_feedback_and_class_report_show_scores_and_do_nothing(graded, page):
 
 def test_a_students_notebook_opens_and_checks_itself_in_jupyterlab(graded, page):
     folder = graded.course.folder
-    handout = nbformat.read(graded.course.place("release", small.NAME) / f"{small.NAME}.ipynb", 4)
+    handout = nbformat.read(
+        graded.course.folder_for("release", small.NAME) / f"{small.NAME}.ipynb", 4
+    )
     nbformat.write(handout, folder / "mine.ipynb")
     with jupyter(folder, "jupyterlab", "--no-browser", "--port=PORT", *ROOT) as address:
         page.goto(f"{address}/lab/tree/mine.ipynb?reset&token=letmein")

@@ -126,8 +126,8 @@ def test_a_message_has_a_largest_size(monkeypatch):
 def test_outputs_are_capped_and_hold_only_what_cannot_act():
     heard = Outputs()
     for _ in range(100):
-        heard.hear("stream", {"name": "stdout", "text": "x" * (TEXT // 50)})
-    heard.hear(
+        heard.receive("stream", {"name": "stdout", "text": "x" * (TEXT // 50)})
+    heard.receive(
         "display_data",
         {
             "data": {
@@ -137,8 +137,8 @@ def test_outputs_are_capped_and_hold_only_what_cannot_act():
             }
         },
     )
-    heard.hear("display_data", {"data": ["nonsense"]})
-    heard.hear("stream", {"name": 7, "text": {"no": "text"}})
+    heard.receive("display_data", {"data": ["nonsense"]})
+    heard.receive("stream", {"name": 7, "text": {"no": "text"}})
     cells = heard.cells()
     assert sum(len(output.get("text", "")) for output in cells) < TEXT + 100
     assert "more was shown than is kept" in cells[-1].text and all(

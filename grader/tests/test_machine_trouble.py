@@ -220,7 +220,7 @@ def test_a_large_answer_is_read_without_parsing_and_a_large_forgery_isnt_read():
         return wire.read("shell", frames)
 
     [message] = read(content)
-    assert wire.asked(message.content) == text
+    assert wire.reply_text(message.content) == text
     assert read({**content, "more": "x" * wire.SMALL * 2}) == []
     assert read({"text/plain": text}) == []
 

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from vlmgrader.similar import Pair, fingerprints, groups, pairs
+from vlmgrader.similar import Pair, fingerprints, linked_students, pairs
 
 TEXT = """def total(x):
     kept = 0.0
@@ -48,14 +48,14 @@ def test_brackets_and_names_dont_hide_a_copy():
 def test_copying_by_many_is_still_seen():
     for copies, honest in ((2, 10), (3, 9), (6, 14), (9, 31)):
         found = pairs(prints(copies, honest))
-        copied = {frozenset((pair.one, pair.other)) for pair in found}
+        copied = {frozenset((pair.first, pair.second)) for pair in found}
         expected = {frozenset((f"copy{i}", f"copy{j}")) for i in range(copies) for j in range(i)}
         assert expected <= copied, (copies, honest, len(copied))
 
 
 def test_students_linked_by_pairs_are_one_group():
     links = [("a", "b"), ("c", "d"), ("b", "e")]
-    assert groups([Pair(one, other, 9, 1.0) for one, other in links]) == [
+    assert linked_students([Pair(one, other, 9, 1.0) for one, other in links]) == [
         ["a", "b", "e"],
         ["c", "d"],
     ]

@@ -70,7 +70,7 @@ def test_the_button_of_formgrader_is_the_same_call(assignment):
 
 
 def test_validate_refuses_to_execute(assignment):
-    notebook = assignment.course.place("submitted", small.NAME, "anna") / f"{small.NAME}.ipynb"
+    notebook = assignment.course.folder_for("submitted", small.NAME, "anna") / f"{small.NAME}.ipynb"
     ran = stock(assignment, "validate", str(notebook))
     assert not harmed(assignment)
     assert "run by `vlmgrader run` alone" in ran.stderr + ran.stdout
@@ -78,7 +78,7 @@ def test_validate_refuses_to_execute(assignment):
 
 def test_generate_feedback_neither_runs_nor_shows_the_mark_scheme(assignment):
     list(batch.run(batch.Plan(assignment), ["anna"], force=True))
-    path = assignment.course.place("autograded", small.NAME, "anna") / f"{small.NAME}.ipynb"
+    path = assignment.course.folder_for("autograded", small.NAME, "anna") / f"{small.NAME}.ipynb"
     notebook = nbformat.read(path, 4)
     scheme = "=== BEGIN MARK SCHEME ===\nSECRET\n=== END MARK SCHEME ==="
     for cell in notebook.cells:
@@ -87,7 +87,7 @@ def test_generate_feedback_neither_runs_nor_shows_the_mark_scheme(assignment):
     nbformat.write(notebook, path)
     ran = stock(assignment, "generate_feedback", small.NAME, "--student", "anna", "--force")
     assert ran.returncode == 0, ran.stderr[-2000:]
-    page = assignment.course.place("feedback", small.NAME, "anna") / f"{small.NAME}.html"
+    page = assignment.course.folder_for("feedback", small.NAME, "anna") / f"{small.NAME}.html"
     assert "SECRET" not in page.read_text() and not harmed(assignment)
 
 

@@ -64,9 +64,9 @@ def cells(folder: Path) -> list:
         }
         _validate(folder, cell)
     ids = [cell.metadata["id"] for cell in read if "id" in cell.metadata]
-    if twice := {one for one in ids if ids.count(one) > 1}:
+    if repeated := {cell_id for cell_id in ids if ids.count(cell_id) > 1}:
         raise ValueError(
-            f"{folder.name}: the id {sorted(twice)[0]!r} occurs twice; expected one cell for each id."
+            f"{folder.name}: the id {sorted(repeated)[0]!r} occurs twice; expected one cell for each id."
         )
     return read
 
@@ -100,13 +100,13 @@ def _validate(folder: Path, cell) -> None:
 def without_solution(source: str) -> str:
     """Each solution replaced by the stub, indented alike."""
     return SOLUTION.sub(
-        lambda found: "\n".join(found[1] + line for line in STUB.splitlines()), source
+        lambda match: "\n".join(match[1] + line for line in STUB.splitlines()), source
     )
 
 
 def with_solution(source: str) -> str:
     """Each solution without the lines that mark it."""
-    return SOLUTION.sub(lambda found: found[2].rstrip("\n"), source)
+    return SOLUTION.sub(lambda match: match[2].rstrip("\n"), source)
 
 
 def _source(cell, kind: str) -> str:
@@ -123,18 +123,18 @@ def _source(cell, kind: str) -> str:
 
 
 def _id(cell, source: str, taken: set[str]) -> str:
-    made = cell.metadata.get("id") or hashlib.sha256(source.encode()).hexdigest()[:8]
-    while made in taken:
-        made = hashlib.sha256(made.encode()).hexdigest()[:8]
-    taken.add(made)
-    return made
+    new_id = cell.metadata.get("id") or hashlib.sha256(source.encode()).hexdigest()[:8]
+    while new_id in taken:
+        new_id = hashlib.sha256(new_id.encode()).hexdigest()[:8]
+    taken.add(new_id)
+    return new_id
 
 
 def notebook(folder: Path, kind: str):
     """The assignment as a notebook of one of KINDS, without outputs."""
     import nbformat
 
-    made, taken = [], set()
+    new_cells, taken = [], set()
     for cell in cells(folder):
         source = _source(cell, kind)
         new = (
@@ -155,9 +155,9 @@ def notebook(folder: Path, kind: str):
             }
             if "points" in cell.metadata:
                 new.metadata["nbgrader"]["points"] = cell.metadata["points"]
-        made.append(new)
+        new_cells.append(new)
     return nbformat.v4.new_notebook(
-        cells=made,
+        cells=new_cells,
         metadata={
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
             "language_info": {"name": "python"},
@@ -166,7 +166,7 @@ def notebook(folder: Path, kind: str):
 
 
 def points(folder: Path) -> dict[str, float]:
-    """What each test and each question is worth, by id, in order."""
+    """Points of each test and each question, by id, in order."""
     return {
         cell.metadata["id"]: cell.metadata["points"]
         for cell in cells(folder)
@@ -215,7 +215,7 @@ def _shown(task: str, check: Check) -> dict:
 
 
 def texts(folder: Path) -> dict[Path, str]:
-    """Every notebook made from a master, as text, by its place."""
+    """Every notebook made from a master, as text, by its path."""
     import nbformat
 
     return {
@@ -230,11 +230,11 @@ def build(folder: Path, public: Path) -> list[Path]:
         f'"{task}": [\n' + ",\n".join(map(json.dumps, checks)) + "]"
         for task, checks in shown(folder).items()
     )
-    made = {**texts(folder), public / f"{folder.name}.json": "{" + lines + "}\n"}
-    for path, text in made.items():
+    contents = {**texts(folder), public / f"{folder.name}.json": "{" + lines + "}\n"}
+    for path, text in contents.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    return list(made)
+    return list(contents)
 
 
 def is_up_to_date(folder: Path) -> bool:

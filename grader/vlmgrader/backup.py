@@ -22,13 +22,13 @@ def check(gradebook: Path) -> None:
     if problem != "ok":
         problem = " ".join(problem.split())
         copies = sorted((gradebook.parent / "backups").glob("gradebook-*.db"))
-        way = (
+        advice = (
             f"copy {copies[-1]} over it"
             if copies
             else "remove it and run: vlmgrader release, then run --force"
         )
         raise ValueError(
-            f"{gradebook} is damaged ({problem}). Nothing was graded. To go on, {way}."
+            f"{gradebook} is damaged ({problem}). Nothing was graded. To go on, {advice}."
         )
 
 

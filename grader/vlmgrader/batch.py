@@ -57,7 +57,7 @@ def handed_in(folder: Path) -> str | None:
 
 def state(plan: Plan, student: str) -> str:
     """What an outcome depends on; a submission whose outcome has the same state needs no grading."""
-    folder = plan.assignment.course.place("submitted", plan.assignment.name, student)
+    folder = plan.assignment.course.folder_for("submitted", plan.assignment.name, student)
     return (
         f"{handed_in(folder)} {plan.assignment.fingerprint} {'sandbox' if plan.safe else 'unsafe'}"
     )
@@ -99,7 +99,7 @@ def _grade(plan: Plan, student: str) -> dict:
     from vlmgrader.judge import Judge
 
     assignment = plan.assignment
-    folder = assignment.course.place("submitted", assignment.name, student)
+    folder = assignment.course.folder_for("submitted", assignment.name, student)
     if handed_in(folder) is None:
         return {"status": "missing", "reason": "nothing was handed in"}
     if student not in assignment.course.roster():
@@ -128,8 +128,8 @@ def _grade(plan: Plan, student: str) -> dict:
         )
     notebook = gradebook.results(inspection.notebook, result, notes)
     gradebook.with_mark_schemes(notebook, assignment.source)
-    found = gradebook.record(assignment, student, notebook, gradebook.submitted_at(folder))
-    return {"status": "graded", **result.as_json(), "notes": notes, **found}
+    totals = gradebook.record(assignment, student, notebook, gradebook.submitted_at(folder))
+    return {"status": "graded", **result.as_json(), "notes": notes, **totals}
 
 
 def _watched(cells: list, assignment: Assignment) -> list[str]:
@@ -143,7 +143,7 @@ def _watched(cells: list, assignment: Assignment) -> list[str]:
 
 def _stage(files: list[Path], folder: Path, staged: Path, assignment: Assignment) -> None:
     """The student's data beside the course's own, which wins; readable by the sandbox's user."""
-    ours = assignment.course.place("release", assignment.name)
+    ours = assignment.course.folder_for("release", assignment.name)
     sources = [(path, path.relative_to(folder)) for path in files if path.name != "timestamp.txt"]
     sources += [
         (path, path.relative_to(ours))
@@ -200,8 +200,8 @@ def _earlier(known: dict | None) -> list[dict]:
     """What is remembered of gradings before this one: a mark can be made again from its seed, a gamble is seen."""
     if not known:
         return []
-    kept = {name: known.get(name) for name in ("state", "status", "seed", "score")}
-    return [*known.get("earlier", []), kept][-20:]
+    summary = {name: known.get(name) for name in ("state", "status", "seed", "score")}
+    return [*known.get("earlier", []), summary][-20:]
 
 
 @contextmanager
@@ -234,8 +234,8 @@ def everyone(assignment: Assignment) -> list[str]:
 
 def outcomes(assignment: Assignment) -> dict[str, dict]:
     """All that are kept, by student, in the roster's order."""
-    kept = {
+    recorded = {
         student: courses.read_json(outcome_file(assignment, student))
         for student in everyone(assignment)
     }
-    return {student: outcome for student, outcome in kept.items() if outcome}
+    return {student: outcome for student, outcome in recorded.items() if outcome}

@@ -41,7 +41,7 @@ class CellRunner:
             kernel.run(
                 self.cells[index].source,
                 self.plan.seconds(index, self.seconds),
-                outputs.hear,
+                outputs.receive,
             )
         except TookTooLong as error:
             outputs.note(str(error))
@@ -60,7 +60,7 @@ class CellRunner:
         kernel.end_children()
         word = secrets.token_hex(8)
         reply = kernel.run(f"__grader__.word = {word!r}", HOUSEKEEPING, ask="__grader__.tidy()")
-        if word not in wire.asked(reply):
+        if word not in wire.reply_text(reply):
             raise KernelEnded("the kernel no longer does what it is told")
         if not kernel.session.is_whole():
             raise KernelEnded("its sandbox was ended from inside")

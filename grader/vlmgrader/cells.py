@@ -31,15 +31,17 @@ def grade_id(cell: NotebookNode) -> str | None:
 
 def sections(cells: list[NotebookNode], tasks) -> dict[int, str]:
     """Each cell's task: the first test cell after it. Test cells that follow each other share a section."""
-    found, current, answered = {}, "", False
+    task_of, current, answered = {}, "", False
     following = [index for index, cell in enumerate(cells) if grade_id(cell) in tasks]
     for index in range(len(cells)):
         if not current or (index not in following and answered):
-            current = next((grade_id(cells[place]) for place in following if place >= index), "")
+            current = next(
+                (grade_id(cells[position]) for position in following if position >= index), ""
+            )
             answered = False
         answered |= index in following
-        found[index] = current
-    return found
+        task_of[index] = current
+    return task_of
 
 
 def uses(cell: NotebookNode, packages: tuple[str, ...]) -> str | None:

@@ -10,14 +10,14 @@ def figure(width: float, height: float):
     """A matplotlib figure of this size in inches, which no window system knows of, and its axes."""
     from matplotlib.figure import Figure
 
-    made = Figure(figsize=(width, height), dpi=100, layout="constrained")
-    axes = made.subplots()
+    drawing = Figure(figsize=(width, height), dpi=100, layout="constrained")
+    axes = drawing.subplots()
     axes.spines[["top", "right"]].set_visible(False)
-    return made, axes
+    return drawing, axes
 
 
-def png(made) -> bytes:
+def png(drawing) -> bytes:
     """The figure as a PNG."""
     drawn = io.BytesIO()
-    made.savefig(drawn, format="png")
+    drawing.savefig(drawn, format="png")
     return drawn.getvalue()

@@ -70,7 +70,7 @@ class Check:
     mistakes  (function of the inputs that gives the wrong value, what to say): the first that fits names the mistake
     explain   (got, wanted, *args, **kwargs) -> the mistake in words, or None: for what no list of wrong values can name.
               Only where the check itself judges; public cases, which are data, know the mistakes alone
-    driver    source text of `run(target, *args, **kwargs)`, run on the student's side in the place of a plain call: for
+    driver    source text of `run(target, *args, **kwargs)`, run on the student's side instead of a plain call: for
               classes, and for functions of functions. target: what is called `call`. It gives raw values and judges none
     reading   source text of `read(got, *args, **kwargs)`, run on the trusted side: what of the answer is compared
     hidden    more kinds of inputs, a round each, that are never shown: large numbers, unequal sizes, other options
@@ -226,17 +226,17 @@ def differs(got: object, wanted: object, tolerance: float, where: str = "") -> s
         return _tensor(got, wanted, tolerance, at)
     if isinstance(wanted, (list, tuple)):
         if not isinstance(got, (list, tuple)) or len(got) != len(wanted):
-            found = f"{len(got)} values" if isinstance(got, (list, tuple)) else _called(got)
-            return f"{at}found {found}; expected {len(wanted)} values."
+            description = f"{len(got)} values" if isinstance(got, (list, tuple)) else _called(got)
+            return f"{at}found {description}; expected {len(wanted)} values."
         parts = (
-            differs(part, expected_part, tolerance, f"{where}[{place}]")
-            for place, (part, expected_part) in enumerate(zip(got, wanted))
+            differs(part, expected_part, tolerance, f"{where}[{index}]")
+            for index, (part, expected_part) in enumerate(zip(got, wanted))
         )
         return next((part for part in parts if part), None)
     if isinstance(wanted, dict):
         if not isinstance(got, dict) or set(got) != set(wanted):
-            found = f"keys {sorted(map(str, got))}" if isinstance(got, dict) else _called(got)
-            return f"{at}found {found}; expected a dict with keys {sorted(wanted)}."
+            description = f"keys {sorted(map(str, got))}" if isinstance(got, dict) else _called(got)
+            return f"{at}found {description}; expected a dict with keys {sorted(wanted)}."
         parts = (differs(got[key], wanted[key], tolerance, f"{where}[{key!r}]") for key in wanted)
         return next((part for part in parts if part), None)
     if isinstance(wanted, float):

@@ -32,10 +32,10 @@ def release(
     """Make the students' notebook in release/, and tell the gradebook about the assignment and roster.csv."""
     from vlmgrader import late
 
-    found = find_assignment(name, course, assignments)
-    print(f"Hand this out: {found.release()}")
+    assignment = find_assignment(name, course, assignments)
+    print(f"Hand this out: {assignment.release()}")
     if due:
-        print(f"Due {late.due(found, due):%Y-%m-%d %H:%M} UTC")
+        print(f"Due {late.due(assignment, due):%Y-%m-%d %H:%M} UTC")
 
 
 @app.command()
@@ -49,10 +49,10 @@ def extend(
     """Give a student more time. Grades that are there already change with the next `run` of this student."""
     from vlmgrader import late
 
-    found = find_assignment(name, course, assignments)
-    late.extend(found, student, days)
-    late.assign(found, student)
-    print(f"{student} has {days:g} days more for {found.name}.")
+    assignment = find_assignment(name, course, assignments)
+    late.extend(assignment, student, days)
+    late.assign(assignment, student)
+    print(f"{student} has {days:g} days more for {assignment.name}.")
 
 
 @app.command()
@@ -71,21 +71,21 @@ def collect(
     """Sort a download into submitted/, by the ids of the roster."""
     from vlmgrader.collect import collect as sort_in
 
-    found = sort_in(find_assignment(name, course, assignments), downloads, matching)
+    collected = sort_in(find_assignment(name, course, assignments), downloads, matching)
     for label, names in (
-        ("no student of the roster", found.unmatched),
-        ("left out", found.left_out),
+        ("no student of the roster", collected.unmatched),
+        ("left out", collected.left_out),
     ):
-        for one in names:
-            print(f"{label}: {one}")
-    if found.unmatched:
+        for item in names:
+            print(f"{label}: {item}")
+    if collected.unmatched:
         print(
             "Names are compared with first_name and last_name of the roster, the platform's own ids with its column "
             "platform_id; otherwise: --matching '(?P<student>...)'"
         )
     print(
-        f"Collected {len(found.students)} submissions; {len(found.unmatched)} files fit nobody, "
-        f"{len(found.left_out)} were left out."
+        f"Collected {len(collected.students)} submissions; {len(collected.unmatched)} files fit nobody, "
+        f"{len(collected.left_out)} were left out."
     )
 
 
@@ -99,13 +99,13 @@ def check(
 
     from vlmgrader.preflight import inspect_notebook
 
-    place = assignments_home(assignments)
+    home = assignments_home(assignments)
     if not notebook.exists():
         raise ValueError(f"There is no {notebook}. Give the path of your notebook.")
     stem = re.sub(r"[ _-]*(\(\d+\)|copy\d*|-\d+)$", "", notebook.stem, flags=re.I)
-    release = place / stem / "student" / f"{stem}.ipynb"
+    release = home / stem / "student" / f"{stem}.ipynb"
     if not release.exists():
-        names = ", ".join(sorted(path.stem for path in place.glob("*/student/*.ipynb"))) or "none"
+        names = ", ".join(sorted(path.stem for path in home.glob("*/student/*.ipynb"))) or "none"
         raise ValueError(
             f"'{notebook.name}' is no assignment's file name; assignments here: {names}. "
             "Hand it in under its own name."
@@ -141,14 +141,14 @@ def run(
     from vlmgrader import batch
     from vlmgrader.sandbox import Limits
 
-    found = find_assignment(name, course, assignments)
-    plan = batch.Plan(found, Limits(cell=cell_seconds, submission=seconds), not unsafe)
+    assignment = find_assignment(name, course, assignments)
+    plan = batch.Plan(assignment, Limits(cell=cell_seconds, submission=seconds), not unsafe)
     if unsafe:
         print(
             "WITHOUT A SANDBOX: code that students wrote can read and change everything you can. Each grade is marked."
         )
-    everyone = batch.everyone(found)
-    strangers = [one for one in student or [] if one not in everyone]
+    everyone = batch.everyone(assignment)
+    strangers = [name for name in student or [] if name not in everyone]
     if strangers:
         raise ValueError(f"not on the roster: {', '.join(strangers)}")
     chosen, count = student or everyone, Counter()
@@ -206,17 +206,17 @@ def feedback(
     from vlmgrader.report import report
     from vlmgrader.similar import similar
 
-    found = find_assignment(name, course, assignments)
-    errors = write_pages(found, student)
-    for one, wrong in errors.items():
+    assignment = find_assignment(name, course, assignments)
+    errors = write_pages(assignment, student)
+    for who, wrong in errors.items():
         if wrong:
-            print(f"{one}: no feedback: {wrong}")
+            print(f"{who}: no feedback: {wrong}")
     print(
-        f"{sum(not wrong for wrong in errors.values())} pages in {found.course.folder / 'feedback'}"
+        f"{sum(not wrong for wrong in errors.values())} pages in {assignment.course.folder / 'feedback'}"
     )
-    place, alike = similar(found)
+    pairs_page, alike = similar(assignment)
     print(
-        f"Class report: {report(found)}\nSimilar submissions: {place} ({len(alike)} pairs to read)"
+        f"Class report: {report(assignment)}\nSimilar submissions: {pairs_page} ({len(alike)} pairs to read)"
     )
 
 
@@ -235,19 +235,19 @@ def demo(
     from vlmgrader.report import report
     from vlmgrader.similar import similar
 
-    found = classes.make(folder, assignments_home(assignments).resolve(), name)
-    for outcome in batch.run(batch.Plan(found), batch.everyone(found), workers):
+    assignment = classes.make(folder, assignments_home(assignments).resolve(), name)
+    for outcome in batch.run(batch.Plan(assignment), batch.everyone(assignment), workers):
         score = f"{outcome['score']:g} of {outcome['max_score']:g}" if "score" in outcome else ""
         print(
             f"{outcome['student']:10} {outcome['status']:8} {score or outcome['reason']}",
             flush=True,
         )
-    write_pages(found)
-    place, _ = similar(found)
-    print(f"Class report: {report(found)}\nSimilar submissions: {place}")
-    print(f"Students' pages: {found.course.folder / 'feedback'}")
-    print(f"Grades: {to_csv(found, found.course.folder / 'grades.csv')}")
-    print(f"Read the open questions: vlmgrader manual --course {found.course.folder}")
+    write_pages(assignment)
+    pairs_page, _ = similar(assignment)
+    print(f"Class report: {report(assignment)}\nSimilar submissions: {pairs_page}")
+    print(f"Students' pages: {assignment.course.folder / 'feedback'}")
+    print(f"Grades: {to_csv(assignment, assignment.course.folder / 'grades.csv')}")
+    print(f"Read the open questions: vlmgrader manual --course {assignment.course.folder}")
 
 
 app.registered_commands += exports.registered_commands

@@ -37,7 +37,7 @@ def export(
     from vlmgrader import export as out
     from vlmgrader import gradescope, platforms
 
-    found = find_assignment(name, course, assignments)
+    assignment = find_assignment(name, course, assignments)
     templates = {
         platforms.CANVAS: canvas,
         platforms.MOODLE: moodle,
@@ -48,13 +48,13 @@ def export(
             "export where? --csv FILE, --canvas, --moodle or --blackboard TEMPLATE, or --autograder ZIP"
         )
     if to_csv:
-        print(f"Kept {out.to_csv(found, to_csv)}")
+        print(f"Kept {out.to_csv(assignment, to_csv)}")
     for platform, template in templates.items():
         if template:
-            kept, notes = platforms.fill(found, platform, template, to, column)
-            print("\n".join([*notes, f"Kept {kept}"]))
+            filled, notes = platforms.fill(assignment, platform, template, to, column)
+            print("\n".join([*notes, f"Kept {filled}"]))
     if autograder:
-        print(f"Kept {gradescope.autograder(found, autograder, not unsafe)}")
+        print(f"Kept {gradescope.autograder(assignment, autograder, not unsafe)}")
 
 
 @app.command()
@@ -67,10 +67,10 @@ def package(
     from vlmgrader import package as packages
     from vlmgrader.course import Course
 
-    found = packages.write(
+    packed = packages.write(
         Course(course.resolve(), assignments_home(assignments).resolve()), target
     )
-    print(f"Kept {target}: {len(found)} files, {target.stat().st_size / 2**20:.1f} MB")
+    print(f"Kept {target}: {len(packed)} files, {target.stat().st_size / 2**20:.1f} MB")
 
 
 @app.command(hidden=True, name="gradescope")
@@ -89,16 +89,16 @@ def in_gradescope(
     from vlmgrader import batch, gradescope
 
     try:
-        found = find_assignment(name, course, assignments)
-        (found.course.folder / "roster.csv").write_text("id\nstudent\n")
-        target = found.course.place("submitted", found.name, "student")
+        assignment = find_assignment(name, course, assignments)
+        (assignment.course.folder / "roster.csv").write_text("id\nstudent\n")
+        target = assignment.course.folder_for("submitted", assignment.name, "student")
         shutil.rmtree(target, ignore_errors=True)
         shutil.copytree(submission, target, symlinks=True)
-        found.release()
-        [outcome] = batch.run(batch.Plan(found, safe=not unsafe), ["student"], force=True)
-        worth = {task: one.points for task, one in found.tasks.items()}
-        made = gradescope.results(outcome, worth)
+        assignment.release()
+        [outcome] = batch.run(batch.Plan(assignment, safe=not unsafe), ["student"], force=True)
+        worth = {task: definition.points for task, definition in assignment.tasks.items()}
+        report = gradescope.results(outcome, worth)
     except (ValueError, OSError, RuntimeError) as error:
-        made = gradescope.failed(f"The autograder could not run; tell your instructor: {error}")
+        report = gradescope.failed(f"The autograder could not run; tell your instructor: {error}")
     results.parent.mkdir(parents=True, exist_ok=True)
-    results.write_text(json.dumps(made, indent=1))
+    results.write_text(json.dumps(report, indent=1))

@@ -111,10 +111,10 @@ def _value(tree, tensors: dict[str, torch.Tensor], nodes: list[int], depth: int 
         parts = [_value(part, tensors, nodes, depth + 1) for part in content]
         return parts if kind == "list" else tuple(parts)
     if kind == "dict" and type(content) is list:
-        found = {}
+        values = {}
         for key, part in content:
             if type(key) is not str:
                 raise Unreadable("no readable answer (key)")
-            found[key] = _value(part, tensors, nodes, depth + 1)
-        return found
+            values[key] = _value(part, tensors, nodes, depth + 1)
+        return values
     raise Unreadable("no readable answer (kind)")

@@ -51,33 +51,33 @@ def collect(assignment: Assignment, downloads: Path, matching: str | None = None
             f"There is no {downloads}. Give the folder or the zip that the learning platform lets you download."
         )
     if downloads.is_dir():
-        return _sort_in(assignment, matcher, lambda found: _in_folder(downloads, found))
+        return _sort_in(assignment, matcher, lambda collected: _in_folder(downloads, collected))
     if not zipfile.is_zipfile(downloads):
         raise ValueError(f"{downloads} is neither a folder nor a zip.")
     with zipfile.ZipFile(downloads) as archive:
-        return _sort_in(assignment, matcher, lambda found: _in_zip(archive, found))
+        return _sort_in(assignment, matcher, lambda collected: _in_zip(archive, collected))
 
 
 def _sort_in(assignment: Assignment, matcher: Matcher, entries: Callable) -> Collected:
-    found = Collected()
+    collected = Collected()
     claims: dict[str, dict[str, list[Entry]]] = {}
-    for entry in entries(found):
+    for entry in entries(collected):
         claim = matcher.find(entry.name)
         if claim is None:
-            found.unmatched.append(harmless(entry.name))
+            collected.unmatched.append(harmless(entry.name))
         else:
             claims.setdefault(claim.student, {}).setdefault(claim.by, []).append(entry)
     for student, by in claims.items():
         if len(by) > 1:
             names = " and ".join(harmless(name) for name in by)
-            found.leave_out(student, f"two people could be meant: {names}; see --matching")
+            collected.leave_out(student, f"two people could be meant: {names}; see --matching")
             continue
         [files] = by.values()
-        _keep(assignment, student, files, found)
-    return found
+        _keep(assignment, student, files, collected)
+    return collected
 
 
-def _in_folder(folder: Path, found: Collected) -> Iterator[Entry]:
+def _in_folder(folder: Path, collected: Collected) -> Iterator[Entry]:
     """Ordinary files; links and devices are named and left out."""
     for path in sorted(folder.rglob("*")):
         name = PurePosixPath(path.relative_to(folder).as_posix())
@@ -85,21 +85,23 @@ def _in_folder(folder: Path, found: Collected) -> Iterator[Entry]:
         if stat.S_ISREG(status.st_mode) and not _through_link(path, folder):
             yield Entry(name, status.st_size, status.st_mtime, path.read_bytes)
         elif not stat.S_ISDIR(status.st_mode):
-            found.leave_out(name, "no ordinary file")
+            collected.leave_out(name, "no ordinary file")
 
 
-def _in_zip(archive: zipfile.ZipFile, found: Collected) -> Iterator[Entry]:
+def _in_zip(archive: zipfile.ZipFile, collected: Collected) -> Iterator[Entry]:
     members = archive.infolist()
     if len(members) > MEMBERS:
-        found.leave_out(archive.filename, f"its last {len(members) - MEMBERS:,} files: too many")
+        collected.leave_out(
+            archive.filename, f"its last {len(members) - MEMBERS:,} files: too many"
+        )
     for member in members[:MEMBERS]:
         name = PurePosixPath(member.filename.replace("\\", "/"))
         if member.is_dir():
             continue
         if name.is_absolute() or ".." in name.parts or stat.S_ISLNK(member.external_attr >> 16):
-            found.leave_out(name, "outside its folder, or a link")
+            collected.leave_out(name, "outside its folder, or a link")
         elif member.file_size > ALL_BYTES:
-            found.leave_out(name, f"{member.file_size / 2**20:.0f} MB")
+            collected.leave_out(name, f"{member.file_size / 2**20:.0f} MB")
         else:
             yield Entry(name, member.file_size, _changed(member), _reader(archive, member))
 
@@ -128,14 +130,14 @@ def _through_link(path: Path, top: Path) -> bool:
     )
 
 
-def _keep(assignment: Assignment, student: str, files: list[Entry], found: Collected) -> None:
+def _keep(assignment: Assignment, student: str, files: list[Entry], collected: Collected) -> None:
     size = sum(entry.size for entry in files)
     if len(files) > FILES or size > ALL_BYTES:
-        found.leave_out(
+        collected.leave_out(
             student, f"{len(files)} files of {size / 2**20:.0f} MB; see the guide's limits"
         )
         files = []
-    target = assignment.course.place("submitted", assignment.name, student)
+    target = assignment.course.folder_for("submitted", assignment.name, student)
     fresh = target.with_name(f".{target.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
@@ -150,16 +152,16 @@ def _keep(assignment: Assignment, student: str, files: list[Entry], found: Colle
             zlib.error,
             NotImplementedError,
         ) as error:
-            found.leave_out(
+            collected.leave_out(
                 entry.name, f"can't be read: {type(error).__name__}, damaged or encrypted"
             )
             continue
-        kept = _name(entry.name, student, assignment.name)
-        (fresh / kept).write_bytes(content)
+        file_name = _name(entry.name, student, assignment.name)
+        (fresh / file_name).write_bytes(content)
         if entry.changed:
-            os.utime(fresh / kept, (entry.changed, entry.changed))
+            os.utime(fresh / file_name, (entry.changed, entry.changed))
         newest = max(newest, entry.changed)
-        found.students.setdefault(student, []).append(kept)
+        collected.students.setdefault(student, []).append(file_name)
     if newest:
         moment = datetime.fromtimestamp(newest, UTC)
         write(fresh / "timestamp.txt", moment.strftime("%Y-%m-%d %H:%M:%S UTC"))
@@ -169,8 +171,8 @@ def _keep(assignment: Assignment, student: str, files: list[Entry], found: Colle
 
 def _name(name: PurePosixPath, student: str, assignment: str) -> str:
     """Without what the platform put before it: `smith_123_456_A1_masks-1.ipynb` becomes `A1_masks-1.ipynb`."""
-    place = name.name.lower().rfind(assignment.lower())
-    kept = name.name[place:] if place >= 0 else name.name
-    kept = f"{assignment}.ipynb" if kept == f"{student}.ipynb" else kept
-    kept = re.sub(r"[^\w .()-]", "_", kept).lstrip(".")[:100]
-    return "data-" + kept if kept == "timestamp.txt" or not kept else kept
+    start = name.name.lower().rfind(assignment.lower())
+    cleaned = name.name[start:] if start >= 0 else name.name
+    cleaned = f"{assignment}.ipynb" if cleaned == f"{student}.ipynb" else cleaned
+    cleaned = re.sub(r"[^\w .()-]", "_", cleaned).lstrip(".")[:100]
+    return "data-" + cleaned if cleaned == "timestamp.txt" or not cleaned else cleaned

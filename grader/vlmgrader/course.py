@@ -60,7 +60,7 @@ class Course:
         """Those of grader.toml; where there is none, the defaults."""
         return read_settings(self.assignments / "grader.toml")
 
-    def place(self, step: str, assignment: str, student: str | None = None) -> Path:
+    def folder_for(self, step: str, assignment: str, student: str | None = None) -> Path:
         return (
             self.folder / step / student / assignment
             if student
@@ -76,13 +76,15 @@ class Course:
         there = sorted(
             path.parent.parent.name for path in self.assignments.glob("*/source/*.ipynb")
         )
-        found = [one for one in there if name.lower() in (one.lower(), one.lower().split("_")[0])]
-        if not found:
+        matching = [
+            known for known in there if name.lower() in (known.lower(), known.lower().split("_")[0])
+        ]
+        if not matching:
             raise ValueError(
                 f"There is no assignment '{name}' in {self.assignments}; there are: {', '.join(there) or 'none'}. "
                 "Build them with: vlmgrader build"
             )
-        return Assignment(found[0], self)
+        return Assignment(matching[0], self)
 
     def roster(self) -> dict[str, Student]:
         """By id. Raises ValueError, naming the line, for what can't be a roster."""
@@ -170,7 +172,7 @@ class Assignment:
     @cached_property
     def released(self) -> NotebookNode:
         """The notebook as handed out: the trusted text of every cell that isn't the student's."""
-        path = self.course.place("release", self.name) / f"{self.name}.ipynb"
+        path = self.course.folder_for("release", self.name) / f"{self.name}.ipynb"
         if not path.exists():
             raise ValueError(
                 f"{self.name} isn't released in {self.course.folder}. Run: vlmgrader release {self.name}"
@@ -220,7 +222,7 @@ class Assignment:
         """Makes the students' notebook with nbgrader, and tells the gradebook about assignment and roster."""
         course = self.course
         course.roster()
-        source = course.place("source", self.name)
+        source = course.folder_for("source", self.name)
         source.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(self.home / "source" / f"{self.name}.ipynb", source / f"{self.name}.ipynb")
         done = course.nbgrader().generate_assignment(self.name)
@@ -230,7 +232,7 @@ class Assignment:
             )
         course.add_students()
         assert self.tasks  # the checks fit what was just released
-        return course.place("release", self.name) / f"{self.name}.ipynb"
+        return course.folder_for("release", self.name) / f"{self.name}.ipynb"
 
 
 def digest(*parts: bytes) -> str:

@@ -1,4 +1,4 @@
-"""A class of twelve invented students, graded: what an instructor can look at before the first real one hands in.
+"""A class of twelve invented students, graded: an example for an instructor before the first real one hands in.
 
 Among them are right and half-done notebooks, an untouched one, a broken upload, one that ends its kernel, a copy with other
 names, one that came late, and somebody who handed in nothing.
@@ -37,8 +37,8 @@ def make(folder: Path, assignments: Path, name: str | None = None) -> Assignment
         for student, full in zip(ids(), PEOPLE, strict=True)
     ]
     write(course.folder / "roster.csv", "id,first_name,last_name,email\n" + "\n".join(lines) + "\n")
-    found = sorted(path.parent.parent.name for path in assignments.glob("*/source/*.ipynb"))
-    assignment = course.find(name or (found or ["none"])[0])
+    available = sorted(path.parent.parent.name for path in assignments.glob("*/source/*.ipynb"))
+    assignment = course.find(name or (available or ["none"])[0])
     assignment.release()
     late.due(assignment, DUE)
     answers = {
@@ -47,10 +47,10 @@ def make(folder: Path, assignments: Path, name: str | None = None) -> Assignment
         if cell.cell_type == "code" and cell.metadata.get("nbgrader", {}).get("solution")
     }
     for number, student in enumerate(ids()):
-        made = _submission(assignment, answers, number)
-        if made is not None:
-            target = course.place("submitted", assignment.name, student)
-            write(target / f"{assignment.name}.ipynb", made)
+        text = _submission(assignment, answers, number)
+        if text is not None:
+            target = course.folder_for("submitted", assignment.name, student)
+            write(target / f"{assignment.name}.ipynb", text)
             day = "17" if number == 9 else "14"
             write(target / "timestamp.txt", f"2026-09-{day} 20:00:00 UTC")
     return assignment
@@ -62,7 +62,7 @@ def _submission(assignment: Assignment, answers: dict[str, str], number: int) ->
         return None
     if number == 10:
         return nbformat.writes(assignment.released)[:4000]  # an upload that broke off
-    made = nbformat.from_dict(assignment.released)
+    notebook = nbformat.from_dict(assignment.released)
     names = list(answers)
     written = {
         0: len(names),
@@ -74,7 +74,7 @@ def _submission(assignment: Assignment, answers: dict[str, str], number: int) ->
         8: len(names),
     }.get(number, len(names) - number % 3)
     for name in names[:written]:
-        _fill(made, name, answers[name])
+        _fill(notebook, name, answers[name])
     if number in (6, 7):  # one of them copied, and gave everything another name
         own = (
             "def plan(x):\n"
@@ -84,12 +84,12 @@ def _submission(assignment: Assignment, answers: dict[str, str], number: int) ->
             + "    return step_3\n"
         )
         text = own if number == 6 else re.sub(r"step_(\d+)", r"mine\1", own).replace("plan", "idea")
-        made.cells.append(nbformat.v4.new_code_cell(text))
+        notebook.cells.append(nbformat.v4.new_code_cell(text))
     if number == 8 and names:
         _fill(
-            made, names[-1], "import os\nos._exit(1)"
+            notebook, names[-1], "import os\nos._exit(1)"
         )  # its kernel ends; the other tasks keep their points
-    return nbformat.writes(made)
+    return nbformat.writes(notebook)
 
 
 def _fill(notebook: NotebookNode, name: str, text: str) -> None:

@@ -24,10 +24,10 @@ def rows(assignment: Assignment) -> list[dict]:
     Tasks and open questions come from the gradebook, so that they agree with the score after a change by hand. A score
     that was made by something else than this grader is named in `reason`.
     """
-    kept, roster, found = outcomes(assignment), assignment.course.roster(), []
+    recorded, roster, table = outcomes(assignment), assignment.course.roster(), []
     columns = gradebook.grade_cells(assignment)
     for student in everyone(assignment):
-        outcome = kept.get(student, {"status": "not run", "marks": {}, "reason": ""})
+        outcome = recorded.get(student, {"status": "not run", "marks": {}, "reason": ""})
         who, graded = roster.get(student), outcome["status"] == "graded"
         if graded:
             late.assign(assignment, student)
@@ -49,8 +49,8 @@ def rows(assignment: Assignment) -> list[dict]:
         for name in columns:
             cell = cells.get(name)
             row[name] = "" if cell is None or cell["waiting"] else f"{cell['score']:g}"
-        found.append(row)
-    return found
+        table.append(row)
+    return table
 
 
 def _changed(outcome: dict, cells: dict[str, dict]) -> str:
@@ -67,14 +67,14 @@ def _changed(outcome: dict, cells: dict[str, dict]) -> str:
 
 def to_csv(assignment: Assignment, target: Path) -> Path:
     """A table with a heading; texts can't become formulas."""
-    made = io.StringIO()
+    buffer = io.StringIO()
     table = rows(assignment)
-    sheet = csv.DictWriter(made, list(table[0]) if table else ["id"])
+    sheet = csv.DictWriter(buffer, list(table[0]) if table else ["id"])
     sheet.writeheader()
     texts = ("id", "first_name", "last_name", "reason", "comments")
     sheet.writerows(
         {key: plain(value) if key in texts else value for key, value in row.items()}
         for row in table
     )
-    write(target, made.getvalue())
+    write(target, buffer.getvalue())
     return target

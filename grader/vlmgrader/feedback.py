@@ -37,7 +37,7 @@ def feedback(assignment: Assignment, students: list[str] | None = None) -> dict[
     for student, outcome in outcomes(assignment).items():
         if students and student not in students:
             continue
-        folder = assignment.course.place("feedback", assignment.name, student)
+        folder = assignment.course.folder_for("feedback", assignment.name, student)
         if outcome["status"] == "graded":
             done = api.generate_feedback(assignment.name, student, force=True)
             errors[student] = (

@@ -50,7 +50,7 @@ def results(notebook: NotebookNode, result: NotebookResult, notes: list[str]) ->
 
 
 def with_mark_schemes(notebook: NotebookNode, source: NotebookNode) -> NotebookNode:
-    """The questions for a human as in nbgrader's source: whoever marks sees the mark scheme beside the answer."""
+    """The questions for a human as in nbgrader's source, with the mark scheme beside the answer."""
     schemes = {
         cell.metadata.nbgrader.grade_id: cell.source
         for cell in source.cells
@@ -66,18 +66,18 @@ def record(
     assignment: Assignment, student: str, notebook: NotebookNode, submitted: datetime | None
 ) -> dict:
     """Writes the autograded notebook and the scores. Gives {"score", "max_score", "needs_manual_grade"}."""
-    folder = assignment.course.place("autograded", assignment.name, student)
+    folder = assignment.course.folder_for("autograded", assignment.name, student)
     folder.mkdir(parents=True, exist_ok=True)
     write(folder / f"{assignment.name}.ipynb", nbformat.writes(notebook))
     if submitted:
         write(folder / "timestamp.txt", submitted.strftime("%Y-%m-%d %H:%M:%S UTC"))
-    for left in range(TRIES - 1, -1, -1):
+    for tries_left in range(TRIES - 1, -1, -1):
         try:
             return _save(assignment, student, notebook, submitted)
         except (
             Exception
         ) as error:  # another process writes: SQLAlchemy wraps sqlite3's error in its own
-            if "locked" not in str(error) or not left:
+            if "locked" not in str(error) or not tries_left:
                 raise
             time.sleep(0.5)
     raise RuntimeError("unreachable")
@@ -113,20 +113,20 @@ def scores(assignment: Assignment, student: str) -> dict | None:
 
     with Gradebook(assignment.course.db_url) as book:
         try:
-            found = book.find_submission(assignment.name, student)
+            submission = book.find_submission(assignment.name, student)
         except MissingEntry:
             return None
-        penalty = sum(one.late_submission_penalty or 0 for one in found.notebooks)
+        penalty = sum(notebook.late_submission_penalty or 0 for notebook in submission.notebooks)
         return {
-            "score": max(0.0, float(found.score) - penalty),
-            "max_score": float(found.max_score),
+            "score": max(0.0, float(submission.score) - penalty),
+            "max_score": float(submission.max_score),
             "late_penalty": penalty,
-            "needs_manual_grade": bool(found.needs_manual_grade),
+            "needs_manual_grade": bool(submission.needs_manual_grade),
         }
 
 
 def grade_cells(assignment: Assignment) -> list[str]:
-    """Names of all that is worth points, open questions too, in the notebook's order."""
+    """Names of all cells with points, open questions too, in the notebook's order."""
     return [
         cell.metadata.nbgrader.grade_id
         for cell in assignment.released.cells
@@ -139,7 +139,7 @@ def cell_scores(assignment: Assignment, student: str) -> dict[str, dict]:
     from nbgrader.api import Gradebook
 
     with Gradebook(assignment.course.db_url) as book:
-        found = book.find_submission(assignment.name, student)
+        submission = book.find_submission(assignment.name, student)
         return {
             grade.name: {
                 "score": float(grade.score),
@@ -147,7 +147,7 @@ def cell_scores(assignment: Assignment, student: str) -> dict[str, dict]:
                 "auto": float(grade.auto_score or 0.0),
                 "waiting": bool(grade.needs_manual_grade),
             }
-            for notebook in found.notebooks
+            for notebook in submission.notebooks
             for grade in notebook.grades
         }
 
@@ -157,10 +157,10 @@ def comments(assignment: Assignment, student: str) -> str:
     from nbgrader.api import Gradebook
 
     with Gradebook(assignment.course.db_url) as book:
-        found = book.find_submission(assignment.name, student)
+        submission = book.find_submission(assignment.name, student)
         texts = [
             f"{comment.name}: {comment.manual_comment}"
-            for notebook in found.notebooks
+            for notebook in submission.notebooks
             for comment in notebook.comments
             if comment.manual_comment
         ]
@@ -172,15 +172,15 @@ def forget(assignment: Assignment, student: str) -> None:
     from nbgrader.api import Gradebook, MissingEntry
 
     shutil.rmtree(
-        assignment.course.place("autograded", assignment.name, student), ignore_errors=True
+        assignment.course.folder_for("autograded", assignment.name, student), ignore_errors=True
     )
     with Gradebook(assignment.course.db_url) as book:
         try:
-            found = book.find_submission(assignment.name, student)
+            submission = book.find_submission(assignment.name, student)
         except MissingEntry:
             return
-        for one in found.notebooks:
-            for grade in one.grades:
+        for notebook in submission.notebooks:
+            for grade in notebook.grades:
                 grade.auto_score = 0.0
                 grade.needs_manual_grade = grade.manual_score is not None
         book.db.commit()
@@ -193,7 +193,7 @@ def submitted_at(folder: Path) -> datetime | None:
         return None
     text = path.read_text(errors="replace").strip().removesuffix("UTC").strip()
     try:
-        found = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return found.astimezone(UTC).replace(tzinfo=None) if found.tzinfo else found
+    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment

@@ -95,7 +95,7 @@ def autograder(assignment: Assignment, target: Path, safe: bool = True) -> Path:
         for path in sorted(assignment.home.rglob("*")):
             if path.name in ("checks.py", f"{name}.ipynb"):
                 archive.write(path, f"assignments/{name}/{path.relative_to(assignment.home)}")
-        _add(archive, assignment.course.place("release", name), f"course/release/{name}")
+        _add(archive, assignment.course.folder_for("release", name), f"course/release/{name}")
     return target
 
 

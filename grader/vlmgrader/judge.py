@@ -1,6 +1,6 @@
 """Judges a notebook: its cells run in a sandboxed kernel, its functions are called with inputs made here and judged here.
 
-The kernel never sees an expected value, a comparison or a score. What it can do is end, hang, or answer wrongly, and each
+No expected value, comparison or score ever reaches the kernel. What it can do is end, hang, or answer wrongly, and each
 of these costs the task it happens in. How that is made sure, kernel after kernel:
 
 1. A fresh kernel runs the cells (CellRunner) as far as the pending tasks need them. If it ends there, CellPlan decides what
@@ -10,7 +10,7 @@ of these costs the task it happens in. How that is made sure, kernel after kerne
    none can have caused it. A time-out, or the kernel's end, is final only when it came twice in kernels in which this
    task was called first, so that a stall of the machine costs nothing (Attempts).
 3. What isn't final is pending again, in reverse order, until nothing is.
-4. Cells that reach beyond themselves (that change libraries, say) may have spoilt the tasks of others: these are judged
+4. Cells that reach beyond themselves (that change libraries, say) may have broken the tasks of others: these are judged
    once more without such cells.
 
 If the time for a submission is up, or the course's own cells don't run, the result is unfinished: such a submission has

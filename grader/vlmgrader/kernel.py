@@ -1,6 +1,6 @@
 """One kernel in a student's sandbox, seen from outside: told what to run, interrupted, ended.
 
-Nothing that arrives from it is believed. Messages are capped in size before they are read, and are only looked at as data.
+Nothing that arrives from it is believed. Messages are capped in size before they are read, and are only treated as data.
 """
 
 import hashlib
@@ -69,14 +69,14 @@ class Kernel:
         return self
 
     def _connect(self, name: str, kind: int) -> zmq.Socket:
-        made = self.context.socket(kind)
-        made.linger, made.sndtimeo = 0, 1000
-        made.maxmsgsize = wire.FRAME_BYTES[name]  # has no effect once connected
-        made.rcvhwm = wire.WAITING[name]
+        channel = self.context.socket(kind)
+        channel.linger, channel.sndtimeo = 0, 1000
+        channel.maxmsgsize = wire.FRAME_BYTES[name]  # has no effect once connected
+        channel.rcvhwm = wire.WAITING[name]
         if kind == zmq.SUB:
-            made.subscribe = b""
-        made.connect(f"ipc://{self.session.folder / name}")
-        return made
+            channel.subscribe = b""
+        channel.connect(f"ipc://{self.session.folder / name}")
+        return channel
 
     def __exit__(self, *_) -> None:
         self.session.sweep()
@@ -123,14 +123,14 @@ class Kernel:
     def _receive(self) -> list[wire.Message]:
         """What has come; waits at most 0.1 s. Raises KernelEnded."""
         poller = zmq.Poller()
-        for made in self.sockets.values():
-            poller.register(made, zmq.POLLIN)
+        for channel in self.sockets.values():
+            poller.register(channel, zmq.POLLIN)
         ready = dict(poller.poll(100))
         received = []
-        for name, made in self.sockets.items():
-            if made in ready:
+        for name, channel in self.sockets.items():
+            if channel in ready:
                 try:
-                    received += wire.read(name, made.recv_multipart(zmq.NOBLOCK))
+                    received += wire.read(name, channel.recv_multipart(zmq.NOBLOCK))
                 except zmq.ZMQError:  # it was there and is gone: its connection broke
                     continue
         if not ready and (self.ended_because or self._has_ended()):

@@ -124,14 +124,16 @@ class StudentFunctions:
         (a type)."""
         from vlmgrader import codec
 
-        asked = codec.decode(base64.b64decode(question))
+        request = codec.decode(base64.b64decode(question))
         space, now = self.shell.user_ns, dict(self.shell.user_ns)
-        before = self.names.get(asked["task"], now)
+        before = self.names.get(request["task"], now)
         try:
             space.clear()
             space.update(before)
-            known = asked["call"] in space
-            answer = {"value": self._answer(space, asked)} if known else {"missing": asked["call"]}
+            known = request["call"] in space
+            answer = (
+                {"value": self._answer(space, request)} if known else {"missing": request["call"]}
+            )
             message = codec.encode(answer)
         except codec.Unsendable as error:
             message = codec.encode({"refused": str(error)})
@@ -142,13 +144,13 @@ class StudentFunctions:
             space.update(now)
         return base64.b64encode(message).decode()
 
-    def _answer(self, space: dict, asked: dict):
-        target = space[asked["call"]]
-        if asked["driver"]:
+    def _answer(self, space: dict, request: dict):
+        target = space[request["call"]]
+        if request["driver"]:
             own = {"__builtins__": dict(self.built_in), "__name__": "driver"}
-            exec(compile(asked["driver"], "<driver>", "exec"), own)
-            return own["run"](target, *asked["args"], **asked["kwargs"])
-        return target(*asked["args"], **asked["kwargs"])
+            exec(compile(request["driver"], "<driver>", "exec"), own)
+            return own["run"](target, *request["args"], **request["kwargs"])
+        return target(*request["args"], **request["kwargs"])
 
 
 def serve(sockets: dict[str, int], key: str) -> None:
@@ -164,7 +166,7 @@ def serve(sockets: dict[str, int], key: str) -> None:
             return port
 
         def init_heartbeat(self) -> None:
-            """The grader sees the process itself; no heartbeat is needed."""
+            """The grader watches the process itself; no heartbeat is needed."""
 
     folder = Path(os.environ["TMPDIR"]) / f".kernel-{os.getpid()}"
     folder.mkdir()
@@ -213,13 +215,13 @@ def empty(folders: list[str]) -> None:
         os.chmod(folder, mode)
 
 
-def kernel(settings: dict, asked: dict, descriptors: list[int]) -> None:
+def kernel(settings: dict, request: dict, descriptors: list[int]) -> None:
     """In a fresh process: no rights, clean folders with what was handed in, then the kernel until it is ended."""
     os.setsid()
     os.nice(5)  # the grader and the fork server come first
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    if asked["user"] is not None:
-        become(asked["user"])
+    if request["user"] is not None:
+        become(request["user"])
     if settings["sandboxed"]:
         deny()
     if settings["files"]:
@@ -229,7 +231,7 @@ def kernel(settings: dict, asked: dict, descriptors: list[int]) -> None:
     if fonts.exists():  # saves each kernel the seconds in which matplotlib looks for fonts
         Path(os.environ["MPLCONFIGDIR"]).mkdir(exist_ok=True)
         shutil.copyfile(fonts, Path(os.environ["MPLCONFIGDIR"]) / settings["fonts_name"])
-    serve(dict(zip(asked["sockets"], descriptors)), asked["key"])
+    serve(dict(zip(request["sockets"], descriptors)), request["key"])
 
 
 def main(settings: dict) -> None:

@@ -16,12 +16,12 @@ def days_late(seconds: float) -> int:
 
 def costs(late_days: list[int], rule: Late) -> list[float]:
     """Per cent of the points that each of a student's assignments loses, in the order in which they were due."""
-    free, found = rule.free_days, []
+    free, percents = rule.free_days, []
     for days in late_days:
         used = min(free, days)
         free -= used
-        found.append(min(100.0, rule.per_day * (days - used)))
-    return found
+        percents.append(min(100.0, rule.per_day * (days - used)))
+    return percents
 
 
 def assign(assignment: Assignment, student: str) -> float:
@@ -32,9 +32,15 @@ def assign(assignment: Assignment, student: str) -> float:
     from nbgrader.api import Gradebook
 
     with Gradebook(course.db_url) as book:
-        own = [one for one in book.student_submissions(student) if one.duedate is not None]
+        own = [
+            submission
+            for submission in book.student_submissions(student)
+            if submission.duedate is not None
+        ]
         own.sort(key=lambda submission: (submission.assignment.duedate, submission.name))
-        percents = costs([days_late(one.total_seconds_late) for one in own], course.settings.late)
+        percents = costs(
+            [days_late(submission.total_seconds_late) for submission in own], course.settings.late
+        )
         penalty = 0.0
         for submission, percent in zip(own, percents, strict=True):
             if submission.name == assignment.name:
@@ -55,8 +61,8 @@ def _by_plugin(assignment: Assignment, student: str) -> float:
     resources = {"nbgrader": {**named, "db_url": course.db_url}}
     AssignLatePenalties(config=course.nbgrader().config).preprocess(assignment.released, resources)
     with Gradebook(course.db_url) as book:
-        found = book.find_submission(assignment.name, student)
-        return sum(one.late_submission_penalty or 0.0 for one in found.notebooks)
+        submission = book.find_submission(assignment.name, student)
+        return sum(notebook.late_submission_penalty or 0.0 for notebook in submission.notebooks)
 
 
 def due(assignment: Assignment, when: str) -> datetime:

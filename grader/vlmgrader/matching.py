@@ -79,13 +79,15 @@ class Matcher:
         return self._starting(path.stem) if len(path.parts) == 1 else None
 
     def _named(self, name: str, by: str) -> Claim | None:
-        found = self.by_name.get(letters(name), set())
-        return Claim(next(iter(found)), by) if len(found) == 1 else None
+        students = self.by_name.get(letters(name), set())
+        return Claim(next(iter(students)), by) if len(students) == 1 else None
 
     def _starting(self, stem: str) -> Claim | None:
         """The longest id with which a file's name begins, as a word of its own."""
         fits = [
-            one for one in self.roster if stem == one or re.match(rf"{re.escape(one)}[_ .-]", stem)
+            student
+            for student in self.roster
+            if stem == student or re.match(rf"{re.escape(student)}[_ .-]", stem)
         ]
-        found = max(fits, key=len, default=None)
-        return Claim(found, found) if found else None
+        longest = max(fits, key=len, default=None)
+        return Claim(longest, longest) if longest else None

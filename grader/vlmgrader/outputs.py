@@ -13,15 +13,15 @@ CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]")
 
 
 class Outputs:
-    """Listens to a kernel's messages while one cell runs (`hear`), and gives the cell's outputs (`cells`)."""
+    """Listens to a kernel's messages while one cell runs (`receive`), and gives the cell's outputs (`cells`)."""
 
     def __init__(self) -> None:
-        self.kept: list = []
-        self.left, self.cut = TEXT, False
+        self.outputs: list = []
+        self.remaining, self.cut = TEXT, False
 
-    def hear(self, kind: str, content: dict) -> None:
+    def receive(self, kind: str, content: dict) -> None:
         if kind == "clear_output":
-            self.kept, self.left = [], TEXT
+            self.outputs, self.remaining = [], TEXT
         elif kind == "stream":
             self._stream(
                 "stderr" if content.get("name") == "stderr" else "stdout",
@@ -44,47 +44,49 @@ class Outputs:
 
     def note(self, text: str) -> None:
         """A word of the grader's own."""
-        self.kept.append(nbformat.v4.new_output("stream", name="stderr", text=f"[grader] {text}\n"))
+        self.outputs.append(
+            nbformat.v4.new_output("stream", name="stderr", text=f"[grader] {text}\n")
+        )
 
     def cells(self) -> list:
         if self.cut:
             self.note("more was shown than is kept")
             self.cut = False
-        return self.kept
+        return self.outputs
 
-    def _text(self, text, most: int = TEXT) -> str:
+    def _text(self, text, limit: int = TEXT) -> str:
         """At most what is left of the cell's allowance; not a word of a message that isn't text."""
         text = text if type(text) is str else ""
-        most = max(0, min(most, self.left))
-        self.cut |= len(text) > most
-        self.left -= min(len(text), most)
-        return CONTROL.sub("", text[:most]).encode("utf-8", "replace").decode()
+        limit = max(0, min(limit, self.remaining))
+        self.cut |= len(text) > limit
+        self.remaining -= min(len(text), limit)
+        return CONTROL.sub("", text[:limit]).encode("utf-8", "replace").decode()
 
     def _keep(self, output) -> None:
-        if len(self.kept) < SHOWN:
-            self.kept.append(output)
+        if len(self.outputs) < SHOWN:
+            self.outputs.append(output)
         else:
             self.cut = True
 
     def _stream(self, name: str, text: str) -> None:
-        last = self.kept[-1] if self.kept else None
+        last = self.outputs[-1] if self.outputs else None
         if last is not None and last.output_type == "stream" and last.name == name:
             last.text += text
         elif text:
             self._keep(nbformat.v4.new_output("stream", name=name, text=text))
 
     def _show(self, data) -> None:
-        data, kept = data if type(data) is dict else {}, {}
+        data, shown = data if type(data) is dict else {}, {}
         for kind in ("image/png", "image/jpeg"):
             if picture(data.get(kind)):
-                kept[kind] = re.sub(r"\s", "", data[kind])
-        if "text/html" in data and not kept:
-            kept["text/html"] = clean(self._text(data["text/html"]))
+                shown[kind] = re.sub(r"\s", "", data[kind])
+        if "text/html" in data and not shown:
+            shown["text/html"] = clean(self._text(data["text/html"]))
         for kind in ("text/latex", "text/plain"):
             if kind in data:
-                kept[kind] = self._text(data[kind])
-        if kept:
-            self._keep(nbformat.v4.new_output("display_data", data=kept))
+                shown[kind] = self._text(data[kind])
+        if shown:
+            self._keep(nbformat.v4.new_output("display_data", data=shown))
 
 
 def picture(data) -> bool:
@@ -108,7 +110,7 @@ def clean(html: str) -> str:
     )
 
 
-def _kept_attribute(tag: str, name: str, value: str) -> str | None:
+def _kept_attribute(element: str, name: str, value: str) -> str | None:
     """A picture is shown where it is in the page itself: one from elsewhere would tell its owner who reads this, and when."""
     if name in ("src", "srcset") and not value.startswith(("data:image/png;", "data:image/jpeg;")):
         return None

@@ -33,7 +33,7 @@ def files(course: Course) -> list[Path]:
     include = course.settings.include or ("assignments/*/student/*",)
     secret = (pattern.format(assignments=course.assignments.name) for pattern in SECRET)
     exclude = (*course.settings.exclude, *secret)
-    found = [
+    included = [
         path
         for path in _tracked(home)
         if any(fnmatch(str(path), pattern) for pattern in include)
@@ -42,9 +42,9 @@ def files(course: Course) -> list[Path]:
         )
         and (home / path).is_file()
     ]
-    if not found:
+    if not included:
         raise ValueError(f"nothing below {home} fits {', '.join(include)}")
-    return sorted(found)
+    return sorted(included)
 
 
 def _tracked(home: Path) -> list[Path]:
@@ -54,14 +54,14 @@ def _tracked(home: Path) -> list[Path]:
     )
     if listed.returncode == 0 and listed.stdout:
         return [Path(name) for name in listed.stdout.split("\0") if name]
-    found = [path.relative_to(home) for path in home.rglob("*")]
-    return [path for path in found if not any(part[0] in "._" for part in path.parts)]
+    paths = [path.relative_to(home) for path in home.rglob("*")]
+    return [path for path in paths if not any(part[0] in "._" for part in path.parts)]
 
 
 def write(course: Course, target: Path) -> list[Path]:
     """Writes the zip, whole or not at all, and gives the files in it. Raises ValueError for a notebook with a solution."""
-    home, found = course.assignments.parent, files(course)
-    for path in found:
+    home, included = course.assignments.parent, files(course)
+    for path in included:
         if path.suffix in (".ipynb", ".py", ".md") and path.parts[0] not in ("grader", "docs"):
             content = (home / path).read_bytes()
             if shows := [mark.decode() for mark in MARKS if mark in content]:
@@ -70,7 +70,7 @@ def write(course: Course, target: Path) -> list[Path]:
                 )
     half = target.with_suffix(".half")
     with zipfile.ZipFile(half, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in found:
+        for path in included:
             archive.write(home / path, f"{target.stem}/{path}")
     half.replace(target)
-    return found
+    return included

@@ -54,9 +54,9 @@ class Table:
         return self.lines[0] if self.lines else []
 
     def text(self) -> str:
-        made = io.StringIO()
-        csv.writer(made, delimiter=self.delimiter, lineterminator="\r\n").writerows(self.lines)
-        return made.getvalue()
+        buffer = io.StringIO()
+        csv.writer(buffer, delimiter=self.delimiter, lineterminator="\r\n").writerows(self.lines)
+        return buffer.getvalue()
 
 
 def read(path: Path) -> Table:
@@ -95,7 +95,7 @@ def fill(
         raise ValueError(
             f"{template} is no export of {platform.name}: none of {expected} is in its first line."
         )
-    place = _column(table, column or platform.column or assignment.name, template)
+    grade_column = _column(table, column or platform.column or assignment.name, template)
     comment = table.heading.index(platform.comment) if platform.comment in table.heading else None
     known = {row["id"]: row for row in rows(assignment)}
     find = _finder(assignment, known, ids, platform.names)
@@ -122,7 +122,9 @@ def fill(
             notes.append(f"{student}: {why}; left as it was")
             continue
         line += [""] * (len(table.heading) - len(line))
-        line[place] = row["score"].replace(".", ",") if table.delimiter == ";" else row["score"]
+        line[grade_column] = (
+            row["score"].replace(".", ",") if table.delimiter == ";" else row["score"]
+        )
         if comment is not None and row["comments"]:
             line[comment] = plain(row["comments"])
     notes += [
@@ -137,15 +139,15 @@ def fill(
 
 
 def _column(table: Table, wanted: str, template: Path) -> int:
-    exact = [place for place, name in enumerate(table.heading) if name == wanted]
-    part = [place for place, name in enumerate(table.heading) if wanted.lower() in name.lower()]
-    found = exact or part
-    if len(found) != 1:
+    exact = [index for index, name in enumerate(table.heading) if name == wanted]
+    part = [index for index, name in enumerate(table.heading) if wanted.lower() in name.lower()]
+    matching = exact or part
+    if len(matching) != 1:
         raise ValueError(
-            f"{len(found)} columns of {template} have '{wanted}' in their heading; expected one. Say which with "
+            f"{len(matching)} columns of {template} have '{wanted}' in their heading; expected one. Say which with "
             f"--column; the headings are: {', '.join(table.heading)}"
         )
-    return found[0]
+    return matching[0]
 
 
 def _finder(
@@ -155,9 +157,9 @@ def _finder(
     roster = assignment.course.roster()
     by_id = {student.lower(): student for student in known}
     for student in roster.values():
-        for other in (student.platform_id, student.email):
-            if other:
-                by_id.setdefault(other.lower(), student.id)
+        for alias in (student.platform_id, student.email):
+            if alias:
+                by_id.setdefault(alias.lower(), student.id)
     by_name: dict[str, list[str]] = {}
     for student in roster.values():
         by_name.setdefault(letters(student.first_name + student.last_name), []).append(student.id)
@@ -167,7 +169,7 @@ def _finder(
             value = values.get(name, "").strip().lower()
             if value in by_id:
                 return by_id[value]
-        found = by_name.get(letters(values.get(names, "")), []) if names else []
-        return found[0] if len(found) == 1 else None
+        students = by_name.get(letters(values.get(names, "")), []) if names else []
+        return students[0] if len(students) == 1 else None
 
     return find

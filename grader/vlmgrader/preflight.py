@@ -1,4 +1,4 @@
-"""Looks at what was handed in before anything runs: files, JSON, notebook format, cells. Repairs what is harmless and says so.
+"""Checks what was handed in before anything runs: files, JSON, notebook format, cells. Repairs what is harmless and says so.
 
 Students run the same with `vlmgrader check A1_masks.ipynb`. Everything the course handed out comes from the release
 again: of a student's notebook only the answers, and cells of their own, are kept.
@@ -95,9 +95,9 @@ def inspect_notebook(path: Path, release: NotebookNode) -> Inspection:
             "the notebook is no JSON: its upload broke off, or it was edited as text. Save it in Jupyter again."
         )
     if type(data) is not dict or data.get("nbformat") != 4 or type(data.get("cells")) is not list:
-        found = data.get("nbformat") if type(data) is dict else None
+        version = data.get("nbformat") if type(data) is dict else None
         return inspection.refuse(
-            f"this is no notebook of format 4 (found {harmless(found)}). Open it in JupyterLab and save it."
+            f"this is no notebook of format 4 (found {harmless(version)}). Open it in JupyterLab and save it."
         )
     try:
         graded = {
@@ -141,9 +141,9 @@ def inspect_notebook(path: Path, release: NotebookNode) -> Inspection:
         ValueError,
         RecursionError,
     ) as error:
-        place = re.sub(r"\s+", " ", str(error))[:100]
+        detail = re.sub(r"\s+", " ", str(error))[:100]
         return inspection.refuse(
-            f"a cell isn't as Jupyter writes it ({harmless(place)}). Open the notebook in JupyterLab and save it."
+            f"a cell isn't as Jupyter writes it ({harmless(detail)}). Open the notebook in JupyterLab and save it."
         )
     if len(notebook.cells) > CELLS or any(
         len(cell.source) > CELL_CHARACTERS for cell in notebook.cells
@@ -164,15 +164,15 @@ def _find(inspection: Inspection, folder: Path, release: NotebookNode, name: str
     exact = [path for path in notebooks if path.name == f"{name}.ipynb"]
     again = re.compile(rf"{re.escape(name)}[ _-]*(\(\d+\)|\d+|copy\d*)?\.ipynb", re.I)
     alike = [path for path in notebooks if again.fullmatch(path.name)]
-    found = exact or alike or (notebooks if len(notebooks) == 1 else [])
-    if not found:
+    candidates = exact or alike or (notebooks if len(notebooks) == 1 else [])
+    if not candidates:
         return None
-    chosen = max(found, key=lambda path: (-len(path.parts), path.stat().st_mtime))
+    chosen = max(candidates, key=lambda path: (-len(path.parts), path.stat().st_mtime))
     if chosen.name != f"{name}.ipynb":
         inspection.notes.append(f"taken as {name}.ipynb: {harmless(chosen.name)}")
-    if len(found) > 1:
+    if len(candidates) > 1:
         inspection.notes.append(
-            f"{len(found)} notebooks could be meant; {harmless(str(chosen.relative_to(folder)))} was taken"
+            f"{len(candidates)} notebooks could be meant; {harmless(str(chosen.relative_to(folder)))} was taken"
         )
     return chosen
 

@@ -130,7 +130,7 @@ def failing_line(error: BaseException, own: Callable) -> str:
     return where
 
 
-def attempt(
+def run_check(
     check: Check, target: Callable, inputs: Iterable[tuple[list, dict]], judge: Callable
 ) -> tuple[Verdict, tuple | None]:
     """Runs a function here on inputs, until one is wrong: the last verdict, and (got, wanted) where a value is wrong.
@@ -156,12 +156,12 @@ def attempt(
 def attempt_fresh(
     check: Check, target: Callable, generator: torch.Generator
 ) -> tuple[Verdict, tuple | None]:
-    """`attempt` on fresh inputs, with all that a trusted check knows: for exercises that nobody grades."""
+    """`run_check` on fresh inputs, with all that a trusted check knows: for exercises that nobody grades."""
 
     def judge(_: int, got: object, args: list, kwargs: dict) -> tuple[Verdict, object]:
         return check.judge(got, args, kwargs), check.expected(*args, **kwargs)
 
-    return attempt(check, target, (draw(generator) for draw in check.draws()), judge)
+    return run_check(check, target, (draw(generator) for draw in check.draws()), judge)
 
 
 def _try(known: dict, named: dict[str, Callable]) -> tuple[Verdict, tuple | None]:
@@ -187,7 +187,7 @@ def _try(known: dict, named: dict[str, Callable]) -> tuple[Verdict, tuple | None
         return rule.compare(got, wanted, mistakes), wanted
 
     inputs = [(unpack(case["args"]), unpack(case["kwargs"])) for case in known["cases"]]
-    return attempt(rule, named[rule.call], inputs, judge)
+    return run_check(rule, named[rule.call], inputs, judge)
 
 
 def _print(task: str, verdicts: Sequence[Verdict]) -> None:

@@ -1,4 +1,4 @@
-"""What an instructor sees of a class: who was graded, how scores are spread, which tasks are hard, which mistakes frequent."""
+"""The report on a class for its instructor: who was graded, how scores are spread, which tasks are hard, which mistakes frequent."""
 
 import base64
 import html
@@ -16,33 +16,33 @@ MISTAKES = 12
 
 def report(assignment: Assignment) -> Path:
     """reports/<assignment>/class.html"""
-    kept = outcomes(assignment)
+    recorded = outcomes(assignment)
     graded = {
-        student: outcome for student, outcome in kept.items() if outcome["status"] == "graded"
+        student: outcome for student, outcome in recorded.items() if outcome["status"] == "graded"
     }
     now = {student: scores(assignment, student) for student in graded}
-    parts = [_summary(assignment, kept, now)]
+    parts = [_summary(assignment, recorded, now)]
     if graded:
         parts += [
             _picture(
                 "Scores",
                 *_distribution(
-                    [found["score"] for found in now.values() if found],
-                    max(found["max_score"] for found in now.values() if found),
+                    [score["score"] for score in now.values() if score],
+                    max(score["max_score"] for score in now.values() if score),
                 ),
             )
         ]
         parts += [*_tasks(assignment, graded), *_mistakes(graded)]
-    parts.append(_exceptions(kept))
+    parts.append(_exceptions(recorded))
     target = assignment.course.folder / "reports" / assignment.name / "class.html"
     write(target, page(f"{assignment.name}: the class", "\n".join(parts)))
     return target
 
 
-def _summary(assignment: Assignment, kept: dict, now: dict) -> str:
-    count = Counter(outcome["status"] for outcome in kept.values())
-    waiting = sum(bool(found and found["needs_manual_grade"]) for found in now.values())
-    unsafe = sum(bool(outcome.get("unsafe")) for outcome in kept.values())
+def _summary(assignment: Assignment, recorded: dict, now: dict) -> str:
+    count = Counter(outcome["status"] for outcome in recorded.values())
+    waiting = sum(bool(score and score["needs_manual_grade"]) for score in now.values())
+    unsafe = sum(bool(outcome.get("unsafe")) for outcome in recorded.values())
     summary = (
         f"{len(everyone(assignment))} students: {count['graded']} graded, {count['failed']} failed, "
         f"{count['missing']} missing. {waiting} still have answers to be read by a human."
@@ -55,10 +55,10 @@ def _summary(assignment: Assignment, kept: dict, now: dict) -> str:
     return f"<p>{summary}</p>{warning}"
 
 
-def _exceptions(kept: dict) -> str:
+def _exceptions(recorded: dict) -> str:
     rows = [
         (student, outcome["status"], "; ".join([outcome["reason"], *outcome["notes"]]).strip("; "))
-        for student, outcome in kept.items()
+        for student, outcome in recorded.items()
         if outcome["status"] == "failed" or outcome["notes"]
     ]
     return (
@@ -80,15 +80,15 @@ def _mistakes(graded: dict) -> list[str]:
                 if mark["diagnosed"]
             }
         )
-    rows = [(made, task, message) for (task, message), made in count.most_common(MISTAKES)]
+    rows = [(students, task, message) for (task, message), students in count.most_common(MISTAKES)]
     if not rows:
         return []
     described = "; ".join(
-        f"{made} students in {task}: {message}" for made, task, message in rows[:5]
+        f"{students} students in {task}: {message}" for students, task, message in rows[:5]
     )
     drawn = _bars(
         [f"{task}: {message[:60]}" for _, task, message in rows],
-        [made for made, _, _ in rows],
+        [students for students, _, _ in rows],
         "students",
     )
     return [
@@ -98,7 +98,7 @@ def _mistakes(graded: dict) -> list[str]:
 
 
 def _tasks(assignment: Assignment, graded: dict) -> list[str]:
-    """A chart and a table: how hard each task is, open questions too, and whether it tells strong students from weak ones."""
+    """A chart and a table: how hard each task is, open questions too, and whether it separates strong students from weak ones."""
     scores, worth = [], {}
     for student in graded:
         cells = cell_scores(assignment, student)
@@ -107,8 +107,8 @@ def _tasks(assignment: Assignment, graded: dict) -> list[str]:
             {name: None if cell["waiting"] else cell["score"] for name, cell in cells.items()}
         )
     order = [name for name in grade_cells(assignment) if name in worth]
-    found = statistics.of_tasks(scores, {name: worth[name] for name in order})
-    hardest = sorted(found, key=lambda task: task.difficulty)
+    task_statistics = statistics.of_tasks(scores, {name: worth[name] for name in order})
+    hardest = sorted(task_statistics, key=lambda task: task.difficulty)
     described = "; ".join(f"{task.task} {100 * task.difficulty:.0f} %" for task in hardest)
     drawn = _bars(
         [task.task for task in hardest],
@@ -124,7 +124,7 @@ def _tasks(assignment: Assignment, graded: dict) -> list[str]:
             "" if task.discrimination is None else f"{task.discrimination:.2f}",
             task.students,
         )
-        for task in found
+        for task in task_statistics
     ]
     heading = ("task", "mean", "all points", "none", "discrimination", "students")
     note = (
@@ -135,21 +135,21 @@ def _tasks(assignment: Assignment, graded: dict) -> list[str]:
 
 
 def _distribution(points: list[float], best: float) -> tuple[bytes, str]:
-    made, axes = charts.figure(7.5, 3)
+    drawing, axes = charts.figure(7.5, 3)
     axes.hist(points, bins=20, range=(0, best or 1), color=charts.COLOURS[0], edgecolor="white")
     axes.set(xlabel=f"points of {best:g}", ylabel="students")
     middle = statistics.median(points)
     described = f"lowest {min(points):g}, median {middle:g}, highest {max(points):g}"
-    return charts.png(made), f"Scores of {len(points)} students: {described}."
+    return charts.png(drawing), f"Scores of {len(points)} students: {described}."
 
 
 def _bars(names: list[str], values: list[float], label: str) -> bytes:
-    made, axes = charts.figure(7.5, 0.8 + 0.35 * len(names))
+    drawing, axes = charts.figure(7.5, 0.8 + 0.35 * len(names))
     axes.barh(range(len(names)), values, color=charts.COLOURS[1])
     axes.set_yticks(range(len(names)), [name.replace("$", r"\$") for name in names], fontsize=8)
     axes.invert_yaxis()
     axes.set_xlabel(label)
-    return charts.png(made)
+    return charts.png(drawing)
 
 
 def _picture(title: str, drawn: bytes, described: str) -> str:

@@ -47,5 +47,5 @@ class NotebookResult:
         return sum(result.points for result in self.tasks.get(task, []))
 
     def as_json(self) -> dict:
-        found = {task: [asdict(result) for result in rows] for task, rows in self.tasks.items()}
-        return {"marks": found, "notes": self.notes, "kernels": self.kernels, "seed": self.seed}
+        marks = {task: [asdict(result) for result in rows] for task, rows in self.tasks.items()}
+        return {"marks": marks, "notes": self.notes, "kernels": self.kernels, "seed": self.seed}

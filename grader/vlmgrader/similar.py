@@ -25,7 +25,7 @@ from vlmgrader.feedback import page
 GRAM, WINDOW = 12, 6  # tokens that make one fingerprint; of this many neighbours one is kept
 COMMON = 0.2  # a fingerprint that more of the class has is how one writes it
 # shared fingerprints, and their share of the shorter one's, from which a pair is shown
-ENOUGH, ALIKE, SAME = 8, 0.5, 0.8
+ENOUGH, ALIKE, IDENTICAL = 8, 0.5, 0.8
 SIDE_BY_SIDE = 40  # pairs with a page of their own
 SKIP = {
     tokenize.COMMENT,
@@ -42,8 +42,8 @@ SKIP = {
 class Pair:
     """Two students, how many fingerprints they share, and which part of the shorter one's that is."""
 
-    one: str
-    other: str
+    first: str
+    second: str
     shared: int
     share: float
 
@@ -58,24 +58,24 @@ def normal(source: str) -> str:
 
 def tokens(source: str) -> list[str]:
     """What stays of code when its names are taken away. Of code that doesn't parse, what comes before the mistake."""
-    kept = []
+    parts = []
     try:
         for token in tokenize.generate_tokens(io.StringIO(normal(source)).readline):
             if token.type in SKIP:
                 continue
             if token.type == tokenize.NAME:
-                kept.append(token.string if keyword.iskeyword(token.string) else "name")
+                parts.append(token.string if keyword.iskeyword(token.string) else "name")
             else:
                 numbers = {tokenize.NUMBER: "0", tokenize.STRING: "''"}
-                kept.append(numbers.get(token.type, token.string))
+                parts.append(numbers.get(token.type, token.string))
     except (tokenize.TokenError, SyntaxError):
-        return kept
-    return kept
+        return parts
+    return parts
 
 
 def fingerprints(sources: list[str]) -> set[int]:
     """The fingerprints of some cells together."""
-    found: set[int] = set()
+    chosen: set[int] = set()
     for source in sources:
         words = tokens(source)
         grams = [
@@ -83,8 +83,8 @@ def fingerprints(sources: list[str]) -> set[int]:
             for start in range(len(words) - GRAM + 1)
         ]
         starts = range(max(0, len(grams) - WINDOW + 1))
-        found |= {min(grams[start : start + WINDOW]) for start in starts}
-    return found
+        chosen |= {min(grams[start : start + WINDOW]) for start in starts}
+    return chosen
 
 
 def answers(notebook: NotebookNode, given: frozenset[str]) -> list[str]:
@@ -99,27 +99,32 @@ def answers(notebook: NotebookNode, given: frozenset[str]) -> list[str]:
 def pairs(prints: dict[str, set[int]]) -> list[Pair]:
     """The most alike first."""
     count: dict[int, int] = {}
-    for found in prints.values():
-        for mark in found:
+    for marks in prints.values():
+        for mark in marks:
             count[mark] = count.get(mark, 0) + 1
-    most = max(2, COMMON * len(prints))
-    rare = {name: {mark for mark in found if count[mark] <= most} for name, found in prints.items()}
+    limit = max(2, COMMON * len(prints))
+    rare = {
+        name: {mark for mark in marks if count[mark] <= limit} for name, marks in prints.items()
+    }
     alike = []
-    for one, other in combinations(prints, 2):
-        shorter = max(1, min(len(prints[one]), len(prints[other])))
-        few, all_shared = len(rare[one] & rare[other]), len(prints[one] & prints[other])
-        if few >= ENOUGH and few / shorter >= ALIKE:
-            alike.append(Pair(one, other, few, few / shorter))
-        elif all_shared >= ENOUGH and all_shared / shorter >= SAME:
-            alike.append(Pair(one, other, all_shared, all_shared / shorter))
+    for first, second in combinations(prints, 2):
+        shorter = max(1, min(len(prints[first]), len(prints[second])))
+        rare_shared, all_shared = (
+            len(rare[first] & rare[second]),
+            len(prints[first] & prints[second]),
+        )
+        if rare_shared >= ENOUGH and rare_shared / shorter >= ALIKE:
+            alike.append(Pair(first, second, rare_shared, rare_shared / shorter))
+        elif all_shared >= ENOUGH and all_shared / shorter >= IDENTICAL:
+            alike.append(Pair(first, second, all_shared, all_shared / shorter))
     return sorted(alike, key=lambda pair: (-pair.share, -pair.shared))
 
 
-def groups(found: list[Pair]) -> list[list[str]]:
+def linked_students(alike: list[Pair]) -> list[list[str]]:
     """Students who are linked by pairs, the largest group first."""
     group_of: dict[str, set[str]] = {}
-    for pair in found:
-        joined = group_of.get(pair.one, {pair.one}) | group_of.get(pair.other, {pair.other})
+    for pair in alike:
+        joined = group_of.get(pair.first, {pair.first}) | group_of.get(pair.second, {pair.second})
         for student in joined:
             group_of[student] = joined
     unique = {frozenset(group) for group in group_of.values()}
@@ -135,14 +140,14 @@ def similar(assignment: Assignment) -> tuple[Path, list[Pair]]:
         for path in sorted(graded)
     }
     ours = fingerprints([cell.source for cell in assignment.released.cells + _solution(assignment)])
-    found = pairs({student: fingerprints(sources) - ours for student, sources in code.items()})
+    alike = pairs({student: fingerprints(sources) - ours for student, sources in code.items()})
     reports = folder / "reports" / assignment.name
-    for number, pair in enumerate(found[:SIDE_BY_SIDE], 1):
+    for number, pair in enumerate(alike[:SIDE_BY_SIDE], 1):
         body = _side_by_side(pair, code)
-        write(reports / f"similar-{number}.html", page(f"{pair.one} and {pair.other}", body))
+        write(reports / f"similar-{number}.html", page(f"{pair.first} and {pair.second}", body))
     target = reports / "similar.html"
-    write(target, page(f"{assignment.name}: similar submissions", _body(found, len(code))))
-    return target, found
+    write(target, page(f"{assignment.name}: similar submissions", _body(alike, len(code))))
+    return target, alike
 
 
 def _solution(assignment: Assignment) -> list[NotebookNode]:
@@ -150,14 +155,14 @@ def _solution(assignment: Assignment) -> list[NotebookNode]:
     return [cell for cell in assignment.source.cells if cell.cell_type == "code"]
 
 
-def _body(found: list[Pair], count: int) -> str:
+def _body(alike: list[Pair], count: int) -> str:
     rows = []
-    for number, pair in enumerate(found, 1):
+    for number, pair in enumerate(alike, 1):
         link = f'<a href="similar-{number}.html">side by side</a>' if number <= SIDE_BY_SIDE else ""
-        cells = (html.escape(pair.one), html.escape(pair.other), pair.shared)
+        cells = (html.escape(pair.first), html.escape(pair.second), pair.shared)
         row = "".join(f"<td>{cell}</td>" for cell in (*cells, f"{100 * pair.share:.0f} %", link))
         rows.append(f"<tr>{row}</tr>")
-    large = [group for group in groups(found) if len(group) > 2]
+    large = [group for group in linked_students(alike) if len(group) > 2]
     together = "".join(
         f"<li>{len(group)} of {count}: {html.escape(', '.join(group))}</li>" for group in large
     )
@@ -166,14 +171,16 @@ def _body(found: list[Pair], count: int) -> str:
         "before you conclude anything; a common source, a study group or one obvious way to write it are explanations too.</p>"
         + (f"<h2>Groups</h2><ul>{together}</ul>" if together else "")
         + "<h2>Pairs</h2><table><tr><th>one</th><th>other</th><th>shared</th><th>of the shorter</th><th></th></tr>"
-        + f"{''.join(rows)}</table><p>{count} submissions were compared; {len(found)} pairs are shown.</p>"
+        + f"{''.join(rows)}</table><p>{count} submissions were compared; {len(alike)} pairs are shown.</p>"
     )
 
 
 def _side_by_side(pair: Pair, code: dict[str, list[str]]) -> str:
-    one, other = ("\n\n".join(code[name]).splitlines()[:2000] for name in (pair.one, pair.other))
+    first, second = (
+        "\n\n".join(code[name]).splitlines()[:2000] for name in (pair.first, pair.second)
+    )
     style = "<style>td {font: 12px monospace; white-space: pre-wrap} body {max-width: none}</style>"
     table = difflib.HtmlDiff(wrapcolumn=70).make_table(
-        one, other, html.escape(pair.one), html.escape(pair.other)
+        first, second, html.escape(pair.first), html.escape(pair.second)
     )
     return style + table

@@ -28,14 +28,14 @@ def of_tasks(
     scores  for each student, task -> points; None: not read yet
     worth   task -> its points
     """
-    found = []
+    results = []
     for task, points in worth.items():
         rows = [row for row in scores if row.get(task) is not None]
         if not rows or not points:
             continue
         shares = [row[task] / points for row in rows]
         rest = [sum(value or 0.0 for name, value in row.items() if name != task) for row in rows]
-        found.append(
+        results.append(
             TaskStatistics(
                 task,
                 len(rows),
@@ -45,15 +45,15 @@ def of_tasks(
                 correlation(shares, rest),
             )
         )
-    return found
+    return results
 
 
-def correlation(one: list[float], other: list[float]) -> float | None:
+def correlation(x: list[float], y: list[float]) -> float | None:
     """Pearson's; None where there is nothing to correlate."""
-    if len(one) < 3:
+    if len(x) < 3:
         return None
-    mean_one, mean_other = sum(one) / len(one), sum(other) / len(other)
-    pairs = [(a - mean_one, b - mean_other) for a, b in zip(one, other, strict=True)]
+    mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
+    pairs = [(a - mean_x, b - mean_y) for a, b in zip(x, y, strict=True)]
     spread = math.sqrt(sum(a * a for a, _ in pairs) * sum(b * b for _, b in pairs))
     return sum(a * b for a, b in pairs) / spread if spread > 1e-12 else None
 

@@ -25,7 +25,7 @@ class Refused(RuntimeError):
 
 
 class GradeInSandbox(NbGraderPreprocessor):
-    """In the place of nbgrader's Execute and SaveAutoGrades: the notebook as `vlmgrader run` left it."""
+    """Replaces nbgrader's Execute and SaveAutoGrades: the notebook as `vlmgrader run` left it."""
 
     def preprocess(self, nb, resources):
         named = resources["nbgrader"]
@@ -45,7 +45,7 @@ class GradeInSandbox(NbGraderPreprocessor):
 
 
 class Refuse(NbGraderPreprocessor):
-    """In the place of Execute where nothing may be executed."""
+    """Replaces Execute where nothing may be executed."""
 
     def preprocess(self, nb, resources):
         raise Refused(

@@ -65,10 +65,10 @@ class TaskJudge:
             )
             if kernel.ended_because:
                 raise Failed("died", "in an earlier check of this task")
-            left = until - kernel.seconds
-            if left <= 0:
+            seconds_left = until - kernel.seconds
+            if seconds_left <= 0:
                 raise Failed("time", f"more than {self.seconds:.0f} s for this task")
-            answer = _ask(kernel, question, min(check.seconds, max(left, 0.1)))
+            answer = _ask(kernel, question, min(check.seconds, max(seconds_left, 0.1)))
             verdict = check.judge(answer, inputs, keywords)
             if not verdict.passed:
                 break
@@ -102,7 +102,7 @@ def _ask(kernel: Kernel, question: bytes, seconds: float) -> object:
 def answer_of(reply: dict) -> object:
     """The plain value that a reply brings. Raises Failed."""
     try:
-        text = wire.asked(reply).strip("'\"")
+        text = wire.reply_text(reply).strip("'\"")
         answer = codec.decode(base64.b64decode(text, validate=True))
     except codec.Unreadable as error:
         raise Failed("bytes", str(error)) from None

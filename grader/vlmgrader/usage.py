@@ -23,14 +23,14 @@ def process_tree(pid: int) -> list[int]:
             return [child.pid for child in psutil.Process(pid).children(recursive=True)]
         except psutil.Error:
             return []
-    found, waiting = [], [pid]
+    pids, waiting = [], [pid]
     while waiting:
         parent = waiting.pop()
         paths = Path(f"/proc/{parent}/task").glob("*/children")
         children = [int(child) for path in paths for child in _read(path).split()]
-        found += children
+        pids += children
         waiting += children
-    return found
+    return pids
 
 
 def memory(pids: list[int]) -> int:
@@ -53,7 +53,7 @@ def _memory_of(pid: int) -> int:
 
 
 def files(pid: int, folders: tuple[str, ...]) -> tuple[int, int]:
-    """(bytes, number of files) in these folders as a process sees them; (0, 0) where that can't be seen."""
+    """(bytes, number of files) in these folders as they are for a process; (0, 0) where that can't be read."""
     size = count = 0
     for folder in folders:
         try:

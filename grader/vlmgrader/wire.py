@@ -53,20 +53,20 @@ def _reply(frame: bytes) -> dict:
     """A reply's content. A large answer is cut out before the rest is parsed."""
     if len(frame) <= SMALL:
         return json.loads(frame)
-    found = ANSWER.search(frame)
-    if not found or len(frame) - len(found[1]) > SMALL:
+    answer = ANSWER.search(frame)
+    if not answer or len(frame) - len(answer[1]) > SMALL:
         raise ValueError("a large reply holds one large text")
-    rest = json.loads(frame[: found.start(1)] + b"LARGE" + frame[found.end(1) :])
+    rest = json.loads(frame[: answer.start(1)] + b"LARGE" + frame[answer.end(1) :])
     data = rest["user_expressions"]["asked"]["data"]
     if data["text/plain"] != "LARGE":
         raise ValueError("the large text isn't the answer")
-    data["text/plain"] = found[1].decode()
+    data["text/plain"] = answer[1].decode()
     return rest
 
 
-def asked(reply: dict) -> str:
+def reply_text(reply: dict) -> str:
     """The repr that a reply brings, whatever the kernel made of it."""
-    found = reply
+    part = reply
     for key in ("user_expressions", "asked", "data", "text/plain"):
-        found = found.get(key) if type(found) is dict else None
-    return found if type(found) is str else ""
+        part = part.get(key) if type(part) is dict else None
+    return part if type(part) is str else ""
