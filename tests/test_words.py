@@ -74,42 +74,29 @@ ALLOWED = {
     ),
     "text place": ("vlmcourse/evaluation/masked.py",),  # a kind of masked words in the results
 }
-ROOM = 10  # while names are being changed
+# In world/document*.py, recipes/language.py, and files that came while this was counted.
 REMAINING: Counter[str] = Counter(
     {
-        "name asked": 6,
-        "name attempt": 1,
-        "name every": 2,
-        "name extend": 2,
-        "name few": 2,
-        "name found": 66,
-        "name groups": 2,
-        "name hear": 1,
-        "name kept": 15,
-        "name left": 8,
+        "name asked": 2,
+        "name few": 1,
+        "name found": 2,
+        "name left": 2,
         "name look": 1,
-        "name made": 24,
-        "name most": 3,
+        "name made": 1,
         "name often": 2,
-        "name one": 39,
-        "name other": 7,
-        "name place": 13,
-        "name said": 6,
-        "name same": 2,
-        "name seen": 2,
+        "name one": 22,
+        "name other": 2,
+        "name place": 3,
+        "name room": 1,
+        "name said": 7,
+        "name same": 1,
         "name slot": 1,
-        "name stream": 1,
-        "name tag": 2,
+        "name tag": 1,
         "name turned": 1,
-        "name twice": 1,
-        "name way": 2,
-        "name write": 2,
-        "text apart": 1,
+        "name way": 1,
         "text ask": 2,
-        "text look": 9,
-        "text place": 7,
-        "text spoil": 1,
-        "text what it is worth": 2,
+        "text look": 2,
+        "text place": 2,
     }
 )
 
@@ -161,7 +148,7 @@ def counted() -> tuple[Counter[str], dict[str, list[str]]]:
 
 def test_no_replaced_word_is_used_more_often_than_before():
     total, where = counted()
-    grown = {word: where[word] for word in total if total[word] > REMAINING[word] + ROOM}
+    grown = {word: where[word] for word in total if total[word] > REMAINING[word]}
     assert not grown, f"say it in the glossary's words (docs/GLOSSARY.md): {grown}"
 
 
