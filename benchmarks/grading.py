@@ -62,7 +62,7 @@ def submissions(assignment: Assignment, students: int, seed: int = 0) -> Counter
                     if (kind, name) == ("wrong", answer)
                     else masters[name]
                 )
-        target = assignment.course.place("submitted", NAME, f"s{number:03}")
+        target = assignment.course.folder_for("submitted", NAME, f"s{number:03}")
         target.mkdir(parents=True)
         (target / f"{NAME}.ipynb").write_text(
             draw.choice(BROKEN) if kind == "broken" else nbformat.writes(made)
