@@ -74,10 +74,11 @@ ALLOWED = {
     ),
     "text place": ("vlmcourse/evaluation/masked.py",),  # a kind of masked words in the results
 }
-# In world/document*.py, recipes/language.py, and files that came while this was counted.
+# In world/document*.py, recipes/language.py, recipes/vilbert.py (EVERY, which lesson 04 uses), and files that came while this was counted.
 REMAINING: Counter[str] = Counter(
     {
         "name asked": 2,
+        "name every": 1,
         "name few": 1,
         "name found": 2,
         "name left": 2,

@@ -27,7 +27,7 @@ MASKED_OPTIMISATION = Optimisation(2e-3, weight_decay=0.05, betas=(0.9, 0.98), w
 CLASSIFIER_OPTIMISATION = Optimisation(2e-3, weight_decay=0.01)
 SIDE = 12  # pixels of a region, each way
 THINGS = (1, 2)  # in a scene
-NOUN_STEP = 10  # of the known nouns, every tenth
+EVERY = 10  # of the known nouns, every tenth
 MASKED = 0.3  # part of words and regions; the papers' 0.15 would leave most of our short captions as they are
 HELD_OUT = 256  # held-out pairs in each test
 VIEWS = {
@@ -54,7 +54,7 @@ CLASSIFIER_SIZES = {
 
 def few_nouns(split: str, scale: Scale, seed: int = 0, noise: Noise | None = None) -> SubsetOfNouns:
     """Scenes of one or two things out of every tenth known noun, with captions that name thing, position and background."""
-    caption, nouns = world.captions.detailed, world.known_nouns()[::NOUN_STEP]
+    caption, nouns = world.captions.detailed, world.known_nouns()[::EVERY]
     return SubsetOfNouns(split, scale.image_size, seed, THINGS, caption, noise, nouns)
 
 
