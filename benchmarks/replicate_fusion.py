@@ -10,7 +10,8 @@ cached: a run that was stopped goes on.
     one stream          the paper's own baseline: one BERT as deep as the text stream, over regions and words in one row
     easy negatives      two streams that were only ever shown other pictures' captions as false ones, as in the paper
     grid                two streams over 16 equal squares instead of the things' boxes
-    VL-BERT from 0, 1   first trained on captions alone, then with pictures; its visual LayerNorms start at 0, or at 1
+    VL-BERT             with pictures from the first step, for as many steps as ViLBERT
+    VL-BERT from 0, 1   half of the steps on captions alone, the other half with pictures; its visual LayerNorms start at 0, or at 1
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ ROWS = (
     "one stream",
     "easy negatives",
     "grid",
+    "VL-BERT",
     "VL-BERT from 0",
     "VL-BERT from 1",
 )
@@ -131,6 +133,8 @@ def cached(data: RegionDataset) -> CachedBatches:
 
 def trained(name: str, size: Scale, seed: int, steps: int):
     """The model of a row, trained, and its history."""
+    if name == "VL-BERT":
+        return recipes.get("vlbert").train_or_load(size, seed, steps=steps)
     if name.startswith("VL-BERT"):
         data, half = recipes.vilbert.region_pairs(size, seed), max(1, steps // 2)
         config, vlbert = (

@@ -11,7 +11,6 @@ import teaching
 from vlmcourse import lessons
 
 FIRST_EDITION = {  # to be written anew; nothing may be added
-    "04_vilbert_and_vlbert",
     "05_language_model",
     "07_frozen",
     "08_blip",
@@ -137,4 +136,4 @@ class TestStandard:
 
 def test_the_list_of_the_first_edition_only_shrinks():
     assert FIRST_EDITION <= {master.stem for master in lessons.masters()}
-    assert len(FIRST_EDITION) <= 9
+    assert len(FIRST_EDITION) <= 7

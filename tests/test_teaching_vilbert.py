@@ -1,11 +1,49 @@
 """Lesson 04's exercises: right answers pass, and each plausible mistake is named."""
 
-import numpy as np
 import pytest
 import torch
-from exercise_answers import displayed, each, message
+from exercise_answers import each, message
+from torch import nn
+from torch.nn.functional import (
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    gelu,
+    kl_div,
+    logsigmoid,
+    one_hot,
+)
 
-from teaching.vilbert import hiding_player
+from teaching.vilbert import EXERCISES
+
+
+def boxes5(boxes, area=None, whole=(0.0, 0.0, 1.0, 1.0)):
+    boxes = torch.cat([torch.tensor(whole).expand(len(boxes), 1, 4), boxes], dim=1)
+    x1, y1, x2, y2 = boxes.unbind(-1)
+    area = area or (lambda x1, y1, x2, y2: (x2 - x1) * (y2 - y1))
+    return torch.cat([boxes, area(x1, y1, x2, y2)[..., None]], dim=-1)
+
+
+def boxes_in_place(boxes):
+    right = boxes5(boxes)
+    boxes[..., 2:] -= boxes[..., :2]
+    return right
+
+
+BOXES = {
+    "Did you forget the return?": lambda b: None,
+    "box is missing": lambda b: boxes5(b)[:, 1:],
+    "stands last": lambda b: torch.cat([boxes5(b)[:, 1:], boxes5(b)[:, :1]], 1),
+    "x2 * y2": lambda b: boxes5(b, lambda x1, y1, x2, y2: x2 * y2),
+    "sum of the sides": lambda b: boxes5(b, lambda x1, y1, x2, y2: x2 - x1 + y2 - y1),
+    "no triangle": lambda b: boxes5(b, lambda x1, y1, x2, y2: (x2 - x1) * (y2 - y1) / 2),
+    "minus sign": lambda b: boxes5(b, lambda x1, y1, x2, y2: (x1 - x2) * (y2 - y1)),
+    "the picture's own box": lambda b: boxes5(b, whole=(0.0, 0.0, 0.0, 0.0)),
+    "area stands first": lambda b: torch.cat([boxes5(b)[..., 4:], boxes5(b)[..., :4]], -1),
+    "a width and a height": lambda b: torch.cat(
+        [boxes5(b)[..., :2], boxes5(b)[..., 2:4] - boxes5(b)[..., :2], boxes5(b)[..., 4:]], -1
+    ),
+    "the caller's boxes changed": boxes_in_place,
+}
 
 
 def mean(features, which, by=None):
@@ -13,134 +51,456 @@ def mean(features, which, by=None):
     return (features * which[..., None]).sum(1) / count
 
 
-def token(features, region_mask, hidden):
-    return mean(features, region_mask & ~hidden)
+def token(features, is_region, is_masked):
+    return mean(features, is_region & ~is_masked)
 
 
 TOKEN = {
-    "Did you forget the return?": lambda f, r, h: None,
-    "found shape": lambda f, r, h: f,
-    "hidden regions still count": lambda f, r, h: mean(f, r),
-    "padding counts": lambda f, r, h: mean(f, ~h),
-    "all rows count": lambda f, r, h: f.mean(1),
-    "all rows, padding too": lambda f, r, h: mean(f, r & ~h, torch.ones_like(r)),
-    "all real regions": lambda f, r, h: mean(f, r & ~h, r),
-    "that is the sum": lambda f, r, h: (f * (r & ~h)[..., None]).sum(1),
-    "upside down": lambda f, r, h: mean(f, ~(r & ~h)),
-    "values are not right": lambda f, r, h: 2 * token(f, r, h),
-    "gives ones": lambda f, r, h: token(f, r, h).masked_fill(~(r & ~h).any(1, keepdim=True), 1.0),
-    "divide by zero": lambda f, r, h: (
-        (f * (r & ~h)[..., None]).sum(1) / (r & ~h).sum(1, keepdim=True)
+    "Did you forget the return?": lambda f, r, m: None,
+    "found shape": lambda f, r, m: f,
+    "masked regions still count": lambda f, r, m: mean(f, r),
+    "padding counts": lambda f, r, m: mean(f, ~m),
+    "all rows count": lambda f, r, m: f.mean(1),
+    "all rows, padding too": lambda f, r, m: mean(f, r & ~m, torch.ones_like(r)),
+    "all real regions": lambda f, r, m: mean(f, r & ~m, r),
+    "that is the sum": lambda f, r, m: (f * (r & ~m)[..., None]).sum(1),
+    "inverted": lambda f, r, m: mean(f, ~(r & ~m)),
+    "values are not right": lambda f, r, m: 2 * token(f, r, m),
+    "gives ones": lambda f, r, m: token(f, r, m).masked_fill(~(r & ~m).any(1, keepdim=True), 1.0),
+    "divide by zero": lambda f, r, m: (
+        (f * (r & ~m)[..., None]).sum(1) / (r & ~m).sum(1, keepdim=True)
+    ),
+    "that reveals them": lambda f, r, m: torch.where(
+        (r & ~m).any(1, keepdim=True), token(f, r, m), mean(f, r)
     ),
 }
 
 
-def look(q, k, v, scale=True, dim=-1):
-    return (q @ k.mT * (q.shape[-1] ** -0.5 if scale else 1)).softmax(dim) @ v
+def masking(ids, selected, mask_id, vocabulary, mask=0.8, other=0.9, first=1, word=None):
+    draw = torch.rand(ids.shape)
+    word = torch.randint(first, vocabulary, ids.shape) if word is None else word
+    out = torch.where(selected & (draw < mask), mask_id, ids)
+    return torch.where(selected & (draw >= mask) & (draw < other), word, out)
 
 
-def co(image, text):
-    (q, k, v), (Q, K, V) = image, text
-    return look(q, K, V), look(Q, k, v)
+def masking_in_place(ids, selected, mask_id, vocabulary):
+    ids[:] = masking(ids, selected, mask_id, vocabulary)
+    return ids
 
 
-def one_map(image, text):
-    weights = (image[0] @ text[1].mT * image[0].shape[-1] ** -0.5).softmax(-1)
-    return weights @ text[2], weights.mT @ image[2]
+def masking_twice(ids, selected, mask_id, vocabulary):
+    out = torch.where(selected & (torch.rand(ids.shape) < 0.8), mask_id, ids)
+    other = selected & (torch.rand(ids.shape) < 0.1)
+    return torch.where(other, torch.randint(1, vocabulary, ids.shape), out)
 
 
-def one_table(image, text):
-    scores = image[0] @ text[1].mT * image[0].shape[-1] ** -0.5
-    return scores.softmax(-1) @ text[2], scores.mT.softmax(-1) @ image[2]
+def masking_nested(ids, selected, mask_id, vocabulary):
+    masked = selected & (torch.rand(ids.shape) < 0.8)
+    other = selected & ~masked & (torch.rand(ids.shape) < 0.1)
+    out = torch.where(masked, mask_id, ids)
+    return torch.where(other, torch.randint(1, vocabulary, ids.shape), out)
 
 
-CO = {
-    "found None": lambda i, t: None,
-    "expected 2 values": lambda i, t: i[0],
-    "self-attention": lambda i, t: (look(*i), look(*t)),
-    "exchanged": lambda i, t: co(i, t)[::-1],
-    "square root": lambda i, t: (look(i[0], *t[1:], scale=False), look(t[0], *i[1:], scale=False)),
-    "exchanged, and the scores are not divided": lambda i, t: (
-        look(t[0], *i[1:], scale=False),
-        look(i[0], *t[1:], scale=False),
-    ),
-    "and unscaled": lambda i, t: (look(*i, scale=False), look(*t, scale=False)),
-    "no longer sum to one": one_map,
-    "before its softmax": one_table,
-    "over the queries": lambda i, t: (look(i[0], *t[1:], dim=-2), look(t[0], *i[1:], dim=-2)),
-    "values are not right": lambda i, t: tuple(part + 1 for part in co(i, t)),
+def masking_seeded(*args):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return masking(*args)
+
+
+MASKING = {
+    "Did you forget the return?": lambda *args: None,
+    "changed in place": masking_in_place,
+    "only 80 % of them": lambda *args: masking(*args, mask=1.0),
+    "no selected word": lambda *args: masking(*args, mask=0.0, other=0.1),
+    "that were not selected": lambda i, s, m, v: masking(i, torch.ones_like(s), m, v),
+    "20 % stay": lambda *args: masking(*args, other=0.8),
+    "20 % another word": lambda *args: masking(*args, other=1.0),
+    "80 % stay": lambda *args: masking(*args, mask=0.1, other=0.2),
+    "one draw per word": masking_twice,
+    "One draw per word": masking_nested,
+    "draw one for each position": lambda i, s, m, v: masking(i, s, m, v, word=torch.tensor(7)),
+    "draw anew": masking_seeded,
+    "padding (id 0)": lambda *args: masking(*args, first=0),
 }
+MASKING["drawn independently"] = MASKING.pop("one draw per word")
 
 
 def divergence(p, q):
-    return (p * (p.log() - q.log())).sum(-1)
+    return (torch.special.xlogy(p, p) - p * q.log()).sum(-1)
 
 
-def region(logits, classes, hidden):
-    return divergence(classes, logits.softmax(-1))[hidden].mean()
+def region(logits, classes, asked, per_region=divergence):
+    return per_region(classes, logits.softmax(-1))[asked].sum() / max(1, int(asked.sum()))
 
 
 REGION = {
-    "expected one number": lambda g, c, h: g,
-    "visible regions count too": lambda g, c, h: region(g, c, torch.ones_like(h)),
-    "over classes too": lambda g, c, h: region(g, c, h) / g.shape[-1],
-    "take their mean": lambda g, c, h: region(g, c, h) * h.sum(),
-    "instead of the hidden": lambda g, c, h: region(g, c, ~h),
-    "are exchanged": lambda g, c, h: divergence(g.softmax(-1), c)[h].mean(),
-    "it lacks the detector's own entropy": lambda g, c, h: torch.nn.functional.cross_entropy(
-        g[h], c[h]
+    "expected one number": lambda g, c, a: g,
+    "are not asked for count, too": lambda g, c, a: region(g, c, torch.ones_like(a)),
+    "over classes, too": lambda g, c, a: region(g, c, a) / g.shape[-1],
+    "take their mean": lambda g, c, a: region(g, c, a) * a.sum(),
+    "count instead": lambda g, c, a: region(g, c, ~a),
+    "are exchanged": lambda g, c, a: divergence(g.softmax(-1), c)[a].mean(),
+    "it lacks the entropy": lambda g, c, a: cross_entropy(g[a], c[a]),
+    "as in VL-BERT": lambda g, c, a: cross_entropy(g[a], c[a].argmax(-1)),
+    "was given logits": lambda g, c, a: kl_div(g, c, reduction="none").sum(-1)[a].mean(),
+    "was given probabilities": lambda g, c, a: (
+        kl_div(g.softmax(-1), c, reduction="none").sum(-1)[a].mean()
     ),
-    "VL-BERT's loss": lambda g, c, h: torch.nn.functional.cross_entropy(g[h], c[h].argmax(-1)),
-    "raw logits": lambda g, c, h: (
-        torch.nn.functional.kl_div(g, c, reduction="none").sum(-1)[h].mean()
+    "no gradient": lambda g, c, a: region(g, c, a).item(),
+    "the sign": lambda g, c, a: -region(g, c, a),
+    "0 * ln 0": lambda g, c, a: region(
+        g, c, a, lambda p, q: (p * (p.log() - q.log())).sum(-1)
     ),
-    "*log*-probabilities": lambda g, c, h: (
-        torch.nn.functional.kl_div(g.softmax(-1), c, reduction="none").sum(-1)[h].mean()
-    ),
-    "no gradient": lambda g, c, h: region(g, c, h).item(),
-    "sign": lambda g, c, h: -region(g, c, h),
-    "not the right value": lambda g, c, h: region(g, c, h) + 7,
+    "no region is asked for": lambda g, c, a: divergence(c, g.softmax(-1))[a].mean(),
+    "not the right value": lambda g, c, a: region(g, c, a) + 7,
+}  # fmt: skip
+
+
+def look(q, k, v, is_key, scale=True, dim=-1, fill=-torch.inf):
+    scores = q @ k.mT * (q.shape[-1] ** -0.5 if scale else 1)
+    if is_key is not None:
+        scores = scores.masked_fill(~is_key[:, None, None], fill)
+    return scores.softmax(dim) @ v
+
+
+def co(image, text, is_region, is_word, **how):
+    (q, k, v), (Q, K, V) = image, text
+    return look(q, K, V, is_word, **how), look(Q, k, v, is_region, **how)
+
+
+def one_map(image, text, is_region, is_word):
+    scores = image[0] @ text[1].mT * image[0].shape[-1] ** -0.5
+    weights = scores.masked_fill(~is_word[:, None, None], -torch.inf).softmax(-1)
+    return weights @ text[2], weights.mT @ image[2]
+
+
+def one_table(image, text, is_region, is_word):
+    scores = image[0] @ text[1].mT * image[0].shape[-1] ** -0.5
+    to_image = scores.masked_fill(~is_word[:, None, None], -torch.inf).softmax(-1)
+    to_text = scores.mT.masked_fill(~is_region[:, None, None], -torch.inf).softmax(-1)
+    return to_image @ text[2], to_text @ image[2]
+
+
+CO = {
+    "found None": lambda *args: None,
+    "expected 2 values": lambda i, t, r, w: i[0],
+    "self-attention": lambda i, t, r, w: (look(*i, r), look(*t, w)),
+    "come": lambda *args: co(*args)[::-1],
+    "square root": lambda *args: co(*args, scale=False),
+    "exchanged, and the scores are not divided": lambda *args: co(*args, scale=False)[::-1],
+    "padding is attended to: leave out": lambda i, t, r, w: co(i, t, None, None),
+    "padding is attended to, and": lambda i, t, r, w: co(i, t, None, None, scale=False),
+    "minus infinity": lambda *args: co(*args, fill=0.0),
+    "no longer sum to 1": one_map,
+    "queries of their own": one_table,
+    "over the queries": lambda i, t, r, w: co(i, t, None, None, dim=-2),
+    "values are not right": lambda *args: tuple(part + 1 for part in co(*args)),
 }
 
+
+def joined(attended):
+    return attended.transpose(1, 2).flatten(2)
+
+
+def update(x, attended, block):
+    x = block.norm1(x + block.attention.out(joined(attended)))
+    return block.norm2(x + block.feedforward(x))
+
+
+def update_pre_norm(x, attended, block):
+    x = x + block.attention.out(joined(attended))
+    return x + block.feedforward(block.norm2(x))
+
+
+def update_norm_first(x, attended, block):
+    x = x + block.norm1(block.attention.out(joined(attended)))
+    return x + block.norm2(block.feedforward(x))
+
+
+def update_reshaped(x, attended, block):
+    x = block.norm1(x + block.attention.out(attended.reshape(x.shape)))
+    return block.norm2(x + block.feedforward(x))
+
+
+BLOCK = {
+    "Did you forget the return?": lambda *args: None,
+    "pre-norm": update_pre_norm,
+    "before the sum": update_norm_first,
+    "joined in the wrong order": update_reshaped,
+    "`block.attention.out` is missing": lambda x, a, b: (
+        b.norm2((y := b.norm1(x + joined(a))) + b.feedforward(y))
+    ),
+    "residual of the attention": lambda x, a, b: (
+        b.norm2((y := b.norm1(b.attention.out(joined(a)))) + b.feedforward(y))
+    ),
+    "residual of the feed-forward": lambda x, a, b: b.norm2(
+        b.feedforward(b.norm1(x + b.attention.out(joined(a))))
+    ),
+    "both residuals": lambda x, a, b: b.norm2(
+        b.feedforward(b.norm1(b.attention.out(joined(a))))
+    ),
+    "exchanged": lambda x, a, b: b.norm1(
+        (y := b.norm2(x + b.attention.out(joined(a)))) + b.feedforward(y)
+    ),
+    "values are not right": lambda *args: update(*args) + 1,
+}  # fmt: skip
+
+
+def align(image, text, pool_image, pool_text, head, take=lambda s: s[:, 0], f=torch.tanh):
+    return head(f(pool_image(take(image))) * f(pool_text(take(text))))[:, 0]
+
+
+ALIGNMENT = {
+    "Did you forget the return?": lambda *args: None,
+    "are added": lambda i, t, p, q, h: h(p(i[:, 0]).tanh() + q(t[:, 0]).tanh())[:, 0],
+    "subtracted": lambda i, t, p, q, h: h(p(i[:, 0]).tanh() - q(t[:, 0]).tanh())[:, 0],
+    "mean over all positions": lambda *args: align(*args, take=lambda s: s.mean(1)),
+    "last position": lambda *args: align(*args, take=lambda s: s[:, -1]),
+    "tanh is missing": lambda *args: align(*args, f=lambda x: x),
+    "ReLU": lambda *args: align(*args, f=torch.relu),
+    "that is a sigmoid": lambda *args: align(*args, f=torch.sigmoid),
+    "return the logit": lambda *args: align(*args).sigmoid(),
+    "return (B,)": lambda *args: align(*args)[:, None],
+    "values are not right": lambda *args: align(*args) + 1,
+}
+
+
+def fill(predict, ids, positions, mask_id):
+    rows = ids[None].repeat(len(positions), 1)
+    for row, position in enumerate(positions):
+        rows[row, position] = mask_id
+    return predict(rows)[range(len(positions)), positions].argmax(-1)
+
+
+def fill_together(predict, ids, positions, mask_id):
+    row = ids.clone()
+    row[positions] = mask_id
+    return predict(row[None])[0, positions].argmax(-1)
+
+
+def fill_in_place(predict, ids, positions, mask_id):
+    right = fill(predict, ids, positions, mask_id)
+    ids[positions] = mask_id
+    return right
+
+
+def fill_first(predict, ids, positions, mask_id):
+    rows = ids.repeat(len(positions), 1)
+    rows[torch.arange(len(positions)), positions] = mask_id
+    return predict(rows)[0, positions].argmax(-1)
+
+
+def fill_all(predict, ids, positions, mask_id):
+    rows = ids.repeat(len(positions), 1)
+    rows[torch.arange(len(positions)), positions] = mask_id
+    return predict(rows)[:, positions].argmax(-1)
+
+
+FILL = {
+    "Did you forget the return?": lambda *args: None,
+    "all positions are masked at once": fill_together,
+    "nothing is masked": lambda f, i, p, m: f(i[None])[0, p].argmax(-1),
+    "keep their order": lambda f, i, p, m: fill(f, i, p.sort().values, m),
+    "the first row's answer": fill_first,
+    "every position of every row": fill_all,
+    "those are the right tokens": lambda f, i, p, m: i[p],
+    "ids were changed": fill_in_place,
+}
+
+
+def blind(batch):
+    features, regions = batch["features"], batch["region_mask"]
+    return batch | {"features": 0 * features, "region_mask": regions & False}
+
+
+def blind_in_place(batch):
+    right = blind(batch)
+    batch["features"] *= 0
+    return right
+
+
+BLIND = {
+    "Did you forget the return?": lambda b: None,
+    "the regions are still there": lambda b: b | {"features": 0 * b["features"]},
+    "the features are still there": lambda b: b | {"region_mask": b["region_mask"] & False},
+    "the shuffled control": lambda b: (
+        b | {n: b[n].roll(1, 0) for n in ("features", "boxes", "region_mask")}
+    ),
+    "a blind model still reads": lambda b: blind(b) | {"ids": 0 * b["ids"]},
+    "marked as real": lambda b: blind(b) | {"region_mask": b["region_mask"] | True},
+    "neither zero nor": lambda b: blind(b) | {"features": torch.randn_like(b["features"])},
+    "keys are missing": lambda b: {n: blind(b)[n] for n in ("features", "region_mask")},
+    "batch was changed": blind_in_place,
+}
+
+
+def positions(is_word, regions, shift=0, step=0, end=1, length=None):
+    n = is_word.sum(1, keepdim=True) if length is None else torch.full((len(is_word), 1), length)
+    text = torch.arange(is_word.shape[1]).expand(is_word.shape)
+    at = n + shift + step * torch.arange(regions)
+    return torch.cat([text, at, at[:, -1:] + end], dim=1)
+
+
+POSITIONS = {
+    "Did you forget the return?": lambda w, r: None,
+    "one by one": lambda w, r: positions(w, r, step=1),
+    "padding is counted": lambda w, r: positions(w, r, length=w.shape[1]),
+    "it has the next one": lambda w, r: positions(w, r, end=0),
+    "one too high": lambda w, r: positions(w, r, shift=1),
+    "one too low": lambda w, r: positions(w, r, shift=-1),
+    "[END] is missing": lambda w, r: positions(w, r)[:, :-1],
+    "start again at 0": lambda w, r: torch.cat(
+        [positions(w, r)[:, : -r - 1], torch.tensor([0] * r + [1]).expand(len(w), -1)], 1
+    ),
+}
+
+
+class Head(nn.Module):
+    activation, norm = staticmethod(gelu), True
+
+    def __init__(self, width, answers):
+        super().__init__()
+        self.first, self.last = nn.Linear(width, 2 * width), nn.Linear(2 * width, answers)
+        self.between = nn.LayerNorm(2 * width) if self.norm else nn.Identity()
+
+    def join(self, image, text):
+        return image * text
+
+    def forward(self, image, text):
+        return self.last(self.between(self.activation(self.first(self.join(image, text)))))
+
+
+class Added(Head):
+    def join(self, image, text):
+        return image + text
+
+
+class Concatenated(Head):
+    def __init__(self, width, answers):
+        super().__init__(width, answers)
+        self.first = nn.Linear(2 * width, 2 * width)
+
+    def join(self, image, text):
+        return torch.cat([image, text], -1)
+
+
+class OneLayer(nn.Module):
+    def __init__(self, width, answers):
+        super().__init__()
+        self.only = nn.Linear(width, answers)
+
+    def forward(self, image, text):
+        return self.only(image * text)
+
+
+class NoActivation(Head):
+    norm = False
+
+    @staticmethod
+    def activation(x):
+        return x
+
+
+class NoNorm(Head):
+    norm = False
+
+
+class Softmax(Head):
+    def forward(self, image, text):
+        return super().forward(image, text).softmax(-1)
+
+
+class Sigmoid(Head):
+    def forward(self, image, text):
+        return super().forward(image, text).sigmoid()
+
+
+class Narrow(Head):
+    def __init__(self, width, answers):
+        super().__init__(width, answers)
+        self.first, self.last = nn.Linear(width, width), nn.Linear(width, answers)
+        self.between = nn.LayerNorm(width)
+
+
+class Pooled(Head):
+    def forward(self, image, text):
+        return super().forward(image, text)[:, 0]
+
+
+HEAD = {
+    "the logits have shape": Pooled,
+    "not multiplied": Added,
+    "concatenated": Concatenated,
+    "a single layer": OneLayer,
+    "no activation": NoActivation,
+    "LayerNorm between": NoNorm,
+    "without a softmax": Softmax,
+    "without a sigmoid": Sigmoid,
+    "numbers to train": Narrow,
+}
+
+
+def answered(logits, answer):
+    targets = one_hot(answer, logits.shape[-1]).float()
+    return binary_cross_entropy_with_logits(logits, targets, reduction="none")
+
+
+ANSWERS = {
+    "expected one number": lambda x, a: x,
+    "over answers, too": lambda x, a: answered(x, a).mean(),
+    "sum over questions": lambda x, a: answered(x, a).sum(),
+    "the softmax's": lambda x, a: cross_entropy(x, a),
+    "only the right answer": lambda x, a: -logsigmoid(x)[range(len(a)), a].mean(),
+    "only the wrong answers": lambda x, a: (
+        (-logsigmoid(-x) * (1 - one_hot(a, x.shape[-1]))).sum(-1).mean()
+    ),
+    "applied twice": lambda x, a: answered(x.sigmoid(), a).sum(-1).mean(),
+    "the sign": lambda x, a: -answered(x, a).sum(-1).mean(),
+    "right and wrong are exchanged": lambda x, a: answered(-x, a).sum(-1).mean(),
+    "no gradient": lambda x, a: answered(x, a).sum(-1).mean().item(),
+}
 
 WRONG = {
-    "vilbert.picture_token": TOKEN,
-    "vilbert.co_attention": CO,
+    "vilbert.box_features": BOXES,
+    "vilbert.img_token": TOKEN,
+    "vilbert.mask_words": MASKING,
     "vilbert.region_loss": REGION,
+    "vilbert.co_attention": CO,
+    "vilbert.post_norm_update": BLOCK,
+    "vilbert.alignment_logits": ALIGNMENT,
+    "vilbert.fill_in": FILL,
+    "vilbert.without_picture": BLIND,
+    "vilbert.vlbert_positions": POSITIONS,
+    "vilbert.AnswerHead": HEAD,
+    "vilbert.answer_loss": ANSWERS,
 }
 RIGHT = {
-    "vilbert.picture_token": token,
-    "vilbert.co_attention": co,
+    "vilbert.box_features": boxes5,
+    "vilbert.img_token": token,
+    "vilbert.mask_words": masking,
     "vilbert.region_loss": region,
+    "vilbert.co_attention": co,
+    "vilbert.post_norm_update": update,
+    "vilbert.alignment_logits": align,
+    "vilbert.fill_in": fill,
+    "vilbert.without_picture": blind,
+    "vilbert.vlbert_positions": positions,
+    "vilbert.AnswerHead": Head,
+    "vilbert.answer_loss": lambda x, a: answered(x, a).sum(-1).mean(),
 }
+
+
+def test_each_exercise_is_tried():
+    assert {f"vilbert.{name}" for name in EXERCISES} == set(WRONG) == set(RIGHT)
 
 
 @pytest.mark.parametrize("id", RIGHT)
-def test_right_answers_pass(id):
+def test_right_answers_and_the_reference_pass(id):
     assert [message(id, RIGHT[id]) for _ in range(3)] == [""] * 3
+    assert message(id, EXERCISES[id.removeprefix("vilbert.")].reference) == ""
 
 
 @pytest.mark.parametrize("id, words, answer", each(WRONG))
 def test_each_mistake_is_named(id, words, answer):
     for _ in range(2):
         assert words in message(id, answer)
-
-
-def test_the_player_hides_another_word_and_another_picture(monkeypatch):
-    shown = displayed(monkeypatch)
-    hiding_player(
-        lambda number, place: ({f"word {place} of {number}": 0.6}, "cat"),
-        np.zeros((2, 8, 8, 3), np.uint8),
-        [["a", "cat", "on", "blue"], ["a", "dog"]],
-    )
-    widget, static = shown[0]
-    number, place, picture, said = widget.children
-    assert (
-        "'a ____ on blue', hidden word 'cat'" in static["text/plain"]
-        and "word 1 of 0 0.60" in static["text/plain"]
-    )
-    before = picture.value
-    place.value = 3
-    assert picture.value != before and "word 3 of 0" in said.value
-    number.value = 1
-    assert "word 1 of 1" in said.value  # the second caption is shorter

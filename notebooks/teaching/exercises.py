@@ -72,6 +72,8 @@ def run_and_watch_inputs(target, *args):
             return torch.equal(one, other)
         if isinstance(one, (list, tuple)):
             return len(one) == len(other) and all(map(same, one, other))
+        if isinstance(one, dict):
+            return one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
         return one == other
 
     before = copy.deepcopy(args)

@@ -218,10 +218,13 @@ class ViLBERT(nn.Module):
         """Logits (B,) of "aligned" from pooled states of image and text, (B, W) each: their product (Sec. 3.2)."""
         return self.alignment_head(image * text)[:, 0]
 
-    def _alignment_logits(self, image: Tensor, text: Tensor) -> Tensor:
+    def pool(self, image: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
+        """States (B, 1 + R, D), (B, T, E) -> pooled states of the image token and of the text's first token, (B, W) each."""
         # BERT's tanh. With the ReLU of the authors' code nearly all pairs had the same score in our first runs.
-        pooled = self.pool_image(image[:, 0]).tanh(), self.pool_text(text[:, 0]).tanh()
-        return self.alignment_head_logits(*pooled)
+        return self.pool_image(image[:, 0]).tanh(), self.pool_text(text[:, 0]).tanh()
+
+    def _alignment_logits(self, image: Tensor, text: Tensor) -> Tensor:
+        return self.alignment_head_logits(*self.pool(image, text))
 
     def alignment_logits(self, batch: dict[str, Tensor], **masks) -> Tensor:
         """Logits (B,) of "image and text are aligned", for retrieval; masks: see `forward`."""

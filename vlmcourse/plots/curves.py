@@ -205,7 +205,7 @@ def bars(
     chance: float | None = None,
     sideways: bool = False,
 ):
-    """Bars of {group: {name: Spread or number}}; whiskers are one standard deviation, dots are the single runs.
+    """Bars of {group: {name: Spread or number}} with their means; whiskers are one standard deviation, dots the single runs.
 
     sideways: bars lie, which leaves room for long names of groups.
     """
@@ -234,10 +234,18 @@ def bars(
             capsize=3,
             **{"xerr" if sideways else "yerr": stds if any(stds) else None},
         )
-        for centre, values in zip(centres, runs):
+        for centre, mean, std, values in zip(centres, means, stds, runs):
             across = [centre] * len(values)
             dots = (values, across) if sideways else (across, values)
             axes.plot(*dots, ".", color="black", markersize=4)
+            end, align = max(mean + std, 0, *values), {"ha": "center", "va": "bottom"}
+            if sideways:
+                align = {"ha": "left", "va": "center"}
+            where = (end, centre) if sideways else (centre, end)
+            room = (4, 0) if sideways else (0, 2)
+            axes.annotate(
+                f"{mean:.3g}", where, room, textcoords="offset points", fontsize=8, **align
+            )
     chance_line(axes, chance, vertical=sideways)
     (axes.set_yticks if sideways else axes.set_xticks)(range(len(groups)), list(groups))
     (axes.set_xlabel if sideways else axes.set_ylabel)(ylabel)

@@ -19,6 +19,7 @@ from vlmcourse.plots.style import (
     hide_axes,
     outline,
     set_margins,
+    text_colour,
 )
 
 
@@ -66,19 +67,18 @@ def pictures_with_boxes(
     captions: Sequence[str],
 ):
     """Pictures (N, S, S, 3) with the boxes of their regions, x1, y1, x2, y2 as fractions, and a name at each box."""
-    drawn, axes = figure(2.1 * len(images), 2.7, 1, len(images))
+    drawn, axes = figure(2.6 * len(images), 3.3, 1, len(images))
     for panel, image, corners, labels, caption in zip(axes, images, boxes, names, captions):
         hide_axes(panel)
         panel.imshow(image, extent=(0, 1, 1, 0), interpolation="nearest")
-        panel.set_xlabel(_wrapped(caption, 26), fontsize=8.5)
+        panel.set_xlabel("\n".join(_wrapped(line, 28) for line in caption.split("\n")), fontsize=10)
         for (x1, y1, x2, y2), name, colour in zip(corners, labels, COLOURS):
             outline(panel, x1, y1, x2, y2, color=colour, linewidth=2)
             style = {"facecolor": colour, "edgecolor": "none", "pad": 1}
-            panel.text(
-                x1 + 0.01, y1 + 0.01, name, fontsize=7.5, va="top", color="white", bbox=style
-            )
+            panel.text(x1, y1, name, fontsize=9, va="bottom", color=text_colour(colour), bbox=style)
     words = "; ".join(
-        f"'{caption}' with boxes {', '.join(labels)}" for caption, labels in zip(captions, names)
+        f"'{' '.join(caption.split())}' with boxes {', '.join(labels)}"
+        for caption, labels in zip(captions, names)
     )
     return describe(drawn, f"{len(images)} pictures with the boxes of their regions: {words}.")
 

@@ -1,0 +1,236 @@
+"""Lesson 04: the checks of the exercises on co-attention and alignment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from teaching import vilbert_reference as reference
+from teaching.exercises import Exercise, normal, number, rule
+from vlmcourse.parts.bert import CrossAttentionBlock
+
+Pair = Sequence[Tensor]
+
+
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, is_key: Tensor, scale: float | None = None, axis: int = -1
+) -> Tensor:
+    scores = q @ k.mT * (q.shape[-1] ** -0.5 if scale is None else scale)
+    return scores.masked_fill(~is_key[:, None, None], -torch.inf).softmax(axis) @ v
+
+
+def crossed(image: Pair, text: Pair, is_region: Tensor, is_word: Tensor, **how) -> list[Tensor]:
+    return [
+        attend(image[0], *text[1:], is_word, **how),
+        attend(text[0], *image[1:], is_region, **how),
+    ]
+
+
+def no_padding(image: Pair, text: Pair, is_region: Tensor, is_word: Tensor, **how) -> list[Tensor]:
+    return crossed(image, text, torch.ones_like(is_region), torch.ones_like(is_word), **how)
+
+
+def zero_scores(image: Pair, text: Pair, *masks: Tensor) -> list[Tensor]:
+    """Scores of padding are 0 in place of minus infinity."""
+    return [
+        (q @ k.mT * q.shape[-1] ** -0.5 * is_key[:, None, None]).softmax(-1) @ v
+        for (q, _, _), (_, k, v), is_key in ((image, text, masks[1]), (text, image, masks[0]))
+    ]
+
+
+def one_map(
+    image: Pair, text: Pair, is_region: Tensor, is_word: Tensor, before: bool
+) -> list[Tensor]:
+    """The regions' map serves the words, too, transposed before or after its softmax."""
+    scores = image[0] @ text[1].mT * image[0].shape[-1] ** -0.5
+    masked = scores.masked_fill(~is_word[:, None, None], -torch.inf)
+    back = scores.mT.masked_fill(~is_region[:, None, None], -torch.inf).softmax(-1)
+    return [masked.softmax(-1) @ text[2], (back if before else masked.softmax(-1).mT) @ image[2]]
+
+
+def co_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    regions, words, width = (
+        number(generator, 3, 4),
+        number(generator, 5, 6),
+        number(generator, 6, 9),
+    )
+    streams = [
+        tuple(normal(generator, 2, 2, length, width) for _ in range(3))
+        for length in (regions, words)
+    ]
+    sizes = [torch.tensor([[length], [length - 1]]) for length in (regions, words)]
+    masks = [torch.arange(length) < size for length, size in zip((regions, words), sizes)]
+    return [*streams, *masks], {}
+
+
+CO_MISTAKES = {
+    "that is self-attention, twice: keys and values must come from the other stream.": lambda i, t, r, w: [
+        attend(*i, r),
+        attend(*t, w),
+    ],
+    "the two results are exchanged: what the regions get comes first.": lambda *args: crossed(
+        *args
+    )[::-1],
+    "the two results are exchanged, and the scores are not divided by the square root of the width.": lambda *args: (
+        crossed(*args, scale=1.0)[::-1]
+    ),
+    "the scores are not divided by the square root of the width.": partial(crossed, scale=1.0),
+    "padding is attended to: leave out keys where the mask is False.": no_padding,
+    "padding is attended to, and the scores are not divided by the square root of the width.": partial(
+        no_padding, scale=1.0
+    ),
+    "scores of padding are 0, and exp(0) is 1: they must be minus infinity.": zero_scores,
+    "one map serves both directions, transposed after its softmax: its rows no longer sum to 1.": partial(
+        one_map, before=False
+    ),
+    "the words' map is the regions' map, transposed: words have queries of their own.": partial(
+        one_map, before=True
+    ),
+    "the softmax runs over the queries; each query's weights over the keys must sum to 1.": lambda *args: [
+        part.nan_to_num() for part in no_padding(*args, axis=-2)
+    ],
+}
+
+
+def block_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    heads, width, length = 2, 2 * number(generator, 3, 5), number(generator, 4, 6)
+    block = CrossAttentionBlock(width, heads, 8, width)
+    for parameter in block.parameters():
+        parameter.data = normal(generator, *parameter.shape)
+    x = normal(generator, 2, length, width)
+    return [x, normal(generator, 2, heads, length, width // heads), block], {}
+
+
+def merge(attended: Tensor) -> Tensor:
+    return attended.transpose(1, 2).flatten(2)
+
+
+def updated(
+    x: Tensor,
+    attended: Tensor,
+    block: nn.Module,
+    join: Callable = merge,
+    out: bool = True,
+    first: bool = True,
+    second: bool = True,
+) -> Tensor:
+    """post_norm_update with something left out, or heads joined in another way."""
+    got = join(attended)
+    got = block.attention.out(got) if out else got
+    x = block.norm1(x + got if first else got)
+    return block.norm2(x + block.feedforward(x) if second else block.feedforward(x))
+
+
+def pre_norm(x: Tensor, attended: Tensor, block: nn.Module) -> Tensor:
+    x = x + block.attention.out(merge(attended))
+    return x + block.feedforward(block.norm2(x))
+
+
+def norm_first(x: Tensor, attended: Tensor, block: nn.Module) -> Tensor:
+    x = x + block.norm1(block.attention.out(merge(attended)))
+    return x + block.norm2(block.feedforward(x))
+
+
+def norms_exchanged(x: Tensor, attended: Tensor, block: nn.Module) -> Tensor:
+    x = block.norm2(x + block.attention.out(merge(attended)))
+    return block.norm1(x + block.feedforward(x))
+
+
+BLOCK_MISTAKES = {
+    "the heads are joined in the wrong order: first bring (B, H, L, D / H) to (B, L, H, D / H).": partial(
+        updated, join=lambda a: a.flatten(1).unflatten(1, (a.shape[2], -1))
+    ),
+    "`block.attention.out` is missing: it mixes what the heads found.": partial(updated, out=False),
+    "the residual of the attention is missing.": partial(updated, first=False),
+    "the residual of the feed-forward layer is missing.": partial(updated, second=False),
+    "both residuals are missing.": partial(updated, first=False, second=False),
+    "that is pre-norm: BERT normalises the sum, after each residual.": pre_norm,
+    "the norm is applied before the sum; BERT normalises the sum.": norm_first,
+    "the two norms are exchanged.": norms_exchanged,
+}
+
+
+def pooled_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    width = number(generator, 4, 6)
+    layers = [nn.Linear(3, width), nn.Linear(5, width), nn.Linear(width, 1)]
+    for layer in layers:
+        for parameter in layer.parameters():
+            parameter.data = normal(generator, *parameter.shape)
+    return [normal(generator, 3, 4, 3), normal(generator, 3, 6, 5), *layers], {}
+
+
+def aligned(
+    image: Tensor,
+    text: Tensor,
+    pool_image: nn.Module,
+    pool_text: nn.Module,
+    head: nn.Module,
+    take: Callable = lambda states: states[:, 0],
+    activation: Callable = torch.tanh,
+    join: Callable = torch.mul,
+) -> Tensor:
+    """alignment_logits with other choices."""
+    pooled = activation(pool_image(take(image))), activation(pool_text(take(text)))
+    return head(join(*pooled))[:, 0]
+
+
+ALIGNMENT_MISTAKES = {
+    "the pooled states are added; ViLBERT multiplies them, number by number.": partial(
+        aligned, join=torch.add
+    ),
+    "the pooled states are subtracted; ViLBERT multiplies them.": partial(aligned, join=torch.sub),
+    "the mean over all positions is pooled; take the first position of each stream.": partial(
+        aligned, take=lambda states: states.mean(1)
+    ),
+    "the last position is pooled; the IMG token and [CLS] stand first.": partial(
+        aligned, take=lambda states: states[:, -1]
+    ),
+    "the tanh is missing.": partial(aligned, activation=lambda x: x),
+    "that is a ReLU; here the pooling has a tanh, as BERT's.": partial(
+        aligned, activation=torch.relu
+    ),
+    "that is a sigmoid; here the pooling has a tanh, as BERT's.": partial(
+        aligned, activation=torch.sigmoid
+    ),
+    "that is a probability; return the logit, the loss applies the sigmoid.": lambda *args: aligned(
+        *args
+    ).sigmoid(),
+    "the shape is (B, 1); return (B,).": lambda *args: aligned(*args)[:, None],
+}
+
+
+EXERCISES = {
+    "co_attention": Exercise(
+        "Queries from one stream, keys and values from the other, padding left out.",
+        (rule("co_attention", co_inputs, crossed, CO_MISTAKES),),
+        reference=reference.co_attention,
+    ),
+    "post_norm_update": Exercise(
+        "Heads joined, two residuals, a norm after each sum.",
+        (
+            rule(
+                "post_norm_update",
+                block_inputs,
+                lambda *args: reference.post_norm_update(*args).detach(),
+                {words: (lambda *a, f=wrong: f(*a).detach()) for words, wrong in BLOCK_MISTAKES.items()},
+                tolerance=1e-3,
+            ),
+        ),
+        reference=reference.post_norm_update,
+    ),
+    "alignment_logits": Exercise(
+        "The first states, pooled, multiplied, and one logit for each pair.",
+        (
+            rule(
+                "alignment_logits",
+                pooled_inputs,
+                lambda *args: reference.alignment_logits(*args).detach(),
+                {words: (lambda *a, f=wrong: f(*a).detach()) for words, wrong in ALIGNMENT_MISTAKES.items()},
+            ),
+        ),
+        reference=reference.alignment_logits,
+    ),
+}  # fmt: skip
