@@ -1,0 +1,380 @@
+"""CLIP's studies at reduced scale, three seeds: data sets, shots, class lists, shift, noise, scaling, overlap.
+
+    python -m benchmarks.replicate_clip_studies [--scale smoke|laptop]     about 15 minutes on one core
+
+All rows are of small CLIPs (recipes/clip_studies.py): 57 nouns, pictures of 32 pixels, 8,192 pairs. Trained stages are cached
+and rows are saved seed by seed, so a run that was stopped goes on where it was. Writes results/replicate_clip_studies.json.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+import typer
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from vlmcourse import recipes, world
+from vlmcourse.evaluation import (
+    accuracy,
+    class_embeddings,
+    embed,
+    features,
+    k_shot_probe,
+    linear_probe,
+    load_matching_results,
+    retrieval_recall,
+    save_results,
+    shift_curve,
+    zero_shot,
+)
+from vlmcourse.papers.clip import CLIP
+from vlmcourse.recipes.clip_studies import (
+    NOUNS,
+    PAIRS,
+    SIZES,
+    VARIED,
+    Pool,
+    Supervised,
+    study_classes,
+    study_pairs,
+    study_scale,
+    things_alone,
+    train_study_clip,
+    train_supervised,
+)
+from vlmcourse.training.scale import Scale
+from vlmcourse.world import tokenizer
+from vlmcourse.world.noise import Noise, duplicated, mismatched
+
+app = typer.Typer(add_completion=False, help=__doc__)
+SHOTS = (1, 2, 4, 8, 16)
+STRENGTHS = (0.1, 1.0)  # L2 of the probes
+LABELLED = NOUNS[::2]
+"""Of the supervised classifier whose features are probed: it never saw the other nouns, as ImageNet lacks most classes."""
+NOUN_SETS = {
+    "animals": ("animal",),
+    "fruit and food": ("fruit", "food"),
+    "vehicles": ("vehicle",),
+    "clothing": ("clothing",),
+    "plants and buildings": ("plant", "building"),
+    "household": ("furniture", "object", "tool"),
+}
+PLACES = ("top left", "top right", "bottom left", "bottom right", "middle")
+ALARM, GROUP = "animal", "clothing"
+"""The class list is an alarm for animals; pictures of clothing, which it does not list, are shown."""
+
+
+def counts(size: Scale) -> tuple[int, int]:
+    """Pictures to train a probe on, and to test it on."""
+    return (1536, 768) if size.name != "smoke" else (512, 128)
+
+
+def place(scene: world.Scene) -> int:
+    """In which of PLACES a single thing is."""
+    x, y = scene.things[0].x, scene.things[0].y
+    middle = abs(x - 0.5) < 0.1 and abs(y - 0.5) < 0.1
+    return 4 if middle else int(x > 0.5) + 2 * int(y > 0.5)
+
+
+class Pictures:
+    """Pictures of a split, and what two image towers make of them, to be labelled in several ways."""
+
+    def __init__(self, split: str, count: int, seed: int, single: bool):
+        changes = {"things": (1, 1)} if single else {"single_share": 0.0}
+        pairs = study_pairs(split, seed, **changes)
+        self.scenes = pairs.scenes(range(count))
+        self.pixel_values = world.to_pixels(pairs.images(range(count)))
+
+    def of(self, encode: Callable, model: nn.Module) -> Tensor:
+        return features(encode, model, self.pixel_values)
+
+
+def data_sets() -> dict[str, tuple[bool, Callable[[world.Scene], int | None], Sequence[str]]]:
+    """{name: (of single things?, scene -> label or None, texts of the classes)}; None: the scene is not in the data set."""
+    found = {}
+    for name, categories in NOUN_SETS.items():
+        words = [word for word in NOUNS if world.noun(word).category in categories]
+        label = {word: number for number, word in enumerate(words)}
+        texts = [world.article(word) for word in words]
+        found[name] = (True, lambda scene, label=label: label.get(scene.words[0]), texts)
+    backgrounds = list(world.BACKGROUNDS)
+    kinds = sorted({world.noun(word).category for word in NOUNS})
+    texts = [f"a {name} background" for name in backgrounds]
+    found["backgrounds"] = (True, lambda scene: backgrounds.index(scene.background), texts)
+    numbers = ["one thing", "two things", "three things", "four things"]
+    found["counting"] = (False, lambda scene: len(scene.things) - 1, numbers)
+    found["place in the picture"] = (True, place, [f"a thing {name}" for name in PLACES])
+    large = ["a small thing", "a large thing"]
+    found["size in the picture"] = (True, lambda scene: int(scene.things[0].size > 0.41), large)
+    kind = [world.article(name) for name in kinds]
+    found["kind of thing"] = (True, lambda scene: kinds.index(scene.things[0].noun.category), kind)
+    return found
+
+
+def data_set_rows(model: CLIP, other: Supervised, size: Scale, seed: int) -> dict:
+    """Accuracy on each data set: zero-shot, and probes on the features of CLIP and of the classifier (Fig. 5)."""
+    pictures = {
+        (split, single): Pictures(split, count, seed, single)
+        for split, count in zip(("train", "test"), counts(size))
+        for single in (True, False)
+    }
+    tower = {
+        name: {key: shown.of(one.vision, one) for key, shown in pictures.items()}
+        for name, one in (("CLIP", model), ("supervised", other))
+    }
+    joint = {key: shown.of(model.encode_image, model) for key, shown in pictures.items()}
+    rows = {}
+    for name, (single, label_of, texts) in data_sets().items():
+        labels, kept = {}, {}
+        for split in ("train", "test"):
+            found = [label_of(scene) for scene in pictures[split, single].scenes]
+            kept[split] = [row for row, label in enumerate(found) if label is not None]
+            labels[split] = torch.tensor([found[row] for row in kept[split]])
+        classes = class_embeddings(model, texts, world.captions.PROMPTS, tokenizer.encode)
+        guessed = zero_shot(joint["test", single][kept["test"]], classes)
+        rows[name] = {
+            "zero-shot": accuracy(guessed, labels["test"]),
+            "chance": 1 / len(texts),
+            **{
+                f"probe on {who}": linear_probe(
+                    (found["train", single][kept["train"]], labels["train"]),
+                    (found["test", single][kept["test"]], labels["test"]),
+                    STRENGTHS,
+                )
+                for who, found in tower.items()
+            },
+        }
+    return rows
+
+
+def labelled(
+    encode: Callable, model: nn.Module, size: Scale, seed: int
+) -> list[tuple[Tensor, Tensor]]:
+    """(features, labels) of single things to train a probe of all nouns, and to test it."""
+    parts = []
+    for split, count in zip(("train", "test"), counts(size)):
+        pairs, labels = things_alone(count, split, seed)
+        pixel_values = world.to_pixels(pairs.images(range(count)))
+        parts.append((features(encode, model, pixel_values), labels))
+    return parts
+
+
+def shot_rows(model: CLIP, other: Supervised, untrained: CLIP, size: Scale, seed: int) -> dict:
+    """Zero-shot on all nouns beside k-shot probes on the features of three towers (Fig. 6)."""
+    images, labels = labelled(model.encode_image, model, size, seed)[1]
+    rows: dict = {"zero-shot": accuracy(zero_shot(images, study_classes(model)), labels)}
+    for who, one in (("CLIP", model), ("supervised", other), ("untrained", untrained)):
+        train, test = labelled(one.vision, one, size, seed)
+        fewest = int(torch.bincount(train[1], minlength=len(NOUNS)).min())
+        rows[who] = {
+            str(k): k_shot_probe(train, test, k, draws=1).mean for k in SHOTS if k <= fewest
+        }
+        rows[who]["all"] = linear_probe(train, test, STRENGTHS)
+    return rows
+
+
+def class_list_rows(model: CLIP, size: Scale, seed: int) -> dict:
+    """Share of pictures of GROUP that are called an ALARM class, before and after classes of GROUP join the list.
+
+    Which class joins next is chosen on training pictures; the shares are of test pictures. "right": share of the alarm's own
+    pictures that are called an ALARM class.
+    """
+    of = {category: [w for w in NOUNS if world.noun(w).category == category] for category in
+          (ALARM, GROUP)}  # fmt: skip
+    others = [word for word in NOUNS if world.noun(word).category not in (ALARM, GROUP)][::3]
+    parts = labelled(model.encode_image, model, size, seed)
+    vector = dict(zip(NOUNS, study_classes(model)))
+
+    def share(part: int, category: str, added: list[str]) -> float:
+        images, labels = parts[part]
+        shown = torch.tensor([NOUNS[label] in of[category] for label in labels.tolist()])
+        names = [*others, *of[ALARM], *added]
+        guessed = zero_shot(images[shown], torch.stack([vector[name] for name in names]))
+        return (
+            torch.tensor([names[number] in of[ALARM] for number in guessed.tolist()])
+            .float()
+            .mean()
+            .item()
+        )
+
+    added: list[str] = []
+    rows = {"0 classes added": share(1, GROUP, [])}
+    rows |= {"right, 0 classes added": share(1, ALARM, [])}
+    while left := [word for word in of[GROUP] if word not in added]:
+        added.append(min(left, key=lambda word: share(0, GROUP, [*added, word])))
+        rows[f"{len(added)} classes added"] = share(1, GROUP, added)
+        rows[f"right, {len(added)} classes added"] = share(1, ALARM, added)
+    return rows
+
+
+def shift_rows(size: Scale, seed: int) -> dict:
+    """Accuracy in each style of four models that differ in supervision and in the variety of their pictures (Fig. 13)."""
+    pairs, labels = things_alone(counts(size)[1], "test", seed)
+    images = pairs.images(range(len(labels)))
+    steps = max(4, SIZES[size.name].steps // 2)
+    rows = {}
+    for variety, styles in (("one style", ("as trained",)), ("varied", VARIED)):
+        pairs = study_pairs(seed=seed, things=(1, 1), styles=styles)
+        data = Pool(pairs, PAIRS[size.name])
+        clip = train_study_clip(size, seed, data, steps=steps).model
+        classes = study_classes(clip)
+        classifier = train_supervised(size, seed, data, steps).model
+        predictors = {
+            "captions": lambda pixels: zero_shot(clip.encode_image(pixels), classes),
+            "labels": lambda pixels: classifier(pixels).argmax(1),
+        }
+        with torch.no_grad():
+            for supervision, predict in predictors.items():
+                found = shift_curve(predict, images, labels, tuple(world.STYLES))
+                rows[f"{supervision}, {variety}"] = found
+    return rows
+
+
+def scores(model: CLIP, size: Scale, seed: int) -> dict[str, float]:
+    """Zero-shot accuracy on nouns, and mean R@1 of both directions among 256 held-out scenes."""
+    images, labels = labelled(model.encode_image, model, size, seed)[1]
+    pairs = study_pairs("test", seed)
+    found = retrieval_recall(
+        *embed(model, pairs, pairs.distinct(256 if size.name != "smoke" else 32))
+    )
+    return {
+        "zero-shot": accuracy(zero_shot(images, study_classes(model)), labels),
+        "mean R@1": (found["image to text R@1"] + found["text to image R@1"]) / 2,
+    }
+
+
+def filtered(pool: Pool, model: CLIP, share: float) -> Pool:
+    """The pairs that a CLIP finds most alike: this share of the pool."""
+    cosines = torch.cat(
+        [(image * text).sum(1) for image, text in [embed(model, pool.pairs, range(pool.count))]]
+    )
+    best = cosines.argsort(descending=True)[: int(share * pool.count)]
+    return replace(pool, rows=tuple(sorted(best.tolist())))
+
+
+def capped(pool: Pool, most: int) -> Pool:
+    """At most this many pairs of each caption."""
+    seen: dict[str, int] = {}
+    rows = []
+    for row in range(pool.count):
+        text = pool.pairs.text(row)
+        seen[text] = seen.get(text, 0) + 1
+        rows += [row] * (seen[text] <= most)
+    return replace(pool, rows=tuple(rows))
+
+
+def noise_rows(model: CLIP, size: Scale, seed: int) -> dict:
+    """Scores after training on corrupted and on cleaned pairs, at equal steps (Sec. 2.2). model: trained on clean pairs."""
+
+    def pool(kind) -> Pool:
+        return Pool(study_pairs(seed=seed, noise=Noise(0.4, kind)), PAIRS[size.name])
+
+    rows = {"clean": scores(model, size, seed)}
+    noisy = pool(mismatched)
+    filtering = train_study_clip(size, seed, noisy).model
+    rows["40 % mismatched"] = scores(filtering, size, seed)
+    for name, data in (
+        ("mismatched, filtered by the CLIP above", filtered(noisy, filtering, 0.6)),
+        ("40 % repeated captions", pool(duplicated)),
+        ("repeated, at most 10 of each caption", capped(pool(duplicated), 10)),
+    ):
+        rows[name] = scores(train_study_clip(size, seed, data).model, size, seed)
+        rows[name]["pairs kept"] = len(data.rows or range(data.count)) / data.count
+    return rows
+
+
+def scaling_rows(size: Scale, seed: int) -> dict:
+    """Probe, zero-shot and retrieval over the compute of the image tower, at equal steps (Fig. 10)."""
+    rows = {}
+    for family, widths, changes in (
+        ("ViT", (32, 64, 128), {}),
+        ("ResNet", (64, 128, 256), {"resnet": (1, 1, 1)}),
+    ):
+        for width in widths:
+            options = (
+                changes if (family, width) == ("ViT", 64) else changes | {"vision_width": width}
+            )
+            model = train_study_clip(size, seed, **options).model
+            with FlopCounterMode(display=False) as counter, torch.no_grad():
+                model.vision(torch.zeros(1, 3, size.image_size, size.image_size))
+            rows[f"{family} {width}"] = scores(model, size, seed) | {
+                "linear probe": linear_probe(*labelled(model.vision, model, size, seed), STRENGTHS),
+                "MFLOPs an image": counter.get_total_flops() / 1e6,
+                "parameters": sum(p.numel() for p in model.vision.parameters()),
+            }
+            print(family, width, rows[f"{family} {width}"], flush=True)
+    return rows
+
+
+def overlap_rows(model: CLIP, size: Scale, seed: int) -> dict:
+    """Zero-shot accuracy if 3.2 % of the test pictures are replaced by pictures the model was trained on (Sec. 5)."""
+    images, labels = labelled(model.encode_image, model, size, seed)[1]
+    train = Pool(study_pairs(seed=seed), PAIRS[size.name])
+    single = [row for row in range(train.count) if len(train.pairs.scene(row).words) == 1]
+    planted = max(1, round(0.032 * len(labels)))
+    with torch.no_grad():
+        seen = model.encode_image(world.to_pixels(train.images()[single[:planted]]))
+    seen_labels = torch.tensor([NOUNS.index(train.pairs.scene(row).words[0]) for row in single])
+    classes = study_classes(model)
+    clean = (zero_shot(images, classes) == labels)[planted:].float()
+    leaked = (zero_shot(seen, classes) == seen_labels[:planted]).float()
+    return {
+        "overlap": planted / len(labels),
+        "all": torch.cat([leaked, clean]).mean().item(),
+        "clean": clean.mean().item(),
+        "overlapping": leaked.mean().item(),
+    }
+
+
+def half_labelled(size: Scale, seed: int) -> Supervised:
+    """A ResNet trained with the labels of LABELLED nouns on pictures of these alone."""
+    pairs = study_pairs(seed=seed, things=(1, 1))
+    rows = [row for row in range(PAIRS[size.name]) if pairs.scene(row).words[0] in LABELLED]
+    data = Pool(pairs, PAIRS[size.name], tuple(rows))
+    options = {"vision_width": 128, "resnet": (1, 1, 1)}
+    return train_supervised(size, seed, data, **options).model
+
+
+def measure(name: str, size: Scale, seed: int) -> dict:
+    """One study, one seed."""
+    if name == "shift":
+        return shift_rows(size, seed)
+    if name == "scaling":
+        return scaling_rows(size, seed)
+    model = train_study_clip(size, seed).model
+    if name in ("data sets", "shots"):
+        other = half_labelled(size, seed)
+        if name == "data sets":
+            return data_set_rows(model, other, size, seed)
+        config = recipes.clip.clip_config(size, patch=8)
+        untrained = recipes.clip.new_clip(config, seed).eval()
+        return shot_rows(model, other, untrained, size, seed)
+    one = {"class list": class_list_rows, "noise": noise_rows, "overlap": overlap_rows}[name]
+    return one(model, size, seed)
+
+
+STUDIES = ("data sets", "shots", "class list", "overlap", "shift", "noise", "scaling")
+
+
+@app.command()
+def main(scale: str = "laptop", seeds: int = 3) -> None:
+    """Trains what is not in the cache, measures, writes results/replicate_clip_studies.json."""
+    size = study_scale(scale)
+    name = "replicate_clip_studies" + ("" if scale == "laptop" else f"_{scale}")
+    sizes = SIZES[size.name]
+    facts = {"scale": scale, "steps": sizes.steps, "batch": sizes.batch, "pairs": PAIRS[size.name]}
+    facts |= {"command": "python -m benchmarks.replicate_clip_studies", "labelled": LABELLED}
+    rows = load_matching_results(name, **facts).get("rows", [])
+    for seed in range(seeds):
+        for study in STUDIES:
+            if not any((row["row"], row["seed"]) == (study, seed) for row in rows):
+                rows = [*rows, {"row": study, "seed": seed} | measure(study, size, seed)]
+                path = save_results(name, rows, **facts)
+                print(f"{study}, seed {seed}: kept in {path}", flush=True)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,258 @@
+"""Lesson 03's exercises on probes, shots and compute."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from teaching import clip_analysis_formulas as right
+from teaching.exercises import Exercise, gradient_rule, rule
+from vlmgrader.checks import driver_source
+
+
+def impossible(*_: object) -> float:
+    """A mistake that cannot be made with these inputs."""
+    raise ValueError("no such mistake here")
+
+
+STANDARDISE = Exercise(
+    "Mean and standard deviation come from the training part alone, so the test part stays unseen.",
+    (
+        rule(
+            "standardise",
+            right.standardise_inputs,
+            right.standardise,
+            {
+                "the test features have statistics of their own: use the mean and standard deviation of "
+                "the training features for both.": right.each_alone,
+                "the statistics are of training and test features together: the test part must not "
+                "influence the probe.": lambda train, test: right.standardise(
+                    train, test, lambda *both: torch.cat(both)
+                ),
+                "the statistics are of the test features: take those of the training features.": (
+                    lambda train, test: right.standardise(train, test, lambda _, test: test)
+                ),
+                "the mean is subtracted, but nothing is divided by the standard deviation.": (
+                    lambda train, test: right.standardise(train, test, scale=False)
+                ),
+                "each *example* is standardised (dim 1): each feature has its own mean, over dim 0.": (
+                    lambda train, test: [
+                        right.standardise(part, part, dim=1)[0] for part in (train, test)
+                    ]
+                ),
+                "this divides by the standard deviation with N - 1: use correction=0.": lambda train, test: [
+                    (part - train.mean(0)) / torch.where(train.std(0) > 0, train.std(0), 1.0)
+                    for part in (train, test)
+                ],
+                "the training features are right, the test features are unchanged: standardise both.": (
+                    lambda train, test: [right.standardise(train, test)[0], test]
+                ),
+                "one mean and one standard deviation of the whole table: each feature has its own.": (
+                    lambda train, test: [
+                        (part - train.mean()) / train.std(correction=0) for part in (train, test)
+                    ]
+                ),
+            },
+            explain=lambda got, wanted, *_: (
+                "a feature that is constant in training gives NaN or infinite values: its standard "
+                "deviation is 0, so divide by 1 there."
+                if isinstance(got, (list, tuple))
+                and any(isinstance(part, Tensor) and not part.isfinite().all() for part in got)
+                else "a feature that is constant in training is divided by a tiny number: its test values "
+                "become huge. Divide by 1 there."
+                if isinstance(got, (list, tuple))
+                and any(isinstance(part, Tensor) and part.abs().max() > 1e3 for part in got)
+                else None
+            ),
+        ),
+    ),
+    reference=right.standardise,
+)
+
+PROBE_LOSS = Exercise(
+    "Mean cross-entropy, a penalty on the weights alone, and gradients for both.",
+    (
+        rule(
+            "probe_loss",
+            right.probe_inputs,
+            right.as_float(),
+            {
+                "the penalty is missing.": right.as_float(penalty=lambda w, b: 0 * w.sum()),
+                "the penalty also covers the bias: it is on the weights alone.": right.as_float(
+                    penalty=lambda w, b: 0.5 * ((w**2).sum() + (b**2).sum())
+                ),
+                "the factor 1/2 of the penalty is missing.": right.as_float(
+                    penalty=lambda w, b: (w**2).sum()
+                ),
+                "the penalty is the mean of the squared weights: it is half their sum.": (
+                    right.as_float(penalty=lambda w, b: (w**2).mean()),
+                    right.as_float(penalty=lambda w, b: 0.5 * (w**2).mean()),
+                ),
+                "the penalty is the length of the weights: square it.": (
+                    right.as_float(penalty=lambda w, b: w.norm()),
+                    right.as_float(penalty=lambda w, b: 0.5 * w.norm()),
+                ),
+                "the penalty is the sum of absolute weights (L1): L2 squares them.": (
+                    right.as_float(penalty=lambda w, b: w.abs().sum()),
+                    right.as_float(penalty=lambda w, b: 0.5 * w.abs().sum()),
+                ),
+                "the cross-entropy is summed over examples: take the mean.": right.as_float(
+                    reduction="sum"
+                ),
+                "cross_entropy was given probabilities: it takes logits.": right.as_float(
+                    logits_of=lambda logits: logits.softmax(-1)
+                ),
+                "the bias is missing.": right.as_float(shift=0.0),
+            },
+        ),
+        gradient_rule(
+            "probe_loss",
+            right.probe_inputs,
+            right.probe_loss,
+            2,
+            "the value is right, but it has no gradient, so the probe cannot be fitted: keep tensors, "
+            "without .item() or detach().",
+        ),
+    ),
+    reference=right.probe_loss,
+)
+
+DRAW_SHOTS = Exercise(
+    "k different examples of each class, random and repeatable.",
+    (
+        rule(
+            "draw_shots",
+            right.draw_inputs,
+            lambda labels, k, seed: [right.per_class(labels, k), True, True, True],
+            driver=driver_source(right.run_draws),
+            explain=right.explain_draws,
+        ),
+    ),
+    reference=right.draw_shots,
+)
+
+SHOTS_WORTH = Exercise(
+    "Linear between neighbouring points, with the number of shots on a logarithmic axis.",
+    tuple(
+        rule(
+            "shots_worth",
+            inputs,
+            right.shots_worth,
+            {
+                "interpolated over the number of shots: the axis is logarithmic (1, 2, 4, 8, 16 are equally "
+                "far apart).": lambda *args: right.shots_worth(
+                    *args, axis=lambda x: x, back=lambda x: x
+                ),
+                "that is the logarithm of the answer: return a number of examples.": (
+                    lambda *args: right.shots_worth(*args, back=lambda x: x)
+                ),
+                "zero-shot lies above the whole curve: the answer is math.inf.": (
+                    right.clamped if above else impossible
+                ),
+                "zero-shot lies below the whole curve: the answer is the smallest number of shots.": (
+                    (lambda *args: 0.0, lambda *args: -float("inf"), lambda *args: float("inf"))
+                    if below
+                    else impossible
+                ),
+                "that is the next measured point: interpolate between the points around zero-shot.": (
+                    right.next_point
+                ),
+                "that is the last measured point below: interpolate between the points around zero-shot.": (
+                    right.last_point
+                ),
+                "that is the nearest measured point: interpolate between the points around zero-shot.": (
+                    right.nearest_point
+                ),
+            },
+        )
+        for inputs, above, below in (
+            (right.worth_inputs, False, False),
+            (lambda g: right.worth_inputs(g, lambda a, share: a[-1] + 0.1 * share), True, False),
+            (lambda g: right.worth_inputs(g, lambda a, share: a[0] - 0.1 * share), False, True),
+        )
+    ),
+    reference=right.shots_worth,
+)
+
+
+VIT_FLOPS = Exercise(
+    "Patch projection, four projections, two attention products and the MLP; two operations a multiply-add.",
+    (
+        rule(
+            "vit_flops",
+            right.flops_inputs,
+            right.vit_flops,
+            {
+                "these are multiply-adds: each counts as two operations.": lambda *a: (
+                    right.vit_flops(*a, mac=1)
+                ),
+                "the class token is missing: each block processes patches + 1 tokens.": (
+                    lambda *a: right.vit_flops(*a, token=0)
+                ),
+                "the products inside attention are missing: queries with keys, weights with values.": (
+                    lambda *a: right.vit_flops(*a, attention=0)
+                ),
+                "only one of attention's two products is counted: queries with keys *and* weights with "
+                "values.": lambda *a: right.vit_flops(*a, attention=1),
+                "three projections a block are counted: query, key, value and output make four.": (
+                    lambda *a: right.vit_flops(*a, projections=3)
+                ),
+                "only one of the MLP's two matrices is counted.": lambda *a: right.vit_flops(
+                    *a, mlp=4
+                ),
+                "the MLP is missing.": lambda *a: right.vit_flops(*a, mlp=0),
+                "the patch projection is missing.": lambda *a: right.vit_flops(*a, channels=0),
+                "a patch has 3 colour channels.": lambda *a: right.vit_flops(*a, channels=1),
+                "one block is counted: there are `depth` of them.": lambda width, depth, *a: (
+                    right.vit_flops(width, 1, *a)
+                ),
+            },
+        ),
+    ),
+    reference=right.vit_flops,
+)
+
+COMPUTE_FACTOR = Exercise(
+    "A straight line in log-log, followed to the target, relative to the largest compute.",
+    (
+        rule(
+            "compute_factor",
+            right.factor_inputs,
+            right.compute_factor,
+            {
+                "that is the compute itself: divide by the largest compute measured.": (
+                    lambda c, e, t: right.compute_factor(c, e, t) * max(c)
+                ),
+                "divided by the last entry of the list: the largest one is wanted, in any order.": (
+                    lambda c, e, t: right.compute_factor(c, e, t) * max(c) / c[-1]
+                ),
+                "divided by the smallest compute: the largest one is wanted.": (
+                    lambda c, e, t: right.compute_factor(c, e, t) * max(c) / min(c)
+                ),
+                "the line is fitted to the raw values: take logarithms of compute and error.": (
+                    lambda *a: right.compute_factor(*a, axis=lambda x: x, back=lambda x: x)
+                ),
+                "that is the logarithm of the answer.": lambda *a: math.log(
+                    right.compute_factor(*a)
+                ),
+                "the line goes through the two extreme points: fit it to all of them.": right.two_points,
+                "the factor is upside down: more compute is needed, so it is above 1.": (
+                    lambda *a: 1 / right.compute_factor(*a)
+                ),
+            },
+            tolerance=1e-3,
+        ),
+    ),
+    reference=right.compute_factor,
+)
+
+EXERCISES = {
+    "standardise": STANDARDISE,
+    "probe_loss": PROBE_LOSS,
+    "draw_shots": DRAW_SHOTS,
+    "shots_worth": SHOTS_WORTH,
+    "vit_flops": VIT_FLOPS,
+    "compute_factor": COMPUTE_FACTOR,
+}
