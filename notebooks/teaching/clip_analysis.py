@@ -8,19 +8,18 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
+from torch.utils.flop_counter import FlopCounterMode
 
 from teaching import clip_analysis_data, clip_analysis_probes
 from teaching.exercises import question
 from vlmcourse import evaluation, plots, world
-from vlmcourse.evaluation import Spread, spread, spread_over_seeds
+from vlmcourse.evaluation.published import published
 from vlmcourse.recipes.clip import noun_classes, single_things
-from vlmcourse.recipes.clip_studies import VARIED, Pool
+from vlmcourse.recipes.clip_studies import Pool, study_classes, things_alone
 from vlmcourse.world import tokenizer
 
 EXERCISES = clip_analysis_probes.EXERCISES | clip_analysis_data.EXERCISES
 Labelled = tuple[Tensor, Tensor]
-UNSEEN = tuple(style for style in world.STYLES if style not in VARIED)
-"""Styles that no training picture has."""
 
 
 def labelled_features(model, count: int, split: str) -> Labelled:
@@ -139,150 +138,6 @@ def lab_table(runs: Mapping[str, Mapping[str, float]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-# Figures of the measured rows (benchmarks/replicate_clip_studies.py).
-
-
-def difference(rows: Sequence[Mapping], study: str, first: Sequence, second: Sequence) -> Spread:
-    """Spread over seeds of one measurement minus another."""
-    pairs = [spread_over_seeds(rows, study, *path).values for path in (first, second)]
-    return spread([a - b for a, b in zip(*pairs)])
-
-
-def data_set_names(rows: Sequence[Mapping]) -> list[str]:
-    """The data sets that were measured."""
-    row = next(row for row in rows if row["row"] == "data sets")
-    return [name for name, found in row.items() if isinstance(found, Mapping)]
-
-
-def data_set_figure(rows: Sequence[Mapping]):
-    """Zero-shot CLIP minus a probe on the supervised classifier's features, in points, best first."""
-    gains = {
-        name: difference(rows, "data sets", (name, "zero-shot"), (name, "probe on supervised"))
-        for name in data_set_names(rows)
-    }
-    order = sorted(gains, key=lambda name: -gains[name].mean)
-    return plots.bars(
-        {name: {"difference": _in_points(gains[name])} for name in order},
-        "zero-shot CLIP minus probe (percentage points)",
-        sideways=True,
-    )
-
-
-def _in_points(found: Spread) -> Spread:
-    return spread([100 * value for value in found.values])
-
-
-def shots_figure(rows: Sequence[Mapping]):
-    """k-shot probes on the features of three towers, beside zero-shot CLIP."""
-    names = {
-        "CLIP": "probe on CLIP",
-        "supervised": "probe on the supervised classifier",
-        "untrained": "probe on an untrained tower",
-    }
-    row = next(row for row in rows if row["row"] == "shots")
-    curves = {
-        name: {int(k): spread_over_seeds(rows, "shots", who, k) for k in row[who] if k != "all"}
-        for who, name in names.items()
-    }
-    return plots.curves(
-        curves,
-        "labelled pictures per class",
-        "accuracy on 57 nouns",
-        chance=1 / 57,
-        xlog=True,
-        lines={"zero-shot CLIP": spread_over_seeds(rows, "shots", "zero-shot").mean},
-    )
-
-
-def scaling_points(rows: Sequence[Mapping], measurement: str) -> dict[str, dict[float, Spread]]:
-    """{family: {MFLOPs an image: spread over seeds}} of one measurement."""
-    row = next(row for row in rows if row["row"] == "scaling")
-    points: dict[str, dict[float, Spread]] = {}
-    for name, found in row.items():
-        if isinstance(found, Mapping):
-            score = spread_over_seeds(rows, "scaling", name, measurement)
-            points.setdefault(name.split()[0], {})[found["MFLOPs an image"]] = score
-    return points
-
-
-def scaling_figure(rows: Sequence[Mapping], measurement: str):
-    """One measurement over the compute of the image tower, for both families."""
-    return plots.curves(
-        scaling_points(rows, measurement),
-        "forward pass of the image tower (MFLOPs per image, log scale)",
-        measurement,
-        xlog=True,
-    )
-
-
-def class_list_figure(rows: Sequence[Mapping]):
-    """Alarm rates over the number of classes added."""
-    names = [key for key in rows_of(rows, "class list")[0] if key.endswith("classes added")]
-    added = sorted({int(name.split()[-3]) for name in names})
-    return plots.bars(
-        {
-            str(number): {
-                "clothing called an animal": spread_over_seeds(
-                    rows, "class list", f"{number} classes added"
-                ),
-                "animals called an animal": spread_over_seeds(
-                    rows, "class list", f"right, {number} classes added"
-                ),
-            }
-            for number in added
-        },
-        "share of pictures",
-    )
-
-
-def rows_of(rows: Sequence[Mapping], study: str) -> list[Mapping]:
-    """The rows of one study, one for each seed."""
-    return [row for row in rows if row["row"] == study]
-
-
-MODELS = ("captions, one style", "captions, varied", "labels, one style", "labels, varied")
-STYLE_GROUPS = {
-    "as trained": ("as trained",),
-    "styles in the varied pictures": VARIED[1:],
-    "styles in no picture": UNSEEN,
-}
-
-
-def shift_scores(rows: Sequence[Mapping], name: str, styles: tuple[str, ...]) -> Spread:
-    """Mean accuracy over some styles of one of MODELS."""
-    return spread_over_seeds(rows, "shift", name, styles)
-
-
-def shift_figure(rows: Sequence[Mapping]):
-    """Accuracy of the four models as trained, in styles of the varied pictures, and in styles of neither."""
-    return plots.bars(
-        {
-            name: {model: shift_scores(rows, model, styles) for model in MODELS}
-            for name, styles in STYLE_GROUPS.items()
-        },
-        "accuracy on 57 nouns",
-        chance=1 / 57,
-    )
-
-
-def noise_figure(rows: Sequence[Mapping]):
-    """Zero-shot accuracy and retrieval after training on corrupted and on cleaned pairs."""
-    names = [
-        name for name, found in rows_of(rows, "noise")[0].items() if isinstance(found, Mapping)
-    ]
-    return plots.bars(
-        {
-            name: {
-                measurement: spread_over_seeds(rows, "noise", name, measurement)
-                for measurement in ("zero-shot", "mean R@1")
-            }
-            for name in names
-        },
-        "score",
-        sideways=True,
-    )
-
-
 def filter_figure(cosine_order: Tensor, is_clean: Tensor):
     """Precision and recall of keeping the pairs with the highest cosines, over the share kept."""
     precision, recall = {}, {}
@@ -308,3 +163,96 @@ def fingerprints(images: np.ndarray, side: int = 8) -> Tensor:
     """Images (N, S, S, 3) uint8 as unit vectors (N, side * side * 3): shrunk, and centred on the mean image."""
     pixels = torch.nn.functional.adaptive_avg_pool2d(world.to_pixels(images), side).flatten(1)
     return normalize(pixels - pixels.mean(1, keepdim=True), dim=1)
+
+
+def counted_flops(tower: torch.nn.Module, size: int) -> int:
+    """What PyTorch counts in the forward pass of one image of size x size pixels."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        tower(torch.zeros(1, 3, size, size))
+    return counter.get_total_flops()
+
+
+def study_accuracy(model, count: int = 512) -> float:
+    """Zero-shot accuracy of a small CLIP on the nouns of its world."""
+    pairs, labels = things_alone(count)
+    with torch.no_grad():
+        images = model.encode_image(world.to_pixels(pairs.images(range(count))))
+    return evaluation.accuracy(evaluation.zero_shot(images, study_classes(model)), labels)
+
+
+class LeakyTest:
+    """Test pictures of single things, of which a share are noisy copies of training pictures.
+
+    pixel_values (N, 3, S, S), labels (N,), planted (N,) booleans, similarity (N, training pictures)
+    """
+
+    def __init__(self, size: int, count: int, share: float):
+        train, _, train_labels = single_things(size, 2 * count, "train")
+        pairs, _, labels = single_things(size, count)
+        images, seen = pairs.images(range(count)), train.images(range(2 * count))
+        copies = round(share * count)
+        noise = np.random.default_rng(0).normal(0, 6, seen[:copies].shape)
+        images[:copies] = (seen[:copies] + noise).clip(0, 255).astype(np.uint8)
+        self.pixel_values = world.to_pixels(images)
+        self.labels = torch.cat([train_labels[:copies], labels[copies:]])
+        self.planted = torch.arange(count) < copies
+        self.similarity = fingerprints(images) @ fingerprints(seen).T
+
+
+def three_uses(model) -> plots.Diagram:
+    """Zero-shot, linear probe and few-shot probe: what each reads, with the model's shapes."""
+    size, width, joint = (
+        model.config.image_size,
+        model.config.vision_width,
+        model.config.embedding,
+    )
+    classes = len(world.known_nouns())
+    drawn = plots.Diagram("Three uses of one image tower")
+    drawn.box("pixels", "pixel_values", f"(N, 3, {size}, {size})", column=0, row=1, kind="data")
+    drawn.box("tower", "image tower", "frozen after lesson 02", column=1, row=1, kind="frozen")
+    drawn.box("features", "features", f"(N, {width})", column=2, row=1, kind="data")
+    drawn.box("projection", "projection", f"{width} to {joint}", column=3, row=0, kind="frozen")
+    drawn.box("texts", "class sentences", f"{classes} texts", column=2, row=-1, kind="data")
+    drawn.box("text", "text tower", f"({classes}, {joint})", column=3, row=-1, kind="frozen")
+    drawn.box("cosine", "nearest sentence", "zero-shot: no labels", column=4, row=0)
+    drawn.box(
+        "probe", "linear probe", f"{width} x {classes}, all labels", column=3, row=1, kind="trained"
+    )
+    drawn.box(
+        "few", "few-shot probe", f"{width} x {classes}, k labels", column=3, row=2, kind="trained"
+    )
+    drawn.arrow("pixels", "tower")
+    drawn.arrow("tower", "features")
+    drawn.arrow("features", "projection")
+    drawn.arrow("features", "probe")
+    drawn.arrow("features", "few")
+    drawn.arrow("projection", "cosine", "unit vectors")
+    drawn.arrow("texts", "text")
+    drawn.arrow("text", "cosine")
+    return drawn
+
+
+def data_pipeline() -> plots.Diagram:
+    """From search queries to training pairs, with the paper's numbers."""
+    facts = published("clip-facts")
+    queries = facts.value("unique search queries", "value")
+    most = facts.value("most pairs of one query", "value")
+    pairs = facts.value("image-text pairs", "value")
+    drawn = plots.Diagram("From the web to training pairs")
+    drawn.box("queries", "search queries", f"{queries:,}", column=0, kind="data")
+    drawn.box("found", "pairs found", "image with its text", column=1, kind="data")
+    drawn.box("cap", "limit", f"at most {most:,} per query", column=2)
+    drawn.box("same", "de-duplication", "near-equal images", column=3)
+    drawn.box("pairs", "CLIP's pairs", f"{pairs} million", column=4, kind="data")
+    drawn.box("filter", "filter by cosine", "LAION, DataComp", column=3, row=1)
+    drawn.box("clip", "a trained CLIP", "judges each pair", column=2, row=1, kind="frozen")
+    for source, target in (
+        ("queries", "found"),
+        ("found", "cap"),
+        ("cap", "same"),
+        ("same", "pairs"),
+        ("clip", "filter"),
+        ("filter", "pairs"),
+    ):
+        drawn.arrow(source, target)
+    return drawn
