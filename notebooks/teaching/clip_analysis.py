@@ -244,7 +244,8 @@ def data_pipeline() -> plots.Diagram:
     drawn.box("cap", "limit", f"at most {most:,} per query", column=2)
     drawn.box("same", "de-duplication", "near-equal images", column=3)
     drawn.box("pairs", "CLIP's pairs", f"{pairs} million", column=4, kind="data")
-    drawn.box("filter", "filter by cosine", "LAION, DataComp", column=3, row=1)
+    drawn.box("filter", "filter by cosine", "keeps similar pairs", column=3, row=1)
+    drawn.box("later", "later data sets", "LAION, DataComp", column=4, row=1, kind="data")
     drawn.box("clip", "a trained CLIP", "judges each pair", column=2, row=1, kind="frozen")
     for source, target in (
         ("queries", "found"),
@@ -252,7 +253,8 @@ def data_pipeline() -> plots.Diagram:
         ("cap", "same"),
         ("same", "pairs"),
         ("clip", "filter"),
-        ("filter", "pairs"),
+        ("filter", "later"),
+        ("found", "clip"),
     ):
         drawn.arrow(source, target)
     return drawn

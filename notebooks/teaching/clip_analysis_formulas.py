@@ -168,11 +168,17 @@ def alarm_rate(images: Tensor, classes: Tensor, is_alarm: Tensor) -> float:
 
 
 def alarm_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    classes = number(generator, 5, 8)
-    images, texts = normal(generator, number(generator, 15, 25), 6), normal(generator, classes, 6)
-    is_alarm = torch.rand(classes, generator=generator) < 0.4
-    is_alarm[:2] = torch.tensor([True, False])
-    return [normalize(images, dim=-1), normalize(texts, dim=-1), is_alarm], {}
+    """Inputs for which no two of the common mistakes give the same rate."""
+    while True:
+        count = number(generator, 5, 8)
+        images = unit(normal(generator, number(generator, 15, 25), 6))
+        classes, is_alarm = unit(normal(generator, count, 6)), torch.arange(count) < count // 2
+        rates = [alarm_rate(images, sign * classes, is_alarm) for sign in (1, -1)]
+        share = is_alarm.float().mean().item()
+        values = [rates[0], 1 - rates[0], rates[1], share, rates[0] * len(images)]
+        if len({round(value, 3) for value in values}) == len(values):
+            order = torch.randperm(count, generator=generator)
+            return [images, classes[order], is_alarm[order]], {}
 
 
 def rate_with(images: Tensor, classes: Tensor, is_alarm: Tensor, added: Tensor, alarm=False):
@@ -191,13 +197,14 @@ def best_class_to_add(
 
 
 def add_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    """Inputs for which no two of the common mistakes choose the same candidate."""
     while True:
         (images, classes, is_alarm), _ = alarm_inputs(generator)
-        candidates = normalize(normal(generator, number(generator, 4, 6), 6), dim=-1)
-        answers = [best_class_to_add(images, classes, is_alarm, candidates, best=one)
-                   for one in (min, max)]  # fmt: skip
-        if answers[0] not in (0, answers[1], most_similar(images, classes, is_alarm, candidates)):
-            return [images, classes, is_alarm, candidates], {}
+        candidates = unit(normal(generator, number(generator, 6, 8), 6))
+        args = [images, classes, is_alarm, candidates]
+        chosen = [best_class_to_add(*args, best=best) for best in (min, max)]
+        if len({0, len(candidates) - 1, *chosen, most_similar(*args)}) == 5:
+            return args, {}
 
 
 def most_similar(images, classes, is_alarm, candidates) -> int:
@@ -244,7 +251,7 @@ def factor_inputs(generator: torch.Generator) -> tuple[list, dict]:
     slope = 0.2 + 0.2 * torch.rand((), generator=generator).item()
     noise = normal(generator, 4, scale=0.05).exp().tolist()
     error = [0.6 * value**-slope * factor for value, factor in zip(compute, noise)]
-    order = torch.randperm(4, generator=generator).tolist()
+    order = [(0, 3, 2, 1), (3, 0, 1, 2), (2, 0, 3, 1), (1, 3, 0, 2)][number(generator, 0, 3)]
     return [[compute[i] for i in order], [error[i] for i in order], 0.5 * min(error)], {}
 
 

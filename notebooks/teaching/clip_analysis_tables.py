@@ -32,15 +32,23 @@ def data_set_figure(rows: Sequence[Mapping]):
         for name in data_set_names(rows)
     }
     order = sorted(gains, key=lambda name: -gains[name].mean)
-    return plots.bars(
-        {name: {"difference": _in_points(gains[name])} for name in order},
-        "zero-shot CLIP minus probe (percentage points)",
-        sideways=True,
+    return with_values(
+        plots.bars(
+            {name: {"difference": _in_points(gains[name])} for name in order},
+            "zero-shot CLIP minus probe (percentage points)",
+            sideways=True,
+        )
     )
 
 
 def _in_points(found: Spread) -> Spread:
     return spread([100 * value for value in found.values])
+
+
+def shots_of(rows: Sequence[Mapping], tower: str) -> list[int]:
+    """Numbers of shots that every seed has."""
+    measured = [set(row[tower]) - {"all"} for row in rows_of(rows, "shots")]
+    return sorted(map(int, set.intersection(*measured)))
 
 
 def shots_figure(rows: Sequence[Mapping]):
@@ -50,9 +58,8 @@ def shots_figure(rows: Sequence[Mapping]):
         "supervised": "probe on the supervised classifier",
         "untrained": "probe on an untrained tower",
     }
-    row = next(row for row in rows if row["row"] == "shots")
     curves = {
-        name: {int(k): spread_over_seeds(rows, "shots", who, k) for k in row[who] if k != "all"}
+        name: {k: spread_over_seeds(rows, "shots", who, str(k)) for k in shots_of(rows, who)}
         for who, name in names.items()
     }
     return plots.curves(
@@ -90,25 +97,33 @@ def class_list_figure(rows: Sequence[Mapping]):
     """Alarm rates over the number of classes added."""
     names = [key for key in rows_of(rows, "class list")[0] if key.endswith("classes added")]
     added = sorted({int(name.split()[-3]) for name in names})
-    return plots.bars(
-        {
-            str(number): {
-                "clothing called an animal": spread_over_seeds(
-                    rows, "class list", f"{number} classes added"
-                ),
-                "animals called an animal": spread_over_seeds(
-                    rows, "class list", f"right, {number} classes added"
-                ),
-            }
-            for number in added
-        },
-        "share of pictures",
+    return with_values(
+        plots.bars(
+            {
+                str(number): {
+                    "clothing called an animal": spread_over_seeds(
+                        rows, "class list", f"{number} classes added"
+                    ),
+                    "animals called an animal": spread_over_seeds(
+                        rows, "class list", f"right, {number} classes added"
+                    ),
+                }
+                for number in added
+            },
+            "share of pictures",
+        )
     )
 
 
 def rows_of(rows: Sequence[Mapping], study: str) -> list[Mapping]:
     """The rows of one study, one for each seed."""
     return [row for row in rows if row["row"] == study]
+
+
+def seeds(rows: Sequence[Mapping], study: str) -> str:
+    """How many seeds of a study were measured, in words."""
+    count = len(rows_of(rows, study))
+    return "1 seed" if count == 1 else f"{count} seeds"
 
 
 MODELS = ("captions, one style", "captions, varied", "labels, one style", "labels, varied")
@@ -126,13 +141,15 @@ def shift_scores(rows: Sequence[Mapping], name: str, styles: tuple[str, ...]) ->
 
 def shift_figure(rows: Sequence[Mapping]):
     """Accuracy of the four models as trained, in styles of the varied pictures, and in styles of neither."""
-    return plots.bars(
-        {
-            name: {model: shift_scores(rows, model, styles) for model in MODELS}
-            for name, styles in STYLE_GROUPS.items()
-        },
-        "accuracy on 57 nouns",
-        chance=CHANCE,
+    return with_values(
+        plots.bars(
+            {
+                name: {model: shift_scores(rows, model, styles) for model in MODELS}
+                for name, styles in STYLE_GROUPS.items()
+            },
+            "accuracy on 57 nouns",
+            chance=CHANCE,
+        )
     )
 
 
@@ -141,16 +158,18 @@ def noise_figure(rows: Sequence[Mapping]):
     names = [
         name for name, found in rows_of(rows, "noise")[0].items() if isinstance(found, Mapping)
     ]
-    return plots.bars(
-        {
-            name: {
-                measurement: spread_over_seeds(rows, "noise", name, measurement)
-                for measurement in ("zero-shot", "mean R@1")
-            }
-            for name in names
-        },
-        "score",
-        sideways=True,
+    return with_values(
+        plots.bars(
+            {
+                name: {
+                    measurement: spread_over_seeds(rows, "noise", name, measurement)
+                    for measurement in ("zero-shot", "mean R@1")
+                }
+                for name in names
+            },
+            "score",
+            sideways=True,
+        )
     )
 
 
@@ -187,7 +206,9 @@ def markdown(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def short(found: Spread, form: str = ".2f") -> str:
-    """Mean ± standard deviation."""
+    """Mean ± standard deviation; the value alone of a single seed."""
+    if len(found.values) == 1:
+        return f"{found.mean:{form}}"
     return f"{found.mean:{form}} ± {found.std:{form}}"
 
 

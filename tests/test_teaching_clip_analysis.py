@@ -1,0 +1,354 @@
+"""Lesson 03's exercises: each plausible mistake is called by its name; and its tables and failure lab."""
+
+import math
+
+import pytest
+import torch
+from exercise_answers import each, message, solution
+from torch.nn.functional import cross_entropy, normalize
+
+from teaching import clip_analysis as lab
+from teaching import clip_analysis_claims as claims
+from teaching import clip_analysis_tables as measured
+from vlmcourse import evaluation, recipes
+from vlmcourse.evaluation import spread
+from vlmcourse.recipes import clip_studies as studies
+from vlmcourse.training.scale import Scale
+
+
+def by(part, statistics):
+    std = statistics.std(0, correction=0)
+    return (part - statistics.mean(0)) / torch.where(std > 0, std, 1.0)
+
+
+def ce(w, b, x, y):
+    return cross_entropy(x @ w.T + b, y)
+
+
+def shots(pick, labels, k, generator):
+    rows = []
+    for label in labels.unique():
+        members = (labels == label).nonzero()[:, 0]
+        rows.append(pick(members, k, generator))
+    return torch.cat(rows)
+
+
+def random_members(members, k, generator):
+    return members[torch.randperm(len(members), generator=generator)[:k]]
+
+
+def worth(shots, accuracy, zero_shot, axis=math.log2, back=lambda x: 2**x, beyond=math.inf):
+    if zero_shot <= accuracy[0]:
+        return float(shots[0])
+    for i in range(len(shots) - 1):
+        if accuracy[i] < zero_shot <= accuracy[i + 1]:
+            share = (zero_shot - accuracy[i]) / (accuracy[i + 1] - accuracy[i])
+            return back(axis(shots[i]) + share * (axis(shots[i + 1]) - axis(shots[i])))
+    return beyond
+
+
+def flops(width, depth, patches, patch, tokens=None, products=2, mlp=8, mac=2):
+    tokens = tokens or patches + 1
+    block = (4 + mlp) * tokens * width**2 + products * tokens**2 * width
+    return mac * (patches * 3 * patch**2 * width + depth * block)
+
+
+def factor(compute, error, target, log=torch.log, exp=torch.exp):
+    x, y = (log(torch.tensor(values, dtype=torch.float64)) for values in (compute, error))
+    slope = ((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum()
+    goal = log(torch.tensor(target, dtype=torch.float64))
+    return exp(x.mean() + (goal - y.mean()) / slope).item()
+
+
+def rate(images, classes, is_alarm):
+    return is_alarm[(images @ classes.T).argmax(1)].float().mean().item()
+
+
+def rates(images, classes, is_alarm, candidates, alarm=False):
+    longer = torch.cat([is_alarm, torch.tensor([alarm])])
+    return [rate(images, torch.cat([classes, one[None]]), longer) for one in candidates]
+
+
+def gap(scores, source):
+    others = [value for style, value in scores.items() if style != source]
+    return scores[source] - sum(others) / len(others)
+
+
+def top(scores, share):
+    kept = torch.zeros(len(scores), dtype=torch.bool)
+    kept[scores.topk(int(share * len(scores))).indices] = True
+    return kept
+
+
+def cosine(images, texts):
+    return (normalize(images, dim=-1) * normalize(texts, dim=-1)).sum(-1)
+
+
+def capped(texts, most, allowed=lambda count, most: count <= most):
+    seen, kept = {}, []
+    for text in texts:
+        seen[text] = seen.get(text, 0) + 1
+        kept.append(allowed(seen[text], most))
+    return torch.tensor(kept)
+
+
+def report(similarity, threshold, correct, **changes):
+    overlaps = similarity.amax(1) >= threshold
+    found = {
+        "overlap": overlaps.float().mean().item(),
+        "all": correct.float().mean().item(),
+        "clean": correct[~overlaps].float().mean().item(),
+    }
+    return found | {key: value(overlaps) for key, value in changes.items()}
+
+
+WRONG = {
+    "clip_analysis.standardise": {
+        "statistics of their own": lambda a, b: (by(a, a), by(b, b)),
+        "training and test features together": lambda a, b: tuple(
+            by(part, torch.cat([a, b])) for part in (a, b)
+        ),
+        "take those of the training features": lambda a, b: (by(a, b), by(b, b)),
+        "nothing is divided": lambda a, b: (a - a.mean(0), b - a.mean(0)),
+        "each *example* is standardised": lambda a, b: tuple(
+            (part - part.mean(1, keepdim=True)) / part.std(1, correction=0, keepdim=True)
+            for part in (a, b)
+        ),
+        "N - 1": lambda a, b: tuple(
+            (part - a.mean(0)) / torch.where(a.std(0) > 0, a.std(0), 1.0) for part in (a, b)
+        ),
+        "test features are unchanged": lambda a, b: (by(a, a), b),
+        "one mean and one standard deviation": lambda a, b: tuple(
+            (part - a.mean()) / a.std(correction=0) for part in (a, b)
+        ),
+        "its standard deviation is 0": lambda a, b: tuple(
+            (part - a.mean(0)) / a.std(0, correction=0) for part in (a, b)
+        ),
+        "divided by a tiny number": lambda a, b: tuple(
+            (part - a.mean(0)) / (a.std(0, correction=0) + 1e-8) for part in (a, b)
+        ),
+        "expected 2 values": lambda a, b: (by(a, a),),
+    },
+    "clip_analysis.probe_loss": {
+        "penalty is missing": lambda w, b, x, y, l2: ce(w, b, x, y),
+        "also covers the bias": lambda w, b, x, y, l2: (
+            ce(w, b, x, y) + l2 / 2 * ((w**2).sum() + (b**2).sum())
+        ),
+        "factor 1/2": lambda w, b, x, y, l2: ce(w, b, x, y) + l2 * (w**2).sum(),
+        "mean of the squared weights": lambda w, b, x, y, l2: (
+            ce(w, b, x, y) + l2 / 2 * (w**2).mean()
+        ),
+        "square it": lambda w, b, x, y, l2: ce(w, b, x, y) + l2 / 2 * w.norm(),
+        "(L1)": lambda w, b, x, y, l2: ce(w, b, x, y) + l2 * w.abs().sum(),
+        "summed over examples": lambda w, b, x, y, l2: (
+            cross_entropy(x @ w.T + b, y, reduction="sum") + l2 / 2 * (w**2).sum()
+        ),
+        "was given probabilities": lambda w, b, x, y, l2: (
+            cross_entropy((x @ w.T + b).softmax(-1), y) + l2 / 2 * (w**2).sum()
+        ),
+        "bias is missing": lambda w, b, x, y, l2: cross_entropy(x @ w.T, y) + l2 / 2 * (w**2).sum(),
+        "no gradient": lambda w, b, x, y, l2: torch.tensor(
+            (ce(w, b, x, y) + l2 / 2 * (w**2).sum()).item()
+        ),
+        "found None": lambda w, b, x, y, l2: None,
+    },
+    "clip_analysis.draw_shots": {
+        "k rows in all": lambda y, k, g: torch.randperm(len(y), generator=g)[:k],
+        "not the first ones": lambda y, k, g: shots(lambda m, k, g: m[:k], y, k, g),
+        "give `generator`": lambda y, k, g: shots(
+            lambda m, k, g: m[torch.randperm(len(m))[:k]], y, k, g
+        ),
+        "drawn twice": lambda y, k, g: shots(
+            lambda m, k, g: m[torch.randint(2, (k,), generator=g)], y, k, g
+        ),
+        "each must have": lambda y, k, g: torch.randperm(len(y), generator=g)[
+            : k * len(y.unique())
+        ],
+        "these are not numbers of rows": lambda y, k, g: -1 - torch.randperm(len(y), generator=g),
+    },
+    "clip_analysis.shots_worth": {
+        "axis is logarithmic": lambda *a: worth(*a, axis=lambda x: x, back=lambda x: x),
+        "that is the logarithm": lambda *a: worth(*a, back=lambda x: x),
+        "the answer is math.inf": lambda s, a, z: worth(s, a, z, beyond=float(s[-1])),
+        "smallest number of shots": lambda s, a, z: worth(s, a, z) if z > a[0] else 0.0,
+        "next measured point": lambda s, a, z: next(
+            (float(k) for k, v in zip(s, a) if v >= z), math.inf
+        ),
+        "last measured point": lambda s, a, z: float(
+            max([k for k, v in zip(s, a) if v <= z], default=s[0])
+        ),
+        "found None": lambda s, a, z: None,
+    },
+    "clip_analysis.vit_flops": {
+        "multiply-adds": lambda *a: flops(*a, mac=1),
+        "class token is missing": lambda w, d, n, p: flops(w, d, n, p, tokens=n),
+        "products inside attention are missing": lambda *a: flops(*a, products=0),
+        "only one of attention's two": lambda *a: flops(*a, products=1),
+        "one of the MLP's two": lambda *a: flops(*a, mlp=4),
+        "MLP is missing": lambda *a: flops(*a, mlp=0),
+        "three projections": lambda w, d, n, p: flops(w, d, n, p) - 2 * d * (n + 1) * w**2,
+        "patch projection is missing": lambda w, d, n, p: flops(w, d, n, p) - 6 * n * p**2 * w,
+        "3 colour channels": lambda w, d, n, p: flops(w, d, n, p) - 4 * n * p**2 * w,
+        "one block is counted": lambda w, d, n, p: flops(w, 1, n, p),
+        "not the right value": lambda *a: flops(*a) + 1,
+    },
+    "clip_analysis.compute_factor": {
+        "compute itself": factor,
+        "last entry": lambda c, e, t: factor(c, e, t) / c[-1],
+        "smallest compute": lambda c, e, t: factor(c, e, t) / min(c),
+        "fitted to the raw values": lambda c, e, t: (
+            factor(c, e, t, log=lambda x: x, exp=lambda x: x) / max(c)
+        ),
+        "logarithm of the answer": lambda c, e, t: math.log(factor(c, e, t) / max(c)),
+        "two extreme points": lambda c, e, t: (
+            factor([min(c), max(c)], [e[c.index(min(c))], e[c.index(max(c))]], t) / max(c)
+        ),
+        "upside down": lambda c, e, t: max(c) / factor(c, e, t),
+    },
+    "clip_analysis.alarm_rate": {
+        "*not* an alarm": lambda i, c, a: 1 - rate(i, c, a),
+        "number of alarms": lambda i, c, a: rate(i, c, a) * len(i),
+        "alarm *classes*": lambda i, c, a: a.float().mean().item(),
+        "*lowest* similarity": lambda i, c, a: a[(i @ c.T).argmin(1)].float().mean().item(),
+        "*any* alarm class": lambda i, c, a: ((i @ c.T)[:, a] > 0).any(1).float().mean().item(),
+        "expected one number": lambda i, c, a: a[(i @ c.T).argmax(1)],
+    },
+    "clip_analysis.best_class_to_add": {
+        "*highest*": lambda *a: rates(*a).index(max(rates(*a))),
+        "most similar to the images": lambda i, c, a, k: int((i @ k.T).mean(0).argmax()),
+        "first candidate": lambda *a: 0,
+        "an int": lambda *a: torch.tensor(rates(*a)).argmin(),
+        "found None": lambda *a: None,
+        "found a list": rates,
+    },
+    "clip_analysis.gap_closed": {
+        "is *left*": lambda m, r, s: gap(m, s) / gap(r, s),
+        "exchanged": lambda m, r, s: 1 - gap(r, s) / gap(m, s),
+        "difference of the gaps": lambda m, r, s: gap(r, s) - gap(m, s),
+        "own accuracy in the source": lambda m, r, s: 1 - (r[s] - m[s] + gap(m, s)) / gap(r, s),
+        "ratio of the accuracies": lambda m, r, s: (m[s] - gap(m, s)) / (r[s] - gap(r, s)),
+        "found None": lambda m, r, s: None,
+    },
+    "clip_analysis.keep_most_alike": {
+        "*least* similar": lambda i, t, s: top(-cosine(i, t), s),
+        "dot products": lambda i, t, s: top((i * t).sum(-1), s),
+        "*all* texts": lambda i, t, s: top(
+            (normalize(i, dim=-1) @ normalize(t, dim=-1).T).amax(1), s
+        ),
+        "used as a threshold": lambda i, t, s: cosine(i, t) > s,
+        "first pairs are kept": lambda i, t, s: torch.arange(len(i)) < int(s * len(i)),
+        "exchanged": lambda i, t, s: ~top(cosine(i, t), s),
+        "not the numbers": lambda i, t, s: cosine(i, t).topk(int(s * len(i))).indices,
+        "pairs are kept; wanted": lambda i, t, s: torch.ones(len(i), dtype=torch.bool),
+    },
+    "clip_analysis.cap_captions": {
+        "one pair more": lambda t, m: capped(t, m, lambda count, most: count <= most + 1),
+        "one pair less": lambda t, m: capped(t, m, lambda count, most: count < most),
+        "dropped entirely": lambda t, m: torch.tensor([t.count(one) <= m for one in t]),
+        "*last* ones": lambda t, m: capped(t[::-1], m).flip(0),
+        "not for all pairs together": lambda t, m: torch.arange(len(t)) < m,
+        "exchanged": lambda t, m: ~capped(t, m),
+        "one for each pair": lambda t, m: capped(t, m).tolist(),
+    },
+    "clip_analysis.overlap_report": {
+        "training items": lambda s, t, c: report(
+            s, t, c, overlap=lambda o: (s.amax(0) >= t).float().mean().item()
+        ),
+        "similar *pairs*": lambda s, t, c: report(
+            s, t, c, overlap=lambda o: (s >= t).float().mean().item()
+        ),
+        "on the overlapping items": lambda s, t, c: report(
+            s, t, c, clean=lambda o: c[o].float().mean().item()
+        ),
+        "divides by all items": lambda s, t, c: report(
+            s, t, c, clean=lambda o: (c & ~o).float().mean().item()
+        ),
+        "leaves something out": lambda s, t, c: report(
+            s, t, c, all=lambda o: c[~o].float().mean().item()
+        ),
+        "number of items": lambda s, t, c: report(s, t, c, overlap=lambda o: float(o.sum())),
+        "*without* a similar": lambda s, t, c: report(
+            s, t, c, overlap=lambda o: (~o).float().mean().item()
+        ),
+        "expected a dict": lambda s, t, c: list(report(s, t, c).values()),
+    },
+}
+
+
+@pytest.mark.parametrize("id, words, answer", each(WRONG))
+def test_each_mistake_is_named(id, words, answer):
+    for _ in range(2):
+        assert words in message(id, answer)
+
+
+@pytest.mark.parametrize("id", WRONG)
+def test_solutions_pass_and_there_are_five_mistakes_each(id):
+    for _ in range(3):
+        assert message(id, solution(id)) == ""
+    assert len(WRONG[id]) >= 5
+
+
+def test_a_probe_is_fitted_to_the_optimum_of_the_given_loss():
+    torch.manual_seed(0)
+    labels = torch.arange(60) % 3
+    features = torch.eye(3)[labels] + 0.1 * torch.randn(60, 3)
+    loss = lab.EXERCISES["probe_loss"].reference
+    weight, bias = lab.fit_probe(loss, (features, labels), 3)
+    assert lab.probe_accuracy((weight, bias), (features, labels)) == 1.0
+    weight.requires_grad_(), bias.requires_grad_()
+    value = loss(weight, bias, features, labels, 1e-3)
+    assert all(g.abs().max() < 1e-3 for g in torch.autograd.grad(value, (weight, bias)))
+
+
+def test_the_failure_lab_runs_one_healthy_and_three_broken_evaluations():
+    model = recipes.clip.new_clip(recipes.clip.clip_config(Scale.of("smoke"))).eval()
+    runs = lab.zero_shot_lab(model, 32)
+    assert list(runs) == ["healthy", "A", "B", "C"]
+    assert runs["C"]["share of the commonest answer"] == 1.0  # equal class vectors
+    cosines = [runs[run]["mean cosine of the answer"] for run in ("healthy", "B")]
+    assert cosines[0] == pytest.approx(cosines[1])  # only the order differs
+    assert runs["A"] != runs["healthy"]
+
+
+def test_verdicts_of_the_paper_table_follow_the_rule():
+    higher, lower = spread([0.9, 0.91, 0.92]), spread([0.5, 0.52, 0.51])
+    assert claims.Claim("a; b", "+1", higher, lower, "why").line()[-2:] == ["agrees", ""]
+    assert claims.Claim("a; b", "+1", lower, higher, "why").line()[-2:] == ["disagrees", "why"]
+    close = spread([0.89, 0.92, 0.91])
+    assert claims.Claim("a; b", "+1", higher, close, "why").line()[-2] == "within noise"
+
+
+def test_the_tables_show_what_was_measured():
+    rows = evaluation.load_results("replicate_clip_studies")["rows"]
+    large = evaluation.load_results("replicate_clip")["rows"][0]
+    table = claims.paper_table(rows, large)
+    for number in ("16 of 27", "+2.6 points", "32.3 %; 8.7 %", "3.2 % overlap"):
+        assert number in table
+    assert measured.short(evaluation.spread_over_seeds(rows, "shots", "zero-shot")) in table
+    assert "counting" in measured.data_set_table(rows) and "untrained" in claims.control_table(rows)
+    closed = measured.gap_table(rows, lab.EXERCISES["gap_closed"].reference)
+    assert "captions, varied" in closed
+
+
+def test_pictures_of_a_study_are_in_the_styles_they_should_be():
+    plain = studies.study_pairs(things=(1, 1))
+    grey = studies.study_pairs(things=(1, 1), styles=("grey",))
+    images = grey.images(range(3))
+    assert (images == images[..., :1]).all() and (plain.images(range(3)) != images).any()
+    assert {word for scene in plain.scenes(range(200)) for word in scene.words} <= set(
+        studies.NOUNS
+    )
+
+
+def test_a_pool_trains_on_its_rows_alone_and_shuffles_each_epoch():
+    pool = studies.Pool(studies.study_pairs(), 32, rows=(3, 5, 8, 9))
+    first, second = (pool.batch(range(start, start + 4))["text"] for start in (0, 4))
+    wanted = sorted(pool.pairs.text(row) for row in pool.rows)
+    assert sorted(first) == sorted(second) == wanted
+    assert pool.batch([0])["pixel_values"].shape == (1, 3, 32, 32)
+
+
+def test_the_planted_overlap_is_found():
+    leak = lab.LeakyTest(64, 128, 0.05)
+    found = leak.similarity.amax(1) >= 0.995
+    assert found[leak.planted].all() and found[~leak.planted].float().mean() < 0.1
