@@ -66,7 +66,7 @@ plots.show(
 )
 
 # %% [markdown]
-# The model has no way to say "none of these". Its probabilities add up to 1 over whatever list it gets. Section 4 measures what that means for people who are classified.
+# The model has no way to say "none of these". Its probabilities add up to 1 over whatever list it gets. Section 4 shows why that matters.
 #
 # ## 1. A linear probe
 #
@@ -183,7 +183,7 @@ print(f"chance {1 / len(known):.3f}")
 # %% [markdown]
 # The control matters: random features already allow more than chance. What training added is the difference.
 #
-# Note that our zero-shot score may lie *above* the probe with all labels. In the paper it is below on most data sets. Our captions name exactly the classes of this test, so zero-shot has had millions of words as "labels".
+# Note that our zero-shot score may lie *above* the probe with all labels. In the paper it is below on most data sets. Our captions name exactly the classes of this test. So zero-shot CLIP has in effect seen far more labels than the probe, written as words.
 
 # %%
 quiz("clip_analysis.sixteen_of_27")
@@ -191,7 +191,7 @@ quiz("clip_analysis.sixteen_of_27")
 # %% [markdown]
 # ### Many data sets, not one
 #
-# The paper uses 27 data sets. We have eleven small ones. Six have nouns as classes, one has backgrounds; captions name both. Four ask what no caption says: the number of things, the place of a thing, its size, its kind ("animal"). The opponent is as in the paper a classifier trained with labels: a ResNet that learned half of the nouns. A probe with all labels is fitted to *its* features.
+# The paper uses 27 data sets. Zero-shot CLIP won clearly on general objects, such as Food101 and Stanford Cars. We have eleven small data sets. Six have nouns as classes, one has backgrounds; captions name both. Four ask what no caption says: the number of things, the place of a thing, its size, its kind ("animal"). As in the paper, the opponent is a ResNet trained with labels. It learned half of the nouns. A probe with all labels is fitted to *its* features.
 #
 # From here on, measured results come from `python -m benchmarks.replicate_clip_studies`. Its models are small CLIPs on 57 nouns and 32-pixel pictures. Values with ± are means and standard deviations over seeds. Each caption says how many seeds were measured.
 
@@ -402,7 +402,7 @@ plots.show(
 )
 
 # %% [markdown]
-# These are points of one training length. At 400 million pairs the picture may differ, and the table at the end says how far ours agrees.
+# All these towers had the same, small number of training steps. With 400 million pairs the result may differ. The table at the end says how far ours agrees with the paper.
 #
 # In log-log axes, errors often fall along a straight line: $\log \text{error} \approx a + b \log \text{compute}$. The paper uses such a line to say what it would take for zero-shot CLIP to reach the state of the art: about **1000 times more compute**, which its authors call infeasible with current hardware.
 
@@ -639,7 +639,9 @@ plots.show(
 Markdown(measured.gap_table(rows, gap_closed))
 
 # %% [markdown]
-# The variety of the pictures makes the difference. Captions alone do not. Fang et al. (2022) found the same for the real CLIP: they trained on captions and on labels of the same pictures, and robustness came from the diversity of the data. The paper's comparison is right, but it changes two things at once.
+# "Kept" is accuracy under shift divided by accuracy as trained; "gap closed" is your function, with *labels, one style* as the reference. Read both: a model that is less accurate as trained has less to lose, so its gap is smaller for free.
+#
+# The variety of the pictures makes the difference. With one style, the model with captions keeps no more than the model with labels. With four styles, both keep more of grey, noise and sketch. Neither keeps anything of inverted pictures, a style that no training set had. Fang et al. (2022) found the same for the real CLIP: its robustness came from the diversity of the data, not from the captions. The paper's comparison is right, but it changes two things at once.
 #
 # ## 6. Noise, filtering and duplicates
 #
@@ -880,11 +882,13 @@ Markdown(claims.paper_table(rows, large))
 Markdown(claims.control_table(rows))
 
 # %% [markdown]
-# Each row that disagrees, or stays within noise, has its reason in the last column. None of our models can refute the paper: they are ten thousand times smaller, and their world has 57 nouns.
+# Each row that disagrees, or stays within noise, has its reason in the last column. None of our models can refute the paper: they are about a thousand times smaller, and their world has 57 nouns.
 #
 # ## Discussion
 #
-# **Strengths.** One model solves many tasks without labels. Features transfer to tasks that no caption describes. New classes cost a sentence. **Weaknesses.** It fails on tasks that captions do not describe, it always picks a listed class, and training takes enormous data and compute.
+# **Strengths.** One model solves many tasks without labels. With a probe, its features even solve tasks that no caption describes. A new class costs one sentence.
+#
+# **Weaknesses.** Without a probe it fails on tasks that captions do not describe. It always picks a listed class. Its training takes enormous data and compute.
 #
 # <details><summary>Q: The lecture says that zero-shot CLIP is "robust: no task-specific data". Does a linear probe keep that robustness?</summary>
 #
