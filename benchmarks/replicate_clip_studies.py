@@ -1,4 +1,4 @@
-"""CLIP's studies at reduced scale, three seeds: data sets, shots, class lists, shift, noise, scaling, overlap.
+"""CLIP's studies at reduced scale, three seeds: data sets, shots, class lists, overlap, shift, scaling.
 
     python -m benchmarks.replicate_clip_studies [--scale smoke|laptop]     about 15 minutes on one core
 
@@ -48,12 +48,10 @@ from vlmcourse.recipes.clip_studies import (
 )
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import tokenizer
-from vlmcourse.world.noise import Noise, mismatched
 
 app = typer.Typer(add_completion=False, help=__doc__)
 SHOTS = (1, 2, 4, 8, 16)
 STRENGTHS = (0.1, 1.0)  # inverse L2 of the probes
-NOISE = 0.2  # share of the pairs that are corrupted
 LABELLED = NOUNS[::2]
 """Of the supervised classifier whose features are probed: it never saw the other nouns, as ImageNet lacks most classes."""
 NOUN_SETS = {
@@ -260,29 +258,6 @@ def scores(model: CLIP, size: Scale, seed: int) -> dict[str, float]:
     }
 
 
-def filtered(pool: Pool, model: CLIP, share: float) -> Pool:
-    """The pairs that a CLIP finds most alike: this share of the pool."""
-    cosines = torch.cat(
-        [(image * text).sum(1) for image, text in [embed(model, pool.pairs, range(pool.count))]]
-    )
-    best = cosines.argsort(descending=True)[: int(share * pool.count)]
-    return replace(pool, rows=tuple(sorted(best.tolist())))
-
-
-def noise_rows(model: CLIP, size: Scale, seed: int) -> dict:
-    """Scores after training on corrupted and on cleaned pairs, at equal steps (Sec. 2.2). model: trained on clean pairs."""
-
-    rows = {"clean": scores(model, size, seed)}
-    noisy = Pool(study_pairs(seed=seed, noise=Noise(NOISE, mismatched)), PAIRS[size.name])
-    filtering = train_study_clip(size, seed, noisy).model
-    rows["20 % mismatched"] = scores(filtering, size, seed)
-    data = filtered(noisy, filtering, 1 - NOISE)
-    rows["mismatched, filtered by the CLIP above"] = scores(
-        train_study_clip(size, seed, data).model, size, seed
-    )
-    return rows
-
-
 def scaling_rows(size: Scale, seed: int) -> dict:
     """Probe, zero-shot and retrieval over the compute of the image tower, at equal steps (Fig. 10).
 
@@ -354,11 +329,11 @@ def measure(name: str, size: Scale, seed: int) -> dict:
         config = recipes.clip.clip_config(size, patch=8)
         untrained = recipes.clip.new_clip(config, seed).eval()
         return shot_rows(model, other, untrained, size, seed)
-    one = {"class list": class_list_rows, "noise": noise_rows, "overlap": overlap_rows}[name]
+    one = {"class list": class_list_rows, "overlap": overlap_rows}[name]
     return one(model, size, seed)
 
 
-STUDIES = ("data sets", "shots", "class list", "overlap", "shift", "scaling", "noise")
+STUDIES = ("data sets", "shots", "class list", "overlap", "shift", "scaling")
 
 
 @app.command()

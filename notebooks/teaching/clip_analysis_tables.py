@@ -153,26 +153,6 @@ def shift_figure(rows: Sequence[Mapping]):
     )
 
 
-def noise_figure(rows: Sequence[Mapping]):
-    """Zero-shot accuracy and retrieval after training on corrupted and on cleaned pairs."""
-    names = [
-        name for name, found in rows_of(rows, "noise")[0].items() if isinstance(found, Mapping)
-    ]
-    return with_values(
-        plots.bars(
-            {
-                name: {
-                    measurement: spread_over_seeds(rows, "noise", name, measurement)
-                    for measurement in ("zero-shot", "mean R@1")
-                }
-                for name in names
-            },
-            "score",
-            sideways=True,
-        )
-    )
-
-
 def with_values(drawn):
     """The same bars with their values written on them."""
     axes = drawn.axes[0]
