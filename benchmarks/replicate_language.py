@@ -1,13 +1,14 @@
 """What the tiny language model learns, when, and at what price. Writes benchmarks/results/replicate_language.json.
 
-    python -m benchmarks.replicate_language [--scale smoke|laptop|gpu] [--only phase|flops|tuning|words]
+    python -m benchmarks.replicate_language [--scale smoke|laptop|gpu] [--only phase|flops|tuning|learning]
 
-phase   binding, facts and repeats over pretraining: three seeds         about 25 minutes at laptop scale on 2 cores
-flops   loss at equal compute for models of different sizes (isoFLOP)    about 10 minutes
-tuning  adapters, BitFit, prompt tuning and all weights on a new task    about 5 minutes
-words   what the shipped model binds and knows in words, with image tags about 1 minute
+phase     binding, facts and repeats while plain layers read short texts: three seeds   about 25 minutes on 2 cores
+flops     loss at equal compute for models of different sizes (isoFLOP)                 about 10 minutes
+tuning    adapters, BitFit, prompt tuning and all weights on a new task                 about 5 minutes
+learning  what the shipped recipe binds and knows in words with image tags, while it
+          learns and at last: three seeds                                               about 9 minutes a seed and core
 
-A run of one part keeps what the file has: all of the other parts, and the seeds of `phase` that are there.
+A run of one part keeps what the file has: all of the other parts, and the seeds of `phase` and `learning` that are there.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from itertools import count
 from operator import eq
 
 import torch
@@ -35,24 +35,21 @@ from vlmcourse.world import tokenizer
 from vlmcourse.world.documents import CategoryTask, Documents
 
 app = typer.Typer(add_completion=False)
-PARTS = ("phase", "flops", "tuning", "words")
+PARTS = ("phase", "flops", "tuning", "learning")
 
 
 def phase(scale: Scale, seed: int) -> list[dict]:
-    """Rows over the steps of one pretraining run."""
+    """Rows over the steps of one pretraining run on short texts, from plain random layers."""
     torch.set_num_threads(1)
-    model, rows, numbers = recipes.language.new_language(scale, seed), [], count(1)
-
-    steps = recipes.get("language_short").sizes[scale.name].steps
+    model, rows = recipes.language.new_language(scale, seed), []
 
     def look(step: Step) -> None:
-        number = next(numbers)  # over both stages
-        if number == 1 or number % max(1, steps // 30) == 0:
+        if step.step == 1 or step.step % max(1, step.steps // 30) == 0:
             report = recipes.language.language_report(model, 256)
             rows.append(
                 {
                     "seed": seed,
-                    "step": number,
+                    "step": step.step,
                     "loss": step.loss,
                     "binding": report["binding"],
                     "facts": report["facts"],
@@ -61,8 +58,42 @@ def phase(scale: Scale, seed: int) -> list[dict]:
             )
             print(rows[-1], flush=True)
 
-    recipes.get("language").train_or_load(scale, seed, model=model, on_step=look, retrain=True)
+    short = recipes.get("language_short")
+    short.train_or_load(scale, seed, model=model, on_step=look, retrain=True)
     return rows
+
+
+def learning(scale: Scale, seed: int) -> dict:
+    """One training by the shipped recipe: its losses, tests on the way (not of a model that is there already), and all tests
+    of world.word_tests at the end."""
+    torch.set_num_threads(1)
+    model, curve = recipes.language.new_language(scale, seed).eval(), []
+    count = 4 if scale.name == "smoke" else 128
+
+    def look(step: Step) -> None:
+        if step.step % max(1, step.steps // 15) == 0:
+            curve.append({"step": step.step} | step.losses)
+            if model.training:
+                curve[-1] |= recipes.language.word_report(model, count // 2, names=CURVES)
+            print(seed, curve[-1], flush=True)
+
+    stage = recipes.get("language").train_or_load(scale, seed, model=model, on_step=look)
+    seconds = round(stage.history[-1].seconds)
+    report = recipes.language.word_report(model, count)
+    print(seed, report, flush=True)
+    return {"seed": seed, "seconds": seconds, "words": report, "curve": curve}
+
+
+CURVES = (
+    "names, 1 shots, tags",
+    "names, 4 shots, tags",
+    "names, 16 shots, tags",
+    "facts",
+    "category, 0 shots, tags",
+    "relation",
+    "relation, turned",
+)
+"""Tests that are made while the model learns."""
 
 
 def repeats(model: LanguageModel, count: int = 64) -> float:
@@ -146,14 +177,6 @@ def right(model: nn.Module, task: CategoryTask, words: list[str]) -> float:
     return sum(map(eq, said, map(task.answer, words))) / len(words)
 
 
-def tested_in_words(scale: Scale) -> dict[str, float]:
-    """Names, knowledge and relations in words: see world.word_tests."""
-    torch.set_num_threads(1)
-    return recipes.language.word_report(
-        recipes.get("language").train_or_load(scale).model, 4 if scale.name == "smoke" else 128
-    )
-
-
 def _untouched(lm: nn.Module, scale: Scale) -> LanguageModel:
     return LanguageModel(lm.requires_grad_(False))
 
@@ -179,7 +202,7 @@ WAYS: dict[str, Callable[[nn.Module, Scale], nn.Module]] = {
 def main(
     scale: str = "laptop",
     only: list[str] = typer.Option(list(PARTS), help="Which parts to measure."),
-    seeds: int = typer.Option(3, help="Pretraining runs of the part phase."),
+    seeds: int = typer.Option(3, help="Runs of the parts phase and learning."),
     workers: int = 2,
 ) -> None:
     """Measures, one thread a worker, and writes results/replicate_language.json."""
@@ -189,15 +212,17 @@ def main(
         scale == "smoke",
     )
     measured = load_results(name)["rows"][0] if set(only) != set(PARTS) else {}
-    known = measured.get("phase", [])
+    known = {part: measured.get(part, []) for part in ("phase", "learning")}
+    missing = {
+        part: sorted({*range(seeds)} - {row["seed"] for row in rows})
+        for part, rows in known.items()
+    }
     recipes.get("language").train_or_load(size)  # once, before the workers ask for it
     budgets, widths = (
         ((1e9,), (16, 32)) if small else ((3e11, 1e12, 3e12), (16, 24, 32, 48, 64, 96, 128))
     )
     work = {
-        "phase": [
-            (phase, size, seed) for seed in sorted({*range(seeds)} - {row["seed"] for row in known})
-        ],
+        "phase": [(phase, size, seed) for seed in missing["phase"]],
         "flops": [
             (at_equal_compute, budget, width, 1 if small else 3)
             for budget in budgets
@@ -208,7 +233,7 @@ def main(
             for way in WAYS
             for seed in range(size.seeds)
         ],
-        "words": [(tested_in_words, size)],
+        "learning": [(learning, size, seed) for seed in missing["learning"]],
     }
     with ProcessPoolExecutor(workers) as pool:
         running = {
@@ -216,8 +241,10 @@ def main(
         }
         measured |= {part: [one.result() for one in jobs] for part, jobs in running.items()}
     if "phase" in only:
-        measured["phase"] = known + [row for rows in measured["phase"] for row in rows]
-    steps = recipes.get("language").sizes[size.name].steps
+        measured["phase"] = known["phase"] + [row for rows in measured["phase"] for row in rows]
+    if "learning" in only:
+        measured["learning"] = known["learning"] + measured["learning"]
+    steps = recipes.get("language_short").sizes[size.name].steps
     print(f"Kept {save_results(name, [measured], scale=scale, steps=steps)}")
 
 

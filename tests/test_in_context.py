@@ -6,24 +6,54 @@ import torch
 from vlmcourse import world
 from vlmcourse.parts.word_hull import WordHull
 from vlmcourse.recipes import in_context
-from vlmcourse.world import document_kinds, documents, few_shot, tokenizer, word_tests
+from vlmcourse.world import curriculum, document_kinds, few_shot, tokenizer, word_tests
 from vlmcourse.world.interleaved import interleaved_text
 
 
 def test_pages_in_words_hold_tags_series_and_every_word_is_known():
-    rows = documents.Documents(length=256, kinds=documents.repeated(documents.PAGE_KINDS))
-    texts = [rows.text(index) for index in range(400)]
+    rows = curriculum.MarkedDocuments()
+    texts = [rows.text(index).replace(document_kinds.MARK, "") for index in range(400)]
     known = set(tokenizer.world_tokenizer().get_vocab())
     assert all(set(text.split(" ")) <= known for text in texts)
-    assert 0.3 < sum("<image>" in text for text in texts) / len(texts) < 0.7
+    assert 0.25 < sum("<image>" in text for text in texts) / len(texts) < 0.7
     assert max(text.count("answer :") for text in texts) >= 12  # a series of solved questions
     assert rows.batch(range(3))["ids"].shape == (3, 256)
     assert torch.equal(rows.batch([2])["ids"], rows.batch(range(3))["ids"][2:])
 
 
+def test_marked_words_are_those_that_the_text_before_them_decides():
+    for index in range(60):
+        text = document_kinds.named_pages(world.scenes.SeededRandom("marks", index))
+        if text.startswith("answer with"):
+            text = text.split(" . ", 1)[1]
+        said = set()
+        for word in text.split():
+            plain = word.removeprefix(document_kinds.MARK)
+            if plain in tokenizer.INVENTED:
+                assert word.startswith(document_kinds.MARK) == (plain in said)
+            said.add(plain)
+    batch = curriculum.MarkedDocuments().batch(range(8))
+    assert 0.03 < batch["answer_mask"].float().mean() < 0.2
+    words = tokenizer.world_tokenizer().convert_ids_to_tokens(
+        batch["ids"][batch["answer_mask"]].tolist()
+    )
+    assert {"left", "right", "above", "below"} <= set(words)
+    assert not {".", "question", "<image>", "<EOC>"} & set(words)
+
+
+def test_the_curriculum_reads_names_first():
+    read = curriculum.Curriculum(2, 3)
+    near, names, pages = read.parts
+    batch = read.batch(range(1, 7))
+    for place, part in enumerate((near, names, names, names, pages, pages)):
+        assert torch.equal(batch["ids"][place], part.batch([place + 1])["ids"][0])
+    assert read.fingerprint() != curriculum.Curriculum(2, 4).fingerprint()
+
+
 def test_a_name_means_one_thing_in_a_document():
     for index in range(100):
         text = document_kinds.short_names(world.scenes.SeededRandom("names", index))
+        text = text.replace(document_kinds.MARK, "")
         words = [
             word for word in text.split() if word not in ("is", "a", "an", "some", "this", ".")
         ]

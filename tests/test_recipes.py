@@ -16,6 +16,7 @@ import vlmcourse
 from vlmcourse import recipes, world
 from vlmcourse.training import checkpoint, stages
 from vlmcourse.training.scale import Scale
+from vlmcourse.world.curriculum import Curriculum
 
 QUIET = [
     sys.executable,
@@ -96,8 +97,9 @@ def test_the_language_model_is_a_stage_and_an_untrained_one_knows_nothing():
 
 def test_the_shipped_language_model_has_read_these_texts():
     """A change of captions or facts that reaches its texts needs another model: vlmcourse train language --ship."""
-    read = world.documents.Documents(seed=0).batch(range(64))["ids"]
-    assert hashlib.sha256(read.numpy().tobytes()).hexdigest()[:16] == "57b0a21060ce1865"
+    parts = Curriculum(0, 0).parts
+    read = torch.cat([part.batch(range(64))["ids"] for part in parts])
+    assert hashlib.sha256(read.numpy().tobytes()).hexdigest()[:16] == "f19e957222ed6930"
 
 
 @pytest.mark.slow
@@ -121,15 +123,14 @@ def test_the_shipped_language_model_binds_and_knows_in_pages_with_tags():
     """Before any picture: what it can't do in words, no picture can do."""
     report = recipes.language.word_report(recipes.get("language").train_or_load("laptop").model, 64)
     for slots in ("tags", "tags and stops"):
-        names = [report[f"names, {shots} shots, {slots}"] for shots in (2, 4, 8, 16)]
+        names = [report[f"names, {shots} shots, {slots}"] for shots in (1, 2, 4, 8, 16)]
         known = [
             report[f"{kind}, {shots} shots, {slots}"]
             for kind in ("category", "place", "purpose")
             for shots in (0, 4)
         ]
         assert min(names) >= 0.95 and min(known) >= 0.9
-        # In its texts the second thing of a page is always another one than the first.
-        assert report[f"names, 1 shots, {slots}"] >= 0.75
+    assert min(report["relation"], report["relation, turned"]) >= 0.85
     assert report["facts"] >= 0.95
 
 

@@ -17,6 +17,7 @@ from vlmcourse.parts.attention import cached_length
 from vlmcourse.parts.layers import check_ids
 
 Decoder = Any  # a PreTrainedModel of transformers
+ANSWER_WEIGHT = 5.0  # of the loss at answers, beside the loss at all words
 
 
 def _stay_in_eval_mode(module: nn.Module, mode: bool = True) -> nn.Module:
@@ -272,5 +273,9 @@ class LanguageModel(nn.Module):
         return logits(self.lm, x, extend_padding_mask(padding_mask, ids), cache)
 
     def losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """batch: `ids` (B, T), `loss_mask` (B, T) True at tokens to predict -> {"lm": scalar}."""
-        return {"lm": next_token_loss(self(batch["ids"]), batch["ids"], batch["loss_mask"])}
+        """batch: `ids` (B, T), `loss_mask` (B, T) True at tokens to predict -> {"lm": scalar}; with `answer_mask` (B, T), "answers" too."""
+        ids, found = batch["ids"], self(batch["ids"])
+        losses = {"lm": next_token_loss(found, ids, batch["loss_mask"])}
+        if "answer_mask" in batch:
+            losses["answers"] = ANSWER_WEIGHT * next_token_loss(found, ids, batch["answer_mask"])
+        return losses

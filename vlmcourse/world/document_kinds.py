@@ -2,7 +2,9 @@
 
 Where a page would show a picture, these texts have a *slot*: a description, with or without the image tag before it, so
 that later a picture can stand there. Names are drawn anew in each document, so they can only be known from the context.
-All texts are words separated by single spaces, so that they can be split quickly.
+All texts are words separated by single spaces, so that they can be split quickly. Words that the text before them
+decides (a name said before, an answer) are marked, so that training can weigh them: most words of a text are drawn at
+random, and all that they teach is how often they are drawn.
 """
 
 from __future__ import annotations
@@ -15,7 +17,14 @@ from vlmcourse.world.scenes import BACKGROUNDS, SeededRandom, novel_nouns, split
 from vlmcourse.world.tokenizer import INVENTED
 
 TAG, CLOSE = "<image>", "<EOC>"
+MARK = "*"
+"""Before a word that follows from the text before it."""
 COLOURS = tuple(BACKGROUNDS)
+
+
+def follows(words: str) -> str:
+    """The words, each marked as one that follows from the text before it."""
+    return " ".join(MARK + word for word in words.split())
 
 
 @cache
@@ -103,14 +112,14 @@ def named_pages(draws: SeededRandom) -> str:
     form, same = draws.choice(NAMINGS), draws.random() < 0.4
     fixed = [describe(one, background(one, draws), draws) for one in things]
     last = draws.choice((form, form, "question : what is this ? answer : this is {1} ."))
-    first = draws.sample(range(count), count)
+    first = draws.sample(range(count), count) if draws.random() < 0.5 else [0]
     order = [*first, *(int(draws.random() * count) for _ in range(1 + int(draws.random() * 14)))]
     items = []
     for place, number in enumerate(order):
         one = things[number]
-        said = (form if place < len(order) - 1 else last).format(
-            names[number], article(names[number])
-        )
+        name, said = names[number], form if place < len(order) - 1 else last
+        a, known = article(name).split()[0], follows(name) if number in order[:place] else name
+        said = said.format(known, f"{a} {known}")
         items.append(
             (fixed[number] if same else describe(one, background(one, draws), draws), said)
         )
@@ -120,21 +129,39 @@ def named_pages(draws: SeededRandom) -> str:
     return start + page(items, draws)
 
 
+NEAR = (
+    "{0} {1}",
+    "{0} {1} .",
+    "{0} . {1} .",
+    "{0} . a {1} .",
+    "{0} . this is a {1} .",
+    "{0} blue . this is a {1} .",
+)
+SHORT = ("{0} {1}", "{0} {1}", "{0} {1} .", "{2} is a {1} .", "{2} . this is a {1} .")
+
+
+def near_names(draws: SeededRandom) -> str:
+    """Two to five things and their invented names, again and again, at most four words apart."""
+    return _named_again(draws.choice(NEAR), draws)
+
+
 def short_names(draws: SeededRandom) -> str:
     """Two to five things and their invented names, again and again, in one short form."""
+    return _named_again(draws.choice(SHORT), draws)
+
+
+def _named_again(form: str, draws: SeededRandom) -> str:
     count = 2 + int(draws.random() * 4)
     pairs = list(zip(draws.sample(nouns(), count), draws.sample(INVENTED, count)))
-    form = draws.choice(
-        ("{0} {1}", "{0} {1}", "{0} {1} .", "{2} is a {1} .", "{2} . this is a {1} .")
-    )
     shown = [draws.choice(pairs) for _ in range(9 + int(draws.random() * 8))]
-    return " ".join(form.format(one.word, name, article(one.word)) for one, name in shown)
-
-
-def repeats(draws: SeededRandom) -> str:
-    """Random words, repeated with a random period."""
-    words = [draws.choice(nouns()).word for _ in range(4 + int(draws.random() * 12))]
-    return " ".join((words * 16)[:60])
+    return " ".join(
+        form.format(
+            one.word,
+            follows(name) if (one, name) in shown[:place] else name,
+            article(one.word),
+        )
+        for place, (one, name) in enumerate(shown)
+    )
 
 
 # Facts and questions.
@@ -157,9 +184,11 @@ def fact(draws: SeededRandom) -> str:
     name, value = article(one.word), getattr(one, kind)
     question, sentence = FACT_QUESTIONS[kind]
     if draws.random() < 0.4:
-        return sentence.format(name, article(value) if kind == "category" else value)
+        known = follows(value)
+        a = f"{article(value).split()[0]} " if kind == "category" else ""
+        return sentence.format(name, a + known)
     prefix, middle = ("question : ", " answer :") if draws.random() < 0.5 else ("", "")
-    return f"{prefix}{question.format(name)}{middle} {value} ."
+    return f"{prefix}{question.format(name)}{middle} {follows(value)} ."
 
 
 def facts(draws: SeededRandom) -> str:
@@ -167,19 +196,19 @@ def facts(draws: SeededRandom) -> str:
 
 
 def _asked(one: Noun, colour: str, kind: str, draws: SeededRandom) -> tuple[str, str]:
-    """A question of a kind about the thing that is described, and its answer."""
+    """A question of a kind about the thing that is described, and its marked answer."""
     if kind == "what":
         return draws.choice(
             ("what is the thing ?", "what is the thing ?", "what is this ?")
-        ), one.word
+        ), follows(one.word)
     if kind == "background":
-        return "what colour is the background ?", colour
+        return "what colour is the background ?", follows(colour)
     if kind == "presence":
         there = draws.random() < 0.5
         word = one.word if there else draws.choice(nouns()).word
-        return f"is there {article(word)} ?", "yes" if word == one.word else "no"
+        return f"is there {article(word)} ?", follows("yes" if word == one.word else "no")
     subject = f"the {one.word}" if kind == "colour" else "the thing"
-    return FACT_QUESTIONS[kind][0].format(subject), getattr(one, kind)
+    return FACT_QUESTIONS[kind][0].format(subject), follows(getattr(one, kind))
 
 
 ASKED = KNOWN * 3 + ("what", "what", "size", "origin", "colour", "background", "presence")
@@ -245,6 +274,6 @@ def which(draws: SeededRandom) -> str:
             if kind == "background" and not sorting
             else describe(one, colour, draws)
         )
-        answer = words[one.category] if sorting else _asked(one, colour, kind, draws)[1]
+        answer = follows(words[one.category]) if sorting else _asked(one, colour, kind, draws)[1]
         items.append((description, form.format(answer)))
     return page(items, draws)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vlmcourse.world.document_kinds import page
+from vlmcourse.world.document_kinds import follows, page
 from vlmcourse.world.nouns import article, nouns
 from vlmcourse.world.scenes import BACKGROUNDS, SeededRandom
 from vlmcourse.world.videos import DIRECTIONS
@@ -16,6 +16,13 @@ RELATIONS = (
 )
 
 
+def _said(a: str, relation: str, b: str) -> str:
+    """'a cat *left of a *dog': who is where, said again."""
+    first, *of = relation.split()
+    article, word = b.split()
+    return " ".join((a, follows(first), *of, article, follows(word)))
+
+
 def relations(draws: SeededRandom) -> str:
     """Who is left of, right of, above or below whom: said again, also with the order exchanged, and asked."""
     items, asks = [], draws.random() < 0.25
@@ -23,7 +30,7 @@ def relations(draws: SeededRandom) -> str:
         one, other = (thing.word for thing in draws.sample(nouns(), 2))
         relation, back = draws.choice(RELATIONS)
         a, b = article(one), article(other)
-        straight, turned = f"{a} {relation} {b}", f"{b} {back} {a}"
+        straight, again, turned = f"{a} {relation} {b}", _said(a, relation, b), _said(b, back, a)
         if asks:
             said, true = draws.choice(
                 (
@@ -33,10 +40,12 @@ def relations(draws: SeededRandom) -> str:
                     (f"is the {other} {relation} the {one} ?", "no"),
                 )
             )
-            again = f"question : {said} answer : {true} ."
+            said_again = f"question : {said} answer : {follows(true)} ."
         else:
-            again = f"{draws.choice((straight, turned, turned))} ."
-        items.append((draws.choice((straight, straight + f" on {draws.choice(COLOURS)}")), again))
+            said_again = f"{draws.choice((again, turned))} ."
+        items.append(
+            (draws.choice((straight, straight + f" on {draws.choice(COLOURS)}")), said_again)
+        )
     return page(items, draws)
 
 
@@ -51,9 +60,9 @@ def motion(draws: SeededRandom) -> str:
                 draws.choice((sentence, f"{word} {way}", sentence)),
                 draws.choice(
                     (
-                        f"{sentence} .",
-                        f"question : where does the {word} move ? answer : {way} .",
-                        f"question : what moves ? answer : {word} .",
+                        f"{article(word)} moves {follows(way)} .",
+                        f"question : where does the {word} move ? answer : {follows(way)} .",
+                        f"question : what moves ? answer : {follows(word)} .",
                     )
                 ),
             )
@@ -66,7 +75,7 @@ def numbers(draws: SeededRandom) -> str:
     if draws.random() < 0.5:
         pairs = [(a := int(draws.random() * 10), int(draws.random() * (10 - a))) for _ in range(8)]
         form = draws.choice(("{} + {} = {} .", "{} {} . = {} ."))
-        return " ".join(form.format(a, b, a + b) for a, b in pairs)
+        return " ".join(form.format(a, b, follows(str(a + b))) for a, b in pairs)
     items = []
     for _ in range(3 + int(draws.random() * 4)):
         number = " ".join(str(int(draws.random() * 10)) for _ in range(1 + int(draws.random() * 3)))
@@ -75,8 +84,8 @@ def numbers(draws: SeededRandom) -> str:
                 draws.choice((number, f"the number {number} on {draws.choice(COLOURS)}")),
                 draws.choice(
                     (
-                        f"the number {number} .",
-                        f"question : what number can you see ? answer : {number} .",
+                        f"the number {follows(number)} .",
+                        f"question : what number can you see ? answer : {follows(number)} .",
                     )
                 ),
             )

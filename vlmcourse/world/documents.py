@@ -15,8 +15,7 @@ from zlib import crc32
 import torch
 from torch import Tensor
 
-from vlmcourse.world import captions, document_scenes, tokenizer
-from vlmcourse.world import document_kinds as kinds
+from vlmcourse.world import captions, tokenizer
 from vlmcourse.world.nouns import article, noun, nouns
 from vlmcourse.world.pages import Episode, naming_episode, page
 from vlmcourse.world.questions import ask
@@ -139,22 +138,6 @@ KINDS: dict[Callable[[SeededRandom], str], int] = {
     pages: 1,
 }
 """Kinds of short documents, read first, and how often each is drawn."""
-PAGE_KINDS: dict[Callable[[SeededRandom], str], int] = {
-    kinds.named_pages: 6,
-    kinds.short_names: 2,
-    repeats: 1,
-    kinds.facts: 3,
-    kinds.questions: 3,
-    kinds.series: 3,
-    kinds.which: 1,
-    document_scenes.relations: 3,
-    document_scenes.motion: 1,
-    document_scenes.numbers: 1,
-    paraphrases: 1,
-    pages: 1,
-    question_answers: 1,
-}
-"""Kinds of long documents with image tags, read afterwards."""
 
 
 def repeated(
