@@ -27,7 +27,14 @@ SETTINGS = {
 
 def install(folder: Path) -> None:
     """Installs the course's wheel into a folder, without what it depends on. It is built from a copy: nothing old is in it."""
-    ignored = shutil.ignore_patterns(".*", "build", "runs", "my_work", "*.egg-info", "__pycache__")
+    of_the_root, anywhere = (
+        {"build", "runs", "my_work"},
+        shutil.ignore_patterns(".*", "__pycache__"),
+    )
+
+    def ignored(of: str, names: list[str]) -> set[str]:
+        return anywhere(of, names) | (of_the_root & set(names) if Path(of) == ROOT else set())
+
     with tempfile.TemporaryDirectory() as place:
         shutil.copytree(ROOT, Path(place, "course"), ignore=ignored)
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]

@@ -138,6 +138,7 @@ def test_the_wheel_carries_the_lessons_and_no_answer(tmp_path):
     assert lessons <= {path.name for path in work.glob("*.ipynb")}
     assert (work / "assignments" / "A1_masks" / "A1_masks.ipynb").exists()
     wheel = tmp_path / "wheel" / "vlmcourse"
+    assert (wheel / "assignments" / "shown" / "runs" / "clip.json").exists()
     assert list(wheel.glob("shipped/*.safetensors")) and list(wheel.glob("jupyter/**/*.json"))
     material = {path.name for path in (wheel / "material" / "assignments").rglob("*")}
     assert not material & {"master.py", "checks.py", "mutants.py", "solution", "source"}

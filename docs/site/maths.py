@@ -41,6 +41,8 @@ OPERATORS = {
     "prod": "∏",
     "to": "→",
     "mid": "∣",
+    "lVert": "‖",
+    "rVert": "‖",
     "ldots": "…",
     "dots": "…",
     "pm": "±",
@@ -48,13 +50,14 @@ OPERATORS = {
     "partial": "∂",
     "sim": "∼",
 }
-NAMES = ("ln", "log", "exp", "min", "max", "tanh", "arg", "softmax")
+NAMES = ("ln", "log", "exp", "cos", "sin", "min", "max", "tanh", "arg", "softmax")
 SPACES = {
     "\\,": "0.17em",
     "\\;": "0.28em",
     "\\:": "0.22em",
     "\\ ": "0.33em",
     "\\quad": "1em",
+    "\\qquad": "2em",
     "\\!": "-0.17em",
 }
 

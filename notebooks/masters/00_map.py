@@ -70,7 +70,7 @@ plots.show(figures.clip_diagram(model), caption=caption)
 # %% [markdown]
 # ## 1. Compare images with texts
 #
-# The **cosine** of two vectors is their dot product, divided by both lengths: $\cos(a, b) = \frac{a \cdot b}{\lVert a \rVert \lVert b \rVert}$. It is 1 for equal directions, 0 for perpendicular ones, and -1 for opposite ones.
+# The **cosine** of two vectors is their dot product, divided by both lengths: $\cos(a, b) = \frac{a \cdot b}{|a| \, |b|}$. It is 1 for equal directions, 0 for perpendicular ones, and -1 for opposite ones.
 
 # %% [markdown]
 # ### Exercise 1 · Cosines of all pairs
@@ -117,7 +117,7 @@ table = plots.similarity(images, captions, similarity)
 plots.show(table, caption=caption, credit=world.ATTRIBUTION)
 
 # %% [markdown]
-# Cosines lie close together. To get probabilities, divide them by a small number, the **temperature** $\tau$, and apply a **softmax** over the classes: $p_c = \exp(s_c / \tau) / \sum_j \exp(s_j / \tau)$, where $s_c$ is the cosine with class $c$. CLIP learns its temperature in training.
+# Cosines lie between -1 and 1, so a softmax of them is nearly flat. To get probabilities, divide them by a small number, the **temperature** $\tau$, and apply a **softmax** over the classes: $p_c = \exp(s_c / \tau) / \sum_j \exp(s_j / \tau)$, where $s_c$ is the cosine with class $c$. CLIP learns its temperature in training.
 
 # %% [markdown]
 # ### Exercise 2 · Probabilities of classes
@@ -351,7 +351,7 @@ plots.show(
 # %% [markdown]
 # ## 2. Flavours of vision-language models
 #
-# CLIP compares; it writes no text and draws no image. The lecture sorts models by what goes in and what comes out:
+# CLIP compares; it writes no text and draws no image. Following the lecture, we sort models by what goes in and what comes out:
 #
 # 1. **Aligned encoders**: image and text become vectors in one space (CLIP).
 # 2. **Image generation from text**. It is trained in four ways. A **VAE** learns a code of images and reconstructs them from it. A **GAN** trains a generator against a discriminator. **Diffusion** learns to remove noise step by step. **Flow** learns a direction in which noise moves to become an image.
@@ -466,7 +466,7 @@ for inputs, outputs in (({"text"}, {"image"}), ({"video"}, {"text"}), ({"image"}
 # %% [markdown]
 # ## 3. Frozen and trained
 #
-# Half of the table's systems build on parts that were trained before. Image encoders and language models are expensive, so they are kept, and only a **bridge** between them is trained. Lessons 07 to 12 are about such bridges.
+# Most of the table's systems build on parts that were trained before. Image encoders and language models are expensive, so they are kept, and only a **bridge** between them is trained. Lessons 07 to 12 are about such bridges.
 
 # %%
 caption = (
@@ -553,7 +553,7 @@ plots.show(
 # | decisions | the image is a situation, the text is the next action | GPT-4V, the lecture's demonstration |
 # | embodied tasks | the model plans or controls a robot from camera images | PaLM-E, [arXiv 2303.03378](https://arxiv.org/abs/2303.03378) |
 #
-# None of these was trained as a task of its own. They come from the language model, once it can use images. How well it really *looks* is a question of lesson 13.
+# Most of these abilities were not trained as tasks of their own. They come from the language model, once it can use images. How well it really *looks* is a question of lesson 13.
 #
 # ## The paper beside ours
 #

@@ -58,7 +58,7 @@ weights = introspection.attention_weights(clip.vision, lambda: clip.vision(pixel
 heads = list(weights.values())[-1][0, :, 0, 1:]  # last block, summary position: (H, patches)
 caption = (
     "Figure 2. Attention weights of the last block over the patches, one panel for each "
-    "head. What to see: each head attends to other patches."
+    "head. What to see: the heads attend to different patches."
 )
 maps = {f"head {number}": row for number, row in enumerate(heads)}
 plots.show(plots.attention_over_image(images[0], maps), caption=caption, credit=world.ATTRIBUTION)
@@ -146,12 +146,12 @@ plots.show(
 #
 # A **mask** says which keys a query may attend to. In this course a mask is a table of booleans with a row for each query and a column for each key. True means *may attend*.
 #
-# All masks of this course come from two comparisons. Give each position one integer; then a query may attend to a key if
+# Nearly all masks of this course come from two comparisons, and from leaving out padding. Give each position one integer; then a query may attend to a key if
 #
 # - **levels**: level(key) ≤ level(query), or
 # - **groups**: group(key) = group(query).
 #
-# Levels 0, 1, 2, 3 give the **causal** mask of a language model: each token attends to itself and to earlier tokens. A **prefix** mask treats a beginning, such as an image or a question, in another way. The first positions all attend to each other. The text after them attends to the whole prefix, to itself and to earlier text.
+# Levels 0, 1, 2, 3 give the **causal** mask of a language model: each token attends to itself and to earlier tokens. In a **prefix** mask the first positions, such as an image or a question, all attend to each other. The text after them attends to the whole prefix, to itself and to earlier text.
 
 # %% [markdown]
 # ### Exercise 2 · The prefix mask
@@ -235,7 +235,7 @@ quiz("attention.same_pattern")
 # |---|---|---|---|
 # | combine groups, levels and padding for a batch | ●●●○○ | ●●●●○ | 8 |
 #
-# `document` holds the number of each token's document. `is_token` is False for padding; padding carries some document's number too. Padding as a query doesn't matter: treat its rows like all others.
+# `document[b, t]` is the number of the document that token t belongs to. `is_token` is False for padding; padding carries some document's number too. Padding as a query doesn't matter: treat its rows like all others.
 
 
 # %%
@@ -252,7 +252,7 @@ packed_mask = check("attention.packed_mask", packed_mask)
 # %% [markdown]
 # <details><summary>Hint 1</summary>Write three masks that broadcast to (B, T, T), and combine them with <code>&amp;</code>.</details>
 # <details><summary>Hint 2</summary>Padding concerns keys, so <code>is_token</code> must be laid along the last axis: <code>is_token[:, None, :]</code>.</details>
-# <details><summary>If you see "found shape (2, 8, 8); expected (2, 1, 8, 8)"</summary>Add an axis of length 1 at place 1: <code>mask[:, None]</code>. It is copied for each head when masks and scores meet.</details>
+# <details><summary>If you see "found shape (2, 8, 8); expected (2, 1, 8, 8)"</summary>Add an axis of length 1 at place 1: <code>mask[:, None]</code>. It broadcasts over the heads.</details>
 # <details><summary>Solution</summary>
 #
 # ```python
@@ -334,7 +334,7 @@ masked_attention = check("attention.masked_attention", masked_attention)
 figures.kernels(masked_attention, gallery, scale)
 
 # %% [markdown]
-# The differences are rounding errors: the result is identical. Time and memory are not.
+# The results agree up to rounding errors. Time and memory are not.
 
 # %%
 quiz("attention.memory")
@@ -899,7 +899,7 @@ diagnose("attention.leaks", {"A": None, "B": None, "C": None})
 # weights = (scores + torch.zeros(allowed.shape).masked_fill(~allowed, smallest)).softmax(-1)
 # ```
 #
-# Fault C was in several public codes. For Flamingo it means that text before the first image sees all images, later ones included. Remedy: use boolean masks, and define the result of an empty row. `attend` does so, and refuses other masks.
+# For Flamingo, fault C means that text before the first image sees all images, later ones included. Remedy: use boolean masks, and define the result of an empty row. `attend` does so, and refuses other masks.
 # </details>
 
 # %% [markdown]

@@ -72,9 +72,9 @@ plots.show(
 #
 # - They searched for pairs whose text contains one of 500,000 **queries**: words that occur often in Wikipedia, and names of its articles.
 # - They took at most 20,000 pairs of one query. Otherwise a few popular queries would fill the data set.
-# - Repeated pairs were removed, so that each pair counts once. This also lowers the overlap with test sets.
+# - Repeated pairs are removed, so that each pair counts once. (So the lecture says; the paper removed no pairs because of a test set, and measured the overlap instead. See lesson 03.)
 #
-# The result has 400 million pairs. Any text beside an image may be in it: captions, descriptions, comments, file names.
+# The result has 400 million pairs. Any text beside an image may be in it: captions, descriptions, comments.
 
 # %% [markdown]
 # ### Exercise 1 · Collect the pairs
@@ -83,7 +83,7 @@ plots.show(
 # |---|---|---|---|
 # | build a balanced data set from search results | ●●○○○ | ●●●○○ | 8 |
 #
-# `candidates` are tuples (query, image, text), most relevant first. The image is a number; the same number is the same image. Two candidates are the same **pair** if image and text are the same, whichever query found them. Return the collected candidates in their order. Each pair occurs once, and each query contributes at most `most` pairs. A candidate that is left out does not count towards this limit.
+# `candidates` are tuples (query, image, text), most relevant first. The image is a number; the same number is the same image. Two candidates are the same **pair** if image and text are the same, whichever query found them. Return the collected candidates in their order. Each pair occurs once, and each query contributes at most `most` pairs. Only pairs that you keep count towards a query's limit.
 
 
 # %%
@@ -629,7 +629,7 @@ plots.show(
 )
 
 # %% [markdown]
-# At first the loss is *above* ln 64: random vectors at scale 14.3 are confident and wrong. Do not compare the two encoders from one run each. Lesson 03 compares them over several sizes and seeds.
+# At first the loss is slightly above ln 64: the untrained logits differ, and they are wrong as often as right. Do not compare the two encoders from one run each. Lesson 03 compares them over several sizes and seeds.
 #
 # Your batch had 64 pairs, the paper's 32,768. If memory is too small for a large batch, can one add up the gradients of several small ones?
 
@@ -754,7 +754,7 @@ plots.show(
 # %% [markdown]
 # ## 8. What the temperature does
 #
-# The scale decides how peaked the softmax over the texts is. Move it for the fifth image of Figure 10; the button sets the learned scale. At scale 1 all texts are almost equally probable. At 100 the model is nearly certain, whether it is right or wrong.
+# The scale decides how peaked the softmax over the texts is. Move it for the fifth image of Figure 10; the button sets the learned scale. At scale 1 no text has more than about 0.3. At 100 the model is nearly certain, whether it is right or wrong.
 
 # %%
 order = [4, 0, 1, 2, 3, 5]  # the fifth image; its own text first
@@ -767,7 +767,7 @@ plots.show(
     figures.temperature_figure(image_vectors, text_vectors, learned),
     "Figure 13. Loss (nats) of held-out pairs over the scale; both axes are logarithmic. "
     "Dashed: equal vectors. Dotted: the learned scale. What to see: with the scale, the loss "
-    "of right pairs falls and the loss of wrong pairs rises.",
+    "of right pairs falls and the loss of wrong pairs (each image with another one's text) rises.",
 )
 
 # %% [markdown]

@@ -121,7 +121,9 @@ def paper_table(rows: Sequence[Mapping], large: Mapping[str, Mapping]) -> str:
         fact["young people misclassified into non-human or crime-related classes"],
         fact["the same with the class 'child' added"],
     )
-    gain = fact["mean gain of the best model (ViT-L/14@336) over the best before it"]
+    gain = fact[
+        "mean gain of a linear probe on the best model (ViT-L/14@336) over the best before it"
+    ]
     overlap = fact["mean overlap of test sets with the training data"]
     return table(
         [

@@ -172,13 +172,27 @@ def alarm_inputs(generator: torch.Generator) -> tuple[list, dict]:
     while True:
         count = number(generator, 5, 8)
         images = unit(normal(generator, number(generator, 15, 25), 6))
-        classes, is_alarm = unit(normal(generator, count, 6)), torch.arange(count) < count // 2
+        classes, order = (
+            unit(normal(generator, count, 6)),
+            torch.randperm(count, generator=generator),
+        )
+        is_alarm = order < count // 2
+        similarity = images @ classes.T
+        any_alarm = (similarity[:, is_alarm] > 0).any(1).float().mean().item()
+        of_images = is_alarm[similarity.argmax(0) % count].float().mean().item()
         rates = [alarm_rate(images, sign * classes, is_alarm) for sign in (1, -1)]
         share = is_alarm.float().mean().item()
-        values = [rates[0], 1 - rates[0], rates[1], share, rates[0] * len(images)]
+        values = [
+            rates[0],
+            1 - rates[0],
+            rates[1],
+            share,
+            rates[0] * len(images),
+            any_alarm,
+            of_images,
+        ]
         if len({round(value, 3) for value in values}) == len(values):
-            order = torch.randperm(count, generator=generator)
-            return [images, classes[order], is_alarm[order]], {}
+            return [images, classes, is_alarm], {}
 
 
 def rate_with(images: Tensor, classes: Tensor, is_alarm: Tensor, added: Tensor, alarm=False):

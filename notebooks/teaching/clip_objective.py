@@ -176,6 +176,7 @@ STEP = {
     "there is no lower bound: the scale is at least 1.": steps_by(low=-math.inf),
     "there is no upper bound: the scale is at most 100.": steps_by(high=math.inf),
     "the lower bound is 1, but the parameter is a logarithm.": steps_by(low=1.0),
+    "the bounds are 1 and 100, but the parameter is a logarithm.": steps_by(low=1.0, high=100.0),
     "the parameter was replaced by another, which the optimiser does not know: change it in place.": (
         steps_by(step_on_a_copy)
     ),
