@@ -7,11 +7,13 @@ installs it.
 """
 
 import argparse
+import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,7 +40,12 @@ def install(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as place:
         shutil.copytree(ROOT, Path(place, "course"), ignore=ignored)
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        alone = ["--no-deps", "--no-build-isolation", "--target", str(folder)]
+        alone = ["--no-deps", "--target", str(folder)]
+        if (
+            importlib.util.find_spec("setuptools")
+            and int(version("setuptools").split(".")[0]) >= 77
+        ):
+            alone.append("--no-build-isolation")  # then nothing is downloaded
         subprocess.run([*pip, *alone, str(Path(place, "course"))], check=True)
 
 
