@@ -179,17 +179,15 @@ def run(
     name = os.environ.get("VLMCOURSE_SCALE", "laptop")
     notebook = lessons.find(lesson)
     folder = Path("runs")
-    in_clone = lessons.course_folder() != lessons.MATERIAL
     executed = lessons.execute(
         lessons.read(notebook),
-        notebook.parent if in_clone else Path.cwd(),
+        notebook.parent if lessons.in_clone() else Path.cwd(),
         _tell_cell,
         on_failure=folder / f"{notebook.stem}-{name}-failed.ipynb",
     )
     saved = lessons.keep(executed, folder / f"{notebook.stem}-{name}.ipynb")
-    print(
-        f"Kept {saved} and {lessons.site().notebook_page(saved)}" if in_clone else f"Kept {saved}"
-    )
+    page = f" and {lessons.site().notebook_page(saved)}" if lessons.in_clone() else ""
+    print(f"Kept {saved}{page}")
 
 
 def _tell_cell(number: int, cells: int, title: str, seconds: float) -> None:

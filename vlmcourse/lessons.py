@@ -31,6 +31,11 @@ def repository() -> Path:
     return clone
 
 
+def in_clone() -> bool:
+    """Is there a clone, or only an installed wheel?"""
+    return _clone() is not None
+
+
 def course_folder() -> Path:
     """Where lessons and assignments are: the clone, else what the installed wheel carries."""
     return _clone() or MATERIAL

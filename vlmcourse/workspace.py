@@ -48,8 +48,7 @@ def content(path: Path) -> str:
 
 def student_folder() -> Path:
     """The student's folder: in the clone, or, of an installed wheel, where the command is given."""
-    course = lessons.course_folder()
-    return (Path.cwd() if course == lessons.MATERIAL else course) / NAME
+    return (lessons.course_folder() if lessons.in_clone() else Path.cwd()) / NAME
 
 
 def prepare(root: Path, folder: Path, update: bool = False) -> list[Copied]:
