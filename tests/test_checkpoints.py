@@ -71,6 +71,11 @@ def test_another_kind_of_model_names_the_class_for_it(folders, tmp_path):
     ):
         with pytest.raises(ValueError, match=advice):
             model.from_pretrained(str(folder))
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["architectures"]  # older checkpoints name only the model type
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="it holds model type bert; CLIP takes CLIPModel"):
+        CLIP.from_pretrained(str(tmp_path))
 
 
 @pytest.mark.parametrize(
