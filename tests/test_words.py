@@ -82,12 +82,11 @@ REMAINING: Counter[str] = Counter(
         "name few": 1,
         "name found": 2,
         "name left": 2,
-        "name look": 1,
         "name made": 1,
         "name often": 2,
         "name one": 22,
         "name other": 2,
-        "name place": 3,
+        "name place": 2,
         "name room": 1,
         "name said": 7,
         "name same": 1,
@@ -97,7 +96,7 @@ REMAINING: Counter[str] = Counter(
         "name way": 1,
         "text ask": 2,
         "text look": 2,
-        "text place": 2,
+        "text place": 1,
     }
 )
 

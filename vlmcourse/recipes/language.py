@@ -3,7 +3,7 @@
 Two recipes. "language_short" is the plain one: short texts, random layers; binding comes by itself after hundreds of steps,
 at another time in each seed, and facts may not come at all. "language" is what the course ships. Three things make it learn
 names, facts and who is where in every seed, in a quarter of the steps:
-  - layers that start as heads which look back, match and copy (parts.head_start);
+  - layers that start as heads which attend backwards, match and copy (parts.induction_heads);
   - names before all else (world.curriculum): first close to their things, then on pages, then everything;
   - words that follow from the text before them count five times (LanguageModel.losses).
 """
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from vlmcourse import world
 from vlmcourse.evaluation import choose_next_token, exact_match, next_token_probabilities
-from vlmcourse.parts.head_start import head_start
+from vlmcourse.parts.induction_heads import init_induction_heads
 from vlmcourse.parts.language import LanguageModel, tiny
 from vlmcourse.recipes import recipe as registry
 from vlmcourse.recipes.recipe import Recipe, Run, Stage
@@ -103,10 +103,10 @@ def setup(
     """
     model = model or new_language(scale, seed, **changes)
     with seeded(seed):
-        head_start(model.lm)
+        init_induction_heads(model.lm)
     rows = sizes.steps * sizes.batch
     near, names = (round(share * rows) for share in (NEAR_SHARE, NAMES_SHARE))
-    return Run(model, Curriculum(near, names, seed=seed), _config(model), (head_start,))
+    return Run(model, Curriculum(near, names, seed=seed), _config(model), (init_induction_heads,))
 
 
 def language_report(

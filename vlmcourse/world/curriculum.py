@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vlmcourse.world import document_kinds as kinds
 from vlmcourse.world import document_scenes, documents, tokenizer
-from vlmcourse.world.document_kinds import MARK, follows
+from vlmcourse.world.document_kinds import MARK, mark
 from vlmcourse.world.documents import Documents, repeated
 from vlmcourse.world.scenes import BACKGROUNDS, SeededRandom
 
@@ -27,7 +27,7 @@ def _marked(kind: Kind, draws: SeededRandom) -> str:
     marked = []
     for word in kind(draws).split(" "):
         again = word in said and (word in documents.NOUN_WORDS or word in BACKGROUNDS)
-        marked.append(follows(word) if again else word)
+        marked.append(mark(word) if again else word)
         said.add(word)
     return " ".join(marked)
 

@@ -22,7 +22,7 @@ MARK = "*"
 COLOURS = tuple(BACKGROUNDS)
 
 
-def follows(words: str) -> str:
+def mark(words: str) -> str:
     """The words, each marked as one that follows from the text before it."""
     return " ".join(MARK + word for word in words.split())
 
@@ -118,7 +118,7 @@ def named_pages(draws: SeededRandom) -> str:
     for place, number in enumerate(order):
         one = things[number]
         name, said = names[number], form if place < len(order) - 1 else last
-        a, known = article(name).split()[0], follows(name) if number in order[:place] else name
+        a, known = article(name).split()[0], mark(name) if number in order[:place] else name
         said = said.format(known, f"{a} {known}")
         items.append(
             (fixed[number] if same else describe(one, background(one, draws), draws), said)
@@ -157,7 +157,7 @@ def _named_again(form: str, draws: SeededRandom) -> str:
     return " ".join(
         form.format(
             one.word,
-            follows(name) if (one, name) in shown[:place] else name,
+            mark(name) if (one, name) in shown[:place] else name,
             article(one.word),
         )
         for place, (one, name) in enumerate(shown)
@@ -184,11 +184,11 @@ def fact(draws: SeededRandom) -> str:
     name, value = article(one.word), getattr(one, kind)
     question, sentence = FACT_QUESTIONS[kind]
     if draws.random() < 0.4:
-        known = follows(value)
+        known = mark(value)
         a = f"{article(value).split()[0]} " if kind == "category" else ""
         return sentence.format(name, a + known)
     prefix, middle = ("question : ", " answer :") if draws.random() < 0.5 else ("", "")
-    return f"{prefix}{question.format(name)}{middle} {follows(value)} ."
+    return f"{prefix}{question.format(name)}{middle} {mark(value)} ."
 
 
 def facts(draws: SeededRandom) -> str:
@@ -198,17 +198,17 @@ def facts(draws: SeededRandom) -> str:
 def _asked(one: Noun, colour: str, kind: str, draws: SeededRandom) -> tuple[str, str]:
     """A question of a kind about the thing that is described, and its marked answer."""
     if kind == "what":
-        return draws.choice(
-            ("what is the thing ?", "what is the thing ?", "what is this ?")
-        ), follows(one.word)
+        return draws.choice(("what is the thing ?", "what is the thing ?", "what is this ?")), mark(
+            one.word
+        )
     if kind == "background":
-        return "what colour is the background ?", follows(colour)
+        return "what colour is the background ?", mark(colour)
     if kind == "presence":
         there = draws.random() < 0.5
         word = one.word if there else draws.choice(nouns()).word
-        return f"is there {article(word)} ?", follows("yes" if word == one.word else "no")
+        return f"is there {article(word)} ?", mark("yes" if word == one.word else "no")
     subject = f"the {one.word}" if kind == "colour" else "the thing"
-    return FACT_QUESTIONS[kind][0].format(subject), follows(getattr(one, kind))
+    return FACT_QUESTIONS[kind][0].format(subject), mark(getattr(one, kind))
 
 
 ASKED = KNOWN * 3 + ("what", "what", "size", "origin", "colour", "background", "presence")
@@ -274,6 +274,6 @@ def which(draws: SeededRandom) -> str:
             if kind == "background" and not sorting
             else describe(one, colour, draws)
         )
-        answer = follows(words[one.category]) if sorting else _asked(one, colour, kind, draws)[1]
+        answer = mark(words[one.category]) if sorting else _asked(one, colour, kind, draws)[1]
         items.append((description, form.format(answer)))
     return page(items, draws)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vlmcourse.world.document_kinds import follows, page
+from vlmcourse.world.document_kinds import mark, page
 from vlmcourse.world.nouns import article, nouns
 from vlmcourse.world.scenes import BACKGROUNDS, SeededRandom
 from vlmcourse.world.videos import DIRECTIONS
@@ -20,7 +20,7 @@ def _said(a: str, relation: str, b: str) -> str:
     """'a cat *left of a *dog': who is where, said again."""
     first, *of = relation.split()
     article, word = b.split()
-    return " ".join((a, follows(first), *of, article, follows(word)))
+    return " ".join((a, mark(first), *of, article, mark(word)))
 
 
 def relations(draws: SeededRandom) -> str:
@@ -40,7 +40,7 @@ def relations(draws: SeededRandom) -> str:
                     (f"is the {other} {relation} the {one} ?", "no"),
                 )
             )
-            said_again = f"question : {said} answer : {follows(true)} ."
+            said_again = f"question : {said} answer : {mark(true)} ."
         else:
             said_again = f"{draws.choice((again, turned))} ."
         items.append(
@@ -60,9 +60,9 @@ def motion(draws: SeededRandom) -> str:
                 draws.choice((sentence, f"{word} {way}", sentence)),
                 draws.choice(
                     (
-                        f"{article(word)} moves {follows(way)} .",
-                        f"question : where does the {word} move ? answer : {follows(way)} .",
-                        f"question : what moves ? answer : {follows(word)} .",
+                        f"{article(word)} moves {mark(way)} .",
+                        f"question : where does the {word} move ? answer : {mark(way)} .",
+                        f"question : what moves ? answer : {mark(word)} .",
                     )
                 ),
             )
@@ -75,7 +75,7 @@ def numbers(draws: SeededRandom) -> str:
     if draws.random() < 0.5:
         pairs = [(a := int(draws.random() * 10), int(draws.random() * (10 - a))) for _ in range(8)]
         form = draws.choice(("{} + {} = {} .", "{} {} . = {} ."))
-        return " ".join(form.format(a, b, follows(str(a + b))) for a, b in pairs)
+        return " ".join(form.format(a, b, mark(str(a + b))) for a, b in pairs)
     items = []
     for _ in range(3 + int(draws.random() * 4)):
         number = " ".join(str(int(draws.random() * 10)) for _ in range(1 + int(draws.random() * 3)))
@@ -84,8 +84,8 @@ def numbers(draws: SeededRandom) -> str:
                 draws.choice((number, f"the number {number} on {draws.choice(COLOURS)}")),
                 draws.choice(
                     (
-                        f"the number {follows(number)} .",
-                        f"question : what number can you see ? answer : {follows(number)} .",
+                        f"the number {mark(number)} .",
+                        f"question : what number can you see ? answer : {mark(number)} .",
                     )
                 ),
             )

@@ -1,6 +1,7 @@
-"""Initial weights with which a decoder binds names at once: heads that look back, match, and copy.
+"""Initial weights with which a decoder binds names early: heads that attend backwards, match, and copy.
 
-Random layers need thousands of steps before a head looks one word back and another finds what followed the last time
+Random layers need thousands of steps before one head attends to the word before and another to what came after an earlier
+occurrence of the same word
 (induction heads: Olsson et al. 2022, arXiv 2209.11895). Layers that start near such functions learn in far fewer; starting
 queries alike with keys, and outputs with values, is the mimetic initialisation of Trockman & Kolter 2023 (arXiv 2305.09828).
 """
@@ -16,17 +17,21 @@ from vlmcourse.parts.language import Decoder, decoder_layers
 
 FAST = 6
 """The first pairs of a head's dimensions turn fast with the position (RoPE); the others, slow, can match over a distance."""
-BACK, WINDOW, AWAY = (1, range(FAST), 5.0), (5, range(3, 7), 2.5), (None, range(2, 5), 2.0)
-"""(words back, pairs of dimensions, strength) where a head looks by its biases; None: away from itself."""
+WORD_BEFORE, FIVE_BEFORE, NOT_ITSELF = (
+    (1, range(FAST), 5.0),
+    (5, range(3, 7), 2.5),
+    (None, range(2, 5), 2.0),
+)
+"""(words back, pairs of dimensions, strength): where a head attends by its biases; None: least to itself."""
 
 
 @torch.no_grad()
-def head_start(lm: Decoder) -> None:
+def init_induction_heads(lm: Decoder) -> None:
     """Sets initial weights of a Llama with biases, rotary positions, at least two layers and three heads; others stay as they are.
 
-    First layer: head 0 reads the word before, head 1 the words around five before; both write them in a code of their own.
-    Second layer: head 0 looks for a word that came after the same word as this one (an induction head), head 1 for a place
-    with the same words before it. All other heads match like with like. All heads copy what they find. Random numbers are
+    First layer: head 0 attends to the word before, head 1 to the words around five before; both rotate what they copy.
+    Second layer: head 0 attends to a word that came after the same word as this one (an induction head), head 1 to a
+    position with the same words before it. All other heads match like with like. All heads copy what they find. Random numbers are
     of the global generator.
     """
     layers = [layer.self_attn for layer in decoder_layers(lm)]
@@ -45,24 +50,26 @@ def head_start(lm: Decoder) -> None:
         rows = (0.3 + 0.5 * slow).repeat(lm.config.num_attention_heads, 1)
         attention.q_proj.weight.mul_(rows)
         attention.k_proj.weight.copy_(attention.q_proj.weight)
-    for head, place in ((0, BACK), (1, WINDOW)):
+    for head, target in ((0, WORD_BEFORE), (1, FIVE_BEFORE)):
         first.q_proj.weight[_rows(head, size)] *= 0.1
         first.k_proj.weight[_rows(head, size)] *= 0.1
-        _look(first, head, *place)
+        _set_position_bias(first, head, *target)
     before, around = (first.v_proj.weight[_rows(head, size)] * slow for head in (0, 1))
     second.q_proj.weight[_rows(0, size)] = 2 * before
     second.k_proj.weight[_rows(0, size)] = 2 * before @ code.T
     for projection in (second.q_proj, second.k_proj):
         projection.weight[_rows(1, size)] = 2.2 * around @ code.T
-    _look(second, 1, *AWAY)
+    _set_position_bias(second, 1, *NOT_ITSELF)
 
 
 def _rows(head: int, size: int) -> slice:
     return slice(head * size, (head + 1) * size)
 
 
-def _look(attention: nn.Module, head: int, back: int | None, pairs: range, strength: float) -> None:
-    """Biases of queries and keys that make a head look `back` words, whatever the words; None: least at itself."""
+def _set_position_bias(
+    attention: nn.Module, head: int, back: int | None, pairs: range, strength: float
+) -> None:
+    """Biases of queries and keys that make a head attend `back` words before, whatever the words; None: least to itself."""
     size = attention.head_dim
     bias = math.sqrt(strength * math.sqrt(size))
     for pair in pairs:

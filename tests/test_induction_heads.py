@@ -1,15 +1,15 @@
-"""Layers that start as heads which look back, match and copy."""
+"""Layers that start as heads which attend backwards, match and copy."""
 
 import torch
 
-from vlmcourse.parts.head_start import head_start
+from vlmcourse.parts.induction_heads import init_induction_heads
 from vlmcourse.parts.language import LanguageModel, tiny
 
 
 def started(seed: int, width: int = 96, depth: int = 3) -> LanguageModel:
     torch.manual_seed(seed)
     model = LanguageModel(tiny(300, width, depth, width // 32))
-    head_start(model.lm)
+    init_induction_heads(model.lm)
     model.lm.config._attn_implementation = "eager"
     return model
 
@@ -22,7 +22,7 @@ def pairs(count: int = 64, length: int = 6) -> tuple[torch.Tensor, torch.Tensor]
     return torch.cat([torch.zeros(count, 1).long(), words, again], 1), 2 + 2 * asked
 
 
-def test_the_first_head_looks_one_word_back_and_the_next_layer_at_what_came_after():
+def test_the_first_head_attends_one_word_back_and_the_next_layer_to_what_came_after():
     for seed in range(3):
         model = started(seed)
         ids, after = pairs()
@@ -50,5 +50,5 @@ def test_a_model_with_one_layer_or_two_heads_stays_as_it_is():
         torch.manual_seed(0)
         plain = tiny(300, width, depth, width // 32)
         before = {name: tensor.clone() for name, tensor in plain.state_dict().items()}
-        head_start(plain)
+        init_induction_heads(plain)
         assert all(torch.equal(before[name], new) for name, new in plain.state_dict().items())
