@@ -97,6 +97,21 @@ def test_what_passed_is_used_later_and_else_the_reference(capsys, monkeypatch):
     assert capsys.readouterr().out.endswith("Until yours is right, later cells use the course's.\n")
 
 
+def test_inputs_are_drawn_until_no_two_formulas_agree():
+    def inputs(generator):
+        return [exercises.number(generator, 0, 2)], {}
+
+    def square(x):
+        return x * x
+
+    draw = exercises.distinguishing(inputs, square, {"twice": lambda x: 2 * x, "x": (lambda x: x,)})
+    generator = torch.Generator().manual_seed(0)  # 0 and 1 are their own squares, 2 is doubled
+    with pytest.raises(RuntimeError, match="always gave the same value"):
+        draw(generator)
+    draw = exercises.distinguishing(inputs, square, {"x": lambda x: x})
+    assert all(draw(generator) == ([2], {}) for _ in range(20))
+
+
 def test_ids_that_are_not_there_are_said():
     for call in (exercises.exercise, lambda id: exercises.question("quizzes", id)):
         for id in ("clip.nothing", "nowhere.loss", "clip"):

@@ -29,8 +29,8 @@ def variant(
 
 
 def attention_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    """q, k, v of random sizes; queries and keys are of different lengths."""
-    B, H, D = number(generator, 1, 2), number(generator, 1, 3), number(generator, 5, 9)
+    """q, k, v of random sizes; numbers of queries and of keys and the width are different."""
+    B, H, D = number(generator, 1, 2), number(generator, 1, 3), number(generator, 8, 11)
     Q, K = number(generator, 2, 4), number(generator, 5, 7)
     return [normal(generator, B, H, length, D) for length in (Q, K, K)], {}
 

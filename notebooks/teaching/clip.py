@@ -7,7 +7,7 @@ from functools import partial
 from teaching import clip_images as images
 from teaching import clip_objective as objective
 from teaching import clip_texts as texts
-from teaching.exercises import Exercise, gradient_rule, rule
+from teaching.exercises import Exercise, distinguishing, gradient_rule, rule
 from vlmgrader.checks import driver_source
 
 NO_GRADIENT = (
@@ -18,7 +18,15 @@ NO_GRADIENT = (
 EXERCISES = {
     "collect": Exercise(
         "Each pair once, at most so many of a query, most relevant first.",
-        (rule("collect", images.candidates_inputs, images.collect, images.COLLECT, rounds=6),),
+        (
+            rule(
+                "collect",
+                distinguishing(images.candidates_inputs, images.collect, images.COLLECT),
+                images.collect,
+                images.COLLECT,
+                rounds=6,
+            ),
+        ),
         reference=images.collect,
     ),
     "patchify": Exercise(
@@ -82,7 +90,7 @@ EXERCISES = {
         (
             rule(
                 "text_parameters",
-                texts.sizes_inputs,
+                distinguishing(texts.sizes_inputs, texts.text_parameters, texts.PARAMETERS),
                 texts.text_parameters,
                 texts.PARAMETERS,
             ),
@@ -126,7 +134,11 @@ EXERCISES = {
         (
             rule(
                 "recall_at_k",
-                objective.recall_inputs,
+                distinguishing(
+                    objective.recall_inputs,
+                    objective.recall_at_k,
+                    objective.RECALL | {"sorted": objective.recall_by_topk},
+                ),
                 objective.recall_at_k,
                 objective.RECALL,
                 explain=objective.ties_by_accident,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from teaching import clip_analysis_formulas as right
-from teaching.exercises import Exercise, rule
+from teaching.exercises import Exercise, distinguishing, rule
 
 ALARM_RATE = Exercise(
     "Each image goes to its nearest class; the rate counts those that go to an alarm class.",
@@ -177,41 +177,43 @@ CAP_CAPTIONS = Exercise(
     reference=right.cap_captions,
 )
 
+OVERLAP_MISTAKES = {
+    "the overlap is taken over training items: ask for each *test* item (dim 1) whether any "
+    "training item is that similar.": right.overlap_changed(
+        overlap=lambda s, t, c, o: (s.amax(0) >= t).float().mean().item()
+    ),
+    "the overlap is the share of similar *pairs*: count test items with at least one.": (
+        right.overlap_changed(overlap=lambda s, t, c, o: (s >= t).float().mean().item())
+    ),
+    "'clean' is the accuracy on the overlapping items: take the others.": (
+        right.overlap_changed(clean=lambda s, t, c, o: c[o].float().mean().item())
+    ),
+    "'clean' divides by all items: divide by the number of clean ones.": (
+        right.overlap_changed(clean=lambda s, t, c, o: (c & ~o).float().mean().item())
+    ),
+    "'all' leaves something out: it is the accuracy on all test items.": (
+        right.overlap_changed(all=lambda s, t, c, o: c[~o].float().mean().item()),
+        right.overlap_changed(all=lambda s, t, c, o: c[o].float().mean().item()),
+    ),
+    "'overlap' is a number of items: a share is wanted.": right.overlap_changed(
+        overlap=lambda s, t, c, o: float(o.sum())
+    ),
+    "an item needs *one* similar training item, not similarity on average.": (
+        lambda s, t, c: right.overlap_report(s.mean(1, keepdim=True), t, c)
+    ),
+    "these are the items *without* a similar training item.": right.overlap_changed(
+        overlap=lambda s, t, c, o: (~o).float().mean().item()
+    ),
+}
+
 OVERLAP = Exercise(
     "An item overlaps if any training item is that similar; the clean accuracy leaves those out.",
     (
         rule(
             "overlap_report",
-            right.overlap_inputs,
+            distinguishing(right.overlap_inputs, right.overlap_report, OVERLAP_MISTAKES),
             right.overlap_report,
-            {
-                "the overlap is taken over training items: ask for each *test* item (dim 1) whether any "
-                "training item is that similar.": right.overlap_changed(
-                    overlap=lambda s, t, c, o: (s.amax(0) >= t).float().mean().item()
-                ),
-                "the overlap is the share of similar *pairs*: count test items with at least one.": (
-                    right.overlap_changed(overlap=lambda s, t, c, o: (s >= t).float().mean().item())
-                ),
-                "'clean' is the accuracy on the overlapping items: take the others.": (
-                    right.overlap_changed(clean=lambda s, t, c, o: c[o].float().mean().item())
-                ),
-                "'clean' divides by all items: divide by the number of clean ones.": (
-                    right.overlap_changed(clean=lambda s, t, c, o: (c & ~o).float().mean().item())
-                ),
-                "'all' leaves something out: it is the accuracy on all test items.": (
-                    right.overlap_changed(all=lambda s, t, c, o: c[~o].float().mean().item()),
-                    right.overlap_changed(all=lambda s, t, c, o: c[o].float().mean().item()),
-                ),
-                "'overlap' is a number of items: a share is wanted.": right.overlap_changed(
-                    overlap=lambda s, t, c, o: float(o.sum())
-                ),
-                "an item needs *one* similar training item, not similarity on average.": (
-                    lambda s, t, c: right.overlap_report(s.mean(1, keepdim=True), t, c)
-                ),
-                "these are the items *without* a similar training item.": right.overlap_changed(
-                    overlap=lambda s, t, c, o: (~o).float().mean().item()
-                ),
-            },
+            OVERLAP_MISTAKES,
         ),
     ),
     reference=right.overlap_report,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -214,10 +215,11 @@ def add_inputs(generator: torch.Generator) -> tuple[list, dict]:
     """Inputs for which no two of the common mistakes choose the same candidate."""
     while True:
         (images, classes, is_alarm), _ = alarm_inputs(generator)
-        candidates = unit(normal(generator, number(generator, 6, 8), 6))
+        candidates = unit(normal(generator, number(generator, 7, 9), 6))
         args = [images, classes, is_alarm, candidates]
         chosen = [best_class_to_add(*args, best=best) for best in (min, max)]
-        if len({0, len(candidates) - 1, *chosen, most_similar(*args)}) == 5:
+        chosen.append(best_class_to_add(*args, rate=partial(rate_with, alarm=True)))
+        if len({0, len(candidates) - 1, *chosen, most_similar(*args)}) == 6:
             return args, {}
 
 

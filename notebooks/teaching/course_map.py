@@ -89,7 +89,7 @@ EXERCISES = {
                 partial(table_checks.query_inputs, queries),
                 answers.systems_for,
                 table_checks.QUERY_MISTAKES,
-                rounds=6,
+                rounds=12,
             )
             for queries in (table_checks.WIDE_QUERIES, table_checks.NARROW_QUERIES)
         ),

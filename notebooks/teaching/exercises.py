@@ -7,6 +7,7 @@ which mistakes have a name. Quizzes and failure labs are texts, [quizzes.NAME] a
 from __future__ import annotations
 
 import html
+import itertools
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from vlmcourse.widgets.interactive import column, display_widget
-from vlmgrader.checks import Check, Verdict, driver_source
+from vlmgrader.checks import Check, Verdict, differs, driver_source
 from vlmgrader.public import attempt_fresh
 
 Formula = Callable[..., object]
@@ -37,6 +38,30 @@ class Exercise:
     reference: Callable | None = None
 
 
+def listed(formulas: Formula | Sequence[Formula]) -> Sequence[Formula]:
+    """One formula, or several, as a sequence."""
+    return formulas if isinstance(formulas, Sequence) else (formulas,)
+
+
+def distinguishing(inputs: Formula, expected: Formula, mistakes: Mistakes) -> Formula:
+    """`inputs`, drawn again until the expected value and those of all mistakes differ from each other.
+
+    On other inputs a wrong answer would pass, or be called by the name of another mistake. Raises RuntimeError after a
+    thousand draws.
+    """
+    formulas = [expected, *itertools.chain.from_iterable(map(listed, mistakes.values()))]
+
+    def draw(generator: torch.Generator) -> tuple[list, dict]:
+        for _ in range(1000):
+            args, options = inputs(generator)
+            values = [formula(*args, **options) for formula in formulas]
+            if all(differs(one, other, 1e-6) for one, other in itertools.combinations(values, 2)):
+                return args, options
+        raise RuntimeError("in a thousand draws two of the formulas always gave the same value.")
+
+    return draw
+
+
 def rule(
     call: str, inputs: Formula, expected: Formula, mistakes: Mistakes | None = None, **options
 ) -> Check:
@@ -44,7 +69,7 @@ def rule(
     named = [
         (formula, message)
         for message, formulas in (mistakes or {}).items()
-        for formula in (formulas if isinstance(formulas, Sequence) else (formulas,))
+        for formula in listed(formulas)
     ]
     return Check(call, 1, call, inputs, expected, named, **options)
 
@@ -121,9 +146,6 @@ def pure_rule(
 
     def untouched(formula: Formula) -> Formula:
         return lambda *args: [formula(*args), True]
-
-    def listed(formulas) -> Sequence[Formula]:
-        return formulas if isinstance(formulas, Sequence) else (formulas,)
 
     return rule(
         call,
