@@ -341,6 +341,9 @@ WRONG = {
         "after the softmax": lambda q, k, v, a: (scores(q, k).softmax(-1) * a) @ v,
         "exp(0) is 1": lambda q, k, v, a: (scores(q, k) * a).softmax(-1) @ v,
         "not scaled": lambda q, k, v, a: over_allowed(q * math.sqrt(q.shape[-1]), k, v, a),
+        "the gradient of v is NaN": lambda q, k, v, a: (
+            scores(q, k).masked_fill(~a, -torch.inf).softmax(-1) @ v
+        ).nan_to_num(),
         "no gradient arrives": lambda q, k, v, a: over_allowed(q, k, v, a).detach(),
         "the gradient is NaN": lambda q, k, v, a: (
             torch.nan_to_num(

@@ -200,7 +200,7 @@ class Equal(Tensor):
         (1.0, torch.tensor(1.0), "found a float; expected a tensor"),
         ([1], [1, 2], "1 values; expected 2"),
         ({"b": 1}, {"a": 1}, "expected a dict with keys ['a']"),
-        ([torch.ones(1), 2], [torch.ones(1), 3], "[1]: not the right value"),
+        ([torch.ones(1), 2], [torch.ones(1), 3], "value 2: not the right value"),
         (torch.zeros(2).as_subclass(Equal), torch.ones(2), "expected a tensor"),
         ("a", "b", "not the right value"),
     ],

@@ -228,8 +228,9 @@ def differs(got: object, wanted: object, tolerance: float, where: str = "") -> s
         if not isinstance(got, (list, tuple)) or len(got) != len(wanted):
             description = f"{len(got)} values" if isinstance(got, (list, tuple)) else _called(got)
             return f"{at}found {description}; expected {len(wanted)} values."
+        inside = f"{where}, " if where else ""
         parts = (
-            differs(part, expected_part, tolerance, f"{where}[{index}]")
+            differs(part, expected_part, tolerance, f"{inside}value {index + 1}")
             for index, (part, expected_part) in enumerate(zip(got, wanted))
         )
         return next((part for part in parts if part), None)

@@ -16,7 +16,7 @@
 #
 # Lesson 00 sorted vision-language models by how images and text meet. In nearly all of them they meet in attention layers. The models differ in which positions may attend to which: that is the mask. This lesson builds both, and the rest of the course uses them.
 #
-# Letters for axes: **B** batch, **H** heads, **L** length of a sequence, **Q** queries, **K** keys, **D** width.
+# Letters for axes: **B** batch, **H** heads, **L** length of a sequence, **Q** number of queries, **K** number of keys, **D** width: in sections 1 to 4 that of one head, later that of the whole layer. Matrices are bold, as in $\mathbf{Q}$.
 
 # %% tags=["hide-input"]
 import math
@@ -58,7 +58,9 @@ weights = introspection.attention_weights(clip.vision, lambda: clip.vision(pixel
 heads = list(weights.values())[-1][0, :, 0, 1:]  # last block, summary position: (H, patches)
 caption = (
     "Figure 2. Attention weights of the last block over the patches, one panel for each "
-    "head. What to see: the heads attend to different patches."
+    "head. The darker a patch, the larger its weight; small weights are drawn darker than "
+    "in proportion, as the colour bar shows. What to see: the heads attend to different "
+    "patches."
 )
 maps = {f"head {number}": row for number, row in enumerate(heads)}
 plots.show(plots.attention_over_image(images[0], maps), caption=caption, credit=world.ATTRIBUTION)
@@ -79,9 +81,9 @@ plots.show(figures.block_diagram(length=9, width=64, heads=4), caption=caption)
 #
 # Attention is a soft look-up. Three vectors are computed from each position: a **query**, a **key** and a **value**. A query is compared with all keys by dot products, called **scores**. A softmax turns the scores of one query into **weights** that sum to 1. The result is the weighted mean of the values (Vaswani et al., Eq. 1):
 #
-# $$\text{attention}(Q, K, V) = \text{softmax}\!\left(\frac{QK^\top}{\sqrt{D}}\right) V$$
+# $$\text{attention}(\mathbf{Q}, \mathbf{K}, \mathbf{V}) = \text{softmax}\!\left(\frac{\mathbf{Q}\mathbf{K}^\top}{\sqrt{D}}\right) \mathbf{V}$$
 #
-# Here $D$ is the width of a query, which is also the width of a key.
+# The rows of $\mathbf{Q}$, $\mathbf{K}$ and $\mathbf{V}$ are the queries, keys and values. $D$ is the width of a query, which is also the width of a key.
 
 # %% [markdown]
 # ### Exercise 1 · Scaled dot-product attention
@@ -307,7 +309,7 @@ masked_attention = check("attention.masked_attention", masked_attention)
 # %% [markdown]
 # <details><summary>Hint 1</summary>Which score makes a weight exactly zero? Remember what the softmax does to a score: exp(score).</details>
 # <details><summary>Hint 2</summary><code>scores.masked_fill(~allowed, -math.inf)</code> gives forbidden keys no weight. In an empty row the softmax then is 0 / 0. What can you fill in afterwards?</details>
-# <details><summary>If you see "some values are NaN or infinite"</summary>That is the empty row. Fill forbidden weights with zero after the softmax.</details>
+# <details><summary>If you see "some values are NaN or infinite"</summary>That is the empty row. Fill forbidden weights with zero after the softmax, before the product with v.</details>
 # <details><summary>Solution</summary>
 #
 # ```python
@@ -740,13 +742,13 @@ lookup.train(model, task, lookup.steps_at(scale), live)
 # %% [markdown]
 # The curve shows the training loss in nats (the unit of a natural logarithm). The dashed line is $\ln 4$: the loss of a model that knows which four colours occur, but not which one belongs to the name. Only a model that uses the names can get below this line; soon after that the loss falls to zero.
 #
-# As a control we close the path that the task needs. In the **blind** model the last position is a document of its own, so it can't attend to the pairs. It sees a name only.
+# As a control we close the path that the task needs. In the **blind** model the last position is a document of its own, so it can't attend to the pairs. It sees a name only. It is trained for as many steps, another 10 seconds.
 
 # %%
 alone = torch.tensor([[1] * (task.length - 1) + [2]])
 blind_mask = packed_mask(alone, torch.ones_like(alone).bool())
 blind = lookup.LookUp(task, blind_mask, MultiHeadAttention, PreNormBlock, positions)
-lookup.train(blind, task, lookup.steps_at(scale) // 4)
+lookup.train(blind, task, lookup.steps_at(scale))
 scores = {"causal mask": lookup.accuracy(model, task), "blind": lookup.accuracy(blind, task)}
 caption = (
     "Figure 12. Share of right colours on 512 new sequences. The line is chance among all 6 "

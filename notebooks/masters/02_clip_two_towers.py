@@ -662,7 +662,7 @@ with torch.no_grad():
 #
 # | Objective | Difficulty | Importance | Minutes |
 # |---|---|---|---|
-# | measure retrieval so that a constant model scores 0 | ●●○○○ | ●●●●○ | 10 |
+# | measure retrieval so that a constant model scores 0 (for k < N) | ●●○○○ | ●●●●○ | 10 |
 #
 # The right text of image i is text i. A wrong text that is **as similar** as the right one ranks before it.
 
@@ -881,7 +881,7 @@ diagnose("clip.training", {"A": None, "B": None, "C": None, "D": None})
 tables.sizes_table(model, *tables.batch_and_steps(recipe, scale))
 
 # %% [markdown]
-# The verdict follows one rule for the whole course. *Agrees*: the first of our two numbers is higher in every seed, and the gap of the means is above two pooled standard deviations. *Disagrees*: the same with the sign reversed. *Within noise*: neither. Ours are means ± standard deviations over seeds, at scale `laptop`.
+# The verdict follows one rule for the whole course. *Agrees*: the first of our two numbers is higher in every seed, and the gap of the means is above two pooled standard deviations (pooled: the root of the mean of the two variances). *Disagrees*: the same with the sign reversed. *Within noise*: neither. Ours are means ± standard deviations over seeds, at scale `laptop`.
 
 # %%
 tables.paper_table()

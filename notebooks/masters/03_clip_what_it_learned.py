@@ -868,7 +868,7 @@ diagnose("clip_analysis.zero_shot", {"A": None, "B": None, "C": None})
 Markdown(published("clip-facts").markdown())
 
 # %% [markdown]
-# Then claims of the paper beside our measurements. The rule: *agrees* if the direction is the same in every seed and the gap is above two pooled standard deviations; *disagrees* if both hold in the other direction; else *within noise*. A single seed is always within noise; such rows only tell the direction.
+# Then claims of the paper beside our measurements. The rule: *agrees* if the direction is the same in every seed and the gap is above two pooled standard deviations (pooled: the root of the mean of the two variances); *disagrees* if both hold in the other direction; else *within noise*. A single seed is always within noise; such rows only tell the direction.
 
 # %%
 Markdown(claims.paper_table(rows, large))

@@ -905,7 +905,7 @@ diagnose("vilbert.training", {"A": None, "B": None, "C": None})
 Markdown(figures.facts("vilbert-facts") + "\n\n" + figures.facts("vlbert-facts"))
 
 # %% [markdown]
-# Their claims beside our measurements: another world, and models hundreds of times smaller, so only directions can be compared. The verdict is computed by one rule. *Agrees*: the first is higher in every seed, and the mean gap exceeds two pooled standard deviations. *Disagrees*: so the other way round. Otherwise *within noise*.
+# Their claims beside our measurements: another world, and models hundreds of times smaller, so only directions can be compared. The verdict is computed by one rule. *Agrees*: the first is higher in every seed, and the mean gap exceeds two pooled standard deviations (pooled: the root of the mean of the two variances). *Disagrees*: so the other way round. Otherwise *within noise*.
 
 
 # %%

@@ -92,6 +92,11 @@ def infinite_attention(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor) -> Tens
     return (_scores(q, k) + forbidden).softmax(-1).nan_to_num() @ v
 
 
+def late_zeros(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor) -> Tensor:
+    """Right values, NaN gradients of v: zero replaces NaN after the product with v."""
+    return (_scores(q, k).masked_fill(~allowed, -torch.inf).softmax(-1) @ v).nan_to_num()
+
+
 def counted_inputs(generator: torch.Generator) -> tuple[list, dict]:
     """`masked_inputs` behind the number of arguments whose gradient is wanted."""
     args, named = masked_inputs(generator)
@@ -195,6 +200,10 @@ MASKED = Exercise(
                 "the values are right, but the gradient is NaN: where -inf was added to all scores of a row, the softmax "
                 "is NaN, and so is its gradient. Fill forbidden scores instead (masked_fill).": (
                     partial(gradients, infinite_attention)
+                ),
+                "the values are right, but the gradient of v is NaN: zero replaces the NaN of an empty row only after "
+                "the product with v. Replace it in the weights, before that product.": (
+                    partial(gradients, late_zeros)
                 ),
             },
             driver=driver_source(run_with_gradients),

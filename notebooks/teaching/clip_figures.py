@@ -60,6 +60,7 @@ def towers_diagram(model, batch: int):
         "text", "projection, norm", f"({batch}, {c.embedding})", column=2, row=2, kind="trained"
     )
     diagram.box("logits", "cosines x exp(s)", f"({batch}, {batch})", column=3, row=1)
+    diagram.box("scale", "logit scale s", "1 number", column=3, row=0, kind="trained")
     diagram.box("loss", "two cross-entropies", "rows and columns", column=4, row=1, kind="loss")
     for source, target in (
         ("pixels", "vit"),
@@ -68,6 +69,7 @@ def towers_diagram(model, batch: int):
         ("causal", "text"),
         ("image", "logits"),
         ("text", "logits"),
+        ("scale", "logits"),
         ("logits", "loss"),
     ):
         diagram.arrow(source, target)

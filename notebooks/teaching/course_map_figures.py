@@ -68,8 +68,10 @@ def clip_diagram(model: CLIP) -> Diagram:
     diagram = Diagram("CLIP: two encoders that meet in a table of cosines")
     diagram.box("pixels", "images", f"(3, 3, {size}, {size})", column=0, row=0, kind="data")
     diagram.box("ids", "texts", f"(5, {c.context})", column=0, row=1, kind="data")
-    vision = f"{c.vision_depth} blocks, width {c.vision_width}"
-    text = f"{c.text_depth} blocks, width {c.text_width}"
+    vision, text = (
+        f"{depth} block{'s' * (depth > 1)}, width {width}"
+        for depth, width in ((c.vision_depth, c.vision_width), (c.text_depth, c.text_width))
+    )
     diagram.box("vision", "image encoder", vision, column=1, row=0, kind="trained")
     diagram.box("text", "text encoder", text, column=1, row=1, kind="trained")
     diagram.box("image", "image vectors", f"(3, {c.embedding})", column=2, row=0, kind="data")
@@ -117,7 +119,7 @@ def bridge_diagram(model: CLIP, scale: Scale) -> Diagram:
 @course_style()
 def timeline():
     """The systems by year, a row for each flavour."""
-    drawn, (axes,) = figure(9.5, 4.6)
+    drawn, (axes,) = figure(11, 4.6)
     places: dict[tuple[str, int], int] = {}
     for system in systems():
         flavour, year = system["flavour"].split(" (")[0], system["year"]

@@ -171,12 +171,18 @@ def curves(
     ylog: bool = False,
 ):
     """Scores over a number: {name: {x: Spread or number}}, bands of one standard deviation, and level lines."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
     lines = lines or {}
     drawn, (axes,) = figure(7.2, 3.6)
-    for (name, points), colour, marker in zip(series.items(), COLOURS, MARKERS):
+    styles = zip(series.items(), COLOURS, MARKERS)
+    for index, ((name, points), colour, marker) in enumerate(styles):
         x = np.array(list(points))
         mean, std = np.array([_parts(point)[:2] for point in points.values()]).reshape(-1, 2).T
-        axes.plot(x, mean, color=colour, marker=marker, label=name)
+        style = {"linestyle": ("-", "--", ":")[index % 3], "markersize": max(3, 8 - 1.5 * index)}
+        axes.plot(
+            x, mean, color=colour, marker=marker, label=name, **style
+        )  # seen if they coincide
         if std.any():
             axes.fill_between(x, mean - std, mean + std, color=colour, alpha=0.2, linewidth=0)
     for (name, level), colour in zip(lines.items(), COLOURS[len(series) :]):
@@ -187,7 +193,11 @@ def curves(
     if xlog:
         ticks = _ticks(sorted({x for points in series.values() for x in points}))
         axes.set_xticks(ticks, [_short(tick) for tick in ticks])
-        axes.minorticks_off()
+        axes.xaxis.set_minor_locator(NullLocator())
+    if ylog:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_locator(NullLocator())
     many = len(series) + len(lines) > 4  # they leave no room
     axes.legend(**({"loc": "upper left", "bbox_to_anchor": (1, 1)} if many else {}))
     values = "; ".join(

@@ -128,7 +128,11 @@ class Diagram:
             ]
             x += width + max(GAP, *(label + 24 for label in (*labels, 0.0)))
             last = x
-        backward = [self._runs_above(arrow) for arrow in self.arrows if self._is_backward(arrow)]
+        backward = [
+            self._runs_above(arrow)
+            for arrow in self.arrows
+            if self._is_backward(arrow) and not (arrow.gradient and self._is_next(arrow))
+        ]
         centre_y, y, before = {}, 68.0 if any(backward) else 40.0, None
         for row in rows:
             height = max(box.height for box in self.boxes.values() if box.row == row)
@@ -140,6 +144,10 @@ class Diagram:
 
     def _is_backward(self, arrow: Arrow) -> bool:
         return self.boxes[arrow.target].column < self.boxes[arrow.source].column
+
+    def _is_next(self, arrow: Arrow) -> bool:
+        """Does a backward arrow lead to the column just before?"""
+        return self.boxes[arrow.target].column == self.boxes[arrow.source].column - 1
 
     def _runs_above(self, arrow: Arrow) -> bool:
         """Does a backward arrow pass above all boxes? It does to a box of the upper half, else below."""
@@ -158,6 +166,11 @@ class Diagram:
                 (x2 + shift, y2 - sign * target.height / 2),
             ]
             label = (points[0][0] + 6, (points[0][1] + points[1][1]) / 2 + 4, "start")
+        elif arrow.gradient and self._is_next(arrow):  # beside the solid arrow
+            start, end, y1, y2 = x1 - source.width / 2, x2 + target.width / 2, y1 + 9, y2 + 9
+            turn = start - 29
+            points = [(start, y1), (turn, y1), (turn, y2), (end, y2)]
+            label = ((start + end) / 2, y1 + 14, "middle")
         elif self._is_backward(arrow):
             above = self._runs_above(arrow)
             far = min(centre_y.values()) if above else max(centre_y.values())

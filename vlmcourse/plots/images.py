@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vlmcourse.plots.style import (
     COLOURS,
+    DARK,
     GREY,
     SEQUENTIAL,
     blank_figure,
@@ -145,18 +146,23 @@ def nearest_images(
 @course_style()
 def attention_over_image(image: np.ndarray, maps: dict[str, Tensor]):
     """A picture (S, S, 3), and beside it, for each name, weights over its patches (P,) laid over it, all on one scale."""
+    from matplotlib.colors import LinearSegmentedColormap, PowerNorm, to_rgba
+
     drawn, axes = figure(1.9 * (len(maps) + 1) + 0.7, 2.6, 1, len(maps) + 1)
     style = {"fontsize": 9, "fontweight": "normal"}
     axes[0].imshow(image)
     axes[0].set_title("picture", **style)
-    words, highest = [], max(float(values.max()) for values in maps.values())
+    highest = max(float(values.max()) for values in maps.values())
+    norm = PowerNorm(0.5, 0, highest)  # so that small weights are seen beside large ones
+    veil = LinearSegmentedColormap.from_list("veil", [to_rgba(DARK, 0), to_rgba(DARK, 0.9)])
+    words = []
     side = len(image)
     for panel, (name, values) in zip(axes[1:], maps.items()):
         grid = int(len(values) ** 0.5)
         weights = np.asarray(values.detach()).reshape(grid, grid)
-        panel.imshow(image, alpha=0.45)
+        panel.imshow(image)
         extent = (-0.5, side - 0.5, side - 0.5, -0.5)
-        cells = panel.imshow(weights, cmap="magma", alpha=0.6, extent=extent, vmin=0, vmax=highest)
+        cells = panel.imshow(weights, cmap=veil, extent=extent, norm=norm)
         panel.set_title(_wrapped(name, 24), **style)
         row, column = np.unravel_index(weights.argmax(), weights.shape)
         share = weights.max() / weights.sum()

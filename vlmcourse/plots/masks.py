@@ -90,6 +90,8 @@ def mask_gallery(masks: Mapping[str, Mask | Tensor], columns: int = 3):
         _mask(panel, grid, title=name.replace(": ", ":\n"))
     for panel in axes[len(grids) :]:
         panel.set_visible(False)
+    drawn.supxlabel("key: attended to", fontsize=10)
+    drawn.supylabel("query: attends", fontsize=10)
     return describe(
         drawn,
         f"{len(grids)} attention masks; dark cells mean that the row's query may attend to the column's key. "

@@ -61,7 +61,10 @@ def probability_bars(
         for number, values in enumerate(groups.values()):
             if name in values:
                 centre = top + each * number + GAP / 2 + thick * (position + 0.5)
-                _bar(axes, values[name], centre, thick * 0.9, COLOURS[position])
+                clear = values[name] if chance is None else max(values[name], chance)
+                near = clear - values[name] < 0.08  # then its number would lie on the line
+                end = clear if near else values[name]
+                _bar(axes, values[name], end, centre, thick * 0.9, COLOURS[position])
     if chance is not None:
         axes.plot([chance, chance], [top, bottom], color=GREY, linestyle="--", linewidth=1.2)
     x, y = 0.0, top - 0.6 * LINE
@@ -90,12 +93,12 @@ def probability_bars(
     return describe(drawn, f"{about}{label}: {words}.", chance)
 
 
-def _bar(axes, value: float, centre: float, thick: float, colour: str) -> None:
-    """A bar with its number behind its end, or inside where there is no room."""
+def _bar(axes, value: float, end: float, centre: float, thick: float, colour: str) -> None:
+    """A bar with its number behind `end`, or inside where there is no room."""
     inside = value > 0.94
     axes.barh([centre], [value], thick, color=colour)
     axes.text(
-        value,
+        value if inside else end,
         centre,
         f"{value:.2f} " if inside else f" {value:.2f}",
         va="center",
