@@ -1,13 +1,13 @@
 """In-context learning in every seed: names bound to pictures by Flamingo and Frozen. Writes benchmarks/results/in_context.json.
 
-    python -m benchmarks.in_context [--scale smoke|laptop|gpu] [--seeds 3] [--only flamingo|frozen|frozen_linear]
+    python -m benchmarks.in_context [--scale smoke|laptop|gpu] [--seeds 3] [--only flamingo|frozen|frozen_word_hull]
 
-flamingo       on captions and pages of names
-frozen         its prefix ends in the hull of words (an addition of the course)
-frozen_linear  its prefix is linear, as the paper's
+flamingo          on captions and pages of names, of 48 nouns
+frozen            the recipe of this name, on captions of all nouns: its prefix is linear, as the paper's
+frozen_word_hull  the recipe of this name: its prefix ends in the hull of words (an addition of the course)
 
-A run keeps what the file has of other models and seeds. `seconds` are those of training, on one core; the tests take as long
-again.
+A run keeps what the file has of other models and seeds. `seconds` are those of training, on one core that may have had other
+work; the tests take as long again.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from pathlib import Path
 import torch
 import typer
 
-from vlmcourse.recipes import in_context
-from vlmcourse.recipes.frozen import word_hull
+from vlmcourse import recipes
+from vlmcourse.recipes import frozen, in_context
+from vlmcourse.recipes.few_shot_report import ALL_NOUNS, binding_report, knowledge_report
 from vlmcourse.training.fit import Step
 from vlmcourse.training.scale import Scale
 from vlmcourse.world.prompts import blank_images
@@ -27,7 +28,7 @@ from vlmcourse.world.rendering import to_pixels
 
 app = typer.Typer(add_completion=False)
 RESULTS = Path(__file__).parent / "results"
-MODELS = ("flamingo", "frozen", "frozen_linear")
+MODELS = ("flamingo", "frozen", "frozen_word_hull")
 
 
 def shown(step: Step) -> None:
@@ -43,19 +44,22 @@ def measured(name: str, scale: Scale, seed: int, count: int) -> dict:
     """One trained model and its tests."""
     if name == "flamingo":
         stage = in_context.flamingo(scale, seed, on_step=shown)
-        score, blind = (
-            in_context.flamingo_score(stage.model.model, scale.image_size, view)
-            for view in (to_pixels, blank_images)
+        nouns, score, blind = (
+            in_context.SHOWN,
+            *(
+                in_context.score(stage.model.model, scale.image_size, view)
+                for view in (to_pixels, blank_images)
+            ),
         )
     else:
-        ending = word_hull if name == "frozen" else None
-        stage = in_context.frozen(scale, seed, ending=ending, on_step=shown)
-        score, blind = (
-            in_context.frozen_score(stage.model, view) for view in (to_pixels, blank_images)
+        stage = recipes.get(name).train_or_load(scale, seed, on_step=shown)
+        nouns, score, blind = (
+            ALL_NOUNS,
+            *(frozen.score(stage.model, view) for view in (to_pixels, blank_images)),
         )
     row = {"seed": seed, "questions": count, "seconds": round(stage.history[-1].seconds)}
-    row |= in_context.binding_report(score, blind, count)
-    row["knowledge"] = in_context.knowledge_report(score, count // 4)
+    row |= binding_report(score, blind, count, nouns)
+    row["knowledge"] = knowledge_report(score, count // 4, nouns=nouns)
     print(name, json.dumps(row), flush=True)
     return row
 
@@ -71,7 +75,6 @@ def main(
     """Trains (or loads from the cache) and tests each model with each seed; keeps results after each."""
     torch.set_num_threads(1)
     size, name = Scale.of(scale), "in_context" + ("_smoke" if scale == "smoke" else "")
-    in_context.tower(size)
     for model in only:
         for seed in range(first, seeds):
             keep(name, model, measured(model, size, seed, count))

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from operator import eq
 
 import torch
@@ -64,20 +64,19 @@ def phase(scale: Scale, seed: int) -> list[dict]:
 
 
 def learning(scale: Scale, seed: int) -> dict:
-    """One training by the shipped recipe: its losses, tests on the way (not of a model that is there already), and all tests
-    of world.word_tests at the end."""
+    """One training by the shipped recipe, anew: its losses, tests on the way, and all tests of world.word_tests at the end."""
     torch.set_num_threads(1)
     model, curve = recipes.language.new_language(scale, seed).eval(), []
     count = 4 if scale.name == "smoke" else 128
 
     def look(step: Step) -> None:
         if step.step % max(1, step.steps // 15) == 0:
-            curve.append({"step": step.step} | step.losses)
-            if model.training:
-                curve[-1] |= recipes.language.word_report(model, count // 2, names=CURVES)
+            report = recipes.language.word_report(model, count // 2, names=CURVES)
+            curve.append({"step": step.step} | step.losses | report)
             print(seed, curve[-1], flush=True)
 
-    stage = recipes.get("language").train_or_load(scale, seed, model=model, on_step=look)
+    language = recipes.get("language")
+    stage = language.train_or_load(scale, seed, model=model, on_step=look, retrain=True)
     seconds = round(stage.history[-1].seconds)
     report = recipes.language.word_report(model, count)
     print(seed, report, flush=True)
@@ -213,8 +212,8 @@ def main(
     )
     measured = load_results(name)["rows"][0] if set(only) != set(PARTS) else {}
     known = {part: measured.get(part, []) for part in ("phase", "learning")}
-    missing = {
-        part: sorted({*range(seeds)} - {row["seed"] for row in rows})
+    missing = {  # the shipped model's seed, 0, comes last
+        part: sorted({*range(seeds)} - {row["seed"] for row in rows}, reverse=True)
         for part, rows in known.items()
     }
     recipes.get("language").train_or_load(size)  # once, before the workers ask for it
@@ -235,16 +234,19 @@ def main(
         ],
         "learning": [(learning, size, seed) for seed in missing["learning"]],
     }
+    steps = recipes.get("language_short").sizes[size.name].steps
     with ProcessPoolExecutor(workers) as pool:
         running = {
             part: [pool.submit(*job) for job in work[part]] for part in PARTS if part in only
         }
-        measured |= {part: [one.result() for one in jobs] for part, jobs in running.items()}
-    if "phase" in only:
-        measured["phase"] = known["phase"] + [row for rows in measured["phase"] for row in rows]
-    if "learning" in only:
-        measured["learning"] = known["learning"] + measured["learning"]
-    steps = recipes.get("language_short").sizes[size.name].steps
+        for part, jobs in running.items():
+            measured[part] = known.get(part, [])
+            for one in as_completed(jobs) if part in known else jobs:
+                found = one.result()
+                measured[part] = measured[part] + (found if part == "phase" else [found])
+                if part in known:
+                    measured[part].sort(key=lambda row: row["seed"])
+                    save_results(name, [measured], scale=scale, steps=steps)
     print(f"Kept {save_results(name, [measured], scale=scale, steps=steps)}")
 
 

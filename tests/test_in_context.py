@@ -5,7 +5,7 @@ import torch
 
 from vlmcourse import world
 from vlmcourse.parts.word_hull import WordHull
-from vlmcourse.recipes import in_context
+from vlmcourse.recipes import few_shot_report, in_context
 from vlmcourse.world import curriculum, document_kinds, few_shot, tokenizer, word_tests
 from vlmcourse.world.interleaved import interleaved_text
 
@@ -99,13 +99,14 @@ def test_held_out_names_and_new_nouns_are_on_no_training_page():
         for page in (pages.captions(index), pages.name_pages(index))
         for word in interleaved_text(page).split()
     }
-    assert not said & {*in_context.HELD_OUT_NAMES, *in_context.NEW_NOUNS}
-    assert len(said & set(in_context.NAMES)) == len(in_context.NAMES)
-    held_out = in_context.binding(8, 4, invented=in_context.HELD_OUT_NAMES)
-    assert all(set(one.choices) <= set(in_context.HELD_OUT_NAMES) for one in held_out)
+    assert not said & {*few_shot_report.HELD_OUT_NAMES, *in_context.NEW_NOUNS}
+    assert len(said & set(few_shot_report.NAMES)) == len(few_shot_report.NAMES)
+    held_out = few_shot_report.binding(8, 4, names=few_shot_report.HELD_OUT_NAMES)
+    assert all(set(one.choices) <= set(few_shot_report.HELD_OUT_NAMES) for one in held_out)
 
 
-def test_a_score_that_knows_gets_full_marks_and_the_control_does_not():
+@pytest.mark.parametrize("nouns", (few_shot_report.ALL_NOUNS, in_context.SHOWN))
+def test_a_score_that_knows_gets_full_marks_and_the_control_does_not(nouns):
     def by_picture(episodes):
         """Answers with the name that the examples give to the thing that is asked."""
         right = 0
@@ -115,8 +116,8 @@ def test_a_score_that_knows_gets_full_marks_and_the_control_does_not():
             right += names.get(asked.words) == one.answer
         return right / len(episodes)
 
-    report = in_context.binding_report(by_picture, lambda episodes: 0.25, 40)
+    report = few_shot_report.binding_report(by_picture, lambda episodes: 0.25, 40, nouns)
     assert report["shots"]["0"] == 0 and report["shots"]["8"] == report["novel_nouns"]["8"] == 1
     assert report["shots"]["1"] < report["shots"]["2"] < report["shots"]["4"] == 1
     assert report["swapped"]["8"] < 0.3 and report["blind"]["8"] == 0.25
-    assert few_shot.other_pictures(in_context.binding(4, 4))
+    assert few_shot.other_pictures(few_shot_report.binding(4, 4))

@@ -221,6 +221,23 @@ def test_a_shipped_stage_serves_its_recipe_and_no_other(tmp_path, monkeypatch, c
     )
 
 
+def test_a_shipped_stage_leaves_out_what_it_takes_from_another_stage(tmp_path, monkeypatch):
+    monkeypatch.setattr(stages, "SHIPPED", tmp_path / "shipped")
+    path = tmp_path / "whole.safetensors"
+    whole = torch.nn.Sequential(torch.nn.Linear(3, 3).requires_grad_(False), torch.nn.Linear(3, 2))
+    checkpoint.save(path, whole.state_dict(), {"history": []})
+    kept = stages.ship("toy", stages.TrainedStage(whole, [], True, path))
+    tensors, notes = checkpoint.load(kept)
+    assert set(tensors) == {"1.weight", "1.bias"} and notes == {"history": []}
+    again = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.Linear(3, 2))
+    again[0].load_state_dict(whole[0].state_dict())
+    with pytest.raises(RuntimeError, match="Missing key.*0.weight"):
+        stages._load_weights(again, tensors)
+    again[0].requires_grad_(False)
+    stages._load_weights(again, tensors)
+    assert torch.equal(again(torch.ones(1, 3)), whole(torch.ones(1, 3)))
+
+
 def test_a_stage_depends_on_the_code_it_is_made_of_and_on_no_other(monkeypatch):
     """Reads files through a recorder: the parts and data a CLIP needs are read, the papers and lessons it doesn't are not."""
     from vlmcourse import recipes

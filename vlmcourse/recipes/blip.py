@@ -99,10 +99,11 @@ def setup(
     data=None,
     **changes,
 ) -> Run:
-    """vision   a trained image tower, such as CLIP's. Default: from scratch
+    """vision   a trained image tower, as the paper starts from one. Default: CLIP's
     data     other pairs than minimal_pairs_data(scale, seed)
     changes  of BLIPConfig
     """
+    vision = stage("clip").vision if vision is None else vision
     data, config = data or minimal_pairs_data(scale, seed), blip_config(scale, **changes)
     return Run(new_blip(config, vision, seed), data, config, (vision,))
 

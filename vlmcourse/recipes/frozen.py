@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from vlmcourse.evaluation.generation import STOP, generate_sentences
 from vlmcourse.papers.frozen import Frozen, FrozenConfig
 from vlmcourse.parts.language import freeze
 from vlmcourse.parts.word_hull import WordHull
+from vlmcourse.recipes.few_shot_report import Score, binding_report, knowledge_report
 from vlmcourse.recipes.recipe import Recipe, Run, Sizes
 from vlmcourse.training.optimisation import Optimisation
 from vlmcourse.training.scale import Scale
@@ -198,14 +200,27 @@ def text_only_accuracy(lm: nn.Module, episodes: Sequence[Episode]) -> float:
     return exact_match(answers, [episode.answer for episode in episodes])
 
 
-def frozen_report(model: Frozen, scale: Scale, count: int = 256) -> dict[str, float]:
-    """Captions, and two invented names bound after one example each, with the pictures and with blank ones."""
-    episodes = naming_episodes(1, count)
-    return caption_report(model, count) | {
-        "binding": episode_accuracy(model, episodes),
-        "binding, blind": episode_accuracy(model, episodes, prompts.blank_images),
-        "binding, chance": 0.5,
+def score(model: Frozen, view: prompts.View = world.to_pixels) -> Score:
+    """Episodes -> share of right answers, for few_shot_report."""
+    return lambda episodes: episode_accuracy(model, episodes, view)
+
+
+def frozen_report(model: Frozen, scale: Scale, count: int = 256) -> dict:
+    """Captions; names bound by number of examples, with controls; what is known of things on pictures."""
+    return {
+        "captions": caption_report(model, count),
+        **binding_report(score(model), score(model, prompts.blank_images), count),
+        "knowledge": knowledge_report(score(model), count),
     }
 
 
 recipe = Recipe("frozen", SIZES, setup, FROZEN_OPTIMISATION, frozen_report)
+"""The paper's: a linear prefix."""
+word_hull_recipe = Recipe(
+    "frozen_word_hull",
+    SIZES,
+    partial(setup, ending=word_hull),
+    FROZEN_OPTIMISATION,
+    frozen_report,
+)
+"""The prefix ends in the hull of the words' embeddings: an addition of the course."""

@@ -1,43 +1,36 @@
-"""In-context learning through pictures: names that mean nothing, bound by examples in the prompt. Flamingo and Frozen.
+"""Flamingo on captions and pages of names alone: names that mean nothing, bound by examples in the prompt.
 
-The recipes are those of the papers' stages, in a smaller world: 48 nouns, one thing on a picture, so that one run takes
-minutes. All other nouns are new to CLIP's tower and to the bridge, and six invented names are on no training page.
+The recipe is that of the stage "flamingo" in a smaller world: 48 nouns, one thing on a picture, so that one run takes a
+minute. All other nouns are new to CLIP's tower and to the bridge, and six invented names are on no training page.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from vlmcourse import world
 from vlmcourse.papers.flamingo import Flamingo
-from vlmcourse.papers.frozen import Frozen
 from vlmcourse.parts.language import freeze
 from vlmcourse.parts.vision import ViT
 from vlmcourse.recipes.features import FeatureCache
-from vlmcourse.recipes.flamingo import episode_accuracy as flamingo_accuracy
-from vlmcourse.recipes.frozen import IMAGE_PREFIX, descriptive_caption
-from vlmcourse.recipes.frozen import episode_accuracy as frozen_accuracy
+from vlmcourse.recipes.few_shot_report import NAMES, Nouns, Score
+from vlmcourse.recipes.flamingo import episode_accuracy
 from vlmcourse.recipes.recipe import get
 from vlmcourse.training.scale import Scale
 from vlmcourse.training.stages import TrainedStage
-from vlmcourse.world import few_shot, interleaved, prompts, tokenizer
+from vlmcourse.world import interleaved
 from vlmcourse.world.interleaved import PageDataset, WebPages
-from vlmcourse.world.pages import Episode
 from vlmcourse.world.regions import SubsetOfNouns
 
 NOUNS = world.known_nouns()[:96:2]
 """The 48 nouns of this world."""
 NEW_NOUNS = tuple(noun.word for noun in world.nouns() if noun.word not in NOUNS)
-NAMES, HELD_OUT_NAMES = tuple(tokenizer.INVENTED[:-6]), tuple(tokenizer.INVENTED[-6:])
-SHOTS = (0, 1, 2, 4, 8)
-STEPS = {"smoke": (4, 4, 4), "laptop": (700, 300, 900), "gpu": (3000, 3000, 3000)}
-"""Of CLIP, Flamingo, Frozen."""
-Score = Callable[[Sequence[Episode]], float]
+SHOWN = Nouns(NOUNS, NEW_NOUNS, "test")
+STEPS = {"smoke": (4, 4), "laptop": (700, 300), "gpu": (3000, 3000)}
+"""Of CLIP and Flamingo."""
 
 
 class ClassToken(nn.Module):
@@ -99,64 +92,6 @@ def flamingo(scale: Scale | str | None = None, seed: int = 0, **options) -> Trai
     )
 
 
-def frozen(scale: Scale | str | None = None, seed: int = 0, **options) -> TrainedStage:
-    """Frozen on captions, its encoder trained from scratch. options: of the recipe "frozen", such as ending=word_hull."""
-    size = Scale.of(scale)
-    pairs = SubsetOfNouns(
-        "train", size.image_size, seed, (1, 1), descriptive_caption, noun_subset=NOUNS
-    )
-    data = prompts.CaptionDataset(pairs, IMAGE_PREFIX)
-    return get("frozen").train_or_load(
-        size, seed, data=data, **{"steps": STEPS[size.name][2], **options}
-    )
-
-
-def flamingo_score(model: Flamingo, size: int, view=world.to_pixels) -> Score:
-    """Episodes -> share of right answers."""
-    return lambda episodes: flamingo_accuracy(model, episodes, size, view)
-
-
-def frozen_score(model: Frozen, view=world.to_pixels) -> Score:
-    """Episodes -> share of right answers."""
-    return lambda episodes: frozen_accuracy(model, episodes, view)
-
-
-def binding(count: int, shots: int, **options) -> list[Episode]:
-    """Held-out pictures of four things with invented names. options: of few_shot.binding_episode."""
-    options = {"noun_subset": NOUNS, "invented": NAMES, **options}
-    return [few_shot.binding_episode("test", index, shots, **options) for index in range(count)]
-
-
-@torch.no_grad()
-def binding_report(score: Score, blind: Score, count: int = 128) -> dict[str, dict[str, float]]:
-    """Share of right names among four (chance: 1/4) by number of examples, with controls.
-
-    score, blind  with the pictures, and with every picture grey
-    swapped: the examples' pictures are another episode's. held_out_names, novel_nouns: never in training.
-    """
-    last_shots = SHOTS[-2:]
-
-    def curve(rate: Score, shots: Sequence[int], change=list, **options) -> dict[str, float]:
-        return {str(n): round(rate(change(binding(count, n, **options))), 4) for n in shots}
-
-    return {
-        "shots": curve(score, SHOTS),
-        "swapped": curve(score, last_shots, few_shot.other_pictures),
-        "blind": curve(blind, last_shots),
-        "held_out_names": curve(score, last_shots, invented=HELD_OUT_NAMES),
-        "novel_nouns": curve(score, last_shots, noun_subset=NEW_NOUNS),
-    }
-
-
-def knowledge_report(score: Score, count: int = 128, shots: Sequence[int] = (0, 4)) -> dict:
-    """What is known of a thing on a picture: share of right answers among all answers of that kind, by number of examples."""
-    web = WebPages("test", noun_subset=NOUNS)
-    return {
-        kind: {
-            str(n): round(
-                score([few_shot.question_episode(web, i, kind, n) for i in range(count)]), 4
-            )
-            for n in shots
-        }
-        for kind in ("what", "category", "place", "purpose")
-    }
+def score(model: Flamingo, size: int, view=world.to_pixels) -> Score:
+    """Episodes -> share of right answers, for few_shot_report."""
+    return lambda episodes: episode_accuracy(model, episodes, size, view)

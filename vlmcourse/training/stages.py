@@ -9,7 +9,6 @@ import ast
 import hashlib
 import json
 import os
-import shutil
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vlmcourse.training import checkpoint
 from vlmcourse.training.fit import Step, fit
@@ -96,7 +95,7 @@ def train_or_load(
             print(f"{error} It is trained again.")
             continue
         if candidate == path or notes["recipe"] == key:
-            model.load_state_dict(tensors)
+            _load_weights(model, tensors)
             history = [Step(**step) for step in notes["history"]]
             for step in history:
                 on_step(step)
@@ -119,10 +118,26 @@ def _digest(of: dict) -> str:
     return hashlib.sha256(json.dumps(of, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
+def _frozen(model: nn.Module) -> set[str]:
+    """Names of the weights that don't learn: they come from another stage, on which this one is built."""
+    weights = model.named_parameters(remove_duplicate=False)
+    return {name for name, weight in weights if not weight.requires_grad}
+
+
+def _load_weights(model: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """In place; weights that don't learn may be missing, see `ship`. Raises RuntimeError for any others."""
+    own = {name: tensor for name, tensor in model.state_dict().items() if name in _frozen(model)}
+    model.load_state_dict(own | tensors)
+
+
 def ship(name: str, trained: TrainedStage) -> Path:
-    """Copies a trained stage into the package, for everyone who uses the same recipe."""
-    SHIPPED.mkdir(exist_ok=True)
-    return Path(shutil.copyfile(trained.path, SHIPPED / f"{name}.safetensors"))
+    """Writes a trained stage into the package, for everyone who uses the same recipe, without the weights that it takes from
+    another stage and doesn't change: the recipe's key holds their checksum."""
+    tensors, notes = checkpoint.load(trained.path)
+    frozen, path = _frozen(trained.model), SHIPPED / f"{name}.safetensors"
+    learnt = {key: tensor for key, tensor in tensors.items() if key not in frozen}
+    checkpoint.save(path, learnt, notes)
+    return path
 
 
 def _code(*things: object) -> str:
