@@ -3,12 +3,14 @@
 import pytest
 from test_assignments import MUTANTS, code, verdicts
 
-ATTENTION = """    scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])  # (B, H, Q, K)
-    sees = may_look.any(-1, keepdim=True)
-    weights = scores.masked_fill(~may_look & sees, -math.inf).softmax(-1)
-    return weights.where(sees, 0) @ v"""
-BY_HAND = """    weights = (q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])).exp() * may_look
-    return weights / weights.sum(-1, keepdim=True).clamp(min=1e-9) @ v"""
+PIECES = """    some = mask.any(-1, keepdim=True)  # may attend to at least one key
+    scores = scores.masked_fill(~mask & some, -math.inf)  # an empty row stays finite
+    weights = scores.softmax(-1).where(some, 0)
+    log_sum = scores.logsumexp(-1).where(some[..., 0], -math.inf)
+    return weights @ v, log_sum"""
+BY_HAND = """    weights = scores.exp() * mask
+    total = weights.sum(-1, keepdim=True)
+    return weights / total.clamp(min=1e-9) @ v, total[..., 0].log()"""
 CROSS = """    return (cross_entropy(logits, labels) + cross_entropy(logits.T, labels)) / 2"""
 SOFTMAX = """    e, n = logits.exp(), labels
     return -((e / e.sum(1, keepdim=True)).diagonal().log().mean() + (e / e.sum(0)).diagonal().log().mean()) / 2"""
@@ -24,16 +26,33 @@ DOCUMENT = (
     "[length for length in lengths for _ in range(length)]",
 )
 WRONG = {
-    "attention by hand, without the maximum": ("A1_masks", "a1-attention", ATTENTION, BY_HAND),
-    "forbidden scores -20": ("A1_masks", "a1-attention", "-math.inf", "-20.0"),
-    "forbidden scores -100": ("A1_masks", "a1-attention", "-math.inf", "-60.0"),
+    "attention by hand, without the maximum": ("A1_masks", "a1-attention", PIECES, BY_HAND),
+    "forbidden scores -20": ("A1_masks", "a1-attention", "some, -math.inf)", "some, -20.0)"),
+    "forbidden scores -60": ("A1_masks", "a1-attention", "some, -math.inf)", "some, -60.0)"),
     "a width of four": ("A1_masks", "a1-attention", "math.sqrt(q.shape[-1])", "2.0"),
-    "documents told by their length": ("A1_masks", "a1-pack", *DOCUMENT),
+    "sums instead of log-sums": (
+        "A1_masks",
+        "a1-attention",
+        "log_sums.masked_fill(empty, 0.0).softmax(0)",
+        "(log_sums.exp() / log_sums.exp().sum(0).clamp(min=1e-9))",
+    ),
+    "documents told by their length": (
+        "A1_masks",
+        "a1-pack",
+        "[number] * (prefix + caption)",
+        "[prefix + caption] * (prefix + caption)",
+    ),
+    "each document has an image": (
+        "A1_masks",
+        "a1-pack",
+        "is_caption & (position > 0)",
+        "is_caption",
+    ),
     "four features a head": (
         "A1_masks",
         "a1-heads",
-        "x.unflatten(-1, (heads, -1))",
-        "x.unflatten(-1, (-1, 4))",
+        "(x @ query.T).unflatten(-1, (heads, -1))",
+        "(x @ query.T).unflatten(-1, (-1, 4))",
     ),
     "three images": (
         "A1_masks",
@@ -41,11 +60,35 @@ WRONG = {
         "torch.arange(images * per_image)",
         "torch.arange(3 * per_image)",
     ),
-    "as many queries as text": (
+    "Flamingo's own mask": (
+        "A1_masks",
+        "a1-image",
+        "(image_of_key <= phi) & (image_of_key > phi - most)",
+        "image_of_key == phi",
+    ),
+    "a question as long as an example": (
         "A1_masks",
         "a1-levels",
-        "group = torch.tensor([0] * queries + [1] * text)",
-        "group = torch.tensor([0] * min(queries, text) + [1] * max(queries, text))",
+        "((group[None, :] == group[:, None]) | is_question[:, None])",
+        "((group[None, :] == group[:, None]) | (group == shots)[:, None])",
+    ),
+    "one new token at a time": (
+        "A1_masks",
+        "a1-cache",
+        "mask = (at_key <= at_query) & (at_key > at_query - window)",
+        "mask = (at_key > at_query - window)",
+    ),
+    "everything is cached": (
+        "A1_masks",
+        "a1-cache",
+        "return result, (k[:, start:], v[:, start:])",
+        "return result, (k, v)",
+    ),
+    "yes or no instead of a size": (
+        "A1_masks",
+        "a1-measure",
+        ".square().sum(dim=(1, 3)).sqrt()",
+        ".abs().amax(dim=(1, 3)).gt(1e-6).float()",
     ),
     "clip loss by hand, without the maximum": ("A2_clip", "a2-loss", CROSS, SOFTMAX),
     "clamp inside the forward pass": (
@@ -208,10 +251,10 @@ def test_a_wrong_answer_never_gets_full_marks(name):
         assert not all(verdict.passed for verdict in found.values() if verdict.worth), seed
 
 
-def test_what_a_function_holds_doesnt_show_what_it_looks_at():
-    """The answer of `measure` can't be read off the closure of the function that it is given."""
+def test_what_a_function_holds_doesnt_show_what_it_depends_on():
+    """The answer of `judge` can't be read off the closures of the layers that it is given."""
     reads = """
-def measure(function, x):
+def judge(layers, declared, x):
     def tensors(function):
         for cell in function.__closure__ or ():
             value = cell.cell_contents
@@ -219,11 +262,16 @@ def measure(function, x):
                 yield value
             elif callable(value):
                 yield from tensors(value)
-    found = [t for t in tensors(function) if t.shape == (x.shape[1], x.shape[1])]
-    return next((t for t in found if t.dtype == torch.bool), found[0].abs() > 1e-6)
+    words = []
+    for layer, mask in zip(layers, declared):
+        held = [t for t in tensors(layer) if t.shape == mask.shape]
+        depends = next((t for t in held if t.dtype == torch.bool), held[0].abs() > 1e-6)
+        leak, gap = bool((depends & ~mask).any()), bool((mask & ~depends).any())
+        words.append("both" if leak and gap else "leak" if leak else "gap" if gap else "fine")
+    return words
 """
     found = verdicts("A1_masks", "a1-measure-test", code("A1_masks") + reads)
-    assert not found["one layer"].passed
+    assert not found["judge(layers, declared, x)"].passed
 
 
 def test_every_assignment_is_here():

@@ -1,25 +1,33 @@
 # %% [markdown]
-# # Assignment 1 · Masks and attention
+# # Assignment 1 · Attention and masks
 #
-# **After this you can** write attention so that it never says NaN and never leaks, turn a sentence such as "text sees the last picture before it" into booleans, make generation fast without changing a number, and catch a layer that looks where it said it wouldn't.
+# **After this assignment you can:**
+#
+# - compute attention from pieces, safely, also for queries that may attend to nothing;
+# - turn a sentence such as "each token attends to the last two images before it" into booleans;
+# - write the two changes that make generation cheaper: shared key heads and a cache of bounded size;
+# - measure how strongly an output depends on an input, and find a layer that breaks its mask.
 #
 # | | |
 # |---|---|
-# | You need | lesson 01; PyTorch: broadcasting, `softmax`, `cumsum`, `masked_fill` |
-# | Time | about two and a half hours: seven tasks of 10 to 25 minutes, one question in words. Stop anywhere; tasks don't build on each other, except where they say so |
+# | You need | lesson 01; PyTorch: broadcasting, `softmax`, `cumsum`, `masked_fill`, automatic differentiation |
+# | Time | about two and a half hours: seven tasks of 15 to 25 minutes and one question in words. No task needs the answer to another |
 # | Points | 30: the tests give 28, one question is read by a human |
 # | Machine | any laptop; each cell runs in seconds |
 #
-# **How it works.** Each task has a card, an unfinished function, and a `check` that answers at once, names the likely mistake and draws it. Replace the two lines below `# YOUR CODE HERE`. Don't rename functions or delete cells; add as many as you like. Hints are folded: the first nudges, the second nearly tells.
+# **How it works.** Each task has a card, an unfinished function and a `check`. The check runs at once: it says what is right, names the likely mistake, and draws wrong tables. Replace the two lines below `# YOUR CODE HERE`. Don't rename functions, and don't delete cells; you may add cells. Hints are folded. Hint 1 points the way, and hint 2 says nearly everything.
 #
-# When you hand in, the same things are tested on fresh random inputs, and each line of a check counts by itself: half a task gives half its points. Plain PyTorch, please: no `scaled_dot_product_attention`, nothing from `vlmcourse.parts` (a human looks).
+# After you hand in, the same checks run on new random inputs of other sizes. Each line of a check counts by itself, so half a task gives half its points. Use plain PyTorch and nothing else from `vlmcourse`. PyTorch's `scaled_dot_product_attention` is allowed in tasks 5 and 6, and not in task 1. (A human looks.)
 #
-# Axes: **B** batch, **H** heads, **Q** queries, **K** keys, **T** tokens, **D** width. `True` always means *may look*.
+# **Letters for axes.** B: texts in the batch. H: heads. Q: queries. K: keys. T: tokens. D: width, the length of a vector. L: length of a sequence.
+#
+# A **mask** is a table of booleans with a row for each query and a column for each key. `True` means: this query may attend to this key.
 
 # %% role="given" id="a1-setup"
 import math
 
 import torch
+from torch.nn.functional import scaled_dot_product_attention
 
 from vlmcourse.assignments import check, look
 from vlmcourse import plots
@@ -27,234 +35,308 @@ from vlmcourse import plots
 _ = torch.manual_seed(0)
 
 # %% [markdown]
-# ## Task 1 · Attention that can see nothing (4 points)
+# ## Task 1 · Attention in pieces (4 points)
 #
-# | objective | difficulty | importance | minutes |
+# | Objective | Difficulty | Importance | Minutes |
 # |---|---|---|---|
-# | attention from its formula, safe on empty rows | ●●●○○ | ●●●●● | 20 |
+# | join partial results of attention, empty rows included | ●●●●○ | ●●●●○ | 25 |
 #
-# $$\text{attention}(Q, K, V) = \text{softmax}\!\left(\frac{QK^\top}{\sqrt{D}}\right) V$$
+# A long sequence doesn't fit on one device, so each device holds a part of the keys. Each part computes attention over its own keys; afterwards the partial results are joined. For that, a part must also return how much its keys count. Let $s_{qk}$ be the score of query $q$ and key $k$: their dot product divided by $\sqrt{D}$. The sums run over the keys of this part that the query may attend to:
 #
-# over the keys that the query may look at. A query that may look at **nothing** gets exactly zero, and the gradient stays finite everywhere. Such rows are no oddity: in Flamingo, all text before the first image has them.
+# $$\text{result}_q = \frac{\sum_k e^{s_{qk}}\, v_k}{\sum_k e^{s_{qk}}}, \qquad \text{log\_sum}_q = \ln \sum_k e^{s_{qk}}$$
+#
+# - `partial_attention` returns both. A query that may attend to **no** key of the part has the result 0 and the log-sum minus infinity.
+# - `combine` gets the results and log-sums of N parts. It returns what attention over all keys together would give. A query that may attend to no key at all gets 0.
+#
+# Scores can be above 100, and then $e^s$ is infinite in 32-bit numbers. Both functions must give finite results there, and finite gradients in all cases.
+#
+# *Example.* A query has the scores 0 and ln 3, in two parts of one key each. The log-sums are 0 and ln 3, the results $v_1$ and $v_2$. Joined: $\tfrac14 v_1 + \tfrac34 v_2$.
 
 
 # %% role="answer" id="a1-attention"
-def attention(q, k, v, may_look):
-    """q (B, H, Q, D), k and v (B, H, K, D), may_look booleans that broadcast to (B, H, Q, K) -> (B, H, Q, D)."""
+def partial_attention(q, k, v, mask):
+    """Attention over one part of the keys.
+
+    q (B, H, Q, D), k and v (B, H, K, D), mask: booleans that broadcast to (B, H, Q, K)
+    -> result (B, H, Q, D), log_sum (B, H, Q)
+    """
     ### BEGIN SOLUTION
     scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])  # (B, H, Q, K)
-    sees = may_look.any(-1, keepdim=True)
-    weights = scores.masked_fill(~may_look & sees, -math.inf).softmax(-1)
-    return weights.where(sees, 0) @ v
+    some = mask.any(-1, keepdim=True)  # may attend to at least one key
+    scores = scores.masked_fill(~mask & some, -math.inf)  # an empty row stays finite
+    weights = scores.softmax(-1).where(some, 0)
+    log_sum = scores.logsumexp(-1).where(some[..., 0], -math.inf)
+    return weights @ v, log_sum
+    ### END SOLUTION
+
+
+def combine(results, log_sums):
+    """results (N, B, H, Q, D) and log_sums (N, B, H, Q) of N parts -> (B, H, Q, D)."""
+    ### BEGIN SOLUTION
+    empty = log_sums.isneginf().all(0)  # (B, H, Q)
+    shares = log_sums.masked_fill(empty, 0.0).softmax(0)[..., None]
+    return (shares * results).sum(0)
     ### END SOLUTION
 
 
 # %% role="test" id="a1-attention-test" points=4
-check("a1-attention-test", attention)
+check("a1-attention-test", partial_attention, combine)
 
 # %% [markdown]
-# <details><summary>Hint 1</summary>Forbidden scores become minus infinity <i>before</i> the softmax. What does softmax make of a row in which all are minus infinity? Which rows are these: <code>may_look.any(-1, keepdim=True)</code>.</details>
-# <details><summary>Hint 2</summary>Fill only rows that see something, so that softmax stays finite, and put zeros into the weights of the others afterwards, with <code>torch.where</code>. Replacing NaN afterwards repairs the output, but often not the gradient.</details>
+# <details><summary>Hint 1</summary>PyTorch's <code>softmax</code> and <code>logsumexp</code> subtract the maximum first, so large scores are safe. What do they give for a row in which every score is minus infinity? Find such rows with <code>mask.any(-1, keepdim=True)</code>. For <code>combine</code>: by which factor must each part's result be multiplied, so that the factors sum to 1?</details>
+# <details><summary>Hint 2</summary>Leave the scores of empty rows finite, and replace their weights and log-sums afterwards with <code>torch.where</code>. Replacing NaN afterwards repairs the result, but often not the gradient. The factors of <code>combine</code> are a softmax of the log-sums over the parts, with the same care for queries that are empty in all parts.</details>
 # <details><summary>If you see "masked_fill only supports boolean masks"</summary>Somewhere the mask became numbers. <code>~mask</code> is the opposite of a boolean mask; <code>1 - mask</code> is arithmetic.</details>
 
 # %% [markdown]
-# ## Task 2 · One integer per position (4 points)
+# ## Task 2 · From a sentence to a mask (4 points)
 #
-# | objective | difficulty | importance | minutes |
+# | Objective | Difficulty | Importance | Minutes |
 # |---|---|---|---|
-# | turn four sentences into comparisons | ●●○○○ | ●●●●● | 20 |
+# | express four patterns of attention by comparing integers | ●●●○○ | ●●●●● | 25 |
 #
-# Give every position one integer; then one comparison is the mask. `level(key) <= level(query)`: I see my level and all below. `group(key) == group(query)`: I see my group. Write four masks, each booleans with rows for queries and columns for keys:
+# Give each position one or two integers; then a comparison of key and query is the mask. `level(key) <= level(query)` means: attend to your own level and to all lower ones. `group(key) == group(query)` means: attend to your own group. Comparisons can be joined by `&` and `|`. Write four masks, each (L, L):
 #
-# - `causal(length)`: each token sees itself and the past;
-# - `prefix(seen, length)`: the first `seen` tokens see each other, all of them; every later token sees those and its own past and itself;
-# - `unimodal(queries, text)`: first `queries` positions, then `text` positions; queries see queries, text sees text (BLIP-2's contrastive task);
-# - `multimodal_causal(queries, text)`: queries see queries; text sees all queries, itself and its own past (BLIP-2's generation).
+# - `frames(number, size)`: a film of `number` frames, each of `size` tokens. A token attends to all tokens of its own frame and of earlier frames.
+# - `window(length, size)`: a token attends to itself and to the `size - 1` tokens before it.
+# - `examples(shots, size, question)`: first `shots` examples of `size` tokens each, then `question` tokens. A token attends to itself and to earlier tokens of its own example, and not to other examples. A token of the question attends to all examples, to itself and to earlier tokens of the question.
+# - `mixed(image)`: `image` (L,) holds 0 for a token of text, and n for a token of image n. A token attends to itself and to all earlier tokens. A token of an image also attends to the later tokens of the same image.
+#
+# *Example.* `frames(2, 2)`, 1 for True: rows 1100, 1100, 1111, 1111.
 
 
 # %% role="answer" id="a1-levels"
-def causal(length):
+def frames(number, size):
+    """Booleans (number * size, number * size)."""
+    ### BEGIN SOLUTION
+    level = torch.arange(number * size) // size
+    return level[None, :] <= level[:, None]
+    ### END SOLUTION
+
+
+def window(length, size):
     """Booleans (length, length)."""
     ### BEGIN SOLUTION
-    level = torch.arange(length)
-    return level[None, :] <= level[:, None]
+    index = torch.arange(length)
+    return (index[None, :] <= index[:, None]) & (index[None, :] > index[:, None] - size)
     ### END SOLUTION
 
 
-def prefix(seen, length):
-    """Booleans (length, length)."""
+def examples(shots, size, question):
+    """Booleans (L, L), L = shots * size + question."""
     ### BEGIN SOLUTION
-    level = (torch.arange(length) - seen + 1).clamp(min=0)
-    return level[None, :] <= level[:, None]
+    index = torch.arange(shots * size + question)
+    group = index // size
+    is_question = index >= shots * size
+    past = index[None, :] <= index[:, None]
+    return past & ((group[None, :] == group[:, None]) | is_question[:, None])
     ### END SOLUTION
 
 
-def unimodal(queries, text):
-    """Booleans (queries + text, queries + text)."""
+def mixed(image):
+    """image (L,) integers, 0 for text -> booleans (L, L)."""
     ### BEGIN SOLUTION
-    group = torch.tensor([0] * queries + [1] * text)
-    return group[None, :] == group[:, None]
-    ### END SOLUTION
-
-
-def multimodal_causal(queries, text):
-    """Booleans (queries + text, queries + text)."""
-    ### BEGIN SOLUTION
-    level = torch.tensor([0] * queries + list(range(1, text + 1)))
-    return level[None, :] <= level[:, None]
+    index = torch.arange(len(image))
+    past = index[None, :] <= index[:, None]
+    same_image = (image[None, :] == image[:, None]) & (image > 0)[:, None]
+    return past | same_image
     ### END SOLUTION
 
 
 # %% role="test" id="a1-levels-test" points=4
-check("a1-levels-test", causal, prefix, unimodal, multimodal_causal)
+check("a1-levels-test", frames, window, examples, mixed)
 
 # %%
-look(lambda: plots.gallery({"causal": causal(6), "prefix": prefix(3, 6), "uni-modal": unimodal(3, 3),
-                           "multimodal causal": multimodal_causal(3, 3)}, columns=4))
+look(
+    lambda: plots.mask_gallery(
+        {
+            "frames(3, 2)": frames(3, 2),
+            "window(6, 3)": window(6, 3),
+            "examples(2, 2, 2)": examples(2, 2, 2),
+            "mixed: text, image 1, text, image 2": mixed(torch.tensor([0, 1, 1, 0, 2, 2])),
+        },
+        columns=4,
+    )
+)
 
 # %% [markdown]
-# <details><summary>Hint 1</summary>For all pairs at once, one vector is a row, the other a column: <code>level[None, :] &lt;= level[:, None]</code>. Which of the two is the key?</details>
-# <details><summary>Hint 2</summary>Levels for prefix(2, 5): 0 0 1 2 3. For multimodal_causal(2, 3): 0 0 1 2 3. Yes, the same.</details>
+# <details><summary>Hint 1</summary>To compare all pairs at once, write one vector as a row and the other as a column: <code>level[None, :] &lt;= level[:, None]</code>. Which of the two is the key? A whole-number division, <code>index // size</code>, numbers the frames or the examples.</details>
+# <details><summary>Hint 2</summary>A window is two comparisons of <code>index</code>. In <code>examples</code>, "earlier or the same token" holds for everybody; then either both tokens are in one example, or the query is in the question. In <code>mixed</code>, text has the number 0 too, so "same number" alone would let text attend to later text.</details>
+# <details><summary>If you see "Boolean value of Tensor with more than one value is ambiguous"</summary>You used <code>and</code>, <code>or</code> or <code>not</code> on tensors. Use <code>&amp;</code>, <code>|</code> and <code>~</code>, with brackets around each comparison.</details>
 
 # %% [markdown]
-# ## Task 3 · Short documents, one sequence (4 points)
+# ## Task 3 · Captioned images, packed (4 points)
 #
-# | objective | difficulty | importance | minutes |
+# | Objective | Difficulty | Importance | Minutes |
 # |---|---|---|---|
-# | pack documents without letting them meet | ●●●○○ | ●●●○○ | 20 |
+# | pack several documents into one row without mixing them | ●●●●○ | ●●●●○ | 25 |
 #
-# Language models read rows of one fixed length. Short documents are packed into one row behind each other, and what is left is padding. Packed or alone, a document must read the same. Return three tensors:
+# A document is an image prefix of some vectors, followed by its caption. Several short documents are packed into one row, one after the other; what is left of the row is padding. Packed or alone, a document must give the same result. Document d has `prefixes[d]` image vectors (maybe 0) and `captions[d]` caption tokens. Return three tensors for a row of `total` positions:
 #
-# - `may_look` (total, total): a token sees itself and the past of its own document; padding sees nothing, and nobody sees it;
-# - `position` (total,) integers: a token's place in its document, from 0; padding has 0;
-# - `scored` (total,) booleans: tokens whose prediction counts. A document's first token has nothing before it to be predicted from; padding never counts.
+# - `mask` (total, total): an image vector attends to all image vectors of its document. A caption token attends to the image vectors of its document, to itself, and to earlier tokens of its caption. Padding attends to nothing, and nothing attends to padding.
+# - `position` (total,), integers: the place of each token in its document, counted from 0. Padding has 0.
+# - `loss_mask` (total,), booleans: caption tokens that are predicted. The token before predicts each token, so the first position of a document is never predicted. Image vectors and padding aren't predicted either.
+#
+# *Example.* `pack([1, 0], [1, 2], 5)`: positions 0 1 0 1 0; loss mask F T F T F.
 
 
 # %% role="answer" id="a1-pack"
-def pack(lengths, total):
-    """lengths: a list of the documents' lengths; total >= their sum -> may_look, position, scored."""
+def pack(prefixes, captions, total):
+    """Two lists of integers, one entry a document; total >= the sum of all -> mask, position, loss_mask."""
     ### BEGIN SOLUTION
-    padding = total - sum(lengths)
-    document = torch.tensor([n for n, length in enumerate(lengths) for _ in range(length)] + [-1] * padding)
-    position = torch.tensor([place for length in lengths for place in range(length)] + [0] * padding)
-    index = torch.arange(total)
-    same = document[None, :] == document[:, None]
-    past = index[None, :] <= index[:, None]
-    real = document >= 0
-    may_look = same & past & real[:, None]
-    scored = real & (position > 0)
-    return may_look, position, scored
+    document, position, is_caption = [], [], []
+    for number, (prefix, caption) in enumerate(zip(prefixes, captions)):
+        document += [number] * (prefix + caption)
+        position += range(prefix + caption)
+        is_caption += [False] * prefix + [True] * caption
+    padding = total - len(document)
+    document = torch.tensor(document + [-1] * padding)
+    position = torch.tensor(position + [0] * padding)
+    is_caption = torch.tensor(is_caption + [False] * padding)
+    # all image vectors of a document share level 0
+    level = torch.where(is_caption, position + 1, 0)
+    same = (document[None, :] == document[:, None]) & (document >= 0)
+    mask = same & (level[None, :] <= level[:, None])
+    return mask, position, is_caption & (position > 0)
     ### END SOLUTION
 
 
 # %% role="test" id="a1-pack-test" points=4
 check("a1-pack-test", pack)
 
-# %% [markdown]
-# <details><summary>Hint 1</summary>Number the documents: for lengths 3 and 2 in a row of 7 that is 0 0 0 1 1, and something that no document has for the padding. Then two comparisons.</details>
-# <details><summary>Hint 2</summary>Give padding the number -1. It would still see itself (-1 == -1), so rows of padding must be cleared: <code>&amp; (document &gt;= 0)[:, None]</code>.</details>
+# %%
+look(lambda: plots.mask(pack([2, 1], [3, 2], 10)[0], title="two documents and padding"))
 
 # %% [markdown]
-# ## Task 4 · The last image before each token (4 points)
+# <details><summary>Hint 1</summary>Make three lists first: the number of each position's document, its place in the document, and whether it is a caption token. For the document of padding take a number that no document has.</details>
+# <details><summary>Hint 2</summary>Inside a document the mask is a comparison of levels: 0 for all image vectors, then growing along the caption. Padding has one document number, so it would attend to padding: leave it out with <code>document &gt;= 0</code>.</details>
+# <details><summary>If you see "expected Tensor as element 0 ... but got list"</summary><code>torch.tensor(list)</code> turns a list into a tensor; <code>torch.cat</code> joins tensors only.</details>
+
+# %% [markdown]
+# ## Task 4 · The last few images before each token (4 points)
 #
-# | objective | difficulty | importance | minutes |
+# | Objective | Difficulty | Importance | Minutes |
 # |---|---|---|---|
-# | Flamingo's φ and its mask, for a batch | ●●●○○ | ●●●●● | 20 |
+# | generalise Flamingo's mask, for a batch | ●●●○○ | ●●●●● | 20 |
 #
-# A page mixes words and image tags; `is_tag` (B, T) says where the tags are. Each image brings `per_image` visual tokens; all of them stand behind each other, the first image's first: keys number 1 1 2 2 3 3 for three images of two tokens. Every page of the batch has room for `images` images; if it has fewer tags, the rest is padding.
+# A text contains image tokens: `is_image` (B, T) is True where one stands. Each image gives `per_image` visual tokens. They are the keys, the first image's first: with two visual tokens per image, the keys belong to images 1 1 2 2 3 3. Every row of the batch has room for `images` images. A row with fewer image tokens has padding in the remaining room.
 #
-# Each token sees the visual tokens of the **last image before it**, and only those. A tag already sees its own image. Text before the first image sees nothing; nobody sees padding images. Return booleans (B, T, images * per_image).
+# In Flamingo each token attends to the visual tokens of the last image before it. Here it attends to those of the last `most` images before it, or of fewer if there are not so many. An image token counts as "before" itself: it attends to its own image. Text before the first image attends to nothing, and nothing attends to padding. Return booleans (B, T, images * per_image).
+#
+# *Example.* Image tokens at places 0, 2 and 3, `most = 2`: a word at place 4 attends to images 2 and 3.
 
 
 # %% role="answer" id="a1-image"
-def last_image(is_tag, images, per_image):
-    """is_tag (B, T) booleans -> (B, T, images * per_image) booleans."""
+def recent_images(is_image, images, per_image, most):
+    """is_image (B, T) booleans, most >= 1 -> booleans (B, T, images * per_image)."""
     ### BEGIN SOLUTION
-    phi = is_tag.long().cumsum(1)  # (B, T): how many tags so far, this one included
+    phi = is_image.long().cumsum(1)[
+        :, :, None
+    ]  # (B, T, 1): number of image tokens so far, this one included
     image_of_key = torch.arange(images * per_image) // per_image + 1
-    return phi[:, :, None] == image_of_key
+    return (image_of_key <= phi) & (image_of_key > phi - most)
     ### END SOLUTION
 
 
 # %% role="test" id="a1-image-test" points=4
-check("a1-image-test", last_image)
+check("a1-image-test", recent_images)
 
 # %%
-page = ["look:", "<image>", "a", "cat", "<image>", "a", "dog"]
-look(lambda: plots.mask(last_image(torch.tensor([[word == "<image>" for word in page]]), 2, 2)[0], page,
-                       ["image 1", "image 1", "image 2", "image 2"], "who sees which image"))
+words = ["so:", "<image>", "a", "cat", "<image>", "a", "dog", "<image>", "both"]
+is_image = torch.tensor([[word == "<image>" for word in words]])
+look(
+    lambda: plots.mask(
+        recent_images(is_image, 3, 2, 2)[0],
+        words,
+        [f"image {n}" for n in (1, 1, 2, 2, 3, 3)],
+        "the last two images",
+    )
+)
 
 # %% [markdown]
-# <details><summary>Hint 1</summary>The paper's φ is a running count of tags along the page. The image's number for key k is a whole-number division.</details>
-# <details><summary>Hint 2</summary>φ = 0 before the first tag, and images are numbered from 1, so <code>==</code> leaves these rows empty by itself, and padding images unseen.</details>
-# <details><summary>If you see "cumsum ... not implemented for 'Bool'"</summary>Booleans must become numbers first: <code>is_tag.long()</code>.</details>
+# <details><summary>Hint 1</summary>Flamingo's paper calls the number of image tokens up to and including a token φ (phi). It is a running count along the text. Which images may a token with φ = 5 attend to, if <code>most</code> is 2?</details>
+# <details><summary>Hint 2</summary>Images 4 and 5: those above φ - most, up to φ. Number the images from 1; then φ = 0 matches no image, and images that don't exist are above φ.</details>
+# <details><summary>If you see "cumsum ... not implemented for 'Bool'"</summary>Booleans must become numbers first: <code>is_image.long()</code>.</details>
 
 # %% [markdown]
-# ## Task 5 · Many heads (4 points)
+# ## Task 5 · Fewer key heads than query heads (4 points)
 #
-# | objective | difficulty | importance | minutes |
+# | Objective | Difficulty | Importance | Minutes |
 # |---|---|---|---|
-# | split, attend, merge; self and cross | ●●●○○ | ●●●●○ | 25 |
+# | write grouped-query attention, and count what it saves | ●●●○○ | ●●●●○ | 25 |
 #
-# Head number h owns the features from h · D/H to (h + 1) · D/H: a block of neighbours. Write the split (B, L, D) → (B, H, L, D/H), the merge that undoes it, and attention with H heads: queries from `x`, keys and values from `context`, each matrix applied as `nn.Linear` would, `x @ W.T`. Use your `attention`.
+# Small language models of today, such as SmolLM2 in lesson 15, have fewer key and value heads than query heads. Their cache is smaller by the same factor. With 9 query heads and 3 key heads, query heads 0, 1, 2 use key head 0; 3, 4, 5 use key head 1; and so on. The value heads are grouped in the same way. There are as many value heads as key heads.
+#
+# Write `grouped_attention`: queries from `x`, keys and values from `context`. Each matrix is applied as in `nn.Linear`, `x @ W.T`. A head owns neighbouring features: with a head width d, query head h has the features from h · d to (h + 1) · d - 1 of `x @ query.T`. Key head g has the features from g · d to (g + 1) · d - 1 of `context @ key.T`. The results of all heads are joined in order and multiplied by `out`.
+#
+# Then `cache_numbers`: how many numbers does the key-value cache of a whole model hold for one text?
 
 
 # %% role="answer" id="a1-heads"
-def split_heads(x, heads):
-    """(B, L, D) -> (B, H, L, D / H)."""
+def grouped_attention(x, context, query, key, value, out, heads, key_heads, mask):
+    """Attention with `heads` query heads of width d = D / heads, and `key_heads` heads of keys and of values.
+
+    x (B, Q, D), context (B, K, D), query and out (D, D), key and value (key_heads * d, D),
+    mask booleans (B, 1, Q, K), no row empty -> (B, Q, D)
+    """
     ### BEGIN SOLUTION
-    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+    q = (x @ query.T).unflatten(-1, (heads, -1)).transpose(1, 2)  # (B, H, Q, d)
+    k = (context @ key.T).unflatten(-1, (key_heads, -1)).transpose(1, 2)
+    v = (context @ value.T).unflatten(-1, (key_heads, -1)).transpose(1, 2)
+    k, v = (y.repeat_interleave(heads // key_heads, dim=1) for y in (k, v))  # (B, H, K, d)
+    result = scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    return result.transpose(1, 2).flatten(2) @ out.T
     ### END SOLUTION
 
 
-def merge_heads(x):
-    """(B, H, L, D / H) -> (B, L, D)."""
+def cache_numbers(layers, tokens, key_heads, head_width):
+    """Numbers in the key-value cache of a model with so many layers, after so many tokens -> an int."""
     ### BEGIN SOLUTION
-    return x.transpose(1, 2).flatten(2)
-    ### END SOLUTION
-
-
-def multi_head(x, context, query, key, value, out, heads, may_look):
-    """x (B, Q, D), context (B, K, D), four matrices (D, D), may_look (B, 1, Q, K) -> (B, Q, D)."""
-    ### BEGIN SOLUTION
-    q = split_heads(x @ query.T, heads)
-    k = split_heads(context @ key.T, heads)
-    v = split_heads(context @ value.T, heads)
-    return merge_heads(attention(q, k, v, may_look)) @ out.T
+    return 2 * layers * tokens * key_heads * head_width
     ### END SOLUTION
 
 
 # %% role="test" id="a1-heads-test" points=4
-check("a1-heads-test", split_heads, merge_heads, multi_head)
+check("a1-heads-test", grouped_attention, cache_numbers)
+
+
+# %%
+def megabytes(key_heads):
+    """Of the cache of SmolLM2-135M for one text of 2,048 tokens, at two bytes a number."""
+    return cache_numbers(layers=30, tokens=2048, key_heads=key_heads, head_width=64) * 2 / 2**20
+
+
+look(lambda: plots.bars({f"{n} key heads": {"cache": megabytes(n)} for n in (9, 3, 1)}, "MiB"))
 
 # %% [markdown]
-# <details><summary>Hint 1</summary><code>reshape</code> never moves numbers, it only cuts the row of all numbers anew. Which axis must be cut, and which two must then be exchanged?</details>
-# <details><summary>Hint 2</summary><code>x.unflatten(-1, (heads, -1))</code> is (B, L, H, D/H). The merge is the same two steps, backwards.</details>
-# <details><summary>If you see "view size is not compatible"</summary>After <code>transpose</code> the numbers don't lie in order any more: <code>flatten</code> or <code>reshape</code>, not <code>view</code>.</details>
+# <details><summary>Hint 1</summary>Split queries into <code>heads</code> heads, keys and values into <code>key_heads</code> heads. Then bring keys and values to <code>heads</code> heads, in the right order: 0 0 0 1 1 1 2 2 2.</details>
+# <details><summary>Hint 2</summary><code>y.unflatten(-1, (n, -1)).transpose(1, 2)</code> makes n heads of neighbouring features. <code>repeat_interleave(r, dim=1)</code> gives 0 0 0 1 1 1, and <code>repeat</code> gives 0 1 0 1 0 1. Every layer caches keys <i>and</i> values.</details>
+# <details><summary>If you see "view size is not compatible"</summary>After <code>transpose</code> use <code>flatten</code> or <code>reshape</code>, not <code>view</code>.</details>
 
 # %% [markdown]
-# ## Task 6 · One token at a time (4 points)
+# ## Task 6 · A cache of bounded size (4 points)
 #
-# | objective | difficulty | importance | minutes |
+# | Objective | Difficulty | Importance | Minutes |
 # |---|---|---|---|
-# | a key-value cache that changes no number | ●●●●○ | ●●●●○ | 25 |
+# | generate with a window and a cache that doesn't grow | ●●●●○ | ●●●●○ | 25 |
 #
-# When a language model writes, all earlier tokens are already known, and causal attention never changes what they say. So their keys and values are kept. `step` gets only the **new** tokens `x` (B, n, D), one head, three matrices, and the cache that it returned last time (`None` at first). It returns the output for the new tokens (B, n, D) and the new cache. What is in the cache is up to you.
+# A key-value cache keeps keys and values of earlier tokens, so that generation computes them once. With a window of W, a token attends to itself and to the W - 1 tokens before it. Then older keys are never needed again, and the cache needn't grow.
 #
-# Called token by token, or with a prompt of several tokens first, it must give what causal attention gives to the whole text at once. Use your `attention`.
+# `step` gets the **new** tokens `x` (B, n, D) only: one token, or several, as at the beginning of a prompt. It has one head and three matrices, applied as `x @ W.T`. `cache` is None at first, later what the last call returned. It returns the result for the new tokens (B, n, D), and the new cache: a tuple of keys and values, each (B, t, D) with t at most W - 1. However the text is cut into calls, the results must be those of attention over the whole text at once with the mask `window(T, W)` of task 2.
 
 
 # %% role="answer" id="a1-cache"
-def step(x, query, key, value, cache):
-    """x (B, n, D) new tokens, matrices (D, D), cache: of the step before, or None -> (B, n, D), cache."""
+def step(x, query, key, value, cache, window):
+    """x (B, n, D) new tokens, matrices (D, D), cache None or (keys, values), window W >= 1 -> result (B, n, D), cache."""
     ### BEGIN SOLUTION
     q, k, v = x @ query.T, x @ key.T, x @ value.T
     if cache is not None:
         k, v = torch.cat([cache[0], k], dim=1), torch.cat([cache[1], v], dim=1)
     new, total = x.shape[1], k.shape[1]
-    may_look = torch.arange(total)[None, :] <= torch.arange(total - new, total)[:, None]
-    out = attention(q[:, None], k[:, None], v[:, None], may_look)[:, 0]
-    return out, (k, v)
+    at_key, at_query = torch.arange(total), torch.arange(total - new, total)[:, None]
+    mask = (at_key <= at_query) & (at_key > at_query - window)
+    result = scaled_dot_product_attention(q[:, None], k[:, None], v[:, None], attn_mask=mask)[:, 0]
+    start = max(0, total - (window - 1))
+    return result, (k[:, start:], v[:, start:])
     ### END SOLUTION
 
 
@@ -262,70 +344,71 @@ def step(x, query, key, value, cache):
 check("a1-cache-test", step)
 
 # %% [markdown]
-# <details><summary>Hint 1</summary>Three parts: the new tokens' q, k, v; old and new keys (and values) behind each other along the token axis; attention with a mask that has a row for each new token and a column for every token so far.</details>
-# <details><summary>Hint 2</summary>New token number i of n is token number total - n + i of the text. Its row: <code>torch.arange(total) &lt;= total - n + i</code>.</details>
+# <details><summary>Hint 1</summary>Four parts: queries, keys and values of the new tokens; old and new keys (and values), one after the other; attention with a mask that has a row for each new token and a column for each key at hand; the last W - 1 keys and values.</details>
+# <details><summary>Hint 2</summary>If there are <code>total</code> keys at hand, the new tokens are number total - n to total - 1 among them. Positions in the whole text aren't needed, only differences. For W = 1 the cache is empty: <code>k[:, -0:]</code> would keep everything.</details>
+# <details><summary>If you see "Expected attn_mask dtype to be bool"</summary>Comparisons give booleans; arithmetic with them gives numbers.</details>
 
 # %% [markdown]
-# ## Task 7 · Declared and measured (4 points)
+# ## Task 7 · How strongly, and is it allowed? (4 points)
 #
-# | objective | difficulty | importance | minutes |
+# | Objective | Difficulty | Importance | Minutes |
 # |---|---|---|---|
-# | find out what a layer really looks at | ●●●●○ | ●●●●○ | 25 |
+# | measure influence by derivatives, and judge layers by it | ●●●●○ | ●●●●○ | 25 |
 #
-# A mask only *declares*. To know, ask the layer: if token k moves and output q moves with it, then q looked at k. `measure(function, x)`: `function` maps (1, T, D) to (1, T, D); return booleans (T, T), row q, column k: does output q move with input k? You may move tokens or use automatic differentiation. Count as a move what is larger than 1e-6. (The layers contain a LayerNorm. Think of what it removes.)
+# A mask only *declares* which inputs an output depends on. Lesson 01 replaced inputs and watched the outputs, which says yes or no. Derivatives say how strongly. Output q of a function has D numbers, input k has D numbers, so there are D × D derivatives of one by the other. Their size is the **influence** of k on q:
 #
-# Then `liars(layers, declared, x)`: which layers, by their place in the list, from 0, don't look at exactly what their mask (T, T) declares? Looking too far is a lie; so is not looking where one may.
+# $$\text{influence}_{qk} = \sqrt{\sum_{i=1}^{D} \sum_{j=1}^{D} \left(\frac{\partial\, \text{output}_{q,i}}{\partial\, \text{input}_{k,j}}\right)^{2}}$$
+#
+# - `influence(function, x)` returns it as a table (T, T), row q, column k. `function` maps (1, T, D) to (1, T, D).
+# - `judge(layers, declared, x)` returns a word for each layer. An influence above 1e-6 counts. `"leak"`: some output depends on an input that the mask forbids. `"gap"`: some output doesn't depend on an input that the mask allows. `"both"`: there are leaks and gaps. `"fine"`: neither.
 
 
 # %% role="answer" id="a1-measure"
-def measure(function, x):
-    """function (1, T, D) -> (1, T, D), x (1, T, D) -> booleans (T, T): does output q move with input k?"""
+def influence(function, x):
+    """function (1, T, D) -> (1, T, D), x (1, T, D) -> floats (T, T), row: output, column: input."""
     ### BEGIN SOLUTION
-    before = function(x)
-    columns = []
-    for k in range(x.shape[1]):
-        moved = x.clone()
-        moved[:, k] += torch.randn(x.shape[-1])
-        columns.append((function(moved) - before)[0].abs().amax(-1) > 1e-6)
-    return torch.stack(columns, dim=1)
+    derivatives = torch.autograd.functional.jacobian(function, x)[0, :, :, 0]  # (T, D, T, D)
+    return derivatives.square().sum(dim=(1, 3)).sqrt()
     ### END SOLUTION
 
 
-def liars(layers, declared, x):
-    """layers: functions; declared: one (T, T) mask each -> a list of places."""
+def judge(layers, declared, x):
+    """layers: functions as in `influence`; declared: a mask (T, T) for each -> a list of words."""
     ### BEGIN SOLUTION
-    found = []
-    for place, (layer, mask) in enumerate(zip(layers, declared)):
-        if not torch.equal(measure(layer, x), mask):
-            found.append(place)
-    return found
+    verdicts = []
+    for layer, mask in zip(layers, declared):
+        depends = influence(layer, x) > 1e-6
+        leak, gap = bool((depends & ~mask).any()), bool((mask & ~depends).any())
+        verdicts.append("both" if leak and gap else "leak" if leak else "gap" if gap else "fine")
+    return verdicts
     ### END SOLUTION
 
 
 # %% role="test" id="a1-measure-test" points=4
-check("a1-measure-test", measure, liars)
+check("a1-measure-test", influence, judge)
 
 # %% [markdown]
-# <details><summary>Hint 1</summary>For each token: copy x, move this one token, run, compare each output position with what it was. That is one column.</details>
-# <details><summary>Hint 2</summary>LayerNorm subtracts the mean of a token's features: adding one number to all of them changes nothing. Add random numbers. And <code>x.clone()</code> each time, or the changes pile up.</details>
+# <details><summary>Hint 1</summary><code>torch.autograd.functional.jacobian(function, x)</code> returns all derivatives; its shape is that of the output followed by that of the input. Which of the six axes are summed?</details>
+# <details><summary>Hint 2</summary>Take batch entry 0 on both sides: (T, D, T, D). Square, sum over axes 1 and 3, take the root. For <code>judge</code>, compare <code>influence(...) &gt; 1e-6</code> with the mask in both directions.</details>
+# <details><summary>If you see "One of the differentiated Tensors does not require grad"</summary>The output doesn't depend on the tensor that you ask about. Did you use <code>.detach()</code>, <code>torch.no_grad()</code>, or a copy made before?</details>
 
 # %% [markdown] role="task" id="a1-why" points=2
 # ## Question 8 · In your words (2 points, read by a human; 10 lines are enough)
 #
-# In Flamingo each word looks *directly* only at the last image before it. Yet few-shot prompts with several images work: the answer about the last image depends on the earlier ones. **(a)** By which way does an earlier image reach a later word, and from which layer on? **(b)** Describe an experiment, with your `measure` from task 7 if you like, that would tell this way from a leak in the mask. Say what you'd see in each of the two cases.
+# In Flamingo each word attends only to the last image before it. Yet a prompt with several images and captions works: the answer about the last image depends on the earlier images. A Flamingo layer is a cross-attention to the images, followed by the language model's own self-attention with a causal mask. **(a)** By which route does an earlier image reach a later word? After how many cross-attention and self-attention layers at the earliest? **(b)** Describe an experiment, with `influence` from task 7 if you like, that tells this route from a leak in the mask. Say what you would see in each of the two cases.
 #
 # === BEGIN MARK SCHEME ===
-# (a) 1 point. Words after image 1 take it in by cross-attention; later words see *these words* by the language model's own causal self-attention. So it takes at least one cross-attention layer followed by one self-attention layer: not within the first cross-attention layer. Half a point if the way is right and the depth is missing.
+# (a) 1 point. Words after image 1 take it in by cross-attention; later words attend to *these words* by the language model's own causal self-attention. So it takes at least one cross-attention layer followed by one self-attention layer: not within the first cross-attention layer. Half a point if the route is right and the depth is missing.
 #
-# (b) 1 point. Measure one cross-attention layer alone, or the stack up to the first cross-attention: an influence of image 1 on words with phi = 2 there is a leak; none there, but some after a self-attention layer, is the allowed way. Equally good: cut the self-attention between the two captions and see the influence vanish (allowed way) or stay (leak). Half a point for an experiment that only shows *that* there is an influence. Attention weights alone, without any intervention, half a point.
+# (b) 1 point. Measure one cross-attention layer alone, or the stack up to the first cross-attention: an influence of image 1 on words with phi = 2 there is a leak; none there, but some after a self-attention layer, is the allowed route. Equally good: cut the self-attention between the two captions and see the influence vanish (allowed route) or stay (leak). Half a point for an experiment that only shows *that* there is an influence. Attention weights alone, without any intervention, half a point.
 # === END MARK SCHEME ===
 
 # %% [markdown] role="reply"
-# (a) Words that follow image 1 take it in through cross-attention. Later words can't see image 1, but they see these words in the language model's causal self-attention, so image 1 reaches them from the first self-attention layer that follows a cross-attention layer: never inside the first cross-attention layer itself.
+# (a) Words that follow image 1 take it in through cross-attention. Later words can't attend to image 1, but they attend to these words in the language model's causal self-attention. So image 1 reaches them after one cross-attention layer and one self-attention layer, never inside the first cross-attention layer itself.
 #
-# (b) I'd measure the influence of the tokens of image 1 on the words after image 2, twice: for a single cross-attention layer, and for cross-attention, self-attention, cross-attention. If the mask leaks, the single layer already shows influence. If it is right, the single layer shows exactly none, and the stack shows some. As a control I'd cut the self-attention from the second caption to the first: the influence must vanish.
+# (b) I'd measure the influence of the tokens of image 1 on the words after image 2, twice: for a single cross-attention layer, and for cross-attention followed by self-attention. If the mask leaks, the single layer already shows influence. If it is right, the single layer shows exactly none, and the stack shows some. As a control I'd cut the self-attention from the second caption to the first: the influence must vanish.
 
 # %% [markdown]
 # ## Before you hand in
 #
-# *Kernel → Restart and Run All*, then read the checks once more. Hand in this notebook, with its name as it is. If a cell of yours takes minutes or asks for input, take it out.
+# *Kernel → Restart and Run All*, then read the results of the checks once more. Hand in this notebook under the name that it has. Take out cells that run for minutes or ask for input.
