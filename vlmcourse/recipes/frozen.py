@@ -31,7 +31,7 @@ from vlmcourse.world.pages import Episode
 IMAGE_PREFIX = "<image> <image> ."
 """What stands in a text for a picture: two vectors and a full stop, as after descriptions in the language model's texts."""
 ONE_THING = (1, 1)
-SIZES = {"smoke": Sizes(16, 20), "laptop": Sizes(64, 2400), "gpu": Sizes(512, 10_000)}
+SIZES = {"smoke": Sizes(16, 20), "laptop": Sizes(64, 1500), "gpu": Sizes(512, 10_000)}
 FROZEN_OPTIMISATION = Optimisation(2e-3, weight_decay=0.05, betas=(0.9, 0.95))
 
 
@@ -78,11 +78,21 @@ def word_hull(lm: nn.Module, steps: int) -> WordHull:
     return WordHull(rows[len(tokenizer.SPECIAL) :], steps)
 
 
+def thing_and_background(scene: world.Scene, rng: world.SeededRandom) -> str:
+    """The caption that is learnt: "banana pink ."
+
+    The language model reads "banana pink ." more often than any other description, and after one it expects the same words
+    again: with the right words in the place of the picture its loss on these captions is 0.12, without 2.67. So vectors that
+    are the right words predict the caption as well as anything can, and nothing else is to be learnt.
+    """
+    return f"{scene.words[0]} {scene.background} {STOP}"
+
+
 def descriptive_caption(scene: world.Scene, rng: world.SeededRandom) -> str:
     """A caption in any form that descriptions have in the language model's texts, and a full stop.
 
-    So, if the vectors of a picture were the right words, they would predict its captions as well as anything can. For captions
-    of another kind they would have to announce that kind too, and would end as no words at all (lesson 07 compares).
+    Which form comes next, no picture tells: with the right words the loss is 1.59, of which most is "a", "picture", "of".
+    Vectors that announce the form instead lower it more than the right words do, and then answer worse (lesson 07 compares).
     """
     return f"{world.documents.describe(scene, rng)} {STOP}"
 
@@ -90,8 +100,8 @@ def descriptive_caption(scene: world.Scene, rng: world.SeededRandom) -> str:
 def caption_data(
     scale: Scale, seed: int = 0, view: prompts.View = world.to_pixels
 ) -> prompts.CaptionDataset:
-    """Single things with captions of many forms."""
-    pairs = world.Pairs("train", scale.image_size, seed, ONE_THING, descriptive_caption)
+    """Single things with captions."""
+    pairs = world.Pairs("train", scale.image_size, seed, ONE_THING, thing_and_background)
     return prompts.CaptionDataset(pairs, IMAGE_PREFIX, view)
 
 
@@ -133,9 +143,10 @@ def generate_captions(
     view: prompts.View = world.to_pixels,
     image_prefix: str = IMAGE_PREFIX,
     size: int | None = None,
+    start: str = "a picture of",
 ) -> list[str]:
-    """What a model says of each scene after "a picture of", greedily, up to the full stop. size: default, of its config."""
-    pages = [(scene, "a picture of") for scene in scenes]
+    """What a model says of each scene after `start`, greedily, up to the full stop. size: default, of its config."""
+    pages = [(scene, start) for scene in scenes]
     data = prompts.Prompts(pages, size or model.config.image_size, image_prefix, view)
     return generate_sentences(model, data, max_new_tokens=8)
 
@@ -143,9 +154,10 @@ def generate_captions(
 def caption_report(
     model: Frozen, count: int = 256, view: prompts.View = world.to_pixels
 ) -> dict[str, float]:
-    """Captions of held-out scenes of one thing: share with the right noun, with the right background, beside chance."""
+    """Captions of held-out scenes of one thing, as it learnt them: share with the right noun, with the right background,
+    beside chance."""
     scenes = [world.sample("test", index, 0, ONE_THING) for index in range(count)]
-    return noun_and_background_accuracy(generate_captions(model, scenes, view), scenes)
+    return noun_and_background_accuracy(generate_captions(model, scenes, view, start=""), scenes)
 
 
 def naming_episodes(shots: int, count: int = 256, **options) -> list[Episode]:
