@@ -82,7 +82,7 @@ def thing_and_background(scene: world.Scene, rng: world.SeededRandom) -> str:
     """The caption that is learnt: "banana pink ."
 
     The language model reads "banana pink ." more often than any other description, and after one it expects the same words
-    again: with the right words in the place of the picture its loss on these captions is 0.12, without 2.67. So vectors that
+    again: with the right words instead of a picture its loss on these captions is 0.12, without any 2.67. So vectors that
     are the right words predict the caption as well as anything can, and nothing else is to be learnt.
     """
     return f"{scene.words[0]} {scene.background} {STOP}"
