@@ -1,20 +1,26 @@
 # %% [markdown]
-# # Assignment 2 · CLIP
+# # Assignment 2 · CLIP and ViLBERT
 #
-# **After this you can** write CLIP's loss and keep its temperature in bounds, read a text at the right place, classify without labels, score retrieval so that no trick passes, train with repeated captions, and tell from four numbers what is wrong with a run.
+# **After this assignment you can:**
+#
+# - compute CLIP's loss on several devices, and prepare its texts without losing their end;
+# - build a classifier from any number of prompts, with the answer "none of these";
+# - score retrieval with several captions per image, and diagnose training runs from a few numbers;
+# - mask regions and words without giving the answer away, and let any number of streams exchange information;
+# - fine-tune to a task whose people disagree: targets, loss and accuracy of visual question answering.
 #
 # | | |
 # |---|---|
-# | You need | lesson 02; softmax, cross-entropy, what a gradient is |
-# | Time | about two and a half hours: eight tasks of 10 to 25 minutes, one question in words. Tasks don't build on each other, except where they say so |
-# | Points | 30: the tests give 26, one question is read by a human |
+# | You need | lessons 02, 03 and 04; softmax, cross-entropy, what a gradient is |
+# | Time | about three hours: eight tasks of 15 to 25 minutes and one question in words. No task needs the answer to another |
+# | Points | 34: the tests give 30, one question is read by a human |
 # | Machine | any laptop; each cell runs in seconds |
 #
-# **How it works.** Each task has a card, an unfinished function, and a `check` that answers at once and names the likely mistake. Replace the two lines below `# YOUR CODE HERE`. Don't rename functions or delete cells; add as many as you like. Hints are folded: the first nudges, the second nearly tells.
+# **How it works.** Each task has a card, an unfinished function and a `check`. The check runs at once: it says what is right, and names the likely mistake. Replace the two lines below `# YOUR CODE HERE`. Don't rename functions, and don't delete cells; you may add cells. Hints are folded. Hint 1 points the way, and hint 2 says nearly everything.
 #
-# When you hand in, the same things are tested on fresh random inputs, and each line of a check counts by itself. Plain PyTorch, please: nothing from `vlmcourse.parts`, `vlmcourse.papers` or `vlmcourse.evaluation` (a human looks).
+# After you hand in, the same checks run on new random inputs of other sizes. Each line of a check counts by itself. Use plain PyTorch and nothing else from `vlmcourse` (a human looks).
 #
-# Axes: **B** batch, **T** text tokens, **N** images, **M** captions, **C** classes, **D**, **E** widths.
+# **Letters for axes.** B: batch. T: tokens of a text. N: images. M: captions or prompts. C: classes. E: width of the joint space. R: regions of a picture. A: answers. H: heads. L: length of a stream. d: width of a head. All masks are booleans.
 
 # %% role="given" id="a2-setup"
 import math
@@ -29,136 +35,134 @@ from vlmcourse import plots
 _ = torch.manual_seed(0)
 
 # %% [markdown]
-# ## Task 1 · The symmetric loss (4 points)
+# ## Task 1 · One device's share of the loss (4 points)
 #
-# | objective | difficulty | importance | minutes |
+# | Objective | Difficulty | Importance | Minutes |
 # |---|---|---|---|
-# | the loss of Figure 3 in the paper | ●●○○○ | ●●●●● | 20 |
+# | compute CLIP's loss when the batch is spread over devices | ●●●○○ | ●●●●● | 25 |
 #
-# Row i of `image` belongs to row i of `text`; the vectors have any length. CLIP compares *directions*, multiplies the cosines by `exp(log_scale)`, and asks two questions of a batch: which text belongs to each image, and which image to each text? The loss is the mean of both cross-entropies. `log_scale` is learnt, so it needs its gradient.
+# CLIP's batch of 32,768 pairs is spread over many devices. Each device encodes b pairs of its own: `image` and `text`, both (b, E). Then it receives the vectors of all devices: `all_image` and `all_text`, both (B, E). Pair i of this device is pair `first + i` of the whole batch. Vectors have any length: normalise them. With $\mathbf{u}_i, \mathbf{v}_i$ for this device's unit vectors of image and text, $\mathbf{U}_j, \mathbf{V}_j$ for those of the whole batch, and the learned scale $e^{s}$, the device's share is
+#
+# $$\frac{1}{2b} \sum_{i=1}^{b} \left( -\ln \frac{e^{\,e^{s}\, \mathbf{u}_i \cdot \mathbf{V}_{r(i)}}}{\sum_{j=1}^{B} e^{\,e^{s}\, \mathbf{u}_i \cdot \mathbf{V}_j}} \;-\; \ln \frac{e^{\,e^{s}\, \mathbf{v}_i \cdot \mathbf{U}_{r(i)}}}{\sum_{j=1}^{B} e^{\,e^{s}\, \mathbf{v}_i \cdot \mathbf{U}_j}} \right)$$
+#
+# where $r(i)$ is the row of pair i in the whole batch. The mean of all devices' shares is CLIP's loss of the whole batch. `logit_scale` is $s$, a learned parameter that needs its gradient. The optimiser keeps it in its bounds; your function must not.
+#
+# *Example.* If all vectors are equal, the share is ln B, not ln b.
 
 
 # %% role="answer" id="a2-loss"
-def clip_loss(image, text, log_scale):
-    """image (B, D), text (B, D), log_scale: a tensor of one number -> a tensor of one number."""
+def share_of_loss(image, text, all_image, all_text, first, logit_scale):
+    """image, text (b, E), all_image, all_text (B, E), first: an int, logit_scale: a tensor of one number -> the same."""
     ### BEGIN SOLUTION
-    logits = log_scale.exp() * normalize(image, dim=-1) @ normalize(text, dim=-1).T  # (images, texts)
-    labels = torch.arange(len(image))
-    return (cross_entropy(logits, labels) + cross_entropy(logits.T, labels)) / 2
+    image, text = normalize(image, dim=-1), normalize(text, dim=-1)
+    all_image, all_text = normalize(all_image, dim=-1), normalize(all_text, dim=-1)
+    targets = first + torch.arange(len(image))
+    image_loss = cross_entropy(logit_scale.exp() * image @ all_text.T, targets)  # (b, B)
+    text_loss = cross_entropy(logit_scale.exp() * text @ all_image.T, targets)
+    return (image_loss + text_loss) / 2
     ### END SOLUTION
 
 
 # %% role="test" id="a2-loss-test" points=4
-check("a2-loss-test", clip_loss)
+check("a2-loss-test", share_of_loss)
 
 # %% [markdown]
-# <details><summary>Hint 1</summary>The table of all cosines is one matrix product of unit vectors. The right answer of row i is i. What are the columns of the table, if not the rows of its transpose?</details>
-# <details><summary>Hint 2</summary><code>cross_entropy(logits, torch.arange(B))</code> for the rows, the same with <code>logits.T</code> for the columns, half their sum.</details>
-# <details><summary>If you see "expected a tensor" or a scale without gradient</summary><code>math.exp</code>, <code>float()</code> and <code>.item()</code> cut a number out of the graph. <code>log_scale.exp()</code> keeps it in.</details>
+# <details><summary>Hint 1</summary>There are two tables of logits, each (b, B). They aren't transposes of each other. In which column does the right answer of row i stand?</details>
+# <details><summary>Hint 2</summary><code>cross_entropy(logits, targets)</code> takes the softmax over columns and the mean over rows. The targets are <code>first + torch.arange(b)</code>. One table compares <code>image</code> with <code>all_text</code>, the other <code>text</code> with <code>all_image</code>.</details>
+# <details><summary>If you see "expected a tensor", or a scale without gradient</summary><code>math.exp</code>, <code>float()</code> and <code>.item()</code> take a number out of the graph. <code>logit_scale.exp()</code> stays in it.</details>
 
 # %% [markdown]
-# ## Task 2 · The temperature stays in bounds (2 points)
+# ## Task 2 · Every text keeps its end (3 points)
 #
-# | objective | difficulty | importance | minutes |
+# | Objective | Difficulty | Importance | Minutes |
 # |---|---|---|---|
-# | bound a parameter without killing it | ●●○○○ | ●●●●○ | 10 |
+# | prepare texts of any length for a fixed context | ●●○○○ | ●●●●○ | 15 |
 #
-# The scale, exp(`log_scale`), may not exceed 100 (the paper, Sec. 2.5) nor fall below 1. `after_step(log_scale)` is called after each step of the optimiser with the `nn.Parameter` and changes it in place. (Clamped in the forward pass instead, the parameter would get no gradient beyond its bound and never come back.)
-
-
-# %% role="answer" id="a2-scale"
-def after_step(log_scale):
-    """log_scale: nn.Parameter of one number, changed in place; returns nothing."""
-    ### BEGIN SOLUTION
-    with torch.no_grad():
-        log_scale.clamp_(0, math.log(100))
-    ### END SOLUTION
-
-
-# %% role="test" id="a2-scale-test" points=2
-check("a2-scale-test", after_step)
-
-# %% [markdown]
-# <details><summary>Hint 1</summary>The parameter is the <i>logarithm</i> of the scale. What are the logarithms of 1 and of 100?</details>
-# <details><summary>Hint 2</summary>An operation that ends in an underscore, such as <code>clamp_</code>, writes into the tensor itself. For a parameter, do it under <code>torch.no_grad()</code>.</details>
-# <details><summary>If you see "a leaf Variable that requires grad is being used in an in-place operation"</summary>PyTorch protects parameters from changes that it would have to differentiate. You don't want it to: <code>with torch.no_grad():</code>.</details>
-
-# %% [markdown]
-# ## Task 3 · Where a text is read (3 points)
+# CLIP's text vector is the state at the end token. So a text that is too long for the context must be cut in such a way that its end token stays. Each text is a list of ids. A row consists of `start`, the text, `end`, and then `pad` up to `context` ids. If that doesn't fit, the last words of the text are left out. Return the ids, and the position of each end token.
 #
-# | objective | difficulty | importance | minutes |
-# |---|---|---|---|
-# | the state at the end token, on real batches | ●●●○○ | ●●●●○ | 15 |
+# The ids of `start`, `end` and `pad` may be equal to each other or occur in a text, so positions can't be found by searching. A context that can't hold start and end is an error: raise a `ValueError` that says so.
 #
-# CLIP's text tower is causal, so only the end token has seen the whole text. Return its state for each text. Three traps: what follows the end is padding, and some tokenizers pad with *the same token*: the **first** one counts. Words that were added to the vocabulary later have ids *larger* than the end token. And a text that was cut off has no end token at all: raise a `ValueError` that says so, rather than return some other state.
+# *Example.* Start 8, end 9, pad 0, context 4: the text 5 becomes 8 5 9 0, position 2; the text 5 6 7 becomes 8 5 6 9, position 3.
 
 
 # %% role="answer" id="a2-end"
-def read_end(states, ids, end):
-    """states (B, T, D), ids (B, T) integers, end: the end token's id -> (B, D)."""
+def fit(texts, start, end, pad, context):
+    """texts: B lists of ids; start, end, pad: ids; context: an int -> ids (B, context), position (B,), integers."""
     ### BEGIN SOLUTION
-    is_end = ids == end
-    if not is_end.any(1).all():
-        raise ValueError(f"a text has no end token (id {end}): it was cut off, or made by another tokenizer.")
-    place = is_end.int().argmax(1)
-    return states[torch.arange(len(ids)), place]
+    if context < 2:
+        raise ValueError(f"a context of {context} can't hold a start and an end token; expected 2 or more.")
+    rows, positions = [], []
+    for text in texts:
+        row = [start, *text[: context - 2], end]
+        positions.append(len(row) - 1)
+        rows.append(row + [pad] * (context - len(row)))
+    return torch.tensor(rows), torch.tensor(positions)
     ### END SOLUTION
 
 
 # %% role="test" id="a2-end-test" points=3
-check("a2-end-test", read_end)
+check("a2-end-test", fit)
 
 # %% [markdown]
-# <details><summary>Hint 1</summary><code>argmax</code> of zeros and ones gives the first place of a one. Then one place per row: indexing with two vectors of length B.</details>
-# <details><summary>Hint 2</summary><code>states[torch.arange(B), place]</code>. And <code>argmax</code> of a row without any one is 0, silently: test for that first.</details>
-# <details><summary>If you see "argmax_cpu not implemented for 'Bool'"</summary><code>(ids == end).int()</code>.</details>
+# <details><summary>Hint 1</summary>How many words can stay? Lists can be cut, <code>text[:n]</code>, added, and repeated, <code>[pad] * n</code>.</details>
+# <details><summary>Hint 2</summary>A row without padding is <code>[start, *text[: context - 2], end]</code>. Its length tells the position of the end token, and how much padding is missing. Test the context first: with a context of 1, <code>text[:-1]</code> means something else.</details>
+# <details><summary>If you see "expected sequence of length ... at dim 1"</summary>The rows have different lengths: pad each to <code>context</code> ids.</details>
 
 # %% [markdown]
-# ## Task 4 · Classes are sentences (3 points)
+# ## Task 3 · Any number of prompts, and none of these (3 points)
 #
-# | objective | difficulty | importance | minutes |
+# | Objective | Difficulty | Importance | Minutes |
 # |---|---|---|---|
-# | a zero-shot classifier with several prompts | ●●○○○ | ●●●●● | 15 |
+# | build a zero-shot classifier from prompts, with a way to say no | ●●●○○ | ●●●●○ | 20 |
 #
-# `embeddings` (templates, C, E) holds the text embedding of each class in each template, of any length. Average **in embedding space** (Sec. 3.1.4): each template has one vote, so normalise, average over templates, normalise again. Then `zero_shot` gives each image's probabilities over the classes, with the scale (not its logarithm) at hand. The images are not normalised yet.
+# A class may be described by several prompts, and some classes by more than others: "a photo of a cat", "a kitten". `embeddings` (M, E) are the prompts' text vectors, of any length; prompt m describes class `class_of[m]`. The vector of a class is made in the embedding space (CLIP, Sec. 3.1.4): normalise its prompts' vectors, average them, and normalise again.
+#
+# `predict` then classifies images. The probabilities of an image are a softmax over the classes of scale × cosine; the scale is $e^{s}$, and `logit_scale` is $s$. Return two tensors: the number of the most probable class, or -1 if its probability is below `threshold`; and that highest probability, in both cases. Image vectors have any length.
+#
+# *Example.* With two classes of equal cosine the probabilities are ½ and ½. With a threshold of 0.6 the answer is -1, and the probability ½.
 
 
 # %% role="answer" id="a2-zero-shot"
-def class_vectors(embeddings):
-    """(templates, C, E) -> (C, E) unit vectors."""
+def class_vectors(embeddings, class_of, classes):
+    """embeddings (M, E), class_of (M,) integers from 0 to classes - 1, each at least once -> unit vectors (classes, E)."""
     ### BEGIN SOLUTION
-    return normalize(normalize(embeddings, dim=-1).mean(0), dim=-1)
+    belongs = (torch.arange(classes)[:, None] == class_of[None, :]).float()  # (C, M)
+    return normalize(belongs @ normalize(embeddings, dim=-1), dim=-1)  # the length of a sum doesn't matter
     ### END SOLUTION
 
 
-def zero_shot(images, classes, scale):
-    """images (N, E), classes (C, E) unit vectors, scale: a number -> probabilities (N, C)."""
+def predict(images, vectors, logit_scale, threshold):
+    """images (N, E), vectors (C, E) of length 1, logit_scale: a tensor of one number, threshold: a number -> integers (N,), floats (N,)."""
     ### BEGIN SOLUTION
-    cosines = normalize(images, dim=-1) @ classes.T
-    return (scale * cosines).softmax(dim=1)
+    probabilities = (logit_scale.exp() * normalize(images, dim=-1) @ vectors.T).softmax(dim=1)
+    highest, answer = probabilities.max(dim=1)
+    return answer.where(highest >= threshold, -1), highest
     ### END SOLUTION
 
 
 # %% role="test" id="a2-zero-shot-test" points=3
-check("a2-zero-shot-test", class_vectors, zero_shot)
+check("a2-zero-shot-test", class_vectors, predict)
 
 # %% [markdown]
-# <details><summary>Hint 1</summary>Which axis are the templates? Which axis do vectors have their length along? They differ.</details>
-# <details><summary>Hint 2</summary>Three steps: <code>normalize(..., dim=-1)</code>, <code>.mean(0)</code>, <code>normalize(..., dim=-1)</code>. Softmax over the classes, after the scale.</details>
+# <details><summary>Hint 1</summary>Which prompts belong to which class is a table of zeros and ones, (C, M). A matrix product of it with the prompts' vectors sums the right ones. After the last normalisation, does it matter whether you summed or averaged?</details>
+# <details><summary>Hint 2</summary><code>belongs = (torch.arange(classes)[:, None] == class_of).float()</code>. For the answer: <code>probabilities.max(dim=1)</code> returns the highest probability and its place.</details>
+# <details><summary>If you see "expected m1 and m2 to have the same dtype"</summary>Booleans and integers can't be multiplied with floating-point numbers as matrices: <code>.float()</code>.</details>
 
 # %% [markdown]
-# ## Task 5 · Retrieval that can't be cheated (4 points)
+# ## Task 4 · Retrieval with several captions per image (4 points)
 #
-# | objective | difficulty | importance | minutes |
+# | Objective | Difficulty | Importance | Minutes |
 # |---|---|---|---|
-# | ranks both ways, several captions per image, ties | ●●●●○ | ●●●●○ | 25 |
+# | rank in both directions, with ties against the model | ●●●●○ | ●●●●○ | 25 |
 #
-# `similarity` (N, M) compares N images with M captions; caption j belongs to image `image_of[j]`, and an image may have several. A rank is 1 for the best. Return two tensors of integers:
+# `similarity` (N, M) compares N images with M captions. Caption j belongs to image `image_of[j]`; an image may have several captions, and has at least one. The best rank is 1. Return two tensors of integers:
 #
-# - *image to text*, (N,): the rank of the **best** of the image's own captions among the captions of *other* images (its own are no rivals of each other);
+# - *image to text*, (N,): the rank of the image's **best own caption** among the captions of *other* images. Its own captions don't compete with each other.
 # - *text to image*, (M,): the rank of the caption's image among all images.
 #
-# **Ties count against you**: a rival that is just as similar is ahead. Otherwise a model that gives everything one vector would score 100 %. Then `recall(ranks, k)`: the fraction of ranks among the first k.
+# **A tie counts against the model**: a wrong candidate that is as similar as the right one ranks before it. Otherwise a model with the same vector for everything would score 100 %. `recall(ranks, k)` is the share of ranks from 1 to k, a plain number from 0 to 1.
+#
+# *Example.* One image, similarity 0.5 to its own caption; another image has the similarity 0.5 to that caption, too. Text to image: rank 2.
 
 
 # %% role="answer" id="a2-ranks"
@@ -176,7 +180,7 @@ def ranks(similarity, image_of):
 
 
 def recall(ranks, k):
-    """ranks: integers from 1; k -> the fraction of them up to k, a number."""
+    """ranks: integers from 1; k: an int -> the share of ranks up to k, a number."""
     ### BEGIN SOLUTION
     return (ranks <= k).float().mean().item()
     ### END SOLUTION
@@ -186,106 +190,56 @@ def recall(ranks, k):
 check("a2-ranks-test", ranks, recall)
 
 # %% [markdown]
-# <details><summary>Hint 1</summary>A rank is 1 + the number of rivals that are at least as similar. So you need no sorting: compare, and count.</details>
-# <details><summary>Hint 2</summary><code>own = image_of[None, :] == torch.arange(N)[:, None]</code> says who belongs together. The best own similarity of each image: fill the others with minus infinity, take the maximum. Rivals are <code>~own</code>, in both directions.</details>
-# <details><summary>If you see "Boolean value of Tensor with more than one value is ambiguous"</summary><code>and</code>, <code>not</code> are for single truths; for tensors use <code>&amp;</code>, <code>~</code>, with brackets around comparisons.</details>
+# <details><summary>Hint 1</summary>A rank is 1 plus the number of wrong candidates that are at least as similar. So nothing needs to be sorted: compare, and count.</details>
+# <details><summary>Hint 2</summary><code>own = image_of[None, :] == torch.arange(N)[:, None]</code> says which captions are whose. The best own similarity of each image: fill all others with minus infinity, take the maximum. Wrong candidates are <code>~own</code>, in both directions.</details>
+# <details><summary>If you see "Boolean value of Tensor with more than one value is ambiguous"</summary><code>and</code> and <code>not</code> are for single booleans. For tensors use <code>&amp;</code> and <code>~</code>, with brackets around comparisons.</details>
 
 # %% [markdown]
-# ## Task 6 · When captions repeat (3 points)
+# ## Task 5 · Failure lab: four runs (4 points)
 #
-# | objective | difficulty | importance | minutes |
+# | Objective | Difficulty | Importance | Minutes |
 # |---|---|---|---|
-# | several right answers in one batch | ●●●○○ | ●●●○○ | 20 |
+# | infer a fault from loss, scale and held-out scores | ●●●○○ | ●●●●● | 15 |
 #
-# In a small world many pictures have the caption "a cat". With plain CLIP each of them counts as a wrong answer for the others. `same` (B,) has equal numbers where captions mean the same. Return `targets(same)`: (B, B), in each row the right answers **share** 1 evenly. Then the symmetric loss with these targets: minus the sum of target times log-probability, mean over rows, mean of both directions. `image` and `text` are unit vectors, `scale` a plain number.
-
-
-# %% role="answer" id="a2-same"
-def targets(same):
-    """(B,) integers -> (B, B) floats, rows sum to one."""
-    ### BEGIN SOLUTION
-    equal = (same[:, None] == same[None, :]).float()
-    return equal / equal.sum(dim=1, keepdim=True)
-    ### END SOLUTION
-
-
-def contrast(image, text, scale, same):
-    """image, text (B, E) unit vectors, scale: a number, same (B,) integers -> a tensor of one number."""
-    ### BEGIN SOLUTION
-    right = targets(same)
-    logits = scale * image @ text.T
-    image_loss = -(right * logits.log_softmax(dim=1)).sum(dim=1).mean()
-    text_loss = -(right * logits.T.log_softmax(dim=1)).sum(dim=1).mean()
-    return (image_loss + text_loss) / 2
-    ### END SOLUTION
-
-
-# %% role="test" id="a2-same-test" points=3
-check("a2-same-test", targets, contrast)
-
-# %%
-look(lambda: plots.mask(targets(torch.tensor([0, 1, 0, 2, 1, 0])) > 0, title="who is right for whom"))
-
-# %% [markdown]
-# <details><summary>Hint 1</summary>Compare <code>same</code> as a column with <code>same</code> as a row, and divide each row by its sum.</details>
-# <details><summary>Hint 2</summary><code>logits.log_softmax(dim=1)</code> for images, <code>logits.T.log_softmax(dim=1)</code> for texts. The targets are symmetric here, so they serve both.</details>
-
-# %% [markdown]
-# ## Task 7 · What a linear probe reads (3 points)
-#
-# | objective | difficulty | importance | minutes |
-# |---|---|---|---|
-# | features for a probe, without leaving traces | ●●○○○ | ●●●○○ | 15 |
-#
-# The paper's linear probes (Sec. 3.2) read the image tower's output **before** the projection into the joint space: `model.vision(pixels)`, not `model.encode_image(pixels)`. Write `features(model, pixels, batch)`: in evaluation mode (dropout off), without gradients, `batch` pictures at a time, the last batch may be smaller; and afterwards the model is in the mode in which you found it, training or not.
-
-
-# %% role="answer" id="a2-features"
-def features(model, pixels, batch):
-    """model.vision (n, ...) -> (n, D); pixels (N, ...) -> (N, D)."""
-    ### BEGIN SOLUTION
-    before = model.training
-    model.eval()
-    with torch.no_grad():
-        found = torch.cat([model.vision(part) for part in pixels.split(batch)])
-    model.train(before)
-    return found
-    ### END SOLUTION
-
-
-# %% role="test" id="a2-features-test" points=3
-check("a2-features-test", features)
-
-# %% [markdown]
-# <details><summary>Hint 1</summary><code>model.training</code> says in which mode it is; <code>model.eval()</code> and <code>model.train(True or False)</code> change it.</details>
-# <details><summary>Hint 2</summary><code>pixels.split(batch)</code> gives the parts, the last one smaller; <code>torch.cat</code> puts the results together.</details>
-
-# %% [markdown]
-# ## Task 8 · Failure lab: four runs (4 points)
-#
-# | objective | difficulty | importance | minutes |
-# |---|---|---|---|
-# | tell a fault from what a run leaves behind | ●●●○○ | ●●●●● | 15 |
-#
-# Five small CLIPs (two linear towers, noisy pairs) train below: one healthy, four with one fault each. Look at the start and the end of the loss (ln 32 = 3.47), at the scale, and at the two scores.
+# Five small CLIPs were trained in batches of 32 pairs: two linear encoders, noisy pairs. One is healthy, and four have one fault each. Look at the start and the end of the loss (ln 32 = 3.47), at the scale $e^s$, and at the two scores. R@1 is the share of 64 images whose own text is the most similar; chance is 1/64 = 0.02. The curves show the loss in nats, cut at 8. (The numbers were made once, and come with the course.)
 
 # %%
 runs = {name: clip_run(name) for name in ("healthy", "A", "B", "C", "D")}
 for name, run in runs.items():
-    print(f"{name:8} loss {run['loss'][0]:6.3f} -> {run['loss'][-1]:6.3f}   scale {run['scale'][0]:8.3f} -> {run['scale'][-1]:8.3f}"
-          f"   R@1: training pairs {run['R@1, training pairs']:.2f}, held-out pairs {run['R@1, held-out pairs']:.2f}")
-plots.show(plots.curves({name: {step: min(run["loss"][step], 8) for step in range(0, 200, 10)} for name, run in runs.items()},
-                      "step", "loss (cut at 8)", chance=math.log(32)))
+    print(
+        f"{name:8} loss {run['loss'][0]:6.3f} -> {run['loss'][-1]:6.3f}"
+        f"   scale {run['scale'][0]:8.3f} -> {run['scale'][-1]:8.3f}"
+        f"   R@1: training {run['R@1, training pairs']:.2f}, held-out {run['R@1, held-out pairs']:.2f}"
+    )
+shown = {
+    name: {step: min(run["loss"][step], 8) for step in range(0, 200, 10)}
+    for name, run in runs.items()
+}
+plots.show(plots.curves(shown, "step", "loss (nats), cut at 8", chance=math.log(32)))
 
 # %% [markdown]
-# For each run, choose one of these causes: `"wrong pairs"` (texts were shuffled against the images) · `"batch of one"` · `"clamp in the forward pass"` (of the log-scale, which started beyond its bound) · `"other pictures in the test"` (read in another way than in training) · `"learning rate zero"` · `"no normalisation"` (of the vectors). Here the check looks only at the form; whether you are right you learn with your grade.
+# For each run, choose one of these causes:
+#
+# - `"wrong pairs"`: the texts were shuffled against the images before training;
+# - `"batch of one"`: each batch holds one pair;
+# - `"clamp in the forward pass"`: the bound of 100 on the scale is applied where the loss is computed, not after the optimiser's step, and the scale started above its bound;
+# - `"other pictures in the test"`: the held-out images are prepared in another way than in training;
+# - `"learning rate zero"`;
+# - `"no normalisation"`: of the image and text vectors.
+#
+# Here the check looks only at the form of your answer. Whether it is right you learn with your grade.
 
 
 # %% role="answer" id="a2-runs"
 def diagnosis():
     """{'A': cause, 'B': cause, 'C': cause, 'D': cause}."""
     ### BEGIN SOLUTION
-    return {"A": "wrong pairs", "B": "batch of one", "C": "clamp in the forward pass", "D": "other pictures in the test"}
+    return {
+        "A": "wrong pairs",
+        "B": "batch of one",
+        "C": "clamp in the forward pass",
+        "D": "other pictures in the test",
+    }
     ### END SOLUTION
 
 
@@ -293,30 +247,194 @@ def diagnosis():
 check("a2-runs-test", diagnosis)
 
 # %% [markdown]
-# <details><summary>Hint 1</summary>Which fault leaves the training loss as it is? Which makes the task trivial? Which makes it impossible? Which leaves a number untouched that all other runs change?</details>
-# <details><summary>Hint 2</summary>With one pair in the batch there is nothing to tell apart: ln 1. With wrong pairs nothing that holds for new ones can be learnt. A clamp passes no gradient beyond its bound.</details>
+# <details><summary>Hint 1</summary>Which fault leaves training as it is? Which makes the task trivial? Which makes it impossible? Which leaves a number unchanged that all other runs change?</details>
+# <details><summary>Hint 2</summary>With one pair in the batch there is one answer, and -ln 1 = 0. From wrong pairs nothing can be learned that holds for new pairs. A clamp passes no gradient beyond its bound.</details>
+
+# %% [markdown]
+# ## Task 6 · Masking that gives nothing away (4 points)
+#
+# | Objective | Difficulty | Importance | Minutes |
+# |---|---|---|---|
+# | find everything that would reveal a masked region or word | ●●●●○ | ●●●●○ | 25 |
+#
+# ViLBERT predicts masked regions and masked words. Nothing else in the input may show them. Two leaks are common. An object detector gives overlapping boxes, so a second box shows the same object. (The authors' released code notes such boxes, but leaves their features in the input.) And rare words consist of several pieces: "pla", "ty", "pus". If one piece is masked, the others give it away.
+#
+# - `iou(boxes, others)`: how much two boxes overlap. The *intersection over union* is the area that both cover, divided by the area that at least one covers. It is 0 if that area is 0. A box is x1, y1, x2, y2 with x1 ≤ x2 and y1 ≤ y2.
+# - `hidden_regions(boxes, is_region, selected, threshold)`: the regions to hide. These are the selected regions, and all regions of the same picture whose IoU with a selected one is at least `threshold`. Padding (`is_region` False) is never hidden, and doesn't count as selected.
+# - `hidden_words(ids, word, selected, mask_id)`: `word` (B, T) is the number of the word that each piece belongs to, or -1 for special tokens. `selected` (B, W) says which of a text's words are masked; W is the largest number of words. Return the input, with `mask_id` at **all** pieces of selected words, and the targets: the original id where a piece is masked, and -100 elsewhere.
+#
+# *Example.* Boxes 0 0 2 1 and 1 0 3 1: they share an area of 1 and cover 3, so the IoU is 1/3.
+
+
+# %% role="answer" id="a2-masking"
+def iou(boxes, others):
+    """boxes (B, R, 4), others (B, S, 4) -> (B, R, S)."""
+    ### BEGIN SOLUTION
+    low = torch.maximum(boxes[:, :, None, :2], others[:, None, :, :2])  # (B, R, S, 2)
+    high = torch.minimum(boxes[:, :, None, 2:], others[:, None, :, 2:])
+    both = (high - low).clamp(min=0).prod(-1)
+    area = (boxes[..., 2:] - boxes[..., :2]).prod(-1)[:, :, None]
+    other_area = (others[..., 2:] - others[..., :2]).prod(-1)[:, None, :]
+    union = area + other_area - both
+    return torch.where(union > 0, both / union.where(union > 0, 1), 0.0)
+    ### END SOLUTION
+
+
+def hidden_regions(boxes, is_region, selected, threshold):
+    """boxes (B, R, 4), is_region and selected (B, R) booleans, threshold above 0 -> (B, R) booleans."""
+    ### BEGIN SOLUTION
+    chosen = selected & is_region
+    overlaps = (iou(boxes, boxes) >= threshold) & chosen[:, None, :]  # (B, R, R)
+    return (chosen | overlaps.any(-1)) & is_region
+    ### END SOLUTION
+
+
+def hidden_words(ids, word, selected, mask_id):
+    """ids, word (B, T) integers, selected (B, W) booleans, mask_id: an id -> input (B, T), targets (B, T)."""
+    ### BEGIN SOLUTION
+    hide = selected.gather(1, word.clamp(min=0)) & (word >= 0)  # (B, T)
+    return ids.masked_fill(hide, mask_id), ids.masked_fill(~hide, -100)
+    ### END SOLUTION
+
+
+# %% role="test" id="a2-masking-test" points=4
+check("a2-masking-test", iou, hidden_regions, hidden_words)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>For all pairs of boxes at once, give one an axis in the middle and the other an axis before it. The intersection begins at the larger of both beginnings and ends at the smaller of both ends. It is empty if its end comes before its beginning.</details>
+# <details><summary>Hint 2</summary>Negative sides must become 0 <i>before</i> width and height are multiplied. A region is hidden if <b>any</b> selected region overlaps it. <code>selected.gather(1, word)</code> looks up each piece's word; -1 is no index, so clamp first and leave special tokens out afterwards.</details>
+# <details><summary>If you see "index -1 is out of bounds"</summary><code>gather</code> doesn't count from the end. Use <code>word.clamp(min=0)</code>.</details>
+
+# %% [markdown]
+# ## Task 7 · Co-attention among any number of streams (4 points)
+#
+# | Objective | Difficulty | Importance | Minutes |
+# |---|---|---|---|
+# | generalise co-attention from two streams to several | ●●●●○ | ●●●●○ | 25 |
+#
+# ViLBERT has two streams: regions attend to words, and words to regions. Some tasks have more: a picture, a question, and an answer, or a film with sound and speech. Here each stream attends to **all other** streams and not to itself. One softmax runs over the real tokens of all others together.
+#
+# `streams` is a list of tuples (q, k, v), each (B, H, L, d); L differs from stream to stream. `is_real` is a list of booleans (B, L), False at padding. Scores are dot products divided by $\sqrt{d}$. Return a list: what each stream receives, (B, H, L, d). A picture or a text may be missing altogether, so that all others are padding: then a stream receives exactly 0, and gradients stay finite.
+
+
+# %% role="answer" id="a2-streams"
+def exchange(streams, is_real):
+    """streams: S tuples of q, k, v, each (B, H, L, d); is_real: S tensors (B, L) -> S tensors (B, H, L, d)."""
+    ### BEGIN SOLUTION
+    received = []
+    for number, (q, _, _) in enumerate(streams):
+        others = [index for index in range(len(streams)) if index != number]
+        k = torch.cat([streams[index][1] for index in others], dim=2)
+        v = torch.cat([streams[index][2] for index in others], dim=2)
+        real = torch.cat([is_real[index] for index in others], dim=1)[:, None, None]  # (B, 1, 1, K)
+        some = real.any(-1, keepdim=True)
+        scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
+        weights = scores.masked_fill(~real & some, -math.inf).softmax(-1).where(some, 0)
+        received.append(weights @ v)
+    return received
+    ### END SOLUTION
+
+
+# %% role="test" id="a2-streams-test" points=4
+check("a2-streams-test", exchange)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>For each stream, join the keys of all others along the axis of tokens; the values and the booleans likewise. Then it is attention with a padding mask.</details>
+# <details><summary>Hint 2</summary>A mask of keys (B, K) becomes <code>[:, None, None]</code>, and masked scores are minus infinity. For rows without any real key, keep the scores finite and set the weights to 0 after the softmax (lesson 01).</details>
+# <details><summary>If you see "Sizes of tensors must match except in dimension 1"</summary>Keys are (B, H, L, d): their tokens are axis 2. The booleans are (B, L): theirs are axis 1.</details>
+
+# %% [markdown]
+# ## Task 8 · Ten people answer (4 points)
+#
+# | Objective | Difficulty | Importance | Minutes |
+# |---|---|---|---|
+# | fine-tune to questions on which people disagree | ●●●○○ | ●●●●○ | 20 |
+#
+# In the VQA data set ten people answer each question, and they often disagree. An answer that n of them gave scores min(n / 3, 1): three are enough. ViLBERT is fine-tuned with these scores as targets, over a fixed list of answers.
+#
+# - `soft_targets(answers, vocabulary)`: `answers` holds the ten answers to each question, as words. Return the score of each answer in the list `vocabulary`. Answers that aren't in the list are left out.
+# - `answer_loss(logits, targets)`: each answer is a yes-or-no question. With logit z and target t its loss is $-\,[\,t \ln \sigma(z) + (1 - t) \ln \sigma(-z)\,]$, where σ is the sigmoid. **Sum** over answers, mean over questions. Logits may be as large as 200.
+# - `accuracy(logits, targets)`: the mean score of the answer with the highest logit, a plain number.
+# - `ceiling(targets)`: the accuracy of a model that always chooses the best answer of the list, a plain number. It is below 1 where people disagree, and where the list lacks their answers.
+#
+# *Example.* Answers: 2 × "red", 8 × "dark red"; vocabulary: red, blue. Targets: 2/3 and 0. The ceiling is 2/3.
+
+
+# %% role="answer" id="a2-answers"
+def soft_targets(answers, vocabulary):
+    """answers: B lists of words, vocabulary: a list of A words -> floats (B, A) from 0 to 1."""
+    ### BEGIN SOLUTION
+    counts = torch.tensor([[float(given.count(word)) for word in vocabulary] for given in answers])
+    return (counts / 3).clamp(max=1)
+    ### END SOLUTION
+
+
+def answer_loss(logits, targets):
+    """logits (B, A), targets (B, A) from 0 to 1 -> a tensor of one number."""
+    ### BEGIN SOLUTION
+    log_yes = torch.nn.functional.logsigmoid(logits)
+    log_no = torch.nn.functional.logsigmoid(-logits)
+    return -(targets * log_yes + (1 - targets) * log_no).sum(-1).mean()
+    ### END SOLUTION
+
+
+def accuracy(logits, targets):
+    """logits (B, A), targets (B, A) -> a number from 0 to 1."""
+    ### BEGIN SOLUTION
+    chosen = logits.argmax(-1, keepdim=True)
+    return targets.gather(-1, chosen).mean().item()
+    ### END SOLUTION
+
+
+def ceiling(targets):
+    """targets (B, A) -> a number from 0 to 1."""
+    ### BEGIN SOLUTION
+    return targets.amax(-1).mean().item()
+    ### END SOLUTION
+
+
+# %% role="test" id="a2-answers-test" points=4
+check("a2-answers-test", soft_targets, answer_loss, accuracy, ceiling)
+
+# %%
+people = [["red"] * 2 + ["dark red"] * 8, ["blue"] * 10, ["two"] * 5 + ["2"] * 5]
+listed = ["red", "blue", "two", "no"]
+look(
+    lambda: plots.bars(
+        {
+            f"question {number + 1}": dict(zip(listed, row.tolist()))
+            for number, row in enumerate(soft_targets(people, listed))
+        },
+        "score of each listed answer",
+    )
+)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Lists can count: <code>["a", "b", "a"].count("a")</code> is 2. For the accuracy, you need the place of the highest logit, and the target that stands there.</details>
+# <details><summary>Hint 2</summary><code>torch.nn.functional.logsigmoid(z)</code> is stable for large logits, and ln(1 - σ(z)) is <code>logsigmoid(-z)</code>. <code>targets.gather(-1, logits.argmax(-1, keepdim=True))</code> picks one target for each question.</details>
+# <details><summary>If you see "found a tensor"</summary>A plain number is wanted: <code>.item()</code>.</details>
 
 # %% [markdown] role="task" id="a2-why" points=4
 # ## Question 9 · In your words (4 points, read by a human; 15 lines are enough)
 #
-# A friend trains CLIP on a laptop, with batches of 64. To "simulate batches of 32,768" he accumulates the gradients of 512 such batches before each step. **(a)** Is the gradient that he gets the one of a batch of 32,768? Say what is missing, with the loss written out. **(b)** He says: "The loss of a model that knows nothing would be ln 64 either way." What would it be in the large batch, and does a lower loss of small batches mean a better model? **(c)** Propose one way to get the large batch's gradient with little memory, and say what it costs.
+# A friend pre-trains a small ViLBERT, and fine-tunes it on 50,000 questions. On questions about new pictures it answers 61 % correctly. **(a)** She concludes that the model has learned to look at pictures. Which two controls does she need before she may say so? For each: what exactly is changed, and which result would speak against her? **(b)** During pre-training she masks only single boxes, although her detector's boxes overlap strongly. The region loss falls quickly. How may this harm the fine-tuned model? Why isn't the same overlap a problem while she fine-tunes? **(c)** CLIP gets the same 50,000 questions, as texts "question: ... answer: ...", and ranks the candidate answers by their cosine with the picture. Give one reason why this is worse than ViLBERT's head, and one use for which CLIP is the better choice.
 #
 # === BEGIN MARK SCHEME ===
-# (a) 2 points. No (½). In cross-entropy each image is compared with all texts *of its batch* (the denominator, written as a sum over the batch): accumulation sums 512 losses whose denominators hold 64 terms each; the 32,768 - 64 other negatives of each image are missing (1½; 1 if it is said without the formula). "The average of gradients is the gradient of the average, so yes" gets 0.
+# (a) 1½ points. Blind (½): pictures replaced by nothing or by a constant, the same questions; accuracy near 61 % speaks against her, since questions alone give the answers. Shuffled (½): each question with another question's picture (whose answer differs); accuracy near 61 % speaks against her. Chance or the most frequent answer per kind of question counts as one of the two. The numbers must be compared, not only named (½).
 #
-# (b) 1 point. ln 32,768 = 10.4 for the large batch (½). Losses of different batch sizes can't be compared: picking one of 64 is easier than one of 32,768 (½).
+# (b) 1½ points. An overlapping box shows the masked object, so the region can be predicted by copying from the neighbour (½); the model needn't use the words, and exchange between the streams is learned less or later, which is what fine-tuning builds on (½). In fine-tuning nothing is masked and predicted: the answer isn't in the boxes' input as a copy, so overlap only adds redundant input (½).
 #
-# (c) 1 point. Any of: two passes (embeddings of all without graph; the gradient of the loss with respect to the embeddings; then again forward, part by part, with these gradients): twice the forward work (GradCache). Embeddings gathered from several devices, with gradients: communication. A queue of older embeddings with a momentum encoder: the negatives are stale. Checkpointing of activations: recomputation. Half a point if the cost is missing.
+# (c) 1 point. One of: a picture is pressed into one vector before the question is known; relations, counts and binding are weak in one cosine; candidates that differ in one word have nearly equal vectors (½). A use: search among many pictures, since their vectors are computed once; classification with new class names without training (½).
 # === END MARK SCHEME ===
 
 # %% [markdown] role="reply"
-# (a) No. For image i the loss is -log(exp(s_ii) / Σ_j exp(s_ij)), and j runs over the texts of the batch. Accumulating 512 batches averages losses whose sums have 64 terms; in the large batch the sum has 32,768. The terms between pairs of different small batches never occur, so their gradient is missing.
+# (a) Blind: the same questions, with all regions' features zero and masked out. If it still answers about 61 %, the questions alone suffice. Shuffled: each question beside a picture of another question with another answer. If the score stays, the model doesn't use what this picture shows. Both scores should be near guessing among the answers of that kind of question.
 #
-# (b) ln 32,768 = 10.4. The small batch's loss is lower because it asks an easier question, so it says nothing about the model.
+# (b) A second box over the same object shows what was masked, so the loss can be lowered by copying from one region to another. The words aren't needed, and the streams don't learn to exchange information, on which the answer head relies. In fine-tuning no region is predicted. The answer isn't part of the input, so overlapping boxes are only redundant.
 #
-# (c) Embed all pairs without a graph, compute the loss and its gradient with respect to the embeddings, then run the towers again, 64 at a time, and backpropagate those gradients. It costs a second forward pass of everything.
+# (c) CLIP makes one vector of the picture before it knows the question, so counts and positions are mostly lost. ViLBERT's words attend to regions. CLIP is better for searching a million pictures, since their vectors are computed once.
 
 # %% [markdown]
 # ## Before you hand in
 #
-# *Kernel → Restart and Run All*, then read the checks once more. Hand in this notebook, with its name as it is. If a cell of yours takes minutes or asks for input, take it out.
+# *Kernel → Restart and Run All*, then read the results of the checks once more. Hand in this notebook under the name that it has. Take out cells that run for minutes or ask for input.
