@@ -11,7 +11,6 @@ import teaching
 from vlmcourse import lessons
 
 FIRST_EDITION = {  # to be written anew; nothing may be added
-    "05_language_model",
     "07_frozen",
     "08_blip",
     "10_blip2",
@@ -136,4 +135,4 @@ class TestStandard:
 
 def test_the_list_of_the_first_edition_only_shrinks():
     assert FIRST_EDITION <= {master.stem for master in lessons.masters()}
-    assert len(FIRST_EDITION) <= 7
+    assert len(FIRST_EDITION) <= 6

@@ -200,14 +200,12 @@ def test_a_quiz_answers_each_option_and_folds_without_a_kernel(displayed):
 
 
 def test_a_quiz_may_ask_what_was_measured(displayed):
-    facts = {"adapters": 0.9, "all weights": 0.2}
-    exercises.quiz("language_model.forgetting", "all weights", facts, untouched=0.95)
+    steps = {"loss": 200, "binding": 900}
+    options = {"before it": 0.0, "later": 4.5}
+    exercises.quiz("language_model.binding_step", "later", options, **steps)
     (choice,) = inside(displayed[0][0], ipywidgets.RadioButtons)
-    choice.value = "adapters"
+    choice.value = "before it"
     reply = inside(displayed[0][0], ipywidgets.HTML)[-1].value
-    assert (
-        "Not quite." in reply
-        and "adapters still knows 0.90 of them; untouched it knew 0.95" in reply
-    )
+    assert "Not quite." in reply and "Half of the rise: step 900" in reply
     with pytest.raises(ValueError, match="not among"):
-        exercises.quiz("language_model.forgetting", "none", facts, untouched=0.95)
+        exercises.quiz("language_model.binding_step", "never", options, **steps)

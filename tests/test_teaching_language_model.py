@@ -1,15 +1,354 @@
 """Lesson 05's exercises: each plausible mistake is called by its name; what is taught is what the package does."""
 
+import json
+import math
+
 import pytest
 import torch
 from exercise_answers import displayed, each, message, solution
-from torch import nn
-from torch.nn.functional import cross_entropy, gelu, relu
+from torch.nn.functional import cross_entropy
 
-from teaching import language_model
+from benchmarks import replicate_induction
+from teaching import (
+    language_model,
+    language_model_answers,
+    language_model_figures,
+    language_model_induction,
+    language_model_lab,
+    language_model_results,
+    language_model_study,
+)
+from vlmcourse import recipes
+from vlmcourse.evaluation import load_results
 from vlmcourse.parts import generation
-from vlmcourse.parts.language import LanguageModel, tiny
-from vlmcourse.parts.tuning import Adapter
+from vlmcourse.parts.language import LanguageModel, new_cache, tiny
+from vlmcourse.training.scale import Scale
+from vlmcourse.world import tokenizer
+
+
+def per_token(logits, ids):
+    return cross_entropy(logits.transpose(1, 2), ids, reduction="none")
+
+
+def shifted(logits, ids):
+    return per_token(logits[:, :-1], ids[:, 1:])
+
+
+def picked(table, ids):
+    return table.gather(-1, ids[..., None])[..., 0]
+
+
+def greedy(model, ids, count, end, choose=None, fill=None, all_rows=False, read=None):
+    ended, start = torch.zeros(len(ids), dtype=torch.bool), ids.shape[1]
+    for _ in range(count):
+        logits = model(ids if read is None else read(ids, start))
+        token = logits[:, -1].argmax(-1) if choose is None else choose(logits)
+        if fill is not None:
+            token = torch.where(ended.any() if all_rows else ended, fill, token)
+        ended = ended | (token == end)
+        ids = torch.cat([ids, token[:, None]], 1)
+    return ids[:, start:]
+
+
+def until_one_ends(model, ids, count, end):
+    found = greedy(model, ids, count, end, fill=end)
+    for column in range(count):
+        if (found[:, column] == end).any():
+            return found[:, : column + 1]
+    return found
+
+
+def cached(model, cache, ids, count, read=lambda token, whole: token, start=None, at=-1):
+    new, found = ids if start is None else ids[:, start:], []
+    for _ in range(count):
+        token = model(new, cache() if callable(cache) else cache)[:, at].argmax(-1)[:, None]
+        found.append(token)
+        ids = torch.cat([ids, token], 1)
+        new = read(token, ids)
+    return torch.cat(found, 1)
+
+
+def reading_the_last(model, cache, ids, count):
+    logits, found = model(ids, cache), []
+    for _ in range(count):
+        found.append(logits[:, -1].argmax(-1)[:, None])
+        logits = model(found[-1], cache)
+    return torch.cat(found, 1)
+
+
+def nucleus(q, p, back=True, descending=True, before=True, equal=False):
+    ordered, order = q.sort(-1, descending=descending)
+    sums = ordered.cumsum(-1)
+    sums = sums - ordered if before else sums
+    stays = sums <= p if equal else sums < p
+    return torch.zeros_like(stays).scatter(-1, order, stays) if back else stays
+
+
+def same_for_all(q, p):
+    k = int(nucleus(q, p)[0].sum())
+    return torch.zeros_like(q, dtype=torch.bool).scatter(-1, q.topk(k).indices, True)
+
+
+def beams(totals, count, largest=True):
+    best, index = totals.flatten().topk(count, largest=largest)
+    return best, index // totals.shape[1], index % totals.shape[1]
+
+
+def own_words(a, b):
+    values, words = (a[:, None] + b).max(-1)
+    return values, torch.arange(len(a)), words
+
+
+def prompt(example="{0} . this is a {1} .", last="{0} . this is a", sep=" "):
+    return lambda examples, text: sep.join(
+        [*(example.format(*one) for one in examples), last.format(text)]
+    )
+
+
+def looked_up(ids, first=False, offset=1, none=-1):
+    found = []
+    for t, token in enumerate(ids.tolist()):
+        earlier = [i for i in range(t) if ids[i] == token]
+        if not earlier:
+            found.append(none)
+        else:
+            i = (earlier[0] if first else earlier[-1]) + offset
+            found.append(int(ids[i]) if i >= 0 else -1)
+    return torch.tensor(found)
+
+
+def scores(w, own, other, row=lambda w: w[:, :, -1], mean=lambda x: x.mean(0), sums=False):
+    w = row(w)
+    first = (w * own[:, None]).sum(-1)
+    second = (w * other[:, None]).sum(-1)
+    return mean(first), mean(second if sums else second / other.sum(1)[:, None])
+
+
+def zero(columns):
+    def answer(x, head, heads):
+        y = x.clone()
+        y[:, :, columns(head, heads, x.shape[-1] // heads)] = 0
+        return y
+
+    return answer
+
+
+def in_place(x, head, heads):
+    size = x.shape[-1] // heads
+    x[:, :, head * size : (head + 1) * size] = 0
+    return x
+
+
+WRONG = {
+    "language_model.token_losses": {
+        "which the model has just read": lambda g, i: per_token(g, i)[:, 1:],
+        "the shift goes the wrong way": lambda g, i: per_token(g[:, 1:], i[:, :-1]),
+        "the sign is wrong": lambda g, i: picked(g.log_softmax(-1)[:, :-1], i[:, 1:]),
+        "the logarithm is missing": lambda g, i: picked(g.softmax(-1)[:, :-1], i[:, 1:]),
+        "taken as they are": lambda g, i: -picked(g[:, :-1], i[:, 1:]),
+        "over the positions": lambda g, i: -picked(g[:, :-1].log_softmax(1), i[:, 1:]),
+        "over the batch": lambda g, i: -picked(g[:, :-1].log_softmax(0), i[:, 1:]),
+        "base 2": lambda g, i: shifted(g, i) / math.log(2),
+        "applied twice": lambda g, i: shifted(g.softmax(-1), i),
+        "one number for each text": lambda g, i: shifted(g, i).mean(),
+        "no gradient arrives": lambda g, i: shifted(g, i).detach(),
+    },
+    "language_model.next_word_loss": {
+        "there is no shift": lambda g, i, m: per_token(g, i)[m].mean(),
+        "the shift goes the wrong way": lambda g, i, m: per_token(g[:, 1:], i[:, :-1])[
+            m[:, 1:]
+        ].mean(),
+        "padding counts: leave": lambda g, i, m: shifted(g, i).mean(),
+        "padding counts, and": lambda g, i, m: shifted(g, i).sum(),
+        "that is a sum": lambda g, i, m: shifted(g, i)[m[:, 1:]].sum(),
+        "divided by the number of all": lambda g, i, m: (shifted(g, i) * m[:, 1:]).mean(),
+        "applied twice": lambda g, i, m: shifted(g.softmax(-1), i)[m[:, 1:]].mean(),
+        "the mask is not shifted": lambda g, i, m: shifted(g, i)[m[:, :-1]].mean(),
+        "upside down": lambda g, i, m: shifted(g, i)[~m[:, 1:]].mean(),
+        "each text is averaged first": lambda g, i, m: torch.stack(
+            [x[y].mean() for x, y in zip(shifted(g, i), m[:, 1:])]
+        ).mean(),
+        "the mean of the probabilities": lambda g, i, m: (-shifted(g, i)).exp()[m[:, 1:]].mean(),
+        "perplexity": lambda g, i, m: shifted(g, i)[m[:, 1:]].mean().exp(),
+        "the sign is wrong": lambda g, i, m: -shifted(g, i)[m[:, 1:]].mean(),
+        "it has no gradient": lambda g, i, m: shifted(g, i)[m[:, 1:]].mean().item(),
+    },
+    "language_model.generate": {
+        "goes on after its end token": lambda m, i, n, e: greedy(m, i, n, e),
+        "gets 0, padding": lambda m, i, n, e: greedy(m, i, n, e, fill=0),
+        "all rows end as soon as one does": lambda m, i, n, e: greedy(
+            m, i, n, e, fill=e, all_rows=True
+        ),
+        "the prompt is returned too": lambda m, i, n, e: torch.cat(
+            [i, greedy(m, i, n, e, fill=e)], 1
+        ),
+        "after the first token": lambda m, i, n, e: greedy(
+            m, i, n, e, choose=lambda g: g[:, 0].argmax(-1), fill=e
+        ),
+        "only the token that was generated last": lambda m, i, n, e: greedy(
+            m,
+            i,
+            n,
+            e,
+            fill=e,
+            read=lambda ids, start: ids if ids.shape[1] == start else ids[:, -1:],
+        ),
+        "the prompt alone": lambda m, i, n, e: greedy(
+            m, i, n, e, fill=e, read=lambda ids, start: ids[:, :start]
+        ),
+        "the least likely": lambda m, i, n, e: greedy(
+            m, i, n, e, choose=lambda g: g[:, -1].argmin(-1), fill=e
+        ),
+        "stops too early": until_one_ends,
+        "one token too few": lambda m, i, n, e: greedy(m, i, n - 1, e, fill=e),
+        "one token too many": lambda m, i, n, e: greedy(m, i, n + 1, e, fill=e),
+    },
+    "language_model.cache": {
+        "without the cache": lambda m, c, i, n: cached(m, list, i, n, lambda token, whole: whole),
+        "several times in a row": lambda m, c, i, n: cached(m, c, i, n, lambda token, whole: whole),
+        "begins with an empty cache": lambda m, c, i, n: cached(m, list, i, n),
+        "last token is read twice": lambda m, c, i, n: cached(
+            m, c, i, n, lambda token, whole: whole[:, -2:]
+        ),
+        "only the prompt's last token": lambda m, c, i, n: cached(m, c, i, n, start=-1),
+        "the first one's logits": lambda m, c, i, n: cached(m, c, i, n, at=0),
+        "the last one is read as well": reading_the_last,
+        "the prompt is returned too": lambda m, c, i, n: torch.cat([i, cached(m, c, i, n)], 1),
+        "only the last new token": lambda m, c, i, n: cached(m, c, i, n)[:, -1:],
+    },
+    "language_model.nucleus": {
+        "upside down": lambda q, p: ~nucleus(q, p),
+        "the word that crosses p": lambda q, p: nucleus(q, p, before=False),
+        "the least likely words": lambda q, p: nucleus(q, p, descending=False),
+        "in sorted order": lambda q, p: nucleus(q, p, back=False),
+        "put back wrongly": lambda q, p: nucleus(q, p, back=False).gather(
+            -1, q.argsort(-1, descending=True)
+        ),
+        "not sorted": lambda q, p: q.cumsum(-1) - q < p,
+        "a fixed level": lambda q, p: q > 1 - p,
+        "that is top-k": lambda q, p: torch.zeros_like(q).scatter(-1, q.topk(3).indices, 1).bool(),
+        "one word too many": lambda q, p: nucleus(q, p, equal=True),
+        "no word is left": lambda q, p: nucleus(q, p, before=p > 0.1),
+    },
+    "language_model.beam_step": {
+        "each beam keeps its own": own_words,
+        "is left out": lambda a, b: beams(b, len(a)),
+        "are multiplied": lambda a, b: beams(a[:, None] * b, len(a)),
+        "the probabilities are added": lambda a, b: beams(a[:, None].exp() + b.exp(), len(a)),
+        "log-probabilities are wanted": lambda a, b: (
+            beams(a[:, None] + b, len(a))[0].exp(),
+            *beams(a[:, None] + b, len(a))[1:],
+        ),
+        "the new word alone": lambda a, b: (
+            b.flatten()[(a[:, None] + b).flatten().topk(len(a)).indices],
+            *beams(a[:, None] + b, len(a))[1:],
+        ),
+        "the least likely": lambda a, b: beams(a[:, None] + b, len(a), False),
+        "exchanged": lambda a, b: [beams(a[:, None] + b, len(a))[i] for i in (0, 2, 1)],
+        "divided by the number of beams": lambda a, b: (
+            (a[:, None] + b).flatten().topk(len(a)).values,
+            (a[:, None] + b).flatten().topk(len(a)).indices // len(a),
+            (a[:, None] + b).flatten().topk(len(a)).indices % len(a),
+        ),
+        "only one continuation": lambda a, b: beams(a[:, None] + b, 1),
+    },
+    "language_model.answer_log_prob": {
+        "there is no shift": lambda g, i, a: (-per_token(g, i) * a).sum(1),
+        "not shifted with the tokens": lambda g, i, a: (-shifted(g, i) * a[:, :-1]).sum(1),
+        "the question counts": lambda g, i, a: -shifted(g, i).sum(1),
+        "that is a mean": lambda g, i, a: (-shifted(g, i) * a[:, 1:]).sum(1) / a.sum(1),
+        "the sign is wrong": lambda g, i, a: (shifted(g, i) * a[:, 1:]).sum(1),
+        "that is a probability": lambda g, i, a: (-shifted(g, i) * a[:, 1:]).sum(1).exp(),
+        "are added": lambda g, i, a: ((-shifted(g, i)).exp() * a[:, 1:]).sum(1),
+        "one number for all": lambda g, i, a: (-shifted(g, i) * a[:, 1:]).sum(),
+        "only the first token": lambda g, i, a: picked(-shifted(g, i), a[:, 1:].int().argmax(1)),
+    },
+    "language_model.prompt": {
+        "the question is closed": prompt(last="{0} ."),
+        "after each name is missing": prompt("{0} . this is a {1}"),
+        "after each description": prompt("{0} this is a {1} ."),
+        "the opposite order": lambda e, d: prompt()(e[::-1], d),
+        "the question stands first": lambda e, d: " ".join(
+            [f"{d} . this is a", *(f"{a} . this is a {b} ." for a, b in e)]
+        ),
+        "are exchanged": prompt("{1} . this is a {0} ."),
+        "only the last example": lambda e, d: prompt()(e[-1:], d),
+        "only the first example": lambda e, d: prompt()(e[:1], d),
+        "have no names": prompt("{0} . this is a"),
+        "single spaces": prompt(sep=""),
+        "on one line": prompt(sep="\n"),
+        "already in the prompt": lambda e, d: f"{prompt()(e, d)} {e[0][1]}" if e else "",
+    },
+    "language_model.rule": {
+        "the first earlier occurrence": lambda i: looked_up(i, first=True),
+        "the earlier occurrence itself": lambda i: looked_up(i, offset=0),
+        "the token before the earlier": lambda i: looked_up(i, offset=-1),
+        "the next token of the text": lambda i: torch.cat([i[1:], torch.tensor([-1])]),
+        "simply the token before": lambda i: torch.cat([torch.tensor([-1]), i[:-1]]),
+        "-1, not 0": lambda i: looked_up(i, none=0),
+        "-1, not the token itself": lambda i: torch.where(looked_up(i) < 0, i, looked_up(i)),
+        "those are positions": lambda i: torch.tensor(
+            [max([e + 1 for e in range(t) if i[e] == i[t]], default=-1) for t in range(len(i))]
+        ),
+        "one place too late": lambda i: torch.cat([torch.tensor([-1]), looked_up(i)[:-1]]),
+    },
+    "language_model.head_scores": {
+        "keys and queries": lambda w, a, b: scores(w, a, b, row=lambda w: w[..., -1]),
+        "the first query": lambda w, a, b: scores(w, a, b, row=lambda w: w[:, :, 0]),
+        "all queries are averaged": lambda w, a, b: scores(w, a, b, row=lambda w: w.mean(2)),
+        "are summed: their mean": lambda w, a, b: scores(w, a, b, sums=True),
+        "over all positions of the text": lambda w, a, b: tuple(
+            (w[:, :, -1] * mask[:, None]).mean(-1).mean(0) for mask in (a, b)
+        ),
+        "the heads are averaged": lambda w, a, b: scores(w, a, b, mean=lambda x: x.mean(1)),
+        "of each text are returned": lambda w, a, b: scores(w, a, b, mean=lambda x: x),
+        "summed over the texts": lambda w, a, b: scores(w, a, b, mean=lambda x: x.sum(0)),
+        "the order is exchanged": lambda w, a, b: scores(w, a, b)[::-1],
+        "only the first text": lambda w, a, b: scores(w, a, b, mean=lambda x: x[0]),
+    },
+    "language_model.silence_head": {
+        "far apart": zero(lambda head, heads, size: slice(head, None, heads)),
+        "only one number": zero(lambda head, heads, size: head),
+        "as there are heads": zero(
+            lambda head, heads, size: slice(head * heads, (head + 1) * heads)
+        ),
+        "the next head": zero(
+            lambda head, heads, size: slice((head + 1) * size, (head + 2) * size)
+        ),
+        "the head before": zero(lambda head, heads, size: slice((head - 1) * size, head * size)),
+        "all heads up to": zero(lambda head, heads, size: slice(0, (head + 1) * size)),
+        "all other heads": lambda x, head, heads: (
+            x - language_model_answers.silence_head(x, head, heads)
+        ),
+        "cut out": lambda x, head, heads: torch.cat(
+            [part for i, part in enumerate(x.chunk(heads, -1)) if i != head], -1
+        ),
+        "nothing has changed": lambda x, head, heads: x.clone(),
+        "x itself was changed": in_place,
+    },
+}
+
+
+@pytest.mark.parametrize("id, words, answer", each(WRONG))
+def test_each_mistake_is_named(id, words, answer):
+    for _ in range(2):  # inputs are fresh each time
+        assert words in message(id, answer)
+
+
+@pytest.mark.parametrize("name", language_model.EXERCISES)
+def test_the_reference_and_the_solution_pass(name):
+    id = f"language_model.{name}"
+    assert message(id, language_model.EXERCISES[name].reference) == ""
+    assert message(id, solution(id)) == ""
+
+
+def test_other_ways_to_be_right():
+    def by_cross_entropy(g, i, m):
+        return cross_entropy(g[:, :-1][m[:, 1:]], i[:, 1:][m[:, 1:]])
+
+    assert message("language_model.next_word_loss", by_cross_entropy) == ""
+    assert message("language_model.nucleus", lambda q, p: nucleus(q, p)) == ""
+    assert message("language_model.rule", looked_up) == ""
 
 
 def test_what_is_taught_is_what_the_package_does():
@@ -17,206 +356,109 @@ def test_what_is_taught_is_what_the_package_does():
     model = LanguageModel(tiny(20, width=16, depth=1, heads=2)).eval()
     ids, loss_mask = torch.randint(20, (3, 9)), torch.rand(3, 9) > 0.4
     loss_mask[:, 0] = False
-    taught = solution("language_model.next_word_loss")
+    with torch.no_grad():
+        logits = model(ids)
+        expected = model.losses({"ids": ids, "loss_mask": loss_mask})["lm"]
+    taught = language_model_answers
+    torch.testing.assert_close(taught.next_word_loss(logits, ids, loss_mask), expected)
     torch.testing.assert_close(
-        taught(model(ids), ids, loss_mask),
-        model.losses({"ids": ids, "loss_mask": loss_mask})["lm"],
+        taught.answer_log_prob(logits, ids, loss_mask),
+        generation.sequence_log_prob(model, ids, loss_mask),
     )
+    with torch.no_grad():
+        written = taught.generate(model, ids, 6, end=3)
+    theirs = generation.generate(model, ids, 6, end=3)
+    assert torch.equal(written[:, : theirs.shape[1]], theirs)
+    counted = language_model_figures.Counted(model)
+    fast = taught.generate_with_cache(counted, new_cache(model.lm), ids, 6)
+    assert torch.equal(fast, generation.generate(model, ids, 6)) and counted.computed == 9 + 5
 
-    kept, probabilities = solution("language_model.kept"), torch.randn(1, 6).softmax(-1)
+    probabilities = torch.randn(1, 6).softmax(-1)
     drawn = generation.nucleus(0.7)(probabilities.log().expand(5000, -1))
-    stays = kept(probabilities, 0.7)[0]
+    stays = taught.nucleus_mask(probabilities, 0.7)[0]
     assert set(drawn.tolist()) == set(stays.nonzero()[:, 0].tolist()) and 0 < stays.sum() < 6
 
-    mine, theirs, x = (
-        solution("language_model.adapter")(8, 2),
-        Adapter(8, 2),
-        torch.randn(4, 8),
-    )
-    assert torch.equal(mine(x), x) and torch.equal(theirs(x), x)
-    theirs.up.weight.data.normal_()
-    mine.load_state_dict(theirs.state_dict())
-    torch.testing.assert_close(mine(x), theirs(x))
 
-
-def losses_of(logits, ids):
-    return cross_entropy(logits.transpose(1, 2), ids, reduction="none")
-
-
-def shifted(logits, ids):
-    return losses_of(logits[:, :-1], ids[:, 1:])
-
-
-def order_of(probabilities):
-    ordered, order = probabilities.sort(-1, descending=True)
-    return ordered, order, ordered.cumsum(-1)
-
-
-def put_back(order, stay):
-    return torch.zeros_like(stay).scatter(-1, order, stay)
-
-
-def top(count):
-    def answer(probabilities, p):
-        order = probabilities.argsort(-1, descending=True)
-        return put_back(
-            order, (torch.arange(probabilities.shape[-1]) < count).expand(probabilities.shape)
+def test_a_beam_of_two_finds_the_text_that_greedy_decoding_misses():
+    figures = language_model_figures
+    start = torch.tensor([[figures.TOY_WORDS.index("<start>")]])
+    found = {}
+    for beams_ in (1, 2):
+        ids, log_probs = figures.beam_search(
+            figures.toy_language, start, 2, beams_, language_model_answers.beam_step
         )
-
-    return answer
-
-
-def rising(probabilities, p):
-    ordered, order = probabilities.sort(-1)
-    return put_back(order, ordered.cumsum(-1) - ordered < p)
+        found[beams_] = [figures.TOY_WORDS[i] for i in ids[0, 1:]], log_probs[0].exp().item()
+    assert found[1] == (["a", "bird"], pytest.approx(0.24))
+    assert found[2] == (["the", "moon"], pytest.approx(0.36))
 
 
-def strict(probabilities, p):
-    ordered, order, sums = order_of(probabilities)
-    return put_back(order, sums < p)
+def test_naming_texts_end_before_a_name_that_was_said():
+    for form in language_model_induction.FORMS:
+        task = language_model_induction.naming(form, count=8)
+        assert (task.ids[task.is_own] == task.answers).all()
+        assert (task.is_other.sum(1) == 2).all() and not (task.is_own & task.is_other).any()
+    rule = language_model_answers.induction_rule
+    short, page = (language_model_induction.naming(form, 32) for form in ("short", "page"))
+    assert language_model_study.rule_accuracy(rule, short) == 1
+    assert language_model_study.rule_accuracy(rule, page) < 0.7
 
 
-def one_too_many(probabilities, p):
-    ordered, order, sums = order_of(probabilities)
-    return put_back(order, sums - ordered <= p)
+def test_only_names_that_were_said_count_in_named_pairs():
+    batch = language_model_induction.NamedPairs().batch(range(4))
+    invented = set(tokenizer.encode(tokenizer.INVENTED)[:, 1].tolist())
+    for row, t in batch["loss_mask"].nonzero().tolist():
+        token = batch["ids"][row, t].item()
+        assert token in invented and token in batch["ids"][row, :t].tolist()
+    assert 0.25 < language_model_induction.NamedPairs().guessing() < 0.4
 
 
-def right_mask(probabilities, p):
-    ordered, order, sums = order_of(probabilities)
-    return put_back(order, sums - ordered < p)
+def test_a_silenced_head_is_back_afterwards():
+    model = recipes.language.new_language("smoke").eval()
+    ids = torch.randint(3, 50, (2, 6))
+    with torch.no_grad():
+        before = model(ids)
+        with language_model_induction.without_head(model, 0, 1):
+            silent = model(ids)
+        assert not torch.allclose(before, silent) and torch.equal(before, model(ids))
 
 
-def in_sorted_order(probabilities, p):
-    ordered, _, sums = order_of(probabilities)
-    return sums - ordered < p
+def test_exchanged_names_have_another_right_answer():
+    shown, _, _ = language_model_study.examples(3, ways=3)
+    moved = language_model_study.exchanged(shown)
+    assert [text for text, _ in moved] == [text for text, _ in shown]
+    assert all(one[1] != other[1] for one, other in zip(shown, moved))
+    assert sorted(name for _, name in moved) == sorted(name for _, name in shown)
 
 
-def put_back_wrongly(probabilities, p):
-    ordered, order, sums = order_of(probabilities)
-    return (sums - ordered < p).gather(-1, order)
+def test_the_failure_lab_is_shuffled_and_its_healthy_run_is_best():
+    kept = json.loads(language_model_lab.KEPT.read_text())
+    assert kept == language_model_lab.runs("language_model.training", Scale.of("laptop"))
+    assert min(kept, key=lambda letter: kept[letter]["new texts"]) == "healthy"
+    assert min(kept, key=lambda letter: kept[letter]["training"]) != "healthy"
+    assert len({run["training"] for run in kept.values()}) == 4
 
 
-def adapter(forward, zero=("up",), shapes=lambda width, inner: ((width, inner), (inner, width))):
-    """A class like the exercise's, with this forward(self, x), and these layers starting at zero."""
-
-    class Answer(nn.Module):
-        def __init__(self, width, inner):
-            super().__init__()
-            (first, second) = shapes(width, inner)
-            self.down, self.up = nn.Linear(*first), nn.Linear(*second)
-            for name in zero:
-                for parameter in getattr(self, name.split(".")[0]).parameters():
-                    if "." not in name or parameter.dim() == 2:
-                        nn.init.zeros_(parameter)
-
-    Answer.forward = forward
-    return Answer
+def test_the_replication_measures_a_row():
+    row = replicate_induction.measure("two layers, heads set", seed=0, steps=2)
+    assert [point["step"] for point in row["curve"]] == [0, 1, 2] and len(row["heads"]) == 6
+    assert max(head["own"] for head in row["heads"]) > 0.3  # as they were set
 
 
-def right_forward(self, x):
-    return x + self.up(gelu(self.down(x)))
-
-
-WRONG = {
-    "language_model.next_word_loss": {
-        "there is no shift": lambda logits, ids, loss_mask: losses_of(logits, ids)[
-            loss_mask
-        ].mean(),
-        "goes the wrong way": lambda logits, ids, loss_mask: losses_of(logits[:, 1:], ids[:, :-1])[
-            loss_mask[:, 1:]
-        ].mean(),
-        "padding is counted": lambda logits, ids, loss_mask: shifted(logits, ids).mean(),
-        "that is a sum": lambda logits, ids, loss_mask: shifted(logits, ids)[
-            loss_mask[:, 1:]
-        ].sum(),
-        "divided by the number of *all* words": lambda logits, ids, loss_mask: (
-            shifted(logits, ids) * loss_mask[:, 1:]
-        ).mean(),
-        "was given probabilities": lambda logits, ids, loss_mask: shifted(logits.softmax(-1), ids)[
-            loss_mask[:, 1:]
-        ].mean(),
-        "scored is not shifted": lambda logits, ids, loss_mask: shifted(logits, ids)[
-            loss_mask[:, :-1]
-        ].mean(),
-        "each text is averaged first": lambda logits, ids, loss_mask: torch.stack(
-            [
-                row[padding_mask].mean()
-                for row, padding_mask in zip(shifted(logits, ids), loss_mask[:, 1:])
-            ]
-        ).mean(),
-        "not of their logarithms": lambda logits, ids, loss_mask: (
-            1 - (-shifted(logits, ids)).exp()[loss_mask[:, 1:]].mean()
-        ),
-        "sign": lambda logits, ids, loss_mask: -shifted(logits, ids)[loss_mask[:, 1:]].mean(),
-        "expected one number": lambda logits, ids, loss_mask: shifted(logits, ids)[
-            loss_mask[:, 1:]
-        ],
-        "not the right value": lambda logits, ids, loss_mask: (
-            shifted(logits, ids)[loss_mask[:, 1:]].mean() + 1
-        ),
-        "forget the return": lambda logits, ids, loss_mask: None,
-        "found a text": lambda logits, ids, loss_mask: "1.0",
-    },
-    "language_model.kept": {
-        "the word that crosses p is left out": strict,
-        "one word too many": one_too_many,
-        "rarest words": rising,
-        "sorted order": in_sorted_order,
-        "put back wrongly": put_back_wrongly,
-        "were not sorted": lambda probabilities, p: probabilities.cumsum(-1) - probabilities < p,
-        "fixed level": lambda probabilities, p: probabilities > 1 - p,
-        "upside down": lambda probabilities, p: ~right_mask(probabilities, p),
-        "that is top-k": top(3),
-        "keeps equally many words": lambda probabilities, p: (
-            probabilities == probabilities.amax(-1, keepdim=True)
-        ),
-        "A mask is booleans": lambda probabilities, p: right_mask(probabilities, p).float(),
-        "found shape": lambda probabilities, p: right_mask(probabilities, p).nonzero(),
-        "values are not right": lambda probabilities, p: right_mask(probabilities, p).roll(1, -1),
-        "forget the return": lambda probabilities, p: None,
-    },
-    "language_model.adapter": {
-        "no residual": adapter(lambda self, x: self.up(gelu(self.down(x)))),
-        "start up at zero": adapter(right_forward, zero=()),
-        "weight *and* bias": adapter(right_forward, zero=("up.weight",)),
-        "down starts at zero, too": adapter(right_forward, zero=("up", "down")),
-        "there is no nonlinearity": adapter(lambda self, x: x + self.up(self.down(x))),
-        "comes after up": adapter(lambda self, x: x + gelu(self.up(self.down(x)))),
-        "goes through the nonlinearity": adapter(lambda self, x: gelu(x + self.up(self.down(x)))),
-        "second gelu": adapter(lambda self, x: x + gelu(self.up(gelu(self.down(x))))),
-        "that is relu": adapter(lambda self, x: x + self.up(relu(self.down(x)))),
-        "x is multiplied": adapter(lambda self, x: x * self.up(gelu(self.down(x)))),
-        "the bottleneck is not used": adapter(lambda self, x: x),
-        "down is not used": adapter(
-            lambda self, x: x + self.up(gelu(x[..., : self.down.out_features]))
-        ),
-        "narrow in the middle": adapter(
-            right_forward, shapes=lambda width, inner: ((width, width), (width, width))
-        ),
-        "two torch.nn.Linear layers": lambda width, inner: nn.Identity(),
-        "values are not right": adapter(lambda self, x: 2 * x + self.up(gelu(self.down(x)))),
-        "found shape": adapter(lambda self, x: gelu(self.down(x))),
-        "forget the return": adapter(lambda self, x: None),
-    },
-}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("id, words, answer", each(WRONG))
-def test_each_mistake_is_named(id, words, answer):
-    for _ in range(2):
-        assert words in message(id, answer)
-
-
-def test_other_ways_to_be_right():
-    assert not message("language_model.kept", lambda q, p: right_mask(q.double(), p))
-    assert not message(
-        "language_model.next_word_loss",
-        lambda logits, ids, loss_mask: cross_entropy(
-            logits[:, :-1].flatten(0, 1), ids[:, 1:].masked_fill(~loss_mask[:, 1:], -100).flatten()
-        ),
+def test_the_table_beside_the_paper_has_a_verdict_for_each_claim():
+    text = language_model_results.comparison(load_results("replicate_induction"))
+    assert (
+        text.count("**agrees**") + text.count("**within noise**") + text.count("**disagrees**") == 4
     )
-    assert not message("language_model.adapter", Adapter)
+    (row,) = load_results("replicate_language")["rows"]
+    assert "(3 seeds)" in language_model_results.controls(row)
+    made = {"seed": 4, "words": {"facts": 0.5, "names, 4 shots, tags": 1.0}, "curve": []}
+    assert "0.50 ± 0.00 (1 seeds)" in language_model_results.controls(row | {"learning": [made]})
+
+
+def test_half_of_the_way_is_found_for_falling_and_rising_curves():
+    points = [{"step": s, "up": u, "down": 4 - u} for s, u in ((1, 0), (2, 1), (3, 2.5), (4, 4))]
+    for name in ("up", "down"):
+        assert language_model_results.step_of_share(points, name) == 3
 
 
 def test_the_nucleus_player_keeps_what_it_shows(monkeypatch):
