@@ -450,9 +450,11 @@ def test_the_table_beside_the_paper_has_a_verdict_for_each_claim():
         text.count("**agrees**") + text.count("**within noise**") + text.count("**disagrees**") == 4
     )
     (row,) = load_results("replicate_language")["rows"]
-    assert "(3 seeds)" in language_model_results.controls(row)
-    made = {"seed": 4, "words": {"facts": 0.5, "names, 4 shots, tags": 1.0}, "curve": []}
-    assert "0.50 ± 0.00 (1 seeds)" in language_model_results.controls(row | {"learning": [made]})
+    point = {"step": 100, "facts": 0.5, "names, 4 shots, tags": 0.95}
+    made = {"seed": 4, "words": {}, "curve": [{"step": 50, "lm": 2.0}, point]}
+    lines = language_model_results.controls(row | {"learning": [made]}).splitlines()
+    assert [line.split("|")[-2].strip() for line in lines[2:]] == ["100", "0.95", "0.50"]
+    assert "not measured yet" in language_model_results.controls(row | {"learning": []})
 
 
 def test_half_of_the_way_is_found_for_falling_and_rising_curves():

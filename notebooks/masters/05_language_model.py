@@ -34,10 +34,9 @@ from teaching import language_model_study as study
 from teaching.exercises import check, diagnose, quiz
 from teaching.language_model import nucleus_player
 from vlmcourse import evaluation, plots, recipes
-from vlmcourse.parts import generation, language
-from vlmcourse.parts.induction_heads import init_induction_heads
+from vlmcourse.parts import language
 from vlmcourse.training.scale import Scale
-from vlmcourse.world import documents, tokenizer
+from vlmcourse.world import tokenizer
 
 scale = Scale.of()
 smoke = scale.name == "smoke"  # the course's own tests run this notebook in seconds
@@ -167,10 +166,13 @@ next_word_loss = check("language_model.next_word_loss", next_word_loss)
 
 # %%
 plots.show(
-    figures.losses_by_kind({"trained": model, "untrained": untrained}, next_word_loss, math.log(V)),
-    "Figure 4. Your loss on new texts of seven kinds, with trained and random weights, in nats; "
-    "dashed: ln V. What to see: training helps with each kind, and no loss is zero.",
+    figures.losses_by_kind({"trained": model}, next_word_loss, math.log(V)),
+    "Figure 4. Your loss on new texts of seven kinds, in nats; dashed: ln V. What to see: the "
+    "loss depends on the kind of text, and none is zero.",
 )
+
+# %% [markdown]
+# The model is worst at *repeats*: random nouns that are repeated many times. They are rare in its training (section 3).
 
 # %%
 quiz("language_model.floor")
@@ -326,19 +328,20 @@ nucleus_mask = check("language_model.nucleus", nucleus_mask)
 # </details>
 
 # %%
-texts = ("cat dax apple wug cat", "a picture of", "a picture of a")
+texts = ("cat dax apple wug cat", "a cat", "a picture of a")
 plots.show(
     figures.nucleus_sizes(model, nucleus_mask, texts),
     "Figure 5. How many words stay in the nucleus, over p, after three beginnings (logarithmic "
-    "axis). What to see: one word where the context decides, a hundred where any noun may come.",
+    "axis). What to see: one word where the context decides, some ten after 'a cat', and a "
+    "hundred where any noun may come.",
 )
 
 # %% [markdown]
-# Try it: the sliders change $p$ and the temperature for the word after "you can find a cat in the". Without a running kernel you see a fixed picture.
+# Try it: the sliders change $p$ and the temperature for the word after "a cat". Without a running kernel you see a fixed picture.
 
 # %%
 with torch.no_grad():
-    logits = model(figures.open_text("you can find a cat in the"))[0, -1]  # (V,)
+    logits = model(figures.open_text("a cat"))[0, -1]  # (V,)
 nucleus_player(logits, figures.vocabulary())
 
 # %%
@@ -461,7 +464,7 @@ Markdown(figures.kinds_of_texts())
 
 # %%
 known = study.facts_known(
-    {"trained": model, "random weights": untrained}, answer_log_prob, 8 if smoke else 2
+    {"trained": model, "random weights": untrained}, answer_log_prob, 12 if smoke else 4
 )
 plots.show(
     known,
@@ -536,18 +539,26 @@ plots.show(
 )
 
 # %% [markdown]
-# In the texts of Flamingo an image tag stands before each description, and other examples lie between. Does this disturb the model? It now has to find the name among all words of the vocabulary. With 4 and more examples there are four names, and each comes again.
+# In Flamingo's texts an image tag stands before each description, and more examples lie between. The next cell asks for the name among *all* words, in such texts. From 4 examples on there are four names, and each comes again.
+
+# %%
+for shots, share in study.names_with_tags(model, 8 if smoke else 64).items():
+    print(f"{shots} examples, with image tags: {share:.2f} right")
+
+# %% [markdown]
+# These numbers are the limit for lessons 07 and 12. There a picture stands in the place of the description, and the model's weights stay as they are.
+#
+# Examples can do one more thing: say *which* task is meant. The question "which ?" is ambiguous. In one prompt it asks for the category, in another for the background, and only the solved examples tell. All these answers are known, or stand in the description. So nothing has to be learned from the examples but the task. The lecture calls this *locating* a task.
 
 # %%
 plots.show(
-    study.shots(model, 8 if smoke else 64),
-    "Figure 9. Share of right names over the number of examples (logarithmic axis), in texts "
-    "without and with image tags. What to see: sixteen examples don't confuse the model.",
+    study.which_bars(model, 8 if smoke else 64),
+    "Figure 9. Share of right answers to 'which ?', among all words, by what is asked and by "
+    "the number of solved examples. What to see: without an example the model can't know what is "
+    "asked; one example is nearly enough.",
 )
 
 # %% [markdown]
-# Figure 9 sets the limit for lessons 07 and 12. There a picture stands in the place of the description, and the model's weights stay as they are.
-#
 # ## 5. How it reads: induction heads
 #
 # Olsson et al. (2022) looked for a mechanism. Their candidate is a rule that needs no knowledge of words. The text has A B ... A. Then predict B: *find the last earlier place of this token, and predict what came after it there.*
@@ -652,13 +663,12 @@ head_scores = check("language_model.head_scores", head_scores)
 # %% [markdown]
 # ### What the course's model was given
 #
-# One fact must be said before you look. Usually such heads form during training. **In the course's model they were set at the start, by hand.** Head 1 of layer 1 began with weights that attend to the word before. Head 2 of layer 1 attended to words around five before. In layer 2, head 1 compared its word with the note of the first, and head 2 with the note of the second. The other heads began by matching equal words. The function is `init_induction_heads` in `vlmcourse/parts/induction_heads.py`.
+# One fact must be said before you look. Usually such heads form during training. **In the course's model they were set at the start, by hand.** Head 1 of layer 1 began with weights that attend to the word before. Head 2 of layer 1 attended to words around five before. In layer 2, head 1 compared its word with the note of the first, and head 2 with the note of the second. All other heads of layers 2 and 3 began by matching equal words. The function is `init_induction_heads` in `vlmcourse/parts/induction_heads.py`.
 #
 # It was done because a model this small is otherwise slow to learn naming: section 6 measures how slow. Training then changed all weights. So the next table can't show that such heads *form*. It shows what was set, and what training made of it.
 
 # %%
-start = recipes.language.new_language(scale).eval()
-init_induction_heads(start.lm)
+start = induction.starting_model(scale)
 Markdown(study.table_of_heads({"start": start, "trained": model}, head_scores))
 
 # %% [markdown]
@@ -725,8 +735,8 @@ plots.show(
 # Three observations.
 #
 # - Without head 1 of layer 1, the previous-token head, naming in short texts suffers most. Without head 2 of layer 1, which was started on words further back, naming on pages breaks down.
-# - The two induction heads of layer 2 replace each other: without either, naming nearly stays. A single ablation doesn't show that neither is needed.
-# - Head 1 of layer 2 does more than naming: without it most facts are lost. To answer "what kind of thing is a cat ?", the position of "?" must fetch "cat". Reading the context is part of *knowing*, too.
+# - The two induction heads of layer 2 seem to replace each other: without either one, naming nearly stays. A single ablation doesn't show that neither is needed.
+# - Head 1 of layer 2 does more than naming: without it most facts are lost. A likely reason: to answer "what kind of thing is a cat ?", the position of "?" must fetch "cat" first. So knowing needs reading, too.
 #
 # ## 6. Without the start
 #
@@ -753,7 +763,8 @@ plots.show(
     results.training_curves(language_row),
     "Figure 14. While whole models are trained (each step reads 4,096 tokens): mean over seeds and "
     "one standard deviation. Names from a random start: a choice between two; with heads set: "
-    "among all words, 4 examples. What to see: with the start, names are learned at once.",
+    "among all words, 4 examples. What to see: from a random start "
+    "names take long, and the seeds differ widely in facts.",
 )
 
 # %% [markdown]
@@ -775,7 +786,7 @@ quiz(
 Markdown(results.controls(language_row))
 
 # %% [markdown]
-# From a random start all seeds learn names in the end, each at another step. Facts come in one seed of three within these steps. This is why the course's model has its start: the later lessons need a model that names and knows, whatever the seed. What they say about pictures doesn't depend on *how* the language model got its heads. What they can't say is how soon such heads would form in a real language model.
+# From a random start the seeds learn names at different steps, and not every seed learns the facts. This is why the course's model has its start and its recipe: the later lessons need a model that names and knows, whatever the seed. What they say about pictures doesn't depend on *how* the language model got its heads. What they can't say is how soon such heads would form in a real language model.
 #
 # ## 7. From words to pictures
 #
@@ -786,12 +797,12 @@ quiz("language_model.vectors")
 
 # %%
 found = study.vectors_for_words(model, 16 if smoke else 128)
-random_vectors = found.pop("names, random vectors")[""]
+lines = {"names, random vectors": found.pop("names, random vectors")[""], "guessing names": 1 / 3}
 plots.show(
-    plots.curves(found, "size of the noise", "share right", lines={"random": random_vectors}),
+    plots.curves(found, "size of the noise", "share right", lines=lines),
     "Figure 15. Names and facts when noise is added to the vectors of things. Other noise: new at "
-    "each place of a thing; same noise: equal at both. Line: names with a random vector for each "
-    "thing. What to see: what counts for naming is that both places agree.",
+    "each place of a thing; same noise: equal at both. Upper line: names with a random vector for "
+    "each thing. What to see: what counts for naming is that both places agree.",
 )
 
 # %% [markdown]
@@ -863,11 +874,11 @@ Markdown(results.comparison(measured))
 # **Strengths.** One loss on plain text teaches facts and reading of the context. New tasks need no training, only a prompt. **Weaknesses.** A language model has no picture, doesn't say when it doesn't know, and its answer depends on the form of the prompt.
 #
 # <details><summary>Q: The lecture asks: can we support interleaved inputs, and hence few-shot prompting?</summary>
-# The language model already does, in words: Figure 9 has up to sixteen descriptions and names, interleaved. What is missing is a picture in the place of a description. Positions must allow it, too: ours are rotary, so scores depend on distances, and a description reads the same wherever it stands.
+# The language model already does, in words: it took up to sixteen descriptions and names, interleaved. What is missing is a picture in the place of a description. Positions must allow it, too: ours are rotary, so scores depend on distances, and a description reads the same wherever it stands.
 # </details>
 #
 # <details><summary>Q: Do examples teach a task, or do they only say which known task is meant?</summary>
-# The lecture calls the second "locating a task". Here the names can't be known beforehand, so these examples do teach: the names exchanged are followed. But the <em>format</em>, a description and then a name, was in the training texts. Our model would hardly learn a task of a new form from its prompt. Lesson 13 returns to this.
+# The lecture calls the second "locating a task". Both happen here. The invented names can't be known beforehand, so those examples do teach; exchanged names are followed. In "which ?" the answers are known, and an example only says which question is meant. But the <em>format</em> of both was in the training texts. We did not test a task of a new form. Lesson 13 returns to this.
 # </details>
 #
 # <details><summary>Q: Why do Frozen and Flamingo not train the language model on captions?</summary>

@@ -67,7 +67,7 @@ def model_diagram(model: LanguageModel, length: int, batch: int = 1) -> Diagram:
     )
     add("logits", "logits", f"({batch}, {length}, {V})", column=3, row=0, kind="trained")
     add("drop", "without the last", f"({batch}, {length - 1}, {V})", column=4, row=0)
-    add("shift", "ids without the first", f"({batch}, {length - 1})", column=4, row=1, kind="data")
+    add("shift", "ids without the first", f"({batch}, {length - 1})", column=1, row=1, kind="data")
     add("loss", "cross-entropy", "mean where loss_mask", column=5, row=0, kind="loss")
     for source, target in (
         ("ids", "embed"),
@@ -189,13 +189,18 @@ def toy_diagram() -> Diagram:
     """The toy language as a tree with its probabilities."""
     diagram = Diagram("A toy language")
     diagram.box("<start>", "<start>", column=0, row=2, kind="data")
-    for word, row in (("a", 1), ("the", 3.5)):
-        diagram.box(word, word, column=1, row=row, kind="data")
-        diagram.arrow("<start>", word, str(TOY_NEXT["<start>"][word]))
-    for row, (first, word) in enumerate((f, w) for f in ("a", "the") for w in TOY_NEXT[f]):
-        p = TOY_NEXT["<start>"][first] * TOY_NEXT[first][word]
-        diagram.box(word, f"{first} {word}", f"p = {p:.2f}", column=2, row=row, kind="operation")
-        diagram.arrow(first, word, str(TOY_NEXT[first][word]))
+    for first, row in (("a", 1), ("the", 3.5)):
+        p = TOY_NEXT["<start>"][first]
+        diagram.box(first, first, f"p = {p}", column=1, row=row, kind="data")
+        diagram.arrow("<start>", first)
+    pairs = [(first, word) for first in ("a", "the") for word in TOY_NEXT[first]]
+    for row, (first, word) in enumerate(pairs):
+        p = TOY_NEXT[first][word]
+        whole = TOY_NEXT["<start>"][first] * p
+        diagram.box(word, word, f"p = {p} after '{first}'", column=2, row=row, kind="data")
+        diagram.box(f"{word} text", f"{first} {word}", f"p = {whole:.2f}", column=3, row=row)
+        diagram.arrow(first, word)
+        diagram.arrow(word, f"{word} text")
     return diagram
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from teaching.language_model_answers import head_scores, silence_head
-from vlmcourse import world
+from vlmcourse import recipes, world
 from vlmcourse.evaluation import eval_mode
 from vlmcourse.parts.induction_heads import init_induction_heads
 from vlmcourse.parts.language import LanguageModel, decoder_layers, tiny
@@ -112,6 +112,14 @@ def without_head(
         yield
     finally:
         handle.remove()
+
+
+def starting_model(scale: Scale, seed: int = 0) -> LanguageModel:
+    """The course's language model as its training starts: with heads that are set."""
+    model = recipes.language.new_language(scale, seed).eval()
+    with seeded(seed):
+        init_induction_heads(model.lm)
+    return model
 
 
 @dataclass(frozen=True)

@@ -115,22 +115,38 @@ def comparison(induction: Mapping) -> str:
     )
 
 
+def steps_to(points: Sequence[Mapping], name: str, level: float = 0.9) -> str:
+    """For each seed, the first step at which a measurement reached this level, in words."""
+    found = []
+    for seed in seeds_of(points):
+        reached = [p["step"] for p in points if p["seed"] == seed and p.get(name, 0) >= level]
+        found.append(f"{min(reached):,}" if reached else "never")
+    return ", ".join(found) or "not measured yet"
+
+
+def at_the_end(points: Sequence[Mapping], name: str) -> str:
+    """For each seed, the last value of a measurement, in words."""
+    found = []
+    for seed in seeds_of(points):
+        measured = [p for p in points if p["seed"] == seed and name in p]
+        found += [f"{max(measured, key=lambda p: p['step'])[name]:.2f}"] if measured else []
+    return ", ".join(found) or "not measured yet"
+
+
 def controls(language: Mapping) -> str:
-    """A Markdown table of our own: both recipes at their end, over the seeds that both have."""
-    last = [max((p for p in language["phase"] if p["seed"] == seed), key=lambda p: p["step"])
-            for seed in seeds_of(language["phase"])]  # fmt: skip
-    rows = {row["seed"]: row["words"] for row in language.get("learning", [])}
-    plain = {point["seed"]: point for point in last}
-    lines = ["| ours | random start, short texts | heads set, curriculum |", "|---|---|---|"]
-    for name, theirs, ours in (
-        ("names", "binding", "names, 4 shots, tags"),
-        ("facts", "facts", "facts"),
-    ):
-        cells = [
-            f"{short(spread([point[theirs] for point in plain.values()]))} ({len(plain)} seeds)",
-            f"{short(spread([words[ours] for words in rows.values()]))} ({len(rows)} seeds)"
-            if rows
-            else "not measured yet",
-        ]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
+    """A Markdown table of our own: both recipes, seed by seed. language: the row of results/replicate_language.json."""
+    plain = language["phase"]
+    shipped = [
+        {"seed": row["seed"]} | point
+        for row in language.get("learning", [])
+        for point in row["curve"]
+    ]
+    names = "names, 4 shots, tags"
+    lines = [
+        "| each value is one seed | random start, short texts | heads set, the course's recipe |",
+        "|---|---|---|",
+        f"| step at which names reach 0.9 | {steps_to(plain, 'binding')} | {steps_to(shipped, names)} |",
+        f"| names at the end | {at_the_end(plain, 'binding')} | {at_the_end(shipped, names)} |",
+        f"| facts at the end | {at_the_end(plain, 'facts')} | {at_the_end(shipped, 'facts')} |",
+    ]
     return "\n".join(lines)

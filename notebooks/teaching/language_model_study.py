@@ -18,13 +18,13 @@ from teaching.language_model_induction import (
     without_head,
 )
 from vlmcourse import plots, world
-from vlmcourse.evaluation import choose_next_token, eval_mode
+from vlmcourse.evaluation import choose_next_token, eval_mode, next_token_probabilities
 from vlmcourse.parts import language
 from vlmcourse.parts.language import LanguageModel
 from vlmcourse.recipes.language import text_prompts, word_report
 from vlmcourse.world import documents, tokenizer
 from vlmcourse.world.document_kinds import describe
-from vlmcourse.world.nouns import nouns
+from vlmcourse.world.nouns import Noun, nouns
 from vlmcourse.world.scenes import BACKGROUNDS
 
 KINDS = {"what kind": "category", "where can": "place", "what is": "purpose"}
@@ -103,16 +103,44 @@ def binding(model: nn.Module, prompt: Callable, ways: int, count: int) -> dict[s
     }
 
 
-def shots(model: LanguageModel, count: int):
-    """Curves: share of right names, among all words, over the number of examples, in pages without and with image tags."""
-    counts = (1, 2, 4, 8, 16)
-    names = {
-        slots: {k: f"names, {k} shots, {slots}" for k in counts} for slots in ("no tags", "tags")
-    }
-    every = [name for row in names.values() for name in row.values()]
-    report = word_report(model, count, names=every)
-    series = {slots: {k: report[name] for k, name in row.items()} for slots, row in names.items()}
-    return plots.curves(series, "examples in the prompt", "share of right names", xlog=True)
+def names_with_tags(model: LanguageModel, count: int) -> dict[str, float]:
+    """Share of right names, among all words, in pages with image tags: {number of examples: share}."""
+    names = {str(k): f"names, {k} shots, tags" for k in (1, 2, 4, 8, 16)}
+    report = word_report(model, count, names=list(names.values()))
+    return {k: report[name] for k, name in names.items()}
+
+
+ASKED: dict[str, Callable[[Noun, str], str]] = {
+    "category": lambda noun, colour: noun.category,
+    "place": lambda noun, colour: noun.place,
+    "purpose": lambda noun, colour: noun.purpose,
+    "background": lambda noun, colour: colour,
+    "thing": lambda noun, colour: noun.word,
+}
+"""{what 'which ?' asks for: the answer for a noun on a background}."""
+
+
+def which_prompt(index: int, kind: str, count: int) -> tuple[str, str]:
+    """So many solved questions 'which ?' of one kind, an open one, and its answer. Only the examples tell the kind."""
+    draws, shown, answer = world.SeededRandom("which in lesson 05", index, kind), [], ""
+    for _ in range(count + 1):
+        noun, colour = draws.choice(nouns()), draws.choice(tuple(BACKGROUNDS))
+        answer = ASKED[kind](noun, colour)
+        shown.append(f"{noun.word} {colour} . question : which ? answer : {answer} .")
+    return " ".join(shown).removesuffix(f" {answer} ."), answer
+
+
+def which_bars(model: LanguageModel, count: int):
+    """Bars: share of right answers to 'which ?', among all words, by the kind and the number of examples."""
+    groups: dict[str, dict[str, float]] = {}
+    for kind in ASKED:
+        groups[kind] = {}
+        for shots in (0, 1, 2, 4):
+            prompts, answers = zip(*(which_prompt(index, kind, shots) for index in range(count)))
+            likeliest = next_token_probabilities(model, text_prompts(prompts), 1)
+            hits = [next(iter(one)) == answer for one, answer in zip(likeliest, answers)]
+            groups[kind][f"{shots} examples"] = sum(hits) / count
+    return plots.probability_bars(groups, "share right")
 
 
 def rule_accuracy(rule: Callable, task: Naming) -> float:
@@ -170,7 +198,7 @@ def maps_of_heads(model: LanguageModel, heads: Sequence[tuple[int, int]]):
     )
     for axes, (layer, head) in zip(drawn.axes, heads):
         axes.set_title(f"layer {layer + 1}, head {head + 1}", loc="left")
-    drawn.set_size_inches(8.4, 4.2)
+    drawn.set_size_inches(8.8, 5.4)  # room for titles and words
     return drawn
 
 
