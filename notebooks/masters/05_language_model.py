@@ -12,7 +12,7 @@
 # | | |
 # |---|---|
 # | Prerequisites | lesson 01 (attention, causal mask, key-value cache, residual stream) |
-# | Time | about 90 minutes to work through; Run All takes about 60 seconds on two free cores |
+# | Time | about 90 minutes to work through; Run All takes about 45 seconds on two free cores |
 # | Papers | Olsson et al. 2022, *In-context Learning and Induction Heads*, [arXiv 2209.11895](https://arxiv.org/abs/2209.11895); Holtzman et al. 2019, *The Curious Case of Neural Text Degeneration*, [1904.09751](https://arxiv.org/abs/1904.09751); Brown et al. 2020, *Language Models are Few-Shot Learners* (GPT-3), [2005.14165](https://arxiv.org/abs/2005.14165) |
 #
 # ViLBERT and VL-BERT in lesson 04 fill gaps and choose among fixed answers. They can't write a text, and each new task needs training. A language model writes, and it can take a task from a few examples in its prompt. Frozen (lesson 07), BLIP-2 (lesson 10) and Flamingo (lesson 11) connect pictures to such a model and leave its weights as they are.
@@ -460,7 +460,7 @@ Markdown(figures.kinds_of_texts())
 # %% [markdown]
 # In *named pages* and *short names* the names are drawn anew for each text. Predicting them requires reading the context. In *facts* the answers are always the same, so they can be learned by heart.
 #
-# **Knowing** means that the answer comes from the weights. For each of 124 nouns, does the model choose the right category, place and purpose? The controls are the same model with random weights, and chance.
+# **Knowing** means that the answer comes from the weights. Does the model choose the right category, place and purpose of nouns? The next cell asks every fourth question. The controls are the same model with random weights, and chance.
 
 # %%
 known = study.facts_known(
@@ -663,7 +663,7 @@ head_scores = check("language_model.head_scores", head_scores)
 # %% [markdown]
 # ### What the course's model was given
 #
-# One fact must be said before you look. Usually such heads form during training. **In the course's model they were set at the start, by hand.** Head 1 of layer 1 began with weights that attend to the word before. Head 2 of layer 1 attended to words around five before. In layer 2, head 1 compared its word with the note of the first, and head 2 with the note of the second. All other heads of layers 2 and 3 began by matching equal words. The function is `init_induction_heads` in `vlmcourse/parts/induction_heads.py`.
+# One fact must be said before you look. Usually such heads form during training. **In the course's model they were set at the start, by hand.** Head 1 of layer 1 began with weights that attend to the word before. Head 2 of layer 1 attended to words around five before. In layer 2, head 1 compared its own word with what the first of these heads had added at each position, and head 2 did so with the second. All other heads of layers 2 and 3 began by matching equal words. The function is `init_induction_heads` in `vlmcourse/parts/induction_heads.py`.
 #
 # It was done because a model this small is otherwise slow to learn naming: section 6 measures how slow. Training then changed all weights. So the next table can't show that such heads *form*. It shows what was set, and what training made of it.
 
@@ -672,7 +672,7 @@ start = induction.starting_model(scale)
 Markdown(study.table_of_heads({"start": start, "trained": model}, head_scores))
 
 # %% [markdown]
-# The rows are heads; numbers above 0.5 are bold. *Word before* is the mean weight of a word on the one before it. At the start one head of layer 1 attends to the word before. One head of layer 2 prefers the right name in short texts, and none does on pages. After training two heads of layer 2 give nearly all their weight to the right name, in both forms. So the start gave a beginning, and training made the rest. Other heads of layers 2 and 3 took a smaller part.
+# The rows are heads; numbers above 0.5 are bold. *Word before* is the mean weight of a word on the one before it. At the start one head of layer 1 attends to the word before. One head of layer 2 prefers the right name in short texts, and none does on pages. After training two heads of layer 2 give nearly all their weight to the right name, in both forms. So the start gave a beginning, and training made the rest. Other heads of layers 2 and 3 put a smaller part of their weight there.
 
 # %%
 heads = study.best_heads(model, head_scores)
@@ -740,7 +740,7 @@ plots.show(
 #
 # ## 6. Without the start
 #
-# Is the start needed? The next cell trains three small models with *your* loss, for 120 steps on equal texts: four things with invented names, in pairs that come again in random order. Only names that were said before count. It takes about 20 seconds on a free core.
+# Is the start needed? The next cell trains three small models with *your* loss, for 120 steps on equal texts: four things with invented names, in pairs that come again in random order. Only names that were said before count. It takes about 15 seconds on a free core.
 
 # %%
 curves = induction.live_curves(next_word_loss, scale)
@@ -863,7 +863,7 @@ Markdown(results.comparison(measured))
 # %% [markdown]
 # Reasons where the verdict isn't *agrees*:
 #
-# - **Two layers from random weights.** 300 steps are too few. Figure 14 shows that such models need many more steps, and then learn to name. The paper's models read billions of tokens.
+# - **Two layers from random weights.** 300 steps are too few. The larger models of Figure 14 also start from random weights; they need many more steps, and then learn to name. The paper's models read billions of tokens.
 #
 # And a caution where it is:
 #
@@ -874,7 +874,7 @@ Markdown(results.comparison(measured))
 # **Strengths.** One loss on plain text teaches facts and reading of the context. New tasks need no training, only a prompt. **Weaknesses.** A language model has no picture, doesn't say when it doesn't know, and its answer depends on the form of the prompt.
 #
 # <details><summary>Q: The lecture asks: can we support interleaved inputs, and hence few-shot prompting?</summary>
-# The language model already does, in words: it took up to sixteen descriptions and names, interleaved. What is missing is a picture in the place of a description. Positions must allow it, too: ours are rotary, so scores depend on distances, and a description reads the same wherever it stands.
+# The language model already does, in words: it took up to sixteen descriptions and names, interleaved. What is missing is a picture in the place of a description. Positions must allow it, too. Our model has rotary positions: an attention score depends on the distance of two tokens, so a description reads the same wherever it stands.
 # </details>
 #
 # <details><summary>Q: Do examples teach a task, or do they only say which known task is meant?</summary>
