@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 COURSE := $(PYTHON) -m vlmcourse
 
-.PHONY: help setup lab test test-fast format lint build doctor docs bench pretrained lock resolve mutants clean
+.PHONY: help setup lab test test-fast format lint build doctor docs bench pretrained lock resolve matrix mutants clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1\t/' | expand -t 18
@@ -56,6 +56,10 @@ lock: setup  ## remake requirements.lock from pyproject.toml, for all systems (n
 resolve: setup  ## check that each system and each Python finds what requirements.lock names (needs the network)
 	$(BIN)/python -m pip install --quiet "uv>=0.9"
 	$(BIN)/python tests/lock.py --check
+
+matrix: setup  ## run the tests of parts and papers with the newest and the lowest versions, on each Python here (needs the network)
+	$(BIN)/python -m pip install --quiet "uv>=0.9"
+	$(BIN)/python tests/matrix.py $(ARGS)
 
 mutants: setup  ## change the code at random places: does a test notice? (ARGS="--count 40 vlmcourse/parts")
 	$(BIN)/python -m pip install --quiet "cosmic-ray>=8.4"

@@ -23,6 +23,7 @@ CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
 PATIENCE = 60_000 * float(os.environ.get("VLMCOURSE_PATIENCE", 1))  # milliseconds
+TOKEN = "letmein"
 NOISE = ("favicon", "webpack", "ResizeObserver")
 """What JupyterLab itself says on the console, with or without us."""
 WATCH = """([cell, patience]) => {
@@ -93,24 +94,25 @@ def serving(command: Sequence[str], folder: Path, **environment: str) -> Iterato
         server.wait()
 
 
+def settings(folder: Path) -> dict[str, str]:
+    """Environment of a JupyterLab for tests, with its settings in a folder: every cell is drawn and stays, and no news."""
+    # By default cells out of sight are taken off the page, and their pictures with them.
+    for name, text in {
+        "notebook-extension/tracker": '{"windowingMode": "none"}',
+        "apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}',
+    }.items():
+        file = folder / ".settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        file.parent.mkdir(parents=True)
+        file.write_text(text)
+    return {
+        "JUPYTERLAB_SETTINGS_DIR": str(folder / ".settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(folder / ".spaces"),
+    }
+
+
 @contextmanager
 def jupyterlab(folder: Path) -> Iterator[str]:
     """JupyterLab on a folder, on this machine alone. Gives its address."""
-    # Every cell is drawn, and stays: by default those out of sight are taken off the page, and their pictures with them.
-    settings = (
-        folder / ".settings" / "@jupyterlab" / "notebook-extension" / "tracker.jupyterlab-settings"
-    )
-    settings.parent.mkdir(parents=True)
-    settings.write_text('{"windowingMode": "none"}')
-    news = (
-        folder
-        / ".settings"
-        / "@jupyterlab"
-        / "apputils-extension"
-        / "notification.jupyterlab-settings"
-    )
-    news.parent.mkdir(parents=True)
-    news.write_text('{"fetchNews": "false", "checkForUpdates": false}')
     command = [
         sys.executable,
         "-m",
@@ -119,37 +121,19 @@ def jupyterlab(folder: Path) -> Iterator[str]:
         "--allow-root",
         "--port=PORT",
         f"--notebook-dir={folder}",
-        "--IdentityProvider.token=letmein",
+        f"--IdentityProvider.token={TOKEN}",
         "--LabApp.news_url=None",
     ]
-    with serving(
-        command,
-        folder,
-        JUPYTERLAB_SETTINGS_DIR=str(folder / ".settings"),
-        JUPYTERLAB_WORKSPACES_DIR=str(folder / ".spaces"),
-    ) as address:
+    with serving(command, folder, **settings(folder)) as address:
         yield address
 
 
 @contextmanager
-def opened(notebook: Path = ROOT / "notebooks" / "explorers.ipynb", rounds: float = 5):
-    """The notebook in a browser with all cells run. Gives the page; `page.said` holds the console's errors.
-
-    rounds  how long the cells may take, in units of PATIENCE
-    """
-    import nbformat
+def page_of(address: str, path: str) -> Iterator:
+    """A notebook of a server in a browser, ready to run. `page.said` holds the console's errors from then on."""
     from playwright.sync_api import sync_playwright
 
-    with (
-        TemporaryDirectory() as place,
-        jupyterlab(Path(place)) as address,
-        sync_playwright() as play,
-    ):
-        bare = nbformat.read(notebook, as_version=4)
-        for cell in bare.cells:  # nothing that ran before may look like what runs now
-            if cell.cell_type == "code":
-                cell.outputs, cell.execution_count = [], None
-        nbformat.write(bare, Path(place) / notebook.name)
+    with sync_playwright() as play:
         chromium = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = chromium.new_page(viewport={"width": 1280, "height": 1400})
         page.set_default_timeout(PATIENCE)
@@ -164,17 +148,37 @@ def opened(notebook: Path = ROOT / "notebooks" / "explorers.ipynb", rounds: floa
             ),
         )
         page.on("pageerror", lambda one: page.said.append(str(one)))
-        page.goto(f"{address}/lab/tree/{notebook.name}?reset&token=letmein")
+        page.goto(f"{address}/lab/tree/{path}?reset&token={TOKEN}")
         page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell")
         page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()
         page.said.clear()  # what is said while JupyterLab starts is not ours
-        page.get_by_role("menuitem", name="Run", exact=True).click()
-        page.get_by_text("Run All Cells", exact=True).click()
-        until = time.monotonic() + rounds * PATIENCE / 1000
-        while not page.evaluate(DONE) and time.monotonic() < until:
-            page.wait_for_timeout(500)
         yield page
         chromium.close()
+
+
+def run_all(page, rounds: float = 5) -> None:
+    """Runs all cells. rounds: how long they may take, in units of PATIENCE."""
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_text("Run All Cells", exact=True).click()
+    until = time.monotonic() + rounds * PATIENCE / 1000
+    while not page.evaluate(DONE) and time.monotonic() < until:
+        page.wait_for_timeout(500)
+
+
+@contextmanager
+def opened(notebook: Path = ROOT / "notebooks" / "explorers.ipynb", rounds: float = 5):
+    """The notebook in a browser with all cells run. Gives the page; see page_of and run_all."""
+    import nbformat
+
+    with TemporaryDirectory() as place, jupyterlab(Path(place)) as address:
+        bare = nbformat.read(notebook, as_version=4)
+        for cell in bare.cells:  # nothing that ran before may look like what runs now
+            if cell.cell_type == "code":
+                cell.outputs, cell.execution_count = [], None
+        nbformat.write(bare, Path(place) / notebook.name)
+        with page_of(address, notebook.name) as page:
+            run_all(page, rounds)
+            yield page
 
 
 def finished(page) -> tuple[int, int, list[str]]:

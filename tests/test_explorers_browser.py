@@ -4,6 +4,9 @@ Needs chromium (apt-get install chromium) and playwright (pip install playwright
 """
 
 import importlib.util
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -59,6 +62,41 @@ def test_every_lesson_runs_in_jupyterlab_and_the_console_is_silent(lesson, monke
         ran, all_, raised = browser.finished(page)
         assert not raised and ran == all_ > 10
         assert page.said == []
+
+
+def test_a_saved_lesson_opens_again_on_a_new_server_and_the_clone_stays_clean(tmp_path):
+    clone, path = tmp_path / "clone", "my_work/01_attention_and_masks.ipynb"
+    subprocess.run(["git", "clone", "--quiet", lessons.repository(), clone], check=True)
+    lab = "from vlmcourse.cli import main; main()", "lab", "01", "--no-browser", "--port", "PORT"
+    command = [sys.executable, "-c", *lab]
+    settings = {"PYTHONPATH": str(clone), "JUPYTER_TOKEN": browser.TOKEN}
+    settings |= browser.settings(tmp_path) | {"JUPYTER_CONFIG_DIR": str(tmp_path / ".jupyter")}
+    player = ".jp-CodeCell:has-text('mask_player()') img"
+
+    with (
+        browser.serving(command, clone, **settings) as address,
+        browser.page_of(address, path) as page,
+    ):
+        browser.run_all(page, rounds=10)
+        assert not browser.finished(page)[2]
+        before = (clone / path).stat().st_mtime
+        page.keyboard.press("Control+s")
+        until = time.monotonic() + browser.PATIENCE / 1000
+        while (clone / path).stat().st_mtime == before and time.monotonic() < until:
+            page.wait_for_timeout(200)
+        assert (clone / path).stat().st_mtime > before, "it was not saved"
+        assert page.locator(player).count() == 1
+    with (
+        browser.serving(command, clone, **settings) as address,
+        browser.page_of(address, path) as page,
+    ):
+        page.wait_for_timeout(2000)
+        assert page.locator(player).count() == 1  # its still
+        assert not page.get_by_text("Error displaying widget").count()
+        assert not page.get_by_text("model not found").count()
+        assert page.said == []
+    status = ["git", "-C", clone, "status", "--porcelain"]
+    assert subprocess.run(status, capture_output=True, text=True, check=True).stdout == ""
 
 
 @pytest.fixture(scope="module")
