@@ -35,7 +35,17 @@ def make() -> str:
     constraint = ROOT / "build" / "constraint.txt"
     constraint.parent.mkdir(exist_ok=True)
     constraint.write_text(torch[0] + "\n", encoding="utf-8")
-    extras = ["--extra", "test", "--extra", "pretrained", "--universal", "--python-version", "3.11"]
+    extras = [
+        "--extra",
+        "test",
+        "--extra",
+        "docs",
+        "--extra",
+        "pretrained",
+        "--universal",
+        "--python-version",
+        "3.11",
+    ]
     done = uv("pyproject.toml", *extras, "--constraint", str(constraint))
     if done.returncode:
         sys.exit(done.stderr)

@@ -24,6 +24,7 @@ WANTED = [
     for line in [
         *PROJECT["dependencies"],
         *PROJECT["optional-dependencies"]["test"],
+        *PROJECT["optional-dependencies"]["docs"],
         *PROJECT["optional-dependencies"]["pretrained"],
     ]
 ]
@@ -78,7 +79,12 @@ def test_ranges_are_loose():
 
 def test_conda_installs_this_package_with_its_tests_and_nothing_else():
     text = (ROOT / "environment.yml").read_text(encoding="utf-8")
-    expected = [f"python{PROJECT['requires-python']},<3.15", "pip", "pip:", "--editable .[test]"]
+    expected = [
+        f"python{PROJECT['requires-python']},<3.15",
+        "pip",
+        "pip:",
+        "--editable .[test,docs]",
+    ]
     assert [line.split("  #")[0] for line in re.findall(r"^ +- (.*)$", text, re.M)] == expected
 
 

@@ -118,7 +118,7 @@ SHOWN = (
     "notebooks/01_attention_and_masks.html",
     "notebooks/explorers.html",
     "reference/index.html",
-    "reference/vlmcourse.parts.masks.html",
+    "reference/vlmcourse.parts.html",
 )
 
 
