@@ -453,7 +453,7 @@ def test_the_table_beside_the_paper_has_a_verdict_for_each_claim():
     point = {"step": 100, "facts": 0.5, "names, 4 shots, tags": 0.95}
     made = {"seed": 4, "words": {}, "curve": [{"step": 50, "lm": 2.0}, point]}
     lines = language_model_results.controls(row | {"learning": [made]}).splitlines()
-    assert [line.split("|")[-2].strip() for line in lines[2:]] == ["100", "0.95", "0.50"]
+    assert [line.split("|")[-2].strip() for line in lines[2:]] == ["4", "100", "0.95", "0.50"]
     assert "not measured yet" in language_model_results.controls(row | {"learning": []})
 
 

@@ -34,7 +34,7 @@ from teaching import language_model_study as study
 from teaching.exercises import check, diagnose, quiz
 from teaching.language_model import nucleus_player
 from vlmcourse import evaluation, plots, recipes
-from vlmcourse.parts import language
+from vlmcourse.parts import generation, language
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import tokenizer
 
@@ -77,7 +77,7 @@ plots.show(
 #
 # $$p(x_1, \dots, x_T) = \prod_{t=1}^{T} p(x_t \mid x_1, \dots, x_{t-1})$$
 #
-# The **loss** of a token is $-\ln p(x_t \mid x_{<t})$, in nats; $x_{<t}$ is the text before it. It is 0 if the model was certain and right. The logits at a position belong to the token *after* it, since the causal mask lets a position see itself.
+# The **loss** of a token is $-\ln p(x_t \mid x_{<t})$, in nats; $x_{<t}$ is the text before it. It is 0 if the model was certain and right. At each position the model has already read the token that stands there. So the logits at a position predict the *next* token.
 
 # %% [markdown]
 # ### Exercise 1 · A loss for each token
@@ -127,7 +127,7 @@ plots.show(
 )
 
 # %% [markdown]
-# No weight can hold that a cat is called dax: the names were drawn for this text. The low loss at words 6, 8, 10 and 12 comes from the context alone.
+# That a cat is called dax can't be stored in a weight: the names were drawn for this text. The low loss at words 6, 8, 10 and 12 comes from the context alone.
 #
 # A **training loss** is the mean over the tokens of a batch. Some tokens must not count: padding, which fills up short texts, and `<bos>`. A *loss mask* says which ones count.
 
@@ -178,7 +178,7 @@ plots.show(
 quiz("language_model.floor")
 
 # %% [markdown]
-# The exponential of the loss is called **perplexity**: a loss of $\ln 10$ is that of a fair choice among ten words.
+# The exponential of the loss is called **perplexity**. A model with the loss $\ln 10$ has a perplexity of 10: it is as uncertain as in a fair choice among ten words.
 #
 # ## 2. Generating text
 #
@@ -288,7 +288,7 @@ print("positions computed:", plain.computed, "without a cache,", fast.computed, 
 #
 # The **temperature** $\tau$ divides the logits $z$: $p_w = \mathrm{softmax}(z / \tau)_w$. Below 1 the distribution becomes sharper, above 1 flatter.
 #
-# **Truncation** removes unlikely words. Each of them is rare, but together they are often likely, and one wrong word can spoil the rest of the text. **Top-k** keeps the $k$ most likely words, always the same number. The **nucleus** (top-p) keeps the fewest words whose probabilities add up to at least $p$.
+# **Truncation** removes unlikely words. Each of them is rare, but together they are often likely, and one wrong word often makes the rest of the text wrong, too. **Top-k** keeps the $k$ most likely words, always the same number. The **nucleus** (top-p) keeps the fewest words whose probabilities add up to at least $p$.
 
 # %% [markdown]
 # ### Exercise 5 · The nucleus
@@ -343,6 +343,16 @@ plots.show(
 with torch.no_grad():
     logits = model(figures.open_text("a cat"))[0, -1]  # (V,)
 nucleus_player(logits, figures.vocabulary())
+
+# %% [markdown]
+# Greedy decoding gives one text for a beginning. Here are three samples from the nucleus with $p = 0.9$, by the package's sampler, which does what yours does.
+
+# %%
+for seed in range(3):
+    sampler = generation.nucleus(0.9, generator=torch.Generator().manual_seed(seed))
+    beginning = figures.open_text("a picture of a")
+    sample = generation.generate(model, beginning, 10, sampler, tokenizer.EOS)
+    print("a picture of a", figures.in_words(sample[0]))
 
 # %%
 quiz("language_model.temperature")
@@ -546,7 +556,7 @@ for shots, share in study.names_with_tags(model, 8 if smoke else 64).items():
     print(f"{shots} examples, with image tags: {share:.2f} right")
 
 # %% [markdown]
-# These numbers are the limit for lessons 07 and 12. There a picture stands in the place of the description, and the model's weights stay as they are.
+# These numbers are a reference for lessons 07 and 12. There a picture stands in the place of the description, and the model's weights stay as they are.
 #
 # Examples can do one more thing: say *which* task is meant. The question "which ?" is ambiguous. In one prompt it asks for the category, in another for the background, and only the solved examples tell. All these answers are known, or stand in the description. So nothing has to be learned from the examples but the task. The lecture calls this *locating* a task.
 
@@ -561,7 +571,7 @@ plots.show(
 # %% [markdown]
 # ## 5. How it reads: induction heads
 #
-# Olsson et al. (2022) looked for a mechanism. Their candidate is a rule that needs no knowledge of words. The text has A B ... A. Then predict B: *find the last earlier place of this token, and predict what came after it there.*
+# How does a model read its context? Olsson et al. (2022) found attention heads that follow a rule. The rule needs no knowledge of words. If the text has the form A B ... A, predict B: *find the last earlier place of this token, and predict what came after it there.*
 
 # %% [markdown]
 # ### Exercise 9 · The induction rule
@@ -598,13 +608,13 @@ induction_rule = check("language_model.rule", induction_rule)
 # ```
 # </details>
 #
-# How far does the rule get? The table compares it with the model: share of right names among three, in two forms of texts.
+# How far does the rule get? The table compares it with the model: the share of texts in which the right one of three names is predicted, in two forms of texts.
 
 # %%
 Markdown(study.rule_beside_model(induction_rule, model, 16 if smoke else 64))
 
 # %% [markdown]
-# Where the name comes directly after the thing, the rule is as good as the model. On pages the last word is always "a", so the rule finds the last "a", and copies whatever name came after it. The model does better. It compares more than one word: it needs a place where the words *before* were the same, too.
+# Where the name comes directly after the thing, the rule is as good as the model. On pages the last word is always "a", so the rule finds the last "a", and copies whatever name came after it. The model does better. So it must compare more than one word: the thing, which stands some words before "a", must be the same, too.
 #
 # How can a transformer do it? For the plain rule two heads in two layers suffice:
 
@@ -663,7 +673,7 @@ head_scores = check("language_model.head_scores", head_scores)
 # %% [markdown]
 # ### What the course's model was given
 #
-# One fact must be said before you look. Usually such heads form during training. **In the course's model they were set at the start, by hand.** Head 1 of layer 1 began with weights that attend to the word before. Head 2 of layer 1 attended to words around five before. In layer 2, head 1 compared its own word with what the first of these heads had added at each position, and head 2 did so with the second. All other heads of layers 2 and 3 began by matching equal words. The function is `init_induction_heads` in `vlmcourse/parts/induction_heads.py`.
+# One fact must be said before you look. Usually such heads form during training. **In the course's model they were set at the start, by hand.** Head 1 of layer 1 began with weights that attend to the word before. Head 2 of layer 1 attended to the words about five positions back. In layer 2, head 1 compared its own word with what the first of these heads had added at each position, and head 2 did so with the second. All other heads of layers 2 and 3 began by matching equal words. The function is `init_induction_heads` in `vlmcourse/parts/induction_heads.py`.
 #
 # It was done because a model this small is otherwise slow to learn naming: section 6 measures how slow. Training then changed all weights. So the next table can't show that such heads *form*. It shows what was set, and what training made of it.
 
@@ -672,7 +682,7 @@ start = induction.starting_model(scale)
 Markdown(study.table_of_heads({"start": start, "trained": model}, head_scores))
 
 # %% [markdown]
-# The rows are heads; numbers above 0.5 are bold. *Word before* is the mean weight of a word on the one before it. At the start one head of layer 1 attends to the word before. One head of layer 2 prefers the right name in short texts, and none does on pages. After training two heads of layer 2 give nearly all their weight to the right name, in both forms. So the start gave a beginning, and training made the rest. Other heads of layers 2 and 3 put a smaller part of their weight there.
+# The rows are heads; numbers above 0.5 are bold. *Word before* is the mean weight of a word on the one before it. *Right* is your first score, *another* your second one. At the start one head of layer 1 attends to the word before. One head of layer 2 prefers the right name in short texts, and none does on pages. After training two heads of layer 2 give nearly all their weight to the right name, in both forms. So the start gave a beginning, and training made the rest. Other heads of layers 2 and 3 put a smaller part of their weight there.
 
 # %%
 heads = study.best_heads(model, head_scores)
@@ -740,7 +750,7 @@ plots.show(
 #
 # ## 6. Without the start
 #
-# Is the start needed? The next cell trains three small models with *your* loss, for 120 steps on equal texts: four things with invented names, in pairs that come again in random order. Only names that were said before count. It takes about 15 seconds on a free core.
+# Is the start needed? The next cell trains three small models with *your* loss, for 120 steps on equal texts: four things with invented names, in pairs that come again in random order. In the loss only those names count that were said before. It takes about 15 seconds on a free core.
 
 # %%
 curves = induction.live_curves(next_word_loss, scale)
@@ -755,7 +765,7 @@ plots.show(
 # %% [markdown]
 # The other two learn *which* names occur in the text, and guess among them. One layer can't do more by attention: see the quiz above. Two layers could, but they don't find it in this time.
 #
-# With more time they do. The course's benchmark trained the whole model from random weights on short texts, three seeds, and measured its naming and its facts. The same figure shows the course's own recipe, as far as it was measured.
+# With more time, models from random weights do learn it. The course's benchmark trained models of three layers, like the course's, from random weights on short texts. It measured their naming and their facts for several seeds. The same figure shows the course's own recipe, as far as it was measured.
 
 # %%
 (language_row,) = evaluation.load_results("replicate_language")["rows"]
@@ -786,11 +796,11 @@ quiz(
 Markdown(results.controls(language_row))
 
 # %% [markdown]
-# From a random start the seeds learn names at different steps, and not every seed learns the facts. This is why the course's model has its start and its recipe: the later lessons need a model that names and knows, whatever the seed. What they say about pictures doesn't depend on *how* the language model got its heads. What they can't say is how soon such heads would form in a real language model.
+# From a random start the seeds learn names at different steps, and not every seed learns the facts. This is why the course's model has its start and its recipe: the later lessons need a model that names and knows. The right column says in which of the measured seeds the recipe gave one. The model that ships is that of seed 0. What the later lessons say about pictures doesn't depend on *how* the language model got its heads. They can't say how soon such heads form in a real language model.
 #
 # ## 7. From words to pictures
 #
-# What does the language model need of a description? The layers never see words, only vectors. So replace vectors. In page texts, noise is added to the vectors of the things, or a random vector takes their place. The noise is measured in sizes of a noun's vector (root mean square).
+# What does the language model need of a description? The layers never see words, only vectors. So replace vectors. In page texts, noise is added to the vectors of the things, or a random vector takes their place. Noise of size 1 is as large as a noun's vector (root mean square).
 
 # %%
 quiz("language_model.vectors")
@@ -808,7 +818,7 @@ plots.show(
 # %% [markdown]
 # This is the idea of **Frozen** (lesson 07): an image encoder writes vectors that stand where words would stand, and only the encoder is trained. Figure 15 says what the encoder must do. Two pictures of a cat must give similar vectors; then names can be read from the context. For facts the vectors must also be close to that of the word "cat": facts were learned with that vector.
 #
-# **Flamingo** (lesson 11) keeps the tokens `<image>` and `<EOC>` in the text, and lets the layers of the language model attend to the picture. In both systems the in-context learning is that of the language model. It was trained on texts, and it is used with pictures.
+# **Flamingo** (lesson 11) keeps the tokens `<image>` and `<EOC>` in the text, and adds new layers between those of the language model, which attend to the picture. In both systems the in-context learning is that of the language model. It was trained on texts, and it is used with pictures.
 #
 # ## Failure lab
 #
@@ -867,7 +877,7 @@ Markdown(results.comparison(measured))
 #
 # And a caution where it is:
 #
-# - **Our start isn't their Argument 2.** They changed the architecture, so that induction heads could form in a layer less ("smeared keys"), and in-context learning moved with them. We set weights by hand. Both say that the heads are *sufficient* for an early start, not that real models must use them.
+# - **Our start isn't their Argument 2.** They changed the architecture, so that induction heads could form in one layer less ("smeared keys"), and in-context learning moved with them. We set weights by hand. Both suggest that such heads are enough for early in-context learning. Neither shows that real models must use them.
 #
 # ## Discussion
 #

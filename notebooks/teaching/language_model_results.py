@@ -43,7 +43,10 @@ def training_curves(language: Mapping):
         "heads set: facts": over_steps(shipped, "facts"),
     }
     return plots.curves(
-        {name: curve for name, curve in series.items() if curve}, "training step", "share right"
+        {name: curve for name, curve in series.items() if curve},
+        "training step",
+        "share right",
+        lines={"guess between two names": 0.5},
     )
 
 
@@ -115,6 +118,11 @@ def comparison(induction: Mapping) -> str:
     )
 
 
+def listed(points: Sequence[Mapping]) -> str:
+    """The seeds of some measurements, in words."""
+    return ", ".join(map(str, seeds_of(points))) or "not measured yet"
+
+
 def steps_to(points: Sequence[Mapping], name: str, level: float = 0.9) -> str:
     """For each seed, the first step at which a measurement reached this level, in words."""
     found = []
@@ -145,6 +153,7 @@ def controls(language: Mapping) -> str:
     lines = [
         "| each value is one seed | random start, short texts | heads set, the course's recipe |",
         "|---|---|---|",
+        f"| seeds | {listed(plain)} | {listed(shipped)} |",
         f"| step at which names reach 0.9 | {steps_to(plain, 'binding')} | {steps_to(shipped, names)} |",
         f"| names at the end | {at_the_end(plain, 'binding')} | {at_the_end(shipped, names)} |",
         f"| facts at the end | {at_the_end(plain, 'facts')} | {at_the_end(shipped, 'facts')} |",
