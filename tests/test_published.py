@@ -25,6 +25,10 @@ def test_rows_are_as_wide_as_the_columns_and_the_source_is_named(table):
         ("flamingo-table-1", "Flamingo (80B)", "shots", None),
         ("flamingo-table-3", "(iv) cross-attention, grafting", "OKVQA", 36.1),
         ("chinchilla-mmlu", "Chinchilla", "accuracy", 67.6),
+        ("chinchilla-exponents", "Kaplan", "a", 0.73),
+        ("chinchilla-models", "Gopher", "billion training tokens", 300),
+        ("chinchilla-massivetext", "Wikipedia", "epochs in 1.4 trillion tokens", 3.4),
+        ("prompt-tuning-facts", "parameters of a prompt", "value", 20480),
         ("clip-facts", "the same with", "value", 8.7),
     ],
 )

@@ -1,0 +1,271 @@
+"""Lesson 06, its first half: the checks of the exercises on compute, sizes and their laws."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from teaching.exercises import Exercise, distinguishing, number, rule
+from teaching.scaling_split import SPLIT_MISTAKES, best_split, split_inputs, uniform
+from vlmgrader.checks import driver_source
+
+# Exercise 1
+
+
+def training_tokens(flops: float, parameters: float) -> float:
+    return flops / (6 * parameters)
+
+
+def token_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    return [10 ** uniform(generator, 9, 12), float(number(generator, 2000, 90_000))], {}
+
+
+TOKEN_MISTAKES = {
+    "that counts 2 operations per parameter and token: the backward pass takes 4 more.": lambda c, n: (
+        c / (2 * n)
+    ),
+    "that counts 4 operations per parameter and token: the forward pass takes 2 more.": lambda c, n: (
+        c / (4 * n)
+    ),
+    "each parameter and token takes more than one operation.": lambda c, n: c / n,
+    "the number of operations per parameter stands on the wrong side of the fraction.": lambda c, n: (
+        6 * c / n
+    ),
+    "those are the operations, not the tokens: solve C = 6 N D for D.": lambda c, n: 6 * n * c,
+    "the budget is missing: those are the operations of a single token.": lambda c, n: 6 * n,
+    "the fraction is upside down.": lambda c, n: 6 * n / c,
+    "that is the number of tokens per parameter: you divided by N twice.": lambda c, n: (
+        c / (6 * n**2)
+    ),
+}
+
+# Exercise 2
+
+
+def block_parameters(width: int, depth: int) -> int:
+    attention = 4 * width * width
+    feedforward = 2 * width * 4 * width
+    return depth * (attention + feedforward)
+
+
+def size_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    return [4 * number(generator, 5, 40), number(generator, 3, 11)], {}
+
+
+def times(factor: float):
+    return lambda width, depth: factor * depth * width**2
+
+
+SIZE_MISTAKES = {
+    "only the attention is counted: the feed-forward's two matrices are missing.": times(4),
+    "that is 8 D squared a layer: the attention is missing, or one matrix of the feed-forward.": times(
+        8
+    ),
+    "the attention has a fourth matrix, behind the heads.": times(11),
+    "the attention is counted as one matrix: it has four, for queries, keys, values and output.": times(
+        9
+    ),
+    "the feed-forward is four times as wide inside.": times(6),
+    "that is one layer: there are `depth`.": lambda width, depth: 12 * width**2,
+    "a matrix from D to D has D squared numbers, not D.": lambda width, depth: 12 * depth * width,
+    "the attention has four matrices: two of them are missing.": times(10),
+}
+
+# Exercise 3
+
+
+def valley(sizes: Sequence[float], losses: Sequence[float]) -> tuple[float, bool]:
+    x = np.log(sizes)
+    bend, slope, _ = np.polyfit(x, losses, 2)
+    best = -slope / (2 * bend)
+    inside = bool(bend > 0 and x.min() < best < x.max())
+    if not inside:
+        best = x[np.argmin(losses)]
+    return float(np.exp(best)), inside
+
+
+def run_pair(target, *args):
+    """Driver: two numbers, or a number and a boolean, as plain values."""
+    pair = target(*args)
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        return pair
+
+    def plain(value):
+        kind = type(value).__name__
+        return bool(value) if kind in ("bool", "bool_", "numpy.bool") else float(value)
+
+    return [plain(value) for value in pair]
+
+
+def valley_inputs(
+    generator: torch.Generator, centre: tuple[float, float] = (-0.25, 0.25), bend: float = 1.0
+) -> tuple[list, dict]:
+    """Losses near a parabola over log size, at five sizes; centre: of its vertex, 1 = the edge."""
+    middle, step = uniform(generator, 8, 11), uniform(generator, 0.4, 0.7)
+    sizes = [math.exp(middle + step * (i - 2 + uniform(generator, -0.2, 0.2))) for i in range(5)]
+    vertex = middle + 2 * step * uniform(generator, *centre)
+    curve = bend * uniform(generator, 0.1, 0.3)
+    losses = [
+        2 + curve * (math.log(size) - vertex) ** 2 + uniform(generator, -0.003, 0.003)
+        for size in sizes
+    ]
+    return [sizes, losses], {}
+
+
+def pair(function):
+    return lambda *args: list(function(*args))
+
+
+def vertex(sizes, losses, axis=np.log, back=np.exp, factor=-0.5, inside=True):
+    bend, slope, _ = np.polyfit(axis(np.array(sizes)), losses, 2)
+    return [float(back(factor * slope / bend)), inside]
+
+
+def lowest(sizes, losses, inside=True):
+    return [float(sizes[int(np.argmin(losses))]), inside]
+
+
+def plain_axis(values):
+    return values
+
+
+VALLEY_MISTAKES = {
+    "that is the size with the lowest measured loss: the parabola's lowest point lies between sizes.": (
+        lambda s, y: lowest(s, y),
+        lambda s, y: lowest(s, y, False),
+    ),
+    "the parabola runs over the size: it should run over its logarithm.": (
+        lambda s, y: vertex(s, y, plain_axis, plain_axis)
+    ),
+    "that is the logarithm of the best size: take it back with exp.": lambda s, y: vertex(
+        s, y, back=plain_axis
+    ),
+    "the lowest point of a x^2 + b x + c has a minus sign: -b / (2 a).": lambda s, y: vertex(
+        s, y, factor=0.5, back=lambda x: np.exp(min(x, 500))
+    ),
+    "the lowest point of a x^2 + b x + c is -b / (2 a): the 2 is missing.": lambda s, y: vertex(
+        s, y, factor=-1, back=lambda x: np.exp(min(x, 500))
+    ),
+    "the size is right, but here the lowest point does lie between the smallest and largest size.": (
+        lambda s, y: vertex(s, y, inside=False)
+    ),
+}
+
+
+def clear_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    """Inputs on which a parabola over the size itself has a minimum inside, too: so that it is called by its own name."""
+    while True:
+        (sizes, losses), _ = valley_inputs(generator)
+        bend, slope, _ = np.polyfit(sizes, losses, 2)
+        if bend > 0 and min(sizes) < -slope / (2 * bend) < max(sizes):
+            return [sizes, losses], {}
+
+
+EDGE_MISTAKES = {
+    "the parabola's lowest point lies outside of the sizes that were tried: return the best measured size "
+    "instead, with False.": (
+        lambda s, y: vertex(s, y),
+        lambda s, y: vertex(s, y, inside=False),
+    ),
+    "the size is right; but the minimum is not between the sizes that were tried: False.": lowest,
+}
+BENT_MISTAKES = {
+    "here the parabola opens downward, so its vertex is the *highest* point: return the best measured size, "
+    "with False.": (
+        lambda s, y: vertex(s, y),
+        lambda s, y: vertex(s, y, inside=False),
+    ),
+    "the size is right; but a parabola that opens downward has no minimum: False.": lowest,
+}
+
+# Exercise 4
+
+
+def power_law(budgets: Sequence[float], sizes: Sequence[float]) -> tuple[float, float]:
+    slope, start = np.polyfit(np.log(budgets), np.log(sizes), 1)
+    return float(slope), float(np.exp(start))
+
+
+def law_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    exponent, factor = uniform(generator, 0.3, 0.8), uniform(generator, 1.5, 6)
+    budgets = [10 ** (i + uniform(generator, 1.0, 1.6)) for i in range(4)]
+    sizes = [factor * c**exponent * math.exp(uniform(generator, -0.2, 0.2)) for c in budgets]
+    return [budgets, sizes], {}
+
+
+def line(x, y, back=np.exp):
+    slope, start = np.polyfit(x, y, 1)
+    return [float(slope), float(back(start))]
+
+
+LAW_MISTAKES = {
+    "the two results are exchanged: the exponent comes first.": lambda c, n: list(power_law(c, n))[
+        ::-1
+    ],
+    "the factor is still a logarithm: take it back with exp.": lambda c, n: line(
+        np.log(c), np.log(n), plain_axis
+    ),
+    "the line runs through the numbers themselves: a power law is a line between logarithms.": lambda c, n: (
+        line(c, n, plain_axis)
+    ),
+    "only the budgets are logarithms: take those of the sizes, too.": lambda c, n: line(
+        np.log(c), n, plain_axis
+    ),
+    "only the sizes are logarithms: take those of the budgets, too.": lambda c, n: line(
+        c, np.log(n)
+    ),
+    "the axes are exchanged: the size is a power of the budget, not the other way round.": lambda c, n: (
+        line(np.log(n), np.log(c))
+    ),
+    "that is the line through the first and last point: use all of them.": lambda c, n: line(
+        np.log([c[0], c[-1]]), np.log([n[0], n[-1]])
+    ),
+    "logarithms to base 10 go back with a power of 10, not with exp.": lambda c, n: line(
+        np.log10(c), np.log10(n)
+    ),
+}
+
+
+def one_check(call, inputs, expected, mistakes, **options):
+    return rule(call, distinguishing(inputs, expected, mistakes), expected, mistakes, **options)
+
+
+PAIRS = {"driver": driver_source(run_pair)}
+EXERCISES = {
+    "training_tokens": Exercise(
+        "A budget and a size decide how many tokens can be read.",
+        (one_check("training_tokens", token_inputs, training_tokens, TOKEN_MISTAKES),),
+        reference=training_tokens,
+    ),
+    "block_parameters": Exercise(
+        "12 D squared a layer: four numbers in attention, eight in the feed-forward.",
+        (one_check("block_parameters", size_inputs, lambda *a: float(block_parameters(*a)), SIZE_MISTAKES),),
+        reference=block_parameters,
+    ),
+    "valley": Exercise(
+        "A parabola over log size, and an honest answer where there is no minimum inside.",
+        (
+            rule("valley", clear_inputs, pair(valley), VALLEY_MISTAKES, **PAIRS),
+            rule("valley", lambda g: valley_inputs(g, (1.6, 2.2)), pair(valley), EDGE_MISTAKES, **PAIRS),
+            rule("valley", lambda g: valley_inputs(g, bend=-1.0), pair(valley), BENT_MISTAKES, **PAIRS),
+        ),
+        reference=valley,
+    ),
+    "power_law": Exercise(
+        "The slope between logarithms is the exponent.",
+        (one_check("power_law", law_inputs, pair(power_law), LAW_MISTAKES, **PAIRS),),
+        reference=power_law,
+    ),
+    "best_split": Exercise(
+        "The loss formula alone gives the best size for a budget.",
+        (
+            one_check(
+                "best_split", split_inputs, pair(best_split), SPLIT_MISTAKES, tolerance=1e-2, **PAIRS
+            ),
+        ),
+        reference=best_split,
+    ),
+}  # fmt: skip

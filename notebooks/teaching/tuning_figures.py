@@ -1,0 +1,246 @@
+"""Lesson 06, its second half: diagrams, figures and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from teaching import tuning_task
+from vlmcourse import evaluation, plots
+from vlmcourse.evaluation.published import published
+from vlmcourse.parts.language import LanguageModel, width
+from vlmcourse.plots.diagrams import Diagram
+from vlmcourse.plots.style import COLOURS, MARKERS, course_style, describe, figure
+from vlmcourse.world import tokenizer
+from vlmcourse.world.documents import vocabulary
+
+Rows = Sequence[Mapping]
+
+
+def places_of_change(model: LanguageModel, vectors: int, bottleneck: int):
+    """Where prompt tuning, BitFit and adapters change a language model, with the shapes of this one."""
+    lm = model.lm
+    depth, wide = lm.config.num_hidden_layers, width(lm)
+    diagram = Diagram("Three ways to change a frozen language model a little")
+    diagram.box("prompt", "prompt", f"({vectors}, {wide})", column=0, row=0, kind="trained")
+    diagram.box("words", "embeddings", f"'cat :' ({2 + 1}, {wide})", column=0, row=2, kind="frozen")
+    diagram.box("sequence", "one sequence", f"({vectors + 3}, {wide})", column=1, row=1)
+    diagram.box("attention", "attention", "weights", column=2, row=1, kind="frozen")
+    diagram.box("bias", "biases", "BitFit", column=2, row=0, kind="trained")
+    diagram.box(
+        "first", "adapter", f"{wide} → {bottleneck} → {wide}", column=3, row=1, kind="trained"
+    )
+    diagram.box("feedforward", "feed-forward", "weights", column=4, row=1, kind="frozen")
+    diagram.box("bias2", "biases", "BitFit", column=4, row=0, kind="trained")
+    diagram.box(
+        "second", "adapter", f"{wide} → {bottleneck} → {wide}", column=5, row=1, kind="trained"
+    )
+    diagram.box("loss", "loss", f"after {depth} such layers", column=6, row=1, kind="loss")
+    for arrow in (("prompt", "sequence"), ("words", "sequence"), ("sequence", "attention"),
+                  ("bias", "attention"), ("attention", "first"), ("first", "feedforward"),
+                  ("bias2", "feedforward"), ("feedforward", "second"), ("second", "loss")):  # fmt: skip
+        diagram.arrow(*arrow)
+    return diagram
+
+
+def prompt_and_prefix(wide: int):
+    """Prompt tuning beside Frozen: where the vectors before the text come from."""
+    diagram = Diagram("A trained prompt, and a prefix computed from a picture")
+    diagram.box(
+        "constant",
+        "trained vectors",
+        f"(2, {wide}), the same for all texts",
+        column=1,
+        row=0,
+        kind="trained",
+    )
+    diagram.box("pixels", "picture", "(3, 32, 32)", column=0, row=2, kind="data")
+    diagram.box("encoder", "image encoder", f"→ (2, {wide})", column=1, row=2, kind="trained")
+    diagram.box("lm1", "language model", "prompt tuning", column=2, row=0, kind="frozen")
+    diagram.box("lm2", "language model", "Frozen", column=2, row=2, kind="frozen")
+    diagram.box("out1", "text", "learns one task", column=3, row=0, kind="data")
+    diagram.box("out2", "text", "depends on the picture", column=3, row=2, kind="data")
+    for arrow in (
+        ("constant", "lm1"),
+        ("lm1", "out1"),
+        ("pixels", "encoder"),
+        ("encoder", "lm2"),
+        ("lm2", "out2"),
+    ):
+        diagram.arrow(*arrow)
+    return diagram
+
+
+def next_words(models: Mapping[str, torch.nn.Module], words: Sequence[str], count: int = 3):
+    """Most likely words after 'noun :', by model, as bars of probabilities."""
+    known = vocabulary()
+    names = {number: word for word, number in known.items()}
+    groups = {}
+    for word in words:
+        ids = torch.tensor([[tokenizer.BOS, known[word], known[":"]]])
+        for name, model in models.items():
+            with evaluation.eval_mode(model):
+                probabilities = model(ids)[0, -1].softmax(-1)
+            top = probabilities.topk(count)
+            groups[f"'{word} :' {name}"] = {
+                names[int(index)]: float(value) for value, index in zip(*top)
+            }
+    return _ranked(groups)
+
+
+@course_style()
+def _ranked(groups: Mapping[str, Mapping[str, float]]):
+    """One row a group: its words' probabilities, as bars with the words written beside them."""
+    drawn, axes = figure(7.2, 0.85 * len(groups) + 0.6, rows=len(groups), sharex=True)
+    for panel, (name, values) in zip(axes, groups.items()):
+        panel.barh(range(len(values)), list(values.values()), color=COLOURS[0], alpha=0.85)
+        panel.set_yticks(range(len(values)), list(values), fontsize=9)
+        panel.invert_yaxis()
+        panel.set(xlim=(0, 1.12))
+        panel.set_title(name, fontsize=9, loc="left", pad=2)
+        for row, value in enumerate(values.values()):
+            panel.annotate(
+                f"{value:.2f}",
+                (value, row),
+                (3, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=8,
+            )
+    axes[-1].set_xlabel("probability of the next word")
+    words = "; ".join(
+        f"{name}: " + ", ".join(f"{w} {p:.2f}" for w, p in values.items())
+        for name, values in groups.items()
+    )
+    return describe(drawn, f"Most likely next words. {words}.")
+
+
+def live_table(results: Mapping[str, Mapping], whole: int) -> str:
+    """One row a method: what was trained, accuracy, what is still known, and whether frozen parameters moved."""
+    lines = ["| method | trained numbers | share | held-out nouns | facts still known | frozen parameters that changed | seconds |",
+             "|---|---|---|---|---|---|---|"]  # fmt: skip
+    for name, found in results.items():
+        moved = len(found["frozen but changed"])
+        lines.append(f"| {name} | {found['trained']:,} | {found['trained'] / whole:.2%} | {found['held-out nouns']:.2f} "
+                     f"| {found['facts']:.2f} | {moved or 'none'} | {found['seconds']:.0f} |")  # fmt: skip
+    return "\n".join(lines)
+
+
+def spread_of(
+    rows: Rows, row: str, task: str, key: str = "held-out nouns", examples: int | None = None
+) -> evaluation.Spread:
+    """A measurement of replicate_tuning over seeds; examples: default, all nouns of the training."""
+    most = max(one["examples"] for one in rows)
+    chosen = [
+        one[key]
+        for one in rows
+        if (one["row"], one["task"], one["examples"]) == (row, task, examples or most)
+    ]
+    return evaluation.spread(chosen)
+
+
+METHODS = (
+    "prompt, 1 vector",
+    "prompt, 5 vectors",
+    "prompt, 20 vectors",
+    "BitFit",
+    "adapters, width 8",
+    "all weights",
+)
+
+
+def methods(rows: Rows, task: str, chance: float):
+    """Held-out accuracy and what is still known, by method, on one task."""
+    groups = {}
+    for name in METHODS:
+        trained = next(one["trained"] for one in rows if one["row"] == name)
+        groups[f"{name}\n({trained:,} trained)"] = {
+            "held-out nouns, answered right": spread_of(rows, name, task),
+            "facts still known": spread_of(rows, name, task, "facts"),
+        }
+    return plots.bars(groups, "share right", chance=chance, sideways=True)
+
+
+def few_examples(rows: Rows):
+    """Accuracy with few examples: trained on, or shown in the prompt."""
+    groups = {}
+    for count in sorted({one["examples"] for one in rows if one["row"] in tuning_task.FORMS}):
+        groups[f"{count} examples"] = {
+            "in the prompt, 'noun : answer'": spread_of(
+                rows, "noun : answer .", "place", examples=count
+            ),
+            "in the prompt, a known form": spread_of(
+                rows, "question : which ?", "place", examples=count
+            ),
+            "prompt tuning, 5 vectors": spread_of(
+                rows, "prompt, 5 vectors", "place", examples=count
+            ),
+            "all weights": spread_of(rows, "all weights", "place", examples=count),
+        }
+    return plots.bars(groups, "held-out nouns, answered right (share)")
+
+
+@course_style()
+def lab(runs: Mapping[str, Mapping]):
+    """Training losses of the failure lab's runs."""
+    drawn, (axes,) = figure(7.2, 3.4)
+    for (name, run), colour, marker in zip(runs.items(), COLOURS, MARKERS):
+        steps = np.arange(1, len(run["losses"]) + 1)
+        axes.plot(
+            steps,
+            np.maximum(run["losses"], 1e-4),
+            color=colour,
+            marker=marker,
+            markevery=0.1,
+            label=name,
+        )
+    axes.set(xlabel="step", ylabel="training loss (nats)", yscale="log")
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    ends = "; ".join(f"{name} ends at {run['losses'][-1]:.2g}" for name, run in runs.items())
+    return describe(drawn, f"Training losses of four runs: {ends}.")
+
+
+def lab_scores(runs: Mapping[str, Mapping]):
+    """Scores of the failure lab's runs."""
+    return plots.bars(
+        {
+            name: {
+                "held-out nouns": run["held-out nouns"],
+                "facts, adapters removed": run["facts, adapters removed"],
+            }
+            for name, run in runs.items()
+        },
+        "share right",
+    )
+
+
+def claims(rows: Rows) -> list[tuple]:
+    """The papers' claims that replicate_tuning can repeat, and our controls, for `scaling_figures.comparison`."""
+    whole, prompt, longest = "all weights", "prompt, 5 vectors", "prompt, 20 vectors"
+    glue = published("adapters-facts")
+    glue_numbers = (
+        f"GLUE {glue.value('GLUE, full', 'value')}; {glue.value('GLUE, adapters', 'value')}"
+    )
+
+    def pair(
+        first: str, second: str, task: str, key: str = "held-out nouns", examples=None
+    ) -> tuple:
+        return tuple((name, spread_of(rows, name, task, key, examples)) for name in (first, second))
+
+    spread_reason = "Few seeds with 37 held-out nouns each; the gap is within their spread."
+    return [
+        ("Full fine-tuning is a little better than adapters (Houlsby); ours: new words", glue_numbers,
+         *pair(whole, "adapters, width 8", "new words"), spread_reason),
+        ("In small models prompt tuning stays behind full fine-tuning (Lester, Fig. 1); ours: new words", "yes, below 10 billion",
+         *pair(whole, prompt, "new words"), spread_reason),
+        ("Longer prompts are better (Lester, Fig. 3a); ours: new words, 20 and 1 vectors", "yes, up to about 20",
+         *pair(longest, "prompt, 1 vector", "new words"), spread_reason),
+        ("A trained prompt beats examples in the prompt (Lester, Fig. 1); ours: place, 8 examples", "T5 beats GPT-3 on SuperGLUE",
+         *pair(prompt, "noun : answer .", "place", examples=8), spread_reason),
+        ("*Control*: full fine-tuning needs the pre-trained model; ours: place", "–",
+         *pair(whole, "all weights, not pre-trained", "place"), spread_reason),
+        ("*Control*: a prompt keeps more facts than full fine-tuning; ours: place, facts", "–",
+         *pair(prompt, whole, "place", "facts"), spread_reason),
+    ]  # fmt: skip

@@ -1,0 +1,186 @@
+"""Lesson 06's exercises on scaling: right answers pass, each plausible mistake is named; its small models and tables."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from exercise_answers import each, message
+
+from teaching import scaling, scaling_figures, scaling_models
+
+TOKENS = {
+    "found None": lambda c, n: None,
+    "the backward pass takes": lambda c, n: c / 2 / n,
+    "the forward pass takes": lambda c, n: c / 4 / n,
+    "more than one operation": lambda c, n: c / n,
+    "wrong side": lambda c, n: c / n * 6,
+    "solve C = 6 N D": lambda c, n: 6 * n * c,
+    "the budget is missing": lambda c, n: 6 * n,
+    "upside down": lambda c, n: 6 * n / c,
+    "tokens per parameter": lambda c, n: c / 6 / n / n,
+}
+SIZES = {
+    "found None": lambda w, d: None,
+    "only the attention": lambda w, d: 4 * d * w * w,
+    "the attention is missing": lambda w, d: 8 * d * w * w,
+    "fourth matrix": lambda w, d: d * (3 * w * w + 8 * w * w),
+    "counted as one": lambda w, d: d * (w * w + 8 * w * w),
+    "two of them": lambda w, d: d * (2 * w * w + 8 * w * w),
+    "four times as wide": lambda w, d: d * (4 * w * w + 2 * w * w),
+    "that is one layer": lambda w, d: 12 * w * w,
+    "not D": lambda w, d: 12 * d * w,
+}
+
+
+def valley(sizes, losses, log=np.log, exp=np.exp, inside=None, sign=-1, half=2, check=True):
+    x = log(np.array(sizes))
+    a, b, _ = np.polyfit(x, losses, 2)
+    at = sign * b / (half * a)
+    good = bool(a > 0 and x.min() < at < x.max())
+    if check and not good:
+        return sizes[int(np.argmin(losses))], False
+    return float(exp(min(at, 600) if exp is np.exp else at)), good if inside is None else inside
+
+
+VALLEY = {
+    "found None": lambda s, y: None,
+    "expected 2 values": lambda s, y: valley(s, y)[0],
+    "lowest measured": lambda s, y: (s[int(np.argmin(y))], True),
+    "over the size": lambda s, y: valley(s, y, lambda x: x, lambda x: x),
+    "take it back with exp": lambda s, y: (math.log(valley(s, y)[0]), valley(s, y)[1]),
+    "minus sign": lambda s, y: valley(s, y, sign=1, check=False, inside=True),
+    "the 2 is missing": lambda s, y: valley(s, y, half=1, check=False, inside=True),
+    "does lie between": lambda s, y: (valley(s, y)[0], False),
+    "outside of the sizes": lambda s, y: valley(s, y, check=False),
+    "not between the sizes": lambda s, y: (valley(s, y)[0], True),
+    "opens downward, so": lambda s, y: (
+        valley(s, y) if np.polyfit(np.log(s), y, 2)[0] > 0 else valley(s, y, check=False, inside=True)
+    ),
+    "downward has no minimum": lambda s, y: (
+        valley(s, y)[0], valley(s, y)[1] or np.polyfit(np.log(s), y, 2)[0] < 0
+    ),
+}  # fmt: skip
+
+
+def law(c, n, x=np.log, y=np.log, back=np.exp):
+    slope, start = np.polyfit(x(np.array(c)), y(np.array(n)), 1)
+    return slope, back(start)
+
+
+def same(value):
+    return value
+
+
+LAW = {
+    "found None": lambda c, n: None,
+    "expected 2 values": lambda c, n: law(c, n)[0],
+    "the exponent comes first": lambda c, n: law(c, n)[::-1],
+    "still a logarithm": lambda c, n: law(c, n, back=same),
+    "a line between logarithms": lambda c, n: law(c, n, same, same, same),
+    "those of the sizes": lambda c, n: law(c, n, y=same, back=same),
+    "those of the budgets": lambda c, n: law(c, n, x=same),
+    "axes are exchanged": lambda c, n: law(n, c),
+    "first and last point": lambda c, n: law(c[::3], n[::3]),
+    "a power of 10": lambda c, n: law(c, n, np.log10, np.log10),
+}
+
+
+def split(c, f, power="beta", six=6, last=6, root=True, invert=False, ratio=True):
+    total = f["alpha"] + f["beta"]
+    balance = f["A"] / f["B"] * (f["alpha"] / f["beta"] if ratio else 1)
+    balance = (1 / balance if invert else balance) ** (1 / total if root else 1)
+    n = balance * (c / six) ** (f[power] / total)
+    return n, c / last / n
+
+
+def searched(c, f):
+    n = np.exp(np.linspace(math.log(1e6), math.log(1e13), 20_001))
+    loss = f["E"] + f["A"] / n ** f["alpha"] + f["B"] / (c / 6 / n) ** f["beta"]
+    best = float(n[loss.argmin()])
+    return best, c / 6 / best
+
+
+SPLIT = {
+    "found None": lambda c, f: None,
+    "parameters come first": lambda c, f: split(c, f)[::-1],
+    "it is beta": lambda c, f: split(c, f, "alpha"),
+    "upside down": lambda c, f: split(c, f, invert=True),
+    "the 6 is missing.": lambda c, f: split(c, f, six=1, last=1),
+    "missing in the parameters": lambda c, f: split(c, f, six=1),
+    "missing in the tokens": lambda c, f: split(c, f, last=1),
+    "needs the power": lambda c, f: split(c, f, root=False),
+    "*derivatives* balance": lambda c, f: split(c, f, ratio=False),
+    "the constants are not used": lambda c, f: (math.sqrt(c / 6), math.sqrt(c / 6)),
+}
+
+
+WRONG = {
+    "scaling.training_tokens": TOKENS,
+    "scaling.block_parameters": SIZES,
+    "scaling.valley": VALLEY,
+    "scaling.power_law": LAW,
+    "scaling.best_split": SPLIT,
+}
+RIGHT = {
+    "scaling.training_tokens": lambda c, n: c / 6 / n,
+    "scaling.block_parameters": lambda w, d: 12 * d * w * w,
+    "scaling.valley": valley,
+    "scaling.power_law": law,
+    "scaling.best_split": searched,
+}
+EXERCISES = {f"scaling.{name}": one for name, one in scaling.EXERCISES.items()}
+
+
+def test_each_exercise_is_tried():
+    assert set(EXERCISES) == set(WRONG) == set(RIGHT)
+
+
+@pytest.mark.parametrize("id", RIGHT)
+def test_right_answers_and_the_reference_pass(id):
+    assert [message(id, RIGHT[id]) for _ in range(3)] == [""] * 3
+    assert message(id, EXERCISES[id].reference) == ""
+
+
+@pytest.mark.parametrize("id, words, answer", each(WRONG))
+def test_each_mistake_is_named(id, words, answer):
+    for _ in range(2):
+        assert words in message(id, answer)
+
+
+def test_a_model_of_characters_reads_only_what_comes_before():
+    torch.manual_seed(0)
+    model = scaling_models.CharacterModel(16)
+    ids = torch.randint(0, 30, (1, scaling_models.CONTEXT))
+    changed = ids.clone()
+    changed[0, 40] = (ids[0, 40] + 1) % 30
+    with torch.no_grad():
+        moved = (model(ids) - model(changed)).abs().sum(-1)[0]
+    assert moved[:40].max() == 0 and moved[40:].min() > 0
+
+
+def test_training_lowers_the_loss_and_counts_what_it_read():
+    found = scaling_models.train(12, 40_000, corpus=50_000)
+    assert found["tokens"] == 78 * 512 and found["loss"] < math.log(30) - 0.5
+
+
+ROWS = [
+    {"flops": 10**c, "seed": seed, "width": w, "parameters": w**2 * 10,
+     "loss": 2 + (math.log(w**2 * 10) - 0.5 * math.log(10**c) + 3.5 - seed / 10) ** 2}
+    for c in (10, 11) for seed in (0, 1) for w in (10, 20, 40, 80)
+]  # fmt: skip
+
+
+def test_curves_are_grouped_by_budget_and_seed_and_unfinished_seeds_are_left_out():
+    found = scaling_figures.best_sizes(ROWS[:-1], scaling.valley)
+    assert {flops: len(sizes) for flops, sizes in found.items()} == {10**10: 2, 10**11: 1}
+    (low, inside), (other, _) = found[10**10]
+    assert inside and math.log(low) == pytest.approx(0.5 * math.log(10**10) - 3.5)
+    assert math.log(other / low) == pytest.approx(0.1)
+    assert len(scaling_figures.claims(ROWS, scaling.valley)) == 4
+
+
+def test_the_later_fit_agrees_with_twenty_tokens_per_parameter():
+    text = scaling_figures.split_table(scaling.best_split)
+    printed, later = (line.split("|") for line in text.splitlines()[2:4])
+    assert int(later[4]) in range(15, 30) and int(printed[4]) > 50
