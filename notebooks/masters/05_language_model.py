@@ -796,7 +796,7 @@ quiz(
 Markdown(results.controls(language_row))
 
 # %% [markdown]
-# From a random start the seeds learn names at different steps, and not every seed learns the facts. This is why the course's model has its start and its recipe: the later lessons need a model that names and knows. The right column says in which of the measured seeds the recipe gave one. The model that ships is that of seed 0. What the later lessons say about pictures doesn't depend on *how* the language model got its heads. They can't say how soon such heads form in a real language model.
+# From a random start the seeds learn names at different steps, and not every seed learns the facts. This is why the course's model has its start and its recipe: the later lessons need a model that names and knows. The right column says in which of the measured seeds the recipe gave one. There a value near 0.25 is a guess among the four names of the prompt; with a random start, a guess between two names gives 0.5. The model that ships is that of seed 0, and the figures of this lesson show that model alone. What the later lessons say about pictures doesn't depend on *how* the language model got its heads. They can't say how soon such heads form in a real language model.
 #
 # ## 7. From words to pictures
 #
