@@ -64,19 +64,20 @@ def phase(scale: Scale, seed: int) -> list[dict]:
 
 
 def learning(scale: Scale, seed: int) -> dict:
-    """One training by the shipped recipe, anew: its losses, tests on the way, and all tests of world.word_tests at the end."""
+    """One training by the shipped recipe: its losses, tests on the way (not of a model that is there already, as the shipped one
+    of seed 0), and all tests of world.word_tests at the end."""
     torch.set_num_threads(1)
     model, curve = recipes.language.new_language(scale, seed).eval(), []
     count = 4 if scale.name == "smoke" else 128
 
     def look(step: Step) -> None:
         if step.step % max(1, step.steps // 15) == 0:
-            report = recipes.language.word_report(model, count // 2, names=CURVES)
-            curve.append({"step": step.step} | step.losses | report)
+            curve.append({"step": step.step} | step.losses)
+            if model.training:
+                curve[-1] |= recipes.language.word_report(model, count // 2, names=CURVES)
             print(seed, curve[-1], flush=True)
 
-    language = recipes.get("language")
-    stage = language.train_or_load(scale, seed, model=model, on_step=look, retrain=True)
+    stage = recipes.get("language").train_or_load(scale, seed, model=model, on_step=look)
     seconds = round(stage.history[-1].seconds)
     report = recipes.language.word_report(model, count)
     print(seed, report, flush=True)

@@ -2,7 +2,8 @@
 
 Two recipes. "language_short" is the plain one: short texts, random layers; binding comes by itself after hundreds of steps,
 at another time in each seed, and facts may not come at all. "language" is what the course ships. Three things make it learn
-names, facts and who is where in every seed, in a quarter of the steps:
+names, facts and who is where in a quarter of the steps (facts in three seeds of three, names in two of three: see
+docs/DECISIONS.md):
   - layers that start as heads which attend backwards, match and copy (parts.induction_heads);
   - names before all else (world.curriculum): first close to their things, then on pages, then everything;
   - words that follow from the text before them count five times (LanguageModel.losses).
