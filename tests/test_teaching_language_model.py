@@ -450,11 +450,16 @@ def test_the_table_beside_the_paper_has_a_verdict_for_each_claim():
         text.count("**agrees**") + text.count("**within noise**") + text.count("**disagrees**") == 4
     )
     (row,) = load_results("replicate_language")["rows"]
-    point = {"step": 100, "facts": 0.5, "names, 4 shots, tags": 0.95}
-    made = {"seed": 4, "words": {}, "curve": [{"step": 50, "lm": 2.0}, point]}
-    lines = language_model_results.controls(row | {"learning": [made]}).splitlines()
-    assert [line.split("|")[-2].strip() for line in lines[2:]] == ["4", "100", "0.95", "0.50"]
-    assert "not measured yet" in language_model_results.controls(row | {"learning": []})
+    names = language_model_results.NAMES
+    made = {
+        "seed": 4,
+        "words": {"facts": 0.5, names: 1.0},
+        "curve": [{"step": 50, "lm": 2.0}, {"step": 100, names: 0.95}],
+    }
+    text = language_model_results.controls(row | {"learning": [made]})
+    assert "| 4 | 100 | 1.00 | 0.50 |" in text
+    assert "names reach 0.9 in 1 of 1 seeds, facts in 0 of 1 seeds" in text
+    assert "course's recipe" not in language_model_results.controls(row | {"learning": []})
 
 
 def test_half_of_the_way_is_found_for_falling_and_rising_curves():

@@ -675,7 +675,7 @@ head_scores = check("language_model.head_scores", head_scores)
 #
 # One fact must be said before you look. Usually such heads form during training. **In the course's model they were set at the start, by hand.** Head 1 of layer 1 began with weights that attend to the word before. Head 2 of layer 1 attended to the words about five positions back. In layer 2, head 1 compared its own word with what the first of these heads had added at each position, and head 2 did so with the second. All other heads of layers 2 and 3 began by matching equal words. The function is `init_induction_heads` in `vlmcourse/parts/induction_heads.py`.
 #
-# It was done because a model this small is otherwise slow to learn naming: section 6 measures how slow. Training then changed all weights. So the next table can't show that such heads *form*. It shows what was set, and what training made of it.
+# It was done because a model this small is otherwise slow to learn naming. Section 6 measures how slow, and how sure the start is. Training then changed all weights. So the next table can't show that such heads *form*. It shows what was set, and what training made of it.
 
 # %%
 start = induction.starting_model(scale)
@@ -771,10 +771,10 @@ plots.show(
 (language_row,) = evaluation.load_results("replicate_language")["rows"]
 plots.show(
     results.training_curves(language_row),
-    "Figure 14. While whole models are trained (each step reads 4,096 tokens): mean over seeds and "
-    "one standard deviation. Names from a random start: a choice between two; with heads set: "
-    "among all words, 4 examples. What to see: from a random start "
-    "names take long, and the seeds differ widely in facts.",
+    "Figure 14. While whole models are trained (each step reads 4,096 tokens): mean over seeds "
+    "and one standard deviation; with heads set, names seed by seed, where they were measured. "
+    "Names from a random start: a choice between two; with heads set: among all words, 4 "
+    "examples. What to see: names come early or late, and one seed's never.",
 )
 
 # %% [markdown]
@@ -796,7 +796,9 @@ quiz(
 Markdown(results.controls(language_row))
 
 # %% [markdown]
-# From a random start the seeds learn names at different steps, and not every seed learns the facts. This is why the course's model has its start and its recipe: the later lessons need a model that names and knows. The right column says in which of the measured seeds the recipe gave one. There a value near 0.25 is a guess among the four names of the prompt; with a random start, a guess between two names gives 0.5. The model that ships is that of seed 0, and the figures of this lesson show that model alone. What the later lessons say about pictures doesn't depend on *how* the language model got its heads. They can't say how soon such heads form in a real language model.
+# The sentences below the table are computed. From a random start names come late, and facts not in every seed. With the course's recipe names come early where they come, but the start guarantees nothing: a value near 0.25 is a guess among the four names of the prompt. (With the random start, a guess between two names gives 0.5.) The model that ships is that of seed 0, which was fixed before the training. The figures of this lesson show that model alone.
+#
+# The course's model has this start and this recipe because the later lessons need a model that names and knows. What they say about pictures doesn't depend on *how* the language model got its heads. They can't say how soon such heads form in a real language model.
 #
 # ## 7. From words to pictures
 #
@@ -922,7 +924,7 @@ Markdown(results.comparison(measured))
 # > - The nucleus adapts to how open the next word is; a beam looks for one likely text.
 # > - Knowledge comes from the weights, in-context learning from the prompt. Controls separate the two.
 # > - An induction head finds an earlier place like this one, and copies what came next. It needs two layers.
-# > - The course's model started with such heads. From random weights it takes many more steps.
+# > - The course's model started with such heads. From random weights it takes many more steps; even with the start, naming is not certain in every seed.
 # > - Layers read vectors, not words: so a picture's vectors can stand in a prompt.
 #
 # ## Glossary

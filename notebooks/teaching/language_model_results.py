@@ -33,14 +33,19 @@ def seeds_of(rows: Sequence[Mapping]) -> list[int]:
     return sorted({row["seed"] for row in rows})
 
 
+NAMES = "names, 4 shots, tags"
+
+
 def training_curves(language: Mapping):
     """Curves of both recipes over their steps: names and facts. language: the row of results/replicate_language.json."""
-    shipped = [point for row in language.get("learning", []) for point in row["curve"]]
+    runs = {row["seed"]: row["curve"] for row in language.get("learning", [])}
     series = {
         "random start: names": over_steps(language["phase"], "binding"),
         "random start: facts": over_steps(language["phase"], "facts"),
-        "heads set: names": over_steps(shipped, "names, 4 shots, tags"),
-        "heads set: facts": over_steps(shipped, "facts"),
+        **{
+            f"heads set, seed {seed}: names": over_steps(runs[seed], NAMES) for seed in sorted(runs)
+        },
+        "heads set: facts": over_steps([p for curve in runs.values() for p in curve], "facts"),
     }
     return plots.curves(
         {name: curve for name, curve in series.items() if curve},
@@ -118,44 +123,37 @@ def comparison(induction: Mapping) -> str:
     )
 
 
-def listed(points: Sequence[Mapping]) -> str:
-    """The seeds of some measurements, in words."""
-    return ", ".join(map(str, seeds_of(points))) or "not measured yet"
-
-
 def steps_to(points: Sequence[Mapping], name: str, level: float = 0.9) -> str:
-    """For each seed, the first step at which a measurement reached this level, in words."""
-    found = []
-    for seed in seeds_of(points):
-        reached = [p["step"] for p in points if p["seed"] == seed and p.get(name, 0) >= level]
-        found.append(f"{min(reached):,}" if reached else "never")
-    return ", ".join(found) or "not measured yet"
-
-
-def at_the_end(points: Sequence[Mapping], name: str) -> str:
-    """For each seed, the last value of a measurement, in words."""
-    found = []
-    for seed in seeds_of(points):
-        measured = [p for p in points if p["seed"] == seed and name in p]
-        found += [f"{max(measured, key=lambda p: p['step'])[name]:.2f}"] if measured else []
-    return ", ".join(found) or "not measured yet"
+    """The first step at which a measurement of one seed reached this level, in words."""
+    measured = [point for point in points if name in point]
+    reached = [point["step"] for point in measured if point[name] >= level]
+    return f"{min(reached):,}" if reached else "never" if measured else "not measured"
 
 
 def controls(language: Mapping) -> str:
     """A Markdown table of our own: both recipes, seed by seed. language: the row of results/replicate_language.json."""
-    plain = language["phase"]
-    shipped = [
-        {"seed": row["seed"]} | point
-        for row in language.get("learning", [])
-        for point in row["curve"]
-    ]
-    names = "names, 4 shots, tags"
+    rows: list[tuple[str, int, str, float, float]] = []  # recipe, seed, step, names, facts
+    for seed in seeds_of(language["phase"]):
+        points = [point for point in language["phase"] if point["seed"] == seed]
+        last = max(points, key=lambda point: point["step"])
+        found = steps_to(points, "binding")
+        rows.append(("random start, short texts", seed, found, last["binding"], last["facts"]))
+    for run in sorted(language.get("learning", []), key=lambda run: run["seed"]):
+        found, words = steps_to(run["curve"], NAMES), run["words"]
+        rows.append(
+            ("heads set, course's recipe", run["seed"], found, words[NAMES], words["facts"])
+        )
     lines = [
-        "| each value is one seed | random start, short texts | heads set, the course's recipe |",
-        "|---|---|---|",
-        f"| seeds | {listed(plain)} | {listed(shipped)} |",
-        f"| step at which names reach 0.9 | {steps_to(plain, 'binding')} | {steps_to(shipped, names)} |",
-        f"| names at the end | {at_the_end(plain, 'binding')} | {at_the_end(shipped, names)} |",
-        f"| facts at the end | {at_the_end(plain, 'facts')} | {at_the_end(shipped, 'facts')} |",
+        "| recipe | seed | names reach 0.9 at step | names at the end | facts at the end |",
+        "|---|---|---|---|---|",
+        *(f"| {a} | {b} | {c} | {names:.2f} | {facts:.2f} |" for a, b, c, names, facts in rows),
+        "",
     ]
+    for recipe in dict.fromkeys(row[0] for row in rows):
+        ends = [row[3:] for row in rows if row[0] == recipe]
+        learned = [sum(end[what] >= 0.9 for end in ends) for what in (0, 1)]
+        of = f"of {len(ends)} seeds"
+        lines.append(
+            f"*{recipe}*: names reach 0.9 in {learned[0]} {of}, facts in {learned[1]} {of}.\n"
+        )
     return "\n".join(lines)
