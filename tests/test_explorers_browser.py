@@ -117,7 +117,7 @@ SHOWN = (
     "docs/INSTRUCTORS.html",
     "notebooks/01_attention_and_masks.html",
     "notebooks/explorers.html",
-    "reference/index.html",
+    "reference/vlmcourse.training.html",
     "reference/vlmcourse.parts.html",
 )
 

@@ -33,7 +33,7 @@ def test_it_has_every_page_and_no_fault(site):
     assert "<math" in lesson and "What the figure shows" in lesson
     assert "<summary>Solution</summary>" in lesson
     first = (site / "index.html").read_text()
-    for caption in ("Lessons", "Assignments", "For instructors", "Look it up"):
+    for caption in ("Lessons", "Assignments", "For instructors", "Look it up", "API reference"):
         assert f'class="caption-text">{caption}<' in first
     assert 'href="notebooks/01_attention_and_masks.html"' in first
     assert (site / "searchindex.js").is_file()

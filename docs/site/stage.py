@@ -121,16 +121,15 @@ def modules(package: Path) -> dict[str, list[str]]:
     return found
 
 
-def reference(package: Path, folder: Path) -> None:
-    """A page for each part of a package, with all its modules, and one that lists these pages."""
+def reference(package: Path, folder: Path) -> list[str]:
+    """Writes a page for each part of a package, with all its modules; returns their names."""
     folder.mkdir()
     found = modules(package)
     for part, names in found.items():
         text = f"{part}\n{'=' * len(part)}\n"
         text += "".join(MODULE.format(name=name, line="-" * len(name)) for name in names)
         (folder / f"{part}.rst").write_text(text, encoding="utf-8")
-    pages = CONTENTS.replace(":hidden:\n", "").format(caption="Parts", pages="\n".join(found))
-    (folder / "index.md").write_text(f"# API reference\n{pages}", encoding="utf-8")
+    return list(found)
 
 
 def stage(root: Path, folder: Path) -> None:
@@ -143,7 +142,8 @@ def stage(root: Path, folder: Path) -> None:
         for source in sources:
             staged.page(source)
         pages = [source.with_suffix("").as_posix() for source in sources]
-        pages += ["reference/index"] if caption == "Look it up" else []
         contents += CONTENTS.format(caption=caption, pages="\n".join(pages))
-    reference(root / "vlmcourse", folder / "reference")
+    names = reference(root / "vlmcourse", folder / "reference")
+    pages = [f"{name.removeprefix('vlmcourse.')} <reference/{name}>" for name in names]
+    contents += CONTENTS.format(caption="API reference", pages="\n".join(pages))
     staged.page(Path("README.md"), Path("index.md"), contents)
