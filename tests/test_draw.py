@@ -136,7 +136,7 @@ def test_a_live_curve_ends_with_what_happened(capsys):
         "3/3" in (said := capsys.readouterr().err) and "loss=1.000" in said
     )  # no notebook here: a progress bar
     assert (
-        "falls from 2.00 to 1.00 in 3 steps" in live.figure().description
+        "running mean from 2.00 to 1.00, 3 steps" in live.figure().description
         and "done" in live.figure().axes[0].get_title("left")
     )
 
@@ -155,7 +155,7 @@ def test_in_a_notebook_the_curve_grows_with_time_left_and_samples(monkeypatch):
     for step in steps([2.0, 1.0]):
         live(step)
     first, last = (one["text/plain"] for one in shown)
-    assert "cat: a 0" in first and "cat: a 1" in last and "to 1.00 in 2 steps" in last
+    assert "cat: a 0" in first and "cat: a 1" in last and "to 1.00, 2 steps" in last
     assert shown[-1]["image/png"].startswith(b"\x89PNG")
 
 

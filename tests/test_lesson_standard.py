@@ -60,6 +60,14 @@ class TestStandard:
         if master.stem[:2] not in ("00", "01"):  # the lecture prints no tables of theirs
             assert "\n# ## The paper beside ours" in text
 
+    def test_time_to_work_through_is_at_least_that_of_the_exercises(self, master):
+        row = re.search(r"^\| Time \|.*", of(master)[0].source, re.M)[0]
+        told = int(re.search(r"(\d+) minutes to work through", row)[1])
+        text = "\n".join(cell.source for cell in of(master))
+        cards = re.findall(r"^\| [^|]+ \| [●○]+ \| [●○]+ \| (\d+) \|$", text, re.M)
+        assert len(cards) == len(exercises_of(master))
+        assert sum(map(int, cards)) <= told
+
     def test_exercises_are_many_interleaved_and_complete(self, master):
         cells = of(master)
         heads = [i for i, c in enumerate(cells) if re.match(r"### Exercise \d+ · ", c.source)]

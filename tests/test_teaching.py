@@ -12,6 +12,7 @@ from exercise_answers import taught
 
 import teaching
 from teaching import exercises
+from teaching.differences import show_difference
 
 FOLDER = Path(teaching.__file__).parent
 LESSONS = sorted(path.stem for path in FOLDER.glob("*.toml"))
@@ -85,6 +86,35 @@ def test_got_is_shown_beside_wanted(capsys, monkeypatch):
     capsys.readouterr()
     exercises.check("clip.symmetric_loss", lambda image, text, scale: (image.sum() * 0 + 7).item())
     assert "For these inputs yours is 7.0000; wanted " in capsys.readouterr().out
+
+
+def test_the_table_that_is_most_wrong_is_shown(monkeypatch):
+    shown = []
+    monkeypatch.setattr("vlmcourse.plots.show", shown.append)
+    wanted = torch.zeros(2, 3, 4, 4)
+    got = wanted + 1e-7  # rounding
+    got[1, 0, 2, 3] = 0.5
+    for pair in ((got, wanted), ([wanted + 1e-7, got], [wanted, wanted])):
+        show_difference(*pair, 1e-4)
+        assert "The largest difference is 0.5, at row 2, column 3" in shown.pop().description
+    mask = wanted.bool()
+    show_difference(got.round(decimals=0).bool() | (got > 0.4), mask, 1e-4)
+    assert "1 cells attend but must not" in shown.pop().description
+    show_difference([wanted + 1e-7, "text"], [wanted, "another"], 1e-4)
+    show_difference([wanted, False], [wanted, True], 1e-4)
+    assert not shown
+
+
+def test_numbers_are_shown_where_they_are_wrong_and_have_a_meaning(capsys):
+    def said(got, wanted, tolerance=1e-4):
+        show_difference(got, wanted, tolerance)
+        return capsys.readouterr().out
+
+    assert said(7, 2.5) == "For these inputs yours is 7.0000; wanted 2.5000.\n"
+    assert said([7.0, True], [2.5, True]) == said(7, 2.5)
+    assert said([2.5, False], [2.5, True]) == ""  # the number is right: the inputs were changed
+    assert said([0.7991, 1.0], [0.8, 0.0], 0.06) == ""  # facts
+    assert said([225.0, 0.0], [225.0, 1.0]) == ""
 
 
 def test_what_passed_is_used_later_and_else_the_reference(capsys, monkeypatch):

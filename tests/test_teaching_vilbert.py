@@ -1,5 +1,7 @@
 """Lesson 04's exercises: right answers pass, and each plausible mistake is named."""
 
+from functools import partial
+
 import pytest
 import torch
 from exercise_answers import each, message
@@ -9,6 +11,8 @@ from torch.nn.functional import (
     cross_entropy,
     gelu,
     kl_div,
+    layer_norm,
+    linear,
     logsigmoid,
     one_hot,
 )
@@ -107,7 +111,20 @@ def masking_seeded(*args):
         return masking(*args)
 
 
+def masking_together(ids, selected, mask_id, vocabulary, shape):
+    draw = torch.rand(shape(ids))
+    out = torch.where(selected & (draw < 0.8), mask_id, ids)
+    other = torch.randint(1, vocabulary, ids.shape)
+    return torch.where(selected & (draw >= 0.9), other, out)
+
+
 MASKING = {
+    "rows or columns": lambda *args: masking_together(*args, shape=lambda i: (len(i), 1)),
+    "columns become [MASK]": lambda *args: masking_together(*args, shape=lambda i: i.shape[1:]),
+    "leaves out its upper end": lambda i, s, m, v: masking(
+        i, s, m, v, word=torch.randint(1, v - 1, i.shape)
+    ),
+    "only id 0 is no replacement": lambda *args: masking(*args, first=4),
     "Did you forget the return?": lambda *args: None,
     "changed in place": masking_in_place,
     "only 80 % of them": lambda *args: masking(*args, mask=1.0),
@@ -138,6 +155,8 @@ REGION = {
     "are not asked for count, too": lambda g, c, a: region(g, c, torch.ones_like(a)),
     "over classes, too": lambda g, c, a: region(g, c, a) / g.shape[-1],
     "take their mean": lambda g, c, a: region(g, c, a) * a.sum(),
+    "number of all regions": lambda g, c, a: (divergence(c, g.softmax(-1)) * a).mean(),
+    "by the number of pictures": lambda g, c, a: divergence(c, g.softmax(-1))[a].sum() / len(g),
     "count instead": lambda g, c, a: region(g, c, ~a),
     "are exchanged": lambda g, c, a: divergence(g.softmax(-1), c)[a].mean(),
     "it lacks the entropy": lambda g, c, a: cross_entropy(g[a], c[a]),
@@ -181,7 +200,33 @@ def one_table(image, text, is_region, is_word):
     return to_image @ text[2], to_text @ image[2]
 
 
+def look_at(image, text, is_region, is_word, weigh):
+    """Co-attention whose weights are made by weigh(scores, mask of queries, mask of keys), each as it comes."""
+    (q, k, v), (Q, K, V) = image, text
+    scores = q @ K.mT / q.shape[-1] ** 0.5, Q @ k.mT / q.shape[-1] ** 0.5
+    return (
+        weigh(scores[0], is_region, is_word) @ V,
+        weigh(scores[1], is_word, is_region) @ v,
+    )
+
+
+def inverted(scores, _, is_key, fill=-torch.inf):
+    return scores.masked_fill(is_key[:, None, None], fill).softmax(-1)
+
+
 CO = {
+    "True means a real key": lambda *args: look_at(*args, weigh=inverted),
+    "are inverted": lambda *args: look_at(*args, weigh=partial(inverted, fill=-1e9)),
+    "masks are exchanged": lambda *args: look_at(
+        *args, weigh=lambda s, mine, _: inverted(s, None, ~mine)
+    ),
+    "laid over the queries": lambda *args: look_at(
+        *args,
+        weigh=lambda s, mine, _: s.masked_fill(~mine[:, None, :, None], -torch.inf).softmax(-1),
+    ),
+    "after the softmax, so": lambda *args: look_at(
+        *args, weigh=lambda s, _, is_key: s.softmax(-1) * is_key[:, None, None]
+    ),
     "found None": lambda *args: None,
     "expected 2 values": lambda i, t, r, w: i[0],
     "self-attention": lambda i, t, r, w: (look(*i, r), look(*t, w)),
@@ -236,6 +281,12 @@ BLOCK = {
     "residual of the feed-forward": lambda x, a, b: b.norm2(
         b.feedforward(b.norm1(x + b.attention.out(joined(a))))
     ),
+    "the second residual is the block's input": lambda x, a, b: b.norm2(
+        x + b.feedforward(b.norm1(x + b.attention.out(joined(a))))
+    ),
+    "feed-forward layer was given the block's input": lambda x, a, b: b.norm2(
+        b.norm1(x + b.attention.out(joined(a))) + b.feedforward(x)
+    ),
     "both residuals": lambda x, a, b: b.norm2(
         b.feedforward(b.norm1(b.attention.out(joined(a))))
     ),
@@ -256,6 +307,8 @@ ALIGNMENT = {
     "subtracted": lambda i, t, p, q, h: h(p(i[:, 0]).tanh() - q(t[:, 0]).tanh())[:, 0],
     "mean over all positions": lambda *args: align(*args, take=lambda s: s.mean(1)),
     "last position": lambda *args: align(*args, take=lambda s: s[:, -1]),
+    "applied to the product": lambda i, t, p, q, h: h((p(i[:, 0]) * q(t[:, 0])).tanh())[:, 0],
+    "before the linear layer": lambda i, t, p, q, h: h(p(i[:, 0].tanh()) * q(t[:, 0].tanh()))[:, 0],
     "tanh is missing": lambda *args: align(*args, f=lambda x: x),
     "ReLU": lambda *args: align(*args, f=torch.relu),
     "that is a sigmoid": lambda *args: align(*args, f=torch.sigmoid),
@@ -341,12 +394,20 @@ def positions(is_word, regions, shift=0, step=0, end=1, length=None):
     return torch.cat([text, at, at[:, -1:] + end], dim=1)
 
 
+def words_apart(is_word, regions, change):
+    found, T = positions(is_word, regions), is_word.shape[1]
+    return torch.cat([change(found[:, :T], is_word), found[:, T:]], dim=1)
+
+
 POSITIONS = {
+    "stands at n + R": lambda w, r: positions(w, r, end=r),
+    "padding has position 0": lambda w, r: words_apart(w, r, lambda at, real: at * real),
+    "all positions are one too high": lambda w, r: positions(w, r) + 1,
     "Did you forget the return?": lambda w, r: None,
     "one by one": lambda w, r: positions(w, r, step=1),
     "padding is counted": lambda w, r: positions(w, r, length=w.shape[1]),
     "it has the next one": lambda w, r: positions(w, r, end=0),
-    "one too high": lambda w, r: positions(w, r, shift=1),
+    "the regions' position is one too high": lambda w, r: positions(w, r, shift=1),
     "one too low": lambda w, r: positions(w, r, shift=-1),
     "[END] is missing": lambda w, r: positions(w, r)[:, :-1],
     "start again at 0": lambda w, r: torch.cat(
@@ -356,23 +417,33 @@ POSITIONS = {
 
 
 class Head(nn.Module):
-    activation, norm = staticmethod(gelu), True
+    """Options of a head, right or wrong: how it joins, what stands between its layers, what at its end."""
+
+    wide, biases = 2, True
 
     def __init__(self, width, answers):
         super().__init__()
-        self.first, self.last = nn.Linear(width, 2 * width), nn.Linear(2 * width, answers)
-        self.between = nn.LayerNorm(2 * width) if self.norm else nn.Identity()
+        hidden = self.wide * width
+        self.last = nn.Linear(hidden, answers, self.biases)
+        self.between = nn.LayerNorm(hidden)
+        self.first = nn.Linear(width, hidden, self.biases)
 
     def join(self, image, text):
         return image * text
 
+    def middle(self, x):
+        return self.between(gelu(x))
+
+    def end(self, x):
+        return x
+
     def forward(self, image, text):
-        return self.last(self.between(self.activation(self.first(self.join(image, text)))))
+        return self.end(self.last(self.middle(self.first(self.join(image, text)))))
 
 
-class Added(Head):
-    def join(self, image, text):
-        return image + text
+def head(**changes):
+    """A class like Head with other attributes."""
+    return type("Changed", (Head,), changes)
 
 
 class Concatenated(Head):
@@ -393,50 +464,56 @@ class OneLayer(nn.Module):
         return self.only(image * text)
 
 
-class NoActivation(Head):
-    norm = False
+class WithoutNorm(Head):
+    def __init__(self, width, answers):
+        super().__init__(width, answers)
+        del self.between
 
-    @staticmethod
-    def activation(x):
+    def middle(self, x):
+        return gelu(x)
+
+
+class WithoutBoth(WithoutNorm):
+    def middle(self, x):
         return x
 
 
-class NoNorm(Head):
-    norm = False
+class Bare(nn.Module):
+    """The right formula with parameters of its own, without torch's layers."""
 
-
-class Softmax(Head):
-    def forward(self, image, text):
-        return super().forward(image, text).softmax(-1)
-
-
-class Sigmoid(Head):
-    def forward(self, image, text):
-        return super().forward(image, text).sigmoid()
-
-
-class Narrow(Head):
     def __init__(self, width, answers):
-        super().__init__(width, answers)
-        self.first, self.last = nn.Linear(width, width), nn.Linear(width, answers)
-        self.between = nn.LayerNorm(width)
+        super().__init__()
+        shapes = (2 * width, width), (2 * width,), (2 * width,), (2 * width,), (answers, 2 * width)
+        self.p = nn.ParameterList(torch.randn(shape) for shape in (*shapes, (answers,)))
 
-
-class Pooled(Head):
     def forward(self, image, text):
-        return super().forward(image, text)[:, 0]
+        hidden = gelu(linear(image * text, self.p[0], self.p[1]))
+        return linear(layer_norm(hidden, hidden.shape[-1:], self.p[2], self.p[3]), *self.p[4:])
 
 
 HEAD = {
-    "the logits have shape": Pooled,
-    "not multiplied": Added,
+    "there is no GELU": head(middle=lambda self, x: self.between(x)),
+    "GELU stands after the LayerNorm": head(middle=lambda self, x: gelu(self.between(x))),
+    "that is a ReLU": head(middle=lambda self, x: self.between(x.relu())),
+    "a ReLU; ViLBERT": head(middle=lambda self, x: self.between(x).relu()),
+    "that is a tanh": head(middle=lambda self, x: self.between(x.tanh())),
+    "the LayerNorm between the two layers is missing": WithoutNorm,
+    "neither a GELU nor a LayerNorm": WithoutBoth,
+    "a second GELU": head(end=lambda self, x: gelu(x)),
+    "a ReLU at the end": head(end=lambda self, x: x.relu()),
+    "states are added": head(join=lambda self, image, text: image + text),
+    "states are subtracted": head(join=lambda self, image, text: image - text),
+    "only the image's": head(join=lambda self, image, text: image),
+    "only the text's": head(join=lambda self, image, text: text),
+    "without a softmax": head(end=lambda self, x: x.softmax(-1)),
+    "logarithms of a softmax": head(end=lambda self, x: x.log_softmax(-1)),
+    "without a sigmoid": head(end=lambda self, x: x.sigmoid()),
+    "the logits have shape": head(end=lambda self, x: x[:, 0]),
     "concatenated": Concatenated,
     "a single layer": OneLayer,
-    "no activation": NoActivation,
-    "LayerNorm between": NoNorm,
-    "without a softmax": Softmax,
-    "without a sigmoid": Sigmoid,
-    "numbers to train": Narrow,
+    "hidden layer of 2 * width": head(wide=1),
+    "is every bias there": head(biases=False),
+    "torch.nn.Linear twice": Bare,
 }
 
 

@@ -53,6 +53,16 @@ def test_answers_are_true_and_of_the_kind_that_is_asked_for(questions):
     assert set(kinds) == set(questions.kinds) and min(kinds.values()) > 20
 
 
+def test_a_balanced_sample_has_each_answer_equally_often(questions):
+    chosen = questions.balanced(24)
+    asked = Counter((one.kind, one.answer) for one in map(questions.question, chosen))
+    assert chosen == sorted(set(chosen))
+    assert set(asked) == {(k, a) for k in questions.kinds for a in questions.answers(k)}
+    assert all(count == 24 // len(questions.answers(kind)) for (kind, _), count in asked.items())
+    with pytest.raises(ValueError, match="too few questions of kind"):
+        questions.balanced(24, limit=50)
+
+
 def test_a_question_alone_tells_nothing_of_its_answer(questions):
     """Where many questions have the same words, no answer is much more frequent than chance."""
     asked = [questions.question(index) for index in range(1500)]

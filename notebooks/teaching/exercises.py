@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from teaching.differences import show_difference
 from vlmcourse.widgets.interactive import column, display_widget
 from vlmgrader.checks import Check, Verdict, differs, driver_source
 from vlmgrader.public import attempt_fresh
@@ -191,13 +192,13 @@ def question(kind: str, id: str) -> dict:
 
 
 def verdict(id: str, answer: Callable) -> tuple[Verdict, tuple | None]:
-    """The first verdict that is not right, else the last, on fresh inputs; and (got, wanted) where a value is wrong."""
+    """The first verdict that is not right, else the last, on fresh inputs; and (got, wanted, tolerance) where a value is wrong."""
     generator = torch.Generator().manual_seed(torch.seed() % 2**31)
     for one in exercise(id).checks:
         found, values = attempt_fresh(one, answer, generator)
         if not found.passed:
             break
-    return found, values
+    return found, values and (*values, one.tolerance)
 
 
 def check(id: str, answer: Callable) -> Callable | None:
@@ -217,32 +218,6 @@ def check(id: str, answer: Callable) -> Callable | None:
     if reference:
         print("Until yours is right, later cells use the course's.")
     return reference
-
-
-def show_difference(got: object, wanted: object) -> None:
-    """What was got beside what was wanted: numbers in words, tables as a picture, anything else not at all."""
-    from vlmcourse import plots
-
-    if isinstance(got, (list, tuple)) and isinstance(wanted, list) and len(got) == len(wanted):
-        pairs = [pair for pair in zip(got, wanted) if isinstance(pair[1], (Tensor, float))]
-        got, wanted = pairs[0] if pairs else (None, None)
-    if isinstance(wanted, float) and isinstance(got, (int, float, Tensor)):
-        got = float(got) if not isinstance(got, Tensor) or got.numel() == 1 else None
-        if got is not None:
-            print(f"For these inputs yours is {got:.4f}; wanted {wanted:.4f}.")
-        return
-    if not isinstance(wanted, Tensor) or type(got) is not Tensor:
-        return
-    if got.shape != wanted.shape or got.dtype != wanted.dtype or not got.isfinite().all():
-        return
-    if wanted.dim() < 2 or min(wanted.shape[-2:]) < 2:
-        return
-    tables = [value.reshape(-1, *value.shape[-2:]) for value in (got, wanted)]
-    first = next(
-        (i for i, (one, other) in enumerate(zip(*tables)) if not torch.equal(one, other)), 0
-    )
-    compare = plots.compare_masks if wanted.dtype == torch.bool else plots.compare_values
-    plots.show(compare(tables[0][first], tables[1][first]))
 
 
 def quiz(

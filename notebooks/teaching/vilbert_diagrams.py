@@ -35,25 +35,12 @@ def two_streams(model: ViLBERT, regions: int, words: int) -> Diagram:
     )
     add("co image", "co-attention", "queries: regions", column=3, row=0, kind="trained")
     add("co text", "co-attention", "queries: words", column=3, row=2, kind="trained")
-    add(
-        "self image",
-        "self-attention",
-        f"{c.num_co_attention_layers} such pairs",
-        column=4,
-        row=0,
-        kind="trained",
-    )
-    add(
-        "self text",
-        "self-attention",
-        f"{c.num_co_attention_layers} such pairs",
-        column=4,
-        row=2,
-        kind="trained",
-    )
-    add("regions", "region loss", f"{c.classes} classes", column=5, row=0, kind="loss")
+    add("self image", "self-attention", "regions to regions", column=4, row=0, kind="trained")
+    add("self text", "self-attention", "words to words", column=4, row=2, kind="trained")
+    classes = f"{c.classes} classes:", f"{c.classes - 1} nouns, 'nothing'"
+    add("regions", "region loss", *classes, column=5, row=0, kind="loss")
     add("aligned", "alignment loss", "product of pooled states", column=5, row=1, kind="loss")
-    add("words", "word loss", f"{c.vocabulary} words", column=5, row=2, kind="loss")
+    add("words", "word loss", f"vocabulary of {c.vocabulary}", column=5, row=2, kind="loss")
     for source, target in (
         ("boxes", "embed image"),
         ("ids", "embed text"),
@@ -70,6 +57,10 @@ def two_streams(model: ViLBERT, regions: int, words: int) -> Diagram:
         diagram.arrow(source, target)
     diagram.arrow("co image", "co text", "K, V both ways")
     diagram.arrow("co text", "co image")
+    for side in ("image", "text"):
+        diagram.arrow(
+            f"self {side}", f"co {side}", f"both layers, {c.num_co_attention_layers} times"
+        )
     return diagram  # fmt: skip
 
 
@@ -79,54 +70,27 @@ def co_attention(model: ViLBERT, regions: int, words: int) -> Diagram:
     heads, width = c.co_attention_heads, c.co_attention_width // c.co_attention_heads
     diagram = Diagram("One co-attention layer: queries of one stream, keys and values of the other")
     sides = (
-        ("image", "regions", 0, 1 + regions, c.image_width),
-        ("text", "words", 3, words, c.text_width),
+        ("image", "regions", (0, 0.5, 1), 1 + regions, c.image_width, 2),
+        ("text", "words", (3, 2.5, 2), words, c.text_width, 3),
     )
-    for side, name, row, length, wide in sides:
-        inner, outer = (
-            (row + 1, row) if side == "image" else (row, row + 1)
-        )  # keys and values cross
-        diagram.box(side, name, f"(B, {length}, {wide})", column=0, row=row + 0.5, kind="data")
-        diagram.box(
-            f"{side} q",
-            f"queries of {name}",
-            f"(B, {heads}, {length}, {width})",
-            column=1,
-            row=outer,
-            kind="trained",
-        )
-        diagram.box(
-            f"{side} kv",
-            f"keys, values of {name}",
-            f"(B, {heads}, {length}, {width})",
-            column=1,
-            row=inner,
-            kind="trained",
-        )
-        diagram.box(f"{side} attend", "attention", f"rows: {name}", column=2, row=row + 0.5)
-        diagram.box(
-            f"{side} norm",
-            "add, norm",
-            "then feed-forward, add, norm",
-            column=3,
-            row=row + 0.5,
-            kind="trained",
-        )
-        diagram.box(
-            f"{side} out",
-            f"new {name}",
-            f"(B, {length}, {wide})",
-            column=4,
-            row=row + 0.5,
-            kind="data",
-        )
+    for side, name, (outer, middle, inner), length, wide, column in sides:
+        shape, each = f"(B, {length}, {wide})", f"(B, {heads}, {length}, {width})"
+        add = diagram.box
+        add(side, name, shape, column=0, row=outer, kind="data")
+        add(f"{side} q", f"queries of {name}", each, column=1, row=middle, kind="trained")
+        add(f"{side} kv", f"keys, values of {name}", each, column=1, row=inner, kind="trained")
+        add(f"{side} attend", "attention", f"rows: {name}", column=column, row=middle)
+        then = "add, norm", "then feed-forward, add, norm"
+        add(f"{side} norm", *then, column=4, row=outer, kind="trained")
+        add(f"{side} out", f"new {name}", shape, column=5, row=outer, kind="data")
         diagram.arrow(side, f"{side} q")
         diagram.arrow(side, f"{side} kv")
+        diagram.arrow(side, f"{side} norm", "residual")
         diagram.arrow(f"{side} q", f"{side} attend")
         diagram.arrow(f"{side} attend", f"{side} norm")
         diagram.arrow(f"{side} norm", f"{side} out")
-    diagram.arrow("image kv", "text attend")
-    diagram.arrow("text kv", "image attend")
+    diagram.arrow("image kv", "text attend", "K, V")
+    diagram.arrow("text kv", "image attend", "K, V")
     return diagram  # fmt: skip
 
 
@@ -169,7 +133,7 @@ def one_stream(config: VLBERTConfig, regions: int, words: int) -> Diagram:
     add("sum", "sum", f"(B, {length}, {c.width})", column=3, row=1)
     add("bert", "BERT", f"{c.depth} blocks, {c.heads} heads", column=4, row=1, kind="trained")
     add("regions", "region loss", "likeliest class", column=5, row=0, kind="loss")
-    add("words", "word loss", f"{c.vocabulary} words", column=5, row=2, kind="loss")
+    add("words", "word loss", f"vocabulary of {c.vocabulary}", column=5, row=2, kind="loss")
     for source, target in (
         ("pixels", "visual"),
         ("visual", "norm"),
@@ -191,7 +155,8 @@ def answer_head(model: ViLBERT, regions: int, words: int, answers: int) -> Diagr
     wide = c.co_attention_width
     diagram = Diagram("Fine-tuning for questions: every weight is trained")
     add = diagram.box
-    add("regions", "regions", f"(B, {regions}, {c.features})", column=0, row=0, kind="data")
+    inputs = f"features (B, {regions}, {c.features})", f"boxes (B, {regions}, 4)"
+    add("regions", "regions", *inputs, column=0, row=0, kind="data")
     add("question", "question", f"ids (B, {words})", column=0, row=2, kind="data")
     add("vilbert", "ViLBERT", "pre-trained weights", column=1, row=1, kind="trained")
     add("image", "IMG token, pooled", f"(B, {wide})", column=2, row=0, kind="trained")

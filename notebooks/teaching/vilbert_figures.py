@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -60,11 +61,11 @@ def at_work(model: ViLBERT, vqa: ViLBERTForVQA, questions: RegionQuestions, indi
     found = answer(vqa, questions.batch(indices))
     for index, number in zip(indices, found):
         word = data.pairs.scene(index).words[0]
-        ((likely, probability),) = guesses(model, *with_gap(data, index, word), count=1).items()
+        likely = guesses(model, *with_gap(data, index, word), count=2).items()
+        words = ", then ".join(f"{one} ({share:.2f})" for one, share in likely if share > 0.05)
         text = " ".join(tokenizer.split_words(data.pairs.text(index))).replace(word, GAP, 1)
         captions.append(
-            f"{text}\n→ {likely} ({probability:.2f})\n{questions.question(index).text}\n"
-            f"→ {questions.vocabulary[number]}"
+            f"{text}\n→ {words}\n{questions.question(index).text}\n→ {questions.vocabulary[number]}"
         )
     return boxed(data, indices, captions)  # fmt: skip
 
@@ -87,57 +88,105 @@ def world_names() -> tuple[str, ...]:
     return class_names()
 
 
-def losses(history: Sequence[Step], parts: int = 24):
+LOSSES = {"mlm": "words", "mrc": "regions", "alignment": "alignment"}
+POINTS = 25
+
+
+def losses(history: Sequence[Step]):
     """Each loss of a run over its steps, with ln 2, the loss of guessing yes or no."""
-    names = {"mlm": "words", "mrc": "regions", "alignment": "alignment"}
-    series = {
-        names.get(name, name): plots.interval_means(history, name, parts)
-        for name in history[0].losses
-    }
+    series = {words: plots.interval_means(history, name, POINTS) for name, words in LOSSES.items()}
     return plots.curves(series, "step", "loss (nats)", lines={"ln 2: guessing": float(np.log(2))})
 
 
-CONTROLS = {"": "with its picture", ", blind": "without picture", ", shuffled": "another's picture"}
+def steps_per_point(history: Sequence[Step]) -> int:
+    """Of how many steps a point of `losses` is the mean."""
+    return max(1, len(history) // POINTS)
 
 
-def with_controls(
-    report: Mapping[str, float], rows: Mapping[str, str], label: str, chance: float | None = None
-):
-    """Bars of a report with its controls. rows: {name of a bar's group: name in the report}."""
+CONTROLS = {"": "its picture", ", blind": "without picture", ", shuffled": "another's picture"}
+
+
+def with_controls(report: Mapping[str, float], kinds: Mapping[str, float]):
+    """Bars of masked words in three views, and guessing. kinds: {kind of word: share that guessing gets}."""
     groups = {
-        row: {
-            words: report[f"{name}{end}"]
-            for end, words in CONTROLS.items()
-            if f"{name}{end}" in report
-        }
-        for row, name in rows.items()
+        kind: {words: report[f"{kind}{end}"] for end, words in CONTROLS.items()}
+        | {"guessing": guessing}
+        for kind, guessing in kinds.items()
     }
-    return plots.probability_bars(groups, label, chance)
+    return plots.probability_bars(groups, "masked words that are predicted correctly (share)")
 
 
-def attention_and_effect(model: ViLBERT, data: RegionDataset, index: int):
-    """Where [MASK] attends in the last co-attention layer, mean over heads, and how much each region matters to the answer."""
+def place_words(data: RegionDataset, count: int) -> int:
+    """How many of the first `count` captions' words are left, right, above or below."""
+    words = (word for n in range(count) for word in tokenizer.split_words(data.pairs.text(n)))
+    return sum(word in masked.PLACES for word in words)
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A masked noun of a caption: what [MASK] attends to, and what the right word's probability is if a region is masked."""
+
+    text: str  # the caption with a gap
+    words: tuple[str, ...]  # of the regions; the first one is the noun
+    attention: list[
+        float
+    ]  # of [MASK] to each region, in the last co-attention layer, mean over heads
+    whole: float  # probability of the right word with all regions
+    without: list[float]  # with one of the regions masked
+
+
+def region_effect(model: ViLBERT, data: RegionDataset, index: int) -> Effect:
+    """The effect of each region of a picture on the first thing's name in its caption."""
     words = data.pairs.scene(index).words
     inputs, position = with_gap(data, index, words[0])
     maps = introspection.attention_weights(model, lambda: model.mlm_logits(inputs))
     last = f"encoder.co_attention.{len(model.encoder.co_attention) - 1}.text.attention"
-    attention = maps[last][0].mean(0)[position]
+    attention = maps[last][0].mean(0)[position, 1:]  # 0: the IMG token
     target = tokenizer.encode([words[0]])[0, 1]
     hidden = torch.cat([torch.zeros(1, len(words)), torch.eye(len(words))]).bool()
     rows = masked.select_rows(inputs, torch.zeros(len(hidden), dtype=torch.long))
     with torch.no_grad():
         logits = model.mlm_logits(rows, masked_regions=hidden)[:, position]
-    probability = logits.softmax(-1)[:, target]
+    whole, *without = logits.softmax(-1)[:, target].tolist()
+    text = " ".join(tokenizer.split_words(data.pairs.text(index))).replace(words[0], GAP, 1)
+    return Effect(text, words, attention.tolist(), whole, without)
+
+
+def attention_and_effect(effect: Effect):
+    """Attention of [MASK] to each region beside how the right word's probability changes if that region is masked."""
     groups = {
         f"region: {word}": {
-            "attention of [MASK] to it": attention[1 + n].item(),
-            "probability lost without it": max(0.0, (probability[0] - probability[1 + n]).item()),
+            "attention of [MASK] to it": attention,
+            f"change of P({effect.words[0]}) if it is masked": without - effect.whole,
         }
-        for n, word in enumerate(words)
+        for word, attention, without in zip(effect.words, effect.attention, effect.without)
     }
-    text = " ".join(tokenizer.split_words(data.pairs.text(index))).replace(words[0], GAP, 1)
-    title = f"{text}   (masked: {words[0]}, predicted with {probability[0]:.2f})"
-    return plots.probability_bars(groups, "attention, or probability", title=title)
+    return plots.bars(groups, "attention, or change of probability", sideways=True)
+
+
+def effect_in_words(effect: Effect) -> str:
+    """What `attention_and_effect` shows of the last region, as a sentence."""
+    return (
+        f"With the {effect.words[-1]} masked, the probability of '{effect.words[0]}' goes from "
+        f"{effect.whole:.2f} to {effect.without[-1]:.2f}, and {effect.attention[-1]:.3f} of the attention goes to it."
+    )
+
+
+def many_effects(model: ViLBERT, data: RegionDataset, count: int) -> str:
+    """Over `count` pictures of two things, as a Markdown table: attention to each region, and the effect of masking it."""
+    found = [region_effect(model, data, index) for index in pairs_of_things(data, count)]
+    lines = [
+        "| region | attention of [MASK], mean | masked: probability falls | changes by at most 0.02 | rises |",
+        "|---|---|---|---|---|",
+    ]
+    for row, name in enumerate(("of the masked noun", "the other one")):
+        change = np.array([effect.without[row] - effect.whole for effect in found])
+        falls, rises = int((change < -0.02).sum()), int((change > 0.02).sum())
+        attention = np.mean([effect.attention[row] for effect in found])
+        lines.append(
+            f"| {name} | {attention:.2f} | {falls} | {len(found) - falls - rises} | {rises} |"
+        )
+    return "\n".join(lines)
 
 
 def gradients_at_zero_norm(model: VLBERT, batch: dict, steps: int = 6):
@@ -159,19 +208,46 @@ def spread_of(results: Mapping, row: str, name: str) -> evaluation.Spread:
 
 
 def comparison(
-    claims: Sequence[tuple[str, str, tuple[str, evaluation.Spread], tuple[str, evaluation.Spread]]],
+    claims: Sequence[
+        tuple[str, str, str, tuple[str, evaluation.Spread], tuple[str, evaluation.Spread]]
+    ],
 ) -> str:
-    """A Markdown table: claim, the paper's numbers, ours on both sides, and the verdict by evaluation.verdict."""
+    """A Markdown table: claim, the paper's numbers, what we measure, ours on both sides, and evaluation.verdict."""
     lines = [
-        "| claim | the paper | ours: higher? | ours: lower? | verdict |",
-        "|---|---|---|---|---|",
+        "| claim | the paper | we measure | ours: higher? | ours: lower? | verdict |",
+        "|---|---|---|---|---|---|",
     ]
-    for claim, theirs, (first, higher), (second, lower) in claims:
+    for claim, theirs, measured, (first, higher), (second, lower) in claims:
         found = evaluation.verdict(higher.values, lower.values)
         lines.append(
-            f"| {claim} | {theirs} | {first}: {higher} | {second}: {lower} | **{found}** |"
+            f"| {claim} | {theirs} | {measured} | {first}: {higher} | {second}: {lower} | **{found}** |"
         )
     return "\n".join(lines)
+
+
+def start(results: Mapping, row: str, kind: str) -> tuple[str, evaluation.Spread]:
+    """A row's name and its accuracy on a kind of question, in benchmarks/results/replicate_vilbert_vqa.json."""
+    return row, evaluation.spread_over_seeds(results["rows"], row, kind)
+
+
+def by_kind(results: Mapping, questions: RegionQuestions) -> str:
+    """Fine-tuned beside from scratch, for each kind of question, as a Markdown table; below it, what helped by the rule."""
+    verdicts = {"agrees": "helps", "within noise": "within noise", "disagrees": "hurts"}
+    lines = [
+        "| kind of question | guessing | fine-tuned | from scratch | pre-training |",
+        "|---|---|---|---|---|",
+    ]
+    kinds: dict[str, list[str]] = {words: [] for words in verdicts.values()}
+    for kind in questions.kinds:
+        (_, tuned), (_, scratch) = (
+            start(results, row, kind) for row in ("fine-tuned", "from scratch")
+        )
+        found = verdicts[evaluation.verdict(tuned.values, scratch.values)]
+        kinds[found].append(f"'{kind}'")
+        guessing = 1 / len(questions.answers(kind))
+        lines.append(f"| {kind} | {guessing:.2f} | {tuned} | {scratch} | **{found}** |")
+    said = "; ".join(f"{words}: {', '.join(names) or 'none'}" for words, names in kinds.items())
+    return "\n".join([*lines, "", f"Pre-training, by the rule of the comparison below: {said}."])
 
 
 def facts(name: str) -> str:

@@ -126,6 +126,9 @@ def run_masking(target, ids, selected, mask_id, vocabulary):
         return read
     ours, old = read[selected], before[selected]
     other = ours[(ours != mask_id) & (ours != old)]
+    masked = (read == mask_id) & selected
+    in_rows = masked.sum(1)[:, None] / selected.sum(1, keepdim=True)
+    in_columns = masked.sum(0) / selected.sum(0).clamp(min=1)
     return [
         (ours == mask_id).float().mean().item(),
         (ours == old).float().mean().item(),
@@ -133,7 +136,10 @@ def run_masking(target, ids, selected, mask_id, vocabulary):
         float(torch.equal(ids, before)),
         other.unique().numel() / vocabulary,
         float((other == 0).any()),
+        float((other == vocabulary - 1).any()),
+        float((other == 1).any()),
         float(torch.equal(read, again)),
+        float(in_rows.std() > 0.2 or in_columns[selected.any(0)].std() > 0.2),
     ]  # fmt: skip
 
 
@@ -149,7 +155,7 @@ def explain_masking(got: object, *_: object) -> str | None:
     """What the shares say about the code."""
     if not isinstance(got, list):
         return None
-    masked, same, elsewhere, untouched, variety, padding, fixed = got
+    masked, same, elsewhere, untouched, variety, padding, last, first, fixed, together = got
     near = lambda value, wanted: abs(value - wanted) < 0.01  # noqa: E731
     rules = (
         (
@@ -157,6 +163,10 @@ def explain_masking(got: object, *_: object) -> str | None:
             "the caller's ids were changed in place: they are the targets of the loss. Return a new tensor.",
         ),
         (elsewhere > 0, "words that were not selected changed, too."),
+        (
+            together,
+            "whole rows or columns become [MASK] together: draw a number for each position.",
+        ),
         (masked > 0.99, "every selected word became [MASK]; only 80 % of them should."),
         (
             masked < 0.01,
@@ -181,6 +191,11 @@ def explain_masking(got: object, *_: object) -> str | None:
             "the random words are always the same ones: draw one for each position.",
         ),
         (padding > 0, "padding (id 0) was drawn as a random word: draw from 1 on."),
+        (
+            not last,
+            "the last word of the vocabulary, id V - 1, is never drawn: randint leaves out its upper end.",
+        ),
+        (not first, "the word of id 1 is never drawn: only id 0 is no replacement."),
     )
     return next((words for wrong, words in rules if wrong), None)
 
@@ -205,7 +220,7 @@ EXERCISES = {
             rule(
                 "mask_words",
                 masking_inputs,
-                lambda *_: [0.8, 0.1, 0.0, 1.0, 1.0, 0.0, 0.0],
+                lambda *_: [0.8, 0.1, 0.0, 1.0, 1.0, 0.0, 1.0, 1.0, 0.0, 0.0],
                 driver=driver_source(run_masking),
                 explain=explain_masking,
                 tolerance=0.06,

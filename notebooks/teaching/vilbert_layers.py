@@ -51,17 +51,42 @@ def one_map(
     return [masked.softmax(-1) @ text[2], (back if before else masked.softmax(-1).mT) @ image[2]]
 
 
-def co_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    regions, words, width = (
-        number(generator, 3, 4),
-        number(generator, 5, 6),
-        number(generator, 6, 9),
-    )
+def query_masks(image: Pair, text: Pair, is_region: Tensor, is_word: Tensor) -> list[Tensor]:
+    """Queries at padding get nothing in place of keys at padding."""
+    return [
+        (q @ k.mT * q.shape[-1] ** -0.5)
+        .masked_fill(~is_query[:, None, :, None], -torch.inf)
+        .softmax(-1)
+        @ v
+        for (q, _, _), (_, k, v), is_query in ((image, text, is_region), (text, image, is_word))
+    ]
+
+
+def zero_weights(image: Pair, text: Pair, *masks: Tensor) -> list[Tensor]:
+    """Weights of padding are set to 0 after the softmax."""
+    return [
+        (q @ k.mT * q.shape[-1] ** -0.5).softmax(-1) * is_key[:, None, None] @ v
+        for (q, _, _), (_, k, v), is_key in ((image, text, masks[1]), (text, image, masks[0]))
+    ]
+
+
+def uniform_if_empty(image: Pair, text: Pair, is_region: Tensor, is_word: Tensor) -> list[Tensor]:
+    """The masks inverted, with a large negative number in place of minus infinity."""
+    return [
+        (q @ k.mT * q.shape[-1] ** -0.5).masked_fill(is_key[:, None, None], -1e9).softmax(-1) @ v
+        for (q, _, _), (_, k, v), is_key in ((image, text, is_word), (text, image, is_region))
+    ]
+
+
+def co_inputs(generator: torch.Generator, as_many: bool = False) -> tuple[list, dict]:
+    """as_many: as many words as regions, with other padding, so that the wrong stream's mask has the right shape."""
+    regions, width = number(generator, 4, 5), number(generator, 6, 9)
+    words = regions if as_many else regions + number(generator, 1, 2)
     streams = [
         tuple(normal(generator, 2, 2, length, width) for _ in range(3))
         for length in (regions, words)
     ]
-    sizes = [torch.tensor([[length], [length - 1]]) for length in (regions, words)]
+    sizes = torch.tensor([[regions], [regions - 1]]), torch.tensor([[words - 2], [words]])
     masks = [torch.arange(length) < size for length, size in zip((regions, words), sizes)]
     return [*streams, *masks], {}
 
@@ -82,6 +107,15 @@ CO_MISTAKES = {
     "padding is attended to, and the scores are not divided by the square root of the width.": partial(
         no_padding, scale=1.0
     ),
+    "the masks are inverted: True means a real key, so leave out keys where the mask is False.": (
+        lambda i, t, r, w: crossed(i, t, ~r, ~w),
+        uniform_if_empty,
+    ),
+    "the masks are exchanged: leave out padding of the stream that gives the keys.": lambda i, t, r, w: (
+        crossed(i, t, w, r)
+    ),
+    "the mask is laid over the queries: it must leave out keys, the last axis of the scores.": query_masks,
+    "weights of padding are set to 0 after the softmax, so the others no longer sum to 1: mask the scores before it.": zero_weights,
     "scores of padding are 0, and exp(0) is 1: they must be minus infinity.": zero_scores,
     "one map serves both directions, transposed after its softmax: its rows no longer sum to 1.": partial(
         one_map, before=False
@@ -139,7 +173,19 @@ def norms_exchanged(x: Tensor, attended: Tensor, block: nn.Module) -> Tensor:
     return block.norm1(x + block.feedforward(x))
 
 
+def from_input(x: Tensor, attended: Tensor, block: nn.Module, residual: bool) -> Tensor:
+    """The block's input is the second residual, or goes into the feed-forward layer, in place of the first norm's output."""
+    y = block.norm1(x + block.attention.out(merge(attended)))
+    return block.norm2(x + block.feedforward(y) if residual else y + block.feedforward(x))
+
+
 BLOCK_MISTAKES = {
+    "the second residual is the block's input x; it is x', the output of the first norm.": partial(
+        from_input, residual=True
+    ),
+    "the feed-forward layer was given the block's input x; it gets x', the output of the first norm.": partial(
+        from_input, residual=False
+    ),
     "the heads are joined in the wrong order: first bring (B, H, L, D / H) to (B, L, H, D / H).": partial(
         updated, join=lambda a: a.flatten(1).unflatten(1, (a.shape[2], -1))
     ),
@@ -188,6 +234,12 @@ ALIGNMENT_MISTAKES = {
     "the last position is pooled; the IMG token and [CLS] stand first.": partial(
         aligned, take=lambda states: states[:, -1]
     ),
+    "the tanh is applied to the product; it belongs to each pooled state, before the product.": (
+        lambda i, t, p, q, h: h((p(i[:, 0]) * q(t[:, 0])).tanh())[:, 0]
+    ),
+    "the tanh stands before the linear layer of the pooling; it stands after it.": (
+        lambda i, t, p, q, h: h(p(i[:, 0].tanh()) * q(t[:, 0].tanh()))[:, 0]
+    ),
     "the tanh is missing.": partial(aligned, activation=lambda x: x),
     "that is a ReLU; here the pooling has a tanh, as BERT's.": partial(
         aligned, activation=torch.relu
@@ -205,7 +257,10 @@ ALIGNMENT_MISTAKES = {
 EXERCISES = {
     "co_attention": Exercise(
         "Queries from one stream, keys and values from the other, padding left out.",
-        (rule("co_attention", co_inputs, crossed, CO_MISTAKES),),
+        (
+            rule("co_attention", partial(co_inputs, as_many=True), crossed, CO_MISTAKES),
+            rule("co_attention", co_inputs, crossed, CO_MISTAKES),
+        ),
         reference=reference.co_attention,
     ),
     "post_norm_update": Exercise(

@@ -57,6 +57,12 @@ LOSS_MISTAKES = {
     "that is the sum over the regions asked for; take their mean.": over(
         right_kl, lambda values, asked: values[asked].sum()
     ),
+    "the sum over the regions asked for is divided by the number of all regions.": over(
+        right_kl, lambda values, asked: (values * asked).mean()
+    ),
+    "the sum over the regions asked for is divided by the number of pictures.": over(
+        right_kl, lambda values, asked: values[asked].sum() / len(values)
+    ),
     "the regions that are not asked for count instead.": over(
         right_kl, lambda values, asked: values[~asked].mean()
     ),

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from teaching import vilbert_reference as reference
 from teaching.exercises import Exercise, distinguishing, normal, number, pure_rule, rule
-from vlmgrader.checks import driver_source
 
 
 class Predictor:
@@ -140,6 +139,15 @@ POSITION_MISTAKES = {
         positions, step=1
     ),
     "padding is counted: the regions' position is the number of real words.": full_length,
+    "[END] stands at n + R: all regions share position n, so [END] has n + 1.": lambda w, r: (
+        positions(w, r, end=r)
+    ),
+    "padding has position 0: it goes on counting after the words.": lambda w, r: torch.cat(
+        [positions(w, r)[:, : w.shape[1]] * w, positions(w, r)[:, w.shape[1] :]], 1
+    ),
+    "all positions are one too high: the first word has position 0.": lambda w, r: (
+        positions(w, r) + 1
+    ),
     "[END] has the regions' position; it has the next one.": partial(positions, end=0),
     "the regions' position is one too high: the last of n words has position n - 1.": partial(
         positions, after=1
@@ -150,76 +158,6 @@ POSITION_MISTAKES = {
         [positions(w, r)[:, : -r - 1], torch.zeros(len(w), r), torch.ones(len(w), 1)], 1
     ).long(),
 }
-
-
-def run_head(target, image, text, answers):
-    """Driver: facts about an answer head, as numbers."""
-    import torch
-
-    torch.manual_seed(0)
-    width = image.shape[-1]
-    head = target(width, answers).eval()
-    out = head(image, text)
-    if tuple(out.shape) != (len(image), answers):
-        return out
-
-    def same(*inputs):
-        return float(torch.allclose(head(*inputs), out, atol=1e-4))
-
-    out.sum().backward(retain_graph=True)
-    ones = torch.ones_like(image)
-    return [
-        float(sum(p.numel() for p in head.parameters())),
-        same(2 * image, text / 2) * same(-image, -text),
-        same(image * text, ones),
-        float(torch.allclose(head(2 * image, text) - head(0 * image, text), 2 * (out - head(0 * image, text)), atol=1e-3)),
-        float(torch.allclose(out.sum(-1), torch.ones(len(out)), atol=1e-3)),
-        float((out >= 0).all()),
-        same(image, -text),
-    ]  # fmt: skip
-
-
-def head_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    shape = 5, number(generator, 4, 7)
-    return [normal(generator, *shape), normal(generator, *shape), number(generator, 8, 12)], {}
-
-
-def head_facts(image: Tensor, text: Tensor, answers: int) -> list[float]:
-    width = image.shape[-1]
-    hidden = 2 * width
-    count = width * hidden + hidden + 2 * hidden + hidden * answers + answers
-    return [float(count), 1.0, 1.0, 0.0, 0.0, 0.0, 0.0]
-
-
-def explain_head(
-    got: object, wanted: list, image: Tensor, text: Tensor, answers: int
-) -> str | None:
-    if isinstance(got, Tensor):
-        return (
-            f"the logits have shape {tuple(got.shape)}; expected (B, A), {(len(image), answers)}."
-        )
-    if not isinstance(got, list):
-        return None
-    width, (count, product, alone, linear, sums_to_one, positive, _) = image.shape[-1], got
-    one_layer = width * answers + answers
-    rules = (
-        (sums_to_one, "the outputs sum to 1: return logits, without a softmax."),
-        (positive, "no output is negative: return logits, without a sigmoid or a ReLU at the end."),
-        (
-            not product and count > wanted[0],
-            "the two states are concatenated: multiply them, number by number.",
-        ),
-        (not product, "image and text are not multiplied: doubling one and halving the other must change nothing."),
-        (not alone, "the head sees more than the product of the two states."),
-        (count == one_layer, "that is a single layer; wanted are two, with an activation between them."),
-        (linear, "between the two layers there is no activation: two linear layers in a row are one."),
-        (
-            count == wanted[0] - 4 * width,
-            "the LayerNorm between the two layers is missing (or has no weights).",
-        ),
-        (count != wanted[0], f"your head has {count:.0f} numbers to train; wanted are {wanted[0]:.0f}: is the hidden layer of 2 * width?"),
-    )  # fmt: skip
-    return next((words for wrong, words in rules if wrong), None)
 
 
 EXERCISES = {
@@ -250,18 +188,5 @@ EXERCISES = {
         "Words in order, all regions at one position, [END] at the next.",
         (rule("vlbert_positions", words_inputs, reference.vlbert_positions, POSITION_MISTAKES),),
         reference=reference.vlbert_positions,
-    ),
-    "AnswerHead": Exercise(
-        "Two layers on the product of image and text, with an activation and a norm between them.",
-        (
-            rule(
-                "AnswerHead",
-                head_inputs,
-                head_facts,
-                driver=driver_source(run_head),
-                explain=explain_head,
-            ),
-        ),
-        reference=reference.AnswerHead,
     ),
 }  # fmt: skip

@@ -14,8 +14,8 @@ from vlmgrader.public import PublicChecks
 FOLDER = Path(__file__).parent / "shown"
 
 
-def _show_difference(got: object, wanted: object) -> None:
-    """Shows what was got beside what was wanted, where that can be drawn."""
+def show_difference(got: object, wanted: object) -> None:
+    """Shows the table of what was got that is farthest from the one wanted, beside it, where tables can be drawn."""
     import torch
 
     from vlmcourse import plots
@@ -24,15 +24,15 @@ def _show_difference(got: object, wanted: object) -> None:
         return
     if got.shape != wanted.shape or got.dtype != wanted.dtype or not got.isfinite().all():
         return
-    if wanted.dim() < 2 or min(wanted.shape[-2:]) < 2:
+    if wanted.dim() < 2 or min(wanted.shape[-2:]) < 2 or not wanted.numel():
         return
     got, wanted = (value.reshape(-1, *value.shape[-2:]) for value in (got, wanted))
-    first = next(i for i in range(len(got)) if not torch.equal(got[i], wanted[i]))
+    farthest = int((got.double() - wanted.double()).abs().flatten(1).amax(1).argmax())
     compare = plots.compare_masks if wanted.dtype == torch.bool else plots.compare_values
-    plots.show(compare(got[first], wanted[first]))
+    plots.show(compare(got[farthest], wanted[farthest]))
 
 
-check = PublicChecks(FOLDER, _show_difference)
+check = PublicChecks(FOLDER, show_difference)
 
 
 def look(drawn: Callable) -> None:

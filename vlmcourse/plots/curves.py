@@ -48,11 +48,12 @@ def loss(
         axes.plot(numbers[len(values) - len(smooth) :], smooth, color=colour, label=name)
         if values:
             ends.append(
-                f"{name} falls from {values[0]:.2f} to {smooth[-1]:.2f} in {len(values)} steps"
+                f"{name}: running mean from {smooth[0]:.2f} to {smooth[-1]:.2f}, {len(values)} steps"
             )
     words = "" if chance is None else f" Dashed line: {chance_name}, {chance:.2f}."
     chance_line(axes, chance, f"{chance_name} = {chance or 0:.2f}")
-    axes.set(xlabel="step", ylabel="loss", yscale="log" if logarithmic else "linear")
+    label = "loss (nats), running mean\n(pale: each step)"
+    axes.set(xlabel="step", ylabel=label, yscale="log" if logarithmic else "linear")
     axes.legend()
     return describe(drawn, f"Training loss over steps: {'; '.join(ends)}.{words}")
 
@@ -214,10 +215,11 @@ def bars(
     ylabel: str,
     chance: float | None = None,
     sideways: bool = False,
+    highest: float = math.inf,
 ):
     """Bars of {group: {name: Spread or number}} with their means; whiskers are one standard deviation, dots the single runs.
 
-    sideways: bars lie, which leaves room for long names of groups.
+    sideways: bars lie, which leaves room for long names of groups;  highest: no whisker goes beyond, 1 for shares
     """
     names = list(dict.fromkeys(name for group in groups.values() for name in group))
     width, count = 0.8 / len(names), len(groups) * len(names)
@@ -234,6 +236,7 @@ def bars(
         means, stds, runs = zip(
             *(_parts(group[name]) for group in groups.values() if name in group)
         )
+        above = [min(std, highest - mean) for mean, std in zip(means, stds)]
         (axes.barh if sideways else axes.bar)(
             centres,
             means,
@@ -242,9 +245,9 @@ def bars(
             color=COLOURS[position],
             alpha=0.85,
             capsize=3,
-            **{"xerr" if sideways else "yerr": stds if any(stds) else None},
+            **{"xerr" if sideways else "yerr": [stds, above] if any(stds) else None},
         )
-        for centre, mean, std, values in zip(centres, means, stds, runs):
+        for centre, mean, std, values in zip(centres, means, above, runs):
             across = [centre] * len(values)
             dots = (values, across) if sideways else (across, values)
             axes.plot(*dots, ".", color="black", markersize=4)
@@ -261,6 +264,8 @@ def bars(
     (axes.set_xlabel if sideways else axes.set_ylabel)(ylabel)
     if sideways:
         axes.invert_yaxis()
+        axes.margins(x=0.12)  # room for the numbers behind the bars
+        axes.axvline(0, color="black", linewidth=0.8)
     if len(names) > 1 or chance is not None:
         axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
     words = "; ".join(

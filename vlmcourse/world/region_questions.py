@@ -67,6 +67,27 @@ class RegionQuestions:
         kind = rng.choice(self.kinds)
         return (own.get(kind) or questions.VISUAL_KINDS[kind])(pairs.scene(index), rng)
 
+    def balanced(self, per_kind: int, limit: int = 20_000) -> list[int]:
+        """Scenes, in order, with `per_kind` questions of each kind, fewer where its answers don't divide that number, and each
+        answer of a kind equally often. Raises ValueError if `limit` scenes don't hold them."""
+        needed = {
+            (kind, answer): max(1, per_kind // len(self.answers(kind)))
+            for kind in self.kinds
+            for answer in self.answers(kind)
+        }
+        chosen = []
+        for index in range(limit):
+            question = self.question(index)
+            if needed[question.kind, question.answer]:
+                needed[question.kind, question.answer] -= 1
+                chosen.append(index)
+            if not any(needed.values()):
+                return chosen
+        missing = next(pair for pair, count in needed.items() if count)
+        raise ValueError(
+            f"too few questions of kind '{missing[0]}' with the answer '{missing[1]}'."
+        )
+
     def batch(self, indices: Sequence[int]) -> dict[str, Tensor | list[str]]:
         """As of `data`, but `ids` and `text` are the questions; `answer` (B,) numbers in the vocabulary, a list of `kind`."""
         drawn = [self.question(index) for index in indices]
