@@ -1,908 +1,965 @@
 # %% [markdown]
-# # 07 · Frozen: a picture as two words
+# # 07 · Frozen: a picture as two vectors
 #
-# **After this lesson you can** put pictures into the prompt of a language model that never changes, train an encoder through it, tell from three controls whether it sees, teach it a new name with one picture, and say when a frozen model lends its abilities to a picture and when it doesn't.
+# After this lesson you can:
+#
+# - turn a picture into vectors that stand among the words of a language model;
+# - train an image encoder by gradients that pass through a frozen language model;
+# - build prompts with several pictures, and say why they work after training with one;
+# - test with controls whether a model uses its pictures or only their number and order;
+# - say which abilities of a language model carry over to pictures, and when they don't.
 #
 # | | |
 # |---|---|
-# | You need | lesson 05 (a language model: what it knows, what it binds); lesson 02 (the image tower) |
-# | Time | about 90 minutes to work through; running all cells takes about 9 minutes on 2 cores the first time, 4 when the encoder is in the cache, 2 GB of memory |
-# | Paper | Tsimpoukelli et al. 2021, *Multimodal Few-Shot Learning with Frozen Language Models*, [arXiv 2106.13884](https://arxiv.org/abs/2106.13884) |
-# | Course code | `vlmcourse/papers/frozen.py`, `vlmcourse/parts/language.py`, `vlmcourse/recipes/frozen.py` |
+# | Prerequisites | lesson 05 (a language model and what it does in context), lesson 02 (image encoder, blind controls), lesson 06 (prompt tuning) |
+# | Time | 75 minutes to work through; Run All takes about 50 seconds on two cores |
+# | Papers | *Frozen*: Tsimpoukelli et al. 2021, *Multimodal Few-Shot Learning with Frozen Language Models*, [arXiv 2106.13884](https://arxiv.org/abs/2106.13884) |
 #
-# Letters for axes: **B** batch, **T** text tokens, **M** pictures of a whole batch, **n** vectors a picture, **D** width of the language model, **V** vocabulary.
+# Lesson 05 showed what a language model can do without any training: it answers from what it knows, and it uses a new name after one sentence. Lesson 06 changed such a model a little; its prompt tuning trained vectors in front of the words. Frozen combines the two ideas. The vectors in front of the words are computed from a picture, and the language model stays exactly as it is.
+#
+# Axes: **B** texts, **T** tokens of a text, **M** pictures in a batch, **F** width of the encoder's features, **n** vectors of a picture, **D** width of the language model, **V** vocabulary.
 
-# %%
-import copy
-
-import numpy as np
+# %% tags=["hide-input"]
 import torch
 from IPython.display import Markdown
-from torch.nn.functional import cross_entropy, normalize
+from torch import Tensor
 
-from teaching import smollm2
+from teaching import frozen_comparison as comparison
+from teaching import frozen_figures as figures
+from teaching import frozen_lab, frozen_model, frozen_positions
+from teaching import frozen_tables as tables
 from teaching.exercises import check, diagnose, quiz
-from teaching.frozen import ask_player
-from vlmcourse import evaluation, plots, recipes, world
-from vlmcourse.parts import language, masks
+from vlmcourse import plots, recipes, world
+from vlmcourse.evaluation.published import published
+from vlmcourse.parts.language import embed
+from vlmcourse.plots import LiveCurve
+from vlmcourse.recipes.few_shot_report import binding
 from vlmcourse.recipes.frozen import (
-    ONE_THING,
     IMAGE_PREFIX,
-    FROZEN_OPTIMISATION,
-    vqa_episodes,
-    generate_captions,
-    naming_episodes,
-    descriptive_caption,
+    caption_data,
     episode_accuracy,
     text_only_accuracy,
 )
-from vlmcourse.training.batches import Batches
-from vlmcourse.training.fit import fit
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import prompts, tokenizer
 
 scale = Scale.of()
-size = scale.image_size
-count = 256 if scale.name != "smoke" else 16
+smoke = scale.name == "smoke"  # the course's own tests run this notebook in seconds
+count = 16 if smoke else 128  # held-out prompts of a test
 _ = torch.manual_seed(0)
 
 # %% [markdown]
-# ## The question
+# ## The whole first
 #
-# A language model learns a new word from one sentence ("this is a dax: ...") and knows things that no picture shows. Pictures come with labels or captions only. Can a language model be given eyes **without changing it**, so that everything it can do with words it can do with pictures, too?
-#
-# Frozen's answer: make each picture a few *vectors that stand in the text like words*, and train only what writes them. The language model's weights stay as they are, bit for bit. It only passes gradients on.
-#
-# ## 1. A picture as two words, by hand
-#
-# A language model never sees words. It sees one vector per word, looked up in a table. So nothing stops us from handing it vectors that no word has. First, the bare model from lesson 05, frozen for good:
+# A trained Frozen ships with the course. Its image encoder learnt from captions alone, the shortest there are: "cat blue", the thing and the background. It never saw a question, an answer, or two pictures in one text.
 
 # %%
-bare = recipes.get("language").train_or_load(scale).model
-lm = language.freeze(copy.deepcopy(bare.lm))
-text = tokenizer.encode(["a picture of a cat on blue"])
-vectors = lm.get_input_embeddings()(text)  # (1, T, D): the lookup, done outside
-with torch.no_grad():
-    same = torch.equal(lm(inputs_embeds=vectors).logits, lm(text).logits)
-print("read from words or from their vectors: the same?", same)  # NBVAL_CHECK_OUTPUT
+model = recipes.get("frozen").train_or_load(scale).model
+language_model = recipes.get("language").train_or_load(scale).model
+scenes = figures.held_out(8)
+plots.show(
+    figures.at_work(model, scenes[:3]),
+    "Figure 1. Three held-out pictures. Below each: Frozen's caption, and its answers "
+    "to 'what kind of thing is the thing?' and 'where can you find the thing?' (✓ right, ✗ wrong). "
+    "What to see: the answers are on no picture; if they are right, the language model knew them.",
+    credit=world.ATTRIBUTION,
+)
 
 # %% [markdown]
-# Now the picture. An image tower gives one vector a picture; one matrix makes it **n = 2** vectors as wide as the model's words (the paper tried 1, 2 and 4); they go where the text keeps places for them:
+# The second ability is stranger. The prompt below shows four things with names that mean nothing, and asks for the name of a fifth picture.
 
 # %%
-model = recipes.frozen.new_frozen(recipes.frozen.frozen_config(scale), lm).eval()
-scenes = [world.sample("test", index, 0, ONE_THING) for index in range(4)]
-pixel_values = world.to_pixels(np.stack([world.render(scene, size) for scene in scenes]))
+episode = binding(1, 4)[0]
+plots.show(
+    figures.prompt_strip(model, episode),
+    "Figure 2. Above: a prompt of five pictures, each with the text that follows it. Below: the "
+    "model's probability for each of the four names. What to see: whether the name of the right "
+    "thing is ahead. One prompt proves nothing; section 7 counts many.",
+    credit=world.ATTRIBUTION,
+)
+
+# %% [markdown]
+# ## 1. A picture as two vectors
+#
+# A language model never sees words. It sees one vector for each token, a row of its embedding table. So nothing prevents us from giving it vectors that belong to no word. Frozen computes such vectors from a picture; the paper calls them the **visual prefix**.
+
+# %%
+plots.show(
+    figures.system(model, 8),
+    "Figure 3. Frozen as in the paper's Figure 2, with the shapes of our model for one picture and "
+    "a text of eight tokens. What to see: the gradient passes through the frozen language model "
+    "and changes nothing there; only the encoder and the prefix are trained.",
+)
+Markdown(tables.sizes(model))
+
+# %% [markdown]
+# The image encoder ends in one vector of features $f$ for each picture. One linear map turns it into $n$ vectors of the language model's width $D$:
+#
+# $$v_1, \dots, v_n = \mathrm{cut}_n(W f + b), \qquad W \in \mathbb{R}^{nD \times F},\; b \in \mathbb{R}^{nD}$$
+#
+# Here $\mathrm{cut}_n$ cuts a vector of $nD$ numbers into $n$ vectors of $D$ numbers. The paper tried $n$ = 1, 2 and 4, and 2 worked best.
+
+# %% [markdown]
+# ### Exercise 1 · The visual prefix
+#
+# | Objective | Difficulty | Importance | Minutes |
+# |---|---|---|---|
+# | from features to vectors among words | ●○○○○ | ●●●●● | 6 |
+#
+# Write `VisualPrefix`, a module with one linear layer.
+
+
+# %%
+class VisualPrefix(torch.nn.Module):
+    """Features (M, F) -> n vectors of each picture (M, n, D)."""
+
+    def __init__(self, features: int, n: int, width: int):
+        """features: F, width: D."""
+        super().__init__()
+        raise NotImplementedError("your code here")
+
+    def forward(self, features: Tensor) -> Tensor:
+        raise NotImplementedError("your code here")
+
+
+VisualPrefix = check("frozen.VisualPrefix", VisualPrefix)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Create the layer in <code>__init__</code>, after <code>super().__init__()</code>. How many numbers does it return?</details>
+# <details><summary>Hint 2</summary><code>x.reshape(len(x), n, -1)</code> cuts each row into n vectors. Remember n in <code>self</code>.</details>
+# <details><summary>If you see "cannot assign module before Module.__init__() call"</summary><code>super().__init__()</code> must be the first line of <code>__init__</code>.</details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# class VisualPrefix(torch.nn.Module):
+#     def __init__(self, features, n, width):
+#         super().__init__()
+#         self.n = n
+#         self.linear = torch.nn.Linear(features, n * width)
+#
+#     def forward(self, features):
+#         vectors = self.linear(features)
+#         return vectors.reshape(len(vectors), self.n, -1)
+# ```
+# </details>
+
+# %% [markdown]
+# Where do the vectors go? The text keeps a **slot** for each: the token `<image>`, twice for each picture. The vectors replace the embeddings of the slots. In our course a full stop follows the slots, because the language model's texts have one after each description.
+
+# %% tags=["nbval-check-output"]
 pages = [(scene, "a picture of") for scene in scenes]
-batch = prompts.Prompts(pages, size, IMAGE_PREFIX).batch(range(len(pages)))
-print(
-    tokenizer.world_tokenizer().convert_ids_to_tokens(batch["ids"][0].tolist())
-)  # NBVAL_CHECK_OUTPUT
-
-
-def logits_by_hand(model, ids, pixel_values):
-    """(B, T), (M, 3, S, S) -> (B, T, V)."""
-    summary = model.vision(pixel_values)  # (M, D of the tower)
-    two_words = model.language_projection(summary).reshape(len(pixel_values) * 2, -1)  # (M * 2, D)
-    is_slot = ids == model.config.image_token_id
-    x = model.lm.get_input_embeddings()(ids).clone()  # (B, T, D)
-    x[is_slot] = two_words  # in reading order
-    return model.lm(inputs_embeds=x).logits
-
-
-with torch.no_grad():
-    by_hand = logits_by_hand(model, batch["ids"], batch["pixel_values"])
-    packaged = model(batch["ids"], prefix=model.encode_prefix(batch["pixel_values"]))
-assert torch.allclose(by_hand, packaged, atol=1e-5)
-print("by hand == vlmcourse.papers.frozen.Frozen")  # NBVAL_CHECK_OUTPUT
+batch = prompts.Prompts(pages, scale.image_size, IMAGE_PREFIX).batch(range(len(pages)))
+print(figures.tokens_of(batch["ids"][0]))
 
 # %% [markdown]
-# Figure 2 of the paper, from our tensors: each column is one position, dark cells are what it may look at (causal: its past). The two picture vectors are just the first two words.
-
-# %%
-shown = tokenizer.world_tokenizer().convert_ids_to_tokens(batch["ids"][0].tolist())
-shown = [
-    "picture 1" if t == "<image>" and i == 1 else "picture 2" if t == "<image>" else t
-    for i, t in enumerate(shown)
-]
-plots.show(plots.mask(masks.causal(len(shown)), shown, shown, "what each position may look at"))
-
-
-# %% [markdown]
-# ## 2. The loss: caption words only
+# ### Exercise 2 · Vectors among words
 #
-# The model is asked for the words *after* the picture (Eq. 1 of the paper), not for the picture's own places, nor for padding. By hand:
+# | Objective | Difficulty | Importance | Minutes |
+# |---|---|---|---|
+# | put each vector into its slot | ●●○○○ | ●●●●● | 8 |
+#
+# Write `interleave`. A text may have one picture, several, or none. The vectors of `prefix` come in reading order: text by text, from left to right. Leave `words` as it is, and let gradients reach both inputs.
+
 
 # %%
-train = recipes.frozen.caption_data(scale)
-learn = train.batch(range(4))
+def interleave(words: Tensor, prefix: Tensor, is_slot: Tensor) -> Tensor:
+    """words (B, T, D); prefix (M, n, D); is_slot (B, T), True at M * n slots -> (B, T, D)."""
+    raise NotImplementedError("your code here")
 
 
-def loss_by_hand(model, batch):
-    said = model(batch["ids"], prefix=model.encode_prefix(batch["pixel_values"]))  # (B, T, V)
-    total, words = 0.0, 0
-    for row in range(len(batch["ids"])):
-        for place in range(1, batch["ids"].shape[1]):
-            if batch["loss_mask"][row, place]:  # foretold at the position before
-                log_probability = said[row, place - 1].log_softmax(-1)
-                total -= log_probability[batch["ids"][row, place]]
-                words += 1
-    return total / words
+interleave = check("frozen.interleave", interleave)
 
+# %% [markdown]
+# <details><summary>Hint 1</summary>A tensor of booleans can be an index: <code>x[is_slot]</code> is the list of all vectors at slots, in reading order. How must <code>prefix</code> be shaped to fit?</details>
+# <details><summary>Hint 2</summary>Assigning through an index changes the tensor itself. Assign to a copy: <code>words.clone()</code>.</details>
+# <details><summary>If you see "shape mismatch: value tensor of shape"</summary>The slots form one list, (M * n, D). Join the first two axes of <code>prefix</code>.</details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def interleave(words, prefix, is_slot):
+#     x = words.clone()
+#     x[is_slot] = prefix.flatten(0, 1)
+#     return x
+# ```
+# </details>
 
+# %% [markdown]
+# With your function the shipped model must say what it says with the package's:
+
+# %% tags=["nbval-check-output"]
 with torch.no_grad():
-    assert torch.isclose(loss_by_hand(model, learn), model.losses(learn)["lm"], atol=1e-4)
-print("loss by hand == Frozen.losses")  # NBVAL_CHECK_OUTPUT
-for ids, loss_mask in zip(learn["ids"][:2], learn["loss_mask"]):
-    told = tokenizer.world_tokenizer().convert_ids_to_tokens(ids.tolist())
-    print(" ".join(f"[{t}]" if s else t for t, s in zip(told, loss_mask)), "   [asked for]")
+    vectors = model.encode_prefix(batch["pixel_values"])  # (M * n, D)
+    words = embed(model.lm, batch["ids"])
+    x = interleave(words, vectors.unflatten(0, (-1, 2)), batch["ids"] == model.image_token_id)
+    difference = model.lm(inputs_embeds=x).logits - model(batch["ids"], prefix=vectors)
+print("same logits:", bool(difference.abs().max() < 1e-4))
+
+# %% [markdown]
+# ## 2. Frozen, and yet differentiable
 
 # %%
 quiz("frozen.gradient")
 
-# %%
-prefix = model.encode_prefix(learn["pixel_values"]).detach().requires_grad_()
-said = model(learn["ids"], prefix=prefix)[:, :-1]
-target = learn["ids"][:, 1:].masked_fill(~learn["loss_mask"][:, 1:], -100)
-cross_entropy(said.flatten(0, 1), target.flatten()).backward()
-print(
-    "every picture vector gets a gradient:", bool((prefix.grad.norm(dim=-1) > 0).all())
-)  # NBVAL_CHECK_OUTPUT
-print(
-    "language model parameters with a gradient:", sum(p.grad is not None for p in lm.parameters())
-)  # NBVAL_CHECK_OUTPUT
+# %% [markdown]
+# **Freezing** means three things. No weight is trained. Gradients still pass through to the inputs. And the module stays in evaluation mode: its dropout stays off, even if a training loop calls `train()` on the system that contains it.
 
 # %% [markdown]
-# ## 3. Train it
+# ### Exercise 3 · Freeze a module
 #
-# Where shall the two vectors start? The paper doesn't say, and a matrix of random numbers makes vectors that are like no word. Ours start at an *average word*: the mean of all nouns, and of all backgrounds. And which captions? Things alone, described in all the forms that the language model has read descriptions go on in, from "cat" to "on blue a cat". (Section 6 shows what both are worth.) Only the encoder learns. The dashed line is the loss of a model that knows the language but sees nothing, measured in the same way.
+# | Objective | Difficulty | Importance | Minutes |
+# |---|---|---|---|
+# | freezing that outlasts a training loop | ●●●○○ | ●●●●○ | 10 |
+#
+# Write `freeze`. It changes the module in place. `system.train()` of a system that contains it must not bring it back to training mode, nor any part of it.
+
 
 # %%
-blind_loss = {
-    run["seed"]: run["training loss"]
-    for run in evaluation.load_results("replicate_frozen")["rows"]
-    if run["row"] == "train-blind"
+def freeze(module: torch.nn.Module) -> None:
+    """Freezes the module in place; gradients still reach its inputs."""
+    raise NotImplementedError("your code here")
+
+
+freeze = check("frozen.freeze", freeze)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary><code>requires_grad_(False)</code> and <code>eval()</code> are two of three steps. What does a parent's <code>train()</code> call on its children?</details>
+# <details><summary>Hint 2</summary>An attribute of an object is found before a method of its class. Give every part of <code>module.modules()</code> a <code>train</code> that does nothing.</details>
+# <details><summary>If you see "element 0 of tensors does not require grad"</summary>The computation was cut. Use neither <code>no_grad</code> nor <code>detach</code>: only parameters are frozen.</details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def freeze(module):
+#     module.requires_grad_(False).eval()
+#     for part in module.modules():
+#         part.train = lambda mode=True, part=part: part
+# ```
+# </details>
+
+# %% [markdown]
+# Does a gradient arrive at the picture's vectors? Let $\mathcal{L}(v)$ be the loss as a function of one vector $v$ of the prefix. The norm $\lVert \partial \mathcal{L} / \partial v \rVert$ says how strongly the loss reacts to that vector.
+
+# %% [markdown]
+# ### Exercise 4 · Gradients at the prefix
+#
+# | Objective | Difficulty | Importance | Minutes |
+# |---|---|---|---|
+# | measure what the encoder is told | ●●○○○ | ●●●●○ | 8 |
+#
+# Write `prefix_gradients`. `loss_of` is a function: it takes a prefix and returns a scalar. Leave the caller's `prefix` as it is, its `requires_grad` and its `grad` included.
+
+
+# %%
+def prefix_gradients(loss_of, prefix: Tensor) -> Tensor:
+    """loss_of: (M, n, D) -> scalar; prefix (M, n, D) -> norms of the gradients (M, n)."""
+    raise NotImplementedError("your code here")
+
+
+prefix_gradients = check("frozen.prefix_gradients", prefix_gradients)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Work on a new tensor, cut off from the caller's, that asks for gradients.</details>
+# <details><summary>Hint 2</summary><code>torch.autograd.grad(loss, x)</code> returns a tuple with one gradient for each input. The norm is over the last axis.</details>
+# <details><summary>If you see "One of the differentiated Tensors appears to not have been used in the graph"</summary>You called <code>loss_of</code> with another tensor than the one that you differentiate by.</details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def prefix_gradients(loss_of, prefix):
+#     x = prefix.detach().requires_grad_()
+#     (gradient,) = torch.autograd.grad(loss_of(x), x)
+#     return gradient.norm(dim=-1)
+# ```
+# </details>
+
+# %% [markdown]
+# Your function on four captions. The language model is frozen, and the loss is the one of the next section.
+
+# %%
+learn = caption_data(scale).batch(range(4))
+vectors = model.encode_prefix(learn["pixel_values"]).unflatten(0, (-1, 2))
+
+
+def loss_of(prefix: Tensor) -> Tensor:
+    """Loss of the four captions with this prefix (4, 2, D)."""
+    return frozen_model.loss_with_prefix(model, learn, prefix)
+
+
+norms = prefix_gradients(loss_of, vectors)
+groups = {
+    f"picture {i + 1}": {f"vector {j + 1}": norms[i, j].item() for j in range(2)} for i in range(4)
 }
-trained = recipes.get("frozen").train_or_load(
-    scale,
-    on_step=plots.LiveCurve(
-        chance=float(np.mean(list(blind_loss.values()))), chance_name="trained blind"
-    ),
-)
-model = trained.model
-learns = sum(p.numel() for p in model.parameters() if p.requires_grad)
-print(
-    f"{learns:,} parameters learnt; {sum(p.numel() for p in model.lm.parameters()):,} of the language model did not"
+trained = [p for p in model.lm.parameters() if p.grad is not None]
+plots.show(
+    plots.bars(groups, "norm of the gradient (nats per unit)"),
+    "Figure 4. Norm of the loss's gradient at each vector of four pictures. What to see: every "
+    f"vector gets one, although {len(trained)} parameters of the language model got a gradient.",
 )
 
+# %% [markdown]
+# ## 3. The loss counts caption tokens only
+#
+# Let $y_1, \dots, y_L$ be the tokens of a caption, and $v_1, \dots, v_n$ the vectors of its picture. The language model gives each token a probability, given the prefix and the tokens before it (the paper's Eq. 1):
+#
+# $$\mathcal{L} = -\frac{1}{L} \sum_{l=1}^{L} \ln p\left(y_l \mid v_1, \dots, v_n,\; y_1, \dots, y_{l-1}\right)$$
+#
+# Only caption tokens are scored: no slot, since no word is to be predicted there; not the full stop after the slots, since it is given; no padding. One rule is ours: **the end token is not scored.** In the texts of our language model, more text follows a description. A prefix that had to announce an end would be unlike any words. Where captions stand alone, one usually scores the end, so that the model learns to stop.
+
 # %%
-untouched = all(
-    torch.equal(a, b) for a, b in zip(model.lm.state_dict().values(), bare.lm.state_dict().values())
+rows = []
+for ids, scored in zip(learn["ids"], learn["loss_mask"]):
+    shown = [f"**{t}**" if s else t for t, s in zip(figures.tokens_of(ids), scored)]
+    rows.append(" ".join(shown).replace("<", "&lt;"))
+Markdown("Scored tokens in bold:\n\n" + "\n".join(f"- {row}" for row in rows))
+
+# %%
+quiz("frozen.prompt_words")
+
+# %% [markdown]
+# ### Exercise 5 · Which tokens are scored
+#
+# | Objective | Difficulty | Importance | Minutes |
+# |---|---|---|---|
+# | a mask that fits texts with any number of slots | ●●●○○ | ●●●●● | 12 |
+#
+# Write `caption_mask`. Each text is `<bos>`, one or more slots, a full stop, the caption with its own full stop, `<eos>`, then padding. The number of slots differs from text to text.
+
+
+# %%
+def caption_mask(ids: Tensor, image_id: int, end_id: int, pad_id: int) -> Tensor:
+    """ids (B, T) and the ids of the slot, of <eos> and of padding -> booleans (B, T)."""
+    raise NotImplementedError("your code here")
+
+
+caption_mask = check("frozen.caption_mask", caption_mask)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>The caption begins two tokens after the last slot. How many slots have come before a position? A running count tells.</details>
+# <details><summary>Hint 2</summary>With <code>is_slot.cumsum(1)</code>, positions from the last slot on have the full count. The running count of what remains is 1 at the prompt's full stop.</details>
+# <details><summary>If you see "The size of tensor a must match the size of tensor b"</summary>Compare the running count with the row's total as a column: <code>is_slot.sum(1, keepdim=True)</code>.</details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def caption_mask(ids, image_id, end_id, pad_id):
+#     is_slot = ids == image_id
+#     all_seen = is_slot.cumsum(1) == is_slot.sum(1, keepdim=True)
+#     later = all_seen & ~is_slot & (ids != end_id) & (ids != pad_id)
+#     return later & (later.cumsum(1) > 1)
+# ```
+# </details>
+
+# %% [markdown]
+# ### Exercise 6 · The caption loss
+#
+# | Objective | Difficulty | Importance | Minutes |
+# |---|---|---|---|
+# | shift by one, mean over scored tokens | ●●○○○ | ●●●●● | 8 |
+#
+# Write `caption_loss`. The logits at position $t$ are about token $t + 1$. Take the mean over all scored tokens of the batch: each has the same weight, whichever text it belongs to. The first token of a text is never scored.
+
+
+# %%
+def caption_loss(logits: Tensor, ids: Tensor, scored: Tensor) -> Tensor:
+    """logits (B, T, V), ids (B, T), booleans scored (B, T) -> scalar."""
+    raise NotImplementedError("your code here")
+
+
+caption_loss = check("frozen.caption_loss", caption_loss)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Leave out the last logits and the first token: then they stand side by side. The mask belongs to the tokens.</details>
+# <details><summary>Hint 2</summary>Select with the mask, then call <code>torch.nn.functional.cross_entropy</code> with (tokens, V) and (tokens,).</details>
+# <details><summary>If you see "The shape of the mask ... does not match the shape of the indexed tensor"</summary>Logits, ids and mask must all have T - 1 positions after the shift.</details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def caption_loss(logits, ids, scored):
+#     logits, ids, scored = logits[:, :-1], ids[:, 1:], scored[:, 1:]
+#     return torch.nn.functional.cross_entropy(logits[scored], ids[scored])
+# ```
+# </details>
+
+# %% [markdown]
+# ## 4. Prompts with several pictures
+#
+# Training shows one picture per text. The trained model accepts more: a prompt may contain texts and pictures in any order. Such a prompt is called **interleaved**. An answered example in the prompt is a **shot**. The paper uses this for two kinds of tests.
+#
+# **Questions.** A few pictures with questions and answers, then a picture with an open question.
+
+# %% [markdown]
+# ### Exercise 7 · A few-shot prompt
+#
+# | Objective | Difficulty | Importance | Minutes |
+# |---|---|---|---|
+# | answered examples before an open question | ●●○○○ | ●●●●● | 8 |
+#
+# Write `few_shot_prompt`. It returns a flat list of parts: pictures and texts in turn. An example becomes its picture and `question : is there a cat ? answer : yes .` The query becomes its picture and `question : is there a dog ? answer :`, open at its end.
+
+
+# %%
+def few_shot_prompt(examples: list, query: object, question: str) -> list:
+    """examples: tuples (picture, question, answer); query: a picture -> list of parts."""
+    raise NotImplementedError("your code here")
+
+
+few_shot_prompt = check("frozen.few_shot_prompt", few_shot_prompt)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Start with an empty list, and add two parts for each example.</details>
+# <details><summary>Hint 2</summary>Mind the spaces: full stop and colon are tokens of their own, <code>f"question : {asked} answer : {answer} ."</code></details>
+# <details><summary>If you see "too many values to unpack"</summary>Each example is a tuple of three: <code>for picture, asked, answer in examples</code>.</details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def few_shot_prompt(examples, query, question):
+#     parts = []
+#     for picture, asked, answer in examples:
+#         parts += [picture, f"question : {asked} answer : {answer} ."]
+#     parts += [query, f"question : {question} answer :"]
+#     return parts
+# ```
+# </details>
+
+# %% [markdown]
+# **New names.** The paper's *Open-Ended miniImageNet* gives things invented names, such as "dax", and asks for the name of a new picture. The names mean nothing outside the prompt, so no weight can know them. Using such a name at once is called **fast binding**. The paper varies four things:
+#
+# - **ways**: how many names there are;
+# - **inner shots**: how many different pictures of each;
+# - **repeats**: how often the same examples are shown again;
+# - **task induction**: a first sentence that names the possible answers.
+
+# %% [markdown]
+# ### Exercise 8 · New names
+#
+# | Objective | Difficulty | Importance | Minutes |
+# |---|---|---|---|
+# | task induction, inner shots and repeats | ●●●○○ | ●●●●○ | 10 |
+#
+# Write `naming_prompt`, again a flat list of parts. With `induction` it begins with `answer with dax or wug .` Each name stands there once, in the order of its first example. Then come the examples: each is a picture and `this is a dax .` The whole list of examples is shown `1 + repeats` times. It ends with the query and `question : what is this ? answer : this is a`.
+
+
+# %%
+def naming_prompt(examples: list, query: object, induction: bool, repeats: int) -> list:
+    """examples: tuples (picture, name); query: a picture -> list of parts."""
+    raise NotImplementedError("your code here")
+
+
+naming_prompt = check("frozen.naming_prompt", naming_prompt)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>A list times a number repeats the whole list.</details>
+# <details><summary>Hint 2</summary><code>dict.fromkeys(names)</code> keeps each name once, in order; <code>" or ".join(...)</code> connects them.</details>
+# <details><summary>If you see "can only concatenate list"</summary>The examples may be a tuple: make it a list first, or use <code>parts += [...]</code>.</details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def naming_prompt(examples, query, induction, repeats):
+#     parts = []
+#     if induction:
+#         names = dict.fromkeys(name for _, name in examples)
+#         parts.append(f"answer with {' or '.join(names)} .")
+#     for picture, name in list(examples) * (1 + repeats):
+#         parts += [picture, f"this is a {name} ."]
+#     parts += [query, "question : what is this ? answer : this is a"]
+#     return parts
+# ```
+# </details>
+
+# %% [markdown]
+# ## 5. Train it
+#
+# All your functions become one system. `BuiltFrozen` has a small image encoder with random weights, your `VisualPrefix`, and the shipped language model, frozen by your `freeze`. One detail is the course's and not the paper's: the vectors start at the mean embedding of all nouns and of all backgrounds, and your prefix is added to it. Your `interleave`, `caption_mask` and `caption_loss` compute its loss. It trains on captions of twelve nouns, one picture per text. During training it is tested with the prompts that you wrote. **The next cell takes about 25 seconds.**
+
+# %%
+parts = {
+    "VisualPrefix": VisualPrefix,
+    "interleave": interleave,
+    "freeze": freeze,
+    "caption_mask": caption_mask,
+    "caption_loss": caption_loss,
+}
+own = frozen_model.BuiltFrozen(scale, frozen_model.language_model(scale), parts)
+data = frozen_model.captions(scale, 64 if smoke else 3072)
+lab = frozen_lab.runs(scale)  # four trainings of this kind, kept; the failure lab shows them
+curve = LiveCurve(lab["B"]["training loss"], "trained with grey pictures", redraw_seconds=6)
+watch = frozen_model.Watch(
+    own, curve, few_shot_prompt, naming_prompt, count // 2, 2 if smoke else 50
 )
+history = frozen_model.train(own, data, 4 if smoke else 300, watch)
+
+# %%
+plots.show(
+    plots.curves(watch.found, "training step", "right answers (share)"),
+    "Figure 5. Your system on held-out pictures during training, tested with prompts from your "
+    "functions. Chance: 0.5 for two names, about 0.01 for 'what is it?'. What to see: training "
+    "showed neither a question nor a second picture, yet all three tests end far above chance.",
+)
+
+# %% [markdown]
+# Two facts can be checked exactly. The language model has the weights it had before training. And for a text without pictures, the system's logits are those of the language model.
+
+# %% tags=["nbval-check-output"]
+before = recipes.get("language").train_or_load(scale).model.lm
+pairs = zip(own.lm.state_dict().values(), before.state_dict().values())
+print("language model unchanged:", all(torch.equal(a, b) for a, b in pairs))
+text = tokenizer.encode(["a cat is an animal ."])
 with torch.no_grad():
-    text_only = torch.equal(model(text), bare.lm(text).logits)
-print("language model bit-identical after training:", untouched)  # NBVAL_CHECK_OUTPUT
-print(
-    "text without a picture: the bare model's own answer, bit for bit:", text_only
-)  # NBVAL_CHECK_OUTPUT
+    print("text alone, same logits:", torch.equal(own(text), before(text).logits))
 
 # %% [markdown]
-# What it says of things on backgrounds that training never combined:
+# What can your system do, and what would it do without seeing? **Blind** means that every picture is replaced by the same grey one.
 
 # %%
-some = [world.sample("test", index, 0, ONE_THING) for index in range(12)]
-said = generate_captions(model, some)
-right = [
-    scene.words[0] in text.split() and scene.background in text.split()
-    for scene, text in zip(some, said)
-]
-plots.show(
-    plots.pictures(np.stack([world.render(scene, size) for scene in some]), said, right),
-    credit=world.ATTRIBUTION,
-)
+seeing = frozen_model.report(own, count)
+blind = frozen_model.report(own, count, prompts.blank_images)
+Markdown(tables.scores_table({"your system": seeing, "blind": blind}))
 
 # %% [markdown]
-# ### Scores and controls
+# The paper calls this **modularity**: any language model can be put in, and each text ability it has can be tried with pictures. No text data is needed, since no weight of the language model changes.
 #
-# **Blind**: every picture grey. **Shuffled**: each question meets the picture of another one. A model that scores as well on these has learnt captions, not pictures.
+# ## 6. Why several pictures work: relative positions
+#
+# Training puts the picture at the beginning of the text. At inference, the fifth picture may stand at position 60. Why does the model understand it there? The lecture's slide answers: "thanks to relative positional encodings".
+#
+# A language model must know the order of its tokens. With **absolute** positions, each position has a vector of its own, which is added to the token's embedding. With **relative** positions, attention scores depend on the distance between two tokens only. The paper's model has relative positions, and ours has **rotary** ones (Su et al. 2021, [arXiv 2104.09864](https://arxiv.org/abs/2104.09864)).
+#
+# Rotary positions turn queries and keys. Entry $i$ of a vector $x$ of width $d$ forms a pair with entry $i + d/2$. At position $p$ the pair is turned by the angle $p\,\theta_i$, where $\theta_i$ is the pair's frequency:
+#
+# $$x'_i = x_i \cos(p\,\theta_i) - x_{i + d/2} \sin(p\,\theta_i), \qquad x'_{i + d/2} = x_i \sin(p\,\theta_i) + x_{i + d/2} \cos(p\,\theta_i)$$
+#
+# If query and key are turned by the same extra angle, their scalar product stays the same.
 
 # %%
-report = recipes.frozen.caption_report(model, count)
-blind_report = recipes.frozen.caption_report(model, count, prompts.blank_images)
-plots.show(
-    plots.bars(
-        {
-            part: {
-                "Frozen": report[part],
-                "shown grey": blind_report[part],
-                "chance": report[f"{part}, chance"],
-            }
-            for part in ("noun", "background")
-        },
-        "captions that name it rightly",
-    )
-)
-print({name: round(value, 3) for name, value in report.items()})
+quiz("frozen.positions")
 
 # %% [markdown]
-# ## 4. What does a frozen model lend to a picture?
+# ### Exercise 9 · Rotary positions
 #
-# The encoder was trained on captions **only**. Everything else below comes from the language model, if it comes at all:
+# | Objective | Difficulty | Importance | Minutes |
+# |---|---|---|---|
+# | turn pairs of entries by their position | ●●●○○ | ●●●●○ | 10 |
 #
-# - **Outside knowledge**: *what kind of thing is it? where can you find it? what is it for?* No caption says that. The language model read it.
-# - **Fast binding**: *this is a dax, this is a wug, what is this?* The names mean nothing outside the prompt.
-# - **Shots**: solved examples before the question.
-#
-# An interleaved prompt is nothing but text with more places. The encoder was trained with **one** picture a text; several work because the language model's positions are relative (rotary): a picture reads alike wherever it stands.
+# Write `rotate` for vectors at any positions. The half width is d / 2.
+
 
 # %%
-episode = naming_episodes(1, 1)[0]
-page = " ".join(part if isinstance(part, str) else "[picture]" for part in episode.prompt)
-print(page, "->", episode.answer)
+def rotate(x: Tensor, positions: Tensor, frequencies: Tensor) -> Tensor:
+    """x (T, d), positions (T,), frequencies (d / 2,) -> (T, d)."""
+    raise NotImplementedError("your code here")
+
+
+rotate = check("frozen.rotate", rotate)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Make a table of angles first, (T, d / 2): each position times each frequency.</details>
+# <details><summary>Hint 2</summary><code>first, second = x.chunk(2, dim=-1)</code> gives the two halves. Write both formulas for whole halves, and concatenate.</details>
+# <details><summary>If you see "The size of tensor a must match the size of tensor b"</summary>Give the positions a second axis: <code>positions[:, None] * frequencies</code>.</details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def rotate(x, positions, frequencies):
+#     angle = positions[:, None] * frequencies
+#     first, second = x.chunk(2, dim=-1)
+#     cos, sin = angle.cos(), angle.sin()
+#     turned = [first * cos - second * sin, first * sin + second * cos]
+#     return torch.cat(turned, dim=-1)
+# ```
+# </details>
+
+# %% [markdown]
+# One query and one key, seven positions apart. Both are moved by the same number of positions:
+
+# %%
+generator = torch.Generator().manual_seed(0)
+query, key = torch.randn(2, 1, 24, generator=generator)
+table = torch.randn(80, 24, generator=generator)  # absolute: one vector for each position
+frequencies = 10_000.0 ** (-torch.arange(12) / 12)
+
+
+def rotary_score(shift: int) -> float:
+    at = torch.tensor([shift])
+    return (rotate(query, at + 7, frequencies) * rotate(key, at, frequencies)).sum().item()
+
+
+def absolute_score(shift: int) -> float:
+    return ((query + table[shift + 7]) * (key + table[shift])).sum().item()
+
+
 plots.show(
-    plots.pictures(
-        np.stack([world.render(scene, size) for scene in world.pages.pictures_of(episode.prompt)]),
-        ["first support", "second support", "which one is this?"],
+    figures.scores_by_shift(
+        {"rotary positions": rotary_score, "absolute positions": absolute_score}, range(0, 64, 4)
     ),
-    credit=world.ATTRIBUTION,
+    "Figure 6. Score of a query and a key that stay seven positions apart while both move. The "
+    "absolute position vectors are random here. What to see: the rotary score doesn't change.",
 )
+
+# %% [markdown]
+# So with rotary positions a picture acts on its neighbours alike wherever it stands. Is that what makes several pictures work? We tried both kinds. Two small language models of equal size learnt from texts of 48 tokens, one with rotary positions (as Llama), one with a learned table (as GPT-2). Before each, a linear prefix learnt from captions of one picture at the beginning. Its features are perfect here, one number for each noun and each background, so that only positions can make a difference. Then the whole prompt is moved.
+
+# %%
+moved = frozen_positions.runs(scale)
+plots.show(
+    figures.moved_pictures(moved, "shift", "all tokens moved by (positions)"),
+    "Figure 7. Naming one picture after 'a picture of a', with all positions of the prompt raised "
+    "by the same number. One seed of each kind. What to see: with relative "
+    "positions nothing changes; with absolute ones naming suffers from large shifts. (The "
+    "vertical axis doesn't begin at 0.)",
+)
+
+# %%
+plots.show(
+    figures.moved_pictures(moved, "pictures before", "pictures with captions before the last one"),
+    "Figure 8. Naming the last picture of a prompt after other pictures with their captions. Two "
+    "lines show the same prompts with right words in place of each picture: what the language "
+    "model can do with text. What to see: with relative positions earlier pictures do no harm; "
+    "with absolute ones naming falls below what the same model does with words.",
+)
+
+# %% [markdown]
+# In this experiment the slide is right. Part of the fall has nothing to do with pictures: our small model with absolute positions is less reliable in long prompts of words, too. The rest is the prefix: it was trained at one place, and works less well at others. A large model with absolute positions may be more robust; only an experiment can tell.
+#
+# ## 7. Does it look?
+#
+# A score alone doesn't say that a model used its pictures. The paper trains **train-blind**, an encoder that sees grey pictures in training and test. For prompts with examples, one more control is needed.
+
+# %%
+quiz("frozen.blind_shots")
+
+# %% [markdown]
+# ### Exercise 10 · Swapped examples
+#
+# | Objective | Difficulty | Importance | Minutes |
+# |---|---|---|---|
+# | a control for few-shot prompts | ●●●○○ | ●●●●● | 10 |
+#
+# Write `swap_examples`. Each prompt gets the example pictures of the *next* prompt; the last one gets those of the first. All texts and each prompt's own last picture, the query, stay. Parts that are not `str` are pictures. All prompts have equally many.
+
+
+# %%
+def swap_examples(prompts: list) -> list:
+    """prompts: lists of parts, texts and pictures -> new lists of parts."""
+    raise NotImplementedError("your code here")
+
+
+swap_examples = check("frozen.swap_examples", swap_examples)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>For each prompt make a list of pictures in the order in which they will stand: those of the other prompt's examples, then the own query.</details>
+# <details><summary>Hint 2</summary>Walk through the parts. Keep a text; for a picture take <code>next(...)</code> of an iterator over that list.</details>
+# <details><summary>If you see "StopIteration"</summary>The iterator has too few pictures: the own query is missing at its end.</details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def swap_examples(prompts):
+#     pictures = [[p for p in parts if not isinstance(p, str)] for parts in prompts]
+#     swapped = []
+#     for i, parts in enumerate(prompts):
+#         other = pictures[(i + 1) % len(prompts)]
+#         given = iter(other[:-1] + pictures[i][-1:])
+#         swapped.append([p if isinstance(p, str) else next(given) for p in parts])
+#     return swapped
+# ```
+# </details>
+
+# %% [markdown]
+# Your control on the shipped model, with four new names and eight examples:
+
+# %%
+episodes = binding(count, 8)
+swapped = frozen_model.with_prompts(episodes, swap_examples([list(e.prompt) for e in episodes]))
+scores = {
+    "as it is": episode_accuracy(model, episodes),
+    "examples swapped": episode_accuracy(model, swapped),
+    "all pictures grey": episode_accuracy(model, episodes, prompts.blank_images),
+    "right words in place of pictures": text_only_accuracy(language_model, episodes),
+}
+plots.show(
+    plots.probability_bars(
+        {k: {"right": v} for k, v in scores.items()}, "right names (share)", 0.25
+    ),
+    "Figure 9. The shipped Frozen on prompts with eight examples of four new names, with controls. "
+    "Dashed: chance. What to see: with swapped examples and with grey pictures it falls to "
+    "chance, so it reads the names off the pictures of the examples.",
+)
+
+# %% [markdown]
+# The last bar gives the language model the right noun and background as words. It is a **text reference**, not a limit: a vector can say more than a word, as prompt tuning showed in lesson 06.
+
+# %%
+plots.show(
+    tables.shots_figure(),
+    "Figure 10. Right names among four by number of examples, means over seeds with bands of one "
+    "standard deviation, for two kinds of prefix (section 8 explains the second). Below four "
+    "examples, the right name has often not been shown. What to see: how far each line is above "
+    "its own 'swapped' line.",
+)
+
+# %%
+plots.show(
+    tables.new_things_figure(),
+    "Figure 11. The same with eight examples: names that were held out, nouns that no training "
+    "picture showed, and controls. Whiskers: one standard deviation over seeds; dots: seeds. "
+    "What to see: both controls are near chance, and new nouns are harder than new names.",
+)
+
+# %%
+Markdown(tables.shots_sentence())
+
+# %% [markdown]
+# New names are no harder than those of the language model's training, because no weight knows any name. New *nouns* are harder: the encoder never learnt to distinguish such things.
+#
+# ## 8. Which abilities carry over?
 
 # %%
 quiz("frozen.transfer")
 
+# %% [markdown]
+# The language model knows a category, a place and a purpose for each noun. Through a picture it must treat the vectors like the noun. Nothing in the loss demands that: any vectors that lead to the caption will do. How near do the vectors come to words?
+
 # %%
-kinds = ("what", "colour", "presence", "category", "place", "purpose")
-table = {}
-for kind in kinds:
-    episodes = vqa_episodes(kind, 0, count)
-    table[kind] = {
-        "Frozen": episode_accuracy(model, episodes),
-        "shown grey": episode_accuracy(model, episodes, prompts.blank_images),
-        "shuffled pictures": episode_accuracy(model, episodes, shuffled=True),
-        "chance": sum(1 / len(one.choices) for one in episodes) / len(episodes),
-        "two right words": text_only_accuracy(bare, episodes),
-    }
-episodes = naming_episodes(1, count)
-table["a new name\n(2 ways, 1 shot)"] = {
-    "Frozen": episode_accuracy(model, episodes),
-    "shown grey": episode_accuracy(model, episodes, prompts.blank_images),
-    "shuffled pictures": episode_accuracy(model, episodes, shuffled=True),
-    "chance": 0.5,
-    "two right words": text_only_accuracy(bare, episodes),
-}
-plots.show(plots.bars(table, "right answers", sideways=True))
+hull_model = recipes.get("frozen_word_hull").train_or_load(scale).model
+rows, systems = [], {"linear": model, "word hull": hull_model}
+nearest = {name: figures.nearest_words(one, scenes[:5]) for name, one in systems.items()}
+for i, scene in enumerate(scenes[:5]):
+    found = [", ".join(nearest[name][0][i]) for name in systems]
+    rows.append([f"{scene.words[0]} on {scene.background}", *found])
+rows.append(["mean cosine to the nearest word", *(f"{n[1]:.2f}" for n in nearest.values())])
+Markdown(tables.markdown(["picture", *systems], rows))
 
 # %% [markdown]
-# *what*, *colour* and *presence* could be read off the picture. *category*, *place* and *purpose* need what the language model knows. For the last bar it must connect three pictures and two invented names within one prompt. **Two right words** is the ceiling: the same language model reads "cat blue" in the place of the picture. What it can't answer even then, no encoder can make it answer.
+# Each entry lists the words nearest to the picture's two vectors, by cosine. With the linear prefix the right words are often the nearest ones, but the vectors are not equal to them: a cosine of 1 would be the word itself, up to its length. For a small language model that matters.
 #
-# Ask it yourself: choose a picture, and any text to go on with.
+# So the course adds a step that **the paper does not have**. At the end of the encoder each vector $v$ is mixed with a weighted mean of all word embeddings $e_1, \dots, e_V$, the nearest words first:
+#
+# $$v' = (1 - m)\, v + m \sum_{k=1}^{V} w_k\, e_k, \qquad w = \mathrm{softmax}\left(s \cos(v, e_1), \dots, s \cos(v, e_V)\right)$$
+#
+# The share $m$ grows from 0 to 1 during training, and the sharpness $s$ is 25. Every vector then lies in the **hull** of the words: it is a mean of words with weights that sum to 1. The model stays trainable by captions alone.
+
+# %% [markdown]
+# ### Exercise 11 · Into the hull of words
+#
+# | Objective | Difficulty | Importance | Minutes |
+# |---|---|---|---|
+# | mix vectors with a mean of words | ●●●○○ | ●●●○○ | 8 |
+#
+# Write `word_hull`.
+
 
 # %%
-pictures = [world.sample("test", 100 + index, 0, ONE_THING) for index in range(8)]
+def word_hull(vectors: Tensor, words: Tensor, share: float, sharpness: float) -> Tensor:
+    """vectors (N, D), words (V, D), m and s of the formula -> (N, D)."""
+    raise NotImplementedError("your code here")
 
 
-def after(number, text):
-    return evaluation.next_token_probabilities(
-        model, prompts.Prompts([(pictures[number], text)], size, IMAGE_PREFIX)
-    )[0]
+word_hull = check("frozen.word_hull", word_hull)
 
+# %% [markdown]
+# <details><summary>Hint 1</summary>Cosines first, (N, V): divide vectors and words by their lengths, then multiply.</details>
+# <details><summary>Hint 2</summary>The mean uses the words as they are, and the remaining share uses the vectors as they are.</details>
+# <details><summary>If you see "mat1 and mat2 shapes cannot be multiplied"</summary>Transpose the words for the cosines, <code>words.T</code>, and not for the mean.</details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def word_hull(vectors, words, share, sharpness):
+#     normalize = torch.nn.functional.normalize
+#     cosine = normalize(vectors, dim=-1) @ normalize(words, dim=-1).T
+#     weights = (sharpness * cosine).softmax(-1)
+#     return (1 - share) * vectors + share * weights @ words
+# ```
+# </details>
 
-ask_player(
-    after,
-    np.stack([world.render(scene, size) for scene in pictures]),
+# %% [markdown]
+# What happens if the *trained* linear prefix is moved towards the words, without any further training? Your function on the shipped linear model:
+
+# %%
+asked = frozen_model.questions("category", 0, count, world.known_nouns())
+word_table = model.lm.get_input_embeddings().weight[len(tokenizer.SPECIAL) :].detach()
+by_share = {}
+for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+    changed = frozen_model.with_ending(model, lambda v, m=share: word_hull(v, word_table, m, 25.0))
+    by_share[share] = episode_accuracy(changed, asked)
+chance = sum(1 / len(one.choices) for one in asked) / len(asked)
+in_words = {"with right words": text_only_accuracy(language_model, asked)}
+plots.show(
+    plots.curves(
+        {"category": by_share}, "share m of the words", "right answers (share)", chance, in_words
+    ),
+    "Figure 12. The shipped linear Frozen on questions about categories, with its vectors moved "
+    "into the hull of words afterwards. Dashed: chance; dash-dotted: the text reference. "
+    "What to see: whether vectors more like words get better answers, without any training.",
+)
+
+# %% [markdown]
+# Moving trained vectors closes some of the gap to the text reference. Training with the hull closes more of it, as Figure 13 will show.
+#
+# Why are our captions so short? Captions of many forms ask for more than the picture: "a cat on blue" and "a picture of a cat" are equally good, and no picture says which comes. The prefix then learns to announce a form of caption, as a prompt does in prompt tuning. The next table compares other captions, and vectors that start at random instead of at mean word embeddings.
+
+# %%
+Markdown(f"{tables.conditions_table()}\n\n{comparison.provenance()}")
+
+# %% [markdown]
+# Both prefixes side by side, each trained from random weights in the same way:
+
+# %%
+plots.show(
+    tables.knowledge_figure(),
+    "Figure 13. Right answers about held-out pictures, means over seeds, without examples and with "
+    "four. 'what' asks for the noun, the others for what no picture shows. What to see: both "
+    "prefixes name things; compare how much knowledge each reaches.",
+)
+Markdown(tables.prefixes_table())
+
+# %% [markdown]
+# "Within noise" means that the seeds don't separate the two by the course's rule. Wherever this course says *Frozen* without an addition, it means the linear prefix.
+#
+# Ask the shipped model yourself. Choose a picture and a text to go on with:
+
+# %%
+figures.ask_player(
+    lambda number, text: figures.next_words(model, [(scenes[number], text)])[0],
+    figures.rendered(scenes, scale.image_size),
     [
         "question : what kind of thing is the thing ? answer :",
         "question : where can you find the thing ? answer :",
-        "a picture of",
         "question : what colour is the background ? answer :",
+        "a picture of a",
     ],
 )
 
 # %% [markdown]
-# ## 5. The paper's table, all rows
+# ## 9. The systems of the paper's table
 #
-# Seven systems, three seeds each, same steps and batches (made by `python -m benchmarks.replicate_frozen`). The rows differ in the language model (frozen; **finetuned** together with the encoder; **scratch**: never pretrained; **smaller**), in what is seen (**train-blind**: grey in training and test), and in what is read (**VQA**: questions in the place of captions; they never ask for knowledge; **VQA-blind**).
+# The paper compares Frozen with systems that differ in one point. Ours were trained with equal steps and batches:
+#
+# - **finetuned**: the language model is trained together with the encoder;
+# - **smaller LM**: a language model with fewer parameters (the paper's 400mLM has 400 million);
+# - **scratch**: a language model that was never trained on text, trained with the encoder;
+# - **train-blind**: grey pictures in training and test;
+# - **VQA** and **VQA-blind**: trained on questions and answers instead of captions, with pictures and with grey ones.
 
 # %%
-kept = evaluation.load_results("replicate_frozen")
-systems = list(dict.fromkeys(run["row"] for run in kept["rows"]))
-runs, SEE, KNOW = kept["rows"], ("what", "colour", "presence"), ("category", "place", "purpose")
+quiz("frozen.finetuned")
 
-
-def questions(system, kinds, shots):
-    return evaluation.spread_over_seeds(runs, system, "questions", kinds, str(shots))
-
-
+# %%
 plots.show(
-    plots.bars(
-        {
-            system: {
-                "questions about what is seen": questions(system, SEE, 0),
-                "outside knowledge": questions(system, KNOW, 0),
-                "a new name, 1 shot": evaluation.spread_over_seeds(
-                    runs, system, "naming", "1 shot"
-                ),
-            }
-            for system in systems
-        },
-        "right answers, no solved example",
-        sideways=True,
-    )
+    comparison.systems_figure(),
+    "Figure 14. Questions about category, place and purpose of a thing on a held-out picture, "
+    "without examples and with four. Whiskers: one standard deviation over seeds; dots: seeds. "
+    "Dashed: chance. What to see: which difference from Frozen costs most.",
 )
 
 # %%
-shots = [int(number) for number in kept["rows"][0]["questions"]["what"]]
-in_words = kept["words"]["questions"]
-for title, group in (("questions about what is seen", SEE), ("outside knowledge", KNOW)):
-    plots.show(
-        plots.curves(
-            {
-                **{
-                    system: {k: questions(system, group, k) for k in shots}
-                    for system in ("Frozen", "finetuned", "train-blind")
-                },
-                "two right words": {
-                    k: float(np.mean([in_words[kind][str(k)] for kind in group])) for k in shots
-                },
-            },
-            "solved examples in the prompt",
-            f"right answers: {title}",
-            chance=float(np.mean([kept["chance"][kind] for kind in group])),
-        )
-    )
+Markdown(f"{comparison.knowledge_sentence()} {comparison.provenance()}")
 
 # %% [markdown]
-# **Names from pictures.** How does fast binding change with the number of examples (*shots*: different pictures of each thing; *repeats*: the same ones again), with the number of names (*ways*), and without the sentence that says what is asked for (*induction*)?
-
-# %%
-ways_of_naming = list(kept["rows"][0]["naming"])
-plots.show(
-    plots.bars(
-        {
-            how: {
-                system: evaluation.spread_over_seeds(runs, system, "naming", how)
-                for system in ("Frozen", "finetuned", "train-blind")
-            }
-            for how in ways_of_naming
-        },
-        "right names (chance 1/2; with 5 ways 1/5)",
-        sideways=True,
-    )
-)
-
-# %% [markdown]
-# ## 6. When does a frozen model lend its abilities?
+# Before you conclude that a language model lacks knowledge, check that its encoder names things at all. The last columns of the table below say so.
 #
-# A picture's vectors are free: nothing makes them look like words. What decides whether the language model treats them as words? Look at what the encoder wrote. Left: the length of its vectors beside the lengths of the vectors of all words. Right: which words lie nearest (by cosine) to the two vectors of each picture.
-
-# %%
-words = model.lm.get_input_embeddings().weight.detach()
-held_out = [world.sample("test", index, 0, ONE_THING) for index in range(count)]
-with torch.no_grad():
-    pixel_values = world.to_pixels(np.stack([world.render(scene, size) for scene in held_out]))
-    written = model.encode_prefix(pixel_values).reshape(len(held_out), 2, -1)  # (N, n, D)
-print(
-    f"length of picture vectors {written.norm(dim=-1).mean():.2f} ± {written.norm(dim=-1).std():.2f}"
-)
-print(f"length of word vectors    {words.norm(dim=-1).mean():.2f} ± {words.norm(dim=-1).std():.2f}")
-cosine = normalize(written, dim=-1) @ normalize(words, dim=-1).T  # (N, n, V)
-for scene, row in list(zip(held_out, cosine))[:6]:
-    near = [
-        ", ".join(tokenizer.world_tokenizer().convert_ids_to_tokens(one.topk(3).indices.tolist()))
-        for one in row
-    ]
-    print(f"{scene.words[0]} on {scene.background:8} first vector: {near[0]:40} second: {near[1]}")
-number = torch.tensor([tokenizer.encode([scene.words[0]])[0, 1] for scene in held_out])
-nearest = (cosine.argmax(-1) == number[:, None]).any(-1).float().mean().item()
-print(
-    f"the thing's own word is the nearest of {len(words)} to one of its two vectors: {nearest:.2f} of pictures"
-)
-
-# %% [markdown]
-# ### When would the loss leave the right words alone?
+# ## Failure lab
 #
-# Put the two right words themselves in the place of the picture. If they are the best that can stand there, the loss has nothing to complain about, and its gradient at those places is about zero. Whether that is so depends on the **captions**: are they what the language model expects after such words? Below, captions as this course has them, and full captions ("a cat on a blue background") that end the text, as one would take them without thinking.
-
-
-# %%
-def at_right_words(caption, end):
-    """Loss of a caption and length of the gradient at the picture's places, when the right words stand there."""
-    pairs = world.Pairs("train", size, 0, ONE_THING, caption)
-    batch = prompts.CaptionDataset(pairs, IMAGE_PREFIX).batch(range(count))
-    if end:
-        batch["loss_mask"] = batch["loss_mask"] | (batch["ids"] == tokenizer.EOS)
-    own = tokenizer.encode(
-        [f"{pairs.scene(index).words[0]} {pairs.scene(index).background}" for index in range(count)]
-    )[:, 1:3]
-    vectors = words[own].flatten(0, 1).requires_grad_()
-    model.lm.zero_grad()
-    loss = (
-        model(batch["ids"], prefix=vectors)[:, :-1]
-        .log_softmax(-1)
-        .gather(2, batch["ids"][:, 1:, None])[..., 0]
-    )
-    loss = -(loss * batch["loss_mask"][:, 1:]).sum(1)  # nats a caption
-    loss.sum().backward()
-    return {
-        "nats a caption": loss.mean().item(),
-        "pull on each vector": vectors.grad.norm(dim=-1).mean().item(),
-    }
-
-
-plots.show(
-    plots.bars(
-        {
-            "captions as in this course": at_right_words(descriptive_caption, False),
-            "full captions that end the text": at_right_words(world.captions.detailed, True),
-        },
-        "nats, nats a unit of length",
-        sideways=True,
-    )
-)
-
-# %% [markdown]
-# With the second kind of captions even the right words are pulled away hard: not because they name the wrong thing, but because the vectors must also make the language model expect *this kind of text*. That is prompt tuning (lesson 05) in disguise, it is the same for all pictures, and it drives the vectors away from words. The larger a language model, the more kinds of text it finds natural, and the weaker this pull.
+# Four trainings of the small system from section 5: one healthy, three with one fault each. All were measured on held-out pictures with correct code, whatever the fault in training was.
 #
-# An experiment: the same language model and the same steps, but another start for the vectors, or other captions. Does the picture then stand for its words in *other* sentences, too? (`benchmarks/replicate_frozen.py`, part *lending*.)
-
-# %%
-lending = kept["lending"]
-conditions = list(dict.fromkeys(run["condition"] for run in lending))
-
-
-def under(condition, what):
-    return evaluation.spread([run[what] for run in lending if run["condition"] == condition])
-
-
-plots.show(
-    plots.bars(
-        {
-            condition: {
-                "noun in captions": under(condition, "noun"),
-                "category (chance 1/13)": under(condition, "category"),
-                "a new name (chance 1/2)": under(condition, "naming, no induction"),
-                "own word nearest": under(condition, "own word nearest"),
-            }
-            for condition in conditions
-        },
-        "share",
-        sideways=True,
-    )
-)
-
-# %%
-ours, *others = conditions
-Markdown(
-    f"*{ours}*: category questions {under(ours, 'category')}, a new name {under(ours, 'naming, no induction')}. "
-    + " ".join(
-        f"*{one}*: {under(one, 'category')} and {under(one, 'naming, no induction')}, with the noun in captions "
-        f"{under(one, 'noun')} (here {under(ours, 'noun')})."
-        for one in others
-    )
-    + " A picture's vectors are used like words as far as they **are** like words: in length, in direction, and in the "
-    "sentences they were trained to stand in."
-)
-
-# %% [markdown]
-# ## 7. A real language model
-#
-# Nothing above depends on our tiny model. `make pretrained` adds SmolLM2-135M (real weights, offline from then on); any decoder of the hub works the same way. The cells that need it say so where it isn't installed.
-#
-# Which page should its pictures stand in? With the two right words, "hammer green", in the place of the picture, SmolLM2 hardly ever goes on with the noun on our pages (`hammer green . a picture of a ...`), and mostly does on a page in plain English: `a drawing of hammer green . it is a drawing of a ...`. A frozen model lends what the *page* calls for, too.
-#
-# A step costs SmolLM2 about a hundred times what it costs the tiny model, so a plateau of a thousand steps is out of the question. We let one eye teach the other: our trained Frozen says two words of each picture (those nearest to its two vectors), and a matrix is found by least squares that comes closest to SmolLM2's embeddings of these words. No label, no caption, not one step of training through SmolLM2:
-
-# %%
-try:
-    real, read = smollm2.smollm2() if scale.name != "smoke" else (None, None)
-except ValueError as error:
-    real, read = None, None
-    print(error)
-few = held_out[:64]
-
-
-def said_by(eye, view=world.to_pixels):
-    """Twelve captions beside their pictures, and how often 64 of them are right."""
-    told = smollm2.generate_captions(eye, read, few, view)
-    print(
-        {
-            name: round(value, 2)
-            for name, value in evaluation.noun_and_background_accuracy(told, few).items()
-        }
-    )
-    right = [scene.words[0] in text and scene.background in text for scene, text in zip(few, told)]
-    images = np.stack([world.render(scene, size) for scene in few[:12]])
-    plots.show(plots.pictures(images, told[:12], right[:12]), credit=world.ATTRIBUTION)
-
-
-if real is not None:
-    handed = smollm2.initialise_from(
-        smollm2.new_encoder(real, read, scale),
-        model,
-        read,
-        world.Pairs("train", size, 0, ONE_THING),
-    ).eval()
-    said_by(handed)
-
-# %% [markdown]
-# Worth a pause: no caption has been learnt, and what SmolLM2 makes of a picture's two vectors is its own English, often about the right thing, and with the right colour in the wrong place. From there `teaching.smollm2.train(scale)` goes on, through SmolLM2, with 160 steps of captions: about ten minutes on a quiet core. The course brings an encoder that has done so; then the same, shown grey:
-
-# %%
-if real is not None:
-    practised = smollm2.trained(real, read, scale)
-    said_by(practised)
-    said_by(practised, prompts.blank_images)
-
-# %% [markdown]
-# On more pictures, and asked, after examples, or for names that nobody can know (`python -m benchmarks.replicate_frozen --only real`; one seed, 32 questions a bar, so a bar may be off by a tenth). *Described in words*: two right words stand in the place of each picture; no encoder could lend more.
-
-# %%
-real_kept = kept["real"]
-plots.show(
-    plots.bars(
-        {
-            who: {what: real_kept[f"captions{how}"][what] for what in ("noun", "background")}
-            for who, how in {
-                "handed over": ", before training",
-                "trained through SmolLM2": "",
-                "trained, shown grey": ", blind",
-            }.items()
-        },
-        "captions that are right",
-        sideways=True,
-    )
-)
-plots.show(
-    plots.bars(
-        {
-            name: {who: value for who, value in found.items() if who != "shuffled pictures"}
-            for name, found in real_kept["answers"].items()
-        },
-        "right answers",
-        sideways=True,
-    )
-)
-
-# %% [markdown]
-# What a real language model changes:
-#
-# - *Naming.* The eye that was handed over names 3 things in 10, after 160 steps through SmolLM2 it names 2 in 3; shown grey, none.
-# - *Knowledge.* What kind of thing is it? No caption says so. With pictures SmolLM2 is right about as often as with two right words in their place: what it can lend to words, it lends to these vectors. Shown grey it guesses the commonest kinds. To *is there a ...?* it can't say yes or no from words either.
-# - *Binding.* On our pages ("this is a vem .") SmolLM2 binds no names, be they given to pictures or to words: our tiny model grew up with such pages, this one didn't. On a page in plain English ("the [picture] is called vem .") it does after four examples, and as well with pictures as with words.
-#
-# So the answer of section 6 stands with real weights: a frozen model lends a picture what it would lend to the words in its place, **on a page that it can read**.
-
-# %% [markdown]
-# ## Exercise 1 · Put pictures between words
-#
-# | objective | difficulty | importance | minutes |
-# |---|---|---|---|
-# | build the input of a frozen language model | ●●○○○ | ●●●●● | 10 |
-#
-# `words` (B, T, D) are embeddings of a text, `slots` (B, T) is True where a picture's vector belongs, `vectors` (slots, D) are those vectors in reading order. Return (B, T, D), and leave `words` as they are.
-
-
-# %%
-def my_interleave(words: torch.Tensor, slots: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
-    raise NotImplementedError("return a copy of words whose slots hold the vectors.")
-
-
-check("frozen.interleave", my_interleave)
-
-# %% [markdown]
-# <details><summary>Hint 1</summary>A boolean mask can be an index: <code>made[slots]</code> is all vectors at slots, in reading order.</details>
-# <details><summary>Hint 2</summary>Assignment through an index changes the tensor itself. Whose rows are they?</details>
-# <details><summary>If you see "shape mismatch: value tensor"</summary>There must be exactly one vector for each slot: <code>slots.sum() == len(vectors)</code>.</details>
-# <details><summary>If you see "a view of a leaf Variable that requires grad is being used in an in-place operation"</summary>You are writing into an embedding table. Copy first.</details>
-# <details><summary>Solution</summary>
-#
-# ```python
-# def my_interleave(words, slots, vectors):
-#     made = words.clone()
-#     made[slots] = vectors
-#     return made
-# ```
-# </details>
-#
-# The picture that the right answer gives: how long the vector at each position is, for one prompt; picture places are marked.
-
-# %%
-one = prompts.Prompts([naming_episodes(1, 1)[0].prompt], size, IMAGE_PREFIX).batch(
-    range(len([naming_episodes(1, 1)[0].prompt]))
-)
-with torch.no_grad():
-    x = model.embeddings(one["ids"], model.encode_prefix(one["pixel_values"]))[0].norm(dim=-1)
-is_slot = (one["ids"][0] == model.config.image_token_id).tolist()
-plots.show(
-    plots.curves(
-        {
-            "words": {place: value.item() for place, value in enumerate(x) if not is_slot[place]},
-            "pictures": {place: value.item() for place, value in enumerate(x) if is_slot[place]},
-        },
-        "position in the prompt",
-        "length of the vector",
-    )
-)
-
-# %% [markdown]
-# ## Exercise 2 · What is asked for?
-#
-# | objective | difficulty | importance | minutes |
-# |---|---|---|---|
-# | say which tokens the loss counts | ●●●○○ | ●●●●● | 15 |
-#
-# `ids` (B, T) are `<bos> image_token_id image_token_id . caption . <eos>`, padded. Return (B, T) booleans, True at the tokens that the caption loss asks for. The full stop after the slots is part of the prompt, the one after the caption is part of the caption. The end token isn't asked for: in the texts that the language model has read, more follows after a caption, and a picture would have to be unlike any words to announce an end (section 6).
-
-
-# %%
-def my_scored(ids: torch.Tensor, image_token_id: int, end: int, pad: int) -> torch.Tensor:
-    raise NotImplementedError("return booleans: the caption with its full stop, nothing else.")
-
-
-check("frozen.loss_mask", my_scored)
-
-# %% [markdown]
-# <details><summary>Hint 1</summary>Everything after the first full stop counts, up to the end token. Where is that full stop, seen from the last slot?</details>
-# <details><summary>Hint 2</summary>A running count of slots, <code>(ids == slot).cumsum(1)</code>, tells how many came before; all positions after the last slot have the full count.</details>
-# <details><summary>If you see "The size of tensor a must match"</summary>Compare with the count of the whole row, kept as a column: <code>.sum(1, keepdim=True)</code>.</details>
-# <details><summary>Solution</summary>
-#
-# ```python
-# def my_scored(ids, slot, end, pad):
-#     is_slot = ids == slot
-#     after = is_slot.cumsum(1) == is_slot.sum(1, keepdim=True)  # from the last slot on
-#     caption = after & ~is_slot & (ids != pad) & (ids != end)
-#     first = caption.int().argmax(1, keepdim=True)  # the full stop
-#     return caption & (torch.arange(ids.shape[1]) > first)
-# ```
-# </details>
-#
-# The picture that the right answer gives: the loss of each caption word, averaged over held-out captions. Which words are hard before the picture is understood, which are easy for anyone who speaks the language?
-
-# %%
-test = prompts.CaptionDataset(world.Pairs("test", size, 0, ONE_THING), IMAGE_PREFIX).batch(
-    range(count)
-)
-with torch.no_grad():
-    said = model(test["ids"], prefix=model.encode_prefix(test["pixel_values"]))[:, :-1].log_softmax(
-        -1
-    )
-each = -said.gather(2, test["ids"][:, 1:, None])[..., 0]
-nouns = {noun.word for noun in world.nouns()}
-
-
-def kind_of(word):
-    return (
-        "things" if word in nouns else "backgrounds" if word in world.BACKGROUNDS else "other words"
-    )
-
-
-lost = {"things": [], "backgrounds": [], "other words": []}
-for ids, asked_for, losses in zip(test["ids"][:, 1:], test["loss_mask"][:, 1:], each):
-    spelled = tokenizer.world_tokenizer().convert_ids_to_tokens(ids[asked_for].tolist())
-    for word, value in zip(spelled, losses[asked_for].tolist()):
-        lost[kind_of(word)].append(value)
-lost = {kind: {"nats a word": float(np.mean(values))} for kind, values in lost.items()}
-plots.show(plots.bars(lost, "loss on held-out captions", sideways=True))
-
-# %% [markdown]
-# ## Exercise 3 · Freeze it for good
-#
-# | objective | difficulty | importance | minutes |
-# |---|---|---|---|
-# | freeze a module so that it stays frozen, and still passes gradients on | ●●●○○ | ●●●●○ | 15 |
-#
-# Make `lm` (any module, here one with dropout) frozen: its parameters get no gradient, its dropout stays off even after somebody calls `system.train()` on a system that holds it, and gradients still reach its input. Change `lm` in place.
-
-
-# %%
-def my_freeze(lm: torch.nn.Module) -> None:
-    raise NotImplementedError(
-        "return nothing, but change lm: no gradient for parameters, evaluation mode for good."
-    )
-
-
-check("frozen.freeze", my_freeze)
-
-# %% [markdown]
-# <details><summary>Hint 1</summary><code>requires_grad_(False)</code> and <code>eval()</code> are two of three steps. The third is about <code>train</code>.</details>
-# <details><summary>Hint 2</summary>A parent's <code>train()</code> calls <code>child.train(mode)</code>. An attribute of the object is found before the method of its class.</details>
-# <details><summary>If you see "element 0 of tensors does not require grad"</summary>You cut the graph. No <code>no_grad</code>, no <code>detach</code>: only the parameters are frozen.</details>
-# <details><summary>Solution</summary>
-#
-# ```python
-# def my_freeze(lm):
-#     lm.requires_grad_(False).eval()
-#     for part in lm.modules():
-#         part.train = lambda mode=True, part=part: part
-# ```
-# </details>
-#
-# The picture that the right answer gives: the length of the gradient that reaches each position of a caption prompt. It arrives at every position the caption depends on, the picture's two among them.
-
-# %%
-x = (
-    model.embeddings(learn["ids"][:1], model.encode_prefix(learn["pixel_values"][:1]))
-    .detach()
-    .requires_grad_()
-)
-told = language.logits(model.lm, x)[:, :-1]
-cross_entropy(
-    told.flatten(0, 1),
-    learn["ids"][:1, 1:].masked_fill(~learn["loss_mask"][:1, 1:], -100).flatten(),
-).backward()
-names = tokenizer.world_tokenizer().convert_ids_to_tokens(learn["ids"][0].tolist())
-pulls = {
-    f"{place} {name}": {"gradient": value.item()}
-    for place, (name, value) in enumerate(zip(names, x.grad[0].norm(dim=-1)))
-}
-plots.show(plots.bars(pulls, "length of the gradient", sideways=True))
-
-# %% [markdown]
-# ## Failure lab · Three sick systems
-#
-# A healthy system and three with one fault each, trained a short while on the same data. The faults, in some order:
-#
+# - **not frozen**: somebody forgot to freeze the language model;
 # - **blind**: all pictures were grey in training;
-# - **thawed**: somebody forgot to freeze the language model;
-# - **prompt**: the loss also counts the words of the prompt, which are the same for every picture.
-#
-# Look at the losses, at what each says of two pictures, and at what became of the language model's own reading of a text, before you look at the code.
-
+# - **all tokens**: the loss scores every token of the text, the slots and the end included.
 
 # %%
-class Counted:
-    """Captions with a fixed sentence before them that is asked for as well: the fault called 'prompt'."""
-
-    def batch(self, indices):
-        pairs = train.pairs
-        opening = (
-            "this is a picture . you can see it . it is a nice picture . this picture is called"
-        )
-        said = [f"{opening} {pairs.text(index)}" for index in indices]
-        return prompts.training_batch(
-            [(pairs.scene(index),) for index in indices], said, size, IMAGE_PREFIX
-        )
-
-
-steps = 20 if scale.name == "smoke" else 400
-faulty_systems = {
-    "healthy": (train, True),
-    "A": (recipes.frozen.caption_data(scale, view=prompts.blank_images), True),
-    "B": (train, False),
-    "C": (Counted(), True),
-}
-curves, rows = {}, []
-probe = world.documents.Documents(split="test").batch(range(8))
-two = [world.sample("test", index, 0, ONE_THING) for index in (3, 4)]
-for name, (data, is_frozen) in faulty_systems.items():
-    patient_lm = copy.deepcopy(bare.lm)
-    patient_lm = language.freeze(patient_lm) if is_frozen else patient_lm.requires_grad_(True)
-    faulty_model = recipes.frozen.new_frozen(
-        recipes.frozen.frozen_config(scale),
-        patient_lm,
-        0,
-        recipes.frozen.mean_noun_and_background(patient_lm),
-    )
-    curves[name] = list(fit(faulty_model, Batches(data.batch, 32), steps, FROZEN_OPTIMISATION))
-    with torch.no_grad():
-        reading = language.LanguageModel(faulty_model.lm).losses(probe)["lm"].item()
-    told = generate_captions(faulty_model, two)
-    rows.append(f"| {name} | {reading:.2f} | {told[0]} | {told[1]} |")
-plots.show(plots.loss(curves))
-told = [f"{scene.words[0]} on {scene.background}" for scene in two]
-Markdown(
-    "\n".join(
-        [
-            f"| system | loss on texts without pictures | says of: {told[0]} | says of: {told[1]} |",
-            "|---|---|---|---|",
-            *rows,
-        ]
-    )
+plots.show(
+    frozen_lab.show(lab, ("training loss", "loss on texts without pictures"), "loss (nats)"),
+    "Figure 15. Loss at the end of training, each run's own, and the loss of its language model on "
+    "new texts without pictures. What to see: the losses alone don't name the best run.",
 )
+plots.show(
+    frozen_lab.shares(lab, "right answers (share)"),
+    "Figure 16. The same runs on held-out pictures. What to see: the healthy run is best in all "
+    "three, or shares the first place.",
+)
+
+# %% [markdown]
+# Your diagnosis, in place of each `None`:
 
 # %%
 diagnose("frozen.training", {"A": None, "B": None, "C": None})
 
 # %% [markdown]
+# <details><summary>Hint</summary>Whose loss on texts changed? Whose training loss stays high, and whose answers are guesses? What remains?</details>
 # <details><summary>Solution</summary>
 #
-# `{"A": "blind", "B": "thawed", "C": "prompt"}`. A's loss stays where the language alone gets it: the things it names have nothing to do with the pictures. B has the lowest loss, and its language model no longer reads texts as it did: its loss on them is several times as high. C has by far the highest: most of what it is asked for is a sentence that this language model never expects, the same for every picture, and the vectors are busy with announcing it. What comes after, the picture, hardly counts.
+# A: not frozen. It names things almost as well as the healthy run, with the lowest training loss. But the loss of its language model on texts has more than doubled. Categories and new names suffer: they depend on what the language model could do before.
+#
+# B: blind. Its loss can't fall below that of guessing the caption, and its answers are guesses. Its language model is as it was.
+#
+# C: all tokens. Slots and `<eos>` are scored, too, and they are the same in every text. The vectors learn to make them likely, which has nothing to do with what is shown, and so become unlike words.
 # </details>
 
 # %% [markdown]
 # ## The paper beside ours
 #
-# Reduced-scale twins: other pictures, a language model ten thousand times smaller, closed vocabularies. Compare *directions*. Each line is computed from the kept runs; **no** is an answer, too.
+# Left the paper's Table 2: accuracy in percent on OKVQA, photographs with questions that need knowledge. Right ours: shares of right answers about category, place and purpose. The tests differ, so only directions can be compared. The last columns say whether the encoder learnt to name things at all.
 
 # %%
-known = {system: questions(system, KNOW, 0).mean for system in systems}
-seen = {system: questions(system, SEE, 0).mean for system in systems}
-gain = {
-    system: questions(system, SEE + KNOW, 4).mean - questions(system, SEE + KNOW, 0).mean
-    for system in systems
-}
-loss = {
-    system: evaluation.spread_over_seeds(runs, system, "training loss").mean for system in systems
-}
-bound = evaluation.spread_over_seeds(runs, "Frozen", "naming", "1 shot, no induction")
-claims = [
-    (
-        "more solved examples, better answers (Table 1: 29.5, 35.7, 38.2 with 0, 1, 4)",
-        f"0 examples {questions('Frozen', SEE + KNOW, 0)}, 4 examples {questions('Frozen', SEE + KNOW, 4)}",
-        gain["Frozen"] > 0,
-    ),
-    (
-        "finetuning the language model: lower training loss ...",
-        f"frozen {loss['Frozen']:.3f}, finetuned {loss['finetuned']:.3f}",
-        loss["finetuned"] < loss["Frozen"],
-    ),
-    (
-        "... but less from examples (29.5 to 38.2 against 24.0 to 29.2)",
-        f"gain of 4 examples: frozen {gain['Frozen']:+.3f}, finetuned {gain['finetuned']:+.3f}",
-        gain["finetuned"] < gain["Frozen"],
-    ),
-    (
-        "a language model that was never pretrained has nothing to lend (0)",
-        f"outside knowledge: frozen {known['Frozen']:.3f}, scratch {known['scratch']:.3f}",
-        known["scratch"] < known["Frozen"],
-    ),
-    (
-        "outside knowledge from caption training alone, above train-blind (Table 2)",
-        f"Frozen {known['Frozen']:.3f}, train-blind {known['train-blind']:.3f}",
-        known["Frozen"] > known["train-blind"] + 0.02,
-    ),
-    (
-        "a smaller language model knows less (Table 2, 400 M)",
-        f"Frozen {known['Frozen']:.3f}, smaller {known['smaller LM']:.3f}",
-        known["smaller LM"] < known["Frozen"],
-    ),
-    (
-        "new names are bound to pictures (Table 3)",
-        f"1 shot, 2 ways: {bound}, chance 0.5",
-        bound.mean > 0.55,
-    ),
-    (
-        "more pictures of each name, better names (Table 3: shots)",
-        f"1 shot {evaluation.spread_over_seeds(runs, 'Frozen', 'naming', '1 shot')}, 4 shots {evaluation.spread_over_seeds(runs, 'Frozen', 'naming', '4 shots')} "
-        f"(train-blind {evaluation.spread_over_seeds(runs, 'train-blind', 'naming', '4 shots')})",
-        evaluation.spread_over_seeds(runs, "Frozen", "naming", "4 shots").mean
-        > evaluation.spread_over_seeds(runs, "Frozen", "naming", "1 shot").mean + 0.05,
-    ),
-    (
-        "saying first which names are meant helps (Table 3, task induction)",
-        f"with it {evaluation.spread_over_seeds(runs, 'Frozen', 'naming', '1 shot')}, without {bound}",
-        evaluation.spread_over_seeds(runs, "Frozen", "naming", "1 shot").mean > bound.mean,
-    ),
-    (
-        "trained on questions, better on such questions",
-        f"VQA {seen['VQA']:.3f}, captions only {seen['Frozen']:.3f}",
-        seen["VQA"] > seen["Frozen"],
-    ),
-]
-Markdown(
-    "\n".join(
-        [
-            "| the paper says | ours (three seeds) | same direction? |",
-            "|---|---|---|",
-            *(
-                f"| {claim} | {ours} | {'yes' if agrees else '**no**'} |"
-                for claim, ours, agrees in claims
-            ),
-        ]
-    )
-)
+Markdown(comparison.table_2())
+
+# %%
+Markdown(published("frozen-facts").markdown())
 
 # %% [markdown]
-# Where ours disagrees, and why:
+# The claims of that table beside our measurements. The verdict is computed by one rule. *Agrees*: the first is higher in every seed, and the mean gap exceeds two pooled standard deviations. *Disagrees*: so the other way round. Otherwise *within noise*.
+
+# %%
+Markdown(f"{comparison.claims_table()}\n\n{comparison.provenance()}")
+
+# %% [markdown]
+# The numbers in percent are far apart, and so are the tests: OKVQA asks about photographs, and an answer counts if people gave it. What can be compared is which system is better.
 #
-# - *Shots.* Look at the curves of section 5: with **two right words** in the place of each picture, the same language model gets worse with solved examples, too. Its texts held no long series of questions, and what it can't do with words it can't do with pictures. The paper's seven billion parameters had read such series.
-# - *New names.* They are bound, and more examples bind them better, as in the paper. But with a single example behind "answer with dax or wug." the answers fall to chance, while without that sentence they don't. Words would bear it (the last bar of section 4); vectors that are only nearly words don't. In the paper, the same sentence helps.
-# - *Finetuning.* It has the lowest loss and the best captions, and it has forgotten what it knew: fewer answers about outside knowledge than chance would give. That is the paper's argument for freezing, sharper than in the paper. One of the three seeds never learnt its nouns at all; the spread shows it.
+# ## Discussion
 #
-# ## Going on
+# **Strengths.** One small encoder gives a language model pictures without a change to its weights. It keeps every text ability, needs captions only, and takes several pictures in one prompt. Any language model can be put in.
 #
-# - Limits: two vectors hold one thing and its background; a scene of four things does not fit. Lesson 10's Q-Former asks 32 questions of a picture; lesson 11's Flamingo lets every word look back at it.
-# - Read: the paper's Sections 3 and 4, and its appendix on the controls; *LiMBeR* (2209.15162), which trains the matrix alone; *ClipCap* (2111.09734), which is often called Frozen and isn't: it tunes the language model, too.
-# - Try: `recipes.get("frozen").train_or_load(scale, prefix_length=1)` or `prefix_length=4`; another language model, `language.load(...)`.
-# - Next: **lesson 08**, where one transformer plays three roles (BLIP).
+# **Weaknesses.** The paper calls itself a proof of concept: its numbers are far from the best systems of its time (MAVEx in the table above), and it has one language model, of 7 billion parameters. Two vectors hold little of a picture. And the training loss doesn't ask for vectors that work in other texts than captions.
+#
+# <details><summary>Q: The slide says that fine-tuning the language model hurts, "because the LM datasets size >> text/image coupled datasets". Explain.</summary>
+# The language model has read far more text than all captions contain. Training its weights on captions adapts them to a narrow kind of text, and what captions don't need can be forgotten: facts, question formats, learning in context. A frozen model can't forget. The price is that all adaptation must happen in the prefix.
+# </details>
+#
+# <details><summary>Q: Is Frozen the same as prompt tuning?</summary>
+# With one constant picture, yes: then the prefix is a set of trained vectors, the same for every text. With real pictures the vectors differ from picture to picture. They must do two jobs: say what is on the picture, and prepare the language model for the kind of text that follows.
+# </details>
+#
+# <details><summary>Q: "Unexplored question: could performance be improved with more elaborate architectures for mixing vision and language?" What would you try?</summary>
+# More vectors, chosen by attention (BLIP-2's Q-Former, lesson 10). Cross-attention from every word to the picture's features (Flamingo, lesson 11). A pretrained image encoder instead of one trained from captions alone. Training on pages with several pictures, so that in-context learning through pictures is itself trained (Flamingo).
+# </details>
+#
+# <details><summary>Q: VQA-blind scores 12.5 % in the paper, more than twice Frozen's 5.9 %, without seeing anything. What does that say about the test?</summary>
+# Questions give much away: after "what colour is the banana", "yellow" is a good guess. A model trained on questions learns their format and their frequent answers. So a score is only evidence of seeing beside the blind score of the same system.
+# </details>
+#
+# <details><summary>Q: Training only a linear map on a frozen image encoder is often called Frozen, too. Is it?</summary>
+# No. In Frozen the whole image encoder is trained, from random weights. A linear map between two frozen models is LiMBeR (Merullo et al. 2022, arXiv 2209.15162). It asks a different question: how similar are the two representations already?
+# </details>
+#
+# ## Limits
+#
+# Our pictures show one thing on a plain background, and our language model has half a million parameters and a closed vocabulary. Its questions have one right answer each. The encoder is a small ViT, not an NF-ResNet-50, and its vectors start at mean word embeddings, which the paper doesn't say. The word hull is our addition. A few seeds give a coarse estimate of spread.
+#
+# ## Reading
+#
+# - Tsimpoukelli et al. 2021, *Frozen* ([2106.13884](https://arxiv.org/abs/2106.13884)): Sec. 3, Figures 2 to 4, Tables 1 to 4. Our code: `vlmcourse/papers/frozen.py`, `vlmcourse/parts/word_hull.py`.
+# - Merullo et al. 2022, *LiMBeR* ([2209.15162](https://arxiv.org/abs/2209.15162)): only the linear map is trained.
+# - Mokady et al. 2021, *ClipCap* ([2111.09734](https://arxiv.org/abs/2111.09734)): a prefix from CLIP's features, with a language model that is tuned or frozen.
+# - Su et al. 2021, *RoFormer* ([2104.09864](https://arxiv.org/abs/2104.09864)): rotary positions.
+# - With a real language model of 135 million parameters: `teaching.smollm2` puts our encoder before SmolLM2 (lesson 15).
+#
+# ## Key ideas
+#
+# > - A picture can be a few vectors among the word embeddings of a language model.
+# > - Freezing fixes weights, not the computation: gradients pass through it to the encoder.
+# > - The loss scores caption tokens only; several pictures at once are never trained.
+# > - Relative positions let a picture work wherever it stands in the prompt.
+# > - Scores of few-shot prompts need blind and swapped controls.
+# > - Abilities of the language model carry over as far as it treats the vectors like words.
+#
+# ## Glossary
+#
+# **Visual prefix**, **slot**, **freezing**, **interleaved**, **shot**, **inner shots and repeats**, **ways**, **task induction**, **fast binding**, **relative and rotary positions**, **train-blind**, **swapped examples**, **text reference**, **word hull**, **modularity**: each in one line in [docs/GLOSSARY.md](../docs/GLOSSARY.md).
+#
+# ## Next
+#
+# **Lesson 08** (BLIP) trains one transformer for three roles: it compares, checks and writes. Lesson 10 (BLIP-2) returns to the frozen language model, with a better bridge than a linear map.

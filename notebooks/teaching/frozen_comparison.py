@@ -1,0 +1,189 @@
+"""Lesson 07: the systems of the paper's Table 2, its numbers beside ours."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from teaching.frozen_tables import KNOWING, markdown, plain
+from vlmcourse import evaluation, plots
+from vlmcourse.evaluation.published import published
+
+SYSTEMS = {
+    "Frozen": "Frozen",
+    "smaller LM": "Frozen 400mLM",
+    "finetuned": "Frozen finetuned",
+    "train-blind": "Frozen train-blind",
+    "VQA": "Frozen VQA",
+    "VQA-blind": "Frozen VQA-blind",
+    "scratch": "–",
+}
+"""Our rows, and the paper's in Table 2."""
+
+
+def frozen_results() -> dict:
+    """benchmarks/results/replicate_frozen.json."""
+    return evaluation.load_results("replicate_frozen")
+
+
+def knowledge(system: str, shots: str) -> evaluation.Spread:
+    """Right answers about category, place and purpose of one row of the paper's table."""
+    return evaluation.spread_over_seeds(
+        frozen_results()["rows"], system, "questions", KNOWING, shots
+    )
+
+
+def measured_systems() -> list[str]:
+    """The rows that were measured, in the order of the paper's table."""
+    names = {run["row"] for run in frozen_results()["rows"]}
+    return [name for name in SYSTEMS if name in names]
+
+
+def captions_right(system: str) -> str:
+    """The share of captions with the right noun: does this encoder see at all?"""
+    rows = [run for run in frozen_results()["rows"] if run["row"] == system]
+    if "captions" not in rows[0]:
+        return "–"
+    return plain(evaluation.spread([run["captions"]["noun"] for run in rows]))
+
+
+def table_2(shots: Sequence[str] = ("0", "1", "4")) -> str:
+    """The paper's Table 2 and our rows beside it."""
+    paper, lines = published("frozen-table-2"), []
+    theirs = {
+        row[0]: [f"{cell}" if cell is not None else "–" for cell in row[1:4]] for row in paper.rows
+    }
+    for system in measured_systems():
+        label = SYSTEMS[system]
+        rows = [run for run in frozen_results()["rows"] if run["row"] == system]
+        lines.append(
+            [
+                system,
+                *theirs.get(label, ["–"] * 3),
+                *(plain(knowledge(system, n)) for n in shots),
+                captions_right(system),
+                str(len(rows)),
+            ]
+        )
+    lines.append(["MAVEx (trained on OKVQA)", *theirs["MAVEx"], "–", "–", "–", "–", "–"])
+    head = ["system", *(f"paper, {n} shots" for n in shots), *(f"ours, {n} shots" for n in shots)]
+    return markdown([*head, "ours: captions with the right noun", "seeds"], lines)
+
+
+def systems_figure():
+    """Knowledge without examples and with four, for all rows."""
+    chance = frozen_results()["chance"]
+    groups = {
+        system: {f"{n} examples": knowledge(system, n) for n in ("0", "4")}
+        for system in measured_systems()
+    }
+    level = sum(chance[kind] for kind in KNOWING) / len(KNOWING)
+    return plots.bars(groups, "right answers about category, place, purpose (share)", level, True)
+
+
+CLAIMS = (
+    ("four examples help", ("Frozen", "4"), ("Frozen", "0"), "shots"),
+    ("a finetuned language model answers worse", ("Frozen", "0"), ("finetuned", "0"), "finetuned"),
+    ("a smaller language model answers worse", ("Frozen", "0"), ("smaller LM", "0"), "smaller"),
+    ("training blind answers worse", ("Frozen", "0"), ("train-blind", "0"), "blind"),
+    ("training on questions (VQA) answers better", ("VQA", "0"), ("Frozen", "0"), "VQA"),
+    ("VQA needs the picture", ("VQA", "0"), ("VQA-blind", "0"), "VQA-blind"),
+    ("even VQA-blind is above Frozen", ("VQA-blind", "0"), ("Frozen", "0"), "priors"),
+)
+"""What the paper's Table 2 says: (claim, what should be higher, what should be lower, name of the reason)."""
+
+
+def published_cell(system: str, shots: str) -> str:
+    """A cell of the paper's Table 2."""
+    paper = published("frozen-table-2")
+    (row,) = [one for one in paper.rows if one[0] == SYSTEMS[system]]
+    return f"{row[paper.columns.index(f'{shots} shots')]}"
+
+
+def by_seed(system: str, shots: str) -> dict[int, float]:
+    """{seed: knowledge} of one row."""
+    return {
+        run["seed"]: statistics.fmean(run["questions"][kind][shots] for kind in KNOWING)
+        for run in frozen_results()["rows"]
+        if run["row"] == system
+    }
+
+
+REASONS = {
+    "shots": "examples don't help our language model with such questions in words either (text below); "
+    "OKVQA's answers have an open form, which examples show",
+    "finetuned": "captions and questions are close to each other in our small world, so less may be forgotten",
+    "smaller": "our smaller model has read the same facts, and there are few of them",
+    "blind": "the encoder named too few things (last columns of the table above)",
+    "VQA": "our VQA row trains on nouns, colours and presence only, never on knowledge, and captions name "
+    "nouns as well",
+    "VQA-blind": "the encoder trained on questions named too few things",
+    "priors": "our answers are many and equally frequent, so guessing without the picture gains little; "
+    "OKVQA's questions give more away",
+}
+"""One sentence for each claim, shown where our verdict isn't 'agrees'."""
+
+
+def remark(system: str) -> str:
+    """What forbids a conclusion about a system that sees: its encoder never learnt to name things."""
+    rows = [run for run in frozen_results()["rows"] if run["row"] == system]
+    nouns = [run["captions"]["noun"] for run in rows if "captions" in run]
+    if "blind" in system or not nouns or max(nouns) > 0.2:
+        return ""
+    return "whatever the verdict, no evidence: this encoder never learnt to name things (last columns of the table above)"
+
+
+def claims_table() -> str:
+    """Each claim of which both systems were measured, on their common seeds, with the verdict of evaluation.verdict."""
+    lines = []
+    for claim, first, second, reason in CLAIMS:
+        one, other = by_seed(*first), by_seed(*second)
+        if not (seeds := sorted(set(one) & set(other))):
+            continue
+        higher, lower = (
+            evaluation.spread([values[seed] for seed in seeds]) for values in (one, other)
+        )
+        found = evaluation.verdict(higher.values, lower.values)
+        lines.append(
+            [
+                claim,
+                f"{published_cell(*first)} and {published_cell(*second)}",
+                f"{first[0]}, {first[1]} shots: {plain(higher)}",
+                f"{second[0]}, {second[1]} shots: {plain(lower)}",
+                str(len(seeds)),
+                f"**{found}**",
+                remark(second[0]) or ("" if found == "agrees" else REASONS[reason]),
+            ]
+        )
+    head = ["claim", "paper (%)", "ours, higher?", "ours, lower?", "seeds", "verdict", "reason"]
+    return markdown(head, lines)
+
+
+def in_words() -> tuple[float, float]:
+    """What the language model of these rows answers with right words for pictures: without examples, with four."""
+    words = frozen_results()["words"]["questions"]
+    none, four = (statistics.fmean(words[kind][n] for kind in KNOWING) for n in ("0", "4"))
+    return none, four
+
+
+def provenance() -> str:
+    """How the rows were measured."""
+    facts, (none, four) = frozen_results(), in_words()
+    which = "the language model that ships"
+    if "language model" not in facts:
+        which = "the language model that shipped before today's, which is weaker"
+    return (
+        f"These rows were measured with {which}: asked in words, it reaches {none:.2f} without examples "
+        f"and {four:.2f} with four. Training took {facts['steps']:,} steps; {facts['count']} questions of "
+        "each kind. A single seed neither agrees nor disagrees."
+    )
+
+
+def knowledge_sentence(shots: Sequence[str] = ("0", "4")) -> str:
+    """Knowledge of all measured systems in words."""
+    said = [
+        f"{system} {knowledge(system, shots[0]).mean:.2f} without examples and "
+        f"{knowledge(system, shots[1]).mean:.2f} with {shots[1]}"
+        for system in measured_systems()
+    ]
+    return f"Share of right answers: {'; '.join(said)}."

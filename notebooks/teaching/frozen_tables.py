@@ -1,0 +1,185 @@
+"""Lesson 07: tables and figures of the measured results, and the paper's numbers beside ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from vlmcourse import evaluation, plots
+from vlmcourse.evaluation.published import published
+
+PREFIXES = {"frozen": "linear (the paper's)", "frozen_word_hull": "word hull (ours)"}
+"""Recipes, and what the lesson calls their prefix."""
+KNOWING = ("category", "place", "purpose")
+
+
+def plain(value: evaluation.Spread) -> str:
+    return f"{value.mean:.2f} ± {value.std:.2f}"
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def measured_prefixes() -> dict[str, str]:
+    """Those of PREFIXES that were measured."""
+    known = evaluation.load_results("in_context")
+    return {recipe: name for recipe, name in PREFIXES.items() if recipe in known}
+
+
+def few_shot_runs(recipe: str) -> list[dict]:
+    """The runs of a recipe in benchmarks/results/in_context.json."""
+    return evaluation.load_results("in_context")[recipe]
+
+
+def few_shot(recipe: str, *path: str) -> evaluation.Spread:
+    """A measurement of a recipe over its seeds, such as few_shot("frozen", "shots", "4")."""
+    return evaluation.spread([_inside(run, path) for run in few_shot_runs(recipe)])
+
+
+def _inside(values, path: Sequence[str]) -> float:
+    for key in path:
+        values = values[key]
+    return values
+
+
+def shots_figure():
+    """Right names by number of examples, for both prefixes, with swapped examples."""
+    series = {
+        f"{name}{end}": {
+            int(shots): few_shot(recipe, what, shots) for shots in few_shot_runs(recipe)[0][what]
+        }
+        for recipe, name in measured_prefixes().items()
+        for what, end in (("shots", ""), ("swapped", ", swapped"))
+    }
+    return plots.curves(series, "examples in the prompt", "right names (share)", chance=0.25)
+
+
+def new_things_figure(shots: str = "8"):
+    """Right names with known names and things, held-out names, and nouns that no training picture showed; controls."""
+    rows = {
+        "things of training": ("shots",),
+        "held-out names": ("held_out_names",),
+        "novel nouns": ("novel_nouns",),
+        "examples swapped": ("swapped",),
+        "all pictures grey": ("blind",),
+    }
+    groups = {
+        row: {name: few_shot(recipe, *path, shots) for recipe, name in measured_prefixes().items()}
+        for row, path in rows.items()
+    }
+    return plots.bars(groups, f"right names (share), {shots} examples", 0.25, sideways=True)
+
+
+def knowledge_figure(shots: Sequence[str] = ("0", "4")):
+    """Right answers about things on pictures, for both prefixes, without examples and with four."""
+    kinds = few_shot_runs("frozen")[0]["knowledge"]
+    groups = {
+        f"{kind}, {n} examples": {
+            name: few_shot(recipe, "knowledge", kind, n)
+            for recipe, name in measured_prefixes().items()
+        }
+        for kind in kinds
+        for n in shots
+    }
+    return plots.bars(groups, "right answers (share)", sideways=True)
+
+
+def shots_sentence(shots: str = "8") -> str:
+    """The numbers of `shots_figure` and `new_things_figure` in words."""
+    parts = []
+    for recipe, name in measured_prefixes().items():
+        a, b, c, d = (
+            f"{few_shot(recipe, what, shots).mean:.2f}"
+            for what in ("shots", "swapped", "held_out_names", "novel_nouns")
+        )
+        parts.append(
+            f"**{name}**: {a} of the names are right with {shots} examples, {b} with swapped examples, "
+            f"{c} with held-out names, {d} for novel nouns ({len(few_shot_runs(recipe))} seeds)."
+        )
+    return " ".join([*parts, "Chance is 0.25."])
+
+
+def prefixes_table() -> str:
+    """Both prefixes side by side: mean and spread over seeds, and whether they differ by the course's rule."""
+    rows = [
+        ("names, 4 examples", ("shots", "4")),
+        ("names, 8 examples", ("shots", "8")),
+        ("held-out names, 8 examples", ("held_out_names", "8")),
+        ("novel nouns, 8 examples", ("novel_nouns", "8")),
+        *((f"{kind}, no example", ("knowledge", kind, "0")) for kind in ("what", *KNOWING)),
+    ]
+    lines = []
+    for row, path in rows:
+        found = [few_shot(recipe, *path) for recipe in measured_prefixes()]
+        count = min(len(one.values) for one in found)
+        difference = evaluation.verdict(found[-1].values[:count], found[0].values[:count])
+        words = {"agrees": "hull is higher", "disagrees": "linear is higher"}
+        difference = words.get(difference, difference)
+        lines.append([row, *map(plain, found), str(count), f"**{difference}**"])
+    return markdown(["measurement", *measured_prefixes().values(), "seeds", "difference"], lines)
+
+
+CONDITIONS = {
+    "as in this course": "the course's captions, from mean word embeddings",
+    "start nowhere": "the same, from random vectors",
+    "captions of all forms": "captions of all forms, from mean word embeddings",
+    "full captions only": "whole sentences, from mean word embeddings",
+}
+"""What benchmarks/replicate_frozen.py calls them, and what the lesson does."""
+
+
+def conditions_table() -> str:
+    """Linear prefixes trained on other captions or from another start: what they can do, over seeds."""
+    rows, lines = evaluation.load_results("replicate_frozen")["lending"], []
+    columns = {
+        "noun in captions": "noun",
+        "category": "category",
+        "place": "place",
+        "purpose": "purpose",
+        "one of two new names": "naming",
+    }
+    for condition, words in CONDITIONS.items():
+        runs = [run for run in rows if run["condition"] == condition]
+        if runs:
+            found = [evaluation.spread([run[key] for run in runs]) for key in columns.values()]
+            lines.append([words, *map(plain, found), str(len(runs))])
+    return markdown(["captions, and where the vectors start", *columns, "seeds"], lines)
+
+
+def sizes(model) -> str:
+    """The paper's sizes beside those of the course's model."""
+    facts = {row[0]: row[1:] for row in published("frozen-facts").rows}
+    lm = sum(p.numel() for p in model.lm.parameters())
+    vision = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    c = model.config
+    rows = [
+        [
+            "language model (frozen)",
+            f"{facts['language model'][0]} {facts['language model'][1]}, GPT-like",
+            f"{lm:,} parameters, Llama-like",
+        ],
+        [
+            "its texts",
+            f"{facts['text the language model was trained on'][0]} (web pages)",
+            "documents about our world",
+        ],
+        ["its positions", "relative", "relative (rotary)"],
+        [
+            "image encoder (trained from random weights)",
+            f"{facts['image encoder'][0]}",
+            f"ViT, {c.vision_depth} layers",
+        ],
+        ["vectors of a picture", f"{facts['vectors of a picture'][0]}", f"{c.prefix_length}"],
+        ["trained parameters", "those of the encoder", f"{vision:,}"],
+        ["captions", "Conceptual Captions, 3 million", "sampled"],
+    ]
+    return markdown(["", "paper", "ours"], rows)
+
+
+def scores_table(columns: Mapping[str, Mapping[str, float]]) -> str:
+    """{column: {row: share}} as a Markdown table."""
+    rows = list(next(iter(columns.values())))
+    lines = [[row, *(f"{column[row]:.2f}" for column in columns.values())] for row in rows]
+    return markdown(["", *columns], lines)

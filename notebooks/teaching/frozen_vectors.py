@@ -1,0 +1,148 @@
+"""Lesson 07: the checks of the exercises on vectors: rotary positions, and the hull of words."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from teaching import frozen_reference as reference
+from teaching.exercises import Exercise, distinguishing, gradient_rule, normal, number, rule
+
+
+def rotate_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    T, half = number(generator, 4, 6), number(generator, 2, 4)
+    positions = torch.randperm(20, generator=generator)[:T].sort().values + 3
+    frequencies = 1.0 / 3.0 ** (torch.arange(half) / half)
+    return [normal(generator, T, 2 * half), positions, frequencies], {}
+
+
+def turned(x: Tensor, angle: Tensor, sign: float = 1.0, second_sign: float = 1.0) -> Tensor:
+    a, b = x.chunk(2, dim=-1)
+    cos, sin = angle.cos(), sign * angle.sin()
+    return torch.cat([a * cos - b * sin, second_sign * a * sin + b * cos], dim=-1)
+
+
+def neighbours(x: Tensor, p: Tensor, f: Tensor) -> Tensor:
+    a, b = x[:, ::2], x[:, 1::2]
+    cos, sin = (p[:, None] * f).cos(), (p[:, None] * f).sin()
+    return torch.stack([a * cos - b * sin, a * sin + b * cos], dim=-1).flatten(1)
+
+
+ROTATE_MISTAKES = {
+    "nothing was turned.": lambda x, p, f: x,
+    "it turns the wrong way: check the signs of the two sines.": lambda x, p, f: turned(
+        x, p[:, None] * f, sign=-1.0
+    ),
+    "that is no rotation, lengths change: one of the two sines has a minus, the other has none.": (
+        lambda x, p, f: turned(x, p[:, None] * f, second_sign=-1.0),
+        lambda x, p, f: turned(x, p[:, None] * f, sign=-1.0, second_sign=-1.0),
+    ),
+    "entry 2 i is turned with entry 2 i + 1; here entry i is turned with entry i + d / 2.": neighbours,
+    "the rows are counted from 0: use the given positions.": lambda x, p, f: turned(
+        x, torch.arange(len(x))[:, None] * f
+    ),
+    "the frequencies are not used: each pair turns at a speed of its own.": lambda x, p, f: turned(
+        x, p[:, None].expand(-1, len(f)).float()
+    ),
+    "the positions are divided by the frequencies; multiply.": lambda x, p, f: turned(
+        x, p[:, None] / f
+    ),
+    "every row is turned by the same angle: its own position decides.": lambda x, p, f: turned(
+        x, p[:1, None] * f
+    ),
+    "the position is added to the vector: that is an absolute position.": lambda x, p, f: (
+        x + p[:, None]
+    ),
+    "sine and cosine are exchanged.": lambda x, p, f: turned(x, torch.pi / 2 - p[:, None] * f),
+}
+
+
+def hull_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    N, V, D = number(generator, 3, 5), number(generator, 6, 8), number(generator, 9, 12)
+    share = 0.3 + 0.1 * number(generator, 0, 1)
+    return [normal(generator, N, D, scale=2), normal(generator, V, D), share, 4.0], {}
+
+
+def mixed(v: Tensor, w: Tensor, m: float, weights: Tensor) -> Tensor:
+    return (1 - m) * v + m * (weights @ w)
+
+
+def cosine(v: Tensor, w: Tensor) -> Tensor:
+    return normalize(v, dim=-1) @ normalize(w, dim=-1).T
+
+
+HULL_MISTAKES = {
+    "that is the weighted mean of words alone: the rest of the share belongs to the vectors.": (
+        lambda v, w, m, s: mixed(v, w, 1.0, (s * cosine(v, w)).softmax(-1))
+    ),
+    "the shares are exchanged: `share` is that of the words.": lambda v, w, m, s: mixed(
+        v, w, 1 - m, (s * cosine(v, w)).softmax(-1)
+    ),
+    "those are dot products, not cosines: normalise vectors and words.": lambda v, w, m, s: mixed(
+        v, w, m, (s * v @ w.T).softmax(-1)
+    ),
+    "only the vectors were normalised: a cosine divides by both lengths.": lambda v, w, m, s: mixed(
+        v, w, m, (s * normalize(v, dim=-1) @ w.T).softmax(-1)
+    ),
+    "only the words were normalised: a cosine divides by both lengths.": lambda v, w, m, s: mixed(
+        v, w, m, (s * v @ normalize(w, dim=-1).T).softmax(-1)
+    ),
+    "the sharpness is missing.": lambda v, w, m, s: mixed(v, w, m, cosine(v, w).softmax(-1)),
+    "the cosines are divided by the sharpness; multiply.": lambda v, w, m, s: mixed(
+        v, w, m, (cosine(v, w) / s).softmax(-1)
+    ),
+    "the softmax is over the vectors; for each vector the weights of the words sum to 1.": (
+        lambda v, w, m, s: mixed(v, w, m, (s * cosine(v, w)).softmax(0))
+    ),
+    "the normalised words are mixed: use the words as they are.": lambda v, w, m, s: mixed(
+        v, normalize(w, dim=-1), m, (s * cosine(v, w)).softmax(-1)
+    ),
+    "the normalised vectors are mixed: use the vectors as they are.": lambda v, w, m, s: mixed(
+        normalize(v, dim=-1), w, m, (s * cosine(v, w)).softmax(-1)
+    ),
+    "only the nearest word counts: a softmax keeps all, and has a gradient.": lambda v, w, m, s: (
+        (1 - m) * v + m * w[cosine(v, w).argmax(-1)]
+    ),
+    "nothing was mixed.": lambda v, w, m, s: v,
+    "there is no softmax: the weights must be positive and sum to 1.": lambda v, w, m, s: mixed(
+        v, w, m, s * cosine(v, w)
+    ),
+    "the words are added on top: the vectors keep 1 - share.": lambda v, w, m, s: (
+        v + m * ((s * cosine(v, w)).softmax(-1) @ w)
+    ),
+}
+
+EXERCISES = {
+    "rotate": Exercise(
+        "Each pair turns with its position, so scores depend on distances only.",
+        (
+            rule(
+                "rotate",
+                distinguishing(rotate_inputs, reference.rotate, ROTATE_MISTAKES),
+                reference.rotate,
+                ROTATE_MISTAKES,
+            ),
+        ),
+        reference=reference.rotate,
+    ),
+    "word_hull": Exercise(
+        "A share of each vector is a weighted mean of words, nearest words first.",
+        (
+            rule(
+                "word_hull",
+                distinguishing(hull_inputs, reference.word_hull, HULL_MISTAKES),
+                reference.word_hull,
+                HULL_MISTAKES,
+            ),
+            gradient_rule(
+                "word_hull",
+                hull_inputs,
+                reference.word_hull,
+                1,
+                "the values are right, but they have no gradient with respect to the vectors.",
+            ),
+        ),
+        reference=reference.word_hull,
+    ),
+}
