@@ -264,12 +264,8 @@ def bars(
     (axes.set_xlabel if sideways else axes.set_ylabel)(ylabel)
     if sideways:
         axes.invert_yaxis()
-<<<<<<< HEAD
         axes.margins(x=0.12)  # room for the numbers behind the bars
         axes.axvline(0, color="black", linewidth=0.8)
-=======
-        axes.margins(x=0.14)  # room for the numbers
->>>>>>> 3c53cfc (Lesson 07: provenance of each row, figures with room for their numbers)
     if len(names) > 1 or chance is not None:
         axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
     words = "; ".join(
