@@ -158,10 +158,6 @@ SAMPLES = (
         "documents": lambda: documents.Documents(seed=1).batch(range(20)),
         "words binding": lambda: [documents.binding_episode(index) for index in range(10)],
         "known facts": documents.known_facts,
-        "sorting": lambda: [
-            documents.CategoryTask(1).batch(range(10)),
-            documents.CategoryTask(1).split(),
-        ],
         "habits": lambda: [
             [made.scene(index), made.text(index)]
             for made in (co_occurrence.BiasedPairs(16), co_occurrence.BiasedPairs(16, 2, 0.5))
@@ -253,7 +249,6 @@ EXPECTED: dict[str, str] = {
     "documents": "3f4140b88aa5",
     "words binding": "626b0ae95736",
     "known facts": "b89ea9c17de9",
-    "sorting": "2645e31b2277",
     "habits": "250e6b15fdee",
     "presence": "57c956be4841",
     "choice of captions": "c574bc1e804c",

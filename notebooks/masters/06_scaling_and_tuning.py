@@ -63,7 +63,7 @@ print("right answers:", {word: task.held_out[word] for word in new_nouns})
 #
 # ## 1. Compute
 #
-# Training a language model costs **floating-point operations**, multiplications and additions of numbers. In a matrix layer each weight takes part in one multiplication and one addition for each token. The forward pass so takes 2 operations per parameter and token. The backward pass takes about 4: it computes gradients with respect to the layer's input and to its weights. Together:
+# Training a language model costs **floating-point operations**, multiplications and additions of numbers. In a matrix layer each weight takes part in one multiplication and one addition for each token. The forward pass therefore takes 2 operations per parameter and token. The backward pass takes about 4: it computes gradients with respect to the layer's input and to its weights. Together:
 #
 # $$C \approx 6\,N\,D$$
 #
@@ -153,7 +153,7 @@ Markdown(
 )
 
 # %% [markdown]
-# These are the models of the next section: two layers, and instead of words they predict single **characters**. With 30 characters the embedding tables stay small. In the middle column stand also biases, norms and the output layer.
+# These are the models of the next section: two layers, and instead of words they predict single **characters**. With 31 characters the embedding tables stay small. In the middle column stand also biases, norms and the output layer.
 #
 # ## 2. Loss at equal compute
 #
@@ -270,16 +270,16 @@ for flops, found in best.items():
 plots.show(
     scaling_figures.law(best, exponent, factor),
     "Figure 3. Best size over budget, one point for each seed, both axes logarithmic. "
-    "What to see: how steep our line is, compared with equal growth and with the older law "
-    "of Kaplan et al.",
+    "What to see: our line lies close to equal growth of size and tokens, and is flatter than "
+    "the older law of Kaplan et al.",
 )
 
 # %% [markdown]
 # ### Kaplan against Hoffmann
 #
-# In 2020 Kaplan et al. found that a larger budget should mostly go into size: $a = 0.73$. Ten times the compute would mean 5.5 times the parameters and only 1.8 times the tokens. GPT-3, Gopher and others followed: about 300 billion tokens, whatever the size. Hoffmann et al. repeated the study with a learning-rate schedule that fits each run's length, and found $a \approx 0.5$. A run that is stopped in the middle of a long schedule has a learning rate that is still high. It looks worse than a run that was planned to end there.
+# In 2020 Kaplan et al. found that a larger budget should mostly go into size: $a = 0.73$. Ten times the compute would mean 5.5 times the parameters and only 1.8 times the tokens. GPT-3, Gopher and others were trained that way: large models, and 170 to 300 billion tokens. Hoffmann et al. repeated the study in 2022, and found $a \approx 0.5$.
 #
-# Later studies name two more reasons: Kaplan counted parameters without embeddings at small sizes, and used a fixed warm-up and batch (Porian et al. 2024, [arXiv 2406.19146](https://arxiv.org/abs/2406.19146); Pearce and Song 2024, [arXiv 2406.12907](https://arxiv.org/abs/2406.12907)).
+# Why do the two differ? Hoffmann et al. blame the learning-rate schedule. A run that is looked at in the middle of a long schedule has a learning rate that is still high, so its loss is worse than that of a run planned to end there. Later work repeated both studies and found other reasons more important (Porian et al. 2024, [arXiv 2406.19146](https://arxiv.org/abs/2406.19146); Pearce and Song 2024, [arXiv 2406.12907](https://arxiv.org/abs/2406.12907)). Kaplan et al. didn't count embeddings and the output layer, which are a large part of small models. Their warm-up was too long for small models, and the optimiser wasn't tuned for each size.
 
 # %%
 Markdown(published("chinchilla-exponents").markdown())
@@ -342,7 +342,7 @@ best_split = check("scaling.best_split", best_split)
 Markdown(scaling_figures.split_table(best_split))
 
 # %% [markdown]
-# The printed constants ask for a smaller model and far more tokens than Chinchilla has. They contradict the paper's own first two approaches. The later fit of the same points agrees with them. "About 20 tokens per parameter" so rests on approaches 1 and 2. The paper's table by approach 1:
+# The printed constants ask for a smaller model and far more tokens than Chinchilla has. They contradict the paper's own first two approaches. The later fit of the same points agrees with them. "About 20 tokens per parameter" therefore rests on approaches 1 and 2. The paper's table by approach 1:
 
 # %%
 Markdown(published("chinchilla-table-3").markdown())
@@ -368,7 +368,7 @@ plots.show(
 Markdown(published("chinchilla-mmlu").markdown())
 
 # %% [markdown]
-# More tokens need more text. **MassiveText** is the data of Gopher and Chinchilla. Small parts of high quality are repeated, large parts are not read to the end:
+# More tokens need more text. **MassiveText** is the data of Gopher and Chinchilla. Wikipedia is read more than three times and MassiveWeb more than once. The other parts are not read to the end:
 
 # %%
 Markdown(published("chinchilla-massivetext").markdown())
@@ -380,7 +380,7 @@ Markdown(published("chinchilla-massivetext").markdown())
 #
 # **Full fine-tuning** trains all weights on a new task. Each task then needs a copy of the whole model, and what the model knew can be overwritten. Three papers train a small number of parameters instead:
 #
-# - **BitFit** trains the biases that the model has already.
+# - **BitFit** trains the biases that the model has already, in BERT-large 0.08 % of its parameters.
 # - **Adapters** are small new layers behind each attention and each feed-forward network.
 # - **Prompt tuning** puts trained vectors before the text.
 
@@ -496,7 +496,7 @@ Adapter = check("tuning.Adapter", Adapter)
 # |---|---|---|---|
 # | change a model from outside | ●●●○○ | ●●●○○ | 10 |
 #
-# Write `insert_adapters`. Afterwards the output of sub-layer i passes through adapter i. Feed-forward networks return a tensor. Attention returns a tuple, of which only the first entry is the output; the others must stay.
+# Write `insert_adapters`. A *sub-layer* is the attention or the feed-forward network of a layer. Afterwards the output of sub-layer i passes through adapter i. Feed-forward networks return a tensor. Attention returns a tuple, of which only the first entry is the output; the others must stay.
 
 
 # %%
@@ -827,7 +827,7 @@ Markdown(scaling_figures.comparison(tuning_figures.claims(tuned)))
 # **Weaknesses.** A law holds for the family of models, data and schedules it was fitted on, and extrapolates over many orders of magnitude. Few trained numbers can select what a model knows. They teach it less that is new.
 #
 # <details><summary>Q (lecture): Since prompt tuning achieved better few-shot performance than GPT-3, could it also achieve better performance in the multimodal space?</summary>
-# First, what would it be? A constant prompt can't describe a picture. A prompt for pictures must be computed from the picture: that is Frozen's prefix. A constant trained prompt can still be added to it, to tell the *task*, as in this lesson. CoOp (Zhou et al. 2021, arXiv 2109.01134) trains such vectors for CLIP's class prompts. It beats prompts written by hand from a few examples per class on, but less clearly on unseen classes. For few-shot learning the question is examples in the prompt against training on them. Flamingo's own Table 2 answers it in part: fine-tuned on a data set it is better than with 32 examples on every task listed (VQAv2 82.0 against 67.6). Training wins if there is enough data for it; the prompt wins if there are four examples and no time.
+# First, what would it be? A constant prompt can't describe a picture. A prompt for pictures must be computed from the picture: that is Frozen's prefix. A constant trained prompt can still be added to it, to tell the *task*, as in this lesson. CoOp (Zhou et al. 2021, arXiv 2109.01134) trains such vectors for CLIP's class prompts. With a few examples per class it beats prompts written by hand; on classes that it wasn't trained for it can be worse (Zhou et al. 2022, arXiv 2203.05557). For few-shot learning the question is examples in the prompt against training on them. Flamingo's own Table 2 answers it in part: fine-tuned on a data set it is better than with 32 examples on every task listed (VQAv2 82.0 against 67.6). Training wins if there is enough data for it; the prompt wins if there are four examples and no time.
 # </details>
 #
 # <details><summary>Q: Today's models are often trained on far more than 20 tokens per parameter. Is Chinchilla wrong?</summary>
@@ -848,7 +848,7 @@ Markdown(scaling_figures.comparison(tuning_figures.claims(tuned)))
 #
 # ## Limits
 #
-# Our isoFLOP curves span one order of magnitude of compute, with models of two layers; the paper's span more than three. 6ND leaves out the scores of attention, which matter at a width of 16 and not at one of 8,000. The learning rate follows one rule for all widths, found on one seed. The tuning tasks have single-word answers. The learning rate of each method was chosen on another task, on one seed; a method may gain from a better one.
+# Our isoFLOP curves span one order of magnitude of compute, with models of two layers; the paper's span more than three. 6ND leaves out the scores of attention, which matter at a width of 16 and not at one of 8,000. The learning rate follows one rule for all widths, found on one seed. The tuning tasks have single-word answers. Houlsby et al. also train the norms, and BitFit's authors a task head; ours don't. The learning rate of each method was chosen on another task, on one seed; a method may gain from a better one.
 #
 # ## Reading
 #

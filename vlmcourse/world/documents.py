@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from vlmcourse.world import captions, tokenizer
-from vlmcourse.world.nouns import article, noun, nouns
+from vlmcourse.world.nouns import article, nouns
 from vlmcourse.world.pages import Episode, naming_episode, page
 from vlmcourse.world.questions import ask
 from vlmcourse.world.scenes import Scene, SeededRandom, sample
@@ -228,44 +228,3 @@ def known_facts() -> list[tuple[str, str, tuple[str, ...]]]:
         for text, kind in kinds
         for one in nouns()
     ]
-
-
-@dataclass(frozen=True)
-class CategoryTask:
-    """A task that no text of the world holds: say the invented word that stands for a thing's category.
-
-    Which word stands for which category, and which three in ten nouns are held out for the test, depends on the seed. A
-    model that knows the categories needs few examples; one that doesn't can learn the training nouns by heart, no more.
-    """
-
-    seed: int = 0
-
-    @property
-    def meaning(self) -> dict[str, str]:
-        """{category: invented word}"""
-        kinds = sorted({one.category for one in nouns()})
-        return dict(
-            zip(kinds, SeededRandom("sorting", self.seed).sample(tokenizer.INVENTED, len(kinds)))
-        )
-
-    def split(self) -> tuple[list[str], list[str]]:
-        """Nouns to learn from, and held-out ones."""
-        mixed = SeededRandom("sorting nouns", self.seed).sample(NOUN_WORDS, len(NOUN_WORDS))
-        return mixed[len(mixed) * 3 // 10 :], mixed[: len(mixed) * 3 // 10]
-
-    def question(self, word: str) -> str:
-        return f"what kind of thing is {article(word)} ?"
-
-    def answer(self, word: str) -> str:
-        return self.meaning[noun(word).category]
-
-    def batch(self, indices: Sequence[int]) -> dict[str, Tensor]:
-        """`ids` (B, T) and `loss_mask` (B, T), True at the answer: example i is about training noun i (modulo their number)."""
-        learnt, _ = self.split()
-        words = [learnt[index % len(learnt)] for index in indices]
-        ids = tokenizer.encode([f"{self.question(word)} {self.answer(word)}" for word in words])
-        ends = ids.ne(tokenizer.PAD).sum(1, keepdim=True)
-        return {
-            "ids": ids,
-            "loss_mask": torch.arange(ids.shape[1]) == ends - 2,
-        }  # the answer stands before <eos>
