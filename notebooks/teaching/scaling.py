@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from teaching.exercises import Exercise, distinguishing, number, rule
-from teaching.scaling_split import SPLIT_MISTAKES, best_split, split_inputs, uniform
+from teaching.scaling_split import SPLIT_MISTAKES, best_split, clear_split_inputs, uniform
 from vlmgrader.checks import driver_source
 
 # Exercise 1
@@ -262,9 +262,7 @@ EXERCISES = {
     "best_split": Exercise(
         "The loss formula alone gives the best size for a budget.",
         (
-            one_check(
-                "best_split", split_inputs, pair(best_split), SPLIT_MISTAKES, tolerance=1e-2, **PAIRS
-            ),
+            rule("best_split", clear_split_inputs, pair(best_split), SPLIT_MISTAKES, tolerance=1e-2, **PAIRS),
         ),
         reference=best_split,
     ),

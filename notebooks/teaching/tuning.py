@@ -95,7 +95,7 @@ def changed_inputs(generator: torch.Generator) -> tuple[list, dict]:
     before = {name: normal(generator, 2, 3) for name in ("a", "b", "c", "d", "e")}
     after = {name: value.clone() for name, value in before.items()}
     after["b"][0, 1] += 1
-    after["c"] = after["c"] + 1e-6  # a tiny change is one, too
+    after["c"] = after["c"] * (1 + 1e-6)  # a tiny change is one, too
     after["d"] = after["d"].flip(1)  # the same sum
     after["new"] = normal(generator, 2, 3)
     return [before, after], {}

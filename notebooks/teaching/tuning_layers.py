@@ -156,7 +156,7 @@ def run_insert(target, x, first, second):
 
 
 def insert_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    return [normal(generator, 2, 3, 4), number(generator, 2, 4), number(generator, 5, 9)], {}
+    return [normal(generator, 2, 3, 4), number(generator, 2, 3), number(generator, 6, 9)], {}
 
 
 def inserted(x: Tensor, first: int, second: int) -> list:
