@@ -228,20 +228,21 @@ def claims(rows: Rows, valley: Valley) -> list[tuple]:
     """The paper's claims that the isoFLOP curves can repeat, for `comparison`."""
     runs, best, spread = budgets(rows), best_sizes(rows, valley), evaluation.spread
     low, middle = sorted(runs)[:2]
-    losses = [[row["loss"] for row in run] for run in runs[middle]]
+    most = max(runs, key=lambda flops: (len(runs[flops]), flops))  # where most seeds were run
+    losses = [[row["loss"] for row in run] for run in runs[most]]
     lowest = spread([min(one) for one in losses])
     both = min(len(best[low]), len(best[middle]))
     slopes = [
         np.log(best[middle][i][0] / best[low][i][0]) / np.log(middle / low) for i in range(both)
     ]
     kaplan = published("chinchilla-exponents").value("Kaplan", "a")
-    at = f"C = {middle:.0e}"
+    at, there = f"C = {middle:.0e}", f"C = {most:.0e}"
     few = "Few seeds, or a spread as large as the gap."
     return [
         ("At equal compute the largest model isn't the best (Fig. 3)", "a minimum at each budget",
-         (f"loss at {at}: largest", spread([one[-1] for one in losses])), ("best", lowest), few),
+         (f"loss at {there}: largest", spread([one[-1] for one in losses])), ("best", lowest), few),
         ("... nor is the smallest", "a minimum at each budget",
-         (f"loss at {at}: smallest", spread([one[0] for one in losses])), ("best", lowest), few),
+         (f"loss at {there}: smallest", spread([one[0] for one in losses])), ("best", lowest), few),
         ("The best size grows with the budget (Fig. 3)", "yes",
          (f"best size at {at}", spread([size for size, _ in best[middle]][:both])),
          (f"at C = {low:.0e}", spread([size for size, _ in best[low]][:both])), few),
