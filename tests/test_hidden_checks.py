@@ -141,6 +141,12 @@ WRONG = {
         "chosen = selected & is_region",
         "chosen = selected",
     ),
+    "above the threshold, not at it": (
+        "A2_clip",
+        "a2-masking",
+        "(iou(boxes, boxes) >= threshold)",
+        "(iou(boxes, boxes) > threshold)",
+    ),
     "boxes with two negative sides": (
         "A2_clip",
         "a2-masking",
@@ -230,6 +236,12 @@ WRONG = {
         "a3-slots",
         "next(waiting) if",
         "next(waiting)[:2] if",
+    ),
+    "what isn't zero is a token": (
+        "A3_frozen",
+        "a3-slots",
+        "return x, is_token, is_word",
+        "return x, x.abs().sum(-1) > 0, is_word",
     ),
     "always an error, Frozen": (
         "A3_frozen",

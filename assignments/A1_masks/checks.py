@@ -196,6 +196,16 @@ EMPTY = [
         lambda q, k, v, m: [attention(q, k, v, m), log_sums(q, k, m).nan_to_num(neginf=0.0)],
         "the log-sum of an empty row is 0, that of a sum of 1: the sum of nothing is 0, and its logarithm minus infinity.",
     ),
+    *[
+        (
+            lambda q, k, v, m, low=low: [
+                attention(q, k, v, m),
+                scores_of(q, k).masked_fill(~m, low).logsumexp(-1),
+            ],
+            "the log-sum of an empty row is a large negative number: minus infinity is wanted.",
+        )
+        for low in (-1e9, -1e30, torch.finfo(torch.float32).min)
+    ],
 ]
 
 
@@ -1155,6 +1165,11 @@ def call_of(token, lengths):
     return start
 
 
+def length_of(token, lengths):
+    """The number of tokens of the call in which a token is computed."""
+    return next(n for i, n in enumerate(lengths) if token < sum(lengths[: i + 1]))
+
+
 CACHE_MISTAKES = [
     (
         with_mask(lambda q, k, *_: k <= q),
@@ -1216,6 +1231,10 @@ CACHE = [
             (
                 with_mask(lambda q, k, w, c: max(0, call_of(q, c) - (w - 1)) <= k <= q),
                 "in a call of several tokens, later ones attend too far back: each has its own window.",
+            ),
+            (
+                with_mask(lambda q, k, w, c: call_of(q, c) + length_of(q, c) - w <= k <= q),
+                "keys are dropped before all tokens of the call have attended to them: shorten the cache after attending.",
             ),
             (
                 with_mask(lambda q, k, w, c: q - w < k <= q and k >= call_of(q, c)),

@@ -5,19 +5,19 @@
 #
 # - compute attention from pieces, safely, also for queries that may attend to nothing;
 # - turn a sentence such as "each token attends to the last two images before it" into booleans;
-# - write the two changes that make generation cheaper: shared key heads and a cache of bounded size;
+# - make generation cheaper in two ways: with fewer key heads, and with a cache of bounded size;
 # - measure how strongly an output depends on an input, and find a layer that breaks its mask.
 #
 # | | |
 # |---|---|
 # | You need | lesson 01; PyTorch: broadcasting, `softmax`, `cumsum`, `masked_fill`, automatic differentiation |
-# | Time | about two and a half hours: seven tasks of 15 to 25 minutes and one question in words. No task needs the answer to another |
+# | Time | about three hours: seven tasks of 20 or 25 minutes and one question in words. No task needs the answer to another |
 # | Points | 30: the tests give 28, one question is read by a human |
 # | Machine | any laptop; each cell runs in seconds |
 #
 # **How it works.** Each task has a card, an unfinished function and a `check`. The check runs at once: it says what is right, names the likely mistake, and draws wrong tables. Replace the two lines below `# YOUR CODE HERE`. Don't rename functions, and don't delete cells; you may add cells. Hints are folded. Hint 1 points the way, and hint 2 says nearly everything.
 #
-# After you hand in, the same checks run on new random inputs of other sizes. Each line of a check counts by itself, so half a task gives half its points. Use plain PyTorch and nothing else from `vlmcourse`. PyTorch's `scaled_dot_product_attention` is allowed in tasks 5 and 6, and not in task 1. (A human looks.)
+# After you hand in, the same checks run on new random inputs of other sizes. Each line of a check counts by itself, so half a task gives half its points. Use plain PyTorch, and nothing of `vlmcourse` but what the first cell imports. PyTorch's `scaled_dot_product_attention` is allowed in tasks 5 and 6, and not in task 1. (A human reads the code.)
 #
 # **Letters for axes.** B: texts in the batch. H: heads. Q: queries. K: keys. T: tokens. D: width, the length of a vector. L: length of a sequence.
 #
@@ -41,14 +41,14 @@ _ = torch.manual_seed(0)
 # |---|---|---|---|
 # | join partial results of attention, empty rows included | ●●●●○ | ●●●●○ | 25 |
 #
-# A long sequence doesn't fit on one device, so each device holds a part of the keys. Each part computes attention over its own keys; afterwards the partial results are joined. For that, a part must also return how much its keys count. Let $s_{qk}$ be the score of query $q$ and key $k$: their dot product divided by $\sqrt{D}$. The sums run over the keys of this part that the query may attend to:
+# A long sequence doesn't fit on one device, so each device holds a part of the keys. Each device computes attention over its own keys, and afterwards the partial results are joined. For that, a part must also return how much its keys count: the logarithm of a sum, here called the **log-sum**. Let $s_{qk}$ be the score of query $q$ and key $k$: their dot product divided by $\sqrt{D}$. The sums run over the keys of this part that the query may attend to:
 #
 # $$\text{result}_q = \frac{\sum_k e^{s_{qk}}\, v_k}{\sum_k e^{s_{qk}}}, \qquad \text{log\_sum}_q = \ln \sum_k e^{s_{qk}}$$
 #
-# - `partial_attention` returns both. A query that may attend to **no** key of the part has the result 0 and the log-sum minus infinity.
+# - `partial_attention` returns both. A row of the mask without any True is an **empty row**: this query may attend to no key of the part. Its result is 0, and its log-sum is minus infinity.
 # - `combine` gets the results and log-sums of N parts. It returns what attention over all keys together would give. A query that may attend to no key at all gets 0.
 #
-# Scores can be above 100, and then $e^s$ is infinite in 32-bit numbers. Both functions must give finite results there, and finite gradients in all cases.
+# Scores can be above 100, and then $e^s$ is too large for a 32-bit number. The functions must be right there, too. Gradients must never be NaN.
 #
 # *Example.* A query has the scores 0 and ln 3, in two parts of one key each. The log-sums are 0 and ln 3, the results $v_1$ and $v_2$. Joined: $\tfrac14 v_1 + \tfrac34 v_2$.
 
@@ -170,13 +170,13 @@ look(
 # |---|---|---|---|
 # | pack several documents into one row without mixing them | ●●●●○ | ●●●●○ | 25 |
 #
-# A document is an image prefix of some vectors, followed by its caption. Several short documents are packed into one row, one after the other; what is left of the row is padding. Packed or alone, a document must give the same result. Document d has `prefixes[d]` image vectors (maybe 0) and `captions[d]` caption tokens. Return three tensors for a row of `total` positions:
+# A document is an image, given as some vectors, followed by its caption. Several short documents are packed into one row, one after the other; what is left of the row is padding. Packed or alone, a document must give the same result. Document d has `prefixes[d]` image vectors (0 or more) and `captions[d]` caption tokens (1 or more). Return three tensors for a row of `total` positions:
 #
 # - `mask` (total, total): an image vector attends to all image vectors of its document. A caption token attends to the image vectors of its document, to itself, and to earlier tokens of its caption. Padding attends to nothing, and nothing attends to padding.
 # - `position` (total,), integers: the place of each token in its document, counted from 0. Padding has 0.
-# - `loss_mask` (total,), booleans: caption tokens that are predicted. The token before predicts each token, so the first position of a document is never predicted. Image vectors and padding aren't predicted either.
+# - `loss_mask` (total,), booleans: caption tokens that are predicted. Each token is predicted at the position before it, so the first position of a document is never predicted. Image vectors and padding aren't predicted either.
 #
-# *Example.* `pack([1, 0], [1, 2], 5)`: positions 0 1 0 1 0; loss mask F T F T F.
+# *Example.* `pack([1, 0], [1, 2], 5)`: one document of an image vector and a word, one of two words, one place of padding. Positions 0 1 0 1 0; loss mask False True False True False.
 
 
 # %% role="answer" id="a1-pack"
@@ -222,7 +222,7 @@ look(lambda: plots.mask(pack([2, 1], [3, 2], 10)[0], title="two documents and pa
 #
 # In Flamingo each token attends to the visual tokens of the last image before it. Here it attends to those of the last `most` images before it, or of fewer if there are not so many. An image token counts as "before" itself: it attends to its own image. Text before the first image attends to nothing, and nothing attends to padding. Return booleans (B, T, images * per_image).
 #
-# *Example.* Image tokens at places 0, 2 and 3, `most = 2`: a word at place 4 attends to images 2 and 3.
+# *Example.* Image tokens stand at places 0, 2 and 3, and `most` is 2. A word at place 1 attends to image 1, a word at place 4 to images 2 and 3.
 
 
 # %% role="answer" id="a1-image"
@@ -264,11 +264,11 @@ look(
 # |---|---|---|---|
 # | write grouped-query attention, and count what it saves | ●●●○○ | ●●●●○ | 25 |
 #
-# Small language models of today, such as SmolLM2 in lesson 15, have fewer key and value heads than query heads. Their cache is smaller by the same factor. With 9 query heads and 3 key heads, query heads 0, 1, 2 use key head 0; 3, 4, 5 use key head 1; and so on. The value heads are grouped in the same way. There are as many value heads as key heads.
+# Small language models of today, such as SmolLM2 in lesson 15, have fewer key and value heads than query heads. Their key-value cache is smaller in the same ratio. With 9 query heads and 3 key heads, query heads 0, 1, 2 use key head 0; 3, 4, 5 use key head 1; and so on. There are as many value heads as key heads, and they are used in the same way. `key_heads` always divides `heads`.
 #
 # Write `grouped_attention`: queries from `x`, keys and values from `context`. Each matrix is applied as in `nn.Linear`, `x @ W.T`. A head owns neighbouring features: with a head width d, query head h has the features from h · d to (h + 1) · d - 1 of `x @ query.T`. Key head g has the features from g · d to (g + 1) · d - 1 of `context @ key.T`. The results of all heads are joined in order and multiplied by `out`.
 #
-# Then `cache_numbers`: how many numbers does the key-value cache of a whole model hold for one text?
+# Then `cache_numbers`: how many numbers does the key-value cache (lesson 01) of a whole model hold for one text?
 
 
 # %% role="answer" id="a1-heads"
@@ -305,7 +305,7 @@ def megabytes(key_heads):
     return cache_numbers(layers=30, tokens=2048, key_heads=key_heads, head_width=64) * 2 / 2**20
 
 
-look(lambda: plots.bars({f"{n} key heads": {"cache": megabytes(n)} for n in (9, 3, 1)}, "MiB"))
+look(lambda: plots.bars({f"key heads: {n}": {"cache": megabytes(n)} for n in (9, 3, 1)}, "MiB"))
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>Split queries into <code>heads</code> heads, keys and values into <code>key_heads</code> heads. Then bring keys and values to <code>heads</code> heads, in the right order: 0 0 0 1 1 1 2 2 2.</details>
@@ -319,9 +319,9 @@ look(lambda: plots.bars({f"{n} key heads": {"cache": megabytes(n)} for n in (9, 
 # |---|---|---|---|
 # | generate with a window and a cache that doesn't grow | ●●●●○ | ●●●●○ | 25 |
 #
-# A key-value cache keeps keys and values of earlier tokens, so that generation computes them once. With a window of W, a token attends to itself and to the W - 1 tokens before it. Then older keys are never needed again, and the cache needn't grow.
+# A key-value cache keeps keys and values of earlier tokens, so that generation computes them once. With a window of W, a token attends to itself and to the W - 1 tokens before it. Older keys are then never needed again, so the cache needn't grow beyond W - 1 tokens.
 #
-# `step` gets the **new** tokens `x` (B, n, D) only: one token, or several, as at the beginning of a prompt. It has one head and three matrices, applied as `x @ W.T`. `cache` is None at first, later what the last call returned. It returns the result for the new tokens (B, n, D), and the new cache: a tuple of keys and values, each (B, t, D) with t at most W - 1. However the text is cut into calls, the results must be those of attention over the whole text at once with the mask `window(T, W)` of task 2.
+# `step` gets the **new** tokens `x` (B, n, D) only: one token, or several, as at the beginning of a prompt. The layer has one head and three matrices, applied as `x @ W.T`. `cache` is None at first, later what the last call returned. `step` returns the result for the new tokens (B, n, D), and the new cache: a tuple of keys and values, each (B, t, D) with t at most W - 1. However the text is divided among calls, the results must be those of attention over the whole text at once with the mask `window(T, W)` of task 2.
 
 
 # %% role="answer" id="a1-cache"
@@ -360,7 +360,7 @@ check("a1-cache-test", step)
 # $$\text{influence}_{qk} = \sqrt{\sum_{i=1}^{D} \sum_{j=1}^{D} \left(\frac{\partial\, \text{output}_{q,i}}{\partial\, \text{input}_{k,j}}\right)^{2}}$$
 #
 # - `influence(function, x)` returns it as a table (T, T), row q, column k. `function` maps (1, T, D) to (1, T, D).
-# - `judge(layers, declared, x)` returns a word for each layer. An influence above 1e-6 counts. `"leak"`: some output depends on an input that the mask forbids. `"gap"`: some output doesn't depend on an input that the mask allows. `"both"`: there are leaks and gaps. `"fine"`: neither.
+# - `judge(layers, declared, x)` returns a word for each layer. An output *depends* on an input if the influence is above 1e-6. `"leak"`: some output depends on an input that the mask forbids. `"gap"`: some output doesn't depend on an input that the mask allows. `"both"`: there are leaks and gaps. `"fine"`: neither.
 
 
 # %% role="answer" id="a1-measure"

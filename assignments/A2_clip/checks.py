@@ -95,9 +95,32 @@ def run(share_of_loss, image, text, all_image, all_text, first, logit_scale):
 """
 
 
-def gradient(image, text, all_image, all_text, first, log_scale):
+def gradient(image, text, all_image, all_text, first, log_scale, function=None):
     inputs = [x.clone().requires_grad_() for x in (image, text, all_image, all_text, log_scale)]
-    return list(torch.autograd.grad(share(*inputs[:4], first, inputs[4]), inputs))
+    value = (function or share)(*inputs[:4], first, inputs[4])
+    found = torch.autograd.grad(value, inputs, allow_unused=True)
+    return [torch.zeros_like(x) if g is None else g for x, g in zip(inputs, found)]
+
+
+def over_devices(function):
+    """The mean over all devices of what a function gives for each."""
+
+    def mean(image, text, all_image, all_text, first, log_scale):
+        b = len(image)
+        starts = range(0, len(all_image), b)
+        own = ((all_image[s : s + b], all_text[s : s + b], s) for s in starts)
+        return torch.stack(
+            [function(i, t, all_image, all_text, s, log_scale) for i, t, s in own]
+        ).mean()
+
+    return mean
+
+
+def transposed(image, text, all_image, all_text, first, log_scale):
+    """The second table is a part of the first one's transpose."""
+    b, own = len(image), range(len(image))
+    to_text = half(unit(image), unit(all_text), log_scale.exp(), range(first, first + b))
+    return (to_text + half(unit(text), unit(image), log_scale.exp(), own)) / 2
 
 
 def whole(image, text, all_image, all_text, first, log_scale):
@@ -136,6 +159,11 @@ SHARE_MISTAKES = [
     (
         lambda *a: share(a[0], a[0], a[3], a[3], a[4], a[5]),
         "that is twice the same table: the second compares this device's texts with all images.",
+    ),
+    (
+        transposed,
+        "the second table is taken from the first one's transpose, so texts meet only this device's images: compare this device's "
+        "texts with all images.",
     ),
     (
         columns,
@@ -475,6 +503,12 @@ def shapes(a, b):
     return both / min(sizes)
 
 
+def in_hull(a, b):
+    """Divided by the area of the smallest box around both."""
+    both = max(min(a[2], b[2]) - max(a[0], b[0]), 0) * max(min(a[3], b[3]) - max(a[1], b[1]), 0)
+    return both / ((max(a[2], b[2]) - min(a[0], b[0])) * (max(a[3], b[3]) - min(a[1], b[1])))
+
+
 def to_hide(boxes, is_region, selected, threshold, chain=1, real=True, own=True):
     """By hand, region by region."""
     rows = []
@@ -519,6 +553,14 @@ def region_inputs(generator):
     selected[1, 5] = True
     order = torch.randperm(6, generator=generator)
     return [boxes[:, order], is_region[:, order], selected[:, order], 0.35], {}
+
+
+def just_at_least(generator):
+    """The same box twice, and a threshold of exactly 1."""
+    (boxes, is_region, selected, _), _ = region_inputs(generator)
+    boxes[:, 1] = boxes[:, 0]
+    is_region[:, :2], selected[:, 0], selected[:, 1] = True, True, False
+    return [boxes, is_region, selected, 1.0], {}
 
 
 def nothing_selected(generator):
@@ -772,28 +814,7 @@ CHECKS = {
             "share_of_loss",
             devices,
             whole,
-            [
-                (
-                    lambda *a: torch.stack(
-                        [
-                            share(
-                                a[2][s : s + len(a[0])],
-                                a[3][s : s + len(a[0])],
-                                a[2],
-                                a[3],
-                                0,
-                                a[5],
-                            )
-                            for s in range(0, len(a[2]), len(a[0]))
-                        ]
-                    ).mean(),
-                    SHARE_MISTAKES[0][1],
-                ),
-                (lambda *a: 2 * whole(*a), SHARE_MISTAKES[7][1]),
-                (lambda *a: len(a[0]) * whole(*a), SHARE_MISTAKES[13][1]),
-                (lambda *a: whole(*a) * len(a[0]) / len(a[2]), SHARE_MISTAKES[14][1]),
-                (lambda *a: -whole(*a), SHARE_MISTAKES[15][1]),
-            ],
+            [(over_devices(wrong), message) for wrong, message in SHARE_MISTAKES],
             driver=WHOLE,
         ),
         Check(
@@ -815,7 +836,10 @@ CHECKS = {
                     lambda *a: [*gradient(*a)[:2], *map(torch.zeros_like, a[2:4]), gradient(*a)[4]],
                     "no gradient reaches the vectors of the whole batch: without it the mean over devices has another gradient.",
                 ),
-                (lambda *a: [x * 2 for x in gradient(*a)], SHARE_MISTAKES[7][1]),
+                *[
+                    ((lambda *a, wrong=wrong: gradient(*a, wrong)), message)
+                    for wrong, message in SHARE_MISTAKES
+                ],
             ],
             driver=GRADIENT,
         ),
@@ -1107,6 +1131,10 @@ CHECKS = {
                     "boxes that don't meet have negative sides: set each side to at least 0 before you multiply.",
                 ),
                 (lambda a, b: overlaps(a, b, shapes), "divided by the smaller area: by the union."),
+                (
+                    lambda a, b: overlaps(a, b, in_hull),
+                    "divided by the area of a box around both: by what at least one of them covers.",
+                ),
                 (lambda a, b: overlaps(b, a), "the axes are exchanged: (B, R, S)."),
                 (lambda a, b: overlaps(a, b) > 0, "that is whether they meet: how much is wanted."),
             ],
@@ -1403,7 +1431,7 @@ HIDDEN = {
     },
     "a2-masking-test": {
         "iou(boxes, others)": [empty_boxes],
-        "hidden_regions(...)": [nothing_selected, region_inputs],
+        "hidden_regions(...)": [nothing_selected, region_inputs, just_at_least],
         "hidden_words(...)": [more_words, more_words],
     },
     "a2-streams-test": {

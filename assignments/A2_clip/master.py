@@ -6,7 +6,7 @@
 # - compute CLIP's loss on several devices, and prepare its texts without losing their end;
 # - build a classifier from any number of prompts, with the answer "none of these";
 # - score retrieval with several captions per image, and diagnose training runs from a few numbers;
-# - mask regions and words without giving the answer away, and let any number of streams exchange information;
+# - mask regions and words without leaks, and let any number of streams exchange information;
 # - fine-tune to a task whose people disagree: targets, loss and accuracy of visual question answering.
 #
 # | | |
@@ -18,7 +18,7 @@
 #
 # **How it works.** Each task has a card, an unfinished function and a `check`. The check runs at once: it says what is right, and names the likely mistake. Replace the two lines below `# YOUR CODE HERE`. Don't rename functions, and don't delete cells; you may add cells. Hints are folded. Hint 1 points the way, and hint 2 says nearly everything.
 #
-# After you hand in, the same checks run on new random inputs of other sizes. Each line of a check counts by itself. Use plain PyTorch and nothing else from `vlmcourse` (a human looks).
+# After you hand in, the same checks run on new random inputs of other sizes. Each line of a check counts by itself. Use plain PyTorch, and nothing of `vlmcourse` but what the first cell imports (a human reads the code).
 #
 # **Letters for axes.** B: batch. T: tokens of a text. N: images. M: captions or prompts. C: classes. E: width of the joint space. R: regions of a picture. A: answers. H: heads. L: length of a stream. d: width of a head. All masks are booleans.
 
@@ -41,11 +41,11 @@ _ = torch.manual_seed(0)
 # |---|---|---|---|
 # | compute CLIP's loss when the batch is spread over devices | ●●●○○ | ●●●●● | 25 |
 #
-# CLIP's batch of 32,768 pairs is spread over many devices. Each device encodes b pairs of its own: `image` and `text`, both (b, E). Then it receives the vectors of all devices: `all_image` and `all_text`, both (B, E). Pair i of this device is pair `first + i` of the whole batch. Vectors have any length: normalise them. With $\mathbf{u}_i, \mathbf{v}_i$ for this device's unit vectors of image and text, $\mathbf{U}_j, \mathbf{V}_j$ for those of the whole batch, and the learned scale $e^{s}$, the device's share is
+# CLIP's batch of 32,768 pairs is spread over many devices. Each device encodes b pairs of its own: `image` and `text`, both (b, E). Then it receives the vectors of all devices: `all_image` and `all_text`, both (B, E). Pair i of this device is pair `first + i` of the whole batch. Vectors have any length: normalise them. Let $\mathbf{u}_i, \mathbf{v}_i$ be this device's unit vectors of image and text, $\mathbf{U}_j, \mathbf{V}_j$ those of the whole batch, and $e^{s}$ the learned scale. The device's share of the loss is
 #
-# $$\frac{1}{2b} \sum_{i=1}^{b} \left( -\ln \frac{e^{\,e^{s}\, \mathbf{u}_i \cdot \mathbf{V}_{r(i)}}}{\sum_{j=1}^{B} e^{\,e^{s}\, \mathbf{u}_i \cdot \mathbf{V}_j}} \;-\; \ln \frac{e^{\,e^{s}\, \mathbf{v}_i \cdot \mathbf{U}_{r(i)}}}{\sum_{j=1}^{B} e^{\,e^{s}\, \mathbf{v}_i \cdot \mathbf{U}_j}} \right)$$
+# $$\frac{1}{2b} \sum_{i=1}^{b} \left( -\log\frac{e^{\ell_{i\,r(i)}}}{\sum_{j=1}^{B} e^{\ell_{ij}}} - \log\frac{e^{m_{i\,r(i)}}}{\sum_{j=1}^{B} e^{m_{ij}}} \right), \qquad \ell_{ij} = e^{s}\; \mathbf{u}_i \cdot \mathbf{V}_j, \qquad m_{ij} = e^{s}\; \mathbf{v}_i \cdot \mathbf{U}_j$$
 #
-# where $r(i)$ is the row of pair i in the whole batch. The mean of all devices' shares is CLIP's loss of the whole batch. `logit_scale` is $s$, a learned parameter that needs its gradient. The optimiser keeps it in its bounds; your function must not.
+# Here $r(i)$ is the row of pair i in the whole batch, counted from the same start as j. The mean of all devices' shares is CLIP's loss of the whole batch. `logit_scale` is $s$, a learned parameter that needs its gradient. Its bounds are applied after the optimiser's step, so don't clamp it here.
 #
 # *Example.* If all vectors are equal, the share is ln B, not ln b.
 
@@ -78,7 +78,7 @@ check("a2-loss-test", share_of_loss)
 # |---|---|---|---|
 # | prepare texts of any length for a fixed context | ●●○○○ | ●●●●○ | 15 |
 #
-# CLIP's text vector is the state at the end token. So a text that is too long for the context must be cut in such a way that its end token stays. Each text is a list of ids. A row consists of `start`, the text, `end`, and then `pad` up to `context` ids. If that doesn't fit, the last words of the text are left out. Return the ids, and the position of each end token.
+# CLIP's text vector is the state at the end token. So a text that is too long for the context must be cut in such a way that its end token stays. Each text is a list of ids. A row consists of `start`, the text, `end`, and then as often `pad` as is needed for `context` ids. If that doesn't fit, the last words of the text are left out. Return the ids, and the position of each end token.
 #
 # The ids of `start`, `end` and `pad` may be equal to each other or occur in a text, so positions can't be found by searching. A context that can't hold start and end is an error: raise a `ValueError` that says so.
 #
@@ -162,7 +162,7 @@ check("a2-zero-shot-test", class_vectors, predict)
 #
 # **A tie counts against the model**: a wrong candidate that is as similar as the right one ranks before it. Otherwise a model with the same vector for everything would score 100 %. `recall(ranks, k)` is the share of ranks from 1 to k, a plain number from 0 to 1.
 #
-# *Example.* One image, similarity 0.5 to its own caption; another image has the similarity 0.5 to that caption, too. Text to image: rank 2.
+# *Example.* A caption has the similarity 0.5 to its own image and to one other image, and less to all the rest. Its rank from text to image is 2.
 
 
 # %% role="answer" id="a2-ranks"
@@ -251,17 +251,17 @@ check("a2-runs-test", diagnosis)
 # <details><summary>Hint 2</summary>With one pair in the batch there is one answer, and -ln 1 = 0. From wrong pairs nothing can be learned that holds for new pairs. A clamp passes no gradient beyond its bound.</details>
 
 # %% [markdown]
-# ## Task 6 · Masking that gives nothing away (4 points)
+# ## Task 6 · Masking without leaks (4 points)
 #
 # | Objective | Difficulty | Importance | Minutes |
 # |---|---|---|---|
 # | find everything that would reveal a masked region or word | ●●●●○ | ●●●●○ | 25 |
 #
-# ViLBERT predicts masked regions and masked words. Nothing else in the input may show them. Two leaks are common. An object detector gives overlapping boxes, so a second box shows the same object. (The authors' released code notes such boxes, but leaves their features in the input.) And rare words consist of several pieces: "pla", "ty", "pus". If one piece is masked, the others give it away.
+# ViLBERT predicts masked regions and masked words. Nothing else in the input may show what was masked. Two leaks are common. The first: an object detector gives overlapping boxes, so a second box shows the same object. (The authors' released code marks such boxes, but leaves their features in the input.) The second: rare words are split into several pieces, such as "pla", "ty", "pus". If one piece is masked, the others reveal it.
 #
 # - `iou(boxes, others)`: how much two boxes overlap. The *intersection over union* is the area that both cover, divided by the area that at least one covers. It is 0 if that area is 0. A box is x1, y1, x2, y2 with x1 ≤ x2 and y1 ≤ y2.
 # - `hidden_regions(boxes, is_region, selected, threshold)`: the regions to hide. These are the selected regions, and all regions of the same picture whose IoU with a selected one is at least `threshold`. Padding (`is_region` False) is never hidden, and doesn't count as selected.
-# - `hidden_words(ids, word, selected, mask_id)`: `word` (B, T) is the number of the word that each piece belongs to, or -1 for special tokens. `selected` (B, W) says which of a text's words are masked; W is the largest number of words. Return the input, with `mask_id` at **all** pieces of selected words, and the targets: the original id where a piece is masked, and -100 elsewhere.
+# - `hidden_words(ids, word, selected, mask_id)`: `word` (B, T) is the number of the word that each piece belongs to, or -1 for special tokens. `selected` (B, W) says which words of each text are masked; W is the number of words of the longest text, or more. Return the input, with `mask_id` at **all** pieces of selected words, and the targets: the original id where a piece is masked, and -100 elsewhere.
 #
 # *Example.* Boxes 0 0 2 1 and 1 0 3 1: they share an area of 1 and cover 3, so the IoU is 1/3.
 
@@ -312,9 +312,9 @@ check("a2-masking-test", iou, hidden_regions, hidden_words)
 # |---|---|---|---|
 # | generalise co-attention from two streams to several | ●●●●○ | ●●●●○ | 25 |
 #
-# ViLBERT has two streams: regions attend to words, and words to regions. Some tasks have more: a picture, a question, and an answer, or a film with sound and speech. Here each stream attends to **all other** streams and not to itself. One softmax runs over the real tokens of all others together.
+# ViLBERT has two streams: regions attend to words, and words to regions. Some tasks have more: a picture, a question and an answer; or a film, its sound and its subtitles. Here each stream attends to **all other** streams and not to itself. One softmax runs over the real tokens of all others together.
 #
-# `streams` is a list of tuples (q, k, v), each (B, H, L, d); L differs from stream to stream. `is_real` is a list of booleans (B, L), False at padding. Scores are dot products divided by $\sqrt{d}$. Return a list: what each stream receives, (B, H, L, d). A picture or a text may be missing altogether, so that all others are padding: then a stream receives exactly 0, and gradients stay finite.
+# `streams` is a list of tuples (q, k, v), each (B, H, L, d); L differs from stream to stream. `is_real` is a list of booleans (B, L), False at padding. Scores are dot products divided by $\sqrt{d}$. Return a list: what each stream receives, (B, H, L, d). A picture or a text may be missing, so that all other streams hold only padding. Then a stream receives exactly 0. Gradients must never be NaN.
 
 
 # %% role="answer" id="a2-streams"
@@ -350,7 +350,7 @@ check("a2-streams-test", exchange)
 # |---|---|---|---|
 # | fine-tune to questions on which people disagree | ●●●○○ | ●●●●○ | 20 |
 #
-# In the VQA data set ten people answer each question, and they often disagree. An answer that n of them gave scores min(n / 3, 1): three are enough. ViLBERT is fine-tuned with these scores as targets, over a fixed list of answers.
+# In the VQA data set ten people answer each question, and they often disagree. An answer that n of them gave has the score min(n / 3, 1), so three people are enough for a full score. ViLBERT is fine-tuned with these scores as targets, over a fixed list of answers.
 #
 # - `soft_targets(answers, vocabulary)`: `answers` holds the ten answers to each question, as words. Return the score of each answer in the list `vocabulary`. Answers that aren't in the list are left out.
 # - `answer_loss(logits, targets)`: each answer is a yes-or-no question. With logit z and target t its loss is $-\,[\,t \ln \sigma(z) + (1 - t) \ln \sigma(-z)\,]$, where σ is the sigmoid. **Sum** over answers, mean over questions. Logits may be as large as 200.

@@ -168,6 +168,17 @@ def no_gain(generator):
     return [values - values.max() - 0.5, 0.0], {}
 
 
+# Once with the given minimum, once with one that no gain reaches.
+TWICE = """
+def run(choose, gains, minimum):
+    return [choose(gains, minimum), choose(gains, gains.max().item() + 1)]
+"""
+
+
+def twice(values, minimum, choose=chosen):
+    return [choose(values, minimum), choose(values, max(values.tolist()) + 1)]
+
+
 # 3. The cheapest model for a loss.
 
 
@@ -529,9 +540,16 @@ def gradient_inputs(generator):
     ], {}
 
 
-def prompt_gradient(x, is_token, prompt, weight):
+def prompt_gradient(x, is_token, prompt, weight, insert=inserted):
     x, prompt = x.clone().requires_grad_(), prompt.clone().requires_grad_()
-    return list(torch.autograd.grad((inserted(x, is_token, prompt) * weight).sum(), (x, prompt)))
+    value = (insert(x, is_token, prompt) * weight).sum()
+    return list(torch.autograd.grad(value, (x, prompt), allow_unused=True))
+
+
+def before_padding(x, is_token, prompt):
+    """The mask of a prompt before the padding, and a running count of it."""
+    tokens = torch.cat([torch.ones(len(x), len(prompt)).bool(), is_token], 1)
+    return [tokens, (tokens.long().cumsum(1) - 1).clamp(min=0)]
 
 
 def item(index, name="insert_prompt"):
@@ -598,6 +616,14 @@ def no_images(generator):
         table,
         3 if 3 not in texts[2] else 0 if 0 not in texts[2] else 11,
     ], {}
+
+
+def nothing_in_a_vector(generator):
+    """A word and an image vector that are zero, as padding is."""
+    (texts, vectors, table, image), _ = image_inputs(generator)
+    table[texts[2][0]] = 0.0
+    vectors[1][-1] = 0.0
+    return [texts, vectors, table, image], {}
 
 
 def images_alone(generator):
@@ -973,27 +999,37 @@ CHECKS = {
             1,
             "choose",
             some_gains,
-            chosen,
+            twice,
             [
-                (
-                    lambda v, m: chosen(v, -math.inf),
-                    "the minimum is not used: -1 if even the largest gain isn't above it.",
-                ),
-                (
-                    lambda v, m: v.tolist().index(min(v.tolist())),
-                    "that is the place of the smallest gain.",
-                ),
-                (lambda v, m: max(v.tolist()), "that is the gain: its place is wanted."),
-                (
-                    lambda v, m: torch.tensor(chosen(v, m)),
-                    "that is a tensor: a plain int is wanted, .item().",
-                ),
-                (
-                    lambda v, m: -1,
-                    "the answer is always -1: only if the largest gain isn't above the minimum.",
-                ),
-                (lambda v, m: chosen(v, m) + 1, "places are counted from 0."),
+                ((lambda v, m, wrong=wrong: twice(v, m, wrong)), message)
+                for wrong, message in [
+                    (
+                        lambda v, m: chosen(v, -math.inf),
+                        "the minimum is not used: -1 if even the largest gain isn't above it.",
+                    ),
+                    (
+                        lambda v, m: chosen(v, -math.inf) if max(v.tolist()) < m else -1,
+                        "it is upside down: -1 if the largest gain isn't above the minimum.",
+                    ),
+                    (
+                        lambda v, m: v.tolist().index(min(v.tolist())) if chosen(v, m) >= 0 else -1,
+                        "that is the place of the smallest gain.",
+                    ),
+                    (
+                        lambda v, m: max(v.tolist()) if chosen(v, m) >= 0 else -1,
+                        "that is the gain: its place is wanted.",
+                    ),
+                    (
+                        lambda v, m: torch.tensor(chosen(v, m)) if chosen(v, m) >= 0 else -1,
+                        "that is a tensor: a plain int is wanted, .item().",
+                    ),
+                    (
+                        lambda v, m: chosen(v, m) + (chosen(v, m) >= 0),
+                        "places are counted from 0.",
+                    ),
+                ]
             ],
+            driver=TWICE,
         ),
     ],
     "a3-cost-test": [
@@ -1145,6 +1181,10 @@ CHECKS = {
                     "is_token is that of a prompt before the padding.",
                 ),
                 (
+                    before_padding,
+                    "is_token is that of a prompt before the padding, and positions count its tokens.",
+                ),
+                (
                     lambda *a: [
                         torch.cat([torch.zeros(len(a[0]), len(a[2])).bool(), a[1]], 1),
                         places_of(*a),
@@ -1178,6 +1218,10 @@ CHECKS = {
                     ],
                     "only the first text has an effect on the prompt: all texts share it.",
                 ),
+                *[
+                    ((lambda *a, wrong=wrong: prompt_gradient(*a, wrong)), message)
+                    for wrong, message in INSERTED
+                ],
             ],
             driver=PROMPT_GRADIENT,
         ),
@@ -1365,7 +1409,7 @@ HIDDEN = {
     },
     "a3-slots-test": {
         "x": [no_images, images_alone],
-        "is_token and is_word": [no_images, images_alone],
+        "is_token and is_word": [no_images, images_alone, nothing_in_a_vector],
         "too few or too many images are an error": [wrong_number(False)],
     },
     "a3-freeze-test": {

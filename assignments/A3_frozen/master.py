@@ -18,7 +18,7 @@
 #
 # **How it works.** Each task has a card, an unfinished function and a `check`. The check runs at once: it says what is right, and names the likely mistake. Replace the two lines below `# YOUR CODE HERE`. Don't rename functions, and don't delete cells; you may add cells. Hints are folded. Hint 1 points the way, and hint 2 says nearly everything.
 #
-# After you hand in, the same checks run on new random inputs of other sizes. Each line of a check counts by itself. Use plain PyTorch and nothing else from `vlmcourse` (a human looks).
+# After you hand in, the same checks run on new random inputs of other sizes. Each line of a check counts by itself. Use plain PyTorch, and nothing of `vlmcourse` but what the first cell imports (a human reads the code).
 #
 # **Letters for axes.** B: texts in the batch. T: tokens of a text. D: width of the language model. V: size of the vocabulary. M: images in the batch. A: answers. r: width inside an adapter. p: length of a trained prompt. All masks are booleans.
 
@@ -64,9 +64,6 @@ def pad_left(texts, pad):
 # %% role="test" id="a3-pad-test" points=3
 check("a3-pad-test", pad_left)
 
-# %%
-look(lambda: plots.mask(pad_left([[5, 6], [5, 6, 7, 8], [5, 6, 7]], 0)[1], title="tokens of three texts"))
-
 # %% [markdown]
 # <details><summary>Hint 1</summary>Python's lists can be added and repeated: <code>[pad] * 3 + text</code>.</details>
 # <details><summary>Hint 2</summary>A running count of tokens, less one, is the position. Before the first token it is -1, so clamp it at 0.</details>
@@ -78,7 +75,7 @@ look(lambda: plots.mask(pad_left([[5, 6], [5, 6, 7, 8], [5, 6, 7]], 0)[1], title
 # |---|---|---|---|
 # | choose the answer that the image made likelier | ●●●○○ | ●●●●○ | 20 |
 #
-# Lesson 05 chose the answer with the highest log-probability. With images, this favours answers that are frequent in any text. So compare with the same model and a blank image. For an answer $a$, the **gain** is
+# Lesson 05 chose the answer with the highest log-probability. With images this has a weakness: an answer that is frequent in all texts wins, whatever the image shows. So compare with the same model and a blank image. For an answer $a$, the **gain** is
 #
 # $$\text{gain}(a) = \ln P(a \mid \text{image}) - \ln P(a \mid \text{blank image})$$
 #
@@ -122,7 +119,7 @@ check("a3-answers-test", gains, choose)
 # |---|---|---|---|
 # | find a compute-optimal size, with and without use | ●●●●○ | ●●●●○ | 20 |
 #
-# Chinchilla asks: which size gives the lowest loss for a given training compute? In practice one asks the other way round: which size reaches a given loss most cheaply? And a model that is used costs compute again, every time it reads a token. With N parameters and D training tokens, the loss (in nats per token) is
+# Chinchilla asks: which size gives the lowest loss for a given training compute? In practice one asks the other way round: which size reaches a given loss most cheaply? And a model costs compute again when it is used, for each token that it processes. With N parameters and D training tokens, the loss (in nats per token) is
 #
 # $$L(N, D) = E + \frac{A}{N^{\alpha}} + \frac{B}{D^{\beta}}$$
 #
@@ -158,19 +155,19 @@ def cheapest_size(sizes, loss, law, used):
 check("a3-cost-test", tokens_needed, cheapest_size)
 
 # %% [markdown]
-# The picture shows the whole cost for a loss of 2.2, with the constants that Besiroglu et al. (2024) fitted to Chinchilla's runs. Where is the minimum of each curve, and why does it move to the left?
+# The picture shows the whole cost for a loss of 2.2, with the constants that Besiroglu et al. (2024) fitted to Chinchilla's runs. Where is the minimum of each curve? Why does it move to the left if the model is used more?
 
 
 # %%
 def costs(used):
     """{size in 10^9 parameters: cost in 10^21 operations}"""
     law = {"E": 1.82, "A": 482, "B": 2085, "alpha": 0.348, "beta": 0.366}
-    sizes = [10 ** (9 + step / 20) for step in range(7, 40)]
+    sizes = [1e9 * n for n in (1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30)]
     needed = {size: tokens_needed(size, 2.2, law) for size in sizes}
     return {size / 1e9: (6 * size * D + 2 * size * used) / 1e21 for size, D in needed.items()}
 
 
-curves = {"not used": 0, "used for 2e12 tokens": 2e12, "used for 2e13 tokens": 2e13}
+curves = {"not used": 0, "used for 1e11 tokens": 1e11, "used for 1e12 tokens": 1e12}
 look(
     lambda: plots.curves(
         {name: costs(used) for name, used in curves.items()},
@@ -200,7 +197,7 @@ look(
 # with the matrices $W^{\text{down}}_k$ of shape (r, D) and $W^{\text{up}}_k$ of shape (D, r), and no biases.
 #
 # - `adapt` applies it to all texts at once.
-# - `new_adapters` creates the matrices of all tasks. At first the adapters must change **nothing**, for any x: the model starts as it was. Yet they must be able to learn: after the first backward pass the gradients of each task's adapter must not all be zero. And its r inner units must not all be alike, or they stay alike.
+# - `new_adapters` creates the matrices of all tasks. At first the adapters must change **nothing**, for any x: the model starts as it was. Yet they must be able to learn: after a first backward pass, some gradient of each task's adapter must differ from zero. And no two of its r inner units may start with equal weights: they would get equal gradients, and stay equal.
 
 
 # %% role="answer" id="a3-adapters"
@@ -274,7 +271,7 @@ check("a3-prompt-test", insert_prompt)
 # |---|---|---|---|
 # | replace each image token by all vectors of its image | ●●●●○ | ●●●●● | 25 |
 #
-# In Frozen each image gives two vectors. In later models a large image gives more vectors than a small one. Then a text contains **one** image token per image, and it is replaced by as many vectors as the image has.
+# In Frozen each image gives two vectors. In later models a large image gives more vectors than a small one. There a text contains **one** image token per image. It is replaced by all vectors of the image.
 #
 # `texts` are B lists of ids. `vectors` is a list of M tensors, one per image, (n, D) with its own n. They come in **reading order**: first all images of the first text, from left to right, then those of the second text. A text may have several images, or none. `table` (V, D) holds the embeddings of the vocabulary. Return three tensors; T is the length of the longest row:
 #

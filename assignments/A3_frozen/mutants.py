@@ -111,7 +111,7 @@ MUTANTS = {
             "gains.argmax().item() if gains.max() > minimum else -1",
             "gains.argmax().item() if gains.max() < minimum else -1",
             CHOOSE,
-            "always -1",
+            "upside down",
         ),
         ("gains.argmax().item() if", "gains.argmax().item() + 1 if", CHOOSE, "from 0"),
         (" if gains.max() > minimum else -1", "", CHOOSE, "minimum is not used"),
