@@ -1,7 +1,11 @@
 """Wrong answers that tame inputs would let pass: each loses points on every draw of the hidden inputs."""
 
+import re
+
 import pytest
 from test_assignments import MUTANTS, code, verdicts
+
+from vlmcourse.lessons import repository
 
 PIECES = """    some = mask.any(-1, keepdim=True)  # may attend to at least one key
     scores = scores.masked_fill(~mask & some, -math.inf)  # an empty row stays finite
@@ -382,3 +386,56 @@ def judge(layers, declared, x):
 
 def test_every_assignment_is_here():
     assert {folder for folder, *_ in WRONG.values()} == set(MUTANTS)
+
+
+def folded_solutions(lesson: str) -> str:
+    """The code of all folded solutions of a lesson that define functions."""
+    (master,) = (repository() / "notebooks" / "masters").glob(f"{lesson}_*.py")
+    folds = re.findall(
+        r"<summary>Solution</summary>.*?```python\n(.*?)```",
+        master.read_text(encoding="utf-8"),
+        re.S,
+    )
+    code = [re.sub("^# ?", "", fold, flags=re.M) for fold in folds]
+    return "\n".join(part for part in code if part.startswith(("def ", "class ")))
+
+
+# What a student might make of a lesson's folded solution: assignment, task, lesson, code below it.
+COPIED = [
+    ("A1_masks", "a1-attention", "01", "partial_attention = masked_attention"),
+    ("A1_masks", "a1-measure", "01", "influence = lambda f, x: dependency(f, x).float()"),
+    (
+        "A1_masks",
+        "a1-image",
+        "01",
+        "recent_images = lambda rows, n, p, most: torch.stack(\n"
+        "    [last_image_mask(row, torch.arange(n * p) // p + 1) for row in rows])",
+    ),
+    (
+        "A2_clip",
+        "a2-loss",
+        "02",
+        "share_of_loss = lambda i, t, all_i, all_t, first, s: symmetric_loss(i, t, s)",
+    ),
+    (
+        "A2_clip",
+        "a2-loss",
+        "02",
+        "share_of_loss = lambda i, t, all_i, all_t, first, s: symmetric_loss(all_i, all_t, s)",
+    ),
+    (
+        "A2_clip",
+        "a2-streams",
+        "04",
+        "exchange = lambda s, r: list(co_attention(s[0], s[1], r[0], r[1]))",
+    ),
+    ("A3_frozen", "a3-answers", "05", "gains = lambda l, b, i, a: answer_log_prob(l, i, a)"),
+]
+
+
+@pytest.mark.parametrize("name, task, lesson, own", COPIED)
+def test_a_folded_solution_of_a_lesson_is_no_answer(name, task, lesson, own):
+    source = "\n".join([code(name), "from torch import nn", folded_solutions(lesson), own])
+    found = verdicts(name, f"{task}-test", source)
+    assert not all(verdict.passed for verdict in found.values() if verdict.worth)
+    assert not any("missing" in verdict.message for verdict in found.values())
