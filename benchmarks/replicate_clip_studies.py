@@ -1,6 +1,6 @@
-"""CLIP's studies at reduced scale, three seeds: data sets, shots, class lists, overlap, shift, scaling.
+"""CLIP's studies at reduced scale, three seeds: data sets, shots, class lists, overlap, noise, shift, scaling.
 
-    python -m benchmarks.replicate_clip_studies [--scale smoke|laptop]     about 15 minutes on one core
+    python -m benchmarks.replicate_clip_studies [--scale smoke|laptop]     about 20 minutes on one core
 
 All rows are of small CLIPs (recipes/clip_studies.py): 57 nouns, pictures of 32 pixels, 8,192 pairs. Trained stages are cached
 and rows are saved seed by seed, so a run that was stopped goes on where it was. Writes results/replicate_clip_studies.json.
@@ -15,7 +15,6 @@ from functools import lru_cache
 import torch
 import typer
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from vlmcourse import recipes, world
 from vlmcourse.evaluation import (
@@ -29,8 +28,10 @@ from vlmcourse.evaluation import (
     retrieval_recall,
     save_results,
     shift_curve,
+    spread,
     zero_shot,
 )
+from vlmcourse.introspection import count_flops
 from vlmcourse.papers.clip import CLIP
 from vlmcourse.recipes.clip_studies import (
     NOUNS,
@@ -48,6 +49,7 @@ from vlmcourse.recipes.clip_studies import (
 )
 from vlmcourse.training.scale import Scale
 from vlmcourse.world import tokenizer
+from vlmcourse.world.noise import Noise
 
 app = typer.Typer(add_completion=False, help=__doc__)
 SHOTS = (1, 2, 4, 8, 16)
@@ -63,6 +65,8 @@ NOUN_SETS = {
     "household": ("furniture", "object", "tool"),
 }
 PLACES = ("top left", "top right", "bottom left", "bottom right", "middle")
+NOISE, KEPT = 0.4, 0.6
+"""Share of pairs that get another picture's caption, and share that the filter keeps."""
 ALARM, GROUP = "animal", "clothing"
 """The class list is an alarm for animals; pictures of clothing, which it does not list, are shown."""
 
@@ -273,13 +277,12 @@ def scaling_rows(size: Scale, seed: int) -> dict:
                 changes if (family, width) == ("ViT", 64) else changes | {"vision_width": width}
             )
             model = train_study_clip(size, seed, **options).model
-            with FlopCounterMode(display=False) as counter, torch.no_grad():
-                model.vision(torch.zeros(1, 3, size.image_size, size.image_size))
+            image = torch.zeros(1, 3, size.image_size, size.image_size)
             rows[f"{family} {width}"] = scores(model, size, seed) | {
                 "linear probe": linear_probe(
                     *labelled(model.vision, model, size, seed), STRENGTHS[1:]
                 ),
-                "MFLOPs an image": counter.get_total_flops() / 1e6,
+                "MFLOPs an image": count_flops(lambda: model.vision(image)) / 1e6,
                 "parameters": sum(p.numel() for p in model.vision.parameters()),
             }
             print(family, width, rows[f"{family} {width}"], flush=True)
@@ -306,6 +309,36 @@ def overlap_rows(model: CLIP, size: Scale, seed: int) -> dict:
     }
 
 
+def noise_rows(size: Scale, seed: int) -> dict:
+    """Small CLIPs trained on noisy pairs, on the ones that lesson 02's CLIP keeps, and on the same pictures with their captions.
+
+    "held out": loss on pairs of the test split, with their own captions, in batches as large as those of training
+    """
+    noisy = Pool(study_pairs(seed=seed, noise=Noise(NOISE)), PAIRS[size.name] // 2)
+    judge = recipes.get("clip").train_or_load(size.name).model
+    judged = replace(noisy.pairs, size=judge.config.image_size)
+    images, texts = embed(judge, judged, range(noisy.count))
+    order = (images * texts).sum(1).argsort(descending=True)
+    kept = tuple(sorted(order[: int(KEPT * noisy.count)].tolist()))
+    matching = [not noisy.pairs.noise.is_noisy(row, seed) for row in range(noisy.count)]
+    found = [matching[row] for row in kept]
+    rows = {"matching pairs": sum(matching) / noisy.count}
+    rows |= {"precision": sum(found) / len(kept), "recall": sum(found) / sum(matching)}
+    pools = {"all pairs": noisy, "filtered pairs": replace(noisy, rows=kept)}
+    pools |= {"no noise": Pool(replace(noisy.pairs, noise=None), noisy.count)}
+    test = Pool(study_pairs("test", seed), 4 * SIZES[size.name].batch)
+    batches = torch.arange(test.count).chunk(4)
+    for name, pool in pools.items():
+        trained = train_study_clip(size, seed, pool)
+        with torch.no_grad():
+            losses = [trained.model.losses(test.batch(one.tolist()))["clip"] for one in batches]
+        rows[name] = scores(trained.model, size, seed) | {
+            "loss": spread([step.losses["clip"] for step in trained.history[-20:]]).mean,
+            "loss, held out": torch.stack(losses).mean().item(),
+        }
+    return rows
+
+
 def half_labelled(size: Scale, seed: int) -> Supervised:
     """A ResNet trained with the labels of LABELLED nouns on pictures of these alone."""
     pairs = study_pairs(seed=seed, things=(1, 1))
@@ -321,6 +354,8 @@ def measure(name: str, size: Scale, seed: int) -> dict:
         return shift_rows(size, seed)
     if name == "scaling":
         return scaling_rows(size, seed)
+    if name == "noise":
+        return noise_rows(size, seed)
     model = train_study_clip(size, seed).model
     if name in ("data sets", "shots"):
         other = half_labelled(size, seed)
@@ -333,7 +368,7 @@ def measure(name: str, size: Scale, seed: int) -> dict:
     return one(model, size, seed)
 
 
-STUDIES = ("data sets", "shots", "class list", "overlap", "shift", "scaling")
+STUDIES = ("data sets", "shots", "class list", "overlap", "noise", "shift", "scaling")
 
 
 @app.command()

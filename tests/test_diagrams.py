@@ -44,6 +44,20 @@ def test_boxes_of_a_row_do_not_overlap(diagram):
     assert x1 + w1 < x2
 
 
+def test_arrows_turn_between_the_boxes_not_inside_a_wider_one():
+    made = Diagram("branches")
+    made.box("source", "source", column=0, row=1)
+    made.box("narrow", "n", column=1, row=0)
+    made.box("wide", "a far wider box than its neighbour", column=1, row=1)
+    made.arrow("source", "narrow")
+    made.arrow("source", "wide")
+    root, name = ElementTree.fromstring(made.svg), "{http://www.w3.org/2000/svg}"
+    source, _, wide = list(root.iter(f"{name}rect"))[1:4]
+    x, w = numbers(source, "x", "width")
+    turn = float(next(root.iter(f"{name}polyline")).get("points").split()[1].split(",")[0])
+    assert turn == pytest.approx((x + w + float(wide.get("x"))) / 2)  # midway
+
+
 def test_it_is_described_in_words(diagram):
     assert diagram.description == (
         "Diagram: two <towers>. Parts: pixel_values ((8, 3, 64, 64), data); ViT (trained); "

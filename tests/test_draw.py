@@ -105,6 +105,36 @@ def test_curves_pass_through_their_points():
     assert line.get_xydata().tolist() == [[1, 0.1], [2, 0.7]]
 
 
+def test_a_legend_never_covers_a_curve_and_levels_have_dashes_of_their_own():
+    everywhere = {x: 0.1 + 0.8 * (x % 2) for x in range(40)}  # leaves no free corner
+    drawn = {name: plots.curves({"a": points}, "x", "y", lines={"one": 0.5, "two": 0.6})
+             for name, points in (("full", everywhere), ("free", {0: 0.9, 1: 0.9}))}  # fmt: skip
+    axes = {name: made.axes[0] for name, made in drawn.items()}
+    for name, one in axes.items():
+        drawn[name].draw_without_rendering()
+        outside = one.get_legend().get_window_extent().x0 >= one.get_window_extent().x1
+        assert outside == (name == "full")
+    one, two = (line for line in axes["full"].lines if len(line.get_xdata()) == 2)
+    assert one._unscaled_dash_pattern != two._unscaled_dash_pattern
+
+
+def test_ticks_at_measured_points_have_three_digits():
+    made = plots.curves({"a": {0.447488: 0.1, 2.424832: 0.7, 26114: 0.8}}, "x", "y", xlog=True)
+    labels = [tick.get_text() for tick in made.axes[0].get_xticklabels()]
+    assert labels == ["0.447", "2.42", "26.1k"]
+
+
+def test_a_single_run_has_no_standard_deviation_in_words():
+    made = plots.bars({"g": {"a": spread([0.25]), "b": spread([0.2, 0.4])}}, "y")
+    assert "a 0.25, b 0.3 ± 0.14" in made.description
+
+
+def test_captions_keep_their_lines():
+    made = plots.pictures(IMAGES[:1], ["one list: whale\nother list: hat"])
+    assert made.axes[0].texts[0].get_text() == "one list: whale\nother list: hat"
+    assert "one list: whale, other list: hat" in made.description
+
+
 def test_a_smoothed_loss_goes_through_the_means_of_all_steps():
     run = steps([1.0, 2, 3, 4, 5, 6, 7])
     assert plots.interval_means(run, "loss", 3) == {2: 1.5, 4: 3.5, 6: 5.5, 7: 7}
@@ -139,6 +169,11 @@ def test_a_live_curve_ends_with_what_happened(capsys):
         "running mean from 2.00 to 1.00, 3 steps" in live.figure().description
         and "done" in live.figure().axes[0].get_title("left")
     )
+    long = plots.LiveCurve(redraw_seconds=0)
+    for step in steps([2.0] * 99 + [1.0]):  # the last value is no trend
+        long(step)
+    assert "loss 1.667" in long.figure().axes[0].get_title("left")
+    assert "to 1.67 in 100 steps" in long.figure().description
 
 
 def test_in_a_notebook_the_curve_grows_with_time_left_and_samples(monkeypatch):

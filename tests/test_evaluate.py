@@ -32,6 +32,7 @@ from vlmcourse.evaluation import (
     spread,
     spread_over_seeds,
     verdict,
+    verdict_of_equality,
     zero_shot,
 )
 from vlmcourse.parts.language import LanguageModel, tiny
@@ -387,6 +388,20 @@ def test_a_linear_probe_chooses_on_a_held_out_part_and_then_learns_from_all(monk
 )
 def test_verdicts_follow_the_stated_rule(higher, lower, expected):
     assert verdict(higher, lower) == expected
+
+
+@pytest.mark.parametrize(
+    "first, second, expected",
+    [
+        ([0.9, 0.91, 0.92], [0.89, 0.92, 0.91], "agrees"),
+        ([0.9, 0.91, 0.92], [0.5, 0.52, 0.51], "disagrees"),
+        ([0.5, 0.52, 0.51], [0.9, 0.91, 0.92], "disagrees"),
+        ([0.9], [0.9], "within noise"),
+        ([0.8, 0.4], [0.85, 0.79], "within noise"),  # 0.22 apart, but so are the seeds
+    ],
+)
+def test_verdicts_of_equality_follow_the_stated_rule(first, second, expected):
+    assert verdict_of_equality(first, second) == expected
 
 
 def test_the_rule_is_two_pooled_deviations():

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from exercise_answers import each, message, solution
@@ -9,10 +10,13 @@ from torch.nn.functional import cross_entropy, normalize
 
 from teaching import clip_analysis as lab
 from teaching import clip_analysis_claims as claims
+from teaching import clip_analysis_styles as shifts
 from teaching import clip_analysis_tables as measured
 from vlmcourse import evaluation, recipes
 from vlmcourse.evaluation import spread
+from vlmcourse.introspection import count_flops
 from vlmcourse.recipes import clip_studies as studies
+from vlmcourse.training.fit import Step
 from vlmcourse.training.scale import Scale
 
 
@@ -53,11 +57,21 @@ def flops(width, depth, patches, patch, tokens=None, products=2, mlp=8, mac=2):
     return mac * (patches * 3 * patch**2 * width + depth * block)
 
 
-def factor(compute, error, target, log=torch.log, exp=torch.exp):
-    x, y = (log(torch.tensor(values, dtype=torch.float64)) for values in (compute, error))
+def factor(compute, error, target, log=torch.log, exp=torch.exp, of_error=None):
+    of_error = of_error or log
+    x, y = log(torch.tensor(compute).double()), of_error(torch.tensor(error).double())
     slope = ((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum()
-    goal = log(torch.tensor(target, dtype=torch.float64))
+    goal = of_error(torch.tensor(target).double())
     return exp(x.mean() + (goal - y.mean()) / slope).item()
+
+
+def as_is(x):
+    return x
+
+
+def from_error(compute, error, target):
+    slope, start = np.polyfit(np.log(error), np.log(compute), 1)
+    return math.exp(slope * math.log(target) + start) / max(compute)
 
 
 def rate(images, classes, is_alarm):
@@ -127,6 +141,13 @@ WRONG = {
         "divided by a tiny number": lambda a, b: tuple(
             (part - a.mean(0)) / (a.std(0, correction=0) + 1e-8) for part in (a, b)
         ),
+        "nan_to_num hides": lambda a, b: tuple(
+            ((part - a.mean(0)) / a.std(0, correction=0)).nan_to_num() for part in (a, b)
+        ),
+        "set to 0 in the test part": lambda a, b: tuple(
+            ((part - a.mean(0)) / a.std(0, correction=0)).nan_to_num(0.0, 0.0, 0.0)
+            for part in (a, b)
+        ),
         "expected 2 values": lambda a, b: (by(a, a),),
     },
     "clip_analysis.probe_loss": {
@@ -139,6 +160,10 @@ WRONG = {
             ce(w, b, x, y) + l2 / 2 * (w**2).mean()
         ),
         "square it": lambda w, b, x, y, l2: ce(w, b, x, y) + l2 / 2 * w.norm(),
+        "largest singular value": lambda w, b, x, y, l2: (
+            ce(w, b, x, y) + l2 / 2 * torch.linalg.norm(w, 2) ** 2
+        ),
+        "*all* squared": lambda w, b, x, y, l2: ce(w, b, x, y) + l2 * torch.linalg.norm(w, 2),
         "(L1)": lambda w, b, x, y, l2: ce(w, b, x, y) + l2 * w.abs().sum(),
         "summed over examples": lambda w, b, x, y, l2: (
             cross_entropy(x @ w.T + b, y, reduction="sum") + l2 / 2 * (w**2).sum()
@@ -164,6 +189,9 @@ WRONG = {
         "each must have": lambda y, k, g: torch.randperm(len(y), generator=g)[
             : k * len(y.unique())
         ],
+        "members within each class": lambda y, k, g: torch.cat(
+            [torch.randperm(int((y == one).sum()), generator=g)[:k] for one in y.unique()]
+        ),
         "these are not numbers of rows": lambda y, k, g: -1 - torch.randperm(len(y), generator=g),
     },
     "clip_analysis.shots_worth": {
@@ -190,6 +218,11 @@ WRONG = {
         "patch projection is missing": lambda w, d, n, p: flops(w, d, n, p) - 6 * n * p**2 * w,
         "3 colour channels": lambda w, d, n, p: flops(w, d, n, p) - 4 * n * p**2 * w,
         "one block is counted": lambda w, d, n, p: flops(w, 1, n, p),
+        "projected from pixels": lambda w, d, n, p: flops(w, d, n, p) + 6 * p**2 * w,
+        "process the class token, too": lambda w, d, n, p: flops(w, d, n, p, tokens=n, mac=1),
+        "two operations, and the products": lambda *a: flops(*a, mac=1, products=0),
+        "class token in the blocks, and": lambda w, d, n, p: flops(w, d, n, p, n, products=0),
+        "expected an int": lambda *a: float(flops(*a)),
         "not the right value": lambda *a: flops(*a) + 1,
     },
     "clip_analysis.compute_factor": {
@@ -200,6 +233,11 @@ WRONG = {
             factor(c, e, t, log=lambda x: x, exp=lambda x: x) / max(c)
         ),
         "logarithm of the answer": lambda c, e, t: math.log(factor(c, e, t) / max(c)),
+        "only the error is in": lambda c, e, t: factor(c, e, t, as_is, as_is, torch.log) / max(c),
+        "only compute is in": lambda c, e, t: factor(c, e, t, of_error=as_is) / max(c),
+        "undo log10": lambda c, e, t: factor(c, e, t, log=torch.log10) / max(c),
+        "and log by exp": lambda c, e, t: factor(c, e, t, exp=lambda x: 10**x) / max(c),
+        "predicts compute from error": from_error,
         "two extreme points": lambda c, e, t: (
             factor([min(c), max(c)], [e[c.index(min(c))], e[c.index(max(c))]], t) / max(c)
         ),
@@ -211,6 +249,7 @@ WRONG = {
         "alarm *classes*": lambda i, c, a: a.float().mean().item(),
         "*lowest* similarity": lambda i, c, a: a[(i @ c.T).argmin(1)].float().mean().item(),
         "*any* alarm class": lambda i, c, a: ((i @ c.T)[:, a] > 0).any(1).float().mean().item(),
+        "nearest image of each class": lambda i, c, a: a[(i @ c.T).argmax(0)].float().mean().item(),
         "expected one number": lambda i, c, a: a[(i @ c.T).argmax(1)],
     },
     "clip_analysis.best_class_to_add": {
@@ -233,6 +272,8 @@ WRONG = {
     "clip_analysis.keep_most_alike": {
         "*least* similar": lambda i, t, s: top(-cosine(i, t), s),
         "dot products": lambda i, t, s: top((i * t).sum(-1), s),
+        "only one of the two": lambda i, t, s: top((normalize(i, dim=-1) * t).sum(-1), s),
+        "(dim 0)": lambda i, t, s: top((normalize(i, dim=0) * normalize(t, dim=0)).sum(-1), s),
         "*all* texts": lambda i, t, s: top(
             (normalize(i, dim=-1) @ normalize(t, dim=-1).T).amax(1), s
         ),
@@ -245,6 +286,7 @@ WRONG = {
     "clip_analysis.cap_captions": {
         "one pair more": lambda t, m: capped(t, m, lambda count, most: count <= most + 1),
         "one pair less": lambda t, m: capped(t, m, lambda count, most: count < most),
+        "a single pair": lambda t, m: capped(t, 1),
         "dropped entirely": lambda t, m: torch.tensor([t.count(one) <= m for one in t]),
         "*last* ones": lambda t, m: capped(t[::-1], m).flip(0),
         "not for all pairs together": lambda t, m: torch.arange(len(t)) < m,
@@ -252,6 +294,13 @@ WRONG = {
         "one for each pair": lambda t, m: capped(t, m).tolist(),
     },
     "clip_analysis.overlap_report": {
+        "compare with >=": lambda s, t, c: report(
+            s,
+            t,
+            c,
+            overlap=lambda o: (s.amax(1) > t).float().mean().item(),
+            clean=lambda o: c[s.amax(1) <= t].float().mean().item(),
+        ),
         "training items": lambda s, t, c: report(
             s, t, c, overlap=lambda o: (s.amax(0) >= t).float().mean().item()
         ),
@@ -289,6 +338,29 @@ def test_solutions_pass_and_there_are_five_mistakes_each(id):
     assert len(WRONG[id]) >= 5
 
 
+def test_numbers_of_numpy_are_numbers():
+    def numpys(compute, error, target):
+        slope, start = np.polyfit(np.log(compute), np.log(error), 1)
+        return np.exp((np.log(target) - start) / slope) / max(compute)
+
+    assert message("clip_analysis.compute_factor", numpys) == ""
+    upside_down = message("clip_analysis.compute_factor", lambda *args: 1 / numpys(*args))
+    assert "upside down" in upside_down
+
+
+def test_a_tower_does_the_operations_that_the_formula_counts():
+    model = recipes.clip.new_clip(recipes.clip.clip_config(Scale.of("smoke"))).eval()
+    tower = model.config
+    image = torch.zeros(1, 3, tower.image_size, tower.image_size)
+    formula = flops(
+        tower.vision_width,
+        tower.vision_depth,
+        (tower.image_size // tower.patch) ** 2,
+        tower.patch,
+    )
+    assert count_flops(lambda: model.vision(image)) == formula - lab.skipped_flops(tower)
+
+
 def test_a_probe_is_fitted_to_the_optimum_of_the_given_loss():
     torch.manual_seed(0)
     labels = torch.arange(60) % 3
@@ -317,6 +389,11 @@ def test_verdicts_of_the_paper_table_follow_the_rule():
     assert claims.Claim("a; b", "+1", lower, higher, "why").line()[-2:] == ["disagrees", "why"]
     close = spread([0.89, 0.92, 0.91])
     assert claims.Claim("a; b", "+1", higher, close, "why").line()[-2] == "within noise"
+    for second, found in ((close, "agrees"), (lower, "disagrees")):
+        equal = claims.Claim(
+            "a; b", "=", higher, second, "why", rule=evaluation.verdict_of_equality
+        )
+        assert equal.line()[-2] == found
 
 
 def test_the_tables_show_what_was_measured():
@@ -327,7 +404,7 @@ def test_the_tables_show_what_was_measured():
         assert number in table
     assert measured.short(evaluation.spread_over_seeds(rows, "shots", "zero-shot")) in table
     assert "counting" in measured.data_set_table(rows) and "untrained" in claims.control_table(rows)
-    closed = measured.gap_table(rows, lab.EXERCISES["gap_closed"].reference)
+    closed = shifts.gap_table(rows, lab.EXERCISES["gap_closed"].reference)
     assert "captions, varied" in closed and "| 0% |" in closed
 
 
@@ -350,6 +427,53 @@ def test_a_pool_trains_on_its_rows_alone_and_shuffles_each_epoch():
 
 
 def test_the_planted_overlap_is_found():
-    leak = lab.LeakyTest(64, 128, 0.05)
+    leak = lab.LeakyTest(Scale.of("laptop"), 128, 0.05)
     found = leak.similarity.amax(1) >= 0.995
     assert found[leak.planted].all() and found[~leak.planted].float().mean() < 0.1
+
+
+def test_statements_of_the_lesson_about_the_measured_rows_hold():
+    rows = evaluation.load_results("replicate_clip_studies")["rows"]
+    grey = shifts.KEPT["grey, noise, sketch"]
+    one, four = (
+        {who: shifts.kept(rows, f"{who}, {variety}", grey) for who in ("captions", "labels")}
+        for variety in ("one style", "varied")
+    )
+    assert one["captions"] <= one["labels"]  # captions alone give no robustness
+    assert all(four[who] > one[who] for who in one)  # variety does
+    for who in one:  # at a price
+        original = [shifts.shift_scores(rows, f"{who}, {variety}", (shifts.ORIGINAL,)).mean
+                    for variety in ("one style", "varied")]  # fmt: skip
+        assert original[0] > original[1]
+    assert all(shifts.shift_scores(rows, name, ("inverted",)).mean < 3 * measured.CHANCE
+               for name in shifts.MODELS)  # fmt: skip
+    noise = {name: evaluation.spread_over_seeds(rows, "noise", name, "zero-shot").mean
+             for name in measured.NOISE}  # fmt: skip
+    assert noise["all pairs"] < noise["filtered pairs"] < noise["no noise"]
+
+
+def test_words_are_computed_from_the_rows():
+    rows = evaluation.load_results("replicate_clip_studies")["rows"]
+    for words in (
+        measured.data_set_words(rows),
+        measured.scaling_words(rows),
+        measured.class_list_words(rows),
+        shifts.shift_words(rows),
+        claims.remarks(rows),
+    ):
+        assert len(words) > 80 and "nan" not in words
+    held_out = evaluation.spread_over_seeds(rows, "noise", "no noise", "loss, held out")
+    assert measured.short(held_out) in measured.noise_table(rows)
+
+
+def test_a_training_is_reported_in_one_line(monkeypatch):
+    shown = []
+    handle = type("Handle", (), {"update": lambda self, text: shown.append(text.data)})()
+    monkeypatch.setattr(lab, "display", lambda text, **_: shown.append(text.data) or handle)
+    report = lab.Progress("run", seconds=0)
+    for number in (1, 2):
+        report(Step(number, 2, {"clip": 3.0}, 1e-3, 1.0, 0.0, 4.0))
+    assert shown == [
+        "run: step 1 of 2, loss 3.00, about 4 s left",
+        "run: step 2 of 2, loss 3.00, done",
+    ]

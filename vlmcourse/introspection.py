@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from vlmcourse.parts.attention import Attention
 from vlmcourse.parts.layers import TanhGate
@@ -52,6 +54,16 @@ def attention_weights(model: nn.Module, run: Callable[[], object]) -> dict[str, 
             )
             for name, (module, given, named) in noted.items()
         }
+
+
+def count_flops(run: Callable[[], object]) -> int:
+    """Floating-point operations of all matrix products and convolutions while `run()` runs; a multiply-add is two.
+
+    PyTorch does not count the two products inside the fused attention of CPUs, so attention runs unfused here.
+    """
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
+        run()
+    return counter.get_total_flops()
 
 
 def gate_values(model: nn.Module) -> dict[str, float]:

@@ -210,6 +210,13 @@ def test_values_are_compared_strictly(got, wanted, words):
     assert found is None if words is None else words in found, found
 
 
+def test_the_instant_check_reads_numpy_as_the_grader_does():
+    numpy = pytest.importorskip("numpy")
+    got = public.local_call(lambda: [numpy.float64(0.5), {"k": numpy.arange(2)}], None, [], {})
+    assert type(got[0]) is float and got[0] == 0.5
+    assert torch.equal(got[1]["k"], torch.arange(2))
+
+
 def test_a_check_draws_fresh_inputs_and_stops_at_the_first_wrong_one():
     rule = Check(
         "sum", 1, "f", lambda g: ([torch.randn(3, generator=g)], {}), lambda x: x.sum(), rounds=4

@@ -26,15 +26,11 @@ class Unsendable(TypeError):
     """A value that is neither a tensor nor made of JSON values; the message names its type."""
 
 
-def _plain(value):
-    """numpy's exact types as tensors and numbers; a Parameter as the tensor it is."""
+def from_numpy(value):
+    """An array or a number of one of numpy's own types as a tensor or a number; anything else as it is."""
     import numpy
 
     kind = type(value)
-    if kind is torch.nn.Parameter or kind is torch.Tensor:
-        if value.layout is not torch.strided:
-            raise Unsendable("sparse Tensor")
-        return torch.Tensor.contiguous(torch.Tensor.detach(value).to("cpu")).resolve_conj().clone()
     if kind is numpy.ndarray and value.dtype.kind in "biufc":
         return torch.from_numpy(numpy.ascontiguousarray(value)).clone().reshape(value.shape)
     if (
@@ -44,6 +40,16 @@ def _plain(value):
     ):
         return value.item()
     return value
+
+
+def _plain(value):
+    """numpy's exact types as tensors and numbers; a Parameter as the tensor it is."""
+    kind = type(value)
+    if kind is torch.nn.Parameter or kind is torch.Tensor:
+        if value.layout is not torch.strided:
+            raise Unsendable("sparse Tensor")
+        return torch.Tensor.contiguous(torch.Tensor.detach(value).to("cpu")).resolve_conj().clone()
+    return from_numpy(value)
 
 
 def _tree(value, tensors: dict[str, torch.Tensor], depth: int = 0):

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from vlmgrader.checks import Check, Failed, Verdict
+from vlmgrader.codec import from_numpy
 
 DTYPES = {
     str(dtype).removeprefix("torch."): dtype
@@ -64,12 +65,16 @@ def local_call(target: Callable, driver: str | None, args: list, kwargs: dict) -
 
 
 def plain(value: object) -> object:
-    """As it would arrive at the grader: tensors without gradients, tuples as lists."""
+    """As it would arrive at the grader: tensors without gradients, tuples as lists, numpy's numbers as Python's."""
     if isinstance(value, Tensor):
         return value.detach().clone()
     if isinstance(value, (list, tuple)):
         return [plain(part) for part in value]
-    return {key: plain(part) for key, part in value.items()} if isinstance(value, dict) else value
+    return (
+        {key: plain(part) for key, part in value.items()}
+        if isinstance(value, dict)
+        else from_numpy(value)
+    )
 
 
 class PublicChecks:

@@ -1,24 +1,28 @@
-"""Lesson 03, what CLIP learned: its exercises, the probe's fit, the failure lab, and its figures and tables."""
+"""Lesson 03, what CLIP learned: its exercises, the probe's fit, the failure lab, and the overlap that it plants."""
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
+from IPython.display import Markdown, display
 from torch import Tensor
 from torch.nn.functional import normalize
-from torch.utils.flop_counter import FlopCounterMode
 
-from teaching import clip_analysis_data, clip_analysis_probes
+from teaching import clip_analysis_compute, clip_analysis_data, clip_analysis_probes
 from teaching.exercises import question
-from vlmcourse import evaluation, plots, world
-from vlmcourse.evaluation.published import published
-from vlmcourse.recipes.clip import noun_classes, single_things
+from vlmcourse import evaluation, world
+from vlmcourse.recipes.clip import noun_classes, single_things, training_pairs
 from vlmcourse.recipes.clip_studies import Pool, study_classes, things_alone
+from vlmcourse.training.scale import Scale
 from vlmcourse.world import tokenizer
 
-EXERCISES = clip_analysis_probes.EXERCISES | clip_analysis_data.EXERCISES
+EXERCISES = (
+    clip_analysis_probes.EXERCISES | clip_analysis_compute.EXERCISES | clip_analysis_data.EXERCISES
+)
 Labelled = tuple[Tensor, Tensor]
 
 
@@ -63,17 +67,9 @@ def class_answers(model, picture: np.ndarray, words: Sequence[str]) -> dict[str,
     return dict(zip(words, probabilities.tolist()))
 
 
-def answers_under(model, pictures: np.ndarray, lists: Mapping[str, Sequence[str]]):
-    """The pictures (N, S, S, 3), each with the answer under each class list: {name of a list: words}."""
-    captions = []
-    for picture in pictures:
-        lines = []
-        for name, words in lists.items():
-            answers = class_answers(model, picture, words)
-            best = max(answers, key=answers.__getitem__)
-            lines.append(f"{name}: {best} ({answers[best]:.2f})")
-        captions.append("\n".join(lines))
-    return plots.pictures(pictures, captions)
+def first_of_each(labels: Tensor, rows: Sequence[int]) -> list[int]:
+    """The first of these rows for each label that they have."""
+    return list({int(labels[row]): row for row in reversed(rows)}.values())[::-1]
 
 
 def words_of(*categories: str) -> list[str]:
@@ -138,21 +134,6 @@ def lab_table(runs: Mapping[str, Mapping[str, float]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def filter_figure(cosine_order: Tensor, is_clean: Tensor):
-    """Precision and recall of keeping the pairs with the highest cosines, over the share kept."""
-    precision, recall = {}, {}
-    for share in (0.2, 0.4, 0.6, 0.8, 1.0):
-        kept = is_clean[cosine_order[: int(share * len(is_clean))]].float()
-        precision[share] = kept.mean().item()
-        recall[share] = (kept.sum() / is_clean.sum()).item()
-    return plots.curves(
-        {"precision: kept pairs that match": precision, "recall: matching pairs kept": recall},
-        "share of pairs kept, highest cosines first",
-        "share",
-        lines={"matching pairs before filtering": is_clean.float().mean().item()},
-    )
-
-
 def noise_truth(pool: Pool) -> Tensor:
     """Which pairs of a noisy pool have their own caption, (count,)."""
     noise = pool.pairs.noise
@@ -165,11 +146,30 @@ def fingerprints(images: np.ndarray, side: int = 8) -> Tensor:
     return normalize(pixels - pixels.mean(1, keepdim=True), dim=1)
 
 
-def counted_flops(tower: torch.nn.Module, size: int) -> int:
-    """What PyTorch counts in the forward pass of one image of size x size pixels."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        tower(torch.zeros(1, 3, size, size))
-    return counter.get_total_flops()
+def skipped_flops(config) -> int:
+    """Operations that a ViT saves in its last block, of which it computes the class token alone: for each patch the query, the
+    output projection and the MLP (10 width² multiply-adds), and this query's two attention products."""
+    patches, width = (config.image_size // config.patch) ** 2, config.vision_width
+    return 2 * patches * (10 * width**2 + 2 * (patches + 1) * width)
+
+
+class Progress:
+    """One line in the notebook about a running training: step, loss, seconds left. Call it with each Step."""
+
+    def __init__(self, name: str, seconds: float = 1.5):
+        self.name, self.seconds, self.display, self.shown_at = name, seconds, None, -math.inf
+
+    def __call__(self, step) -> None:
+        done = step.step == step.steps
+        if not done and time.perf_counter() - self.shown_at < self.seconds:
+            return
+        left = "done" if done else f"about {step.seconds_left:.0f} s left"
+        text = f"{self.name}: step {step.step} of {step.steps}, loss {step.loss:.2f}, {left}"
+        self.shown_at = time.perf_counter()
+        if self.display is None:
+            self.display = display(Markdown(text), display_id=True)
+        else:
+            self.display.update(Markdown(text))
 
 
 def study_accuracy(model, count: int = 512) -> float:
@@ -181,15 +181,18 @@ def study_accuracy(model, count: int = 512) -> float:
 
 
 class LeakyTest:
-    """Test pictures of single things, of which a share are noisy copies of training pictures.
+    """Test pictures of single things, of which a share are noisy copies of pictures that lesson 02's CLIP was trained on.
 
     pixel_values (N, 3, S, S), labels (N,), planted (N,) booleans, similarity (N, training pictures)
     """
 
-    def __init__(self, size: int, count: int, share: float):
-        train, _, train_labels = single_things(size, 2 * count, "train")
-        pairs, _, labels = single_things(size, count)
-        images, seen = pairs.images(range(count)), train.images(range(2 * count))
+    def __init__(self, scale: Scale, count: int, share: float):
+        train = training_pairs(scale)
+        alone = [row for row in range(4 * count) if len(train.scene(row).words) == 1]
+        names = world.known_nouns()
+        train_labels = torch.tensor([names.index(train.scene(row).words[0]) for row in alone])
+        pairs, _, labels = single_things(scale.image_size, count)
+        images, seen = pairs.images(range(count)), train.images(alone)
         copies = round(share * count)
         noise = np.random.default_rng(0).normal(0, 6, seen[:copies].shape)
         images[:copies] = (seen[:copies] + noise).clip(0, 255).astype(np.uint8)
@@ -197,64 +200,3 @@ class LeakyTest:
         self.labels = torch.cat([train_labels[:copies], labels[copies:]])
         self.planted = torch.arange(count) < copies
         self.similarity = fingerprints(images) @ fingerprints(seen).T
-
-
-def three_uses(model) -> plots.Diagram:
-    """Zero-shot, linear probe and few-shot probe: what each reads, with the model's shapes."""
-    size, width, joint = (
-        model.config.image_size,
-        model.config.vision_width,
-        model.config.embedding,
-    )
-    classes = len(world.known_nouns())
-    drawn = plots.Diagram("Three uses of one image tower")
-    drawn.box("pixels", "pixel_values", f"(N, 3, {size}, {size})", column=0, row=1, kind="data")
-    drawn.box("tower", "image tower", "frozen after lesson 02", column=1, row=1, kind="frozen")
-    drawn.box("features", "features", f"(N, {width})", column=2, row=1, kind="data")
-    drawn.box("projection", "projection", f"{width} to {joint}", column=3, row=0, kind="frozen")
-    drawn.box("texts", "class sentences", f"{classes} texts", column=2, row=-1, kind="data")
-    drawn.box("text", "text tower", f"({classes}, {joint})", column=3, row=-1, kind="frozen")
-    drawn.box("cosine", "nearest sentence", "zero-shot: no labels", column=4, row=0)
-    drawn.box(
-        "probe", "linear probe", f"{width} x {classes}, all labels", column=3, row=1, kind="trained"
-    )
-    drawn.box(
-        "few", "few-shot probe", f"{width} x {classes}, k labels", column=3, row=2, kind="trained"
-    )
-    drawn.arrow("pixels", "tower")
-    drawn.arrow("tower", "features")
-    drawn.arrow("features", "projection")
-    drawn.arrow("features", "probe")
-    drawn.arrow("features", "few")
-    drawn.arrow("projection", "cosine", "unit vectors")
-    drawn.arrow("texts", "text")
-    drawn.arrow("text", "cosine")
-    return drawn
-
-
-def data_pipeline() -> plots.Diagram:
-    """From search queries to training pairs, with the paper's numbers."""
-    facts = published("clip-facts")
-    queries = facts.value("unique search queries", "value")
-    most = facts.value("most pairs of one query", "value")
-    pairs = facts.value("image-text pairs", "value")
-    drawn = plots.Diagram("From the web to training pairs")
-    drawn.box("queries", "search queries", f"{queries:,}", column=0, kind="data")
-    drawn.box("found", "pairs found", "image with its text", column=1, kind="data")
-    drawn.box("cap", "limit", f"at most {most:,} per query", column=2)
-    drawn.box("same", "de-duplication", "near-equal images", column=3)
-    drawn.box("pairs", "CLIP's pairs", f"{pairs} million", column=4, kind="data")
-    drawn.box("filter", "filter by cosine", "keeps similar pairs", column=3, row=1)
-    drawn.box("later", "later data sets", "LAION, DataComp", column=4, row=1, kind="data")
-    drawn.box("clip", "a trained CLIP", "judges each pair", column=2, row=1, kind="frozen")
-    for source, target in (
-        ("queries", "found"),
-        ("found", "cap"),
-        ("cap", "same"),
-        ("same", "pairs"),
-        ("clip", "filter"),
-        ("filter", "later"),
-        ("found", "clip"),
-    ):
-        drawn.arrow(source, target)
-    return drawn

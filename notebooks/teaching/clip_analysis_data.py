@@ -5,15 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from teaching import clip_analysis_formulas as right
+from teaching import clip_analysis_data_formulas as right
 from teaching.exercises import Exercise, distinguishing, rule
 
 ALARM_RATE = Exercise(
     "Each image goes to its nearest class; the rate counts those that go to an alarm class.",
-    (
+    tuple(
         rule(
             "alarm_rate",
-            right.alarm_inputs,
+            inputs,
             right.alarm_rate,
             {
                 "that is the share that is *not* an alarm.": lambda *a: 1 - right.alarm_rate(*a),
@@ -33,7 +33,8 @@ ALARM_RATE = Exercise(
                     lambda i, c, a: ((i @ c.T)[:, a] > 0).any(1).float().mean().item()
                 ),
             },
-        ),
+        )
+        for inputs in (right.few_images, right.alarm_inputs)
     ),
     reference=right.alarm_rate,
 )
@@ -98,33 +99,38 @@ GAP_CLOSED = Exercise(
     reference=right.gap_closed,
 )
 
+ALIKE_MISTAKES = {
+    "the *least* similar pairs are kept.": lambda *a: right.keep_most_alike(*a, largest=False),
+    "these are dot products: long vectors win. Normalise first.": lambda *a: right.keep_most_alike(
+        *a, before=(right.as_it_is, right.as_it_is)
+    ),
+    "only one of the two vectors is normalised: a cosine needs both.": (
+        lambda *a: right.keep_most_alike(*a, before=(right.unit, right.as_it_is)),
+        lambda *a: right.keep_most_alike(*a, before=(right.as_it_is, right.unit)),
+    ),
+    "normalised over the pairs (dim 0): each vector has a length of its own, over its last axis.": (
+        lambda *a: right.keep_most_alike(*a, before=(right.over_pairs, right.over_pairs))
+    ),
+    "each image is compared with *all* texts: a pair's score is the cosine with its own text.": (
+        right.best_text
+    ),
+    "`share` is used as a threshold for the cosine: it is the share of pairs to keep.": (
+        right.above_threshold
+    ),
+    "the first pairs are kept, whatever their cosine.": lambda i, t, s: (
+        torch.arange(len(i)) < int(s * len(i))
+    ),
+    "the kept and the dropped pairs are exchanged.": lambda *a: ~right.keep_most_alike(*a),
+}
+
 KEEP_MOST_ALIKE = Exercise(
     "Cosines of each pair, and exactly the wanted share of the pairs.",
     (
         rule(
             "keep_most_alike",
-            right.alike_inputs,
+            distinguishing(right.alike_inputs, right.keep_most_alike, ALIKE_MISTAKES),
             right.keep_most_alike,
-            {
-                "the *least* similar pairs are kept.": lambda *a: right.keep_most_alike(
-                    *a, largest=False
-                ),
-                "these are dot products: long vectors win. Normalise first.": lambda *a: (
-                    right.keep_most_alike(*a, before=lambda x: x)
-                ),
-                "each image is compared with *all* texts: a pair's score is the cosine with its own text.": (
-                    right.best_text
-                ),
-                "`share` is used as a threshold for the cosine: it is the share of pairs to keep.": (
-                    right.above_threshold
-                ),
-                "the first pairs are kept, whatever their cosine.": lambda i, t, s: (
-                    torch.arange(len(i)) < int(s * len(i))
-                ),
-                "the kept and the dropped pairs are exchanged.": lambda *a: (
-                    ~right.keep_most_alike(*a)
-                ),
-            },
+            ALIKE_MISTAKES,
             explain=lambda got, wanted, *_: (
                 "return booleans (N,), in the order of the pairs, not the numbers of the kept ones."
                 if isinstance(got, Tensor) and got.dtype == torch.long
@@ -137,36 +143,36 @@ KEEP_MOST_ALIKE = Exercise(
     reference=right.keep_most_alike,
 )
 
+CAP_MISTAKES = {
+    "that keeps one pair more of each caption than allowed.": lambda t, m: right.cap_captions(
+        t, m + 1
+    ),
+    "that keeps one pair less of each caption than allowed.": lambda t, m: right.cap_captions(
+        t, m - 1
+    ),
+    "that keeps a single pair of each caption: `most` are allowed.": lambda t, m: (
+        right.cap_captions(t, 1)
+    ),
+    "captions that occur too often are dropped entirely: keep their first ones.": lambda t, m: (
+        torch.tensor([t.count(one) <= m for one in t])
+    ),
+    "the *last* ones of each caption are kept: keep the first ones.": lambda t, m: (
+        right.cap_captions(t[::-1], m).flip(0)
+    ),
+    "`most` is a limit for each caption, not for all pairs together.": lambda t, m: (
+        torch.arange(len(t)) < m
+    ),
+    "the kept and the dropped pairs are exchanged.": lambda t, m: ~right.cap_captions(t, m),
+}
+
 CAP_CAPTIONS = Exercise(
     "The first pairs of each caption stay, and rare captions lose nothing.",
     (
         rule(
             "cap_captions",
-            right.cap_inputs,
+            distinguishing(right.cap_inputs, right.cap_captions, CAP_MISTAKES),
             right.cap_captions,
-            {
-                "that keeps one pair more of each caption than allowed.": lambda t, m: (
-                    right.cap_captions(t, m + 1)
-                ),
-                "that keeps one pair less of each caption than allowed.": lambda t, m: (
-                    right.cap_captions(t, m - 1)
-                ),
-                "that keeps a single pair of each caption: `most` are allowed.": lambda t, m: (
-                    right.cap_captions(t, 1)
-                ),
-                "captions that occur too often are dropped entirely: keep their first ones.": (
-                    lambda t, m: torch.tensor([t.count(one) <= m for one in t])
-                ),
-                "the *last* ones of each caption are kept: keep the first ones.": lambda t, m: (
-                    right.cap_captions(t[::-1], m).flip(0)
-                ),
-                "`most` is a limit for each caption, not for all pairs together.": lambda t, m: (
-                    torch.arange(len(t)) < m
-                ),
-                "the kept and the dropped pairs are exchanged.": lambda t, m: (
-                    ~right.cap_captions(t, m)
-                ),
-            },
+            CAP_MISTAKES,
             explain=lambda got, wanted, *_: (
                 "return a tensor of booleans, one for each pair: torch.tensor(list_of_booleans)."
                 if not isinstance(got, Tensor)
@@ -178,6 +184,7 @@ CAP_CAPTIONS = Exercise(
 )
 
 OVERLAP_MISTAKES = {
+    "an item exactly at the threshold overlaps, too: compare with >=.": right.above_only,
     "the overlap is taken over training items: ask for each *test* item (dim 1) whether any "
     "training item is that similar.": right.overlap_changed(
         overlap=lambda s, t, c, o: (s.amax(0) >= t).float().mean().item()

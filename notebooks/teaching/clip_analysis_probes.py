@@ -1,8 +1,6 @@
-"""Lesson 03's exercises on probes, shots and compute."""
+"""Lesson 03's exercises on probes and shots."""
 
 from __future__ import annotations
-
-import math
 
 import torch
 from torch import Tensor
@@ -49,6 +47,8 @@ STANDARDISE = Exercise(
                 "the training features are right, the test features are unchanged: standardise both.": (
                     lambda train, test: [right.standardise(train, test)[0], test]
                 ),
+                "a feature that is constant in training is set to 0 in the test part: divide by 1 there, so "
+                "that its differences from the training mean remain.": right.constant_to_zero,
                 "one mean and one standard deviation of the whole table: each feature has its own.": (
                     lambda train, test: [
                         (part - train.mean()) / train.std(correction=0) for part in (train, test)
@@ -56,7 +56,12 @@ STANDARDISE = Exercise(
                 ),
             },
             explain=lambda got, wanted, *_: (
-                "a feature that is constant in training gives NaN or infinite values: its standard "
+                "nan_to_num hides a division by 0: a feature that is constant in training gives infinite "
+                "test values, then the largest number there is. Divide by 1 there."
+                if isinstance(got, (list, tuple))
+                and any(isinstance(part, Tensor) and part.abs().max() > 1e30 for part in got)
+                and all(isinstance(part, Tensor) and part.isfinite().all() for part in got)
+                else "a feature that is constant in training gives NaN or infinite values: its standard "
                 "deviation is 0, so divide by 1 there."
                 if isinstance(got, (list, tuple))
                 and any(isinstance(part, Tensor) and not part.isfinite().all() for part in got)
@@ -94,6 +99,13 @@ PROBE_LOSS = Exercise(
                     right.as_float(penalty=lambda w, b: w.norm()),
                     right.as_float(penalty=lambda w, b: 0.5 * w.norm()),
                 ),
+                "torch.linalg.norm(W, 2) of a matrix is its largest singular value: the penalty takes *all* "
+                "squared entries.": (
+                    right.as_float(penalty=lambda w, b: torch.linalg.norm(w, 2)),
+                    right.as_float(penalty=lambda w, b: 0.5 * torch.linalg.norm(w, 2)),
+                    right.as_float(penalty=lambda w, b: torch.linalg.norm(w, 2) ** 2),
+                    right.as_float(penalty=lambda w, b: 0.5 * torch.linalg.norm(w, 2) ** 2),
+                ),
                 "the penalty is the sum of absolute weights (L1): L2 squares them.": (
                     right.as_float(penalty=lambda w, b: w.abs().sum()),
                     right.as_float(penalty=lambda w, b: 0.5 * w.abs().sum()),
@@ -125,7 +137,7 @@ DRAW_SHOTS = Exercise(
         rule(
             "draw_shots",
             right.draw_inputs,
-            lambda labels, k, seed: [right.per_class(labels, k), True, True, True],
+            lambda labels, k, seed: [right.per_class(labels, k), True, True, True, False],
             driver=driver_source(right.run_draws),
             explain=right.explain_draws,
         ),
@@ -176,83 +188,9 @@ SHOTS_WORTH = Exercise(
     reference=right.shots_worth,
 )
 
-
-VIT_FLOPS = Exercise(
-    "Patch projection, four projections, two attention products and the MLP; two operations a multiply-add.",
-    (
-        rule(
-            "vit_flops",
-            right.flops_inputs,
-            right.vit_flops,
-            {
-                "these are multiply-adds: each counts as two operations.": lambda *a: (
-                    right.vit_flops(*a, mac=1)
-                ),
-                "the class token is missing: each block processes patches + 1 tokens.": (
-                    lambda *a: right.vit_flops(*a, token=0)
-                ),
-                "the products inside attention are missing: queries with keys, weights with values.": (
-                    lambda *a: right.vit_flops(*a, attention=0)
-                ),
-                "only one of attention's two products is counted: queries with keys *and* weights with "
-                "values.": lambda *a: right.vit_flops(*a, attention=1),
-                "three projections a block are counted: query, key, value and output make four.": (
-                    lambda *a: right.vit_flops(*a, projections=3)
-                ),
-                "only one of the MLP's two matrices is counted.": lambda *a: right.vit_flops(
-                    *a, mlp=4
-                ),
-                "the MLP is missing.": lambda *a: right.vit_flops(*a, mlp=0),
-                "the patch projection is missing.": lambda *a: right.vit_flops(*a, channels=0),
-                "a patch has 3 colour channels.": lambda *a: right.vit_flops(*a, channels=1),
-                "one block is counted: there are `depth` of them.": lambda width, depth, *a: (
-                    right.vit_flops(width, 1, *a)
-                ),
-            },
-        ),
-    ),
-    reference=right.vit_flops,
-)
-
-COMPUTE_FACTOR = Exercise(
-    "A straight line in log-log, followed to the target, relative to the largest compute.",
-    (
-        rule(
-            "compute_factor",
-            right.factor_inputs,
-            right.compute_factor,
-            {
-                "that is the compute itself: divide by the largest compute measured.": (
-                    lambda c, e, t: right.compute_factor(c, e, t) * max(c)
-                ),
-                "divided by the last entry of the list: the largest one is wanted, in any order.": (
-                    lambda c, e, t: right.compute_factor(c, e, t) * max(c) / c[-1]
-                ),
-                "divided by the smallest compute: the largest one is wanted.": (
-                    lambda c, e, t: right.compute_factor(c, e, t) * max(c) / min(c)
-                ),
-                "the line is fitted to the raw values: take logarithms of compute and error.": (
-                    lambda *a: right.compute_factor(*a, axis=lambda x: x, back=lambda x: x)
-                ),
-                "that is the logarithm of the answer.": lambda *a: math.log(
-                    right.compute_factor(*a)
-                ),
-                "the line goes through the two extreme points: fit it to all of them.": right.two_points,
-                "the factor is upside down: more compute is needed, so it is above 1.": (
-                    lambda *a: 1 / right.compute_factor(*a)
-                ),
-            },
-            tolerance=1e-3,
-        ),
-    ),
-    reference=right.compute_factor,
-)
-
 EXERCISES = {
     "standardise": STANDARDISE,
     "probe_loss": PROBE_LOSS,
     "draw_shots": DRAW_SHOTS,
     "shots_worth": SHOTS_WORTH,
-    "vit_flops": VIT_FLOPS,
-    "compute_factor": COMPUTE_FACTOR,
 }

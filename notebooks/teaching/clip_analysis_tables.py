@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 from vlmcourse import plots, world
 from vlmcourse.evaluation import Spread, spread, spread_over_seeds
-from vlmcourse.recipes.clip_studies import NOUNS, VARIED
+from vlmcourse.recipes.clip_studies import NOUNS
 
-UNSEEN = tuple(style for style in world.STYLES if style not in VARIED)
-"""Styles that no training picture has."""
 CHANCE = 1 / len(NOUNS)
 
 
@@ -32,12 +31,48 @@ def data_set_figure(rows: Sequence[Mapping]):
         for name in data_set_names(rows)
     }
     order = sorted(gains, key=lambda name: -gains[name].mean)
-    return with_values(
-        plots.bars(
-            {name: {"difference": _in_points(gains[name])} for name in order},
-            "zero-shot CLIP minus probe (percentage points)",
-            sideways=True,
-        )
+    return plots.bars(
+        {name: {"difference": _in_points(gains[name])} for name in order},
+        "zero-shot CLIP minus probe (percentage points)",
+        sideways=True,
+    )
+
+
+NAMED = ("animals", "fruit and food", "vehicles", "clothing", "plants and buildings", "household")
+"""Data sets whose classes are nouns, which all captions name."""
+
+
+def data_set_words(rows: Sequence[Mapping]) -> str:
+    """Figure 3 and its table in numbers: mean gains of zero-shot over the probe, and what CLIP's own features hold."""
+    gain = {
+        name: 100 * difference(rows, "data sets", (name, "zero-shot"), (name, "probe on supervised")).mean
+        for name in data_set_names(rows)
+    }  # fmt: skip
+    worst, best = (choose(NAMED, key=gain.__getitem__) for choose in (min, max))
+    unnamed = [name for name in gain if name not in (*NAMED, "backgrounds")]
+    above = {
+        name: spread_over_seeds(rows, "data sets", name, "zero-shot").mean
+        - spread_over_seeds(rows, "data sets", name, "chance").mean
+        for name in unnamed
+    }
+    furthest = max(above, key=lambda name: abs(above[name]))
+    counted, placed = (
+        {
+            who: spread_over_seeds(rows, "data sets", name, who).mean
+            for who in ("zero-shot", "probe on CLIP", "chance")
+        }
+        for name in ("counting", "place in the picture")
+    )
+    return (
+        f"On the six noun sets the mean difference lies between {gain[worst]:+.1f} points ({worst}) and "
+        f"{gain[best]:+.1f} points ({best}); their mean is "
+        f"{sum(gain[name] for name in NAMED) / len(NAMED):+.1f}. On backgrounds zero-shot CLIP gains "
+        f"{gain['backgrounds']:+.0f} points: the supervised classifier has learned to ignore them, while some "
+        f"captions name them. On the last four sets zero-shot CLIP stays close to chance: the largest distance, "
+        f"for {furthest}, is {100 * above[furthest]:+.0f} points. But a probe on CLIP's *own* features reads "
+        f"counting ({counted['probe on CLIP']:.2f}; zero-shot {counted['zero-shot']:.2f}, chance "
+        f"{counted['chance']:.2f}) and place ({placed['probe on CLIP']:.2f}; zero-shot "
+        f"{placed['zero-shot']:.2f}, chance {placed['chance']:.2f})."
     )
 
 
@@ -51,6 +86,11 @@ def shots_of(rows: Sequence[Mapping], tower: str) -> list[int]:
     return sorted(map(int, set.intersection(*measured)))
 
 
+def shots_curve(rows: Sequence[Mapping], tower: str) -> dict[int, Spread]:
+    """Accuracy of k-shot probes on a tower: {k: spread over seeds}."""
+    return {k: spread_over_seeds(rows, "shots", tower, str(k)) for k in shots_of(rows, tower)}
+
+
 def shots_figure(rows: Sequence[Mapping]):
     """k-shot probes on the features of three towers, beside zero-shot CLIP."""
     names = {
@@ -58,13 +98,9 @@ def shots_figure(rows: Sequence[Mapping]):
         "supervised": "probe on the supervised classifier",
         "untrained": "probe on an untrained tower",
     }
-    curves = {
-        name: {k: spread_over_seeds(rows, "shots", who, str(k)) for k in shots_of(rows, who)}
-        for who, name in names.items()
-    }
     return plots.curves(
-        curves,
-        "labelled pictures per class",
+        {name: shots_curve(rows, who) for who, name in names.items()},
+        "labelled pictures per class (log scale)",
         "accuracy on 57 nouns",
         chance=CHANCE,
         xlog=True,
@@ -84,12 +120,56 @@ def scaling_points(rows: Sequence[Mapping], measurement: str) -> dict[str, dict[
 
 
 def scaling_figure(rows: Sequence[Mapping], measurement: str):
-    """One measurement over the compute of the image tower, for both families."""
-    return plots.curves(
+    """Accuracy by one measurement over the compute of the image tower, for both families."""
+    drawn = plots.curves(
         scaling_points(rows, measurement),
         "forward pass of the image tower (MFLOPs per image, log scale)",
-        measurement,
+        f"{measurement} accuracy on 57 nouns",
+        chance=CHANCE,
         xlog=True,
+    )
+    drawn.axes[0].set_ylim(0, 1)
+    return drawn
+
+
+def at_equal_compute(rows: Sequence[Mapping], measurement: str) -> tuple[Spread, Spread]:
+    """The smaller ViT, and ResNets at its compute: linear in log compute between the two ResNets."""
+    points = scaling_points(rows, measurement)
+    wanted, vit = next(iter(points["ViT"].items()))
+    (low, below), (high, above) = points["ResNet"].items()
+    share = (math.log(wanted) - math.log(low)) / (math.log(high) - math.log(low))
+    return vit, spread([a + share * (b - a) for a, b in zip(below.values, above.values)])
+
+
+def scaling_words(rows: Sequence[Mapping]) -> str:
+    """Figures 6 and 7 in numbers: both families at equal compute, and the gain of the larger model of each."""
+    parts = []
+    for measurement in ("linear probe", "zero-shot"):
+        vit, resnet = at_equal_compute(rows, measurement)
+        gains = []
+        for family, points in scaling_points(rows, measurement).items():
+            small, large = points.values()
+            gains.append(f"{family} {small.mean:.2f} to {large.mean:.2f}")
+        parts.append(
+            f"**{measurement.capitalize()}**: at the compute of the smaller ViT, the ViT reaches {short(vit)}, a "
+            f"ResNet (interpolated) {short(resnet)}; from the smaller to the larger tower {', '.join(gains)}."
+        )
+    return " ".join(parts)
+
+
+def class_list_words(rows: Sequence[Mapping]) -> str:
+    """Figure 10 in numbers: false alarms and animals found, before and after all classes of clothing joined."""
+    most = max(int(key.split()[-3]) for key in rows_of(rows, "class list")[0] if "added" in key)
+    false, found = (
+        [
+            short(spread_over_seeds(rows, "class list", f"{kind}{number} classes added"))
+            for number in (0, most)
+        ]
+        for kind in ("", "right, ")
+    )
+    return (
+        f"From 0 to {most} classes of clothing, the share of clothing called an animal falls from {false[0]} to "
+        f"{false[1]}; the share of animals called an animal goes from {found[0]} to {found[1]}."
     )
 
 
@@ -97,22 +177,22 @@ def class_list_figure(rows: Sequence[Mapping]):
     """Alarm rates over the number of classes added."""
     names = [key for key in rows_of(rows, "class list")[0] if key.endswith("classes added")]
     added = sorted({int(name.split()[-3]) for name in names})
-    return with_values(
-        plots.bars(
-            {
-                str(number): {
-                    "clothing called an animal": spread_over_seeds(
-                        rows, "class list", f"{number} classes added"
-                    ),
-                    "animals called an animal": spread_over_seeds(
-                        rows, "class list", f"right, {number} classes added"
-                    ),
-                }
-                for number in added
-            },
-            "share of pictures",
-        )
+    drawn = plots.bars(
+        {
+            str(number): {
+                "clothing called an animal": spread_over_seeds(
+                    rows, "class list", f"{number} classes added"
+                ),
+                "animals called an animal": spread_over_seeds(
+                    rows, "class list", f"right, {number} classes added"
+                ),
+            }
+            for number in added
+        },
+        "share of pictures",
     )
+    drawn.axes[0].set_xlabel("clothing classes added")
+    return drawn
 
 
 def rows_of(rows: Sequence[Mapping], study: str) -> list[Mapping]:
@@ -120,61 +200,24 @@ def rows_of(rows: Sequence[Mapping], study: str) -> list[Mapping]:
     return [row for row in rows if row["row"] == study]
 
 
-def seeds(rows: Sequence[Mapping], study: str) -> str:
-    """How many seeds of a study were measured, in words."""
+def seeds(rows: Sequence[Mapping], study: str, drawn: str = "whiskers") -> str:
+    """How many seeds of a study were measured, and what is drawn of their spread, in words."""
     count = len(rows_of(rows, study))
-    return "1 seed" if count == 1 else f"{count} seeds"
-
-
-MODELS = ("captions, one style", "captions, varied", "labels, one style", "labels, varied")
-STYLE_GROUPS = {
-    "as trained": ("as trained",),
-    "styles in the varied pictures": VARIED[1:],
-    "styles in no picture": UNSEEN,
-}
-
-
-def shift_scores(rows: Sequence[Mapping], name: str, styles: tuple[str, ...]) -> Spread:
-    """Mean accuracy over some styles of one of MODELS."""
-    return spread_over_seeds(rows, "shift", name, styles)
-
-
-def shift_figure(rows: Sequence[Mapping]):
-    """Accuracy of the four models as trained, in styles of the varied pictures, and in styles of neither."""
-    return with_values(
-        plots.bars(
-            {
-                name: {model: shift_scores(rows, model, styles) for model in MODELS}
-                for name, styles in STYLE_GROUPS.items()
-            },
-            "accuracy on 57 nouns",
-            chance=CHANCE,
-        )
-    )
-
-
-def with_values(drawn):
-    """The same bars with their values written on them."""
-    axes = drawn.axes[0]
-    for bars in axes.containers:
-        if hasattr(bars, "datavalues"):
-            largest = max(abs(value) for value in bars.datavalues)
-            form = "%.2f" if largest < 2 else "%.1f"
-            axes.bar_label(bars, fmt=form, fontsize=8, padding=3)
-    axes.margins(x=0.1) if bars.orientation == "horizontal" else axes.margins(y=0.12)
-    return drawn
+    return "1 seed" if count == 1 else f"{count} seeds; {drawn}: one standard deviation"
 
 
 def prompt_figure(prompts: Mapping[str, Mapping]):
     """Zero-shot accuracy by the wording of the prompt; prompts: {wording: {"values": [...]}}."""
     chance = 1 / len(world.known_nouns())
-    return with_values(
-        plots.bars(
-            {name: {"accuracy": spread(found["values"])} for name, found in prompts.items()},
-            "zero-shot accuracy",
-            chance=chance,
-            sideways=True,
-        )
+
+    def shown(wording: str) -> str:
+        return "cat (the bare word)" if wording == "bare word" else wording.format("a cat")
+
+    return plots.bars(
+        {shown(name): {"accuracy": spread(found["values"])} for name, found in prompts.items()},
+        "zero-shot accuracy",
+        chance=chance,
+        sideways=True,
     )
 
 
@@ -214,31 +257,16 @@ def data_set_table(rows: Sequence[Mapping]) -> str:
     )
 
 
-def by_style(rows: Sequence[Mapping], model: str) -> dict[str, float]:
-    """Mean accuracy over seeds in each style of one of MODELS."""
-    return {style: spread_over_seeds(rows, "shift", model, style).mean for style in world.STYLES}
+NOISE = ("all pairs", "filtered pairs", "no noise")
 
 
-def gap_table(rows: Sequence[Mapping], gap_closed: Callable[..., float]) -> str:
-    """Of each model: accuracy as trained, the share of it kept under shift, and how much of the gap it closes."""
-    reference = by_style(rows, "labels, one style")
-    lines = []
-    for name in MODELS:
-        scores = by_style(rows, name)
-        source = scores["as trained"]
-        kept = [
-            sum(scores[style] for style in styles) / len(styles) / source
-            for styles in (VARIED[1:], UNSEEN)
-        ]
-        closed = f"{gap_closed(scores, reference, 'as trained'):.0%}"
-        lines.append([name, f"{source:.2f}", *(f"{share:.0%}" for share in kept), closed])
+def noise_table(rows: Sequence[Mapping]) -> str:
+    """Small CLIPs trained on noisy pairs, on filtered ones, and on the same pictures with their own captions."""
+    columns = {"zero-shot": "zero-shot", "loss": "training loss", "loss, held out": "held-out loss"}
     return markdown(
+        ["trained on", *columns.values()],
         [
-            "model",
-            "as trained",
-            "kept: grey, noise, sketch",
-            "kept: rotated, inverted",
-            "gap closed",
+            [name, *(short(spread_over_seeds(rows, "noise", name, key)) for key in columns)]
+            for name in NOISE
         ],
-        lines,
     )

@@ -42,6 +42,7 @@ from vlmcourse.evaluation.controls import (
     measure_controls,
     spread,
     verdict,
+    verdict_of_equality,
 )
 from vlmcourse.evaluation.generation import (
     choose_next_token,
@@ -110,6 +111,7 @@ __all__ = [
     "caption_facts",
     "generate_texts",
     "verdict",
+    "verdict_of_equality",
     "vqa_accuracy",
     "zero_shot",
 ]

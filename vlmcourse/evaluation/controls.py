@@ -77,18 +77,37 @@ def spread(values: Sequence[float]) -> Spread:
     )
 
 
+def _gaps(first: Sequence[float], second: Sequence[float]) -> tuple[list[float], float]:
+    """First minus second of each seed, and the pooled standard deviation."""
+    if len(first) != len(second) or not first:
+        raise ValueError(
+            f"{len(first)} and {len(second)} values; expected one of each for each seed."
+        )
+    pooled = math.sqrt((spread(first).std ** 2 + spread(second).std ** 2) / 2)
+    return [a - b for a, b in zip(first, second)], pooled
+
+
+def verdict_of_equality(
+    first: Sequence[float], second: Sequence[float], margin: float = 0.05
+) -> str:
+    """Does a measurement repeat a paper's claim that two scores are equal? One value of each for each seed.
+
+    "agrees": the gap is at most `margin` in every seed; "disagrees": `verdict` finds one of them higher; "within noise": neither.
+    A single seed is within noise. Raises ValueError for unequal or no numbers of seeds.
+    """
+    gaps, _ = _gaps(first, second)
+    if len(gaps) > 1 and max(map(abs, gaps)) <= margin:
+        return "agrees"
+    return "within noise" if verdict(first, second) == "within noise" else "disagrees"
+
+
 def verdict(higher: Sequence[float], lower: Sequence[float]) -> str:
     """Does a measurement repeat a paper's claim that the first is higher than the second? One value of each for each seed.
 
     "agrees": it is in every seed, and the mean gap is above two pooled standard deviations; "disagrees": so the other way round;
     "within noise": neither. A single seed is within noise. Raises ValueError for unequal or no numbers of seeds.
     """
-    if len(higher) != len(lower) or not higher:
-        raise ValueError(
-            f"{len(higher)} and {len(lower)} values; expected one of each for each seed."
-        )
-    gaps = [a - b for a, b in zip(higher, lower)]
-    pooled = math.sqrt((spread(higher).std ** 2 + spread(lower).std ** 2) / 2)
+    gaps, pooled = _gaps(higher, lower)
     if len(gaps) < 2 or abs(statistics.fmean(gaps)) <= 2 * pooled:
         return "within noise"
     if all(gap > 0 for gap in gaps):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -41,11 +42,13 @@ def loss(
     runs = histories if isinstance(histories, Mapping) else {"loss": histories}
     drawn, (axes,) = figure(7.2, 3.4)
     ends = []
-    for (name, steps), colour in zip(runs.items(), COLOURS):
+    for (name, steps), colour, dash in zip(
+        runs.items(), COLOURS, itertools.cycle(("-", "--", ":"))
+    ):
         numbers, values = [step.step for step in steps], [step.loss for step in steps]
         smooth = _running_mean(values) if values else []
         axes.plot(numbers, values, color=colour, alpha=0.25, linewidth=1)
-        axes.plot(numbers[len(values) - len(smooth) :], smooth, color=colour, label=name)
+        axes.plot(numbers[len(values) - len(smooth) :], smooth, dash, color=colour, label=name)
         if values:
             ends.append(
                 f"{name}: running mean from {smooth[0]:.2f} to {smooth[-1]:.2f}, {len(values)} steps"
@@ -105,10 +108,11 @@ class LiveCurve:
         """The figure as it stands."""
         step = self.history[-1]
         drawn = loss(self.history, self.chance, self.chance_name)
+        smooth = _running_mean([one.loss for one in self.history])[-1]
         time_left = "done" if step.step == step.steps else f"about {step.seconds_left:.0f} s left"
         subtitle(
             drawn.axes[0],
-            f"step {step.step} of {step.steps}   loss {step.loss:.3f}   "
+            f"step {step.step} of {step.steps}   loss {smooth:.3f}   "
             f"learning rate {step.learning_rate:.1e}   {step.seconds:.0f} s, {time_left}",
         )
         return drawn if self.samples is None else stack_figures(drawn, self.samples())
@@ -140,7 +144,8 @@ def _parts(value: Score) -> tuple[float, float, tuple[float, ...]]:
 
 
 def _in_words(value: Score) -> str:
-    return f"{value.mean:.3g} ± {value.std:.2g}" if isinstance(value, Spread) else f"{value:.3g}"
+    mean, std, runs = _parts(value)
+    return f"{mean:.3g} ± {std:.2g}" if len(runs) > 1 else f"{mean:.3g}"
 
 
 def _ticks(values: Sequence[float]) -> list[float]:
@@ -154,11 +159,26 @@ def _ticks(values: Sequence[float]) -> list[float]:
 
 
 def _short(value: float) -> str:
-    """26114 -> '26k'."""
+    """26114 -> '26.1k', 0.447488 -> '0.447'."""
     for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= 10 * unit or value >= unit > 1e3:
             return f"{value / unit:.3g}{name}"
-    return f"{value:g}"
+    return f"{value:g}" if value == int(value) else f"{value:.3g}"
+
+
+def _covers(legend) -> bool:
+    """Does a legend lie over a curve or a band of its axes?"""
+    axes = legend.axes
+    axes.figure.draw_without_rendering()
+    box = legend.get_window_extent()
+    drawn = [(line, line.get_path()) for line in axes.lines]
+    drawn += [(band, path) for band in axes.collections for path in band.get_paths()]
+    return any(
+        one.get_transform()
+        .transform_path(path)
+        .intersects_bbox(box, filled=one in axes.collections)
+        for one, path in drawn
+    )
 
 
 @course_style()
@@ -186,8 +206,9 @@ def curves(
         )  # seen if they coincide
         if std.any():
             axes.fill_between(x, mean - std, mean + std, color=colour, alpha=0.2, linewidth=0)
-    for (name, level), colour in zip(lines.items(), COLOURS[len(series) :]):
-        axes.axhline(level, color=colour, linestyle="-.", linewidth=1.5, label=name)
+    dashes = itertools.cycle(("-.", (0, (1, 1)), (0, (9, 3))))
+    for (name, level), colour, dash in zip(lines.items(), COLOURS[len(series) :], dashes):
+        axes.axhline(level, color=colour, linestyle=dash, linewidth=1.5, label=name)
     chance_line(axes, chance)
     scale = {True: "log", False: "linear"}
     axes.set(xlabel=xlabel, ylabel=ylabel, xscale=scale[xlog], yscale=scale[ylog])
@@ -199,8 +220,8 @@ def curves(
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_locator(NullLocator())
-    many = len(series) + len(lines) > 4  # they leave no room
-    axes.legend(**({"loc": "upper left", "bbox_to_anchor": (1, 1)} if many else {}))
+    if len(series) + len(lines) > 4 or _covers(axes.legend()):
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
     values = "; ".join(
         f"{name}: " + ", ".join(f"{x:g} → {_parts(point)[0]:.3g}" for x, point in points.items())
         for name, points in series.items()
@@ -259,6 +280,7 @@ def bars(
             axes.annotate(
                 f"{mean:.3g}", where, room, textcoords="offset points", fontsize=8, **align
             )
+    axes.margins(**{"x" if sideways else "y": 0.12})  # room for the numbers
     chance_line(axes, chance, vertical=sideways)
     (axes.set_yticks if sideways else axes.set_xticks)(range(len(groups)), list(groups))
     (axes.set_xlabel if sideways else axes.set_ylabel)(ylabel)

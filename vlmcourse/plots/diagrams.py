@@ -149,6 +149,11 @@ class Diagram:
         """Does a backward arrow lead to the column just before?"""
         return self.boxes[arrow.target].column == self.boxes[arrow.source].column - 1
 
+    def _left_of(self, column: int, centre_x: dict) -> float:
+        """Where arrows to a column turn: left of its widest box, so that none turns inside another box."""
+        widest = max(box.width for box in self.boxes.values() if box.column == column)
+        return centre_x[column] - widest / 2 - GAP / 2
+
     def _runs_above(self, arrow: Arrow) -> bool:
         """Does a backward arrow pass above all boxes? It does to a box of the upper half, else below."""
         rows = [box.row for box in self.boxes.values()]
@@ -168,7 +173,7 @@ class Diagram:
             label = (points[0][0] + 6, (points[0][1] + points[1][1]) / 2 + 4, "start")
         elif arrow.gradient and self._is_next(arrow):  # beside the solid arrow
             start, end, y1, y2 = x1 - source.width / 2, x2 + target.width / 2, y1 + 9, y2 + 9
-            turn = start - 29
+            turn = self._left_of(source.column, centre_x) - 9
             points = [(start, y1), (turn, y1), (turn, y2), (end, y2)]
             label = ((start + end) / 2, y1 + 14, "middle")
         elif self._is_backward(arrow):
@@ -185,7 +190,7 @@ class Diagram:
             label = ((x1 + x2) / 2, level + (-5 if above else 13), "middle")
         else:
             start, end = x1 + source.width / 2, x2 - target.width / 2
-            turn = end - 20
+            turn = self._left_of(target.column, centre_x)
             points = (
                 [(start, y1), (end, y2)]
                 if y1 == y2

@@ -25,7 +25,8 @@ from vlmcourse.plots.style import (
 
 
 def _wrapped(text: str, width: int) -> str:
-    return "\n".join(textwrap.wrap(text, width))
+    """At most `width` letters a line; line breaks of the text stay."""
+    return "\n".join("\n".join(textwrap.wrap(line, width)) for line in text.split("\n"))
 
 
 @course_style()
@@ -54,9 +55,9 @@ def pictures(
         axes.add_patch(Rectangle((left, top), 0.94, 0.94, **style))
         axes.text(left + 0.47, top + 1, text, ha="center", va="top", fontsize=8.5)
     axes.set(xlim=(0, columns), ylim=(rows * high, 0))
-    judged = captions
+    judged = [text.replace("\n", ", ") for text in captions]
     if right is not None:
-        judged = (f"{text} ({'right' if good else 'wrong'})" for text, good in zip(captions, right))
+        judged = [f"{text} ({'right' if good else 'wrong'})" for text, good in zip(judged, right)]
     return describe(drawn, f"{len(images)} pictures: {'; '.join(judged)}.")
 
 
@@ -72,7 +73,7 @@ def pictures_with_boxes(
     for panel, image, corners, labels, caption in zip(axes, images, boxes, names, captions):
         hide_axes(panel)
         panel.imshow(image, extent=(0, 1, 1, 0), interpolation="nearest")
-        panel.set_xlabel("\n".join(_wrapped(line, 28) for line in caption.split("\n")), fontsize=10)
+        panel.set_xlabel(_wrapped(caption, 28), fontsize=10)
         for (x1, y1, x2, y2), name, colour in zip(corners, labels, COLOURS):
             outline(panel, x1, y1, x2, y2, color=colour, linewidth=2)
             style = {"facecolor": colour, "edgecolor": "none", "pad": 1}
