@@ -209,9 +209,9 @@ quiz("clip_analysis.named_or_not")
 plots.show(
     measured.data_set_figure(rows),
     caption="Figure 3. Accuracy of zero-shot CLIP minus that of a probe with all labels on the "
-    f"supervised classifier's features, in percentage points ({measured.seeds(rows, 'data sets')}). "
-    "What to see: far ahead on backgrounds; on the noun sets, on average, much closer to the probe "
-    "than on the four sets that no caption names.",
+    "supervised classifier's features, in percentage points "
+    f"({measured.seeds(rows, 'data sets')}). What to see: far ahead on backgrounds; on the "
+    "noun sets, on average, much closer to the probe than on the four sets that no caption names.",
 )
 Markdown(measured.data_set_table(rows))
 
@@ -692,9 +692,9 @@ Markdown(shifts.shift_words(rows))
 # %%
 plots.show(
     figures.data_pipeline(),
-    caption="Figure 13. From the web to training pairs: CLIP's (first row), and those of later data "
-    "sets, which start from the web archive Common Crawl and filter with a trained CLIP (second row). "
-    "What to see: each step is a function of the pairs, and you write two of them.",
+    caption="Figure 13. From the web to training pairs: CLIP's (first row), and those of later "
+    "data sets, which start from the web archive Common Crawl and filter with a trained CLIP "
+    "(second row). What to see: each step is a function of the pairs, and you write two of them.",
 )
 
 # %% [markdown]
@@ -758,8 +758,8 @@ for name, data in (("all pairs", noisy), ("filtered pairs", cleaned)):
     print(f"{name}: zero-shot {accuracy:.3f} on {len(studies.NOUNS)} nouns, one seed")
 plots.show(
     plots.loss(histories, chance=math.log(studies.SIZES[scale.name].batch)),
-    caption="Figure 14. Training loss (nats) of the two small CLIPs; pale: single steps, bold: running "
-    "means. What to see: the loss on filtered pairs falls further.",
+    caption="Figure 14. Training loss (nats) of the two small CLIPs; pale: single steps, bold: "
+    "running means. What to see: the loss on filtered pairs falls further.",
 )
 
 # %% [markdown]
