@@ -481,7 +481,7 @@ for family, points in measured.scaling_points(rows, "linear probe").items():
           f"a tenth of it {tenth:.3g} times")  # fmt: skip
 
 # %% [markdown]
-# Treat such numbers with care. Two points per family, less than a factor 4 apart in compute, fix each line, and the prediction goes far beyond them. Compare the two families: a moderate difference of slope changes the factor for a tenth of the error many times over.
+# Treat such numbers with care. Two points per family, less than a factor 4 apart in compute, fix each line, and the prediction goes far beyond them. Compare the two families: their slopes differ, and with them the factors by orders of magnitude.
 #
 # ## 4. Prompts and class lists
 #
@@ -683,7 +683,7 @@ Markdown(shifts.gap_table(rows, gap_closed))
 Markdown(shifts.shift_words(rows))
 
 # %% [markdown]
-# The variety of the pictures makes the difference. With one style, the model with captions keeps no more of grey, noise and sketch than the model with labels. With four styles, both keep more of them. The variety has a price at equal steps: both models are less accurate on original pictures, because they saw fewer of these. None of the four recognises inverted pictures, a style that no training set had. Fang et al. (2022) found the same for the real CLIP: its robustness came from the diversity of the data, not from the captions. The paper's comparison is right, but it changes two things at once.
+# The variety of the pictures makes the difference. With one style, the model with captions keeps no more of grey, noise and sketch than the model with labels. With four styles, both keep more of them. The variety has a price at equal steps: both models are less accurate on original pictures, because they saw fewer of these. So in absolute accuracy the gain is beyond noise for labels only (table of controls in the end). None of the four recognises inverted pictures, a style that no training set had. Fang et al. (2022) found the same for the real CLIP: its robustness came from the diversity of the data, not from the captions. The paper's comparison is right, but it changes two things at once.
 #
 # ## 6. Noise, filtering and duplicates
 #
@@ -769,7 +769,7 @@ plots.show(
 Markdown(measured.noise_table(rows))
 
 # %% [markdown]
-# In every row the training pairs are few: half of the other studies' 8,192, and 60 % of this half after filtering, which is about 15 passes in 300 steps. That is why even the control stays below the zero-shot accuracy of the other studies. Where the held-out loss is above the training loss, part of the training loss is memory.
+# In every row the training pairs are few: half of the other studies' 8,192, and 60 % of this half after filtering, which is about 15 passes in 300 steps. Where the held-out loss is above the training loss, part of the training loss is memory.
 
 # %%
 quiz("clip_analysis.filter")
@@ -963,7 +963,7 @@ Markdown(claims.control_table(rows))
 #
 # <details><summary>Q: "CLIP gets stronger with weird stuff", says the lecture about noisy pairs. What do our rows say?</summary>
 #
-# See the table of controls above: its row on filtered and noisy pairs gives the verdict over three seeds, and section 6 the numbers. In our runs wrong captions do harm at equal steps, even if filtering leaves fewer pairs. Variety of *pictures* helps (Figure 12). The two are often mixed up, because web data has both. With 400 million pairs, noise can be affordable: the variety that comes with it may be worth more than the harm.
+# Section 6 has the numbers, and the table of controls the verdict on zero-shot accuracy. The mean is higher with fewer, filtered pairs, but three seeds differ too much for a verdict. The loss on held-out pairs is clearer: with wrong captions it stays far higher at equal steps. Variety of *pictures* helps (Figure 12). The two are often mixed up, because web data has both. With 400 million pairs, noise can be affordable: the variety that comes with it may be worth more than the harm.
 # </details>
 #
 # <details><summary>Q: CLIP makes surveillance cheap: no labels, any class, any camera. What does the class-list experiment add to this debate?</summary>
