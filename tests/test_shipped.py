@@ -33,3 +33,13 @@ def test_frozen_names_things_and_more_examples_help(name, knowledge):
     assert score(few_shot.other_pictures(episodes)) < 0.45 and blind(episodes) < 0.45
     known = knowledge_report(score, 64, (0,))
     assert min(known[kind]["0"] for kind in ("category", "place", "purpose")) >= knowledge
+
+
+def test_blip2_s_first_stage_finds_pictures_and_captions():
+    report = recipes.blip2.stage1_report(shipped("blip2_stage1", 4), LAPTOP.image_size, 64)
+    assert report["image to text R@1"] >= 0.7 and report["image to text R@1, blind"] <= 0.1
+
+
+def test_blip2_names_what_is_on_a_picture():
+    report = recipes.blip2.caption_scores(shipped("blip2", 4), LAPTOP.image_size, 64)
+    assert report["noun"] >= 0.8
