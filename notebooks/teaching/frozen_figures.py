@@ -143,7 +143,7 @@ def system(model: Frozen, tokens: int) -> Diagram:
         ("lm", "loss"),
     ):
         diagram.arrow(source, target)
-    diagram.arrow("loss", "prefix", "gradient of the loss", gradient=True)
+    diagram.arrow("loss", "prefix", "gradient, computed through the language model", gradient=True)
     return diagram
 
 
