@@ -64,7 +64,7 @@ def test_masks_are_drawn_from_their_booleans():
     assert (drawn == masks.prefix(2, 4).to_bool()[0, 0].numpy()).all()
     assert "query 0 sees 0, 1; query 1 sees 0, 1; query 2 sees 0, 1, 2;" in made.description
     assert (
-        "1 cells attend but must not, 0 must"
+        "1 cells only in 'yours', 0 only in"
         in plots.compare_masks(masks.prefix(2, 4), masks.causal(4)).description
     )
     assert "no difference" in plots.compare_masks(masks.causal(4), masks.causal(4)).description

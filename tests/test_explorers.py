@@ -90,7 +90,7 @@ class TestMasks:
         figure = masks.mask_figure(made, 0, wrong[1], changed=True, faulty=True, compared=True)
         assert f"moved although the mask forbids it: {wrong[0]}" in figure.description
         assert (
-            "measured beside declared: 1 cells attend but must not, 0 must attend but don't"
+            "measured beside declared: 1 cells only in 'measured', 0 only in 'declared'"
             in figure.description
         )
 

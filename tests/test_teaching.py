@@ -96,7 +96,7 @@ def test_the_table_that_is_most_wrong_is_shown(monkeypatch):
         assert "The largest difference is 0.5, at row 2, column 3" in shown.pop().description
     mask = wanted.bool()
     show_difference(got.round(decimals=0).bool() | (got > 0.4), mask, 1e-4)
-    assert "1 cells attend but must not" in shown.pop().description
+    assert "1 cells only in 'yours'" in shown.pop().description
     show_difference([wanted + 1e-7, "text"], [wanted, "another"], 1e-4)
     show_difference([wanted, False], [wanted, True], 1e-4)
     assert not shown

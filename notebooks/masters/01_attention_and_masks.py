@@ -51,7 +51,7 @@ caption = (
 plots.show(plots.pictures(images, captions, right), caption=caption, credit=world.ATTRIBUTION)
 
 # %% [markdown]
-# Attention is how the patches of a picture exchange information. The next figure shows, for the first picture, where one extra position attends: the position whose final vector represents the whole picture. It attends to the patches four times side by side; each of the four is called a *head*.
+# Attention is how the patches of a picture exchange information. The next figure shows, for the first picture, where one extra position attends. CLIP cuts a picture into squares, the **patches** (here 4 × 4), and adds one *summary position*, whose final vector stands for the whole picture. Four attention computations run side by side; each is called a *head*.
 
 # %%
 weights = introspection.attention_weights(clip.vision, lambda: clip.vision(pixel_values[:1]))
@@ -59,14 +59,16 @@ heads = list(weights.values())[-1][0, :, 0, 1:]  # last block, summary position:
 caption = (
     "Figure 2. Attention weights of the last block over the patches, one panel for each "
     "head. The darker a patch, the larger its weight; small weights are drawn darker than "
-    "in proportion, as the colour bar shows. What to see: the heads attend to different "
-    "patches."
+    "in proportion, as the colour bar shows. The weight on the "
+    "summary position itself is left out. What to see: head 0 puts most of its weight on one "
+    "patch, the others spread theirs. The darkest patch need not be the object; question 1 "
+    "of the discussion says why."
 )
 maps = {f"head {number}": row for number, row in enumerate(heads)}
 plots.show(plots.attention_over_image(images[0], maps), caption=caption, credit=world.ATTRIBUTION)
 
 # %% [markdown]
-# This diagram shows the block, with the shapes for a sequence of 9 tokens. You will write each of its parts.
+# This diagram shows the block, with the shapes for a sequence of 9 tokens. (A *token* is one input vector: of a word, or of a patch.) You will write each of its parts; section 7 explains the names *pre-norm* and *residual stream*.
 
 # %%
 caption = (
@@ -129,7 +131,7 @@ attention = check("attention.attention", attention)
 quiz("attention.scaling")
 
 # %% [markdown]
-# The next cell compares random queries with 64 random keys. The lower panel shows the slope of the softmax: the sum over the keys of the derivative of each weight by its own score, $\sum_k w_k (1 - w_k)$.
+# The next cell compares random queries with 64 random keys. The lower panel shows the slope of the softmax: the sum over the keys of the derivative of each weight by its own score, $\sum_k w_k (1 - w_k)$. Near 0 it says that no score can change its weight. Both are means over the 64 queries.
 
 # %%
 caption = (
@@ -214,14 +216,18 @@ mask_player()
 # | BLIP-2, image-text matching (ITM) | bidirectional | all levels 0 |
 # | BLIP-2, image-text contrast (ITC) | unimodal | groups: query vectors / text |
 # | BLIP-2, image-grounded text generation (ITG) | multimodal causal | levels: query vectors 0, text 1, 2, ... |
-# | Flamingo | last image only | groups: index of the last image / number of the image |
-# | Flamingo, ablation | all images so far | the same integers as levels |
+# | Flamingo | last image only | groups: of a query the number of images so far, of a key the number of its image |
+# | Flamingo, ablation | all images so far | levels, with the same integers |
 # | packed documents | causal in each document | groups *and* levels |
 # | ViLBERT, VL-BERT | padding | keys that are real tokens |
 
 # %%
 gallery = masks.gallery()
-caption = "Figure 6. The masks of the table; dark = may attend, rows are queries, columns are keys."
+caption = (
+    "Figure 6. The masks of the table; dark = may attend, rows are queries, columns are keys. "
+    "In BLIP-2's masks positions 0 to 2 are query vectors, in Flamingo's the columns are visual "
+    "tokens, two for each image; in the last mask positions 5 and 6 are padding."
+)
 plots.show(plots.mask_gallery(gallery), caption=caption)
 
 # %%
@@ -237,7 +243,7 @@ quiz("attention.same_pattern")
 # |---|---|---|---|
 # | combine groups, levels and padding for a batch | ●●●○○ | ●●●●○ | 8 |
 #
-# `document[b, t]` is the number of the document that token t belongs to. `is_token` is False for padding; padding carries some document's number too. Padding as a query doesn't matter: treat its rows like all others.
+# `document[b, t]` is the number of the document that token t belongs to. `is_token` is False for padding; padding carries some document's number too. Don't close the rows of padding: the same three conditions hold for them. What comes out there is never used.
 
 
 # %%
@@ -283,7 +289,7 @@ plots.show(plots.mask_gallery(pictures, columns=2), caption=caption)
 # %% [markdown]
 # ## 3. Attention with a mask
 #
-# Attention with a mask gives weight to allowed keys only, and the weights of a query still sum to 1. A row of the mask may be empty, as in Figure 7. By definition the result of such a query is zero, and so is its gradient.
+# Attention with a mask gives weight to allowed keys only, and the weights of a query still sum to 1. A row of the mask may be empty, as in Figure 7. By definition the result of such a query is zero, and no gradient flows through it to q, k and v.
 
 # %% [markdown]
 # ### Exercise 4 · Masked attention
@@ -336,7 +342,7 @@ masked_attention = check("attention.masked_attention", masked_attention)
 figures.kernels(masked_attention, gallery, scale)
 
 # %% [markdown]
-# The results agree up to rounding errors. Time and memory are not.
+# The results agree up to rounding errors. Time and memory don't. They are measured next for attention without a mask, your function of Exercise 1.
 
 # %%
 quiz("attention.memory")
@@ -359,7 +365,7 @@ for name, points in measured["MiB stored for backward"].items():
 # %% [markdown]
 # ## 4. Flamingo's mask
 #
-# Flamingo (lesson 11) reads texts in which images are **interleaved** with words. Each image is marked by an image token `<image>` in the text. Each image also gives a few **visual tokens**, which are keys of a cross-attention layer: the queries are text tokens. Each text token attends to the visual tokens of the last image before it. Flamingo's paper writes $\phi$ for the index of that image (Alayrac et al. 2022, Sec. 2.3).
+# Flamingo (lesson 11) reads texts in which images are **interleaved** with words. Each image is marked by an image token `<image>` in the text. Each image also gives a few **visual tokens**, which are keys of a **cross-attention** layer: there queries come from one sequence, here the text, and keys and values from another. Each text token attends to the visual tokens of the last image before it. Flamingo's paper writes $\phi$ for the index of that image (Alayrac et al. 2022, Sec. 2.3).
 
 # %% [markdown]
 # ### Exercise 5 · The last image only
@@ -410,9 +416,9 @@ plots.show(plots.mask(flamingo_mask, text, visual, "last image only"), caption=c
 #
 # One softmax per query gives one distribution over the keys. A layer with **several heads** computes H distributions side by side. Each head works with its own part of the width, D / H numbers (Vaswani et al., Sec. 3.2.2):
 #
-# $$\text{MultiHead}(x) = W^O\,[\text{head}_1; \dots; \text{head}_H], \qquad \text{head}_h = \text{attention}(W_h^Q x,\; W_h^K x,\; W_h^V x)$$
+# $$\text{MultiHead}(\mathbf{X}) = [\text{head}_1, \dots, \text{head}_H]\,\mathbf{W}^O, \qquad \text{head}_h = \text{attention}(\mathbf{X}\mathbf{W}_h^Q,\; \mathbf{X}\mathbf{W}_h^K,\; \mathbf{X}\mathbf{W}_h^V)$$
 #
-# In code the matrices of all heads form one linear layer. Its result is cut into H contiguous pieces of D / H numbers each.
+# In code the matrices of all heads form one linear layer. Its result is cut into H contiguous pieces of D / H numbers: the first head gets numbers 0 to D / H - 1, and so on. The mask is left out of the formula; all heads share it.
 
 # %%
 quiz("attention.heads")
@@ -541,7 +547,7 @@ same = torch.allclose(moved, layer(x, everywhere)[:, order], atol=1e-6)
 print("outputs are exchanged as the inputs were:", same)
 
 # %% [markdown]
-# So a vector for its position is added to each embedding. It may be learned, as in CLIP, or fixed. Vaswani et al. (Sec. 3.5) take sines and cosines of $D / 2$ frequencies, for position $p$ and pair $i = 0, 1, \dots$:
+# So a vector for its position is added to each token's input vector, its *embedding*. It may be learned, as in CLIP, or fixed. Vaswani et al. (Sec. 3.5) take sines and cosines of $D / 2$ frequencies, for position $p$ and pair $i = 0, 1, \dots$:
 #
 # $$\text{PE}(p, 2i) = \sin\!\left(p / 10000^{2i/D}\right), \qquad \text{PE}(p, 2i + 1) = \cos\!\left(p / 10000^{2i/D}\right)$$
 
@@ -595,7 +601,7 @@ curves = {
 plots.show(plots.curves(curves, "distance in tokens", "dot product"), caption=caption)
 
 # %% [markdown]
-# The three curves lie on each other. A layer that compares positions by dot products can therefore work with distances.
+# The three curves lie on each other. A layer that compares positions by dot products can therefore learn to prefer a certain distance.
 #
 # ## 7. The block
 #
@@ -603,7 +609,7 @@ plots.show(plots.curves(curves, "distance in tokens", "dot product"), caption=ca
 #
 # $$x' = x + \text{attention}(\text{LN}_1(x)), \qquad y = x' + \text{FFN}(\text{LN}_2(x'))$$
 #
-# The sums are **residual connections**; what runs through them is called the **residual stream**. LN is a LayerNorm. A block with the norms *before* the branches is **pre-norm**, as in CLIP and GPT-2. Vaswani et al. and BERT put them after the sums (**post-norm**). Pre-norm trains more stably without a long warm-up (Xiong et al. 2020).
+# The sums are **residual connections**; what runs through them is called the **residual stream**. LN is a LayerNorm. A block with the norms *before* the branches is **pre-norm**, as in CLIP and GPT-2. Vaswani et al. and BERT put them after the sums (**post-norm**). Pre-norm trains more stably without a long warm-up, in which the learning rate is raised slowly (Xiong et al. 2020).
 
 # %% [markdown]
 # ### Exercise 9 · A pre-norm block
@@ -658,7 +664,7 @@ PreNormBlock = check("attention.block", PreNormBlock)
 # %% [markdown]
 # ### How far does information travel?
 #
-# One block moves information from a key to a query that may attend to it. The next block moves it on. So after several blocks an output depends on inputs that no single mask allows.
+# One block moves information from a key to a query that may attend to it. The next block moves it on. So after several blocks an output depends on inputs that the mask does not allow directly.
 
 # %% [markdown]
 # ### Exercise 10 · Reach of a stack of blocks
@@ -719,7 +725,8 @@ caption = (
     "itself and one position before. What to see: 1, 2 and 4 blocks reach 1, 2 and 4 "
     "positions back, as predicted."
 )
-plots.show(plots.mask_gallery(reach), caption=caption)
+figure = plots.mask_gallery(reach, named=("input", "output"))
+plots.show(figure, caption=caption)
 
 # %%
 quiz("attention.reach")
@@ -773,7 +780,7 @@ both = torch.stack([first, second], dim=1)  # (heads, blocks, T)
 plots.show(plots.attention_heads(both, ["block 1", "block 2"], words), caption=caption)
 
 # %% [markdown]
-# A usual solution takes two steps. In block 1 each colour attends to the name before it, and so learns whose colour it is. In block 2 the question attends to the colour that carries its name. A head that does this second step is called an *induction head*; lesson 05 returns to it. Attention weights alone don't prove this: see the discussion.
+# A usual solution takes two steps. In block 1 each colour attends to the name before it, and so learns whose colour it is (not shown here: Figure 13 has the last position only). In block 2 the question attends to the colour that carries its name. A head that does this second step is called an *induction head*; lesson 05 returns to it. Some heads also put weight on other colours. Attention weights alone prove nothing: see the discussion.
 #
 # ## 9. One token at a time: the cache
 #
@@ -877,7 +884,8 @@ for letter, faulty_layer in runs.items():
     compared.append(plots.compare_masks(with_x, declared, (f"{letter}: measured", "declared")))
 caption = (
     "Figure 16. For the layers A, B and C: measured dependency, declared mask, differences. "
-    "Orange cells with + are leaks: the output depends on an input that the mask forbids."
+    "Rows are outputs, columns inputs. Orange cells with + are leaks: the output depends on an "
+    "input that the mask forbids."
 )
 plots.show(plots.stack_figures(*compared), caption=caption)
 print("cells that differ:", leaks)
@@ -896,6 +904,7 @@ diagnose("attention.leaks", {"A": None, "B": None, "C": None})
 #
 # ```python
 # weights = scores.masked_fill(~allowed, -math.inf).softmax(-2)  # A: -2 are the queries
+# weights = weights.masked_fill(~allowed, 0)
 #
 # smallest = torch.finfo(scores.dtype).min  # C
 # weights = (scores + torch.zeros(allowed.shape).masked_fill(~allowed, smallest)).softmax(-1)
@@ -907,14 +916,14 @@ diagnose("attention.leaks", {"A": None, "B": None, "C": None})
 # %% [markdown]
 # ## The paper beside ours
 #
-# Table 3 of Vaswani et al. varies the base model on English-German translation. PPL is the perplexity per word piece on the development set (lower is better), BLEU is a score of translations (higher is better).
+# Table 3 of Vaswani et al. varies the base model on English-German translation. PPL is the perplexity on the development set: exp of the mean loss per piece of a word (lower is better), BLEU is a score of translations (higher is better).
 
 # %%
 paper = published("transformer-table-3")
 Markdown(paper.markdown())
 
 # %% [markdown]
-# Ours is the look-up task, with the same variations. *Steps to learn* is the number of training steps until the loss falls below 0.5 nats; 400 means never. The verdict is computed from these steps.
+# Ours is the look-up task, varied in the same ways; the widths differ. (Our layer is 64 wide, so its 32 heads have width 2, the paper's 16.) *Steps to learn* is the number of training steps until the loss falls below 0.5 nats; 400 means never. The verdict is computed from these steps: *agrees* if the first needs fewer steps in every seed and the means differ by more than two pooled standard deviations (the root of the mean of the two variances), *disagrees* if the same holds the other way round, else *within noise*.
 
 # %%
 lookup.table_beside_ours(paper, evaluation.load_results("replicate_attention"))
@@ -923,8 +932,8 @@ lookup.table_beside_ours(paper, evaluation.load_results("replicate_attention"))
 # Three remarks:
 #
 # - *Several heads.* Our task needs one look-up at a time, so a single head is enough. Translation needs several relations at once. Our table can neither confirm nor refute the paper here.
-# - *Learned positions.* The paper reports no real difference, and "within noise" says the same.
-# - *No mask.* The bidirectional model may attend to more, and still does not learn the task in these steps. The causal model learns it even without position vectors. So the mask itself tells the layers something about order; see question 4 below.
+# - *Learned positions, 16 heads.* The paper reports no real difference. There "within noise" says the same as the paper.
+# - *No mask.* The bidirectional model has sinusoids, so it knows positions, and may attend to more. Still it does not learn the task in these 400 steps; more might be enough. The causal model learns it even without position vectors, and sooner than with them. So the mask itself tells the layers something about order; see question 4 below.
 
 # %% [markdown]
 # ## Discussion
@@ -941,19 +950,19 @@ lookup.table_beside_ours(paper, evaluation.load_results("replicate_attention"))
 # There are four times as many patches, so the table of scores is sixteen times as large. A fused kernel saves its memory, not its computation. A Perceiver (lesson 11) lets a few learned vectors attend to all patches: its cost grows linearly with the number of patches.
 # </details>
 #
-# **Q3. The lecture says that Frozen can read several images "thanks to position encodings". Why should that be?**
+# **Q3. Frozen (lesson 07) turns an image into two vectors before the text. The lecture says that it can read several images "thanks to position encodings". Why should that be?**
 # <details><summary>One answer</summary>
 # Frozen is trained with one image at the beginning. Its language model uses relative positions: a score depends on the distance of two tokens. For the tokens around it, an image in the middle of a text is therefore like an image at the beginning. With learned absolute positions, an image at place 20 would get a position vector with which no image was ever trained.
 # </details>
 #
 # **Q4. A causal model without any position vectors learned our task in the table above. Where does it get the order from?**
 # <details><summary>One answer</summary>
-# From the mask. Token 1 attends to one token, token 2 to two, and so on. The size of the weights differs from place to place, and a layer can turn that into a position. With a bidirectional mask nothing distinguishes the places.
+# From the mask. Token 1 attends to one token, token 2 to two, and so on. The size of the weights differs from place to place, and a layer can turn that into a position. With a bidirectional mask and no position vectors nothing distinguishes the places.
 # </details>
 #
 # **Q5. Why do fully masked rows exist at all? Could one forbid them?**
 # <details><summary>One answer</summary>
-# They come up in practice: left padding, or text before the first image. Forbidding them moves the problem to the data. Defining their result as zero costs one line, and the residual connection passes on what the position had.
+# They come up in practice: left padding, or text before the first image. Forbidding them moves the problem to the data. Defining their result as zero costs one line, and the position then keeps the vector that it had.
 # </details>
 #
 # ## Limits

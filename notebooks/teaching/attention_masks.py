@@ -22,6 +22,13 @@ def prefix_inputs(generator: torch.Generator, edge: bool = False) -> tuple[list,
     return [(0, length)[number(generator, 0, 1)] if edge else inside, length], {}
 
 
+def prefix_closed_to_text(prefix_length: int, length: int) -> Tensor:
+    """`prefix_mask` whose text attends to text only."""
+    allowed = prefix_mask(prefix_length, length)
+    allowed[prefix_length:, :prefix_length] = False
+    return allowed
+
+
 PREFIX_MISTAKES = {
     "it is upside down: True must mean 'may attend'.": lambda p, n: ~prefix_mask(p, n),
     "that is the transpose: rows are queries, columns are keys.": lambda p, n: prefix_mask(p, n).T,
@@ -37,6 +44,7 @@ PREFIX_MISTAKES = {
     "one position too many belongs to the prefix: the first text token has a level of its own.": (
         lambda p, n: prefix_mask(p + 1, n)
     ),
+    "text does not attend to the prefix: it may attend to all of it.": prefix_closed_to_text,
     "one position too few belongs to the prefix: it is the positions 0 to prefix_length - 1.": (
         lambda p, n: prefix_mask(max(0, p - 1), n)
     ),
@@ -83,6 +91,9 @@ PACKED_MISTAKES = {
     ),
     "padding must be closed as keys (columns); yours closes it as queries (rows).": packed(
         parts=("document", "causal", "padded queries")
+    ),
+    "the rows of padding are closed, too: close its columns, and leave its rows as they are.": packed(
+        parts=("document", "causal", "padding", "padded queries")
     ),
     "the three conditions must hold together (&); yours asks for any of them (|).": packed(
         union=True

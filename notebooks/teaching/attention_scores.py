@@ -53,6 +53,9 @@ ATTENTION_MISTAKES = {
     "the softmax runs over the queries: the weights of one query must sum to 1 over the keys.": (
         lambda q, k, v: variant(q, k, v, dim=-2)
     ),
+    "the softmax runs over the heads: the weights of one query must sum to 1 over the keys.": (
+        lambda q, k, v: variant(q, k, v, dim=1)
+    ),
     "the scores are used as weights without a softmax.": lambda q, k, v: variant(
         q, k, v, softmax=False
     ),

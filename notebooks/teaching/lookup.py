@@ -158,6 +158,7 @@ def weights_of_question(model: LookUp, ids: Tensor) -> list[Tensor]:
 
 CLAIMS = (
     ("several heads beat a single one", "base", "(A) 1 head", BASE, "1 head"),
+    ("16 heads are as good as 8 (ours: 4)", "base", "(A) 16 heads", BASE, "16 heads"),
     ("too many heads are worse again", "base", "(A) 32 heads", BASE, "32 heads"),
     ("sinusoids are about as good as learned positions", "base", "(E)", BASE, "learned positions"),
     ("without the scaling, wide heads train badly", "", "", "1 head", "1 head, not scaled"),

@@ -23,6 +23,7 @@ from vlmcourse.plots.style import (
 )
 
 Names = Sequence[str] | None
+AXES = ("key: attended to", "query: attends")
 
 
 def _grid(values: Mask | Tensor) -> np.ndarray:
@@ -75,14 +76,14 @@ def mask(values: Mask | Tensor, queries: Names = None, keys: Names = None, title
     grid, title = _grid(values), title or getattr(values, "name", "")
     drawn, (axes,) = figure(1.6 + 0.42 * grid.shape[1], 1.3 + 0.42 * grid.shape[0])
     _mask(axes, grid, queries, keys, title)
-    axes.set(xlabel="key: attended to", ylabel="query: attends")
+    axes.set(xlabel=AXES[0], ylabel=AXES[1])
     size = f"{grid.shape[0]} queries by {grid.shape[1]} keys"
     return describe(drawn, f"Attention mask {title}, {size}: {_rows(grid)}.")
 
 
 @course_style()
-def mask_gallery(masks: Mapping[str, Mask | Tensor], columns: int = 3):
-    """Several masks in one figure."""
+def mask_gallery(masks: Mapping[str, Mask | Tensor], columns: int = 3, named=AXES):
+    """Several masks, or other tables of booleans, in one figure. named: the horizontal and the vertical axis."""
     grids = {name: _grid(values) for name, values in masks.items()}
     rows = -(-len(grids) // columns)
     drawn, axes = figure(3.1 * columns, 2.9 * rows, rows, columns)
@@ -90,8 +91,8 @@ def mask_gallery(masks: Mapping[str, Mask | Tensor], columns: int = 3):
         _mask(panel, grid, title=name.replace(": ", ":\n"))
     for panel in axes[len(grids) :]:
         panel.set_visible(False)
-    drawn.supxlabel("key: attended to", fontsize=10)
-    drawn.supylabel("query: attends", fontsize=10)
+    for label, text in zip((drawn.supxlabel, drawn.supylabel), named):
+        label(text, fontsize=10)
     return describe(
         drawn,
         f"{len(grids)} attention masks; dark cells mean that the row's query may attend to the column's key. "
@@ -132,7 +133,7 @@ def mask_and_blocks(
     drawn, axes = figure(wide, high, 1, len(ratios), width_ratios=ratios)
     _mask(axes[0], grid, queries, keys, values.name)
     outline(axes[0], 0, query, grid.shape[1], query + 1, color=COLOURS[1], linewidth=3)
-    axes[0].set(xlabel="key: attended to", ylabel="query: attends")
+    axes[0].set(xlabel=AXES[0], ylabel=AXES[1])
     _cells(axes[1], table, (PALE, COLOURS[5], DARK), None, None, f"blocks of {size}")
     axes[1].set_anchor("N")
     for (row, column), kind in np.ndenumerate(table):
@@ -204,8 +205,8 @@ def compare_masks(
         for row, column in zip(*np.nonzero(cells)):
             axes[2].fill_between([column, column + 1], row, row + 1, color=colour)
             _centred(axes[2], column, row, sign, fontweight="bold")
-    axes[2].set_xlabel("+ attends, but must not\n− must attend, but doesn't")
-    counts = f"{extra.sum()} cells attend but must not, {missing.sum()} must attend but don't."
+    axes[2].set_xlabel(f"+ only in '{titles[0]}'\n− only in '{titles[1]}'")
+    counts = f"{extra.sum()} cells only in '{titles[0]}', {missing.sum()} only in '{titles[1]}'."
     words = counts if extra.any() or missing.any() else "no difference."
     return describe(drawn, f"{titles[0]} beside {titles[1]}: {words}")
 
