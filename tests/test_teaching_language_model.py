@@ -15,6 +15,7 @@ from teaching import (
     language_model_figures,
     language_model_induction,
     language_model_lab,
+    language_model_reading,
     language_model_results,
     language_model_study,
 )
@@ -23,7 +24,8 @@ from vlmcourse.evaluation import load_results
 from vlmcourse.parts import generation
 from vlmcourse.parts.language import LanguageModel, new_cache, tiny
 from vlmcourse.training.scale import Scale
-from vlmcourse.world import tokenizer
+from vlmcourse.training.stages import seeded
+from vlmcourse.world import documents, tokenizer
 
 
 def per_token(logits, ids):
@@ -84,9 +86,11 @@ def nucleus(q, p, back=True, descending=True, before=True, equal=False):
     return torch.zeros_like(stays).scatter(-1, order, stays) if back else stays
 
 
-def same_for_all(q, p):
-    k = int(nucleus(q, p)[0].sum())
-    return torch.zeros_like(q, dtype=torch.bool).scatter(-1, q.topk(k).indices, True)
+def first_rows_order(q, p):
+    order = q[0].argsort(descending=True)
+    ordered = q[:, order]
+    stays = ordered.cumsum(-1) - ordered < p
+    return torch.zeros_like(stays).scatter(-1, order.expand(len(q), -1), stays)
 
 
 def beams(totals, count, largest=True):
@@ -105,10 +109,10 @@ def prompt(example="{0} . this is a {1} .", last="{0} . this is a", sep=" "):
     )
 
 
-def looked_up(ids, first=False, offset=1, none=-1):
+def looked_up(ids, first=False, offset=1, none=-1, back=1):
     found = []
     for t, token in enumerate(ids.tolist()):
-        earlier = [i for i in range(t) if ids[i] == token]
+        earlier = [i for i in range(t - back + 1) if ids[i] == token]
         if not earlier:
             found.append(none)
         else:
@@ -224,6 +228,7 @@ WRONG = {
         "put back wrongly": lambda q, p: nucleus(q, p, back=False).gather(
             -1, q.argsort(-1, descending=True)
         ),
+        "its own order": first_rows_order,
         "not sorted": lambda q, p: q.cumsum(-1) - q < p,
         "a fixed level": lambda q, p: q > 1 - p,
         "that is top-k": lambda q, p: torch.zeros_like(q).scatter(-1, q.topk(3).indices, 1).bool(),
@@ -276,12 +281,14 @@ WRONG = {
         "only the first example": lambda e, d: prompt()(e[:1], d),
         "have no names": prompt("{0} . this is a"),
         "single spaces": prompt(sep=""),
+        "none at the end": lambda e, d: prompt()(e, d) + " ",
         "on one line": prompt(sep="\n"),
         "already in the prompt": lambda e, d: f"{prompt()(e, d)} {e[0][1]}" if e else "",
     },
     "language_model.rule": {
         "the first earlier occurrence": lambda i: looked_up(i, first=True),
         "the earlier occurrence itself": lambda i: looked_up(i, offset=0),
+        "twice in a row": lambda i: looked_up(i, back=2),
         "the token before the earlier": lambda i: looked_up(i, offset=-1),
         "the next token of the text": lambda i: torch.cat([i[1:], torch.tensor([-1])]),
         "simply the token before": lambda i: torch.cat([torch.tensor([-1]), i[:-1]]),
@@ -392,6 +399,41 @@ def test_a_beam_of_two_finds_the_text_that_greedy_decoding_misses():
     assert found[2] == (["the", "moon"], pytest.approx(0.36))
 
 
+def test_the_word_after_a_list_said_twice_stands_in_the_list():
+    task = language_model_induction.lists(8, length=5)
+    assert task.ids.shape == (8, 10) and (task.ids[task.is_own] == task.answers).all()
+    assert (task.is_other.sum(1) == 4).all() and not (task.is_own & task.is_other).any()
+    assert language_model_reading.rule_accuracy(language_model_answers.induction_rule, task) == 1
+
+
+def test_tables_of_reading_have_a_line_for_each_head_and_form(monkeypatch):
+    reading = language_model_reading
+    few = {form: lambda count, make=make: make(4) for form, make in reading.TASKS.items()}
+    monkeypatch.setattr(reading, "TASKS", few)
+    with seeded(0):
+        model = LanguageModel(tiny(len(tokenizer.world_tokenizer()), 96, 2, 3)).eval()
+    text = reading.tables_of_heads(model, model, language_model_answers.head_scores)
+    assert text.count("\n| 1, ") == text.count("\n| 2, ") == 6 and "(list)" in text
+    rule = reading.rule_beside_model(language_model_answers.induction_rule, model)
+    assert "| list | " in rule and rule.count("| 1.00 |") == 2  # in short texts and in lists
+    lines = reading.without_heads(model, language_model_answers.silence_head, 40).splitlines()
+    assert len(lines) == 2 + 1 + 6 + 1 and lines[-1].startswith("| layer 2, heads 1 and 2 |")
+
+
+def test_a_model_that_guesses_among_nouns_has_the_loss_of_a_guess():
+    nouns = tokenizer.encode(documents.NOUN_WORDS)[:, 1]
+
+    class Guess(torch.nn.Module):
+        def forward(self, ids):
+            logits = torch.full((*ids.shape, len(tokenizer.world_tokenizer())), -50.0)
+            logits[..., nouns] = 0
+            return logits
+
+    text = language_model_figures.losses_by_pass(Guess(), language_model_answers.token_losses)
+    guess = f"{math.log(len(nouns)):.2f}"
+    assert text.count(guess) == 4 and f"{guess} (time 3)" in text
+
+
 def test_naming_texts_end_before_a_name_that_was_said():
     for form in language_model_induction.FORMS:
         task = language_model_induction.naming(form, count=8)
@@ -399,8 +441,8 @@ def test_naming_texts_end_before_a_name_that_was_said():
         assert (task.is_other.sum(1) == 2).all() and not (task.is_own & task.is_other).any()
     rule = language_model_answers.induction_rule
     short, page = (language_model_induction.naming(form, 32) for form in ("short", "page"))
-    assert language_model_study.rule_accuracy(rule, short) == 1
-    assert language_model_study.rule_accuracy(rule, page) < 0.7
+    assert language_model_reading.rule_accuracy(rule, short) == 1
+    assert language_model_reading.rule_accuracy(rule, page) < 0.7
 
 
 def test_only_names_that_were_said_count_in_named_pairs():
@@ -459,6 +501,10 @@ def test_the_table_beside_the_paper_has_a_verdict_for_each_claim():
     text = language_model_results.controls(row | {"learning": [made]})
     assert "| 4 | 100 | 1.00 | 0.50 |" in text
     assert "names reach 0.9 in 1 of 1 seeds, facts in 0 of 1 seeds" in text
+    assert "names reached 0.9 by step 100 in seed 4." in text and "No curve" not in text
+    unmeasured = made | {"seed": 5, "curve": [{"step": 50, "lm": 2.0}]}
+    text = language_model_results.controls(row | {"learning": [made, unmeasured]})
+    assert "No curve of names was measured in seed 5." in text
     assert "course's recipe" not in language_model_results.controls(row | {"learning": []})
 
 

@@ -60,7 +60,7 @@ PROMPT_MISTAKES = {
     "only the last example is there.": lambda e, d: written(SHOWN)(e[-1:], d),
     "only the first example is there.": lambda e, d: written(SHOWN)(e[:1], d),
     "the examples have no names: then nothing tells them.": written("{0} . this is a"),
-    "words and stops must be separated by single spaces, also between two examples.": (
+    "words and stops must be separated by single spaces, also between two examples, and none at the end.": (
         written(SHOWN, joint=""),
         written(SHOWN, joint="  "),
         written("{0}. this is a {1}.", "{0}. this is a"),
@@ -80,11 +80,11 @@ def repeating_ids(generator: torch.Generator) -> tuple[list, dict]:
     return [ids], {}
 
 
-def rule_variant(ids: Tensor, first: bool = False, shift: int = 1) -> Tensor:
-    """`induction_rule` with the first earlier occurrence, or another neighbour of it."""
+def rule_variant(ids: Tensor, first: bool = False, shift: int = 1, back: int = 1) -> Tensor:
+    """`induction_rule` with the first earlier occurrence, another neighbour of it, or only places at least `back` before."""
     predicted = torch.full_like(ids, -1)
     for t in range(len(ids)):
-        earlier = [i for i in range(t) if ids[i] == ids[t]]
+        earlier = [i for i in range(t - back + 1) if ids[i] == ids[t]]
         if earlier:
             i = (earlier[0] if first else earlier[-1]) + shift
             predicted[t] = ids[i] if i >= 0 else -1
@@ -103,6 +103,9 @@ RULE_MISTAKES = {
     ),
     "that is the next token of the text, which is to be predicted: a position is no earlier occurrence of itself.": (
         lambda ids: torch.cat([ids[1:], torch.tensor([-1])])
+    ),
+    "a token that comes twice in a row is missed: the position just before t is an earlier one, too.": partial(
+        rule_variant, back=2
     ),
     "that is simply the token before: where did the same token stand earlier?": lambda ids: (
         torch.cat([torch.tensor([-1]), ids[:-1]])

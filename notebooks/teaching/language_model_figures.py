@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -12,7 +13,10 @@ from vlmcourse.evaluation import eval_mode
 from vlmcourse.parts import language
 from vlmcourse.parts.language import LanguageModel, decoder_layers, width
 from vlmcourse.plots import Diagram
+from vlmcourse.recipes.language import NAMES_SHARE, NEAR_SHARE
 from vlmcourse.world import documents, tokenizer
+from vlmcourse.world.curriculum import PAGE_KINDS
+from vlmcourse.world.document_kinds import MARK
 
 
 def open_text(text: str) -> Tensor:
@@ -34,12 +38,12 @@ def in_words(ids: Tensor) -> str:
 @torch.no_grad()
 def next_words(model: nn.Module, texts: Sequence[str], count: int = 3):
     """The likeliest next words after each text, as bars, one panel under the other."""
+    found = [model(open_text(text))[0, -1].softmax(-1).topk(count) for text in texts]
+    longest = max(len(vocabulary()[token]) for _, ids in found for token in ids.tolist())
     panels = []
-    for text in texts:
-        probabilities = model(open_text(text))[0, -1].softmax(-1)
-        values, ids = probabilities.topk(count)
+    for text, (values, ids) in zip(texts, found):
         bars = {
-            vocabulary()[token]: {"probability": value}
+            vocabulary()[token].rjust(longest): {"probability": value}  # all axes begin alike
             for token, value in zip(ids.tolist(), values.tolist())
         }
         panels.append(
@@ -90,7 +94,7 @@ def induction_diagram() -> Diagram:
         diagram.box(f"word {column}", word, f"position {column + 1}", column=column, kind="data")
     diagram.box("note", "layer 1, previous token", "adds: before me stands cat", column=1, row=-1)
     diagram.box("find", "layer 2, induction head", "key found: cat stands before", column=4, row=-2)
-    diagram.box("out", "next word", "dax", column=4, row=-3, kind="loss")
+    diagram.box("out", "next word", "dax", column=4, row=-3, kind="data")
     diagram.arrow("word 0", "note")
     diagram.arrow("word 1", "note")
     diagram.arrow("note", "find", "key; value: dax")
@@ -113,26 +117,25 @@ def losses_by_word(model: nn.Module, token_losses: Callable, text: str, chance: 
 
 def kinds_of_texts() -> str:
     """A Markdown table: kinds of training documents, their share, and the beginning of one of each."""
-    from vlmcourse.world.curriculum import PAGE_KINDS
-
     total = sum(PAGE_KINDS.values())
     lines = ["| kind | share | the beginning of one |", "|---|---|---|"]
     for kind, often in PAGE_KINDS.items():
         draws = world.SeededRandom("shown in lesson 05", kind.__name__)
-        words = kind(draws).replace("*", "").replace("<", "&lt;").split()[:22]
+        words = kind(draws).replace(MARK, "").replace("<", "&lt;").split()[:22]
         name = kind.__name__.replace("_", " ")
         lines.append(f"| {name} | {often / total:.0%} | {' '.join(words)} ... |")
-    return "\n".join(lines)
+    first = f"These shares hold after a first part of {NEAR_SHARE + NAMES_SHARE:.0%} of the steps"
+    return "\n".join([*lines, "", f"{first}, which has names only."])
 
 
 def losses_by_kind(
     models: Mapping[str, nn.Module], next_word_loss: Callable, chance: float, count: int = 16
 ):
-    """Bars of each model's loss on short documents of each kind."""
+    """Bars of each model's loss on new documents of each kind that the course's model was trained on."""
     groups: dict[str, dict[str, float]] = {}
-    for kind in documents.KINDS:
+    for kind in PAGE_KINDS:
         draws = [world.SeededRandom("one kind", kind.__name__, number) for number in range(count)]
-        ids = tokenizer.encode([kind(one) for one in draws])
+        ids = tokenizer.encode([kind(one).replace(MARK, "") for one in draws])
         counts = (ids != tokenizer.PAD) & (ids != tokenizer.BOS)
         name = kind.__name__.replace("_", " ")
         groups[name] = {}
@@ -140,6 +143,20 @@ def losses_by_kind(
             with eval_mode(model):
                 groups[name][words] = next_word_loss(model(ids), ids, counts).item()
     return plots.bars(groups, "loss on new texts (nats)", chance=chance, sideways=True)
+
+
+def losses_by_pass(
+    model: nn.Module, token_losses: Callable, passes: int = 3, length: int = 8, count: int = 32
+) -> str:
+    """In words: the mean loss of nouns that are said again and again in the same order, each time they are said."""
+    drawn = [world.SeededRandom("lists said again", number) for number in range(count)]
+    lists = [one.sample(documents.NOUN_WORDS, length) for one in drawn]
+    ids = tokenizer.encode([" ".join(words * passes) for words in lists])[:, :-1]  # without <eos>
+    with eval_mode(model):
+        found = token_losses(model(ids), ids).unflatten(1, (passes, length)).mean((0, 2))
+    times = ", ".join(f"{loss:.2f} (time {n})" for n, loss in enumerate(found.tolist(), 1))
+    nouns = len(documents.NOUN_WORDS)
+    return f"{times}; a guess among the {nouns} nouns: ln {nouns} = {math.log(nouns):.2f}"
 
 
 class Counted:
@@ -156,15 +173,19 @@ class Counted:
         return language.logits(self.model.lm, language.embed(self.model.lm, ids), cache=cache)
 
 
+@torch.no_grad()
+def nucleus_size(model: nn.Module, nucleus_mask: Callable, text: str, p: float) -> int:
+    """How many words stay in the nucleus after a text."""
+    return int(nucleus_mask(model(open_text(text))[:, -1].softmax(-1), p).sum())
+
+
 def nucleus_sizes(model: nn.Module, nucleus_mask: Callable, texts: Sequence[str]):
     """Curves: how many words stay in the nucleus over p, after each text."""
     shares = (0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99)
     found: dict[str, dict[float, float]] = {}
     for text in texts:
-        with torch.no_grad():
-            probabilities = model(open_text(text))[:, -1].softmax(-1)
         name = f"after '{text}'"
-        found[name] = {p: int(nucleus_mask(probabilities, p).sum()) for p in shares}
+        found[name] = {p: nucleus_size(model, nucleus_mask, text, p) for p in shares}
     return plots.curves(found, "p", f"words that stay, of {len(vocabulary())}", ylog=True)
 
 

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -35,10 +36,10 @@ FORMS = {
 
 @dataclass(frozen=True)
 class Naming:
-    """Texts in which three things get invented names, and then one of them comes again; the next word must be its name.
+    """Texts whose next word stands earlier in the text, such as the name of a thing that comes again.
 
-    ids       (B, T), up to the word before that name;  answers: (B,) ids of the right names
-    is_own    (B, T), True at the earlier place of the right name;  is_other: (B, T), at the other two names
+    ids       (B, T), up to the word before it;  answers: (B,) ids of the right words
+    is_own    (B, T), True at the earlier place of the right word;  is_other: (B, T), at the other names, or words of the list
     """
 
     texts: tuple[str, ...]
@@ -49,7 +50,7 @@ class Naming:
 
 
 def naming(form: str, count: int = 128, ways: int = 3) -> Naming:
-    """Texts in one of FORMS."""
+    """Texts in one of FORMS: three things get invented names, and then one of them comes again."""
     texts, right = [], []
     for index in range(count):
         draws = world.SeededRandom("naming in lesson 05", index)
@@ -69,8 +70,30 @@ def naming(form: str, count: int = 128, ways: int = 3) -> Naming:
     return Naming(tuple(texts), ids, answers, is_own, is_name & ~is_own)
 
 
+def lists(count: int = 128, length: int = 6) -> Naming:
+    """Lists of nouns that are said twice, up to the last word of the second time: the plain induction rule's own test."""
+    texts = []
+    for index in range(count):
+        words = world.SeededRandom("lists in lesson 05", index).sample(documents.NOUN_WORDS, length)
+        texts.append(" ".join([*words, *words]))
+    ids = tokenizer.encode(texts)
+    first = torch.arange(2 * length) <= length  # <bos> and the list, said once
+    ids, answers = ids[:, : 2 * length], ids[:, 2 * length]
+    is_own = (ids == answers[:, None]) & first
+    is_other = (first & (torch.arange(2 * length) > 0)).expand_as(is_own) & ~is_own
+    return Naming(tuple(texts), ids, answers, is_own, is_other)
+
+
+TASKS: dict[str, Callable[[int], Naming]] = {
+    "short": partial(naming, "short"),
+    "page": partial(naming, "page"),
+    "list": lists,
+}
+"""{form of texts: so many of them}."""
+
+
 def naming_accuracy(model: nn.Module, task: Naming) -> float:
-    """Share of texts after which the right name is the likeliest of all words."""
+    """Share of texts after which the right word is the likeliest of all words."""
     with eval_mode(model):
         found = model(task.ids)[:, -1].argmax(-1)
     return (found == task.answers).float().mean().item()

@@ -4,20 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from teaching.language_model_induction import NamedPairs
 from vlmcourse import evaluation, plots
 from vlmcourse.evaluation import Spread, spread
 
-Curve = dict[float, Spread]
 SET, RANDOM, ONE = "two layers, heads set", "two layers, random", "one layer, random"
-
-
-def over_steps(points: Iterable[Mapping], name: str) -> Curve:
-    """{step: spread over seeds} of a measurement, where it was made."""
-    found: dict[float, list[float]] = {}
-    for point in points:
-        if name in point:
-            found.setdefault(point["step"], []).append(point[name])
-    return {step: spread(values) for step, values in sorted(found.items())}
 
 
 def step_of_share(points: Sequence[Mapping], name: str, share: float = 0.5) -> int:
@@ -36,22 +27,44 @@ def seeds_of(rows: Sequence[Mapping]) -> list[int]:
 NAMES = "names, 4 shots, tags"
 
 
-def training_curves(language: Mapping):
-    """Curves of both recipes over their steps: names and facts. language: the row of results/replicate_language.json."""
-    runs = {row["seed"]: row["curve"] for row in language.get("learning", [])}
+def seed_curves(points: Iterable[Mapping], name: str) -> dict[int, float]:
+    """{step: value} of a measurement of one seed, where it was made."""
+    return {point["step"]: point[name] for point in points if name in point}
+
+
+def panel(title: str, curves: Mapping[int, Sequence[Mapping]], names: str, guess: float):
+    """Names and facts over the steps of one recipe, one thin line a seed. curves: {seed: its points}."""
     series = {
-        "random start: names": over_steps(language["phase"], "binding"),
-        "random start: facts": over_steps(language["phase"], "facts"),
-        **{
-            f"heads set, seed {seed}: names": over_steps(runs[seed], NAMES) for seed in sorted(runs)
-        },
-        "heads set: facts": over_steps([p for curve in runs.values() for p in curve], "facts"),
+        f"{what}, seed {seed}": seed_curves(points, measured)
+        for what, measured in (("names", names), ("facts", "facts"))
+        for seed, points in sorted(curves.items())
     }
-    return plots.curves(
-        {name: curve for name, curve in series.items() if curve},
-        "training step",
-        "share right",
-        lines={"guess between two names": 0.5},
+    series = {name: curve for name, curve in series.items() if curve}
+    line = {f"names, a guess: {guess:g}": guess}
+    drawn = plots.curves(series, "training step", "share right", lines=line)
+    (axes,) = drawn.axes
+    for drawn_line, name in zip(axes.lines, series):
+        colour = plots.COLOURS[0 if name.startswith("names") else 3]
+        seed = int(name.rsplit(" ", 1)[1])
+        style = {"linestyle": ("-", "--", ":")[seed], "marker": "os^"[seed], "markersize": 3.5}
+        drawn_line.set(color=colour, linewidth=1.2, markevery=(seed, 3), **style)
+    axes.lines[-1].set(color="0.35", linewidth=1.2)  # the guess
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    axes.set_title(title, loc="left")
+    axes.set_ylim(-0.03, 1.05)
+    return drawn
+
+
+def training_curves(language: Mapping):
+    """Both recipes over their steps, a panel each. language: the row of results/replicate_language.json."""
+    random = {
+        seed: [point for point in language["phase"] if point["seed"] == seed]
+        for seed in seeds_of(language["phase"])
+    }
+    heads_set = {row["seed"]: row["curve"] for row in language.get("learning", [])}
+    return plots.stack_figures(
+        panel("random start, short texts", random, "binding", 1 / 2),
+        panel("heads set, the course's recipe", heads_set, NAMES, 1 / 4),
     )
 
 
@@ -100,7 +113,7 @@ def comparison(induction: Mapping) -> str:
                 accuracy[ONE],
             ),
             line(
-                "The same, where the start sets the heads",
+                "Two layers whose start sets the heads name better than one random layer",
                 "not tried",
                 accuracy[SET],
                 accuracy[ONE],
@@ -112,13 +125,14 @@ def comparison(induction: Mapping) -> str:
                 accuracy[RANDOM],
             ),
             line(
-                "Without its induction head a small model loses in-context learning",
-                "Argument 3: yes, in attention-only models",
+                "Without its induction head a small model names less well",
+                "Argument 3: it loses in-context learning, in attention-only models",
                 accuracy[SET],
                 ("without its best head", without_best_head(induction, SET)),
             ),
             "",
-            f"Ours: share of right names after training, mean ± standard deviation, {seeds} seeds.",
+            f"Ours: share of right names after training, mean ± standard deviation, {seeds} seeds. "
+            f"A guess among the names shown so far: {NamedPairs().guessing():.2f}.",
         ]
     )
 
@@ -156,4 +170,21 @@ def controls(language: Mapping) -> str:
         lines.append(
             f"*{recipe}*: names reach 0.9 in {learned[0]} {of}, facts in {learned[1]} {of}.\n"
         )
+    lines.append(sooner_or_later(language))
     return "\n".join(lines)
+
+
+def sooner_or_later(language: Mapping) -> str:
+    """A sentence: when the names came in each seed of the course's recipe whose names were measured on the way."""
+    runs = sorted(language.get("learning", []), key=lambda run: run["seed"])
+    found = {run["seed"]: steps_to(run["curve"], NAMES) for run in runs}
+    measured = {seed: step for seed, step in found.items() if step != "not measured"}
+    came = [
+        f"never in seed {seed}" if step == "never" else f"by step {step} in seed {seed}"
+        for seed, step in sorted(measured.items(), key=lambda one: one[1] == "never")
+    ]
+    if not came:
+        return ""
+    left = [f"seed {seed}" for seed in found if seed not in measured]
+    without = f" No curve of names was measured in {' and '.join(left)}." if left else ""
+    return f"With the course's recipe, names reached 0.9 {', '.join(came)}.{without}"

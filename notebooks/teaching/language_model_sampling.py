@@ -32,6 +32,15 @@ def top_k(probabilities: Tensor, p: float, k: int) -> Tensor:
     )
 
 
+def first_order(probabilities: Tensor, p: float, own: bool = True) -> Tensor:
+    """The nucleus if the first row's order is used for all rows: to put back, and unless `own` to sort as well."""
+    ordered, order = probabilities.sort(dim=-1, descending=True, stable=True)
+    order = order[:1].expand_as(order)
+    ordered = ordered if own else probabilities.gather(-1, order)
+    stays = ordered.cumsum(-1) - ordered < p
+    return torch.zeros_like(stays).scatter(-1, order, stays)
+
+
 def spread_inputs(generator: torch.Generator) -> tuple[list, dict]:
     sharpness = torch.tensor([0.3, 1, 2, 4])[:, None]
     words = number(generator, 8, 11)
@@ -62,6 +71,10 @@ NUCLEUS_MISTAKES = {
     ),
     "the answers are put back wrongly: `order` says where each word came *from*.": (
         partial(nucleus, back="gather")
+    ),
+    "the first row's order is used for all rows: each row has its own order.": (
+        first_order,
+        partial(first_order, own=False),
     ),
     "the words were not sorted: the sum must run from the most likely word down.": (
         lambda q, p: q.cumsum(-1) - q < p,

@@ -1,4 +1,4 @@
-"""Lesson 05's measurements: what the model knows, what it binds in context, which heads do it, vectors in place of words."""
+"""Lesson 05's measurements: what the model knows, what it binds in context, and what vectors in place of words do."""
 
 from __future__ import annotations
 
@@ -8,15 +8,7 @@ from operator import eq
 import torch
 from torch import Tensor, nn
 
-from teaching.language_model_induction import (
-    Naming,
-    attention,
-    naming,
-    naming_accuracy,
-    previous_scores,
-    scores_of_heads,
-    without_head,
-)
+from teaching.language_model_induction import naming
 from vlmcourse import plots, world
 from vlmcourse.evaluation import choose_next_token, eval_mode, next_token_probabilities
 from vlmcourse.parts import language
@@ -139,94 +131,8 @@ def which_bars(model: LanguageModel, count: int):
             prompts, answers = zip(*(which_prompt(index, kind, shots) for index in range(count)))
             likeliest = next_token_probabilities(model, text_prompts(prompts), 1)
             hits = [next(iter(one)) == answer for one, answer in zip(likeliest, answers)]
-            groups[kind][f"{shots} examples"] = sum(hits) / count
+            groups[kind][f"{shots} example{'s' * (shots != 1)}"] = sum(hits) / count
     return plots.probability_bars(groups, "share right")
-
-
-def rule_accuracy(rule: Callable, task: Naming) -> float:
-    """Share of texts in which the induction rule, applied to the text so far, predicts the right name."""
-    predicted = torch.stack([rule(ids)[-1] for ids in task.ids])
-    return (predicted == task.answers).float().mean().item()
-
-
-def rule_beside_model(rule: Callable, model: nn.Module, count: int = 64) -> str:
-    """A Markdown table: accuracy of the rule and of the model, for both forms of texts."""
-    lines = ["| form | an example of a text | the rule | the model |", "|---|---|---|---|"]
-    for form in ("short", "page"):
-        task = naming(form, count)
-        text = task.texts[0].rsplit(" ", 1 if form == "short" else 2)[0]
-        scores = rule_accuracy(rule, task), naming_accuracy(model, task)
-        lines.append(f"| {form} | {text} → | {scores[0]:.2f} | {scores[1]:.2f} |")
-    return "\n".join(lines)
-
-
-def table_of_heads(models: Mapping[str, LanguageModel], head_scores: Callable) -> str:
-    """A Markdown table: for each head of each model, weight on the word before, on the right name and on another name."""
-    tasks = {form: naming(form) for form in ("short", "page")}
-    found = {}
-    for name, model in models.items():
-        found[name] = [previous_scores(model, tasks["short"])] + [
-            score for task in tasks.values() for score in scores_of_heads(model, task, head_scores)
-        ]
-    what = ("word before", "short: right", "short: another", "page: right", "page: another")
-    lines = [
-        "| layer, head | " + " | ".join(f"{name}: {column}" for name in found for column in what),
-        "|---" * (1 + len(what) * len(found)),
-    ]
-    layers, heads = next(iter(found.values()))[0].shape
-    for layer in range(layers):
-        for head in range(heads):
-            values = [score[layer, head].item() for scores in found.values() for score in scores]
-            cells = [f"**{value:.2f}**" if value > 0.5 else f"{value:.2f}" for value in values]
-            lines.append(f"| {layer + 1}, {head + 1} | " + " | ".join(cells))
-    return "\n".join(f"{line} |" for line in lines)
-
-
-def best_heads(model: LanguageModel, head_scores: Callable) -> list[tuple[int, int]]:
-    """(layer, head) of the head with the highest weight on the word before, and of the best one on the right name."""
-    task = naming("short")
-    tables = previous_scores(model, task), scores_of_heads(model, task, head_scores)[0]
-    return [divmod(int(table.argmax()), table.shape[1]) for table in tables]
-
-
-def maps_of_heads(model: LanguageModel, heads: Sequence[tuple[int, int]]):
-    """Attention maps of some heads for one short text."""
-    task = naming("short")
-    weights, words = attention(model, task.ids[:1]), vocabularies(task.ids[0])
-    drawn = plots.attention_heads(
-        torch.stack([weights[layer][0, head] for layer, head in heads]), words, words
-    )
-    for axes, (layer, head) in zip(drawn.axes, heads):
-        axes.set_title(f"layer {layer + 1}, head {head + 1}", loc="left")
-    drawn.set_size_inches(8.8, 5.4)  # room for titles and words
-    return drawn
-
-
-def vocabularies(ids: Tensor) -> list[str]:
-    """The words of one row of ids (T,)."""
-    return tokenizer.world_tokenizer().convert_ids_to_tokens(ids.tolist())
-
-
-def without_each_head(model: LanguageModel, silence: Callable, every: int = 4):
-    """Bars: naming in short texts and on pages, and facts, of the whole model and without each of its heads."""
-    tasks = {form: naming(form) for form in ("short", "page")}
-    facts = some_facts(every)
-    prompts = text_prompts([question for question, *_ in facts])
-
-    def scores() -> dict[str, float]:
-        found = choose_next_token(model, prompts, [choices for *_, choices in facts])
-        right = sum(map(eq, found, [answer for _, answer, _ in facts])) / len(facts)
-        return {f"names, {form}": naming_accuracy(model, task) for form, task in tasks.items()} | {
-            "facts": right
-        }
-
-    groups = {"whole model": scores()}
-    config = model.lm.config
-    for layer in range(config.num_hidden_layers):
-        for head in range(config.num_attention_heads):
-            with without_head(model, layer, head, silence):
-                groups[f"without layer {layer + 1}, head {head + 1}"] = scores()
-    return plots.bars(groups, "share right", sideways=True)
 
 
 NOISE = (0, 0.25, 0.5, 0.75, 1, 1.5, 2)
@@ -263,14 +169,33 @@ def vectors_for_words(model: LanguageModel, count: int = 128) -> dict[str, dict[
 
     words, ways = embedded[rows, at], at.shape[1] - 1
     curves: dict[str, dict[float, float]] = {
-        "names, other noise each time": {s: named(words + s * noise(*at.shape)) for s in NOISE},
-        "names, same noise each time": {
+        "names, other noise at each place": {s: named(words + s * noise(*at.shape)) for s in NOISE},
+        "names, same noise at both places": {
             s: named(words + twice(s * noise(count, ways))) for s in NOISE
         },
         "facts": {s: facts_with_noise(model, lambda *shape: s * noise(*shape)) for s in NOISE},
     }
     random = named(twice(noise(count, ways)))
     return curves | {"names, random vectors": {"": random}}  # type: ignore[dict-item]
+
+
+def noise_curves(found: Mapping[str, Mapping[float, float]]):
+    """Curves of `vectors_for_words` over the size of the noise, with lines for random vectors and for guesses."""
+    facts = some_facts(2)
+    lines = {
+        "names, random vectors": found["names, random vectors"][""],  # type: ignore[index]
+        "guessing names": 1 / 3,
+        "guessing facts": sum(1 / len(choices) for *_, choices in facts) / len(facts),
+    }
+    series = {name: curve for name, curve in found.items() if name not in lines}
+    drawn = plots.curves(
+        series,
+        "size of the noise (1: root mean square of a noun's vector)",
+        "share right",
+        lines=lines,
+    )
+    drawn.axes[0].set_ylim(-0.03, 1.05)
+    return drawn
 
 
 def facts_with_noise(model: LanguageModel, noise: Callable[..., Tensor]) -> float:

@@ -1,0 +1,156 @@
+"""Lesson 05's measurements of reading: the induction rule beside the model, which heads read, and what is lost without them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from operator import eq
+
+import torch
+
+from teaching.language_model_induction import (
+    TASKS,
+    Naming,
+    attention,
+    naming_accuracy,
+    previous_scores,
+    scores_of_heads,
+    without_head,
+)
+from teaching.language_model_study import some_facts
+from vlmcourse import plots
+from vlmcourse.evaluation import choose_next_token
+from vlmcourse.parts.language import LanguageModel
+from vlmcourse.recipes.language import text_prompts
+from vlmcourse.world import tokenizer
+
+Head = tuple[int, int]
+"""(layer, head), both from 0."""
+
+
+def words_of(ids: torch.Tensor) -> list[str]:
+    """The words of one row of ids (T,)."""
+    return tokenizer.world_tokenizer().convert_ids_to_tokens(ids.tolist())
+
+
+def rule_accuracy(rule: Callable, task: Naming) -> float:
+    """Share of texts in which the induction rule, applied to the text so far, predicts the right word."""
+    predicted = torch.stack([rule(ids)[-1] for ids in task.ids])
+    return (predicted == task.answers).float().mean().item()
+
+
+def rule_beside_model(rule: Callable, model: LanguageModel, count: int = 64) -> str:
+    """A Markdown table: accuracy of the rule and of the model, for each form of texts."""
+    lines = ["| form | an example of a text | the rule | the model |", "|---|---|---|---|"]
+    for form, texts in TASKS.items():
+        task = texts(count)
+        text = " ".join(words_of(task.ids[0])[1:])
+        scores = rule_accuracy(rule, task), naming_accuracy(model, task)
+        lines.append(f"| {form} | {text} → | {scores[0]:.2f} | {scores[1]:.2f} |")
+    return "\n".join(lines)
+
+
+class HeadScores:
+    """Of each head of a model: weight on the word before, and on the right and another word in each form of texts."""
+
+    def __init__(self, model: LanguageModel, head_scores: Callable):
+        tasks = {form: texts(128) for form, texts in TASKS.items()}
+        self.before = previous_scores(model, tasks["short"])  # (layers, H)
+        self.found = {
+            form: scores_of_heads(model, task, head_scores) for form, task in tasks.items()
+        }
+
+    def best(self) -> Head:
+        """The head with the highest weight on the right name in short texts."""
+        own = self.found["short"][0]
+        return divmod(int(own.argmax()), own.shape[1])
+
+    def table(self, title: str) -> str:
+        """A Markdown table, a line for each head; numbers above 0.5 are bold."""
+        forms = [f"{form}: {what}" for form in self.found for what in ("right", "another")]
+        columns = [f"{title}: layer, head", "word before", *forms]
+        lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+        scores = [self.before, *(score for pair in self.found.values() for score in pair)]
+        layers, heads = self.before.shape
+        for layer in range(layers):
+            for head in range(heads):
+                values = [score[layer, head].item() for score in scores]
+                cells = [f"**{value:.2f}**" if value > 0.5 else f"{value:.2f}" for value in values]
+                lines.append(f"| {layer + 1}, {head + 1} | {' | '.join(cells)} |")
+        return "\n".join(lines)
+
+
+def tables_of_heads(start: LanguageModel, trained: LanguageModel, head_scores: Callable) -> str:
+    """Two Markdown tables, at the start and after training, and a sentence on the best head of layer 2."""
+    before, after = (HeadScores(model, head_scores) for model in (start, trained))
+    layer, head = after.best()
+    own = {
+        form: [scores.found[form][0][layer, head].item() for scores in (before, after)]
+        for form in TASKS
+    }
+    moves = [f"from {a:.2f} to {b:.2f} ({form})" for form, (a, b) in own.items()]
+    return "\n\n".join(
+        [
+            before.table("at the start"),
+            after.table("after training"),
+            f"Training moved the weight of layer {layer + 1}, head {head + 1} on the right word "
+            f"{', '.join(moves[:-1])}, and {moves[-1]}.",
+        ]
+    )
+
+
+def best_heads(model: LanguageModel, head_scores: Callable) -> list[Head]:
+    """The head with the highest weight on the word before, and the best one on the right name."""
+    scores = HeadScores(model, head_scores)
+    return [divmod(int(scores.before.argmax()), scores.before.shape[1]), scores.best()]
+
+
+def maps_of_heads(model: LanguageModel, heads: Sequence[Head]):
+    """Attention maps of some heads for one short text."""
+    task = TASKS["short"](1)
+    weights, words = attention(model, task.ids), words_of(task.ids[0])
+    drawn = plots.attention_heads(
+        torch.stack([weights[layer][0, head] for layer, head in heads]), words, words
+    )
+    for axes, (layer, head) in zip(drawn.axes, heads):
+        axes.set_title(f"layer {layer + 1}, head {head + 1}", loc="left")
+        axes.set_xlabel("key: what is read")
+    drawn.axes[0].set_ylabel("query: who reads")
+    drawn.set_size_inches(8.8, 5.6)  # room for titles and words
+    return drawn
+
+
+def without_heads(model: LanguageModel, silence: Callable, every: int = 4) -> str:
+    """A Markdown table: shares of right names and facts of the whole model, without each head, and without the two induction heads."""
+    tasks = {form: TASKS[form](128) for form in ("short", "page")}
+    facts = some_facts(every)
+    prompts = text_prompts([question for question, *_ in facts])
+
+    def scores(*silent: Head) -> list[float]:
+        with ExitStack() as stack:
+            for layer, head in silent:
+                stack.enter_context(without_head(model, layer, head, silence))
+            found = choose_next_token(model, prompts, [choices for *_, choices in facts])
+            named = [naming_accuracy(model, task) for task in tasks.values()]
+        return [*named, sum(map(eq, found, [answer for _, answer, _ in facts])) / len(facts)]
+
+    whole, config = scores(), model.lm.config
+    single = [
+        (layer, head)
+        for layer in range(config.num_hidden_layers)
+        for head in range(config.num_attention_heads)
+    ]
+    rows: Mapping[str, list[float]] = {
+        "the whole model": whole,
+        **{f"layer {layer + 1}, head {head + 1}": scores((layer, head)) for layer, head in single},
+    }
+    if {(1, 0), (1, 1)} <= set(single):
+        rows |= {"layer 2, heads 1 and 2": scores((1, 0), (1, 1))}
+    lines = ["| without | names, short texts | names, pages | facts |", "|---|---|---|---|"]
+    for name, values in rows.items():
+        cells = [
+            f"**{value:.2f}**" if value < first - 0.05 else f"{value:.2f}"
+            for value, first in zip(values, whole)
+        ]
+        lines.append(f"| {name.replace('the whole', 'nothing: the whole')} | {' | '.join(cells)} |")
+    return "\n".join(lines)
