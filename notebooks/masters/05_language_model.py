@@ -702,7 +702,7 @@ head_scores = check("language_model.head_scores", head_scores)
 # | 2, 2 | the note of head 1, 2 at its own position with those at earlier ones | a place with the same words before it |
 # | all others of layers 2 and 3 | words with words | equal words |
 #
-# It was done because a model this small is otherwise slow to learn naming. Section 6 measures how slow, and how sure the start is. Training then changed all weights. So the next tables can't show that such heads *form*. They show what was set, and what training made of it.
+# The heads were set because a model this small is otherwise slow to learn naming. Section 6 measures how slow, and how sure the start is. Training then changed all weights. So the next tables can't show that such heads *form*. They show what was set, and what training made of it.
 
 # %%
 start = induction.starting_model(scale)
@@ -770,7 +770,7 @@ Markdown(reading.without_heads(model, silence_head, 12 if smoke else 4))
 # The table shows shares of right names and facts; those that fell by more than 0.05 are bold. Three observations:
 #
 # - Without head 1 of layer 1, the previous-token head, naming in short texts suffers most. Without head 2 of layer 1, which was started on words further back, naming on pages breaks down.
-# - Each of the two induction heads of layer 2 alone nearly suffices; without both, naming is gone (last line). So removing single heads can't show that a head plays no part.
+# - Each of the two induction heads of layer 2 alone nearly suffices for naming; without both, names and facts are gone (last line). So removing single heads can't show that a head plays no part.
 # - Head 1 of layer 2 does more than naming: without it most facts are lost. A likely reason: to answer "what kind of thing is a cat ?", the position of "?" must fetch "cat" first. So knowing needs reading, too.
 #
 # ## 6. Without the start
@@ -950,7 +950,7 @@ Markdown(results.comparison(measured))
 # > - With a cache each position is computed once.
 # > - The nucleus adapts to how open the next word is; a beam looks for one likely text.
 # > - Knowledge comes from the weights, in-context learning from the prompt. Controls separate the two.
-# > - An induction head finds an earlier place like this one, and copies what came next. It needs two layers. Ours do so for names, not for lists.
+# > - An induction head finds an earlier place like this one, and copies what came next. It needs two layers. The heads of our model do so for names, not for lists.
 # > - The course's model started with such heads. From random weights it takes many more steps; even with the start, naming is not certain in every seed.
 # > - Layers read vectors, not words: so a picture's vectors can stand in a prompt.
 #
