@@ -44,7 +44,7 @@ def run(version: str, end: str, torch: str | None) -> str:
     install = [*uv, "pip", "install", "--quiet", "--python", python, "--resolution", ENDS[end]]
     if made.returncode or subprocess.run([*install, *what], cwd=ROOT).returncode:
         return "could not be installed"
-    pytest = [python, "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider", *TESTS]
+    pytest = [python, "-m", "pytest", "-q", "-n", "1", "-p", "no:cacheprovider", *TESTS]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return "failed" if subprocess.run(pytest, cwd=ROOT, env=environment).returncode else "passed"
 
@@ -57,7 +57,10 @@ def main() -> int:
     parser.add_argument("--torch", help="a version of torch, for an index that has no other")
     chosen = parser.parse_args()
     results = {}
-    for version in chosen.python or [version for version in PYTHONS if interpreter(version)]:
+    found = {version: interpreter(version) for version in chosen.python or PYTHONS}
+    if missing := [version for version in chosen.python or () if not found[version]]:
+        parser.error(f"no Python {', '.join(missing)} on this machine's search path")
+    for version in filter(found.get, found):
         for end in chosen.end or ENDS:
             results[f"{version} {end}"] = run(version, end, chosen.torch)
     print("\n".join(f"{name}: {result}" for name, result in results.items()))
