@@ -108,7 +108,7 @@ class LiveCurve:
         """The figure as it stands."""
         step = self.history[-1]
         drawn = loss(self.history, self.chance, self.chance_name)
-        smooth = _running_mean([one.loss for one in self.history])[-1]
+        smooth = _running_mean([step.loss for step in self.history])[-1]
         time_left = "done" if step.step == step.steps else f"about {step.seconds_left:.0f} s left"
         subtitle(
             drawn.axes[0],
@@ -174,10 +174,10 @@ def _covers(legend) -> bool:
     drawn = [(line, line.get_path()) for line in axes.lines]
     drawn += [(band, path) for band in axes.collections for path in band.get_paths()]
     return any(
-        one.get_transform()
+        line.get_transform()
         .transform_path(path)
-        .intersects_bbox(box, filled=one in axes.collections)
-        for one, path in drawn
+        .intersects_bbox(box, filled=line in axes.collections)
+        for line, path in drawn
     )
 
 
