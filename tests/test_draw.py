@@ -173,7 +173,7 @@ def test_a_live_curve_ends_with_what_happened(capsys):
     for step in steps([2.0] * 99 + [1.0]):  # the last value is no trend
         long(step)
     assert "loss 1.667" in long.figure().axes[0].get_title("left")
-    assert "to 1.67 in 100 steps" in long.figure().description
+    assert "to 1.67, 100 steps" in long.figure().description
 
 
 def test_in_a_notebook_the_curve_grows_with_time_left_and_samples(monkeypatch):
