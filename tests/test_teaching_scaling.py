@@ -19,6 +19,7 @@ TOKENS = {
     "the budget is missing": lambda c, n: 6 * n,
     "upside down": lambda c, n: 6 * n / c,
     "tokens per parameter": lambda c, n: c / 6 / n / n,
+    "N is missing": lambda c, n: c / 6,
 }
 SIZES = {
     "found None": lambda w, d: None,
@@ -29,7 +30,8 @@ SIZES = {
     "two of them": lambda w, d: d * (2 * w * w + 8 * w * w),
     "four times as wide": lambda w, d: d * (4 * w * w + 2 * w * w),
     "that is one layer": lambda w, d: 12 * w * w,
-    "not D": lambda w, d: 12 * d * w,
+    "squared numbers, not d": lambda w, d: 12 * d * w,
+    "leave out the biases": lambda w, d: d * (12 * w * w + 9 * w),
 }
 
 
@@ -47,6 +49,8 @@ VALLEY = {
     "found None": lambda s, y: None,
     "expected 2 values": lambda s, y: valley(s, y)[0],
     "lowest measured": lambda s, y: (s[int(np.argmin(y))], True),
+    "compared ln N with N": lambda s, y: (s[int(np.argmin(y))], False),
+    "a power of 10": lambda s, y: valley(s, y, np.log10),
     "over the size": lambda s, y: valley(s, y, lambda x: x, lambda x: x),
     "take it back with exp": lambda s, y: (math.log(valley(s, y)[0]), valley(s, y)[1]),
     "minus sign": lambda s, y: valley(s, y, sign=1, check=False, inside=True),
@@ -178,6 +182,19 @@ def test_curves_are_grouped_by_budget_and_seed_and_unfinished_seeds_are_left_out
     assert inside and math.log(low) == pytest.approx(0.5 * math.log(10**10) - 3.5)
     assert math.log(other / low) == pytest.approx(0.1)
     assert len(scaling_figures.claims(ROWS, scaling.valley)) == 4
+
+
+def test_a_narrow_model_costs_more_than_its_parameters_say():
+    shares = [
+        scaling_models.attention_share(
+            w, scaling_models.CharacterModel(w).parameters_that_multiply()
+        )
+        for w in (8, 64)
+    ]
+    assert shares == pytest.approx([1.0, 0.16], abs=0.01)
+    assert "1e+10: the smallest model costs 1." in scaling_figures.true_costs(
+        ROWS, lambda width, size: 8 / width
+    )
 
 
 def test_the_later_fit_agrees_with_twenty_tokens_per_parameter():

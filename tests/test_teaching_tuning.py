@@ -61,7 +61,7 @@ BITFIT = {
 
 
 class Good(nn.Module):
-    weight_zero, bias_zero, both = True, True, False
+    weight_zero, bias_zero, both = True, True, False  # of up, of up, of down
 
     def __init__(self, width, bottleneck):
         super().__init__()
@@ -110,6 +110,7 @@ ADAPTER = {
     "bottleneck is not used": forwarding(lambda s, x: x),
     "last layer's weight must": setting(weight_zero=False),
     "but its bias doesn't": setting(bias_zero=False),
+    "the wrong layer": setting(weight_zero=False, both=True),
     "down starts at zero, too": setting(both=True),
 }
 

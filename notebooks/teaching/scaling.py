@@ -40,6 +40,7 @@ TOKEN_MISTAKES = {
     "that is the number of tokens per parameter: you divided by N twice.": lambda c, n: (
         c / (6 * n**2)
     ),
+    "N is missing: divide by the number of parameters, too.": lambda c, n: c / 6,
 }
 
 # Exercise 2
@@ -61,7 +62,7 @@ def times(factor: float):
 
 SIZE_MISTAKES = {
     "only the attention is counted: the feed-forward's two matrices are missing.": times(4),
-    "that is 8 D squared a layer: the attention is missing, or one matrix of the feed-forward.": times(
+    "that is 8 d squared a layer: the attention is missing, or one matrix of the feed-forward.": times(
         8
     ),
     "the attention has a fourth matrix, behind the heads.": times(11),
@@ -70,8 +71,11 @@ SIZE_MISTAKES = {
     ),
     "the feed-forward is four times as wide inside.": times(6),
     "that is one layer: there are `depth`.": lambda width, depth: 12 * width**2,
-    "a matrix from D to D has D squared numbers, not D.": lambda width, depth: 12 * depth * width,
+    "a matrix from d to d has d squared numbers, not d.": lambda width, depth: 12 * depth * width,
     "the attention has four matrices: two of them are missing.": times(10),
+    "leave out the biases: only the matrices count.": lambda width, depth: (
+        depth * (12 * width**2 + 9 * width)
+    ),
 }
 
 # Exercise 3
@@ -133,7 +137,8 @@ def plain_axis(values):
 
 
 VALLEY_MISTAKES = {
-    "that is the size with the lowest measured loss: the parabola's lowest point lies between sizes.": (
+    "that is the size with the lowest measured loss: the parabola's lowest point lies between sizes, "
+    "or you compared ln N with N.": (
         lambda s, y: lowest(s, y),
         lambda s, y: lowest(s, y, False),
     ),
@@ -142,6 +147,9 @@ VALLEY_MISTAKES = {
     ),
     "that is the logarithm of the best size: take it back with exp.": lambda s, y: vertex(
         s, y, back=plain_axis
+    ),
+    "logarithms to base 10 go back with a power of 10, not with exp.": lambda s, y: vertex(
+        s, y, axis=np.log10
     ),
     "the lowest point of a x^2 + b x + c has a minus sign: -b / (2 a).": lambda s, y: vertex(
         s, y, factor=0.5, back=lambda x: np.exp(min(x, 500))
@@ -241,7 +249,7 @@ EXERCISES = {
         reference=training_tokens,
     ),
     "block_parameters": Exercise(
-        "12 D squared a layer: four numbers in attention, eight in the feed-forward.",
+        "12 d squared a layer: four matrices of d by d in attention, the size of eight in the feed-forward.",
         (one_check("block_parameters", size_inputs, lambda *a: float(block_parameters(*a)), SIZE_MISTAKES),),
         reference=block_parameters,
     ),

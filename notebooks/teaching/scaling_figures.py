@@ -72,7 +72,7 @@ def iso_flop(rows: Rows, valley: Valley):
         best, inside = valley(sizes.tolist(), mean.tolist())
         if inside:
             low = np.polyval(np.polyfit(np.log(sizes), mean, 2), np.log(best))
-            axes.plot(best, low, "*", color=colour, markersize=15, markeredgecolor="black")
+            axes.plot(best, low, "*", markersize=15, fillstyle="none", markeredgecolor="black")
             axes.annotate(
                 short(best), (best, low), (0, -16), textcoords="offset points", ha="center"
             )
@@ -85,6 +85,17 @@ def iso_flop(rows: Rows, valley: Valley):
     axes.margins(y=0.12)
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return describe(drawn, f"Loss over parameters at equal compute. {'; '.join(words)}.")
+
+
+def true_costs(rows: Rows, share: Callable[[int, float], float]) -> str:
+    """One line a budget: cost of its smallest model as a multiple of its largest, with attention's scores counted."""
+    lines = []
+    for flops, runs in budgets(rows).items():
+        small, *_, large = [1 + share(row["width"], row["parameters"]) for row in runs[0]]
+        lines.append(
+            f"C = {flops:.0e}: the smallest model costs {small / large:.2f} times the largest"
+        )
+    return "\n".join(lines)
 
 
 @course_style()
@@ -158,7 +169,7 @@ def models():
 def mmlu():
     """The MMLU ladder of the lecture, as bars."""
     rows = {who: {"accuracy": value} for who, value in published("chinchilla-mmlu").rows}
-    return plots.bars(rows, "MMLU accuracy (%)", chance=25, sideways=True)
+    return plots.bars(rows, "MMLU accuracy (%)", sideways=True)
 
 
 CONSTANTS: dict[str, dict[str, float]] = {
@@ -185,31 +196,37 @@ def split_table(best_split: Callable) -> str:
 
 
 def sizes_table(
-    block_parameters: Callable, model_of: Callable, widths: Sequence[int], depth: int
+    block_parameters: Callable,
+    model_of: Callable,
+    widths: Sequence[int],
+    depth: int,
+    share: Callable[[int, float], float],
 ) -> str:
-    """12 L D^2 beside the true numbers of parameters of the character models."""
+    """12 L d^2 beside the true numbers of parameters of the character models, and attention's scores beside 2 N."""
     lines = [
-        "| width D | 12 L D² | all that multiply | with embedding tables |",
-        "|---|---|---|---|",
+        "| width d | 12 L d² | N: all but embedding tables | with embedding tables | scores of attention, share of 2 N |",
+        "|---|---|---|---|---|",
     ]
     for width in widths:
         model = model_of(width)
         whole = sum(parameter.numel() for parameter in model.parameters())
+        size = model.parameters_that_multiply()
         lines.append(
-            f"| {width} | {block_parameters(width, depth):,} | {model.parameters_that_multiply():,} | {whole:,} |"
+            f"| {width} | {block_parameters(width, depth):,} | {size:,} | {whole:,} | {share(width, size):.0%} |"
         )
     return "\n".join(lines)
 
 
 def plain(value: evaluation.Spread) -> str:
-    """Mean and standard deviation; thousands as '6.7k'."""
-    if value.mean >= 1000:
-        return f"{short(value.mean)} ± {short(value.std)}"
-    return f"{value.mean:.3g} ± {value.std:.2g}"
+    """Mean and standard deviation, if it isn't zero; thousands as '6.7k'."""
+    mean, std = short(value.mean), short(value.std)
+    if value.mean < 1000:
+        mean, std = f"{value.mean:.3g}", f"{value.std:.2g}"
+    return f"{mean} ± {std}" if value.std else mean
 
 
 def comparison(claims: Sequence[tuple]) -> str:
-    """(claim, paper, (name, Spread), (name, Spread), reason) -> a Markdown table with verdicts by the course's rule."""
+    """(claim, paper, (name, Spread), (name, Spread), reason if it is within noise) -> a Markdown table with verdicts by the course's rule."""
     lines = [
         "| claim | paper | ours: first; second | seeds | verdict | reason |",
         "|---|---|---|---|---|---|",
@@ -217,7 +234,10 @@ def comparison(claims: Sequence[tuple]) -> str:
     for claim, paper, (first, higher), (second, lower), reason in claims:
         verdict = evaluation.verdict(higher.values, lower.values)
         numbers = f"{first} {plain(higher)}; {second} {plain(lower)}"
-        reason = "" if verdict == "agrees" else reason
+        reason = reason if verdict == "within noise" else ""
+        reason = (
+            reason if len(higher.values) > 1 or not reason else "A single seed tells no spread."
+        )
         lines.append(
             f"| {claim} | {paper} | {numbers} | {len(higher.values)} | {verdict} | {reason} |"
         )
@@ -232,12 +252,14 @@ def claims(rows: Rows, valley: Valley) -> list[tuple]:
     losses = [[row["loss"] for row in run] for run in runs[most]]
     lowest = spread([min(one) for one in losses])
     both = min(len(best[low]), len(best[middle]))
-    slopes = [
-        np.log(best[middle][i][0] / best[low][i][0]) / np.log(middle / low) for i in range(both)
-    ]
+    lines: dict[float, list[tuple[float, float]]] = {}
+    for flops, found in runs.items():
+        for run, (size, _) in zip(found, best[flops]):
+            lines.setdefault(run[0]["seed"], []).append((np.log(flops), np.log(size)))
+    slopes = [np.polyfit(*zip(*line), 1)[0] for line in lines.values() if len(line) > 1]
     kaplan = published("chinchilla-exponents").value("Kaplan", "a")
     at, there = f"C = {middle:.0e}", f"C = {most:.0e}"
-    few = "Few seeds, or a spread as large as the gap."
+    few = "The gap is below two pooled standard deviations."
     return [
         ("At equal compute the largest model isn't the best (Fig. 3)", "a minimum at each budget",
          (f"loss at {there}: largest", spread([one[-1] for one in losses])), ("best", lowest), few),
@@ -247,6 +269,6 @@ def claims(rows: Rows, valley: Valley) -> list[tuple]:
          (f"best size at {at}", spread([size for size, _ in best[middle]][:both])),
          (f"at C = {low:.0e}", spread([size for size, _ in best[low]][:both])), few),
         ("The exponent is smaller than Kaplan's (Table 2)", f"0.46 to 0.50; {kaplan}",
-         ("Kaplan's exponent", spread([kaplan] * both)), ("ours, first two budgets", spread(slopes)),
-         few),
+         ("Kaplan's exponent", spread([kaplan] * len(slopes))),
+         ("ours, a line through all budgets of each seed", spread(slopes)), few),
     ]  # fmt: skip

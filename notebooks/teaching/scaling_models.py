@@ -67,6 +67,11 @@ class CharacterModel(nn.Module):
         return sum(parameter.numel() for parameter in self.parameters()) - tables
 
 
+def attention_share(width: int, parameters: float) -> float:
+    """Operations of attention's scores and sums in a forward pass, as a share of the 2 N of the parameters, a token."""
+    return DEPTH * 4 * CONTEXT * width / (2 * parameters)
+
+
 def learning_rate(width: int) -> float:
     """By width: found on one seed at the middle budget among 0.01 and 0.02."""
     return min(0.02, 0.64 / width)

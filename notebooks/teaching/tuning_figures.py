@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from vlmcourse import evaluation, plots
 from vlmcourse.evaluation.published import published
 from vlmcourse.parts.language import LanguageModel, width
 from vlmcourse.plots.diagrams import Diagram
-from vlmcourse.plots.style import COLOURS, MARKERS, course_style, describe, figure
+from vlmcourse.plots.style import COLOURS, MARKERS, chance_line, course_style, describe, figure
 from vlmcourse.world import tokenizer
 from vlmcourse.world.documents import vocabulary
 
@@ -25,7 +26,9 @@ def places_of_change(model: LanguageModel, vectors: int, bottleneck: int):
     depth, wide = lm.config.num_hidden_layers, width(lm)
     diagram = Diagram("Three ways to change a frozen language model a little")
     diagram.box("prompt", "prompt", f"({vectors}, {wide})", column=0, row=0, kind="trained")
-    diagram.box("words", "embeddings", f"'cat :' ({2 + 1}, {wide})", column=0, row=2, kind="frozen")
+    diagram.box(
+        "words", "embeddings", f"'<bos> cat :' ({2 + 1}, {wide})", column=0, row=2, kind="frozen"
+    )
     diagram.box("sequence", "one sequence", f"({vectors + 3}, {wide})", column=1, row=1)
     diagram.box("attention", "attention", "weights", column=2, row=1, kind="frozen")
     diagram.box("bias", "biases", "BitFit", column=2, row=0, kind="trained")
@@ -74,7 +77,7 @@ def prompt_and_prefix(wide: int):
 
 
 def next_words(models: Mapping[str, torch.nn.Module], words: Sequence[str], count: int = 3):
-    """Most likely words after 'noun :', by model, as bars of probabilities."""
+    """Most likely words after 'noun :', as bars of probabilities: a row a noun, a column a model."""
     known = vocabulary()
     names = {number: word for word, number in known.items()}
     groups = {}
@@ -87,13 +90,14 @@ def next_words(models: Mapping[str, torch.nn.Module], words: Sequence[str], coun
             groups[f"'{word} :' {name}"] = {
                 names[int(index)]: float(value) for value, index in zip(*top)
             }
-    return _ranked(groups)
+    return _ranked(groups, len(models))
 
 
 @course_style()
-def _ranked(groups: Mapping[str, Mapping[str, float]]):
-    """One row a group: its words' probabilities, as bars with the words written beside them."""
-    drawn, axes = figure(7.2, 0.85 * len(groups) + 0.6, rows=len(groups), sharex=True)
+def _ranked(groups: Mapping[str, Mapping[str, float]], columns: int):
+    """One panel a group, row by row: its words' probabilities, as bars with the words written beside them."""
+    rows = len(groups) // columns
+    drawn, axes = figure(7.2, 0.95 * rows + 0.6, rows, columns, sharex=True)
     for panel, (name, values) in zip(axes, groups.items()):
         panel.barh(range(len(values)), list(values.values()), color=COLOURS[0], alpha=0.85)
         panel.set_yticks(range(len(values)), list(values), fontsize=9)
@@ -109,7 +113,8 @@ def _ranked(groups: Mapping[str, Mapping[str, float]]):
                 va="center",
                 fontsize=8,
             )
-    axes[-1].set_xlabel("probability of the next word")
+    for panel in axes[-columns:]:
+        panel.set_xlabel("probability of the next word")
     words = "; ".join(
         f"{name}: " + ", ".join(f"{w} {p:.2f}" for w, p in values.items())
         for name, values in groups.items()
@@ -122,9 +127,10 @@ def live_table(results: Mapping[str, Mapping], whole: int) -> str:
     lines = ["| method | trained numbers | share | held-out nouns | facts still known | frozen parameters that changed | seconds |",
              "|---|---|---|---|---|---|---|"]  # fmt: skip
     for name, found in results.items():
-        moved = len(found["frozen but changed"])
+        moved = len(found["frozen but changed"]) or "none"
+        moved = "–" if found["trained"] == whole else moved  # nothing was frozen
         lines.append(f"| {name} | {found['trained']:,} | {found['trained'] / whole:.2%} | {found['held-out nouns']:.2f} "
-                     f"| {found['facts']:.2f} | {moved or 'none'} | {found['seconds']:.0f} |")  # fmt: skip
+                     f"| {found['facts']:.2f} | {moved} | {found['seconds']:.0f} |")  # fmt: skip
     return "\n".join(lines)
 
 
@@ -151,16 +157,41 @@ METHODS = (
 )
 
 
-def methods(rows: Rows, task: str, chance: float):
-    """Held-out accuracy and what is still known, by method, on one task."""
+def _without_whiskers(value: evaluation.Spread) -> evaluation.Spread:
+    """Of two seeds the dots tell all."""
+    return value if len(value.values) > 2 else evaluation.Spread(value.mean, 0.0, value.values)
+
+
+def methods(rows: Rows, task: str, task_of: Callable[[int], tuning_task.Task]):
+    """Accuracy on held-out and training nouns and what is still known, by method, on one task."""
+    scores = {
+        "held-out nouns, answered right": "held-out nouns",
+        "training nouns, answered right": "training nouns",
+        "facts still known": "facts",
+    }
     groups = {}
     for name in METHODS:
         trained = next(one["trained"] for one in rows if one["row"] == name)
         groups[f"{name}\n({trained:,} trained)"] = {
-            "held-out nouns, answered right": spread_of(rows, name, task),
-            "facts still known": spread_of(rows, name, task, "facts"),
+            label: _without_whiskers(spread_of(rows, name, task, key))
+            for label, key in scores.items()
         }
-    return plots.bars(groups, "share right", chance=chance, sideways=True)
+    drawn = plots.bars(groups, "share right", sideways=True, highest=1)
+    seeds = sorted({row["seed"] for row in rows if row["task"] == task})
+    usual = evaluation.spread([tuning_task.most_frequent(task_of(seed)) for seed in seeds]).mean
+    return _level(drawn, usual, vertical=True)
+
+
+def _level(drawn, usual: float, vertical: bool):
+    """Bars with larger dots, and a dashed line at the most frequent answer, held-out nouns, mean over seeds."""
+    (axes,) = drawn.axes
+    for line in axes.lines:
+        line.set_markersize(8)
+    name = f"most frequent answer = {usual:.3g}"
+    chance_line(axes, usual, name, vertical)
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    words = re.sub(r" ± 0(?!\.\d)", "", drawn.description)  # not drawn, see _without_whiskers
+    return describe(drawn, f"{words} Dashed: {name}.")
 
 
 def few_examples(rows: Rows):
@@ -168,18 +199,18 @@ def few_examples(rows: Rows):
     groups = {}
     for count in sorted({one["examples"] for one in rows if one["row"] in tuning_task.FORMS}):
         groups[f"{count} examples"] = {
-            "in the prompt, 'noun : answer'": spread_of(
-                rows, "noun : answer .", "place", examples=count
-            ),
-            "in the prompt, a known form": spread_of(
-                rows, "question : which ?", "place", examples=count
-            ),
-            "prompt tuning, 5 vectors": spread_of(
-                rows, "prompt, 5 vectors", "place", examples=count
-            ),
-            "all weights": spread_of(rows, "all weights", "place", examples=count),
+            label: _without_whiskers(spread_of(rows, name, "place", examples=count))
+            for label, name in (
+                ("in the prompt, 'noun : answer'", "noun : answer ."),
+                ("in the prompt, a known form", "question : which ?"),
+                ("prompt tuning, 5 vectors", "prompt, 5 vectors"),
+                ("all weights", "all weights"),
+            )
         }
-    return plots.bars(groups, "held-out nouns, answered right (share)")
+    seeds = sorted({one["seed"] for one in rows if one["row"] in tuning_task.FORMS})
+    usual = [tuning_task.most_frequent(tuning_task.place_task(seed)) for seed in seeds]
+    drawn = plots.bars(groups, "held-out nouns, answered right (share)", highest=1)
+    return _level(drawn, evaluation.spread(usual).mean, vertical=False)
 
 
 @course_style()
@@ -229,12 +260,14 @@ def claims(rows: Rows) -> list[tuple]:
     ) -> tuple:
         return tuple((name, spread_of(rows, name, task, key, examples)) for name in (first, second))
 
-    spread_reason = "Few seeds with 37 held-out nouns each; the gap is within their spread."
+    spread_reason = "The gap is below two pooled standard deviations; a seed has 37 held-out nouns."
     return [
         ("Full fine-tuning is a little better than adapters (Houlsby); ours: new words", glue_numbers,
          *pair(whole, "adapters, width 8", "new words"), spread_reason),
-        ("In small models prompt tuning stays behind full fine-tuning (Lester, Fig. 1); ours: new words", "yes, below 10 billion",
+        ("In small models prompt tuning stays behind full fine-tuning (Lester, Fig. 1); ours: *new words* only", "yes, below about 10 billion",
          *pair(whole, prompt, "new words"), spread_reason),
+        ("... ours: place", "yes, below about 10 billion",
+         *pair(whole, prompt, "place"), "Both are right on all held-out nouns or nearly all."),
         ("Longer prompts are better (Lester, Fig. 3a); ours: new words, 20 and 1 vectors", "yes, up to about 20",
          *pair(longest, "prompt, 1 vector", "new words"), spread_reason),
         ("A trained prompt beats examples in the prompt (Lester, Fig. 1); ours: place, 8 examples", "T5 beats GPT-3 on SuperGLUE",

@@ -98,6 +98,8 @@ ADAPTER_MISTAKES = {
 
 def explain_new(got: Mapping, *_: object) -> str:
     """Why a new adapter doesn't start as it should."""
+    if got["down.weight"] and not got["up.weight"]:
+        return "the wrong layer starts at zero: it is `down`, and should be `up`, weight and bias."
     if not got["up.weight"]:
         return "a new adapter changes its input: the last layer's weight must start at zero, and its bias."
     if not got["up.bias"]:
