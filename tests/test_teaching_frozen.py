@@ -1,6 +1,7 @@
 """Lesson 07's exercises: the folded solutions pass, and each plausible mistake is named; its models and kept runs."""
 
 import json
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -8,9 +9,18 @@ import torch
 from exercise_answers import displayed, each, message, solution, taught
 from torch.nn.functional import cross_entropy, normalize
 
-from teaching import frozen_figures, frozen_lab, frozen_model, frozen_positions, frozen_reference
+from teaching import (
+    frozen_comparison,
+    frozen_figures,
+    frozen_lab,
+    frozen_model,
+    frozen_positions,
+    frozen_reference,
+)
 from teaching.frozen import EXERCISES
+from vlmcourse import recipes
 from vlmcourse.parts import language
+from vlmcourse.recipes.frozen import caption_data
 from vlmcourse.training.scale import Scale
 
 SMOKE = Scale.of("smoke")
@@ -98,7 +108,15 @@ def in_place(words, prefix, is_slot):
     return words
 
 
+def fixed_places(words, prefix, is_slot):
+    x = words.clone()
+    x[:, 1 : 1 + prefix.shape[1]] = prefix
+    return x
+
+
 INTERLEAVE = {
+    "put at fixed places": fixed_places,
+    "put beside the text": lambda w, p, s: torch.cat([p, w], 1),
     "found None": lambda w, p, s: None,
     "you wrote into `words` itself": in_place,
     "nothing was filled in": lambda w, p, s: w.clone(),
@@ -156,7 +174,21 @@ def zeroed(module):
         parameter.zero_()
 
 
+def returns_nothing(module):
+    language.freeze(module)
+    for part in module.modules():
+        part.train = lambda mode=True: None
+
+
+def returns_the_last(module):
+    language.freeze(module)
+    for part in module.modules():
+        part.train = lambda mode=True: part
+
+
 FREEZE = {
+    "must still return m": returns_nothing,
+    "A lambda in a loop": returns_the_last,
     "eval() alone does not last": only_eval,
     "runs without one": no_grad,
     "still collect gradients": only_train,
@@ -244,6 +276,7 @@ LOSS = {
     "each text's mean": per_text,
     "divided by the number of texts": lambda x, i, m: loss(x, i, m, "sum") / len(m),
     "the sign is wrong": lambda x, i, m: -loss(x, i, m),
+    "that is in bits": lambda x, i, m: loss(x, i, m) / torch.tensor(2.0).log(),
     "applied twice": lambda x, i, m: loss(x.softmax(-1), i, m),
     "it has no gradient": lambda x, i, m: torch.tensor(loss(x, i, m).item()),
     "expected one number": lambda x, i, m: loss(x, i, m, "none"),
@@ -291,6 +324,19 @@ FEW_SHOT = {
     ),
     "ends with a full stop": lambda e, p, q: shots(e, p, q, end=[p, f"question : {q} answer : ."]),
     "ends with a space": lambda e, p, q: shots(e, p, q, end=[p, f"question : {q} answer : "]),
+    "colons need a space": lambda e, p, q: shots(
+        e,
+        p,
+        q,
+        lambda p, q, a: [p, f"question: {q} answer: {a}."],
+        [p, f"question: {q} answer:"],
+    ),
+    "two question marks": lambda e, p, q: shots(
+        e,
+        p,
+        f"{q} ?",
+        lambda p, q, a: [p, f"question : {q} ? answer : {a} ."],
+    ),
     "lacks 'answer :'": lambda e, p, q: shots(e, p, q, end=[p, f"question : {q}"]),
     "the examples' questions are missing": lambda e, p, q: shots(
         e, p, q, lambda p, q, a: [p, f"answer : {a} ."]
@@ -335,6 +381,9 @@ NAMING = {
     "only with `induction`": lambda e, q, i, r: naming(e, q, True, r),
     "the query's picture is missing": lambda e, q, i, r: naming(e, q, i, r, end=[OPEN]),
     "the open question is missing": lambda e, q, i, r: naming(e, q, i, r, end=[q]),
+    "the last text is 'this is a'; it should": lambda e, q, i, r: naming(
+        e, q, i, r, end=[q, "this is a"]
+    ),
     "before the query's picture": lambda e, q, i, r: naming(e, q, i, r, end=[OPEN, q]),
     "order of the examples is reversed": lambda e, q, i, r: naming(
         e, q, i, r, examples=(list(e) * (1 + r))[::-1]
@@ -511,8 +560,6 @@ def test_training_changes_the_encoder_alone_and_is_watched():
 
 
 def test_an_ending_changes_the_prefix_of_a_copy():
-    from vlmcourse import recipes
-
     model = recipes.get("frozen").train_or_load(SMOKE).model
     pixel_values = torch.rand(2, 3, SMOKE.image_size, SMOKE.image_size)
     with torch.no_grad():
@@ -521,6 +568,32 @@ def test_an_ending_changes_the_prefix_of_a_copy():
         assert torch.allclose(doubled, 2 * was) and torch.equal(
             model.encode_prefix(pixel_values), was
         )
+
+
+def test_a_backward_pass_reaches_all_vectors_and_only_a_language_model_that_is_not_frozen():
+    model = recipes.get("frozen").train_or_load(SMOKE).model
+    batch = caption_data(SMOKE).batch(range(4))
+    prefix = model.encode_prefix(batch["pixel_values"]).unflatten(0, (-1, 2))
+    not_frozen = deepcopy(model)
+    not_frozen.lm.requires_grad_(True)
+    vectors = len(prefix) * 2
+    assert frozen_model.arrivals(model, batch, prefix) == (vectors, 0)
+    reached, parameters = frozen_model.arrivals(not_frozen, batch, prefix)
+    assert reached == vectors and parameters > 0
+
+
+def test_guessing_is_what_a_loss_is_compared_with():
+    assert abs(frozen_lab.guessing_loss() - (np.log(12) + np.log(8)) / 3) < 1e-9
+    asked = frozen_model.questions("what", 0, 16)
+    said = frozen_model.chance_words(asked)
+    assert said.startswith(f"{1 / len(asked[0].choices):.2f} among all {len(asked[0].choices)}")
+
+
+def test_a_row_that_never_learnt_to_see_is_no_evidence():
+    assert frozen_comparison.never_sees("smaller LM")
+    assert not any(map(frozen_comparison.never_sees, ("Frozen", "finetuned", "train-blind")))
+    (row,) = [r for r in frozen_comparison.claims_table().splitlines() if "smaller LM, 0" in r]
+    assert "**no evidence**" in row and "agrees" not in row
 
 
 def test_relative_positions_are_blind_to_a_shift_and_absolute_ones_are_not():

@@ -46,6 +46,8 @@ def _panels(images: np.ndarray, captions: Sequence[str], title: str):
     """Pictures with several lines below each."""
     nothing: list = [[] for _ in captions]
     drawn = plots.pictures_with_boxes(images, nothing, nothing, captions)
+    for axes in drawn.axes:  # a frame: some backgrounds are white
+        axes.spines[:].set(visible=True, color="grey")
     words = "; ".join(" / ".join(caption.split("\n")) for caption in captions)
     return describe(drawn, f"{title}: {words}.")
 
@@ -88,7 +90,7 @@ def prompt_strip(model: nn.Module, episode: Episode, title: str = "probability o
 
 
 def system(model: Frozen, tokens: int) -> Diagram:
-    """The paper's Figure 2, with the shapes of our model for one picture and a text of `tokens` tokens."""
+    """The paper's Figure 2, with the shapes of our model for one picture and a text of `tokens` tokens, its slots among them."""
     c, D = model.config, width(model.lm)
     n, layers = c.prefix_length, model.lm.config.num_hidden_layers
     diagram = Diagram("Frozen: gradients pass through a language model that stays as it is")
@@ -122,7 +124,7 @@ def system(model: Frozen, tokens: int) -> Diagram:
         row=0,
         kind="trained",
     )
-    add("joined", "interleave", f"(1, {n} + {tokens}, {D})", column=2, row=1)
+    add("joined", "interleave", "vectors replace the slots", f"(1, {tokens}, {D})", column=2, row=1)
     add(
         "lm",
         "language model",
@@ -143,7 +145,8 @@ def system(model: Frozen, tokens: int) -> Diagram:
         ("lm", "loss"),
     ):
         diagram.arrow(source, target)
-    diagram.arrow("loss", "prefix", "gradient, computed through the language model", gradient=True)
+    diagram.arrow("loss", "lm", gradient=True)
+    diagram.arrow("lm", "prefix", gradient=True)
     return diagram
 
 
@@ -185,7 +188,15 @@ def moved_pictures(runs: Mapping[str, Sequence[Mapping]], what: str, xlabel: str
             }
             for kind, rows in runs.items()
         }
-    return plots.curves(series, xlabel, "right nouns (share)")
+    drawn = plots.curves(series, xlabel, "right nouns (share)")
+    (axes,) = drawn.axes
+    places = [*next(iter(series.values()))]
+    axes.set_xticks([x for x in places if x == 0 or x >= max(places) / 8])  # room between them
+    lines = axes.get_lines()
+    for words, pictures in zip(lines[len(runs) :], lines):  # one colour for each kind of positions
+        words.set_color(pictures.get_color())
+    axes.legend(loc="lower left")
+    return drawn
 
 
 def ask_player(

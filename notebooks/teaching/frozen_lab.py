@@ -6,6 +6,7 @@ python -m teaching.frozen_lab   (in notebooks/) runs them at laptop scale, three
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import torch
@@ -22,6 +23,11 @@ from vlmcourse.world import prompts
 KEPT = Path(__file__).with_suffix(".json")
 SCORES = tuple(frozen_model.TESTS)
 """What the runs are compared by, on held-out pictures."""
+
+
+def guessing_loss() -> float:
+    """Nats per token of a caption (noun, background, full stop) for who guesses the first two among all and is sure of the third."""
+    return (math.log(len(frozen_model.NOUNS)) + math.log(len(world.BACKGROUNDS))) / 3
 
 
 def nothing_frozen(module: nn.Module) -> None:

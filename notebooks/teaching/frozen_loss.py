@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -131,6 +133,9 @@ LOSS_MISTAKES = {
     ),
     "that is the sum over scored tokens, divided by the number of texts.": shifted(
         lambda s, m: (s * m).sum() / len(m)
+    ),
+    "that is in bits, with the logarithm to base 2; the loss is in nats, with the natural one.": shifted(
+        lambda s, m: s[m].mean() / math.log(2)
     ),
     "the sign is wrong: a loss is never negative.": shifted(lambda s, m: -s[m].mean()),
     "the softmax is applied twice: cross_entropy expects logits.": lambda x, i, m: (

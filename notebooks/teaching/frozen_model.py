@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
@@ -214,6 +215,26 @@ def loss_with_prefix(model: Frozen, batch: dict[str, Tensor], prefix: Tensor) ->
     """Loss of a batch of captions whose pictures have these vectors (M, n, D)."""
     found = model(batch["ids"], prefix=prefix.flatten(0, 1))
     return next_token_loss(found, batch["ids"], batch["loss_mask"])
+
+
+def arrivals(model: Frozen, batch: dict[str, Tensor], prefix: Tensor) -> tuple[int, int]:
+    """After one backward() from that loss: how many vectors of the prefix, and parameters of the language model, have a gradient."""
+    x = prefix.detach().requires_grad_()
+    loss_with_prefix(model, batch, x).backward()
+    assert x.grad is not None  # the loss depends on it
+    reached = [p for p in model.lm.parameters() if p.grad is not None and p.grad.any()]
+    return int(x.grad.any(-1).sum()), sum(p.numel() for p in reached)
+
+
+def chance_words(asked: Sequence[Episode]) -> str:
+    """What guessing gets right of questions of a kind, in words: among all answers, among those that occur, by a constant answer."""
+    occur = Counter(one.answer for one in asked)
+    (answer, most), *_ = occur.most_common()
+    return (
+        f"{1 / len(asked[0].choices):.2f} among all {len(asked[0].choices)} answers, "
+        f"{1 / len(occur):.2f} for who knows the {len(occur)} that occur here, "
+        f"{most / len(asked):.2f} for who always says '{answer}'"
+    )
 
 
 TESTS: dict[str, Callable[[int], list[Episode]]] = {

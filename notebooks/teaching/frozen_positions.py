@@ -45,6 +45,8 @@ LENGTH = 48
 SHIFTS = (0, 1, 2, 4, 8, 16, 32)
 BEFORE = (0, 1, 2, 3, 4)
 SEEDS = 1
+COUNT = 96
+"""Prompts for each measurement at laptop scale."""
 
 
 def language_model(kind: str, seed: int, width: int = 64) -> nn.Module:
@@ -183,7 +185,7 @@ def runs(scale: Scale, retrain: bool = False) -> dict[str, list[dict]]:
     if scale.name == "laptop" and not retrain:
         return json.loads(KEPT.read_text(encoding="utf-8"))
     smoke = scale.name == "smoke"
-    steps, count, seeds = ((4, 4), 8, 1) if smoke else ((350, 300), 96, SEEDS)
+    steps, count, seeds = ((4, 4), 8, 1) if smoke else ((350, 300), COUNT, SEEDS)
     return {kind: [run(kind, seed, steps, count) for seed in range(seeds)] for kind in KINDS}
 
 

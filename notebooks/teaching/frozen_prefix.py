@@ -102,7 +102,22 @@ def filled(words: Tensor, vectors: Tensor, is_slot: Tensor) -> Tensor:
     return result
 
 
+def at_fixed_places(words: Tensor, prefix: Tensor, is_slot: Tensor) -> Tensor:
+    result = words.clone()
+    result[:, 1 : 1 + prefix.shape[1]] = prefix
+    return result
+
+
+def explain_interleave(got: object, wanted: Tensor, words: Tensor, *_) -> str | None:
+    if isinstance(got, Tensor) and got.ndim == 3 and got.shape[1] > words.shape[1]:
+        return "the vectors were put beside the text, which grew: they replace the slots."
+    return None
+
+
 INTERLEAVE_MISTAKES = {
+    "the vectors were put at fixed places: slots may stand anywhere, and some texts have none.": (
+        at_fixed_places
+    ),
     "nothing was filled in: did you return the copy that you changed?": lambda w, p, s: w,
     "the vectors are added to the embeddings that stood there: those of the slots must go.": lambda w, p, s: (
         filled(w, w[s] + p.flatten(0, 1), s)
@@ -169,6 +184,7 @@ EXERCISES = {
                 reference.interleave,
                 INTERLEAVE_MISTAKES,
                 "you wrote into `words` itself: those may be rows of the frozen language model. Work on a copy.",
+                explain_interleave,
             ),
             rule(
                 "interleave",

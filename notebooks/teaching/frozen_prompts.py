@@ -41,7 +41,22 @@ def joined(examples, query, question, *, each=None, last=None) -> list:
     return [part for one in examples for part in each(*one)] + last(query, question)
 
 
-FEW_SHOT_MISTAKES: dict[str, Callable] = {
+def glued(stop: str) -> Callable:
+    """The prompt with colons that touch the word before them."""
+    return lambda e, p, q: joined(
+        e,
+        p,
+        q,
+        each=lambda p, q, a: [p, f"question: {q} answer: {a}{stop}"],
+        last=lambda p, q: [p, f"question: {q} answer:"],
+    )
+
+
+FEW_SHOT_MISTAKES: dict = {
+    "the colons need a space before them: ' :' is a token of its own.": (glued(" ."), glued(".")),
+    "there are two question marks: `question` already ends with one.": lambda e, p, q: joined(
+        [[picture, f"{asked} ?", answer] for picture, asked, answer in e], p, f"{q} ?"
+    ),
     "the picture comes after its text: it comes before it.": lambda e, p, q: joined(
         e, p, q, each=lambda p, q, a: [solved(q, a), p], last=lambda p, q: [open_text(q), p]
     ),
@@ -171,12 +186,19 @@ def without_alike(induction: bool, repeats: int) -> dict[str, Callable]:
     return kept
 
 
+def explain_naming(got: object, wanted: list, *_) -> str | None:
+    if isinstance(got, list) and got[:-1] == wanted[:-1] and isinstance(got[-1], str):
+        return f"the last text is '{got[-1]}'; it should be '{wanted[-1]}'."
+    return None
+
+
 def naming_rule(induction: bool, repeats: int):
     return rule(
         "naming_prompt",
         lambda generator: naming_inputs(generator, induction, repeats),
         reference.naming_prompt,
         without_alike(induction, repeats),
+        explain=explain_naming,
         rounds=2,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 
 from vlmcourse import evaluation, plots
@@ -59,7 +60,7 @@ def shots_figure():
 def new_things_figure(shots: str = "8"):
     """Right names with known names and things, held-out names, and nouns that no training picture showed; controls."""
     rows = {
-        "things of training": ("shots",),
+        "names and things of training": ("shots",),
         "held-out names": ("held_out_names",),
         "novel nouns": ("novel_nouns",),
         "examples swapped": ("swapped",),
@@ -108,7 +109,11 @@ def prefixes_table() -> str:
         ("names, 8 examples", ("shots", "8")),
         ("held-out names, 8 examples", ("held_out_names", "8")),
         ("novel nouns, 8 examples", ("novel_nouns", "8")),
-        *((f"{kind}, no example", ("knowledge", kind, "0")) for kind in ("what", *KNOWING)),
+        *(
+            (f"{kind}, {shots}", ("knowledge", kind, n))
+            for n, shots in (("0", "no example"), ("4", "4 examples"))
+            for kind in ("what", *KNOWING)
+        ),
     ]
     lines = []
     for row, path in rows:
@@ -119,6 +124,22 @@ def prefixes_table() -> str:
         difference = words.get(difference, difference)
         lines.append([row, *map(plain, found), str(count), f"**{difference}**"])
     return markdown(["measurement", *measured_prefixes().values(), "seeds", "difference"], lines)
+
+
+def examples_sentence() -> str:
+    """What four examples do to questions of knowledge, for both prefixes, in words."""
+    parts = []
+    for recipe, name in measured_prefixes().items():
+        found = [
+            [few_shot(recipe, "knowledge", kind, n).mean for n in ("0", "4")] for kind in KNOWING
+        ]
+        rises = sum(four > none for none, four in found)
+        said = ", ".join(
+            f"{kind} {none:.2f} to {four:.2f}" for kind, (none, four) in zip(KNOWING, found)
+        )
+        effect = {0: "hurt", len(KNOWING): "help"}.get(rises, "do both good and harm")
+        parts.append(f"With the prefix **{name}**, four examples {effect} on average: {said}.")
+    return " ".join(parts)
 
 
 CONDITIONS = {
@@ -138,7 +159,7 @@ def conditions_table() -> str:
         "category": "category",
         "place": "place",
         "purpose": "purpose",
-        "one of two new names": "naming",
+        "one of two new names (chance 0.50)": "naming",
     }
     for condition, words in CONDITIONS.items():
         runs = [run for run in rows if run["condition"] == condition]
@@ -146,6 +167,21 @@ def conditions_table() -> str:
             found = [evaluation.spread([run[key] for run in runs]) for key in columns.values()]
             lines.append([words, *map(plain, found), str(len(runs))])
     return markdown(["captions, and where the vectors start", *columns, "seeds"], lines)
+
+
+def conditions_sentence() -> str:
+    """What each other condition costs against the course's, in words: nouns in captions, and knowledge."""
+    rows, found = evaluation.load_results("replicate_frozen")["lending"], {}
+    for condition in CONDITIONS:
+        if runs := [run for run in rows if run["condition"] == condition]:
+            nouns = statistics.fmean(run["noun"] for run in runs)
+            found[condition] = nouns, statistics.fmean(run[k] for run in runs for k in KNOWING)
+    nouns, knows = found.pop("as in this course")
+    said = [
+        f"{CONDITIONS[name]}: {one - nouns:+.2f} for nouns, {other - knows:+.2f} for knowledge"
+        for name, (one, other) in found.items()
+    ]
+    return f"Against the course's captions (knowledge: mean of {', '.join(KNOWING)}): {'; '.join(said)}."
 
 
 def sizes(model) -> str:

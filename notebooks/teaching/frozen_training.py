@@ -36,6 +36,7 @@ def run_freeze(target, *_):
         "itself in evaluation mode": not lm.training,
         "parts in evaluation mode": not any(part.training for part in lm.modules()),
         "others train": system[1].training and system.training,
+        "train returns the module": all(part.train() is part for part in lm.modules()),
     }
 
 
@@ -50,6 +51,8 @@ FREEZING = {
     "parts in evaluation mode": "after `system.train()` the module itself stays in evaluation mode, but a part of it "
     "does not, and its dropout is on again.",
     "others train": "the other parts of the system can't train any more: change this module only, not its class.",
+    "train returns the module": "`m.train()` must still return m, for each part its own: code such as "
+    "`m = m.train()` relies on it. (A lambda in a loop sees the last part, unless it is given its own.)",
 }
 
 

@@ -61,7 +61,8 @@ ROTATE_MISTAKES = {
 def hull_inputs(generator: torch.Generator) -> tuple[list, dict]:
     N, V, D = number(generator, 3, 5), number(generator, 6, 8), number(generator, 9, 12)
     share = 0.3 + 0.1 * number(generator, 0, 1)
-    return [normal(generator, N, D, scale=2), normal(generator, V, D), share, 4.0], {}
+    vectors, words = normal(generator, N, D, scale=0.5), normal(generator, V, D, scale=0.6)
+    return [vectors, words, share, 4.0], {}  # short: long ones have dot products that pick one word
 
 
 def mixed(v: Tensor, w: Tensor, m: float, weights: Tensor) -> Tensor:
