@@ -296,8 +296,9 @@ frozen, free = (frozen_model.arrivals(one, learn, vectors) for one in (model, no
 plots.show(
     plots.bars(groups, "norm of the gradient\n(nats per unit length of the vector)"),
     "Figure 4. Norm of the loss's gradient at each vector of four pictures. What to see: every "
-    f"vector gets one. After one loss.backward(), {frozen[0]} vectors and {frozen[1]:,} parameters of "
-    f"the language model have a gradient; in a copy that is not frozen, {free[0]} and {free[1]:,}.",
+    f"vector gets one. After one loss.backward(), {frozen[0]} vectors and {frozen[1]:,} parameters "
+    f"of the language model have a gradient; in a copy that is not frozen, "
+    f"{free[0]} and {free[1]:,}.",
 )
 
 # %% [markdown]
@@ -498,8 +499,9 @@ plots.show(
     plots.curves(watch.found, "training step", "right answers (share)"),
     "Figure 5. Your system on held-out pictures during training, tested with prompts from your "
     f"functions ({count // 2} of each). Chance: 0.5 for two names; 'what is it?': "
-    f"{frozen_model.chance_words(watch.tests['what is it? no example'])}. What to see: training showed "
-    "neither a question nor a second picture, yet all three tests end far above chance.",
+    f"{frozen_model.chance_words(watch.tests['what is it? no example'])}. "
+    "What to see: training showed neither a question nor a second picture, yet all three "
+    "tests end far above chance.",
 )
 
 # %% [markdown]
@@ -616,9 +618,9 @@ moved = frozen_positions.runs(scale)
 plots.show(
     figures.moved_pictures(moved, "shift", "all tokens moved by (positions)"),
     "Figure 7. Naming one picture after 'a picture of a', with all positions of the prompt raised "
-    f"by the same number. One seed of each kind, {frozen_positions.COUNT} pictures. What to see: with "
-    "relative positions nothing changes; with absolute ones naming suffers from large shifts. (The "
-    "vertical axis doesn't begin at 0.)",
+    f"by the same number. One seed of each kind, {frozen_positions.COUNT} pictures. What to see: "
+    "with relative positions nothing changes; with absolute ones naming suffers from large shifts. "
+    "(The vertical axis doesn't begin at 0.)",
 )
 
 # %%
@@ -807,8 +809,8 @@ plots.show(
         round(chance, 3),
         in_words,
     ),
-    f"Figure 12. The shipped linear Frozen on {count} questions about categories, its vectors moved "
-    "into the hull of words afterwards. Dashed: chance; dash-dotted: the text reference. "
+    f"Figure 12. The shipped linear Frozen on {count} questions about categories, its vectors "
+    "moved into the hull of words afterwards. Dashed: chance; dash-dotted: the text reference. "
     "What to see: whether vectors more like words get better answers, without any training.",
 )
 
@@ -869,15 +871,16 @@ quiz("frozen.finetuned")
 # %%
 plots.show(
     comparison.systems_figure(),
-    f"Figure 14. {comparison.warning()} Questions about category, place and purpose of a thing on a "
-    "held-out picture, without examples and with four. Whiskers: one standard deviation over seeds; "
-    "dots: seeds. "
+    f"Figure 14. {comparison.warning()} Questions about category, place and purpose of a thing on "
+    "a held-out picture, without examples and with four. Whiskers: one standard deviation over "
+    "seeds; dots: seeds. "
     "Dashed: chance. What to see: which difference from Frozen costs most.",
 )
 
 # %%
 Markdown(
-    f"{comparison.provenance()}\n\n{comparison.knowledge_sentence()} {comparison.finetuned_sentence()}"
+    f"{comparison.provenance()}\n\n{comparison.knowledge_sentence()} "
+    f"{comparison.finetuned_sentence()}"
 )
 
 # %% [markdown]
@@ -895,9 +898,9 @@ Markdown(
 plots.show(
     frozen_lab.show(lab, ("training loss", "loss on texts without pictures"), "loss (nats)"),
     "Figure 15. Loss at the end of training, each run's own, and the loss of its language model on "
-    f"new texts without pictures. A's training loss ({lab['A']['training loss']:.2f}) is a bar too short "
-    f"to see. Guessing noun and background costs {frozen_lab.guessing_loss():.2f}. What to see: the "
-    "losses alone don't name the best run.",
+    f"new texts without pictures. A's training loss ({lab['A']['training loss']:.2f}) is a bar too "
+    f"short to see. Guessing noun and background costs {frozen_lab.guessing_loss():.2f}. What to "
+    "see: the losses alone don't name the best run.",
 )
 plots.show(
     frozen_lab.shares(lab, "right answers (share)"),
