@@ -151,3 +151,36 @@ def test_lessons_are_found_by_number_or_name():
         match=f"no lesson 'nothing'; there are {', '.join(path.stem for path in NOTEBOOKS)}",
     ):
         lessons.find("nothing")
+
+
+class TestInstall:
+    """The hidden cell that installs the course where it is missing."""
+
+    @pytest.fixture
+    def run(self, tmp_path, monkeypatch):
+        from IPython.core.interactiveshell import InteractiveShell
+
+        monkeypatch.chdir(tmp_path)
+        shell, asked = InteractiveShell(), []
+        shell.register_magic_function(asked.append, magic_name="pip")
+
+        def ran():
+            result = shell.run_cell(lessons.INSTALL, silent=True)
+            return result.error_in_exec, asked
+
+        return ran
+
+    def test_it_does_nothing_where_the_course_is(self, run):
+        assert run() == (None, [])
+
+    def test_it_takes_the_wheel_beside_the_notebook(self, run, tmp_path, monkeypatch):
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+        assert "beside this notebook" in str(run()[0])
+        (tmp_path / "vlmcourse-9.9-py3-none-any.whl").touch()
+        assert run() == (None, ["install --quiet vlmcourse-9.9-py3-none-any.whl"])
+
+    @pytest.mark.parametrize("master", MASTERS, ids=lambda path: path.stem)
+    def test_every_lesson_has_it_first_and_hidden(self, master):
+        first = next(one for one in lessons.from_master(master).cells if one.cell_type == "code")
+        assert first.source == lessons.INSTALL
+        assert first.metadata["jupyter"] == {"source_hidden": True}

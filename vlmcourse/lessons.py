@@ -11,6 +11,16 @@ from pathlib import Path
 MATERIAL = Path(__file__).parent / "material"
 """The course's lessons, assignments and results in an installed wheel."""
 
+INSTALL = """\
+import glob
+import importlib.util
+
+if not importlib.util.find_spec("vlmcourse"):  # on Colab or Kaggle
+    wheels = glob.glob("vlmcourse-*.whl")
+    assert wheels, "vlmcourse is missing. Put its wheel (vlmcourse-....whl) beside this notebook."
+    %pip install --quiet {wheels[0]}"""
+"""A lesson's first code, hidden: installs the course where it is missing."""
+
 
 class LessonFailed(RuntimeError):
     """A cell of a lesson raised an error; the message says which and what."""
@@ -79,15 +89,22 @@ def read(path: Path):
 
 
 def from_master(master: Path):
-    """The notebook of a master, without outputs; cell ids are made of the cells' positions and texts, so they are stable."""
+    """The notebook of a master, without outputs; cell ids are made of the cells' positions and texts, so they are stable.
+
+    INSTALL becomes its first code cell. What is tagged `hide-input` is collapsed in JupyterLab.
+    """
     import jupytext
+    from nbformat.v4 import new_code_cell
 
     notebook = jupytext.read(master)
+    notebook.cells.insert(1, new_code_cell(INSTALL, metadata={"tags": ["hide-input"]}))
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
     }
     for position, cell in enumerate(notebook.cells):
+        if "hide-input" in cell.metadata.get("tags", ()):
+            cell.metadata["jupyter"] = {"source_hidden": True}
         cell["id"] = hashlib.sha256(f"{position} {cell.source}".encode()).hexdigest()[:8]
     return notebook
 
