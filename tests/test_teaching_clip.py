@@ -166,6 +166,12 @@ WRONG = {
         "there are no positions": pooled(positions=0),
         "the query is the first patch": pooled(query=lambda x: x[:, 1:2]),
         "not among the keys": pooled(keys=lambda x: x[:, 1:]),
+        "add it to the query": lambda t, *rest: pooled(query=lambda x: t.mean(1, keepdim=True))(
+            t, *rest
+        ),
+        "it attends to itself": lambda t, *rest: pooled(
+            query=lambda x: t.mean(1, keepdim=True), keys=lambda x: x[:, 1:]
+        )(t, *rest),
         "the root of the whole width": pooled(root="D"),
         "not divided by the root": pooled(root=1),
         "that is one head": pooled(heads_of=1),
@@ -197,6 +203,7 @@ WRONG = {
         "after the last block": parameters(rest=lambda d: 0),
         "a fourth matrix": parameters(lambda d: 11 * d * d + 12 * d),
         "4 * width wide": parameters(lambda d: 6 * d * d + 10 * d),
+        "first bias is as wide": parameters(lambda d: 12 * d * d + 10 * d),
         "counted once": lambda v, c, d, n: parameters()(v, c, d, 1),
         "found a float": lambda v, c, d, n: float(parameters()(v, c, d, n)),
     },
@@ -367,7 +374,7 @@ def test_the_diagrams_hold_the_shapes_of_the_model():
     drawn = clip_figures.towers_diagram(recipes.clip.new_clip(config), 32)
     assert "(32, 3, 32, 32)" in drawn.description and "(32, 32)" in drawn.description
     tower = recipes.clip.new_clip(recipes.clip.clip_config(Scale.of("smoke"), resnet=(1, 1))).vision
-    assert "keys, values: (17, 64)" in clip_figures.pooling_diagram(tower).description
+    assert "mean and tokens, (17, 64)" in clip_figures.pooling_diagram(tower).description
 
 
 def test_the_temperature_player_computes_the_softmax_it_shows(monkeypatch):

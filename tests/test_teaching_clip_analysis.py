@@ -257,6 +257,12 @@ WRONG = {
         "most similar to the images": lambda i, c, a, k: int((i @ k.T).mean(0).argmax()),
         "first candidate": lambda *a: 0,
         "last candidate": lambda i, c, a, k: len(k) - 1,
+        "nearest to most images": lambda i, c, a, k: int(
+            (i @ k.T > (i @ c.T).amax(1, keepdim=True)).sum(0).argmax()
+        ),
+        "the first one is wanted": lambda *a: (
+            len(rates(*a)) - 1 - rates(*a)[::-1].index(min(rates(*a)))
+        ),
         "an int": lambda *a: torch.tensor(rates(*a)).argmin(),
         "found None": lambda *a: None,
         "found a list": rates,

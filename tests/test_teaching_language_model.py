@@ -60,6 +60,14 @@ def until_one_ends(model, ids, count, end):
     return found
 
 
+def until_all_end(model, ids, count, end):
+    found = greedy(model, ids, count, end, fill=end)
+    for column in range(count):
+        if (found[:, : column + 1] == end).any(1).all():
+            return found[:, : column + 1]
+    return found
+
+
 def cached(model, cache, ids, count, read=lambda token, whole: token, start=None, at=-1):
     new, found = ids if start is None else ids[:, start:], []
     for _ in range(count):
@@ -204,6 +212,7 @@ WRONG = {
             m, i, n, e, choose=lambda g: g[:, -1].argmin(-1), fill=e
         ),
         "stops too early": until_one_ends,
+        "stops when all rows have ended": until_all_end,
         "one token too few": lambda m, i, n, e: greedy(m, i, n - 1, e, fill=e),
         "one token too many": lambda m, i, n, e: greedy(m, i, n + 1, e, fill=e),
     },
@@ -283,6 +292,7 @@ WRONG = {
         "single spaces": prompt(sep=""),
         "none at the end": lambda e, d: prompt()(e, d) + " ",
         "on one line": prompt(sep="\n"),
+        "begins with a space": lambda e, d: prompt()(e, d) if e else " " + prompt()(e, d),
         "already in the prompt": lambda e, d: f"{prompt()(e, d)} {e[0][1]}" if e else "",
     },
     "language_model.rule": {

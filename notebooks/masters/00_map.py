@@ -58,7 +58,7 @@ plots.show(
 )
 
 # %% [markdown]
-# With a free choice of texts, CLIP becomes a classifier for any list of classes. How does it work? Each image and each text becomes a vector, and CLIP compares the directions of two vectors.
+# With a free choice of texts, CLIP becomes a classifier for any list of classes whose words occurred in its training captions. (All 113 nouns of this lesson did.) How does it work? Each image and each text becomes a vector, and CLIP compares the directions of two vectors.
 
 # %%
 caption = (
@@ -165,7 +165,7 @@ quiz("course_map.temperature")
 # |---|---|---|---|
 # | classify images from class vectors | ●●○○○ | ●●●●● | 5 |
 #
-# Return for each image the name of the class with the highest cosine. The vectors may have any length.
+# Return for each image the name of the class with the highest cosine. The vectors are not normalised.
 
 
 # %%
@@ -292,7 +292,7 @@ print(f"{len(texts)} texts to choose from; the worst rank is {ranks.max()}")
 # %% [markdown]
 # ### Controls
 #
-# Is such a score good? That depends on what is possible *without* the image. This course shows every score beside controls:
+# Is such a score good? That depends on what is possible *without* the image. This course shows its main scores beside controls:
 #
 # - **chance**: what guessing gives;
 # - **blank**: all images are replaced by the same blank one;
@@ -354,11 +354,11 @@ plots.show(
 # CLIP compares; it writes no text and draws no image. Following the lecture, we sort models by what goes in and what comes out:
 #
 # 1. **Aligned encoders**: image and text become vectors in one space (CLIP).
-# 2. **Image generation from text**. It is trained in four ways. A **VAE** learns a code of images and reconstructs them from it. A **GAN** trains a generator against a discriminator. **Diffusion** learns to remove noise step by step. **Flow** learns a direction in which noise moves to become an image.
+# 2. **Image generation from text**. The lecture names four ways to train it. A **VAE** learns a code of images and reconstructs them from it. A **GAN** trains a generator against a discriminator. **Diffusion** learns to remove noise step by step. **Flow** learns, at each point between noise and image, which way to move.
 # 3. **Image-conditioned text**: captions and answers about an image (Frozen, BLIP, BLIP-2).
-# 4. **Task-specific models**: built for captioning or visual question answering (VQA), on engineered encoders such as an object detector (ViLBERT, VL-BERT).
+# 4. **Task-specific models**: built for captioning or visual question answering (VQA), on a separately built encoder, such as an object detector (ViLBERT, VL-BERT).
 # 5. **Any input to text**: texts with images or videos in any order go in, text comes out (Flamingo, LLaVA).
-# 6. **Any to any**: images and texts go in and come out. The lecture names these as its hope.
+# 6. **Any to any**: images and texts go in and come out. The lecture names these as the goal for the future.
 
 # %%
 caption = (
@@ -368,7 +368,7 @@ caption = (
 plots.show(figures.timeline(), caption=caption)
 
 # %% [markdown]
-# One table has all that you need to compare them. **Frozen** parts keep their weights, **trained** parts change. *Meet* says where image and text exchange information. The **objective** is what the training loss asks for.
+# One table has all that you need to compare them. **Frozen** parts keep their weights, **trained** parts change. Unknown words in it are explained in the lesson that its last column names. *Meet* says where image and text exchange information. The **objective** is what the training loss asks for.
 
 # %%
 figures.systems_table()
@@ -466,7 +466,7 @@ for inputs, outputs in (({"text"}, {"image"}), ({"video"}, {"text"}), ({"image"}
 # %% [markdown]
 # ## 3. Frozen and trained
 #
-# Most of the table's systems build on parts that were trained before. Image encoders and language models are expensive, so they are kept, and only a **bridge** between them is trained. Lessons 07 to 12 are about such bridges.
+# Most of the table's systems build on parts that were trained before. Image encoders and language models are expensive, so some systems keep them frozen and train only a **bridge** between them. Lessons 07 to 12 are about bridges.
 
 # %%
 caption = (
@@ -513,7 +513,7 @@ count_parameters = check("course_map.count", count_parameters)
 # ```
 # </details>
 #
-# Here is a first bridge, trained in a few seconds. CLIP's image encoder is frozen, and so are the text vectors of the classes. A new linear layer between them is trained on a few hundred labelled images. The loss is made of *your* cosines and *your* probabilities: $-\log p$ of the right class.
+# Here is a first bridge, trained in a few seconds. It leads to the vectors of classes, not yet to a language model, and takes the place of CLIP's own image projection. CLIP's image encoder is frozen, and so are the text vectors of the classes. A new linear layer between them is trained on a few hundred labelled images. The loss is made of *your* cosines and *your* probabilities: $-\log p$ of the right class.
 
 # %%
 bridge = figures.Projection(model, cosine_similarity, class_probabilities)
@@ -553,7 +553,7 @@ plots.show(
 # | decisions | the image is a situation, the text is the next action | GPT-4V, the lecture's demonstration |
 # | embodied tasks | the model plans or controls a robot from camera images | PaLM-E, [arXiv 2303.03378](https://arxiv.org/abs/2303.03378) |
 #
-# Most of these abilities were not trained as tasks of their own. They come from the language model, once it can use images. How well it really *looks* is a question of lesson 13.
+# Most of these abilities, say the papers, come from the language model, once it can use images. How well it really *looks* is a question of lesson 13.
 #
 # ## The paper beside ours
 #
@@ -564,7 +564,7 @@ paper = published("blip2-table-1")
 figures.beside_ours(paper, evaluation.load_results("replicate_bridges"))
 
 # %% [markdown]
-# At our size both bridges answer nearly all of these easy questions, so their difference is within noise. The number of parameters agrees with the paper in direction only: our Flamingo is much smaller than the paper's. Here is the paper's whole table; lesson 10 explains its columns.
+# At our size both bridges answer about nine in ten of these easy questions, so their difference is within noise. The number of parameters agrees with the paper in direction only: both of ours are much smaller. Here is the paper's whole table; lesson 10 explains its columns.
 
 # %%
 Markdown(paper.markdown())
@@ -586,7 +586,7 @@ Markdown(paper.markdown())
 #
 # **Q3. Why did object detectors disappear from these models?**
 # <details><summary>One answer</summary>
-# A detector knows a fixed list of classes, needs labelled boxes, and is slow. What it doesn't detect is lost to the model. Patches or grid features keep everything, and web pairs replace the labels.
+# A detector knows a fixed list of classes, needs labelled boxes, and is slow. What it doesn't detect is lost to the model. Patches or grid features lose less, and web pairs replace the labels.
 # </details>
 #
 # **Q4. Which column of the table would you change to make Frozen answer better, and why?**

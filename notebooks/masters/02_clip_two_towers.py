@@ -72,7 +72,7 @@ plots.show(
 #
 # - They searched for pairs whose text contains one of 500,000 **queries**: words that occur often in Wikipedia, and names of its articles.
 # - They took at most 20,000 pairs of one query. Otherwise a few popular queries would fill the data set.
-# - Repeated pairs are removed, so that each pair counts once. (So the lecture says; the paper removed no pairs because of a test set, and measured the overlap instead. See lesson 03.)
+# - Repeated pairs are removed, so that each pair counts once. (So says the lecture, CS 8803-VLM. Pairs that also occur in a test set are another matter: the paper left them in and measured the overlap; see lesson 03.)
 #
 # The result has 400 million pairs. Any text beside an image may be in it: captions, descriptions, comments.
 
@@ -127,13 +127,13 @@ plots.show(
 )
 
 # %% [markdown]
-# Our own training data is a synthetic world: scenes of one to four things on a coloured background. A caption says what is there and, in some captions, how things are arranged and which background they have. Test images show **held-out compositions**: combinations of things that training never contains.
+# Our own training data is a synthetic world: scenes of one to four things on a coloured background. A caption says what is there and, in some captions, how things are arranged and which background they have. Test images show **held-out compositions**: combinations of things, or of a thing and a background, that training never contains.
 
 # %%
 train_pairs = recipes.clip.training_pairs(scale)
 plots.show(
     plots.pictures(train_pairs.images(range(6)), [train_pairs.text(i) for i in range(6)]),
-    "Figure 4. Six training pairs. What to see: captions vary; some do not mention the background.",
+    "Figure 4. Six training pairs. What to see: captions vary; most do not mention the background.",
     world.ATTRIBUTION,
 )
 
@@ -263,7 +263,7 @@ print(tuple(SmallViT()(torch.zeros(2, 3, 32, 32)).shape))
 # The paper trained two families of image encoders and compared them. The second is a convolutional **ResNet** with three changes (Section 2.4; Figure 6):
 #
 # 1. The **stem**, the first layers, has three 3 x 3 convolutions instead of one of 7 x 7.
-# 2. A convolution with stride 2 skips every second position, which causes aliasing. CLIP's ResNet convolves at every position and then averages neighbours (average pooling).
+# 2. A convolution with stride 2 skips every second position, so fine patterns turn into false coarse ones (*aliasing*). CLIP's ResNet convolves at every position and then averages neighbours (average pooling).
 # 3. The last feature map becomes one vector by **attention pooling** instead of a mean over all positions.
 
 # %%
@@ -351,7 +351,7 @@ print(tuple(SmallResNet()(torch.zeros(2, 3, 32, 32)).shape))
 # %% [markdown]
 # ## 4. The text encoder
 #
-# The text encoder is a transformer with a **causal mask**, like a language model. Each text begins with a start token and ends with an **end token**. The text's vector is the state at the end token: it is the only position that has attended to every word. Shorter texts of a batch are filled up with padding after the end token.
+# The text encoder is a transformer with a **causal mask**, like a language model. Each text begins with a start token and ends with an **end token**. The text's vector is the state at the end token: it is the first position that has attended to every word. Shorter texts of a batch are filled up with padding after the end token.
 
 # %% [markdown]
 # ### Exercise 5 · The state at the end token
@@ -539,7 +539,7 @@ print(f"a batch of one:   {abs(symmetric_loss(equal[:1], equal[:1], s)):.4f}")
 # %% [markdown]
 # ## 6. Training
 #
-# A model that ranks all training pairs rightly can lower its loss by raising the scale, without end. The paper keeps the scale at 100 or below, because larger ones made training unstable. We keep $1 \le e^s \le 100$.
+# A model that ranks all training pairs rightly can lower its loss by raising the scale, without end. The paper keeps the scale at 100 or below, because larger ones made training unstable. We keep $1 \le e^s \le 100$; the lower bound is ours and keeps $s \ge 0$.
 
 # %%
 quiz("clip.clamp")
@@ -624,12 +624,12 @@ for name, vision in (("ViT", SmallViT), ("ResNet", SmallResNet)):
 plots.show(
     plots.loss(curves, chance=math.log(64), chance_name="equal vectors, ln 64"),
     "Figure 8. Loss (nats) of your two models over steps. Dashed: equal vectors for all. "
-    "Pale: each step; dark: running mean. What to see: both start above ln 64 and fall far "
+    "Pale: each step; dark: running mean. What to see: the pale lines start above ln 64, and both fall far "
     "below it.",
 )
 
 # %% [markdown]
-# At first the loss is slightly above ln 64: the untrained logits differ, and they are wrong as often as right. Do not compare the two encoders from one run each. Lesson 03 compares them over several sizes and seeds.
+# At first the loss is above ln 64: the untrained logits are unequal but say nothing about the pairs. So the softmax is confident at random, and that costs more than equal logits. Do not compare the two encoders from one run each. Lesson 03 compares them over several sizes and seeds.
 #
 # Your batch had 64 pairs, the paper's 32,768. If memory is too small for a large batch, can one add up the gradients of several small ones?
 
@@ -754,7 +754,7 @@ plots.show(
 # %% [markdown]
 # ## 8. What the temperature does
 #
-# The scale decides how peaked the softmax over the texts is. Move it for the fifth image of Figure 10; the button sets the learned scale. At scale 1 no text has more than about 0.3. At 100 the model is nearly certain, whether it is right or wrong.
+# The scale decides how peaked the softmax over the texts is. Move it for the fifth image of Figure 10; the button sets the learned scale. At scale 1 no text has more than about 0.3. At 100 the model is nearly certain; on an image that it ranks wrongly it would be certain of a wrong text.
 
 # %%
 order = [4, 0, 1, 2, 3, 5]  # the fifth image; its own text first
@@ -766,7 +766,7 @@ figures.temperature_player(training.similarity(model, six)[4, order], names, lea
 plots.show(
     figures.temperature_figure(image_vectors, text_vectors, learned),
     "Figure 13. Loss (nats) of held-out pairs over the scale; both axes are logarithmic. "
-    "Dashed: equal vectors. Dotted: the learned scale. What to see: with the scale, the loss "
+    "Dashed (chance): the loss of equal vectors. Dotted: the learned scale. What to see: with the scale, the loss "
     "of right pairs falls and the loss of wrong pairs (each image with another one's text) rises.",
 )
 
@@ -840,7 +840,7 @@ figures.zero_shot_player(model, single.images(range(8)), first)
 # %% [markdown]
 # ## Failure lab · Four runs
 #
-# Four small CLIPs were trained on the same pairs with the same number of steps. One is healthy, and three have one fault each:
+# Four small CLIPs, each with a smaller ViT than above, were trained for the same number of steps. Batches have 32 pairs, except where that is the fault; hence ln 32 in the figure. One is healthy, and three have one fault each:
 #
 # - `"pairs"`: the texts of each batch are in a random order;
 # - `"one"`: each batch holds one pair;
@@ -868,7 +868,7 @@ diagnose("clip.training", {"A": None, "B": None, "C": None, "D": None})
 #
 # `{"A": "position", "B": "healthy", "C": "one", "D": "pairs"}`
 #
-# The faulty lines were `batch["ids"][torch.randperm(B)]` (pairs), `Batches(make, 1)` (one), and `end_positions = lambda ids: torch.full((len(ids),), 2)` (position). A text vector at the third token has read the article and the first noun at most. That is enough to lower the loss, and not enough to find the right text among several with the same beginning. This fault occurs in practice: code that looks for the end token as the largest id breaks when tokens with larger ids are added.
+# The faulty lines were `batch["ids"][torch.randperm(B)]` (pairs), `Batches(make, 1)` (one), and `end_positions = lambda ids: torch.full((len(ids),), 2)` (position: the encoder's `end_positions` finds the end token, as yours in Exercise 5). A text vector at the third token has read the article and the first noun at most. That is enough to lower the loss, and not enough to find the right text among several with the same beginning. This fault occurs in practice: code that looks for the end token as the largest id breaks when tokens with larger ids are added.
 #
 # </details>
 
@@ -910,7 +910,7 @@ tables.facts_table()
 # </details>
 # <details><summary>Q: What can a model not do whose image and text meet only in one cosine?</summary>
 #
-# It must press everything about an image into one vector before it knows the question. Relations ("left of"), counts and the binding of attributes to things are weak in CLIP. It ranks given texts and cannot write one. Lessons 04 and 08 let image and text meet earlier; lessons 07 to 12 generate text.
+# It must press everything about an image into one vector before it knows the question. Relations ("left of"), counts and the binding of attributes to things are weak in CLIP. It ranks given texts and cannot write one. Lessons 04 and 08 let image and text meet earlier; later lessons, from 07 on, generate text.
 #
 # </details>
 # <details><summary>Q: The lecture says that web data is noisy and that CLIP "gets stronger with weird stuff". Does noise help?</summary>
@@ -920,12 +920,12 @@ tables.facts_table()
 # </details>
 # <details><summary>Q: Why a batch of 32,768?</summary>
 #
-# Each pair has 32,767 negatives. Among few negatives, rough features suffice to find the right text; among many, some are similar, and finer differences must be learned. The batch is also the one thing that gradient accumulation cannot replace, as the last quiz shows. SigLIP (2023) replaces the softmax by a sigmoid for each pair, which makes smaller batches work better.
+# Each pair has 32,767 negatives. Among few negatives, rough features suffice to find the right text; among many, some are similar, and finer differences must be learned. The batch is also the one thing that gradient accumulation cannot replace, as the quiz on accumulation in section 6 shows. SigLIP (2023) replaces the softmax by a sigmoid for each pair, which makes smaller batches work better.
 #
 # </details>
 # <details><summary>Q: Our captions repeat. What happens if a batch holds the same caption twice?</summary>
 #
-# For both images, two columns are right and one is the target. Even a perfect model keeps a loss of ln 2 for these rows. If two texts have the same meaning in other words, each image is pushed away from a text that is right. `clip_loss` has an argument `positive_groups` for this; with 32,768 random web pairs it is rare enough to ignore.
+# For both images, two columns are right and one is the target. Even a perfect model keeps a loss of ln 2 for these rows. If two texts have the same meaning in other words, each image is pushed away from a text that is right. The package's `clip_loss` (in `parts/losses.py`) has an argument `positive_groups` for this; with 32,768 random web pairs it is rare enough to ignore.
 #
 # </details>
 # <details><summary>Q: Is zero-shot classification really without labels?</summary>
@@ -958,7 +958,7 @@ tables.facts_table()
 #
 # ## Glossary
 #
-# New words of this lesson: patch, class token, attention pooling, end token, joint space, logit scale and temperature, in-batch negatives, recall at k, zero-shot classification, blind and shuffled controls. Each stands with its symbol in the [glossary](../docs/GLOSSARY.md).
+# New words of this lesson: patch, class token, attention pooling, end token, joint space, logit scale and temperature, in-batch negatives, recall at k, zero-shot classification, blank and shuffled images as controls. Each stands with its symbol in the [glossary](../docs/GLOSSARY.md).
 #
 # ## Next
 #

@@ -83,7 +83,7 @@ plots.show(
 )
 
 # %% [markdown]
-# A probe is logistic regression, with a penalty that keeps its weights small (the formula follows in exercise 2). One penalty for all weights is fair only if all features are on one scale. So this is the first step, and the first chance for a mistake.
+# A probe is logistic regression, with a penalty that keeps its weights small (the formula stands before exercise 2). One penalty for all weights is fair only if all features are on one scale. So this is the first step, and the first chance for a mistake.
 
 # %% [markdown]
 # ### Exercise 1 · Standardise the features
@@ -226,7 +226,7 @@ Markdown(measured.data_set_words(rows))
 #
 # ## 2. A few labelled examples
 #
-# Labels are expensive. So how many labelled pictures per class is zero-shot worth? Figure 6 of the paper fits probes to $k$ = 1, 2, 4, 8 and 16 examples of each class, drawn at random. In our first figure $k$ stops at 8, because the rarest class has fewer than 16 training pictures.
+# Labels are expensive. So how many labelled pictures per class is zero-shot worth? Figure 6 of the paper fits probes to $k$ = 1, 2, 4, 8 and 16 examples of each class, drawn at random. In Figure 4 $k$ stops at 8, because the rarest class has fewer than 16 training pictures.
 
 # %% [markdown]
 # ### Exercise 3 · Draw k examples per class
@@ -593,7 +593,7 @@ plots.show(
     plots.bars({name: {"alarm rate": rate} for name, rate in rates.items()},
                "share of clothing pictures called an animal", sideways=True),
     caption="Figure 9. Share of clothing pictures that our CLIP calls an animal, after 0, 1, 2,"
-    " ... classes of clothing joined the list. What to see: the list alone decides how "
+    " ... classes of clothing joined the list. What to see: with the same model, the list decides how "
     "often the alarm is false.",
 )  # fmt: skip
 
@@ -683,7 +683,7 @@ Markdown(shifts.gap_table(rows, gap_closed))
 Markdown(shifts.shift_words(rows))
 
 # %% [markdown]
-# The variety of the pictures makes the difference. With one style, the model with captions keeps no more of grey, noise and sketch than the model with labels. With four styles, both keep more of them. The variety has a price at equal steps: both models are less accurate on original pictures, because they saw fewer of these. So in absolute accuracy the gain is beyond noise for labels only (table of controls in the end). None of the four recognises inverted pictures, a style that no training set had. Fang et al. (2022) found the same for the real CLIP: its robustness came from the diversity of the data, not from the captions. The paper's comparison is right, but it changes two things at once.
+# Variety helped on the styles that it contained. With one style, the model with captions keeps no more of grey, noise and sketch than the model with labels. With four styles, both keep more of them. The variety has a price at equal steps: both models are less accurate on original pictures, because they saw fewer of these. So in absolute accuracy the gain is beyond noise for labels only (table of controls in the end). On rotated pictures, which no training set had, variety lowers the accuracy in every seed, and none of the four recognises inverted ones. One more caution: captions come with scenes of several things and labels with single things, and the test shows single things. So the comparison of captions with labels changes two things at once, as the paper's does. Fang et al. (2022) found the same for the real CLIP: its robustness came from the diversity of the data, not from the captions. The paper's numbers are right; their cause is open.
 #
 # ## 6. Noise, filtering and duplicates
 #
@@ -784,7 +784,7 @@ plots.show(
 )
 
 # %% [markdown]
-# Beyond 60 % the filter can only add pairs that do not match: recall has reached its maximum, and precision falls to the share before filtering.
+# Beyond 60 % the filter can add almost only pairs that do not match: recall has almost reached its maximum, and precision falls to the share before filtering.
 #
 # Another kind of noise is repetition: one caption copied under thousands of pictures. CLIP's limit of 20,000 pairs per query works against it.
 
@@ -831,7 +831,7 @@ print(f"pairs kept {kept.float().mean():.2f}")
 print(f"copied: {copies.float().mean():.2f} of all, {copies[kept].float().mean():.2f} of the kept")
 
 # %% [markdown]
-# The limit drops copies and hardly touches other pairs, so the share of copies falls. Some copies stay: the first ten of each caption.
+# The limit drops copies and hardly touches other pairs, so the share of copies falls. More than half of the copies stay: the first ten of each caption.
 #
 # ## 7. Is the test in the training data?
 #
@@ -893,7 +893,7 @@ print(f"found {(nearest >= 0.995)[leak.planted].float().mean():.0%} of the copie
 print(f"accuracy on all minus clean: {100 * (report['all'] - report['clean']):+.2f} points")
 
 # %% [markdown]
-# The last line is the effect of the overlap. It cannot exceed the overlap itself, and it is far smaller: most of the copied pictures would be classified correctly anyway. The paper found the same.
+# The last line is the effect of the overlap. It cannot exceed the overlap itself, and it is far smaller: this model would classify most of the copied pictures correctly anyway. The paper found the same. With a weaker model the copies would matter more.
 #
 # ## Failure lab · Three broken evaluations
 #
@@ -963,7 +963,7 @@ Markdown(claims.control_table(rows))
 #
 # <details><summary>Q: "CLIP gets stronger with weird stuff", says the lecture about noisy pairs. What do our rows say?</summary>
 #
-# Section 6 has the numbers, and the table of controls the verdict on zero-shot accuracy. The mean is higher with fewer, filtered pairs, but three seeds differ too much for a verdict. The loss on held-out pairs is clearer: with wrong captions it stays far higher at equal steps. Variety of *pictures* helps (Figure 12). The two are often mixed up, because web data has both. With 400 million pairs, noise can be affordable: the variety that comes with it may be worth more than the harm.
+# Section 6 has the numbers, and the table of controls the verdict on zero-shot accuracy. The mean is higher with fewer, filtered pairs, but three seeds differ too much for a verdict. The loss on held-out pairs is clearer: with wrong captions it stays far higher at equal steps. Variety of *pictures* helps on the styles that it contains (Figure 12). The two are often mixed up, because web data has both. With 400 million pairs, noise can be affordable: the variety that comes with it may be worth more than the harm.
 # </details>
 #
 # <details><summary>Q: CLIP makes surveillance cheap: no labels, any class, any camera. What does the class-list experiment add to this debate?</summary>
@@ -986,7 +986,7 @@ Markdown(claims.control_table(rows))
 # - Our captions name every thing in a picture. Captions of web pictures do not.
 # - Our shifts are filters on drawings. Natural shifts, such as new cameras or countries, are harder to define.
 # - The class-list experiment uses things. It shows the mechanism, not the harm to people.
-# - Few seeds, and two or three sizes per family: not enough for a scaling law.
+# - Few seeds, and two sizes per family: not enough for a scaling law.
 # - Not measured here: whether its probabilities can be trusted (a class given 0.9 should be right in 90 % of the cases), social bias of the training pairs, identification of people.
 #
 # ## Reading
@@ -1003,7 +1003,7 @@ Markdown(claims.control_table(rows))
 # > - Zero-shot CLIP is strong where captions name the classes, and close to chance where they do not.
 # > - Compare architectures at equal **compute**. Parameters can mislead.
 # > - The **class list** is part of the classifier. Adding one class can change the errors of a whole group.
-# > - CLIP's robustness comes from **varied pictures**, not from captions alone.
+# > - CLIP's robustness comes from **varied pictures**, not from captions alone (Fang et al. 2022); in our world variety helps only on the styles that it contains.
 # > - Noisy pairs can be cleaned by a model trained on cleaner pairs; overlap with the test must be measured.
 #
 # ## Glossary

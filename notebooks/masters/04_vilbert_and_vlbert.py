@@ -619,7 +619,7 @@ plots.show(
 Markdown(figures.many_effects(model, held_out, 12 if smoke else 60))
 
 # %% [markdown]
-# The other region gets little attention on average. Yet masking it changes the probability in most of these pictures. It falls in some and *rises* in others, where the model had partly chosen the wrong thing.
+# In this last layer the other region gets little attention on average. (The rest of each row goes to the IMG token, and in the first layer the other region gets more. Masking it also changes the IMG token, which is the mean of all regions.) Yet masking it changes the probability in most of these pictures. It falls in some and *rises* in others, where the model had partly chosen the wrong thing.
 
 # %% [markdown]
 # ## 8. One stream: VL-BERT
@@ -643,7 +643,7 @@ vlbert_config = recipes.vilbert.vlbert_config(scale)
 plots.show(
     diagrams.one_stream(vlbert_config, regions=2, words=9),
     "Figure 8. VL-BERT as in its Figure 1, with our shapes. What to see: one sequence, one "
-    "stack of blocks, and a LayerNorm for visual features whose weight starts at zero.",
+    "stack of blocks, and a LayerNorm for visual features whose weight and bias start at zero.",
 )
 
 # %% [markdown]
@@ -719,7 +719,7 @@ plots.show(
     ),
     f"Figure 10. Masked nouns and regions on held-out pictures, {len(fusion['seeds'])} seeds, "
     f"{fusion['steps']} steps; bars are means, whiskers one standard deviation (cut at 1), dots "
-    "the seeds. What to see: without exchange nothing is learnt; one stream does as well as two.",
+    "the seeds. What to see: without exchange nothing is learnt about the other stream; one stream does as well as two.",
 )
 
 # %% [markdown]
@@ -854,7 +854,7 @@ history = vilbert_model.train(own_vqa, examples, 4 if smoke else 250, learning_r
 print(f"loss in the first step {history[0].loss:.1f}, in the last {history[-1].loss:.1f}")
 
 # %% [markdown]
-# How good is it? The next figure also shows the shipped model, which had four times the steps, twice the batch and five times the questions, and one control: the shipped model without the picture. The test has as many questions of each kind, and each answer of a kind equally often.
+# How good is it? The next figure also shows the shipped model, which had four times the steps, twice the batch and five times the questions, and one control: the shipped model without the picture. The test has 120 questions of each kind, and each answer of a kind equally often.
 
 # %%
 test = questions.batch(questions.balanced(per_kind := 12 if smoke else 120))
@@ -877,7 +877,7 @@ plots.show(
     plots.probability_bars(groups, "right answers (share)"),
     f"Figure 12. Accuracy on questions about held-out pictures, {per_kind} of each kind: yours, "
     "the shipped model, the shipped model without picture, and guessing among answers of that "
-    "kind. What to see: without the picture it only guesses. Yours is best at backgrounds and "
+    "kind. What to see: without the picture it only guesses. Your model's best kinds are backgrounds and "
     "presence.",
 )
 
@@ -895,7 +895,7 @@ Markdown(figures.by_kind(tuned, questions))
 #
 # ## Failure lab
 #
-# Four trainings of the small model: one healthy, three with one fault each. The scores were measured on new pictures with correct code, whatever the fault in training was.
+# Four trainings of the small model: one healthy, three with one fault each. All four are tested on new pictures with the correct code; the faults are in training alone.
 #
 # - **leak**: the IMG token's mean includes masked regions;
 # - **no exchange**: both streams get zeros from co-attention;
@@ -967,7 +967,7 @@ Markdown(figures.comparison([
 # Reasons where the verdict isn't *agrees*:
 #
 # - **Two streams or one.** Our captions are short: a word needs one region, and shared layers suffice. Bugliarello et al. 2021 ([arXiv 2011.15124](https://arxiv.org/abs/2011.15124)) trained five such models under equal conditions. Most of the published differences came from training data and hyper-parameters.
-# - **Pre-training.** Fine-tuned and from scratch have 1,024 questions and 250 steps here. What pre-training gains with "is there ...?" it loses with "where" (section 9). Pre-training on photographs with their many words covers more of what VQA asks.
+# - **Pre-training.** Fine-tuned and from scratch have 1,024 questions and 250 steps here. On average pre-training gains with "is there ...?", within noise, and loses with "where" (section 9). Pre-training on photographs with their many words covers more of what VQA asks.
 # - **VL-BERT.** Two seeds equal ViLBERT and one is late (section 8), so the spread is large. The papers' gap is small, too: less than one point on VQA.
 #
 # Our own controls, which the papers don't claim. In the last three rows VL-BERT was first trained on captions alone, then saw pictures for the first time, with visual norms that start at 1 or at 0:
@@ -991,7 +991,7 @@ Markdown(figures.comparison([
 ]))  # fmt: skip
 
 # %% [markdown]
-# So the start at 0 leaves the trained model undisturbed, but these runs are slower to use the picture for words: after 1,000 steps no seed from 0 predicts masked backgrounds better than guessing, and most seeds from 1 do. Masked nouns are learnt from neither start in that time.
+# So the start at 0 leaves the trained model undisturbed, but these runs seem slower to use the picture for words, within noise: after 1,000 steps no seed from 0 predicts masked backgrounds better than guessing, and most seeds from 1 do. Masked nouns are learnt from neither start in that time.
 #
 # ## Discussion
 #

@@ -39,6 +39,16 @@ ALARM_RATE = Exercise(
     reference=right.alarm_rate,
 )
 
+
+def not_the_best(got: object, wanted: object, *_) -> str | None:
+    """What to say of a candidate that is no named mistake's."""
+    if isinstance(got, (Tensor, float)):
+        return "return the number of the candidate, an int (.item() of a tensor)."
+    if isinstance(got, int):
+        return "that candidate is not the one with the lowest alarm rate."
+    return None
+
+
 BEST_CLASS = Exercise(
     "Each candidate is tried, one at a time, on the whole class list.",
     (
@@ -59,14 +69,22 @@ BEST_CLASS = Exercise(
                     )
                 ),
                 "that is the last candidate.": lambda i, c, a, k: len(k) - 1,
+                "that candidate is nearest to most images, but some of them raised no alarm: measure the rate.": (
+                    right.wins_most
+                ),
             },
-            explain=lambda got, wanted, *_: (
-                "return the number of the candidate, an int (.item() of a tensor)."
-                if isinstance(got, (Tensor, float))
-                else "that candidate is not the one with the lowest alarm rate."
-                if isinstance(got, int)
-                else None
-            ),
+            explain=not_the_best,
+        ),
+        rule(
+            "best_class_to_add",
+            right.tied_inputs,
+            right.best_class_to_add,
+            {
+                "that is the last of several candidates that are equally good; the first one is wanted.": (
+                    right.last_of_equal
+                )
+            },
+            explain=not_the_best,
         ),
     ),
     reference=right.best_class_to_add,

@@ -72,15 +72,38 @@ def best_class_to_add(
 
 
 def add_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    """Inputs for which no two of the common mistakes choose the same candidate."""
+    """Inputs for which no two of the common mistakes choose the same candidate, and one is best."""
+    while True:
+        (images, classes, is_alarm), _ = alarm_inputs(generator)
+        candidates = unit(normal(generator, number(generator, 10, 13), 6))
+        args = [images, classes, is_alarm, candidates]
+        chosen = [best_class_to_add(*args, best=best) for best in (min, max)]
+        chosen.append(best_class_to_add(*args, rate=partial(rate_with, alarm=True)))
+        chosen += [most_similar(*args), wins_most(*args), 0, len(candidates) - 1]
+        if len(set(chosen)) == 7 and last_of_equal(*args) == chosen[0]:
+            return args, {}
+
+
+def tied_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    """Inputs for which two candidates make the lowest rate, neither of them the first or the last one."""
     while True:
         (images, classes, is_alarm), _ = alarm_inputs(generator)
         candidates = unit(normal(generator, number(generator, 7, 9), 6))
         args = [images, classes, is_alarm, candidates]
-        chosen = [best_class_to_add(*args, best=best) for best in (min, max)]
-        chosen.append(best_class_to_add(*args, rate=partial(rate_with, alarm=True)))
-        if len({0, len(candidates) - 1, *chosen, most_similar(*args)}) == 6:
+        if 0 < best_class_to_add(*args) < last_of_equal(*args) < len(candidates) - 1:
             return args, {}
+
+
+def last_of_equal(images, classes, is_alarm, candidates) -> int:
+    """The last of the candidates that make the lowest rate."""
+    rates = [rate_with(images, classes, is_alarm, one) for one in candidates]
+    return len(rates) - 1 - rates[::-1].index(min(rates))
+
+
+def wins_most(images, classes, is_alarm, candidates) -> int:
+    """The candidate that becomes the nearest class of most images, alarms or not."""
+    taken = images @ candidates.T > (images @ classes.T).amax(1, keepdim=True)
+    return int(taken.sum(0).argmax())
 
 
 def most_similar(images, classes, is_alarm, candidates) -> int:

@@ -105,8 +105,8 @@ def pooling_diagram(tower):
     diagram.box(
         "pool",
         "attention",
-        f"keys, values: ({1 + grid**2}, {width})",
-        "+ positions",
+        f"mean and tokens, ({1 + grid**2}, {width})",
+        "+ positions: keys, values",
         column=4,
         row=0,
         kind="trained",
@@ -116,7 +116,7 @@ def pooling_diagram(tower):
     diagram.arrow("stem", "stages")
     diagram.arrow("stages", "pool", "tokens")
     diagram.arrow("stages", "mean")
-    diagram.arrow("mean", "pool", "query")
+    diagram.arrow("mean", "pool", "query, key, value")
     diagram.arrow("pool", "vector")
     return diagram
 

@@ -221,6 +221,14 @@ def mean_after_positions(tokens, positions, *rest):
     return attention_pool(tokens, shifted, *rest)
 
 
+def mean_without_position(tokens, positions, *rest, keys_of=unchanged):
+    """The mean token is the query as it is, without its position."""
+    mean = tokens.mean(1, keepdim=True)
+    return attention_pool(tokens, positions, *rest, query_of=lambda x: mean, keys_of=keys_of)
+
+
+mean_without_position_not_a_key = partial(mean_without_position, keys_of=lambda x: x[:, 1:])
+
 POOL = {
     "there are no positions: add them to the mean and to the tokens.": lambda t, p, *rest: (
         attention_pool(t, 0 * p, *rest)
@@ -232,9 +240,11 @@ POOL = {
         partial(attention_pool, query_of=unchanged),
         partial(attention_pool, query_of=lambda x: x[:, 1:]),
     ),
-    "the mean token is not among the keys: it attends to itself as well.": partial(
-        attention_pool, keys_of=lambda x: x[:, 1:]
+    "the mean token is not among the keys: it attends to itself as well.": (
+        partial(attention_pool, keys_of=lambda x: x[:, 1:]),
+        mean_without_position_not_a_key,
     ),
+    "the mean token has a position as well, the first row: add it to the query.": mean_without_position,
     "divided by the root of the whole width: each head has width / heads numbers.": partial(
         attention_pool, scale=lambda width, heads: width**-0.5
     ),

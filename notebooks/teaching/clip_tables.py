@@ -25,7 +25,7 @@ def sizes_table(model, batch: int, steps: int) -> Markdown:
     text = sum(p.numel() for p in model.text.parameters())
     rows = [
         (
-            "different image-text pairs",
+            "image-text pairs drawn in training",
             f"{fact('image-text pairs'):g} million",
             f"{batch * steps:,}",
         ),

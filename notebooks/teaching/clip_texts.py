@@ -90,10 +90,12 @@ def text_parameters(
     matrices: int = 4,
     hidden: int = 4,
     last_norm: int = 1,
+    inner: int | None = None,
 ) -> int:
     """Parameters of the text tower before its projection: embeddings, positions, blocks, last LayerNorm."""
     attention = matrices * (width**2 + biases * width)
-    feedforward = 2 * hidden * width**2 + biases * (hidden + 1) * width
+    inner = hidden if inner is None else inner
+    feedforward = 2 * hidden * width**2 + biases * (inner + 1) * width
     block = attention + feedforward + norms * 2 * width
     return (vocabulary + positions * context) * width + depth * block + last_norm * 2 * width
 
@@ -114,6 +116,7 @@ PARAMETERS = {
         "the LayerNorms are missing.": {"norms": 0, "last_norm": 0},
         "the LayerNorm after the last block is missing.": {"last_norm": 0},
         "attention has a fourth matrix, for the output.": {"matrices": 3},
+        "the feed-forward's first bias is as wide as its hidden layer, 4 * width.": {"inner": 1},
         "the feed-forward's hidden layer is 4 * width wide.": {"hidden": 1},
     }.items()
 } | {

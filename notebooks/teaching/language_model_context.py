@@ -144,7 +144,16 @@ PROMPT = Exercise(
             answers.few_shot_prompt,
             PROMPT_MISTAKES,
         ),
-        rule("few_shot_prompt", no_example_inputs, answers.few_shot_prompt),
+        rule(
+            "few_shot_prompt",
+            no_example_inputs,
+            answers.few_shot_prompt,
+            {
+                "with no examples your prompt begins with a space.": (
+                    lambda *texts: " " + answers.few_shot_prompt(*texts)
+                )
+            },
+        ),
     ),
     reference=answers.few_shot_prompt,
 )

@@ -128,6 +128,15 @@ def generate_check_inputs(generator: torch.Generator) -> tuple[list, dict]:
             return args, options
 
 
+def all_rows_end(generator: torch.Generator) -> tuple[list, dict]:
+    """One prompt, or some that are the same, so that all rows end before the last column."""
+    while True:
+        (table, ids, count, end), options = generate_inputs(generator)
+        ids = ids[:1].expand(number(generator, 1, 2), -1)
+        if (generated(table, ids, count, end)[:, :-1] == end).any(1).all():
+            return [table, ids, count, end], options
+
+
 def run_cached(target, table, ids, count):
     """Driver: [what `target` generates with a table model and a cache, how many positions were computed]."""
     from teaching.language_model_decoding import TableModel
@@ -201,13 +210,24 @@ CACHED_MISTAKES = {
 
 
 GENERATE = Exercise(
-    "Greedy: the most likely token at each step, until each row has ended.",
+    "Greedy: the most likely token at each step; rows that have ended repeat the end token.",
     (
         rule(
             "generate",
             generate_check_inputs,
             reference_generate,
             GENERATE_MISTAKES,
+            driver=driver_source(run_generate),
+        ),
+        rule(
+            "generate",
+            all_rows_end,
+            reference_generate,
+            {
+                "generation stops when all rows have ended: return max_new_tokens columns all the same.": (
+                    partial(stopped, how=torch.all)
+                )
+            },
             driver=driver_source(run_generate),
         ),
     ),

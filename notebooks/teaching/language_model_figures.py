@@ -92,8 +92,22 @@ def induction_diagram() -> Diagram:
     words = ("cat", "dax", "apple", "wug", "cat")
     for column, word in enumerate(words):
         diagram.box(f"word {column}", word, f"position {column + 1}", column=column, kind="data")
-    diagram.box("note", "layer 1, previous token", "adds: before me stands cat", column=1, row=-1)
-    diagram.box("find", "layer 2, induction head", "key found: cat stands before", column=4, row=-2)
+    diagram.box(
+        "note",
+        "layer 1, previous token",
+        "adds: before me stands cat",
+        column=1,
+        row=-1,
+        kind="trained",
+    )
+    diagram.box(
+        "find",
+        "layer 2, induction head",
+        "key found: cat stands before",
+        column=4,
+        row=-2,
+        kind="trained",
+    )
     diagram.box("out", "next word", "dax", column=4, row=-3, kind="data")
     diagram.arrow("word 0", "note")
     diagram.arrow("word 1", "note")

@@ -96,11 +96,12 @@ def probability_bars(
 def _bar(axes, value: float, end: float, centre: float, thick: float, colour: str) -> None:
     """A bar with its number behind `end`, or inside where there is no room."""
     inside = value > 0.94
+    number = f"{value:.2f}" if value == 0 or value >= 0.01 else f"{value:.3f}"
     axes.barh([centre], [value], thick, color=colour)
     axes.text(
         value if inside else end,
         centre,
-        f"{value:.2f} " if inside else f" {value:.2f}",
+        f"{number} " if inside else f" {number}",
         va="center",
         fontsize=8.5,
         ha="right" if inside else "left",
