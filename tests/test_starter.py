@@ -100,10 +100,8 @@ def test_nothing_is_overwritten_and_names_are_names(project, tmp_path):
 
 def test_the_command_says_how_to_begin(tmp_path):
     done = CliRunner().invoke(app, ["start", str(tmp_path / "cats")])
-    assert (
-        done.exit_code == 0
-        and "train.py --scale smoke" in done.output
-        and (tmp_path / "cats" / "train.py").exists()
-    )
+    assert done.exit_code == 0, done.output
+    assert "train.py --scale smoke" in done.output
+    assert (tmp_path / "cats" / "train.py").exists()
     again = CliRunner().invoke(app, ["start", str(tmp_path / "cats")])
     assert isinstance(again.exception, ValueError) and "not empty" in str(again.exception)

@@ -233,6 +233,6 @@ def test_a_quiz_may_ask_what_was_measured(displayed):
     (choice,) = inside(displayed[0][0], ipywidgets.RadioButtons)
     choice.value = "before it"
     reply = inside(displayed[0][0], ipywidgets.HTML)[-1].value
-    assert "Not quite." in reply and "Half of the rise: step 900" in reply
+    assert "Not quite." in reply and "Half of the rise: by step 900" in reply
     with pytest.raises(ValueError, match="not among"):
         exercises.quiz("language_model.binding_step", "never", options, **steps)

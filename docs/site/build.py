@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,9 +27,6 @@ def build(root: Path, out: Path) -> list[Path]:
     Raises ValueError for a link that leads nowhere, a figure without a description, whatever else Sphinx warns of, and for a
     folder that holds something else.
     """
-    from sphinx.application import Sphinx
-    from sphinx.util.docutils import docutils_namespace
-
     if out.exists() and any(out.iterdir()):
         if not (out / MARK).is_file():
             raise ValueError(
@@ -37,11 +35,15 @@ def build(root: Path, out: Path) -> list[Path]:
         shutil.rmtree(out)
     out.mkdir(parents=True, exist_ok=True)
     (out / MARK).touch()  # first: a broken build can be repeated
-    warnings = io.StringIO()
-    with TemporaryDirectory() as pages, TemporaryDirectory() as cache, docutils_namespace():
+    with TemporaryDirectory() as pages, TemporaryDirectory() as cache:
         stage(root, Path(pages))
-        Sphinx(pages, CONFIGURATION, out, cache, "html", status=None, warning=warnings).build()
-        said = re.sub(r"\x1b\[[\d;]*m", "", warnings.getvalue()).replace(pages + "/", "")
+        warnings = Path(cache, "warnings.txt")
+        # in a process of its own: autodoc changes the functions that it describes
+        command = [sys.executable, "-m", "sphinx", "-q", "-w", warnings, "-c", CONFIGURATION]
+        command += ["-d", cache, pages, out]
+        done = subprocess.run(command, capture_output=True, text=True)
+        said = warnings.read_text(encoding="utf-8") if warnings.is_file() else ""
+        said = said.replace(f"{pages}/", "") or (done.stderr if done.returncode else "")
     if said:
         raise ValueError(f"the site was built with warnings:\n{said}")
     return [path for path in out.rglob("*") if path.is_file()]

@@ -624,8 +624,8 @@ for name, vision in (("ViT", SmallViT), ("ResNet", SmallResNet)):
 plots.show(
     plots.loss(curves, chance=math.log(64), chance_name="equal vectors, ln 64"),
     "Figure 8. Loss (nats) of your two models over steps. Dashed: equal vectors for all. "
-    "Pale: each step; dark: running mean. What to see: the pale lines start above ln 64, and both fall far "
-    "below it.",
+    "Pale: each step; dark: running mean. What to see: the pale lines start "
+    "above ln 64, and both fall far below it.",
 )
 
 # %% [markdown]
@@ -766,8 +766,9 @@ figures.temperature_player(training.similarity(model, six)[4, order], names, lea
 plots.show(
     figures.temperature_figure(image_vectors, text_vectors, learned),
     "Figure 13. Loss (nats) of held-out pairs over the scale; both axes are logarithmic. "
-    "Dashed (chance): the loss of equal vectors. Dotted: the learned scale. What to see: with the scale, the loss "
-    "of right pairs falls and the loss of wrong pairs (each image with another one's text) rises.",
+    "Dashed (chance): the loss of equal vectors. Dotted: the learned scale. What to "
+    "see: with the scale, the loss of right pairs falls and the loss of wrong "
+    "pairs (each image with another one's text) rises.",
 )
 
 # %% [markdown]

@@ -593,8 +593,8 @@ plots.show(
     plots.bars({name: {"alarm rate": rate} for name, rate in rates.items()},
                "share of clothing pictures called an animal", sideways=True),
     caption="Figure 9. Share of clothing pictures that our CLIP calls an animal, after 0, 1, 2,"
-    " ... classes of clothing joined the list. What to see: with the same model, the list decides how "
-    "often the alarm is false.",
+    " ... classes of clothing joined the list. What to see: with the same model, "
+    "the list decides how often the alarm is false.",
 )  # fmt: skip
 
 # %% [markdown]

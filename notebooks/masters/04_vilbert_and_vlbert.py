@@ -719,7 +719,8 @@ plots.show(
     ),
     f"Figure 10. Masked nouns and regions on held-out pictures, {len(fusion['seeds'])} seeds, "
     f"{fusion['steps']} steps; bars are means, whiskers one standard deviation (cut at 1), dots "
-    "the seeds. What to see: without exchange nothing is learnt about the other stream; one stream does as well as two.",
+    "the seeds. What to see: without exchange nothing is learnt about the other "
+    "stream; one stream does as well as two.",
 )
 
 # %% [markdown]
@@ -877,8 +878,8 @@ plots.show(
     plots.probability_bars(groups, "right answers (share)"),
     f"Figure 12. Accuracy on questions about held-out pictures, {per_kind} of each kind: yours, "
     "the shipped model, the shipped model without picture, and guessing among answers of that "
-    "kind. What to see: without the picture it only guesses. Your model's best kinds are backgrounds and "
-    "presence.",
+    "kind. What to see: without the picture it only guesses. Your model's best "
+    "kinds are backgrounds and presence.",
 )
 
 # %% [markdown]
