@@ -44,7 +44,7 @@ WATCH = """([cell, patience]) => {
 }"""
 """Watches for another picture in a cell; `window.answer` will be the milliseconds from the key press to the frame that shows it."""
 RAN = """() => {
-  const prompts = [...document.querySelectorAll('.jp-CodeCell')].filter(one => one.querySelector('.cm-content').innerText.trim())
+  const prompts = [...document.querySelectorAll('.jp-CodeCell')].filter(one => one.querySelector('.cm-content')?.innerText.trim())
     .map(one => one.querySelector('.jp-InputPrompt').innerText);
   return [prompts.filter(one => /\\[\\d+\\]/.test(one)).length, prompts.length];
 }"""
