@@ -52,20 +52,17 @@ def greedy(model, ids, count, end, choose=None, fill=None, all_rows=False, read=
     return ids[:, start:]
 
 
-def until_one_ends(model, ids, count, end):
-    found = greedy(model, ids, count, end, fill=end)
-    for column in range(count):
-        if (found[:, column] == end).any():
-            return found[:, : column + 1]
-    return found
+def until_ended(how):
+    """Greedy, but only up to the column at which `how` (any or all) of the rows have ended."""
 
+    def answer(model, ids, count, end):
+        found = greedy(model, ids, count, end, fill=end)
+        for column in range(count):
+            if how((found[:, column] == end).tolist()):
+                return found[:, : column + 1]
+        return found
 
-def until_all_end(model, ids, count, end):
-    found = greedy(model, ids, count, end, fill=end)
-    for column in range(count):
-        if (found[:, : column + 1] == end).any(1).all():
-            return found[:, : column + 1]
-    return found
+    return answer
 
 
 def cached(model, cache, ids, count, read=lambda token, whole: token, start=None, at=-1):
@@ -211,8 +208,8 @@ WRONG = {
         "the least likely": lambda m, i, n, e: greedy(
             m, i, n, e, choose=lambda g: g[:, -1].argmin(-1), fill=e
         ),
-        "stops too early": until_one_ends,
-        "stops when all rows have ended": until_all_end,
+        "stops too early": until_ended(any),
+        "stops when all rows have ended": until_ended(all),
         "one token too few": lambda m, i, n, e: greedy(m, i, n - 1, e, fill=e),
         "one token too many": lambda m, i, n, e: greedy(m, i, n + 1, e, fill=e),
     },

@@ -725,7 +725,7 @@ caption = (
     "itself and one position before. What to see: 1, 2 and 4 blocks reach 1, 2 and 4 "
     "positions back, as predicted."
 )
-figure = plots.mask_gallery(reach, named=("input", "output"))
+figure = plots.mask_gallery(reach, axis_names=("input", "output"))
 plots.show(figure, caption=caption)
 
 # %%

@@ -362,7 +362,8 @@ for tower in ("CLIP", "supervised", "untrained"):
 # The paper trained five ResNets and three ViTs. Its Figure 10 draws the average probe score over **compute**: operations of one forward pass per image. ViTs needed about a third of the compute of ResNets for the same score. The best model, ViT-L/14@336px, beat the best model before it on average:
 
 # %%
-Markdown(published("clip-probe-gain").markdown())
+gains = [row for row in published("clip-facts").rows if "gain" in row[0]]
+Markdown("\n".join(f"- {what}: {value} {unit}" for what, value, unit in gains))
 
 # %%
 quiz("clip_analysis.compute_axis")

@@ -82,8 +82,8 @@ def mask(values: Mask | Tensor, queries: Names = None, keys: Names = None, title
 
 
 @course_style()
-def mask_gallery(masks: Mapping[str, Mask | Tensor], columns: int = 3, named=AXES):
-    """Several masks, or other tables of booleans, in one figure. named: the horizontal and the vertical axis."""
+def mask_gallery(masks: Mapping[str, Mask | Tensor], columns: int = 3, axis_names=AXES):
+    """Several masks, or other tables of booleans, in one figure. axis_names: below, at the left."""
     grids = {name: _grid(values) for name, values in masks.items()}
     rows = -(-len(grids) // columns)
     drawn, axes = figure(3.1 * columns, 2.9 * rows, rows, columns)
@@ -91,7 +91,7 @@ def mask_gallery(masks: Mapping[str, Mask | Tensor], columns: int = 3, named=AXE
         _mask(panel, grid, title=name.replace(": ", ":\n"))
     for panel in axes[len(grids) :]:
         panel.set_visible(False)
-    for label, text in zip((drawn.supxlabel, drawn.supylabel), named):
+    for label, text in zip((drawn.supxlabel, drawn.supylabel), axis_names):
         label(text, fontsize=10)
     return describe(
         drawn,
