@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import layer_norm
 
 from teaching import attention_answers as answers
-from teaching.exercises import Exercise, number, rule
+from teaching.exercises import Exercise, distinguishing, number, rule
 
 prefix_mask, reachable = answers.prefix_mask, answers.reachable
 
@@ -73,7 +73,6 @@ def packed_result(document, is_token, parts=("document", "causal", "padding"), *
         "padding": is_token[:, None, :].expand(-1, T, -1),
         "padded queries": is_token[:, :, None].expand(-1, -1, T),
         "pads": ~is_token[:, None, :].expand(-1, T, -1),
-        "earlier documents": document[:, :, None] >= document[:, None, :],
     }
     allowed = torch.stack([masks[part] for part in parts])
     return (allowed.any(0) if changes.get("union") else allowed.all(0))[:, None]
@@ -85,9 +84,8 @@ PACKED_MISTAKES = {
         parts=("document", "causal")
     ),
     "texts attend to the future: the mask is not causal.": packed(parts=("document", "padding")),
-    "texts attend to earlier documents: two documents in one row must not see each other.": (
-        packed(parts=("causal", "padding")),
-        packed(parts=("earlier documents", "causal", "padding")),
+    "texts attend to earlier documents: two documents in one row must not see each other.": packed(
+        parts=("causal", "padding")
     ),
     "padding must be closed as keys (columns); yours closes it as queries (rows).": packed(
         parts=("document", "causal", "padded queries")
@@ -265,7 +263,14 @@ PREFIX = Exercise(
 )
 PACKED = Exercise(
     "Groups, levels and padding are three conditions that hold together.",
-    (rule("packed_mask", packed_inputs, answers.packed_mask, PACKED_MISTAKES),),
+    (
+        rule(
+            "packed_mask",
+            distinguishing(packed_inputs, answers.packed_mask, PACKED_MISTAKES),
+            answers.packed_mask,
+            PACKED_MISTAKES,
+        ),
+    ),
     reference=answers.packed_mask,
 )
 LAST_IMAGE = Exercise(

@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 
 from teaching import attention_answers as answers
-from teaching.exercises import Exercise, normal, number, rule, run_with_gradients
+from teaching.exercises import (
+    Exercise,
+    distinguishing,
+    normal,
+    number,
+    rule,
+    run_with_gradients,
+)
 from vlmgrader.checks import driver_source
 
 
@@ -185,7 +192,14 @@ POSITIONS_MISTAKES = {
 
 ATTENTION = Exercise(
     "Each row of weights sums to 1, and each result is a weighted mean of the values.",
-    (rule("attention", attention_inputs, answers.attention, ATTENTION_MISTAKES),),
+    (
+        rule(
+            "attention",
+            distinguishing(attention_inputs, answers.attention, ATTENTION_MISTAKES),
+            answers.attention,
+            ATTENTION_MISTAKES,
+        ),
+    ),
     reference=answers.attention,
 )
 MASKED = Exercise(

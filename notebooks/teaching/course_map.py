@@ -7,7 +7,7 @@ from functools import partial
 from teaching import course_map_answers as answers
 from teaching import course_map_checks as checks
 from teaching import course_map_table_checks as table_checks
-from teaching.exercises import Exercise, rule
+from teaching.exercises import Exercise, distinguishing, rule
 from vlmgrader.checks import driver_source
 
 EXERCISES = {
@@ -37,7 +37,16 @@ EXERCISES = {
     ),
     "zero_shot": Exercise(
         "That is a classifier without a single labelled image.",
-        (rule("zero_shot", checks.zero_shot_inputs, answers.zero_shot, checks.ZERO_SHOT_MISTAKES),),
+        (
+            rule(
+                "zero_shot",
+                distinguishing(
+                    checks.zero_shot_inputs, answers.zero_shot, checks.ZERO_SHOT_MISTAKES
+                ),
+                answers.zero_shot,
+                checks.ZERO_SHOT_MISTAKES,
+            ),
+        ),
         reference=answers.zero_shot,
     ),
     "ranks": Exercise(
@@ -74,7 +83,11 @@ EXERCISES = {
         (
             rule(
                 "count_parameters",
-                table_checks.model_inputs,
+                distinguishing(
+                    table_checks.model_inputs,
+                    answers.count_parameters,
+                    table_checks.COUNT_MISTAKES,
+                ),
                 answers.count_parameters,
                 table_checks.COUNT_MISTAKES,
             ),
