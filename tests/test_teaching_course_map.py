@@ -75,6 +75,8 @@ WRONG = {
         "absolute values": lambda a, b: (
             (a / a.abs().sum(-1, keepdim=True)) @ (b / b.abs().sum(-1, keepdim=True)).T
         ),
+        "one norm of the whole table": lambda a, b: (a / a.norm()) @ (b / b.norm()).T,
+        "these are angles": lambda a, b: torch.acos(cosines(a, b)),
         "Did you forget the return?": lambda a, b: None,
     },
     "course_map.probabilities": {
@@ -85,6 +87,8 @@ WRONG = {
         "divided by their sum": lambda c, t: (c / t) / (c / t).sum(-1, keepdim=True),
         "these are exponentials": lambda c, t: (c / t).exp(),
         "log probabilities": lambda c, t: (c / t).log_softmax(-1),
+        "over the whole table": lambda c, t: (c / t).flatten().softmax(0).reshape(c.shape),
+        "exp overflows": lambda c, t: (c / t).exp() / (c / t).exp().sum(-1, keepdim=True),
     },
     "course_map.zero_shot": {
         "long class vectors win": named(lambda i, c: (i @ c.T).argmax(-1)),
@@ -103,6 +107,8 @@ WRONG = {
         "says whether": lambda s: s.argmax(1) == torch.arange(len(s)),
         "find the own text": lambda s: s.argsort(dim=1, descending=True).diagonal(),
         "whole numbers": lambda s: ranks(s).float(),
+        "along the columns": lambda s: 1 + (s > s.diagonal()).sum(dim=1),
+        "less similar": lambda s: (s < s.diagonal()[:, None]).sum(dim=1),
     },
     "course_map.recall": {
         "not <": lambda r, ks: {k: (r < k).float().mean().item() for k in ks},
@@ -120,6 +126,16 @@ WRONG = {
         "yours are ones": lambda f, x: controls(f, x, blank=torch.ones_like),
         "as they are": lambda f, x: controls(f, x, blank=lambda x: x),
         "is reversed": lambda f, x: controls(f, x, shuffled=lambda x: x.flip(0)),
+        "single image": lambda f, x: controls(f, x, blank=lambda x: torch.zeros(1, *x.shape[1:])),
+        "changes pixel_values": lambda f, x: controls(f, x) | {"blank": f(x.zero_())},
+        "change places at random": lambda f, x: controls(
+            f, x, shuffled=lambda x: x[[2, 0, 1, *range(3, len(x))]]
+        ),
+        "not all zeros": lambda f, x: controls(f, x, blank=torch.rand_like),
+        "are exchanged": lambda f, x: controls(
+            f, x, blank=lambda x: x.roll(1, 0), shuffled=torch.zeros_like
+        ),
+        "images as they are": lambda f, x: controls(f, x) | {"model": f(0 * x)},
         "expected a dict with keys": lambda f, x: {"model": f(x)},
     },
     "course_map.count": {

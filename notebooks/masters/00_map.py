@@ -12,14 +12,16 @@
 # | | |
 # |---|---|
 # | Prerequisites | Python; a first look at PyTorch tensors |
-# | Time | about 60 minutes to work through; Run All takes about 20 seconds on 2 cores |
+# | Time | about 60 minutes to work through; Run All takes about 25 seconds on 2 cores |
 # | Papers | Radford et al. 2021, *CLIP*, [arXiv 2103.00020](https://arxiv.org/abs/2103.00020); Yin et al. 2023, *A Survey on Multimodal Large Language Models*, [arXiv 2306.13549](https://arxiv.org/abs/2306.13549); every system of the table below |
 #
 # This is the first lesson, so there is nothing to recall. The course follows a lecture on early vision-language models, Georgia Tech's CS 8803-VLM by Zsolt Kira. "The lecture" always means this one. Each exercise below is a function of a few lines. Its check tells you what is wrong; two hints and the solution are folded below it.
 #
-# Letters for axes: **N** images, **M** texts, **C** classes, **E** width of a vector.
+# Letters for axes: **N** images, **M** texts, **C** classes, **E** width of a vector, **S** side of an image in pixels.
 
 # %% tags=["hide-input"]
+import math
+
 import torch
 from IPython.display import Markdown
 from torch import Tensor, nn
@@ -43,22 +45,20 @@ _ = torch.manual_seed(0)
 
 # %%
 model = recipes.get("clip").train_or_load(scale).model
-texts = [
-    "an umbrella on brown",
-    "a hammer on brown",
-    "a hammer on green",
-    "a tree on purple",
-    "a cat",
-]
+texts = ["an umbrella on brown", "a hammer on brown", "a hammer on green"]
+texts += ["a tree on purple", "a cat"]
 pairs, pixel_values, _ = recipes.clip.single_things(scale.image_size, 3)
 chosen = figures.best_texts(model, pixel_values, texts)
-caption = "Figure 1. Three test images, each with the text that CLIP finds most similar."
+caption = (
+    "Figure 1. Three test images, each with the one of the five texts that CLIP finds most "
+    "similar. What to see: each text names the thing and the background of its image."
+)
 plots.show(
     plots.pictures(pairs.images(range(3)), chosen), caption=caption, credit=world.ATTRIBUTION
 )
 
 # %% [markdown]
-# With a free choice of texts, CLIP becomes a classifier for any list of classes whose words occurred in its training captions. (All 113 nouns of this lesson did.) How does it work? Each image and each text becomes a vector, and CLIP compares the directions of two vectors.
+# With a free choice of texts, CLIP becomes a classifier for any list of classes whose names it has learned. (After Exercise 3 you measure what happens to names that it has never met in training.) How does it work? Each image and each text becomes a vector, and CLIP compares the directions of the two.
 
 # %%
 caption = (
@@ -110,8 +110,9 @@ similarity = cosine_similarity(
     figures.image_vectors(model, pixel_values), figures.text_vectors(model, captions)
 )
 caption = (
-    "Figure 3. Your cosines for six test images (columns) and their captions (rows). What "
-    "to see: the diagonal, where image and caption belong together, is highest."
+    "Figure 3. Your cosines for six test images and their captions; pairs that belong "
+    "together in bold. The table is drawn transposed: images are columns here, rows in your "
+    "result. What to see: the diagonal is highest in each row and in each column."
 )
 table = plots.similarity(images, captions, similarity)
 plots.show(table, caption=caption, credit=world.ATTRIBUTION)
@@ -126,7 +127,7 @@ plots.show(table, caption=caption, credit=world.ATTRIBUTION)
 # |---|---|---|---|
 # | turn cosines into probabilities | ●○○○○ | ●●●●● | 3 |
 #
-# Each row of the result belongs to one image and sums to 1.
+# Each row of the result belongs to one image and sums to 1. The function must also work at a temperature of 0.01, the smallest that CLIP allows.
 
 
 # %%
@@ -141,6 +142,7 @@ class_probabilities = check("course_map.probabilities", class_probabilities)
 # <details><summary>Hint 1</summary>PyTorch tensors have a method for the softmax. Which axis are the classes?</details>
 # <details><summary>Hint 2</summary>Divide first, then <code>softmax(dim=-1)</code>.</details>
 # <details><summary>If you see "softmax() received an invalid combination of arguments"</summary>It needs the axis: <code>x.softmax(dim=-1)</code>.</details>
+# <details><summary>If you see that exp overflows</summary>At temperature 0.01 a cosine of 1 gives exp(100), about 2.7 · 10⁴³. The largest 32-bit float is about 3.4 · 10³⁸, so the result is infinite, and infinite / infinite is no number. A softmax does not change if you subtract the same number from all logits of a row. <code>softmax</code> does that by itself.</details>
 # <details><summary>Solution</summary>
 #
 # ```python
@@ -202,7 +204,7 @@ def zero_shot_accuracy(pixel_values: Tensor) -> float:
     """Share of the test images, in the order of `wanted`, that your classifier names correctly."""
     vectors = figures.image_vectors(model, pixel_values)
     named = zero_shot(vectors, class_vectors, words)
-    return sum(map(str.__eq__, named, wanted)) / len(wanted)
+    return sum(name == right for name, right in zip(named, wanted)) / len(wanted)
 
 
 accuracy = zero_shot_accuracy(pixel_values)
@@ -210,6 +212,24 @@ print(f"{accuracy:.0%} of {count} images are right, among {len(words)} classes."
 
 # %%
 quiz("course_map.closed_list")
+
+# %% [markdown]
+# Is the name of a class always enough? The world has more nouns than the training captions. The tokenizer, which turns words into numbers, knows the others too, but CLIP has never met them in training. The next cell adds them to the classes and classifies images that show them.
+
+# %%
+new_nouns = sorted(world.novel_nouns())
+new_pixels, shown = figures.scenes_of_new_nouns(scale.image_size, 110)
+names = [*words, *new_nouns]
+vectors = figures.text_vectors(model, figures.class_prompts(names))
+answers = zero_shot(figures.image_vectors(model, new_pixels), vectors, names)
+right = sum(name == noun for name, noun in zip(answers, shown))
+print(f"{right} of {len(shown)} images of {len(new_nouns)} new nouns are right.")
+print(
+    f"There were {len(names)} classes, so guessing would get about {len(shown) / len(names):.0f}."
+)
+
+# %% [markdown]
+# So a name helps only if its meaning was learned from captions. The vector of a word that training never showed is still close to the random one from the beginning. A real CLIP was trained on far more words, and it cuts rare words into known pieces, but the limit is the same.
 
 # %% [markdown]
 # ### Retrieval
@@ -283,16 +303,24 @@ recall_at = check("course_map.recall", recall_at)
 # </details>
 
 # %%
-_, pixels, texts = figures.matching_pairs(scale.image_size, count // 2)
-vectors = figures.image_vectors(model, pixels), figures.text_vectors(model, texts)
-ranks = ranks_of_matches(cosine_similarity(*vectors))
+_, scene_pixels, texts = figures.matching_pairs(scale.image_size, count // 2)
+caption_vectors = figures.text_vectors(model, texts)
+
+
+def retrieval_ranks(pixel_values: Tensor) -> Tensor:
+    """Rank of each image's own caption among all `texts`."""
+    vectors = figures.image_vectors(model, pixel_values)
+    return ranks_of_matches(cosine_similarity(vectors, caption_vectors))
+
+
+ranks = retrieval_ranks(scene_pixels)
 print({f"R@{k}": round(recall, 2) for k, recall in recall_at(ranks, [1, 5, 10]).items()})
 print(f"{len(texts)} texts to choose from; the worst rank is {ranks.max()}")
 
 # %% [markdown]
 # ### Controls
 #
-# Is such a score good? That depends on what is possible *without* the image. This course shows its main scores beside controls:
+# Are such scores good? That depends on what is possible *without* the image. This course shows its main scores beside controls:
 #
 # - **chance**: what guessing gives;
 # - **blank**: all images are replaced by the same blank one;
@@ -308,7 +336,7 @@ quiz("course_map.blank")
 # |---|---|---|---|
 # | measure what a score is without the right image | ●●○○○ | ●●●●● | 6 |
 #
-# `accuracy` is a function that maps images to a score. Call it with the images, with blank ones (all zeros), and with shuffled ones. For the shuffle, move image 0 to place 1, image 1 to place 2, and so on; the last one comes to place 0.
+# `accuracy` is a function that maps a batch of images to a score. Call it with the images, with a batch of blank ones (as many, all zeros), and with shuffled ones. For the shuffle, move image 0 to place 1, image 1 to place 2, and so on; the last one comes to place 0. Leave `pixel_values` as it is.
 
 
 # %%
@@ -338,37 +366,49 @@ compare_with_controls = check("course_map.controls", compare_with_controls)
 # </details>
 
 # %%
-scores = compare_with_controls(zero_shot_accuracy, pixel_values)
-caption = (
-    "Figure 4. Zero-shot accuracy beside its controls; the line is chance. What to see: "
-    "without the right image nothing is left, so the score comes from the image."
+naming = compare_with_controls(zero_shot_accuracy, pixel_values)
+retrieval = compare_with_controls(
+    lambda pixels: recall_at(retrieval_ranks(pixels), [1])[1], scene_pixels
 )
-bars = {name: {"share": score} for name, score in scores.items()}
+caption = (
+    "Figure 4. Two scores of one trained model, each beside its controls: zero-shot names on "
+    f"{len(pixel_values)} images, R@1 on {len(texts)} images. The line is chance for names, "
+    f"1/{len(words)}; for R@1 it is 1/{len(texts)}. What to see: with blank or shuffled images "
+    "both scores fall to about chance, so they come from the images."
+)
+bars = {name: {"zero-shot names": naming[name], "R@1": retrieval[name]} for name in naming}
 plots.show(
-    plots.probability_bars(bars, "share of right names", chance=1 / len(words)), caption=caption
+    plots.probability_bars(bars, "share of images that are right", chance=1 / len(words)),
+    caption=caption,
 )
 
 # %% [markdown]
 # ## 2. Flavours of vision-language models
 #
-# CLIP compares; it writes no text and draws no image. Following the lecture, we sort models by what goes in and what comes out:
+# CLIP compares; it writes no text and draws no image. The lecture sorts models by what goes in and what comes out. We follow it:
 #
 # 1. **Aligned encoders**: image and text become vectors in one space (CLIP).
-# 2. **Image generation from text**. The lecture names four ways to train it. A **VAE** learns a code of images and reconstructs them from it. A **GAN** trains a generator against a discriminator. **Diffusion** learns to remove noise step by step. **Flow** learns, at each point between noise and image, which way to move.
-# 3. **Image-conditioned text**: captions and answers about an image (Frozen, BLIP, BLIP-2).
-# 4. **Task-specific models**: built for captioning or visual question answering (VQA), on a separately built encoder, such as an object detector (ViLBERT, VL-BERT).
-# 5. **Any input to text**: texts with images or videos in any order go in, text comes out (Flamingo, LLaVA).
-# 6. **Any to any**: images and texts go in and come out. The lecture names these as the goal for the future.
+# 2. **Image generation**: a text goes in, an image comes out. The lecture names four kinds:
+#     - A **VAE** learns to turn an image into a short code, and the code back into the image. A second model then learns to write such codes for a text. DALL·E is built this way: its VAE is trained first, its transformer after it.
+#     - A **GAN** trains a generator against a discriminator, which must tell real images from generated ones.
+#     - **Diffusion** learns to remove noise, step by step.
+#     - **Flow** learns, at each point between noise and image, which way to move.
+# 3. **Image-conditioned text**: trained on pairs of an image and its text; it writes captions and answers (Frozen, BLIP, BLIP-2).
+# 4. **Task-specific models**: built and trained for captioning or visual question answering (VQA), usually on an object detector (ViLBERT, VL-BERT). The lecture lists them as a special case of 3; we give them a row of their own.
+# 5. **Any input to text**: trained on pages or dialogues in which images and texts alternate. The prompt says what the task is, by examples (Flamingo) or by an instruction (LLaVA); text comes out.
+# 6. **Any to any**: images and texts go in, and images and texts come out. The lecture calls these its hope.
 
 # %%
 caption = (
-    "Figure 5. The systems of this lesson by year and flavour. What to see: the "
-    "task-specific models of this list end in 2019, and any to any comes last."
+    "Figure 5. The systems of this lesson by year and flavour. What to see: in this list "
+    "the task-specific models end in 2019, and any to any appears in 2024 only."
 )
 plots.show(figures.timeline(), caption=caption)
 
 # %% [markdown]
-# One table has all that you need to compare them. **Frozen** parts keep their weights, **trained** parts change. Unknown words in it are explained in the lesson that its last column names. *Meet* says where image and text exchange information. The **objective** is what the training loss asks for.
+# One table compares them. **Frozen** parts keep their weights, **trained** parts change. (Frozen is also the name of a system.) Parts that were trained beforehand and then kept, such as the VAE of DALL·E, count as frozen. *How modalities meet* says where image and text exchange information. The **objective** is what the training loss asks for.
+#
+# You need not know every word of the table yet. The last column names the lesson that explains a row; rows with – are not built in this course.
 
 # %%
 figures.systems_table()
@@ -380,7 +420,7 @@ figures.systems_table()
 # |---|---|---|---|
 # | recognise a flavour from the columns of the table | ●●○○○ | ●●●●○ | 6 |
 #
-# Complete the function. The flavours are called "aligned encoders", "image generation", "image-conditioned text", "task-specific", "any input to text" and "any to any". Cover the second column of the table while you write.
+# Complete the function. The flavours are called "aligned encoders", "image generation", "image-conditioned text", "task-specific", "any input to text" and "any to any", without the words in brackets. Cover the second column of the table while you write: the columns *how modalities meet* and *data* are enough.
 
 
 # %%
@@ -393,7 +433,7 @@ flavour_of = check("course_map.flavour", flavour_of)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>Write a dictionary from flavours to names, or from names to flavours.</details>
-# <details><summary>Hint 2</summary>Ask three questions. What comes out: vectors, images or text? Does a detector deliver regions? May several images stand between the words?</details>
+# <details><summary>Hint 2</summary>Ask three questions. What comes out: vectors, images or text? Does a detector deliver regions? Are the data pairs of an image and its text, or also pages with images, or instructions?</details>
 # <details><summary>If you see "KeyError"</summary>A name is missing or written in another way. Copy the names from the table, without the year.</details>
 # <details><summary>Solution</summary>
 #
@@ -418,7 +458,7 @@ flavour_of = check("course_map.flavour", flavour_of)
 # ```
 # </details>
 #
-# The borders are not sharp. Frozen and BLIP-2 are trained on one image and its text, but Frozen reads several images at test time. The table follows what each paper mainly shows.
+# The borders are not sharp. Frozen is trained on one image and its text, but it also reads several images at test time. BLIP-2 also follows short instructions. LLaVA's first version was trained on dialogues about one image each. The table sorts by the training data.
 
 # %%
 quiz("course_map.generation")
@@ -513,33 +553,45 @@ count_parameters = check("course_map.count", count_parameters)
 # ```
 # </details>
 #
-# Here is a first bridge, trained in a few seconds. It leads to the vectors of classes, not yet to a language model, and takes the place of CLIP's own image projection. CLIP's image encoder is frozen, and so are the text vectors of the classes. A new linear layer between them is trained on a few hundred labelled images. The loss is made of *your* cosines and *your* probabilities: $-\log p$ of the right class.
+# Here is a first bridge, trained in a few seconds. It leads to the vectors of classes, not yet to a language model. It takes the place of CLIP's own image projection, the last linear layer of the image encoder. The rest of CLIP's image encoder is frozen, and so are the text vectors of the classes. A new linear layer between them is trained on a few hundred labelled images, three times with different initial weights (*seeds*). The loss is made of *your* cosines and *your* probabilities: $-\log p$ of the right class.
 
 # %%
-bridge = figures.Projection(model, cosine_similarity, class_probabilities)
-print(count_parameters(bridge))
 count = 128 if scale.name == "smoke" else 512
 features, classes = figures.labelled_features(model, scale.image_size, count, "train")
-live = plots.LiveCurve()
+bridges = [figures.Projection(model, cosine_similarity, class_probabilities, s) for s in range(3)]
+print(count_parameters(bridges[0]))
+test_features, test_labels = figures.labelled_features(model, scale.image_size, 256, "test")
+before = [figures.bridge_accuracy(bridge, test_features, test_labels) for bridge in bridges]
 steps = 20 if scale.name == "smoke" else 100
-figures.train_projection(bridge, features, classes, steps, live)
+runs = {
+    f"seed {seed}": figures.train_projection(bridge, features, classes, steps)
+    for seed, bridge in enumerate(bridges)
+}
+caption = (
+    "Figure 7. Training loss (nats, the unit of the natural logarithm) of the three bridges. "
+    "Pale: each step; dark: running mean. Dashed: the loss of equal probabilities. What to "
+    "see: all three fall close to 0."
+)
+equal = math.log(len(words))
+plots.show(plots.loss(runs, equal, f"equal probabilities, ln {len(words)}"), caption=caption)
 
 # %%
-test_features, test_labels = figures.labelled_features(model, scale.image_size, 256, "test")
-with torch.no_grad():
-    right = (bridge(test_features).argmax(-1) == test_labels).float().mean().item()
-    untrained = figures.Projection(model, cosine_similarity, class_probabilities)(test_features)
-    before = (untrained.argmax(-1) == test_labels).float().mean().item()
-by_name = {"zero-shot": accuracy, "bridge, trained": right, "bridge, untrained": before}
+after = [figures.bridge_accuracy(bridge, test_features, test_labels) for bridge in bridges]
+by_name = {
+    "CLIP, zero-shot": accuracy,
+    "bridge, trained": evaluation.spread(after),
+    "bridge, untrained": evaluation.spread(before),
+}
 caption = (
-    f"Figure 7. Accuracy on test images; the bridge was trained on {count} labelled ones. "
-    "What to see: a small trained bridge between frozen parts works; zero-shot needed no "
-    "label at all."
+    f"Figure 8. Accuracy on {len(test_labels)} test images; the bridges were trained on {count} "
+    "labelled ones. Bars: means; dots: the three seeds; whiskers: one standard deviation; "
+    "dashed: chance. What to see: training lifts the bridge far above chance, although it is "
+    "the only part that changed. CLIP's own projection, trained without labels, does at least "
+    "as well."
 )
 bars = {name: {"share": score} for name, score in by_name.items()}
-plots.show(
-    plots.probability_bars(bars, "share of right names", chance=1 / len(words)), caption=caption
-)
+drawn = plots.bars(bars, "share of right names", 1 / len(words), sideways=True, highest=1)
+plots.show(drawn, caption=caption)
 
 # %% [markdown]
 # ## 4. What multimodal large language models can do
@@ -549,22 +601,24 @@ plots.show(
 # | ability | what it means | an example |
 # |---|---|---|
 # | stories from images | a text goes beyond a caption: characters, plot, style | MiniGPT-4, [arXiv 2304.10592](https://arxiv.org/abs/2304.10592) |
-# | mathematics without OCR | the model reads a formula or a diagram from the pixels and solves the task; no program for character recognition (OCR) is in between | the survey above, Sec. 1 |
+# | mathematics without OCR | the model reads a formula or a diagram from the pixels and solves the task; no program for character recognition (OCR) is in between | the survey above, abstract |
 # | decisions | the image is a situation, the text is the next action | GPT-4V, the lecture's demonstration |
 # | embodied tasks | the model plans or controls a robot from camera images | PaLM-E, [arXiv 2303.03378](https://arxiv.org/abs/2303.03378) |
 #
-# Most of these abilities, say the papers, come from the language model, once it can use images. How well it really *looks* is a question of lesson 13.
+# MiniGPT-4's authors attribute such abilities to the large language model, once it can use images. How much such a model really uses the image is a question of lesson 13.
 #
 # ## The paper beside ours
 #
-# BLIP-2's Table 1 makes a claim about frozen and trained parts. It trains far fewer parameters than Flamingo, and answers questions better. Ours are the small bridges of lessons 10 and 11.
+# BLIP-2's Table 1 makes a claim about frozen and trained parts: BLIP-2 trains far fewer parameters than Flamingo, and answers questions better. Ours are the small bridges of lessons 10 and 11. The questions are of the form "what is the thing?", about an image. The verdict on answers is computed by one rule for the whole course: *agrees* if the first is better in every seed and the gap of the means is above two pooled standard deviations (the root of the mean of the two variances); *disagrees* if the same holds the other way round; else *within noise*.
 
 # %%
 paper = published("blip2-table-1")
 figures.beside_ours(paper, evaluation.load_results("replicate_bridges"))
 
 # %% [markdown]
-# At our size both bridges answer about nine in ten of these easy questions, so their difference is within noise. The number of parameters agrees with the paper in direction only: both of ours are much smaller. Here is the paper's whole table; lesson 10 explains its columns.
+# Our questions are easy for both bridges, and their difference is smaller than the noise: our numbers neither confirm nor refute the paper's claim about answers. The numbers of parameters agree with the paper in direction only; both of ours are much smaller. The second table has the controls: with blank images the bridges answer no better than the most frequent answer would.
+#
+# Here is the paper's whole table; lesson 10 explains its columns.
 
 # %%
 Markdown(paper.markdown())

@@ -7,7 +7,7 @@ from functools import partial
 from teaching import course_map_answers as answers
 from teaching import course_map_checks as checks
 from teaching import course_map_table_checks as table_checks
-from teaching.exercises import Exercise, distinguishing, rule
+from teaching.exercises import Exercise, distinguishing, pure_rule, rule
 from vlmgrader.checks import driver_source
 
 EXERCISES = {
@@ -31,6 +31,12 @@ EXERCISES = {
                 checks.cosines_inputs,
                 answers.class_probabilities,
                 checks.PROBABILITY_MISTAKES,
+            ),
+            rule(
+                "class_probabilities",
+                checks.cold_inputs,
+                answers.class_probabilities,
+                explain=checks.explain_overflow,
             ),
         ),
         reference=answers.class_probabilities,
@@ -69,11 +75,13 @@ EXERCISES = {
     "controls": Exercise(
         "A score means something only beside these controls.",
         (
-            rule(
+            pure_rule(
                 "compare_with_controls",
                 checks.controls_inputs,
                 answers.compare_with_controls,
                 checks.CONTROLS_MISTAKES,
+                checks.CHANGED,
+                checks.explain_controls,
             ),
         ),
         reference=answers.compare_with_controls,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from functools import partial
 
@@ -39,6 +40,10 @@ COSINE_MISTAKES = {
     "the lengths are sums of absolute values; the cosine needs the Euclidean length.": lambda a, b: (
         normalize(a, p=1, dim=-1) @ normalize(b, p=1, dim=-1).T
     ),
+    "one norm of the whole table is used; each vector has a length of its own: norm(dim=-1, keepdim=True).": (
+        lambda a, b: (a / a.norm()) @ (b / b.norm()).T
+    ),
+    "these are angles; the cosine itself is wanted.": lambda a, b: cosine_similarity(a, b).acos(),
 }
 
 
@@ -62,7 +67,29 @@ PROBABILITY_MISTAKES = {
     ),
     "these are exponentials; divide each row by its sum.": lambda c, t: (c / t).exp(),
     "these are log probabilities.": lambda c, t: (c / t).log_softmax(-1),
+    "the softmax runs over the whole table; each row, one image, must sum to 1.": lambda c, t: (
+        (c / t).flatten().softmax(0).view(c.shape)
+    ),
 }
+
+
+def cold_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    """CLIP's smallest temperature, and a cosine of nearly 1 in each row: exp(100) is no 32-bit float."""
+    (cosines, _), options = cosines_inputs(generator)
+    cosines[:, number(generator, 0, 4)] = 0.98
+    return [cosines, 0.01], options
+
+
+def explain_overflow(
+    got: object, wanted: Tensor, cosines: Tensor, temperature: float
+) -> str | None:
+    """exp without subtracting each row's maximum."""
+    if isinstance(got, Tensor) and got.shape == wanted.shape and not got.isfinite().all():
+        return (
+            f"exp overflows at temperature {temperature}: exp(98) is above the largest 32-bit float. "
+            "Subtract each row's largest logit first, or use softmax."
+        )
+    return None
 
 
 def zero_shot_inputs(generator: torch.Generator) -> tuple[list, dict]:
@@ -126,6 +153,12 @@ RANK_MISTAKES = {
         lambda s: s.argsort(1, descending=True).diagonal() + 1,
     ),
     "ranks are whole numbers.": lambda s: ranks_of_matches(s).float(),
+    "the diagonal lies along the columns, so each entry is compared with the right text of another image; make it a column.": (
+        lambda s: 1 + (s > s.diagonal()).sum(1)
+    ),
+    "you count the texts that are less similar; the rank counts those that are more similar.": (
+        lambda s: (s < s.diagonal()[:, None]).sum(1)
+    ),
 }
 
 
@@ -160,13 +193,17 @@ RECALL_MISTAKES = {
 
 
 class BrightShare:
-    """A score that depends on the order of the images: the mean over n of weight n times the mean of image n."""
+    """A score that depends on the order and the number of images: the sum of weight n times (1 + the mean of image n)."""
 
     def __init__(self, weights: Tensor):
         self.weights = weights
 
     def __call__(self, pixel_values: Tensor) -> float:
-        return (self.weights * (1 + pixel_values.flatten(1).mean(1))).mean().item()
+        bright = 1 + pixel_values.flatten(1).mean(1)
+        return (self.weights[: len(bright)] * bright[: len(self.weights)]).sum().item()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BrightShare) and torch.equal(self.weights, other.weights)
 
 
 def controls_inputs(generator: torch.Generator) -> tuple[list, dict]:
@@ -198,4 +235,32 @@ CONTROLS_MISTAKES = {
     "the order of the images is reversed; image 0 must come to place 1, image 1 to place 2 and so on.": (
         partial(controls_variant, shuffled=lambda x: x.flip(0))
     ),
+    "the blank control gets a single image; it needs as many as there are images.": (
+        partial(controls_variant, blank=lambda x: torch.zeros_like(x[:1])),
+        partial(controls_variant, blank=lambda x: torch.zeros_like(x[0])),
+    ),
+    "the blank and the shuffled score are exchanged.": lambda accuracy, pixels: (
+        compare_with_controls(accuracy, pixels)
+        | {"blank": accuracy(pixels.roll(1, 0)), "shuffled": accuracy(torch.zeros_like(pixels))}
+    ),
 }
+CHANGED = "your function changes pixel_values itself; make a new tensor for the controls."
+
+
+def explain_controls(
+    got: object, wanted: dict, accuracy: BrightShare, pixels: Tensor
+) -> str | None:
+    """A random order, or images of another kind."""
+    if not isinstance(got, dict) or set(got) != set(wanted):
+        return None
+    if not all(isinstance(value, (int, float)) for value in got.values()):
+        return "each value is the score that accuracy(...) returns, a number."
+    if abs(got["model"] - wanted["model"]) > 1e-4:
+        return "'model' is the score of the images as they are."
+    if abs(got["shuffled"] - wanted["shuffled"]) > 1e-4:
+        orders = itertools.permutations(range(len(pixels)))
+        if any(abs(got["shuffled"] - accuracy(pixels[list(order)])) < 1e-4 for order in orders):
+            return "the images change places at random; image 0 must come to place 1, image 1 to place 2 and so on."
+    if abs(got["blank"] - wanted["blank"]) > 1e-4:
+        return "the blank images are not all zeros."
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from teaching.course_map_answers import FLAVOURS, systems
 from vlmcourse import recipes, world
-from vlmcourse.evaluation import spread, verdict
+from vlmcourse.evaluation import Spread, spread_over_seeds, verdict
 from vlmcourse.evaluation.published import PublishedTable
 from vlmcourse.papers.clip import CLIP
 from vlmcourse.plots import COLOURS
@@ -48,9 +49,16 @@ def temperature(model: CLIP) -> float:
     return 1 / model.logit_scale.exp().item()
 
 
-def class_prompts() -> list[str]:
-    """'a picture of a cat', ... for all nouns that CLIP's training data contain."""
-    return [f"a picture of {world.article(noun)}" for noun in world.known_nouns()]
+def class_prompts(nouns: Sequence[str] = world.known_nouns()) -> list[str]:
+    """'a picture of a cat', ...; by default of all nouns that CLIP's training data contain."""
+    return [f"a picture of {world.article(noun)}" for noun in nouns]
+
+
+def scenes_of_new_nouns(size: int, count: int) -> tuple[Tensor, list[str]]:
+    """`count` images of one thing that training never shows: pixel_values (N, 3, S, S), and its noun for each."""
+    pairs = world.Pairs("novel", size, things=(1, 1))
+    shown = [scene.words[0] for scene in pairs.scenes(range(count))]
+    return world.to_pixels(pairs.images(range(count))), shown
 
 
 def matching_pairs(size: int, count: int) -> tuple:
@@ -121,11 +129,12 @@ def timeline():
     """The systems by year, a row for each flavour."""
     drawn, (axes,) = figure(11, 4.6)
     places: dict[tuple[str, int], int] = {}
+    counts = Counter((system["flavour"].split(" (")[0], system["year"]) for system in systems())
     for system in systems():
         flavour, year = system["flavour"].split(" (")[0], system["year"]
         row, number = FLAVOURS.index(flavour), places.get((flavour, year), 0)
         places[flavour, year] = number + 1
-        height = row - 0.12 + 0.3 * number
+        height = row + (number - (counts[flavour, year] - 1) / 2) * 0.34
         axes.plot(year, height, "o", color=COLOURS[row], markersize=8)
         axes.text(year + 0.08, height, system["name"], va="center", fontsize=9)
     years = [system["year"] for system in systems()]
@@ -188,56 +197,62 @@ def labelled_features(model: CLIP, size: int, count: int, split: str) -> tuple[T
 
 
 def train_projection(
-    projection: Projection,
-    features: Tensor,
-    labels: Tensor,
-    steps: int,
-    on_step: Callable[[Step], None],
-) -> None:
-    """Trains in place, with batches of 32 labelled images; calls on_step with each Step."""
+    projection: Projection, features: Tensor, labels: Tensor, steps: int
+) -> list[Step]:
+    """Trains in place, with batches of 32 labelled images; returns the steps."""
 
     def batch(indices: list[int]) -> dict[str, Tensor]:
         return {"features": features[indices], "labels": labels[indices]}
 
     batches = Batches(batch, 32, len(features))
-    for step in fit(projection, batches, steps, Optimisation(1e-2), precision=torch.float32):
-        on_step(step)
+    return list(fit(projection, batches, steps, Optimisation(1e-2), precision=torch.float32))
+
+
+def bridge_accuracy(projection: Projection, features: Tensor, labels: Tensor) -> float:
+    """Share of features (N, D) whose most probable class is the label (N,)."""
+    with torch.no_grad():
+        return (projection(features).argmax(-1) == labels).float().mean().item()
 
 
 def beside_ours(paper: PublishedTable, results: dict) -> Markdown:
-    """BLIP-2's claim (its Table 1) beside this course's bridges: trained parameters and answers to 'what' questions."""
-    lines = ["| | paper | ours | verdict |", "|---|---|---|---|"]
+    """BLIP-2's claim (its Table 1) beside this course's bridges, then our controls of the same questions."""
 
-    def ours(row: str, read: Callable[[dict], float]) -> list[float]:
-        return [read(measured) for measured in results["rows"] if measured["row"] == row]
+    def ours(row: str, *path: str) -> Spread:
+        return spread_over_seeds(results["rows"], row, *path)
 
-    def learnt(row: dict) -> float:
-        return row["learnt"]
+    def of_paper(row: str) -> str:
+        size = paper.value(row, "trainable parameters")
+        return size.replace("M", " million").replace("B", " billion")
 
-    def answers(row: dict) -> float:
-        return row["questions"]["what"]["model"]
+    def percent(score: Spread) -> str:
+        return f"{100 * score.mean:.0f} ± {100 * score.std:.0f}"
 
-    sizes = {row: ours(row, learnt) for row in ("BLIP-2", "Flamingo")}
-    right = {row: ours(row, answers) for row in ("BLIP-2", "Flamingo")}
-    of_paper = {
-        row: paper.value(row, "trainable parameters")
-        .replace("M", " million")
-        .replace("B", " billion")
-        for row in sizes
-    }
-    fewer = "agrees" if max(sizes["BLIP-2"]) < min(sizes["Flamingo"]) else "disagrees"
-    lines.append(
+    small, large = "BLIP-2", "Flamingo"
+    sizes = {row: ours(row, "learnt") for row in (small, large)}
+    right = {row: ours(row, "questions", "what", "model") for row in (small, large)}
+    vqa = {row: paper.value(row, "VQAv2 test-dev accuracy") for row in (small, large)}
+    fewer = "agrees" if max(sizes[small].values) < min(sizes[large].values) else "disagrees"
+    lines = [
+        "| | paper | ours | verdict |",
+        "|---|---|---|---|",
         "| trained parameters: BLIP-2 has fewer than Flamingo | "
-        f"{of_paper['BLIP-2']} against {of_paper['Flamingo']} | "
-        f"{sizes['BLIP-2'][0]:,.0f} against {sizes['Flamingo'][0]:,.0f} | {fewer} |"
-    )
-    vqa = {row: paper.value(row, "VQAv2 test-dev accuracy") for row in sizes}
-    mean = {row: spread(values) for row, values in right.items()}
-    lines.append(
+        f"{of_paper(small)} against {of_paper(large)} | "
+        f"{sizes[small].mean:,.0f} against {sizes[large].mean:,.0f} | {fewer} |",
         "| answers without examples: BLIP-2 is better than Flamingo | VQAv2 accuracy "
-        f"{vqa['BLIP-2']} against {vqa['Flamingo']} % | {100 * mean['BLIP-2'].mean:.0f} ± "
-        f"{100 * mean['BLIP-2'].std:.0f} against {100 * mean['Flamingo'].mean:.0f} ± "
-        f"{100 * mean['Flamingo'].std:.0f} % of 'what' questions ({len(right['BLIP-2'])} seeds, mean ± sd) | "
-        f"{verdict(right['BLIP-2'], right['Flamingo'])} |"
-    )
+        f"{vqa[small]} against {vqa[large]} % | {percent(right[small])} against "
+        f"{percent(right[large])} % of 'what' questions ({len(right[small].values)} seeds, mean ± sd) | "
+        f"{verdict(right[small].values, right[large].values)} |",
+        "",
+        "| our controls: right 'what' answers, % | BLIP-2 | Flamingo |",
+        "|---|---|---|",
+    ]
+    names = {
+        "model": "right images",
+        "blind": "blank images",
+        "commonest answer": "always the most frequent answer",
+        "chance": "chance",
+    }
+    for key, name in names.items():
+        scores = (percent(ours(row, "questions", "what", key)) for row in (small, large))
+        lines.append(f"| {name} | {' | '.join(scores)} |")
     return Markdown("\n".join(lines))
