@@ -152,6 +152,16 @@ class Block(nn.Module):
         )
 
 
+class Rectified(Block):
+    def __init__(self, width, attention):
+        super().__init__(width, attention)
+        self.feedforward[1] = nn.ReLU()
+
+    def forward(self, x, allowed):
+        x = x + self.attention(self.norm1(x), allowed)
+        return x + self.feedforward(self.norm2(x))
+
+
 def block(forward):
     return type("PreNormBlock", (Block,), {"forward": forward})
 
@@ -261,6 +271,15 @@ WRONG = {
             (w := scores(q, k).softmax(1)) @ v,
             w,
         ),
+        "the heads or the batch": lambda q, k, v: attended(q, k, v, scores(q, k).softmax(0)),
+        "divide the scores, before": lambda q, k, v: attended(
+            q, k, v, (q @ k.mT).softmax(-1) / q.shape[-1] ** 0.5
+        ),
+        "logarithms of the weights": lambda q, k, v: attended(
+            q, k, v, scores(q, k).log_softmax(-1)
+        ),
+        "a sigmoid judges": lambda q, k, v: attended(q, k, v, scores(q, k).sigmoid()),
+        "holds the scores": lambda q, k, v: (scores(q, k).softmax(-1) @ v, scores(q, k)),
         "are not scaled": lambda q, k, v: attended(q, k, v, (q @ k.mT).softmax(-1)),
         "has its square root": lambda q, k, v: attended(
             q, k, v, (q @ k.mT / q.shape[-1]).softmax(-1)
@@ -285,6 +304,10 @@ WRONG = {
         ),
         "upside down": lambda prefix, n: level(prefix, n)[None] > level(prefix, n)[:, None],
         "transpose": lambda prefix, n: level(prefix, n)[None] >= level(prefix, n)[:, None],
+        "by <=, not by <": lambda prefix, n: level(prefix, n)[None] < level(prefix, n)[:, None],
+        "not its rows": lambda prefix, n: (
+            torch.ones(n, n).tril().bool() | (torch.arange(n) < prefix)[:, None]
+        ),
         "that is causal": lambda prefix, n: torch.ones(n, n).tril().bool(),
         "no longer to its own past": lambda prefix, n: (torch.arange(n) < prefix).expand(n, n),
         "future included": lambda prefix, n: torch.ones(n, n).bool(),
@@ -307,6 +330,14 @@ WRONG = {
         "must not see each other": lambda d, t: (
             torch.ones(d.shape[1], d.shape[1]).tril().bool() & t[:, None]
         )[:, None],
+        "includes the query": lambda d, t: (
+            (d[:, :, None] == d[:, None])
+            & torch.ones(d.shape[1], d.shape[1]).tril(-1).bool()
+            & t[:, None]
+        )[:, None],
+        "only the causal mask": lambda d, t: (
+            torch.ones(d.shape[1], d.shape[1]).tril().bool().repeat(len(d), 1, 1, 1)
+        ),
         "closes it as queries": lambda d, t: (
             (d[:, :, None] == d[:, None])
             & torch.ones(d.shape[1], d.shape[1]).tril().bool()
@@ -368,6 +399,7 @@ WRONG = {
     },
     "attention.last_image_mask": {
         "upside down": lambda tag, image: phi(tag)[:, None] != image[None],
+        "the image before its own": lambda tag, image: (phi(tag) - 1)[:, None] == image[None],
         "every image so far": lambda tag, image: image[None] <= phi(tag)[:, None],
         "still to come": lambda tag, image: image[None] >= phi(tag)[:, None],
         "its own image": lambda tag, image: (phi(tag) - tag.long())[:, None] == image[None],
@@ -409,6 +441,13 @@ WRONG = {
         "half as fast": lambda L, D: filled(
             *(
                 f(torch.arange(L)[:, None] / 10_000 ** (torch.arange(D // 2) / D))
+                for f in (torch.sin, torch.cos)
+            )
+        ),
+        "two sines": lambda L, D: filled(angle(L, D).sin(), angle(L, D).sin()),
+        "twice as fast": lambda L, D: filled(
+            *(
+                f(torch.arange(L)[:, None] / 10_000 ** (torch.arange(0, D, 2) / (D / 2)))
                 for f in (torch.sin, torch.cos)
             )
         ),
@@ -463,6 +502,7 @@ WRONG = {
         "norm before the feed-forward": block(
             lambda self, x, a: (y := x + self.attention(self.norm1(x), a)) + self.feedforward(y)
         ),
+        "stands a GELU": Rectified,
         "used twice": block(
             lambda self, x, a: (
                 (y := x + self.attention(self.norm1(x), a)) + self.feedforward(self.norm1(y))

@@ -16,7 +16,7 @@
 #
 # Lesson 00 sorted vision-language models by how images and text meet. In nearly all of them they meet in attention layers. The models differ in which positions may attend to which: that is the mask. This lesson builds both, and the rest of the course uses them.
 #
-# Letters for axes: **B** batch, **H** heads, **L** length of a sequence, **Q** number of queries, **K** number of keys, **D** width: in sections 1 to 4 that of one head, later that of the whole layer. Matrices are bold, as in $\mathbf{Q}$.
+# Letters for axes: **B** batch, **H** heads, **L** length of a sequence, **M** number of queries, **N** number of keys (M and N can differ), **D** width of a layer, **d** width of one head. Matrices are bold: $\mathbf{Q}$, $\mathbf{K}$ and $\mathbf{V}$ hold queries, keys and values.
 
 # %% tags=["hide-input"]
 import math
@@ -26,6 +26,7 @@ from IPython.display import Markdown
 from torch import Tensor, nn
 
 from teaching import attention_figures as figures
+from teaching import attention_pictures as pictures
 from teaching import lookup
 from teaching.attention import mask_player
 from teaching.exercises import check, diagnose, quiz
@@ -57,15 +58,14 @@ plots.show(plots.pictures(images, captions, right), caption=caption, credit=worl
 weights = introspection.attention_weights(clip.vision, lambda: clip.vision(pixel_values[:1]))
 heads = list(weights.values())[-1][0, :, 0, 1:]  # last block, summary position: (H, patches)
 caption = (
-    "Figure 2. Attention weights of the last block over the patches, one panel for each "
-    "head. The darker a patch, the larger its weight; small weights are drawn darker than "
-    "in proportion, as the colour bar shows. The weight on the "
-    "summary position itself is left out. What to see: head 0 puts most of its weight on one "
-    "patch, the others spread theirs. The darkest patch need not be the object; question 1 "
-    "of the discussion says why."
+    "Figure 2. Attention weights of the last block, from the summary position to the 4 × 4 "
+    "patches, in percent; one panel for each head. What is missing to 100 lies on the summary "
+    "position itself. What to see: head 0 puts most of its weight on one patch, the others "
+    "spread theirs. The largest weight need not lie on the object; question 1 of the "
+    "discussion says why."
 )
-maps = {f"head {number}": row for number, row in enumerate(heads)}
-plots.show(plots.attention_over_image(images[0], maps), caption=caption, credit=world.ATTRIBUTION)
+drawn = pictures.patch_weights(images[0], heads)
+plots.show(drawn, caption=caption, credit=world.ATTRIBUTION)
 
 # %% [markdown]
 # This diagram shows the block, with the shapes for a sequence of 9 tokens. (A *token* is one input vector: of a word, or of a patch.) You will write each of its parts; section 7 explains the names *pre-norm* and *residual stream*.
@@ -83,9 +83,9 @@ plots.show(figures.block_diagram(length=9, width=64, heads=4), caption=caption)
 #
 # Attention is a soft look-up. Three vectors are computed from each position: a **query**, a **key** and a **value**. A query is compared with all keys by dot products, called **scores**. A softmax turns the scores of one query into **weights** that sum to 1. The result is the weighted mean of the values (Vaswani et al., Eq. 1):
 #
-# $$\text{attention}(\mathbf{Q}, \mathbf{K}, \mathbf{V}) = \text{softmax}\!\left(\frac{\mathbf{Q}\mathbf{K}^\top}{\sqrt{D}}\right) \mathbf{V}$$
+# $$\text{attention}(\mathbf{Q}, \mathbf{K}, \mathbf{V}) = \text{softmax}\!\left(\frac{\mathbf{Q}\mathbf{K}^\top}{\sqrt{d}}\right) \mathbf{V}$$
 #
-# The rows of $\mathbf{Q}$, $\mathbf{K}$ and $\mathbf{V}$ are the queries, keys and values. $D$ is the width of a query, which is also the width of a key.
+# The rows of $\mathbf{Q}$, $\mathbf{K}$ and $\mathbf{V}$ are the queries, keys and values. $d$ is the width of a query, which is also the width of a key.
 
 # %% [markdown]
 # ### Exercise 1 · Scaled dot-product attention
@@ -101,7 +101,7 @@ plots.show(figures.block_diagram(length=9, width=64, heads=4), caption=caption)
 def attention(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """Equation 1.
 
-    q (B, H, Q, D), k (B, H, K, D), v (B, H, K, D) -> result (B, H, Q, D), weights (B, H, Q, K)
+    q (B, H, M, d), k (B, H, N, d), v (B, H, N, d) -> result (B, H, M, d), weights (B, H, M, N)
     """
     raise NotImplementedError("your code here")
 
@@ -109,23 +109,23 @@ def attention(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
 attention = check("attention.attention", attention)
 
 # %% [markdown]
-# <details><summary>Hint 1</summary>The scores have the shape (B, H, Q, K). Which axes of k must be exchanged for that?</details>
+# <details><summary>Hint 1</summary>The scores have the shape (B, H, M, N). Which axes of k must be exchanged for that?</details>
 # <details><summary>Hint 2</summary><code>x.transpose(-1, -2)</code> exchanges the last two axes; <code>@</code> multiplies the last two axes of batches. The softmax runs over the keys, the last axis.</details>
 # <details><summary>If you see "mat1 and mat2 shapes cannot be multiplied" or "Expected size for first two dimensions"</summary>You multiply q by k as it is. The keys must stand in columns.</details>
 # <details><summary>Solution</summary>
 #
 # ```python
 # def attention(q, k, v):
-#     scores = q @ k.transpose(-1, -2)  # (B, H, Q, K)
+#     scores = q @ k.transpose(-1, -2)  # (B, H, M, N)
 #     scores = scores / math.sqrt(q.shape[-1])
 #     weights = scores.softmax(dim=-1)
-#     result = weights @ v  # (B, H, Q, D)
+#     result = weights @ v  # (B, H, M, d)
 #     return result, weights
 # ```
 # </details>
 
 # %% [markdown]
-# Why divide by $\sqrt{D}$? First a quiz, then a measurement with your function.
+# Why divide by $\sqrt{d}$? First a quiz, then a measurement with your function.
 
 # %%
 quiz("attention.scaling")
@@ -135,11 +135,12 @@ quiz("attention.scaling")
 
 # %%
 caption = (
-    "Figure 4. Attention of random vectors, with and without the division by √D. What to "
+    "Figure 4. Attention of random vectors, with and without the division by √d: means over "
+    "64 queries, one draw. What to "
     "see: without it, wide heads put most weight on one key, and the derivative falls."
 )
 plots.show(
-    figures.cost_figure(figures.saturation(attention), "width D of a head", ylog=False),
+    figures.cost_figure(figures.saturation(attention), "width d of a head", ylog=False),
     caption=caption,
 )
 
@@ -225,10 +226,11 @@ mask_player()
 gallery = masks.gallery()
 caption = (
     "Figure 6. The masks of the table; dark = may attend, rows are queries, columns are keys. "
-    "In BLIP-2's masks positions 0 to 2 are query vectors, in Flamingo's the columns are visual "
-    "tokens, two for each image; in the last mask positions 5 and 6 are padding."
+    "w: words; p: prefix; q: query vectors; a, b: two documents; <im1>, <im2>: image tokens; "
+    "1a, 1b: the two visual tokens of image 1. What to see: in d nothing passes between query "
+    "vectors and words; in f and g the word before the first image attends to nothing."
 )
-plots.show(plots.mask_gallery(gallery), caption=caption)
+plots.show(pictures.named_masks(gallery), caption=caption)
 
 # %%
 quiz("attention.same_pattern")
@@ -283,8 +285,8 @@ caption = (
     "Figure 7. Two documents in each row of a batch, with padding at the beginning (left) "
     "or at the end (right). What to see: rows 0 and 1 at the left are empty."
 )
-pictures = {"padding first": packed[0], "padding last": packed[1]}
-plots.show(plots.mask_gallery(pictures, columns=2), caption=caption)
+by_side = {"padding first": packed[0], "padding last": packed[1]}
+plots.show(plots.mask_gallery(by_side, columns=2), caption=caption)
 
 # %% [markdown]
 # ## 3. Attention with a mask
@@ -305,7 +307,7 @@ plots.show(plots.mask_gallery(pictures, columns=2), caption=caption)
 def masked_attention(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor) -> Tensor:
     """Equation 1 over the allowed keys of each query.
 
-    q, k, v (B, H, L, D), allowed booleans that broadcast to (B, H, L, L) -> (B, H, L, D)
+    q, k, v (B, H, L, d), allowed booleans that broadcast to (B, H, L, L) -> (B, H, L, d)
     """
     raise NotImplementedError("your code here")
 
@@ -352,8 +354,9 @@ lengths = (128, 256, 512) if scale.name == "smoke" else (128, 256, 512, 1024, 20
 measured = figures.costs(attention, lengths)
 caption = (
     "Figure 8. Time and stored memory of forward and backward pass (4 heads of width 32, on "
-    "this machine). What to see: the memory of explicit attention grows with the square of "
-    "the length."
+    "this machine; time: the fastest of three runs). Both axes are logarithmic. What to see: "
+    "each doubling of the length doubles the memory of fused attention, and multiplies that "
+    "of explicit attention by nearly four."
 )
 plots.show(figures.cost_figure(measured, "length L"), caption=caption)
 
@@ -379,7 +382,7 @@ for name, points in measured["MiB stored for backward"].items():
 
 # %%
 def last_image_mask(is_image_token: Tensor, image_of_key: Tensor) -> Tensor:
-    """is_image_token (T,) booleans, image_of_key (K,) integers -> booleans (T, K)."""
+    """is_image_token (T,) booleans, image_of_key (N,) integers -> booleans (T, N)."""
     raise NotImplementedError("your code here")
 
 
@@ -414,11 +417,11 @@ plots.show(plots.mask(flamingo_mask, text, visual, "last image only"), caption=c
 # %% [markdown]
 # ## 5. Several heads
 #
-# One softmax per query gives one distribution over the keys. A layer with **several heads** computes H distributions side by side. Each head works with its own part of the width, D / H numbers (Vaswani et al., Sec. 3.2.2):
+# One softmax per query gives one distribution over the keys. A layer with **several heads** computes H distributions side by side. Each head works with its own part of the width, d = D / H numbers (Vaswani et al., Sec. 3.2.2):
 #
 # $$\text{MultiHead}(\mathbf{X}) = [\text{head}_1, \dots, \text{head}_H]\,\mathbf{W}^O, \qquad \text{head}_h = \text{attention}(\mathbf{X}\mathbf{W}_h^Q,\; \mathbf{X}\mathbf{W}_h^K,\; \mathbf{X}\mathbf{W}_h^V)$$
 #
-# In code the matrices of all heads form one linear layer. Its result is cut into H contiguous pieces of D / H numbers: the first head gets numbers 0 to D / H - 1, and so on. The mask is left out of the formula; all heads share it.
+# In code the matrices of all heads form one linear layer. Its result is cut into H contiguous pieces of d numbers: the first head gets numbers 0 to d - 1, and so on. The mask is left out of the formula; all heads share it.
 
 # %%
 quiz("attention.heads")
@@ -452,7 +455,7 @@ class MultiHeadAttention(nn.Module):
 MultiHeadAttention = check("attention.heads", MultiHeadAttention)
 
 # %% [markdown]
-# <details><summary>Hint 1</summary>From (B, L, D) to (B, H, L, D / H) takes two steps: cut the last axis in two, then exchange two axes. After attention, go back in the opposite order.</details>
+# <details><summary>Hint 1</summary>From (B, L, D) to (B, H, L, d) takes two steps: cut the last axis in two, then exchange two axes. After attention, go back in the opposite order.</details>
 # <details><summary>Hint 2</summary><code>x.unflatten(-1, (heads, -1))</code> cuts an axis, <code>transpose(1, 2)</code> exchanges two, <code>flatten(2)</code> joins all axes from number 2 on.</details>
 # <details><summary>If you see "view size is not compatible with input tensor's size and stride"</summary>After a transpose use <code>flatten</code> or <code>reshape</code>, not <code>view</code>.</details>
 # <details><summary>If you see "cannot assign module before Module.__init__() call"</summary>Call <code>super().__init__()</code> first.</details>
@@ -469,7 +472,7 @@ MultiHeadAttention = check("attention.heads", MultiHeadAttention)
 #         self.output = nn.Linear(width, width)
 #
 #     def split(self, x):
-#         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, H, L, D / H)
+#         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # (B, H, L, d)
 #
 #     def forward(self, x, allowed):
 #         q, k, v = self.split(self.query(x)), self.split(self.key(x)), self.split(self.value(x))
@@ -497,7 +500,7 @@ MultiHeadAttention = check("attention.heads", MultiHeadAttention)
 def dependency(function, x: Tensor) -> Tensor:
     """Which outputs depend on which inputs?
 
-    function maps (1, K, D) to (1, Q, D); x (1, K, D) -> booleans (Q, K), True = depends
+    function maps (1, N, D) to (1, M, D); x (1, N, D) -> booleans (M, N), True = depends
     """
     raise NotImplementedError("your code here")
 
@@ -516,7 +519,7 @@ dependency = check("attention.dependency", dependency)
 #     for k in range(x.shape[1]):
 #         changed = x.clone()
 #         changed[:, k] = torch.randn_like(changed[:, k])
-#         change = (function(changed) - before).abs()  # (1, Q, D)
+#         change = (function(changed) - before).abs()  # (1, M, D)
 #         columns.append(change.amax(dim=-1)[0] > 1e-6)
 #     return torch.stack(columns, dim=1)
 # ```
@@ -591,17 +594,14 @@ sinusoidal_positions = check("attention.positions", sinusoidal_positions)
 positions = sinusoidal_positions(64, 64)
 products = positions @ positions.T / 32  # 32 pairs, each contributes cos(distance * frequency)
 caption = (
-    "Figure 10. Dot product of the vectors of two positions, divided by D / 2, for three "
-    "first positions. What to see: it depends on the distance alone, and nearby positions "
-    "are similar."
+    "Figure 10. Your position vectors as rows (left), and the dot products of all pairs of "
+    "them, divided by D / 2 (right). What to see: at the right each diagonal has one colour, "
+    "so the product depends on the distance alone; it is largest at distance 0."
 )
-curves = {
-    f"from position {p}": dict(enumerate(products[p, p : p + 32].tolist())) for p in (0, 10, 20)
-}
-plots.show(plots.curves(curves, "distance in tokens", "dot product"), caption=caption)
+plots.show(pictures.position_tables(positions, products), caption=caption)
 
 # %% [markdown]
-# The three curves lie on each other. A layer that compares positions by dot products can therefore learn to prefer a certain distance.
+# A layer that compares positions by dot products can therefore learn to prefer a certain distance.
 #
 # ## 7. The block
 #
@@ -736,7 +736,7 @@ quiz("attention.reach")
 #
 # The task needs attention: four pairs of a name and a colour, then one of the four names. The answer is its colour. Names and colours are random in each example, so the pairs can't be memorised.
 #
-# The model is made of *your* parts: sinusoidal positions, two pre-norm blocks, multi-head attention with your causal mask (an empty prefix). Its width is 64, its answer is read at the last position. Training takes about 15 seconds.
+# The model is made of *your* parts: sinusoidal positions, two pre-norm blocks, multi-head attention with your causal mask (an empty prefix). Its width is 64, its answer is read at the last position. Training takes about 15 seconds; the curve below grows meanwhile.
 
 # %%
 task = lookup.LookUpTask(pairs=4)
@@ -747,7 +747,7 @@ live = plots.LiveCurve(math.log(task.pairs), "ln 4: one of the four colours show
 lookup.train(model, task, lookup.steps_at(scale), live)
 
 # %% [markdown]
-# The curve shows the training loss in nats (the unit of a natural logarithm). The dashed line is $\ln 4$: the loss of a model that knows which four colours occur, but not which one belongs to the name. Only a model that uses the names can get below this line; soon after that the loss falls to zero.
+# The curve shows the training loss in nats (the unit of a natural logarithm). The dashed line is $\ln 4$: the loss of a model that knows which four colours occur, but not which one belongs to the name. Only a model that uses the names can get below this line; soon after that the loss is close to zero.
 #
 # As a control we close the path that the task needs. In the **blind** model the last position is a document of its own, so it can't attend to the pairs. It sees a name only. It is trained for as many steps, another 10 seconds.
 
@@ -758,9 +758,9 @@ blind = lookup.LookUp(task, blind_mask, MultiHeadAttention, PreNormBlock, positi
 lookup.train(blind, task, lookup.steps_at(scale))
 scores = {"causal mask": lookup.accuracy(model, task), "blind": lookup.accuracy(blind, task)}
 caption = (
-    "Figure 12. Share of right colours on 512 new sequences. The line is chance among all 6 "
-    "colours; a model that knows the four colours shown, but not their names, would reach "
-    "1/4."
+    "Figure 12. Share of right colours on 512 new sequences, one run each. The line is chance "
+    "among all 6 colours; a model that knows the four colours shown, but not their names, "
+    "would reach 1/4. What to see: without a path to the pairs the score stays near chance."
 )
 bars = {name: {"share": score} for name, score in scores.items()}
 plots.show(plots.probability_bars(bars, "share of right colours", chance=1 / 6), caption=caption)
@@ -769,15 +769,17 @@ plots.show(plots.probability_bars(bars, "share of right colours", chance=1 / 6),
 # How does the model do it? The next figure shows where the last position of one new sequence attends, in both blocks.
 
 # %%
-example = task.batch(lookup.TEST_EXAMPLES)["ids"][0]
-words = task.words(example)
+batch = task.batch(lookup.TEST_EXAMPLES)
+example, asked = batch["ids"][0], int(batch["asked"][0])
+words, answer = task.words(example), 2 * asked + 1  # the colour stands after its name
 first, second = lookup.weights_of_question(model, example)
 caption = (
     f"Figure 13. Weights with which the last position ('{words[-1]}') attends, for each head. "
-    "What to see: in block 2 most of the weight is on the colour of this name."
+    f"The frame marks the right colour, '{words[answer]}'. What to see: in block 2 the largest "
+    "weight of each head lies on it."
 )
-both = torch.stack([first, second], dim=1)  # (heads, blocks, T)
-plots.show(plots.attention_heads(both, ["block 1", "block 2"], words), caption=caption)
+both = {"block 1": first, "block 2": second}
+plots.show(pictures.weights_by_head(both, words, answer), caption=caption)
 
 # %% [markdown]
 # A usual solution takes two steps. In block 1 each colour attends to the name before it, and so learns whose colour it is (not shown here: Figure 13 has the last position only). In block 2 the question attends to the colour that carries its name. A head that does this second step is called an *induction head*; lesson 05 returns to it. Some heads also put weight on other colours. Attention weights alone prove nothing: see the discussion.
@@ -810,7 +812,7 @@ quiz("attention.cache")
 def attend_with_cache(layer: nn.Module, x: Tensor, cache: dict[str, Tensor]) -> Tensor:
     """One step of `layer`, a MultiHeadAttention.
 
-    x (B, 1, D); cache {} or {"k": (B, H, T, D / H), "v": (B, H, T, D / H)} -> (B, 1, D)
+    x (B, 1, D); cache {} or {"k": (B, H, T, d), "v": (B, H, T, d)} -> (B, 1, D)
     """
     raise NotImplementedError("your code here")
 
@@ -854,7 +856,8 @@ lengths = (16, 32) if scale.name == "smoke" else (16, 32, 64, 128, 256)
 times = {"milliseconds": figures.generation_times(layer, attend_with_cache, lengths)}
 caption = (
     "Figure 15. Time to run one layer over a whole sequence, token by token, on this "
-    "machine. What to see: without the cache the time grows faster than the length."
+    "machine (the fastest of four runs). Both axes are logarithmic. What to see: without the "
+    "cache it takes longer at each length shown, and the gap grows."
 )
 plots.show(figures.cost_figure(times, "tokens"), caption=caption)
 
@@ -877,18 +880,16 @@ print("same names:", figures.named_pictures(yours, scale)[3] == right)
 
 # %%
 runs = figures.runs("attention.leaks")
-x, leaks, compared = torch.randn(1, 8, 16), {}, []
+x, measured = torch.randn(1, 8, 16), {}
 for letter, faulty_layer in runs.items():
-    with_x = dependency(lambda x: faulty_layer(x, declared), x)
-    leaks[letter] = int((with_x != declared[0, 0]).sum())
-    compared.append(plots.compare_masks(with_x, declared, (f"{letter}: measured", "declared")))
+    measured[letter] = dependency(lambda x: faulty_layer(x, declared), x)
 caption = (
-    "Figure 16. For the layers A, B and C: measured dependency, declared mask, differences. "
-    "Rows are outputs, columns inputs. Orange cells with + are leaks: the output depends on an "
-    "input that the mask forbids."
+    "Figure 16. The declared mask, and the measured dependency of the layers A, B and C. "
+    "Orange cells with + are leaks: the output depends on an input that the mask "
+    "forbids. What to see: two layers leak, each in a pattern of its own."
 )
-plots.show(plots.stack_figures(*compared), caption=caption)
-print("cells that differ:", leaks)
+plots.show(pictures.leaks(declared[0, 0], measured), caption=caption)
+print("leaks:", {letter: int((m & ~declared[0, 0]).sum()) for letter, m in measured.items()})
 
 # %% [markdown]
 # Replace each `None` by one of the causes that the check names.
@@ -932,7 +933,7 @@ lookup.table_beside_ours(paper, evaluation.load_results("replicate_attention"))
 # Three remarks:
 #
 # - *Several heads.* Our task needs one look-up at a time, so a single head is enough. Translation needs several relations at once. Our table can neither confirm nor refute the paper here.
-# - *Learned positions, 16 heads.* The paper reports no real difference. There "within noise" says the same as the paper.
+# - *Learned positions, 16 heads.* The paper reports no real difference. "Within noise" is what one would expect then; three seeds can't prove that two rows are equal.
 # - *No mask.* The bidirectional model has sinusoids, so it knows positions, and may attend to more. Still it does not learn the task in these 400 steps; more might be enough. The causal model learns it even without position vectors, and sooner than with them. So the mask itself tells the layers something about order; see question 4 below.
 
 # %% [markdown]
@@ -981,7 +982,7 @@ lookup.table_beside_ours(paper, evaluation.load_results("replicate_attention"))
 # ## Key ideas
 #
 # > - Attention is a weighted mean of values; the weights come from queries and keys.
-# > - Divide scores by √D, or the softmax saturates.
+# > - Divide scores by √d, or the softmax saturates.
 # > - A mask is booleans, made from levels, groups and padding; empty rows give zero.
 # > - A block adds to the residual stream; depth extends what a mask allows.
 # > - A mask says what a layer should do. A measurement of dependencies shows what it does.

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from teaching import attention_masks, attention_modules, attention_scores
+from teaching import (
+    attention_dependency,
+    attention_masks,
+    attention_modules,
+    attention_scores,
+)
 from vlmcourse.parts import masks
 from vlmcourse.plots import mask as draw_mask
 from vlmcourse.widgets.interactive import buttons, dropdown, interactive, text_field
@@ -16,13 +21,13 @@ EXERCISES = {
     "masked_attention": attention_scores.MASKED,
     "last_image_mask": attention_masks.LAST_IMAGE,
     "heads": attention_modules.HEADS,
-    "dependency": attention_masks.DEPENDENCY,
+    "dependency": attention_dependency.DEPENDENCY,
     "positions": attention_scores.POSITIONS,
     "block": attention_modules.BLOCK,
     "reachable": attention_masks.REACHABLE,
     "cache": attention_modules.CACHE,
 }
-"""The checks are in attention_scores.py, attention_masks.py and attention_modules.py, the answers in attention_answers.py."""
+"""The checks are in attention_scores.py, attention_masks.py, attention_dependency.py and attention_modules.py, the answers in attention_answers.py."""
 
 COMPARISONS = {
     "level(key) <= level(query)": masks.less_equal_mask,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    """softmax(q k^T / sqrt(D)) v and the weights: q (B, H, Q, D), k and v (B, H, K, D) -> (B, H, Q, D), (B, H, Q, K)."""
+    """softmax(q k^T / sqrt(d)) v and the weights: q (B, H, M, d), k and v (B, H, N, d) -> (B, H, M, d), (B, H, M, N)."""
     weights = (q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])).softmax(dim=-1)
     return weights @ v, weights
 
@@ -35,7 +35,7 @@ def last_image_mask(is_image_token: Tensor, image_of_key: Tensor) -> Tensor:
 
 
 def masked_attention(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor) -> Tensor:
-    """Attention over allowed keys only: (B, H, Q, D); a query without an allowed key gives zero."""
+    """Attention over allowed keys only: (B, H, L, d); a query without an allowed key gives zero."""
     scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
     weights = scores.masked_fill(~allowed, -torch.inf).softmax(-1)
     return weights.masked_fill(~allowed, 0) @ v
@@ -104,7 +104,7 @@ def reachable(allowed: Tensor, depth: int) -> Tensor:
 
 
 def attend_with_cache(layer: nn.Module, x: Tensor, cache: dict[str, Tensor]) -> Tensor:
-    """One new token: x (B, 1, D); cache of "k" and "v" (B, H, T, D / H), extended in place -> (B, 1, D)."""
+    """One new token: x (B, 1, D); cache of "k" and "v" (B, H, T, d), extended in place -> (B, 1, D)."""
     q, k, v = (
         part(x).unflatten(-1, (layer.heads, -1)).transpose(1, 2)
         for part in (layer.query, layer.key, layer.value)

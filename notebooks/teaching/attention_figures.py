@@ -145,11 +145,11 @@ def _at_positions(transformer: Transformer) -> Callable[..., Tensor]:
 
 def saturation(attention: Callable) -> dict[str, dict[str, dict[int, float]]]:
     """By the width of a head, for 64 random keys: the largest weight, and the mean derivative of a weight by its score."""
-    largest, slope = ({"divided by √D": {}, "not divided": {}} for _ in range(2))
+    largest, slope = ({"divided by √d": {}, "not divided": {}} for _ in range(2))
     generator = torch.Generator().manual_seed(0)
     for width in SEQUENTIAL_WIDTHS:
         q, k = torch.randn(2, 1, 1, 64, width, generator=generator)
-        for name, factor in (("divided by √D", 1.0), ("not divided", math.sqrt(width))):
+        for name, factor in (("divided by √d", 1.0), ("not divided", math.sqrt(width))):
             weights = attention(q * factor, k, k)[1]
             largest[name][width] = weights.amax(-1).mean().item()
             slope[name][width] = (weights * (1 - weights)).sum(-1).mean().item()

@@ -1,13 +1,11 @@
-"""Lesson 01's checks of masks and of what is measured: inputs, and the mistakes that have a name."""
+"""Lesson 01's checks of masks: inputs, and the mistakes that have a name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor
-from torch.nn.functional import layer_norm
 
 from teaching import attention_answers as answers
 from teaching.exercises import Exercise, distinguishing, number, rule
@@ -29,6 +27,12 @@ def prefix_closed_to_text(prefix_length: int, length: int) -> Tensor:
     return allowed
 
 
+def same_level(prefix_length: int, length: int) -> Tensor:
+    """True for two positions of the prefix."""
+    inside = torch.arange(length) < prefix_length
+    return inside[:, None] & inside
+
+
 PREFIX_MISTAKES = {
     "it is upside down: True must mean 'may attend'.": lambda p, n: ~prefix_mask(p, n),
     "that is the transpose: rows are queries, columns are keys.": lambda p, n: prefix_mask(p, n).T,
@@ -45,6 +49,12 @@ PREFIX_MISTAKES = {
         lambda p, n: prefix_mask(p + 1, n)
     ),
     "text does not attend to the prefix: it may attend to all of it.": prefix_closed_to_text,
+    "a position must attend to itself: levels are compared by <=, not by <.": lambda p, n: (
+        prefix_mask(p, n) & ~torch.eye(n).bool() & ~same_level(p, n)
+    ),
+    "the prefix attends to the text as well: open the columns of the prefix, not its rows.": (
+        lambda p, n: torch.ones(n, n).tril().bool() | (torch.arange(n) < p)[:, None]
+    ),
     "one position too few belongs to the prefix: it is the positions 0 to prefix_length - 1.": (
         lambda p, n: prefix_mask(max(0, p - 1), n)
     ),
@@ -55,7 +65,7 @@ def packed_inputs(generator: torch.Generator) -> tuple[list, dict]:
     """Two or three documents in each row, with padding at either end that carries a document's number."""
     rows, T = [], number(generator, 7, 9)
     for row in range(2):
-        cuts = 2 + torch.randperm(T - 4, generator=generator)[: 1 + row].sort().values
+        cuts = 3 + torch.randperm(T - 5, generator=generator)[: 1 + row].sort().values
         rows.append(torch.bucketize(torch.arange(T), cuts, right=True) + 1)
     is_token = torch.ones(2, T).bool()
     is_token[0, : number(generator, 1, 2)] = False
@@ -69,6 +79,7 @@ def packed_result(document, is_token, parts=("document", "causal", "padding"), *
     masks = {
         "document": document[:, :, None] == document[:, None, :],
         "causal": torch.ones(T, T).tril().bool().expand(len(document), T, T),
+        "past": torch.ones(T, T).tril(-1).bool().expand(len(document), T, T),
         "future": torch.ones(T, T).triu().bool().expand(len(document), T, T),
         "padding": is_token[:, None, :].expand(-1, T, -1),
         "padded queries": is_token[:, :, None].expand(-1, -1, T),
@@ -86,6 +97,12 @@ PACKED_MISTAKES = {
     "texts attend to the future: the mask is not causal.": packed(parts=("document", "padding")),
     "texts attend to earlier documents: two documents in one row must not see each other.": packed(
         parts=("causal", "padding")
+    ),
+    "a token must attend to itself: not later than the query includes the query.": packed(
+        parts=("document", "past", "padding")
+    ),
+    "only the causal mask is there: close other documents and padding, too.": packed(
+        parts=("causal",)
     ),
     "padding must be closed as keys (columns); yours closes it as queries (rows).": packed(
         parts=("document", "causal", "padded queries")
@@ -142,74 +159,13 @@ LAST_IMAGE_MISTAKES = {
     "text before the first image attends to image 1: with no image yet the count is 0, and 0 matches nothing.": (
         lambda t, i: t.long().cumsum(0).clamp(min=1)[:, None] == i[None, :]
     ),
+    "every token attends to the image before its own: the count is 1 at the first image token, 2 at the second.": (
+        lambda t, i: last_image(t, i, shift=-1)
+    ),
     "every token attends to the next image: the count starts at 0, and images are numbered from 1.": (
         lambda t, i: last_image(t, i, shift=1)
     ),
 }
-
-
-class MaskedMix:
-    """(1, K, D) -> (1, Q, D): each output mixes the normalised inputs that a mask allows, nonlinearly."""
-
-    def __init__(self, allowed: Tensor, weights: Tensor):
-        self.allowed, self.weights = allowed, weights * allowed
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return torch.tanh(self.weights @ layer_norm(x, x.shape[-1:]))
-
-
-def dependency_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    """A function with a hidden random mask, not square, and an input."""
-    Q, K, D = number(generator, 3, 4), number(generator, 5, 6), number(generator, 6, 8)
-    allowed = torch.rand(Q, K, generator=generator) < 0.5
-    allowed[0, 0], allowed[1, 0], allowed[0, 1], allowed[:, 2] = True, False, False, False
-    weights = 0.5 + torch.rand(Q, K, generator=generator)
-    return [MaskedMix(allowed, weights), torch.randn(1, K, D, generator=generator)], {}
-
-
-def perturbed(function: Callable, x: Tensor, change: Callable, restore: bool = True) -> Tensor:
-    """`dependency` with another change of the input; restore: each change starts from x."""
-    columns, before, changed = [], function(x), x.clone()
-    for k in range(x.shape[1]):
-        changed = x.clone() if restore else changed
-        changed[:, k] = change(x, k)
-        columns.append((function(changed) - before).abs().amax(dim=(0, 2)) > 1e-6)
-    return torch.stack(columns, dim=1)
-
-
-def _noise(x: Tensor, k: int) -> Tensor:
-    return torch.randn_like(x[:, k])
-
-
-DEPENDENCY_MISTAKES = {
-    "that is the transpose: rows are outputs, columns are inputs.": lambda f, x: (
-        answers.dependency(f, x).T
-    ),
-    "it is upside down: True means that the output changes.": lambda f, x: (
-        ~answers.dependency(f, x)
-    ),
-    "nothing changes: a constant added to all numbers of a token, or a factor, is removed by a LayerNorm. Replace "
-    "the token by random numbers.": lambda f, x: torch.zeros_like(answers.dependency(f, x)),
-    "earlier inputs stay changed: start from the original x for each key.": lambda f, x: perturbed(
-        f, x, _noise, restore=False
-    ),
-    "every output depends on every input: change one position at a time, and compare one output at a time.": (
-        lambda f, x: torch.ones_like(answers.dependency(f, x))
-    ),
-    "all outputs of a column are equal: compare each output position for itself, not all at once.": (
-        lambda f, x: answers.dependency(f, x).any(0, keepdim=True).expand(*f.allowed.shape)
-    ),
-    "return booleans: does the output change at all?": lambda f, x: answers.dependency(
-        f, x
-    ).float(),
-}
-
-
-def _size_alone(got: object, wanted: Tensor, *_) -> str | None:
-    """What to say to a table of sizes instead of booleans."""
-    if isinstance(got, Tensor) and got.is_floating_point() and got.shape == wanted.shape:
-        return "return booleans: does the output change at all?"
-    return None
 
 
 def reachable_inputs(generator: torch.Generator) -> tuple[list, dict]:
@@ -277,19 +233,6 @@ LAST_IMAGE = Exercise(
     "The count of image tokens is the group of a token, and its keys are those of the same group.",
     (rule("last_image_mask", tags_inputs, answers.last_image_mask, LAST_IMAGE_MISTAKES),),
     reference=answers.last_image_mask,
-)
-DEPENDENCY = Exercise(
-    "Your function measures who attends to whom without reading any mask.",
-    (
-        rule(
-            "dependency",
-            dependency_inputs,
-            answers.dependency,
-            DEPENDENCY_MISTAKES,
-            explain=_size_alone,
-        ),
-    ),
-    reference=answers.dependency,
 )
 REACHABLE = Exercise(
     "Depth extends a mask along paths, and residual connections let information wait.",

@@ -89,7 +89,7 @@ HEADS_MISTAKES = {
         heads_mistake(split="view", merge="view"),
         heads_mistake(split="view"),
     ),
-    "the heads are merged wrongly: bring the axes back to (B, L, H, D / H) before you flatten.": (
+    "the heads are merged wrongly: bring the axes back to (B, L, H, d) before you flatten.": (
         heads_mistake(merge="view")
     ),
     "each head must be a contiguous piece of the width; yours takes every H-th number.": heads_mistake(
@@ -97,7 +97,7 @@ HEADS_MISTAKES = {
     ),
     "there is only one head: the width is not split.": heads_mistake(split="one head"),
     "the last linear layer, `output`, is missing.": heads_mistake(no_output=True),
-    "the scores are divided by the square root of the whole width; a head has only D / H numbers.": (
+    "the scores are divided by the square root of the whole width; a head has only d = D / H numbers.": (
         heads_mistake(full_scale=True)
     ),
     "the mask is not used.": heads_mistake(no_mask=True),
@@ -132,9 +132,14 @@ def block_inputs(generator: torch.Generator) -> tuple[list, dict]:
     return [width, MaskedMean(), weights, 2 * normal(generator, B, L, width), allowed], {}
 
 
+ACTIVATIONS = {"relu": nn.ReLU(), "tanh": nn.Tanh(), "none": nn.Identity()}
+
+
 def block_result(width, attention, weights, x, allowed, change=None):
     """PreNormBlock from a dictionary of weights; `change` names a mistake."""
     block = answers.PreNormBlock(width, attention)
+    if change in ACTIVATIONS:
+        block.feedforward[1] = ACTIVATIONS[change]
     block.load_state_dict(weights)
     norm1, norm2, feedforward = block.norm1, block.norm2, block.feedforward
     if change == "post":
@@ -185,6 +190,9 @@ BLOCK_MISTAKES = {
     ),
     "the norm before attention is missing.": block_mistake(change="first norm"),
     "the norm before the feed-forward network is missing.": block_mistake(change="second norm"),
+    "between the two linear layers of the feed-forward network stands a GELU, nn.GELU().": tuple(
+        block_mistake(change=name) for name in ACTIVATIONS
+    ),
     "norm1 is used twice; each place has a norm of its own.": block_mistake(change="norm1 twice"),
     "the mask is not given to attention.": block_mistake(change="no mask"),
 }
@@ -240,9 +248,7 @@ CACHE_MISTAKES = {
     "the new token must attend to itself as well: extend the cache first, then attend.": (
         lambda *args: cached_result(*args, reach="past")
     ),
-    "the last linear layer, `output`, is missing.": lambda *args: cached_result(
-        *args, no_output=True
-    ),
+    "the last linear layer, `output`, is missing.": partial(cached_result, no_output=True),
     "keys and values come from the same linear layer, or one is stored in the place of the other.": (
         lambda *args: cached_result(*args, parts=("query", "key", "key")),
         lambda *args: cached_result(*args, parts=("query", "value", "value")),
@@ -254,7 +260,7 @@ CACHE_MISTAKES = {
 }
 
 HEADS = Exercise(
-    "Every head attends with its own D / H numbers, and the output layer mixes what they bring.",
+    "Every head attends with its own d = D / H numbers, and the output layer mixes what they bring.",
     (
         rule(
             "MultiHeadAttention",

@@ -35,6 +35,10 @@ def variant(
     return weights @ v, weights
 
 
+def with_weights(v: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    return weights @ v, weights
+
+
 def attention_inputs(generator: torch.Generator) -> tuple[list, dict]:
     """q, k, v of random sizes; numbers of queries and of keys and the width are different."""
     B, H, D = number(generator, 1, 2), number(generator, 1, 3), number(generator, 8, 11)
@@ -43,16 +47,16 @@ def attention_inputs(generator: torch.Generator) -> tuple[list, dict]:
 
 
 ATTENTION_MISTAKES = {
-    "the scores are not scaled: the larger D, the larger they are.": lambda q, k, v: variant(
+    "the scores are not scaled: the larger d, the larger they are.": lambda q, k, v: variant(
         q, k, v, 1.0
     ),
-    "the scores are divided by D: the formula has its square root.": lambda q, k, v: variant(
+    "the scores are divided by d: the formula has its square root.": lambda q, k, v: variant(
         q, k, v, 1 / q.shape[-1]
     ),
-    "the scores are multiplied by the square root of D; they must be divided by it.": (
+    "the scores are multiplied by the square root of d; they must be divided by it.": (
         lambda q, k, v: variant(q, k, v, q.shape[-1] ** 0.5)
     ),
-    "the scale is made from a length (number of keys or queries), not from the width D.": (
+    "the scale is made from a length (number of keys or queries), not from the width d of a head.": (
         lambda q, k, v: variant(q, k, v, k.shape[-2] ** -0.5),
         lambda q, k, v: variant(q, k, v, q.shape[-2] ** -0.5),
         lambda q, k, v: variant(q, k, v, q.shape[1] ** -0.5),
@@ -60,8 +64,21 @@ ATTENTION_MISTAKES = {
     "the softmax runs over the queries: the weights of one query must sum to 1 over the keys.": (
         lambda q, k, v: variant(q, k, v, dim=-2)
     ),
-    "the softmax runs over the heads: the weights of one query must sum to 1 over the keys.": (
-        lambda q, k, v: variant(q, k, v, dim=1)
+    "the softmax runs over the heads or the batch: the weights of one query must sum to 1 over the keys.": (
+        lambda q, k, v: variant(q, k, v, dim=1),
+        lambda q, k, v: variant(q, k, v, dim=0),
+    ),
+    "the weights are divided by the square root of d; divide the scores, before the softmax.": (
+        lambda q, k, v: with_weights(v, (q @ k.transpose(-1, -2)).softmax(-1) / q.shape[-1] ** 0.5)
+    ),
+    "these are logarithms of the weights: softmax, not log_softmax.": lambda q, k, v: with_weights(
+        v, _scores(q, k).log_softmax(-1)
+    ),
+    "a sigmoid judges each key alone; the keys compete, so the weights of one query sum to 1: softmax.": (
+        lambda q, k, v: with_weights(v, _scores(q, k).sigmoid())
+    ),
+    "the second value holds the scores; the weights, after the softmax, are wanted.": (
+        lambda q, k, v: (variant(q, k, v)[0], _scores(q, k))
     ),
     "the scores are used as weights without a softmax.": lambda q, k, v: variant(
         q, k, v, softmax=False
@@ -138,7 +155,7 @@ MASKED_MISTAKES = {
         lambda q, k, v, a: (_scores(q, k) * a).softmax(-1) @ v,
         lambda q, k, v, a: ((_scores(q, k) * a).softmax(-1) * a.any(-1, keepdim=True)) @ v,
     ),
-    "the scores are not scaled by the square root of D.": lambda q, k, v, a: (
+    "the scores are not scaled by the square root of d.": lambda q, k, v, a: (
         answers.masked_attention(q * math.sqrt(q.shape[-1]), k, v, a)
     ),
 }
@@ -182,6 +199,12 @@ POSITIONS_MISTAKES = {
     "the sine and the cosine of a pair have the same angle; yours differ.": _own_exponents,
     "the position is multiplied by 10000^(2i / D); it must be divided by it.": lambda L, D: (
         positions_variant(L, D, sign=1)
+    ),
+    "each pair has a sine and a cosine; yours has two sines.": lambda L, D: positions_variant(L, D)[
+        :, 0::2
+    ].repeat_interleave(2, dim=1),
+    "the exponent grows twice as fast as it should: it is 2i / D for the i-th pair.": lambda L, D: (
+        positions_variant(L, D, step=4)
     ),
     "the table is transposed: rows are positions.": lambda L, D: positions_variant(L, D).T,
     "the columns stand in the opposite order: the fastest oscillation comes first.": lambda L, D: (
