@@ -227,6 +227,9 @@ WRONG = {
         "only the last new token": lambda m, c, i, n: cached(m, c, i, n)[:, -1:],
     },
     "language_model.nucleus": {
+        "keeps equally many words": lambda q, p: (
+            q >= q.topk(max(1, int(p * q.shape[1]))).values[:, -1:]
+        ),
         "upside down": lambda q, p: ~nucleus(q, p),
         "the word that crosses p": lambda q, p: nucleus(q, p, before=False),
         "the least likely words": lambda q, p: nucleus(q, p, descending=False),
@@ -264,6 +267,7 @@ WRONG = {
         "only one continuation": lambda a, b: beams(a[:, None] + b, 1),
     },
     "language_model.answer_log_prob": {
+        "the length of the whole text": lambda g, i, a: -(shifted(g, i) * a[:, 1:]).mean(1),
         "there is no shift": lambda g, i, a: (-per_token(g, i) * a).sum(1),
         "not shifted with the tokens": lambda g, i, a: (-shifted(g, i) * a[:, :-1]).sum(1),
         "the question counts": lambda g, i, a: -shifted(g, i).sum(1),
@@ -275,6 +279,9 @@ WRONG = {
         "only the first token": lambda g, i, a: picked(-shifted(g, i), a[:, 1:].int().argmax(1)),
     },
     "language_model.prompt": {
+        "begins with its name": prompt("this is a {1} . {0} ."),
+        "each has its own": lambda e, d: prompt()([(d, name) for _, name in e], d),
+        "the prompt ends with 'a'": prompt(last="{0} . this is a."),
         "the question is closed": prompt(last="{0} ."),
         "after each name is missing": prompt("{0} . this is a {1}"),
         "after each description": prompt("{0} this is a {1} ."),
@@ -331,6 +338,7 @@ WRONG = {
         ),
         "the head before": zero(lambda head, heads, size: slice((head - 1) * size, head * size)),
         "all heads up to": zero(lambda head, heads, size: slice(0, (head + 1) * size)),
+        "all heads are zero": lambda x, head, heads: torch.zeros_like(x),
         "all other heads": lambda x, head, heads: (
             x - language_model_answers.silence_head(x, head, heads)
         ),
@@ -424,7 +432,9 @@ def test_tables_of_reading_have_a_line_for_each_head_and_form(monkeypatch):
     rule = reading.rule_beside_model(language_model_answers.induction_rule, model)
     assert "| list | " in rule and rule.count("| 1.00 |") == 2  # in short texts and in lists
     lines = reading.without_heads(model, language_model_answers.silence_head, 40).splitlines()
-    assert len(lines) == 2 + 1 + 6 + 1 and lines[-1].startswith("| layer 2, heads 1 and 2 |")
+    table = [line for line in lines if line.startswith("|")]
+    assert len(table) == 2 + 1 + 6 + 1 and table[-1].startswith("| layer 2, heads 1 and 2 |")
+    assert sum(line.startswith("- ") for line in lines) == 3
 
 
 def test_a_model_that_guesses_among_nouns_has_the_loss_of_a_guess():
@@ -471,12 +481,40 @@ def test_a_silenced_head_is_back_afterwards():
         assert not torch.allclose(before, silent) and torch.equal(before, model(ids))
 
 
-def test_exchanged_names_have_another_right_answer():
-    shown, _, _ = language_model_study.examples(3, ways=3)
-    moved = language_model_study.exchanged(shown)
-    assert [text for text, _ in moved] == [text for text, _ in shown]
-    assert all(one[1] != other[1] for one, other in zip(shown, moved))
-    assert sorted(name for _, name in moved) == sorted(name for _, name in shown)
+def test_nouns_as_names_are_new_words_at_the_same_places():
+    study = language_model_study
+    for index in range(8):
+        shown, asked, answer = study.examples(index, ways=3)
+        new, same, right = study.nouns_as_names(index, ways=3)
+        words, names = [name for _, name in new], [name for _, name in shown]
+        assert [text for text, _ in new] == [text for text, _ in shown] and same == asked
+        assert words.index(right) == names.index(answer) and len(set(words)) == 3
+        used = " ".join([*(text for text, _ in shown), asked]).split()
+        assert set(words) <= set(documents.NOUN_WORDS) and not set(words) & set(used)
+
+
+@pytest.mark.parametrize(
+    "share, words", [(0.35, "a guess"), (0.95, "any word"), (0.6, "as surely")]
+)
+def test_the_controls_of_naming_are_put_into_words(share, words):
+    group = {"examples": 1.0, "nouns as names": share, "no examples": 0.3, "chance": 0.33}
+    assert words in language_model_study.about_binding({"3 names": group})
+
+
+@pytest.mark.parametrize("share, words", [(0.0, "mostly"), (0.7, "not as sure"), (1.0, "follows")])
+def test_the_list_test_is_put_into_words(share, words):
+    assert words in language_model_reading.about_lists(share)
+
+
+def test_what_removed_heads_cost_is_put_into_words():
+    rows = {"layer 1, head 1": [0.6, 0.9, 1.0], "layer 1, head 2": [1.0, 0.3, 1.0]}
+    rows |= {"layer 2, head 1": [0.9, 1.0, 0.2], "layer 2, head 2": [1.0, 0.95, 1.0]}
+    rows |= {"layer 2, heads 1 and 2": [0.1, 0.05, 0.0]}
+    started, both, facts = language_model_reading.about_removal(rows)
+    assert "agrees with" in started and "0.90 or more; without both, in 0.10 or less" in both
+    assert "layer 2, head 1: 0.20" in facts
+    rows["layer 1, head 1"], rows["layer 1, head 2"] = ([1.0, 0.3, 1], [0.6, 0.9, 1])
+    assert "does not agree" in language_model_reading.about_removal(rows)[0]
 
 
 def test_the_failure_lab_is_shuffled_and_its_healthy_run_is_best():
@@ -496,8 +534,11 @@ def test_the_replication_measures_a_row():
 def test_the_table_beside_the_paper_has_a_verdict_for_each_claim():
     text = language_model_results.comparison(load_results("replicate_induction"))
     assert (
-        text.count("**agrees**") + text.count("**within noise**") + text.count("**disagrees**") == 4
+        text.count("**agrees**") + text.count("**within noise**") + text.count("**disagrees**") == 2
     )
+    assert "Argument 2" in text and "| not measured | not measured | none |" in text
+    own = language_model_results.start_table(load_results("replicate_induction"))
+    assert own.count("two layers, heads set:") == 2
     (row,) = load_results("replicate_language")["rows"]
     names = language_model_results.NAMES
     made = {

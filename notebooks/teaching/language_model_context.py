@@ -44,6 +44,7 @@ SHOWN = "{0} . this is a {1} ."
 PROMPT_MISTAKES = {
     "the question is closed: the prompt ends with 'a', and the model goes on with the name.": (
         written(SHOWN, "{0} . this is a ."),
+        written(SHOWN, "{0} . this is a."),
         written(SHOWN, "{0} ."),
         written(SHOWN, "{0}"),
     ),
@@ -57,6 +58,13 @@ PROMPT_MISTAKES = {
         " ".join([f"{d} . this is a", *(SHOWN.format(*pair) for pair in e)])
     ),
     "name and description of the examples are exchanged.": written("{1} . this is a {0} ."),
+    "each example begins with its name: the description must come first.": (
+        written("this is a {1} . {0} ."),
+        written("this is a {1} {0} ."),
+    ),
+    "the examples show the description that is asked about: each has its own.": lambda e, d: (
+        written(SHOWN)([(d, name) for _, name in e], d)
+    ),
     "only the last example is there.": lambda e, d: written(SHOWN)(e[-1:], d),
     "only the first example is there.": lambda e, d: written(SHOWN)(e[:1], d),
     "the examples have no names: then nothing tells them.": written("{0} . this is a"),

@@ -169,8 +169,14 @@ def losses_by_pass(
     with eval_mode(model):
         found = token_losses(model(ids), ids).unflatten(1, (passes, length)).mean((0, 2))
     times = ", ".join(f"{loss:.2f} (time {n})" for n, loss in enumerate(found.tolist(), 1))
-    nouns = len(documents.NOUN_WORDS)
-    return f"{times}; a guess among the {nouns} nouns: ln {nouns} = {math.log(nouns):.2f}"
+    nouns, last = len(documents.NOUN_WORDS), found[-1].item()
+    guess = math.log(nouns)
+    said = "It finds some of the words."
+    if last > 0.75 * guess:
+        said = "It does little better than a guess: it hardly looks back one period."
+    elif last < 0.25 * guess:
+        said = "It finds most of the words."
+    return f"{times}; a guess among the {nouns} nouns: ln {nouns} = {guess:.2f}\n{said}"
 
 
 class Counted:
@@ -200,7 +206,9 @@ def nucleus_sizes(model: nn.Module, nucleus_mask: Callable, texts: Sequence[str]
     for text in texts:
         name = f"after '{text}'"
         found[name] = {p: nucleus_size(model, nucleus_mask, text, p) for p in shares}
-    return plots.curves(found, "p", f"words that stay, of {len(vocabulary())}", ylog=True)
+    return plots.curves(
+        found, "p (share of the probability)", f"words that stay, of {len(vocabulary())}", ylog=True
+    )
 
 
 TOY_WORDS = ("<start>", "<end>", "a", "the", "cat", "dog", "bird", "moon", "sun")

@@ -120,6 +120,7 @@ SILENCE_MISTAKES = {
     "all heads up to this one are zero.": columns(
         lambda head, heads, size: slice(0, (head + 1) * size)
     ),
+    "all heads are zero; only one of them is to be silent.": lambda x, head, heads: 0 * x,
     "all other heads are zero, and this one stays.": lambda x, head, heads: (
         x - answers.silence_head(x, head, heads)
     ),

@@ -186,6 +186,9 @@ ANSWER_MISTAKES = {
     "the sign is wrong: this is a loss. The most likely answer must have the largest value.": (
         lambda g, i, a: summed(shifted(g, i), a[:, 1:])
     ),
+    "that is divided by the length of the whole text; the log-probability is the sum.": (
+        lambda g, i, a: answers.answer_log_prob(g, i, a) / (a.shape[1] - 1)
+    ),
     "that is a probability: keep its logarithm, which doesn't vanish for long answers.": lambda g, i, a: (
         answers.answer_log_prob(g, i, a).exp()
     ),

@@ -40,14 +40,29 @@ def rule_accuracy(rule: Callable, task: Naming) -> float:
 
 
 def rule_beside_model(rule: Callable, model: LanguageModel, count: int = 64) -> str:
-    """A Markdown table: accuracy of the rule and of the model, for each form of texts."""
+    """A Markdown table: accuracy of the rule and of the model, for each form of texts, and a sentence on lists."""
+    scores = (0.0, 0.0)
     lines = ["| form | an example of a text | the rule | the model |", "|---|---|---|---|"]
     for form, texts in TASKS.items():
         task = texts(count)
         text = " ".join(words_of(task.ids[0])[1:])
         scores = rule_accuracy(rule, task), naming_accuracy(model, task)
         lines.append(f"| {form} | {text} → | {scores[0]:.2f} | {scores[1]:.2f} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", about_lists(scores[1])])
+
+
+def about_lists(share: float) -> str:
+    """A sentence: does a model with this share of right words in lists follow the plain rule?"""
+    if share >= 0.9:
+        return (
+            "In lists the model is nearly as good as the rule: **it follows the plain rule, too.**"
+        )
+    words = "mostly wrong" if share < 0.5 else "right more often than not, but not as sure"
+    return (
+        f"In lists the rule is always right, and the model {words}. **Our model doesn't follow the "
+        f"plain rule:** it continues things with their names, but {'hardly' if share < 0.5 else 'not all'} "
+        "lists."
+    )
 
 
 class HeadScores:
@@ -65,6 +80,14 @@ class HeadScores:
         own = self.found["short"][0]
         return divmod(int(own.argmax()), own.shape[1])
 
+    def reading(self) -> str:
+        """In words: the heads with more than half of their weight on the right word, for each form."""
+        found = []
+        for form, (own, _) in self.found.items():
+            heads = [f"({layer + 1}, {head + 1})" for layer, head in (own > 0.5).nonzero().tolist()]
+            found.append(f"{form}: {', '.join(heads) or 'none'}")
+        return "; ".join(found)
+
     def table(self, title: str) -> str:
         """A Markdown table, a line for each head; numbers above 0.5 are bold."""
         forms = [f"{form}: {what}" for form in self.found for what in ("right", "another")]
@@ -81,7 +104,7 @@ class HeadScores:
 
 
 def tables_of_heads(start: LanguageModel, trained: LanguageModel, head_scores: Callable) -> str:
-    """Two Markdown tables, at the start and after training, and a sentence on the best head of layer 2."""
+    """Two Markdown tables, at the start and after training, and sentences on the heads that read the right word."""
     before, after = (HeadScores(model, head_scores) for model in (start, trained))
     layer, head = after.best()
     own = {
@@ -95,6 +118,8 @@ def tables_of_heads(start: LanguageModel, trained: LanguageModel, head_scores: C
             after.table("after training"),
             f"Training moved the weight of layer {layer + 1}, head {head + 1} on the right word "
             f"{', '.join(moves[:-1])}, and {moves[-1]}.",
+            "Heads (layer, head) with more than half of their weight on the right word. "
+            f"At the start: {before.reading()}. After training: {after.reading()}.",
         ]
     )
 
@@ -153,4 +178,26 @@ def without_heads(model: LanguageModel, silence: Callable, every: int = 4) -> st
             for value, first in zip(values, whole)
         ]
         lines.append(f"| {name.replace('the whole', 'nothing: the whole')} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *about_removal(rows)])
+
+
+def about_removal(rows: Mapping[str, Sequence[float]]) -> list[str]:
+    """A list of sentences on the table of `without_heads`. rows: {what was removed: names short, names on pages, facts}"""
+    first, second = rows["layer 1, head 1"], rows["layer 1, head 2"]
+    as_started = first[0] < second[0] and second[1] < first[1]
+    found = [
+        f"- Without head 1 of layer 1, names are {first[0]:.2f} (short) and {first[1]:.2f} (pages); "
+        f"without head 2, {second[0]:.2f} and {second[1]:.2f}. Where each of them is needed "
+        f"{'agrees' if as_started else 'does not agree'} with how it was started."
+    ]
+    both, one = "layer 2, heads 1 and 2", [rows.get(f"layer 2, head {head}") for head in (1, 2)]
+    if both in rows and all(one):
+        least = min(min(values[:2]) for values in one if values)
+        found.append(
+            f"- Without one of heads 1 and 2 of layer 2, names are right in {least:.2f} or more; "
+            f"without both, in {max(rows[both][:2]):.2f} or less."
+        )
+    single = {name: values[2] for name, values in rows.items() if "heads" not in name}
+    worst = min(single, key=single.__getitem__)
+    found.append(f"- Facts suffer most without {worst}: {single[worst]:.2f} are left.")
+    return found

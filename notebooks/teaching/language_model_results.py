@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from teaching.language_model_induction import NamedPairs
 from vlmcourse import evaluation, plots
 from vlmcourse.evaluation import Spread, spread
+from vlmcourse.world import documents
 
 SET, RANDOM, ONE = "two layers, heads set", "two layers, random", "one layer, random"
 
@@ -32,7 +33,9 @@ def seed_curves(points: Iterable[Mapping], name: str) -> dict[int, float]:
     return {point["step"]: point[name] for point in points if name in point}
 
 
-def panel(title: str, curves: Mapping[int, Sequence[Mapping]], names: str, guess: float):
+def panel(
+    title: str, curves: Mapping[int, Sequence[Mapping]], names: str, guesses: Mapping[str, float]
+):
     """Names and facts over the steps of one recipe, one thin line a seed. curves: {seed: its points}."""
     series = {
         f"{what}, seed {seed}": seed_curves(points, measured)
@@ -40,18 +43,19 @@ def panel(title: str, curves: Mapping[int, Sequence[Mapping]], names: str, guess
         for seed, points in sorted(curves.items())
     }
     series = {name: curve for name, curve in series.items() if curve}
-    line = {f"names, a guess: {guess:g}": guess}
-    drawn = plots.curves(series, "training step", "share right", lines=line)
+    lines = {f"{what}, a guess: {guess:.2f}": guess for what, guess in guesses.items()}
+    drawn = plots.curves(series, "training step", "share right", lines=lines)
     (axes,) = drawn.axes
     for drawn_line, name in zip(axes.lines, series):
         colour = plots.COLOURS[0 if name.startswith("names") else 3]
         seed = int(name.rsplit(" ", 1)[1])
         style = {"linestyle": ("-", "--", ":")[seed], "marker": "os^"[seed], "markersize": 3.5}
         drawn_line.set(color=colour, linewidth=1.2, markevery=(seed, 3), **style)
-    axes.lines[-1].set(color="0.35", linewidth=1.2)  # the guess
+    for drawn_line in axes.lines[len(series) :]:  # guesses
+        drawn_line.set(color="0.35", linewidth=1.2)
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     axes.set_title(title, loc="left")
-    axes.set_ylim(-0.03, 1.05)
+    axes.set(xlim=(-50, 3050), ylim=(-0.03, 1.05))  # both panels alike
     return drawn
 
 
@@ -62,9 +66,11 @@ def training_curves(language: Mapping):
         for seed in seeds_of(language["phase"])
     }
     heads_set = {row["seed"]: row["curve"] for row in language.get("learning", [])}
+    facts = documents.known_facts()
+    guesses = {"names": 1 / 2, "facts": sum(1 / len(choices) for *_, choices in facts) / len(facts)}
     return plots.stack_figures(
-        panel("random start, short texts", random, "binding", 1 / 2),
-        panel("heads set, the course's recipe", heads_set, NAMES, 1 / 4),
+        panel("random start, short texts", random, "binding", guesses),
+        panel("heads set, the course's recipe", heads_set, NAMES, {"names": 1 / 4}),
     )
 
 
@@ -99,7 +105,6 @@ def line(claim: str, paper: str, higher: tuple[str, Spread], lower: tuple[str, S
 
 def comparison(induction: Mapping) -> str:
     """A Markdown table: claims of Olsson et al. beside results/replicate_induction.json."""
-    seeds = len({row["seed"] for row in induction["rows"]})
     accuracy = {row: (row, accuracies(induction, row)) for row in (SET, RANDOM, ONE)}
     head = ["claim", "the paper", "ours, expected higher", "ours, expected lower", "verdict"]
     return "\n".join(
@@ -113,28 +118,41 @@ def comparison(induction: Mapping) -> str:
                 accuracy[ONE],
             ),
             line(
-                "Two layers whose start sets the heads name better than one random layer",
-                "not tried",
-                accuracy[SET],
-                accuracy[ONE],
-            ),
-            line(
-                "What makes induction heads easier to form makes in-context learning come earlier",
-                "Argument 2: yes, with another architecture",
-                accuracy[SET],
-                accuracy[RANDOM],
-            ),
-            line(
                 "Without its induction head a small model names less well",
                 "Argument 3: it loses in-context learning, in attention-only models",
                 accuracy[SET],
                 ("without its best head", without_best_head(induction, SET)),
             ),
+            "| What makes induction heads easier to form makes in-context learning come earlier | "
+            "Argument 2: yes, with another architecture | not measured | not measured | none |",
             "",
-            f"Ours: share of right names after training, mean ± standard deviation, {seeds} seeds. "
-            f"A guess among the names shown so far: {NamedPairs().guessing():.2f}.",
+            measured_how(induction),
         ]
     )
+
+
+def measured_how(induction: Mapping) -> str:
+    """A sentence below a table: what the numbers are."""
+    seeds = len({row["seed"] for row in induction["rows"]})
+    return (
+        f"Ours: share of right names after {induction['steps']} training steps, mean ± standard "
+        f"deviation, {seeds} seeds. A guess among the names shown so far: "
+        f"{NamedPairs().guessing():.2f}."
+    )
+
+
+def start_table(induction: Mapping) -> str:
+    """A Markdown table of our own: models whose start sets the heads beside models with random weights."""
+    lines = ["| ours | expected higher | expected lower | verdict |", "|---|---|---|---|"]
+    higher = accuracies(induction, SET)
+    for row in (RANDOM, ONE):
+        lower = accuracies(induction, row)
+        found = evaluation.verdict(higher.values, lower.values)
+        lines.append(
+            f"| with heads set more names are right | {SET}: {short(higher)} | "
+            f"{row}: {short(lower)} | **{found}** |"
+        )
+    return "\n".join([*lines, "", measured_how(induction)])
 
 
 def steps_to(points: Sequence[Mapping], name: str, level: float = 0.9) -> str:

@@ -32,6 +32,11 @@ def top_k(probabilities: Tensor, p: float, k: int) -> Tensor:
     )
 
 
+def fixed_share(probabilities: Tensor, p: float) -> Tensor:
+    """True at the share p of all words that are the most likely."""
+    return top_k(probabilities, p, max(1, int(p * probabilities.shape[1])))
+
+
 def first_order(probabilities: Tensor, p: float, own: bool = True) -> Tensor:
     """The nucleus if the first row's order is used for all rows: to put back, and unless `own` to sort as well."""
     ordered, order = probabilities.sort(dim=-1, descending=True, stable=True)
@@ -84,8 +89,9 @@ NUCLEUS_MISTAKES = {
         lambda q, p: q > p,
         lambda q, p: q > 1 - p,
     ),
-    "every row keeps equally many words: that is top-k.": tuple(
-        partial(top_k, k=k) for k in range(1, 6)
+    "every row keeps equally many words: that is top-k.": (
+        *(partial(top_k, k=k) for k in range(1, 6)),
+        fixed_share,
     ),
 }
 EXACT_MISTAKES = {

@@ -68,31 +68,46 @@ def examples(index: int, ways: int) -> tuple[list[tuple[str, str]], str, str]:
     return shown, describe(things[asked], backgrounds[-1], draws), names[asked]
 
 
-def exchanged(shown: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The same descriptions, each with the name of the next one."""
-    names = [name for _, name in shown]
-    return [(text, name) for (text, _), name in zip(shown, [*names[1:], names[0]])]
+def nouns_as_names(index: int, ways: int) -> tuple[list[tuple[str, str]], str, str]:
+    """The same examples, but each name is a noun that isn't in the prompt otherwise."""
+    shown, asked, answer = examples(index, ways)
+    used = {word for text in (*dict(shown), asked) for word in tokenizer.split_words(text)}
+    free = [word for word in documents.NOUN_WORDS if word not in used]
+    words = world.SeededRandom("nouns as names in lesson 05", index).sample(free, ways)
+    new = dict(zip([name for _, name in shown], words))
+    return [(text, new[name]) for text, name in shown], asked, new[answer]
 
 
 def binding(model: nn.Module, prompt: Callable, ways: int, count: int) -> dict[str, float]:
-    """Share of right names among the prompt's, with controls: names exchanged, without examples, chance."""
+    """Share of right names among the prompt's, with controls: nouns as names, without examples, chance."""
     episodes = [examples(index, ways) for index in range(count)]
-    choices = [[name for _, name in shown] for shown, *_ in episodes]
+    with_nouns = [nouns_as_names(index, ways) for index in range(count)]
 
-    def right(texts: list[str], answers: list[str]) -> float:
+    def right(asked: Sequence[tuple], with_examples: bool = True) -> float:
+        texts = [prompt(shown if with_examples else [], text) for shown, text, _ in asked]
+        choices = [[name for _, name in shown] for shown, *_ in asked]
         found = choose_next_token(model, text_prompts(texts), choices)
-        return sum(map(eq, found, answers)) / count
+        return sum(map(eq, found, [answer for *_, answer in asked])) / count
 
-    answers = [answer for *_, answer in episodes]
-    moved = [names[(names.index(answer) + 1) % ways] for names, answer in zip(choices, answers)]
     return {
-        "examples": right([prompt(shown, text) for shown, text, _ in episodes], answers),
-        "names exchanged": right(
-            [prompt(exchanged(shown), text) for shown, text, _ in episodes], moved
-        ),
-        "no examples": right([prompt([], text) for _, text, _ in episodes], answers),
+        "examples": right(episodes),
+        "nouns as names": right(with_nouns),
+        "no examples": right(episodes, with_examples=False),
         "chance": 1 / ways,
     }
+
+
+def about_binding(groups: Mapping[str, Mapping[str, float]]) -> str:
+    """In words: what the controls of `binding` say. groups: {how many names: its shares}"""
+    nouns_, chance = (
+        [shares[what] for shares in groups.values()] for what in ("nouns as names", "chance")
+    )
+    found = f"With nouns as names: {', '.join(f'{share:.2f}' for share in nouns_)} right. "
+    if all(share <= guess + 0.1 for share, guess in zip(nouns_, chance)):
+        return found + "That is a guess: the model reads invented names, not any word used as one."
+    if all(share >= 0.9 for share in nouns_):
+        return found + "So the model reads any word that is used as a name."
+    return found + "So the model reads other words as names, too, but not as surely."
 
 
 def names_with_tags(model: LanguageModel, count: int) -> dict[str, float]:
@@ -175,31 +190,58 @@ def vectors_for_words(model: LanguageModel, count: int = 128) -> dict[str, dict[
         },
         "facts": {s: facts_with_noise(model, lambda *shape: s * noise(*shape)) for s in NOISE},
     }
-    random = named(twice(noise(count, ways)))
-    return curves | {"names, random vectors": {"": random}}  # type: ignore[dict-item]
+    random = {
+        "names, random vectors": named(twice(noise(count, ways))),
+        "facts, random vectors": facts_with_noise(model, lambda *shape: noise(*shape), False),
+    }
+    return curves | {what: {"": share} for what, share in random.items()}  # type: ignore[dict-item]
+
+
+def about_vectors(found: Mapping[str, Mapping[float, float]]) -> str:
+    """In words: what `vectors_for_words` says, at the largest noise and with random vectors."""
+    most = max(NOISE)
+    ends = {what.split(", ", 1)[-1]: curve[most] for what, curve in found.items() if most in curve}
+    other, same, facts = ends.values()
+    names, known = (
+        found[f"{what}, random vectors"][""]  # type: ignore[index]
+        for what in ("names", "facts")
+    )
+    return (
+        f"At noise of size {most}: names {other:.2f} (other noise), {same:.2f} (same noise); "
+        f"facts {facts:.2f}.\nWith random vectors: names {names:.2f}, facts {known:.2f}."
+    )
 
 
 def noise_curves(found: Mapping[str, Mapping[float, float]]):
     """Curves of `vectors_for_words` over the size of the noise, with lines for random vectors and for guesses."""
     facts = some_facts(2)
-    lines = {
-        "names, random vectors": found["names, random vectors"][""],  # type: ignore[index]
-        "guessing names": 1 / 3,
-        "guessing facts": sum(1 / len(choices) for *_, choices in facts) / len(facts),
-    }
-    series = {name: curve for name, curve in found.items() if name not in lines}
+    random = ("names, random vectors", "facts, random vectors")
+    guessing = sum(1 / len(choices) for *_, choices in facts) / len(facts)
+    lines = {"guessing names: 0.33": 1 / 3, f"guessing facts: {guessing:.2f}": guessing}
+    series = {name: curve for name, curve in found.items() if name not in random}
+    series |= {name: {max(NOISE) + 0.3: found[name][""]} for name in random}  # type: ignore[index]
     drawn = plots.curves(
         series,
         "size of the noise (1: root mean square of a noun's vector)",
         "share right",
         lines=lines,
     )
-    drawn.axes[0].set_ylim(-0.03, 1.05)
+    (axes,) = drawn.axes
+    ticks = [0, 0.5, 1, 1.5, 2]
+    axes.set_xticks([*ticks, max(NOISE) + 0.3], [*(f"{tick:g}" for tick in ticks), "random"])
+    for line, colour, marker in zip(axes.lines[3:5], (axes.lines[1], axes.lines[2]), "D*"):
+        line.set(color=colour.get_color(), marker=marker, markersize=8, linestyle="none")
+    for line in axes.lines[5:7]:
+        line.set(color="0.35", linewidth=1.2)
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    axes.set_ylim(-0.03, 1.05)
     return drawn
 
 
-def facts_with_noise(model: LanguageModel, noise: Callable[..., Tensor]) -> float:
-    """Share of facts chosen rightly if noise is added to the vector of the noun in the question."""
+def facts_with_noise(
+    model: LanguageModel, noise: Callable[..., Tensor], added: bool = True
+) -> float:
+    """Share of facts chosen rightly if noise is added to the vector of the noun in the question, or takes its place."""
     things = tokenizer.encode(documents.NOUN_WORDS)[:, 1]
     right = []
     for start in KINDS:
@@ -207,7 +249,8 @@ def facts_with_noise(model: LanguageModel, noise: Callable[..., Tensor]) -> floa
         ids = tokenizer.encode([question for question, *_ in facts])
         prompt_lengths = (ids != tokenizer.EOS).cumprod(1).sum(1)
         x = language.embed(model.lm, ids)
-        x = x + torch.isin(ids, things)[..., None] * noise(*ids.shape)
+        is_thing = torch.isin(ids, things)[..., None]
+        x = torch.where(is_thing, noise(*ids.shape) + (x if added else 0), x)
         logits = language.logits(model.lm, x)[torch.arange(len(ids)), prompt_lengths - 1]
         choices = tokenizer.encode(list(facts[0][2]))[:, 1]
         found = logits[:, choices].argmax(-1).tolist()
