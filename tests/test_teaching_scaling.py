@@ -20,6 +20,8 @@ TOKENS = {
     "upside down": lambda c, n: 6 * n / c,
     "tokens per parameter": lambda c, n: c / 6 / n / n,
     "N is missing": lambda c, n: c / 6,
+    "multiplies by N": lambda c, n: c / 6 * n,
+    "C isn't used": lambda c, n: 20 * n,
 }
 SIZES = {
     "found None": lambda w, d: None,
@@ -32,6 +34,11 @@ SIZES = {
     "that is one layer": lambda w, d: 12 * w * w,
     "squared numbers, not d": lambda w, d: 12 * d * w,
     "leave out the biases": lambda w, d: d * (12 * w * w + 9 * w),
+    "one matrix of d by d": lambda w, d: d * (4 * w * w + w * w),
+    "not 16 d squared": lambda w, d: d * (4 * w * w + 2 * (4 * w) ** 2),
+    "not operations": lambda w, d: 2 * 12 * d * w * w,
+    "the depth is squared": lambda w, d: 12 * (d * w) ** 2,
+    "the power 3": lambda w, d: 12 * d * w**3,
 }
 
 
@@ -87,6 +94,8 @@ LAW = {
     "axes are exchanged": lambda c, n: law(n, c),
     "first and last point": lambda c, n: law(c[::3], n[::3]),
     "a power of 10": lambda c, n: law(c, n, np.log10, np.log10),
+    "a logarithm to base 10": lambda c, n: law(c, n, np.log10, np.log10, same),
+    "no factor of it": lambda c, n: (math.log(n[-1] / n[0]) / math.log(c[-1] / c[0]), 1.0),
 }
 
 
@@ -116,6 +125,7 @@ SPLIT = {
     "needs the power": lambda c, f: split(c, f, root=False),
     "*derivatives* balance": lambda c, f: split(c, f, ratio=False),
     "the constants are not used": lambda c, f: (math.sqrt(c / 6), math.sqrt(c / 6)),
+    "20 tokens per parameter": lambda c, f: (math.sqrt(c / 120), 20 * math.sqrt(c / 120)),
 }
 
 

@@ -97,6 +97,12 @@ class Unnamed(nn.Module):
         self.first, self.last = nn.Linear(width, bottleneck), nn.Linear(bottleneck, width)
 
 
+class WithoutBias(Good):
+    def __init__(self, width, bottleneck):
+        super().__init__(width, bottleneck)
+        self.down = nn.Linear(width, bottleneck, bias=False)
+
+
 ADAPTER = {
     "self.down and self.up": Unnamed,
     "narrow in the middle": Exchanged,
@@ -106,6 +112,9 @@ ADAPTER = {
     "add x last": forwarding(lambda s, x: gelu(x + s.up(s.down(x)))),
     "second GELU": forwarding(lambda s, x: x + gelu(s.up(gelu(s.down(x))))),
     "that is ReLU": forwarding(lambda s, x: x + s.up(s.down(x).relu())),
+    "that is tanh": forwarding(lambda s, x: x + s.up(s.down(x).tanh())),
+    "approximation by tanh": forwarding(lambda s, x: x + s.up(gelu(s.down(x), approximate="tanh"))),
+    "have biases, too": WithoutBias,
     "x is multiplied": forwarding(lambda s, x: x * s.up(gelu(s.down(x)))),
     "bottleneck is not used": forwarding(lambda s, x: x),
     "last layer's weight must": setting(weight_zero=False),
@@ -207,6 +216,14 @@ PROMPT = {
     "positions of its own": lambda d, p, e: d(torch.cat([e[:, : len(p)] + p, e[:, len(p) :]], 1)),
     "one position too many": lambda d, p, e: join(d, p, e)[:, len(p) - 1 :],
     "shifted by one": lambda d, p, e: join(d, p, e)[:, len(p) - 1 : -1],
+    "added to every word": lambda d, p, e: d(e + p.mean(0)),
+    "takes the place of the first": lambda d, p, e: d(
+        torch.cat([p.expand(len(e), -1, -1), e[:, len(p) :]], 1)
+    ),
+    "have the same vector": lambda d, p, e: join(d, p.mean(0, keepdim=True).expand(len(p), -1), e)[
+        :, len(p) :
+    ],
+    "opposite order": lambda d, p, e: join(d, p.flip(0), e)[:, len(p) :],
     "the mean of the prompt": lambda d, p, e: join(d, p.mean(0, keepdim=True), e)[:, 1:],
 }
 
@@ -220,7 +237,7 @@ CHANGED = {
     "did *not* change": names(torch.equal),
     "a new parameter isn't": lambda b, a: [n for n in a if n not in b or not torch.equal(a[n], b[n])],
     "a tiny change": names(lambda x, y: not torch.allclose(x, y)),
-    "the same sum": names(lambda x, y: bool((x.sum() - y.sum()).abs() > 1e-6)),
+    "sums, means or norms": names(lambda x, y: bool((x.sum() - y.sum()).abs() > 1e-6)),
     "one is enough": names(lambda x, y: bool((x != y).all())),
     "as objects": names(lambda x, y: x is not y),
     "the new one, too": lambda b, a: list(a),
@@ -239,6 +256,9 @@ TEXT = {
     "nothing may follow": text(last="{} : ?"),
     "must come last": lambda e, n: f"{n} : " + text(last="")(e, n).rstrip(),
     "examples are missing": lambda e, n: f"{n} :",
+    "colon between noun and answer": text("{} {} ."),
+    "no comma": text("{} : {}", gap=" , "),
+    "are in another order": lambda e, n: text()(dict(sorted(e.items())), n),
     "question is missing": lambda e, n: text(last="")(e, n).rstrip(),
     "are exchanged": text("{1} : {0} ."),
     "another order": lambda e, n: text()(dict(reversed(e.items())), n),

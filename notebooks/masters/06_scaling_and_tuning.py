@@ -25,7 +25,8 @@ import torch
 from IPython.display import Markdown
 from torch import Tensor, nn
 
-from teaching import scaling_figures, scaling_models, tuning_figures, tuning_models, tuning_task
+from teaching import scaling_figures, scaling_models
+from teaching import tuning_claims, tuning_figures, tuning_models, tuning_task
 from teaching.exercises import check, diagnose, quiz
 from teaching.scaling_figures import short
 from vlmcourse import evaluation, plots
@@ -164,7 +165,7 @@ Markdown(
 #
 # ## 2. Loss at equal compute
 #
-# Chinchilla's second approach is the **isoFLOP curve**: fix a budget C, train models of many sizes N, each on D = C / (6N) tokens, and plot the loss over N. Here is one point of a curve at C = 1e10, below the budgets of Figure 2, trained live with your `training_tokens`. Its text has facts, questions and descriptions of the world. It takes about three seconds on a free core.
+# Chinchilla's second approach is the **isoFLOP curve**: fix a budget C, train models of many sizes N, each on D = C / (6N) tokens, and plot the loss over N. Here is one point of a curve at C = 1e10, below the budgets of Figure 2, trained live with your `training_tokens`. Its text has facts, questions and descriptions of the world. It takes a few seconds on a free core, and more on a busy one.
 
 # %%
 width, budget = 16, 1e8 if smoke else 1e10
@@ -629,7 +630,7 @@ quiz("tuning.snapshot")
 # %% [markdown]
 # ## 6. All methods on one task
 #
-# The task is that of Figure 1: a noun and a colon, then the place. Three in ten nouns are held out. For a held-out noun, the model must know the place already, and must have understood what is asked. All four methods use your functions. Each starts from a fresh copy of the shipped model; together they take about 20 seconds on a free core.
+# The task is that of Figure 1: a noun and a colon, then the place. Three in ten nouns are held out. For a held-out noun, the model must know the place already, and must have understood what is asked. All four methods use your functions. Each starts from a fresh copy of the shipped model; together they take about 20 seconds on a free core, and more on a busy one.
 
 # %%
 steps, rates = 3 if smoke else 100, tuning_task.RATES
@@ -657,7 +658,7 @@ Markdown(tuning_figures.live_table(live, whole))
 # %% [markdown]
 # Read the table by columns. *Held-out nouns*: does the model answer for nouns that the task's training didn't have? *Facts still known*: category, place and purpose of all nouns, asked in the old form, while the prompt or the adapters are in place. *Frozen parameters that changed* must be none.
 #
-# The prompt has the fewest numbers and forgets least. Without the prompt or the adapters, the old model is there again, with all of its facts. For BitFit, put back the saved biases. After full fine-tuning, only a saved copy brings it back.
+# Without the prompt or the adapters, the old model is there again, with all of its facts. For BitFit, put back the saved biases. After full fine-tuning, only a saved copy brings it back.
 #
 # One run proves little. `python -m benchmarks.replicate_tuning` measures several seeds, each with other held-out nouns, and a second task. In **new words**, the answer is the category of the noun, but in one of thirteen invented words. The model knows categories, but in lesson 05 these words had no fixed meaning. An example stands above Figure 8.
 
@@ -667,10 +668,11 @@ plots.show(
     tuning_figures.methods(tuned, "place", tuning_task.place_task),
     "Figure 7. The task 'place', by method: share of held-out and of training nouns answered "
     "right, and of the facts still known. Dots: seeds; whiskers, from three seeds on: one standard "
-    "deviation. Dashed: always the most frequent answer. What to see: five vectors answer as well "
-    "as all weights do; BitFit, adapters and full fine-tuning lose facts.",
+    "deviation; numbers: means. Dashed: always the most frequent answer. What to see: compare the "
+    "held-out nouns with the facts that are lost; the lines below name the methods.",
 )
 print("seeds measured:", len({row["seed"] for row in tuned}))
+print(tuning_claims.about(tuned, "place", tuning_task.place_task))
 
 # %%
 invented = tuning_task.new_words_task(0)
@@ -679,15 +681,16 @@ same = [f"{one} : {word}" for one in invented.train if invented.train[one] == wo
 print(f"learn {', '.join(same[:2])}; asked is {noun}, right is {word}")
 plots.show(
     tuning_figures.methods(tuned, "new words", tuning_task.new_words_task),
-    "Figure 8. The same for the task 'new words'. What to see: on average no method answers half "
-    "of the held-out nouns, whatever it knows of the training nouns; one vector and BitFit are "
-    "no better than always giving the most frequent answer.",
+    "Figure 8. The same for the task 'new words'. What to see: held-out nouns stay behind "
+    "training nouns; the lines below name the methods that are no better than always giving the "
+    "most frequent answer.",
 )
+print(tuning_claims.about(tuned, "new words", tuning_task.new_words_task))
 
 # %% [markdown]
-# The two tasks differ in what must be learnt. In *place* the model only has to be told what is asked, and a prompt does that as words would. In *new words* it has to connect each category with a word, which is new knowledge. Even 20 vectors learn nearly all training nouns by heart, as adapters and full fine-tuning do; what fails is the rule behind them. Shorter prompts and BitFit learn only a part of the training nouns.
+# The two tasks differ in what must be learnt. In *place* the model only has to be told what is asked, and a prompt does that as words would. In *new words* it has to connect each category with a word, which is new knowledge. A method that learns the training nouns by heart, but not the held-out ones, has not found the rule behind them: the same category, the same word.
 #
-# BitFit and adapters lose more of the old answers than full fine-tuning in both tasks, while they are in place. One likely reason is the ten times larger learning rate; we didn't test it. Unlike full fine-tuning, they can be undone.
+# Methods that change every layer can lose old answers while they are in place (the last line of each list). For BitFit and adapters one likely reason is the learning rate, which is ten times that of full fine-tuning; we didn't test it. Unlike full fine-tuning, they can be undone.
 
 # %%
 quiz("tuning.serving")
@@ -746,13 +749,14 @@ print("known form:", tuning_task.FORMS["question : which ?"][1].format("cat", "h
 plots.show(
     tuning_figures.few_examples(tuned),
     "Figure 9. Held-out nouns answered right, with two or eight examples of the task 'place': "
-    "shown as text, in a new form or in one of the training texts, or trained on. Dots: "
-    "seeds. What to see: two examples suffice only in the known form. With eight, a trained "
-    "prompt is as good as the known form, and better than full fine-tuning.",
+    "shown as text, in a new form or in one of the training texts, or trained on. Dots: seeds; "
+    "numbers: means; dashed: always the most frequent answer. What to see: how far two examples "
+    "and eight get in each way; where the dots lie far apart, the mean says little.",
 )
+print(tuning_claims.about_few_examples(tuned))
 
 # %% [markdown]
-# Lester et al. report the same direction for T5: a prompt trained on a data set beats GPT-3 with examples in its prompt, on SuperGLUE, with a far smaller model: a prompt for T5-Large is better than GPT-3 with 175 billion parameters, which is over 220 times larger (Lester et al., Figure 1 and its discussion). The comparison isn't even: the trained prompt saw the whole training set, GPT-3 up to 32 examples. The lecture's question follows in the discussion.
+# Lester et al. compare the two for T5 on SuperGLUE. A prompt trained on a data set beats GPT-3 with examples in its prompt, although T5 is far smaller. A prompt for T5-Large is better than GPT-3 with 175 billion parameters, which is over 220 times larger (their Figure 1 and its discussion). The comparison isn't even: the trained prompt saw the whole training set, GPT-3 up to 32 examples. The lecture's question follows in the discussion.
 #
 # ### The bridge to lesson 07
 #
@@ -797,8 +801,9 @@ plots.show(
 )
 plots.show(
     tuning_figures.lab_scores(runs),
-    "Figure 12. The same runs, one seed: held-out nouns answered right, and facts that the model "
-    "still knows after the adapters are removed. What to see: the healthy run is best, or shares "
+    "Figure 12. The same runs, one seed: held-out nouns answered right (dashed: always the most "
+    "frequent answer), and facts still known after the adapters are removed. What to see: the "
+    "healthy run is best, or shares "
     "the first place, in both.",
 )
 
@@ -835,14 +840,14 @@ Markdown(
 Markdown(scaling_figures.comparison(scaling_figures.claims(rows, valley)))
 
 # %%
-Markdown(scaling_figures.comparison(tuning_figures.claims(tuned)))
+Markdown(scaling_figures.comparison(tuning_claims.claims(tuned)))
 
 # %% [markdown]
 # ## Discussion
 #
 # **Strengths.** Scaling laws turn a guess into a measurement: small runs predict how a large budget should be spent. Parameter-efficient tuning makes one large model serve many tasks, and a frozen model can't forget.
 #
-# **Weaknesses.** A law holds for the family of models, data and schedules it was fitted on, and extrapolates over many orders of magnitude. Prompts and BitFit select what a model knows, and teach little beyond the training nouns. Adapters teach as much as full fine-tuning here, and no method generalises to half of the nouns on average.
+# **Weaknesses.** A law holds for the family of models, data and schedules it was fitted on, and extrapolates over many orders of magnitude. Few trained numbers select what a model knows better than they teach it something new: compare Figures 7 and 8.
 #
 # <details><summary>Q (lecture): Since prompt tuning achieved better few-shot performance than GPT-3, could it also achieve better performance in the multimodal space?</summary>
 # First, what would it be? A constant prompt can't describe a picture. A prompt for pictures must be computed from the picture: that is Frozen's prefix. A constant trained prompt can still be added to it, to tell the *task*, as in this lesson. CoOp (Zhou et al. 2021, arXiv 2109.01134) trains such vectors for CLIP's class prompts. With a few examples per class it beats prompts written by hand; on classes that it wasn't trained for it can be worse (Zhou et al. 2022, arXiv 2203.05557). For few-shot learning the question is examples in the prompt against training on them. Flamingo's own Table 2 answers it in part: fine-tuned on a data set it is better than with 32 examples on every task listed (VQAv2 82.0 against 67.6). Training wins if there is enough data for it; examples in the prompt win if there are four of them and no time.
@@ -881,7 +886,7 @@ Markdown(scaling_figures.comparison(tuning_figures.claims(tuned)))
 # > - Training costs about 6 N D operations; at a fixed budget there is a best size.
 # > - To the left of the minimum a model is too small, to the right it is trained too little. A curve without a minimum inside tells only a bound.
 # > - By Chinchilla's law, parameters and tokens grow equally, with about 20 tokens for each parameter.
-# > - BitFit, adapters and prompts train at most a few per cent of the numbers. Prompts and BitFit select what a model knows better than they teach it something new; adapters taught as much as full fine-tuning here.
+# > - BitFit, adapters and prompts train at most a few per cent of the numbers. They are better at selecting what a model knows than at teaching it a new rule (Figures 7 and 8).
 # > - A trained prompt that is computed from a picture is Frozen's prefix.
 #
 # ## Glossary

@@ -41,6 +41,12 @@ TOKEN_MISTAKES = {
         c / (6 * n**2)
     ),
     "N is missing: divide by the number of parameters, too.": lambda c, n: c / 6,
+    "that multiplies by N: write c / (6 * N), with brackets, or divide twice.": lambda c, n: (
+        c / 6 * n
+    ),
+    "C isn't used: 20 tokens per parameter is a rule for the best split (section 4), not an equation.": (
+        lambda c, n: 20 * n
+    ),
 }
 
 # Exercise 2
@@ -73,6 +79,15 @@ SIZE_MISTAKES = {
     "that is one layer: there are `depth`.": lambda width, depth: 12 * width**2,
     "a matrix from d to d has d squared numbers, not d.": lambda width, depth: 12 * depth * width,
     "the attention has four matrices: two of them are missing.": times(10),
+    "the feed-forward is one matrix of d by d here: it has two, from d to 4 d and back.": times(5),
+    "a matrix from d to 4 d has 4 d squared numbers, not 16 d squared.": times(36),
+    "that is twice too much: count weights, not operations.": times(24),
+    "the depth is squared: each layer has its own matrices, so multiply by it once.": (
+        lambda width, depth: 12 * depth**2 * width**2
+    ),
+    "the width has the power 3: a matrix has two sides.": lambda width, depth: (
+        12 * depth * width**3
+    ),
     "leave out the biases: only the matrices count.": lambda width, depth: (
         depth * (12 * width**2 + 9 * width)
     ),
@@ -215,6 +230,12 @@ LAW_MISTAKES = {
     ],
     "the factor is still a logarithm: take it back with exp.": lambda c, n: line(
         np.log(c), np.log(n), plain_axis
+    ),
+    "the factor is still a logarithm to base 10: take it back with a power of 10.": lambda c, n: (
+        line(np.log10(c), np.log10(n), plain_axis)
+    ),
+    "that is the slope from the first to the last point, and the factor is no factor of it.": (
+        lambda c, n: [float(np.log(n[-1] / n[0]) / np.log(c[-1] / c[0])), 1.0]
     ),
     "the line runs through the numbers themselves: a power law is a line between logarithms.": lambda c, n: (
         line(c, n, plain_axis)

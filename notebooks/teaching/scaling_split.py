@@ -61,6 +61,9 @@ SPLIT_MISTAKES = {
     "that is N = D, the square root of C / 6: the constants are not used.": lambda c, f: (
         [math.sqrt(c / 6)] * 2
     ),
+    "that is 20 tokens per parameter, whatever the constants are: minimise this loss.": lambda c, f: (
+        [math.sqrt(c / 120), 20 * math.sqrt(c / 120)]
+    ),
 }
 
 

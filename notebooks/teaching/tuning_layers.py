@@ -23,6 +23,8 @@ def run_layers(target, width, bottleneck, *_):
     layers = [getattr(adapter, name, None) for name in ("down", "up")]
     if not isinstance(adapter, nn.Module) or not all(isinstance(one, nn.Linear) for one in layers):
         return "no layers"
+    if any(one.bias is None for one in layers):
+        return "no bias"
     return [list(one.weight.shape) for one in layers]
 
 
@@ -86,6 +88,10 @@ ADAPTER_MISTAKES = {
         lambda x, down, up: x + gelu(up(gelu(down(x))))
     ),
     "that is ReLU; this bottleneck uses GELU.": formula(lambda x, down, up: x + up(down(x).relu())),
+    "that is tanh; this bottleneck uses GELU.": formula(lambda x, down, up: x + up(down(x).tanh())),
+    "that is GELU's approximation by tanh: use GELU itself, gelu(x) without options.": formula(
+        lambda x, down, up: x + up(gelu(down(x), approximate="tanh"))
+    ),
     "x is multiplied; it should be added.": formula(lambda x, down, up: x * up(gelu(down(x)))),
     "the bottleneck is not used: x comes out as it went in, even when up is no longer zero.": formula(
         lambda x, down, up: x
@@ -208,7 +214,8 @@ EXERCISES = {
                 adapter_inputs,
                 lambda width, bottleneck, *_: [[bottleneck, width], [width, bottleneck]],
                 {"expected a torch.nn.Module with two torch.nn.Linear layers, self.down and self.up.":
-                     lambda *_: "no layers"},
+                     lambda *_: "no layers",
+                 "down and up have biases, too: see the formula.": lambda *_: "no bias"},
                 driver=driver_source(run_layers),
                 explain=lambda got, wanted, *_: (
                     f"down.weight and up.weight have shapes {got[0]} and {got[1]}; expected {wanted[0]} and "

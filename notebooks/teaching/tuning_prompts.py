@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from teaching.exercises import Exercise, normal, number, rule
+from teaching.exercises import Exercise, distinguishing, normal, number, rule
 from vlmgrader.checks import driver_source
 
 # Exercise 9
@@ -18,17 +18,13 @@ def prompt_logits(decode: Callable, prompt: Tensor, embeddings: Tensor) -> Tenso
     return decode(torch.cat([rows, embeddings], dim=1))[:, len(prompt) :]
 
 
-def causal(weight: Tensor) -> Callable:
-    """A decoder: position t reads the sum of all embeddings up to t."""
-    return lambda x: x.cumsum(1) @ weight
-
-
 def run_prompt(target, prompt, embeddings, weight):
     """Driver: [logits, gradient of their sum with respect to the prompt]."""
     import torch
 
-    def decode(x):
-        return x.cumsum(1) @ weight
+    def decode(x):  # causal; what is further back counts less, so that order matters
+        back = torch.arange(x.shape[1])[:, None] - torch.arange(x.shape[1])
+        return (0.8 ** back.clamp(min=0) * (back >= 0)) @ x @ weight
 
     learned = prompt.clone().requires_grad_(True)
     logits = target(decode, learned, embeddings)
@@ -79,6 +75,18 @@ PROMPT_MISTAKES = {
     ),
     "the prompt is added to the first words: it has positions of its own.": with_gradient(
         lambda d, p, e: d(torch.cat([e[:, : len(p)] + p, e[:, len(p) :]], 1))
+    ),
+    "the prompt is added to every word: it has positions of its own.": with_gradient(
+        lambda d, p, e: d(e + p.mean(0))
+    ),
+    "the prompt takes the place of the first words: it stands before all of them.": (
+        with_gradient(lambda d, p, e: joined(d, p, e[:, len(p) :])),
+    ),
+    "all positions of the prompt have the same vector, the mean: each has its own.": with_gradient(
+        lambda d, p, e: prompt_logits(d, p.mean(0, keepdim=True).expand(len(p), -1), e)
+    ),
+    "the prompt's vectors stand in the opposite order.": with_gradient(
+        lambda d, p, e: prompt_logits(d, p.flip(0), e)
     ),
     "that is one position too many, a logit of the prompt's last vector.": with_gradient(
         lambda d, p, e: joined(d, p, e)[:, len(p) - 1 :]
@@ -137,7 +145,12 @@ TEXT_MISTAKES = {
     "noun and answer are exchanged in the examples.": (
         lambda e, n: written()({a: w for w, a in e.items()}, n)
     ),
-    "the examples are in another order than given.": written(order=-1),
+    "the examples are in another order than given.": (
+        written(order=-1),
+        lambda e, n: written()(dict(sorted(e.items())), n),
+    ),
+    "the colon between noun and answer is missing.": written("{} {} ."),
+    "a full stop ends each example, no comma: see the form above.": written("{} : {} ,"),
     "words and signs must be separated by single spaces, as in the model's texts.": (
         written("{}: {}.", "{}:"),
         written(gap="  "),
@@ -162,7 +175,14 @@ EXERCISES = {
     ),
     "few_shot_prompt": Exercise(
         "Solved examples first, then the question, and nothing after its colon.",
-        (rule("few_shot_prompt", prompt_text_inputs, few_shot_prompt, TEXT_MISTAKES),),
+        (
+            rule(
+                "few_shot_prompt",
+                distinguishing(prompt_text_inputs, few_shot_prompt, TEXT_MISTAKES),
+                few_shot_prompt,
+                TEXT_MISTAKES,
+            ),
+        ),
         reference=few_shot_prompt,
     ),
 }  # fmt: skip
