@@ -430,6 +430,66 @@ COPIED = [
         "exchange = lambda s, r: list(co_attention(s[0], s[1], r[0], r[1]))",
     ),
     ("A3_frozen", "a3-answers", "05", "gains = lambda l, b, i, a: answer_log_prob(l, i, a)"),
+    (
+        "A3_frozen",
+        "a3-cost",
+        "06",
+        "tokens_needed = lambda size, loss, law: best_split(120 * size**2, law)[1]\n"
+        "cheapest_size = lambda sizes, loss, law, used: min(\n"
+        "    sizes, key=lambda n: abs(n - best_split(120 * n**2, law)[0]))",
+    ),
+    (
+        "A3_frozen",
+        "a3-adapters",
+        "06",
+        "def adapt(x, task, down, up):\n"
+        "    one = Adapter(x.shape[-1], down.shape[1])\n"
+        "    one.down.weight.data, one.up.weight.data = down[task[0]], up[task[0]]\n"
+        "    one.down.bias.data.zero_()\n"
+        "    return one(x)",
+    ),
+    (
+        "A3_frozen",
+        "a3-prompt",
+        "06",
+        "def insert_prompt(x, is_token, prompt):\n"
+        "    whole = []\n"
+        "    prompt_logits(lambda joined: whole.append(joined) or joined, prompt, x)\n"
+        "    first = torch.ones(len(x), len(prompt), dtype=torch.bool)\n"
+        "    tokens = torch.cat([first, is_token], 1)\n"
+        "    return whole[0], tokens, torch.arange(tokens.shape[1]).expand(len(x), -1)",
+    ),
+    (
+        "A3_frozen",
+        "a3-slots",
+        "07",
+        "def build_inputs(texts, vectors, table, image_token_id):\n"
+        "    longest = max(map(len, texts))\n"
+        "    ids = torch.tensor([text + [0] * (longest - len(text)) for text in texts])\n"
+        "    is_slot = ids == image_token_id\n"
+        "    first = torch.stack([one[:1] for one in vectors])\n"
+        "    x = interleave(table[ids.clamp(max=len(table) - 1)], first, is_slot)\n"
+        "    lengths = torch.tensor([len(text) for text in texts])\n"
+        "    is_token = torch.arange(longest) < lengths[:, None]\n"
+        "    return x, is_token, is_token & ~is_slot",
+    ),
+    (
+        "A3_frozen",
+        "a3-freeze",
+        "07",
+        "whole = freeze\n"
+        "def freeze(model, trained):\n"
+        "    whole(model)\n"
+        "    for name in trained:\n"
+        "        model.get_submodule(name).requires_grad_(True).training = True",
+    ),
+    (
+        "A3_frozen",
+        "a3-others",
+        "07",
+        "other_images = lambda labels: torch.tensor([parts[0] for parts in swap_examples(\n"
+        "    [[i, 'shows', i] for i in range(len(labels))])])",
+    ),
 ]
 
 

@@ -375,7 +375,9 @@ NAMING = {
         e, q, i, r, examples=[one for one in e for _ in range(1 + r)]
     ),
     "more than once": lambda e, q, i, r: naming(e, q, i, r, names=[n for _, n in e]),
-    "the names are sorted": lambda e, q, i, r: naming(e, q, i, r, names=sorted({n for _, n in e})),
+    "in another order: they come": lambda e, q, i, r: naming(
+        e, q, i, r, names=sorted({n for _, n in e})
+    ),
     "with 'and'": lambda e, q, i, r: naming(e, q, i, r, join=" and "),
     "with commas": lambda e, q, i, r: naming(e, q, i, r, join=", "),
     "only with `induction`": lambda e, q, i, r: naming(e, q, True, r),
@@ -511,6 +513,112 @@ WRONG = {
 }
 
 
+def masked_from(start):
+    return lambda i, *_: (torch.arange(i.shape[1]) >= start).expand(len(i), -1)
+
+
+def halved(x, p, f, second):
+    a, b = x.chunk(2, -1)
+    cos, sin = (p[:, None] * f).cos(), (p[:, None] * f).sin()
+    return torch.cat([a * cos - b * sin, second(a, b, cos, sin)], -1)
+
+
+def children_only(module):
+    language.freeze(module)
+    for parameter in module.parameters(recurse=False):
+        parameter.requires_grad_(True)
+
+
+def on_a_copy_of_the_callers(loss_of, prefix):
+    x = prefix.clone().requires_grad_()
+    loss_of(x).backward()
+    return x.grad.norm(dim=-1)
+
+
+def sentence_last(e, q, i, r):
+    first, *parts = naming(e, q, i, r)
+    return [*parts[:-2], first, *parts[-2:]] if i else [first, *parts]
+
+
+MORE = {
+    "frozen.VisualPrefix": {
+        "the layer gets no gradient": prefix_module(
+            one_linear, lambda self, x: cut(self, self.linear(x)).detach()
+        )
+    },
+    "frozen.interleave": {
+        "all slots of a picture": lambda w, p, s: put(w, p[:, :1].expand_as(p).flatten(0, 1), s)
+    },
+    "frozen.freeze": {"still collect": children_only},
+    "frozen.prefix_gradients": {
+        "that is the mean": lambda f, p: gradient(f, p).mean(-1),
+        "the largest entry": lambda f, p: gradient(f, p).abs().amax(-1),
+        "an encoder computed": on_a_copy_of_the_callers,
+    },
+    "frozen.caption_mask": {
+        "and padding is scored, too": masked_from(4),
+        "the loss does the shift": lambda *a: mask(*a).roll(-1, 1),
+    },
+    "frozen.caption_loss": {
+        "the perplexity": lambda x, i, m: loss(x, i, m).exp(),
+        "are taken for token t": lambda x, i, m: cross_entropy(
+            x[:, 1:][m[:, 1:]], i[:, :-1][m[:, 1:]]
+        ),
+    },
+    "frozen.few_shot_prompt": {
+        "there are two question marks": lambda e, p, q: shots(
+            [[a, f"{b} ?", c] for a, b, c in e], p, q
+        ),
+        "are exchanged": lambda e, p, q: shots([[a, c, b] for a, b, c in e], p, q),
+        "two parts": lambda e, p, q: shots(
+            e, p, q, lambda p, q, a: [p, f"question : {q}", f"answer : {a} ."]
+        ),
+        "after the open question": lambda e, p, q: shots(
+            e, p, q, end=[f"question : {q} answer :", p]
+        ),
+        "are reversed": lambda e, p, q: shots(e, p, q)[:-2][::-1] + shots([], p, q),
+    },
+    "frozen.naming_prompt": {
+        "joins the names with ' , '": lambda e, q, i, r: naming(e, q, i, r, join=" , "),
+        "of the first sentence is missing": lambda e, q, i, r: [
+            part.removesuffix(" .") if str(part).startswith("answer with") else part
+            for part in naming(e, q, i, r)
+        ],
+        "after each example is missing": lambda e, q, i, r: [
+            part.removesuffix(" .") if str(part).startswith("this") else part
+            for part in naming(e, q, i, r)
+        ],
+        "comes last": sentence_last,
+    },
+    "frozen.rotate": {
+        "here they are exchanged": lambda x, p, f: halved(
+            x, p, f, lambda a, b, c, s: a * c + b * s
+        ),
+        "both of its terms": lambda x, p, f: halved(x, p, f, lambda a, b, c, s: a * s - b * c),
+        "shifted by one": lambda x, p, f: turn(x, p + 1, f),
+        "are interleaved": lambda x, p, f: torch.stack(turn(x, p, f).chunk(2, -1), -1).flatten(1),
+        "expect radians": lambda x, p, f: turn(x, torch.deg2rad(p.float()), f),
+    },
+    "frozen.swap_examples": {
+        "query stands among": lambda p: swapped(p, lambda a, b, c: [*b[1:], a[-1]]),
+        "the same picture": lambda p: swapped(p, lambda a, b, c: [*b[:1] * (len(b) - 1), a[-1]]),
+        "no pictures any more": lambda p: swapped(
+            p, lambda a, b, c: [*[None] * (len(b) - 1), a[-1]]
+        ),
+    },
+    "frozen.word_hull": {
+        "weigh alike": lambda v, w, m, s: (1 - m) * v + m * w.mean(0),
+        "come from distances": lambda v, w, m, s: hull(
+            v, w, m, s, lambda c: (-s * torch.cdist(v, w)).softmax(-1)
+        ),
+        "a sigmoid": lambda v, w, m, s: hull(v, w, m, s, lambda c: (s * c).sigmoid()),
+    },
+}
+for name, answers in MORE.items():
+    assert not set(WRONG[name]) & set(answers)
+    WRONG[name] |= answers
+
+
 def test_every_exercise_has_its_wrong_answers():
     assert set(WRONG) == {f"frozen.{name}" for name in EXERCISES}
     assert all(len(answers) >= 5 for answers in WRONG.values())
@@ -640,3 +748,23 @@ def test_the_player_redraws_and_explains_an_unknown_word(monkeypatch):
     assert "word 0 0.70" in static["text/plain"]
     text.value = "a zebrafish"
     assert "unknown word" in said.value
+
+
+def test_chance_is_marked_on_each_bar_and_sentences_follow_the_numbers():
+    shown = frozen_lab.shares({"healthy": dict.fromkeys(frozen_lab.SCORES, 0.9)}, "right")
+    (axes,) = shown.axes
+    marks = [line for line in axes.collections if line.get_label().startswith(("chance", "_again"))]
+    assert len(marks) == len(frozen_lab.SCORES) and "Marks: chance" in shown.description
+    text = frozen_figures.about_hull({0.0: 0.5, 0.5: 0.75, 1.0: 0.625}, 1.0)
+    assert "at m = 0.5: 0.75" in text and "m = 1: 0.62" in text
+    drawn = frozen_figures.watched({"a": {1: 0.2, 2: 0.9}}, {"chance": 0.5})
+    assert drawn.axes[0].get_ylim()[0] < 0 and "chance: 0.50" in drawn.description
+
+
+def test_the_row_finetuned_is_judged_by_whether_it_answers(monkeypatch):
+    assert "lost answering" in frozen_comparison.finetuned_sentence()
+    monkeypatch.setattr(frozen_comparison, "answers", lambda system: True)
+    assert "still answers" in frozen_comparison.finetuned_sentence()
+    assert frozen_comparison.remark("finetuned") == ""
+    monkeypatch.setattr(frozen_comparison, "in_words", lambda: (0.2, 0.6))
+    assert frozen_comparison.reason_for("shots").startswith("examples help")

@@ -12,7 +12,7 @@
 # | | |
 # |---|---|
 # | Prerequisites | lesson 05 (a language model and what it does in context), lesson 02 (image encoder, blind controls), lesson 06 (prompt tuning) |
-# | Time | about 120 minutes to work through (two sittings); Run All takes about 50 seconds on two cores |
+# | Time | about 120 minutes to work through (two sittings); Run All takes about 60 to 90 seconds on two free cores |
 # | Papers | *Frozen*: Tsimpoukelli et al. 2021, *Multimodal Few-Shot Learning with Frozen Language Models*, [arXiv 2106.13884](https://arxiv.org/abs/2106.13884) |
 #
 # Lesson 05 showed what a language model can do without any training: it answers from what it knows, and it uses a new name after one sentence. Lesson 06 changed such a model a little; its prompt tuning trained vectors in front of the words. Frozen combines the two ideas. The vectors in front of the words are computed from a picture, and the language model stays exactly as it is.
@@ -23,7 +23,7 @@
 from copy import deepcopy
 
 import torch
-from IPython.display import Markdown
+from IPython.display import HTML, Markdown
 from torch import Tensor
 
 from teaching import frozen_comparison as comparison
@@ -475,7 +475,7 @@ naming_prompt = check("frozen.naming_prompt", naming_prompt)
 #
 # All your functions become one system. `BuiltFrozen` has a small image encoder with random weights, your `VisualPrefix`, and the shipped language model, frozen by your `freeze`. One detail is the course's and not the paper's: vector 1 starts at the mean embedding of all nouns, vector 2 at that of all backgrounds, and your prefix is added to them. Your `interleave`, `caption_mask` and `caption_loss` compute its loss. It trains on captions of twelve nouns, one picture per text. During training it is tested with the prompts that you wrote; answers are chosen among all nouns that the course's pictures show, not among the twelve.
 #
-# The dashed line in the next cell is where a training with grey pictures ended. It is not what guessing costs: whoever knows the twelve nouns and eight backgrounds, and is certain of the full stop, pays $(\ln 12 + \ln 8 + 0) / 3 \approx 1.5$ nats per token. The failure lab returns to this. **The next cell takes 25 to 60 seconds.**
+# The dashed line in the next cell is where a training with grey pictures ended. It is not what guessing costs: whoever knows the twelve nouns and eight backgrounds, and is certain of the full stop, pays $(\ln 12 + \ln 8 + 0) / 3 \approx 1.5$ nats per token. The failure lab returns to this. **The next cell takes 25 to 60 seconds on free cores, and longer on busy ones.**
 
 # %%
 parts = {
@@ -493,15 +493,21 @@ watch = frozen_model.Watch(
     own, curve, few_shot_prompt, naming_prompt, count // 2, 2 if smoke else 50
 )
 history = frozen_model.train(own, data, 4 if smoke else 300, watch)
+HTML(
+    "<p><b>Figure 5.</b> The loss of your system during training: mean over the scored tokens of a "
+    "batch of 32, in nats per token. Dashed: where a training with grey pictures ended. What to "
+    "see: with pictures the loss falls far below that line.</p>"
+)
 
 # %%
+chances = {"chance, two names": 1 / 2, "chance for who knows the ten nouns": 1 / 10}
 plots.show(
-    plots.curves(watch.found, "training step", "right answers (share)"),
-    "Figure 5. Your system on held-out pictures during training, tested with prompts from your "
+    figures.watched(watch.found, chances),
+    "Figure 6. Your system on held-out pictures during training, tested with prompts from your "
     f"functions ({count // 2} of each). Chance: 0.5 for two names; 'what is it?': "
     f"{frozen_model.chance_words(watch.tests['what is it? no example'])}. "
     "What to see: training showed neither a question nor a second picture, yet all three "
-    "tests end far above chance.",
+    "tests end above chance.",
 )
 
 # %% [markdown]
@@ -536,7 +542,7 @@ Markdown(
 #
 # ## 6. Why several pictures work: relative positions
 #
-# Training puts the picture at the beginning of the text. At inference, the fifth picture may stand at position 60. Why does the model understand it there? The slide on Frozen answers: "thanks to relative positional encodings".
+# Training puts the picture at the beginning of the text. At inference, the fifth picture may stand at position 60. Why does the model understand it there? The lecture's slide on Frozen answers: "thanks to relative positional encodings".
 #
 # A language model must know the order of its tokens. With **absolute** positions, each position has a vector of its own, which is added to the token's embedding. With **relative** positions, attention scores depend on the distance between two tokens only. The paper's model has relative positions, and ours has **rotary** ones (Su et al. 2021, [arXiv 2104.09864](https://arxiv.org/abs/2104.09864)).
 #
@@ -606,7 +612,7 @@ plots.show(
     figures.scores_by_shift(
         {"rotary positions": rotary_score, "absolute positions": absolute_score}, range(0, 64, 4)
     ),
-    "Figure 6. Score of a query and a key that stay seven positions apart while both move. The "
+    "Figure 7. Score of a query and a key that stay seven positions apart while both move. The "
     "absolute position vectors are random here. What to see: the rotary score doesn't change.",
 )
 
@@ -617,22 +623,21 @@ plots.show(
 moved = frozen_positions.runs(scale)
 plots.show(
     figures.moved_pictures(moved, "shift", "all tokens moved by (positions)"),
-    "Figure 7. Naming one picture after 'a picture of a', with all positions of the prompt raised "
+    "Figure 8. Naming one picture after 'a picture of a', with all positions of the prompt raised "
     f"by the same number. One seed of each kind, {frozen_positions.COUNT} pictures. What to see: "
-    "with relative positions nothing changes; with absolute ones naming suffers from large shifts. "
-    "(The vertical axis doesn't begin at 0.)",
+    "with relative positions nothing changes; with absolute ones naming suffers from large shifts.",
 )
 
 # %%
 words_alone = ", ".join(f"{right:.2f}" for right in moved["absolute"][0]["in words"].values())
 plots.show(
     figures.moved_pictures(moved, "pictures before", "pictures with captions before the last one"),
-    f"Figure 8. One seed of each kind, {frozen_positions.COUNT} prompts for each point. Naming the "
+    f"Figure 9. One seed of each kind, {frozen_positions.COUNT} prompts for each point. Naming the "
     "last picture of a prompt after other pictures with their captions. Two "
     "lines show the same prompts with right words in place of each picture: what the language "
     "model can do with text. What to see: with relative positions earlier pictures do no harm; "
     "with absolute ones naming falls below what the same model does with words "
-    f"(which isn't steady either: {words_alone}). The vertical axis doesn't begin at 0.",
+    f"(which isn't steady either: {words_alone}).",
 )
 
 # %% [markdown]
@@ -697,7 +702,7 @@ plots.show(
     plots.probability_bars(
         {k: {"right": v} for k, v in scores.items()}, "right names (share)", 0.25
     ),
-    f"Figure 9. The shipped Frozen on {count} prompts with eight examples of four new names, with "
+    f"Figure 10. The shipped Frozen on {count} prompts with eight examples of four new names, with "
     "controls. Dashed: chance. What to see: with swapped examples and with grey pictures it falls "
     "to chance or below, so it reads the names off the pictures of the examples.",
 )
@@ -708,7 +713,7 @@ plots.show(
 # %%
 plots.show(
     tables.shots_figure(),
-    "Figure 10. Right names among four by number of examples, means over seeds with bands of one "
+    "Figure 11. Right names among four by number of examples, means over seeds with bands of one "
     "standard deviation, for two kinds of prefix (section 8 explains the second). Below four "
     "examples, the right name has often not been shown; so 'swapped' was measured from four "
     "examples on. What to see: how far each line is above "
@@ -718,7 +723,7 @@ plots.show(
 # %%
 plots.show(
     tables.new_things_figure(),
-    "Figure 11. The same with eight examples: names that were held out, nouns that no training "
+    "Figure 12. The same with eight examples: names that were held out, nouns that no training "
     "picture showed, and controls. Whiskers: one standard deviation over seeds; dots: seeds. "
     "What to see: both controls are near chance, and new nouns are harder than new names.",
 )
@@ -727,7 +732,7 @@ plots.show(
 Markdown(tables.shots_sentence())
 
 # %% [markdown]
-# The language model practised binding with some names, but with other meanings each time; held-out names are ones that it never practised. They are no harder, because no weight knows what any name means. New *nouns* are harder: the encoder never learnt to distinguish such things.
+# The language model practised binding with some names, but with other meanings each time; held-out names are ones that it never practised. One expects them to be as easy, because no weight knows what any name means. One expects new *nouns* to be harder: the encoder never learnt to distinguish such things. The numbers above tell whether that is so.
 #
 # ## 8. Which abilities carry over?
 
@@ -748,7 +753,7 @@ rows.append(["mean cosine to the nearest word", *(f"{n[1]:.2f}" for n in nearest
 Markdown(tables.markdown(["picture", *systems], rows))
 
 # %% [markdown]
-# Each entry lists the words nearest to the picture's two vectors, by cosine. With the linear prefix, too, the right words are the nearest ones in these examples, but the vectors are not equal to them: a cosine of 1 would be the word itself, up to its length. Does that matter?
+# Each entry lists the words nearest to the picture's two vectors, by cosine. The last row says how near they are: a cosine of 1 would be the word itself, up to its length. Vectors can have the right word as their nearest one and yet lie far from it. Does that matter?
 #
 # So the course adds a step that **the paper does not have**. At the end of the encoder each vector $v$ is mixed with a weighted mean of all word embeddings $e_1, \dots, e_V$, in which nearer words weigh more:
 #
@@ -809,13 +814,14 @@ plots.show(
         round(chance, 3),
         in_words,
     ),
-    f"Figure 12. The shipped linear Frozen on {count} questions about categories, its vectors "
+    f"Figure 13. The shipped linear Frozen on {count} questions about categories, its vectors "
     "moved into the hull of words afterwards. Dashed: chance; dash-dotted: the text reference. "
     "What to see: whether vectors more like words get better answers, without any training.",
 )
+print(figures.about_hull(by_share, in_words["with right words"]))
 
 # %% [markdown]
-# A little of the hull helps; all the way hardly does. So nearness to words alone isn't what is missing. Training *with* the hull closes more of the gap to the text reference, as Figure 13 will show.
+# If answers at m = 1 are hardly better than at m = 0, then nearness to words alone isn't what is missing. Figure 14 shows another way: an encoder that is trained *with* the hull.
 #
 # Why are our captions so short? Captions of many forms ask for more than the picture: "a cat on blue" and "a picture of a cat" are equally good, and no picture says which comes. The prefix then learns to announce a form of caption, as a prompt does in prompt tuning. The next table compares other captions, and vectors that start at random instead of at mean word embeddings.
 
@@ -830,7 +836,7 @@ Markdown(
 # %%
 plots.show(
     tables.knowledge_figure(),
-    "Figure 13. Right answers about held-out pictures, means over seeds, without examples and with "
+    "Figure 14. Right answers about held-out pictures, means over seeds, without examples and with "
     "four. 'what' asks for the noun, the others for what no picture shows. Whiskers: one standard "
     f"deviation; dots: seeds. Chance: {comparison.chances()}. What to see: both prefixes name "
     "things; compare how much knowledge each reaches, and whom examples help.",
@@ -853,6 +859,10 @@ figures.ask_player(
         "a picture of a",
     ],
 )
+HTML(
+    "<p><b>Figure 15.</b> A picture, and the eight most likely next words after it and the text. "
+    "What to see: whether the most likely word answers what the text asks.</p>"
+)
 
 # %% [markdown]
 # ## 9. The systems of the paper's table
@@ -871,7 +881,7 @@ quiz("frozen.finetuned")
 # %%
 plots.show(
     comparison.systems_figure(),
-    f"Figure 14. {comparison.warning()} Questions about category, place and purpose of a thing on "
+    f"Figure 16. {comparison.warning()} Questions about category, place and purpose of a thing on "
     "a held-out picture, without examples and with four. Whiskers: one standard deviation over "
     "seeds; dots: seeds. "
     "Dashed: chance. What to see: which difference from Frozen costs most.",
@@ -897,14 +907,14 @@ Markdown(
 # %%
 plots.show(
     frozen_lab.show(lab, ("training loss", "loss on texts without pictures"), "loss (nats)"),
-    "Figure 15. Loss at the end of training, each run's own, and the loss of its language model on "
+    "Figure 17. Loss at the end of training, each run's own, and the loss of its language model on "
     f"new texts without pictures. A's training loss ({lab['A']['training loss']:.2f}) is a bar too "
     f"short to see. Guessing noun and background costs {frozen_lab.guessing_loss():.2f}. What to "
     "see: the losses alone don't name the best run.",
 )
 plots.show(
     frozen_lab.shares(lab, "right answers (share)"),
-    f"Figure 16. The same runs on {count} held-out pictures. Chance: names the thing, "
+    f"Figure 18. The same runs on {count} held-out pictures. Chance: names the thing, "
     f"{things}; its category, "
     f"{categories}; four names, 0.25. What to see: the healthy run "
     "is best in all three, or shares the first place.",
@@ -922,9 +932,9 @@ diagnose("frozen.training", {"A": None, "B": None, "C": None})
 #
 # A: not frozen. It names things almost as well as the healthy run, with the lowest training loss. But the loss of its language model on texts has more than doubled. Categories and new names suffer: they depend on what the language model could do before.
 #
-# B: blind. With equal pictures only one constant prefix can be learnt, and its loss stays far above even that of guessing noun and background. It names nothing. Its category answer is nearly always "animal", the most frequent one, and so is right as often as animals are asked about. Its language model is as it was.
+# B: blind. With equal pictures only one constant prefix can be learnt, and its loss stays far above even that of guessing noun and background. It names nothing. Its category answer is nearly always the most frequent one, so it is right about as often as that one is asked for. Its language model is as it was.
 #
-# C: all tokens. Slots and `<eos>` are scored, too, and they are the same in every text. The vectors learn to make them likely, which has nothing to do with what is shown. Its category answer, too, is mostly "animal".
+# C: all tokens. Slots and `<eos>` are scored, too, and they are the same in every text. The vectors learn to make them likely, which has nothing to do with what is shown. Its category answer, too, is mostly the most frequent one.
 # </details>
 
 # %% [markdown]
@@ -954,7 +964,7 @@ Markdown(f"{comparison.claims_table()}\n\n{comparison.provenance()}")
 # **Weaknesses.** The paper calls itself a proof of concept: its numbers are far from the best systems of its time (MAVEx in the table above), and it has one language model, of 7 billion parameters. Two vectors hold little of a picture. And the training loss doesn't ask for vectors that work in other texts than captions.
 #
 # <details><summary>Q: The slide on Frozen says that fine-tuning the language model hurts, "because the LM datasets size >> text/image coupled datasets". Explain.</summary>
-# The language model has read far more text than all captions contain. Training its weights on captions adapts them to a narrow kind of text, and what captions don't need can be forgotten: facts, question formats, learning in context. In our measurement the question format went first, so it can't tell whether the facts are still there. A frozen model can't forget. The price is that all adaptation must happen in the prefix.
+# The language model has read far more text than all captions contain. Training its weights on captions adapts them to a narrow kind of text, and what captions don't need can be forgotten: facts, question formats, learning in context. Our measurement can tell them apart only where the system still answers "what" (the column of the table above). A frozen model can't forget. The price is that all adaptation must happen in the prefix.
 # </details>
 #
 # <details><summary>Q: Is Frozen the same as prompt tuning?</summary>

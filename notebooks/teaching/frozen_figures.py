@@ -172,6 +172,46 @@ def scores_by_shift(score: Mapping[str, Callable[[int], float]], shifts: Sequenc
     return plots.curves(series, "both tokens moved by (tokens)", "attention score")
 
 
+def watched(found: Mapping[str, Mapping[int, float]], chances: Mapping[str, float]):
+    """Curves of the tests during training on the whole scale of shares, with lines of chance."""
+    lines = {f"{name}: {chance:.2f}": chance for name, chance in chances.items()}
+    drawn = plots.curves(found, "training step", "right answers (share)", lines=lines)
+    (axes,) = drawn.axes
+    for line in axes.lines[len(found) :]:
+        line.set(color="0.35", linewidth=1.2)
+    axes.set_ylim(-0.03, 1.05)
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    return drawn
+
+
+def with_chance(drawn, chances: Mapping[str, Mapping[str, float]]):
+    """Lying bars of plots.bars with a mark of chance on each. chances: {group: {name: chance}}"""
+    (axes,) = drawn.axes
+    names = list(dict.fromkeys(name for group in chances.values() for name in group))
+    wide, label = 0.8 / len(names), "chance"
+    for row, group in enumerate(chances.values()):
+        for position, name in enumerate(names):
+            centre = row + (position - (len(names) - 1) / 2) * wide
+            ends = centre - wide / 2, centre + wide / 2
+            axes.vlines(group[name], *ends, color="black", linewidth=2, label=label)
+            label = "_again"  # one entry in the legend
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    words = ", ".join(
+        f"{name} {chance:.2f}" for name, chance in next(iter(chances.values())).items()
+    )
+    return describe(drawn, f"{drawn.description} Marks: chance, in the first group {words}.")
+
+
+def about_hull(by_share: Mapping[float, float], in_words: float) -> str:
+    """In words: what moving trained vectors towards words does to answers. by_share: {share m: share right}"""
+    best = max(by_share, key=by_share.__getitem__)
+    start, end = by_share[0.0], by_share[1.0]
+    return (
+        f"m = 0: {start:.2f}; best, at m = {best:g}: {by_share[best]:.2f}; m = 1: {end:.2f}; with right "
+        f"words: {in_words:.2f}"
+    )
+
+
 def moved_pictures(runs: Mapping[str, Sequence[Mapping]], what: str, xlabel: str):
     """Share of right nouns over a shift, or over the number of pictures before, for both kinds of positions."""
     series = {
@@ -195,6 +235,7 @@ def moved_pictures(runs: Mapping[str, Sequence[Mapping]], what: str, xlabel: str
     lines = axes.get_lines()
     for words, pictures in zip(lines[len(runs) :], lines):  # one colour for each kind of positions
         words.set_color(pictures.get_color())
+    axes.set_ylim(0, 1.05)
     axes.legend(loc="lower left")
     return drawn
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from teaching import frozen_model
+from teaching.frozen_figures import with_chance
 from teaching.frozen_model import BuiltFrozen
 from teaching.frozen_reference import PARTS
 from vlmcourse import plots, world
@@ -82,9 +83,11 @@ def show(found: dict[str, dict[str, float]], names: tuple[str, ...], label: str)
 
 
 def shares(found: dict[str, dict[str, float]], label: str):
-    """Bars of SCORES of all runs."""
+    """Bars of SCORES of all runs, with marks of chance among all answers."""
     groups = {id: {name: scores[name] for name in SCORES} for id, scores in found.items()}
-    return plots.probability_bars(groups, label)
+    chance = {name: 1 / len(asked(1)[0].choices) for name, asked in frozen_model.TESTS.items()}
+    drawn = plots.bars(groups, label, sideways=True, highest=1)
+    return with_chance(drawn, dict.fromkeys(groups, chance))
 
 
 if __name__ == "__main__":

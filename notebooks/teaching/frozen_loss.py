@@ -51,6 +51,10 @@ def at_fixed(start: int):
     return lambda i, s, e, p: (torch.arange(i.shape[1]) >= start) & (i != p) & (i != e)
 
 
+def from_position(start: int):
+    return lambda i, *_: (torch.arange(i.shape[1]) >= start).expand(len(i), -1)
+
+
 MASK_MISTAKES = {
     "it is upside down: True must mean that the token is scored.": lambda *a: ~scored(*a),
     "everything is scored, even padding.": lambda i, *a: torch.ones_like(i).bool(),
@@ -88,6 +92,13 @@ MASK_MISTAKES = {
     "the last full stop is not scored: it belongs to the caption.": with_also(without=("last",)),
     "the caption is taken to begin at a fixed position: a text may have more slots or fewer.": tuple(
         map(at_fixed, range(2, 7))
+    ),
+    "the caption is taken to begin at a fixed position, and padding is scored, too.": tuple(
+        map(from_position, range(2, 7))
+    ),
+    "the mask is shifted: True stands at the token that is scored itself; the loss does the shift.": (
+        lambda *a: scored(*a).roll(-1, 1),
+        lambda *a: scored(*a).roll(1, 1),
     ),
     "nothing is scored.": lambda i, *a: torch.zeros_like(i).bool(),
 }
@@ -136,6 +147,10 @@ LOSS_MISTAKES = {
     ),
     "that is in bits, with the logarithm to base 2; the loss is in nats, with the natural one.": shifted(
         lambda s, m: s[m].mean() / math.log(2)
+    ),
+    "that is the perplexity: the loss is its logarithm.": shifted(lambda s, m: s[m].mean().exp()),
+    "the logits at position t + 1 are taken for token t: the shift goes the wrong way.": lambda x, i, m: (
+        surprise(x[:, 1:], i[:, :-1])[m[:, 1:]].mean().item()
     ),
     "the sign is wrong: a loss is never negative.": shifted(lambda s, m: -s[m].mean()),
     "the softmax is applied twice: cross_entropy expects logits.": lambda x, i, m: (

@@ -34,12 +34,16 @@ def run_prefix(target, features, n, width):
         return float(torch.allclose(one, other, atol=1e-4))
 
     between = (out[:, 0] - out[:, 1]).abs().max().item()
+    if out.requires_grad:
+        out.sum().backward()
+    learns = [p.grad is not None and bool(p.grad.any()) for p in model.parameters()]
     return [
         float(sum(p.numel() for p in model.parameters())),
         near(alone, out),
         near(model(2 * features) - zero, 2 * (out - zero)) * near(model(-features) - zero, zero - out),
         float(between > 1e-4),
         float((out - zero).abs().max().item() > 1e-4),
+        float(all(learns)),
     ]  # fmt: skip
 
 
@@ -49,7 +53,7 @@ def prefix_inputs(generator: torch.Generator) -> tuple[list, dict]:
 
 
 def prefix_facts(features: Tensor, n: int, width: int) -> list[float]:
-    return [float((features.shape[1] + 1) * n * width), 1.0, 1.0, 1.0, 1.0]
+    return [float((features.shape[1] + 1) * n * width), 1.0, 1.0, 1.0, 1.0, 1.0]
 
 
 def explain_prefix(got: object, wanted: list, features: Tensor, n: int, width: int) -> str | None:
@@ -74,7 +78,7 @@ def explain_prefix(got: object, wanted: list, features: Tensor, n: int, width: i
         )
     if not isinstance(got, list):
         return None
-    count, alone, linear, different, used = got
+    count, alone, linear, different, used, learns = got
     rules = (
         (not count, "the module has no parameters: create the layer in __init__, so that training finds it."),
         (not used, "the output doesn't depend on the features."),
@@ -82,6 +86,7 @@ def explain_prefix(got: object, wanted: list, features: Tensor, n: int, width: i
         (not different, "all n vectors of a picture are equal: each needs weights of its own."),
         (not linear, "the map is not linear: there is an activation or a norm. The paper has none here."),
         (count == F * n * width, "the bias is missing."),
+        (not learns, "the values are right, but the layer gets no gradient: no detach, no no_grad."),
         (count != wanted[0], f"the module has {count:.0f} parameters; one linear layer has {wanted[0]:.0f}."),
     )  # fmt: skip
     return next((words for wrong, words in rules if wrong), None)
@@ -133,6 +138,9 @@ INTERLEAVE_MISTAKES = {
         lambda w, p, s: filled(w, p.transpose(0, 1).flatten(0, 1), s)
     ),
     "every slot has the same vector.": lambda w, p, s: filled(w, p[0, 0], s),
+    "all slots of a picture have the same vector: each has its own.": (
+        lambda w, p, s: filled(w, p[:, :1].expand_as(p).flatten(0, 1), s)
+    ),
     "every picture is the first one.": lambda w, p, s: filled(
         w, p[:1].expand(len(p), -1, -1).flatten(0, 1), s
     ),

@@ -53,9 +53,27 @@ def glued(stop: str) -> Callable:
 
 
 FEW_SHOT_MISTAKES: dict = {
-    "the colons need a space before them: ' :' is a token of its own.": (glued(" ."), glued(".")),
-    "there are two question marks: `question` already ends with one.": lambda e, p, q: joined(
-        [[picture, f"{asked} ?", answer] for picture, asked, answer in e], p, f"{q} ?"
+    "the colons need a space before them: ' :' is a token of its own.": (
+        glued(" ."),
+        glued("."),
+        lambda e, p, q: joined(e, p, q, each=lambda p, q, a: [p, f"question: {q} answer: {a} ."]),
+    ),
+    "there are two question marks: `question` already ends with one.": (
+        lambda e, p, q: joined([[one, f"{asked} ?", a] for one, asked, a in e], p, f"{q} ?"),
+        lambda e, p, q: joined([[one, f"{asked} ?", a] for one, asked, a in e], p, q),
+        lambda e, p, q: joined(e, p, f"{q} ?"),
+    ),
+    "question and answer of the examples are exchanged.": lambda e, p, q: joined(
+        e, p, q, each=lambda p, q, a: [p, solved(a, q)]
+    ),
+    "question and answer of an example are two parts: they are one text.": lambda e, p, q: joined(
+        e, p, q, each=lambda p, q, a: [p, f"question : {q}", f"answer : {a} ."]
+    ),
+    "the query's picture comes after the open question; it comes before it.": lambda e, p, q: (
+        joined(e, p, q, last=lambda p, q: [open_text(q), p])
+    ),
+    "all parts of the examples are reversed: each picture stands before its text.": lambda e, p, q: (
+        joined(e, p, q)[:-2][::-1] + [p, open_text(q)]
     ),
     "the picture comes after its text: it comes before it.": lambda e, p, q: joined(
         e, p, q, each=lambda p, q, a: [solved(q, a), p], last=lambda p, q: [open_text(q), p]
@@ -109,10 +127,10 @@ FEW_SHOT_MISTAKES: dict = {
         *joined(e, p, q)[:-2],
     ],
     "the examples are missing.": lambda e, p, q: joined([], p, q),
-    "the parts are nested: return one flat list.": lambda e, p, q: [
-        *[[one[0], solved(*one[1:])] for one in e],
-        [p, open_text(q)],
-    ],
+    "the parts are nested: return one flat list.": (
+        lambda e, p, q: [*[[one[0], solved(*one[1:])] for one in e], [p, open_text(q)]],
+        lambda e, p, q: [*[[one[0], solved(*one[1:])] for one in e], p, open_text(q)],
+    ),
 }
 
 
@@ -147,7 +165,7 @@ NAMING_MISTAKES: dict[str, Callable] = {
     "a name stands more than once in the first sentence: name each once.": lambda e, q, i, r: (
         naming(e, q, i, r, names=[n for _, n in e])
     ),
-    "the names are sorted: they come in the order of their first example.": lambda e, q, i, r: (
+    "the names are in another order: they come in the order of their first example.": lambda e, q, i, r: (
         naming(e, q, i, r, names=sorted({n for _, n in e}))
     ),
     "the first sentence joins the names with 'and'; it is 'or'.": lambda e, q, i, r: naming(
@@ -155,6 +173,22 @@ NAMING_MISTAKES: dict[str, Callable] = {
     ),
     "the first sentence joins the names with commas; it is 'or'.": lambda e, q, i, r: naming(
         e, q, i, r, first=f"answer with {', '.join(dict.fromkeys(n for _, n in e))} ."
+    ),
+    "the first sentence joins the names with ' , '; it is 'or'.": lambda e, q, i, r: naming(
+        e, q, i, r, first=f"answer with {' , '.join(dict.fromkeys(n for _, n in e))} ."
+    ),
+    "the full stop of the first sentence is missing.": lambda e, q, i, r: naming(
+        e, q, i, r, first=f"answer with {' or '.join(dict.fromkeys(n for _, n in e))}"
+    ),
+    "the full stop after each example is missing.": lambda e, q, i, r: [
+        part.removesuffix(" .") if isinstance(part, str) and part.startswith("this") else part
+        for part in naming(e, q, i, r)
+    ],
+    "the sentence with the names comes last; it is the first part.": lambda e, q, i, r: (
+        lambda parts: [*parts[1:-2], parts[0], *parts[-2:]] if i else parts
+    )(naming(e, q, i, r)),
+    "the sentence with the names is repeated with the examples: it stands once.": lambda e, q, i, r: (
+        naming(e, q, i, r)[: 1 if i else 0] * r + naming(e, q, i, r)
     ),
     "the first sentence stands in the wrong case: only with `induction`.": lambda e, q, i, r: (
         naming(e, q, not i, r)
@@ -203,58 +237,6 @@ def naming_rule(induction: bool, repeats: int):
     )
 
 
-def swap_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    count, shots = number(generator, 3, 4), number(generator, 2, 3)
-    pictures, prompts = shuffled(generator, range(10, 60)), []
-    for _ in range(count):
-        names, prompt = shuffled(generator, INVENTED)[:shots], []
-        for name in names:
-            prompt += [pictures.pop(), f"this is a {name} ."]
-        prompts.append([*prompt, pictures.pop(), "this is a"])
-    return [prompts], {}
-
-
-def with_pictures(prompts, choose) -> list:
-    """The prompts with other pictures: choose(own pictures, those of the next, those of the one before)."""
-    own = [[part for part in prompt if not isinstance(part, str)] for prompt in prompts]
-    found = []
-    for i, prompt in enumerate(prompts):
-        given = iter(choose(own[i], own[(i + 1) % len(own)], own[i - 1]))
-        found.append([part if isinstance(part, str) else next(given) for part in prompt])
-    return found
-
-
-SWAP_MISTAKES: dict[str, Callable] = {
-    "nothing was swapped.": lambda p: with_pictures(p, lambda a, b, c: a),
-    "the query's picture was swapped, too: then the right answer is another one.": lambda p: (
-        with_pictures(p, lambda a, b, c: b)
-    ),
-    "only the query's picture was swapped; it is the one that stays.": lambda p: with_pictures(
-        p, lambda a, b, c: [*a[:-1], b[-1]]
-    ),
-    "the examples' pictures come from the prompt before; take the next one's.": lambda p: (
-        with_pictures(p, lambda a, b, c: [*c[:-1], a[-1]])
-    ),
-    "the pictures come from the prompt before, the query's too.": lambda p: with_pictures(
-        p, lambda a, b, c: c
-    ),
-    "the examples' pictures changed their order: keep the next prompt's.": lambda p: with_pictures(
-        p, lambda a, b, c: [*b[:-1][::-1], a[-1]]
-    ),
-    "the prompt's own pictures were mixed: take those of the next prompt.": (
-        lambda p: with_pictures(p, lambda a, b, c: [*a[:-1][::-1], a[-1]]),
-        lambda p: with_pictures(p, lambda a, b, c: [*a[1:-1], a[0], a[-1]]),
-    ),
-    "the texts moved, too: only pictures do.": (
-        lambda p: [*p[1:], p[0]],
-        lambda p: [[*b[:-2], *a[-2:]] for a, b in zip(p, [*p[1:], p[0]])],
-    ),
-    "the last prompt is missing or unchanged: its next one is the first.": (
-        lambda p: with_pictures(p, lambda a, b, c: [*b[:-1], a[-1]])[:-1],
-        lambda p: with_pictures(p, lambda a, b, c: [*b[:-1], a[-1]])[:-1] + [p[-1]],
-    ),
-}
-
 EXERCISES = {
     "few_shot_prompt": Exercise(
         "Pictures and texts in turn, answered questions first, then the open one.",
@@ -276,18 +258,5 @@ EXERCISES = {
             for induction, repeats in ((True, 0), (False, 0), (True, 2), (False, 1))
         ),
         reference=reference.naming_prompt,
-    ),
-    "swap_examples": Exercise(
-        "Other pictures in the examples, the same texts, and the query as it was.",
-        (
-            pure_rule(
-                "swap_examples",
-                distinguishing(swap_inputs, reference.swap_examples, SWAP_MISTAKES),
-                reference.swap_examples,
-                SWAP_MISTAKES,
-                "the caller's prompts were changed: build new lists.",
-            ),
-        ),
-        reference=reference.swap_examples,
     ),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 
+from teaching.frozen_figures import with_chance
 from vlmcourse import evaluation, plots
 from vlmcourse.evaluation.published import published
 
@@ -70,7 +71,7 @@ def new_things_figure(shots: str = "8"):
         row: {name: few_shot(recipe, *path, shots) for recipe, name in measured_prefixes().items()}
         for row, path in rows.items()
     }
-    return plots.bars(groups, f"right names (share), {shots} examples", 0.25, sideways=True)
+    return plots.bars(groups, f"right names (share), {shots} examples", 0.25, True, highest=1)
 
 
 def knowledge_figure(shots: Sequence[str] = ("0", "4")):
@@ -84,7 +85,13 @@ def knowledge_figure(shots: Sequence[str] = ("0", "4")):
         for kind in kinds
         for n in shots
     }
-    return plots.bars(groups, "right answers (share)", sideways=True)
+    chance = evaluation.load_results("replicate_frozen")["chance"]
+    names = measured_prefixes().values()
+    marks = {
+        f"{kind}, {n} examples": dict.fromkeys(names, chance[kind]) for kind in kinds for n in shots
+    }
+    drawn = plots.bars(groups, "right answers (share)", sideways=True, highest=1)
+    return with_chance(drawn, marks)
 
 
 def shots_sentence(shots: str = "8") -> str:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from teaching import frozen_reference as reference
-from teaching.exercises import Exercise, normal, number, rule
+from teaching.exercises import Exercise, listed, normal, number, rule
 from vlmcourse.parts.language import freeze
 from vlmgrader.checks import driver_source
 
@@ -19,6 +19,7 @@ def run_freeze(target, *_):
     torch.manual_seed(0)
     inner = nn.Sequential(nn.Dropout(0.5), nn.Linear(4, 2))
     lm = nn.Sequential(nn.Linear(4, 4), inner)
+    lm.register_parameter("gain", nn.Parameter(torch.ones(4)))  # a parameter of its own
     before = [p.clone() for p in lm.parameters()]
     rate = inner[0].p
     system = nn.ModuleList([lm, nn.Dropout(0.5)])
@@ -69,6 +70,21 @@ def run_gradients(target, prefix, weights):
     return [value, bool(same)]
 
 
+def run_on_encoder_output(target, prefix, weights):
+    """Driver: the same for a prefix that an encoder has computed, and whether the encoder got a gradient."""
+    import torch
+
+    def loss_of(vectors):
+        return ((vectors @ weights).tanh() ** 2).sum()
+
+    encoder = torch.ones((), requires_grad=True)
+    try:
+        value = target(loss_of, encoder * prefix)
+    except AttributeError:  # .grad of a tensor that is no leaf is None
+        return [torch.zeros(prefix.shape[:-1]), False]
+    return [value, encoder.grad is None]
+
+
 def gradient_inputs(generator: torch.Generator) -> tuple[list, dict]:
     M, n, D = number(generator, 3, 4), 2, number(generator, 5, 7)
     return [normal(generator, M, n, D, scale=0.5), normal(generator, D, 3, scale=0.5)], {}
@@ -98,7 +114,10 @@ GRADIENT_MISTAKES = {
         lambda g: g.abs().sum(-1)
     ),
     "that is the sum of the gradient's entries, in which signs cancel.": lambda g: g.sum(-1),
-    "that is the mean, not the norm.": lambda g: g.abs().mean(-1),
+    "that is the mean, not the norm.": (lambda g: g.abs().mean(-1), lambda g: g.mean(-1)),
+    "that is the largest entry; the norm is the root of the sum of all squares.": (
+        lambda g: g.abs().amax(-1)
+    ),
     "that is the root of the *mean* square; the norm has the sum.": lambda g: (
         g.square().mean(-1).sqrt()
     ),
@@ -139,7 +158,10 @@ EXERCISES = {
                 gradient_inputs,
                 untouched(lambda g: g.norm(dim=-1)),
                 {
-                    **{words: untouched(wrong) for words, wrong in GRADIENT_MISTAKES.items()},
+                    **{
+                        words: tuple(map(untouched, listed(wrong)))
+                        for words, wrong in GRADIENT_MISTAKES.items()
+                    },
                     "that is the norm of the vectors, not of the gradient.": lambda *args: [
                         prefix_norms(*args),
                         True,
@@ -150,6 +172,16 @@ EXERCISES = {
                     "the caller's prefix was changed (requires_grad, or .grad): work on prefix.detach()."
                     if isinstance(got, list) and got[-1] is False
                     else None
+                ),
+            ),
+            rule(
+                "prefix_gradients",
+                gradient_inputs,
+                untouched(lambda g: g.norm(dim=-1)),
+                driver=driver_source(run_on_encoder_output),
+                explain=lambda *_: (
+                    "a prefix that an encoder computed: its history is still attached, so the gradient "
+                    "goes on into the encoder. Work on prefix.detach()."
                 ),
             ),
         ),

@@ -23,6 +23,13 @@ def turned(x: Tensor, angle: Tensor, sign: float = 1.0, second_sign: float = 1.0
     return torch.cat([a * cos - b * sin, second_sign * a * sin + b * cos], dim=-1)
 
 
+def halves(x: Tensor, p: Tensor, f: Tensor, second) -> Tensor:
+    """`turned` with another formula for the second half: second(x_i, x_{i + d/2}, cos, sin)."""
+    a, b = x.chunk(2, dim=-1)
+    cos, sin = (p[:, None] * f).cos(), (p[:, None] * f).sin()
+    return torch.cat([a * cos - b * sin, second(a, b, cos, sin)], dim=-1)
+
+
 def neighbours(x: Tensor, p: Tensor, f: Tensor) -> Tensor:
     a, b = x[:, ::2], x[:, 1::2]
     cos, sin = (p[:, None] * f).cos(), (p[:, None] * f).sin()
@@ -55,6 +62,31 @@ ROTATE_MISTAKES = {
         x + p[:, None]
     ),
     "sine and cosine are exchanged.": lambda x, p, f: turned(x, torch.pi / 2 - p[:, None] * f),
+    "in the second half x_i has the sine and x_{i + d/2} the cosine; here they are exchanged.": (
+        lambda x, p, f: halves(x, p, f, lambda a, b, cos, sin: a * cos + b * sin)
+    ),
+    "the sign of the second half is wrong: both of its terms are added.": lambda x, p, f: halves(
+        x, p, f, lambda a, b, cos, sin: a * sin - b * cos
+    ),
+    "the halves are multiplied, but not mixed: each new entry needs both old ones.": lambda x, p, f: (
+        torch.cat(
+            [
+                x.chunk(2, -1)[0] * (p[:, None] * f).cos(),
+                x.chunk(2, -1)[1] * (p[:, None] * f).sin(),
+            ],
+            -1,
+        )
+    ),
+    "the positions are shifted by one: use them as they are.": lambda x, p, f: turned(
+        x, (p[:, None] + 1) * f
+    ),
+    "positions and frequencies are added: multiply.": lambda x, p, f: turned(x, p[:, None] + f),
+    "the new entries are interleaved: concatenate the two halves.": lambda x, p, f: torch.stack(
+        turned(x, p[:, None] * f).chunk(2, -1), -1
+    ).flatten(1),
+    "the angles were taken as degrees: sin and cos of torch expect radians.": lambda x, p, f: (
+        turned(x, torch.deg2rad(p[:, None] * f))
+    ),
 }
 
 
@@ -104,6 +136,15 @@ HULL_MISTAKES = {
     ),
     "only the nearest word counts: a softmax keeps all, and has a gradient.": lambda v, w, m, s: (
         (1 - m) * v + m * w[cosine(v, w).argmax(-1)]
+    ),
+    "all words weigh alike: nearer words weigh more.": lambda v, w, m, s: (
+        (1 - m) * v + m * w.mean(0)
+    ),
+    "the weights come from distances; the formula has cosines.": lambda v, w, m, s: mixed(
+        v, w, m, (-s * torch.cdist(v, w)).softmax(-1)
+    ),
+    "that is a sigmoid: the weights must sum to 1, so take a softmax.": lambda v, w, m, s: mixed(
+        v, w, m, (s * cosine(v, w)).sigmoid()
     ),
     "nothing was mixed.": lambda v, w, m, s: v,
     "there is no softmax: the weights must be positive and sum to 1.": lambda v, w, m, s: mixed(
