@@ -7,7 +7,7 @@ import torch
 from exercise_answers import displayed, each, message, solution
 from torch.nn.functional import cross_entropy, normalize, unfold
 
-from teaching import clip_figures, clip_tables, clip_texts, clip_training
+from teaching import clip_figures, clip_tables, clip_temperature, clip_texts, clip_training
 from teaching.clip import EXERCISES
 from vlmcourse import recipes, world
 from vlmcourse.parts.layers import check_ids
@@ -157,6 +157,9 @@ WRONG = {
             torch.cat([(x @ w.T).mean(1, keepdim=True), x @ w.T], 1) + p
         ),
         "class token is missing": lambda x, w, c, p: x @ w.T + p[1:],
+        "class token is not used": lambda x, w, c, p: (
+            torch.cat([torch.zeros(len(x), 1, len(c)), x @ w.T], 1) + p
+        ),
         "no gradient": lambda x, w, c, p: (
             torch.cat([c.expand(len(x), 1, -1), x @ w.T], 1) + p
         ).detach(),
@@ -175,6 +178,13 @@ WRONG = {
         "the root of the whole width": pooled(root="D"),
         "not divided by the root": pooled(root=1),
         "that is one head": pooled(heads_of=1),
+        "queries and keys are exchanged": lambda t, e, q, k, *rest: pooled()(t, e, k, q, *rest),
+        "keys and values are exchanged": lambda t, e, q, k, v, *rest: pooled()(
+            t, e, q, v, k, *rest
+        ),
+        "value matrix is missing": lambda t, e, q, k, v, *rest: pooled()(
+            t, e, q, k, torch.eye(len(v)), *rest
+        ),
         "output matrix is missing": lambda t, e, q, k, v, o, heads: pooled()(
             t, e, q, k, v, torch.eye(len(o)), heads
         ),
@@ -191,6 +201,11 @@ WRONG = {
             lambda ids, end: ids.shape[1] - 1 - (ids == end).flip(1).int().argmax(1)
         ),
         "the mean over all positions": lambda s, ids, end: s.mean(1),
+        "token after the end token": read_at(lambda ids, end: first_end(ids, end) + 1),
+        "mean of all tokens up to": lambda s, ids, end: torch.stack(
+            [x[: n + 1].mean(0) for x, n in zip(s, first_end(ids, end).tolist())]
+        ),
+        "are added up": lambda s, ids, end: (s * (ids == end)[..., None]).sum(1),
         "token before the end token": read_at(lambda ids, end: first_end(ids, end) - 1),
         "some state and no error": lambda s, ids, end: s[torch.arange(len(s)), first_end(ids, end)],
         "one for each text is wanted": lambda s, ids, end: s[ids == end],
@@ -201,6 +216,7 @@ WRONG = {
         "the positions are missing": parameters(positions=0),
         "each block has two LayerNorms": parameters(lambda d: 12 * d * d + 11 * d),
         "after the last block": parameters(rest=lambda d: 0),
+        "a gain and a bias": parameters(lambda d: 12 * d * d + 11 * d, rest=lambda d: d),
         "a fourth matrix": parameters(lambda d: 11 * d * d + 12 * d),
         "4 * width wide": parameters(lambda d: 6 * d * d + 10 * d),
         "first bias is as wide": parameters(lambda d: 12 * d * d + 10 * d),
@@ -232,6 +248,21 @@ WRONG = {
         ),
         "was given probabilities": lambda i, t, s: symmetric(logits(i, t, s).softmax(-1)),
         "no gradient": lambda i, t, s: torch.tensor(symmetric(logits(i, t, s)).item()),
+        "argument 3 gets no gradient": lambda i, t, s: symmetric(
+            math.exp(s.item()) * normalize(i, dim=-1) @ normalize(t, dim=-1).T
+        ),
+        "over the whole table": lambda i, t, s: (
+            -logits(i, t, s).flatten().log_softmax(0).view(len(i), -1).diagonal().mean()
+        ),
+        "by a sigmoid": lambda i, t, s: torch.nn.functional.binary_cross_entropy_with_logits(
+            logits(i, t, s), torch.eye(len(i))
+        ),
+        "over the whole batch": lambda i, t, s: symmetric(
+            s.exp() * (i / i.norm()) @ (t / t.norm()).T
+        ),
+        "target is 0 in every row": lambda i, t, s: symmetric(
+            logits(i, t, s), torch.zeros(len(i)).long()
+        ),
         "Expected input batch_size": lambda i, t, s: symmetric(logits(i, t, s), torch.arange(6)),
         "the vectors are not normalised": lambda i, t, s: symmetric(s.exp() * i @ t.T),
         "summed": lambda i, t, s: len(i) * symmetric(logits(i, t, s)),
@@ -249,6 +280,11 @@ WRONG = {
         "no lower bound": step(*FULL, low=-99),
         "before backward()": step("step", "zero", "back", "clamp"),
         "replaced by another": clamped_by_replacing,
+        "returned as a tensor": lambda *a: torch.tensor(step(*FULL)(*a)),
+        "the loss after the step": lambda model, batch, optimiser: (
+            step(*FULL)(model, batch, optimiser),
+            model.losses(batch)["clip"].item(),
+        )[1],
         "found None": lambda model, batch, optimiser: step(*FULL)(model, batch, optimiser) and None,
     },
     "clip.recall_at_k": {
@@ -260,6 +296,9 @@ WRONG = {
         "k is one too large": lambda s, k: share((s >= s.diagonal()[:, None]).sum(1) - 1 <= k),
         "Does the right text count": lambda s, k: share((s >= s.diagonal()[:, None]).sum(1) < k),
         "that is recall at 1": lambda s, k: share((s >= s.diagonal()[:, None]).sum(1) <= 1),
+        "these are percent": lambda s, k: 100 * share((s >= s.diagonal()[:, None]).sum(1) <= k),
+        "not by k": lambda s, k: len(s) / k * share((s >= s.diagonal()[:, None]).sum(1) <= k),
+        "lies along the columns": lambda s, k: share((s >= s.diagonal()).sum(1) <= k),
         "the share of failures": lambda s, k: share((s >= s.diagonal()[:, None]).sum(1) > k),
         "the number of images": lambda s, k: float(
             ((s >= s.diagonal()[:, None]).sum(1) <= k).sum()
@@ -273,6 +312,20 @@ WRONG = {
         ).softmax(-1),
         "used as it is": lambda i, e, n, t, s: (s * i @ e(texts_of(n, t)).T).softmax(-1),
         "no temperature": lambda i, e, n, t, s: (i @ e(texts_of(n, t)).T).softmax(-1),
+        "are divided by the scale": lambda i, e, n, t, s: (
+            i @ e(texts_of(n, t)).T / s.exp()
+        ).softmax(-1),
+        "a sigmoid judges each class alone": lambda i, e, n, t, s: torch.sigmoid(
+            s.exp() * i @ e(texts_of(n, t)).T
+        ),
+        "log probabilities": lambda i, e, n, t, s: (s.exp() * i @ e(texts_of(n, t)).T).log_softmax(
+            -1
+        ),
+        "by the logit scale s": lambda i, e, n, t, s: (i @ e(texts_of(n, t)).T / s).softmax(-1),
+        "these are exponentials": lambda i, e, n, t, s: (s.exp() * i @ e(texts_of(n, t)).T).exp(),
+        "divided by their sum": lambda i, e, n, t, s: (
+            (c := s.exp() * i @ e(texts_of(n, t)).T) / c.sum(-1, keepdim=True)
+        ),
         "these are cosines": lambda i, e, n, t, s: i @ e(texts_of(n, t)).T,
         "these are logits": lambda i, e, n, t, s: s.exp() * i @ e(texts_of(n, t)).T,
         "numbers of classes": lambda i, e, n, t, s: (i @ e(texts_of(n, t)).T).argmax(-1),
@@ -381,17 +434,31 @@ def test_the_temperature_player_computes_the_softmax_it_shows(monkeypatch):
     shown = displayed(monkeypatch)
     cosines = torch.tensor([0.5, 0.3, 0.1])
     wanted = (20 * cosines).softmax(0)
-    figure = clip_figures.at_scale(cosines, 20.0, ["a", "b", "c"])
+    figure = clip_temperature.at_scale(cosines, 20.0, ["a", "b", "c"])
     assert f"{wanted[0]:.3g}" in figure.description
-    clip_figures.temperature_player(cosines, ["a", "b", "c"], 20.0)
-    fields, _, text = shown[0][0].children
+    cases = {"one": (cosines, ["a", "b", "c"]), "other": (cosines.flip(0), ["c", "b", "a"])}
+    clip_temperature.temperature_player(cases, 20.0)
+    image, fields, _, text = shown[0][0].children
     slider, reset, *_ = fields.children
     slider.value = 1.0
     assert "Scale 1.0" in text.value
     reset.click()
     assert slider.value == pytest.approx(20.0) and "Scale 20.0" in text.value
-    clip_figures.temperature_player(cosines, ["a", "b", "c"], 20.0, start=5.0)
-    assert "Scale 5.0" in shown[1][0].children[2].value
+    before = text.value
+    image.value = "other"
+    assert text.value != before and "Scale 20.0" in text.value
+    clip_temperature.temperature_player(cases, 20.0, start=5.0)
+    assert "Scale 5.0" in shown[1][0].children[3].value
+
+
+def test_an_image_that_is_ranked_wrongly_is_found_with_its_most_similar_texts():
+    vectors = torch.eye(8)
+    assert clip_temperature.ranked_wrongly(vectors, vectors, list("abcdefgh")) is None
+    texts = vectors.clone()
+    texts[[2, 5]] = texts[[5, 2]]
+    number, cosines, names = clip_temperature.ranked_wrongly(vectors, texts, list("abcdefgh"))
+    assert number == 2 and names[:2] == ["right: c", "wrong: f"]
+    assert cosines[:2].tolist() == [0, 1] and len(names) == len(cosines) == 6
 
 
 def test_the_zero_shot_player_classifies_what_is_typed(monkeypatch):

@@ -17,7 +17,7 @@
 #
 # Lesson 01 built attention, masks and a transformer block. This lesson puts two transformers side by side. One reads images, the other reads texts, and both are trained so that an image and its text get similar vectors.
 #
-# Letters for axes: B batch, T tokens of a text, P patches, D width of an encoder, E width of the joint space, N images, C classes.
+# Letters for axes: **B** batch, **T** tokens of a text, **P** patches, **D** width of an encoder, **d** width of one head, **E** width of the joint space, **N** images, **C** classes, **S** side of an image and **p** side of a patch in pixels.
 
 # %% tags=["hide-input"]
 import math
@@ -28,6 +28,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from teaching import clip_figures as figures
 from teaching import clip_tables as tables
+from teaching import clip_temperature as temperature
 from teaching import clip_training as training
 from teaching.exercises import check, diagnose, quiz
 from vlmcourse import evaluation, plots, recipes, world
@@ -61,8 +62,9 @@ plots.show(
 # %%
 plots.show(
     figures.towers_diagram(model, recipe.sizes[scale.name].batch),
-    "Figure 2. CLIP as this lesson builds it, with the shapes of the model above. What to "
-    "see: image and text meet only in one table of cosines. exp(s) is a learned scale (section 5).",
+    "Figure 2. CLIP as this lesson builds it, with the shapes of a training batch; T is "
+    "the number of tokens of the longest text. What to see: image and text meet only in one "
+    "table of cosines. exp(s) is a learned scale (section 5).",
 )
 
 # %% [markdown]
@@ -70,7 +72,7 @@ plots.show(
 #
 # Labels are expensive, and a classifier knows only the classes that it was given. The web has hundreds of millions of images with a text beside them, at no cost. CLIP's authors collected their data set in this way:
 #
-# - They searched for pairs whose text contains one of 500,000 **queries**: words that occur often in Wikipedia, and names of its articles.
+# - They searched for pairs whose text contains one of 500,000 **queries**: words and pairs of words that occur often in Wikipedia, names of its articles, and the entries of WordNet, a dictionary.
 # - They took at most 20,000 pairs of one query. Otherwise a few popular queries would fill the data set.
 # - Repeated pairs are removed, so that each pair counts once. (So says the lecture, CS 8803-VLM. Pairs that also occur in a test set are another matter: the paper left them in and measured the overlap; see lesson 03.)
 #
@@ -121,9 +123,9 @@ candidates = training.web_search()
 collected = collect(candidates, most=40)
 plots.show(
     figures.pairs_per_query_figure(candidates, collected),
-    "Figure 3. Pairs of each query before and after the collection. What to see: popular "
-    "queries are cut to 40 pairs. The least popular ones lose all pairs that other queries "
-    "had found before.",
+    "Figure 3. Pairs of each query before and after the collection; the vertical axis is "
+    "logarithmic above 1. What to see: popular queries are cut to the limit of 40 pairs. The "
+    "least popular ones keep none, because other queries had found their pairs before.",
 )
 
 # %% [markdown]
@@ -208,8 +210,8 @@ plots.show(
 
 # %%
 def image_tokens(patches: Tensor, weight: Tensor, class_token: Tensor, positions: Tensor) -> Tensor:
-    """Input of a ViT. patches (B, P, K), weight (D, K), class_token (D,), positions (1 + P, D)
-    -> (B, 1 + P, D)."""
+    """Input of a ViT, with K = 3 p p numbers in a patch. patches (B, P, K), weight (D, K),
+    class_token (D,), positions (1 + P, D) -> (B, 1 + P, D)."""
     raise NotImplementedError("your code here")
 
 
@@ -477,9 +479,12 @@ chosen = held_out.distinct(6)
 six = {**held_out.batch(chosen), "images": held_out.images(chosen)}
 untrained = recipes.clip.new_clip(model.config).eval()
 plots.show(
-    plots.similarity(six["images"], six["text"], training.similarity(untrained, six)),
+    plots.similarity(
+        six["images"], six["text"], training.similarity(untrained, six), limits=(-1, 1)
+    ),
     "Figure 7. Cosines before training. Columns are images and rows are texts; right pairs "
-    "in bold. What to see: the diagonal is not higher than the rest.",
+    "in bold. The colours span all that a cosine can be, from -1 to 1. What to see: all "
+    "cosines are small, and the diagonal is not higher than the rest.",
     world.ATTRIBUTION,
 )
 
@@ -621,11 +626,15 @@ for name, vision in (("ViT", SmallViT), ("ResNet", SmallResNet)):
     curves[name] = training.train(towers[name], pairs.batches(64), steps, train_step)
 
 # %%
+last = {name: sum(step.loss for step in run[-20:]) / len(run[-20:]) for name, run in curves.items()}
+named = {
+    f"{name}, mean of the last 20 steps: {last[name]:.2f}": run for name, run in curves.items()
+}
 plots.show(
-    plots.loss(curves, chance=math.log(64), chance_name="equal vectors, ln 64"),
-    "Figure 8. Loss (nats) of your two models over steps. Dashed: equal vectors for all. "
-    "Pale: each step; dark: running mean. What to see: the pale lines start "
-    "above ln 64, and both fall far below it.",
+    plots.loss(named, chance=math.log(64), chance_name="equal vectors, ln 64"),
+    "Figure 8. Training loss (nats) of your two models over steps, one run each. Thin dashed "
+    "line: equal vectors for all. Pale: each step; dark: running mean. What to see: the pale "
+    "lines start above ln 64, and both runs fall far below it.",
 )
 
 # %% [markdown]
@@ -708,9 +717,9 @@ plots.show(
 
 # %%
 plots.show(
-    plots.similarity(six["images"], six["text"], training.similarity(model, six)),
-    "Figure 10. Cosines after training, for the pairs of Figure 7. What to see: in each "
-    "column the value on the diagonal is the highest.",
+    plots.similarity(six["images"], six["text"], training.similarity(model, six), limits=(-1, 1)),
+    "Figure 10. Cosines after training, for the pairs of Figure 7 and on the same colours. "
+    "What to see: in each column and in each row the value on the diagonal is the highest.",
     world.ATTRIBUTION,
 )
 
@@ -730,8 +739,10 @@ quiz("clip.blind_retrieval")
 report = recipe.evaluate(model, scale)
 plots.show(
     figures.controls_figure(report),
-    "Figure 11. Share of right answers: retrieval among held-out pairs, zero-shot "
-    "classification of 113 nouns. What to see: all three controls are near 0.",
+    "Figure 11. Share of right answers of the course's model beside its controls: retrieval "
+    "among 256 held-out pairs, zero-shot classification of 512 images into 113 nouns. The "
+    "axes are logarithmic above 0.002. What to see: blank and shuffled images score about as "
+    "much as chance.",
 )
 
 # %% [markdown]
@@ -754,17 +765,36 @@ plots.show(
 # %% [markdown]
 # ## 8. What the temperature does
 #
-# The scale decides how peaked the softmax over the texts is. Move it for the fifth image of Figure 10; the button sets the learned scale. At scale 1 no text has more than about 0.3. At 100 the model is nearly certain; on an image that it ranks wrongly it would be certain of a wrong text.
+# The scale decides how peaked the softmax over the texts is. Move it, for the fifth image of Figure 10 and for one that the model ranks wrongly; the button sets the learned scale. Six texts compete: for the second image its own text and the five most similar wrong ones among the 200 pairs of Figure 12.
 
 # %%
 order = [4, 0, 1, 2, 3, 5]  # the fifth image; its own text first
 names = [f"{'right' if i == 4 else 'wrong'}: {six['text'][i]}" for i in order]
 learned = model.logit_scale.exp().item()
-figures.temperature_player(training.similarity(model, six)[4, order], names, learned, start=5.0)
+cases = {"fifth image of Figure 10": (training.similarity(model, six)[4, order], names)}
+wrongly = temperature.ranked_wrongly(
+    image_vectors, text_vectors, [held_out.text(index) for index in indices]
+)
+if wrongly:
+    cases["an image that is ranked wrongly"] = wrongly[1:]
+temperature.temperature_player(cases, learned, start=5.0)
+
+# %%
+for name, (cosines_of_one, texts) in cases.items():
+    print(name)
+    for factor in (1.0, 14.3, learned, 100.0):
+        shares = (factor * cosines_of_one).softmax(0)
+        best = max(range(1, len(texts)), key=lambda number: shares[number])
+        print(
+            f"  scale {factor:5.1f}: right text {shares[0]:.3f}, best wrong text {shares[best]:.3f}"
+        )
+
+# %% [markdown]
+# At scale 1 the probabilities are close to each other. At the learned scale the model is nearly certain of the right text of the first image. The second image is the model's worst mistake among the 200: a wrong text has the higher cosine, by little. From the learned scale to 100 the wrong text gains, so this mistake becomes more expensive.
 
 # %%
 plots.show(
-    figures.temperature_figure(image_vectors, text_vectors, learned),
+    temperature.temperature_figure(image_vectors, text_vectors, learned),
     "Figure 13. Loss (nats) of held-out pairs over the scale; both axes are logarithmic. "
     "Dashed (chance): the loss of equal vectors. Dotted: the learned scale. What to "
     "see: with the scale, the loss of right pairs falls and the loss of wrong "
@@ -829,9 +859,13 @@ with torch.no_grad():
         model.logit_scale,
     )
 accuracy = evaluation.accuracy(probabilities.argmax(1), labels)
-print(f"zero-shot accuracy {accuracy:.3f} of {len(labels)} images; chance {1 / len(nouns):.3f}")
+print(f"your classifier, one template: {accuracy:.3f} of {len(labels)} images")
+print(f"Figure 11, several templates:  {report['zero-shot nouns']:.3f} of {2 * len(labels)} images")
+print(f"chance: {1 / len(nouns):.3f}")
 
 # %% [markdown]
+# Why two numbers for one model? Figure 11 measures 512 images, of which these are the first 256. And it takes for each class the mean of the text vectors of several templates (lesson 03 studies their choice). The tables at the end of the lesson have a third number: the mean of three models that were trained anew with other random seeds.
+#
 # Try classes and templates of your own. Only words of the world's vocabulary are known: a real CLIP splits any word into pieces (byte-pair encoding), ours has whole words.
 
 # %%
@@ -853,9 +887,9 @@ figures.zero_shot_player(model, single.images(range(8)), first)
 runs = training.failure_lab("clip.training", pairs, 10 if scale.name == "smoke" else 200)
 plots.show(
     figures.failure_figure(runs, 1 / number),
-    "Figure 14. Top: training loss (nats) of four runs. Bottom: their R@1 on held-out pairs; "
-    "dashed: chance. What to see: the run with the lowest loss is not the one with the best "
-    "R@1.",
+    "Figure 14. Left: training loss (nats) of four runs; pale: each step, dark: mean of nine "
+    f"steps; dotted: ln 32. Right: their R@1 on {number} held-out pairs, one run each; dashed: "
+    "chance. What to see: the run with the lowest loss is not the one with the best R@1.",
 )
 
 # %% [markdown]

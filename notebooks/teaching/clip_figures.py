@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from teaching.clip_training import BrokenRun
 from vlmcourse import evaluation, plots, recipes, world
-from vlmcourse.parts.losses import clip_loss
 from vlmcourse.plots.diagrams import Diagram
+from vlmcourse.plots.style import COLOURS, course_style, describe, figure
 from vlmcourse.widgets.explorers.clip import class_figure
-from vlmcourse.widgets.interactive import interactive, log_slider, row, slider, text_field
+from vlmcourse.widgets.interactive import interactive, slider, text_field
 
 
 def towers_diagram(model, batch: int):
@@ -45,7 +43,7 @@ def towers_diagram(model, batch: int):
     diagram.box(
         "image", "projection, norm", f"({batch}, {c.embedding})", column=2, row=0, kind="trained"
     )
-    diagram.box("ids", "texts", f"({batch}, T)", column=0, row=2, kind="data")
+    diagram.box("ids", "texts", f"({batch}, T), T ≤ {c.context}", column=0, row=2, kind="data")
     layers = "layer" if c.text_depth == 1 else "layers"
     diagram.box(
         "causal",
@@ -59,7 +57,7 @@ def towers_diagram(model, batch: int):
     diagram.box(
         "text", "projection, norm", f"({batch}, {c.embedding})", column=2, row=2, kind="trained"
     )
-    diagram.box("logits", "cosines x exp(s)", f"({batch}, {batch})", column=3, row=1)
+    diagram.box("logits", "cosines × exp(s)", f"({batch}, {batch})", column=3, row=1)
     diagram.box("scale", "logit scale s", "1 number", column=3, row=0, kind="trained")
     diagram.box("loss", "two cross-entropies", "rows and columns", column=4, row=1, kind="loss")
     for source, target in (
@@ -145,7 +143,15 @@ def pairs_per_query_figure(candidates: Sequence[tuple], collected: Sequence[tupl
         "found by the search": {rank: counts[query] for rank, query in enumerate(order, 1)},
         "collected": {rank: left[query] for rank, query in enumerate(order, 1)},
     }
-    return plots.curves(series, "query, most popular first", "pairs")
+    drawn = plots.curves(series, "rank of the query (1: most popular)", "pairs (log scale above 1)")
+    axes, ticks = drawn.axes[0], (0, 1, 3, 10, 40, 100, 240)
+    axes.set_yscale("symlog", linthresh=1)
+    axes.set_yticks(ticks, [str(tick) for tick in ticks], minor=False)
+    axes.set_ylim(-0.2, 320)
+    axes.axhline(40, color="black", linewidth=1, linestyle=":")
+    axes.text(24.4, 44, "limit: 40", ha="right", fontsize=9)
+    axes.minorticks_off()
+    return drawn
 
 
 def patches_figure(patches: Tensor, p: int):
@@ -158,87 +164,66 @@ def patches_figure(patches: Tensor, p: int):
     )
 
 
-def temperature_figure(images: Tensor, texts: Tensor, learned: float):
-    """The loss of held-out pairs (N, E), (N, E), and of the same texts in a wrong order, over the scale."""
-    scales = (1, 2, 5, 10, 14.3, 20, 30, 50, 70, 100)
-    series = {
-        name: {scale: clip_loss(images, given, float(scale)).item() for scale in scales}
-        for name, given in (("right pairs", texts), ("wrong pairs", texts.roll(1, 0)))
-    }
-    drawn = plots.curves(
-        series,
-        "scale exp(s) = 1 / temperature",
-        "loss (nats)",
-        chance=math.log(len(images)),
-        xlog=True,
-        ylog=True,
-    )
-    axes = drawn.axes[0]
-    axes.axvline(learned, color="black", linestyle=":", label=f"learned scale {learned:.1f}")
-    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
-    drawn.set_size_inches(8.2, 3.6)
-    drawn.description += f" Vertical line at the learned scale, {learned:.1f}."
-    return drawn
-
-
+@course_style()
 def controls_figure(report: Mapping[str, float]):
-    """Retrieval and zero-shot accuracy beside their controls."""
-    groups = {"image to text R@1": "retrieval, R@1", "zero-shot nouns": "zero-shot accuracy"}
-    controls = {
-        "CLIP": "",
-        "blank images": ", blind",
-        "shuffled images": ", shuffled",
-        "chance": ", chance",
-    }
-    groups = {
-        label: {name: report[f"{key}{suffix}"] for name, suffix in controls.items()}
-        for key, label in groups.items()
-    }
-    return plots.probability_bars(groups, "share right")
+    """Retrieval and zero-shot accuracy beside their controls, as points on an axis that is logarithmic above 0.002."""
+    scores = {"image to text R@1": "retrieval, R@1", "zero-shot nouns": "zero-shot accuracy"}
+    controls = {"right images": "", "blank images": ", blind", "shuffled images": ", shuffled"}
+    drawn, panels = figure(8.4, 2.5, 1, 2)
+    words = []
+    for panel, (key, label) in zip(panels, scores.items()):
+        for place, (name, suffix) in enumerate(controls.items()):
+            value = report[f"{key}{suffix}"]
+            panel.plot(value, place, "os^"[place], color=COLOURS[place], markersize=9)
+            side = -1 if value > 0.3 else 1
+            panel.annotate(
+                f"{value:.3f}",
+                (value, place),
+                (side * 9, 0),
+                textcoords="offset points",
+                ha="right" if side < 0 else "left",
+                va="center",
+            )
+            words.append(f"{label}, {name} {value:.3f}")
+        chance = report[f"{key}, chance"]
+        panel.axvline(chance, color="grey", linestyle="--", linewidth=1.2)
+        panel.text(1.15 * chance, -0.62, f"chance {chance:.4f}", fontsize=9, color="dimgrey")
+        panel.set_xscale("symlog", linthresh=0.002)
+        ticks = (0, 0.002, 0.01, 0.1, 1)
+        panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        panel.minorticks_off()
+        panel.set(xlim=(-0.0004, 1.6), ylim=(2.5, -1), xlabel=f"{label} (share right)")
+        panel.set_yticks(range(len(controls)), controls if panel is panels[0] else [])
+        panel.grid(axis="x", alpha=0.3)
+    return describe(drawn, f"Scores of one model: {'; '.join(words)}.")
 
 
+@course_style()
 def failure_figure(runs: Mapping[str, BrokenRun], chance: float):
-    """Loss curves of the failure lab above the runs' R@1 on held-out pairs."""
-    curves = {f"run {letter}": run.history for letter, run in runs.items()}
-    bars = {f"run {letter}": {"R@1": run.recall} for letter, run in runs.items()}
-    return plots.stack_figures(
-        plots.loss(curves, chance=math.log(32), chance_name="ln 32"),
-        plots.probability_bars(bars, "image-to-text R@1", chance),
-    )
-
-
-def at_scale(cosines: Tensor, scale: float, names: list[str]):
-    """Softmax of scale * cosines (texts,) of one picture, as bars; names label the texts, the right one first."""
-    probabilities = (scale * cosines).softmax(-1)
-    value = cross_entropy((scale * cosines)[None], torch.tensor([0])).item()
-    labels = ["\n".join(textwrap.wrap(name, 32)) for name in names]
-    figure = plots.bars(
-        {label: {"probability": float(p)} for label, p in zip(labels, probabilities)},
-        "probability",
-        chance=1 / len(names),
-        sideways=True,
-    )
-    title = f"scale {scale:.1f}, temperature {1 / scale:.3f}, loss {value:.3f}"
-    figure.axes[0].set_title(title, loc="left", fontsize=10)
-    figure.axes[0].set_xlim(0, 1)
-    figure.description = f"Scale {scale:.1f}, loss {value:.3f}. {figure.description}"
-    return figure
-
-
-def temperature_player(
-    cosines: Tensor, names: list[str], learned: float, start: float | None = None
-) -> None:
-    """Displays a slider for the scale, and a button for the learned one. cosines (texts,), the right text first.
-
-    start  where the slider stands at first; default: at the learned scale
-    """
-    import ipywidgets
-
-    scale = log_slider("scale", learned if start is None else start)
-    reset = ipywidgets.Button(description=f"learned: {learned:.1f}")
-    rounded = min(100.0, max(1.0, math.floor(learned * 100) / 100))
-    reset.on_click(lambda _: setattr(scale, "value", rounded))
-    interactive([row(scale, reset)], lambda: at_scale(cosines, scale.value, names))
+    """Loss curves of the failure lab beside the runs' R@1 on held-out pairs, each run in one colour."""
+    drawn, (left, right) = figure(10, 3.9, 1, 2, width_ratios=(3, 2))
+    words = []
+    for number, ((letter, run), dash) in enumerate(zip(runs.items(), ("-", "--", ":", "-."))):
+        losses = [step.loss for step in run.history]
+        steps = [step.step for step in run.history]
+        smooth = np.convolve(losses, np.ones(9) / 9, mode="valid")
+        left.plot(steps, losses, color=COLOURS[number], alpha=0.25, linewidth=1)
+        left.plot(steps[4 : 4 + len(smooth)], smooth, dash, color=COLOURS[number], linewidth=2.2)
+        up = 8 if letter == "D" else 0
+        place = (steps[-1], smooth[-1])
+        style = {"textcoords": "offset points", "va": "center", "fontweight": "bold"}
+        left.annotate(letter, place, (6, up), color=COLOURS[number], **style)
+        right.barh(number, run.recall, 0.6, color=COLOURS[number])
+        right.text(run.recall + 0.02, number, f"{run.recall:.2f}", va="center")
+        words.append(f"run {letter}: loss {smooth[-1]:.2f} at the end, R@1 {run.recall:.2f}")
+    left.axhline(math.log(32), color="grey", linestyle=(0, (1, 2)), linewidth=1.2, zorder=0)
+    left.text(steps[-1] * 0.35, math.log(32) + 0.06, "ln 32 = 3.47", fontsize=9, color="dimgrey")
+    left.set(xlabel="step", ylabel="training loss (nats)", ylim=(-0.2, 4.2))
+    right.axvline(chance, color="grey", linestyle="--", linewidth=1.2)
+    right.text(chance + 0.01, -0.55, f"chance {chance:.3f}", fontsize=9, color="dimgrey")
+    right.set(xlim=(0, 1), ylim=(len(runs) - 0.5, -0.9), xlabel="held-out R@1, image to text")
+    right.set_yticks(range(len(runs)), [f"run {letter}" for letter in runs])
+    return describe(drawn, f"Failure lab. {'; '.join(words)}.")
 
 
 def zero_shot_player(

@@ -176,6 +176,9 @@ TOKENS = {
         x @ w.T + p[1:],
         x @ w.T + p[:-1],
     )[0],
+    "the class token is not used: the first token is zero before its position is added.": partial(
+        image_tokens, start=lambda token, x: 0 * token
+    ),
     "the positions are multiplied: add them.": lambda x, w, c, p: image_tokens(x, w, c, 0 * p) * p,
 }
 
@@ -258,6 +261,15 @@ POOL = {
     "the softmax runs over the wrong axis: over the keys, the last.": (
         partial(attention_pool, axis=1),
         partial(attention_pool, axis=2),
+    ),
+    "queries and keys are exchanged: w_query belongs to the mean token.": (
+        lambda t, p, q, k, v, o, heads: attention_pool(t, p, k, q, v, o, heads)
+    ),
+    "keys and values are exchanged: w_key makes what the query is compared with.": (
+        lambda t, p, q, k, v, o, heads: attention_pool(t, p, q, v, k, o, heads)
+    ),
+    "the value matrix is missing.": lambda t, p, q, k, v, o, heads: attention_pool(
+        t, p, q, k, torch.eye(len(o)), o, heads
     ),
     "the output matrix is missing.": lambda t, p, q, k, v, o, heads: attention_pool(
         t, p, q, k, v, torch.eye(len(o)), heads

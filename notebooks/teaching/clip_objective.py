@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import binary_cross_entropy_with_logits, normalize
 
 from teaching.exercises import normal, number
 
@@ -49,6 +49,16 @@ def as_float(**changes) -> Callable:
     return lambda *args: symmetric_loss(*args, **changes).item()
 
 
+def logits_of(image: Tensor, text: Tensor, logit_scale: Tensor) -> Tensor:
+    return logit_scale.exp() * unit(image) @ unit(text).T
+
+
+def pair_by_pair(*args: Tensor) -> float:
+    """A binary cross-entropy for each pair of an image and a text."""
+    table = logits_of(*args)
+    return binary_cross_entropy_with_logits(table, torch.eye(len(table))).item()
+
+
 softmax_rows, softmax_columns = partial(torch.softmax, dim=1), partial(torch.softmax, dim=0)
 LOSS = {
     "that is only image to text: add the loss of the columns (the transpose) and halve.": as_float(
@@ -84,6 +94,25 @@ LOSS = {
     "the rows are summed: cross-entropy takes the mean over the batch.": lambda *args: (
         len(args[0]) * symmetric_loss(*args).item()
     ),
+    "the softmax runs over the whole table: each row, and each column, is a classification of its own.": (
+        lambda *args: (
+            -logits_of(*args)
+            .flatten()
+            .log_softmax(0)
+            .view(len(args[0]), -1)
+            .diagonal()
+            .mean()
+            .item()
+        )
+    ),
+    "that judges each pair alone by a sigmoid, as SigLIP does; in CLIP the texts of a row compete: softmax.": pair_by_pair,
+    "the lengths are taken over the whole batch: each vector has a length of its own, norm(dim=-1, keepdim=True).": (
+        as_float(units=(lambda x: x / x.norm(), lambda x: x / x.norm()))
+    ),
+    "the target is 0 in every row; the right text of image i is number i.": lambda *args: (
+        -(logits_of(*args).log_softmax(1)[:, 0] + logits_of(*args).log_softmax(0)[0]).mean().item()
+        / 2
+    ),
     "the sign is wrong: a loss is minus the log-probability.": lambda *args: (
         -symmetric_loss(*args).item()
     ),
@@ -116,7 +145,7 @@ def train_step(
 
 
 def run_train_steps(target, weight, start, slopes, inputs):
-    """Driver: what target(model, batch, optimiser) returns, the logit scale and the weight, after each of some steps."""
+    """Driver: what target(model, batch, optimiser) returns and its type, the logit scale and the weight, after each of some steps."""
     import torch
 
     class Model(torch.nn.Module):
@@ -134,7 +163,8 @@ def run_train_steps(target, weight, start, slopes, inputs):
         returned.append(target(model, {"slope": slope, "x": x}, optimiser))
         scales.append(model.logit_scale.detach().clone())
         weights.append(model.weight.detach().clone())
-    return [torch.stack(scales), torch.stack(weights), returned]
+    kinds = ["tensor" if isinstance(value, torch.Tensor) else "number" for value in returned]
+    return [torch.stack(scales), torch.stack(weights), returned, kinds]
 
 
 def step_inputs(generator: torch.Generator) -> tuple[list, dict]:
@@ -154,7 +184,22 @@ def step_on_a_copy(model, batch, optimiser) -> float:
     return value
 
 
+def step_that_returns_a_tensor(model, batch, optimiser) -> Tensor:
+    return torch.tensor(train_step(model, batch, optimiser))
+
+
+def step_then_loss(model, batch, optimiser) -> float:
+    train_step(model, batch, optimiser)
+    return model.losses(batch)["clip"].item()
+
+
 STEP = {
+    "the loss is returned as a tensor: .item() makes a number of it.": steps_by(
+        step_that_returns_a_tensor
+    ),
+    "that is the loss after the step: return the one that backward() used.": steps_by(
+        step_then_loss
+    ),
     "old gradients are added to the new ones: set them to zero in each step.": steps_by(
         order=("backward", "step", "clamp")
     ),
@@ -234,6 +279,11 @@ RECALL = {
     "that is the number of images: their share is wanted.": lambda s, k: len(s) * recall_at_k(s, k),
     "the least similar texts are taken: the most similar come first.": lambda s, k: recall_at_k(
         -s, k
+    ),
+    "these are percent: the share, from 0 to 1, is wanted.": lambda s, k: 100 * recall_at_k(s, k),
+    "divide by the number of images, not by k.": lambda s, k: len(s) * recall_at_k(s, k) / k,
+    "the diagonal lies along the columns, so each entry is compared with another image's right text; make it a column.": (
+        lambda s, k: ((s >= s.diagonal()).sum(1) <= k).float().mean().item()
     ),
     "that is the share of failures.": lambda s, k: 1 - recall_at_k(s, k),
 }

@@ -67,6 +67,17 @@ END = {
     "that is the token before the end token.": partial(
         text_features, position=lambda row, end: row.index(end) - 1
     ),
+    "that is the token after the end token: it has read padding.": partial(
+        text_features, position=lambda row, end: row.index(end) + 1
+    ),
+    "that is the mean of all tokens up to the end token; the state at the end token alone is wanted.": (
+        lambda s, i, e: torch.stack(
+            [state[: row.index(e) + 1].mean(0) for state, row in zip(s, i.tolist())]
+        )
+    ),
+    "the states at all end tokens of a text are added up; the first one counts.": lambda s, i, e: (
+        s * (i == e)[..., None]
+    ).sum(1),
     "that is the first position: with a causal mask it has read one token.": lambda s, i, e: s[
         :, 0
     ],
@@ -89,7 +100,7 @@ def text_parameters(
     norms: int = 2,
     matrices: int = 4,
     hidden: int = 4,
-    last_norm: int = 1,
+    last_norm: float = 1,
     inner: int | None = None,
 ) -> int:
     """Parameters of the text tower before its projection: embeddings, positions, blocks, last LayerNorm."""
@@ -97,7 +108,7 @@ def text_parameters(
     inner = hidden if inner is None else inner
     feedforward = 2 * hidden * width**2 + biases * (inner + 1) * width
     block = attention + feedforward + norms * 2 * width
-    return (vocabulary + positions * context) * width + depth * block + last_norm * 2 * width
+    return (vocabulary + positions * context) * width + depth * block + int(last_norm * 2 * width)
 
 
 def sizes_inputs(generator: torch.Generator) -> tuple[list, dict]:
@@ -112,6 +123,7 @@ PARAMETERS = {
         "the biases are missing.": {"biases": 0},
         "the positions are missing.": {"positions": 0},
         "each block has two LayerNorms.": {"norms": 1},
+        "a LayerNorm has a gain and a bias, 2 * width numbers.": {"norms": 1, "last_norm": 0.5},
         "the LayerNorms of the blocks are missing.": {"norms": 0},
         "the LayerNorms are missing.": {"norms": 0, "last_norm": 0},
         "the LayerNorm after the last block is missing.": {"last_norm": 0},
@@ -196,6 +208,24 @@ ZERO_SHOT = {
     ),
     "there is no temperature: multiply the cosines by exp(logit_scale).": classified_by(
         scale=torch.ones_like
+    ),
+    "the cosines are divided by the scale: it multiplies.": classified_by(
+        scale=lambda s: 1 / s.exp()
+    ),
+    "the cosines are divided by the logit scale s: multiply by exp(s).": classified_by(
+        scale=lambda s: 1 / s
+    ),
+    "these are exponentials: divide each row by its sum.": partial(
+        run_zero_shot, lambda *a: (a[-1].exp() * cosines_only(*a)).exp()
+    ),
+    "the logits are divided by their sum; a softmax takes exponentials first.": partial(
+        run_zero_shot, lambda *a: cosines_only(*a) / cosines_only(*a).sum(-1, keepdim=True)
+    ),
+    "a sigmoid judges each class alone; the classes of one image compete, so their sum is 1: softmax.": partial(
+        run_zero_shot, lambda *a: (a[-1].exp() * cosines_only(*a)).sigmoid()
+    ),
+    "these are log probabilities.": partial(
+        run_zero_shot, lambda *a: (a[-1].exp() * cosines_only(*a)).log_softmax(-1)
     ),
     "these are cosines: probabilities are wanted.": partial(run_zero_shot, cosines_only),
     "these are logits: a softmax makes them probabilities.": partial(

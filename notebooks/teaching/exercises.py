@@ -107,6 +107,18 @@ def run_and_watch_inputs(target, *args):
     return [value, same(before, args)]
 
 
+def missing_gradient(got: object, wanted: list[Tensor], *_) -> str | None:
+    """Which of the arguments gets no gradient although it should."""
+    found = got if isinstance(got, list) and len(got) == len(wanted) else []
+    for number, (one, right) in enumerate(zip(found, wanted), start=1):
+        if isinstance(one, Tensor) and not one.any() and right.any():
+            return (
+                f"the values are right, but argument {number} gets no gradient: "
+                "a detach, .item() or math function cuts it."
+            )
+    return None
+
+
 def gradient_rule(
     call: str, inputs: Formula, formula: Formula, first: int, no_gradient: str
 ) -> Check:
@@ -127,6 +139,7 @@ def gradient_rule(
         counted,
         lambda *args: run_with_gradients(formula, *args),
         {no_gradient: zeros},
+        explain=missing_gradient,
         driver=driver_source(run_with_gradients),
         tolerance=1e-3,
     )

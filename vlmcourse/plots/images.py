@@ -86,13 +86,20 @@ def pictures_with_boxes(
 
 
 @course_style()
-def similarity(images: np.ndarray, texts: Sequence[str], values: Tensor, label: str = "cosine"):
-    """CLIP's Figure 1 from tensors: pictures on top, captions at the side, their similarities (images, texts) between."""
+def similarity(
+    images: np.ndarray,
+    texts: Sequence[str],
+    values: Tensor,
+    label: str = "cosine",
+    limits: tuple[float, float] | None = None,
+):
+    """CLIP's Figure 1 from tensors: pictures on top, captions at the side, their similarities (images, texts) between. limits: of the colours."""
     table = np.asarray(values.detach()).T  # (texts, images)
     number = len(images)
     drawn, (axes,) = figure(3.2 + 0.78 * number, 1.5 + 0.62 * len(texts))
-    cells = axes.imshow(table, cmap=SEQUENTIAL, aspect="auto")
-    middle = (table.min() + table.max()) / 2
+    low, high = limits or (table.min(), table.max())
+    cells = axes.imshow(table, cmap=SEQUENTIAL, aspect="auto", vmin=low, vmax=high)
+    middle = (low + high) / 2
     for (row, column), value in np.ndenumerate(table):
         style = {"ha": "center", "va": "center", "fontsize": 8}
         style["color"] = "white" if value < middle else "black"

@@ -97,6 +97,7 @@ def _bar(axes, value: float, end: float, centre: float, thick: float, colour: st
     """A bar with its number behind `end`, or inside where there is no room."""
     inside = value > 0.94
     number = f"{value:.2f}" if value == 0 or value >= 0.01 else f"{value:.3f}"
+    number = "<0.001" if 0 < value < 0.0005 else number
     axes.barh([centre], [value], thick, color=colour)
     axes.text(
         value if inside else end,

@@ -1,0 +1,92 @@
+"""Lesson 02: what the temperature does, as a figure and as a player."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from vlmcourse import plots
+from vlmcourse.parts.losses import clip_loss
+from vlmcourse.widgets.interactive import dropdown, interactive, log_slider, row
+
+
+def temperature_figure(images: Tensor, texts: Tensor, learned: float):
+    """The loss of held-out pairs (N, E), (N, E), and of the same texts in a wrong order, over the scale."""
+    scales = (1, 2, 5, 10, 14.3, 20, 30, 50, 70, 100)
+    series = {
+        name: {scale: clip_loss(images, given, float(scale)).item() for scale in scales}
+        for name, given in (("right pairs", texts), ("wrong pairs", texts.roll(1, 0)))
+    }
+    drawn = plots.curves(
+        series,
+        "scale exp(s) = 1 / temperature",
+        "loss (nats)",
+        chance=math.log(len(images)),
+        xlog=True,
+        ylog=True,
+    )
+    axes = drawn.axes[0]
+    axes.axvline(learned, color="black", linestyle=":", label=f"learned scale {learned:.1f}")
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    drawn.set_size_inches(8.2, 3.6)
+    drawn.description += f" Vertical line at the learned scale, {learned:.1f}."
+    return drawn
+
+
+def ranked_wrongly(images: Tensor, texts: Tensor, words: Sequence[str]) -> tuple | None:
+    """Of pairs (N, E), (N, E), the image whose own text is furthest behind the most similar one; None if all are first.
+
+    Returns its number, cosines (6,) and names of its own text and of the five most similar wrong ones.
+    """
+    table = images @ texts.T
+    behind = table.amax(1) - table.diagonal()
+    if not behind.any():
+        return None
+    number = int(behind.argmax())
+    order = [n for n in table[number].argsort(descending=True).tolist() if n != number][:5]
+    names = [f"right: {words[number]}", *(f"wrong: {words[n]}" for n in order)]
+    return number, table[number, [number, *order]], names
+
+
+def at_scale(cosines: Tensor, scale: float, names: list[str]):
+    """Softmax of scale * cosines (texts,) of one picture, as bars; names label the texts, the right one first."""
+    probabilities = (scale * cosines).softmax(-1)
+    value = cross_entropy((scale * cosines)[None], torch.tensor([0])).item()
+    labels = ["\n".join(textwrap.wrap(name, 32)) for name in names]
+    drawn = plots.bars(
+        {label: {"probability": float(p)} for label, p in zip(labels, probabilities)},
+        "probability",
+        chance=1 / len(names),
+        sideways=True,
+    )
+    title = f"scale {scale:.1f}, temperature {1 / scale:.3f}, loss {value:.3f}"
+    drawn.axes[0].set_title(title, loc="left", fontsize=10)
+    drawn.axes[0].set_xlim(0, 1)
+    drawn.description = f"Scale {scale:.1f}, loss {value:.3f}. {drawn.description}"
+    return drawn
+
+
+def temperature_player(
+    cases: Mapping[str, tuple[Tensor, list[str]]], learned: float, start: float | None = None
+) -> None:
+    """Displays a choice of images, a slider for the scale, and a button for the learned one.
+
+    cases  {image: (cosines (texts,), names of the texts)}, the right text first
+    start  where the slider stands at first; default: at the learned scale
+    """
+    import ipywidgets
+
+    scale = log_slider("scale", learned if start is None else start)
+    reset = ipywidgets.Button(description=f"learned: {learned:.1f}")
+    rounded = min(100.0, max(1.0, math.floor(learned * 100) / 100))
+    reset.on_click(lambda _: setattr(scale, "value", rounded))
+    image = dropdown("image", list(cases))
+    interactive(
+        [image, row(scale, reset)],
+        lambda: at_scale(cases[image.value][0], scale.value, cases[image.value][1]),
+    )
