@@ -420,7 +420,7 @@ figures.systems_table()
 # |---|---|---|---|
 # | recognise a flavour from the columns of the table | ●●○○○ | ●●●●○ | 6 |
 #
-# Complete the function. The flavours are called "aligned encoders", "image generation", "image-conditioned text", "task-specific", "any input to text" and "any to any", without the words in brackets. Cover the second column of the table while you write: the columns *how modalities meet* and *data* are enough.
+# Complete the function. The flavours are called "aligned encoders", "image generation", "image-conditioned text", "task-specific", "any input to text" and "any to any", without the words in brackets. Cover the second column of the table while you write: the columns *trained*, *how modalities meet*, *data* and *objective* are enough.
 
 
 # %%

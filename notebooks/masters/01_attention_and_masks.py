@@ -16,7 +16,7 @@
 #
 # Lesson 00 sorted vision-language models by how images and text meet. In nearly all of them they meet in attention layers. The models differ in which positions may attend to which: that is the mask. This lesson builds both, and the rest of the course uses them.
 #
-# Letters for axes: **B** batch, **H** heads, **L** length of a sequence, **M** number of queries, **N** number of keys (M and N can differ), **D** width of a layer, **d** width of one head. Matrices are bold: $\mathbf{Q}$, $\mathbf{K}$ and $\mathbf{V}$ hold queries, keys and values.
+# Letters for axes: **B** batch, **H** heads, **L** length of a sequence, **T** tokens of a text, **M** number of queries, **N** number of keys (M and N can differ), **D** width of a layer, **d** width of one head. Matrices are bold: $\mathbf{Q}$, $\mathbf{K}$ and $\mathbf{V}$ hold queries, keys and values.
 
 # %% tags=["hide-input"]
 import math
@@ -226,9 +226,9 @@ mask_player()
 gallery = masks.gallery()
 caption = (
     "Figure 6. The masks of the table; dark = may attend, rows are queries, columns are keys. "
-    "w: words; p: prefix; q: query vectors; a, b: two documents; <im1>, <im2>: image tokens; "
-    "1a, 1b: the two visual tokens of image 1. What to see: in d nothing passes between query "
-    "vectors and words; in f and g the word before the first image attends to nothing."
+    "w1, w2: words; p1: prefix; q1: query vector; a1, b1: tokens of two documents; <im1>: "
+    "token of image 1; 1a, 1b: its two visual tokens. What to see: in mask d nothing passes "
+    "between query vectors and words; in f and g the first word attends to nothing."
 )
 plots.show(pictures.named_masks(gallery), caption=caption)
 
