@@ -238,7 +238,7 @@ with torch.no_grad():
     print("what is a cat for ?", figures.in_words(generate(model, prompt, 24, tokenizer.EOS)[0]))
 
 # %% [markdown]
-# The answer is right. Then the model writes the next sentences of such a document, and soon it repeats itself. That is typical of greedy decoding, in large models too (Holtzman et al. 2019).
+# The first word is the answer. Then the model goes on with what stands in such documents, for as long as it is asked to. Greedy decoding often ends in repetition, in large models too (Holtzman et al. 2019).
 #
 # ### The cache
 #
@@ -583,7 +583,7 @@ plots.show(
     study.which_bars(model, 8 if smoke else 64),
     "Figure 10. Share of right answers to 'which ?', among all words, by what is asked and by "
     "the number of solved examples. What to see: without an example the model can't know what is "
-    "asked; one example is nearly enough.",
+    "asked; one example tells.",
 )
 
 # %% [markdown]
@@ -722,9 +722,8 @@ plots.show(
     f"layer {layer1 + 1}, head {head1 + 1}, which "
     "has most weight on the word before. Right: "
     f"layer {layer2 + 1}, head {head2 + 1}, which has most weight on the right name. "
-    "What to see: on the left each name attends to the thing before it, and things but the first "
-    "mostly to themselves; on the right the last row, a thing that comes again, attends to its "
-    "name.",
+    "What to see: on the left each name attends to the thing before it; on the right the last "
+    "row, a thing that comes again, attends to its name.",
 )
 
 # %% [markdown]

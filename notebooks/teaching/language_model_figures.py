@@ -173,7 +173,7 @@ def losses_by_pass(
     guess = math.log(nouns)
     said = "It finds some of the words."
     if last > 0.75 * guess:
-        said = "It does little better than a guess: it hardly looks back one period."
+        said = "It does little better than a guess: it hardly finds words that it has read before."
     elif last < 0.25 * guess:
         said = "It finds most of the words."
     return f"{times}; a guess among the {nouns} nouns: ln {nouns} = {guess:.2f}\n{said}"
