@@ -8,7 +8,7 @@ and rows are saved seed by seed, so a run that was stopped goes on where it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -84,7 +84,7 @@ def place(scene: world.Scene) -> int:
 
 
 class Pictures:
-    """Pictures of a split, and what two image towers make of them, to be labelled in several ways."""
+    """Pictures of a split, and what image towers make of them, to be labelled in several ways."""
 
     def __init__(self, split: str, count: int, seed: int, single: bool):
         changes = {"things": (1, 1)} if single else {"single_share": 0.0}
@@ -118,8 +118,8 @@ def data_sets() -> dict[str, tuple[bool, Callable[[world.Scene], int | None], Se
     return found
 
 
-def data_set_rows(model: CLIP, other: Supervised, size: Scale, seed: int) -> dict:
-    """Accuracy on each data set: zero-shot, and probes on the features of CLIP and of the classifier (Fig. 5)."""
+def data_set_rows(model: CLIP, towers: Mapping[str, nn.Module], size: Scale, seed: int) -> dict:
+    """Accuracy on each data set: zero-shot, and probes on the features of the image towers (Fig. 5)."""
     pictures = {
         (split, single): Pictures(split, count, seed, single)
         for split, count in zip(("train", "test"), counts(size))
@@ -127,7 +127,7 @@ def data_set_rows(model: CLIP, other: Supervised, size: Scale, seed: int) -> dic
     }
     tower = {
         name: {key: shown.of(one.vision, one) for key, shown in pictures.items()}
-        for name, one in (("CLIP", model), ("supervised", other))
+        for name, one in towers.items()
     }
     joint = {key: shown.of(model.encode_image, model) for key, shown in pictures.items()}
     rows = {}
@@ -175,11 +175,11 @@ def labelled(
     return parts
 
 
-def shot_rows(model: CLIP, other: Supervised, untrained: CLIP, size: Scale, seed: int) -> dict:
-    """Zero-shot on all nouns beside k-shot probes on the features of three towers (Fig. 6)."""
+def shot_rows(model: CLIP, towers: Mapping[str, nn.Module], size: Scale, seed: int) -> dict:
+    """Zero-shot on all nouns beside k-shot probes on the features of the image towers (Fig. 6)."""
     images, labels = labelled(model.encode_image, model, size, seed)[1]
     rows: dict = {"zero-shot": accuracy(zero_shot(images, study_classes(model)), labels)}
-    for who, one in (("CLIP", model), ("supervised", other), ("untrained", untrained)):
+    for who, one in towers.items():
         train, test = labelled(one.vision, one, size, seed, larger=2)
         fewest = int(torch.bincount(train[1], minlength=len(NOUNS)).min())
         rows[who] = {
@@ -358,12 +358,15 @@ def measure(name: str, size: Scale, seed: int) -> dict:
         return noise_rows(size, seed)
     model = train_study_clip(size, seed).model
     if name in ("data sets", "shots"):
-        other = half_labelled(size, seed)
-        if name == "data sets":
-            return data_set_rows(model, other, size, seed)
         config = recipes.clip.clip_config(size, patch=8)
         untrained = recipes.clip.new_clip(config, seed).eval()
-        return shot_rows(model, other, untrained, size, seed)
+        towers = {
+            "CLIP": model,
+            "supervised": half_labelled(size, seed),
+            "untrained": untrained,
+        }
+        rows = data_set_rows if name == "data sets" else shot_rows
+        return rows(model, towers, size, seed)
     one = {"class list": class_list_rows, "overlap": overlap_rows}[name]
     return one(model, size, seed)
 

@@ -10,6 +10,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from teaching import clip_analysis as lab
 from teaching import clip_analysis_claims as claims
+from teaching import clip_analysis_scaling as scaling
 from teaching import clip_analysis_styles as shifts
 from teaching import clip_analysis_tables as measured
 from vlmcourse import evaluation, recipes
@@ -51,6 +52,15 @@ def worth(shots, accuracy, zero_shot, axis=math.log2, back=lambda x: 2**x, beyon
     return beyond
 
 
+def between(shots, accuracy, zero_shot, answer):
+    """`answer(fewer, more, share of the way)` between the neighbours of zero_shot; right beyond the curve."""
+    if not accuracy[0] < zero_shot <= accuracy[-1]:
+        return worth(shots, accuracy, zero_shot)
+    i = next(i for i, value in enumerate(accuracy) if value >= zero_shot)
+    share = (zero_shot - accuracy[i - 1]) / (accuracy[i] - accuracy[i - 1])
+    return float(answer(shots[i - 1], shots[i], share))
+
+
 def flops(width, depth, patches, patch, tokens=None, products=2, mlp=8, mac=2):
     tokens = tokens or patches + 1
     block = (4 + mlp) * tokens * width**2 + products * tokens**2 * width
@@ -86,6 +96,14 @@ def rates(images, classes, is_alarm, candidates, alarm=False):
 def gap(scores, source):
     others = [value for style, value in scores.items() if style != source]
     return scores[source] - sum(others) / len(others)
+
+
+def shifted(scores, source):
+    return [value for style, value in scores.items() if style != source]
+
+
+def by_gap(gap_of, model, reference):
+    return 1 - gap_of(model) / gap_of(reference)
 
 
 def top(scores, share):
@@ -148,6 +166,21 @@ WRONG = {
             ((part - a.mean(0)) / a.std(0, correction=0)).nan_to_num(0.0, 0.0, 0.0)
             for part in (a, b)
         ),
+        "divided by the variance": lambda a, b: tuple(
+            (part - a.mean(0)) / torch.where(a.std(0) > 0, a.var(0, correction=0), 1.0)
+            for part in (a, b)
+        ),
+        "mean is not subtracted": lambda a, b: tuple(
+            part / torch.where(a.std(0) > 0, a.std(0, correction=0), 1.0) for part in (a, b)
+        ),
+        "only one that is 0": lambda a, b: tuple(
+            (part - a.mean(0)) / a.std(0, correction=0).clamp(min=1) for part in (a, b)
+        ),
+        "has length 1": lambda a, b: (normalize(a, dim=1), normalize(b, dim=1)),
+        "smallest and largest value": lambda a, b: tuple(
+            (part - a.amin(0)) / torch.where(a.std(0) > 0, a.amax(0) - a.amin(0), 1.0)
+            for part in (a, b)
+        ),
         "expected 2 values": lambda a, b: (by(a, a),),
     },
     "clip_analysis.probe_loss": {
@@ -171,6 +204,14 @@ WRONG = {
         "was given probabilities": lambda w, b, x, y, l2: (
             cross_entropy((x @ w.T + b).softmax(-1), y) + l2 / 2 * (w**2).sum()
         ),
+        "is subtracted": lambda w, b, x, y, l2: ce(w, b, x, y) - l2 / 2 * (w**2).sum(),
+        "only the cross-entropy is a mean": lambda w, b, x, y, l2: (
+            ce(w, b, x, y) + l2 / 2 * (w**2).sum() / len(x)
+        ),
+        "l2 is squared": lambda w, b, x, y, l2: ce(w, b, x, y) + ((l2 * w) ** 2).sum() / 2,
+        "but not its gradient": lambda w, b, x, y, l2: (
+            ce(w, b, x, y) + l2 / 2 * (w.detach() ** 2).sum()
+        ),
         "bias is missing": lambda w, b, x, y, l2: cross_entropy(x @ w.T, y) + l2 / 2 * (w**2).sum(),
         "no gradient": lambda w, b, x, y, l2: torch.tensor(
             (ce(w, b, x, y) + l2 / 2 * (w**2).sum()).item()
@@ -192,6 +233,10 @@ WRONG = {
         "members within each class": lambda y, k, g: torch.cat(
             [torch.randperm(int((y == one).sum()), generator=g)[:k] for one in y.unique()]
         ),
+        "join the rows": lambda y, k, g: [
+            random_members((y == one).nonzero()[:, 0], k, g) for one in y.unique()
+        ],
+        "these are booleans": lambda y, k, g: torch.rand(len(y), generator=g) < 0.5,
         "these are not numbers of rows": lambda y, k, g: -1 - torch.randperm(len(y), generator=g),
     },
     "clip_analysis.shots_worth": {
@@ -199,6 +244,21 @@ WRONG = {
         "that is the logarithm": lambda *a: worth(*a, back=lambda x: x),
         "the answer is math.inf": lambda s, a, z: worth(s, a, z, beyond=float(s[-1])),
         "smallest number of shots": lambda s, a, z: worth(s, a, z) if z > a[0] else 0.0,
+        "kinds of logarithm": lambda *a: worth(*a, axis=math.log),
+        "log10 by a power of 10": lambda *a: worth(*a, axis=math.log10),
+        "accuracy is in logarithms": lambda s, a, z: worth(s, list(map(math.log, a)), math.log(z)),
+        "neighbours are exchanged": lambda s, a, z: between(
+            s, a, z, lambda k, m, share: k**share * m ** (1 - share)
+        ),
+        "half way between": lambda s, a, z: between(s, a, z, lambda k, m, share: (k + m) / 2),
+        "wherever it lies": lambda s, a, z: between(s, a, z, lambda k, m, share: (k * m) ** 0.5),
+        "the share of the way is added": lambda s, a, z: between(
+            s, a, z, lambda k, m, share: k + share
+        ),
+        "from the first to the last": lambda s, a, z: worth([s[0], s[-1]], [a[0], a[-1]], z),
+        "rounded": lambda s, a, z: between(
+            s, a, z, lambda k, m, share: float(round(k * (m / k) ** share))
+        ),
         "next measured point": lambda s, a, z: next(
             (float(k) for k, v in zip(s, a) if v >= z), math.inf
         ),
@@ -214,7 +274,7 @@ WRONG = {
         "only one of attention's two": lambda *a: flops(*a, products=1),
         "one of the MLP's two": lambda *a: flops(*a, mlp=4),
         "MLP is missing": lambda *a: flops(*a, mlp=0),
-        "three projections": lambda w, d, n, p: flops(w, d, n, p) - 2 * d * (n + 1) * w**2,
+        "output make four": lambda w, d, n, p: flops(w, d, n, p) - 2 * d * (n + 1) * w**2,
         "patch projection is missing": lambda w, d, n, p: flops(w, d, n, p) - 6 * n * p**2 * w,
         "3 colour channels": lambda w, d, n, p: flops(w, d, n, p) - 4 * n * p**2 * w,
         "one block is counted": lambda w, d, n, p: flops(w, 1, n, p),
@@ -222,6 +282,12 @@ WRONG = {
         "process the class token, too": lambda w, d, n, p: flops(w, d, n, p, tokens=n, mac=1),
         "two operations, and the products": lambda *a: flops(*a, mac=1, products=0),
         "class token in the blocks, and": lambda w, d, n, p: flops(w, d, n, p, n, products=0),
+        "D features": lambda w, d, n, p: flops(w, d, n, p, products=0) + 4 * d * (n + 1) * w,
+        "T keys": lambda w, d, n, p: flops(w, d, n, p, products=0) + 4 * d * (n + 1) ** 2,
+        "patch * patch": lambda w, d, n, p: flops(w, d, n, p) - 6 * n * w * (p**2 - p),
+        "before the first block": lambda w, d, n, p: d * flops(w, 1, n, p),
+        "D x 4D": lambda *a: flops(*a, mlp=16),
+        "fewer than four": lambda w, d, n, p: flops(w, d, n, p) - 6 * d * (n + 1) * w**2,
         "expected an int": lambda *a: float(flops(*a)),
         "not the right value": lambda *a: flops(*a) + 1,
     },
@@ -241,6 +307,9 @@ WRONG = {
         "two extreme points": lambda c, e, t: (
             factor([min(c), max(c)], [e[c.index(min(c))], e[c.index(max(c))]], t) / max(c)
         ),
+        "through the means": lambda c, e, t: math.exp(
+            math.log(t / min(e)) / np.polyfit(np.log(c), np.log(e), 1)[0]
+        ),
         "upside down": lambda c, e, t: max(c) / factor(c, e, t),
     },
     "clip_analysis.alarm_rate": {
@@ -250,6 +319,16 @@ WRONG = {
         "*lowest* similarity": lambda i, c, a: a[(i @ c.T).argmin(1)].float().mean().item(),
         "*any* alarm class": lambda i, c, a: ((i @ c.T)[:, a] > 0).any(1).float().mean().item(),
         "nearest image of each class": lambda i, c, a: a[(i @ c.T).argmax(0)].float().mean().item(),
+        "number of classes": lambda i, c, a: rate(i, c, a) * len(i) / len(c),
+        "number of alarm classes": lambda i, c, a: rate(i, c, a) * len(i) / int(a.sum()),
+        "multiply by 100": lambda i, c, a: 100 * rate(i, c, a),
+        "second nearest": lambda i, c, a: a[(i @ c.T).topk(2).indices].any(1).float().mean().item(),
+        "averaged over classes": lambda i, c, a: (
+            ((i @ c.T)[:, a].mean(1) > (i @ c.T)[:, ~a].mean(1)).float().mean().item()
+        ),
+        "probabilities of the alarm": lambda i, c, a: (
+            (i @ c.T).softmax(1)[:, a].sum(1).mean().item()
+        ),
         "expected one number": lambda i, c, a: a[(i @ c.T).argmax(1)],
     },
     "clip_analysis.best_class_to_add": {
@@ -273,6 +352,25 @@ WRONG = {
         "difference of the gaps": lambda m, r, s: gap(r, s) - gap(m, s),
         "own accuracy in the source": lambda m, r, s: 1 - (r[s] - m[s] + gap(m, s)) / gap(r, s),
         "ratio of the accuracies": lambda m, r, s: (m[s] - gap(m, s)) / (r[s] - gap(r, s)),
+        "sign is wrong": lambda m, r, s: gap(m, s) / gap(r, s) - 1,
+        "upside down": lambda m, r, s: gap(r, s) / gap(m, s),
+        "gap of one model": lambda m, r, s: gap(m, s),
+        "divided by the model's gap": lambda m, r, s: (gap(r, s) - gap(m, s)) / gap(m, s),
+        "ratio of the accuracies under": lambda m, r, s: (
+            1 - (m[s] - gap(m, s)) / (r[s] - gap(r, s))
+        ),
+        "added up": lambda m, r, s: by_gap(lambda x: x[s] - sum(shifted(x, s)), m, r),
+        "number of *all* styles": lambda m, r, s: by_gap(
+            lambda x: x[s] - sum(shifted(x, s)) / len(x), m, r
+        ),
+        "worst style": lambda m, r, s: by_gap(lambda x: x[s] - min(shifted(x, s)), m, r),
+        "best style": lambda m, r, s: by_gap(lambda x: x[s] - max(shifted(x, s)), m, r),
+        "only one style": lambda m, r, s: by_gap(lambda x: x[s] - shifted(x, s)[0], m, r),
+        "plain difference": lambda m, r, s: by_gap(lambda x: gap(x, s) / x[s], m, r),
+        "style by style": lambda m, r, s: (
+            1 - sum((m[s] - m[k]) / (r[s] - r[k]) for k in m if k != s) / (len(m) - 1)
+        ),
+        "multiply by 100": lambda m, r, s: 100 * (1 - gap(m, s) / gap(r, s)),
         "found None": lambda m, r, s: None,
     },
     "clip_analysis.keep_most_alike": {
@@ -287,6 +385,9 @@ WRONG = {
         "first pairs are kept": lambda i, t, s: torch.arange(len(i)) < int(s * len(i)),
         "exchanged": lambda i, t, s: ~top(cosine(i, t), s),
         "not the numbers": lambda i, t, s: cosine(i, t).topk(int(s * len(i))).indices,
+        "used as ranks": lambda i, t, s: cosine(i, t).argsort(descending=True) < int(s * len(i)),
+        "compares distances": lambda i, t, s: top(-(i - t).norm(dim=-1), s),
+        "a quantile": lambda i, t, s: cosine(i, t) >= cosine(i, t).quantile(1 - s),
         "pairs are kept; wanted": lambda i, t, s: torch.ones(len(i), dtype=torch.bool),
     },
     "clip_analysis.cap_captions": {
@@ -321,6 +422,29 @@ WRONG = {
         ),
         "leaves something out": lambda s, t, c: report(
             s, t, c, all=lambda o: c[~o].float().mean().item()
+        ),
+        "share of clean items": lambda s, t, c: report(
+            s, t, c, clean=lambda o: (~o).float().mean().item()
+        ),
+        "leaves nothing out": lambda s, t, c: report(
+            s, t, c, clean=lambda o: c.float().mean().item()
+        ),
+        "count as right": lambda s, t, c: report(
+            s, t, c, clean=lambda o: (c | o).float().mean().item()
+        ),
+        "and 'clean' are exchanged": lambda s, t, c: report(
+            s,
+            t,
+            c,
+            all=lambda o: c[~o].float().mean().item(),
+            clean=lambda o: c.float().mean().item(),
+        ),
+        "an accuracy is wanted": lambda s, t, c: report(s, t, c, all=lambda o: float(c.sum())),
+        "classified correctly": lambda s, t, c: report(
+            s, t, c, overlap=lambda o: (o & c).float().mean().item()
+        ),
+        "in percent": lambda s, t, c: report(
+            s, t, c, overlap=lambda o: 100 * o.float().mean().item()
         ),
         "number of items": lambda s, t, c: report(s, t, c, overlap=lambda o: float(o.sum())),
         "*without* a similar": lambda s, t, c: report(
@@ -458,11 +582,36 @@ def test_statements_of_the_lesson_about_the_measured_rows_hold():
     assert noise["all pairs"] < noise["filtered pairs"] < noise["no noise"]
 
 
+def test_figures_of_scaling_show_each_seed_and_words_name_the_run_that_did_not_learn():
+    rows = evaluation.load_results("replicate_clip_studies")["rows"]
+    axes = scaling.scaling_figure(rows, "linear probe").axes[0]
+    drawn = [sorted(line.get_ydata()) for line in axes.lines]
+    for row in measured.rows_of(rows, "scaling"):
+        for family in ("ViT", "ResNet"):
+            found = [each["linear probe"] for name, each in row.items() if family in name]
+            assert sorted(found) in drawn
+    assert scaling.not_learned(rows, "linear probe") == ["seed 2 of the larger ResNet"]
+    assert scaling.not_learned(rows, "linear probe", factor=0) == []
+
+
+def test_what_an_untrained_tower_holds_is_what_the_lesson_says():
+    rows = evaluation.load_results("replicate_clip_studies")["rows"]
+
+    def probe(who, name):
+        return evaluation.spread_over_seeds(rows, "data sets", name, f"probe on {who}").mean
+
+    for name in ("place in the picture", "backgrounds"):
+        assert probe("CLIP", name) - probe("untrained", name) < 0.05
+    for name in ("counting", measured.NAMED):
+        assert probe("CLIP", name) - probe("untrained", name) > 0.2
+    assert probe("supervised", "backgrounds") < 0.2
+
+
 def test_words_are_computed_from_the_rows():
     rows = evaluation.load_results("replicate_clip_studies")["rows"]
     for words in (
         measured.data_set_words(rows),
-        measured.scaling_words(rows),
+        scaling.scaling_words(rows),
         measured.class_list_words(rows),
         shifts.shift_words(rows),
         claims.remarks(rows),

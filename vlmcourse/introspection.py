@@ -61,7 +61,7 @@ def count_flops(run: Callable[[], object]) -> int:
 
     PyTorch does not count the two products inside the fused attention of CPUs, so attention runs unfused here.
     """
-    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, torch.no_grad():
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         run()
     return counter.get_total_flops()
 

@@ -12,7 +12,7 @@
 # | | |
 # |---|---|
 # | Prerequisites | lesson 02 (CLIP's towers, loss and zero-shot classification); logistic regression |
-# | Time | about 125 minutes to work through (two sittings); Run All takes about 80 seconds on two cores |
+# | Time | about 125 minutes to work through (two sittings); Run All takes about 70 seconds on two cores |
 # | Papers | Radford et al. 2021, *Learning Transferable Visual Models From Natural Language Supervision*, [arXiv 2103.00020](https://arxiv.org/abs/2103.00020); Fang et al. 2022, *Data Determines Distributional Robustness in CLIP*, [arXiv 2205.01397](https://arxiv.org/abs/2205.01397) |
 #
 # In lesson 02 you built CLIP: an image tower and a text tower, trained so that a picture and its caption have similar unit vectors. You classified pictures *zero-shot*: each class is a sentence, and the nearest sentence is the answer. This lesson asks what such a model has learned, how its makers measured it, and where it fails.
@@ -29,6 +29,7 @@ from torch.nn.functional import cross_entropy, normalize
 from teaching import clip_analysis as lab
 from teaching import clip_analysis_claims as claims
 from teaching import clip_analysis_figures as figures
+from teaching import clip_analysis_scaling as scaling
 from teaching import clip_analysis_styles as shifts
 from teaching import clip_analysis_tables as measured
 from teaching.exercises import check, diagnose, quiz
@@ -47,7 +48,7 @@ _ = torch.manual_seed(0)
 # %% [markdown]
 # ## The whole first
 #
-# The model of lesson 02 comes trained. We give it three pictures and two lists of classes. The first list lacks the right answers, the second has them. Each class vector is a mean over the world's seven prompts, such as "a photo of a hat" and "this is a hat".
+# The model of lesson 02 comes trained. We give it three pictures and two lists of classes. The first list lacks the right answers, the second has them. The text tower turns each class into one vector, its *class vector*: the mean over seven prompts, such as "a photo of a hat" and "this is a hat".
 
 # %%
 model = recipes.get("clip").train_or_load(scale).model
@@ -186,7 +187,7 @@ print(f"chance {1 / len(known):.3f}")
 # %% [markdown]
 # The control matters: random features already allow more than chance. What training added is the difference.
 #
-# The first line compares zero-shot CLIP with a probe that had all labels, on the same test pictures. In the paper zero-shot is below such a probe on most data sets. Ours is on a par with it or above, because our captions name exactly the classes of this test. So zero-shot CLIP has in effect seen far more labels than the probe, written as words.
+# The first line compares zero-shot CLIP with a probe that had all labels, on the same test pictures. In the paper zero-shot is below such a probe on most data sets. Ours is on a par with it or above. A likely reason: our captions name exactly the classes of this test. So zero-shot CLIP has in effect seen far more labels than the probe, written as words.
 #
 # You will meet several numbers for zero-shot accuracy on these 113 nouns. They differ by a point or two, because they come from different test pictures (512, 768 or 1,024), prompts and seeds.
 
@@ -196,7 +197,7 @@ quiz("clip_analysis.sixteen_of_27")
 # %% [markdown]
 # ### Many data sets, not one
 #
-# The paper uses 27 data sets. On sets of general objects (ImageNet, CIFAR, STL10, VOC) zero-shot CLIP was slightly ahead of the probe on ResNet-50 features. On fine-grained sets the results spread widely. It won by more than 20 points on Food101 and Stanford Cars, and lost by more than 10 on Flowers102 and FGVCAircraft.
+# The paper uses 27 data sets. On sets of general objects (ImageNet, CIFAR, STL10, VOC) zero-shot CLIP was slightly ahead of the probe on ResNet-50 features. On fine-grained sets the results spread widely. CLIP won by more than 20 points on Food101 and Stanford Cars, and lost by more than 10 on Flowers102 and FGVCAircraft.
 #
 # We have eleven small data sets. Six have nouns as classes, one has backgrounds; captions name both. Four ask what no caption says: the number of things, the place of a thing, its size, its kind ("animal"). As in the paper, the opponent is a ResNet trained with labels. Ours was trained on 29 of the 57 nouns. For each data set a probe is then fitted to its features, with all labels of that set.
 #
@@ -211,7 +212,8 @@ plots.show(
     caption="Figure 3. Accuracy of zero-shot CLIP minus that of a probe with all labels on the "
     "supervised classifier's features, in percentage points "
     f"({measured.seeds(rows, 'data sets')}). What to see: far ahead on backgrounds; on the "
-    "noun sets, on average, much closer to the probe than on the four sets that no caption names.",
+    "noun sets, on average, much closer to the probe than on the four sets that no caption names. "
+    "The table adds probes on CLIP's own features and on an untrained tower.",
 )
 Markdown(measured.data_set_table(rows))
 
@@ -222,7 +224,7 @@ Markdown(measured.data_set_table(rows))
 Markdown(measured.data_set_words(rows))
 
 # %% [markdown]
-# So the image tower holds number and place, but the text tower never learned the words for them. The paper reports the same kind of weakness: EuroSAT and other satellite images, counting, distances. These are tasks that captions of web pictures rarely describe.
+# So training taught CLIP's image tower to recognise things and to count them. Place and background need no training: random features hold them already, while the features of the supervised classifier hardly hold the background. The text tower never learned words for number or place, so zero-shot CLIP cannot use what the image tower holds. The paper reports the same kind of weakness: EuroSAT and other satellite images, counting, distances. These are tasks that captions of web pictures rarely describe.
 #
 # ## 2. A few labelled examples
 #
@@ -314,6 +316,7 @@ shots_worth = check("clip_analysis.shots_worth", shots_worth)
 # %% [markdown]
 # <details><summary>Hint 1</summary>Find the two neighbouring points whose accuracies enclose zero_shot.</details>
 # <details><summary>Hint 2</summary>The share of the way in accuracy is also the share of the way in <code>log2(shots)</code>. Raise 2 to the result.</details>
+# <details><summary>If you see "StopIteration" or "index out of range"</summary>Zero-shot may lie above the whole curve: then there is no next point. Treat the two cases outside the curve first.</details>
 # <details><summary>If you see "interpolated over the number of shots"</summary>Halfway between 4 and 16 is 8 on this axis, not 10.</details>
 # <details><summary>Solution</summary>
 #
@@ -421,17 +424,17 @@ print(f"counted by PyTorch                = {counted:,} FLOPs")
 
 # %%
 plots.show(
-    measured.scaling_figure(rows, "linear probe"),
+    scaling.scaling_figure(rows, "linear probe"),
     caption="Figure 6. Linear probe on 57 nouns over the compute of the image tower, at equal "
-    f"training steps ({measured.seeds(rows, 'scaling', 'bands')}). What to see: which family is "
-    "higher at equal compute, and whether more compute helps.",
+    "training steps. Thick: means; thin: the single seeds. What to see: the families' means "
+    "differ, but so do the seeds of one family, and one ResNet run ends at chance.",
 )
 plots.show(
-    measured.scaling_figure(rows, "zero-shot"),
-    caption="Figure 7. The same towers, zero-shot. What to see: whether the order of the "
-    "families is the same as for the probe.",
+    scaling.scaling_figure(rows, "zero-shot"),
+    caption="Figure 7. The same towers, zero-shot. What to see: the means are in the same order, "
+    "and the seeds differ even more: larger is not better in every seed.",
 )
-Markdown(measured.scaling_words(rows))
+Markdown(scaling.scaling_words(rows))
 
 # %% [markdown]
 # All these towers had the same, small number of training steps: 300. A ViT of width 128 is not shown: it learned almost nothing in 300 steps at the same learning rate (lesson 02's model of this width had 3,000). Larger models need their own settings, and a fair comparison tunes them. With 400 million pairs the result may differ. The table at the end says how far ours agrees with the paper.
@@ -474,7 +477,7 @@ compute_factor = check("clip_analysis.compute_factor", compute_factor)
 # </details>
 
 # %%
-for family, points in measured.scaling_points(rows, "linear probe").items():
+for family, points in scaling.scaling_points(rows, "linear probe").items():
     errors = [1 - score.mean for score in points.values()]
     factor = compute_factor(list(points), errors, min(errors) / 2)
     tenth = compute_factor(list(points), errors, min(errors) / 10)
@@ -684,7 +687,7 @@ Markdown(shifts.gap_table(rows, gap_closed))
 Markdown(shifts.shift_words(rows))
 
 # %% [markdown]
-# Variety helped on the styles that it contained. With one style, the model with captions keeps no more of grey, noise and sketch than the model with labels. With four styles, both keep more of them. The variety has a price at equal steps: both models are less accurate on original pictures, because they saw fewer of these. So in absolute accuracy the gain is beyond noise for labels only (table of controls in the end). On rotated pictures, which no training set had, variety lowers the accuracy in every seed, and none of the four recognises inverted ones. One more caution: captions come with scenes of several things and labels with single things, and the test shows single things. So the comparison of captions with labels changes two things at once, as the paper's does. Fang et al. (2022) found the same for the real CLIP: its robustness came from the diversity of the data, not from the captions. The paper's numbers are right; their cause is open.
+# Variety helped on the styles that it contained. With one style, the model with captions keeps no more of grey, noise and sketch than the model with labels. With four styles, both keep more of them. The variety has a price at equal steps: both models are less accurate on original pictures, because they saw fewer of these. So in absolute accuracy the gain is beyond noise for labels only (the table of controls near the end has the verdicts). On rotated pictures, which no training set had, variety lowers the accuracy in every seed, and none of the four recognises inverted ones. One more caution: captions come with scenes of several things and labels with single things, and the test shows single things. So the comparison of captions with labels changes two things at once, as the paper's does. Fang et al. (2022) found the same for the real CLIP: its robustness came from the diversity of the data, not from the captions. So the paper's numbers stand, but captions are not their cause.
 #
 # ## 6. Noise, filtering and duplicates
 #
@@ -943,7 +946,7 @@ Markdown(claims.paper_table(rows, large))
 Markdown(claims.remarks(rows))
 
 # %% [markdown]
-# Our own controls, which the paper does not have:
+# Our own controls, which the paper does not have, by the same rule:
 
 # %%
 Markdown(claims.control_table(rows))

@@ -12,7 +12,12 @@ from IPython.display import Markdown, display
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from teaching import clip_analysis_compute, clip_analysis_data, clip_analysis_probes
+from teaching import (
+    clip_analysis_compute,
+    clip_analysis_data,
+    clip_analysis_pairs,
+    clip_analysis_probes,
+)
 from teaching.exercises import question
 from vlmcourse import evaluation, world
 from vlmcourse.recipes.clip import noun_classes, single_things, training_pairs
@@ -21,7 +26,10 @@ from vlmcourse.training.scale import Scale
 from vlmcourse.world import tokenizer
 
 EXERCISES = (
-    clip_analysis_probes.EXERCISES | clip_analysis_compute.EXERCISES | clip_analysis_data.EXERCISES
+    clip_analysis_probes.EXERCISES
+    | clip_analysis_compute.EXERCISES
+    | clip_analysis_data.EXERCISES
+    | clip_analysis_pairs.EXERCISES
 )
 Labelled = tuple[Tensor, Tensor]
 

@@ -22,15 +22,32 @@ FLOPS_MISTAKES = {
     "only one of attention's two products is counted: queries with keys *and* weights with values.": (
         counted(attention=1)
     ),
-    "three projections a block are counted: query, key, value and output make four.": (
-        counted(projections=3)
-    ),
     "only one of the MLP's two matrices is counted.": counted(mlp=4),
     "the MLP is missing.": counted(mlp=0),
     "the patch projection is missing.": counted(channels=0),
     "a patch has 3 colour channels.": counted(channels=1),
     "the class token is projected from pixels: it joins after the patch projection.": (
         counted(projected=1)
+    ),
+    "fewer than four projections a block are counted: query, key, value and output make four.": (
+        counted(projections=1),
+        counted(projections=2),
+        counted(projections=3),
+    ),
+    "each of attention's two products takes T * T * D multiply-adds: T queries, T keys, D features.": (
+        lambda w, d, n, p: right.vit_flops(w, d, n, p, attention=0) + 4 * d * (n + 1) ** 2,
+        lambda w, d, n, p: right.vit_flops(w, d, n, p, attention=0) + 4 * d * (n + 1) * w,
+    ),
+    "a square patch has patch * patch pixels.": lambda w, d, n, p: (
+        right.vit_flops(w, d, n, p, channels=0) + 6 * n * p * w
+    ),
+    "the patches are projected once, before the first block, not in each block.": (
+        lambda w, d, n, p: d * right.vit_flops(w, 1, n, p)
+    ),
+    "each of the MLP's two matrices is D x 4D: 8 * D * D in all.": (
+        counted(mlp=2),
+        counted(mlp=16),
+        counted(mlp=32),
     ),
     "one block is counted: there are `depth` of them.": lambda width, depth, *a: right.vit_flops(
         width, 1, *a
@@ -96,6 +113,9 @@ FACTOR_MISTAKES = {
         lambda *a: math.log10(right.compute_factor(*a)),
     ),
     "the line goes through the two extreme points: fit it to all of them.": right.two_points,
+    "the line is drawn through the point of the smallest error: the least-squares line passes through the means.": (
+        right.from_the_best
+    ),
     "the factor is upside down: more compute is needed, so it is above 1.": lambda *a: (
         1 / right.compute_factor(*a)
     ),

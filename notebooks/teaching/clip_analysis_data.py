@@ -1,38 +1,54 @@
-"""Lesson 03's exercises on class lists, shift, noisy data and overlap."""
+"""Lesson 03's exercises on class lists and shift."""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from teaching import clip_analysis_data_formulas as right
 from teaching.exercises import Exercise, distinguishing, rule
+
+ALARM_MISTAKES = {
+    "that is the share that is *not* an alarm.": lambda *a: 1 - right.alarm_rate(*a),
+    "that is the number of alarms: divide by the number of images.": right.alarms_over(
+        lambda *_: 1
+    ),
+    "divided by the number of classes: divide by the number of images.": right.alarms_over(
+        lambda images, classes, _: len(classes)
+    ),
+    "divided by the number of alarm classes: divide by the number of images.": right.alarms_over(
+        lambda images, classes, is_alarm: int(is_alarm.sum())
+    ),
+    "a share lies between 0 and 1: do not multiply by 100.": lambda *a: 100 * right.alarm_rate(*a),
+    "that is the share of alarm *classes*, whatever the images show.": lambda i, c, a: (
+        a.float().mean().item()
+    ),
+    "this chooses the class with the *lowest* similarity.": lambda i, c, a: right.alarm_rate(
+        i, -c, a
+    ),
+    "this finds the nearest image of each class: argmax over classes, dim 1.": (
+        lambda i, c, a: a[(i @ c.T).argmax(0) % len(a)].float().mean().item()
+    ),
+    "an image counts if *any* alarm class is similar: only its nearest class counts.": (
+        lambda i, c, a: ((i @ c.T)[:, a] > 0).any(1).float().mean().item()
+    ),
+    "the second nearest class counts, too: the answer is the nearest one alone.": right.any_of_two,
+    "similarities are averaged over classes: the answer is the single nearest class.": (
+        right.nearer_on_average
+    ),
+    "probabilities of the alarm classes are added up: count the images whose *answer* is an alarm.": (
+        right.alarm_probability(1.0),
+        right.alarm_probability(100.0),
+    ),
+}
 
 ALARM_RATE = Exercise(
     "Each image goes to its nearest class; the rate counts those that go to an alarm class.",
     tuple(
         rule(
             "alarm_rate",
-            inputs,
+            distinguishing(inputs, right.alarm_rate, ALARM_MISTAKES),
             right.alarm_rate,
-            {
-                "that is the share that is *not* an alarm.": lambda *a: 1 - right.alarm_rate(*a),
-                "that is the number of alarms: divide by the number of images.": lambda i, c, a: (
-                    right.alarm_rate(i, c, a) * len(i)
-                ),
-                "that is the share of alarm *classes*, whatever the images show.": lambda i, c, a: (
-                    a.float().mean().item()
-                ),
-                "this chooses the class with the *lowest* similarity.": lambda i, c, a: (
-                    right.alarm_rate(i, -c, a)
-                ),
-                "this finds the nearest image of each class: argmax over classes, dim 1.": (
-                    lambda i, c, a: a[(i @ c.T).argmax(0) % len(a)].float().mean().item()
-                ),
-                "an image counts if *any* alarm class is similar: only its nearest class counts.": (
-                    lambda i, c, a: ((i @ c.T)[:, a] > 0).any(1).float().mean().item()
-                ),
-            },
+            ALARM_MISTAKES,
         )
         for inputs in (right.few_images, right.alarm_inputs)
     ),
@@ -90,165 +106,74 @@ BEST_CLASS = Exercise(
     reference=right.best_class_to_add,
 )
 
+GAP_MISTAKES = {
+    "that is the share of the gap that is *left*: subtract it from 1.": lambda *a: (
+        1 - right.gap_closed(*a)
+    ),
+    "the sign is wrong: subtract the ratio from 1, not 1 from the ratio.": lambda *a: (
+        -right.gap_closed(*a)
+    ),
+    "the two models are exchanged.": lambda m, r, s: right.gap_closed(r, m, s),
+    "the ratio is upside down: the model's gap is divided by the reference's, then subtracted from 1.": (
+        lambda m, r, s: 1 / (1 - right.gap_closed(m, r, s))
+    ),
+    "that is the gap of one model: compare it with the other's.": (
+        lambda m, r, s: m[s] - right.mean_of(m, s),
+        lambda m, r, s: r[s] - right.mean_of(r, s),
+    ),
+    "that is the difference of the gaps: it is compared with the reference's gap.": (
+        lambda m, r, s: (r[s] - right.mean_of(r, s)) - (m[s] - right.mean_of(m, s))
+    ),
+    "the difference of the gaps is divided by the model's gap: divide by the reference's.": (
+        lambda m, r, s: -right.gap_closed(r, m, s)
+    ),
+    "the gap is not relative to the model's own accuracy in the source style.": (
+        lambda m, r, s: 1 - (r[s] - right.mean_of(m, s)) / (r[s] - right.mean_of(r, s)),
+        lambda m, r, s: 1 - (m[s] - right.mean_of(m, s)) / (m[s] - right.mean_of(r, s)),
+    ),
+    "that is the ratio of the accuracies under shift: compare the *losses* of accuracy.": (
+        lambda m, r, s: right.mean_of(m, s) / right.mean_of(r, s),
+        lambda m, r, s: 1 - right.mean_of(m, s) / right.mean_of(r, s),
+    ),
+    "the shifted accuracies are added up: take their mean.": right.by_gap(
+        lambda scores, s: scores[s] - sum(right.others(scores, s))
+    ),
+    "the sum over the shifted styles is divided by the number of *all* styles: the source is none of them.": (
+        right.by_gap(lambda scores, s: scores[s] - sum(right.others(scores, s)) / len(scores))
+    ),
+    "only the worst style counts: take the mean of all other styles.": right.by_gap(
+        lambda scores, s: scores[s] - min(right.others(scores, s))
+    ),
+    "only the best style counts: take the mean of all other styles.": right.by_gap(
+        lambda scores, s: scores[s] - max(right.others(scores, s))
+    ),
+    "only one style counts: take the mean of all other styles.": right.by_gap(
+        lambda scores, s: scores[s] - right.others(scores, s)[0]
+    ),
+    "the gap is divided by the accuracy in the source style: here it is a plain difference.": (
+        right.by_gap(lambda scores, s: 1 - right.mean_of(scores, s) / scores[s])
+    ),
+    "the ratio is taken style by style and then averaged: average the accuracies first.": (
+        right.mean_of_ratios
+    ),
+    "a share lies below 1: do not multiply by 100.": lambda *a: 100 * right.gap_closed(*a),
+}
+
 GAP_CLOSED = Exercise(
     "One minus the ratio of the two losses of accuracy.",
     (
         rule(
             "gap_closed",
-            right.gap_inputs,
+            distinguishing(right.gap_inputs, right.gap_closed, GAP_MISTAKES),
             right.gap_closed,
-            {
-                "that is the share of the gap that is *left*: subtract it from 1.": lambda *a: (
-                    1 - right.gap_closed(*a)
-                ),
-                "the two models are exchanged.": lambda m, r, s: right.gap_closed(r, m, s),
-                "that is the difference of the gaps: it is compared with the reference's gap.": (
-                    lambda m, r, s: (r[s] - right.mean_of(r, s)) - (m[s] - right.mean_of(m, s))
-                ),
-                "the gap is not relative to the model's own accuracy in the source style.": (
-                    lambda m, r, s: 1 - (r[s] - right.mean_of(m, s)) / (r[s] - right.mean_of(r, s))
-                ),
-                "that is the ratio of the accuracies under shift: compare the *losses* of accuracy.": (
-                    lambda m, r, s: right.mean_of(m, s) / right.mean_of(r, s)
-                ),
-            },
+            GAP_MISTAKES,
         ),
     ),
     reference=right.gap_closed,
-)
-
-ALIKE_MISTAKES = {
-    "the *least* similar pairs are kept.": lambda *a: right.keep_most_alike(*a, largest=False),
-    "these are dot products: long vectors win. Normalise first.": lambda *a: right.keep_most_alike(
-        *a, before=(right.as_it_is, right.as_it_is)
-    ),
-    "only one of the two vectors is normalised: a cosine needs both.": (
-        lambda *a: right.keep_most_alike(*a, before=(right.unit, right.as_it_is)),
-        lambda *a: right.keep_most_alike(*a, before=(right.as_it_is, right.unit)),
-    ),
-    "normalised over the pairs (dim 0): each vector has a length of its own, over its last axis.": (
-        lambda *a: right.keep_most_alike(*a, before=(right.over_pairs, right.over_pairs))
-    ),
-    "each image is compared with *all* texts: a pair's score is the cosine with its own text.": (
-        right.best_text
-    ),
-    "`share` is used as a threshold for the cosine: it is the share of pairs to keep.": (
-        right.above_threshold
-    ),
-    "the first pairs are kept, whatever their cosine.": lambda i, t, s: (
-        torch.arange(len(i)) < int(s * len(i))
-    ),
-    "the kept and the dropped pairs are exchanged.": lambda *a: ~right.keep_most_alike(*a),
-}
-
-KEEP_MOST_ALIKE = Exercise(
-    "Cosines of each pair, and exactly the wanted share of the pairs.",
-    (
-        rule(
-            "keep_most_alike",
-            distinguishing(right.alike_inputs, right.keep_most_alike, ALIKE_MISTAKES),
-            right.keep_most_alike,
-            ALIKE_MISTAKES,
-            explain=lambda got, wanted, *_: (
-                "return booleans (N,), in the order of the pairs, not the numbers of the kept ones."
-                if isinstance(got, Tensor) and got.dtype == torch.long
-                else f"{int(got.sum())} pairs are kept; wanted {int(wanted.sum())}."
-                if isinstance(got, Tensor) and got.dtype == torch.bool and got.sum() != wanted.sum()
-                else None
-            ),
-        ),
-    ),
-    reference=right.keep_most_alike,
-)
-
-CAP_MISTAKES = {
-    "that keeps one pair more of each caption than allowed.": lambda t, m: right.cap_captions(
-        t, m + 1
-    ),
-    "that keeps one pair less of each caption than allowed.": lambda t, m: right.cap_captions(
-        t, m - 1
-    ),
-    "that keeps a single pair of each caption: `most` are allowed.": lambda t, m: (
-        right.cap_captions(t, 1)
-    ),
-    "captions that occur too often are dropped entirely: keep their first ones.": lambda t, m: (
-        torch.tensor([t.count(one) <= m for one in t])
-    ),
-    "the *last* ones of each caption are kept: keep the first ones.": lambda t, m: (
-        right.cap_captions(t[::-1], m).flip(0)
-    ),
-    "`most` is a limit for each caption, not for all pairs together.": lambda t, m: (
-        torch.arange(len(t)) < m
-    ),
-    "the kept and the dropped pairs are exchanged.": lambda t, m: ~right.cap_captions(t, m),
-}
-
-CAP_CAPTIONS = Exercise(
-    "The first pairs of each caption stay, and rare captions lose nothing.",
-    (
-        rule(
-            "cap_captions",
-            distinguishing(right.cap_inputs, right.cap_captions, CAP_MISTAKES),
-            right.cap_captions,
-            CAP_MISTAKES,
-            explain=lambda got, wanted, *_: (
-                "return a tensor of booleans, one for each pair: torch.tensor(list_of_booleans)."
-                if not isinstance(got, Tensor)
-                else None
-            ),
-        ),
-    ),
-    reference=right.cap_captions,
-)
-
-OVERLAP_MISTAKES = {
-    "an item exactly at the threshold overlaps, too: compare with >=.": right.above_only,
-    "the overlap is taken over training items: ask for each *test* item (dim 1) whether any "
-    "training item is that similar.": right.overlap_changed(
-        overlap=lambda s, t, c, o: (s.amax(0) >= t).float().mean().item()
-    ),
-    "the overlap is the share of similar *pairs*: count test items with at least one.": (
-        right.overlap_changed(overlap=lambda s, t, c, o: (s >= t).float().mean().item())
-    ),
-    "'clean' is the accuracy on the overlapping items: take the others.": (
-        right.overlap_changed(clean=lambda s, t, c, o: c[o].float().mean().item())
-    ),
-    "'clean' divides by all items: divide by the number of clean ones.": (
-        right.overlap_changed(clean=lambda s, t, c, o: (c & ~o).float().mean().item())
-    ),
-    "'all' leaves something out: it is the accuracy on all test items.": (
-        right.overlap_changed(all=lambda s, t, c, o: c[~o].float().mean().item()),
-        right.overlap_changed(all=lambda s, t, c, o: c[o].float().mean().item()),
-    ),
-    "'overlap' is a number of items: a share is wanted.": right.overlap_changed(
-        overlap=lambda s, t, c, o: float(o.sum())
-    ),
-    "an item needs *one* similar training item, not similarity on average.": (
-        lambda s, t, c: right.overlap_report(s.mean(1, keepdim=True), t, c)
-    ),
-    "these are the items *without* a similar training item.": right.overlap_changed(
-        overlap=lambda s, t, c, o: (~o).float().mean().item()
-    ),
-}
-
-OVERLAP = Exercise(
-    "An item overlaps if any training item is that similar; the clean accuracy leaves those out.",
-    (
-        rule(
-            "overlap_report",
-            distinguishing(right.overlap_inputs, right.overlap_report, OVERLAP_MISTAKES),
-            right.overlap_report,
-            OVERLAP_MISTAKES,
-        ),
-    ),
-    reference=right.overlap_report,
 )
 
 EXERCISES = {
     "alarm_rate": ALARM_RATE,
     "best_class_to_add": BEST_CLASS,
     "gap_closed": GAP_CLOSED,
-    "keep_most_alike": KEEP_MOST_ALIKE,
-    "cap_captions": CAP_CAPTIONS,
-    "overlap_report": OVERLAP,
 }

@@ -24,36 +24,40 @@ def alarm_rate(images: Tensor, classes: Tensor, is_alarm: Tensor) -> float:
 def alarm_inputs(
     generator: torch.Generator, shown: tuple[int, int] = (15, 25), listed: tuple[int, int] = (5, 8)
 ) -> tuple[list, dict]:
-    """Inputs for which no two of the common mistakes give the same rate; shown, listed: how many images and classes."""
-    while True:
-        count = number(generator, *listed)
-        images = unit(normal(generator, number(generator, *shown), 6))
-        classes, order = (
-            unit(normal(generator, count, 6)),
-            torch.randperm(count, generator=generator),
-        )
-        is_alarm = order < count // 2
-        similarity = images @ classes.T
-        any_alarm = (similarity[:, is_alarm] > 0).any(1).float().mean().item()
-        of_images = is_alarm[similarity.argmax(0) % count].float().mean().item()
-        rates = [alarm_rate(images, sign * classes, is_alarm) for sign in (1, -1)]
-        share = is_alarm.float().mean().item()
-        values = [
-            rates[0],
-            1 - rates[0],
-            rates[1],
-            share,
-            rates[0] * len(images),
-            any_alarm,
-            of_images,
-        ]
-        if len({round(value, 3) for value in values}) == len(values):
-            return [images, classes, is_alarm], {}
+    """Unit vectors of images and classes, and which classes are alarms; shown, listed: how many images and classes."""
+    count = number(generator, *listed)
+    images = unit(normal(generator, number(generator, *shown), 6))
+    order = torch.randperm(count, generator=generator)
+    return [images, unit(normal(generator, count, 6)), order < count // 2], {}
 
 
 def few_images(generator: torch.Generator) -> tuple[list, dict]:
     """Fewer images than classes, so that the nearest image of each class is a number below the number of classes."""
     return alarm_inputs(generator, (8, 9), (11, 14))
+
+
+def alarm_probability(scale: float):
+    """The mistake: the alarm classes' softmax probabilities, added up."""
+    return lambda images, classes, is_alarm: (
+        (scale * images @ classes.T).softmax(1)[:, is_alarm].sum(1).mean().item()
+    )
+
+
+def alarms_over(count):
+    """The mistake: the number of alarms, divided by count(images, classes, is_alarm)."""
+    return lambda *args: alarm_rate(*args) * len(args[0]) / count(*args)
+
+
+def any_of_two(images: Tensor, classes: Tensor, is_alarm: Tensor) -> float:
+    """The mistake: an image counts if one of its two nearest classes is an alarm."""
+    return is_alarm[(images @ classes.T).topk(2).indices].any(1).float().mean().item()
+
+
+def nearer_on_average(images: Tensor, classes: Tensor, is_alarm: Tensor) -> float:
+    """The mistake: an image counts if the alarm classes are, on average, nearer than the others."""
+    similarity = images @ classes.T
+    nearer = similarity[:, is_alarm].mean(1) > similarity[:, ~is_alarm].mean(1)
+    return nearer.float().mean().item()
 
 
 def rate_with(images: Tensor, classes: Tensor, is_alarm: Tensor, added: Tensor, alarm=False):
@@ -131,6 +135,26 @@ def gap_inputs(generator: torch.Generator) -> tuple[list, dict]:
     return [scores(0.4), scores(0.1), source], {}
 
 
+def by_gap(gap):
+    """The mistake of another gap(scores, source), in 1 - model's / reference's."""
+    return lambda model, reference, source: 1 - gap(model, source) / gap(reference, source)
+
+
+def others(scores: dict[str, float], source: str) -> list[float]:
+    """Accuracies in all styles but the source."""
+    return [value for style, value in scores.items() if style != source]
+
+
+def mean_of_ratios(model, reference, source) -> float:
+    """The mistake: the ratio of the losses is averaged over styles."""
+    ratios = [
+        (model[source] - model[style]) / (reference[source] - reference[style])
+        for style in model
+        if style != source
+    ]
+    return 1 - sum(ratios) / len(ratios)
+
+
 def mean_of(scores: dict[str, float], without: str | None = None) -> float:
     values = [value for key, value in scores.items() if key != without]
     return sum(values) / len(values)
@@ -169,6 +193,29 @@ def best_text(images: Tensor, texts: Tensor, share: float) -> Tensor:
     kept = torch.zeros(len(images), dtype=torch.bool)
     kept[best.topk(int(share * len(images))).indices] = True
     return kept
+
+
+def kept_rows(rows: Tensor, count: int) -> Tensor:
+    """Booleans (count,), True at these rows."""
+    return torch.zeros(count, dtype=torch.bool).index_fill(0, rows, True)
+
+
+def as_ranks(images: Tensor, texts: Tensor, share: float) -> Tensor:
+    """The mistake: the numbers that argsort gives are taken for the ranks of the pairs."""
+    order = (unit(images) * unit(texts)).sum(-1).argsort(descending=True)
+    return order < int(share * len(images))
+
+
+def nearest_pairs(images: Tensor, texts: Tensor, share: float) -> Tensor:
+    """The mistake: the pairs with the smallest Euclidean distance."""
+    distance = (images - texts).norm(dim=-1)
+    return kept_rows(distance.topk(int(share * len(images)), largest=False).indices, len(images))
+
+
+def above_quantile(images: Tensor, texts: Tensor, share: float) -> Tensor:
+    """The mistake: all pairs from a quantile of the cosines on."""
+    cosine = (unit(images) * unit(texts)).sum(-1)
+    return cosine >= cosine.quantile(1 - share)
 
 
 def above_threshold(images: Tensor, texts: Tensor, share: float) -> Tensor:

@@ -23,9 +23,9 @@ def standardise(
 
 def standardise_inputs(generator: torch.Generator) -> tuple[list, dict]:
     width = number(generator, 3, 6)
-    train = normal(generator, number(generator, 6, 9), width) * torch.arange(1, width + 1) + 2
+    train = normal(generator, number(generator, 6, 9), width) * (torch.arange(width) + 0.2) + 2
     test = 3 * normal(generator, number(generator, 4, 6), width) - 1
-    train[:, number(generator, 0, width - 1)] = 5.0  # a constant feature
+    train[:, number(generator, 1, width - 1)] = 5.0  # a constant feature
     return [train, test], {}
 
 
@@ -61,7 +61,8 @@ def as_float(**changes):
 
 
 def probe_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    classes, width, rows = (number(generator, low, low + 3) for low in (3, 4, 7))
+    classes, rows = number(generator, 3, 6), number(generator, 7, 10)
+    width = classes + number(generator, 1, 3)
     weight, bias = normal(generator, classes, width), normal(generator, classes)
     labels = torch.randint(classes, (rows,), generator=generator)
     l2 = 0.1 + torch.rand((), generator=generator).item()
@@ -82,7 +83,12 @@ def run_draws(target, labels, k, seed):
     import torch
 
     def draw(seed):
-        rows = torch.as_tensor(target(labels, k, torch.Generator().manual_seed(seed)))
+        found = target(labels, k, torch.Generator().manual_seed(seed))
+        if isinstance(found, (list, tuple)) and any(torch.is_tensor(one) for one in found):
+            raise TypeError("this is a list of tensors: join the rows of all classes, torch.cat.")
+        rows = torch.as_tensor(found)
+        if rows.dtype == torch.bool:
+            raise TypeError("these are booleans: return the numbers of the rows, integers.")
         return rows.flatten()
 
     sizes, raw = torch.bincount(labels), draw(seed)
@@ -148,10 +154,40 @@ def shots_worth(
     return math.inf
 
 
+def worth_between(shots, accuracy, zero_shot, between) -> float:
+    """As shots_worth, but between(fewer, more, low, high, zero_shot) gives the answer inside the measured range."""
+    if zero_shot <= accuracy[0]:
+        return float(shots[0])
+    for fewer, more, low, high in zip(shots, shots[1:], accuracy, accuracy[1:]):
+        if low < zero_shot <= high:
+            return float(between(fewer, more, low, high, zero_shot))
+    return math.inf
+
+
+def along(axis, back=lambda x: 2.0**x, level=lambda x: x, turned=False):
+    """between: interpolates axis(shots) over level(accuracy), back() undoes axis; turned: the neighbours exchanged."""
+
+    def between(fewer, more, low, high, zero_shot):
+        share = (level(zero_shot) - level(low)) / (level(high) - level(low))
+        share = 1 - share if turned else share
+        return back(axis(fewer) + share * (axis(more) - axis(fewer)))
+
+    return between
+
+
+def ends_alone(shots, accuracy, zero_shot) -> float:
+    """The mistake: one straight line from the first to the last point."""
+    return worth_between(
+        [shots[0], shots[-1]], [accuracy[0], accuracy[-1]], zero_shot, along(math.log2)
+    )
+
+
 def worth_inputs(generator: torch.Generator, level=lambda a, share: a[1] + share * (a[3] - a[1])):
     accuracy = (0.2 + torch.rand(5, generator=generator).cumsum(0) / 7).tolist()
     share = torch.rand((), generator=generator).item()
-    return [[1, 2, 4, 8, 16], accuracy, level(accuracy, 0.1 + 0.8 * share)], {}
+    fewest = number(generator, 5, 9)
+    shots = [fewest * 2**doublings for doublings in range(5)]
+    return [shots, accuracy, level(accuracy, 0.1 + 0.8 * share)], {}
 
 
 def next_point(shots, accuracy, zero_shot) -> float:
@@ -230,6 +266,13 @@ def factor_inputs(generator: torch.Generator) -> tuple[list, dict]:
     error = [0.6 * value**-slope * factor for value, factor in zip(compute, noise)]
     order = [(0, 3, 2, 1), (3, 0, 1, 2), (2, 0, 3, 1), (1, 3, 0, 2)][number(generator, 0, 3)]
     return [[compute[i] for i in order], [error[i] for i in order], 0.5 * min(error)], {}
+
+
+def from_the_best(compute, error, target) -> float:
+    """The mistake: the fitted slope, from the smallest measured error on, as if the line passed through that point."""
+    x, y = (torch.tensor(values, dtype=torch.float64).log() for values in (compute, error))
+    slope = ((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum()
+    return ((math.log(target) - y.min()) / slope).exp().item()
 
 
 def two_points(compute, error, target) -> float:

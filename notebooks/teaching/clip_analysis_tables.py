@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 from vlmcourse import plots, world
@@ -56,13 +55,15 @@ def data_set_words(rows: Sequence[Mapping]) -> str:
         for name in unnamed
     }
     furthest = max(above, key=lambda name: abs(above[name]))
-    counted, placed = (
-        {
-            who: spread_over_seeds(rows, "data sets", name, who).mean
-            for who in ("zero-shot", "probe on CLIP", "chance")
-        }
-        for name in ("counting", "place in the picture")
+    whose = ("zero-shot", "probe on CLIP", "probe on untrained", "chance")
+    counted, placed, background = (
+        {who: spread_over_seeds(rows, "data sets", name, who).mean for who in whose}
+        for name in ("counting", "place in the picture", "backgrounds")
     )
+    nouns = {
+        who: spread_over_seeds(rows, "data sets", NAMED, f"probe on {who}").mean
+        for who in ("CLIP", "untrained")
+    }
     return (
         f"On the six noun sets the mean difference lies between {gain[worst]:+.1f} points ({worst}) and "
         f"{gain[best]:+.1f} points ({best}); their mean is "
@@ -72,7 +73,12 @@ def data_set_words(rows: Sequence[Mapping]) -> str:
         f"for {furthest}, is {100 * above[furthest]:+.0f} points. But a probe on CLIP's *own* features reads "
         f"counting ({counted['probe on CLIP']:.2f}; zero-shot {counted['zero-shot']:.2f}, chance "
         f"{counted['chance']:.2f}) and place ({placed['probe on CLIP']:.2f}; zero-shot "
-        f"{placed['zero-shot']:.2f}, chance {placed['chance']:.2f})."
+        f"{placed['zero-shot']:.2f}, chance {placed['chance']:.2f}).\n\n"
+        f"The control tells what training added. A probe on an untrained tower reads the nouns of the six sets at "
+        f"{nouns['untrained']:.2f} on average (on CLIP {nouns['CLIP']:.2f}), counting at "
+        f"{counted['probe on untrained']:.2f} (CLIP {counted['probe on CLIP']:.2f}), but place at "
+        f"{placed['probe on untrained']:.2f} and backgrounds at {background['probe on untrained']:.2f}, nearly as "
+        f"well as a probe on CLIP ({placed['probe on CLIP']:.2f} and {background['probe on CLIP']:.2f})."
     )
 
 
@@ -106,55 +112,6 @@ def shots_figure(rows: Sequence[Mapping]):
         xlog=True,
         lines={"zero-shot CLIP": spread_over_seeds(rows, "shots", "zero-shot").mean},
     )
-
-
-def scaling_points(rows: Sequence[Mapping], measurement: str) -> dict[str, dict[float, Spread]]:
-    """{family: {MFLOPs an image: spread over seeds}} of one measurement."""
-    row = next(row for row in rows if row["row"] == "scaling")
-    points: dict[str, dict[float, Spread]] = {}
-    for name, found in row.items():
-        if isinstance(found, Mapping):
-            score = spread_over_seeds(rows, "scaling", name, measurement)
-            points.setdefault(name.split()[0], {})[found["MFLOPs an image"]] = score
-    return points
-
-
-def scaling_figure(rows: Sequence[Mapping], measurement: str):
-    """Accuracy by one measurement over the compute of the image tower, for both families."""
-    drawn = plots.curves(
-        scaling_points(rows, measurement),
-        "forward pass of the image tower (MFLOPs per image, log scale)",
-        f"{measurement} accuracy on 57 nouns",
-        chance=CHANCE,
-        xlog=True,
-    )
-    drawn.axes[0].set_ylim(0, 1)
-    return drawn
-
-
-def at_equal_compute(rows: Sequence[Mapping], measurement: str) -> tuple[Spread, Spread]:
-    """The smaller ViT, and ResNets at its compute: linear in log compute between the two ResNets."""
-    points = scaling_points(rows, measurement)
-    wanted, vit = next(iter(points["ViT"].items()))
-    (low, below), (high, above) = points["ResNet"].items()
-    share = (math.log(wanted) - math.log(low)) / (math.log(high) - math.log(low))
-    return vit, spread([a + share * (b - a) for a, b in zip(below.values, above.values)])
-
-
-def scaling_words(rows: Sequence[Mapping]) -> str:
-    """Figures 6 and 7 in numbers: both families at equal compute, and the gain of the larger model of each."""
-    parts = []
-    for measurement in ("linear probe", "zero-shot"):
-        vit, resnet = at_equal_compute(rows, measurement)
-        gains = []
-        for family, points in scaling_points(rows, measurement).items():
-            small, large = points.values()
-            gains.append(f"{family} {small.mean:.2f} to {large.mean:.2f}")
-        parts.append(
-            f"**{measurement.capitalize()}**: at the compute of the smaller ViT, the ViT reaches {short(vit)}, a "
-            f"ResNet (interpolated) {short(resnet)}; from the smaller to the larger tower {', '.join(gains)}."
-        )
-    return " ".join(parts)
 
 
 def class_list_words(rows: Sequence[Mapping]) -> str:
@@ -236,8 +193,8 @@ def short(found: Spread, form: str = ".2f") -> str:
 
 
 def data_set_table(rows: Sequence[Mapping]) -> str:
-    """Accuracy on each data set: chance, zero-shot, and probes on two towers."""
-    scores = ("zero-shot", "probe on supervised", "probe on CLIP")
+    """Accuracy on each data set: chance, zero-shot, and probes on three towers."""
+    scores = ("zero-shot", "probe on supervised", "probe on CLIP", "probe on untrained")
     return markdown(
         [
             "data set",
@@ -245,6 +202,7 @@ def data_set_table(rows: Sequence[Mapping]) -> str:
             "zero-shot CLIP",
             "probe on the supervised classifier",
             "probe on CLIP",
+            "control: probe on an untrained tower",
         ],
         [
             [

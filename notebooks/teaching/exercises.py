@@ -141,6 +141,9 @@ def gradient_rule(
         {no_gradient: zeros},
         explain=missing_gradient,
         driver=driver_source(run_with_gradients),
+        explain=lambda *_: (
+            "the value is right, but not its gradient: is a part of it detached, or a number of Python?"
+        ),
         tolerance=1e-3,
     )
 
