@@ -1,5 +1,6 @@
 """Lesson 04's exercises: right answers pass, and each plausible mistake is named."""
 
+import math
 from functools import partial
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from exercise_answers import each, message
 from torch import nn
 from torch.nn.functional import (
+    binary_cross_entropy,
     binary_cross_entropy_with_logits,
     cross_entropy,
     gelu,
@@ -17,7 +19,9 @@ from torch.nn.functional import (
     one_hot,
 )
 
+from teaching import vilbert_figures as figures
 from teaching.vilbert import EXERCISES
+from vlmcourse import evaluation
 
 
 def boxes5(boxes, area=None, whole=(0.0, 0.0, 1.0, 1.0)):
@@ -46,6 +50,15 @@ BOXES = {
     "a width and a height": lambda b: torch.cat(
         [boxes5(b)[..., :2], boxes5(b)[..., 2:4] - boxes5(b)[..., :2], boxes5(b)[..., 4:]], -1
     ),
+    "a ratio of the sides": lambda b: boxes5(b, lambda x1, y1, x2, y2: (x2 - x1) / (y2 - y1)),
+    "a centre and a size": lambda b: torch.cat(
+        [
+            (boxes5(b)[..., :2] + boxes5(b)[..., 2:4]) / 2,
+            boxes5(b)[..., 2:4] - boxes5(b)[..., :2],
+            boxes5(b)[..., 4:],
+        ],
+        -1,
+    ),
     "the caller's boxes changed": boxes_in_place,
 }
 
@@ -67,6 +80,10 @@ TOKEN = {
     "all rows count": lambda f, r, m: f.mean(1),
     "all rows, padding too": lambda f, r, m: mean(f, r & ~m, torch.ones_like(r)),
     "all real regions": lambda f, r, m: mean(f, r & ~m, r),
+    "all pictures of the batch": lambda f, r, m: f[r & ~m].mean(0).expand(len(f), -1),
+    "the largest value": lambda f, r, m: (f * (r & ~m)[..., None]).max(1).values,
+    "became zeros": lambda f, r, m: (f * ~m[..., None]).mean(1),
+    "the number of all real regions": lambda f, r, m: mean(f * ~m[..., None], r),
     "that is the sum": lambda f, r, m: (f * (r & ~m)[..., None]).sum(1),
     "inverted": lambda f, r, m: mean(f, ~(r & ~m)),
     "values are not right": lambda f, r, m: 2 * token(f, r, m),
@@ -126,6 +143,9 @@ MASKING = {
     ),
     "only id 0 is no replacement": lambda *args: masking(*args, first=4),
     "Did you forget the return?": lambda *args: None,
+    "90 % of the selected words became [MASK]": lambda *args: masking(*args, mask=0.9, other=1.0),
+    "wanted are 80 % and 10 %": lambda *args: masking(*args, mask=0.15, other=0.3),
+    "ids are whole numbers": lambda *args: masking(*args).float(),
     "changed in place": masking_in_place,
     "only 80 % of them": lambda *args: masking(*args, mask=1.0),
     "no selected word": lambda *args: masking(*args, mask=0.0, other=0.1),
@@ -152,6 +172,13 @@ def region(logits, classes, asked, per_region=divergence):
 
 REGION = {
     "expected one number": lambda g, c, a: g,
+    "picture by picture": lambda g, c, a: (
+        ((divergence(c, g.softmax(-1)) * a).sum(1) / a.sum(1).clamp(min=1)).mean()
+    ),
+    "base 2": lambda g, c, a: region(g, c, a) / math.log(2),
+    "runs over regions": lambda g, c, a: divergence(c, g.softmax(1))[a].mean(),
+    "over classes, the last axis": lambda g, c, a: divergence(c[a], g[a].softmax(0)).mean(),
+    "squared difference": lambda g, c, a: ((c - g.softmax(-1)) ** 2).sum(-1)[a].mean(),
     "are not asked for count, too": lambda g, c, a: region(g, c, torch.ones_like(a)),
     "over classes, too": lambda g, c, a: region(g, c, a) / g.shape[-1],
     "take their mean": lambda g, c, a: region(g, c, a) * a.sum(),
@@ -227,6 +254,17 @@ CO = {
     "after the softmax, so": lambda *args: look_at(
         *args, weigh=lambda s, _, is_key: s.softmax(-1) * is_key[:, None, None]
     ),
+    "divide by its square root": lambda *args: look_at(
+        *args,
+        weigh=lambda s, _, is_key: inverted(s / args[0][0].shape[-1] ** 0.5, None, ~is_key),
+    ),
+    "one head's is wanted": lambda *args: look_at(
+        *args, weigh=lambda s, _, is_key: inverted(s / s.shape[1] ** 0.5, None, ~is_key)
+    ),
+    "over the heads (dim 1)": lambda *args: look_at(
+        *args,
+        weigh=lambda s, _, is_key: s.masked_fill(~is_key[:, None, None], -1e9).softmax(1),
+    ),
     "found None": lambda *args: None,
     "expected 2 values": lambda i, t, r, w: i[0],
     "self-attention": lambda i, t, r, w: (look(*i, r), look(*t, w)),
@@ -287,6 +325,21 @@ BLOCK = {
     "feed-forward layer was given the block's input": lambda x, a, b: b.norm2(
         b.norm1(x + b.attention.out(joined(a))) + b.feedforward(x)
     ),
+    "the first norm is missing": lambda x, a, b: b.norm2(
+        (y := x + b.attention.out(joined(a))) + b.feedforward(y)
+    ),
+    "the second norm is missing": lambda x, a, b: (
+        (y := b.norm1(x + b.attention.out(joined(a)))) + b.feedforward(y)
+    ),
+    "one norm is used twice": lambda x, a, b: b.norm1(
+        (y := b.norm1(x + b.attention.out(joined(a)))) + b.feedforward(y)
+    ),
+    "norm2 after the feed-forward": lambda x, a, b: b.norm2(
+        (y := b.norm2(x + b.attention.out(joined(a)))) + b.feedforward(y)
+    ),
+    "the feed-forward layer is missing": lambda x, a, b: b.norm2(
+        b.norm1(x + b.attention.out(joined(a)))
+    ),
     "both residuals": lambda x, a, b: b.norm2(
         b.feedforward(b.norm1(b.attention.out(joined(a))))
     ),
@@ -309,6 +362,12 @@ ALIGNMENT = {
     "last position": lambda *args: align(*args, take=lambda s: s[:, -1]),
     "applied to the product": lambda i, t, p, q, h: h((p(i[:, 0]) * q(t[:, 0])).tanh())[:, 0],
     "before the linear layer": lambda i, t, p, q, h: h(p(i[:, 0].tanh()) * q(t[:, 0].tanh()))[:, 0],
+    "position 1 is pooled": lambda *args: align(*args, take=lambda s: s[:, 1]),
+    "largest state": lambda *args: align(*args, take=lambda s: s.amax(1)),
+    "one stream has no tanh": lambda i, t, p, q, h: h(p(i[:, 0]).tanh() * q(t[:, 0]))[:, 0],
+    "head is missing": lambda i, t, p, q, h: (p(i[:, 0]).tanh() * q(t[:, 0]).tanh()).sum(-1),
+    "a tanh at the end": lambda *args: align(*args).tanh(),
+    "GELU": lambda *args: align(*args, f=gelu),
     "tanh is missing": lambda *args: align(*args, f=lambda x: x),
     "ReLU": lambda *args: align(*args, f=torch.relu),
     "that is a sigmoid": lambda *args: align(*args, f=torch.sigmoid),
@@ -354,6 +413,9 @@ FILL = {
     "all positions are masked at once": fill_together,
     "nothing is masked": lambda f, i, p, m: f(i[None])[0, p].argmax(-1),
     "keep their order": lambda f, i, p, m: fill(f, i, p.sort().values, m),
+    "reversed order": lambda f, i, p, m: fill(f, i, p.flip(0), m),
+    "[MASK] has another id": lambda f, i, p, m: fill(f, i, p, 0),
+    "*least* likely": lambda f, i, p, m: fill(lambda rows: -f(rows), i, p, m),
     "the first row's answer": fill_first,
     "every position of every row": fill_all,
     "those are the right tokens": lambda f, i, p, m: i[p],
@@ -402,6 +464,10 @@ def words_apart(is_word, regions, change):
 POSITIONS = {
     "stands at n + R": lambda w, r: positions(w, r, end=r),
     "padding has position 0": lambda w, r: words_apart(w, r, lambda at, real: at * real),
+    "does not go on counting": lambda w, r: words_apart(w, r, lambda _, real: real.cumsum(1) - 1),
+    "all columns of the text": lambda w, r: torch.cat(
+        [positions(w, r)[:, :-1], torch.full((len(w), 1), w.shape[1] + 1)], 1
+    ),
     "all positions are one too high": lambda w, r: positions(w, r) + 1,
     "Did you forget the return?": lambda w, r: None,
     "one by one": lambda w, r: positions(w, r, step=1),
@@ -531,6 +597,18 @@ ANSWERS = {
     "only the wrong answers": lambda x, a: (
         (-logsigmoid(-x) * (1 - one_hot(a, x.shape[-1]))).sum(-1).mean()
     ),
+    "(1 - t) is missing": lambda x, a: (
+        -((one_hot(a, x.shape[-1]) * logsigmoid(x) + logsigmoid(-x)).sum(-1).mean())
+    ),
+    "second term has the wrong sign": lambda x, a: (
+        (answered(x, a) * (2 * one_hot(a, x.shape[-1]) - 1)).sum(-1).mean()
+    ),
+    "pass a softmax": lambda x, a: (
+        binary_cross_entropy(x.softmax(-1), one_hot(a, x.shape[-1]).float(), reduction="none")
+        .sum(-1)
+        .mean()
+    ),
+    "squared error": lambda x, a: ((x.sigmoid() - one_hot(a, x.shape[-1])) ** 2).sum(-1).mean(),
     "applied twice": lambda x, a: answered(x.sigmoid(), a).sum(-1).mean(),
     "the sign": lambda x, a: -answered(x, a).sum(-1).mean(),
     "right and wrong are exchanged": lambda x, a: answered(-x, a).sum(-1).mean(),
@@ -565,6 +643,18 @@ RIGHT = {
     "vilbert.AnswerHead": Head,
     "vilbert.answer_loss": lambda x, a: answered(x, a).sum(-1).mean(),
 }
+
+
+def test_neither_kind_of_false_captions_teaches_places_and_controls_have_words_of_their_own():
+    fusion = evaluation.load_results("replicate_fusion")
+    for row in ("two streams", "easy negatives"):
+        assert abs(figures.spread_of(fusion, row, "places swapped, of two").mean - 0.5) < 0.1
+    for key in ("nouns", "another picture's, of two", "background changed, of two"):
+        pair = [figures.spread_of(fusion, row, key) for row in ("two streams", "easy negatives")]
+        assert evaluation.verdict(pair[0].values, pair[1].values) == "within noise"
+    high, low = ("a", evaluation.spread([0.9, 0.91])), ("b", evaluation.spread([0.1, 0.11]))
+    table = figures.controls([("it helps", "nouns", high, low), ("no", "nouns", low, high)])
+    assert "**yes**" in table and "**no: it is lower**" in table and "agrees" not in table
 
 
 def test_each_exercise_is_tried():

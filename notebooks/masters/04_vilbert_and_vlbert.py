@@ -15,11 +15,11 @@
 # | Time | about 120 minutes to work through (two sittings); Run All takes about 70 seconds on two cores |
 # | Papers | *ViLBERT*, Lu et al. 2019, [arXiv 1908.02265](https://arxiv.org/abs/1908.02265); *VL-BERT*, Su et al. 2020, [arXiv 1908.08530](https://arxiv.org/abs/1908.08530); both build on *BERT*, Devlin et al. 2019, [arXiv 1810.04805](https://arxiv.org/abs/1810.04805) |
 #
-# Lessons 02 and 03 were about CLIP. It encodes picture and text separately and compares one vector with one vector. That is fast, but no word ever meets a part of the picture. The two models of this lesson let every word attend to every region of the picture.
+# Lessons 02 and 03 were about CLIP. It encodes picture and text separately and compares one vector with one vector. That is fast, but no word ever attends to a part of the picture. The two models of this lesson let every word attend to every region of the picture.
 #
 # "The lecture" and its slides are Georgia Tech's CS 8803-VLM, which this course follows.
 #
-# Axes: **B** batch, **T** words of a text, **R** regions of a picture, **L** positions of a sequence, **K** keys, **D** width of a state (**E** of the text's, where the two differ), **W** width of a pooled state, **d** width of a head, **H** heads, **F** width of a region's features, **C** classes of regions, **V** vocabulary, **A** answers, **N** rows of a batch of texts, **M** masked positions.
+# Shapes are written with these letters: **B** batch, **T** words of a text, **R** regions of a picture, **L** positions of a sequence, **K** keys, **D** width of a state (**E** of the text's, where the two differ), **W** width of a pooled state, **d** width of a head, **H** heads, **F** width of a region's features, **C** classes of regions, **V** vocabulary, **A** answers, **N** rows of a batch of texts, **M** masked positions.
 
 # %% tags=["hide-input"]
 import torch
@@ -27,6 +27,7 @@ from IPython.display import Markdown
 from torch import Tensor
 
 from teaching import vilbert_diagrams as diagrams
+from teaching import vilbert_effects as effects
 from teaching import vilbert_figures as figures
 from teaching import vilbert_lab, vilbert_model
 from teaching.exercises import check, diagnose, quiz
@@ -71,7 +72,7 @@ plots.show(
 #
 # BERT is trained by **masked language modelling**: some words of a text are masked, and a transformer predicts them from the others. With a picture beside the text, two new tasks appear. A masked word can be predicted from the picture, and a masked region from the text.
 #
-# Several groups published this idea in the same month, independently. We take two of them. **ViLBERT** has two streams: a transformer for regions and one for words. *Co-attention* layers let each stream attend to the other. **VL-BERT** has one stream: words and regions form one sequence for a single BERT.
+# Several groups published this idea in August 2019, independently. We take two of them. **ViLBERT** has two streams: a transformer for regions and one for words. *Co-attention* layers let each stream attend to the other. **VL-BERT** has one stream: words and regions form one sequence for a single BERT.
 
 # %%
 plots.show(
@@ -96,7 +97,7 @@ print(f"{sum(p.numel() for p in model.parameters()):,} weights")
 #
 # $$b = \left(x_1,\; y_1,\; x_2,\; y_2,\; (x_2 - x_1)(y_2 - y_1)\right), \qquad \text{state} = \mathrm{LayerNorm}(W_f f + W_b b)$$
 #
-# All coordinates are fractions of the picture, from 0 to 1, and $f$ are the region's features. In front stands the **IMG token**, whose box is the whole picture.
+# All coordinates are fractions of the picture, from 0 to 1, $f$ are the region's features, and $W_f$ and $W_b$ are learned matrices. In front stands the **IMG token**, whose box is the whole picture.
 
 # %% [markdown]
 # ### Exercise 1 · Boxes as five numbers
@@ -567,11 +568,11 @@ guessing = {"nouns": 1 / 12, "backgrounds": 1 / 8, "places": 1 / 2}
 spread = 0.5 * (2 / figures.place_words(held_out, count)) ** 0.5  # of a difference of two shares
 plots.show(
     figures.with_controls(report, guessing),
-    "Figure 6. Masked words of held-out captions, one at a time, by kind of word; guessing is "
-    "among 12 nouns, 8 colours and 2 words of place. What to see: nouns and backgrounds need "
-    "their picture. For words of place ('left', 'above') the shares with and without it differ by "
-    f"{abs(report['places'] - report['places, blind']):.2f}; one standard deviation of such a "
-    f"difference is {spread:.2f}.",
+    f"Figure 6. Masked words of {count} held-out captions, one at a time, by kind of word; one "
+    "model. Guessing is among 12 nouns, 8 colours and 2 words of place. What to see: nouns and "
+    "backgrounds need their picture. For words of place ('left', 'above') the shares with and "
+    f"without it differ by {abs(report['places'] - report['places, blind']):.2f}; one standard "
+    f"deviation of such a difference is {spread:.2f}.",
 )
 
 # %% [markdown]
@@ -603,23 +604,23 @@ figures.masking_player(guess, held_out.pairs.images(few), texts, first=(pair, no
 # In every co-attention layer, `[MASK]` attends to the regions; we look at the last layer. Attention alone doesn't show what a region is used for. So we also mask one region at a time and measure how the probability of the right word changes.
 
 # %%
-effect = figures.region_effect(model, held_out, pair)
+effect = effects.region_effect(model, held_out, pair)
 plots.show(
-    figures.attention_and_effect(effect),
+    effects.attention_and_effect(effect),
     f"Figure 7. '{effect.text}', masked word '{effect.words[0]}', and the two regions of the "
-    "picture: attention of [MASK] to each (mean over heads, last layer), and the change of the "
-    "right word's probability P if that region is masked. What to see: attention isn't effect. "
-    + figures.effect_in_words(effect),
+    "picture: attention of [MASK] to each and to the IMG token (mean over heads, last layer), and "
+    "the change of the right word's probability P if that region is masked. What to see: "
+    "attention isn't effect. " + effects.effect_in_words(effect),
 )
 
 # %% [markdown]
-# Is that a rare case? The same for sixty held-out pictures of two things, counted:
+# Is that a rare case? The same for sixty held-out pictures of two things, for both co-attention layers of our model. The IMG token has no effect of its own in this table, because it cannot be masked alone:
 
 # %%
-Markdown(figures.many_effects(model, held_out, 12 if smoke else 60))
+Markdown(effects.many_effects(model, held_out, 12 if smoke else 60))
 
 # %% [markdown]
-# In this last layer the other region gets little attention on average. (The rest of each row goes to the IMG token, and in the first layer the other region gets more. Masking it also changes the IMG token, which is the mean of all regions.) Yet masking it changes the probability in most of these pictures. It falls in some and *rises* in others, where the model had partly chosen the wrong thing.
+# Each column of attention sums to 1. In the last layer the other region gets little attention on average. Yet masking it changes the probability in most of these pictures. It falls in some and *rises* in others, where the model had partly chosen the wrong thing. Two paths lead around the last layer's attention: the first layer, and the IMG token, which is the mean of all regions that are not masked.
 
 # %% [markdown]
 # ## 8. One stream: VL-BERT
@@ -715,12 +716,13 @@ plots.show(
             for kind, key in (("masked nouns", "nouns"), ("masked regions", "regions"))
         },
         "predicted correctly (share)",
+        chance=1 / 12,
         highest=1,
     ),
     f"Figure 10. Masked nouns and regions on held-out pictures, {len(fusion['seeds'])} seeds, "
     f"{fusion['steps']} steps; bars are means, whiskers one standard deviation (cut at 1), dots "
-    "the seeds. What to see: without exchange nothing is learnt about the other "
-    "stream; one stream does as well as two.",
+    "the seeds; dashed: guessing among twelve nouns. What to see: without exchange nothing is "
+    "learnt about the other stream; one stream does as well as two.",
 )
 
 # %% [markdown]
@@ -878,8 +880,9 @@ plots.show(
     plots.probability_bars(groups, "right answers (share)"),
     f"Figure 12. Accuracy on questions about held-out pictures, {per_kind} of each kind: yours, "
     "the shipped model, the shipped model without picture, and guessing among answers of that "
-    "kind. What to see: without the picture it only guesses. Your model's best "
-    "kinds are backgrounds and presence.",
+    f"kind. One run each; one standard deviation of a share is at most "
+    f"{0.5 / per_kind**0.5:.2f}. What to see: without the picture it only guesses. Your model's "
+    "best kinds are backgrounds and presence.",
 )
 
 # %% [markdown]
@@ -906,7 +909,7 @@ Markdown(figures.by_kind(tuned, questions))
 runs = vilbert_lab.runs(scale)
 plots.show(
     vilbert_lab.show(runs, ("loss on words", "loss on regions"), "loss, last steps (nats)"),
-    "Figure 13. Training losses at the end of four runs. "
+    "Figure 13. Training losses at the end of four runs, one seed each. "
     "What to see: a lower loss doesn't always mean a better model.",
 )
 plots.show(
@@ -971,28 +974,37 @@ Markdown(figures.comparison([
 # - **Pre-training.** Fine-tuned and from scratch have 1,024 questions and 250 steps here. On average pre-training gains with "is there ...?", within noise, and loses with "where" (section 9). Pre-training on photographs with their many words covers more of what VQA asks.
 # - **VL-BERT.** Two seeds equal ViLBERT and one is late (section 8), so the spread is large. The papers' gap is small, too: less than one point on VQA.
 #
-# Our own controls, which the papers don't claim. In the last three rows VL-BERT was first trained on captions alone, then saw pictures for the first time, with visual norms that start at 1 or at 0:
+# Our own controls, which the papers don't claim, by the same rule. The model with easy negatives was trained with captions of other pictures as its only false ones, as in ViLBERT. In the last three rows VL-BERT was first trained on captions alone, then saw pictures for the first time, with visual norms that start at 1 or at 0:
 
 # %%
 pairs_ranked = round(1 / figures.spread_of(fusion, "two streams", "R@1, chance").mean)
-changed = "background changed, of two"
-Markdown(figures.comparison([
-    ("Exchange between the streams helps", "–", "masked nouns",
+negatives = {
+    "another picture's caption": "another picture's",
+    "a changed background": "background changed",
+    "swapped places": "places swapped",
+}
+Markdown(figures.controls([
+    ("Exchange between the streams helps", "masked nouns",
      ours("two streams", "nouns"), ours("never meet", "nouns")),
-    ("Boxes around things help, compared with 16 equal squares", "–",
+    ("Boxes around things help, compared with 16 equal squares",
      f"retrieval R@1 among {pairs_ranked} pairs", ours("two streams", "R@1"), ours("grid", "R@1")),
-    ("Hard negatives help to notice a changed background", "–", "true caption preferred, of two",
-     ours("two streams", changed), ours("easy negatives", changed)),
-    ("Norms that start at 1 disturb the trained model", "–", "first loss on words (nats)",
+    *((f"Hard negatives help to notice {what}", "true caption preferred, of two",
+       ours("two streams", f"{key}, of two"), ours("easy negatives", f"{key}, of two"))
+      for what, key in negatives.items()),
+    ("Hard negatives help to predict words", "masked nouns",
+     ours("two streams", "nouns"), ours("easy negatives", "nouns")),
+    ("Norms that start at 1 disturb the trained model", "first loss on words (nats)",
      ours("VL-BERT from 1", "words, first step"), ours("VL-BERT from 0", "words, first step")),
-    ("A start at 1 is better later on: words", "–", "masked backgrounds, 1,000 steps later",
+    ("A start at 1 is better later on: words", "masked backgrounds, 1,000 steps later",
      ours("VL-BERT from 1", "backgrounds"), ours("VL-BERT from 0", "backgrounds")),
-    ("A start at 1 is better later on: regions", "–", "masked regions, 1,000 steps later",
+    ("A start at 1 is better later on: regions", "masked regions, 1,000 steps later",
      ours("VL-BERT from 1", "regions"), ours("VL-BERT from 0", "regions")),
 ]))  # fmt: skip
 
 # %% [markdown]
-# So the start at 0 leaves the trained model undisturbed, but these runs seem slower to use the picture for words, within noise: after 1,000 steps no seed from 0 predicts masked backgrounds better than guessing, and most seeds from 1 do. Masked nouns are learnt from neither start in that time.
+# Hard negatives do not help beyond noise here. Even the easy ones teach the model to notice a changed background. Neither kind teaches swapped places: both models stay within 0.1 of guessing (0.5), also where the rule calls one of them lower. That fits Figure 6.
+#
+# The start at 0 leaves the trained model undisturbed, but these runs seem slower to use the picture for words, within noise: after 1,000 steps no seed from 0 predicts masked backgrounds better than guessing, and most seeds from 1 do. Masked nouns are learnt from neither start in that time.
 #
 # ## Discussion
 #

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vlmcourse import evaluation, introspection, plots
+from vlmcourse import evaluation, plots
 from vlmcourse.evaluation import masked
 from vlmcourse.evaluation.published import published
 from vlmcourse.papers.vilbert import ViLBERT
@@ -122,73 +121,6 @@ def place_words(data: RegionDataset, count: int) -> int:
     return sum(word in masked.PLACES for word in words)
 
 
-@dataclass(frozen=True)
-class Effect:
-    """A masked noun of a caption: what [MASK] attends to, and what the right word's probability is if a region is masked."""
-
-    text: str  # the caption with a gap
-    words: tuple[str, ...]  # of the regions; the first one is the noun
-    attention: list[
-        float
-    ]  # of [MASK] to each region, in the last co-attention layer, mean over heads
-    whole: float  # probability of the right word with all regions
-    without: list[float]  # with one of the regions masked
-
-
-def region_effect(model: ViLBERT, data: RegionDataset, index: int) -> Effect:
-    """The effect of each region of a picture on the first thing's name in its caption."""
-    words = data.pairs.scene(index).words
-    inputs, position = with_gap(data, index, words[0])
-    maps = introspection.attention_weights(model, lambda: model.mlm_logits(inputs))
-    last = f"encoder.co_attention.{len(model.encoder.co_attention) - 1}.text.attention"
-    attention = maps[last][0].mean(0)[position, 1:]  # 0: the IMG token
-    target = tokenizer.encode([words[0]])[0, 1]
-    hidden = torch.cat([torch.zeros(1, len(words)), torch.eye(len(words))]).bool()
-    rows = masked.select_rows(inputs, torch.zeros(len(hidden), dtype=torch.long))
-    with torch.no_grad():
-        logits = model.mlm_logits(rows, masked_regions=hidden)[:, position]
-    whole, *without = logits.softmax(-1)[:, target].tolist()
-    text = " ".join(tokenizer.split_words(data.pairs.text(index))).replace(words[0], GAP, 1)
-    return Effect(text, words, attention.tolist(), whole, without)
-
-
-def attention_and_effect(effect: Effect):
-    """Attention of [MASK] to each region beside how the right word's probability changes if that region is masked."""
-    groups = {
-        f"region: {word}": {
-            "attention of [MASK] to it": attention,
-            f"change of P({effect.words[0]}) if it is masked": without - effect.whole,
-        }
-        for word, attention, without in zip(effect.words, effect.attention, effect.without)
-    }
-    return plots.bars(groups, "attention, or change of probability", sideways=True)
-
-
-def effect_in_words(effect: Effect) -> str:
-    """What `attention_and_effect` shows of the last region, as a sentence."""
-    return (
-        f"With the {effect.words[-1]} masked, the probability of '{effect.words[0]}' goes from "
-        f"{effect.whole:.2f} to {effect.without[-1]:.2f}, and {effect.attention[-1]:.3f} of the attention goes to it."
-    )
-
-
-def many_effects(model: ViLBERT, data: RegionDataset, count: int) -> str:
-    """Over `count` pictures of two things, as a Markdown table: attention to each region, and the effect of masking it."""
-    found = [region_effect(model, data, index) for index in pairs_of_things(data, count)]
-    lines = [
-        "| region | attention of [MASK], mean | masked: probability falls | changes by at most 0.02 | rises |",
-        "|---|---|---|---|---|",
-    ]
-    for row, name in enumerate(("of the masked noun", "the other one")):
-        change = np.array([effect.without[row] - effect.whole for effect in found])
-        falls, rises = int((change < -0.02).sum()), int((change > 0.02).sum())
-        attention = np.mean([effect.attention[row] for effect in found])
-        lines.append(
-            f"| {name} | {attention:.2f} | {falls} | {len(found) - falls - rises} | {rises} |"
-        )
-    return "\n".join(lines)
-
-
 def gradients_at_zero_norm(model: VLBERT, batch: dict, steps: int = 6):
     """Gradient norms of VL-BERT's visual LayerNorm and of the layer before it, in its first training steps."""
     found: dict[str, dict[float, float]] = {"visual LayerNorm's weight": {}, "layer before it": {}}
@@ -221,6 +153,28 @@ def comparison(
         found = evaluation.verdict(higher.values, lower.values)
         lines.append(
             f"| {claim} | {theirs} | {measured} | {first}: {higher} | {second}: {lower} | **{found}** |"
+        )
+    return "\n".join(lines)
+
+
+CONTROL = {"agrees": "yes", "disagrees": "no: it is lower", "within noise": "within noise"}
+"""What the table of controls says for each verdict of the rule: there is no paper to agree with."""
+
+
+def controls(
+    statements: Sequence[
+        tuple[str, str, tuple[str, evaluation.Spread], tuple[str, evaluation.Spread]]
+    ],
+) -> str:
+    """A Markdown table: statement, what we measure, what should be higher and lower, and whether it is beyond noise."""
+    lines = [
+        "| is it so? | we measure | higher? | lower? | beyond noise? |",
+        "|---|---|---|---|---|",
+    ]
+    for statement, measured, (first, higher), (second, lower) in statements:
+        found = CONTROL[evaluation.verdict(higher.values, lower.values)]
+        lines.append(
+            f"| {statement} | {measured} | {first}: {higher} | {second}: {lower} | **{found}** |"
         )
     return "\n".join(lines)
 

@@ -48,6 +48,20 @@ BOX_MISTAKES = {
     "the area has a minus sign: the second corner minus the first, in both directions.": with_fifth(
         lambda b: -(b[..., 2:] - b[..., :2]).prod(-1)
     ),
+    "the fifth number is a ratio of the sides; the area is their product.": (
+        with_fifth(lambda b: (b[..., 2] - b[..., 0]) / (b[..., 3] - b[..., 1])),
+        with_fifth(lambda b: (b[..., 3] - b[..., 1]) / (b[..., 2] - b[..., 0])),
+    ),
+    "the corners became a centre and a size: the four corners stay as they are.": lambda b: (
+        torch.cat(
+            [
+                ((five := box_features(b))[..., :2] + five[..., 2:4]) / 2,
+                five[..., 2:4] - five[..., :2],
+                five[..., 4:],
+            ],
+            -1,
+        )
+    ),
     "the area stands first; the order is x1, y1, x2, y2, area.": lambda b: box_features(b).roll(
         1, -1
     ),
@@ -69,7 +83,7 @@ def region_inputs(generator: torch.Generator, all_masked: bool = False) -> tuple
     sizes = torch.tensor([regions] * (batch - 1) + [regions - 2])
     is_region = torch.arange(regions) < sizes[:, None]
     is_masked = torch.zeros(batch, regions, dtype=torch.bool)
-    is_masked[:, number(generator, 0, 1)] = True
+    is_masked[:, [number(generator, 0, 1), 2]] = True
     is_masked[0] |= torch.tensor(all_masked)
     return [normal(generator, batch, regions, 4), is_region, is_masked & is_region], {}
 
@@ -85,6 +99,13 @@ TOKEN_MISTAKES = {
     ),
     "the right rows are summed, but divided by the number of all real regions.": lambda f, r, m: (
         mean_where(f, r & ~m, r)
+    ),
+    "the mean is over all pictures of the batch: each picture has its own.": lambda f, r, m: (
+        f[r & ~m].mean(0).expand(len(f), -1)
+    ),
+    "that is the largest value, not the mean.": lambda f, r, m: (f * (r & ~m)[..., None]).amax(1),
+    "masked regions became zeros, but all rows still count in the mean: leave them out.": (
+        lambda f, r, m: (f * ~m[..., None]).mean(1)
     ),
     "that is the sum; divide by how many there are.": lambda f, r, m: (f * (r & ~m)[..., None]).sum(
         1
@@ -124,6 +145,8 @@ def run_masking(target, ids, selected, mask_id, vocabulary):
     )
     if not isinstance(read, torch.Tensor) or read.shape != before.shape:
         return read
+    if read.dtype != before.dtype:
+        raise TypeError(f"the result holds {read.dtype}; ids are whole numbers, {before.dtype}.")
     ours, old = read[selected], before[selected]
     other = ours[(ours != mask_id) & (ours != old)]
     masked = (read == mask_id) & selected
@@ -197,6 +220,8 @@ def explain_masking(got: object, *_: object) -> str | None:
         ),
         (not first, "the word of id 1 is never drawn: only id 0 is no replacement."),
     )
+    shares = f"{100 * masked:.0f} % of the selected words became [MASK] and {100 * same:.0f} % stay: wanted are 80 % and 10 %."
+    rules += ((not (near(masked, 0.8) and abs(same - 0.1) < 0.02), shares),)
     return next((words for wrong, words in rules if wrong), None)
 
 

@@ -1,4 +1,4 @@
-"""Lesson 04: the checks of the exercises on co-attention and alignment."""
+"""Lesson 04: the checks of the exercises on co-attention."""
 
 from __future__ import annotations
 
@@ -9,17 +9,23 @@ import torch
 from torch import Tensor, nn
 
 from teaching import vilbert_reference as reference
-from teaching.exercises import Exercise, normal, number, rule
+from teaching.exercises import Exercise, listed, normal, number, rule
 from vlmcourse.parts.bert import CrossAttentionBlock
 
 Pair = Sequence[Tensor]
 
 
 def attend(
-    q: Tensor, k: Tensor, v: Tensor, is_key: Tensor, scale: float | None = None, axis: int = -1
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    is_key: Tensor,
+    scale: float | None = None,
+    axis: int = -1,
+    fill: float = -torch.inf,
 ) -> Tensor:
     scores = q @ k.mT * (q.shape[-1] ** -0.5 if scale is None else scale)
-    return scores.masked_fill(~is_key[:, None, None], -torch.inf).softmax(axis) @ v
+    return scores.masked_fill(~is_key[:, None, None], fill).softmax(axis) @ v
 
 
 def crossed(image: Pair, text: Pair, is_region: Tensor, is_word: Tensor, **how) -> list[Tensor]:
@@ -103,6 +109,16 @@ CO_MISTAKES = {
         crossed(*args, scale=1.0)[::-1]
     ),
     "the scores are not divided by the square root of the width.": partial(crossed, scale=1.0),
+    "the scores are divided by the width of a head: divide by its square root.": (
+        lambda i, *args: crossed(i, *args, scale=1 / i[0].shape[-1])
+    ),
+    "the scores are divided by the square root of all heads' width: one head's is wanted.": (
+        lambda i, *args: crossed(i, *args, scale=(i[0].shape[1] * i[0].shape[-1]) ** -0.5)
+    ),
+    "the softmax runs over the heads (dim 1): each query's weights over the keys must sum to 1.": (
+        lambda *args: [part.nan_to_num() for part in crossed(*args, axis=1)],
+        lambda *args: crossed(*args, axis=1, fill=-1e9),
+    ),
     "padding is attended to: leave out keys where the mask is False.": no_padding,
     "padding is attended to, and the scores are not divided by the square root of the width.": partial(
         no_padding, scale=1.0
@@ -173,6 +189,19 @@ def norms_exchanged(x: Tensor, attended: Tensor, block: nn.Module) -> Tensor:
     return block.norm1(x + block.feedforward(x))
 
 
+def with_norms(
+    x: Tensor,
+    attended: Tensor,
+    block: nn.Module,
+    first: str | None = "norm1",
+    second: str | None = "norm2",
+) -> Tensor:
+    """The block with other norms, by name; None: none."""
+    norm1, norm2 = (getattr(block, name) if name else nn.Identity() for name in (first, second))
+    x = norm1(x + block.attention.out(merge(attended)))
+    return norm2(x + block.feedforward(x))
+
+
 def from_input(x: Tensor, attended: Tensor, block: nn.Module, residual: bool) -> Tensor:
     """The block's input is the second residual, or goes into the feed-forward layer, in place of the first norm's output."""
     y = block.norm1(x + block.attention.out(merge(attended)))
@@ -196,61 +225,15 @@ BLOCK_MISTAKES = {
     "that is pre-norm: BERT normalises the sum, after each residual.": pre_norm,
     "the norm is applied before the sum; BERT normalises the sum.": norm_first,
     "the two norms are exchanged.": norms_exchanged,
-}
-
-
-def pooled_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    width = number(generator, 4, 6)
-    layers = [nn.Linear(3, width), nn.Linear(5, width), nn.Linear(width, 1)]
-    for layer in layers:
-        for parameter in layer.parameters():
-            parameter.data = normal(generator, *parameter.shape)
-    return [normal(generator, 3, 4, 3), normal(generator, 3, 6, 5), *layers], {}
-
-
-def aligned(
-    image: Tensor,
-    text: Tensor,
-    pool_image: nn.Module,
-    pool_text: nn.Module,
-    head: nn.Module,
-    take: Callable = lambda states: states[:, 0],
-    activation: Callable = torch.tanh,
-    join: Callable = torch.mul,
-) -> Tensor:
-    """alignment_logits with other choices."""
-    pooled = activation(pool_image(take(image))), activation(pool_text(take(text)))
-    return head(join(*pooled))[:, 0]
-
-
-ALIGNMENT_MISTAKES = {
-    "the pooled states are added; ViLBERT multiplies them, number by number.": partial(
-        aligned, join=torch.add
+    "the first norm is missing.": partial(with_norms, first=None),
+    "the second norm is missing.": partial(with_norms, second=None),
+    "one norm is used twice: norm1 after the attention, norm2 after the feed-forward layer.": (
+        partial(with_norms, second="norm1"),
+        partial(with_norms, first="norm2"),
     ),
-    "the pooled states are subtracted; ViLBERT multiplies them.": partial(aligned, join=torch.sub),
-    "the mean over all positions is pooled; take the first position of each stream.": partial(
-        aligned, take=lambda states: states.mean(1)
+    "the feed-forward layer is missing.": lambda x, a, block: block.norm2(
+        block.norm1(x + block.attention.out(merge(a)))
     ),
-    "the last position is pooled; the IMG token and [CLS] stand first.": partial(
-        aligned, take=lambda states: states[:, -1]
-    ),
-    "the tanh is applied to the product; it belongs to each pooled state, before the product.": (
-        lambda i, t, p, q, h: h((p(i[:, 0]) * q(t[:, 0])).tanh())[:, 0]
-    ),
-    "the tanh stands before the linear layer of the pooling; it stands after it.": (
-        lambda i, t, p, q, h: h(p(i[:, 0].tanh()) * q(t[:, 0].tanh()))[:, 0]
-    ),
-    "the tanh is missing.": partial(aligned, activation=lambda x: x),
-    "that is a ReLU; here the pooling has a tanh, as BERT's.": partial(
-        aligned, activation=torch.relu
-    ),
-    "that is a sigmoid; here the pooling has a tanh, as BERT's.": partial(
-        aligned, activation=torch.sigmoid
-    ),
-    "that is a probability; return the logit, the loss applies the sigmoid.": lambda *args: aligned(
-        *args
-    ).sigmoid(),
-    "the shape is (B, 1); return (B,).": lambda *args: aligned(*args)[:, None],
 }
 
 
@@ -270,22 +253,13 @@ EXERCISES = {
                 "post_norm_update",
                 block_inputs,
                 lambda *args: reference.post_norm_update(*args).detach(),
-                {words: (lambda *a, f=wrong: f(*a).detach()) for words, wrong in BLOCK_MISTAKES.items()},
+                {
+                    words: [lambda *a, f=wrong: f(*a).detach() for wrong in listed(formulas)]
+                    for words, formulas in BLOCK_MISTAKES.items()
+                },
                 tolerance=1e-3,
             ),
         ),
         reference=reference.post_norm_update,
-    ),
-    "alignment_logits": Exercise(
-        "The first states, pooled, multiplied, and one logit for each pair.",
-        (
-            rule(
-                "alignment_logits",
-                pooled_inputs,
-                lambda *args: reference.alignment_logits(*args).detach(),
-                {words: (lambda *a, f=wrong: f(*a).detach()) for words, wrong in ALIGNMENT_MISTAKES.items()},
-            ),
-        ),
-        reference=reference.alignment_logits,
     ),
 }  # fmt: skip

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
+from torch.nn.functional import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    logsigmoid,
+    one_hot,
+)
 
 from teaching import vilbert_reference as reference
 from teaching.exercises import Exercise, gradient_rule, normal, number, rule
@@ -81,6 +88,22 @@ LOSS_MISTAKES = {
         over(kl(lambda g: g.softmax(-1))),
         per_class(over(kl(lambda g: g.softmax(-1)))),
     ),
+    "the mean is taken picture by picture, then over pictures: take it over all regions asked for.": over(
+        right_kl,
+        lambda values, asked: ((values * asked).sum(1) / asked.sum(1).clamp(min=1)).mean(),
+    ),
+    "the logarithm has base 2: the formula has the natural one.": lambda *args: (
+        kl_at_regions(*args).item() / math.log(2)
+    ),
+    "the softmax runs over regions: it runs over classes, the last axis.": (
+        over(kl(lambda g: g.log_softmax(1))),
+        lambda g, c, a: over(kl(lambda _: g[a].log_softmax(0)))(
+            g[a], c[a], torch.ones(len(g[a])).bool()
+        ),
+    ),
+    "that is the squared difference of the distributions, not their divergence.": over(
+        lambda g, c: ((c - g.softmax(-1)) ** 2).sum(-1)
+    ),
     "the sign is wrong: a divergence is never negative.": lambda *args: (
         -kl_at_regions(*args).item()
     ),
@@ -122,6 +145,21 @@ ANSWER_MISTAKES = {
         (binary(x, a) * (1 - one_hot(a, x.shape[-1]))).sum(-1).mean().item()
     ),
     "the sigmoid is applied twice.": lambda x, a: binary(x.sigmoid(), a).sum(-1).mean().item(),
+    "the factor (1 - t) is missing: the right answer is pushed down, too.": lambda x, a: (
+        -(one_hot(a, x.shape[-1]) * logsigmoid(x) + logsigmoid(-x)).sum(-1).mean().item()
+    ),
+    "the second term has the wrong sign: both logarithms are added, then the sum gets a minus sign.": (
+        lambda x, a: (binary(x, a) * (2 * one_hot(a, x.shape[-1]) - 1)).sum(-1).mean().item()
+    ),
+    "the logits pass a softmax: each answer has a sigmoid of its own.": lambda x, a: (
+        binary_cross_entropy(x.softmax(-1), one_hot(a, x.shape[-1]).float(), reduction="none")
+        .sum(-1)
+        .mean()
+        .item()
+    ),
+    "that is the squared error of the sigmoids, not the binary cross-entropy.": lambda x, a: (
+        ((x.sigmoid() - one_hot(a, x.shape[-1])) ** 2).sum(-1).mean().item()
+    ),
     "the sign is wrong: a loss is never negative.": lambda x, a: (
         -binary(x, a).sum(-1).mean().item()
     ),

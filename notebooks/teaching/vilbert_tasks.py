@@ -55,6 +55,13 @@ FILL_MISTAKES = {
     "the positions are sorted: keep their order.": lambda f, i, p, m: reference.fill_in(
         f, i, p.sort().values, m
     ),
+    "the answers are in reversed order: keep the order of `positions`.": lambda f, i, p, m: (
+        reference.fill_in(f, i, p.flip(0), m)
+    ),
+    "[MASK] has another id: write `mask_id`.": lambda f, i, p, m: reference.fill_in(f, i, p, 0),
+    "that is the *least* likely token: take the argmax.": lambda f, i, p, m: rows_masked(
+        f, i, p, m
+    )[torch.arange(len(p)), p].argmin(-1),
     "that is the first row's answer at each position: row n has position n masked.": lambda f, i, p, m: (
         rows_masked(f, i, p, m)[0, p].argmax(-1)
     ),
@@ -144,6 +151,12 @@ POSITION_MISTAKES = {
     ),
     "padding has position 0: it goes on counting after the words.": lambda w, r: torch.cat(
         [positions(w, r)[:, : w.shape[1]] * w, positions(w, r)[:, w.shape[1] :]], 1
+    ),
+    "padding does not go on counting: after n words come n, n + 1, ... in the padding, too.": (
+        lambda w, r: torch.cat([w.cumsum(1) - 1, positions(w, r)[:, w.shape[1] :]], 1)
+    ),
+    "[END] stands after all columns of the text, padding too: it has n + 1.": lambda w, r: (
+        torch.cat([positions(w, r)[:, :-1], torch.full((len(w), 1), w.shape[1] + 1)], 1)
     ),
     "all positions are one too high: the first word has position 0.": lambda w, r: (
         positions(w, r) + 1
