@@ -209,7 +209,7 @@ WRONG = {
             ce(w, b, x, y) + l2 / 2 * (w**2).sum() / len(x)
         ),
         "l2 is squared": lambda w, b, x, y, l2: ce(w, b, x, y) + ((l2 * w) ** 2).sum() / 2,
-        "but not its gradient": lambda w, b, x, y, l2: (
+        "but not the gradient": lambda w, b, x, y, l2: (
             ce(w, b, x, y) + l2 / 2 * (w.detach() ** 2).sum()
         ),
         "bias is missing": lambda w, b, x, y, l2: cross_entropy(x @ w.T, y) + l2 / 2 * (w**2).sum(),

@@ -108,7 +108,7 @@ def run_and_watch_inputs(target, *args):
 
 
 def missing_gradient(got: object, wanted: list[Tensor], *_) -> str | None:
-    """Which of the arguments gets no gradient although it should."""
+    """Which of the arguments gets no gradient although it should, or that a part is missing."""
     found = got if isinstance(got, list) and len(got) == len(wanted) else []
     for number, (one, right) in enumerate(zip(found, wanted), start=1):
         if isinstance(one, Tensor) and not one.any() and right.any():
@@ -116,7 +116,11 @@ def missing_gradient(got: object, wanted: list[Tensor], *_) -> str | None:
                 f"the values are right, but argument {number} gets no gradient: "
                 "a detach, .item() or math function cuts it."
             )
-    return None
+    return (
+        "the values are right, but not the gradient: a detach or .item() cuts a part."
+        if found
+        else None
+    )
 
 
 def gradient_rule(
@@ -141,9 +145,6 @@ def gradient_rule(
         {no_gradient: zeros},
         explain=missing_gradient,
         driver=driver_source(run_with_gradients),
-        explain=lambda *_: (
-            "the value is right, but not its gradient: is a part of it detached, or a number of Python?"
-        ),
         tolerance=1e-3,
     )
 
