@@ -55,7 +55,7 @@ plots.show(
     tuning_figures.next_words({"as shipped": untouched, "with 5 vectors": prompted}, new_nouns),
     "Figure 1. The three most likely words after a noun and a colon, before and after training "
     "five vectors. The three nouns were not in the task's training examples. "
-    "Words such as bosa or jop are invented words of lesson 05. "
+    "Strange words, if there are any, are invented names of lesson 05. "
     "What to see: with the vectors, the most likely word is a place.",
 )
 print("right answers:", {word: task.held_out[word] for word in new_nouns})
@@ -803,8 +803,7 @@ plots.show(
     tuning_figures.lab_scores(runs),
     "Figure 12. The same runs, one seed: held-out nouns answered right (dashed: always the most "
     "frequent answer), and facts still known after the adapters are removed. What to see: the "
-    "healthy run is best, or shares "
-    "the first place, in both.",
+    "healthy run is best, or shares the first place, in both.",
 )
 
 # %% [markdown]
