@@ -37,6 +37,8 @@ def test_it_has_every_page_and_no_fault(site):
         assert f'class="caption-text">{caption}<' in first
     assert 'href="notebooks/01_attention_and_masks.html"' in first
     assert (site / "searchindex.js").is_file()
+    for path in (ROOT / "docs" / "discussion").glob("*.md"):
+        assert (site / path.relative_to(ROOT)).with_suffix(".html").is_file()
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,13 @@ LINK = re.compile(r"(\]\(|<(?:img|a)\b[^>]*?\b(?:src|href)=\")([^)\s#\"]+)")
 TITLES = {
     "Lessons": ("notebooks/[0-9]*.ipynb", "notebooks/explorers.ipynb"),
     "Assignments": ("assignments/*/student/*.ipynb", "assignments/P_project/*.md"),
-    "For instructors": ("SYLLABUS.md", "docs/INSTRUCTORS.md"),
+    "For instructors": ("SYLLABUS.md", "docs/INSTRUCTORS.md", "docs/discussion/README.md"),
     "Look it up": ("docs/GLOSSARY.md", "docs/ARCHITECTURE.md", "docs/DECISIONS.md"),
     "The project": ("CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"),
 }
 """Captions of the side bar, and which files stand below each."""
+BELOW = {Path("docs/discussion/README.md"): "[a-z]*.md"}
+"""Pages that have pages below them, in their own folder."""
 CONTENTS = """
 ```{{toctree}}
 :hidden:
@@ -140,7 +142,12 @@ def stage(root: Path, folder: Path) -> None:
         sources = [path for pattern in patterns for path in sorted(root.glob(pattern))]
         sources = [path.relative_to(root) for path in sources]
         for source in sources:
-            staged.page(source)
+            below = sorted((root / source).parent.glob(BELOW[source])) if source in BELOW else []
+            for path in below:
+                staged.page(path.relative_to(root))
+            pages = "\n".join(path.stem for path in below)
+            ending = CONTENTS.format(caption="Sheets", pages=pages) if below else ""
+            staged.page(source, ending=ending)
         pages = [source.with_suffix("").as_posix() for source in sources]
         contents += CONTENTS.format(caption=caption, pages="\n".join(pages))
     names = reference(root / "vlmcourse", folder / "reference")
