@@ -104,10 +104,19 @@ class TestSheet:
 
     def test_the_timetable_adds_up(self, path):
         text = path.read_text()
-        minutes = [int(row) for row in re.findall(r"^\| (\d+) \| \w", text, re.M)]
+        minutes, what = (
+            re.search(rf"^\| {row} \| (.+) \|$", text, re.M)[1].split(" | ")
+            for row in ("minutes", "what")
+        )
+        assert len(minutes) == len(what)
+        minutes = [int(number) for number in minutes]
         assert sum(minutes) == int(re.search(r"· (\d+) minutes$", text, re.M)[1])
         assert 25 <= sum(minutes) <= 40
-        assert all(f"question {number}" in text for number in (1, 2, 3, 4))
+        questions = [one.split(",")[0] for one in what if one.startswith("question")]
+        assert questions == [
+            f"question {number}" for number in re.findall(r"^\*\*(\d) · ", text, re.M)
+        ]
+        assert what[-1] == "exit question"
 
     def test_one_page(self, path):
         words = re.findall(r"\S*\w\S*", plain(path.read_text()))

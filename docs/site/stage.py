@@ -21,8 +21,8 @@ TITLES = {
     "The project": ("CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"),
 }
 """Captions of the side bar, and which files stand below each."""
-BELOW = {Path("docs/discussion/README.md"): "[a-z]*.md"}
-"""Pages that have pages below them, in their own folder."""
+INDEXES = {Path("docs/discussion/README.md"): "Sheets"}
+"""Pages with the pages of their folder below them, in the order of their links; and the caption above those."""
 CONTENTS = """
 ```{{toctree}}
 :hidden:
@@ -109,6 +109,15 @@ class _Stage:
                 cell.source = self.relinked(cell.source, source)
         nbformat.write(notebook, out)
 
+    def below(self, index: Path) -> str:
+        """The pages of an index's folder to which it links; returns their table of contents."""
+        text = (self.root / index).read_text(encoding="utf-8")
+        names = [address for _, address in LINK.findall(text) if re.fullmatch(r"\w+\.md", address)]
+        for name in names:
+            self.page(index.with_name(name))
+        pages = "\n".join(name.removesuffix(".md") for name in names)
+        return CONTENTS.format(caption=INDEXES[index], pages=pages)
+
 
 def modules(package: Path) -> dict[str, list[str]]:
     """Dotted names of a package's modules by the part of it that they are in: {"vlmcourse.parts": ["vlmcourse.parts.masks", ...]}."""
@@ -142,11 +151,7 @@ def stage(root: Path, folder: Path) -> None:
         sources = [path for pattern in patterns for path in sorted(root.glob(pattern))]
         sources = [path.relative_to(root) for path in sources]
         for source in sources:
-            below = sorted((root / source).parent.glob(BELOW[source])) if source in BELOW else []
-            for path in below:
-                staged.page(path.relative_to(root))
-            pages = "\n".join(path.stem for path in below)
-            ending = CONTENTS.format(caption="Sheets", pages=pages) if below else ""
+            ending = staged.below(source) if source in INDEXES else ""
             staged.page(source, ending=ending)
         pages = [source.with_suffix("").as_posix() for source in sources]
         contents += CONTENTS.format(caption=caption, pages="\n".join(pages))
