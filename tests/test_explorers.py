@@ -11,9 +11,10 @@ from teaching import explorer_models
 from vlmcourse import introspection, recipes, world
 from vlmcourse.introspection import AttentionMaps
 from vlmcourse.parts import masks as parts
+from vlmcourse.plots import pictures
 from vlmcourse.plots.style import FigureStack, png
 from vlmcourse.training.scale import Scale
-from vlmcourse.widgets import explorers, interactive
+from vlmcourse.widgets import explorer, explorers, interactive
 from vlmcourse.widgets.explorers import (
     attention,
     capfilt,
@@ -27,7 +28,6 @@ from vlmcourse.widgets.explorers import (
 from vlmcourse.world import tokenizer
 
 SCALE = Scale.of("smoke")
-TEXTS = {"packed documents": "a cat | a dog", "ViLBERT, VL-BERT: padding only": "a cat <pad> <pad>"}
 
 
 @pytest.fixture
@@ -55,45 +55,6 @@ class TestMasks:
     def test_every_row_of_the_table_is_there(self):
         assert set(masks.PATTERNS) == set(parts.gallery())
 
-    @pytest.mark.parametrize("name", masks.PATTERNS)
-    def test_declared_is_measured_and_a_fault_is_found_in_one_cell(self, name):
-        made = masks.pattern(name, TEXTS.get(name, masks.TEXT), 2)
-        declared = made.mask.to_bool()[0, 0]
-        assert declared.shape == (len(made.queries), len(made.keys))
-        assert torch.equal(masks.measured(made.mask), declared)
-        assert (masks.measured(masks.broken(made.mask)) != declared).sum() == 1
-        for key in range(len(made.keys)):
-            assert torch.equal(masks.moved(made.mask, key) > 0, declared[:, key])
-
-    def test_the_picture_is_the_mask_its_blocks_and_what_moved(self):
-        made = masks.pattern("prefix LM", "a b c d e f g h", 4)
-        figure = masks.mask_figure(made, 5, 4, changed=True)
-        drawn = np.asarray(figure.axes[0].collections[0].get_array()).reshape(8, 8).astype(bool)
-        assert (drawn == made.mask.to_bool()[0, 0].numpy()).all()
-        assert np.asarray(figure.axes[1].collections[0].get_array()).reshape(2, 2).tolist() == [
-            [2, 0],
-            [2, 1],
-        ]
-        assert [bar.get_width() > 0 for bar in figure.axes[2].patches] == [False] * 4 + [True] * 4
-        assert (
-            "may attend to: a, b, c, d, e, f." in figure.description
-            and "none that the mask forbids" in figure.description
-        )
-
-    def test_a_leak_is_named(self):
-        made = masks.pattern("prefix LM", "a b c d", 2)
-        wrong = (
-            (masks.broken(made.mask).to_bool()[0, 0] != made.mask.to_bool()[0, 0])
-            .nonzero()[0]
-            .tolist()
-        )
-        figure = masks.mask_figure(made, 0, wrong[1], changed=True, faulty=True, compared=True)
-        assert f"moved although the mask forbids it: {wrong[0]}" in figure.description
-        assert (
-            "measured beside declared: 1 cells only in 'measured', 0 only in 'declared'"
-            in figure.description
-        )
-
     @pytest.mark.parametrize(
         "text, why", [("", "0 words"), ("a " * 15, "15 words"), ("a cat", "no <image>")]
     )
@@ -101,31 +62,16 @@ class TestMasks:
         with pytest.raises(ValueError, match=why):
             masks.pattern("Flamingo: last image only", text, 2)
 
-    def test_the_explorer_answers_every_control_and_recovers_from_an_error(self, shown):
-        explorers.mask_explorer()
-        ((widget, still, metadata),) = shown
-        assert (
-            still["image/png"].startswith(b"\x89PNG")
-            and metadata["image/png"]["alt"] == still["text/plain"]
-        )
-        *_, picture, said = widget.children
-        found, before = fields(widget), picture.value
-        found["pattern"].value = "Flamingo: last image only"
-        assert (
-            picture.value != before
-            and "last image only" in said.value
-            and '<img alt="Mask last' in picture.value
-        )
-        found["text"].value = "no tags"
-        assert "no &lt;image&gt; in the text" in said.value
-        found["text"].value = "<image> a <image> b"
-        assert [label for label, _ in found["key"].options] == [
-            f"{number}: image {number // 2 + 1}.{number % 2 + 1}" for number in range(4)
-        ] and found["key"].value == 3
-        found["pattern"].value, found["text"].value = "packed documents", "a | b"
-        assert [label for label, _ in found["query"].options] == ["0: a", "1: |", "2: b"]
-        found["change what the key holds"].value = True
-        assert "outputs move" in said.value
+    def test_what_is_kept_says_what_it_shows(self, shown):
+        explorers.mask_explorer("a b c d", "prefix LM", 2)
+        ((_, static, _),) = shown
+        assert static[explorer.MIME]["data"] == {
+            "text": "a b c d",
+            "name": "prefix LM",
+            "number": 2,
+        }
+        assert static["text/plain"].endswith("'d' may attend to: a, b, c, d.")
+        assert "'a' may attend to: a, b." in masks.describe("prefix LM", "a b c d", 2, 0)
 
 
 class TestGates:
@@ -299,32 +245,22 @@ def test_clip_at_a_scale_and_a_gap_that_closes(monkeypatch):
         assert words in text.value
 
 
-def test_sampling_writes_what_its_way_says():
+def test_a_tree_holds_the_model_s_probabilities_and_all_that_beam_search_reads():
     model = recipes.language.new_language(SCALE).eval()
-    greedy = sampling.continuation(model, "a picture of a", sampling.Decoding("greedy"))
-    assert (
-        sampling.continuation(model, "a picture of a", sampling.Decoding("nucleus", p=0.01))
-        == greedy
-    )
-    assert (
-        sampling.continuation(model, "a picture of a", sampling.Decoding("beam", beams=1)) == greedy
-    )
-    drawn = {
-        tuple(sampling.continuation(model, "a", sampling.Decoding(seed=seed, p=1.0)))
-        for seed in range(3)
-    }
-    assert len(drawn) > 1
-    made = sampling.sampling_figure(model, "a picture of a", sampling.Decoding("greedy"), greedy, 2)
-    assert f"after 'a picture of a {greedy[0]} {greedy[1]}'" in made.description
-    logits, names = torch.tensor([0.0, 2.0, 1.0]), ["a", "b", "c"]
-    for way in ("greedy", "nucleus"):
-        bars = sampling.next_word_bars(logits, names, sampling.Decoding(way, p=0.5)).axes[0].patches
-        assert [bar.get_width() for bar in bars[3:]] == pytest.approx([1, 0, 0])
-    assert (
-        len(sampling.next_word_bars(logits, names, sampling.Decoding("beam")).axes[0].patches) == 3
-    )
-    with pytest.raises(ValueError, match="no method 'best'"):
-        sampling.continuation(model, "a", sampling.Decoding("best"))
+    tree = sampling.tree(model, "a picture of a", nodes=60, max_new_tokens=4)
+    assert len(tree) == 60
+    with torch.no_grad():
+        ids = tokenizer.encode(["a picture of a cat"])[:, :-1]
+        expected = model(ids)[0, -1].softmax(-1)
+    (node,) = sampling.next_words(model, "a picture of a", [["cat"]])
+    assert node["probabilities"] == pytest.approx(expected.topk(12).values.tolist(), abs=1e-5)
+    assert sum(node["probabilities"]) + node["rest"][0] == pytest.approx(1, abs=1e-4)
+    assert node["rest"][1] == len(expected) - 12
+    greedy = [tree[""]["words"][0]]
+    while len(greedy) < 3:
+        greedy.append(tree[" ".join(greedy)]["words"][0])  # one beam: saved for certain
+    with pytest.raises(ValueError, match="unknown word"):
+        sampling.next_words(model, "a zebrafish", [[]])
 
 
 def test_maps_that_point_at_the_thing_and_maps_that_know_nothing():
@@ -435,8 +371,6 @@ def test_a_page_is_as_high_as_its_figures_together():
 
     from PIL import Image
 
-    one, other = (
-        masks.mask_figure(masks.pattern("packed documents", "a | b", 1), 0, 0) for _ in range(2)
-    )
-    both = Image.open(BytesIO(png(FigureStack((one, other), "both"))))
+    one = pictures(np.zeros((1, 8, 8, 3), np.uint8), ["a"])
+    both = Image.open(BytesIO(png(FigureStack((one, one), "both"))))
     assert both.height == 2 * Image.open(BytesIO(png(one))).height

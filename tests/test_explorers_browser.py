@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
 
-from benchmarks import browser  # noqa: E402
+from benchmarks import browser, gestures  # noqa: E402
 from docs.site import build  # noqa: E402
 from vlmcourse import lessons  # noqa: E402
 
@@ -20,9 +20,7 @@ pytestmark = pytest.mark.skipif(
     browser.CHROMIUM is None, reason="no browser: apt-get install chromium"
 )
 NAMES = {
-    "mask_explorer",
     "clip_playground",
-    "sampling_explorer",
     "gate_explorer",
     "few_shot_builder",
     "attention_explorer",
@@ -52,6 +50,10 @@ def test_every_explorer_answers_in_jupyterlab_and_the_console_is_silent(monkeypa
                 field.press("Enter")
             page.wait_for_timeout(500)
             assert len(cell.locator(browser.PICTURE).get_attribute("alt")) > 40, name
+        for module, acts in gestures.GESTURES.items():
+            explorer = page.locator(f".explorer[data-module={module}]")
+            for name, act in acts.items():
+                assert gestures.reaction(explorer, act) is not None, f"{module}: {name}"
         assert browser.finished(page)[2] == page.said == []
 
 

@@ -9,6 +9,8 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vlmcourse.widgets import explorer
+
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
@@ -55,9 +57,11 @@ def figure_as_html(output: NotebookNode) -> None:
 
 
 def figures_as_html(notebook: NotebookNode, name: str) -> NotebookNode:
-    """The same for all outputs of a notebook; `name` is said in an error."""
+    """The same for all outputs of a notebook, and its explorers made alive; `name` is said in an error."""
     for number, cell in enumerate(notebook.cells, 1):
         for output in cell.get("outputs", []):
+            if kept := output.get("data", {}).pop(explorer.MIME, None):
+                output.data["text/html"] = explorer.static_html(**kept)
             if "image/png" in output.get("data", {}):
                 try:
                     figure_as_html(output)

@@ -30,7 +30,7 @@ print(f"scale {scale.name}: pictures of {size} x {size} pixels")
 # %% [markdown]
 # ## Masks
 #
-# Choose a row of the mask table and type your own words (`<image>`, `<pad>` and `|` have a meaning). The framed row is the query you picked, the dashed column the key; beside them the same mask in FlexAttention's blocks. *Change what the key holds*: which outputs move? *Use a mask that lies*: the drawing stays honest, the computation doesn't. Find the cell by changing keys, then press *declared = measured?*
+# Each mask of the course compares one integer of a query (left) with one of a key (top). Choose a mask, write your own words, and point at a row: which keys may it attend to? Click a cell to change what its key holds, and see which outputs move. Then let the computation lie in one cell, and find it.
 
 # %%
 explorers.mask_explorer()
@@ -49,7 +49,7 @@ explorers.clip_playground(clip, explorers.gallery(clip, shown), classes)
 # %% [markdown]
 # ## Sampling
 #
-# The bars are the next word's probabilities at the word in brackets: the model's, and what the way you chose leaves to draw from.
+# Each column holds the likeliest next words after the words that were taken. Walk the tree by hand, or let greedy, beam search or nucleus sampling walk it, one step at a time. What does a small `p` cut off, what does a high temperature let in, and when do three beams end up in one sentence?
 
 # %%
 explorers.sampling_explorer(recipes.get("language").train_or_load(scale).model)

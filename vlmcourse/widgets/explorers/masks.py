@@ -1,30 +1,18 @@
-"""The mask explorer: every row of the mask table, on words of your own; declared, measured, and one faulty mask."""
+"""The mask explorer: every row of the mask table on words of your own, what a changed key moves, and one cell that lies.
+
+`masks.js` computes the same rules in the browser: each compares one integer of a query with one of a key.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from vlmcourse import introspection
 from vlmcourse.parts import masks
-from vlmcourse.parts.attention import attend
-from vlmcourse.plots import compare_masks, mask_and_blocks, stack_figures
-from vlmcourse.widgets.interactive import (
-    WIDE,
-    dropdown,
-    interactive,
-    option_slider,
-    row,
-    row_with_labels,
-    set_options,
-    show_only,
-    slider,
-    text_field,
-)
-from vlmcourse.world import SeededRandom
+from vlmcourse.widgets.explorer import show_explorer
 
 IMAGE, PAD, DOCUMENT = "<image>", "<pad>", "|"
 TEXT = "the <image> cat sat <image> a dog"
@@ -104,12 +92,6 @@ PATTERNS: dict[str, Callable[[tuple[str, ...], int], Pattern]] = {
     "ViLBERT, VL-BERT: padding only": _padded,
 }
 """Every row of the mask table: (words, number) -> Pattern."""
-NUMBERED = {
-    "prefix LM": "prefix",
-    **dict.fromkeys(filter(lambda name: "BLIP-2" in name, PATTERNS), "queries"),
-    **dict.fromkeys(filter(lambda name: "Flamingo" in name, PATTERNS), "latents"),
-}
-"""What the number is of: words that all may see, queries, or latents of a picture. Other rows of the table have none."""
 
 
 def pattern(name: str, text: str, number: int) -> Pattern:
@@ -122,117 +104,18 @@ def pattern(name: str, text: str, number: int) -> Pattern:
     return PATTERNS[name](words, number)
 
 
-def broken(mask: masks.Mask, seed: int = 0) -> masks.Mask:
-    """The same mask with a single cell turned round: one that may not look does, or, where all may, one no longer does."""
-    table = mask.to_bool()[0, 0]
-    cells = (~table if not table.all() else table).nonzero().tolist()
-    query, key = SeededRandom("broken", mask.name, seed).choice(cells)
-    return masks.Mask(
-        mask.name,
-        lambda b, q, k: mask.rule(b, q, k) ^ ((q == query) & (k == key)),
-        mask.batch,
-        mask.queries,
-        mask.keys,
-    )
-
-
-def _vectors(mask: masks.Mask) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries (1, 1, Q, 8), keys and values (1, 1, K, 8), always the same."""
-    generator = torch.Generator().manual_seed(0)
-    return tuple(
-        torch.randn(1, 1, length, 8, generator=generator)
-        for length in (mask.queries, mask.keys, mask.keys)
-    )
-
-
-def moved(mask: masks.Mask, key: int) -> Tensor:
-    """How far each output of attend() goes when key and value at one position are changed: (Q,), exactly 0 where it can't."""
-    q, k, v = _vectors(mask)
-    table = mask.to_bool()[:1]
-    before = attend(q, k, v, table)
-    k, v = k.clone(), v.clone()
-    k[..., key, :] += 1
-    v[..., key, :] += 1
-    return (attend(q, k, v, table) - before)[0, 0].norm(dim=-1)
-
-
-def measured(mask: masks.Mask) -> Tensor:
-    """Who moves whom, by differentiating attend(): booleans (Q, K). No mask is read off, so this can find a faulty one."""
-    q, k, v = _vectors(mask)
+def describe(name: str, text: str, number: int, query: int) -> str:
+    """What the explorer shows of a row of the table: the keys of one query."""
+    shown = pattern(name, text, number)
+    allowed = shown.mask.to_bool()[0, 0, query].tolist()
+    keys = ", ".join(key for key, may in zip(shown.keys, allowed) if may) or "none"
     return (
-        introspection.influence(
-            lambda values: attend(q, k, values[:, None], mask.to_bool()[:1])[:, 0], v[0]
-        )
-        > 0
+        f"Mask '{name}', {len(shown.queries)} queries by {len(shown.keys)} keys. "
+        f"'{shown.queries[query]}' may attend to: {keys}."
     )
 
 
-def mask_figure(
-    shown: Pattern,
-    query: int,
-    key: int,
-    changed: bool = False,
-    faulty: bool = False,
-    compared: bool = False,
-):
-    """The picture of a state. query, key: numbers, taken back into the range that this mask has.
-
-    changed  what stands at `key` is changed, and what moves is drawn
-    faulty  attend() is given another mask than the one that is drawn: broken(mask)
-    compared declared beside measured, which shows the faulty cell
-    """
-    query, key = min(query, shown.mask.queries - 1), min(key, shown.mask.keys - 1)
-    used = broken(shown.mask) if faulty else shown.mask
-    first = mask_and_blocks(
-        shown.mask,
-        shown.queries,
-        shown.keys,
-        query,
-        key=key,
-        moved=moved(used, key) if changed else None,
-    )
-    if not compared:
-        return first
-    return stack_figures(
-        first,
-        compare_masks(
-            measured(used),
-            shown.mask.to_bool()[:1],
-            ("measured", "declared"),
-            shown.queries,
-            shown.keys,
-        ),
-    )
-
-
-def mask_explorer(text: str = TEXT, names: Sequence[str] = tuple(PATTERNS)) -> None:
-    """Displays the explorer. names: the rows of the table to choose from."""
-    import ipywidgets
-
-    name, typed = dropdown("pattern", list(names), layout=WIDE), text_field("text", text)
-    typed.placeholder = f"words; {IMAGE}, {PAD} and {DOCUMENT} have a meaning"
-    number = slider("number", 2, 1, 4)
-    positions = [(str(position), position) for position in range(MAX_WORDS)]
-    query, key = option_slider("query", positions, 3), option_slider("key", positions, 4)
-    changed, faulty, compared = (
-        ipywidgets.ToggleButton(description=what, layout={"width": "16em"})
-        for what in ("change what the key holds", "use a faulty mask", "declared = measured?")
-    )
-    now: list[Pattern] = []
-
-    def prepare() -> None:
-        now[:] = [pattern(name.value, typed.value, number.value)]
-        for field, words in ((query, now[0].queries), (key, now[0].keys)):
-            set_options(field, [(f"{i}: {word}", i) for i, word in enumerate(words)])
-        show_only([number], [number] if name.value in NUMBERED else [])
-        number.description = NUMBERED.get(name.value, "number")
-
-    def draw():
-        toggles = (field.value for field in (changed, faulty, compared))
-        return mask_figure(now[0], query.value, key.value, *toggles)
-
-    interactive(
-        [name, typed, row_with_labels(query, key, number), row(changed, faulty, compared)],
-        draw,
-        prepare,
-    )
+def mask_explorer(text: str = TEXT, name: str = next(iter(PATTERNS)), number: int = 2) -> None:
+    """Displays the explorer. name: the row of the table to begin with."""
+    data = {"text": text, "name": name, "number": number}
+    show_explorer("masks", data, describe(name, text, number, min(3, len(text.split()) - 1)))

@@ -1,158 +1,108 @@
-"""The sampling explorer: greedy, beam and nucleus on a real model, with the probability that each leaves to draw from."""
+"""The sampling explorer: a language model's tree of next words, to be walked by greedy, beam and nucleus decoding, or by hand.
+
+`sampling.js` decodes in the browser; the probabilities come from here, saved for the likeliest texts, or asked for.
+"""
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
-from vlmcourse.parts.generation import beam_search, generate, greedy, nucleus
-from vlmcourse.plots import probability_bars
-from vlmcourse.widgets.interactive import (
-    buttons,
-    interactive,
-    option_slider,
-    row,
-    row_with_labels,
-    set_options,
-    show_only,
-    slider,
-    text_field,
-)
+from vlmcourse.parts.generation import beam_search
+from vlmcourse.widgets.explorer import show_explorer
 from vlmcourse.world import tokenizer
 
-METHODS = ("greedy", "beam", "nucleus")
-
-
-@dataclass(frozen=True)
-class Decoding:
-    """How the next word is chosen. p, temperature: of nucleus; beams: of beam; seed: of the random draws."""
-
-    method: str = "nucleus"
-    p: float = 0.9
-    temperature: float = 1.0
-    beams: int = 3
-    seed: int = 0
-
-
-def _start(prompt: str) -> Tensor:
-    """<bos> and the prompt's words, open: (1, T)."""
-    return tokenizer.encode([prompt])[:, :-1]
-
-
-def continuation(
-    model, prompt: str, decoding: Decoding, max_new_tokens: int = 12, **context
-) -> list[str]:
-    """The words that a model goes on with. Raises ValueError for an unknown word or method."""
-    if decoding.method not in METHODS:
-        raise ValueError(f"no method '{decoding.method}'; expected one of {', '.join(METHODS)}.")
-    ids = _start(prompt)
-    if decoding.method == "beam":
-        beams = decoding.beams
-        wide = {name: value.expand(beams, *value.shape[1:]) for name, value in context.items()}
-        tokens = beam_search(model, ids, max_new_tokens, beams, tokenizer.EOS, **wide)
-    else:
-        generator = torch.Generator().manual_seed(decoding.seed)
-        sampler = nucleus(decoding.p, decoding.temperature, generator)
-        sampler = greedy if decoding.method == "greedy" else sampler
-        tokens = generate(model, ids, max_new_tokens, sampler, tokenizer.EOS, **context)[0]
-    return tokenizer.world_tokenizer().convert_ids_to_tokens(tokens.tolist())
-
-
-def next_word_bars(
-    logits: Tensor, names: Sequence[str], decoding: Decoding, above: str = "", max_words: int = 6
-):
-    """Bars of the likeliest next words, and what a method leaves of them to draw from.
-
-    logits (V,), names of all V words; above: lines of a title; max_words: as many are drawn
-    """
-    nucleus_only = decoding.method == "nucleus"
-    probabilities = (logits / (decoding.temperature if nucleus_only else 1)).softmax(-1)
-    ordered, order = probabilities.sort(descending=True, stable=True)
-    if nucleus_only:
-        candidates = torch.zeros_like(probabilities, dtype=torch.bool)
-        candidates[order[ordered.cumsum(-1) - ordered < decoding.p]] = True
-        state = (
-            f"p {decoding.p:.2f}, temperature {decoding.temperature:.1f}: {int(candidates.sum())}"
-        )
-        title = f"{state} of {len(logits)} words stay, {probabilities[candidates].sum():.2f} of the probability"
-        sentence = f"{state} words stay."
-    else:
-        candidates = probabilities == probabilities[order[0]]
-        title = (
-            "greedy takes the likeliest word, always"
-            if decoding.method == "greedy"
-            else f"beam search draws nothing: it keeps the {decoding.beams} likeliest rows of words"
-        )
-        sentence = f"{title[0].upper()}{title[1:]}."
-    renormalised = probabilities.where(candidates, 0) / probabilities[candidates].sum()
-    columns = {"model": probabilities} | (
-        {} if decoding.method == "beam" else {decoding.method: renormalised}
-    )
-    figure = probability_bars(
-        {
-            names[index]: {name: values[index].item() for name, values in columns.items()}
-            for index in order[:max_words].tolist()
-        },
-        "probability",
-        title=f"{above}{title}",
-    )
-    figure.description = f"{sentence} {figure.description}"
-    return figure
+PROMPTS = ("a picture of a cat", "question : what is this ? answer : a", "this is a")
+WORDS, MAX_BEAMS, BATCH = 12, 4, 64
+"""Words saved of each distribution (beam search needs two for each beam), most beams, texts in one pass."""
 
 
 @torch.no_grad()
-def sampling_figure(
-    model, prompt: str, decoding: Decoding, words: Sequence[str], position: int = 0, **context
-):
-    """The continuation `words`, over the probabilities of the word at `position`, before and after decoding's choice."""
+def next_words(model, prompt: str, paths: Sequence[Sequence[str]], **context) -> list[dict]:
+    """For each path of words after a prompt, all of one length: the likeliest next words and what remains.
+
+    {"words", "probabilities": of these, "rest": [probability, number] of all other words}; ValueError for an unknown word
+    """
     convert = tokenizer.world_tokenizer()
-    position = min(position, len(words) - 1)
-    before = torch.tensor([convert.convert_tokens_to_ids(list(words[:position]))], dtype=torch.long)
-    logits = model(torch.cat([_start(prompt), before], dim=1), **context)[0, -1]
-    names = convert.convert_ids_to_tokens(range(len(logits)))
-    marked = [f"[{word}]" if i == position else word for i, word in enumerate(words)]
-    whole, word = " ".join([prompt, "→", *marked]), words[position]
-    taken = f"'{word}' was taken ({logits.softmax(-1)[names.index(word)]:.3f} by the model)"
-    above = "\n".join([*textwrap.wrap(f"{decoding.method}: {whole}", 84), taken, ""])
-    figure = next_word_bars(logits, names, decoding, above)
-    figure.description = (
-        f"Written by {decoding.method}: '{whole}'. Probabilities of the next word after "
-        f"'{' '.join([prompt, *words[:position]])}', where {taken}. {figure.description}"
+    start = tokenizer.encode([prompt])[:, :-1]  # <bos> and the prompt's words, open
+    after = torch.tensor([convert.convert_tokens_to_ids(list(path)) for path in paths])
+    ids = torch.cat([start.expand(len(paths), -1), after.long()], dim=1)
+    probabilities = model(ids, **context)[:, -1].float().softmax(-1)
+    values, order = probabilities.topk(WORDS)
+    return [
+        {
+            "words": convert.convert_ids_to_tokens(row.tolist()),
+            "probabilities": [round(value, 5) for value in likely.tolist()],
+            "rest": [round(max(0.0, 1 - likely.sum().item()), 5), probabilities.shape[1] - WORDS],
+        }
+        for likely, row in zip(values, order)
+    ]
+
+
+def _beam_paths(model, prompt: str, max_new_tokens: int, **context) -> Iterable[list[str]]:
+    """What beam search with 1 to MAX_BEAMS beams reads on its way."""
+    read: list[Tensor] = []
+
+    def watched(ids: Tensor, **given) -> Tensor:
+        read.append(ids)
+        return model(ids, **given)
+
+    ids = tokenizer.encode([prompt])[:, :-1]
+    for beams in range(1, MAX_BEAMS + 1):
+        beam_search(watched, ids, max_new_tokens, beams, tokenizer.EOS, **context)
+    convert = tokenizer.world_tokenizer()
+    for rows in read:
+        for row in rows[:, ids.shape[1] :].tolist():
+            yield convert.convert_ids_to_tokens(row)
+
+
+def tree(
+    model, prompt: str, nodes: int = 220, max_new_tokens: int = 10, **context
+) -> dict[str, dict]:
+    """{words after the prompt: their `next_words`}: all that beam search needs, then the likeliest texts, `nodes` in all."""
+    end = tokenizer.world_tokenizer().convert_ids_to_tokens([tokenizer.EOS])[0]
+    found: dict[str, dict] = {}
+    likely: dict[str, float] = {"": 1.0}
+
+    def expand(paths: Iterable[Sequence[str]]) -> None:
+        by_length: dict[int, list[Sequence[str]]] = {}
+        for path in paths:
+            if " ".join(path) not in found and end not in path:
+                by_length.setdefault(len(path), []).append(path)
+        for alike in by_length.values():
+            for path, node in zip(alike, next_words(model, prompt, alike, **context)):
+                text = " ".join(path)
+                found[text] = node
+                probability = likely.pop(text, 0.0)
+                for word, value in zip(node["words"], node["probabilities"]):
+                    if word != end and len(path) + 1 < max_new_tokens:
+                        likely[f"{text} {word}".strip()] = probability * value
+
+    expand(map(list, {tuple(path): None for path in _beam_paths(model, prompt, max_new_tokens)}))
+    likely = {text: value for text, value in likely.items() if text not in found}
+    while len(found) < nodes and likely:
+        best = sorted(likely, key=likely.get, reverse=True)[: min(BATCH, nodes - len(found))]
+        expand([text.split() for text in best])
+    return found
+
+
+def describe(prompt: str, node: dict) -> str:
+    """The next word's distribution in words."""
+    words = ", ".join(
+        f"{word} {value:.2f}" for word, value in zip(node["words"][:6], node["probabilities"])
     )
-    return figure
+    return f"A tree of words after '{prompt}'. The likeliest next words: {words}."
 
 
-def sampling_explorer(
-    model, prompt: str = "a picture of a", max_new_tokens: int = 12, **context
-) -> None:
-    """Displays the explorer. model(ids, **context) -> logits; prompt: to begin with."""
-    typed, method = text_field("prompt", prompt), buttons("method", METHODS, "nucleus", "6em")
-    p, temperature = slider("p", 0.9, 0.05, 1, 0.05), slider("temperature", 1, 0.2, 3, 0.2)
-    temperature.style = {"description_width": "initial"}
-    beams, seed = slider("beams", 3, 1, 8), slider("draw", 0, 0, 20)
-    word = option_slider("word", range(max_new_tokens), 0)
-    written: dict[tuple, list[str]] = {}  # another word of the same text needs no new one
+def sampling_explorer(model, prompts: Sequence[str] = PROMPTS, **context) -> None:
+    """Displays the explorer. model(ids, **context) -> logits; prompts: to begin with, and to choose from without a kernel."""
+    trees = {prompt: tree(model, prompt, **context) for prompt in prompts}
 
-    def state() -> tuple[str, Decoding]:
-        return typed.value, Decoding(
-            method.value, p.value, temperature.value, beams.value, seed.value
-        )
+    def answer(question: dict) -> dict:
+        return next_words(model, question["prompt"], [question["path"]], **context)[0]
 
-    def prepare() -> None:
-        if state() not in written:
-            words = continuation(model, *state(), max_new_tokens, **context)
-            written.clear()
-            written[state()] = words
-        set_options(word, [(f"{i + 1}: {text}", i) for i, text in enumerate(written[state()])])
-        wanted = {"nucleus": [p, temperature, seed], "beam": [beams]}
-        show_only([p, temperature, seed, beams], wanted.get(method.value, []))
-
-    interactive(
-        [typed, method, row(p, temperature, seed, beams), row_with_labels(word)],
-        lambda: sampling_figure(model, *state(), written[state()], word.value, **context),
-        prepare,
-    )
+    end = tokenizer.world_tokenizer().convert_ids_to_tokens([tokenizer.EOS])[0]
+    data = {"trees": trees, "end": end, "beams": MAX_BEAMS}
+    show_explorer("sampling", data, describe(prompts[0], trees[prompts[0]][""]), answer)

@@ -1,0 +1,192 @@
+"""What a person does with each explorer, and how long the browser takes to answer: python -m benchmarks.gestures
+
+Each gesture of GESTURES is made on a page without a kernel, with the data that the notebook keeps; measured is the time from the
+event to the next frame after the explorer has changed. Kept in benchmarks/results/gestures.json.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from benchmarks.browser import CHROMIUM, ROOT
+from vlmcourse.evaluation import save_results
+from vlmcourse.widgets.explorer import MIME, static_html
+
+LIMIT = 50
+"""Milliseconds that an answer without a kernel may take."""
+WATCH = """(explorer, patience) => {
+  let start = null;
+  const begun = () => { start ??= performance.now(); };
+  const kinds = ['keydown', 'pointermove', 'pointerdown', 'click', 'input', 'change'];
+  for (const kind of kinds) addEventListener(kind, begun, {capture: true, once: true});
+  window.answer = new Promise(done => {
+    const end = value => { watch.disconnect(); kinds.forEach(kind => removeEventListener(kind, begun, true)); done(value); };
+    const watch = new MutationObserver(() => requestAnimationFrame(() => end(performance.now() - start)));
+    watch.observe(explorer.querySelector('.stage'), {subtree: true, childList: true, attributes: true, characterData: true});
+    setTimeout(() => end(null), patience);
+  });
+}"""
+"""`window.answer` will be the milliseconds from the first event to the frame after the explorer changed, null if it never does."""
+PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>explorer</title><style>@media (prefers-color-scheme: dark) {{ body {{ background: #14181e; color: #dddddd; }} }}</style></head>
+<body><main><h1>explorer</h1>{}</main></body></html>"""
+Gesture = Callable[[object], object]
+"""What is done to an explorer, given as a locator."""
+
+
+def hover(selector: str) -> Gesture:
+    return lambda explorer: explorer.locator(selector).first.hover(force=True)
+
+
+def click(selector: str) -> Gesture:
+    return lambda explorer: explorer.locator(selector).first.click()
+
+
+def key(selector: str, name: str) -> Gesture:
+    return lambda explorer: explorer.locator(selector).first.press(name)
+
+
+def write(label: str, text: str) -> Gesture:
+    return lambda explorer: explorer.get_by_label(label, exact=True).fill(text)
+
+
+def choose(label: str, value: str) -> Gesture:
+    return lambda explorer: explorer.get_by_label(label, exact=True).select_option(value)
+
+
+def press(name: str) -> Gesture:
+    return lambda explorer: explorer.get_by_role("button", name=name, exact=True).click()
+
+
+def drag(selector: str, right: float, down: float = 0) -> Gesture:
+    """From the middle of an element, by so many pixels."""
+
+    def act(explorer) -> None:
+        element, mouse = explorer.locator(selector).first, explorer.page.mouse
+        element.scroll_into_view_if_needed()
+        box = element.bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        mouse.move(x, y)
+        mouse.down()
+        mouse.move(x + right, y + down, steps=4)
+        mouse.up()
+
+    return act
+
+
+GESTURES: dict[str, dict[str, Gesture]] = {
+    "masks": {
+        "hover a row": hover('[data-query="5"][data-at="2"]'),
+        "click a cell": click('[data-query="3"][data-at="1"]'),
+        "arrow key": key(".grid", "ArrowUp"),
+        "Enter on a cell": key(".grid", "Enter"),
+        "type": write("text", "a <image> b <image> c d"),
+        "choose a mask": choose("mask", "Flamingo: last image only"),
+        "slider by keyboard": key("input[type=range]", "ArrowRight"),
+        "hover a block": hover("[data-block]"),
+        "hide a lie": press("Hide a lie in the computation"),
+    },
+    "sampling": {
+        "draw a word": press("Step"),
+        "slide p by keyboard": key("input[type=range]", "ArrowLeft"),
+        "slide p by dragging": drag("input[type=range]", -60),
+        "click a word": click("[data-path]:nth-of-type(2)"),
+        "arrow back": key(".tree", "ArrowLeft"),
+        "beam search": press("beam search"),
+        "Enter": key(".tree", "Enter"),
+        "to the end": press("To the end"),
+        "another prompt": choose("prompt", "this is a"),
+    },
+}
+"""{module: {what is done: how}}, in this order."""
+
+
+def kept() -> dict[str, dict]:
+    """What the explorers' notebook keeps of each: {module: {"module", "data", "description"}}."""
+    cells = json.loads((ROOT / "notebooks" / "explorers.ipynb").read_text(encoding="utf-8"))[
+        "cells"
+    ]
+    outputs = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
+    return {data[MIME]["module"]: data[MIME] for data in outputs if MIME in data}
+
+
+@contextmanager
+def explorer_page(chromium, module: str, data: dict | None = None, **context) -> Iterator:
+    """One explorer alone on a page. `page.said`: errors on the console; `page.asked`: addresses other than its own.
+
+    data  default: what the notebook keeps
+    """
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "page.html")
+        given = {"module": module, "data": data, "description": ""} if data else kept()[module]
+        path.write_text(PAGE.format(static_html(**given)), encoding="utf-8")
+        opened = chromium.new_context(**context)
+        page = opened.new_page()
+        page.said, page.asked = [], []
+        page.on("console", lambda one: page.said.append(one.text) if one.type == "error" else None)
+        page.on("pageerror", lambda one: page.said.append(str(one)))
+        own = path.as_uri()
+        page.on(
+            "request", lambda one: page.asked.append(one.url) if one.url.split("#")[0] != own else 0
+        )
+        page.goto(own)
+        page.wait_for_selector(".explorer")
+        try:
+            yield page
+        finally:
+            opened.close()
+
+
+def reaction(explorer, act: Gesture, patience: float = 3000) -> float | None:
+    """Milliseconds from the first event that `act` makes to the frame that answers it; None if nothing changes."""
+    explorer.evaluate(WATCH, patience)
+    act(explorer)
+    return explorer.page.evaluate("() => window.answer")
+
+
+def measured(rounds: int = 5) -> dict[str, dict[str, list[float]]]:
+    """{explorer: {gesture: milliseconds of each round}}; a first round isn't counted."""
+    from playwright.sync_api import sync_playwright
+
+    found: dict[str, dict[str, list[float]]] = {}
+    with sync_playwright() as play:
+        chromium = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        for module in kept():
+            for number in range(rounds + 1):
+                with explorer_page(chromium, module) as page:
+                    for name, act in GESTURES[module].items():
+                        ms = reaction(page.locator(".explorer"), act)
+                        if number and ms is not None:
+                            found.setdefault(module, {}).setdefault(name, []).append(ms)
+        chromium.close()
+    return found
+
+
+def main() -> None:
+    rows = []
+    for module, gestures in measured().items():
+        for name, times in gestures.items():
+            rows.append(
+                {
+                    "explorer": module,
+                    "gesture": name,
+                    "median ms": median(times),
+                    "largest ms": max(times),
+                    "times": len(times),
+                }
+            )
+            print(
+                f"{module:12} {name:24} median {median(times):5.0f} ms, largest {max(times):5.0f}"
+            )
+    load = os.getloadavg()[0]
+    print(save_results("gestures", rows, limit_ms=LIMIT, cores=os.cpu_count(), load=round(load, 1)))
+
+
+if __name__ == "__main__":
+    main()

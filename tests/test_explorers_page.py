@@ -1,0 +1,138 @@
+"""Explorers on a page without a kernel: each gesture is answered, nothing is loaded, everybody can read them.
+
+Needs chromium (apt-get install chromium) and playwright (pip install playwright); without them these tests are skipped.
+"""
+
+import importlib.util
+
+import pytest
+import torch
+
+pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
+
+from benchmarks import browser, gestures  # noqa: E402
+from vlmcourse.parts.generation import beam_search  # noqa: E402
+from vlmcourse.widgets.explorers import masks, sampling  # noqa: E402
+from vlmcourse.world import tokenizer  # noqa: E402
+
+pytestmark = pytest.mark.skipif(
+    browser.CHROMIUM is None, reason="no browser: apt-get install chromium"
+)
+PHONE = {"viewport": {"width": 390, "height": 844}}
+TEXTS = {"packed documents": "a cat | a dog", "ViLBERT, VL-BERT: padding only": "a cat <pad> <pad>"}
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        opened = play.chromium.launch(executable_path=browser.CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.mark.parametrize("module", gestures.GESTURES)
+def test_each_gesture_is_answered_and_nothing_is_loaded(chromium, module):
+    with gestures.explorer_page(chromium, module) as page:
+        for name, act in gestures.GESTURES[module].items():
+            assert gestures.reaction(page.locator(".explorer"), act) is not None, name
+        page.wait_for_timeout(600)
+        assert len(page.locator(".explorer [role=status]").inner_text()) > 20
+        assert page.said == page.asked == []
+
+
+@pytest.mark.parametrize("module", gestures.GESTURES)
+def test_it_fits_a_phone(chromium, module):
+    with gestures.explorer_page(chromium, module, **PHONE) as page:
+        for act in gestures.GESTURES[module].values():
+            gestures.reaction(page.locator(".explorer"), act)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("axe_playwright_python") is None,
+    reason="no axe: pip install axe-playwright-python",
+)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("module", gestures.GESTURES)
+def test_axe_finds_nothing_serious(chromium, module, scheme):
+    from axe_playwright_python.sync_playwright import Axe
+
+    with gestures.explorer_page(chromium, module, color_scheme=scheme) as page:
+        assert page.locator(".explorer.dark").count() == (scheme == "dark")
+        found = [
+            (one["id"], one["nodes"][0]["html"][:120])
+            for one in Axe().run(page).response["violations"]
+            if one["impact"] in ("serious", "critical")
+        ]
+        assert not found, found
+
+
+@pytest.mark.parametrize("name", masks.PATTERNS)
+def test_the_browser_computes_the_course_s_masks(chromium, name):
+    text = TEXTS.get(name, masks.TEXT)
+    declared = masks.pattern(name, text, 2).mask.to_bool()[0, 0].int().tolist()
+    with gestures.explorer_page(chromium, "masks") as page:
+        page.get_by_label("mask", exact=True).select_option(name)
+        page.get_by_label("text", exact=True).fill(text)
+        cells = page.locator("[data-may]").evaluate_all("all => all.map(one => +one.dataset.may)")
+        assert cells == [cell for row in declared for cell in row]
+        # attention is computed: an output moves exactly where the mask lets it see the changed key
+        page.locator('[data-query="0"][data-at="1"]').click()
+        moved = page.locator("[data-moved]").evaluate_all(
+            "all => all.map(one => +one.dataset.moved)"
+        )
+        assert [one > 1e-9 for one in moved] == [bool(row[1]) for row in declared]
+
+
+def test_a_lie_is_found_by_changing_keys(chromium):
+    with gestures.explorer_page(chromium, "masks") as page:
+        gestures.press("Hide a lie in the computation")(page.locator(".explorer"))
+        rows, found = len(masks.TEXT.split()), None
+        for key in range(rows):
+            page.locator(f'[data-query="0"][data-at="{key}"]').click()
+            for query in range(rows):
+                moved = float(
+                    page.locator(f'[data-query="{query}"][data-moved]').get_attribute("data-moved")
+                )
+                cell = page.locator(f'[data-query="{query}"][data-at="{key}"]')
+                if (moved > 1e-9) != (cell.get_attribute("data-may") == "1"):
+                    found = cell
+        gestures.press("Accuse a cell")(page.locator(".explorer"))
+        page.locator('[data-query="6"][data-at="0"]').click()
+        assert "Not that one" in page.locator(".explorer").inner_text()
+        found.click()
+        assert (
+            "Found after 7 changed keys and 1 wrong guesses"
+            in page.locator(".explorer").inner_text()
+        )
+
+
+def test_the_browser_decodes_as_the_course_does(chromium):
+    generator = torch.Generator().manual_seed(0)
+    table = 2 * torch.randn(470, 470, generator=generator)
+    table[:, tokenizer.EOS] += 3
+
+    def model(ids, cache=None):
+        return table[ids]
+
+    start, convert = tokenizer.encode(["a cat"])[:, :-1], tokenizer.world_tokenizer()
+    trees = {"a cat": sampling.tree(model, "a cat", 100)}
+    data = {"trees": trees, "end": convert.convert_ids_to_tokens([tokenizer.EOS])[0], "beams": 4}
+    with gestures.explorer_page(chromium, "sampling", data) as page:
+        for beams in range(1, 5):
+            gestures.press("beam search")(page.locator(".explorer"))
+            page.get_by_label("beams", exact=True).fill(str(beams))
+            gestures.press("To the end")(page.locator(".explorer"))
+            words = beam_search(model, start, 10, beams, tokenizer.EOS).tolist()
+            expected = [
+                word for word in convert.convert_ids_to_tokens(words) if word != data["end"]
+            ]
+            written = page.locator(".explorer strong").inner_text()
+            assert (written if written != "…" else "") == " ".join(expected), beams
+        gestures.press("nucleus")(page.locator(".explorer"))
+        page.get_by_label("p", exact=True).fill("0.05")
+        gestures.press("Step")(page.locator(".explorer"))
+        assert page.locator("[data-kind=kept], [data-kind=taken]").count() <= 2
+        assert page.locator(".explorer strong").inner_text() == trees["a cat"][""]["words"][0]

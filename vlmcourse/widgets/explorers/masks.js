@@ -1,0 +1,218 @@
+// Masks: hover a row, change a hidden value, find the cell that lies. Each rule compares one integer of a query and of a key.
+
+const IMAGE = "<image>", PAD = "<pad>", DOCUMENT = "|", MOST_WORDS = 14, SIZE = 8;
+const range = (count) => Array.from({ length: count }, (_, index) => index);
+const running = (flags) => { let sum = 0; return flags.map((flag) => (sum += flag ? 1 : 0)); };
+
+// A pattern: words, number -> { queries, keys: names; level and group: [of queries, of keys], integers }, or { real: of keys }.
+const text = (rule) => (words, number) => ({ queries: words, keys: words, ...rule(words, number) });
+const both = (values) => [values, values];
+const joined = (rule) => (words, number) => {
+  const names = [...range(number).map((index) => `q${index + 1}`), ...words];
+  return { queries: names, keys: names, ...rule(number, words.length) };
+};
+const prefixed = (prefix, length) => both(range(length).map((index) => Math.max(0, index - prefix + 1)));
+const flamingo = (kind) => (words, number) => {
+  const phi = running(words.map((word) => word === IMAGE)), pictures = phi.at(-1);
+  if (!pictures) throw new Error(`There is no ${IMAGE} in the text, so there is nothing to attend to. Press the button ${IMAGE}.`);
+  const image = range(pictures * number).map((index) => 1 + Math.floor(index / number));
+  return { queries: words, keys: image.map((which, index) => `image ${which}.${1 + (index % number)}`), [kind]: [phi, image] };
+};
+const PATTERNS = {
+  "CLIP text, BLIP decoder, every LM: causal": text((words) => ({ level: both(range(words.length)) })),
+  "prefix LM": text((words, number) => ({ level: prefixed(Math.min(number, words.length), words.length) })),
+  "BLIP-2 ITM: bi-directional": joined((queries, length) => ({ level: both(range(queries + length).fill(0)) })),
+  "BLIP-2 ITC: uni-modal": joined((queries, length) => ({ group: both([...range(queries).fill(0), ...range(length).fill(1)]) })),
+  "BLIP-2 ITG: multimodal causal": joined((queries, length) => ({ level: prefixed(queries, queries + length) })),
+  "Flamingo: last image only": flamingo("group"),
+  "Flamingo, ablation: all images so far": flamingo("level"),
+  "packed documents": text((words) => ({ group: both(running(words.map((word) => word === DOCUMENT))), level: both(range(words.length)) })),
+  "ViLBERT, VL-BERT: padding only": text((words) => ({ real: words.map((word) => word !== PAD) })),
+};
+const numbered = (name) => (name === "prefix LM" ? "prefix" : name.startsWith("BLIP-2") ? "queries" : name.startsWith("Flamingo") ? "latents" : null);
+
+function pattern(name, written, number) {
+  const words = written.replaceAll(IMAGE, ` ${IMAGE} `).split(/\s+/).filter(Boolean);
+  if (words.length < 1 || words.length > MOST_WORDS)
+    throw new Error(`${words.length} words: write 1 to ${MOST_WORDS}, so that rows and columns can be read.`);
+  const made = PATTERNS[name](words, number), { level, group, real } = made;
+  made.table = made.queries.map((_, q) => made.keys.map((_, k) =>
+    (!level || level[1][k] <= level[0][q]) && (!group || group[1][k] === group[0][q]) && (!real || real[k])));
+  return made;
+}
+
+// Vectors that are always the same, and attention over them: what the cells decide is computed, not drawn.
+function vectors(count, seed) {
+  let state = seed;
+  const uniform = () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
+  };
+  return range(count).map(() => range(SIZE).map(() => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform())));
+}
+
+function outputs(table, changed = -1) {
+  const queries = vectors(table.length, 1);
+  const [keys, values] = [2, 3].map((seed) => vectors(table[0].length, seed).map((row, at) => row.map((one) => one + (at === changed))));
+  return table.map((allowed, q) => {
+    const weights = allowed.map((may, k) => (may ? Math.exp(queries[q].reduce((sum, one, d) => sum + one * keys[k][d], 0) / Math.sqrt(SIZE)) : 0));
+    const total = weights.reduce((sum, one) => sum + one, 0) || 1;
+    return range(SIZE).map((d) => weights.reduce((sum, weight, k) => sum + (weight * values[k][d]) / total, 0));
+  });
+}
+
+function moves(table, key) {
+  const before = outputs(table), after = outputs(table, key);
+  return before.map((row, q) => Math.hypot(...row.map((one, d) => after[q][d] - one)));
+}
+
+const broken = (table, [query, key]) => table.map((row, q) => row.map((may, k) => (q === query && k === key ? !may : may)));
+
+function blocks(table, size) {
+  const count = (length) => range(Math.ceil(length / size));
+  return count(table.length).map((r) => count(table[0].length).map((c) => {
+    const cells = table.slice(r * size, (r + 1) * size).flatMap((row) => row.slice(c * size, (c + 1) * size));
+    return cells.every(Boolean) && cells.length === size * size ? "all" : cells.some(Boolean) ? "rule" : "skip";
+  }));
+}
+
+export default {
+  render({ model, el }) {
+    const { controls, stage, say, width, redraw } = frame(el, "masks", "Mask explorer");
+    const state = { ...model.get("data"), query: 3, key: 0, changed: null, hover: null, block: null, size: 4, lie: null, guessing: false, wrong: [], found: false, tried: 0 };
+    let shown, problem = "";
+    const cursor = html("div", { class: "grid", tabindex: 0, role: "application", style: "display:inline-block" });
+    const block = html("div", {}), said = html("p", { "aria-hidden": "true" }), game = html("div", { class: "controls" }), note = html("p", { role: "alert" });
+    const number = slider("number", { min: 1, max: 4, value: state.number }, (value) => { state.number = value; renew(); });
+    const typed = field("text", state.text, (value) => { state.text = value; renew(); }, { size: 34 });
+    const insert = (word) => button(word, () => { typed.input.value = state.text = `${state.text.trim()} ${word} `.trimStart(); typed.input.focus(); renew(); }, { "aria-label": `add ${word}` });
+    controls.append(choice("mask", Object.keys(PATTERNS).map((name) => [name, name]), state.name, (name) => { state.name = name; renew(); }),
+      typed, html("span", { class: "control" }, insert(IMAGE), insert(DOCUMENT), insert(PAD)), number,
+      buttons("block size", [[2, "2"], [4, "4"]], state.size, (value) => { state.size = +value; state.block = null; draw(); }));
+    stage.append(note, html("p", { class: "small soft" }, "Point at a row to see which keys it attends to. Click a cell to change what its key holds: which outputs move?"), html("div", { class: "columns" }, cursor, block), said, game);
+
+    const restart = () => Object.assign(state, { changed: null, wrong: [], found: false, guessing: false, tried: 0, lie: null });
+    function renew() {
+      restart();
+      draw();
+    }
+    function hide() {
+      restart();
+      const cells = shown.table.flatMap((row, q) => row.map((may, k) => [q, k, may])), closed = cells.filter(([, , may]) => !may);
+      const among = closed.length ? closed : cells;
+      state.lie = among[Math.floor(Math.random() * among.length)].slice(0, 2);
+      draw();
+    }
+    function press(query, key) {
+      Object.assign(state, { query, key });
+      if (!state.guessing) {
+        state.changed = state.changed === key ? null : key;
+        if (state.lie && !state.found && state.changed !== null) state.tried += 1;
+      } else if (query === state.lie[0] && key === state.lie[1]) Object.assign(state, { found: true, guessing: false });
+      else state.wrong.push(`${query},${key}`);
+      draw();
+    }
+
+    function play() {
+      const before = document.activeElement?.dataset?.act;
+      const act = (name, what, attributes = {}) => button(name, what, { "data-act": name, ...attributes });
+      const tools = [act("Hide a lie in the computation", hide)];
+      let words = html("span", { class: "soft" }, "One cell will be computed wrongly; the drawing stays honest. Find it.");
+      if (state.lie && !state.found) {
+        tools.splice(0, 1, act("Change a key", () => { state.guessing = false; draw(); }, { "aria-pressed": String(!state.guessing) }),
+          act("Accuse a cell", () => { state.guessing = true; draw(); }, { "aria-pressed": String(state.guessing) }), act("Give up", () => { state.found = null; draw(); }));
+        words = html("span", {}, state.guessing ? "Click the cell that lies." : "Click cells to change their keys. Does an output move that must not, or stay still that must move?",
+          state.wrong.length ? html("span", { class: "message" }, ` Not that one (${state.wrong.length} wrong).`) : "");
+        if (state.found === null) { tools.length = 0; tools.push(act("Hide another lie", hide)); words = told("It was"); }
+      } else if (state.found) {
+        tools[0].textContent = "Hide another lie";
+        words = told(`Found after ${state.tried} changed keys and ${state.wrong.length} wrong guesses:`, "good");
+      }
+      game.replaceChildren(...tools, words);
+      [...game.querySelectorAll("button")].find((one) => one.dataset.act === before)?.focus();
+    }
+    function told(start, kind = "") {
+      const [query, key] = state.lie, may = shown.table[query][key];
+      return html("span", { class: kind }, `${start} '${shown.queries[query]}' ${may ? "doesn't attend" : "attends"} to '${shown.keys[key]}', against the mask.`);
+    }
+
+    function words(query, key) {
+      const { level, group, real, queries, keys, table } = shown, seen = keys.filter((_, k) => table[query][k]);
+      const rule = [level && `level ≤ ${level[0][query]}`, group && `group = ${group[0][query]}`, real && "a word that is no padding"].filter(Boolean).join(" and ");
+      const moved = state.changed === null ? "" : ` The key '${keys[state.changed]}' is changed; these outputs move: ${queries.filter((_, q) => moves(computed(), state.changed)[q] > 1e-9).join(", ") || "none"}.`;
+      return `'${queries[query]}' may attend to keys with ${rule}: ${seen.join(", ") || "none"}.${moved}`;
+    }
+    const computed = () => (state.lie ? broken(shown.table, state.lie) : shown.table);
+
+    function draw() {
+      number.style.display = numbered(state.name) ? "" : "none";
+      number.firstChild.textContent = numbered(state.name) || "number";
+      try { shown = pattern(state.name, state.text, state.number); problem = ""; } catch (error) { problem = error.message; }
+      note.textContent = problem; note.className = problem ? "message" : "";
+      if (!shown) return;
+      const { queries, keys, table, level, group } = shown;
+      Object.assign(state, { query: clamp(state.query, 0, queries.length - 1), key: clamp(state.key, 0, keys.length - 1) });
+      if (state.changed >= keys.length) state.changed = null;
+      const query = state.hover?.query ?? state.query, key = state.hover?.key ?? state.key;
+      const of = (which, at) => [level && level[which][at], group && group[which][at]].filter((one) => one != null).join("·");
+      const left = 96, top = 92, space = Math.min(width(), 640) - left - 92, cell = clamp(space / keys.length, 13, 34), right = left + keys.length * cell;
+      const shift = state.changed === null ? null : moves(computed(), state.changed), most = shift && Math.max(...shift, 1e-9);
+      const short = (word) => (word.length > 9 ? `${word.slice(0, 8)}…` : word);
+      const header = (word, k) => svg("g", { transform: `translate(${left + (k + 0.5) * cell} ${top - 22})` },
+        svg("text", { transform: "rotate(-50)", "font-weight": table[query][k] || k === state.changed ? 700 : 400, fill: "var(--ink)", opacity: table[query][k] || k === state.changed ? 1 : 0.62 },
+          `${k === state.changed ? "✎ " : ""}${short(word)}`),
+        svg("text", { class: "soft small", "text-anchor": "middle", y: 17 }, of(1, k)));
+      const square = (q, k) => {
+        const may = table[q][k], x = left + k * cell, y = top + q * cell, lie = state.found !== false && state.lie && state.lie[0] === q && state.lie[1] === k;
+        return svg("g", { "data-query": q, "data-at": k, "data-may": may ? 1 : 0, style: "cursor:pointer" },
+          svg("rect", { x: x + 1, y: y + 1, width: cell - 2, height: cell - 2, rx: 3, fill: may ? "var(--blue)" : "var(--pale)", opacity: q === query || !may ? 1 : 0.55 }),
+          q === query && may && cell > 16 && svg("circle", { cx: x + cell / 2, cy: y + cell / 2, r: cell / 7, fill: "var(--sky)" }),
+          state.wrong.includes(`${q},${k}`) && svg("path", { d: `M${x + 5} ${y + 5}l${cell - 10} ${cell - 10}m0 ${10 - cell}l${10 - cell} ${cell - 10}`, stroke: "var(--red)", "stroke-width": 3 }),
+          lie && svg("rect", { x, y, width: cell, height: cell, rx: 4, fill: "none", stroke: "var(--red)", "stroke-width": 4 }));
+      };
+      const line = (name, q) => svg("g", { "data-query": q, "data-moved": shift ? shift[q] : "" },
+        svg("rect", { x: 0, y: top + q * cell, width: right + 90, height: cell, fill: "transparent" }),
+        svg("text", { x: left - 24, y: top + (q + 0.5) * cell + 4, "text-anchor": "end", "font-weight": q === query ? 700 : 400 }, short(name)),
+        svg("text", { class: "soft small", x: left - 6, y: top + (q + 0.5) * cell + 4, "text-anchor": "end" }, of(0, q)),
+        keys.map((_, k) => square(q, k)),
+        shift && svg("rect", { class: "smooth", x: right + 10, y: top + q * cell + cell / 4, width: Math.max(shift[q] > 1e-9 ? 3 : 0, (64 * shift[q]) / most), height: cell / 2, fill: "var(--orange)" }),
+        shift && shift[q] <= 1e-9 && svg("text", { class: "soft small", x: right + 10, y: top + (q + 0.5) * cell + 4 }, "0"));
+      const size = state.size, outlined = state.block && state.block.split(",").map(Number);
+      cursor.replaceChildren(svg("svg", { width: right + 92, height: top + queries.length * cell + 6, "aria-hidden": "true" },
+        keys.map(header), svg("text", { class: "soft small", x: right + 10, y: top - 6 }, shift ? "output moves" : ""),
+        svg("text", { class: "soft small", x: 0, y: top - 6 }, level && group ? "level·group" : level ? "level" : group ? "group" : ""), queries.map(line),
+        svg("rect", { x: left, y: top + query * cell, width: keys.length * cell, height: cell, rx: 4, fill: "none", stroke: "var(--ink)", "stroke-width": 2, "pointer-events": "none" }),
+        svg("rect", { x: left + key * cell, y: top + query * cell, width: cell, height: cell, rx: 4, fill: "none", stroke: "var(--orange)", "stroke-width": 3, "pointer-events": "none" }),
+        state.changed !== null && svg("rect", { x: left + state.changed * cell, y: top, width: cell, height: queries.length * cell, rx: 4, fill: "none", stroke: "var(--orange)", "stroke-width": 2, "stroke-dasharray": "5 3", "pointer-events": "none" }),
+        outlined && svg("rect", { x: left + outlined[1] * size * cell, y: top + outlined[0] * size * cell, width: cell * Math.min(size, keys.length - outlined[1] * size), height: cell * Math.min(size, queries.length - outlined[0] * size), fill: "none", stroke: "var(--red)", "stroke-width": 3, "pointer-events": "none" })));
+      const kinds = blocks(table, size), side = 44, name = { all: "full", rule: "rule", skip: "skip" };
+      const counts = (kind) => kinds.flat().filter((one) => one === kind).length;
+      const block_words = `In blocks of ${size} by ${size}: ${counts("skip")} skipped, ${counts("rule")} computed with the rule, ${counts("all")} without.`;
+      block.replaceChildren(html("h4", {}, "In FlexAttention's blocks"),
+        svg("svg", { width: kinds[0].length * side + 2, height: kinds.length * side + 4, role: "img", "aria-label": block_words }, kinds.map((row, r) => row.map((kind, c) =>
+          svg("g", { "data-block": `${r},${c}`, transform: `translate(${c * side} ${r * side})` },
+            svg("rect", { x: 1, y: 1, width: side - 3, height: side - 3, rx: 4, fill: { all: "var(--blue)", rule: "var(--sky)", skip: "var(--pale)" }[kind], stroke: "var(--line)" }),
+            svg("text", { class: "small", x: side / 2, y: side / 2 + 4, "text-anchor": "middle", style: kind === "all" ? "fill:var(--onblue)" : "" }, name[kind]))))),
+        html("p", { class: "small soft" }, block_words));
+      const sentence = problem || words(query, key);
+      said.textContent = sentence;
+      cursor.setAttribute("aria-label", `Mask ${state.name}, ${queries.length} queries by ${keys.length} keys; arrow keys move, Enter changes a key. Query '${queries[query]}', key '${keys[key]}': ${table[query][key] ? "may attend" : "may not attend"}. ${words(query, key)}`);
+      say(sentence);
+      play();
+    }
+
+    hovering(cursor, "query", (hit) => {
+      const next = hit && { query: +hit.query, key: hit.at === undefined ? undefined : +hit.at };
+      if (next?.query !== state.hover?.query || next?.key !== state.hover?.key) { state.hover = next; draw(); }
+    });
+    cursor.addEventListener("click", (event) => {
+      const hit = event.target.closest("[data-at]");
+      if (hit) press(+hit.dataset.query, +hit.dataset.at);
+    });
+    arrows(cursor, (dx, dy) => { Object.assign(state, { key: state.key + dx, query: state.query + dy, hover: null }); draw(); }, () => press(state.query, state.key));
+    hovering(block, "block", (hit) => { if ((hit?.block ?? null) !== state.block) { state.block = hit?.block ?? null; draw(); } });
+    redraw(draw);
+  },
+};

@@ -1,0 +1,183 @@
+// Sampling: a tree of next words that one walks by hand, or by greedy, beam and nucleus decoding.
+
+const DEPTH = 10, ROWS = 9, ROW = 27;
+const METHODS = [["hand", "by hand"], ["greedy", "greedy"], ["beam", "beam search"], ["nucleus", "nucleus"]];
+
+export default {
+  render({ model, el }) {
+    const { trees, end, beams: mostBeams } = model.get("data"), ask = kernel(model);
+    const { controls, stage, say, width, redraw } = frame(el, "sampling", "Sampling explorer");
+    const prompts = Object.keys(trees);
+    const state = { prompt: prompts[0], method: "nucleus", p: 0.9, temperature: 1, beams: 3, path: [], steps: [], done: null, cursor: 0, message: "" };
+    const text = (path) => path.join(" ");
+
+    // A node's words with what the method makes of them: [{ word, p (the model's), q (after temperature and cut), kept }].
+    function weighed(node) {
+      const power = state.method === "nucleus" ? 1 / state.temperature : 1, [mass, count] = node.rest;
+      const raised = node.probabilities.map((one) => one ** power), others = count * (mass / count) ** power;
+      const total = raised.reduce((sum, one) => sum + one, others);
+      let before = 0;
+      const rows = node.words.map((word, index) => {
+        const p = raised[index] / total, kept = { nucleus: before < state.p, greedy: index === 0 }[state.method] ?? true;
+        before += p;
+        return { word, p, kept };
+      });
+      const rest = others / total, reached = rows.reduce((sum, row) => sum + row.p, 0);
+      const more = state.method === "nucleus" && reached < state.p ? Math.min(count, Math.ceil((state.p - reached) / (rest / count))) : 0;
+      const among = rows.reduce((sum, row) => sum + (row.kept ? row.p : 0), (more * rest) / count);
+      rows.forEach((row) => { row.q = row.kept ? row.p / among : 0; });
+      return { rows, rest, count, more };
+    }
+
+    // The distribution after a path: saved, or asked for; null where neither can be.
+    async function fetched(path) {
+      const tree = (trees[state.prompt] ??= {});
+      if (!tree[text(path)] && ask) tree[text(path)] = await ask({ prompt: state.prompt, path });
+      return tree[text(path)] ?? null;
+    }
+    const saved = (path) => trees[state.prompt]?.[text(path)] ?? null;
+    const over = (path) => path.at(-1) === end || path.length >= DEPTH;
+
+    // Beam search as the course's: of 2 x beams candidates, ended ones are put aside, the rest go on; length penalty 1.
+    const first = () => [{ kept: [{ path: [], score: 0 }], all: [], finished: [] }];
+    function advanced(last) {
+      const candidates = last.kept.flatMap((beam, parent) => {
+        const node = saved(beam.path);
+        return node ? node.words.map((word, index) => ({ path: [...beam.path, word], score: beam.score + Math.log(node.probabilities[index]), parent })) : [];
+      }).sort((a, b) => b.score - a.score).slice(0, 2 * state.beams);
+      const ended = candidates.filter((one, rank) => one.path.at(-1) === end && rank < state.beams);
+      const finished = [...last.finished, ...ended].sort((a, b) => b.score / b.path.length - a.score / a.path.length).slice(0, state.beams);
+      const kept = candidates.filter((one) => one.path.at(-1) !== end).slice(0, state.beams);
+      return { kept, all: candidates, ended, finished };
+    }
+    function beamEnds() {
+      const last = state.steps.at(-1), length = state.steps.length - 1;
+      if (last.finished.length === state.beams && last.finished.at(-1).score / last.finished.at(-1).path.length >= (last.kept[0]?.score ?? -Infinity) / length) return last.finished[0];
+      if (length >= DEPTH || !last.kept.length) return [...last.finished, last.kept[0]].filter(Boolean).sort((a, b) => b.score / b.path.length - a.score / a.path.length)[0];
+      return null;
+    }
+
+    async function step() {
+      state.message = "";
+      if (state.method === "beam") {
+        const last = state.steps.at(-1);
+        const nodes = await Promise.all(last.kept.map((beam) => fetched(beam.path)));
+        if (nodes.some((node) => !node)) return stuck();
+        state.steps.push(advanced(last));
+        state.done = beamEnds();
+        return true;
+      }
+      const node = await fetched(state.path);
+      if (!node) return stuck();
+      const { rows } = weighed(node);
+      let row = rows[0];
+      if (state.method === "hand") row = rows[state.cursor] ?? rows[0];
+      if (state.method === "nucleus") {
+        const among = rows.filter((one) => one.kept && (ask || one.word === end || saved([...state.path, one.word]))), total = among.reduce((sum, one) => sum + one.q, 0);
+        let at = Math.random() * total;
+        row = among.find((one) => (at -= one.q) <= 0) ?? among[0] ?? rows[0];
+      }
+      await walk([...state.path, row.word]);
+      return true;
+    }
+    const stuck = () => { state.message = "No probabilities are saved here on this page. In Jupyter the model goes on."; return false; };
+    async function walk(path) {
+      Object.assign(state, { path, cursor: 0, message: "" });
+      try { if (!over(path) && !(await fetched(path))) stuck(); } catch (error) { state.message = error.message; }
+    }
+    const ended = () => (state.method === "beam" ? Boolean(state.done) : over(state.path));
+    async function run() {
+      for (let count = 0; count < DEPTH && !ended(); count += 1) if (!(await step())) break;
+      draw();
+    }
+    async function restart() {
+      Object.assign(state, { steps: first(), done: null });
+      await walk([]);
+      draw();
+    }
+    function set(changes) {
+      Object.assign(state, changes);
+      restart();
+    }
+
+    // Columns of nodes: { word, value, kind: taken, kept, cut, name (for those who don't see), act }, joined to the column before.
+    function columns() {
+      if (state.method === "beam") {
+        return state.steps.slice(1).map((one, depth) => ({ depth, nodes: one.all.map((row) => {
+          const at = one.kept.indexOf(row), best = state.done && text(state.done.path.slice(0, depth + 1)) === text(row.path);
+          return { word: row.path.at(-1), value: row.score, show: row.score.toFixed(2), parent: state.steps[depth].all.indexOf(state.steps[depth].kept[row.parent]),
+            kind: best ? "taken" : at >= 0 || one.ended.includes(row) ? "kept" : "cut", width: Math.exp(row.score / row.path.length) };
+        }) }));
+      }
+      const found = [];
+      for (let depth = 0; depth <= state.path.length && depth < DEPTH; depth += 1) {
+        const path = state.path.slice(0, depth), node = saved(path);
+        if (!node || path.at(-1) === end) break;
+        const { rows, rest, count, more } = weighed(node), shown = rows.slice(0, ROWS);
+        if (state.path[depth] && !shown.some((row) => row.word === state.path[depth])) shown[ROWS - 1] = rows.find((row) => row.word === state.path[depth]) ?? shown[ROWS - 1];
+        const hidden = rows.filter((row) => !shown.includes(row)), left = count + hidden.length, mass = rest + hidden.reduce((sum, row) => sum + row.p, 0);
+        found.push({ depth, last: depth === state.path.length, rest: `${left} others ${percent(mass)}`, kept: rows.filter((row) => row.kept).length + more, nodes: shown.map((row, index) => ({ word: row.word, value: row.p, q: row.q,
+          show: percent(row.p), width: row.p, kind: row.word === state.path[depth] ? "taken" : row.kept ? "kept" : "cut", parent: found.at(-1)?.nodes.findIndex((one) => one.kind === "taken") ?? -1,
+          path: [...path, row.word], cursor: depth === state.path.length && index === state.cursor })) });
+      }
+      return found;
+    }
+
+    function draw() {
+      const all = columns(), wide = clamp(Math.floor(width() / 3), 104, 124), count = Math.max(2, Math.floor(width() / wide)), shown = all.slice(-count), offset = shown[0]?.depth ?? 0;
+      const rows = Math.max(3, ...shown.map((column) => column.nodes.length));
+      const x = (depth) => (depth - offset) * wide, y = (index) => 22 + index * ROW;
+      const edge = (column, node, index) => column.depth > offset && node.parent >= 0 && svg("path", { d: `M${x(column.depth) - 12} ${y(node.parent) + 11}C${x(column.depth) + 4} ${y(node.parent) + 11} ${x(column.depth) - 12} ${y(index) + 11} ${x(column.depth) + 6} ${y(index) + 11}`,
+        fill: "none", stroke: node.kind === "cut" ? "var(--line)" : node.kind === "taken" ? "var(--orange)" : "var(--blue)", "stroke-width": clamp(8 * node.width, 1, 7), opacity: node.kind === "cut" ? 0.5 : 0.8 });
+      const box = (column, node, index) => svg("g", { transform: `translate(${x(column.depth) + 6} ${y(index)})`, "data-path": node.path ? text(node.path) : null, "data-kind": node.kind, style: node.path ? "cursor:pointer" : "" },
+        svg("rect", { width: wide - 18, height: 22, rx: 5, fill: "var(--pale)", stroke: node.cursor ? "var(--ink)" : node.kind === "taken" ? "var(--orange)" : "transparent", "stroke-width": node.cursor || node.kind === "taken" ? 2 : 1 }),
+        svg("rect", { class: "smooth", width: Math.max(2, (wide - 18) * clamp(node.width, 0, 1)), height: 22, rx: 5, fill: node.kind === "taken" ? "var(--orange)" : node.kind === "kept" ? "var(--blue)" : "var(--line)", opacity: 0.45 }),
+        svg("text", { x: 6, y: 16, "text-decoration": node.kind === "cut" ? "line-through" : null }, node.word === end ? "■ end" : node.word.length > 9 ? `${node.word.slice(0, 8)}…` : node.word),
+        svg("text", { class: "small", x: wide - 22, y: 16, "text-anchor": "end" }, node.show));
+      const written = state.method === "beam" ? (state.done ?? state.steps.at(-1)?.kept[0])?.path ?? [] : state.path;
+      const tail = all.at(-1), summary = state.method === "beam" ? `${state.beams} beams of ${2 * state.beams} candidates stay in each column; the numbers are log-probabilities of all words so far${state.done ? "; the best, divided by its length, is orange" : ""}.`
+        : state.method === "nucleus" && tail ? `${tail.kept} of ${tail.nodes.length + Number(tail.rest.split(" ")[0])} words stay in the nucleus, the others are struck out.`
+          : state.method === "greedy" ? "Greedy takes the likeliest word, always." : "Click a word, or go with the arrow keys: up and down choose, right takes, left goes back.";
+      board.replaceChildren(svg("svg", { width: Math.min(shown.length, count) * wide, height: y(rows) + 24, "aria-hidden": "true" },
+        offset > 0 && svg("text", { class: "soft small", x: 6, y: 12 }, `… ${offset} word${offset > 1 ? "s" : ""} before`),
+        shown.map((column) => [column.nodes.map((node, index) => edge(column, node, index))]),
+        shown.map((column) => [column.nodes.map((node, index) => box(column, node, index)), column.rest && svg("text", { class: "soft small", x: x(column.depth) + 10, y: y(column.nodes.length) + 14 }, column.rest)])));
+      sentence.replaceChildren(html("span", { class: "soft" }, `${state.prompt} `), html("strong", {}, text(written.filter((word) => word !== end)) || "…"), written.at(-1) === end ? " ■" : "");
+      about.textContent = summary;
+      message.textContent = state.message;
+      for (const one of [stepper, runner]) one.disabled = ended();
+      const shownWords = tail ? tail.nodes.map((node) => `${node.word} ${node.show}${node.kind === "cut" ? " (cut)" : ""}`).join(", ") : "none";
+      const described = `${METHODS.find(([key]) => key === state.method)[1]}: '${state.prompt} ${text(written)}'. Next words: ${shownWords}. ${summary} ${state.message}`;
+      board.setAttribute("aria-label", `Tree of next words. ${described}`);
+      say(described);
+    }
+
+    const board = html("div", { class: "tree", tabindex: 0, role: "application", style: "min-height:9rem" });
+    const sentence = html("p", { style: "font-size:16px" }), about = html("p", { class: "small soft", "aria-hidden": "true" }), message = html("p", { class: "soft", role: "alert" });
+    const stepper = button("Step", async () => { await step(); draw(); }), runner = button("To the end", run);
+    const p = slider("p", { min: 0.05, max: 1, step: 0.05, value: state.p, show: percent }, (value) => { state.p = value; draw(); });
+    const temperature = slider("temperature", { min: 0.2, max: 3, step: 0.2, value: 1, show: (value) => value.toFixed(1) }, (value) => { state.temperature = value; draw(); });
+    const beams = slider("beams", { min: 1, max: mostBeams, value: state.beams }, (value) => set({ beams: value }));
+    const chosen = choice("prompt", prompts.map((one) => [one, one]), state.prompt, (prompt) => set({ prompt }));
+    const own = ask && field("or your own", "", (value) => set({ prompt: value.trim() || prompts[0] }), { size: 24 });
+    const visible = () => {
+      for (const one of [p, temperature]) one.style.display = state.method === "nucleus" ? "" : "none";
+      beams.style.display = state.method === "beam" ? "" : "none";
+    };
+    controls.append(...[chosen, own].filter(Boolean), buttons("", METHODS, state.method, (method) => { state.method = method; visible(); restart(); }), p, temperature, beams,
+      html("span", { class: "control" }, stepper, runner, button("Start again", restart)));
+    visible();
+    stage.append(sentence, board, about, message);
+    const choose = async (path) => { if (state.method === "beam") return; await walk(path); draw(); };
+    board.addEventListener("click", (event) => { const hit = event.target.closest("[data-path]"); if (hit) choose(hit.dataset.path.split(" ")); });
+    arrows(board, (dx, dy) => {
+      const last = columns().at(-1);
+      if (dx < 0 && state.method !== "beam") return choose(state.path.slice(0, -1));
+      if (dx > 0) return state.method === "hand" && last?.last ? choose(last.nodes[state.cursor].path) : step().then(draw);
+      state.cursor = clamp(state.cursor + dy, 0, (last?.nodes.length ?? 1) - 1);
+      draw();
+    }, () => step().then(draw));
+    state.steps = first();
+    redraw(draw);
+  },
+};
