@@ -103,6 +103,30 @@ GESTURES: dict[str, dict[str, Gesture]] = {
         "to the end": press("To the end"),
         "another prompt": choose("prompt", "this is a"),
     },
+    "clip": {
+        "click a picture": click("[data-picture='5']"),
+        "arrow key": key("[role=application]", "ArrowRight"),
+        "slide the scale by dragging": drag("input[type=range]", -50),
+        "another template": choose("prompt", "{}"),
+        "type classes": lambda explorer: (
+            explorer.get_by_label("add classes").fill("owl, pear"),
+            explorer.get_by_label("add classes").press("Enter"),
+        ),
+        "remove a class": press("remove owl"),
+        "matrix": press("similarity matrix"),
+        "hover a cell": hover("[data-row='3'][data-column='2']"),
+        "gap": press("modality gap"),
+        "hover a point": hover("[data-point='7']"),
+        "close the gap": write("close the gap", "1"),
+    },
+    "attention": {
+        "hover a word": hover("[data-row='1']"),
+        "word by arrow key": key("[role=application]:has(.word)", "ArrowRight"),
+        "hover a patch": hover("[data-patch='5']"),
+        "hover a head": hover("[data-layer='0'][data-head='0']"),
+        "click a picture": click("[data-picture='3']"),
+        "another model": click("button[aria-pressed=false]"),
+    },
 }
 """{module: {what is done: how}}, in this order."""
 

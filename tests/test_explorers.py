@@ -1,11 +1,11 @@
 """Explorers: what is drawn is what the models say, every state has a description, and one faulty mask is always found."""
 
+import base64
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from exercise_answers import displayed
 
 from teaching import explorer_models
 from vlmcourse import introspection, recipes, world
@@ -16,9 +16,7 @@ from vlmcourse.plots.style import FigureStack, png
 from vlmcourse.training.scale import Scale
 from vlmcourse.widgets import explorer, explorers, interactive
 from vlmcourse.widgets.explorers import (
-    attention,
     capfilt,
-    clip,
     few_shot,
     gates,
     masks,
@@ -209,40 +207,43 @@ def test_attention_rows_are_probabilities_over_patches_for_all_five():
         look(pixel_values, "a zebrafish")
 
 
-def test_the_chosen_layer_head_and_word_are_drawn():
-    maps = torch.arange(2 * 3 * 2 * 4).reshape(2, 3, 2, 4).float()
-    looked = AttentionMaps(("a", "cat"), maps, "test")
-    made = attention.attention_figure(np.zeros((8, 8, 3), np.uint8), "model", looked, 1, 2, 3)
-    assert (
-        np.asarray(made.axes[1].images[1].get_array()).flatten().tolist() == maps[1, 2, 1].tolist()
-    )
-    assert attention.select(looked, 9, 0, 0)[1].tolist() == maps[:, :, 1].mean((0, 1)).tolist()
-    assert "'cat', layer 2, head 3" in made.description
+def test_maps_are_kept_to_one_part_in_255(shown):
+    maps = torch.rand(2, 3, 2, 4, generator=torch.Generator().manual_seed(0))
+
+    def maps_of(pixel_values, text):
+        tokenizer.encode([text])
+        return AttentionMaps(("a", "cat"), maps * pixel_values.mean(), "test")
+
+    explorers.attention_explorer({"m": maps_of}, np.full((1, 8, 8, 3), 255, np.uint8), ["a cat"])
+    ((widget, static, _),) = shown
+    (kept,) = static[explorer.MIME]["data"]["maps"]["m"]
+    found = np.frombuffer(base64.b64decode(kept["maps"]), np.uint8).reshape(kept["shape"])
+    scale = world.to_pixels(np.full((1, 8, 8, 3), 255, np.uint8)).mean().item()
+    assert found / 255 * kept["most"] == pytest.approx((maps * scale).numpy(), abs=scale / 255)
+    widget.question = {"number": 1, "model": "m", "picture": 0, "text": "a cat"}
+    assert widget.answer == {"number": 1, "value": kept}
+    widget.question = {"number": 2, "model": "m", "picture": 0, "text": "a zebrafish"}
+    assert "unknown word" in widget.answer["error"]
 
 
-def test_clip_at_a_scale_and_a_gap_that_closes(monkeypatch):
+def test_the_playground_keeps_the_model_s_vectors(shown):
     model = recipes.clip.new_clip(recipes.clip.clip_config(SCALE)).eval()
-    shown = clip.gallery(model, world.Pairs("test", SCALE.image_size), 12)
-    sharp, flat = (
-        clip.class_figure(model, shown.images[0], "cat, dog", "a picture of {}", scale)
-        for scale in (100, 1)
-    )
-    widths = [[bar.get_width() for bar in made.axes[0].patches] for made in (sharp, flat)]
-    assert max(widths[0]) > max(widths[1]) and all(
-        sum(one) == pytest.approx(1, abs=1e-4) for one in widths
-    )
-    apart = [
-        (shown.image.mean(0) - clip.close_gap(shown, share).mean(0)).norm().item()
-        for share in (0, 0.5, 1)
-    ]
-    assert apart[0] > apart[1] > apart[2] and torch.allclose(clip.close_gap(shown, 0), shown.text)
-    found = displayed(monkeypatch)
-    clip.clip_playground(model, shown)
-    widget = found[0][0]
-    view, text = fields(widget)["show"], widget.children[-1]
-    for name, words in zip(clip.VIEWS, ("probability", "Pictures nearest", "its own", "R@1")):
-        view.value = name
-        assert words in text.value
+    pairs = world.Pairs("test", SCALE.image_size)
+    explorers.clip_playground(model, pairs, ["cat", "dog"])
+    data = shown[0][1][explorer.MIME]["data"]
+
+    def unpacked(text, rows):
+        whole = np.frombuffer(base64.b64decode(text), np.int8).reshape(rows, -1).astype(float)
+        return torch.tensor(whole / np.linalg.norm(whole, axis=1, keepdims=True))
+
+    nouns = data["vocabulary"]
+    saved = unpacked(data["templates"]["a picture of {}"], len(nouns))
+    with torch.no_grad():
+        cat = model.encode_text(tokenizer.encode(["a picture of a cat"]))[0]
+        first = model.encode_image(pairs.batch(pairs.distinct(1))["pixel_values"])[0]
+    assert saved[nouns.index("cat")] @ cat.double() > 0.999
+    assert unpacked(data["image"], len(data["pictures"]))[0] @ first.double() > 0.999
+    assert data["nouns"][0] == list(pairs.scene(pairs.distinct(1)[0]).words)
 
 
 def test_a_tree_holds_the_model_s_probabilities_and_all_that_beam_search_reads():

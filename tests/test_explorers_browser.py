@@ -20,10 +20,8 @@ pytestmark = pytest.mark.skipif(
     browser.CHROMIUM is None, reason="no browser: apt-get install chromium"
 )
 NAMES = {
-    "clip_playground",
     "gate_explorer",
     "few_shot_builder",
-    "attention_explorer",
     "threshold_explorer",
     "scene_maker",
 }

@@ -13,7 +13,6 @@ from vlmcourse import recipes, world
 from vlmcourse.parts.layers import check_ids
 from vlmcourse.parts.vision import AttentionPool, PatchEmbedding, ViT
 from vlmcourse.training.scale import Scale
-from vlmcourse.widgets.explorers.clip import classify
 
 
 def collect(keep, count_always=False):
@@ -465,7 +464,7 @@ def test_the_zero_shot_player_classifies_what_is_typed(monkeypatch):
     shown = displayed(monkeypatch)
     model = recipes.clip.new_clip(recipes.clip.clip_config(Scale.of("smoke"))).eval()
     images = world.Pairs("test", 32).images(range(3))
-    found = classify(model, images[0], "cat, apple", "a picture of {}")
+    found = clip_figures.classify(model, images[0], "cat, apple", "a picture of {}")
     assert sum(found.values()) == pytest.approx(1, abs=1e-5) and list(found) == ["cat", "apple"]
     clip_figures.zero_shot_player(model, images, ["cat", "apple"])
     _, classes, template, _, text = shown[0][0].children

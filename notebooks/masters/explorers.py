@@ -38,13 +38,13 @@ explorers.mask_explorer()
 # %% [markdown]
 # ## CLIP
 #
-# Classes with commas between, a prompt with `{}`, the scale (1 / temperature). Then neighbours both ways, and the gap between pictures and texts: does closing it help retrieval?
+# Choose a picture, type classes, change the template and the scale (1 / temperature). In the matrix, point at a picture and a caption. In the last view, close the gap between pictures and captions: does it help retrieval?
 
 # %%
 clip = recipes.get("clip").train_or_load(scale).model
 shown = world.Pairs("test", size, things=(1, 2))
-classes = ", ".join(dict.fromkeys([shown.scene(0).words[0], "cat", "dog", "car"]))
-explorers.clip_playground(clip, explorers.gallery(clip, shown), classes)
+classes = dict.fromkeys([*shown.scene(0).words, "cat", "dog"])
+explorers.clip_playground(clip, shown, list(classes))
 
 # %% [markdown]
 # ## Sampling
@@ -83,7 +83,7 @@ explorers.few_shot_builder(explorer_models.naming_function(flamingo, size))
 # %% [markdown]
 # ## Attention over the image
 #
-# One word (or query), one layer, one head, or the mean of all. For Frozen, whose picture is two vectors by then, the map is a cause: how much the word's probability falls when a square is covered. Where does each model look for the noun? The bars below the explorer count it.
+# Point at a word (or query), and at a layer and head: the picture lights up where it looked. For Frozen, whose picture is two vectors by then, the map is a cause: how much the word's log-probability falls when a square is covered. Where does each model look for the noun? The bars below count it: "weight on it" is the share of a map on the thing's squares, "brightest on it" the share of pictures whose brightest square is one of them, and "its squares" the share of squares that they are, which a map that knows nothing would reach.
 
 # %%
 attention = explorer_models.attention_functions(scale)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -14,7 +14,6 @@ from teaching.clip_training import BrokenRun
 from vlmcourse import evaluation, plots, recipes, world
 from vlmcourse.plots.diagrams import Diagram
 from vlmcourse.plots.style import COLOURS, course_style, describe, figure
-from vlmcourse.widgets.explorers.clip import class_figure
 from vlmcourse.widgets.interactive import interactive, slider, text_field
 
 
@@ -224,6 +223,43 @@ def failure_figure(runs: Mapping[str, BrokenRun], chance: float):
     right.set(xlim=(0, 1), ylim=(len(runs) - 0.5, -0.9), xlabel="held-out R@1, image to text")
     right.set_yticks(range(len(runs)), [f"run {letter}" for letter in runs])
     return describe(drawn, f"Failure lab. {'; '.join(words)}.")
+
+
+def classify(
+    model,
+    image: np.ndarray,
+    classes: str,
+    template: str,
+    encode: Callable[[list[str]], Tensor] = world.tokenizer.encode,
+    scale: float | None = None,
+) -> dict[str, float]:
+    """{class: probability} of a picture (S, S, 3) uint8. classes: with commas between.
+
+    scale  another than the learned one, 1 / temperature
+    Raises ValueError for unknown words, a template without {}, and fewer than two different classes.
+    """
+    names = [name.strip().lower() for name in classes.split(",") if name.strip()]
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise ValueError(
+            f"classes {', '.join(names) or '(none)'}: expected at least two different ones, with commas between."
+        )
+    texts = evaluation.class_embeddings(
+        model, [world.article(name) for name in names], (template,), encode
+    )
+    with torch.no_grad():
+        cosines = model.encode_image(world.to_pixels(image[None])) @ texts.T
+        probabilities = ((scale or model.logit_scale.exp()) * cosines).softmax(-1)[0]
+    return dict(zip(names, probabilities.tolist()))
+
+
+def class_figure(
+    model, image: np.ndarray, classes: str, template: str, scale: float | None = None, title=""
+):
+    """The picture beside the probability of each class."""
+    probabilities = classify(model, image, classes, template, scale=scale)
+    return plots.picture_and_bars(
+        image, probabilities, "probability of the class", 1 / len(probabilities), title
+    )
 
 
 def zero_shot_player(

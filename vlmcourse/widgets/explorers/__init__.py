@@ -14,7 +14,7 @@ What the models are comes from `teaching.explorer_models`; here they are functio
 
 from vlmcourse.widgets.explorers.attention import attention_explorer
 from vlmcourse.widgets.explorers.capfilt import threshold_explorer
-from vlmcourse.widgets.explorers.clip import clip_playground, gallery
+from vlmcourse.widgets.explorers.clip import clip_playground
 from vlmcourse.widgets.explorers.few_shot import few_shot_builder
 from vlmcourse.widgets.explorers.gates import gate_explorer
 from vlmcourse.widgets.explorers.masks import mask_explorer
@@ -25,7 +25,6 @@ __all__ = [
     "attention_explorer",
     "clip_playground",
     "few_shot_builder",
-    "gallery",
     "gate_explorer",
     "mask_explorer",
     "sampling_explorer",

@@ -1,53 +1,44 @@
-"""The attention explorer: for a word or a query, a layer and a head, the patches of the picture that were used."""
+"""The attention explorer: for a word or a query, a layer and a head, the patches of the picture that were used.
+
+`attention.js` draws them over the picture; the maps come from here, saved for some pictures and their texts, or asked for.
+"""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from vlmcourse import world
 from vlmcourse.introspection import AttentionMaps
-from vlmcourse.plots import attention_over_image
-from vlmcourse.widgets.interactive import (
-    dropdown,
-    interactive,
-    option_slider,
-    row,
-    row_with_labels,
-    set_options,
-    show_only,
-    slider,
-    text_field,
-)
+from vlmcourse.widgets.explorer import picture_address, show_explorer
 
 AttentionFunction = Callable[[Tensor, str], AttentionMaps]
 
 
-def select(maps: AttentionMaps, row_number: int, layer: int, head: int) -> tuple[str, Tensor]:
-    """(what it is, weights (P,)) of a row; layer and head count from 1, 0 is the mean. Too large a number is the last one."""
-    layers, heads, rows, _ = maps.maps.shape
-    row_number, layer, head = min(row_number, rows - 1), min(layer, layers), min(head, heads)
-    weights = maps.maps[:, :, row_number]
-    weights = weights.mean(0) if layer == 0 else weights[layer - 1]
-    of_layer = f"layer {layer}" if layer else "mean of layers"
-    of_head = f"head {head}" if head else "mean of heads"
-    name = "mean of layers and heads" if layer == head == 0 else f"{of_layer}, {of_head}"
-    return f"'{maps.rows[row_number]}', {name}", weights.mean(0) if head == 0 else weights[head - 1]
+def packed(maps: AttentionMaps) -> dict:
+    """Maps (layers, heads, rows, patches) as one byte a number; 255 stands for `most`."""
+    most = maps.maps.max().clamp(min=1e-9)
+    whole = (maps.maps / most * 255).round().clamp(0, 255).to(torch.uint8)
+    return {
+        "rows": list(maps.rows),
+        "what": maps.what,
+        "shape": list(whole.shape),
+        "most": round(most.item(), 6),
+        "maps": base64.b64encode(whole.cpu().contiguous().numpy().tobytes()).decode(),
+    }
 
 
-def attention_figure(
-    image: np.ndarray, name: str, maps: AttentionMaps, row_number: int, layer: int, head: int
-):
-    """The picture (S, S, 3), the chosen weights over it, and the mean of all rows, layers and heads for comparison."""
-    title, weights = select(maps, row_number, layer, head)
-    figure = attention_over_image(image, {title: weights, "mean of all": maps.maps.mean((0, 1, 2))})
-    figure.suptitle(f"{name}: {maps.what}", fontsize=9.5)
-    figure.description = (
-        f"{name}, {maps.what}. Rows to choose from: {', '.join(maps.rows)}. {figure.description}"
+def describe(texts: Sequence[str], maps: Mapping[str, Sequence[dict]]) -> str:
+    """What there is to look at, and where the first map is brightest."""
+    name, (first, *_) = next(iter(maps.items()))
+    return (
+        f"{len(texts)} pictures with maps of {', '.join(maps)}. First: '{texts[0]}' and {name}, {first['what']}, with the rows "
+        f"{', '.join(first['rows'])}, in {first['shape'][0]} layers of {first['shape'][1]} heads."
     )
-    return figure
 
 
 def attention_explorer(
@@ -56,38 +47,17 @@ def attention_explorer(
     """Displays the explorer.
 
     models  {name: (pixels (3, S, S), text) -> AttentionMaps}, such as teaching.explorer_models.attention_functions()
-    images  (N, S, S, 3) uint8 with a text each, which can be changed
+    images  (N, S, S, 3) uint8 with a text each
     """
-    name = dropdown("model", list(models))
-    number = slider("picture", 0, 0, len(images) - 1)
-    typed = text_field("text", texts[0])
-    word, layer, head = (
-        option_slider(what, range(count), value)
-        for what, count, value in (("word", 8, 4), ("layer", 1, 0), ("head", 1, 0))
-    )
-    computed: dict[tuple, AttentionMaps] = {}  # layers, heads and words of one pass are all there
+    pixels = world.to_pixels(images)
+    maps = {
+        name: [packed(maps_of(one, text)) for one, text in zip(pixels, texts)]
+        for name, maps_of in models.items()
+    }
 
-    def current() -> AttentionMaps:
-        state = name.value, number.value, typed.value
-        if state not in computed:
-            pixels = world.to_pixels(images[number.value][None])[0]
-            maps = models[name.value](pixels, typed.value)
-            computed.clear()
-            computed[state] = maps
-        return computed[state]
+    def answer(question: dict) -> dict:
+        return packed(models[question["model"]](pixels[question["picture"]], question["text"]))
 
-    def prepare() -> None:
-        maps = current()
-        layers, heads, _, _ = maps.maps.shape
-        set_options(word, [(text, at) for at, text in enumerate(maps.rows)])
-        for field, count in ((layer, layers), (head, heads)):
-            set_options(field, [("mean", 0), *((str(i + 1), i + 1) for i in range(count))])
-        show_only([layer, head], [layer] * (layers > 1) + [head] * (heads > 1))
-
-    def draw():
-        return attention_figure(
-            images[number.value], name.value, current(), word.value, layer.value, head.value
-        )
-
-    number.observe(lambda change: setattr(typed, "value", texts[change["new"]]), "value")
-    interactive([row(name, number), typed, row_with_labels(word, layer, head)], draw, prepare)
+    pictures = [picture_address(image) for image in images]
+    data = {"pictures": pictures, "texts": list(texts), "maps": maps}
+    show_explorer("attention", data, describe(texts, maps), answer)
