@@ -7,7 +7,7 @@ import pytest
 import torch
 from exercise_answers import each, message
 
-from teaching import scaling, scaling_figures, scaling_models
+from teaching import scaling, scaling_claims, scaling_figures, scaling_models
 
 TOKENS = {
     "found None": lambda c, n: None,
@@ -52,6 +52,20 @@ def valley(sizes, losses, log=np.log, exp=np.exp, inside=None, sign=-1, half=2, 
     return float(exp(min(at, 600) if exp is np.exp else at)), good if inside is None else inside
 
 
+def first_and_last(sizes, losses):
+    best, inside = valley(sizes, losses)
+    ends = sizes[0] < best < sizes[-1]
+    return (best, inside) if not inside or ends else (sizes[int(np.argmin(losses))], False)
+
+
+def edge(sizes, losses):
+    """The edge on the side of the vertex, where there is no minimum inside."""
+    a, b, _ = np.polyfit(np.log(sizes), losses, 2)
+    best, inside = valley(sizes, losses)
+    nearest = min((min(sizes), max(sizes)), key=lambda size: abs(math.log(size) + b / (2 * a)))
+    return (best, inside) if inside else (nearest, False)
+
+
 VALLEY = {
     "found None": lambda s, y: None,
     "expected 2 values": lambda s, y: valley(s, y)[0],
@@ -71,6 +85,11 @@ VALLEY = {
     "downward has no minimum": lambda s, y: (
         valley(s, y)[0], valley(s, y)[1] or np.polyfit(np.log(s), y, 2)[0] < 0
     ),
+    "the edge nearer to the vertex": edge,
+    "the highest measured loss": lambda s, y: (
+        valley(s, y) if valley(s, y)[1] else (s[int(np.argmax(y))], False)
+    ),
+    "not with the first and the last": first_and_last,
 }  # fmt: skip
 
 
@@ -191,7 +210,28 @@ def test_curves_are_grouped_by_budget_and_seed_and_unfinished_seeds_are_left_out
     (low, inside), (other, _) = found[10**10]
     assert inside and math.log(low) == pytest.approx(0.5 * math.log(10**10) - 3.5)
     assert math.log(other / low) == pytest.approx(0.1)
-    assert len(scaling_figures.claims(ROWS, scaling.valley)) == 4
+    assert len(scaling_claims.claims(ROWS, scaling.valley)) == 4
+
+
+def test_the_range_of_exponents_is_that_of_curves_with_sizes_left_out():
+    exact = scaling_claims.exponent_range(ROWS, scaling.valley, scaling.power_law)
+    assert exact == pytest.approx((0.5, 0.5))
+    bent = [
+        row | {"loss": row["loss"] + (row["width"] == 80) * row["flops"] / 10**12} for row in ROWS
+    ]
+    low, high = scaling_claims.exponent_range(bent, scaling.valley, scaling.power_law)
+    whole = scaling_figures.best_sizes(bent, scaling.valley)
+    points = [(flops, size) for flops, found in whole.items() for size, _ in found]
+    assert low <= scaling.power_law(*zip(*points))[0] < high == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("limits, words", [
+    ((0.45, 0.6), ("below Kaplan's", "isn't excluded")),
+    ((0.52, 0.75), ("not clearly different from", "is outside")),
+])  # fmt: skip
+def test_the_words_about_the_exponent_follow_from_its_range(limits, words):
+    text = scaling_claims.about_exponent(0.55, *limits)
+    assert all(one in text for one in words)
 
 
 def test_a_narrow_model_costs_more_than_its_parameters_say():

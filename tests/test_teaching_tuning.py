@@ -6,7 +6,14 @@ from exercise_answers import each, message
 from torch import nn
 from torch.nn.functional import gelu
 
-from teaching import tuning, tuning_models, tuning_prompts, tuning_task
+from teaching import (
+    tuning,
+    tuning_claims,
+    tuning_figures,
+    tuning_models,
+    tuning_prompts,
+    tuning_task,
+)
 from vlmcourse.parts.language import tiny
 from vlmcourse.training.scale import Scale
 
@@ -27,7 +34,7 @@ def chosen(rule, back=True, both=True):
 
 
 def ends(name):
-    return name.endswith("bias")
+    return name.split(".")[-1] == "bias"
 
 
 def freeze_only(model):
@@ -53,6 +60,7 @@ BITFIT = {
     "at the *end*": chosen(lambda name: "bias" in name),
     "weights are still trained": chosen(ends, both=False),
     "stays frozen": frozen_stays,
+    "a parameter called `unbias`": chosen(lambda name: name.endswith("bias")),
     "biases of the norms": chosen(lambda name: ends(name) and "norm" not in name),
     "nothing is returned": chosen(ends, back=False),
     "names of all": all_names,
@@ -62,6 +70,7 @@ BITFIT = {
 
 class Good(nn.Module):
     weight_zero, bias_zero, both = True, True, False  # of up, of up, of down
+    down_bias_zero = False
 
     def __init__(self, width, bottleneck):
         super().__init__()
@@ -72,6 +81,8 @@ class Good(nn.Module):
             nn.init.zeros_(self.up.bias)
         if self.both:
             nn.init.zeros_(self.down.weight)
+        if self.down_bias_zero:
+            nn.init.zeros_(self.down.bias)
 
     def forward(self, x):
         return x + self.up(gelu(self.down(x)))
@@ -117,10 +128,10 @@ ADAPTER = {
     "have biases, too": WithoutBias,
     "x is multiplied": forwarding(lambda s, x: x * s.up(gelu(s.down(x)))),
     "bottleneck is not used": forwarding(lambda s, x: x),
-    "last layer's weight must": setting(weight_zero=False),
-    "but its bias doesn't": setting(bias_zero=False),
-    "the wrong layer": setting(weight_zero=False, both=True),
-    "down starts at zero, too": setting(both=True),
+    "a new adapter changes its input": setting(weight_zero=False),
+    "a layer has a second part": setting(bias_zero=False),
+    "follow the zeros": setting(weight_zero=False, both=True),
+    "still gets a gradient?": setting(both=True, down_bias_zero=True),
 }
 
 
@@ -174,6 +185,22 @@ def no_return(adapter):
     return hook
 
 
+def of_the_input(adapter):
+    return lambda m, i, o: (adapter(i[0]), *o[1:]) if isinstance(o, tuple) else adapter(i[0])
+
+
+def of_one_input(adapter):
+    return lambda m, i, o: (adapter(o[0]), *o[1:]) if isinstance(o, tuple) else adapter(i[0])
+
+
+def before(sublayers, adapters):
+    def hook_of(adapter):
+        return lambda module, inputs: (adapter(inputs[0]),)
+
+    pairs = zip(sublayers, adapters)
+    return [one.register_forward_pre_hook(hook_of(adapter)) for one, adapter in pairs]
+
+
 def added(adapter):
     def hook(module, inputs, output):
         if isinstance(output, tuple):
@@ -193,6 +220,9 @@ INSERT = {
     "the last adapter works": late,
     "the first adapter works": lambda s, a: hooked(tuple_hook)(s, [a[0], a[0]]),
     "once more": hooked(added),
+    "gets the input of the sub-layer; it": hooked(of_the_input),
+    "gets the input of the sub-layer": hooked(of_one_input),
+    "a forward hook runs after it": before,
     "return the handles": hooked(tuple_hook, back=False),
 }
 
@@ -294,6 +324,11 @@ def test_right_answers_and_the_reference_pass(id):
     assert message(id, EXERCISES[id].reference) == ""
 
 
+def test_an_adapter_may_start_at_zero_by_its_first_layer():
+    first = setting(weight_zero=False, both=True, down_bias_zero=True)
+    assert message("tuning.Adapter", first) == ""
+
+
 @pytest.mark.parametrize("id, words, answer", each(WRONG))
 def test_each_mistake_is_named(id, words, answer):
     for _ in range(2):
@@ -310,6 +345,49 @@ def test_the_tasks_hold_nouns_out_and_ask_what_the_model_was_never_asked():
         assert torch.equal(batch["ids"][0], batch["ids"][1])
         assert batch["loss_mask"].tolist() == [[False, False, False, True]] * 2
         assert 0 < tuning_task.most_frequent(task) < 0.4
+
+
+def measured(held_out, training, facts, seeds=2):
+    """Rows of the task 'place' as in replicate_tuning: a list of scores, one a method."""
+    return [
+        {"row": name, "task": "place", "examples": 87, "seed": seed, "trained": 1,
+         "held-out nouns": a, "training nouns": b, "facts": c}
+        for seed in range(seeds)
+        for name, a, b, c in zip(tuning_figures.METHODS, held_out, training, facts)
+    ]  # fmt: skip
+
+
+def test_a_method_that_does_not_fit_its_training_nouns_is_not_said_to_learn_by_heart():
+    rows = measured(
+        (0.1, 0.3, 0.95, 0.2, 0.5, 0.99), (0.3, 0.6, 1, 0.5, 1, 1), (1, 1, 1, 0.4, 1, 1)
+    )
+    lines = tuning_claims.about(rows, "place", tuning_task.place_task).splitlines()
+    unfinished, general, heart, guess, lost = (line.split("): ")[-1] for line in lines)
+    assert unfinished.endswith("prompt, 1 vector (0.30), prompt, 5 vectors (0.60), BitFit (0.50)")
+    assert general.endswith("prompt, 20 vectors (0.95), all weights (0.99)")
+    assert heart.endswith("held-out nouns below: adapters, width 8 (0.50)")
+    assert guess == "prompt, 1 vector (0.10)" and lost.endswith("0.95: BitFit (0.40)")
+
+
+def test_a_caption_names_whiskers_only_where_they_are_drawn():
+    rows = measured(*[(0.5,) * 6] * 3)
+    assert "whiskers" not in tuning_claims.dots(rows)
+    assert "whiskers" in tuning_claims.dots(measured(*[(0.5,) * 6] * 3, seeds=3))
+    low = tuning_claims.to_see(
+        measured((1, 0.95, 1, 1, 1, 1), (1,) * 6, (1, 1, 1, 1, 0.4, 1)), "place"
+    )
+    assert "every method answers 0.95" in low and "with adapters, width 8 (0.40)" in low
+    assert "from 0.50" in tuning_claims.to_see(rows, "place")
+
+
+def test_means_stand_at_their_bars_where_no_dot_covers_them():
+    values = {"A": {"one": 0.4, "two": 0.0}, "B": {"one": 0.2, "two": 1.0}}
+    drawn = tuning_figures._means_at_bars(tuning_figures.plots.bars(values, "share"), 0.03)
+    (axes,) = drawn.axes
+    for text, bar in zip(axes.texts, axes.patches):
+        assert text.get_text() == f"{bar.get_height():.2f}"
+        assert text.xy[0] == pytest.approx(bar.get_x() + bar.get_width() / 2)
+        assert 0.05 < abs(text.xy[1] - 0.03) and abs(text.xy[1] - bar.get_height()) < 0.12
 
 
 @pytest.mark.parametrize("cause", tuning_models.CAUSES)

@@ -25,7 +25,7 @@ import torch
 from IPython.display import Markdown
 from torch import Tensor, nn
 
-from teaching import scaling_figures, scaling_models
+from teaching import scaling_claims, scaling_figures, scaling_models
 from teaching import tuning_claims, tuning_figures, tuning_models, tuning_task
 from teaching.exercises import check, diagnose, quiz
 from teaching.scaling_figures import short
@@ -111,7 +111,7 @@ print(f"tokens for a model of 70 billion at Gopher's compute: {training_tokens(g
 quiz("scaling.gopher")
 
 # %% [markdown]
-# Which parameters does N count? Those that multiply. The tables of word and position embeddings are only looked up. In large models they are a small part. In ours they are a large share and cost almost nothing, so counting them would overstate C. We leave them out, as Kaplan et al. (2020) did; unlike them we count the output layer, because it is a matrix that every token is multiplied with.
+# Which parameters does N count? Those that multiply. The tables of word and position embeddings are only looked up. In large models they are a small part of all parameters. In narrow models they are a large part (the table below tells ours) and cost almost nothing, so counting them would overstate C. We leave them out, as Kaplan et al. (2020) did; unlike them we count the output layer, because it is a matrix that every token is multiplied with.
 #
 # Most of N is in the layers. With width d, attention has four matrices of d × d: for queries, keys, values and the output. The feed-forward network has two matrices, from d to 4d and back.
 
@@ -159,13 +159,13 @@ Markdown(
 )
 
 # %% [markdown]
-# These are the models of the next section: two layers, and instead of words they predict single **characters**. With 31 characters the embedding tables stay small. The third column also counts biases, norms and the output layer.
+# These are the models of the next section: two layers, and instead of words they predict single **characters**. The embedding tables have a row for each of 31 characters and 64 positions. The third column, N, also counts biases, norms and the output layer.
 #
 # The last column is what 6 N D leaves out: comparing queries with keys and summing the values multiplies no parameter. In the forward pass each layer needs 4 × 64 × d operations for each of the 64 positions that a model sees at once. In the table this stands as a share of the 2 N operations of the parameters. It is small in large models, and large in the narrowest of ours.
 #
 # ## 2. Loss at equal compute
 #
-# Chinchilla's second approach is the **isoFLOP curve**: fix a budget C, train models of many sizes N, each on D = C / (6N) tokens, and plot the loss over N. Here is one point of a curve at C = 1e10, below the budgets of Figure 2, trained live with your `training_tokens`. Its text has facts, questions and descriptions of the world. It takes a few seconds on a free core, and more on a busy one.
+# The second of Chinchilla's three approaches (section 4) is the **isoFLOP curve**: fix a budget C, train models of many sizes N, each on D = C / (6N) tokens, and plot the loss over N. Here is one point of a curve at C = 1e10, below the budgets of Figure 2, trained live with your `training_tokens`. Its text has facts, questions and descriptions of the world. The time that it took is printed.
 
 # %%
 width, budget = 16, 1e8 if smoke else 1e10
@@ -188,12 +188,12 @@ quiz("scaling.right_side")
 # |---|---|---|---|
 # | find a minimum between measured points | ●●●○○ | ●●●●● | 12 |
 #
-# Write `valley`. Fit a parabola $a x^2 + b x + c$ to the losses over $x = \ln N$, and return the size at its lowest point, with True. If the parabola has no lowest point between the smallest and the largest size, return the measured size with the lowest loss, with False. `np.polyfit(x, y, 2)` gives $a$, $b$, $c$.
+# Write `valley`. Fit a parabola $a x^2 + b x + c$ to the losses over $x = \ln N$, and return the size at its lowest point, with True. If the parabola has no lowest point between the smallest and the largest size, return the measured size with the lowest loss, with False. The sizes may come in any order. `np.polyfit(x, y, 2)` gives $a$, $b$, $c$.
 
 
 # %%
 def valley(sizes: list[float], losses: list[float]) -> tuple[float, bool]:
-    """Sizes N and their losses -> (best size, does the minimum lie inside of the sizes tried?)"""
+    """Sizes N, in any order, and their losses -> (best size, is there a minimum inside of the sizes tried?)"""
     raise NotImplementedError("your code here")
 
 
@@ -232,7 +232,7 @@ print(scaling_figures.true_costs(rows, scaling_models.attention_share))
 # %% [markdown]
 # To the left of a minimum the model is too small for the many tokens that it reads. To the right it is large enough, but its training ends too early. A curve whose lowest point is at the edge would tell only that the best size lies beyond the sizes tried.
 #
-# The lines below the figure count attention's scores, too: "equal compute" holds for 6 N D only. On the lowest curve the small models cost clearly more than the large ones.
+# The lines below the figure count attention's scores, too: "equal compute" holds for 6 N D only. The difference is largest on the highest curve, that of the smallest budget: its models are the narrowest.
 #
 # ## 3. How the best size grows
 #
@@ -279,20 +279,23 @@ for flops, found in best.items():
     mean = np.exp(np.mean([np.log(size) for size, _ in found]))
     ratio = training_tokens(flops, mean) / mean
     print(f"C = {flops:.0e}: best size {short(mean)}, {ratio:.0f} characters per parameter")
+limits = scaling_claims.exponent_range(rows, valley, power_law)
 plots.show(
-    scaling_figures.law(best, exponent, factor),
-    "Figure 3. Best size over budget, one point for each seed, both axes logarithmic. "
-    "What to see: our line lies close to equal growth of size and tokens, and is flatter than "
-    "the older law of Kaplan et al. The grey and the red line have only a slope of their own: they "
-    "are drawn through our line at the middle budget.",
+    scaling_figures.law(best, exponent, factor, limits),
+    "Figure 3. Best size over budget, one point for each seed, both axes logarithmic. Shaded: "
+    "exponents that we find without the largest or the smallest size of each curve, or by one "
+    "seed. Of the dashed and the dotted line only the slopes mean something: they are drawn "
+    "through our line at the middle budget. What to see: which of these two slopes lies in the "
+    "shaded part.",
 )
+print(scaling_claims.about_exponent(exponent, *limits))
 
 # %% [markdown]
 # ### Kaplan against Hoffmann
 #
-# In 2020 Kaplan et al. found that a larger budget should mostly go into size: $a = 0.73$. Ten times the compute would mean 5.5 times the parameters and only 1.8 times the tokens. GPT-3, Gopher and others were trained that way: large models, and 170 to 300 billion tokens. Hoffmann et al. repeated the study in 2022, and found $a \approx 0.5$.
+# In 2020 Kaplan et al. found that a larger budget should mostly go into size: $a = 0.73$. Ten times the compute would mean 5.5 times the parameters and only 1.8 times the tokens, as Hoffmann et al. round it ($10^{0.73} = 5.4$ and $10^{0.27} = 1.9$). GPT-3, Gopher and others were trained that way: large models, and 170 to 300 billion tokens. Hoffmann et al. repeated the study in 2022, and found $a \approx 0.5$.
 #
-# Why do the two differ? Hoffmann et al. blame the learning-rate schedule. A run that is looked at in the middle of a long schedule has a learning rate that is still high, so its loss is worse than that of a run planned to end there. Later work repeated both studies and found other reasons more important (Porian et al. 2024, [arXiv 2406.19146](https://arxiv.org/abs/2406.19146); Pearce and Song 2024, [arXiv 2406.12907](https://arxiv.org/abs/2406.12907)). Kaplan et al. didn't count the output layer's operations (they left out the embedding tables, as we do), and it is a large part of small models. Their warm-up was too long for small models, and the optimiser wasn't tuned for each size.
+# Why do the two differ? Hoffmann et al. blame the learning-rate schedule. A run that is evaluated in the middle of a long schedule has a learning rate that is still high, so its loss is worse than that of a run planned to end there. Later work repeated both studies and found other reasons more important (Porian et al. 2024, [arXiv 2406.19146](https://arxiv.org/abs/2406.19146); Pearce and Song 2024, [arXiv 2406.12907](https://arxiv.org/abs/2406.12907)). Kaplan et al. didn't count the output layer's operations (they left out the embedding tables, as we do), and it is a large part of small models. Their warm-up was too long for small models, and the optimiser wasn't tuned for each size.
 
 # %%
 Markdown(published("chinchilla-exponents").markdown())
@@ -364,12 +367,13 @@ Markdown(published("chinchilla-table-3").markdown())
 plots.show(
     scaling_figures.models(),
     "Figure 4. Published models: parameters and training tokens, both axes logarithmic. Dashed: "
-    "compute-optimal by Chinchilla's Table 3. Dotted: equal compute. What to see: the models "
-    "before Chinchilla lie below the dashed line, so they read too few tokens for their size.",
+    "compute-optimal by Chinchilla's Table 3. Dotted: equal compute, that of the table's model of "
+    "67 billion parameters; Gopher lies a little below it. What to see: the models before "
+    "Chinchilla lie below the dashed line, so they read too few tokens for their size.",
 )
 
 # %% [markdown]
-# Chinchilla tests the prediction: about Gopher's compute, a quarter of its parameters, nearly five times its tokens. **MMLU** is a test of exam-like questions in 57 academic subjects, with four answers to choose from. The ladder that the lecture shows:
+# Chinchilla tests the prediction: about Gopher's compute, a quarter of its parameters, nearly five times its tokens. **MMLU** is a test of exam-like questions in 57 academic subjects, with four answers to choose from. The results that the lecture shows:
 
 # %%
 plots.show(
@@ -387,22 +391,22 @@ Markdown(published("chinchilla-mmlu").markdown())
 Markdown(published("chinchilla-massivetext").markdown())
 
 # %% [markdown]
-# Flamingo (lesson 11) builds on Chinchilla's models, the largest on this one of 70 billion parameters. Its weights stay frozen there. Why one would want that is the second half of this lesson.
+# Flamingo (lesson 11) builds on Chinchilla's models. The largest Flamingo is built on Chinchilla 70B, whose weights stay frozen. Why one would want that is the second half of this lesson.
 #
 # ## 5. Tuning a few numbers
 #
 # **Full fine-tuning** trains all weights on a new task. Each task then needs a copy of the whole model, and what the model knew can be overwritten. Three papers train a small number of parameters instead:
 #
 # - **BitFit** trains the biases that the model has already, in BERT-large 0.08 % of its parameters.
-# - **Adapters** are small new layers behind each attention and each feed-forward network, before its output is added to the residual stream.
+# - **Adapters** are small new layers behind each attention and each feed-forward network, before its output is added to the residual stream, the sum that runs through the layers.
 # - **Prompt tuning** puts trained vectors before the text.
 
 # %%
 plots.show(
     tuning_figures.places_of_change(untouched, vectors=5, bottleneck=8),
     "Figure 6. Where the three methods change a language model, with the shapes of ours. Each "
-    "method trains only its own orange boxes. What to see: a prompt changes the input alone, "
-    "biases and adapters change every layer.",
+    "method trains only its own orange boxes; norms are not drawn. What to see: a prompt changes "
+    "the input alone, biases and adapters change what every layer adds to the residual stream.",
 )
 
 # %% [markdown]
@@ -481,8 +485,8 @@ class Adapter(nn.Module):
 Adapter = check("tuning.Adapter", Adapter)
 
 # %% [markdown]
-# <details><summary>Hint 1</summary>What is added must be zero at first. Which of the two layers has to be zero for that?</details>
-# <details><summary>Hint 2</summary>If both layers were zero, neither weight would ever get a gradient. <code>torch.nn.init.zeros_</code> sets a parameter to zero; a layer has a weight and a bias.</details>
+# <details><summary>Hint 1</summary>What is added must be zero at first. Which layer could be zero for that, and which of its parts?</details>
+# <details><summary>Hint 2</summary>If both layers were zero, weights and biases, neither weight would ever get a gradient. Zeros in `up` are enough. <code>torch.nn.init.zeros_</code> sets a parameter to zero; a layer has a weight and a bias.</details>
 # <details><summary>If you see "a leaf Variable that requires grad is being used in an in-place operation"</summary>Use <code>torch.nn.init.zeros_</code>, which works without gradients.</details>
 # <details><summary>Solution</summary>
 #
@@ -630,7 +634,7 @@ quiz("tuning.snapshot")
 # %% [markdown]
 # ## 6. All methods on one task
 #
-# The task is that of Figure 1: a noun and a colon, then the place. Three in ten nouns are held out. For a held-out noun, the model must know the place already, and must have understood what is asked. All four methods use your functions. Each starts from a fresh copy of the shipped model; together they take about 20 seconds on a free core, and more on a busy one.
+# The task is that of Figure 1: a noun and a colon, then the place. Three in ten nouns are held out. For a held-out noun, the model must know the place already, and must have understood what is asked. All four methods use your functions. Each starts from a fresh copy of the shipped model. The table tells the seconds that each took.
 
 # %%
 steps, rates = 3 if smoke else 100, tuning_task.RATES
@@ -660,16 +664,15 @@ Markdown(tuning_figures.live_table(live, whole))
 #
 # Without the prompt or the adapters, the old model is there again, with all of its facts. For BitFit, put back the saved biases. After full fine-tuning, only a saved copy brings it back.
 #
-# One run proves little. `python -m benchmarks.replicate_tuning` measures several seeds, each with other held-out nouns, and a second task. In **new words**, the answer is the category of the noun, but in one of thirteen invented words. The model knows categories, but in lesson 05 these words had no fixed meaning. An example stands above Figure 8.
+# One run proves little. `python -m benchmarks.replicate_tuning` repeats this with more seeds, each with other held-out nouns, and with a second task. (How many seeds were measured is printed below Figure 7.) In **new words**, the answer is the category of the noun, but in one of thirteen invented words. The model knows categories, but in lesson 05 these words had no fixed meaning. An example stands above Figure 8.
 
 # %%
 tuned = evaluation.load_results("replicate_tuning")["rows"]
 plots.show(
     tuning_figures.methods(tuned, "place", tuning_task.place_task),
     "Figure 7. The task 'place', by method: share of held-out and of training nouns answered "
-    "right, and of the facts still known. Dots: seeds; whiskers, from three seeds on: one standard "
-    "deviation; numbers: means. Dashed: always the most frequent answer. What to see: compare the "
-    "held-out nouns with the facts that are lost; the lines below name the methods.",
+    f"right, and of the facts still known. {tuning_claims.dots(tuned)} Dashed: always the most "
+    f"frequent answer. What to see: {tuning_claims.to_see(tuned, 'place')}",
 )
 print("seeds measured:", len({row["seed"] for row in tuned}))
 print(tuning_claims.about(tuned, "place", tuning_task.place_task))
@@ -681,16 +684,17 @@ same = [f"{one} : {word}" for one in invented.train if invented.train[one] == wo
 print(f"learn {', '.join(same[:2])}; asked is {noun}, right is {word}")
 plots.show(
     tuning_figures.methods(tuned, "new words", tuning_task.new_words_task),
-    "Figure 8. The same for the task 'new words'. What to see: held-out nouns stay behind "
-    "training nouns; the lines below name the methods that are no better than always giving the "
-    "most frequent answer.",
+    "Figure 8. The same for the task 'new words'. What to see: "
+    f"{tuning_claims.to_see(tuned, 'new words')}",
 )
 print(tuning_claims.about(tuned, "new words", tuning_task.new_words_task))
 
 # %% [markdown]
-# The two tasks differ in what must be learnt. In *place* the model only has to be told what is asked, and a prompt does that as words would. In *new words* it has to connect each category with a word, which is new knowledge. A method that learns the training nouns by heart, but not the held-out ones, has not found the rule behind them: the same category, the same word.
+# The two tasks differ in what must be learnt. In *place* the model only has to be told what is asked, and a prompt does that as words would. In *new words* it has to connect each category with a word, which is new knowledge. The rule behind it is: the same category, the same word.
 #
-# Methods that change every layer can lose old answers while they are in place (the last line of each list). For BitFit and adapters one likely reason is the learning rate, which is ten times that of full fine-tuning; we didn't test it. Unlike full fine-tuning, they can be undone.
+# Read the lines below Figure 8 in their order. A method that doesn't fit the training nouns is not trained to the end after these steps; its held-out nouns say nothing about the rule. Of a method that fits them, the held-out nouns tell how far it has found the rule, or has learnt its nouns by heart.
+#
+# Methods that change every layer can lose old answers while they are in place (the last line below each figure). For BitFit and adapters one likely reason is the learning rate, which is ten times that of full fine-tuning; we didn't test it. Unlike full fine-tuning, they can be undone.
 
 # %%
 quiz("tuning.serving")
@@ -749,9 +753,9 @@ print("known form:", tuning_task.FORMS["question : which ?"][1].format("cat", "h
 plots.show(
     tuning_figures.few_examples(tuned),
     "Figure 9. Held-out nouns answered right, with two or eight examples of the task 'place': "
-    "shown as text, in a new form or in one of the training texts, or trained on. Dots: seeds; "
-    "numbers: means; dashed: always the most frequent answer. What to see: how far two examples "
-    "and eight get in each way; where the dots lie far apart, the mean says little.",
+    "shown as text in a new form, shown in a form of lesson 05's texts, or used to train a prompt "
+    f"or all weights. {tuning_claims.dots(tuned)} Numbers: means. Dashed: always the most frequent "
+    f"answer. What to see: {tuning_claims.few_to_see(tuned)}",
 )
 print(tuning_claims.about_few_examples(tuned))
 
@@ -766,8 +770,8 @@ print(tuning_claims.about_few_examples(tuned))
 plots.show(
     tuning_figures.prompt_and_prefix(untouched.lm.config.hidden_size),
     "Figure 10. Above: prompt tuning, where the vectors are parameters. Below: Frozen, where an "
-    "encoder computes them from a picture. What to see: the language model gets two vectors in "
-    "both; below they change with the picture.",
+    "encoder computes them from a picture. What to see: in both, the language model reads two "
+    "vectors and then the text; below, the vectors change with the picture.",
 )
 
 # %% [markdown]
@@ -825,7 +829,7 @@ diagnose("tuning.training", {"A": None, "B": None, "C": None})
 #
 # ## The paper beside ours
 #
-# What the papers state, beyond the tables above. The size of 10 billion is T5-XXL, rounded by the authors:
+# What the papers state, beyond the tables above. In the second table, the size of 10 billion is that of T5-XXL, rounded by the authors.
 
 # %%
 Markdown(
@@ -833,23 +837,23 @@ Markdown(
 )
 
 # %% [markdown]
-# Their claims beside our measurements. Our models are many orders of magnitude smaller and our texts are artificial, so only directions can be compared. The verdict is computed by one rule. *Agrees*: the first is higher in every seed, and the mean gap exceeds two pooled standard deviations. *Disagrees*: the reverse holds. Otherwise *within noise*. A single seed is always within noise.
+# Their claims beside our measurements. Our models are many orders of magnitude smaller and our texts are artificial, so only directions can be compared. Each row compares two numbers of ours, the first and the second, as means ± standard deviations over seeds. The verdict is computed by one rule. *Agrees*: the first number is higher than the second in every seed, and the gap of the means is above two pooled standard deviations (pooled: the root of the mean of the two variances). *Disagrees*: the second is, in the same way. Otherwise *within noise*. A single seed is always within noise. A *control* is ours, not a paper's; there *agrees* means only that the first is higher.
 
 # %%
-Markdown(scaling_figures.comparison(scaling_figures.claims(rows, valley)))
+Markdown(scaling_claims.comparison(scaling_claims.claims(rows, valley)))
 
 # %%
-Markdown(scaling_figures.comparison(tuning_claims.claims(tuned)))
+Markdown(scaling_claims.comparison(tuning_claims.claims(tuned)))
 
 # %% [markdown]
 # ## Discussion
 #
-# **Strengths.** Scaling laws turn a guess into a measurement: small runs predict how a large budget should be spent. Parameter-efficient tuning makes one large model serve many tasks, and a frozen model can't forget.
+# **Strengths.** Scaling laws turn a guess into a measurement: small runs predict how a large budget should be spent. Parameter-efficient tuning makes one large model serve many tasks. What a frozen model knew can always be restored, by removing the adapters or the prompt.
 #
-# **Weaknesses.** A law holds for the family of models, data and schedules it was fitted on, and extrapolates over many orders of magnitude. Few trained numbers select what a model knows better than they teach it something new: compare Figures 7 and 8.
+# **Weaknesses.** A law holds for the family of models, data and schedules it was fitted on, and extrapolates over many orders of magnitude. All our methods, also full fine-tuning, do worse on a new rule than on a new form of question (compare Figures 7 and 8); the shortest prompts don't even fit its training nouns.
 #
 # <details><summary>Q (lecture): Since prompt tuning achieved better few-shot performance than GPT-3, could it also achieve better performance in the multimodal space?</summary>
-# First, what would it be? A constant prompt can't describe a picture. A prompt for pictures must be computed from the picture: that is Frozen's prefix. A constant trained prompt can still be added to it, to tell the *task*, as in this lesson. CoOp (Zhou et al. 2021, arXiv 2109.01134) trains such vectors for CLIP's class prompts. With a few examples per class it beats prompts written by hand; on classes that it wasn't trained for it can be worse (Zhou et al. 2022, arXiv 2203.05557). For few-shot learning the question is examples in the prompt against training on them. Flamingo's own Table 2 answers it in part: fine-tuned on a data set it is better than with 32 examples on every task listed (VQAv2 82.0 against 67.6). Training wins if there is enough data for it; examples in the prompt win if there are four of them and no time.
+# First, what would it be? A constant prompt can't describe a picture. A prompt for pictures must be computed from the picture: that is Frozen's prefix. A constant trained prompt can still be added to it, to tell the *task*, as in this lesson. CoOp (Zhou et al. 2021, arXiv 2109.01134) trains such vectors for CLIP's class prompts. With a few examples per class it beats prompts written by hand; on classes that it wasn't trained for it can be worse (Zhou et al. 2022, arXiv 2203.05557). For few-shot learning the question is whether to show the examples or to train on them. Flamingo's own Table 2 answers it in part: fine-tuned on a data set it is better than with 32 examples on every task listed (VQAv2 82.0 against 67.6). Training wins if there is enough data for it; examples in the prompt win if there are four of them and no time.
 # </details>
 #
 # <details><summary>Q: Today's models are often trained on far more than 20 tokens per parameter. Is Chinchilla wrong?</summary>
@@ -870,7 +874,7 @@ Markdown(scaling_figures.comparison(tuning_claims.claims(tuned)))
 #
 # ## Limits
 #
-# Our isoFLOP curves span one order of magnitude of compute, with models of two layers; the paper's nine, from 6e18 to 3e21, span almost three. 6 N D leaves out the scores of attention. The last column of the table in section 1 tells how much that is, and the lines below Figure 2 how unequal it makes a curve. This favours our smallest models. The batch differs by budget: 8, 16 and 32 windows a step. The learning rate follows one rule for all widths, found on one seed. The tuning tasks have single-word answers. Houlsby et al. also train the norms, and BitFit's authors a task head; ours don't. The learning rate of each method was chosen on another task, on one seed; a method may gain from a better one.
+# Our isoFLOP curves span one order of magnitude of compute, with models of two layers. The paper's nine budgets, from 6e18 to 3e21 operations, span almost three. We have few seeds: the legend of Figure 2 and the lines below Figure 7 tell how many, and a curve of one seed has no spread. 6 N D leaves out the scores of attention. The last column of the table in section 1 tells how much that is, and the lines below Figure 2 how unequal it makes a curve. Leaving it out favours our smallest models. The batch differs by budget: 8, 16 and 32 windows a step. The learning rate follows one rule for all widths, found on one seed. The tuning tasks have single-word answers. Houlsby et al. also train the norms, and BitFit's authors a task head; ours don't. The learning rate of each method was chosen on another task, on one seed; a method may gain from a better one.
 #
 # ## Reading
 #
@@ -885,7 +889,7 @@ Markdown(scaling_figures.comparison(tuning_claims.claims(tuned)))
 # > - Training costs about 6 N D operations; at a fixed budget there is a best size.
 # > - To the left of the minimum a model is too small, to the right it is trained too little. A curve without a minimum inside tells only a bound.
 # > - By Chinchilla's law, parameters and tokens grow equally, with about 20 tokens for each parameter.
-# > - BitFit, adapters and prompts train at most a few per cent of the numbers. They are better at selecting what a model knows than at teaching it a new rule (Figures 7 and 8).
+# > - BitFit, adapters and prompts train at most a few per cent of the numbers. A new form of question is learnt with them as well as with all weights (Figure 7). A new rule is hard for every method (Figure 8).
 # > - A trained prompt that is computed from a picture is Frozen's prefix.
 #
 # ## Glossary

@@ -10,6 +10,18 @@ import torch
 
 from teaching.exercises import Exercise, distinguishing, number, rule
 from teaching.scaling_split import SPLIT_MISTAKES, best_split, clear_split_inputs, uniform
+from teaching.scaling_valley import (
+    BENT_MISTAKES,
+    EDGE_MISTAKES,
+    SHUFFLED_MISTAKES,
+    VALLEY_MISTAKES,
+    clear_inputs,
+    outside_inputs,
+    plain_axis,
+    shuffled_inputs,
+    valley,
+    valley_inputs,
+)
 from vlmgrader.checks import driver_source
 
 # Exercise 1
@@ -93,18 +105,6 @@ SIZE_MISTAKES = {
     ),
 }
 
-# Exercise 3
-
-
-def valley(sizes: Sequence[float], losses: Sequence[float]) -> tuple[float, bool]:
-    x = np.log(sizes)
-    bend, slope, _ = np.polyfit(x, losses, 2)
-    best = -slope / (2 * bend)
-    inside = bool(bend > 0 and x.min() < best < x.max())
-    if not inside:
-        best = x[np.argmin(losses)]
-    return float(np.exp(best)), inside
-
 
 def run_pair(target, *args):
     """Driver: two numbers, or a number and a boolean, as plain values."""
@@ -119,90 +119,9 @@ def run_pair(target, *args):
     return [plain(value) for value in pair]
 
 
-def valley_inputs(
-    generator: torch.Generator, centre: tuple[float, float] = (-0.25, 0.25), bend: float = 1.0
-) -> tuple[list, dict]:
-    """Losses near a parabola over log size, at five sizes; centre: of its vertex, 1 = the edge."""
-    middle, step = uniform(generator, 8, 11), uniform(generator, 0.4, 0.7)
-    sizes = [math.exp(middle + step * (i - 2 + uniform(generator, -0.2, 0.2))) for i in range(5)]
-    vertex = middle + 2 * step * uniform(generator, *centre)
-    curve = bend * uniform(generator, 0.1, 0.3)
-    losses = [
-        2 + curve * (math.log(size) - vertex) ** 2 + uniform(generator, -0.003, 0.003)
-        for size in sizes
-    ]
-    return [sizes, losses], {}
-
-
 def pair(function):
     return lambda *args: list(function(*args))
 
-
-def vertex(sizes, losses, axis=np.log, back=np.exp, factor=-0.5, inside=True):
-    bend, slope, _ = np.polyfit(axis(np.array(sizes)), losses, 2)
-    return [float(back(factor * slope / bend)), inside]
-
-
-def lowest(sizes, losses, inside=True):
-    return [float(sizes[int(np.argmin(losses))]), inside]
-
-
-def plain_axis(values):
-    return values
-
-
-VALLEY_MISTAKES = {
-    "that is the size with the lowest measured loss: the parabola's lowest point lies between sizes, "
-    "or you compared ln N with N.": (
-        lambda s, y: lowest(s, y),
-        lambda s, y: lowest(s, y, False),
-    ),
-    "the parabola runs over the size: it should run over its logarithm.": (
-        lambda s, y: vertex(s, y, plain_axis, plain_axis)
-    ),
-    "that is the logarithm of the best size: take it back with exp.": lambda s, y: vertex(
-        s, y, back=plain_axis
-    ),
-    "logarithms to base 10 go back with a power of 10, not with exp.": lambda s, y: vertex(
-        s, y, axis=np.log10
-    ),
-    "the lowest point of a x^2 + b x + c has a minus sign: -b / (2 a).": lambda s, y: vertex(
-        s, y, factor=0.5, back=lambda x: np.exp(min(x, 500))
-    ),
-    "the lowest point of a x^2 + b x + c is -b / (2 a): the 2 is missing.": lambda s, y: vertex(
-        s, y, factor=-1, back=lambda x: np.exp(min(x, 500))
-    ),
-    "the size is right, but here the lowest point does lie between the smallest and largest size.": (
-        lambda s, y: vertex(s, y, inside=False)
-    ),
-}
-
-
-def clear_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    """Inputs on which a parabola over the size itself has a minimum inside, too: so that it is called by its own name."""
-    while True:
-        (sizes, losses), _ = valley_inputs(generator)
-        bend, slope, _ = np.polyfit(sizes, losses, 2)
-        if bend > 0 and min(sizes) < -slope / (2 * bend) < max(sizes):
-            return [sizes, losses], {}
-
-
-EDGE_MISTAKES = {
-    "the parabola's lowest point lies outside of the sizes that were tried: return the best measured size "
-    "instead, with False.": (
-        lambda s, y: vertex(s, y),
-        lambda s, y: vertex(s, y, inside=False),
-    ),
-    "the size is right; but the minimum is not between the sizes that were tried: False.": lowest,
-}
-BENT_MISTAKES = {
-    "here the parabola opens downward, so its vertex is the *highest* point: return the best measured size, "
-    "with False.": (
-        lambda s, y: vertex(s, y),
-        lambda s, y: vertex(s, y, inside=False),
-    ),
-    "the size is right; but a parabola that opens downward has no minimum: False.": lowest,
-}
 
 # Exercise 4
 
@@ -278,8 +197,9 @@ EXERCISES = {
         "A parabola over log size, and an honest answer where there is no minimum inside.",
         (
             rule("valley", clear_inputs, pair(valley), VALLEY_MISTAKES, **PAIRS),
-            rule("valley", lambda g: valley_inputs(g, (1.6, 2.2)), pair(valley), EDGE_MISTAKES, **PAIRS),
+            rule("valley", outside_inputs, pair(valley), EDGE_MISTAKES, **PAIRS),
             rule("valley", lambda g: valley_inputs(g, bend=-1.0), pair(valley), BENT_MISTAKES, **PAIRS),
+            rule("valley", shuffled_inputs, pair(valley), SHUFFLED_MISTAKES, **PAIRS),
         ),
         reference=valley,
     ),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from vlmcourse import evaluation, plots
+from vlmcourse import plots
 from vlmcourse.evaluation.published import published
 from vlmcourse.plots.style import COLOURS, GREY, MARKERS, course_style, describe, figure
 
@@ -99,8 +99,17 @@ def true_costs(rows: Rows, share: Callable[[int, float], float]) -> str:
 
 
 @course_style()
-def law(best: Mapping[float, Sequence[tuple[float, bool]]], exponent: float, factor: float):
-    """Best size over compute with the fitted power law; beside it, growth by 0.5 and by Kaplan's 0.73 from the same middle."""
+def law(
+    best: Mapping[float, Sequence[tuple[float, bool]]],
+    exponent: float,
+    factor: float,
+    limits: tuple[float, float],
+):
+    """Best size over compute with the fitted power law and other exponents that the data allow; beside it, growth by 0.5 and by
+    Kaplan's 0.73 from the same middle.
+
+    limits  the lowest and the highest of the exponents, see scaling_claims.exponent_range
+    """
     drawn, (axes,) = figure(7.2, 3.8)
     for flops, found in best.items():
         axes.plot([flops] * len(found), [size for size, _ in found], "o", color=COLOURS[0])
@@ -108,6 +117,10 @@ def law(best: Mapping[float, Sequence[tuple[float, bool]]], exponent: float, fac
     middle = np.exp(np.mean(np.log(list(best))))
     anchor = factor * middle**exponent
     kaplan = published("chinchilla-exponents").value("Kaplan", "a")
+    shade = np.geomspace(*x, 41)
+    fan = [anchor * (shade / middle) ** slope for slope in limits]
+    span = f"ours, single sizes left out: {limits[0]:.2f} to {limits[1]:.2f}"
+    axes.fill_between(shade, *fan, color=COLOURS[0], alpha=0.18, linewidth=0, label=span)
     for slope, name, colour, style in (
         (exponent, f"ours: {exponent:.2f}", COLOURS[0], "-"),
         (0.5, "equal growth of N and D: 0.50", GREY, "--"),
@@ -128,7 +141,9 @@ def law(best: Mapping[float, Sequence[tuple[float, bool]]], exponent: float, fac
     points = "; ".join(
         f"C = {c:.0e}: {', '.join(short(n) for n, _ in found)}" for c, found in best.items()
     )
-    return describe(drawn, f"Best size over compute. {points}. Fitted exponent {exponent:.2f}.")
+    return describe(
+        drawn, f"Best size over compute. {points}. Fitted exponent {exponent:.2f}; {span}."
+    )
 
 
 OFFSETS = {"GPT-3": (-8, 8), "Jurassic-1": (6, -12), "LaMDA": (-8, -13), "Gopher": (6, 6), "MT-NLG": (6, -4), "Chinchilla": (8, -4)}  # fmt: skip
@@ -149,14 +164,9 @@ def models():
         axes.annotate(model, (size, tokens), OFFSETS[model], textcoords="offset points",
                       ha="right" if OFFSETS[model][0] < 0 else "left")  # fmt: skip
         words.append(f"{model}: {size} billion parameters, {tokens} billion tokens")
-    sizes = np.array([50, 700])
-    axes.plot(
-        sizes,
-        5.76e23 / 6 / (sizes * 1e9) / 1e9,
-        ":",
-        color=COLOURS[2],
-        label="the compute of Chinchilla and Gopher",
-    )
+    sizes, flops = np.array([50, 700]), published("chinchilla-table-3").rows[3][1]
+    tokens = flops / 6 / (sizes * 1e9) / 1e9
+    axes.plot(sizes, tokens, ":", color=COLOURS[2], label=f"equal compute, {flops:.1e} operations")
     axes.set(xscale="log", yscale="log", xlabel="parameters (billions)", ylabel="training tokens (billions)",
              xlim=(8, 800), ylim=(100, 15_000))  # fmt: skip
     axes.set_xticks(ticks := [10, 20, 50, 100, 200, 500], ticks)
@@ -204,71 +214,16 @@ def sizes_table(
 ) -> str:
     """12 L d^2 beside the true numbers of parameters of the character models, and attention's scores beside 2 N."""
     lines = [
-        "| width d | 12 L d² | N: all but embedding tables | with embedding tables | scores of attention, share of 2 N |",
-        "|---|---|---|---|---|",
+        "| width d | 12 L d² | N: all but embedding tables | with embedding tables | share of the tables "
+        "| scores of attention, share of 2 N |",
+        "|---|---|---|---|---|---|",
     ]
     for width in widths:
         model = model_of(width)
         whole = sum(parameter.numel() for parameter in model.parameters())
         size = model.parameters_that_multiply()
         lines.append(
-            f"| {width} | {block_parameters(width, depth):,} | {size:,} | {whole:,} | {share(width, size):.0%} |"
+            f"| {width} | {block_parameters(width, depth):,} | {size:,} | {whole:,} | {1 - size / whole:.0%} "
+            f"| {share(width, size):.0%} |"
         )
     return "\n".join(lines)
-
-
-def plain(value: evaluation.Spread) -> str:
-    """Mean and standard deviation, if it isn't zero; thousands as '6.7k'."""
-    mean, std = short(value.mean), short(value.std)
-    if value.mean < 1000:
-        mean, std = f"{value.mean:.3g}", f"{value.std:.2g}"
-    return f"{mean} ± {std}" if value.std else mean
-
-
-def comparison(claims: Sequence[tuple]) -> str:
-    """(claim, paper, (name, Spread), (name, Spread), reason if it is within noise) -> a Markdown table with verdicts by the course's rule."""
-    lines = [
-        "| claim | paper | ours: first; second | seeds | verdict | reason |",
-        "|---|---|---|---|---|---|",
-    ]
-    for claim, paper, (first, higher), (second, lower), reason in claims:
-        verdict = evaluation.verdict(higher.values, lower.values)
-        numbers = f"{first} {plain(higher)}; {second} {plain(lower)}"
-        reason = reason if verdict == "within noise" else ""
-        reason = (
-            reason if len(higher.values) > 1 or not reason else "A single seed tells no spread."
-        )
-        lines.append(
-            f"| {claim} | {paper} | {numbers} | {len(higher.values)} | {verdict} | {reason} |"
-        )
-    return "\n".join(lines)
-
-
-def claims(rows: Rows, valley: Valley) -> list[tuple]:
-    """The paper's claims that the isoFLOP curves can repeat, for `comparison`."""
-    runs, best, spread = budgets(rows), best_sizes(rows, valley), evaluation.spread
-    low, middle = sorted(runs)[:2]
-    most = max(runs, key=lambda flops: (len(runs[flops]), flops))  # where most seeds were run
-    losses = [[row["loss"] for row in run] for run in runs[most]]
-    lowest = spread([min(one) for one in losses])
-    both = min(len(best[low]), len(best[middle]))
-    lines: dict[float, list[tuple[float, float]]] = {}
-    for flops, found in runs.items():
-        for run, (size, _) in zip(found, best[flops]):
-            lines.setdefault(run[0]["seed"], []).append((np.log(flops), np.log(size)))
-    slopes = [np.polyfit(*zip(*line), 1)[0] for line in lines.values() if len(line) > 1]
-    kaplan = published("chinchilla-exponents").value("Kaplan", "a")
-    at, there = f"C = {middle:.0e}", f"C = {most:.0e}"
-    few = "The gap is below two pooled standard deviations."
-    return [
-        ("At equal compute the largest model isn't the best (Fig. 3)", "a minimum at each budget",
-         (f"loss at {there}: largest", spread([one[-1] for one in losses])), ("best", lowest), few),
-        ("... nor is the smallest", "a minimum at each budget",
-         (f"loss at {there}: smallest", spread([one[0] for one in losses])), ("best", lowest), few),
-        ("The best size grows with the budget (Fig. 3)", "yes",
-         (f"best size at {at}", spread([size for size, _ in best[middle]][:both])),
-         (f"at C = {low:.0e}", spread([size for size, _ in best[low]][:both])), few),
-        ("The exponent is smaller than Kaplan's (Table 2)", f"0.46 to 0.50; {kaplan}",
-         ("Kaplan's exponent", spread([kaplan] * len(slopes))),
-         ("ours, a line through all budgets of each seed", spread(slopes)), few),
-    ]  # fmt: skip

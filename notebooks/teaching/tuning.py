@@ -17,7 +17,7 @@ from vlmgrader.checks import driver_source
 def bitfit(model: nn.Module) -> list[str]:
     chosen = []
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.endswith("bias"))
+        parameter.requires_grad_(name.split(".")[-1] == "bias")
         if parameter.requires_grad:
             chosen.append(name)
     return chosen
@@ -25,6 +25,7 @@ def bitfit(model: nn.Module) -> list[str]:
 
 def run_bitfit(target, width):
     """Driver: which parameters of a small model have a gradient afterwards, and what was returned."""
+    import torch
     from torch import nn
 
     class Small(nn.Module):
@@ -32,6 +33,7 @@ def run_bitfit(target, width):
             super().__init__()
             self.debias = nn.Linear(width, width)
             self.norm = nn.LayerNorm(width)
+            self.unbias = nn.Parameter(torch.ones(width))
             self.inner = nn.Sequential(
                 nn.Linear(width, 2, bias=False), nn.GELU(), nn.Linear(2, width)
             )
@@ -45,7 +47,7 @@ def run_bitfit(target, width):
 
 BIASES = ["debias.bias", "inner.2.bias", "norm.bias"]
 EVERYTHING = ["debias.bias", "debias.weight", "inner.0.weight", "inner.2.bias", "inner.2.weight",
-              "norm.bias", "norm.weight"]  # fmt: skip
+              "norm.bias", "norm.weight", "unbias"]  # fmt: skip
 
 
 def explain_bitfit(got: object, *_: object) -> str | None:
@@ -69,6 +71,8 @@ def explain_bitfit(got: object, *_: object) -> str | None:
         return (
             "the biases of the norms are missing: every parameter whose name ends in bias counts."
         )
+    if "unbias" in trained:
+        return "a parameter called `unbias` is trained: split the name at its dots; its last *part* must be `bias`."
     if trained != BIASES:
         return f"trained are {', '.join(trained)}; expected all biases."
     if said is None:

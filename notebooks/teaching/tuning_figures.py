@@ -24,26 +24,28 @@ def places_of_change(model: LanguageModel, vectors: int, bottleneck: int):
     lm = model.lm
     depth, wide = lm.config.num_hidden_layers, width(lm)
     diagram = Diagram("Three ways to change a frozen language model a little")
-    diagram.box("prompt", "prompt", f"({vectors}, {wide})", column=0, row=0, kind="trained")
+    small = f"{wide} → {bottleneck} → {wide}"
+    diagram.box("prompt", "prompt", f"({vectors}, {wide})", column=0, row=1, kind="trained")
     diagram.box(
-        "words", "embeddings", f"'<bos> cat :' ({2 + 1}, {wide})", column=0, row=2, kind="frozen"
+        "words", "embeddings", "'<bos> cat :'", f"(3, {wide})", column=0, row=3, kind="frozen"
     )
-    diagram.box("sequence", "one sequence", f"({vectors + 3}, {wide})", column=1, row=1)
-    diagram.box("attention", "attention", "weights", column=2, row=1, kind="frozen")
+    diagram.box("sequence", "one sequence", f"({vectors + 3}, {wide})", column=1, row=2)
     diagram.box("bias", "biases", "BitFit", column=2, row=0, kind="trained")
-    diagram.box(
-        "first", "adapter", f"{wide} → {bottleneck} → {wide}", column=3, row=1, kind="trained"
-    )
-    diagram.box("feedforward", "feed-forward", "weights", column=4, row=1, kind="frozen")
-    diagram.box("bias2", "biases", "BitFit", column=4, row=0, kind="trained")
-    diagram.box(
-        "second", "adapter", f"{wide} → {bottleneck} → {wide}", column=5, row=1, kind="trained"
-    )
-    diagram.box("loss", "loss", f"after {depth} such layers", column=6, row=1, kind="loss")
+    diagram.box("attention", "attention", "weights", column=2, row=1, kind="frozen")
+    diagram.box("first", "adapter", small, column=3, row=1, kind="trained")
+    diagram.box("sum", "+", column=4, row=2)
+    diagram.box("bias2", "biases", "BitFit", column=5, row=0, kind="trained")
+    diagram.box("feedforward", "feed-forward", "weights", column=5, row=1, kind="frozen")
+    diagram.box("second", "adapter", small, column=6, row=1, kind="trained")
+    diagram.box("sum2", "+", column=7, row=2)
+    diagram.box("loss", "loss", f"after {depth} such layers", column=8, row=2, kind="loss")
     for arrow in (("prompt", "sequence"), ("words", "sequence"), ("sequence", "attention"),
-                  ("bias", "attention"), ("attention", "first"), ("first", "feedforward"),
-                  ("bias2", "feedforward"), ("feedforward", "second"), ("second", "loss")):  # fmt: skip
+                  ("bias", "attention"), ("attention", "first"), ("first", "sum"),
+                  ("sum", "feedforward"), ("bias2", "feedforward"), ("feedforward", "second"),
+                  ("second", "sum2"), ("sum2", "loss")):  # fmt: skip
         diagram.arrow(*arrow)
+    diagram.arrow("sequence", "sum", "residual stream")
+    diagram.arrow("sum", "sum2", "residual stream")
     return diagram
 
 
@@ -53,19 +55,22 @@ def prompt_and_prefix(wide: int):
     diagram.box(
         "constant",
         "trained vectors",
-        f"(2, {wide}), the same for all texts",
+        f"(2, {wide}), always the same",
         column=1,
         row=0,
         kind="trained",
     )
     diagram.box("pixels", "picture", "(3, 32, 32)", column=0, row=2, kind="data")
     diagram.box("encoder", "image encoder", f"→ (2, {wide})", column=1, row=2, kind="trained")
+    diagram.box("words", "text", "its embeddings", column=1, row=1, kind="data")
     diagram.box("lm1", "language model", "prompt tuning", column=2, row=0, kind="frozen")
     diagram.box("lm2", "language model", "Frozen", column=2, row=2, kind="frozen")
-    diagram.box("out1", "text", "learns one task", column=3, row=0, kind="data")
-    diagram.box("out2", "text", "depends on the picture", column=3, row=2, kind="data")
+    diagram.box("out1", "next words", "answers, one task", column=3, row=0)
+    diagram.box("out2", "next words", "depend on the picture", column=3, row=2)
     for arrow in (
         ("constant", "lm1"),
+        ("words", "lm1"),
+        ("words", "lm2"),
         ("lm1", "out1"),
         ("pixels", "encoder"),
         ("encoder", "lm2"),
@@ -158,6 +163,15 @@ METHODS = (
 )
 
 
+WAYS = {
+    "in the prompt, 'noun : answer'": "noun : answer .",
+    "in the prompt, a known form": "question : which ?",
+    "prompt tuning, 5 vectors": "prompt, 5 vectors",
+    "all weights": "all weights",
+}
+"""{way to use few examples: its row in replicate_tuning}."""
+
+
 def _without_whiskers(value: evaluation.Spread) -> evaluation.Spread:
     """Of two seeds the dots tell all."""
     return value if len(value.values) > 2 else evaluation.Spread(value.mean, 0.0, value.values)
@@ -177,7 +191,7 @@ def methods(rows: Rows, task: str, task_of: Callable[[int], tuning_task.Task]):
             label: _without_whiskers(spread_of(rows, name, task, key))
             for label, key in scores.items()
         }
-    drawn = plots.bars(groups, "share right", sideways=True, highest=1)
+    drawn = _means_in_a_column(plots.bars(groups, "share right", sideways=True, highest=1))
     seeds = sorted({row["seed"] for row in rows if row["task"] == task})
     usual = evaluation.spread([tuning_task.most_frequent(task_of(seed)) for seed in seeds]).mean
     return _level(drawn, usual, vertical=True)
@@ -195,23 +209,52 @@ def _level(drawn, usual: float, vertical: bool):
     return describe(drawn, f"{words} Dashed: {name}.")
 
 
+def _means_in_a_column(drawn):
+    """Lying bars with their means in one column on the right, since a mean behind a dot reads as the dot's value."""
+    (axes,) = drawn.axes
+    for text in axes.texts:
+        text.set(x=0, ha="left")
+        text.xy = (1.04, text.xy[1])
+    axes.set_xlim(0, 1.16)
+    axes.annotate(
+        "mean", (1.04, axes.get_ylim()[1]), (0, 2), textcoords="offset points", fontsize=8
+    )
+    return drawn
+
+
+def _means_at_bars(drawn, usual: float):
+    """Standing bars with each mean near its bar's top, where no dot and no dashed line covers it."""
+    (axes,) = drawn.axes
+    centre = {text: text.xy[0] for text in axes.texts}
+    for text, bar in zip(axes.texts, axes.patches):
+        dots = [
+            y
+            for line in axes.lines
+            for x, y in zip(*line.get_data())
+            if abs(x - centre[text]) < 1e-6
+        ]
+        covered = [usual, *dots]
+        below = np.arange(bar.get_height() - 0.035, 0.03, -0.01)
+        above = np.arange(bar.get_height() + 0.035, 1.2, 0.01)
+        free = (y for y in (*below, *above) if all(abs(y - at) > 0.05 for at in covered))
+        text.xy = (centre[text], next(free))
+        text.set(y=0, va="center", fontweight="bold", text=f"{bar.get_height():.2f}")
+    return drawn
+
+
 def few_examples(rows: Rows):
     """Accuracy with few examples: trained on, or shown in the prompt."""
     groups = {}
     for count in sorted({one["examples"] for one in rows if one["row"] in tuning_task.FORMS}):
         groups[f"{count} examples"] = {
             label: _without_whiskers(spread_of(rows, name, "place", examples=count))
-            for label, name in (
-                ("in the prompt, 'noun : answer'", "noun : answer ."),
-                ("in the prompt, a known form", "question : which ?"),
-                ("prompt tuning, 5 vectors", "prompt, 5 vectors"),
-                ("all weights", "all weights"),
-            )
+            for label, name in WAYS.items()
         }
     seeds = sorted({one["seed"] for one in rows if one["row"] in tuning_task.FORMS})
     usual = [tuning_task.most_frequent(tuning_task.place_task(seed)) for seed in seeds]
     drawn = plots.bars(groups, "held-out nouns, answered right (share)", highest=1)
-    return _level(drawn, evaluation.spread(usual).mean, vertical=False)
+    level = evaluation.spread(usual).mean
+    return _level(_means_at_bars(drawn, level), level, vertical=False)
 
 
 @course_style()
@@ -247,4 +290,4 @@ def lab_scores(runs: Mapping[str, Mapping]):
         "share right",
     )
     usual = tuning_task.most_frequent(tuning_task.place_task(0))
-    return _level(drawn, usual, vertical=False)
+    return _level(_means_at_bars(drawn, usual), usual, vertical=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -42,19 +42,16 @@ def run_adapter(target, width, bottleneck, x, down, up, bias_down, bias_up):
 
 
 def run_new_adapter(target, width, bottleneck, x, *_):
-    """Driver: which parts of a new adapter are zero, and whether it changes x."""
-    import torch
-
+    """Driver: how a new adapter starts, in words."""
     adapter = target(width, bottleneck)
-    named = dict(adapter.named_parameters())
-    with torch.no_grad():
-        zero = {name: bool((value == 0).all()) for name, value in named.items()}
-        return {
-            "up.weight": zero["up.weight"],
-            "up.bias": zero["up.bias"],
-            "down.weight": zero["down.weight"],
-            "unchanged": bool(torch.equal(adapter(x), x)),
-        }
+    out = adapter(x)
+    out.square().sum().backward()
+    if bool((out == x).all()):
+        matrices = (adapter.down.weight, adapter.up.weight)
+        learns = any(one.grad is not None and bool(one.grad.any()) for one in matrices)
+        return "unchanged" if learns else "no gradient"
+    zero = [name for name, value in adapter.named_parameters() if not bool(value.detach().any())]
+    return next((name for name in ("up.weight", "down.weight") if name in zero), "changed")
 
 
 def adapter_inputs(generator: torch.Generator) -> tuple[list, dict]:
@@ -102,19 +99,19 @@ ADAPTER_MISTAKES = {
 }  # fmt: skip
 
 
-def explain_new(got: Mapping, *_: object) -> str:
-    """Why a new adapter doesn't start as it should."""
-    if got["down.weight"] and not got["up.weight"]:
-        return "the wrong layer starts at zero: it is `down`, and should be `up`, weight and bias."
-    if not got["up.weight"]:
-        return "a new adapter changes its input: the last layer's weight must start at zero, and its bias."
-    if not got["up.bias"]:
-        return "the weight of `up` starts at zero, but its bias doesn't: a new adapter still changes its input."
-    return (
-        "down starts at zero, too. Then the weight of up gets no gradient, because its input is zero, and down "
-        "gets none, because up is zero: neither would ever change. Only up starts at zero."
-    )
-
+NEW_MISTAKES = {
+    "what is added is zero, but which layer then still gets a gradient? Here neither of the two weights does.": (
+        lambda *_: "no gradient"
+    ),
+    "a weight starts at zero, and yet something is added to x: a layer has a second part.": (
+        lambda *_: "up.weight"
+    ),
+    "the first layer's weight starts at zero, and yet something is added to x: follow the zeros through GELU and "
+    "the second layer.": lambda *_: "down.weight",
+    "a new adapter changes its input: what it adds to x must be zero at first. Which starting values do that?": (
+        lambda *_: "changed"
+    ),
+}
 
 # Exercise 8
 
@@ -135,13 +132,17 @@ def insert_adapters(sublayers: list, adapters: list) -> list:
 
 
 def run_insert(target, x, first, second):
-    """Driver: [a feed-forward's output, the attention's output and its second entry, the same after removal, handles]."""
+    """Driver: [number of handles, entries of the attention's output, the feed-forward's output, the same after removal]."""
     import torch
     from torch import nn
 
     class Attention(nn.Module):
         def forward(self, x):
             return x + 1, x - 1
+
+    class FeedForward(nn.Module):
+        def forward(self, x):
+            return x - 2
 
     class Times(nn.Module):
         def __init__(self, factor):
@@ -151,7 +152,7 @@ def run_insert(target, x, first, second):
         def forward(self, x):
             return x * self.factor
 
-    attention, feedforward = Attention(), nn.Identity()
+    attention, feedforward = Attention(), FeedForward()
     handles = target([attention, feedforward], [Times(first), Times(second)])
     with torch.no_grad():
         pair, one = attention(x), feedforward(x)
@@ -168,7 +169,7 @@ def insert_inputs(generator: torch.Generator) -> tuple[list, dict]:
 
 
 def inserted(x: Tensor, first: int, second: int) -> list:
-    return [2, [(x + 1) * first, x - 1], x * second, x]
+    return [2, [(x + 1) * first, x - 1], (x - 2) * second, x - 2]
 
 
 def explain_insert(got: object, wanted: list, x: Tensor, first: int, second: int) -> str | None:
@@ -181,7 +182,12 @@ def explain_insert(got: object, wanted: list, x: Tensor, first: int, second: int
         return (
             "an output is no tensor any more: the adapter gets a tensor, not a tuple or a module."
         )
-    if same(one, x) and same(pair[0], x + 1):
+    output = x - 2  # of the feed-forward as it is
+    if same(pair[0], x * first) or same(one, x * second):
+        return "the adapter gets the input of the sub-layer; it should get what the sub-layer returns, `output`."
+    if same(one, x * second - 2):
+        return "the adapter works on the input, before the sub-layer: a forward hook runs after it."
+    if same(one, output) and same(pair[0], x + 1):
         return "nothing changes: register a forward hook on each sublayer, and let the hook *return* its output."
     if len(pair) == 1:
         return "the attention returned a tuple, and now returns one tensor: keep the entries behind the first."
@@ -189,25 +195,25 @@ def explain_insert(got: object, wanted: list, x: Tensor, first: int, second: int
         return "the attention's output is unchanged: it returns a tuple, whose first entry goes through the adapter."
     if not same(pair[1], x - 1):
         return "every entry of the attention's tuple goes through the adapter: only the first one should."
-    if same(one, x * first) and same(pair[0], (x + 1) * second):
+    if same(one, output * first) and same(pair[0], (x + 1) * second):
         return "the adapters are exchanged: sublayer i gets adapter i."
     if same(pair[0], (x + 1) * second) or same(pair[0], (x + 1) * first * second):
         return (
             "the last adapter works everywhere: all hooks share one variable of the loop. Make each hook in a "
             "function of its own."
         )
-    if same(one, x * first):
+    if same(one, output * first):
         return "the first adapter works everywhere: sublayer i gets adapter i."
-    if same(one, x + x * second):
+    if same(one, output + output * second):
         return "the output is added once more: the adapter has its own residual."
-    if count != 2 or not same(after, x):
+    if count != 2 or not same(after, output):
         return "the outputs are right; return the handles, one for each sublayer, so that the hooks can be removed."
     return None
 
 
 EXERCISES = {
     "Adapter": Exercise(
-        "A new adapter changes nothing, and yet it can learn: up gets a gradient first, then down.",
+        "A new adapter changes nothing, and yet it can learn: the layer of zeros gets a gradient first, then the other.",
         (
             rule(
                 "Adapter",
@@ -232,9 +238,9 @@ EXERCISES = {
             rule(
                 "Adapter",
                 adapter_inputs,
-                lambda *_: {"up.weight": True, "up.bias": True, "down.weight": False, "unchanged": True},
+                lambda *_: "unchanged",
+                NEW_MISTAKES,
                 driver=driver_source(run_new_adapter),
-                explain=explain_new,
             ),
         ),
         reference=Adapter,
