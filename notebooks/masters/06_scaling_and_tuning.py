@@ -193,7 +193,7 @@ quiz("scaling.right_side")
 
 # %%
 def valley(sizes: list[float], losses: list[float]) -> tuple[float, bool]:
-    """Sizes N, in any order, and their losses -> (best size, is there a minimum inside of the sizes tried?)"""
+    """Sizes N in any order, and their losses -> (best size, is there a minimum inside?)"""
     raise NotImplementedError("your code here")
 
 
@@ -692,7 +692,7 @@ print(tuning_claims.about(tuned, "new words", tuning_task.new_words_task))
 # %% [markdown]
 # The two tasks differ in what must be learnt. In *place* the model only has to be told what is asked, and a prompt does that as words would. In *new words* it has to connect each category with a word, which is new knowledge. The rule behind it is: the same category, the same word.
 #
-# Read the lines below Figure 8 in their order. A method that doesn't fit the training nouns is not trained to the end after these steps; its held-out nouns say nothing about the rule. Of a method that fits them, the held-out nouns tell how far it has found the rule, or has learnt its nouns by heart.
+# Read the lines below Figure 8 in their order. A method that doesn't fit the training nouns is not trained to the end after these steps; its held-out nouns say nothing about the rule. Of a method that fits them, the held-out nouns tell how far it has found the rule, or has learnt its nouns by heart. The fourth line compares with always giving the most frequent answer; two standard errors are about how far chance moves a share that is counted on the held-out nouns of one seed.
 #
 # Methods that change every layer can lose old answers while they are in place (the last line below each figure). For BitFit and adapters one likely reason is the learning rate, which is ten times that of full fine-tuning; we didn't test it. Unlike full fine-tuning, they can be undone.
 
