@@ -166,8 +166,9 @@ def divergence(p, q):
     return (torch.special.xlogy(p, p) - p * q.log()).sum(-1)
 
 
-def region(logits, classes, asked, per_region=divergence):
-    return per_region(classes, logits.softmax(-1))[asked].sum() / max(1, int(asked.sum()))
+def region(logits, classes, selected, per_region=divergence):
+    total = per_region(classes, logits.softmax(-1))[selected].sum()
+    return total / max(1, int(selected.sum()))
 
 
 REGION = {
@@ -179,7 +180,7 @@ REGION = {
     "runs over regions": lambda g, c, a: divergence(c, g.softmax(1))[a].mean(),
     "over classes, the last axis": lambda g, c, a: divergence(c[a], g[a].softmax(0)).mean(),
     "squared difference": lambda g, c, a: ((c - g.softmax(-1)) ** 2).sum(-1)[a].mean(),
-    "are not asked for count, too": lambda g, c, a: region(g, c, torch.ones_like(a)),
+    "are not selected count, too": lambda g, c, a: region(g, c, torch.ones_like(a)),
     "over classes, too": lambda g, c, a: region(g, c, a) / g.shape[-1],
     "take their mean": lambda g, c, a: region(g, c, a) * a.sum(),
     "number of all regions": lambda g, c, a: (divergence(c, g.softmax(-1)) * a).mean(),
@@ -197,7 +198,7 @@ REGION = {
     "0 * ln 0": lambda g, c, a: region(
         g, c, a, lambda p, q: (p * (p.log() - q.log())).sum(-1)
     ),
-    "no region is asked for": lambda g, c, a: divergence(c, g.softmax(-1))[a].mean(),
+    "no region is selected": lambda g, c, a: divergence(c, g.softmax(-1))[a].mean(),
     "not the right value": lambda g, c, a: region(g, c, a) + 7,
 }  # fmt: skip
 
@@ -212,6 +213,11 @@ def look(q, k, v, is_key, scale=True, dim=-1, fill=-torch.inf):
 def co(image, text, is_region, is_word, **how):
     (q, k, v), (Q, K, V) = image, text
     return look(q, K, V, is_word, **how), look(Q, k, v, is_region, **how)
+
+
+def co_chained(image, text, is_region, is_word):
+    to_image = look(image[0], *text[1:], is_word)
+    return to_image, look(text[0], to_image, to_image, is_region)
 
 
 def one_map(image, text, is_region, is_word):
@@ -273,7 +279,10 @@ CO = {
     "exchanged, and the scores are not divided": lambda *args: co(*args, scale=False)[::-1],
     "padding is attended to: leave out": lambda i, t, r, w: co(i, t, None, None),
     "padding is attended to, and": lambda i, t, r, w: co(i, t, None, None, scale=False),
-    "minus infinity": lambda *args: co(*args, fill=0.0),
+    "because exp(0) is 1": lambda *args: co(*args, fill=0.0),
+    "use minus infinity. Also": lambda *args: co(*args, scale=False, fill=0.0),
+    "reads the first's result": co_chained,
+    "both read the states": lambda i, t, r, w: co_chained(t, i, w, r)[::-1],
     "no longer sum to 1": one_map,
     "queries of their own": one_table,
     "over the queries": lambda i, t, r, w: co(i, t, None, None, dim=-2),
@@ -561,7 +570,7 @@ HEAD = {
     "there is no GELU": head(middle=lambda self, x: self.between(x)),
     "GELU stands after the LayerNorm": head(middle=lambda self, x: gelu(self.between(x))),
     "that is a ReLU": head(middle=lambda self, x: self.between(x.relu())),
-    "a ReLU; ViLBERT": head(middle=lambda self, x: self.between(x).relu()),
+    "a ReLU; our head": head(middle=lambda self, x: self.between(x).relu()),
     "that is a tanh": head(middle=lambda self, x: self.between(x.tanh())),
     "the LayerNorm between the two layers is missing": WithoutNorm,
     "neither a GELU nor a LayerNorm": WithoutBoth,
@@ -586,6 +595,12 @@ HEAD = {
 def answered(logits, answer):
     targets = one_hot(answer, logits.shape[-1]).float()
     return binary_cross_entropy_with_logits(logits, targets, reduction="none")
+
+
+def naive(logits, targets):
+    """Right while no sigmoid is exactly 1."""
+    p = logits.sigmoid()
+    return -(targets * p.log() + (1 - targets) * (1 - p).log()).sum(-1).mean()
 
 
 ANSWERS = {
@@ -613,6 +628,12 @@ ANSWERS = {
     "the sign": lambda x, a: -answered(x, a).sum(-1).mean(),
     "right and wrong are exchanged": lambda x, a: answered(-x, a).sum(-1).mean(),
     "no gradient": lambda x, a: answered(x, a).sum(-1).mean().item(),
+    "infinite for large ones": lambda x, a: naive(x, one_hot(a, x.shape[-1])),
+    "Use logsigmoid": lambda x, a: (
+        binary_cross_entropy(x.sigmoid(), one_hot(a, x.shape[-1]).float(), reduction="none")
+        .sum(-1)
+        .mean()
+    ),
 }
 
 WRONG = {
@@ -655,6 +676,27 @@ def test_neither_kind_of_false_captions_teaches_places_and_controls_have_words_o
     high, low = ("a", evaluation.spread([0.9, 0.91])), ("b", evaluation.spread([0.1, 0.11]))
     table = figures.controls([("it helps", "nouns", high, low), ("no", "nouns", low, high)])
     assert "**yes**" in table and "**no: it is lower**" in table and "agrees" not in table
+
+
+def test_without_a_picture_backgrounds_are_below_guessing_and_nouns_are_not_in_every_seed():
+    fusion = evaluation.load_results("replicate_fusion")
+    backgrounds, nouns = (
+        figures.spread_of(fusion, "two streams", f"{kind}, blind").values
+        for kind in ("backgrounds", "nouns")
+    )
+    assert max(backgrounds) < 1 / 8
+    assert min(nouns) < 1 / 12 < max(nouns)
+
+
+def test_without_exchange_the_picture_changes_nothing_and_one_stream_has_fewer_weights():
+    fusion = evaluation.load_results("replicate_fusion")
+    apart = [figures.spread_of(fusion, "never meet", key) for key in ("nouns", "nouns, blind")]
+    assert apart[0] == apart[1]
+    one, two = (
+        figures.spread_of(fusion, f"{n} stream{s}", "parameters").mean
+        for n, s in (("one", ""), ("two", "s"))
+    )
+    assert one < 0.7 * two
 
 
 def test_each_exercise_is_tried():

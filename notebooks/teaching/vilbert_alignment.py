@@ -44,7 +44,7 @@ ALIGNMENT_MISTAKES = {
     "the mean over all positions is pooled; take the first position of each stream.": partial(
         aligned, take=lambda states: states.mean(1)
     ),
-    "the last position is pooled; the IMG token and the text's first token are at position 0.": partial(
+    "the last position is pooled; the IMG token and <bos> are at position 0.": partial(
         aligned, take=lambda states: states[:, -1]
     ),
     "the tanh is applied to the product; it belongs to each pooled state, before the product.": (

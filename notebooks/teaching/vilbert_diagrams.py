@@ -74,7 +74,7 @@ def co_attention(model: ViLBERT, regions: int, words: int) -> Diagram:
         ("text", "words", (3, 2.5, 2), words, c.text_width, 3),
     )
     for side, name, (outer, middle, inner), length, wide, column in sides:
-        shape, each = f"(B, {length}, {wide})", f"(B, {heads}, {length}, {width})"
+        shape, each = f"(B, {length}, {wide})", f"(B, {heads} heads, {length}, {width})"
         add = diagram.box
         add(side, name, shape, column=0, row=outer, kind="data")
         add(f"{side} q", f"queries of {name}", each, column=1, row=middle, kind="trained")
@@ -160,7 +160,7 @@ def answer_head(model: ViLBERT, regions: int, words: int, answers: int) -> Diagr
     add("question", "question", f"ids (B, {words})", column=0, row=2, kind="data")
     add("vilbert", "ViLBERT", "pre-trained weights", column=1, row=1, kind="trained")
     add("image", "IMG token, pooled", f"(B, {wide})", column=2, row=0, kind="trained")
-    add("text", "first token, pooled", f"(B, {wide})", column=2, row=2, kind="trained")
+    add("text", "<bos>, pooled", f"(B, {wide})", column=2, row=2, kind="trained")
     add("product", "product", f"(B, {wide})", column=3, row=1)
     add(
         "head",

@@ -52,15 +52,18 @@ def region_effect(model: ViLBERT, data: RegionDataset, index: int) -> Effect:
 
 
 def attention_and_effect(effect: Effect):
-    """Attention of [MASK] in the last layer, beside how the right word's probability changes if a region is masked."""
+    """Attention of [MASK] in the last layer, beside how the right word's probability changes if a region is masked.
+
+    Three decimals; the IMG token, which can't be masked alone, has no change.
+    """
     image, *regions = effect.attention[-1]
     groups = {
         f"region: {word}": {
-            "attention of [MASK] to it": attention,
-            f"change of P({effect.words[0]}) if it is masked": without - effect.whole,
+            "attention of [MASK] to it": round(attention, 3),
+            f"change of P({effect.words[0]}) if it is masked": round(without - effect.whole, 3),
         }
         for word, attention, without in zip(effect.words, regions, effect.without)
-    } | {"IMG token": {"attention of [MASK] to it": image}}
+    } | {"IMG token\n(not masked alone)": {"attention of [MASK] to it": round(image, 3)}}
     return plots.bars(groups, "attention, or change of probability", sideways=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -139,6 +140,16 @@ def spread_of(results: Mapping, row: str, name: str) -> evaluation.Spread:
     return evaluation.spread(results["rows"][0][row][name]["values"])
 
 
+def streams_compared(results: Mapping, rows: Sequence[str], guessing: float):
+    """Bars of masked nouns and masked regions in rows of replicate_fusion, and of guessing; numbers have two decimals."""
+    groups: dict[str, dict[str, evaluation.Spread | float]] = {}
+    for kind, key in (("masked nouns", "nouns"), ("masked regions", "regions")):
+        spreads = {row: spread_of(results, row, key) for row in rows}
+        rounded = {row: replace(one, mean=round(one.mean, 2)) for row, one in spreads.items()}
+        groups[kind] = {**rounded, "guessing": round(guessing, 2)}
+    return plots.bars(groups, "predicted correctly (share)", highest=1)
+
+
 def comparison(
     claims: Sequence[
         tuple[str, str, str, tuple[str, evaluation.Spread], tuple[str, evaluation.Spread]]
@@ -146,7 +157,7 @@ def comparison(
 ) -> str:
     """A Markdown table: claim, the paper's numbers, what we measure, ours on both sides, and evaluation.verdict."""
     lines = [
-        "| claim | the paper | we measure | ours: higher? | ours: lower? | verdict |",
+        "| claim | the paper | we measure | claimed better | claimed worse | verdict |",
         "|---|---|---|---|---|---|",
     ]
     for claim, theirs, measured, (first, higher), (second, lower) in claims:
@@ -168,7 +179,7 @@ def controls(
 ) -> str:
     """A Markdown table: statement, what we measure, what should be higher and lower, and whether it is beyond noise."""
     lines = [
-        "| is it so? | we measure | higher? | lower? | beyond noise? |",
+        "| is it so? | we measure | should be higher | should be lower | beyond noise? |",
         "|---|---|---|---|---|",
     ]
     for statement, measured, (first, higher), (second, lower) in statements:
@@ -201,7 +212,7 @@ def by_kind(results: Mapping, questions: RegionQuestions) -> str:
         guessing = 1 / len(questions.answers(kind))
         lines.append(f"| {kind} | {guessing:.2f} | {tuned} | {scratch} | **{found}** |")
     said = "; ".join(f"{words}: {', '.join(names) or 'none'}" for words, names in kinds.items())
-    return "\n".join([*lines, "", f"Pre-training, by the rule of the comparison below: {said}."])
+    return "\n".join([*lines, "", f"By this rule: {said}."])
 
 
 def facts(name: str) -> str:

@@ -82,12 +82,12 @@ relu = torch.relu
 MISTAKES = {
     "there is no GELU: two linear layers with only a norm between them.": wrong(between="norm"),
     "the GELU stands after the LayerNorm; it stands before.": wrong(between="norm, activation"),
-    "that is a ReLU; ViLBERT's head has a GELU.": (
+    "that is a ReLU; our head has a GELU.": (
         wrong(activation=relu),
         wrong(activation=relu, between="norm, activation"),
         wrong(activation=relu, between="activation"),
     ),
-    "that is a tanh; ViLBERT's head has a GELU.": (
+    "that is a tanh; our head has a GELU.": (
         wrong(activation=torch.tanh),
         wrong(activation=torch.tanh, between="norm, activation"),
     ),

@@ -74,8 +74,8 @@ def runs(scale: Scale, retrain: bool = False) -> dict[str, dict[str, float]]:
 
 
 def show(found: dict[str, dict[str, float]], names: tuple[str, str], label: str, chance=None):
-    """Bars of two measurements of all runs."""
-    groups = {id: {name: scores[name] for name in names} for id, scores in found.items()}
+    """Bars of two measurements of all runs; numbers have three decimals."""
+    groups = {id: {name: round(scores[name], 3) for name in names} for id, scores in found.items()}
     return plots.bars(groups, label, chance)
 
 

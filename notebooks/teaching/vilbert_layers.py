@@ -57,6 +57,21 @@ def one_map(
     return [masked.softmax(-1) @ text[2], (back if before else masked.softmax(-1).mT) @ image[2]]
 
 
+def chained(
+    image: Pair, text: Pair, is_region: Tensor, is_word: Tensor, keys: bool
+) -> list[Tensor]:
+    """The words attend to what the regions got, in place of the regions: as values, or as keys, too."""
+    to_image = attend(image[0], *text[1:], is_word)
+    return [to_image, attend(text[0], to_image if keys else image[1], to_image, is_region)]
+
+
+def chained_back(
+    image: Pair, text: Pair, is_region: Tensor, is_word: Tensor, keys: bool
+) -> list[Tensor]:
+    """The same in the other order: the regions attend to what the words got."""
+    return chained(text, image, is_word, is_region, keys)[::-1]
+
+
 def query_masks(image: Pair, text: Pair, is_region: Tensor, is_word: Tensor) -> list[Tensor]:
     """Queries at padding get nothing in place of keys at padding."""
     return [
@@ -132,7 +147,15 @@ CO_MISTAKES = {
     ),
     "the mask is laid over the queries: it must leave out keys, the last axis of the scores.": query_masks,
     "weights of padding are set to 0 after the softmax, so the others no longer sum to 1: mask the scores before it.": zero_weights,
-    "scores of padding are 0, and exp(0) is 1: they must be minus infinity.": zero_scores,
+    "a masked score of 0 still has weight, because exp(0) is 1: use minus infinity.": zero_scores,
+    "a masked score of 0 still has weight: use minus infinity. Also, the scores are not divided by the "
+    "square root of the width.": partial(crossed, scale=1.0, fill=0.0),
+    "the second direction reads the first's result: both read the states from before the layer.": (
+        partial(chained, keys=True),
+        partial(chained, keys=False),
+        partial(chained_back, keys=True),
+        partial(chained_back, keys=False),
+    ),
     "one map serves both directions, transposed after its softmax: its rows no longer sum to 1.": partial(
         one_map, before=False
     ),

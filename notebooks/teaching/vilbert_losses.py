@@ -24,18 +24,18 @@ from vlmgrader.checks import Check
 
 def loss_inputs(generator: torch.Generator, certain: bool = False, none: bool = False):
     shape = 2, number(generator, 4, 6), number(generator, 5, 7)
-    asked = torch.zeros(shape[:2], dtype=torch.bool)
-    asked[0, 0] = asked[0, 2] = asked[1, -1] = not none
+    selected = torch.zeros(shape[:2], dtype=torch.bool)
+    selected[0, 0] = selected[0, 2] = selected[1, -1] = not none
     classes = normal(generator, *shape, scale=2).softmax(-1)
     if certain:
         classes[0, 0] = torch.eye(shape[-1])[1]
-    return [normal(generator, *shape), classes, asked], {}
+    return [normal(generator, *shape), classes, selected], {}
 
 
 def over(per_region: Callable[[Tensor, Tensor], Tensor], reduce=None):
-    """A loss of (logits, classes) -> (B, R), over the regions asked for; reduce: another way than their mean."""
-    reduce = reduce or (lambda values, asked: values[asked].mean())
-    return lambda logits, classes, asked: reduce(per_region(logits, classes), asked).item()
+    """A loss of (logits, classes) -> (B, R), over the selected regions; reduce: another way than their mean."""
+    reduce = reduce or (lambda values, selected: values[selected].mean())
+    return lambda logits, classes, selected: reduce(per_region(logits, classes), selected).item()
 
 
 def kl(log_probs: Callable[[Tensor], Tensor]):
@@ -55,23 +55,23 @@ def per_class(loss: Callable) -> Callable:
 
 
 LOSS_MISTAKES = {
-    "regions that are not asked for count, too: their answer is in the input.": over(
-        right_kl, lambda values, asked: values.mean()
+    "regions that are not selected count, too: their answer is in the input.": over(
+        right_kl, lambda values, selected: values.mean()
     ),
     "that is the mean over classes, too: one region's divergence is a sum over classes.": per_class(
         over(right_kl)
     ),
-    "that is the sum over the regions asked for; take their mean.": over(
-        right_kl, lambda values, asked: values[asked].sum()
+    "that is the sum over the selected regions; take their mean.": over(
+        right_kl, lambda values, selected: values[selected].sum()
     ),
-    "the sum over the regions asked for is divided by the number of all regions.": over(
-        right_kl, lambda values, asked: (values * asked).mean()
+    "the sum over the selected regions is divided by the number of all regions.": over(
+        right_kl, lambda values, selected: (values * selected).mean()
     ),
-    "the sum over the regions asked for is divided by the number of pictures.": over(
-        right_kl, lambda values, asked: values[asked].sum() / len(values)
+    "the sum over the selected regions is divided by the number of pictures.": over(
+        right_kl, lambda values, selected: values[selected].sum() / len(values)
     ),
-    "the regions that are not asked for count instead.": over(
-        right_kl, lambda values, asked: values[~asked].mean()
+    "the regions that are not selected count instead.": over(
+        right_kl, lambda values, selected: values[~selected].mean()
     ),
     "the two distributions are exchanged: the detector's is the target.": lambda g, c, a: over(
         right_kl
@@ -88,9 +88,9 @@ LOSS_MISTAKES = {
         over(kl(lambda g: g.softmax(-1))),
         per_class(over(kl(lambda g: g.softmax(-1)))),
     ),
-    "the mean is taken picture by picture, then over pictures: take it over all regions asked for.": over(
+    "the mean is taken picture by picture, then over pictures: take it over all selected regions.": over(
         right_kl,
-        lambda values, asked: ((values * asked).sum(1) / asked.sum(1).clamp(min=1)).mean(),
+        lambda values, selected: ((values * selected).sum(1) / selected.sum(1).clamp(min=1)).mean(),
     ),
     "the logarithm has base 2: the formula has the natural one.": lambda *args: (
         kl_at_regions(*args).item() / math.log(2)
@@ -123,6 +123,14 @@ def answer_inputs(generator: torch.Generator) -> tuple[list, dict]:
     rows, answers = number(generator, 3, 5), number(generator, 4, 7)
     chosen = torch.randint(0, answers, (rows,), generator=generator)
     return [normal(generator, rows, answers, scale=2), chosen], {}
+
+
+def large_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    """Logits of 60 and -60, where float32's sigmoid is 1 or nearly 0; a wrong answer of each question has 60."""
+    (logits, chosen), options = answer_inputs(generator)
+    large = torch.where(logits < 0, -60.0, 60.0)
+    large[torch.arange(len(chosen)), chosen - 1] = 60.0
+    return [large, chosen], options
 
 
 def binary(logits: Tensor, answer: Tensor) -> Tensor:
@@ -169,13 +177,19 @@ ANSWER_MISTAKES = {
 }
 
 
+TOO_LARGE = (
+    "right for small logits, but wrong or infinite for large ones: sigmoid(60) is exactly 1 in float32, "
+    "and ln(1 - 1) is minus infinity. Use logsigmoid."
+)
+
+
 def loss_value(logits: Tensor, answer: Tensor) -> float:
     return reference.answer_loss(logits, answer).item()
 
 
 EXERCISES = {
     "region_loss": Exercise(
-        "The mean divergence at the regions asked for, also where a probability is 0.",
+        "The mean divergence at the selected regions, also where a probability is 0.",
         (
             loss_check(LOSS_MISTAKES),
             loss_check(
@@ -184,7 +198,7 @@ EXERCISES = {
             ),
             loss_check(
                 {
-                    "no region is asked for, and your loss is not a number: it should be 0.": lambda *_: (
+                    "no region is selected, and your loss is not a number: it should be 0.": lambda *_: (
                         torch.nan
                     )
                 },
@@ -204,6 +218,7 @@ EXERCISES = {
         "Every answer is judged, the right one towards 1, all others towards 0.",
         (
             rule("answer_loss", answer_inputs, loss_value, ANSWER_MISTAKES),
+            rule("answer_loss", large_inputs, loss_value, explain=lambda *_: TOO_LARGE),
             gradient_rule(
                 "answer_loss",
                 answer_inputs,

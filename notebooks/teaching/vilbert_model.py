@@ -87,17 +87,17 @@ class BuiltViLBERT(ViLBERT):
         """As ViLBERT's."""
         c, ids, counted = self.config, batch["ids"], self.counted(batch["aligned"])[:, None]
         words = sample_mask(maskable(ids), c.mask_prob)
-        asked = sample_mask(batch["region_mask"], c.mask_prob)
+        selected = sample_mask(batch["region_mask"], c.mask_prob)
         read = self.parts["mask_words"](ids, words, c.mask_token_id, c.vocabulary)
-        image, text = self({**batch, "ids": read}, masked_regions=sample_zeroed_regions(asked))
-        words, asked = words & counted, asked & counted
+        image, text = self({**batch, "ids": read}, masked_regions=sample_zeroed_regions(selected))
+        words, selected = words & counted, selected & counted
         word_logits = self.mlm_head(text[words], self.embed_word.weight)
         layers = self.pool_image, self.pool_text, self.alignment_head
         aligned = self.parts["alignment_logits"](image, text, *layers).float()
         return {
             "mlm": masked_cross_entropy(word_logits, ids[words]),
             "mrc": self.parts["region_loss"](
-                self.region_head(image[:, 1:]), batch["classes"], asked
+                self.region_head(image[:, 1:]), batch["classes"], selected
             ),
             "alignment": binary_cross_entropy_with_logits(aligned, batch["aligned"].float()),
         }

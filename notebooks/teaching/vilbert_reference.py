@@ -34,10 +34,10 @@ def img_token(features: Tensor, is_region: Tensor, is_masked: Tensor) -> Tensor:
     return mean_where(features, is_region & ~is_masked)
 
 
-def kl_at_regions(logits: Tensor, classes: Tensor, asked: Tensor) -> Tensor:
-    """Mean over the regions asked for (B, R) of KL(classes || softmax(logits)), (B, R, C) each; 0 if there are none."""
-    total = kl_div(logits[asked].log_softmax(-1), classes[asked], reduction="sum")
-    return total / max(1, int(asked.sum()))
+def kl_at_regions(logits: Tensor, classes: Tensor, selected: Tensor) -> Tensor:
+    """Mean over the selected regions (B, R) of KL(classes || softmax(logits)), (B, R, C) each; 0 if there are none."""
+    total = kl_div(logits[selected].log_softmax(-1), classes[selected], reduction="sum")
+    return total / max(1, int(selected.sum()))
 
 
 def co_attention(
