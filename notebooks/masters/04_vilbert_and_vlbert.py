@@ -248,7 +248,7 @@ print(f"selected regions that lose their features: {zeroed:.2f}")
 
 # %%
 def region_loss(logits: Tensor, classes: Tensor, selected: Tensor) -> Tensor:
-    """logits, classes (B, R, C), each row of classes sums to 1; booleans selected (B, R) -> scalar."""
+    """logits, classes (B, R, C), classes sum to 1; booleans selected (B, R) -> scalar."""
     raise NotImplementedError("your code here")
 
 
