@@ -129,6 +129,13 @@ def test_a_single_run_has_no_standard_deviation_in_words():
     assert "a 0.25, b 0.3 ± 0.14" in made.description
 
 
+@pytest.mark.parametrize("sideways", [False, True])
+def test_a_single_run_has_no_whisker(sideways):
+    groups = {"one": {"a": 0.5}, "two": {"a": spread([0.2, 0.4])}}
+    (lines,) = plots.bars(groups, "y", sideways=sideways).axes[0].collections
+    assert [len(whisker) for whisker in lines.get_segments()] == [0, 2]
+
+
 def test_captions_keep_their_lines():
     made = plots.pictures(IMAGES[:1], ["one list: whale\nother list: hat"])
     assert made.axes[0].texts[0].get_text() == "one list: whale\nother list: hat"

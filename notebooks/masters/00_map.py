@@ -15,18 +15,20 @@
 # | Time | about 60 minutes to work through; Run All takes about 25 seconds on 2 cores |
 # | Papers | Radford et al. 2021, *CLIP*, [arXiv 2103.00020](https://arxiv.org/abs/2103.00020); Yin et al. 2023, *A Survey on Multimodal Large Language Models*, [arXiv 2306.13549](https://arxiv.org/abs/2306.13549); every system of the table below |
 #
-# This is the first lesson, so there is nothing to recall. The course follows a lecture on early vision-language models, Georgia Tech's CS 8803-VLM by Zsolt Kira. "The lecture" always means this one. Each exercise below is a function of a few lines. Its check tells you what is wrong; two hints and the solution are folded below it.
+# This is the first lesson. The course follows a lecture on early vision-language models, Georgia Tech's CS 8803-VLM by Zsolt Kira. "The lecture" always means this one. Each exercise below is a function of a few lines. Its check tells you what is wrong; two hints and the solution are folded below it.
 #
 # Letters for axes: **N** images, **M** texts, **C** classes, **E** width of a vector, **S** side of an image in pixels.
 
 # %% tags=["hide-input"]
 import math
+from collections import Counter
 
 import torch
 from IPython.display import Markdown
 from torch import Tensor, nn
 
 from teaching import course_map_figures as figures
+from teaching import course_map_tables as tables
 from teaching.course_map_answers import systems
 from teaching.exercises import check, quiz
 from vlmcourse import evaluation, plots, recipes, world
@@ -39,9 +41,9 @@ _ = torch.manual_seed(0)
 # %% [markdown]
 # ## The whole first
 #
-# A **vision-language model** (VLM) works on images and text together. Here is one: CLIP, small enough to be trained on a laptop. It comes trained with this course, and lesson 02 builds it. It was trained on images of a small synthetic world with their captions. It never got a class label.
+# A **vision-language model** (VLM) works on images and text together. Here is one: CLIP, small enough to be trained on a laptop. It comes trained with this course, and lesson 02 builds it. It was trained on images of a small synthetic world with their captions. It never got a class label, but its captions contain the name of every thing that it is tested on.
 #
-# You type texts, CLIP says which one fits an image best. **Change the texts** and run the cell again. This CLIP knows only the words of its world; if you use an unknown word, the error message suggests known ones.
+# You type texts, CLIP says which one fits an image best. **Change the texts** and run the cell again. An unknown word raises an error, which suggests known ones. A few nouns, such as *penguin*, raise no error although CLIP has never met them in training; what happens to these comes after Exercise 3.
 
 # %%
 model = recipes.get("clip").train_or_load(scale).model
@@ -58,12 +60,17 @@ plots.show(
 )
 
 # %% [markdown]
-# With a free choice of texts, CLIP becomes a classifier for any list of classes whose names it has learned. (After Exercise 3 you measure what happens to names that it has never met in training.) How does it work? Each image and each text becomes a vector, and CLIP compares the directions of the two.
+# With a free choice of texts, CLIP becomes a classifier for any list of classes whose names it has learned. How does it work? Each image and each text becomes a vector, and CLIP compares the directions of the two.
 
 # %%
+sizes = model.config
 caption = (
-    "Figure 2. CLIP with three images and five texts. What to see: image and text meet only "
-    "at the end, in one table of numbers."
+    "Figure 2. CLIP with three images and five texts, with the sizes of the tensors. An image "
+    f"has 3 colours and {sizes.image_size} x {sizes.image_size} pixels, and is cut into square "
+    f"patches. A text is a row of {sizes.context} numbers, one for each token (a word or a piece "
+    "of one), filled up with padding. A block is one layer of attention and one small network; "
+    "lesson 01 builds it. What to see: image and text meet only at the end, in one table of "
+    "numbers."
 )
 plots.show(figures.clip_diagram(model), caption=caption)
 
@@ -109,16 +116,19 @@ images, pixel_values, captions = figures.matching_pairs(scale.image_size, 6)
 similarity = cosine_similarity(
     figures.image_vectors(model, pixel_values), figures.text_vectors(model, captions)
 )
+without_diagonal = similarity - 2 * torch.eye(len(captions))
+row, column = divmod(int(without_diagonal.argmax()), len(captions))
 caption = (
-    "Figure 3. Your cosines for six test images and their captions; pairs that belong "
-    "together in bold. The table is drawn transposed: images are columns here, rows in your "
-    "result. What to see: the diagonal is highest in each row and in each column."
+    "Figure 3. Your cosines for six test images and their captions, as your function returns "
+    "them: images are rows, texts are columns; pairs that belong together in bold. What to see: "
+    "the diagonal is highest in each row and in each column. The highest cosine beside it, "
+    f"{similarity[row, column]:.2f}, is that of '{captions[row]}' with '{captions[column]}'."
 )
-table = plots.similarity(images, captions, similarity)
+table = figures.cosine_table(images, captions, similarity)
 plots.show(table, caption=caption, credit=world.ATTRIBUTION)
 
 # %% [markdown]
-# Cosines lie between -1 and 1, so a softmax of them is nearly flat. To get probabilities, divide them by a small number, the **temperature** $\tau$, and apply a **softmax** over the classes: $p_c = \exp(s_c / \tau) / \sum_j \exp(s_j / \tau)$, where $s_c$ is the cosine with class $c$. CLIP learns its temperature in training.
+# A **softmax** turns any numbers, the **logits**, into probabilities. Cosines lie between -1 and 1, so a softmax of the cosines themselves is nearly flat. CLIP divides each cosine by a small number, the **temperature** $\tau$; the quotients are the logits. Then it applies the softmax over the classes: $p_c = \exp(s_c / \tau) / \sum_j \exp(s_j / \tau)$, where $s_c$ is the cosine with class $c$. CLIP learns its temperature in training.
 
 # %% [markdown]
 # ### Exercise 2 · Probabilities of classes
@@ -181,6 +191,7 @@ zero_shot = check("course_map.zero_shot", zero_shot)
 # %% [markdown]
 # <details><summary>Hint 1</summary>You have a function for the table of cosines. Which column is the largest in each row?</details>
 # <details><summary>Hint 2</summary><code>argmax(dim=-1).tolist()</code> gives the numbers of the classes.</details>
+# <details><summary>If you see "list index out of range"</summary>Does <code>argmax</code> run over the classes? Its numbers must be below C: use <code>dim=-1</code>.</details>
 # <details><summary>If you see "list indices must be integers or slices, not Tensor"</summary>Turn the tensor into a list first: <code>.tolist()</code>.</details>
 # <details><summary>Solution</summary>
 #
@@ -214,22 +225,43 @@ print(f"{accuracy:.0%} of {count} images are right, among {len(words)} classes."
 quiz("course_map.closed_list")
 
 # %% [markdown]
-# Is the name of a class always enough? The world has more nouns than the training captions. The tokenizer, which turns words into numbers, knows the others too, but CLIP has never met them in training. The next cell adds them to the classes and classifies images that show them.
+# Is the name of a class always enough? The world has more nouns than the training captions. The tokenizer, which turns words into numbers, knows the others too, but CLIP has never met them in training, neither the words nor the things. Predict first.
 
 # %%
 new_nouns = sorted(world.novel_nouns())
 new_pixels, shown = figures.scenes_of_new_nouns(scale.image_size, 110)
 names = [*words, *new_nouns]
-vectors = figures.text_vectors(model, figures.class_prompts(names))
-answers = zero_shot(figures.image_vectors(model, new_pixels), vectors, names)
-right = sum(name == noun for name, noun in zip(answers, shown))
-print(f"{right} of {len(shown)} images of {len(new_nouns)} new nouns are right.")
+quiz("course_map.new_nouns", images=len(shown), nouns=len(new_nouns), classes=len(names))
+
+# %%
+new_vectors = figures.image_vectors(model, new_pixels)
+
+
+def answers_among(names: list[str]) -> list[str]:
+    """Your classifier's names for the images of new nouns."""
+    return zero_shot(new_vectors, figures.text_vectors(model, figures.class_prompts(names)), names)
+
+
+def right_among(names: list[str]) -> int:
+    return sum(name == noun for name, noun in zip(answers_among(names), shown))
+
+
+known = [name in words for name in answers_among(names)]
+pair, often = Counter(zip(shown, answers_among(names))).most_common(1)[0]
+near = figures.nearest_share_noun(new_vectors, shown)
+print(f"all {len(names)} names: {right_among(names)} of {len(shown)} right;", end=" ")
+print(f"by guessing about {len(shown) / len(names):.0f}")
 print(
-    f"There were {len(names)} classes, so guessing would get about {len(shown) / len(names):.0f}."
+    f"  {sum(known)} of the answers are known nouns; most often {pair[0]} -> {pair[1]}, {often} x"
 )
+print(
+    f"only the {len(new_nouns)} new names: {right_among(new_nouns)} of {len(shown)} right;", end=" "
+)
+print(f"by guessing about {len(shown) / len(new_nouns):.0f}")
+print(f"images whose most similar other image shows the same thing: {near} of {len(shown)}")
 
 # %% [markdown]
-# So a name helps only if its meaning was learned from captions. The vector of a word that training never showed is still close to the random one from the beginning. A real CLIP was trained on far more words, and it cuts rare words into known pieces, but the limit is the same.
+# Which side fails, the image or the name? The image vectors of new things are good: the most similar other image nearly always shows the same thing. But even among the new names alone, the answers are no better than guessing. So the names fail: nothing in the training shaped the vector of a word that it never showed. Among all names, the answers are known nouns. A name helps only if captions have shown what it means. A real CLIP was trained on far more words, and it cuts rare words into known pieces, but the limit is the same.
 
 # %% [markdown]
 # ### Retrieval
@@ -371,16 +403,16 @@ retrieval = compare_with_controls(
     lambda pixels: recall_at(retrieval_ranks(pixels), [1])[1], scene_pixels
 )
 caption = (
-    "Figure 4. Two scores of one trained model, each beside its controls: zero-shot names on "
-    f"{len(pixel_values)} images, R@1 on {len(texts)} images. The line is chance for names, "
-    f"1/{len(words)}; for R@1 it is 1/{len(texts)}. What to see: with blank or shuffled images "
-    "both scores fall to about chance, so they come from the images."
+    "Figure 4. Two scores of one trained model, each beside its controls: right zero-shot names, "
+    "and texts with rank 1 (R@1). Bars: shares, with counts of images; dashed: the chance of each "
+    "score. What to see: with blank or shuffled images both fall to about chance, so they come "
+    "from the images."
 )
-bars = {name: {"zero-shot names": naming[name], "R@1": retrieval[name]} for name in naming}
-plots.show(
-    plots.probability_bars(bars, "share of images that are right", chance=1 / len(words)),
-    caption=caption,
-)
+scores = {
+    "zero-shot names": (naming, len(pixel_values), len(words)),
+    "R@1": (retrieval, len(texts), len(texts)),
+}
+plots.show(figures.scores_with_controls(scores), caption=caption)
 
 # %% [markdown]
 # ## 2. Flavours of vision-language models
@@ -392,26 +424,18 @@ plots.show(
 #     - A **VAE** learns to turn an image into a short code, and the code back into the image. A second model then learns to write such codes for a text. DALL·E is built this way: its VAE is trained first, its transformer after it.
 #     - A **GAN** trains a generator against a discriminator, which must tell real images from generated ones.
 #     - **Diffusion** learns to remove noise, step by step.
-#     - **Flow** learns, at each point between noise and image, which way to move.
-# 3. **Image-conditioned text**: trained on pairs of an image and its text; it writes captions and answers (Frozen, BLIP, BLIP-2).
-# 4. **Task-specific models**: built and trained for captioning or visual question answering (VQA), usually on an object detector (ViLBERT, VL-BERT). The lecture lists them as a special case of 3; we give them a row of their own.
-# 5. **Any input to text**: trained on pages or dialogues in which images and texts alternate. The prompt says what the task is, by examples (Flamingo) or by an instruction (LLaVA); text comes out.
-# 6. **Any to any**: images and texts go in, and images and texts come out. The lecture calls these its hope.
+#     - **Flow** learns, at each point between noise and image, the direction that leads to the image.
+# 3. **Image-conditioned text**: trained on pairs of an image and its text; it writes captions and answers (Frozen).
+# 4. **Task-specific models**: usually on an object detector, which delivers regions of the image. Older ones are trained for one task, such as captioning or visual question answering (VQA). Later ones are pre-trained on pairs, then fine-tuned for each task with a head of its own (ViLBERT). ViLBERT's paper calls its pre-training task-agnostic; the lecture files these models here, as a special case of 3. We give them a row of their own.
+# 5. **Any input to text**: trained on pages or dialogues in which images and texts alternate. The prompt says what the task is, by examples (Flamingo) or by an instruction; text comes out.
+# 6. **Any to any**: images and texts go in, and images and texts come out. The lecturer hopes for such models.
 
-# %%
-caption = (
-    "Figure 5. The systems of this lesson by year and flavour. What to see: in this list "
-    "the task-specific models end in 2019, and any to any appears in 2024 only."
-)
-plots.show(figures.timeline(), caption=caption)
-
-# %% [markdown]
-# One table compares them. **Frozen** parts keep their weights, **trained** parts change. (Frozen is also the name of a system.) Parts that were trained beforehand and then kept, such as the VAE of DALL·E, count as frozen. *How modalities meet* says where image and text exchange information. The **objective** is what the training loss asks for.
+# One table compares the systems of this lesson. **Frozen** parts keep their weights, **trained** parts change. (Frozen is also the name of a system.) Parts that were trained beforehand and then kept, such as the VAE of DALL·E, count as frozen. *How modalities meet* says where image and text exchange information. The **objective** is what the training loss asks for.
 #
-# You need not know every word of the table yet. The last column names the lesson that explains a row; rows with – are not built in this course.
+# You need not know every word of the table yet. The last column names the lesson that explains a row; rows with – have no lesson here.
 
 # %%
-figures.systems_table()
+tables.systems_table()
 
 # %% [markdown]
 # ### Exercise 7 · Sort the systems
@@ -420,7 +444,7 @@ figures.systems_table()
 # |---|---|---|---|
 # | recognise a flavour from the columns of the table | ●●○○○ | ●●●●○ | 6 |
 #
-# Complete the function. The flavours are called "aligned encoders", "image generation", "image-conditioned text", "task-specific", "any input to text" and "any to any", without the words in brackets. Cover the second column of the table while you write: the columns *trained*, *how modalities meet*, *data* and *objective* are enough.
+# Complete the function. The flavours are called "aligned encoders", "image generation", "image-conditioned text", "task-specific", "any input to text" and "any to any". The list above names one system for most of them. The columns *frozen*, *trained*, *how modalities meet*, *data* and *objective* are enough for the others.
 
 
 # %%
@@ -433,7 +457,7 @@ flavour_of = check("course_map.flavour", flavour_of)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>Write a dictionary from flavours to names, or from names to flavours.</details>
-# <details><summary>Hint 2</summary>Ask three questions. What comes out: vectors, images or text? Does a detector deliver regions? Are the data pairs of an image and its text, or also pages with images, or instructions?</details>
+# <details><summary>Hint 2</summary>Ask three questions. What comes out: vectors, images or text? Does a detector deliver regions (see <i>frozen</i> and <i>trained</i>)? Are the data pairs of an image and its text, or also pages with images, or instructions?</details>
 # <details><summary>If you see "KeyError"</summary>A name is missing or written in another way. Copy the names from the table, without the year.</details>
 # <details><summary>Solution</summary>
 #
@@ -458,7 +482,15 @@ flavour_of = check("course_map.flavour", flavour_of)
 # ```
 # </details>
 #
-# The borders are not sharp. Frozen is trained on one image and its text, but it also reads several images at test time. BLIP-2 also follows short instructions. LLaVA's first version was trained on dialogues about one image each. The table sorts by the training data.
+# The borders are not sharp. Frozen is trained on one image and its text, but it also reads several images at test time. BLIP-2 also follows short instructions. LLaVA's first version was trained on dialogues about one image each. The course sorts by the training data.
+
+# %%
+caption = (
+    "Figure 5. The systems of this lesson by year and flavour; in brackets the kind of image "
+    "generation. What to see: in this list the task-specific models end in 2019, and any to any "
+    "appears in 2024 only."
+)
+plots.show(figures.timeline(), caption=caption)
 
 # %%
 quiz("course_map.generation")
@@ -506,13 +538,13 @@ for inputs, outputs in (({"text"}, {"image"}), ({"video"}, {"text"}), ({"image"}
 # %% [markdown]
 # ## 3. Frozen and trained
 #
-# Most of the table's systems build on parts that were trained before. Image encoders and language models are expensive, so some systems keep them frozen and train only a **bridge** between them. Lessons 07 to 12 are about bridges.
+# Most of the table's systems build on parts that were trained before. Image encoders and language models are expensive, so some systems keep them frozen and train only a **bridge**: a small part between frozen ones. Lessons 07, 10 and 11 build bridges between an image encoder and a language model.
 
 # %%
 caption = (
     "Figure 6. A frozen language model that reads an image. What to see: the gradient of "
     "the loss (dashed) passes through the frozen language model and changes the bridge "
-    "only."
+    "only. The system called Frozen differs in one point: it also trains the image encoder."
 )
 plots.show(figures.bridge_diagram(model, scale), caption=caption)
 
@@ -526,12 +558,12 @@ quiz("course_map.modularity")
 # |---|---|---|---|
 # | find out what a training will change | ●●○○○ | ●●●●○ | 5 |
 #
-# A **parameter** is a tensor of weights; count the numbers in it. A parameter is frozen if it gets no gradient. Layers can share a tensor; count it once.
+# A **parameter** is a tensor of weights; count the numbers in it. A parameter is frozen if its `requires_grad` is False, and else trained. Layers can share a tensor; count it once.
 
 
 # %%
 def count_parameters(model: nn.Module) -> dict[str, int]:
-    """{"trained": numbers in parameters with gradient, "frozen": in those without}."""
+    """{"trained": numbers in parameters that require a gradient, "frozen": in the others}."""
     raise NotImplementedError("your code here")
 
 
@@ -552,14 +584,34 @@ count_parameters = check("course_map.count", count_parameters)
 #     return counts
 # ```
 # </details>
+
+# %% [markdown]
+# ### A first bridge, to class vectors
 #
-# Here is a first bridge, trained in a few seconds. It leads to the vectors of classes, not yet to a language model. It takes the place of CLIP's own image projection, the last linear layer of the image encoder. The rest of CLIP's image encoder is frozen, and so are the text vectors of the classes. A new linear layer between them is trained on a few hundred labelled images, three times with different initial weights (*seeds*). The loss is made of *your* cosines and *your* probabilities: $-\log p$ of the right class.
+# This bridge leads to the text vectors of classes, not yet to a language model. It is a new linear layer in the place of CLIP's own image projection, which is the last layer of the image encoder:
+#
+# - before it stands the rest of CLIP's image encoder, frozen;
+# - behind it stand the text vectors of the classes, fixed numbers that are no parameters.
+#
+# It is trained on labelled images, three times with different initial weights (*seeds*). The loss is made of *your* cosines and *your* probabilities: $-\log p$ of the right class.
 
 # %%
 count = 128 if scale.name == "smoke" else 512
 features, classes = figures.labelled_features(model, scale.image_size, count, "train")
 bridges = [figures.Projection(model, cosine_similarity, class_probabilities, s) for s in range(3)]
-print(count_parameters(bridges[0]))
+counted = count_parameters(bridges[0])
+linear = bridges[0].projection
+print(counted)
+print(
+    f"{counted['trained']:,} = {linear.in_features} x {linear.out_features} weights + "
+    f"{linear.out_features} biases of the bridge: "
+    f"{counted['trained'] / sum(counted.values()):.1%} of bridge and image encoder together"
+)
+
+# %%
+quiz("course_map.first_bridge", images=count, classes=len(words), each=round(count / len(words)))
+
+# %%
 test_features, test_labels = figures.labelled_features(model, scale.image_size, 256, "test")
 before = [figures.bridge_accuracy(bridge, test_features, test_labels) for bridge in bridges]
 steps = 20 if scale.name == "smoke" else 100
@@ -568,26 +620,27 @@ runs = {
     for seed, bridge in enumerate(bridges)
 }
 caption = (
-    "Figure 7. Training loss (nats, the unit of the natural logarithm) of the three bridges. "
-    "Pale: each step; dark: running mean. Dashed: the loss of equal probabilities. What to "
-    "see: all three fall close to 0."
+    "Figure 7. Training loss (nats, the unit of the natural logarithm; logarithmic axis) of the "
+    "three bridges. Pale: each step; dark: running mean. Dashed: the loss of equal probabilities. "
+    "What to see: all three start above the dashed line and end far below it. They start above "
+    "it because the vectors of a random layer have random directions, and at CLIP's temperature "
+    f"of {figures.temperature(model):.2f} the probabilities are confidently wrong."
 )
 equal = math.log(len(words))
-plots.show(plots.loss(runs, equal, f"equal probabilities, ln {len(words)}"), caption=caption)
+drawn = plots.loss(runs, equal, f"equal probabilities, ln {len(words)}", logarithmic=True)
+plots.show(drawn, caption=caption)
 
 # %%
 after = [figures.bridge_accuracy(bridge, test_features, test_labels) for bridge in bridges]
-by_name = {
-    "CLIP, zero-shot": accuracy,
-    "bridge, trained": evaluation.spread(after),
-    "bridge, untrained": evaluation.spread(before),
-}
+trained, untrained = evaluation.spread(after), evaluation.spread(before)
+by_name = {"CLIP, zero-shot": accuracy, "bridge, trained": trained, "bridge, untrained": untrained}
 caption = (
     f"Figure 8. Accuracy on {len(test_labels)} test images; the bridges were trained on {count} "
-    "labelled ones. Bars: means; dots: the three seeds; whiskers: one standard deviation; "
-    "dashed: chance. What to see: training lifts the bridge far above chance, although it is "
-    "the only part that changed. CLIP's own projection, trained without labels, does at least "
-    "as well."
+    "labelled ones. Bars: means; dots: the three seeds, which nearly coincide; whiskers: one "
+    f"standard deviation ({trained.mean:.3f} ± {trained.std:.3f} when trained); dashed: chance. "
+    "What to see: training lifts the bridge far above chance, although it is the only part that "
+    f"changed. CLIP's own projection, one run, reaches {accuracy:.3f}: it was trained without "
+    "labels, but on many more images, whose captions contain the names."
 )
 bars = {name: {"share": score} for name, score in by_name.items()}
 drawn = plots.bars(bars, "share of right names", 1 / len(words), sideways=True, highest=1)
@@ -596,27 +649,31 @@ plots.show(drawn, caption=caption)
 # %% [markdown]
 # ## 4. What multimodal large language models can do
 #
-# A large language model with an image input is called a **multimodal large language model** (MLLM). The field has developed fast since 2022. The lecture names four abilities:
+# A large language model with an image input is called a **multimodal large language model** (MLLM). The field has developed fast since 2022. The lecture names four abilities; the examples are ours:
 #
 # | ability | what it means | an example |
 # |---|---|---|
 # | stories from images | a text goes beyond a caption: characters, plot, style | MiniGPT-4, [arXiv 2304.10592](https://arxiv.org/abs/2304.10592) |
 # | mathematics without OCR | the model reads a formula or a diagram from the pixels and solves the task; no program for character recognition (OCR) is in between | the survey above, abstract |
-# | decisions | the image is a situation, the text is the next action | GPT-4V, the lecture's demonstration |
+# | decisions | the image is a situation, the text is the next action | GPT-4V on PCA-EVAL, [arXiv 2310.02071](https://arxiv.org/abs/2310.02071) |
 # | embodied tasks | the model plans or controls a robot from camera images | PaLM-E, [arXiv 2303.03378](https://arxiv.org/abs/2303.03378) |
 #
 # MiniGPT-4's authors attribute such abilities to the large language model, once it can use images. How much such a model really uses the image is a question of lesson 13.
 #
 # ## The paper beside ours
 #
-# BLIP-2's Table 1 makes a claim about frozen and trained parts: BLIP-2 trains far fewer parameters than Flamingo, and answers questions better. Ours are the small bridges of lessons 10 and 11. The questions are of the form "what is the thing?", about an image. The verdict on answers is computed by one rule for the whole course: *agrees* if the first is better in every seed and the gap of the means is above two pooled standard deviations (the root of the mean of the two variances); *disagrees* if the same holds the other way round; else *within noise*.
+# BLIP-2's Table 1 makes a claim about frozen and trained parts: BLIP-2 trains far fewer parameters than Flamingo, and answers questions better. Ours are the small bridges of lessons 10 and 11. The questions are of the form "what is the thing?", about an image. The verdict on answers is computed by one rule for the whole course:
+#
+# - *agrees*: the first is better in every seed, and the gap of the means is above two pooled standard deviations (pooled: the root of the mean of the two variances);
+# - *disagrees*: the same holds the other way round;
+# - *within noise*: neither holds.
 
 # %%
 paper = published("blip2-table-1")
-figures.beside_ours(paper, evaluation.load_results("replicate_bridges"))
+tables.beside_ours(paper, evaluation.load_results("replicate_bridges"))
 
 # %% [markdown]
-# Our questions are easy for both bridges, and their difference is smaller than the noise: our numbers neither confirm nor refute the paper's claim about answers. The numbers of parameters agree with the paper in direction only; both of ours are much smaller. The second table has the controls: with blank images the bridges answer no better than the most frequent answer would.
+# Our questions are easy for both bridges, and their difference is smaller than the noise: our numbers neither confirm nor refute the paper's claim about answers. We chose the sizes of our bridges, so they test nothing about the paper; both are much smaller than its. The second table has the controls: with blank images the bridges answer no better than the most frequent answer would.
 #
 # Here is the paper's whole table; lesson 10 explains its columns.
 
@@ -630,7 +687,7 @@ Markdown(paper.markdown())
 #
 # **Q1. CLIP, BLIP and Flamingo can all say which of five captions fits an image. What can CLIP not do?**
 # <details><summary>One answer</summary>
-# CLIP can only compare texts that somebody gives it. It can't write a caption or answer a question with a text of its own. Within a fixed list of texts, it answers at the cost of one dot product each.
+# CLIP can only compare texts that somebody gives it. It can't write a caption or answer a question with a text of its own. Within a fixed list of texts it is cheap: the text vectors are computed once, and then each text costs one dot product with the image's vector.
 # </details>
 #
 # **Q2. The lecture hopes for any-to-any models. What could be gained by one model for all directions, and what speaks against it?**
@@ -645,7 +702,7 @@ Markdown(paper.markdown())
 #
 # **Q4. Which column of the table would you change to make Frozen answer better, and why?**
 # <details><summary>One answer</summary>
-# Several changes were made later: more data (Flamingo), more than two vectors for an image (BLIP-2, LLaVA), other places to meet (Flamingo), and a trained language model (LLaVA). The papers change several columns at once, so a comparison of papers can't tell which one mattered. Lesson 13 changes them one at a time.
+# Several changes were made later: more data (Flamingo), more than two vectors for an image (BLIP-2, LLaVA), other places to meet (Flamingo), and a trained language model (LLaVA). The papers change several columns at once, so a comparison of papers can't tell which one mattered. Lesson 13 keeps data and language model fixed and changes the bridge.
 # </details>
 #
 # ## Limits
@@ -663,9 +720,9 @@ Markdown(paper.markdown())
 # ## Key ideas
 #
 # > - A vision-language model is described by five things: frozen parts, trained parts, the place where image and text meet, data, objective.
-# > - Aligned encoders make a classifier from names alone.
+# > - Aligned encoders make a classifier from names alone, if training captions have shown what the names mean.
 # > - Read every score beside its blank and shuffled controls.
-# > - A small trained bridge can connect large frozen parts.
+# > - A small trained bridge can connect large frozen parts; only its parameters change.
 #
 # ## Glossary
 #

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from teaching import course_map_answers as answers
 from teaching import course_map_checks as checks
+from teaching import course_map_score_checks as score_checks
 from teaching import course_map_table_checks as table_checks
 from teaching.exercises import Exercise, distinguishing, pure_rule, rule
 from vlmgrader.checks import driver_source
@@ -36,6 +35,7 @@ EXERCISES = {
                 "class_probabilities",
                 checks.cold_inputs,
                 answers.class_probabilities,
+                checks.COLD_MISTAKES,
                 explain=checks.explain_overflow,
             ),
         ),
@@ -51,6 +51,7 @@ EXERCISES = {
                 ),
                 answers.zero_shot,
                 checks.ZERO_SHOT_MISTAKES,
+                rounds=6,
             ),
         ),
         reference=answers.zero_shot,
@@ -60,16 +61,23 @@ EXERCISES = {
         (
             rule(
                 "ranks_of_matches",
-                checks.similarity_inputs,
+                score_checks.similarity_inputs,
                 answers.ranks_of_matches,
-                checks.RANK_MISTAKES,
+                score_checks.RANK_MISTAKES,
             ),
         ),
         reference=answers.ranks_of_matches,
     ),
     "recall": Exercise(
         "These are the numbers that papers print for retrieval.",
-        (rule("recall_at", checks.ranks_inputs, answers.recall_at, checks.RECALL_MISTAKES),),
+        (
+            rule(
+                "recall_at",
+                score_checks.ranks_inputs,
+                answers.recall_at,
+                score_checks.RECALL_MISTAKES,
+            ),
+        ),
         reference=answers.recall_at,
     ),
     "controls": Exercise(
@@ -77,11 +85,11 @@ EXERCISES = {
         (
             pure_rule(
                 "compare_with_controls",
-                checks.controls_inputs,
+                score_checks.controls_inputs,
                 answers.compare_with_controls,
-                checks.CONTROLS_MISTAKES,
-                checks.CHANGED,
-                checks.explain_controls,
+                score_checks.CONTROLS_MISTAKES,
+                score_checks.CHANGED,
+                score_checks.explain_controls,
             ),
         ),
         reference=answers.compare_with_controls,
@@ -104,15 +112,15 @@ EXERCISES = {
     ),
     "query": Exercise(
         "The table answers questions now.",
-        tuple(
+        (
             rule(
                 "systems_for",
-                partial(table_checks.query_inputs, queries),
+                distinguishing(
+                    table_checks.query_inputs, answers.systems_for, table_checks.QUERY_MISTAKES
+                ),
                 answers.systems_for,
                 table_checks.QUERY_MISTAKES,
-                rounds=12,
-            )
-            for queries in (table_checks.WIDE_QUERIES, table_checks.NARROW_QUERIES)
+            ),
         ),
         reference=answers.systems_for,
     ),

@@ -1,22 +1,21 @@
-"""Lesson 00's figures, tables and small training: CLIP in use, the systems, a projection on frozen vectors."""
+"""Lesson 00's figures and small training: CLIP in use, the systems, a projection on frozen vectors."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from textwrap import fill
 
+import numpy as np
 import torch
-from IPython.display import Markdown
 from torch import Tensor, nn
 
-from teaching.course_map_answers import FLAVOURS, systems
+from teaching.course_map_answers import FLAVOURS, cosine_similarity, systems
 from vlmcourse import recipes, world
-from vlmcourse.evaluation import Spread, spread_over_seeds, verdict
-from vlmcourse.evaluation.published import PublishedTable
 from vlmcourse.papers.clip import CLIP
 from vlmcourse.plots import COLOURS
 from vlmcourse.plots.diagrams import Diagram
-from vlmcourse.plots.style import course_style, describe, figure
+from vlmcourse.plots.style import SEQUENTIAL, chance_line, course_style, describe, figure, hide_axes
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import Step, fit
 from vlmcourse.training.optimisation import Optimisation
@@ -104,7 +103,7 @@ def bridge_diagram(model: CLIP, scale: Scale) -> Diagram:
     diagram = Diagram("Image-conditioned text: an image encoder before a frozen language model")
     diagram.box("pixels", "image", f"(1, 3, {size}, {size})", column=0, row=0, kind="data")
     diagram.box("ids", "text", "(1, 7)", column=0, row=1, kind="data")
-    diagram.box("vision", "image encoder", "often frozen", column=1, row=0, kind="frozen")
+    diagram.box("vision", "image encoder", "frozen here", column=1, row=0, kind="frozen")
     diagram.box("bridge", "bridge", f"to width {width}", column=2, row=0, kind="trained")
     embedding = f"{vocabulary} words"
     diagram.box("embedding", "word embeddings", embedding, column=2, row=1, kind="frozen")
@@ -125,8 +124,60 @@ def bridge_diagram(model: CLIP, scale: Scale) -> Diagram:
 
 
 @course_style()
+def cosine_table(images: np.ndarray, texts: Sequence[str], cosines: Tensor):
+    """Cosines (N, M) as Exercise 1 returns them: images (N, S, S, 3) as rows, texts as columns; own pairs in bold."""
+    values = np.asarray(cosines.detach())
+    rows, columns = values.shape
+    drawn, (axes,) = figure(2 + 1.15 * columns, 1 + 0.62 * rows)
+    cells = axes.imshow(values, cmap=SEQUENTIAL, aspect="auto")
+    middle = (values.min() + values.max()) / 2
+    for (row, column), value in np.ndenumerate(values):
+        style = {"ha": "center", "va": "center", "fontsize": 9}
+        style["color"] = "white" if value < middle else "black"
+        style["fontweight"] = "bold" if row == column else "normal"
+        axes.text(column, row, f"{value:.2f}", **style)
+    axes.xaxis.tick_top()
+    axes.set_xticks(range(columns), [fill(text, 18) for text in texts], fontsize=8)
+    axes.set_yticks(range(rows), [""] * rows)
+    axes.tick_params(length=0)
+    for row, image in enumerate(images):
+        inset = axes.inset_axes([-0.13, 1 - (row + 0.96) / rows, 0.12, 0.92 / rows])
+        inset.imshow(image)
+        hide_axes(inset)
+    drawn.colorbar(cells, ax=axes, label="cosine", shrink=0.8)
+    best = int((values.argmax(1) == np.arange(rows)).sum())
+    words = "; ".join(", ".join(f"{value:.2f}" for value in row) for row in values)
+    return describe(
+        drawn,
+        f"Table of cosines, rows are {rows} images, columns {columns} texts: {'; '.join(texts)}. The own text is the "
+        f"highest of its row for {best} images. Rows: {words}.",
+    )
+
+
+@course_style()
+def scores_with_controls(scores: Mapping[str, tuple[Mapping[str, float], int, int]]):
+    """A panel for each of {name: (shares of right images, number of images, number of choices)}: counts, and its own chance."""
+    drawn, panels = figure(8, 2.1, 1, len(scores), sharey=True)
+    words = []
+    for panel, colour, (name, (shares, images, choices)) in zip(panels, COLOURS, scores.items()):
+        counts = [round(share * images) for share in shares.values()]
+        panel.barh(range(len(shares)), [count / images for count in counts], color=colour)
+        for row, count in enumerate(counts):
+            end = max(count, images / choices) / images
+            panel.text(end + 0.02, row, f"{count} of {images}", va="center", fontsize=9)
+        chance_line(panel, 1 / choices, vertical=True)
+        panel.set(title=f"{name}\n(chance 1/{choices})", xlim=(0, 1.3), xlabel="share of images")
+        panel.set_xticks((0, 0.5, 1))
+        listed = ", ".join(f"{row} {count} of {images}" for row, count in zip(shares, counts))
+        words.append(f"{name}: {listed}, chance 1/{choices}")
+    panels[0].set_yticks(range(len(shares)), list(shares))
+    panels[0].invert_yaxis()
+    return describe(drawn, f"Images that are right. {'; '.join(words)}.")
+
+
+@course_style()
 def timeline():
-    """The systems by year, a row for each flavour."""
+    """The systems by year, a row for each flavour; in brackets the kind of image generation."""
     drawn, (axes,) = figure(11, 4.6)
     places: dict[tuple[str, int], int] = {}
     counts = Counter((system["flavour"].split(" (")[0], system["year"]) for system in systems())
@@ -136,7 +187,8 @@ def timeline():
         places[flavour, year] = number + 1
         height = row + (number - (counts[flavour, year] - 1) / 2) * 0.34
         axes.plot(year, height, "o", color=COLOURS[row], markersize=8)
-        axes.text(year + 0.08, height, system["name"], va="center", fontsize=9)
+        kind = system["flavour"].removeprefix(flavour)
+        axes.text(year + 0.08, height, system["name"] + kind, va="center", fontsize=9)
     years = [system["year"] for system in systems()]
     axes.set(xlim=(min(years) - 0.3, max(years) + 1.4), ylim=(len(FLAVOURS) - 0.3, -0.5))
     axes.set_yticks(range(len(FLAVOURS)), FLAVOURS)
@@ -145,20 +197,6 @@ def timeline():
     axes.grid(axis="x", alpha=0.3)
     listed = "; ".join(f"{s['year']} {s['name']} ({s['flavour']})" for s in systems())
     return describe(drawn, f"Timeline of systems by flavour: {listed}.")
-
-
-def systems_table() -> Markdown:
-    """The one table: what is frozen, what is trained, how modalities meet, which data, which objective."""
-    lines = [
-        "| system | flavour | frozen | trained | how modalities meet | data | objective | lesson |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for system in systems():
-        link = f"[{system['name']}](https://arxiv.org/abs/{system['arxiv']}) {system['year']}"
-        cells = ("flavour", "frozen", "trained", "meet", "data", "objective")
-        words = " | ".join(system[cell] for cell in cells)
-        lines.append(f"| {link} | {words} | {system['lesson'] or '–'} |")
-    return Markdown("\n".join(lines))
 
 
 class Projection(nn.Module):
@@ -189,6 +227,12 @@ class Projection(nn.Module):
         return {"class": -right.clamp(min=1e-9).log().mean()}
 
 
+def nearest_share_noun(vectors: Tensor, nouns: Sequence[str]) -> int:
+    """How many vectors (N, E) have a nearest neighbour, by cosine, of the same noun."""
+    cosines = cosine_similarity(vectors, vectors).fill_diagonal_(-2)
+    return sum(nouns[i] == nouns[j] for i, j in enumerate(cosines.argmax(-1).tolist()))
+
+
 def labelled_features(model: CLIP, size: int, count: int, split: str) -> tuple[Tensor, Tensor]:
     """Features of the frozen image encoder (N, D) and classes (N,) of scenes of one thing."""
     _, pixel_values, labels = recipes.clip.single_things(size, count, split)
@@ -212,47 +256,3 @@ def bridge_accuracy(projection: Projection, features: Tensor, labels: Tensor) ->
     """Share of features (N, D) whose most probable class is the label (N,)."""
     with torch.no_grad():
         return (projection(features).argmax(-1) == labels).float().mean().item()
-
-
-def beside_ours(paper: PublishedTable, results: dict) -> Markdown:
-    """BLIP-2's claim (its Table 1) beside this course's bridges, then our controls of the same questions."""
-
-    def ours(row: str, *path: str) -> Spread:
-        return spread_over_seeds(results["rows"], row, *path)
-
-    def of_paper(row: str) -> str:
-        size = paper.value(row, "trainable parameters")
-        return size.replace("M", " million").replace("B", " billion")
-
-    def percent(score: Spread) -> str:
-        return f"{100 * score.mean:.0f} ± {100 * score.std:.0f}"
-
-    small, large = "BLIP-2", "Flamingo"
-    sizes = {row: ours(row, "learnt") for row in (small, large)}
-    right = {row: ours(row, "questions", "what", "model") for row in (small, large)}
-    vqa = {row: paper.value(row, "VQAv2 test-dev accuracy") for row in (small, large)}
-    fewer = "agrees" if max(sizes[small].values) < min(sizes[large].values) else "disagrees"
-    lines = [
-        "| | paper | ours | verdict |",
-        "|---|---|---|---|",
-        "| trained parameters: BLIP-2 has fewer than Flamingo | "
-        f"{of_paper(small)} against {of_paper(large)} | "
-        f"{sizes[small].mean:,.0f} against {sizes[large].mean:,.0f} | {fewer} |",
-        "| answers without examples: BLIP-2 is better than Flamingo | VQAv2 accuracy "
-        f"{vqa[small]} against {vqa[large]} % | {percent(right[small])} against "
-        f"{percent(right[large])} % of 'what' questions ({len(right[small].values)} seeds, mean ± sd) | "
-        f"{verdict(right[small].values, right[large].values)} |",
-        "",
-        "| our controls: right 'what' answers, % | BLIP-2 | Flamingo |",
-        "|---|---|---|",
-    ]
-    names = {
-        "model": "right images",
-        "blind": "blank images",
-        "commonest answer": "always the most frequent answer",
-        "chance": "chance",
-    }
-    for key, name in names.items():
-        scores = (percent(ours(row, "questions", "what", key)) for row in (small, large))
-        lines.append(f"| {name} | {' | '.join(scores)} |")
-    return Markdown("\n".join(lines))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import torch
@@ -40,6 +41,17 @@ def counted(model: nn.Module, trained: Callable, frozen: Callable) -> dict[str, 
     }
 
 
+def _both(model: nn.Module, number_of: Callable) -> dict[str, int]:
+    return counted(model, *(2 * [lambda own: sum(map(number_of, own))]))
+
+
+def _each(parameters: Iterable[Tensor]) -> dict[str, int]:
+    counts = {"trained": 0, "frozen": 0}
+    for parameter in parameters:
+        counts["trained" if parameter.requires_grad else "frozen"] += parameter.numel()
+    return counts
+
+
 def _numbers(parameters: Sequence[Tensor]) -> int:
     return sum(p.numel() for p in parameters)
 
@@ -66,54 +78,133 @@ COUNT_MISTAKES = {
         "trained": count_parameters(m)["trained"],
         "frozen": _numbers(list(m.parameters())),
     },
-    "only the first axis of each tensor is counted; numel() counts all numbers.": lambda m: counted(
-        m,
-        lambda ps: sum(p.shape[0] if p.dim() else 1 for p in ps),
-        lambda ps: sum(p.shape[0] if p.dim() else 1 for p in ps),
+    "only the first axis of each tensor is counted; numel() counts all numbers.": lambda m: _both(
+        m, lambda p: p.shape[0] if p.dim() else 1
+    ),
+    "the sizes of the axes are added; numel() multiplies them.": lambda m: _both(
+        m, lambda p: sum(p.shape)
+    ),
+    "these are bytes; numel() alone counts the numbers.": lambda m: _both(m, lambda p: p.nbytes),
+    "nothing is counted as trained. If you ask for .grad: it is None before the first backward pass; ask for requires_grad.": (
+        lambda m: {"trained": 0, "frozen": _numbers(list(m.parameters()))}
+    ),
+    "state_dict() gives tensors that never require a gradient, buffers among them: use model.parameters().": (
+        lambda m: {"trained": 0, "frozen": _numbers(list(m.state_dict().values()))}
+    ),
+    "a loop over children() or modules() meets shared tensors twice, or misses parameters of the model itself: use model.parameters().": (
+        lambda m: _each(p for child in m.children() for p in child.parameters()),
+        lambda m: _each({p for child in m.children() for p in child.parameters()}),
+        lambda m: _each(p for part in m.modules() for p in part.parameters()),
+        lambda m: _each(p for child in m.children() for p in child.parameters(recurse=False)),
+    ),
+    "biases and single numbers are parameters, too: count tensors with any number of axes.": (
+        lambda m: _each(p for p in m.parameters() if p.dim() > 1),
+        lambda m: _each(p for name, p in m.named_parameters() if "weight" in name),
+        lambda m: _each(p for name, p in m.named_parameters() if "bias" not in name),
+    ),
+    "the frozen ones are missing: count both kinds.": lambda m: {
+        "trained": count_parameters(m)["trained"],
+        "frozen": 0,
+    },
+    "'trained' holds all parameters, the frozen ones included.": (
+        lambda m: {
+            "trained": _numbers(list(m.parameters())),
+            "frozen": count_parameters(m)["trained"],
+        },
+        lambda m: {
+            "trained": _numbers(list(m.parameters())),
+            "frozen": count_parameters(m)["frozen"],
+        },
+    ),
+    "only the last tensor of each kind is left: add up with +=.": lambda m: counted(
+        m, lambda own: own[-1].numel(), lambda own: own[-1].numel()
+    ),
+    "the names of layers differ from model to model: ask each parameter for requires_grad.": lambda m: {
+        "trained": _numbers(list(m.bridge.parameters())),
+        "frozen": _numbers(list(m.encoder.parameters())),
+    },
+    "this model has parameters outside its layers, and layers inside layers: use model.parameters().": (
+        lambda m: _each(m.parameters(recurse=False))
     ),
 }
 
 
-WIDE_QUERIES = (
-    ({"image", "text"}, {"text", "similarity"}),
-    ({"image", "text"}, {"image", "text"}),
-    ({"image", "text", "video"}, {"text", "similarity"}),
-)
-"""Here a system that has less than is asked for is told from one that has exactly this."""
-NARROW_QUERIES = (
-    ({"image", "text"}, {"text"}),
-    ({"image"}, {"text"}),
-    ({"text"}, {"image"}),
-    ({"video"}, {"text"}),
-)
-"""Here most systems have more than is asked for."""
+KINDS = ("image", "text", "video", "sound")
 
 
-def query_inputs(queries: Sequence[tuple], generator: torch.Generator) -> tuple[list, dict]:
-    """The systems in random order, and one of the queries."""
-    order = torch.randperm(len(systems()), generator=generator).tolist()
-    inputs, outputs = queries[number(generator, 0, len(queries) - 1)]
-    return [[systems()[place] for place in order], inputs, outputs], {}
+def query_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    """A query for two kinds of inputs and two of outputs, and invented systems in random order: what each side has is exactly
+    what is asked for, more, less, a part and something else, or only something else, in all combinations."""
+
+    def side() -> tuple[set[str], list[list[str]]]:
+        a, b, c, d = (KINDS[place] for place in torch.randperm(4, generator=generator).tolist())
+        return {a, b}, [[a, b], [c, a, b], [b], [a, d], [c, d]]
+
+    (inputs, reads), (outputs, writes) = side(), side()
+    pairs = list(itertools.product(reads, writes))
+    letters = torch.randperm(len(pairs), generator=generator).tolist()
+    order = torch.randperm(len(pairs), generator=generator).tolist()
+    systems = [
+        {"name": f"system {chr(65 + letter)}", "inputs": has, "outputs": can}
+        for letter, (has, can) in zip(letters, (pairs[place] for place in order))
+    ]
+    return [systems, inputs, outputs], {}
 
 
-def query_variant(systems, inputs, outputs, fits: Callable) -> list[str]:
+Fits = Callable[[set, set], bool]
+
+
+def query_variant(
+    systems: Sequence[dict], inputs: set, outputs: set, reads: Fits, writes: Fits
+) -> list[str]:
     return [
         system["name"]
         for system in systems
-        if fits(inputs, set(system["inputs"])) and fits(outputs, set(system["outputs"]))
+        if reads(inputs, set(system["inputs"])) and writes(outputs, set(system["outputs"]))
     ]
 
 
+def _sides(wrong: Fits) -> tuple[Callable, ...]:
+    """The wrong comparison of both sides, of the inputs only, of the outputs only."""
+    return tuple(
+        partial(query_variant, reads=reads, writes=writes)
+        for reads, writes in ((wrong, wrong), (wrong, set.issubset), (set.issubset, wrong))
+    )
+
+
 QUERY_MISTAKES = {
-    "a system may accept more than is asked for: ask for a subset, not for equality.": partial(
-        query_variant, fits=lambda wanted, has: wanted == has
+    "a system may accept more than is asked for: ask for a subset, not for equality.": _sides(
+        lambda wanted, has: wanted == has
     ),
-    "one common kind is not enough: everything that is asked for must be there.": partial(
-        query_variant, fits=lambda wanted, has: bool(wanted & has)
+    "< asks for a proper subset, so systems with exactly what is asked for are lost: use <=.": _sides(
+        lambda wanted, has: wanted < has
+    ),
+    "one common kind is not enough: everything that is asked for must be there.": _sides(
+        lambda wanted, has: bool(wanted & has)
     ),
     "the comparison is the wrong way round: what is asked for must be within what the system has.": (
-        partial(query_variant, fits=lambda wanted, has: has <= wanted)
+        _sides(lambda wanted, has: has <= wanted)
     ),
+    "the list is empty. `inputs in a_list` asks if the whole set is one entry: ask for a subset, inputs <= set(a_list). Or are both sides compared with one list?": (
+        lambda *_: []
+    ),
+    "inputs and outputs must both fit: use and, not or.": lambda systems, inputs, outputs: [
+        system["name"]
+        for system in systems
+        if inputs <= set(system["inputs"]) or outputs <= set(system["outputs"])
+    ],
+    "inputs and outputs are put into one set; compare each side by itself.": (
+        lambda systems, inputs, outputs: [
+            system["name"]
+            for system in systems
+            if inputs | outputs <= {*system["inputs"], *system["outputs"]}
+        ]
+    ),
+    "these are the systems that don't fit: leave out the not.": lambda systems, inputs, outputs: [
+        system["name"]
+        for system in systems
+        if not (inputs <= set(system["inputs"]) and outputs <= set(system["outputs"]))
+    ],
     "only the inputs are compared.": lambda systems, inputs, outputs: systems_for(
         systems, inputs, set()
     ),
@@ -123,12 +214,25 @@ QUERY_MISTAKES = {
     "inputs and outputs are exchanged.": lambda systems, inputs, outputs: systems_for(
         systems, outputs, inputs
     ),
+    "these are all systems; leave out those that don't fit.": lambda systems, inputs, outputs: (
+        systems_for(systems, set(), set())
+    ),
     "return names, not the whole entries.": lambda systems, inputs, outputs: [
         system
         for system in systems
         if inputs <= set(system["inputs"]) and outputs <= set(system["outputs"])
     ],
-    "keep the order in which the systems are given.": lambda *args: sorted(systems_for(*args)),
+    "return a list of names, in the order in which the systems are given.": lambda *args: set(
+        systems_for(*args)
+    ),
+    "only the first system is returned: collect all of them.": (
+        lambda *args: systems_for(*args)[:1],
+        lambda *args: systems_for(*args)[0],
+    ),
+    "keep the order in which the systems are given.": (
+        lambda *args: sorted(systems_for(*args)),
+        lambda *args: systems_for(*args)[::-1],
+    ),
 }
 
 

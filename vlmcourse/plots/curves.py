@@ -258,6 +258,8 @@ def bars(
             *(_parts(group[name]) for group in groups.values() if name in group)
         )
         above = [min(std, highest - mean) for mean, std in zip(means, stds)]
+        whiskers = np.array([stds, above])
+        whiskers[:, [len(values) < 2 for values in runs]] = np.nan  # a single run has none
         (axes.barh if sideways else axes.bar)(
             centres,
             means,
@@ -266,7 +268,7 @@ def bars(
             color=COLOURS[position],
             alpha=0.85,
             capsize=3,
-            **{"xerr" if sideways else "yerr": [stds, above] if any(stds) else None},
+            **{"xerr" if sideways else "yerr": whiskers if any(stds) else None},
         )
         for centre, mean, std, values in zip(centres, means, above, runs):
             across = [centre] * len(values)

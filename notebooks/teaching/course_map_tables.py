@@ -1,0 +1,75 @@
+"""Lesson 00's tables: the systems, and BLIP-2's claim beside this course's bridges."""
+
+from __future__ import annotations
+
+import math
+
+from IPython.display import Markdown
+
+from teaching.course_map_answers import systems
+from vlmcourse.evaluation import Spread, spread_over_seeds, verdict
+from vlmcourse.evaluation.published import PublishedTable
+
+
+def systems_table() -> Markdown:
+    """What is frozen, what is trained, how modalities meet, which data, which objective; the flavours are Exercise 7's."""
+    lines = [
+        "| system | frozen | trained | how modalities meet | data | objective | lesson |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for system in systems():
+        link = f"[{system['name']}](https://arxiv.org/abs/{system['arxiv']}) {system['year']}"
+        cells = ("frozen", "trained", "meet", "data", "objective")
+        words = " | ".join(system[cell] for cell in cells)
+        lines.append(f"| {link} | {words} | {system['lesson'] or '–'} |")
+    return Markdown("\n".join(lines))
+
+
+def beside_ours(paper: PublishedTable, results: dict) -> Markdown:
+    """BLIP-2's claim (its Table 1) beside this course's bridges, then our controls of the same questions."""
+
+    def ours(row: str, *path: str) -> Spread:
+        return spread_over_seeds(results["rows"], row, *path)
+
+    def of_paper(row: str) -> str:
+        size = paper.value(row, "trainable parameters")
+        return size.replace("M", " million").replace("B", " billion")
+
+    def percent(score: Spread) -> str:
+        return f"{100 * score.mean:.0f} ± {100 * score.std:.0f}"
+
+    small, large = "BLIP-2", "Flamingo"
+    sizes = {row: ours(row, "learnt") for row in (small, large)}
+    right = {row: ours(row, "questions", "what", "model") for row in (small, large)}
+    vqa = {row: paper.value(row, "VQAv2 test-dev accuracy") for row in (small, large)}
+    questions, seeds = results["count"], len(right[small].values)
+    error = max(math.sqrt(score.mean * (1 - score.mean) / questions) for score in right.values())
+    lines = [
+        "| | paper | ours | verdict |",
+        "|---|---|---|---|",
+        "| trained parameters: BLIP-2 has fewer than Flamingo | "
+        f"{of_paper(small)} against {of_paper(large)} | "
+        f"{sizes[small].mean:,.0f} against {sizes[large].mean:,.0f} | by design |",
+        "| answers without examples: BLIP-2 is better than Flamingo | VQAv2 accuracy "
+        f"{vqa[small]} against {vqa[large]} % | {percent(right[small])} against "
+        f"{percent(right[large])} % of {questions} 'what' questions ({seeds} seeds) | "
+        f"{verdict(right[small].values, right[large].values)} |",
+        "",
+        "| our controls: right 'what' answers, % | BLIP-2 | Flamingo |",
+        "|---|---|---|",
+    ]
+    names = {
+        "model": "right images",
+        "blind": "blank images",
+        "commonest answer": "always the most frequent answer",
+        "chance": "chance",
+    }
+    for key, name in names.items():
+        scores = (percent(ours(row, "questions", "what", key)) for row in (small, large))
+        lines.append(f"| {name} | {' | '.join(scores)} |")
+    lines += [
+        "",
+        f"± is the standard deviation over the {seeds} seeds only, on the same {questions} questions. The choice of the "
+        f"questions adds a standard error of up to {100 * error:.1f} points, which the verdict doesn't count.",
+    ]
+    return Markdown("\n".join(lines))
