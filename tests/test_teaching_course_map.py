@@ -3,6 +3,7 @@
 import pytest
 import torch
 from exercise_answers import each, message
+from test_teaching_course_map_table import WRONG as PARAMETERS_AND_SYSTEMS
 from torch.nn.functional import normalize
 
 from teaching import course_map_checks as checks
@@ -38,7 +39,7 @@ def controls(accuracy, x, blank=None, shuffled=None):
     }
 
 
-WRONG = {
+WRONG = PARAMETERS_AND_SYSTEMS | {
     "course_map.cosine": {
         "dot product": lambda a, b: a @ b.T,
         "only one side": lambda a, b: unit(a) @ b.T,
