@@ -53,20 +53,20 @@ def phase(scale: Scale, seed: int) -> list[dict]:
 
 
 def learning(scale: Scale, seed: int) -> dict:
-    """One training by the shipped recipe: its losses, tests on the way (not of a model that is there already, as the shipped one
-    of seed 0), and all tests of world.word_tests at the end."""
+    """One training by the shipped recipe, also of what is in the cache: its losses, tests on the way, and all tests of
+    world.word_tests at the end."""
     torch.set_num_threads(1)
     model, curve = recipes.language.new_language(scale, seed).eval(), []
     count = 4 if scale.name == "smoke" else 128
 
     def look(step: Step) -> None:
         if step.step % max(1, step.steps // 15) == 0:
-            curve.append({"step": step.step} | step.losses)
-            if model.training:
-                curve[-1] |= recipes.language.word_report(model, count // 2, names=CURVES)
+            report = recipes.language.word_report(model, count // 2, names=CURVES)
+            curve.append({"step": step.step} | step.losses | report)
             print(seed, curve[-1], flush=True)
 
-    stage = recipes.get("language").train_or_load(scale, seed, model=model, on_step=look)
+    language = recipes.get("language")
+    stage = language.train_or_load(scale, seed, model=model, on_step=look, retrain=True)
     seconds = round(stage.history[-1].seconds)
     report = recipes.language.word_report(model, count)
     print(seed, report, flush=True)
@@ -110,11 +110,10 @@ def main(
     size, name = Scale.of(scale), "replicate_language" + ("_smoke" if scale == "smoke" else "")
     measured = load_results(name)["rows"][0] if set(only) != set(PARTS) else {}
     known = {part: measured.get(part, []) for part in PARTS}
-    missing = {  # the shipped model's seed, 0, comes last
-        part: sorted({*range(seeds)} - {row["seed"] for row in rows}, reverse=True)
+    missing = {
+        part: sorted({*range(seeds)} - {row["seed"] for row in rows})
         for part, rows in known.items()
     }
-    recipes.get("language").train_or_load(size)  # once, before the workers ask for it
     work = {
         "phase": [(phase, size, seed) for seed in missing["phase"]],
         "learning": [(learning, size, seed) for seed in missing["learning"]],

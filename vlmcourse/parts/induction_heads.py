@@ -11,69 +11,83 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vlmcourse.parts.language import Decoder, decoder_layers
 
 FAST = 6
 """The first pairs of a head's dimensions turn fast with the position (RoPE); the others, slow, can match over a distance."""
-WORD_BEFORE, FIVE_BEFORE, NOT_ITSELF = (
+WORD_BEFORE, WORDS_BEFORE, ONE_EARLIER = (
     (1, range(FAST), 5.0),
-    (5, range(3, 7), 2.5),
-    (None, range(2, 5), 2.0),
+    (4.5, range(1, FAST), 2.0),
+    (5.5, range(1, FAST), 2.0),
 )
-"""(words back, pairs of dimensions, strength): where a head attends by its biases; None: least to itself."""
+"""(words back, pairs of dimensions, strength): where heads 0, 1 and 2 of the first layer attend by their biases."""
+SAME_WORD, SAME_WORDS = 1.0, 3.0
+"""Scales of queries and keys of the second layer's heads 0 and 1. A note of several words holds little of each."""
 
 
 @torch.no_grad()
 def init_induction_heads(lm: Decoder) -> None:
     """Sets initial weights of a Llama with biases, rotary positions, at least two layers and three heads; others stay as they are.
 
-    First layer: head 0 attends to the word before, head 1 to the words around five before; both rotate what they copy.
+    First layer: head 0 attends to the word before, head 1 to the words four and five before, head 2 to those one earlier.
+    Each adds a note of what it found, in directions of its own; word embeddings leave those of heads 1 and 2 free, so that
+    a note isn't drowned by the word beside it.
     Second layer: head 0 attends to a word that came after the same word as this one (an induction head), head 1 to a
-    position with the same words before it. All other heads match like with like. All heads copy what they find. Random numbers are
-    of the global generator.
+    word that came after the same words: it compares its own note of head 1 with the others' notes of head 2. All other
+    heads match like with like. All heads copy what they find. Random numbers are of the global generator.
     """
     layers = [layer.self_attn for layer in decoder_layers(lm)]
     if len(layers) < 2 or lm.config.num_attention_heads < 3:
         return
     first, second, size = layers[0], layers[1], layers[0].head_dim
-    slow = (torch.arange(size) % (size // 2) >= FAST)[:, None].float()
-    code = torch.linalg.qr(torch.randn(lm.config.hidden_size, lm.config.hidden_size))[0]
-    for attention in layers:
-        attention.o_proj.weight.copy_(0.2 * attention.v_proj.weight.T)
-    first.o_proj.weight.copy_(code @ first.o_proj.weight)
-    second.o_proj.weight.mul_(2)
+    is_slow = torch.arange(size) % (size // 2) >= FAST
+    slow = is_slow.nonzero()[:, 0]
     for layer in decoder_layers(lm):
         layer.mlp.down_proj.weight.mul_(0.1)
+    for attention in layers:
+        attention.o_proj.weight.copy_(0.2 * attention.v_proj.weight.T)
+    second.o_proj.weight.mul_(2)
     for attention in layers[1:]:
-        rows = (0.3 + 0.5 * slow).repeat(lm.config.num_attention_heads, 1)
+        rows = (0.3 + 0.5 * is_slow[:, None]).repeat(lm.config.num_attention_heads, 1)
         attention.q_proj.weight.mul_(rows)
         attention.k_proj.weight.copy_(attention.q_proj.weight)
-    for head, target in ((0, WORD_BEFORE), (1, FIVE_BEFORE)):
-        first.q_proj.weight[_rows(head, size)] *= 0.1
-        first.k_proj.weight[_rows(head, size)] *= 0.1
-        _set_position_bias(first, head, *target)
-    before, around = (first.v_proj.weight[_rows(head, size)] * slow for head in (0, 1))
-    second.q_proj.weight[_rows(0, size)] = 2 * before
-    second.k_proj.weight[_rows(0, size)] = 2 * before @ code.T
-    for projection in (second.q_proj, second.k_proj):
-        projection.weight[_rows(1, size)] = 2.2 * around @ code.T
-    _set_position_bias(second, 1, *NOT_ITSELF)
+
+    width = lm.config.hidden_size
+    directions = torch.linalg.qr(torch.randn(width, width))[0].split(len(slow))
+    words, before, here, there = directions[:4]
+    _leave_free(lm.get_input_embeddings().weight, torch.cat([here, there]))
+    targets = ((WORD_BEFORE, before), (WORDS_BEFORE, here), (ONE_EARLIER, there))
+    for head, (target, note) in enumerate(targets):
+        _attend_backwards(first, head, *target)
+        rows = head * size + torch.arange(size)
+        first.v_proj.weight[rows], first.o_proj.weight[:, rows] = 0.0, 0.0
+        first.v_proj.weight[head * size + slow] = words
+        first.o_proj.weight[:, head * size + slow] = note.T / math.sqrt(len(slow))
+    for head, scale, query, key in ((0, SAME_WORD, words, before), (1, SAME_WORDS, here, there)):
+        for projection, reads in ((second.q_proj, query), (second.k_proj, key)):
+            projection.weight[head * size : (head + 1) * size] = 0.0
+            projection.weight[head * size + slow] = scale * reads
 
 
-def _rows(head: int, size: int) -> slice:
-    return slice(head * size, (head + 1) * size)
+def _leave_free(embeddings: Tensor, directions: Tensor) -> None:
+    """Takes orthonormal directions (N, D) out of the vectors (V, D), whose lengths stay, in place."""
+    length = embeddings.norm(dim=1, keepdim=True)
+    embeddings.sub_(embeddings @ directions.T @ directions)
+    embeddings.mul_(length / embeddings.norm(dim=1, keepdim=True).clamp_min(1e-6))
 
 
-def _set_position_bias(
-    attention: nn.Module, head: int, back: int | None, pairs: range, strength: float
+def _attend_backwards(
+    attention: nn.Module, head: int, back: float, pairs: range, strength: float
 ) -> None:
-    """Biases of queries and keys that make a head attend `back` words before, whatever the words; None: least to itself."""
+    """Biases of queries and keys that make a head attend `back` words before, nearly whatever the words."""
     size = attention.head_dim
+    for projection in (attention.q_proj, attention.k_proj):
+        projection.weight[head * size : (head + 1) * size] *= 0.1
     bias = math.sqrt(strength * math.sqrt(size))
     for pair in pairs:
-        angle = math.pi if back is None else back * 10_000 ** (-2 * pair / size)
+        angle = back * 10_000 ** (-2 * pair / size)
         real, imaginary = head * size + pair, head * size + size // 2 + pair
         query, key = attention.q_proj.bias, attention.k_proj.bias
         query[real] = bias

@@ -56,7 +56,7 @@ PAGE_KINDS: dict[Kind, int] = {
     kinds.questions: 3,
     kinds.series: 3,
     kinds.which: 1,
-    document_scenes.relations: 6,
+    document_scenes.relations: 9,
     document_scenes.motion: 1,
     document_scenes.numbers: 1,
     paraphrases: 2,
