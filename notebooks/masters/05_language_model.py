@@ -699,10 +699,13 @@ head_scores = check("language_model.head_scores", head_scores)
 # | layer, head | compares | finds |
 # |---|---|---|
 # | 1, 1 | positions | the word before; adds a note of it |
-# | 1, 2 | positions | the words about five positions back; adds a note of them |
+# | 1, 2 | positions | the words four and five positions back; adds a note of them |
+# | 1, 3 | positions | the words five and six positions back; adds another note of them |
 # | 2, 1 | the word at its own position with the notes of head 1, 1 | a place after an earlier occurrence of this word |
-# | 2, 2 | the note of head 1, 2 at its own position with those at earlier ones | a place with the same words before it |
+# | 2, 2 | the note of head 1, 2 at its own position with the notes of head 1, 3 at earlier ones | a place after the same words, one position on |
 # | all others of layers 2 and 3 | words with words | equal words |
+#
+# Heads 1, 2 and 1, 3 look one position apart. So the note at "a", before a name is due, is like the note at the *name* behind the same thing. A note of several words holds little of each. So that the word at its own place doesn't drown it, word vectors start without the directions in which these two heads write.
 #
 # The heads were set because a model this small is otherwise slow to learn naming. Section 6 measures how slow, and how sure the start is. Training then changed all weights. So the next tables can't show that such heads *form*. They show what was set, and what training made of it.
 
@@ -711,7 +714,7 @@ start = induction.starting_model(scale)
 Markdown(reading.tables_of_heads(start, model, head_scores))
 
 # %% [markdown]
-# The rows are heads; numbers above 0.5 are bold. *Word before* is the mean weight of a word on the one before it. *Right* is your first score, *another* your second one. At the start one head of layer 1 attends to the word before. One head of layer 2 prefers the right word in short texts and in lists, and none does on pages. The last sentence above lists the heads that read the right word after training. Compare it with the scores of the model in the table of the induction rule: where no head reads the right word, we expect the model to fail.
+# The rows are heads; numbers above 0.5 are bold. *Word before* is the mean weight of a word on the one before it. *Right* is your first score, *another* your second one. At the start one head of layer 1 attends to the word before. One head of layer 2 prefers the right word in short texts and in lists, another one prefers it on pages. The last sentence above lists the heads that read the right word after training. Compare it with the scores of the model in the table of the induction rule: where no head reads the right word, we expect the model to fail.
 
 # %%
 heads = reading.best_heads(model, head_scores)
@@ -770,7 +773,7 @@ Markdown(reading.without_heads(model, silence_head, 12 if smoke else 4))
 # %% [markdown]
 # The table shows shares of right names and facts; those that fell by more than 0.05 are bold. The list below it is computed. How to read it:
 #
-# - Head 1 of layer 1 was started on the word before, head 2 on words about five positions back. In short texts a name stands directly after its thing, on pages five words later. So one expects that short texts need the first head, and pages the second.
+# - Head 1 of layer 1 was started on the word before, heads 2 and 3 on words four to six positions back. In short texts a name stands directly after its thing, on pages five words later. So one expects that short texts need the first head, and pages the other two.
 # - If naming survives without either of two heads, but not without both, each does the work of the other. So removing single heads can't show that a head plays no part.
 # - Facts may need a reading head, too. To answer "what kind of thing is a cat ?", the position of "?" must fetch "cat" first.
 #
@@ -791,7 +794,7 @@ plots.show(
 # %% [markdown]
 # The other two learn *which* names occur in the text, and guess among them. One layer can't do more by attention: see the quiz above. Two layers could, but they don't find it in this time.
 #
-# With more time, models from random weights do learn it. The course's benchmark trained models of three layers, like the course's, from random weights on short texts. It measured their naming and their facts for several seeds. The same figure shows the course's own recipe, for seeds 1 and 2; seed 0 has no curves of names and facts.
+# With more time, models from random weights do learn it. The course's benchmark trained models of three layers, like the course's, from random weights on short texts. It measured their naming and their facts for several seeds. The same figure shows the course's own recipe.
 
 # %%
 (language_row,) = evaluation.load_results("replicate_language")["rows"]
