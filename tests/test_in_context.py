@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from vlmcourse import world
-from vlmcourse.parts.word_hull import WordHull
+from vlmcourse.parts.word_hull import WordDirections, WordHull
 from vlmcourse.recipes import few_shot_report, in_context
 from vlmcourse.world import curriculum, document_kinds, few_shot, tokenizer, word_tests
 from vlmcourse.world.interleaved import interleaved_text
@@ -89,6 +89,15 @@ def test_a_hull_is_the_identity_first_and_a_weighted_mean_of_words_at_last():
         hull.after_step()
     assert hull(vectors).min() >= 0 and torch.allclose(hull(vectors).sum(-1), torch.ones(5))
     assert torch.equal(hull(vectors).argmax(-1), vectors.argmax(-1))
+
+
+def test_what_is_added_to_the_start_keeps_to_the_directions_in_which_words_differ():
+    words, start = torch.zeros(20, 6), torch.randn(2, 6)
+    words[:, 1:3] = torch.randn(20, 2)
+    added, ending = torch.randn(5, 2, 6), WordDirections(words, start, 2)
+    kept = added.clone()
+    kept[..., [0, 3, 4, 5]] = 0
+    torch.testing.assert_close(ending((start + added).flatten(0, 1)), (start + kept).flatten(0, 1))
 
 
 def test_held_out_names_and_new_nouns_are_on_no_training_page():

@@ -846,6 +846,8 @@ Markdown(f"{tables.prefixes_table()}\n\n{tables.examples_sentence()}")
 # %% [markdown]
 # "Within noise" means that the seeds don't separate the two by the course's rule (section "The paper beside ours" states it). Wherever this course says *Frozen* without an addition, it means the linear prefix.
 #
+# The linear prefix, too, has something that the paper doesn't mention. Of what our encoder adds to the mean word embeddings, only the part in half of all directions is kept: those in which nouns and backgrounds differ most. That is a fixed linear map. Without it captions were right as well, but fewer names were. The vector of the thing then also held the background, in directions in which words hardly differ, and names are found by comparing vectors.
+#
 # Ask the shipped model yourself. Choose a picture and a text to go on with:
 
 # %%
@@ -985,7 +987,7 @@ Markdown(f"{comparison.claims_table()}\n\n{comparison.provenance()}")
 #
 # ## Limits
 #
-# Our pictures show one thing on a plain background, and our language model has half a million parameters and a closed vocabulary. Its questions have one right answer each. The encoder is a small ViT, not an NF-ResNet-50, and its vectors start at mean word embeddings, which the paper doesn't say. The word hull is our addition. A few seeds give a coarse estimate of spread.
+# Our pictures show one thing on a plain background, and our language model has half a million parameters and a closed vocabulary. Its questions have one right answer each. The encoder is a small ViT, not an NF-ResNet-50, and its vectors start at mean word embeddings and keep to directions in which words differ, which the paper doesn't say. The word hull is our addition. A few seeds give a coarse estimate of spread.
 #
 # ## Reading
 #

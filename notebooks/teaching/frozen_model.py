@@ -205,9 +205,9 @@ class _Ending(nn.Module):
 
 
 def with_ending(model: Frozen, change: Callable[[Tensor], Tensor]) -> Frozen:
-    """A copy of a trained Frozen whose prefix vectors (N, D) are changed at the end."""
+    """A copy of a trained Frozen whose prefix vectors (N, D) are changed at the end, after its own ending."""
     changed = deepcopy(model)
-    changed.ending = _Ending(change)
+    changed.ending = nn.Sequential(changed.ending, _Ending(change))
     return changed
 
 

@@ -1,4 +1,4 @@
-"""Vectors that end among words: an addition of the course to Frozen's linear prefix."""
+"""Vectors that end among words, or in directions in which words differ: additions of the course to Frozen's prefix."""
 
 from __future__ import annotations
 
@@ -44,3 +44,25 @@ class WordHull(nn.Module):
 
     def after_step(self) -> None:
         self.done += 1
+
+
+class WordDirections(nn.Module):
+    """Of what vectors add to their start, the part in the directions in which words differ most: a fixed linear map.
+
+    A language model can leave directions of its embeddings free of words, for what its own heads write. A linear prefix
+    then learns to write there too, the background into the vector of the thing. Captions don't suffer, but names are found
+    by comparing vectors. Not in the paper.
+
+    words  (V, D) embeddings, each less the mean of its kind;  start: (n, D);  count: of directions
+    """
+
+    def __init__(self, words: Tensor, start: Tensor, count: int):
+        super().__init__()
+        directions = torch.linalg.svd(words.detach(), full_matrices=False)[2][:count]
+        self.register_buffer("start", start.detach().clone())
+        self.register_buffer("projection", directions.T @ directions)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """(M * n, D) -> (M * n, D)."""
+        added = vectors.unflatten(0, (-1, len(self.start))) - self.start
+        return (self.start + added @ self.projection).flatten(0, 1)

@@ -19,7 +19,7 @@ from vlmcourse.evaluation import (
 from vlmcourse.evaluation.generation import STOP, generate_sentences
 from vlmcourse.papers.frozen import Frozen, FrozenConfig
 from vlmcourse.parts.language import freeze
-from vlmcourse.parts.word_hull import WordHull
+from vlmcourse.parts.word_hull import WordDirections, WordHull
 from vlmcourse.recipes.few_shot_report import Score, binding_report, knowledge_report
 from vlmcourse.recipes.recipe import Recipe, Run, Sizes
 from vlmcourse.training.optimisation import Optimisation
@@ -63,13 +63,28 @@ def new_frozen(
 
 def mean_embedding(lm: nn.Module, words: Sequence[str]) -> Tensor:
     """The mean of these words' embeddings, (D,)."""
-    return lm.get_input_embeddings().weight.detach()[tokenizer.encode(words)[:, 1]].mean(0)
+    return embeddings(lm, words).mean(0)
+
+
+def embeddings(lm: nn.Module, words: Sequence[str]) -> Tensor:
+    """The embeddings of words, (N, D)."""
+    return lm.get_input_embeddings().weight.detach()[tokenizer.encode(words)[:, 1]]
+
+
+def _nouns_and_backgrounds() -> tuple[list[str], list[str]]:
+    return [noun.word for noun in world.nouns()], list(world.BACKGROUNDS)
 
 
 def mean_noun_and_background(lm: nn.Module) -> Tensor:
     """The mean embedding of all nouns, and of all backgrounds, (2, D): where the two vectors of a picture start."""
-    word_sets = [noun.word for noun in world.nouns()], list(world.BACKGROUNDS)
-    return torch.stack([mean_embedding(lm, words) for words in word_sets])
+    return torch.stack([mean_embedding(lm, words) for words in _nouns_and_backgrounds()])
+
+
+def word_directions(lm: nn.Module, steps: int) -> WordDirections:
+    """The prefix keeps to half of all directions, those in which nouns and backgrounds differ most: see WordDirections."""
+    kinds = [embeddings(lm, words) for words in _nouns_and_backgrounds()]
+    words = torch.cat([rows - rows.mean(0) for rows in kinds])
+    return WordDirections(words, mean_noun_and_background(lm), words.shape[1] // 2)
 
 
 def word_hull(lm: nn.Module, steps: int) -> WordHull:
@@ -226,8 +241,14 @@ def frozen_report(model: Frozen, scale: Scale, count: int = 256) -> dict:
     }
 
 
-recipe = Recipe("frozen", SIZES, setup, FROZEN_OPTIMISATION, frozen_report)
-"""The paper's: a linear prefix."""
+recipe = Recipe(
+    "frozen",
+    SIZES,
+    partial(setup, ending=word_directions),
+    FROZEN_OPTIMISATION,
+    frozen_report,
+)
+"""The paper's linear prefix, in the directions in which words differ."""
 word_hull_recipe = Recipe(
     "frozen_word_hull",
     SIZES,
