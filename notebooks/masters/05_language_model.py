@@ -912,7 +912,7 @@ Markdown(f"{results.comparison(measured)}\n\n{own}\n\n{results.start_table(measu
 #
 # And cautions where it is *agrees*:
 #
-# - **Without its best head** the model names less well, but better than a guess: other heads do part of the work.
+# - **Without its best head** the model names less well. Where it stays above a guess, other heads do part of the work.
 # - **The heads may be narrower than the paper's.** Ours fetch names after things. The paper tests its heads on lists said twice (section 5).
 # - **Our own comparison, second row.** One layer can't be set in this way. So depth and start differ together, and this row can't tell which of them helps.
 #
