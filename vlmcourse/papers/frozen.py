@@ -85,9 +85,10 @@ class Frozen(SoftPromptModel):
         return self.ending((self.start + self.residual_scale * output).flatten(0, 1))
 
     def after_step(self) -> None:
-        """As the ending's."""
-        if hasattr(self.ending, "after_step"):
-            self.ending.after_step()
+        """As those of the ending's parts that have one."""
+        for part in self.ending.modules():
+            if hasattr(part, "after_step"):
+                part.after_step()
 
     def vision_context(self, pixel_values: Tensor) -> dict[str, Tensor]:
         """Context of `forward`, of images (M, 3, S, S): {"prefix": (M * n, D)}."""

@@ -87,17 +87,18 @@ def word_directions(lm: nn.Module, steps: int) -> WordDirections:
     return WordDirections(words, mean_noun_and_background(lm), words.shape[1] // 2)
 
 
-def word_hull(lm: nn.Module, steps: int) -> WordHull:
-    """The prefix ends in the hull of all words, an addition of the course: see WordHull."""
+def word_hull(lm: nn.Module, steps: int) -> nn.Module:
+    """The same, and then it ends in the hull of all words, an addition of the course: see WordHull."""
     rows = lm.get_input_embeddings().weight
-    return WordHull(rows[len(tokenizer.SPECIAL) :], steps)
+    hull = WordHull(rows[len(tokenizer.SPECIAL) :], steps)
+    return nn.Sequential(word_directions(lm, steps), hull)
 
 
 def thing_and_background(scene: world.Scene, rng: world.SeededRandom) -> str:
     """The caption that is learnt: "banana pink ."
 
     The language model reads "banana pink ." more often than any other description, and after one it expects the same words
-    again: with the right words instead of a picture its loss on these captions is 0.12, without any 2.67. So vectors that
+    again: with the right words instead of a picture the loss of a former one on these captions was 0.12, without any 2.67. So vectors that
     are the right words predict the caption as well as anything can, and nothing else is to be learnt.
     """
     return f"{scene.words[0]} {scene.background} {STOP}"
