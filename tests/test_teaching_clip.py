@@ -31,23 +31,39 @@ def collect(keep, count_always=False):
     return answer
 
 
-def patches(order):
+def patches(order, patch_first=False):
     def answer(x, p):
         B, C, S, _ = x.shape
-        x = x.reshape(B, C, S // p, p, S // p, p).permute(order)
+        split = (p, S // p) if patch_first else (S // p, p)
+        x = x.reshape(B, C, *split, *split).permute(order)
         return x.reshape(B, (S // p) ** 2, C * p * p)
 
     return answer
 
 
-def pooled(query=lambda x: x[:, :1], keys=lambda x: x, root=None, positions=1, heads_of=None):
+def split_heads(y, heads):
+    return y.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def pooled(
+    query=lambda x: x[:, :1],
+    keys=lambda x: x,
+    root="d",
+    positions=1,
+    heads_of=None,
+    split=split_heads,
+    values=lambda x: x,
+    softmax=lambda scores: scores.softmax(-1),
+):
     def answer(tokens, e, wq, wk, wv, wo, heads):
         heads = heads_of or heads
         x = torch.cat([tokens.mean(1, keepdim=True), tokens], 1) + positions * e
-        q, k, v = query(x) @ wq.T, keys(x) @ wk.T, keys(x) @ wv.T
-        q, k, v = (y.unflatten(-1, (heads, -1)).transpose(1, 2) for y in (q, k, v))
-        scale = (root or q.shape[-1]) if root != "D" else tokens.shape[-1]
-        weights = (q @ k.transpose(-2, -1) / scale**0.5).softmax(-1)
+        q, k, v = query(x) @ wq.T, keys(x) @ wk.T, keys(values(x)) @ wv.T
+        q, k, v = (split(y, heads) for y in (q, k, v))
+        d = q.shape[-1]
+        known = {"d": d, "D": tokens.shape[-1], "d squared": d * d, "1 / d": 1 / d, 1: 1}
+        scale = known[root]
+        weights = softmax(q @ k.transpose(-2, -1) / scale**0.5)
         return (weights @ v).transpose(1, 2).flatten(2)[:, 0] @ wo.T
 
     return answer
@@ -86,6 +102,12 @@ def symmetric(table, rows=None):
     return (cross_entropy(table, rows) + cross_entropy(table.T, rows)) / 2
 
 
+def symmetric_without_the_right_one(table):
+    negatives = table.masked_fill(torch.eye(len(table)).bool(), -math.inf)
+    rows, columns = negatives.logsumexp(1), negatives.logsumexp(0)
+    return ((rows + columns) / 2 - table.diagonal()).mean()
+
+
 HIGHEST = math.log(100)
 
 
@@ -111,8 +133,24 @@ def clamped_by_replacing(model, batch, optimiser):
     return loss
 
 
+def clamped_first(model, batch, optimiser):
+    with torch.no_grad():
+        model.logit_scale.clamp_(0, HIGHEST)
+    return step("zero", "back", "step")(model, batch, optimiser)
+
+
+def scale_in_place_of_its_logarithm(model, batch, optimiser):
+    loss = step("zero", "back", "step")(model, batch, optimiser)
+    model.logit_scale.data = model.logit_scale.data.exp().clamp(1, 100)
+    return loss
+
+
 def share(rank):
     return rank.float().mean().item()
+
+
+def found_by(first):
+    return lambda s, k: share((first(s, k) == torch.arange(len(s))[:, None]).any(1))
 
 
 def texts_of(names, template):
@@ -134,6 +172,9 @@ WRONG = {
             c, most - 1
         ),
         "the order has changed": lambda c, most: sorted(collect(lambda q, i, t: (i, t))(c, most)),
+        "go through the candidates once": lambda c, most: sorted(
+            collect(lambda q, i, t: (i, t))(c, most), key=lambda row: row[0]
+        ),
         "found None": lambda c, most: None,
     },
     "clip.patchify": {
@@ -144,6 +185,9 @@ WRONG = {
         "channels come before the patches": patches((0, 1, 2, 4, 3, 5)),
         "last two axes are exchanged": lambda x, p: patches((0, 2, 4, 1, 3, 5))(x, p).mT,
         "overlap": lambda x, p: unfold(x, p).mT,
+        "patches go row by row, and so": patches((0, 4, 2, 1, 5, 3)),
+        "not (p, S / p)": patches((0, 2, 4, 1, 3, 5), patch_first=True),
+        "in a row are exchanged": patches((0, 3, 5, 1, 2, 4), patch_first=True),
         "no gradient": lambda x, p: torch.tensor(patches((0, 2, 4, 1, 3, 5))(x, p).tolist()),
     },
     "clip.image_tokens": {
@@ -162,7 +206,7 @@ WRONG = {
         "no gradient": lambda x, w, c, p: (
             torch.cat([c.expand(len(x), 1, -1), x @ w.T], 1) + p
         ).detach(),
-        "your code raised RuntimeError": lambda x, w, c, p: torch.cat([c, x @ w.T], 1) + p,
+        "Error: ": lambda x, w, c, p: torch.cat([c, x @ w.T], 1) + p,
     },
     "clip.attention_pool": {
         "there are no positions": pooled(positions=0),
@@ -190,6 +234,20 @@ WRONG = {
         "multiply by their transpose": lambda t, e, q, k, v, o, heads: pooled()(
             t, e, q.T, k.T, v.T, o.T, heads
         ),
+        "reshape alone mixes tokens and heads": pooled(
+            split=lambda y, heads: y.reshape(len(y), heads, y.shape[1], -1)
+        ),
+        "by a head's width, d": pooled(root="d squared"),
+        "multiplied by the root": pooled(root="1 / d"),
+        "there is no softmax": pooled(softmax=lambda scores: scores),
+        "before the division by the root": lambda t, *rest: (
+            pooled(root=1)(t, *rest) / (t.shape[-1] / rest[-1]) ** 0.5
+        ),
+        "w_query is stored": lambda t, e, q, *rest: pooled()(t, e, q.T, *rest),
+        "w_key is stored": lambda t, e, q, k, *rest: pooled()(t, e, q, k.T, *rest),
+        "w_value is stored": lambda t, e, q, k, v, *rest: pooled()(t, e, q, k, v.T, *rest),
+        "w_out is stored": lambda t, e, q, k, v, o, heads: pooled()(t, e, q, k, v, o.T, heads),
+        "no positions as values": lambda t, e, *rest: pooled(values=lambda x: x - e)(t, e, *rest),
         "nothing attends": lambda t, *rest: t.mean(1),
         "no gradient": lambda *a: pooled()(*a).detach(),
     },
@@ -203,6 +261,9 @@ WRONG = {
         "token after the end token": read_at(lambda ids, end: first_end(ids, end) + 1),
         "mean of all tokens up to": lambda s, ids, end: torch.stack(
             [x[: n + 1].mean(0) for x, n in zip(s, first_end(ids, end).tolist())]
+        ),
+        "are averaged": lambda s, ids, end: (
+            (s * (ids == end)[..., None]).sum(1) / (ids == end).sum(1, keepdim=True)
         ),
         "are added up": lambda s, ids, end: (s * (ids == end)[..., None]).sum(1),
         "token before the end token": read_at(lambda ids, end: first_end(ids, end) - 1),
@@ -219,6 +280,18 @@ WRONG = {
         "a fourth matrix": parameters(lambda d: 11 * d * d + 12 * d),
         "4 * width wide": parameters(lambda d: 6 * d * d + 10 * d),
         "first bias is as wide": parameters(lambda d: 12 * d * d + 10 * d),
+        "its two LayerNorms": parameters(lambda d: 12 * d * d + 9 * d),
+        "the biases of attention": parameters(lambda d: 12 * d * d + 9 * d),
+        "the hidden layer's bias": parameters(lambda d: 12 * d * d + 9 * d),
+        "feed-forward network's biases": parameters(lambda d: 12 * d * d + 8 * d),
+        "and so has 4D x D": parameters(lambda d: 12 * d * d + 12 * d),
+        "as a language model has it": lambda v, c, d, n: parameters()(v, c, d, n) + v * d,
+        "it is left out here": lambda v, c, d, n: parameters()(v, c, d, n) + d * d,
+        "the biases and the LayerNorms": parameters(lambda d: 12 * d * d),
+        "the feed-forward network is missing": parameters(lambda d: 4 * d * d + 8 * d),
+        "D to 4D, and 4D to D": parameters(lambda d: 8 * d * d + 12 * d),
+        "attention, or the feed-forward network's first": parameters(lambda d: 8 * d * d + 9 * d),
+        "of D x D, for the output": parameters(lambda d: 11 * d * d + 13 * d),
         "counted once": lambda v, c, d, n: parameters()(v, c, d, 1),
         "found a float": lambda v, c, d, n: float(parameters()(v, c, d, n)),
     },
@@ -231,6 +304,9 @@ WRONG = {
         ),
         "used as it is": lambda i, t, s: symmetric(
             s * normalize(i, dim=-1) @ normalize(t, dim=-1).T
+        ),
+        "multiplied twice": lambda i, t, s: symmetric(
+            (s.exp() * normalize(i, dim=-1)) @ (s.exp() * normalize(t, dim=-1)).T
         ),
         "divided": lambda i, t, s: symmetric(
             normalize(i, dim=-1) @ normalize(t, dim=-1).T / s.exp()
@@ -264,6 +340,19 @@ WRONG = {
         ),
         "Expected input batch_size": lambda i, t, s: symmetric(logits(i, t, s), torch.arange(6)),
         "the vectors are not normalised": lambda i, t, s: symmetric(s.exp() * i @ t.T),
+        "the temperature is fixed": lambda i, t, s: symmetric(
+            logits(i, t, torch.tensor(math.log(1 / 0.07)))
+        ),
+        "cut off at 100 inside the loss": lambda i, t, s: symmetric(
+            logits(i, t, s.clamp(0, HIGHEST))
+        ),
+        "rewards the right pairs alone": lambda i, t, s: -logits(i, t, s).diagonal().mean(),
+        "missing in the denominator": lambda i, t, s: symmetric_without_the_right_one(
+            logits(i, t, s)
+        ),
+        "add the loss of the columns": lambda i, t, s: (
+            cross_entropy(logits(i, t, s), labels(i)) / 2
+        ),
         "summed": lambda i, t, s: len(i) * symmetric(logits(i, t, s)),
         "sign": lambda i, t, s: -symmetric(logits(i, t, s)),
         "not the right value": lambda i, t, s: symmetric(logits(i, t, s)) + 1,
@@ -273,7 +362,9 @@ WRONG = {
         "old gradients": step("back", "step", "clamp"),
         "nothing is learned": step("zero", "back", "clamp"),
         "not kept in its bounds": step("zero", "back", "step"),
+        "holds the scale now": scale_in_place_of_its_logarithm,
         "clamped before": step("zero", "back", "clamp", "step"),
+        "afterwards it can be out of bounds": clamped_first,
         "but the parameter is a logarithm": step(*FULL, high=100),
         "natural": step(*FULL, high=2),
         "no lower bound": step(*FULL, low=-99),
@@ -288,13 +379,19 @@ WRONG = {
     },
     "clip.recall_at_k": {
         "ties count for the model": lambda s, k: share((s > s.diagonal()[:, None]).sum(1) + 1 <= k),
-        "as the sorting happens to leave": lambda s, k: (
-            share(s.topk(k).indices == torch.arange(len(s))[:, None]) * k
+        "as the sorting happens to leave": found_by(lambda s, k: s.topk(k).indices),
+        "happens to leave them": found_by(lambda s, k: s.argsort(1, descending=True)[:, :k]),
+        "all of them must count as before it": found_by(lambda s, k: (-s).argsort(1)[:, :k]),
+        "come before or after it": found_by(lambda s, k: s.argsort(1).flip(1)[:, :k]),
+        "neither the right text nor the ties": lambda s, k: share(
+            (s > s.diagonal()[:, None]).sum(1) <= k
         ),
         "that is text to image": lambda s, k: share((s >= s.diagonal()).sum(0) <= k),
         "k is one too large": lambda s, k: share((s >= s.diagonal()[:, None]).sum(1) - 1 <= k),
         "Does the right text count": lambda s, k: share((s >= s.diagonal()[:, None]).sum(1) < k),
         "that is recall at 1": lambda s, k: share((s >= s.diagonal()[:, None]).sum(1) <= 1),
+        "at 1: use k": lambda s, k: share(s.argmax(1) == torch.arange(len(s))),
+        "expected one number": lambda s, k: ((s >= s.diagonal()[:, None]).sum(1) <= k).float(),
         "these are percent": lambda s, k: 100 * share((s >= s.diagonal()[:, None]).sum(1) <= k),
         "not by k": lambda s, k: len(s) / k * share((s >= s.diagonal()[:, None]).sum(1) <= k),
         "lies along the columns": lambda s, k: share((s >= s.diagonal()).sum(1) <= k),
@@ -309,6 +406,12 @@ WRONG = {
         "after the template": lambda i, e, n, t, s: (
             s.exp() * i @ e([f"{t} {name}" for name in n]).T
         ).softmax(-1),
+        "the template is not used": lambda i, e, n, t, s: (
+            s.exp() * i @ e([f"a photo of {name}" for name in n]).T
+        ).softmax(-1),
+        "the temperature is fixed": lambda i, e, n, t, s: (i @ e(texts_of(n, t)).T / 0.07).softmax(
+            -1
+        ),
         "used as it is": lambda i, e, n, t, s: (s * i @ e(texts_of(n, t)).T).softmax(-1),
         "no temperature": lambda i, e, n, t, s: (i @ e(texts_of(n, t)).T).softmax(-1),
         "are divided by the scale": lambda i, e, n, t, s: (
@@ -415,10 +518,11 @@ def test_the_tables_show_the_paper_s_numbers_and_the_verdicts():
     controls = clip_tables.controls_table().data
     assert "| image to text R@1 | 0.980 ± 0.004 | 0.004 ± 0.000 |" in controls
     facts = clip_tables.facts_table().data
-    for number in ("400 million", "500,000 queries", "20,000 pairs", "63 million", "2.6 percent"):
+    for number in ("400 million", "500,000 queries", "20,000 pairs", "63 million", "32 epochs"):
         assert number in facts
     model = recipes.clip.new_clip(recipes.clip.clip_config(Scale.of("smoke")))
-    assert "192,000" in clip_tables.sizes_table(model, 64, 3000).data
+    sizes = clip_tables.sizes_table(model, 64, 3000).data
+    assert "| 12.8 billion (400 million, 32 times) | 192,000 |" in sizes
 
 
 def test_the_diagrams_hold_the_shapes_of_the_model():
@@ -434,7 +538,7 @@ def test_the_temperature_player_computes_the_softmax_it_shows(monkeypatch):
     cosines = torch.tensor([0.5, 0.3, 0.1])
     wanted = (20 * cosines).softmax(0)
     figure = clip_temperature.at_scale(cosines, 20.0, ["a", "b", "c"])
-    assert f"{wanted[0]:.3g}" in figure.description
+    assert f"{wanted[0]:.2f}" in figure.description
     cases = {"one": (cosines, ["a", "b", "c"]), "other": (cosines.flip(0), ["c", "b", "a"])}
     clip_temperature.temperature_player(cases, 20.0)
     image, fields, _, text = shown[0][0].children

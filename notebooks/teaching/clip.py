@@ -1,4 +1,5 @@
-"""Lesson 02, CLIP's two towers: its exercises. What each likely mistake would give is in clip_images, clip_texts, clip_objective."""
+"""Lesson 02, CLIP's two towers: its exercises. What each likely mistake would give is in clip_images, clip_pooling,
+clip_texts, clip_objective and clip_retrieval."""
 
 from __future__ import annotations
 
@@ -6,6 +7,8 @@ from functools import partial
 
 from teaching import clip_images as images
 from teaching import clip_objective as objective
+from teaching import clip_pooling as pooling
+from teaching import clip_retrieval as retrieval
 from teaching import clip_texts as texts
 from teaching.exercises import Exercise, distinguishing, gradient_rule, rule
 from vlmgrader.checks import driver_source
@@ -50,12 +53,12 @@ EXERCISES = {
     "attention_pool": Exercise(
         "The mean token asks, all tokens answer, head by head.",
         (
-            rule("attention_pool", images.pool_inputs, images.attention_pool, images.POOL),
+            rule("attention_pool", pooling.pool_inputs, pooling.attention_pool, pooling.POOL),
             gradient_rule(
-                "attention_pool", images.pool_inputs, images.attention_pool, 6, NO_GRADIENT
+                "attention_pool", pooling.pool_inputs, pooling.attention_pool, 6, NO_GRADIENT
             ),
         ),
-        reference=images.attention_pool,
+        reference=pooling.attention_pool,
     ),
     "text_features": Exercise(
         "The first end token's state, and an error for a text without one.",
@@ -108,6 +111,7 @@ EXERCISES = {
                 hidden=(
                     partial(objective.loss_inputs, size=3),
                     partial(objective.loss_inputs, size=11),
+                    partial(objective.loss_inputs, lowest=4.8),
                 ),
             ),
             gradient_rule(
@@ -134,20 +138,16 @@ EXERCISES = {
         (
             rule(
                 "recall_at_k",
-                distinguishing(
-                    objective.recall_inputs,
-                    objective.recall_at_k,
-                    objective.RECALL | {"sorted": objective.recall_by_topk},
-                ),
-                objective.recall_at_k,
-                objective.RECALL,
-                explain=objective.ties_by_accident,
+                distinguishing(retrieval.sorted_inputs, retrieval.recall_at_k, retrieval.RECALL),
+                retrieval.recall_at_k,
+                retrieval.RECALL,
+                explain=retrieval.ties_by_accident,
                 rounds=6,
             ),
             rule(
                 "recall_at_k",
-                objective.constant_inputs,
-                objective.recall_at_k,
+                retrieval.constant_inputs,
+                retrieval.recall_at_k,
                 {
                     "all similarities are equal here, and ties count against the model.": lambda s, k: (
                         1.0
@@ -155,7 +155,7 @@ EXERCISES = {
                 },
             ),
         ),
-        reference=objective.recall_at_k,
+        reference=retrieval.recall_at_k,
     ),
     "zero_shot": Exercise(
         "The class names, written as captions, are the weights of the classifier.",

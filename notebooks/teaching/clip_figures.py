@@ -163,6 +163,23 @@ def patches_figure(patches: Tensor, p: int):
     )
 
 
+def training_figure(curves: Mapping[str, Sequence], chance: float, chance_name: str):
+    """Training loss of several runs, {name: Steps}, with the mean of each one's last 20 steps and the width of the running mean."""
+    ends = {name: [step.loss for step in run[-20:]] for name, run in curves.items()}
+    named = {
+        f"{name}, mean of the last 20 steps: {sum(ends[name]) / len(ends[name]):.2f}": run
+        for name, run in curves.items()
+    }
+    drawn = plots.loss(named, chance=chance, chance_name=chance_name)
+    axes = drawn.axes[0]
+    single_steps, running_mean = axes.lines[0], axes.lines[1]
+    width = len(single_steps.get_xdata()) - len(running_mean.get_xdata()) + 1
+    axes.set_ylabel(f"loss (nats), mean of {width} steps\n(pale: each step)")
+    for line in axes.lines[0 : 2 * len(curves) : 2]:
+        line.set_alpha(0.5)
+    return drawn
+
+
 @course_style()
 def controls_figure(report: Mapping[str, float]):
     """Retrieval and zero-shot accuracy beside their controls, as points on an axis that is logarithmic above 0.002."""

@@ -1,4 +1,4 @@
-"""Lesson 02: formulas of the exercises on data and the image tower, and what each likely mistake would give."""
+"""Lesson 02: formulas of the exercises on data and the Vision Transformer's input, and what each likely mistake would give."""
 
 from __future__ import annotations
 
@@ -10,11 +10,6 @@ import torch
 from torch import Tensor
 
 from teaching.exercises import normal, number
-
-
-def unchanged(x: Tensor) -> Tensor:
-    return x
-
 
 # 1. Data collection.
 
@@ -80,6 +75,13 @@ COLLECT = {
     ),
     "the order has changed: go through the candidates once, and append.": (
         lambda c, m: sorted(collect(c, m)),
+        lambda c, m: sorted(collect(c, m), key=lambda pair: pair[0]),
+        lambda c, m: [
+            pair
+            for query in dict.fromkeys(pair[0] for pair in c)
+            for pair in collect(c, m)
+            if pair[0] == query
+        ],
     ),
     "one pair of each query is missing: `most` pairs are allowed.": lambda c, m: collect(c, m - 1),
     "there is one pair of a query too many.": lambda c, m: collect(c, m + 1),
@@ -114,7 +116,8 @@ PATCHIFY = {
         patchify, order=(0, 2, 4, 1, 5, 3)
     ),
     "reshape alone mixes pixels of different patches: the axes must change their order in between.": (
-        lambda x, p: x.reshape(len(x), (x.shape[2] // p) ** 2, -1)
+        lambda x, p: x.reshape(len(x), (x.shape[2] // p) ** 2, -1),
+        lambda x, p: x.reshape(len(x), 3 * p * p, -1).mT,
     ),
     "the channels come before the patches in the order of the axes.": partial(
         patchify, order=(0, 1, 2, 4, 3, 5)
@@ -125,8 +128,15 @@ PATCHIFY = {
     "these patches overlap: the next one starts `patch` pixels further.": lambda x, p: (
         torch.nn.functional.unfold(x, p).transpose(1, 2)
     ),
-    "the patch's size and the number of patches in a row are exchanged.": lambda x, p: patchify(
-        x, x.shape[2] // p
+    "rows and columns are exchanged: patches go row by row, and so do the pixels of each.": partial(
+        patchify, order=(0, 4, 2, 1, 5, 3)
+    ),
+    "the patch's size and the number of patches in a row are exchanged: reshape S to (S / p, p), not (p, S / p).": (
+        lambda x, p: patchify(x, x.shape[2] // p),
+        lambda x, p: patchify(x, x.shape[2] // p).reshape(len(x), -1, 3 * p * p),
+        lambda x, p: patchify(x, x.shape[2] // p, order=(0, 3, 5, 1, 2, 4)).reshape(
+            len(x), -1, 3 * p * p
+        ),
     ),
 }
 
@@ -180,105 +190,4 @@ TOKENS = {
         image_tokens, start=lambda token, x: 0 * token
     ),
     "the positions are multiplied: add them.": lambda x, w, c, p: image_tokens(x, w, c, 0 * p) * p,
-}
-
-
-# 4. Attention pooling.
-
-
-def attention_pool(
-    tokens: Tensor,
-    positions: Tensor,
-    w_query: Tensor,
-    w_key: Tensor,
-    w_value: Tensor,
-    w_out: Tensor,
-    heads: int,
-    query_of: Callable = lambda x: x[:, :1],
-    keys_of: Callable = unchanged,
-    axis: int = -1,
-    scale: Callable = lambda width, heads: (width / heads) ** -0.5,
-    split: Callable = lambda x, heads: x.unflatten(-1, (heads, -1)).transpose(1, 2),
-) -> Tensor:
-    """Mean token as query: (B, P, D), positions (1 + P, D), four (D, D) matrices -> (B, D)."""
-    x = torch.cat([tokens.mean(1, keepdim=True), tokens], dim=1) + positions
-    queries, x = query_of(x), keys_of(x)
-    q, k, v = (split(a @ w.T, heads) for a, w in ((queries, w_query), (x, w_key), (x, w_value)))
-    weights = (scale(tokens.shape[-1], heads) * q @ k.transpose(-2, -1)).softmax(axis)
-    pooled = (weights @ v).transpose(1, 2).flatten(2).mean(1)
-    return pooled @ w_out.T
-
-
-def pool_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    heads, P = number(generator, 2, 3), number(generator, 4, 6)
-    width = 4 * heads
-    matrices = [normal(generator, width, width, scale=0.5) for _ in range(4)]
-    tokens = normal(generator, 2, P, width)
-    return [tokens, normal(generator, 1 + P, width), *matrices, heads], {}
-
-
-def mean_after_positions(tokens, positions, *rest):
-    later = tokens + positions[1:]
-    first = later.mean(1, keepdim=True) - tokens.mean(1, keepdim=True)
-    shifted = torch.cat([first.mean(0), positions[1:]])
-    return attention_pool(tokens, shifted, *rest)
-
-
-def mean_without_position(tokens, positions, *rest, keys_of=unchanged):
-    """The mean token is the query as it is, without its position."""
-    mean = tokens.mean(1, keepdim=True)
-    return attention_pool(tokens, positions, *rest, query_of=lambda x: mean, keys_of=keys_of)
-
-
-mean_without_position_not_a_key = partial(mean_without_position, keys_of=lambda x: x[:, 1:])
-
-POOL = {
-    "there are no positions: add them to the mean and to the tokens.": lambda t, p, *rest: (
-        attention_pool(t, 0 * p, *rest)
-    ),
-    "the query is the first patch: it is the mean of all, at row 0.": partial(
-        attention_pool, query_of=lambda x: x[:, 1:2]
-    ),
-    "every token is a query, and the results are averaged: the mean token alone is the query.": (
-        partial(attention_pool, query_of=unchanged),
-        partial(attention_pool, query_of=lambda x: x[:, 1:]),
-    ),
-    "the mean token is not among the keys: it attends to itself as well.": (
-        partial(attention_pool, keys_of=lambda x: x[:, 1:]),
-        mean_without_position_not_a_key,
-    ),
-    "the mean token has a position as well, the first row: add it to the query.": mean_without_position,
-    "divided by the root of the whole width: each head has width / heads numbers.": partial(
-        attention_pool, scale=lambda width, heads: width**-0.5
-    ),
-    "the scores are not divided by the root of a head's width.": partial(
-        attention_pool, scale=lambda width, heads: 1.0
-    ),
-    "that is one head: split the width into `heads` parts.": lambda *a: attention_pool(*a[:-1], 1),
-    "the heads are split wrongly: neighbouring numbers belong to one head.": partial(
-        attention_pool, split=lambda x, heads: x.unflatten(-1, (-1, heads)).permute(0, 3, 1, 2)
-    ),
-    "the softmax runs over the wrong axis: over the keys, the last.": (
-        partial(attention_pool, axis=1),
-        partial(attention_pool, axis=2),
-    ),
-    "queries and keys are exchanged: w_query belongs to the mean token.": (
-        lambda t, p, q, k, v, o, heads: attention_pool(t, p, k, q, v, o, heads)
-    ),
-    "keys and values are exchanged: w_key makes what the query is compared with.": (
-        lambda t, p, q, k, v, o, heads: attention_pool(t, p, q, v, k, o, heads)
-    ),
-    "the value matrix is missing.": lambda t, p, q, k, v, o, heads: attention_pool(
-        t, p, q, k, torch.eye(len(o)), o, heads
-    ),
-    "the output matrix is missing.": lambda t, p, q, k, v, o, heads: attention_pool(
-        t, p, q, k, v, torch.eye(len(o)), heads
-    ),
-    "the mean is taken after the positions were added: first the mean, then positions for all.": (
-        mean_after_positions
-    ),
-    "the matrices are stored as in nn.Linear: multiply by their transpose.": (
-        lambda t, p, q, k, v, o, heads: attention_pool(t, p, q.T, k.T, v.T, o.T, heads)
-    ),
-    "that is the mean of the tokens: nothing attends.": lambda t, *_: t.mean(1),
 }

@@ -1,4 +1,4 @@
-"""Lesson 02: formulas of the exercises on loss, training and retrieval, and what each likely mistake would give."""
+"""Lesson 02: formulas of the exercises on loss and training, and what each likely mistake would give."""
 
 from __future__ import annotations
 
@@ -39,10 +39,11 @@ def symmetric_loss(
     return rows * by_image + columns * by_text
 
 
-def loss_inputs(generator: torch.Generator, size: int = 0) -> tuple[list, dict]:
+def loss_inputs(generator: torch.Generator, size: int = 0, lowest: float = 1) -> tuple[list, dict]:
+    """Image and text vectors of any length, and a logit scale between `lowest` and lowest + 1."""
     size, width = size or number(generator, 4, 8), number(generator, 5, 9)
     image, text = (normal(generator, size, width, scale=3) for _ in range(2))
-    return [image, text, 1 + torch.rand((), generator=generator)], {}
+    return [image, text, lowest + torch.rand((), generator=generator)], {}
 
 
 def as_float(**changes) -> Callable:
@@ -59,12 +60,24 @@ def pair_by_pair(*args: Tensor) -> float:
     return binary_cross_entropy_with_logits(table, torch.eye(len(table))).item()
 
 
+def without_the_right_one(*args: Tensor) -> float:
+    """The denominators hold the negatives alone."""
+    table = logits_of(*args)
+    negatives = table.masked_fill(torch.eye(len(table)).bool(), -math.inf)
+    sums = (negatives.logsumexp(1) + negatives.logsumexp(0)) / 2
+    return (sums - table.diagonal()).mean().item()
+
+
 softmax_rows, softmax_columns = partial(torch.softmax, dim=1), partial(torch.softmax, dim=0)
 LOSS = {
-    "that is only image to text: add the loss of the columns (the transpose) and halve.": as_float(
-        rows=1, columns=0
+    "that is only image to text: add the loss of the columns (the transpose) and halve.": (
+        as_float(rows=1, columns=0),
+        as_float(rows=0.5, columns=0),
     ),
-    "that is only text to image: add the loss of the rows and halve.": as_float(rows=0, columns=1),
+    "that is only text to image: add the loss of the rows and halve.": (
+        as_float(rows=0, columns=1),
+        as_float(rows=0, columns=0.5),
+    ),
     "that is the same direction twice: one of the two needs the transpose of the table.": (
         as_float(rows=2, columns=0),
         as_float(rows=0, columns=2),
@@ -72,8 +85,18 @@ LOSS = {
     "that is the sum of both directions: the paper takes their mean.": as_float(rows=1, columns=1),
     "the logit scale is used as it is: multiply by its exponential.": as_float(scale=unchanged),
     "the cosines are divided by the scale: it multiplies.": as_float(scale=lambda s: 1 / s.exp()),
+    "the scale is multiplied twice: once is enough, not once for images and once for texts.": (
+        as_float(scale=lambda s: (2 * s).exp())
+    ),
     "there is no temperature: multiply the cosines by exp(logit_scale).": as_float(
         scale=torch.ones_like
+    ),
+    "the scale is cut off at 100 inside the loss: beyond it s gets no gradient. The training step keeps the bound.": (
+        as_float(scale=lambda s: s.exp().clamp(max=100))
+    ),
+    "the temperature is fixed: the scale is learned, exp(logit_scale).": (
+        as_float(scale=lambda s: 1 / 0.07),
+        as_float(scale=lambda s: 100.0),
     ),
     "the vectors are not normalised: these are dot products, not cosines.": as_float(
         units=(unchanged, unchanged)
@@ -112,6 +135,14 @@ LOSS = {
     "the target is 0 in every row; the right text of image i is number i.": lambda *args: (
         -(logits_of(*args).log_softmax(1)[:, 0] + logits_of(*args).log_softmax(0)[0]).mean().item()
         / 2
+    ),
+    "the right text is missing in the denominator: the softmax runs over all texts of a row.": (
+        without_the_right_one
+    ),
+    "that rewards the right pairs alone: the other texts of a row, its negatives, belong in the loss.": (
+        lambda *args: -logits_of(*args).diagonal().mean().item(),
+        lambda *args: 1 - logits_of(*args).diagonal().mean().item(),
+        lambda *args: 1 - logits_of(*args).diagonal().mean().item() / args[-1].exp().item(),
     ),
     "the sign is wrong: a loss is minus the log-probability.": lambda *args: (
         -symmetric_loss(*args).item()
@@ -188,6 +219,20 @@ def step_that_returns_a_tensor(model, batch, optimiser) -> Tensor:
     return torch.tensor(train_step(model, batch, optimiser))
 
 
+def clamp_then_step(model, batch, optimiser) -> float:
+    """Clamped before even the loss is computed, and not after the step."""
+    with torch.no_grad():
+        model.logit_scale.clamp_(0, math.log(100))
+    return train_step(model, batch, optimiser, order=("zero", "backward", "step"))
+
+
+def step_that_stores_the_scale(model, batch, optimiser) -> float:
+    value = train_step(model, batch, optimiser, order=("zero", "backward", "step"))
+    with torch.no_grad():
+        model.logit_scale.exp_().clamp_(1, 100)
+    return value
+
+
 def step_then_loss(model, batch, optimiser) -> float:
     train_step(model, batch, optimiser)
     return model.losses(batch)["clip"].item()
@@ -214,8 +259,12 @@ STEP = {
     "the logit scale is clamped before the optimiser's step: afterwards it can be out of bounds.": (
         steps_by(order=("clamp", "zero", "backward", "step")),
         steps_by(order=("zero", "backward", "clamp", "step")),
+        steps_by(clamp_then_step),
     ),
     "the bound is 100, but the parameter is a logarithm.": steps_by(high=100.0),
+    "the parameter holds the scale now: it must stay its logarithm.": steps_by(
+        step_that_stores_the_scale
+    ),
     "the logarithm must be the natural one, the inverse of exp.": steps_by(high=2.0),
     "there is no lower bound: the scale is at least 1.": steps_by(low=-math.inf),
     "there is no upper bound: the scale is at most 100.": steps_by(high=math.inf),
@@ -225,75 +274,3 @@ STEP = {
         steps_by(step_on_a_copy)
     ),
 }
-
-
-# 9. Retrieval.
-
-
-def recall_at_k(
-    similarity: Tensor,
-    k: int,
-    ahead: Callable = torch.ge,
-    axis: int = 1,
-) -> float:
-    """Share of images whose own text is among the k most similar; ties count against it. (N, N) -> 0 to 1."""
-    table = similarity if axis == 1 else similarity.T
-    better = ahead(table, table.diagonal()[:, None])
-    better.fill_diagonal_(False)
-    return (better.sum(1) < k).float().mean().item()
-
-
-def recall_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    """Similarities with many ties, and k."""
-    N, k = number(generator, 60, 80), number(generator, 4, 8)
-    table = torch.randint(0, 60, (N, N), generator=generator).float()
-    table.fill_diagonal_(0)
-    return [table + torch.diag(torch.randint(50, 60, (N,), generator=generator).float()), k], {}
-
-
-def recall_by_topk(table: Tensor, k: int) -> float:
-    """With ties as they happen to be sorted."""
-    own = torch.arange(len(table))[:, None]
-    return (table.topk(k).indices == own).any(1).float().mean().item()
-
-
-def constant_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    return [torch.full((number(generator, 5, 9),) * 2, 0.5), number(generator, 1, 3)], {}
-
-
-RECALL = {
-    "ties count for the model: texts that are as similar as the right one stand before it.": (
-        partial(recall_at_k, ahead=torch.gt)
-    ),
-    "that is text to image: `similarity` has images in its rows.": (
-        partial(recall_at_k, axis=0),
-        partial(recall_at_k, axis=0, ahead=torch.gt),
-    ),
-    "k is one too large: rank k is still among the first k, rank k + 1 is not.": lambda s, k: (
-        recall_at_k(s, k + 1)
-    ),
-    "k is one too small: rank k is among the first k. Does the right text count as its own rival?": (
-        lambda s, k: recall_at_k(s, k - 1)
-    ),
-    "that is recall at 1: use k.": lambda s, k: recall_at_k(s, 1),
-    "that is the number of images: their share is wanted.": lambda s, k: len(s) * recall_at_k(s, k),
-    "the least similar texts are taken: the most similar come first.": lambda s, k: recall_at_k(
-        -s, k
-    ),
-    "these are percent: the share, from 0 to 1, is wanted.": lambda s, k: 100 * recall_at_k(s, k),
-    "divide by the number of images, not by k.": lambda s, k: len(s) * recall_at_k(s, k) / k,
-    "the diagonal lies along the columns, so each entry is compared with another image's right text; make it a column.": (
-        lambda s, k: ((s >= s.diagonal()).sum(1) <= k).float().mean().item()
-    ),
-    "that is the share of failures.": lambda s, k: 1 - recall_at_k(s, k),
-}
-
-
-def ties_by_accident(got: object, wanted: float, table: Tensor, k: int) -> str | None:
-    """What sorting leaves to chance lies between ties that all count against the model and ties that all count for it."""
-    if isinstance(got, (float, Tensor)) and wanted < float(got) < recall_at_k(table, k, torch.gt):
-        return (
-            "texts as similar as the right one come before or after it as the sorting happens to leave "
-            "them: all of them must count as before it."
-        )
-    return None

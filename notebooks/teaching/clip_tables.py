@@ -23,10 +23,12 @@ def sizes_table(model, batch: int, steps: int) -> Markdown:
     """The paper's sizes beside those of the course's model."""
     c = model.config
     text = sum(p.numel() for p in model.text.parameters())
+    pairs, passes = fact("image-text pairs"), detail("passes over the data")
     rows = [
+        ("pairs in the data set", f"{pairs:g} million", "no limit: scenes are sampled"),
         (
-            "image-text pairs drawn in training",
-            f"{fact('image-text pairs'):g} million",
+            "pairs drawn in training",
+            f"{pairs * passes / 1000:.1f} billion ({pairs:g} million, {passes} times)",
             f"{batch * steps:,}",
         ),
         ("search queries", f"{fact('unique search'):,}", "none: scenes are sampled"),
@@ -122,7 +124,7 @@ def batch_and_steps(recipe, scale: Scale) -> tuple[int, int]:
 def facts_table() -> Markdown:
     """The paper's numbers that this lesson is about."""
     facts, details = published("clip-facts").rows, published("clip-details").rows
-    wanted = ("image-text pairs", "unique", "most pairs", "text encoder", "mean gain")
+    wanted = ("image-text pairs", "unique", "most pairs", "text encoder")
     rows = [cells for cells in facts if cells[0].startswith(wanted)] + list(details)
     lines = [f"| {what} | {value:,} {unit} |" for what, value, unit in rows]
     return Markdown("\n".join(["| CLIP | the paper says |", "|---|---|", *lines]))

@@ -26,16 +26,37 @@ def temperature_figure(images: Tensor, texts: Tensor, learned: float):
         series,
         "scale exp(s) = 1 / temperature",
         "loss (nats)",
-        chance=math.log(len(images)),
         xlog=True,
         ylog=True,
     )
-    axes = drawn.axes[0]
+    axes, count = drawn.axes[0], len(images)
+    equal = {"color": "grey", "linestyle": (0, (5, 3)), "linewidth": 1}
+    axes.axhline(
+        math.log(count), label=f"equal vectors, ln {count} = {math.log(count):.1f}", **equal
+    )
+    axes.lines[1].set_linestyle("-")  # dashes are for the line of equal vectors
     axes.axvline(learned, color="black", linestyle=":", label=f"learned scale {learned:.1f}")
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
     drawn.set_size_inches(8.2, 3.6)
-    drawn.description += f" Vertical line at the learned scale, {learned:.1f}."
+    drawn.description += (
+        f" Dashed: equal vectors, {math.log(count):.1f}. Dotted: the learned scale, {learned:.1f}."
+    )
     return drawn
+
+
+@torch.no_grad()
+def training_losses(model, pairs, batches: int, learned: float) -> dict[float, float]:
+    """{scale: mean loss of the first batches of 64 training pairs}, at the learned scale and at others."""
+    embedded = []
+    for first in range(0, 64 * batches, 64):
+        batch = pairs.batch(range(first, first + 64))
+        embedded.append(
+            (model.encode_image(batch["pixel_values"]), model.encode_text(batch["ids"]))
+        )
+    return {
+        scale: sum(clip_loss(*vectors, scale).item() for vectors in embedded) / batches
+        for scale in sorted((20.0, 30.0, learned, 60.0, 70.0, 85.0, 100.0))
+    }
 
 
 def ranked_wrongly(images: Tensor, texts: Tensor, words: Sequence[str]) -> tuple | None:
@@ -57,16 +78,16 @@ def at_scale(cosines: Tensor, scale: float, names: list[str]):
     """Softmax of scale * cosines (texts,) of one picture, as bars; names label the texts, the right one first."""
     probabilities = (scale * cosines).softmax(-1)
     value = cross_entropy((scale * cosines)[None], torch.tensor([0])).item()
-    labels = ["\n".join(textwrap.wrap(name, 32)) for name in names]
-    drawn = plots.bars(
-        {label: {"probability": float(p)} for label, p in zip(labels, probabilities)},
+    title = f"scale {scale:.1f}, temperature {1 / scale:.3f}, loss {value:.3f}"
+    drawn = plots.probability_bars(
+        {
+            "\n".join(textwrap.wrap(name, 38)): {"probability": float(p)}
+            for name, p in zip(names, probabilities)
+        },
         "probability",
         chance=1 / len(names),
-        sideways=True,
+        title=title,
     )
-    title = f"scale {scale:.1f}, temperature {1 / scale:.3f}, loss {value:.3f}"
-    drawn.axes[0].set_title(title, loc="left", fontsize=10)
-    drawn.axes[0].set_xlim(0, 1)
     drawn.description = f"Scale {scale:.1f}, loss {value:.3f}. {drawn.description}"
     return drawn
 

@@ -78,6 +78,9 @@ END = {
     "the states at all end tokens of a text are added up; the first one counts.": lambda s, i, e: (
         s * (i == e)[..., None]
     ).sum(1),
+    "the states at all end tokens of a text are averaged; the first one counts.": lambda s, i, e: (
+        (s * (i == e)[..., None]).sum(1) / (i == e).sum(1, keepdim=True)
+    ),
     "that is the first position: with a causal mask it has read one token.": lambda s, i, e: s[
         :, 0
     ],
@@ -113,7 +116,7 @@ def text_parameters(
 
 def sizes_inputs(generator: torch.Generator) -> tuple[list, dict]:
     """Vocabulary, context, width and depth."""
-    ranges = (300, 399), (9, 17), (9, 15), (2, 4)
+    ranges = (1000, 1999), (30, 79), (33, 63), (2, 4)
     return [number(generator, *limits) for limits in ranges], {}
 
 
@@ -124,7 +127,9 @@ PARAMETERS = {
         "the positions are missing.": {"positions": 0},
         "each block has two LayerNorms.": {"norms": 1},
         "a LayerNorm has a gain and a bias, 2 * width numbers.": {"norms": 1, "last_norm": 0.5},
-        "the LayerNorms of the blocks are missing.": {"norms": 0},
+        "each block has 4 * width too few: its two LayerNorms, the biases of attention, or the hidden layer's bias.": {
+            "norms": 0
+        },
         "the LayerNorms are missing.": {"norms": 0, "last_norm": 0},
         "the LayerNorm after the last block is missing.": {"last_norm": 0},
         "attention has a fourth matrix, for the output.": {"matrices": 3},
@@ -132,6 +137,34 @@ PARAMETERS = {
         "the feed-forward's hidden layer is 4 * width wide.": {"hidden": 1},
     }.items()
 } | {
+    "attention has a fourth matrix of D x D, for the output.": (
+        lambda v, c, w, d: text_parameters(v, c, w, d) - d * w * w
+    ),
+    "the biases and the LayerNorms are missing.": (
+        lambda v, c, w, d: text_parameters(v, c, w, d, biases=0, norms=0),
+        lambda v, c, w, d: text_parameters(v, c, w, d, biases=0, norms=0, last_norm=0),
+    ),
+    "the feed-forward network is missing.": (
+        lambda v, c, w, d: text_parameters(v, c, w, d) - d * (8 * w * w + 5 * w)
+    ),
+    "the feed-forward network has two matrices: D to 4D, and 4D to D.": (
+        lambda v, c, w, d: text_parameters(v, c, w, d) - d * (4 * w * w + w)
+    ),
+    "each block lacks 4 * D * D numbers and their biases: attention, or the feed-forward network's first layer.": (
+        lambda v, c, w, d: text_parameters(v, c, w, d) - d * (4 * w * w + 4 * w)
+    ),
+    "the feed-forward network's biases are missing: 4 * width and width.": (
+        lambda v, c, w, d: text_parameters(v, c, w, d) - 5 * w * d
+    ),
+    "each block has `width` too few: a matrix D x D has a bias of D numbers, and so has 4D x D.": (
+        lambda v, c, w, d: text_parameters(v, c, w, d) - w * d
+    ),
+    "an output layer is counted, as a language model has it: this encoder has none.": (
+        lambda v, c, w, d: text_parameters(v, c, w, d) + v * w
+    ),
+    "a projection of width x width is counted: it is left out here.": (
+        lambda v, c, w, d: text_parameters(v, c, w, d) + w * w
+    ),
     "the blocks are counted once: there are `depth` of them.": lambda v, c, w, d: text_parameters(
         v, c, w, 1
     ),
@@ -177,7 +210,7 @@ def run_zero_shot(target, images, names, template, logit_scale):
 
 def classes_inputs(generator: torch.Generator) -> tuple[list, dict]:
     names = ["a cat", "an owl", "some grapes", "a bus", "a key"][: number(generator, 3, 5)]
-    template = ("a photo of {}", "this is {}", "{} on a table")[number(generator, 0, 2)]
+    template = ("a sketch of {}", "this is {}", "{} on a table")[number(generator, 0, 2)]
     images = unit(normal(generator, number(generator, 6, 8), 6))
     return [images, names, template, 1 + torch.rand((), generator=generator)], {}
 
@@ -202,6 +235,14 @@ ZERO_SHOT = {
     ),
     "the name is put after the template: .format(name) fills the braces.": classified_by(
         text=lambda template, name: f"{template} {name}"
+    ),
+    "the template is not used: fill the one that is given, whatever it is.": (
+        classified_by(text=lambda template, name: f"a photo of {name}"),
+        classified_by(text=lambda template, name: f"a picture of {name}"),
+    ),
+    "the temperature is fixed: the scale is learned, exp(logit_scale).": (
+        classified_by(scale=lambda s: 1 / 0.07),
+        classified_by(scale=lambda s: 100.0),
     ),
     "the logit scale is used as it is: multiply by its exponential.": classified_by(
         scale=unchanged

@@ -68,6 +68,21 @@ def live_pairs(scale: Scale) -> LivePairs:
     )
 
 
+def plain_captions(pairs: world.Pairs, count: int) -> str:
+    """How many of the first training scenes show one thing, and how many captions are one of the templates with one noun."""
+    sentences = {
+        template.format(world.article(noun))
+        for template in world.captions.PROMPTS
+        for noun in world.known_nouns()
+    }
+    single = sum(len(scene.words) == 1 for scene in pairs.scenes(range(count))) / count
+    plain = sum(pairs.text(index) in sentences for index in range(count)) / count
+    return (
+        f"Of {count:,} training scenes {single:.0%} show a single thing; {plain:.0%} of the captions "
+        "name one thing and say nothing else."
+    )
+
+
 def similarity(model, batch: dict) -> Tensor:
     """Cosines of all images and all texts of a batch: (images, texts)."""
     with evaluation.eval_mode(model):

@@ -40,7 +40,7 @@ def probability_bars(
     legend += [] if chance is None else [f"chance {chance:.3g}"]
     thick = LINE if len(names) > 1 else 1.3 * LINE
     picture = 0 if image is None else 1.8
-    left = 0.3 + picture + 0.08 * max(map(len, groups))
+    left = 0.3 + picture + 0.08 * max(len(line) for group in groups for line in group.split("\n"))
     across = WIDE - left - 0.5  # the length of a bar of 1
     top = 0.1 + LINE * (title.count("\n") + 1 if title else 0) + (1.3 * LINE if legend else 0)
     each = thick * len(names) + GAP
