@@ -809,10 +809,10 @@ for name, (cosines_of_one, _) in cases.items():
 # %%
 plots.show(
     temperature.temperature_figure(image_vectors, text_vectors, learned),
-    f"Figure 14. Loss (nats) of the {len(indices)} held-out pairs of Figure 12 over the scale; both "
-    "axes are logarithmic. Dashed: the loss of equal vectors, the logarithm of the number of pairs. "
-    "Dotted: the learned scale. What to see: with the scale, the loss of right pairs falls and the "
-    "loss of wrong pairs (each image with another one's text) rises.",
+    f"Figure 14. Loss (nats) of the {len(indices)} held-out pairs of Figure 12 over the scale; "
+    "both axes are logarithmic. Dashed: the loss of equal vectors, the logarithm of the number of "
+    "pairs. Dotted: the learned scale. What to see: with the scale, the loss of right pairs falls "
+    "and the loss of wrong pairs (each image with another one's text) rises.",
 )
 
 # %% [markdown]
@@ -896,8 +896,8 @@ first = list(dict.fromkeys(scene.words[0] for scene in single.scenes(range(5))))
 figures.zero_shot_player(model, single.images(range(8)), first)
 HTML(
     "<p><b>Figure 15.</b> An image of a single thing and the probability of each class that you "
-    "write (without a kernel: of the classes shown). Dashed: chance. What to see: the probabilities sum "
-    "to 1 over the classes that are offered, even if none of them is right.</p>"
+    "write (without a kernel: of the classes shown). Dashed: chance. What to see: the "
+    "probabilities sum to 1 over the classes that are offered, even if none of them is right.</p>"
 )
 
 # %% [markdown]
