@@ -1,4 +1,4 @@
-"""How fast each explorer answers a slider: python -m benchmarks.explorers [--browser]
+"""How fast each explorer that is a form answers a slider (others: benchmarks.gestures): python -m benchmarks.explorers [--browser]
 
 In the kernel: from setting a slider to the new picture's bytes, wall and processor time. With --browser, in JupyterLab: from an
 arrow key pressed on a slider to the frame that shows the new picture, as a person waits for it; the median and the slowest of seven
@@ -36,7 +36,7 @@ def explorers() -> dict[str, object]:
     made, space, found = {}, {}, []
     display, interactive.display_widget = (
         interactive.display_widget,
-        lambda widget, *_: found.append(widget),
+        lambda widget, *_: found.append(widget) if hasattr(widget, "children") else None,
     )
     try:
         for source in notebook_cells():

@@ -21,18 +21,18 @@ from vlmcourse.widgets.explorer import MIME, static_html
 LIMIT = 50
 """Milliseconds that an answer without a kernel may take."""
 WATCH = """(explorer, patience) => {
-  let start = null;
-  const begun = () => { start ??= performance.now(); };
+  let start = 0;
+  const begun = () => { start = performance.now(); };
   const kinds = ['keydown', 'pointermove', 'pointerdown', 'click', 'input', 'change'];
-  for (const kind of kinds) addEventListener(kind, begun, {capture: true, once: true});
+  for (const kind of kinds) addEventListener(kind, begun, true);
   window.answer = new Promise(done => {
     const end = value => { watch.disconnect(); kinds.forEach(kind => removeEventListener(kind, begun, true)); done(value); };
-    const watch = new MutationObserver(() => requestAnimationFrame(() => end(performance.now() - start)));
+    const watch = new MutationObserver(() => { const at = start; watch.disconnect(); requestAnimationFrame(() => end(performance.now() - at)); });
     watch.observe(explorer.querySelector('.stage'), {subtree: true, childList: true, attributes: true, characterData: true});
     setTimeout(() => end(null), patience);
   });
 }"""
-"""`window.answer` will be the milliseconds from the first event to the frame after the explorer changed, null if it never does."""
+"""`window.answer` will be the milliseconds from the event that changes the explorer to the next frame, null if it never does."""
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>explorer</title><style>@media (prefers-color-scheme: dark) {{ body {{ background: #14181e; color: #dddddd; }} }}</style></head>
 <body><main><h1>explorer</h1>{}</main></body></html>"""
@@ -127,6 +127,12 @@ GESTURES: dict[str, dict[str, Gesture]] = {
         "click a picture": click("[data-picture='3']"),
         "another model": click("button[aria-pressed=false]"),
     },
+    "capfilt": {
+        "hover a dot": hover("[data-dot='3']"),
+        "drag the line": drag("svg", 90),
+        "slide by keyboard": key("input[type=range]", "ArrowLeft"),
+        "dot by arrow key": key("[role=application]", "ArrowRight"),
+    },
 }
 """{module: {what is done: how}}, in this order."""
 
@@ -168,7 +174,7 @@ def explorer_page(chromium, module: str, data: dict | None = None, **context) ->
 
 
 def reaction(explorer, act: Gesture, patience: float = 3000) -> float | None:
-    """Milliseconds from the first event that `act` makes to the frame that answers it; None if nothing changes."""
+    """Milliseconds from the event of `act` that changes the explorer to the next frame; None if nothing changes."""
     explorer.evaluate(WATCH, patience)
     act(explorer)
     return explorer.page.evaluate("() => window.answer")

@@ -60,6 +60,13 @@ class TestMasks:
         with pytest.raises(ValueError, match=why):
             masks.pattern("Flamingo: last image only", text, 2)
 
+    def test_it_is_displayed_alive_and_as_what_is_kept(self, monkeypatch):
+        seen = []
+        monkeypatch.setattr("IPython.display.display", lambda data, **_: seen.append(data))
+        explorers.mask_explorer()
+        assert {"application/vnd.jupyter.widget-view+json", explorer.MIME} <= set(seen[0])
+        assert "may attend to" in seen[0]["text/plain"]
+
     def test_what_is_kept_says_what_it_shows(self, shown):
         explorers.mask_explorer("a b c d", "prefix LM", 2)
         ((_, static, _),) = shown
@@ -315,26 +322,27 @@ def test_few_shot_prompts_say_which_picture_is_whose_and_lose_their_support(flam
         few_shot.prompt([("cat", "big dax")], "cat")
 
 
-def test_a_threshold_counts_exactly():
-    probability, noisy = (
-        torch.tensor([0.1, 0.2, 0.6, 0.9]),
-        torch.tensor([True, False, True, False]),
-    )
+def test_a_threshold_counts_exactly(shown):
+    probability = torch.tensor([0.1, 0.2, 0.6, 0.9])
+    noisy = torch.tensor([True, False, True, False])
     assert capfilt.at_threshold(probability, noisy, 0.5) == capfilt.Filtered(2, 1, 2)
-    assert capfilt.at_threshold(probability, noisy, 0.0).precision is None
-    assert capfilt.at_threshold(probability, noisy, 1.0).recall == 1
-    images = world.Pairs("test", 32).images(range(2))
-    made = capfilt.threshold_figure(images, list("abcd"), probability, noisy, 0.5)
-    recall = dict(
-        zip(
-            made.figures[0].axes[0].lines[1].get_xdata(),
-            made.figures[0].axes[0].lines[1].get_ydata(),
-        )
-    )
-    assert recall[0.5] == 0.5 and recall[0.65] == 1.0
-    assert "precision 1 of 2 (0.50), recall 1 of 2 (0.50)" in made.description
+    assert capfilt.at_threshold(probability, noisy, 0.0) == capfilt.Filtered(0, 0, 2)
+    images = world.Pairs("test", 32).images(range(4))
+    explorers.threshold_explorer(images, list("abcd"), probability, noisy)
+    ((_, static, _),) = shown
+    assert "precision 1 of 2, recall 1 of 2" in static["text/plain"]
+    kept = static[explorer.MIME]["data"]["captions"]
+    assert [one["noisy"] for one in kept] == noisy.tolist() and kept[2]["probability"] == 0.6
     with pytest.raises(ValueError, match="expected one of each"):
         capfilt.at_threshold(probability, noisy[:2], 0.5)
+
+
+def test_web_captions_come_with_the_truth():
+    model = explorer_models.MODELS["BLIP"].load(SCALE)
+    images, texts, probability, noisy = explorer_models.noisy_captions(model, SCALE, 40)
+    assert len(images) == len(texts) == len(probability) == 40 and 4 <= noisy.sum() <= 20
+    again = explorer_models.noisy_captions(model, SCALE, 40)
+    assert torch.equal(noisy, again[3]) and torch.allclose(probability, again[2])
 
 
 def test_a_scene_is_what_was_put_together_and_models_are_asked_about_it(shown):

@@ -22,7 +22,6 @@ pytestmark = pytest.mark.skipif(
 NAMES = {
     "gate_explorer",
     "few_shot_builder",
-    "threshold_explorer",
     "scene_maker",
 }
 

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Explorers: play with every model of the course
 #
-# Eight things to play with, and a model to watch while it learns. Each shows real modules, masks and trained stages; each can be reached by keyboard (Tab, arrows, typing), and says below its picture what the picture shows. Without a kernel a still of it stays.
+# Eight things to play with, and a model to watch while it learns. Each shows real modules, masks and trained stages; each can be reached by keyboard (Tab, arrows, typing), and says in words what it shows. Masks, CLIP, sampling and attention need no kernel: they are alive on the course's site, with what was saved when the page was made. With a kernel they take any text. Of the others a still stays.
 #
 # The stages are trained the first time, and found in the cache from then on. At scale `smoke` that takes a minute, and the models are toys that have learnt next to nothing; `VLMCOURSE_SCALE=laptop vlmcourse lab` plays with the lessons' models, after as long as the lessons take to train them. The line below says which one made the stills on this page.
 
@@ -10,7 +10,6 @@ import math
 
 from teaching import explorer_models
 from vlmcourse import evaluation, plots, recipes, world
-from teaching.capfilt import capfilt
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import fit
 from vlmcourse.training.optimisation import Optimisation
@@ -101,11 +100,11 @@ plots.show(plots.bars(points, "share (24 held-out pictures)", sideways=True))
 # %% [markdown]
 # ## CapFilt's threshold
 #
-# Web captions, of which three in ten belong to another picture. The truth is known, so precision and recall are exact. The dashed line is what throwing out at random would have as precision.
+# Web captions, of which three in ten belong to another picture, and what BLIP's matching head makes of them. (CapFilt's filter is that head, finetuned; lesson 08's BLIP is used as it is.) Drag the line: what lies left of it is thrown out. The truth is known, so precision and recall are exact. Which threshold would you choose if training can bear noise, but pictures are few?
 
 # %%
-web_images, texts, probability, noisy = explorer_models.noisy_captions(capfilt(scale))
-explorers.threshold_explorer(web_images[:6], texts, probability, noisy)
+blip = explorer_models.MODELS["BLIP"].load(scale)
+explorers.threshold_explorer(*explorer_models.noisy_captions(blip, scale))
 
 # %% [markdown]
 # ## A scene of your own

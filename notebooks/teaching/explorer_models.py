@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from teaching.capfilt import CapFilt
+from teaching.capfilt import web_pairs
 from vlmcourse import introspection, recipes, world
 from vlmcourse.evaluation import eval_mode, next_token_probabilities
 from vlmcourse.evaluation.generation import generate_sentences
 from vlmcourse.introspection import AttentionMaps
+from vlmcourse.papers.blip import BLIP
 from vlmcourse.papers.flamingo import Flamingo
 from vlmcourse.parts.image_features import patch_features
 from vlmcourse.parts.language import logits, next_token_loss
@@ -323,15 +324,12 @@ def gate_pages(trained: TrainedStage, scale: Scale, split: str = "test", count: 
     return interleaved.PageDataset(web.described, see).batch(range(count))
 
 
-def noisy_captions(made: CapFilt, count: int = 96) -> tuple:
-    """Web captions before a filter: images (N, S, S, 3), texts, probability (N,) that they fit, noisy (N,), the truth."""
-    indices = [number for number, _ in made.web.rows[:count]]
-    batch = made.web.batch(range(len(indices)))
-    with eval_mode(made.filter):
-        probability = made.filter.blip.itm_logits(
-            batch["ids"], **made.filter.blip.vision_context(batch["pixel_values"])
-        ).softmax(-1)[:, 1]
-    planted = torch.tensor(
-        [made.web.pairs.noise.is_noisy(number, made.web.pairs.seed) for number in indices]
-    )
-    return made.web.pairs.images(indices), batch["text"], probability, planted
+def noisy_captions(model: BLIP, scale: Scale, count: int = 64) -> tuple:
+    """Web captions and BLIP's matching head: images (N, S, S, 3), texts, probability (N,) that they fit, noisy (N,), the truth."""
+    web, indices = web_pairs(scale, count), list(range(count))
+    batch = web.batch(indices)
+    with eval_mode(model):
+        context = model.vision_context(batch["pixel_values"])
+        probability = model.itm_logits(batch["ids"], **context).softmax(-1)[:, 1]
+    planted = [web.pairs.noise.is_noisy(index, web.pairs.seed) for index in indices]
+    return web.pairs.images(indices), batch["text"], probability, torch.tensor(planted)

@@ -110,8 +110,12 @@ def display_widget(widget, static: dict[str, object], metadata: dict | None = No
     """Displays a widget; `static` (mime type -> data) is what remains of it in a page without a kernel."""
     from IPython.display import display
 
-    live = {mime: data for mime, data in widget._repr_mimebundle_().items() if mime != "text/plain"}
-    display({**static, **live}, raw=True, metadata=metadata or {})
+    live = widget._repr_mimebundle_()
+    live, more = (
+        live if isinstance(live, tuple) else (live, {})
+    )  # an anywidget's comes with metadata
+    live = {mime: data for mime, data in live.items() if mime != "text/plain"}
+    display({**static, **live}, raw=True, metadata={**(metadata or {}), **more})
 
 
 def controls(widgets: Sequence) -> list:

@@ -1,10 +1,10 @@
-"""Explorers: one widget each to play with, and the pure functions (state -> figure) behind it.
+"""Explorers: one widget each to play with, and the pure functions behind it: JSON for an ES module, or figures.
 
-masks      every row of the mask table on your own words; change a hidden value; find a faulty mask
+masks      every row of the mask table on your own words; change a hidden value; find the cell that lies
 gates      Flamingo's gates over training and by hand; which parameters get a gradient
 attention  for a word or a query, a layer and a head: the patches that were used
-clip       classes, prompts, temperature, neighbours, the gap between the modalities
-sampling   greedy, beam and nucleus, and the probability each leaves to draw from
+clip       classes, prompts, temperature, a matrix of similarities, the gap between the modalities
+sampling   a tree of next words, walked by greedy, beam and nucleus decoding, or by hand
 few_shot   a prompt of pictures and names, phi, the answer with and without the examples' pictures
 capfilt    a filter's threshold, with exact precision and recall
 scene      a picture of your own, and any model asked about it

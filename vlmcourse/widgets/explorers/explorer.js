@@ -45,7 +45,7 @@ const CSS = `
 .explorer p { margin: 6px 0; max-width: 46rem; }
 .explorer .message { font-weight: 600; color: var(--red); }
 .explorer .good { font-weight: 600; color: var(--green); }
-.explorer img { display: block; border-radius: 4px; margin: 0; }
+.explorer img { display: block; border-radius: 4px; margin: 0; padding: 0 !important; background: none !important; filter: none !important; }
 .explorer .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 .explorer .tip { position: absolute; pointer-events: none; z-index: 5; background: var(--ink); color: #ffffff; border-radius: 6px;
   padding: 4px 8px; font-size: 12px; max-width: 240px; }

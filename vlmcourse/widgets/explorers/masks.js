@@ -84,7 +84,7 @@ export default {
     const state = { ...model.get("data"), query: 3, key: 0, changed: null, hover: null, block: null, size: 4, lie: null, guessing: false, wrong: [], found: false, tried: 0 };
     let shown, problem = "";
     const cursor = html("div", { class: "grid", tabindex: 0, role: "application", style: "display:inline-block" });
-    const block = html("div", {}), said = html("p", { "aria-hidden": "true" }), game = html("div", { class: "controls" }), note = html("p", { role: "alert" });
+    const block = html("div", { style: "max-width:15rem" }), said = html("p", { "aria-hidden": "true" }), game = html("div", { class: "controls" }), note = html("p", { role: "alert" });
     const number = slider("number", { min: 1, max: 4, value: state.number }, (value) => { state.number = value; renew(); });
     const typed = field("text", state.text, (value) => { state.text = value; renew(); }, { size: 34 });
     const insert = (word) => button(word, () => { typed.input.value = state.text = `${state.text.trim()} ${word} `.trimStart(); typed.input.focus(); renew(); }, { "aria-label": `add ${word}` });
@@ -165,12 +165,11 @@ export default {
           `${k === state.changed ? "✎ " : ""}${short(word)}`),
         svg("text", { class: "soft small", "text-anchor": "middle", y: 17 }, of(1, k)));
       const square = (q, k) => {
-        const may = table[q][k], x = left + k * cell, y = top + q * cell, lie = state.found !== false && state.lie && state.lie[0] === q && state.lie[1] === k;
+        const may = table[q][k], x = left + k * cell, y = top + q * cell;
         return svg("g", { "data-query": q, "data-at": k, "data-may": may ? 1 : 0, style: "cursor:pointer" },
           svg("rect", { x: x + 1, y: y + 1, width: cell - 2, height: cell - 2, rx: 3, fill: may ? "var(--blue)" : "var(--pale)", opacity: q === query || !may ? 1 : 0.55 }),
           q === query && may && cell > 16 && svg("circle", { cx: x + cell / 2, cy: y + cell / 2, r: cell / 7, fill: "var(--sky)" }),
-          state.wrong.includes(`${q},${k}`) && svg("path", { d: `M${x + 5} ${y + 5}l${cell - 10} ${cell - 10}m0 ${10 - cell}l${10 - cell} ${cell - 10}`, stroke: "var(--red)", "stroke-width": 3 }),
-          lie && svg("rect", { x, y, width: cell, height: cell, rx: 4, fill: "none", stroke: "var(--red)", "stroke-width": 4 }));
+          state.wrong.includes(`${q},${k}`) && svg("path", { d: `M${x + 5} ${y + 5}l${cell - 10} ${cell - 10}m0 ${10 - cell}l${10 - cell} ${cell - 10}`, stroke: "var(--red)", "stroke-width": 3 }));
       };
       const line = (name, q) => svg("g", { "data-query": q, "data-moved": shift ? shift[q] : "" },
         svg("rect", { x: 0, y: top + q * cell, width: right + 90, height: cell, fill: "transparent" }),
@@ -186,6 +185,7 @@ export default {
         svg("rect", { x: left, y: top + query * cell, width: keys.length * cell, height: cell, rx: 4, fill: "none", stroke: "var(--ink)", "stroke-width": 2, "pointer-events": "none" }),
         svg("rect", { x: left + key * cell, y: top + query * cell, width: cell, height: cell, rx: 4, fill: "none", stroke: "var(--orange)", "stroke-width": 3, "pointer-events": "none" }),
         state.changed !== null && svg("rect", { x: left + state.changed * cell, y: top, width: cell, height: queries.length * cell, rx: 4, fill: "none", stroke: "var(--orange)", "stroke-width": 2, "stroke-dasharray": "5 3", "pointer-events": "none" }),
+        state.lie && state.found !== false && svg("rect", { x: left + state.lie[1] * cell - 3, y: top + state.lie[0] * cell - 3, width: cell + 6, height: cell + 6, rx: 6, fill: "none", stroke: "var(--red)", "stroke-width": 4, "pointer-events": "none" }),
         outlined && svg("rect", { x: left + outlined[1] * size * cell, y: top + outlined[0] * size * cell, width: cell * Math.min(size, keys.length - outlined[1] * size), height: cell * Math.min(size, queries.length - outlined[0] * size), fill: "none", stroke: "var(--red)", "stroke-width": 3, "pointer-events": "none" })));
       const kinds = blocks(table, size), side = 44, name = { all: "full", rule: "rule", skip: "skip" };
       const counts = (kind) => kinds.flat().filter((one) => one === kind).length;
