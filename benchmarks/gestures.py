@@ -27,7 +27,7 @@ WATCH = """(explorer, patience) => {
   for (const kind of kinds) addEventListener(kind, begun, true);
   window.answer = new Promise(done => {
     const end = value => { watch.disconnect(); kinds.forEach(kind => removeEventListener(kind, begun, true)); done(value); };
-    const watch = new MutationObserver(() => { const at = start; watch.disconnect(); requestAnimationFrame(() => end(performance.now() - at)); });
+    const watch = new MutationObserver(() => { const at = start; if (!at) return; watch.disconnect(); requestAnimationFrame(() => end(performance.now() - at)); });
     watch.observe(explorer.querySelector('.stage'), {subtree: true, childList: true, attributes: true, characterData: true});
     setTimeout(() => end(null), patience);
   });

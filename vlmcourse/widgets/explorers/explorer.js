@@ -96,6 +96,9 @@ function slider(label, { min, max, step = 1, value, show = String }, changed) {
   const said = html("output", {});
   const input = html("input", { type: "range", min, max, step, "aria-label": label, oninput: () => { told(); changed(+input.value); } });
   const told = () => { said.textContent = show(+input.value); input.setAttribute("aria-valuetext", said.textContent); };
+  // By hand, because JupyterLab takes arrow keys for itself.
+  const to = (value) => { input.value = value; input.dispatchEvent(new Event("input")); };
+  arrows(input, (dx, dy) => to(+input.value + (dx - dy) * step));
   const made = html("label", { class: "control" }, html("span", {}, label), input, said);
   made.set = (given, top = max) => { input.max = top; input.value = given; told(); };
   made.set(value);
