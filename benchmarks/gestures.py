@@ -23,7 +23,7 @@ LIMIT = 50
 WATCH = """(explorer, patience) => {
   let start = 0;
   const begun = () => { start = performance.now(); };
-  const kinds = ['keydown', 'pointermove', 'pointerdown', 'click', 'input', 'change'];
+  const kinds = ['keydown', 'pointermove', 'pointerover', 'pointerout', 'pointerdown', 'click', 'input', 'change'];
   for (const kind of kinds) addEventListener(kind, begun, true);
   window.answer = new Promise(done => {
     const end = value => { watch.disconnect(); kinds.forEach(kind => removeEventListener(kind, begun, true)); done(value); };

@@ -149,7 +149,8 @@ function arrows(element, moved, pressed = () => {}) {
 // What is under the pointer, as the data of the nearest element with data-`name`: found(dataset or null).
 function hovering(element, name, found) {
   const at = (event) => event.target.closest(`[data-${name}]`);
-  element.addEventListener("pointermove", (event) => { const hit = at(event); if (hit) found(hit.dataset, event); });
+  for (const kind of ["pointermove", "pointerover"]) // over: what is drawn anew under a pointer that rests
+    element.addEventListener(kind, (event) => { const hit = at(event); if (hit) found(hit.dataset, event); });
   element.addEventListener("pointerleave", () => found(null));
 }
 
