@@ -1,12 +1,12 @@
 """BLIP's tables at reduced scale, with seeds and controls. Writes benchmarks/results/replicate_blip.json.
 
-    python -m benchmarks.replicate_blip [--scale smoke|laptop|gpu] [--only sharing|capfilt|writing|tasks|closely] [--fresh]
+    python -m benchmarks.replicate_blip [--scale smoke|laptop|gpu] [--only sharing|capfilt|writing|tasks|"minimal pairs"] [--fresh]
 
 sharing  Table 3: what encoder and decoder share; retrieval with and without re-ranking, attribute swaps, captions
 capfilt  Table 1: captioner and filter, alone and together, on pairs of which 3 in 10 are noise
 writing  Table 2: nucleus sampling or beam search, with the exact noise ratio of each
 tasks    Sec. 5: questions, two pictures, dialogues, films without training on films
-closely  not in the paper: who is where, learnt from siblings in a smaller world, with contrast beside it and without
+minimal pairs  not in the paper: who is where, learnt from minimal pairs in a smaller world, with ITC and without
 
 The image tower begins as the CLIP stage's, as the paper's begins with ImageNet's weights. Careful: that tower has read clean
 captions of this world, ImageNet's has read none, so CapFilt has it easier here. Every row of a table takes the same number of
@@ -22,7 +22,7 @@ import torch
 import typer
 
 from teaching import capfilt as cleaning
-from teaching import minimal_pairs as looking
+from teaching import minimal_pairs
 from teaching.blip_tasks import (
     Dialogues,
     Questions,
@@ -125,16 +125,16 @@ def tasks(size: Scale, name: str, seed: int) -> dict:
     return _said({"row": name, "seed": seed, **found})
 
 
-def closely(size: Scale, name: str, seed: int) -> dict:
-    """Exchanged things told apart."""
+def pairs_that_differ_in_positions(size: Scale, name: str, seed: int) -> dict:
+    """Which of two captions with exchanged things is right?"""
     torch.set_num_threads(1)
-    made = looking.train_on_minimal_pairs(size, seed, contrast=name == "with contrast")
+    made = minimal_pairs.train_on_minimal_pairs(size, seed, contrast=name == "with contrast")
     return _said(
         {
             "row": name,
             "seed": seed,
             "seconds": made.history[-1].seconds,
-            **looking.close_report(made.model),
+            **minimal_pairs.close_report(made.model),
         }
     )
 
@@ -149,7 +149,7 @@ PARTS = {
     "capfilt": (capfilt, ("noisy", "F", "C", "C and F")),
     "writing": (writing, ("beam", "nucleus")),
     "tasks": (tasks, ("answers", "two pictures", "dialogues")),
-    "closely": (closely, ("with contrast", "without contrast")),
+    "minimal pairs": (pairs_that_differ_in_positions, ("with contrast", "without contrast")),
 }
 
 
@@ -163,7 +163,7 @@ def main(
 ) -> None:
     """Trains and measures what isn't measured yet (of the parts asked for: all, if `fresh`); writes after each row."""
     size, name = Scale.of(scale), "replicate_blip" + ("_smoke" if scale == "smoke" else "")
-    if {"sharing", "tasks", "closely"} & set(only):
+    if {"sharing", "tasks", "minimal pairs"} & set(only):
         recipes.get("clip").train_or_load(size)  # once, before the workers ask for it
     facts = {"scale": scale, "steps": cleaning.pretraining_steps(size)}
     before = load_matching_results(name, **facts)

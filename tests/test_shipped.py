@@ -1,6 +1,7 @@
 """The stages that come with the course: each is found by its recipe, is small, and can do what the lessons show."""
 
 import pytest
+import torch
 
 from vlmcourse import recipes
 from vlmcourse.recipes import frozen
@@ -43,3 +44,43 @@ def test_blip2_s_first_stage_finds_pictures_and_captions():
 def test_blip2_names_what_is_on_a_picture():
     report = recipes.blip2.caption_scores(shipped("blip2", 4), LAPTOP.image_size, 64)
     assert report["noun"] >= 0.8
+
+
+def test_blip_searches_checks_and_writes():
+    report = recipes.blip.blip_report(shipped("blip", 4.5), LAPTOP, 64)
+    for direction in ("image to text", "text to image"):
+        assert report[f"{direction}, re-ranked R@1"] >= 0.6
+    assert min(report[f"told apart, repainted, by {head}"] for head in ("match", "contrast")) >= 0.9
+    assert report["CIDEr"] >= 4 and report["CIDEr, blind"] <= 0.5
+
+
+def flat(report, before=""):
+    """{"a": {"b": 1}} as {"a b": 1}; numbers only."""
+    found = {}
+    for name, value in report.items():
+        if isinstance(value, dict):
+            found |= flat(value, f"{before}{name} ")
+        elif isinstance(value, float):
+            found[f"{before}{name}"] = value
+    return found
+
+
+HALF = [name for name in recipes.names() if recipes.get(name).shipped_dtype == torch.float16]
+
+
+@pytest.mark.parametrize("name", HALF)
+def test_rounding_to_half_precision_changes_no_score_beyond_noise(name):
+    """Even bfloat16, eight times coarser than what is stored, stays within two standard errors of a share of 64."""
+    model, report = shipped(name, 4.5), recipes.get(name).report
+    before = flat(report(model, LAPTOP, 64))
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.copy_(weight.bfloat16())
+    after = flat(report(model, LAPTOP, 64))
+    assert before
+    for score, value in before.items():
+        assert after[score] == pytest.approx(value, abs=0.125 * max(1, abs(value))), score
+
+
+def test_all_files_together_are_small():
+    assert sum(path.stat().st_size for path in stages.SHIPPED.iterdir()) < 30e6

@@ -238,6 +238,26 @@ def test_a_shipped_stage_leaves_out_what_it_takes_from_another_stage(tmp_path, m
     assert torch.equal(again(torch.ones(1, 3)), whole(torch.ones(1, 3)))
 
 
+def test_a_shipped_stage_holds_a_shared_weight_once_and_half_precision_where_wanted(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(stages, "SHIPPED", tmp_path / "shipped")
+    first, path = torch.nn.Linear(3, 3), tmp_path / "whole.safetensors"
+    whole = torch.nn.Sequential(first, torch.nn.Linear(3, 3), first)
+    checkpoint.save(path, whole.state_dict(), {"history": []})
+    made = stages.TrainedStage(whole, [], True, path)
+    tensors, _ = checkpoint.load(stages.ship("toy", made, torch.float16))
+    assert set(tensors) == {"0.weight", "0.bias", "1.weight", "1.bias"}
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float16}
+    shared = torch.nn.Linear(3, 3)
+    again = torch.nn.Sequential(shared, torch.nn.Linear(3, 3), shared)
+    stages._load_weights(again, tensors)
+    assert again[2].weight is again[0].weight and again[0].weight.dtype == torch.float32
+    torch.testing.assert_close(
+        again(torch.ones(1, 3)), whole(torch.ones(1, 3)), rtol=1e-2, atol=1e-2
+    )
+
+
 def test_a_stage_depends_on_the_code_it_is_made_of_and_on_no_other(monkeypatch):
     """Reads files through a recorder: the parts and data a CLIP needs are read, the papers and lessons it doesn't are not."""
     from vlmcourse import recipes

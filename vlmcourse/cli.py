@@ -336,7 +336,8 @@ def train(
         if ship:
             recipe = recipes.get(paper)
             stage = recipe.train_or_load(name, seed, steps=steps, on_step=on_step, retrain=True)
-            report, saved = recipe.evaluate(stage.model, name), stages.ship(recipe.name, stage)
+            report = recipe.evaluate(stage.model, name)
+            saved = stages.ship(recipe.name, stage, recipe.shipped_dtype)
         else:
             report = recipes.train(
                 paper,

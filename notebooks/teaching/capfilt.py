@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from teaching.capfilt_checks import EXERCISES
 from vlmcourse import recipes, world
 from vlmcourse.evaluation import caption_facts, eval_mode, scene_facts
 from vlmcourse.papers.blip import BLIP
@@ -39,6 +40,8 @@ from vlmcourse.training.optimisation import Optimisation
 from vlmcourse.training.scale import Scale
 from vlmcourse.training.stages import train_or_load
 from vlmcourse.world import tokenizer
+
+__all__ = ["EXERCISES", "CapFilt", "capfilt", "train_on"]
 
 FINETUNING_OPTIMISATION = Optimisation(5e-5, weight_decay=0.05, warmup=0.1)
 """A thirtieth of the first training's rate, as in the paper (3e-4 and 1e-5). At six times as much the filter learns the

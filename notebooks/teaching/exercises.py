@@ -75,6 +75,14 @@ def rule(
     return Check(call, 1, call, inputs, expected, named, **options)
 
 
+def checked(
+    call: str, inputs: Formula, right: Formula, mistakes: Mistakes, driver: Callable | None = None
+) -> Check:
+    """A Check on inputs on which no two mistakes give the same value. driver: a function `run(target, *args)`, see Check."""
+    source = driver and driver_source(driver)
+    return rule(call, distinguishing(inputs, right, mistakes), right, mistakes, driver=source)
+
+
 def run_with_gradients(target, first, *args):
     """Driver: gradients of target(*args), summed, with respect to the `first` of its arguments; zeros if there is none."""
     import torch

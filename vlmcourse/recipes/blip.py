@@ -258,4 +258,5 @@ recipe = Recipe(
     blip_report,
     own_pictures=own_pictures,
     own_report=retrieval_report,
+    shipped_dtype=torch.float16,
 )

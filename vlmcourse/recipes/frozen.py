@@ -256,5 +256,6 @@ word_hull_recipe = Recipe(
     partial(setup, ending=word_hull),
     FROZEN_OPTIMISATION,
     frozen_report,
+    shipped_dtype=torch.float16,
 )
 """The prefix ends in the hull of the words' embeddings: an addition of the course."""

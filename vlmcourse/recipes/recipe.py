@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FunctionType, MethodType
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from vlmcourse.training import checkpoint, stages
@@ -77,6 +78,7 @@ class Recipe:
     own_pictures  (pictures with captions, tokens of the longest, scale) -> options of `setup` for them; None: it cannot
                   train on them
     own_report    (model, held-out pictures with captions) -> {name: score}
+    shipped_dtype of the file that comes with the course; float16 for stages on which no other one is built
     """
 
     name: str
@@ -86,6 +88,7 @@ class Recipe:
     report: Callable[[nn.Module, Scale, int], dict]
     own_pictures: Callable[..., dict] | None = field(default=None, kw_only=True)
     own_report: Callable[..., dict] | None = field(default=None, kw_only=True)
+    shipped_dtype: torch.dtype = field(default=torch.float32, kw_only=True)
 
     def prepare(
         self,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+import torch
 from torch import nn
 
 from vlmcourse import world
@@ -259,4 +260,5 @@ vlbert = Recipe(
     partial(setup, "vlbert"),
     MASKED_OPTIMISATION,
     lambda model, scale, count: masked_report(model, region_pairs(scale, split="test"), count),
+    shipped_dtype=torch.float16,
 )

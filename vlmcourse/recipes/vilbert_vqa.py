@@ -93,4 +93,4 @@ def report(model: nn.Module, scale: Scale, count: int) -> dict[str, float]:
     return scores | {f"{kind}, chance": 1 / len(data.answers(kind)) for kind in data.kinds}
 
 
-vilbert_vqa = Recipe("vilbert_vqa", SIZES, setup, OPTIMISATION, report)
+vilbert_vqa = Recipe("vilbert_vqa", SIZES, setup, OPTIMISATION, report, shipped_dtype=torch.float16)

@@ -12,7 +12,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, astuple, dataclass, field
+from dataclasses import astuple, dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -96,7 +96,7 @@ def train_or_load(
             continue
         if candidate == path or notes["recipe"] == key:
             _load_weights(model, tensors)
-            history = [Step(**step) for step in notes["history"]]
+            history = [Step(*values) for values in notes["history"]]
             for step in history:
                 on_step(step)
             return TrainedStage(model.eval(), history, True, candidate)
@@ -106,7 +106,7 @@ def train_or_load(
     for step in fit(model, batches, steps, optimisation, seed=seed):
         history.append(step)
         on_step(step)
-    notes = {"history": [asdict(step) for step in history], "recipe": key}
+    notes = {"history": [astuple(step) for step in history], "recipe": key}
     try:
         checkpoint.save(path, model.state_dict(), notes)
     except OSError as error:
@@ -124,18 +124,37 @@ def _frozen(model: nn.Module) -> set[str]:
     return {name for name, weight in weights if not weight.requires_grad}
 
 
+def _second_names(model: nn.Module) -> dict[str, str]:
+    """Of weights that a model holds under several names, each further name with the first one."""
+    first: dict[int, str] = {}
+    weights = model.named_parameters(remove_duplicate=False)
+    names = ((name, first.setdefault(id(weight), name)) for name, weight in weights)
+    return {name: earliest for name, earliest in names if name != earliest}
+
+
 def _load_weights(model: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """In place; weights that don't learn may be missing, see `ship`. Raises RuntimeError for any others."""
+    """In place; weights that don't learn, and second names, may be missing, see `ship`. Raises RuntimeError for any others."""
     own = {name: tensor for name, tensor in model.state_dict().items() if name in _frozen(model)}
-    model.load_state_dict(own | tensors)
+    second = {
+        name: tensors[first] for name, first in _second_names(model).items() if first in tensors
+    }
+    model.load_state_dict(own | second | tensors)
 
 
-def ship(name: str, trained: TrainedStage) -> Path:
-    """Writes a trained stage into the package, for everyone who uses the same recipe, without the weights that it takes from
-    another stage and doesn't change: the recipe's key holds their checksum."""
+def ship(name: str, trained: TrainedStage, dtype: torch.dtype = torch.float32) -> Path:
+    """Writes a trained stage into the package, for everyone who uses the same recipe: each weight once, and none of those
+    that it takes from another stage and doesn't change, since the recipe's key holds their checksum.
+
+    dtype  of the file; float16 halves it, and its numbers become float32 again when they are loaded
+    """
     tensors, notes = checkpoint.load(trained.path)
-    frozen, path = _frozen(trained.model), SHIPPED / f"{name}.safetensors"
-    learnt = {key: tensor for key, tensor in tensors.items() if key not in frozen}
+    left_out = _frozen(trained.model) | set(_second_names(trained.model))
+    learnt = {
+        key: tensor.to(dtype) if tensor.is_floating_point() else tensor
+        for key, tensor in tensors.items()
+        if key not in left_out
+    }
+    path = SHIPPED / f"{name}.safetensors"
     checkpoint.save(path, learnt, notes)
     return path
 
