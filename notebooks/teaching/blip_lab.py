@@ -82,7 +82,7 @@ def runs(scale: Scale, retrain: bool = False) -> dict[str, dict[str, float]]:
     """All runs; at laptop scale those that were kept, unless they are to be trained again."""
     if scale.name == "laptop" and not retrain:
         return json.loads(KEPT.read_text(encoding="utf-8"))
-    steps, count = (200, 64) if scale.name != "smoke" else (4, 8)
+    steps, count = (160, 64) if scale.name != "smoke" else (4, 8)
     return {id: run(id, scale, steps, count) for id in RUNS}
 
 
