@@ -22,8 +22,27 @@ FILTERING = {
     "not the right value": lambda p, noisy, t: (0.123, 0.456),
     "0.5 is only its usual value": lambda p, noisy, t: filtering(p, noisy, 0.5),
 }
-WRONG = {"capfilt.filtering": FILTERING}
-RIGHT = {"capfilt.filtering": filtering}
+
+
+def data_set(annotated, web, synthetic, p, q, t, keep=None):
+    keep = keep or (lambda chance: chance >= t)
+    rows = [*zip(web, p.tolist()), *zip(synthetic, q.tolist())]
+    return annotated + [text for text, chance in rows if keep(chance)]
+
+
+DATA_SET = {
+    "Did you forget the return?": lambda *args: None,
+    "exactly the threshold": lambda *args: data_set(*args, keep=lambda c: c > args[-1]),
+    "comparison is upside down": lambda *args: data_set(*args, keep=lambda c: c < args[-1]),
+    "threshold is not used": lambda *args: data_set(*args, keep=lambda c: c >= 0.5),
+    "nothing is thrown out": lambda *args: data_set(*args, keep=lambda c: True),
+    "annotated captions are missing": lambda a, *rest: data_set([], *rest),
+    "synthetic captions are missing": lambda a, w, s, *rest: data_set(a, w, [], *rest),
+    "web captions are missing": lambda a, w, s, *rest: data_set(a, [], s, *rest),
+    "are exchanged": lambda a, w, s, p, q, t: data_set(a, w, s, q, p, t),
+}
+WRONG = {"capfilt.filtering": FILTERING, "capfilt.data_set": DATA_SET}
+RIGHT = {"capfilt.filtering": filtering, "capfilt.data_set": data_set}
 
 
 @pytest.mark.parametrize("id", RIGHT)

@@ -16,7 +16,8 @@ import torch
 from IPython.display import Markdown
 
 from teaching import capfilt as cleaning
-from teaching.exercises import check
+from teaching import capfilt_checks as simulated
+from teaching.exercises import check, diagnose, quiz
 from vlmcourse import evaluation, plots, recipes, world
 from vlmcourse.evaluation.published import published
 from vlmcourse.parts import generation
@@ -31,6 +32,10 @@ _ = torch.manual_seed(0)
 model = recipes.get("blip").train_or_load(scale).model
 
 # %% [markdown]
+# ## The question
+#
+# Captions from the web often don't describe their picture. Can a model that learned from such captions write better ones, and find the wrong ones?
+#
 # ## 1. Captions
 #
 # The prompt is *a picture of*. Greedy, beam search, and nucleus sampling with p = 0.9 of the same pictures:
@@ -98,6 +103,12 @@ Markdown(
         ]
     )
 )
+
+# %%
+quiz("capfilt.never_filtered")
+
+# %%
+quiz("capfilt.nucleus")
 
 # %% [markdown]
 # Move the threshold yourself: a frame says whether the decision is right.
@@ -170,6 +181,70 @@ for threshold in np.linspace(0.1, 0.9, 9):
 plots.show(
     plots.curves(over, "threshold", "of finding noise", chance=planted.float().mean().item())
 )
+
+# %% [markdown]
+# ## Exercise 2 · The new data set
+#
+# | objective | difficulty | importance | minutes |
+# |---|---|---|---|
+# | which texts the new model is trained on | ●●○○○ | ●●●●○ | 8 |
+#
+# Each picture of the web has a web caption and a synthetic one, and each of the two has a probability of a match. Annotated captions are a list of their own. Return one list: all annotated captions, then the web captions that are kept, then the synthetic ones that are kept. A caption is kept if its probability is at least the threshold.
+
+
+# %%
+def my_data_set(
+    annotated: list[str],
+    web: list[str],
+    synthetic: list[str],
+    web_probability: torch.Tensor,
+    synthetic_probability: torch.Tensor,
+    threshold: float,
+) -> list[str]:
+    raise NotImplementedError("return the captions of the new data set.")
+
+
+check("capfilt.data_set", my_data_set)
+
+# %% [markdown]
+# <details><summary>Hint 1</summary>Web and synthetic captions are filtered in the same way. Write one inner function for both.</details>
+# <details><summary>Hint 2</summary><code>zip(texts, probability.tolist())</code> gives pairs of a text and its number.</details>
+# <details><summary>If you see "can only concatenate list"</summary>A tensor of booleans doesn't select from a list. Use a list comprehension with <code>if</code>.</details>
+# <details><summary>Solution</summary>
+#
+# ```python
+# def my_data_set(annotated, web, synthetic, web_probability, synthetic_probability, threshold):
+#     def kept(texts, probability):
+#         return [text for text, p in zip(texts, probability.tolist()) if p >= threshold]
+#
+#     return annotated + kept(web, web_probability) + kept(synthetic, synthetic_probability)
+# ```
+# </details>
+#
+# The picture that the right answer gives stands in the lesson's first table: the sizes of the four data sets.
+
+# %% [markdown]
+# ## Failure lab · Four filters
+#
+# A healthy filter and three with one fault each, on the same simulated captions, three in ten of them noise:
+#
+# - **random**: captions are thrown out at random;
+# - **reversed**: captions that match are thrown out;
+# - **strict**: the threshold is far too high.
+
+# %%
+rows = simulated.filters()
+for name, row in rows.items():
+    print(name, row)  # NBVAL_CHECK_OUTPUT
+
+# %%
+diagnose("capfilt.filters", {"A": None, "B": None, "C": None})
+
+# %% [markdown]
+# <details><summary>Solution</summary>
+#
+# A is strict: it finds all noise and throws out most right captions, so its precision is low. B is random: its precision is the share of noise. C is reversed: it throws out the right captions and keeps the noise.
+# </details>
 
 # %% [markdown]
 # ## The paper's tables
