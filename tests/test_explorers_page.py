@@ -12,6 +12,7 @@ pytest.importorskip("playwright.sync_api", reason="no playwright: pip install pl
 
 from benchmarks import browser, gestures  # noqa: E402
 from vlmcourse.parts.generation import beam_search  # noqa: E402
+from vlmcourse.widgets.explorer import source  # noqa: E402
 from vlmcourse.widgets.explorers import masks, sampling  # noqa: E402
 from vlmcourse.world import tokenizer  # noqa: E402
 
@@ -40,6 +41,20 @@ def test_each_gesture_is_answered_and_nothing_is_loaded(chromium, module):
         page.wait_for_timeout(600)
         assert len(page.locator(".explorer [role=status]").inner_text()) > 20
         assert page.said == page.asked == []
+
+
+@pytest.mark.parametrize("module", gestures.GESTURES)
+def test_it_is_drawn_before_it_is_on_the_page_as_jupyterlab_does(chromium, module):
+    render = """async ([source, data]) => {
+      const module = await import(URL.createObjectURL(new Blob([source], {type: 'text/javascript'})));
+      const el = document.createElement('div');
+      module.default.render({model: {get: name => ({data})[name], on() {}}, el});
+      document.body.append(el);
+      return el.querySelectorAll('svg').length;
+    }"""
+    with gestures.explorer_page(chromium, module) as page:
+        assert page.evaluate(render, [source(module), gestures.kept()[module]["data"]])
+        assert page.said == []
 
 
 @pytest.mark.parametrize("module", gestures.GESTURES)

@@ -67,7 +67,9 @@ function frame(el, module, label) {
     html("style", {}, CSS), controls, stage, status);
   el.replaceChildren(root);
   const recolour = () => {
-    const [red, green, blue] = getComputedStyle(root.parentElement).color.match(/[\d.]+/g).map(Number);
+    const colour = getComputedStyle(root.parentElement).color.match(/[\d.]+/g);
+    if (!colour) return; // not on the page yet
+    const [red, green, blue] = colour.map(Number);
     root.classList.toggle("dark", 0.3 * red + 0.59 * green + 0.11 * blue > 128);
   };
   recolour();
