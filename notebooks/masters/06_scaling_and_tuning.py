@@ -12,7 +12,7 @@
 # | | |
 # |---|---|
 # | Prerequisites | lesson 05 (a language model: loss, next-token prediction, examples in the prompt) |
-# | Time | about 100 minutes to work through; Run All takes about 60 seconds on two free cores |
+# | Time | about 100 minutes to work through; Run All takes one to two minutes on two free cores |
 # | Papers | *Chinchilla*, Hoffmann et al. 2022, [arXiv 2203.15556](https://arxiv.org/abs/2203.15556); *Adapters*, Houlsby et al. 2019, [arXiv 1902.00751](https://arxiv.org/abs/1902.00751); *BitFit*, Ben Zaken et al. 2022, [arXiv 2106.10199](https://arxiv.org/abs/2106.10199); *Prompt tuning*, Lester et al. 2021, [arXiv 2104.08691](https://arxiv.org/abs/2104.08691) |
 #
 # Lesson 05 trained a small language model on texts about the world. It knows facts about 124 nouns, and it uses examples in its prompt. This lesson asks two questions about such models. How large should one be for a given compute budget? And how can a finished one learn a task without changing its weights?
@@ -111,7 +111,7 @@ print(f"tokens for a model of 70 billion at Gopher's compute: {training_tokens(g
 quiz("scaling.gopher")
 
 # %% [markdown]
-# Which parameters does N count? Those that multiply. The tables of word and position embeddings are only looked up. In large models they are a small part of all parameters. In narrow models they are a large part (the table below tells ours) and cost almost nothing, so counting them would overstate C. We leave them out, as Kaplan et al. (2020) did; unlike them we count the output layer, because it is a matrix that every token is multiplied with.
+# Which parameters does N count? All but the embedding tables; nearly all of them are numbers that an input is multiplied by. The tables of word and position embeddings are only looked up. In large models they are a small part of all parameters. In narrow models they are a large part (the table below tells ours) and cost almost nothing, so counting them would overstate C. We leave them out, as Kaplan et al. (2020) did; unlike them we count the output layer, because it is a matrix that every token is multiplied with.
 #
 # Most of N is in the layers. With width d, attention has four matrices of d × d: for queries, keys, values and the output. The feed-forward network has two matrices, from d to 4d and back.
 
@@ -161,7 +161,7 @@ Markdown(
 # %% [markdown]
 # These are the models of the next section: two layers, and instead of words they predict single **characters**. The embedding tables have a row for each of 31 characters and 64 positions. The third column, N, also counts biases, norms and the output layer.
 #
-# The last column is what 6 N D leaves out: comparing queries with keys and summing the values multiplies no parameter. In the forward pass each layer needs 4 × 64 × d operations for each of the 64 positions that a model sees at once. In the table this stands as a share of the 2 N operations of the parameters. It is small in large models, and large in the narrowest of ours.
+# 6 N D leaves out two steps that have no parameters: the products of queries and keys, and the weighted sum of the values. The last column is their share. In the forward pass each layer needs 4 × 64 × d operations for each of the 64 positions that a model sees at once. In the table this stands as a share of the 2 N operations of the parameters. It is small in large models, and large in the narrowest of ours.
 #
 # ## 2. Loss at equal compute
 #
@@ -232,7 +232,7 @@ print(scaling_figures.true_costs(rows, scaling_models.attention_share))
 # %% [markdown]
 # To the left of a minimum the model is too small for the many tokens that it reads. To the right it is large enough, but its training ends too early. A curve whose lowest point is at the edge would tell only that the best size lies beyond the sizes tried.
 #
-# The lines below the figure count attention's scores, too: "equal compute" holds for 6 N D only. The difference is largest on the highest curve, that of the smallest budget: its models are the narrowest.
+# The lines below the figure count attention's scores, too: "equal compute" holds for 6 N D only. The difference between the two counts is largest on the highest curve, that of the smallest budget: its models are the narrowest.
 #
 # ## 3. How the best size grows
 #
@@ -295,7 +295,7 @@ print(scaling_claims.about_exponent(exponent, *limits))
 #
 # In 2020 Kaplan et al. found that a larger budget should mostly go into size: $a = 0.73$. Ten times the compute would mean 5.5 times the parameters and only 1.8 times the tokens, as Hoffmann et al. round it ($10^{0.73} = 5.4$ and $10^{0.27} = 1.9$). GPT-3, Gopher and others were trained that way: large models, and 170 to 300 billion tokens. Hoffmann et al. repeated the study in 2022, and found $a \approx 0.5$.
 #
-# Why do the two differ? Hoffmann et al. blame the learning-rate schedule. A run that is evaluated in the middle of a long schedule has a learning rate that is still high, so its loss is worse than that of a run planned to end there. Later work repeated both studies and found other reasons more important (Porian et al. 2024, [arXiv 2406.19146](https://arxiv.org/abs/2406.19146); Pearce and Song 2024, [arXiv 2406.12907](https://arxiv.org/abs/2406.12907)). Kaplan et al. didn't count the output layer's operations (they left out the embedding tables, as we do), and it is a large part of small models. Their warm-up was too long for small models, and the optimiser wasn't tuned for each size.
+# Why do the two differ? Hoffmann et al. blame the learning-rate schedule. A run that is evaluated in the middle of a long schedule has a learning rate that is still high, so its loss is worse than that of a run planned to end there. Later work repeated both studies and found other reasons more important (Porian et al. 2024, [arXiv 2406.19146](https://arxiv.org/abs/2406.19146); Pearce and Song 2024, [arXiv 2406.12907](https://arxiv.org/abs/2406.12907)). Kaplan et al. didn't count the output layer's operations (they left out the embedding tables, as we do), and these operations are a large part of a small model's. Their warm-up was too long for small models, and the optimiser wasn't tuned for each size.
 
 # %%
 Markdown(published("chinchilla-exponents").markdown())
@@ -358,7 +358,7 @@ best_split = check("scaling.best_split", best_split)
 Markdown(scaling_figures.split_table(best_split))
 
 # %% [markdown]
-# The printed constants ask for a smaller model and far more tokens than Chinchilla has. They contradict the paper's own first two approaches. The later fit of the same points agrees with approaches 1 and 2. "About 20 tokens per parameter" therefore rests on approaches 1 and 2. (The exponent in the first row can differ by 0.01 from the paper's for approach 3: the printed constants are rounded.) The paper's table by approach 1:
+# The printed constants ask for a smaller model and far more tokens than Chinchilla has. They contradict the paper's own first two approaches. A later fit, by Besiroglu et al., of the points read off the paper's figure agrees with approaches 1 and 2. "About 20 tokens per parameter" rests on approaches 1 and 2, and the refit confirms it. (The exponent in the first row can differ by 0.01 from the paper's for approach 3: the printed constants are rounded.) The paper's table by approach 1:
 
 # %%
 Markdown(published("chinchilla-table-3").markdown())
@@ -554,7 +554,7 @@ with torch.no_grad():
     print("logits with new adapters are identical:", torch.equal(adapted(ids), untouched(ids)))
 
 # %% [markdown]
-# **Prompt tuning** trains $p$ vectors of width D. They stand before the text's embeddings as if they were words, but no word has these vectors. The model is causal, so every word can attend to the prompt. The prompt's own positions have logits, too, but nothing is to be predicted there.
+# **Prompt tuning** trains $p$ vectors of width D. They stand before the text's embeddings as if they were words, but after training they usually match no word. They start as copies of the vectors of words chosen at random. The model is causal, so every word can attend to the prompt. The prompt's own positions have logits, too, but nothing is to be predicted there.
 
 # %% [markdown]
 # ### Exercise 9 · A trained prompt
@@ -664,7 +664,7 @@ Markdown(tuning_figures.live_table(live, whole))
 #
 # Without the prompt or the adapters, the old model is there again, with all of its facts. For BitFit, put back the saved biases. After full fine-tuning, only a saved copy brings it back.
 #
-# One run proves little. `python -m benchmarks.replicate_tuning` repeats this with more seeds, each with other held-out nouns, and with a second task. (How many seeds were measured is printed below Figure 7.) In **new words**, the answer is the category of the noun, but in one of thirteen invented words. The model knows categories, but in lesson 05 these words had no fixed meaning. An example stands above Figure 8.
+# One run proves little. `python -m benchmarks.replicate_tuning` repeats this with more seeds, each with other held-out nouns, and with a second task: 100 steps for 'place', 200 for 'new words', with the learning rates used above. (How many seeds were measured is printed below Figure 7.) In **new words**, the answer is the category of the noun, but in one of thirteen invented words. The model knows categories, but in lesson 05 these words had no fixed meaning. An example stands above Figure 8.
 
 # %%
 tuned = evaluation.load_results("replicate_tuning")["rows"]
@@ -775,7 +775,7 @@ plots.show(
 )
 
 # %% [markdown]
-# If the picture never changes, both are the same. The next cell takes a Frozen with random weights and a grey picture, and puts its two vectors into your prompt:
+# If the picture never changes, both are the same. The next cell takes a Frozen whose image encoder has random weights, and a grey picture,, and puts its two vectors into your prompt:
 
 # %% tags=["nbval-check-output"]
 frozen, picture = tuning_models.new_frozen(scale), torch.zeros(1, 3, 32, 32)
@@ -850,10 +850,10 @@ Markdown(scaling_claims.comparison(tuning_claims.claims(tuned)))
 #
 # **Strengths.** Scaling laws turn a guess into a measurement: small runs predict how a large budget should be spent. Parameter-efficient tuning makes one large model serve many tasks. What a frozen model knew can always be restored, by removing the adapters or the prompt.
 #
-# **Weaknesses.** A law holds for the family of models, data and schedules it was fitted on, and extrapolates over many orders of magnitude. All our methods, also full fine-tuning, do worse on a new rule than on a new form of question (compare Figures 7 and 8); the shortest prompts don't even fit its training nouns.
+# **Weaknesses.** A law holds for the family of models, data and schedules it was fitted on, and extrapolates over many orders of magnitude. All our methods, also full fine-tuning, do worse on a new rule than on a new form of question (compare Figures 7 and 8); the shortest prompts and BitFit don't even fit its training nouns after our few steps.
 #
 # <details><summary>Q (lecture): Since prompt tuning achieved better few-shot performance than GPT-3, could it also achieve better performance in the multimodal space?</summary>
-# First, what would it be? A constant prompt can't describe a picture. A prompt for pictures must be computed from the picture: that is Frozen's prefix. A constant trained prompt can still be added to it, to tell the *task*, as in this lesson. CoOp (Zhou et al. 2021, arXiv 2109.01134) trains such vectors for CLIP's class prompts. With a few examples per class it beats prompts written by hand; on classes that it wasn't trained for it can be worse (Zhou et al. 2022, arXiv 2203.05557). For few-shot learning the question is whether to show the examples or to train on them. Flamingo's own Table 2 answers it in part: fine-tuned on a data set it is better than with 32 examples on every task listed (VQAv2 82.0 against 67.6). Training wins if there is enough data for it; examples in the prompt win if there are four of them and no time.
+# Lester's prompts saw whole training sets, so the comparison wasn't few-shot (section 7). And what would it be? A constant prompt can't describe a picture. A prompt for pictures must be computed from the picture: that is Frozen's prefix. A constant trained prompt can still be added to it, to tell the *task*, as in this lesson. CoOp (Zhou et al. 2021, arXiv 2109.01134) trains such vectors for CLIP's class prompts. With a few examples per class it beats prompts written by hand; on classes that it wasn't trained for it can be worse (Zhou et al. 2022, arXiv 2203.05557). For few-shot learning the question is whether to show the examples or to train on them. Flamingo's own Table 2 answers it in part: fine-tuned on a data set it is better than with 32 examples on every task listed (VQAv2 82.0 against 67.6). Training wins if there is enough data for it; examples in the prompt win if there are four of them and no time.
 # </details>
 #
 # <details><summary>Q: Today's models are often trained on far more than 20 tokens per parameter. Is Chinchilla wrong?</summary>
@@ -874,7 +874,7 @@ Markdown(scaling_claims.comparison(tuning_claims.claims(tuned)))
 #
 # ## Limits
 #
-# Our isoFLOP curves span one order of magnitude of compute, with models of two layers. The paper's nine budgets, from 6e18 to 3e21 operations, span almost three. We have few seeds: the legend of Figure 2 and the lines below Figure 7 tell how many, and a curve of one seed has no spread. 6 N D leaves out the scores of attention. The last column of the table in section 1 tells how much that is, and the lines below Figure 2 how unequal it makes a curve. Leaving it out favours our smallest models. The batch differs by budget: 8, 16 and 32 windows a step. The learning rate follows one rule for all widths, found on one seed. The tuning tasks have single-word answers. Houlsby et al. also train the norms, and BitFit's authors a task head; ours don't. The learning rate of each method was chosen on another task, on one seed; a method may gain from a better one.
+# Our isoFLOP curves span one order of magnitude of compute, with models of two layers. The paper's nine budgets, from 6e18 to 3e21 operations, span almost three. We have few seeds: the legend of Figure 2 and the lines below Figure 7 tell how many, and a curve of one seed has no spread. 6 N D leaves out the scores of attention. The last column of the table in section 1 tells how much that is, and the lines below Figure 2 how unequal it makes a curve. Leaving it out favours our smallest models. The batch differs by budget: 8, 16 and 32 windows a step. So at the large budgets the large models take few steps, which probably makes our best sizes, and our exponent, too small. The learning rate follows one rule for all widths, found on one seed. The tuning tasks have single-word answers. Houlsby et al. also train the norms, and BitFit's authors a task head; ours don't. The learning rate of each method was chosen on another task, on one seed; a method may gain from a better one.
 #
 # ## Reading
 #
