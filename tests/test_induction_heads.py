@@ -58,7 +58,7 @@ def test_notes_of_words_before_are_written_where_no_word_is():
 
 
 def test_before_any_training_a_head_attends_to_the_right_name_on_a_page_in_ten_seeds():
-    """Of its attention to four names, nearly half or more goes to that of the thing that is described again."""
+    """Of its attention to four names, three fifths or more go to that of the thing that is described again."""
     names = torch.tensor(
         tokenizer.world_tokenizer().convert_tokens_to_ids(list(tokenizer.INVENTED))
     )
@@ -71,7 +71,7 @@ def test_before_any_training_a_head_attends_to_the_right_name_on_a_page_in_ten_s
         model.lm.config._attn_implementation = "eager"
         found = []
         for prompt, answer in pages:
-            ids = tokenizer.encode([prompt])
+            ids = tokenizer.encode([prompt])[:, :-1]  # without <eos>: 'this is a'
             answer_id = tokenizer.world_tokenizer().convert_tokens_to_ids(answer)
             with torch.no_grad():
                 attention = model.lm(ids, output_attentions=True).attentions[1][0, 1, -1]
@@ -79,7 +79,7 @@ def test_before_any_training_a_head_attends_to_the_right_name_on_a_page_in_ten_s
                 attention[ids[0] == answer_id].sum() / attention[torch.isin(ids[0], names)].sum()
             )
         shares.append(torch.stack(found).mean().item())
-    assert min(shares) > 0.4, shares
+    assert min(shares) > 0.6, shares
 
 
 def test_a_model_with_one_layer_or_two_heads_stays_as_it_is():
