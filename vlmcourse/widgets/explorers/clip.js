@@ -20,7 +20,7 @@ export default {
     const { controls, stage, say, width, redraw } = frame(el, "clip", "CLIP playground");
     const image = unpacked(data.image, count), caption = unpacked(data.text, count), own = {};
     const tables = Object.fromEntries(Object.entries(data.templates).map(([template, text]) => [template, unpacked(text, data.vocabulary.length)]));
-    const templates = Object.keys(tables);
+    const templates = Object.keys(tables), centre = mean(caption), away = mean(image).map((value, index) => value - centre[index]);
     const state = { view: "classes", picture: 0, classes: [...data.classes], template: templates[0], scale: data.scale, share: 0, hover: null, first: 0, message: "" };
     const title = (index) => data.captions[index];
 
@@ -102,7 +102,6 @@ export default {
     }
 
     function gap() {
-      const away = mean(image).map((value, index) => value - mean(caption)[index]);
       const moved = caption.map((text) => unit(text.map((value, index) => value + state.share * away[index]))), wide = Math.min(width(), 560), high = wide * 0.62;
       const place = (vector) => data.axes.map((axis) => dot(axis, vector));
       const points = [...image, ...moved].map(place), all = [...image, ...caption].map(place);
