@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Explorers: play with every model of the course
 #
-# Eight things to play with, and a model to watch while it learns. Each shows real modules, masks and trained stages; each can be reached by keyboard (Tab, arrows, typing), and says in words what it shows. Masks, CLIP, sampling and attention need no kernel: they are alive on the course's site, with what was saved when the page was made. With a kernel they take any text. Of the others a still stays.
+# Eight things to play with, and a model to watch while it learns. Each shows real modules, masks and trained stages; each can be reached by keyboard (Tab, arrows, typing), and says in words what it shows. Masks, CLIP, sampling, attention and CapFilt's threshold need no kernel: they are alive on the course's site, with what was saved when the page was made. With a kernel they take any text. Of the others a still stays.
 #
 # The stages are trained the first time, and found in the cache from then on. At scale `smoke` that takes a minute, and the models are toys that have learnt next to nothing; `VLMCOURSE_SCALE=laptop vlmcourse lab` plays with the lessons' models, after as long as the lessons take to train them. The line below says which one made the stills on this page.
 
