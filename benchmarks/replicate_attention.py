@@ -48,7 +48,7 @@ ROWS = {
     "learned positions": {"positions": "learned"},
     "no positions": {"positions": "none"},
     "1 head, not scaled": {"heads": 1, "attention": Unscaled},
-    "no mask (bidirectional)": {"prefix_length": True},
+    "no mask (bi-directional)": {"prefix_length": True},
     "blind": {"blind": True},
 }
 

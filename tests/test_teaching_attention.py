@@ -3,6 +3,7 @@
 import math
 import re
 
+import numpy as np
 import pytest
 import torch
 from exercise_answers import displayed, each, message
@@ -11,9 +12,11 @@ from torch import nn
 from benchmarks import replicate_attention
 from teaching import attention_answers as answers
 from teaching import attention_figures as figures
+from teaching import attention_lab as lab
+from teaching import attention_pictures as pictures
 from teaching.attention import mask_of, mask_player
 from teaching.exercises import question
-from teaching.lookup import COLOURS, LookUpTask, table_beside_ours
+from teaching.lookup import BASE, COLOURS, LookUpTask, table_beside_ours
 from vlmcourse import recipes
 from vlmcourse.evaluation import load_results
 from vlmcourse.evaluation.published import published
@@ -121,6 +124,27 @@ class KeysAsValues(Layer):
         return self.query(x), self.key(x), self.key(x)
 
 
+class ValuesAsKeys(Layer):
+    def project(self, x):
+        return self.query(x), self.value(x), self.key(x)
+
+
+class WithResidual(Layer):
+    def forward(self, x, allowed):
+        return x + super().forward(x, allowed)
+
+
+class Halved(Layer):
+    def forward(self, x, allowed):
+        return super().forward(x, allowed) / 2
+
+
+class HalfDetached(Layer):
+    def forward(self, x, allowed):
+        result = super().forward(x, allowed)
+        return (result + result.detach()) / 2
+
+
 class Exchanged(Layer):
     def project(self, x):
         return self.key(x), self.query(x), self.value(x)
@@ -185,6 +209,26 @@ def changed(function, x, amount, restore=True):
     return torch.stack(columns, dim=1)
 
 
+def moves(function, x):
+    """What changes in the outputs, (M, N, D), if each input is replaced by random numbers."""
+    columns = []
+    for k in range(x.shape[1]):
+        work = x.clone()
+        work[:, k] = torch.randn(x.shape[-1])
+        columns.append((function(work) - function(x))[0])
+    return torch.stack(columns, dim=1)
+
+
+def in_place(function, x):
+    before, columns = function(x), []
+    for k in range(x.shape[1]):
+        old = x[:, k].clone()
+        x[:, k] = torch.randn_like(old)
+        columns.append((function(x) - before).abs().amax(-1)[0] > 1e-6)
+        x[:, k] = old if k else old + 1
+    return torch.stack(columns, dim=1)
+
+
 def noise(x):
     return torch.randn_like(x)
 
@@ -198,6 +242,13 @@ def paths(step, depth, start=None):
 
 def with_self(allowed):
     return allowed | torch.eye(len(allowed), dtype=torch.bool)
+
+
+def squared(allowed, depth):
+    reach = with_self(allowed).float()
+    for _ in range(depth - 1):
+        reach = ((reach @ reach) > 0).float()
+    return reach > 0
 
 
 def heads_of(layer, x):
@@ -260,6 +311,13 @@ def keys_twice(layer, x, cache):
     return joined(layer, q, *extended(cache, k, k))
 
 
+def stored_crosswise(layer, x, cache):
+    q, k, v = heads_of(layer, x)
+    k, v = extended(cache, k, v)
+    cache["k"], cache["v"] = v, k
+    return joined(layer, q, k, v)
+
+
 def single_head(layer, x, cache):
     q, k, v = (part(x)[:, None] for part in (layer.query, layer.key, layer.value))
     return joined(layer, q, *extended(cache, k, v))
@@ -287,7 +345,17 @@ WRONG = {
         "are multiplied by the square root": lambda q, k, v: attended(
             q, k, v, (q @ k.mT * q.shape[-1] ** 0.5).softmax(-1)
         ),
-        "made from a length": lambda q, k, v: attended(
+        "is a fixed number": lambda q, k, v: attended(q, k, v, (q @ k.mT / 8).softmax(-1)),
+        "k is reshaped": lambda q, k, v: attended(
+            q,
+            k,
+            v,
+            (q @ k.reshape(q.shape[:2] + (q.shape[-1], -1)) / q.shape[-1] ** 0.5).softmax(-1),
+        ),
+        "heads or examples": lambda q, k, v: attended(
+            q, k, v, (q @ k.mT / len(q) ** 0.5).softmax(-1)
+        ),
+        "made from another axis": lambda q, k, v: attended(
             q, k, v, (q @ k.mT / k.shape[-2] ** 0.5).softmax(-1)
         ),
         "runs over the queries": lambda q, k, v: attended(q, k, v, scores(q, k).softmax(-2)),
@@ -305,6 +373,7 @@ WRONG = {
         "upside down": lambda prefix, n: level(prefix, n)[None] > level(prefix, n)[:, None],
         "transpose": lambda prefix, n: level(prefix, n)[None] >= level(prefix, n)[:, None],
         "by <=, not by <": lambda prefix, n: level(prefix, n)[None] < level(prefix, n)[:, None],
+        "these are groups": lambda prefix, n: level(prefix, n)[None] == level(prefix, n)[:, None],
         "not its rows": lambda prefix, n: (
             torch.ones(n, n).tril().bool() | (torch.arange(n) < prefix)[:, None]
         ),
@@ -348,6 +417,23 @@ WRONG = {
             & torch.ones(d.shape[1], d.shape[1]).tril().bool()
             & t[:, None]
             & t[:, :, None]
+        )[:, None],
+        "tokens of padding attend to each other": lambda d, t: (
+            ((d * t)[:, :, None] == (d * t)[:, None])
+            & torch.ones(d.shape[1], d.shape[1]).tril().bool()
+        )[:, None],
+        "no query may attend to padding": lambda d, t: (
+            (d[:, :, None] == d[:, None])
+            & torch.ones(d.shape[1], d.shape[1]).tril().bool()
+            & (t[:, :, None] == t[:, None])
+        )[:, None],
+        "an empty row stays empty": lambda d, t: (
+            (
+                (d[:, :, None] == d[:, None])
+                & torch.ones(d.shape[1], d.shape[1]).tril().bool()
+                & t[:, None]
+            )
+            | torch.eye(d.shape[1]).bool()
         )[:, None],
         "asks for any of them": lambda d, t: (
             (d[:, :, None] == d[:, None])
@@ -406,6 +492,7 @@ WRONG = {
         "text before the first image": lambda tag, image: (
             phi(tag).clamp(min=1)[:, None] == image[None]
         ),
+        "a running count (cumsum)": lambda tag, image: tag.long()[:, None] == image[None],
         "that is the transpose": lambda tag, image: (phi(tag)[:, None] == image[None]).T,
         "A mask is booleans": lambda tag, image: (phi(tag)[:, None] == image[None]).float(),
         "attends to the next image": lambda tag, image: (phi(tag) + 1)[:, None] == image[None],
@@ -419,6 +506,10 @@ WRONG = {
         "square root of the whole width": FullScale,
         "mask is not used": Unmasked,
         "from the same linear layer": KeysAsValues,
+        "keys and values are exchanged": ValuesAsKeys,
+        "x is added to the result": WithResidual,
+        "the result: ": Halved,
+        "the gradient of the result by x: ": HalfDetached,
         "are exchanged": Exchanged,
         "no gradient arrives": Detached,
         "expected parameters": OtherNames,
@@ -433,6 +524,11 @@ WRONG = {
             changed(f, x, noise).any(0, keepdim=True).repeat(f(x).shape[1], 1)
         ),
         "return booleans": lambda f, x: changed(f, x, noise) * 0.37,
+        "a decrease is a change, too": lambda f, x: moves(f, x).amax(-1) > 1e-6,
+        "take the absolute value": lambda f, x: (-moves(f, x)).amax(-1) > 1e-6,
+        "not only one of them": lambda f, x: moves(f, x)[..., 0].abs() > 1e-6,
+        "changes x itself": in_place,
+        "found shape": lambda f, x: changed(f, x, noise)[None],
     },
     "attention.positions": {
         "alternate": lambda L, D: torch.cat([angle(L, D).sin(), angle(L, D).cos()], 1),
@@ -502,6 +598,16 @@ WRONG = {
         "norm before the feed-forward": block(
             lambda self, x, a: (y := x + self.attention(self.norm1(x), a)) + self.feedforward(y)
         ),
+        "in the opposite order": block(
+            lambda self, x, a: (
+                (y := x + self.feedforward(self.norm2(x))) + self.attention(self.norm1(y), a)
+            )
+        ),
+        "x is added twice": block(
+            lambda self, x, a: (
+                x + (y := x + self.attention(self.norm1(x), a)) + self.feedforward(self.norm2(y))
+            )
+        ),
         "stands a GELU": Rectified,
         "used twice": block(
             lambda self, x, a: (
@@ -520,6 +626,8 @@ WRONG = {
         "one layer less": lambda a, depth: paths(with_self(a), depth - 1) > 0,
         "one layer more": lambda a, depth: paths(with_self(a), depth + 1) > 0,
         "that is the transpose": lambda a, depth: (paths(with_self(a), depth) > 0).T,
+        "each step doubles the depth": squared,
+        "to each block, not only in the end": lambda a, depth: with_self(paths(a, depth) > 0),
         "depth is not used": lambda a, depth: with_self(a),
         "any depth could reach": lambda a, depth: paths(with_self(a), 20) > 0,
         "return booleans": lambda a, depth: paths(with_self(a), depth),
@@ -532,6 +640,8 @@ WRONG = {
         "attends to itself only": to_itself_only,
         "attend to itself as well": without_itself,
         "`output`, is missing": without_output,
+        "keys and values are exchanged": stored_crosswise,
+        "the results: ": lambda layer, x, cache: answers.attend_with_cache(layer, x, cache) / 2,
         "from the same linear layer": keys_twice,
         "not split": single_head,
     },
@@ -585,7 +695,7 @@ def test_in_the_failure_lab_the_healthy_layer_alone_keeps_its_mask():
     is_token = torch.tensor([[False, False] + [True] * 6])
     declared = answers.packed_mask(document, is_token)
     x, causes = torch.randn(1, 8, 16), question("failures", "attention.leaks")["causes"]
-    for letter, layer in figures.runs("attention.leaks").items():
+    for letter, layer in lab.runs("attention.leaks").items():
         measured = answers.dependency(lambda x: layer(x, declared), x)
         assert torch.equal(measured, declared[0, 0]) == (causes[letter] == "no fault")
 
@@ -616,4 +726,54 @@ def test_the_table_beside_the_paper_has_a_verdict_for_each_claim():
     lines = table_beside_ours(published("transformer-table-3"), results).data.splitlines()
     last = [line.split("|")[-2].strip() for line in lines if line.startswith("|")]
     assert sum(word in ("agrees", "within noise", "disagrees") for word in last) == 5
+    assert sum("not within 400" in line for line in lines) == 4
     assert any("25.8 against 24.9" in line for line in lines)
+
+
+def test_settings_that_should_be_equal_are_judged_by_equality():
+    results = load_results("replicate_attention")
+    by_seed = {row["seed"]: row for row in results["rows"] if row["row"] == "learned positions"}
+    for row in results["rows"]:
+        if row["row"] == BASE:
+            by_seed[row["seed"]]["steps to learn"] = row["steps to learn"]
+    lines = table_beside_ours(published("transformer-table-3"), results).data.splitlines()
+    (line,) = (line for line in lines if line.startswith("| sinusoids"))
+    assert line.endswith("| agrees |")
+
+
+def test_what_the_lesson_says_of_16_heads_and_of_no_positions_is_measured():
+    results = load_results("replicate_attention")
+
+    def of(row, what):
+        return [one[what] for one in results["rows"] if one["row"] == row]
+
+    for what, sign in (("steps to learn", 1), ("accuracy", -1)):
+        pairs = zip(of("16 heads", what), of(BASE, what))
+        assert all(sign * (first - second) > 0 for first, second in pairs)
+    learned = zip(of("learned positions", "steps to learn"), of(BASE, "steps to learn"))
+    assert sorted(first > second for first, second in learned) == [False, True, True]
+    assert max(of("no positions", "accuracy")) < min(of(BASE, "accuracy"))
+
+
+def test_intervals_of_shares_have_the_published_width_and_stay_within_0_and_1():
+    low, high = pictures.wilson(0.5, 100)
+    assert low == pytest.approx(0.4038, abs=1e-4) and high == pytest.approx(0.5962, abs=1e-4)
+    low, high = pictures.wilson(1.0, 512)
+    assert high == 1 and low == pytest.approx(512 / (512 + 1.96**2))
+    drawn = pictures.shares({"a": 0.25, "b": 1.0}, 512, {"chance": 0.2}, "share")
+    assert "a 0.25 (interval 0.21 to 0.29); b 1.00 (interval 0.99 to 1.00)" in drawn.description
+    assert "Lines: chance 0.2." in drawn.description
+
+
+def test_the_captions_of_costs_give_the_factors():
+    times = {"explicit": {1: 2.0, 2: 4.0, 4: 12.0}, "fused": {1: 1.0, 2: 2.5, 4: 3.0}}
+    assert figures.growth(times["explicit"]) == "2.0 to 3.0"
+    assert figures.growth(times["explicit"] | {4: 8.0}) == "2.0"
+    assert figures.ratios(times) == "1.6 to 4.0"
+
+
+def test_the_weight_on_the_object_is_read_from_the_patches_that_it_fills():
+    image = np.zeros((8, 8, 3), dtype=np.uint8)
+    image[4:, 4:7], image[0, 3] = 9, 9
+    weights = torch.tensor([[0.5, 0.2, 0.2, 0.1], [0.3, 0.3, 0.36, 0.04]])
+    assert figures.weight_on_object(image, weights) == pytest.approx(0.1)

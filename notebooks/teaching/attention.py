@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from teaching import (
+    attention_cache,
     attention_dependency,
     attention_masks,
     attention_modules,
@@ -25,9 +26,9 @@ EXERCISES = {
     "positions": attention_scores.POSITIONS,
     "block": attention_modules.BLOCK,
     "reachable": attention_masks.REACHABLE,
-    "cache": attention_modules.CACHE,
+    "cache": attention_cache.CACHE,
 }
-"""The checks are in attention_scores.py, attention_masks.py, attention_dependency.py and attention_modules.py, the answers in attention_answers.py."""
+"""The checks are in attention_scores.py, attention_masks.py, attention_dependency.py, attention_modules.py and attention_cache.py, the answers in attention_answers.py."""
 
 COMPARISONS = {
     "level(key) <= level(query)": masks.less_equal_mask,

@@ -1,4 +1,4 @@
-"""Lesson 01's measurements and figures: cost of attention, kernels beside each other, faulty layers, a layer inside CLIP."""
+"""Lesson 01's measurements and figures: cost of attention, kernels beside each other, a layer inside CLIP."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import torch
 from IPython.display import Markdown
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-from teaching.exercises import question
 from vlmcourse import plots, recipes, world
 from vlmcourse.doctor import compiler_trouble
 from vlmcourse.papers.clip import CLIP
@@ -95,6 +95,18 @@ def named_pictures(model: CLIP, scale: Scale, count: int = 3) -> tuple:
         for label, noun, row in zip(labels.tolist(), best.tolist(), probabilities.detach())
     ]
     return pairs.images(range(count)), pixel_values, captions, (best == labels).tolist()
+
+
+def weight_on_object(image: np.ndarray, weights: Tensor) -> float:
+    """The largest weight of any head on a patch that the object fills for the most part. image (S, S, 3), weights (H, patches).
+
+    The object is what has another colour than the picture's first corner.
+    """
+    side = round(weights.shape[1] ** 0.5)
+    size = len(image) // side
+    differs = torch.from_numpy((image != image[0, 0]).any(-1)).float()
+    share = differs.reshape(side, size, side, size).mean((1, 3)).flatten()
+    return weights[:, share > 0.5].max().item()
 
 
 class StudentLayer(nn.Module):
@@ -198,6 +210,22 @@ def costs(attention: Callable, lengths: Sequence[int]) -> dict[str, dict[str, di
     }
 
 
+def _between(values: Sequence[float]) -> str:
+    """The smallest and the largest of some numbers, or one if they are the same: "2.0", "1.7 to 4.0"."""
+    return " to ".join(dict.fromkeys(f"{value:.1f}" for value in (min(values), max(values))))
+
+
+def growth(points: Mapping[int, float]) -> str:
+    """By what factors the values grow from one length to the next: {length: value} -> "3.1 to 3.8"."""
+    values = list(points.values())
+    return _between([later / value for value, later in zip(values, values[1:])])
+
+
+def ratios(times: Mapping[str, Mapping[int, float]]) -> str:
+    """How many times as long explicit attention takes as fused attention, over all lengths: "1.7 to 4.0"."""
+    return _between([times["explicit"][length] / time for length, time in times["fused"].items()])
+
+
 def cost_figure(measured: Mapping[str, Mapping], xlabel: str, ylog: bool = True):
     """One panel of curves for each quantity, under each other."""
     panels = (
@@ -225,35 +253,6 @@ def kernels(masked_attention: Callable, masks: Mapping[str, Mask], scale: Scale)
             f"headers. Here: {trouble} On Debian and Ubuntu: `sudo apt install g++ python3-dev`. Nothing else needs it."
         )
     return Markdown("\n".join(lines))
-
-
-def _softmax_over_queries(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor) -> Tensor:
-    scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
-    weights = scores.masked_fill(~allowed, -torch.inf).softmax(-2)
-    return weights.masked_fill(~allowed, 0) @ v
-
-
-def _additive(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor) -> Tensor:
-    scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
-    smallest = torch.finfo(scores.dtype).min
-    return (scores + torch.zeros(allowed.shape).masked_fill(~allowed, smallest)).softmax(-1) @ v
-
-
-FAULTS = {
-    "no fault": attend,
-    "the softmax runs over the queries": _softmax_over_queries,
-    "the smallest number is added to forbidden scores": _additive,
-}
-
-
-def runs(id: str) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
-    """The layers of a failure lab by their letters: each maps x (1, L, D) and a mask (1, 1, L, L) to (1, L, D)."""
-    causes = question("failures", id)["causes"]
-
-    def layer(function: Callable) -> Callable[[Tensor, Tensor], Tensor]:
-        return lambda x, allowed: function(x[:, None], x[:, None], x[:, None], allowed)[:, 0]
-
-    return {letter: layer(FAULTS[cause]) for letter, cause in causes.items()}
 
 
 def generation_times(

@@ -55,6 +55,9 @@ PREFIX_MISTAKES = {
     "the prefix attends to the text as well: open the columns of the prefix, not its rows.": (
         lambda p, n: torch.ones(n, n).tril().bool() | (torch.arange(n) < p)[:, None]
     ),
+    "these are groups (==); levels are compared by <=: the text attends to the prefix and to its own past.": (
+        lambda p, n: same_level(p, n) | torch.eye(n).bool()
+    ),
     "one position too few belongs to the prefix: it is the positions 0 to prefix_length - 1.": (
         lambda p, n: prefix_mask(max(0, p - 1), n)
     ),
@@ -83,10 +86,12 @@ def packed_result(document, is_token, parts=("document", "causal", "padding"), *
         "future": torch.ones(T, T).triu().bool().expand(len(document), T, T),
         "padding": is_token[:, None, :].expand(-1, T, -1),
         "padded queries": is_token[:, :, None].expand(-1, -1, T),
+        "real or padding": is_token[:, :, None] == is_token[:, None, :],
         "pads": ~is_token[:, None, :].expand(-1, T, -1),
     }
     allowed = torch.stack([masks[part] for part in parts])
-    return (allowed.any(0) if changes.get("union") else allowed.all(0))[:, None]
+    allowed = allowed.any(0) if changes.get("union") else allowed.all(0)
+    return (allowed | torch.eye(T).bool() if changes.get("diagonal") else allowed)[:, None]
 
 
 packed = partial(partial, packed_result)
@@ -109,6 +114,12 @@ PACKED_MISTAKES = {
     ),
     "the rows of padding are closed, too: close its columns, and leave its rows as they are.": packed(
         parts=("document", "causal", "padding", "padded queries")
+    ),
+    "tokens of padding attend to each other: no query may attend to padding, so close its columns.": packed(
+        parts=("document", "causal", "real or padding")
+    ),
+    "padding attends to itself, because the diagonal is opened in the end: an empty row stays empty.": packed(
+        diagonal=True
     ),
     "the three conditions must hold together (&); yours asks for any of them (|).": packed(
         union=True
@@ -156,6 +167,9 @@ LAST_IMAGE_MISTAKES = {
     "an image token doesn't attend to its own image: count the image tokens up to *and including* it.": (
         lambda t, i: last_image(t, i, include=False)
     ),
+    "only image tokens attend, all of them to image 1: number the images by a running count (cumsum) of their tokens.": (
+        lambda t, i: t.long()[:, None] == i[None, :]
+    ),
     "text before the first image attends to image 1: with no image yet the count is 0, and 0 matches nothing.": (
         lambda t, i: t.long().cumsum(0).clamp(min=1)[:, None] == i[None, :]
     ),
@@ -168,15 +182,18 @@ LAST_IMAGE_MISTAKES = {
 }
 
 
-def reachable_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    """A sparse mask that is not symmetric and lacks some of its diagonal, and a depth of 3 or 4."""
-    length = number(generator, 8, 10)
+def reachable_inputs(generator: torch.Generator, deep: bool = False) -> tuple[list, dict]:
+    """A sparse mask that is not symmetric and lacks some of its diagonal, and a depth of 2 or 3.
+
+    deep: a depth of 4, and a mask so large that not even 2^4 blocks reach everything
+    """
+    length = number(generator, 19, 21) if deep else number(generator, 8, 10)
     allowed = torch.zeros(length, length).bool()
     order = torch.randperm(length, generator=generator)
     allowed[order[1:], order[:-1]] = True  # a chain in random order, and one more connection
     allowed[order[-1], order[0]] = True
     allowed[order[0], order[0]] = True
-    return [allowed, number(generator, 3, 4)], {}
+    return [allowed, 4 if deep else number(generator, 2, 3)], {}
 
 
 def _powers(allowed: Tensor, depth: int) -> Tensor:
@@ -193,6 +210,13 @@ def _paths(allowed: Tensor, depth: int) -> Tensor:
 
 REACHABLE_MISTAKES = {
     "the residual connections are missing: every position also keeps what it has.": _powers,
+    "each step doubles the depth: the table is multiplied by itself, not by the one of a single block.": (
+        lambda a, depth: reachable(a, 2**depth),
+        lambda a, depth: reachable(a, 2 ** (depth - 1)),
+    ),
+    "the residual connections are missing inside: the diagonal must be added to each block, not only in the end.": (
+        lambda a, depth: _powers(a, depth) | torch.eye(len(a)).bool()
+    ),
     "that is one layer less than asked for.": lambda a, depth: reachable(a, depth - 1),
     "that is one layer more than asked for.": lambda a, depth: reachable(a, depth + 1),
     "that is the transpose: rows are outputs, columns are inputs.": lambda a, depth: (
@@ -231,11 +255,21 @@ PACKED = Exercise(
 )
 LAST_IMAGE = Exercise(
     "The count of image tokens is the group of a token, and its keys are those of the same group.",
-    (rule("last_image_mask", tags_inputs, answers.last_image_mask, LAST_IMAGE_MISTAKES),),
+    (
+        rule(
+            "last_image_mask",
+            distinguishing(tags_inputs, answers.last_image_mask, LAST_IMAGE_MISTAKES),
+            answers.last_image_mask,
+            LAST_IMAGE_MISTAKES,
+        ),
+    ),
     reference=answers.last_image_mask,
 )
 REACHABLE = Exercise(
     "Depth extends a mask along paths, and residual connections let information wait.",
-    (rule("reachable", reachable_inputs, reachable, REACHABLE_MISTAKES),),
+    (
+        rule("reachable", partial(reachable_inputs, deep=True), reachable, REACHABLE_MISTAKES),
+        rule("reachable", reachable_inputs, reachable, REACHABLE_MISTAKES),
+    ),
     reference=reachable,
 )

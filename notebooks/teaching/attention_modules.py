@@ -1,8 +1,9 @@
-"""Lesson 01's checks of layers: multi-head attention, the pre-norm block, the cache; inputs, and mistakes with a name."""
+"""Lesson 01's checks of layers: multi-head attention and the pre-norm block; inputs, and mistakes with a name."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from teaching import attention_answers as answers
 from teaching.exercises import Exercise, normal, number, rule
-from vlmgrader.checks import driver_source
+from vlmgrader.checks import differs, driver_source
 
 PARTS = ("query", "key", "value")
 
@@ -43,7 +44,8 @@ def heads_result(width, heads, weights, x, allowed, split="right", merge="right"
         merged = attended.permute(0, 2, 3, 1).reshape(B, L, D)
     else:
         merged = attended.transpose(1, 2).reshape(B, L, D)
-    return merged if changes.get("no_output") else linear("output", merged)
+    result = merged if changes.get("no_output") else linear("output", merged)
+    return x + result if changes.get("residual") else result
 
 
 def layer_inputs(generator: torch.Generator) -> tuple[list, dict]:
@@ -56,6 +58,17 @@ def layer_inputs(generator: torch.Generator) -> tuple[list, dict]:
         weights[f"{name}.bias"] = normal(generator, width, scale=0.3)
     allowed = torch.ones(L, L).tril().bool().expand(B, 1, L, L).clone()
     return [width, heads, weights, 2 * normal(generator, B, L, width), allowed], {}
+
+
+def named_parts(*names: str) -> Callable[..., str | None]:
+    """For `explain`: what is wrong with the first wrong one of the values of a list, called by its name."""
+
+    def explain(got: object, wanted: list, *_) -> str | None:
+        pairs = zip(names, got if isinstance(got, list) else [], wanted)
+        found = (differs(one, other, 1e-4, name) for name, one, other in pairs)
+        return next((words for words in found if words), None)
+
+    return explain
 
 
 def run_layer(target, width, heads, weights, x, allowed):
@@ -104,6 +117,10 @@ HEADS_MISTAKES = {
     "keys and values come from the same linear layer.": (
         heads_mistake(parts=("query", "key", "key")),
         heads_mistake(parts=("query", "value", "value")),
+    ),
+    "keys and values are exchanged.": heads_mistake(parts=("query", "value", "key")),
+    "x is added to the result: the residual connection belongs to the block of section 7, not to this layer.": (
+        heads_mistake(residual=True)
     ),
     "queries and keys are exchanged.": heads_mistake(parts=("key", "query", "value")),
     "no gradient arrives at the input: a detach or no_grad cuts it.": lambda *args: [
@@ -154,6 +171,12 @@ def block_result(width, attention, weights, x, allowed, change=None):
         x = x + attention(x, allowed)
         x = norm2(x)
         return x + feedforward(x)
+    if change == "network first":
+        x = x + feedforward(norm2(x))
+        return x + attention(norm1(x), allowed)
+    if change == "network first, norms in order":
+        x = x + feedforward(norm1(x))
+        return x + attention(norm2(x), allowed)
     mixed = attention(x if change == "first norm" else norm1(x), allowed)
     if change == "parallel":
         return x + mixed + feedforward(norm2(x))
@@ -161,6 +184,10 @@ def block_result(width, attention, weights, x, allowed, change=None):
         return mixed + feedforward(norm2(mixed))
     if change == "no residual":
         return feedforward(norm2(mixed))
+    if change == "x twice":
+        return x + x + mixed + feedforward(norm2(x + mixed))
+    if change == "x twice, both read":
+        return x + x + mixed + feedforward(norm2(x + x + mixed))
     if change == "old residual":
         return x + feedforward(norm2(x + mixed))
     x = x + mixed
@@ -188,6 +215,14 @@ BLOCK_MISTAKES = {
     "the second sum starts from the block's input, so what attention added is lost.": block_mistake(
         change="old residual"
     ),
+    "attention comes first, then the feed-forward network; yours are in the opposite order.": (
+        block_mistake(change="network first"),
+        block_mistake(change="network first, norms in order"),
+    ),
+    "x is added twice: each sum adds one branch to the residual stream, which holds x already.": (
+        block_mistake(change="x twice"),
+        block_mistake(change="x twice, both read"),
+    ),
     "the norm before attention is missing.": block_mistake(change="first norm"),
     "the norm before the feed-forward network is missing.": block_mistake(change="second norm"),
     "between the two linear layers of the feed-forward network stands a GELU, nn.GELU().": tuple(
@@ -198,67 +233,6 @@ BLOCK_MISTAKES = {
 }
 
 
-def cache_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    (width, heads, weights, x, _), _ = layer_inputs(generator)
-    return [width, heads, weights, x], {}
-
-
-def run_cached(target, width, heads, weights, x):
-    """Driver: [results of one token after the other, how many keys are cached after each, and values]."""
-    import torch
-
-    from teaching.attention_answers import MultiHeadAttention
-
-    layer, cache, results, lengths = MultiHeadAttention(width, heads), {}, [], []
-    layer.load_state_dict(weights)
-    for token in x.split(1, dim=1):
-        results.append(target(layer, token, cache))
-        lengths.append([cache[name].shape[2] if name in cache else 0 for name in ("k", "v")])
-    return [torch.cat(results, dim=1), lengths]
-
-
-def cached_result(width, heads, weights, x, reach="all", lengths=None, **changes) -> list:
-    """What `run_cached` gives. reach: which keys each token attends to; lengths: what the cache holds after each step."""
-    L = x.shape[1]
-    allowed = {
-        "all": torch.ones(L, L).tril(),
-        "self": torch.eye(L),
-        "two": torch.ones(L, L).tril() - torch.ones(L, L).tril(-2),
-        "past": torch.ones(L, L).tril(-1),
-    }[reach].bool()[None, None]
-    lengths = lengths or [[step + 1] * 2 for step in range(L)]
-    return [heads_result(width, heads, weights, x, allowed, **changes), lengths]
-
-
-def _stays(length):
-    return lambda *args: cached_result(
-        *args, reach="self", lengths=[[length] * 2] * args[3].shape[1]
-    )
-
-
-CACHE_MISTAKES = {
-    "nothing is stored in the cache: put keys and values into it at every step.": _stays(0),
-    "each step replaces the cache: it must hold all tokens so far, not only the newest.": _stays(1),
-    "the cache is extended, but the new token attends to itself only.": lambda *args: cached_result(
-        *args, reach="self"
-    ),
-    "the cache is replaced after it was used: each token sees itself and one token before.": (
-        lambda *args: cached_result(*args, reach="two", lengths=[[1, 1]] * args[3].shape[1])
-    ),
-    "the new token must attend to itself as well: extend the cache first, then attend.": (
-        lambda *args: cached_result(*args, reach="past")
-    ),
-    "the last linear layer, `output`, is missing.": partial(cached_result, no_output=True),
-    "keys and values come from the same linear layer, or one is stored in the place of the other.": (
-        lambda *args: cached_result(*args, parts=("query", "key", "key")),
-        lambda *args: cached_result(*args, parts=("query", "value", "value")),
-    ),
-    "the heads are not split as in your multi-head attention.": (
-        lambda *args: cached_result(*args, split="one head"),
-        lambda *args: cached_result(*args, split="interleaved", merge="interleaved"),
-    ),
-}
-
 HEADS = Exercise(
     "Every head attends with its own d = D / H numbers, and the output layer mixes what they bring.",
     (
@@ -268,6 +242,7 @@ HEADS = Exercise(
             partial(with_gradient, heads_result),
             HEADS_MISTAKES,
             driver=driver_source(run_layer),
+            explain=named_parts("the result", "the gradient of the result by x"),
         ),
     ),
     reference=answers.MultiHeadAttention,
@@ -281,20 +256,8 @@ BLOCK = Exercise(
             partial(with_gradient, block_result),
             BLOCK_MISTAKES,
             driver=driver_source(run_layer),
+            explain=named_parts("the result", "the gradient of the result by x"),
         ),
     ),
     reference=answers.PreNormBlock,
-)
-CACHE = Exercise(
-    "Each step computes one query, one key and one value, and equals the causal forward pass.",
-    (
-        rule(
-            "attend_with_cache",
-            cache_inputs,
-            cached_result,
-            CACHE_MISTAKES,
-            driver=driver_source(run_cached),
-        ),
-    ),
-    reference=answers.attend_with_cache,
 )

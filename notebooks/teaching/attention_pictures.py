@@ -11,6 +11,7 @@ from vlmcourse.parts.masks import Mask
 from vlmcourse.plots.style import (
     COLOURS,
     DARK,
+    GREY,
     PALE,
     course_style,
     describe,
@@ -128,6 +129,35 @@ def position_tables(positions: Tensor, products: Tensor):
         f"Left: {length} position vectors of width {width}. Right: their dot products, which are equal along each "
         f"diagonal: 1 at distance 0, {near:.2f} at distance 1, {far:.2f} at distance {length // 2}.",
     )
+
+
+@course_style()
+def shares(measured: Mapping[str, float], count: int, levels: Mapping[str, float], label: str):
+    """Bars of shares among `count` cases, with 95 % intervals (Wilson), and {name: level} as dashed lines."""
+    drawn, axes = figure(9, 1.1 + 0.45 * len(measured))
+    panel, told = axes[0], []
+    for place, (name, share) in enumerate(measured.items()):
+        low, high = wilson(share, count)
+        clear = max(high, *levels.values())  # its number must not lie on a line
+        panel.barh(place, share, 0.55, color=COLOURS[0])
+        panel.plot([low, high], [place, place], color="black", marker="|", markersize=9)
+        panel.text(clear + 0.015, place, f"{share:.2f}", va="center", fontsize=9)
+        told.append(f"{name} {share:.2f} (interval {low:.2f} to {high:.2f})")
+    for (name, level), colour in zip(levels.items(), (GREY, COLOURS[3])):
+        panel.axvline(level, color=colour, linestyle="--", linewidth=1.2, label=name)
+    panel.set_yticks(range(len(measured)), list(measured))
+    panel.set(xlim=(0, 1.08), ylim=(len(measured) - 0.5, -0.5), xlabel=label)
+    panel.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(levels), fontsize=9)
+    lines = ", ".join(f"{name} {level:.3g}" for name, level in levels.items())
+    return describe(drawn, f"{label}: {'; '.join(told)}. Lines: {lines}.")
+
+
+def wilson(share: float, count: int) -> tuple[float, float]:
+    """The 95 % interval of a share among `count` cases (Wilson's score interval, which never leaves 0 to 1)."""
+    z = 1.96
+    centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z / (1 + z**2 / count) * (share * (1 - share) / count + z**2 / (4 * count**2)) ** 0.5
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 @course_style()

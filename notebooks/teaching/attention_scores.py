@@ -40,23 +40,32 @@ def with_weights(v: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def attention_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    """q, k, v of random sizes; numbers of queries and of keys and the width are different."""
-    B, H, D = number(generator, 1, 2), number(generator, 1, 3), number(generator, 8, 11)
-    Q, K = number(generator, 2, 4), number(generator, 5, 7)
+    """q, k, v of random sizes; numbers of queries and of keys and the width are different, and the width is not 8."""
+    B, H, D = number(generator, 2, 3), number(generator, 2, 4), number(generator, 9, 12)
+    Q, K = number(generator, 2, 5), number(generator, 5, 7)
     return [normal(generator, B, H, length, D) for length in (Q, K, K)], {}
 
 
 ATTENTION_MISTAKES = {
-    "the scores are not scaled: the larger d, the larger they are.": lambda q, k, v: variant(
+    "the dot products are not scaled: the larger d, the larger they are.": lambda q, k, v: variant(
         q, k, v, 1.0
     ),
-    "the scores are divided by d: the formula has its square root.": lambda q, k, v: variant(
+    "the dot products are divided by d: the formula has its square root.": lambda q, k, v: variant(
         q, k, v, 1 / q.shape[-1]
     ),
-    "the scores are multiplied by the square root of d; they must be divided by it.": (
+    "the dot products are multiplied by the square root of d; they must be divided by it.": (
         lambda q, k, v: variant(q, k, v, q.shape[-1] ** 0.5)
     ),
-    "the scale is made from a length (number of keys or queries), not from the width d of a head.": (
+    "the scale is a fixed number (8 is right for d = 64 only): take the width d of a head.": (
+        lambda q, k, v: variant(q, k, v, 1 / 8)
+    ),
+    "k is reshaped: that keeps the order of its numbers and mixes the keys. Exchange its last two axes (transpose).": (
+        lambda q, k, v: variant(
+            q, k.flatten(-2).unflatten(-1, (k.shape[-1], -1)).transpose(-1, -2), v
+        )
+    ),
+    "the scale is made from another axis (number of keys, queries, heads or examples), not from the width d of a head.": (
+        lambda q, k, v: variant(q, k, v, q.shape[0] ** -0.5),
         lambda q, k, v: variant(q, k, v, k.shape[-2] ** -0.5),
         lambda q, k, v: variant(q, k, v, q.shape[-2] ** -0.5),
         lambda q, k, v: variant(q, k, v, q.shape[1] ** -0.5),
@@ -95,10 +104,10 @@ ATTENTION_MISTAKES = {
 
 
 def additive_attention(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor) -> Tensor:
-    """The mistake of several public codes: the smallest number is added to forbidden scores."""
+    """The mistake of several public codes: the most negative number is added to forbidden scores."""
     scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
-    smallest = torch.finfo(scores.dtype).min
-    return (scores + torch.zeros_like(scores).masked_fill(~allowed, smallest)).softmax(-1) @ v
+    lowest = torch.finfo(scores.dtype).min
+    return (scores + torch.zeros_like(scores).masked_fill(~allowed, lowest)).softmax(-1) @ v
 
 
 def masked_inputs(generator: torch.Generator) -> tuple[list, dict]:
@@ -155,7 +164,7 @@ MASKED_MISTAKES = {
         lambda q, k, v, a: (_scores(q, k) * a).softmax(-1) @ v,
         lambda q, k, v, a: ((_scores(q, k) * a).softmax(-1) * a.any(-1, keepdim=True)) @ v,
     ),
-    "the scores are not scaled by the square root of d.": lambda q, k, v, a: (
+    "the dot products are not scaled by the square root of d.": lambda q, k, v, a: (
         answers.masked_attention(q * math.sqrt(q.shape[-1]), k, v, a)
     ),
 }
@@ -228,7 +237,12 @@ ATTENTION = Exercise(
 MASKED = Exercise(
     "Forbidden keys get no weight; a query without any key gives zero, and its gradient is zero.",
     (
-        rule("masked_attention", masked_inputs, answers.masked_attention, MASKED_MISTAKES),
+        rule(
+            "masked_attention",
+            distinguishing(masked_inputs, answers.masked_attention, MASKED_MISTAKES),
+            answers.masked_attention,
+            MASKED_MISTAKES,
+        ),
         rule(
             "masked_attention",
             counted_inputs,
