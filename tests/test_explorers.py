@@ -260,7 +260,7 @@ def test_a_tree_holds_the_model_s_probabilities_and_all_that_beam_search_reads()
     with torch.no_grad():
         ids = tokenizer.encode(["a picture of a cat"])[:, :-1]
         expected = model(ids)[0, -1].softmax(-1)
-    (node,) = sampling.next_words(model, "a picture of a", [["cat"]])
+    (node,) = sampling.continuations(model, "a picture of a", [["cat"]])
     assert node["probabilities"] == pytest.approx(expected.topk(12).values.tolist(), abs=1e-5)
     assert sum(node["probabilities"]) + node["rest"][0] == pytest.approx(1, abs=1e-4)
     assert node["rest"][1] == len(expected) - 12
@@ -268,7 +268,7 @@ def test_a_tree_holds_the_model_s_probabilities_and_all_that_beam_search_reads()
     while len(greedy) < 3:
         greedy.append(tree[" ".join(greedy)]["words"][0])  # one beam: saved for certain
     with pytest.raises(ValueError, match="unknown word"):
-        sampling.next_words(model, "a zebrafish", [[]])
+        sampling.continuations(model, "a zebrafish", [[]])
 
 
 def test_maps_that_point_at_the_thing_and_maps_that_know_nothing():

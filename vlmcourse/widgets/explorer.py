@@ -66,7 +66,7 @@ def show_explorer(
 
     module       its file in explorers/, without .js
     data         JSON that it draws;  description  of what it shows first
-    answer       (question) -> JSON, where the kernel is asked for what is not in `data`; a ValueError becomes a message
+    answer       (question) -> JSON, from the kernel, for what isn't in `data`; a ValueError becomes a message
     """
     import anywidget
     import traitlets
@@ -80,14 +80,14 @@ def show_explorer(
 
     widget = Explorer(data=data, kernel=answer is not None)
 
-    def asked(change: dict) -> None:
+    def on_question(change: dict) -> None:
         try:
-            found = {"value": answer(change["new"])}
+            reply = {"value": answer(change["new"])}
         except ValueError as error:
-            found = {"error": str(error)}
-        widget.answer = {"number": change["new"]["number"], **found}
+            reply = {"error": str(error)}
+        widget.answer = {"number": change["new"]["number"], **reply}
 
     if answer is not None:
-        widget.observe(asked, "question")
-    kept = {"module": module, "data": data, "description": description}
-    interactive.display_widget(widget, {MIME: kept, "text/plain": description}, {})
+        widget.observe(on_question, "question")
+    output = {"module": module, "data": data, "description": description}
+    interactive.display_widget(widget, {MIME: output, "text/plain": description}, {})

@@ -1,6 +1,6 @@
 """The attention explorer: for a word or a query, a layer and a head, the patches of the picture that were used.
 
-`attention.js` draws them over the picture; the maps come from here, saved for some pictures and their texts, or asked for.
+`attention.js` draws them over the picture; the maps come from here, saved for some pictures and their texts, or from the kernel.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ AttentionFunction = Callable[[Tensor, str], AttentionMaps]
 
 def packed(maps: AttentionMaps) -> dict:
     """Maps (layers, heads, rows, patches) as one byte a number; 255 stands for `most`."""
-    most = maps.maps.max().clamp(min=1e-9)
-    whole = (maps.maps / most * 255).round().clamp(0, 255).to(torch.uint8)
+    largest = maps.maps.max().clamp(min=1e-9)
+    whole = (maps.maps / largest * 255).round().clamp(0, 255).to(torch.uint8)
     return {
         "rows": list(maps.rows),
         "what": maps.what,
         "shape": list(whole.shape),
-        "most": round(most.item(), 6),
+        "most": round(largest.item(), 6),
         "maps": base64.b64encode(whole.cpu().contiguous().numpy().tobytes()).decode(),
     }
 
 
 def describe(texts: Sequence[str], maps: Mapping[str, Sequence[dict]]) -> str:
-    """What there is to look at, and where the first map is brightest."""
+    """What the maps are of, and where the first map is brightest."""
     name, (first, *_) = next(iter(maps.items()))
     return (
         f"{len(texts)} pictures with maps of {', '.join(maps)}. First: '{texts[0]}' and {name}, {first['what']}, with the rows "

@@ -32,10 +32,10 @@ def at_threshold(probability: Tensor, noisy: Tensor, threshold: float) -> Filter
 
 def describe(probability: Tensor, noisy: Tensor, threshold: float) -> str:
     """Precision and recall in words."""
-    found = at_threshold(probability, noisy, threshold)
+    counts = at_threshold(probability, noisy, threshold)
     return (
-        f"{len(noisy)} captions by the filter's probability that they fit their picture. Threshold {threshold:.2f}: {found.out} "
-        f"out; precision {found.noisy_out} of {found.out}, recall {found.noisy_out} of {found.noise}."
+        f"{len(noisy)} captions by the filter's probability that they fit their picture. Threshold {threshold:.2f}: {counts.out} "
+        f"out; precision {counts.noisy_out} of {counts.out}, recall {counts.noisy_out} of {counts.noise}."
     )
 
 

@@ -43,8 +43,8 @@ def gallery(model, pairs: world.Pairs, count: int = 32) -> dict:
         image.mean(0) - text.mean(0), dim=0
     )  # one axis; the other: most of what is left
     centred = torch.cat([image - image.mean(0), text - text.mean(0)])
-    left = centred - (centred @ gap)[:, None] * gap
-    axes = torch.stack([gap, torch.linalg.svd(left, full_matrices=False).Vh[0]])
+    rest = centred - (centred @ gap)[:, None] * gap
+    axes = torch.stack([gap, torch.linalg.svd(rest, full_matrices=False).Vh[0]])
     return {
         "pictures": [picture_address(picture) for picture in pairs.images(chosen)],
         "captions": batch["text"],

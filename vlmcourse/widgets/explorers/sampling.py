@@ -1,6 +1,6 @@
 """The sampling explorer: a language model's tree of next words, to be walked by greedy, beam and nucleus decoding, or by hand.
 
-`sampling.js` decodes in the browser; the probabilities come from here, saved for the likeliest texts, or asked for.
+`sampling.js` decodes in the browser; the probabilities come from here, saved for the likeliest texts, or from the kernel.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ WORDS, MAX_BEAMS, BATCH = 12, 4, 64
 
 
 @torch.no_grad()
-def next_words(model, prompt: str, paths: Sequence[Sequence[str]], **context) -> list[dict]:
+def continuations(model, prompt: str, paths: Sequence[Sequence[str]], **context) -> list[dict]:
     """For each path of words after a prompt, all of one length: the likeliest next words and what remains.
 
     {"words", "probabilities": of these, "rest": [probability, number] of all other words}; ValueError for an unknown word
@@ -61,31 +61,33 @@ def _beam_paths(model, prompt: str, max_new_tokens: int, **context) -> Iterable[
 def tree(
     model, prompt: str, nodes: int = 220, max_new_tokens: int = 10, **context
 ) -> dict[str, dict]:
-    """{words after the prompt: their `next_words`}: all that beam search needs, then the likeliest texts, `nodes` in all."""
+    """{words after the prompt: their next words}: all that beam search needs, then the likeliest texts, `nodes` in all."""
     end = tokenizer.world_tokenizer().convert_ids_to_tokens([tokenizer.EOS])[0]
-    found: dict[str, dict] = {}
+    nodes_by_text: dict[str, dict] = {}
     likely: dict[str, float] = {"": 1.0}
 
     def expand(paths: Iterable[Sequence[str]]) -> None:
         by_length: dict[int, list[Sequence[str]]] = {}
         for path in paths:
-            if " ".join(path) not in found and end not in path:
+            if " ".join(path) not in nodes_by_text and end not in path:
                 by_length.setdefault(len(path), []).append(path)
         for alike in by_length.values():
-            for path, node in zip(alike, next_words(model, prompt, alike, **context)):
+            for path, node in zip(alike, continuations(model, prompt, alike, **context)):
                 text = " ".join(path)
-                found[text] = node
+                nodes_by_text[text] = node
                 probability = likely.pop(text, 0.0)
                 for word, value in zip(node["words"], node["probabilities"]):
                     if word != end and len(path) + 1 < max_new_tokens:
                         likely[f"{text} {word}".strip()] = probability * value
 
     expand(map(list, {tuple(path): None for path in _beam_paths(model, prompt, max_new_tokens)}))
-    likely = {text: value for text, value in likely.items() if text not in found}
-    while len(found) < nodes and likely:
-        best = sorted(likely, key=likely.get, reverse=True)[: min(BATCH, nodes - len(found))]
+    likely = {text: value for text, value in likely.items() if text not in nodes_by_text}
+    while len(nodes_by_text) < nodes and likely:
+        best = sorted(likely, key=likely.get, reverse=True)[
+            : min(BATCH, nodes - len(nodes_by_text))
+        ]
         expand([text.split() for text in best])
-    return found
+    return nodes_by_text
 
 
 def describe(prompt: str, node: dict) -> str:
@@ -101,7 +103,7 @@ def sampling_explorer(model, prompts: Sequence[str] = PROMPTS, **context) -> Non
     trees = {prompt: tree(model, prompt, **context) for prompt in prompts}
 
     def answer(question: dict) -> dict:
-        return next_words(model, question["prompt"], [question["path"]], **context)[0]
+        return continuations(model, question["prompt"], [question["path"]], **context)[0]
 
     end = tokenizer.world_tokenizer().convert_ids_to_tokens([tokenizer.EOS])[0]
     data = {"trees": trees, "end": end, "beams": MAX_BEAMS}
