@@ -59,6 +59,11 @@ WRONG = PARAMETERS_AND_SYSTEMS | {
         "comes in Exercise 2": lambda a, b: cosines(a, b).softmax(-1),
         "lengths are added": lambda a, b: a @ b.T / (a.norm(dim=-1, keepdim=True) + b.norm(dim=-1)),
         "Did you forget the return?": lambda a, b: None,
+        "changes a or b in place": lambda a, b: a.div_(a.norm(dim=-1, keepdim=True)) @ unit(b).T,
+        "cuts the gradient": lambda a, b: torch.tensor(
+            [[float(unit(x) @ unit(y)) for y in b] for x in a]
+        ),
+        "argument 2 gets no gradient": lambda a, b: cosines(a, b.detach()),
     },
     "course_map.probabilities": {
         "are multiplied": lambda c, t: (c * t).softmax(-1),
@@ -77,6 +82,10 @@ WRONG = PARAMETERS_AND_SYSTEMS | {
         "a sigmoid of its own": lambda c, t: (c / t).sigmoid(),
         "the sign is wrong": lambda c, t: (-c / t).softmax(-1),
         "its exp or log": lambda c, t: (c * torch.tensor(t).exp()).softmax(-1),
+        "squared temperature": lambda c, t: (c / t**2).softmax(-1),
+        "each image has its own maximum": lambda c, t: rows(((c - c.amax(0)) / t).exp()),
+        "changes the cosines in place": lambda c, t: c.div_(t).softmax(-1),
+        "cuts the gradient": lambda c, t: torch.tensor((c / t).softmax(-1).tolist()),
         "1 for the best class": lambda c, t: torch.eye(c.shape[1])[c.argmax(-1)],
     },
     "course_map.zero_shot": {
@@ -93,6 +102,10 @@ WRONG = PARAMETERS_AND_SYSTEMS | {
         ),
         "smallest distance": named(lambda i, c: torch.cdist(i, c).argmin(-1)),
         "order of the images": lambda i, c, n: sorted(n[k] for k in cosines(i, c).argmax(1)),
+        "first names of the list": lambda i, c, n: [n[k] for k in range(len(i))],
+        "changes its inputs in place": named(
+            lambda i, c: (i.div_(i.norm(dim=-1, keepdim=True)) @ unit(c).T).argmax(-1)
+        ),
         "second-best": named(lambda i, c: cosines(i, c).topk(2).indices[:, 1]),
     },
     "course_map.ranks": {
@@ -108,6 +121,9 @@ WRONG = PARAMETERS_AND_SYSTEMS | {
         "largest entry is compared": lambda s: 1 + (s > s.amax(1, keepdim=True)).sum(dim=1),
         "the sum has no axis": lambda s: 1 + (s > s.diagonal()[:, None]).sum(),
         "along the columns": lambda s: 1 + (s > s.diagonal()).sum(dim=1),
+        "changes similarity in place": lambda s: (
+            1 + s.sub_(s.diagonal()[:, None].clone()).gt(0).sum(dim=1)
+        ),
         "less similar": lambda s: (s < s.diagonal()[:, None]).sum(dim=1),
     },
     "course_map.recall": {
@@ -175,6 +191,10 @@ def test_nearest_share_noun_counts_neighbours_of_the_same_noun():
     vectors = torch.tensor([[1.0, 0.0], [2.0, 0.1], [0.0, 1.0], [0.1, 3.0], [-1.0, 0.2]])
     assert figures.nearest_share_noun(vectors, ["a", "a", "b", "b", "c"]) == 4
     assert figures.nearest_share_noun(vectors, ["a", "b", "a", "b", "c"]) == 0
+
+
+def test_guesses_share_noun_is_the_mean_over_all_neighbours():
+    assert figures.guesses_share_noun(["a", "a", "b", "c", "a"]) == pytest.approx(6 / 4)
 
 
 def test_figures_say_what_they_show():

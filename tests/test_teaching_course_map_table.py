@@ -150,3 +150,14 @@ def test_the_table_beside_the_paper_says_what_is_chosen_and_how_many_questions()
     table = tables.beside_ours(published("blip2-table-1"), results).data
     assert "| by design |" in table.splitlines()[2]
     assert f"of {results['count']} 'what' questions" in table
+
+
+def test_every_kind_of_question_has_the_verdict_that_the_lesson_tells():
+    table = tables.beside_ours(published("blip2-table-1"), load_results("replicate_bridges")).data
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
+    verdicts = {row[0]: row[-1] for row in rows if row and row[0] in tables.KINDS}
+    assert verdicts == dict.fromkeys(tables.KINDS, "agrees") | {
+        "what": "within noise",
+        "how many": "within noise",
+        "left or right": "disagrees",
+    }

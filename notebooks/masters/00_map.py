@@ -12,7 +12,7 @@
 # | | |
 # |---|---|
 # | Prerequisites | Python; a first look at PyTorch tensors |
-# | Time | about 60 minutes to work through; Run All takes about 25 seconds on 2 cores |
+# | Time | about 60 minutes to work through; Run All takes about 35 seconds on 2 cores |
 # | Papers | Radford et al. 2021, *CLIP*, [arXiv 2103.00020](https://arxiv.org/abs/2103.00020); Yin et al. 2023, *A Survey on Multimodal Large Language Models*, [arXiv 2306.13549](https://arxiv.org/abs/2306.13549); every system of the table below |
 #
 # This is the first lesson. The course follows a lecture on early vision-language models, Georgia Tech's CS 8803-VLM by Zsolt Kira. "The lecture" always means this one. Each exercise below is a function of a few lines. Its check tells you what is wrong; two hints and the solution are folded below it.
@@ -41,7 +41,7 @@ _ = torch.manual_seed(0)
 # %% [markdown]
 # ## The whole first
 #
-# A **vision-language model** (VLM) works on images and text together. Here is one: CLIP, small enough to be trained on a laptop. It comes trained with this course, and lesson 02 builds it. It was trained on images of a small synthetic world with their captions. It never got a class label, but its captions contain the name of every thing that it is tested on.
+# A **vision-language model** (VLM) works on images and text together. Here is one: CLIP, small enough to be trained on a laptop. It comes trained with this course, and lesson 02 builds it. It was trained on images of a small synthetic world with their captions. It never got a class label, but its captions contain the name of every thing in the tests, except the eleven new ones of the test after Exercise 3. Test images show known things on backgrounds, or in pairs, that training never showed together; the drawings are the same.
 #
 # You type texts, CLIP says which one fits an image best. **Change the texts** and run the cell again. An unknown word raises an error, which suggests known ones. A few nouns, such as *penguin*, raise no error although CLIP has never met them in training; what happens to these comes after Exercise 3.
 
@@ -86,7 +86,7 @@ plots.show(figures.clip_diagram(model), caption=caption)
 # |---|---|---|---|
 # | compare every vector of one list with every vector of another | ●○○○○ | ●●●●● | 4 |
 #
-# Return a table with a row for each vector of `a` and a column for each vector of `b`.
+# Return a table with a row for each vector of `a` and a column for each vector of `b`. Don't change `a` and `b` themselves. Stay with tensors: `float()` or `tolist()` cuts the gradient, and your function helps to train a bridge in section 3.
 
 
 # %%
@@ -101,6 +101,7 @@ cosine_similarity = check("course_map.cosine", cosine_similarity)
 # <details><summary>Hint 1</summary>First give every vector the length 1. Then a matrix product computes all dot products.</details>
 # <details><summary>Hint 2</summary><code>a.norm(dim=-1, keepdim=True)</code> has the shape (N, 1). <code>b.T</code> has the vectors of b as columns.</details>
 # <details><summary>If you see "mat1 and mat2 shapes cannot be multiplied"</summary>The inner sizes must agree: (N, E) times (E, M).</details>
+# <details><summary>If you see "The size of tensor a (8) must match the size of tensor b"</summary>Lengths of the shape (N,) don't fit beside (N, E): keep the axis with <code>keepdim=True</code>. <code>F.cosine_similarity(a, b)</code> compares vector n with vector n only, so it fails, too; here every vector is compared with every other.</details>
 # <details><summary>Solution</summary>
 #
 # ```python
@@ -137,7 +138,7 @@ plots.show(table, caption=caption, credit=world.ATTRIBUTION)
 # |---|---|---|---|
 # | turn cosines into probabilities | ●○○○○ | ●●●●● | 3 |
 #
-# Each row of the result belongs to one image and sums to 1. The function must also work at a temperature of 0.01, the smallest that CLIP allows.
+# Each row of the result belongs to one image and sums to 1. The function must also work at a temperature of 0.01, the smallest that CLIP allows. As in Exercise 1, leave `cosines` as they are, and stay with tensors.
 
 
 # %%
@@ -152,6 +153,7 @@ class_probabilities = check("course_map.probabilities", class_probabilities)
 # <details><summary>Hint 1</summary>PyTorch tensors have a method for the softmax. Which axis are the classes?</details>
 # <details><summary>Hint 2</summary>Divide first, then <code>softmax(dim=-1)</code>.</details>
 # <details><summary>If you see "softmax() received an invalid combination of arguments"</summary>It needs the axis: <code>x.softmax(dim=-1)</code>.</details>
+# <details><summary>If you see "The size of tensor a (5) must match the size of tensor b"</summary>Maxima and sums of the shape (N,) don't fit beside (N, C): keep the axis, as in <code>x.sum(dim=-1, keepdim=True)</code>.</details>
 # <details><summary>If you see that exp overflows</summary>At temperature 0.01 a cosine of 1 gives exp(100), about 2.7 · 10⁴³. The largest 32-bit float is about 3.4 · 10³⁸, so the result is infinite, and infinite / infinite is no number. A softmax does not change if you subtract the same number from all logits of a row. <code>softmax</code> does that by itself.</details>
 # <details><summary>Solution</summary>
 #
@@ -248,7 +250,6 @@ def right_among(names: list[str]) -> int:
 
 known = [name in words for name in answers_among(names)]
 pair, often = Counter(zip(shown, answers_among(names))).most_common(1)[0]
-near = figures.nearest_share_noun(new_vectors, shown)
 print(f"all {len(names)} names: {right_among(names)} of {len(shown)} right;", end=" ")
 print(f"by guessing about {len(shown) / len(names):.0f}")
 print(
@@ -258,10 +259,18 @@ print(
     f"only the {len(new_nouns)} new names: {right_among(new_nouns)} of {len(shown)} right;", end=" "
 )
 print(f"by guessing about {len(shown) / len(new_nouns):.0f}")
-print(f"images whose most similar other image shows the same thing: {near} of {len(shown)}")
+
+# %%
+near = figures.nearest_share_noun(new_vectors, shown)
+by_pixels = figures.nearest_share_noun(new_pixels.flatten(1), shown)
+by_guessing = figures.guesses_share_noun(shown)
+print(
+    f"images whose most similar other image shows the same thing: {near} of {len(shown)};", end=" "
+)
+print(f"by the raw pixels {by_pixels}, by guessing about {by_guessing:.0f}")
 
 # %% [markdown]
-# Which side fails, the image or the name? The image vectors of new things are good: the most similar other image nearly always shows the same thing. But even among the new names alone, the answers are no better than guessing. So the names fail: nothing in the training shaped the vector of a word that it never showed. Among all names, the answers are known nouns. A name helps only if captions have shown what it means. A real CLIP was trained on far more words, and it cuts rare words into known pieces, but the limit is the same.
+# Which side fails, the image or the name? The image vectors of new things are good: the most similar other image nearly always shows the same thing, far more often than by the raw pixels. But even among the new names alone, the answers are no better than guessing. So the names fail: nothing in the training shaped the vector of a word that it never showed. Among all names, the answers are known nouns. A name helps only if captions have shown what it means. A real CLIP was trained on far more words, and it cuts rare words into known pieces, but the limit is the same.
 
 # %% [markdown]
 # ### Retrieval
@@ -275,7 +284,7 @@ print(f"images whose most similar other image shows the same thing: {near} of {l
 # |---|---|---|---|
 # | evaluate a search by ranks | ●●○○○ | ●●●●○ | 6 |
 #
-# Text number n belongs to image number n. No two entries of a row are equal.
+# Text number n is the right text of image number n. No two entries of a row are equal.
 
 
 # %%
@@ -368,7 +377,7 @@ quiz("course_map.blank")
 # |---|---|---|---|
 # | measure what a score is without the right image | ●●○○○ | ●●●●● | 6 |
 #
-# `accuracy` is a function that maps a batch of images to a score. Call it with the images, with a batch of blank ones (as many, all zeros), and with shuffled ones. For the shuffle, move image 0 to place 1, image 1 to place 2, and so on; the last one comes to place 0. Leave `pixel_values` as it is.
+# `accuracy` is a function that maps a batch of images to a score. Call it with the images, with a batch of blank ones (as many, all zeros, a mid grey), and with shuffled ones. For the shuffle, move image 0 to place 1, image 1 to place 2, and so on; the last one comes to place 0. Leave `pixel_values` as it is.
 
 
 # %%
@@ -427,7 +436,7 @@ plots.show(figures.scores_with_controls(scores), caption=caption)
 #     - **Flow** learns, at each point between noise and image, the direction that leads to the image.
 # 3. **Image-conditioned text**: trained on pairs of an image and its text; it writes captions and answers (Frozen).
 # 4. **Task-specific models**: usually on an object detector, which delivers regions of the image. Older ones are trained for one task, such as captioning or visual question answering (VQA). Later ones are pre-trained on pairs, then fine-tuned for each task with a head of its own (ViLBERT). ViLBERT's paper calls its pre-training task-agnostic; the lecture files these models here, as a special case of 3. We give them a row of their own.
-# 5. **Any input to text**: trained on pages or dialogues in which images and texts alternate. The prompt says what the task is, by examples (Flamingo) or by an instruction; text comes out.
+# 5. **Any input to text**: trained on pages in which images and texts alternate, or on dialogues about an image. The prompt says what the task is, by examples (Flamingo) or by an instruction; text comes out.
 # 6. **Any to any**: images and texts go in, and images and texts come out. The lecturer hopes for such models.
 
 # One table compares the systems of this lesson. **Frozen** parts keep their weights, **trained** parts change. (Frozen is also the name of a system.) Parts that were trained beforehand and then kept, such as the VAE of DALL·E, count as frozen. *How modalities meet* says where image and text exchange information. The **objective** is what the training loss asks for.
@@ -457,7 +466,7 @@ flavour_of = check("course_map.flavour", flavour_of)
 
 # %% [markdown]
 # <details><summary>Hint 1</summary>Write a dictionary from flavours to names, or from names to flavours.</details>
-# <details><summary>Hint 2</summary>Ask three questions. What comes out: vectors, images or text? Does a detector deliver regions (see <i>frozen</i> and <i>trained</i>)? Are the data pairs of an image and its text, or also pages with images, or instructions?</details>
+# <details><summary>Hint 2</summary>Ask three questions. What comes out: vectors, images or text? Does a detector deliver regions (see <i>frozen</i> and <i>trained</i>)? Are the data pairs of an image and its text, or also pages with images, or dialogues about an image?</details>
 # <details><summary>If you see "KeyError"</summary>A name is missing or written in another way. Copy the names from the table, without the year.</details>
 # <details><summary>Solution</summary>
 #
@@ -482,7 +491,7 @@ flavour_of = check("course_map.flavour", flavour_of)
 # ```
 # </details>
 #
-# The borders are not sharp. Frozen is trained on one image and its text, but it also reads several images at test time. BLIP-2 also follows short instructions. LLaVA's first version was trained on dialogues about one image each. The course sorts by the training data.
+# The borders are not sharp. Frozen is trained on one image and its text, but it also reads several images at test time. BLIP-2 also follows short instructions. LLaVA's first version was trained on dialogues, but about one image each. The course sorts by the training data.
 
 # %%
 caption = (
@@ -502,7 +511,7 @@ quiz("course_map.generation")
 # |---|---|---|---|
 # | find a system by what goes in and what comes out | ●●○○○ | ●●●○○ | 5 |
 #
-# Return the names of the systems that accept at least the kinds in `inputs` and can produce at least the kinds in `outputs`. Keep the order.
+# Return the names of the systems that accept at least the kinds in `inputs` and can produce at least the kinds in `outputs`. Keep the order. Inputs and outputs are those of each paper's main model; editing with Stable Diffusion is left out.
 
 
 # %%
@@ -558,7 +567,7 @@ quiz("course_map.modularity")
 # |---|---|---|---|
 # | find out what a training will change | ●●○○○ | ●●●●○ | 5 |
 #
-# A **parameter** is a tensor of weights; count the numbers in it. A parameter is frozen if its `requires_grad` is False, and else trained. Layers can share a tensor; count it once.
+# PyTorch calls a tensor of weights a **parameter**; papers count its numbers, and so do you. A parameter is frozen if its `requires_grad` is False, and else trained. Layers can share a tensor; count it once.
 
 
 # %%
@@ -593,6 +602,8 @@ count_parameters = check("course_map.count", count_parameters)
 # - before it stands the rest of CLIP's image encoder, frozen;
 # - behind it stand the text vectors of the classes, fixed numbers that are no parameters.
 #
+# Both frozen parts come from one CLIP, which was trained to match them, so this is an easy case; lessons 07 to 11 connect parts that never met.
+#
 # It is trained on labelled images, three times with different initial weights (*seeds*). The loss is made of *your* cosines and *your* probabilities: $-\log p$ of the right class.
 
 # %%
@@ -619,28 +630,50 @@ runs = {
     f"seed {seed}": figures.train_projection(bridge, features, classes, steps)
     for seed, bridge in enumerate(bridges)
 }
+firsts = [f"{steps[0].loss:.2f}" for steps in runs.values()]
+equal = math.log(len(words))
 caption = (
     "Figure 7. Training loss (nats, the unit of the natural logarithm; logarithmic axis) of the "
     "three bridges. Pale: each step; dark: running mean. Dashed: the loss of equal probabilities. "
-    "What to see: all three start above the dashed line and end far below it. They start above "
-    "it because the vectors of a random layer have random directions, and at CLIP's temperature "
-    f"of {figures.temperature(model):.2f} the probabilities are confidently wrong."
+    f"What to see: the first step of each (pale: {', '.join(firsts)}) lies above the dashed line "
+    f"(ln {len(words)} = {equal:.2f}), and all three end far below it. They start above it because "
+    "the vectors of a random layer have random directions, and at CLIP's temperature of "
+    f"{figures.temperature(model):.2f} the probabilities are confidently wrong."
 )
-equal = math.log(len(words))
 drawn = plots.loss(runs, equal, f"equal probabilities, ln {len(words)}", logarithmic=True)
 plots.show(drawn, caption=caption)
 
+# %% [markdown]
+# Does the bridge need CLIP's encoder? A control: bridges trained in the same way behind image encoders with random weights.
+
+# %%
+at_random = []
+for seed in range(3):
+    encoder = figures.random_clip(model, seed)
+    own, _ = figures.labelled_features(encoder, scale.image_size, count, "train")
+    own_test, _ = figures.labelled_features(encoder, scale.image_size, 256, "test")
+    bridge = figures.Projection(model, cosine_similarity, class_probabilities, seed)
+    figures.train_projection(bridge, own, classes, steps)
+    at_random.append(figures.bridge_accuracy(bridge, own_test, test_labels))
+
 # %%
 after = [figures.bridge_accuracy(bridge, test_features, test_labels) for bridge in bridges]
-trained, untrained = evaluation.spread(after), evaluation.spread(before)
-by_name = {"CLIP, zero-shot": accuracy, "bridge, trained": trained, "bridge, untrained": untrained}
+trained, untrained, control = map(evaluation.spread, (after, before, at_random))
+by_name = {
+    "CLIP, zero-shot": accuracy,
+    "bridge, trained": trained,
+    "bridge, untrained": untrained,
+    "trained bridge, random encoder": control,
+}
 caption = (
     f"Figure 8. Accuracy on {len(test_labels)} test images; the bridges were trained on {count} "
     "labelled ones. Bars: means; dots: the three seeds, which nearly coincide; whiskers: one "
     f"standard deviation ({trained.mean:.3f} ± {trained.std:.3f} when trained); dashed: chance. "
     "What to see: training lifts the bridge far above chance, although it is the only part that "
-    f"changed. CLIP's own projection, one run, reaches {accuracy:.3f}: it was trained without "
-    "labels, but on many more images, whose captions contain the names."
+    "changed. The control, a bridge trained in the same way behind an image encoder of random "
+    f"weights, reaches {control.mean:.3f}: the frozen encoder has to be a trained one. CLIP's own "
+    f"projection, one run, reaches {accuracy:.3f}: it was trained without labels, but on many "
+    "more images, whose captions contain the names."
 )
 bars = {name: {"share": score} for name, score in by_name.items()}
 drawn = plots.bars(bars, "share of right names", 1 / len(words), sideways=True, highest=1)
@@ -662,7 +695,7 @@ plots.show(drawn, caption=caption)
 #
 # ## The paper beside ours
 #
-# BLIP-2's Table 1 makes a claim about frozen and trained parts: BLIP-2 trains far fewer parameters than Flamingo, and answers questions better. Ours are the small bridges of lessons 10 and 11. The questions are of the form "what is the thing?", about an image. The verdict on answers is computed by one rule for the whole course:
+# BLIP-2's Table 1 makes a claim about frozen and trained parts: BLIP-2 trains far fewer parameters than Flamingo, and answers questions better. Ours are the small bridges of lessons 10 and 11. The first table asks questions of the form "what is the thing?", about an image; the last one has all eight kinds of questions. The verdict on answers is computed by one rule for the whole course:
 #
 # - *agrees*: the first is better in every seed, and the gap of the means is above two pooled standard deviations (pooled: the root of the mean of the two variances);
 # - *disagrees*: the same holds the other way round;
@@ -673,7 +706,7 @@ paper = published("blip2-table-1")
 tables.beside_ours(paper, evaluation.load_results("replicate_bridges"))
 
 # %% [markdown]
-# Our questions are easy for both bridges, and their difference is smaller than the noise: our numbers neither confirm nor refute the paper's claim about answers. We chose the sizes of our bridges, so they test nothing about the paper; both are much smaller than its. The second table has the controls: with blank images the bridges answer no better than the most frequent answer would.
+# "What" questions are easy for both bridges, and their difference is smaller than the noise: on these alone, our numbers neither confirm nor refute the paper's claim about answers. Of all eight kinds, five agree with the claim; there our Flamingo answers about as well as the most frequent answer would, or worse. "How many" is within noise. On "left or right" Flamingo is better, although both stay near the most frequent answer. We chose the sizes of our bridges, so they test nothing about the paper; both are much smaller than the paper's. The second table has the controls: with blank images the bridges answer "what" questions no better than the most frequent answer would.
 #
 # Here is the paper's whole table; lesson 10 explains its columns.
 
@@ -702,13 +735,13 @@ Markdown(paper.markdown())
 #
 # **Q4. Which column of the table would you change to make Frozen answer better, and why?**
 # <details><summary>One answer</summary>
-# Several changes were made later: more data (Flamingo), more than two vectors for an image (BLIP-2, LLaVA), other places to meet (Flamingo), and a trained language model (LLaVA). The papers change several columns at once, so a comparison of papers can't tell which one mattered. Lesson 13 keeps data and language model fixed and changes the bridge.
+# Several changes were made later: an image encoder trained beforehand (Flamingo, BLIP-2, LLaVA), more data (Flamingo), more than two vectors for an image (BLIP-2, LLaVA), other places to meet (Flamingo), and a trained language model (LLaVA). The papers change several columns at once, so a comparison of papers can't tell which one mattered. Lesson 13 keeps data and language model fixed and changes the bridge.
 # </details>
 #
 # ## Limits
 #
 # - The table has 14 systems of several hundred, chosen because the lecture or a later lesson needs them.
-# - This course trains no image generator. They stand in the table to complete the picture.
+# - This course trains no image generator. Image generators stand in the table to complete the picture.
 # - All images are drawings of a small synthetic world. Lesson 15 uses real photographs.
 #
 # ## Reading
@@ -722,7 +755,7 @@ Markdown(paper.markdown())
 # > - A vision-language model is described by five things: frozen parts, trained parts, the place where image and text meet, data, objective.
 # > - Aligned encoders make a classifier from names alone, if training captions have shown what the names mean.
 # > - Read every score beside its blank and shuffled controls.
-# > - A small trained bridge can connect large frozen parts; only its parameters change.
+# > - A small trained bridge can connect large frozen parts; only its parameters change. It is easiest where the parts were trained together.
 #
 # ## Glossary
 #

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from teaching import course_map_answers as answers
 from teaching import course_map_checks as checks
 from teaching import course_map_score_checks as score_checks
 from teaching import course_map_table_checks as table_checks
-from teaching.exercises import Exercise, distinguishing, pure_rule, rule
+from teaching.exercises import Exercise, distinguishing, gradient_rule, pure_rule, rule
 from vlmgrader.checks import driver_source
 
 EXERCISES = {
     "cosine": Exercise(
         "Cosines compare directions: the lengths of the vectors have no effect.",
         (
-            rule(
+            pure_rule(
                 "cosine_similarity",
                 checks.vectors_inputs,
                 answers.cosine_similarity,
                 checks.COSINE_MISTAKES,
+                checks.CHANGED.format("a or b"),
+            ),
+            gradient_rule(
+                "cosine_similarity",
+                checks.vectors_inputs,
+                answers.cosine_similarity,
+                2,
+                checks.NO_GRADIENT,
             ),
         ),
         reference=answers.cosine_similarity,
@@ -25,11 +35,14 @@ EXERCISES = {
     "probabilities": Exercise(
         "A small temperature makes the distribution sharp.",
         (
-            rule(
+            pure_rule(
                 "class_probabilities",
-                checks.cosines_inputs,
+                distinguishing(
+                    checks.cosines_inputs, answers.class_probabilities, checks.PROBABILITY_MISTAKES
+                ),
                 answers.class_probabilities,
                 checks.PROBABILITY_MISTAKES,
+                checks.CHANGED.format("the cosines"),
             ),
             rule(
                 "class_probabilities",
@@ -38,19 +51,23 @@ EXERCISES = {
                 checks.COLD_MISTAKES,
                 explain=checks.explain_overflow,
             ),
+            checks.probabilities_gradient(),
         ),
         reference=answers.class_probabilities,
     ),
     "zero_shot": Exercise(
         "That is a classifier without a single labelled image.",
         (
-            rule(
-                "zero_shot",
-                distinguishing(
-                    checks.zero_shot_inputs, answers.zero_shot, checks.ZERO_SHOT_MISTAKES
+            replace(
+                pure_rule(
+                    "zero_shot",
+                    distinguishing(
+                        checks.zero_shot_inputs, answers.zero_shot, checks.ZERO_SHOT_MISTAKES
+                    ),
+                    answers.zero_shot,
+                    checks.ZERO_SHOT_MISTAKES,
+                    checks.CHANGED.format("its inputs"),
                 ),
-                answers.zero_shot,
-                checks.ZERO_SHOT_MISTAKES,
                 rounds=6,
             ),
         ),
@@ -59,11 +76,12 @@ EXERCISES = {
     "ranks": Exercise(
         "Retrieval is judged by these ranks.",
         (
-            rule(
+            pure_rule(
                 "ranks_of_matches",
                 score_checks.similarity_inputs,
                 answers.ranks_of_matches,
                 score_checks.RANK_MISTAKES,
+                checks.CHANGED.format("similarity"),
             ),
         ),
         reference=answers.ranks_of_matches,
@@ -125,7 +143,7 @@ EXERCISES = {
         reference=answers.systems_for,
     ),
     "flavour": Exercise(
-        "All systems of the table are sorted as in the lecture.",
+        "All systems are sorted as in this course.",
         (
             rule(
                 "flavour_of",

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from teaching.course_map_answers import (
-    cosine_similarity,
-)
-from teaching.exercises import normal, number
+from teaching.course_map_answers import class_probabilities, cosine_similarity
+from teaching.exercises import missing_gradient, normal, number, rule
+from vlmgrader.checks import Check, driver_source
 
 
 def vectors_inputs(generator: torch.Generator) -> tuple[list, dict]:
@@ -63,7 +62,7 @@ COSINE_MISTAKES = {
 def cosines_inputs(generator: torch.Generator) -> tuple[list, dict]:
     shape = number(generator, 2, 4), number(generator, 5, 7)
     cosines = 2 * torch.rand(shape, generator=generator) - 1
-    return [cosines, (0.05, 0.07, 0.3)[number(generator, 0, 2)]], {}
+    return [cosines, (0.3, 0.4, 0.5)[number(generator, 0, 2)]], {}
 
 
 PROBABILITY_MISTAKES = {
@@ -93,11 +92,49 @@ PROBABILITY_MISTAKES = {
     "1 for the best class and 0 for the others are no probabilities: use a softmax.": lambda c, t: (
         c == c.amax(-1, keepdim=True)
     ).float(),
+    "the cosines are divided by the squared temperature; divide by the temperature once.": lambda c, t: (
+        (c / t**2).softmax(-1)
+    ),
+    "the maxima run over the images; each image has its own maximum: amax(dim=-1, keepdim=True).": lambda c, t: (
+        ((c - c.amax(0)) / t).softmax(-1)
+    ),
     "these are log probabilities.": lambda c, t: (c / t).log_softmax(-1),
     "the softmax runs over the whole table; each row, one image, must sum to 1.": lambda c, t: (
         (c / t).flatten().softmax(0).view(c.shape)
     ),
 }
+
+
+def run_with_gradient_of_squares(target, cosines, temperature):
+    """Driver: gradient of the summed squares of target(cosines, temperature), as all rows sum to 1; zeros if there is none."""
+    import torch
+
+    cosines = cosines.detach().clone().requires_grad_()
+    value = target(cosines, temperature)
+    if not isinstance(value, torch.Tensor) or not value.requires_grad:
+        return [torch.zeros_like(cosines)]
+    return list(torch.autograd.grad(value.square().sum(), [cosines], materialize_grads=True))
+
+
+CHANGED = "your function changes {} in place; make new tensors, as in a = a / b instead of a /= b."
+NO_GRADIENT = "the values are right, but float(), tolist() or torch.tensor() cuts the gradient: stay with tensors."
+
+
+def probabilities_gradient() -> Check:
+    """The cosines get the gradient of the softmax."""
+
+    def gradient(cosines: Tensor, temperature: float) -> list[Tensor]:
+        return run_with_gradient_of_squares(class_probabilities, cosines, temperature)
+
+    return rule(
+        "class_probabilities",
+        cosines_inputs,
+        gradient,
+        {NO_GRADIENT: lambda cosines, _: [torch.zeros_like(cosines)]},
+        explain=missing_gradient,
+        driver=driver_source(run_with_gradient_of_squares),
+        tolerance=1e-3,
+    )
 
 
 def cold_inputs(generator: torch.Generator) -> tuple[list, dict]:
@@ -202,6 +239,9 @@ ZERO_SHOT_MISTAKES = {
     ),
     "the class at the smallest distance is not always the one with the highest cosine.": _named(
         lambda i, c: torch.cdist(i, c).argmin(-1)
+    ),
+    "these are the first names of the list, whatever the images show: argmax gives the number of each image's class.": (
+        lambda i, c, names: names[: len(i)]
     ),
     "keep the order of the images.": lambda i, c, names: sorted(
         names[index] for index in cosine_similarity(i, c).argmax(-1).tolist()

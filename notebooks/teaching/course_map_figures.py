@@ -48,6 +48,12 @@ def temperature(model: CLIP) -> float:
     return 1 / model.logit_scale.exp().item()
 
 
+def random_clip(model: CLIP, seed: int) -> CLIP:
+    """A CLIP of the same sizes with random weights: the control of what its training has given."""
+    with seeded(seed):
+        return CLIP(model.config).eval()
+
+
 def class_prompts(nouns: Sequence[str] = world.known_nouns()) -> list[str]:
     """'a picture of a cat', ...; by default of all nouns that CLIP's training data contain."""
     return [f"a picture of {world.article(noun)}" for noun in nouns]
@@ -231,6 +237,12 @@ def nearest_share_noun(vectors: Tensor, nouns: Sequence[str]) -> int:
     """How many vectors (N, E) have a nearest neighbour, by cosine, of the same noun."""
     cosines = cosine_similarity(vectors, vectors).fill_diagonal_(-2)
     return sum(nouns[i] == nouns[j] for i, j in enumerate(cosines.argmax(-1).tolist()))
+
+
+def guesses_share_noun(nouns: Sequence[str]) -> float:
+    """The same count, expected if the neighbour were any other one with equal chance."""
+    counts = Counter(nouns)
+    return sum(counts[noun] - 1 for noun in nouns) / (len(nouns) - 1)
 
 
 def labelled_features(model: CLIP, size: int, count: int, split: str) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 from IPython.display import Markdown
@@ -9,6 +10,17 @@ from IPython.display import Markdown
 from teaching.course_map_answers import systems
 from vlmcourse.evaluation import Spread, spread_over_seeds, verdict
 from vlmcourse.evaluation.published import PublishedTable
+
+KINDS = (
+    "what",
+    "colour",
+    "presence",
+    "category",
+    "place",
+    "purpose",
+    "how many",
+    "left or right",
+)
 
 
 def systems_table() -> Markdown:
@@ -26,7 +38,7 @@ def systems_table() -> Markdown:
 
 
 def beside_ours(paper: PublishedTable, results: dict) -> Markdown:
-    """BLIP-2's claim (its Table 1) beside this course's bridges, then our controls of the same questions."""
+    """BLIP-2's claim (its Table 1) beside this course's bridges, our controls of these questions, and all kinds of questions."""
 
     def ours(row: str, *path: str) -> Spread:
         return spread_over_seeds(results["rows"], row, *path)
@@ -40,10 +52,14 @@ def beside_ours(paper: PublishedTable, results: dict) -> Markdown:
 
     small, large = "BLIP-2", "Flamingo"
     sizes = {row: ours(row, "learnt") for row in (small, large)}
-    right = {row: ours(row, "questions", "what", "model") for row in (small, large)}
+    kinds = {
+        kind: [ours(row, "questions", kind, "model") for row in (small, large)] for kind in KINDS
+    }
+    right = dict(zip((small, large), kinds["what"]))
     vqa = {row: paper.value(row, "VQAv2 test-dev accuracy") for row in (small, large)}
     questions, seeds = results["count"], len(right[small].values)
-    error = max(math.sqrt(score.mean * (1 - score.mean) / questions) for score in right.values())
+    scores = itertools.chain.from_iterable(kinds.values())
+    error = max(math.sqrt(score.mean * (1 - score.mean) / questions) for score in scores)
     lines = [
         "| | paper | ours | verdict |",
         "|---|---|---|---|",
@@ -65,11 +81,22 @@ def beside_ours(paper: PublishedTable, results: dict) -> Markdown:
         "chance": "chance",
     }
     for key, name in names.items():
-        scores = (percent(ours(row, "questions", "what", key)) for row in (small, large))
-        lines.append(f"| {name} | {' | '.join(scores)} |")
+        shares = (percent(ours(row, "questions", "what", key)) for row in (small, large))
+        lines.append(f"| {name} | {' | '.join(shares)} |")
     lines += [
         "",
-        f"± is the standard deviation over the {seeds} seeds only, on the same {questions} questions. The choice of the "
+        "| our right answers by kind of question, % | BLIP-2 | Flamingo | always the most frequent answer | verdict |",
+        "|---|---|---|---|---|",
+    ]
+    for kind, (one, other) in kinds.items():
+        commonest = ours(small, "questions", kind, "commonest answer")
+        lines.append(
+            f"| {kind} | {percent(one)} | {percent(other)} | {100 * commonest.mean:.0f} | "
+            f"{verdict(one.values, other.values)} |"
+        )
+    lines += [
+        "",
+        f"± is the standard deviation over the {seeds} seeds only, on the same {questions} questions of a kind. The choice of the "
         f"questions adds a standard error of up to {100 * error:.1f} points, which the verdict doesn't count.",
     ]
     return Markdown("\n".join(lines))
