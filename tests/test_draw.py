@@ -129,6 +129,12 @@ def test_a_single_run_has_no_standard_deviation_in_words():
     assert "a 0.25, b 0.3 ± 0.14" in made.description
 
 
+def test_numbers_of_bars_have_the_form_that_was_asked_for():
+    made = plots.bars({"g": {"a": spread([0.2, 0.4])}, "h": {"a": 0.0893}}, "y", form=".1f")
+    assert [text.get_text() for text in made.axes[0].texts] == ["0.3", "0.1"]
+    assert "g: a 0.3 ± 0.1; h: a 0.1" in made.description
+
+
 @pytest.mark.parametrize("sideways", [False, True])
 def test_a_single_run_has_no_whisker(sideways):
     groups = {"one": {"a": 0.5}, "two": {"a": spread([0.2, 0.4])}}

@@ -153,6 +153,13 @@ WRONG = {
         "one mean and one standard deviation": lambda a, b: tuple(
             (part - a.mean()) / a.std(correction=0) for part in (a, b)
         ),
+        "one mean of the whole table": lambda a, b: tuple(
+            (part - a.mean()) / torch.where(a.std(0) > 0, a.std(0, correction=0), 1.0)
+            for part in (a, b)
+        ),
+        "one standard deviation of the whole table": lambda a, b: tuple(
+            (part - a.mean(0)) / a.std(correction=0) for part in (a, b)
+        ),
         "its standard deviation is 0": lambda a, b: tuple(
             (part - a.mean(0)) / a.std(0, correction=0) for part in (a, b)
         ),
@@ -230,6 +237,9 @@ WRONG = {
         "each must have": lambda y, k, g: torch.randperm(len(y), generator=g)[
             : k * len(y.unique())
         ],
+        "has no rows": lambda y, k, g: torch.cat(
+            [random_members((y == one).nonzero()[:, 0], k, g) for one in y.unique()[:-1]]
+        ),
         "members within each class": lambda y, k, g: torch.cat(
             [torch.randperm(int((y == one).sum()), generator=g)[:k] for one in y.unique()]
         ),
@@ -252,6 +262,9 @@ WRONG = {
         ),
         "half way between": lambda s, a, z: between(s, a, z, lambda k, m, share: (k + m) / 2),
         "wherever it lies": lambda s, a, z: between(s, a, z, lambda k, m, share: (k * m) ** 0.5),
+        "taken as one doubling": lambda s, a, z: between(
+            s, a, z, lambda k, m, share: 2 ** (math.log2(k) + share)
+        ),
         "the share of the way is added": lambda s, a, z: between(
             s, a, z, lambda k, m, share: k + share
         ),
@@ -284,6 +297,7 @@ WRONG = {
         "class token in the blocks, and": lambda w, d, n, p: flops(w, d, n, p, n, products=0),
         "D features": lambda w, d, n, p: flops(w, d, n, p, products=0) + 4 * d * (n + 1) * w,
         "T keys": lambda w, d, n, p: flops(w, d, n, p, products=0) + 4 * d * (n + 1) ** 2,
+        "not of those along a side": lambda w, d, n, p: flops(w, d, n**2, p),
         "patch * patch": lambda w, d, n, p: flops(w, d, n, p) - 6 * n * w * (p**2 - p),
         "before the first block": lambda w, d, n, p: d * flops(w, 1, n, p),
         "D x 4D": lambda *a: flops(*a, mlp=16),
@@ -306,6 +320,9 @@ WRONG = {
         "predicts compute from error": from_error,
         "two extreme points": lambda c, e, t: (
             factor([min(c), max(c)], [e[c.index(min(c))], e[c.index(max(c))]], t) / max(c)
+        ),
+        "first and the last point": lambda c, e, t: (
+            factor([c[0], c[-1]], [e[0], e[-1]], t) / max(c)
         ),
         "through the means": lambda c, e, t: math.exp(
             math.log(t / min(e)) / np.polyfit(np.log(c), np.log(e), 1)[0]
@@ -339,6 +356,12 @@ WRONG = {
         "nearest to most images": lambda i, c, a, k: int(
             (i @ k.T > (i @ c.T).amax(1, keepdim=True)).sum(0).argmax()
         ),
+        "some of them raised no alarm": lambda i, c, a, k: int(
+            (i @ k.T).argmax(1).bincount().argmax()
+        ),
+        "no alarm: measure the rate": lambda i, c, a, k: int(
+            (i @ torch.cat([c, k]).T).argmax(1).bincount(minlength=len(c) + 1)[len(c) :].argmax()
+        ),
         "the first one is wanted": lambda *a: (
             len(rates(*a)) - 1 - rates(*a)[::-1].index(min(rates(*a)))
         ),
@@ -370,6 +393,11 @@ WRONG = {
         "style by style": lambda m, r, s: (
             1 - sum((m[s] - m[k]) / (r[s] - r[k]) for k in m if k != s) / (len(m) - 1)
         ),
+        "absolute differences": lambda m, r, s: by_gap(
+            lambda x: sum(abs(x[s] - one) for one in shifted(x, s)) / (len(x) - 1), m, r
+        ),
+        "gap below 0 is cut off": lambda m, r, s: 1 - max(gap(m, s), 0.0) / gap(r, s),
+        "share below 0 is cut off": lambda m, r, s: max(1 - gap(m, s) / gap(r, s), 0.0),
         "multiply by 100": lambda m, r, s: 100 * (1 - gap(m, s) / gap(r, s)),
         "found None": lambda m, r, s: None,
     },
@@ -398,6 +426,9 @@ WRONG = {
         "*last* ones": lambda t, m: capped(t[::-1], m).flip(0),
         "not for all pairs together": lambda t, m: torch.arange(len(t)) < m,
         "exchanged": lambda t, m: ~capped(t, m),
+        "follow each other": lambda t, m: torch.tensor(
+            [len(set(t[max(i - m, 0) : i + 1])) > 1 or i < m for i in range(len(t))]
+        ),
         "one for each pair": lambda t, m: capped(t, m).tolist(),
     },
     "clip_analysis.overlap_report": {
@@ -411,6 +442,7 @@ WRONG = {
         "training items": lambda s, t, c: report(
             s, t, c, overlap=lambda o: (s.amax(0) >= t).float().mean().item()
         ),
+        "over its training items": lambda s, t, c: report(s.T, t, c),
         "similar *pairs*": lambda s, t, c: report(
             s, t, c, overlap=lambda o: (s >= t).float().mean().item()
         ),
@@ -564,13 +596,18 @@ def test_the_planted_overlap_is_found():
 
 def test_statements_of_the_lesson_about_the_measured_rows_hold():
     rows = evaluation.load_results("replicate_clip_studies")["rows"]
-    grey = shifts.KEPT["grey, noise, sketch"]
     one, four = (
-        {who: shifts.kept(rows, f"{who}, {variety}", grey) for who in ("captions", "labels")}
+        {
+            who: shifts.kept(rows, f"{who}, {variety}", shifts.MIXED)
+            for who in ("captions", "labels")
+        }
         for variety in ("one style", "varied")
     )
     assert one["captions"] <= one["labels"]  # captions alone give no robustness
     assert all(four[who] > one[who] for who in one)  # variety does
+    assert shifts.raised(rows, "sketch") == (6, 6)  # but not in each of its styles
+    assert shifts.raised(rows, "noise") == shifts.raised(rows, "rotated") == (0, 6)
+    assert 3 < shifts.raised(rows, "grey")[0] < 6
     for who in one:  # at a price
         original = [shifts.shift_scores(rows, f"{who}, {variety}", (shifts.ORIGINAL,)).mean
                     for variety in ("one style", "varied")]  # fmt: skip
@@ -619,6 +656,22 @@ def test_words_are_computed_from_the_rows():
         assert len(words) > 80 and "nan" not in words
     held_out = evaluation.spread_over_seeds(rows, "noise", "no noise", "loss, held out")
     assert measured.short(held_out) in measured.noise_table(rows)
+
+
+def test_figures_show_what_random_answers_give_and_the_spread_of_zero_shot():
+    rows = evaluation.load_results("replicate_clip_studies")["rows"]
+    listed = [word for word in studies.NOUNS if word in lab.words_of("animal")]
+    others = [word for word in studies.NOUNS if word not in lab.words_of("animal", "clothing")]
+    count = len(listed) + len(others[::3])
+    assert measured.alarm_share(0) == len(listed) / count
+    assert measured.alarm_share(5) == len(listed) / (count + 5)
+    seeds = measured.shots_by_seed(rows, "CLIP")
+    zero_shot = spread([level for level, _ in seeds])
+    curve = measured.shots_curve(rows, "CLIP")
+    assert all(spread([found[k] for _, found in seeds]) == curve[k] for k in curve)
+    (band,) = measured.shots_figure(rows).axes[0].patches
+    assert band.get_y() == pytest.approx(zero_shot.mean - zero_shot.std)
+    assert band.get_height() == pytest.approx(2 * zero_shot.std)
 
 
 def test_a_training_is_reported_in_one_line(monkeypatch):

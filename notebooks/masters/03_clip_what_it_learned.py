@@ -187,7 +187,7 @@ print(f"chance {1 / len(known):.3f}")
 # %% [markdown]
 # The control matters: random features already allow more than chance. What training added is the difference.
 #
-# The first line compares zero-shot CLIP with a probe that had all labels, on the same test pictures. In the paper zero-shot is below such a probe on most data sets. Ours is on a par with it or above. A likely reason: our captions name exactly the classes of this test. So zero-shot CLIP has in effect seen far more labels than the probe, written as words.
+# The first line compares zero-shot CLIP with a probe that had all labels, on the same test pictures. In the paper zero-shot is below such a probe on most data sets. This model's is above; the small CLIPs of Figure 3 are mostly below, as in the paper. A likely reason for this model's: our captions name exactly the classes of this test. So zero-shot CLIP has in effect seen far more labels than the probe, written as words.
 #
 # You will meet several numbers for zero-shot accuracy on these 113 nouns. They differ by a point or two, because they come from different test pictures (512, 768 or 1,024), prompts and seeds.
 
@@ -349,24 +349,30 @@ plots.show(
     caption="Figure 5. Few-shot probes on three towers beside zero-shot CLIP; accuracy on 57 nouns "
     f"({measured.seeds(rows, 'shots', 'bands')}). The supervised classifier "
     "learned half of these nouns with labels. What to see: where each curve crosses the zero-shot "
-    "line.",
+    "line, and how wide the line's own band is.",
 )
-level = evaluation.spread_over_seeds(rows, "shots", "zero-shot").mean
 for tower in ("CLIP", "supervised", "untrained"):
-    points = measured.shots_curve(rows, tower)
-    worth = shots_worth(list(points), [found.mean for found in points.values()], level)
-    print(f"{tower} features: zero-shot is worth {worth:.1f} labelled pictures per class")
+    worth = [
+        shots_worth(list(points), list(points.values()), level)
+        for level, points in measured.shots_by_seed(rows, tower)
+    ]
+    print(f"{tower} features: zero-shot is worth {', '.join(f'{one:.1f}' for one in worth)} "
+          "labelled pictures per class (seed by seed)")  # fmt: skip
 
 # %% [markdown]
-# A smaller number means a stronger opponent. The supervised tower is strong here: it learned half of these very nouns from labels. In the paper the best such opponent was a ResNet (BiT-M) trained on ImageNet-21K.
+# Zero-shot accuracy itself differs much from seed to seed, so there is one number for each seed, and the seeds differ by a factor of three and more. A smaller number means a stronger opponent; 1.0 means that one example per class is already enough. The supervised tower is strong here: it learned half of these very nouns from labels. In the paper the best such opponent was a ResNet (BiT-M) trained on ImageNet-21K.
 #
 # ## 3. Scaling, on an axis of compute
 #
 # The paper trained five ResNets and three ViTs. Its Figure 10 draws the average probe score over **compute**: operations of one forward pass per image. ViTs needed about a third of the compute of ResNets for the same score. The best model, ViT-L/14@336px, beat the best model before it on average:
 
 # %%
-gains = [row for row in published("clip-facts").rows if "gain" in row[0]]
-Markdown("\n".join(f"- {what}: {value} {unit}" for what, value, unit in gains))
+facts = published("clip-facts")
+gain, over_all = (facts.value(row, "value") for row in ("mean gain", "the same gain"))
+Markdown(
+    "Mean gain of a linear probe over the best model before, in percentage points: "
+    f"{gain} over the 12 data sets of Kornblith et al. (2019); {over_all} over all 27."
+)
 
 # %%
 quiz("clip_analysis.compute_axis")
@@ -409,7 +415,7 @@ vit_flops = check("clip_analysis.vit_flops", vit_flops)
 # ```
 # </details>
 #
-# PyTorch can count the same operations while the model runs. Two facts are needed to compare. First, its counter does not see inside the fused attention of CPUs; `count_flops` therefore runs attention unfused. Second, our tower uses only the class token of its last block, and computes only that one. It skips the query, the output projection and the MLP of all other tokens there, and two attention products for each. `skipped_flops` counts these.
+# PyTorch can count the same operations while the model runs. Two facts are needed to compare. First, its counter does not see inside the fused attention of CPUs; `count_flops` therefore runs attention unfused. Second, in its last block our tower computes only the class token's output. All other tokens need keys and values there, nothing else. `skipped_flops` counts the operations that this saves.
 
 # %%
 side, tower = scale.image_size, model.config
@@ -481,11 +487,11 @@ for family, points in scaling.scaling_points(rows, "linear probe").items():
     errors = [1 - score.mean for score in points.values()]
     factor = compute_factor(list(points), errors, min(errors) / 2)
     tenth = compute_factor(list(points), errors, min(errors) / 10)
-    print(f"{family}: half the smallest error would take {factor:.3g} times the largest compute, "
-          f"a tenth of it {tenth:.3g} times")  # fmt: skip
+    print(f"{family}: half the smallest error would take about {factor:.1g} times the largest "
+          f"compute, a tenth of it about {tenth:.1g} times")  # fmt: skip
 
 # %% [markdown]
-# Treat such numbers with care. Two points per family, less than a factor 4 apart in compute, fix each line, and the prediction goes far beyond them. Compare the two families: their slopes differ, and with them the factors by orders of magnitude.
+# Treat such numbers with care. Two points per family, less than a factor 4 apart in compute, fix each line, and the prediction goes far beyond them. Compare the two families: their slopes differ, and with them the factors by orders of magnitude. And one failed run decides much: the failed ResNet run of Figure 6 makes its family's line nearly flat.
 #
 # ## 4. Prompts and class lists
 #
@@ -496,12 +502,13 @@ large = evaluation.load_results("replicate_clip")["rows"][0]
 plots.show(
     measured.prompt_figure(large["prompts"]),
     caption="Figure 8. Zero-shot accuracy on 113 nouns by the wording of the prompt (laptop scale, "
-    "three seeds; dots: seeds; whiskers: one standard deviation). What to see: the bare word "
-    "without its article is worst; an ensemble adds nothing to a good sentence here.",
+    "three seeds; dots: seeds; whiskers: one standard deviation). What to see: the article "
+    'suffices, "a cat" is as good as any sentence. Every caption has an article (or "some"), '
+    "so a bare noun is a text never seen. An ensemble adds nothing here.",
 )
 
 # %% [markdown]
-# Then the class list. In Section 7.1 the paper classifies photos of faces (FairFace) with a list of race and gender classes, to which its authors added "animal", "gorilla", "thief", "criminal" and others. Of the people under 20, **32.3 %** were assigned to a crime-related or non-human class. Then the authors added one class, "child". The share fell to **8.7 %**. No weight of the model had changed. Whoever writes the list decides who is harmed.
+# Then the class list. In Section 7.1 the paper classifies photos of faces (FairFace) with a list of race and gender classes, to which its authors added "animal", "gorilla", "thief", "criminal" and others. Of the people under 20, about **32.3 %** were assigned to a crime-related or non-human class. Then the authors added one class, "child". The share fell to about **8.7 %** ([OpenAI's blog](https://openai.com/index/clip); by age group in Table 7 of the paper). No weight of the model had changed. Whoever writes the list decides who is harmed.
 
 # %%
 quiz("clip_analysis.class_list")
@@ -584,24 +591,28 @@ names = animals + [word for word in known if word not in animals + clothing][::4
 with torch.no_grad():
     shown = model.encode_image(pixel_values[clothes])
 left, rates = list(clothing), {}
+listed = "share of alarm classes in the list"
 while True:
     classes = torch.stack([vectors[name] for name in names])
     is_alarm = torch.tensor([name in animals for name in names])
     last = f"+ {names[-1]}" if names[-1] in clothing else "no clothing listed"
-    rates[last] = alarm_rate(shown, classes, is_alarm)
+    share = is_alarm.float().mean().item()
+    rates[last] = {"alarm rate": alarm_rate(shown, classes, is_alarm), listed: share}
     if not left:
         break
     candidates = torch.stack([vectors[name] for name in left])
     names.append(left.pop(best_class_to_add(shown, classes, is_alarm, candidates)))
 plots.show(
-    plots.bars({name: {"alarm rate": rate} for name, rate in rates.items()},
-               "share of clothing pictures called an animal", sideways=True),
-    caption="Figure 9. Share of clothing pictures that our CLIP calls an animal, after 0, 1, 2,"
-    " ... classes of clothing joined the list. What to see: with the same model, "
-    "the list decides how often the alarm is false.",
-)  # fmt: skip
+    plots.bars(rates, "share", sideways=True, form=".2f"),
+    caption=f"Figure 9. Alarm rate: share of {len(shown)} clothing pictures that our CLIP calls an "
+    "animal, after 0, 1, 2, ... classes of clothing joined the list; beside it, what random "
+    "answers would give. What to see: with the same model, the list decides how often the alarm "
+    "is false.",
+)
 
 # %% [markdown]
+# Half of the classes are alarms at first, so random answers would already give an alarm rate of one half. The list without clothing is about as bad as chance for clothing. Each added class lowers the share of alarm classes only a little, so most of the fall is not due to that share.
+#
 # Figure 9 chooses classes and measures them on the same pictures, so the result is too good. The benchmark chooses on training pictures and measures on test pictures. It also asks for the price: how many real animals are still found? It stops at five classes, because the 57 nouns of its small CLIPs include only five of clothing.
 
 # %%
@@ -609,7 +620,8 @@ plots.show(
     measured.class_list_figure(rows),
     caption="Figure 10. The same experiment with small CLIPs "
     f"({measured.seeds(rows, 'class list')}); classes chosen on training pictures, shares measured "
-    "on test pictures. What to see: false alarms fall, and some animals are missed in exchange.",
+    "on test pictures. Third bar: what random answers would give. What to see: false alarms fall "
+    "far below it, and some animals are missed in exchange.",
 )
 Markdown(measured.class_list_words(rows))
 
@@ -625,7 +637,7 @@ Markdown(measured.class_list_words(rows))
 # |---|---|---|---|
 # | compare two losses of accuracy | ●●○○○ | ●●●○○ | 8 |
 #
-# A model's *gap* is its accuracy in the `source` style minus its mean accuracy in all other styles. Return the share of the reference's gap that the model avoids: 0 if its gap is as large, 1 if it has none.
+# A model's *gap* is its accuracy in the `source` style minus its mean accuracy in all other styles. Return the share of the reference's gap that the model avoids: 0 if its gap is as large, 1 if it has none. The result may be negative (the model's gap is larger), or above 1 (the model is better in the other styles).
 
 
 # %%
@@ -681,13 +693,17 @@ plots.show(
 Markdown(shifts.gap_table(rows, gap_closed))
 
 # %% [markdown]
-# "Kept" is accuracy in these styles divided by accuracy on original pictures. "Gap closed" is your function, with *labels, one style* as the reference. Read both: a model that is less accurate on original pictures has less to lose, so its gap is smaller for free. In numbers:
+# "Kept" is accuracy in a style divided by accuracy on original pictures. "Gap closed" is your function, with *labels, one style* as the reference. Read both: a model that is less accurate on original pictures has less to lose, so its gap is smaller for free. In numbers:
 
 # %%
 Markdown(shifts.shift_words(rows))
 
 # %% [markdown]
-# Variety helped on the styles that it contained. With one style, the model with captions keeps no more of grey, noise and sketch than the model with labels. With four styles, both keep more of them. The variety has a price at equal steps: both models are less accurate on original pictures, because they saw fewer of these. So in absolute accuracy the gain is beyond noise for labels only (the table of controls near the end has the verdicts). On rotated pictures, which no training set had, variety lowers the accuracy in every seed, and none of the four recognises inverted ones. One more caution: captions come with scenes of several things and labels with single things, and the test shows single things. So the comparison of captions with labels changes two things at once, as the paper's does. Fang et al. (2022) found the same for the real CLIP: its robustness came from the diversity of the data, not from the captions. So the paper's numbers stand, but captions are not their cause.
+# **What varied pictures change.** On noise, variety lowered accuracy in every seed, although the varied pictures contain noise. On sketch it raised it in every seed, on grey on average (with captions, in one seed of three). Measured by the share kept, captions gain on noise, too; labels do not, because their model with one style keeps almost all there. In absolute accuracy over the three styles, the gain is beyond noise for labels only (the table of controls near the end has the verdicts).
+#
+# **The price.** At equal steps, both models are less accurate on original pictures, because they saw fewer of these. On rotated pictures, which no training set had, variety lowers the accuracy in every seed. None of the four recognises inverted ones.
+#
+# **Captions against labels.** With one style, the model with captions keeps no more of grey, noise and sketch than the model with labels. One caution: captions come with scenes of several things and labels with single things, and the test shows single things. So this comparison changes two things at once, as the paper's does. Fang et al. (2022) studied the real CLIP: its robustness came from varied pictures; captions contributed little or nothing. So the paper's numbers stand, but captions are not their main cause.
 #
 # ## 6. Noise, filtering and duplicates
 #
@@ -767,13 +783,13 @@ plots.show(
 )
 
 # %% [markdown]
-# A lower training loss alone proves little. Pairs that match are easier to fit, and the filtered pairs are fewer, so each is seen more often: the model may memorise them. So the benchmark measures three seeds, and the loss on *held-out* pairs with their own captions. Its third row is a control: the same pictures, all with their own captions.
+# A lower training loss alone proves little. Pairs that match are easier to fit, and the filtered pairs are fewer, so each is seen more often: the model may memorise them. So the benchmark measures three seeds, and the loss on *held-out* pairs with their own captions. Its third row is a control: all 4,096 pictures, each with its own caption. These are also 1.7 times as many pairs as after filtering, so the two rows differ in quantity, too.
 
 # %%
 Markdown(measured.noise_table(rows))
 
 # %% [markdown]
-# In every row the training pairs are few: half of the other studies' 8,192, and 60 % of this half after filtering, which is about 15 passes in 300 steps. Where the held-out loss is above the training loss, part of the training loss is memory.
+# In every row the training pairs are few: half of the other studies' 8,192 (about 9 passes in 300 steps), and 60 % of this half after filtering (nearly 16 passes). Where the held-out loss is higher, the training loss is low partly because the model memorised its pairs.
 
 # %%
 quiz("clip_analysis.filter")
@@ -895,9 +911,13 @@ print(f"highest cosine: lowest of the copies {nearest[leak.planted].min():.4f}, 
 print(f"found {(nearest >= 0.995)[leak.planted].float().mean():.0%} of the copies, "
       f"{(nearest >= 0.995)[~leak.planted].float().mean():.1%} of the others")  # fmt: skip
 print(f"accuracy on all minus clean: {100 * (report['all'] - report['clean']):+.2f} points")
+right = (guessed == leak.labels).float()
+copies, unseen = right[leak.planted], right[~leak.planted]
+print(f"accuracy on the {len(copies)} copies {copies.mean():.3f}, "
+      f"on the {len(unseen)} unseen pictures {unseen.mean():.3f}")  # fmt: skip
 
 # %% [markdown]
-# The last line is the effect of the overlap. It cannot exceed the overlap itself, and it is far smaller: this model would classify most of the copied pictures correctly anyway. The paper found the same. With a weaker model the copies would matter more.
+# The line before the last is the effect of the overlap. It cannot exceed the overlap itself, and it is far smaller. The last line says why: this model classifies unseen pictures nearly as well as copies. The paper, too, found a small effect. With a weaker model the copies would matter more.
 #
 # ## Failure lab · Three broken evaluations
 #
@@ -924,7 +944,7 @@ diagnose("clip_analysis.zero_shot", {"A": None, "B": None, "C": None})
 #
 # ```python
 # classes = class_embeddings[sorted_by_name]      # B: labels count in another order
-# texts = ["a picture of a thing"] * classes      # C: the name is missing
+# texts = ["a picture of a thing"] * len(classes)  # C: the name is missing
 # images = pixel_values.flip(1)                   # A: BGR instead of RGB
 # ```
 # </details>
@@ -967,7 +987,7 @@ Markdown(claims.control_table(rows))
 #
 # <details><summary>Q: "CLIP gets stronger with weird stuff", says the lecture about noisy pairs. What do our rows say?</summary>
 #
-# Section 6 has the numbers, and the table of controls the verdict on zero-shot accuracy. The mean is higher with fewer, filtered pairs, but three seeds differ too much for a verdict. The loss on held-out pairs is clearer: with wrong captions it stays far higher at equal steps. Variety of *pictures* helps on the styles that it contains (Figure 12). The two are often mixed up, because web data has both. With 400 million pairs, noise can be affordable: the variety that comes with it may be worth more than the harm.
+# Section 6 has the numbers, and the table of controls the verdict on zero-shot accuracy. The mean is higher with fewer, filtered pairs, but three seeds differ too much for a verdict. The loss on held-out pairs is clearer: with wrong captions it stays far higher at equal steps. Variety of *pictures* helps on sketch and, on average, on grey; on noise it lowers accuracy in every seed (Figure 12). The two are often mixed up, because web data has both. With 400 million pairs, noise can be affordable: the variety that comes with it may be worth more than the harm.
 # </details>
 #
 # <details><summary>Q: CLIP makes surveillance cheap: no labels, any class, any camera. What does the class-list experiment add to this debate?</summary>
@@ -977,7 +997,7 @@ Markdown(claims.control_table(rows))
 #
 # <details><summary>Q: Would you spend 1000 times more compute to reach the state of the art zero-shot?</summary>
 #
-# The authors call it infeasible. Alternatives that came later: cleaner data (DataComp), a loss that judges each pair alone instead of comparing it with all texts of the batch (SigLIP, lesson 14), and a short fine-tuning per task. The extrapolation also assumes that the line stays straight. Your exercise 6 shows how much the answer depends on its slope.
+# The authors call it infeasible. Alternatives that came later: cleaner data (DataComp), a loss that judges each pair alone instead of comparing it with all texts of the batch (SigLIP, arXiv 2303.15343), and a short fine-tuning per task. The extrapolation also assumes that the line stays straight. Your exercise 6 shows how much the answer depends on its slope.
 # </details>
 #
 # <details><summary>Q: Why compare with a ResNet-50 probe, and not with the best classifier of each data set?</summary>
@@ -1004,10 +1024,10 @@ Markdown(claims.control_table(rows))
 # ## Key ideas
 #
 # > - A **linear probe** measures image features; **zero-shot** also needs a text tower that knows the words.
-# > - Zero-shot CLIP is strong where captions name the classes, and close to chance where they do not.
+# > - Zero-shot CLIP is far above chance where captions name the classes, and close to it on average where they do not.
 # > - Compare architectures at equal **compute**. Parameters can mislead.
 # > - The **class list** is part of the classifier. Adding one class can change the errors of a whole group.
-# > - CLIP's robustness comes from **varied pictures**, not from captions alone (Fang et al. 2022); in our world variety helps only on the styles that it contains.
+# > - CLIP's robustness comes from **varied pictures**; captions contributed little or nothing (Fang et al. 2022). In our world variety helps on some of the styles that it contains, not on all.
 # > - Noisy pairs can be cleaned by a model trained on cleaner pairs; overlap with the test must be measured.
 #
 # ## Glossary

@@ -26,6 +26,9 @@ FLOPS_MISTAKES = {
     "the MLP is missing.": counted(mlp=0),
     "the patch projection is missing.": counted(channels=0),
     "a patch has 3 colour channels.": counted(channels=1),
+    "`patches` is squared: it is the number of all patches, not of those along a side.": (
+        lambda width, depth, patches, patch: right.vit_flops(width, depth, patches**2, patch)
+    ),
     "the class token is projected from pixels: it joins after the patch projection.": (
         counted(projected=1)
     ),
@@ -113,6 +116,9 @@ FACTOR_MISTAKES = {
         lambda *a: math.log10(right.compute_factor(*a)),
     ),
     "the line goes through the two extreme points: fit it to all of them.": right.two_points,
+    "the line goes through the first and the last point of the list: fit it to all of them.": (
+        lambda *args: right.two_points(*args, order=list)
+    ),
     "the line is drawn through the point of the smallest error: the least-squares line passes through the means.": (
         right.from_the_best
     ),

@@ -86,7 +86,9 @@ BEST_CLASS = Exercise(
                 ),
                 "that is the last candidate.": lambda i, c, a, k: len(k) - 1,
                 "that candidate is nearest to most images, but some of them raised no alarm: measure the rate.": (
-                    right.wins_most
+                    right.wins_most,
+                    right.wins_among_all,
+                    right.wins_among_candidates,
                 ),
             },
             explain=not_the_best,
@@ -159,15 +161,34 @@ GAP_MISTAKES = {
     "a share lies below 1: do not multiply by 100.": lambda *a: 100 * right.gap_closed(*a),
 }
 
+EASIER_MISTAKES = {
+    "absolute differences are averaged: a style above the source makes the gap smaller.": right.by_gap(
+        lambda scores, s: right.mean_of({k: abs(scores[s] - v) for k, v in scores.items()}, s)
+    ),
+    "a gap below 0 is cut off: a model may be better in the other styles, then the share is above 1.": (
+        right.by_gap(lambda scores, s: max(scores[s] - right.mean_of(scores, s), 0.0))
+    ),
+}
+LARGER_MISTAKES = {
+    "a share below 0 is cut off: a model with a larger gap than the reference's gets a negative one.": (
+        lambda *a: max(right.gap_closed(*a), 0.0)
+    ),
+}
+
 GAP_CLOSED = Exercise(
     "One minus the ratio of the two losses of accuracy.",
-    (
+    tuple(
         rule(
             "gap_closed",
-            distinguishing(right.gap_inputs, right.gap_closed, GAP_MISTAKES),
+            distinguishing(inputs, right.gap_closed, mistakes),
             right.gap_closed,
-            GAP_MISTAKES,
-        ),
+            mistakes,
+        )
+        for inputs, mistakes in (
+            (right.gap_inputs, GAP_MISTAKES),
+            (right.easier_inputs, EASIER_MISTAKES),
+            (right.larger_gap_inputs, LARGER_MISTAKES),
+        )
     ),
     reference=right.gap_closed,
 )

@@ -1,4 +1,4 @@
-"""Lesson 03: formulas, inputs and common mistakes of the exercises on class lists, shift, noisy data and overlap."""
+"""Lesson 03: formulas, inputs and common mistakes of the exercises on class lists and shift."""
 
 from __future__ import annotations
 
@@ -81,10 +81,14 @@ def add_inputs(generator: torch.Generator) -> tuple[list, dict]:
         (images, classes, is_alarm), _ = alarm_inputs(generator)
         candidates = unit(normal(generator, number(generator, 10, 13), 6))
         args = [images, classes, is_alarm, candidates]
-        chosen = [best_class_to_add(*args, best=best) for best in (min, max)]
+        wins = {wins_most(*args), wins_among_all(*args), wins_among_candidates(*args)}
+        chosen = [0, len(candidates) - 1, most_similar(*args)]
+        if not wins.isdisjoint(chosen) or len(set(chosen)) < 3:
+            continue  # before the slower ones
+        chosen += [best_class_to_add(*args, best=best) for best in (min, max)]
         chosen.append(best_class_to_add(*args, rate=partial(rate_with, alarm=True)))
-        chosen += [most_similar(*args), wins_most(*args), 0, len(candidates) - 1]
-        if len(set(chosen)) == 7 and last_of_equal(*args) == chosen[0]:
+        distinct = wins.isdisjoint(chosen) and len(set(chosen)) == 6
+        if distinct and last_of_equal(*args) == best_class_to_add(*args):
             return args, {}
 
 
@@ -108,6 +112,19 @@ def wins_most(images, classes, is_alarm, candidates) -> int:
     """The candidate that becomes the nearest class of most images, alarms or not."""
     taken = images @ candidates.T > (images @ classes.T).amax(1, keepdim=True)
     return int(taken.sum(0).argmax())
+
+
+def wins_among_all(images, classes, is_alarm, candidates) -> int:
+    """The candidate that is the answer of most images if all candidates join the list together."""
+    answers = (images @ torch.cat([classes, candidates]).T).argmax(1)
+    return int(
+        (answers.bincount(minlength=len(classes) + len(candidates))[len(classes) :]).argmax()
+    )
+
+
+def wins_among_candidates(images, classes, is_alarm, candidates) -> int:
+    """The candidate that is nearest of all candidates to most images."""
+    return int((images @ candidates.T).argmax(1).bincount().argmax())
 
 
 def most_similar(images, classes, is_alarm, candidates) -> int:
@@ -135,6 +152,21 @@ def gap_inputs(generator: torch.Generator) -> tuple[list, dict]:
     return [scores(0.4), scores(0.1), source], {}
 
 
+def easier_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    """One style is harder for the model than the source, all others are easier: its gap is negative."""
+    (model, reference, source), _ = gap_inputs(generator)
+    first, *rest = (style for style in model if style != source)
+    model |= {style: model[source] + 0.1 + 0.05 * model[style] for style in rest}
+    return [model | {first: model[source] - 0.05}, reference, source], {}
+
+
+def larger_gap_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    """The model's gap is larger than the reference's."""
+    (model, reference, source), _ = gap_inputs(generator)
+    lower = {style: 0.2 * value for style, value in model.items() if style != source}
+    return [lower | {source: 0.95}, reference | {source: 0.8}, source], {}
+
+
 def by_gap(gap):
     """The mistake of another gap(scores, source), in 1 - model's / reference's."""
     return lambda model, reference, source: 1 - gap(model, source) / gap(reference, source)
@@ -158,122 +190,3 @@ def mean_of_ratios(model, reference, source) -> float:
 def mean_of(scores: dict[str, float], without: str | None = None) -> float:
     values = [value for key, value in scores.items() if key != without]
     return sum(values) / len(values)
-
-
-def as_it_is(x: Tensor) -> Tensor:
-    return x
-
-
-def over_pairs(x: Tensor) -> Tensor:
-    """The mistake: each feature, not each vector, gets length 1."""
-    return unit(x, 0)
-
-
-def keep_most_alike(
-    images: Tensor, texts: Tensor, share: float, before=(unit, unit), largest=True
-) -> Tensor:
-    """Booleans (N,): the share of the pairs (N, E), (N, E) with the highest cosines."""
-    cosine = (before[0](images) * before[1](texts)).sum(-1)
-    kept = torch.zeros(len(images), dtype=torch.bool)
-    kept[cosine.topk(int(share * len(images)), largest=largest).indices] = True
-    return kept
-
-
-def alike_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    count = 2 * number(generator, 10, 16)
-    lengths = 0.2 + 3 * torch.rand(2, count, 1, generator=generator)
-    images, texts = (normal(generator, count, 5) * lengths[i] for i in range(2))
-    share = [0.25, 0.4, 0.6, 0.7][number(generator, 0, 3)]
-    return [images, images * 0.5 + texts, share], {}
-
-
-def best_text(images: Tensor, texts: Tensor, share: float) -> Tensor:
-    """The mistake: each image's best text of all, not its own."""
-    best = (normalize(images, dim=-1) @ normalize(texts, dim=-1).T).amax(1)
-    kept = torch.zeros(len(images), dtype=torch.bool)
-    kept[best.topk(int(share * len(images))).indices] = True
-    return kept
-
-
-def kept_rows(rows: Tensor, count: int) -> Tensor:
-    """Booleans (count,), True at these rows."""
-    return torch.zeros(count, dtype=torch.bool).index_fill(0, rows, True)
-
-
-def as_ranks(images: Tensor, texts: Tensor, share: float) -> Tensor:
-    """The mistake: the numbers that argsort gives are taken for the ranks of the pairs."""
-    order = (unit(images) * unit(texts)).sum(-1).argsort(descending=True)
-    return order < int(share * len(images))
-
-
-def nearest_pairs(images: Tensor, texts: Tensor, share: float) -> Tensor:
-    """The mistake: the pairs with the smallest Euclidean distance."""
-    distance = (images - texts).norm(dim=-1)
-    return kept_rows(distance.topk(int(share * len(images)), largest=False).indices, len(images))
-
-
-def above_quantile(images: Tensor, texts: Tensor, share: float) -> Tensor:
-    """The mistake: all pairs from a quantile of the cosines on."""
-    cosine = (unit(images) * unit(texts)).sum(-1)
-    return cosine >= cosine.quantile(1 - share)
-
-
-def above_threshold(images: Tensor, texts: Tensor, share: float) -> Tensor:
-    return (normalize(images, dim=-1) * normalize(texts, dim=-1)).sum(-1) > share
-
-
-def cap_captions(texts: list[str], most: int) -> Tensor:
-    """Booleans (N,): the first `most` pairs of each caption."""
-    seen: dict[str, int] = {}
-    kept = []
-    for text in texts:
-        seen[text] = seen.get(text, 0) + 1
-        kept.append(seen[text] <= most)
-    return torch.tensor(kept)
-
-
-def cap_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    words = ["a cat", "a dog", "an axe", "a photo", "a car on blue"]
-    most = number(generator, 3, 4)
-    texts = [words[0]] * (most + 3) + [words[number(generator, 1, 4)] for _ in range(16)]
-    order = torch.randperm(len(texts), generator=generator).tolist()
-    return [[texts[i] for i in order], most], {}
-
-
-def overlap_report(similarity: Tensor, threshold: float, correct: Tensor) -> dict[str, float]:
-    """similarity (test, train), correct (test,) booleans -> overlap, and accuracy on all and on the clean part."""
-    overlaps = similarity.amax(1) >= threshold
-    return {
-        "overlap": overlaps.float().mean().item(),
-        "all": correct.float().mean().item(),
-        "clean": correct[~overlaps].float().mean().item(),
-    }
-
-
-def overlap_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    tests, trains = number(generator, 12, 18), number(generator, 20, 30)
-    similarity = 0.8 * torch.rand(tests, trains, generator=generator)
-    similarity[: tests // 3, : trains // 3] += 0.15
-    correct = torch.rand(tests, generator=generator) < 0.6
-    correct[: tests // 4] = True
-    correct[-2:] = False
-    similarity[-3, 0] = 0.875  # exactly the threshold
-    return [similarity, 0.875, correct], {}
-
-
-def above_only(similarity: Tensor, threshold: float, correct: Tensor) -> dict[str, float]:
-    """The mistake: an item exactly at the threshold counts as clean."""
-    return overlap_report(similarity, threshold + 1e-6, correct)
-
-
-def overlap_changed(**changes):
-    """The report with some of its values replaced by functions of (similarity, threshold, correct, overlaps)."""
-
-    def wrong(similarity, threshold, correct):
-        overlaps = similarity.amax(1) >= threshold
-        report = overlap_report(similarity, threshold, correct)
-        return report | {
-            key: value(similarity, threshold, correct, overlaps) for key, value in changes.items()
-        }
-
-    return wrong

@@ -98,7 +98,7 @@ def run_draws(target, labels, k, seed):
     )
     first, again, other = (rows.sort().values for rows in (raw, draw(seed), draw(seed + 1)))
     valid = len(first) > 0 and bool((first >= 0).all() and (first < len(labels)).all())
-    counts = torch.bincount(labels[first]) if valid else torch.zeros(1, dtype=torch.long)
+    counts = torch.bincount(labels[first], minlength=len(sizes)) if valid else 0 * sizes
     return [
         counts,
         len(first.unique()) == len(first),
@@ -130,6 +130,8 @@ def explain_draws(got, wanted, labels: Tensor, k: int, seed: int) -> str | None:
         return "these are not numbers of rows: return positions in `labels`, each from 0 to N - 1."
     if within:
         return "these number the members within each class: translate them to rows of `labels`, from 0 to N - 1."
+    if len(missing := (counts == 0).nonzero()):
+        return f"class {missing[0].item()} has no rows; each must have {k}."
     if not torch.equal(counts, wanted[0]):
         return f"the classes have {counts.tolist()} rows; each must have {k}."
     if not different:
@@ -186,7 +188,9 @@ def worth_inputs(generator: torch.Generator, level=lambda a, share: a[1] + share
     accuracy = (0.2 + torch.rand(5, generator=generator).cumsum(0) / 7).tolist()
     share = torch.rand((), generator=generator).item()
     fewest = number(generator, 5, 9)
-    shots = [fewest * 2**doublings for doublings in range(5)]
+    shots = [fewest]
+    while len(shots) < len(accuracy):  # steps of unequal width on the logarithmic axis
+        shots.append(shots[-1] * number(generator, 2, 4) + number(generator, 0, 3))
     return [shots, accuracy, level(accuracy, 0.1 + 0.8 * share)], {}
 
 
@@ -275,7 +279,8 @@ def from_the_best(compute, error, target) -> float:
     return ((math.log(target) - y.min()) / slope).exp().item()
 
 
-def two_points(compute, error, target) -> float:
-    """The line through the smallest and the largest model."""
-    pairs = sorted(zip(compute, error))
-    return compute_factor(*map(list, zip(pairs[0], pairs[-1])), target)
+def two_points(compute, error, target, order=sorted) -> float:
+    """The line through the smallest and the largest model; order=list: through the first and the last one of the list."""
+    pairs = order(zip(compute, error))
+    line = compute_factor(*map(list, zip(pairs[0], pairs[-1])), target)
+    return line * max(pairs[0][0], pairs[-1][0]) / max(compute)

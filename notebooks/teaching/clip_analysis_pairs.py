@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from teaching import clip_analysis_data_formulas as right
+from teaching import clip_analysis_pairs_formulas as right
 from teaching.exercises import Exercise, distinguishing, rule
 
 ALIKE_MISTAKES = {
@@ -79,6 +79,9 @@ CAP_MISTAKES = {
         torch.arange(len(t)) < m
     ),
     "the kept and the dropped pairs are exchanged.": lambda t, m: ~right.cap_captions(t, m),
+    "only repeats that follow each other are counted: count each caption over all pairs so far.": (
+        right.cap_neighbours
+    ),
 }
 
 CAP_CAPTIONS = Exercise(
@@ -155,15 +158,26 @@ OVERLAP_MISTAKES = {
     ),
 }
 
+WRONG_AXIS = {
+    "this asks for each *training* item (dim 0): ask for each test item, over its training items (dim 1).": (
+        lambda s, t, c: right.overlap_report(s.T, t, c)
+    ),
+}
+"""Has a value only where test and training items are equally many; else it raises an IndexError."""
+
 OVERLAP = Exercise(
     "An item overlaps if any training item is that similar; the clean accuracy leaves those out.",
-    (
+    tuple(
         rule(
             "overlap_report",
-            distinguishing(right.overlap_inputs, right.overlap_report, OVERLAP_MISTAKES),
+            distinguishing(inputs, right.overlap_report, mistakes),
             right.overlap_report,
-            OVERLAP_MISTAKES,
-        ),
+            mistakes,
+        )
+        for inputs, mistakes in (
+            (right.square_inputs, OVERLAP_MISTAKES | WRONG_AXIS),
+            (right.overlap_inputs, OVERLAP_MISTAKES),
+        )
     ),
     reference=right.overlap_report,
 )

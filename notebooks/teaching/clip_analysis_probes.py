@@ -61,6 +61,18 @@ STANDARDISE_MISTAKES = {
     ),
     "a feature that is constant in training is set to 0 in the test part: divide by 1 there, so "
     "that its differences from the training mean remain.": right.constant_to_zero,
+    "one mean of the whole table is subtracted: each feature has its own, over dim 0.": (
+        lambda train, test: [
+            (part - train.mean()) / torch.where(std > 0, std, 1.0)
+            for std in [train.std(0, correction=0)]
+            for part in (train, test)
+        ]
+    ),
+    "one standard deviation of the whole table divides: each feature has its own, over dim 0.": (
+        lambda train, test: [
+            (part - train.mean(0)) / train.std(correction=0) for part in (train, test)
+        ]
+    ),
     "one mean and one standard deviation of the whole table: each feature has its own.": (
         lambda train, test: [
             (part - train.mean()) / train.std(correction=0) for part in (train, test)
@@ -204,6 +216,9 @@ WORTH_MISTAKES = {
     "that is half way between the points around zero-shot, wherever it lies between them.": (
         between(lambda fewer, more, *_: math.sqrt(fewer * more)),
         between(lambda fewer, more, *_: (fewer + more) / 2),
+    ),
+    "the step is taken as one doubling: its width is log2(more) - log2(fewer), here not 1.": (
+        between(lambda fewer, more, low, high, level: fewer * 2 ** ((level - low) / (high - low)))
     ),
     "the share of the way is added to the number of shots: it is a share of the distance in log2(shots).": (
         between(lambda fewer, more, low, high, level: fewer + (level - low) / (high - low))

@@ -11,6 +11,8 @@ from vlmcourse.recipes.clip_studies import VARIED
 
 UNSEEN = tuple(style for style in world.STYLES if style not in VARIED)
 """Styles that no training picture has."""
+MIXED = VARIED[1:]
+"""Styles that only the varied training pictures have: grey, noise, sketch."""
 MODELS = ("captions, one style", "captions, varied", "labels, one style", "labels, varied")
 ORIGINAL = "as trained"
 """world.STYLES' name of pictures as they are drawn; for models of varied pictures four styles are as trained."""
@@ -36,6 +38,7 @@ def shift_figure(rows: Sequence[Mapping]):
         "accuracy on 57 nouns",
         chance=CHANCE,
         sideways=True,
+        form=".2f",
     )
 
 
@@ -45,23 +48,21 @@ def by_style(rows: Sequence[Mapping], model: str) -> dict[str, float]:
 
 
 def gap_table(rows: Sequence[Mapping], gap_closed: Callable[..., float]) -> str:
-    """Of each model: accuracy as trained, the share of it kept under shift, and how much of the gap it closes."""
+    """Of each model: accuracy as trained, the share of it kept in each style, and how much of the gap it closes."""
     reference = by_style(rows, "labels, one style")
     lines = []
     for name in MODELS:
         scores = by_style(rows, name)
-        shares = [f"{kept(rows, name, styles):.0%}" for styles in KEPT.values()]
+        shares = [f"{kept(rows, name, (style,)):.0%}" for style in (*MIXED, *UNSEEN)]
         closed = f"{gap_closed(scores, reference, ORIGINAL):.0%}"
         lines.append([name, f"{scores[ORIGINAL]:.2f}", *shares, closed])
-    columns = ["model", "original", *(f"kept: {styles}" for styles in KEPT), "gap closed"]
+    columns = [
+        "model",
+        "original",
+        *(f"kept: {style}" for style in (*MIXED, *UNSEEN)),
+        "gap closed",
+    ]
     return markdown(columns, lines)
-
-
-KEPT = {
-    "grey, noise, sketch": VARIED[1:],
-    "rotated": ("rotated",),
-    "inverted": ("inverted",),
-}
 
 
 def kept(rows: Sequence[Mapping], model: str, styles: tuple[str, ...]) -> float:
@@ -70,10 +71,22 @@ def kept(rows: Sequence[Mapping], model: str, styles: tuple[str, ...]) -> float:
     return shifted / original
 
 
+def raised(rows: Sequence[Mapping], style: str) -> tuple[int, int]:
+    """In how many comparisons, seed by seed, varied pictures raised the accuracy in a style: of captions and labels; of how many."""
+    pairs = [
+        pair
+        for who in ("captions", "labels")
+        for pair in zip(
+            shift_scores(rows, f"{who}, one style", (style,)).values,
+            shift_scores(rows, f"{who}, varied", (style,)).values,
+        )
+    ]
+    return sum(varied > one for one, varied in pairs), len(pairs)
+
+
 def shift_words(rows: Sequence[Mapping]) -> str:
     """What the varied pictures bring and cost, and what captions alone bring, in numbers."""
-    seen = KEPT["grey, noise, sketch"]
-    share = {name: f"{kept(rows, name, seen):.0%}" for name in MODELS}
+    share = {name: f"{kept(rows, name, MIXED):.0%}" for name in MODELS}
     score = {name: f"{shift_scores(rows, name, (ORIGINAL,)).mean:.2f}" for name in MODELS}
     inverted = max(shift_scores(rows, name, ("inverted",)).mean for name in MODELS)
     words = [
@@ -82,7 +95,10 @@ def shift_words(rows: Sequence[Mapping]) -> str:
         f"{score[f'{who}, one style']} and {score[f'{who}, varied']}"
         for who in ("captions", "labels")
     ]
+    counts = {style: raised(rows, style) for style in (*MIXED, *UNSEEN[:1])}
+    rises = ", ".join(f"{style} in {count} of {of}" for style, (count, of) in counts.items())
     return (
-        f"{'. '.join(words)}. On inverted pictures the best of the four reaches {inverted:.3f} "
+        f"{'. '.join(words)}. Seed by seed, captions and labels together, varied pictures raised the accuracy on "
+        f"{rises} comparisons. On inverted pictures the best of the four reaches {inverted:.3f} "
         f"(chance {CHANCE:.3f})."
     )

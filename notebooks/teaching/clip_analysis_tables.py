@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from vlmcourse import plots, world
@@ -32,8 +33,9 @@ def data_set_figure(rows: Sequence[Mapping]):
     order = sorted(gains, key=lambda name: -gains[name].mean)
     return plots.bars(
         {name: {"difference": _in_points(gains[name])} for name in order},
-        "zero-shot CLIP minus probe (percentage points)",
+        "zero-shot CLIP minus probe on the supervised classifier\n(percentage points)",
         sideways=True,
+        form=".0f",
     )
 
 
@@ -50,11 +52,11 @@ def data_set_words(rows: Sequence[Mapping]) -> str:
     worst, best = (choose(NAMED, key=gain.__getitem__) for choose in (min, max))
     unnamed = [name for name in gain if name not in (*NAMED, "backgrounds")]
     above = {
-        name: spread_over_seeds(rows, "data sets", name, "zero-shot").mean
-        - spread_over_seeds(rows, "data sets", name, "chance").mean
+        name: _in_points(difference(rows, "data sets", (name, "zero-shot"), (name, "chance")))
         for name in unnamed
     }
-    furthest = max(above, key=lambda name: abs(above[name]))
+    furthest = math.ceil(max(abs(found.mean) for found in above.values()))
+    widest = max(above, key=lambda name: max(map(abs, above[name].values)))
     whose = ("zero-shot", "probe on CLIP", "probe on untrained", "chance")
     counted, placed, background = (
         {who: spread_over_seeds(rows, "data sets", name, who).mean for who in whose}
@@ -65,12 +67,13 @@ def data_set_words(rows: Sequence[Mapping]) -> str:
         for who in ("CLIP", "untrained")
     }
     return (
-        f"On the six noun sets the mean difference lies between {gain[worst]:+.1f} points ({worst}) and "
-        f"{gain[best]:+.1f} points ({best}); their mean is "
-        f"{sum(gain[name] for name in NAMED) / len(NAMED):+.1f}. On backgrounds zero-shot CLIP gains "
+        f"On the six noun sets the mean difference lies between {gain[worst]:+.0f} points ({worst}) and "
+        f"{gain[best]:+.0f} points ({best}); their mean is "
+        f"{sum(gain[name] for name in NAMED) / len(NAMED):+.0f}. On backgrounds zero-shot CLIP gains "
         f"{gain['backgrounds']:+.0f} points: the supervised classifier has learned to ignore them, while some "
-        f"captions name them. On the last four sets zero-shot CLIP stays close to chance: the largest distance, "
-        f"for {furthest}, is {100 * above[furthest]:+.0f} points. But a probe on CLIP's *own* features reads "
+        f"captions name them. On each of the last four sets the mean of zero-shot CLIP stays within {furthest} points of "
+        f"chance. Single seeds do not: in {widest} they lie between {min(above[widest].values):+.0f} and "
+        f"{max(above[widest].values):+.0f} points from it. But a probe on CLIP's *own* features reads "
         f"counting ({counted['probe on CLIP']:.2f}; zero-shot {counted['zero-shot']:.2f}, chance "
         f"{counted['chance']:.2f}) and place ({placed['probe on CLIP']:.2f}; zero-shot "
         f"{placed['zero-shot']:.2f}, chance {placed['chance']:.2f}).\n\n"
@@ -97,21 +100,37 @@ def shots_curve(rows: Sequence[Mapping], tower: str) -> dict[int, Spread]:
     return {k: spread_over_seeds(rows, "shots", tower, str(k)) for k in shots_of(rows, tower)}
 
 
+def shots_by_seed(rows: Sequence[Mapping], tower: str) -> list[tuple[float, dict[int, float]]]:
+    """Of each seed: zero-shot accuracy, and the accuracy of k-shot probes on a tower, {k: accuracy}."""
+    return [
+        (row["zero-shot"], {k: row[tower][str(k)] for k in shots_of(rows, tower)})
+        for row in rows_of(rows, "shots")
+    ]
+
+
 def shots_figure(rows: Sequence[Mapping]):
-    """k-shot probes on the features of three towers, beside zero-shot CLIP."""
+    """k-shot probes on the features of three towers, beside zero-shot CLIP with its own band."""
     names = {
         "CLIP": "probe on CLIP",
         "supervised": "probe on the supervised classifier",
         "untrained": "probe on an untrained tower",
     }
-    return plots.curves(
+    level = spread_over_seeds(rows, "shots", "zero-shot")
+    drawn = plots.curves(
         {name: shots_curve(rows, who) for who, name in names.items()},
         "labelled pictures per class (log scale)",
         "accuracy on 57 nouns",
         chance=CHANCE,
         xlog=True,
-        lines={"zero-shot CLIP": spread_over_seeds(rows, "shots", "zero-shot").mean},
+        lines={"zero-shot CLIP": level.mean},
     )
+    axes = drawn.axes[0]
+    line = next(line for line in axes.lines if line.get_label() == "zero-shot CLIP")
+    axes.axhspan(
+        level.mean - level.std, level.mean + level.std, color=line.get_color(), alpha=0.12, lw=0
+    )
+    drawn.description += f" Band of zero-shot CLIP: ± {level.std:.2g}."
+    return drawn
 
 
 def class_list_words(rows: Sequence[Mapping]) -> str:
@@ -126,12 +145,21 @@ def class_list_words(rows: Sequence[Mapping]) -> str:
     )
     return (
         f"From 0 to {most} classes of clothing, the share of clothing called an animal falls from {false[0]} to "
-        f"{false[1]}; the share of animals called an animal goes from {found[0]} to {found[1]}."
+        f"{false[1]}; the share of animals called an animal goes from {found[0]} to {found[1]}. Random answers would give "
+        f"{alarm_share(0):.2f} and {alarm_share(most):.2f} for both."
     )
 
 
+def alarm_share(added: int) -> float:
+    """Share of alarm classes in the list of Figure 10, after so many classes of clothing joined: random answers' alarm rate."""
+    kinds = [world.noun(word).category for word in NOUNS]
+    alarms = kinds.count("animal")
+    others = len([kind for kind in kinds if kind not in ("animal", "clothing")][::3])
+    return alarms / (alarms + others + added)
+
+
 def class_list_figure(rows: Sequence[Mapping]):
-    """Alarm rates over the number of classes added."""
+    """Alarm rates over the number of classes added, beside the share of alarm classes in the list."""
     names = [key for key in rows_of(rows, "class list")[0] if key.endswith("classes added")]
     added = sorted({int(name.split()[-3]) for name in names})
     drawn = plots.bars(
@@ -143,10 +171,12 @@ def class_list_figure(rows: Sequence[Mapping]):
                 "animals called an animal": spread_over_seeds(
                     rows, "class list", f"right, {number} classes added"
                 ),
+                "share of alarm classes in the list": alarm_share(number),
             }
             for number in added
         },
-        "share of pictures",
+        "share",
+        form=".2f",
     )
     drawn.axes[0].set_xlabel("clothing classes added")
     return drawn
@@ -157,7 +187,7 @@ def rows_of(rows: Sequence[Mapping], study: str) -> list[Mapping]:
     return [row for row in rows if row["row"] == study]
 
 
-def seeds(rows: Sequence[Mapping], study: str, drawn: str = "whiskers") -> str:
+def seeds(rows: Sequence[Mapping], study: str, drawn: str = "dots: seeds; whiskers") -> str:
     """How many seeds of a study were measured, and what is drawn of their spread, in words."""
     count = len(rows_of(rows, study))
     return "1 seed" if count == 1 else f"{count} seeds; {drawn}: one standard deviation"
@@ -175,6 +205,7 @@ def prompt_figure(prompts: Mapping[str, Mapping]):
         "zero-shot accuracy",
         chance=chance,
         sideways=True,
+        form=".3f",
     )
 
 
@@ -219,7 +250,7 @@ NOISE = ("all pairs", "filtered pairs", "no noise")
 
 
 def noise_table(rows: Sequence[Mapping]) -> str:
-    """Small CLIPs trained on noisy pairs, on filtered ones, and on the same pictures with their own captions."""
+    """Small CLIPs trained on noisy pairs, on filtered ones, and on all the pictures with their own captions."""
     columns = {"zero-shot": "zero-shot", "loss": "training loss", "loss, held out": "held-out loss"}
     return markdown(
         ["trained on", *columns.values()],

@@ -143,9 +143,10 @@ def _parts(value: Score) -> tuple[float, float, tuple[float, ...]]:
     return (value.mean, value.std, value.values) if isinstance(value, Spread) else (value, 0.0, ())
 
 
-def _in_words(value: Score) -> str:
+def _in_words(value: Score, form: str = "") -> str:
     mean, std, runs = _parts(value)
-    return f"{mean:.3g} ± {std:.2g}" if len(runs) > 1 else f"{mean:.3g}"
+    mean_in_words = f"{mean:{form or '.3g'}}"
+    return f"{mean_in_words} ± {std:{form or '.2g'}}" if len(runs) > 1 else mean_in_words
 
 
 def _ticks(values: Sequence[float]) -> list[float]:
@@ -237,10 +238,12 @@ def bars(
     chance: float | None = None,
     sideways: bool = False,
     highest: float = math.inf,
+    form: str = "",
 ):
     """Bars of {group: {name: Spread or number}} with their means; whiskers are one standard deviation, dots the single runs.
 
     sideways: bars lie, which leaves room for long names of groups;  highest: no whisker goes beyond, 1 for shares
+    form: of the numbers, such as ".2f"; default three digits
     """
     names = list(dict.fromkeys(name for group in groups.values() for name in group))
     width, count = 0.8 / len(names), len(groups) * len(names)
@@ -278,22 +281,20 @@ def bars(
             if sideways:
                 align = {"ha": "left", "va": "center"}
             where = (end, centre) if sideways else (centre, end)
-            room = (4, 0) if sideways else (0, 2)
-            axes.annotate(
-                f"{mean:.3g}", where, room, textcoords="offset points", fontsize=8, **align
-            )
+            room = (7, 0) if sideways else (0, 2)
+            text = f"{mean:{form or '.3g'}}"
+            axes.annotate(text, where, room, textcoords="offset points", fontsize=8, **align)
     axes.margins(**{"x" if sideways else "y": 0.12})  # room for the numbers
     chance_line(axes, chance, vertical=sideways)
     (axes.set_yticks if sideways else axes.set_xticks)(range(len(groups)), list(groups))
     (axes.set_xlabel if sideways else axes.set_ylabel)(ylabel)
     if sideways:
         axes.invert_yaxis()
-        axes.margins(x=0.12)  # room for the numbers behind the bars
         axes.axvline(0, color="black", linewidth=0.8)
     if len(names) > 1 or chance is not None:
         axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
     words = "; ".join(
-        f"{group}: " + ", ".join(f"{name} {_in_words(value)}" for name, value in values.items())
+        f"{group}: " + ", ".join(f"{name} {_in_words(bar, form)}" for name, bar in values.items())
         for group, values in groups.items()
     )
     return describe(drawn, f"{ylabel}. {words}.", chance)
