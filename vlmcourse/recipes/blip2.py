@@ -290,4 +290,5 @@ recipe = Recipe(
     setup_stage2,
     STAGE2_OPTIMISATION,
     lambda model, scale, count: caption_scores(model, scale.image_size, count),
+    shipped_dtype=torch.float16,
 )

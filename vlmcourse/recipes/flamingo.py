@@ -288,4 +288,5 @@ recipe = Recipe(
     setup,
     FLAMINGO_OPTIMISATION,
     lambda mixed, scale, count: flamingo_report(mixed.model, scale.image_size, count),
+    shipped_dtype=torch.float16,
 )
