@@ -114,7 +114,17 @@ def fixed_places(words, prefix, is_slot):
     return x
 
 
+def first_picture_of_each_text(words, prefix, is_slot):
+    x, n, vectors = words.clone(), prefix.shape[1], prefix.flatten(0, 1)
+    for text, slots in enumerate(is_slot):
+        places = slots.nonzero().flatten()
+        x[text, places[:n]] = vectors[: len(places)][:n]
+        vectors = vectors[len(places) :]
+    return x
+
+
 INTERLEAVE = {
+    "only its first got its vectors": first_picture_of_each_text,
     "put at fixed places": fixed_places,
     "put beside the text": lambda w, p, s: torch.cat([p, w], 1),
     "found None": lambda w, p, s: None,
@@ -756,15 +766,20 @@ def test_chance_is_marked_on_each_bar_and_sentences_follow_the_numbers():
     marks = [line for line in axes.collections if line.get_label().startswith(("chance", "_again"))]
     assert len(marks) == len(frozen_lab.SCORES) and "Marks: chance" in shown.description
     text = frozen_figures.about_hull({0.0: 0.5, 0.5: 0.75, 1.0: 0.625}, 1.0)
-    assert "at m = 0.5: 0.75" in text and "m = 1: 0.62" in text
+    assert "at m = 0.5: 0.75" in text and "m = 1: 0.62" in text and "part of what" in text
+    assert "most of what" in frozen_figures.about_hull({0.0: 0.5, 1.0: 0.9}, 1.0)
+    assert "isn't what is missing" in frozen_figures.about_hull({0.0: 0.5, 1.0: 0.5}, 1.0)
     drawn = frozen_figures.watched({"a": {1: 0.2, 2: 0.9}}, {"chance": 0.5})
     assert drawn.axes[0].get_ylim()[0] < 0 and "chance: 0.50" in drawn.description
 
 
 def test_the_row_finetuned_is_judged_by_whether_it_answers(monkeypatch):
     assert "lost answering" in frozen_comparison.finetuned_sentence()
+    assert frozen_comparison.remark("finetuned").startswith("only because it answers nothing")
     monkeypatch.setattr(frozen_comparison, "answers", lambda system: True)
     assert "still answers" in frozen_comparison.finetuned_sentence()
     assert frozen_comparison.remark("finetuned") == ""
+    assert "| **no evidence** | examples don't help" in frozen_comparison.claims_table()
     monkeypatch.setattr(frozen_comparison, "in_words", lambda: (0.2, 0.6))
+    assert "| **disagrees** | examples help" in frozen_comparison.claims_table()
     assert frozen_comparison.reason_for("shots").startswith("examples help")

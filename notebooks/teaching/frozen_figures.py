@@ -206,13 +206,20 @@ def about_hull(by_share: Mapping[float, float], in_words: float) -> str:
     """In words: what moving trained vectors towards words does to answers. by_share: {share m: share right}"""
     best = max(by_share, key=by_share.__getitem__)
     start, end = by_share[0.0], by_share[1.0]
+    if end <= start:
+        meaning = "nearness to words alone isn't what is missing"
+    else:
+        part = "most" if end - start > (in_words - start) / 2 else "a small part"
+        meaning = f"distance from words was {part} of what was missing to right words"
     return (
         f"m = 0: {start:.2f}; best, at m = {best:g}: {by_share[best]:.2f}; m = 1: {end:.2f}; with right "
-        f"words: {in_words:.2f}"
+        f"words: {in_words:.2f}. Moved into the hull without training, {start:.2f} becomes {end:.2f}: {meaning}."
     )
 
 
-def moved_pictures(runs: Mapping[str, Sequence[Mapping]], what: str, xlabel: str):
+def moved_pictures(
+    runs: Mapping[str, Sequence[Mapping]], what: str, xlabel: str, chance: float | None = None
+):
     """Share of right nouns over a shift, or over the number of pictures before, for both kinds of positions."""
     series = {
         f"{kind} positions": {
@@ -228,15 +235,17 @@ def moved_pictures(runs: Mapping[str, Sequence[Mapping]], what: str, xlabel: str
             }
             for kind, rows in runs.items()
         }
-    drawn = plots.curves(series, xlabel, "right nouns (share)")
+    drawn = plots.curves(series, xlabel, "right nouns (share)", chance)
     (axes,) = drawn.axes
     places = [*next(iter(series.values()))]
     axes.set_xticks([x for x in places if x == 0 or x >= max(places) / 8])  # room between them
-    lines = axes.get_lines()
+    lines = axes.get_lines()[: len(series)]
     for words, pictures in zip(lines[len(runs) :], lines):  # one colour for each kind of positions
-        words.set_color(pictures.get_color())
+        words.set(color=pictures.get_color(), linestyle=":")
+    for pictures in lines[: len(runs)]:
+        pictures.set_linestyle("-")
     axes.set_ylim(0, 1.05)
-    axes.legend(loc="lower left")
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return drawn
 
 

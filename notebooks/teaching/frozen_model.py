@@ -226,6 +226,11 @@ def arrivals(model: Frozen, batch: dict[str, Tensor], prefix: Tensor) -> tuple[i
     return int(x.grad.any(-1).sum()), sum(p.numel() for p in reached)
 
 
+def most_frequent(asked: Sequence[Episode]) -> float:
+    """The share of questions of one kind that always saying their most frequent answer gets right."""
+    return Counter(one.answer for one in asked).most_common(1)[0][1] / len(asked)
+
+
 def chance_words(asked: Sequence[Episode]) -> str:
     """What guessing gets right of questions of a kind, in words: among all answers, among those that occur, by a constant answer."""
     occur = Counter(one.answer for one in asked)

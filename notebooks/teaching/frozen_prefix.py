@@ -119,6 +119,11 @@ def explain_interleave(got: object, wanted: Tensor, words: Tensor, *_) -> str | 
     return None
 
 
+def first_pictures(words: Tensor, prefix: Tensor, is_slot: Tensor) -> Tensor:
+    first = is_slot & (is_slot.cumsum(1) <= prefix.shape[1])
+    return filled(words, prefix.flatten(0, 1)[first[is_slot]], first)
+
+
 INTERLEAVE_MISTAKES = {
     "the vectors were put at fixed places: slots may stand anywhere, and some texts have none.": (
         at_fixed_places
@@ -137,6 +142,7 @@ INTERLEAVE_MISTAKES = {
     "the vectors are mixed between pictures: all first vectors come, then all second ones.": (
         lambda w, p, s: filled(w, p.transpose(0, 1).flatten(0, 1), s)
     ),
+    "a text with several pictures: only its first got its vectors.": first_pictures,
     "every slot has the same vector.": lambda w, p, s: filled(w, p[0, 0], s),
     "all slots of a picture have the same vector: each has its own.": (
         lambda w, p, s: filled(w, p[:, :1].expand_as(p).flatten(0, 1), s)

@@ -6,10 +6,14 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from teaching.frozen_figures import with_chance
-from vlmcourse import evaluation, plots
+from teaching.frozen_model import most_frequent, questions
+from vlmcourse import evaluation, plots, world
 from vlmcourse.evaluation.published import published
 
-PREFIXES = {"frozen": "linear (the paper's)", "frozen_word_hull": "word hull (ours)"}
+PREFIXES = {
+    "frozen": "linear (our variant)",
+    "frozen_word_hull": "word hull (ours)",
+}
 """Recipes, and what the lesson calls their prefix."""
 KNOWING = ("category", "place", "purpose")
 
@@ -59,10 +63,10 @@ def shots_figure():
 
 
 def new_things_figure(shots: str = "8"):
-    """Right names with known names and things, held-out names, and nouns that no training picture showed; controls."""
+    """Right names with names and things as in `shots_figure`, six other names, and nouns that no training picture showed; controls."""
     rows = {
-        "names and things of training": ("shots",),
-        "held-out names": ("held_out_names",),
+        "names and things of Figure 11": ("shots",),
+        "six other names": ("held_out_names",),
         "novel nouns": ("novel_nouns",),
         "examples swapped": ("swapped",),
         "all pictures grey": ("blind",),
@@ -104,9 +108,19 @@ def shots_sentence(shots: str = "8") -> str:
         )
         parts.append(
             f"**{name}**: {a} of the names are right with {shots} examples, {b} with swapped examples, "
-            f"{c} with held-out names, {d} for novel nouns ({len(few_shot_runs(recipe))} seeds)."
+            f"{c} with the six other names, {d} for novel nouns ({len(few_shot_runs(recipe))} seeds)."
         )
     return " ".join([*parts, "Chance is 0.25."])
+
+
+def constant_answers(shots: int = 0) -> str:
+    """What always saying the most frequent answer gets right of the questions of `knowledge_figure`, in words."""
+    facts = few_shot_runs("frozen")[0]
+    said = [
+        f"{kind} {most_frequent(questions(kind, shots, facts['questions'] // 4, world.known_nouns())):.2f}"
+        for kind in ("what", *KNOWING)
+    ]
+    return ", ".join(said)
 
 
 def prefixes_table() -> str:
@@ -114,7 +128,7 @@ def prefixes_table() -> str:
     rows = [
         ("names, 4 examples", ("shots", "4")),
         ("names, 8 examples", ("shots", "8")),
-        ("held-out names, 8 examples", ("held_out_names", "8")),
+        ("six other names, 8 examples", ("held_out_names", "8")),
         ("novel nouns, 8 examples", ("novel_nouns", "8")),
         *(
             (f"{kind}, {shots}", ("knowledge", kind, n))
