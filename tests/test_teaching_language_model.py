@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -20,7 +22,7 @@ from teaching import (
     language_model_study,
 )
 from vlmcourse import recipes
-from vlmcourse.evaluation import load_results
+from vlmcourse.evaluation import load_results, spread
 from vlmcourse.parts import generation
 from vlmcourse.parts.language import LanguageModel, new_cache, tiny
 from vlmcourse.training.scale import Scale
@@ -171,6 +173,7 @@ WRONG = {
         "padding counts, and": lambda g, i, m: shifted(g, i).sum(),
         "that is a sum": lambda g, i, m: shifted(g, i)[m[:, 1:]].sum(),
         "divided by the number of all": lambda g, i, m: (shifted(g, i) * m[:, 1:]).mean(),
+        "by the first words": lambda g, i, m: (shifted(g, i) * m[:, 1:]).sum() / m.sum(),
         "applied twice": lambda g, i, m: shifted(g.softmax(-1), i)[m[:, 1:]].mean(),
         "the mask is not shifted": lambda g, i, m: shifted(g, i)[m[:, :-1]].mean(),
         "upside down": lambda g, i, m: shifted(g, i)[~m[:, 1:]].mean(),
@@ -433,8 +436,9 @@ def test_tables_of_reading_have_a_line_for_each_head_and_form(monkeypatch):
     assert "| list | " in rule and rule.count("| 1.00 |") == 2  # in short texts and in lists
     lines = reading.without_heads(model, language_model_answers.silence_head, 40).splitlines()
     table = [line for line in lines if line.startswith("|")]
-    assert len(table) == 2 + 1 + 6 + 1 and table[-1].startswith("| layer 2, heads 1 and 2 |")
-    assert sum(line.startswith("- ") for line in lines) == 3
+    assert len(table) == 2 + 1 + 6 + 2 and table[-2].startswith("| layer 2, heads 1 and 2 |")
+    assert "| 0.33 | 0.33 | 0.17 |" in table[-1]
+    assert sum(line.startswith("- ") for line in lines) == 4
 
 
 def test_a_model_that_guesses_among_nouns_has_the_loss_of_a_guess():
@@ -494,27 +498,40 @@ def test_nouns_as_names_are_new_words_at_the_same_places():
 
 
 @pytest.mark.parametrize(
-    "share, words", [(0.35, "a guess"), (0.95, "any word"), (0.6, "as surely")]
+    "share, count, words",
+    [
+        (0.35, 128, "it guesses"),
+        (0.5, 128, "as surely"),
+        (0.5, 16, "it guesses"),
+        (0.95, 128, "So the model reads any word"),
+    ],
 )
-def test_the_controls_of_naming_are_put_into_words(share, words):
+def test_the_controls_of_naming_are_put_into_words(share, count, words):
     group = {"examples": 1.0, "nouns as names": share, "no examples": 0.3, "chance": 0.33}
-    assert words in language_model_study.about_binding({"3 names": group})
+    assert words in language_model_study.about_binding({"3 names": group}, count)
 
 
-@pytest.mark.parametrize("share, words", [(0.0, "mostly"), (0.7, "not as sure"), (1.0, "follows")])
+@pytest.mark.parametrize(
+    "share, words", [(0.0, "doesn't follow"), (0.7, "in 70% of"), (1.0, "follows the plain rule")]
+)
 def test_the_list_test_is_put_into_words(share, words):
     assert words in language_model_reading.about_lists(share)
 
 
 def test_what_removed_heads_cost_is_put_into_words():
-    rows = {"layer 1, head 1": [0.6, 0.9, 1.0], "layer 1, head 2": [1.0, 0.3, 1.0]}
-    rows |= {"layer 2, head 1": [0.9, 1.0, 0.2], "layer 2, head 2": [1.0, 0.95, 1.0]}
-    rows |= {"layer 2, heads 1 and 2": [0.1, 0.05, 0.0]}
-    started, both, facts = language_model_reading.about_removal(rows)
-    assert "agrees with" in started and "0.90 or more; without both, in 0.10 or less" in both
+    rows = {"the whole model": [1.0, 1.0, 0.8, 1.0]}
+    rows |= {"layer 1, head 1": [0.6, 0.9, 0.1, 1.0], "layer 1, head 2": [1.0, 0.3, 0.8, 1.0]}
+    rows |= {"layer 2, head 1": [0.2, 1.0, 0.0, 0.2], "layer 2, head 2": [1.0, 0.95, 0.8, 1.0]}
+    rows |= {"layer 2, heads 1 and 2": [0.1, 0.05, 0.0, 0.0]}
+    started, names, lists, facts = language_model_reading.about_removal(rows)
+    assert "agrees with" in started and "0.20 without head 1 of layer 2, and 1.00" in names
+    assert "1.00 and 0.95, and 0.05 without both: pages need one of the two" in names
+    assert "0.80 with all heads, 0.10" in lists and "0.00 without head 1 of layer 2: they" in lists
     assert "layer 2, head 1: 0.20" in facts
-    rows["layer 1, head 1"], rows["layer 1, head 2"] = ([1.0, 0.3, 1], [0.6, 0.9, 1])
-    assert "does not agree" in language_model_reading.about_removal(rows)[0]
+    rows["layer 1, head 1"], rows["layer 1, head 2"] = ([1.0, 0.3, 0.8, 1], [0.6, 0.9, 0.8, 1])
+    rows["layer 2, head 2"] = [1.0, 0.4, 0.8, 1.0]
+    started, names, lists, _ = language_model_reading.about_removal(rows)
+    assert "does not agree" in started and "they need" not in lists and "one of" not in names
 
 
 def test_the_failure_lab_is_shuffled_and_its_healthy_run_is_best():
@@ -533,9 +550,8 @@ def test_the_replication_measures_a_row():
 
 def test_the_table_beside_the_paper_has_a_verdict_for_each_claim():
     text = language_model_results.comparison(load_results("replicate_induction"))
-    assert (
-        text.count("**agrees**") + text.count("**within noise**") + text.count("**disagrees**") == 2
-    )
+    verdicts = ("**agrees**", "**within noise**", "**disagrees**", "**not tested: neither")
+    assert sum(map(text.count, verdicts)) == 2
     assert "Argument 2" in text and "| not measured | not measured | none |" in text
     own = language_model_results.start_table(load_results("replicate_induction"))
     assert own.count("two layers, heads set:") == 2
@@ -549,11 +565,30 @@ def test_the_table_beside_the_paper_has_a_verdict_for_each_claim():
     text = language_model_results.controls(row | {"learning": [made]})
     assert "| 4 | 100 | 1.00 | 0.50 |" in text
     assert "names reach 0.9 in 1 of 1 seeds, facts in 0 of 1 seeds" in text
-    assert "names reached 0.9 by step 100 in seed 4." in text and "No curve" not in text
     unmeasured = made | {"seed": 5, "curve": [{"step": 50, "lm": 2.0}]}
     text = language_model_results.controls(row | {"learning": [made, unmeasured]})
-    assert "No curve of names was measured in seed 5." in text
+    assert "| 5 | not measured | 1.00 | 0.50 |" in text
     assert "course's recipe" not in language_model_results.controls(row | {"learning": []})
+
+
+@pytest.mark.parametrize("high, low, words", [(0.33, 0.3, "not tested"), (0.9, 0.3, "agrees")])
+def test_a_claim_is_tested_only_where_a_model_has_learned(high, low, words):
+    sides = [("two layers", spread([high, high + 0.01])), ("one layer", spread([low, low + 0.01]))]
+    assert f"**{words}" in language_model_results.line("claim", "paper", *sides)
+
+
+def test_what_the_lesson_says_of_lists_and_facts_is_what_it_prints():
+    lesson = json.loads(
+        (Path(__file__).parents[1] / "notebooks/05_language_model.ipynb").read_text()
+    )
+    printed = json.dumps([cell.get("outputs") for cell in lesson["cells"]])
+    told = "".join("".join(cell["source"]) for cell in lesson["cells"])
+    (share,) = re.findall(r"follows it in (\d+)% of the lists", printed)
+    assert set(re.findall(r"(\d+)% of the (?:lists|cases)", told)) == {share}
+    assert f"lists in {share}%" in told
+    (row,) = load_results("replicate_language")["rows"]
+    random, ours = re.findall(r"facts in (\d of \d) seeds", language_model_results.controls(row))
+    assert f"learned in {ours} seeds with our recipe, in {random} from random weights" in told
 
 
 def test_half_of_the_way_is_found_for_falling_and_rising_curves():

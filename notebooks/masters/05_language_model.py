@@ -129,7 +129,7 @@ plots.show(
 )
 
 # %% [markdown]
-# That a cat is called dax can't be stored in a weight: the names were drawn for this text. The low loss at words 6, 8, 10 and 12 comes from the context alone.
+# That a cat is called dax can't be stored in a weight: the names were drawn for this text. The low loss at words 6, 8, 10 and 12 comes from the context alone. The first word costs more than $\ln V$: the model expects other beginnings, and a wrong expectation costs more than none.
 #
 # A **training loss** is the mean over the tokens of a batch. Some tokens must not count: padding, which fills up short texts, and `<bos>`. A *loss mask* says which ones count.
 
@@ -140,7 +140,7 @@ plots.show(
 # |---|---|---|---|
 # | average over the words that count | ●●○○○ | ●●●●● | 6 |
 #
-# Write `next_word_loss`, with `token_losses`. All words that count, count alike, whatever the length of their text. The first token of a text never counts.
+# Write `next_word_loss`, with `token_losses`. All words that count, count alike, whatever the length of their text. The first token of a text never counts, even where its mask is True: it has no loss.
 
 
 # %%
@@ -180,7 +180,7 @@ plots.show(
 print("mean loss in nats:", figures.losses_by_pass(model, token_losses))
 
 # %% [markdown]
-# The nouns of the first time are random, so they can't be predicted. Those of the later times could be copied. Section 5 returns to this test. (Some other kinds are as rare in the training texts, so rarity alone doesn't explain a high loss.)
+# The nouns of the first time are random, so they can't be predicted. Their loss is even above $\ln V$, 6.15: the model doesn't expect such texts, and a wrong expectation costs more than none. Those of the later times could be copied. Section 5 returns to this test.
 
 # %%
 quiz("language_model.floor")
@@ -561,10 +561,10 @@ groups = {f"{ways} names": study.binding(model, few_shot_prompt, ways, count) fo
 plots.show(
     plots.probability_bars(groups, "share of right names"),
     f"Figure 9. Naming from your prompts, {count} for each number of names, with two controls and "
-    "chance. What to see: the model follows examples with invented names, and without examples it "
-    "is at chance. The sentence below says what it does with nouns as names.",
+    "chance. What to see: the model follows examples with invented names; with nouns as names it "
+    f"guesses, as without examples. (Standard error of a guess: at most {0.5 / count**0.5:.2f}.)",
 )
-print(study.about_binding(groups))
+print(study.about_binding(groups, count))
 
 # %% [markdown]
 # In Flamingo's texts an image tag stands before each description. The next cell asks for the name among *all* words, in such texts, with more examples. From 4 examples on there are four names; from 8 on each is shown more than once.
@@ -579,11 +579,14 @@ for shots, share in study.names_with_tags(model, 8 if smoke else 64).items():
 # Examples can do one more thing: say *which* task is meant. The question "which ?" is ambiguous. In one prompt it asks for the category, in another for the background, and only the solved examples tell. All these answers are known, or stand in the description. So nothing has to be learned from the examples but the task. The lecture calls this *locating* a task.
 
 # %%
+count = 8 if smoke else 64
 plots.show(
-    study.which_bars(model, 8 if smoke else 64),
+    study.which_bars(model, count),
     "Figure 10. Share of right answers to 'which ?', among all words, by what is asked and by "
-    "the number of solved examples. What to see: without an example the model can't know what is "
-    "asked; one example tells.",
+    f"the number of solved examples; {count} prompts a bar, standard error at most "
+    f"{0.5 / count**0.5:.2f}. What to see: without an example the model can't know what is asked. "
+    "One example tells most for category, place and purpose. For background and thing, about a "
+    "quarter to a third of the answers is wrong even after four examples.",
 )
 
 # %% [markdown]
@@ -629,12 +632,12 @@ induction_rule = check("language_model.rule", induction_rule)
 # How far does the rule get? The table compares it with the model: the share of texts in which the right word is predicted, among all words. In *short* texts and on *pages*, it is one of three names. In a *list*, nouns are said twice in the same order.
 
 # %%
-Markdown(reading.rule_beside_model(induction_rule, model, 16 if smoke else 64))
+Markdown(reading.rule_beside_model(induction_rule, model, 16 if smoke else 128))
 
 # %% [markdown]
 # Where the name comes directly after the thing, the rule is as good as the model. On pages the last word is always "a", so the rule finds the last "a", and copies whatever name came after it. The model does better. So it must compare more than one word: the thing, which stands some words before "a", must be the same, too.
 #
-# Olsson et al. test their heads on random tokens that are said twice, such as our lists. The sentence below the table says whether our model passes this test. If it doesn't, what we find below is narrower than their induction heads: heads that fetch names after things.
+# Olsson et al. test heads on random tokens that are said several times, by where the heads attend and what they copy. Our nearest test is the lists. Our model passes it in 88% of the lists (a guess among the nouns: 1%). So it follows the induction rule, less surely than the rule itself.
 #
 # How can a transformer do it? For the plain rule two heads in two layers suffice:
 
@@ -651,7 +654,7 @@ plots.show(
 quiz("language_model.two_layers")
 
 # %% [markdown]
-# A head of the first kind is a **previous-token head**, one of the second kind an **induction head**. To find them, look at attention weights. In texts such as `cat dax apple wug owl fep apple`, the last position must predict `wug`. An induction head gives most of its weight to the right name, and little to the others. We use the paper's name for such heads, also where they read names only and not lists.
+# A head of the first kind is a **previous-token head**, one of the second kind an **induction head**. To find them, look at attention weights. In texts such as `cat dax apple wug owl fep apple`, the last position must predict `wug`. An induction head gives most of its weight to the right name, and little to the others. The columns *list* of the tables below show whether a head does the same with the paper's kind of text.
 
 # %% [markdown]
 # ### Exercise 10 · Scores of heads
@@ -699,13 +702,15 @@ head_scores = check("language_model.head_scores", head_scores)
 # | layer, head | compares | finds |
 # |---|---|---|
 # | 1, 1 | positions | the word before; adds a note of it |
-# | 1, 2 | positions | the words four and five positions back; adds a note of them |
-# | 1, 3 | positions | the words five and six positions back; adds another note of them |
+# | 1, 2 | positions | the words four and five back; adds a note of them |
+# | 1, 3 | positions | the words five and six back; adds a note of them |
 # | 2, 1 | the word at its own position with the notes of head 1, 1 | a place after an earlier occurrence of this word |
-# | 2, 2 | the note of head 1, 2 at its own position with the notes of head 1, 3 at earlier ones | a place after the same words, one position on |
+# | 2, 2 | the note of head 1, 2 at its own position with the notes of head 1, 3 at earlier ones | a name behind the same thing as that before "a" |
 # | all others of layers 2 and 3 | words with words | equal words |
 #
-# Heads 1, 2 and 1, 3 look one position apart. So the note at "a", before a name is due, is like the note at the *name* behind the same thing. A note of several words holds little of each. So that the word at its own place doesn't drown it, word vectors start without the directions in which these two heads write.
+# Take `cactus . this is a bouba`. The word cactus is four back from "a" and five back from "bouba". So when cactus comes again, head 1, 2 at the later "a" and head 1, 3 at the earlier "bouba" note the same word. Head 2, 2 compares these notes, and finds "bouba".
+#
+# <details><summary>Why the word at its own place doesn't hide a note</summary>A note of two words holds only half of each, and is added to the vector of the word that stands there. Heads 1, 2 and 1, 3 write their notes into parts of the vector of their own (a few of its directions). At the start, word vectors are zero in these directions.</details>
 #
 # The heads were set because a model this small is otherwise slow to learn naming. Section 6 measures how slow, and how sure the start is. Training then changed all weights. So the next tables can't show that such heads *form*. They show what was set, and what training made of it.
 
@@ -714,7 +719,9 @@ start = induction.starting_model(scale)
 Markdown(reading.tables_of_heads(start, model, head_scores))
 
 # %% [markdown]
-# The rows are heads; numbers above 0.5 are bold. *Word before* is the mean weight of a word on the one before it. *Right* is your first score, *another* your second one. At the start one head of layer 1 attends to the word before. One head of layer 2 prefers the right word in short texts and in lists, another one prefers it on pages. The last sentence above lists the heads that read the right word after training. Compare it with the scores of the model in the table of the induction rule: where no head reads the right word, we expect the model to fail.
+# The rows are heads; numbers above 0.5 are bold. *Word before* is the mean weight of a word on the one before it. *Right* is your first score, *another* your second one. At the start one head of layer 1 attends to the word before. One head of layer 2 prefers the right word in short texts and in lists, another one prefers it on pages.
+#
+# After training, head 2, 1 puts 0.84 of its weight on the right word of lists. So it is an induction head in the paper's sense. It was set for the word before. Training taught it to read pages as well: its weight on their right name rose from 0.15 to 0.96. Head 2, 2 reads pages only.
 
 # %%
 heads = reading.best_heads(model, head_scores)
@@ -726,7 +733,8 @@ plots.show(
     "has most weight on the word before. Right: "
     f"layer {layer2 + 1}, head {head2 + 1}, which has most weight on the right name. "
     "What to see: on the left each name attends to the thing before it; on the right the last "
-    "row, a thing that comes again, attends to its name.",
+    "row, a thing that comes again, attends to its name. A thing that is new has no earlier place: "
+    "its row rests on the name before it.",
 )
 
 # %% [markdown]
@@ -771,11 +779,13 @@ silence_head = check("language_model.silence_head", silence_head)
 Markdown(reading.without_heads(model, silence_head, 12 if smoke else 4))
 
 # %% [markdown]
-# The table shows shares of right names and facts; those that fell by more than 0.05 are bold. The list below it is computed. How to read it:
+# The table shows shares of right words and facts; those that fell by more than 0.05 are bold. The right word is the likeliest of all; the last row is a guess among names of the text, words of the list, and a fact's choices. The list below it is computed. How to read it:
 #
-# - Head 1 of layer 1 was started on the word before, heads 2 and 3 on words four to six positions back. In short texts a name stands directly after its thing, on pages five words later. So one expects that short texts need the first head, and pages the other two.
-# - If naming survives without either of two heads, but not without both, each does the work of the other. So removing single heads can't show that a head plays no part.
-# - Facts may need a reading head, too. To answer "what kind of thing is a cat ?", the position of "?" must fetch "cat" first.
+# - Head 1 of layer 1 was started on the word before, heads 2 and 3 on words four to six positions back. In short texts a name stands directly after its thing, on pages five words later. So one expects that short texts need the first head, and pages the other two. That is what the table shows.
+# - Pages survive without head 2, 1 and without head 2, 2, but not without both: each does the work of the other. So removing single heads can't show that a head plays no part.
+# - Lists need heads 1, 1 and 2, 1, the two of Figure 11. By them the model follows the induction rule.
+# - Our texts here name bare nouns. In the prompts of Figure 9 a description is longer, and its thing stands up to nine words before its name, out of reach of these notes. The names are right there, too; how the model reads them isn't shown.
+# - Facts need a reading head, too: without head 2, 1 fewer than half are left. To answer "what kind of thing is a cat ?", the position of "?" must fetch "cat" first.
 #
 # ## 6. Without the start
 #
@@ -807,7 +817,7 @@ plots.show(
 )
 
 # %% [markdown]
-# The two recipes differ in more than the start. The course's recipe reads names first, gives more weight to words that the context decides, and has longer texts. So Figure 14 compares recipes; Figure 13 isolates the start.
+# The two recipes differ in more than the start. The course's recipe reads names first, gives more weight to words that the context decides, and has longer texts. So Figure 14 compares recipes; Figure 13 isolates the start. From random weights, facts were learned in one seed of three. Figure 14 doesn't say whether the start or the recipe cures that.
 
 # %%
 first_seed = [point for point in language_row["phase"] if point["seed"] == 0]
@@ -825,7 +835,7 @@ quiz(
 Markdown(results.controls(language_row))
 
 # %% [markdown]
-# The sentences below the table are computed. With the course's recipe, names near 0.25 are a guess among the four names of the prompt. With the random start, a guess between two names gives 0.5. A recipe is sure only if it succeeds in every seed. The model that ships is that of seed 0; we chose seed 0 before we saw any result. The figures of this lesson show that model alone.
+# The sentences below the table are computed. With the course's recipe, names near 0.25 are a guess among the four names of the prompt. With the random start, a guess between two names gives 0.5. A recipe is sure only if it succeeds in every seed. The model that ships is that of seed 0; we chose seed 0 before we saw any result. Figures 1, 3 to 6, 8 to 10, 12 and 15 show that seed alone.
 #
 # The course's model has this start and this recipe because the later lessons need a model that names and knows. What they say about pictures doesn't depend on *how* the language model got its heads. They can't say how soon such heads form in a real language model.
 #
@@ -837,20 +847,22 @@ Markdown(results.controls(language_row))
 quiz("language_model.vectors")
 
 # %%
-found = study.vectors_for_words(model, 16 if smoke else 128)
+count = 16 if smoke else 128
+found = study.vectors_for_words(model, count)
 plots.show(
     study.noise_curves(found),
     "Figure 15. Names and facts when noise is added to the vectors of things. A thing stands at "
     "two places: other noise at each, or the same at both. On the right, a random vector takes "
     "the place of each thing. Grey: guesses. What to see: for naming it counts that both places "
-    "agree; for facts it counts how near the vector is to the word's.",
+    "agree; for facts it counts how near the vector is to the word's. (Standard error: at most "
+    f"{0.5 / count**0.5:.2f}.)",
 )
 print(study.about_vectors(found))
 
 # %% [markdown]
 # This is the idea of **Frozen** (lesson 07): an image encoder writes vectors that stand where words would stand, and only the encoder is trained. Figure 15 says what the encoder must do. For names, two pictures of a cat must give similar vectors, whatever these are: with the same random vector at both places, most names are still found. For facts, the vector must lie near that of the word "cat", since facts were learned with that vector. It needn't be equal: small noise does no harm.
 #
-# **Flamingo** (lesson 11) keeps the tokens `<image>` and `<EOC>` in the text, and adds new layers between those of the language model, which attend to the picture. In Frozen the in-context learning is that of the language model: it was trained on texts, and it is used with pictures. In Flamingo the new layers are also trained on interleaved pages, and the paper needs them for few-shot learning.
+# **Flamingo** (lesson 11) keeps the tokens `<image>` and `<EOC>` in the text, and adds new layers between those of the language model, which attend to the picture. In Frozen the in-context learning is that of the language model: it was trained on texts, and it is used with pictures. In Flamingo the new layers are also trained on interleaved pages, and the paper needs these pages for few-shot learning.
 #
 # ## Failure lab
 #
@@ -896,7 +908,7 @@ diagnose("language_model.training", {"A": None, "B": None, "C": None})
 #
 # ## The paper beside ours
 #
-# The lecture prints no table about these papers. Olsson et al. report curves of dozens of models with up to 13 billion parameters. Their measure of in-context learning is the loss at the 500th token minus the loss at the 50th. Ours is the share of right names. So only directions can be compared. The verdict is computed by one rule. *Agrees*: the first is higher in every seed, and the mean gap exceeds two pooled standard deviations. *Disagrees*: the other way round. Otherwise *within noise*.
+# The lecture prints no table about these papers. Olsson et al. report curves of dozens of models with up to 13 billion parameters. Their measure of in-context learning is the loss at the 500th token minus the loss at the 50th. Ours is the share of right names. So only directions can be compared. The verdict is computed by one rule. *Agrees*: the first is higher in every seed, and the mean gap exceeds two pooled standard deviations. *Disagrees*: the other way round. Otherwise *within noise*. A claim is *not tested* where neither side has learned: both are less than 0.1 above a guess.
 
 # %%
 measured = evaluation.load_results("replicate_induction")
@@ -906,14 +918,14 @@ Markdown(f"{results.comparison(measured)}\n\n{own}\n\n{results.start_table(measu
 # %% [markdown]
 # Reasons where the verdict isn't *agrees*:
 #
-# - **Two layers from random weights.** The steps are too few. The larger models of Figure 14 also start from random weights; they need many more steps, and then learn to name. The paper's models read billions of tokens.
+# - **Two layers from random weights.** The steps are too few: both models still guess among the names shown so far. So the claim isn't tested. The larger models of Figure 14 also start from random weights; they need many more steps, and then learn to name. The paper's models read billions of tokens.
 #
 # - **Argument 2 isn't measured here.** They changed the architecture, so that induction heads could form in one layer ("smeared keys"), and in-context learning came earlier. We set weights by hand, which is another change.
 #
 # And cautions where it is *agrees*:
 #
-# - **Without its best head** the model names less well. Where it stays above a guess, other heads do part of the work.
-# - **The heads may be narrower than the paper's.** Ours fetch names after things. The paper tests its heads on lists said twice (section 5).
+# - **Without its best head** the model names far less well: 0.12, below the guess of 0.32. So no other head does its work. These small models learned short texts only; in the shipped model pages have two heads (section 5).
+# - **The texts differ.** The paper tests heads on random tokens said several times, by where they attend and what they copy. The columns *list* of section 5 are the nearest that we have. There the shipped model passes in 88% of the lists. The small models of this table were tested on names only.
 # - **Our own comparison, second row.** One layer can't be set in this way. So depth and start differ together, and this row can't tell which of them helps.
 #
 # ## Discussion
@@ -942,7 +954,7 @@ Markdown(f"{results.comparison(measured)}\n\n{own}\n\n{results.start_table(measu
 #
 # ## Limits
 #
-# The vocabulary has a few hundred words, each one token; real models have pieces of words. Our texts have fixed forms, so perfect scores are possible. *In-context learning* here means finding a name again, not reasoning. Figure 9 shows that only trained kinds of names are sure to be read, and section 5 tests lists, the paper's own test of the induction rule. The live trainings have one seed, and Figures 8 to 12 and 15 and the tables of section 5 show one model.
+# The vocabulary has a few hundred words, each one token; real models have pieces of words. Our texts have fixed forms, so perfect scores are possible. *In-context learning* here means finding a name again, not reasoning. Figure 9 shows that invented names are read and nouns as names are not; section 5 shows that lists are continued in 88% of the cases. The live trainings have one seed, and Figures 8 to 10, 12 and 15 and the tables of section 5 show one model.
 #
 # ## Reading
 #
@@ -958,8 +970,8 @@ Markdown(f"{results.comparison(measured)}\n\n{own}\n\n{results.start_table(measu
 # > - With a cache each position is computed once.
 # > - The nucleus adapts to how open the next word is; a beam looks for one likely text.
 # > - Knowledge comes from the weights, in-context learning from the prompt. Controls separate the two.
-# > - An induction head finds an earlier place like this one, and copies what came next. It needs two layers. The heads of our model do so for names; section 5 tests lists.
-# > - The course's model started with such heads. From random weights naming takes many more steps. The table of section 6 says in how many seeds each recipe learns it.
+# > - An induction head finds an earlier place like this one, and copies what came next. It needs two layers. The heads of our model do so: names are right in all texts of section 5, lists in 88%.
+# > - The course's model started with such heads. From random weights naming takes many more steps. Facts were learned in 3 of 3 seeds with our recipe, in 1 of 3 from random weights.
 # > - Layers read vectors, not words: so a picture's vectors can stand in a prompt.
 #
 # ## Glossary

@@ -69,9 +69,24 @@ def model_diagram(model: LanguageModel, length: int, batch: int = 1) -> Diagram:
         row=0,
         kind="trained",
     )
-    add("logits", "logits", f"({batch}, {length}, {V})", column=3, row=0, kind="trained")
+    add(
+        "logits",
+        "linear layer",
+        f"logits ({batch}, {length}, {V})",
+        column=3,
+        row=0,
+        kind="trained",
+    )
     add("drop", "without the last", f"({batch}, {length - 1}, {V})", column=4, row=0)
     add("shift", "ids without the first", f"({batch}, {length - 1})", column=1, row=1, kind="data")
+    add(
+        "mask",
+        "loss_mask without the first",
+        f"({batch}, {length - 1})",
+        column=5,
+        row=1,
+        kind="data",
+    )
     add("loss", "cross-entropy", "mean where loss_mask", column=5, row=0, kind="loss")
     for source, target in (
         ("ids", "embed"),
@@ -81,6 +96,7 @@ def model_diagram(model: LanguageModel, length: int, batch: int = 1) -> Diagram:
         ("drop", "loss"),
         ("ids", "shift"),
         ("shift", "loss"),
+        ("mask", "loss"),
     ):
         diagram.arrow(source, target)
     return diagram

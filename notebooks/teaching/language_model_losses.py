@@ -78,11 +78,12 @@ TOKEN_MISTAKES = {
 
 
 def loss_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    """Also loss_mask (B, T): False at the first word and at padding, which fills texts of different lengths."""
+    """Also loss_mask (B, T): False at padding, which fills texts of different lengths, and at the first word of all texts but one."""
     batch, length, words = 3, number(generator, 7, 9), number(generator, 9, 12)
     lengths = torch.tensor([length, 5, 3])[torch.randperm(batch, generator=generator)]
     position = torch.arange(length)
     loss_mask = (position >= 1) & (position < lengths[:, None])
+    loss_mask[number(generator, 0, batch - 1), 0] = True  # a first word has no loss, all the same
     ids = torch.randint(words, (batch, length), generator=generator)
     logits = normal(generator, batch, length, words, scale=2, dtype=torch.float64)
     return [logits, ids, loss_mask], {}
@@ -128,6 +129,9 @@ LOSS_MISTAKES = {
     "the right losses are summed, but divided by the number of all words, padding too.": (
         reduced(shifted, lambda values, mask: (values * mask).mean()),
         lambda g, i, s: shifted(g, i)[s[:, 1:]].sum().item() / i.numel(),
+    ),
+    "you divide by the first words, too, which have no loss.": lambda g, i, s: (
+        reduced(shifted, masked_sum)(g, i, s) / s.sum().item()
     ),
     "the softmax was applied twice: the losses are made from logits.": (
         reduced(lambda g, i: shifted(g.softmax(-1), i), masked_mean),

@@ -57,11 +57,14 @@ def about_lists(share: float) -> str:
         return (
             "In lists the model is nearly as good as the rule: **it follows the plain rule, too.**"
         )
-    words = "mostly wrong" if share < 0.5 else "right more often than not, but not as sure"
+    if share >= 0.5:
+        return (
+            f"In lists the rule is always right. **Our model follows it in {share:.0%} of the lists**: "
+            "it is less sure than the rule."
+        )
     return (
-        f"In lists the rule is always right, and the model {words}. **Our model doesn't follow the "
-        f"plain rule:** it continues things with their names, but {'hardly' if share < 0.5 else 'not all'} "
-        "lists."
+        "In lists the rule is always right, and the model mostly wrong. **Our model doesn't follow "
+        "the plain rule:** it continues things with their names, but hardly lists."
     )
 
 
@@ -146,8 +149,8 @@ def maps_of_heads(model: LanguageModel, heads: Sequence[Head]):
 
 
 def without_heads(model: LanguageModel, silence: Callable, every: int = 4) -> str:
-    """A Markdown table: shares of right names and facts of the whole model, without each head, and without the two induction heads."""
-    tasks = {form: TASKS[form](128) for form in ("short", "page")}
+    """A Markdown table: shares of right words and facts of the whole model, without each head, and without the two induction heads."""
+    tasks = [texts(128) for texts in TASKS.values()]
     facts = some_facts(every)
     prompts = text_prompts([question for question, *_ in facts])
 
@@ -156,7 +159,7 @@ def without_heads(model: LanguageModel, silence: Callable, every: int = 4) -> st
             for layer, head in silent:
                 stack.enter_context(without_head(model, layer, head, silence))
             found = choose_next_token(model, prompts, [choices for *_, choices in facts])
-            named = [naming_accuracy(model, task) for task in tasks.values()]
+            named = [naming_accuracy(model, task) for task in tasks]
         return [*named, sum(map(eq, found, [answer for _, answer, _ in facts])) / len(facts)]
 
     whole, config = scores(), model.lm.config
@@ -171,18 +174,25 @@ def without_heads(model: LanguageModel, silence: Callable, every: int = 4) -> st
     }
     if {(1, 0), (1, 1)} <= set(single):
         rows |= {"layer 2, heads 1 and 2": scores((1, 0), (1, 1))}
-    lines = ["| without | names, short texts | names, pages | facts |", "|---|---|---|---|"]
+    lines = [
+        "| without | names, short texts | names, pages | lists | facts |",
+        "|---|---|---|---|---|",
+    ]
     for name, values in rows.items():
         cells = [
             f"**{value:.2f}**" if value < first - 0.05 else f"{value:.2f}"
             for value, first in zip(values, whole)
         ]
         lines.append(f"| {name.replace('the whole', 'nothing: the whole')} | {' | '.join(cells)} |")
+    guesses = [(task.is_own | task.is_other).sum(1).float().reciprocal().mean() for task in tasks]
+    guesses.append(torch.tensor([1 / len(choices) for *_, choices in facts]).mean())
+    cells = [f"{guess:.2f}" for guess in guesses]
+    lines.append(f"| *a guess among the words that may follow* | {' | '.join(cells)} |")
     return "\n".join([*lines, "", *about_removal(rows)])
 
 
 def about_removal(rows: Mapping[str, Sequence[float]]) -> list[str]:
-    """A list of sentences on the table of `without_heads`. rows: {what was removed: names short, names on pages, facts}"""
+    """A list of sentences on the table of `without_heads`. rows: {what was removed: names short, on pages, lists, facts}"""
     first, second = rows["layer 1, head 1"], rows["layer 1, head 2"]
     as_started = first[0] < second[0] and second[1] < first[1]
     found = [
@@ -190,14 +200,18 @@ def about_removal(rows: Mapping[str, Sequence[float]]) -> list[str]:
         f"without head 2, {second[0]:.2f} and {second[1]:.2f}. Where each of them is needed "
         f"{'agrees' if as_started else 'does not agree'} with how it was started."
     ]
-    both, one = "layer 2, heads 1 and 2", [rows.get(f"layer 2, head {head}") for head in (1, 2)]
-    if both in rows and all(one):
-        least = min(min(values[:2]) for values in one if values)
-        found.append(
-            f"- Without one of heads 1 and 2 of layer 2, names are right in {least:.2f} or more; "
-            f"without both, in {max(rows[both][:2]):.2f} or less."
-        )
-    single = {name: values[2] for name, values in rows.items() if "heads" not in name}
+    if both := rows.get("layer 2, heads 1 and 2"):
+        one, other = rows["layer 2, head 1"], rows["layer 2, head 2"]
+        either = min(one[1], other[1]) > 0.9 > 0.5 > both[1]
+        found += [
+            f"- Names in short texts are {one[0]:.2f} without head 1 of layer 2, and {other[0]:.2f} "
+            f"without head 2. Names on pages are {one[1]:.2f} and {other[1]:.2f}, and {both[1]:.2f} "
+            f"without both{': pages need one of the two' if either else ''}.",
+            f"- Lists are {rows['the whole model'][2]:.2f} with all heads, {first[2]:.2f} without "
+            f"head 1 of layer 1, and {one[2]:.2f} without head 1 of layer 2"
+            f"{': they need both' if max(first[2], one[2]) < 0.5 else ''}.",
+        ]
+    single = {name: values[3] for name, values in rows.items() if "heads" not in name}
     worst = min(single, key=single.__getitem__)
     found.append(f"- Facts suffer most without {worst}: {single[worst]:.2f} are left.")
     return found

@@ -97,14 +97,24 @@ def binding(model: nn.Module, prompt: Callable, ways: int, count: int) -> dict[s
     }
 
 
-def about_binding(groups: Mapping[str, Mapping[str, float]]) -> str:
-    """In words: what the controls of `binding` say. groups: {how many names: its shares}"""
-    nouns_, chance = (
-        [shares[what] for shares in groups.values()] for what in ("nouns as names", "chance")
+def about_binding(groups: Mapping[str, Mapping[str, float]], count: int) -> str:
+    """In words: what the controls of `binding` say. groups: {how many names: its shares}, each of `count` texts"""
+    nouns_, without, chance = (
+        [shares[what] for shares in groups.values()]
+        for what in ("nouns as names", "no examples", "chance")
     )
-    found = f"With nouns as names: {', '.join(f'{share:.2f}' for share in nouns_)} right. "
-    if all(share <= guess + 0.1 for share, guess in zip(nouns_, chance)):
-        return found + "That is a guess: the model reads invented names, not any word used as one."
+    found = (
+        f"With nouns as names: {', '.join(f'{share:.2f}' for share in nouns_)} right; "
+        f"without examples: {', '.join(f'{share:.2f}' for share in without)}. "
+    )
+    gaps = zip(
+        nouns_, without, chance
+    )  # of two guesses a gap's standard error is √(2 p (1 - p) / n)
+    if all(share - none <= 2 * (2 * p * (1 - p) / count) ** 0.5 for share, none, p in gaps):
+        return found + (
+            "No gap exceeds two standard errors: with nouns as names it guesses, as without "
+            "examples. The model reads invented names, not any word used as one."
+        )
     if all(share >= 0.9 for share in nouns_):
         return found + "So the model reads any word that is used as a name."
     return found + "So the model reads other words as names, too, but not as surely."
