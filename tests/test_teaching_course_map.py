@@ -127,6 +127,7 @@ WRONG = PARAMETERS_AND_SYSTEMS | {
         "less similar": lambda s: (s < s.diagonal()[:, None]).sum(dim=1),
     },
     "course_map.recall": {
+        "is a tensor": lambda r, ks: {k: (r <= k).float().mean() for k in ks},
         "not <": lambda r, ks: {k: (r < k).float().mean().item() for k in ks},
         "exactly rank k": lambda r, ks: {k: (r == k).float().mean().item() for k in ks},
         "failures": lambda r, ks: {k: (r > k).float().mean().item() for k in ks},

@@ -41,7 +41,7 @@ _ = torch.manual_seed(0)
 # %% [markdown]
 # ## The whole first
 #
-# A **vision-language model** (VLM) works on images and text together. Here is one: CLIP, small enough to be trained on a laptop. It comes trained with this course, and lesson 02 builds it. It was trained on images of a small synthetic world with their captions. It never got a class label, but its captions contain the name of every thing in the tests, except the eleven new ones of the test after Exercise 3. Test images show known things on backgrounds, or in pairs, that training never showed together; the drawings are the same.
+# A **vision-language model** (VLM) works on images and text together. Here is one: CLIP, small enough to be trained on a laptop. It comes trained with this course, and lesson 02 builds it. It was trained on images of a small synthetic world with their captions. It never got a class label, but its captions contain the name of every thing in these tests. Each test image combines a thing and a background, or two things, that never stood together in training; each thing looks as it did there. Only one later test, after Exercise 3, uses eleven new things.
 #
 # You type texts, CLIP says which one fits an image best. **Change the texts** and run the cell again. An unknown word raises an error, which suggests known ones. A few nouns, such as *penguin*, raise no error although CLIP has never met them in training; what happens to these comes after Exercise 3.
 
@@ -52,8 +52,9 @@ texts += ["a tree on purple", "a cat"]
 pairs, pixel_values, _ = recipes.clip.single_things(scale.image_size, 3)
 chosen = figures.best_texts(model, pixel_values, texts)
 caption = (
-    "Figure 1. Three test images, each with the one of the five texts that CLIP finds most "
-    "similar. What to see: each text names the thing and the background of its image."
+    f"Figure 1. Three test images, each with the one of the {len(texts)} texts that CLIP finds "
+    "most similar. What to see: with the texts given here, each chosen text names the thing and "
+    "the background of its image."
 )
 plots.show(
     plots.pictures(pairs.images(range(3)), chosen), caption=caption, credit=world.ATTRIBUTION
@@ -65,12 +66,13 @@ plots.show(
 # %%
 sizes = model.config
 caption = (
-    "Figure 2. CLIP with three images and five texts, with the sizes of the tensors. An image "
-    f"has 3 colours and {sizes.image_size} x {sizes.image_size} pixels, and is cut into square "
-    f"patches. A text is a row of {sizes.context} numbers, one for each token (a word or a piece "
-    "of one), filled up with padding. A block is one layer of attention and one small network; "
-    "lesson 01 builds it. What to see: image and text meet only at the end, in one table of "
-    "numbers."
+    "Figure 2. CLIP with four images and five texts, with the sizes of the tensors. An image "
+    f"has 3 colour channels and {sizes.image_size} x {sizes.image_size} pixels, and is cut into "
+    f"square patches. A text is a row of {sizes.context} numbers, one for each token (a word or "
+    "a piece of one), filled up with padding. A block is one layer of attention and one small "
+    "network; lesson 01 builds it. Each encoder ends with a projection, a linear layer to "
+    "vectors of the same width. What to see: image and text meet only at the end, in one table "
+    "of numbers."
 )
 plots.show(figures.clip_diagram(model), caption=caption)
 
@@ -414,8 +416,8 @@ retrieval = compare_with_controls(
 caption = (
     "Figure 4. Two scores of one trained model, each beside its controls: right zero-shot names, "
     "and texts with rank 1 (R@1). Bars: shares, with counts of images; dashed: the chance of each "
-    "score. What to see: with blank or shuffled images both fall to about chance, so they come "
-    "from the images."
+    "score. What to see: with blank or shuffled images both fall to about chance, so the scores "
+    "depend on the right image."
 )
 scores = {
     "zero-shot names": (naming, len(pixel_values), len(words)),
@@ -426,16 +428,16 @@ plots.show(figures.scores_with_controls(scores), caption=caption)
 # %% [markdown]
 # ## 2. Flavours of vision-language models
 #
-# CLIP compares; it writes no text and draws no image. The lecture sorts models by what goes in and what comes out. We follow it:
+# CLIP compares; it writes no text and draws no image. The lecture sorts models by what goes in and what comes out. We follow it, with one addition: models that turn images and text into text are split by their training data (3 and 5).
 #
 # 1. **Aligned encoders**: image and text become vectors in one space (CLIP).
 # 2. **Image generation**: a text goes in, an image comes out. The lecture names four kinds:
 #     - A **VAE** learns to turn an image into a short code, and the code back into the image. A second model then learns to write such codes for a text. DALL·E is built this way: its VAE is trained first, its transformer after it.
 #     - A **GAN** trains a generator against a discriminator, which must tell real images from generated ones.
 #     - **Diffusion** learns to remove noise, step by step.
-#     - **Flow** learns, at each point between noise and image, the direction that leads to the image.
+#     - **Flow** (here flow matching): at every mixture of noise and image, it learns in which direction to move towards the image. Older flow models are invertible networks.
 # 3. **Image-conditioned text**: trained on pairs of an image and its text; it writes captions and answers (Frozen).
-# 4. **Task-specific models**: usually on an object detector, which delivers regions of the image. Older ones are trained for one task, such as captioning or visual question answering (VQA). Later ones are pre-trained on pairs, then fine-tuned for each task with a head of its own (ViLBERT). ViLBERT's paper calls its pre-training task-agnostic; the lecture files these models here, as a special case of 3. We give them a row of their own.
+# 4. **Task-specific models**: usually on an object detector, which delivers regions of the image. Older ones are trained for one task, such as captioning or visual question answering (VQA). Later ones are pre-trained on pairs, then fine-tuned for each task with a head of its own (ViLBERT). ViLBERT's paper calls its pre-training task-agnostic; the lecture files them under 3, as a special case. We give them a row of their own.
 # 5. **Any input to text**: trained on pages in which images and texts alternate, or on dialogues about an image. The prompt says what the task is, by examples (Flamingo) or by an instruction; text comes out.
 # 6. **Any to any**: images and texts go in, and images and texts come out. The lecturer hopes for such models.
 
@@ -545,6 +547,8 @@ for inputs, outputs in (({"text"}, {"image"}), ({"video"}, {"text"}), ({"image"}
     print(*inputs, "to", *outputs, ":", ", ".join(systems_for(systems(), inputs, outputs)))
 
 # %% [markdown]
+# Five systems turn text into images, but only Flamingo reads video here, and only Chameleon takes an image and also returns one.
+#
 # ## 3. Frozen and trained
 #
 # Most of the table's systems build on parts that were trained before. Image encoders and language models are expensive, so some systems keep them frozen and train only a **bridge**: a small part between frozen ones. Lessons 07, 10 and 11 build bridges between an image encoder and a language model.
@@ -567,7 +571,7 @@ quiz("course_map.modularity")
 # |---|---|---|---|
 # | find out what a training will change | ●●○○○ | ●●●●○ | 5 |
 #
-# PyTorch calls a tensor of weights a **parameter**; papers count its numbers, and so do you. A parameter is frozen if its `requires_grad` is False, and else trained. Layers can share a tensor; count it once.
+# PyTorch calls a tensor of weights a **parameter**; count the numbers in it, as papers do. A parameter is frozen if its `requires_grad` is False, and else trained. Layers can share a tensor; count it once.
 
 
 # %%
@@ -597,7 +601,7 @@ count_parameters = check("course_map.count", count_parameters)
 # %% [markdown]
 # ### A first bridge, to class vectors
 #
-# This bridge leads to the text vectors of classes, not yet to a language model. It is a new linear layer in the place of CLIP's own image projection, which is the last layer of the image encoder:
+# This bridge leads to the text vectors of classes, not yet to a language model. It is a new linear layer. It takes the place of CLIP's own image projection, the last layer of the image encoder:
 #
 # - before it stands the rest of CLIP's image encoder, frozen;
 # - behind it stand the text vectors of the classes, fixed numbers that are no parameters.
@@ -620,7 +624,9 @@ print(
 )
 
 # %%
-quiz("course_map.first_bridge", images=count, classes=len(words), each=round(count / len(words)))
+images_of = classes.bincount(minlength=len(words))
+each = f"{images_of.min()} to {images_of.max()} a class, about {count / len(words):.0f} on average"
+quiz("course_map.first_bridge", images=count, classes=len(words), each=each)
 
 # %%
 test_features, test_labels = figures.labelled_features(model, scale.image_size, 256, "test")
@@ -647,13 +653,14 @@ plots.show(drawn, caption=caption)
 # Does the bridge need CLIP's encoder? A control: bridges trained in the same way behind image encoders with random weights.
 
 # %%
-at_random = []
+at_random, last_losses = [], []
 for seed in range(3):
     encoder = figures.random_clip(model, seed)
     own, _ = figures.labelled_features(encoder, scale.image_size, count, "train")
     own_test, _ = figures.labelled_features(encoder, scale.image_size, 256, "test")
     bridge = figures.Projection(model, cosine_similarity, class_probabilities, seed)
-    figures.train_projection(bridge, own, classes, steps)
+    own_steps = figures.train_projection(bridge, own, classes, steps)
+    last_losses.append(sum(step.loss for step in own_steps[-10:]) / 10)
     at_random.append(figures.bridge_accuracy(bridge, own_test, test_labels))
 
 # %%
@@ -667,16 +674,16 @@ by_name = {
 }
 caption = (
     f"Figure 8. Accuracy on {len(test_labels)} test images; the bridges were trained on {count} "
-    "labelled ones. Bars: means; dots: the three seeds, which nearly coincide; whiskers: one "
-    f"standard deviation ({trained.mean:.3f} ± {trained.std:.3f} when trained); dashed: chance. "
-    "What to see: training lifts the bridge far above chance, although it is the only part that "
-    "changed. The control, a bridge trained in the same way behind an image encoder of random "
-    f"weights, reaches {control.mean:.3f}: the frozen encoder has to be a trained one. CLIP's own "
+    "labelled ones. Bars: means; dots: the three seeds, which nearly coincide; ±: standard "
+    f"deviation over the seeds. Chance is 1/{len(words)}. What to see: training lifts the bridge "
+    "far above chance, although it is the only part that changed. The control, a bridge trained "
+    f"in the same way behind an image encoder of random weights, reaches {control.mean:.3f} after "
+    f"these {steps} steps (its loss, {min(last_losses):.1f} to {max(last_losses):.1f}, is still "
+    f"near the {equal:.1f} of equal probabilities); still far below {trained.mean:.3f}. CLIP's own "
     f"projection, one run, reaches {accuracy:.3f}: it was trained without labels, but on many "
     "more images, whose captions contain the names."
 )
-bars = {name: {"share": score} for name, score in by_name.items()}
-drawn = plots.bars(bars, "share of right names", 1 / len(words), sideways=True, highest=1)
+drawn = figures.shares_of_right_names(by_name, len(words))
 plots.show(drawn, caption=caption)
 
 # %% [markdown]
@@ -706,7 +713,7 @@ paper = published("blip2-table-1")
 tables.beside_ours(paper, evaluation.load_results("replicate_bridges"))
 
 # %% [markdown]
-# "What" questions are easy for both bridges, and their difference is smaller than the noise: on these alone, our numbers neither confirm nor refute the paper's claim about answers. Of all eight kinds, five agree with the claim; there our Flamingo answers about as well as the most frequent answer would, or worse. "How many" is within noise. On "left or right" Flamingo is better, although both stay near the most frequent answer. We chose the sizes of our bridges, so they test nothing about the paper; both are much smaller than the paper's. The second table has the controls: with blank images the bridges answer "what" questions no better than the most frequent answer would.
+# "What" questions are easy for both bridges, and their difference is smaller than the noise: on these alone, our numbers neither confirm nor refute the paper's claim about answers. Of all eight kinds, five agree with the claim; there our Flamingo answers about as well as the most frequent answer would, or worse. On "how many" neither is better than the most frequent answer. The rule says "disagrees" for "left or right", but both are near guessing, and the choice of questions alone could give such a gap. The numbers of parameters are our choice (the ratios stand in the first table), so that row tests nothing. The second table has the controls: with blank images the bridges answer "what" questions no better than the most frequent answer would.
 #
 # Here is the paper's whole table; lesson 10 explains its columns.
 
@@ -735,7 +742,7 @@ Markdown(paper.markdown())
 #
 # **Q4. Which column of the table would you change to make Frozen answer better, and why?**
 # <details><summary>One answer</summary>
-# Several changes were made later: an image encoder trained beforehand (Flamingo, BLIP-2, LLaVA), more data (Flamingo), more than two vectors for an image (BLIP-2, LLaVA), other places to meet (Flamingo), and a trained language model (LLaVA). The papers change several columns at once, so a comparison of papers can't tell which one mattered. Lesson 13 keeps data and language model fixed and changes the bridge.
+# Several changes were made later: an image encoder trained beforehand (Flamingo, BLIP-2, LLaVA), more data (Flamingo, BLIP-2), more than two vectors for an image (BLIP-2, LLaVA, Flamingo), other places to meet (Flamingo), and a trained language model (LLaVA). The papers change several columns at once, so a comparison of papers can't tell which one mattered. Lesson 13 keeps data and language model fixed and changes the bridge.
 # </details>
 #
 # ## Limits
@@ -755,7 +762,7 @@ Markdown(paper.markdown())
 # > - A vision-language model is described by five things: frozen parts, trained parts, the place where image and text meet, data, objective.
 # > - Aligned encoders make a classifier from names alone, if training captions have shown what the names mean.
 # > - Read every score beside its blank and shuffled controls.
-# > - A small trained bridge can connect large frozen parts; only its parameters change. It is easiest where the parts were trained together.
+# > - A small trained bridge can connect large frozen parts; only its parameters change. Here the parts had been trained together, an easy case.
 #
 # ## Glossary
 #

@@ -94,6 +94,7 @@ EXERCISES = {
                 score_checks.ranks_inputs,
                 answers.recall_at,
                 score_checks.RECALL_MISTAKES,
+                driver=driver_source(score_checks.run_and_mark_tensors),
             ),
         ),
         reference=answers.recall_at,

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from teaching.course_map_answers import FLAVOURS, cosine_similarity, systems
 from vlmcourse import recipes, world
+from vlmcourse.evaluation import Spread
 from vlmcourse.papers.clip import CLIP
 from vlmcourse.plots import COLOURS
 from vlmcourse.plots.diagrams import Diagram
@@ -75,21 +76,22 @@ def matching_pairs(size: int, count: int) -> tuple:
 
 
 def clip_diagram(model: CLIP) -> Diagram:
-    """CLIP's two encoders with the shapes of a batch of three images and five texts."""
+    """CLIP's two encoders with the shapes of a batch of four images and five texts."""
     c = model.config
     patches, size = (c.image_size // c.patch) ** 2, c.image_size
     diagram = Diagram("CLIP: two encoders that meet in a table of cosines")
-    diagram.box("pixels", "images", f"(3, 3, {size}, {size})", column=0, row=0, kind="data")
+    diagram.box("pixels", "images", f"(4, 3, {size}, {size})", column=0, row=0, kind="data")
     diagram.box("ids", "texts", f"(5, {c.context})", column=0, row=1, kind="data")
     vision, text = (
         f"{depth} block{'s' * (depth > 1)}, width {width}"
         for depth, width in ((c.vision_depth, c.vision_width), (c.text_depth, c.text_width))
     )
-    diagram.box("vision", "image encoder", vision, column=1, row=0, kind="trained")
-    diagram.box("text", "text encoder", text, column=1, row=1, kind="trained")
-    diagram.box("image", "image vectors", f"(3, {c.embedding})", column=2, row=0, kind="data")
-    diagram.box("words", "text vectors", f"(5, {c.embedding})", column=2, row=1, kind="data")
-    diagram.box("cosines", "cosines", "(3, 5)", column=3, row=0.5)
+    last = f"projection to {c.embedding}"
+    diagram.box("vision", "image encoder", vision, last, column=1, row=0, kind="trained")
+    diagram.box("text", "text encoder", text, last, column=1, row=1, kind="trained")
+    diagram.box("image", "image vectors", f"(4, {c.embedding})", column=2, row=0)
+    diagram.box("words", "text vectors", f"(5, {c.embedding})", column=2, row=1)
+    diagram.box("cosines", "cosines", "(4, 5)", column=3, row=0.5)
     diagram.arrow("pixels", "vision", f"{patches} patches")
     diagram.arrow("ids", "text", "tokens")
     for start, end in (
@@ -179,6 +181,28 @@ def scores_with_controls(scores: Mapping[str, tuple[Mapping[str, float], int, in
     panels[0].set_yticks(range(len(shares)), list(shares))
     panels[0].invert_yaxis()
     return describe(drawn, f"Images that are right. {'; '.join(words)}.")
+
+
+@course_style()
+def shares_of_right_names(scores: Mapping[str, float | Spread], choices: int):
+    """A bar for each of {name: share, or Spread over seeds}, with its value, its seeds as dots, and the chance of 1/choices."""
+    drawn, (axes,) = figure(8, 2.6)
+    words = []
+    for row, (name, score) in enumerate(scores.items()):
+        several = isinstance(score, Spread)
+        mean, seeds = (score.mean, score.values) if several else (score, ())
+        label = f"{mean:.3f}" + (f" ± {score.std:.3f}" if several else "")
+        axes.barh(row, mean, color=COLOURS[0], height=0.6)
+        axes.plot(seeds, [row] * len(seeds), "o", color="black", markersize=3)
+        axes.text(max(mean, *seeds, 0) + 0.02, row, label, va="center", fontsize=9)
+        words.append(f"{name} {label}")
+    chance_line(axes, 1 / choices, vertical=True)
+    chance = f"chance 1/{choices} = {1 / choices:.3f}"
+    axes.set(title=f"Right names ({chance}, dashed)", xlim=(0, 1.2), xlabel="share of images")
+    axes.set_xticks((0, 0.2, 0.4, 0.6, 0.8, 1))
+    axes.set_yticks(range(len(scores)), list(scores))
+    axes.invert_yaxis()
+    return describe(drawn, f"Share of right names: {'; '.join(words)}; {chance}.")
 
 
 @course_style()

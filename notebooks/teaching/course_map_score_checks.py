@@ -68,7 +68,17 @@ def _share(success: Callable[[Tensor, int], Tensor]) -> Callable:
     return lambda ranks, ks: {k: success(ranks, k).float().mean().item() for k in ks}
 
 
+def run_and_mark_tensors(target, ranks, ks):
+    """Driver: target(ranks, ks), or the text "tensors" if an entry of the dictionary is a tensor."""
+    import torch
+
+    value = target(ranks, ks)
+    entries = value.values() if isinstance(value, dict) else ()
+    return "tensors" if any(isinstance(entry, torch.Tensor) for entry in entries) else value
+
+
 RECALL_MISTAKES = {
+    "each value is a tensor; return a number: .item().": lambda ranks, ks: "tensors",
     "rank k itself is among the first k: use <=, not <.": _share(lambda ranks, k: ranks < k),
     "these are the images with exactly rank k.": _share(lambda ranks, k: ranks == k),
     "these are the failures: the shares of ranks above k.": _share(lambda ranks, k: ranks > k),

@@ -11,16 +11,17 @@ from teaching.course_map_answers import systems
 from vlmcourse.evaluation import Spread, spread_over_seeds, verdict
 from vlmcourse.evaluation.published import PublishedTable
 
-KINDS = (
-    "what",
-    "colour",
-    "presence",
-    "category",
-    "place",
-    "purpose",
-    "how many",
-    "left or right",
-)
+KINDS = {
+    "what": "what is the thing?",
+    "colour": "what colour is the cat?",
+    "presence": "is there a cat?",
+    "category": "what kind of thing is the thing?",
+    "place": "where can you find the thing?",
+    "purpose": "what is the thing for?",
+    "how many": "how many things are there?",
+    "left or right": "is the cat left of (or right of, above, below) the tree?",
+}
+"""Kinds of questions, with an example of each."""
 
 
 def systems_table() -> Markdown:
@@ -35,6 +36,12 @@ def systems_table() -> Markdown:
         words = " | ".join(system[cell] for cell in cells)
         lines.append(f"| {link} | {words} | {system['lesson'] or '–'} |")
     return Markdown("\n".join(lines))
+
+
+def _number(words: str) -> float:
+    """'10.2 billion' -> 10.2e9."""
+    figure, unit = words.split()
+    return float(figure) * {"million": 1e6, "billion": 1e9}[unit]
 
 
 def beside_ours(paper: PublishedTable, results: dict) -> Markdown:
@@ -52,6 +59,8 @@ def beside_ours(paper: PublishedTable, results: dict) -> Markdown:
 
     small, large = "BLIP-2", "Flamingo"
     sizes = {row: ours(row, "learnt") for row in (small, large)}
+    own = f"1 to {sizes[large].mean / sizes[small].mean:.1f}"
+    published = f"1 to {_number(of_paper(large)) / _number(of_paper(small)):.0f}"
     kinds = {
         kind: [ours(row, "questions", kind, "model") for row in (small, large)] for kind in KINDS
     }
@@ -64,8 +73,8 @@ def beside_ours(paper: PublishedTable, results: dict) -> Markdown:
         "| | paper | ours | verdict |",
         "|---|---|---|---|",
         "| trained parameters: BLIP-2 has fewer than Flamingo | "
-        f"{of_paper(small)} against {of_paper(large)} | "
-        f"{sizes[small].mean:,.0f} against {sizes[large].mean:,.0f} | by design |",
+        f"{of_paper(small)} against {of_paper(large)} ({published}) | "
+        f"{sizes[small].mean:,.0f} against {sizes[large].mean:,.0f} ({own}) | by design |",
         "| answers without examples: BLIP-2 is better than Flamingo | VQAv2 accuracy "
         f"{vqa[small]} against {vqa[large]} % | {percent(right[small])} against "
         f"{percent(right[large])} % of {questions} 'what' questions ({seeds} seeds) | "
@@ -85,18 +94,20 @@ def beside_ours(paper: PublishedTable, results: dict) -> Markdown:
         lines.append(f"| {name} | {' | '.join(shares)} |")
     lines += [
         "",
-        "| our right answers by kind of question, % | BLIP-2 | Flamingo | always the most frequent answer | verdict |",
-        "|---|---|---|---|---|",
+        "| our right answers by kind of question, % | an example | BLIP-2 | Flamingo | "
+        "always the most frequent answer | verdict |",
+        "|---|---|---|---|---|---|",
     ]
     for kind, (one, other) in kinds.items():
         commonest = ours(small, "questions", kind, "commonest answer")
         lines.append(
-            f"| {kind} | {percent(one)} | {percent(other)} | {100 * commonest.mean:.0f} | "
+            f"| {kind} | {KINDS[kind]} | {percent(one)} | {percent(other)} | {100 * commonest.mean:.0f} | "
             f"{verdict(one.values, other.values)} |"
         )
     lines += [
         "",
         f"± is the standard deviation over the {seeds} seeds only, on the same {questions} questions of a kind. The choice of the "
-        f"questions adds a standard error of up to {100 * error:.1f} points, which the verdict doesn't count.",
+        f"questions adds a standard error of up to {100 * error:.1f} points: so far would a share typically move with other questions "
+        "of the same kind. The verdict doesn't count it.",
     ]
     return Markdown("\n".join(lines))

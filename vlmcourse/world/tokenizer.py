@@ -151,7 +151,7 @@ def _unknown(text: str, using) -> str:
     return (
         f"unknown word '{word}' in {text!r}"
         + (f"; the nearest known are {', '.join(near)}." if near else ".")
-        + f" This tokenizer knows {len(known)} words: tokenizer().get_vocab()."
+        + f" This tokenizer knows {len(known)} words; `world.tokenizer.world_tokenizer().get_vocab()` lists the world's."
     )
 
 
