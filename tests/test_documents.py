@@ -46,7 +46,7 @@ def test_the_readme_is_one_page_with_every_assignment_and_both_commands():
     assert all(command in text for command in ("make lab", "make test", "py -m vlmcourse lab"))
     for folder in ROOT.glob("assignments/A*"):
         assert f"(assignments/{folder.name}/student/{folder.name}.ipynb)" in text
-    assert len(re.findall(r"^!\[", text, re.M)) == 1
+    assert len(re.findall(r"^!\[", text, re.M)) == 2  # one of them moves
 
 
 @pytest.mark.parametrize(
