@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from exercise_answers import displayed, each, message, solution
@@ -53,6 +54,7 @@ def pooled(
     heads_of=None,
     split=split_heads,
     values=lambda x: x,
+    join=lambda y: y.transpose(1, 2).flatten(2),
     softmax=lambda scores: scores.softmax(-1),
 ):
     def answer(tokens, e, wq, wk, wv, wo, heads):
@@ -64,7 +66,7 @@ def pooled(
         known = {"d": d, "D": tokens.shape[-1], "d squared": d * d, "1 / d": 1 / d, 1: 1}
         scale = known[root]
         weights = softmax(q @ k.transpose(-2, -1) / scale**0.5)
-        return (weights @ v).transpose(1, 2).flatten(2)[:, 0] @ wo.T
+        return join(weights @ v)[:, 0] @ wo.T
 
     return answer
 
@@ -221,6 +223,7 @@ WRONG = {
         "the root of the whole width": pooled(root="D"),
         "not divided by the root": pooled(root=1),
         "that is one head": pooled(heads_of=1),
+        "numbers interleaved": pooled(join=lambda y: y.permute(0, 2, 3, 1).flatten(2)),
         "queries and keys are exchanged": lambda t, e, q, k, *rest: pooled()(t, e, k, q, *rest),
         "keys and values are exchanged": lambda t, e, q, k, v, *rest: pooled()(
             t, e, q, v, k, *rest
@@ -360,7 +363,9 @@ WRONG = {
     },
     "clip.train_step": {
         "old gradients": step("back", "step", "clamp"),
-        "nothing is learned": step("zero", "back", "clamp"),
+        "did not change: is step() called": step("zero", "back", "clamp"),
+        "steps twice": step("zero", "back", "step", "step", "clamp"),
+        "those of the temperature": step(*FULL, low=-HIGHEST, high=0),
         "not kept in its bounds": step("zero", "back", "step"),
         "holds the scale now": scale_in_place_of_its_logarithm,
         "clamped before": step("zero", "back", "clamp", "step"),
@@ -537,21 +542,24 @@ def test_the_temperature_player_computes_the_softmax_it_shows(monkeypatch):
     shown = displayed(monkeypatch)
     cosines = torch.tensor([0.5, 0.3, 0.1])
     wanted = (20 * cosines).softmax(0)
-    figure = clip_temperature.at_scale(cosines, 20.0, ["a", "b", "c"])
-    assert f"{wanted[0]:.2f}" in figure.description
-    cases = {"one": (cosines, ["a", "b", "c"]), "other": (cosines.flip(0), ["c", "b", "a"])}
+    picture = np.zeros((32, 32, 3), np.uint8)
+    figure = clip_temperature.at_scale("one", cosines, ["a", "b", "c"], 1.0, 20.0)
+    assert f"learned 20.0 {wanted[0]:.3f}" in figure.description
+    assert f"scale 1.0 {cosines.softmax(0)[0]:.3f}" in figure.description
+    cases = {
+        "one": (picture, cosines, ["a", "b", "c"]),
+        "other": (picture, cosines.flip(0), ["x", "y", "z"]),
+    }
     clip_temperature.temperature_player(cases, 20.0)
-    image, fields, _, text = shown[0][0].children
+    fields, _, text = shown[0][0].children
     slider, reset, *_ = fields.children
     slider.value = 1.0
-    assert "Scale 1.0" in text.value
+    assert text.value.count("at 1.0;") == 2  # both images at once
+    assert f"z, scale 1.0 {cosines.softmax(0)[0]:.3f}" in text.value
     reset.click()
-    assert slider.value == pytest.approx(20.0) and "Scale 20.0" in text.value
-    before = text.value
-    image.value = "other"
-    assert text.value != before and "Scale 20.0" in text.value
+    assert slider.value == pytest.approx(20.0) and "scale 20.0" in text.value
     clip_temperature.temperature_player(cases, 20.0, start=5.0)
-    assert "Scale 5.0" in shown[1][0].children[3].value
+    assert "scale 5.0" in shown[1][0].children[2].value
 
 
 def test_an_image_that_is_ranked_wrongly_is_found_with_its_most_similar_texts():

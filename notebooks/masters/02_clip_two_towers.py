@@ -12,7 +12,7 @@
 # | | |
 # |---|---|
 # | Prerequisites | lesson 01 (multi-head attention, causal mask, LayerNorm); softmax and cross-entropy |
-# | Time | about 120 minutes to work through (two sittings); Run All takes about 45 seconds on two cores |
+# | Time | about 160 minutes to work through (two sittings); Run All takes about 45 seconds on two cores |
 # | Papers | Radford et al. 2021, *Learning Transferable Visual Models From Natural Language Supervision* (CLIP), [arXiv 2103.00020](https://arxiv.org/abs/2103.00020); Dosovitskiy et al. 2021, *An Image is Worth 16x16 Words* (ViT), [arXiv 2010.11929](https://arxiv.org/abs/2010.11929) |
 #
 # Lesson 01 built attention, masks and a transformer block. This lesson puts two transformers side by side. One reads images, the other reads texts, and both are trained so that an image and its text get similar vectors. The transformer's blocks, the ResNet's convolutions and the data are given by the course's package; you write the parts named above.
@@ -46,7 +46,7 @@ _ = torch.manual_seed(0)
 # %% [markdown]
 # ## The whole first
 #
-# Here is the trained model at work. It gets an image and 113 sentences, "a picture of a cat", "a picture of a key" and so on. It says how probable each sentence is. It was trained on images with captions, and never on class labels. The captions do name the things in the images. Section 1 counts how many of them say nothing else, like these sentences.
+# Here is the trained model at work. It gets an image and 113 sentences, "a picture of a cat", "a picture of a key" and so on. It says how probable each sentence is. It was trained on images with captions, and never on class labels. The captions do name the things in the images. Section 1 counts how many captions name one thing and say nothing else.
 
 # %%
 recipe = recipes.get("clip")
@@ -127,12 +127,14 @@ collected = collect(candidates, most=40)
 plots.show(
     figures.pairs_per_query_figure(candidates, collected),
     "Figure 3. Pairs of each query before and after the collection; the vertical axis is "
-    "logarithmic above 1. What to see: popular queries are cut to the limit of 40 pairs. The "
-    "least popular ones keep none, because other queries had found their pairs before.",
+    "logarithmic above 1. Each noun is searched twice, as 'fox' and 'fox photo'; copies within a "
+    "query go, too. What to see: popular queries are cut to the limit of 40 pairs, the next ones "
+    "lose their copies, and the least popular ones keep none, because other queries had found "
+    "their pairs before.",
 )
 
 # %% [markdown]
-# Our own training data is a synthetic world: scenes of one to four things on a coloured background. A caption says what is there and, in some captions, how things are arranged and which background they have. Half of the training scenes show a single thing; many of their captions are of the kind "a photo of a fox". Test images show **held-out compositions**: combinations of things, or of a thing and a background, that training never contains.
+# Our own training data is a synthetic world: scenes of one to four things on a coloured background. A caption says what is there and, in some captions, how things are arranged and which background they have. Half of the training scenes show a single thing; many of their captions are of the kind "a photo of a fox". Test images show **held-out compositions**: combinations of things, or of a thing and a background, that training never contains. Held-out captions, and those of section 6, always name all things and the background; the held-out texts of one table are all different.
 
 # %%
 train_pairs = recipes.clip.training_pairs(scale)
@@ -278,7 +280,8 @@ resnet = ResNet(image_size=32, blocks=(1, 1), channels=8, heads=4)
 plots.show(
     figures.pooling_diagram(resnet),
     "Figure 6. The small ResNet of this lesson, with shapes for one image. What to see: the "
-    "query is the mean of all tokens; keys and values are the mean and all tokens.",
+    "query comes from the mean, keys and values from mean and tokens, all after positions are "
+    "added.",
 )
 
 # %% [markdown]
@@ -286,7 +289,7 @@ plots.show(
 #
 # $$\text{head} = \sum_{i=0}^{P} \operatorname{softmax}_i\!\left(\frac{(W_q\mathbf{y}_0)\cdot(W_k\mathbf{y}_i)}{\sqrt{d}}\right) W_v\mathbf{y}_i.$$
 #
-# The heads are joined and multiplied by $W_o$.
+# The heads are joined and multiplied by $W_o$. CLIP's four matrices have biases, and its $W_o$ maps directly to the joint space; ours keeps the width $D$, and `TwoTowers` (section 6) projects.
 
 # %% [markdown]
 # ### Exercise 4 · Attention pooling
@@ -504,7 +507,7 @@ plots.show(
 # |---|---|---|---|
 # | write CLIP's loss from raw vectors | ●●●○○ | ●●●●● | 12 |
 #
-# `image` and `text` are row by row pairs, of any length: normalise them. `logit_scale` is $s$, a scalar tensor of any value: its bounds are the subject of section 6, not of this function.
+# Row $i$ of `image` and row $i$ of `text` are a pair. The vectors have any length: normalise them. `logit_scale` is $s$, a scalar tensor of any value: its bounds are the subject of section 6, not of this function.
 
 
 # %%
@@ -633,8 +636,8 @@ for name, vision in (("ViT", SmallViT), ("ResNet", SmallResNet)):
 plots.show(
     figures.training_figure(curves, math.log(64), "equal vectors, ln 64"),
     "Figure 8. Training loss (nats) of your two models over steps, one run each. Thin dashed "
-    "line: equal vectors for all. Pale: each step; dark: the mean over as many steps as the axis "
-    "says. What to see: the pale lines start above ln 64, and both runs fall far below it.",
+    "line: equal vectors for all. Pale: each step; dark: the mean over 9 "
+    "steps. What to see: the pale lines start above ln 64, and both runs fall far below it.",
 )
 
 # %% [markdown]
@@ -668,7 +671,7 @@ print(f"mean of its halves: loss {halves:.2f}, length of the gradient {of_halves
 print(f"cosine of the two gradients: {torch.cosine_similarity(of_whole, of_halves, dim=0):.2f}")
 
 # %% [markdown]
-# The gradients differ in length and in direction: they belong to two different tasks. The halves have the lower loss, because each row has half as many negatives.
+# The gradients differ in length and in direction: they belong to two different tasks. The halves have the lower loss, because each row has 31 negatives instead of 63.
 #
 # ## 7. Does it work? Retrieval and its controls
 #
@@ -721,7 +724,7 @@ plots.show(
 )
 
 # %% [markdown]
-# The course's model of Figure 1 has the same parts. It is larger, sees larger images, and was trained on many more pairs; section "The paper beside ours" has the numbers. Its table for the six pairs of Figure 7:
+# The course's model of Figure 1 has the same parts. It is larger, sees larger images, and was trained on many more pairs, with shorter and vaguer captions; section "The paper beside ours" has the numbers. Its table for the six pairs of Figure 7:
 
 # %%
 plots.show(
@@ -749,11 +752,12 @@ plots.show(
     figures.controls_figure(report),
     "Figure 11. Share of right answers of the course's model beside its controls: retrieval "
     "among 256 held-out pairs, zero-shot classification of 512 images into 113 nouns. The "
-    "axes are logarithmic above 0.002. What to see: blank and shuffled images score about as "
-    "much as chance.",
+    "axes are logarithmic above 0.002. What to see: no control is above chance.",
 )
 
 # %% [markdown]
+# Why can a control be below chance? Blank images all get one class, so this score is the share of images that have it, in Figure 11 none. With shuffled images a good model ranks first the text of the image that it is shown, and that is never the tested one: a score below chance is right.
+#
 # Retrieval can be looked at directly. For three texts, the five most similar images:
 
 # %%
@@ -773,28 +777,31 @@ plots.show(
 # %% [markdown]
 # ## 8. What the temperature does
 #
-# The scale decides how peaked the softmax over the texts is. Two images can be chosen: the fifth one of Figure 10, and one for which the model finds a wrong text more similar than the right one. Six texts compete for each. For the fifth image they are those of Figure 10; for the other image, its own text and the five most similar wrong ones among the 200 pairs of Figure 12. Move the slider; the button beside it sets the scale that the model learned.
+# The scale decides how peaked the softmax over the texts is. Figure 13 has two images: the fifth one of Figure 10, and one for which the model finds a wrong text more similar than the right one. Six texts compete for each. For the fifth image they are those of Figure 10; for the other image, its own text and the five most similar wrong ones among the 200 pairs of Figure 12. Move the slider; the button beside it sets the scale that the model learned.
 
 # %%
 order = [4, 0, 1, 2, 3, 5]  # the fifth image; its own text first
 names = [f"{'right' if i == 4 else 'wrong'}: {six['text'][i]}" for i in order]
 learned = model.logit_scale.exp().item()
-cases = {"fifth of Figure 10": (training.similarity(model, six)[4, order], names)}
+cases = {"fifth of Figure 10": (six["images"][4], training.similarity(model, six)[4, order], names)}
 wrongly = temperature.ranked_wrongly(
     image_vectors, text_vectors, [held_out.text(index) for index in indices]
 )
 if wrongly:
-    cases["wrong text first"] = wrongly[1:]
+    number, *found = wrongly
+    cases["wrong text first"] = (held_out.images([indices[number]])[0], *found)
 temperature.temperature_player(cases, learned, start=5.0)
 HTML(
-    "<p><b>Figure 13.</b> Probabilities of six texts for one image at a chosen scale (without a "
-    "kernel: scale 5). Dashed: chance, 1/6. What to see: the larger the scale, the more the most "
-    "similar text gets, right or wrong.</p>"
+    "<p><b>Figure 13.</b> Probabilities of six texts for each of two images, at a chosen scale "
+    "(without a kernel: scale 5) and at the learned one. Dashed: chance, 1/6. What to see: the "
+    "larger the scale, the more the most similar text gets, right or wrong.</p>"
 )
 
 # %%
-for name, (cosines_of_one, _) in cases.items():
-    print(name)
+first_wrong = (image_vectors @ text_vectors.T).argmax(1) != torch.arange(len(indices))
+print(f"images with a wrong text first: {first_wrong.sum()} of {len(indices)}")
+for name, (_, cosines_of_one, texts) in cases.items():
+    print(f"{name}\n  {texts[0]}\n  most similar {texts[1 + cosines_of_one[1:].argmax()]}")
     for factor in (1.0, 14.3, learned, 100.0):
         shares = (factor * cosines_of_one).softmax(0)
         wrong = shares[1:]
@@ -804,7 +811,9 @@ for name, (cosines_of_one, _) in cases.items():
         )
 
 # %% [markdown]
-# Cosines differ by at most 2, so at scale 1 no text can be more than $e^2 = 7.4$ times as probable as another: the model cannot be certain. At the learned scale the model is nearly certain of the right text of the first image. The second image is the model's worst mistake among the 200: a wrong text has the higher cosine, by little. From the learned scale to 100 the wrong text gains, so this mistake becomes more expensive.
+# Cosines differ by at most 2, so at scale 1 no text can be more than $e^2 = 7.4$ times as probable as another: the model cannot be certain. At the learned scale the model is nearly certain of the right text of the first image. The second image is the larger of the model's two mistakes among the 200, as the cell above counts them: a wrong text has the higher cosine, by little. From the learned scale to 100 the wrong text gains, so this mistake becomes more expensive.
+#
+# One scale multiplies all cosines, so R@k and the chosen class stay the same; only probabilities and loss change.
 
 # %%
 plots.show(
@@ -824,7 +833,7 @@ for factor, loss in temperature.training_losses(model, train_pairs, batches, lea
     print(f"scale {factor:5.1f}: loss {loss:.4f}")
 
 # %% [markdown]
-# There the loss has its minimum below 100. Several captions of a batch fit more than one image ("a fox", "a photo of a fox"), and a confident model pays for each of them. The minimum is flat and still above the learned scale, so these captions explain a part of the difference only.
+# There the loss has its minimum below 100. Several captions of a batch fit more than one image ("a fox", "a photo of a fox"), and a confident model pays for each of them. That is a likely reason. The minimum is flat and still above the learned scale: such captions explain why the minimum is below 100, not why the learned scale is below the minimum.
 #
 # ## 9. Zero-shot classification
 #
@@ -892,12 +901,13 @@ print(f"chance: {1 / len(nouns):.3f}")
 # Try classes and templates of your own. Only words of the world's vocabulary are known: a real CLIP splits any word into pieces (byte-pair encoding), ours has whole words.
 
 # %%
-first = list(dict.fromkeys(scene.words[0] for scene in single.scenes(range(5))))
-figures.zero_shot_player(model, single.images(range(8)), first)
+own, *others = dict.fromkeys(scene.words[0] for scene in single.scenes(range(5)))
+figures.zero_shot_player(model, single.images(range(8)), others)  # the first image's own is missing
 HTML(
     "<p><b>Figure 15.</b> An image of a single thing and the probability of each class that you "
-    "write (without a kernel: of the classes shown). Dashed: chance. What to see: the "
-    "probabilities sum to 1 over the classes that are offered, even if none of them is right.</p>"
+    f"write. At first its own class, {own}, is not among them. Dashed: chance. What to see: the "
+    "probabilities sum to 1 over the classes that are offered, even if none of them is right. Add "
+    f"{own} to the classes: it takes nearly all.</p>"
 )
 
 # %% [markdown]
@@ -978,7 +988,7 @@ tables.facts_table()
 # </details>
 # <details><summary>Q: The lecture says that web data is noisy and that CLIP "gets stronger with weird stuff". Does noise help?</summary>
 #
-# Wrong pairs do not help: their targets are wrong. What helps is variety, which comes together with noise if one collects 400 million pairs instead of a clean million. The loss tolerates wrong pairs because their gradients do not add up, while those of right pairs do. Lesson 03 measures what different kinds of noise cost.
+# Wrong pairs do not help: their targets are wrong. What helps is variety, which comes together with noise if one collects 400 million pairs instead of a clean million. The loss tolerates wrong pairs, probably because their gradients do not add up, while those of right pairs do. Lesson 03 measures what different kinds of noise cost.
 #
 # </details>
 # <details><summary>Q: Why a batch of 32,768?</summary>

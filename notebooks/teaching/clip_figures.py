@@ -103,7 +103,7 @@ def pooling_diagram(tower):
         "pool",
         "attention",
         f"mean and tokens, ({1 + grid**2}, {width})",
-        "+ positions: keys, values",
+        "+ positions: query, keys, values",
         column=4,
         row=0,
         kind="trained",
@@ -144,6 +144,9 @@ def pairs_per_query_figure(candidates: Sequence[tuple], collected: Sequence[tupl
     }
     drawn = plots.curves(series, "rank of the query (1: most popular)", "pairs (log scale above 1)")
     axes, ticks = drawn.axes[0], (0, 1, 3, 10, 40, 100, 240)
+    for line in axes.lines[: len(series)]:  # ranks are counted, not measured: nothing lies between
+        line.set_linestyle("none")
+    axes.legend(loc="upper right")
     axes.set_yscale("symlog", linthresh=1)
     axes.set_yticks(ticks, [str(tick) for tick in ticks], minor=False)
     axes.set_ylim(-0.2, 320)

@@ -248,12 +248,19 @@ STEP = {
     "old gradients are added to the new ones: set them to zero in each step.": steps_by(
         order=("backward", "step", "clamp")
     ),
-    "nothing is learned: the optimiser's step() needs the gradients that backward() has just made.": (
+    "the parameters did not change: is step() called, and after backward(), with its gradients?": (
         steps_by(order=("clamp",)),
+        steps_by(order=("zero", "backward", "clamp")),
         steps_by(order=("backward", "zero", "step", "clamp")),
     ),
     "the optimiser steps before backward(): it uses the gradients of the step before.": steps_by(
         order=("step", "zero", "backward", "clamp")
+    ),
+    "the optimiser steps twice: one step on a batch.": steps_by(
+        order=("zero", "backward", "step", "step", "clamp")
+    ),
+    "the bounds are those of the temperature: s is the logarithm of the scale, from 0 to ln 100.": (
+        steps_by(low=-math.log(100), high=0.0)
     ),
     "the logit scale is not kept in its bounds.": steps_by(order=("zero", "backward", "step")),
     "the logit scale is clamped before the optimiser's step: afterwards it can be out of bounds.": (

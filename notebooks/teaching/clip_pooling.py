@@ -26,6 +26,7 @@ def attention_pool(
     scale: Callable = lambda width, heads: (width / heads) ** -0.5,
     split: Callable = lambda x, heads: x.unflatten(-1, (heads, -1)).transpose(1, 2),
     values_of: Callable | None = None,
+    join: Callable = lambda heads: heads.transpose(1, 2).flatten(2),
 ) -> Tensor:
     """Mean token as query: (B, P, D), positions (1 + P, D), four (D, D) matrices -> (B, D)."""
     x = torch.cat([tokens.mean(1, keepdim=True), tokens], dim=1) + positions
@@ -34,7 +35,7 @@ def attention_pool(
     pairs = (queries, w_query), (x, w_key), (values, w_value)
     q, k, v = (split(a @ w.T, heads) for a, w in pairs)
     weights = softmax(scale(tokens.shape[-1], heads) * q @ k.transpose(-2, -1))
-    pooled = (weights @ v).transpose(1, 2).flatten(2).mean(1)
+    pooled = join(weights @ v).mean(1)
     return pooled @ w_out.T
 
 
@@ -102,6 +103,9 @@ POOL = {
     "that is one head: split the width into `heads` parts.": lambda *a: attention_pool(*a[:-1], 1),
     "the heads are split wrongly: neighbouring numbers belong to one head.": partial(
         attention_pool, split=lambda x, heads: x.unflatten(-1, (-1, heads)).permute(0, 3, 1, 2)
+    ),
+    "the heads are joined with their numbers interleaved: put one head's d numbers after another's.": partial(
+        attention_pool, join=lambda heads: heads.permute(0, 2, 3, 1).flatten(2)
     ),
     "reshape alone mixes tokens and heads: split the last axis, (B, L, heads, d), and then transpose to (B, heads, L, d).": (
         partial(attention_pool, split=lambda x, heads: x.reshape(len(x), heads, x.shape[1], -1))

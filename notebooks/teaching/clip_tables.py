@@ -76,7 +76,7 @@ def paper_table() -> Markdown:
         ),
     ]
     lines = [
-        "| claim | paper | ours: first, second | seeds | verdict | reason |",
+        "| claim | paper | ours: first number; second number | seeds | verdict | reason |",
         "|---|---|---|---|---|---|",
     ]
     for claim, paper, higher, lower, reason in rows:

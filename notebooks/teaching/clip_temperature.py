@@ -6,13 +6,14 @@ import math
 import textwrap
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from vlmcourse import plots
 from vlmcourse.parts.losses import clip_loss
-from vlmcourse.widgets.interactive import dropdown, interactive, log_slider, row
+from vlmcourse.widgets.interactive import interactive, log_slider, row
 
 
 def temperature_figure(images: Tensor, texts: Tensor, learned: float):
@@ -74,30 +75,39 @@ def ranked_wrongly(images: Tensor, texts: Tensor, words: Sequence[str]) -> tuple
     return number, table[number, [number, *order]], names
 
 
-def at_scale(cosines: Tensor, scale: float, names: list[str]):
-    """Softmax of scale * cosines (texts,) of one picture, as bars; names label the texts, the right one first."""
-    probabilities = (scale * cosines).softmax(-1)
-    value = cross_entropy((scale * cosines)[None], torch.tensor([0])).item()
-    title = f"scale {scale:.1f}, temperature {1 / scale:.3f}, loss {value:.3f}"
+def at_scale(case: str, cosines: Tensor, names: Sequence[str], scale: float, learned: float):
+    """Softmax of the cosines (texts,) of one picture, at a chosen scale and at the learned one, as bars.
+
+    case  name of the picture;  names  of the texts, the right one first
+    """
+    bars: dict[str, dict[str, float]] = {name: {} for name in names}
+    losses, words = [], [f"chance {1 / len(names):.3f}"]
+    for word, factor in (("scale", scale), ("learned", learned)):
+        logits = factor * cosines
+        for name, share in zip(names, logits.softmax(-1).tolist()):
+            bars[name][f"{word} {factor:.1f}"] = share
+        loss = cross_entropy(logits[None], torch.tensor([0])).item()
+        losses.append(f"loss {loss:.3f} at {factor:.1f}")
     drawn = plots.probability_bars(
-        {
-            "\n".join(textwrap.wrap(name, 38)): {"probability": float(p)}
-            for name, p in zip(names, probabilities)
-        },
+        {"\n".join(textwrap.wrap(name, 38)): shares for name, shares in bars.items()},
         "probability",
         chance=1 / len(names),
-        title=title,
+        title=f"{case}\n{', '.join(losses)}",
     )
-    drawn.description = f"Scale {scale:.1f}, loss {value:.3f}. {drawn.description}"
+    for name, shares in bars.items():
+        words.append(f"{name}, {', '.join(f'{key} {p:.3f}' for key, p in shares.items())}")
+    drawn.description = f"Probabilities, {case}: {'; '.join((*losses, *words))}."
     return drawn
 
 
 def temperature_player(
-    cases: Mapping[str, tuple[Tensor, list[str]]], learned: float, start: float | None = None
+    cases: Mapping[str, tuple[np.ndarray, Tensor, Sequence[str]]],
+    learned: float,
+    start: float | None = None,
 ) -> None:
-    """Displays a choice of images, a slider for the scale, and a button for the learned one.
+    """Displays images with their texts' probabilities, a slider for the scale, and a button for the learned one.
 
-    cases  {image: (cosines (texts,), names of the texts)}, the right text first
+    cases  {name: (image (S, S, 3), cosines (texts,), names of the texts)}, the right text first
     start  where the slider stands at first; default: at the learned scale
     """
     import ipywidgets
@@ -106,8 +116,11 @@ def temperature_player(
     reset = ipywidgets.Button(description=f"learned: {learned:.1f}")
     rounded = min(100.0, max(1.0, math.floor(learned * 100) / 100))
     reset.on_click(lambda _: setattr(scale, "value", rounded))
-    image = dropdown("image", list(cases))
+    images = plots.pictures(np.stack([image for image, *_ in cases.values()]), list(cases))
     interactive(
-        [image, row(scale, reset)],
-        lambda: at_scale(cases[image.value][0], scale.value, cases[image.value][1]),
+        [row(scale, reset)],
+        lambda: plots.stack_figures(
+            images,
+            *(at_scale(name, *rest, scale.value, learned) for name, (_, *rest) in cases.items()),
+        ),
     )
