@@ -11,7 +11,7 @@
 # | | |
 # |---|---|
 # | Prerequisites | Python; PyTorch tensors, broadcasting, `nn.Module`; softmax |
-# | Time | about 110 minutes to work through (two sittings); Run All takes about 70 seconds on 2 cores |
+# | Time | about 110 minutes to work through (two sittings); Run All takes about 45 seconds on two free cores |
 # | Papers | Vaswani et al. 2017, *Attention Is All You Need*, [arXiv 1706.03762](https://arxiv.org/abs/1706.03762); Xiong et al. 2020, *On Layer Normalization in the Transformer Architecture*, [arXiv 2002.04745](https://arxiv.org/abs/2002.04745); Dao et al. 2022, *FlashAttention*, [arXiv 2205.14135](https://arxiv.org/abs/2205.14135) |
 #
 # Lesson 00 sorted vision-language models by how images and text meet. In nearly all of them they meet in attention layers. The models differ in which positions may attend to which: that is the mask. This lesson builds both, and the rest of the course uses them.

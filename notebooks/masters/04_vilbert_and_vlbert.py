@@ -12,7 +12,7 @@
 # | | |
 # |---|---|
 # | Prerequisites | lesson 01 (attention, padding masks), lesson 02 (image-text pairs, blind controls) |
-# | Time | about 120 minutes to work through (two sittings); Run All takes about 70 seconds on two cores |
+# | Time | about 120 minutes to work through (two sittings); Run All takes about 40 seconds on two free cores |
 # | Papers | *ViLBERT*, Lu et al. 2019, [arXiv 1908.02265](https://arxiv.org/abs/1908.02265); *VL-BERT*, Su et al. 2020, [arXiv 1908.08530](https://arxiv.org/abs/1908.08530); both build on *BERT*, Devlin et al. 2019, [arXiv 1810.04805](https://arxiv.org/abs/1810.04805) |
 #
 # Lessons 02 and 03 were about CLIP. It encodes picture and text separately and compares one vector with one vector. That is fast, but no word ever attends to a part of the picture. The two models of this lesson let every word attend to every region of the picture.

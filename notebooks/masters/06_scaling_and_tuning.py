@@ -12,7 +12,7 @@
 # | | |
 # |---|---|
 # | Prerequisites | lesson 05 (a language model: loss, next-token prediction, examples in the prompt) |
-# | Time | about 100 minutes to work through; Run All takes one to two minutes on two free cores |
+# | Time | about 100 minutes to work through; Run All takes about 40 seconds on two free cores |
 # | Papers | *Chinchilla*, Hoffmann et al. 2022, [arXiv 2203.15556](https://arxiv.org/abs/2203.15556); *Adapters*, Houlsby et al. 2019, [arXiv 1902.00751](https://arxiv.org/abs/1902.00751); *BitFit*, Ben Zaken et al. 2022, [arXiv 2106.10199](https://arxiv.org/abs/2106.10199); *Prompt tuning*, Lester et al. 2021, [arXiv 2104.08691](https://arxiv.org/abs/2104.08691) |
 #
 # Lesson 05 trained a small language model on texts about the world. It knows facts about 124 nouns, and it uses examples in its prompt. This lesson asks two questions about such models. How large should one be for a given compute budget? And how can a finished one learn a task without changing its weights?

@@ -12,7 +12,7 @@
 # | | |
 # |---|---|
 # | Prerequisites | lesson 01 (masks), lesson 02 (contrastive loss), lesson 04 (post-norm blocks, hard negatives), lesson 05 (language model loss, decoding) |
-# | Time | about 130 minutes to work through (two sittings); Run All takes about 90 seconds on two cores |
+# | Time | about 130 minutes to work through (two sittings); Run All takes about 55 seconds on two free cores |
 # | Papers | *BLIP: Bootstrapping Language-Image Pre-training for Unified Vision-Language Understanding and Generation*, Li et al. 2022, [arXiv 2201.12086](https://arxiv.org/abs/2201.12086); its losses come from *ALBEF*, Li et al. 2021, [arXiv 2107.07651](https://arxiv.org/abs/2107.07651), its queue from *MoCo*, He et al. 2019, [arXiv 1911.05722](https://arxiv.org/abs/1911.05722) |
 #
 # So far each model had one talent. CLIP (lesson 02) searches, but writes nothing. ViLBERT (lesson 04) reads picture and text together, but can't write either. Frozen (lesson 07) writes, but has no vector to search with. BLIP does all three with one text transformer. Its second half, cleaning captions from the web, is lesson 09.
