@@ -12,7 +12,7 @@
 # | | |
 # |---|---|
 # | Prerequisites | lesson 02 (CLIP's towers, loss and zero-shot classification); logistic regression |
-# | Time | about 125 minutes to work through (two sittings); Run All takes about 105 seconds on two free cores |
+# | Time | about 125 minutes to work through (two sittings); Run All takes about 70 seconds on two free cores |
 # | Papers | Radford et al. 2021, *Learning Transferable Visual Models From Natural Language Supervision*, [arXiv 2103.00020](https://arxiv.org/abs/2103.00020); Fang et al. 2022, *Data Determines Distributional Robustness in CLIP*, [arXiv 2205.01397](https://arxiv.org/abs/2205.01397) |
 #
 # In lesson 02 you built CLIP: an image tower and a text tower, trained so that a picture and its caption have similar unit vectors. You classified pictures *zero-shot*: each class is a sentence, and the nearest sentence is the answer. This lesson asks what such a model has learned, how its makers measured it, and where it fails.
