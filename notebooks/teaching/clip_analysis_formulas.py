@@ -204,10 +204,6 @@ def last_point(shots, accuracy, zero_shot) -> float:
     return below[-1] if below else float(shots[0])
 
 
-def nearest_point(shots, accuracy, zero_shot) -> float:
-    return float(min(zip(shots, accuracy), key=lambda pair: abs(pair[1] - zero_shot))[0])
-
-
 def clamped(shots, accuracy, zero_shot) -> float:
     return min(shots_worth(shots, accuracy, zero_shot), float(shots[-1]))
 

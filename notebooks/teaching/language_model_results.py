@@ -86,12 +86,6 @@ def without_best_head(induction: Mapping, row: str) -> Spread:
     return spread([head["accuracy without"] for head in best])
 
 
-def best_weights(induction: Mapping, row: str) -> Spread:
-    """The highest weight of a head on the right name, over seeds."""
-    rows = [one["heads"] for one in induction["rows"] if one["row"] == row]
-    return spread([max(head["own"] for head in heads) for heads in rows])
-
-
 def short(value: Spread) -> str:
     return f"{value.mean:.2f} ± {value.std:.2f}"
 

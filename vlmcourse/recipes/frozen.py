@@ -98,8 +98,9 @@ def thing_and_background(scene: world.Scene, rng: world.SeededRandom) -> str:
     """The caption that is learnt: "banana pink ."
 
     The language model reads "banana pink ." more often than any other description, and after one it expects the same words
-    again: with the right words instead of a picture the loss of a former one on these captions was 0.12, without any 2.67. So vectors that
-    are the right words predict the caption as well as anything can, and nothing else is to be learnt.
+    again. A former language model had a loss of 0.12 on these captions with the right words instead of the picture, and of
+    2.67 without any. So vectors that are the right words predict the caption as well as anything can, and nothing
+    else is to be learnt.
     """
     return f"{scene.words[0]} {scene.background} {STOP}"
 

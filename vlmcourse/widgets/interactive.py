@@ -26,19 +26,6 @@ def row(*widgets):
     return ipywidgets.HBox(widgets, layout={"flex_flow": "row wrap"})
 
 
-def row_with_labels(*widgets):
-    """The same for sliders whose values are words, with room for them: ipywidgets alone shows seven letters.
-
-    The style is sent once: a style that came with each new picture would have the browser lay out the whole page again.
-    """
-    import ipywidgets
-
-    style = ".vlmcourse .widget-readout { max-width: 9em !important; overflow: visible }"
-    box = row(*widgets, ipywidgets.HTML(f"<style>{style}</style>"))
-    box.add_class("vlmcourse")
-    return box
-
-
 def slider(description: str, value: float, low: float, high: float, step: float | None = None):
     """A slider of whole numbers, or of numbers in steps."""
     import ipywidgets
