@@ -96,10 +96,7 @@ def train_or_load(
             continue
         if candidate == path or notes["recipe"] == key:
             _load_weights(model, tensors)
-            history = [  # stages shipped before 30 November name the values of each step
-                Step(**values) if isinstance(values, dict) else Step(*values)
-                for values in notes["history"]
-            ]
+            history = [Step(*values) for values in notes["history"]]
             for step in history:
                 on_step(step)
             return TrainedStage(model.eval(), history, True, candidate)
