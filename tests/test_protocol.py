@@ -11,10 +11,12 @@ from vlmcourse.papers.blip import BLIP, BLIPConfig
 from vlmcourse.papers.blip2 import BLIP2, BLIP2EncoderDecoder, Stage1
 from vlmcourse.papers.flamingo import Flamingo, FlamingoConfig
 from vlmcourse.papers.frozen import Frozen, FrozenConfig
+from vlmcourse.papers.llava import LLaVA
 from vlmcourse.papers.qformer import QFormer, QFormerConfig
 from vlmcourse.parts import language
 from vlmcourse.parts.attention import KVCache
 from vlmcourse.parts.generation import beam_search, generate
+from vlmcourse.parts.image_features import ImageFeatures
 from vlmcourse.parts.vision import ViT
 
 IMAGE, PAD, START = 5, 0, 1
@@ -63,7 +65,13 @@ def flamingo():
     return model, 1
 
 
-MODELS = (blip, stage1, blip2, frozen, flamingo)
+def llava():
+    """On pictures of 16 pixels with patches of 16: a single vector each."""
+    vision = ImageFeatures(ViT(16, 16, 24, 2, 2), class_token=False)
+    return LLaVA(vision, language.tiny(40, 32, 2, 2), IMAGE), 1
+
+
+MODELS = (blip, stage1, blip2, frozen, flamingo, llava)
 
 
 def made(build):
