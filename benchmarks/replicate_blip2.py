@@ -7,7 +7,8 @@ queries  1, 2 and 4 queries in the place of 8, both stages
 beside   on the same pictures and captions as stage 2, for as many steps of as many pictures: Frozen before the same language
          model, and BLIP on the same CLIP's tower, which learns on, with a decoder of its own in the language model's place
 
-Trained stages are cached, rows are kept as they come: a run that was stopped goes on.
+Trained stages are cached, rows are kept as they come: a run that was stopped goes on. Each row says before which language
+model it was measured; rows of another one are measured anew.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from vlmcourse.recipes.frozen import (
     episode_accuracy,
     vqa_episodes,
 )
+from vlmcourse.training.checkpoint import checksum
 from vlmcourse.training.scale import Scale
 from vlmcourse.world.prompts import blank_images, swap_pictures
 
@@ -228,14 +230,26 @@ def main(
             for kind in SEEING + KNOWING
         },
     }
+    reader = {
+        "language model": checksum(
+            recipes.get("language").train_or_load(size).model.lm.state_dict()
+        )[:16]
+    }
     before = load_matching_results(name, **facts)
-    kept = {part: [] if fresh and part in only else before.get(part, []) for part in PARTS}
+    kept = {
+        part: [
+            one
+            for one in before.get(part, [])
+            if reader.items() <= one.items() and not (fresh and part in only)
+        ]
+        for part in PARTS
+    }
     for part, rows in planned(size, recipe.tower(size), count, seeds).items():
         for (row_name, seed), measure in rows.items():
             if part in only and not any(
                 one["row"] == row_name and one["seed"] == seed for one in kept[part]
             ):
-                kept[part].append(measure())
+                kept[part].append({**measure(), **reader})
                 save_results(
                     name, kept["rows"], **facts, beside=kept["beside"], queries=kept["queries"]
                 )

@@ -4,17 +4,18 @@
 
 Chinchilla's second approach (Hoffmann et al. 2022, Sec. 3.2): fix the floating-point operations C = 6 N D, train models of
 several sizes N on D = C / (6 N) tokens each. Every run has its own learning-rate schedule, which ends when its tokens end.
-Rows that the file has already are kept.
+Rows that the file has already are kept. "exponents": of each seed, the slope of the best size over compute on a log-log plot.
 """
 
 from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
 
+import numpy as np
 import torch
 import typer
 
-from teaching import scaling_models
+from teaching import scaling_models, scaling_valley
 from vlmcourse.evaluation import load_results, save_results
 
 app = typer.Typer(add_completion=False)
@@ -34,6 +35,26 @@ def at_equal_compute(flops: float, width: int, batch: int, seed: int) -> dict[st
     row = scaling_models.train(width, flops / (6 * size), batch, seed, corpus=8_000_000)
     print(row, flush=True)
     return {"flops": flops, "seed": seed, **row}
+
+
+def exponents(rows: list[dict]) -> list[dict]:
+    """The exponent of each seed whose every budget has a best size inside."""
+    found, budgets = [], sorted({row["flops"] for row in rows})
+    for seed in sorted({row["seed"] for row in rows}):
+        runs = [
+            [row for row in rows if (row["flops"], row["seed"]) == (flops, seed)]
+            for flops in budgets
+        ]
+        if min(map(len, runs)) < 3:
+            continue  # a parabola needs three sizes
+        best = [
+            scaling_valley.valley([row["parameters"] for row in run], [row["loss"] for row in run])
+            for run in runs
+        ]
+        if len(budgets) > 1 and all(inside for _, inside in best):
+            slope = np.polyfit(np.log(budgets), np.log([size for size, _ in best]), 1)[0]
+            found.append({"seed": seed, "exponent": float(slope)})
+    return found
 
 
 @app.command()
@@ -56,7 +77,8 @@ def main(scale: str = "laptop", seeds: int = 3, workers: int = 1) -> None:
             ]
             for job in jobs:
                 rows.append(job.result())
-                save_results(name, rows, scale=scale)
+                save_results(name, rows, scale=scale, exponents=exponents(rows))
+    save_results(name, rows, scale=scale, exponents=exponents(rows))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 README.md            the table of lessons, from the heads of notebooks/masters/
 docs/ARCHITECTURE.md the tree of packages, from the first line of each package's docstring
+docs/RESULTS.md      the lecture's directions with our verdicts, from benchmarks/results/
 """
 
 import ast
@@ -44,9 +45,17 @@ def package_tree(root: Path = ROOT) -> str:
     )
 
 
+def verdicts(root: Path = ROOT) -> str:
+    """The tables of the lecture's directions."""
+    from vlmcourse.evaluation.directions import as_markdown, directions
+
+    return as_markdown(directions())
+
+
 MADE = {
     "README.md": {"lessons": lesson_table},
     "docs/ARCHITECTURE.md": {"packages": package_tree},
+    "docs/RESULTS.md": {"directions": verdicts},
 }
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from teaching import capfilt as recipe
+from teaching import minimal_pairs
 from teaching.blip_tasks import (
     Dialogues,
     Questions,
@@ -324,11 +325,16 @@ def test_a_closer_look_has_each_sibling_s_text_as_the_wrong_one():
     assert found["itm"].item() == pytest.approx(
         -torch.cat([said[:8, 1], said[8:, 0]]).mean().item(), abs=1e-5
     )
-    assert MinimalPairsBLIP(model.blip, contrast=True).losses(batch).keys() == {
-        "itm",
-        "lm",
-        "itc",
-    }
+    repainted = {**batch, "pixel_values": batch["pixel_values"].clone()}
+    repainted["pixel_values"][1::2] = 0
+    with torch.no_grad():
+        beside, alone = (
+            [MinimalPairsBLIP(model.blip, rows).losses(one) for one in (batch, repainted)]
+            for rows in (minimal_pairs.siblings, minimal_pairs.ordinary)
+        )
+    assert beside[0].keys() == alone[0].keys() == {"itm", "lm", "itc"}
+    assert beside[0]["itc"].item() != pytest.approx(beside[1]["itc"].item(), abs=1e-4)
+    assert alone[0]["itc"].item() == pytest.approx(alone[1]["itc"].item(), abs=1e-6)
     report = close_report(model, 16)
     assert report.keys() == {"match", "contrast", "match, above or below", "match, left or right"}
     assert all(0 <= value <= 1 for value in report.values())

@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 import torch
 
-from teaching.minimal_pairs import MinimalPairsBLIP, nouns
+from teaching.minimal_pairs import MinimalPairsBLIP, nouns, siblings
 from vlmcourse import recipes
 from vlmcourse.parts.generation import beam_search, generate, greedy
 from vlmcourse.recipes.features import PixelSource
@@ -31,7 +31,7 @@ def minimal_pairs():
         "train", SMOKE.image_size, things=(2, 2), change=swap_positions, noun_subset=nouns()
     )
     blip = recipes.blip.new_blip(recipes.blip.blip_config(SMOKE))
-    return MinimalPairsBLIP(blip, contrast=True), pairs.batch(range(6))
+    return MinimalPairsBLIP(blip, siblings), pairs.batch(range(6))
 
 
 def flamingo_on_pixels():

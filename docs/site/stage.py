@@ -19,7 +19,12 @@ TITLES = {
     "Lessons": ("notebooks/[0-9]*.ipynb", "notebooks/explorers.ipynb"),
     "Assignments": ("assignments/*/student/*.ipynb", "assignments/P_project/*.md"),
     "For instructors": ("SYLLABUS.md", "docs/INSTRUCTORS.md", "docs/discussion/README.md"),
-    "Look it up": ("docs/GLOSSARY.md", "docs/ARCHITECTURE.md", "docs/DECISIONS.md"),
+    "Look it up": (
+        "docs/GLOSSARY.md",
+        "docs/RESULTS.md",
+        "docs/ARCHITECTURE.md",
+        "docs/DECISIONS.md",
+    ),
     "The project": ("CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"),
 }
 """Captions of the side bar, and which files stand below each."""

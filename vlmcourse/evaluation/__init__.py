@@ -12,6 +12,7 @@ hallucination   POPE, nouns that the picture doesn't show
 controls        blind and shuffled pictures, spread over seeds, verdicts
 results         measured results in files
 published       the papers' own numbers
+directions      the lecture's directions, with our verdicts
 """
 
 from vlmcourse.evaluation.captioning import (

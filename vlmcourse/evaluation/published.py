@@ -25,7 +25,7 @@ class PublishedTable:
     note: str = ""
 
     def value(self, row: str, column: str) -> Cell:
-        """The cell of a column in the one row whose first cells, joined by ", ", begin with `row`.
+        """The cell of a column in the one row whose first cells, joined by ", ", are `row`, or else begin with it.
 
         Raises KeyError, with what there is, for an unknown column or a row that is missing or ambiguous.
         """
@@ -36,7 +36,9 @@ class PublishedTable:
         labels = [
             ", ".join(str(cell) for cell in cells if isinstance(cell, str)) for cells in self.rows
         ]
-        matching = [number for number, label in enumerate(labels) if label.startswith(row)]
+        matching = [number for number, label in enumerate(labels) if label == row] or [
+            number for number, label in enumerate(labels) if label.startswith(row)
+        ]
         if len(matching) != 1:
             raise KeyError(
                 f"{len(matching)} rows of {self.name} begin with '{row}': {'; '.join(labels)}."

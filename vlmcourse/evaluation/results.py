@@ -24,10 +24,11 @@ def spread_over_seeds(rows: Sequence[Mapping], name: str, *path: str | tuple[str
         raise ValueError(
             f"no row '{name}' was measured; expected one of: {', '.join(sorted({row['row'] for row in rows}))}."
         )
-    return spread([_inside(row, path) for row in measured])
+    return spread([measurement(row, path) for row in measured])
 
 
-def _inside(values: Mapping | float, path: Sequence[str | tuple[str, ...]]) -> float:
+def measurement(values: Mapping | float, path: Sequence[str | tuple[str, ...]]) -> float:
+    """A number inside a row; a tuple of keys is the mean over them. Raises ValueError, with what is there, for a missing key."""
     if not isinstance(values, Mapping):
         if path:
             raise ValueError(f"no measurement '{path[0]}': there is a number, {values}, already.")
@@ -35,7 +36,7 @@ def _inside(values: Mapping | float, path: Sequence[str | tuple[str, ...]]) -> f
     keys = path[0] if isinstance(path[0], tuple) else path[:1]
     if missing := [key for key in keys if key not in values]:
         raise ValueError(f"no measurement '{missing[0]}'; expected one of: {', '.join(values)}.")
-    return statistics.fmean(_inside(values[key], path[1:]) for key in keys)
+    return statistics.fmean(measurement(values[key], path[1:]) for key in keys)
 
 
 def _results_folder() -> Path:
