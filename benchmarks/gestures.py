@@ -80,6 +80,22 @@ def drag(selector: str, right: float, down: float = 0) -> Gesture:
     return act
 
 
+def drop(selector: str, target: str) -> Gesture:
+    """Drags an element to the middle of another one."""
+
+    def act(explorer) -> None:
+        mouse, places = explorer.page.mouse, []
+        for one in (selector, target):
+            box = explorer.locator(one).first.bounding_box()
+            places.append((box["x"] + box["width"] / 2, box["y"] + box["height"] / 2))
+        mouse.move(*places[0])
+        mouse.down()
+        mouse.move(*places[1], steps=4)
+        mouse.up()
+
+    return act
+
+
 GESTURES: dict[str, dict[str, Gesture]] = {
     "masks": {
         "hover a row": hover('[data-query="5"][data-at="2"]'),
@@ -118,6 +134,18 @@ GESTURES: dict[str, dict[str, Gesture]] = {
         "gap": press("modality gap"),
         "hover a point": hover("[data-point='7']"),
         "close the gap": write("close the gap", "1"),
+    },
+    "few_shot": {
+        "drag a picture to a place": drop("[data-picture='4']", "[data-place='0']"),
+        "click a picture": click("[data-picture='5']"),
+        "Enter on a picture": key("[data-picture='0']", "Enter"),
+        "choose a name": choose("name in example 1", "blicket"),
+        "hover a word": hover("[data-word='4']"),
+        "word by arrow key": key("[role=application]", "ArrowRight"),
+        "exchange the names": press("Exchange the names"),
+        "exchange two pictures by dragging": drop("[data-place='0']", "[data-place='1']"),
+        "take one away by Delete": key("[data-place='0']", "Delete"),
+        "no examples": press("No examples"),
     },
     "attention": {
         "hover a word": hover("[data-row='1']"),

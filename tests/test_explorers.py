@@ -23,7 +23,7 @@ from vlmcourse.widgets.explorers import (
     sampling,
     scene,
 )
-from vlmcourse.world import tokenizer
+from vlmcourse.world import interleaved, tokenizer
 
 SCALE = Scale.of("smoke")
 
@@ -299,27 +299,63 @@ def test_maps_that_point_at_the_thing_and_maps_that_know_nothing():
     assert clever["weight on it"] > 0.9 and clever["brightest on it"] == 1
 
 
-def test_few_shot_prompts_say_which_picture_is_whose_and_lose_their_support(flamingo):
-    made = few_shot.prompt([("cat", "dax"), ("car", "blicket")], "cat")
+def test_few_shot_prompts_name_their_pictures_and_lose_their_support():
+    made = few_shot.prompt([(("cat", 0), "dax"), (("car", 1), "blicket")], ("cat", 1))
     assert [part for part in made if isinstance(part, str)] == [
         "this is a dax .",
         "this is a blicket .",
         "this is a",
     ]
-    assert [part.words[0] for part in made if not isinstance(part, str)] == ["cat", "car", "cat"]
+    scenes = [part for part in made if not isinstance(part, str)]
+    assert [scene.words[0] for scene in scenes] == ["cat", "car", "cat"] and scenes[0] != scenes[2]
     bare = few_shot.without_support(made)
     assert sum(not isinstance(part, str) for part in bare) == 1 and bare[-2] == made[-2]
-    answer = explorer_models.naming_function(flamingo.model.model, SCALE.image_size)
-    shown = few_shot.few_shot_figure(answer, [("cat", "dax"), ("car", "blicket")], "cat")
-    assert [len(one.axes[0].images) for one in shown.figures] == [3, 0, 0]
-    widths = [bar.get_width() for bar in shown.figures[2].axes[0].patches]
-    assert (
-        sum(widths) == pytest.approx(2, abs=1e-3)
-        and "<image>(3) this(3) is(3) a(3)" in shown.description
-    )
-    assert few_shot.few_shot_figure(answer, [], "cat").description
     with pytest.raises(ValueError, match="2 words; expected one"):
-        few_shot.prompt([("cat", "big dax")], "cat")
+        few_shot.prompt([(("cat", 0), "big dax")], ("cat", 0))
+
+
+def test_names_have_the_model_s_probabilities_however_prompts_are_batched(flamingo):
+    model = flamingo.model.model
+    pages = [
+        few_shot.prompt(examples, query)
+        for count in (0, 2)
+        for examples, query in few_shot.short_prompts(
+            [("cat", 0), ("car", 0)], ("dax", "wug"), count
+        )
+    ]
+    rows = explorer_models.naming_function(model, SCALE.image_size, batch=7)(pages, ["dax", "wug"])
+    assert len(rows) == len(pages) == 2 + 32
+    names = tokenizer.encode(["dax", "wug"])[:, 1]
+    for number in (0, 5, 33):
+        batch = interleaved.chunked_prompts([pages[number]], SCALE.image_size).batch([0])
+        with torch.no_grad():
+            logits = model(batch["ids"], **model.vision_context(batch["pixel_values"]))[0, -1]
+        expected = logits[names].softmax(-1).tolist()
+        assert list(rows[number].values()) == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_builder_keeps_every_short_prompt_and_asks_for_the_others(shown):
+    asked = []
+
+    def answer(pages, names):
+        asked.extend(pages)
+        return [dict(zip(names, (len(page) / 8, 1 - len(page) / 8))) for page in pages]
+
+    explorers.few_shot_builder(answer, ("cat", "dog"))
+    ((widget, static, _),) = shown
+    answers = static[explorer.MIME]["data"]["answers"]
+    sizes = [{name: len(base64.b64decode(one[name])) for name in one} for one in answers]
+    assert sizes == [{"given": 4 * 8**n, "blind": 4 * 2**n} for n in range(3)]
+    assert set(base64.b64decode(answers[2]["given"])) == {round(255 * 6 / 8)}
+    assert set(base64.b64decode(answers[2]["blind"])) == {round(255 * 4 / 8)}
+    assert "dax 0.75 with the examples' pictures and 0.50 without" in static["text/plain"]
+    question = {"examples": [["owl", 0, "wug"]], "query": ["owl", 1], "names": ["wug", "dax"]}
+    widget.question = {"number": 1, **question}
+    assert widget.answer["value"] == [{"wug": 0.5, "dax": 0.5}, {"wug": 0.375, "dax": 0.625}]
+    assert asked[-2] == few_shot.prompt([(("owl", 0), "wug")], ("owl", 1))
+    widget.question = {"number": 2, "word": "owl", "picture": 1}
+    widget.question = {"number": 3, "word": "zebrafish", "picture": 0}
+    assert "no noun 'zebrafish'" in widget.answer["error"]
 
 
 def test_a_threshold_counts_exactly(shown):

@@ -21,7 +21,6 @@ pytestmark = pytest.mark.skipif(
 )
 NAMES = {
     "gate_explorer",
-    "few_shot_builder",
     "scene_maker",
 }
 

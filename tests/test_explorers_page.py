@@ -12,14 +12,18 @@ pytest.importorskip("playwright.sync_api", reason="no playwright: pip install pl
 
 from benchmarks import browser, gestures  # noqa: E402
 from vlmcourse.parts.generation import beam_search  # noqa: E402
-from vlmcourse.widgets.explorer import source  # noqa: E402
-from vlmcourse.widgets.explorers import masks, sampling  # noqa: E402
+from vlmcourse.parts.masks import phi  # noqa: E402
+from vlmcourse.widgets import explorers, interactive  # noqa: E402
+from vlmcourse.widgets.explorer import MIME, source  # noqa: E402
+from vlmcourse.widgets.explorers import few_shot, masks, sampling  # noqa: E402
 from vlmcourse.world import tokenizer  # noqa: E402
+from vlmcourse.world.interleaved import END_OF_CHUNK, IMAGE_TEXT  # noqa: E402
+from vlmcourse.world.pages import page_text  # noqa: E402
 
 pytestmark = pytest.mark.skipif(
     browser.CHROMIUM is None, reason="no browser: apt-get install chromium"
 )
-PHONE = {"viewport": {"width": 390, "height": 844}}
+PHONE = {"viewport": {"width": 360, "height": 740}}
 TEXTS = {"packed documents": "a cat | a dog", "ViLBERT, VL-BERT: padding only": "a cat <pad> <pad>"}
 
 
@@ -62,7 +66,7 @@ def test_it_fits_a_phone(chromium, module):
     with gestures.explorer_page(chromium, module, **PHONE) as page:
         for act in gestures.GESTURES[module].values():
             gestures.reaction(page.locator(".explorer"), act)
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
 @pytest.mark.skipif(
@@ -151,3 +155,72 @@ def test_the_browser_decodes_as_the_course_does(chromium):
         gestures.press("Step")(page.locator(".explorer"))
         assert page.locator("[data-kind=kept], [data-kind=taken]").count() <= 2
         assert page.locator(".explorer strong").inner_text() == trees["a cat"][""]["words"][0]
+
+
+@pytest.fixture
+def few_shots(monkeypatch):
+    """The few-shot builder's data, of a model whose answer to each prompt is another number."""
+    seen, answers = [], {}
+
+    def number(page) -> float:
+        return answers.setdefault(tuple(page), (7 * len(answers) % 256) / 255)
+
+    def answer(pages, names):
+        return [dict(zip(names, (number(page), 1 - number(page)))) for page in pages]
+
+    monkeypatch.setattr(interactive, "display_widget", lambda *given: seen.append(given))
+    explorers.few_shot_builder(answer)
+    return seen[0][1][MIME]["data"], answers
+
+
+def test_the_browser_writes_the_course_s_prompts_and_finds_their_answers(chromium, few_shots):
+    data, answers = few_shots
+    pictures = [(one["word"], one["number"]) for one in data["pictures"]]
+    prompts = [([], 3), ([(4, "blicket")], 0), ([(5, "dax"), (1, "blicket")], 2)]
+    with gestures.explorer_page(chromium, "few_shot", data) as page:
+        root = page.locator(".explorer")
+        for examples, query in prompts:
+            gestures.press("No examples")(root)
+            for place, (picture, name) in enumerate(examples):
+                gestures.drop(f"[data-picture='{picture}']", f"[data-place='{place}']")(root)
+                page.get_by_label(f"name in example {place + 1}").select_option(name)
+            gestures.drop(f"[data-picture='{query}']", "[data-place='2']")(root)
+            parts = few_shot.prompt(
+                [(pictures[picture], name) for picture, name in examples], pictures[query]
+            )
+            words = page_text(parts, IMAGE_TEXT, END_OF_CHUNK).split()
+            numbers = phi(torch.tensor([word == "<image>" for word in words])).tolist()
+            read = page.locator("[data-word]").evaluate_all(
+                "all => all.map(one => [one.firstChild.textContent, +one.dataset.phi])"
+            )
+            assert read == [list(pair) for pair in zip(words, numbers)]
+            for name, pages in {"answer": parts, "blind": few_shot.without_support(parts)}.items():
+                label = page.locator(f"[data-{name}=dax] text").last.text_content()
+                assert float(label) == pytest.approx(answers[tuple(pages)], abs=0.005)
+
+
+def test_a_finger_drags_a_picture_into_the_prompt_and_out_of_it(chromium, few_shots):
+    with gestures.explorer_page(chromium, "few_shot", few_shots[0], has_touch=True) as page:
+        touch = page.context.new_cdp_session(page)
+
+        def finger(start, end) -> None:
+            for kind, places in (("Start", [start]), ("Move", [end]), ("Move", [end]), ("End", [])):
+                page.wait_for_timeout(100)  # a tap after a fling would only stop it
+                points = [{"x": x, "y": y} for x, y in places]
+                touch.send(
+                    "Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": points}
+                )
+
+        def middle(selector):
+            box = page.locator(selector).bounding_box()
+            return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+        def holds(what: str) -> None:
+            page.locator(f"[data-place='0'][aria-label*='{what}']").wait_for(timeout=5000)
+
+        finger(middle("[data-picture='4']"), middle("[data-place='0']"))
+        holds("picture of car")
+        finger(middle("[data-place='0']"), (900, 40))
+        holds("empty")
+        page.touchscreen.tap(*middle("[data-picture='2']"))
+        holds("picture of dog")

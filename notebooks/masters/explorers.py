@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Explorers: play with every model of the course
 #
-# Eight things to play with, and a model to watch while it learns. Each shows real modules, masks and trained stages; each can be reached by keyboard (Tab, arrows, typing), and says in words what it shows. Masks, CLIP, sampling, attention and CapFilt's threshold need no kernel: they are alive on the course's site, with what was saved when the page was made. With a kernel they take any text. Of the others a still stays.
+# Eight things to play with, and a model to watch while it learns. Each shows real modules, masks and trained stages; each can be reached by keyboard (Tab, arrows, typing), and says in words what it shows. Masks, CLIP, sampling, few shots, attention and CapFilt's threshold need no kernel: they are alive on the course's site, with what was saved when the page was made. With a kernel they take any text. Of the others a still stays.
 #
 # The stages are trained the first time, and found in the cache from then on. At scale `smoke` that takes a minute, and the models are toys that have learnt next to nothing; `VLMCOURSE_SCALE=laptop vlmcourse lab` plays with the lessons' models, after as long as the lessons take to train them. The line below says which one made the stills on this page.
 
@@ -74,7 +74,7 @@ explorers.gate_explorer(
 # %% [markdown]
 # ## Few shots
 #
-# Give things new names, then ask. The ribbon says which picture each word sees. The second bar is the control: the same words without the examples' pictures. Lesson 11's Flamingo binds names to pictures in two runs of three. Does this one? How few examples does it need, and how alike may the things be?
+# Drag pictures into a prompt and give them names that mean nothing elsewhere; the last picture is asked about. The small numbers say which picture each word attends to. The grey bars are the control: the same words without the examples' pictures. Before you look: what should they show if the names are learnt from the pictures? Then exchange the names. Does one example suffice? What does the model call a thing that has no name in the prompt? With a kernel: more examples, other things, other names.
 
 # %%
 explorers.few_shot_builder(explorer_models.naming_function(flamingo, size))

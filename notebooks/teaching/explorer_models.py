@@ -31,7 +31,9 @@ from vlmcourse.training.stages import TrainedStage
 from vlmcourse.widgets.explorers.attention import AttentionFunction
 from vlmcourse.widgets.explorers.scene import Ask
 from vlmcourse.world import interleaved, tokenizer
-from vlmcourse.world.pages import Part
+from vlmcourse.world.interleaved import END_OF_CHUNK, IMAGE_TEXT
+from vlmcourse.world.pages import Part, page_text
+from vlmcourse.world.prompts import pad_left
 
 MOST = 8
 """Answers that are shown."""
@@ -260,17 +262,31 @@ def _covered(low: float, high: float, side: int) -> Tensor:
 
 
 def naming_function(
-    model: Flamingo, size: int
+    model: Flamingo, size: int, batch: int = 128
 ) -> Callable[[Sequence[Sequence[Part]], Sequence[str]], list[dict[str, float]]]:
-    """(prompts, names) -> for each prompt {name: probability among these names} of the next word."""
+    """(prompts, names) -> for each prompt {name: probability among these names} of the next word.
+
+    Each picture's latents are computed once. batch: prompts at a time
+    """
+    latents: dict[world.Scene, Tensor] = {}
+
+    def context(pages: Sequence[Sequence[Part]]) -> dict[str, Tensor]:
+        scenes = [part for page in pages for part in page if not isinstance(part, str)]
+        if new := [scene for scene in dict.fromkeys(scenes) if scene not in latents]:
+            pixel_values = world.to_pixels([world.render(scene, size) for scene in new])
+            latents.update(zip(new, model.vision_context(pixel_values)["media"]))
+        return {"media": torch.stack([latents[scene] for scene in scenes])}
 
     def answer(pages: Sequence[Sequence[Part]], names: Sequence[str]) -> list[dict[str, float]]:
-        batch = interleaved.chunked_prompts(pages, size).batch(range(len(pages)))
+        chosen, rows = tokenizer.encode(names)[:, 1], []
         with eval_mode(model):
-            context = model.vision_context(batch["pixel_values"])
-            last = model(batch["ids"], padding_mask=batch["padding_mask"], **context)[:, -1]
-        rows = last[:, tokenizer.encode(names)[:, 1]].softmax(-1)
-        return [dict(zip(names, row)) for row in rows.tolist()]
+            for start in range(0, len(pages), batch):
+                some = pages[start : start + batch]
+                texts = [page_text(page, IMAGE_TEXT, END_OF_CHUNK) for page in some]
+                inputs = pad_left(tokenizer.encode(texts))
+                logits = model(**inputs, **context(some))[:, -1, chosen]
+                rows += logits.softmax(-1).tolist()
+        return [dict(zip(names, row)) for row in rows]
 
     return answer
 

@@ -1,30 +1,28 @@
-"""The few-shot builder: a prompt of pictures and names, the picture that each word attends to, and what the pictures contribute."""
+"""The few-shot builder: a prompt of pictures and names, the picture that each word attends to, and what the pictures contribute.
+
+`few_shot.js` draws the prompt; the answers come from here, saved for all short prompts of a few pictures, or from the kernel.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-
-import numpy as np
-import torch
+import base64
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
 
 from vlmcourse import world
-from vlmcourse.parts.masks import phi
-from vlmcourse.plots import image_index_strip, pictures, probability_bars, stack_figures
-from vlmcourse.widgets.interactive import (
-    NARROW,
-    dropdown,
-    interactive,
-    row,
-    show_only,
-    slider,
-    text_field,
-)
+from vlmcourse.widgets.explorer import picture_address, show_explorer
 from vlmcourse.world import tokenizer
-from vlmcourse.world.pages import Part, page_text
+from vlmcourse.world.pages import Part
 from vlmcourse.world.scenes import SeededRandom
 
 Answer = Callable[[Sequence[Sequence[Part]], Sequence[str]], Sequence[Mapping[str, float]]]
-MAX_EXAMPLES = 4
+Picture = tuple[str, int]
+"""A noun and a number, see portrait."""
+Example = tuple[Picture, str]
+"""A picture and the name that the prompt gives to it."""
+THINGS, NAMES = ("cat", "dog", "car"), ("dax", "blicket")
+SAVED_EXAMPLES, MAX_EXAMPLES = 2, 4
+"""Examples of the prompts whose answers are saved, and of those that the kernel answers."""
 
 
 def portrait(word: str, number: int) -> world.Scene:
@@ -33,20 +31,20 @@ def portrait(word: str, number: int) -> world.Scene:
     return world.scenes.arrange((word,), draws.choice(tuple(world.BACKGROUNDS)), draws)
 
 
-def prompt(examples: Sequence[tuple[str, str]], query: str) -> tuple[Part, ...]:
-    """'<picture> this is a dax .' for each (noun, name), then the picture of `query` with the sentence left open.
+def prompt(examples: Sequence[Example], query: Picture) -> tuple[Part, ...]:
+    """'<picture> this is a dax .' for each example, then the picture of `query` with the sentence left open.
 
     Raises ValueError for a name of several words, or one that the tokenizer doesn't know.
     """
     parts: list[Part] = []
-    for number, (word, name) in enumerate(examples):
+    for picture, name in examples:
         if len(tokenizer.split_words(name)) != 1:
             raise ValueError(
                 f"the name '{name}' is {len(tokenizer.split_words(name))} words; expected one."
             )
         tokenizer.encode([name])  # its message says which words are known
-        parts += [portrait(word, number), f"this is {world.article(name)} ."]
-    return *parts, portrait(query, len(examples)), "this is a"
+        parts += [portrait(*picture), f"this is {world.article(name)} ."]
+    return *parts, portrait(*query), "this is a"
 
 
 def without_support(parts: Sequence[Part]) -> tuple[Part, ...]:
@@ -55,59 +53,81 @@ def without_support(parts: Sequence[Part]) -> tuple[Part, ...]:
     return tuple(part for index, part in enumerate(parts) if isinstance(part, str) or index == last)
 
 
-def few_shot_figure(
-    answer: Answer, examples: Sequence[tuple[str, str]], query: str, size: int = 64
-):
-    """The prompt's pictures, the image that each word attends to, and the answer with and without the support's pictures."""
-    parts = prompt(examples, query)
-    shown = [part for part in parts if not isinstance(part, str)]
-    words = page_text(parts, end_of_chunk="<EOC>").split()
-    numbers = phi(torch.tensor([word == "<image>" for word in words])).tolist()
-    choices = list(dict.fromkeys([name for _, name in examples] or tokenizer.INVENTED[:2]))
-    if len(choices) < 2:
-        choices.append(next(word for word in tokenizer.INVENTED if word not in choices))
-    given, blind = answer([parts, without_support(parts)], choices)
-    captions = [f"{i + 1}: this is {world.article(name)}" for i, (_, name) in enumerate(examples)]
-    captions.append(f"{len(shown)}: this is a ?")
-    first = pictures(np.stack([world.render(scene, size) for scene in shown]), captions)
-    last = probability_bars(
-        {
-            name: {"with the examples' pictures": given[name], "without them": blind[name]}
-            for name in choices
-        },
-        "probability among these names",
-        chance=1 / len(choices),
+def short_prompts(
+    pictures: Sequence[Picture], names: Sequence[str], count: int
+) -> Iterator[tuple[tuple[Example, ...], Picture]]:
+    """All prompts of `count` examples and a query: the last one's picture changes fastest, the first example's slowest."""
+    for examples in product(product(pictures, names), repeat=count):
+        for query in pictures:
+            yield examples, query
+
+
+def saved_answers(
+    answer: Answer, pictures: Sequence[Picture], names: tuple[str, str], count: int
+) -> dict[str, str]:
+    """{"given", "blind"}: the first name's probability for all `short_prompts`, with the examples' pictures and without, as
+    base64 of one byte each, 255 for 1. Without them only names and query matter: {"blind"} has one byte for each of those."""
+
+    def packed(pages: list[Sequence[Part]]) -> str:
+        rows = answer(pages, names)
+        return base64.b64encode(bytes(round(255 * row[names[0]]) for row in rows)).decode()
+
+    blind = short_prompts([pictures[0]], names, count)  # of its queries only the first
+    return {
+        "given": packed([prompt(*given) for given in short_prompts(pictures, names, count)]),
+        "blind": packed(
+            [
+                without_support(prompt(examples, query))
+                for examples, _ in blind
+                for query in pictures
+            ]
+        ),
+    }
+
+
+def describe(examples: Sequence[Example], query: Picture, given: Mapping, blind: Mapping) -> str:
+    """A prompt and its answers in words."""
+    shown = ", ".join(f"{word} named {name}" for (word, _), name in examples) or "no examples"
+    answers = ", ".join(
+        f"{name} {given[name]:.2f} with the examples' pictures and {blind[name]:.2f} without them"
+        for name in given
     )
-    return stack_figures(first, image_index_strip(words, numbers), last)
+    return f"A prompt: {shown}; then a {query[0]}, 'this is a'. Probability among the names: {answers}."
 
 
 def few_shot_builder(
-    answer: Answer,
-    examples: Sequence[tuple[str, str]] = (("cat", "dax"), ("car", "blicket")),
-    query: str = "cat",
+    answer: Answer, things: Sequence[str] = THINGS, names: tuple[str, str] = NAMES
 ) -> None:
-    """Displays the builder. answer: (prompts, names) -> [{name: probability}], such as teaching.explorer_models.naming_function()."""
-    nouns = sorted(world.known_nouns())
-    more = enumerate(tokenizer.INVENTED[len(examples) : MAX_EXAMPLES])
-    given = [*examples, *((nouns[index], name) for index, name in more)][:MAX_EXAMPLES]
-    count, query_noun = (
-        slider("examples", len(examples), 0, MAX_EXAMPLES),
-        dropdown("asked", nouns, query),
-    )
-    lines = [
-        (
-            dropdown(f"picture {index + 1}", nouns, word),
-            text_field("this is a", name, tokenizer.INVENTED, NARROW),
-        )
-        for index, (word, name) in enumerate(given)
-    ]
+    """Displays the builder.
 
-    def draw():
-        chosen = [(word.value, name.value) for word, name in lines[: count.value]]
-        return few_shot_figure(answer, chosen, query_noun.value)
+    answer  (prompts, names) -> [{name: probability}], such as teaching.explorer_models.naming_function()
+    things  of which two pictures each can be chosen; the first two and `names` make the first prompt
+    """
+    pictures = [(word, number) for word in things for number in range(2)]
+    start = [(pictures[0], names[0]), (pictures[2], names[1])], pictures[1]
 
-    interactive(
-        [count, *(row(*line) for line in lines), query_noun],
-        draw,
-        lambda: show_only(sum(lines, ()), sum(lines[: count.value], ())),
-    )
+    def shown(picture: Picture) -> dict:
+        address = picture_address(world.render(portrait(*picture), 96))
+        return {"word": picture[0], "number": picture[1], "address": address}
+
+    def both(examples: Sequence[Example], query: Picture, among: Sequence[str]) -> list:
+        parts = prompt(examples, query)
+        return [dict(row) for row in answer([parts, without_support(parts)], among)]
+
+    def reply(question: dict) -> object:
+        if "word" in question:
+            world.noun(question["word"])
+            return shown((question["word"], question["picture"]))
+        examples = [((word, number), name) for word, number, name in question["examples"]]
+        return both(examples, tuple(question["query"]), question["names"])
+
+    data = {
+        "pictures": [shown(picture) for picture in pictures],
+        "names": list(names),
+        "known": [[name, world.article(name)] for name in tokenizer.INVENTED],
+        "examples": [SAVED_EXAMPLES, MAX_EXAMPLES],
+        "answers": [
+            saved_answers(answer, pictures, names, count) for count in range(SAVED_EXAMPLES + 1)
+        ],
+    }
+    show_explorer("few_shot", data, describe(*start, *both(*start, names)), reply)
