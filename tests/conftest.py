@@ -1,6 +1,11 @@
-"""All tests: few threads, scale smoke, a cache of their own; which tests are slow; what may be skipped in CI."""
+"""All tests: few threads, scale smoke, a cache of their own, the same random numbers at each run; which tests are slow; what
+may be skipped in CI.
+
+VLMCOURSE_TEST_SEED=n (a number, 0 where it isn't set) draws other random numbers for the checks of exercises.
+"""
 
 import os
+import random
 import re
 from pathlib import Path
 
@@ -55,6 +60,15 @@ def _small_and_private(tmp_path_factory):
         patch.setenv("VLMCOURSE_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("OMP_NUM_THREADS", "1")
         yield
+
+
+@pytest.fixture(autouse=True)
+def _reproducible(request, monkeypatch):
+    """A test's random numbers come from its own name, so that what fails once fails again."""
+    seed = os.environ.get("VLMCOURSE_TEST_SEED", "0")
+    numbers = random.Random(f"{seed} {request.node.nodeid}")
+    torch.manual_seed(numbers.getrandbits(31))
+    monkeypatch.setattr("teaching.exercises.fresh_seed", lambda: numbers.getrandbits(31))
 
 
 @pytest.fixture(scope="module")

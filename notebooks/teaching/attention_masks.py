@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from teaching import attention_answers as answers
-from teaching.exercises import Exercise, distinguishing, number, rule
+from teaching.exercises import Exercise, number, rule, rule_on
 
 prefix_mask, reachable = answers.prefix_mask, answers.reachable
 
@@ -237,7 +237,7 @@ PREFIX = Exercise(
     "The prefix shares level 0, then levels count up.",
     (
         rule("prefix_mask", prefix_inputs, prefix_mask, PREFIX_MISTAKES),
-        rule("prefix_mask", partial(prefix_inputs, edge=True), prefix_mask, PREFIX_MISTAKES),
+        rule_on("prefix_mask", partial(prefix_inputs, edge=True), prefix_mask, PREFIX_MISTAKES),
     ),
     reference=prefix_mask,
 )
@@ -246,7 +246,7 @@ PACKED = Exercise(
     (
         rule(
             "packed_mask",
-            distinguishing(packed_inputs, answers.packed_mask, PACKED_MISTAKES),
+            packed_inputs,
             answers.packed_mask,
             PACKED_MISTAKES,
         ),
@@ -258,7 +258,7 @@ LAST_IMAGE = Exercise(
     (
         rule(
             "last_image_mask",
-            distinguishing(tags_inputs, answers.last_image_mask, LAST_IMAGE_MISTAKES),
+            tags_inputs,
             answers.last_image_mask,
             LAST_IMAGE_MISTAKES,
         ),
@@ -269,7 +269,7 @@ REACHABLE = Exercise(
     "Depth extends a mask along paths, and residual connections let information wait.",
     (
         rule("reachable", partial(reachable_inputs, deep=True), reachable, REACHABLE_MISTAKES),
-        rule("reachable", reachable_inputs, reachable, REACHABLE_MISTAKES),
+        rule_on("reachable", reachable_inputs, reachable, REACHABLE_MISTAKES),
     ),
     reference=reachable,
 )

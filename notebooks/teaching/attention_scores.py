@@ -12,7 +12,6 @@ from torch import Tensor
 from teaching import attention_answers as answers
 from teaching.exercises import (
     Exercise,
-    distinguishing,
     normal,
     number,
     rule,
@@ -227,7 +226,7 @@ ATTENTION = Exercise(
     (
         rule(
             "attention",
-            distinguishing(attention_inputs, answers.attention, ATTENTION_MISTAKES),
+            attention_inputs,
             answers.attention,
             ATTENTION_MISTAKES,
         ),
@@ -239,7 +238,7 @@ MASKED = Exercise(
     (
         rule(
             "masked_attention",
-            distinguishing(masked_inputs, answers.masked_attention, MASKED_MISTAKES),
+            masked_inputs,
             answers.masked_attention,
             MASKED_MISTAKES,
         ),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from teaching.exercises import Exercise, normal, number, rule
+from teaching.exercises import Exercise, normal, number, rule, rule_on
 from vlmcourse.papers.qformer import QFormer, QFormerConfig
 from vlmcourse.plots import picture_and_bars
 from vlmcourse.widgets.interactive import interactive, slider
@@ -96,7 +96,7 @@ def mask_rule(objective: str):
     }
     wrong = {**WRONG_MASKS[objective], **common}
     named = {f"{objective}: {message}": of_sizes(formula) for message, formula in wrong.items()}
-    return rule("my_masks", inputs, three_masks, named)
+    return rule_on("my_masks", inputs, three_masks, named)
 
 
 def similarity(image: Tensor, text: Tensor, units=(unit, unit), over_queries=None) -> Tensor:
@@ -190,7 +190,6 @@ EXERCISES = {
                     "the texts are not normalised.": partial(similarity, units=(unit, same)),
                     "the queries are averaged before they are compared.": (
                         lambda i, t: unit(unit(i).mean(1)) @ unit(t).T,
-                        lambda i, t: unit(i).mean(1) @ unit(t).T,
                         lambda i, t: unit(i.mean(1)) @ unit(t).T,
                     ),
                     "that is the worst query, not the best.": partial(

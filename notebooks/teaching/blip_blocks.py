@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from teaching import blip_reference as reference
-from teaching.exercises import Exercise, distinguishing, normal, number, pure_rule, rule
+from teaching.exercises import Exercise, normal, number, pure_rule, rule
 from vlmcourse.parts.layers import PostNormBlock
 from vlmgrader.checks import driver_source
 
@@ -114,7 +114,7 @@ def explain_role(got: object, wanted: list, ids: Tensor, *_) -> str | None:
 
 
 def role_check(causal: bool, mistakes: dict):
-    inputs = distinguishing(partial(role_arguments, causal=causal), role_result, mistakes)
+    inputs = partial(role_arguments, causal=causal)
     changed = "the caller's ids were changed: they are the targets of another loss. Make a new tensor (clone, cat)."
     return pure_rule("role_inputs", inputs, role_result, mistakes, changed, explain_role)
 
@@ -238,7 +238,7 @@ def block_check(with_image: bool, mistakes: dict):
     right = block_mistake("")
     return rule(
         "med_block",
-        distinguishing(inputs, right, mistakes),
+        inputs,
         right,
         mistakes,
         driver=driver_source(run_block),

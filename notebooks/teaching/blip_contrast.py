@@ -12,10 +12,10 @@ from torch.nn.functional import normalize
 from teaching import blip_reference as reference
 from teaching.exercises import (
     Exercise,
-    checked,
     gradient_rule,
     normal,
     number,
+    rule,
 )
 
 
@@ -153,13 +153,13 @@ LOSS_MISTAKES = {
 EXERCISES = {
     "itc_targets": Exercise(
         "Positives share 1 - alpha; the momentum encoders' opinion has alpha, queue included.",
-        (checked("itc_targets", target_inputs, targets, TARGET_MISTAKES),),
+        (rule("itc_targets", target_inputs, targets, TARGET_MISTAKES),),
         reference=reference.itc_targets,
     ),
     "itc_loss": Exercise(
         "Both directions, over the batch and the queue.",
         (
-            checked("itc_loss", loss_inputs, loss, LOSS_MISTAKES),
+            rule("itc_loss", loss_inputs, loss, LOSS_MISTAKES),
             gradient_rule(
                 "itc_loss",
                 loss_inputs,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from teaching import blip_reference as reference
-from teaching.exercises import Exercise, checked, gradient_rule, normal, number
+from teaching.exercises import Exercise, gradient_rule, normal, number, rule
 
 
 def lm_inputs(generator: torch.Generator) -> tuple[list, dict]:
@@ -91,7 +91,7 @@ EXERCISES = {
     "lm_loss": Exercise(
         "Each position predicts the next token, and no token is quite certain.",
         (
-            checked("lm_loss", lm_inputs, lm, LM_MISTAKES),
+            rule("lm_loss", lm_inputs, lm, LM_MISTAKES),
             gradient_rule(
                 "lm_loss",
                 lm_inputs,

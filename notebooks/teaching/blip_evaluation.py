@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from teaching import blip_reference as reference
-from teaching.exercises import Exercise, checked, distinguishing, normal, number, rule
+from teaching.exercises import Exercise, normal, number, rule
+from vlmgrader.checks import driver_source
 
 
 def pair_inputs(generator: torch.Generator, ties: bool = False) -> tuple[list, dict]:
@@ -79,7 +80,7 @@ PAIR_MISTAKES = {
 def pairs_check(ties: bool, mistakes: dict):
     inputs = partial(pair_inputs, ties=ties)
     if not ties:
-        inputs = distinguishing(inputs, three, mistakes)
+        inputs = inputs
     return rule("pair_scores", inputs, three, mistakes)
 
 
@@ -181,7 +182,11 @@ EXERCISES = {
     ),
     "rerank": Exercise(
         "Fast first, slow on a few.",
-        (checked("rerank", rerank_inputs, reranked, RERANK_MISTAKES, run_rerank),),
+        (
+            rule(
+                "rerank", rerank_inputs, reranked, RERANK_MISTAKES, driver=driver_source(run_rerank)
+            ),
+        ),
         reference=reference.rerank,
     ),
 }

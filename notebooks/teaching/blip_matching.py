@@ -12,8 +12,6 @@ from torch.nn.functional import cross_entropy
 from teaching import blip_reference as reference
 from teaching.exercises import (
     Exercise,
-    checked,
-    distinguishing,
     normal,
     number,
     rule,
@@ -217,13 +215,13 @@ ITM_MISTAKES = {
 EXERCISES = {
     "negative_weights": Exercise(
         "Similar texts are drawn often, right ones never, and there is always something to draw.",
-        (checked("negative_weights", weight_inputs, partial(run_weights, weights), {
+        (rule("negative_weights", weight_inputs, partial(run_weights, weights), {
             message: tuple(
                 partial(run_weights, formula)
                 for formula in (found if isinstance(found, tuple) else (found,))
             )
             for message, found in WEIGHT_MISTAKES.items()
-        }, run_weights),),
+        }, driver=driver_source(run_weights)),),
         reference=reference.negative_weights,
     ),
     "itm_loss": Exercise(
@@ -231,7 +229,7 @@ EXERCISES = {
         (
             rule(
                 "itm_loss",
-                distinguishing(itm_inputs, itm_mistake(), ITM_MISTAKES),
+                itm_inputs,
                 itm_mistake(),
                 ITM_MISTAKES,
                 driver=driver_source(run_itm),

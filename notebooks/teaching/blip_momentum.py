@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from teaching import blip_reference as reference
-from teaching.exercises import Exercise, checked, normal, number
+from teaching.exercises import Exercise, normal, number, rule
+from vlmgrader.checks import driver_source
 
 
 def run_update(target, copies, weights, momentum):
@@ -135,12 +136,20 @@ QUEUE_MISTAKES = {
 EXERCISES = {
     "update_momentum": Exercise(
         "The copies follow slowly, in place.",
-        (checked("update_momentum", update_inputs, update, UPDATE_MISTAKES, run_update),),
+        (
+            rule(
+                "update_momentum",
+                update_inputs,
+                update,
+                UPDATE_MISTAKES,
+                driver=driver_source(run_update),
+            ),
+        ),
         reference=reference.update_momentum,
     ),
     "enqueue": Exercise(
         "The oldest rows go first, round the end.",
-        (checked("enqueue", queue_inputs, filled, QUEUE_MISTAKES, run_enqueue),),
+        (rule("enqueue", queue_inputs, filled, QUEUE_MISTAKES, driver=driver_source(run_enqueue)),),
         reference=reference.enqueue,
     ),
 }

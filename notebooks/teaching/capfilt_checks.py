@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from teaching.exercises import Exercise, checked, distinguishing, number, rule
+from teaching.exercises import Exercise, number, rule
 
 
 def precision_recall(out: Tensor, noisy: Tensor) -> list[float]:
@@ -132,7 +132,7 @@ EXERCISES = {
         (
             rule(
                 "my_filtering",
-                distinguishing(filter_inputs, filter_result, FILTER_MISTAKES),
+                filter_inputs,
                 filter_result,
                 FILTER_MISTAKES,
                 explain=half_right,
@@ -141,6 +141,6 @@ EXERCISES = {
     ),
     "data_set": Exercise(
         "Annotated captions always, the others if they match.",
-        (checked("my_data_set", text_inputs, new_texts, DATA_MISTAKES),),
+        (rule("my_data_set", text_inputs, new_texts, DATA_MISTAKES),),
     ),
 }

@@ -10,7 +10,7 @@ from teaching import clip_objective as objective
 from teaching import clip_pooling as pooling
 from teaching import clip_retrieval as retrieval
 from teaching import clip_texts as texts
-from teaching.exercises import Exercise, distinguishing, gradient_rule, rule
+from teaching.exercises import Exercise, gradient_rule, rule, rule_on
 from vlmgrader.checks import driver_source
 
 NO_GRADIENT = (
@@ -24,7 +24,7 @@ EXERCISES = {
         (
             rule(
                 "collect",
-                distinguishing(images.candidates_inputs, images.collect, images.COLLECT),
+                images.candidates_inputs,
                 images.collect,
                 images.COLLECT,
                 rounds=6,
@@ -93,7 +93,7 @@ EXERCISES = {
         (
             rule(
                 "text_parameters",
-                distinguishing(texts.sizes_inputs, texts.text_parameters, texts.PARAMETERS),
+                texts.sizes_inputs,
                 texts.text_parameters,
                 texts.PARAMETERS,
             ),
@@ -111,8 +111,13 @@ EXERCISES = {
                 hidden=(
                     partial(objective.loss_inputs, size=3),
                     partial(objective.loss_inputs, size=11),
-                    partial(objective.loss_inputs, lowest=4.8),
                 ),
+            ),
+            rule(
+                "symmetric_loss",
+                partial(objective.loss_inputs, lowest=4.8),
+                objective.as_float(),
+                objective.LARGE_SCALE,
             ),
             gradient_rule(
                 "symmetric_loss", objective.loss_inputs, objective.symmetric_loss, 3, NO_GRADIENT
@@ -123,7 +128,7 @@ EXERCISES = {
     "train_step": Exercise(
         "Gradients of this batch alone, and a scale between 1 and 100 after each step.",
         (
-            rule(
+            rule_on(
                 "train_step",
                 objective.step_inputs,
                 objective.steps_by(),
@@ -138,7 +143,7 @@ EXERCISES = {
         (
             rule(
                 "recall_at_k",
-                distinguishing(retrieval.sorted_inputs, retrieval.recall_at_k, retrieval.RECALL),
+                retrieval.sorted_inputs,
                 retrieval.recall_at_k,
                 retrieval.RECALL,
                 explain=retrieval.ties_by_accident,

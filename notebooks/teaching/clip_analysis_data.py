@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from teaching import clip_analysis_data_formulas as right
-from teaching.exercises import Exercise, distinguishing, rule
+from teaching.exercises import Exercise, rule, rule_on
 
 ALARM_MISTAKES = {
     "that is the share that is *not* an alarm.": lambda *a: 1 - right.alarm_rate(*a),
@@ -46,7 +46,7 @@ ALARM_RATE = Exercise(
     tuple(
         rule(
             "alarm_rate",
-            distinguishing(inputs, right.alarm_rate, ALARM_MISTAKES),
+            inputs,
             right.alarm_rate,
             ALARM_MISTAKES,
         )
@@ -68,7 +68,7 @@ def not_the_best(got: object, wanted: object, *_) -> str | None:
 BEST_CLASS = Exercise(
     "Each candidate is tried, one at a time, on the whole class list.",
     (
-        rule(
+        rule_on(
             "best_class_to_add",
             right.add_inputs,
             right.best_class_to_add,
@@ -180,7 +180,7 @@ GAP_CLOSED = Exercise(
     tuple(
         rule(
             "gap_closed",
-            distinguishing(inputs, right.gap_closed, mistakes),
+            inputs,
             right.gap_closed,
             mistakes,
         )

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from teaching import clip_analysis_pairs_formulas as right
-from teaching.exercises import Exercise, distinguishing, rule
+from teaching.exercises import Exercise, rule
 
 ALIKE_MISTAKES = {
     "the *least* similar pairs are kept.": lambda *a: right.keep_most_alike(*a, largest=False),
@@ -44,7 +44,7 @@ KEEP_MOST_ALIKE = Exercise(
     (
         rule(
             "keep_most_alike",
-            distinguishing(right.alike_inputs, right.keep_most_alike, ALIKE_MISTAKES),
+            right.alike_inputs,
             right.keep_most_alike,
             ALIKE_MISTAKES,
             explain=lambda got, wanted, *_: (
@@ -89,7 +89,7 @@ CAP_CAPTIONS = Exercise(
     (
         rule(
             "cap_captions",
-            distinguishing(right.cap_inputs, right.cap_captions, CAP_MISTAKES),
+            right.cap_inputs,
             right.cap_captions,
             CAP_MISTAKES,
             explain=lambda got, wanted, *_: (
@@ -170,7 +170,7 @@ OVERLAP = Exercise(
     tuple(
         rule(
             "overlap_report",
-            distinguishing(inputs, right.overlap_report, mistakes),
+            inputs,
             right.overlap_report,
             mistakes,
         )

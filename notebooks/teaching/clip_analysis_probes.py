@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from teaching import clip_analysis_formulas as right
-from teaching.exercises import Exercise, distinguishing, gradient_rule, rule
+from teaching.exercises import Exercise, gradient_rule, rule
 from vlmgrader.checks import driver_source
 
 STANDARDISE_MISTAKES = {
@@ -85,7 +85,7 @@ STANDARDISE = Exercise(
     (
         rule(
             "standardise",
-            distinguishing(right.standardise_inputs, right.standardise, STANDARDISE_MISTAKES),
+            right.standardise_inputs,
             right.standardise,
             STANDARDISE_MISTAKES,
             explain=lambda got, wanted, *_: (
@@ -156,7 +156,7 @@ PROBE_LOSS = Exercise(
     (
         rule(
             "probe_loss",
-            distinguishing(right.probe_inputs, right.as_float(), PROBE_MISTAKES),
+            right.probe_inputs,
             right.as_float(),
             PROBE_MISTAKES,
         ),
@@ -251,7 +251,7 @@ SHOTS_WORTH = Exercise(
     (
         rule(
             "shots_worth",
-            distinguishing(right.worth_inputs, right.shots_worth, WORTH_MISTAKES),
+            right.worth_inputs,
             right.shots_worth,
             WORTH_MISTAKES,
         ),

@@ -91,9 +91,6 @@ LOSS = {
     "there is no temperature: multiply the cosines by exp(logit_scale).": as_float(
         scale=torch.ones_like
     ),
-    "the scale is cut off at 100 inside the loss: beyond it s gets no gradient. The training step keeps the bound.": (
-        as_float(scale=lambda s: s.exp().clamp(max=100))
-    ),
     "the temperature is fixed: the scale is learned, exp(logit_scale).": (
         as_float(scale=lambda s: 1 / 0.07),
         as_float(scale=lambda s: 100.0),
@@ -146,6 +143,11 @@ LOSS = {
     ),
     "the sign is wrong: a loss is minus the log-probability.": lambda *args: (
         -symmetric_loss(*args).item()
+    ),
+}
+LARGE_SCALE = {
+    "the scale is cut off at 100 inside the loss: beyond it s gets no gradient. The training step keeps the bound.": (
+        as_float(scale=lambda s: s.exp().clamp(max=100))
     ),
 }
 

@@ -8,7 +8,7 @@ from teaching import course_map_answers as answers
 from teaching import course_map_checks as checks
 from teaching import course_map_score_checks as score_checks
 from teaching import course_map_table_checks as table_checks
-from teaching.exercises import Exercise, distinguishing, gradient_rule, pure_rule, rule
+from teaching.exercises import Exercise, gradient_rule, pure_rule, rule
 from vlmgrader.checks import driver_source
 
 EXERCISES = {
@@ -37,9 +37,7 @@ EXERCISES = {
         (
             pure_rule(
                 "class_probabilities",
-                distinguishing(
-                    checks.cosines_inputs, answers.class_probabilities, checks.PROBABILITY_MISTAKES
-                ),
+                checks.cosines_inputs,
                 answers.class_probabilities,
                 checks.PROBABILITY_MISTAKES,
                 checks.CHANGED.format("the cosines"),
@@ -61,9 +59,7 @@ EXERCISES = {
             replace(
                 pure_rule(
                     "zero_shot",
-                    distinguishing(
-                        checks.zero_shot_inputs, answers.zero_shot, checks.ZERO_SHOT_MISTAKES
-                    ),
+                    checks.zero_shot_inputs,
                     answers.zero_shot,
                     checks.ZERO_SHOT_MISTAKES,
                     checks.CHANGED.format("its inputs"),
@@ -118,11 +114,7 @@ EXERCISES = {
         (
             rule(
                 "count_parameters",
-                distinguishing(
-                    table_checks.model_inputs,
-                    answers.count_parameters,
-                    table_checks.COUNT_MISTAKES,
-                ),
+                table_checks.model_inputs,
                 answers.count_parameters,
                 table_checks.COUNT_MISTAKES,
             ),
@@ -134,9 +126,7 @@ EXERCISES = {
         (
             rule(
                 "systems_for",
-                distinguishing(
-                    table_checks.query_inputs, answers.systems_for, table_checks.QUERY_MISTAKES
-                ),
+                table_checks.query_inputs,
                 answers.systems_for,
                 table_checks.QUERY_MISTAKES,
             ),

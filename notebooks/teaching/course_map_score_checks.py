@@ -119,13 +119,17 @@ RECALL_MISTAKES = {
 
 
 class BrightShare:
-    """A score that depends on the order and the number of images: the sum of weight n times (1 + the mean of image n)."""
+    """A score that depends on the order of images and of their pixels: the sum of weight n times (1 + a mean of image n).
+
+    The mean counts the last pixel twice as much as the first.
+    """
 
     def __init__(self, weights: Tensor):
         self.weights = weights
 
     def __call__(self, pixel_values: Tensor) -> float:
-        bright = 1 + pixel_values.flatten(1).mean(1)
+        pixels = pixel_values.flatten(1)
+        bright = 1 + (pixels * torch.linspace(1, 2, pixels.shape[1])).mean(1)
         return (self.weights[: len(bright)] * bright[: len(self.weights)]).sum().item()
 
     def __eq__(self, other: object) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import itertools
+import secrets
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -44,43 +45,77 @@ def listed(formulas: Formula | Sequence[Formula]) -> Sequence[Formula]:
     return formulas if isinstance(formulas, Sequence) else (formulas,)
 
 
-def distinguishing(inputs: Formula, expected: Formula, mistakes: Mistakes) -> Formula:
-    """`inputs`, drawn again until the expected value and those of all mistakes differ from each other.
+def distinguishing(
+    inputs: Formula, expected: Formula, mistakes: Mistakes, tolerance: float = 1e-4
+) -> Formula:
+    """`inputs`, drawn again until each mistake gives another value than `expected`, and than mistakes with another message.
 
-    On other inputs a wrong answer would pass, or be called by the name of another mistake. Raises RuntimeError after a
-    thousand draws.
+    On other inputs a wrong answer would pass, or be called by the name of another mistake. The margins are twice those of
+    `Check.compare`. A mistake that can't be made with some inputs is left out there. Raises RuntimeError after a thousand
+    draws.
     """
-    formulas = [expected, *itertools.chain.from_iterable(map(listed, mistakes.values()))]
 
     def draw(generator: torch.Generator) -> tuple[list, dict]:
         for _ in range(1000):
             args, options = inputs(generator)
-            values = [formula(*args, **options) for formula in formulas]
-            if all(differs(one, other, 1e-6) for one, other in itertools.combinations(values, 2)):
+            right = expected(*args, **options)
+            wrong = {
+                message: values_of(listed(formulas), args, options)
+                for message, formulas in mistakes.items()
+            }
+            if all(
+                differs(value, right, 2 * tolerance)
+                for values in wrong.values()
+                for value in values
+            ) and all(
+                differs(one, other, tolerance / 5)
+                for first, second in itertools.combinations(wrong.values(), 2)
+                for one, other in itertools.product(first, second)
+            ):
                 return args, options
-        raise RuntimeError("in a thousand draws two of the formulas always gave the same value.")
+        raise RuntimeError(
+            "in a thousand draws two of the formulas always gave the same value; where they must, use rule_on."
+        )
 
     return draw
+
+
+def values_of(formulas: Sequence[Formula], args: list, options: dict) -> list:
+    """What each formula gives for these inputs, without those that can't be made with them."""
+    found = []
+    for formula in formulas:
+        try:
+            found.append(formula(*args, **options))
+        except (TypeError, ValueError, LookupError, RuntimeError, ArithmeticError):
+            continue
+    return found
 
 
 def rule(
     call: str, inputs: Formula, expected: Formula, mistakes: Mistakes | None = None, **options
 ) -> Check:
-    """A Check of the student's `call`. mistakes: {what to say: formula, or formulas, that give this wrong value}."""
+    """A Check of the student's `call`, on inputs on which no mistake gives the right value or that of another mistake.
+
+    mistakes  {what to say: formula, or formulas, that give this wrong value};  options  of Check
+    """
+    tolerance = options.get("tolerance", Check.tolerance)
+    drawn, *hidden = (
+        distinguishing(one, expected, mistakes or {}, tolerance)
+        for one in (inputs, *options.pop("hidden", ()))
+    )
+    return rule_on(call, drawn, expected, mistakes, hidden=hidden, **options)
+
+
+def rule_on(
+    call: str, inputs: Formula, expected: Formula, mistakes: Mistakes | None = None, **options
+) -> Check:
+    """As `rule`, on these inputs as they are: edge cases, where several mistakes give one value; the first gives its name."""
     named = [
         (formula, message)
         for message, formulas in (mistakes or {}).items()
         for formula in listed(formulas)
     ]
     return Check(call, 1, call, inputs, expected, named, **options)
-
-
-def checked(
-    call: str, inputs: Formula, right: Formula, mistakes: Mistakes, driver: Callable | None = None
-) -> Check:
-    """A Check on inputs on which no two mistakes give the same value. driver: a function `run(target, *args)`, see Check."""
-    source = driver and driver_source(driver)
-    return rule(call, distinguishing(inputs, right, mistakes), right, mistakes, driver=source)
 
 
 def run_with_gradients(target, first, *args):
@@ -216,9 +251,14 @@ def question(kind: str, id: str) -> dict:
     return entries[name]
 
 
+def fresh_seed() -> int:
+    """The seed of one verdict's inputs: students get others at each call; tests put their own in its place."""
+    return secrets.randbits(31)
+
+
 def verdict(id: str, answer: Callable) -> tuple[Verdict, tuple | None]:
     """The first verdict that is not right, else the last, on fresh inputs; and (got, wanted, tolerance) where a value is wrong."""
-    generator = torch.Generator().manual_seed(torch.seed() % 2**31)
+    generator = torch.Generator().manual_seed(fresh_seed())
     for one in exercise(id).checks:
         found, values = attempt_fresh(one, answer, generator)
         if not found.passed:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from teaching import frozen_reference as reference
-from teaching.exercises import Exercise, distinguishing, gradient_rule, normal, number, rule
+from teaching.exercises import Exercise, gradient_rule, normal, number, rule
 
 
 def mask_inputs(generator: torch.Generator) -> tuple[list, dict]:
@@ -169,7 +169,7 @@ EXERCISES = {
         (
             rule(
                 "caption_mask",
-                distinguishing(mask_inputs, reference.caption_mask, MASK_MISTAKES),
+                mask_inputs,
                 reference.caption_mask,
                 MASK_MISTAKES,
                 rounds=5,
@@ -182,7 +182,7 @@ EXERCISES = {
         (
             rule(
                 "caption_loss",
-                distinguishing(loss_inputs, loss_value, LOSS_MISTAKES),
+                loss_inputs,
                 loss_value,
                 LOSS_MISTAKES,
             ),

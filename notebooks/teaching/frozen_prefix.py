@@ -8,7 +8,6 @@ from torch import Tensor
 from teaching import frozen_reference as reference
 from teaching.exercises import (
     Exercise,
-    distinguishing,
     normal,
     number,
     pure_rule,
@@ -194,7 +193,7 @@ EXERCISES = {
         (
             pure_rule(
                 "interleave",
-                distinguishing(interleave_inputs, reference.interleave, INTERLEAVE_MISTAKES),
+                interleave_inputs,
                 reference.interleave,
                 INTERLEAVE_MISTAKES,
                 "you wrote into `words` itself: those may be rows of the frozen language model. Work on a copy.",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 
 from teaching import frozen_reference as reference
-from teaching.exercises import Exercise, distinguishing, number, pure_rule, rule
+from teaching.exercises import Exercise, number, pure_rule, rule
 from vlmcourse.world.tokenizer import INVENTED
 
 THINGS = ("cat", "dog", "fox", "owl", "car", "hat", "key", "bus")
@@ -243,7 +243,7 @@ EXERCISES = {
         (
             pure_rule(
                 "few_shot_prompt",
-                distinguishing(few_shot_inputs, reference.few_shot_prompt, FEW_SHOT_MISTAKES),
+                few_shot_inputs,
                 reference.few_shot_prompt,
                 FEW_SHOT_MISTAKES,
                 "the caller's examples were changed: build a new list.",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 
 from teaching import frozen_reference as reference
-from teaching.exercises import Exercise, distinguishing, number, pure_rule
+from teaching.exercises import Exercise, number, pure_rule
 from teaching.frozen_prompts import shuffled
 from vlmcourse.world.tokenizer import INVENTED
 
@@ -79,7 +79,7 @@ EXERCISES = {
         (
             pure_rule(
                 "swap_examples",
-                distinguishing(swap_inputs, reference.swap_examples, SWAP_MISTAKES),
+                swap_inputs,
                 reference.swap_examples,
                 SWAP_MISTAKES,
                 "the caller's prompts were changed: build new lists.",

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from teaching import frozen_reference as reference
-from teaching.exercises import Exercise, distinguishing, gradient_rule, normal, number, rule
+from teaching.exercises import Exercise, gradient_rule, normal, number, rule
 
 
 def rotate_inputs(generator: torch.Generator) -> tuple[list, dict]:
@@ -161,7 +161,7 @@ EXERCISES = {
         (
             rule(
                 "rotate",
-                distinguishing(rotate_inputs, reference.rotate, ROTATE_MISTAKES),
+                rotate_inputs,
                 reference.rotate,
                 ROTATE_MISTAKES,
             ),
@@ -173,7 +173,7 @@ EXERCISES = {
         (
             rule(
                 "word_hull",
-                distinguishing(hull_inputs, reference.word_hull, HULL_MISTAKES),
+                hull_inputs,
                 reference.word_hull,
                 HULL_MISTAKES,
             ),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from teaching import language_model_answers as answers
-from teaching.exercises import Exercise, distinguishing, number, rule
+from teaching.exercises import Exercise, number, rule
 from vlmcourse.world import documents, tokenizer
 
 Examples = Sequence[Sequence[str]]
@@ -148,7 +148,7 @@ PROMPT = Exercise(
     (
         rule(
             "few_shot_prompt",
-            distinguishing(prompt_inputs, answers.few_shot_prompt, PROMPT_MISTAKES),
+            prompt_inputs,
             answers.few_shot_prompt,
             PROMPT_MISTAKES,
         ),
@@ -170,7 +170,7 @@ RULE = Exercise(
     (
         rule(
             "induction_rule",
-            distinguishing(repeating_ids, answers.induction_rule, RULE_MISTAKES),
+            repeating_ids,
             answers.induction_rule,
             RULE_MISTAKES,
         ),

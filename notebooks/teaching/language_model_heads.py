@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from teaching import language_model_answers as answers
-from teaching.exercises import Exercise, distinguishing, normal, number, pure_rule, rule
+from teaching.exercises import Exercise, normal, number, pure_rule, rule
 
 
 def score_inputs(generator: torch.Generator) -> tuple[list, dict]:
@@ -138,7 +138,7 @@ SCORES = Exercise(
     (
         rule(
             "head_scores",
-            distinguishing(score_inputs, scored, SCORE_MISTAKES),
+            score_inputs,
             scored,
             SCORE_MISTAKES,
         ),
@@ -150,7 +150,7 @@ SILENCE = Exercise(
     (
         pure_rule(
             "silence_head",
-            distinguishing(silence_inputs, answers.silence_head, SILENCE_MISTAKES),
+            silence_inputs,
             answers.silence_head,
             SILENCE_MISTAKES,
             "x itself was changed: work on a copy (clone), or the model's own tensor is damaged.",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from teaching import language_model_answers as answers
-from teaching.exercises import Exercise, distinguishing, normal, number, rule
+from teaching.exercises import Exercise, normal, number, rule
 
 
 def nucleus(
@@ -186,7 +186,7 @@ NUCLEUS = Exercise(
     (
         rule(
             "nucleus_mask",
-            distinguishing(spread_inputs, nucleus, NUCLEUS_MISTAKES),
+            spread_inputs,
             nucleus,
             NUCLEUS_MISTAKES,
         ),
@@ -200,7 +200,7 @@ BEAM = Exercise(
     (
         rule(
             "beam_step",
-            distinguishing(beam_inputs, beam_step, BEAM_MISTAKES),
+            beam_inputs,
             beam_step,
             BEAM_MISTAKES,
         ),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from teaching.exercises import Exercise, distinguishing, number, rule
+from teaching.exercises import Exercise, number, rule
 from teaching.scaling_split import SPLIT_MISTAKES, best_split, clear_split_inputs, uniform
 from teaching.scaling_valley import (
     BENT_MISTAKES,
@@ -178,7 +178,7 @@ LAW_MISTAKES = {
 
 
 def one_check(call, inputs, expected, mistakes, **options):
-    return rule(call, distinguishing(inputs, expected, mistakes), expected, mistakes, **options)
+    return rule(call, inputs, expected, mistakes, **options)
 
 
 PAIRS = {"driver": driver_source(run_pair)}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from teaching.exercises import Exercise, distinguishing, normal, number, rule
+from teaching.exercises import Exercise, normal, number, rule
 from vlmgrader.checks import driver_source
 
 # Exercise 9
@@ -178,7 +178,7 @@ EXERCISES = {
         (
             rule(
                 "few_shot_prompt",
-                distinguishing(prompt_text_inputs, few_shot_prompt, TEXT_MISTAKES),
+                prompt_text_inputs,
                 few_shot_prompt,
                 TEXT_MISTAKES,
             ),
