@@ -1,6 +1,8 @@
 """Exercises, quizzes and failure labs of all lessons: solutions pass, stubs are 'not begun', mistakes have a name."""
 
 import importlib
+import os
+import random
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -137,6 +139,25 @@ def test_inputs_are_drawn_until_no_two_formulas_agree():
         draw(generator)
     draw = exercises.distinguishing(inputs, square, {"x": lambda x: x})
     assert all(draw(generator) == ([2], {}) for _ in range(20))
+
+
+def test_a_rule_draws_inputs_on_which_its_tolerance_tells_the_mistakes_apart():
+    def inputs(generator):
+        return [exercises.number(generator, 0, 2)], {}
+
+    def nearly(x):
+        return x + (1.0 if x == 2 else 1e-4)
+
+    rule = exercises.rule("f", inputs, float, {"nearly": nearly}, hidden=(inputs,))
+    generator = torch.Generator().manual_seed(0)
+    drawn = [draw(generator) for draw in rule.draws() for _ in range(20)]
+    assert drawn == [([2], {})] * 80  # three rounds, one hidden
+
+
+def test_tests_draw_the_same_inputs_at_each_run(request):
+    numbers = random.Random(f"{os.environ.get('VLMCOURSE_TEST_SEED', 0)} {request.node.nodeid}")
+    drawn = [numbers.getrandbits(31) for _ in range(2)]
+    assert [torch.initial_seed(), exercises.fresh_seed()] == drawn
 
 
 def test_ids_that_are_not_there_are_said():
