@@ -276,7 +276,9 @@ def start_project(
 
 @app.command()
 def train(
-    paper: Annotated[str, typer.Argument(help="clip, language, flamingo, ...; `list` names all.")],
+    paper: Annotated[
+        str | None, typer.Argument(help="clip, language, flamingo, ...; `list` names all.")
+    ] = None,
     scale: Scale = None,
     data: Annotated[
         Path | None,
@@ -309,14 +311,21 @@ def train(
     ship: Annotated[
         bool, typer.Option("--ship", help="For the course's makers: put it into the package.")
     ] = False,
+    all_stages: Annotated[
+        bool, typer.Option("--all", help="With --ship: every stage of the package, from nothing.")
+    ] = False,
 ) -> None:
     """Train a paper's model on the course's world, or on your own pictures, and test it on what it never saw."""
     import torch
 
     from vlmcourse import recipes
-    from vlmcourse.training import stages
+    from vlmcourse.recipes import shipping
     from vlmcourse.training.devices import processes
 
+    if all_stages != (paper is None) or (all_stages and not ship):
+        raise ValueError("name one paper, or --all with --ship: vlmcourse train list names all.")
+    if all_stages:
+        return _ship_all(scale and scale.value, seed)
     if paper == "list":
         return print(*recipes.names(), sep="\n")
     main_process = processes().is_main_process
@@ -334,10 +343,8 @@ def train(
     kind = precision and getattr(torch, precision.value)
     with _progress(main_process) as on_step:
         if ship:
-            recipe = recipes.get(paper)
-            stage = recipe.train_or_load(name, seed, steps=steps, on_step=on_step, retrain=True)
-            report = recipe.evaluate(stage.model, name)
-            saved = stages.ship(recipe.name, stage, recipe.shipped_dtype)
+            shipped = shipping.ship(paper, name, seed, steps, on_step)
+            report, saved = shipped.report, shipped.path
         else:
             report = recipes.train(
                 paper,
@@ -358,6 +365,20 @@ def train(
     if report:
         _tell(report)
         print(f"Kept {saved}")
+
+
+def _ship_all(scale: str | None, seed: int) -> None:
+    """Every stage of the package, each behind those it is built on, with the time that its training took."""
+    from vlmcourse.recipes import shipping
+
+    seconds = 0.0
+    for name in shipping.shipped_names():
+        with _progress() as on_step:
+            shipped = shipping.ship(name, scale, seed, on_step=on_step)
+        seconds += shipped.seconds
+        size = shipped.path.stat().st_size / 2**20
+        print(f"{name:18} {shipped.seconds / 60:6.1f} minutes {size:6.2f} MiB", flush=True)
+    print(f"{'together':18} {seconds / 60:6.1f} minutes")
 
 
 @app.command("search")
