@@ -94,8 +94,8 @@ WRONG = PARAMETERS_AND_SYSTEMS | {
         "not the numbers": lambda i, c, n: cosines(i, c).argmax(-1),
         "not a list of numbers": lambda i, c, n: cosines(i, c).argmax(-1).tolist(),
         "an image for each class": lambda i, c, n: cosines(i, c).argmax(0).tolist(),
-        "over the classes: dim=-1": named(lambda i, c: cosines(i, c).argmax(0)),
-        "argmax without dim": lambda i, c, n: n[int(cosines(i, c).argmax())],
+        "It must run over the classes": named(lambda i, c: cosines(i, c).argmax(0)),
+        "argmax without an axis": lambda i, c, n: n[int(cosines(i, c).argmax())],
         "leave out the abs": named(lambda i, c: cosines(i, c).abs().argmax(-1)),
         "over the batch": named(
             lambda i, c: (normalize(i, dim=0) @ normalize(c, dim=0).T).argmax(-1)
@@ -116,10 +116,11 @@ WRONG = PARAMETERS_AND_SYSTEMS | {
         "says whether": lambda s: s.argmax(1) == torch.arange(len(s)),
         "find the own text": lambda s: s.argsort(dim=1, descending=True).diagonal(),
         "whole numbers": lambda s: ranks(s).float(),
-        "counts the own text itself": lambda s: 1 + (s >= s.diagonal()[:, None]).sum(dim=1),
+        "own text itself is counted": lambda s: 1 + (s >= s.diagonal()[:, None]).sum(dim=1),
         "runs over the images": lambda s: 1 + (s > s.diagonal()[:, None]).sum(dim=0),
         "largest entry is compared": lambda s: 1 + (s > s.amax(1, keepdim=True)).sum(dim=1),
         "the sum has no axis": lambda s: 1 + (s > s.diagonal()[:, None]).sum(),
+        "rank of text 0": lambda s: s.argsort(dim=1, descending=True).argsort(dim=1)[:, 0] + 1,
         "along the columns": lambda s: 1 + (s > s.diagonal()).sum(dim=1),
         "changes similarity in place": lambda s: (
             1 + s.sub_(s.diagonal()[:, None].clone()).gt(0).sum(dim=1)
@@ -128,7 +129,16 @@ WRONG = PARAMETERS_AND_SYSTEMS | {
     },
     "course_map.recall": {
         "is a tensor": lambda r, ks: {k: (r <= k).float().mean() for k in ks},
-        "not <": lambda r, ks: {k: (r < k).float().mean().item() for k in ks},
+        "rank k itself counts": lambda r, ks: {k: (r < k).float().mean().item() for k in ks},
+        "number less 1": lambda r, ks: {k: int((r <= k).sum()) / (len(r) - 1) for k in ks},
+        "largest rank": lambda r, ks: {k: int((r <= k).sum()) / int(r.max()) for k in ks},
+        "exactly its own rank": lambda r, ks: dict(
+            zip(ks, torch.stack([(r == k).float().mean() for k in ks]).cumsum(0).tolist())
+        ),
+        "means of 1 / rank": lambda r, ks: {k: float((1 / r).mean()) for k in ks},
+        "keys are those of ks": lambda r, ks: {
+            k: (r <= k).float().mean().item() for k in (1, 5, 10)
+        },
         "exactly rank k": lambda r, ks: {k: (r == k).float().mean().item() for k in ks},
         "failures": lambda r, ks: {k: (r > k).float().mean().item() for k in ks},
         "percentages": lambda r, ks: {k: 100 * (r <= k).float().mean().item() for k in ks},
@@ -165,6 +175,12 @@ WRONG = PARAMETERS_AND_SYSTEMS | {
             f, x, shuffled=lambda x: x[[2, 0, 1, *range(3, len(x))]]
         ),
         "not all zeros": lambda f, x: controls(f, x, blank=torch.rand_like),
+        "differences to the model's": lambda f, x: {
+            name: score if name == "model" else f(x) - score
+            for name, score in controls(f, x).items()
+        },
+        "is a fixed number": lambda f, x: controls(f, x) | {"blank": 1 / 113},
+        "you change its result": lambda f, x: controls(f, x) | {"blank": f(0 * x) / 3},
         "are exchanged": lambda f, x: controls(
             f, x, blank=lambda x: x.roll(1, 0), shuffled=torch.zeros_like
         ),

@@ -40,6 +40,21 @@ def flavour_but(**changed):
 WRONG = {
     "course_map.count": {
         "tensors are counted": lambda m: counts(*map(len, split(m))),
+        "weights themselves are added up": lambda m: counts(
+            *(sum(p.sum() for p in part) for part in split(m))
+        ),
+        "don't freeze anything": lambda m: counts(
+            *(
+                numbers(
+                    p
+                    for part in m.modules()
+                    if part.training == k
+                    for p in part._parameters.values()
+                    if p is not None
+                )
+                for k in (True, False)
+            )
+        ),
         "are exchanged": lambda m: counts(*map(numbers, reversed(split(m)))),
         "all parameters are counted as trained": lambda m: counts(numbers(m.parameters()), 0),
         "counted twice": lambda m: counts(
@@ -85,7 +100,7 @@ WRONG = {
         "not for equality": fitting(lambda wanted, has: wanted == has),
         "one common kind": fitting(lambda wanted, has: bool(wanted & has)),
         "wrong way round": fitting(lambda wanted, has: wanted >= has),
-        "use <=": fitting(lambda wanted, has: wanted < has),
+        "proper subset": fitting(lambda wanted, has: wanted < has),
         "use and, not or": lambda systems, i, o: [
             s["name"] for s in systems if i <= set(s["inputs"]) or o <= set(s["outputs"])
         ],

@@ -236,7 +236,7 @@ def differs(got: object, wanted: object, tolerance: float, where: str = "") -> s
         return next((part for part in parts if part), None)
     if isinstance(wanted, dict):
         if not isinstance(got, dict) or set(got) != set(wanted):
-            description = f"keys {sorted(map(str, got))}" if isinstance(got, dict) else _called(got)
+            description = f"keys {list(got)}" if isinstance(got, dict) else _called(got)
             return f"{at}found {description}; expected a dict with keys {sorted(wanted)}."
         parts = (differs(got[key], wanted[key], tolerance, f"{where}[{key!r}]") for key in wanted)
         return next((part for part in parts if part), None)

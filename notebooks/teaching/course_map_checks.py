@@ -25,17 +25,17 @@ COSINE_MISTAKES = {
         lambda a, b: normalize(a, dim=-1) @ b.T,
         lambda a, b: a @ normalize(b, dim=-1).T,
     ),
-    "the vectors are divided over the batch (dim=0); each vector has its own length (dim=-1).": (
+    "the vectors are divided over the batch; each vector has its own length.": (
         lambda a, b: normalize(a, dim=0) @ normalize(b, dim=0).T
     ),
-    "they are divided by the squared length: take the square root.": lambda a, b: (
+    "they are divided by the squared length, not by the length.": lambda a, b: (
         (a / a.square().sum(-1, keepdim=True)) @ (b / b.square().sum(-1, keepdim=True)).T
     ),
     "that is the transpose: rows are the vectors of a.": lambda a, b: cosine_similarity(b, a),
     "the lengths are sums of absolute values; the cosine needs the Euclidean length.": lambda a, b: (
         normalize(a, p=1, dim=-1) @ normalize(b, p=1, dim=-1).T
     ),
-    "one norm of the whole table is used; each vector has a length of its own: norm(dim=-1, keepdim=True).": (
+    "one norm of the whole table is used; each vector has a length of its own.": (
         lambda a, b: (a / a.norm()) @ (b / b.norm()).T
     ),
     "these are distances, 1 minus the cosine; the cosine itself is wanted.": lambda a, b: (
@@ -95,9 +95,9 @@ PROBABILITY_MISTAKES = {
     "the cosines are divided by the squared temperature; divide by the temperature once.": lambda c, t: (
         (c / t**2).softmax(-1)
     ),
-    "the maxima run over the images; each image has its own maximum: amax(dim=-1, keepdim=True).": lambda c, t: (
-        ((c - c.amax(0)) / t).softmax(-1)
-    ),
+    "the maxima run over the images; each image has its own maximum.": lambda c, t: (
+        (c - c.amax(0)) / t
+    ).softmax(-1),
     "these are log probabilities.": lambda c, t: (c / t).log_softmax(-1),
     "the softmax runs over the whole table; each row, one image, must sum to 1.": lambda c, t: (
         (c / t).flatten().softmax(0).view(c.shape)
@@ -173,7 +173,7 @@ COLD_MISTAKES = {
         lambda c, t: (c / t).clamp(max=80).softmax(-1),
         lambda c, t: _rows((c / t).exp().clamp(max=1e38)),
     ),
-    "the table's largest logit is subtracted: a row of small cosines becomes 0 / 0. Subtract each row's own: amax(dim=-1, keepdim=True).": (
+    "the table's largest logit is subtracted: a row of small cosines becomes 0 / 0. Each row needs its own maximum.": (
         lambda c, t: _tablewise(c, t).nan_to_num(0.0),
         lambda c, t: _tablewise(c, t).nan_to_num(1.0),
     ),
@@ -223,18 +223,18 @@ ZERO_SHOT_MISTAKES = {
     "return names, a list of texts, not a list of numbers.": lambda i, c, names: (
         cosine_similarity(i, c).argmax(-1).tolist()
     ),
-    "the maximum runs over the images: that gives an image for each class. Let argmax run over the classes: dim=-1.": (
+    "the maximum runs over the images: that gives an image for each class. It must run over the classes.": (
         lambda i, c, names: cosine_similarity(i, c).argmax(0).tolist(),
         _named(lambda i, c: cosine_similarity(i, c).argmax(0)),
         _named(lambda i, c: (i @ c.T).argmax(0)),
     ),
-    "argmax without dim gives one number for the whole table: say dim=-1.": lambda i, c, names: (
+    "argmax without an axis gives one number for the whole table; each image needs one.": lambda i, c, names: (
         names[int(cosine_similarity(i, c).argmax())]
     ),
     "a cosine of -1 is the least similar of all: leave out the abs.": _named(
         lambda i, c: cosine_similarity(i, c).abs().argmax(-1)
     ),
-    "the vectors are divided over the batch (dim=0): use your function of Exercise 1.": _named(
+    "the vectors are divided over the batch: use your function of Exercise 1.": _named(
         lambda i, c: (normalize(i, dim=0) @ normalize(c, dim=0).T).argmax(-1)
     ),
     "the class at the smallest distance is not always the one with the highest cosine.": _named(

@@ -116,7 +116,7 @@ def bridge_diagram(model: CLIP, scale: Scale) -> Diagram:
     embedding = f"{vocabulary} words"
     diagram.box("embedding", "word embeddings", embedding, column=2, row=1, kind="frozen")
     shapes = f"(1, 2 + 7, {width})"
-    diagram.box("sequence", "one sequence", shapes, column=3, row=0.5, kind="data")
+    diagram.box("sequence", "one sequence", shapes, column=3, row=0.5)
     diagram.box("lm", "language model", f"{sizes.depth} blocks", column=4, row=0.5, kind="frozen")
     diagram.box("loss", "loss of next words", column=5, row=0.5, kind="loss")
     diagram.arrow("pixels", "vision")
@@ -167,9 +167,9 @@ def scores_with_controls(scores: Mapping[str, tuple[Mapping[str, float], int, in
     """A panel for each of {name: (shares of right images, number of images, number of choices)}: counts, and its own chance."""
     drawn, panels = figure(8, 2.1, 1, len(scores), sharey=True)
     words = []
-    for panel, colour, (name, (shares, images, choices)) in zip(panels, COLOURS, scores.items()):
+    for panel, (name, (shares, images, choices)) in zip(panels, scores.items()):
         counts = [round(share * images) for share in shares.values()]
-        panel.barh(range(len(shares)), [count / images for count in counts], color=colour)
+        panel.barh(range(len(shares)), [count / images for count in counts], color=COLOURS[0])
         for row, count in enumerate(counts):
             end = max(count, images / choices) / images
             panel.text(end + 0.02, row, f"{count} of {images}", va="center", fontsize=9)

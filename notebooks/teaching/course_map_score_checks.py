@@ -20,7 +20,7 @@ def similarity_inputs(generator: torch.Generator) -> tuple[list, dict]:
 
 RANK_MISTAKES = {
     "ranks start at 1: the best text has rank 1.": lambda s: ranks_of_matches(s) - 1,
-    "each rank is one too high: >= counts the own text itself. Use >, or leave out the 1.": (
+    "each rank is one too high: the own text itself is counted, too.": (
         lambda s: ranks_of_matches(s) + 1
     ),
     "you rank the images for each text: compare within a row.": lambda s: ranks_of_matches(s.T),
@@ -39,14 +39,18 @@ RANK_MISTAKES = {
         lambda s: s.argsort(1, descending=True).diagonal(),
         lambda s: s.argsort(1, descending=True).diagonal() + 1,
     ),
-    "the sum runs over the images (dim=0); count within each row: dim=1.": lambda s: (
+    "the sum runs over the images; count within each row.": lambda s: (
         1 + (s > s.diagonal()[:, None]).sum(0)
     ),
     "the row's largest entry is compared; compare with the own text's entry, on the diagonal.": lambda s: (
         1 + (s > s.amax(1, keepdim=True)).sum(1)
     ),
-    "the sum has no axis, so all images are counted together: sum(dim=1).": lambda s: (
+    "the sum has no axis, so all images are counted together.": lambda s: (
         1 + (s > s.diagonal()[:, None]).sum()
+    ),
+    "that is the rank of text 0 for every image; the own text of image n is text n.": (
+        lambda s: 1 + (s > s[:, :1]).sum(1),
+        lambda s: (s > s[:, :1]).sum(1),
     ),
     "ranks are whole numbers.": lambda s: ranks_of_matches(s).float(),
     "the diagonal lies along the columns, so each entry is compared with the right text of another image; make it a column.": (
@@ -78,8 +82,8 @@ def run_and_mark_tensors(target, ranks, ks):
 
 
 RECALL_MISTAKES = {
-    "each value is a tensor; return a number: .item().": lambda ranks, ks: "tensors",
-    "rank k itself is among the first k: use <=, not <.": _share(lambda ranks, k: ranks < k),
+    "each value is a tensor; return a number.": lambda ranks, ks: "tensors",
+    "rank k itself counts, too: it is among the first k.": _share(lambda ranks, k: ranks < k),
     "these are the images with exactly rank k.": _share(lambda ranks, k: ranks == k),
     "these are the failures: the shares of ranks above k.": _share(lambda ranks, k: ranks > k),
     "ranks start at 1 already: don't subtract 1.": _share(lambda ranks, k: ranks - 1 <= k),
@@ -112,6 +116,28 @@ RECALL_MISTAKES = {
     "divide by the number of images, not by k.": lambda ranks, ks: {
         k: (ranks <= k).sum().item() / k for k in ks
     },
+    "divide by the number of images, not by that number less 1.": lambda ranks, ks: {
+        k: (ranks <= k).sum().item() / (len(ranks) - 1) for k in ks
+    },
+    "divide by the number of images, not by the largest rank.": lambda ranks, ks: {
+        k: (ranks <= k).sum().item() / ranks.max().item() for k in ks
+    },
+    "each k adds only the images with exactly its own rank; those with ranks in between are lost.": (
+        lambda ranks, ks: {
+            k: sum((ranks == smaller).float().mean().item() for smaller in ks if smaller <= k)
+            for k in ks
+        }
+    ),
+    "these are means of 1 / rank, another score; here a rank up to k counts 1, a larger one 0.": (
+        lambda ranks, ks: {k: (1 / ranks).mean().item() for k in ks},
+        lambda ranks, ks: {k: ((ranks <= k) / ranks).mean().item() for k in ks},
+    ),
+    "the keys are those of ks; take them from the argument, not from a list of your own.": (
+        lambda ranks, ks: recall_at(ranks, [1, 5, 10]),
+        lambda ranks, ks: recall_at(ranks, range(1, 11)),
+        lambda ranks, ks: recall_at(ranks, range(1, max(ks) + 1)),
+        lambda ranks, ks: recall_at(ranks, range(len(ks))),
+    ),
     "return a dictionary with an entry for each k.": lambda ranks, ks: [
         value for value in recall_at(ranks, ks).values()
     ],
@@ -146,6 +172,19 @@ def controls_variant(accuracy, pixels, **changes) -> dict[str, float]:
     return compare_with_controls(accuracy, pixels) | {
         name: accuracy(change(pixels)) for name, change in changes.items()
     }
+
+
+def differences(accuracy, pixels, sign: int) -> dict[str, float]:
+    """The controls as how much the model's score is above them (sign 1), or below (-1)."""
+    scores = compare_with_controls(accuracy, pixels)
+    return {
+        name: score if name == "model" else sign * (scores["model"] - score)
+        for name, score in scores.items()
+    }
+
+
+def fixed_blank(number: float, accuracy, pixels) -> dict[str, float]:
+    return compare_with_controls(accuracy, pixels) | {"blank": number}
 
 
 CONTROLS_MISTAKES = {
@@ -187,6 +226,13 @@ CONTROLS_MISTAKES = {
         partial(controls_variant, blank=lambda x: torch.zeros_like(x[:1])),
         partial(controls_variant, blank=lambda x: torch.zeros_like(x[0])),
     ),
+    "the controls are scores of their own; yours are differences to the model's score.": (
+        lambda accuracy, pixels: differences(accuracy, pixels, 1),
+        lambda accuracy, pixels: differences(accuracy, pixels, -1),
+    ),
+    "'blank' is a fixed number; measure it: call accuracy with blank images.": tuple(
+        partial(fixed_blank, number) for number in (0.0, 0.5, 1.0, 1 / 113)
+    ),
     "the blank and the shuffled score are exchanged.": lambda accuracy, pixels: (
         compare_with_controls(accuracy, pixels)
         | {"blank": accuracy(pixels.roll(1, 0)), "shuffled": accuracy(torch.zeros_like(pixels))}
@@ -210,5 +256,5 @@ def explain_controls(
         if any(abs(got["shuffled"] - accuracy(pixels[list(order)])) < 1e-4 for order in orders):
             return "the images change places at random; image 0 must come to place 1, image 1 to place 2 and so on."
     if abs(got["blank"] - wanted["blank"]) > 1e-4:
-        return "the blank images are not all zeros."
+        return "'blank' is not what accuracy returns for as many images of zeros: they are not all zeros, or you change its result."
     return None

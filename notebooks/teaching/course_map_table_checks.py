@@ -24,9 +24,8 @@ class Shared(nn.Module):
         self.tied = nn.Linear(second, third, bias=False)
         self.tied.weight = self.bridge[0].weight
         self.scale = nn.Parameter(torch.zeros(()))
-        self.norm = nn.BatchNorm1d(third).requires_grad_(
-            False
-        )  # its running means are no parameters
+        self.norm = nn.BatchNorm1d(third).requires_grad_(False)  # with buffers: its running means
+        self.norm.eval()  # the encoder is frozen, too, but stays in training mode
 
 
 def model_inputs(generator: torch.Generator) -> tuple[list, dict]:
@@ -52,12 +51,31 @@ def _each(parameters: Iterable[Tensor]) -> dict[str, int]:
     return counts
 
 
+def _by_mode(model: nn.Module, once: bool) -> dict[str, int]:
+    """Parameters of modules in training mode, and of the others; a shared tensor once, or as often as it is met."""
+    counts, seen = {"trained": 0, "frozen": 0}, set()
+    for module in model.modules():
+        for parameter in module.parameters(recurse=False):
+            if not (once and parameter in seen):
+                counts["trained" if module.training else "frozen"] += parameter.numel()
+            seen.add(parameter)
+    return counts
+
+
 def _numbers(parameters: Sequence[Tensor]) -> int:
     return sum(p.numel() for p in parameters)
 
 
 COUNT_MISTAKES = {
     "the tensors are counted; the numbers in them are wanted.": lambda m: counted(m, len, len),
+    "the weights themselves are added up; the numbers are to be counted.": (
+        lambda m: _both(m, lambda p: p.sum().item()),
+        lambda m: _both(m, lambda p: p.abs().sum().item()),
+    ),
+    "train() and eval() don't freeze anything; ask each parameter for requires_grad.": (
+        partial(_by_mode, once=True),
+        partial(_by_mode, once=False),
+    ),
     "trained and frozen are exchanged.": lambda m: {
         "trained": count_parameters(m)["frozen"],
         "frozen": count_parameters(m)["trained"],
@@ -66,7 +84,7 @@ COUNT_MISTAKES = {
         "trained": _numbers(list(m.parameters())),
         "frozen": 0,
     },
-    "a tensor that two layers share is counted twice: use model.parameters(), which lists it once.": lambda m: {
+    "a tensor that two layers share is counted twice.": lambda m: {
         "trained": count_parameters(m)["trained"] + m.tied.weight.numel(),
         "frozen": count_parameters(m)["frozen"],
     },
@@ -78,20 +96,20 @@ COUNT_MISTAKES = {
         "trained": count_parameters(m)["trained"],
         "frozen": _numbers(list(m.parameters())),
     },
-    "only the first axis of each tensor is counted; numel() counts all numbers.": lambda m: _both(
+    "only the first axis of each tensor is counted; count all numbers.": lambda m: _both(
         m, lambda p: p.shape[0] if p.dim() else 1
     ),
-    "the sizes of the axes are added; numel() multiplies them.": lambda m: _both(
+    "the sizes of the axes are added; the numbers in a tensor are their product.": lambda m: _both(
         m, lambda p: sum(p.shape)
     ),
-    "these are bytes; numel() alone counts the numbers.": lambda m: _both(m, lambda p: p.nbytes),
+    "these are bytes; count the numbers.": lambda m: _both(m, lambda p: p.nbytes),
     "nothing is counted as trained. If you ask for .grad: it is None before the first backward pass; ask for requires_grad.": (
         lambda m: {"trained": 0, "frozen": _numbers(list(m.parameters()))}
     ),
-    "state_dict() gives tensors that never require a gradient, buffers among them: use model.parameters().": (
+    "state_dict() gives tensors that never require a gradient, buffers among them; it is not the list of parameters.": (
         lambda m: {"trained": 0, "frozen": _numbers(list(m.state_dict().values()))}
     ),
-    "a loop over children() or modules() meets shared tensors twice, or misses parameters of the model itself: use model.parameters().": (
+    "a loop over children() or modules() meets shared tensors twice, or misses parameters of the model itself.": (
         lambda m: _each(p for child in m.children() for p in child.parameters()),
         lambda m: _each({p for child in m.children() for p in child.parameters()}),
         lambda m: _each(p for part in m.modules() for p in part.parameters()),
@@ -116,14 +134,14 @@ COUNT_MISTAKES = {
             "frozen": count_parameters(m)["frozen"],
         },
     ),
-    "only the last tensor of each kind is left: add up with +=.": lambda m: counted(
+    "only the last tensor of each kind is left: add them up.": lambda m: counted(
         m, lambda own: own[-1].numel(), lambda own: own[-1].numel()
     ),
     "the names of layers differ from model to model: ask each parameter for requires_grad.": lambda m: {
         "trained": _numbers(list(m.bridge.parameters())),
         "frozen": _numbers(list(m.encoder.parameters())),
     },
-    "this model has parameters outside its layers, and layers inside layers: use model.parameters().": (
+    "this model has parameters outside its layers, and layers inside layers.": (
         lambda m: _each(m.parameters(recurse=False))
     ),
 }
@@ -176,7 +194,7 @@ QUERY_MISTAKES = {
     "a system may accept more than is asked for: ask for a subset, not for equality.": _sides(
         lambda wanted, has: wanted == has
     ),
-    "< asks for a proper subset, so systems with exactly what is asked for are lost: use <=.": _sides(
+    "< asks for a proper subset, so systems with exactly what is asked for are lost.": _sides(
         lambda wanted, has: wanted < has
     ),
     "one common kind is not enough: everything that is asked for must be there.": _sides(
@@ -185,7 +203,7 @@ QUERY_MISTAKES = {
     "the comparison is the wrong way round: what is asked for must be within what the system has.": (
         _sides(lambda wanted, has: has <= wanted)
     ),
-    "the list is empty. `inputs in a_list` asks if the whole set is one entry: ask for a subset, inputs <= set(a_list). Or are both sides compared with one list?": (
+    "the list is empty. `inputs in a_list` asks if the whole set is one entry; ask for a subset. Or are both sides compared with one list?": (
         lambda *_: []
     ),
     "inputs and outputs must both fit: use and, not or.": lambda systems, inputs, outputs: [

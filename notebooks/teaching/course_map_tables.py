@@ -76,7 +76,7 @@ def beside_ours(paper: PublishedTable, results: dict) -> Markdown:
         f"{of_paper(small)} against {of_paper(large)} ({published}) | "
         f"{sizes[small].mean:,.0f} against {sizes[large].mean:,.0f} ({own}) | by design |",
         "| answers without examples: BLIP-2 is better than Flamingo | VQAv2 accuracy "
-        f"{vqa[small]} against {vqa[large]} % | {percent(right[small])} against "
+        f"{vqa[small]} against {vqa[large]} % (Flamingo's prompt holds two examples without images) | {percent(right[small])} against "
         f"{percent(right[large])} % of {questions} 'what' questions ({seeds} seeds) | "
         f"{verdict(right[small].values, right[large].values)} |",
         "",
@@ -107,7 +107,7 @@ def beside_ours(paper: PublishedTable, results: dict) -> Markdown:
     lines += [
         "",
         f"± is the standard deviation over the {seeds} seeds only, on the same {questions} questions of a kind. The choice of the "
-        f"questions adds a standard error of up to {100 * error:.1f} points: so far would a share typically move with other questions "
-        "of the same kind. The verdict doesn't count it.",
+        f"questions adds a standard error of up to {100 * error:.1f} points: with other questions of the same kind a share would "
+        "typically move by that much. The verdict doesn't count it.",
     ]
     return Markdown("\n".join(lines))
