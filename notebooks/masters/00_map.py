@@ -421,8 +421,8 @@ retrieval = compare_with_controls(
 caption = (
     "Figure 4. Two scores of one trained model, each beside its controls: right zero-shot names, "
     "and texts with rank 1 (R@1). Bars: shares, with counts of images; dashed: the chance of each "
-    "score, so small that its line lies at the axis. What to see: with blank or shuffled images both fall to about chance, so the scores "
-    "depend on the right image."
+    "score, so small that its line lies at the axis. What to see: with blank or shuffled images "
+    "both fall to about chance, so the scores depend on the right image."
 )
 scores = {
     "zero-shot names": (naming, len(pixel_values), len(words)),
