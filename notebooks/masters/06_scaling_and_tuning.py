@@ -12,12 +12,12 @@
 # | | |
 # |---|---|
 # | Prerequisites | lesson 05 (a language model: loss, next-token prediction, examples in the prompt) |
-# | Time | about 100 minutes to work through; Run All takes about 40 seconds on two free cores |
+# | Time | about 130 minutes to work through; Run All takes about 40 seconds on two free cores |
 # | Papers | *Chinchilla*, Hoffmann et al. 2022, [arXiv 2203.15556](https://arxiv.org/abs/2203.15556); *Adapters*, Houlsby et al. 2019, [arXiv 1902.00751](https://arxiv.org/abs/1902.00751); *BitFit*, Ben Zaken et al. 2022, [arXiv 2106.10199](https://arxiv.org/abs/2106.10199); *Prompt tuning*, Lester et al. 2021, [arXiv 2104.08691](https://arxiv.org/abs/2104.08691) |
 #
 # Lesson 05 trained a small language model on texts about the world. It knows facts about 124 nouns, and it uses examples in its prompt. This lesson asks two questions about such models. How large should one be for a given compute budget? And how can a finished one learn a task without changing its weights?
 #
-# Symbols: **N** parameters, **D** training tokens, **C** floating-point operations of a training, **L** layers. In sections 1 to 4 the width of a model is **d**, since D counts tokens there; in the shapes of sections 5 to 7 the width is **D**, as in all lessons.
+# Symbols: **N** parameters, **D** training tokens, **C** floating-point operations of a training, **L** layers, **d** the width of a model. (Other lessons call the width D; here D counts tokens.)
 
 # %% tags=["hide-input"]
 import numpy as np
@@ -111,7 +111,7 @@ print(f"tokens for a model of 70 billion at Gopher's compute: {training_tokens(g
 quiz("scaling.gopher")
 
 # %% [markdown]
-# Which parameters does N count? All but the embedding tables; nearly all of them are numbers that an input is multiplied by. The tables of word and position embeddings are only looked up. In large models they are a small part of all parameters. In narrow models they are a large part (the table below tells ours) and cost almost nothing, so counting them would overstate C. We leave them out, as Kaplan et al. (2020) did; unlike them we count the output layer, because it is a matrix that every token is multiplied with.
+# N counts all parameters outside the embedding tables; nearly all of these are multiplied with an input. The tables of word and position embeddings are only looked up. In large models they are a small part of all parameters. In narrow models they are a large part (the table below tells ours) and cost almost nothing, so counting them would overstate C. We leave them out, as Kaplan et al. (2020) did; unlike them we count the output layer, because it is a matrix that every token is multiplied with.
 #
 # Most of N is in the layers. With width d, attention has four matrices of d × d: for queries, keys, values and the output. The feed-forward network has two matrices, from d to 4d and back.
 
@@ -161,7 +161,7 @@ Markdown(
 # %% [markdown]
 # These are the models of the next section: two layers, and instead of words they predict single **characters**. The embedding tables have a row for each of 31 characters and 64 positions. The third column, N, also counts biases, norms and the output layer.
 #
-# 6 N D leaves out two steps that have no parameters: the products of queries and keys, and the weighted sum of the values. The last column is their share. In the forward pass each layer needs 4 × 64 × d operations for each of the 64 positions that a model sees at once. In the table this stands as a share of the 2 N operations of the parameters. It is small in large models, and large in the narrowest of ours.
+# 6 N D leaves out two steps of attention that have no parameters: the products of queries and keys (the scores), and the weighted sums of the values. A model sees 64 positions at once. So each layer needs, for each position, 2 × 64 × d operations for the scores and as many for the sums. The last column divides this, over both layers, by the 2 N operations of the parameters. The result is small in large models, and large in the narrowest of ours.
 #
 # ## 2. Loss at equal compute
 #
@@ -285,8 +285,8 @@ plots.show(
     "Figure 3. Best size over budget, one point for each seed, both axes logarithmic. Shaded: "
     "exponents that we find without the largest or the smallest size of each curve, or by one "
     "seed. Of the dashed and the dotted line only the slopes mean something: they are drawn "
-    "through our line at the middle budget. What to see: which of these two slopes lies in the "
-    "shaded part.",
+    "through our line at the middle budget. "
+    f"What to see: {scaling_claims.slopes_to_see(*limits)}",
 )
 print(scaling_claims.about_exponent(exponent, *limits))
 
@@ -358,7 +358,7 @@ best_split = check("scaling.best_split", best_split)
 Markdown(scaling_figures.split_table(best_split))
 
 # %% [markdown]
-# The printed constants ask for a smaller model and far more tokens than Chinchilla has. They contradict the paper's own first two approaches. A later fit, by Besiroglu et al., of the points read off the paper's figure agrees with approaches 1 and 2. "About 20 tokens per parameter" rests on approaches 1 and 2, and the refit confirms it. (The exponent in the first row can differ by 0.01 from the paper's for approach 3: the printed constants are rounded.) The paper's table by approach 1:
+# The printed constants ask for a smaller model and far more tokens than Chinchilla has. They contradict the paper's own first two approaches. Besiroglu et al. read the points off the paper's Figure 4 and fitted the formula again; their constants agree with approaches 1 and 2. "About 20 tokens per parameter" rests on approaches 1 and 2, and the refit confirms it. (The exponent in the first row can differ by 0.01 from the paper's for approach 3: the printed constants are rounded.) The paper's table by approach 1:
 
 # %%
 Markdown(published("chinchilla-table-3").markdown())
@@ -404,9 +404,11 @@ Markdown(published("chinchilla-massivetext").markdown())
 # %%
 plots.show(
     tuning_figures.places_of_change(untouched, vectors=5, bottleneck=8),
-    "Figure 6. Where the three methods change a language model, with the shapes of ours. Each "
-    "method trains only its own orange boxes; norms are not drawn. What to see: a prompt changes "
-    "the input alone, biases and adapters change what every layer adds to the residual stream.",
+    "Figure 6. Where the three methods change a language model, with the shapes of ours: the "
+    "input and one sub-layer, attention or feed-forward. Each layer has both, one after the other. "
+    "Each method trains only its own orange box; norms are not drawn. What to see: a prompt "
+    "changes the input alone, biases and adapters change what sub-layers add to the residual "
+    "stream.",
 )
 
 # %% [markdown]
@@ -468,7 +470,7 @@ quiz("tuning.bias_limits")
 # |---|---|---|---|
 # | a change that starts as no change | ●●○○○ | ●●●●● | 8 |
 #
-# Write the class. Its two layers are called `down` and `up`. A new adapter returns its input exactly, and yet it must be able to learn.
+# Write the class. Its two layers are called `down` and `up`; it has no further parameters. A new adapter returns its input exactly, and yet it must be able to learn.
 
 
 # %%
@@ -478,7 +480,7 @@ class Adapter(nn.Module):
         raise NotImplementedError("your code here")
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (..., D) -> (..., D)."""
+        """x (..., d) -> (..., d)."""
         raise NotImplementedError("your code here")
 
 
@@ -554,7 +556,7 @@ with torch.no_grad():
     print("logits with new adapters are identical:", torch.equal(adapted(ids), untouched(ids)))
 
 # %% [markdown]
-# **Prompt tuning** trains $p$ vectors of width D. They stand before the text's embeddings as if they were words, but after training they usually match no word. They start as copies of the vectors of words chosen at random. The model is causal, so every word can attend to the prompt. The prompt's own positions have logits, too, but nothing is to be predicted there.
+# **Prompt tuning** trains $p$ vectors of width d. They stand before the text's embeddings as if they were words, but after training they usually match no word. They start as copies of the vectors of words chosen at random. The model is causal, so every word can attend to the prompt. The prompt's own positions have logits, too, but nothing is to be predicted there.
 
 # %% [markdown]
 # ### Exercise 9 · A trained prompt
@@ -563,19 +565,19 @@ with torch.no_grad():
 # |---|---|---|---|
 # | vectors before a text | ●●○○○ | ●●●●● | 8 |
 #
-# Write `prompt_logits`. The function `decode` is the frozen language model: embeddings (B, length, D) to logits (B, length, V). Gradients must reach the prompt.
+# Write `prompt_logits`. The function `decode` is the frozen language model: embeddings (B, length, d) to logits (B, length, V). Gradients must reach the prompt.
 
 
 # %%
 def prompt_logits(decode, prompt: Tensor, embeddings: Tensor) -> Tensor:
-    """decode: a function; prompt (p, D), embeddings of a text (B, T, D) -> logits (B, T, V)."""
+    """decode: a function; prompt (p, d), embeddings of a text (B, T, d) -> logits (B, T, V)."""
     raise NotImplementedError("your code here")
 
 
 prompt_logits = check("tuning.prompt_logits", prompt_logits)
 
 # %% [markdown]
-# <details><summary>Hint 1</summary>Every text of the batch gets the same prompt: <code>prompt.expand(B, -1, -1)</code> is (B, p, D).</details>
+# <details><summary>Hint 1</summary>Every text of the batch gets the same prompt: <code>prompt.expand(B, -1, -1)</code> is (B, p, d).</details>
 # <details><summary>Hint 2</summary>Concatenate along the axis of positions, decode, and drop the first p positions of the result.</details>
 # <details><summary>If you see "Sizes of tensors must match except in dimension 1"</summary>The prompt lacks its batch axis: expand it first.</details>
 # <details><summary>Solution</summary>
@@ -664,15 +666,16 @@ Markdown(tuning_figures.live_table(live, whole))
 #
 # Without the prompt or the adapters, the old model is there again, with all of its facts. For BitFit, put back the saved biases. After full fine-tuning, only a saved copy brings it back.
 #
-# One run proves little. `python -m benchmarks.replicate_tuning` repeats this with more seeds, each with other held-out nouns, and with a second task: 100 steps for 'place', 200 for 'new words', with the learning rates used above. (How many seeds were measured is printed below Figure 7.) In **new words**, the answer is the category of the noun, but in one of thirteen invented words. The model knows categories, but in lesson 05 these words had no fixed meaning. An example stands above Figure 8.
+# One run proves little. `python -m benchmarks.replicate_tuning` repeats this with more seeds, each with other held-out nouns, and with a second task: 100 steps for 'place', 200 for 'new words', with the learning rates of the table. (How many seeds were measured is printed below Figure 7.) In **new words**, the answer is the category of the noun, but in one of thirteen invented words. The model knows categories, but in lesson 05 these words had no fixed meaning. An example stands above Figure 8.
 
 # %%
 tuned = evaluation.load_results("replicate_tuning")["rows"]
 plots.show(
     tuning_figures.methods(tuned, "place", tuning_task.place_task),
     "Figure 7. The task 'place', by method: share of held-out and of training nouns answered "
-    f"right, and of the facts still known. {tuning_claims.dots(tuned)} Dashed: always the most "
-    f"frequent answer. What to see: {tuning_claims.to_see(tuned, 'place')}",
+    f"right, and of the facts still known. {tuning_claims.dots(tuned)} Dashes: always the most "
+    "frequent answer, for held-out nouns only; mean over seeds. "
+    f"What to see: {tuning_claims.to_see(tuned, 'place')}",
 )
 print("seeds measured:", len({row["seed"] for row in tuned}))
 print(tuning_claims.about(tuned, "place", tuning_task.place_task))
@@ -692,9 +695,9 @@ print(tuning_claims.about(tuned, "new words", tuning_task.new_words_task))
 # %% [markdown]
 # The two tasks differ in what must be learnt. In *place* the model only has to be told what is asked, and a prompt does that as words would. In *new words* it has to connect each category with a word, which is new knowledge. The rule behind it is: the same category, the same word.
 #
-# Read the lines below Figure 8 in their order. A method that doesn't fit the training nouns is not trained to the end after these steps; its held-out nouns say nothing about the rule. Of a method that fits them, the held-out nouns tell how far it has found the rule, or has learnt its nouns by heart. The fourth line compares with always giving the most frequent answer; two standard errors are about how far chance moves a share that is counted on the held-out nouns of one seed.
+# Read the lines below Figure 8 in their order. A method that doesn't fit the training nouns is not trained to the end after these steps; its held-out nouns say nothing about the rule. Of a method that fits them, the held-out nouns tell how far it has found the rule, or has learnt its nouns by heart. The fourth line compares with always giving the most frequent answer. Two standard errors are about how far chance moves a share that is counted on the held-out nouns of all seeds. A method that fits its training nouns and is clearly above has found a part of the rule, even if it misses most held-out nouns.
 #
-# Methods that change every layer can lose old answers while they are in place (the last line below each figure). For BitFit and adapters one likely reason is the learning rate, which is ten times that of full fine-tuning; we didn't test it. Unlike full fine-tuning, they can be undone.
+# Methods that change every layer can lose old answers while they are in place (the last line below each figure). For BitFit and adapters one likely reason is the learning rate, which is ten times that of full fine-tuning; we didn't test it. It can't be the only one. With the same rate and twice the steps, adapters keep far more facts on 'new words' (Figure 8) than on 'place' (Figure 7). Unlike full fine-tuning, they can be undone.
 
 # %%
 quiz("tuning.serving")
@@ -754,8 +757,8 @@ plots.show(
     tuning_figures.few_examples(tuned),
     "Figure 9. Held-out nouns answered right, with two or eight examples of the task 'place': "
     "shown as text in a new form, shown in a form of lesson 05's texts, or used to train a prompt "
-    f"or all weights. {tuning_claims.dots(tuned)} Numbers: means. Dashed: always the most frequent "
-    f"answer. What to see: {tuning_claims.few_to_see(tuned)}",
+    f"or all weights. {tuning_claims.dots(tuned)} Dashes: always the most frequent answer of all "
+    f"training nouns; mean over seeds. What to see: {tuning_claims.few_to_see(tuned)}",
 )
 print(tuning_claims.about_few_examples(tuned))
 
@@ -775,7 +778,7 @@ plots.show(
 )
 
 # %% [markdown]
-# If the picture never changes, both are the same. The next cell takes a Frozen whose image encoder has random weights, and a grey picture,, and puts its two vectors into your prompt:
+# If the picture never changes, both are the same. The next cell makes a Frozen whose image encoder has random weights, gives it a grey picture, and puts the two resulting vectors into your prompt:
 
 # %% tags=["nbval-check-output"]
 frozen, picture = tuning_models.new_frozen(scale), torch.zeros(1, 3, 32, 32)
@@ -805,8 +808,8 @@ plots.show(
 )
 plots.show(
     tuning_figures.lab_scores(runs),
-    "Figure 12. The same runs, one seed: held-out nouns answered right (dashed: always the most "
-    "frequent answer), and facts still known after the adapters are removed. What to see: the "
+    "Figure 12. The same runs, seed 0: held-out nouns answered right (dashes: always the most "
+    "frequent answer, in this seed), and facts still known after the adapters are removed. What to see: the "
     "healthy run is best, or shares the first place, in both.",
 )
 
@@ -837,7 +840,7 @@ Markdown(
 )
 
 # %% [markdown]
-# Their claims beside our measurements. Our models are many orders of magnitude smaller and our texts are artificial, so only directions can be compared. Each row compares two numbers of ours, the first and the second, as means ± standard deviations over seeds. The verdict is computed by one rule. *Agrees*: the first number is higher than the second in every seed, and the gap of the means is above two pooled standard deviations (pooled: the root of the mean of the two variances). *Disagrees*: the second is, in the same way. Otherwise *within noise*. A single seed is always within noise. A *control* is ours, not a paper's; there *agrees* means only that the first is higher.
+# Their claims beside our measurements. Our models are many orders of magnitude smaller and our texts are artificial, so only directions can be compared. Each row compares two numbers of ours, the first and the second, as means ± standard deviations over seeds. The verdict is computed by one rule. *Agrees*: the first number is higher than the second in every seed, and the gap of the means is above two pooled standard deviations (pooled: the root of the mean of the two variances). *Disagrees*: the same with first and second exchanged. Otherwise *within noise*. A single seed is always within noise. A *control* is ours, not a paper's; there *agrees* means only that the first is higher. In the first table, the size that is best for the other seeds is chosen without the seed on which its loss is read. So the loss can come out worse than that of the largest or smallest model.
 
 # %%
 Markdown(scaling_claims.comparison(scaling_claims.claims(rows, valley)))
@@ -850,7 +853,7 @@ Markdown(scaling_claims.comparison(tuning_claims.claims(tuned)))
 #
 # **Strengths.** Scaling laws turn a guess into a measurement: small runs predict how a large budget should be spent. Parameter-efficient tuning makes one large model serve many tasks. What a frozen model knew can always be restored, by removing the adapters or the prompt.
 #
-# **Weaknesses.** A law holds for the family of models, data and schedules it was fitted on, and extrapolates over many orders of magnitude. All our methods, also full fine-tuning, do worse on a new rule than on a new form of question (compare Figures 7 and 8); the shortest prompts and BitFit don't even fit its training nouns after our few steps.
+# **Weaknesses.** A law holds for the family of models, data and schedules it was fitted on, and extrapolates over many orders of magnitude. All our methods, also full fine-tuning, do worse on a new rule than on a new form of question (compare Figures 7 and 8). The prompts and BitFit don't even fit its training nouns after our few steps.
 #
 # <details><summary>Q (lecture): Since prompt tuning achieved better few-shot performance than GPT-3, could it also achieve better performance in the multimodal space?</summary>
 # Lester's prompts saw whole training sets, so the comparison wasn't few-shot (section 7). And what would it be? A constant prompt can't describe a picture. A prompt for pictures must be computed from the picture: that is Frozen's prefix. A constant trained prompt can still be added to it, to tell the *task*, as in this lesson. CoOp (Zhou et al. 2021, arXiv 2109.01134) trains such vectors for CLIP's class prompts. With a few examples per class it beats prompts written by hand; on classes that it wasn't trained for it can be worse (Zhou et al. 2022, arXiv 2203.05557). For few-shot learning the question is whether to show the examples or to train on them. Flamingo's own Table 2 answers it in part: fine-tuned on a data set it is better than with 32 examples on every task listed (VQAv2 82.0 against 67.6). Training wins if there is enough data for it; examples in the prompt win if there are four of them and no time.
@@ -874,7 +877,7 @@ Markdown(scaling_claims.comparison(tuning_claims.claims(tuned)))
 #
 # ## Limits
 #
-# Our isoFLOP curves span one order of magnitude of compute, with models of two layers. The paper's nine budgets, from 6e18 to 3e21 operations, span almost three. We have few seeds: the legend of Figure 2 and the lines below Figure 7 tell how many, and a curve of one seed has no spread. 6 N D leaves out the scores of attention. The last column of the table in section 1 tells how much that is, and the lines below Figure 2 how unequal it makes a curve. Leaving it out favours our smallest models. The batch differs by budget: 8, 16 and 32 windows a step. So at the large budgets the large models take few steps, which probably makes our best sizes, and our exponent, too small. The learning rate follows one rule for all widths, found on one seed. The tuning tasks have single-word answers. Houlsby et al. also train the norms, and BitFit's authors a task head; ours don't. The learning rate of each method was chosen on another task, on one seed; a method may gain from a better one.
+# Our isoFLOP curves span one order of magnitude of compute, with models of two layers. The paper's nine budgets, from 6e18 to 3e21 operations, span almost three. We have few seeds: the legend of Figure 2 and the lines below Figure 7 tell how many, and a curve of one seed has no spread. 6 N D leaves out the scores of attention. The last column of the table in section 1 tells how much that is, and the lines below Figure 2 how unequal it makes a curve. Leaving it out favours the smallest models; what that does to the exponent we didn't measure. The batch differs by budget: 8, 16 and 32 windows a step. So at the large budgets the large models take few steps, which probably makes our best sizes there, and our exponent, too small. The learning rate follows one rule for all widths, found on one seed. The tuning tasks have single-word answers. Houlsby et al. also train the norms, and BitFit's authors a task head; ours don't. The learning rate of each method was chosen on another task, on one seed; a method may gain from a better one.
 #
 # ## Reading
 #
@@ -889,7 +892,7 @@ Markdown(scaling_claims.comparison(tuning_claims.claims(tuned)))
 # > - Training costs about 6 N D operations; at a fixed budget there is a best size.
 # > - To the left of the minimum a model is too small, to the right it is trained too little. A curve without a minimum inside tells only a bound.
 # > - By Chinchilla's law, parameters and tokens grow equally, with about 20 tokens for each parameter.
-# > - BitFit, adapters and prompts train at most a few per cent of the numbers. A new form of question is learnt with them as well as with all weights (Figure 7). A new rule is hard for every method (Figure 8).
+# > - BitFit, adapters and prompts train at most a few per cent of the numbers. A new form of question is learnt with them as well as with all weights (Figure 7). On a new rule we trained only adapters and all weights to the end; both miss most held-out nouns (Figure 8).
 # > - A trained prompt that is computed from a picture is Frozen's prefix.
 #
 # ## Glossary

@@ -9,13 +9,16 @@ import numpy as np
 import torch
 
 from teaching.exercises import Exercise, number, rule
-from teaching.scaling_split import SPLIT_MISTAKES, best_split, clear_split_inputs, uniform
+from teaching.scaling_split import SPLIT_MISTAKES, best_split, explain_split, split_inputs, uniform
 from teaching.scaling_valley import (
     BENT_MISTAKES,
+    DENTED_BENT_MISTAKES,
+    DENTED_MISTAKES,
     EDGE_MISTAKES,
     SHUFFLED_MISTAKES,
     VALLEY_MISTAKES,
     clear_inputs,
+    dented_inputs,
     outside_inputs,
     plain_axis,
     shuffled_inputs,
@@ -177,20 +180,16 @@ LAW_MISTAKES = {
 }
 
 
-def one_check(call, inputs, expected, mistakes, **options):
-    return rule(call, inputs, expected, mistakes, **options)
-
-
 PAIRS = {"driver": driver_source(run_pair)}
 EXERCISES = {
     "training_tokens": Exercise(
         "A budget and a size decide how many tokens can be read.",
-        (one_check("training_tokens", token_inputs, training_tokens, TOKEN_MISTAKES),),
+        (rule("training_tokens", token_inputs, training_tokens, TOKEN_MISTAKES),),
         reference=training_tokens,
     ),
     "block_parameters": Exercise(
         "12 d squared a layer: four matrices of d by d in attention, the size of eight in the feed-forward.",
-        (one_check("block_parameters", size_inputs, lambda *a: float(block_parameters(*a)), SIZE_MISTAKES),),
+        (rule("block_parameters", size_inputs, lambda *a: float(block_parameters(*a)), SIZE_MISTAKES),),
         reference=block_parameters,
     ),
     "valley": Exercise(
@@ -200,18 +199,21 @@ EXERCISES = {
             rule("valley", outside_inputs, pair(valley), EDGE_MISTAKES, **PAIRS),
             rule("valley", lambda g: valley_inputs(g, bend=-1.0), pair(valley), BENT_MISTAKES, **PAIRS),
             rule("valley", shuffled_inputs, pair(valley), SHUFFLED_MISTAKES, **PAIRS),
+            rule("valley", lambda g: dented_inputs(g, bent=False), pair(valley), DENTED_MISTAKES, **PAIRS),
+            rule("valley", lambda g: dented_inputs(g, bent=True), pair(valley), DENTED_BENT_MISTAKES, **PAIRS),
         ),
         reference=valley,
     ),
     "power_law": Exercise(
         "The slope between logarithms is the exponent.",
-        (one_check("power_law", law_inputs, pair(power_law), LAW_MISTAKES, **PAIRS),),
+        (rule("power_law", law_inputs, pair(power_law), LAW_MISTAKES, **PAIRS),),
         reference=power_law,
     ),
     "best_split": Exercise(
         "The loss formula alone gives the best size for a budget.",
         (
-            rule("best_split", clear_split_inputs, pair(best_split), SPLIT_MISTAKES, tolerance=1e-2, **PAIRS),
+            rule("best_split", split_inputs, pair(best_split), SPLIT_MISTAKES, tolerance=1e-2,
+                 explain=explain_split, **PAIRS),
         ),
         reference=best_split,
     ),

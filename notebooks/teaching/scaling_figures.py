@@ -119,11 +119,11 @@ def law(
     kaplan = published("chinchilla-exponents").value("Kaplan", "a")
     shade = np.geomspace(*x, 41)
     fan = [anchor * (shade / middle) ** slope for slope in limits]
-    span = f"ours, single sizes left out: {limits[0]:.2f} to {limits[1]:.2f}"
+    span = f"ours, sizes or seeds left out: {limits[0]:.3f} to {limits[1]:.3f}"
     axes.fill_between(shade, *fan, color=COLOURS[0], alpha=0.18, linewidth=0, label=span)
     for slope, name, colour, style in (
-        (exponent, f"ours: {exponent:.2f}", COLOURS[0], "-"),
-        (0.5, "equal growth of N and D: 0.50", GREY, "--"),
+        (exponent, f"ours: {exponent:.3f}", COLOURS[0], "-"),
+        (0.5, "equal growth of N and D: 0.500", GREY, "--"),
         (kaplan, f"Kaplan et al.: {kaplan}", COLOURS[3], ":"),
     ):
         axes.plot(x, anchor * (x / middle) ** slope, style, color=colour, label=name)
@@ -142,7 +142,7 @@ def law(
         f"C = {c:.0e}: {', '.join(short(n) for n, _ in found)}" for c, found in best.items()
     )
     return describe(
-        drawn, f"Best size over compute. {points}. Fitted exponent {exponent:.2f}; {span}."
+        drawn, f"Best size over compute. {points}. Fitted exponent {exponent:.3f}; {span}."
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from teaching.exercises import number
 from teaching.scaling_split import uniform
 
 
@@ -138,3 +139,37 @@ def outside_inputs(generator: torch.Generator) -> tuple[list, dict]:
     """Losses whose parabola has its lowest point beyond the smallest or the largest size."""
     centre = [(1.6, 2.2), (-2.2, -1.6)][int(torch.randint(2, (), generator=generator))]
     return valley_inputs(generator, centre)
+
+
+def dented_inputs(generator: torch.Generator, bent: bool) -> tuple[list, dict]:
+    """Losses whose lowest one is measured between the smallest and the largest size, but whose parabola has no lowest point there.
+
+    bent  it opens downward, with its vertex inside; else its lowest point lies outside
+    """
+    while True:
+        if bent:
+            (sizes, losses), _ = valley_inputs(generator, bend=-1.0)
+            losses[number(generator, 1, 3)] = min(losses) - uniform(generator, 0.01, 0.05)
+        else:
+            (sizes, losses), _ = valley_inputs(generator, centre=(1.8, 3))
+            losses[-1] = losses[-2] + uniform(generator, 0.005, 0.02)
+        bend, slope, _ = np.polyfit(x := np.log(sizes), losses, 2)
+        inside = x.min() < -slope / (2 * bend) < x.max()
+        if 0 < np.argmin(losses) < 4 and (bend < 0 if bent else bend > 0) and inside == bent:
+            return [sizes, losses], {}
+
+
+def dented_mistakes(why: str) -> dict:
+    """What to say to an answer that looks where the lowest loss was measured. why: of the parabola."""
+    return {
+        "the lowest *measured* loss lies between the smallest and the largest size here, and yet the parabola "
+        f"{why}. The parabola decides, not the measured losses: return the best measured size, with False.": (
+            lambda s, y: vertex(s, y),
+            lambda s, y: vertex(s, y, inside=False),
+        ),
+        "the size is right, and it lies inside; but the parabola has no lowest point inside: False.": lowest,
+    }
+
+
+DENTED_MISTAKES = dented_mistakes("has its lowest point outside")
+DENTED_BENT_MISTAKES = dented_mistakes("opens downward and has no lowest point")

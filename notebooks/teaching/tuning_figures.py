@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
+from matplotlib.container import BarContainer
 
 from teaching import tuning_task
 from vlmcourse import evaluation, plots
 from vlmcourse.parts.language import LanguageModel, width
 from vlmcourse.plots.diagrams import Diagram
-from vlmcourse.plots.style import COLOURS, MARKERS, chance_line, course_style, describe, figure
+from vlmcourse.plots.style import COLOURS, MARKERS, course_style, describe, figure
 from vlmcourse.world import tokenizer
 from vlmcourse.world.documents import vocabulary
 
@@ -20,7 +22,7 @@ Rows = Sequence[Mapping]
 
 
 def places_of_change(model: LanguageModel, vectors: int, bottleneck: int):
-    """Where prompt tuning, BitFit and adapters change a language model, with the shapes of this one."""
+    """Where prompt tuning, BitFit and adapters change a language model: one of its sub-layers, with the shapes of this model."""
     lm = model.lm
     depth, wide = lm.config.num_hidden_layers, width(lm)
     diagram = Diagram("Three ways to change a frozen language model a little")
@@ -31,21 +33,18 @@ def places_of_change(model: LanguageModel, vectors: int, bottleneck: int):
     )
     diagram.box("sequence", "one sequence", f"({vectors + 3}, {wide})", column=1, row=2)
     diagram.box("bias", "biases", "BitFit", column=2, row=0, kind="trained")
-    diagram.box("attention", "attention", "weights", column=2, row=1, kind="frozen")
-    diagram.box("first", "adapter", small, column=3, row=1, kind="trained")
+    diagram.box(
+        "weights", "weights", "attention or", "feed-forward", column=2, row=1, kind="frozen"
+    )
+    diagram.box("adapter", "adapter", small, column=3, row=1, kind="trained")
     diagram.box("sum", "+", column=4, row=2)
-    diagram.box("bias2", "biases", "BitFit", column=5, row=0, kind="trained")
-    diagram.box("feedforward", "feed-forward", "weights", column=5, row=1, kind="frozen")
-    diagram.box("second", "adapter", small, column=6, row=1, kind="trained")
-    diagram.box("sum2", "+", column=7, row=2)
-    diagram.box("loss", "loss", f"after {depth} such layers", column=8, row=2, kind="loss")
-    for arrow in (("prompt", "sequence"), ("words", "sequence"), ("sequence", "attention"),
-                  ("bias", "attention"), ("attention", "first"), ("first", "sum"),
-                  ("sum", "feedforward"), ("bias2", "feedforward"), ("feedforward", "second"),
-                  ("second", "sum2"), ("sum2", "loss")):  # fmt: skip
+    diagram.box(
+        "loss", "loss", f"after {depth} layers of", "2 sub-layers", column=5, row=2, kind="loss"
+    )
+    for arrow in (("prompt", "sequence"), ("words", "sequence"), ("sequence", "weights"),
+                  ("bias", "weights"), ("weights", "adapter"), ("adapter", "sum"), ("sum", "loss")):  # fmt: skip
         diagram.arrow(*arrow)
     diagram.arrow("sequence", "sum", "residual stream")
-    diagram.arrow("sum", "sum2", "residual stream")
     return diagram
 
 
@@ -127,14 +126,15 @@ def _ranked(groups: Mapping[str, Mapping[str, float]], columns: int):
 
 
 def live_table(results: Mapping[str, Mapping], whole: int) -> str:
-    """One row a method: what was trained, accuracy, what is still known, and whether frozen parameters moved."""
-    lines = ["| method | trained numbers | share | held-out nouns | facts still known | frozen parameters that changed | seconds |",
-             "|---|---|---|---|---|---|---|"]  # fmt: skip
+    """One row a method: what was trained and how fast, accuracy, what is still known, and whether frozen parameters moved."""
+    lines = ["| method | trained numbers | share | learning rate | held-out nouns | facts still known "
+             "| frozen parameters that changed | seconds |",
+             "|---|---|---|---|---|---|---|---|"]  # fmt: skip
     for name, found in results.items():
         moved = len(found["frozen but changed"]) or "none"
         moved = "–" if found["trained"] == whole else moved  # nothing was frozen
-        lines.append(f"| {name} | {found['trained']:,} | {found['trained'] / whole:.2%} | {found['held-out nouns']:.2f} "
-                     f"| {found['facts']:.2f} | {moved} | {found['seconds']:.0f} |")  # fmt: skip
+        lines.append(f"| {name} | {found['trained']:,} | {found['trained'] / whole:.2%} "
+                     f"| {found['learning rate']:g} | {found['held-out nouns']:.2f} | {found['facts']:.2f} | {moved} | {found['seconds']:.0f} |")  # fmt: skip
     most = max(found["facts"] for found in results.values())
     least = " and ".join(name for name, found in results.items() if found["facts"] == most)
     return "\n".join([*lines, "", f"Fewest facts lost, in this run: {least}."])
@@ -191,70 +191,67 @@ def methods(rows: Rows, task: str, task_of: Callable[[int], tuning_task.Task]):
             label: _without_whiskers(spread_of(rows, name, task, key))
             for label, key in scores.items()
         }
-    drawn = _means_in_a_column(plots.bars(groups, "share right", sideways=True, highest=1))
+    drawn = plots.bars(groups, "share right", sideways=True, highest=1)
     seeds = sorted({row["seed"] for row in rows if row["task"] == task})
-    usual = evaluation.spread([tuning_task.most_frequent(task_of(seed)) for seed in seeds]).mean
-    return _level(drawn, usual, vertical=True)
+    usual = [tuning_task.most_frequent(task_of(seed)) for seed in seeds]
+    held_out, *_ = _bars(drawn)
+    return _level(_numbers_in_a_column(drawn, "mean"), held_out, usual)
 
 
-def _level(drawn, usual: float, vertical: bool):
-    """Bars with larger dots, and a dashed line at the most frequent answer, held-out nouns, mean over seeds."""
+def _bars(drawn) -> list[list]:
+    """The bars of a figure by `plots.bars`: a list for each name, one bar of each group."""
+    (axes,) = drawn.axes
+    return [one.patches for one in axes.containers if isinstance(one, BarContainer)]
+
+
+def _level(drawn, bars: Sequence, usual: Sequence[float]):
+    """Lying bars with larger dots, and dashes across some of them at what the most frequent answer gets of the held-out nouns.
+
+    bars  those that count held-out nouns;  usual  of each seed; the dashes stand at their mean
+    """
     (axes,) = drawn.axes
     for line in axes.lines:
         line.set_markersize(8)
-    name = f"most frequent answer = {usual:.3g}"
-    chance_line(axes, usual, name, vertical)
+    level = evaluation.spread(usual).mean
+    name = f"most frequent answer:\n{level:.2f} of held-out nouns"
+    style = {"color": "black", "linestyle": (0, (2, 1)), "linewidth": 1.6, "zorder": 3}
+    for bar in bars:
+        ends = [bar.get_y() - 0.03, bar.get_y() + bar.get_height() + 0.03]
+        axes.plot([level] * 2, ends, label=name if bar is bars[0] else None, **style)
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     words = re.sub(r" ± 0(?!\.\d)", "", drawn.description)  # not drawn, see _without_whiskers
-    return describe(drawn, f"{words} Dashed: {name}.")
+    return describe(drawn, f"{words} Dashes: {' '.join(name.split())}.")
 
 
-def _means_in_a_column(drawn):
-    """Lying bars with their means in one column on the right, since a mean behind a dot reads as the dot's value."""
+def _numbers_in_a_column(drawn, name: str):
+    """Lying bars with their numbers in one column on the right, since a mean behind a dot reads as the dot's value."""
     (axes,) = drawn.axes
-    for text in axes.texts:
-        text.set(x=0, ha="left")
+    for text, bar in zip(axes.texts, itertools.chain(*_bars(drawn))):
+        text.set(x=0, ha="left", text=f"{bar.get_width():.2f}")
         text.xy = (1.04, text.xy[1])
     axes.set_xlim(0, 1.16)
-    axes.annotate(
-        "mean", (1.04, axes.get_ylim()[1]), (0, 2), textcoords="offset points", fontsize=8
-    )
+    axes.annotate(name, (1.04, axes.get_ylim()[1]), (0, 2), textcoords="offset points", fontsize=8)
     return drawn
 
 
-def _means_at_bars(drawn, usual: float):
-    """Standing bars with each mean near its bar's top, where no dot and no dashed line covers it."""
-    (axes,) = drawn.axes
-    centre = {text: text.xy[0] for text in axes.texts}
-    for text, bar in zip(axes.texts, axes.patches):
-        dots = [
-            y
-            for line in axes.lines
-            for x, y in zip(*line.get_data())
-            if abs(x - centre[text]) < 1e-6
-        ]
-        covered = [usual, *dots]
-        below = np.arange(bar.get_height() - 0.035, 0.03, -0.01)
-        above = np.arange(bar.get_height() + 0.035, 1.2, 0.01)
-        free = (y for y in (*below, *above) if all(abs(y - at) > 0.05 for at in covered))
-        text.xy = (centre[text], next(free))
-        text.set(y=0, va="center", fontweight="bold", text=f"{bar.get_height():.2f}")
-    return drawn
+def few_counts(rows: Rows) -> list[int]:
+    """How many examples were tried where few are shown or trained on."""
+    return sorted({one["examples"] for one in rows if one["row"] in tuning_task.FORMS})
 
 
 def few_examples(rows: Rows):
     """Accuracy with few examples: trained on, or shown in the prompt."""
     groups = {}
-    for count in sorted({one["examples"] for one in rows if one["row"] in tuning_task.FORMS}):
+    for count in few_counts(rows):
         groups[f"{count} examples"] = {
             label: _without_whiskers(spread_of(rows, name, "place", examples=count))
             for label, name in WAYS.items()
         }
+    label = "held-out nouns, answered right (share)"
+    drawn = _numbers_in_a_column(plots.bars(groups, label, sideways=True, highest=1), "mean")
     seeds = sorted({one["seed"] for one in rows if one["row"] in tuning_task.FORMS})
     usual = [tuning_task.most_frequent(tuning_task.place_task(seed)) for seed in seeds]
-    drawn = plots.bars(groups, "held-out nouns, answered right (share)", highest=1)
-    level = evaluation.spread(usual).mean
-    return _level(_means_at_bars(drawn, level), level, vertical=False)
+    return _level(drawn, list(itertools.chain(*_bars(drawn))), usual)
 
 
 @course_style()
@@ -279,15 +276,8 @@ def lab(runs: Mapping[str, Mapping]):
 
 def lab_scores(runs: Mapping[str, Mapping]):
     """Scores of the failure lab's runs, and the most frequent answer."""
-    drawn = plots.bars(
-        {
-            name: {
-                "held-out nouns": run["held-out nouns"],
-                "facts, adapters removed": run["facts, adapters removed"],
-            }
-            for name, run in runs.items()
-        },
-        "share right",
-    )
-    usual = tuning_task.most_frequent(tuning_task.place_task(0))
-    return _level(_means_at_bars(drawn, usual), usual, vertical=False)
+    keys = ("held-out nouns", "facts, adapters removed")
+    groups = {name: {key: run[key] for key in keys} for name, run in runs.items()}
+    drawn = _numbers_in_a_column(plots.bars(groups, "share right", sideways=True), "share")
+    held_out, *_ = _bars(drawn)
+    return _level(drawn, held_out, [tuning_task.most_frequent(tuning_task.place_task(0))])

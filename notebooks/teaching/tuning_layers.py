@@ -25,6 +25,8 @@ def run_layers(target, width, bottleneck, *_):
         return "no layers"
     if any(one.bias is None for one in layers):
         return "no bias"
+    if len(list(adapter.parameters())) > 4:
+        return "more parameters"
     return [list(one.weight.shape) for one in layers]
 
 
@@ -138,7 +140,7 @@ def run_insert(target, x, first, second):
 
     class Attention(nn.Module):
         def forward(self, x):
-            return x + 1, x - 1
+            return x + 1, x - 1, 2 * x
 
     class FeedForward(nn.Module):
         def forward(self, x):
@@ -169,7 +171,7 @@ def insert_inputs(generator: torch.Generator) -> tuple[list, dict]:
 
 
 def inserted(x: Tensor, first: int, second: int) -> list:
-    return [2, [(x + 1) * first, x - 1], (x - 2) * second, x - 2]
+    return [2, [(x + 1) * first, x - 1, 2 * x], (x - 2) * second, x - 2]
 
 
 def explain_insert(got: object, wanted: list, x: Tensor, first: int, second: int) -> str | None:
@@ -191,9 +193,11 @@ def explain_insert(got: object, wanted: list, x: Tensor, first: int, second: int
         return "nothing changes: register a forward hook on each sublayer, and let the hook *return* its output."
     if len(pair) == 1:
         return "the attention returned a tuple, and now returns one tensor: keep the entries behind the first."
+    if len(pair) != 3:
+        return f"the attention returned a tuple of 3 entries, and now returns {len(pair)}: keep all behind the first, however many."
     if same(pair[0], x + 1):
         return "the attention's output is unchanged: it returns a tuple, whose first entry goes through the adapter."
-    if not same(pair[1], x - 1):
+    if not same(pair[1], x - 1) or not same(pair[2], 2 * x):
         return "every entry of the attention's tuple goes through the adapter: only the first one should."
     if same(one, output * first) and same(pair[0], (x + 1) * second):
         return "the adapters are exchanged: sublayer i gets adapter i."
@@ -221,7 +225,9 @@ EXERCISES = {
                 lambda width, bottleneck, *_: [[bottleneck, width], [width, bottleneck]],
                 {"expected a torch.nn.Module with two torch.nn.Linear layers, self.down and self.up.":
                      lambda *_: "no layers",
-                 "down and up have biases, too: see the formula.": lambda *_: "no bias"},
+                 "down and up have biases, too: see the formula.": lambda *_: "no bias",
+                 "there are further parameters besides those of down and up, such as a factor that starts at zero: the "
+                 "formula has none, and zeros in one of the two layers do the same.": lambda *_: "more parameters"},
                 driver=driver_source(run_layers),
                 explain=lambda got, wanted, *_: (
                     f"down.weight and up.weight have shapes {got[0]} and {got[1]}; expected {wanted[0]} and "

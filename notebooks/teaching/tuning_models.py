@@ -73,13 +73,14 @@ def tune(
     steps: int,
     changed_parameters: Callable[[Mapping, Mapping], Sequence[str]],
 ) -> dict[str, object]:
-    """Trains, and reports: numbers trained, accuracies, facts still known, frozen parameters that changed, and seconds."""
+    """Trains, and reports: numbers trained, learning rate, accuracies, facts still known, frozen parameters that changed, and seconds."""
     before = snapshot(model)
     frozen = {name for name, value in model.named_parameters() if not value.requires_grad}
     history = list(tuning_task.train(model, task, steps, rate))
     changed = changed_parameters(before, parameters_now(model))
     return {
         "trained": count_trainable(model),
+        "learning rate": rate,
         "held-out nouns": tuning_task.accuracy(model, task.held_out),
         "training nouns": tuning_task.accuracy(model, task.train),
         "facts": tuning_task.facts(model),
