@@ -809,8 +809,8 @@ plots.show(
 plots.show(
     tuning_figures.lab_scores(runs),
     "Figure 12. The same runs, seed 0: held-out nouns answered right (dashes: always the most "
-    "frequent answer, in this seed), and facts still known after the adapters are removed. What to see: the "
-    "healthy run is best, or shares the first place, in both.",
+    "frequent answer, in this seed), and facts still known after the adapters are removed. "
+    "What to see: the healthy run is best, or shares the first place, in both.",
 )
 
 # %% [markdown]
