@@ -232,7 +232,7 @@ print(scaling_figures.true_costs(rows, scaling_models.attention_share))
 # %% [markdown]
 # To the left of a minimum the model is too small for the many tokens that it reads. To the right it is large enough, but its training ends too early. A curve whose lowest point is at the edge would tell only that the best size lies beyond the sizes tried.
 #
-# The lines below the figure count attention's scores, too: "equal compute" holds for 6 N D only. The difference between the two counts is largest on the highest curve, that of the smallest budget: its models are the narrowest.
+# The lines below the figure count attention's scores and sums, too: "equal compute" holds for 6 N D only. The difference between the two counts is largest on the highest curve, that of the smallest budget: its models are the narrowest.
 #
 # ## 3. How the best size grows
 #
@@ -697,7 +697,7 @@ print(tuning_claims.about(tuned, "new words", tuning_task.new_words_task))
 #
 # Read the lines below Figure 8 in their order. A method that doesn't fit the training nouns is not trained to the end after these steps; its held-out nouns say nothing about the rule. Of a method that fits them, the held-out nouns tell how far it has found the rule, or has learnt its nouns by heart. The fourth line compares with always giving the most frequent answer. Two standard errors are about how far chance moves a share that is counted on the held-out nouns of all seeds. A method that fits its training nouns and is clearly above has found a part of the rule, even if it misses most held-out nouns.
 #
-# Methods that change every layer can lose old answers while they are in place (the last line below each figure). For BitFit and adapters one likely reason is the learning rate, which is ten times that of full fine-tuning; we didn't test it. It can't be the only one. With the same rate and twice the steps, adapters keep far more facts on 'new words' (Figure 8) than on 'place' (Figure 7). Unlike full fine-tuning, they can be undone.
+# Methods that change every layer can lose old answers while they are in place (the last line below each figure). For BitFit and adapters one likely reason is the learning rate, which is ten times that of full fine-tuning; we didn't test it. It can't be the only one. With the same rate and twice the steps, adapters keep far more facts on 'new words' (Figure 8) than on 'place' (Figure 7). BitFit and adapters can be undone; full fine-tuning can't, without a copy of all weights.
 
 # %%
 quiz("tuning.serving")
@@ -840,7 +840,7 @@ Markdown(
 )
 
 # %% [markdown]
-# Their claims beside our measurements. Our models are many orders of magnitude smaller and our texts are artificial, so only directions can be compared. Each row compares two numbers of ours, the first and the second, as means ± standard deviations over seeds. The verdict is computed by one rule. *Agrees*: the first number is higher than the second in every seed, and the gap of the means is above two pooled standard deviations (pooled: the root of the mean of the two variances). *Disagrees*: the same with first and second exchanged. Otherwise *within noise*. A single seed is always within noise. A *control* is ours, not a paper's; there *agrees* means only that the first is higher. In the first table, the size that is best for the other seeds is chosen without the seed on which its loss is read. So the loss can come out worse than that of the largest or smallest model.
+# Their claims beside our measurements. Our models are many orders of magnitude smaller and our texts are artificial, so only directions can be compared. Each row compares two numbers, the first and the second, as means ± standard deviations over seeds. They are ours, but for Kaplan's exponent in the last row of the first table. The verdict is computed by one rule. *Agrees*: the first number is higher than the second in every seed, and the gap of the means is above two pooled standard deviations (pooled: the root of the mean of the two variances). *Disagrees*: the same with first and second exchanged. Otherwise *within noise*. A single seed is always within noise. A *control* is ours, not a paper's; there *agrees* means only that the first is higher. In the first table, *size best for the other seeds* is chosen without the seed whose loss is read there, so this loss isn't the lowest by construction.
 
 # %%
 Markdown(scaling_claims.comparison(scaling_claims.claims(rows, valley)))
@@ -877,7 +877,7 @@ Markdown(scaling_claims.comparison(tuning_claims.claims(tuned)))
 #
 # ## Limits
 #
-# Our isoFLOP curves span one order of magnitude of compute, with models of two layers. The paper's nine budgets, from 6e18 to 3e21 operations, span almost three. We have few seeds: the legend of Figure 2 and the lines below Figure 7 tell how many, and a curve of one seed has no spread. 6 N D leaves out the scores of attention. The last column of the table in section 1 tells how much that is, and the lines below Figure 2 how unequal it makes a curve. Leaving it out favours the smallest models; what that does to the exponent we didn't measure. The batch differs by budget: 8, 16 and 32 windows a step. So at the large budgets the large models take few steps, which probably makes our best sizes there, and our exponent, too small. The learning rate follows one rule for all widths, found on one seed. The tuning tasks have single-word answers. Houlsby et al. also train the norms, and BitFit's authors a task head; ours don't. The learning rate of each method was chosen on another task, on one seed; a method may gain from a better one.
+# Our isoFLOP curves span one order of magnitude of compute, with models of two layers. The paper's nine budgets, from 6e18 to 3e21 operations, span almost three. We have few seeds: the legend of Figure 2 and the lines below Figure 7 tell how many, and a curve of one seed has no spread. 6 N D leaves out the scores and sums of attention. The last column of the table in section 1 tells how much that is, and the lines below Figure 2 how unequal it makes a curve. Leaving it out favours the smallest models; what that does to the exponent we didn't measure. The batch differs by budget: 8, 16 and 32 windows a step. So at the large budgets the large models take few steps, which probably makes our best sizes there, and our exponent, too small. The learning rate follows one rule for all widths, found on one seed. The tuning tasks have single-word answers. Houlsby et al. also train the norms, and BitFit's authors a task head; ours don't. The learning rate of each method was chosen on another task, on one seed; a method may gain from a better one.
 #
 # ## Reading
 #

@@ -215,7 +215,7 @@ def sizes_table(
     """12 L d^2 beside the true numbers of parameters of the character models, and attention's scores beside 2 N."""
     lines = [
         "| width d | 12 L d² | N: all but embedding tables | with embedding tables | share of the tables "
-        "| scores of attention, share of 2 N |",
+        "| attention's scores and sums, share of 2 N |",
         "|---|---|---|---|---|---|",
     ]
     for width in widths:
