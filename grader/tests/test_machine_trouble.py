@@ -236,3 +236,12 @@ def test_two_graders_never_share_user_ids():
         ids.release()
     with Session(sandbox.Sandbox()) as one, Session(sandbox.Sandbox()) as other:
         assert one.user_ids.first != other.user_ids.first
+
+
+def test_a_python_that_was_called_by_a_relative_path_is_found_in_the_sandbox(monkeypatch, tmp_path):
+    real = tmp_path / "env" / "bin"
+    real.mkdir(parents=True)
+    (tmp_path / "work").mkdir()
+    (real / "python").symlink_to(sys.executable)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "work" / ".." / "env" / "bin" / "python"))
+    assert sandbox.interpreter() == str(real.resolve() / "python")

@@ -184,6 +184,12 @@ def bubblewrap() -> Path:
     raise NoSandbox(f"There is no bubblewrap here. {INSTALL}.")
 
 
+def interpreter() -> str:
+    """The path of this Python without "..": a sandbox has only the folders that are bound into it, not their neighbours."""
+    python = Path(sys.executable)
+    return str(python.parent.resolve() / python.name)  # the name stays: a venv's python is a link
+
+
 @cache
 def trouble() -> str | None:
     """None, or why no sandbox can be made here and what to do."""
@@ -193,7 +199,7 @@ def trouble() -> str | None:
         return f"Python is in {sys.prefix}, and a sandbox has a /tmp of its own. Move the course out of /tmp."
     try:
         tried = subprocess.run(
-            Sandbox().command([sys.executable, "-I", "-c", "print('fine')"]),
+            Sandbox().command([interpreter(), "-I", "-c", "print('fine')"]),
             capture_output=True,
             text=True,
             timeout=60,

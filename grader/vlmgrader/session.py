@@ -6,7 +6,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -15,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from vlmgrader import usage
-from vlmgrader.sandbox import WRITABLE, Sandbox, font_list, package_folders
+from vlmgrader.sandbox import WRITABLE, Sandbox, font_list, interpreter, package_folders
 from vlmgrader.user_ids import UserIds
 
 START = 180.0  # seconds until torch is imported and a kernel answers, on a busy machine
@@ -107,7 +106,7 @@ class Session:
             work = Path(tempfile.mkdtemp(dir=self.folder))
             (work / "t").mkdir()
             outside = {"env": self.sandbox.environment(str(work), str(work / "t")), "cwd": work}
-        program = [sys.executable, "-I", script, json.dumps(settings)]
+        program = [interpreter(), "-I", script, json.dumps(settings)]
         self.process = subprocess.Popen(
             self.sandbox.command(program, self.files),
             stdin=subprocess.DEVNULL,

@@ -202,7 +202,8 @@ def run_zero_shot(target, images, names, template, logit_scale):
             raise TypeError("encode_text takes a list of texts.")
         seeds = [sum((n + 1) * ord(letter) for n, letter in enumerate(text)) for text in texts]
         width = images.shape[1]
-        rows = [torch.randn(width, generator=torch.Generator().manual_seed(s)) for s in seeds]
+        seeded = [torch.Generator().manual_seed(seed) for seed in seeds]
+        rows = [torch.randn(width, generator=one, dtype=images.dtype) for one in seeded]
         return torch.nn.functional.normalize(torch.stack(rows), dim=-1)
 
     return target(images, encode_text, names, template, logit_scale)
@@ -211,8 +212,9 @@ def run_zero_shot(target, images, names, template, logit_scale):
 def classes_inputs(generator: torch.Generator) -> tuple[list, dict]:
     names = ["a cat", "an owl", "some grapes", "a bus", "a key"][: number(generator, 3, 5)]
     template = ("a sketch of {}", "this is {}", "{} on a table")[number(generator, 0, 2)]
-    images = unit(normal(generator, number(generator, 6, 8), 6))
-    return [images, names, template, 1 + torch.rand((), generator=generator)], {}
+    double = {"dtype": torch.float64}  # a wrong answer may divide by a sum near 0
+    images = unit(normal(generator, number(generator, 6, 8), 6, **double))
+    return [images, names, template, 1 + torch.rand((), generator=generator, **double)], {}
 
 
 def classified_by(**changes) -> Callable:
