@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vlmcourse import plots, world
-from vlmcourse.evaluation import eval_mode
+from vlmcourse.evaluation import Spread, eval_mode, spread
 from vlmcourse.parts import language
 from vlmcourse.parts.language import LanguageModel, decoder_layers, width
 from vlmcourse.plots import Diagram
@@ -154,15 +154,15 @@ def kinds_of_texts() -> str:
         words = kind(draws).replace(MARK, "").replace("<", "&lt;").split()[:22]
         name = kind.__name__.replace("_", " ")
         lines.append(f"| {name} | {often / total:.0%} | {' '.join(words)} ... |")
-    first = f"These shares hold after a first part of {NEAR_SHARE + NAMES_SHARE:.0%} of the steps"
-    return "\n".join([*lines, "", f"{first}, which has names only."])
+    first = f"Training first read names only, for {NEAR_SHARE + NAMES_SHARE:.0%} of its steps"
+    return "\n".join([*lines, "", f"{first}; then these shares hold (rounded)."])
 
 
 def losses_by_kind(
     models: Mapping[str, nn.Module], next_word_loss: Callable, chance: float, count: int = 16
 ):
-    """Bars of each model's loss on new documents of each kind that the course's model was trained on."""
-    groups: dict[str, dict[str, float]] = {}
+    """Bars of each model's loss on new documents of each kind that the course's model was trained on, a dot for each."""
+    groups: dict[str, dict[str, Spread]] = {}
     for kind in PAGE_KINDS:
         draws = [world.SeededRandom("one kind", kind.__name__, number) for number in range(count)]
         ids = tokenizer.encode([kind(one).replace(MARK, "") for one in draws])
@@ -171,19 +171,30 @@ def losses_by_kind(
         groups[name] = {}
         for words, model in models.items():
             with eval_mode(model):
-                groups[name][words] = next_word_loss(model(ids), ids, counts).item()
-    return plots.bars(groups, "loss on new texts (nats)", chance=chance, sideways=True)
+                logits = model(ids)
+            each = [
+                next_word_loss(logits[row, None], ids[row, None], counts[row, None]).item()
+                for row in range(count)
+            ]
+            groups[name][words] = spread(each)
+    return plots.bars(groups, "loss on new texts (nats)", chance=chance, sideways=True, form=".2f")
 
 
 def losses_by_pass(
     model: nn.Module, token_losses: Callable, passes: int = 3, length: int = 8, count: int = 32
 ) -> str:
-    """In words: the mean loss of nouns that are said again and again in the same order, each time they are said."""
+    """In words: the mean loss of nouns that are said again and again in the same order, each time they are said.
+
+    Also the probability that the next word is any noun, after one noun and near the end of the first time.
+    """
     drawn = [world.SeededRandom("lists said again", number) for number in range(count)]
     lists = [one.sample(documents.NOUN_WORDS, length) for one in drawn]
     ids = tokenizer.encode([" ".join(words * passes) for words in lists])[:, :-1]  # without <eos>
     with eval_mode(model):
-        found = token_losses(model(ids), ids).unflatten(1, (passes, length)).mean((0, 2))
+        logits = model(ids)
+    found = token_losses(logits, ids).unflatten(1, (passes, length)).mean((0, 2))
+    is_noun = tokenizer.encode(documents.NOUN_WORDS)[:, 1]
+    any_noun = logits.softmax(-1)[..., is_noun].sum(-1).mean(0)  # (T,), <bos> first
     times = ", ".join(f"{loss:.2f} (time {n})" for n, loss in enumerate(found.tolist(), 1))
     nouns, last = len(documents.NOUN_WORDS), found[-1].item()
     guess = math.log(nouns)
@@ -192,7 +203,11 @@ def losses_by_pass(
         said = "It does little better than a guess: it hardly finds words that it has read before."
     elif last < 0.25 * guess:
         said = "It finds most of the words."
-    return f"{times}; a guess among the {nouns} nouns: ln {nouns} = {guess:.2f}\n{said}"
+    return (
+        f"{times}; a guess among the {nouns} nouns: ln {nouns} = {guess:.2f}\n{said}\n"
+        f"The probability that any noun comes next: {any_noun[1]:.2f} after one noun, "
+        f"{any_noun[length - 1]:.2f} after {length - 1}."
+    )
 
 
 class Counted:

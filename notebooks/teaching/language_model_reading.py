@@ -12,12 +12,13 @@ from teaching.language_model_induction import (
     TASKS,
     Naming,
     attention,
+    lists,
     naming_accuracy,
     previous_scores,
     scores_of_heads,
     without_head,
 )
-from teaching.language_model_study import some_facts
+from teaching.language_model_study import Fact, examples, some_facts
 from vlmcourse import plots
 from vlmcourse.evaluation import choose_next_token
 from vlmcourse.parts.language import LanguageModel
@@ -40,7 +41,7 @@ def rule_accuracy(rule: Callable, task: Naming) -> float:
 
 
 def rule_beside_model(rule: Callable, model: LanguageModel, count: int = 64) -> str:
-    """A Markdown table: accuracy of the rule and of the model, for each form of texts, and a sentence on lists."""
+    """A Markdown table: accuracy of the rule and of the model, for each form of texts, and sentences on lists."""
     scores = (0.0, 0.0)
     lines = ["| form | an example of a text | the rule | the model |", "|---|---|---|---|"]
     for form, texts in TASKS.items():
@@ -48,7 +49,13 @@ def rule_beside_model(rule: Callable, model: LanguageModel, count: int = 64) -> 
         text = " ".join(words_of(task.ids[0])[1:])
         scores = rule_accuracy(rule, task), naming_accuracy(model, task)
         lines.append(f"| {form} | {text} → | {scores[0]:.2f} | {scores[1]:.2f} |")
-    return "\n".join([*lines, "", about_lists(scores[1])])
+    other = [
+        f"{length} nouns: {naming_accuracy(model, lists(count, length)):.2f}"
+        for length in (3, 4, 8, 12)
+    ]
+    return "\n".join(
+        [*lines, "", about_lists(scores[1]), f"Lists of other lengths: {'; '.join(other)}."]
+    )
 
 
 def about_lists(share: float) -> str:
@@ -148,19 +155,27 @@ def maps_of_heads(model: LanguageModel, heads: Sequence[Head]):
     return drawn
 
 
-def without_heads(model: LanguageModel, silence: Callable, every: int = 4) -> str:
-    """A Markdown table: shares of right words and facts of the whole model, without each head, and without the two induction heads."""
-    tasks = [texts(128) for texts in TASKS.values()]
-    facts = some_facts(every)
-    prompts = text_prompts([question for question, *_ in facts])
+def without_heads(
+    model: LanguageModel, silence: Callable, prompt: Callable, count: int = 128, every: int = 4
+) -> str:
+    """A Markdown table: shares right of the whole model, without each head, and without the two induction heads.
+
+    prompt  (examples, description) -> few-shot prompt, of which `count` with three names are tested;  every: of the facts
+    """
+    tasks = [texts(count) for texts in TASKS.values()]
+    episodes = [examples(index, ways=3) for index in range(count)]
+    prompts = [
+        (prompt(shown, asked), answer, [name for _, name in shown])
+        for shown, asked, answer in episodes
+    ]
+    choosing: list[Sequence[Fact]] = [prompts, some_facts(every)]
 
     def scores(*silent: Head) -> list[float]:
         with ExitStack() as stack:
             for layer, head in silent:
                 stack.enter_context(without_head(model, layer, head, silence))
-            found = choose_next_token(model, prompts, [choices for *_, choices in facts])
             named = [naming_accuracy(model, task) for task in tasks]
-        return [*named, sum(map(eq, found, [answer for _, answer, _ in facts])) / len(facts)]
+            return [*named, *(share_chosen(model, questions) for questions in choosing)]
 
     whole, config = scores(), model.lm.config
     single = [
@@ -175,8 +190,8 @@ def without_heads(model: LanguageModel, silence: Callable, every: int = 4) -> st
     if {(1, 0), (1, 1)} <= set(single):
         rows |= {"layer 2, heads 1 and 2": scores((1, 0), (1, 1))}
     lines = [
-        "| without | names, short texts | names, pages | lists | facts |",
-        "|---|---|---|---|---|",
+        "| without | names, short texts | names, pages | lists | names, Figure 9 | facts |",
+        "|---|---|---|---|---|---|",
     ]
     for name, values in rows.items():
         cells = [
@@ -185,20 +200,36 @@ def without_heads(model: LanguageModel, silence: Callable, every: int = 4) -> st
         ]
         lines.append(f"| {name.replace('the whole', 'nothing: the whole')} | {' | '.join(cells)} |")
     guesses = [(task.is_own | task.is_other).sum(1).float().reciprocal().mean() for task in tasks]
-    guesses.append(torch.tensor([1 / len(choices) for *_, choices in facts]).mean())
+    guesses += [sum(1 / len(one[2]) for one in asked) / len(asked) for asked in choosing]
     cells = [f"{guess:.2f}" for guess in guesses]
     lines.append(f"| *a guess among the words that may follow* | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", *about_removal(rows)])
+    return "\n".join([*lines, "", *about_removal(rows), about_question_mark(model)])
+
+
+def share_chosen(model: LanguageModel, questions: Sequence[Fact]) -> float:
+    """Share of questions after which the right word is the likeliest of those to choose from."""
+    prompts, answers, choices = zip(*questions)
+    found = choose_next_token(model, text_prompts(prompts), choices)
+    return sum(map(eq, found, answers)) / len(questions)
+
+
+def about_question_mark(model: LanguageModel) -> str:
+    """A sentence: how much of the weight of "?" the heads of layer 2 put on the noun in questions for its category."""
+    asked = [question for question, *_ in some_facts() if question.startswith("what kind")]
+    ids = tokenizer.encode(asked)[:, :-1]  # ends with: the noun, "?"
+    weights = attention(model, ids)[1][:, :, -1, -2].mean(0).tolist()
+    found = [f"{weight:.2f} (head {head})" for head, weight in enumerate(weights, 1)]
+    return f"- In 'what kind of thing is a ... ?' the heads of layer 2 put on the noun, of the weight of '?': {', '.join(found)}."
 
 
 def about_removal(rows: Mapping[str, Sequence[float]]) -> list[str]:
-    """A list of sentences on the table of `without_heads`. rows: {what was removed: names short, on pages, lists, facts}"""
+    """A list of sentences on the table of `without_heads`. rows: {what was removed: the columns of the table}"""
     first, second = rows["layer 1, head 1"], rows["layer 1, head 2"]
     as_started = first[0] < second[0] and second[1] < first[1]
     found = [
         f"- Without head 1 of layer 1, names are {first[0]:.2f} (short) and {first[1]:.2f} (pages); "
-        f"without head 2, {second[0]:.2f} and {second[1]:.2f}. Where each of them is needed "
-        f"{'agrees' if as_started else 'does not agree'} with how it was started."
+        f"without head 2, {second[0]:.2f} and {second[1]:.2f}. "
+        f"{'Each is needed where its start suggests' if as_started else 'This is not what their start suggests'}."
     ]
     if both := rows.get("layer 2, heads 1 and 2"):
         one, other = rows["layer 2, head 1"], rows["layer 2, head 2"]
@@ -211,7 +242,13 @@ def about_removal(rows: Mapping[str, Sequence[float]]) -> list[str]:
             f"head 1 of layer 1, and {one[2]:.2f} without head 1 of layer 2"
             f"{': they need both' if max(first[2], one[2]) < 0.5 else ''}.",
         ]
-    single = {name: values[3] for name, values in rows.items() if "heads" not in name}
-    worst = min(single, key=single.__getitem__)
-    found.append(f"- Facts suffer most without {worst}: {single[worst]:.2f} are left.")
-    return found
+    single = {name: values for name, values in rows.items() if "head " in name}
+    worst = min(single, key=lambda name: single[name][4])
+    together = f", {both[4]:.2f} without heads 1 and 2 of layer 2" if both else ""
+    needed = [name for name, values in single.items() if values[3] < rows["the whole model"][3] / 2]
+    return [
+        *found,
+        f"- Of the single heads, facts need {worst} most: {single[worst][4]:.2f} without it{together}.",
+        f"- The prompts of Figure 9 need {' and '.join(needed) or 'no single head'}"
+        + (f"; without heads 1 and 2 of layer 2 they are {both[3]:.2f}." if both else "."),
+    ]

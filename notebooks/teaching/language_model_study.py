@@ -1,4 +1,4 @@
-"""Lesson 05's measurements: what the model knows, what it binds in context, and what vectors in place of words do."""
+"""Lesson 05's measurements: what the model knows, and what it reads from its context."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from operator import eq
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from teaching.language_model_induction import naming
 from vlmcourse import plots, world
 from vlmcourse.evaluation import choose_next_token, eval_mode, next_token_probabilities
-from vlmcourse.parts import language
 from vlmcourse.parts.language import LanguageModel
 from vlmcourse.recipes.language import text_prompts, word_report
 from vlmcourse.world import documents, tokenizer
@@ -22,10 +20,11 @@ from vlmcourse.world.scenes import BACKGROUNDS
 KINDS = {"what kind": "category", "where can": "place", "what is": "purpose"}
 """{how a question begins: kind of fact}."""
 Fact = tuple[str, str, Sequence[str]]
+"""(question, answer, words to choose from)."""
 
 
 def some_facts(every: int = 1) -> list[Fact]:
-    """(question, answer, choices) of every n-th noun and kind of fact."""
+    """Every n-th fact, of all nouns and kinds."""
     return documents.known_facts()[::every]
 
 
@@ -83,41 +82,64 @@ def binding(model: nn.Module, prompt: Callable, ways: int, count: int) -> dict[s
     episodes = [examples(index, ways) for index in range(count)]
     with_nouns = [nouns_as_names(index, ways) for index in range(count)]
 
-    def right(asked: Sequence[tuple], with_examples: bool = True) -> float:
-        texts = [prompt(shown if with_examples else [], text) for shown, text, _ in asked]
-        choices = [[name for _, name in shown] for shown, *_ in asked]
-        found = choose_next_token(model, text_prompts(texts), choices)
-        return sum(map(eq, found, [answer for *_, answer in asked])) / count
-
     return {
-        "examples": right(episodes),
-        "nouns as names": right(with_nouns),
-        "no examples": right(episodes, with_examples=False),
+        "examples": share_named(model, prompt, episodes),
+        "nouns as names": share_named(model, prompt, with_nouns),
+        "no examples": share_named(model, lambda _, text: prompt([], text), episodes),
         "chance": 1 / ways,
     }
 
 
+def share_named(model: nn.Module, prompt: Callable, episodes: Sequence[tuple]) -> float:
+    """Share of `examples` after whose prompt the right name is the likeliest of those shown."""
+    texts = [prompt(shown, asked) for shown, asked, _ in episodes]
+    choices = [[name for _, name in shown] for shown, *_ in episodes]
+    found = choose_next_token(model, text_prompts(texts), choices)
+    return sum(map(eq, found, [answer for *_, answer in episodes])) / len(episodes)
+
+
 def about_binding(groups: Mapping[str, Mapping[str, float]], count: int) -> str:
     """In words: what the controls of `binding` say. groups: {how many names: its shares}, each of `count` texts"""
-    nouns_, without, chance = (
-        [shares[what] for shares in groups.values()]
-        for what in ("nouns as names", "no examples", "chance")
+    nouns_, without = (
+        [shares[what] for shares in groups.values()] for what in ("nouns as names", "no examples")
     )
     found = (
         f"With nouns as names: {', '.join(f'{share:.2f}' for share in nouns_)} right; "
         f"without examples: {', '.join(f'{share:.2f}' for share in without)}. "
     )
-    gaps = zip(
-        nouns_, without, chance
-    )  # of two guesses a gap's standard error is √(2 p (1 - p) / n)
-    if all(share - none <= 2 * (2 * p * (1 - p) / count) ** 0.5 for share, none, p in gaps):
+    gap, ways = max(
+        (above_chance(shares["nouns as names"], shares["chance"], count), ways)
+        for ways, shares in groups.items()
+    )
+    if gap <= 2:
         return found + (
-            "No gap exceeds two standard errors: with nouns as names it guesses, as without "
-            "examples. The model reads invented names, not any word used as one."
+            "None is more than two standard errors above chance: with nouns as names it guesses, "
+            "as without examples. The model reads invented names, not any word used as one."
+        )
+    if gap <= 3:
+        return found + (
+            f"With nouns as names and {ways}, this is {gap:.1f} standard errors above chance, the "
+            f"largest of {len(groups)} gaps. Only more prompts can tell."
         )
     if all(share >= 0.9 for share in nouns_):
         return found + "So the model reads any word that is used as a name."
     return found + "So the model reads other words as names, too, but not as surely."
+
+
+def above_chance(share: float, chance: float, count: int) -> float:
+    """By how many standard errors of a guess a share of `count` exceeds chance."""
+    return (share - chance) / (chance * (1 - chance) / count) ** 0.5
+
+
+def nouns_as_two_names(model: nn.Module, prompt: Callable, count: int) -> str:
+    """In words: the share of right names with nouns as names, two of them, in so many prompts."""
+    share = share_named(model, prompt, [nouns_as_names(index, ways=2) for index in range(count)])
+    gap = above_chance(share, 1 / 2, count)
+    told = "it guesses" if abs(gap) < 2 else "this is no guess"
+    return (
+        f"In {count:,} prompts with two nouns as names: {share:.2f} right, {gap:+.1f} standard "
+        f"errors from chance, so {told}."
+    )
 
 
 def names_with_tags(model: LanguageModel, count: int) -> dict[str, float]:
@@ -147,122 +169,40 @@ def which_prompt(index: int, kind: str, count: int) -> tuple[str, str]:
     return " ".join(shown).removesuffix(f" {answer} ."), answer
 
 
-def which_bars(model: LanguageModel, count: int):
-    """Bars: share of right answers to 'which ?', among all words, by the kind and the number of examples."""
-    groups: dict[str, dict[str, float]] = {}
+SHOTS = (0, 1, 2, 4)
+Answered = tuple[str, str, str]
+"""(prompt, right answer, the model's)."""
+
+
+def which_answers(model: LanguageModel, count: int) -> dict[str, dict[int, list[Answered]]]:
+    """The likeliest of all words after `count` questions 'which ?': {kind: {number of examples: answers}}."""
+    found: dict[str, dict[int, list[Answered]]] = {kind: {} for kind in ASKED}
     for kind in ASKED:
-        groups[kind] = {}
-        for shots in (0, 1, 2, 4):
+        for shots in SHOTS:
             prompts, answers = zip(*(which_prompt(index, kind, shots) for index in range(count)))
             likeliest = next_token_probabilities(model, text_prompts(prompts), 1)
-            hits = [next(iter(one)) == answer for one, answer in zip(likeliest, answers)]
-            groups[kind][f"{shots} example{'s' * (shots != 1)}"] = sum(hits) / count
+            found[kind][shots] = list(zip(prompts, answers, (next(iter(one)) for one in likeliest)))
+    return found
+
+
+def which_bars(found: Mapping[str, Mapping[int, Sequence[Answered]]]):
+    """Bars of `which_answers`: share of right answers, by the kind and the number of examples."""
+    groups = {
+        kind: {
+            f"{shots} example{'s' * (shots != 1)}": sum(a == b for _, a, b in answers)
+            / len(answers)
+            for shots, answers in by_shots.items()
+        }
+        for kind, by_shots in found.items()
+    }
     return plots.probability_bars(groups, "share right")
 
 
-NOISE = (0, 0.25, 0.5, 0.75, 1, 1.5, 2)
-
-
-@torch.no_grad()
-def vectors_for_words(model: LanguageModel, count: int = 128) -> dict[str, dict[float, float]]:
-    """Accuracy if the vectors of the things in page texts are replaced: {what: {size of the noise: share right}}.
-
-    Noise is measured in root mean squares of the nouns' vectors. Naming is among all words, facts among their choices.
-    """
-    task, generator = naming("page", count), torch.Generator().manual_seed(0)
-    things = tokenizer.encode(documents.NOUN_WORDS)[:, 1]
-    vectors = model.lm.get_input_embeddings().weight.detach()
-    size = vectors[things].square().mean().sqrt()
-    embedded = language.embed(model.lm, task.ids)
-    is_thing = torch.isin(task.ids, things)
-    at = is_thing.nonzero()[:, 1].view(count, -1)  # (B, ways + 1)
-    rows = torch.arange(count)[:, None]
-    earlier = (task.ids.gather(1, at[:, :-1]) == task.ids.gather(1, at[:, -1:])).int().argmax(1)
-
-    def noise(*shape: int) -> Tensor:
-        return size * torch.randn(*shape, vectors.shape[1], generator=generator)
-
-    def twice(values: Tensor) -> Tensor:
-        """Of vectors for the things (B, ways, D), those for all places: the last one again as before."""
-        return torch.cat([values, values[torch.arange(count), earlier][:, None]], dim=1)
-
-    def named(changed: Tensor) -> float:
-        x = embedded.clone()
-        x[rows, at] = changed
-        found = language.logits(model.lm, x)[:, -1].argmax(-1)
-        return (found == task.answers).float().mean().item()
-
-    words, ways = embedded[rows, at], at.shape[1] - 1
-    curves: dict[str, dict[float, float]] = {
-        "names, other noise at each place": {s: named(words + s * noise(*at.shape)) for s in NOISE},
-        "names, same noise at both places": {
-            s: named(words + twice(s * noise(count, ways))) for s in NOISE
-        },
-        "facts": {s: facts_with_noise(model, lambda *shape: s * noise(*shape)) for s in NOISE},
-    }
-    random = {
-        "names, random vectors": named(twice(noise(count, ways))),
-        "facts, random vectors": facts_with_noise(model, lambda *shape: noise(*shape), False),
-    }
-    return curves | {what: {"": share} for what, share in random.items()}  # type: ignore[dict-item]
-
-
-def about_vectors(found: Mapping[str, Mapping[float, float]]) -> str:
-    """In words: what `vectors_for_words` says, at the largest noise and with random vectors."""
-    most = max(NOISE)
-    ends = {what.split(", ", 1)[-1]: curve[most] for what, curve in found.items() if most in curve}
-    other, same, facts = ends.values()
-    names, known = (
-        found[f"{what}, random vectors"][""]  # type: ignore[index]
-        for what in ("names", "facts")
-    )
-    return (
-        f"At noise of size {most}: names {other:.2f} (other noise), {same:.2f} (same noise); "
-        f"facts {facts:.2f}.\nWith random vectors: names {names:.2f}, facts {known:.2f}."
-    )
-
-
-def noise_curves(found: Mapping[str, Mapping[float, float]]):
-    """Curves of `vectors_for_words` over the size of the noise, with lines for random vectors and for guesses."""
-    facts = some_facts(2)
-    random = ("names, random vectors", "facts, random vectors")
-    guessing = sum(1 / len(choices) for *_, choices in facts) / len(facts)
-    lines = {"guessing names: 0.33": 1 / 3, f"guessing facts: {guessing:.2f}": guessing}
-    series = {name: curve for name, curve in found.items() if name not in random}
-    series |= {name: {max(NOISE) + 0.3: found[name][""]} for name in random}  # type: ignore[index]
-    drawn = plots.curves(
-        series,
-        "size of the noise (1: root mean square of a noun's vector)",
-        "share right",
-        lines=lines,
-    )
-    (axes,) = drawn.axes
-    ticks = [0, 0.5, 1, 1.5, 2]
-    axes.set_xticks([*ticks, max(NOISE) + 0.3], [*(f"{tick:g}" for tick in ticks), "random"])
-    for line, colour, marker in zip(axes.lines[3:5], (axes.lines[1], axes.lines[2]), "D*"):
-        line.set(color=colour.get_color(), marker=marker, markersize=8, linestyle="none")
-    for line in axes.lines[5:7]:
-        line.set(color="0.35", linewidth=1.2)
-    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-    axes.set_ylim(-0.03, 1.05)
-    return drawn
-
-
-def facts_with_noise(
-    model: LanguageModel, noise: Callable[..., Tensor], added: bool = True
-) -> float:
-    """Share of facts chosen rightly if noise is added to the vector of the noun in the question, or takes its place."""
-    things = tokenizer.encode(documents.NOUN_WORDS)[:, 1]
-    right = []
-    for start in KINDS:
-        facts = [fact for fact in some_facts(2) if fact[0].startswith(start)]
-        ids = tokenizer.encode([question for question, *_ in facts])
-        prompt_lengths = (ids != tokenizer.EOS).cumprod(1).sum(1)
-        x = language.embed(model.lm, ids)
-        is_thing = torch.isin(ids, things)[..., None]
-        x = torch.where(is_thing, noise(*ids.shape) + (x if added else 0), x)
-        logits = language.logits(model.lm, x)[torch.arange(len(ids)), prompt_lengths - 1]
-        choices = tokenizer.encode(list(facts[0][2]))[:, 1]
-        found = logits[:, choices].argmax(-1).tolist()
-        right += [fact[2][choice] == fact[1] for fact, choice in zip(facts, found)]
-    return sum(right) / len(right)
+def about_wrong_answers(found: Mapping[str, Mapping[int, Sequence[Answered]]]) -> str:
+    """In words: how many wrong answers of `which_answers`, after most examples, are other words of the prompt."""
+    counts = []
+    for kind in ("background", "thing"):
+        wrong = [(text, got) for text, right, got in found[kind][max(SHOTS)] if got != right]
+        inside = sum(got in tokenizer.split_words(text) for text, got in wrong)
+        counts.append(f"{inside} of {len(wrong)} wrong answers on the {kind}")
+    return f"After {max(SHOTS)} examples, {' and '.join(counts)} are other words of the prompt."
