@@ -54,6 +54,14 @@ def greedy(model, ids, count, end, choose=None, fill=None, all_rows=False, read=
     return ids[:, start:]
 
 
+def ended_by_prompt(model, ids, count, end):
+    start = ids.shape[1]
+    for _ in range(count):
+        token = model(ids)[:, -1].argmax(-1).masked_fill((ids == end).any(1), end)
+        ids = torch.cat([ids, token[:, None]], 1)
+    return ids[:, start:]
+
+
 def until_ended(how):
     """Greedy, but only up to the column at which `how` (any or all) of the rows have ended."""
 
@@ -162,6 +170,10 @@ WRONG = {
         "base 2": lambda g, i: shifted(g, i) / math.log(2),
         "applied twice": lambda g, i: shifted(g.softmax(-1), i),
         "one number for each text": lambda g, i: shifted(g, i).mean(),
+        "rounded to 0": lambda g, i: -picked(g.softmax(-1).log()[:, :-1], i[:, 1:]),
+        "exp() of a large one": lambda g, i: (
+            -picked((g - g.exp().sum(-1, keepdim=True).log())[:, :-1], i[:, 1:])
+        ),
         "no gradient arrives": lambda g, i: shifted(g, i).detach(),
     },
     "language_model.next_word_loss": {
@@ -187,6 +199,7 @@ WRONG = {
     },
     "language_model.generate": {
         "goes on after its end token": lambda m, i, n, e: greedy(m, i, n, e),
+        "whose prompt holds the end token": ended_by_prompt,
         "gets 0, padding": lambda m, i, n, e: greedy(m, i, n, e, fill=0),
         "all rows end as soon as one does": lambda m, i, n, e: greedy(
             m, i, n, e, fill=e, all_rows=True
@@ -223,6 +236,10 @@ WRONG = {
         "last token is read twice": lambda m, c, i, n: cached(
             m, c, i, n, lambda token, whole: whole[:, -2:]
         ),
+        "its logits came with the prompt": lambda m, c, i, n: (
+            m(i, c),
+            cached(m, c, i, n, start=-1),
+        )[1],
         "only the prompt's last token": lambda m, c, i, n: cached(m, c, i, n, start=-1),
         "the first one's logits": lambda m, c, i, n: cached(m, c, i, n, at=0),
         "the last one is read as well": reading_the_last,
@@ -268,6 +285,11 @@ WRONG = {
             (a[:, None] + b).flatten().topk(len(a)).indices % len(a),
         ),
         "only one continuation": lambda a, b: beams(a[:, None] + b, 1),
+        "not in order": lambda a, b: [x.flip(0) for x in beams(a[:, None] + b, len(a))],
+        "not right: the ids of the words": lambda a, b: (
+            *beams(a[:, None] + b, len(a))[:2],
+            b.argmax(-1) + 1,
+        ),
     },
     "language_model.answer_log_prob": {
         "the length of the whole text": lambda g, i, a: -(shifted(g, i) * a[:, 1:]).mean(1),
@@ -300,6 +322,10 @@ WRONG = {
         "none at the end": lambda e, d: prompt()(e, d) + " ",
         "on one line": prompt(sep="\n"),
         "begins with a space": lambda e, d: prompt()(e, d) if e else " " + prompt()(e, d),
+        "begins with a stop": lambda e, d: (
+            " . ".join(f"{a} . this is a {b}" for a, b in e) + f" . {d} . this is a"
+        ),
+        "the question alone": lambda e, d: prompt()(e, d) if e else d,
         "already in the prompt": lambda e, d: f"{prompt()(e, d)} {e[0][1]}" if e else "",
     },
     "language_model.rule": {
@@ -328,6 +354,7 @@ WRONG = {
         "of each text are returned": lambda w, a, b: scores(w, a, b, mean=lambda x: x),
         "summed over the texts": lambda w, a, b: scores(w, a, b, mean=lambda x: x.sum(0)),
         "the order is exchanged": lambda w, a, b: scores(w, a, b)[::-1],
+        "all positions but the right": lambda w, a, b: scores(w, a, ~a),
         "only the first text": lambda w, a, b: scores(w, a, b, mean=lambda x: x[0]),
     },
     "language_model.silence_head": {
@@ -349,6 +376,9 @@ WRONG = {
             [part for i, part in enumerate(x.chunk(heads, -1)) if i != head], -1
         ),
         "nothing has changed": lambda x, head, heads: x.clone(),
+        "only the last position": lambda x, head, heads: torch.cat(
+            [x[:, :-1], language_model_answers.silence_head(x[:, -1:], head, heads)], 1
+        ),
         "x itself was changed": in_place,
     },
 }
@@ -434,11 +464,14 @@ def test_tables_of_reading_have_a_line_for_each_head_and_form(monkeypatch):
     assert text.count("\n| 1, ") == text.count("\n| 2, ") == 6 and "(list)" in text
     rule = reading.rule_beside_model(language_model_answers.induction_rule, model)
     assert "| list | " in rule and rule.count("| 1.00 |") == 2  # in short texts and in lists
-    lines = reading.without_heads(model, language_model_answers.silence_head, 40).splitlines()
+    answers = language_model_answers
+    found = reading.without_heads(model, answers.silence_head, answers.few_shot_prompt, 4, 40)
+    lines = found.splitlines()
     table = [line for line in lines if line.startswith("|")]
     assert len(table) == 2 + 1 + 6 + 2 and table[-2].startswith("| layer 2, heads 1 and 2 |")
-    assert "| 0.33 | 0.33 | 0.17 |" in table[-1]
-    assert sum(line.startswith("- ") for line in lines) == 4
+    assert "| 0.33 | 0.33 | 0.17 | 0.33 |" in table[-1]
+    assert sum(line.startswith("- ") for line in lines) == 6 and "(head 3)" in lines[-1]
+    assert "3 nouns: 0.00" in rule
 
 
 def test_a_model_that_guesses_among_nouns_has_the_loss_of_a_guess():
@@ -453,6 +486,7 @@ def test_a_model_that_guesses_among_nouns_has_the_loss_of_a_guess():
     text = language_model_figures.losses_by_pass(Guess(), language_model_answers.token_losses)
     guess = f"{math.log(len(nouns)):.2f}"
     assert text.count(guess) == 4 and f"{guess} (time 3)" in text
+    assert "any noun comes next: 1.00 after one noun, 1.00 after 7" in text
 
 
 def test_naming_texts_end_before_a_name_that_was_said():
@@ -485,6 +519,25 @@ def test_a_silenced_head_is_back_afterwards():
         assert not torch.allclose(before, silent) and torch.equal(before, model(ids))
 
 
+def test_wrong_answers_that_are_words_of_the_prompt_are_counted():
+    right, inside = ("a cat", "cat", "cat"), ("a cat dog", "cat", "dog")
+    outside = ("a cat", "cat", "owl")
+    found = {kind: {4: [right, inside, outside]} for kind in ("background", "thing")}
+    text = language_model_study.about_wrong_answers(found)
+    assert text.count("1 of 2 wrong answers") == 2 and "After 4 examples" in text
+
+
+def test_guesses_among_two_nouns_are_called_guesses():
+    class First(torch.nn.Linear):  # takes the first choice
+        def forward(self, ids, padding_mask):
+            return torch.zeros(*ids.shape, len(tokenizer.world_tokenizer()))
+
+    text = language_model_study.nouns_as_two_names(
+        First(1, 1), language_model_answers.few_shot_prompt, 64
+    )
+    assert text.startswith("In 64 prompts") and "it guesses" in text
+
+
 def test_nouns_as_names_are_new_words_at_the_same_places():
     study = language_model_study
     for index in range(8):
@@ -501,6 +554,7 @@ def test_nouns_as_names_are_new_words_at_the_same_places():
     "share, count, words",
     [
         (0.35, 128, "it guesses"),
+        (0.45, 128, "3 names, this is 2.8 standard errors"),
         (0.5, 128, "as surely"),
         (0.5, 16, "it guesses"),
         (0.95, 128, "So the model reads any word"),
@@ -519,19 +573,30 @@ def test_the_list_test_is_put_into_words(share, words):
 
 
 def test_what_removed_heads_cost_is_put_into_words():
-    rows = {"the whole model": [1.0, 1.0, 0.8, 1.0]}
-    rows |= {"layer 1, head 1": [0.6, 0.9, 0.1, 1.0], "layer 1, head 2": [1.0, 0.3, 0.8, 1.0]}
-    rows |= {"layer 2, head 1": [0.2, 1.0, 0.0, 0.2], "layer 2, head 2": [1.0, 0.95, 0.8, 1.0]}
-    rows |= {"layer 2, heads 1 and 2": [0.1, 0.05, 0.0, 0.0]}
-    started, names, lists, facts = language_model_reading.about_removal(rows)
-    assert "agrees with" in started and "0.20 without head 1 of layer 2, and 1.00" in names
+    rows = {"the whole model": [1.0, 1.0, 0.8, 1.0, 1.0]}
+    rows |= {"layer 1, head 1": [0.6, 0.9, 0.1, 1, 1], "layer 1, head 2": [1, 0.3, 0.8, 0.4, 1]}
+    rows |= {"layer 2, head 1": [0.2, 1, 0, 1, 0.2], "layer 2, head 2": [1, 0.95, 0.8, 1, 1]}
+    rows |= {"layer 2, heads 1 and 2": [0.1, 0.05, 0.0, 0.3, 0.07]}
+    started, names, lists, facts, prompts = language_model_reading.about_removal(rows)
+    assert (
+        "where its start suggests" in started
+        and "0.20 without head 1 of layer 2, and 1.00" in names
+    )
     assert "1.00 and 0.95, and 0.05 without both: pages need one of the two" in names
     assert "0.80 with all heads, 0.10" in lists and "0.00 without head 1 of layer 2: they" in lists
-    assert "layer 2, head 1: 0.20" in facts
-    rows["layer 1, head 1"], rows["layer 1, head 2"] = ([1.0, 0.3, 0.8, 1], [0.6, 0.9, 0.8, 1])
-    rows["layer 2, head 2"] = [1.0, 0.4, 0.8, 1.0]
-    started, names, lists, _ = language_model_reading.about_removal(rows)
-    assert "does not agree" in started and "they need" not in lists and "one of" not in names
+    assert "need layer 2, head 1 most: 0.20 without it, 0.07 without heads 1 and 2" in facts
+    assert (
+        "Figure 9 need layer 1, head 2; without heads 1 and 2 of layer 2 they are 0.30" in prompts
+    )
+    rows["layer 1, head 1"], rows["layer 1, head 2"] = [1, 0.3, 0.8, 1, 1], [0.6, 0.9, 0.8, 1, 1]
+    rows["layer 2, head 2"] = [1.0, 0.4, 0.8, 1.0, 1.0]
+    started, names, lists, _, prompts = language_model_reading.about_removal(rows)
+    assert "Figure 9 need no single head" in prompts
+    assert (
+        "not what their start suggests" in started
+        and "they need" not in lists
+        and "one of" not in names
+    )
 
 
 def test_the_failure_lab_is_shuffled_and_its_healthy_run_is_best():
@@ -563,11 +628,11 @@ def test_the_table_beside_the_paper_has_a_verdict_for_each_claim():
         "curve": [{"step": 50, "lm": 2.0}, {"step": 100, names: 0.95}],
     }
     text = language_model_results.controls(row | {"learning": [made]})
-    assert "| 4 | 100 | 1.00 | 0.50 |" in text
+    assert "| 4 | 100 | 1.00 | 0.25, of four names | 0.50 |" in text
     assert "names reach 0.9 in 1 of 1 seeds, facts in 0 of 1 seeds" in text
     unmeasured = made | {"seed": 5, "curve": [{"step": 50, "lm": 2.0}]}
     text = language_model_results.controls(row | {"learning": [made, unmeasured]})
-    assert "| 5 | not measured | 1.00 | 0.50 |" in text
+    assert "| 5 | not measured | 1.00 | 0.25, of four names | 0.50 |" in text
     assert "course's recipe" not in language_model_results.controls(row | {"learning": []})
 
 

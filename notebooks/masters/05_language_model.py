@@ -463,7 +463,7 @@ answer_log_prob = check("language_model.answer_log_prob", answer_log_prob)
 # %% [markdown]
 # <details><summary>Hint 1</summary>A log-probability is minus a loss. Which losses belong to the answer?</details>
 # <details><summary>Hint 2</summary>Multiplying by a boolean sets the rest to zero. Sum along the text, not along the batch.</details>
-# <details><summary>If you see "The size of tensor a (8) must match the size of tensor b (9)"</summary>There is no loss for the first token: <code>is_answer[:, 1:]</code>.</details>
+# <details><summary>If you see "The size of tensor a (8) must match the size of tensor b (9)"</summary>There is no loss for the first token. Which entry of is_answer belongs to the first loss?</details>
 # <details><summary>Solution</summary>
 #
 # ```python

@@ -159,8 +159,15 @@ PROMPT = Exercise(
             {
                 "with no examples your prompt begins with a space.": (
                     lambda *texts: " " + answers.few_shot_prompt(*texts)
-                )
+                ),
+                "with no examples your prompt begins with a stop: a joint stands before the question even if nothing comes before it.": (
+                    lambda *texts: " . " + answers.few_shot_prompt(*texts),
+                    lambda *texts: ". " + answers.few_shot_prompt(*texts),
+                ),
             },
+            explain=lambda *_: (
+                "with examples it is right; with no examples the prompt is the question alone."
+            ),
         ),
     ),
     reference=answers.few_shot_prompt,

@@ -49,17 +49,25 @@ def generate_inputs(generator: torch.Generator) -> tuple[list, dict]:
 
 
 def generated(
-    table: Tensor, ids: Tensor, count: int, end: int, read=None, choose=None, after=None
+    table: Tensor,
+    ids: Tensor,
+    count: int,
+    end: int,
+    read=None,
+    choose=None,
+    after=None,
+    begin=None,
 ) -> Tensor:
     """Greedy generation with a table model; the options are ways to get it wrong.
 
     read    (ids, new tokens) -> what the model reads;  choose: logits (B, n, V) -> tokens (B,)
-    after   (token, ended, end) -> what a row gets once it has ended
+    after   (token, ended, end) -> what a row gets once it has ended;  begin: (ids, end) -> rows that have ended before
     """
     read = read or (lambda ids, _: ids)
     choose = choose or (lambda logits: logits[:, -1].argmax(-1))
     after = after or (lambda token, ended, end: token.masked_fill(ended, end))
-    model, ended, tokens = TableModel(table), torch.zeros(len(ids), dtype=torch.bool), []
+    begin = begin or (lambda ids, end: torch.zeros(len(ids), dtype=torch.bool))
+    model, ended, tokens = TableModel(table), begin(ids, end), []
     for _ in range(count):
         token = after(choose(model(read(ids, tokens))), ended, end)
         ended = ended | (token == end)
@@ -96,6 +104,10 @@ GENERATE_MISTAKES = {
     "all rows end as soon as one does: each row has an end of its own.": partial(
         generated,
         after=lambda token, ended, end: token.masked_fill(ended.any(), end),
+    ),
+    "a row whose prompt holds the end token counts as ended: only a new token ends a row.": (
+        partial(generated, begin=lambda ids, end: (ids == end).any(1)),
+        partial(generated, begin=lambda ids, end: ids[:, -1] == end),
     ),
     "the prompt is returned too: only new tokens are wanted.": lambda t, i, c, e: torch.cat(
         [i, generated(t, i, c, e)], dim=1
@@ -173,6 +185,12 @@ def loop(first=lambda ids: ids, read=lambda new, ids: new, fresh=False, position
     return answer
 
 
+def prompt_first(model, cache, ids, count):
+    """All of the prompt is read, and then its last token again."""
+    model(ids, cache)
+    return answers.generate_with_cache(model, cache, ids[:, -1:], count)
+
+
 def with_prompt(model, cache, ids, count):
     return torch.cat([ids, answers.generate_with_cache(model, cache, ids, count)], dim=1)
 
@@ -191,8 +209,9 @@ CACHED_MISTAKES = {
     "each step begins with an empty cache: the model has forgotten the prompt.": cached(
         loop(fresh=True)
     ),
-    "the prompt's last token is read twice: after the prompt, read only what was generated.": cached(
-        loop(read=lambda new, whole: whole[:, -2:])
+    "the prompt's last token is read twice: its logits came with the prompt. After that, read only what was generated.": (
+        cached(loop(read=lambda new, whole: whole[:, -2:])),
+        cached(prompt_first),
     ),
     "only the prompt's last token is read: the cache is empty at first, so read all of the prompt.": cached(
         loop(first=lambda ids: ids[:, -1:])

@@ -60,6 +60,9 @@ SCORE_MISTAKES = {
     "the weights are averaged over all positions of the text, names or not.": lambda w, o, n: [
         (w[:, :, -1] * mask[:, None]).mean((0, -1)) for mask in (o, n)
     ],
+    "all positions but the right name's count as others: is_other says which ones do.": (
+        lambda w, o, n: scored(w, o, ~o)
+    ),
     "the heads are averaged: keep one score for each head, and average over the texts.": partial(
         scored, reduce=lambda values: values.mean(1)
     ),
@@ -101,6 +104,12 @@ def columns(choose: Callable) -> Callable:
     return zeroed(lambda x, head, heads: (..., choose(head, heads, x.shape[-1] // heads)))
 
 
+def own_columns(x: Tensor, head: int, heads: int) -> slice:
+    """The columns of x (B, T, D) that a head has written."""
+    size = x.shape[-1] // heads
+    return slice(head * size, (head + 1) * size)
+
+
 SILENCE_MISTAKES = {
     "single columns far apart are zero: the outputs of a head stand side by side.": columns(
         lambda head, heads, size: slice(head, None, heads)
@@ -126,6 +135,9 @@ SILENCE_MISTAKES = {
     ),
     "a position of the text is zero; zero the head's numbers at all positions.": zeroed(
         lambda x, head, heads: (slice(None), head)
+    ),
+    "only the last position has changed: the head must be silent at all positions.": zeroed(
+        lambda x, head, heads: (slice(None), -1, own_columns(x, head, heads))
     ),
     "the head's numbers are cut out: the width must stay, with zeros there.": lambda x, head, heads: (
         torch.cat([part for i, part in enumerate(x.chunk(heads, -1)) if i != head], -1)

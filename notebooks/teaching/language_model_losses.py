@@ -21,6 +21,11 @@ def shifted(logits: Tensor, ids: Tensor) -> Tensor:
     return losses(logits[:, :-1], ids[:, 1:])
 
 
+def picked_next(table: Tensor, ids: Tensor) -> Tensor:
+    """Entries of a table (B, T, V) at the next ids of (B, T): (B, T - 1)."""
+    return table[:, :-1].gather(-1, ids[:, 1:, None])[..., 0]
+
+
 def backwards(logits: Tensor, ids: Tensor) -> Tensor:
     return losses(logits[:, 1:], ids[:, :-1])
 
@@ -36,6 +41,21 @@ def token_inputs(generator: torch.Generator) -> tuple[list, dict]:
     return [normal(generator, batch, length, words, scale=2, dtype=torch.float64), ids], {}
 
 
+def large_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    """The same with logits of some hundreds, at which a softmax in 32 bits is 0 for unlikely words."""
+    (logits, ids), options = token_inputs(generator)
+    return [150 * logits.float(), ids], options
+
+
+LARGE_MISTAKES = {
+    "right for small logits, but infinite for large ones: the softmax of an unlikely word is rounded to 0. `log_softmax` avoids this.": (
+        lambda g, i: -picked_next(g.softmax(-1).log(), i),
+    ),
+    "right for small logits, but exp() of a large one is infinite: `log_softmax` avoids this.": (
+        lambda g, i: -picked_next((g.exp() / g.exp().sum(-1, keepdim=True)).log(), i),
+        lambda g, i: -picked_next(g - g.exp().sum(-1, keepdim=True).log(), i),
+    ),
+}
 TOKEN_MISTAKES = {
     "each position is scored on its own word, which the model has just read. Which word do its logits predict?": (
         losses,
@@ -52,15 +72,15 @@ TOKEN_MISTAKES = {
         lambda g, i: -(-shifted(g, i)).exp(),
     ),
     "the logits are taken as they are: a softmax over the vocabulary makes them probabilities first.": (
-        lambda g, i: -g[:, :-1].gather(-1, i[:, 1:, None])[..., 0],
-        lambda g, i: g[:, :-1].gather(-1, i[:, 1:, None])[..., 0],
+        lambda g, i: -picked_next(g, i),
+        lambda g, i: picked_next(g, i),
     ),
     "the softmax runs over the positions of the text: it must run over the vocabulary, the last axis.": (
-        lambda g, i: -g.log_softmax(1)[:, :-1].gather(-1, i[:, 1:, None])[..., 0],
+        lambda g, i: -picked_next(g.log_softmax(1), i),
         lambda g, i: -g[:, :-1].log_softmax(1).gather(-1, i[:, 1:, None])[..., 0],
     ),
     "the softmax runs over the batch: it must run over the vocabulary, the last axis.": lambda g, i: (
-        -g.log_softmax(0)[:, :-1].gather(-1, i[:, 1:, None])[..., 0]
+        -picked_next(g.log_softmax(0), i)
     ),
     "the logarithm has base 2: those are bits. Nats, the natural logarithm, are wanted.": lambda g, i: (
         shifted(g, i) / math.log(2)
@@ -178,7 +198,7 @@ ANSWER_MISTAKES = {
     "there is no shift: the logits at a position predict the next token.": lambda g, i, a: summed(
         -losses(g, i), a
     ),
-    "the mask is not shifted with the tokens: is_answer[:, 1:] belongs to the predicted ones.": (
+    "the mask is not shifted with the tokens: which entry of is_answer belongs to the first loss?": (
         lambda g, i, a: summed(-shifted(g, i), a[:, :-1])
     ),
     "the question counts too: every choice has the same question, and padding is no answer.": (
@@ -219,6 +239,7 @@ TOKEN_LOSSES = Exercise(
             answers.token_losses,
             TOKEN_MISTAKES,
         ),
+        rule("token_losses", large_inputs, answers.token_losses, LARGE_MISTAKES),
         gradient_rule(
             "token_losses",
             token_inputs,

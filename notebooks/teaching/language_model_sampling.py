@@ -10,6 +10,7 @@ from torch import Tensor
 
 from teaching import language_model_answers as answers
 from teaching.exercises import Exercise, normal, number, rule
+from vlmgrader.checks import differs
 
 
 def nucleus(
@@ -149,6 +150,24 @@ def without_total(a: Tensor, b: Tensor) -> list[Tensor]:
     return [values - a[beams], beams, words]
 
 
+def in_order_of_the_table(a: Tensor, b: Tensor) -> list[Tensor]:
+    values, beams, words = beam_step(a, b)
+    order = (beams * b.shape[1] + words).argsort()
+    return [values[order], beams[order], words[order]]
+
+
+def wrong_part(got: object, wanted: list[Tensor], *_) -> str | None:
+    """Which of the three values is wrong, by its name."""
+    parts = ("log-probabilities", "numbers of the beams", "ids of the words")
+    found = list(got) if isinstance(got, (list, tuple)) else []
+    wrong = [part for part, one, right in zip(parts, found, wanted) if differs(one, right, 1e-4)]
+    return (
+        f"these are not right: the {' and the '.join(wrong)}."
+        if len(found) == 3 and wrong
+        else None
+    )
+
+
 BEAM_MISTAKES = {
     "each beam keeps its own best word. All continuations of all beams compete: one beam may give several.": (
         own_best,
@@ -175,6 +194,10 @@ BEAM_MISTAKES = {
     ),
     "the flat index was divided by the number of beams; each row of the table has V entries.": (
         divided_by_beams
+    ),
+    "the right continuations, but not in order: the best comes first.": (
+        changed(lambda values, beams, words: (values.flip(0), beams.flip(0), words.flip(0))),
+        in_order_of_the_table,
     ),
     "only one continuation is returned; as many as there are beams are wanted.": lambda a, b: best(
         a[:, None] + b, 1
@@ -203,6 +226,7 @@ BEAM = Exercise(
             beam_inputs,
             beam_step,
             BEAM_MISTAKES,
+            explain=wrong_part,
         ),
     ),
     reference=answers.beam_step,
