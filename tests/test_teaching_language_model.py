@@ -554,7 +554,7 @@ def test_nouns_as_names_are_new_words_at_the_same_places():
     "share, count, words",
     [
         (0.35, 128, "it guesses"),
-        (0.45, 128, "3 names, this is 2.8 standard errors"),
+        (0.45, 128, "gap (3 names) is 2.9 standard errors"),
         (0.5, 128, "as surely"),
         (0.5, 16, "it guesses"),
         (0.95, 128, "So the model reads any word"),

@@ -491,7 +491,7 @@ Markdown(figures.kinds_of_texts())
 # %%
 every = 12 if smoke else 4
 asked = len(study.some_facts(every)) // len(study.KINDS)
-error = (1 / 13 * 12 / 13 / asked) ** 0.5  # of a guess among 13 categories; others have more choices
+error = (12 / 13**2 / asked) ** 0.5  # of a guess among 13 categories
 models = {"trained": model, "random weights": untrained}
 known = study.facts_known(models, answer_log_prob, every)
 plots.show(
@@ -716,7 +716,7 @@ head_scores = check("language_model.head_scores", head_scores)
 #
 # Take `cactus . this is a bouba`. The word cactus is four back from "a" and five back from "bouba". So when cactus comes again, head 1, 2 at the later "a" and head 1, 3 at the earlier "bouba" note the same word. Head 2, 2 compares these notes, and finds "bouba".
 #
-# <details><summary>Why the word that stands at a position doesn't drown the note added there</summary>A note of two words holds only half of each, and is added to the vector of the word at this position. Heads 1, 2 and 1, 3 write their notes into parts of the vector of their own (a few of its directions). At the start, word vectors are zero in these directions.</details>
+# <details><summary>Why the word that stands at a position doesn't hide the note that is added there</summary>A note of two words holds only half of each, and is added to the vector of the word at this position. Heads 1, 2 and 1, 3 write their notes into parts of the vector of their own (a few of its directions). At the start, word vectors are zero in these directions.</details>
 #
 # The heads were set because a model this small is otherwise slow to learn naming. Section 6 measures how slow, and in how many seeds the start works. Training then changed all weights. So the next tables can't show that such heads *form*. They show what was set, and what training made of it.
 
@@ -727,7 +727,7 @@ Markdown(reading.tables_of_heads(start, model, head_scores))
 # %% [markdown]
 # The rows are heads; numbers above 0.5 are bold. *Word before* is the mean weight of a word on the one before it. *Right* is your first score, *another* your second one. At the start one head of layer 1 attends to the word before. One head of layer 2 prefers the right word in short texts and in lists, another one prefers it on pages.
 #
-# Heads 1, 2 and 1, 3 have weight on the right word of lists, too: in these lists it always stands five words back, where they look. A head that only counts positions can pass this test in part. Removing heads will tell them apart (next part), and the lists of other lengths in the table of Exercise 9 have the right word at other distances.
+# Heads 1, 2 and 1, 3 have weight on the right word of lists, too: in these lists it always stands five words back, where they look. A head that only counts positions can pass this test in part. Removing heads will tell the two apart (next part). The model is also right in most lists of other lengths, where the right word stands at another distance (after Exercise 9).
 #
 # After training, head 2, 1 puts 0.84 of its weight on the right word of lists. So it attends as an induction head does; whether the model needs it, the next part tests. It was set for the word before. Training taught it to read pages as well: its weight on their right name rose from 0.15 to 0.96. Head 2, 2 reads pages only.
 

@@ -71,7 +71,7 @@ def training_curves(language: Mapping):
     guesses = {"names": 1 / 2, "facts": sum(1 / len(choices) for *_, choices in facts) / len(facts)}
     return plots.stack_figures(
         panel(RANDOM_RECIPE, random, "binding", guesses),
-        panel(OUR_RECIPE, heads_set, NAMES, {"names": 1 / 4, "facts, near": 0}),
+        panel(OUR_RECIPE, heads_set, NAMES, {"names": 1 / 4, "facts": 0}),
     )
 
 

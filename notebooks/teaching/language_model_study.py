@@ -118,8 +118,8 @@ def about_binding(groups: Mapping[str, Mapping[str, float]], count: int) -> str:
         )
     if gap <= 3:
         return found + (
-            f"With nouns as names and {ways}, this is {gap:.1f} standard errors above chance, the "
-            f"largest of {len(groups)} gaps. Only more prompts can tell."
+            f"The largest gap ({ways}) is {gap:.1f} standard errors above chance: more prompts are "
+            "needed to tell."
         )
     if all(share >= 0.9 for share in nouns_):
         return found + "So the model reads any word that is used as a name."
