@@ -9,6 +9,7 @@ import torch
 
 from teaching import explorer_models
 from vlmcourse import introspection, recipes, world
+from vlmcourse.evaluation import next_token_probabilities
 from vlmcourse.introspection import AttentionMaps
 from vlmcourse.parts import masks as parts
 from vlmcourse.plots import pictures
@@ -87,7 +88,7 @@ class TestGates:
         ]
         batch = explorer_models.gate_pages(flamingo, SCALE, count=4)
         with gates.gates_at(model, 0):
-            shut = gates.loss_of(model, batch)
+            shut = sum(value.item() for value in model.losses(batch).values())
         assert shut == pytest.approx(explorer_models.gate_trace(flamingo, batch)["blind"], abs=1e-4)
         after = [gate for name, gate in model.state_dict().items() if name.endswith("alpha")]
         assert all(map(torch.equal, before, after))
@@ -106,34 +107,22 @@ class TestGates:
             found = gates.gradients(flamingo.model.model, batch)
         assert (
             found["gates"] > 0
-            and found["resampler"]
-            == found["attention behind the gates"]
-            == found["language model"]
-            == 0
+            and found["new words"] > 0
+            and found["resampler"] == found["gated attention"] == found["language model"] == 0
         )
         opened = gates.gradients(flamingo.model.model, batch)
         assert (
             opened["resampler"] > 0
-            and opened["feed-forward behind the gates"] > 0
+            and opened["gated feed-forward"] > 0
             and opened["vision tower"] == 0
         )
 
     def test_the_replay_is_what_the_stage_noted(self, flamingo):
-        replay = gates.Replay(
-            **explorer_models.gate_trace(
-                flamingo, explorer_models.gate_pages(flamingo, SCALE, count=4)
-            )
-        )
-        made = gates.training_figure(replay, len(replay.steps) - 1)
-        name, values = next(iter(flamingo.model.gates_by_step().items()))
-        drawn = made.axes[0].lines[0].get_ydata().tolist()
-        assert drawn == pytest.approx([values[step - 1] for step in replay.steps])
-        assert replay.steps[-1] == len(flamingo.history) and "Step 8 of 8" in made.description
-        early = gates.training_figure(replay, 2)
-        assert (
-            len(early.axes[0].lines[0].get_ydata()) == 3
-            and early.axes[1].get_ylim() == made.axes[1].get_ylim()
-        )
+        pages = explorer_models.gate_pages(flamingo, SCALE, count=4)
+        replay = gates.Replay(**explorer_models.gate_trace(flamingo, pages))
+        assert replay.steps[0] == 1 and replay.steps[-1] == len(flamingo.history)
+        for name, values in flamingo.model.gates_by_step().items():
+            assert list(replay.gates[name]) == [values[step - 1] for step in replay.steps]
 
     def test_one_gate_by_hand_leaves_the_others(self, flamingo):
         model = flamingo.model.model
@@ -150,30 +139,46 @@ class TestGates:
         ):
             pass
 
-    def test_only_fields_that_matter_are_seen_and_who_moves_a_gate_wants_it_by_hand(
-        self, flamingo, shown
-    ):
-        model, batch = flamingo.model.model, explorer_models.gate_pages(flamingo, SCALE, count=4)
-        scenes = world.Pairs("test", SCALE.image_size, things=(1, 1)).scenes(range(2))
-        images = world.Pairs("test", SCALE.image_size, things=(1, 1)).images(range(2))
-        explorers.gate_explorer(
-            model,
-            gates.Replay(**explorer_models.gate_trace(flamingo, batch)),
-            explorer_models.continuation_function(model, scenes, SCALE.image_size),
-            images,
-            ["a picture of"],
-            batch,
-        )
-        widget = shown[0][0]
-        found, said = fields(widget), widget.children[-1]
-        assert found["open by"].layout.display == "none" and found["step"].layout.display is None
-        found["show"].value = "by hand"
-        assert found["open by"].layout.display is None and found["step"].layout.display == "none"
-        assert "gates as trained" in said.value
-        found["open by"].value = 1.0
-        assert "all gates at 1.00" in said.value
-        found["which"].index = 1
-        assert "the others as trained" in said.value
+    def test_openings_are_steps_then_factors_then_each_gate_alone(self):
+        trained, grid = torch.tensor([0.5, -0.25]), torch.tensor([-1.0, 0.0, 1.0])
+        found = gates.settings(trained, torch.zeros(1, 2), grid, torch.tensor([0.0, 2.0]))
+        one_by_one = [[-1, -0.25], [0, -0.25], [1, -0.25], [0.5, -1], [0.5, 0], [0.5, 1]]
+        alone = [[-1, 0], [0, 0], [1, 0], [0, -1], [0, 0], [0, 1]]
+        assert found.tolist() == [[0, 0], [0, 0], [1, -0.5], *one_by_one, *alone]
+
+    def test_what_is_saved_is_what_the_model_says_with_such_gates(self, flamingo, shown):
+        model, pages = flamingo.model.model, explorer_models.gate_pages(flamingo, SCALE, count=4)
+        scenes = [world.sample("test", index, 0, (1, 1)) for index in range(2)]
+        ask = explorer_models.continuation_function(model, scenes, SCALE.image_size)
+        replay = gates.Replay(**explorer_models.gate_trace(flamingo, pages))
+        explorers.gate_explorer(model, replay, ask, scenes, pages)
+        ((widget, static, _),) = shown
+        data = static[explorer.MIME]["data"]
+        count, grid = len(data["names"]), data["grid"]
+        whole = np.frombuffer(base64.b64decode(data["probabilities"]), np.uint8)
+        saved = whole.reshape(-1, 2, gates.WORDS) / 255
+        rows = {"closed": len(replay.steps), "one": len(replay.steps) + gates.FACTORS}
+        written = np.frombuffer(base64.b64decode(data["written"]), "<u2").reshape(-1, 2)
+        assert len(saved) == len(written) == rows["one"] + 2 * count * len(grid)
+        prompt = interleaved.chunked_prompts([(scenes[1], gates.TEXT)], SCALE.image_size)
+        name = list(introspection.gate_values(model))[1]  # at the last value of the grid
+        opened = {
+            "closed": gates.gates_at(model, 0.0),
+            "one": gates.gates_set(model, {name: torch.tensor(grid[-1])}),
+        }
+        for kind, row in (("closed", rows["closed"]), ("one", rows["one"] + 2 * len(grid) - 1)):
+            with opened[kind]:
+                likely = next_token_probabilities(model, prompt, 400)[0]
+            expected = [likely.get(word, 0) for word in data["words"][1]]
+            assert saved[row, 1].tolist() == pytest.approx(expected, abs=0.003), kind
+        widget.question = {"number": 1, "gates": [0.0] * count, "picture": 1, "text": gates.TEXT}
+        found = widget.answer["value"]
+        assert found["written"] == data["texts"][written[rows["closed"], 1]]
+        with gates.gates_at(model, 0.0):
+            likely = next_token_probabilities(model, prompt, gates.WORDS)[0]
+        assert found["probabilities"] == pytest.approx(list(likely.values()), abs=1e-4)
+        widget.question = {"number": 2, "gates": [0.0] * count, "picture": 1, "text": "zebrafish"}
+        assert "unknown word" in widget.answer["error"]
 
 
 class Stripes(torch.nn.Module):

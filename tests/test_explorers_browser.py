@@ -20,7 +20,6 @@ pytestmark = pytest.mark.skipif(
     browser.CHROMIUM is None, reason="no browser: apt-get install chromium"
 )
 NAMES = {
-    "gate_explorer",
     "scene_maker",
 }
 

@@ -11,11 +11,13 @@ import torch
 pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
 
 from benchmarks import browser, gestures  # noqa: E402
+from vlmcourse import world  # noqa: E402
 from vlmcourse.parts.generation import beam_search  # noqa: E402
+from vlmcourse.parts.layers import TanhGate  # noqa: E402
 from vlmcourse.parts.masks import phi  # noqa: E402
 from vlmcourse.widgets import explorers, interactive  # noqa: E402
 from vlmcourse.widgets.explorer import MIME, source  # noqa: E402
-from vlmcourse.widgets.explorers import few_shot, masks, sampling  # noqa: E402
+from vlmcourse.widgets.explorers import few_shot, gates, masks, sampling  # noqa: E402
 from vlmcourse.world import tokenizer  # noqa: E402
 from vlmcourse.world.interleaved import END_OF_CHUNK, IMAGE_TEXT  # noqa: E402
 from vlmcourse.world.pages import page_text  # noqa: E402
@@ -155,6 +157,54 @@ def test_the_browser_decodes_as_the_course_does(chromium):
         gestures.press("Step")(page.locator(".explorer"))
         assert page.locator("[data-kind=kept], [data-kind=taken]").count() <= 2
         assert page.locator(".explorer strong").inner_text() == trees["a cat"][""]["words"][0]
+
+
+def test_the_browser_finds_the_answer_of_each_opening(chromium, monkeypatch):
+    """Of a model with two gates whose probability of '<pad>' says how they stand."""
+    seen, model = (
+        [],
+        torch.nn.ModuleDict({name: TanhGate() for name in ("gate", "gate_feedforward")}),
+    )
+    monkeypatch.setattr(interactive, "display_widget", lambda *given: seen.append(given))
+    monkeypatch.setattr(gates, "learning", lambda *_: {"closed": {"gates": 1.0}})
+    with torch.no_grad():
+        model["gate"].alpha.fill_(0.3)
+        model["gate_feedforward"].alpha.fill_(-0.2)
+
+    def probability(values, number: int) -> float:
+        return 0.4 + 0.3 * values[0] + 0.17 * values[1] + 0.1 * number
+
+    def ask(values, numbers, text):
+        rows = torch.zeros(len(values), 8)
+        rows[:, 0] = torch.tensor([probability(*one) for one in zip(values.tolist(), numbers)])
+        return rows, ["text"] * len(rows)
+
+    replay = gates.Replay(
+        (1, 5, 9), {"gate": (0.1, 0.2, 0.3), "gate_feedforward": (0.0, -0.1, -0.2)}, (3, 2, 1), 3
+    )
+    scenes = [world.sample("test", index, 0, (1, 1)) for index in range(2)]
+    explorers.gate_explorer(model, replay, ask, scenes, {})
+    acts = [
+        gestures.key("[role=application]", "ArrowLeft"),
+        gestures.click("[data-picture='1']"),
+        gestures.write("all gates times", "14"),
+        gestures.drag("[data-gate='0'] circle", 50),
+        gestures.drag("[data-gate='1'] circle", -30),
+        gestures.press("Close all gates"),
+        gestures.drag("[data-gate='1'] circle", 70),
+        gestures.key("[role=application] >> nth=2", "ArrowLeft"),
+        gestures.press("As trained"),
+    ]
+    with gestures.explorer_page(chromium, "gates", seen[0][1][MIME]["data"]) as page:
+        for number, act in enumerate(acts):
+            act(page.locator(".explorer"))
+            stand = page.locator("[data-gate]").evaluate_all(
+                "all => all.map(one => +one.dataset.value)"
+            )
+            label = page.locator("[data-answer='<pad>'] text").last.text_content()
+            expected = probability(stand, int(number > 0))
+            assert float(label) == pytest.approx(expected, abs=0.008), (number, stand)
+        assert page.locator("strong[data-written]").inner_text() == "text"
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Explorers: play with every model of the course
 #
-# Eight things to play with, and a model to watch while it learns. Each shows real modules, masks and trained stages; each can be reached by keyboard (Tab, arrows, typing), and says in words what it shows. Masks, CLIP, sampling, few shots, attention and CapFilt's threshold need no kernel: they are alive on the course's site, with what was saved when the page was made. With a kernel they take any text. Of the others a still stays.
+# Eight things to play with, and a model to watch while it learns. Each shows real modules, masks and trained stages; each can be reached by keyboard (Tab, arrows, typing), and says in words what it shows. Masks, CLIP, sampling, gates, few shots, attention and CapFilt's threshold need no kernel: they are alive on the course's site, with what was saved when the page was made. With a kernel they take any text. Of the others a still stays.
 #
 # The stages are trained the first time, and found in the cache from then on. At scale `smoke` that takes a minute, and the models are toys that have learnt next to nothing; `VLMCOURSE_SCALE=laptop vlmcourse lab` plays with the lessons' models, after as long as the lessons take to train them. The line below says which one made the stills on this page.
 
@@ -19,10 +19,10 @@ from vlmcourse.widgets.explorers.gates import Replay
 
 scale = Scale.of()
 size = scale.image_size
-scenes = [world.sample("test", index, 0, (1, 1)) for index in range(8)]
+scenes = [world.sample("test", index, 0, (1, 1)) for index in range(16)]
 images = world.Pairs("test", size, things=(1, 1)).images(range(8))
 captions = [
-    f"a picture of {world.article(scene.words[0])} on {scene.background}" for scene in scenes
+    f"a picture of {world.article(scene.words[0])} on {scene.background}" for scene in scenes[:8]
 ]
 print(f"scale {scale.name}: pictures of {size} x {size} pixels")
 
@@ -56,18 +56,19 @@ explorers.sampling_explorer(recipes.get("language").train_or_load(scale).model)
 # %% [markdown]
 # ## Gates
 #
-# How Flamingo's gates opened while it trained (press ▶); what the same model says with its gates, or one of them, where you put them; and who hears of the loss. Before you look: with all gates at 0, which parameters get a gradient? And which single gate must be open to name a thing (lesson 11)?
+# How Flamingo's gates opened while it trained: drag the line, or press Play. Below, the same trained model speaks with its gates where they were at that step, or where you put them. Before you look: what will it say of a hammer with all gates closed? In which order do thing and background become right? Then close all gates and open one: which one alone suffices to name a thing (lesson 11)? Last, "who learns": with all gates closed, which parameters get a gradient? With a kernel: any gates together, and any text.
 
 # %%
 trained = recipes.get("flamingo").train_or_load(scale)
 flamingo = trained.model.model
 pages = explorer_models.gate_pages(trained, scale)
+alone = {scene.words[0]: scene for scene in scenes if world.article(scene.words[0])[:2] == "a "}
+shown = list(alone.values())[:5]
 explorers.gate_explorer(
     flamingo,
     Replay(**explorer_models.gate_trace(trained, pages)),
-    explorer_models.continuation_function(flamingo, scenes, size),
-    images,
-    ["a picture of", "this is", "question : what is this ? answer :"],
+    explorer_models.continuation_function(flamingo, shown, size),
+    shown,
     pages,
 )
 

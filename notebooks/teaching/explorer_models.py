@@ -7,6 +7,7 @@ word, and its use of the picture is measured by covering squares of it, unless i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,19 +17,22 @@ from torch.nn.functional import normalize
 
 from teaching.capfilt import web_pairs
 from vlmcourse import introspection, recipes, world
-from vlmcourse.evaluation import eval_mode, next_token_probabilities
-from vlmcourse.evaluation.generation import generate_sentences
+from vlmcourse.evaluation import eval_mode
+from vlmcourse.evaluation.generation import STOP
 from vlmcourse.introspection import AttentionMaps
 from vlmcourse.papers.blip import BLIP
 from vlmcourse.papers.flamingo import Flamingo
+from vlmcourse.parts.generation import generate
 from vlmcourse.parts.image_features import patch_features
-from vlmcourse.parts.language import logits, next_token_loss
+from vlmcourse.parts.language import logits, new_cache, next_token_loss
 from vlmcourse.recipes import blip2
 from vlmcourse.recipes.flamingo import DATASET_WEIGHTS, FeatureCache
 from vlmcourse.recipes.frozen import IMAGE_PREFIX
 from vlmcourse.training.scale import Scale
 from vlmcourse.training.stages import TrainedStage
 from vlmcourse.widgets.explorers.attention import AttentionFunction
+from vlmcourse.widgets.explorers.gates import Ask as GatedAsk
+from vlmcourse.widgets.explorers.gates import gates_set
 from vlmcourse.widgets.explorers.scene import Ask
 from vlmcourse.world import interleaved, tokenizer
 from vlmcourse.world.interleaved import END_OF_CHUNK, IMAGE_TEXT
@@ -293,29 +297,44 @@ def naming_function(
 
 def continuation_function(
     model: Flamingo, scenes: Sequence[world.Scene], size: int, most: int = 10
-):
-    """(number of a scene, text) -> ({next word: probability}, what the model writes, greedily)."""
+) -> GatedAsk:
+    """(gates (B, G), numbers of scenes, text) -> the next word's probabilities (B, V), and what the model writes, greedily."""
+    with eval_mode(model):
+        latents = model.vision_context(
+            world.to_pixels([world.render(scene, size) for scene in scenes])
+        )["media"]
+    names = list(introspection.gate_values(model))
+    stop = int(tokenizer.encode([STOP])[0, 1])
 
-    def ask(number: int, text: str) -> tuple[dict[str, float], str]:
-        page = scenes[number], " ".join(_words(text))
-        prompt = interleaved.chunked_prompts([page], size)
-        likely = next_token_probabilities(model, prompt, MOST)[0]
-        return likely, generate_sentences(model, prompt, most)[0]
+    def no_image(scores: Tensor) -> Tensor:
+        """The likeliest token that needs no picture."""
+        return scores.index_fill(1, torch.tensor(model.config.image_token_id), -math.inf).argmax(-1)
+
+    def ask(gates: Tensor, numbers: Sequence[int], text: str) -> tuple[Tensor, list[str]]:
+        ids = _ids(f"{IMAGE_TEXT} {' '.join(_words(text))}").expand(len(gates), -1)
+        context = {"media": latents[list(numbers)]}
+        with eval_mode(model), gates_set(model, dict(zip(names, gates.T))):
+            probabilities = model(ids, **context)[:, -1].softmax(-1)
+            cache = new_cache(model.lm)
+            written = generate(model, ids, most, no_image, stop, cache, **context)
+        texts = tokenizer.decode(written.where(written != stop, tokenizer.PAD))
+        return probabilities, [one.strip() for one in texts]
 
     return ask
 
 
 def gate_trace(
-    trained: TrainedStage, batch: dict, source: str = "described", records: int = 60
+    trained: TrainedStage, batch: dict, source: str = "described", records: int = 40
 ) -> dict:
     """What a Flamingo stage noted while it trained: `steps`, `gates`, `loss` of one data set, and `blind`, for the gate explorer's Replay.
 
     batch    held-out pages of that data set, for the loss with the gates closed
-    records  at most so many steps, evenly spaced, with the last one
+    records  at most so many steps, from the first to the last one, each the same share later than the one before
     """
     model = trained.model.model
-    every = max(1, len(trained.history) // records)
-    chosen = [step for step in trained.history if step.step % every == 0 or step.step == step.steps]
+    last = len(trained.history)
+    numbers = {round(last ** (record / (records - 1))) for record in range(records)}
+    chosen = [step for step in trained.history if step.step in numbers]
     opened = trained.model.gates_by_step()
     with eval_mode(model):
         ids = batch["ids"]

@@ -156,21 +156,22 @@ function hovering(element, name, found) {
   element.addEventListener("pointerleave", () => found(null));
 }
 
-// A drag with the pointer: moved(x, y) in the element's own pixels, from the press on; returns nothing.
-function dragging(element, moved, ended = () => {}) {
-  element.style.touchAction = "none";
+// A drag with the pointer: moved(x, y) in the element's own pixels, from the press on; `touch`: how a finger still scrolls.
+function dragging(element, moved, ended = () => {}, touch = "none") {
+  element.style.touchAction = touch;
   element.addEventListener("pointerdown", (event) => {
     const inside = (one) => { const box = element.getBoundingClientRect(); return [one.clientX - box.left, one.clientY - box.top]; };
     const go = (one) => moved(...inside(one));
-    const stop = () => { removeEventListener("pointermove", go); removeEventListener("pointerup", stop); ended(); };
+    const ends = ["pointerup", "pointercancel"];
+    const stop = () => { removeEventListener("pointermove", go); ends.forEach((kind) => removeEventListener(kind, stop)); ended(); };
     addEventListener("pointermove", go);
-    addEventListener("pointerup", stop);
+    ends.forEach((kind) => addEventListener(kind, stop));
     go(event);
     event.preventDefault();
   });
 }
 
-// Horizontal bars: rows of { name, value (0 to 1), colour, mark (of a second value), data }.
+// Horizontal bars: rows of { name, value (0 to 1), colour, mark (of a second value), data, said (in place of the value) }.
 function bars(width, rows, { label, chance, show = percent, height = 22, room = 0 } = {}) {
   const left = clamp(room || 8 * Math.max(...rows.map((row) => row.name.length)) + 12, 50, width / 2), wide = width - left - 44;
   return svg("svg", { width, height: rows.length * height + 4, role: "img", "aria-label": label },
@@ -179,7 +180,7 @@ function bars(width, rows, { label, chance, show = percent, height = 22, room = 
       svg("rect", { x: left, y: 3, width: wide, height: height - 6, fill: "var(--pale)" }),
       svg("rect", { class: "smooth", x: left, y: 3, width: wide * row.value, height: height - 6, fill: row.colour || "var(--blue)" }),
       row.mark != null && svg("path", { d: `M${left + wide * row.mark} 1v${height - 2}`, stroke: "var(--ink)", "stroke-width": 2 }),
-      svg("text", { class: "small", x: left + wide + 6, y: height / 2 + 4 }, show(row.value)))),
+      svg("text", { class: "small", x: left + wide + 6, y: height / 2 + 4 }, row.said ?? show(row.value)))),
     chance != null && svg("path", { d: `M${left + wide * chance} 0v${rows.length * height}`, stroke: "var(--ink)", "stroke-dasharray": "3 3" }));
 }
 

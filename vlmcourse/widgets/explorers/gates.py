@@ -1,7 +1,11 @@
-"""The gate explorer: how Flamingo's gates open over training, what each opening lets through, and who hears of the loss."""
+"""The gate explorer: how Flamingo's gates opened over training, what each opening lets through, and which parameters learn.
+
+`gates.js` draws; what the model says at a grid of openings comes from here, saved for some pictures, or from the kernel.
+"""
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,33 +13,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from vlmcourse import introspection
-from vlmcourse.plots import bars, picture_and_bars
-from vlmcourse.plots.style import (
-    COLOURS,
-    MARKERS,
-    course_style,
-    describe,
-    figure,
-    set_margins,
-    subtitle,
-)
-from vlmcourse.widgets.interactive import (
-    buttons,
-    dropdown,
-    interactive,
-    option_slider,
-    row,
-    show_only,
-    slider,
-    text_field,
-)
+from vlmcourse import introspection, world
+from vlmcourse.widgets.explorer import picture_address, show_explorer
+from vlmcourse.world import tokenizer
 
-VIEWS = ("over training", "by hand", "gradients")
+Ask = Callable[[Tensor, Sequence[int], str], tuple[Tensor, Sequence[str]]]
+"""(gates (B, G), numbers of B pictures, text) -> probabilities (B, V) of the next word, and what the model writes."""
 WIDEST = 0.999
 """A gate that is open all the way would take an infinite parameter."""
+TEXT = "a picture of a"
+WORDS, GRID, FACTORS = 6, 21, 21
+"""Words shown of a distribution; values of one gate, and factors of all gates that are saved."""
 
 
 @dataclass(frozen=True)
@@ -53,44 +43,44 @@ class Replay:
 
 
 @contextmanager
+def gates_set(model: nn.Module, values: Mapping[str, Tensor]) -> Iterator[None]:
+    """Gates of these names have these values in here, from -1 to 1: a scalar, or (B,), one for each row of a batch.
+    Afterwards each is as it was."""
+    gates = {name: model.get_submodule(name) for name in values}
+    before = {name: gate.alpha.data for name, gate in gates.items()}
+    try:
+        for name, gate in gates.items():
+            alpha = values[name].clamp(-WIDEST, WIDEST).atanh() / gate.gate_lr_scale
+            gate.alpha.data = alpha if alpha.dim() == 0 else alpha[:, None, None]
+        yield
+    finally:
+        for name, gate in gates.items():
+            gate.alpha.data = before[name]
+
+
+@contextmanager
 def gates_at(model: nn.Module, value: float, name: str = "") -> Iterator[None]:
     """Every tanh gate, or the one of this name, is open by `value` in here, 0 to 1; afterwards each is as it was.
 
     Raises ValueError for another value, or a model without such gates.
     """
-    gates = [
-        model.get_submodule(called)
-        for called in introspection.gate_values(model)
-        if name in ("", called)
-    ]
-    if not 0 <= value <= 1 or not gates:
+    names = [gate for gate in introspection.gate_values(model) if name in ("", gate)]
+    if not 0 <= value <= 1 or not names:
         raise ValueError(
-            f"gates at {value} of a model that has {len(gates)} of them; expected 0 to 1, and a model with gates, "
+            f"gates at {value} of a model that has {len(names)} of them; expected 0 to 1, and a model with gates, "
             "such as Flamingo."
         )
-    before = [gate.alpha.detach().clone() for gate in gates]
-    try:
-        for gate in gates:
-            gate.alpha.data.fill_(math.atanh(min(value, WIDEST)) / gate.gate_lr_scale)
+    with gates_set(model, dict.fromkeys(names, torch.tensor(float(value)))):
         yield
-    finally:
-        for gate, alpha in zip(gates, before):
-            gate.alpha.data.copy_(alpha)
-
-
-@torch.no_grad()
-def loss_of(model: nn.Module, batch: dict) -> float:
-    """The model's loss on a batch."""
-    return sum(value.item() for value in model.losses(batch).values())
 
 
 PARTS = {
     "gates": ("gate",),
     "resampler": ("resampler",),
-    "attention behind the gates": ("blocks", "attention"),
-    "feed-forward behind the gates": ("blocks", "feedforward"),
-    "norms behind the gates": ("blocks", "norm"),
-    "new words": ("rows",),
+    "gated attention": ("blocks", "attention"),
+    "gated feed-forward": ("blocks", "feedforward"),
+    "norms before them": ("blocks", "norm"),
+    "new words": ("new_embeddings",),
     "language model": ("lm",),
     "vision tower": ("vision",),
 }
@@ -127,148 +117,107 @@ def short_name(name: str) -> str:
     return f"layer {layer}, {'feed-forward' if name.endswith('feedforward') else 'attention'}"
 
 
-def training_figure(replay: Replay, number: int):
-    """Gates and losses over training up to record `number`, counted from 0; what is to come is pale."""
-    shown = slice(number + 1)
-    with course_style():
-        drawn, (gates, loss) = figure(7.6, 5, 2, 1, sharex=True)
-        for axes, lines in (
-            (gates, {short_name(name): values for name, values in replay.gates.items()}),
-            (loss, {"with pictures": replay.loss}),
-        ):
-            for (name, values), colour, marker in zip(lines.items(), COLOURS, MARKERS):
-                axes.plot(
-                    replay.steps[shown],
-                    values[shown],
-                    color=colour,
-                    label=name,
-                    marker=marker,
-                    markersize=4,
-                    markevery=[-1],
-                )
-                axes.plot(replay.steps, values, color=colour, alpha=0.2, linewidth=1)
-        gates.axhline(0, color="black", linewidth=0.8)
-        loss.axhline(
-            replay.blind,
-            color=COLOURS[3],
-            linestyle="-.",
-            linewidth=1.5,
-            label="gates closed:\nlanguage model alone",
-        )
-        gates.set(ylabel="gate, tanh(α)", xlim=(0, replay.steps[-1] + 1))
-        loss.set(ylabel="loss", xlabel="step")
-        for axes in (gates, loss):
-            axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
-            axes.locator_params(nbins=5)
-    now = ", ".join(
-        f"{short_name(name)} {values[number]:.3f}" for name, values in replay.gates.items()
-    )
-    return describe(
-        set_margins(drawn, left=0.95, right=2.2, top=0.1),
-        f"Step {replay.steps[number]} of {replay.steps[-1]}. Gates: {now}. Loss {replay.loss[number]:.3f}; with all "
-        f"gates closed the trained model's loss is {replay.blind:.3f}.",
-    )
+def settings(trained: Tensor, by_step: Tensor, grid: Tensor, factors: Tensor) -> Tensor:
+    """The openings (K, G) whose answers are saved, in this order: those of the steps (S, G); the trained ones (G,) times each
+    factor; each gate alone at each value of the grid, while the others are as trained; and the same with the others at 0."""
+    alone = torch.eye(len(trained)).repeat_interleave(len(grid), 0)  # (G * V, G)
+    values = grid.repeat(len(trained))[:, None] * alone
+    return torch.cat([by_step, factors[:, None] * trained, values + (1 - alone) * trained, values])
 
 
-@contextmanager
-def _gates_set(model: nn.Module, value: float | None, name: str) -> Iterator[str]:
-    """Gates set for a figure, and that in words."""
-    if value is None:
-        yield "gates as trained"
-    else:
-        with gates_at(model, value, name):
-            yield (
-                f"all gates at {value:.2f}"
-                if not name
-                else f"gate of {short_name(name)} at {value:.2f}, the others as trained"
-            )
+def saved_answers(ask: Ask, openings: Tensor, usual: int, count: int) -> dict:
+    """What a model says of each of `count` pictures at each opening (K, G).
 
-
-def answer_figure(
-    model: nn.Module,
-    image: np.ndarray,
-    ask: Callable[[], tuple[Mapping[str, float], str]],
-    value: float | None,
-    name: str = "",
-):
-    """The next word's probabilities and what the model writes, with all gates at `value` (None: as they were trained).
-
-    name  of the only gate that is moved
+    words          of each picture the WORDS that are ever likeliest at the first `usual` openings
+    probabilities  base64 of one byte each, 255 for 1: openings, pictures, words
+    texts, written what it writes, each text once, and base64 of their numbers, two bytes each: openings, pictures
     """
-    with _gates_set(model, value, name) as where:
-        probabilities, text = ask()
-    text = text or "(nothing: it stops at once)"
-    drawn = picture_and_bars(
-        image, probabilities, "probability of the next word", title=f"{where}\nit writes: {text}"
-    )
-    drawn.description = f"{where}; the model writes '{text}'. {drawn.description}"
-    return drawn
+    numbers = [number for _ in openings for number in range(count)]
+    rows, written = ask(openings.repeat_interleave(count, 0), numbers, TEXT)
+    rows = rows.reshape(len(openings), count, -1)
+    best = rows[:usual].amax(0).topk(WORDS).indices  # (count, WORDS)
+    shown = rows.gather(2, best.expand(len(openings), -1, -1))
+    whole = (255 * shown).round().to(torch.uint8)
+    texts = list(dict.fromkeys(written))
+    chosen = np.array([texts.index(sentence) for sentence in written], "<u2")
+    convert = tokenizer.world_tokenizer().convert_ids_to_tokens
+    return {
+        "text": TEXT,
+        "words": [convert(ids) for ids in best.tolist()],
+        "probabilities": base64.b64encode(whole.numpy().tobytes()).decode(),
+        "texts": texts,
+        "written": base64.b64encode(chosen.tobytes()).decode(),
+    }
 
 
-def gradient_figure(model: nn.Module, batch: dict, value: float | None, name: str = ""):
-    """Which parameters get a gradient, with all gates, or the one of this name, at `value` (None: as they were trained)."""
-    with _gates_set(model, value, name) as where:
-        norms = gradients(model, batch)
-    drawn = bars(
-        {
-            f"{part}{'' if norm else ': none'}": {"norm of the gradient": norm}
-            for part, norm in norms.items()
-        },
-        "norm of the gradient",
-        sideways=True,
+def learning(model: nn.Module, batch: dict) -> dict[str, dict[str, float]]:
+    """`gradients` with all gates closed, as trained, and with each gate alone open as far as it was trained."""
+    trained = {
+        name: torch.tensor(value) for name, value in introspection.gate_values(model).items()
+    }
+    closed = {name: torch.zeros(()) for name in trained}
+    openings = {"all gates closed": closed, "all gates as trained": trained}
+    openings |= {
+        f"only {short_name(name)} open": closed | {name: trained[name]} for name in trained
+    }
+    norms = {}
+    for label, values in openings.items():
+        with gates_set(model, values):
+            norms[label] = gradients(model, batch)
+    return norms
+
+
+def describe(replay: Replay, written: str) -> str:
+    """The gates at the end of training, the loss, and what the model writes first."""
+    now = ", ".join(f"{short_name(name)} {values[-1]:.3f}" for name, values in replay.gates.items())
+    return (
+        f"Step {replay.steps[-1]} of {replay.steps[-1]}. Gates: {now}. Loss {replay.loss[-1]:.3f}; with all gates closed "
+        f"{replay.blind:.3f}. Of the first picture the model writes '{TEXT} {written}'."
     )
-    silent = ", ".join(part for part, norm in norms.items() if norm == 0) or "nobody"
-    subtitle(
-        set_margins(drawn, left=2.6, top=0.5).axes[0], f"{where}; no gradient at all:\n{silent}"
-    )
-    listed = ", ".join(f"{part} {norm:.3g}" for part, norm in norms.items())
-    drawn.description = f"Norm of the gradient by group of parameters, {where}: {listed}. Without any gradient: {silent}."
-    return drawn
 
 
 def gate_explorer(
     model: nn.Module,
     replay: Replay,
-    ask: Callable[[int, str], tuple[Mapping[str, float], str]],
-    images: np.ndarray,
-    texts: Sequence[str],
+    ask: Ask,
+    scenes: Sequence[world.Scene],
     batch: dict,
 ) -> None:
     """Displays the explorer.
 
-    ask     (picture number, text) -> ({word: probability}, what the model writes)
-    images  (N, S, S, 3) uint8; texts: prompts to begin with; batch: for the gradients
+    ask     such as teaching.explorer_models.continuation_function()
+    scenes  of the pictures;  batch: for the gradients
     """
-    import ipywidgets
-
-    last = len(replay.steps) - 1
-    view = buttons("show", VIEWS)
-    step = option_slider(
-        "step", [(str(training_step), i) for i, training_step in enumerate(replay.steps)], last
+    values = introspection.gate_values(model)
+    trained, by_step = (
+        torch.tensor(list(values.values())),
+        torch.tensor(list(replay.gates.values())).T,
     )
-    player = ipywidgets.Play(min=0, max=last, value=0, interval=400)
-    by_hand = ipywidgets.Checkbox(value=False, description="set them by hand")
-    names = [(short_name(name), name) for name in introspection.gate_values(model)]
-    which = dropdown("which", [("all gates", ""), *names], layout={})
-    value, number = slider("open by", 0, 0, 1, 0.05), slider("picture", 0, 0, len(images) - 1)
-    typed = text_field("text", texts[0], texts)
-    gates = [by_hand, which, value]
-    wanted = {VIEWS[0]: [player, step], VIEWS[1]: [*gates, number, typed], VIEWS[2]: gates}
+    limit = min(1.0, max(0.5, math.ceil(12 * by_step.abs().max().item()) / 10))
+    grid, factors = torch.linspace(-limit, limit, GRID), torch.linspace(0, 2, FACTORS)
+    openings = settings(trained, by_step, grid, factors)
+    saved = saved_answers(ask, openings, len(by_step) + len(factors), len(scenes))
 
-    def draw():
-        at = value.value if by_hand.value else None
-        if view.value == VIEWS[0]:
-            return training_figure(replay, step.value)
-        if view.value == VIEWS[2]:
-            return gradient_figure(model, batch, at, which.value)
-        image = images[number.value]
-        return answer_figure(model, image, lambda: ask(number.value, typed.value), at, which.value)
+    def reply(question: dict) -> dict:
+        gates = torch.tensor([question["gates"]])
+        rows, written = ask(gates, [question["picture"]], question["text"])
+        likely, ids = rows[0].topk(WORDS)
+        words = tokenizer.world_tokenizer().convert_ids_to_tokens(ids.tolist())
+        return {"words": words, "probabilities": likely.tolist(), "written": written[0]}
 
-    ipywidgets.jslink((player, "value"), (step, "index"))
-    for field in (value, which):  # who moves a gate wants it by hand
-        field.observe(lambda change: setattr(by_hand, "value", True), "value")
-    interactive(
-        [view, row(step, player), by_hand, row(which, value), row(number, typed)],
-        draw,
-        lambda: show_only([player, step, *gates, number, typed], wanted[view.value]),
-    )
+    data = {
+        "pictures": [picture_address(world.render(scene, 96)) for scene in scenes],
+        "nouns": [list(scene.words) for scene in scenes],
+        "names": [short_name(name) for name in values],
+        "trained": [round(value, 4) for value in values.values()],
+        "steps": list(replay.steps),
+        "gates": [[round(value, 4) for value in line] for line in replay.gates.values()],
+        "loss": [round(value, 4) for value in replay.loss],
+        "blind": round(replay.blind, 4),
+        "grid": [round(value, 4) for value in grid.tolist()],
+        "factors": [round(value, 4) for value in factors.tolist()],
+        "gradients": learning(model, batch),
+        **saved,
+    }
+    now = reply({"gates": trained.tolist(), "picture": 0, "text": TEXT})
+    show_explorer("gates", data, describe(replay, now["written"]), reply)

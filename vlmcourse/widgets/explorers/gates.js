@@ -1,0 +1,158 @@
+// Gates: scrub over Flamingo's training, or drag a gate by hand, and watch the next word and the caption change; see which parameters learn.
+
+const COLOURS = ["var(--blue)", "var(--red)", "var(--green)", "var(--pink)", "var(--orange)", "var(--ink)", "var(--soft)"];
+const DASHES = [null, "6 3", "2 3"];
+const signed = (value) => (value <= -0.005 ? `−${(-value).toFixed(2)}` : Math.abs(value).toFixed(2));
+
+export default {
+  render({ model, el }) {
+    const data = model.get("data"), ask = kernel(model);
+    const { pictures, nouns, names, trained, steps, gates, loss, blind, grid, factors, gradients, words, texts, written } = data;
+    const { controls, stage, say, width, redraw } = frame(el, "gates", "Gate explorer");
+    const unpacked = (text) => Uint8Array.from(atob(text), (one) => one.charCodeAt(0)), bytes = unpacked(data.probabilities), pairs = unpacked(written), last = steps.length - 1, limit = grid.at(-1);
+    const rowOf = { step: 0, factor: steps.length, trained: steps.length + factors.length, closed: steps.length + factors.length + grid.length * names.length };
+    // `saved`: the number of the opening whose answers are saved; null for another one.
+    const state = { view: "says", picture: 0, gate: 0, step: last, values: [...trained], base: "trained", saved: last, what: "", opening: Object.keys(gradients)[0], asked: null, text: data.text, message: "" };
+    const colour = (gate) => COLOURS[gate % COLOURS.length], dash = (gate) => DASHES[Math.floor(gate / COLOURS.length)];
+
+    // What the model says: { words, probabilities, written }.
+    function said() {
+      if (state.asked) return state.asked;
+      const row = state.saved * pictures.length + state.picture, found = words[state.picture];
+      return { words: found, probabilities: found.map((_, index) => bytes[row * found.length + index] / 255), written: texts[pairs[2 * row] + 256 * pairs[2 * row + 1]] };
+    }
+    let latest = 0;
+    async function changed(changes) {
+      Object.assign(state, { message: "" }, changes);
+      const number = (latest += 1), known = state.saved !== null && state.text === data.text;
+      if (known) state.asked = null;
+      draw();
+      if (known) return;
+      try {
+        const found = await ask({ gates: state.values, picture: state.picture, text: state.text });
+        if (number === latest) state.asked = found;
+      } catch (error) { if (number === latest) state.message = error.message; }
+      if (number === latest) draw();
+    }
+    const toStep = (step) => changed({ step, values: gates.map((line) => line[step]), saved: rowOf.step + step, base: "trained", what: `gates as they were at step ${steps[step]}` });
+    const toFactor = (index) => changed({ values: trained.map((value) => clamp(value * factors[index], -0.999, 0.999)), saved: rowOf.factor + index, base: factors[index] ? "trained" : "closed",
+      what: factors[index] === 1 ? "gates as trained" : factors[index] ? `all gates times ${factors[index].toFixed(1)}` : "all gates closed: the language model alone" });
+    // One gate by hand: the others stay at their base where only one can differ, with a kernel wherever they are.
+    function toValue(gate, wanted) {
+      const index = grid.reduce((best, value, at) => (Math.abs(value - wanted) < Math.abs(grid[best] - wanted) ? at : best), 0), base = state.base === "closed" ? trained.map(() => 0) : trained;
+      const others = state.values.every((value, at) => at === gate || Math.abs(value - base[at]) < 1e-4), values = (ask && !others ? state.values : base).map((value, at) => (at === gate ? grid[index] : value));
+      changed({ gate, values, saved: ask && !others ? null : rowOf[state.base] + gate * grid.length + index,
+        what: ask && !others ? `${names[gate]} at ${signed(grid[index])}, set by hand` : `${names[gate]} at ${signed(grid[index])}, the others ${state.base === "closed" ? "closed" : "as trained"}` });
+    }
+
+    // Beside each other what is moved and what is said, where there is room.
+    const SAID = 310, beside = () => width() >= 720, space = () => (beside() ? width() - SAID - 24 : width()) - 8;
+
+    // Steps lie on a logarithmic axis, since most happens early.
+    const left = 44, across = () => Math.min(space(), 620) - left - 12, x = (step) => left + (across() * Math.log(steps[step])) / Math.log(steps[last]);
+    const nearest = (at) => steps.reduce((best, _, step) => (Math.abs(x(step) - at) < Math.abs(x(best) - at) ? step : best), 0);
+    function chart() {
+      const high = 120, low = 76, top = Math.max(0.1, ...gates.flat().map(Math.abs)) * 1.1, y = (value) => 8 + (high * (top - value)) / (2 * top), most = Math.max(...loss, blind) * 1.05, down = (value) => high + 32 + low * (1 - value / most);
+      const path = (values, to) => values.map((value, step) => `${step ? "L" : "M"}${x(step).toFixed(1)} ${to(value).toFixed(1)}`).join("");
+      const ticks = [1, 10, 100, 1000, 10000].filter((tick) => tick <= steps[last]), end = left + across();
+      return svg("svg", { width: end + 12, height: high + low + 74, "aria-hidden": "true", style: "cursor:ew-resize" },
+        svg("rect", { x: 0, y: 0, width: end + 12, height: high + low + 54, fill: "transparent" }),
+        [top, 0, -top].map((value, index) => [svg("path", { d: `M${left} ${y(value)}H${end}`, stroke: "var(--line)", "stroke-width": index === 1 ? 1.5 : 0.5 }), svg("text", { class: "small soft", x: left - 6, y: y(value) + 4, "text-anchor": "end" }, signed(value))]),
+        svg("text", { class: "small soft", x: left + 4, y: 18 }, "gates, tanh α (no unit)"),
+        gates.map((line, gate) => svg("path", { d: path(line, y), fill: "none", stroke: colour(gate), "stroke-dasharray": dash(gate), "stroke-width": gate === state.gate ? 3.5 : 1.8 })),
+        [0, most].map((value) => svg("text", { class: "small soft", x: left - 6, y: down(value) + (value ? 10 : 0), "text-anchor": "end" }, value.toFixed(1))),
+        svg("path", { d: `M${left} ${down(0)}H${end}`, stroke: "var(--line)" }), svg("path", { d: path(loss, down), fill: "none", stroke: "var(--ink)", "stroke-width": 1.8 }),
+        svg("path", { d: `M${left} ${down(blind)}H${end}`, stroke: "var(--soft)", "stroke-dasharray": "5 4" }), svg("text", { class: "small soft", x: end, y: down(blind) - 4, "text-anchor": "end" }, "loss with all gates closed"),
+        svg("text", { class: "small soft", x: left + 4, y: down(most * 0.08) }, "training loss, nats a word"),
+        ticks.map((tick) => { const at = left + (across() * Math.log(tick)) / Math.log(steps[last]); return svg("text", { class: "small soft", x: at, y: down(0) + 16, "text-anchor": "middle" }, tick); }),
+        svg("text", { class: "small soft", x: left + across() / 2, y: down(0) + 32, "text-anchor": "middle" }, "training step, logarithmic"),
+        svg("path", { d: `M${x(state.step)} 4V${down(0)}`, stroke: "var(--orange)", "stroke-width": 3, opacity: state.saved !== null && state.saved < rowOf.factor ? 1 : 0.35 }), svg("path", { d: `M${x(state.step) - 8} ${down(0)}h16l-8 -11z`, fill: "var(--orange)" }));
+    }
+
+    // The gates as tracks, of which each can be dragged.
+    const ROW = 30, name = () => (width() < 460 ? 128 : 166), track = () => Math.min(space(), 520) - name() - 56, place = (value) => name() + (track() * (clamp(value, -limit, limit) + limit)) / (2 * limit);
+    function tracks() {
+      return svg("svg", { width: name() + track() + 56, height: names.length * ROW + 22, "aria-hidden": "true" }, names.map((label, gate) => {
+        const value = state.values[gate], y = gate * ROW + 15, chosen = gate === state.gate;
+        return svg("g", { "data-gate": gate, "data-value": value, style: "cursor:ew-resize" }, svg("rect", { x: 0, y: y - 15, width: name() + track() + 56, height: ROW, rx: 6, fill: chosen ? "var(--pale)" : "transparent" }),
+          svg("path", { d: `M6 ${y}h16`, stroke: colour(gate), "stroke-dasharray": dash(gate), "stroke-width": 4 }), svg("text", { class: "small", x: 28, y: y + 4 }, name() < 140 ? label.replace("attention", "attn.").replace("feed-forward", "feed-f.") : label),
+          svg("path", { d: `M${place(-limit)} ${y}H${place(limit)}`, stroke: "var(--line)", "stroke-width": 4, "stroke-linecap": "round" }), svg("path", { d: `M${place(0)} ${y - 8}v16`, stroke: "var(--ink)" }),
+          svg("path", { d: `M${place(0)} ${y}H${place(value)}`, stroke: colour(gate), "stroke-width": 6 }), svg("path", { d: `M${place(trained[gate])} ${y - 11}v22`, stroke: "var(--soft)", "stroke-dasharray": "2 2" }),
+          svg("circle", { cx: place(value), cy: y, r: 8, fill: "var(--orange)", stroke: "var(--ink)", "stroke-width": chosen ? 2 : 0 }), svg("text", { class: "small", x: name() + track() + 14, y: y + 4 }, signed(value)));
+      }), [-limit, 0, limit].map((value) => svg("text", { class: "small soft", x: place(value), y: names.length * ROW + 16, "text-anchor": "middle" }, signed(value))));
+    }
+
+    function says() {
+      const found = said(), right = nouns[state.picture], rest = Math.max(0, 1 - found.probabilities.reduce((sum, value) => sum + value, 0));
+      const rows = [...found.words.map((word, index) => ({ name: word, value: found.probabilities[index], colour: right.includes(word) ? "var(--green)" : "var(--blue)", data: { "data-answer": word } })), { name: "all others", value: rest, colour: "var(--line)" }];
+      const told = `${state.what}. Next word: ${rows.map((row) => `${row.name} ${percent(row.value)}`).join(", ")}. It writes: ${state.text} ${found.written || "(nothing)"}.`;
+      plot.replaceChildren(chart());
+      board.replaceChildren(tracks());
+      thumbs.replaceChildren(svg("svg", { width: pictures.length * 50, height: 50, "aria-hidden": "true" }, pictures.map((address, index) => svg("g", { "data-picture": index, style: "cursor:pointer", transform: `translate(${index * 50 + 2} 2)` },
+        svg("image", { href: address, width: 44, height: 44 }), svg("rect", { width: 44, height: 44, fill: "none", stroke: index === state.picture ? "var(--orange)" : "var(--line)", "stroke-width": index === state.picture ? 4 : 1 })))));
+      answer.replaceChildren(html("img", { src: pictures[state.picture], width: 100, height: 100, alt: right.join(" and ") }),
+        html("div", {}, html("p", {}, `${state.text} `, html("strong", { style: "font-size:17px", "data-written": true }, found.written || "…")), bars(beside() ? SAID : Math.min(width(), 400), rows, { label: told, room: 84 }),
+          html("p", { class: "small soft" }, "Probability of the next word (0 to 1). Green: the thing of the picture. It is the trained model that speaks, with its gates where they stand now.")));
+      setting.textContent = `Now: ${state.what}.`;
+      plot.setAttribute("aria-label", `Gates and loss over training, at step ${steps[state.step]} of ${steps[last]}; left and right go through training. Loss ${loss[state.step].toFixed(2)}; with all gates closed ${blind.toFixed(2)}.`);
+      board.setAttribute("aria-label", `Gates; up and down choose one, left and right move it. ${names.map((one, gate) => `${one} ${signed(state.values[gate])}`).join(", ")}. Chosen: ${names[state.gate]}.`);
+      thumbs.setAttribute("aria-label", `Pictures; arrow keys choose. Chosen: ${right.join(" and ")}.`);
+      return told;
+    }
+    function learns() {
+      const norms = gradients[state.opening], most = Math.max(...Object.values(norms)), silent = Object.keys(norms).filter((part) => !norms[part]);
+      const number = (value) => (value === 0 ? "none" : value >= 10 ? value.toFixed(0) : value.toPrecision(2));
+      const rows = Object.entries(norms).map(([part, value]) => ({ name: part, value: value ? Math.max(0.01, value / most) : 0, said: number(value), data: { "data-part": part } }));
+      const told = `${state.opening}: ${rows.map((row) => `${row.name} ${row.said}`).join(", ")}.`;
+      norm.replaceChildren(bars(Math.min(width() - 4, 560), rows, { label: `Norm of the gradient. ${told}`, room: 146 }),
+        html("p", { class: "small soft" }, "Norm of the training loss's gradient for each group of parameters (nats per unit of the parameter). A bar is its share of the largest, at least 1 %."), html("p", {}, `No gradient reaches: ${silent.join(", ")}.`));
+      return told;
+    }
+
+    function draw() {
+      for (const one of says_) one.style.display = state.view !== "says" ? "none" : one === whole ? "grid" : "";
+      for (const one of learns_) one.style.display = state.view === "learns" ? "" : "none";
+      scrub.set(state.step);
+      whole.style.gridTemplateColumns = beside() ? `minmax(0, 1fr) ${SAID}px` : "minmax(0, 1fr)";
+      speech.style.gridArea = beside() ? "1 / 2 / span 3 / 3" : "";
+      const told = state.view === "says" ? says() : learns();
+      message.textContent = state.message;
+      say(told);
+    }
+
+    const area = (style = "") => html("div", { tabindex: 0, role: "application", style });
+    const plot = area(), board = area(), thumbs = area("overflow-x:auto"), answer = html("div", { class: "columns", style: "gap:6px 20px" }), norm = html("div", {});
+    const setting = html("p", { "aria-hidden": "true", style: "font-weight:600" }), message = html("p", { class: "message", role: "alert" });
+    let playing = null;
+    const stop = () => { clearInterval(playing); playing = null; player.textContent = "▶ Play"; };
+    const player = button("▶ Play", () => {
+      if (playing) return stop();
+      let step = state.step >= last ? 0 : state.step;
+      toStep(step);
+      player.textContent = "⏸ Pause";
+      playing = setInterval(() => { if (step >= last || !stage.isConnected) return stop(); toStep((step += 1)); }, 350);
+    });
+    const byHand = (act) => (...given) => { stop(); act(...given); };
+    const scrub = slider("training step", { min: 0, max: last, value: last, show: (step) => `${steps[step]}` }, byHand(toStep));
+    const all = html("span", { class: "control" }, button("Close all gates", byHand(() => toFactor(0))), button("As trained", byHand(() => toFactor(factors.findIndex((one) => Math.abs(one - 1) < 1e-6)))));
+    const factor = slider("all gates times", { min: 0, max: factors.length - 1, value: (factors.length - 1) / 2, show: (index) => factors[index].toFixed(1) }, byHand(toFactor));
+    const opening = choice("gates", Object.keys(gradients).map((one) => [one, one]), state.opening, (value) => { state.opening = value; draw(); });
+    const typed = ask && field("text", data.text, (text) => changed({ text: text.trim() || data.text }), { size: 24 });
+    const speech = html("div", {}, setting, thumbs, answer), whole = html("div", { style: "display:grid;gap:8px 24px" }, plot, speech, html("div", { class: "controls", style: "margin:8px 0 0" }, all, factor), board);
+    const hint = html("p", { class: "small soft" }, "Drag the orange line through training, or press Play. Then close all gates, and open one by hand.");
+    const says_ = [player, scrub, hint, whole, ...(typed ? [typed] : [])], learns_ = [opening, norm];
+    controls.append(buttons("", [["says", "what it says"], ["learns", "who learns"]], state.view, (view) => { stop(); state.view = view; draw(); }), player, scrub, opening, ...(typed ? [typed] : []));
+    stage.append(hint, message, whole, norm);
+
+    dragging(plot, byHand((at) => { const step = nearest(at); if (step !== state.step || state.saved !== step) toStep(step); }), () => {}, "pan-y");
+    arrows(plot, byHand((dx, dy) => toStep(clamp(state.step + dx - dy, 0, last))));
+    let held = null;
+    dragging(board, byHand((at, y) => { held ??= clamp(Math.floor(y / ROW), 0, names.length - 1); toValue(held, (2 * limit * (at - name())) / track() - limit); }), () => { held = null; }, "pan-y");
+    arrows(board, byHand((dx, dy) => (dy ? changed({ gate: clamp(state.gate + dy, 0, names.length - 1) }) : toValue(state.gate, state.values[state.gate] + dx * (grid[1] - grid[0])))));
+    const choose = (index) => changed({ picture: (index + pictures.length) % pictures.length });
+    thumbs.addEventListener("click", (event) => { const hit = event.target.closest("[data-picture]"); if (hit) choose(+hit.dataset.picture); });
+    arrows(thumbs, (dx, dy) => choose(state.picture + dx + dy));
+    state.what = `gates as they were at step ${steps[last]}`;
+    redraw(draw);
+  },
+};
