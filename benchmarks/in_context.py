@@ -59,7 +59,7 @@ def measured(name: str, scale: Scale, seed: int, count: int) -> dict:
         )
     row = {"seed": seed, "questions": count, "seconds": round(stage.history[-1].seconds)}
     row |= binding_report(score, blind, count, nouns)
-    row["knowledge"] = knowledge_report(score, count // 4, nouns=nouns)
+    row["knowledge"] = knowledge_report(score, count // 2, nouns=nouns)
     print(name, json.dumps(row), flush=True)
     return row
 
@@ -70,7 +70,7 @@ def main(
     seeds: int = 3,
     first: int = 0,
     only: list[str] = typer.Option(list(MODELS), help="Which models."),  # noqa: B008
-    count: int = typer.Option(512, help="Questions of each test; of knowledge, a quarter of them."),
+    count: int = typer.Option(256, help="Questions of each test; of controls four times as many."),
 ) -> None:
     """Trains (or loads from the cache) and tests each model with each seed; keeps results after each."""
     torch.set_num_threads(1)
