@@ -2,7 +2,7 @@
 
     python -m benchmarks.in_context [--scale smoke|laptop|gpu] [--seeds 3] [--only flamingo|frozen|frozen_word_hull]
 
-flamingo          on captions and pages of names, of 48 nouns
+flamingo          on captions, pages of names and of questions, of 48 nouns; what things are for (purpose) is never asked there
 frozen            the recipe of this name, on captions of all nouns: its prefix is linear, as the paper's
 frozen_word_hull  the recipe of this name: its prefix ends in the hull of words (an addition of the course)
 

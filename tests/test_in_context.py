@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from benchmarks import replicate_rices
 from vlmcourse import world
 from vlmcourse.parts.word_hull import WordDirections, WordHull
 from vlmcourse.recipes import few_shot_report, in_context
@@ -105,7 +106,7 @@ def test_held_out_names_and_new_nouns_are_on_no_training_page():
     said = {
         word
         for index in range(300)
-        for page in (pages.captions(index), pages.name_pages(index))
+        for page in (pages.captions(index), pages.name_pages(index), pages.question_pages(index))
         for word in interleaved_text(page).split()
     }
     assert not said & {*few_shot_report.HELD_OUT_NAMES, *in_context.NEW_NOUNS}
@@ -130,3 +131,22 @@ def test_a_score_that_knows_gets_full_marks_and_the_control_does_not(nouns):
     assert report["shots"]["1"] < report["shots"]["2"] < report["shots"]["4"] == 1
     assert report["swapped"]["8"] < 0.3 and report["blind"]["8"] == 0.25
     assert few_shot.other_pictures(few_shot_report.binding(4, 4))
+
+
+class KnowsThings:
+    """Features that say which thing is shown, and nothing else."""
+
+    def pictures(self, pictures):
+        words = sorted({scene.words for scene in pictures})
+        return torch.eye(len(words))[[words.index(scene.words) for scene in pictures]][:, None]
+
+
+def test_retrieved_examples_show_the_thing_that_is_asked_and_nothing_else_differs():
+    ways = (replicate_rices.at_random, replicate_rices.most_similar(KnowsThings()))
+    others = 0
+    for index in range(8):
+        random, nearest = (replicate_rices.episode(index, 4, choose) for choose in ways)
+        assert random.prompt[-2:] == nearest.prompt[-2:] and random.answer == nearest.answer
+        assert replicate_rices.names_shown(nearest) == [nearest.answer] * 4
+        others += len({*replicate_rices.names_shown(random)} - {random.answer})
+    assert others > 8
