@@ -176,7 +176,9 @@ SPLIT = {
     "20 tokens per parameter": lambda c, f: (math.sqrt(c / 120), 20 * math.sqrt(c / 120)),
     "make it finer": lambda c, f: searched(c, f, points=60),
     "wide enough": lambda c, f: searched(c, f, high=1e7),
-    "N and D stand in the loss with negative powers": lambda c, f: searched(c, f, sign=1),
+    "N and D stand in the loss with negative powers": lambda c, f: searched(
+        c, f, high=1e16, points=40_001, sign=1
+    ),
     "an exponent needs brackets": by_formula(lambda r, c, a, b: (r * c**b) ** 1 / (a + b)),
     "is (x ** 1) / (a + b)": by_formula(lambda r, c, a, b: r ** (1 / (a + b)) * c**b / (a + b)),
     "1 / a + b is (1 / a) + b": by_formula(lambda r, c, a, b: (r * c**b) ** (1 / a + b)),

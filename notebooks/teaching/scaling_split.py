@@ -98,6 +98,6 @@ def explain_split(got: object, wanted: list, flops: float, fit: Mapping[str, flo
     if abs(math.log(parameters / wanted[0])) < 0.2:
         return f"{both} are near; {best}. If you search on a grid, make it finer."
     return (
-        f"{both} spend the budget, but {best}. If you search on a grid, is it wide enough? "
-        "If you compute, look at the exponents."
+        f"{both} spend the budget, but {best}. If you search on a grid, is it wide enough, "
+        "and do both terms fall, one with N and one with D? If you compute, look at the exponents."
     )
