@@ -1,6 +1,7 @@
 """Lesson 02's exercises: each plausible mistake is called by its name; its failure lab, figures and players."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from teaching import clip_figures, clip_tables, clip_temperature, clip_texts, cl
 from teaching.clip import EXERCISES
 from vlmcourse import recipes, world
 from vlmcourse.parts.layers import check_ids
+from vlmcourse.parts.losses import clip_loss
 from vlmcourse.parts.vision import AttentionPool, PatchEmbedding, ViT
 from vlmcourse.training.scale import Scale
 
@@ -67,6 +69,17 @@ def pooled(
         scale = known[root]
         weights = softmax(q @ k.transpose(-2, -1) / scale**0.5)
         return join(weights @ v)[:, 0] @ wo.T
+
+    return answer
+
+
+def mean_after_the_tokens(query):
+    def answer(tokens, e, wq, wk, wv, wo, heads):
+        x = torch.cat([tokens, tokens.mean(1, keepdim=True)], 1) + e
+        q, k, v = x[:, [query]] @ wq.T, x @ wk.T, x @ wv.T
+        q, k, v = (split_heads(y, heads) for y in (q, k, v))
+        weights = (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1)
+        return (weights @ v).transpose(1, 2).flatten(2)[:, 0] @ wo.T
 
     return answer
 
@@ -217,6 +230,12 @@ WRONG = {
         "add it to the query": lambda t, *rest: pooled(query=lambda x: t.mean(1, keepdim=True))(
             t, *rest
         ),
+        "the mean comes first": mean_after_the_tokens(-1),
+        "row 0 of positions is its own": mean_after_the_tokens(0),
+        "not a mean taken after": pooled(query=lambda x: x.mean(1, keepdim=True)),
+        "the query is row 0 of": lambda t, e, *rest: pooled(
+            query=lambda x: x[:, 1:].mean(1, keepdim=True)
+        )(t, e, *rest),
         "it attends to itself": lambda t, *rest: pooled(
             query=lambda x: t.mean(1, keepdim=True), keys=lambda x: x[:, 1:]
         )(t, *rest),
@@ -373,6 +392,8 @@ WRONG = {
         "but the parameter is a logarithm": step(*FULL, high=100),
         "natural": step(*FULL, high=2),
         "no lower bound": step(*FULL, low=-99),
+        "no upper bound": step(*FULL, high=None),
+        "left from before your first call": step("back", "step", "clamp", "zero"),
         "before backward()": step("step", "zero", "back", "clamp"),
         "replaced by another": clamped_by_replacing,
         "returned as a tensor": lambda *a: torch.tensor(step(*FULL)(*a)),
@@ -396,6 +417,9 @@ WRONG = {
         "Does the right text count": lambda s, k: share((s >= s.diagonal()[:, None]).sum(1) < k),
         "that is recall at 1": lambda s, k: share((s >= s.diagonal()[:, None]).sum(1) <= 1),
         "at 1: use k": lambda s, k: share(s.argmax(1) == torch.arange(len(s))),
+        "but it is a tensor": lambda s, k: (
+            ((s >= s.diagonal()[:, None]).sum(1) <= k).float().mean()
+        ),
         "expected one number": lambda s, k: ((s >= s.diagonal()[:, None]).sum(1) <= k).float(),
         "these are percent": lambda s, k: 100 * share((s >= s.diagonal()[:, None]).sum(1) <= k),
         "not by k": lambda s, k: len(s) / k * share((s >= s.diagonal()[:, None]).sum(1) <= k),
@@ -570,6 +594,26 @@ def test_an_image_that_is_ranked_wrongly_is_found_with_its_most_similar_texts():
     number, cosines, names = clip_temperature.ranked_wrongly(vectors, texts, list("abcdefgh"))
     assert number == 2 and names[:2] == ["right: c", "wrong: f"]
     assert cosines[:2].tolist() == [0, 1] and len(names) == len(cosines) == 6
+
+
+def test_the_loss_of_training_pairs_is_split_by_the_things_they_share():
+    images, texts = (normalize(torch.randn(6, 4), dim=-1) for _ in range(2))
+    each_pair = clip_temperature.loss_of_pairs(images, texts, 20.0)
+    assert each_pair.mean() == pytest.approx(clip_loss(images, texts, 20.0).item(), rel=1e-5)
+    things = [frozenset(words) for words in ("ab", "ba", "c", "a")]
+    assert clip_temperature.share_things(things).tolist() == [True, True, False, False]
+    model = recipes.clip.new_clip(recipes.clip.clip_config(Scale.of("smoke"))).eval()
+    training_pairs = recipes.clip.training_pairs(Scale.of("smoke"))
+    first, *rows = clip_temperature.training_losses(model, training_pairs, 1, 14.3).splitlines()
+    assert first.startswith("1 batches of 64") and len(rows) == 7
+    whole, theirs, others = (float(number) for number in re.findall(r"\d\.\d{4}", rows[0]))
+    assert whole == pytest.approx(theirs + others, abs=2e-4) and others > 0
+
+
+def test_probabilities_below_a_thousandth_are_not_written_as_zero():
+    text = clip_temperature.at_scales("one", torch.tensor([0.9, 0.1, 0.2]), list("abc"), (1, 100))
+    assert "most similar c" in text and "right text 0.5" in text
+    assert "scale 100.0: right text 1.000, wrong texts each <0.001" in text
 
 
 def test_the_zero_shot_player_classifies_what_is_typed(monkeypatch):

@@ -60,14 +60,15 @@ plots.show(
 )
 
 # %% [markdown]
-# This is **zero-shot classification**: the model saw no labelled example of the task. In the rest of the lesson you write the parts that make it possible, in the order of Figure 2.
+# This is **zero-shot classification**: the model saw no labelled example of the task. In the rest of the lesson you write the parts that make it possible. The model that you build in section 6 has the same parts, smaller.
 
 # %%
 plots.show(
     figures.towers_diagram(model, recipe.sizes[scale.name].batch),
-    "Figure 2. CLIP as this lesson builds it, with the shapes of a training batch; T is "
-    "the number of tokens of the longest text. What to see: image and text meet only in one "
-    "table of cosines. exp(s) is a learned scale (section 5).",
+    "Figure 2. The CLIP of Figure 1, with the shapes of a training batch. Here 64 is both the "
+    "number of pairs in a batch and the side of an image; T is the number of tokens of the longest "
+    "text. What to see: image and text meet only in one table of cosines. exp(s) is a learned "
+    "scale (section 5).",
 )
 
 # %% [markdown]
@@ -75,7 +76,7 @@ plots.show(
 #
 # Labels are expensive, and a classifier knows only the classes that it was given. The web has hundreds of millions of images with a text beside them, at no cost. CLIP's authors collected their data set in this way:
 #
-# - They searched for pairs whose text contains one of 500,000 **queries**: frequent words of Wikipedia, pairs of words that go together in it, names of its articles that are searched for often, and the entries of WordNet, a dictionary.
+# - They searched for pairs whose text contains one of 500,000 **queries**: frequent words of Wikipedia, pairs of words that often stand together there, names of its articles that are searched for often, and the entries of WordNet, a dictionary.
 # - They took at most 20,000 pairs of one query. Otherwise a few popular queries would fill the data set.
 # - Repeated pairs are removed, so that each pair counts once. (So says the lecture. Pairs that also occur in a test set are another matter: the paper left them in and measured the overlap; see lesson 03.)
 #
@@ -127,14 +128,14 @@ collected = collect(candidates, most=40)
 plots.show(
     figures.pairs_per_query_figure(candidates, collected),
     "Figure 3. Pairs of each query before and after the collection; the vertical axis is "
-    "logarithmic above 1. Each noun is searched twice, as 'fox' and 'fox photo'; copies within a "
-    "query go, too. What to see: popular queries are cut to the limit of 40 pairs, the next ones "
-    "lose their copies, and the least popular ones keep none, because other queries had found "
-    "their pairs before.",
+    "logarithmic above 1. Each noun is searched twice, as 'dog' and 'dog photo'. What to see: "
+    "popular queries are cut to the limit of 40 pairs, and the next ones lose the copies that one "
+    "query found several times. The nine queries without any pair are all of the kind 'dog photo': "
+    "the noun alone had found the same pairs.",
 )
 
 # %% [markdown]
-# Our own training data is a synthetic world: scenes of one to four things on a coloured background. A caption says what is there and, in some captions, how things are arranged and which background they have. Half of the training scenes show a single thing; many of their captions are of the kind "a photo of a fox". Test images show **held-out compositions**: combinations of things, or of a thing and a background, that training never contains. Held-out captions, and those of section 6, always name all things and the background; the held-out texts of one table are all different.
+# Our own training data is a synthetic world: scenes of one to four things on a coloured background. A caption says what is there and, in some captions, how things are arranged and which background they have. Half of the training scenes show a single thing; many of their captions are of the kind "a photo of a fox". Test images show **held-out compositions**: combinations of things, or of a thing and a background, that training never contains. Held-out captions, and those of section 6, always name all things and the background; in each test the held-out texts differ from each other.
 
 # %%
 train_pairs = recipes.clip.training_pairs(scale)
@@ -280,7 +281,7 @@ resnet = ResNet(image_size=32, blocks=(1, 1), channels=8, heads=4)
 plots.show(
     figures.pooling_diagram(resnet),
     "Figure 6. The small ResNet of this lesson, with shapes for one image. What to see: the "
-    "query comes from the mean, keys and values from mean and tokens, all after positions are "
+    "query comes from the mean, keys and values come from mean and tokens, all after positions are "
     "added.",
 )
 
@@ -463,7 +464,7 @@ text_parameters = check("clip.text_parameters", text_parameters)
 
 # %%
 c = model.config
-paper = text_parameters(vocabulary=49_152, context=76, width=512, depth=12)
+paper = text_parameters(vocabulary=49_152, context=76, width=512, depth=12)  # its code: 77
 ours = text_parameters(c.vocabulary, c.context, c.text_width, c.text_depth)
 counted = sum(parameter.numel() for parameter in model.text.parameters())
 print(f"paper: {paper / 1e6:.1f} million, {49_152 * 512 / paper:.0%} of them token embeddings")
@@ -720,7 +721,8 @@ plots.show(
     plots.probability_bars(bars, "image-to-text R@1", 1 / number),
     f"Figure 9. Image-to-text R@1 of your models on {number} held-out pairs, one run each. "
     f"Dashed: chance. What to see: what you built retrieves compositions that it was never "
-    f"trained on.",
+    f"trained on. The standard error of a share of {number} pairs is at most "
+    f"{0.5 / number**0.5:.2f}, so the two encoders can't be told apart here.",
 )
 
 # %% [markdown]
@@ -737,7 +739,7 @@ plots.show(
 # %% [markdown]
 # A score alone proves little. Three **controls** say what it is worth:
 #
-# - **blank images**: all images are the same grey, so the model cannot use them;
+# - **blank images** (a *blind control*): all images are the same grey, so the model cannot use them;
 # - **shuffled images**: each text is tested with another pair's image;
 # - **chance**: what guessing gives.
 #
@@ -752,11 +754,16 @@ plots.show(
     figures.controls_figure(report),
     "Figure 11. Share of right answers of the course's model beside its controls: retrieval "
     "among 256 held-out pairs, zero-shot classification of 512 images into 113 nouns. The "
-    "axes are logarithmic above 0.002. What to see: no control is above chance.",
+    "axes are logarithmic above 0.002. What to see: no control of this model is above chance.",
 )
 
 # %% [markdown]
-# Why can a control be below chance? Blank images all get one class, so this score is the share of images that have it, in Figure 11 none. With shuffled images a good model ranks first the text of the image that it is shown, and that is never the tested one: a score below chance is right.
+# Why can a control be below chance?
+#
+# - Zero-shot, blank images: all get one class. The score is the share of images that have this class, in Figure 11 none.
+# - Zero-shot, shuffled images: another image can have the same class, so the score is about chance.
+# - Retrieval, blank images: all images rank the texts alike, so one image of 256 finds its text, which is chance.
+# - Retrieval, shuffled images: a good model ranks first the text of the image that it is shown, and that is never the tested one. So a score below chance is right.
 #
 # Retrieval can be looked at directly. For three texts, the five most similar images:
 
@@ -768,9 +775,9 @@ rows = [0, 1, 2]
 queries = [held_out.text(indices[row]) for row in rows]
 plots.show(
     plots.nearest_images(queries, held_out.images(indices), cosines[rows], rows),
-    "Figure 12. The five nearest images of three held-out texts, best first; the right one "
-    "has a green frame. What to see: it comes first. Several of the others share a thing or "
-    "the background.",
+    "Figure 12. The five nearest images of three held-out texts, best first, with their cosines; "
+    "the right one has a green frame. What to see: it comes first, clearly ahead of the second. "
+    "Some of the others share a thing or the background.",
     world.ATTRIBUTION,
 )
 
@@ -788,8 +795,8 @@ wrongly = temperature.ranked_wrongly(
     image_vectors, text_vectors, [held_out.text(index) for index in indices]
 )
 if wrongly:
-    number, *found = wrongly
-    cases["wrong text first"] = (held_out.images([indices[number]])[0], *found)
+    which, *texts_of_it = wrongly
+    cases["wrong text first"] = (held_out.images([indices[which]])[0], *texts_of_it)
 temperature.temperature_player(cases, learned, start=5.0)
 HTML(
     "<p><b>Figure 13.</b> Probabilities of six texts for each of two images, at a chosen scale "
@@ -800,15 +807,8 @@ HTML(
 # %%
 first_wrong = (image_vectors @ text_vectors.T).argmax(1) != torch.arange(len(indices))
 print(f"images with a wrong text first: {first_wrong.sum()} of {len(indices)}")
-for name, (_, cosines_of_one, texts) in cases.items():
-    print(f"{name}\n  {texts[0]}\n  most similar {texts[1 + cosines_of_one[1:].argmax()]}")
-    for factor in (1.0, 14.3, learned, 100.0):
-        shares = (factor * cosines_of_one).softmax(0)
-        wrong = shares[1:]
-        print(
-            f"  scale {factor:5.1f}: right text {shares[0]:.3f}, wrong texts "
-            f"{wrong.min():.3f} to {wrong.max():.3f}"
-        )
+for name, (_, *texts_of_one) in cases.items():
+    print(temperature.at_scales(name, *texts_of_one, scales=(1.0, 14.3, learned, 100.0)))
 
 # %% [markdown]
 # Cosines differ by at most 2, so at scale 1 no text can be more than $e^2 = 7.4$ times as probable as another: the model cannot be certain. At the learned scale the model is nearly certain of the right text of the first image. The second image is the larger of the model's two mistakes among the 200, as the cell above counts them: a wrong text has the higher cosine, by little. From the learned scale to 100 the wrong text gains, so this mistake becomes more expensive.
@@ -825,15 +825,16 @@ plots.show(
 )
 
 # %% [markdown]
-# On these pairs a scale of 100 would be better than the learned one, because nearly all are ranked rightly. Training sets the scale on its own batches. The same model on some of them:
+# On these pairs a scale of 100 would be better than the learned one, because nearly all are ranked rightly. Training sets the scale on its own batches. There several captions can fit one image ("a fox", "a photo of a fox"). So the next cell splits the loss: into pairs that share their set of things with another pair of the batch, and all others.
 
 # %%
 batches = 2 if scale.name == "smoke" else 6
-for factor, loss in temperature.training_losses(model, train_pairs, batches, learned).items():
-    print(f"scale {factor:5.1f}: loss {loss:.4f}")
+print(temperature.training_losses(model, train_pairs, batches, learned))
 
 # %% [markdown]
-# There the loss has its minimum below 100. Several captions of a batch fit more than one image ("a fox", "a photo of a fox"), and a confident model pays for each of them. That is a likely reason. The minimum is flat and still above the learned scale: such captions explain why the minimum is below 100, not why the learned scale is below the minimum.
+# In these batches the loss has its minimum below 100. The few pairs that share their things carry most of the loss. From the learned scale to 100, their part rises, because a confident model pays for each caption that fits another image, too; the part of all other pairs still falls. So such captions put the minimum below 100.
+#
+# The minimum is flat, and it lies above the learned scale. Why training stopped at this scale we did not test. The loss hardly differs between the two, so $s$ has little gradient there.
 #
 # ## 9. Zero-shot classification
 #
@@ -896,7 +897,7 @@ print(f"Figure 11, several templates:  {report['zero-shot nouns']:.3f}")
 print(f"chance: {1 / len(nouns):.3f}")
 
 # %% [markdown]
-# Why two numbers for one model and the same images? Figure 11 takes for each class the mean of the text vectors of several templates (lesson 03 studies their choice). The tables at the end of the lesson have a third number: the mean of three models that were trained anew with other random seeds.
+# Why two numbers for one model and the same images? The score depends on the sentence. Figure 1 and Figure 15 use "a picture of {}", the cell above "a photo of {}". Figure 11 takes for each class the mean of the text vectors of several templates (lesson 03 studies their choice). The tables at the end of the lesson have a third number: the mean of three models that were trained anew with other random seeds.
 #
 # Try classes and templates of your own. Only words of the world's vocabulary are known: a real CLIP splits any word into pieces (byte-pair encoding), ours has whole words.
 
@@ -905,7 +906,8 @@ own, *others = dict.fromkeys(scene.words[0] for scene in single.scenes(range(5))
 figures.zero_shot_player(model, single.images(range(8)), others)  # the first image's own is missing
 HTML(
     "<p><b>Figure 15.</b> An image of a single thing and the probability of each class that you "
-    f"write. At first its own class, {own}, is not among them. Dashed: chance. What to see: the "
+    "write, in the sentence 'a picture of {}'. At first its own class, "
+    f"{own}, is not among them. Dashed: chance. What to see: the "
     "probabilities sum to 1 over the classes that are offered, even if none of them is right. Add "
     f"{own} to the classes: it takes nearly all.</p>"
 )
@@ -916,7 +918,7 @@ HTML(
 # Four small CLIPs, each with a smaller ViT than above, were trained for the same number of steps. Batches have 32 pairs, except where that is the fault; hence ln 32 in the figure. One is healthy, and three have one fault each:
 #
 # - `"pairs"`: the texts of each batch are in a random order;
-# - `"one"`: each batch holds one pair;
+# - `"one"`: each batch holds one pair (so 200 steps read 200 pairs; the other runs read 6,400);
 # - `"position"`: the text's vector is the state at its third token instead of the end token.
 #
 # **This cell takes about 8 seconds.**
@@ -924,10 +926,10 @@ HTML(
 # %%
 runs = training.failure_lab("clip.training", pairs, 10 if scale.name == "smoke" else 200)
 plots.show(
-    figures.failure_figure(runs, 1 / number),
+    figures.failure_figure(runs, 1 / len(pairs.held_out["ids"])),
     "Figure 16. Left: training loss (nats) of four runs; pale: each step, dark: mean of nine "
-    f"steps; dotted: ln 32. Right: their R@1 on {number} held-out pairs, one run each; dashed: "
-    "chance. What to see: the run with the lowest loss is not the one with the best R@1.",
+    "steps; dotted: ln 32. Right: their R@1 on the held-out pairs of Figure 9, one run each; "
+    "dashed: chance. What to see: the run with the lowest loss is not the one with the best R@1.",
 )
 
 # %% [markdown]
@@ -941,7 +943,7 @@ diagnose("clip.training", {"A": None, "B": None, "C": None, "D": None})
 #
 # `{"A": "position", "B": "healthy", "C": "one", "D": "pairs"}`
 #
-# The faulty lines were `batch["ids"][torch.randperm(B)]` (pairs), `Batches(make, 1)` (one), and `end_positions = lambda ids: torch.full((len(ids),), 2)` (position: the encoder's `end_positions` finds the end token, as yours in Exercise 5). A text vector at the third token has read the start token and two words: "a fox", "on brown" or "a picture". That is enough to lower the loss, and not enough to find the right text among several with the same beginning. This fault occurs in practice: code that looks for the end token as the largest id breaks when tokens with larger ids are added.
+# The faulty lines were `batch["ids"][torch.randperm(B)]` (pairs), `Batches(make, 1)` (one), and `states[:, 2]` in place of your `text_features` (position). A text vector at the third token has read the start token and two words: "a fox", "on brown" or "a picture". That is enough to lower the loss, and not enough to find the right text among several with the same beginning. Run C read fewer pairs than the others, but that is not its fault: with one pair the loss is always 0, so there is no gradient. The position fault occurs in practice: code that looks for the end token as the largest id breaks when tokens with larger ids are added.
 #
 # </details>
 
@@ -954,7 +956,7 @@ diagnose("clip.training", {"A": None, "B": None, "C": None, "D": None})
 tables.sizes_table(model, *tables.batch_and_steps(recipe, scale))
 
 # %% [markdown]
-# The verdict follows one rule for the whole course. *Agrees*: the first of our two numbers is higher in every seed, and the gap of the means is above two pooled standard deviations (pooled: the root of the mean of the two variances). *Disagrees*: the same with the sign reversed. *Within noise*: neither. Ours are means ± standard deviations over seeds, in the course's setting `laptop`, the one of this notebook.
+# Each row of the next table compares two numbers of ours, a first and a second one. The verdict follows one rule for the whole course. *Agrees*: the first number is higher in every seed, and the gap of the means is above two pooled standard deviations (pooled: the root of the mean of the two variances). *Disagrees*: the same with the sign reversed. *Within noise*: neither. Ours are means ± standard deviations over seeds, in the course's setting `laptop`, the one of this notebook.
 
 # %%
 tables.paper_table()
@@ -966,6 +968,8 @@ tables.paper_table()
 tables.controls_table()
 
 # %% [markdown]
+# Blank images all get one class, and its share of the 512 images differs from seed to seed. So this control scatters around chance: its mean over seeds may be above it, as it is here.
+#
 # The paper's numbers that you should know from this lesson:
 
 # %%

@@ -10,7 +10,7 @@ from teaching import clip_objective as objective
 from teaching import clip_pooling as pooling
 from teaching import clip_retrieval as retrieval
 from teaching import clip_texts as texts
-from teaching.exercises import Exercise, gradient_rule, rule, rule_on
+from teaching.exercises import Exercise, gradient_rule, number_rule, rule, rule_on
 from vlmgrader.checks import driver_source
 
 NO_GRADIENT = (
@@ -159,6 +159,7 @@ EXERCISES = {
                     )
                 },
             ),
+            number_rule("recall_at_k", retrieval.constant_inputs),
         ),
         reference=retrieval.recall_at_k,
     ),

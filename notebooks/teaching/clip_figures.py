@@ -108,12 +108,12 @@ def pooling_diagram(tower):
         row=0,
         kind="trained",
     )
-    diagram.box("vector", "image vector", f"({width},)", column=5, row=0, kind="data")
+    diagram.box("vector", "image vector", f"({width},)", column=5, row=0)
     diagram.arrow("pixels", "stem")
     diagram.arrow("stem", "stages")
-    diagram.arrow("stages", "pool", "tokens")
+    diagram.arrow("stages", "pool", "tokens: keys, values")
     diagram.arrow("stages", "mean")
-    diagram.arrow("mean", "pool", "query, key, value")
+    diagram.arrow("mean", "pool", "mean: query, key, value")
     diagram.arrow("pool", "vector")
     return diagram
 

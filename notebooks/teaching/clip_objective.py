@@ -178,7 +178,10 @@ def train_step(
 
 
 def run_train_steps(target, weight, start, slopes, inputs):
-    """Driver: what target(model, batch, optimiser) returns and its type, the logit scale and the weight, after each of some steps."""
+    """Driver: what target(model, batch, optimiser) returns and its type, the logit scale and the weight, after each of some steps.
+
+    Before the first step the parameters have gradients that were left by somebody else.
+    """
     import torch
 
     class Model(torch.nn.Module):
@@ -192,6 +195,8 @@ def run_train_steps(target, weight, start, slopes, inputs):
 
     model, returned, scales, weights = Model(), [], [], []
     optimiser = torch.optim.SGD(model.parameters(), lr=1.0)
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, 0.3)
     for slope, x in zip(slopes, inputs):
         returned.append(target(model, {"slope": slope, "x": x}, optimiser))
         scales.append(model.logit_scale.detach().clone())
@@ -249,6 +254,9 @@ STEP = {
     ),
     "old gradients are added to the new ones: set them to zero in each step.": steps_by(
         order=("backward", "step", "clamp")
+    ),
+    "gradients that were left from before your first call are used: clear them before backward(), not at the end.": (
+        steps_by(order=("backward", "step", "zero", "clamp"))
     ),
     "the parameters did not change: is step() called, and after backward(), with its gradients?": (
         steps_by(order=("clamp",)),

@@ -64,6 +64,23 @@ def values_without_positions(tokens, positions, *rest):
     return attention_pool(tokens, positions, *rest, values_of=lambda x: x - positions)
 
 
+def mean_last(tokens, positions, *rest, **changes):
+    """The mean stands after the tokens, so that it gets the last row of positions; it is still the query."""
+    turned = torch.cat([positions[-1:], positions[:-1]])
+    return attention_pool(tokens, turned, *rest, **changes)
+
+
+def first_token_is_the_query(tokens, positions, *rest):
+    """The mean stands after the tokens; the query is row 0 of that, the first token."""
+    return mean_last(tokens, positions, *rest, query_of=lambda x: x[:, 1:2])
+
+
+def query_of_tokens_with_positions(tokens, positions, *rest):
+    """The query is the mean of the tokens after their positions were added; keys and values are right."""
+    query = (tokens + positions[1:]).mean(1, keepdim=True)
+    return attention_pool(tokens, positions, *rest, query_of=lambda x: query)
+
+
 mean_without_position_not_a_key = partial(mean_without_position, keys_of=lambda x: x[:, 1:])
 
 POOL = {
@@ -72,6 +89,14 @@ POOL = {
     ),
     "the query is the first patch: it is the mean of all, at row 0.": partial(
         attention_pool, query_of=lambda x: x[:, 1:2]
+    ),
+    "the mean comes first, before the tokens: row 0 of positions is its own.": (
+        mean_last,
+        first_token_is_the_query,
+    ),
+    "the query is row 0 of the sequence with positions, not a mean taken after they were added.": (
+        partial(attention_pool, query_of=lambda x: x.mean(1, keepdim=True)),
+        query_of_tokens_with_positions,
     ),
     "every token is a query, and the results are averaged: the mean token alone is the query.": (
         partial(attention_pool, query_of=unchanged),

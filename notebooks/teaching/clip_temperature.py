@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -45,19 +46,61 @@ def temperature_figure(images: Tensor, texts: Tensor, learned: float):
     return drawn
 
 
+def loss_of_pairs(images: Tensor, texts: Tensor, scale: float) -> Tensor:
+    """CLIP's loss of each pair of a batch (B, E), (B, E), whose mean is `clip_loss`: (B,)."""
+    logits = scale * images @ texts.T
+    return -(logits.log_softmax(0) + logits.log_softmax(1)).diagonal() / 2
+
+
+def share_things(things: Sequence[frozenset]) -> Tensor:
+    """Booleans (B,): pairs whose set of things another pair of the batch has, too."""
+    counts = Counter(things)
+    return torch.tensor([counts[one] > 1 for one in things])
+
+
 @torch.no_grad()
-def training_losses(model, pairs, batches: int, learned: float) -> dict[float, float]:
-    """{scale: mean loss of the first batches of 64 training pairs}, at the learned scale and at others."""
-    embedded = []
+def training_losses(model, pairs, batches: int, learned: float) -> str:
+    """In words: the mean loss of the first batches of 64 training pairs over the scale, in two parts.
+
+    The parts are the sums over pairs that share their set of things with another of the batch and over all others,
+    each divided by the number of all pairs.
+    """
+    embedded, shared = [], []
     for first in range(0, 64 * batches, 64):
-        batch = pairs.batch(range(first, first + 64))
+        indices = range(first, first + 64)
+        batch = pairs.batch(indices)
         embedded.append(
             (model.encode_image(batch["pixel_values"]), model.encode_text(batch["ids"]))
         )
-    return {
-        scale: sum(clip_loss(*vectors, scale).item() for vectors in embedded) / batches
-        for scale in sorted((20.0, 30.0, learned, 60.0, 70.0, 85.0, 100.0))
-    }
+        shared.append(share_things([frozenset(scene.words) for scene in pairs.scenes(indices)]))
+    is_shared = torch.cat(shared)
+    lines = [
+        f"{batches} batches of 64; {is_shared.float().mean():.0%} of the pairs share their set of "
+        "things with another pair of their batch"
+    ]
+    for scale in sorted((20.0, 30.0, learned, 60.0, 70.0, 85.0, 100.0)):
+        losses = torch.cat([loss_of_pairs(*vectors, scale) for vectors in embedded])
+        theirs, others = (losses.where(part, 0).mean() for part in (is_shared, ~is_shared))
+        lines.append(
+            f"scale {scale:5.1f}: loss {losses.mean():.4f} = {theirs:.4f} (these) + {others:.4f} (others)"
+        )
+    return "\n".join(lines)
+
+
+def in_digits(share: float) -> str:
+    """Three digits of a positive number; one that would be 0.000 is named as smaller than 0.001."""
+    return "<0.001" if share < 0.0005 else f"{share:.3f}"
+
+
+def at_scales(case: str, cosines: Tensor, names: Sequence[str], scales: Sequence[float]) -> str:
+    """In words: probabilities of texts at some scales. cosines (texts,) and names, the right text first."""
+    lines = [case, f"  {names[0]}", f"  most similar {names[1 + int(cosines[1:].argmax())]}"]
+    for scale in scales:
+        right, *wrong = (scale * cosines).softmax(0).tolist()
+        low, high = in_digits(min(wrong)), in_digits(max(wrong))
+        texts = f"each {low}" if low == high else f"{low} to {high}"
+        lines.append(f"  scale {scale:5.1f}: right text {in_digits(right)}, wrong texts {texts}")
+    return "\n".join(lines)
 
 
 def ranked_wrongly(images: Tensor, texts: Tensor, words: Sequence[str]) -> tuple | None:
@@ -87,7 +130,7 @@ def at_scale(case: str, cosines: Tensor, names: Sequence[str], scale: float, lea
         for name, share in zip(names, logits.softmax(-1).tolist()):
             bars[name][f"{word} {factor:.1f}"] = share
         loss = cross_entropy(logits[None], torch.tensor([0])).item()
-        losses.append(f"loss {loss:.3f} at {factor:.1f}")
+        losses.append(f"loss {in_digits(loss)} at {factor:.1f}")
     drawn = plots.probability_bars(
         {"\n".join(textwrap.wrap(name, 38)): shares for name, shares in bars.items()},
         "probability",

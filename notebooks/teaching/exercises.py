@@ -150,6 +150,29 @@ def run_and_watch_inputs(target, *args):
     return [value, same(before, args)]
 
 
+def run_for_its_type(target, *args):
+    """Driver: does target(*args) return a tensor?"""
+    import torch
+
+    return "a tensor" if isinstance(target(*args), torch.Tensor) else "no tensor"
+
+
+def number_rule(call: str, inputs: Formula) -> Check:
+    """A Check that the student's function, whose values are right, returns a number, not a tensor that holds one."""
+    return rule_on(
+        call,
+        inputs,
+        lambda *_: "no tensor",
+        {
+            "the value is right, but it is a tensor: .item() makes a number of it.": lambda *_: (
+                "a tensor"
+            )
+        },
+        driver=driver_source(run_for_its_type),
+        rounds=1,
+    )
+
+
 def missing_gradient(got: object, wanted: list[Tensor], *_) -> str | None:
     """Which of the arguments gets no gradient although it should, or that a part is missing."""
     found = got if isinstance(got, list) and len(got) == len(wanted) else []

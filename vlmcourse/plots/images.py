@@ -104,7 +104,7 @@ def similarity(
         style = {"ha": "center", "va": "center", "fontsize": 8}
         style["color"] = "white" if value < middle else "black"
         style["fontweight"] = "bold" if row == column else "normal"
-        axes.text(column, row, f"{value:.2f}", **style)
+        axes.text(column, row, f"{round(float(value), 2) + 0.0:.2f}", **style)  # 0.00, not -0.00
     axes.set_yticks(range(len(texts)), [_wrapped(text, 34) for text in texts], fontsize=8.5)
     axes.set_xticks([])
     axes.tick_params(length=0)
@@ -127,17 +127,18 @@ def similarity(
 def nearest_images(
     queries: Sequence[str], images: np.ndarray, values: Tensor, answers: Sequence[int], k: int = 5
 ):
-    """For each text, the k pictures a model finds nearest, best first; the right one is framed.
+    """For each text, the k pictures a model finds nearest, best first, with their values; the right one is framed.
 
     values (texts, images); answers: the right image of each text.
     """
     order = np.asarray(values.detach()).argsort(axis=1)[:, ::-1][:, :k]
-    drawn, axes = figure(2.6 + 1.25 * k, 1.32 * len(queries), len(queries), k)
+    drawn, axes = figure(2.6 + 1.25 * k, 1.5 * len(queries), len(queries), k)
     ranks = []
     for row, (query, answer) in enumerate(zip(queries, answers)):
         for panel, number in zip(axes[row * k : (row + 1) * k], order[row]):
             hide_axes(panel)
             panel.imshow(images[number])
+            panel.set_title(f"{values[row, number]:.2f}", fontsize=8.5, pad=3)
             if number == answer:
                 for spine in panel.spines.values():
                     spine.set(visible=True, color=COLOURS[2], linewidth=3.5)
