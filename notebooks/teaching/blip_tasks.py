@@ -37,6 +37,7 @@ from vlmcourse.training.stages import train_or_load
 from vlmcourse.world import tokenizer
 
 FINETUNING_OPTIMISATION = Optimisation(7e-4, weight_decay=0.05, warmup=0.1)  # paper: 2e-5 to 3e-5
+TWO_PICTURES_OPTIMISATION = Optimisation(5e-4, weight_decay=0.05, warmup=0.1)
 
 
 def finetune(
@@ -48,6 +49,7 @@ def finetune(
     steps: int | None = None,
     on_step: Callable[[Step], None] | None = None,
     batch: int | None = None,
+    optimisation: Optimisation = FINETUNING_OPTIMISATION,
 ) -> nn.Module:
     """A downstream model, which holds its own copy of the pretrained weights, trained or loaded.
 
@@ -60,7 +62,7 @@ def finetune(
         model,
         Batches(data.batch, batch),
         steps or sizes.steps // 2,
-        FINETUNING_OPTIMISATION,
+        optimisation,
         fingerprint={"start": describe(model), "data": describe(data), "batch": batch},
         seed=seed,
         on_step=on_step,
