@@ -160,6 +160,14 @@ GESTURES: dict[str, dict[str, Gesture]] = {
         "take one away by Delete": key("[data-place='0']", "Delete"),
         "no examples": press("No examples"),
     },
+    "scene": {
+        "drag a thing": drag("[data-thing='0']", 120),
+        "move by arrow key": key("[role=application]", "ArrowDown"),
+        "next thing by Enter": key("[role=application]", "Enter"),
+        "another background": click("[data-background=pink]"),
+        "another model": click("button[aria-pressed=false]"),
+        "start again": press("Start again"),
+    },
     "attention": {
         "hover a word": hover("[data-row='1']"),
         "word by arrow key": key("[role=application]:has(.word)", "ArrowRight"),

@@ -1,13 +1,15 @@
 """Explorers: what is drawn is what the models say, every state has a description, and one faulty mask is always found."""
 
 import base64
+from io import BytesIO
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from teaching import explorer_models
+from teaching import explorer_flamingo, explorer_models
 from vlmcourse import introspection, recipes, world
 from vlmcourse.evaluation import next_token_probabilities
 from vlmcourse.introspection import AttentionMaps
@@ -40,14 +42,6 @@ def shown(monkeypatch):
 @pytest.fixture(scope="module")
 def flamingo():
     return recipes.get("flamingo").train_or_load(SCALE)
-
-
-def fields(widget):
-    return {
-        field.description: field
-        for field in interactive.controls([widget])
-        if getattr(field, "description", "")
-    }
 
 
 class TestMasks:
@@ -86,10 +80,12 @@ class TestGates:
         before = [
             gate.clone() for name, gate in model.state_dict().items() if name.endswith("alpha")
         ]
-        batch = explorer_models.gate_pages(flamingo, SCALE, count=4)
+        batch = explorer_flamingo.gate_pages(flamingo, SCALE, count=4)
         with gates.gates_at(model, 0):
             shut = sum(value.item() for value in model.losses(batch).values())
-        assert shut == pytest.approx(explorer_models.gate_trace(flamingo, batch)["blind"], abs=1e-4)
+        assert shut == pytest.approx(
+            explorer_flamingo.gate_trace(flamingo, batch)["blind"], abs=1e-4
+        )
         after = [gate for name, gate in model.state_dict().items() if name.endswith("alpha")]
         assert all(map(torch.equal, before, after))
         for value in (-0.1, 1.1):
@@ -102,7 +98,7 @@ class TestGates:
             pass
 
     def test_behind_shut_gates_nobody_hears_but_the_gates(self, flamingo):
-        batch = explorer_models.gate_pages(flamingo, SCALE, count=4)
+        batch = explorer_flamingo.gate_pages(flamingo, SCALE, count=4)
         with gates.gates_at(flamingo.model.model, 0):
             found = gates.gradients(flamingo.model.model, batch)
         assert (
@@ -118,8 +114,8 @@ class TestGates:
         )
 
     def test_the_replay_is_what_the_stage_noted(self, flamingo):
-        pages = explorer_models.gate_pages(flamingo, SCALE, count=4)
-        replay = gates.Replay(**explorer_models.gate_trace(flamingo, pages))
+        pages = explorer_flamingo.gate_pages(flamingo, SCALE, count=4)
+        replay = gates.Replay(**explorer_flamingo.gate_trace(flamingo, pages))
         assert replay.steps[0] == 1 and replay.steps[-1] == len(flamingo.history)
         for name, values in flamingo.model.gates_by_step().items():
             assert list(replay.gates[name]) == [values[step - 1] for step in replay.steps]
@@ -147,10 +143,10 @@ class TestGates:
         assert found.tolist() == [[0, 0], [0, 0], [1, -0.5], *one_by_one, *alone]
 
     def test_what_is_saved_is_what_the_model_says_with_such_gates(self, flamingo, shown):
-        model, pages = flamingo.model.model, explorer_models.gate_pages(flamingo, SCALE, count=4)
+        model, pages = flamingo.model.model, explorer_flamingo.gate_pages(flamingo, SCALE, count=4)
         scenes = [world.sample("test", index, 0, (1, 1)) for index in range(2)]
-        ask = explorer_models.continuation_function(model, scenes, SCALE.image_size)
-        replay = gates.Replay(**explorer_models.gate_trace(flamingo, pages))
+        ask = explorer_flamingo.continuation_function(model, scenes, SCALE.image_size)
+        replay = gates.Replay(**explorer_flamingo.gate_trace(flamingo, pages))
         explorers.gate_explorer(model, replay, ask, scenes, pages)
         ((widget, static, _),) = shown
         data = static[explorer.MIME]["data"]
@@ -203,8 +199,8 @@ def test_a_new_model_is_one_row_and_every_explorer_finds_it(monkeypatch):
     maps = maps_of(torch.ones(3, 32, 32), "a cat")
     assert maps.rows == ("a", "cat") and maps.maps.shape == (1, 1, 2, 16)
     assert maps.maps[0, 0, 1].reshape(4, 4).gt(0).tolist() == [[True, True, False, False]] * 4
-    white = scene.compose([("cat", "middle")], "yellow")
-    assert ask(white, "a")["cat"] == max(ask(white, "a").values())
+    (answers,) = ask([world.Scene((world.Thing("cat", 0.5, 0.5, 0.4),), "yellow")], "a")
+    assert answers["cat"] == max(answers.values())
 
 
 def test_attention_rows_are_probabilities_over_patches_for_all_five():
@@ -328,7 +324,9 @@ def test_names_have_the_model_s_probabilities_however_prompts_are_batched(flamin
             [("cat", 0), ("car", 0)], ("dax", "wug"), count
         )
     ]
-    rows = explorer_models.naming_function(model, SCALE.image_size, batch=7)(pages, ["dax", "wug"])
+    rows = explorer_flamingo.naming_function(model, SCALE.image_size, batch=7)(
+        pages, ["dax", "wug"]
+    )
     assert len(rows) == len(pages) == 2 + 32
     names = tokenizer.encode(["dax", "wug"])[:, 1]
     for number in (0, 5, 33):
@@ -386,41 +384,43 @@ def test_web_captions_come_with_the_truth():
     assert torch.equal(noisy, again[3]) and torch.allclose(probability, again[2])
 
 
-def test_a_scene_is_what_was_put_together_and_models_are_asked_about_it(shown):
-    made = scene.compose(
-        [("cat", "top left"), ("nothing", "middle"), ("car", "bottom right")], "blue"
-    )
-    assert made.words == ("cat", "car") and made.things[0].x < 0.5 < made.things[1].x
-    for things, why in (
-        ([("nothing", "middle")], "at least one"),
-        ([("cat", "middle"), ("car", "middle")], "both middle"),
-    ):
-        with pytest.raises(ValueError, match=why):
-            scene.compose(things, "blue")
+def test_the_maker_keeps_what_models_answer_about_saved_scenes_and_asks_about_others(shown):
     models = explorer_models.answer_functions(SCALE)
-    for name, ask in models.items():
-        text = "a cat, a car" if name == "CLIP" else "a picture of a"
-        found = ask(made, text)
-        assert 0 < sum(found.values()) <= 1 + 1e-4, name
     explorers.scene_maker(models, texts={"CLIP": "a cat, a dog"})
-    widget = shown[0][0]
-    *_, picture, said = widget.children
-    found, before = fields(widget), picture.value
-    found["background"].value = "pink"
-    assert picture.value != before and "on pink" in said.value
-    found["model"].value = "CLIP"
-    assert found["ask"].value == "a cat, a dog" and "asked 'a cat, a dog'" in said.value.replace(
-        "&#x27;", "'"
+    ((widget, static, _),) = shown
+    data = static[explorer.MIME]["data"]
+    scenes = list(scene.saved_scenes())
+    assert len(scenes) == 20 * 8 and scenes[8 * 4 + 1].things[0].x == scene.POSITIONS[1][0]
+    for name, ask in models.items():
+        kept = data["models"][name]
+        table = np.frombuffer(base64.b64decode(kept["table"]), "<u2").reshape(160, -1, 2)
+        (answers,) = ask(scenes[77:78], kept["text"])
+        expected = scene.top_answers(answers)
+        assert kept["text"] == ("a cat, a dog" if name == "CLIP" else "a picture of a")
+        assert [value for _, value in expected] == pytest.approx(
+            (table[77, :, 1] / 65535).tolist(), abs=1e-4
+        ), name
+        assert expected[0][0] == kept["words"][table[77, 0, 0]]
+    owl = {"word": "owl", "x": 0.2, "y": 0.3, "size": 0.5}
+    question = {"things": [owl], "background": "pink", "model": "BLIP", "text": "a picture of"}
+    widget.question = {"number": 1, **question}
+    made = world.Scene((world.Thing("owl", 0.2, 0.3, 0.5),), "pink")
+    (answers,) = models["BLIP"]([made], "a picture of")
+    found = widget.answer["value"]["answers"]
+    assert [value for _, value in found] == pytest.approx(
+        [value for _, value in scene.top_answers(answers)]
     )
-    found["ask"].value = "a cat, a zebrafish"
-    assert "unknown word" in said.value
+    widget.question = {"number": 2, **question, "things": []}
+    assert "nothing is in the scene" in widget.answer["error"]
+    widget.question = {"number": 3, **question, "text": "a zebrafish"}
+    assert "unknown word" in widget.answer["error"]
+    widget.question = {"number": 4, "word": "owl"}
+    picture = widget.answer["value"]["sprite"].removeprefix("data:image/png;base64,")
+    pixels = np.asarray(Image.open(BytesIO(base64.b64decode(picture))))
+    assert pixels.shape[2] == 4 and pixels[0, 0, 3] == 0 and (pixels[..., 3] == 255).mean() > 0.3
 
 
 def test_a_page_is_as_high_as_its_figures_together():
-    from io import BytesIO
-
-    from PIL import Image
-
     one = pictures(np.zeros((1, 8, 8, 3), np.uint8), ["a"])
     both = Image.open(BytesIO(png(FigureStack((one, one), "both"))))
     assert both.height == 2 * Image.open(BytesIO(png(one))).height

@@ -17,7 +17,7 @@ from vlmcourse.parts.layers import TanhGate  # noqa: E402
 from vlmcourse.parts.masks import phi  # noqa: E402
 from vlmcourse.widgets import explorers, interactive  # noqa: E402
 from vlmcourse.widgets.explorer import MIME, source  # noqa: E402
-from vlmcourse.widgets.explorers import few_shot, gates, masks, sampling  # noqa: E402
+from vlmcourse.widgets.explorers import few_shot, gates, masks, sampling, scene  # noqa: E402
 from vlmcourse.world import tokenizer  # noqa: E402
 from vlmcourse.world.interleaved import END_OF_CHUNK, IMAGE_TEXT  # noqa: E402
 from vlmcourse.world.pages import page_text  # noqa: E402
@@ -205,6 +205,37 @@ def test_the_browser_finds_the_answer_of_each_opening(chromium, monkeypatch):
             expected = probability(stand, int(number > 0))
             assert float(label) == pytest.approx(expected, abs=0.008), (number, stand)
         assert page.locator("strong[data-written]").inner_text() == "text"
+
+
+def test_the_browser_finds_the_answer_about_each_scene(chromium, monkeypatch):
+    """Of a model whose probability of 'yes' says which of the saved scenes it is asked about."""
+    seen, scenes = [], list(scene.saved_scenes())
+    monkeypatch.setattr(interactive, "display_widget", lambda *given: seen.append(given))
+
+    def ask(asked, text):
+        return [{"yes": (1 + scenes.index(one)) / 200, "no": 0} for one in asked]
+
+    explorers.scene_maker({"one": ask})
+    width = 280 * (scene.POSITIONS[1][0] - scene.POSITIONS[0][0])
+    acts = {
+        gestures.drag("[data-thing='0']", width): ((1, 3), "blue"),
+        gestures.click("[data-background=pink]"): ((1, 3), "pink"),
+        gestures.drag("[data-thing='0']", 0, width): ((3, 1), "pink"),  # they exchange
+        gestures.key("[role=application]", "ArrowLeft"): ((2, 1), "pink"),
+        gestures.drag("[data-thing='1']", -width / 2, width / 2): ((2, 4), "pink"),
+    }
+    with gestures.explorer_page(chromium, "scene", seen[0][1][MIME]["data"]) as page:
+        for act, (pair, background) in acts.items():
+            act(page.locator(".explorer"))
+            expected = next(
+                (1 + number) / 200
+                for number, one in enumerate(scenes)
+                if [(thing.x, thing.y) for thing in one.things]
+                == [scene.POSITIONS[place] for place in pair]
+                and one.background == background
+            )
+            label = page.locator("[data-answer=yes] text").last.text_content()
+            assert float(label) == pytest.approx(expected, abs=0.0051), pair
 
 
 @pytest.fixture

@@ -1,14 +1,14 @@
 # %% [markdown]
 # # Explorers: play with every model of the course
 #
-# Eight things to play with, and a model to watch while it learns. Each shows real modules, masks and trained stages; each can be reached by keyboard (Tab, arrows, typing), and says in words what it shows. Masks, CLIP, sampling, gates, few shots, attention and CapFilt's threshold need no kernel: they are alive on the course's site, with what was saved when the page was made. With a kernel they take any text. Of the others a still stays.
+# Eight things to play with, and a model to watch while it learns. Each shows real modules, masks and trained stages; each can be reached by keyboard (Tab, arrows, typing) and by touch, and says in words what it shows. None needs a kernel: all are alive on the course's site, with what was saved when the page was made. With a kernel they take any text and any picture.
 #
-# The stages are trained the first time, and found in the cache from then on. At scale `smoke` that takes a minute, and the models are toys that have learnt next to nothing; `VLMCOURSE_SCALE=laptop vlmcourse lab` plays with the lessons' models, after as long as the lessons take to train them. The line below says which one made the stills on this page.
+# The trained stages come with the course. At scale `smoke` they are trained in a minute, and are toys that have learnt next to nothing. The line below says which scale made this page.
 
 # %%
 import math
 
-from teaching import explorer_models
+from teaching import explorer_flamingo, explorer_models
 from vlmcourse import evaluation, plots, recipes, world
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import fit
@@ -61,13 +61,13 @@ explorers.sampling_explorer(recipes.get("language").train_or_load(scale).model)
 # %%
 trained = recipes.get("flamingo").train_or_load(scale)
 flamingo = trained.model.model
-pages = explorer_models.gate_pages(trained, scale)
+pages = explorer_flamingo.gate_pages(trained, scale)
 alone = {scene.words[0]: scene for scene in scenes if world.article(scene.words[0])[:2] == "a "}
 shown = list(alone.values())[:5]
 explorers.gate_explorer(
     flamingo,
-    Replay(**explorer_models.gate_trace(trained, pages)),
-    explorer_models.continuation_function(flamingo, shown, size),
+    Replay(**explorer_flamingo.gate_trace(trained, pages)),
+    explorer_flamingo.continuation_function(flamingo, shown, size),
     shown,
     pages,
 )
@@ -78,7 +78,7 @@ explorers.gate_explorer(
 # Drag pictures into a prompt and give them names that mean nothing elsewhere; the last picture is asked about. The small numbers say which picture each word attends to. The grey bars are the control: the same words without the examples' pictures. Before you look: what should they show if the names are learnt from the pictures? Then exchange the names. Does one example suffice? What does the model call a thing that has no name in the prompt? With a kernel: more examples, other things, other names.
 
 # %%
-explorers.few_shot_builder(explorer_models.naming_function(flamingo, size))
+explorers.few_shot_builder(explorer_flamingo.naming_function(flamingo, size))
 
 # %% [markdown]
 # ## Attention over the image
@@ -110,7 +110,7 @@ explorers.threshold_explorer(*explorer_models.noisy_captions(blip, scale))
 # %% [markdown]
 # ## A scene of your own
 #
-# Put things where you like, and ask. BLIP, Frozen, BLIP-2 and Flamingo go on with your words; CLIP chooses among texts with commas between.
+# Drag the things, recolour the picture, and ask. Flamingo, BLIP-2, BLIP and Frozen go on with your words; CLIP chooses among texts with commas between. Which model names the larger thing first, which the left one? What happens where one thing hides the other? On a page without a kernel a cat and a car have five places; with a kernel anything stands anywhere, at any size.
 
 # %%
 explorers.scene_maker(

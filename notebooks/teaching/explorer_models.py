@@ -7,8 +7,7 @@ word, and its use of the picture is measured by covering squares of it, unless i
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,26 +17,15 @@ from torch.nn.functional import normalize
 from teaching.capfilt import web_pairs
 from vlmcourse import introspection, recipes, world
 from vlmcourse.evaluation import eval_mode
-from vlmcourse.evaluation.generation import STOP
 from vlmcourse.introspection import AttentionMaps
 from vlmcourse.papers.blip import BLIP
-from vlmcourse.papers.flamingo import Flamingo
-from vlmcourse.parts.generation import generate
 from vlmcourse.parts.image_features import patch_features
-from vlmcourse.parts.language import logits, new_cache, next_token_loss
 from vlmcourse.recipes import blip2
-from vlmcourse.recipes.flamingo import DATASET_WEIGHTS, FeatureCache
 from vlmcourse.recipes.frozen import IMAGE_PREFIX
 from vlmcourse.training.scale import Scale
-from vlmcourse.training.stages import TrainedStage
 from vlmcourse.widgets.explorers.attention import AttentionFunction
-from vlmcourse.widgets.explorers.gates import Ask as GatedAsk
-from vlmcourse.widgets.explorers.gates import gates_set
 from vlmcourse.widgets.explorers.scene import Ask
-from vlmcourse.world import interleaved, tokenizer
-from vlmcourse.world.interleaved import END_OF_CHUNK, IMAGE_TEXT
-from vlmcourse.world.pages import Part, page_text
-from vlmcourse.world.prompts import pad_left
+from vlmcourse.world import tokenizer
 
 MOST = 8
 """Answers that are shown."""
@@ -198,34 +186,42 @@ def attention_functions(scale: Scale | str | None = None) -> dict[str, Attention
     return {name: row.maps(model, row.image_prefix(model)) for name, (row, model) in models.items()}
 
 
-def answer_function(model, size: int, image_prefix: str = "") -> Ask:
-    """(scene, text) -> {answer: probability}: the likeliest next words, of a model with a vision_context.
+def answer_function(model, size: int, image_prefix: str = "", batch: int = 80) -> Ask:
+    """(scenes, text) -> for each scene {answer: probability}: the likeliest next words, of a model with a vision_context.
 
     Another, such as CLIP, chooses among texts with commas between; a single one is compared with a generic text.
+    batch  scenes at a time
     """
 
-    def next_word(scene: world.Scene, text: str) -> dict[str, float]:
-        pixel_values = world.to_pixels([world.render(scene, size)])
-        with eval_mode(model):
-            context = model.vision_context(pixel_values)
-            row = model(_ids(f"{image_prefix} {text}"), **context)[0, -1].softmax(-1)
-        values, ids = row.topk(MOST)
-        words = tokenizer.world_tokenizer().convert_ids_to_tokens(ids.tolist())
-        return dict(zip(words, values.tolist()))
+    def next_word(pixel_values: Tensor, text: str) -> Iterator[dict[str, float]]:
+        ids = _ids(f"{image_prefix} {text}").expand(len(pixel_values), -1)
+        rows = model(ids, **model.vision_context(pixel_values))[:, -1].softmax(-1)
+        for row in rows:
+            values, best = row.topk(MOST)
+            words = tokenizer.world_tokenizer().convert_ids_to_tokens(best.tolist())
+            yield dict(zip(words, values.tolist()))
 
-    def which_text(scene: world.Scene, text: str) -> dict[str, float]:
+    def which_text(pixel_values: Tensor, text: str) -> Iterator[dict[str, float]]:
         texts = [part.strip() for part in text.split(",") if part.strip()]
         texts = texts if len(texts) > 1 else [*texts, "a picture of a thing"]
-        pixel_values = world.to_pixels([world.render(scene, size)])
-        with eval_mode(model):
-            ids = tokenizer.encode(texts, model.config.context)
-            return dict(zip(texts, model.logits(pixel_values, ids).softmax(-1)[0].tolist()))
+        ids = tokenizer.encode(texts, model.config.context)
+        for row in model.logits(pixel_values, ids).softmax(-1).tolist():
+            yield dict(zip(texts, row))
 
-    return next_word if hasattr(model, "vision_context") else which_text
+    def answer(scenes: Sequence[world.Scene], text: str) -> list[dict[str, float]]:
+        one_by_one = next_word if hasattr(model, "vision_context") else which_text
+        found: list[dict[str, float]] = []
+        with eval_mode(model):
+            for start in range(0, len(scenes), batch):
+                images = [world.render(scene, size) for scene in scenes[start : start + batch]]
+                found += one_by_one(world.to_pixels(images), text)
+        return found
+
+    return answer
 
 
 def answer_functions(scale: Scale | str | None = None) -> dict[str, Ask]:
-    """{model: (scene, text) -> {answer: probability}} of every row of MODELS."""
+    """{model: (scenes, text) -> [{answer: probability}]} of every row of MODELS."""
     size = Scale.of(scale)
     models = {name: (row, row.load(size)) for name, row in MODELS.items()}
     return {
@@ -263,100 +259,6 @@ def _covered(low: float, high: float, side: int) -> Tensor:
     """The share of each of `side` equal stretches of 0 to 1 that low to high covers, (side,)."""
     edges = torch.arange(side + 1) / side
     return (edges[1:].clamp(max=high) - edges[:-1].clamp(min=low)).clamp(min=0) * side
-
-
-def naming_function(
-    model: Flamingo, size: int, batch: int = 128
-) -> Callable[[Sequence[Sequence[Part]], Sequence[str]], list[dict[str, float]]]:
-    """(prompts, names) -> for each prompt {name: probability among these names} of the next word.
-
-    Each picture's latents are computed once. batch: prompts at a time
-    """
-    latents: dict[world.Scene, Tensor] = {}
-
-    def context(pages: Sequence[Sequence[Part]]) -> dict[str, Tensor]:
-        scenes = [part for page in pages for part in page if not isinstance(part, str)]
-        if new := [scene for scene in dict.fromkeys(scenes) if scene not in latents]:
-            pixel_values = world.to_pixels([world.render(scene, size) for scene in new])
-            latents.update(zip(new, model.vision_context(pixel_values)["media"]))
-        return {"media": torch.stack([latents[scene] for scene in scenes])}
-
-    def answer(pages: Sequence[Sequence[Part]], names: Sequence[str]) -> list[dict[str, float]]:
-        chosen, rows = tokenizer.encode(names)[:, 1], []
-        with eval_mode(model):
-            for start in range(0, len(pages), batch):
-                some = pages[start : start + batch]
-                texts = [page_text(page, IMAGE_TEXT, END_OF_CHUNK) for page in some]
-                inputs = pad_left(tokenizer.encode(texts))
-                logits = model(**inputs, **context(some))[:, -1, chosen]
-                rows += logits.softmax(-1).tolist()
-        return [dict(zip(names, row)) for row in rows]
-
-    return answer
-
-
-def continuation_function(
-    model: Flamingo, scenes: Sequence[world.Scene], size: int, most: int = 10
-) -> GatedAsk:
-    """(gates (B, G), numbers of scenes, text) -> the next word's probabilities (B, V), and what the model writes, greedily."""
-    with eval_mode(model):
-        latents = model.vision_context(
-            world.to_pixels([world.render(scene, size) for scene in scenes])
-        )["media"]
-    names = list(introspection.gate_values(model))
-    stop = int(tokenizer.encode([STOP])[0, 1])
-
-    def no_image(scores: Tensor) -> Tensor:
-        """The likeliest token that needs no picture."""
-        return scores.index_fill(1, torch.tensor(model.config.image_token_id), -math.inf).argmax(-1)
-
-    def ask(gates: Tensor, numbers: Sequence[int], text: str) -> tuple[Tensor, list[str]]:
-        ids = _ids(f"{IMAGE_TEXT} {' '.join(_words(text))}").expand(len(gates), -1)
-        context = {"media": latents[list(numbers)]}
-        with eval_mode(model), gates_set(model, dict(zip(names, gates.T))):
-            probabilities = model(ids, **context)[:, -1].softmax(-1)
-            cache = new_cache(model.lm)
-            written = generate(model, ids, most, no_image, stop, cache, **context)
-        texts = tokenizer.decode(written.where(written != stop, tokenizer.PAD))
-        return probabilities, [one.strip() for one in texts]
-
-    return ask
-
-
-def gate_trace(
-    trained: TrainedStage, batch: dict, source: str = "described", records: int = 40
-) -> dict:
-    """What a Flamingo stage noted while it trained: `steps`, `gates`, `loss` of one data set, and `blind`, for the gate explorer's Replay.
-
-    batch    held-out pages of that data set, for the loss with the gates closed
-    records  at most so many steps, from the first to the last one, each the same share later than the one before
-    """
-    model = trained.model.model
-    last = len(trained.history)
-    numbers = {round(last ** (record / (records - 1))) for record in range(records)}
-    chosen = [step for step in trained.history if step.step in numbers]
-    opened = trained.model.gates_by_step()
-    with eval_mode(model):
-        ids = batch["ids"]
-        said = logits(
-            model.lm, model.embed(ids)
-        )  # no media: the blocks are passed by, as with gates at 0
-        blind = next_token_loss(said, ids, batch["loss_mask"]).item()
-    return {
-        "steps": tuple(step.step for step in chosen),
-        "gates": {
-            name: tuple(values[step.step - 1] for step in chosen) for name, values in opened.items()
-        },
-        "loss": tuple(step.losses[source] / DATASET_WEIGHTS[source] for step in chosen),
-        "blind": blind,
-    }
-
-
-def gate_pages(trained: TrainedStage, scale: Scale, split: str = "test", count: int = 16) -> dict:
-    """A batch of held-out descriptions as the model reads them: `ids`, `loss_mask`, `features`."""
-    see = FeatureCache(trained.model.model.vision, scale.image_size)
-    web = interleaved.WebPages(split)
-    return interleaved.PageDataset(web.described, see).batch(range(count))
 
 
 def noisy_captions(model: BLIP, scale: Scale, count: int = 64) -> tuple:

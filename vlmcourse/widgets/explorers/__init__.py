@@ -9,7 +9,7 @@ few_shot   a prompt of pictures and names, phi, the answer with and without the 
 capfilt    a filter's threshold, with exact precision and recall
 scene      a picture of your own, and any model asked about it
 
-What the models are comes from `teaching.explorer_models`; here they are functions, so that any other model can be given instead.
+What the models are comes from `teaching.explorer_models` and `explorer_flamingo`; here they are functions, so that any other model can be given instead.
 """
 
 from vlmcourse.widgets.explorers.attention import attention_explorer

@@ -100,7 +100,7 @@ def few_shot_builder(
 ) -> None:
     """Displays the builder.
 
-    answer  (prompts, names) -> [{name: probability}], such as teaching.explorer_models.naming_function()
+    answer  (prompts, names) -> [{name: probability}], such as teaching.explorer_flamingo.naming_function()
     things  of which two pictures each can be chosen; the first two and `names` make the first prompt
     """
     pictures = [(word, number) for word in things for number in range(2)]

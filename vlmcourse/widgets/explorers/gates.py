@@ -185,7 +185,7 @@ def gate_explorer(
 ) -> None:
     """Displays the explorer.
 
-    ask     such as teaching.explorer_models.continuation_function()
+    ask     such as teaching.explorer_flamingo.continuation_function()
     scenes  of the pictures;  batch: for the gradients
     """
     values = introspection.gate_values(model)

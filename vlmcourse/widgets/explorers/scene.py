@@ -1,90 +1,122 @@
-"""The scene maker: put things where you want them, and ask any model of the course about the picture."""
+"""The scene maker: put things where you want them, and ask any model of the course about the picture.
+
+`scene.js` draws the scene; the answers come from here, saved for a small set of scenes, or from the kernel for any other.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import base64
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import permutations
+
+import numpy as np
 
 from vlmcourse import world
-from vlmcourse.plots import picture_and_bars
-from vlmcourse.widgets.interactive import dropdown, interactive, row, slider, text_field
+from vlmcourse.widgets.explorer import show_explorer
+from vlmcourse.world.rendering import sprite
 from vlmcourse.world.scenes import QUARTERS
 
-POSITIONS = {
-    **dict(zip(("top left", "top right", "bottom left", "bottom right"), QUARTERS)),
-    "middle": (0.5, 0.5),
-}
-NOTHING = "nothing"
+Ask = Callable[[Sequence[world.Scene], str], Sequence[Mapping[str, float]]]
+"""(scenes, text) -> for each scene {answer: probability}."""
+WORDS, POSITIONS, SIZE = ("cat", "car"), (*QUARTERS, (0.5, 0.5)), 0.42
+"""The two things of the saved scenes, where they can be, and how large they are, as a share of the picture."""
+SHOWN = 5
+"""Answers that are shown."""
 SPLITS = {
     "train": "training shows such compositions",
     "test": "a composition that training never shows",
     "novel": "with a noun that training never shows",
 }
-Ask = Callable[[world.Scene, str], Mapping[str, float]]
 
 
-def compose(things: Sequence[tuple[str, str]], background: str, size: float = 0.42) -> world.Scene:
-    """A scene of (noun, key of POSITIONS); `nothing` leaves its position empty. size: of each thing, as a share of the picture.
+def scene_of(things: Sequence[Mapping], background: str) -> world.Scene:
+    """A scene of things {"word", "x", "y", "size"}, numbers as a share of the picture. Raises ValueError without any."""
+    if not things:
+        raise ValueError("nothing is in the scene; add at least one thing.")
+    placed = (world.Thing(row["word"], row["x"], row["y"], row["size"]) for row in things)
+    return world.Scene(tuple(placed), background)
 
-    Raises ValueError for an empty scene, and for two things in one position, of which one would hide the other.
+
+def saved_scenes() -> Iterator[world.Scene]:
+    """The two WORDS in all pairs of POSITIONS, on each background, which changes fastest."""
+    for pair in permutations(POSITIONS, 2):
+        things = tuple(world.Thing(word, *xy, SIZE) for word, xy in zip(WORDS, pair))
+        for background in world.BACKGROUNDS:
+            yield world.Scene(things, background)
+
+
+def top_answers(answers: Mapping[str, float]) -> list[tuple[str, float]]:
+    """The SHOWN likeliest answers with their probabilities, the likeliest first."""
+    return sorted(answers.items(), key=lambda pair: -pair[1])[:SHOWN]
+
+
+def saved_answers(ask: Ask, text: str) -> dict:
+    """A model's likeliest answers about each of the `saved_scenes`.
+
+    words  all that it answers;  table  base64 of two numbers of two bytes for each answer: of the word, and its probability,
+    65535 for 1: scenes, answers;  count  answers of a scene
     """
-    there = [(word, position) for word, position in things if word != NOTHING]
-    if not there:
-        raise ValueError("nothing is in the scene; choose at least one thing.")
-    for word, position in there:
-        if others := [noun for noun, where in there if where == position and noun != word]:
-            raise ValueError(
-                f"{word} and {others[0]} are both {position}: one would hide the other. Choose different positions."
-            )
-    return world.Scene(
-        tuple(world.Thing(word, *POSITIONS[position], size) for word, position in there), background
-    )
+    rows = [top_answers(answers) for answers in ask(list(saved_scenes()), text)]
+    words = list(dict.fromkeys(word for row in rows for word, _ in row))
+    table = [[[words.index(word), round(65535 * value)] for word, value in row] for row in rows]
+    packed = base64.b64encode(np.array(table, "<u2").tobytes()).decode()
+    return {"text": text, "words": words, "count": len(rows[0]), "table": packed}
 
 
-def answer_figure(scene: world.Scene, name: str, ask: Ask, text: str, size: int = 128):
-    """The scene beside what a model answers. size: of the drawing, in pixels; models see it in theirs."""
-    figure = picture_and_bars(
-        world.render(scene, size), ask(scene, text), "probability", title=f"{name}: {text}"
+def sprite_address(word: str, size: int = 120) -> str:
+    """A thing's drawing as a PNG inside an address, transparent around it. Raises ValueError for an unknown noun."""
+    from PIL import Image
+
+    colour, clear = sprite(world.noun(word).emoji, size)
+    opacity = 255 - clear
+    pixels = np.concatenate([colour // np.maximum(opacity, 1), opacity], axis=-1)
+    file = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(file, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def split_in_words(scene: world.Scene) -> str:
+    """Whether training shows such scenes."""
+    return SPLITS[world.split_of(scene.words, scene.background)]
+
+
+def describe(scene: world.Scene, name: str, text: str, answers: Mapping[str, float]) -> str:
+    """A scene and a model's answers in words."""
+    likely = ", ".join(f"{word} {value:.2f}" for word, value in top_answers(answers))
+    return (
+        f"{', '.join(scene.words)} on {scene.background} ({split_in_words(scene)}). {name} goes on after "
+        f"'{text}', or chooses among its texts: {likely}."
     )
-    split = SPLITS[world.split_of(scene.words, scene.background)]
-    figure.description = (
-        f"{', '.join(scene.words)} on {scene.background} ({split}); {name} was asked '{text}'. "
-        f"{figure.description}"
-    )
-    return figure
 
 
 def scene_maker(
-    models: Mapping[str, Ask],
-    text: str = "a picture of a",
-    first: Sequence[tuple[str, str]] = (
-        ("cat", "top left"),
-        ("car", "bottom right"),
-        (NOTHING, "middle"),
-    ),
-    texts: Mapping[str, str] = {},
+    models: Mapping[str, Ask], text: str = "a picture of a", texts: Mapping[str, str] = {}
 ) -> None:
     """Displays the maker.
 
-    models  {name: (scene, text) -> {answer: probability}}, such as teaching.explorer_models.answer_functions()
+    models  {name: (scenes, text) -> [{answer: probability}]}, such as teaching.explorer_models.answer_functions()
     texts   what to ask those models first that want another form than `text`
     """
-    nouns = [NOTHING, *sorted(noun.word for noun in world.nouns())]
-    things = [
-        (dropdown(f"thing {i + 1}", nouns, word), dropdown("position", list(POSITIONS), position))
-        for i, (word, position) in enumerate(first)
-    ]
-    background = dropdown("background", list(world.BACKGROUNDS), "blue")
-    size = slider("size", 0.42, 0.2, 0.6, 0.02)
-    model, typed = dropdown("model", list(models)), text_field("ask", text)
+    scenes = list(saved_scenes())
 
-    def suggest(change: dict) -> None:
-        if typed.value == texts.get(change["old"], text):  # nothing of one's own
-            typed.value = texts.get(change["new"], text)
+    def reply(question: dict) -> dict:
+        if "word" in question:
+            return {"sprite": sprite_address(question["word"])}
+        scene = scene_of(question["things"], question["background"])
+        (answers,) = models[question["model"]]([scene], question["text"])
+        return {"answers": top_answers(answers), "split": split_in_words(scene)}
 
-    def draw():
-        chosen = [(word.value, position.value) for word, position in things]
-        scene = compose(chosen, background.value, size.value)
-        return answer_figure(scene, model.value, models[model.value], typed.value)
-
-    model.observe(suggest, "value")
-    interactive([*(row(*pair) for pair in things), row(background, size), row(model, typed)], draw)
+    data = {
+        "words": list(WORDS),
+        "positions": [list(xy) for xy in POSITIONS],
+        "size": SIZE,
+        "sprites": {word: sprite_address(word) for word in WORDS},
+        "backgrounds": {name: list(colour) for name, colour in world.BACKGROUNDS.items()},
+        "splits": [split_in_words(scene) for scene in scenes[: len(world.BACKGROUNDS)]],
+        "nouns": sorted(noun.word for noun in world.nouns()),
+        "models": {name: saved_answers(ask, texts.get(name, text)) for name, ask in models.items()},
+    }
+    first, ask = next(iter(models.items()))
+    (answers,) = ask(scenes[:1], texts.get(first, text))
+    show_explorer("scene", data, describe(scenes[0], first, texts.get(first, text), answers), reply)

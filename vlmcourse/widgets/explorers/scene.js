@@ -1,0 +1,150 @@
+// The scene maker: drag things over a picture, resize them, recolour it, and ask a model. Without a kernel two things have five places.
+
+const SMALL = 0.15, LARGE = 0.8;
+
+export default {
+  render({ model, el }) {
+    const { words, positions, size, sprites, backgrounds, splits, nouns, models } = model.get("data"), ask = kernel(model);
+    const { controls, stage, say, width, redraw } = frame(el, "scene", "Scene maker");
+    const names = Object.keys(models), colours = Object.keys(backgrounds), drawn = { ...sprites };
+    const begin = () => words.map((word, index) => ({ word, x: positions[3 * index][0], y: positions[3 * index][1], size }));
+    const state = { things: begin(), chosen: 0, background: "blue", model: names[0], texts: Object.fromEntries(names.map((name) => [name, models[name].text])), answers: [], split: "", waiting: false, message: "" };
+    const text = () => state.texts[state.model], thing = () => state.things[state.chosen];
+    const tables = Object.fromEntries(names.map((name) => [name, Uint8Array.from(atob(models[name].table), (one) => one.charCodeAt(0))]));
+    const placeOf = ({ x, y }) => positions.findIndex((place) => Math.abs(place[0] - x) + Math.abs(place[1] - y) < 1e-6);
+
+    // The answers that are saved for the scene of now, or null.
+    function saved() {
+      const [first, second] = state.things, { words: all, count, table, text: asked } = { ...models[state.model], table: tables[state.model] };
+      if (state.things.length !== 2 || text() !== asked || first.word !== words[0] || second.word !== words[1] || first.size !== size || second.size !== size) return null;
+      const [a, b] = [first, second].map(placeOf);
+      if (a < 0 || b < 0) return null;
+      const scene = (a * (positions.length - 1) + (b < a ? b : b - 1)) * colours.length + colours.indexOf(state.background);
+      const two = (at) => table[2 * at] + 256 * table[2 * at + 1];
+      return { split: splits[colours.indexOf(state.background)], answers: Array.from({ length: count }, (_, index) => { const at = 2 * (scene * count + index); return [all[two(at)], two(at + 1) / 65535]; }) };
+    }
+    // The kernel answers one question at a time; of those that wait only the last one is asked.
+    let busy = false, again = false;
+    async function changed(changes = {}) {
+      Object.assign(state, { message: "" }, changes);
+      const known = saved();
+      Object.assign(state, known ?? {}, { waiting: !known });
+      draw();
+      if (known || !ask) return;
+      if (busy) { again = true; return; }
+      busy = true;
+      do {
+        again = false;
+        try {
+          const { things, background } = state, found = await ask({ things: things.map(({ word, x, y, size: wide }) => ({ word, x, y, size: wide })), background, model: state.model, text: text() });
+          if (!again) Object.assign(state, found, { waiting: false });
+        } catch (error) { if (!again) Object.assign(state, { message: error.message, answers: [], waiting: false }); }
+      } while (again);
+      busy = false;
+      draw();
+    }
+
+    // Anywhere with a kernel; else to the nearest place, and the other thing makes room.
+    function move(x, y) {
+      const one = thing();
+      if (!one) return;
+      if (ask) Object.assign(one, { x: clamp(x, 0, 1), y: clamp(y, 0, 1) });
+      else {
+        const [px, py] = positions.reduce((best, place) => (Math.hypot(place[0] - x, place[1] - y) < Math.hypot(best[0] - x, best[1] - y) ? place : best));
+        const there = state.things.find((other) => other !== one && other.x === px && other.y === py);
+        if (one.x === px && one.y === py) return;
+        if (there) Object.assign(there, { x: one.x, y: one.y });
+        Object.assign(one, { x: px, y: py });
+      }
+      changed();
+    }
+    function step(dx, dy) {
+      const one = thing();
+      if (!one) return;
+      if (ask) return move(one.x + 0.04 * dx, one.y + 0.04 * dy);
+      const order = [...positions].sort((a, b) => a[1] - b[1] || a[0] - b[0]), at = order.findIndex(([x, y]) => x === one.x && y === one.y);
+      move(...order[clamp(at + dx + dy, 0, order.length - 1)]);
+    }
+    function resize(wide) {
+      if (!ask || !thing()) return;
+      thing().size = clamp(Math.round(50 * wide) / 50, SMALL, LARGE);
+      changed();
+    }
+    function remove() {
+      if (!ask) return;
+      state.things.splice(state.chosen, 1);
+      changed({ chosen: Math.max(0, state.chosen - 1) });
+    }
+    const where = ({ x, y }) => [["top", "", "bottom"][Math.min(2, Math.floor(3 * y))], ["left", "", "right"][Math.min(2, Math.floor(3 * x))]].filter(Boolean).join(" ") || "in the middle";
+
+    const side = () => Math.min(width() - 8, 280);
+    function draw() {
+      const wide = side(), here = thing();
+      canvas.replaceChildren(svg("svg", { width: wide, height: wide, "aria-hidden": "true", style: "overflow:hidden;border-radius:6px;cursor:grab" },
+        svg("rect", { width: wide, height: wide, fill: `rgb(${backgrounds[state.background].join()})` }),
+        !ask && positions.map(([x, y]) => svg("circle", { cx: x * wide, cy: y * wide, r: 4, fill: "#00000040" })),
+        state.things.map((one, index) => svg("image", { "data-thing": index, href: drawn[one.word], x: (one.x - one.size / 2) * wide, y: (one.y - one.size / 2) * wide, width: one.size * wide, height: one.size * wide })),
+        here && svg("rect", { x: (here.x - here.size / 2) * wide, y: (here.y - here.size / 2) * wide, width: here.size * wide, height: here.size * wide, fill: "none", stroke: "#1c1c1c", "stroke-dasharray": "5 4", "stroke-width": 1.5, "pointer-events": "none" }),
+        here && ask && svg("circle", { "data-handle": true, cx: clamp((here.x + here.size / 2) * wide, 8, wide - 8), cy: clamp((here.y + here.size / 2) * wide, 8, wide - 8), r: 8, fill: "#D98A00", stroke: "#1c1c1c", style: "cursor:nwse-resize" })));
+      things.replaceChildren(...state.things.map((one, index) => html("button", { type: "button", "aria-pressed": String(index === state.chosen), "data-key": `thing-${index}`, onclick: () => { state.chosen = index; draw(); things.children[index]?.focus(); } }, one.word)));
+      swatches.replaceChildren(...colours.map((name) => html("button", { type: "button", title: name, "aria-label": `background ${name}`, "data-background": name, "aria-pressed": String(name === state.background),
+        onclick: () => { changed({ background: name }); [...swatches.children].find((one) => one.dataset.background === name)?.focus(); },
+        style: `width:30px;padding:0;background:rgb(${backgrounds[name].join()});${name === state.background ? "outline:3px solid var(--orange);outline-offset:1px" : ""}` })));
+      const list = state.things.map((one) => `${one.word} ${where(one)}`).join(", ") || "nothing", scene = `${list}, on ${state.background}`;
+      const answers = state.answers, told = answers.map(([word, value]) => `${word} ${percent(value)}`).join(", ");
+      result.style.opacity = state.waiting ? 0.4 : 1;
+      const shown = state.things.map((one) => one.word), right = (answer) => shown.some((word) => answer.split(" ").includes(word));
+      result.replaceChildren(html("p", {}, `${state.model}: `, html("strong", {}, text()), text().includes(",") ? "" : " …"),
+        bars(Math.min(width(), 380), answers.map(([name, value]) => ({ name, value, colour: right(name) ? "var(--green)" : "var(--blue)", data: { "data-answer": name } })), { label: `Answers of ${state.model}: ${told}`, room: answers.length ? 0 : 90 }),
+        html("p", { class: "small soft" }, text().includes(",") ? "Probability of each text (they sum to 1). Green: it names a thing of the picture." : "Probability of the next word (0 to 1), the likeliest first. Green: a thing of the picture."),
+        html("p", { class: "small" }, `This scene: ${state.split}.`));
+      message.textContent = state.message;
+      for (const one of [bigger, taken]) if (one) one.style.display = here ? "" : "none";
+      if (here) bigger?.set(here.size);
+      canvas.setAttribute("aria-label", `Picture: ${scene}. Chosen: ${here?.word ?? "nothing"}. Arrow keys move it${ask ? "" : " from place to place"}, Enter chooses the next thing${ask ? ", plus and minus resize it, Delete removes it" : ""}.`);
+      say(`${scene}. ${state.model}, ${text()}: ${told || state.message}.`);
+    }
+
+    const canvas = html("div", { tabindex: 0, role: "application" }), result = html("div", {}), message = html("p", { class: "message", role: "alert" });
+    const things = html("span", { class: "control", role: "group", "aria-label": "things" }), swatches = html("span", { class: "control", role: "group", "aria-label": "background" });
+    const bigger = ask && slider("size", { min: SMALL, max: LARGE, step: 0.02, value: size, show: (value) => value.toFixed(2) }, resize);
+    const taken = ask && button("Remove", remove);
+    const typed = ask && field("ask", text(), (value) => { state.texts[state.model] = value; changed(); }, { size: 26 });
+    const noun = ask && field("add a thing", "", () => {}, { size: 10, placeholder: "owl", list: "scene-nouns", onkeydown: (event) => { if (event.key === "Enter") add(); } });
+    async function add() {
+      const word = noun.input.value.trim().toLowerCase();
+      try {
+        drawn[word] ??= (await ask({ word })).sprite;
+        state.things.push({ word, x: 0.5, y: 0.5, size });
+        noun.input.value = "";
+        changed({ chosen: state.things.length - 1 });
+      } catch (error) { state.message = error.message; draw(); }
+    }
+    controls.append(buttons("model", names.map((name) => [name, name]), state.model, (name) => { state.model = name; if (typed) typed.input.value = text(); changed(); }), ...(typed ? [typed] : []));
+    stage.append(html("p", { class: "small soft" }, ask ? "Drag a thing, or its orange corner to resize it. Arrow keys move what is chosen."
+      : "Drag the cat or the car to another dot, recolour the picture, change the model. On this page, without a kernel, answers are saved for these places only: in Jupyter anything stands anywhere, at any size, and you ask what you like."),
+    html("div", { class: "controls" }, things, ...(ask ? [noun, button("Add", add), taken, bigger] : []), swatches, button("Start again", () => changed({ things: begin(), chosen: 0, background: "blue" }))),
+    message, html("div", { class: "columns" }, canvas, result), ...(ask ? [html("datalist", { id: "scene-nouns" }, nouns.map((name) => html("option", { value: name })))] : []));
+
+    // What is held: a thing, with where it was taken, or the corner.
+    let held = null;
+    canvas.addEventListener("pointerdown", (event) => {
+      const hit = event.target.closest("[data-thing]"), box = canvas.getBoundingClientRect();
+      if (hit) state.chosen = +hit.dataset.thing;
+      held = event.target.closest("[data-handle]") ? "corner" : hit ? [thing().x - (event.clientX - box.left) / side(), thing().y - (event.clientY - box.top) / side()] : null;
+    });
+    let first = true;
+    dragging(canvas, (x, y) => {
+      if (first) { first = false; return draw(); }
+      if (held === "corner") resize(2 * Math.max(Math.abs(x / side() - thing().x), Math.abs(y / side() - thing().y)));
+      else if (held) move(x / side() + held[0], y / side() + held[1]);
+    }, () => { held = null; first = true; });
+    arrows(canvas, step, () => { state.chosen = (state.chosen + 1) % Math.max(1, state.things.length); draw(); });
+    canvas.addEventListener("keydown", (event) => {
+      const act = { "+": () => resize(thing().size + 0.04), "-": () => resize(thing().size - 0.04), Delete: remove, Backspace: remove }[event.key];
+      if (act && thing()) { act(); event.preventDefault(); }
+    });
+    Object.assign(state, saved());
+    redraw(draw);
+  },
+};
