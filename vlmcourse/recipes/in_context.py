@@ -34,7 +34,7 @@ NEW_NOUNS = tuple(noun.word for noun in world.nouns() if noun.word not in NOUNS)
 SHOWN = Nouns(NOUNS, NEW_NOUNS, "test")
 STEPS = {"smoke": (4, 4), "laptop": (700, 300), "gpu": (3000, 3000)}
 """Of CLIP and Flamingo."""
-ASKED = ("what", "category", "place")
+QUESTION_KINDS = ("what", "category", "place")
 """What training pages ask of things."""
 
 
@@ -61,7 +61,7 @@ class NamedThings(WebPages):
         """A sentence, or the thing's word at once, as descriptions have it in the language model's texts.
 
         With sentences alone, later blocks can learn to say the word after "this is a", and what stands at the tag needn't
-        be a thing: then facts about it are lent less (with half of the nouns asked, purpose 0.66 instead of 0.80).
+        be a thing: then fewer facts about it are known (with half of the nouns asked, purpose 0.66 instead of 0.80).
         """
         scene = self.single_thing(index)
         (word,) = scene.words
@@ -81,7 +81,7 @@ class NamedThings(WebPages):
     def question_pages(self, index: int) -> tuple[interleaved.Part, ...]:
         """One to five questions of one kind, each about a picture of its own."""
         rng = self.rng("facts", index)
-        kind, parts = rng.choice(ASKED), []
+        kind, parts = rng.choice(QUESTION_KINDS), []
         for number in range(1 + int(rng.random() * 5)):
             scene = self.single_thing(5 * index + number)
             question = ask(scene, rng, (kind,))
