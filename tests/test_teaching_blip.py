@@ -1,16 +1,18 @@
 """Lesson 08's exercises: right answers pass, and each plausible mistake is named."""
 
 import copy
+import math
 from functools import partial
 
 import pytest
 import torch
 from exercise_answers import each, message
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, kl_div
 
-from teaching import blip_lab
+from teaching import blip_figures, blip_lab
 from teaching.blip import EXERCISES
 from teaching.blip_reference import PARTS
+from vlmcourse.evaluation import load_results
 from vlmcourse.training.scale import Scale
 
 
@@ -59,6 +61,12 @@ def keys(real):
     return real[:, None, None, :].expand(B, 1, T, T)
 
 
+def where_causal(closed, ids, token, causal, pad):
+    new, mask = inputs(ids, token, causal, pad)
+    T = ids.shape[1]
+    return new, closed(ids != pad) & torch.ones(T, T).tril().bool() if causal else mask
+
+
 ROLE = {
     "Did you forget the return?": lambda *args: None,
     "first token is as it was": lambda *args: inputs(*args, new=lambda ids, first: ids),
@@ -87,6 +95,27 @@ ROLE = {
         inputs(ids, *args)[0],
         (ids != args[-1])[:, None, None, :],
     ),
+    "all tokens were replaced": lambda ids, token, causal, pad: (
+        ids.masked_fill(ids != pad, token),
+        inputs(ids, token, causal, pad)[1],
+    ),
+    "return the text first": lambda *args: inputs(*args)[::-1],
+    "same for all texts": lambda ids, token, causal, pad: (
+        inputs(ids, token, causal, pad)[0],
+        torch.ones(1, 1, ids.shape[1], ids.shape[1]).bool(),
+    ),
+    "which tokens are real": lambda ids, *args: (inputs(ids, *args)[0], ids != args[-1]),
+    "and padding is attended to": lambda ids, token, causal, pad: (
+        inputs(ids, token, False, pad)[0],
+        torch.ones(len(ids), 1, ids.shape[1], ids.shape[1]).tril().bool()
+        if causal
+        else inputs(ids, token, False, pad)[1],
+    ),
+    "rows of padding are closed: close": lambda *args: where_causal(queries, *args),
+    "its columns, and leave its rows": lambda *args: where_causal(
+        lambda real: queries(real) & keys(real), *args
+    ),
+    "padding is still attended to:": lambda ids, token, causal, pad: inputs(ids, token, causal, 0),
     "axis of the heads": lambda *args: (inputs(*args)[0], inputs(*args)[1][:, 0]),
 }
 
@@ -226,7 +255,13 @@ def zero_queue(s):
 
 TARGETS = {
     "Did you forget the return?": lambda *args: None,
-    "found shape": lambda s, g, a: targets(s, g, a)[:, : len(g)],
+    "queue's columns are missing": lambda s, g, a: targets(s, g, a)[:, : len(g)],
+    "softmax comes last": lambda s, g, a: targets(s, g, a, soft=lambda s: s).softmax(-1),
+    "a sigmoid of its own": partial(targets, soft=torch.sigmoid),
+    "1 for the most similar": partial(targets, soft=lambda s: torch.eye(s.shape[1])[s.argmax(1)]),
+    "stand in the last columns": lambda s, g, a: targets(s.roll(len(g), 1), g, a).roll(-len(g), 1),
+    "over the whole table": partial(targets, soft=lambda s: s.exp() / s.exp().sum()),
+    "have equal weights": lambda s, g, a: targets(s, g, 0.5),
     "only the pair itself": partial(targets, hard=lambda same: torch.eye(len(same))),
     "sums to more than 1": partial(targets, hard=lambda same: same),
     "gives it to the positives": lambda s, g, a: targets(s, g, 1 - a),
@@ -254,6 +289,16 @@ def itc_columns(image, text, image_keys, text_keys, both, t):
     return sum(-(p * s.log_softmax(0)).sum(-1).mean() for s, p in zip(rows, both)) / 2
 
 
+def kl(image, text, image_keys, text_keys, both, t):
+    rows = image @ text_keys.T / t, text @ image_keys.T / t
+    return sum(kl_div(s.log_softmax(-1), p, reduction="batchmean") for s, p in zip(rows, both)) / 2
+
+
+def hard_itc(image, text, image_keys, text_keys, both, t):
+    rows = image @ text_keys.T / t, text @ image_keys.T / t
+    return sum(cross_entropy(s, p.argmax(1)) for s, p in zip(rows, both)) / 2
+
+
 ITC = {
     "Did you forget the return?": lambda *args: None,
     "expected one number": lambda i, *args: i.sum(1),
@@ -270,6 +315,26 @@ ITC = {
     "mean over the keys": lambda *args: itc(*args) / len(args[2]),
     "not the right value": lambda *args: itc(*args) + 0.7,
     "no gradient arrives": lambda *args: itc(*args).detach(),
+    "KL divergence": kl,
+    "numbers of classes": hard_itc,
+    "targets are not used": lambda i, x, ik, tk, both, t: (
+        (
+            cross_entropy(i @ tk.T / t, torch.arange(len(i)))
+            + cross_entropy(x @ ik.T / t, torch.arange(len(i)))
+        )
+        / 2
+    ),
+    "both directions use the targets": lambda i, x, ik, tk, both, t: itc(
+        i, x, ik, tk, [both[0]] * 2, t
+    ),
+    "logarithm is missing": lambda i, x, ik, tk, both, t: sum(
+        -(p * (a @ b.T / t).softmax(-1)).sum(-1).mean() / 2
+        for a, b, p in ((i, tk, both[0]), (x, ik, both[1]))
+    ),
+    "is no logarithm": lambda *args: itc(*args, scale=lambda s: s * math.exp(args[-1])),
+    "keys are left out": lambda i, x, ik, tk, both, t: itc(
+        i, x, ik[: len(i)], tk[: len(i)], [one[:, : len(i)] for one in both], t
+    ),
 }
 
 
@@ -284,8 +349,15 @@ def update_weights(copies, weights, m):
     update(weights, copies, 1 - m)
 
 
+def new_tensors(copies, weights, m):
+    with torch.no_grad():
+        for i, weight in enumerate(weights):
+            copies[i] = m * copies[i] + (1 - m) * weight
+
+
 UPDATE = {
     "copies are as they were": lambda c, w, m: [m * a + (1 - m) * b for a, b in zip(c, w)],
+    "a new tensor, in the list": new_tensors,
     "gives it to the new weights": lambda c, w, m: update(c, w, 1 - m),
     "keeps all of its value": partial(update, keep=lambda m: 1),
     "enter whole": partial(update, share=lambda m: 1),
@@ -310,6 +382,29 @@ def keeps_gradient(queue, start, new):
     return (start + len(new)) % len(queue)
 
 
+@torch.no_grad()
+def moved(queue, start, new):
+    queue[:] = torch.cat([queue[len(new) :], new])
+    return (start + len(new)) % len(queue)
+
+
+@torch.no_grad()
+def whole_at_front(queue, start, new):
+    start = start if start + len(new) <= len(queue) else 0
+    return enqueue(queue, start, new)
+
+
+@torch.no_grad()
+def pushed_back(queue, start, new):
+    return enqueue(queue, min(start, len(queue) - len(new)), new)
+
+
+@torch.no_grad()
+def front_first(queue, start, new):
+    over = max(0, start + len(new) - len(queue))
+    return enqueue(queue, start, torch.cat([new[over:], new[:over]]))
+
+
 QUEUE = {
     "found None": lambda *args: enqueue(*args) and None,
     "lost": partial(enqueue, rows=lambda s, B, Q: torch.arange(s, min(s + B, Q))),
@@ -322,6 +417,23 @@ QUEUE = {
     "one too far": partial(enqueue, rows=lambda s, B, Q: (s + 1 + torch.arange(B)) % Q),
     "queue is as it was": lambda q, s, new: (s + len(new)) % len(q),
     "gradients would flow": keeps_gradient,
+    "one too early": partial(enqueue, rows=lambda s, B, Q: (s - 1 + torch.arange(B)) % Q),
+    "all rows of the queue are moved": moved,
+    "yours begin at row 0": whole_at_front,
+    "pushed back until they fit": pushed_back,
+    "first new rows stand at the front": front_first,
+    "one too far: behind": partial(enqueue, after=lambda s, B, Q: (s + B + 1) % Q),
+    "a number; the queue is changed": lambda *args: args[0] if enqueue(*args) + 1 else None,
+    "so the next start is start plus": partial(
+        enqueue, after=lambda s, B, Q: s + B - Q if s + B != Q else 0
+    ),
+    "no row beyond the end": partial(
+        enqueue, after=lambda s, B, Q: s + B if s + B <= Q else s + B - Q
+    ),
+    "fit exactly, and the last one": partial(
+        enqueue,
+        rows=lambda s, B, Q: (s + torch.arange(B - (s + B == Q))) % Q,
+    ),
 }
 
 
@@ -516,6 +628,33 @@ def places(s, match, k):
     )
 
 
+def judged_candidates(s, match, k):
+    best, chosen = s.topk(k, dim=1)
+    rows = torch.arange(len(s))[:, None].expand_as(chosen)
+    return best, chosen, match(rows.flatten(), chosen.flatten()).reshape(chosen.shape)
+
+
+def ranks(s, match, k):
+    best, chosen, judged = judged_candidates(s, match, k)
+    return chosen.gather(1, (judged + best).argsort(1, descending=True).argsort(1))
+
+
+def scores(s, match, k):
+    best, _, judged = judged_candidates(s, match, k)
+    return (judged + best).sort(1, descending=True).values
+
+
+def first_columns(s, match, k):
+    _, chosen, judged = judged_candidates(s, match, k)
+    return chosen.gather(1, (judged + s[:, :k]).argsort(1, descending=True))
+
+
+def repeated(s, match, k):
+    best, chosen = s.topk(k, dim=1)
+    judged = match(torch.arange(len(s)).repeat(k), chosen.flatten()).reshape(chosen.shape)
+    return chosen.gather(1, (judged + best).argsort(1, descending=True))
+
+
 RERANK = {
     "Did you forget the return?": lambda *args: None,
     "called with every pair": all_pairs,
@@ -531,9 +670,18 @@ RERANK = {
     "too many or too few": lambda s, match, k: rerank(s, match, k + 1),
     "are multiplied": partial(rerank, combine=lambda judged, best: judged * best),
     "is subtracted": partial(rerank, combine=lambda judged, best: judged - best),
-    "of 1": lambda s, match, k: rerank(s, match, k)[:, :1],
+    "order is turned round": ranks,
+    "these are scores": scores,
+    "enter as probabilities": partial(rerank, combine=lambda judged, best: judged.sigmoid() + best),
+    "similarities are those of the first": first_columns,
+    "pairs don't belong together": repeated,
+    "all candidates are returned": lambda s, match, k: torch.cat(
+        [rerank(s, match, k), (-s).topk(s.shape[1] - k, 1).indices], 1
+    ),
+    "queries of each candidate": lambda s, match, k: s.topk(k - 1, 0).indices[[0] * k],
+    "only the best candidate": lambda s, match, k: rerank(s, match, k)[:, 0],
+    "the result is flat": lambda s, match, k: rerank(s, match, k).flatten(),
 }
-RERANK.pop("of 1")
 
 WRONG = {
     "blip.role_inputs": ROLE,
@@ -588,3 +736,29 @@ def test_the_failure_lab_runs_and_the_kept_runs_are_its_own():
 def test_a_fault_replaces_a_part_of_the_model():
     for faults in blip_lab.RUNS.values():
         assert set(faults) <= set(PARTS)
+
+
+def test_the_failure_labs_figures_tell_what_guessing_gives():
+    runs = blip_lab.runs(Scale.of("laptop"))
+    drawn = blip_lab.show(runs, blip_lab.LOSSES, "loss")
+    assert drawn.description.endswith("guessing, ITC loss: 3.47; guessing, ITM loss: 0.637.")
+    drawn = blip_lab.show(runs, blip_lab.SCORES, "share")
+    assert "by ITC: 0.5; guessing, nouns of its captions: 0.0833" in drawn.description
+
+
+def test_first_places_are_right_by_pair_or_by_truth():
+    firsts = torch.tensor([0, 0]), torch.tensor([1, 1])
+    assert blip_figures.share_right(firsts, torch.eye(2).bool()) == 0.5
+    assert blip_figures.share_right(firsts, torch.tensor([[True, False], [True, True]])) == 1
+    gallery = blip_figures.galleries(Scale.of("smoke"))["ordinary pictures"]
+    true = blip_figures.true_captions(gallery, 64)
+    assert true.diagonal().all() and 64 < true.sum() < 128
+
+
+def test_the_fourth_control_rests_on_one_picture_as_the_lesson_says():
+    runs = [run for run in load_results("replicate_blip")["rows"] if run["row"] == "all except SA"]
+    missed = [
+        [256 * (1 - run[f"told apart, repainted, by {head}"]) for head in ("match", "contrast")]
+        for run in runs
+    ]
+    assert missed == [[0, 1]] * 3

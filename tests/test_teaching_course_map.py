@@ -8,6 +8,7 @@ from torch.nn.functional import normalize
 
 from teaching import course_map_checks as checks
 from teaching import course_map_figures as figures
+from vlmcourse import plots
 
 
 def unit(x):
@@ -215,7 +216,7 @@ def test_guesses_share_noun_is_the_mean_over_all_neighbours():
 
 
 def test_figures_say_what_they_show():
-    drawn = figures.cosine_table(torch.zeros(2, 4, 4, 3).numpy(), ["one", "two"], torch.eye(2))
+    drawn = plots.image_text_table(torch.zeros(2, 4, 4, 3).numpy(), ["one", "two"], torch.eye(2))
     assert "The own text is the highest of its row for 2 images" in drawn.description
     shares = {"model": 0.75, "blank": 0.25}
     drawn = figures.scores_with_controls({"names": (shares, 4, 8)})

@@ -127,7 +127,7 @@ caption = (
     "the diagonal is highest in each row and in each column. The highest cosine beside it, "
     f"{similarity[row, column]:.2f}, is that of '{captions[row]}' with '{captions[column]}'."
 )
-table = figures.cosine_table(images, captions, similarity)
+table = plots.image_text_table(images, captions, similarity)
 plots.show(table, caption=caption, credit=world.ATTRIBUTION)
 
 # %% [markdown]

@@ -13,15 +13,13 @@ from teaching.exercises import Exercise, normal, number, pure_rule, rule
 from vlmcourse.parts.layers import PostNormBlock
 from vlmgrader.checks import driver_source
 
-PAD = 0
-
 
 def role_arguments(generator: torch.Generator, causal: bool) -> tuple[list, dict]:
-    """Texts of different lengths, with padding behind; ids of real tokens are at least 3."""
+    """Texts of different lengths, with padding behind; ids of real tokens are at least 5, that of padding isn't 0."""
     B, T = number(generator, 2, 3), number(generator, 5, 7)
-    ids = torch.randint(3, 40, (B, T), generator=generator)
-    ids[0, -number(generator, 1, 2) :] = PAD
-    return [ids, number(generator, 41, 49), causal, PAD], {}
+    ids, pad = torch.randint(5, 40, (B, T), generator=generator), number(generator, 1, 4)
+    ids[0, -number(generator, 1, 2) :] = pad
+    return [ids, number(generator, 41, 49), causal, pad], {}
 
 
 def role_result(
@@ -53,7 +51,7 @@ def role_result(
         "inserted": torch.cat([token, ids[:, :-1]], 1),
         "kept": ids,
         "last": torch.cat([ids[:, :-1], token], 1),
-        "all": ids.masked_fill(ids == ids[:, :1], first_token),
+        "all but padding": ids.masked_fill(is_token, first_token),
     }[first]
     return [new, ~mask if upside_down else mask]
 
@@ -66,6 +64,7 @@ ROLE_MISTAKES = {
     "a token was put in front and the last one fell off: replace the first token, which is there already.": (
         role_mistake(first="inserted")
     ),
+    "all tokens were replaced: only the first one is.": role_mistake(first="all but padding"),
     "the last token was replaced: it is the first that names the role.": role_mistake(first="last"),
     "padding is still attended to: its columns must be False.": role_mistake(hidden="neither"),
     "padding is closed as a query (its rows); close it as a key (its columns).": role_mistake(
@@ -92,6 +91,13 @@ CAUSAL_MISTAKES = {
     "'causal' and 'not padding' must hold together (&); yours asks for one of them (|).": (
         role_mistake(hidden="any")
     ),
+    "causal is True, and padding is attended to: both conditions must hold.": role_mistake(
+        hidden="neither"
+    ),
+    "where causal is True, rows of padding are closed: close its columns, and leave its rows.": (
+        role_mistake(hidden="queries"),
+        role_mistake(hidden="both"),
+    ),
 }
 OPEN_MISTAKES = {
     "causal is False, and tokens attend to earlier ones only: an encoder reads both ways.": (
@@ -105,7 +111,13 @@ def explain_role(got: object, wanted: list, ids: Tensor, *_) -> str | None:
     if not isinstance(got, list) or len(got) != 2 or not isinstance(got[1], Tensor):
         return None
     B, T = ids.shape
+    if got[1].shape == ids.shape and isinstance(got[0], Tensor) and got[0].dim() == 4:
+        return "text and mask are exchanged: return the text first."
     shape, words = tuple(got[1].shape), f"expected (B, 1, T, T), here {(B, 1, T, T)}."
+    if shape in ((T, T), (1, T, T), (1, 1, T, T)):
+        return f"the mask is the same for all texts, but each has padding of its own: {words}"
+    if shape == (B, T):
+        return f"that says which tokens are real; a mask says it for each query: {words}"
     if shape == (B, 1, 1, T):
         return f"the mask has one row for all queries: {words} Use expand."
     if shape == (B, T, T):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -80,11 +81,42 @@ TARGET_MISTAKES = {
     "positives and soft targets are added, without weights 1 - alpha and alpha.": lambda s, g, a: (
         targets(s, g, 0.0) + s.softmax(-1)
     ),
+    "the softmax comes last: it belongs to the similarities alone, before both parts are mixed.": (
+        lambda s, g, a: ((1 - a) * targets(s, g, 0.0) + a * s).softmax(-1)
+    ),
+    "each text gets a sigmoid of its own; the soft part is a distribution: a softmax.": partial(
+        targets, soft=lambda s, g: s.sigmoid()
+    ),
+    "the soft part is 1 for the most similar text and 0 for the others; keep all of the softmax.": (
+        partial(targets, soft=lambda s, g: (s == s.amax(1, keepdim=True)).float())
+    ),
+    "the positives stand in the last columns: the batch's texts come first, then the queue's.": (
+        lambda s, g, a: (
+            (1 - a) * targets(s, g, 0.0).roll(s.shape[1] - len(g), 1) + a * s.softmax(-1)
+        )
+    ),
+    "the softmax runs over the whole table: each row is a distribution over its texts.": partial(
+        targets, soft=lambda s, g: s.flatten().softmax(0).view(s.shape)
+    ),
+    "the two parts have equal weights; they are 1 - alpha and alpha.": lambda s, g, a: (
+        (targets(s, g, 0.0) + s.softmax(-1)) / 2
+    ),
     "only one of the two parts has its weight: they are 1 - alpha and alpha.": (
         lambda s, g, a: targets(s, g, 0.0) + a * s.softmax(-1),
         lambda s, g, a: (1 - a) * targets(s, g, 0.0) + s.softmax(-1),
     ),
 }
+
+
+def explain_targets(
+    got: object, wanted: Tensor, similarities: Tensor, groups: Tensor, *_
+) -> str | None:
+    """The queue's columns are missing."""
+    if isinstance(got, Tensor) and got.shape == (len(groups), len(groups)):
+        return (
+            "the queue's columns are missing: a row has a target for each text of batch and queue."
+        )
+    return None
 
 
 def loss_inputs(generator: torch.Generator) -> tuple[list, dict]:
@@ -110,13 +142,25 @@ def loss(
     reduce: Callable = lambda rows: rows.mean(),
     both: Callable = lambda one, other: (one + other) / 2,
     exchanged: bool = False,
+    log: Callable = lambda logits, axis: logits.log_softmax(axis),
 ) -> float:
     """itc_loss with other choices. keys: which an image is compared with."""
     first, second = (text_keys, image_keys) if keys == "other" else (image_keys, text_keys)
     logits = scale(image @ first.T, temperature), scale(text @ second.T, temperature)
     targets = targets[::-1] if exchanged else targets
-    sides = (reduce(-(t * s.log_softmax(axis)).sum(-1)) for s, t in zip(logits, targets))
+    sides = (reduce(-(t * log(s, axis)).sum(-1)) for s, t in zip(logits, targets))
     return float(both(*sides))
+
+
+def divergence(*args) -> float:
+    """itc_loss less the mean entropy of its targets."""
+    entropies = [-(one * one.log()).sum(-1).mean() for one in args[4]]
+    return loss(*args) - float(sum(entropies)) / 2
+
+
+def hardened(targets: Tensor) -> Tensor:
+    """1 at the largest target of a row, 0 elsewhere."""
+    return (targets == targets.amax(1, keepdim=True)).float()
 
 
 LOSS_MISTAKES = {
@@ -143,6 +187,32 @@ LOSS_MISTAKES = {
     "that is the sum of both directions; take their mean.": partial(
         loss, both=lambda one, other: one + other
     ),
+    "that is the KL divergence, the cross-entropy less the targets' entropy.": (
+        lambda *args: divergence(*args),
+        lambda *args: divergence(*args) / len(args[2]),
+    ),
+    "the targets are turned into numbers of classes; they are probabilities, keep all of them.": (
+        lambda *args: loss(*args[:4], [hardened(one) for one in args[4]], args[5])
+    ),
+    "the targets are not used: only a row's own key counts, which ignores alpha and equal captions.": (
+        lambda *args: loss(*args[:4], [torch.eye(*one.shape) for one in args[4]], args[5])
+    ),
+    "both directions use the targets of images over texts; the second is of texts over images.": (
+        lambda *args: loss(*args[:4], [args[4][0]] * 2, args[5])
+    ),
+    "the logarithm is missing: the loss is made of log probabilities.": lambda *args: loss(
+        *args, log=lambda s, axis: s.softmax(axis)
+    ),
+    "this temperature is no logarithm: divide by it as it is, without exp or log.": (
+        partial(loss, scale=lambda s, t: s * math.exp(t)),
+        partial(loss, scale=lambda s, t: s / math.exp(t)),
+    ),
+    "the queue's keys are left out: the batch is compared with all keys.": lambda *args: loss(
+        *args[:2],
+        *(keys[: len(args[0])] for keys in args[2:4]),
+        [one[:, : len(args[0])] for one in args[4]],
+        args[5],
+    ),
     "the sign is wrong: a cross-entropy is never negative.": lambda *args: -loss(*args),
     "that is the mean over the keys, too: one row's cross-entropy is a sum over its keys.": (
         lambda *args: loss(*args) / len(args[2])
@@ -153,7 +223,7 @@ LOSS_MISTAKES = {
 EXERCISES = {
     "itc_targets": Exercise(
         "Positives share 1 - alpha; the momentum encoders' opinion has alpha, queue included.",
-        (rule("itc_targets", target_inputs, targets, TARGET_MISTAKES),),
+        (rule("itc_targets", target_inputs, targets, TARGET_MISTAKES, explain=explain_targets),),
         reference=reference.itc_targets,
     ),
     "itc_loss": Exercise(

@@ -50,7 +50,7 @@ LM_MISTAKES = {
     "position t is compared with token t, which it has read: its target is token t + 1.": partial(
         lm, shift=False
     ),
-    "loss_mask is not shifted: it says which *targets* count.": partial(lm, mask="inputs"),
+    "loss_mask is not shifted: it says which targets count.": partial(lm, mask="inputs"),
     "prompt and padding count, too: loss_mask is not used.": partial(lm, mask="all"),
     "there is no label smoothing.": partial(lm, smooth=lambda nll, log_p, s: nll),
     "the two shares are exchanged: the right token's is 1 - s, and a little more.": partial(

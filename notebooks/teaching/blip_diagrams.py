@@ -64,22 +64,26 @@ def momentum_contrast(model: BLIP, batch: int, queue: int) -> Diagram:
     slow = "a moving average", "of the encoders"
     add("slow", "momentum encoders", *slow, each, column=1, row=2, kind="frozen")
     similarities = f"({batch}, {batch + queue})", "each way"
-    add("similarity", "similarities", *similarities, column=2, row=1)
-    add("queue", "queue", "of earlier vectors", f"({queue}, {E}) each", column=2, row=2)
+    within = "trained with trained", f"({batch}, {batch}) each way"
+    add("within", "similarities", *within, column=2, row=0)
+    add("similarity", "similarities", "trained with momentum", *similarities, column=2, row=1)
+    rows = f"batch {batch}, then queue {queue}", f"({batch + queue}, {E}) each"
+    add("queue", "momentum vectors", *rows, column=2, row=2)
     add("hard", "hard negatives", "drawn by similarity", column=3, row=0)
-    add("targets", "soft targets", *similarities, column=3, row=2)
+    add("targets", "soft targets", "momentum with momentum", *similarities, column=3, row=2)
     add("itm", "ITM loss", f"3 x {batch} pairs", column=4, row=0, kind="loss")
     add("itc", "ITC loss", "cross-entropy", column=4, row=1, kind="loss")
     for source, target in (
         ("batch", "fast"),
         ("batch", "slow"),
         ("fast", "similarity"),
+        ("fast", "within"),
         ("slow", "queue"),
         ("queue", "similarity"),
         ("queue", "targets"),
         ("similarity", "itc"),
         ("targets", "itc"),
-        ("similarity", "hard"),
+        ("within", "hard"),
         ("hard", "itm"),
     ):
         diagram.arrow(source, target)

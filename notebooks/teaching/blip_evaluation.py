@@ -64,7 +64,7 @@ PAIR_MISTAKES = {
     "one of the two is enough in your code: both must be right.": lambda s: three(
         s, lambda s: columns(s).any(1), lambda s: rows(s).any(1)
     ),
-    "the group score needs text *and* image right; you count either.": partial(
+    "the group score needs text and image right; you count either.": partial(
         three, group=lambda text, image: text | image
     ),
     "the group score is no product of shares: count the pairs for which both are right.": mean_product,
@@ -78,10 +78,7 @@ PAIR_MISTAKES = {
 
 
 def pairs_check(ties: bool, mistakes: dict):
-    inputs = partial(pair_inputs, ties=ties)
-    if not ties:
-        inputs = inputs
-    return rule("pair_scores", inputs, three, mistakes)
+    return rule("pair_scores", partial(pair_inputs, ties=ties), three, mistakes)
 
 
 def run_rerank(target, similarity, match, k):
@@ -100,7 +97,7 @@ def run_rerank(target, similarity, match, k):
 
 
 def rerank_inputs(generator: torch.Generator) -> tuple[list, dict]:
-    N, M = number(generator, 3, 5), number(generator, 7, 9)
+    N, M = number(generator, 5, 6), number(generator, 7, 9)
     similarity = normal(generator, N, M)
     return [similarity, normal(generator, N, M), number(generator, 3, 4)], {}
 
@@ -114,15 +111,52 @@ def reranked(
     descending: bool = True,
     names: str = "columns",
     scored: str = "candidates",
+    beside: Callable = lambda s, chosen: s.gather(1, chosen),
 ) -> list[Tensor]:
-    """What `run_rerank` gives, with other choices. names: what is returned; scored: which pairs the slow scorer is called with."""
+    """What `run_rerank` gives, with other choices. names: what is returned; scored: which pairs the slow scorer is called with;
+    beside: the similarities that are combined with the match scores."""
     chosen = candidates(similarity, match, k)
     rows = torch.arange(len(similarity))[:, None]
-    order = combine(similarity[rows, chosen], match[rows, chosen]).argsort(1, descending=descending)
+    total = combine(beside(similarity, chosen), match[rows, chosen])
+    order = total.argsort(1, descending=descending)
     count = torch.ones_like(similarity)
     if scored == "candidates":
         count = torch.zeros_like(similarity).scatter(1, chosen, 1.0)
-    return [chosen.gather(1, order) if names == "columns" else order, count]
+    returned = {
+        "columns": chosen.gather(1, order),
+        "places": order,
+        "ranks": chosen.gather(1, order.argsort(1)),
+        "scores": total.gather(1, order),
+    }
+    return [returned[names], count]
+
+
+def unpaired(similarity: Tensor, match: Tensor, k: int) -> list[Tensor]:
+    """What `run_rerank` gives if row numbers repeat as a block: pairs of other rows are scored."""
+    best, chosen = similarity.topk(k, dim=1)
+    rows = torch.arange(len(similarity)).repeat(k)
+    count = torch.zeros_like(similarity)
+    count.index_put_((rows, chosen.flatten()), torch.ones(len(rows)), accumulate=True)
+    order = (match[rows, chosen.flatten()].view(-1, k) + best).argsort(1, descending=True)
+    return [chosen.gather(1, order), count]
+
+
+def explain_rerank(
+    got: object, wanted: list, similarity: Tensor, match: Tensor, k: int
+) -> str | None:
+    """What the shape says."""
+    if not isinstance(got, list) or not isinstance(got[0], Tensor):
+        return None
+    N, M = similarity.shape
+    return {
+        (N, M): f"all candidates are returned; only the first k are wanted, here {(N, k)}.",
+        (
+            k,
+            M,
+        ): "the best queries of each candidate are taken; take the best candidates of each query.",
+        (N,): "only the best candidate is returned; k are wanted, best first.",
+        (N * k,): f"the result is flat; a row for each query is wanted, here {(N, k)}.",
+    }.get(tuple(got[0].shape))
 
 
 def best_of_all(similarity: Tensor, match: Tensor, k: int) -> Tensor:
@@ -143,6 +177,18 @@ RERANK_MISTAKES = {
         reranked, combine=lambda s, m: s
     ),
     "the worst candidate comes first.": partial(reranked, descending=False),
+    "the order is turned round: argsort of argsort gives ranks; gather needs the order itself.": (
+        partial(reranked, names="ranks")
+    ),
+    "these are scores; return the numbers of the candidates.": partial(reranked, names="scores"),
+    "the match scores enter as probabilities; add the log-odds as they are.": (
+        partial(reranked, combine=lambda s, m: s + m.sigmoid()),
+        partial(reranked, combine=lambda s, m: s + m.softmax(1)),
+    ),
+    "the added similarities are those of the first k columns, not of the candidates.": partial(
+        reranked, beside=lambda s, chosen: s[:, : chosen.shape[1]]
+    ),
+    "the pairs don't belong together: each row's number must stand k times in succession.": unpaired,
     "these are places among the candidates; return the numbers of their columns.": partial(
         reranked, names="places"
     ),
@@ -184,7 +230,12 @@ EXERCISES = {
         "Fast first, slow on a few.",
         (
             rule(
-                "rerank", rerank_inputs, reranked, RERANK_MISTAKES, driver=driver_source(run_rerank)
+                "rerank",
+                rerank_inputs,
+                reranked,
+                RERANK_MISTAKES,
+                driver=driver_source(run_rerank),
+                explain=explain_rerank,
             ),
         ),
         reference=reference.rerank,

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from teaching.blip_tables import table_3
+from teaching.blip_tables import over_seeds, table_3
 from vlmcourse import evaluation, plots, recipes, world
 from vlmcourse.evaluation import eval_mode
 from vlmcourse.papers.blip import BLIP, PARAMETER_SHARING
@@ -91,7 +91,9 @@ def losses(history: Sequence[Step]):
     """The three losses of a run over its steps, with that of a matching head that knows only the share of right pairs."""
     series = {words: plots.interval_means(history, name, POINTS) for name, words in LOSSES.items()}
     lines = {"ITM that always says 1/3": float(BLIND_MATCH)}
-    return plots.curves(series, "step", "loss (nats)", lines=lines)
+    drawn = plots.curves(series, "step", "loss (nats)", lines=lines)
+    drawn.axes[0].set_ylim(bottom=0)
+    return drawn
 
 
 def steps_per_point(history: Sequence[Step]) -> int:
@@ -154,14 +156,21 @@ def minimal_pair_runs() -> list[dict]:
     return evaluation.load_results("replicate_blip")["minimal pairs"]
 
 
-TRAINED_BY = {"with contrast": "ITC, ITM and LM", "without contrast": "ITM and LM, no ITC"}
+TRAINED_BY = {
+    "with contrast": "minimal pairs only:\nITC, ITM and LM",
+    "without contrast": "minimal pairs only:\nITM and LM, no ITC",
+}
 """Rows of the study of minimal pairs: their losses."""
 
 
 def minimal_pair_study():
-    """Held-out exchanged pairs by both heads, of models trained on minimal pairs with ITC and without."""
+    """Held-out exchanged pairs by both heads: models trained as the shipped one, and on minimal pairs with ITC and without."""
     runs = minimal_pair_runs()
-    groups = {
+    ordinary = {
+        head: over_seeds("all except SA", f"told apart, exchanged, by {key}")
+        for head, key in (("ITM", "match"), ("ITC", "contrast"))
+    }
+    groups = {"as the shipped model,\n600 steps": ordinary} | {
         name: {
             head: evaluation.spread_over_seeds(runs, row, key)
             for head, key in (("ITM", "match"), ("ITC", "contrast"))
@@ -190,27 +199,53 @@ def search(model: BLIP, data, count: int) -> tuple[Tensor, Callable]:
     return images @ texts.T, match_scorer(model, batch["pixel_values"], batch["ids"])
 
 
-def recalls(similarity: Tensor, scorer: Callable, rerank: Callable, ks: Sequence[int]) -> dict:
-    """{k: mean R@1 of both directions with k candidates}; 0: by cosine alone."""
-    right = torch.arange(len(similarity))
+def true_captions(data, count: int) -> Tensor:
+    """(N, N) booleans of a gallery: is all that caption j states so in picture i?"""
+    indices = data.distinct(count)
+    facts = [evaluation.caption_facts(text) for text in data.batch(indices)["text"]]
+    seen = [evaluation.scene_facts(scene) for scene in data.scenes(indices)]
+    return torch.tensor([[bool(told) and told <= scene for told in facts] for scene in seen])
+
+
+def first_places(
+    similarity: Tensor, scorer: Callable, rerank: Callable, ks: Sequence[int]
+) -> dict[int, tuple[Tensor, Tensor]]:
+    """{k: number of the first text for each image, and of the first image for each text, (N,) each} with k candidates."""
     ways = (
         (similarity, scorer),
         (similarity.T, lambda texts, images: scorer(images, texts)),
     )
-    found = {}
-    for k in ks:
-        firsts = [rerank(cosines, judge, min(k, len(cosines)))[:, 0] for cosines, judge in ways]
-        found[k] = torch.stack([(first == right).float().mean() for first in firsts]).mean().item()
-    return found
+    return {
+        k: tuple(rerank(cosines, judge, min(k, len(cosines)))[:, 0] for cosines, judge in ways)
+        for k in ks
+    }
+
+
+def share_right(firsts: tuple[Tensor, Tensor], right: Tensor) -> float:
+    """Mean of both directions: how often the first place is among the right ones, (N, N) booleans of images and texts."""
+    texts, images = firsts
+    each = torch.arange(len(right))
+    hits = torch.stack([right[each, texts], right[images, each]])
+    return hits.float().mean().item()
 
 
 def rerank_curves(model: BLIP, scale: Scale, rerank: Callable, count: int):
-    """R@1 over the number of candidates, for both galleries."""
+    """First places that are right over the number of candidates, for both galleries: own captions, and all true ones."""
     series = {}
     for name, data in galleries(scale).items():
-        series[name] = recalls(*search(model, data, count), rerank, (1, 2, 4, 8, 16))
+        true = true_captions(data, count)
+        firsts = first_places(*search(model, data, count), rerank, (1, 2, 4, 8, 16))
+        for kind, right in (
+            ("any true caption", true),
+            ("own caption (R@1)", torch.eye(count) > 0),
+        ):
+            points = {k: share_right(both, right) for k, both in firsts.items()}
+            series[f"{name}: {kind}"] = points
     label = "k candidates re-ranked by ITM (1: the order of the cosines)"
-    return plots.curves(series, label, "R@1, mean of both directions", chance=1 / count, xlog=True)
+    words = "first place right, mean of both directions"
+    drawn = plots.curves(series, label, words, chance=1 / count, xlog=True)
+    drawn.axes[0].set_ylim(0, 1.05)
+    return drawn
 
 
 def caption_bars(report: Mapping[str, float]):
@@ -235,14 +270,19 @@ def caption_table(ways: Mapping[str, Sequence[str]], scenes: Sequence) -> str:
     return "\n".join(lines)
 
 
-def noun_counts(model: BLIP, count: int) -> dict[str, float]:
-    """Of greedy captions of held-out pictures: share that states nothing false, and share of nouns that are there."""
+def truth_table(model: BLIP, count: int) -> str:
+    """Greedy captions of held-out pictures by the number of things: with exactly the right things, and stating nothing false."""
     pairs = world.Pairs("test", model.config.image_size, things=THINGS)
     captions = generate_captions(model, world.to_pixels(pairs.images(range(count))))
-    scenes = pairs.scenes(range(count))
-    facts = [evaluation.caption_facts(text) for text in captions]
-    true = [bool(f) and f <= evaluation.scene_facts(scene) for f, scene in zip(facts, scenes)]
-    return {
-        "nothing false": sum(true) / count,
-        "noun": evaluation.noun_accuracy(captions, scenes),
-    }
+    both = list(zip(captions, pairs.scenes(range(count))))
+    lines = [
+        "| pictures of | number | captions with exactly the right things | with nothing false |",
+        "|---|---|---|---|",
+    ]
+    for things, words in ((1, "one thing"), (2, "two things")):
+        texts, scenes = zip(*((text, scene) for text, scene in both if len(scene.words) == things))
+        facts = [evaluation.caption_facts(text) for text in texts]
+        true = [bool(told) and told <= evaluation.scene_facts(s) for told, s in zip(facts, scenes)]
+        named = round(evaluation.noun_accuracy(texts, scenes) * len(texts))
+        lines.append(f"| {words} | {len(texts)} | {named} | {sum(true)} |")
+    return "\n".join(lines)

@@ -6,12 +6,14 @@ python -m teaching.blip_lab     (in notebooks/) runs them at laptop scale, minut
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from teaching.blip_model import build, small_config, small_world, train
+from teaching.blip_figures import BLIND_MATCH
+from teaching.blip_model import BATCH, NOUNS, build, small_config, small_world, train
 from teaching.blip_reference import PARTS, itm_loss, role_inputs
 from vlmcourse import evaluation, plots, recipes
 from vlmcourse.evaluation import eval_mode
@@ -21,6 +23,13 @@ from vlmcourse.training.scale import Scale
 KEPT = Path(__file__).with_suffix(".json")
 LOSSES = ("ITC loss", "ITM loss", "LM loss")
 SCORES = ("right caption, by ITC", "right caption, by ITM", "nouns of its captions")
+GUESSES = {
+    "ITC loss": math.log(BATCH),
+    "ITM loss": float(BLIND_MATCH),
+    "right caption, by ITC": 0.5,
+    "nouns of its captions": 1 / NOUNS,
+}
+"""What guessing gives; by ITM as by ITC."""
 
 
 def always_causal(ids: Tensor, first_token: int, causal: bool, pad: int):
@@ -87,9 +96,18 @@ def runs(scale: Scale, retrain: bool = False) -> dict[str, dict[str, float]]:
 
 
 def show(found: dict[str, dict[str, float]], names: tuple[str, ...], label: str):
-    """Bars of these measurements of all runs."""
+    """Bars of these measurements of all runs, with a dashed line for what guessing gives."""
     groups = {id: {name: scores[name] for name in names} for id, scores in found.items()}
-    return plots.bars(groups, label)
+    drawn, words = plots.bars(groups, label), []
+    axes = drawn.axes[0]
+    for name, level in GUESSES.items():
+        if name in names:
+            words.append(f"guessing, {name}: {level:.3g}")
+            style = {"color": plots.COLOURS[names.index(name)], "linestyle": "--", "linewidth": 1.4}
+            axes.axhline(level, label=words[-1], **style)
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    drawn.description += f" Dashed: {'; '.join(words)}."
+    return drawn
 
 
 if __name__ == "__main__":

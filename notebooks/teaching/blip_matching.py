@@ -71,7 +71,7 @@ WEIGHT_MISTAKES = {
     "1e-4 is not added: where the right pair takes all the probability, nothing is left to draw.": (
         partial(weights, floor=0)
     ),
-    "that is clamp_min(1e-4), or a maximum; the paper's code *adds* 1e-4 to every weight.": (
+    "that is clamp_min(1e-4), or a maximum; the authors' code adds 1e-4 to every weight.": (
         lambda s, g: s.softmax(-1).clamp_min(FLOOR).masked_fill(equal_groups(s, g), 0)
     ),
     "1e-4 was added last, so right texts have weight 1e-4: rare, but drawn.": lambda s, g: (

@@ -27,6 +27,7 @@ Parts = Mapping[str, Callable]
 """The student's functions by name; the course's own are PARTS of teaching.blip_reference."""
 
 BATCH = 32
+NOUNS = 12
 OPTIMISATION = Optimisation(1.5e-3, weight_decay=0.05, betas=(0.9, 0.98), warmup=0.1)
 
 
@@ -150,7 +151,7 @@ def small_world(scale: Scale, split: str, count: int) -> InMemory:
         things=(1, 1),
         caption=world.captions.annotated,
         change=change_background,
-        noun_subset=world.known_nouns()[::10][:12],
+        noun_subset=world.known_nouns()[::10][:NOUNS],
     )
     return InMemory(pairs, count)
 

@@ -14,12 +14,15 @@ from vlmgrader.checks import driver_source
 
 
 def run_update(target, copies, weights, momentum):
-    """Driver: [copies, weights] after target(copies, weights, momentum), of which weights need gradients."""
+    """Driver: [copies, weights] after target(copies, weights, momentum), of which weights need gradients.
+
+    target gets lists of its own: a new tensor in its list is no change of the caller's.
+    """
     import torch
 
     copies = [copy.clone() for copy in copies]
     weights = [torch.nn.Parameter(weight.clone()) for weight in weights]
-    target(copies, weights, momentum)
+    target(list(copies), list(weights), momentum)
     return [[one.detach() for one in copies], [one.detach() for one in weights]]
 
 
@@ -48,7 +51,7 @@ def update(copies: list, weights: list, momentum: float, change: str = "") -> li
 
 
 UPDATE_MISTAKES = {
-    "the copies are as they were: change their values in place (mul_, add_, copy_, lerp_).": partial(
+    "the copies are as they were: a new tensor, in the list or in a local name, isn't the model's. Change their values in place.": partial(
         update, change="not in place"
     ),
     "momentum is the copy's share; yours gives it to the new weights.": partial(
@@ -83,6 +86,34 @@ def queue_inputs(generator: torch.Generator) -> tuple[list, dict]:
     Q, B, E = number(generator, 7, 9), number(generator, 3, 4), number(generator, 2, 3)
     start = Q - number(generator, 1, B - 1)
     return [normal(generator, Q, E), start, normal(generator, B, E)], {}
+
+
+def fitting_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    """New rows that end with the queue's last one; in half of the draws they are all of the queue."""
+    Q, E = number(generator, 5, 7), number(generator, 2, 3)
+    B = Q if number(generator, 0, 1) else number(generator, 2, 4)
+    return [normal(generator, Q, E), Q - B, normal(generator, B, E)], {}
+
+
+def inside_inputs(generator: torch.Generator) -> tuple[list, dict]:
+    """New rows for which there is room behind start, and more."""
+    Q, B, E = number(generator, 8, 9), number(generator, 3, 4), number(generator, 2, 3)
+    return [normal(generator, Q, E), number(generator, 1, Q - B - 1), normal(generator, B, E)], {}
+
+
+def shifted(
+    queue: Tensor, start: int, new: Tensor, front: bool = False, after: Callable | None = None
+) -> list:
+    """What `run_enqueue` gives if all rows move, to make room at the end or at the front."""
+    B, Q = len(new), len(queue)
+    rows = torch.cat([new, queue[:-B]] if front else [queue[B:], new])
+    return [rows, (start + B) % Q if after is None else after(start, B, Q), False]
+
+
+def rest_first(queue: Tensor, start: int, new: Tensor) -> list:
+    """What `run_enqueue` gives if the front gets the first of the new rows, and the end the last ones."""
+    over = start + len(new) - len(queue)
+    return filled(queue, start, torch.cat([new[over:], new[:over]]))
 
 
 def filled(
@@ -124,6 +155,33 @@ QUEUE_MISTAKES = {
     "the rows are one too far: the first new row belongs at start.": partial(
         filled, rows=lambda start, B, Q: (start + 1 + torch.arange(B)) % Q
     ),
+    "the rows are one too early: the first new row belongs at start.": partial(
+        filled, rows=lambda start, B, Q: (start - 1 + torch.arange(B)) % Q
+    ),
+    "all rows of the queue are moved: the others stay where they are, only the oldest are overwritten.": (
+        shifted,
+        partial(shifted, front=True),
+        partial(shifted, after=lambda start, B, Q: start),
+        partial(shifted, after=lambda start, B, Q: 0),
+        partial(shifted, front=True, after=lambda start, B, Q: 0),
+    ),
+    "the new rows don't fit, so yours begin at row 0: fill the end of the queue first.": (
+        partial(filled, rows=lambda start, B, Q: torch.arange(B), after=lambda start, B, Q: B)
+    ),
+    "the new rows are pushed back until they fit: begin at start, and go on at row 0.": (
+        partial(
+            filled,
+            rows=lambda start, B, Q: torch.arange(Q - B, Q),
+            after=lambda start, B, Q: 0,
+        ),
+        partial(filled, rows=lambda start, B, Q: torch.arange(Q - B, Q)),
+    ),
+    "the first new rows stand at the front of the queue, the last ones at its end: it is the other way round.": (
+        rest_first
+    ),
+    "the next start is one too far: behind the last row comes row 0.": partial(
+        filled, after=lambda start, B, Q: (start + B + 1) % Q
+    ),
     "the queue is as it was: change its rows in place.": partial(
         filled, rows=lambda start, B, Q: torch.arange(0)
     ),
@@ -131,6 +189,35 @@ QUEUE_MISTAKES = {
         filled, gradient=True
     ),
 }
+
+
+INSIDE_MISTAKES = {
+    "there is room behind start, and rows at the front are overwritten.": partial(
+        filled, rows=lambda start, B, Q: torch.arange(B)
+    ),
+    "there is room behind start, so the next start is start plus the number of new rows.": (
+        partial(filled, after=lambda start, B, Q: start + B - Q),
+        partial(filled, after=lambda start, B, Q: 0),
+    ),
+}
+FITTING_MISTAKES = {
+    "the new rows end with the queue's last one: the next start is 0, no row beyond the end.": partial(
+        filled, after=lambda start, B, Q: start + B
+    ),
+    "the new rows fit exactly, and the last one is lost.": partial(
+        filled, rows=lambda start, B, Q: torch.arange(start, start + B - 1)
+    ),
+    "the new rows fit exactly, and the queue is as it was.": partial(
+        filled, rows=lambda start, B, Q: torch.arange(0)
+    ),
+}
+
+
+def explain_queue(got: object, *_) -> str | None:
+    """The queue is returned in place of the next start."""
+    if isinstance(got, list) and len(got) == 3 and isinstance(got[1], Tensor):
+        return "return the next start, a number; the queue is changed in place."
+    return None
 
 
 EXERCISES = {
@@ -149,7 +236,26 @@ EXERCISES = {
     ),
     "enqueue": Exercise(
         "The oldest rows go first, round the end.",
-        (rule("enqueue", queue_inputs, filled, QUEUE_MISTAKES, driver=driver_source(run_enqueue)),),
+        (
+            rule(
+                "enqueue",
+                queue_inputs,
+                filled,
+                QUEUE_MISTAKES,
+                driver=driver_source(run_enqueue),
+                explain=explain_queue,
+            ),
+            rule(
+                "enqueue", inside_inputs, filled, INSIDE_MISTAKES, driver=driver_source(run_enqueue)
+            ),
+            rule(
+                "enqueue",
+                fitting_inputs,
+                filled,
+                FITTING_MISTAKES,
+                driver=driver_source(run_enqueue),
+            ),
+        ),
         reference=reference.enqueue,
     ),
 }

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from textwrap import fill
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -16,7 +14,7 @@ from vlmcourse.evaluation import Spread
 from vlmcourse.papers.clip import CLIP
 from vlmcourse.plots import COLOURS
 from vlmcourse.plots.diagrams import Diagram
-from vlmcourse.plots.style import SEQUENTIAL, chance_line, course_style, describe, figure, hide_axes
+from vlmcourse.plots.style import chance_line, course_style, describe, figure
 from vlmcourse.training.batches import Batches
 from vlmcourse.training.fit import Step, fit
 from vlmcourse.training.optimisation import Optimisation
@@ -129,37 +127,6 @@ def bridge_diagram(model: CLIP, scale: Scale) -> Diagram:
     for start, end in (("loss", "lm"), ("lm", "sequence"), ("sequence", "bridge")):
         diagram.arrow(start, end, gradient=True)
     return diagram
-
-
-@course_style()
-def cosine_table(images: np.ndarray, texts: Sequence[str], cosines: Tensor):
-    """Cosines (N, M) as Exercise 1 returns them: images (N, S, S, 3) as rows, texts as columns; own pairs in bold."""
-    values = np.asarray(cosines.detach())
-    rows, columns = values.shape
-    drawn, (axes,) = figure(2 + 1.15 * columns, 1 + 0.62 * rows)
-    cells = axes.imshow(values, cmap=SEQUENTIAL, aspect="auto")
-    middle = (values.min() + values.max()) / 2
-    for (row, column), value in np.ndenumerate(values):
-        style = {"ha": "center", "va": "center", "fontsize": 9}
-        style["color"] = "white" if value < middle else "black"
-        style["fontweight"] = "bold" if row == column else "normal"
-        axes.text(column, row, f"{value:.2f}", **style)
-    axes.xaxis.tick_top()
-    axes.set_xticks(range(columns), [fill(text, 18) for text in texts], fontsize=8)
-    axes.set_yticks(range(rows), [""] * rows)
-    axes.tick_params(length=0)
-    for row, image in enumerate(images):
-        inset = axes.inset_axes([-0.13, 1 - (row + 0.96) / rows, 0.12, 0.92 / rows])
-        inset.imshow(image)
-        hide_axes(inset)
-    drawn.colorbar(cells, ax=axes, label="cosine", shrink=0.8)
-    best = int((values.argmax(1) == np.arange(rows)).sum())
-    words = "; ".join(", ".join(f"{value:.2f}" for value in row) for row in values)
-    return describe(
-        drawn,
-        f"Table of cosines, rows are {rows} images, columns {columns} texts: {'; '.join(texts)}. The own text is the "
-        f"highest of its row for {best} images. Rows: {words}.",
-    )
 
 
 @course_style()

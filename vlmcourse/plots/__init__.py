@@ -13,6 +13,7 @@ from vlmcourse.plots.diagrams import Diagram
 from vlmcourse.plots.images import (
     attention_over_image,
     embeddings,
+    image_text_table,
     nearest_images,
     pictures,
     pictures_with_boxes,
@@ -43,6 +44,7 @@ __all__ = [
     "top_confusions",
     "curves",
     "embeddings",
+    "image_text_table",
     "mask_gallery",
     "loss",
     "mask",

@@ -124,6 +124,39 @@ def similarity(
 
 
 @course_style()
+def image_text_table(
+    images: np.ndarray, texts: Sequence[str], values: Tensor, label: str = "cosine"
+):
+    """Values (N, M) as functions return them: images (N, S, S, 3) are rows, texts columns; own pairs in bold. label: of one value."""
+    values = np.asarray(values.detach())
+    rows, columns = values.shape
+    drawn, (axes,) = figure(2 + 1.15 * columns, 1 + 0.62 * rows)
+    cells = axes.imshow(values, cmap=SEQUENTIAL, aspect="auto")
+    middle = (values.min() + values.max()) / 2
+    for (row, column), value in np.ndenumerate(values):
+        style = {"ha": "center", "va": "center", "fontsize": 9}
+        style["color"] = "white" if value < middle else "black"
+        style["fontweight"] = "bold" if row == column else "normal"
+        axes.text(column, row, f"{value:.2f}", **style)
+    axes.xaxis.tick_top()
+    axes.set_xticks(range(columns), [_wrapped(text, 18) for text in texts], fontsize=8)
+    axes.set_yticks(range(rows), [""] * rows)
+    axes.tick_params(length=0)
+    for row, image in enumerate(images):
+        inset = axes.inset_axes([-0.13, 1 - (row + 0.96) / rows, 0.12, 0.92 / rows])
+        inset.imshow(image)
+        hide_axes(inset)
+    drawn.colorbar(cells, ax=axes, label=label, shrink=0.8)
+    best = int((values.argmax(1) == np.arange(rows)).sum())
+    words = "; ".join(", ".join(f"{value:.2f}" for value in row) for row in values)
+    return describe(
+        drawn,
+        f"Table of {label}s, rows are {rows} images, columns {columns} texts: {'; '.join(texts)}. The own text is the "
+        f"highest of its row for {best} images. Rows: {words}.",
+    )
+
+
+@course_style()
 def nearest_images(
     queries: Sequence[str], images: np.ndarray, values: Tensor, answers: Sequence[int], k: int = 5
 ):
