@@ -741,9 +741,9 @@ def test_a_fault_replaces_a_part_of_the_model():
 def test_the_failure_labs_figures_tell_what_guessing_gives():
     runs = blip_lab.runs(Scale.of("laptop"))
     drawn = blip_lab.show(runs, blip_lab.LOSSES, "loss")
-    assert drawn.description.endswith("guessing, ITC loss: 3.47; guessing, ITM loss: 0.637.")
+    assert drawn.description.endswith("guessing, ITC: 3.47; guessing, ITM: 0.637.")
     drawn = blip_lab.show(runs, blip_lab.SCORES, "share")
-    assert "by ITC: 0.5; guessing, nouns of its captions: 0.0833" in drawn.description
+    assert "by either: 0.5; guessing, nouns: 0.0833" in drawn.description
 
 
 def test_first_places_are_right_by_pair_or_by_truth():

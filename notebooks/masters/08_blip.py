@@ -15,7 +15,7 @@
 # | Time | about 130 minutes to work through (two sittings); Run All takes about 55 seconds on two free cores |
 # | Papers | *BLIP: Bootstrapping Language-Image Pre-training for Unified Vision-Language Understanding and Generation*, Li et al. 2022, [arXiv 2201.12086](https://arxiv.org/abs/2201.12086); its losses come from *ALBEF*, Li et al. 2021, [arXiv 2107.07651](https://arxiv.org/abs/2107.07651), its queue from *MoCo*, He et al. 2019, [arXiv 1911.05722](https://arxiv.org/abs/1911.05722) |
 #
-# So far each model had one talent. CLIP (lesson 02) searches, but writes nothing. ViLBERT (lesson 04) reads picture and text together, but can't write either. Frozen (lesson 07) writes, but has no vector to search with. BLIP does all three with one text transformer. Its second half, cleaning captions from the web, is lesson 09.
+# Each model so far does a part of what one could want. CLIP (lesson 02) searches, but writes nothing. ViLBERT (lesson 04) reads picture and text together, but can't write either. Frozen (lesson 07) writes, but has no vector to search with. BLIP does all three with one text transformer. Its second half, cleaning captions from the web, is lesson 09.
 #
 # "The lecture" and its slides are Georgia Tech's CS 8803-VLM, which this course follows.
 #
@@ -47,7 +47,7 @@ _ = torch.manual_seed(0)
 # %% [markdown]
 # ## The whole first
 #
-# A trained BLIP ships with the course and loads in a second. `train_or_load(scale, retrain=True)` trains it again; that takes about ten minutes. It does three things with a picture:
+# A trained BLIP ships with the course and loads in a second. `train_or_load(scale, retrain=True)` trains it again; that takes ten minutes to an hour, depending on your computer. It does three things with a picture:
 #
 # - it **writes** a caption;
 # - it **compares** picture and text: the *cosine* of one vector of the picture and one of the text;
@@ -368,7 +368,7 @@ itc_loss = check("blip.itc_loss", itc_loss)
 # |---|---|---|---|
 # | a moving average of weights, in place | ●●○○○ | ●●●○○ | 5 |
 #
-# Write `update_momentum` for lists of tensors. The copies must be changed in place, and no gradient may be recorded.
+# Write `update_momentum` for lists of tensors. The copies must be changed in place, since the model keeps the tensors and not your list. No gradient may be recorded.
 
 
 # %%
@@ -380,7 +380,7 @@ def update_momentum(copies: list[Tensor], weights: list[Tensor], momentum: float
 update_momentum = check("blip.update_momentum", update_momentum)
 
 # %% [markdown]
-# <details><summary>Hint 1</summary><code>copy = ...</code> gives a new tensor to a local name; the caller's tensor stays as it is. In-place methods end with an underscore.</details>
+# <details><summary>Hint 1</summary><code>copy = ...</code> gives a new tensor to a local name, and <code>copies[i] = ...</code> to the list; the model's tensor stays as it is. In-place methods end with an underscore.</details>
 # <details><summary>Hint 2</summary><code>copy.copy_(...)</code> or <code>copy.mul_(...).add_(...)</code>, inside <code>torch.no_grad()</code>.</details>
 # <details><summary>If you see "a leaf Variable that requires grad is being used in an in-place operation"</summary>You changed a weight instead of its copy, or forgot <code>torch.no_grad()</code>.</details>
 # <details><summary>Solution</summary>
@@ -487,9 +487,10 @@ drawn = figures.shares_drawn(negative_weights(cosines / model.temperature, group
 plots.show(
     plots.image_text_table(pairs.images(range(6)), six["text"], drawn, "share"),
     "Figure 6. Share of 400 draws in which each caption (column) is the wrong text of each "
-    "picture (row), as in your function's result; bold: the picture's own caption. What to see: right captions are never drawn, nor "
-    "equal ones (the sailboats). Where two captions of a pair differ little for ITC, the other "
-    "one is nearly always drawn; elsewhere the draws are spread over several captions.",
+    "picture (row), as in your function's result; bold: the picture's own caption. What to see: "
+    "right captions are never drawn, nor equal ones (the sailboats). Where two captions of a pair "
+    "differ little for ITC, the other one is nearly always drawn; elsewhere the draws are spread "
+    "over several captions.",
     credit=world.ATTRIBUTION,
 )
 
@@ -635,7 +636,7 @@ plots.show(
     figures.losses(trained.history),
     "Figure 8. The shipped model: its three losses over all training steps; each point is the "
     f"mean of {figures.steps_per_point(trained.history)} steps. Level line: ITM that ignores its "
-    "inputs. The axis begins at 0. What to see: ITM has the hardest pairs there are, minimal pairs, and stays well "
+    "inputs. What to see: ITM has the hardest pairs there are, minimal pairs, and stays well "
     "above 0.",
 )
 
@@ -823,15 +824,15 @@ runs = blip_lab.runs(scale)
 plots.show(
     blip_lab.show(runs, blip_lab.LOSSES, "loss, last steps (nats)"),
     "Figure 13. Training losses at the end of four runs. What to see: in two runs a loss stays "
-    "at the level of guessing (dashed; ITC: ln 32 = 3.47, ITM: 0.637). The third faulty run looks like "
-    "the healthy one.",
+    "at the level of guessing (dashed; ITC: ln 32 = 3.47, ITM: 0.637). The third faulty run looks "
+    "like the healthy one.",
 )
 plots.show(
     blip_lab.show(runs, blip_lab.SCORES, "share that is right"),
     "Figure 14. The same runs on new pictures: right caption preferred to one with another "
     "background (guessing: 0.5), by ITC and by ITM, and captions with exactly the right noun "
-    "(guessing: 1 in 12). Dashed: guessing. What to see: the healthy run is best, or shares the first place, in "
-    "each; a low loss in training doesn't promise it.",
+    "(guessing: 1 in 12). Dashed: guessing. What to see: the healthy run is best, or shares the "
+    "first place, in each; a low loss in training doesn't promise it.",
 )
 
 # %% [markdown]
@@ -891,7 +892,7 @@ Markdown(tables.controls())
 # </details>
 #
 # <details><summary>Q: Why ITM, if there is ITC?</summary>
-# ITC must compress a picture into one vector before it knows the text. ITM reads the picture with the text at hand. That this makes a difference depends on training: in Figure 9 both heads fail at positions, and in Figure 10 both learn them. In practice ITM gets hard negatives in every step, and ITC gets what the batch offers.
+# ITC must compress a picture into one vector before it knows the text. ITM reads the picture with the text at hand. Whether this makes a difference depends on training: in Figure 9 both heads fail at positions, and trained on minimal pairs only (Figure 10) both learn them. In practice ITM gets hard negatives in every step, and ITC gets what the batch offers.
 # </details>
 #
 # <details><summary>Q: Which of the three roles can be dropped for search, for captioning, and for a filter of captions?</summary>

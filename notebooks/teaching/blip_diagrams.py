@@ -70,7 +70,7 @@ def momentum_contrast(model: BLIP, batch: int, queue: int) -> Diagram:
     rows = f"batch {batch}, then queue {queue}", f"({batch + queue}, {E}) each"
     add("queue", "momentum vectors", *rows, column=2, row=2)
     add("hard", "hard negatives", "drawn by similarity", column=3, row=0)
-    add("targets", "soft targets", "momentum with momentum", *similarities, column=3, row=2)
+    add("targets", "soft targets", "momentum vectors", *similarities, column=3, row=2)
     add("itm", "ITM loss", f"3 x {batch} pairs", column=4, row=0, kind="loss")
     add("itc", "ITC loss", "cross-entropy", column=4, row=1, kind="loss")
     for source, target in (

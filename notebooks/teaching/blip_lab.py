@@ -24,12 +24,12 @@ KEPT = Path(__file__).with_suffix(".json")
 LOSSES = ("ITC loss", "ITM loss", "LM loss")
 SCORES = ("right caption, by ITC", "right caption, by ITM", "nouns of its captions")
 GUESSES = {
-    "ITC loss": math.log(BATCH),
-    "ITM loss": float(BLIND_MATCH),
-    "right caption, by ITC": 0.5,
-    "nouns of its captions": 1 / NOUNS,
+    "ITC loss": ("ITC", math.log(BATCH)),
+    "ITM loss": ("ITM", float(BLIND_MATCH)),
+    "right caption, by ITC": ("right caption, by either", 0.5),
+    "nouns of its captions": ("nouns", 1 / NOUNS),
 }
-"""What guessing gives; by ITM as by ITC."""
+"""What guessing gives, and its name in a legend."""
 
 
 def always_causal(ids: Tensor, first_token: int, causal: bool, pad: int):
@@ -100,12 +100,12 @@ def show(found: dict[str, dict[str, float]], names: tuple[str, ...], label: str)
     groups = {id: {name: scores[name] for name in names} for id, scores in found.items()}
     drawn, words = plots.bars(groups, label), []
     axes = drawn.axes[0]
-    for name, level in GUESSES.items():
+    for name, (short, level) in GUESSES.items():
         if name in names:
-            words.append(f"guessing, {name}: {level:.3g}")
+            words.append(f"guessing, {short}: {level:.3g}")
             style = {"color": plots.COLOURS[names.index(name)], "linestyle": "--", "linewidth": 1.4}
             axes.axhline(level, label=words[-1], **style)
-    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     drawn.description += f" Dashed: {'; '.join(words)}."
     return drawn
 
