@@ -54,6 +54,12 @@ def test_blip_searches_checks_and_writes():
     assert report["CIDEr"] >= 4 and report["CIDEr, blind"] <= 0.5
 
 
+def test_llava_answers_held_out_questions_by_looking():
+    report = recipes.llava.llava_report(shipped("llava", 1.2), LAPTOP, 64)
+    seen, exchanged = (report[name] for name in ("with the picture", "pictures exchanged"))
+    assert seen["mean"] >= exchanged["mean"] + 0.15
+
+
 def flat(report, before=""):
     """{"a": {"b": 1}} as {"a b": 1}; numbers only."""
     found = {}
