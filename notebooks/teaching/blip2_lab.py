@@ -1,0 +1,73 @@
+"""Lesson 10's failure lab: four small trainings of stage 1, three of them with one objective under a wrong mask.
+
+python -m teaching.blip2_lab     (in notebooks/) runs them at laptop scale, two minutes of one core, and keeps blip2_lab.json
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from teaching.blip2_model import build, small_config, small_world, stage1_scores, train
+from teaching.blip2_reference import PARTS, qformer_mask
+from vlmcourse import plots
+from vlmcourse.recipes.blip2 import tower
+from vlmcourse.training.scale import Scale
+
+KEPT = Path(__file__).with_suffix(".json")
+LOSSES = ("ITC loss", "ITM loss", "ITG loss")
+SCORES = ("right caption, by ITC", "right caption, by ITM", "nouns of its captions")
+
+
+def exchanged(**masks: str):
+    """qformer_mask that takes another objective's mask for some. masks: {objective: whose mask it gets}"""
+
+    def mask(objective: str, R: int, is_token: Tensor) -> Tensor:
+        return qformer_mask(masks.get(objective, objective), R, is_token)
+
+    return mask
+
+
+RUNS: dict[str, dict] = {
+    "healthy": {},
+    "A": {"qformer_mask": exchanged(itm="itc")},
+    "B": {"qformer_mask": exchanged(itg="itm")},
+    "C": {"qformer_mask": exchanged(itc="itm")},
+}
+
+
+def run(id: str, scale: Scale, steps: int, count: int) -> dict[str, float]:
+    """Trains one run: its losses at the end of training, and its scores on new pictures, computed with the right masks."""
+    vision, config = tower(scale), small_config(scale)
+    model = build(config, {**PARTS, **RUNS[id]})
+    history = train(model, small_world(scale, "train", vision, 8 * count), steps)
+    clean = build(config, PARTS)
+    clean.load_state_dict(model.state_dict())
+    last = history[-max(1, steps // 20) :]
+    means = (sum(step.losses[name] for step in last) / len(last) for name in ("itc", "itm", "itg"))
+    scores = stage1_scores(clean, small_world(scale, "test", vision, 2 * count))
+    return dict(zip(LOSSES, means)) | scores
+
+
+def runs(scale: Scale, retrain: bool = False) -> dict[str, dict[str, float]]:
+    """All runs; at laptop scale those that were kept, unless they are to be trained again."""
+    if scale.name == "laptop" and not retrain:
+        return json.loads(KEPT.read_text(encoding="utf-8"))
+    steps, count = (4, 8) if scale.name == "smoke" else (200, 64)
+    return {id: run(id, scale, steps, count) for id in RUNS}
+
+
+def show(found: dict[str, dict[str, float]], names: tuple[str, ...], label: str, **options):
+    """Bars of these measurements of all runs."""
+    groups = {id: {name: scores[name] for name in names} for id, scores in found.items()}
+    return plots.bars(groups, label, **options)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    made = runs(Scale.of("laptop"), retrain=True)
+    KEPT.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(made, indent=1))

@@ -1,0 +1,237 @@
+"""Lesson 10: what is measured on the shipped models, and in words what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity, normalize
+
+from vlmcourse import evaluation, world
+from vlmcourse.evaluation import eval_mode
+from vlmcourse.papers.blip2 import BLIP2, Stage1
+from vlmcourse.papers.qformer import QFormer
+from vlmcourse.parts.image_features import patch_features
+from vlmcourse.recipes import blip2 as recipe
+from vlmcourse.recipes import frozen
+from vlmcourse.recipes.features import CachedFeatures
+from vlmcourse.training.scale import Scale
+from vlmcourse.world import tokenizer
+
+OBJECTIVES = ("itc", "itm", "itg")
+
+
+def held_out(count: int) -> list[world.Scene]:
+    """Scenes of one thing, on backgrounds on which training never showed it."""
+    return [world.sample("test", index, 0, frozen.ONE_THING) for index in range(count)]
+
+
+def rendered(scenes: Sequence[world.Scene], size: int) -> np.ndarray:
+    """Scenes as pictures (N, S, S, 3)."""
+    return np.stack([world.render(scene, size) for scene in scenes])
+
+
+def small_qformer(scale: Scale, queries: int = 3) -> QFormer:
+    """An untrained Q-Former with few queries."""
+    return recipe.new_qformer(recipe.qformer_config(scale, queries=queries)).eval()
+
+
+def outputs_under_masks(qformer: QFormer, features: Tensor, ids: Tensor) -> dict[str, Tensor]:
+    """States of the queries under each objective's mask."""
+    with torch.no_grad():
+        return {
+            objective: qformer(features, ids, qformer.mask(objective, ids))[0]
+            for objective in OBJECTIVES
+        }
+
+
+def pictures_and_captions(model: Stage1, count: int) -> dict[str, Tensor]:
+    """Of held-out pictures with different captions: vectors of the queries (N, R, E) and of the texts (N, E)."""
+    pairs = world.Pairs("test", model.vision.image_size)
+    batch = pairs.batch(pairs.distinct(count))
+    with eval_mode(model):
+        features = patch_features(model.vision, batch["pixel_values"])
+        return {"queries": model.encode_image(features), "text": model.encode_text(batch["ids"])}
+
+
+def cosines_with_own_text(vectors: Mapping[str, Tensor]) -> Tensor:
+    """(N, R): each query with its picture's own caption."""
+    return cosine_similarity(vectors["queries"], vectors["text"][:, None], dim=-1)
+
+
+def mean_cosine_between(queries: Tensor) -> float:
+    """Mean cosine of two different queries of a picture; queries (N, R, E)."""
+    unit, R = normalize(queries, dim=-1), queries.shape[1]
+    pairs = (unit @ unit.mT).mean(0)
+    return ((pairs.sum() - pairs.trace()) / (R * R - R)).item()
+
+
+def recall_by_query(vectors: Mapping[str, Tensor]) -> dict[str, float]:
+    """R@1 from image to text with all queries, and with each query alone."""
+    queries, text = vectors["queries"], vectors["text"]
+    right = torch.arange(len(text))
+
+    def recall(kept: list[int]) -> float:
+        return evaluation.recall_at_1((queries[:, kept] @ text.T).amax(1), right)
+
+    R = queries.shape[1]
+    return {"all": recall([*range(R)])} | {f"{r}": recall([r]) for r in range(R)}
+
+
+def textless(first: Stage1, weights: Mapping[str, Tensor]) -> QFormer:
+    """A Q-Former without a text side, with weights that are named as in stage 1. Raises RuntimeError for others."""
+    made = first.qformer.without_text()
+    made.load_state_dict({name.removeprefix("qformer."): one for name, one in weights.items()})
+    return made.eval()
+
+
+def counts(first: Stage1, goes_on: Mapping[str, Tensor]) -> dict[str, int]:
+    """Parameters of stage 1 that go on, and those that stay behind."""
+    parameters = {name: p for name, p in first.named_parameters() if not name.startswith("vision.")}
+    on = sum(p.numel() for name, p in parameters.items() if name in goes_on)
+    return {
+        "go on": on,
+        "stay behind": sum(p.numel() for p in parameters.values()) - on,
+    }
+
+
+def stage2_batch(model: BLIP2, scale: Scale, count: int) -> dict[str, Tensor]:
+    """A batch of stage 2's captions, with slots for the queries."""
+    data = recipe.caption_data(scale, model.vision, model.qformer.config.queries, count=count)
+    return data.batch(range(count))
+
+
+def stage2_losses(model: BLIP2, batch: Mapping[str, Tensor], insert: Callable, loss: Callable):
+    """The package's loss of a batch, and that by the functions `insert_prefix` and `prefix_loss`."""
+    R, ids = model.qformer.config.queries, batch["ids"]
+    slots = ids == model.image_token_id
+    text, scored = (one[~slots].unflatten(0, (len(ids), -1)) for one in (ids, batch["loss_mask"]))
+    with torch.no_grad():
+        states = model.qformer.query_states(batch["features"])
+        words = model.lm.get_input_embeddings()(text)
+        x = insert(words, states, model.language_projection)
+        own = loss(model.lm(inputs_embeds=x).logits, text, scored, R)
+        return model.losses(dict(batch))["lm"].item(), float(own)
+
+
+def about_answers(groups: Mapping[str, Mapping[str, float]], margin: float = 0.1) -> str:
+    """What the answers of `answer_bars` say, in words. margin: a difference that counts."""
+    used = [
+        k
+        for k, row in groups.items()
+        if row["its picture"] > max(row["blank"], row["another's"]) + margin
+    ]
+    unused = [kind for kind in groups if kind not in used]
+    below = [k for k, row in groups.items() if row["right words"] > row["its picture"] + margin]
+    parts = [
+        f"More than {margin:g} above both controls: {', '.join(used) or 'none'}.",
+        f"Not so: {', '.join(unused) or 'none'}; such answers don't show that the picture was used.",
+        f"More than {margin:g} below right words: {', '.join(below) or 'none'}.",
+    ]
+    if hard := [k for k in unused if groups[k]["right words"] <= groups[k]["blank"] + margin]:
+        parts.append(
+            f"For {', '.join(hard)} even the right words are no better than a blank picture: there the language model "
+            "itself fails, whatever the prefix."
+        )
+    colour = groups["colour"]
+    parts.append(
+        f"Blank pictures get {colour['blank']:.2f} for colours, because most of these questions name the thing, "
+        "whose usual colour the language model knows."
+    )
+    return " ".join(parts)
+
+
+def about_captions(model: BLIP2, scenes: Sequence[world.Scene]) -> str:
+    """How many captions name the thing and the background, in words."""
+    captions = [
+        text.split() for text in recipe.generate_captions(model, model.vision.image_size, scenes)
+    ]
+    thing = np.mean([scene.words[0] in words for scene, words in zip(scenes, captions)])
+    told = [
+        (scene, words) for scene, words in zip(scenes, captions) if {*words} & {*world.BACKGROUNDS}
+    ]
+    right = sum(scene.background in words for scene, words in told)
+    return (
+        f"Of {len(scenes)} captions after 'a picture of', {thing:.2f} name the right thing. {len(told)} of them name a "
+        f"background, and {right} of these the right one. A caption that leaves the background out isn't wrong: many "
+        "training captions do. Whether the background is seen is better asked: see *colour* in Figure 13."
+    )
+
+
+def about_queries(alone: Mapping[str, Mapping[str, float]], everyone: float) -> str:
+    """What leaving out queries shows, in words."""
+    names = [r for r, row in alone.items() if row["alone"] > everyone / 2]
+    missed = [r for r, row in alone.items() if row["left out"] < everyone / 2]
+    return (
+        f"Enough alone, by more than half of what all reach together: {_listed(names)}. Missed when it is left out, "
+        f"by more than half: {_listed(missed)}. This is about naming things; other tasks may need other queries."
+    )
+
+
+def _listed(queries: Sequence[str]) -> str:
+    return f"query {' and '.join(queries)}" if queries else "none"
+
+
+def about_recall(found: Mapping[str, float]) -> str:
+    """What single queries reach beside all of them, in words."""
+    (best, highest), *others = sorted(
+        ((r, value) for r, value in found.items() if r != "all"), key=lambda item: -item[1]
+    )
+    values = [value for _, value in others]
+    return (
+        f"All queries reach {found['all']:.2f}; query {best} alone {highest:.2f}, the others alone {min(values):.2f} to "
+        f"{max(values):.2f}. So queries that hardly ever win may still know much of the picture: ITC doesn't train "
+        f"them, but ITM and ITG do."
+    )
+
+
+def asked(scene: world.Scene) -> str:
+    """A caption up to its noun: "a picture of a", or "an"."""
+    return f"a picture of {world.article(scene.words[0]).split()[0]}"
+
+
+def nouns_after(model: BLIP2, scenes: Sequence[world.Scene], kept: Sequence[int]) -> float:
+    """Share of pictures whose thing is the likeliest word after `asked`, with the vectors of some queries only."""
+    right = 0
+    for text in {asked(scene) for scene in scenes}:
+        some = [scene for scene in scenes if asked(scene) == text]
+        found = after(model, some, kept, text, 1)
+        right += sum([*words] == [scene.words[0]] for scene, words in zip(some, found))
+    return right / len(scenes)
+
+
+def after(
+    model: BLIP2, scenes: Sequence[world.Scene], kept: Sequence[int], text: str = "", k: int = 6
+) -> list[dict[str, float]]:
+    """The likeliest next words when only the queries numbered `kept` stand in the prompt."""
+    words, stop = tokenizer.world_tokenizer(), tokenizer.encode(["."])[0, 1].item()
+    begun = tokenizer.encode([text])[0, 1:-1].tolist()
+    prompt = [tokenizer.BOS, *[model.image_token_id] * len(kept), stop, *begun]
+    pixel_values = world.to_pixels(rendered(scenes, model.vision.image_size))
+    with eval_mode(model):
+        prefix = model.vision_context(pixel_values)["prefix"].unflatten(0, (len(scenes), -1))
+        ids = torch.tensor([prompt] * len(scenes))
+        likely = model(ids, prefix=prefix[:, list(kept)].flatten(0, 1))[:, -1].softmax(-1).topk(k)
+    return [
+        dict(zip(words.convert_ids_to_tokens(ids), values))
+        for ids, values in zip(likely.indices.tolist(), likely.values.tolist())
+    ]
+
+
+def training_batch(scale: Scale, vision, count: int) -> dict[str, Tensor]:
+    """A batch of stage 1's training pairs, as features."""
+    pairs = recipe.training_pairs(scale)
+    return CachedFeatures(pairs, vision, count).batch(range(count))
+
+
+def caption_table(captions: Sequence[str], scenes: Sequence[world.Scene]) -> str:
+    """Written captions beside what the pictures show, as Markdown."""
+    lines = ["| the picture shows | written |", "|---|---|"]
+    for scene, text in zip(scenes, captions):
+        facts = evaluation.caption_facts(text)
+        right = bool(facts) and facts <= evaluation.scene_facts(scene)
+        shown = f"{' and '.join(scene.words)}, {scene.background}"
+        lines.append(f"| {shown} | {'✓' if right else '✗'} {text} |")
+    return "\n".join(lines)
