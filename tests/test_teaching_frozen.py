@@ -708,10 +708,12 @@ def test_guessing_is_what_a_loss_is_compared_with():
 
 
 def test_a_row_that_never_learnt_to_see_is_no_evidence():
-    assert frozen_comparison.never_sees("smaller LM")
-    assert not any(map(frozen_comparison.never_sees, ("Frozen", "finetuned", "train-blind")))
-    (row,) = [r for r in frozen_comparison.claims_table().splitlines() if "smaller LM, 0" in r]
-    assert "**no evidence**" in row and "agrees" not in row
+    assert all(map(frozen_comparison.never_sees, ("smaller LM", "finetuned")))
+    assert not any(map(frozen_comparison.never_sees, ("Frozen", "train-blind")))
+    claims = frozen_comparison.claims_table().splitlines()
+    rows = [row for row in claims if "smaller LM, 0" in row or "finetuned, 0" in row]
+    assert len(rows) == 2
+    assert all("**no evidence**" in row and "agrees" not in row for row in rows)
 
 
 def test_relative_positions_are_blind_to_a_shift_and_absolute_ones_are_not():
@@ -774,12 +776,16 @@ def test_chance_is_marked_on_each_bar_and_sentences_follow_the_numbers():
 
 
 def test_the_row_finetuned_is_judged_by_whether_it_answers(monkeypatch):
+    assert "learnt to name things in captions in none" in frozen_comparison.finetuned_sentence()
+    assert frozen_comparison.remark("finetuned").startswith("this encoder never learnt")
+    monkeypatch.setattr(frozen_comparison, "never_sees", lambda system: False)
     assert "lost answering" in frozen_comparison.finetuned_sentence()
     assert frozen_comparison.remark("finetuned").startswith("only because it answers nothing")
     monkeypatch.setattr(frozen_comparison, "answers", lambda system: True)
     assert "still answers" in frozen_comparison.finetuned_sentence()
     assert frozen_comparison.remark("finetuned") == ""
-    assert "| **no evidence** | examples don't help" in frozen_comparison.claims_table()
+    assert "| **no evidence** | examples can't help" in frozen_comparison.claims_table()
     monkeypatch.setattr(frozen_comparison, "in_words", lambda: (0.2, 0.6))
-    assert "| **disagrees** | examples help" in frozen_comparison.claims_table()
+    judged = frozen_comparison.claims_table()
+    assert "** | examples help" in judged and "**no evidence** | examples" not in judged
     assert frozen_comparison.reason_for("shots").startswith("examples help")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 
 from teaching.frozen_figures import with_chance
@@ -161,48 +160,6 @@ def examples_sentence() -> str:
         effect = {0: "hurt", len(KNOWING): "help"}.get(rises, "do both good and harm")
         parts.append(f"With the prefix **{name}**, four examples {effect} on average: {said}.")
     return " ".join(parts)
-
-
-CONDITIONS = {
-    "as in this course": "the course's captions, from mean word embeddings",
-    "start nowhere": "the same, from random vectors",
-    "captions of all forms": "captions of all forms, from mean word embeddings",
-    "full captions only": "whole sentences, from mean word embeddings",
-}
-"""What benchmarks/replicate_frozen.py calls them, and what the lesson does."""
-
-
-def conditions_table() -> str:
-    """Linear prefixes trained on other captions or from another start: what they can do, over seeds."""
-    rows, lines = evaluation.load_results("replicate_frozen")["lending"], []
-    columns = {
-        "noun in captions": "noun",
-        "category": "category",
-        "place": "place",
-        "purpose": "purpose",
-        "one of two new names (chance 0.50)": "naming",
-    }
-    for condition, words in CONDITIONS.items():
-        runs = [run for run in rows if run["condition"] == condition]
-        if runs:
-            found = [evaluation.spread([run[key] for run in runs]) for key in columns.values()]
-            lines.append([words, *map(plain, found), str(len(runs))])
-    return markdown(["captions, and where the vectors start", *columns, "seeds"], lines)
-
-
-def conditions_sentence() -> str:
-    """What each other condition costs against the course's, in words: nouns in captions, and knowledge."""
-    rows, found = evaluation.load_results("replicate_frozen")["lending"], {}
-    for condition in CONDITIONS:
-        if runs := [run for run in rows if run["condition"] == condition]:
-            nouns = statistics.fmean(run["noun"] for run in runs)
-            found[condition] = nouns, statistics.fmean(run[k] for run in runs for k in KNOWING)
-    nouns, knows = found.pop("as in this course")
-    said = [
-        f"{CONDITIONS[name]}: {one - nouns:+.2f} for nouns, {other - knows:+.2f} for knowledge"
-        for name, (one, other) in found.items()
-    ]
-    return f"Against the course's captions (knowledge: mean of {', '.join(KNOWING)}): {'; '.join(said)}."
 
 
 def sizes(model) -> str:
