@@ -347,6 +347,7 @@ WRONG = {
             (i @ c.T).softmax(1)[:, a].sum(1).mean().item()
         ),
         "expected one number": lambda i, c, a: a[(i @ c.T).argmax(1)],
+        "but it is a tensor": lambda i, c, a: torch.tensor(rate(i, c, a)),
     },
     "clip_analysis.best_class_to_add": {
         "*highest*": lambda *a: rates(*a).index(max(rates(*a))),
@@ -366,6 +367,7 @@ WRONG = {
             len(rates(*a)) - 1 - rates(*a)[::-1].index(min(rates(*a)))
         ),
         "an int": lambda *a: torch.tensor(rates(*a)).argmin(),
+        "not the one with the lowest": lambda i, c, a, k: 1,
         "found None": lambda *a: None,
         "found a list": rates,
     },

@@ -19,9 +19,11 @@ from torch.nn.functional import (
     one_hot,
 )
 
+from teaching import vilbert_effects as effects
 from teaching import vilbert_figures as figures
 from teaching.vilbert import EXERCISES
-from vlmcourse import evaluation
+from vlmcourse import evaluation, recipes
+from vlmcourse.training.scale import Scale
 
 
 def boxes5(boxes, area=None, whole=(0.0, 0.0, 1.0, 1.0)):
@@ -145,6 +147,8 @@ MASKING = {
     "Did you forget the return?": lambda *args: None,
     "90 % of the selected words became [MASK]": lambda *args: masking(*args, mask=0.9, other=1.0),
     "wanted are 80 % and 10 %": lambda *args: masking(*args, mask=0.15, other=0.3),
+    "80 % of the selected words became [MASK] and 5 %": lambda *args: masking(*args, other=0.95),
+    "82 % of the selected words": lambda *args: masking(*args, mask=0.82, other=0.91),
     "ids are whole numbers": lambda *args: masking(*args).float(),
     "changed in place": masking_in_place,
     "only 80 % of them": lambda *args: masking(*args, mask=1.0),
@@ -429,6 +433,9 @@ FILL = {
     "every position of every row": fill_all,
     "those are the right tokens": lambda f, i, p, m: i[p],
     "ids were changed": fill_in_place,
+    "each copy is a call of its own": lambda f, i, p, m: torch.cat(
+        [fill(f, i, one[None], m) for one in p]
+    ),
 }
 
 
@@ -539,6 +546,15 @@ class OneLayer(nn.Module):
         return self.only(image * text)
 
 
+class WithDropout(Head):
+    def __init__(self, width, answers):
+        super().__init__(width, answers)
+        self.dropout = nn.Dropout(0.1)
+
+    def forward(self, image, text):
+        return super().forward(self.dropout(image), text)
+
+
 class WithoutNorm(Head):
     def __init__(self, width, answers):
         super().__init__(width, answers)
@@ -574,6 +590,7 @@ HEAD = {
     "that is a tanh": head(middle=lambda self, x: self.between(x.tanh())),
     "the LayerNorm between the two layers is missing": WithoutNorm,
     "neither a GELU nor a LayerNorm": WithoutBoth,
+    "there is a dropout": WithDropout,
     "a second GELU": head(end=lambda self, x: gelu(x)),
     "a ReLU at the end": head(end=lambda self, x: x.relu()),
     "states are added": head(join=lambda self, image, text: image + text),
@@ -664,6 +681,16 @@ RIGHT = {
     "vilbert.AnswerHead": Head,
     "vilbert.answer_loss": lambda x, a: answered(x, a).sum(-1).mean(),
 }
+
+
+def test_the_word_loss_is_split_by_what_the_model_can_see():
+    scale = Scale.of("smoke")
+    model = recipes.vilbert.new_vilbert(recipes.vilbert.vilbert_config(scale)).eval()
+    data = recipes.vilbert_vqa.region_questions(scale, "test").data
+    found = effects.word_loss_parts(model, data, 24)
+    assert len(found) == 4 and sum(found.values()) == pytest.approx(1, abs=1e-4)
+    assert found["words of place"] > 0 and found["things and backgrounds, region hidden"] > 0
+    assert found == effects.word_loss_parts(model, data, 24)  # the same words are masked again
 
 
 def test_neither_kind_of_false_captions_teaches_places_and_controls_have_words_of_their_own():

@@ -446,13 +446,14 @@ history = vilbert_model.train(yours, pairs, 4 if smoke else 300, LiveCurve())
 # %%
 plots.show(
     figures.losses(history),
-    "Figure 4. Your ViLBERT: the three losses over training steps. Each point is the mean of "
-    f"{figures.steps_per_point(history)} steps. What to see: words and regions fall early; "
-    "alignment stays near ln 2, the loss of guessing, for longest.",
+    "Figure 4. Your ViLBERT: the three losses over training steps; alignment has a panel and a "
+    f"scale of its own. Each point is the mean of {figures.steps_per_point(history)} steps. What "
+    "to see: words and regions fall early; alignment stays near ln 2, the loss of guessing, for "
+    "longest.",
 )
 
 # %% [markdown]
-# That is the beginning of a training. The shipped model had 2,000 steps, twice the batch, and pictures of one or two things. Its weights fit your functions: the next cell puts them in and compares all predictions with the package's model. It also counts how many of the seven functions are yours by now.
+# That is the beginning of a training. The shipped model had 2,000 steps, twice the batch, and pictures of one or two things. Its weights fit your functions: the next cell puts them in and compares its predictions of words with those of the package's model. It also counts how many of the seven functions are yours by now.
 
 # %% tags=["nbval-check-output"]
 yours = vilbert_model.with_weights_of(model, parts)
@@ -468,9 +469,12 @@ plots.show(
     figures.losses(shipped_history),
     "Figure 5. The shipped model: its three losses over all training steps. Each point is the "
     f"mean of {figures.steps_per_point(shipped_history)} steps. What to see: words and regions "
-    "fall first, alignment last. The word loss can't reach 0: some masked words, such as "
-    "'a picture of', are matters of style, and words of place aren't learnt (section 7).",
+    "fall first, alignment last. The word loss can't reach 0: often the region of a masked word is "
+    "hidden, too, and words of place aren't learnt (section 7).",
 )
+parts_of_loss = effects.word_loss_parts(model, held_out, 32 if smoke else 1024)
+print("shares of the word loss on held-out captions:")
+print(*(f"  {name}: {share:.0%}" for name, share in parts_of_loss.items()), sep="\n")
 
 # %% [markdown]
 # ## 7. Does it use the picture?
@@ -635,7 +639,7 @@ plots.show(
 Markdown(effects.many_effects(model, held_out, 12 if smoke else 60))
 
 # %% [markdown]
-# Each column of attention sums to 1. In the last layer the other region gets little attention on average. Yet masking it changes the probability in most of these pictures. It falls in some and *rises* in others, where the model had partly chosen the wrong thing. Several paths lead around the last layer's attention: the first layer; the IMG token, which is the mean of all regions that are not masked; and self-attention in both streams, by which regions read each other, and `[MASK]` reads words that have read the regions.
+# Each column of attention sums to 1. In the last layer the other region gets little attention on average. Yet masking it changes the probability in most of these pictures. It falls in some and *rises* in others, where the model had partly chosen another word: the other thing, or a third one. Several paths lead around the last layer's attention: the first layer; the IMG token, which is the mean of all regions that are not masked; and self-attention in both streams, by which regions read each other, and `[MASK]` reads words that have read the regions.
 
 # %% [markdown]
 # ## 8. One stream: VL-BERT
@@ -650,7 +654,7 @@ Markdown(effects.many_effects(model, held_out, 12 if smoke else 60))
 #
 # Two names are easily confused. ViLBERT's IMG token is *one* element, the mean of the regions. VL-BERT's `[IMG]` is a word of the vocabulary that stands at *every* region.
 #
-# The **visual feature** of a box is made by a linear layer from two parts. *Appearance* comes from a small network on the pixels of the box. *Geometry* is the sines and cosines of its corners. Then comes a LayerNorm; its weight starts at zero, and the text below Exercise 10 says what follows.
+# The **visual feature** of a box is made by a linear layer from two parts. *Appearance* comes from the pixels of the box: in the paper through a Faster R-CNN that is trained along with the rest, here through a small network. *Geometry* is the sines and cosines of its corners. Then comes a LayerNorm; its weight starts at zero, and the text below Exercise 10 says what follows.
 #
 # A masked region is removed from the *pixels* before any feature is computed. Otherwise the feature of the whole picture would show it.
 
@@ -742,7 +746,7 @@ print("never meet, masked nouns:", ", ".join(blind))
 #
 # ## 9. Fine-tuning on a task: questions about pictures
 #
-# ViLBERT can search pictures as it was pre-trained: its alignment logit ranks them (zero-shot retrieval). For all other results both papers fine-tune. ViLBERT was fine-tuned on VQA, visual commonsense reasoning, referring expressions and retrieval; each task but retrieval needs a small new head. **Fine-tuning** means that all weights are trained on, with a small learning rate. The result does one task only.
+# ViLBERT can search pictures as it was pre-trained: its alignment logit ranks them (zero-shot retrieval). For all other results both papers fine-tune. ViLBERT was fine-tuned on VQA, visual commonsense reasoning, referring expressions and retrieval; each task but retrieval needs a small new head. **Fine-tuning** means that all weights are trained on, with a smaller learning rate (ours: 0.001, after 0.002 in pre-training). The result does one task only.
 #
 # In **visual question answering** (VQA) as in the paper, the text is the question, and the answer is a class. The paper's list has 3,129 answers. A head of two layers reads the product of the two pooled states. The paper leaves open what stands between the two layers; we take a GELU and a LayerNorm, as the authors' later multi-task code does.
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from teaching import clip_analysis_data_formulas as right
-from teaching.exercises import Exercise, rule, rule_on
+from teaching.exercises import Exercise, listed, number_rule, rule
+from vlmgrader.checks import driver_source
 
 ALARM_MISTAKES = {
     "that is the share that is *not* an alarm.": lambda *a: 1 - right.alarm_rate(*a),
@@ -43,55 +44,64 @@ ALARM_MISTAKES = {
 
 ALARM_RATE = Exercise(
     "Each image goes to its nearest class; the rate counts those that go to an alarm class.",
-    tuple(
-        rule(
-            "alarm_rate",
-            inputs,
-            right.alarm_rate,
-            ALARM_MISTAKES,
-        )
-        for inputs in (right.few_images, right.alarm_inputs)
+    (
+        rule("alarm_rate", right.few_images, right.alarm_rate, ALARM_MISTAKES),
+        rule("alarm_rate", right.alarm_inputs, right.alarm_rate, ALARM_MISTAKES),
+        number_rule("alarm_rate", right.alarm_inputs),
     ),
     reference=right.alarm_rate,
 )
 
 
 def not_the_best(got: object, wanted: object, *_) -> str | None:
-    """What to say of a candidate that is no named mistake's."""
-    if isinstance(got, (Tensor, float)):
+    """What to say of candidates that are no named mistake's. got: one for each class list."""
+    found = got if isinstance(got, list) else [got]
+    if any(isinstance(one, (Tensor, float)) for one in found):
         return "return the number of the candidate, an int (.item() of a tensor)."
-    if isinstance(got, int):
+    if all(isinstance(one, int) for one in found):
         return "that candidate is not the one with the lowest alarm rate."
     return None
 
 
+def on_each(formula):
+    """A formula of one class list, for several."""
+    return lambda lists: [formula(*one) for one in lists]
+
+
+def three_lists(generator):
+    """Three class lists with candidates: on one alone, a mistake could choose what another one chooses."""
+    return [[right.add_inputs(generator)[0] for _ in range(3)]], {}
+
+
+BEST_MISTAKES = {
+    "that candidate makes the rate *highest*.": lambda *a: right.best_class_to_add(*a, best=max),
+    "that is the candidate most similar to the images on average: measure the alarm rate "
+    "with each.": right.most_similar,
+    "that is the first candidate, whatever the images show.": lambda *a: 0,
+    "the new class counts as an alarm, so it cannot help: it joins as a harmless one.": (
+        lambda *a: right.best_class_to_add(*a, rate=lambda *b: right.rate_with(*b, alarm=True))
+    ),
+    "that is the last candidate.": lambda i, c, a, k: len(k) - 1,
+    "that candidate is nearest to most images, but some of them raised no alarm: measure the rate.": (
+        right.wins_most,
+        right.wins_among_all,
+        right.wins_among_candidates,
+    ),
+}
+
 BEST_CLASS = Exercise(
     "Each candidate is tried, one at a time, on the whole class list.",
     (
-        rule_on(
+        rule(
             "best_class_to_add",
-            right.add_inputs,
-            right.best_class_to_add,
+            three_lists,
+            on_each(right.best_class_to_add),
             {
-                "that candidate makes the rate *highest*.": lambda *a: right.best_class_to_add(
-                    *a, best=max
-                ),
-                "that is the candidate most similar to the images on average: measure the alarm rate "
-                "with each.": right.most_similar,
-                "that is the first candidate, whatever the images show.": lambda *a: 0,
-                "the new class counts as an alarm, so it cannot help: it joins as a harmless one.": (
-                    lambda *a: right.best_class_to_add(
-                        *a, rate=lambda *b: right.rate_with(*b, alarm=True)
-                    )
-                ),
-                "that is the last candidate.": lambda i, c, a, k: len(k) - 1,
-                "that candidate is nearest to most images, but some of them raised no alarm: measure the rate.": (
-                    right.wins_most,
-                    right.wins_among_all,
-                    right.wins_among_candidates,
-                ),
+                message: tuple(map(on_each, listed(formulas)))
+                for message, formulas in BEST_MISTAKES.items()
             },
             explain=not_the_best,
+            driver=driver_source(right.run_on_each),
         ),
         rule(
             "best_class_to_add",

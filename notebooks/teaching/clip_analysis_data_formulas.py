@@ -92,6 +92,11 @@ def add_inputs(generator: torch.Generator) -> tuple[list, dict]:
             return args, {}
 
 
+def run_on_each(target, lists):
+    """Driver: which candidate `target` adds to each of some class lists."""
+    return [target(*one) for one in lists]
+
+
 def tied_inputs(generator: torch.Generator) -> tuple[list, dict]:
     """Inputs for which two candidates make the lowest rate, neither of them the first or the last one."""
     while True:

@@ -176,9 +176,10 @@ def class_list_figure(rows: Sequence[Mapping]):
             for number in added
         },
         "share",
+        sideways=True,
         form=".2f",
     )
-    drawn.axes[0].set_xlabel("clothing classes added")
+    drawn.axes[0].set_ylabel("clothing classes added")
     return drawn
 
 

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch.nn.functional import cross_entropy
 
 from teaching.vilbert_figures import GAP, pairs_of_things, with_gap
-from vlmcourse import introspection, plots
+from vlmcourse import evaluation, introspection, plots
 from vlmcourse.evaluation import masked
-from vlmcourse.papers.vilbert import ViLBERT
+from vlmcourse.papers.vilbert import ViLBERT, sample_zeroed_regions
+from vlmcourse.parts.bert import mask_tokens, maskable, sample_mask
+from vlmcourse.training.stages import seeded
 from vlmcourse.world import tokenizer
 from vlmcourse.world.regions import RegionDataset
 
@@ -95,3 +98,32 @@ def many_effects(model: ViLBERT, data: RegionDataset, count: int) -> str:
             counts = [str(falls), str(len(found) - falls - rises), str(rises)]
         lines.append(f"| {name} | {first:.2f} | {last:.2f} | {' | '.join(counts)} |")
     return "\n".join(lines)
+
+
+def word_loss_parts(model: ViLBERT, data: RegionDataset, count: int = 512) -> dict[str, float]:
+    """Shares of the word loss on the first captions, with words and regions masked at random as in training.
+
+    A noun is hidden if the features of its region are set to zero, a background if those of any region are.
+    """
+    batch, c, kinds = data.batch(range(count)), model.config, masked.word_kinds()
+    ids = batch["ids"]
+    with seeded(0):
+        words = sample_mask(maskable(ids), c.mask_prob)
+        zeroed = sample_zeroed_regions(sample_mask(batch["region_mask"], c.mask_prob))
+        inputs = {**batch, "ids": mask_tokens(ids, words, c.mask_token_id, c.vocabulary)}
+    with evaluation.eval_mode(model):
+        logits = model.mlm_logits(inputs, masked_regions=zeroed)
+    losses = cross_entropy(logits[words], ids[words], reduction="none")
+    is_hidden = zeroed.any(1)[:, None].expand_as(ids).clone()
+    for row in range(count):
+        for thing, noun in enumerate(data.pairs.scene(row).words):
+            is_hidden[row, ids[row] == tokenizer.encode([noun])[0, 1]] = zeroed[row, thing]
+    told = torch.isin(ids, torch.cat([kinds["nouns"], kinds["backgrounds"]]))
+    is_place = torch.isin(ids, kinds["places"])
+    parts = {
+        "things and backgrounds, region hidden": told & is_hidden,
+        "things and backgrounds, region there": told & ~is_hidden,
+        "words of place": is_place,
+        "all other words": ~told & ~is_place,
+    }
+    return {name: float(losses[part[words]].sum() / losses.sum()) for name, part in parts.items()}

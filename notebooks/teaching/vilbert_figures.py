@@ -93,9 +93,14 @@ POINTS = 25
 
 
 def losses(history: Sequence[Step]):
-    """Each loss of a run over its steps, with ln 2, the loss of guessing yes or no."""
+    """Each loss of a run over its steps; below, alignment alone, with ln 2, the loss of guessing yes or no."""
     series = {words: plots.interval_means(history, name, POINTS) for name, words in LOSSES.items()}
-    return plots.curves(series, "step", "loss (nats)", lines={"ln 2: guessing": float(np.log(2))})
+    alignment = {"alignment": series.pop("alignment")}
+    level = {"ln 2: guessing": float(np.log(2))}
+    return plots.stack_figures(
+        plots.curves(series, "step", "loss (nats)"),
+        plots.curves(alignment, "step", "loss (nats)", lines=level),
+    )
 
 
 def steps_per_point(history: Sequence[Step]) -> int:

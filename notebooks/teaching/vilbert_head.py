@@ -15,7 +15,8 @@ from vlmgrader.checks import driver_source
 
 
 def run_head(target, image, text, weights):
-    """Driver: [number of weights, how many of the three layers there are, result with these weights] of an answer head."""
+    """Driver: [number of weights, how many of the three layers there are, result with these weights] of an answer head;
+    the text "dropout" if it has one."""
     import torch
 
     answers, width = len(weights[-1]), image.shape[-1]
@@ -34,6 +35,8 @@ def run_head(target, image, text, weights):
                     layer.bias.copy_(weights[first + 1])
                     found.add(first)
     result = head(image, text)
+    if any(isinstance(layer, torch.nn.Dropout) and layer.p > 0 for layer in head.modules()):
+        return "dropout"
     return [sum(p.numel() for p in head.parameters()), len(found), result]
 
 
@@ -115,6 +118,8 @@ def explain_head(
     got: object, wanted: list, image: Tensor, text: Tensor, weights: list[Tensor]
 ) -> str | None:
     """What shapes and numbers of weights say about the code."""
+    if got == "dropout":
+        return "there is a dropout, which the description doesn't have: the outputs change from call to call in training."
     if not isinstance(got, list) or not isinstance(got[2], Tensor):
         return None
     width, answers = image.shape[-1], len(weights[-1])

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from teaching import vilbert_reference as reference
 from teaching.exercises import Exercise, normal, number, pure_rule, rule
+from vlmgrader.checks import driver_source
 
 
 class Predictor:
@@ -45,6 +46,22 @@ def rows_masked(predict: Callable, ids: Tensor, positions: Tensor, mask_id: int)
     rows = ids.repeat(len(positions), 1)
     rows[torch.arange(len(positions)), positions] = mask_id
     return predict(rows)
+
+
+def run_counted(target, predict, ids, positions, mask_id):
+    """Driver: [what `target` fills in, how often it calls the model]."""
+    calls = []
+
+    def counted(rows):
+        calls.append(len(rows))
+        return predict(rows)
+
+    return [target(counted, ids, positions, mask_id), len(calls)]
+
+
+def filled(calls: Callable[[Tensor], int]) -> Callable:
+    """[The right words, so many calls(positions) of the model]."""
+    return lambda f, i, p, m: [reference.fill_in(f, i, p, m), calls(p)]
 
 
 FILL_MISTAKES = {
@@ -179,6 +196,14 @@ EXERCISES = {
         (
             pure_rule(
                 "fill_in", fill_inputs, reference.fill_in, FILL_MISTAKES, "the caller's ids were changed: copy them first."
+            ),
+            rule(
+                "fill_in",
+                fill_inputs,
+                filled(lambda positions: 1),
+                {"the words are right, but each copy is a call of its own: give `word_logits` all of them in one.": filled(len)},
+                driver=driver_source(run_counted),
+                rounds=1,
             ),
         ),
         reference=reference.fill_in,

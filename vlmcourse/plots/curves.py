@@ -276,7 +276,7 @@ def bars(
         for centre, mean, std, values in zip(centres, means, above, runs):
             across = [centre] * len(values)
             dots = (values, across) if sideways else (across, values)
-            axes.plot(*dots, ".", color="black", markersize=4)
+            axes.plot(*dots, "o", color="white", markeredgecolor="black", markersize=3.5, zorder=3)
             end, align = max(mean + std, 0, *values), {"ha": "center", "va": "bottom"}
             if sideways:
                 align = {"ha": "left", "va": "center"}
