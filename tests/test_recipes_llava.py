@@ -129,3 +129,13 @@ def test_the_report_has_each_kind_with_the_picture_and_with_another(vision, lm):
         assert set(scores) == {*llava.KINDS, "mean"} and scores["mean"] <= 0.3
     captions = llava.caption_report(model, SMOKE, 8)
     assert captions["noun"] <= 0.3 and 0 <= captions["background"] <= 1
+
+
+def test_it_never_writes_a_placeholder_which_would_want_a_picture(vision, lm, monkeypatch):
+    model = llava.new_llava(vision, lm)
+    forward, image = model.forward, torch.tensor(model.image_token_id)
+    loud = lambda *args, **options: forward(*args, **options).index_fill(-1, image, 1e4)  # noqa: E731
+    monkeypatch.setattr(model, "forward", loud)
+    (scene,) = llava.scenes(SMOKE, 0).scenes([0])
+    page = (scene, "question : where is it ? answer :")
+    assert len(llava.generate_answers(model, [page] * 2, SMOKE.image_size)) == 2

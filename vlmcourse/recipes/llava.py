@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from vlmcourse import world
-from vlmcourse.evaluation import noun_and_background_accuracy
+from vlmcourse.evaluation import exact_match, generate_texts, noun_and_background_accuracy
 from vlmcourse.papers.llava import LLaVA, Projector
 from vlmcourse.parts.image_features import ImageFeatures
 from vlmcourse.parts.language import freeze, width
@@ -27,10 +27,10 @@ from vlmcourse.recipes.recipe import Recipe, Run, Stage
 from vlmcourse.training.optimisation import Optimisation
 from vlmcourse.training.scale import Scale
 from vlmcourse.training.stages import seeded
-from vlmcourse.world import tokenizer
+from vlmcourse.world import prompts, tokenizer
 from vlmcourse.world.dialogues import dialogue
 from vlmcourse.world.documents import vocabulary
-from vlmcourse.world.pages import Episode, question_prompt
+from vlmcourse.world.pages import Episode, Page, question_prompt
 from vlmcourse.world.pairs import Pairs
 from vlmcourse.world.questions import answers, ask
 from vlmcourse.world.regions import SubsetOfNouns
@@ -209,13 +209,35 @@ def held_out_questions(kind: str, scale: Scale, count: int, things=(1, 4)) -> li
     return episodes
 
 
+def generate_answers(
+    model: LLaVA, pages: Sequence[Page], size: int, max_new_tokens: int = 4
+) -> list[str]:
+    """What the model writes after pages of a picture and a text, greedily, up to the full stop. size: of the pictures.
+
+    It never writes a placeholder, which would want a picture of its own.
+    """
+
+    def likeliest_word(logits: Tensor) -> Tensor:
+        placeholder = torch.tensor(model.image_token_id, device=logits.device)
+        return logits.index_fill(-1, placeholder, -torch.inf).argmax(-1)
+
+    data = prompts.Prompts(pages, size, image_prefix(patches(model.vision)))
+    stop = vocabulary()[frozen.STOP]
+    texts = generate_texts(model, data, max_new_tokens, sampler=likeliest_word, stop=stop)
+    return [text.removesuffix(frozen.STOP).strip() for text in texts]
+
+
 def question_accuracy(
     model: LLaVA, kind: str, scale: Scale, count: int, shuffled: bool = False
 ) -> float:
     """Share of held-out questions of a kind to which the model writes the right answer. shuffled: with another's picture."""
-    questions, size = held_out_questions(kind, scale, count), scale.image_size
-    prefix = image_prefix(patches(model.vision))
-    return frozen.episode_accuracy(model, questions, world.to_pixels, shuffled, True, prefix, size)
+    questions = held_out_questions(kind, scale, count)
+    pages = [question.prompt for question in questions]
+    pages = prompts.swap_pictures(pages) if shuffled else pages
+    return exact_match(
+        generate_answers(model, pages, scale.image_size),
+        [question.answer for question in questions],
+    )
 
 
 def llava_report(model: LLaVA, scale: Scale, count: int = 256) -> dict[str, dict[str, float]]:
@@ -230,8 +252,7 @@ def llava_report(model: LLaVA, scale: Scale, count: int = 256) -> dict[str, dict
 def caption_report(model: LLaVA, scale: Scale, count: int = 256) -> dict[str, float]:
     """Captions of held-out scenes of one thing: share with the right noun, with the right background, beside chance."""
     pictures = scenes(scale, 0, "test", frozen.ONE_THING).scenes(range(count))
-    prefix, size = image_prefix(patches(model.vision)), scale.image_size
-    captions = frozen.generate_captions(model, pictures, world.to_pixels, prefix, size, start="")
+    captions = generate_answers(model, [(picture,) for picture in pictures], scale.image_size)
     return noun_and_background_accuracy(captions, pictures)
 
 
