@@ -278,7 +278,7 @@ Markdown(published("blip-video-qa").markdown())
 # %% [markdown]
 # ## The paper beside ours
 #
-# Reduced-scale twins (`python -m benchmarks.replicate_blip`): CapFilt (Table 1), how captions are written (Table 2), what else can be asked (Section 5). Every row with 2 in 5 of the steps of lesson 08's model, several seeds where there was time (the ± says how many). Compare *directions*; **no** is an answer, too.
+# Reduced-scale twins (`python -m benchmarks.replicate_blip`): CapFilt (Table 1), how captions are written (Table 2), what else can be asked (Section 5). Every row with 2 in 5 of the steps of lesson 08's model (two pictures: from that model itself, tuned for as many; from the shorter training they weren't learnt), several seeds where there was time (the ± says how many). Compare *directions*; **no** is an answer, too.
 
 # %%
 kept = evaluation.load_results("replicate_blip")
@@ -404,7 +404,7 @@ Markdown(
 # %% [markdown]
 # **What cleaning is worth here.** The filter throws out half of the web's captions: nearly all of the noise (three in ten), and with it two in ten that were right. Less, but clean, is worth far more than all of it. The captioner adds next to nothing to that: nine of its ten nucleus captions state something false, nearly always a thing that is not there: at p = 0.9 it draws nouns that it hardly believes in, and of two things it can mostly not name both (beam search guesses less: five or six in ten are false). What neither of the two sees can't be cleaned either: of the synthetic captions that the filter keeps, a third is still wrong.
 #
-# **Why, where it says no.** *Two pictures*: after 300 steps of tuning the answer does not come from the pictures. *Dialogues*: neither does it here. Fifteen times better than chance looked like sight until the control was run: shown grey, with the caption and the question alone, the model finds as many. And a *yes* may be small: that nucleus sampling teaches better captions than beam search is a difference of 0.2 where seeds differ by 0.3.
+# **Why, where it says no.** *Dialogues*: after 300 steps of tuning the answer does not come from the picture. Fifteen times better than chance looked like sight until the control was run: shown grey, with the caption and the question alone, the model finds as many. And a *yes* may be small: that nucleus sampling teaches better captions than beam search is a difference of 0.2 where seeds differ by 0.3.
 #
 # ## Going on
 #
