@@ -1,4 +1,4 @@
-"""Notebooks in a real JupyterLab and a real browser: run; explorers moved, dragged, typed into, measured.
+"""Notebooks in a real JupyterLab and a real browser.
 
 Needs chromium and playwright.
 """
@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,23 +26,6 @@ PATIENCE = 60_000 * float(os.environ.get("VLMCOURSE_PATIENCE", 1))  # millisecon
 TOKEN = "letmein"
 NOISE = ("favicon", "webpack", "ResizeObserver")
 """What JupyterLab itself says on the console, with or without us."""
-WATCH = """([cell, patience]) => {
-  const now = () => cell.querySelector('.widget-html img')?.src, before = now();
-  let start = null;
-  const begun = () => { start ??= performance.now() };
-  for (const kind of ['keydown', 'pointerup', 'mouseup']) document.addEventListener(kind, begun, {capture: true, once: true});
-  window.answer = new Promise(done => {
-    const watch = new MutationObserver(async () => {
-      if (now() === before) return;
-      watch.disconnect();
-      await cell.querySelector('.widget-html img').decode();
-      requestAnimationFrame(() => done(performance.now() - start));
-    });
-    watch.observe(cell, {subtree: true, childList: true, attributes: true});
-    setTimeout(() => { watch.disconnect(); done(null) }, patience);
-  });
-}"""
-"""Watches for another picture in a cell; `window.answer` will be the milliseconds from the key press to the frame that shows it."""
 RAN = """() => {
   const prompts = [...document.querySelectorAll('.jp-CodeCell')].filter(one => one.querySelector('.cm-content')?.innerText.trim())
     .map(one => one.querySelector('.jp-InputPrompt').innerText);
@@ -50,7 +33,6 @@ RAN = """() => {
 }"""
 DONE = f"() => {{ const [ran, all] = ({RAN})(); return ran === all || !!document.querySelector('[data-mime-type$=\"jupyter.error\"]') }}"
 ERROR = '[data-mime-type$="jupyter.error"]'
-PICTURE = ".widget-html img"
 
 
 @contextmanager
@@ -185,82 +167,3 @@ def finished(page) -> tuple[int, int, list[str]]:
     """(cells that ran, cells with code, what cells raised)."""
     ran, all_ = page.evaluate(RAN)
     return ran, all_, [one.inner_text()[-300:] for one in page.locator(ERROR).all()]
-
-
-def explorers(page) -> dict:
-    """{name: the cell's locator} of the explorers that are on the page, by the function that the cell calls."""
-    found = {}
-    for cell in page.locator(f".jp-CodeCell:has({PICTURE})").all():
-        text = cell.locator(".jp-InputArea-editor").inner_text()
-        names = [word.split("(")[0] for word in text.replace("\n", " ").split("explorers.")[1:]]
-        if names:
-            found[[name for name in names if name != "gallery"][-1]] = cell
-    return found
-
-
-def answered(page, cell, act: Callable[[], object], patience: float = 2000) -> float | None:
-    """Milliseconds from the first key or button that `act` presses to the frame that shows another picture; None if none does."""
-    page.evaluate(WATCH, [cell.element_handle(), patience])
-    act()
-    return page.evaluate("() => window.answer")
-
-
-def pressed(page, cell, handle) -> float | None:
-    """The same for an arrow key on a slider: to the right, at its end back to the left."""
-    at, most = (float(handle.get_attribute(f"aria-value{name}")) for name in ("now", "max"))
-    handle.focus()
-    return answered(
-        page, cell, lambda: page.keyboard.press("ArrowRight" if at < most else "ArrowLeft")
-    )
-
-
-def dragged(page, cell, handle) -> float | None:
-    """The same for the mouse, from letting go: the handle is taken to the middle of its slider, or away from it."""
-    handle.scroll_into_view_if_needed()
-    box, rail = (
-        handle.bounding_box(),
-        handle.locator("xpath=ancestor::*[contains(@class, 'noUi-base')]").bounding_box(),
-    )
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    page.mouse.down()
-    middle = rail["x"] + rail["width"] / 2
-    there = (
-        middle
-        if abs(box["x"] + box["width"] / 2 - middle) > rail["width"] / 5
-        else rail["x"] + rail["width"] - 2
-    )
-    page.mouse.move(there, box["y"] + box["height"] / 2, steps=5)
-    return answered(page, cell, page.mouse.up)
-
-
-def sliders(cell) -> list[tuple[str, object]]:
-    """(description, handle) of each slider of a cell that is seen."""
-    return [
-        (one.locator(".widget-label").first.inner_text(), one.locator(".noUi-handle").first)
-        for one in cell.locator(".widget-slider").all()
-        if one.is_visible()
-    ]
-
-
-def views(page, cell) -> Iterator[str]:
-    """Switches a cell's explorer to each of its views, and says which; '' where there is only one."""
-    buttons = cell.locator(".widget-toggle-buttons button").all()
-    for button in buttons:
-        if "mod-active" not in (button.get_attribute("class") or ""):
-            answered(page, cell, button.click)
-        yield button.inner_text().strip()
-    if not buttons:
-        yield ""
-
-
-def measured(moves: int = 7) -> dict[str, dict[str, list[float]]]:
-    """{explorer: {slider: milliseconds to a new picture, of each of some moves after a first one that isn't counted}}."""
-    found: dict[str, dict[str, list[float]]] = {}
-    with opened() as page:
-        for name, cell in explorers(page).items():
-            for view in views(page, cell):
-                for label, handle in sliders(cell):
-                    times = [pressed(page, cell, handle) for _ in range(moves + 1)][1:]
-                    if kept := [ms for ms in times if ms is not None]:
-                        found.setdefault(name, {})[f"{label}, {view}" if view else label] = kept
-    return found

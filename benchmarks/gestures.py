@@ -1,11 +1,13 @@
-"""What a person does with each explorer, and how long the browser takes to answer: python -m benchmarks.gestures
+"""What a person does with each explorer, and how long the answer takes: python -m benchmarks.gestures [--jupyterlab]
 
 Each gesture of GESTURES is made on a page without a kernel, with the data that the notebook keeps; measured is the time from the
-event to the next frame after the explorer has changed. Kept in benchmarks/results/gestures.json.
+event to the next frame after the explorer has changed. With --jupyterlab also those of KERNEL_GESTURES, which ask a model, in the
+notebook in JupyterLab: from the event to the last change of the explorer. Kept in benchmarks/results/gestures.json.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -14,25 +16,35 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
+from benchmarks import browser
 from benchmarks.browser import CHROMIUM, ROOT
 from vlmcourse.evaluation import save_results
 from vlmcourse.widgets.explorer import MIME, static_html
 
-LIMIT = 50
-"""Milliseconds that an answer without a kernel may take."""
-WATCH = """(explorer, patience) => {
+LIMIT, KERNEL_LIMIT, QUIET = 50, 300, 1500
+"""Milliseconds that an answer may take without a kernel, and with one; and after which nothing more is expected of a kernel."""
+WATCH = """(explorer, [patience, quiet]) => {
   let start = 0;
   const begun = () => { start = performance.now(); };
   const kinds = ['keydown', 'pointermove', 'pointerover', 'pointerout', 'pointerdown', 'click', 'input', 'change'];
   for (const kind of kinds) addEventListener(kind, begun, true);
   window.answer = new Promise(done => {
     const end = value => { watch.disconnect(); kinds.forEach(kind => removeEventListener(kind, begun, true)); done(value); };
-    const watch = new MutationObserver(() => { const at = start; if (!at) return; watch.disconnect(); requestAnimationFrame(() => end(performance.now() - at)); });
+    let last;
+    const watch = new MutationObserver(() => {
+      const at = start;
+      if (!at) return;
+      if (!quiet) { watch.disconnect(); requestAnimationFrame(() => end(performance.now() - at)); return; }
+      const changed = performance.now() - at;
+      clearTimeout(last);
+      last = setTimeout(() => end(changed), quiet);
+    });
     watch.observe(explorer.querySelector('.stage'), {subtree: true, childList: true, attributes: true, characterData: true});
     setTimeout(() => end(null), patience);
   });
 }"""
-"""`window.answer` will be the milliseconds from the event that changes the explorer to the next frame, null if it never does."""
+"""`window.answer` will be the milliseconds from the event that changes the explorer to the next frame, or, if it shall be `quiet`
+for some milliseconds, to its last change; null if it never changes."""
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>explorer</title><style>@media (prefers-color-scheme: dark) {{ body {{ background: #14181e; color: #dddddd; }} }}</style></head>
 <body><main><h1>explorer</h1>{}</main></body></html>"""
@@ -140,7 +152,7 @@ GESTURES: dict[str, dict[str, Gesture]] = {
         "step by arrow key": key("[role=application]", "ArrowLeft"),
         "step by slider": key("input[type=range]", "ArrowRight"),
         "close all gates": press("Close all gates"),
-        "drag a gate": drag("[data-gate='4'] circle", -40),
+        "drag a gate": drag("[data-gate='1'] circle", -40),
         "gate by arrow key": key("[role=application] >> nth=2", "ArrowRight"),
         "all gates by slider": write("all gates times", "15"),
         "click a picture": click("[data-picture='2']"),
@@ -185,6 +197,45 @@ GESTURES: dict[str, dict[str, Gesture]] = {
 }
 """{module: {what is done: how}}, in this order."""
 
+KERNEL_GESTURES: dict[str, dict[str, Gesture]] = {
+    "sampling": {"another prompt": write("or your own", "a picture of a dog")},
+    "clip": {
+        "a class that is no noun": lambda explorer: (
+            press("classes")(explorer),
+            explorer.get_by_label("add classes").fill("animal"),
+            explorer.get_by_label("add classes").press("Enter"),
+        )
+    },
+    "attention": {"another text": write("text", "a picture of a dog")},
+    "gates": {
+        "drag a gate": lambda explorer: (
+            press("what it says")(explorer),
+            drag("[data-gate='0'] circle", 60)(explorer),
+        ),
+        "drag another gate": drag("[data-gate='1'] circle", -60),
+        "another text": write("text", "this is a"),
+    },
+    "few_shot": {
+        "a third example": drop("[data-picture='4']", "[data-place='2']"),
+        "add a thing": lambda explorer: (
+            explorer.get_by_label("another picture of").fill("owl"),
+            explorer.get_by_label("another picture of").press("Enter"),
+        ),
+        "ask about it": drop("[data-picture='6']", "[data-place='4']"),
+        "another name": choose("name in example 1", "wug"),
+    },
+    "scene": {
+        "drag a thing": drag("[data-thing='0']", 30, 30),
+        "drag a corner": drag("[data-handle]", 20, 20),
+        "add a thing": lambda explorer: (
+            explorer.get_by_label("add a thing").fill("owl"),
+            explorer.get_by_label("add a thing").press("Enter"),
+        ),
+        "another text": write("ask", "this is a"),
+    },
+}
+"""The same of what needs a kernel, made after all GESTURES."""
+
 
 def kept() -> dict[str, dict]:
     """What the explorers' notebook keeps of each: {module: {"module", "data", "description"}}."""
@@ -222,9 +273,12 @@ def explorer_page(chromium, module: str, data: dict | None = None, **context) ->
             opened.close()
 
 
-def reaction(explorer, act: Gesture, patience: float = 3000) -> float | None:
-    """Milliseconds from the event of `act` that changes the explorer to the next frame; None if nothing changes."""
-    explorer.evaluate(WATCH, patience)
+def reaction(explorer, act: Gesture, patience: float = 3000, quiet: float = 0) -> float | None:
+    """Milliseconds from the event of `act` that changes the explorer to the next frame; None if nothing changes.
+
+    quiet  to the last change before so many milliseconds without any
+    """
+    explorer.evaluate(WATCH, [patience + quiet, quiet])
     act(explorer)
     return explorer.page.evaluate("() => window.answer")
 
@@ -247,24 +301,52 @@ def measured(rounds: int = 5) -> dict[str, dict[str, list[float]]]:
     return found
 
 
+def measured_in_jupyterlab() -> dict[str, dict[str, list[float]]]:
+    """{explorer: {gesture: milliseconds}} of what asks the kernel."""
+    found: dict[str, dict[str, list[float]]] = {}
+    with browser.opened() as page:
+        for module, gestures in KERNEL_GESTURES.items():
+            explorer = page.locator(f".explorer[data-module={module}]")
+            for name, act in gestures.items():
+                ms = reaction(explorer, act, quiet=QUIET)
+                if ms is not None:
+                    found.setdefault(module, {})[name] = [ms]
+    return found
+
+
 def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--jupyterlab", action="store_true", help="what asks a model, too")
+    given = options.parse_args()
+    load = os.getloadavg()[0]  # what else runs
+    places = {"page": measured(), "kernel": measured_in_jupyterlab() if given.jupyterlab else {}}
     rows = []
-    for module, gestures in measured().items():
-        for name, times in gestures.items():
-            rows.append(
-                {
-                    "explorer": module,
-                    "gesture": name,
-                    "median ms": median(times),
-                    "largest ms": max(times),
-                    "times": len(times),
-                }
-            )
-            print(
-                f"{module:12} {name:24} median {median(times):5.0f} ms, largest {max(times):5.0f}"
-            )
-    load = os.getloadavg()[0]
-    print(save_results("gestures", rows, limit_ms=LIMIT, cores=os.cpu_count(), load=round(load, 1)))
+    for where, explorers in places.items():
+        for module, gestures in explorers.items():
+            for name, times in gestures.items():
+                rows.append(
+                    {
+                        "explorer": module,
+                        "where": where,
+                        "gesture": name,
+                        "median ms": median(times),
+                        "largest ms": max(times),
+                        "times": len(times),
+                    }
+                )
+                print(
+                    f"{module:12} {where:7} {name:32} median {median(times):5.0f} ms, largest {max(times):5.0f}"
+                )
+    print(
+        save_results(
+            "gestures",
+            rows,
+            limit_ms=LIMIT,
+            kernel_limit_ms=KERNEL_LIMIT,
+            cores=os.cpu_count(),
+            load=round(load, 1),
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -28,6 +28,10 @@ def test_every_explorer_answers_in_jupyterlab_and_the_console_is_silent(monkeypa
             explorer = page.locator(f".explorer[data-module={module}]")
             for name, act in acts.items():
                 assert gestures.reaction(explorer, act) is not None, f"{module}: {name}"
+            for name, act in gestures.KERNEL_GESTURES.get(module, {}).items():
+                ms = gestures.reaction(explorer, act, quiet=gestures.QUIET)
+                said = explorer.locator(".message").all_inner_texts()
+                assert ms is not None and not any(said), f"{module}: {name}: {said}"
         assert browser.finished(page)[2] == page.said == []
 
 

@@ -53,31 +53,22 @@ def log_slider(description: str, value: float):
     )
 
 
-def option_slider(description: str, options: Sequence, value: object):
-    """A slider over options, or over (label, value)."""
-    import ipywidgets
-
-    return ipywidgets.SelectionSlider(
-        options=options, value=value, description=description, continuous_update=False
-    )
-
-
-def dropdown(description: str, options: Sequence, value: object = None, layout: dict = NARROW):
+def dropdown(description: str, options: Sequence, value: object = None):
     """A choice of one of the options, the first if no value is given."""
     import ipywidgets
 
     chosen = {} if value is None else {"value": value}
-    return ipywidgets.Dropdown(options=options, description=description, layout=layout, **chosen)
+    return ipywidgets.Dropdown(options=options, description=description, layout=NARROW, **chosen)
 
 
-def text_field(description: str, value: str, suggestions: Sequence[str] = (), layout: dict = WIDE):
+def text_field(description: str, value: str, suggestions: Sequence[str] = ()):
     """A line of text; suggestions: texts that can be chosen, too."""
     import ipywidgets
 
     options = {"options": list(suggestions)} if suggestions else {}
     kind = ipywidgets.Combobox if suggestions else ipywidgets.Text
     return kind(
-        value=value, description=description, continuous_update=False, layout=layout, **options
+        value=value, description=description, continuous_update=False, layout=WIDE, **options
     )
 
 
@@ -114,21 +105,6 @@ def controls(widgets: Sequence) -> list:
     ]
 
 
-def set_options(field, options: Sequence[tuple[str, object]]) -> None:
-    """Gives a choice other options, (label, value), and keeps its value; the last option's, if that is gone."""
-    options = tuple(options)
-    if field.options != options:
-        before = field.value
-        field.options = options
-        field.value = before if before in [value for _, value in options] else options[-1][1]
-
-
-def show_only(fields: Sequence, wanted: Sequence) -> None:
-    """Hides the fields that are not wanted: one that changes nothing would only puzzle."""
-    for field in fields:
-        field.layout.display = None if field in wanted else "none"
-
-
 @contextmanager
 def without_garbage_collection() -> Iterator[None]:
     """No garbage is collected in here: among a trained model's objects that takes half a second. It is done afterwards."""
@@ -142,14 +118,11 @@ def without_garbage_collection() -> Iterator[None]:
             gc.collect(0)
 
 
-def interactive(
-    fields: Sequence, draw: Callable, prepare: Callable[[], None] = lambda: None
-) -> None:
+def interactive(fields: Sequence, draw: Callable) -> None:
     """Displays fields over a picture that is drawn anew when one of them changes; the first stays without a kernel.
 
-    fields   widgets, or boxes of them
-    draw     () -> Figure, or plots.stack_figures of several, with a description; a ValueError that it raises is shown instead
-    prepare  called before: it may `set_options`, or `show_only` the fields that matter
+    fields  widgets, or boxes of them
+    draw    () -> Figure, or plots.stack_figures of several, with a description; a ValueError that it raises is shown instead
     """
     import ipywidgets
 
@@ -157,26 +130,16 @@ def interactive(
 
     # An Image widget has no alternative text, so the picture is an element of HTML that has one.
     picture, message = ipywidgets.HTML(), ipywidgets.HTML()
-    live = [
-        field
-        for field in controls(fields)
-        if hasattr(field, "value") and not isinstance(field, ipywidgets.Play)
-    ]
-    last, static, preparing = [], {}, []
+    live = [field for field in controls(fields) if hasattr(field, "value")]
+    last, static = [], {}
 
     def redraw() -> None:
-        if preparing or [field.value for field in live] == last:
+        if [field.value for field in live] == last:
             return  # a field that set another one, which drew already
+        last[:] = [field.value for field in live]
         try:
-            preparing.append(True)
-            try:
-                prepare()
-            finally:
-                preparing.clear()
-            last[:] = [field.value for field in live]
             figure = draw()
         except ValueError as error:
-            last[:] = [field.value for field in live]
             message.value = f'<b role="alert">{html.escape(str(error), quote=False)}</b>'
             return
         image, description = png(figure, small=not static), figure.description
