@@ -53,7 +53,12 @@ Gesture = Callable[[object], object]
 
 
 def hover(selector: str) -> Gesture:
-    return lambda explorer: explorer.locator(selector).first.hover(force=True)
+    def act(explorer) -> None:
+        explorer.locator(selector).first.scroll_into_view_if_needed()
+        explorer.page.wait_for_timeout(100)  # where it scrolled under the pointer it is drawn anew
+        explorer.locator(selector).first.hover(force=True)
+
+    return act
 
 
 def click(selector: str) -> Gesture:
@@ -97,6 +102,7 @@ def drop(selector: str, target: str) -> Gesture:
 
     def act(explorer) -> None:
         mouse, places = explorer.page.mouse, []
+        explorer.locator(target).first.scroll_into_view_if_needed()
         for one in (selector, target):
             box = explorer.locator(one).first.bounding_box()
             places.append((box["x"] + box["width"] / 2, box["y"] + box["height"] / 2))
@@ -183,7 +189,7 @@ GESTURES: dict[str, dict[str, Gesture]] = {
     "attention": {
         "hover a word": hover("[data-row='1']"),
         "word by arrow key": key("[role=application]:has(.word)", "ArrowRight"),
-        "hover a patch": hover("[data-patch='5']"),
+        "hover a patch": hover("[data-patch='3']"),
         "hover a head": hover("[data-layer='0'][data-head='0']"),
         "click a picture": click("[data-picture='3']"),
         "another model": click("button[aria-pressed=false]"),
