@@ -152,7 +152,7 @@ quiz("blip2.zero_queries")
 # - **Bi-directional**: all attend to all.
 # - **Multimodal causal**: queries attend to queries. A token of the text attends to all queries, to itself and to earlier tokens.
 #
-# In BLIP the three roles had different weights for self-attention. Here all three share every weight.
+# In BLIP the decoder had a self-attention of its own. Here all three objectives share every weight.
 
 # %% [markdown]
 # ### Exercise 2 · Three masks
@@ -541,7 +541,7 @@ print("the same losses as the package's:", all(gap < 1e-3 for gap in gaps.values
 # %% [markdown]
 # ## 6. What stage 1 has learnt
 #
-# Retrieval uses ITC alone, or ITC to choose 16 candidates and ITM to order them, as in lesson 08. The pictures are held-out: no training picture shows these things on these backgrounds.
+# Retrieval uses ITC alone, or ITC to choose 16 candidates and ITM to order them, as in lesson 08. The score is R@1: how often the right one comes first. The pictures are held-out: no training picture shows these things on these backgrounds.
 
 # %%
 report = stage1_report(first, scale.image_size, count)
@@ -660,7 +660,7 @@ plots.show(
 Markdown(tables.study_table())
 
 # %% [markdown]
-# Read the two columns in the middle together. If several queries win but their vectors have a cosine near 1, they are copies: they take turns and say the same. That removes the symptom, not the cause. Using many queries is no aim in itself; it would become one where a single vector is too small for what has to be said. "Within noise", "higher" and "lower" follow the course's rule (section "The paper beside ours").
+# Read *effective number* and *cosine between queries* together. If several queries win but their vectors have a cosine near 1, they are copies: they take turns and say the same. That removes the symptom, not the cause. Using many queries is no aim in itself; it would become one where a single vector is too small for what has to be said. "Within noise", "higher" and "lower" follow the course's rule (section "The paper beside ours").
 #
 # The paper doesn't report how often each of its 32 queries wins. It notes another use of their number: 32 vectors of width 768 are far fewer numbers than the encoder's 257 features of width 1,024. That forces the queries to select, and makes stage 2 cheap.
 #
@@ -791,7 +791,7 @@ package, own = measures.stage2_losses(second, batch, insert_prefix, prefix_loss)
 print("the same loss as the package's:", abs(package - own) < 1e-3)
 
 # %% [markdown]
-# Now stage 2 of *your* Q-Former, before the shipped language model. It learns captions such as "cat blue ." of the same twelve things. Two runs with equal data and steps: one begins with the Q-Former of section 5, the other with an untrained one. The paper's Figure 5 makes this comparison. **The next cell takes 10 to 30 seconds on free cores.**
+# Now stage 2 of *your* Q-Former, before the shipped language model. It learns captions such as "cat blue ." of the same twelve things; as in lesson 07, a full stop stands between prefix and caption. One more thing is the course's: the projection starts near the mean embedding of nouns and backgrounds, the paper's at random. Two runs with equal data and steps: one begins with the Q-Former of section 5, the other with an untrained one. The paper's Figure 5 makes this comparison. **The next cell takes 10 to 30 seconds on free cores.**
 
 # %%
 parts |= {"insert_prefix": insert_prefix, "prefix_loss": prefix_loss}
@@ -826,8 +826,9 @@ drawn, answers = figures.answer_bars(second, language_model, count)
 plots.show(
     drawn,
     f"Figure 13. The shipped BLIP-2 on {count} questions of each kind about held-out pictures: "
-    "with its picture, a blank one, another question's, and the right words instead. What to "
-    "see: compare its picture with both controls, and with right words.",
+    "with its picture, a blank one, another question's, and the right words instead. Black marks: "
+    "guessing among all answers of the kind. What to see: compare its picture with both controls, "
+    "and with right words.",
 )
 Markdown(measures.about_answers(answers))
 
@@ -842,9 +843,9 @@ drawn, alone, everyone = figures.query_bars(second, scenes)
 plots.show(
     drawn,
     f"Figure 14. Right nouns after 'a picture of a' (or 'an'), {len(scenes)} held-out pictures, "
-    f"with one query alone in the prompt or with this one left out. All queries: {everyone:.2f}. "
-    "What to see: how many queries name the thing alone, and which one is missed when it is "
-    "left out.",
+    "with one query alone in the prompt or with this one left out. All queries: "
+    f"{everyone:.2f}; guessing: 1 in {len(world.nouns())}. What to see: how many queries name the "
+    "thing alone, and which one is missed when it is left out.",
 )
 
 # %%

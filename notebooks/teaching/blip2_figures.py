@@ -11,6 +11,7 @@ from torch import Tensor
 from teaching.blip2_measures import nouns_after, rendered
 from teaching.blip2_model import BATCH
 from teaching.blip_figures import BLIND_MATCH
+from teaching.frozen_figures import with_chance
 from vlmcourse import evaluation, introspection, plots, world
 from vlmcourse.papers.blip2 import BLIP2, Stage1
 from vlmcourse.papers.qformer import QFormer
@@ -133,7 +134,7 @@ def stage2_curves(histories: Mapping[str, Sequence[Step]]):
 
 def answer_bars(model: BLIP2, language_model: LanguageModel, count: int):
     """Answers to questions about held-out pictures, with controls and with right words in place of the picture."""
-    size, groups = model.vision.image_size, {}
+    size, groups, chances = model.vision.image_size, {}, {}
     for kind in KINDS:
         episodes = frozen.vqa_episodes(kind, 0, count)
         groups[kind] = {
@@ -142,7 +143,9 @@ def answer_bars(model: BLIP2, language_model: LanguageModel, count: int):
             "another's": recipe.question_accuracy(model, size, kind, count, shuffled=True),
             "right words": frozen.text_only_accuracy(language_model, episodes),
         }
-    return plots.bars(groups, "right answers (share)", sideways=True, highest=1), groups
+        chances[kind] = dict.fromkeys(groups[kind], 1 / len(episodes[0].choices))
+    drawn = plots.bars(groups, "right answers (share)", sideways=True, highest=1, form=".2f")
+    return with_chance(drawn, chances), groups
 
 
 def query_bars(model: BLIP2, scenes: Sequence[world.Scene]):

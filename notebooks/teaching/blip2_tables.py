@@ -120,7 +120,7 @@ ENOUGH = "our image encoder already tells the nouns of this world (lesson 02), s
 CLAIMS = (
     Claim(
         "stage 1 helps: captions name the thing",
-        "Fig. 5 (VQA), no captions",
+        "Fig. 5 has VQA alone",
         "right nouns (share)",
         lambda: measured(BOTH, "captions", "noun"),
         lambda: measured(ALONE, "captions", "noun"),
