@@ -2,10 +2,11 @@
 
 README.md            the table of lessons, from the heads of notebooks/masters/
 docs/ARCHITECTURE.md the tree of packages, from the first line of each package's docstring
-docs/RESULTS.md      the lecture's directions with our verdicts, from benchmarks/results/
+docs/RESULTS.md      the lecture's directions with our verdicts, and times of training, from benchmarks/results/
 """
 
 import ast
+import json
 import re
 import sys
 from pathlib import Path
@@ -52,10 +53,23 @@ def verdicts(root: Path = ROOT) -> str:
     return as_markdown(directions())
 
 
+def training_times(root: Path = ROOT) -> str:
+    """A row for each stage that ships: its steps, seconds of a step, minutes in all."""
+    path = root / "benchmarks" / "results" / "training_times.json"
+    stages = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    rows = ["| stage | steps | seconds a step | minutes |", "|---|---|---|---|"]
+    rows += [
+        f"| {stage['row']} | {stage['steps']:,} | {stage['step']:.2f} | {stage['minutes']:.1f} |"
+        for stage in stages
+    ]
+    together = sum(stage["minutes"] for stage in stages)
+    return "\n".join([*rows, f"| together | | | {together:.0f} |"])
+
+
 MADE = {
     "README.md": {"lessons": lesson_table},
     "docs/ARCHITECTURE.md": {"packages": package_tree},
-    "docs/RESULTS.md": {"directions": verdicts},
+    "docs/RESULTS.md": {"directions": verdicts, "times": training_times},
 }
 
 
