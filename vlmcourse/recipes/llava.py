@@ -2,8 +2,8 @@
 
 Feature alignment trains the projector on captions. Instruction tuning goes on with the projector and the layers of the
 language model, on dialogues about scenes. The world is smaller, every fourth noun: each stage takes minutes of one core, and
-with all nouns they were not enough to name a thing. They are still not enough for where, how many, position and compare: those
-answers are no better than with another picture. The tower's features are computed once for each scene and cached.
+with all nouns, 200 steps of alignment named a fifth of held-out things. They are not enough for where, how many, position and
+compare: those answers are no better than with another picture. The tower's features are computed once for each scene and cached.
 """
 
 from __future__ import annotations
