@@ -18,6 +18,8 @@ MARK = ".site"
 FORMULA = re.compile(
     r"(```.*?```|`[^`\n]*`)|\$\$(.+?)\$\$|(?<![\\$\w])\$([^$\n]*[^$\n\s])\$(?![\w$])", re.S
 )
+FOLD = '<summary><span class="toctree-toggle"'
+"""The theme's arrow beside a page of the side bar that has pages below it: no screen reader says what it is."""
 FROM_ELSEWHERE = ("mathjax_url", "require_js_url", "jquery_url", "mermaid_js_url")
 
 
@@ -46,7 +48,17 @@ def build(root: Path, out: Path) -> list[Path]:
         said = said.replace(f"{pages}/", "") or (done.stderr if done.returncode else "")
     if said:
         raise ValueError(f"the site was built with warnings:\n{said}")
+    name_folds(out)
     return [path for path in out.rglob("*") if path.is_file()]
+
+
+def name_folds(out: Path) -> None:
+    """The arrows of the side bar get a name that screen readers say."""
+    named = FOLD.replace("<summary>", '<summary aria-label="pages below">')
+    for path in out.rglob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        if FOLD in text:
+            path.write_text(text.replace(FOLD, named), encoding="utf-8")
 
 
 def _with_mathml(text: str) -> str:

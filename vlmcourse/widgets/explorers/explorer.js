@@ -41,7 +41,6 @@ const CSS = `
 .explorer output { min-width: 3em; font-variant-numeric: tabular-nums; }
 .explorer :focus-visible { outline: 3px solid var(--orange); outline-offset: 2px; border-radius: 4px; }
 .explorer .columns { display: flex; flex-wrap: wrap; gap: 14px 28px; align-items: flex-start; }
-.explorer h4 { font-size: 13px; font-weight: 600; margin: 0 0 4px; padding: 0; color: var(--ink); }
 .explorer p { margin: 6px 0; max-width: 46rem; }
 .explorer .message { font-weight: 600; color: var(--red); }
 .explorer .good { font-weight: 600; color: var(--green); }

@@ -190,7 +190,7 @@ export default {
       const kinds = blocks(table, size), side = 44, name = { all: "full", rule: "rule", skip: "skip" };
       const counts = (kind) => kinds.flat().filter((one) => one === kind).length;
       const block_words = `In blocks of ${size} by ${size}: ${counts("skip")} skipped, ${counts("rule")} computed with the rule, ${counts("all")} without.`;
-      block.replaceChildren(html("h4", {}, "In FlexAttention's blocks"),
+      block.replaceChildren(html("p", {}, html("strong", {}, "In FlexAttention's blocks")),
         svg("svg", { width: kinds[0].length * side + 2, height: kinds.length * side + 4, role: "img", "aria-label": block_words }, kinds.map((row, r) => row.map((kind, c) =>
           svg("g", { "data-block": `${r},${c}`, transform: `translate(${c * side} ${r * side})` },
             svg("rect", { x: 1, y: 1, width: side - 3, height: side - 3, rx: 4, fill: { all: "var(--blue)", rule: "var(--sky)", skip: "var(--pale)" }[kind], stroke: "var(--line)" }),
