@@ -12,7 +12,7 @@
 # | | |
 # |---|---|
 # | Prerequisites | lesson 01 (masks), lesson 05 (perplexity), lesson 07 (vectors among words, frozen language model), lesson 08 (ITC, ITM, hard negatives, label smoothing) |
-# | Time | about 130 minutes to work through (two sittings); Run All takes about 80 seconds on two free cores |
+# | Time | about 130 minutes to work through (two sittings); Run All takes about 45 seconds on two free cores |
 # | Papers | *BLIP-2: Bootstrapping Language-Image Pre-training with Frozen Image Encoders and Large Language Models*, Li et al. 2023, [arXiv 2301.12597](https://arxiv.org/abs/2301.12597) |
 #
 # BLIP (lessons 08 and 09) searches, checks and writes, but it trains all its parts, the image encoder too. Frozen (lesson 07) keeps a language model as it is, and trains an image encoder from captions alone. BLIP-2 keeps **both** models frozen: an image encoder that has learnt to see, and a language model that has learnt to write. It trains only a small transformer between them, the **Querying Transformer** or **Q-Former**.
@@ -497,7 +497,7 @@ itg_loss = check("blip2.itg_loss", itg_loss)
 # %% [markdown]
 # ## 5. Train stage 1
 #
-# Stage 1's loss is the sum of the three. `blip2_model.build` makes a small Q-Former from your functions: four queries, two layers, width 64. Its pictures show one of twelve things. The image encoder never changes, so it reads each picture once, and its features are kept. **The next cell takes 15 to 30 seconds on free cores, and longer on busy ones.** Its curve is the sum of the three losses.
+# Stage 1's loss is the sum of the three. `blip2_model.build` makes a small Q-Former from your functions: four queries, two layers, width 64. Its pictures show one of twelve things. The image encoder never changes, so it reads each picture once, and its features are kept. **The next cell takes 10 to 20 seconds on free cores, and longer on busy ones.** Its curve is the sum of the three losses.
 
 # %%
 parts = {
@@ -791,7 +791,7 @@ package, own = measures.stage2_losses(second, batch, insert_prefix, prefix_loss)
 print("the same loss as the package's:", abs(package - own) < 1e-3)
 
 # %% [markdown]
-# Now stage 2 of *your* Q-Former, before the shipped language model. It learns captions such as "cat blue ." of the same twelve things; as in lesson 07, a full stop stands between prefix and caption. One more thing is the course's: the projection starts near the mean embedding of nouns and backgrounds, the paper's at random. Two runs with equal data and steps: one begins with the Q-Former of section 5, the other with an untrained one. The paper's Figure 5 makes this comparison. **The next cell takes 10 to 30 seconds on free cores.**
+# Now stage 2 of *your* Q-Former, before the shipped language model. It learns captions such as "cat blue ." of the same twelve things; as in lesson 07, a full stop stands between prefix and caption. One more thing is the course's: the projection starts near the mean embedding of nouns and backgrounds, the paper's at random. Two runs with equal data and steps: one begins with the Q-Former of section 5, the other with an untrained one. The paper's Figure 5 makes this comparison. **The next cell takes 5 to 15 seconds on free cores.**
 
 # %%
 parts |= {"insert_prefix": insert_prefix, "prefix_loss": prefix_loss}

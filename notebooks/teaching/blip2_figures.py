@@ -145,6 +145,10 @@ def answer_bars(model: BLIP2, language_model: LanguageModel, count: int):
         }
         chances[kind] = dict.fromkeys(groups[kind], 1 / len(episodes[0].choices))
     drawn = plots.bars(groups, "right answers (share)", sideways=True, highest=1, form=".2f")
+    for number in drawn.axes[0].texts:  # those that would stand under a mark of chance
+        value, row = number.xy
+        if 0 <= next(iter(chances[KINDS[round(row)]].values())) - value < 0.06:
+            number.xyann = (20, 0)
     return with_chance(drawn, chances), groups
 
 
