@@ -284,6 +284,7 @@ def reaction(explorer, act: Gesture, patience: float = 3000, quiet: float = 0) -
 
     quiet  to the last change before so many milliseconds without any
     """
+    explorer.page.wait_for_timeout(100)  # what the gesture before it drew is not counted
     explorer.evaluate(WATCH, [patience + quiet, quiet])
     act(explorer)
     return explorer.page.evaluate("() => window.answer")
