@@ -263,8 +263,10 @@ def test_a_tree_holds_the_model_s_probabilities_and_all_that_beam_search_reads()
         expected = model(ids)[0, -1].softmax(-1)
     (node,) = sampling.continuations(model, "a picture of a", [["cat"]])
     assert node["probabilities"] == pytest.approx(expected.topk(12).values.tolist(), abs=1e-5)
-    assert sum(node["probabilities"]) + node["rest"][0] == pytest.approx(1, abs=1e-4)
-    assert node["rest"][1] == len(expected) - 12
+    assert sum(node["probabilities"]) + node["rest"] == pytest.approx(1, abs=1e-4)
+    assert len(sampling.vocabulary()) == len(node["others"]) == len(expected)
+    levels = torch.tensor([sampling.LEVELS.index(one) for one in node["others"]])
+    assert torch.allclose(levels / 4, -expected.log(), atol=0.126)
     greedy = [tree[""]["words"][0]]
     while len(greedy) < 3:
         greedy.append(tree[" ".join(greedy)]["words"][0])  # one beam: saved for certain

@@ -3,8 +3,10 @@
 Needs chromium (apt-get install chromium) and playwright (pip install playwright); without them these tests are skipped.
 """
 
+import base64
 import importlib.util
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,7 +18,7 @@ from vlmcourse.parts.generation import beam_search  # noqa: E402
 from vlmcourse.parts.layers import TanhGate  # noqa: E402
 from vlmcourse.parts.masks import phi  # noqa: E402
 from vlmcourse.widgets import explorers, interactive  # noqa: E402
-from vlmcourse.widgets.explorer import MIME, source  # noqa: E402
+from vlmcourse.widgets.explorer import MIME, picture_address, source  # noqa: E402
 from vlmcourse.widgets.explorers import few_shot, gates, masks, sampling, scene  # noqa: E402
 from vlmcourse.world import tokenizer  # noqa: E402
 from vlmcourse.world.interleaved import END_OF_CHUNK, IMAGE_TEXT  # noqa: E402
@@ -132,7 +134,7 @@ def test_a_lie_is_found_by_changing_keys(chromium):
 
 def test_the_browser_decodes_as_the_course_does(chromium):
     generator = torch.Generator().manual_seed(0)
-    table = 2 * torch.randn(470, 470, generator=generator)
+    table = 2 * torch.randn(468, 468, generator=generator)
     table[:, tokenizer.EOS] += 3
 
     def model(ids, cache=None):
@@ -140,7 +142,8 @@ def test_the_browser_decodes_as_the_course_does(chromium):
 
     start, convert = tokenizer.encode(["a cat"])[:, :-1], tokenizer.world_tokenizer()
     trees = {"a cat": sampling.tree(model, "a cat", 100)}
-    data = {"trees": trees, "end": convert.convert_ids_to_tokens([tokenizer.EOS])[0], "beams": 4}
+    words = sampling.vocabulary()
+    data = {"trees": trees, "end": words[tokenizer.EOS], "vocabulary": words, "beams": 4}
     with gestures.explorer_page(chromium, "sampling", data) as page:
         for beams in range(1, 5):
             gestures.press("beam search")(page.locator(".explorer"))
@@ -157,6 +160,24 @@ def test_the_browser_decodes_as_the_course_does(chromium):
         gestures.press("Step")(page.locator(".explorer"))
         assert page.locator("[data-kind=kept], [data-kind=taken]").count() <= 2
         assert page.locator(".explorer strong").inner_text() == trees["a cat"][""]["words"][0]
+
+
+def test_words_are_drawn_from_all_and_a_branch_that_is_not_saved_is_said(chromium):
+    words = sampling.vocabulary()
+    with gestures.explorer_page(chromium, "sampling") as page:
+        root = page.locator(".explorer")
+        page.get_by_label("p", exact=True).fill("1")
+        page.get_by_label("temperature", exact=True).fill("3")
+        drawn = []
+        for _ in range(30):
+            gestures.press("Start again")(root)
+            gestures.press("Step")(root)
+            drawn.append(page.locator("[data-kind=taken]").first.get_attribute("data-path"))
+            if "not saved" in root.inner_text():
+                assert page.get_by_role("button", name="Step", exact=True).is_disabled()
+        tree = gestures.kept()["sampling"]["data"]["trees"]["a picture of a cat"][""]
+        others = [word for word in drawn if word not in tree["words"]]
+        assert len(others) > 10 and set(drawn) <= set(words)
 
 
 def test_the_browser_finds_the_answer_of_each_opening(chromium, monkeypatch):
@@ -254,6 +275,46 @@ def few_shots(monkeypatch):
     return seen[0][1][MIME]["data"], answers
 
 
+@pytest.mark.parametrize(
+    "unit, levels, said",
+    [
+        ("", [0, 0, 0, 0], "it looks at no patch: all of its weight is on [CLS]"),
+        (
+            "",
+            [255, 0, 51, 0],
+            "row 1, column 1, with 50 % of the weight. All patches together: 60 %",
+        ),
+        ("", [102, 102, 102, 82], "nearly flat"),
+        ("nats", [255, 51, 51, 51], "covering row 1, column 1 costs most: 0.50 nats."),
+    ],
+)
+def test_a_map_is_told_in_shares_or_in_its_unit(chromium, unit, levels, said):
+    one = {"rows": ["cat"], "what": "test", "rest": "[CLS]", "unit": unit, "shape": [1, 1, 1, 4]}
+    one |= {"most": 0.5, "maps": base64.b64encode(bytes(levels)).decode()}
+    blank = picture_address(np.zeros((8, 8, 3), np.uint8))
+    data = {"pictures": [blank], "texts": ["a cat"], "maps": {"m": [one]}}
+    with gestures.explorer_page(chromium, "attention", data) as page:
+        assert said in page.locator(".explorer").inner_text()
+        assert page.said == []
+
+
+def test_the_trained_scale_is_shown_exactly_and_can_be_had_again(chromium):
+    with gestures.explorer_page(chromium, "clip") as page:
+        trained = gestures.kept()["clip"]["data"]["scale"]
+        said, scale = (
+            page.locator(".explorer output").first,
+            page.locator("input[type=range]").first,
+        )
+        for acts in ([], ["ArrowRight", "ArrowLeft"]):
+            for act in acts:
+                scale.press(act)
+            assert said.inner_text().startswith(f"{trained:.1f}, as trained"), acts
+        scale.press("ArrowRight")
+        assert "as trained" not in said.inner_text()
+        gestures.press("As trained")(page.locator(".explorer"))
+        assert "as trained" in said.inner_text()
+
+
 def test_the_browser_writes_the_course_s_prompts_and_finds_their_answers(chromium, few_shots):
     data, answers = few_shots
     pictures = [(one["word"], one["number"]) for one in data["pictures"]]
@@ -305,3 +366,15 @@ def test_a_finger_drags_a_picture_into_the_prompt_and_out_of_it(chromium, few_sh
         holds("empty")
         page.touchscreen.tap(*middle("[data-picture='2']"))
         holds("picture of dog")
+
+
+def test_a_shorter_text_is_drawn_while_the_pointer_rests_where_the_longer_one_was(chromium):
+    with gestures.explorer_page(chromium, "masks") as page:
+        page.locator('[data-query="6"][data-at="6"]').click()  # the pointer stays here
+        typed = page.get_by_label("text", exact=True)
+        for text, count in {"one two": 2, "one": 1, "| | |": 3}.items():
+            typed.fill(text)
+            assert page.locator("[data-may]").count() == count**2, text
+        typed.fill("a " * 16)
+        assert "16 words" in page.locator(".explorer [role=alert]").inner_text()
+        assert page.said == []

@@ -19,11 +19,14 @@ class AttentionMaps:
     """Maps (layers, heads, rows, P) over the patches of one picture.
 
     rows  names of the words or queries;  what: which quantity the maps are
+    rest  what the rest of a row's weight is on;  unit: of maps that are no shares of a weight, such as "nats"
     """
 
     rows: tuple[str, ...]
     maps: Tensor
     what: str
+    rest: str = ""
+    unit: str = ""
 
 
 def attention_weights(model: nn.Module, run: Callable[[], object]) -> dict[str, Tensor]:

@@ -37,7 +37,7 @@ explorers.mask_explorer()
 # %% [markdown]
 # ## CLIP
 #
-# Choose a picture, type classes, change the template and the scale (1 / temperature). In the matrix, point at a picture and a caption. In the last view, close the gap between pictures and captions: does it help retrieval?
+# Choose a picture, type classes, change the template and the scale (1 / temperature). In the matrix, point at a picture and a caption. In the last view, close the gap between pictures and captions: does retrieval change, does the margin?
 
 # %%
 clip = recipes.get("clip").train_or_load(scale).model
@@ -48,7 +48,7 @@ explorers.clip_playground(clip, shown, list(classes))
 # %% [markdown]
 # ## Sampling
 #
-# Each column holds the likeliest next words after the words that were taken. Walk the tree by hand, or let greedy, beam search or nucleus sampling walk it, one step at a time. What does a small `p` cut off, what does a high temperature let in, and when do three beams end up in one sentence?
+# Each column holds the likeliest next words after the words that were taken. Walk the tree by hand, or let greedy, beam search or nucleus sampling walk it, one step at a time. What does a small `p` cut off, what does a high temperature let in, and do three beams share their beginning?
 
 # %%
 explorers.sampling_explorer(recipes.get("language").train_or_load(scale).model)

@@ -63,7 +63,7 @@ def occlusion_maps(model, image_prefix: str = "") -> AttentionFunction:
         with eval_mode(model):
             maps = introspection.occlusion(score, pixel_values, side, side).clamp(min=0).T  # (T, P)
         what = "fall of the word's log-probability when a square is covered"
-        return AttentionMaps(words, maps[None, None], what)
+        return AttentionMaps(words, maps[None, None], what, unit="nats")
 
     return maps_of
 
@@ -81,7 +81,10 @@ def clip_maps(model, image_prefix: str = "") -> AttentionFunction:
             patches = normalize(model.image_projection(tokens), dim=-1)
             vectors = model.encode_text(tokenizer.encode(words))
             maps = (model.logit_scale.exp() * vectors @ patches.T).softmax(-1)
-        what = "softmax over patches of scaled cosines with the word"
+        what = (
+            "softmax over patches of scaled cosines with the word. It was trained on whole pictures and whole texts, "
+            "so no patch had to match a word"
+        )
         return AttentionMaps(words, maps[None, None], what)
 
     return maps_of
@@ -95,9 +98,8 @@ def blip_maps(model, image_prefix: str = "") -> AttentionFunction:
             context = model.vision_context(pixel_values[None])
         weights = introspection.attention_weights(model, lambda: model(_ids(text), **context))
         maps = _patch_maps(weights, ".cross")
-        return AttentionMaps(
-            ("[DEC]", *_words(text)), maps, "cross-attention of the decoder's words"
-        )
+        what = "cross-attention of the decoder's words"
+        return AttentionMaps(("[DEC]", *_words(text)), maps, what, rest="[CLS]")
 
     return maps_of
 
@@ -114,7 +116,7 @@ def query_maps(model, image_prefix: str = "") -> AttentionFunction:
         )
         maps = _patch_maps(weights, ".cross_attention")
         names = tuple(f"query {index + 1}" for index in range(maps.shape[2]))
-        return AttentionMaps(names, maps, "cross-attention of the queries")
+        return AttentionMaps(names, maps, "cross-attention of the queries", rest="[CLS]")
 
     return maps_of
 
@@ -132,9 +134,8 @@ def flamingo_maps(model, image_prefix: str = "<image>") -> AttentionFunction:
         latents = last.mean(1)[:, None, :, 1 : 1 + patches]  # (1, 1, R, P)
         to_latents = [maps for name, maps in weights.items() if name.startswith("blocks")]
         maps = (torch.cat(to_latents) @ latents)[:, :, 1:]  # (L, H, T, P)
-        return AttentionMaps(
-            words, maps, "gated attention to latents, times the latents' to patches"
-        )
+        what = "each word's attention to the latents, multiplied by the latents' attention to the patches"
+        return AttentionMaps(words, maps, what, rest="[CLS] and the latents themselves")
 
     return maps_of
 

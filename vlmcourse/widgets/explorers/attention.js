@@ -4,7 +4,7 @@ export default {
   render({ model, el }) {
     const { pictures, texts, maps } = model.get("data"), ask = kernel(model), names = Object.keys(maps);
     const { controls, stage, say, width, redraw } = frame(el, "attention", "Attention explorer");
-    const state = { model: names[0], picture: 0, row: null, layer: null, head: null, patch: null, asked: null, message: "" };
+    const state = { model: names[0], picture: 0, row: null, layer: null, head: null, patch: null, pointed: {}, asked: null, message: "" }; // pointed: a row, or a layer and head, below the pointer
     const opened = new Map();
 
     // The maps of now: { rows, what, layers, heads, patches, at(layer, head, row, patch) }; null for layer or head is the mean.
@@ -13,7 +13,7 @@ export default {
       if (!opened.has(kept)) {
         const bytes = Uint8Array.from(atob(kept.maps), (one) => one.charCodeAt(0)), [layers, heads, rows, patches] = kept.shape;
         const at = (layer, head, row, patch) => (kept.most * bytes[((layer * heads + head) * rows + row) * patches + patch]) / 255;
-        opened.set(kept, { rows: kept.rows, what: kept.what, layers, heads, patches, at });
+        opened.set(kept, { ...kept, layers, heads, patches, at });
       }
       return opened.get(kept);
     }
@@ -31,50 +31,67 @@ export default {
       return noun >= 0 ? noun : peak.indexOf(Math.max(...peak));
     }
 
+    // The value of full light: a map's largest, but at least 1.5 times an equal share, so that a flat map isn't bright anywhere.
+    const brightest = (values) => Math.max(...values, (1.5 * values.reduce((sum, one) => sum + one, 0)) / values.length, 1e-9);
+    const nothing = (total) => total < 0.005;
     function small(now, row, layer, head, size) {
-      const values = weights(now, row, layer, head), side = Math.round(Math.sqrt(now.patches)), cell = size / side, most = Math.max(...values, 1e-9);
-      const chosen = state.layer === layer && state.head === head;
+      const values = weights(now, row, layer, head), side = Math.round(Math.sqrt(now.patches)), cell = size / side, most = brightest(values);
+      const seen = { ...state, ...state.pointed }, chosen = seen.layer === layer && seen.head === head;
       return svg("g", {}, svg("rect", { width: size, height: size, fill: "var(--pale)" }),
         values.map((value, index) => svg("rect", { x: (index % side) * cell, y: Math.floor(index / side) * cell, width: cell + 0.2, height: cell + 0.2, fill: "var(--blue)", opacity: value / most })),
         svg("rect", { x: -1, y: -1, width: size + 2, height: size + 2, fill: "none", stroke: chosen ? "var(--orange)" : "var(--line)", "stroke-width": chosen ? 3 : 1 }));
     }
 
     function draw() {
-      const now = current(), row = state.row === null || state.row >= now.rows.length ? (state.row = sharpest(now)) : state.row;
-      const values = weights(now, row, state.layer, state.head), side = Math.round(Math.sqrt(now.patches)), size = Math.min(width() - 8, 260), cell = size / side;
-      const most = Math.max(...values, 1e-9), bright = values.indexOf(most), total = values.reduce((sum, one) => sum + one, 0);
+      const now = current();
+      if (state.row === null || state.row >= now.rows.length) state.row = sharpest(now);
+      const { row, layer, head } = { ...state, ...state.pointed };
+      const values = weights(now, row, layer, head), side = Math.round(Math.sqrt(now.patches)), size = Math.min(width() - 8, 260), cell = size / side;
+      const most = Math.max(...values), full = brightest(values), bright = values.indexOf(most), total = values.reduce((sum, one) => sum + one, 0), flat = most < full;
       const place = (index) => `row ${1 + Math.floor(index / side)}, column ${1 + (index % side)}`;
-      const where = [now.layers > 1 && (state.layer === null ? ", mean of layers" : `, layer ${state.layer + 1}`), now.heads > 1 && (state.head === null ? ", mean of heads" : `, head ${state.head + 1}`)].filter(Boolean).join("");
+      const where = [now.layers > 1 && (layer === null ? ", mean of layers" : `, layer ${layer + 1}`), now.heads > 1 && (head === null ? ", mean of heads" : `, head ${head + 1}`)].filter(Boolean).join("");
       picture.replaceChildren(svg("svg", { width: size, height: size, "aria-hidden": "true" },
         svg("image", { href: pictures[state.picture], width: size, height: size, preserveAspectRatio: "none" }),
-        values.map((value, index) => svg("rect", { "data-patch": index, class: "smooth", x: (index % side) * cell, y: Math.floor(index / side) * cell, width: cell + 0.3, height: cell + 0.3, fill: "#05080c", opacity: 0.74 * (1 - value / most) })),
-        [state.patch, bright].map((index, mark) => index !== null && svg("rect", { x: (index % side) * cell + 1, y: Math.floor(index / side) * cell + 1, width: cell - 2, height: cell - 2, fill: "none", stroke: mark ? "#F0B030" : "#ffffff", "stroke-width": 3, "pointer-events": "none" }))));
-      const of = state.patch === null ? null : now.rows.map((_, other) => weights(now, other, state.layer, state.head)[state.patch]), top = of && Math.max(...of, 1e-9);
-      words.replaceChildren(...now.rows.map((word, index) => html("span", { "data-row": index, class: "word", style: `cursor:pointer;display:inline-block;white-space:nowrap;line-height:1.5;padding:2px 7px;border-radius:6px;border:2px solid ${index === row ? "var(--orange)" : "transparent"};${of ? `box-shadow: inset 0 ${(-26 * of[index]) / top}px 0 var(--sky)` : ""}` }, word)));
+        values.map((value, index) => svg("rect", { "data-patch": index, class: "smooth", x: (index % side) * cell, y: Math.floor(index / side) * cell, width: cell + 0.3, height: cell + 0.3, fill: "#05080c", opacity: nothing(total) ? 0.2 : 0.74 * (1 - value / full) })),
+        [state.patch, flat || nothing(total) ? null : bright].map((index, mark) => index !== null && svg("rect", { x: (index % side) * cell + 1, y: Math.floor(index / side) * cell + 1, width: cell - 2, height: cell - 2, fill: "none", stroke: mark ? "#F0B030" : "#ffffff", "stroke-width": 3, "pointer-events": "none" }))));
+      const short = (value) => (now.unit ? value.toFixed(1) : `${Math.round(100 * value)} %`), of = state.patch === null ? null : now.rows.map((_, other) => weights(now, other, layer, head)[state.patch]), top = of && Math.max(...of, 1e-9);
+      words.replaceChildren(...now.rows.map((word, index) => html("span", { "data-row": index, class: "word", style: `cursor:pointer;display:inline-block;position:relative;white-space:nowrap;line-height:1.5;padding:2px 7px;margin-bottom:12px;border-radius:6px;border:2px solid ${index === state.row ? "var(--orange)" : "transparent"};${index === row && row !== state.row ? "outline:2px dashed var(--orange);" : ""}${of ? `background:linear-gradient(to top, color-mix(in srgb, var(--blue) 45%, transparent) ${(100 * of[index]) / top}%, transparent 0) no-repeat border-box` : ""}` }, word,
+        of && html("span", { class: "small soft", style: "position:absolute;left:0;right:0;top:100%;text-align:center;line-height:1.2" }, short(of[index])))));
       const many = now.layers * now.heads > 1, tiny = clamp((Math.min(width(), 360) - 70) / (now.heads + 1) - 6, 16, 40);
       heads.style.display = many ? "" : "none";
       const [lines, columns] = [now.layers, now.heads].map((count) => [...Array(count > 1 ? count + 1 : 1).keys()]); // with the mean
       heads.replaceChildren(svg("svg", { width: 62 + columns.length * (tiny + 6), height: lines.length * (tiny + 6) + 22, "aria-hidden": "true" },
+        now.heads > 1 && svg("text", { class: "small soft", x: 0, y: 12 }, "head"),
         columns.map((column) => svg("text", { class: "small soft", x: 62 + column * (tiny + 6) + tiny / 2, y: 12, "text-anchor": "middle" }, column < now.heads ? column + 1 : "mean")),
         lines.map((line) => [svg("text", { class: "small soft", x: 0, y: 22 + line * (tiny + 6) + tiny / 2 }, line < now.layers ? `layer ${line + 1}` : "mean"),
           columns.map((column) => svg("g", { "data-layer": line, "data-head": column, style: "cursor:pointer", transform: `translate(${62 + column * (tiny + 6)} ${18 + line * (tiny + 6)})` },
             small(now, row, ...means(now, line, column), tiny)))])));
-      const told = `'${now.rows[row]}'${where}: brightest patch ${place(bright)} with ${most.toFixed(2)} of ${total.toFixed(2)}.`;
-      const over = state.patch === null ? "" : ` Patch ${place(state.patch)}: most by '${now.rows[of.indexOf(top)]}', ${top.toFixed(2)}.`;
-      about.textContent = `${state.model}: ${now.what}. ${told}${over}`;
+      const rest = now.rest || "other keys";
+      const told = `'${now.rows[row]}'${where}: ` + (nothing(total) ? (now.unit ? "no square counts." : `it looks at no patch: all of its weight is on ${rest}.`)
+        : now.unit ? `covering ${place(bright)} costs most: ${most.toFixed(2)} ${now.unit}.`
+          : `brightest patch ${place(bright)}, with ${short(most)} of the weight${flat ? `; the map is nearly flat, an equal share would be ${short(total / now.patches)}` : ""}. All patches together: ${short(total)}${total < 0.995 ? `, the rest is on ${rest}` : ""}.`);
+      const over = state.patch === null ? "" : `Patch ${place(state.patch)}: most by '${now.rows[of.indexOf(top)]}', ${short(top)}${now.unit ? ` ${now.unit}` : ""}.`;
+      const thing = now.rows[0].startsWith("query") ? "query" : "word", plural = thing === "query" ? "queries" : "words";
+      hint.textContent = `Point at a ${thing}${many ? ", or at a layer and head" : ""}: the picture lights up; a click keeps it. Point at a patch: the ${plural} that use it light up.${now.rows.includes("[DEC]") ? " [DEC] is the decoder's first token." : ""}${now.rows.includes("<image>") ? " <image> is the picture's place in the text." : ""}`;
+      light.textContent = nothing(total) ? "\u00a0" : // as high as ever: what is below mustn't move away from the pointer
+        `Dark: 0, full light: ${short(full)}${now.unit ? ` ${now.unit}` : ""}.`;
+      about.textContent = `${state.model}: ${now.what}. ${told}`;
+      pointed.textContent = over || "\u00a0";
       message.textContent = state.message;
       words.setAttribute("aria-label", `Words or queries; arrow keys choose. ${told}`);
       heads.setAttribute("aria-label", `Layers and heads; arrow keys choose. ${told}`);
-      picture.setAttribute("aria-label", `Picture of '${texts[state.picture]}', lit up where ${told} Arrow keys walk over its patches.${over}`);
-      thumbs.replaceChildren(svg("svg", { width: pictures.length * 50, height: 50, "aria-hidden": "true" }, pictures.map((address, index) => svg("g", { "data-picture": index, style: "cursor:pointer", transform: `translate(${index * 50 + 2} 2)` },
+      picture.setAttribute("aria-label", `Picture of '${texts[state.picture]}', lit up where ${told} Arrow keys walk over its patches. ${over}`);
+      const across = Math.max(1, Math.min(pictures.length, Math.floor(width() / 50)));
+      thumbs.replaceChildren(svg("svg", { width: across * 50, height: 50 * Math.ceil(pictures.length / across), "aria-hidden": "true" }, pictures.map((address, index) => svg("g", { "data-picture": index, style: "cursor:pointer", transform: `translate(${(index % across) * 50 + 2} ${Math.floor(index / across) * 50 + 2})` },
         svg("image", { href: address, width: 44, height: 44 }), svg("rect", { width: 44, height: 44, fill: "none", stroke: index === state.picture ? "var(--orange)" : "var(--line)", "stroke-width": index === state.picture ? 4 : 1 })))));
       thumbs.setAttribute("aria-label", `Pictures; arrow keys choose. Chosen: '${texts[state.picture]}'.`);
-      say(about.textContent);
+      say(`${about.textContent} ${over}`);
     }
 
     const place = (style = "") => html("div", { tabindex: 0, role: "application", style });
-    const thumbs = place("overflow-x:auto"), words = place("font-size:16px;line-height:2;margin:6px 0"), picture = place(), heads = place();
-    const about = html("p", { class: "soft", "aria-hidden": "true" }), message = html("p", { class: "message", role: "alert" });
+    const thumbs = place(), words = place("font-size:16px;line-height:2;margin:6px 0"), picture = place(), heads = place();
+    const hint = html("p", { class: "small soft" }), light = html("p", { class: "small soft", "aria-hidden": "true" }), pointed = html("p", { "aria-hidden": "true" });
+    const about = html("p", { class: "soft", style: "min-height:8em", "aria-hidden": "true" }), message = html("p", { class: "message", role: "alert" });
     const change = (changes) => { Object.assign(state, changes); draw(); };
     let latest = 0;
     const typed = ask && field("text", texts[0], async (text) => {
@@ -84,22 +101,22 @@ export default {
         if (number === latest) change({ asked: found, message: "", row: null });
       } catch (error) { if (number === latest) change({ message: error.message }); }
     }, { size: 34 });
-    const renew = (changes) => { if (typed) typed.input.value = texts[changes.picture ?? state.picture]; change({ asked: null, row: null, patch: null, message: "", ...changes }); };
+    const renew = (changes) => { if (typed) typed.input.value = texts[changes.picture ?? state.picture]; change({ asked: null, row: null, patch: null, pointed: {}, message: "", ...changes }); };
     controls.append(buttons("", names.map((name) => [name, name]), names[0], (name) => renew({ model: name, layer: null, head: null })), ...(typed ? [typed] : []));
-    stage.append(thumbs, html("p", { class: "small soft" }, "Point at a word, or at a layer and head: the picture lights up. Point at a patch: the words that use it light up."), message, words, html("div", { class: "columns" }, picture, heads), about);
+    stage.append(thumbs, hint, message, words, pointed, html("div", { class: "columns" }, html("div", {}, picture, light), heads), about);
 
     const choose = (index) => renew({ picture: (index + pictures.length) % pictures.length });
     thumbs.addEventListener("click", (event) => { const hit = event.target.closest("[data-picture]"); if (hit) choose(+hit.dataset.picture); });
     arrows(thumbs, (dx, dy) => choose(state.picture + dx + dy));
-    const to = (row) => { if (row !== state.row) change({ row: clamp(row, 0, current().rows.length - 1) }); };
-    hovering(words, "row", (hit) => { if (hit) to(+hit.row); });
-    arrows(words, (dx, dy) => to(clamp(state.row + dx + dy, 0, current().rows.length - 1)));
-    const head = (line, column) => {
-      const [layer, which] = means(current(), line, column);
-      if (layer !== state.layer || which !== state.head) change({ layer, head: which });
-    };
-    hovering(heads, "layer", (hit) => { if (hit) head(+hit.layer, +hit.head); });
-    arrows(heads, (dx, dy) => { const now = current(); head(clamp((state.layer ?? now.layers) + dy, 0, now.layers), clamp((state.head ?? now.heads) + dx, 0, now.heads)); });
+    const to = (row) => change({ row: clamp(row, 0, current().rows.length - 1), pointed: {} });
+    const point = (to) => { if (JSON.stringify(to) !== JSON.stringify(state.pointed)) change({ pointed: to }); };
+    const chosen = ({ layer: line, head: column }) => { const [layer, head] = means(current(), +line, +column); return { layer, head }; };
+    hovering(words, "row", (hit) => point(hit ? { row: +hit.row } : {}));
+    words.addEventListener("click", (event) => { const hit = event.target.closest("[data-row]"); if (hit) to(+hit.dataset.row); });
+    arrows(words, (dx, dy) => to(state.row + dx + dy));
+    hovering(heads, "layer", (hit) => point(hit ? chosen(hit) : {}));
+    heads.addEventListener("click", (event) => { const hit = event.target.closest("[data-layer]"); if (hit) change({ ...chosen(hit.dataset), pointed: {} }); });
+    arrows(heads, (dx, dy) => { const now = current(); change({ pointed: {}, ...chosen({ layer: clamp((state.layer ?? now.layers) + dy, 0, now.layers), head: clamp((state.head ?? now.heads) + dx, 0, now.heads) }) }); });
     hovering(picture, "patch", (hit) => { const patch = hit ? +hit.patch : null; if (patch !== state.patch) change({ patch }); });
     arrows(picture, (dx, dy) => { const side = Math.round(Math.sqrt(current().patches)), at = state.patch ?? 0; change({ patch: clamp((at % side) + dx, 0, side - 1) + side * clamp(Math.floor(at / side) + dy, 0, side - 1) }); });
     redraw(draw);

@@ -26,6 +26,8 @@ def packed(maps: AttentionMaps) -> dict:
     return {
         "rows": list(maps.rows),
         "what": maps.what,
+        "rest": maps.rest,
+        "unit": maps.unit,
         "shape": list(whole.shape),
         "most": round(largest.item(), 6),
         "maps": base64.b64encode(whole.cpu().contiguous().numpy().tobytes()).decode(),

@@ -84,14 +84,15 @@ export default {
     const state = { ...model.get("data"), query: 3, key: 0, changed: null, hover: null, block: null, size: 4, lie: null, guessing: false, wrong: [], found: false, tried: 0 };
     let shown, problem = "";
     const cursor = html("div", { class: "grid", tabindex: 0, role: "application", style: "display:inline-block" });
-    const block = html("div", { style: "max-width:15rem" }), said = html("p", { "aria-hidden": "true" }), game = html("div", { class: "controls" }), note = html("p", { role: "alert" });
+    const block = html("div", {}), main = html("div", {}), beside = html("div", { class: "columns" }, main, block), legend = html("p", { class: "small soft" }), said = html("p", { "aria-hidden": "true" }), game = html("div", { class: "controls" }), note = html("p", { role: "alert" });
     const number = slider("number", { min: 1, max: 4, value: state.number }, (value) => { state.number = value; renew(); });
     const typed = field("text", state.text, (value) => { state.text = value; renew(); }, { size: 34 });
     const insert = (word) => button(word, () => { typed.input.value = state.text = `${state.text.trim()} ${word} `.trimStart(); typed.input.focus(); renew(); }, { "aria-label": `add ${word}` });
     controls.append(choice("mask", Object.keys(PATTERNS).map((name) => [name, name]), state.name, (name) => { state.name = name; renew(); }),
       typed, html("span", { class: "control" }, insert(IMAGE), insert(DOCUMENT), insert(PAD)), number,
       buttons("block size", [[2, "2"], [4, "4"]], state.size, (value) => { state.size = +value; state.block = null; draw(); }));
-    stage.append(note, html("p", { class: "small soft" }, "Point at a row to see which keys it attends to. Click a cell to change what its key holds: which outputs move?"), html("div", { class: "columns" }, cursor, block), said, game);
+    main.append(cursor, said, game);
+    stage.append(note, html("p", { class: "small soft" }, "Point at a row to see which keys it attends to. Click a column, anywhere, to change what its key (the word on top) holds: which outputs move?"), legend, beside);
 
     const restart = () => Object.assign(state, { changed: null, wrong: [], found: false, guessing: false, tried: 0, lie: null });
     function renew() {
@@ -123,7 +124,7 @@ export default {
       if (state.lie && !state.found) {
         tools.splice(0, 1, act("Change a key", () => { state.guessing = false; draw(); }, { "aria-pressed": String(!state.guessing) }),
           act("Accuse a cell", () => { state.guessing = true; draw(); }, { "aria-pressed": String(state.guessing) }), act("Give up", () => { state.found = null; draw(); }));
-        words = html("span", {}, state.guessing ? "Click the cell that lies." : "Click cells to change their keys. Does an output move that must not, or stay still that must move?",
+        words = html("span", {}, state.guessing ? "Click the cell that lies." : "Click columns to change their keys. Does an output move that must not, or stay still that must move?",
           state.wrong.length ? html("span", { class: "message" }, ` Not that one (${state.wrong.length} wrong).`) : "");
         if (state.found === null) { tools.length = 0; tools.push(act("Hide another lie", hide)); words = told("It was"); }
       } else if (state.found) {
@@ -140,9 +141,10 @@ export default {
 
     function words(query, key) {
       const { level, group, real, queries, keys, table } = shown, seen = keys.filter((_, k) => table[query][k]);
-      const rule = [level && `level ≤ ${level[0][query]}`, group && `group = ${group[0][query]}`, real && "a word that is no padding"].filter(Boolean).join(" and ");
+      const rule = [level && `level ≤ ${level[0][query]}`, group && `group = ${group[0][query]}`, real && "a word that isn't padding"].filter(Boolean).join(" and ");
       const moved = state.changed === null ? "" : ` The key '${keys[state.changed]}' is changed; these outputs move: ${queries.filter((_, q) => moves(computed(), state.changed)[q] > 1e-9).join(", ") || "none"}.`;
-      return `'${queries[query]}' may attend to keys with ${rule}: ${seen.join(", ") || "none"}.${moved}`;
+      const own = [level && `level ${level[0][query]}`, group && `group ${group[0][query]}`].filter(Boolean).join(" and ");
+      return `'${queries[query]}'${own ? ` has ${own} and` : ""} may attend to keys with ${rule}: ${seen.join(", ") || "none"}.${moved}`;
     }
     const computed = () => (state.lie ? broken(shown.table, state.lie) : shown.table);
 
@@ -151,18 +153,23 @@ export default {
       number.firstChild.textContent = numbered(state.name) || "number";
       try { shown = pattern(state.name, state.text, state.number); problem = ""; } catch (error) { problem = error.message; }
       note.textContent = problem; note.className = problem ? "message" : "";
-      if (!shown) return;
-      const { queries, keys, table, level, group } = shown;
+      beside.style.cssText = problem ? "opacity:.35;pointer-events:none" : "";
+      if (problem) { said.textContent = ""; say(problem); }
+      if (problem || !shown) return;
+      const { queries, keys, table, level, group, real } = shown;
       Object.assign(state, { query: clamp(state.query, 0, queries.length - 1), key: clamp(state.key, 0, keys.length - 1) });
       if (state.changed >= keys.length) state.changed = null;
+      if (state.hover && !(state.hover.query < queries.length && (state.hover.key ?? 0) < keys.length)) state.hover = null; // the pointer rests where a longer text was
       const query = state.hover?.query ?? state.query, key = state.hover?.key ?? state.key;
       const of = (which, at) => [level && level[which][at], group && group[which][at]].filter((one) => one != null).join("·");
-      const left = 96, top = 92, space = Math.min(width(), 640) - left - 92, cell = clamp(space / keys.length, 13, 34), right = left + keys.length * cell;
-      const shift = state.changed === null ? null : moves(computed(), state.changed), most = shift && Math.max(...shift, 1e-9);
+      const wide = width() > 620, left = 104, top = 92, space = (wide ? width() - 230 : width()) - left - 100, cell = clamp(space / keys.length, 13, 34), right = left + keys.length * cell;
+      const shift = state.changed === null ? null : moves(computed(), state.changed), most = shift && Math.max(...keys.flatMap((_, k) => moves(computed(), k)), 1e-9); // one scale for all keys
+      beside.style.flexWrap = wide ? "nowrap" : "wrap"; main.style.cssText = wide ? "flex:1;min-width:0" : ""; block.style.cssText = wide ? "flex:none;width:200px" : "max-width:15rem";
+      legend.textContent = [level && "Level: a query may attend to a key whose level is not above its own.", group && "Group: a query may attend only to keys of its own group.", real && "A query may attend to every word that isn't padding."].filter(Boolean).join(" ");
       const short = (word) => (word.length > 9 ? `${word.slice(0, 8)}…` : word);
-      const header = (word, k) => svg("g", { transform: `translate(${left + (k + 0.5) * cell} ${top - 22})` },
+      const header = (word, k) => svg("g", { "data-column": k, style: "cursor:pointer", transform: `translate(${left + (k + 0.5) * cell} ${top - 22})` },
         svg("text", { transform: "rotate(-50)", "font-weight": table[query][k] || k === state.changed ? 700 : 400, fill: "var(--ink)", opacity: table[query][k] || k === state.changed ? 1 : 0.62 },
-          `${k === state.changed ? "✎ " : ""}${short(word)}`),
+          `${k === state.changed || k === state.hover?.key ? "✎ " : ""}${short(word)}`),
         svg("text", { class: "soft small", "text-anchor": "middle", y: 17 }, of(1, k)));
       const square = (q, k) => {
         const may = table[q][k], x = left + k * cell, y = top + q * cell;
@@ -173,30 +180,30 @@ export default {
       };
       const line = (name, q) => svg("g", { "data-query": q, "data-moved": shift ? shift[q] : "" },
         svg("rect", { x: 0, y: top + q * cell, width: right + 90, height: cell, fill: "transparent" }),
-        svg("text", { x: left - 24, y: top + (q + 0.5) * cell + 4, "text-anchor": "end", "font-weight": q === query ? 700 : 400 }, short(name)),
+        svg("text", { x: left - (level && group ? 36 : 24), y: top + (q + 0.5) * cell + 4, "text-anchor": "end", "font-weight": q === query ? 700 : 400 }, short(name)),
         svg("text", { class: "soft small", x: left - 6, y: top + (q + 0.5) * cell + 4, "text-anchor": "end" }, of(0, q)),
         keys.map((_, k) => square(q, k)),
-        shift && svg("rect", { class: "smooth", x: right + 10, y: top + q * cell + cell / 4, width: Math.max(shift[q] > 1e-9 ? 3 : 0, (64 * shift[q]) / most), height: cell / 2, fill: "var(--orange)" }),
-        shift && shift[q] <= 1e-9 && svg("text", { class: "soft small", x: right + 10, y: top + (q + 0.5) * cell + 4 }, "0"));
+        shift && svg("rect", { class: "smooth", x: right + 10, y: top + q * cell + cell / 4, width: Math.max(shift[q] > 1e-9 ? 3 : 0, (48 * shift[q]) / most), height: cell / 2, fill: "var(--orange)" }),
+        shift && svg("text", { class: "soft small", x: right + 14 + (shift[q] > 1e-9 ? Math.max(3, (48 * shift[q]) / most) : 0), y: top + (q + 0.5) * cell + 4 }, shift[q] > 1e-9 ? shift[q].toFixed(2) : "0"));
       const size = state.size, outlined = state.block && state.block.split(",").map(Number);
-      cursor.replaceChildren(svg("svg", { width: right + 92, height: top + queries.length * cell + 6, "aria-hidden": "true" },
-        keys.map(header), svg("text", { class: "soft small", x: right + 10, y: top - 6 }, shift ? "output moves" : ""),
+      cursor.replaceChildren(svg("svg", { width: right + 96, height: top + queries.length * cell + 6, "aria-hidden": "true" },
+        keys.map(header), svg("text", { class: "soft small", x: right + 10, y: top - 6 }, shift ? "moved by" : ""),
         svg("text", { class: "soft small", x: 0, y: top - 6 }, level && group ? "level·group" : level ? "level" : group ? "group" : ""), queries.map(line),
         svg("rect", { x: left, y: top + query * cell, width: keys.length * cell, height: cell, rx: 4, fill: "none", stroke: "var(--ink)", "stroke-width": 2, "pointer-events": "none" }),
         svg("rect", { x: left + key * cell, y: top + query * cell, width: cell, height: cell, rx: 4, fill: "none", stroke: "var(--orange)", "stroke-width": 3, "pointer-events": "none" }),
         state.changed !== null && svg("rect", { x: left + state.changed * cell, y: top, width: cell, height: queries.length * cell, rx: 4, fill: "none", stroke: "var(--orange)", "stroke-width": 2, "stroke-dasharray": "5 3", "pointer-events": "none" }),
         state.lie && state.found !== false && svg("rect", { x: left + state.lie[1] * cell - 3, y: top + state.lie[0] * cell - 3, width: cell + 6, height: cell + 6, rx: 6, fill: "none", stroke: "var(--red)", "stroke-width": 4, "pointer-events": "none" }),
         outlined && svg("rect", { x: left + outlined[1] * size * cell, y: top + outlined[0] * size * cell, width: cell * Math.min(size, keys.length - outlined[1] * size), height: cell * Math.min(size, queries.length - outlined[0] * size), fill: "none", stroke: "var(--red)", "stroke-width": 3, "pointer-events": "none" })));
-      const kinds = blocks(table, size), side = 44, name = { all: "full", rule: "rule", skip: "skip" };
+      const kinds = blocks(table, size), side = clamp(200 / kinds[0].length, 26, 44), name = { all: "full", rule: "rule", skip: "skip" };
       const counts = (kind) => kinds.flat().filter((one) => one === kind).length;
-      const block_words = `In blocks of ${size} by ${size}: ${counts("skip")} skipped, ${counts("rule")} computed with the rule, ${counts("all")} without.`;
+      const block_words = `In blocks of ${size} by ${size}: ${counts("skip")} skipped, ${counts("rule")} computed with the rule, ${counts("all")} in full.`;
       block.replaceChildren(html("p", {}, html("strong", {}, "In FlexAttention's blocks")),
         svg("svg", { width: kinds[0].length * side + 2, height: kinds.length * side + 4, role: "img", "aria-label": block_words }, kinds.map((row, r) => row.map((kind, c) =>
           svg("g", { "data-block": `${r},${c}`, transform: `translate(${c * side} ${r * side})` },
             svg("rect", { x: 1, y: 1, width: side - 3, height: side - 3, rx: 4, fill: { all: "var(--blue)", rule: "var(--sky)", skip: "var(--pale)" }[kind], stroke: "var(--line)" }),
             svg("text", { class: "small", x: side / 2, y: side / 2 + 4, "text-anchor": "middle", style: kind === "all" ? "fill:var(--onblue)" : "" }, name[kind]))))),
-        html("p", { class: "small soft" }, block_words));
-      const sentence = problem || words(query, key);
+        html("p", { class: "small soft" }, `${block_words} Skip: no cell is allowed. Full: all are, so the mask isn't asked. Rule: asked cell by cell.`));
+      const sentence = words(query, key);
       said.textContent = sentence;
       cursor.setAttribute("aria-label", `Mask ${state.name}, ${queries.length} queries by ${keys.length} keys; arrow keys move, Enter changes a key. Query '${queries[query]}', key '${keys[key]}': ${table[query][key] ? "may attend" : "may not attend"}. ${words(query, key)}`);
       say(sentence);
@@ -209,7 +216,9 @@ export default {
     });
     cursor.addEventListener("click", (event) => {
       const hit = event.target.closest("[data-at]");
+      const head = event.target.closest("[data-column]");
       if (hit) press(+hit.dataset.query, +hit.dataset.at);
+      else if (head && !state.guessing) press(state.query, +head.dataset.column);
     });
     arrows(cursor, (dx, dy) => { Object.assign(state, { key: state.key + dx, query: state.query + dy, hover: null }); draw(); }, () => press(state.query, state.key));
     hovering(block, "block", (hit) => { if ((hit?.block ?? null) !== state.block) { state.block = hit?.block ?? null; draw(); } });

@@ -1,32 +1,41 @@
 // Sampling: a tree of next words that one walks by hand, or by greedy, beam and nucleus decoding.
 
 const DEPTH = 10, ROWS = 9, ROW = 27;
+// How likely each other word is: -ln of its probability in quarters, by the place of a character here.
+const LEVELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const METHODS = [["hand", "by hand"], ["greedy", "greedy"], ["beam", "beam search"], ["nucleus", "nucleus"]];
 
 export default {
   render({ model, el }) {
-    const { trees, end, beams: mostBeams } = model.get("data"), ask = kernel(model);
+    const { trees, end, vocabulary, beams: mostBeams } = model.get("data"), ask = kernel(model);
     const { controls, stage, say, width, redraw } = frame(el, "sampling", "Sampling explorer");
     const prompts = Object.keys(trees);
-    const state = { prompt: prompts[0], method: "nucleus", p: 0.9, temperature: 1, beams: 3, path: [], steps: [], done: null, cursor: 0, message: "" };
+    const state = { prompt: prompts[0], method: "nucleus", p: 0.5, temperature: 1, beams: 3, path: [], steps: [], done: null, cursor: 0, message: "" };
     const text = (path) => path.join(" ");
 
-    // A node's words with what the method makes of them: [{ word, p (the model's), q (after temperature and cut), kept }].
+    const name = (word) => (word === end ? "■ end" : /^\W$/.test(word) ? `'${word}'` : word);
+    const opened = new Map();
+
+    // All words of a node, likeliest first, with the model's probabilities: [[word, probability], ...].
+    function distribution(node) {
+      if (!opened.has(node)) {
+        const near = new Set(node.words), others = vocabulary.flatMap((word, index) => (near.has(word) ? [] : [[word, Math.exp(-LEVELS.indexOf(node.others[index]) / 4)]]));
+        const mass = others.reduce((sum, [, value]) => sum + value, 0) || 1;
+        others.forEach((one) => { one[1] *= node.rest / mass; });
+        opened.set(node, [...node.words.map((word, index) => [word, node.probabilities[index]]), ...others.sort((one, other) => other[1] - one[1])]);
+      }
+      return opened.get(node);
+    }
+    // What the method makes of them: [{ word, p (after the temperature), kept }].
     function weighed(node) {
-      const power = state.method === "nucleus" ? 1 / state.temperature : 1, [mass, count] = node.rest;
-      const raised = node.probabilities.map((one) => one ** power), others = count * (mass / count) ** power;
-      const total = raised.reduce((sum, one) => sum + one, others);
+      const power = state.method === "nucleus" ? 1 / state.temperature : 1, all = distribution(node), raised = all.map(([, value]) => value ** power);
+      const total = raised.reduce((sum, one) => sum + one, 0);
       let before = 0;
-      const rows = node.words.map((word, index) => {
-        const p = raised[index] / total, kept = { nucleus: before < state.p, greedy: index === 0 }[state.method] ?? true;
+      return all.map(([word], index) => {
+        const p = raised[index] / total, kept = { nucleus: before < state.p - 1e-9, greedy: index === 0 }[state.method] ?? true;
         before += p;
         return { word, p, kept };
       });
-      const rest = others / total, reached = rows.reduce((sum, row) => sum + row.p, 0);
-      const more = state.method === "nucleus" && reached < state.p ? Math.min(count, Math.ceil((state.p - reached) / (rest / count))) : 0;
-      const among = rows.reduce((sum, row) => sum + (row.kept ? row.p : 0), (more * rest) / count);
-      rows.forEach((row) => { row.q = row.kept ? row.p / among : 0; });
-      return { rows, rest, count, more };
     }
 
     // The distribution after a path: saved, or asked for; null where neither can be.
@@ -69,23 +78,24 @@ export default {
       }
       const node = await fetched(state.path);
       if (!node) return stuck();
-      const { rows } = weighed(node);
+      const rows = weighed(node);
       let row = rows[0];
       if (state.method === "hand") row = rows[state.cursor] ?? rows[0];
       if (state.method === "nucleus") {
-        const among = rows.filter((one) => one.kept && (ask || one.word === end || saved([...state.path, one.word]))), total = among.reduce((sum, one) => sum + one.q, 0);
+        const among = rows.filter((one) => one.kept), total = among.reduce((sum, one) => sum + one.p, 0);
         let at = Math.random() * total;
-        row = among.find((one) => (at -= one.q) <= 0) ?? among[0] ?? rows[0];
+        row = among.find((one) => (at -= one.p) <= 0) ?? among.at(-1);
       }
       await walk([...state.path, row.word]);
       return true;
     }
-    const stuck = () => { state.message = "No probabilities are saved here on this page. In Jupyter the model goes on."; return false; };
+    const stuck = () => { state.message = "What follows this branch is not saved on this page. Start again, or go back a word (arrow left); in Jupyter the model goes on."; return false; };
     async function walk(path) {
       Object.assign(state, { path, cursor: 0, message: "" });
       try { if (!over(path) && !(await fetched(path))) stuck(); } catch (error) { state.message = error.message; }
     }
     const ended = () => (state.method === "beam" ? Boolean(state.done) : over(state.path));
+    const nowhere = () => !ask && (state.method === "beam" ? state.steps.at(-1).kept.some((beam) => !saved(beam.path)) : !over(state.path) && !saved(state.path));
     async function run() {
       for (let count = 0; count < DEPTH && !ended(); count += 1) if (!(await step())) break;
       draw();
@@ -106,53 +116,71 @@ export default {
         return state.steps.slice(1).map((one, depth) => ({ depth, nodes: one.all.map((row) => {
           const at = one.kept.indexOf(row), best = state.done && text(state.done.path.slice(0, depth + 1)) === text(row.path);
           return { word: row.path.at(-1), value: row.score, show: row.score.toFixed(2), parent: state.steps[depth].all.indexOf(state.steps[depth].kept[row.parent]),
-            kind: best ? "taken" : at >= 0 || one.ended.includes(row) ? "kept" : "cut", width: Math.exp(row.score / row.path.length) };
+            kind: best ? "taken" : at >= 0 || one.ended.includes(row) ? "kept" : "cut", width: Math.exp(row.score - one.all[0].score) };
         }) }));
       }
       const found = [];
       for (let depth = 0; depth <= state.path.length && depth < DEPTH; depth += 1) {
         const path = state.path.slice(0, depth), node = saved(path);
         if (!node || path.at(-1) === end) break;
-        const { rows, rest, count, more } = weighed(node), shown = rows.slice(0, ROWS);
-        if (state.path[depth] && !shown.some((row) => row.word === state.path[depth])) shown[ROWS - 1] = rows.find((row) => row.word === state.path[depth]) ?? shown[ROWS - 1];
-        const hidden = rows.filter((row) => !shown.includes(row)), left = count + hidden.length, mass = rest + hidden.reduce((sum, row) => sum + row.p, 0);
-        found.push({ depth, last: depth === state.path.length, rest: `${left} others ${percent(mass)}`, kept: rows.filter((row) => row.kept).length + more, nodes: shown.map((row, index) => ({ word: row.word, value: row.p, q: row.q,
-          show: percent(row.p), width: row.p, kind: row.word === state.path[depth] ? "taken" : row.kept ? "kept" : "cut", parent: found.at(-1)?.nodes.findIndex((one) => one.kind === "taken") ?? -1,
-          path: [...path, row.word], cursor: depth === state.path.length && index === state.cursor })) });
+        const rows = weighed(node), shown = rows.slice(0, ROWS), taken = rows.find((row) => row.word === state.path[depth]);
+        if (taken && !shown.includes(taken)) shown[ROWS - 1] = taken;
+        const hidden = rows.filter((row) => !shown.includes(row)), kept = rows.filter((row) => row.kept).length;
+        found.push({ depth, last: depth === state.path.length, rest: `${hidden.length} others ${percent(hidden.reduce((sum, row) => sum + row.p, 0))}`, kept, total: rows.length, shownKept: shown.filter((row) => row.kept).length,
+          nodes: shown.map((row, index) => ({ word: row.word, show: percent(row.p), width: row.p, kind: row === taken ? "taken" : row.kept ? "kept" : "cut",
+            parent: found.at(-1)?.nodes.findIndex((one) => one.kind === "taken") ?? -1, path: [...path, row.word], cursor: depth === state.path.length && index === state.cursor })) });
       }
       return found;
     }
 
+    function nucleusSays({ kept, total, shownKept }) {
+      if (kept === total) return `All ${total} words stay in the nucleus.`;
+      const stay = `${kept} of ${total} words ${kept === 1 ? "stays" : "stay"} in the nucleus`;
+      return kept > shownKept ? `${stay}: these ${shownKept} and ${kept - shownKept} more.` : `${stay}, the others are struck out.`;
+    }
+    function beamsSay() {
+      const { all, kept } = state.steps.at(-1), stay = all.length ? `Of ${all.length} candidates ${kept.length} ${kept.length === 1 ? "beam stays" : "beams stay"}. ` : "";
+      const best = state.done && `${state.done.path.at(-1) === end ? "" : `No better beam ended; stopped after ${DEPTH} words. `}Orange: the best log-probability divided by the number of words.`;
+      return `${stay}Numbers: log-probability of all words so far; bars: compared with the column's likeliest. ${best || ""}`;
+    }
+    function beamsWritten() {
+      const { kept, finished } = state.steps.at(-1), all = [...finished, ...kept], best = state.done ?? all[0];
+      return all.sort((one, other) => other.score / other.path.length - one.score / one.path.length).map((beam) => html("div", { class: "small", "data-beam": text(beam.path) },
+        html("span", { style: beam === best && state.done ? "font-weight:600" : "" }, text(beam.path.filter((word) => word !== end)) || "…"), beam.path.at(-1) === end ? " ■ end" : "", html("span", { class: "soft" }, `  ${beam.score.toFixed(2)}, divided by ${beam.path.length} words ${(beam.score / beam.path.length).toFixed(2)}`)));
+    }
+
+    let before = 0;
     function draw() {
-      const all = columns(), wide = clamp(Math.floor(width() / 3), 104, 124), count = Math.max(2, Math.floor(width() / wide)), shown = all.slice(-count), offset = shown[0]?.depth ?? 0;
-      const rows = Math.max(3, ...shown.map((column) => column.nodes.length));
-      const x = (depth) => (depth - offset) * wide, y = (index) => 22 + index * ROW;
-      const edge = (column, node, index) => column.depth > offset && node.parent >= 0 && svg("path", { d: `M${x(column.depth) - 12} ${y(node.parent) + 11}C${x(column.depth) + 4} ${y(node.parent) + 11} ${x(column.depth) - 12} ${y(index) + 11} ${x(column.depth) + 6} ${y(index) + 11}`,
+      const all = columns(), wide = clamp(Math.floor(width() / 3), 108, 136);
+      const rows = Math.max(3, ...all.map((column) => column.nodes.length));
+      const x = (depth) => depth * wide, y = (index) => 22 + index * ROW;
+      const edge = (column, node, index) => column.depth > 0 && node.parent >= 0 && svg("path", { d: `M${x(column.depth) - 12} ${y(node.parent) + 11}C${x(column.depth) + 4} ${y(node.parent) + 11} ${x(column.depth) - 12} ${y(index) + 11} ${x(column.depth) + 6} ${y(index) + 11}`,
         fill: "none", stroke: node.kind === "cut" ? "var(--line)" : node.kind === "taken" ? "var(--orange)" : "var(--blue)", "stroke-width": clamp(8 * node.width, 1, 7), opacity: node.kind === "cut" ? 0.5 : 0.8 });
       const box = (column, node, index) => svg("g", { transform: `translate(${x(column.depth) + 6} ${y(index)})`, "data-path": node.path ? text(node.path) : null, "data-kind": node.kind, style: node.path ? "cursor:pointer" : "" },
         svg("rect", { width: wide - 18, height: 22, rx: 5, fill: "var(--pale)", stroke: node.cursor ? "var(--ink)" : node.kind === "taken" ? "var(--orange)" : "transparent", "stroke-width": node.cursor || node.kind === "taken" ? 2 : 1 }),
         svg("rect", { class: "smooth", width: Math.max(2, (wide - 18) * clamp(node.width, 0, 1)), height: 22, rx: 5, fill: node.kind === "taken" ? "var(--orange)" : node.kind === "kept" ? "var(--blue)" : "var(--line)", opacity: 0.45 }),
-        svg("text", { x: 6, y: 16, "text-decoration": node.kind === "cut" ? "line-through" : null }, node.word === end ? "■ end" : node.word.length > 9 ? `${node.word.slice(0, 8)}…` : node.word),
+        svg("text", { x: 6, y: 16, "text-decoration": node.kind === "cut" ? "line-through" : null }, name(node.word).length > 10 ? `${node.word.slice(0, 9)}…` : name(node.word)),
         svg("text", { class: "small", x: wide - 22, y: 16, "text-anchor": "end" }, node.show));
       const written = state.method === "beam" ? (state.done ?? state.steps.at(-1)?.kept[0])?.path ?? [] : state.path;
-      const tail = all.at(-1), summary = state.method === "beam" ? `${state.beams} beams of ${2 * state.beams} candidates stay in each column; the numbers are log-probabilities of all words so far${state.done ? "; the best, divided by its length, is orange" : ""}.`
-        : state.method === "nucleus" && tail ? `${tail.kept} of ${tail.nodes.length + Number(tail.rest.split(" ")[0])} words stay in the nucleus, the others are struck out.`
-          : state.method === "greedy" ? "Greedy takes the likeliest word, always." : "Click a word, or go with the arrow keys: up and down choose, right takes, left goes back.";
-      board.replaceChildren(svg("svg", { width: Math.min(shown.length, count) * wide, height: y(rows) + 24, "aria-hidden": "true" },
-        offset > 0 && svg("text", { class: "soft small", x: 6, y: 12 }, `… ${offset} word${offset > 1 ? "s" : ""} before`),
-        shown.map((column) => [column.nodes.map((node, index) => edge(column, node, index))]),
-        shown.map((column) => [column.nodes.map((node, index) => box(column, node, index)), column.rest && svg("text", { class: "soft small", x: x(column.depth) + 10, y: y(column.nodes.length) + 14 }, column.rest)])));
-      sentence.replaceChildren(html("span", { class: "soft" }, `${state.prompt} `), html("strong", {}, text(written.filter((word) => word !== end)) || "…"), written.at(-1) === end ? " ■" : "");
+      const tail = all.at(-1), summary = { beam: beamsSay, nucleus: () => (tail ? nucleusSays(tail) : ""), greedy: () => "Greedy takes the likeliest word, always.",
+        hand: () => "Click a word, or go with the arrow keys: up and down choose, right takes, left goes back." }[state.method]() + (state.method !== "beam" && state.path.length >= DEPTH && written.at(-1) !== end ? ` Stopped after ${DEPTH} words.` : "");
+      board.replaceChildren(svg("svg", { width: all.length * wide, height: y(rows) + 24, style: "max-width:none", "aria-hidden": "true" },
+        all.map((column) => [column.nodes.map((node, index) => edge(column, node, index))]),
+        all.map((column) => [column.nodes.map((node, index) => box(column, node, index)), column.rest && svg("text", { class: "soft small", x: x(column.depth) + 10, y: y(column.nodes.length) + 14 }, column.rest)])));
+      sentence.replaceChildren(html("span", { class: "soft" }, `${state.prompt} `), html("strong", {}, text(written.filter((word) => word !== end)) || "…"), written.at(-1) === end ? " ■ end" : "");
+      if (all.length !== before) { board.scrollLeft = board.scrollWidth; before = all.length; }
+      sentences.replaceChildren(...(state.method === "beam" && state.steps.length > 1 ? beamsWritten() : []));
       about.textContent = summary;
       message.textContent = state.message;
-      for (const one of [stepper, runner]) one.disabled = ended();
-      const shownWords = tail ? tail.nodes.map((node) => `${node.word} ${node.show}${node.kind === "cut" ? " (cut)" : ""}`).join(", ") : "none";
-      const described = `${METHODS.find(([key]) => key === state.method)[1]}: '${state.prompt} ${text(written)}'. Next words: ${shownWords}. ${summary} ${state.message}`;
+      for (const one of [stepper, runner]) one.disabled = ended() || nowhere();
+      const shownWords = tail ? tail.nodes.map((node) => `${name(node.word)} ${node.show}${node.kind === "cut" ? " (cut)" : ""}`).join(", ") : "none";
+      const described = `${METHODS.find(([key]) => key === state.method)[1]}: '${state.prompt} ${text(written.map((word) => (word === end ? name(end) : word)))}'. Next words: ${shownWords}. ${summary} ${state.message}`;
       board.setAttribute("aria-label", `Tree of next words. ${described}`);
       say(described);
     }
 
-    const board = html("div", { class: "tree", tabindex: 0, role: "application", style: "min-height:9rem" });
+    const board = html("div", { class: "tree", tabindex: 0, role: "application", style: "min-height:9rem;overflow-x:auto" });
+    const sentences = html("div", { "aria-hidden": "true" });
     const sentence = html("p", { style: "font-size:16px" }), about = html("p", { class: "small soft", "aria-hidden": "true" }), message = html("p", { class: "soft", role: "alert" });
     const stepper = button("Step", async () => { await step(); draw(); }), runner = button("To the end", run);
     const p = slider("p", { min: 0.05, max: 1, step: 0.05, value: state.p, show: percent }, (value) => { state.p = value; draw(); });
@@ -164,10 +192,9 @@ export default {
       for (const one of [p, temperature]) one.style.display = state.method === "nucleus" ? "" : "none";
       beams.style.display = state.method === "beam" ? "" : "none";
     };
-    controls.append(...[chosen, own].filter(Boolean), buttons("", METHODS, state.method, (method) => { state.method = method; visible(); restart(); }), p, temperature, beams,
-      html("span", { class: "control" }, stepper, runner, button("Start again", restart)));
+    controls.append(...[chosen, own].filter(Boolean), buttons("", METHODS, state.method, (method) => { state.method = method; visible(); restart(); }), p, temperature, beams);
     visible();
-    stage.append(sentence, board, about, message);
+    stage.append(sentence, html("div", { class: "controls" }, stepper, runner, button("Start again", restart)), board, about, sentences, message);
     const choose = async (path) => { if (state.method === "beam") return; await walk(path); draw(); };
     board.addEventListener("click", (event) => { const hit = event.target.closest("[data-path]"); if (hit) choose(hit.dataset.path.split(" ")); });
     arrows(board, (dx, dy) => {
@@ -178,6 +205,7 @@ export default {
       draw();
     }, () => step().then(draw));
     state.steps = first();
+    for (let count = 0; count < 2 && saved(state.path); count += 1) if (saved(state.path).words[0] !== end) state.path = [...state.path, saved(state.path).words[0]];
     redraw(draw);
   },
 };

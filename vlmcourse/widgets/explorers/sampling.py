@@ -16,14 +16,23 @@ from vlmcourse.world import tokenizer
 
 PROMPTS = ("a picture of a cat", "question : what is this ? answer : a", "this is a")
 WORDS, MAX_BEAMS, BATCH = 12, 4, 64
-"""Words saved of each distribution (beam search needs two for each beam), most beams, texts in one pass."""
+"""Words saved exactly of each distribution (beam search needs two for each beam), most beams, texts in one pass."""
+LEVELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+"""A character for each -ln(probability) in steps of a quarter: how `sampling.js` reads all other words."""
+
+
+def vocabulary() -> list[str]:
+    """Every word that a model may choose, in the order of ids."""
+    convert = tokenizer.world_tokenizer()
+    return convert.convert_ids_to_tokens(range(len(convert)))
 
 
 @torch.no_grad()
 def continuations(model, prompt: str, paths: Sequence[Sequence[str]], **context) -> list[dict]:
     """For each path of words after a prompt, all of one length: the likeliest next words and what remains.
 
-    {"words", "probabilities": of these, "rest": [probability, number] of all other words}; ValueError for an unknown word
+    {"words", "probabilities": of these, "others": a character of LEVELS for each word of the vocabulary, "rest": the probability
+    of all but "words" together}; ValueError for an unknown word
     """
     convert = tokenizer.world_tokenizer()
     start = tokenizer.encode([prompt])[:, :-1]  # <bos> and the prompt's words, open
@@ -31,13 +40,15 @@ def continuations(model, prompt: str, paths: Sequence[Sequence[str]], **context)
     ids = torch.cat([start.expand(len(paths), -1), after.long()], dim=1)
     probabilities = model(ids, **context)[:, -1].float().softmax(-1)
     values, order = probabilities.topk(WORDS)
+    levels = (-4 * probabilities.log()).round().clamp(0, len(LEVELS) - 1).long().tolist()
     return [
         {
             "words": convert.convert_ids_to_tokens(row.tolist()),
             "probabilities": [round(value, 5) for value in likely.tolist()],
-            "rest": [round(max(0.0, 1 - likely.sum().item()), 5), probabilities.shape[1] - WORDS],
+            "others": "".join(LEVELS[level] for level in every),
+            "rest": round(max(0.0, 1 - likely.sum().item()), 5),
         }
-        for likely, row in zip(values, order)
+        for likely, row, every in zip(values, order, levels)
     ]
 
 
@@ -105,6 +116,6 @@ def sampling_explorer(model, prompts: Sequence[str] = PROMPTS, **context) -> Non
     def answer(question: dict) -> dict:
         return continuations(model, question["prompt"], [question["path"]], **context)[0]
 
-    end = tokenizer.world_tokenizer().convert_ids_to_tokens([tokenizer.EOS])[0]
-    data = {"trees": trees, "end": end, "beams": MAX_BEAMS}
+    data = {"trees": trees, "end": vocabulary()[tokenizer.EOS], "vocabulary": vocabulary()}
+    data["beams"] = MAX_BEAMS
     show_explorer("sampling", data, describe(prompts[0], trees[prompts[0]][""]), answer)
