@@ -183,7 +183,7 @@ GESTURES: dict[str, dict[str, Gesture]] = {
         "move by arrow key": key("[role=application]", "ArrowDown"),
         "next thing by Enter": key("[role=application]", "Enter"),
         "another background": click("[data-background=pink]"),
-        "another model": click("button[aria-pressed=false]"),
+        "another model": click("[data-model][aria-pressed=false]"),
         "start again": press("Start again"),
     },
     "attention": {

@@ -187,7 +187,11 @@ def test_the_browser_finds_the_answer_of_each_opening(chromium, monkeypatch):
         torch.nn.ModuleDict({name: TanhGate() for name in ("gate", "gate_feedforward")}),
     )
     monkeypatch.setattr(interactive, "display_widget", lambda *given: seen.append(given))
-    monkeypatch.setattr(gates, "learning", lambda *_: {"closed": {"gates": 1.0}})
+    monkeypatch.setattr(
+        gates,
+        "learning",
+        lambda *_: {f"all gates {how}": {"gates": 1.0} for how in ("as trained", "closed")},
+    )
     with torch.no_grad():
         model["gate"].alpha.fill_(0.3)
         model["gate_feedforward"].alpha.fill_(-0.2)
@@ -226,6 +230,11 @@ def test_the_browser_finds_the_answer_of_each_opening(chromium, monkeypatch):
             expected = probability(stand, int(number > 0))
             assert float(label) == pytest.approx(expected, abs=0.008), (number, stand)
         assert page.locator("strong[data-written]").inner_text() == "text"
+        # what it says has no bar of its own, so the bar of all others names it
+        assert page.get_by_text("text, others", exact=True).count() == 1
+        gestures.press("Close all gates")(page.locator(".explorer"))
+        gestures.press("who learns")(page.locator(".explorer"))
+        assert page.get_by_label("gates", exact=True).input_value() == "all gates closed"
 
 
 def test_the_browser_finds_the_answer_about_each_scene(chromium, monkeypatch):
@@ -257,6 +266,20 @@ def test_the_browser_finds_the_answer_about_each_scene(chromium, monkeypatch):
             )
             label = page.locator("[data-answer=yes] text").last.text_content()
             assert float(label) == pytest.approx(expected, abs=0.0051), pair
+            assert page.locator("[data-model=one]").inner_text().split() == ["one", "yes", label]
+
+
+@pytest.mark.parametrize("threshold", ["0", "0.1", "0.5"])
+def test_what_the_threshold_keeps_and_loses_is_counted(chromium, threshold):
+    captions = gestures.kept()["capfilt"]["data"]["captions"]
+    kept = [one["noisy"] for one in captions if one["probability"] >= float(threshold)]
+    true = sum(not one["noisy"] for one in captions)
+    with gestures.explorer_page(chromium, "capfilt") as page:
+        page.get_by_label("threshold", exact=True).fill(threshold)
+        assert (
+            f"Kept: {len(kept)} of {len(captions)}, {sum(kept)} of them noise. "
+            f"Lost: {true - kept.count(False)} of {true} true captions."
+        ) in page.locator(".explorer").inner_text()
 
 
 @pytest.fixture
@@ -327,6 +350,10 @@ def test_the_browser_writes_the_course_s_prompts_and_finds_their_answers(chromiu
                 gestures.drop(f"[data-picture='{picture}']", f"[data-place='{place}']")(root)
                 page.get_by_label(f"name in example {place + 1}").select_option(name)
             gestures.drop(f"[data-picture='{query}']", "[data-place='2']")(root)
+            told, word = root.inner_text(), pictures[query][0]
+            strange = examples and all(pictures[one][0] != word for one, _ in examples)
+            assert (f"No example shows a {word}" in told) == bool(strange)
+            assert ("No example has the name" in told) == (len(examples) == 1)
             parts = few_shot.prompt(
                 [(pictures[picture], name) for picture, name in examples], pictures[query]
             )

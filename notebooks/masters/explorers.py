@@ -56,7 +56,7 @@ explorers.sampling_explorer(recipes.get("language").train_or_load(scale).model)
 # %% [markdown]
 # ## Gates
 #
-# How Flamingo's gates opened while it trained: drag the line, or press Play. Below, the same trained model speaks with its gates where they were at that step, or where you put them. Before you look: what will it say of a hammer with all gates closed? In which order do thing and background become right? Then close all gates and open one: which one alone suffices to name a thing (lesson 11)? Last, "who learns": with all gates closed, which parameters get a gradient? With a kernel: any gates together, and any text.
+# How Flamingo's gates opened while it trained: drag the line, or press Play. Below, the same trained model speaks with its gates where they were at that step, or where you put them. Before you look: what will it say of a hammer with all gates closed? In which order do thing and background become right? Then close all gates and open one: which one alone suffices to name a thing (lesson 11)? Begin with the pizza, then try each picture near the dotted mark, where training put the gate. Last, "who learns": with all gates closed, which parameters get a gradient? With a kernel: any gates together, and any text.
 
 # %%
 trained = recipes.get("flamingo").train_or_load(scale)
@@ -75,7 +75,7 @@ explorers.gate_explorer(
 # %% [markdown]
 # ## Few shots
 #
-# Drag pictures into a prompt and give them names that mean nothing elsewhere; the last picture is asked about. The small numbers say which picture each word attends to. The grey bars are the control: the same words without the examples' pictures. Before you look: what should they show if the names are learnt from the pictures? Then exchange the names. Does one example suffice? What does the model call a thing that has no name in the prompt? With a kernel: more examples, other things, other names.
+# Drag pictures into a prompt and give them names that mean nothing elsewhere; the last picture is asked about. The small numbers say which picture each word attends to. The grey bars are the control: the same words without the examples' pictures. Before you look: what should they show if the names are learnt from the pictures? Then exchange the names. Does one example suffice? What does the model call a thing that has no name in the prompt, and does it say the same of another picture of it? With a kernel: more examples, other things, other names.
 
 # %%
 explorers.few_shot_builder(explorer_flamingo.naming_function(flamingo, size))
@@ -101,7 +101,7 @@ plots.show(plots.bars(points, "share (24 held-out pictures)", sideways=True))
 # %% [markdown]
 # ## CapFilt's threshold
 #
-# Web captions, of which three in ten belong to another picture, and what BLIP's matching head makes of them. (CapFilt's filter is that head, finetuned; lesson 08's BLIP is used as it is.) Drag the line: what lies left of it is thrown out. The truth is known, so precision and recall are exact. Which threshold would you choose if training can bear noise, but pictures are few?
+# Captions as from the web: about three in ten belong to another picture. Here is what BLIP's matching head makes of them. Drag the line: what lies left of it is thrown out. What does the default of .5 cost, and what a threshold of .1? "Noise" is another picture's caption, which a made world knows; but such a caption may fit by chance. Find the noisy square far to the right and look at its picture: who is right, the filter or the count? (CapFilt's filter is this head, finetuned; lesson 08's BLIP is used as it is.)
 
 # %%
 blip = explorer_models.MODELS["BLIP"].load(scale)
@@ -110,7 +110,7 @@ explorers.threshold_explorer(*explorer_models.noisy_captions(blip, scale))
 # %% [markdown]
 # ## A scene of your own
 #
-# Drag the things, recolour the picture, and ask. Flamingo, BLIP-2, BLIP and Frozen go on with your words; CLIP chooses among texts with commas between. Which model names the larger thing first, which the left one? What happens where one thing hides the other? On a page without a kernel a cat and a car have five places; with a kernel anything stands anywhere, at any size.
+# A cat and a car, at five places, on any background: drag them and compare what each model says first. Flamingo, BLIP-2, BLIP and Frozen go on with words; CLIP chooses among texts with commas between. Which model hardly sees the car? Which changes its first word when cat and car change places? Does the background matter? With a kernel anything stands anywhere, at any size, and you ask what you like: which model names the larger thing first, and what happens where one thing hides the other?
 
 # %%
 explorers.scene_maker(

@@ -23,7 +23,7 @@ export default {
 
     function draw() {
       const wide = Math.min(width() - 24, 640), size = 13, placed = dots(wide, size), count = (noisy) => Math.max(3, ...placed.filter((dot) => dot.noisy === noisy).map((dot) => dot.level));
-      const fit = (levels) => Math.min(size, 150 / levels), up = fit(count(true)), down = fit(count(false)), axis = 24 + count(true) * up, high = axis + count(false) * down + 26, x = state.threshold * wide;
+      const side = (room) => Math.min(10, room - 2), fit = (levels) => Math.min(size, 150 / levels), up = fit(count(true)), down = fit(count(false)), axis = 24 + count(true) * up, high = axis + count(false) * down + 26, x = state.threshold * wide;
       const { out, found } = counted(state.threshold), chosen = captions[state.chosen];
       plot.replaceChildren(svg("svg", { width: wide + 16, height: high + 30, "aria-hidden": "true", style: "cursor:ew-resize" },
         svg("g", { transform: "translate(8 0)" },
@@ -33,26 +33,27 @@ export default {
           placed.map(({ index, x: at, level, noisy }) => {
             const y = noisy ? axis - (level - 0.5) * up : axis + (level - 0.5) * down, mark = index === state.chosen;
             const common = { "data-dot": index, stroke: mark ? "var(--ink)" : "none", "stroke-width": 2.5, opacity: (captions[index].probability < state.threshold) === noisy ? 1 : 0.62 };
-            return noisy ? svg("rect", { ...common, x: at - 5, y: y - 5, width: 10, height: 10, fill: "var(--red)" }) : svg("circle", { ...common, cx: at, cy: y, r: 5, fill: "var(--blue)" });
+            return noisy ? svg("rect", { ...common, x: at - 5, y: y - side(up) / 2, width: 10, height: side(up), fill: "var(--red)" }) : svg("circle", { ...common, cx: at, cy: y, r: side(down) / 2, fill: "var(--blue)" });
           }),
           svg("path", { d: `M${x} 14V${high}`, stroke: "var(--orange)", "stroke-width": 4 }), svg("path", { d: `M${x - 9} ${high}h18l-9 -12z`, fill: "var(--orange)" }),
           [0, 0.25, 0.5, 0.75, 1].map((tick) => svg("text", { class: "small soft", x: tick * wide, y: high + 14, "text-anchor": "middle" }, tick)),
           svg("text", { class: "small soft", x: wide / 2, y: high + 28, "text-anchor": "middle" }, "the filter's probability that caption and picture fit"))));
       const precision = out ? found / out : 0, recall = noise ? found / noise : 0, chance = noise / captions.length;
-      numbers.replaceChildren(bars(Math.min(width(), 420), [{ name: `precision`, value: precision, colour: "var(--green)" }, { name: `recall`, value: recall, colour: "var(--blue)" }], { label: `precision ${share(found, out)}, recall ${share(found, noise)}`, chance }),
-        html("p", { class: "small soft" }, `${out} of ${captions.length} thrown out, ${found} of them noise; ${noise - found} of ${noise} noisy captions stay. Dashed: precision of throwing out at random.`));
+      numbers.replaceChildren(bars(Math.min(width(), 420), [{ name: "precision", value: precision, colour: "var(--green)", mark: chance, said: out ? percent(precision) : "–" }, { name: "recall", value: recall, colour: "var(--blue)" }], { label: `precision ${share(found, out)}, recall ${share(found, noise)}` }),
+        html("p", {}, `Kept: ${captions.length - out} of ${captions.length}, ${noise - found} of them noise. Lost: ${out - found} of ${captions.length - noise} true captions.`),
+        html("p", { class: "small soft" }, `Precision: how much of what is thrown out is noise (${out ? `${found} of ${out}` : "nothing is out"}; tick: if thrown out at random). Recall: how much of the noise is thrown out (${found} of ${noise}).`));
       const right = (chosen.probability < state.threshold) === chosen.noisy;
       card.replaceChildren(html("img", { src: chosen.picture, width: 112, height: 112, alt: chosen.noisy ? "a picture that its caption does not describe" : chosen.text }),
-        html("div", {}, html("p", {}, html("strong", {}, chosen.text)), html("p", { class: "small" }, `${percent(chosen.probability)}: ${chosen.probability < state.threshold ? "out" : "kept"}, and it is ${chosen.noisy ? "noise" : "true"}. `, html("span", { class: right ? "good" : "message" }, right ? "✓ right" : "✗ wrong"))));
+        html("div", {}, html("p", {}, html("strong", {}, chosen.text)), html("p", { class: "small" }, `${percent(chosen.probability)}: ${chosen.probability < state.threshold ? "out" : "kept"}, and it is ${chosen.noisy ? "another picture's caption (noise)" : "this picture's caption (true)"}. `, html("span", { class: right ? "good" : "message" }, right ? "✓ right" : "✗ wrong"))));
       const words = `Threshold ${state.threshold.toFixed(2)}: ${out} of ${captions.length} captions out; precision ${share(found, out)}, recall ${share(found, noise)}. Caption '${chosen.text}': ${chosen.noisy ? "noise" : "true"}, ${chosen.probability < state.threshold ? "out" : "kept"}.`;
       plot.setAttribute("aria-label", `Captions by probability; left and right choose a caption. ${words}`);
       say(words);
     }
 
-    const plot = html("div", { tabindex: 0, role: "application" }), numbers = html("div", {}), card = html("div", { style: "display:flex;gap:12px;align-items:flex-start;max-width:26rem" });
+    const plot = html("div", { tabindex: 0, role: "application" }), numbers = html("div", { style: "margin-top:8px;max-width:420px" }), card = html("div", { style: "display:flex;gap:12px;align-items:flex-start;max-width:26rem" });
     const field = slider("threshold", { min: 0, max: 1, step: 0.01, value: threshold, show: (value) => value.toFixed(2) }, (value) => { state.threshold = value; draw(); });
-    controls.append(field, html("span", {}, html("span", { style: "color:var(--red)" }, "■ noise"), "  ", html("span", { style: "color:var(--blue)" }, "● true captions")));
-    stage.append(html("p", { class: "small soft" }, "Drag the line. Point at a dot to see its caption and picture."), plot, html("div", { class: "columns" }, numbers, card));
+    controls.append(field, html("span", { style: "white-space:pre-wrap" }, html("span", { style: "color:var(--red)" }, `■ noise: another picture's caption (${noise})`), "  ", html("span", { style: "color:var(--blue)" }, `● true (${captions.length - noise})`), "  ", html("span", { class: "soft" }, "pale: a wrong decision")));
+    stage.append(html("p", { class: "small soft" }, "Drag the line. Point at a dot or square (or tap it) to see its caption and picture."), plot, html("div", { class: "columns" }, numbers, card));
     dragging(plot, (x) => { state.threshold = clamp(Math.round((100 * (x - 8)) / Math.min(width() - 24, 640)) / 100, 0, 1); field.set(state.threshold); draw(); });
     hovering(plot, "dot", (hit) => { if (hit && +hit.dot !== state.chosen) { state.chosen = +hit.dot; draw(); } });
     const order = captions.map((_, index) => index).sort((a, b) => captions[a].probability - captions[b].probability);

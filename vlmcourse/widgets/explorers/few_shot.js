@@ -1,7 +1,7 @@
 // Few shots: drag pictures into a prompt, name them, and see which picture each word attends to and what the pictures contribute.
 
 const IMAGE = "<image>", END_OF_CHUNK = "<EOC>";
-const COLOURS = ["var(--blue)", "var(--red)", "var(--green)", "var(--pink)", "var(--soft)"];
+const COLOURS = ["var(--blue)", "var(--red)", "var(--green)", "var(--pink)"], ASKED = "var(--soft)";
 
 export default {
   render({ model, el }) {
@@ -28,9 +28,9 @@ export default {
       return [...words, ...[IMAGE, ".", "this", "is", "a"].map((word) => [word, last + 1])];
     }
 
-    // [with, without] the examples' pictures: the probability of each name. Saved, or from the kernel; null where neither can be.
-    function looked() {
-      const shown = used(), all = [...shown, query()], short = saved[shown.length];
+    // [with, without] the pictures of the examples `shown`: the probability of each name; null where it isn't saved.
+    function looked(shown = used()) {
+      const all = [...shown, query()], short = saved[shown.length];
       if (!short || all.some(({ picture }) => picture >= pictures.length) || among() !== names) return null;
       const name = (one) => names.indexOf(one.name), total = pictures.length;
       const given = shown.reduce((sum, one) => 2 * (sum * total + one.picture) + name(one), 0) * total + query().picture;
@@ -100,7 +100,7 @@ export default {
     const image = (picture, size) => html("img", { src: tray[picture].address, width: size, height: size, alt: "", draggable: "false" });
 
     function card(place, index, size) {
-      const { picture, name } = place, last = index === count, colour = COLOURS[last ? used().length : used().indexOf(place)] ?? "var(--line)";
+      const { picture, name } = place, last = index === count, colour = last ? ASKED : COLOURS[used().indexOf(place)];
       const lit = state.word === null || (picture !== null && (last ? used().length : used().indexOf(place)) + 1 === written()[state.word][1]);
       const what = picture === null ? "empty" : `picture of ${tray[picture].word}`, title = last ? "asked" : `example ${index + 1}`;
       const here = state.target === index;
@@ -110,34 +110,53 @@ export default {
         html("button", { type: "button", "data-place": index, "data-key": `place-${index}`, "aria-label": `${title}: ${what}${here ? ", chosen: the next picture goes here" : ""}`, "aria-pressed": String(here),
           ...(picture === null ? {} : grip(picture, index)), onclick: clicked(() => changed({ target: index })),
           onkeydown: (event) => { if (["Delete", "Backspace"].includes(event.key)) { take(index); event.preventDefault(); } },
-          style: `padding:2px;width:${size + 12}px;height:${size + 12}px;touch-action:none;background:transparent;color:var(--soft);border:${picture === null ? "2px dashed var(--line)" : `4px solid ${colour}`};${here ? "outline:3px solid var(--orange);outline-offset:2px;" : ""}opacity:${lit ? 1 : 0.3}` },
+          style: `padding:2px;width:${size + 12}px;height:${size + 12}px;touch-action:none;background:transparent;color:var(--soft);border:${picture === null ? "2px solid var(--line)" : `4px solid ${colour}`};${here ? "outline:3px dashed var(--ink);outline-offset:3px;" : ""}opacity:${lit ? 1 : 0.3}` },
           picture === null ? html("span", { class: "small" }, here ? "drop a picture" : "empty") : image(picture, size)),
         last ? html("p", { style: "text-align:center" }, "this is a ", html("strong", {}, "?"))
           : html("label", { style: "display:flex;gap:5px;align-items:center;margin-top:4px;font-weight:normal" }, html("span", { class: "soft" }, "is a"),
-            html("select", { "aria-label": `name in example ${index + 1}`, "data-key": `name-${index}`, style: "flex:1;min-width:0;padding:2px", onchange: (event) => { place.name = event.target.value; changed(); } },
+            html("select", { "aria-label": `name in example ${index + 1}`, "data-key": `name-${index}`, disabled: picture === null, style: `flex:1;min-width:0;padding:2px;opacity:${picture === null ? 0.4 : 1}`, onchange: (event) => { place.name = event.target.value; changed(); } },
               (ask ? known.map(([one]) => one) : names).map((one) => html("option", { value: one, selected: one === name }, one)))));
     }
 
+    // What is odd about a prompt, and what grey does once the names are exchanged.
+    function remarks(listed, said) {
+      const shown = used(), all = shown.map(({ name }) => name), thing = tray[query().picture].word, unused = listed.filter((name) => !all.includes(name)), found = [];
+      if (!shown.length) return found;
+      if (unused.length) found.push(`No example has the name ${unused.join(" or ")}.`);
+      if (shown.every(({ picture }) => tray[picture].word !== thing)) found.push(`No example shows a ${thing}, so nothing in the prompt says its name. Ask with the other picture of a ${thing}: is it ${said} again?`);
+      const other = new Set(all).size > 1 && looked(shown.map((one, index) => ({ ...one, name: all[(index + 1) % all.length] })))?.[1];
+      if (other && state.found) {
+        const [before, after] = [state.found[1], other].map((row) => names.reduce((one, next) => (row[next] > row[one] ? next : one)));
+        found.push(before === after ? `Grey prefers ${before}, and does so with the names exchanged, too (${percent(state.found[1][before])} and ${percent(other[before])}): the model's habit, whatever is pictured.`
+          : `Grey prefers ${before}; with the names exchanged, ${after}: it goes by their order, not by the pictures.`);
+      }
+      return found;
+    }
+    // Beside the prompt what it answers, where there is room.
+    const cardWidth = () => clamp(Math.floor((width() - 14 * count) / (count + 1)) - 14, 66, 96), promptWidth = () => (count + 1) * (cardWidth() + 12) + 14 * count + 4, beside = () => width() - promptWidth() >= 390;
+
     function draw() {
       const key = root.contains(document.activeElement) ? document.activeElement.dataset.key : null;
-      const size = clamp(Math.floor((width() - 14 * count) / (count + 1)) - 14, 66, 96), words = written(), at = state.word;
+      const size = cardWidth(), words = written(), at = state.word;
       shelf.replaceChildren(...tray.map(({ word }, index) => html("button", { type: "button", "data-picture": index, "data-key": `picture-${index}`, "aria-label": `picture of ${word}`, title: word,
         ...grip(index), onclick: clicked(() => put(state.target, index)), style: "padding:2px;touch-action:none;cursor:grab" }, image(index, 48))));
       prompt.replaceChildren(...state.places.map((place, index) => card(place, index, size)));
-      ribbon.replaceChildren(...words.map(([word, phi], index) => html("span", { "data-word": index, "data-phi": phi, style: `display:inline-block;white-space:nowrap;cursor:pointer;padding:1px 4px;border-radius:4px;border-bottom:4px solid ${COLOURS[phi - 1]};${index === at ? "background:var(--sky);" : ""}` },
+      ribbon.replaceChildren(...words.map(([word, phi], index) => html("span", { "data-word": index, "data-phi": phi, style: `display:inline-block;white-space:nowrap;cursor:pointer;padding:1px 4px;border-radius:4px;border-bottom:4px solid ${phi > used().length ? ASKED : COLOURS[phi - 1]};${index === at ? "background:var(--sky);" : ""}` },
         word, html("sub", { class: "soft", style: "font-size:11px" }, phi))), html("span", { style: "padding:1px 4px" }, "…"));
       const reads = at === null ? "The small number at each word is phi, how many images stand up to it. A word attends to that image only. Point at one."
         : `'${words[at][0]}': phi = ${words[at][1]}, so it attends to picture ${words[at][1]} and to no other.`;
       about.textContent = reads;
-      const found = state.found, listed = Object.keys(found[0]), best = (row) => listed.reduce((one, other) => (row[other] > row[one] ? other : one)), [a, b] = found.map(best);
+      const found = state.found, listed = Object.keys(found[0]), best = (row) => listed.reduce((one, other) => (row[other] > row[one] ? other : one)), a = best(found[0]);
       const difference = Math.max(...listed.map((name) => Math.abs(found[0][name] - found[1][name])));
       const verdict = !used().length ? "Without an example no name has a meaning: what is left is the language model's habit."
-        : `With the examples' pictures: ${a}. Without them: ${b}. ${difference < 0.1 ? "The pictures change nothing here." : `The pictures move a probability by ${percent(difference)}.`}`;
-      const rows = listed.flatMap((name) => [{ name: `${name}, with pictures`, value: found[0][name], colour: "var(--blue)", data: { "data-answer": name } }, { name: `${name}, words alone`, value: found[1][name], colour: "var(--line)", data: { "data-blind": name } }]);
+        : `${a}: ${percent(found[1][a])} without the examples' pictures, ${percent(found[0][a])} with them. ${difference < 0.005 ? "They change nothing here." : difference < 0.1 ? `They change little here: by ${percent(difference)}.` : ""}`;
+      const rows = listed.flatMap((name) => [{ name: `${name}, with pictures`, value: found[0][name], colour: "var(--blue)", data: { "data-answer": name } }, { name: `${name}, without them`, value: found[1][name], colour: "var(--line)", data: { "data-blind": name } }]);
       const told = listed.map((name) => `${name} ${percent(found[0][name])}, without the examples' pictures ${percent(found[1][name])}`).join("; ");
+      result.style.width = beside() ? `${width() - promptWidth() - 28}px` : "100%";
       result.style.opacity = state.waiting ? 0.4 : 1;
-      result.replaceChildren(html("p", {}, "this is a ", html("strong", { style: "font-size:17px" }, a)), bars(Math.min(width(), 460), rows, { label: `Probability of each name: ${told}`, chance: 1 / listed.length }),
-        html("p", { class: "small soft" }, "Probability of the next word among these names (0 to 1). Dashed: chance. Grey: the same words, the examples' pictures taken out."), html("p", {}, verdict));
+      result.replaceChildren(html("p", {}, "It answers: this is a ", html("strong", { style: "font-size:17px" }, a)), bars(Math.min(beside() ? width() - promptWidth() - 28 : width(), 460), rows, { label: `Probability of each name: ${told}`, chance: 1 / listed.length }),
+        html("p", { class: "small soft" }, "Probability of the next word among these names (0 to 1). Dashed: chance. Grey: the same words and the asked picture; the examples' pictures are taken out."), html("p", {}, verdict),
+        ...remarks(listed, a).map((one) => html("p", { class: "small" }, one)));
       message.textContent = state.message;
       const summary = `Prompt: ${used().map(({ picture, name }) => `${tray[picture].word} is ${named[name]}`).join(", ") || "no examples"}; asked: ${tray[query().picture].word}. ${told}.`;
       ribbon.setAttribute("aria-label", `Words of the prompt; arrow keys choose. ${at === null ? "" : reads}`);
@@ -168,8 +187,8 @@ export default {
       };
       controls.append(typed, button("Add", add));
     }
-    stage.append(html("p", { class: "small soft" }, "Drag a picture to a place of the prompt, or click it: it goes where the orange frame is. Drag it out, or press ×, to take it away."),
-      shelf, prompt, message, html("p", {}, html("strong", {}, "What the model reads")), ribbon, about, html("p", {}, html("strong", {}, "What it answers")), result);
+    stage.append(html("p", { class: "small soft" }, "Drag a picture to a place of the prompt, or click it: it goes where the dashed frame is (click a place to move that frame). Drag it out, or press ×, to take it away."),
+      shelf, message, html("div", { class: "columns" }, prompt, result), html("p", {}, html("strong", {}, "What the model reads")), ribbon, about);
     const point = (word) => { if (word !== state.word) { state.word = word; draw(); } };
     hovering(ribbon, "word", (hit) => point(hit ? +hit.word : null));
     arrows(ribbon, (dx, dy) => point(clamp((state.word ?? -1) + dx + dy, 0, written().length - 1)));

@@ -1,6 +1,6 @@
 // Gates: scrub over Flamingo's training, or drag a gate by hand, and watch the next word and the caption change; see which parameters learn.
 
-const COLOURS = ["var(--blue)", "var(--red)", "var(--green)", "var(--pink)", "var(--orange)", "var(--ink)", "var(--soft)"];
+const COLOURS = ["var(--blue)", "var(--red)", "var(--green)", "var(--pink)"];
 const DASHES = [null, "6 3", "2 3"];
 const signed = (value) => (value <= -0.005 ? `−${(-value).toFixed(2)}` : Math.abs(value).toFixed(2));
 
@@ -35,7 +35,7 @@ export default {
       if (number === latest) draw();
     }
     const toStep = (step) => changed({ step, values: gates.map((line) => line[step]), saved: rowOf.step + step, base: "trained", what: `gates as they were at step ${steps[step]}` });
-    const toFactor = (index) => changed({ values: trained.map((value) => clamp(value * factors[index], -0.999, 0.999)), saved: rowOf.factor + index, base: factors[index] ? "trained" : "closed",
+    const toFactor = (index) => factor.set(index) ?? changed({ values: trained.map((value) => clamp(value * factors[index], -0.999, 0.999)), saved: rowOf.factor + index, base: factors[index] ? "trained" : "closed",
       what: factors[index] === 1 ? "gates as trained" : factors[index] ? `all gates times ${factors[index].toFixed(1)}` : "all gates closed: the language model alone" });
     // One gate by hand: the others stay at their base where only one can differ, with a kernel wherever they are.
     function toValue(gate, wanted) {
@@ -78,22 +78,25 @@ export default {
           svg("path", { d: `M6 ${y}h16`, stroke: colour(gate), "stroke-dasharray": dash(gate), "stroke-width": 4 }), svg("text", { class: "small", x: 28, y: y + 4 }, name() < 140 ? label.replace("attention", "attn.").replace("feed-forward", "feed-f.") : label),
           svg("path", { d: `M${place(-limit)} ${y}H${place(limit)}`, stroke: "var(--line)", "stroke-width": 4, "stroke-linecap": "round" }), svg("path", { d: `M${place(0)} ${y - 8}v16`, stroke: "var(--ink)" }),
           svg("path", { d: `M${place(0)} ${y}H${place(value)}`, stroke: colour(gate), "stroke-width": 6 }), svg("path", { d: `M${place(trained[gate])} ${y - 11}v22`, stroke: "var(--soft)", "stroke-dasharray": "2 2" }),
-          svg("circle", { cx: place(value), cy: y, r: 8, fill: "var(--orange)", stroke: "var(--ink)", "stroke-width": chosen ? 2 : 0 }), svg("text", { class: "small", x: name() + track() + 14, y: y + 4 }, signed(value)));
+          svg("circle", { cx: place(value), cy: y, r: 8, fill: colour(gate), stroke: "var(--ink)", "stroke-width": chosen ? 2 : 0 }), svg("text", { class: "small", x: name() + track() + 14, y: y + 4 }, signed(value)));
       }), [-limit, 0, limit].map((value) => svg("text", { class: "small soft", x: place(value), y: names.length * ROW + 16, "text-anchor": "middle" }, signed(value))));
     }
 
     function says() {
       const found = said(), right = nouns[state.picture], rest = Math.max(0, 1 - found.probabilities.reduce((sum, value) => sum + value, 0));
-      const rows = [...found.words.map((word, index) => ({ name: word, value: found.probabilities[index], colour: right.includes(word) ? "var(--green)" : "var(--blue)", data: { "data-answer": word } })), { name: "all others", value: rest, colour: "var(--line)" }];
+      // The word that is written first may have no bar of its own.
+      const first = found.written.split(" ")[0], others = first && !found.words.includes(first) ? `${first}, others` : "all others";
+      const rows = [...found.words.map((word, index) => ({ name: word, value: found.probabilities[index], colour: right.includes(word) ? "var(--green)" : "var(--blue)", data: { "data-answer": word } })), { name: others, value: rest, colour: "var(--line)" }];
       const told = `${state.what}. Next word: ${rows.map((row) => `${row.name} ${percent(row.value)}`).join(", ")}. It writes: ${state.text} ${found.written || "(nothing)"}.`;
       plot.replaceChildren(chart());
       board.replaceChildren(tracks());
       thumbs.replaceChildren(svg("svg", { width: pictures.length * 50, height: 50, "aria-hidden": "true" }, pictures.map((address, index) => svg("g", { "data-picture": index, style: "cursor:pointer", transform: `translate(${index * 50 + 2} 2)` },
         svg("image", { href: address, width: 44, height: 44 }), svg("rect", { width: 44, height: 44, fill: "none", stroke: index === state.picture ? "var(--orange)" : "var(--line)", "stroke-width": index === state.picture ? 4 : 1 })))));
       answer.replaceChildren(html("img", { src: pictures[state.picture], width: 100, height: 100, alt: right.join(" and ") }),
-        html("div", {}, html("p", {}, `${state.text} `, html("strong", { style: "font-size:17px", "data-written": true }, found.written || "…")), bars(beside() ? SAID : Math.min(width(), 400), rows, { label: told, room: 84 }),
-          html("p", { class: "small soft" }, "Probability of the next word (0 to 1). Green: the thing of the picture. It is the trained model that speaks, with its gates where they stand now.")));
+        html("div", {}, html("p", {}, `${state.text} `, html("strong", { style: "font-size:17px", "data-written": true }, found.written || "…")), bars(beside() ? SAID : Math.min(width(), 400), rows, { label: told, room: 124 }),
+          html("p", { class: "small soft" }, `Probability of the next word (0 to 1). Green: the thing of the picture. Grey: all words without a bar of their own${others === "all others" ? "" : `; ${first} is the likeliest of all`}. It is the trained model that speaks, with its gates where they stand now.`)));
       setting.textContent = `Now: ${state.what}.`;
+      alone.textContent = `Now: ${state.what}. One gate at a time: here the others stay ${state.base === "closed" ? "closed" : "as trained"}. The dotted mark is where training put a gate.`;
       plot.setAttribute("aria-label", `Gates and loss over training, at step ${steps[state.step]} of ${steps[last]}; left and right go through training. Loss ${loss[state.step].toFixed(2)}; with all gates closed ${blind.toFixed(2)}.`);
       board.setAttribute("aria-label", `Gates; up and down choose one, left and right move it. ${names.map((one, gate) => `${one} ${signed(state.values[gate])}`).join(", ")}. Chosen: ${names[state.gate]}.`);
       thumbs.setAttribute("aria-label", `Pictures; arrow keys choose. Chosen: ${right.join(" and ")}.`);
@@ -105,7 +108,7 @@ export default {
       const rows = Object.entries(norms).map(([part, value]) => ({ name: part, value: value ? Math.max(0.01, value / most) : 0, said: number(value), data: { "data-part": part } }));
       const told = `${state.opening}: ${rows.map((row) => `${row.name} ${row.said}`).join(", ")}.`;
       norm.replaceChildren(bars(Math.min(width() - 4, 560), rows, { label: `Norm of the gradient. ${told}`, room: 146 }),
-        html("p", { class: "small soft" }, "Norm of the training loss's gradient for each group of parameters (nats per unit of the parameter). A bar is its share of the largest, at least 1 %."), html("p", {}, `No gradient reaches: ${silent.join(", ")}.`));
+        html("p", { class: "small soft" }, "Norm of the training loss's gradient for each group of parameters (nats per unit of the parameter). A bar is its share of the largest, at least 1 %: its scale changes with the opening, so compare the numbers. 'Norms before them' are the layer norms before gated attention and gated feed-forward."), html("p", {}, `No gradient reaches: ${silent.join(", ")}.`));
       return told;
     }
 
@@ -129,19 +132,25 @@ export default {
       if (playing) return stop();
       let step = state.step >= last ? 0 : state.step;
       toStep(step);
-      player.textContent = "⏸ Pause";
+      player.textContent = "Pause";
       playing = setInterval(() => { if (step >= last || !stage.isConnected) return stop(); toStep((step += 1)); }, 350);
     });
     const byHand = (act) => (...given) => { stop(); act(...given); };
     const scrub = slider("training step", { min: 0, max: last, value: last, show: (step) => `${steps[step]}` }, byHand(toStep));
     const all = html("span", { class: "control" }, button("Close all gates", byHand(() => toFactor(0))), button("As trained", byHand(() => toFactor(factors.findIndex((one) => Math.abs(one - 1) < 1e-6)))));
     const factor = slider("all gates times", { min: 0, max: factors.length - 1, value: (factors.length - 1) / 2, show: (index) => factors[index].toFixed(1) }, byHand(toFactor));
+    // The opening of which gradients are saved, that the gates stand at.
+    function opened() {
+      const open = names.filter((_, gate) => Math.abs(state.values[gate]) > 1e-6), wanted = open.length ? `only ${open.join()} open` : "all gates closed";
+      return wanted in gradients ? wanted : Object.keys(gradients)[0];
+    }
     const opening = choice("gates", Object.keys(gradients).map((one) => [one, one]), state.opening, (value) => { state.opening = value; draw(); });
     const typed = ask && field("text", data.text, (text) => changed({ text: text.trim() || data.text }), { size: 24 });
-    const speech = html("div", {}, setting, thumbs, answer), whole = html("div", { style: "display:grid;gap:8px 24px" }, plot, speech, html("div", { class: "controls", style: "margin:8px 0 0" }, all, factor), board);
+    const alone = html("p", { class: "small", "aria-hidden": "true" });
+    const speech = html("div", {}, setting, thumbs, answer), whole = html("div", { style: "display:grid;gap:8px 24px" }, plot, speech, html("div", { class: "controls", style: "margin:8px 0 0" }, all, factor), html("div", {}, ask ? null : alone, board));
     const hint = html("p", { class: "small soft" }, "Drag the orange line through training, or press Play. Then close all gates, and open one by hand.");
     const says_ = [player, scrub, hint, whole, ...(typed ? [typed] : [])], learns_ = [opening, norm];
-    controls.append(buttons("", [["says", "what it says"], ["learns", "who learns"]], state.view, (view) => { stop(); state.view = view; draw(); }), player, scrub, opening, ...(typed ? [typed] : []));
+    controls.append(buttons("", [["says", "what it says"], ["learns", "who learns"]], state.view, (view) => { stop(); Object.assign(state, { view, opening: opened() }); opening.querySelector("select").value = state.opening; draw(); }), player, scrub, opening, ...(typed ? [typed] : []));
     stage.append(hint, message, whole, norm);
 
     dragging(plot, byHand((at) => { const step = nearest(at); if (step !== state.step || state.saved !== step) toStep(step); }), () => {}, "pan-y");

@@ -8,15 +8,15 @@ export default {
     const { controls, stage, say, width, redraw } = frame(el, "scene", "Scene maker");
     const names = Object.keys(models), colours = Object.keys(backgrounds), drawn = { ...sprites };
     const begin = () => words.map((word, index) => ({ word, x: positions[3 * index][0], y: positions[3 * index][1], size }));
-    const state = { things: begin(), chosen: 0, background: "blue", model: names[0], texts: Object.fromEntries(names.map((name) => [name, models[name].text])), answers: [], split: "", waiting: false, message: "" };
+    const state = { things: begin(), chosen: 0, background: "blue", model: names[0], texts: Object.fromEntries(names.map((name) => [name, models[name].text])), answers: [], before: [], split: "", waiting: false, message: "" };
     const text = () => state.texts[state.model], thing = () => state.things[state.chosen];
     const tables = Object.fromEntries(names.map((name) => [name, Uint8Array.from(atob(models[name].table), (one) => one.charCodeAt(0))]));
     const placeOf = ({ x, y }) => positions.findIndex((place) => Math.abs(place[0] - x) + Math.abs(place[1] - y) < 1e-6);
 
-    // The answers that are saved for the scene of now, or null.
-    function saved() {
-      const [first, second] = state.things, { words: all, count, table, text: asked } = { ...models[state.model], table: tables[state.model] };
-      if (state.things.length !== 2 || text() !== asked || first.word !== words[0] || second.word !== words[1] || first.size !== size || second.size !== size) return null;
+    // A model's answers that are saved for the scene of now, or null.
+    function saved(name = state.model) {
+      const [first, second] = state.things, { words: all, count, table, text: asked } = { ...models[name], table: tables[name] };
+      if (state.things.length !== 2 || state.texts[name] !== asked || first.word !== words[0] || second.word !== words[1] || first.size !== size || second.size !== size) return null;
       const [a, b] = [first, second].map(placeOf);
       if (a < 0 || b < 0) return null;
       const scene = (a * (positions.length - 1) + (b < a ? b : b - 1)) * colours.length + colours.indexOf(state.background);
@@ -26,7 +26,7 @@ export default {
     // The kernel answers one question at a time; of those that wait only the last one is asked.
     let busy = false, again = false;
     async function changed(changes = {}) {
-      Object.assign(state, { message: "" }, changes);
+      Object.assign(state, { message: "", before: "model" in changes ? [] : state.answers }, changes);
       const known = saved();
       Object.assign(state, known ?? {}, { waiting: !known });
       draw();
@@ -82,7 +82,7 @@ export default {
       const wide = side(), here = thing();
       canvas.replaceChildren(svg("svg", { width: wide, height: wide, "aria-hidden": "true", style: "overflow:hidden;border-radius:6px;cursor:grab" },
         svg("rect", { width: wide, height: wide, fill: `rgb(${backgrounds[state.background].join()})` }),
-        !ask && positions.map(([x, y]) => svg("circle", { cx: x * wide, cy: y * wide, r: 4, fill: "#00000040" })),
+        !ask && positions.map(([x, y]) => svg("circle", { cx: x * wide, cy: y * wide, r: 5, fill: "#00000090", stroke: "#ffffffb0" })),
         state.things.map((one, index) => svg("image", { "data-thing": index, href: drawn[one.word], x: (one.x - one.size / 2) * wide, y: (one.y - one.size / 2) * wide, width: one.size * wide, height: one.size * wide })),
         here && svg("rect", { x: (here.x - here.size / 2) * wide, y: (here.y - here.size / 2) * wide, width: here.size * wide, height: here.size * wide, fill: "none", stroke: "#1c1c1c", "stroke-dasharray": "5 4", "stroke-width": 1.5, "pointer-events": "none" }),
         here && ask && svg("circle", { "data-handle": true, cx: clamp((here.x + here.size / 2) * wide, 8, wide - 8), cy: clamp((here.y + here.size / 2) * wide, 8, wide - 8), r: 8, fill: "#D98A00", stroke: "#1c1c1c", style: "cursor:nwse-resize" })));
@@ -93,11 +93,20 @@ export default {
       const list = state.things.map((one) => `${one.word} ${where(one)}`).join(", ") || "nothing", scene = `${list}, on ${state.background}`;
       const answers = state.answers, told = answers.map(([word, value]) => `${word} ${percent(value)}`).join(", ");
       result.style.opacity = state.waiting ? 0.4 : 1;
-      const shown = state.things.map((one) => one.word), right = (answer) => shown.some((word) => answer.split(" ").includes(word));
-      result.replaceChildren(html("p", {}, `${state.model}: `, html("strong", {}, text()), text().includes(",") ? "" : " …"),
-        bars(Math.min(width(), 380), answers.map(([name, value]) => ({ name, value, colour: right(name) ? "var(--green)" : "var(--blue)", data: { "data-answer": name } })), { label: `Answers of ${state.model}: ${told}`, room: answers.length ? 0 : 90 }),
-        html("p", { class: "small soft" }, text().includes(",") ? "Probability of each text (they sum to 1). Green: it names a thing of the picture." : "Probability of the next word (0 to 1), the likeliest first. Green: a thing of the picture."),
-        html("p", { class: "small" }, `This scene: ${state.split}.`));
+      const shown = state.things.map((one) => one.word), right = (answer) => shown.some((word) => answer.split(" ").includes(word)), choosing = text().includes(",");
+      // What is in the picture keeps its row; where it isn't among the saved answers it is below the last of them.
+      const least = answers.length ? answers.at(-1)[1] : 0, of = (word) => answers.find(([answer]) => answer.split(" ").includes(word));
+      const rows = [...(choosing || !answers.length ? [] : [...new Set(shown)].map((word) => of(word) ?? [word, null])), ...answers.filter(([answer]) => choosing || !right(answer))];
+      const earlier = Object.fromEntries(state.before);
+      for (const one of chooser) {
+        const found = one.dataset.model === state.model ? state.answers : saved(one.dataset.model)?.answers, [word, value] = found?.[0] ?? ["…", null];
+        one.setAttribute("aria-pressed", String(one.dataset.model === state.model));
+        one.replaceChildren(html("span", {}, one.dataset.model), html("strong", {}, word), html("span", {}, value === null ? "" : percent(value)));
+      }
+      result.replaceChildren(html("p", {}, `${state.model} ${choosing ? "chooses among" : "goes on"}: `, html("strong", {}, text()), choosing ? "" : " …"),
+        bars(Math.min(width(), 340), rows.map(([name, value]) => ({ name, value: value ?? 0, mark: earlier[name], said: value === null ? `< ${percent(Math.max(least, 0.01))}` : percent(value), colour: right(name) ? "var(--green)" : "var(--blue)", data: { "data-answer": name } })), { label: `Answers of ${state.model}: ${told}`, room: answers.length ? 0 : 90 }),
+        html("p", { class: "small soft" }, `${choosing ? "Probability of each text. They share 1: two texts that both fit compete. Green: it names a thing of the picture." : "Probability of the next word (0 to 1). Green: a thing of the picture."}${state.before.length ? " Tick: before the last change." : ""}`),
+        ...(ask ? [html("p", { class: "small" }, `This scene: ${state.split}.`)] : []));
       message.textContent = state.message;
       for (const one of [bigger, taken]) if (one) one.style.display = here ? "" : "none";
       if (here) bigger?.set(here.size);
@@ -105,7 +114,7 @@ export default {
       say(`${scene}. ${state.model}, ${text()}: ${told || state.message}.`);
     }
 
-    const canvas = html("div", { tabindex: 0, role: "application" }), result = html("div", {}), message = html("p", { class: "message", role: "alert" });
+    const canvas = html("div", { tabindex: 0, role: "application" }), result = html("div", { style: "width:340px;max-width:100%" }), message = html("p", { class: "message", role: "alert" });
     const things = html("span", { class: "control", role: "group", "aria-label": "things" }), swatches = html("span", { class: "control", role: "group", "aria-label": "background" });
     const bigger = ask && slider("size", { min: SMALL, max: LARGE, step: 0.02, value: size, show: (value) => value.toFixed(2) }, resize);
     const taken = ask && button("Remove", remove);
@@ -120,11 +129,14 @@ export default {
         changed({ chosen: state.things.length - 1 });
       } catch (error) { state.message = error.message; draw(); }
     }
-    controls.append(buttons("model", names.map((name) => [name, name]), state.model, (name) => { state.model = name; if (typed) typed.input.value = text(); changed(); }), ...(typed ? [typed] : []));
+    const chooser = names.map((name) => html("button", { type: "button", "data-model": name, style: "display:grid;grid-template-columns:5rem 1fr 2.2rem;gap:6px;text-align:left;width:100%",
+      onclick: () => { if (typed) typed.input.value = state.texts[name]; changed({ model: name }); } }));
+    const compared = html("div", { role: "group", "aria-label": "model, and what it says first", style: "display:grid;gap:4px;width:14.5rem;align-content:start" }, html("h4", {}, "What each says first"), chooser);
+    if (typed) controls.append(typed);
     stage.append(html("p", { class: "small soft" }, ask ? "Drag a thing, or its orange corner to resize it. Arrow keys move what is chosen."
-      : "Drag the cat or the car to another dot, recolour the picture, change the model. On this page, without a kernel, answers are saved for these places only: in Jupyter anything stands anywhere, at any size, and you ask what you like."),
+      : "Drag the cat or the car to another dot, recolour the picture, choose a model for its bars. By keyboard: choose cat or car, then arrow keys in the picture move it. On this page, without a kernel, answers are saved for these places only: in Jupyter anything stands anywhere, at any size, and you ask what you like."),
     html("div", { class: "controls" }, things, ...(ask ? [noun, button("Add", add), taken, bigger] : []), swatches, button("Start again", () => changed({ things: begin(), chosen: 0, background: "blue" }))),
-    message, html("div", { class: "columns" }, canvas, result), ...(ask ? [html("datalist", { id: "scene-nouns" }, nouns.map((name) => html("option", { value: name })))] : []));
+    message, html("div", { class: "columns" }, canvas, compared, result), ...(ask ? [html("datalist", { id: "scene-nouns" }, nouns.map((name) => html("option", { value: name })))] : []));
 
     // What is held: a thing, with where it was taken, or the corner.
     let held = null;
