@@ -352,7 +352,7 @@ def test_the_browser_writes_the_course_s_prompts_and_finds_their_answers(chromiu
             gestures.drop(f"[data-picture='{query}']", "[data-place='2']")(root)
             told, word = root.inner_text(), pictures[query][0]
             strange = examples and all(pictures[one][0] != word for one, _ in examples)
-            assert (f"No example shows a {word}" in told) == bool(strange)
+            assert (f"No example shows the asked thing ({word})" in told) == bool(strange)
             assert ("No example has the name" in told) == (len(examples) == 1)
             parts = few_shot.prompt(
                 [(pictures[picture], name) for picture, name in examples], pictures[query]

@@ -123,7 +123,7 @@ export default {
       const shown = used(), all = shown.map(({ name }) => name), thing = tray[query().picture].word, unused = listed.filter((name) => !all.includes(name)), found = [];
       if (!shown.length) return found;
       if (unused.length) found.push(`No example has the name ${unused.join(" or ")}.`);
-      if (shown.every(({ picture }) => tray[picture].word !== thing)) found.push(`No example shows a ${thing}, so nothing in the prompt says its name. Ask with the other picture of a ${thing}: is it ${said} again?`);
+      if (shown.every(({ picture }) => tray[picture].word !== thing)) found.push(`No example shows the asked thing (${thing}), so nothing in the prompt says its name. Ask with another picture of it: is it ${said} again?`);
       const other = new Set(all).size > 1 && looked(shown.map((one, index) => ({ ...one, name: all[(index + 1) % all.length] })))?.[1];
       if (other && state.found) {
         const [before, after] = [state.found[1], other].map((row) => names.reduce((one, next) => (row[next] > row[one] ? next : one)));
